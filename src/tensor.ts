@@ -1,0 +1,127 @@
+import { BlockscaleError } from "./errors.ts";
+
+/** An FP8 element format (OCP OFP8): E4M3 has no Inf and a largest value of 448, E5M2 has Inf and 57344. */
+export type Format = "e4m3" | "e5m2";
+
+/** An element type of high-precision values. */
+export type ValueType = "f32" | "bf16" | "f16";
+
+/**
+ * A block-scaled FP8 tensor: a plain record that can be structured-cloned and transferred.
+ * Element `[i, j]` of a slice is `decode(codes[i, j]) * scale[floor(i / block[0]), floor(j / block[1])]`.
+ */
+export interface BlockScaled {
+  readonly format: Format;
+  /** `[..., rows, cols]`; every leading slice is tiled by itself. */
+  readonly shape: readonly number[];
+  /** `[rows, cols]` of one block. */
+  readonly block: readonly [number, number];
+  /** One code per element, row-major. */
+  readonly codes: Uint8Array;
+  /**
+   * One scale per block, row-major `[..., ceil(rows / block[0]), ceil(cols / block[1])]`:
+   * UE8M0 bytes (2^(byte - 127), 0xFF is NaN) or float32 multipliers.
+   */
+  readonly scales: Uint8Array | Float32Array;
+}
+
+/** Two-byte values as bits, tagged with what the bits mean. Made by {@link bf16} and {@link f16}. */
+export interface HalfValues {
+  readonly type: "bf16" | "f16";
+  readonly bits: Uint16Array;
+}
+
+/** Says that these 16-bit patterns are bfloat16 values. */
+export function bf16(bits: Uint16Array): HalfValues {
+  return { type: "bf16", bits };
+}
+
+/** Says that these 16-bit patterns are IEEE half-precision values. */
+export function f16(bits: Uint16Array): HalfValues {
+  return { type: "f16", bits };
+}
+
+/** `Float16Array` where the platform's types know it (Node 24, browsers of 2025). */
+export type Float16Values = typeof globalThis extends { Float16Array: { prototype: infer T } } ? T : never;
+
+/** What the engine takes as high-precision values. */
+export type Values = Float32Array | Float16Values | HalfValues;
+
+/** The most elements a tensor may have: the range in which every byte offset is far below 2^53. */
+export const MAX_ELEMENTS: number = 2 ** 32;
+
+/** A shape and a block, resolved into counts. */
+export interface Grid {
+  /** Product of the leading dimensions. */
+  readonly slices: number;
+  /** Of one slice. */
+  readonly rows: number;
+  readonly cols: number;
+  /** Blocks down and across one slice. */
+  readonly blockRows: number;
+  readonly blockCols: number;
+  /** Of the whole tensor. */
+  readonly elements: number;
+  readonly blocks: number;
+}
+
+/**
+ * Counts the elements and blocks of a tensor; a 1-D shape is one row, `[]` is one element.
+ * @throws BlockscaleError `shape`: negative or fractional sizes, no block, or more than 2^32 elements.
+ */
+export function gridOf(
+  where: string,
+  shape: readonly number[],
+  block: readonly [number, number],
+): Grid {
+  if (!Array.isArray(shape) || shape.length > 32) {
+    throw new BlockscaleError("shape", {
+      where: `${where}: shape`,
+      expected: "an array of at most 32 sizes",
+      got: Array.isArray(shape) ? `${shape.length} sizes` : typeof shape,
+      fix: "Pass the shape as [rows, cols], with leading dimensions in front.",
+    });
+  }
+  for (const size of shape) {
+    if (!Number.isSafeInteger(size) || size < 0) {
+      throw new BlockscaleError("shape", {
+        where: `${where}: shape`,
+        expected: "whole numbers from 0",
+        got: `[${shape.join(", ")}]`,
+        fix: "Pass the shape as [rows, cols], with leading dimensions in front.",
+      });
+    }
+  }
+  if (!Array.isArray(block) || block.length !== 2 || !block.every((n) => Number.isSafeInteger(n) && n >= 1 && n <= 2 ** 31 - 1)) {
+    throw new BlockscaleError("shape", {
+      where: `${where}: block`,
+      expected: "[rows, cols], each a whole number from 1 to 2^31 - 1",
+      got: Array.isArray(block) ? `[${block.join(", ")}]` : typeof block,
+      fix: "Use the block of a scheme, such as [1, 32] or [128, 128].",
+    });
+  }
+  const rows = shape.length < 2 ? 1 : (shape[shape.length - 2] as number);
+  const cols = shape.length === 0 ? 1 : (shape[shape.length - 1] as number);
+  const slices = shape.slice(0, -2).reduce((n, size) => n * size, 1);
+  // The sizes are multiplied before any zero can hide an absurd one: [2^40, 0] is refused as well.
+  const widest = shape.reduce((n, size) => n * Math.max(1, size), 1);
+  if (widest > MAX_ELEMENTS) {
+    throw new BlockscaleError("shape", {
+      where: `${where}: shape`,
+      expected: "at most 2^32 elements",
+      got: `[${shape.join(", ")}]`,
+      fix: "Convert the tensor in slices of rows.",
+    });
+  }
+  const blockRows = Math.ceil(rows / block[0]);
+  const blockCols = Math.ceil(cols / block[1]);
+  return {
+    slices,
+    rows,
+    cols,
+    blockRows,
+    blockCols,
+    elements: slices * rows * cols,
+    blocks: slices * blockRows * blockCols,
+  };
+}

@@ -1,0 +1,64 @@
+/**
+ * The seam between TypeScript and the kernels: every export of the wasm builds, typed and documented.
+ * Pointers are byte offsets into the imported memory, 16-byte aligned unless said otherwise; counts are
+ * in elements. Kernels trust their arguments: the engine checks everything before it calls.
+ * The same interface is implemented in plain TypeScript over an ArrayBuffer for hosts without WebAssembly.
+ */
+export interface Kernels {
+  /** First byte that no static data occupies. Memory from here on belongs to the engine. */
+  heapBase(): number;
+
+  /** codes[n] at dst <- float32[n] at src: round to nearest even, saturating; NaN is 0x7F with the sign kept. */
+  encode(format: FormatId, dst: number, src: number, n: number): void;
+
+  /** float32[n] at dst <- codes[n] at src. NaN is 0x7FFx0000, sign kept. */
+  decode(format: FormatId, dst: number, src: number, n: number): void;
+
+  /**
+   * Quantises one rows x cols matrix (row-major, no padding) in blocks of blockRows x blockCols, ragged at the
+   * right and bottom edge: codes[rows * cols], and one scale per block, row-major: a UE8M0 byte or a float32.
+   * `amaxFloor` is float32 bits; `zeroScale` a UE8M0 byte.
+   */
+  quantize(
+    format: FormatId,
+    type: ValueTypeId,
+    scaleType: ScaleTypeId,
+    codes: number,
+    scales: number,
+    src: number,
+    rows: number,
+    cols: number,
+    blockRows: number,
+    blockCols: number,
+    rounding: RoundingId,
+    amaxFloor: number,
+    zeroScale: number,
+  ): void;
+
+  /** Inverse of quantize: value = code * scale in float32, then one rounding to the value type at dst. */
+  dequantize(
+    format: FormatId,
+    type: ValueTypeId,
+    scaleType: ScaleTypeId,
+    dst: number,
+    codes: number,
+    scales: number,
+    rows: number,
+    cols: number,
+    blockRows: number,
+    blockCols: number,
+  ): void;
+}
+
+/** Formats as the kernels number them: assembly/index.ts turns an id into a type. */
+export const FORMAT_ID = { e4m3: 0, e5m2: 1 } as const;
+export type FormatId = (typeof FORMAT_ID)[keyof typeof FORMAT_ID];
+
+export const VALUE_TYPE_ID = { f32: 0, bf16: 1, f16: 2 } as const;
+export type ValueTypeId = (typeof VALUE_TYPE_ID)[keyof typeof VALUE_TYPE_ID];
+
+export const SCALE_TYPE_ID = { ue8m0: 0, f32: 1 } as const;
+export type ScaleTypeId = (typeof SCALE_TYPE_ID)[keyof typeof SCALE_TYPE_ID];
+
+export const ROUNDING_ID = { floor: 0, rceil: 1, ceil: 2, even: 3, evenFp4: 4 } as const;
+export type RoundingId = (typeof ROUNDING_ID)[keyof typeof ROUNDING_ID];

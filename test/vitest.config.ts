@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config";
+
+// Node 20 hides relaxed SIMD behind a V8 flag; newer releases have it on and reject the flag.
+const relaxedFlag =
+  Number(process.versions.node.split(".")[0]) < 22 ? ["--experimental-wasm-relaxed-simd"] : [];
+
+export default defineConfig({
+  test: {
+    dir: import.meta.dirname ?? new URL(".", import.meta.url).pathname,
+    include: ["**/*.test.ts"],
+    pool: "forks",
+    execArgv: relaxedFlag,
+    testTimeout: 120_000,
+  },
+});
