@@ -13,10 +13,19 @@ export interface Engine {
   readonly variant: "relaxed" | "baseline" | "debug";
   encode(values: Float32Array, format: Format, options?: { out?: Uint8Array }): Uint8Array;
   decode(codes: Uint8Array, format: Format, options?: { out?: Float32Array }): Float32Array;
-  quantize(values: Values, shape: readonly number[], scheme: Scheme, options?: { out?: QuantizeOut }): BlockScaled;
+  quantize(
+    values: Values,
+    shape: readonly number[],
+    scheme: Scheme,
+    options?: { out?: QuantizeOut },
+  ): BlockScaled;
   dequantize(tensor: BlockScaled, type?: "f32", options?: { out?: Float32Array }): Float32Array;
   dequantize(tensor: BlockScaled, type: "bf16" | "f16", options?: { out?: Uint16Array }): Uint16Array;
-  dequantize(tensor: BlockScaled, type: ValueType, options?: { out?: Float32Array | Uint16Array }): Float32Array | Uint16Array;
+  dequantize(
+    tensor: BlockScaled,
+    type: ValueType,
+    options?: { out?: Float32Array | Uint16Array },
+  ): Float32Array | Uint16Array;
 }
 
 export interface LoadOptions {

@@ -7,7 +7,7 @@ export type { Engine, LoadOptions } from "./engine.ts";
 export { load } from "./engine.ts";
 export type { ErrorCode, Fault } from "./errors.ts";
 export { BlockscaleError } from "./errors.ts";
-export type { Rounding, Scheme } from "./scheme.ts";
+export type { Rounding, Scheme, SchemeName } from "./scheme.ts";
 export { schemes } from "./scheme.ts";
 export type { BlockScaled, Format, HalfValues, Values, ValueType } from "./tensor.ts";
 export { bf16, f16 } from "./tensor.ts";

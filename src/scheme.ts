@@ -1,4 +1,3 @@
-import { BlockscaleError } from "./errors.ts";
 import type { Format } from "./tensor.ts";
 
 /**
@@ -42,8 +41,19 @@ function scheme(fields: Partial<Scheme>): Scheme {
 const BLOCK_1X128 = Object.freeze([1, 128] as const);
 const BLOCK_128X128 = Object.freeze([128, 128] as const);
 
+/** The names of the schemes in use. */
+export type SchemeName =
+  | "mxfp8"
+  | "mxfp8Ocp"
+  | "mxfp8E5m2"
+  | "mxfp8CompressedTensors"
+  | "deepseekActivation"
+  | "deepseekWeight"
+  | "deepseekV3Activation"
+  | "deepseekV3Weight";
+
 /** The schemes in use, by name. */
-export const schemes = /* @__PURE__ */ Object.freeze({
+export const schemes: Readonly<Record<SchemeName, Scheme>> = /* @__PURE__ */ Object.freeze({
   /** MXFP8 as NVIDIA, torchao and Transformer Engine make it: 1x32, scale rounded up. */
   mxfp8: /* @__PURE__ */ scheme({}),
   /** MXFP8 to the letter of OCP MX v1.0: scale rounded down, block maxima may saturate. */
@@ -57,7 +67,12 @@ export const schemes = /* @__PURE__ */ Object.freeze({
   /** DeepSeek-V3.1 weights: 128x128 with UE8M0 scales; the scale of a zero block is 1, as in transformers. */
   deepseekWeight: /* @__PURE__ */ scheme({ block: BLOCK_128X128, zeroScale: 0x7f }),
   /** DeepSeek-V3 activations: 1x128 with float32 multipliers. */
-  deepseekV3Activation: /* @__PURE__ */ scheme({ block: BLOCK_1X128, amaxFloor: 1e-4, zeroScale: 0x69, scale: "f32" }),
+  deepseekV3Activation: /* @__PURE__ */ scheme({
+    block: BLOCK_1X128,
+    amaxFloor: 1e-4,
+    zeroScale: 0x69,
+    scale: "f32",
+  }),
   /** DeepSeek-V3 weights: 128x128 with float32 multipliers. */
   deepseekV3Weight: /* @__PURE__ */ scheme({ block: BLOCK_128X128, zeroScale: 0x7f, scale: "f32" }),
-}) satisfies Readonly<Record<string, Scheme>>;
+});

@@ -69,11 +69,7 @@ export interface Grid {
  * Counts the elements and blocks of a tensor; a 1-D shape is one row, `[]` is one element.
  * @throws BlockscaleError `shape`: negative or fractional sizes, no block, or more than 2^32 elements.
  */
-export function gridOf(
-  where: string,
-  shape: readonly number[],
-  block: readonly [number, number],
-): Grid {
+export function gridOf(where: string, shape: readonly number[], block: readonly [number, number]): Grid {
   if (!Array.isArray(shape) || shape.length > 32) {
     throw new BlockscaleError("shape", {
       where: `${where}: shape`,
@@ -92,7 +88,11 @@ export function gridOf(
       });
     }
   }
-  if (!Array.isArray(block) || block.length !== 2 || !block.every((n) => Number.isSafeInteger(n) && n >= 1 && n <= 2 ** 31 - 1)) {
+  if (
+    !Array.isArray(block) ||
+    block.length !== 2 ||
+    !block.every((n) => Number.isSafeInteger(n) && n >= 1 && n <= 2 ** 31 - 1)
+  ) {
     throw new BlockscaleError("shape", {
       where: `${where}: block`,
       expected: "[rows, cols], each a whole number from 1 to 2^31 - 1",
