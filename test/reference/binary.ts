@@ -1,0 +1,129 @@
+/**
+ * Small binary floating-point formats by definition: a code is a number, a number becomes the nearest code.
+ * All arithmetic is float64, in which every value, midpoint and product that occurs here is exact.
+ */
+
+/** A sign bit, an exponent field and a mantissa field, as the format's document lays them out. */
+export interface BinaryFormat {
+  readonly exponentBits: number;
+  readonly mantissaBits: number;
+  readonly bias: number;
+  /** The code of the largest finite value. Larger codes are Inf (if there is one) and NaN. */
+  readonly largest: number;
+  readonly infinity: number | undefined;
+}
+
+/** OCP 8-bit floating point (OFP8) v1.0, table 1: no Inf, one NaN per sign. */
+export const E4M3: BinaryFormat = {
+  exponentBits: 4,
+  mantissaBits: 3,
+  bias: 7,
+  largest: 0x7e,
+  infinity: undefined,
+};
+
+/** OFP8 v1.0, table 1: like IEEE 754. */
+export const E5M2: BinaryFormat = {
+  exponentBits: 5,
+  mantissaBits: 2,
+  bias: 15,
+  largest: 0x7b,
+  infinity: 0x7c,
+};
+
+/** The upper half of a float32. */
+export const BF16: BinaryFormat = {
+  exponentBits: 8,
+  mantissaBits: 7,
+  bias: 127,
+  largest: 0x7f7f,
+  infinity: 0x7f80,
+};
+
+/** IEEE 754 binary16. */
+export const F16: BinaryFormat = {
+  exponentBits: 5,
+  mantissaBits: 10,
+  bias: 15,
+  largest: 0x7bff,
+  infinity: 0x7c00,
+};
+
+/** 2^exponent, by doubling and halving: exact from -1074 to 1023. */
+export function pow2(exponent: number): number {
+  return POWERS[exponent + 1074] as number;
+}
+
+const POWERS = new Float64Array(1074 + 1024);
+for (let e = 0, up = 1; e <= 1023; e++, up *= 2) POWERS[e + 1074] = up;
+for (let e = 0, down = 1; e >= -1074; e--, down /= 2) POWERS[e + 1074] = down;
+
+/** The value a code without its sign bit would have if no code were set aside for Inf and NaN. */
+function magnitude({ mantissaBits, bias }: BinaryFormat, code: number): number {
+  const exponent = code >> mantissaBits;
+  const fraction = (code & ((1 << mantissaBits) - 1)) / (1 << mantissaBits);
+  return exponent === 0 ? fraction * pow2(1 - bias) : (1 + fraction) * pow2(exponent - bias);
+}
+
+/** The sign bit of the format. */
+export function signBit({ exponentBits, mantissaBits }: BinaryFormat): number {
+  return 1 << (exponentBits + mantissaBits);
+}
+
+/** The value of a code. */
+export function decode(format: BinaryFormat, code: number): number {
+  const sign = code & signBit(format) ? -1 : 1;
+  const rest = code & (signBit(format) - 1);
+  if (rest <= format.largest) return sign * magnitude(format, rest);
+  return rest === format.infinity ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+}
+
+const midpointsOf = new Map<BinaryFormat, Float64Array>();
+
+/** Entry `c` lies halfway between the values of codes `c` and `c + 1`; the last one is where overflow begins. */
+export function midpoints(format: BinaryFormat): Float64Array {
+  let table = midpointsOf.get(format);
+  if (table === undefined) {
+    table = Float64Array.from(
+      { length: format.largest + 1 },
+      (_, code) => (magnitude(format, code) + magnitude(format, code + 1)) / 2,
+    );
+    midpointsOf.set(format, table);
+  }
+  return table;
+}
+
+/**
+ * The code nearest to a magnitude, ties to the even code; `largest + 1` if it overflows.
+ * The table of midpoints is searched: the first one not below the magnitude decides.
+ */
+function nearestEven(format: BinaryFormat, x: number): number {
+  const table = midpoints(format);
+  let low = 0;
+  let high = table.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((table[middle] as number) < x) low = middle + 1;
+    else high = middle;
+  }
+  const tieGoesUp = table[low] === x && low % 2 === 1;
+  return tieGoesUp ? low + 1 : low;
+}
+
+function isNegative(x: number): boolean {
+  return x < 0 || Object.is(x, -0);
+}
+
+/** Nearest even; beyond the largest finite value, Inf included, the largest finite value. Not for NaN. */
+export function encodeSaturating(format: BinaryFormat, x: number): number {
+  const code = Math.min(nearestEven(format, Math.abs(x)), format.largest);
+  return isNegative(x) ? code | signBit(format) : code;
+}
+
+/** Nearest even with overflow to Inf, as IEEE 754 rounds. NaN is the quiet one without a payload. */
+export function encodeOverflowing(format: BinaryFormat, x: number): number {
+  const infinity = format.infinity as number;
+  if (Number.isNaN(x)) return infinity | (1 << (format.mantissaBits - 1));
+  const code = nearestEven(format, Math.abs(x)); // one past the largest is Inf
+  return isNegative(x) ? code | signBit(format) : code;
+}

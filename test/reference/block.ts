@@ -1,0 +1,101 @@
+import type { Scheme } from "../../src/scheme.ts";
+import type { BlockScaled } from "../../src/tensor.ts";
+import { encodeSaturating, pow2 } from "./binary.ts";
+import { decodeCode, FORMAT } from "./cast.ts";
+import { decodeScale, largestValue, NAN_SCALE, scaleByte } from "./scale.ts";
+
+/** What a block becomes before its codes are computed: the scale as stored, and as a divisor. */
+interface BlockScale {
+  readonly stored: number;
+  /** NaN for a block that has no finite scale. */
+  readonly divisor: number;
+}
+
+/** The scale of a block with largest magnitude `amax`, which is NaN or Inf if an element is. */
+function blockScale(scheme: Scheme, amax: number): BlockScale {
+  const floor = Math.fround(scheme.amaxFloor);
+  const poisoned = !Number.isFinite(amax);
+  if (scheme.scale === "f32") {
+    if (poisoned) return { stored: Number.NaN, divisor: Number.NaN };
+    if (amax === 0 && floor === 0) return { stored: decodeScale(scheme.zeroScale), divisor: 1 };
+    const largest = largestValue(FORMAT[scheme.format]);
+    const s = Math.max(Math.fround(Math.max(amax, floor) / largest), pow2(-126));
+    return { stored: s, divisor: s };
+  }
+  if (poisoned) return { stored: NAN_SCALE, divisor: Number.NaN };
+  if (amax === 0) return { stored: scheme.zeroScale, divisor: 1 };
+  const byte = scaleByte(scheme.rounding, scheme.format, Math.max(amax, floor));
+  return { stored: byte, divisor: decodeScale(byte) };
+}
+
+/** The code of one element: the quotient is exact for a power of two, and rounded to float32 for a multiplier. */
+function elementCode(scheme: Scheme, x: number, divisor: number): number {
+  if (Number.isNaN(divisor)) return 0x7f;
+  const quotient = scheme.scale === "f32" ? Math.fround(x / divisor) : x / divisor;
+  return encodeSaturating(FORMAT[scheme.format], quotient);
+}
+
+/** The rows and columns of one slice, and how many slices there are: a vector is one row, `[]` one element. */
+function slicesOf(shape: readonly number[]): { slices: number; rows: number; cols: number } {
+  const cols = shape.at(-1) ?? 1;
+  const rows = shape.at(-2) ?? 1;
+  let slices = 1;
+  for (const size of shape.slice(0, -2)) slices *= size;
+  return { slices, rows, cols };
+}
+
+/** How many blocks a tensor has. Every slice is tiled by itself. */
+export function countBlocks(shape: readonly number[], block: readonly [number, number]): number {
+  const { slices, rows, cols } = slicesOf(shape);
+  return slices * Math.ceil(rows / block[0]) * Math.ceil(cols / block[1]);
+}
+
+/** Calls `visit` for every block: its number, and the index of every element in it. */
+function forEachBlock(
+  shape: readonly number[],
+  block: readonly [number, number],
+  visit: (blockIndex: number, elements: readonly number[]) => void,
+): void {
+  const { slices, rows, cols } = slicesOf(shape);
+  let blockIndex = 0;
+  for (let slice = 0; slice < slices; slice++) {
+    for (let top = 0; top < rows; top += block[0]) {
+      for (let left = 0; left < cols; left += block[1]) {
+        const elements: number[] = [];
+        for (let row = top; row < Math.min(top + block[0], rows); row++) {
+          for (let col = left; col < Math.min(left + block[1], cols); col++) {
+            elements.push((slice * rows + row) * cols + col);
+          }
+        }
+        visit(blockIndex++, elements);
+      }
+    }
+  }
+}
+
+/** Quantises float32 values; two-byte values are widened first. */
+export function quantize(values: Float32Array, shape: readonly number[], scheme: Scheme): BlockScaled {
+  const blocks = countBlocks(shape, scheme.block);
+  const codes = new Uint8Array(values.length);
+  const scales = scheme.scale === "f32" ? new Float32Array(blocks) : new Uint8Array(blocks);
+  forEachBlock(shape, scheme.block, (blockIndex, elements) => {
+    let amax = 0;
+    for (const i of elements) amax = Math.max(amax, Math.abs(values[i] as number)); // NaN stays NaN
+    const { stored, divisor } = blockScale(scheme, amax);
+    scales[blockIndex] = stored;
+    for (const i of elements) codes[i] = elementCode(scheme, values[i] as number, divisor);
+  });
+  return { format: scheme.format, shape, block: scheme.block, codes, scales };
+}
+
+/** The float32 value of every element: code * scale, rounded once. */
+export function dequantize(tensor: BlockScaled): Float32Array {
+  const { format, shape, block, codes, scales } = tensor;
+  const values = new Float32Array(codes.length);
+  forEachBlock(shape, block, (blockIndex, elements) => {
+    const stored = scales[blockIndex] as number;
+    const scale = scales instanceof Float32Array ? stored : decodeScale(stored);
+    for (const i of elements) values[i] = decodeCode(format, codes[i] as number) * scale;
+  });
+  return values;
+}
