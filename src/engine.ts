@@ -1,37 +1,285 @@
-import type { Scheme } from "./scheme.ts";
-import type { BlockScaled, Format, Values, ValueType } from "./tensor.ts";
+import { allocate, checkArray, checkDisjoint, checkValues } from "./arrays.ts";
+import { BlockscaleError } from "./errors.ts";
+import { type Frame, framesOf } from "./frames.ts";
+import { checkScheme, type Scheme } from "./scheme.ts";
+import { type BlockScaled, checkFormat, type Format, gridOf, type Values, type ValueType } from "./tensor.ts";
+import { Arena } from "./wasm/arena.ts";
+import { FORMAT_ID, type Kernels, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "./wasm/exports.ts";
+import type { Instance } from "./wasm/instantiate.ts";
 
-/** What {@link Engine.quantize} can write into, instead of allocating. */
+/** What {@link Engine.quantize} can write into, instead of allocating; a block-scaled tensor fits as it is. */
 export interface QuantizeOut {
   readonly codes: Uint8Array;
   readonly scales: Uint8Array | Float32Array;
 }
 
-/** Block-scaled FP8 operations on one WebAssembly instance. */
-export interface Engine {
-  /** Which build runs: `relaxed` fuses multiply-adds, `baseline` runs everywhere. */
-  readonly variant: "relaxed" | "baseline" | "debug";
-  encode(values: Float32Array, format: Format, options?: { out?: Uint8Array }): Uint8Array;
-  decode(codes: Uint8Array, format: Format, options?: { out?: Float32Array }): Float32Array;
+/** Elements that pass through linear memory at a time in `encode` and `decode`. */
+const CHUNK = 65536;
+
+/**
+ * Block-scaled FP8 operations on one set of kernels. All methods are synchronous and check their arguments before
+ * any memory is touched; errors are of class {@link BlockscaleError}. Every method takes the caller's output array as
+ * `out`: allocating the result is the largest cost of a large call.
+ */
+export class Engine {
+  /** Which kernels run: a WebAssembly build, or plain JavaScript. */
+  readonly variant: "relaxed" | "baseline" | "custom" | "js";
+  readonly #kernels: Kernels;
+  readonly #arena: Arena;
+
+  /** Use `load()`. */
+  constructor(instance: Instance, variant: Engine["variant"]) {
+    this.variant = variant;
+    this.#kernels = instance.kernels;
+    this.#arena = new Arena(instance.memory, instance.kernels.heapBase());
+  }
+
+  /**
+   * FP8 codes of float32 values, without a scale: nearest even, saturating (Inf too); NaN is 0x7F with its sign.
+   * @param out `values.length` codes
+   */
+  encode(values: Float32Array, format: Format, options: { out?: Uint8Array } = {}): Uint8Array {
+    const id = FORMAT_ID[checkFormat("encode: format", format)];
+    const n = checkArray("encode: values", values, "Float32Array").length;
+    const out = outArray("encode: out", options.out, "Uint8Array", n);
+    checkDisjoint("encode: out", out, values);
+    const [src, dst] = this.#arena.frame([4 * Math.min(n, CHUNK), Math.min(n, CHUNK)]) as [number, number];
+    const buffer = this.#arena.buffer;
+    for (let i = 0; i < n; i += CHUNK) {
+      const length = Math.min(CHUNK, n - i);
+      new Float32Array(buffer, src, length).set(values.subarray(i, i + length));
+      this.#kernels.encode(id, dst, src, length);
+      out.set(new Uint8Array(buffer, dst, length), i);
+    }
+    return out;
+  }
+
+  /**
+   * float32 values of FP8 codes, without a scale.
+   * @param out `codes.length` values
+   */
+  decode(codes: Uint8Array, format: Format, options: { out?: Float32Array } = {}): Float32Array {
+    const id = FORMAT_ID[checkFormat("decode: format", format)];
+    const n = checkArray("decode: codes", codes, "Uint8Array").length;
+    const out = outArray("decode: out", options.out, "Float32Array", n);
+    checkDisjoint("decode: out", out, codes);
+    const [src, dst] = this.#arena.frame([Math.min(n, CHUNK), 4 * Math.min(n, CHUNK)]) as [number, number];
+    const buffer = this.#arena.buffer;
+    for (let i = 0; i < n; i += CHUNK) {
+      const length = Math.min(CHUNK, n - i);
+      new Uint8Array(buffer, src, length).set(codes.subarray(i, i + length));
+      this.#kernels.decode(id, dst, src, length);
+      out.set(new Float32Array(buffer, dst, length), i);
+    }
+    return out;
+  }
+
+  /**
+   * Quantises `values` of `shape` `[..., rows, cols]` by a scheme: one scale per block, one code per element.
+   * A block with NaN or Inf gets the scale NaN (0xFF) and decodes to NaN.
+   * @param out arrays of the same lengths as the result's codes and scales
+   */
   quantize(
     values: Values,
     shape: readonly number[],
     scheme: Scheme,
-    options?: { out?: QuantizeOut },
-  ): BlockScaled;
+    options: { out?: QuantizeOut } = {},
+  ): BlockScaled {
+    checkScheme("quantize: scheme", scheme);
+    const { format, block } = scheme;
+    const grid = gridOf("quantize", shape, block);
+    const { type, data } = checkValues("quantize: values", values, grid.elements);
+    const codes = outArray("quantize: out.codes", options.out?.codes, "Uint8Array", grid.elements);
+    const scaleArray = scheme.scale === "ue8m0" ? "Uint8Array" : "Float32Array";
+    const scales = outArray("quantize: out.scales", options.out?.scales, scaleArray, grid.blocks);
+    checkDisjoint("quantize: out.codes", codes, data);
+    checkDisjoint("quantize: out.scales", scales, data);
+    checkDisjoint("quantize: out.scales", scales, codes);
+    const floorBits = new Uint32Array(Float32Array.of(scheme.amaxFloor).buffer)[0] as number;
+    const width = data.BYTES_PER_ELEMENT;
+    for (const frame of framesOf(grid, block)) {
+      const elements = frame.rows * frame.cols;
+      const blocks = frame.scaleRows * frame.scaleCols;
+      const [src, codesAt, scalesAt] = this.#arena.frame([
+        elements * width,
+        elements,
+        blocks * scales.BYTES_PER_ELEMENT,
+      ]) as [number, number, number];
+      const buffer = this.#arena.buffer;
+      const staged =
+        width === 4 ? new Float32Array(buffer, src, elements) : new Uint16Array(buffer, src, elements);
+      gather(staged, data, frame);
+      this.#kernels.quantize(
+        FORMAT_ID[format],
+        VALUE_TYPE_ID[type],
+        SCALE_TYPE_ID[scheme.scale],
+        codesAt,
+        scalesAt,
+        src,
+        frame.rows,
+        frame.cols,
+        block[0],
+        block[1],
+        ROUNDING_ID[scheme.rounding],
+        floorBits,
+        scheme.zeroScale,
+      );
+      scatter(codes, new Uint8Array(buffer, codesAt, elements), frame);
+      scatter(scales, scaleView(scales, buffer, scalesAt, blocks), scaleFrame(frame));
+    }
+    return { format, shape: [...shape], block: [block[0], block[1]], codes, scales };
+  }
+
+  /**
+   * Values of a block-scaled tensor: code * scale in float32, then one rounding to nearest even for bf16 and f16.
+   * @param type of the result: "f32" (Float32Array), or "bf16" and "f16" (Uint16Array of bits)
+   * @param out as many elements as the tensor has
+   */
   dequantize(tensor: BlockScaled, type?: "f32", options?: { out?: Float32Array }): Float32Array;
   dequantize(tensor: BlockScaled, type: "bf16" | "f16", options?: { out?: Uint16Array }): Uint16Array;
   dequantize(
     tensor: BlockScaled,
-    type: ValueType,
+    type?: ValueType,
     options?: { out?: Float32Array | Uint16Array },
   ): Float32Array | Uint16Array;
+  dequantize(
+    tensor: BlockScaled,
+    type: ValueType = "f32",
+    options: { out?: Float32Array | Uint16Array } = {},
+  ): Float32Array | Uint16Array {
+    if (!Object.hasOwn(VALUE_TYPE_ID, type))
+      throw wrongOption("dequantize: type", '"f32", "bf16" or "f16"', type);
+    const { format, block, codes, scales, grid } = checkTensor("dequantize", tensor);
+    const out = outArray(
+      "dequantize: out",
+      options.out,
+      type === "f32" ? "Float32Array" : "Uint16Array",
+      grid.elements,
+    );
+    checkDisjoint("dequantize: out", out, codes);
+    checkDisjoint("dequantize: out", out, scales);
+    const width = out.BYTES_PER_ELEMENT;
+    const scaleType = scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
+    for (const frame of framesOf(grid, block)) {
+      const elements = frame.rows * frame.cols;
+      const blocks = frame.scaleRows * frame.scaleCols;
+      const [dst, codesAt, scalesAt] = this.#arena.frame([
+        elements * width,
+        elements,
+        blocks * scales.BYTES_PER_ELEMENT,
+      ]) as [number, number, number];
+      const buffer = this.#arena.buffer;
+      gather(new Uint8Array(buffer, codesAt, elements), codes, frame);
+      gather(scaleView(scales, buffer, scalesAt, blocks), scales, scaleFrame(frame));
+      this.#kernels.dequantize(
+        FORMAT_ID[format],
+        VALUE_TYPE_ID[type],
+        SCALE_TYPE_ID[scaleType],
+        dst,
+        codesAt,
+        scalesAt,
+        frame.rows,
+        frame.cols,
+        block[0],
+        block[1],
+      );
+      const staged =
+        width === 4 ? new Float32Array(buffer, dst, elements) : new Uint16Array(buffer, dst, elements);
+      scatter(out, staged, frame);
+    }
+    return out;
+  }
 }
 
-export interface LoadOptions {
-  readonly variant?: "relaxed" | "baseline";
+type Numbers = Uint8Array | Uint16Array | Float32Array;
+type Rectangle = Pick<Frame, "start" | "rows" | "cols" | "stride">;
+
+/** The scales of a frame, as a rectangle of the scale array. */
+function scaleFrame(frame: Frame): Rectangle {
+  return { start: frame.scaleStart, rows: frame.scaleRows, cols: frame.scaleCols, stride: frame.scaleStride };
 }
 
-export function load(_options?: LoadOptions): Promise<Engine> {
-  return Promise.reject(new Error("not built yet"));
+function scaleView(scales: Uint8Array | Float32Array, buffer: ArrayBuffer, at: number, n: number): Numbers {
+  return scales.BYTES_PER_ELEMENT === 1 ? new Uint8Array(buffer, at, n) : new Float32Array(buffer, at, n);
+}
+
+/** dense <- the rectangle of `tensor`. */
+function gather(dense: Numbers, tensor: Numbers, { start, rows, cols, stride }: Rectangle): void {
+  if (stride === cols) {
+    dense.set(tensor.subarray(start, start + rows * cols));
+    return;
+  }
+  for (let r = 0; r < rows; r++) {
+    dense.set(tensor.subarray(start + r * stride, start + r * stride + cols), r * cols);
+  }
+}
+
+/** The rectangle of `tensor` <- dense. */
+function scatter(tensor: Numbers, dense: Numbers, { start, rows, cols, stride }: Rectangle): void {
+  if (stride === cols) {
+    tensor.set(dense, start);
+    return;
+  }
+  for (let r = 0; r < rows; r++) tensor.set(dense.subarray(r * cols, r * cols + cols), start + r * stride);
+}
+
+/** The caller's output array, checked, or a new one. */
+function outArray(where: string, out: unknown, name: "Uint8Array", length: number): Uint8Array;
+function outArray(where: string, out: unknown, name: "Float32Array", length: number): Float32Array;
+function outArray(
+  where: string,
+  out: unknown,
+  name: "Uint8Array" | "Float32Array",
+  length: number,
+): Uint8Array | Float32Array;
+function outArray(
+  where: string,
+  out: unknown,
+  name: "Float32Array" | "Uint16Array",
+  length: number,
+): Float32Array | Uint16Array;
+function outArray(
+  where: string,
+  out: unknown,
+  name: "Uint8Array" | "Float32Array" | "Uint16Array",
+  length: number,
+): Numbers {
+  if (out !== undefined) return checkArray(where, out, name, length);
+  const Class = { Uint8Array, Float32Array, Uint16Array }[name];
+  return allocate(where, length * Class.BYTES_PER_ELEMENT, () => new Class(length));
+}
+
+/** Checks every field of a block-scaled record against the others. */
+function checkTensor(
+  where: string,
+  tensor: BlockScaled,
+): Pick<BlockScaled, "format" | "block" | "codes" | "scales"> & { grid: ReturnType<typeof gridOf> } {
+  if (typeof tensor !== "object" || tensor === null) {
+    throw wrongOption(
+      `${where}: tensor`,
+      "a block-scaled record { format, shape, block, codes, scales }",
+      tensor,
+    );
+  }
+  const { block, shape } = tensor;
+  const format = checkFormat(`${where}: format`, tensor.format);
+  const grid = gridOf(where, shape, block);
+  const codes = checkArray(`${where}: codes`, tensor.codes, "Uint8Array", grid.elements);
+  const isBytes = (tensor.scales as Uint8Array | undefined)?.BYTES_PER_ELEMENT === 1;
+  const scales = checkArray(
+    `${where}: scales`,
+    tensor.scales,
+    isBytes ? "Uint8Array" : "Float32Array",
+    grid.blocks,
+  );
+  return { format, block, codes, scales, grid };
+}
+
+function wrongOption(where: string, expected: string, got: unknown): BlockscaleError {
+  return new BlockscaleError("option", {
+    where,
+    expected,
+    got: typeof got === "string" ? JSON.stringify(got) : String(got),
+    fix: "See the documentation of this argument.",
+  });
 }

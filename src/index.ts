@@ -3,10 +3,11 @@
  * in every runtime.
  * @module
  */
-export type { Engine, LoadOptions } from "./engine.ts";
-export { load } from "./engine.ts";
+export type { Engine, QuantizeOut } from "./engine.ts";
 export type { ErrorCode, Fault } from "./errors.ts";
 export { BlockscaleError } from "./errors.ts";
+export type { LoadOptions } from "./load.ts";
+export { load } from "./load.ts";
 export type { Rounding, Scheme, SchemeName } from "./scheme.ts";
 export { schemes } from "./scheme.ts";
 export type { BlockScaled, Format, HalfValues, Values, ValueType } from "./tensor.ts";

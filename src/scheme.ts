@@ -1,4 +1,6 @@
-import type { Format } from "./tensor.ts";
+import { BlockscaleError } from "./errors.ts";
+import { checkFormat, type Format } from "./tensor.ts";
+import { ROUNDING_ID, SCALE_TYPE_ID } from "./wasm/exports.ts";
 
 /**
  * How the power-of-two scale of a block follows from its largest magnitude (amax), with
@@ -76,3 +78,33 @@ export const schemes: Readonly<Record<SchemeName, Scheme>> = /* @__PURE__ */ Obj
   /** DeepSeek-V3 weights: 128x128 with float32 multipliers. */
   deepseekV3Weight: /* @__PURE__ */ scheme({ block: BLOCK_128X128, zeroScale: 0x7f, scale: "f32" }),
 });
+
+/**
+ * Checks a scheme from outside; its block is checked together with a shape.
+ * @throws BlockscaleError `option`
+ */
+export function checkScheme(where: string, scheme: Scheme): void {
+  if (typeof scheme !== "object" || scheme === null)
+    throw wrong(where, "a scheme, such as schemes.mxfp8", scheme);
+  checkFormat(`${where}.format`, scheme.format);
+  const { rounding, scale, amaxFloor, zeroScale } = scheme;
+  if (!Object.hasOwn(ROUNDING_ID, rounding)) {
+    throw wrong(`${where}.rounding`, `one of ${Object.keys(ROUNDING_ID).join(", ")}`, rounding);
+  }
+  if (!Object.hasOwn(SCALE_TYPE_ID, scale)) throw wrong(`${where}.scale`, "ue8m0 or f32", scale);
+  if (typeof amaxFloor !== "number" || !(amaxFloor >= 0 && Math.fround(amaxFloor) < Infinity)) {
+    throw wrong(`${where}.amaxFloor`, "a finite number from 0", amaxFloor);
+  }
+  if (!Number.isInteger(zeroScale) || zeroScale < 0 || zeroScale > 254) {
+    throw wrong(`${where}.zeroScale`, "a UE8M0 byte from 0 to 254", zeroScale);
+  }
+}
+
+function wrong(where: string, expected: string, got: unknown): BlockscaleError {
+  return new BlockscaleError("option", {
+    where,
+    expected,
+    got: String(got),
+    fix: "Start from one of `schemes`: { ...schemes.mxfp8, block: [1, 64] }.",
+  });
+}

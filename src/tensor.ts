@@ -125,3 +125,14 @@ export function gridOf(where: string, shape: readonly number[], block: readonly 
     blocks: slices * blockRows * blockCols,
   };
 }
+
+/** @throws BlockscaleError `option`: not the name of an element format. */
+export function checkFormat(where: string, format: Format): Format {
+  if (format === "e4m3" || format === "e5m2") return format;
+  throw new BlockscaleError("option", {
+    where,
+    expected: '"e4m3" or "e5m2"',
+    got: JSON.stringify(format) ?? String(format),
+    fix: "Name the element format of the codes.",
+  });
+}

@@ -1,0 +1,72 @@
+/**
+ * What the wasm builds export, and the only place where a format id becomes a type.
+ * The documentation of each export is in src/wasm/exports.ts.
+ */
+import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/dequantize";
+import { encode as encodeAs, quantize as quantizeAs } from "./kernels/quantize";
+import { Scratch } from "./kernels/scratch";
+import type { E4M3, E5M2 } from "./lanes/format";
+import type { BF16, F16, F32 } from "./lanes/half";
+
+export function heapBase(): usize {
+  return Scratch.end;
+}
+
+export function encode(format: i32, dst: usize, src: usize, n: usize): void {
+  if (format == 0) encodeAs<E4M3>(dst, src, n);
+  else encodeAs<E5M2>(dst, src, n);
+}
+
+export function decode(format: i32, dst: usize, src: usize, n: usize): void {
+  if (format == 0) decodeAs<E4M3>(dst, src, n);
+  else decodeAs<E5M2>(dst, src, n);
+}
+
+export function quantize(
+  format: i32,
+  type: i32,
+  scaleType: i32,
+  codes: usize,
+  scales: usize,
+  src: usize,
+  rows: usize,
+  cols: usize,
+  blockRows: usize,
+  blockCols: usize,
+  rounding: i32,
+  amaxFloor: i32,
+  zeroScale: i32,
+): void {
+  // biome-ignore format: one instantiation a line
+  switch (format * 3 + type) {
+    case 0: return quantizeAs<E4M3, F32>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
+    case 1: return quantizeAs<E4M3, BF16>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
+    case 2: return quantizeAs<E4M3, F16>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
+    case 3: return quantizeAs<E5M2, F32>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
+    case 4: return quantizeAs<E5M2, BF16>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
+    default: return quantizeAs<E5M2, F16>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
+  }
+}
+
+export function dequantize(
+  format: i32,
+  type: i32,
+  scaleType: i32,
+  dst: usize,
+  codes: usize,
+  scales: usize,
+  rows: usize,
+  cols: usize,
+  blockRows: usize,
+  blockCols: usize,
+): void {
+  // biome-ignore format: one instantiation a line
+  switch (format * 3 + type) {
+    case 0: return dequantizeAs<E4M3, F32>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
+    case 1: return dequantizeAs<E4M3, BF16>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
+    case 2: return dequantizeAs<E4M3, F16>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
+    case 3: return dequantizeAs<E5M2, F32>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
+    case 4: return dequantizeAs<E5M2, BF16>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
+    default: return dequantizeAs<E5M2, F16>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
+  }
+}

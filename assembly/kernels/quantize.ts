@@ -1,0 +1,258 @@
+import { Fp8 } from "../lanes/fp8";
+import { Half } from "../lanes/half";
+import { Scale } from "../lanes/scale";
+import { Simd } from "../lanes/simd";
+import { UE8M0 } from "./dequantize";
+import { Scratch } from "./scratch";
+import { Values } from "./values";
+
+/**
+ * Elements of a panel: what is read twice, for its scales and for its codes, so it should stay in a cache between the
+ * two. One row: 2 KiB of float32 was best at every size from L2 to memory. Many rows: long rows keep the prefetcher going.
+ */
+const ROW_PANEL: usize = 512;
+const TILE_PANEL: usize = 1 << 19;
+
+/** codes[rows, cols] and one scale per block from values[rows, cols], as `quantize` of src/wasm/exports.ts says. */
+export function quantize<F, T>(
+  scaleType: i32,
+  codes: usize,
+  scales: usize,
+  src: usize,
+  rows: usize,
+  cols: usize,
+  blockRows: usize,
+  blockCols: usize,
+  rounding: i32,
+  amaxFloor: i32,
+  zeroScale: i32,
+): void {
+  assert(blockRows > 0 && blockCols > 0, "a block has rows and columns");
+  if (blockRows == 1 && cols % blockCols == 0) {
+    // Blocks that end where rows end follow one another as in one long row.
+    cols *= rows;
+    rows = cols ? 1 : 0;
+  }
+  const scaleBytes: usize = scaleType == UE8M0 ? 1 : 4;
+  const budget = blockRows == 1 ? ROW_PANEL : TILE_PANEL;
+  const panelBlocks = min(max(budget / blockRows / blockCols, 1), Scratch.blocks);
+  const panelCols = panelBlocks * blockCols;
+  for (let row: usize = 0; row < rows; row += blockRows) {
+    const height = min(blockRows, rows - row);
+    for (let col: usize = 0; col < cols; col += panelCols) {
+      const width = min(panelCols, cols - col);
+      const blocks = (width + blockCols - 1) / blockCols;
+      const first = row * cols + col;
+      for (let r: usize = 0; r < height; r++) {
+        foldRow<T>(src + (first + r * cols) * Half.size<T>(), width, blockCols, r == 0);
+      }
+      if (scaleType == UE8M0) ue8m0Scales<F, T>(scales, blocks, rounding, amaxFloor, zeroScale);
+      else f32Scales<F, T>(scales, blocks, amaxFloor, zeroScale);
+      for (let r: usize = 0; r < height; r++) {
+        const at = first + r * cols;
+        if (scaleType == UE8M0)
+          encodeRow<F, T>(codes + at, src + at * Half.size<T>(), width, blockCols, scales);
+        else divideRow<F, T>(codes + at, src + at * Half.size<T>(), width, blockCols, scales);
+      }
+      scales += blocks * scaleBytes;
+    }
+  }
+}
+
+/** Folds a row of values into the running maxima of the blocks it crosses. */
+function foldRow<T>(src: usize, n: usize, blockCols: usize, isFirst: bool): void {
+  const magnitudeMask = Scale.magnitudeMask<T>(Simd.opaqueZero());
+  const end = src + n * Half.size<T>();
+  let maxima = Scratch.maxima;
+  while (src < end) {
+    const length = min(blockCols * Half.size<T>(), end - src);
+    let amax = isFirst ? i32x4.splat(0) : v128.load(maxima);
+    const whole = src + (length & ~31);
+    for (; src < whole; src += 32) {
+      amax = Scale.fold<T>(amax, v128.load(src), magnitudeMask);
+      amax = Scale.fold<T>(amax, v128.load(src, 16), magnitudeMask);
+    }
+    const rest = length & 31;
+    if (rest) {
+      const padded = Scratch.take(src, rest);
+      amax = Scale.fold<T>(amax, v128.load(padded), magnitudeMask);
+      amax = Scale.fold<T>(amax, v128.load(padded, 16), magnitudeMask);
+      src += rest;
+    }
+    v128.store(maxima, amax);
+    maxima += 16;
+  }
+}
+
+/** Turns the running maxima into scale bytes, four blocks at a time. */
+function ue8m0Scales<F, T>(dst: usize, blocks: usize, rounding: i32, amaxFloor: i32, zeroScale: i32): void {
+  for (let i: usize = 0; i < blocks; i += 4) {
+    const bytes = Scale.bytes(Scale.ue8m0<F>(amaxes<T>(i), rounding, amaxFloor, zeroScale));
+    if (i + 4 <= blocks) store<u32>(dst + i, bytes);
+    else for (let k: usize = i; k < blocks; k++) store<u8>(dst + k, bytes >> (8 * <u32>(k - i)));
+  }
+}
+
+/** Turns the running maxima into float32 multipliers, four blocks at a time. */
+function f32Scales<F, T>(dst: usize, blocks: usize, amaxFloor: i32, zeroScale: i32): void {
+  for (let i: usize = 0; i < blocks; i += 4) {
+    const scales = Scale.f32<F>(amaxes<T>(i), amaxFloor, zeroScale);
+    v128.store(Scratch.output, scales);
+    memory.copy(dst + 4 * i, Scratch.output, 4 * min<usize>(4, blocks - i));
+  }
+}
+
+/** float32 bits of the maxima of blocks i..i+3. */
+function amaxes<T>(i: usize): v128 {
+  const at = Scratch.maxima + 16 * i;
+  return Scale.amaxOfEach<T>(v128.load(at), v128.load(at, 16), v128.load(at, 32), v128.load(at, 48));
+}
+
+/** codes[n] <- values[n] over 2^(byte - 127), one scale byte per blockCols values. */
+function encodeRow<F, T>(codes: usize, src: usize, n: usize, blockCols: usize, scales: usize): void {
+  const zero = Simd.opaqueZero();
+  const absMask = Fp8.absMask(zero);
+  const exponentMask = Fp8.exponentMask(zero);
+  const mergeWeights = Fp8.mergeWeights<F>(zero);
+  const topCode = Fp8.topCode<F>(zero);
+  const signMask = Fp8.signMask(zero);
+  const end = codes + n;
+  while (codes < end) {
+    const length = min(blockCols, end - codes);
+    const byte = <i32>load<u8>(scales++);
+    if (!Fp8.scaleIsRoundable<F>(byte)) {
+      encodeFar<F, T>(codes, src, length, byte);
+      codes += length;
+      src += length * Half.size<T>();
+      continue;
+    }
+    const bits = Fp8.threshold<F>(byte);
+    const threshold = i32x4.splat(bits);
+    const lift = i32x4.splat(Fp8.lift<F>(bits));
+    for (const full = codes + (length & ~15); codes < full; codes += 16) {
+      const a = Values.load0<T>(src);
+      const b = Values.load1<T>(src);
+      const c = Values.load2<T>(src);
+      const d = Values.load3<T>(src);
+      const magnitudes = Fp8.pack<F>(
+        Fp8.round(v128.and(a, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(v128.and(b, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(v128.and(c, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(v128.and(d, absMask), threshold, lift, exponentMask, mergeWeights),
+        topCode,
+      );
+      v128.store(codes, Fp8.withSigns(magnitudes, a, b, c, d, signMask));
+      src += 16 * Half.size<T>();
+    }
+    const rest = length & 15;
+    if (rest) {
+      encodeRow<F, T>(Scratch.output, Scratch.take(src, rest * Half.size<T>()), 16, 16, scales - 1);
+      Scratch.give(codes, rest);
+      codes += rest;
+      src += rest * Half.size<T>();
+    }
+  }
+}
+
+/** A block whose scale is NaN or near an end of the range. */
+function encodeFar<F, T>(codes: usize, src: usize, n: usize, byte: i32): void {
+  if (byte == 0xff) memory.fill(codes, Fp8.nan(), n);
+  else encodeScaled<F, T>(codes, src, n, Scale.nearFactor(byte), Scale.nearByte(byte), false);
+}
+
+/** codes[n] <- values[n] over a float32 multiplier per blockCols values. */
+function divideRow<F, T>(codes: usize, src: usize, n: usize, blockCols: usize, scales: usize): void {
+  for (let i: usize = 0; i < n; i += blockCols) {
+    const length = min(blockCols, n - i);
+    const scale = load<f32>(scales);
+    if (Scale.isNan(scale)) memory.fill(codes + i, Fp8.nan(), length);
+    else encodeScaled<F, T>(codes + i, src + i * Half.size<T>(), length, scale, 127, true);
+    scales += 4;
+  }
+}
+
+/** codes[n] <- (values[n] / factor, or * factor) over 2^(byte - 127), which has to be in range. */
+function encodeScaled<F, T>(codes: usize, src: usize, n: usize, factor: f32, byte: i32, divide: bool): void {
+  const zero = Simd.opaqueZero();
+  const absMask = Fp8.absMask(zero);
+  const exponentMask = Fp8.exponentMask(zero);
+  const mergeWeights = Fp8.mergeWeights<F>(zero);
+  const topCode = Fp8.topCode<F>(zero);
+  const signMask = Fp8.signMask(zero);
+  const bits = Fp8.threshold<F>(byte);
+  const threshold = i32x4.splat(bits);
+  const lift = i32x4.splat(Fp8.lift<F>(bits));
+  const factors = f32x4.splat(factor);
+  const full = codes + (n & ~15);
+  while (codes < full) {
+    let a = Values.load0<T>(src);
+    let b = Values.load1<T>(src);
+    let c = Values.load2<T>(src);
+    let d = Values.load3<T>(src);
+    if (divide) {
+      a = f32x4.div(a, factors);
+      b = f32x4.div(b, factors);
+      c = f32x4.div(c, factors);
+      d = f32x4.div(d, factors);
+    } else {
+      a = f32x4.mul(a, factors);
+      b = f32x4.mul(b, factors);
+      c = f32x4.mul(c, factors);
+      d = f32x4.mul(d, factors);
+    }
+    const magnitudes = Fp8.pack<F>(
+      Fp8.round(v128.and(a, absMask), threshold, lift, exponentMask, mergeWeights),
+      Fp8.round(v128.and(b, absMask), threshold, lift, exponentMask, mergeWeights),
+      Fp8.round(v128.and(c, absMask), threshold, lift, exponentMask, mergeWeights),
+      Fp8.round(v128.and(d, absMask), threshold, lift, exponentMask, mergeWeights),
+      topCode,
+    );
+    v128.store(codes, Fp8.withSigns(magnitudes, a, b, c, d, signMask));
+    codes += 16;
+    src += 16 * Half.size<T>();
+  }
+  const rest = n & 15;
+  if (rest) {
+    encodeScaled<F, T>(Scratch.output, Scratch.take(src, rest * Half.size<T>()), 16, factor, byte, divide);
+    Scratch.give(codes, rest);
+  }
+}
+
+/** codes[n] <- float32[n], unscaled: any value at all, NaN and Inf included. */
+export function encode<F>(codes: usize, src: usize, n: usize): void {
+  const zero = Simd.opaqueZero();
+  const absMask = Fp8.absMask(zero);
+  const exponentMask = Fp8.exponentMask(zero);
+  const mergeWeights = Fp8.mergeWeights<F>(zero);
+  const topCode = Fp8.topCode<F>(zero);
+  const signMask = Fp8.signMask(zero);
+  const nanMask = Fp8.magnitudeMask(zero);
+  const saturation = Fp8.saturation<F>(zero);
+  const threshold = i32x4.splat(Fp8.threshold<F>(127));
+  const lift = i32x4.splat(Fp8.lift<F>(Fp8.threshold<F>(127)));
+  for (const full = codes + (n & ~15); codes < full; codes += 16) {
+    const x0 = v128.load(src);
+    const x1 = v128.load(src, 16);
+    const x2 = v128.load(src, 32);
+    const x3 = v128.load(src, 48);
+    const a = v128.and(x0, absMask);
+    const b = v128.and(x1, absMask);
+    const c = v128.and(x2, absMask);
+    const d = v128.and(x3, absMask);
+    const magnitudes = Fp8.pack<F>(
+      Fp8.round(i32x4.min_s(a, saturation), threshold, lift, exponentMask, mergeWeights),
+      Fp8.round(i32x4.min_s(b, saturation), threshold, lift, exponentMask, mergeWeights),
+      Fp8.round(i32x4.min_s(c, saturation), threshold, lift, exponentMask, mergeWeights),
+      Fp8.round(i32x4.min_s(d, saturation), threshold, lift, exponentMask, mergeWeights),
+      topCode,
+    );
+    const withNan = v128.or(magnitudes, Fp8.nanCodes(a, b, c, d, exponentMask, nanMask));
+    v128.store(codes, Fp8.withSigns(withNan, x0, x1, x2, x3, signMask));
+    src += 64;
+  }
+  const rest = n & 15;
+  if (rest) {
+    encode<F>(Scratch.output, Scratch.take(src, 4 * rest), 16);
+    Scratch.give(codes, rest);
+  }
+}

@@ -1,0 +1,33 @@
+/** OCP OFP8 E4M3 ("fn"): no Inf, NaN is 0x7F and 0xFF only. */
+export class E4M3 {}
+
+/** OCP OFP8 E5M2: IEEE-like, Inf is 0x7C. */
+export class E5M2 {}
+
+/** What the number formats are, as compile-time facts: a new format is one more answer to each question. */
+export abstract class Format {
+  /** Stored mantissa bits. */
+  @inline static mantissa<F>(): i32 {
+    return idof<F>() == idof<E4M3>() ? 3 : 2;
+  }
+
+  /** Exponent bias: the exponent field of 1.0. */
+  @inline static bias<F>(): i32 {
+    return idof<F>() == idof<E4M3>() ? 7 : 15;
+  }
+
+  /** Exponent of the largest finite value, which is 1.75 * 2^emax in both formats. */
+  @inline static emax<F>(): i32 {
+    return idof<F>() == idof<E4M3>() ? 8 : 15;
+  }
+
+  /** Code of the largest finite value; what lies above is NaN, or Inf and NaN. */
+  @inline static top<F>(): i32 {
+    return idof<F>() == idof<E4M3>() ? 0x7e : 0x7b;
+  }
+
+  /** The largest finite value. */
+  @inline static max<F>(): f32 {
+    return idof<F>() == idof<E4M3>() ? 448 : 57344;
+  }
+}

@@ -1,0 +1,125 @@
+import { Format } from "./format";
+import { type F32, Half } from "./half";
+import { Simd } from "./simd";
+
+/**
+ * Scales from the largest magnitude of a block (amax), by integer arithmetic on its float32 bits.
+ *
+ * Magnitudes compare as integers: below Inf, below NaN. The largest code of both formats is 1.75 * 2^emax, so the exponent
+ * of amax / largest, rounded up, is exponent(amax) - emax, and one more if the mantissa is above 1.75. Adding
+ * 2^23 - 1 - 0.75 * 2^23 to the bits carries into the exponent in just those cases. No logarithm: ceil(log2(x)) in
+ * float32 is one too low for up to 42 values above each power of two.
+ */
+export abstract class Scale {
+  /** Added to amax's bits before the exponent is taken; ids of src/wasm/exports.ts. */
+  @inline static addend<F>(rounding: i32): i32 {
+    switch (rounding) {
+      case Scale.FLOOR:
+        return 0; // OCP MX v1.0, 6.3
+      case Scale.RCEIL:
+        return 0x1fffff; // carries if the mantissa is above 1.75: DeepGEMM ceil_to_ue8m0(amax / 448), torchao RCEIL
+      case Scale.CEIL:
+        return 0x7fffff; // carries unless amax is a power of two: torchao CEIL
+      case Scale.EVEN:
+        return 1 << (22 - Format.mantissa<F>()); // half of the element's last place: torchao EVEN
+      default:
+        return 1 << 21; // EVEN for the one mantissa bit of FP4: compressed-tensors
+    }
+  }
+
+  @inline static get FLOOR(): i32 {
+    return 0;
+  }
+  @inline static get RCEIL(): i32 {
+    return 1;
+  }
+  @inline static get CEIL(): i32 {
+    return 2;
+  }
+  @inline static get EVEN(): i32 {
+    return 3;
+  }
+
+  /** The exponent field from which on a block is NaN: EVEN in torchao lets the largest amaxes round to Inf. */
+  @inline static limit(rounding: i32): i32 {
+    return rounding == Scale.EVEN ? 0xff : 0x100;
+  }
+
+  // ---- amax
+
+  /** Running maximum of magnitudes, in lanes as wide as the value type. */
+  @inline static fold<T>(amax: v128, values: v128, magnitudeMask: v128): v128 {
+    const m = v128.and(values, magnitudeMask);
+    return idof<T>() == idof<F32>() ? i32x4.max_s(amax, m) : i16x8.max_s(amax, m);
+  }
+
+  @inline static magnitudeMask<T>(zero: i32): v128 {
+    return idof<T>() == idof<F32>() ? i32x4.splat(0x7fffffff | zero) : i16x8.splat(<i16>(0x7fff | zero));
+  }
+
+  /** Four running maxima of `fold` to the float32 bits of four amaxes. */
+  @inline static amaxOfEach<T>(a: v128, b: v128, c: v128, d: v128): v128 {
+    if (idof<T>() == idof<F32>()) return Simd.maxOfEach(a, b, c, d);
+    const m = Simd.maxOfEach(Scale.halves(a), Scale.halves(b), Scale.halves(c), Scale.halves(d));
+    return Half.widen<T>(m);
+  }
+
+  @inline static halves(m: v128): v128 {
+    return i32x4.max_s(i32x4.extend_low_i16x8_u(m), i32x4.extend_high_i16x8_u(m));
+  }
+
+  // ---- scale of four blocks
+
+  /** UE8M0 bytes in 32-bit lanes; NaN (0xFF) where amax is not finite. */
+  @inline static ue8m0<F>(amax: v128, rounding: i32, amaxFloor: i32, zeroScale: i32): v128 {
+    const floored = i32x4.max_s(amax, i32x4.splat(amaxFloor));
+    const field = i32x4.shr_u(i32x4.add(floored, i32x4.splat(Scale.addend<F>(rounding))), 23);
+    const isNan = v128.or(Scale.notFinite(amax), i32x4.ge_s(field, i32x4.splat(Scale.limit(rounding))));
+    const byte = i32x4.max_s(i32x4.sub(field, i32x4.splat(Format.emax<F>())), i32x4.splat(0));
+    const isZero = i32x4.eq(amax, i32x4.splat(0));
+    return v128.or(v128.bitselect(i32x4.splat(zeroScale), byte, isZero), v128.and(isNan, i32x4.splat(0xff)));
+  }
+
+  /** float32 multipliers amax / largest code, never below the smallest normal float32; NaN where amax is not finite. */
+  @inline static f32<F>(amax: v128, amaxFloor: i32, zeroScale: i32): v128 {
+    const floored = i32x4.max_s(amax, i32x4.splat(amaxFloor));
+    const ratio = i32x4.max_s(f32x4.div(floored, f32x4.splat(Format.max<F>())), i32x4.splat(1 << 23));
+    const isZero = i32x4.eq(floored, i32x4.splat(0));
+    const scale = v128.bitselect(f32x4.splat(Scale.power(zeroScale)), ratio, isZero);
+    return v128.bitselect(i32x4.splat(0x7fc00000), scale, Scale.notFinite(amax));
+  }
+
+  @inline static notFinite(amax: v128): v128 {
+    return i32x4.gt_s(amax, i32x4.splat(0x7f7fffff));
+  }
+
+  /** Four bytes from the 32-bit lanes of `ue8m0`, lane 0 lowest. */
+  @inline static bytes(scales: v128): u32 {
+    const narrow = i16x8.narrow_i32x4_u(scales, scales);
+    return i32x4.extract_lane(i8x16.narrow_i16x8_u(narrow, narrow), 0);
+  }
+
+  // ---- one scale as a number
+
+  /** 2^(byte - 127) as float32: byte 0 is the subnormal 2^-127, 255 is NaN. */
+  @inline static power(byte: i32): f32 {
+    if (byte == 0) return reinterpret<f32>(0x00400000);
+    return reinterpret<f32>(byte == 0xff ? 0x7fc00000 : byte << 23);
+  }
+
+  @inline static isNan(scale: f32): bool {
+    return scale != scale;
+  }
+
+  /**
+   * For a scale byte outside `Fp8.scaleIsRoundable`: one inside, 96 steps away. Values times `nearFactor` quantised with
+   * it give the same codes: the product is exact unless it is below 2^-126, and then its code is 0 either way.
+   */
+  @inline static nearByte(byte: i32): i32 {
+    return byte < 127 ? byte + 96 : byte - 96;
+  }
+
+  @inline static nearFactor(byte: i32): f32 {
+    return Scale.power(byte < 127 ? 127 + 96 : 127 - 96);
+  }
+}

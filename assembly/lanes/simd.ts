@@ -1,0 +1,71 @@
+/**
+ * The few v128 operations that differ between builds, and the one trick every hot loop needs.
+ * This is the only file that asks which build it is in.
+ */
+export abstract class Simd {
+  /**
+   * A zero that no optimiser can prove to be one: linear memory has at most 2^16 pages.
+   *
+   * Binaryen copies a constant vector to every place it is used, and V8 from version 13 on builds such a constant
+   * anew each time, inside the loop too (1.3 to 1.9 times slower, measured). A splat of `bits | opaqueZero()`,
+   * kept in a local before the loop, stays in a register.
+   */
+  @inline static opaqueZero(): i32 {
+    return memory.size() >>> 20;
+  }
+
+  /** table[index] per byte; an index with its top bit set gives 0. Other indices must be below 16. */
+  @inline static lookup(table: v128, index: v128): v128 {
+    // The relaxed form leaves only the indices 16..127 to the engine, and saves an instruction on x86.
+    if (ASC_FEATURE_RELAXED_SIMD) return i8x16.relaxed_swizzle(table, index);
+    return i8x16.swizzle(table, index);
+  }
+
+  /** a * b + c; fused or not is up to the engine in the relaxed build, never fused in the others. */
+  @inline static madd(a: v128, b: v128, c: v128): v128 {
+    if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
+    return f32x4.add(f32x4.mul(a, b), c);
+  }
+
+  /** a0 b0 a1 b1 ... of the lower eight bytes. */
+  @inline static zipBytesLow(a: v128, b: v128): v128 {
+    return i8x16.shuffle(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  }
+
+  /** a8 b8 a9 b9 ... of the upper eight bytes. */
+  @inline static zipBytesHigh(a: v128, b: v128): v128 {
+    return i8x16.shuffle(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  }
+
+  /** a0 b0 a1 b1 ... of the lower four 16-bit lanes. */
+  @inline static zip16Low(a: v128, b: v128): v128 {
+    return i16x8.shuffle(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+  }
+
+  /** a4 b4 a5 b5 ... of the upper four 16-bit lanes. */
+  @inline static zip16High(a: v128, b: v128): v128 {
+    return i16x8.shuffle(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+  }
+
+  /** The low byte of each 16-bit lane: of a, then of b. */
+  @inline static lowBytes(a: v128, b: v128): v128 {
+    return i8x16.shuffle(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  }
+
+  /** The high byte of each 16-bit lane: of a, then of b. */
+  @inline static highBytes(a: v128, b: v128): v128 {
+    return i8x16.shuffle(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  }
+
+  /** The high half of each 32-bit lane: of a, then of b. */
+  @inline static high16(a: v128, b: v128): v128 {
+    return i16x8.shuffle(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+  }
+
+  /** Lane i is the largest signed lane of the i-th argument. */
+  @inline static maxOfEach(a: v128, b: v128, c: v128, d: v128): v128 {
+    const ab = i32x4.max_s(i32x4.shuffle(a, b, 0, 4, 1, 5), i32x4.shuffle(a, b, 2, 6, 3, 7));
+    const cd = i32x4.max_s(i32x4.shuffle(c, d, 0, 4, 1, 5), i32x4.shuffle(c, d, 2, 6, 3, 7));
+    return i32x4.max_s(i64x2.shuffle(ab, cd, 0, 2), i64x2.shuffle(ab, cd, 1, 3));
+  }
+}

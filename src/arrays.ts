@@ -1,0 +1,136 @@
+import { BlockscaleError } from "./errors.ts";
+import type { Values, ValueType } from "./tensor.ts";
+
+type ArrayName = "Float32Array" | "Uint8Array" | "Uint16Array" | "Float16Array";
+type Checked<N extends ArrayName> = N extends "Float32Array"
+  ? Float32Array
+  : N extends "Uint8Array"
+    ? Uint8Array
+    : Uint16Array;
+
+/** The name of a typed array's class, also if it comes from another realm; undefined for anything else. */
+export function arrayName(value: unknown): string | undefined {
+  return ArrayBuffer.isView(value)
+    ? (value as unknown as { [Symbol.toStringTag]?: string })[Symbol.toStringTag]
+    : undefined;
+}
+
+/**
+ * A caller's typed array that is safe to read or write: of the right class and length, on a buffer that is there and stays.
+ * @param length elements it must have; undefined for any
+ * @throws BlockscaleError `buffer` or `shape`
+ */
+export function checkArray<N extends ArrayName>(
+  where: string,
+  value: unknown,
+  name: N,
+  length?: number,
+): Checked<N> {
+  const found = arrayName(value);
+  if (found !== name) {
+    throw new BlockscaleError("buffer", {
+      where,
+      expected: `a ${name}`,
+      got: found ?? (value === null ? "null" : typeof value),
+      fix: `Wrap the same memory: new ${name}(array.buffer, array.byteOffset, length).`,
+    });
+  }
+  const array = value as Checked<N>;
+  checkBuffer(where, array.buffer);
+  if (length !== undefined && array.length !== length) {
+    throw new BlockscaleError("shape", {
+      where,
+      expected: `${length} elements`,
+      got: `${array.length}`,
+      fix: "Check the shape and the block against the length of the data.",
+    });
+  }
+  return array;
+}
+
+function checkBuffer(where: string, buffer: ArrayBufferLike): void {
+  const { resizable, growable } = buffer as { resizable?: boolean; growable?: boolean };
+  if (resizable || growable) {
+    throw new BlockscaleError("buffer", {
+      where,
+      expected: "a buffer of fixed length",
+      got: "a resizable one",
+      fix: "Copy the data first: array.slice().",
+    });
+  }
+  try {
+    new Uint8Array(buffer);
+  } catch (error) {
+    throw new BlockscaleError(
+      "buffer",
+      {
+        where,
+        expected: "an attached buffer",
+        got: "a detached one (transferred to a worker, or of a grown WebAssembly memory)",
+        fix: "Use the array before its buffer is transferred.",
+      },
+      { cause: error },
+    );
+  }
+}
+
+/** High-precision values as what they are in memory. */
+export interface RawValues {
+  readonly type: ValueType;
+  readonly data: Float32Array | Uint16Array;
+}
+
+/** Checks {@link Values} and looks through their wrapping. */
+export function checkValues(where: string, values: Values, length?: number): RawValues {
+  const name = arrayName(values);
+  if (name === "Float32Array")
+    return { type: "f32", data: checkArray(where, values, "Float32Array", length) };
+  if (name === "Float16Array") {
+    const half = checkArray(where, values, "Float16Array", length);
+    return { type: "f16", data: new Uint16Array(half.buffer, half.byteOffset, half.length) };
+  }
+  if (typeof values === "object" && values !== null && "bits" in values) {
+    const { type, bits } = values;
+    if (type === "bf16" || type === "f16")
+      return { type, data: checkArray(where, bits, "Uint16Array", length) };
+  }
+  throw new BlockscaleError("buffer", {
+    where,
+    expected: "a Float32Array, a Float16Array, bf16(Uint16Array) or f16(Uint16Array)",
+    got: name ?? (values === null ? "null" : typeof values),
+    fix: "Say what 16-bit patterns mean with bf16() or f16().",
+  });
+}
+
+/** Refuses an output that shares bytes with an input: frames of it would be written before the input is read. */
+export function checkDisjoint(where: string, out: ArrayBufferView, input: ArrayBufferView): void {
+  const overlap =
+    out.buffer === input.buffer &&
+    out.byteOffset < input.byteOffset + input.byteLength &&
+    input.byteOffset < out.byteOffset + out.byteLength;
+  if (!overlap) return;
+  throw new BlockscaleError("buffer", {
+    where,
+    expected: "an output apart from the input",
+    got: "one that shares memory with it",
+    fix: "Use a separate array for the result.",
+  });
+}
+
+/** Allocates a result, or says how large it would have been. */
+export function allocate<T>(where: string, bytes: number, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    throw new BlockscaleError(
+      "memory",
+      {
+        where,
+        expected: `${bytes} bytes for the result`,
+        got: "no such room from this host",
+        fix: "Pass `out`, or convert the tensor in slices of rows.",
+      },
+      { cause: error },
+    );
+  }
+}

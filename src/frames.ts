@@ -1,0 +1,70 @@
+import type { Grid } from "./tensor.ts";
+
+/**
+ * How a tensor passes through linear memory: in rectangles of whole blocks, each small enough that its values and codes
+ * stay in a core's cache between the copy in, the kernel and the copy out. Working memory is that of one frame,
+ * however large the tensor; only a single block larger than a frame needs more.
+ */
+export interface Frame {
+  /** Index of the frame's first element in the tensor. */
+  readonly start: number;
+  readonly rows: number;
+  readonly cols: number;
+  /** Elements from one row of the frame to the next; rows follow one another when it equals cols. */
+  readonly stride: number;
+  /** Index of the frame's first scale, its scale rows and columns, and scales from one row to the next. */
+  readonly scaleStart: number;
+  readonly scaleRows: number;
+  readonly scaleCols: number;
+  readonly scaleStride: number;
+}
+
+/** 64 Ki elements: the float32 and codes of a frame are 320 KiB, under a third of a usual second-level cache. */
+export const FRAME_ELEMENTS = 65536;
+
+/** The frames of a tensor, in the order of its memory. */
+export function* framesOf(grid: Grid, block: readonly [number, number]): Generator<Frame> {
+  const [blockRows, blockCols] = block;
+  if (grid.elements === 0) return;
+  if (blockRows === 1 && grid.cols % blockCols === 0) {
+    yield* strips(0, 0, 1, grid.elements, 1, blockCols);
+    return;
+  }
+  const sliceElements = grid.rows * grid.cols;
+  const sliceBlocks = grid.blockRows * grid.blockCols;
+  for (let slice = 0; slice < grid.slices; slice++) {
+    yield* strips(slice * sliceElements, slice * sliceBlocks, grid.rows, grid.cols, blockRows, blockCols);
+  }
+}
+
+/** Frames of one matrix: whole rows if a few of them fit, else pieces of one row of blocks. */
+function* strips(
+  start: number,
+  scaleStart: number,
+  rows: number,
+  cols: number,
+  blockRows: number,
+  blockCols: number,
+): Generator<Frame> {
+  const scaleStride = Math.ceil(cols / blockCols);
+  const rowsOfBlocks = Math.max(1, Math.floor(FRAME_ELEMENTS / (blockRows * cols)));
+  const colsOfBlocks = Math.max(1, Math.floor(FRAME_ELEMENTS / (blockRows * blockCols)));
+  const height = Math.min(rows, rowsOfBlocks * blockRows);
+  const width = blockRows * cols <= FRAME_ELEMENTS ? cols : Math.min(cols, colsOfBlocks * blockCols);
+  for (let row = 0; row < rows; row += height) {
+    const frameRows = Math.min(height, rows - row);
+    for (let col = 0; col < cols; col += width) {
+      const frameCols = Math.min(width, cols - col);
+      yield {
+        start: start + row * cols + col,
+        rows: frameRows,
+        cols: frameCols,
+        stride: cols,
+        scaleStart: scaleStart + (row / blockRows) * scaleStride + col / blockCols,
+        scaleRows: Math.ceil(frameRows / blockRows),
+        scaleCols: Math.ceil(frameCols / blockCols),
+        scaleStride,
+      };
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import { instantiateSync } from "@assemblyscript/loader";
+import { BlockscaleError } from "../errors.ts";
+import type { Kernels } from "./exports.ts";
+
+/** Running kernels and the memory they work on, which the host owns. */
+export interface Instance {
+  readonly kernels: Kernels;
+  readonly memory: LinearMemory;
+}
+
+/** The part of WebAssembly.Memory that the engine needs. */
+export interface LinearMemory {
+  readonly buffer: ArrayBuffer;
+  grow(pages: number): number;
+}
+
+/** Pages a build asks for at start; asconfig.json has the same number. */
+const INITIAL_PAGES = 2;
+
+/**
+ * Instantiates a build. The AssemblyScript loader supplies `env.abort`, which turns a failed assertion of the debug
+ * build into message, file and line; the release builds import nothing but the memory.
+ * @throws BlockscaleError `wasm`: the module is not one of ours.
+ */
+export function instantiate(module: WebAssembly.Module): Instance {
+  const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: 65536 });
+  try {
+    // A Module of another realm (Next's edge runtime) fails the loader's instanceof test.
+    const instance =
+      module instanceof WebAssembly.Module
+        ? instantiateSync(module, { env: { memory } }).instance
+        : new WebAssembly.Instance(module, { env: { memory } });
+    const kernels = instance.exports as unknown as Kernels;
+    if (typeof kernels.heapBase !== "function") throw new Error("no export heapBase");
+    return { kernels, memory: memory as unknown as LinearMemory };
+  } catch (error) {
+    throw new BlockscaleError(
+      "wasm",
+      {
+        where: "load",
+        expected: "a WebAssembly build of this version of blockscale",
+        got: error instanceof Error ? error.message : String(error),
+        fix: "Pass the .wasm file that ships with the package.",
+      },
+      { cause: error },
+    );
+  }
+}
