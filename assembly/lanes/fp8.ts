@@ -1,5 +1,4 @@
 import { Format } from "./format";
-import { Simd } from "./simd";
 
 /**
  * FP8 codes to and from wider floats. All of it is integer arithmetic but for one addition in `round`, and nothing
