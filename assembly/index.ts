@@ -5,8 +5,8 @@
 import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/dequantize";
 import { encode as encodeAs, quantize as quantizeAs } from "./kernels/quantize";
 import { Scratch } from "./kernels/scratch";
-import type { E4M3, E5M2 } from "./lanes/format";
-import type { BF16, F16, F32 } from "./lanes/half";
+import { E4M3, E5M2 } from "./lanes/format";
+import { BF16, F16, F32 } from "./lanes/half";
 
 export function heapBase(): usize {
   return Scratch.end;

@@ -1,5 +1,5 @@
 import { Fp8 } from "../lanes/fp8";
-import { type BF16, type F32, Half } from "../lanes/half";
+import { BF16, F32, Half } from "../lanes/half";
 import { Scale } from "../lanes/scale";
 import { Simd } from "../lanes/simd";
 import { Scratch } from "./scratch";

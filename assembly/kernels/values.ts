@@ -1,4 +1,4 @@
-import { type F32, Half } from "../lanes/half";
+import { F32, Half } from "../lanes/half";
 
 /** Loads and stores of sixteen values of type T as four vectors of float32. */
 export abstract class Values {

@@ -1,5 +1,5 @@
 import { Format } from "./format";
-import { type F32, Half } from "./half";
+import { F32, Half } from "./half";
 import { Simd } from "./simd";
 
 /**
