@@ -1,0 +1,36 @@
+import type { FormatId, Kernels, ValueTypeId } from "../wasm/exports.ts";
+import { dequantize, lookUp32, Products } from "./dequantize.ts";
+import { encodeSpan, fp8Of } from "./fp8.ts";
+import { ArrayMemory } from "./memory.ts";
+import { quantize } from "./quantize.ts";
+
+/** Kernels in plain JavaScript and the memory they work on: what a WebAssembly instance would be. */
+export interface JsInstance {
+  readonly kernels: Kernels;
+  readonly memory: ArrayMemory;
+}
+
+/**
+ * The kernels without WebAssembly: same pointers, same bits, about a tenth of the speed.
+ * @param pages of 64 KiB to start with
+ */
+export function instantiate(pages: number = 2): JsInstance {
+  const memory = new ArrayMemory(pages);
+  const products = new Map<number, Products>();
+  const productsOf = (format: FormatId, type: ValueTypeId): Products => {
+    const key = 8 * format + type;
+    const known = products.get(key) ?? new Products(format, type);
+    products.set(key, known);
+    return known;
+  };
+  const kernels: Kernels = {
+    heapBase: () => 0,
+    encode: (format, dst, src, n) =>
+      encodeSpan(memory.u8, dst, memory.i32, src >>> 2, n, fp8Of(format).codes, 0),
+    decode: (format, dst, src, n) =>
+      lookUp32(memory.i32, dst >>> 2, memory.u8, src, n, fp8Of(format).bits, 0),
+    quantize: (format, ...rest) => quantize(memory, fp8Of(format), ...rest),
+    dequantize: (format, type, ...rest) => dequantize(memory, productsOf(format, type), ...rest),
+  };
+  return { kernels, memory };
+}

@@ -1,0 +1,151 @@
+import {
+  type RoundingId,
+  SCALE_TYPE_ID,
+  type ScaleTypeId,
+  VALUE_TYPE_ID,
+  type ValueTypeId,
+} from "../wasm/exports.ts";
+import { encodeSpan, type Fp8, NAN_CODE } from "./fp8.ts";
+import { widen, widenSpan } from "./half.ts";
+import type { ArrayMemory } from "./memory.ts";
+import { floatOf, multiplierBits, NAN_SCALE, scaleByte } from "./scale.ts";
+
+/** Scale bytes below this one meet float32 subnormals: their blocks are encoded as if 2^LIFT times larger. */
+const LOW_SCALE = 32;
+const LIFT = 64;
+
+/** Values on their way from the value type to codes, a span of a row at a time. */
+const staged: Float32Array = /* @__PURE__ */ new Float32Array(2048);
+const stagedBits: Int32Array = /* @__PURE__ */ new Int32Array(staged.buffer);
+
+/** A matrix that becomes codes. */
+interface Matrix {
+  readonly memory: ArrayMemory;
+  readonly format: Fp8;
+  readonly type: ValueTypeId;
+  /** Address of the codes. */
+  readonly codes: number;
+  /** Index of the first value in the view of its type. */
+  readonly first: number;
+  readonly cols: number;
+}
+
+/** The largest magnitude of n float32, as bits: Inf and NaN come out on top. */
+function amaxOfSpan(bits: Int32Array, from: number, n: number): number {
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
+  let i = 0;
+  // Four maxima that do not wait for each other.
+  for (; i <= n - 4; i += 4) {
+    a = Math.max(a, bits[from + i]! & 0x7fffffff);
+    b = Math.max(b, bits[from + i + 1]! & 0x7fffffff);
+    c = Math.max(c, bits[from + i + 2]! & 0x7fffffff);
+    d = Math.max(d, bits[from + i + 3]! & 0x7fffffff);
+  }
+  for (; i < n; i++) a = Math.max(a, bits[from + i]! & 0x7fffffff);
+  return Math.max(a, b, c, d);
+}
+
+/** The same over halves, whose patterns are in the order of their magnitudes too. */
+function amaxOfHalves(halves: Uint16Array, from: number, n: number): number {
+  let amax = 0;
+  for (let i = 0; i < n; i++) amax = Math.max(amax, halves[from + i]! & 0x7fff);
+  return amax;
+}
+
+/** The largest magnitude, as float32 bits, of the height x width block that starts at element `at`. */
+function amaxOfBlock(
+  { memory, type, first, cols }: Matrix,
+  at: number,
+  height: number,
+  width: number,
+): number {
+  let amax = 0;
+  for (let from = first + at; height > 0; height--, from += cols) {
+    const ofRow =
+      type === VALUE_TYPE_ID.f32
+        ? amaxOfSpan(memory.i32, from, width)
+        : amaxOfHalves(memory.u16, from, width);
+    amax = Math.max(amax, ofRow);
+  }
+  return type === VALUE_TYPE_ID.f32 ? amax : widen(type, amax);
+}
+
+/** Codes of n finite values from element `at`, over 2^(byte - 127) * divisor. */
+function encodeRow(matrix: Matrix, at: number, n: number, byte: number, divisor: number): void {
+  const { memory, type, format } = matrix;
+  const lift = byte < LOW_SCALE ? LIFT : 0;
+  const rebase = (byte + lift - 127) << 23;
+  const from = matrix.first + at;
+  const dst = matrix.codes + at;
+  if (type === VALUE_TYPE_ID.f32 && lift === 0 && divisor === 1) {
+    encodeSpan(memory.u8, dst, memory.i32, from, n, format.codes, rebase);
+    return;
+  }
+  const factor = 2 ** lift;
+  for (let done = 0; done < n; done += staged.length) {
+    const length = Math.min(staged.length, n - done);
+    if (type === VALUE_TYPE_ID.f32) stagedBits.set(memory.i32.subarray(from + done, from + done + length));
+    else widenSpan(type, stagedBits, memory.u16, from + done, length);
+    if (factor !== 1) for (let i = 0; i < length; i++) staged[i] = staged[i]! * factor;
+    if (divisor !== 1) for (let i = 0; i < length; i++) staged[i] = staged[i]! / divisor;
+    encodeSpan(memory.u8, dst + done, stagedBits, 0, length, format.codes, rebase);
+  }
+}
+
+/** Codes of a block; a scale that is NaN makes them all NaN. */
+function encodeBlock(
+  matrix: Matrix,
+  at: number,
+  height: number,
+  width: number,
+  byte: number,
+  divisor: number,
+): void {
+  const isNan = byte === NAN_SCALE || Number.isNaN(divisor);
+  for (; height > 0; height--, at += matrix.cols) {
+    if (isNan) matrix.memory.u8.fill(NAN_CODE, matrix.codes + at, matrix.codes + at + width);
+    else encodeRow(matrix, at, width, byte, divisor);
+  }
+}
+
+/** codes[rows, cols] and one scale per block from values[rows, cols], as `quantize` of `Kernels` says. */
+export function quantize(
+  memory: ArrayMemory,
+  format: Fp8,
+  type: ValueTypeId,
+  scaleType: ScaleTypeId,
+  codes: number,
+  scales: number,
+  src: number,
+  rows: number,
+  cols: number,
+  blockRows: number,
+  blockCols: number,
+  rounding: RoundingId,
+  amaxFloor: number,
+  zeroScale: number,
+): void {
+  const first = type === VALUE_TYPE_ID.f32 ? src >>> 2 : src >>> 1;
+  const matrix: Matrix = { memory, format, type, codes, first, cols };
+  let scaleAt = scaleType === SCALE_TYPE_ID.ue8m0 ? scales : scales >>> 2;
+  for (let row = 0; row < rows; row += blockRows) {
+    const height = Math.min(blockRows, rows - row);
+    for (let col = 0; col < cols; col += blockCols) {
+      const width = Math.min(blockCols, cols - col);
+      const at = row * cols + col;
+      const amax = amaxOfBlock(matrix, at, height, width);
+      if (scaleType === SCALE_TYPE_ID.ue8m0) {
+        const byte = scaleByte(amax, format, rounding, amaxFloor, zeroScale);
+        memory.u8[scaleAt++] = byte;
+        encodeBlock(matrix, at, height, width, amax === 0 && byte < NAN_SCALE ? 127 : byte, 1);
+      } else {
+        const bits = multiplierBits(amax, format, amaxFloor, zeroScale);
+        memory.i32[scaleAt++] = bits;
+        encodeBlock(matrix, at, height, width, 127, floatOf(bits));
+      }
+    }
+  }
+}
