@@ -15,7 +15,7 @@ const LOW_SCALE = 32;
 const LIFT = 64;
 
 /** Values on their way from the value type to codes, a span of a row at a time. */
-const staged: Float32Array = /* @__PURE__ */ new Float32Array(2048);
+const staged: Float32Array = /* @__PURE__ */ new Float32Array(512);
 const stagedBits: Int32Array = /* @__PURE__ */ new Int32Array(staged.buffer);
 
 /** A matrix that becomes codes. */
