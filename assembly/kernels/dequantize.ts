@@ -67,27 +67,31 @@ export function dequantizeRow<F, T>(
     const addends = Fp8.addends<F>(Fp8.corrections<F>(), byte);
     const tableLow = Simd.lowBytes(addends, Fp8.specials<F>());
     const tableHigh = Simd.highBytes(addends, Fp8.specials<F>());
-    for (const full = codes + (length & ~15); codes < full; codes += 16) {
-      const x = v128.load(codes);
-      const index = Fp8.index(x, magnitudeMask, one, normalIndex, specialOffset);
-      const low = Simd.lookup(tableLow, index);
-      const high = Simd.lookup(tableHigh, index);
-      const a = Fp8.place<F>(Simd.zipBytesLow(empty, x), Simd.zipBytesLow(low, high), placeMask);
-      const b = Fp8.place<F>(Simd.zipBytesHigh(empty, x), Simd.zipBytesHigh(low, high), placeMask);
-      if (idof<T>() == idof<BF16>()) {
-        v128.store(dst, a);
-        v128.store(dst, b, 16);
-      } else {
-        Values.store<T>(
-          dst,
-          Simd.zip16Low(empty, a),
-          Simd.zip16High(empty, a),
-          Simd.zip16Low(empty, b),
-          Simd.zip16High(empty, b),
-        );
-      }
-      dst += 16 * Half.size<T>();
-    }
+    const full = codes + (length & ~15);
+    // Loops are tested at the end: V8 11 (Node 20) runs them up to twice as fast as loops tested at the start.
+    if (codes < full)
+      do {
+        const x = v128.load(codes);
+        const index = Fp8.index(x, magnitudeMask, one, normalIndex, specialOffset);
+        const low = Simd.lookup(tableLow, index);
+        const high = Simd.lookup(tableHigh, index);
+        const a = Fp8.place<F>(Simd.zipBytesLow(empty, x), Simd.zipBytesLow(low, high), placeMask);
+        const b = Fp8.place<F>(Simd.zipBytesHigh(empty, x), Simd.zipBytesHigh(low, high), placeMask);
+        if (idof<T>() == idof<BF16>()) {
+          v128.store(dst, a);
+          v128.store(dst, b, 16);
+        } else {
+          Values.store<T>(
+            dst,
+            Simd.zip16Low(empty, a),
+            Simd.zip16High(empty, a),
+            Simd.zip16Low(empty, b),
+            Simd.zip16High(empty, b),
+          );
+        }
+        dst += 16 * Half.size<T>();
+        codes += 16;
+      } while (codes < full);
     const rest = length & 15;
     if (rest) {
       dequantizeRow<F, T>(Scratch.output, Scratch.take(codes, rest), 16, 16, scales - 1);
@@ -119,22 +123,25 @@ function multiplyBlock<F, T>(dst: usize, codes: usize, n: usize, scale: f32): vo
   const tableLow = Simd.lowBytes(addends, Fp8.specials<F>());
   const tableHigh = Simd.highBytes(addends, Fp8.specials<F>());
   const factor = f32x4.splat(scale);
-  for (const full = codes + (n & ~15); codes < full; codes += 16) {
-    const x = v128.load(codes);
-    const index = Fp8.index(x, magnitudeMask, one, normalIndex, specialOffset);
-    const low = Simd.lookup(tableLow, index);
-    const high = Simd.lookup(tableHigh, index);
-    const a = Fp8.place<F>(Simd.zipBytesLow(empty, x), Simd.zipBytesLow(low, high), placeMask);
-    const b = Fp8.place<F>(Simd.zipBytesHigh(empty, x), Simd.zipBytesHigh(low, high), placeMask);
-    Values.store<T>(
-      dst,
-      f32x4.mul(Simd.zip16Low(empty, a), factor),
-      f32x4.mul(Simd.zip16High(empty, a), factor),
-      f32x4.mul(Simd.zip16Low(empty, b), factor),
-      f32x4.mul(Simd.zip16High(empty, b), factor),
-    );
-    dst += 16 * Half.size<T>();
-  }
+  const full = codes + (n & ~15);
+  if (codes < full)
+    do {
+      const x = v128.load(codes);
+      const index = Fp8.index(x, magnitudeMask, one, normalIndex, specialOffset);
+      const low = Simd.lookup(tableLow, index);
+      const high = Simd.lookup(tableHigh, index);
+      const a = Fp8.place<F>(Simd.zipBytesLow(empty, x), Simd.zipBytesLow(low, high), placeMask);
+      const b = Fp8.place<F>(Simd.zipBytesHigh(empty, x), Simd.zipBytesHigh(low, high), placeMask);
+      Values.store<T>(
+        dst,
+        f32x4.mul(Simd.zip16Low(empty, a), factor),
+        f32x4.mul(Simd.zip16High(empty, a), factor),
+        f32x4.mul(Simd.zip16Low(empty, b), factor),
+        f32x4.mul(Simd.zip16High(empty, b), factor),
+      );
+      dst += 16 * Half.size<T>();
+      codes += 16;
+    } while (codes < full);
   const rest = n & 15;
   if (rest) {
     multiplyBlock<F, T>(Scratch.output, Scratch.take(codes, rest), 16, scale);

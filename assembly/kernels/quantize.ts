@@ -10,7 +10,7 @@ import { Values } from "./values";
  * Elements of a panel: what is read twice, for its scales and for its codes, so it should stay in a cache between the
  * two. One row: 2 KiB of float32 was best at every size from L2 to memory. Many rows: long rows keep the prefetcher going.
  */
-const ROW_PANEL: usize = 512;
+const ROW_PANEL: usize = 1024;
 const TILE_PANEL: usize = 1 << 19;
 
 /** codes[rows, cols] and one scale per block from values[rows, cols], as `quantize` of src/wasm/exports.ts says. */
@@ -64,33 +64,53 @@ function foldRow<T>(src: usize, n: usize, blockCols: usize, isFirst: bool): void
   const magnitudeMask = Scale.magnitudeMask<T>(Simd.opaqueZero());
   const end = src + n * Half.size<T>();
   let maxima = Scratch.maxima;
-  while (src < end) {
+  do {
     const length = min(blockCols * Half.size<T>(), end - src);
     let amax = isFirst ? i32x4.splat(0) : v128.load(maxima);
-    const whole = src + (length & ~31);
-    for (; src < whole; src += 32) {
-      amax = Scale.fold<T>(amax, v128.load(src), magnitudeMask);
-      amax = Scale.fold<T>(amax, v128.load(src, 16), magnitudeMask);
+    const whole = src + (length & ~63);
+    if (src < whole) {
+      do {
+        const a = Scale.fold<T>(
+          Scale.fold<T>(amax, v128.load(src), magnitudeMask),
+          v128.load(src, 16),
+          magnitudeMask,
+        );
+        const b = Scale.fold<T>(
+          v128.and(v128.load(src, 32), magnitudeMask),
+          v128.load(src, 48),
+          magnitudeMask,
+        );
+        amax = Scale.fold<T>(a, b, magnitudeMask);
+        src += 64;
+      } while (src < whole);
     }
-    const rest = length & 31;
+    const rest = length & 63;
     if (rest) {
       const padded = Scratch.take(src, rest);
       amax = Scale.fold<T>(amax, v128.load(padded), magnitudeMask);
       amax = Scale.fold<T>(amax, v128.load(padded, 16), magnitudeMask);
+      amax = Scale.fold<T>(amax, v128.load(padded, 32), magnitudeMask);
+      amax = Scale.fold<T>(amax, v128.load(padded, 48), magnitudeMask);
       src += rest;
     }
     v128.store(maxima, amax);
     maxima += 16;
-  }
+  } while (src < end);
 }
 
 /** Turns the running maxima into scale bytes, four blocks at a time. */
 function ue8m0Scales<F, T>(dst: usize, blocks: usize, rounding: i32, amaxFloor: i32, zeroScale: i32): void {
-  for (let i: usize = 0; i < blocks; i += 4) {
-    const bytes = Scale.bytes(Scale.ue8m0<F>(amaxes<T>(i), rounding, amaxFloor, zeroScale));
+  const floors = i32x4.splat(Scale.floor<F>(rounding, amaxFloor));
+  const offsets = i32x4.splat(Scale.offset<F>(rounding));
+  const limits = i32x4.splat(Scale.limit<F>(rounding));
+  const zeroScales = i32x4.splat(zeroScale);
+  let i: usize = 0;
+  do {
+    const bytes = Scale.bytes(Scale.ue8m0(amaxes<T>(i), floors, offsets, limits, zeroScales));
     if (i + 4 <= blocks) store<u32>(dst + i, bytes);
     else for (let k: usize = i; k < blocks; k++) store<u8>(dst + k, bytes >> (8 * <u32>(k - i)));
-  }
+    i += 4;
+  } while (i < blocks);
 }
 
 /** Turns the running maxima into float32 multipliers, four blocks at a time. */
@@ -117,41 +137,46 @@ function encodeRow<F, T>(codes: usize, src: usize, n: usize, blockCols: usize, s
   const topCode = Fp8.topCode<F>(zero);
   const signMask = Fp8.signMask(zero);
   const end = codes + n;
-  while (codes < end) {
+  do {
     const length = min(blockCols, end - codes);
-    const byte = <i32>load<u8>(scales++);
-    if (!Fp8.scaleIsRoundable<F>(byte)) {
+    const rest = length & 15;
+    const byte = <i32>load<u8>(scales);
+    if (!Fp8.scaleIsNear<F>(byte)) {
       encodeFar<F, T>(codes, src, length, byte);
       codes += length;
       src += length * Half.size<T>();
-      continue;
+    } else {
+      const bits = Fp8.threshold<F>(byte);
+      const threshold = i32x4.splat(bits);
+      const lift = i32x4.splat(Fp8.lift<F>(bits));
+      const full = codes + (length & ~15);
+      if (codes < full) {
+        do {
+          const a = Values.load0<T>(src);
+          const b = Values.load1<T>(src);
+          const c = Values.load2<T>(src);
+          const d = Values.load3<T>(src);
+          const magnitudes = Fp8.pack<F>(
+            Fp8.round(v128.and(a, absMask), threshold, lift, exponentMask, mergeWeights),
+            Fp8.round(v128.and(b, absMask), threshold, lift, exponentMask, mergeWeights),
+            Fp8.round(v128.and(c, absMask), threshold, lift, exponentMask, mergeWeights),
+            Fp8.round(v128.and(d, absMask), threshold, lift, exponentMask, mergeWeights),
+            topCode,
+          );
+          v128.store(codes, Fp8.withSigns(magnitudes, a, b, c, d, signMask));
+          codes += 16;
+          src += 16 * Half.size<T>();
+        } while (codes < full);
+      }
+      if (rest) {
+        encodeRow<F, T>(Scratch.output, Scratch.take(src, rest * Half.size<T>()), 16, 16, scales);
+        Scratch.give(codes, rest);
+        codes += rest;
+        src += rest * Half.size<T>();
+      }
     }
-    const bits = Fp8.threshold<F>(byte);
-    const threshold = i32x4.splat(bits);
-    const lift = i32x4.splat(Fp8.lift<F>(bits));
-    for (const full = codes + (length & ~15); codes < full; codes += 16) {
-      const a = Values.load0<T>(src);
-      const b = Values.load1<T>(src);
-      const c = Values.load2<T>(src);
-      const d = Values.load3<T>(src);
-      const magnitudes = Fp8.pack<F>(
-        Fp8.round(v128.and(a, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(v128.and(b, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(v128.and(c, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(v128.and(d, absMask), threshold, lift, exponentMask, mergeWeights),
-        topCode,
-      );
-      v128.store(codes, Fp8.withSigns(magnitudes, a, b, c, d, signMask));
-      src += 16 * Half.size<T>();
-    }
-    const rest = length & 15;
-    if (rest) {
-      encodeRow<F, T>(Scratch.output, Scratch.take(src, rest * Half.size<T>()), 16, 16, scales - 1);
-      Scratch.give(codes, rest);
-      codes += rest;
-      src += rest * Half.size<T>();
-    }
-  }
+    scales++;
+  } while (codes < end);
 }
 
 /** A block whose scale is NaN or near an end of the range. */
@@ -179,38 +204,38 @@ function encodeScaled<F, T>(codes: usize, src: usize, n: usize, factor: f32, byt
   const mergeWeights = Fp8.mergeWeights<F>(zero);
   const topCode = Fp8.topCode<F>(zero);
   const signMask = Fp8.signMask(zero);
-  const bits = Fp8.threshold<F>(byte);
-  const threshold = i32x4.splat(bits);
-  const lift = i32x4.splat(Fp8.lift<F>(bits));
+  const threshold = i32x4.splat(Fp8.threshold<F>(byte));
+  const lift = i32x4.splat(Fp8.lift<F>(Fp8.threshold<F>(byte)));
   const factors = f32x4.splat(factor);
   const full = codes + (n & ~15);
-  while (codes < full) {
-    let a = Values.load0<T>(src);
-    let b = Values.load1<T>(src);
-    let c = Values.load2<T>(src);
-    let d = Values.load3<T>(src);
-    if (divide) {
-      a = f32x4.div(a, factors);
-      b = f32x4.div(b, factors);
-      c = f32x4.div(c, factors);
-      d = f32x4.div(d, factors);
-    } else {
-      a = f32x4.mul(a, factors);
-      b = f32x4.mul(b, factors);
-      c = f32x4.mul(c, factors);
-      d = f32x4.mul(d, factors);
-    }
-    const magnitudes = Fp8.pack<F>(
-      Fp8.round(v128.and(a, absMask), threshold, lift, exponentMask, mergeWeights),
-      Fp8.round(v128.and(b, absMask), threshold, lift, exponentMask, mergeWeights),
-      Fp8.round(v128.and(c, absMask), threshold, lift, exponentMask, mergeWeights),
-      Fp8.round(v128.and(d, absMask), threshold, lift, exponentMask, mergeWeights),
-      topCode,
-    );
-    v128.store(codes, Fp8.withSigns(magnitudes, a, b, c, d, signMask));
-    codes += 16;
-    src += 16 * Half.size<T>();
-  }
+  if (codes < full)
+    do {
+      let a = Values.load0<T>(src);
+      let b = Values.load1<T>(src);
+      let c = Values.load2<T>(src);
+      let d = Values.load3<T>(src);
+      if (divide) {
+        a = f32x4.div(a, factors);
+        b = f32x4.div(b, factors);
+        c = f32x4.div(c, factors);
+        d = f32x4.div(d, factors);
+      } else {
+        a = f32x4.mul(a, factors);
+        b = f32x4.mul(b, factors);
+        c = f32x4.mul(c, factors);
+        d = f32x4.mul(d, factors);
+      }
+      const magnitudes = Fp8.pack<F>(
+        Fp8.round(v128.and(a, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(v128.and(b, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(v128.and(c, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(v128.and(d, absMask), threshold, lift, exponentMask, mergeWeights),
+        topCode,
+      );
+      v128.store(codes, Fp8.withSigns(magnitudes, a, b, c, d, signMask));
+      codes += 16;
+      src += 16 * Half.size<T>();
+    } while (codes < full);
   const rest = n & 15;
   if (rest) {
     encodeScaled<F, T>(Scratch.output, Scratch.take(src, rest * Half.size<T>()), 16, factor, byte, divide);
@@ -228,28 +253,31 @@ export function encode<F>(codes: usize, src: usize, n: usize): void {
   const signMask = Fp8.signMask(zero);
   const nanMask = Fp8.magnitudeMask(zero);
   const saturation = Fp8.saturation<F>(zero);
-  const threshold = i32x4.splat(Fp8.threshold<F>(127));
-  const lift = i32x4.splat(Fp8.lift<F>(Fp8.threshold<F>(127)));
-  for (const full = codes + (n & ~15); codes < full; codes += 16) {
-    const x0 = v128.load(src);
-    const x1 = v128.load(src, 16);
-    const x2 = v128.load(src, 32);
-    const x3 = v128.load(src, 48);
-    const a = v128.and(x0, absMask);
-    const b = v128.and(x1, absMask);
-    const c = v128.and(x2, absMask);
-    const d = v128.and(x3, absMask);
-    const magnitudes = Fp8.pack<F>(
-      Fp8.round(i32x4.min_s(a, saturation), threshold, lift, exponentMask, mergeWeights),
-      Fp8.round(i32x4.min_s(b, saturation), threshold, lift, exponentMask, mergeWeights),
-      Fp8.round(i32x4.min_s(c, saturation), threshold, lift, exponentMask, mergeWeights),
-      Fp8.round(i32x4.min_s(d, saturation), threshold, lift, exponentMask, mergeWeights),
-      topCode,
-    );
-    const withNan = v128.or(magnitudes, Fp8.nanCodes(a, b, c, d, exponentMask, nanMask));
-    v128.store(codes, Fp8.withSigns(withNan, x0, x1, x2, x3, signMask));
-    src += 64;
-  }
+  const threshold = i32x4.splat(Fp8.threshold<F>(127) | zero);
+  const lift = i32x4.splat(Fp8.lift<F>(Fp8.threshold<F>(127)) | zero);
+  const full = codes + (n & ~15);
+  if (codes < full)
+    do {
+      const x0 = v128.load(src);
+      const x1 = v128.load(src, 16);
+      const x2 = v128.load(src, 32);
+      const x3 = v128.load(src, 48);
+      const a = v128.and(x0, absMask);
+      const b = v128.and(x1, absMask);
+      const c = v128.and(x2, absMask);
+      const d = v128.and(x3, absMask);
+      const magnitudes = Fp8.pack<F>(
+        Fp8.round(i32x4.min_s(a, saturation), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(i32x4.min_s(b, saturation), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(i32x4.min_s(c, saturation), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(i32x4.min_s(d, saturation), threshold, lift, exponentMask, mergeWeights),
+        topCode,
+      );
+      const withNan = v128.or(magnitudes, Fp8.nanCodes(a, b, c, d, exponentMask, nanMask));
+      v128.store(codes, Fp8.withSigns(withNan, x0, x1, x2, x3, signMask));
+      codes += 16;
+      src += 64;
+    } while (codes < full);
   const rest = n & 15;
   if (rest) {
     encode<F>(Scratch.output, Scratch.take(src, 4 * rest), 16);

@@ -18,7 +18,7 @@ export abstract class Scratch {
     return Scratch.output + 64;
   }
 
-  /** How many maxima there is room for. */
+  /** How many blocks there is room for; a multiple of four. */
   @inline static get blocks(): usize {
     return 512;
   }

@@ -107,13 +107,6 @@ export abstract class Fp8 {
 
   // ---- encode
 
-  /** Magnitudes at and above this (2^107) overflow `round`: its M has an exponent 20 or 21 higher. */
-  @inline static scaleIsRoundable<F>(byte: i32): bool {
-    // From below: the threshold's exponent field must be at least 1. From above: a block's amax is below
-    // 2^(byte - 127 + emax + 1), and 216 leaves room for both formats.
-    return <u32>(byte - Format.bias<F>()) <= <u32>(216 - Format.bias<F>());
-  }
-
   @inline static exponentMask(zero: i32): v128 {
     return i32x4.splat(0x7f800000 | zero);
   }
@@ -131,18 +124,28 @@ export abstract class Fp8 {
     return i32x4.splat(0x10000 | (1 << Fp8.shift<F>()) | zero);
   }
 
-  /** float32 bits of the smallest normal value at scale 2^(byte - 127); byte in `scaleIsRoundable`. */
+  /**
+   * Whether `round` stays in float32's range at this scale. Downwards: the exponent field of the threshold has to be 1 or
+   * more. Upwards: M's exponent is up to 21 above that of amax, which is below 2^(byte - 127 + emax + 1), and 216 leaves
+   * room for both formats.
+   */
+  @inline static scaleIsNear<F>(byte: i32): bool {
+    return <u32>(byte - Format.bias<F>()) <= <u32>(216 - Format.bias<F>());
+  }
+
+  /** float32 bits of the smallest normal value at scale 2^(byte - 127). */
   @inline static threshold<F>(byte: i32): i32 {
     return (byte + 1 - Format.bias<F>()) << 23;
   }
 
-  /** What turns 2^e into M: the exponent goes up, and the low half takes away the constant of the code's exponent. */
+  /**
+   * What turns 2^e into M: the exponent goes up, and the low half takes away the constant of the code's exponent,
+   * (field of the threshold + up) << mantissa. The constant is even, so rounding to even is not disturbed. It is taken from
+   * 2^16: as a signed 16-bit number the low half is then -constant, and the sum's low bits (up to 2^(mantissa + 1)) never carry.
+   */
   @inline static lift<F>(threshold: i32): i32 {
-    // The constant is even, so rounding to even is not disturbed; as a 16-bit number it is negative, and the low
-    // bits of the sum (at most 2^(mantissa + 1)) never carry into the high half.
     const up = 23 - Format.mantissa<F>();
-    const constant = ((threshold >> 23) + up) << Format.mantissa<F>();
-    return (up << 23) + (-constant & 0xffff);
+    return (up << 23) + 0x10000 - (up << Format.mantissa<F>()) - (threshold >> up);
   }
 
   /** Codes << shift in 32-bit lanes, not yet saturated, of four magnitudes (float32 without sign). */

@@ -40,11 +40,6 @@ export abstract class Scale {
     return 3;
   }
 
-  /** The exponent field from which on a block is NaN: EVEN in torchao lets the largest amaxes round to Inf. */
-  @inline static limit(rounding: i32): i32 {
-    return rounding == Scale.EVEN ? 0xff : 0x100;
-  }
-
   // ---- amax
 
   /** Running maximum of magnitudes, in lanes as wide as the value type. */
@@ -70,14 +65,29 @@ export abstract class Scale {
 
   // ---- scale of four blocks
 
-  /** UE8M0 bytes in 32-bit lanes; NaN (0xFF) where amax is not finite. */
-  @inline static ue8m0<F>(amax: v128, rounding: i32, amaxFloor: i32, zeroScale: i32): v128 {
-    const floored = i32x4.max_s(amax, i32x4.splat(amaxFloor));
-    const field = i32x4.shr_u(i32x4.add(floored, i32x4.splat(Scale.addend<F>(rounding))), 23);
-    const isNan = v128.or(Scale.notFinite(amax), i32x4.ge_s(field, i32x4.splat(Scale.limit(rounding))));
-    const byte = i32x4.max_s(i32x4.sub(field, i32x4.splat(Format.emax<F>())), i32x4.splat(0));
+  /**
+   * UE8M0 bytes in 32-bit lanes: exponent(amax + addend) - emax, not below 0. `floors`, `offsets` and `limits` are made
+   * below, once for many blocks: the floor keeps the difference from becoming negative, the offset is addend and -emax in one.
+   */
+  @inline static ue8m0(amax: v128, floors: v128, offsets: v128, limits: v128, zeroScales: v128): v128 {
+    const byte = i32x4.shr_u(i32x4.add(i32x4.max_s(amax, floors), offsets), 23);
     const isZero = i32x4.eq(amax, i32x4.splat(0));
-    return v128.or(v128.bitselect(i32x4.splat(zeroScale), byte, isZero), v128.and(isNan, i32x4.splat(0xff)));
+    const isNan = i32x4.gt_s(amax, limits);
+    return v128.or(v128.bitselect(zeroScales, byte, isZero), i32x4.shr_u(isNan, 24));
+  }
+
+  /** The smallest amax that a block is scaled for: the scheme's floor, or what byte 0 covers. */
+  @inline static floor<F>(rounding: i32, amaxFloor: i32): i32 {
+    return max(amaxFloor, (Format.emax<F>() << 23) - Scale.addend<F>(rounding));
+  }
+
+  @inline static offset<F>(rounding: i32): i32 {
+    return Scale.addend<F>(rounding) - (Format.emax<F>() << 23);
+  }
+
+  /** Above this amax a block is NaN: the largest float32, or for EVEN, as in torchao, what does not round to Inf. */
+  @inline static limit<F>(rounding: i32): i32 {
+    return 0x7f7fffff - (rounding == Scale.EVEN ? Scale.addend<F>(rounding) : 0);
   }
 
   /** float32 multipliers amax / largest code, never below the smallest normal float32; NaN where amax is not finite. */
@@ -93,7 +103,7 @@ export abstract class Scale {
     return i32x4.gt_s(amax, i32x4.splat(0x7f7fffff));
   }
 
-  /** Four bytes from the 32-bit lanes of `ue8m0`, lane 0 lowest. */
+  /** The low bytes of four 32-bit lanes, lane 0 lowest. */
   @inline static bytes(scales: v128): u32 {
     const narrow = i16x8.narrow_i32x4_u(scales, scales);
     return i32x4.extract_lane(i8x16.narrow_i16x8_u(narrow, narrow), 0);
@@ -112,7 +122,7 @@ export abstract class Scale {
   }
 
   /**
-   * For a scale byte outside `Fp8.scaleIsRoundable`: one inside, 96 steps away. Values times `nearFactor` quantised with
+   * For a scale byte outside `Fp8.scaleIsNear`: one inside, 96 steps away. Values times `nearFactor` quantised with
    * it give the same codes: the product is exact unless it is below 2^-126, and then its code is 0 either way.
    */
   @inline static nearByte(byte: i32): i32 {
