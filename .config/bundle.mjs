@@ -1,5 +1,5 @@
 // Build steps that tsc does not do, by name: node .config/bundle.mjs kernels loader
-import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
 
 const root = new URL("../", import.meta.url);
@@ -55,6 +55,38 @@ async function loader() {
   await copyFile(path("node_modules/assemblyscript/LICENSE"), path("dist/wasm/LICENSE.loader.txt"));
 }
 
-const steps = { kernels, loader };
+/** Takes the libraries of the command line into the file that uses them; our own modules stay where tsc put them. */
+async function cli() {
+  const ours = {
+    name: "ours stays outside",
+    setup: ({ onResolve }) =>
+      onResolve({ filter: /^\.\.?\// }, ({ importer, path }) =>
+        importer.startsWith(folder) && path.startsWith("../") ? { path, external: true } : undefined,
+      ),
+  };
+  const folder = path("dist/cli/");
+  const file = path("dist/cli/main.js");
+  await build({
+    entryPoints: [file],
+    outfile: file,
+    allowOverwrite: true,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    sourcemap: true,
+    banner: {
+      js: [
+        "#!/usr/bin/env node",
+        'import { createRequire as createRequireOf } from "node:module";',
+        "const require = createRequireOf(import.meta.url);",
+      ].join("\n"),
+    },
+    plugins: [ours],
+  });
+  await chmod(file, 0o755);
+}
+
+const steps = { kernels, loader, cli };
 
 for (const name of process.argv.slice(2)) await steps[name]();

@@ -1,0 +1,100 @@
+import { BlockscaleError } from "../errors.ts";
+
+/** Weights that stay in high precision unless asked for, and why. Tried in order against the tensor's name. */
+export interface KeepRule {
+  readonly pattern: RegExp;
+  readonly reason: string;
+}
+
+/**
+ * What FP8 checkpoints of DeepSeek, Qwen, GLM and MiniMax, and NVIDIA's ModelOpt by default, leave as it is.
+ * A segment between dots is matched whole: `mlp.gate.weight` is a router, `mlp.gate_proj.weight` is not.
+ */
+export const KEEP_RULES: readonly KeepRule[] = [
+  {
+    pattern: /(^|\.)(visual|vision_tower|vision_model|vision_embed_tokens|audio_tower)\./,
+    reason: "vision or audio tower: small and sensitive",
+  },
+  {
+    pattern: /(^|\.)(multi_modal_projector|mm_projector|embed_vision|embed_audio)\./,
+    reason: "projector between towers: small and sensitive",
+  },
+  {
+    pattern:
+      /(^|\.)(embed_tokens\w*|embed|embeddings?|word_embeddings|position_embeddings|tok_embeddings|wte|wpe)\./,
+    reason: "embedding: rows are looked up, not multiplied",
+  },
+  {
+    pattern: /(^|\.)(lm_head|embed_out|output_layer|head|score|classifier)\.|^output\./,
+    reason: "output head: errors go straight into the logits",
+  },
+  { pattern: /norm\w*\.|(^|\.)ln_\w+\./, reason: "norm: a handful of values, sensitive" },
+  {
+    pattern: /(^|\.)(gate|router|shared_expert_gate|wg)\.|(^|\.)router\./,
+    reason: "router gate: small, and its errors change which expert runs",
+  },
+  { pattern: /(^|\.)(eh_proj|weights_proj)\./, reason: "kept by DeepSeek: sensitive projection" },
+  {
+    pattern: /(^|\.)(conv1d|in_proj_a|in_proj_b|in_proj_ba|dt_proj|x_proj)\./,
+    reason: "state-space or linear-attention parameter: sensitive",
+  },
+];
+
+/** Which tensors to quantise, on top of the default rules. */
+export interface Selection {
+  /** Patterns of weights to quantise although a default rule keeps them. */
+  readonly include?: readonly string[];
+  /** Patterns of weights to keep; stronger than `include`. */
+  readonly exclude?: readonly string[];
+}
+
+/** Tells whether a name fits a pattern. */
+export type Matcher = (name: string) => boolean;
+
+/**
+ * Compiles a pattern: a glob over the whole tensor name in which `*` stands for any text and `?` for one
+ * character, or `re:` and a regular expression that may match anywhere, as in compressed-tensors.
+ * @throws BlockscaleError `option`: no valid regular expression
+ */
+export function matcher(pattern: string): Matcher {
+  const isRegExp = pattern.startsWith("re:");
+  const source = isRegExp
+    ? pattern.slice(3)
+    : `^${pattern
+        .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+        .replaceAll("*", ".*")
+        .replaceAll("?", ".")}$`;
+  try {
+    const regExp = new RegExp(source, "u");
+    return (name) => regExp.test(name);
+  } catch (cause) {
+    throw new BlockscaleError(
+      "option",
+      {
+        where: "pattern",
+        expected: "a glob, or re: and a regular expression",
+        got: JSON.stringify(pattern),
+        fix: "Correct the regular expression; a glob such as *.mlp.* needs no re: in front.",
+      },
+      { cause },
+    );
+  }
+}
+
+/** Whether to quantise, and the reason where not. */
+export type Verdict = { readonly quantize: true } | { readonly quantize: false; readonly reason: string };
+
+/** Compiles a selection into the decision for one weight, by its name and shape. */
+export function decider(selection: Selection): (name: string, shape: readonly number[]) => Verdict {
+  const include = (selection.include ?? []).map(matcher);
+  const exclude = (selection.exclude ?? []).map(matcher);
+  return (name, shape) => {
+    if (exclude.some((fits) => fits(name))) return { quantize: false, reason: "excluded" };
+    if (shape.length < 2) return { quantize: false, reason: "not a matrix" };
+    if (include.some((fits) => fits(name))) return { quantize: true };
+    if (shape.length > 2) return { quantize: false, reason: "not 2-D" };
+    if (!name.endsWith(".weight")) return { quantize: false, reason: "not the weight of a linear layer" };
+    const rule = KEEP_RULES.find(({ pattern }) => pattern.test(name));
+    return rule === undefined ? { quantize: true } : { quantize: false, reason: rule.reason };
+  };
+}

@@ -1,0 +1,69 @@
+import type { Plan, PlannedTensor } from "./plan.ts";
+import { add, NOTHING, type Precision, sqnr } from "./report.ts";
+
+/** Precision in figures for people and machines. */
+export interface PrecisionSummary {
+  /** Signal to quantisation noise in decibels; `null` where nothing was lost. */
+  readonly sqnrDb: number | null;
+  /** Largest |error| / |value| over values that are not 0; 1 as soon as a value became 0. */
+  readonly maxRelativeError: number;
+  /** Largest |error|. */
+  readonly maxAbsoluteError: number;
+  /** Largest |error| divided by the largest |value| of the tensor. */
+  readonly maxErrorOfAmax: number;
+  readonly amax: number;
+  readonly saturated: number;
+  readonly flushedToZero: number;
+  readonly values: number;
+}
+
+/** One row of a conversion's report. */
+export interface TensorSummary extends PlannedTensor {
+  /** `null` where the bytes were not changed. */
+  readonly precision: PrecisionSummary | null;
+}
+
+/** The report of a conversion. */
+export interface Summary {
+  readonly tensors: readonly TensorSummary[];
+  readonly total: {
+    readonly tensors: number;
+    readonly converted: number;
+    readonly bytesBefore: number;
+    readonly bytesAfter: number;
+    readonly precision: PrecisionSummary | null;
+  };
+}
+
+/** Puts a plan and what its run measured together. */
+export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>): Summary {
+  const figures = [...measured.values()];
+  return {
+    tensors: plan.tensors.map((tensor) => {
+      const precision = measured.get(tensor.name);
+      return { ...tensor, precision: precision === undefined ? null : inFigures(precision) };
+    }),
+    total: {
+      tensors: plan.tensors.length,
+      converted: figures.length,
+      bytesBefore: plan.tensors.reduce((n, { before }) => n + before.bytes, 0),
+      bytesAfter: plan.tensors.reduce((n, { after }) => n + after.bytes, 0),
+      precision: figures.length === 0 ? null : inFigures(figures.reduce(add, NOTHING)),
+    },
+  };
+}
+
+function inFigures(precision: Precision): PrecisionSummary {
+  const decibels = sqnr(precision);
+  const { amax, maxError, maxRelative, saturated, flushed, count } = precision;
+  return {
+    sqnrDb: decibels === Infinity ? null : decibels,
+    maxRelativeError: maxRelative,
+    maxAbsoluteError: maxError,
+    maxErrorOfAmax: amax === 0 ? 0 : maxError / amax,
+    amax,
+    saturated,
+    flushedToZero: flushed,
+    values: count,
+  };
+}

@@ -1,0 +1,31 @@
+/** Bytes in decimal units, as disks and model hubs count: 12.3 MB. */
+export function bytes(n: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let i = 0;
+  let value = n;
+  while (value >= 999.5 && i < units.length - 1) {
+    value /= 1000;
+    i++;
+  }
+  return `${i === 0 ? value : value.toPrecision(3)} ${units[i]}`;
+}
+
+/** A whole number with thin groups of thousands: 1,234,567. */
+export function count(n: number): string {
+  return n.toLocaleString("en-US");
+}
+
+/** A share in percent: 6.25 %. */
+export function percent(share: number): string {
+  return `${(100 * share).toPrecision(3)} %`;
+}
+
+/** Decibels, or what it means that nothing was lost. */
+export function decibels(sqnr: number | null): string {
+  return sqnr === null ? "exact" : sqnr.toFixed(2);
+}
+
+/** A shape: 576 x 7168. */
+export function shape(sizes: readonly number[]): string {
+  return sizes.length === 0 ? "scalar" : sizes.join(" x ");
+}

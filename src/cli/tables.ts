@@ -1,0 +1,84 @@
+import { markdownTable } from "markdown-table";
+import type { Inspection } from "../checkpoint/inspect.ts";
+import type { PrecisionSummary, Summary, TensorSummary } from "../checkpoint/summary.ts";
+import * as figures from "./figures.ts";
+
+/** The report of a conversion: a row per tensor, a total, and what was kept for which reason. */
+export function summaryTable({ tensors, total }: Summary): string {
+  const head = [
+    "tensor",
+    "shape",
+    "dtype",
+    "bytes",
+    "SQNR dB",
+    "max rel. error",
+    "max error / amax",
+    "saturated",
+    "to zero",
+  ];
+  const rows = tensors.map(({ name, shape, before, after, precision }) => [
+    name,
+    figures.shape(shape),
+    before.dtype === after.dtype ? `${before.dtype}` : `${before.dtype} -> ${after.dtype ?? "dropped"}`,
+    change(before.bytes, after.bytes),
+    ...precisionCells(precision),
+  ]);
+  const sum = [
+    `total: ${figures.count(total.converted)} of ${figures.count(total.tensors)} converted`,
+    "",
+    "",
+    change(total.bytesBefore, total.bytesAfter),
+    ...precisionCells(total.precision),
+  ];
+  const table = markdownTable([head, ...rows, sum], { align: ["l", "l", "l", "r", "r", "r", "r", "r", "r"] });
+  return [table, ...keptLines(tensors)].join("\n");
+}
+
+function change(before: number, after: number): string {
+  return before === after ? figures.bytes(before) : `${figures.bytes(before)} -> ${figures.bytes(after)}`;
+}
+
+function precisionCells(precision: PrecisionSummary | null): string[] {
+  if (precision === null) return ["", "", "", "", ""];
+  return [
+    figures.decibels(precision.sqnrDb),
+    figures.percent(precision.maxRelativeError),
+    figures.percent(precision.maxErrorOfAmax),
+    figures.count(precision.saturated),
+    figures.count(precision.flushedToZero),
+  ];
+}
+
+/** Which tensors stayed as they are, counted by reason. */
+function keptLines(tensors: readonly TensorSummary[]): string[] {
+  const counts = new Map<string, number>();
+  for (const { reason } of tensors) if (reason !== null) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  if (counts.size === 0) return [];
+  return ["", "Kept as they are:", ...[...counts].map(([reason, n]) => `- ${figures.count(n)}: ${reason}`)];
+}
+
+/** What is inside a checkpoint. */
+export function inspectionTable({ files, dialect, tensors, bytesByDtype, metadata }: Inspection): string {
+  const head = ["tensor", "shape", "dtype", "bytes", "block", "scales", "scale exponents"];
+  const rows = tensors.map(({ name, shape, dtype, bytes, scaled }) => [
+    name,
+    figures.shape(shape),
+    dtype,
+    figures.bytes(bytes),
+    scaled === null ? "" : scaled.block.join("x"),
+    scaled === null ? "" : (scaled.scaleDtype ?? "none"),
+    scaled?.facts == null || scaled.facts.count === 0
+      ? ""
+      : `${scaled.facts.minExponent} to ${scaled.facts.maxExponent}${scaled.facts.nonPowersOfTwo > 0 ? ", not powers of two" : ""}`,
+  ]);
+  const total = files.reduce((n, { bytes }) => n + bytes, 0);
+  return [
+    markdownTable([head, ...rows], { align: ["l", "l", "l", "r", "l", "l", "l"] }),
+    "",
+    `Files:     ${figures.count(files.length)}, ${figures.bytes(total)}`,
+    `Tensors:   ${figures.count(tensors.length)}`,
+    `Dialect:   ${dialect}`,
+    ...Object.entries(bytesByDtype).map(([dtype, n]) => `${`${dtype}:`.padEnd(10)} ${figures.bytes(n)}`),
+    ...Object.entries(metadata).map(([key, value]) => `Metadata:  ${key} = ${value}`),
+  ].join("\n");
+}
