@@ -1,10 +1,27 @@
 import { readFile } from "node:fs/promises";
 import type { Engine } from "../src/engine.ts";
+import { load as loadJs } from "../src/js/index.ts";
+import { instantiate as instantiateJs } from "../src/js/kernels.ts";
 import { load } from "../src/load.ts";
+import { compile, toModule } from "../src/wasm/binary.ts";
+import { type Instance, instantiate } from "../src/wasm/instantiate.ts";
 
-/** Every build of the kernels, by name: the suite runs on each of them, on the same inputs. */
+function debugBuild(): Promise<Buffer<ArrayBuffer>> {
+  return readFile(new URL("../build/debug.wasm", import.meta.url)) as Promise<Buffer<ArrayBuffer>>;
+}
+
+/** Every set of kernels, by name: the suite runs on each of them, on the same inputs. */
 export const ENGINES: readonly (readonly [name: string, make: () => Promise<Engine>])[] = [
-  ["debug", async () => load({ wasm: await readFile(new URL("../build/debug.wasm", import.meta.url)) })],
+  ["debug", async () => load({ wasm: await debugBuild() })],
   ["baseline", () => load({ variant: "baseline" })],
   ["relaxed", () => load({ variant: "relaxed" })],
+  ["js", () => loadJs()],
+];
+
+/** The same kernels without the engine, for tests that look into the memory. */
+export const INSTANCES: readonly (readonly [name: string, make: () => Promise<Instance>])[] = [
+  ["debug", async () => instantiate(toModule(await debugBuild()))],
+  ["baseline", async () => instantiate(compile("baseline").module)],
+  ["relaxed", async () => instantiate(compile("relaxed").module)],
+  ["js", async () => instantiateJs()],
 ];
