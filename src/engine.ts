@@ -1,6 +1,6 @@
 import { allocate, checkArray, checkDisjoint, checkValues } from "./arrays.ts";
 import { BlockscaleError } from "./errors.ts";
-import { type Frame, framesOf } from "./frames.ts";
+import { type Frame, framesOf, ROW_FRAME } from "./frames.ts";
 import { checkScheme, type Scheme } from "./scheme.ts";
 import { type BlockScaled, checkFormat, type Format, gridOf, type Values, type ValueType } from "./tensor.ts";
 import { Arena } from "./wasm/arena.ts";
@@ -12,9 +12,6 @@ export interface QuantizeOut {
   readonly codes: Uint8Array;
   readonly scales: Uint8Array | Float32Array;
 }
-
-/** Elements that pass through linear memory at a time in `encode` and `decode`. */
-const CHUNK = 65536;
 
 /**
  * Block-scaled FP8 operations on one set of kernels. All methods are synchronous and check their arguments before
@@ -43,10 +40,13 @@ export class Engine {
     const n = checkArray("encode: values", values, "Float32Array").length;
     const out = outArray("encode: out", options.out, "Uint8Array", n);
     checkDisjoint("encode: out", out, values);
-    const [src, dst] = this.#arena.frame([4 * Math.min(n, CHUNK), Math.min(n, CHUNK)]) as [number, number];
+    const [src, dst] = this.#arena.frame([4 * Math.min(n, ROW_FRAME), Math.min(n, ROW_FRAME)]) as [
+      number,
+      number,
+    ];
     const buffer = this.#arena.buffer;
-    for (let i = 0; i < n; i += CHUNK) {
-      const length = Math.min(CHUNK, n - i);
+    for (let i = 0; i < n; i += ROW_FRAME) {
+      const length = Math.min(ROW_FRAME, n - i);
       new Float32Array(buffer, src, length).set(values.subarray(i, i + length));
       this.#kernels.encode(id, dst, src, length);
       out.set(new Uint8Array(buffer, dst, length), i);
@@ -63,10 +63,13 @@ export class Engine {
     const n = checkArray("decode: codes", codes, "Uint8Array").length;
     const out = outArray("decode: out", options.out, "Float32Array", n);
     checkDisjoint("decode: out", out, codes);
-    const [src, dst] = this.#arena.frame([Math.min(n, CHUNK), 4 * Math.min(n, CHUNK)]) as [number, number];
+    const [src, dst] = this.#arena.frame([Math.min(n, ROW_FRAME), 4 * Math.min(n, ROW_FRAME)]) as [
+      number,
+      number,
+    ];
     const buffer = this.#arena.buffer;
-    for (let i = 0; i < n; i += CHUNK) {
-      const length = Math.min(CHUNK, n - i);
+    for (let i = 0; i < n; i += ROW_FRAME) {
+      const length = Math.min(ROW_FRAME, n - i);
       new Uint8Array(buffer, src, length).set(codes.subarray(i, i + length));
       this.#kernels.decode(id, dst, src, length);
       out.set(new Float32Array(buffer, dst, length), i);

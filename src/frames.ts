@@ -20,7 +20,13 @@ export interface Frame {
 }
 
 /** 64 Ki elements: the float32 and codes of a frame are 320 KiB, under a third of a usual second-level cache. */
-export const FRAME_ELEMENTS = 65536;
+export const ROW_FRAME: number = 1 << 16;
+
+/**
+ * Where a row of blocks spans many rows, 1 Mi elements (5 MiB): whole rows copied at once beat frames of the size above by two to one,
+ * for those have to be copied in pieces of a row.
+ */
+export const TILE_FRAME: number = 1 << 20;
 
 /** The frames of a tensor, in the order of its memory. */
 export function* framesOf(grid: Grid, block: readonly [number, number]): Generator<Frame> {
@@ -46,11 +52,12 @@ function* strips(
   blockRows: number,
   blockCols: number,
 ): Generator<Frame> {
+  const limit = blockRows > 1 ? TILE_FRAME : ROW_FRAME;
   const scaleStride = Math.ceil(cols / blockCols);
-  const rowsOfBlocks = Math.max(1, Math.floor(FRAME_ELEMENTS / (blockRows * cols)));
-  const colsOfBlocks = Math.max(1, Math.floor(FRAME_ELEMENTS / (blockRows * blockCols)));
+  const rowsOfBlocks = Math.max(1, Math.floor(limit / (blockRows * cols)));
+  const colsOfBlocks = Math.max(1, Math.floor(limit / (blockRows * blockCols)));
   const height = Math.min(rows, rowsOfBlocks * blockRows);
-  const width = blockRows * cols <= FRAME_ELEMENTS ? cols : Math.min(cols, colsOfBlocks * blockCols);
+  const width = blockRows * cols <= limit ? cols : Math.min(cols, colsOfBlocks * blockCols);
   for (let row = 0; row < rows; row += height) {
     const frameRows = Math.min(height, rows - row);
     for (let col = 0; col < cols; col += width) {
