@@ -2,6 +2,7 @@ import { BlockscaleError } from "../errors.ts";
 import type { Source } from "../io/source.ts";
 import type { Dtype } from "../safetensors/dtype.ts";
 import type { Header } from "../safetensors/header.ts";
+import { tensorNamed } from "../safetensors/names.ts";
 import { readHeader } from "../safetensors/read.ts";
 
 /** One safetensors file of a checkpoint. */
@@ -50,7 +51,7 @@ export async function readCheckpoint(
       const owner = owners.get(tensor.name);
       if (owner !== undefined) {
         throw new BlockscaleError("format", {
-          where: `${name}: tensor ${JSON.stringify(tensor.name)}`,
+          where: `${name}: ${tensorNamed(tensor.name)}`,
           expected: "each tensor in one file",
           got: `another one in ${owner}`,
           fix: "Remove the file that does not belong to the checkpoint.",

@@ -1,6 +1,7 @@
 import type { Engine } from "../engine.ts";
 import { BlockscaleError } from "../errors.ts";
 import { readRange, type Source } from "../io/source.ts";
+import { tensorNamed } from "../safetensors/names.ts";
 import type { BlockScaled } from "../tensor.ts";
 import type { Conversion, ScaledTarget } from "./plan.ts";
 import { add, measure, NOTHING, type Precision } from "./report.ts";
@@ -50,12 +51,7 @@ function readRows({ name, values, type, shape }: PlainWeight, strip: Strip, sour
   const { rows, cols } = matrixOf(shape);
   const rowBytes = cols * VALUE_BYTES[type];
   const start = values.start + (strip.slice * rows + strip.firstRow) * rowBytes;
-  return readRange(
-    `tensor ${JSON.stringify(name)}`,
-    sources[values.shard]!,
-    start,
-    start + strip.rows * rowBytes,
-  );
+  return readRange(tensorNamed(name), sources[values.shard]!, start, start + strip.rows * rowBytes);
 }
 
 /** Dequantises the codes again, some rows of a block at a time, and compares. */
@@ -108,7 +104,7 @@ function notFinite(
   const scaleCols = Math.ceil(cols / blockCols);
   const row = strip.firstRow + Math.floor(scale / scaleCols) * blockRows;
   return new BlockscaleError("dialect", {
-    where: `tensor ${JSON.stringify(from.name)}`,
+    where: tensorNamed(from.name),
     expected: "finite values",
     got: `NaN or Inf in the block at row ${row}, column ${(scale % scaleCols) * blockCols}`,
     fix: "Exclude the tensor, or repair the checkpoint.",

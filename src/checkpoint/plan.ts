@@ -1,6 +1,7 @@
 import { BlockscaleError } from "../errors.ts";
 import { byteLength, type Dtype } from "../safetensors/dtype.ts";
 import { serializeHeader, type TensorSpec } from "../safetensors/header.ts";
+import { tensorNamed } from "../safetensors/names.ts";
 import type { Scheme } from "../scheme.ts";
 import type { Checkpoint, Place } from "./checkpoint.ts";
 import { arrangeGroups, type Group } from "./layout.ts";
@@ -104,7 +105,7 @@ function refuseTwins(files: readonly FilePlan[]): void {
       const owner = owners.get(name);
       if (owner !== undefined) {
         throw new BlockscaleError("dialect", {
-          where: `${file}: tensor ${JSON.stringify(name)}`,
+          where: `${file}: ${tensorNamed(name)}`,
           expected: "a name that is free for scales",
           got: `a tensor of that name in ${owner}`,
           fix: "Choose another dialect, or exclude the weight.",

@@ -1,5 +1,6 @@
 import { BlockscaleError } from "../errors.ts";
 import type { Dtype } from "../safetensors/dtype.ts";
+import { shapeNamed, tensorNamed } from "../safetensors/names.ts";
 import { type Checkpoint, type Config, type Place, placesOf } from "./checkpoint.ts";
 import {
   type Element,
@@ -107,7 +108,7 @@ function scaledWeight(
     return { ...base, scales: null, scaleType: "ue8m0", block: [Math.max(1, rows), Math.max(1, cols)] };
   }
   throw new BlockscaleError("dialect", {
-    where: `tensor ${JSON.stringify(place.name)}`,
+    where: tensorNamed(place.name),
     expected: `scales for its ${place.dtype} codes, named ${scaleNames(place.name).join(" or ")}`,
     got: "none",
     fix: "Add the shard with the scales, or choose to take missing scales as 1 (--missing-scale one).",
@@ -174,9 +175,9 @@ function blockOf(
   if (shape.length <= 2 && scales.shape.every((size) => size === 1))
     return [Math.max(1, rows), Math.max(1, cols)];
   throw new BlockscaleError("dialect", {
-    where: `tensor ${JSON.stringify(scales.name)}`,
-    expected: `one scale per block of ${JSON.stringify(name)} [${shape.join(", ")}]`,
-    got: `[${scales.shape.join(", ")}], which fits neither ${
+    where: tensorNamed(scales.name),
+    expected: `one scale per block of ${tensorNamed(name)} ${shapeNamed(shape)}`,
+    got: `${shapeNamed(scales.shape)}, which fits neither ${
       configured === null ? "" : `the configured block [${configured.join(", ")}] nor `
     }any known one`,
     fix: "Set weight_block_size in the quantization_config of config.json to the block used.",

@@ -1,5 +1,6 @@
 import type { Engine } from "../engine.ts";
 import { readRange, type Source } from "../io/source.ts";
+import { tensorNamed } from "../safetensors/names.ts";
 import { convertStrip, type Piece } from "./convert.ts";
 import type { Conversion, FilePlan, Step } from "./plan.ts";
 import { add, NOTHING, type Precision } from "./report.ts";
@@ -96,7 +97,7 @@ function* copyParts({ from }: Extract<Step, { kind: "copy" }>, { sources }: RunO
     const end = Math.min(from.end, start + COPIED);
     yield {
       tensor: from.name,
-      work: readRange(`tensor ${JSON.stringify(from.name)}`, source, start, end),
+      work: readRange(tensorNamed(from.name), source, start, end),
       finish: (bytes) => [bytes as Uint8Array],
     };
   }

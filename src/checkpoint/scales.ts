@@ -1,5 +1,6 @@
 import { BlockscaleError } from "../errors.ts";
 import { readRange, type Source } from "../io/source.ts";
+import { tensorNamed } from "../safetensors/names.ts";
 import { widen } from "./values.ts";
 import type { ScaledWeight } from "./weights.ts";
 
@@ -27,7 +28,7 @@ export async function readScales(
 ): Promise<Uint8Array | Float32Array> {
   const { scales, scaleType } = weight;
   if (scales === null) return new Uint8Array(count).fill(127);
-  const where = `tensor ${JSON.stringify(scales.name)}`;
+  const where = tensorNamed(scales.name);
   const width = scaleType === "ue8m0" ? 1 : scaleType === "f32" ? 4 : 2;
   const start = scales.start + first * width;
   const bytes = await readRange(where, sources[scales.shard]!, start, start + count * width);

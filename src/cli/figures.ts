@@ -29,3 +29,8 @@ export function decibels(sqnr: number | null): string {
 export function shape(sizes: readonly number[]): string {
   return sizes.length === 0 ? "scalar" : sizes.join(" x ");
 }
+
+/** Text from a file, safe to show on a terminal: control characters, which could move the cursor, are replaced. */
+export function text(unsafe: string): string {
+  return unsafe.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}|]/gu, "\ufffd");
+}

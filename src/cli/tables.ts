@@ -17,7 +17,7 @@ export function summaryTable({ tensors, total }: Summary): string {
     "to zero",
   ];
   const rows = tensors.map(({ name, shape, before, after, precision }) => [
-    name,
+    figures.text(name),
     figures.shape(shape),
     before.dtype === after.dtype ? `${before.dtype}` : `${before.dtype} -> ${after.dtype ?? "dropped"}`,
     change(before.bytes, after.bytes),
@@ -61,7 +61,7 @@ function keptLines(tensors: readonly TensorSummary[]): string[] {
 export function inspectionTable({ files, dialect, tensors, bytesByDtype, metadata }: Inspection): string {
   const head = ["tensor", "shape", "dtype", "bytes", "block", "scales", "scale exponents"];
   const rows = tensors.map(({ name, shape, dtype, bytes, scaled }) => [
-    name,
+    figures.text(name),
     figures.shape(shape),
     dtype,
     figures.bytes(bytes),
@@ -79,6 +79,8 @@ export function inspectionTable({ files, dialect, tensors, bytesByDtype, metadat
     `Tensors:   ${figures.count(tensors.length)}`,
     `Dialect:   ${dialect}`,
     ...Object.entries(bytesByDtype).map(([dtype, n]) => `${`${dtype}:`.padEnd(10)} ${figures.bytes(n)}`),
-    ...Object.entries(metadata).map(([key, value]) => `Metadata:  ${key} = ${value}`),
+    ...Object.entries(metadata).map(
+      ([key, value]) => `Metadata:  ${figures.text(key)} = ${figures.text(value)}`,
+    ),
   ].join("\n");
 }

@@ -1,6 +1,7 @@
 import { BlockscaleError } from "../errors.ts";
 import { byteLength, type Dtype, isDtype } from "./dtype.ts";
 import { JsonError, JsonReader } from "./json.ts";
+import { shapeNamed, tensorNamed } from "./names.ts";
 
 /** The longest header the reference reader and writer accept, in bytes. */
 export const MAX_HEADER: number = 100_000_000;
@@ -119,7 +120,7 @@ function readTensor(json: JsonReader, name: string): TensorInfo {
   let shape: number[] | undefined;
   let offsets: number[] | undefined;
   const once = (seen: unknown, field: string) => {
-    if (seen !== undefined) json.fail(`${field} appears twice in ${JSON.stringify(name)}`);
+    if (seen !== undefined) json.fail(`${field} appears twice in ${tensorNamed(name)}`);
   };
   json.object((field) => {
     switch (field) {
@@ -144,7 +145,7 @@ function readTensor(json: JsonReader, name: string): TensorInfo {
     }
   });
   if (dtype === undefined || shape === undefined || offsets === undefined) {
-    return json.fail(`${JSON.stringify(name)} lacks dtype, shape or data_offsets`);
+    return json.fail(`${tensorNamed(name)} lacks dtype, shape or data_offsets`);
   }
   return { name, dtype, shape, begin: offsets[0]!, end: offsets[1]! };
 }
@@ -160,10 +161,10 @@ function arrange(where: string, tensors: readonly TensorInfo[], dataSize: number
   const sorted = [...tensors].sort((a, b) => a.begin - b.begin || a.end - b.end);
   let cursor = 0;
   for (const { name, dtype, shape, begin, end } of sorted) {
-    const tensor = `${where}: tensor ${JSON.stringify(name)}`;
+    const tensor = () => `${where}: ${tensorNamed(name)}`;
     if (begin !== cursor || end < begin) {
       refuse(
-        tensor,
+        tensor(),
         `data that starts at ${cursor}, right after its neighbour`,
         `data_offsets [${begin}, ${end}]`,
       );
@@ -171,7 +172,7 @@ function arrange(where: string, tensors: readonly TensorInfo[], dataSize: number
     const bytes = byteLength(dtype, shape);
     if (bytes !== end - begin) {
       const size = bytes === null ? "no whole number of bytes below 2^64" : `${bytes} bytes`;
-      refuse(tensor, `${end - begin} bytes, as data_offsets say`, `${dtype} [${shape.join(", ")}], ${size}`);
+      refuse(tensor(), `${end - begin} bytes, as data_offsets say`, `${dtype} ${shapeNamed(shape)}, ${size}`);
     }
     cursor = end;
   }
@@ -212,14 +213,19 @@ export function serializeHeader(
       refuse(
         where,
         "one tensor of each name",
-        `a second ${JSON.stringify(name)}`,
+        `a second ${tensorNamed(name)}`,
         "Rename or exclude one of them.",
       );
     }
     names.add(name);
     const bytes = byteLength(dtype, shape);
     if (bytes === null || !Number.isSafeInteger(cursor + bytes)) {
-      refuse(where, "a size in whole bytes", `${name}: ${dtype} [${shape.join(", ")}]`, "Correct the shape.");
+      refuse(
+        where,
+        "a size in whole bytes",
+        `${tensorNamed(name)}: ${dtype} ${shapeNamed(shape)}`,
+        "Correct the shape.",
+      );
     }
     placed.push({ name, dtype, shape, begin: cursor, end: cursor + bytes });
     entries.push(
