@@ -1,14 +1,29 @@
 // Build steps that tsc does not do, by name: node .config/bundle.mjs kernels loader
-import { chmod, copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
 
 const root = new URL("../", import.meta.url);
 const path = (name) => new URL(name, root).pathname;
 
-/** What `import "#kernels"` finds by default: the release builds as text, so that no host has to fetch or read a file. */
+const VARIANTS = ["baseline", "relaxed"];
+
+/** What `import "#kernels"` finds, per kind of host (package.json, imports), and the files for those who host them. */
 async function kernels() {
+  await mkdir(path("dist/kernels"), { recursive: true });
+  for (const variant of VARIANTS) {
+    await copyFile(path(`build/${variant}.wasm`), path(`dist/kernels/${variant}.wasm`));
+  }
+  await writeFile(path("dist/kernels/inline.js"), await inlineKernels());
+  await writeFile(path("dist/kernels/workerd.js"), WORKERD_KERNELS);
+  await writeFile(path("dist/kernels/edge-light.js"), EDGE_LIGHT_KERNELS);
+  await writeFile(path("dist/kernels/inline.d.ts"), KERNEL_TYPES);
+  await writeFile(path("dist/kernels/wasm.d.ts"), WASM_TYPES);
+}
+
+/** The release builds as text, so that no host has to fetch or read a file. */
+async function inlineKernels() {
   const base64 = async (variant) => (await readFile(path(`build/${variant}.wasm`))).toString("base64");
-  const script = `// A plain loop: Uint8Array.from(text, callback) takes ten times as long.
+  return `// A plain loop: Uint8Array.from(text, callback) takes ten times as long.
 function bytesOf(base64) {
   const text = atob(base64);
   const bytes = new Uint8Array(text.length);
@@ -22,14 +37,31 @@ export function relaxed() {
   return bytesOf("${await base64("relaxed")}");
 }
 `;
-  const types = `/** The wasm builds: bytes to compile, or a compiled Module where the host imports .wasm files itself. */
-export declare function baseline(): WebAssembly.Module | Uint8Array<ArrayBuffer>;
-export declare function relaxed(): WebAssembly.Module | Uint8Array<ArrayBuffer>;
-`;
-  await mkdir(path("dist/kernels"), { recursive: true });
-  await writeFile(path("dist/kernels/inline.js"), script);
-  await writeFile(path("dist/kernels/inline.d.ts"), types);
 }
+
+/** Cloudflare Workers compile no bytes: an imported .wasm file is a compiled Module. */
+const WORKERD_KERNELS = `import baselineModule from "./baseline.wasm";
+import relaxedModule from "./relaxed.wasm";
+export const baseline = () => baselineModule;
+export const relaxed = () => relaxedModule;
+`;
+
+/** The same for Vercel's edge runtime. It compiles every import at start, and on Node 20 relaxed SIMD would not compile. */
+const EDGE_LIGHT_KERNELS = `import baselineModule from "./baseline.wasm?module";
+export const baseline = () => baselineModule;
+export const relaxed = () => undefined;
+`;
+
+const KERNEL_TYPES = `/** The wasm builds: bytes to compile, or a compiled Module where the host imports .wasm files itself. */
+export declare function baseline(): WebAssembly.Module | Uint8Array<ArrayBuffer>;
+/** Undefined where the host could not tell whether it runs. */
+export declare function relaxed(): WebAssembly.Module | Uint8Array<ArrayBuffer> | undefined;
+`;
+
+const WASM_TYPES = `/** What importing the file gives in Cloudflare Workers; elsewhere, fetch or read it. */
+declare const module: WebAssembly.Module;
+export default module;
+`;
 
 /** Takes the AssemblyScript loader into the one file that imports it, so that the package depends on nothing. */
 async function loader() {
@@ -87,6 +119,11 @@ async function cli() {
   await chmod(file, 0o755);
 }
 
-const steps = { kernels, loader, cli };
+/** Removes what earlier builds left, so that a package holds only what this one makes. */
+async function clean() {
+  for (const folder of ["dist", "build"]) await rm(path(folder), { recursive: true, force: true });
+}
+
+const steps = { clean, kernels, loader, cli };
 
 for (const name of process.argv.slice(2)) await steps[name]();

@@ -12,3 +12,4 @@ export type { Rounding, Scheme, SchemeName } from "./scheme.ts";
 export { schemes } from "./scheme.ts";
 export type { BlockScaled, Format, HalfValues, Values, ValueType } from "./tensor.ts";
 export { bf16, f16 } from "./tensor.ts";
+export type { WasmSource } from "./wasm/module.ts";

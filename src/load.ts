@@ -1,12 +1,14 @@
 import { Engine } from "./engine.ts";
-import { compile, toModule, type Variant } from "./wasm/binary.ts";
+import { BlockscaleError } from "./errors.ts";
+import { compile, type Variant } from "./wasm/binary.ts";
 import { instantiate } from "./wasm/instantiate.ts";
+import { moduleOf, type WasmSource } from "./wasm/module.ts";
 
 export interface LoadOptions {
   /** Which build to run; left out, the best one that this host accepts. */
   readonly variant?: Variant;
-  /** A build that you host yourself, instead of the inlined one: its bytes, a compiled module, or a fetch of it. */
-  readonly wasm?: WebAssembly.Module | BufferSource | Response | PromiseLike<Response>;
+  /** A build that you host yourself, instead of the one inside: its bytes, a compiled module, or a fetch of it. */
+  readonly wasm?: WasmSource;
 }
 
 /**
@@ -14,12 +16,15 @@ export interface LoadOptions {
  * @throws BlockscaleError `wasm`: WebAssembly is refused here, or `options.wasm` is not a blockscale build; `option`
  */
 export async function load(options: LoadOptions = {}): Promise<Engine> {
-  if (options.wasm === undefined) {
-    const { module, variant } = compile(options.variant);
-    return new Engine(instantiate(module), variant);
+  if (typeof options !== "object" || options === null) {
+    throw new BlockscaleError("option", {
+      where: "load: options",
+      expected: "{ variant } or { wasm }",
+      got: String(options),
+      fix: "Leave it out to get the best build that runs here.",
+    });
   }
-  const source = await options.wasm;
-  const bytes =
-    typeof Response === "function" && source instanceof Response ? await source.arrayBuffer() : source;
-  return new Engine(instantiate(toModule(bytes as WebAssembly.Module | BufferSource)), "custom");
+  if (options.wasm !== undefined) return new Engine(instantiate(await moduleOf(options.wasm)), "custom");
+  const { module, variant } = compile(options.variant);
+  return new Engine(instantiate(module), variant);
 }

@@ -75,7 +75,7 @@ const SRC_LAYERS = [
   ["tensor.ts", "scheme.ts", "js/"],
   ["arrays.ts", "frames.ts"],
   ["engine.ts"],
-  ["load.ts", "js/index.ts"],
+  ["load.ts", "external.ts", "js/index.ts"],
   ["safetensors/", "io/"],
   ["checkpoint/"],
   ["cli/", "web/"],

@@ -3,8 +3,9 @@ import type { Engine } from "../src/engine.ts";
 import { load as loadJs } from "../src/js/index.ts";
 import { instantiate as instantiateJs } from "../src/js/kernels.ts";
 import { load } from "../src/load.ts";
-import { compile, toModule } from "../src/wasm/binary.ts";
+import { compile } from "../src/wasm/binary.ts";
 import { type Instance, instantiate } from "../src/wasm/instantiate.ts";
+import { toModule } from "../src/wasm/module.ts";
 
 function debugBuild(): Promise<Buffer<ArrayBuffer>> {
   return readFile(new URL("../build/debug.wasm", import.meta.url)) as Promise<Buffer<ArrayBuffer>>;

@@ -1,5 +1,6 @@
 import { baseline, relaxed } from "#kernels";
 import { BlockscaleError } from "../errors.ts";
+import { accepts, refused, toModule } from "./module.ts";
 
 /** The builds that ship: `relaxed` fuses multiply-adds where the engine can, `baseline` needs only SIMD. */
 export type Variant = "relaxed" | "baseline";
@@ -27,41 +28,10 @@ export function compile(variant?: Variant): Binary {
   }
   if (variant !== "baseline") {
     const source = relaxed();
-    if (accepts(source)) return { module: toModule(source), variant: "relaxed" };
+    if (source !== undefined && accepts(source)) return { module: toModule(source), variant: "relaxed" };
     if (variant === "relaxed") throw refused("a host without relaxed SIMD");
   }
   const source = baseline();
   if (!accepts(source)) throw refused("a host without SIMD");
   return { module: toModule(source), variant: "baseline" };
-}
-
-/** Compiles bytes; passes a Module through, also one of another realm. */
-export function toModule(source: WebAssembly.Module | BufferSource): WebAssembly.Module {
-  if (isModule(source)) return source;
-  try {
-    return new WebAssembly.Module(source);
-  } catch (error) {
-    throw refused(error instanceof Error ? error.message : String(error), error);
-  }
-}
-
-function isModule(source: WebAssembly.Module | BufferSource): source is WebAssembly.Module {
-  return Object.prototype.toString.call(source) === "[object WebAssembly.Module]";
-}
-
-function accepts(source: WebAssembly.Module | BufferSource): boolean {
-  return isModule(source) || WebAssembly.validate(source);
-}
-
-function refused(got: string, cause?: unknown): BlockscaleError {
-  return new BlockscaleError(
-    "wasm",
-    {
-      where: "load",
-      expected: "a host that compiles WebAssembly with SIMD",
-      got,
-      fix: "Under a Content-Security-Policy, allow 'wasm-unsafe-eval'; without WebAssembly, import blockscale/js.",
-    },
-    { cause },
-  );
 }
