@@ -1,5 +1,5 @@
 // Build steps that tsc does not do, by name: node .config/bundle.mjs kernels loader
-import { chmod, copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
 
 const root = new URL("../", import.meta.url);
@@ -87,7 +87,7 @@ async function loader() {
   await copyFile(path("node_modules/assemblyscript/LICENSE"), path("dist/wasm/LICENSE.loader.txt"));
 }
 
-/** Takes the libraries of the command line into the file that uses them; our own modules stay where tsc put them. */
+/** Takes the command line and its libraries into one file; our modules below it stay where tsc put them. */
 async function cli() {
   const ours = {
     name: "ours stays outside",
@@ -117,6 +117,10 @@ async function cli() {
     plugins: [ours],
   });
   await chmod(file, 0o755);
+  // What is in main.js now, and the types of a program that nobody imports.
+  for (const name of await readdir(folder)) {
+    if (name !== "main.js" && name !== "main.js.map") await rm(folder + name);
+  }
 }
 
 /** Removes what earlier builds left, so that a package holds only what this one makes. */

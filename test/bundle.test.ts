@@ -1,0 +1,32 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+
+const DIST = new URL("../dist/", import.meta.url);
+
+/** What a script asks for from elsewhere, static and dynamic. */
+function importsOf(script: string): string[] {
+  const pattern =
+    /^(?:import|export)\b[^'"`;]*?\bfrom\s*"([^"]+)"|^import\s*"([^"]+)"|\bimport\(\s*"([^"]+)"\s*\)/gm;
+  return [...script.matchAll(pattern)].map(([, from, bare, dynamic]) => from ?? bare ?? (dynamic as string));
+}
+
+const scripts = readdirSync(DIST, { recursive: true, encoding: "utf8" }).filter((file) =>
+  file.endsWith(".js"),
+);
+
+describe("the built package", () => {
+  test("has the loader inside", () => {
+    const script = readFileSync(new URL("wasm/instantiate.js", DIST), "utf8");
+    expect(importsOf(script)).toEqual(["../errors.js"]);
+    expect(script).toContain("LICENSE.loader.txt");
+  });
+
+  test("asks for nothing but its own files and Node's modules", () => {
+    expect(scripts).toContain("wasm/instantiate.js");
+    const wanted = scripts.flatMap((file) =>
+      importsOf(readFileSync(new URL(file, DIST), "utf8")).map((name) => `${file}: ${name}`),
+    );
+    expect(wanted.length).toBeGreaterThan(20);
+    expect(wanted.filter((line) => !/: (\.\.?\/|node:|#kernels$)/.test(line))).toEqual([]);
+  });
+});
