@@ -1,5 +1,5 @@
 import { Fp8 } from "../lanes/fp8";
-import { Half } from "../lanes/half";
+import { F32, Half } from "../lanes/half";
 import { Scale } from "../lanes/scale";
 import { Simd } from "../lanes/simd";
 import { UE8M0 } from "./dequantize";
@@ -61,41 +61,45 @@ export function quantize<F, T>(
 
 /** Folds a row of values into the running maxima of the blocks it crosses. */
 function foldRow<T>(src: usize, n: usize, blockCols: usize, isFirst: bool): void {
-  const magnitudeMask = Scale.magnitudeMask<T>(Simd.opaqueZero());
-  const end = src + n * Half.size<T>();
+  const whole: usize = blockCols & 15 ? 0 : n / blockCols;
   let maxima = Scratch.maxima;
+  if (whole) foldBlocks<T>(maxima, src, whole, blockCols, isFirst);
+  maxima += 16 * whole;
+  for (let i = whole * blockCols; i < n; i += blockCols) {
+    foldBlock<T>(maxima, src + i * Half.size<T>(), min(blockCols, n - i), isFirst);
+    maxima += 16;
+  }
+}
+
+/** Folds one row of `blocks` blocks of whole vectors of sixteen values, without a call. */
+function foldBlocks<T>(maxima: usize, src: usize, blocks: usize, blockCols: usize, isFirst: bool): void {
+  const magnitudeMask = Scale.magnitudeMask<T>(Simd.opaqueZero());
+  const blockBytes = blockCols * Half.size<T>();
   do {
-    const length = min(blockCols * Half.size<T>(), end - src);
     let amax = isFirst ? i32x4.splat(0) : v128.load(maxima);
-    const whole = src + (length & ~63);
-    if (src < whole) {
-      do {
-        const a = Scale.fold<T>(
-          Scale.fold<T>(amax, v128.load(src), magnitudeMask),
-          v128.load(src, 16),
-          magnitudeMask,
-        );
-        const b = Scale.fold<T>(
-          v128.and(v128.load(src, 32), magnitudeMask),
-          v128.load(src, 48),
-          magnitudeMask,
-        );
-        amax = Scale.fold<T>(a, b, magnitudeMask);
-        src += 64;
-      } while (src < whole);
-    }
-    const rest = length & 63;
-    if (rest) {
-      const padded = Scratch.take(src, rest);
-      amax = Scale.fold<T>(amax, v128.load(padded), magnitudeMask);
-      amax = Scale.fold<T>(amax, v128.load(padded, 16), magnitudeMask);
-      amax = Scale.fold<T>(amax, v128.load(padded, 32), magnitudeMask);
-      amax = Scale.fold<T>(amax, v128.load(padded, 48), magnitudeMask);
-      src += rest;
-    }
+    const end = src + blockBytes;
+    do {
+      amax = Scale.fold<T>(amax, v128.load(src), magnitudeMask);
+      amax = Scale.fold<T>(amax, v128.load(src, 16), magnitudeMask);
+      if (idof<T>() == idof<F32>()) {
+        amax = Scale.fold<T>(amax, v128.load(src, 32), magnitudeMask);
+        amax = Scale.fold<T>(amax, v128.load(src, 48), magnitudeMask);
+      }
+      src += 16 * Half.size<T>();
+    } while (src < end);
     v128.store(maxima, amax);
     maxima += 16;
-  } while (src < end);
+  } while (--blocks);
+}
+
+/** Folds one row of one block of any width. */
+function foldBlock<T>(maxima: usize, src: usize, n: usize, isFirst: bool): void {
+  const magnitudeMask = Scale.magnitudeMask<T>(Simd.opaqueZero());
+  let amax = isFirst ? i32x4.splat(0) : v128.load(maxima);
+  const end = src + n * Half.size<T>();
+  for (; src + 16 <= end; src += 16) amax = Scale.fold<T>(amax, v128.load(src), magnitudeMask);
+  if (src < end) amax = Scale.fold<T>(amax, v128.load(Scratch.take(src, end - src)), magnitudeMask);
+  v128.store(maxima, amax);
 }
 
 /** Turns the running maxima into scale bytes, four blocks at a time. */
@@ -130,59 +134,83 @@ function amaxes<T>(i: usize): v128 {
 
 /** codes[n] <- values[n] over 2^(byte - 127), one scale byte per blockCols values. */
 function encodeRow<F, T>(codes: usize, src: usize, n: usize, blockCols: usize, scales: usize): void {
+  let whole: usize = blockCols & 15 ? 0 : n / blockCols;
+  let maxima = Scratch.maxima;
+  const end = codes + n;
+  do {
+    if (whole) {
+      const done = encodeBlocks<F, T>(codes, src, whole, blockCols, scales, maxima);
+      codes += done * blockCols;
+      src += done * blockCols * Half.size<T>();
+      scales += done;
+      maxima += 16 * done;
+      whole -= done;
+      if (codes == end) return;
+    }
+    // A block that is ragged, or whose scale is NaN or near an end of the range.
+    const length = min(blockCols, end - codes);
+    const byte = <i32>load<u8>(scales);
+    if (byte == 0xff) memory.fill(codes, Fp8.nan(), length);
+    else if (Fp8.scaleIsNear<F>(byte)) encodeBlock<F, T>(codes, src, length, 1, byte, false);
+    else encodeBlock<F, T>(codes, src, length, Scale.nearFactor(byte), Scale.nearByte(byte), false);
+    codes += length;
+    src += length * Half.size<T>();
+    scales++;
+    maxima += 16;
+    if (whole) whole--;
+  } while (codes < end);
+}
+
+/**
+ * Encodes blocks of whole vectors of sixteen values, up to one with a scale that `Fp8.round` cannot take; returns how many.
+ * There is no call in here: none of the constants has to be saved across one.
+ */
+function encodeBlocks<F, T>(
+  codes: usize,
+  src: usize,
+  blocks: usize,
+  blockCols: usize,
+  scales: usize,
+  maxima: usize,
+): usize {
   const zero = Simd.opaqueZero();
   const absMask = Fp8.absMask(zero);
   const exponentMask = Fp8.exponentMask(zero);
   const mergeWeights = Fp8.mergeWeights<F>(zero);
   const topCode = Fp8.topCode<F>(zero);
   const signMask = Fp8.signMask(zero);
-  const end = codes + n;
+  const first = scales;
+  const last = scales + blocks;
   do {
-    const length = min(blockCols, end - codes);
-    const rest = length & 15;
-    const byte = <i32>load<u8>(scales);
+    let byte = <i32>load<u8>(scales);
     if (!Fp8.scaleIsNear<F>(byte)) {
-      encodeFar<F, T>(codes, src, length, byte);
-      codes += length;
-      src += length * Half.size<T>();
-    } else {
-      const bits = Fp8.threshold<F>(byte);
-      const threshold = i32x4.splat(bits);
-      const lift = i32x4.splat(Fp8.lift<F>(bits));
-      const full = codes + (length & ~15);
-      if (codes < full) {
-        do {
-          const a = Values.load0<T>(src);
-          const b = Values.load1<T>(src);
-          const c = Values.load2<T>(src);
-          const d = Values.load3<T>(src);
-          const magnitudes = Fp8.pack<F>(
-            Fp8.round(v128.and(a, absMask), threshold, lift, exponentMask, mergeWeights),
-            Fp8.round(v128.and(b, absMask), threshold, lift, exponentMask, mergeWeights),
-            Fp8.round(v128.and(c, absMask), threshold, lift, exponentMask, mergeWeights),
-            Fp8.round(v128.and(d, absMask), threshold, lift, exponentMask, mergeWeights),
-            topCode,
-          );
-          v128.store(codes, Fp8.withSigns(magnitudes, a, b, c, d, signMask));
-          codes += 16;
-          src += 16 * Half.size<T>();
-        } while (codes < full);
-      }
-      if (rest) {
-        encodeRow<F, T>(Scratch.output, Scratch.take(src, rest * Half.size<T>()), 16, 16, scales);
-        Scratch.give(codes, rest);
-        codes += rest;
-        src += rest * Half.size<T>();
-      }
+      // Zeros have the same codes at every scale; anything else is left to the caller.
+      if (v128.any_true(v128.load(maxima))) break;
+      byte = 127;
     }
-    scales++;
-  } while (codes < end);
-}
-
-/** A block whose scale is NaN or near an end of the range. */
-function encodeFar<F, T>(codes: usize, src: usize, n: usize, byte: i32): void {
-  if (byte == 0xff) memory.fill(codes, Fp8.nan(), n);
-  else encodeScaled<F, T>(codes, src, n, Scale.nearFactor(byte), Scale.nearByte(byte), false);
+    const bits = Fp8.threshold<F>(byte);
+    const threshold = i32x4.splat(bits);
+    const lift = i32x4.splat(Fp8.lift<F>(bits));
+    const end = codes + blockCols;
+    do {
+      const a = Values.load0<T>(src);
+      const b = Values.load1<T>(src);
+      const c = Values.load2<T>(src);
+      const d = Values.load3<T>(src);
+      const magnitudes = Fp8.pack<F>(
+        Fp8.round(v128.and(a, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(v128.and(b, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(v128.and(c, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(v128.and(d, absMask), threshold, lift, exponentMask, mergeWeights),
+        topCode,
+      );
+      v128.store(codes, Fp8.withSigns(magnitudes, a, b, c, d, signMask));
+      codes += 16;
+      src += 16 * Half.size<T>();
+    } while (codes < end);
+    maxima += 16;
+  } while (++scales < last);
+  return scales - first;
 }
 
 /** codes[n] <- values[n] over a float32 multiplier per blockCols values. */
@@ -191,13 +219,13 @@ function divideRow<F, T>(codes: usize, src: usize, n: usize, blockCols: usize, s
     const length = min(blockCols, n - i);
     const scale = load<f32>(scales);
     if (Scale.isNan(scale)) memory.fill(codes + i, Fp8.nan(), length);
-    else encodeScaled<F, T>(codes + i, src + i * Half.size<T>(), length, scale, 127, true);
+    else encodeBlock<F, T>(codes + i, src + i * Half.size<T>(), length, scale, 127, true);
     scales += 4;
   }
 }
 
-/** codes[n] <- (values[n] / factor, or * factor) over 2^(byte - 127), which has to be in range. */
-function encodeScaled<F, T>(codes: usize, src: usize, n: usize, factor: f32, byte: i32, divide: bool): void {
+/** codes[n] <- (values[n] / factor, or * factor) over 2^(byte - 127): any n, a byte near enough for `Fp8.round`. */
+function encodeBlock<F, T>(codes: usize, src: usize, n: usize, factor: f32, byte: i32, divide: bool): void {
   const zero = Simd.opaqueZero();
   const absMask = Fp8.absMask(zero);
   const exponentMask = Fp8.exponentMask(zero);
@@ -238,7 +266,7 @@ function encodeScaled<F, T>(codes: usize, src: usize, n: usize, factor: f32, byt
     } while (codes < full);
   const rest = n & 15;
   if (rest) {
-    encodeScaled<F, T>(Scratch.output, Scratch.take(src, rest * Half.size<T>()), 16, factor, byte, divide);
+    encodeBlock<F, T>(Scratch.output, Scratch.take(src, rest * Half.size<T>()), 16, factor, byte, divide);
     Scratch.give(codes, rest);
   }
 }
