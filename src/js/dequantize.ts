@@ -57,9 +57,12 @@ function product(code: number, { bits, values }: Fp8, scale: number): number {
   return Number.isNaN(values[code]) ? bits[code]! : NAN_BITS;
 }
 
+/** Blocks of float32 scales from this size on are worth a row of products of their own. */
+const ROW_PAYS = 1024;
+
 /**
- * All products of one format with UE8M0 scales in one value type: a row of 256 for each scale byte, filled when the
- * byte is first met, so that dequantising is a lookup and nothing else. A tensor has a few dozen different bytes.
+ * Products of one format in one value type: a row of 256 for each UE8M0 byte, filled when the byte is first met, so
+ * that dequantising is a lookup and nothing else. A tensor has a few dozen different bytes.
  */
 export class Products {
   readonly #format: Fp8;
@@ -69,16 +72,31 @@ export class Products {
   readonly #isFilled: Uint8Array = new Uint8Array(256);
 
   constructor(format: FormatId, type: ValueTypeId) {
+    // One row more, for the float32 scale at hand.
+    const length = 257 * 256;
     this.#format = fp8Of(format);
     this.#type = type;
-    this.#words = new Int32Array(type === VALUE_TYPE_ID.f32 ? 65536 : 0);
-    this.#halves = new Uint16Array(type === VALUE_TYPE_ID.f32 ? 0 : 65536);
+    this.#words = new Int32Array(type === VALUE_TYPE_ID.f32 ? length : 0);
+    this.#halves = new Uint16Array(type === VALUE_TYPE_ID.f32 ? 0 : length);
   }
 
-  /** Values of n codes from element `at`, times 2^(byte - 127). */
-  scale(memory: ArrayMemory, dst: number, codes: number, at: number, n: number, byte: number): void {
-    if (this.#isFilled[byte] === 0) this.#fill(byte);
-    const row = byte << 8;
+  /** Where the row of a scale byte starts. */
+  rowOfByte(byte: number): number {
+    if (this.#isFilled[byte] === 0) {
+      this.#isFilled[byte] = 1;
+      this.#fill(byte, floatOf(powerBits(byte)));
+    }
+    return byte << 8;
+  }
+
+  /** Where the row of any scale starts, until the next call. */
+  rowOfScale(scale: number): number {
+    this.#fill(256, scale);
+    return 256 << 8;
+  }
+
+  /** Values of n codes from element `at`, looked up in a row. */
+  lookUp(memory: ArrayMemory, dst: number, codes: number, at: number, n: number, row: number): void {
     if (this.#type === VALUE_TYPE_ID.f32) {
       lookUp32(memory.i32, (dst >>> 2) + at, memory.u8, codes + at, n, this.#words, row);
     } else {
@@ -86,23 +104,27 @@ export class Products {
     }
   }
 
-  /** Values of n codes from element `at`, times any scale. */
+  /** Values of n codes from element `at`, multiplied one by one. */
   multiply(memory: ArrayMemory, dst: number, codes: number, at: number, n: number, scale: number): void {
+    const { u8, u16, i32, f32 } = memory;
+    const { values } = this.#format;
     for (let i = at; i < at + n; i++) {
-      const bits = product(memory.u8[codes + i]!, this.#format, scale);
-      if (this.#type === VALUE_TYPE_ID.f32) memory.i32[(dst >>> 2) + i] = bits;
-      else memory.u16[(dst >>> 1) + i] = narrow(this.#type, bits);
+      const code = u8[codes + i]!;
+      if (this.#type !== VALUE_TYPE_ID.f32) {
+        u16[(dst >>> 1) + i] = narrow(this.#type, product(code, this.#format, scale));
+      } else {
+        const value = values[code]! * scale;
+        if (Number.isNaN(value)) i32[(dst >>> 2) + i] = product(code, this.#format, scale);
+        else f32[(dst >>> 2) + i] = value;
+      }
     }
   }
 
-  #fill(byte: number): void {
-    this.#isFilled[byte] = 1;
-    const scale = floatOf(powerBits(byte));
-    const row = byte << 8;
+  #fill(row: number, scale: number): void {
     for (let code = 0; code < 256; code++) {
       const bits = product(code, this.#format, scale);
-      if (this.#type === VALUE_TYPE_ID.f32) this.#words[row + code] = bits;
-      else this.#halves[row + code] = narrow(this.#type, bits);
+      if (this.#type === VALUE_TYPE_ID.f32) this.#words[256 * row + code] = bits;
+      else this.#halves[256 * row + code] = narrow(this.#type, bits);
     }
   }
 }
@@ -120,15 +142,22 @@ export function dequantize(
   blockRows: number,
   blockCols: number,
 ): void {
-  const gridCols = Math.ceil(cols / blockCols);
-  for (let row = 0; row < rows; row++) {
-    const gridRow = Math.floor(row / blockRows) * gridCols;
-    for (let col = 0, block = gridRow; col < cols; col += blockCols, block++) {
-      const n = Math.min(blockCols, cols - col);
-      const at = row * cols + col;
-      if (scaleType === SCALE_TYPE_ID.ue8m0)
-        products.scale(memory, dst, codes, at, n, memory.u8[scales + block]!);
-      else products.multiply(memory, dst, codes, at, n, memory.f32[(scales >>> 2) + block]!);
+  const isByte = scaleType === SCALE_TYPE_ID.ue8m0;
+  let scaleAt = isByte ? scales : scales >>> 2;
+  for (let top = 0; top < rows; top += blockRows) {
+    const end = Math.min(top + blockRows, rows) * cols;
+    for (let left = 0; left < cols; left += blockCols, scaleAt++) {
+      const n = Math.min(blockCols, cols - left);
+      const first = top * cols + left;
+      if (!isByte && n * (end / cols - top) < ROW_PAYS) {
+        const scale = memory.f32[scaleAt]!;
+        for (let at = first; at < end; at += cols) products.multiply(memory, dst, codes, at, n, scale);
+        continue;
+      }
+      const row = isByte
+        ? products.rowOfByte(memory.u8[scaleAt]!)
+        : products.rowOfScale(memory.f32[scaleAt]!);
+      for (let at = first; at < end; at += cols) products.lookUp(memory, dst, codes, at, n, row);
     }
   }
 }
