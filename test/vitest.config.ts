@@ -11,5 +11,6 @@ export default defineConfig({
     pool: "forks",
     execArgv: relaxedFlag,
     testTimeout: 120_000,
+    reporters: ["default", new URL("summary.ts", import.meta.url).pathname],
   },
 });
