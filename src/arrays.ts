@@ -117,16 +117,43 @@ export function checkDisjoint(where: string, out: ArrayBufferView, input: ArrayB
   });
 }
 
+/**
+ * The caller's `out`, from the last argument of a method.
+ * @throws BlockscaleError `option`: not an options object; the array itself, perhaps
+ */
+export function outOf<T>(where: string, options: { out?: T }): T | undefined {
+  if (typeof options === "object" && options !== null && !ArrayBuffer.isView(options)) return options.out;
+  throw new BlockscaleError("option", {
+    where: `${where}: options`,
+    expected: "an object such as { out }",
+    got: arrayName(options) ?? String(options),
+    fix: "Put the array for the result into an object: { out: array }.",
+  });
+}
+
+/** The caller's output array, checked, or a new one. */
+export function outArray<N extends NewName>(
+  where: string,
+  out: unknown,
+  name: N,
+  length: number,
+): Checked<N> {
+  return out === undefined ? newArray(where, name, length) : checkArray(where, out, name, length);
+}
+
+type NewName = "Float32Array" | "Uint8Array" | "Uint16Array";
+
 /** Allocates a result, or says how large it would have been. */
-export function allocate<T>(where: string, bytes: number, make: () => T): T {
+export function newArray<N extends NewName>(where: string, name: N, length: number): Checked<N> {
+  const Class = { Float32Array, Uint8Array, Uint16Array }[name];
   try {
-    return make();
+    return new Class(length) as Checked<N>;
   } catch (error) {
     throw new BlockscaleError(
       "memory",
       {
         where,
-        expected: `${bytes} bytes for the result`,
+        expected: `${length * Class.BYTES_PER_ELEMENT} bytes for the result`,
         got: "no such room from this host",
         fix: "Pass `out`, or convert the tensor in slices of rows.",
       },

@@ -1,4 +1,4 @@
-import { allocate, checkArray, checkDisjoint, checkValues } from "./arrays.ts";
+import { checkArray, checkDisjoint, checkValues, newArray, outArray, outOf } from "./arrays.ts";
 import { BlockscaleError } from "./errors.ts";
 import { type Frame, framesOf, ROW_FRAME } from "./frames.ts";
 import { checkScheme, type Scheme } from "./scheme.ts";
@@ -38,7 +38,7 @@ export class Engine {
   encode(values: Float32Array, format: Format, options: { out?: Uint8Array } = {}): Uint8Array {
     const id = FORMAT_ID[checkFormat("encode: format", format)];
     const n = checkArray("encode: values", values, "Float32Array").length;
-    const out = outArray("encode: out", options.out, "Uint8Array", n);
+    const out = outArray("encode: out", outOf("encode", options), "Uint8Array", n);
     checkDisjoint("encode: out", out, values);
     const [src, dst] = this.#arena.frame([4 * Math.min(n, ROW_FRAME), Math.min(n, ROW_FRAME)]) as [
       number,
@@ -61,7 +61,7 @@ export class Engine {
   decode(codes: Uint8Array, format: Format, options: { out?: Float32Array } = {}): Float32Array {
     const id = FORMAT_ID[checkFormat("decode: format", format)];
     const n = checkArray("decode: codes", codes, "Uint8Array").length;
-    const out = outArray("decode: out", options.out, "Float32Array", n);
+    const out = outArray("decode: out", outOf("decode", options), "Float32Array", n);
     checkDisjoint("decode: out", out, codes);
     const [src, dst] = this.#arena.frame([Math.min(n, ROW_FRAME), 4 * Math.min(n, ROW_FRAME)]) as [
       number,
@@ -92,15 +92,20 @@ export class Engine {
     const { format, block } = scheme;
     const grid = gridOf("quantize", shape, block);
     const { type, data } = checkValues("quantize: values", values, grid.elements);
-    const codes = outArray("quantize: out.codes", options.out?.codes, "Uint8Array", grid.elements);
+    const out = outOf("quantize", options);
+    const codes = out
+      ? checkArray("quantize: out.codes", out.codes, "Uint8Array", grid.elements)
+      : newArray("quantize", "Uint8Array", grid.elements);
     const scaleArray = scheme.scale === "ue8m0" ? "Uint8Array" : "Float32Array";
-    const scales = outArray("quantize: out.scales", options.out?.scales, scaleArray, grid.blocks);
+    const scales = out
+      ? checkArray("quantize: out.scales", out.scales, scaleArray, grid.blocks)
+      : newArray("quantize", scaleArray, grid.blocks);
     checkDisjoint("quantize: out.codes", codes, data);
     checkDisjoint("quantize: out.scales", scales, data);
     checkDisjoint("quantize: out.scales", scales, codes);
     const floorBits = new Uint32Array(Float32Array.of(scheme.amaxFloor).buffer)[0] as number;
     const width = data.BYTES_PER_ELEMENT;
-    for (const frame of framesOf(grid, block)) {
+    for (const frame of framesOf(grid)) {
       const elements = frame.rows * frame.cols;
       const blocks = frame.scaleRows * frame.scaleCols;
       const [src, codesAt, scalesAt] = this.#arena.frame([
@@ -121,8 +126,8 @@ export class Engine {
         src,
         frame.rows,
         frame.cols,
-        block[0],
-        block[1],
+        grid.block[0],
+        grid.block[1],
         ROUNDING_ID[scheme.rounding],
         floorBits,
         scheme.zeroScale,
@@ -152,18 +157,14 @@ export class Engine {
   ): Float32Array | Uint16Array {
     if (!Object.hasOwn(VALUE_TYPE_ID, type))
       throw wrongOption("dequantize: type", '"f32", "bf16" or "f16"', type);
-    const { format, block, codes, scales, grid } = checkTensor("dequantize", tensor);
-    const out = outArray(
-      "dequantize: out",
-      options.out,
-      type === "f32" ? "Float32Array" : "Uint16Array",
-      grid.elements,
-    );
+    const { format, codes, scales, grid } = checkTensor("dequantize", tensor);
+    const name = type === "f32" ? "Float32Array" : "Uint16Array";
+    const out = outArray("dequantize: out", outOf("dequantize", options), name, grid.elements);
     checkDisjoint("dequantize: out", out, codes);
     checkDisjoint("dequantize: out", out, scales);
     const width = out.BYTES_PER_ELEMENT;
     const scaleType = scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
-    for (const frame of framesOf(grid, block)) {
+    for (const frame of framesOf(grid)) {
       const elements = frame.rows * frame.cols;
       const blocks = frame.scaleRows * frame.scaleCols;
       const [dst, codesAt, scalesAt] = this.#arena.frame([
@@ -183,8 +184,8 @@ export class Engine {
         scalesAt,
         frame.rows,
         frame.cols,
-        block[0],
-        block[1],
+        grid.block[0],
+        grid.block[1],
       );
       const staged =
         width === 4 ? new Float32Array(buffer, dst, elements) : new Uint16Array(buffer, dst, elements);
@@ -224,32 +225,6 @@ function scatter(tensor: Numbers, dense: Numbers, { start, rows, cols, stride }:
     return;
   }
   for (let r = 0; r < rows; r++) tensor.set(dense.subarray(r * cols, r * cols + cols), start + r * stride);
-}
-
-/** The caller's output array, checked, or a new one. */
-function outArray(where: string, out: unknown, name: "Uint8Array", length: number): Uint8Array;
-function outArray(where: string, out: unknown, name: "Float32Array", length: number): Float32Array;
-function outArray(
-  where: string,
-  out: unknown,
-  name: "Uint8Array" | "Float32Array",
-  length: number,
-): Uint8Array | Float32Array;
-function outArray(
-  where: string,
-  out: unknown,
-  name: "Float32Array" | "Uint16Array",
-  length: number,
-): Float32Array | Uint16Array;
-function outArray(
-  where: string,
-  out: unknown,
-  name: "Uint8Array" | "Float32Array" | "Uint16Array",
-  length: number,
-): Numbers {
-  if (out !== undefined) return checkArray(where, out, name, length);
-  const Class = { Uint8Array, Float32Array, Uint16Array }[name];
-  return allocate(where, length * Class.BYTES_PER_ELEMENT, () => new Class(length));
 }
 
 /** Checks every field of a block-scaled record against the others. */

@@ -29,8 +29,8 @@ export const ROW_FRAME: number = 1 << 16;
 export const TILE_FRAME: number = 1 << 20;
 
 /** The frames of a tensor, in the order of its memory. */
-export function* framesOf(grid: Grid, block: readonly [number, number]): Generator<Frame> {
-  const [blockRows, blockCols] = block;
+export function* framesOf(grid: Grid): Generator<Frame> {
+  const [blockRows, blockCols] = grid.block;
   if (grid.elements === 0) return;
   if (blockRows === 1 && grid.cols % blockCols === 0) {
     yield* strips(0, 0, 1, grid.elements, 1, blockCols);

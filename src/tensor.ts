@@ -57,6 +57,8 @@ export interface Grid {
   /** Of one slice. */
   readonly rows: number;
   readonly cols: number;
+  /** The block cut to the size of a slice, which changes nothing but keeps its area small. */
+  readonly block: readonly [number, number];
   /** Blocks down and across one slice. */
   readonly blockRows: number;
   readonly blockCols: number;
@@ -119,6 +121,7 @@ export function gridOf(where: string, shape: readonly number[], block: readonly 
     slices,
     rows,
     cols,
+    block: [Math.min(block[0], Math.max(1, rows)), Math.min(block[1], Math.max(1, cols))],
     blockRows,
     blockCols,
     elements: slices * rows * cols,

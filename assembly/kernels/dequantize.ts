@@ -122,9 +122,10 @@ function dequantizeBlocks<F, T>(
 
 /** Whether n codes, a multiple of sixteen, are all 0 or -0. */
 function areZero(codes: usize, n: usize, magnitudeMask: v128): bool {
-  let any = v128.load(codes);
-  for (let i: usize = 16; i < n; i += 16) any = v128.or(any, v128.load(codes + i));
-  return !v128.any_true(v128.and(any, magnitudeMask));
+  for (let i: usize = 0; i < n; i += 16) {
+    if (!Fp8.areZero(v128.load(codes + i), magnitudeMask)) return false;
+  }
+  return true;
 }
 
 /** dst[n] <- codes[n] times a float32 multiplier per blockCols codes. */

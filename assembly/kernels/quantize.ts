@@ -185,7 +185,7 @@ function encodeBlocks<F, T>(
     let byte = <i32>load<u8>(scales);
     if (!Fp8.scaleIsNear<F>(byte)) {
       // Zeros have the same codes at every scale; anything else is left to the caller.
-      if (v128.any_true(v128.load(maxima))) break;
+      if (!Scale.isZero(v128.load(maxima))) break;
       byte = 127;
     }
     const bits = Fp8.threshold<F>(byte);
@@ -198,10 +198,10 @@ function encodeBlocks<F, T>(
       const c = Values.load2<T>(src);
       const d = Values.load3<T>(src);
       const magnitudes = Fp8.pack<F>(
-        Fp8.round(v128.and(a, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(v128.and(b, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(v128.and(c, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(v128.and(d, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.magnitude(a, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.magnitude(b, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.magnitude(c, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.magnitude(d, absMask), threshold, lift, exponentMask, mergeWeights),
         topCode,
       );
       v128.store(codes, Fp8.withSigns(magnitudes, a, b, c, d, signMask));
@@ -254,10 +254,10 @@ function encodeBlock<F, T>(codes: usize, src: usize, n: usize, factor: f32, byte
         d = f32x4.mul(d, factors);
       }
       const magnitudes = Fp8.pack<F>(
-        Fp8.round(v128.and(a, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(v128.and(b, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(v128.and(c, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(v128.and(d, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.magnitude(a, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.magnitude(b, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.magnitude(c, absMask), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.magnitude(d, absMask), threshold, lift, exponentMask, mergeWeights),
         topCode,
       );
       v128.store(codes, Fp8.withSigns(magnitudes, a, b, c, d, signMask));
@@ -290,18 +290,18 @@ export function encode<F>(codes: usize, src: usize, n: usize): void {
       const x1 = v128.load(src, 16);
       const x2 = v128.load(src, 32);
       const x3 = v128.load(src, 48);
-      const a = v128.and(x0, absMask);
-      const b = v128.and(x1, absMask);
-      const c = v128.and(x2, absMask);
-      const d = v128.and(x3, absMask);
+      const a = Fp8.magnitude(x0, absMask);
+      const b = Fp8.magnitude(x1, absMask);
+      const c = Fp8.magnitude(x2, absMask);
+      const d = Fp8.magnitude(x3, absMask);
       const magnitudes = Fp8.pack<F>(
-        Fp8.round(i32x4.min_s(a, saturation), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(i32x4.min_s(b, saturation), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(i32x4.min_s(c, saturation), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(i32x4.min_s(d, saturation), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.saturate(a, saturation), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.saturate(b, saturation), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.saturate(c, saturation), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.saturate(d, saturation), threshold, lift, exponentMask, mergeWeights),
         topCode,
       );
-      const withNan = v128.or(magnitudes, Fp8.nanCodes(a, b, c, d, exponentMask, nanMask));
+      const withNan = Fp8.withNan(magnitudes, a, b, c, d, exponentMask, nanMask);
       v128.store(codes, Fp8.withSigns(withNan, x0, x1, x2, x3, signMask));
       codes += 16;
       src += 64;

@@ -105,6 +105,11 @@ export abstract class Fp8 {
     return i16x8.add(v128.and(i16x8.shr_s(codes, 8 - Fp8.shift<F>()), placeMask), addends);
   }
 
+  /** Whether all sixteen codes are 0 or -0. */
+  @inline static areZero(codes: v128, magnitudeMask: v128): bool {
+    return !v128.any_true(v128.and(codes, magnitudeMask));
+  }
+
   // ---- encode
 
   @inline static exponentMask(zero: i32): v128 {
@@ -148,6 +153,11 @@ export abstract class Fp8 {
     return (up << 23) + 0x10000 - (up << Format.mantissa<F>()) - (threshold >> up);
   }
 
+  /** float32 without their signs. */
+  @inline static magnitude(x: v128, absMask: v128): v128 {
+    return v128.and(x, absMask);
+  }
+
   /** Codes << shift in 32-bit lanes, not yet saturated, of four magnitudes (float32 without sign). */
   @inline static round(
     magnitude: v128,
@@ -178,11 +188,24 @@ export abstract class Fp8 {
     return i32x4.splat(((Format.emax<F>() + 128) << 23) | zero);
   }
 
-  /** 0x7F in the lanes of NaN, 0 elsewhere: NaN has the magnitudes above Inf's. */
-  @inline static nanCodes(a: v128, b: v128, c: v128, d: v128, infinity: v128, magnitudeMask: v128): v128 {
+  /** Magnitudes cut to `saturation`, NaN included. */
+  @inline static saturate(magnitude: v128, saturation: v128): v128 {
+    return i32x4.min_s(magnitude, saturation);
+  }
+
+  /** Codes with 0x7F where the magnitudes they came from are NaN: those are above Inf's. */
+  @inline static withNan(
+    codes: v128,
+    a: v128,
+    b: v128,
+    c: v128,
+    d: v128,
+    infinity: v128,
+    magnitudeMask: v128,
+  ): v128 {
     const low = i16x8.narrow_i32x4_s(i32x4.gt_s(a, infinity), i32x4.gt_s(b, infinity));
     const high = i16x8.narrow_i32x4_s(i32x4.gt_s(c, infinity), i32x4.gt_s(d, infinity));
-    return v128.and(i8x16.narrow_i16x8_s(low, high), magnitudeMask);
+    return v128.or(codes, v128.and(i8x16.narrow_i16x8_s(low, high), magnitudeMask));
   }
 
   /** The code of NaN, for blocks that are NaN as a whole. */

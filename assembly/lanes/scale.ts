@@ -52,6 +52,11 @@ export abstract class Scale {
     return idof<T>() == idof<F32>() ? i32x4.splat(0x7fffffff | zero) : i16x8.splat(<i16>(0x7fff | zero));
   }
 
+  /** Whether nothing but zeros was folded in. */
+  @inline static isZero(amax: v128): bool {
+    return !v128.any_true(amax);
+  }
+
   /** Four running maxima of `fold` to the float32 bits of four amaxes. */
   @inline static amaxOfEach<T>(a: v128, b: v128, c: v128, d: v128): v128 {
     if (idof<T>() == idof<F32>()) return Simd.maxOfEach(a, b, c, d);
