@@ -4,7 +4,7 @@ import { causeIn, expectSameBits, expectSameValues, floats, patterns } from "./b
 import { ENGINES } from "./engines.ts";
 import { once } from "./once.ts";
 import { randomWords } from "./random.ts";
-import { midpoints } from "./reference/binary.ts";
+import { BF16, E5M2, F16, nearestBySpacing, nearestInTable } from "./reference/binary.ts";
 import { encodeAll, FORMAT } from "./reference/cast.ts";
 import { reference } from "./reference/engine.ts";
 
@@ -69,6 +69,23 @@ const expected = Object.fromEntries(
 ) as Record<Format, { ties: () => Uint8Array; sweep: () => Uint8Array[] }>;
 
 describe("the reference", () => {
+  test.each([
+    ["e5m2", E5M2],
+    ["bf16", BF16],
+    ["f16", F16],
+  ] as const)("%s: the nearest code by table and by spacing are the same", (_, format) => {
+    const near = [...format.midpoints].flatMap((m) => [
+      m * (1 - 2 ** -52),
+      m,
+      m * (1 + 2 ** -52),
+      (m * 2) / 3,
+    ]);
+    const differ = [0, 2 ** -149, 2 ** 128, ...near].filter(
+      (x) => nearestBySpacing(format, x) !== nearestInTable(format, x),
+    );
+    expect(differ).toEqual([]);
+  });
+
   test.each(FORMATS)("%s: every code of a number encodes to itself", (format) => {
     const numbers = ALL_CODES.filter((code) =>
       Number.isFinite(reference.decode(Uint8Array.of(code), format)[0]),
@@ -78,7 +95,7 @@ describe("the reference", () => {
 
   test.each(FORMATS)("%s: every midpoint is a tie, and is in the table of ties", (format) => {
     const table = new Set(ties());
-    for (const middle of midpoints(FORMAT[format])) {
+    for (const middle of FORMAT[format].midpoints) {
       expect(Math.fround(middle)).toBe(middle);
       expect(table).toContain(patterns(Float32Array.of(middle))[0]);
     }

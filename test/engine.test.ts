@@ -15,7 +15,9 @@ import { reference } from "./reference/engine.ts";
 
 const CANARY = 0xa5;
 
+/** With its codes, 10 MiB: nearly twice what an engine may take for itself. */
 const LARGE = new Float32Array(2 ** 21).fill(1.5);
+const WORKING_MEMORY = 6 * 2 ** 20;
 
 /** A view at a byte offset of a larger buffer full of canaries, and a check that the rest is still untouched. */
 function within<T extends Uint8Array | Uint16Array | Float32Array>(
@@ -159,7 +161,7 @@ describe.each(INSTANCES)("the memory of %s", async (_, make) => {
       fp8.dequantize(fp8.quantize(LARGE, [64, 32768], scheme), "bf16");
       fp8.dequantize(fp8.quantize(LARGE, [2 ** 20, 2], scheme));
     }
-    expect(instance.memory.buffer.byteLength).toBeLessThanOrEqual(2 ** 20);
+    expect(instance.memory.buffer.byteLength).toBeLessThan(WORKING_MEMORY);
   });
 
   test("is written by a kernel only where the result belongs", async () => {

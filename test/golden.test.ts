@@ -3,9 +3,10 @@ import type { BlockScaled } from "../src/tensor.ts";
 import { expectSameBits, expectSameValues, floats, patterns } from "./bits.ts";
 import { ENGINES } from "./engines.ts";
 import { BLOCKS, CASTS, E8M0_CEIL, EXACT_RANGES, PRODUCTS, VALUES } from "./golden-vectors.ts";
+import { floorLog2 } from "./reference/binary.ts";
 import { decodeCode, widen } from "./reference/cast.ts";
 import { reference, type Verbs } from "./reference/engine.ts";
-import { floorLog2, scaleByte } from "./reference/scale.ts";
+import { scaleByte } from "./reference/scale.ts";
 
 const SUBJECTS: readonly (readonly [string, () => Promise<Verbs>])[] = [
   ["the reference", async () => reference],

@@ -9,6 +9,8 @@ export default defineConfig({
     dir: import.meta.dirname ?? new URL(".", import.meta.url).pathname,
     include: ["**/*.test.ts"],
     pool: "forks",
+    // vitest leaves one core free, which on a machine of two is half of them.
+    maxWorkers: "100%",
     execArgv: relaxedFlag,
     testTimeout: 120_000,
     reporters: ["default", new URL("summary.ts", import.meta.url).pathname],

@@ -1,6 +1,6 @@
 import type { Rounding } from "../../src/scheme.ts";
 import type { Format } from "../../src/tensor.ts";
-import { type BinaryFormat, decode, pow2 } from "./binary.ts";
+import { type BinaryFormat, decode, floorLog2, pow2 } from "./binary.ts";
 import { FORMAT } from "./cast.ts";
 
 /** The scale byte that means NaN (OCP MX v1.0, section 5.4.1). */
@@ -9,14 +9,6 @@ export const NAN_SCALE = 0xff;
 /** The value of an UE8M0 byte (OCP MX v1.0, section 5.4.1): there is no zero, no Inf and no sign. */
 export function decodeScale(byte: number): number {
   return byte === NAN_SCALE ? Number.NaN : pow2(byte - 127);
-}
-
-/** The largest power of two not above x > 0, as an exponent. Comparisons decide; the logarithm is only a guess. */
-export function floorLog2(x: number): number {
-  let e = Math.floor(Math.log2(x));
-  while (pow2(e) > x) e--;
-  while (pow2(e + 1) <= x) e++;
-  return e;
 }
 
 /** The smallest power of two not below x > 0, as an exponent. */
