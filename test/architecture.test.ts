@@ -17,12 +17,36 @@ function textOf(folder: string, file: string): string {
   return readFileSync(new URL(`${folder}/${file}`, ROOT), "utf8");
 }
 
+/** Whether an import or export needs its module at run time, and not for its types alone. */
+function isOfValues(statement: ts.Statement): boolean {
+  if (ts.isExportDeclaration(statement)) return !statement.isTypeOnly;
+  if (!ts.isImportDeclaration(statement)) return false;
+  const clause = statement.importClause;
+  if (clause === undefined) return true;
+  const names = clause.namedBindings;
+  if (clause.isTypeOnly) return false;
+  return !(
+    clause.name === undefined &&
+    names &&
+    ts.isNamedImports(names) &&
+    names.elements.every((e) => e.isTypeOnly)
+  );
+}
+
 /** What a file imports or re-exports: relative paths resolved from `folder`, others as they are. */
-function importsOf(folder: string, file: string): string[] {
-  return ts.preProcessFile(textOf(folder, file)).importedFiles.map(({ fileName }) => {
-    if (!fileName.startsWith(".")) return fileName;
-    const path = posix.join(posix.dirname(file), fileName);
-    return path.endsWith(".ts") ? path : `${path}.ts`;
+function importsOf(
+  folder: string,
+  file: string,
+  { values }: { values: boolean } = { values: false },
+): string[] {
+  const source = ts.createSourceFile(file, textOf(folder, file), ts.ScriptTarget.ES2022);
+  return source.statements.flatMap((statement) => {
+    if (!ts.isImportDeclaration(statement) && !ts.isExportDeclaration(statement)) return [];
+    if (statement.moduleSpecifier === undefined || (values && !isOfValues(statement))) return [];
+    const name = (statement.moduleSpecifier as ts.StringLiteral).text;
+    if (!name.startsWith(".")) return [name];
+    const path = posix.join(posix.dirname(file), name);
+    return [path.endsWith(".ts") ? path : `${path}.ts`];
   });
 }
 
@@ -52,20 +76,25 @@ function upwardImports(folder: string, layers: readonly (readonly string[])[]): 
   );
 }
 
-/** The files of a circle of imports, if there is one. */
+/** The files of a circle of imports, if there is one. Types may refer to one another: they are gone when the code runs. */
 function circleIn(folder: string): string[] {
   const done = new Set<string>();
   const visit = (file: string, path: readonly string[]): string[] => {
     if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];
     if (done.has(file)) return [];
-    for (const target of importsOf(folder, file).filter((name) => name.endsWith(".ts"))) {
+    done.add(file);
+    const targets = importsOf(folder, file, { values: true }).filter((name) => name.endsWith(".ts"));
+    for (const target of targets) {
       const circle = visit(target, [...path, file]);
       if (circle.length > 0) return circle;
     }
-    done.add(file);
     return [];
   };
-  return filesOf(folder).flatMap((file) => visit(file, []));
+  for (const file of filesOf(folder)) {
+    const circle = visit(file, []);
+    if (circle.length > 0) return circle;
+  }
+  return [];
 }
 
 /** From the bottom up; a file may import from its own layer and those below. */
@@ -91,6 +120,7 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   commander: ["cli/"],
   "cli-progress": ["cli/"],
   "markdown-table": ["cli/"],
+  "hash-wasm": ["web/"],
 };
 
 /** The places that know Node; everything else runs in a browser too. */
@@ -128,6 +158,11 @@ describe("imports", () => {
       importsOf("assembly", file).filter((name) => !filesOf("assembly").includes(name)),
     );
     expect(strangers).toEqual([]);
+  });
+
+  test.each(["src", "assembly"])("of %s: nothing that a compiler has left behind", (folder) => {
+    const files = readdirSync(new URL(`${folder}/`, ROOT), { recursive: true, encoding: "utf8" });
+    expect(files.filter((file) => /\.(js|d\.ts|map|tsbuildinfo)$/.test(file))).toEqual([]);
   });
 
   test("index.ts only re-exports", () => {
@@ -192,6 +227,10 @@ const LANE_BITS = new RegExp(
 describe("the placing rule", () => {
   test("lanes/ knows no memory", () => {
     expect(linesMatching("assembly/lanes", MEMORY)).toEqual([]);
+  });
+
+  test("kernels/ knows no bits", () => {
+    expect(linesMatching("assembly/kernels", LANE_BITS)).toEqual([]);
   });
 
   test("only lanes/simd.ts knows that there is relaxed SIMD", () => {

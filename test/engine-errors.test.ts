@@ -215,6 +215,9 @@ const QUANTIZE: readonly Wrong[] = [
         out: { codes: new Uint8Array(256), scales: new Uint8Array(shared, 1000, 8) },
       }),
   ],
+  ["`out` without scales", "buffer", quantizeInto({ codes: new Uint8Array(256) })],
+  ["`out` without codes", "buffer", quantizeInto({ scales: new Uint8Array(8) })],
+  ["an array as `out`", "buffer", quantizeInto(new Uint8Array(256))],
 ];
 
 const DEQUANTIZE: readonly Wrong[] = [
@@ -262,6 +265,14 @@ const DEQUANTIZE: readonly Wrong[] = [
   ],
 ];
 
+/** The options argument itself. */
+const OPTIONS: readonly Wrong[] = [
+  ["null for options of encode", "option", (fp8) => fp8.encode(values, "e4m3", null as Anything)],
+  ["null for options of decode", "option", (fp8) => fp8.decode(codes, "e4m3", null as Anything)],
+  ["null for options of quantize", "option", (fp8) => fp8.quantize(values, shape, mxfp8, null as Anything)],
+  ["null for options of dequantize", "option", (fp8) => fp8.dequantize(tensor, "f32", null as Anything)],
+];
+
 function fail(call: () => unknown): unknown {
   try {
     call();
@@ -293,6 +304,7 @@ describe.each(INSTANCES)("%s", async (_, make) => {
     ["quantize: scheme", SCHEMES],
     ["quantize", QUANTIZE],
     ["dequantize", DEQUANTIZE],
+    ["options", OPTIONS],
   ] as const)("%s", (_, wrong) => {
     test.each(wrong)("%s: %s", (_, code, call) => {
       const before = Buffer.from(instance.memory.buffer.slice(0));
@@ -331,6 +343,7 @@ describe("load", () => {
     ["the name of a file", "wasm", { wasm: "baseline.wasm" }],
     ["null", "wasm", { wasm: null }],
     ["a response that failed", "wasm", { wasm: new Response("not found", { status: 404 }) }],
+    ["null for options", "option", null],
   ] as const)("%s: %s", async (_, code, options) => {
     const error = await load(options as Anything).then(
       () => new Error("expected an error, and load succeeded"),
