@@ -111,6 +111,7 @@ function dequantizeBlocks<F, T>(
           Simd.zip16High(empty, a),
           Simd.zip16Low(empty, b),
           Simd.zip16High(empty, b),
+          zero,
         );
       }
       codes += 16;
@@ -164,6 +165,7 @@ function multiplyBlock<F, T>(dst: usize, codes: usize, n: usize, scale: f32): vo
         f32x4.mul(Simd.zip16High(empty, a), factor),
         f32x4.mul(Simd.zip16Low(empty, b), factor),
         f32x4.mul(Simd.zip16High(empty, b), factor),
+        zero,
       );
       dst += 16 * Half.size<T>();
       codes += 16;

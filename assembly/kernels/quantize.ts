@@ -193,10 +193,10 @@ function encodeBlocks<F, T>(
     const lift = i32x4.splat(Fp8.lift<F>(bits));
     const end = codes + blockCols;
     do {
-      const a = Values.load0<T>(src);
-      const b = Values.load1<T>(src);
-      const c = Values.load2<T>(src);
-      const d = Values.load3<T>(src);
+      const a = Values.load0<T>(src, zero);
+      const b = Values.load1<T>(src, zero);
+      const c = Values.load2<T>(src, zero);
+      const d = Values.load3<T>(src, zero);
       const magnitudes = Fp8.pack<F>(
         Fp8.round(Fp8.magnitude(a, absMask), threshold, lift, exponentMask, mergeWeights),
         Fp8.round(Fp8.magnitude(b, absMask), threshold, lift, exponentMask, mergeWeights),
@@ -238,10 +238,10 @@ function encodeBlock<F, T>(codes: usize, src: usize, n: usize, factor: f32, byte
   const full = codes + (n & ~15);
   if (codes < full)
     do {
-      let a = Values.load0<T>(src);
-      let b = Values.load1<T>(src);
-      let c = Values.load2<T>(src);
-      let d = Values.load3<T>(src);
+      let a = Values.load0<T>(src, zero);
+      let b = Values.load1<T>(src, zero);
+      let c = Values.load2<T>(src, zero);
+      let d = Values.load3<T>(src, zero);
       if (divide) {
         a = f32x4.div(a, factors);
         b = f32x4.div(b, factors);

@@ -61,7 +61,7 @@ export abstract class Scale {
   @inline static amaxOfEach<T>(a: v128, b: v128, c: v128, d: v128): v128 {
     if (idof<T>() == idof<F32>()) return Simd.maxOfEach(a, b, c, d);
     const m = Simd.maxOfEach(Scale.halves(a), Scale.halves(b), Scale.halves(c), Scale.halves(d));
-    return Half.widen<T>(m);
+    return Half.widen<T>(m, 0);
   }
 
   @inline static halves(m: v128): v128 {
