@@ -9,12 +9,26 @@ const ROOT = new URL("../", import.meta.url);
 function filesOf(folder: string): string[] {
   return readdirSync(new URL(`${folder}/`, ROOT), { recursive: true, encoding: "utf8" })
     .map((path) => path.replaceAll("\\", "/"))
-    .filter((path) => path.endsWith(".ts"))
+    .filter((path) => /\.tsx?$/.test(path))
     .sort();
 }
 
 function textOf(folder: string, file: string): string {
   return readFileSync(new URL(`${folder}/${file}`, ROOT), "utf8");
+}
+
+function isSource(name: string): boolean {
+  return /\.tsx?$/.test(name);
+}
+
+/** A style sheet of our own, say, which the bundler of the web page takes in. */
+function isAsset(name: string): boolean {
+  return isWithin(name, "web/") && !isSource(name);
+}
+
+/** The package of an import: `preact` of `preact/hooks`. */
+function packageOf(name: string): string {
+  return name.split("/", name.startsWith("@") ? 2 : 1).join("/");
 }
 
 /** Whether an import or export needs its module at run time, and not for its types alone. */
@@ -46,7 +60,7 @@ function importsOf(
     const name = (statement.moduleSpecifier as ts.StringLiteral).text;
     if (!name.startsWith(".")) return [name];
     const path = posix.join(posix.dirname(file), name);
-    return [path.endsWith(".ts") ? path : `${path}.ts`];
+    return [/\.\w+$/.test(path) ? path : `${path}.ts`]; // AssemblyScript leaves the ending out
   });
 }
 
@@ -70,7 +84,7 @@ function layerOf(layers: readonly (readonly string[])[], file: string): number {
 function upwardImports(folder: string, layers: readonly (readonly string[])[]): string[] {
   return filesOf(folder).flatMap((file) =>
     importsOf(folder, file)
-      .filter((target) => target.endsWith(".ts"))
+      .filter(isSource)
       .filter((target) => !(layerOf(layers, target) <= layerOf(layers, file)))
       .map((target) => `${file} imports ${target}`),
   );
@@ -83,7 +97,7 @@ function circleIn(folder: string): string[] {
     if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];
     if (done.has(file)) return [];
     done.add(file);
-    const targets = importsOf(folder, file, { values: true }).filter((name) => name.endsWith(".ts"));
+    const targets = importsOf(folder, file, { values: true }).filter(isSource);
     for (const target of targets) {
       const circle = visit(target, [...path, file]);
       if (circle.length > 0) return circle;
@@ -121,6 +135,9 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   "cli-progress": ["cli/"],
   "markdown-table": ["cli/"],
   "hash-wasm": ["web/"],
+  preact: ["web/"],
+  "@preact/signals": ["web/"],
+  uplot: ["web/"],
 };
 
 /** The places that know Node; everything else runs in a browser too. */
@@ -143,9 +160,9 @@ describe("imports", () => {
   test("of src: what is outside is known, and by whom", () => {
     const strangers = filesOf("src").flatMap((file) =>
       importsOf("src", file)
-        .filter((name) => !name.endsWith(".ts"))
+        .filter((name) => !isSource(name) && !isAsset(name))
         .filter((name) => {
-          const allowed = name.startsWith("node:") ? NODE_ONLY : (OUTSIDE[name] ?? []);
+          const allowed = name.startsWith("node:") ? NODE_ONLY : (OUTSIDE[packageOf(name)] ?? []);
           return !allowed.some((place) => isWithin(file, place));
         })
         .map((name) => `${file} imports ${name}`),
