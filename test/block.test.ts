@@ -50,7 +50,7 @@ const ODD: readonly Block[] = [
 const ALL_CODES = Uint8Array.from({ length: 256 }, (_, code) => code);
 
 /** Normal values with the outlier columns that real weights have, in a type; enough for any case that is not huge. */
-const POOL_SIZE = 2 ** 19;
+const POOL_SIZE = 5 * 2 ** 19;
 const pool: Readonly<Record<ValueType, () => Float32Array | Uint16Array>> = {
   f32: once(() => randomNormal(1, POOL_SIZE).map((x, i) => (i % 61 === 0 ? 40 * x : x))),
   bf16: once(() => narrow("bf16", pool.f32() as Float32Array)),
@@ -251,7 +251,10 @@ describe.each(ENGINES)("%s, every shape", async (_, make) => {
   });
 });
 
-/** Tensors that do not pass through linear memory in one piece, and blocks that are larger than such a piece. */
+/**
+ * Tensors that do not pass through linear memory in one piece: frames hold 2^16 elements in rows, 2^20 in tiles.
+ * And blocks that are larger than such a piece.
+ */
 const LARGE: readonly (readonly [block: Block, shape: readonly number[]])[] = [
   [
     [1, 32],
@@ -322,8 +325,20 @@ const LARGE: readonly (readonly [block: Block, shape: readonly number[]])[] = [
     [65_537, 2],
   ],
   [
+    [128, 128],
+    [1100, 1000],
+  ],
+  [
+    [3, 5],
+    [1400, 1003],
+  ],
+  [
+    [2, 48],
+    [30, 70_001],
+  ],
+  [
     [300, 300],
-    [620, 700],
+    [620, 4000],
   ],
   [
     [1, 100_000],

@@ -161,14 +161,15 @@ describe("zero blocks, -0, and the floor of amax", () => {
     return floats(blocks.flat());
   });
   const cases: QuantizeCase[] = [];
-  for (const scale of SCALES) {
-    for (const amaxFloor of FLOORS) {
-      for (const zeroScale of ZERO_SCALES) {
-        const scheme: Scheme = { ...schemes.mxfp8, block: [1, 4], scale, amaxFloor, zeroScale };
-        const name = `${scale}, floor ${amaxFloor}, zero block ${zeroScale}`;
-        cases.push({ name, scheme, shape: [values().length / 4, 4], values });
-      }
-    }
+  const add = (fields: Partial<Scheme>): void => {
+    const scheme: Scheme = { ...schemes.mxfp8, block: [1, 4], ...fields };
+    const { format, scale, rounding, amaxFloor, zeroScale } = scheme;
+    const name = `${format} ${scale} ${rounding}, floor ${amaxFloor}, zero block ${zeroScale}`;
+    cases.push({ name, scheme, shape: [values().length / 4, 4], values });
+  };
+  for (const amaxFloor of FLOORS) {
+    for (const zeroScale of ZERO_SCALES) for (const scale of SCALES) add({ scale, amaxFloor, zeroScale });
+    for (const rounding of ROUNDINGS) for (const format of FORMATS) add({ format, rounding, amaxFloor });
   }
   describeQuantize(cases);
 });
