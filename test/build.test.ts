@@ -56,6 +56,13 @@ test.each(INSTANCES)("%s: every kernel takes the arguments that Kernels says", a
   }
 });
 
+test("a failed assertion of the debug build says what, and where", async () => {
+  const [, make] = INSTANCES.find(([name]) => name === "debug")!;
+  const { kernels } = await make();
+  const withoutRows = (): void => kernels.dequantize(0, 0, 0, 4096, 0, 0, 1, 1, 0, 1);
+  expect(withoutRows).toThrow(/a block has rows and columns.*kernels\/dequantize\.ts:\d+/);
+});
+
 /** A loop of a function in text format that holds no other loop. */
 interface InnermostLoop {
   readonly where: string;

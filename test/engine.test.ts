@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { Engine } from "../src/engine.ts";
 import { load } from "../src/load.ts";
@@ -124,6 +125,19 @@ describe.each(ENGINES)("%s", async (_, make) => {
       expectSameBits(scales, tensor.scales as Uint8Array);
       expectSameBits(bits, narrow("bf16", values) as Uint16Array);
     }
+  });
+
+  test("arrays may be of another realm, in shared memory, or a Buffer", () => {
+    const foreign = runInNewContext("new Float32Array([1, 0.3, -0.7])") as Float32Array;
+    const shared = new Float32Array(new SharedArrayBuffer(12));
+    shared.set(foreign);
+    for (const three of [foreign, shared]) {
+      expect([...fp8.encode(three, "e4m3")]).toEqual([0x38, 0x2a, 0xb3]);
+      expect([...fp8.quantize(three, [3], schemes.mxfp8).codes]).toEqual([0x78, 0x6a, 0xf3]);
+    }
+    expectSameValues(fp8.decode(Buffer.from([0x38, 0xb8]), "e4m3"), Float32Array.of(1, -1));
+    const out = new Uint8Array(new SharedArrayBuffer(3));
+    expect([...fp8.encode(foreign, "e4m3", { out })]).toEqual([0x38, 0x2a, 0xb3]);
   });
 
   test("a result is a plain record: it can be cloned, and its arrays have their own buffers", () => {
