@@ -2,6 +2,7 @@
  * What the wasm builds export, and the only place where a format id becomes a type.
  * The documentation of each export is in src/wasm/exports.ts.
  */
+import { compare as compareAs } from "./kernels/compare";
 import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/dequantize";
 import { encode as encodeAs, quantize as quantizeAs } from "./kernels/quantize";
 import { Scratch } from "./kernels/scratch";
@@ -68,5 +69,25 @@ export function dequantize(
     case 3: return dequantizeAs<E5M2, F32>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
     case 4: return dequantizeAs<E5M2, BF16>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
     default: return dequantizeAs<E5M2, F16>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
+  }
+}
+
+export function compare(
+  format: i32,
+  type: i32,
+  sums: usize,
+  values: usize,
+  became: usize,
+  codes: usize,
+  n: usize,
+): void {
+  // biome-ignore format: one instantiation a line
+  switch (format * 3 + type) {
+    case 0: return compareAs<E4M3, F32>(sums, values, became, codes, n);
+    case 1: return compareAs<E4M3, BF16>(sums, values, became, codes, n);
+    case 2: return compareAs<E4M3, F16>(sums, values, became, codes, n);
+    case 3: return compareAs<E5M2, F32>(sums, values, became, codes, n);
+    case 4: return compareAs<E5M2, BF16>(sums, values, became, codes, n);
+    default: return compareAs<E5M2, F16>(sums, values, became, codes, n);
   }
 }

@@ -1,5 +1,13 @@
 import { BlockscaleError } from "./errors.ts";
-import type { Values, ValueType } from "./tensor.ts";
+import {
+  type BlockScaled,
+  checkFormat,
+  type Format,
+  type Grid,
+  gridOf,
+  type Values,
+  type ValueType,
+} from "./tensor.ts";
 
 type ArrayName = "Float32Array" | "Uint8Array" | "Uint16Array" | "Float16Array";
 type Checked<N extends ArrayName> = N extends "Float32Array"
@@ -100,6 +108,38 @@ export function checkValues(where: string, values: Values, length?: number): Raw
     got: name ?? (values === null ? "null" : typeof values),
     fix: "Say what 16-bit patterns mean with bf16() or f16().",
   });
+}
+
+/** A block-scaled record whose fields fit each other. */
+export interface CheckedTensor {
+  readonly format: Format;
+  readonly codes: Uint8Array;
+  readonly scales: Uint8Array | Float32Array;
+  readonly grid: Grid;
+}
+
+/** Checks every field of a block-scaled record against the others. */
+export function checkTensor(where: string, tensor: BlockScaled): CheckedTensor {
+  if (typeof tensor !== "object" || tensor === null) {
+    throw new BlockscaleError("option", {
+      where: `${where}: tensor`,
+      expected: "a block-scaled record { format, shape, block, codes, scales }",
+      got: String(tensor),
+      fix: "Pass what quantize() returned, or a record of the same fields.",
+    });
+  }
+  const { block, shape } = tensor;
+  const format = checkFormat(`${where}: format`, tensor.format);
+  const grid = gridOf(where, shape, block);
+  const codes = checkArray(`${where}: codes`, tensor.codes, "Uint8Array", grid.elements);
+  const isBytes = (tensor.scales as Uint8Array | undefined)?.BYTES_PER_ELEMENT === 1;
+  const scales = checkArray(
+    `${where}: scales`,
+    tensor.scales,
+    isBytes ? "Uint8Array" : "Float32Array",
+    grid.blocks,
+  );
+  return { format, codes, scales, grid };
 }
 
 /** Refuses an output that shares bytes with an input: frames of it would be written before the input is read. */

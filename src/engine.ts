@@ -1,6 +1,7 @@
-import { checkArray, checkDisjoint, checkValues, newArray, outArray, outOf } from "./arrays.ts";
+import { checkArray, checkDisjoint, checkTensor, checkValues, newArray, outArray, outOf } from "./arrays.ts";
 import { BlockscaleError } from "./errors.ts";
-import { type Frame, framesOf, ROW_FRAME } from "./frames.ts";
+import { framesOf, gather, ROW_FRAME, scaleFrame, scaleView, scatter } from "./frames.ts";
+import { comparePrecision, type Precision } from "./precision.ts";
 import { checkScheme, type Scheme } from "./scheme.ts";
 import { type BlockScaled, checkFormat, type Format, gridOf, type Values, type ValueType } from "./tensor.ts";
 import { Arena } from "./wasm/arena.ts";
@@ -193,64 +194,14 @@ export class Engine {
     }
     return out;
   }
-}
 
-type Numbers = Uint8Array | Uint16Array | Float32Array;
-type Rectangle = Pick<Frame, "start" | "rows" | "cols" | "stride">;
-
-/** The scales of a frame, as a rectangle of the scale array. */
-function scaleFrame(frame: Frame): Rectangle {
-  return { start: frame.scaleStart, rows: frame.scaleRows, cols: frame.scaleCols, stride: frame.scaleStride };
-}
-
-function scaleView(scales: Uint8Array | Float32Array, buffer: ArrayBuffer, at: number, n: number): Numbers {
-  return scales.BYTES_PER_ELEMENT === 1 ? new Uint8Array(buffer, at, n) : new Float32Array(buffer, at, n);
-}
-
-/** dense <- the rectangle of `tensor`. */
-function gather(dense: Numbers, tensor: Numbers, { start, rows, cols, stride }: Rectangle): void {
-  if (stride === cols) {
-    dense.set(tensor.subarray(start, start + rows * cols));
-    return;
+  /**
+   * Measures what became of `values`: a block-scaled tensor made from them, or an array of as many float32. Sums are float64,
+   * and the same in every build and runtime.
+   */
+  compare(values: Values, became: BlockScaled | Float32Array): Precision {
+    return comparePrecision(this.#kernels, this.#arena, values, became);
   }
-  for (let r = 0; r < rows; r++) {
-    dense.set(tensor.subarray(start + r * stride, start + r * stride + cols), r * cols);
-  }
-}
-
-/** The rectangle of `tensor` <- dense. */
-function scatter(tensor: Numbers, dense: Numbers, { start, rows, cols, stride }: Rectangle): void {
-  if (stride === cols) {
-    tensor.set(dense, start);
-    return;
-  }
-  for (let r = 0; r < rows; r++) tensor.set(dense.subarray(r * cols, r * cols + cols), start + r * stride);
-}
-
-/** Checks every field of a block-scaled record against the others. */
-function checkTensor(
-  where: string,
-  tensor: BlockScaled,
-): Pick<BlockScaled, "format" | "block" | "codes" | "scales"> & { grid: ReturnType<typeof gridOf> } {
-  if (typeof tensor !== "object" || tensor === null) {
-    throw wrongOption(
-      `${where}: tensor`,
-      "a block-scaled record { format, shape, block, codes, scales }",
-      tensor,
-    );
-  }
-  const { block, shape } = tensor;
-  const format = checkFormat(`${where}: format`, tensor.format);
-  const grid = gridOf(where, shape, block);
-  const codes = checkArray(`${where}: codes`, tensor.codes, "Uint8Array", grid.elements);
-  const isBytes = (tensor.scales as Uint8Array | undefined)?.BYTES_PER_ELEMENT === 1;
-  const scales = checkArray(
-    `${where}: scales`,
-    tensor.scales,
-    isBytes ? "Uint8Array" : "Float32Array",
-    grid.blocks,
-  );
-  return { format, block, codes, scales, grid };
 }
 
 function wrongOption(where: string, expected: string, got: unknown): BlockscaleError {

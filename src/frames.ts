@@ -75,3 +75,40 @@ function* strips(
     }
   }
 }
+
+export type Numbers = Uint8Array | Uint16Array | Float32Array;
+export type Rectangle = Pick<Frame, "start" | "rows" | "cols" | "stride">;
+
+/** The scales of a frame, as a rectangle of the scale array. */
+export function scaleFrame(frame: Frame): Rectangle {
+  return { start: frame.scaleStart, rows: frame.scaleRows, cols: frame.scaleCols, stride: frame.scaleStride };
+}
+
+export function scaleView(
+  scales: Uint8Array | Float32Array,
+  buffer: ArrayBuffer,
+  at: number,
+  n: number,
+): Numbers {
+  return scales.BYTES_PER_ELEMENT === 1 ? new Uint8Array(buffer, at, n) : new Float32Array(buffer, at, n);
+}
+
+/** dense <- the rectangle of `tensor`. */
+export function gather(dense: Numbers, tensor: Numbers, { start, rows, cols, stride }: Rectangle): void {
+  if (stride === cols) {
+    dense.set(tensor.subarray(start, start + rows * cols));
+    return;
+  }
+  for (let r = 0; r < rows; r++) {
+    dense.set(tensor.subarray(start + r * stride, start + r * stride + cols), r * cols);
+  }
+}
+
+/** The rectangle of `tensor` <- dense. */
+export function scatter(tensor: Numbers, dense: Numbers, { start, rows, cols, stride }: Rectangle): void {
+  if (stride === cols) {
+    tensor.set(dense, start);
+    return;
+  }
+  for (let r = 0; r < rows; r++) tensor.set(dense.subarray(r * cols, r * cols + cols), start + r * stride);
+}

@@ -8,6 +8,8 @@ export type { ErrorCode, Fault } from "./errors.ts";
 export { BlockscaleError } from "./errors.ts";
 export type { LoadOptions } from "./load.ts";
 export { load } from "./load.ts";
+export type { Precision } from "./precision.ts";
+export { cosine, sqnr } from "./precision.ts";
 export type { Rounding, Scheme, SchemeName } from "./scheme.ts";
 export { schemes } from "./scheme.ts";
 export type { BlockScaled, Format, HalfValues, Values, ValueType } from "./tensor.ts";

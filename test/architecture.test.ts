@@ -117,6 +117,7 @@ const SRC_LAYERS = [
   ["wasm/"],
   ["tensor.ts", "scheme.ts", "js/"],
   ["arrays.ts", "frames.ts"],
+  ["precision.ts"],
   ["engine.ts"],
   ["load.ts", "external.ts", "js/index.ts"],
   ["safetensors/", "io/"],

@@ -16,6 +16,7 @@ const SIZE_BUDGET = 40_000;
 const ARITIES: { readonly [K in keyof Kernels]: Parameters<Kernels[K]>["length"] } = {
   heapBase: 0,
   encode: 4,
+  compare: 7,
   decode: 4,
   quantize: 13,
   dequantize: 10,

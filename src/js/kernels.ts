@@ -1,4 +1,5 @@
 import type { FormatId, Kernels, ValueTypeId } from "../wasm/exports.ts";
+import { compare } from "./compare.ts";
 import { dequantize, lookUp32, Products } from "./dequantize.ts";
 import { encodeSpan, fp8Of } from "./fp8.ts";
 import { ArrayMemory } from "./memory.ts";
@@ -31,6 +32,7 @@ export function instantiate(pages: number = 2): JsInstance {
       lookUp32(memory.i32, dst >>> 2, memory.u8, src, n, fp8Of(format).bits, 0),
     quantize: (format, ...rest) => quantize(memory, fp8Of(format), ...rest),
     dequantize: (format, type, ...rest) => dequantize(memory, productsOf(format, type), ...rest),
+    compare: (...args) => compare(memory, ...args),
   };
   return { kernels, memory };
 }

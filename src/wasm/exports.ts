@@ -48,6 +48,21 @@ export interface Kernels {
     blockRows: number,
     blockCols: number,
   ): void;
+
+  /**
+   * Compares values[n] of a value type with the float32[n] that became of them, and adds to nine float64 at `sums`: sums of
+   * x^2, (x - y)^2, y^2 and x * y; maxima of |x|, |x - y| and |x - y| / |x|; how many x != 0 became 0; and how many were cut to
+   * the largest code, if `codes`, those of y, is not 0. Even and odd elements are summed apart, the rest after the last sixteen too.
+   */
+  compare(
+    format: FormatId,
+    type: ValueTypeId,
+    sums: number,
+    values: number,
+    became: number,
+    codes: number,
+    n: number,
+  ): void;
 }
 
 /** Formats as the kernels number them: assembly/index.ts turns an id into a type. */
