@@ -1,0 +1,35 @@
+// A browser page: runs the suite in every kind of thread, and posts each report to the server.
+import { report } from "./report.mjs";
+
+function reply(target, ask = () => {}) {
+  return new Promise((resolve, reject) => {
+    target.onmessage = ({ data }) => resolve(data);
+    target.onerror = ({ message }) => reject(new Error(message));
+    ask();
+  });
+}
+
+async function serviceWorker() {
+  await navigator.serviceWorker.register("/bundled/service-worker.js", { type: "module", scope: "/" });
+  const { active } = await navigator.serviceWorker.ready;
+  return reply(navigator.serviceWorker, () => active.postMessage(null));
+}
+
+function strictPage() {
+  const frame = document.createElement("iframe");
+  frame.src = "/strict.html";
+  return reply(window, () => document.body.append(frame));
+}
+
+const PLACES = {
+  "main thread": report,
+  "web worker": () => reply(new Worker("/bundled/web-worker.js", { type: "module" })),
+  "service worker": serviceWorker,
+  "page without WebAssembly (CSP)": strictPage,
+};
+
+const results = {};
+for (const [place, ask] of Object.entries(PLACES)) {
+  results[place] = await ask().catch((error) => ({ error: String(error) }));
+}
+await fetch("/results", { method: "POST", body: JSON.stringify({ agent: navigator.userAgent, results }) });

@@ -1,0 +1,38 @@
+// Node, Deno and Bun: programs that run a module and print.
+import { join } from "node:path";
+import { verdict } from "../judge.mjs";
+import { HERE, run } from "../workspace.mjs";
+
+const NODES = { 20: "baseline", 22: "relaxed", 24: "relaxed", 26: "relaxed" };
+const modules = join(HERE, "node_modules");
+
+/** name, program, its parameters, and the build it should choose. Deno gets no permission at all. */
+const PROCESSES = [
+  ...Object.entries(NODES).map(([major, build]) => ["Node", join(modules, `node${major}/bin/node`), [], build]),
+  [
+    "Deno",
+    join(modules, "@deno/linux-x64-glibc/deno"),
+    ["run", "--no-prompt", "--cached-only"],
+    "relaxed",
+  ],
+  ["Bun", join(modules, "@oven/bun-linux-x64/bin/bun"), ["run"], "relaxed"],
+];
+
+/** Deno keeps its caches in the project, and asks nobody for updates. */
+const environment = (project) => ({ DENO_DIR: join(project, ".deno"), DENO_NO_UPDATE_CHECK: "1" });
+
+export const processes = PROCESSES.map(([runtime, program, parameters, build]) => ({
+  name: runtime,
+  async drive(project) {
+    const options = { cwd: project, env: environment(project) };
+    const version = (await run(program, ["--version"], options)).match(/\d+\.\d+\.\d+/)[0];
+    const printed = await run(program, [...parameters, "main.mjs"], options);
+    const results = [verdict(runtime, version, "module", build, JSON.parse(printed))];
+    for (const snippet of runtime === "Node" ? ["quantize.mjs", "require.cjs"] : ["quantize.mjs"]) {
+      const shown = await run(program, [...parameters, `snippets/${snippet}`], options);
+      const problems = shown.includes("scales 118,119") ? [] : [`printed ${shown}`];
+      results.push({ runtime, version, place: `snippet ${snippet}`, build, problems });
+    }
+    return results;
+  },
+}));

@@ -1,0 +1,73 @@
+// Cloudflare's runtime, served by its own program: workerd.
+import { spawn } from "node:child_process";
+import { readdir, writeFile } from "node:fs/promises";
+import { basename, extname, join } from "node:path";
+import { verdict } from "../judge.mjs";
+import { VALUES } from "../sample.mjs";
+import { HERE, run } from "../workspace.mjs";
+import { bundleForWorkerd } from "./bundle.mjs";
+
+const program = join(HERE, "node_modules/@cloudflare/workerd-linux-64/bin/workerd");
+
+/** Serves the files of a bundle while `ask` runs; `ask` gets the origin. */
+export async function serveWorker(folder, main, ask) {
+  await writeFile(join(folder, "config.capnp"), await configOf(folder, main));
+  const child = spawn(program, ["serve", "config.capnp", "--socket-addr=http=127.0.0.1:0", "--control-fd=3"], {
+    cwd: folder,
+    stdio: ["ignore", "pipe", "pipe", "pipe"],
+  });
+  let log = "";
+  child.stdout.on("data", (text) => (log += text));
+  child.stderr.on("data", (text) => (log += text));
+  const ended = new Promise((_, reject) => {
+    child.on("error", reject);
+    child.on("exit", (code) => reject(new Error(`workerd ended with ${code}: ${log.slice(-2000)}`)));
+  });
+  ended.catch(() => {});
+  const port = new Promise((resolve) =>
+    child.stdio[3].on("data", (line) => resolve(JSON.parse(`${line}`.split("\n")[0]).port)),
+  );
+  try {
+    return await Promise.race([ended, port.then((number) => ask(`http://127.0.0.1:${number}`))]);
+  } catch (error) {
+    throw new Error(`${error.message}\n${log.slice(-2000)}`);
+  } finally {
+    child.kill("SIGKILL");
+  }
+}
+
+/** A configuration of one worker: the main module and every .wasm file beside it. */
+async function configOf(folder, main) {
+  const names = [main, ...(await readdir(folder)).filter((name) => extname(name) === ".wasm")];
+  const modules = names.map((name) => {
+    const kind = extname(name) === ".wasm" ? "wasm" : "esModule";
+    return `(name = "./${basename(name)}", ${kind} = embed "${name}")`;
+  });
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [(name = "main", worker = (modules = [${modules.join(", ")}], compatibilityDate = "2026-04-01"))],
+  sockets = [(name = "http", address = "*:0", http = (), service = "main")]
+);
+`;
+}
+
+export const workerd = {
+  name: "workerd",
+  async drive(project) {
+    const version = (await run(program, ["--version"])).trim().replace("workerd ", "");
+    const results = [];
+    const line = (place, problems) =>
+      results.push({ runtime: "workerd", version, place, build: "relaxed", problems });
+    await bundleForWorkerd(project, "workerd.mjs", "workerd");
+    const reports = await serveWorker(join(project, "workerd"), "worker.js", async (origin) =>
+      (await fetch(origin)).json(),
+    );
+    results.push(verdict("workerd", version, "fetch handler", "relaxed", reports));
+    await bundleForWorkerd(project, "snippets/cloudflare.mjs", "workerd-snippet");
+    const text = await serveWorker(join(project, "workerd-snippet"), "worker.js", async (origin) =>
+      (await fetch(origin, { method: "POST", body: VALUES })).text(),
+    );
+    line("snippet cloudflare.mjs", text === "relaxed: scales 118,119" ? [] : [`answered ${text}`]);
+    return results;
+  },
+};
