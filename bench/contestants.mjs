@@ -5,7 +5,7 @@ import { compile } from "../dist/wasm/binary.js";
 import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../dist/wasm/exports.js";
 import { randomCodes, values } from "./data.mjs";
 import * as arithmetic from "./peers/arithmetic.mjs";
-import { blockOf, elementsOf, trafficOf } from "./works.mjs";
+import { blockOf, elementsOf, SIZES, trafficOf } from "./works.mjs";
 
 const { e4m3 } = FORMAT_ID;
 const { ue8m0 } = SCALE_TYPE_ID;
@@ -201,8 +201,9 @@ export function contestantsOf(work) {
   return verified(work, arrays, contestants, at, jsAt);
 }
 
-/** Runs each contestant once and compares what it wrote. */
+/** Runs each contestant once and compares what it wrote; the largest works differ from smaller ones in nothing but time. */
 function verified(work, arrays, contestants, at, jsAt) {
+  if (work.bytes > SIZES["8 MiB"]) return contestants;
   const key = isEncoding(work) ? "codes" : "values";
   const target = arrays[key];
   const bytesOf = (name) => {
