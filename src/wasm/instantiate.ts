@@ -1,6 +1,7 @@
 import { instantiateSync } from "@assemblyscript/loader";
 import { BlockscaleError } from "../errors.ts";
 import type { Kernels } from "./exports.ts";
+import { refused } from "./module.ts";
 
 /** Running kernels and the memory they work on, which the host owns. */
 export interface Instance {
@@ -20,7 +21,7 @@ const INITIAL_PAGES = 2;
 /**
  * Instantiates a build. The AssemblyScript loader supplies `env.abort`, which turns a failed assertion of the debug
  * build into message, file and line; the release builds import nothing but the memory.
- * @throws BlockscaleError `wasm`: the module is not one of ours.
+ * @throws BlockscaleError `wasm`: the module is not one of ours, or WebAssembly is refused here.
  */
 export function instantiate(module: WebAssembly.Module): Instance {
   const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: 65536 });
@@ -34,6 +35,8 @@ export function instantiate(module: WebAssembly.Module): Instance {
     if (typeof kernels.heapBase !== "function") throw new Error("no export heapBase");
     return { kernels, memory: memory as unknown as LinearMemory };
   } catch (error) {
+    // WebKit applies a Content-Security-Policy here, and lets any module compile.
+    if (error instanceof EvalError) throw refused(error.message, error);
     throw new BlockscaleError(
       "wasm",
       {

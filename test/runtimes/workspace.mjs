@@ -11,12 +11,20 @@ export const ROOT = join(HERE, "../..");
 
 /** Runs a command to its end; a failure carries what it printed. */
 export async function run(command, parameters, { cwd = ROOT, timeout = 120_000, env = {} } = {}) {
-  const options = { cwd, timeout, killSignal: "SIGKILL", maxBuffer: 1 << 26, env: { ...process.env, ...env } };
+  const options = {
+    cwd,
+    timeout,
+    killSignal: "SIGKILL",
+    maxBuffer: 1 << 26,
+    env: { ...process.env, ...env },
+  };
   try {
     return (await promisify(execFile)(command, parameters, options)).stdout;
   } catch (error) {
     const printed = `${error.stdout ?? ""}\n${error.stderr ?? ""}`.trim().slice(-3000);
-    throw new Error(`${command} ${parameters.join(" ")}: ${error.killed ? "timed out" : "failed"}\n${printed}`);
+    throw new Error(
+      `${command} ${parameters.join(" ")}: ${error.killed ? "timed out" : "failed"}\n${printed}`,
+    );
   }
 }
 
@@ -71,7 +79,10 @@ export async function pack(folder) {
 /** A project with nothing in it but the installed tarball and the given files. */
 export async function createProject(folder, tarball, files = {}) {
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
+  await writeFile(
+    join(folder, "package.json"),
+    JSON.stringify({ name: "app", private: true, type: "module" }),
+  );
   await run("npm", ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--offline", tarball], {
     cwd: folder,
   });

@@ -21,11 +21,27 @@ function strictPage() {
   return reply(window, () => document.body.append(frame));
 }
 
+/** Opens a page of the README and waits for what it shows. */
+async function snippet(name) {
+  const frame = document.createElement("iframe");
+  frame.src = `/snippets/${name}`;
+  document.body.append(frame);
+  for (let i = 0; i < 200; i++) {
+    const text = frame.contentDocument?.querySelector("output")?.textContent ?? "working";
+    if (text !== "working") return { shown: text };
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return { error: "nothing shown in ten seconds" };
+}
+
 const PLACES = {
   "main thread": report,
   "web worker": () => reply(new Worker("/bundled/web-worker.js", { type: "module" })),
   "service worker": serviceWorker,
   "page without WebAssembly (CSP)": strictPage,
+  "snippet browser.html": () => snippet("browser.html"),
+  "snippet browser-worker.html": () => snippet("browser-worker.html"),
+  "snippet no-webassembly.html": () => snippet("no-webassembly.html"),
 };
 
 const results = {};

@@ -7,7 +7,9 @@ async function report() {
   const refusal = await blockscale.load().then(
     () => "WebAssembly was not refused",
     (error) =>
-      error instanceof blockscale.BlockscaleError && error.code === "wasm" && /wasm-unsafe-eval.*blockscale\/js/.test(error)
+      error instanceof blockscale.BlockscaleError &&
+      error.code === "wasm" &&
+      /wasm-unsafe-eval.*blockscale\/js/.test(error)
         ? []
         : String(error),
   );

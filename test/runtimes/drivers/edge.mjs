@@ -1,6 +1,7 @@
 // Vercel's edge runtime, with the compilation of bytes forbidden as it is when hosted.
-import { createRequire } from "node:module";
+
 import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { EdgeRuntime } from "edge-runtime";
 import { verdict } from "../judge.mjs";
 import { VALUES } from "../sample.mjs";
@@ -23,7 +24,8 @@ async function runtimeOf(project, entry, more = "") {
 export const edge = {
   name: "edge-runtime",
   async drive(project) {
-    const ask = async (runtime, options) => (await runtime.dispatchFetch("https://edge.test", options)).text();
+    const ask = async (runtime, options) =>
+      (await runtime.dispatchFetch("https://edge.test", options)).text();
     const reports = JSON.parse(await ask(await runtimeOf(project, "edge.mjs")));
     const listen = 'addEventListener("fetch", (event) => event.respondWith(bundle.POST(event.request)));';
     const snippet = await runtimeOf(project, "snippets/vercel.mjs", listen);

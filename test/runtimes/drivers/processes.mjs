@@ -8,13 +8,13 @@ const modules = join(HERE, "node_modules");
 
 /** name, program, its parameters, and the build it should choose. Deno gets no permission at all. */
 const PROCESSES = [
-  ...Object.entries(NODES).map(([major, build]) => ["Node", join(modules, `node${major}/bin/node`), [], build]),
-  [
-    "Deno",
-    join(modules, "@deno/linux-x64-glibc/deno"),
-    ["run", "--no-prompt", "--cached-only"],
-    "relaxed",
-  ],
+  ...Object.entries(NODES).map(([major, build]) => [
+    "Node",
+    join(modules, `node${major}/bin/node`),
+    [],
+    build,
+  ]),
+  ["Deno", join(modules, "@deno/linux-x64-glibc/deno"), ["run", "--no-prompt", "--cached-only"], "relaxed"],
   ["Bun", join(modules, "@oven/bun-linux-x64/bin/bun"), ["run"], "relaxed"],
 ];
 

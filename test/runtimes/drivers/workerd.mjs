@@ -12,10 +12,14 @@ const program = join(HERE, "node_modules/@cloudflare/workerd-linux-64/bin/worker
 /** Serves the files of a bundle while `ask` runs; `ask` gets the origin. */
 export async function serveWorker(folder, main, ask) {
   await writeFile(join(folder, "config.capnp"), await configOf(folder, main));
-  const child = spawn(program, ["serve", "config.capnp", "--socket-addr=http=127.0.0.1:0", "--control-fd=3"], {
-    cwd: folder,
-    stdio: ["ignore", "pipe", "pipe", "pipe"],
-  });
+  const child = spawn(
+    program,
+    ["serve", "config.capnp", "--socket-addr=http=127.0.0.1:0", "--control-fd=3"],
+    {
+      cwd: folder,
+      stdio: ["ignore", "pipe", "pipe", "pipe"],
+    },
+  );
   let log = "";
   child.stdout.on("data", (text) => (log += text));
   child.stderr.on("data", (text) => (log += text));
