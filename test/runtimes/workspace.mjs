@@ -1,6 +1,6 @@
 // Everything is run from a package that was packed and installed, never from the source tree.
 import { execFile } from "node:child_process";
-import { access, cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { access, cp, mkdir, mkdtemp, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -35,19 +35,18 @@ export function exists(path) {
   );
 }
 
-/** Installs a folder's locked packages, unless they are there. */
-export async function installPackages(folder, { scripts = false } = {}) {
+/** Installs a folder's locked packages, unless they are there. Install scripts stay off: every binary is a package. */
+export async function installPackages(folder) {
   const stamp = join(folder, "node_modules/.package-lock.json");
   const lock = join(folder, "package-lock.json");
   if ((await exists(stamp)) && (await isNewer(stamp, lock))) return;
-  await run("npm", ["ci", "--no-audit", "--no-fund", ...(scripts ? [] : ["--ignore-scripts"])], {
+  await run("npm", ["ci", "--no-audit", "--no-fund", "--ignore-scripts"], {
     cwd: folder,
     timeout: 300_000,
   });
 }
 
 async function isNewer(path, than) {
-  const { stat } = await import("node:fs/promises");
   return (await stat(path)).mtimeMs >= (await stat(than)).mtimeMs;
 }
 

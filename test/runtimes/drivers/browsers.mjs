@@ -17,7 +17,7 @@ function snippetVerdict(runtime, version, place, { shown, error }) {
 
 export const browsers = Object.keys(BROWSERS).map((name) => ({
   name,
-  async drive(project) {
+  async drive({ path: project }) {
     const { build, version } = BROWSERS[name];
     await bundleForBrowsers(project, ENTRIES);
     const server = await serve(project, PAGES);

@@ -23,7 +23,7 @@ async function runtimeOf(project, entry, more = "") {
 
 export const edge = {
   name: "edge-runtime",
-  async drive(project) {
+  async drive({ path: project }) {
     const ask = async (runtime, options) =>
       (await runtime.dispatchFetch("https://edge.test", options)).text();
     const reports = JSON.parse(await ask(await runtimeOf(project, "edge.mjs")));

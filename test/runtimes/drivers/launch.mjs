@@ -51,8 +51,19 @@ export const BROWSERS = {
   },
 };
 
-function debianVersion(name) {
-  return run("dpkg-query", ["-W", "-f", "${Version}", name]);
+async function debianVersion(name) {
+  return (await run("dpkg-query", ["--status", name])).match(/^Version: (.*)$/m)[1];
+}
+
+/** Installs the browsers that are missing, as root. */
+export async function installBrowsers() {
+  const wanted = Object.values(BROWSERS).flatMap(({ packages }) => packages);
+  const found = await Promise.all(wanted.map((name) => debianVersion(name).catch(() => undefined)));
+  const missing = wanted.filter((_, i) => found[i] === undefined);
+  if (missing.length === 0) return;
+  const options = { timeout: 300_000, env: { DEBIAN_FRONTEND: "noninteractive" } };
+  await run("apt-get", ["update", "-q"], options);
+  await run("apt-get", ["install", "-y", "-q", "--no-install-recommends", ...missing], options);
 }
 
 /** Opens a page in a browser while `work` runs, and ends the browser with all its processes. */

@@ -23,7 +23,7 @@ const environment = (project) => ({ DENO_DIR: join(project, ".deno"), DENO_NO_UP
 
 export const processes = PROCESSES.map(([runtime, program, parameters, build]) => ({
   name: runtime,
-  async drive(project) {
+  async drive({ path: project }) {
     const options = { cwd: project, env: environment(project) };
     const version = (await run(program, ["--version"], options)).match(/\d+\.\d+\.\d+/)[0];
     const printed = await run(program, [...parameters, "main.mjs"], options);

@@ -57,7 +57,7 @@ const config :Workerd.Config = (
 
 export const workerd = {
   name: "workerd",
-  async drive(project) {
+  async drive({ path: project }) {
     const version = (await run(program, ["--version"])).trim().replace("workerd ", "");
     const results = [];
     const line = (place, problems) =>

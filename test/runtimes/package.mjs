@@ -1,0 +1,129 @@
+// The package as it would be published: what it holds, how it resolves, what a bundler leaves of it, and its size.
+import { cp, readFile, symlink } from "node:fs/promises";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+import { publint } from "publint";
+import { formatMessage } from "publint/utils";
+import { exists, HERE, ROOT, run } from "./workspace.mjs";
+
+/** What a user downloads, in kB after minification and gzip. */
+const BUDGETS = {
+  'import { load } from "blockscale"; console.log(load);': 40,
+  'import { load } from "blockscale/external"; console.log(load);': 8,
+  'import { load } from "blockscale/js"; console.log(load);': 8,
+  'import { schemes } from "blockscale"; console.log(schemes);': 1,
+};
+
+/** How an inlined wasm file starts: the magic number in base64. */
+const WASM = "AGFzbQ";
+
+async function bundled(project, code) {
+  const { outputFiles } = await build({
+    stdin: { contents: code, resolveDir: project },
+    bundle: true,
+    write: false,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+  });
+  return outputFiles[0].text;
+}
+
+async function manifest({ path }) {
+  return JSON.parse(await readFile(join(path, "node_modules/blockscale/package.json"), "utf8"));
+}
+
+/** Every file that an export or import names. */
+function targetsOf(entry) {
+  return typeof entry === "string" ? [entry] : Object.values(entry).flatMap(targetsOf);
+}
+
+const CHECKS = {
+  "nothing but dist, README and LICENSE": async ({ files }) =>
+    files.filter((file) => !/^(dist\/.*|README\.md|LICENSE|package\.json)$/.test(file)),
+
+  "no dependencies": async (project) => {
+    const { dependencies, peerDependencies, optionalDependencies } = await manifest(project);
+    return Object.keys({ ...dependencies, ...peerDependencies, ...optionalDependencies });
+  },
+
+  "every export and import leads to a file": async (project) => {
+    const { exports, imports, bin } = await manifest(project);
+    const targets = targetsOf([exports, imports, bin].map((entry) => Object.values(entry)));
+    return targets.filter((target) => !project.files.includes(target.replace("./", "")));
+  },
+
+  "source maps with their sources, declarations with theirs": async ({ path, files }) => {
+    const written = files.filter((file) => /^dist\/(?!kernels\/).*\.(js|d\.ts)$/.test(file));
+    const lacking = written.filter((file) => !files.includes(`${file}.map`));
+    for (const file of written.filter((name) => name.endsWith(".js"))) {
+      const text = await readFile(join(path, "node_modules/blockscale", `${file}.map`), "utf8").catch(
+        () => "{}",
+      );
+      if (JSON.parse(text).sourcesContent?.every((source) => source !== null) !== true)
+        lacking.push(`${file}.map`);
+    }
+    return lacking;
+  },
+
+  publint: async ({ path }) => {
+    const pkgDir = join(path, "node_modules/blockscale");
+    const { messages, pkg } = await publint({ pkgDir, strict: true });
+    return messages.map((message) => formatMessage(message, pkg, { color: false }));
+  },
+
+  "are the types wrong (esm-only)": async ({ tarball }) => {
+    await run(join(HERE, "node_modules/.bin/attw"), [tarball, "--profile", "esm-only"]);
+    return [];
+  },
+
+  "types under nodenext and bundler": async ({ path }) => {
+    const packages = join(path, "node_modules/expect-type");
+    if (!(await exists(packages))) await symlink(join(HERE, "node_modules/expect-type"), packages);
+    await cp(join(HERE, "types"), join(path, "types"), { recursive: true });
+    const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
+    await run("node", [tsc, "-p", "types"], { cwd: path });
+    await run("node", [tsc, "-p", "types", "--module", "esnext", "--moduleResolution", "bundler"], {
+      cwd: path,
+    });
+    return [];
+  },
+
+  "schemes alone pull no wasm and no loader": async ({ path }) => {
+    const text = await bundled(path, 'import { schemes } from "blockscale"; console.log(schemes.mxfp8);');
+    return [WASM, "WebAssembly", "atob"].filter((trace) => text.includes(trace));
+  },
+
+  "blockscale/external and blockscale/js hold no wasm": async ({ path }) => {
+    const entries = ["blockscale/external", "blockscale/js"];
+    const texts = await Promise.all(
+      entries.map((name) => bundled(path, `import { load } from "${name}"; load();`)),
+    );
+    return entries.filter((_, i) => texts[i].includes(WASM));
+  },
+
+  ...Object.fromEntries(
+    Object.entries(BUDGETS).map(([code, budget]) => [
+      `${code.match(/\{.*"/)[0]} within ${budget} kB`,
+      async ({ path }) => {
+        const size = gzipSync(await bundled(path, code)).length / 1000;
+        console.log(`      ${size.toFixed(1)} kB`);
+        return size <= budget ? [] : [`${size.toFixed(1)} kB`];
+      },
+    ]),
+  ),
+};
+
+export const checkPackage = {
+  name: "package",
+  async drive(project) {
+    const results = [];
+    const { version } = await manifest(project);
+    for (const [place, check] of Object.entries(CHECKS)) {
+      const problems = await check(project).catch((error) => [error.message]);
+      results.push({ runtime: "package", version, place, build: "", problems });
+    }
+    return results;
+  },
+};
