@@ -1,4 +1,5 @@
 // Build steps that tsc does not do, by name: node .config/bundle.mjs kernels loader
+import { createHash } from "node:crypto";
 import { chmod, copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
 
@@ -117,10 +118,52 @@ async function cli() {
     plugins: [ours],
   });
   await chmod(file, 0o755);
-  // What is in main.js now, and the types of a program that nobody imports.
+  // What is in main.js now, and the types of a program that nobody imports; worker threads start from their own file.
   for (const name of await readdir(folder)) {
-    if (name !== "main.js" && name !== "main.js.map") await rm(folder + name);
+    if (!/^(main|worker)\.js(\.map)?$/.test(name)) await rm(folder + name);
   }
+}
+
+/** The page of src/web/ as a folder that any web server can host. */
+async function web() {
+  const out = path("dist-web/");
+  await rm(out, { recursive: true, force: true });
+  const options = {
+    bundle: true,
+    format: "esm",
+    target: ["chrome109", "firefox115", "safari16.4"],
+    minify: true,
+    sourcemap: true,
+    // Links point at the sources on disk otherwise.
+    sourcesContent: true,
+    legalComments: "linked",
+    outdir: out,
+  };
+  await build({
+    ...options,
+    entryPoints: {
+      main: path("src/web/main.tsx"),
+      coordinator: path("src/web/workers/coordinator.ts"),
+      "strip-worker": path("src/web/workers/strip-worker.ts"),
+    },
+    jsx: "automatic",
+    jsxImportSource: "preact",
+  });
+  for (const name of ["index.html", "icon.svg", "manifest.webmanifest"]) {
+    await copyFile(path(`src/web/${name}`), out + name);
+  }
+  const files = (await readdir(out)).filter((name) => /\.(html|js|css|svg|webmanifest)$/.test(name)).sort();
+  const hash = createHash("sha256");
+  for (const name of files) hash.update(await readFile(out + name));
+  await build({
+    ...options,
+    format: "iife",
+    entryPoints: { "service-worker": path("src/web/service-worker.ts") },
+    define: {
+      FILES: JSON.stringify(["./", ...files]),
+      VERSION: JSON.stringify(hash.digest("hex").slice(0, 16)),
+    },
+  });
 }
 
 /** Removes what earlier builds left, so that a package holds only what this one makes. */
@@ -128,6 +171,6 @@ async function clean() {
   for (const folder of ["dist", "build"]) await rm(path(folder), { recursive: true, force: true });
 }
 
-const steps = { clean, kernels, loader, cli };
+const steps = { clean, kernels, loader, cli, web };
 
 for (const name of process.argv.slice(2)) await steps[name]();

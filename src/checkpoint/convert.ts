@@ -1,13 +1,16 @@
 import type { Engine } from "../engine.ts";
 import { BlockscaleError } from "../errors.ts";
-import { readRange, type Source } from "../io/source.ts";
+import type { Source } from "../io/source.ts";
+import { NOTHING, type Precision } from "../precision.ts";
 import { tensorNamed } from "../safetensors/names.ts";
-import type { BlockScaled } from "../tensor.ts";
-import type { Conversion, ScaledTarget } from "./plan.ts";
-import { add, measure, NOTHING, type Precision } from "./report.ts";
+import type { Values, ValueType } from "../tensor.ts";
+import type { Conversion, PlainTarget, ScaledTarget } from "./conversion.ts";
+import { spreadScales } from "./keep-codes.ts";
+import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows } from "./read-strip.ts";
+import { exponentOf, isPowerOfTwo } from "./scales.ts";
 import type { Strip } from "./strip.ts";
-import { VALUE_BYTES, valuesOf, widen } from "./values.ts";
-import { matrixOf, type PlainWeight } from "./weights.ts";
+import { valuesOf, widen } from "./values.ts";
+import { matrixOf, type PlainWeight, type ScaledWeight, valueTypeOf } from "./weights.ts";
 
 /** What a strip became: bytes as they go into the file. A plain record whose buffers can be transferred. */
 export interface Piece {
@@ -18,93 +21,120 @@ export interface Piece {
   readonly precision: Precision;
 }
 
-/** Largest code by format, without its sign. */
-const LARGEST = { e4m3: 0x7e, e5m2: 0x7b } as const;
-
-/** Values widened and compared at a time: what a second-level cache holds twice. */
-const MEASURED = 1 << 15;
+const NO_SCALES = new Uint8Array(0);
 
 /**
  * Converts one strip: reads its rows, runs the kernels, measures what was lost.
+ * @param keepCodes what {@link keepsCodes} said of the weight
  * @param sources of the shards, by index
- * @throws BlockscaleError `dialect`: values that cannot be quantised; `io`
+ * @throws BlockscaleError `dialect`: values that cannot be quantised, scales that make no sense; `io`
  */
 export async function convertStrip(
   { from, into }: Conversion,
   strip: Strip,
+  keepCodes: boolean,
   sources: readonly Source[],
   engine: Engine,
 ): Promise<Piece> {
-  if (from.kind !== "plain" || into.kind !== "scaled") throw new Error("unreachable");
-  const bytes = await readRows(from, strip, sources);
+  if (from.kind === "plain") {
+    const bytes = await readPlainRows(from, strip, sources);
+    return into.kind === "scaled"
+      ? quantizeRows(from, strip, valuesOf(from.type, bytes), into, engine)
+      : { values: bytes, scales: NO_SCALES, precision: NOTHING };
+  }
+  const rows = await readScaledRows(from, strip, sources);
+  if (into.kind === "plain") return toPlain(from, rows, into, engine);
+  if (keepCodes) return withOtherScales(rows, into);
+  return quantizeRows(from, strip, dequantizeRows(rows, "f32", engine) as Float32Array, into, engine);
+}
+
+function quantizeRows(
+  from: PlainWeight | ScaledWeight,
+  strip: Strip,
+  values: Values,
+  into: ScaledTarget,
+  engine: Engine,
+): Piece {
   const { cols } = matrixOf(from.shape);
-  const tensor = engine.quantize(valuesOf(from.type, bytes), [strip.rows, cols], into.scheme);
-  const bad = tensor.scales.findIndex(
-    into.scheme.scale === "ue8m0" ? (s) => s === 0xff : (s) => !(s < Infinity),
-  );
+  const tensor = engine.quantize(values, [strip.rows, cols], into.scheme);
+  const isBad =
+    tensor.scales instanceof Uint8Array ? (s: number) => s === 0xff : (s: number) => !(s < Infinity);
+  const bad = (tensor.scales as Float32Array).findIndex(isBad);
   if (bad >= 0) throw notFinite(from, strip, into, bad);
-  const precision = measureStrip(bytes, from, tensor, engine);
+  const precision = engine.compare(values, tensor);
   return { values: tensor.codes, scales: scaleBytes(tensor.scales, into), precision };
 }
 
-function readRows({ name, values, type, shape }: PlainWeight, strip: Strip, sources: readonly Source[]) {
-  const { rows, cols } = matrixOf(shape);
-  const rowBytes = cols * VALUE_BYTES[type];
-  const start = values.start + (strip.slice * rows + strip.firstRow) * rowBytes;
-  return readRange(tensorNamed(name), sources[values.shard]!, start, start + strip.rows * rowBytes);
+function toPlain(from: ScaledWeight, rows: ScaledRows, { dtype }: PlainTarget, engine: Engine): Piece {
+  const type = valueTypeOf(dtype)!;
+  const values = dequantizeRows(rows, type, engine);
+  const turned = from.transposed ? transpose(values, rows.shape as [number, number]) : values;
+  const precision = holdsExactly(type, rows)
+    ? { ...NOTHING, count: values.length }
+    : engine.compare(
+        dequantizeRows(rows, "f32", engine) as Float32Array,
+        widen(type, bytesOf(values), new Float32Array(values.length)),
+      );
+  return { values: bytesOf(turned), scales: NO_SCALES, precision };
 }
 
-/** Dequantises the codes again, some rows of a block at a time, and compares. */
-function measureStrip(bytes: Uint8Array, from: PlainWeight, tensor: BlockScaled, engine: Engine): Precision {
-  const [rows, cols] = tensor.shape as [number, number];
-  const [blockRows, blockCols] = tensor.block;
-  const scaleCols = Math.ceil(cols / blockCols);
-  const width = VALUE_BYTES[from.type];
-  const height = Math.max(1, Math.floor(MEASURED / cols));
-  const x = new Float32Array(Math.min(rows, height) * cols);
-  const y = new Float32Array(x.length);
-  let precision = NOTHING;
-  let count = 0;
-  for (let row = 0; row < rows; row += count) {
-    // Rows that start inside a block must end with it: the block is the same for all of them.
-    const left = blockRows === 1 ? rows - row : Math.min(rows - row, blockRows - (row % blockRows));
-    count = Math.min(height, left);
-    const [begin, end] = [row * cols, (row + count) * cols];
-    const firstScale = Math.floor(row / blockRows) * scaleCols;
-    const codes = tensor.codes.subarray(begin, end);
-    const part: BlockScaled = {
-      ...tensor,
-      shape: [count, cols],
-      codes,
-      scales: tensor.scales.subarray(firstScale, firstScale + Math.ceil(count / blockRows) * scaleCols),
-    };
-    const values = widen(from.type, bytes.subarray(begin * width, end * width), x.subarray(0, codes.length));
-    const became = engine.dequantize(part, "f32", { out: y.subarray(0, codes.length) });
-    precision = add(precision, measure(values, became, codes, LARGEST[tensor.format]));
-  }
-  return precision;
+/** Exponents of power-of-two scales under which every code is exact in a type, neither subnormal nor too large. */
+const EXACT_EXPONENTS = {
+  bf16: { e4m3: [-124, 119], e5m2: [-117, 112] },
+  f16: { e4m3: [-15, 7], e5m2: [-8, 0] },
+} as const;
+
+/** Whether rounding float32 products to a type changes none of them, as far as the scales can tell. */
+function holdsExactly(type: ValueType, { format, scales, fnuz }: ScaledRows): boolean {
+  if (type === "f32") return true;
+  if (fnuz) return false;
+  const [least, most] = EXACT_EXPONENTS[type][format];
+  return scales instanceof Uint8Array
+    ? scales.every((byte) => byte - 127 >= least && byte - 127 <= most)
+    : scales.every((scale) => scale >= 2 ** least && scale <= 2 ** most && isPowerOfTwo(scale));
 }
 
-/** Scales in the dtype of the file. */
+function bytesOf(values: Float32Array | Uint16Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+function transpose<A extends Float32Array | Uint16Array>(values: A, [rows, cols]: [number, number]): A {
+  const turned = values.slice() as A;
+  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) turned[c * rows + r] = values[r * cols + c]!;
+  return turned;
+}
+
+function withOtherScales(rows: ScaledRows, into: ScaledTarget): Piece {
+  const scales = spreadScales(rows.scales, rows.shape as [number, number], rows.block, into.scheme.block);
+  return {
+    values: rows.codes,
+    scales: scaleBytes(scales, into),
+    precision: { ...NOTHING, count: rows.codes.length },
+  };
+}
+
+/** Scales in the dtype of the file: powers of two as UE8M0 bytes, or float32 multipliers. */
 function scaleBytes(scales: Uint8Array | Float32Array, { scaleDtype }: ScaledTarget): Uint8Array {
-  if (scales instanceof Uint8Array && scaleDtype !== "F32") return scales;
-  const multipliers =
-    scales instanceof Float32Array ? scales : Float32Array.from(scales, (byte) => 2 ** (byte - 127));
-  return new Uint8Array(multipliers.buffer, multipliers.byteOffset, multipliers.byteLength);
+  if (scaleDtype === "F32") {
+    const multipliers =
+      scales instanceof Float32Array ? scales : Float32Array.from(scales, (byte) => 2 ** (byte - 127));
+    return bytesOf(multipliers);
+  }
+  return scales instanceof Uint8Array ? scales : Uint8Array.from(scales, (scale) => exponentOf(scale) + 127);
 }
 
 function notFinite(
-  from: PlainWeight,
+  { name, shape }: PlainWeight | ScaledWeight,
   strip: Strip,
   { scheme }: ScaledTarget,
   scale: number,
 ): BlockscaleError {
-  const { cols } = matrixOf(from.shape);
+  const { cols } = matrixOf(shape);
   const [blockRows, blockCols] = scheme.block;
   const scaleCols = Math.ceil(cols / blockCols);
   const row = strip.firstRow + Math.floor(scale / scaleCols) * blockRows;
   return new BlockscaleError("dialect", {
-    where: tensorNamed(from.name),
+    where: tensorNamed(name),
     expected: "finite values",
     got: `NaN or Inf in the block at row ${row}, column ${(scale % scaleCols) * blockCols}`,
     fix: "Exclude the tensor, or repair the checkpoint.",

@@ -1,6 +1,7 @@
 import { BlockscaleError } from "../errors.ts";
 import type { Dtype } from "../safetensors/dtype.ts";
 import { type Scheme, schemes } from "../scheme.ts";
+import type { Config } from "./checkpoint.ts";
 
 /** Names of the dialects that can be written. */
 export type DialectName =
@@ -10,6 +11,12 @@ export type DialectName =
   | "mxfp8"
   | "compressed-tensors"
   | "modelopt";
+
+/** A text file of the output. */
+export interface Document {
+  readonly name: string;
+  readonly text: string;
+}
 
 /** How a family of checkpoints stores block-scaled weights. */
 export interface Dialect {
@@ -21,7 +28,44 @@ export interface Dialect {
   /** What replaces the `.weight` at the end of a weight's name in the name of its scales. */
   readonly scaleSuffix: string;
   readonly scaleDtype: Dtype;
+  /** The quantization_config that tells readers of it. @param kept modules that stay in high precision */
+  config(kept: readonly string[]): Config;
+  /** Further files that readers of this dialect want. */
+  documents?(kept: readonly string[]): Document[];
 }
+
+/** What DeepSeek and Qwen write for square blocks. */
+function squareConfig(kept: readonly string[], more: Config = {}): Config {
+  return {
+    activation_scheme: "dynamic",
+    fmt: "e4m3",
+    quant_method: "fp8",
+    weight_block_size: [128, 128],
+    ...more,
+    modules_to_not_convert: kept,
+  };
+}
+
+/** Weights or activations of MXFP8 in the words of compressed-tensors. */
+function mxfp8Arguments(dynamic: boolean): Config {
+  return {
+    num_bits: 8,
+    type: "float",
+    strategy: "group",
+    group_size: 32,
+    symmetric: true,
+    dynamic,
+    scale_dtype: "torch.uint8",
+  };
+}
+
+/** MXFP8 in the words of ModelOpt: in hf_quant_config.json for its own tools, in config.json for the others. */
+function modeloptQuantization(kept: readonly string[]): Config {
+  return { quant_algo: "MXFP8", kv_cache_quant_algo: null, group_size: 32, exclude_modules: kept };
+}
+
+/** Readers look for this name; the version is ours to leave out. */
+const MODELOPT_PRODUCER: Config = { name: "modelopt" };
 
 /** Every dialect that can be written, by name. */
 export const dialects: Readonly<Record<DialectName, Dialect>> = {
@@ -31,6 +75,7 @@ export const dialects: Readonly<Record<DialectName, Dialect>> = {
     scheme: schemes.deepseekV3Weight,
     scaleSuffix: ".weight_scale_inv",
     scaleDtype: "F32",
+    config: (kept) => squareConfig(kept),
   },
   "deepseek-v3.1": {
     name: "deepseek-v3.1",
@@ -38,6 +83,7 @@ export const dialects: Readonly<Record<DialectName, Dialect>> = {
     scheme: schemes.deepseekWeight,
     scaleSuffix: ".weight_scale_inv",
     scaleDtype: "F32",
+    config: (kept) => squareConfig(kept, { scale_fmt: "ue8m0" }),
   },
   "deepseek-v4": {
     name: "deepseek-v4",
@@ -45,6 +91,7 @@ export const dialects: Readonly<Record<DialectName, Dialect>> = {
     scheme: schemes.deepseekWeight,
     scaleSuffix: ".scale",
     scaleDtype: "F8_E8M0",
+    config: (kept) => squareConfig(kept, { scale_fmt: "ue8m0" }),
   },
   mxfp8: {
     name: "mxfp8",
@@ -52,6 +99,14 @@ export const dialects: Readonly<Record<DialectName, Dialect>> = {
     scheme: schemes.mxfp8,
     scaleSuffix: ".weight_scale_inv",
     scaleDtype: "U8",
+    config: (kept) => ({
+      activation_scheme: "dynamic",
+      fmt: "e4m3",
+      quant_method: "mxfp8",
+      scale_fmt: "ue8m0",
+      weight_block_size: [1, 32],
+      ignored_layers: kept,
+    }),
   },
   "compressed-tensors": {
     name: "compressed-tensors",
@@ -59,6 +114,22 @@ export const dialects: Readonly<Record<DialectName, Dialect>> = {
     scheme: schemes.mxfp8CompressedTensors,
     scaleSuffix: ".weight_scale",
     scaleDtype: "U8",
+    config: (kept) => ({
+      quant_method: "compressed-tensors",
+      format: "mxfp8-quantized",
+      quantization_status: "compressed",
+      config_groups: {
+        group_0: {
+          format: "mxfp8-quantized",
+          targets: ["Linear"],
+          weights: mxfp8Arguments(false),
+          input_activations: mxfp8Arguments(true),
+          output_activations: null,
+        },
+      },
+      ignore: kept,
+      kv_cache_scheme: null,
+    }),
   },
   modelopt: {
     name: "modelopt",
@@ -66,6 +137,18 @@ export const dialects: Readonly<Record<DialectName, Dialect>> = {
     scheme: schemes.mxfp8,
     scaleSuffix: ".weight_scale",
     scaleDtype: "U8",
+    config: (kept) => ({
+      quant_method: "modelopt",
+      ...modeloptQuantization(kept),
+      ignore: kept,
+      producer: MODELOPT_PRODUCER,
+    }),
+    documents: (kept) => [
+      {
+        name: "hf_quant_config.json",
+        text: `${JSON.stringify({ producer: MODELOPT_PRODUCER, quantization: modeloptQuantization(kept) }, null, 2)}\n`,
+      },
+    ],
   },
 };
 

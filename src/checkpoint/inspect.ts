@@ -3,7 +3,7 @@ import type { Dtype } from "../safetensors/dtype.ts";
 import type { Checkpoint, Config } from "./checkpoint.ts";
 import { quantizationConfig, type ResolveOptions, resolveWeights } from "./resolve.ts";
 import { readScales, type ScaleFacts, scaleCount, scaleFacts } from "./scales.ts";
-import type { ScaledWeight, Weight } from "./weights.ts";
+import { placesOfWeight, type ScaledWeight, type Weight } from "./weights.ts";
 
 /** What inspection tells about one logical tensor. */
 export interface InspectedTensor {
@@ -68,8 +68,7 @@ async function inspectWeight(
   { shards }: Checkpoint,
   sources: readonly Source[] | null,
 ): Promise<InspectedTensor> {
-  const place =
-    weight.kind === "scaled" ? weight.codes : weight.kind === "plain" ? weight.values : weight.tensor;
+  const [place] = placesOfWeight(weight);
   const base = {
     name: weight.name,
     shard: shards[place.shard]!.name,

@@ -2,29 +2,13 @@ import { BlockscaleError } from "../errors.ts";
 import { byteLength, type Dtype } from "../safetensors/dtype.ts";
 import { serializeHeader, type TensorSpec } from "../safetensors/header.ts";
 import { tensorNamed } from "../safetensors/names.ts";
-import type { Scheme } from "../scheme.ts";
 import type { Checkpoint, Place } from "./checkpoint.ts";
+import type { Conversion } from "./conversion.ts";
 import { arrangeGroups, type Group } from "./layout.ts";
-import type { PlainWeight, ScaledWeight } from "./weights.ts";
+import { stripsOf } from "./strip.ts";
+import { matrixOf, placesOfWeight, type Weight } from "./weights.ts";
 
-/** A weight to be stored as block-scaled codes. */
-export interface ScaledTarget {
-  readonly kind: "scaled";
-  readonly scheme: Scheme;
-  readonly scaleDtype: Dtype;
-}
-
-/** A weight to be stored as plain values. */
-export interface PlainTarget {
-  readonly kind: "plain";
-  readonly dtype: "F32" | "BF16" | "F16";
-}
-
-/** A weight to be converted, with all that a worker needs to know of it. */
-export interface Conversion {
-  readonly from: PlainWeight | ScaledWeight;
-  readonly into: ScaledTarget | PlainTarget;
-}
+export type { Conversion, PlainTarget, ScaledTarget } from "./conversion.ts";
 
 /** One entry of an output file, in the order of its bytes. Steps are plain records: they can be cloned to workers. */
 export type Step =
@@ -43,6 +27,8 @@ export interface PlannedTensor {
   /** Index of the shard it comes from. */
   readonly shard: number;
   readonly action: "copy" | "quantize" | "dequantize" | "requantize" | "drop";
+  /** Whether it was stored as codes and scales. */
+  readonly wasScaled: boolean;
   /** Why it is copied or dropped; `null` where it is converted. */
   readonly reason: string | null;
   readonly shape: readonly number[];
@@ -77,6 +63,75 @@ export interface Plan {
 export interface Decision {
   readonly planned: PlannedTensor;
   readonly steps: readonly Step[];
+}
+
+/** A tensor that keeps its bytes, with its scales if it has any. */
+export function copied(weight: Weight, reason: string): Decision {
+  const places = placesOfWeight(weight);
+  const wasScaled = weight.kind === "scaled";
+  const { name } = weight;
+  const { dtype, shape, shard } = places[0]!;
+  const stored = { dtype, bytes: places.reduce((n, { start, end }) => n + end - start, 0) };
+  return {
+    planned: { name, shard, action: "copy", wasScaled, reason, shape, before: stored, after: stored },
+    steps: places.map((from) => ({
+      kind: "copy",
+      tensors: [{ name: from.name, dtype: from.dtype, shape: from.shape }],
+      from,
+    })),
+  };
+}
+
+/** A tensor that the output has no use for. */
+export function dropped({ name, shape, shard, dtype, start, end }: Place, reason: string): Decision {
+  const before = { dtype, bytes: end - start };
+  const after = { dtype: null, bytes: 0 };
+  return {
+    planned: { name, shard, action: "drop", wasScaled: false, reason, shape, before, after },
+    steps: [],
+  };
+}
+
+/**
+ * A weight to be converted into the tensors given: values, or codes and scales.
+ * @throws BlockscaleError `shape`: one row of blocks is too large for memory
+ */
+export function converted(conversion: Conversion, tensors: readonly TensorSpec[]): Decision {
+  const { from, into } = conversion;
+  refuseLargeStrips(conversion);
+  const places = placesOfWeight(from);
+  const bytes = tensors.reduce((n, { dtype, shape }) => n + byteLength(dtype, shape)!, 0);
+  return {
+    planned: {
+      name: from.name,
+      shard: places[0]!.shard,
+      action: into.kind === "plain" ? "dequantize" : from.kind === "plain" ? "quantize" : "requantize",
+      wasScaled: from.kind === "scaled",
+      reason: null,
+      shape: from.shape,
+      before: {
+        dtype: places[0]!.dtype,
+        bytes: places.reduce((n, { start, end }) => n + end - start, 0),
+      },
+      after: { dtype: tensors[0]!.dtype, bytes },
+    },
+    steps: [{ kind: "convert", tensors, conversion, emit: "both" }],
+  };
+}
+
+/** Elements that one strip may have: a few hundred megabytes with all that belongs to it. */
+const LARGEST_STRIP = 2 ** 26;
+
+function refuseLargeStrips(conversion: Conversion): void {
+  const { name, shape } = conversion.from;
+  const [strip] = stripsOf(conversion);
+  if (strip === undefined || strip.rows * matrixOf(shape).cols <= LARGEST_STRIP) return;
+  throw new BlockscaleError("shape", {
+    where: tensorNamed(name),
+    expected: `at most ${LARGEST_STRIP} elements in one row of blocks`,
+    got: `${strip.rows} rows of ${matrixOf(shape).cols}`,
+    fix: "Exclude the tensor, or choose a dialect with blocks of one row (mxfp8).",
+  });
 }
 
 /**

@@ -2,6 +2,7 @@ import { BlockscaleError } from "../errors.ts";
 import type { Dtype } from "../safetensors/dtype.ts";
 import { shapeNamed, tensorNamed } from "../safetensors/names.ts";
 import { type Checkpoint, type Config, type Place, placesOf } from "./checkpoint.ts";
+import { NESTED } from "./config.ts";
 import {
   type Element,
   matrixOf,
@@ -70,6 +71,16 @@ export function resolveWeights(checkpoint: Checkpoint, options: ResolveOptions =
   });
 }
 
+/** Names of the static scales of activations that belong to scaled weights: of no use once those are converted. */
+export function inputScales(weights: readonly Weight[]): Set<string> {
+  const names = new Set<string>();
+  for (const { kind, name } of weights) {
+    if (kind === "scaled")
+      for (const end of ["input_scale", "activation_scale"]) names.add(name.replace(/weight$/, end));
+  }
+  return names;
+}
+
 /** `weight_block_size` of the quantization_config, wherever it is nested; `null` where there is none. */
 export function configuredBlock(config: Config | null): readonly [number, number] | null {
   const size = quantizationConfig(config)?.weight_block_size;
@@ -80,7 +91,7 @@ export function configuredBlock(config: Config | null): readonly [number, number
 
 /** The quantization_config of a model, at the top or in a nested text_config; `null` where there is none. */
 export function quantizationConfig(config: Config | null): Config | null {
-  for (const place of [config, config?.text_config, config?.llm_config, config?.language_config]) {
+  for (const place of [config, ...NESTED.map((key) => config?.[key])]) {
     const found = (place as Config | null | undefined)?.quantization_config;
     if (typeof found === "object" && found !== null) return found as Config;
   }
@@ -98,7 +109,8 @@ function scaledWeight(
   const element = CODE_ELEMENTS[place.dtype];
   if (element === undefined) return null;
   const scales = scalesOf(place.name, byName);
-  const base = { kind: "scaled", name: place.name, shape: place.shape, element, codes: place } as const;
+  const { name, shape } = place;
+  const base = { kind: "scaled", name, shape, element, codes: place, transposed: false } as const;
   if (scales !== undefined) {
     const block = blockOf(place.name, place.shape, scales, configured);
     return { ...base, scales, scaleType: SCALE_TYPES[scales.dtype]!, block };
@@ -130,7 +142,7 @@ function scalesOf(weight: string, byName: ReadonlyMap<string, Place>): Place | u
 /** FP4 codes, two to a byte: gpt-oss `_blocks` and `_scales`, DeepSeek-V4 experts (I8), compressed-tensors `_packed`. */
 function packedWeight(place: Place, byName: ReadonlyMap<string, Place>): ScaledWeight | null {
   const { name, dtype, shape } = place;
-  const e2m1 = (weight: string, values: number[], scales: Place): ScaledWeight => ({
+  const e2m1 = (weight: string, values: number[], scales: Place, transposed = false): ScaledWeight => ({
     kind: "scaled",
     name: weight,
     shape: values,
@@ -139,13 +151,14 @@ function packedWeight(place: Place, byName: ReadonlyMap<string, Place>): ScaledW
     scales,
     scaleType: "ue8m0",
     block: [1, 32],
+    transposed,
   });
   if (dtype === "U8" && name.endsWith("_blocks") && shape.length >= 3 && shape.at(-1) === 16) {
     const weight = name.slice(0, -"_blocks".length);
     const scales = byName.get(`${weight}_scales`);
     const grid = shape.slice(0, -1);
     if (scales?.dtype === "U8" && sameShape(scales.shape, grid)) {
-      return e2m1(weight, [...grid.slice(0, -1), grid.at(-1)! * 32], scales);
+      return e2m1(weight, [...grid.slice(0, -1), grid.at(-1)! * 32], scales, true);
     }
   }
   const isPacked = dtype === "U8" && name.endsWith("_packed");

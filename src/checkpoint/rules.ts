@@ -1,4 +1,6 @@
 import { BlockscaleError } from "../errors.ts";
+import { checkScheme, type Scheme } from "../scheme.ts";
+import type { PlainWeight, ScaledWeight } from "./weights.ts";
 
 /** Weights that stay in high precision unless asked for, and why. Tried in order against the tensor's name. */
 export interface KeepRule {
@@ -84,17 +86,60 @@ export function matcher(pattern: string): Matcher {
 /** Whether to quantise, and the reason where not. */
 export type Verdict = { readonly quantize: true } | { readonly quantize: false; readonly reason: string };
 
-/** Compiles a selection into the decision for one weight, by its name and shape. */
-export function decider(selection: Selection): (name: string, shape: readonly number[]) => Verdict {
+/**
+ * Compiles a selection into the decision for one weight.
+ * @param isQuantised whether the checkpoint holds scaled weights already: then its plain ones were kept on purpose
+ */
+export function decider(
+  selection: Selection,
+  isQuantised: boolean,
+): (weight: PlainWeight | ScaledWeight) => Verdict {
   const include = (selection.include ?? []).map(matcher);
   const exclude = (selection.exclude ?? []).map(matcher);
-  return (name, shape) => {
+  return ({ name, shape, kind }) => {
     if (exclude.some((fits) => fits(name))) return { quantize: false, reason: "excluded" };
     if (shape.length < 2) return { quantize: false, reason: "not a matrix" };
-    if (include.some((fits) => fits(name))) return { quantize: true };
+    if (kind === "scaled" || include.some((fits) => fits(name))) return { quantize: true };
+    if (isQuantised) return { quantize: false, reason: "kept by whoever quantised the checkpoint" };
     if (shape.length > 2) return { quantize: false, reason: "not 2-D" };
     if (!name.endsWith(".weight")) return { quantize: false, reason: "not the weight of a linear layer" };
     const rule = KEEP_RULES.find(({ pattern }) => pattern.test(name));
     return rule === undefined ? { quantize: true } : { quantize: false, reason: rule.reason };
+  };
+}
+
+/** What to do differently with the weights of a pattern: keep them, or change fields of the dialect's scheme. */
+export interface Override {
+  readonly pattern: string;
+  readonly scheme: "keep" | Partial<Pick<Scheme, "rounding" | "amaxFloor" | "zeroScale">>;
+}
+
+/** Fields that every reader of a dialect takes as they come: block, format and scale type are the dialect's own. */
+const FREE_FIELDS = ["rounding", "amaxFloor", "zeroScale"];
+
+/**
+ * Compiles overrides into the scheme of one weight.
+ * @throws BlockscaleError `option`: an unknown field, a pattern that does not compile, a value no scheme can have
+ */
+export function overrider(overrides: readonly Override[]): (name: string, scheme: Scheme) => Scheme | "keep" {
+  const compiled = overrides.map(({ pattern, scheme }) => {
+    const fields = scheme === "keep" ? [] : Object.keys(scheme ?? {});
+    const unknown = fields.find((field) => !FREE_FIELDS.includes(field));
+    if (typeof pattern !== "string" || (scheme !== "keep" && fields.length === 0) || unknown !== undefined) {
+      throw new BlockscaleError("option", {
+        where: `override of ${JSON.stringify(pattern)}`,
+        expected: `"keep", or some of ${FREE_FIELDS.join(", ")}`,
+        got: unknown ?? JSON.stringify(scheme),
+        fix: 'Write overrides as [{ "pattern": "*.down_proj.weight", "scheme": "keep" }].',
+      });
+    }
+    return { fits: matcher(pattern), scheme };
+  });
+  return (name, base) => {
+    const found = compiled.find(({ fits }) => fits(name))?.scheme;
+    if (found === undefined || found === "keep") return found ?? base;
+    const scheme = { ...base, ...found };
+    checkScheme(`override of ${JSON.stringify(name)}`, scheme);
+    return scheme;
   };
 }

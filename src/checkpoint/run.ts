@@ -1,17 +1,19 @@
 import type { Engine } from "../engine.ts";
 import { readRange, type Source } from "../io/source.ts";
+import { add, NOTHING, type Precision } from "../precision.ts";
 import { tensorNamed } from "../safetensors/names.ts";
+import type { Conversion } from "./conversion.ts";
 import { convertStrip, type Piece } from "./convert.ts";
-import type { Conversion, FilePlan, Step } from "./plan.ts";
-import { add, NOTHING, type Precision } from "./report.ts";
+import { keepsCodes } from "./keep-codes.ts";
+import type { FilePlan, Step } from "./plan.ts";
 import { type Strip, stripsOf } from "./strip.ts";
 
 /** Converts one strip: in this thread, or by asking a worker. */
-export type Converter = (conversion: Conversion, strip: Strip) => Promise<Piece>;
+export type Converter = (conversion: Conversion, strip: Strip, keepCodes: boolean) => Promise<Piece>;
 
 /** A converter that runs in this thread. */
 export function localConverter(engine: Engine, sources: readonly Source[]): Converter {
-  return (conversion, strip) => convertStrip(conversion, strip, sources, engine);
+  return (conversion, strip, keepCodes) => convertStrip(conversion, strip, keepCodes, sources, engine);
 }
 
 /** How far the conversion of one file is. */
@@ -107,12 +109,14 @@ function* convertParts(step: Extract<Step, { kind: "convert" }>, options: RunOpt
   const { conversion, emit } = step;
   const { name } = conversion.from;
   const strips = [...stripsOf(conversion)];
+  const keep = keepsCodes(conversion, options.sources);
+  keep.catch(() => {});
   const scales: Uint8Array[] = [];
   let precision = NOTHING;
   for (const [i, strip] of strips.entries()) {
     yield {
       tensor: name,
-      work: options.convert(conversion, strip),
+      work: keep.then((keepCodes) => options.convert(conversion, strip, keepCodes)),
       finish: (result) => {
         const piece = result as Piece;
         precision = add(precision, piece.precision);

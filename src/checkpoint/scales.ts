@@ -53,7 +53,7 @@ export function scaleCount({ scales }: ScaledWeight): number {
 const word = new DataView(new ArrayBuffer(4));
 
 /** floor(log2(scale)) of a positive float32, subnormal ones too. */
-function exponentOf(scale: number): number {
+export function exponentOf(scale: number): number {
   word.setFloat32(0, scale);
   const biased = word.getUint32(0) >>> 23;
   return biased > 0 ? biased - 127 : 31 - Math.clz32(word.getUint32(0)) - 149;

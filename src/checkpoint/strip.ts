@@ -1,4 +1,4 @@
-import type { Conversion } from "./plan.ts";
+import type { Conversion } from "./conversion.ts";
 import { matrixOf } from "./weights.ts";
 
 /**
@@ -22,7 +22,9 @@ export function* stripsOf({ from, into }: Conversion): Generator<Strip> {
   const read = from.kind === "scaled" && from.block[0] < rows ? from.block[0] : 1;
   const write = into.kind === "scaled" ? into.scheme.block[0] : 1;
   const unit = leastCommonMultiple(read, write);
-  const height = Math.max(1, Math.floor(STRIP_ELEMENTS / cols / unit)) * unit;
+  // What is to be transposed is taken whole: its first column is spread over all rows.
+  const isTurned = from.kind === "scaled" && from.transposed && into.kind === "plain";
+  const height = isTurned ? rows : Math.max(1, Math.floor(STRIP_ELEMENTS / cols / unit)) * unit;
   for (let slice = 0; slice < slices; slice++) {
     for (let firstRow = 0; firstRow < rows; firstRow += height) {
       yield { slice, firstRow, rows: Math.min(height, rows - firstRow) };

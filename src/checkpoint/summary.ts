@@ -1,5 +1,5 @@
+import { add, NOTHING, type Precision, sqnr } from "../precision.ts";
 import type { Plan, PlannedTensor } from "./plan.ts";
-import { add, NOTHING, type Precision, sqnr } from "./report.ts";
 
 /** Precision in figures for people and machines. */
 export interface PrecisionSummary {
@@ -9,7 +9,7 @@ export interface PrecisionSummary {
   readonly maxRelativeError: number;
   /** Largest |error|. */
   readonly maxAbsoluteError: number;
-  /** Largest |error| divided by the largest |value| of the tensor. */
+  /** Largest |error| divided by the largest |value| of its tensor. */
   readonly maxErrorOfAmax: number;
   readonly amax: number;
   readonly saturated: number;
@@ -37,18 +37,23 @@ export interface Summary {
 
 /** Puts a plan and what its run measured together. */
 export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>): Summary {
-  const figures = [...measured.values()];
+  const tensors = plan.tensors.map((tensor): TensorSummary => {
+    const precision = measured.get(tensor.name);
+    return { ...tensor, precision: precision === undefined ? null : inFigures(precision) };
+  });
+  const sum = [...measured.values()].reduce(add, NOTHING);
+  const ofAmax = tensors.map(({ precision }) => precision?.maxErrorOfAmax ?? 0);
   return {
-    tensors: plan.tensors.map((tensor) => {
-      const precision = measured.get(tensor.name);
-      return { ...tensor, precision: precision === undefined ? null : inFigures(precision) };
-    }),
+    tensors,
     total: {
-      tensors: plan.tensors.length,
-      converted: figures.length,
-      bytesBefore: plan.tensors.reduce((n, { before }) => n + before.bytes, 0),
-      bytesAfter: plan.tensors.reduce((n, { after }) => n + after.bytes, 0),
-      precision: figures.length === 0 ? null : inFigures(figures.reduce(add, NOTHING)),
+      tensors: tensors.length,
+      converted: tensors.filter(({ action }) => action !== "copy" && action !== "drop").length,
+      bytesBefore: tensors.reduce((n, { before }) => n + before.bytes, 0),
+      bytesAfter: tensors.reduce((n, { after }) => n + after.bytes, 0),
+      precision:
+        measured.size === 0
+          ? null
+          : { ...inFigures(sum), maxErrorOfAmax: ofAmax.reduce((a, b) => Math.max(a, b), 0) },
     },
   };
 }

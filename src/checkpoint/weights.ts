@@ -31,6 +31,8 @@ export interface ScaledWeight {
   readonly scaleType: ScaleType;
   /** `[rows, cols]`; the whole matrix where one scale serves all of it. */
   readonly block: readonly [number, number];
+  /** Whether models expect the plain values with rows and columns exchanged, as gpt-oss does. */
+  readonly transposed: boolean;
 }
 
 /** A tensor that is no weight we know how to convert. */
@@ -42,6 +44,13 @@ export interface OtherTensor {
 
 /** One logical tensor of a checkpoint: what remains when codes and scales are taken together. */
 export type Weight = PlainWeight | ScaledWeight | OtherTensor;
+
+/** Where the bytes of a weight are: values or codes first, scales after them. */
+export function placesOfWeight(weight: Weight): readonly [Place, ...Place[]] {
+  if (weight.kind === "other") return [weight.tensor];
+  if (weight.kind === "plain") return [weight.values];
+  return weight.scales === null ? [weight.codes] : [weight.codes, weight.scales];
+}
 
 /** The value type behind a dtype; `null` for integers, codes and the like. */
 export function valueTypeOf(dtype: Dtype): ValueType | null {
@@ -71,6 +80,11 @@ export function matrixOf(shape: readonly number[]): Matrix {
     rows: shape.length < 2 ? 1 : shape[shape.length - 2]!,
     cols: shape.length < 1 ? 1 : shape[shape.length - 1]!,
   };
+}
+
+/** Shape of the values of a weight once they are plain. */
+export function plainShape({ shape, transposed }: ScaledWeight): readonly number[] {
+  return transposed ? [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!] : shape;
 }
 
 /** Shape of the scales of a weight: one per block, slices kept. */

@@ -1,18 +1,20 @@
-import { readCheckpoint } from "../checkpoint/checkpoint.ts";
+import { openCheckpoint } from "../checkpoint/folder.ts";
 import { inspect as inspectCheckpoint } from "../checkpoint/inspect.ts";
-import { openFile } from "../io/node.ts";
+import { openLocal } from "../io/node-folder.ts";
 import { inspectionTable } from "./tables.ts";
 
 /** `blockscale inspect PATH` */
-export async function inspect(input: string, flags: { readonly json?: true }): Promise<void> {
-  const source = await openFile(input);
+export async function inspect(path: string, flags: { readonly json?: true }): Promise<void> {
+  const input = await openLocal(path);
   try {
-    const checkpoint = await readCheckpoint(new Map([[input, source]]));
-    const inspection = await inspectCheckpoint(checkpoint, [source], { missingScale: "one" });
+    const { checkpoint, sources } = await openCheckpoint(input.files);
+    const inspection = await inspectCheckpoint(checkpoint, sources, { missingScale: "one" });
     console.log(
-      flags.json === true ? JSON.stringify({ input, ...inspection }, null, 2) : inspectionTable(inspection),
+      flags.json === true
+        ? JSON.stringify({ input: path, ...inspection }, null, 2)
+        : inspectionTable(inspection),
     );
   } finally {
-    await source.close();
+    await input.close();
   }
 }

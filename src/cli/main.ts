@@ -1,54 +1,123 @@
-import { Command, CommanderError, Option } from "commander";
-import { dialects } from "../checkpoint/dialects.ts";
+import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { planDequantize } from "../checkpoint/dequantize.ts";
+import { type DialectName, dialects } from "../checkpoint/dialects.ts";
+import { planQuantize } from "../checkpoint/quantize.ts";
+import type { Override } from "../checkpoint/rules.ts";
 import { BlockscaleError } from "../errors.ts";
+import { systemFault } from "../io/node.ts";
+import type { ValueType } from "../tensor.ts";
+import { type ConvertFlags, convert } from "./convert.ts";
+import { DEQUANTIZE_HELP, QUANTIZE_HELP } from "./help.ts";
 import { inspect } from "./inspect.ts";
-import { type QuantizeFlags, quantize } from "./quantize.ts";
+
+interface SelectionFlags extends ConvertFlags {
+  readonly include?: string[];
+  readonly exclude?: string[];
+  readonly missingScale: "error" | "one";
+}
 
 /** Gathers an option that may be given several times. */
 const several = (value: string, before: string[] = []): string[] => [...before, value];
+
+function jobs(text: string): number {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 1 || n > 256) throw new InvalidArgumentError("1 to 256.");
+  return n;
+}
+
+/** What quantize and dequantize have in common. */
+function conversion(command: Command, about: string): Command {
+  return command
+    .description(about)
+    .argument("<IN>", "a .safetensors file, or a checkpoint folder")
+    .argument("<OUT>", "the file or folder to write")
+    .option("--include <pattern>", "convert these weights (repeatable)", several)
+    .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
+    .addOption(
+      new Option("--missing-scale <what>", "FP8 codes that have no scale: refuse them, or take 1")
+        .choices(["error", "one"])
+        .default("error"),
+    )
+    .addOption(
+      new Option("--jobs <n>", "worker threads; changes the speed, not the bytes")
+        .argParser(jobs)
+        .default(availableParallelism(), "one for each core"),
+    )
+    .option("--overwrite", "write into a folder that is not empty")
+    .option("--dry-run", "print the plan with exact sizes, and write nothing")
+    .option("--json", "print the report as JSON");
+}
+
+async function readOverrides(path: string | undefined): Promise<Override[]> {
+  if (path === undefined) return [];
+  const text = await readFile(path, "utf8").catch((cause) => {
+    throw systemFault(path, "a file of overrides", cause);
+  });
+  try {
+    const overrides = JSON.parse(text);
+    if (Array.isArray(overrides)) return overrides;
+    throw new Error("no list");
+  } catch (cause) {
+    throw new BlockscaleError("option", {
+      where: path,
+      expected: "a JSON list of overrides",
+      got: (cause as Error).message,
+      fix: 'Write it as [{ "pattern": "*.down_proj.weight", "scheme": "keep" }].',
+    });
+  }
+}
 
 function program(signal: AbortSignal): Command {
   const command = new Command("blockscale")
     .description("Converts and inspects block-scaled FP8 checkpoints: no GPU, no Python, constant memory.")
     .exitOverride()
     .showHelpAfterError("(blockscale --help explains)");
-  command
-    .command("quantize")
-    .description("make an FP8 copy of a checkpoint")
-    .argument("<IN>", "a .safetensors file of BF16, F16 or F32 weights")
-    .argument("<OUT>", "the .safetensors file to write")
+  conversion(command.command("quantize").alias("requantize"), "make an FP8 copy of a checkpoint")
     .addOption(
       new Option("--to <dialect>", "how to store codes and scales")
         .choices(Object.keys(dialects))
         .default("deepseek-v3.1"),
     )
-    .option("--include <pattern>", "also quantise weights that are kept by default (repeatable)", several)
-    .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
-    .option("--json", "print the report as JSON")
+    .option("--overrides <file>", "JSON list of weights to treat differently")
     .addHelpText("after", QUANTIZE_HELP)
-    .action((input: string, output: string, flags: QuantizeFlags) => quantize(input, output, flags, signal));
+    .action(async (from, to, flags: SelectionFlags & { to: DialectName; overrides?: string }) => {
+      const { include, exclude, missingScale } = flags;
+      const overrides = await readOverrides(flags.overrides);
+      const options = { to: flags.to, include, exclude, missingScale, overrides };
+      const direction = { kind: "quantize", to: flags.to } as const;
+      await convert(
+        from,
+        to,
+        { direction, options, plan: ({ checkpoint }) => planQuantize(checkpoint, options) },
+        flags,
+        signal,
+      );
+    });
+  conversion(command.command("dequantize"), "make a plain BF16, F16 or F32 copy of an FP8 checkpoint")
+    .addOption(new Option("--dtype <type>", "of the values").choices(["bf16", "f16", "f32"]).default("bf16"))
+    .addHelpText("after", DEQUANTIZE_HELP)
+    .action(async (from, to, flags: SelectionFlags & { dtype: ValueType }) => {
+      const { include, exclude, missingScale, dtype } = flags;
+      const options = { dtype, include, exclude, missingScale };
+      const direction = { kind: "dequantize", dtype } as const;
+      await convert(
+        from,
+        to,
+        { direction, options, plan: ({ checkpoint }) => planDequantize(checkpoint, options) },
+        flags,
+        signal,
+      );
+    });
   command
     .command("inspect")
     .description("show what is inside a checkpoint")
-    .argument("<PATH>", "a .safetensors file")
+    .argument("<PATH>", "a .safetensors file, or a checkpoint folder")
     .option("--json", "print as JSON")
     .action(inspect);
   return command;
 }
-
-const QUANTIZE_HELP = `
-Weights of linear layers become FP8; norms, embeddings, output heads, router gates and biases are copied.
-A PATTERN is a glob over tensor names, in which * stands for any text, or re: and a regular expression.
-
-Dialects:
-${Object.values(dialects)
-  .map(({ name, about }) => `  ${name.padEnd(20)}${about}`)
-  .join("\n")}
-
-Examples:
-  blockscale quantize model.safetensors model-fp8.safetensors
-  blockscale quantize model.safetensors out.safetensors --to mxfp8 --exclude '*.o_proj.weight'
-`;
 
 /** Aborted by Ctrl-C or a polite kill, so that nothing half-written stays behind. */
 function interruption(): AbortSignal {
@@ -60,7 +129,7 @@ function interruption(): AbortSignal {
           where: "blockscale",
           expected: "to finish",
           got: name,
-          fix: "Nothing half-written was left: run the same command again.",
+          fix: "No half-written file was left: run the same command again to go on.",
         }),
       ),
     );

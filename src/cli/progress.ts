@@ -2,16 +2,18 @@ import { SingleBar } from "cli-progress";
 import type { Progress } from "../checkpoint/run.ts";
 import * as figures from "./figures.ts";
 
-/** Shows how far a conversion is on standard error, where that is a terminal. */
+/** Shows how far a conversion of one or more files is on standard error, where that is a terminal. */
 export interface ProgressBar {
-  /** Bytes of all files together. */
-  update(progress: Progress): void;
+  /** Within the current file. */
+  readonly update: (progress: Progress) => void;
+  /** The current file, of so many bytes, is done. */
+  finish(size: number): void;
   stop(): void;
 }
 
-/** Starts a bar over `size` bytes; a silent one where nobody watches. */
+/** Starts a bar over `size` bytes of all files together; a silent one where nobody watches. */
 export function startProgress(size: number): ProgressBar {
-  if (!process.stderr.isTTY) return { update: () => {}, stop: () => {} };
+  if (!process.stderr.isTTY) return { update: () => {}, finish: () => {}, stop: () => {} };
   const bar = new SingleBar({
     stream: process.stderr,
     format: "{bar} {percentage}% | {done} of {size} | {rate}/s | {eta_formatted} left | {tensor}",
@@ -22,15 +24,22 @@ export function startProgress(size: number): ProgressBar {
     etaBuffer: 50,
   });
   const started = performance.now();
-  const fields = (progress: Progress) => ({
-    done: figures.bytes(progress.bytes),
-    size: figures.bytes(size),
-    rate: figures.bytes(progress.bytes / Math.max(0.001, (performance.now() - started) / 1000)),
-    tensor: progress.tensor,
-  });
-  bar.start(size, 0, fields({ bytes: 0, size, tensor: "" }));
+  let finished = 0;
+  const show = (bytes: number, tensor: string) => {
+    const seconds = Math.max(0.001, (performance.now() - started) / 1000);
+    return {
+      done: figures.bytes(bytes),
+      size: figures.bytes(size),
+      rate: figures.bytes(bytes / seconds),
+      tensor: figures.text(tensor),
+    };
+  };
+  bar.start(size, 0, show(0, ""));
   return {
-    update: (progress) => bar.update(progress.bytes, fields(progress)),
+    update: ({ bytes, tensor }) => bar.update(finished + bytes, show(finished + bytes, tensor)),
+    finish: (bytes) => {
+      finished += bytes;
+    },
     stop: () => bar.stop(),
   };
 }

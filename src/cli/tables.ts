@@ -1,5 +1,6 @@
 import { markdownTable } from "markdown-table";
 import type { Inspection } from "../checkpoint/inspect.ts";
+import type { Plan } from "../checkpoint/plan.ts";
 import type { PrecisionSummary, Summary, TensorSummary } from "../checkpoint/summary.ts";
 import * as figures from "./figures.ts";
 
@@ -52,9 +53,30 @@ function precisionCells(precision: PrecisionSummary | null): string[] {
 /** Which tensors stayed as they are, counted by reason. */
 function keptLines(tensors: readonly TensorSummary[]): string[] {
   const counts = new Map<string, number>();
-  for (const { reason } of tensors) if (reason !== null) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  for (const { reason, action } of tensors) {
+    const line = action === "drop" ? `dropped: ${reason}` : reason;
+    if (line !== null) counts.set(line, (counts.get(line) ?? 0) + 1);
+  }
   if (counts.size === 0) return [];
-  return ["", "Kept as they are:", ...[...counts].map(([reason, n]) => `- ${figures.count(n)}: ${reason}`)];
+  return ["", "Not converted:", ...[...counts].map(([reason, n]) => `- ${figures.count(n)}: ${reason}`)];
+}
+
+/** What a conversion would do, and the exact size of every file it would write. */
+export function planTable({ tensors, files }: Plan): string {
+  const head = ["tensor", "shape", "action", "dtype", "bytes"];
+  const rows = tensors.map(({ name, shape, action, reason, before, after }) => [
+    figures.text(name),
+    figures.shape(shape),
+    reason === null ? action : `${action}: ${reason}`,
+    before.dtype === after.dtype ? `${before.dtype}` : `${before.dtype} -> ${after.dtype ?? "dropped"}`,
+    change(before.bytes, after.bytes),
+  ]);
+  return [
+    markdownTable([head, ...rows], { align: ["l", "l", "l", "l", "r"] }),
+    "",
+    "Nothing was written. Files to be written:",
+    ...files.map(({ name, size }) => `- ${figures.text(name)}: ${figures.count(size)} bytes`),
+  ].join("\n");
 }
 
 /** What is inside a checkpoint. */

@@ -6,6 +6,8 @@ import type { Source } from "./source.ts";
 /** A file on disk as a source. `fs.openAsBlob` reports sizes modulo 2^32: this reads by position. */
 export interface FileSource extends Source {
   readonly path: string;
+  /** When it was last changed, in milliseconds since 1970. */
+  readonly modified: number;
   close(): Promise<void>;
 }
 
@@ -20,6 +22,7 @@ export function systemFault(where: string, expected: string, cause: unknown): Bl
     ENOTDIR: ["a file where a folder should be", "Check the path."],
     ENOSPC: ["a full disk", "Free some space, then run the same command again."],
     EDQUOT: ["an exhausted quota", "Free some space, then run the same command again."],
+    EFBIG: ["a file larger than the file system allows", "Choose another place."],
     EROFS: ["a read-only file system", "Choose another place."],
     EMFILE: ["too many open files", "Raise the limit (ulimit -n)."],
   };
@@ -27,48 +30,70 @@ export function systemFault(where: string, expected: string, cause: unknown): Bl
   return new BlockscaleError("io", { where, expected, got, fix }, { cause });
 }
 
+/** A file's place, size and time, before anything is read. */
+export async function fileFacts(
+  path: string,
+): Promise<{ size: number; modified: number; isFolder: boolean }> {
+  try {
+    const found = await stat(path);
+    if (!found.isFile() && !found.isDirectory()) throw new Error("neither a file nor a folder");
+    return { size: found.size, modified: found.mtimeMs, isFolder: found.isDirectory() };
+  } catch (cause) {
+    throw systemFault(path, "a readable file or folder", cause);
+  }
+}
+
 /**
- * Opens a regular file for reading.
+ * A regular file for reading. It is opened when first read, so that a folder of many files costs no descriptors.
  * @throws BlockscaleError `io`
  */
 export async function openFile(path: string): Promise<FileSource> {
-  let handle: FileHandle;
-  let size: number;
-  try {
-    handle = await open(path, "r");
-    const found = await handle.stat();
-    size = found.size;
-    if (!found.isFile()) {
-      await handle.close();
-      throw Object.assign(new Error("not a regular file"), { code: found.isDirectory() ? "EISDIR" : "" });
-    }
-  } catch (cause) {
-    throw systemFault(path, "a readable file", cause);
-  }
+  const { size, modified, isFolder } = await fileFacts(path);
+  if (isFolder) throw systemFault(path, "a readable file", { code: "EISDIR" });
+  let handle: Promise<FileHandle> | undefined;
   return {
     path,
     size,
-    slice: (start, end) => ({ arrayBuffer: () => readAt(handle, path, start, end) }),
-    close: () => handle.close(),
+    modified,
+    slice: (start, end) => ({
+      arrayBuffer: async () => {
+        try {
+          handle ??= open(path, "r");
+          return await readAt(await handle, start, end);
+        } catch (cause) {
+          throw systemFault(path, `bytes ${start} to ${end}`, cause);
+        }
+      },
+    }),
+    close: async () => {
+      const opened = await handle?.catch(() => undefined);
+      handle = undefined;
+      await opened?.close();
+    },
   };
 }
 
-async function readAt(handle: FileHandle, path: string, start: number, end: number): Promise<ArrayBuffer> {
+async function readAt(handle: FileHandle, start: number, end: number): Promise<ArrayBuffer> {
   const bytes = new Uint8Array(end - start);
   let done = 0;
-  try {
-    while (done < bytes.length) {
-      const { bytesRead } = await handle.read(bytes, done, bytes.length - done, start + done);
-      if (bytesRead === 0) break;
-      done += bytesRead;
-    }
-  } catch (cause) {
-    throw systemFault(path, `bytes ${start} to ${end}`, cause);
+  while (done < bytes.length) {
+    const { bytesRead } = await handle.read(bytes, done, bytes.length - done, start + done);
+    if (bytesRead === 0) break;
+    done += bytesRead;
   }
   return done === bytes.length ? bytes.buffer : bytes.buffer.slice(0, done);
 }
 
 let unique = 0;
+
+/** How a file is called while it is being written; the number is that of the process. */
+const PARTIAL = /^\..*\.(\d+)-\d+\.part$/s;
+
+/** The process that was writing a partial file; `null` for any other file. */
+export function writerOf(name: string): number | null {
+  const match = PARTIAL.exec(name);
+  return match === null ? null : Number(match[1]);
+}
 
 /**
  * A stream into a file that appears under its name only when it is whole: written beside it, synced, renamed.
@@ -106,6 +131,11 @@ export async function createFile(path: string): Promise<WritableStream<Uint8Arra
       }),
     abort: discard,
   });
+}
+
+/** Writes a whole small file the same way. */
+export async function writeText(path: string, text: string): Promise<void> {
+  await new Blob([text]).stream().pipeTo(await createFile(path));
 }
 
 async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {

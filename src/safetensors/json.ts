@@ -30,17 +30,18 @@ export class JsonReader {
     this.text = text;
   }
 
-  /** Reads `{...}`; `member` must read exactly the value of its key. */
-  object(member: (key: string) => void): void {
+  /** Reads `{...}`; `member` must read exactly the value of its key, which starts at `start`. */
+  object(member: (key: string, start: number) => void): void {
     this.open("{", "an object");
     if (!this.take("}")) {
       do {
         this.space();
+        const start = this.at;
         const key = this.string();
         this.space();
         if (!this.take(":")) this.fail("expected ':'");
         this.space();
-        member(key);
+        member(key, start);
         this.space();
       } while (this.take(","));
       if (!this.take("}")) this.fail("expected ',' or '}'");

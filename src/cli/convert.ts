@@ -1,0 +1,185 @@
+import { mkdir } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { type Direction, documentsOf, type OpenedCheckpoint, openCheckpoint } from "../checkpoint/folder.ts";
+import type { FilePlan, Plan } from "../checkpoint/plan.ts";
+import { fileStream } from "../checkpoint/run.ts";
+import { summarize } from "../checkpoint/summary.ts";
+import { BlockscaleError } from "../errors.ts";
+import { createFile, type FileSource, fileFacts, isSameFile, systemFault, writeText } from "../io/node.ts";
+import { type LocalInput, openLocal, refuseOverlap, removeLeftovers } from "../io/node-folder.ts";
+import type { Precision } from "../precision.ts";
+import { type Journal, openJournal } from "./journal.ts";
+import { type ProgressBar, startProgress } from "./progress.ts";
+import { planTable, summaryTable } from "./tables.ts";
+import { startWorkers, type Workers } from "./workers.ts";
+
+/** Options that quantize and dequantize share. */
+export interface ConvertFlags {
+  readonly jobs: number;
+  readonly dryRun?: true;
+  readonly json?: true;
+  readonly overwrite?: true;
+}
+
+/** What to make of an input. */
+export interface Task {
+  readonly direction: Direction;
+  /** Everything that decides the bytes of the output, to recognise an unfinished run by. */
+  readonly options: unknown;
+  plan(opened: OpenedCheckpoint): Plan;
+}
+
+interface Run {
+  readonly input: LocalInput;
+  readonly opened: OpenedCheckpoint;
+  readonly plan: Plan;
+  readonly workers: Workers;
+  readonly progress: ProgressBar;
+  readonly signal: AbortSignal;
+  readonly measured: Map<string, Precision>;
+}
+
+/** `blockscale quantize IN OUT` and `blockscale dequantize IN OUT` */
+export async function convert(
+  from: string,
+  to: string,
+  task: Task,
+  flags: ConvertFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  const input = await openLocal(from);
+  try {
+    const opened = await openCheckpoint(input.files);
+    const plan = task.plan(opened);
+    const documents = input.isFolder ? documentsOf(opened, plan, task.direction) : [];
+    if (flags.dryRun === true) {
+      const { tensors, total } = summarize(plan, new Map());
+      const files = plan.files.map(({ name, size }) => ({ name, bytes: size }));
+      print(flags, { input: from, output: to, ...task.direction, dryRun: true, files, tensors, total }, () =>
+        planTable(plan),
+      );
+      return;
+    }
+    if (input.isFolder) await refuseOverlap(from, to);
+    else await refuseSameFile(from, to);
+    const workers = await startWorkers(opened.sources, flags.jobs);
+    const progress = startProgress(plan.files.reduce((n, { size }) => n + size, 0));
+    const run: Run = { input, opened, plan, workers, progress, signal, measured: new Map() };
+    try {
+      if (input.isFolder) await convertFolder(run, to, task, documents, flags.overwrite === true);
+      else await convertFile(run, plan.files[0]!, to);
+    } finally {
+      progress.stop();
+      await workers.stop();
+    }
+    const summary = summarize(plan, run.measured);
+    print(flags, { input: from, output: to, ...task.direction, ...summary }, () => summaryTable(summary));
+  } finally {
+    await input.close();
+  }
+}
+
+function print(flags: ConvertFlags, record: unknown, table: () => string): void {
+  console.log(flags.json === true ? JSON.stringify(record, null, 2) : table());
+}
+
+async function convertFile(run: Run, file: FilePlan, path: string): Promise<[string, Precision][]> {
+  const { opened, workers, progress, signal } = run;
+  const measured: [string, Precision][] = [];
+  await removeLeftovers(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
+  const stream = fileStream(file, {
+    sources: opened.sources,
+    convert: workers.convert,
+    ahead: workers.ahead,
+    signal,
+    onProgress: progress.update,
+    onPrecision: (name, precision) => measured.push([name, precision]),
+  });
+  await stream.pipeTo(await createFile(path), { signal });
+  for (const [name, precision] of measured) run.measured.set(name, precision);
+  return measured;
+}
+
+async function convertFolder(
+  run: Run,
+  folder: string,
+  { direction, options }: Task,
+  documents: readonly { readonly name: string; readonly text: string }[],
+  overwrite: boolean,
+): Promise<void> {
+  const { input, opened, plan, progress, signal } = run;
+  const facts = [...input.files].map(([name, { size, modified }]) => [name, size, modified]);
+  const journal = await openJournal(folder, { format: 1, direction, options, input: facts }, overwrite);
+  for (const file of plan.files) {
+    const path = join(folder, file.name);
+    if (!(await isFinished(run, journal, file, path))) {
+      await mkdir(dirname(path), { recursive: true });
+      const measured = await convertFile(run, file, path);
+      await refuseChange(input);
+      await journal.add(file.name, measured);
+    }
+    progress.finish(file.size);
+  }
+  for (const name of opened.others) {
+    signal.throwIfAborted();
+    await carry(input.files.get(name)!, join(folder, name));
+  }
+  for (const { name, text } of documents) await writeText(join(folder, name), text);
+  await journal.remove();
+}
+
+async function isFinished(run: Run, journal: Journal, file: FilePlan, path: string): Promise<boolean> {
+  const measured = journal.finished(file.name);
+  if (measured === undefined) return false;
+  const found = await fileFacts(path).catch(() => null);
+  if (found?.size !== file.size) return false;
+  for (const [name, precision] of measured) run.measured.set(name, precision);
+  return true;
+}
+
+/** Copies a file that belongs to the checkpoint and holds no tensors. */
+async function carry(source: FileSource, path: string): Promise<void> {
+  try {
+    await mkdir(dirname(path), { recursive: true });
+  } catch (cause) {
+    throw systemFault(dirname(path), "a folder that can be written", cause);
+  }
+  const step = 1 << 22;
+  let at = 0;
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        if (at >= source.size) return controller.close();
+        const end = Math.min(source.size, at + step);
+        controller.enqueue(new Uint8Array(await source.slice(at, end).arrayBuffer()));
+        at = end;
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  await stream.pipeTo(await createFile(path));
+}
+
+/** A shard that changed while it was read has become a mixture of two. */
+async function refuseChange(input: LocalInput): Promise<void> {
+  for (const { path, size, modified } of input.files.values()) {
+    const now = await fileFacts(path);
+    if (now.size === size && now.modified === modified) continue;
+    throw new BlockscaleError("io", {
+      where: path,
+      expected: "an input that stays as it is",
+      got: "a file that changed while it was read",
+      fix: "Wait until it is complete, then run the same command again.",
+    });
+  }
+}
+
+async function refuseSameFile(input: string, output: string): Promise<void> {
+  if (!(await isSameFile(input, output))) return;
+  throw new BlockscaleError("option", {
+    where: "OUT",
+    expected: "another file than IN",
+    got: `${output}, which is the same file`,
+    fix: "Choose another name: the input is never changed.",
+  });
+}

@@ -1,0 +1,36 @@
+import { dialects } from "../checkpoint/dialects.ts";
+
+const PATTERNS =
+  "A PATTERN is a glob over tensor names, in which * stands for any text, or re: and a regular expression.";
+
+/** Below the options of `blockscale quantize --help`. */
+export const QUANTIZE_HELP: string = `
+Weights of linear layers become FP8; norms, embeddings, output heads, router gates and biases are copied, unless
+an --include asks for them. Weights that are FP8 or FP4 already are converted from their dialect to the one asked
+for: without loss where the new blocks divide the old ones and the scales are powers of two, else quantised anew.
+${PATTERNS}
+
+A folder becomes a folder that loads as it is: config.json and the index are rewritten, all other files carried
+over. A run that was cut off goes on where it stopped when the same command is given again.
+
+Dialects:
+${Object.values(dialects)
+  .map(({ name, about }) => `  ${name.padEnd(20)}${about}`)
+  .join("\n")}
+
+Examples:
+  blockscale quantize model.safetensors model-fp8.safetensors
+  blockscale quantize Qwen3-8B/ Qwen3-8B-MXFP8/ --to mxfp8 --exclude '*.o_proj.weight'
+  blockscale quantize DeepSeek-R1/ out/ --to deepseek-v4 --dry-run
+`;
+
+/** Below the options of `blockscale dequantize --help`. */
+export const DEQUANTIZE_HELP: string = `
+Reads FP8 of DeepSeek, Qwen, MiniMax, compressed-tensors and ModelOpt, FP8 with one scale per channel or tensor, the
+FP4 experts of gpt-oss and DeepSeek-V4, and AMD's FNUZ codes. Each value is rounded once.
+${PATTERNS}
+
+Examples:
+  blockscale dequantize DeepSeek-V3.1/ DeepSeek-V3.1-BF16/
+  blockscale dequantize model-fp8.safetensors model.safetensors --dtype f32
+`;

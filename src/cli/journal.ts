@@ -1,0 +1,76 @@
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { BlockscaleError } from "../errors.ts";
+import { systemFault, writeText } from "../io/node.ts";
+import { removeLeftovers } from "../io/node-folder.ts";
+import type { Precision } from "../precision.ts";
+
+const NAME = ".blockscale-unfinished.json";
+
+/** What was measured in one finished file, by weight. */
+type Measured = readonly (readonly [weight: string, precision: Precision])[];
+
+/**
+ * Remembers in the output folder which files are whole, so that a run that was cut off can go on. It disappears with
+ * the end of the run.
+ */
+export interface Journal {
+  /** What was measured in a file that an earlier run finished; `undefined` where it still has to be made. */
+  finished(file: string): Measured | undefined;
+  add(file: string, measured: Measured): Promise<void>;
+  remove(): Promise<void>;
+}
+
+/**
+ * Makes the output folder, or takes up an unfinished run there.
+ * @param task what is being done to which input: an unfinished run of another task is not taken up
+ * @throws BlockscaleError `option`: the folder holds something else
+ */
+export async function openJournal(folder: string, task: unknown, overwrite: boolean): Promise<Journal> {
+  const files = await prepare(folder);
+  const wanted = JSON.stringify(task);
+  const found = files.includes(NAME) ? await readJournal(join(folder, NAME)) : null;
+  const isSame = found !== null && JSON.stringify(found.task) === wanted;
+  if (files.length > 0 && !isSame && !overwrite) {
+    throw new BlockscaleError("option", {
+      where: folder,
+      expected: "a new or empty folder, or the unfinished run of this same command",
+      got:
+        found === null
+          ? `${files.length} files`
+          : "the unfinished run of another command, or of a changed input",
+      fix: "Choose another folder, empty this one, or pass --overwrite.",
+    });
+  }
+  const done = new Map<string, Measured>(isSame ? found.done : []);
+  const save = () => writeText(join(folder, NAME), JSON.stringify({ task, done: [...done] }));
+  await save();
+  return {
+    finished: (file) => done.get(file),
+    add: async (file, measured) => {
+      done.set(file, measured);
+      await save();
+    },
+    remove: () => rm(join(folder, NAME), { force: true }),
+  };
+}
+
+/** Files of the folder, without what killed runs have left half-written. */
+async function prepare(folder: string): Promise<string[]> {
+  try {
+    await mkdir(folder, { recursive: true });
+    await removeLeftovers(folder);
+    return await readdir(folder);
+  } catch (cause) {
+    throw systemFault(folder, "a folder that can be written", cause);
+  }
+}
+
+async function readJournal(path: string): Promise<{ task: unknown; done: [string, Measured][] } | null> {
+  try {
+    const { task, done } = JSON.parse(await readFile(path, "utf8"));
+    return Array.isArray(done) ? { task, done } : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,23 @@
+// A worker thread of the command line: converts strips of the files it is told to open.
+import { parentPort, workerData } from "node:worker_threads";
+import { serveConversions } from "../checkpoint/pool.ts";
+import { openFile } from "../io/node.ts";
+import { load } from "../load.ts";
+
+/** What a worker is started with. */
+export interface WorkerData {
+  /** Paths of the shards, in the order of the checkpoint. */
+  readonly paths: readonly string[];
+}
+
+const sources = await Promise.all((workerData as WorkerData).paths.map(openFile));
+const engine = await load();
+const port = parentPort!;
+serveConversions(
+  {
+    post: (message, transfer) => port.postMessage(message, transfer),
+    listen: (handler) => port.on("message", handler),
+  },
+  sources,
+  engine,
+);

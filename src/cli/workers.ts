@@ -1,0 +1,57 @@
+import { Worker } from "node:worker_threads";
+import { createPool } from "../checkpoint/pool.ts";
+import { type Converter, localConverter } from "../checkpoint/run.ts";
+import { BlockscaleError } from "../errors.ts";
+import type { FileSource } from "../io/node.ts";
+import type { Source } from "../io/source.ts";
+import { load } from "../load.ts";
+import type { WorkerData } from "./worker.ts";
+
+/** Converts strips, in this thread or in several others. */
+export interface Workers {
+  readonly convert: Converter;
+  /** Strips to have under way, so that nobody waits. */
+  readonly ahead: number;
+  stop(): Promise<void>;
+}
+
+/** Starts as many threads as there are jobs; one job needs none. Sources that are no files stay in this thread. */
+export async function startWorkers(sources: readonly Source[], jobs: number): Promise<Workers> {
+  const paths = sources.flatMap((source) => ("path" in source ? [(source as FileSource).path] : []));
+  if (jobs <= 1 || paths.length < sources.length) {
+    return { convert: localConverter(await load(), sources), ahead: 2, stop: async () => {} };
+  }
+  const threads = Array.from(
+    { length: jobs },
+    () => new Worker(new URL("./worker.js", import.meta.url), { workerData: { paths } satisfies WorkerData }),
+  );
+  const pool = createPool(
+    threads.map((thread) => ({
+      post: (message, transfer) => thread.postMessage(message, transfer),
+      listen: (handler) => thread.on("message", handler),
+    })),
+  );
+  for (const thread of threads) thread.on("error", (cause) => pool.fail(died(cause)));
+  return {
+    convert: pool.convert,
+    ahead: 2 * jobs,
+    stop: async () => {
+      await Promise.all(threads.map((thread) => thread.terminate()));
+    },
+  };
+}
+
+function died(cause: unknown): BlockscaleError {
+  if (cause instanceof Error && "fault" in cause) return cause as BlockscaleError;
+  const got = cause instanceof Error ? cause.message : String(cause);
+  return new BlockscaleError(
+    "internal",
+    {
+      where: "worker thread",
+      expected: "it to run",
+      got,
+      fix: "Try --jobs 1; if that helps, please report it.",
+    },
+    { cause },
+  );
+}

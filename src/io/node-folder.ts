@@ -1,0 +1,118 @@
+import { readdir, realpath, rm } from "node:fs/promises";
+import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
+import { BlockscaleError } from "../errors.ts";
+import { type FileSource, fileFacts, openFile, systemFault, writerOf } from "./node.ts";
+
+/** An input on disk: a file by itself, or the files of a folder by their relative names. */
+export interface LocalInput {
+  readonly isFolder: boolean;
+  readonly files: ReadonlyMap<string, FileSource>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a file or a folder. Hidden files and folders are left out; so are files being written by another run.
+ * @throws BlockscaleError `io`; also for symbolic links that lead out of the folder
+ */
+export async function openLocal(path: string): Promise<LocalInput> {
+  const { isFolder } = await fileFacts(path);
+  const files = new Map<string, FileSource>();
+  if (isFolder) {
+    const root = await realpath(path);
+    for (const name of await listFiles(root, "")) files.set(name, await openFile(join(root, name)));
+  } else {
+    files.set(basename(path), await openFile(path));
+  }
+  return {
+    isFolder,
+    files,
+    close: async () => {
+      await Promise.all([...files.values()].map((file) => file.close()));
+    },
+  };
+}
+
+async function listFiles(root: string, folder: string): Promise<string[]> {
+  const names: string[] = [];
+  const entries = await readdir(join(root, folder), { withFileTypes: true }).catch((cause) => {
+    throw systemFault(join(root, folder), "a readable folder", cause);
+  });
+  for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    if (entry.name.startsWith(".")) continue;
+    const name = folder === "" ? entry.name : `${folder}/${entry.name}`;
+    if (entry.isSymbolicLink()) {
+      await refuseEscape(root, name);
+      if (!(await fileFacts(join(root, name))).isFolder) names.push(name);
+    } else if (entry.isDirectory()) names.push(...(await listFiles(root, name)));
+    else if (entry.isFile()) names.push(name);
+  }
+  return names;
+}
+
+/** A link may lead to its own folder, and into the blobs of the hub's cache, whose snapshots are made of such links. */
+async function refuseEscape(root: string, name: string): Promise<void> {
+  const target = await realpath(join(root, name)).catch((cause) => {
+    throw systemFault(join(root, name), "a link that leads to a file", cause);
+  });
+  const blobs = join(dirname(dirname(root)), "blobs");
+  const isSnapshot = basename(dirname(root)) === "snapshots";
+  if (isInside(root, target) || (isSnapshot && isInside(blobs, target))) return;
+  throw new BlockscaleError("io", {
+    where: join(root, name),
+    expected: "files inside the folder",
+    got: `a symbolic link to ${target}`,
+    fix: "Replace the link by the file, if that is what you want.",
+  });
+}
+
+function isInside(folder: string, path: string): boolean {
+  const way = relative(folder, path);
+  return way !== ".." && !way.startsWith("../") && !way.startsWith("..\\") && !isAbsolute(way);
+}
+
+/** The real path of something that need not exist yet. */
+async function futurePath(path: string): Promise<string> {
+  const whole = resolve(path);
+  try {
+    return await realpath(whole);
+  } catch {
+    const parent = dirname(whole);
+    return parent === whole ? whole : join(await futurePath(parent), basename(whole));
+  }
+}
+
+/**
+ * Refuses an output folder that is the input folder, lies in it, or holds it.
+ * @throws BlockscaleError `option`
+ */
+export async function refuseOverlap(input: string, output: string): Promise<void> {
+  const [from, to] = await Promise.all([futurePath(input), futurePath(output)]);
+  if (!isInside(from, to) && !isInside(to, from)) return;
+  throw new BlockscaleError("option", {
+    where: "OUT",
+    expected: "a folder apart from IN",
+    got: to === from ? "the same folder" : `${output}, one inside the other`,
+    fix: "Choose another folder: the input is never changed.",
+  });
+}
+
+/** Removes what runs that were killed have left half-written. Files of running processes stay. */
+export async function removeLeftovers(
+  folder: string,
+  of: (name: string) => boolean = () => true,
+): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const writer = writerOf(name);
+    if (writer !== null && of(name) && !isRunning(writer)) await rm(join(folder, name), { force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  if (pid === process.pid) return true;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
