@@ -1,0 +1,186 @@
+import type { Engine } from "../engine.ts";
+import type { Source } from "../io/source.ts";
+import { add, NOTHING, type Precision } from "../precision.ts";
+import type { Scheme } from "../scheme.ts";
+import { dequantizeRows, readPlainRows, readScaledRows } from "./read-strip.ts";
+import type { Strip } from "./strip.ts";
+import { VALUE_BYTES, widen } from "./values.ts";
+import { matrixOf, type PlainWeight, type ScaledWeight } from "./weights.ts";
+
+/** Some rows of a weight, to be looked at under a scheme; without one, as they are stored. */
+export interface StripSampling {
+  readonly weight: PlainWeight | ScaledWeight;
+  readonly strip: Strip;
+  readonly scheme: Scheme | null;
+}
+
+/** Binades counted: 2^FIRST_BINADE and everything below in the first bin, the rest one bin each. */
+export const FIRST_BINADE: number = -40;
+export const BINADES: number = 64;
+
+/** Bins of relative errors, evenly over [-ERROR_RANGE, ERROR_RANGE]; what lies outside is in the first and last. */
+export const ERROR_BINS: number = 65;
+export const ERROR_RANGE: number = 0.08;
+
+/** Counts and scales of one strip. Everything but the scales adds up over strips. */
+export interface StripSample {
+  readonly strip: Strip;
+  /** Values by binade, floor(log2 |x|), zeros left out: as they were, and as they became. */
+  readonly before: readonly number[];
+  readonly after: readonly number[];
+  /** (became - value) / value over values that are not 0. */
+  readonly errors: readonly number[];
+  readonly zerosBefore: number;
+  readonly zerosAfter: number;
+  readonly precision: Precision;
+  /** floor(log2(scale)), row by row of blocks; empty where there are no scales. */
+  readonly exponents: Int16Array<ArrayBuffer>;
+  readonly scaleCols: number;
+}
+
+/** A weight under a scheme: what its strips gave, put together. */
+export interface Sample extends Omit<StripSample, "strip" | "exponents" | "scaleCols"> {
+  readonly scheme: Scheme | null;
+  /** Rows looked at, and of how many. */
+  readonly rows: number;
+  readonly totalRows: number;
+  /** Scales as a picture of at most {@link MAP_SIZE} a side, the largest of each patch. */
+  readonly map: ScaleMap | null;
+}
+
+export interface ScaleMap {
+  readonly rows: number;
+  readonly cols: number;
+  readonly exponents: Int16Array<ArrayBuffer>;
+  /** Scales that the picture stands for. */
+  readonly scales: number;
+  readonly block: readonly [number, number];
+}
+
+const MAP_SIZE = 256;
+
+/**
+ * Reads a strip and tells what a scheme does to its values.
+ * @throws BlockscaleError `io`, `dialect`
+ */
+export async function sampleStrip(
+  { weight, strip, scheme }: StripSampling,
+  sources: readonly Source[],
+  engine: Engine,
+): Promise<StripSample> {
+  const { cols } = matrixOf(weight.shape);
+  const stored = weight.kind === "scaled" ? await readScaledRows(weight, strip, sources) : null;
+  const values =
+    stored === null
+      ? await plainValues(weight as PlainWeight, strip, sources)
+      : (dequantizeRows(stored, "f32", engine) as Float32Array);
+  if (scheme === null) {
+    return {
+      ...tally(strip, values, values),
+      precision: { ...NOTHING, count: values.length },
+      exponents: exponentsOf(stored?.scales ?? new Uint8Array(0)),
+      scaleCols: stored === null ? 0 : Math.ceil(cols / stored.block[1]),
+    };
+  }
+  const tensor = engine.quantize(values, [strip.rows, cols], scheme);
+  const became = engine.dequantize(tensor);
+  return {
+    ...tally(strip, values, became),
+    precision: engine.compare(values, tensor),
+    exponents: exponentsOf(tensor.scales),
+    scaleCols: Math.ceil(cols / scheme.block[1]),
+  };
+}
+
+async function plainValues(
+  weight: PlainWeight,
+  strip: Strip,
+  sources: readonly Source[],
+): Promise<Float32Array> {
+  const bytes = await readPlainRows(weight, strip, sources);
+  return widen(weight.type, bytes, new Float32Array(bytes.length / VALUE_BYTES[weight.type]));
+}
+
+function tally(
+  strip: Strip,
+  values: Float32Array,
+  became: Float32Array,
+): Omit<StripSample, "precision" | "exponents" | "scaleCols"> {
+  const before = new Array<number>(BINADES).fill(0);
+  const after = new Array<number>(BINADES).fill(0);
+  const errors = new Array<number>(ERROR_BINS).fill(0);
+  const [x, y] = [bitsOf(values), bitsOf(became)];
+  let zerosBefore = 0;
+  let zerosAfter = 0;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    if (became[i] === 0) zerosAfter++;
+    else after[binOf(y[i]!)]!++;
+    if (value === 0) {
+      zerosBefore++;
+      continue;
+    }
+    before[binOf(x[i]!)]!++;
+    const place = ((became[i]! - value) / value / ERROR_RANGE + 1) / 2;
+    errors[Math.max(0, Math.min(ERROR_BINS - 1, Math.floor(place * ERROR_BINS)))]!++;
+  }
+  return { strip, before, after, errors, zerosBefore, zerosAfter };
+}
+
+function bitsOf(values: Float32Array): Uint32Array {
+  return new Uint32Array(values.buffer, values.byteOffset, values.length);
+}
+
+/** Bin of a float32 by its exponent field; subnormal values count as the smallest. */
+function binOf(bits: number): number {
+  const binade = ((bits >>> 23) & 0xff) - 127 - FIRST_BINADE;
+  return binade < 0 ? 0 : binade >= BINADES ? BINADES - 1 : binade;
+}
+
+function exponentsOf(scales: Uint8Array | Float32Array): Int16Array<ArrayBuffer> {
+  if (scales instanceof Uint8Array) return Int16Array.from(scales, (byte) => byte - 127);
+  return Int16Array.from(scales, (scale) => (scale > 0 ? Math.floor(Math.log2(scale)) : -127));
+}
+
+/** Puts the strips of one weight together, in the order of its rows. */
+export function joinSamples(
+  { shape }: PlainWeight | ScaledWeight,
+  scheme: Scheme | null,
+  block: readonly [number, number] | null,
+  strips: readonly StripSample[],
+): Sample {
+  const { slices, rows } = matrixOf(shape);
+  const sum = (counts: (strip: StripSample) => readonly number[]) =>
+    strips.map(counts).reduce((a, b) => a.map((n, i) => n + b[i]!));
+  return {
+    scheme,
+    rows: strips.reduce((n, { strip }) => n + strip.rows, 0),
+    totalRows: slices * rows,
+    before: sum((strip) => strip.before),
+    after: sum((strip) => strip.after),
+    errors: sum((strip) => strip.errors),
+    zerosBefore: strips.reduce((n, strip) => n + strip.zerosBefore, 0),
+    zerosAfter: strips.reduce((n, strip) => n + strip.zerosAfter, 0),
+    precision: strips.reduce((sum, { precision }) => add(sum, precision), NOTHING),
+    map: block === null ? null : drawMap(strips, block),
+  };
+}
+
+function drawMap(strips: readonly StripSample[], block: readonly [number, number]): ScaleMap | null {
+  const scaleCols = strips[0]!.scaleCols;
+  const scales = strips.reduce((n, { exponents }) => n + exponents.length, 0);
+  if (scales === 0 || scaleCols === 0) return null;
+  const scaleRows = scales / scaleCols;
+  const [rows, cols] = [Math.min(MAP_SIZE, scaleRows), Math.min(MAP_SIZE, scaleCols)];
+  const map = new Int16Array(rows * cols).fill(-32768);
+  let row = 0;
+  for (const { exponents } of strips) {
+    for (let i = 0; i < exponents.length; i++) {
+      const r = Math.floor(((row + Math.floor(i / scaleCols)) * rows) / scaleRows);
+      const at = r * cols + Math.floor(((i % scaleCols) * cols) / scaleCols);
+      if (exponents[i]! > map[at]!) map[at] = exponents[i]!;
+    }
+    row += exponents.length / scaleCols;
+  }
+  return { rows, cols, exponents: map, scales, block };
+}

@@ -1,0 +1,11 @@
+import { render } from "preact";
+import "uplot/dist/uPlot.min.css";
+import "./style/index.css";
+import { begin } from "./session/actions.ts";
+import { App } from "./views/app.tsx";
+
+render(<App />, document.getElementById("app")!);
+begin();
+
+// Without a service worker the page works all the same, only not offline.
+navigator.serviceWorker?.register("service-worker.js").catch(() => {});

@@ -1,0 +1,192 @@
+import { batch, effect } from "@preact/signals";
+import type { DialectName } from "../../checkpoint/dialects.ts";
+import type { Sample } from "../../checkpoint/sample.ts";
+import type { Precision } from "../../precision.ts";
+import type { RunProgress } from "../workers/protocol.ts";
+import { Client, problemIn } from "./client.ts";
+import type { Selection } from "./files.ts";
+import {
+  choice,
+  EMPTY_FORM,
+  estimate,
+  forget,
+  form,
+  isFolder,
+  measured,
+  name,
+  opened,
+  outputName,
+  planned,
+  planProblem,
+  problem,
+  result,
+  run,
+  stage,
+  wasCutOff,
+} from "./model.ts";
+import { Pace } from "./pace.ts";
+import { chooseTarget } from "./saving.ts";
+
+const client = new Client(onProgress);
+const pace = new Pace();
+
+/** Milliseconds to wait for the next key before planning anew. */
+const TYPING = 150;
+
+/** Milliseconds between two updates of the figures of all tensors. */
+const FIGURES = 500;
+
+/** Everything that has to be going on as long as the page is there. */
+export function begin(): void {
+  client.call("tidy").then(
+    (cutOff) => {
+      wasCutOff.value = cutOff;
+    },
+    () => {}, // without private storage there is nothing to tidy
+  );
+  let timer = 0;
+  effect(() => {
+    const wanted = choice.value;
+    if (opened.value === null || stage.value !== "ready") return;
+    clearTimeout(timer);
+    timer = setTimeout(() => plan(wanted), planned.peek() === null ? 0 : TYPING);
+  });
+  addEventListener("beforeunload", (event) => {
+    if (stage.value === "running") event.preventDefault();
+  });
+}
+
+/** Opens what was chosen and shows it. */
+export async function open({ name: title, files }: Selection): Promise<void> {
+  problem.value = null;
+  wasCutOff.value = false;
+  if (files.length === 0) {
+    problem.value = { kind: "format", message: "No .safetensors file." };
+    return;
+  }
+  stage.value = "opening";
+  try {
+    const found = await client.call("open", files);
+    batch(() => {
+      const isQuantised = found.inspection.tensors.some(({ scaled }) => scaled !== null);
+      form.value = { ...EMPTY_FORM, action: isQuantised ? "dequantize" : "quantize" };
+      name.value = title;
+      opened.value = found;
+      stage.value = "ready";
+    });
+  } catch (error) {
+    forget();
+    problem.value = problemIn(error);
+  }
+}
+
+let planning = 0;
+
+async function plan(wanted: typeof choice.value): Promise<void> {
+  const turn = ++planning;
+  try {
+    const found = await client.call("plan", wanted);
+    if (turn !== planning) return;
+    batch(() => {
+      planned.value = found;
+      planProblem.value = null;
+      estimate.value = null;
+    });
+    const seconds = await client.call("estimate");
+    if (turn === planning) estimate.value = seconds;
+  } catch (error) {
+    if (turn !== planning) return;
+    batch(() => {
+      planProblem.value = problemIn(error);
+      estimate.value = null;
+    });
+  }
+}
+
+/** Asks where to save, converts, and shows the result. */
+export async function convert(): Promise<void> {
+  problem.value = null;
+  try {
+    const target = await chooseTarget(isFolder.value, outputName.value);
+    if (target === null) return;
+    pending = new Map();
+    batch(() => {
+      measured.value = new Map();
+      stage.value = "running";
+      run.value = {
+        phase: "convert",
+        bytes: 0,
+        size: planned.value!.size,
+        tensor: "",
+        isPaused: false,
+        rate: null,
+        left: null,
+      };
+    });
+    pace.start();
+    const written = await client.call("run", target);
+    batch(() => {
+      flush();
+      result.value = { written, seconds: pace.seconds() };
+      stage.value = "done";
+      run.value = null;
+    });
+  } catch (error) {
+    batch(() => {
+      problem.value = problemIn(error);
+      stage.value = "ready";
+      run.value = null;
+    });
+  }
+}
+
+let pending = new Map<string, Precision>();
+let flushed = 0;
+
+function flush(): void {
+  measured.value = new Map([...measured.value, ...pending]);
+  pending = new Map();
+  flushed = performance.now();
+}
+
+function onProgress({ phase, bytes, size, tensor, measured: figures }: RunProgress): void {
+  const before = run.value;
+  if (before === null) return;
+  for (const [weight, precision] of figures) pending.set(weight, precision);
+  batch(() => {
+    if (pending.size > 0 && performance.now() - flushed > FIGURES) flush();
+    const { rate, left } = phase === "convert" ? pace.at(bytes, size) : { rate: null, left: null };
+    run.value = { phase, bytes, size, tensor, isPaused: before.isPaused, rate, left };
+  });
+}
+
+export async function pause(): Promise<void> {
+  if (run.value === null) return;
+  run.value = { ...run.value, isPaused: true };
+  pace.pause();
+  await client.call("pause");
+}
+
+export async function resume(): Promise<void> {
+  if (run.value === null) return;
+  run.value = { ...run.value, isPaused: false };
+  pace.resume();
+  await client.call("resume");
+}
+
+export function cancel(): Promise<void> {
+  return client.call("cancel");
+}
+
+/** Back from a result to the settings. */
+export function again(): void {
+  batch(() => {
+    stage.value = "ready";
+    result.value = null;
+    measured.value = new Map();
+  });
+}
+
+export function sample(tensor: string, names: readonly DialectName[], whole: boolean): Promise<Sample[]> {
+  return client.call("sample", tensor, names, whole);
+}

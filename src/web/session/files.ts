@@ -1,0 +1,84 @@
+import type { NamedFile } from "../workers/protocol.ts";
+import { pickers } from "./pickers.ts";
+
+/** Files chosen together, and what to call them. */
+export interface Selection {
+  readonly name: string;
+  readonly files: readonly NamedFile[];
+}
+
+/** Hidden files and folders are no part of a model. */
+const isHidden = (path: string): boolean => path.split("/").some((part) => part.startsWith("."));
+
+function selection(name: string | null, files: readonly NamedFile[]): Selection {
+  const visible = files.filter(({ path }) => !isHidden(path));
+  const weights = visible.filter(({ path }) => path.endsWith(".safetensors"));
+  const title = name ?? weights.map(({ path }) => path)[0] ?? "";
+  return { name: title, files: weights.length === 0 ? [] : visible };
+}
+
+/** Files of an `<input>`; those of a folder know their path in it. */
+export function fromInput(list: FileList): Selection {
+  const files = [...list];
+  const folder = files[0]?.webkitRelativePath.split("/")[0];
+  return selection(
+    folder || null,
+    files.map((file) => ({ path: file.webkitRelativePath.split("/").slice(1).join("/") || file.name, file })),
+  );
+}
+
+/** What was dropped: files, or folders with everything in them. Must be called before the drop event has ended. */
+export async function fromDrop({ items }: DataTransfer): Promise<Selection> {
+  const entries = [...items].flatMap((item) => item.webkitGetAsEntry() ?? []);
+  const isOneFolder = entries.length === 1 && entries[0]!.isDirectory;
+  const found = await Promise.all(entries.map((entry) => filesUnder(entry, isOneFolder ? "" : entry.name)));
+  return selection(isOneFolder ? entries[0]!.name : null, found.flat());
+}
+
+async function filesUnder(entry: FileSystemEntry, path: string): Promise<NamedFile[]> {
+  if (entry.isFile) {
+    const file = await new Promise<File>((resolve, reject) =>
+      (entry as FileSystemFileEntry).file(resolve, reject),
+    );
+    return [{ path, file }];
+  }
+  const reader = (entry as FileSystemDirectoryEntry).createReader();
+  const children: FileSystemEntry[] = [];
+  // Chromium hands out a hundred entries at a time.
+  for (;;) {
+    const batch = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+      reader.readEntries(resolve, reject),
+    );
+    if (batch.length === 0) break;
+    children.push(...batch);
+  }
+  const below = (child: FileSystemEntry) => (path === "" ? child.name : `${path}/${child.name}`);
+  return (await Promise.all(children.map((child) => filesUnder(child, below(child))))).flat();
+}
+
+/** Asks for a folder; `null` where the user changed their mind, "unknown" where the browser has no such question. */
+export async function fromPicker(): Promise<Selection | null | "unknown"> {
+  const pick = pickers.showDirectoryPicker;
+  if (pick === undefined) return "unknown";
+  let folder: FileSystemDirectoryHandle;
+  try {
+    folder = await pick.call(window, { mode: "read" });
+  } catch (error) {
+    if ((error as DOMException).name === "AbortError") return null;
+    throw error;
+  }
+  return selection(folder.name, await filesIn(folder, ""));
+}
+
+async function filesIn(folder: FileSystemDirectoryHandle, path: string): Promise<NamedFile[]> {
+  const files: NamedFile[] = [];
+  for await (const [name, handle] of folder) {
+    if (isHidden(name)) continue;
+    if (handle.kind === "directory") {
+      files.push(...(await filesIn(handle as FileSystemDirectoryHandle, `${path}${name}/`)));
+    } else {
+      files.push({ path: path + name, file: await (handle as FileSystemFileHandle).getFile() });
+    }
+  }
+  return files;
+}

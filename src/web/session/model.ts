@@ -1,0 +1,126 @@
+import { batch, computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import type { DialectName } from "../../checkpoint/dialects.ts";
+import { type Summary, summarize } from "../../checkpoint/summary.ts";
+import type { Precision } from "../../precision.ts";
+import type { ValueType } from "../../tensor.ts";
+import type { Choice, Opened, Planned, Problem, Written } from "../workers/protocol.ts";
+
+/** Where the user is. */
+export type Stage = "start" | "opening" | "ready" | "running" | "done";
+
+/** What the form holds. */
+export interface Form {
+  readonly action: "quantize" | "dequantize";
+  readonly to: DialectName;
+  readonly dtype: ValueType;
+  /** One pattern per line, as typed. */
+  readonly include: string;
+  readonly exclude: string;
+  /** Single tensors, by click: true to convert, false to keep. */
+  readonly single: ReadonlyMap<string, boolean>;
+}
+
+/** A run as the page shows it. */
+export interface RunState {
+  readonly phase: "convert" | "verify";
+  readonly bytes: number;
+  readonly size: number;
+  readonly tensor: string;
+  readonly isPaused: boolean;
+  /** Output bytes a second, and seconds left; `null` in the first moments. */
+  readonly rate: number | null;
+  readonly left: number | null;
+}
+
+/** A run that came to its good end. */
+export interface Result {
+  readonly written: readonly Written[];
+  readonly seconds: number;
+}
+
+export const EMPTY_FORM: Form = {
+  action: "quantize",
+  to: "deepseek-v3.1",
+  dtype: "bf16",
+  include: "",
+  exclude: "",
+  single: new Map(),
+};
+
+/** Everything the page shows follows from these. */
+export const stage: Signal<Stage> = signal("start");
+export const name: Signal<string> = signal("");
+export const opened: Signal<Opened | null> = signal(null);
+export const form: Signal<Form> = signal(EMPTY_FORM);
+export const planned: Signal<Planned | null> = signal(null);
+export const planProblem: Signal<Problem | null> = signal(null);
+export const estimate: Signal<number | null> = signal(null);
+export const run: Signal<RunState | null> = signal(null);
+export const result: Signal<Result | null> = signal(null);
+export const problem: Signal<Problem | null> = signal(null);
+/** An unfinished run of an earlier visit was found and removed. */
+export const wasCutOff: Signal<boolean> = signal(false);
+/** The tensor that is looked at closely. */
+export const selected: Signal<string | null> = signal(null);
+/** What the run measured so far. Replaced as a whole now and then, since thousands of names would be copied each time. */
+export const measured: Signal<ReadonlyMap<string, Precision>> = signal(new Map());
+
+/** The form as the coordinator wants it. */
+export const choice: ReadonlySignal<Choice> = computed(() => {
+  const { action, to, dtype, include, exclude, single } = form.value;
+  const names = (wanted: boolean) =>
+    [...single].flatMap(([name, converts]) => (converts === wanted ? [exactly(name)] : []));
+  const patterns = {
+    include: action === "dequantize" ? linesOf(include) : [...linesOf(include), ...names(true)],
+    exclude: [...linesOf(exclude), ...names(false)],
+  };
+  return action === "quantize" ? { action, to, ...patterns } : { action, dtype, ...patterns };
+});
+
+function linesOf(text: string): string[] {
+  return text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
+}
+
+/** A pattern that fits one name only. */
+function exactly(name: string): string {
+  return `re:^${name.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")}$`;
+}
+
+/** The output is a folder of several files. */
+export const isFolder: ReadonlySignal<boolean> = computed(() => (planned.value?.files.length ?? 0) > 1);
+
+export const changing: ReadonlySignal<number> = computed(
+  () => planned.value?.tensors.filter(({ action }) => action !== "copy").length ?? 0,
+);
+
+/** Name for the output of a single file. */
+export const outputName: ReadonlySignal<string> = computed(() => {
+  const { action, to, dtype } = form.value;
+  const suffix = action === "dequantize" ? dtype : to.startsWith("deepseek") ? "fp8" : to;
+  return `${name.value.replace(/\.safetensors$/, "")}-${suffix}.safetensors`;
+});
+
+/** The report of the run so far. */
+export function summary(): Summary | null {
+  const plan = planned.value;
+  return plan === null ? null : summarize({ files: [], tensors: plan.tensors }, measured.value);
+}
+
+/** Back to the choice of files. */
+export function forget(): void {
+  batch(() => {
+    stage.value = "start";
+    opened.value = null;
+    planned.value = null;
+    planProblem.value = null;
+    estimate.value = null;
+    result.value = null;
+    run.value = null;
+    selected.value = null;
+    measured.value = new Map();
+    form.value = EMPTY_FORM;
+  });
+}

@@ -1,0 +1,27 @@
+import { effect, type Signal, signal } from "@preact/signals";
+
+export type Theme = "auto" | "light" | "dark";
+
+const KEY = "theme";
+
+const saved = localStorage.getItem(KEY);
+
+/** Light or dark, or what the system says. */
+export const theme: Signal<Theme> = signal(saved === "light" || saved === "dark" ? saved : "auto");
+
+const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
+
+/** Whether the page is dark now. */
+export const isDark: Signal<boolean> = signal(false);
+
+function settle(): void {
+  isDark.value = theme.value === "auto" ? systemIsDark.matches : theme.value === "dark";
+}
+
+effect(() => {
+  settle();
+  document.documentElement.dataset.theme = isDark.value ? "dark" : "light";
+  localStorage.setItem(KEY, theme.value);
+});
+
+systemIsDark.addEventListener("change", settle);

@@ -1,0 +1,77 @@
+import { computed } from "@preact/signals";
+import { language } from "./index.ts";
+
+const formats = computed(() => {
+  const locale = language.value;
+  return {
+    whole: new Intl.NumberFormat(locale, { maximumFractionDigits: 0 }),
+    tenth: new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 }),
+    short: new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 }),
+    percent: new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 }),
+    percentTenth: new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 2 }),
+    seconds: unit(locale, "second"),
+    minutes: unit(locale, "minute"),
+    hours: unit(locale, "hour"),
+  };
+});
+
+function unit(locale: string, name: string): Intl.NumberFormat {
+  return new Intl.NumberFormat(locale, {
+    style: "unit",
+    unit: name,
+    unitDisplay: "short",
+    maximumFractionDigits: 0,
+  });
+}
+
+const UNITS = ["B", "kB", "MB", "GB", "TB"];
+
+/** A size in decimal units, as file managers and model hubs give it: 7.2 GB. */
+export function bytes(n: number): string {
+  let [value, i] = [n, 0];
+  for (; value >= 999.5 && i < UNITS.length - 1; i++) value /= 1000;
+  const { whole, tenth } = formats.value;
+  return `${(i === 0 || value >= 99.95 ? whole : tenth).format(value)} ${UNITS[i]}`;
+}
+
+/** The same to the byte. */
+export function exactBytes(n: number): string {
+  return `${formats.value.whole.format(n)} B`;
+}
+
+export function whole(n: number): string {
+  return formats.value.whole.format(n);
+}
+
+/** 7.2B, 1.3亿. */
+export function short(n: number): string {
+  return formats.value.short.format(n);
+}
+
+export function percent(part: number): string {
+  return formats.value.percent.format(part);
+}
+
+export function smallPercent(part: number): string {
+  return formats.value.percentTenth.format(part);
+}
+
+/** A duration in its two largest units, rounded as it deserves. */
+export function duration(seconds: number): string {
+  const { seconds: s, minutes: m, hours: h } = formats.value;
+  const rounded = Math.max(1, Math.round(seconds));
+  if (rounded < 60) return s.format(rounded);
+  const minutes = Math.floor(rounded / 60);
+  if (minutes < 60)
+    return minutes < 10 ? `${m.format(minutes)} ${s.format(rounded % 60)}` : m.format(minutes);
+  return `${h.format(Math.floor(minutes / 60))} ${m.format(minutes % 60)}`;
+}
+
+/** Decibels, with one digit after the point. */
+export function decibels(db: number | null): string {
+  return db === null ? "∞" : `${formats.value.tenth.format(db)} dB`;
+}
+
+export function shapeOf(shape: readonly number[]): string {
+  return shape.length === 0 ? "1" : shape.join(" × ");
+}

@@ -1,0 +1,38 @@
+import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { en, type Words } from "./en.ts";
+import { zh } from "./zh.ts";
+
+/** The languages there are. Adding one is adding a file and an entry here. */
+export const languages = { en, zh } as const satisfies Record<string, Words>;
+
+export type Language = keyof typeof languages;
+
+const KEY = "language";
+
+function preferred(): Language {
+  const wanted = [localStorage.getItem(KEY), ...navigator.languages];
+  const found = wanted
+    .map((tag) => tag?.slice(0, 2))
+    .find((tag) => tag != null && Object.hasOwn(languages, tag));
+  return (found as Language | undefined) ?? "en";
+}
+
+export const language: Signal<Language> = signal(preferred());
+
+/** The words in the language of the user. */
+export const words: ReadonlySignal<Words> = computed(() => languages[language.value]);
+
+effect(() => {
+  document.documentElement.lang = language.value === "zh" ? "zh-Hans" : language.value;
+  document.title = `${words.value.title} – ${words.value.tagline}`;
+});
+
+export function chooseLanguage(chosen: Language): void {
+  language.value = chosen;
+  localStorage.setItem(KEY, chosen);
+}
+
+/** A text of the library in the language of the user, where it is known. */
+export function translated(text: string): string {
+  return words.value.library[text] ?? text;
+}

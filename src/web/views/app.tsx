@@ -1,0 +1,72 @@
+import type { JSX } from "preact";
+import { stage } from "../session/model.ts";
+import { theme } from "../session/settings.ts";
+import { chooseLanguage, type Language, language, languages, words } from "../strings/index.ts";
+import { Icon, Mark } from "./icons.tsx";
+import { ProblemNote } from "./problem.tsx";
+import { Start } from "./start.tsx";
+import { TensorDialog } from "./tensor-dialog.tsx";
+import { Workspace } from "./workspace.tsx";
+
+export function App(): JSX.Element {
+  const isOpen = stage.value !== "start" && stage.value !== "opening";
+  return (
+    <>
+      <a class="skip" href="#main">
+        {words.value.skip}
+      </a>
+      <header class="page-header">
+        <span class="brand">
+          <Mark />
+          {words.value.title}
+        </span>
+        <div class="settings">
+          <LanguageButton />
+          <ThemeButton />
+        </div>
+      </header>
+      <main id="main" tabIndex={-1}>
+        <ProblemNote />
+        {isOpen ? <Workspace /> : <Start />}
+      </main>
+      {isOpen && <TensorDialog />}
+    </>
+  );
+}
+
+/** With two languages, a button that says the other one. */
+function LanguageButton(): JSX.Element {
+  const names = Object.keys(languages) as Language[];
+  const next = names[(names.indexOf(language.value) + 1) % names.length]!;
+  return (
+    <button
+      type="button"
+      class="quiet"
+      lang={next === "zh" ? "zh-Hans" : next}
+      onClick={() => chooseLanguage(next)}
+    >
+      {languages[next].language}
+    </button>
+  );
+}
+
+const THEMES = ["auto", "light", "dark"] as const;
+const THEME_ICONS = { auto: "half", light: "sun", dark: "moon" } as const;
+
+function ThemeButton(): JSX.Element {
+  const { label, ...names } = words.value.theme;
+  const text = `${label}: ${names[theme.value]}`;
+  return (
+    <button
+      type="button"
+      class="quiet square"
+      aria-label={text}
+      title={text}
+      onClick={() => {
+        theme.value = THEMES[(THEMES.indexOf(theme.value) + 1) % THEMES.length]!;
+      }}
+    >
+      <Icon name={THEME_ICONS[theme.value]} />
+    </button>
+  );
+}

@@ -1,0 +1,72 @@
+import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import uPlot from "uplot";
+import { isDark } from "../session/settings.ts";
+
+interface ChartProps {
+  /** What the chart shows, for those who do not see it. */
+  readonly label: string;
+  readonly height: number;
+  readonly data: uPlot.AlignedData;
+  /** Made anew when the colours change. */
+  options(colours: Colours): Omit<uPlot.Options, "width" | "height">;
+}
+
+/** The colours of the page, as a canvas needs them. */
+export interface Colours {
+  readonly text: string;
+  readonly line: string;
+  readonly accent: string;
+  readonly accentFaint: string;
+  readonly muted: string;
+  readonly mutedFaint: string;
+}
+
+function coloursOf(element: Element): Colours {
+  const style = getComputedStyle(element);
+  const colour = (name: string) => style.getPropertyValue(`--${name}`).trim();
+  return {
+    text: colour("muted"),
+    line: colour("line"),
+    accent: colour("accent"),
+    accentFaint: colour("accent-faint"),
+    muted: colour("before"),
+    mutedFaint: colour("before-faint"),
+  };
+}
+
+/** A chart of uPlot that follows the width of its place and the colours of the page. */
+export function Chart({ label, height, data, options }: ChartProps): JSX.Element {
+  const place = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  useEffect(() => {
+    const element = place.current!;
+    plot.current = new uPlot(
+      { ...options(coloursOf(element)), width: element.clientWidth, height },
+      data,
+      element,
+    );
+    const observer = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height }));
+    observer.observe(element);
+    return () => {
+      observer.disconnect();
+      plot.current?.destroy();
+    };
+  }, [isDark.value, height]);
+  useEffect(() => plot.current?.setData(data), [data]);
+  return <div class="chart" ref={place} role="img" aria-label={label} />;
+}
+
+const FONT = "12px system-ui, sans-serif";
+
+/** An axis with quiet lines and words. */
+export function axis(colours: Colours, more: uPlot.Axis = {}): uPlot.Axis {
+  return {
+    stroke: colours.text,
+    font: FONT,
+    ticks: { show: false },
+    gap: 6,
+    ...more,
+    grid: { stroke: colours.line, width: 1, ...more.grid },
+  };
+}

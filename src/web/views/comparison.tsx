@@ -1,0 +1,84 @@
+import type { JSX } from "preact";
+import { type DialectName, dialects } from "../../checkpoint/dialects.ts";
+import type { Sample } from "../../checkpoint/sample.ts";
+import { sqnr } from "../../precision.ts";
+import { decibels, smallPercent, whole } from "../strings/format.ts";
+import { words } from "../strings/index.ts";
+
+/** Several schemes side by side on the same rows. */
+export function Comparison({
+  tried,
+}: {
+  readonly tried: readonly (readonly [DialectName, Sample])[];
+}): JSX.Element {
+  const { precision: text } = words.value;
+  const figures = tried.map(([name, { precision }]) => ({ name, precision, db: sqnr(precision) }));
+  const best = Math.max(...figures.map(({ db }) => db));
+  const least = Math.min(...figures.map(({ db }) => db));
+  const { rows, totalRows } = tried[0]![1];
+  const isAll = rows === totalRows;
+  return (
+    <section class="comparison" aria-labelledby="compare-heading" data-testid="comparison">
+      <div class="section-head">
+        <h3 id="compare-heading">{text.compare}</h3>
+        <p class="help">{isAll ? text.wholeTensor : text.compareNote(whole(rows), whole(totalRows))}</p>
+      </div>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
+      <section class="scroll" tabIndex={0} aria-labelledby="compare-heading">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">{text.scheme}</th>
+              <th scope="col">{text.sqnr}</th>
+              <th scope="col" title={text.maxErrorHelp}>
+                {text.maxError}
+              </th>
+              <th scope="col">{text.saturated}</th>
+              <th scope="col">{text.flushed}</th>
+              <th scope="col">{text.bits}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {figures.map(({ name, precision, db }) => (
+              <tr key={name} class={db === best ? "best" : undefined}>
+                <th scope="row">
+                  {name}
+                  <small>{blockOf(name)}</small>
+                </th>
+                <td class="bar-cell">
+                  <span
+                    class="db-bar"
+                    aria-hidden="true"
+                    style={{ transform: `scaleX(${share(db, least, best)})` }}
+                  />
+                  {decibels(db === Infinity ? null : db)}
+                  {db === best && least < best && <em>{text.best}</em>}
+                </td>
+                <td>{smallPercent(precision.amax === 0 ? 0 : precision.maxError / precision.amax)}</td>
+                <td>{whole(precision.saturated)}</td>
+                <td>{whole(precision.flushed)}</td>
+                <td>{bitsOf(name)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </section>
+    </section>
+  );
+}
+
+/** Length of a bar: differences are small, so the bars start a little below the worst. */
+function share(db: number, least: number, best: number): number {
+  return best === least || !Number.isFinite(best) ? 1 : 0.35 + (0.65 * (db - least)) / (best - least);
+}
+
+function blockOf(name: DialectName): string {
+  const { block, scale, rounding } = dialects[name].scheme;
+  return `${block.join("×")} ${scale === "f32" ? "F32" : `UE8M0 ${rounding}`}`;
+}
+
+function bitsOf(name: DialectName): string {
+  const { scheme, scaleDtype } = dialects[name];
+  const scaleBits = scaleDtype === "F32" ? 32 : 8;
+  return (8 + scaleBits / (scheme.block[0] * scheme.block[1])).toFixed(2);
+}

@@ -1,0 +1,180 @@
+import type { JSX } from "preact";
+import { type DialectName, dialects } from "../../checkpoint/dialects.ts";
+import type { ValueType } from "../../tensor.ts";
+import { convert } from "../session/actions.ts";
+import {
+  changing,
+  estimate,
+  type Form,
+  form,
+  isFolder,
+  opened,
+  planned,
+  planProblem,
+} from "../session/model.ts";
+import { canChoose } from "../session/saving.ts";
+import { bytes, duration, percent, whole } from "../strings/format.ts";
+import { translated, words } from "../strings/index.ts";
+import { ProblemText } from "./problem.tsx";
+
+const change = (fields: Partial<Form>): void => {
+  form.value = { ...form.value, ...fields };
+};
+
+/** What to make of the checkpoint. */
+export function ConvertCard(): JSX.Element {
+  const { convert: text } = words.value;
+  const { action } = form.value;
+  const isQuantised = opened.value!.inspection.tensors.some(({ scaled }) => scaled !== null);
+  return (
+    <section class="card" aria-labelledby="convert-heading">
+      <h2 id="convert-heading">{text.heading}</h2>
+      {isQuantised && (
+        <fieldset class="segments">
+          <legend class="hidden">{text.action}</legend>
+          {(["dequantize", "quantize"] as const).map((one) => (
+            <label key={one}>
+              <input
+                type="radio"
+                name="action"
+                checked={action === one}
+                onChange={() => change({ action: one, single: new Map() })}
+              />
+              <span>{text[one]}</span>
+            </label>
+          ))}
+        </fieldset>
+      )}
+      {action === "quantize" ? <DialectField /> : <DtypeField />}
+      <Patterns />
+      <Outcome />
+    </section>
+  );
+}
+
+function DialectField(): JSX.Element {
+  const { to } = form.value;
+  return (
+    <div class="field">
+      <label for="dialect">{words.value.convert.target}</label>
+      <select
+        id="dialect"
+        value={to}
+        onChange={(event) => change({ to: event.currentTarget.value as DialectName })}
+      >
+        {Object.keys(dialects).map((name) => (
+          <option key={name} value={name}>
+            {name}
+          </option>
+        ))}
+      </select>
+      <p class="help">{translated(dialects[to].about)}</p>
+    </div>
+  );
+}
+
+const DTYPES: readonly ValueType[] = ["bf16", "f16", "f32"];
+
+function DtypeField(): JSX.Element {
+  return (
+    <fieldset class="segments">
+      <legend>{words.value.convert.dtype}</legend>
+      {DTYPES.map((dtype) => (
+        <label key={dtype}>
+          <input
+            type="radio"
+            name="dtype"
+            checked={form.value.dtype === dtype}
+            onChange={() => change({ dtype })}
+          />
+          <span>{dtype.toUpperCase()}</span>
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+function Patterns(): JSX.Element {
+  const { convert: text } = words.value;
+  const { include, exclude, single } = form.value;
+  const area = (id: "include" | "exclude", value: string) => (
+    <div class="field">
+      <label for={id}>{text[id]}</label>
+      <textarea
+        id={id}
+        rows={2}
+        spellcheck={false}
+        autocomplete="off"
+        placeholder={text.patternExample}
+        value={value}
+        onInput={(event) => change({ [id]: event.currentTarget.value })}
+      />
+    </div>
+  );
+  return (
+    <details class="patterns">
+      <summary>{text.options}</summary>
+      {area("exclude", exclude)}
+      {area("include", include)}
+      <p class="help">{text.patternHelp}</p>
+      {single.size > 0 && (
+        <button type="button" class="quiet" onClick={() => change({ single: new Map() })}>
+          {text.reset(single.size)}
+        </button>
+      )}
+    </details>
+  );
+}
+
+/** Exact size, estimated time, and the button. */
+function Outcome(): JSX.Element {
+  const { convert: text } = words.value;
+  const plan = planned.value;
+  const failure = planProblem.value;
+  const before = opened.value!.inspection.files.reduce((n, file) => n + file.bytes, 0);
+  const isIdle = plan === null || failure !== null || changing.value === 0;
+  return (
+    <div class="outcome">
+      {failure !== null ? (
+        <div class="note bad" role="alert">
+          <ProblemText problem={failure} />
+        </div>
+      ) : (
+        plan !== null && (
+          <dl aria-live="polite" data-testid="outcome">
+            <div class="figure">
+              <dt>{text.outputSize}</dt>
+              <dd>
+                <b data-bytes={plan.size}>{bytes(plan.size)}</b>
+                <span>{difference(before, plan.size)}</span>
+              </dd>
+            </div>
+            <div class="figure">
+              <dt>{text.time}</dt>
+              <dd>
+                <b>{estimate.value === null ? text.measuring : text.about(duration(estimate.value))}</b>
+                <span>
+                  {changing.value === 0
+                    ? text.nothing
+                    : text.changes(whole(changing.value), whole(plan.tensors.length))}
+                </span>
+              </dd>
+            </div>
+          </dl>
+        )
+      )}
+      <button type="button" class="primary wide" disabled={isIdle} onClick={convert}>
+        {canChoose(isFolder.value) ? `${text.startTo}…` : text.start}
+      </button>
+      {plan !== null && !canChoose(isFolder.value) && (
+        <p class="help">{text.privateNote(bytes(plan.size))}</p>
+      )}
+    </div>
+  );
+}
+
+function difference(before: number, after: number): string {
+  const { smaller, larger } = words.value.convert;
+  const part = after / before - 1;
+  return part <= 0 ? smaller(percent(-part)) : larger(percent(part));
+}

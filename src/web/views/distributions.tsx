@@ -1,0 +1,210 @@
+import type { JSX } from "preact";
+import { useMemo } from "preact/hooks";
+import uPlot from "uplot";
+import { BINADES, ERROR_BINS, ERROR_RANGE, FIRST_BINADE, type Sample } from "../../checkpoint/sample.ts";
+import { short, smallPercent, whole } from "../strings/format.ts";
+import { words } from "../strings/index.ts";
+import { axis, Chart, type Colours } from "./chart.tsx";
+
+const counts = (_: uPlot, ticks: number[]): string[] => ticks.map((tick) => short(tick));
+
+/** Values by power of two, before and after. */
+export function ValueChart({
+  sample,
+  hasAfter,
+}: {
+  readonly sample: Sample;
+  readonly hasAfter: boolean;
+}): JSX.Element {
+  const { precision: text } = words.value;
+  const { binades, data } = useMemo(() => {
+    const used = Array.from({ length: BINADES }, (_, i) => i).filter(
+      (i) => sample.before[i]! > 0 || sample.after[i]! > 0,
+    );
+    const [first, last] = [used[0] ?? 0, used.at(-1) ?? 0];
+    const binades = Array.from({ length: last - first + 1 }, (_, i) => FIRST_BINADE + first + i);
+    const data: uPlot.AlignedData = [
+      binades,
+      sample.before.slice(first, last + 1),
+      ...(hasAfter ? [sample.after.slice(first, last + 1)] : []),
+    ];
+    return { binades, data };
+  }, [sample, hasAfter]);
+  const bars = uPlot.paths.bars!;
+  const options = (colours: Colours) => ({
+    legend: { show: false },
+    cursor: { show: false },
+    scales: {
+      x: {
+        time: false,
+        range: (_: uPlot, min: number, max: number): [number, number] => [min - 0.7, max + 0.7],
+      },
+      y: { range: (_: uPlot, __: number, max: number): [number, number] => [0, max * 1.05] },
+    },
+    axes: [
+      axis(colours, {
+        grid: { show: false },
+        size: 30,
+        incrs: [1, 2, 4, 8],
+        values: (_: uPlot, ticks: number[]) => ticks.map((tick) => `2${superscript(tick)}`),
+      }),
+      axis(colours, { size: 52, values: counts }),
+    ],
+    series: [
+      {},
+      { stroke: colours.muted, fill: colours.mutedFaint, width: 0, paths: bars({ size: [0.9, 60] }) },
+      ...(hasAfter
+        ? [
+            {
+              stroke: colours.accent,
+              fill: colours.accentFaint,
+              width: 1.5,
+              paths: bars({ size: [0.5, 40] }),
+              points: { show: false },
+            },
+          ]
+        : []),
+    ],
+  });
+  const heads = hasAfter ? [text.binade, text.before, text.after] : [text.binade, text.count];
+  return (
+    <Figure title={hasAfter ? text.values : text.valuesNow} note={text.valuesNote} keys={hasAfter}>
+      <Chart
+        label={`${text.values}: 2^${binades[0]} – 2^${binades.at(-1)}`}
+        height={220}
+        data={data}
+        options={options}
+      />
+      <DataTable
+        heads={heads}
+        rows={binades.map((binade, i) => [
+          `2^${binade}`,
+          ...data.slice(1).map((series) => whole(series[i]!)),
+        ])}
+      />
+    </Figure>
+  );
+}
+
+/** Errors relative to the value. */
+export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element {
+  const { precision: text } = words.value;
+  const data = useMemo<uPlot.AlignedData>(
+    () => [
+      Array.from({ length: ERROR_BINS }, (_, i) => (((i + 0.5) / ERROR_BINS) * 2 - 1) * ERROR_RANGE * 100),
+      [...sample.errors],
+    ],
+    [sample],
+  );
+  const { saturated, flushed } = sample.precision;
+  const options = (colours: Colours) => ({
+    legend: { show: false },
+    cursor: { show: false },
+    scales: {
+      x: { time: false },
+      y: { range: (_: uPlot, __: number, max: number): [number, number] => [0, max * 1.05] },
+    },
+    axes: [
+      axis(colours, {
+        grid: { show: false },
+        size: 30,
+        values: (_: uPlot, ticks: number[]) => ticks.map((tick) => `${tick} %`),
+      }),
+      axis(colours, { size: 52, values: counts }),
+    ],
+    series: [
+      {},
+      {
+        stroke: colours.accent,
+        fill: colours.accent,
+        width: 0,
+        points: { show: false },
+        paths: uPlot.paths.bars!({ size: [0.8, 20] }),
+      },
+    ],
+  });
+  return (
+    <Figure title={text.errors} note={text.errorsNote} keys={false}>
+      <Chart label={`${text.errors}: ${text.errorsNote}`} height={220} data={data} options={options} />
+      <p class="help">
+        {text.saturated}: <b>{whole(saturated)}</b> · {text.flushed}: <b>{whole(flushed)}</b> (
+        {smallPercent(flushed / Math.max(1, sample.precision.count))})
+      </p>
+      <DataTable
+        heads={["%", text.count]}
+        rows={[...sample.errors].map((count, i) => [data[0][i]!.toFixed(2), whole(count)])}
+      />
+    </Figure>
+  );
+}
+
+interface FigureProps {
+  readonly title: string;
+  readonly note: string;
+  /** Whether to tell before from after. */
+  readonly keys: boolean;
+  readonly children: JSX.Element | (JSX.Element | null)[];
+}
+
+export function Figure({ title, note, keys, children }: FigureProps): JSX.Element {
+  const { precision: text } = words.value;
+  return (
+    <figure class="panel">
+      <figcaption>
+        <h3>{title}</h3>
+        <p class="help">{note}</p>
+        {keys && (
+          <p class="keys-line">
+            <i class="key before" aria-hidden="true" />
+            {text.before}
+            <i class="key after" aria-hidden="true" />
+            {text.after}
+          </p>
+        )}
+      </figcaption>
+      {children}
+    </figure>
+  );
+}
+
+/** The same numbers for those who do not see the picture, and for those who want them exactly. */
+function DataTable({
+  heads,
+  rows,
+}: {
+  readonly heads: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}): JSX.Element {
+  return (
+    <details class="data">
+      <summary>{words.value.precision.table}</summary>
+      <table>
+        <thead>
+          <tr>
+            {heads.map((head) => (
+              <th key={head} scope="col">
+                {head}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(([first, ...others]) => (
+            <tr key={first}>
+              <th scope="row">{first}</th>
+              {others.map((value, i) => (
+                <td key={heads[i + 1]}>{value}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </details>
+  );
+}
+
+const DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+
+function superscript(n: number): string {
+  return String(n).replace(/[-0-9]/g, (c) => (c === "-" ? "⁻" : DIGITS[Number(c)]!));
+}

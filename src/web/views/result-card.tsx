@@ -1,0 +1,123 @@
+import type { JSX } from "preact";
+import { again } from "../session/actions.ts";
+import { htmlReport } from "../session/html-report.ts";
+import { isFolder, name, outputName, result, summary } from "../session/model.ts";
+import { download, downloadText } from "../session/saving.ts";
+import { bytes, decibels, duration, exactBytes } from "../strings/format.ts";
+import { words } from "../strings/index.ts";
+import type { Written } from "../workers/protocol.ts";
+import { Icon } from "./icons.tsx";
+
+/** A conversion that has been checked: files to save, reports. */
+export function ResultCard(): JSX.Element | null {
+  const { done: text } = words.value;
+  const found = result.value;
+  if (found === null) return null;
+  const { written, seconds } = found;
+  const total = written.reduce((n, { size }) => n + size, 0);
+  const isPrivate = written.some(({ handle }) => handle !== null);
+  const precision = summary()?.total.precision ?? null;
+  return (
+    <section class="card" aria-labelledby="done-heading" data-testid="done">
+      <h2 id="done-heading" class="good">
+        <Icon name="check" />
+        {text.heading}
+      </h2>
+      <p class="big">
+        {bytes(total)}
+        <span>
+          {text.took} {duration(seconds)}
+        </span>
+      </p>
+      <p class="help">
+        {text.verified(written.length)} {!isPrivate && text.saved}
+      </p>
+      {isPrivate && <SaveButton written={written} />}
+      <ul class="written">
+        {written.map((file) => (
+          <WrittenFile key={file.name} file={file} />
+        ))}
+      </ul>
+      {precision !== null && (
+        <div class="figure">
+          <span>{text.total}</span>
+          <b>{decibels(precision.sqnrDb)}</b>
+        </div>
+      )}
+      <div class="row">
+        <button
+          type="button"
+          onClick={() => downloadText(jsonText(), reportName("json"), "application/json")}
+        >
+          {text.report} JSON
+        </button>
+        <button type="button" onClick={() => downloadText(htmlText(), reportName("html"), "text/html")}>
+          {text.report} HTML
+        </button>
+      </div>
+      <button type="button" class="quiet" onClick={again}>
+        {text.again}
+      </button>
+    </section>
+  );
+}
+
+function nameOf({ name: file }: Written): string {
+  return isFolder.value ? file : outputName.value;
+}
+
+function SaveButton({ written }: { readonly written: readonly Written[] }): JSX.Element {
+  const { done: text } = words.value;
+  const saveAll = async () => {
+    for (const file of written) {
+      await download(file, nameOf(file));
+      // Browsers drop downloads that come all at once.
+      await new Promise((resolve) => setTimeout(resolve, 400));
+    }
+  };
+  return (
+    <>
+      <button type="button" class="primary wide" onClick={saveAll}>
+        <Icon name="down" />
+        {written.length === 1 ? text.save : text.saveAll(written.length)}
+      </button>
+      <p class="help">{text.saveNote}</p>
+    </>
+  );
+}
+
+function WrittenFile({ file }: { readonly file: Written }): JSX.Element {
+  const label = nameOf(file);
+  return (
+    <li data-name={file.name} data-size={file.size} data-checksum={file.checksum}>
+      {file.handle === null ? (
+        <span class="file">{label}</span>
+      ) : (
+        <button type="button" class="link file" onClick={() => download(file, label)}>
+          {label}
+        </button>
+      )}
+      <span class="help">
+        {exactBytes(file.size)} · {words.value.done.checksum} <code>{file.checksum}</code>
+      </span>
+    </li>
+  );
+}
+
+function reportName(extension: string): string {
+  return `${name.value.replace(/\.safetensors$/, "")}-report.${extension}`;
+}
+
+/** The report of the command line's --json, and what was written. */
+function jsonText(): string {
+  const files = result.value!.written.map(({ name: file, size, checksum }) => ({
+    name: file,
+    size,
+    xxh64: checksum,
+  }));
+  return `${JSON.stringify({ input: name.value, files, ...summary() }, null, 2)}\n`;
+}
+
+function htmlText(): string {
+  return htmlReport(name.value, summary()!, result.value!.written);
+}

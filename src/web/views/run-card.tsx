@@ -1,0 +1,59 @@
+import type { JSX } from "preact";
+import { cancel, pause, resume } from "../session/actions.ts";
+import { run } from "../session/model.ts";
+import { bytes, duration, percent } from "../strings/format.ts";
+import { words } from "../strings/index.ts";
+import { Icon } from "./icons.tsx";
+
+/** A conversion going on. */
+export function RunCard(): JSX.Element | null {
+  const { run: text } = words.value;
+  const state = run.value;
+  if (state === null) return null;
+  const part = state.size === 0 ? 1 : state.bytes / state.size;
+  const isVerifying = state.phase === "verify";
+  const heading = state.isPaused ? text.paused : isVerifying ? text.verifying : text.heading;
+  return (
+    <section class="card" aria-labelledby="run-heading" data-testid="running">
+      <h2 id="run-heading">{heading}</h2>
+      <div
+        class={state.isPaused ? "progress paused" : "progress"}
+        role="progressbar"
+        aria-labelledby="run-heading"
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={Math.floor(part * 100)}
+      >
+        <span style={{ transform: `scaleX(${part})` }} />
+      </div>
+      <p class="big">
+        {percent(part)}
+        <span>{state.left === null || state.isPaused ? "" : text.left(duration(state.left))}</span>
+      </p>
+      <p class="help">
+        {text.progress(bytes(state.bytes), bytes(state.size))}
+        {state.rate !== null && !state.isPaused && ` · ${text.rate(bytes(state.rate))}`}
+      </p>
+      <p class="current" title={state.tensor}>
+        {state.tensor}
+      </p>
+      <div class="row">
+        {state.isPaused ? (
+          <button type="button" onClick={resume}>
+            <Icon name="play" />
+            {text.resume}
+          </button>
+        ) : (
+          <button type="button" disabled={isVerifying} onClick={pause}>
+            <Icon name="pause" />
+            {text.pause}
+          </button>
+        )}
+        <button type="button" class="quiet" onClick={cancel}>
+          {text.cancel}
+        </button>
+      </div>
+      <p class="help">{text.leave}</p>
+    </section>
+  );
+}

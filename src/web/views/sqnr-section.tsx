@@ -1,0 +1,74 @@
+import type { JSX } from "preact";
+import { useMemo } from "preact/hooks";
+import type uPlot from "uplot";
+import { sqnr } from "../../precision.ts";
+import { measured, planned, selected } from "../session/model.ts";
+import { decibels } from "../strings/format.ts";
+import { words } from "../strings/index.ts";
+import { axis, Chart, type Colours } from "./chart.tsx";
+
+/** SQNR of every tensor measured so far, one point each. */
+export function SqnrSection(): JSX.Element | null {
+  const { precision } = words.value;
+  const points = useMemo(
+    () =>
+      (planned.value?.tensors ?? []).flatMap(({ name }) => {
+        const figures = measured.value.get(name);
+        return figures === undefined || figures.noise === 0 ? [] : [{ name, db: sqnr(figures) }];
+      }),
+    [planned.value, measured.value],
+  );
+  const data = useMemo<uPlot.AlignedData>(
+    () => [points.map((_, i) => i + 1), points.map(({ db }) => db)],
+    [points],
+  );
+  if (points.length === 0) return null;
+  const worst = points.reduce((a, b) => (b.db < a.db ? b : a));
+  const options = (colours: Colours) => ({
+    legend: { show: false },
+    cursor: { y: false, points: { size: 9 }, drag: { x: false, y: false } },
+    scales: {
+      x: { time: false },
+      y: {
+        range: (_: uPlot, min: number, max: number): [number, number] => [
+          Math.floor(min - 1),
+          Math.ceil(max + 1),
+        ],
+      },
+    },
+    axes: [
+      axis(colours, { grid: { show: false }, size: 28 }),
+      axis(colours, { size: 44, values: (_: uPlot, ticks: number[]) => ticks.map((tick) => `${tick}`) }),
+    ],
+    series: [
+      {},
+      { stroke: colours.accent, width: 0, points: { show: true, size: 5, width: 0, fill: colours.accent } },
+    ],
+  });
+  return (
+    <section class="sqnr-section" aria-labelledby="sqnr-heading">
+      <div class="section-head">
+        <h2 id="sqnr-heading">{precision.heading}</h2>
+        <p class="help">{precision.perTensor} (dB)</p>
+      </div>
+      <Chart
+        label={`${precision.perTensor}: ${points.length}; ${words.value.done.worst} ${decibels(worst.db)}`}
+        height={180}
+        data={data}
+        options={options}
+      />
+      <p class="help">
+        {words.value.done.worst}: <b>{decibels(worst.db)}</b>{" "}
+        <button
+          type="button"
+          class="link"
+          onClick={() => {
+            selected.value = worst.name;
+          }}
+        >
+          {worst.name}
+        </button>
+      </p>
+    </section>
+  );
+}

@@ -1,0 +1,97 @@
+import type { JSX } from "preact";
+import { forget, name, opened, stage } from "../session/model.ts";
+import { bytes, percent, short, whole } from "../strings/format.ts";
+import { words } from "../strings/index.ts";
+import { ConvertCard } from "./convert-card.tsx";
+import { ResultCard } from "./result-card.tsx";
+import { RunCard } from "./run-card.tsx";
+import { SqnrSection } from "./sqnr-section.tsx";
+import { Tensors } from "./tensors.tsx";
+
+/** A checkpoint that is open: what is inside, and what to make of it. */
+export function Workspace(): JSX.Element {
+  return (
+    <>
+      <Heading />
+      <div class="workspace">
+        <aside>
+          {stage.value === "running" ? (
+            <RunCard />
+          ) : stage.value === "done" ? (
+            <ResultCard />
+          ) : (
+            <ConvertCard />
+          )}
+        </aside>
+        <div class="inside">
+          <SqnrSection />
+          <Tensors />
+        </div>
+      </div>
+    </>
+  );
+}
+
+function Heading(): JSX.Element {
+  const { open } = words.value;
+  const { inspection, warning } = opened.value!;
+  const { files, tensors, dialect } = inspection;
+  const size = files.reduce((n, file) => n + file.bytes, 0);
+  const parameters = tensors.reduce((n, { shape }) => n + shape.reduce((m, side) => m * side, 1), 0);
+  const facts = [
+    bytes(size),
+    open.files(files.length),
+    open.tensors(whole(tensors.length), tensors.length === 1),
+    open.parameters(short(parameters)),
+    dialect === "none" ? open.notQuantised : open.dialect(dialect),
+  ];
+  return (
+    <section class="heading">
+      <div class="heading-row">
+        <h1 title={name.value}>{name.value}</h1>
+        <button type="button" disabled={stage.value === "running"} onClick={forget}>
+          {open.another}
+        </button>
+      </div>
+      <ul class="facts">
+        {facts.map((fact) => (
+          <li key={fact}>{fact}</li>
+        ))}
+      </ul>
+      <Composition byDtype={inspection.bytesByDtype} />
+      {warning !== null && (
+        <div class="note" role="status">
+          <p>
+            {open.warning}
+            <span class="message">{warning.message}</span>
+          </p>
+        </div>
+      )}
+    </section>
+  );
+}
+
+/** Shares of the data types, the largest first. */
+function Composition({ byDtype }: { readonly byDtype: { readonly [dtype: string]: number } }): JSX.Element {
+  const parts = Object.entries(byDtype)
+    .filter(([, n]) => n > 0)
+    .sort((a, b) => b[1] - a[1]);
+  const total = parts.reduce((n, [, size]) => n + size, 0);
+  return (
+    <figure class="composition" aria-label={words.value.open.composition}>
+      <div class="bar" aria-hidden="true">
+        {parts.map(([dtype, size]) => (
+          <span key={dtype} style={{ flexGrow: size / total }} />
+        ))}
+      </div>
+      <figcaption>
+        {parts.map(([dtype, size]) => (
+          <span key={dtype}>
+            <i aria-hidden="true" />
+            {dtype} <b>{bytes(size)}</b> {percent(size / total)}
+          </span>
+        ))}
+      </figcaption>
+    </figure>
+  );
+}

@@ -1,0 +1,195 @@
+import { planDequantize } from "../../checkpoint/dequantize.ts";
+import { type DialectName, dialects } from "../../checkpoint/dialects.ts";
+import {
+  type Direction,
+  documentsOf,
+  type OpenedCheckpoint,
+  openCheckpoint,
+} from "../../checkpoint/folder.ts";
+import { inspect } from "../../checkpoint/inspect.ts";
+import type { Plan } from "../../checkpoint/plan.ts";
+import { planQuantize } from "../../checkpoint/quantize.ts";
+import { resolveWeights } from "../../checkpoint/resolve.ts";
+import type { Sample } from "../../checkpoint/sample.ts";
+import { estimateSeconds } from "./estimate.ts";
+import { fingerprint, refuseChanged } from "./fingerprint.ts";
+import { Pool } from "./pool.ts";
+import { PageError, problemOf } from "./problem.ts";
+import type {
+  Choice,
+  NamedFile,
+  Opened,
+  Planned,
+  RunProgress,
+  Session,
+  Target,
+  Written,
+} from "./protocol.ts";
+import { Run, type RunFile } from "./run.ts";
+import { sampleWeight } from "./sampling.ts";
+import { PrivateStorage } from "./storage.ts";
+
+/** One checkpoint at a time: opened, planned, converted. */
+interface Open {
+  readonly files: readonly NamedFile[];
+  readonly opened: OpenedCheckpoint;
+  readonly fingerprints: ReadonlyMap<string, string>;
+  readonly pool: Pool;
+  readonly missingScale: "error" | "one";
+}
+
+/** A plan with the small files that go with it. */
+interface Ready {
+  readonly choice: Choice;
+  readonly plan: Plan;
+  readonly files: readonly RunFile[];
+}
+
+/** Workers to start: one per core, within what memory bears. */
+const WORKERS = Math.max(1, Math.min(8, navigator.hardwareConcurrency || 2));
+
+/** The work behind the page, in a worker of its own so that the page never waits. */
+export class CheckpointSession implements Session {
+  private readonly onProgress: (progress: RunProgress) => void;
+  private readonly storage = new PrivateStorage();
+  private current: Open | null = null;
+  private ready: Ready | null = null;
+  private running: Run | null = null;
+
+  constructor(onProgress: (progress: RunProgress) => void) {
+    this.onProgress = onProgress;
+  }
+
+  async open(files: readonly NamedFile[]): Promise<Opened> {
+    this.current?.pool.close();
+    this.current = null;
+    this.ready = null;
+    const opened = await openCheckpoint(new Map(files.map(({ path, file }) => [path, file])));
+    const byPath = new Map(files.map((named) => [named.path, named]));
+    const shards = opened.checkpoint.shards.map(({ name }) => byPath.get(name)!);
+    const { inspection, warning, missingScale } = await lookInside(opened);
+    const fingerprints = new Map<string, string>();
+    for (const named of shards) fingerprints.set(named.path, await fingerprint(named));
+    const pool = new Pool(WORKERS, shards);
+    this.current = { files, opened, fingerprints, pool, missingScale };
+    return { inspection, warning };
+  }
+
+  async plan(choice: Choice): Promise<Planned> {
+    const { opened, files: inputs, missingScale } = this.need();
+    const { include, exclude } = choice;
+    const plan =
+      choice.action === "quantize"
+        ? planQuantize(opened.checkpoint, { include, exclude, to: choice.to, missingScale })
+        : planDequantize(opened.checkpoint, {
+            ...(include.length > 0 && { include }),
+            exclude,
+            dtype: choice.dtype,
+            missingScale,
+          });
+    const files: RunFile[] = plan.files.map((file) => ({ kind: "shard", file }));
+    // The documents of a folder that cannot be written are a reason to refuse the run, not to hide the plan.
+    const isFolder = opened.configText !== null || opened.index !== null || plan.files.length > 1;
+    if (isFolder) files.push(...companions(opened, plan, choice, inputs));
+    this.ready = { choice, plan, files };
+    const sizes = files.map((file) => ({ name: nameOf(file), size: sizeOf(file) }));
+    return { tensors: plan.tensors, files: sizes, size: sizes.reduce((n, { size }) => n + size, 0) };
+  }
+
+  async estimate(): Promise<number> {
+    const { pool, opened } = this.need();
+    return estimateSeconds(this.needPlan().plan, pool, opened.sources);
+  }
+
+  async sample(tensor: string, names: readonly DialectName[], whole: boolean): Promise<Sample[]> {
+    const { opened, pool, missingScale } = this.need();
+    const weight = resolveWeights(opened.checkpoint, { missingScale }).find(({ name }) => name === tensor);
+    if (weight === undefined || weight.kind === "other") return [];
+    const schemes = names.length === 0 ? [null] : names.map((name) => dialects[name].scheme);
+    return Promise.all(schemes.map((scheme) => sampleWeight(weight, scheme, whole, pool)));
+  }
+
+  async run(target: Target): Promise<Written[]> {
+    const { opened, pool, fingerprints, files } = this.need();
+    const { files: outputs } = this.needPlan();
+    if (this.running !== null) throw new PageError("other", "A conversion is running already.");
+    const shards = files.filter(({ path }) => fingerprints.has(path));
+    const inputs = files.map(({ file }) => file);
+    const run = new Run(outputs, target, pool, opened.sources, inputs, this.storage, this.onProgress);
+    this.running = run;
+    try {
+      await refuseChanged(shards, fingerprints);
+      return await run.start(() => refuseChanged(shards, fingerprints));
+    } finally {
+      this.running = null;
+    }
+  }
+
+  async pause(): Promise<void> {
+    this.running?.pause();
+  }
+
+  async resume(): Promise<void> {
+    this.running?.resume();
+  }
+
+  async cancel(): Promise<void> {
+    this.running?.cancel();
+  }
+
+  tidy(): Promise<boolean> {
+    return this.storage.tidy();
+  }
+
+  private need(): Open {
+    if (this.current === null) throw new PageError("other", "No files are open.");
+    return this.current;
+  }
+
+  private needPlan(): Ready {
+    if (this.ready === null) throw new PageError("other", "Nothing is planned.");
+    return this.ready;
+  }
+}
+
+/** Shows what is inside even where scales are missing, as in a single shard of many; and says so. */
+async function lookInside(
+  opened: OpenedCheckpoint,
+): Promise<Opened & { readonly missingScale: "error" | "one" }> {
+  try {
+    return { inspection: await inspect(opened.checkpoint, null), warning: null, missingScale: "error" };
+  } catch (error) {
+    const missingScale = "one";
+    const inspection = await inspect(opened.checkpoint, null, { missingScale });
+    return { inspection, warning: problemOf(error), missingScale };
+  }
+}
+
+/** The files around the shards: config.json and the index as they become, everything else as it is. */
+function companions(
+  opened: OpenedCheckpoint,
+  plan: Plan,
+  choice: Choice,
+  inputs: readonly NamedFile[],
+): RunFile[] {
+  const direction: Direction =
+    choice.action === "quantize"
+      ? { kind: "quantize", to: choice.to }
+      : { kind: "dequantize", dtype: choice.dtype };
+  const documents = documentsOf(opened, plan, direction);
+  const others = new Set(opened.others);
+  return [
+    ...documents.map(
+      ({ name, text }): RunFile => ({ kind: "text", name, bytes: new TextEncoder().encode(text) }),
+    ),
+    ...inputs.filter(({ path }) => others.has(path)).map((named): RunFile => ({ kind: "copy", ...named })),
+  ];
+}
+
+function nameOf(file: RunFile): string {
+  return file.kind === "shard" ? file.file.name : file.kind === "text" ? file.name : file.path;
+}
+
+function sizeOf(file: RunFile): number {
+  return file.kind === "shard" ? file.file.size : file.kind === "text" ? file.bytes.length : file.file.size;
+}

@@ -1,0 +1,126 @@
+import type { DialectName } from "../../checkpoint/dialects.ts";
+import type { Inspection } from "../../checkpoint/inspect.ts";
+import type { PlannedTensor } from "../../checkpoint/plan.ts";
+import type { Sample } from "../../checkpoint/sample.ts";
+import type { Precision } from "../../precision.ts";
+import type { ValueType } from "../../tensor.ts";
+
+/** A file that the user chose, by its path inside the folder chosen. */
+export interface NamedFile {
+  readonly path: string;
+  readonly file: File;
+}
+
+/** What the page is to do with a checkpoint. */
+export type Choice = {
+  /** Patterns and single names, as `planQuantize` takes them. */
+  readonly include: readonly string[];
+  readonly exclude: readonly string[];
+} & (
+  | { readonly action: "quantize"; readonly to: DialectName }
+  | { readonly action: "dequantize"; readonly dtype: ValueType }
+);
+
+/** What is known at once: everything comes from headers. */
+export interface Opened {
+  readonly inspection: Inspection;
+  /** Codes were found whose scales are missing; they were taken as 1 to be able to show the rest. */
+  readonly warning: Problem | null;
+}
+
+/** What a choice would do. */
+export interface Planned {
+  readonly tensors: readonly PlannedTensor[];
+  readonly files: readonly { readonly name: string; readonly size: number }[];
+  /** Of all output files. */
+  readonly size: number;
+}
+
+/** Where the output goes. */
+export type Target =
+  /** A file the user chose. */
+  | { readonly kind: "file"; readonly handle: FileSystemFileHandle }
+  /** A folder the user chose. */
+  | { readonly kind: "folder"; readonly handle: FileSystemDirectoryHandle }
+  /** The origin private file system, from where it is downloaded. */
+  | { readonly kind: "private" };
+
+/** An output file that was read back and found to be what was written. */
+export interface Written {
+  readonly name: string;
+  readonly size: number;
+  /** XXH64 of the bytes, in hexadecimal. */
+  readonly checksum: string;
+  /** Set where the file is in the origin private file system. */
+  readonly handle: FileSystemFileHandle | null;
+}
+
+/** What went wrong, in a form the page can put in the user's language. */
+export interface Problem {
+  readonly kind: ProblemKind;
+  /** The precise story, in English. */
+  readonly message: string;
+}
+
+export type ProblemKind =
+  /** The disk or the quota is full. */
+  | "space"
+  /** A file was changed, moved or removed while it was being read. */
+  | "changed"
+  /** The system took fewer bytes than it was given. */
+  | "short-write"
+  /** What was read back is not what was written. */
+  | "verify"
+  /** The browser or the user took the permission back. */
+  | "permission"
+  | "cancelled"
+  /** The output would replace what is being read. */
+  | "same-file"
+  /** A file that is not what it claims to be. */
+  | "format"
+  /** A worker died. */
+  | "worker"
+  | "other";
+
+/** How far a run is. */
+export interface RunProgress {
+  /** "verify" while the output is read back. */
+  readonly phase: "convert" | "verify";
+  readonly bytes: number;
+  readonly size: number;
+  readonly tensor: string;
+  /** Figures of the weights that were finished since the last message. */
+  readonly measured: readonly (readonly [name: string, precision: Precision])[];
+}
+
+/** What the coordinator does for the page. Every method is a message and its answer. */
+export interface Session {
+  open(files: readonly NamedFile[]): Promise<Opened>;
+  plan(choice: Choice): Promise<Planned>;
+  /** Seconds that the current plan will take, measured on a few strips of it; `null` where it only copies nothing. */
+  estimate(): Promise<number>;
+  /** What each scheme would do to a tensor; the empty list asks for the tensor as it is. */
+  sample(tensor: string, dialects: readonly DialectName[], whole: boolean): Promise<Sample[]>;
+  /** Runs the current plan. Resolves when every file has been written, read back and compared. */
+  run(target: Target): Promise<Written[]>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  cancel(): Promise<void>;
+  /** Removes what finished runs left in the origin private file system; `true` where a run was cut off. */
+  tidy(): Promise<boolean>;
+}
+
+export type Method = keyof Session;
+
+/** Page to coordinator. */
+export interface Call {
+  readonly id: number;
+  readonly method: Method;
+  readonly args: readonly unknown[];
+}
+
+/** Coordinator to page: the answer to a call, or the progress of a run. */
+export type Reply =
+  | { readonly id: number; readonly value: unknown }
+  | { readonly id: number; readonly problem: Problem }
+  | { readonly progress: RunProgress };

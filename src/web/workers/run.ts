@@ -1,0 +1,166 @@
+import type { FilePlan } from "../../checkpoint/plan.ts";
+import { fileBytes } from "../../checkpoint/run.ts";
+import { readRange, type Source } from "../../io/source.ts";
+import type { Precision } from "../../precision.ts";
+import { type Output, outputsOf } from "./outputs.ts";
+import type { Pool } from "./pool.ts";
+import { PageError } from "./problem.ts";
+import type { NamedFile, RunProgress, Target, Written } from "./protocol.ts";
+import type { PrivateStorage } from "./storage.ts";
+
+/** One file of the output. */
+export type RunFile =
+  | { readonly kind: "shard"; readonly file: FilePlan }
+  | { readonly kind: "text"; readonly name: string; readonly bytes: Uint8Array }
+  | ({ readonly kind: "copy" } & NamedFile);
+
+/** Milliseconds between two messages to the page. */
+const INTERVAL = 100;
+
+/** Bytes copied at a time. */
+const COPIED = 1 << 22;
+
+/** Writes the files of a plan one after the other; can be paused and cancelled. */
+export class Run {
+  private readonly files: readonly RunFile[];
+  private readonly target: Target;
+  private readonly pool: Pool;
+  private readonly sources: readonly Source[];
+  private readonly inputs: readonly File[];
+  private readonly storage: PrivateStorage;
+  private readonly onProgress: (progress: RunProgress) => void;
+  private readonly abort = new AbortController();
+  private gate: { readonly open: Promise<void>; release(): void } | null = null;
+  private measured: [string, Precision][] = [];
+  private told = 0;
+  private bytes = 0;
+  private readonly size: number;
+
+  constructor(
+    files: readonly RunFile[],
+    target: Target,
+    pool: Pool,
+    sources: readonly Source[],
+    inputs: readonly File[],
+    storage: PrivateStorage,
+    onProgress: (progress: RunProgress) => void,
+  ) {
+    this.files = files;
+    this.target = target;
+    this.pool = pool;
+    this.sources = sources;
+    this.inputs = inputs;
+    this.storage = storage;
+    this.onProgress = onProgress;
+    this.size = files.reduce((n, file) => n + outputSize(file), 0);
+  }
+
+  pause(): void {
+    if (this.gate !== null) return;
+    let release = () => {};
+    const open = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    this.gate = { open, release };
+  }
+
+  resume(): void {
+    this.gate?.release();
+    this.gate = null;
+  }
+
+  cancel(): void {
+    this.abort.abort(new PageError("cancelled", "The conversion was cancelled."));
+    this.resume();
+  }
+
+  /**
+   * Writes everything, then reads it back. Whatever fails, nothing is left that looks complete.
+   * @param check is run after the last read of the input: what was read must still be what is there
+   */
+  async start(check: () => Promise<void>): Promise<Written[]> {
+    const job = this.target.kind === "private" ? await this.storage.begin(this.size) : null;
+    const outputs = outputsOf(this.target, this.inputs, async () => job!.folder);
+    const begun: Output[] = [];
+    const written: Written[] = [];
+    try {
+      // One file after the other is closed and verified, so that a long run finds out early that it is in vain.
+      for (const file of this.files) {
+        const output = await outputs.create(outputName(file));
+        begun.push(output);
+        await this.write(file, output);
+        if (file === this.files.at(-1)) await check();
+        written.push(await this.verify(file, output));
+      }
+      await job?.finish();
+      return written;
+    } catch (error) {
+      for (const output of begun) await output.discard().catch(() => {});
+      await job?.discard();
+      throw error;
+    }
+  }
+
+  private async write(file: RunFile, output: Output): Promise<void> {
+    const { signal } = this.abort;
+    let size = 0;
+    for await (const chunk of this.bytesOf(file)) {
+      signal.throwIfAborted();
+      await output.write(chunk);
+      size += chunk.length;
+      this.bytes += chunk.length;
+      if (this.gate !== null) await this.gate.open;
+      signal.throwIfAborted();
+    }
+    if (size !== outputSize(file)) {
+      throw new PageError("verify", `${outputName(file)}: planned ${outputSize(file)} bytes, made ${size}.`);
+    }
+    this.tell("convert", outputName(file), this.bytes, this.size, true);
+  }
+
+  private async verify(file: RunFile, output: Output): Promise<Written> {
+    let read = 0;
+    const size = outputSize(file);
+    return output.close((bytes) => {
+      read += bytes;
+      this.tell("verify", outputName(file), read, size, read === size);
+    });
+  }
+
+  private async *bytesOf(file: RunFile): AsyncGenerator<Uint8Array> {
+    if (file.kind === "text") yield file.bytes;
+    else if (file.kind === "copy") yield* copyOf(file);
+    else {
+      yield* fileBytes(file.file, {
+        sources: this.sources,
+        convert: this.pool.convert,
+        ahead: this.pool.size + 2,
+        signal: this.abort.signal,
+        onProgress: ({ tensor }) => this.tell("convert", tensor, this.bytes, this.size, false),
+        onPrecision: (name, precision) => this.measured.push([name, precision]),
+      });
+    }
+  }
+
+  private tell(phase: RunProgress["phase"], tensor: string, bytes: number, size: number, now: boolean): void {
+    const time = performance.now();
+    if (!now && time - this.told < INTERVAL) return;
+    this.told = time;
+    this.onProgress({ phase, bytes, size, tensor, measured: this.measured });
+    this.measured = [];
+  }
+}
+
+async function* copyOf({ path, file }: NamedFile): AsyncGenerator<Uint8Array> {
+  for (let start = 0; start < file.size; start += COPIED) {
+    yield await readRange(path, file, start, Math.min(file.size, start + COPIED));
+  }
+}
+
+function outputName(file: RunFile): string {
+  return file.kind === "shard" ? file.file.name : file.kind === "text" ? file.name : file.path;
+}
+
+function outputSize(file: RunFile): number {
+  return file.kind === "shard" ? file.file.size : file.kind === "text" ? file.bytes.length : file.file.size;
+}

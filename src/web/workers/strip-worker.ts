@@ -1,0 +1,50 @@
+import type { Conversion } from "../../checkpoint/conversion.ts";
+import { convertStrip, type Piece } from "../../checkpoint/convert.ts";
+import { type StripSample, type StripSampling, sampleStrip } from "../../checkpoint/sample.ts";
+import type { Strip } from "../../checkpoint/strip.ts";
+import { load } from "../../load.ts";
+import { problemOf } from "./problem.ts";
+import type { Problem } from "./protocol.ts";
+
+/** One strip to work on. */
+export type StripTask =
+  | {
+      readonly kind: "convert";
+      readonly conversion: Conversion;
+      readonly strip: Strip;
+      readonly keepCodes: boolean;
+    }
+  | { readonly kind: "sample"; readonly sampling: StripSampling };
+
+export type StripReply = { readonly value: Piece | StripSample } | { readonly problem: Problem };
+
+declare const self: DedicatedWorkerGlobalScope;
+
+const engine = load();
+// Looked at when a task asks for it; until then it must not count as unhandled.
+engine.catch(() => {});
+let files: readonly File[] = [];
+
+self.onmessage = async ({ data }: MessageEvent<{ files: readonly File[] } | StripTask>): Promise<void> => {
+  if ("files" in data) {
+    files = data.files;
+    return;
+  }
+  try {
+    const value =
+      data.kind === "convert"
+        ? await convertStrip(data.conversion, data.strip, data.keepCodes, files, await engine)
+        : await sampleStrip(data.sampling, files, await engine);
+    self.postMessage({ value } satisfies StripReply, buffersOf(value));
+  } catch (error) {
+    self.postMessage({ problem: problemOf(error) } satisfies StripReply);
+  }
+};
+
+/** Buffers to hand over instead of copying; views into one buffer give it once. */
+function buffersOf(value: Piece | StripSample): ArrayBuffer[] {
+  const arrays = "values" in value ? [value.values, value.scales] : [value.exponents];
+  return [...new Set(arrays.map(({ buffer }) => buffer as ArrayBuffer))].filter(
+    ({ byteLength }) => byteLength > 0,
+  );
+}
