@@ -1,0 +1,3 @@
+import { schemes } from "blockscale";
+
+console.log(schemes.mxfp8);

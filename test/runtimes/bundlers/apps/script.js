@@ -1,0 +1,10 @@
+// The same for bundles that are classic scripts, which know no top-level await.
+import { load, schemes } from "blockscale";
+
+load().then((fp8) => {
+  const values = Float32Array.from({ length: 64 }, (_, i) => i / 64);
+  const { scales } = fp8.quantize(values, [2, 32], schemes.mxfp8);
+  const text = `${fp8.variant}: scales ${scales}`;
+  document.querySelector("output").textContent = text;
+  parent.postMessage(text, "*");
+});

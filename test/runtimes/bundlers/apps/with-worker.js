@@ -1,0 +1,6 @@
+const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+worker.onmessage = ({ data }) => {
+  document.querySelector("output").textContent = data;
+  parent.postMessage(data, "*");
+};
+worker.onerror = ({ message }) => parent.postMessage(`error in the worker: ${message}`, "*");
