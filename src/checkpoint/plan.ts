@@ -139,21 +139,24 @@ function refuseLargeStrips(conversion: Conversion): void {
  * @throws BlockscaleError `format`: two output tensors of one name
  */
 export function layOut(checkpoint: Checkpoint, decisions: readonly Decision[]): Plan {
-  const files = checkpoint.shards.map(({ name, header }, shard): FilePlan => {
-    const steps = decisions.flatMap(({ planned, steps }) =>
-      planned.shard === shard ? steps.flatMap(splitOdd) : [],
-    );
-    const ordered = arrangeGroups<Step & Group>(steps);
-    const tensors = ordered.flatMap((step) => step.tensors);
-    const { bytes, header: written } = serializeHeader(`${name} (output)`, tensors, header.metadata);
-    return { name, header: bytes, size: bytes.length + (written.tensors.at(-1)?.end ?? 0), steps: ordered };
+  const steps = checkpoint.shards.map(({ name }, shard) => ({
+    name,
+    steps: arrangeGroups<Step & Group>(
+      decisions.flatMap(({ planned, steps }) => (planned.shard === shard ? steps.flatMap(splitOdd) : [])),
+    ),
+  }));
+  refuseTwins(steps);
+  const files = steps.map(({ name, steps }, shard): FilePlan => {
+    const tensors = steps.flatMap((step) => step.tensors);
+    const { metadata } = checkpoint.shards[shard]!.header;
+    const { bytes, header } = serializeHeader(`${name} (output)`, tensors, metadata);
+    return { name, header: bytes, size: bytes.length + (header.tensors.at(-1)?.end ?? 0), steps };
   });
-  refuseTwins(files);
   return { files, tensors: decisions.map(({ planned }) => planned) };
 }
 
 /** A name that would appear in two output files, or twice in one. */
-function refuseTwins(files: readonly FilePlan[]): void {
+function refuseTwins(files: readonly Pick<FilePlan, "name" | "steps">[]): void {
   const owners = new Map<string, string>();
   for (const { name: file, steps } of files) {
     for (const { name } of steps.flatMap((step) => step.tensors)) {
