@@ -35,8 +35,8 @@ export function instantiate(module: WebAssembly.Module): Instance {
     if (typeof kernels.heapBase !== "function") throw new Error("no export heapBase");
     return { kernels, memory: memory as unknown as LinearMemory };
   } catch (error) {
-    // WebKit applies a Content-Security-Policy here, and lets any module compile.
-    if (error instanceof EvalError) throw refused(error.message, error);
+    // WebKit applies a Content-Security-Policy here, with the error of a compiler, and lets any module compile.
+    if (error instanceof WebAssembly.CompileError) throw refused(error.message, error);
     throw new BlockscaleError(
       "wasm",
       {

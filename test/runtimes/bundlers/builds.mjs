@@ -5,7 +5,7 @@ import { run } from "../workspace.mjs";
 
 /** A bundler's own command, run in the folder of an app. */
 function tool(folder, name, parameters, cwd = folder) {
-  const env = { NEXT_TELEMETRY_DISABLED: "1", WRANGLER_SEND_METRICS: "false", HOME: folder };
+  const env = { NEXT_TELEMETRY_DISABLED: "1", WRANGLER_SEND_METRICS: "false", HOME: join(folder, "../home") };
   return run(join(folder, "node_modules/.bin", name), parameters, { cwd, env, timeout: 240_000 });
 }
 
