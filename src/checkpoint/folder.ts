@@ -27,14 +27,18 @@ export interface OpenedCheckpoint {
 
 /**
  * Opens the files of a checkpoint folder, or a single .safetensors file.
- * @param files sources by name relative to the folder
+ * @param files sources by name relative to the folder; a single file may have any name
+ * @param where names the folder in errors
  * @throws BlockscaleError `format` or `io`: no shards, an index that contradicts them, damaged headers
  */
-export async function openCheckpoint(files: ReadonlyMap<string, Source>): Promise<OpenedCheckpoint> {
+export async function openCheckpoint(
+  files: ReadonlyMap<string, Source>,
+  where = "the checkpoint",
+): Promise<OpenedCheckpoint> {
   const config = files.get(CONFIG);
   const configText = config === undefined ? null : await textOf(config);
   const index = await readIndex(files);
-  const shards = index === null ? shardsWithoutIndex(files) : shardsOfIndex(index, files);
+  const shards = index === null ? shardsWithoutIndex(files, where) : shardsOfIndex(index, files);
   const sources = new Map(shards.map((name) => [name, files.get(name)!]));
   const checkpoint = await readCheckpoint(
     sources,
@@ -74,13 +78,14 @@ function shardsOfIndex(
   return shards;
 }
 
-function shardsWithoutIndex(files: ReadonlyMap<string, Source>): string[] {
+function shardsWithoutIndex(files: ReadonlyMap<string, Source>, where: string): string[] {
+  if (files.size === 1 && !files.has(CONFIG)) return [...files.keys()];
   const shards = [...files.keys()]
     .filter((name) => name.endsWith(".safetensors") && !name.includes("/"))
     .sort();
   if (shards.length === 0) {
     throw new BlockscaleError("format", {
-      where: "the checkpoint",
+      where,
       expected: "at least one .safetensors file",
       got: files.size === 0 ? "an empty folder" : [...files.keys()].slice(0, 5).join(", "),
       fix: "Give the folder that holds the .safetensors files.",

@@ -49,7 +49,7 @@ export async function convert(
 ): Promise<void> {
   const input = await openLocal(from);
   try {
-    const opened = await openCheckpoint(input.files);
+    const opened = await openCheckpoint(input.files, from);
     const plan = task.plan(opened);
     const documents = input.isFolder ? documentsOf(opened, plan, task.direction) : [];
     if (flags.dryRun === true) {

@@ -7,7 +7,7 @@ import { inspectionTable } from "./tables.ts";
 export async function inspect(path: string, flags: { readonly json?: true }): Promise<void> {
   const input = await openLocal(path);
   try {
-    const { checkpoint, sources } = await openCheckpoint(input.files);
+    const { checkpoint, sources } = await openCheckpoint(input.files, path);
     const inspection = await inspectCheckpoint(checkpoint, sources, { missingScale: "one" });
     console.log(
       flags.json === true

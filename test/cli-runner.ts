@@ -1,0 +1,76 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll } from "vitest";
+import { fileWith, type Stored, tensor, valuesAs } from "./checkpoint-files.ts";
+import { randomNormal, randomWords } from "./random.ts";
+
+export const CLI: string = new URL("../dist/cli/main.js", import.meta.url).pathname;
+
+export interface Result {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Starts the built command line, as npx would. */
+export function start(args: readonly string[]): { child: ChildProcess; ended: Promise<Result> } {
+  return collect(spawn(process.execPath, [CLI, ...args]));
+}
+
+/** Starts it with a limit of the shell, such as `ulimit -f 100`. */
+export function startLimited(limit: string, args: readonly string[]): Promise<Result> {
+  const command = [process.execPath, CLI, ...args].map((word) => `'${word}'`).join(" ");
+  return collect(spawn("bash", ["-c", `${limit}; exec ${command}`])).ended;
+}
+
+function collect(child: ChildProcess) {
+  let [out, err] = ["", ""];
+  child.stdout!.on("data", (text) => {
+    out += text;
+  });
+  child.stderr!.on("data", (text) => {
+    err += text;
+  });
+  const ended = new Promise<Result>((resolve) => child.on("close", (code) => resolve({ code, out, err })));
+  return { child, ended };
+}
+
+export function blockscale(...args: string[]): Promise<Result> {
+  return start(args).ended;
+}
+
+/** A new folder that disappears with the tests of the file. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "blockscale-test-"));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** All files below a folder with their contents, hidden ones too. */
+export function snapshot(folder: string): Map<string, Buffer> {
+  const names = readdirSync(folder, { recursive: true, encoding: "utf8" }).sort();
+  const files = names.filter((name) => statSync(join(folder, name)).isFile());
+  return new Map(files.map((name) => [name, readFileSync(join(folder, name))]));
+}
+
+/** A layer of a model, of about `size` x `size` weights. */
+export function layer(n: number, size: number): Stored[] {
+  const at = `model.layers.${n}`;
+  return [
+    valuesAs(`${at}.self_attn.q_proj.weight`, "BF16", [size, size], randomNormal(n, size * size)),
+    valuesAs(
+      `${at}.mlp.down_proj.weight`,
+      "BF16",
+      [size, size + 32],
+      randomNormal(n + 50, size * (size + 32)),
+    ),
+    tensor(`${at}.mlp.gate.weight`, "BF16", [4, size], Uint16Array.from(randomWords(n, 4 * size))),
+    tensor(`${at}.input_layernorm.weight`, "BF16", [size], Uint16Array.from(randomWords(n + 9, size))),
+  ];
+}
+
+export async function writeFileWith(path: string, tensors: readonly Stored[]): Promise<void> {
+  writeFileSync(path, new Uint8Array(await fileWith(tensors, [["format", "pt"]]).arrayBuffer()));
+}
