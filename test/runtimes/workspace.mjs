@@ -9,9 +9,6 @@ import { promisify } from "node:util";
 export const HERE = dirname(fileURLToPath(import.meta.url));
 export const ROOT = join(HERE, "../..");
 
-// A test runner may have set it; Next and others would build something else than a user's machine does.
-delete process.env.NODE_ENV;
-
 /** Runs a command to its end; a failure carries what it printed. */
 export async function run(command, parameters, { cwd = ROOT, timeout = 120_000, env = {} } = {}) {
   const options = {
