@@ -1,5 +1,6 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import type { Document } from "../checkpoint/dialects.ts";
 import { type Direction, documentsOf, type OpenedCheckpoint, openCheckpoint } from "../checkpoint/folder.ts";
 import type { FilePlan, Plan } from "../checkpoint/plan.ts";
 import { fileStream } from "../checkpoint/run.ts";
@@ -83,7 +84,12 @@ function print(flags: ConvertFlags, record: unknown, table: () => string): void 
   console.log(flags.json === true ? JSON.stringify(record, null, 2) : table());
 }
 
-async function convertFile(run: Run, file: FilePlan, path: string): Promise<[string, Precision][]> {
+async function convertFile(
+  run: Run,
+  file: FilePlan,
+  path: string,
+  beforeRename?: (measured: [string, Precision][]) => Promise<void>,
+): Promise<void> {
   const { opened, workers, progress, signal } = run;
   const measured: [string, Precision][] = [];
   await removeLeftovers(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
@@ -95,28 +101,33 @@ async function convertFile(run: Run, file: FilePlan, path: string): Promise<[str
     onProgress: progress.update,
     onPrecision: (name, precision) => measured.push([name, precision]),
   });
-  await stream.pipeTo(await createFile(path), { signal });
+  const sink = await createFile(path, async () => {
+    await refuseChange(run.input);
+    await beforeRename?.(measured);
+  });
+  await stream.pipeTo(sink, { signal });
   for (const [name, precision] of measured) run.measured.set(name, precision);
-  return measured;
 }
 
 async function convertFolder(
   run: Run,
   folder: string,
   { direction, options }: Task,
-  documents: readonly { readonly name: string; readonly text: string }[],
+  documents: readonly Document[],
   overwrite: boolean,
 ): Promise<void> {
   const { input, opened, plan, progress, signal } = run;
   const facts = [...input.files].map(([name, { size, modified }]) => [name, size, modified]);
-  const journal = await openJournal(folder, { format: 1, direction, options, input: facts }, overwrite);
-  for (const file of plan.files) {
-    const path = join(folder, file.name);
+  const isOurs = overwrite || (await holdsThisOutput(folder, run, documents));
+  const journal = await openJournal(folder, { format: 1, direction, options, input: facts }, isOurs);
+  const paths = plan.files.map(({ name }) => join(folder, name));
+  // What another run has left under these names must not be taken for ours.
+  if (!journal.goesOn) for (const path of paths) await rm(path, { force: true });
+  for (const [i, file] of plan.files.entries()) {
+    const path = paths[i]!;
     if (!(await isFinished(run, journal, file, path))) {
-      await mkdir(dirname(path), { recursive: true });
-      const measured = await convertFile(run, file, path);
-      await refuseChange(input);
-      await journal.add(file.name, measured);
+      await makeFolder(dirname(path));
+      await convertFile(run, file, path, (measured) => journal.add(file.name, measured));
     }
     progress.finish(file.size);
   }
@@ -126,6 +137,33 @@ async function convertFolder(
   }
   for (const { name, text } of documents) await writeText(join(folder, name), text);
   await journal.remove();
+}
+
+/**
+ * Whether a folder holds what this command would make, and nothing else: then it was run before, to the end, and may be
+ * run again.
+ */
+async function holdsThisOutput(folder: string, run: Run, documents: readonly Document[]): Promise<boolean> {
+  const found = await openLocal(folder).catch(() => null);
+  if (found === null) return false;
+  const names = new Set([...run.opened.others, ...documents.map(({ name }) => name)]);
+  for (const { name, header, size } of run.plan.files) {
+    names.add(name);
+    const file = found.files.get(name);
+    if (file?.size !== size) return false;
+    const first = Buffer.from(await file.slice(0, header.length).arrayBuffer());
+    if (!first.equals(header)) return false;
+  }
+  await found.close();
+  return [...found.files.keys()].every((name) => names.has(name));
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (cause) {
+    throw systemFault(path, "a folder that can be written", cause);
+  }
 }
 
 async function isFinished(run: Run, journal: Journal, file: FilePlan, path: string): Promise<boolean> {
@@ -139,11 +177,7 @@ async function isFinished(run: Run, journal: Journal, file: FilePlan, path: stri
 
 /** Copies a file that belongs to the checkpoint and holds no tensors. */
 async function carry(source: FileSource, path: string): Promise<void> {
-  try {
-    await mkdir(dirname(path), { recursive: true });
-  } catch (cause) {
-    throw systemFault(dirname(path), "a folder that can be written", cause);
-  }
+  await makeFolder(dirname(path));
   const step = 1 << 22;
   let at = 0;
   const stream = new ReadableStream<Uint8Array>(

@@ -15,8 +15,11 @@ type Measured = readonly (readonly [weight: string, precision: Precision])[];
  * the end of the run.
  */
 export interface Journal {
+  /** Whether an unfinished run is taken up. */
+  readonly goesOn: boolean;
   /** What was measured in a file that an earlier run finished; `undefined` where it still has to be made. */
   finished(file: string): Measured | undefined;
+  /** To be told before a whole file appears under its name: what happens to stand there already does not count. */
   add(file: string, measured: Measured): Promise<void>;
   remove(): Promise<void>;
 }
@@ -46,6 +49,7 @@ export async function openJournal(folder: string, task: unknown, overwrite: bool
   const save = () => writeText(join(folder, NAME), JSON.stringify({ task, done: [...done] }));
   await save();
   return {
+    goesOn: isSame,
     finished: (file) => done.get(file),
     add: async (file, measured) => {
       done.set(file, measured);

@@ -98,9 +98,13 @@ export function writerOf(name: string): number | null {
 /**
  * A stream into a file that appears under its name only when it is whole: written beside it, synced, renamed.
  * Aborted or failed, it leaves nothing.
+ * @param beforeRename called when every byte is safe on disk; the file appears when it is done
  * @throws BlockscaleError `io`
  */
-export async function createFile(path: string): Promise<WritableStream<Uint8Array>> {
+export async function createFile(
+  path: string,
+  beforeRename?: () => Promise<void>,
+): Promise<WritableStream<Uint8Array>> {
   const partial = join(dirname(path), `.${basename(path)}.${process.pid}-${unique++}.part`);
   let handle: FileHandle;
   try {
@@ -117,7 +121,7 @@ export async function createFile(path: string): Promise<WritableStream<Uint8Arra
       await work();
     } catch (cause) {
       await discard();
-      throw systemFault(path, "a file that can be written", cause);
+      throw cause instanceof BlockscaleError ? cause : systemFault(path, "a file that can be written", cause);
     }
   };
   return new WritableStream({
@@ -126,6 +130,7 @@ export async function createFile(path: string): Promise<WritableStream<Uint8Arra
       guard(async () => {
         await handle.sync();
         await handle.close();
+        await beforeRename?.();
         await rename(partial, path);
         await syncFolder(dirname(path));
       }),
