@@ -16,7 +16,8 @@ export async function run(command, parameters, { cwd = ROOT, timeout = 120_000, 
     timeout,
     killSignal: "SIGKILL",
     maxBuffer: 1 << 26,
-    env: { ...process.env, ...env },
+    // Vite's dev server sets NODE_ENV in our own process, and Next would build for development.
+    env: { ...process.env, NODE_ENV: undefined, ...env },
   };
   try {
     return (await promisify(execFile)(command, parameters, options)).stdout;
