@@ -4,8 +4,11 @@
  */
 import { compare as compareAs } from "./kernels/compare";
 import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/dequantize";
+import { multiply, workspace } from "./kernels/multiply";
 import { encode as encodeAs, quantize as quantizeAs } from "./kernels/quantize";
 import { Scratch } from "./kernels/scratch";
+import { dotFarRow, surveyWeights } from "./kernels/survey";
+import { Weights } from "./kernels/weights";
 import { E4M3, E5M2 } from "./lanes/format";
 import { BF16, F16, F32 } from "./lanes/half";
 
@@ -90,4 +93,60 @@ export function compare(
     case 4: return compareAs<E5M2, BF16>(sums, values, became, codes, n);
     default: return compareAs<E5M2, F16>(sums, values, became, codes, n);
   }
+}
+
+export function survey(
+  format: i32,
+  scaleType: i32,
+  record: usize,
+  codes: usize,
+  scales: usize,
+  firstRow: usize,
+  n: usize,
+  k: usize,
+  blockRows: usize,
+  blockCols: usize,
+): i32 {
+  Weights.set(scaleType, codes, scales, firstRow, n, k, blockRows, blockCols);
+  return format == 0 ? surveyWeights<E4M3>(record) : surveyWeights<E5M2>(record);
+}
+
+export function gemmWorkspace(rows: usize, n: usize, k: usize): usize {
+  return workspace(rows, n, k);
+}
+
+export function gemm(
+  format: i32,
+  type: i32,
+  scaleType: i32,
+  dst: usize,
+  x: usize,
+  rows: usize,
+  codes: usize,
+  scales: usize,
+  firstRow: usize,
+  n: usize,
+  k: usize,
+  blockRows: usize,
+  blockCols: usize,
+  lowestScale: i32,
+  highestScale: i32,
+  work: usize,
+): void {
+  Weights.set(scaleType, codes, scales, firstRow, n, k, blockRows, blockCols);
+  if (format == 0) multiply<E4M3>(type, work, dst, x, rows, lowestScale, highestScale);
+  else multiply<E5M2>(type, work, dst, x, rows, lowestScale, highestScale);
+}
+
+export function dotFar(
+  format: i32,
+  scaleType: i32,
+  x: usize,
+  codes: usize,
+  scales: usize,
+  k: usize,
+  blockCols: usize,
+): f64 {
+  Weights.set(scaleType, codes, scales, 0, 1, k, 1, blockCols);
+  return format == 0 ? dotFarRow<E4M3>(x, 0) : dotFarRow<E5M2>(x, 0);
 }

@@ -1,6 +1,8 @@
 import { checkArray, checkDisjoint, checkTensor, checkValues, newArray, outArray, outOf } from "./arrays.ts";
 import { BlockscaleError } from "./errors.ts";
 import { framesOf, gather, ROW_FRAME, scaleFrame, scaleView, scatter } from "./frames.ts";
+import { type GemmOptions, type LeftOperand, Products } from "./gemm.ts";
+import type { PackedWeights, PackOptions } from "./pack.ts";
 import { comparePrecision, type Precision } from "./precision.ts";
 import { checkScheme, type Scheme } from "./scheme.ts";
 import { type BlockScaled, checkFormat, type Format, gridOf, type Values, type ValueType } from "./tensor.ts";
@@ -24,12 +26,14 @@ export class Engine {
   readonly variant: "relaxed" | "baseline" | "custom" | "js";
   readonly #kernels: Kernels;
   readonly #arena: Arena;
+  readonly #products: Products;
 
   /** Use `load()`. */
   constructor(instance: Instance, variant: Engine["variant"]) {
     this.variant = variant;
     this.#kernels = instance.kernels;
     this.#arena = new Arena(instance.memory, instance.kernels.heapBase());
+    this.#products = new Products(this.#kernels, this.#arena, (tensor) => this.dequantize(tensor));
   }
 
   /**
@@ -201,6 +205,40 @@ export class Engine {
    */
   compare(values: Values, became: BlockScaled | Float32Array): Precision {
     return comparePrecision(this.#kernels, this.#arena, values, became);
+  }
+
+  /**
+   * The matrix product x [M, K] . w [N, K]^T, summed in float32: DeepGEMM's "nt", and its other layouts by `layout`.
+   * `x` is float32 (only the weights are quantised) or block-scaled; `w` a block-scaled record or what {@link pack} made of it.
+   * Within gamma_k * sum |x||w| of the exact product, k roundings for K = k; NaN and Inf propagate.
+   * @param options.layout "nt", "nn" (w is [K, N]), "tn" and "tt" (x is [K, M])
+   * @param options.type of the result: "f32" (Float32Array), or "bf16" (Uint16Array of bits), rounded once
+   * @param options.experts one number per row of x: which slice of w [E, N, K] it meets; -1 for rows to leave alone
+   * @param options.out M * N elements
+   * @returns [M, N], row-major
+   */
+  gemm(
+    x: LeftOperand,
+    w: BlockScaled | PackedWeights,
+    options?: GemmOptions & { type?: "f32" },
+  ): Float32Array;
+  gemm(x: LeftOperand, w: BlockScaled | PackedWeights, options: GemmOptions & { type: "bf16" }): Uint16Array;
+  gemm(
+    x: LeftOperand,
+    w: BlockScaled | PackedWeights,
+    options: GemmOptions = {},
+  ): Float32Array | Uint16Array {
+    return this.#products.gemm(x, w, options);
+  }
+
+  /**
+   * Copies weights into the engine's memory, where they stay for any number of products: a byte per weight and its
+   * share of the scales. An engine holds up to 4 GiB.
+   * @param options.layout "t" for [N, K], "n" for [K, N], which is transposed once
+   * @throws BlockscaleError `memory`: no room; free other weights, or use a second engine
+   */
+  pack(w: BlockScaled, options: PackOptions = {}): PackedWeights {
+    return this.#products.pack(w, options);
   }
 }
 

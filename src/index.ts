@@ -6,8 +6,10 @@
 export type { Engine, QuantizeOut } from "./engine.ts";
 export type { ErrorCode, Fault } from "./errors.ts";
 export { BlockscaleError } from "./errors.ts";
+export type { GemmOptions, Layout, LeftOperand, Matrix } from "./gemm.ts";
 export type { LoadOptions } from "./load.ts";
 export { load } from "./load.ts";
+export type { PackedWeights, PackOptions } from "./pack.ts";
 export type { Precision } from "./precision.ts";
 export { cosine, sqnr } from "./precision.ts";
 export type { Rounding, Scheme, SchemeName } from "./scheme.ts";

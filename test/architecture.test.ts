@@ -116,7 +116,7 @@ const SRC_LAYERS = [
   ["errors.ts"],
   ["wasm/"],
   ["tensor.ts", "scheme.ts", "js/"],
-  ["arrays.ts", "frames.ts"],
+  ["arrays.ts", "frames.ts", "transpose.ts", "pack.ts", "operands.ts", "product.ts", "gemm.ts"],
   ["precision.ts"],
   ["engine.ts"],
   ["load.ts", "external.ts", "js/index.ts"],

@@ -9,8 +9,8 @@ const ROOT = new URL("../", import.meta.url);
 const RELEASES = ["baseline", "relaxed"] as const;
 const BUILDS = ["debug", ...RELEASES] as const;
 
-/** 40 kB: what a page may have to load before it can do anything. */
-const SIZE_BUDGET = 40_000;
+/** 48 kB, 30 of them without the products: what a page may have to load before it can do anything. */
+const SIZE_BUDGET = 48_000;
 
 /** Every kernel and how many arguments it takes. Does not compile unless it says what {@link Kernels} says. */
 const ARITIES: { readonly [K in keyof Kernels]: Parameters<Kernels[K]>["length"] } = {
@@ -20,6 +20,10 @@ const ARITIES: { readonly [K in keyof Kernels]: Parameters<Kernels[K]>["length"]
   decode: 4,
   quantize: 13,
   dequantize: 10,
+  survey: 10,
+  gemmWorkspace: 3,
+  gemm: 16,
+  dotFar: 7,
 };
 
 function fileOf(build: string, extension: string): Buffer<ArrayBuffer> {

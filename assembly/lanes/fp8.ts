@@ -208,6 +208,13 @@ export abstract class Fp8 {
     return v128.or(codes, v128.and(i8x16.narrow_i16x8_s(low, high), magnitudeMask));
   }
 
+  // ---- inspection
+
+  /** All ones in the bytes that hold Inf or NaN. */
+  @inline static isSpecial(magnitudes: v128, topCode: v128): v128 {
+    return i8x16.gt_u(magnitudes, topCode);
+  }
+
   /** The code of NaN, for blocks that are NaN as a whole. */
   @inline static nan(): u8 {
     return 0x7f;

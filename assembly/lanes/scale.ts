@@ -122,6 +122,16 @@ export abstract class Scale {
     return reinterpret<f32>(byte == 0xff ? 0x7fc00000 : byte << 23);
   }
 
+  /** The same of four bytes in 32-bit lanes; 255 becomes Inf here. */
+  @inline static powers(bytes: v128): v128 {
+    return i32x4.max_s(i32x4.shl(bytes, 23), i32x4.splat(0x00400000));
+  }
+
+  /** The exponent field of a float32 scale; 255 if it is Inf or NaN. */
+  @inline static field(scale: f32): i32 {
+    return (reinterpret<i32>(scale) >>> 23) & 0xff;
+  }
+
   @inline static isNan(scale: f32): bool {
     return scale != scale;
   }

@@ -21,6 +21,11 @@ export abstract class Simd {
     return i8x16.swizzle(table, index);
   }
 
+  /** Whether a multiply-add is one operation in this build. */
+  @inline static isFused(): bool {
+    return ASC_FEATURE_RELAXED_SIMD;
+  }
+
   /** a * b + c; fused or not is up to the engine in the relaxed build, never fused in the others. */
   @inline static madd(a: v128, b: v128, c: v128): v128 {
     if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
@@ -67,5 +72,45 @@ export abstract class Simd {
     const ab = i32x4.max_s(i32x4.shuffle(a, b, 0, 4, 1, 5), i32x4.shuffle(a, b, 2, 6, 3, 7));
     const cd = i32x4.max_s(i32x4.shuffle(c, d, 0, 4, 1, 5), i32x4.shuffle(c, d, 2, 6, 3, 7));
     return i32x4.max_s(i64x2.shuffle(ab, cd, 0, 2), i64x2.shuffle(ab, cd, 1, 3));
+  }
+
+  /** Four numbers as lanes. */
+  @inline static lanes(a: i32, b: i32, c: i32, d: i32): v128 {
+    return i32x4.replace_lane(i32x4.replace_lane(i32x4.replace_lane(i32x4.splat(a), 1, b), 2, c), 3, d);
+  }
+
+  /** Whether any bit is set. */
+  @inline static any(x: v128): bool {
+    return v128.any_true(x);
+  }
+
+  @inline static or(a: v128, b: v128): v128 {
+    return v128.or(a, b);
+  }
+
+  /** The sum of four float32 lanes. */
+  @inline static sum(x: v128): f32 {
+    const pairs = f32x4.add(x, i32x4.shuffle(x, x, 2, 3, 0, 1));
+    return f32x4.extract_lane(pairs, 0) + f32x4.extract_lane(pairs, 1);
+  }
+
+  /** a0 b0 a1 b1: half of a transposition. */
+  @inline static zip32Low(a: v128, b: v128): v128 {
+    return i32x4.shuffle(a, b, 0, 4, 1, 5);
+  }
+
+  /** a2 b2 a3 b3. */
+  @inline static zip32High(a: v128, b: v128): v128 {
+    return i32x4.shuffle(a, b, 2, 6, 3, 7);
+  }
+
+  /** The lower two lanes of a, then of b. */
+  @inline static lowHalves(a: v128, b: v128): v128 {
+    return i64x2.shuffle(a, b, 0, 2);
+  }
+
+  /** The upper two lanes of a, then of b. */
+  @inline static highHalves(a: v128, b: v128): v128 {
+    return i64x2.shuffle(a, b, 1, 3);
   }
 }

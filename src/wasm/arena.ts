@@ -4,14 +4,24 @@ import type { LinearMemory } from "./instantiate.ts";
 const PAGE = 65536;
 /** Frames start on cache lines. */
 const ALIGN = 64;
+/** The last page of the 4 GiB is left alone: the address after the last byte has to be a number of 32 bits. */
+const MOST_BYTES = 2 ** 32 - PAGE;
+
+/** Bytes that stay until they are released. */
+export interface Resident {
+  readonly start: number;
+  readonly end: number;
+}
 
 /**
- * The one owner of linear memory: static data of the kernels, then the frame of the current call.
+ * The one owner of linear memory: static data of the kernels, what is kept until released, then the frame of the current call.
  * Growing detaches every view, so views are made when they are needed and never kept.
  */
 export class Arena {
   readonly #memory: LinearMemory;
   readonly #base: number;
+  /** In the order of their addresses. */
+  readonly #residents: Resident[] = [];
 
   constructor(memory: LinearMemory, base: number) {
     this.#memory = memory;
@@ -29,7 +39,7 @@ export class Arena {
    */
   frame(sizes: readonly number[]): number[] {
     const offsets: number[] = [];
-    let end = this.#base;
+    let end = this.#residents.at(-1)?.end ?? this.#base;
     for (const size of sizes) {
       offsets.push(end);
       end = align(end + size);
@@ -38,10 +48,35 @@ export class Arena {
     return offsets;
   }
 
+  /**
+   * Room that no frame will take, in the first gap that is large enough.
+   * @throws BlockscaleError `memory`
+   */
+  keep(size: number): Resident {
+    let start = this.#base;
+    let index = 0;
+    for (const { start: next, end } of this.#residents) {
+      if (start + size <= next) break;
+      start = end;
+      index++;
+    }
+    const resident = { start, end: align(start + size) };
+    this.#reserve(resident.end);
+    this.#residents.splice(index, 0, resident);
+    return resident;
+  }
+
+  /** Gives back what `keep` gave. */
+  release(resident: Resident): void {
+    const index = this.#residents.indexOf(resident);
+    if (index >= 0) this.#residents.splice(index, 1);
+  }
+
   #reserve(end: number): void {
     const missing = end - this.#memory.buffer.byteLength;
     if (missing <= 0) return;
     try {
+      if (end > MOST_BYTES) throw new RangeError("beyond 4 GiB");
       this.#memory.grow(Math.ceil(missing / PAGE));
     } catch (error) {
       throw new BlockscaleError(

@@ -63,6 +63,63 @@ export interface Kernels {
     codes: number,
     n: number,
   ): void;
+
+  /**
+   * Looks through the right operand of a product: n rows of k codes at `codes`, and the rows of scales from that of row 0,
+   * which is row `firstRow` of its block. Writes to `record` the lowest and the highest exponent field of the scales that count,
+   * as two int32, then a byte per row: 1 if it has to be computed by `dotFar`, since it has Inf or NaN or leaves float32.
+   * Returns how many such rows there are.
+   */
+  survey(
+    format: FormatId,
+    scaleType: ScaleTypeId,
+    record: number,
+    codes: number,
+    scales: number,
+    firstRow: number,
+    n: number,
+    k: number,
+    blockRows: number,
+    blockCols: number,
+  ): number;
+
+  /** Bytes of working memory that `gemm` needs, as an unsigned int32. */
+  gemmWorkspace(rows: number, n: number, k: number): number;
+
+  /**
+   * [rows, n] at dst (float32 or bfloat16) <- float32 x[rows, k] times the transpose of the right operand, described as
+   * for `survey`; `lowestScale` and `highestScale` are what that found, and far rows get arbitrary numbers.
+   * Up to 15 bytes behind the codes are read. Sums are float32, by blocks of at most 512 columns.
+   */
+  gemm(
+    format: FormatId,
+    type: ValueTypeId,
+    scaleType: ScaleTypeId,
+    dst: number,
+    x: number,
+    rows: number,
+    codes: number,
+    scales: number,
+    firstRow: number,
+    n: number,
+    k: number,
+    blockRows: number,
+    blockCols: number,
+    lowestScale: number,
+    highestScale: number,
+    work: number,
+  ): void;
+
+  /** The product of float64 x[k] and one row of codes with its scales, summed in float64 from left to right. */
+  dotFar(
+    format: FormatId,
+    scaleType: ScaleTypeId,
+    x: number,
+    codes: number,
+    scales: number,
+    k: number,
+    blockCols: number,
+  ): number;
 }
 
 /** Formats as the kernels number them: assembly/index.ts turns an id into a type. */

@@ -1,0 +1,142 @@
+import { E4M3, Format } from "./format";
+
+/**
+ * FP8 codes to float32 by shift and mask, the form that products take. Moved so that its mantissa meets float32's, a
+ * code is the float32 of its value times 2^(bias - 127), exactly, zero and subnormal codes included: nine operations
+ * for sixteen codes, where `Fp8` needs twenty-one. A product has to multiply by a scale anyway, and 2^(127 - bias)
+ * goes into that. Inf and NaN codes come out as if they were further finite ones.
+ *
+ * The four codes in a 32-bit lane are worked on at once, those of bytes 3 and 1 where they are, those of 2 and 0 after a
+ * shift of 8. A byte on top is shifted down arithmetically, which leaves its sign at bit 31. The byte below the middle
+ * is sign-extended and shifted up by one multiply-add of 16-bit halves, which takes the low half alone.
+ *
+ * Measured and lost: unpacking to 16-bit lanes first (9 operations too, on fewer ports), widening loads (10), byte
+ * shuffles into place (11).
+ */
+export abstract class Shifted {
+  /** Sign and magnitude at their place in float32. */
+  @inline static mask<F>(zero: i32): v128 {
+    return i32x4.splat(0x80000000 | (0x7f << (23 - Format.mantissa<F>())) | zero);
+  }
+
+  /** Multipliers of the low 16-bit halves: bit 8 goes to the lowest mantissa bit. */
+  @inline static weights<F>(zero: i32): v128 {
+    return i32x4.splat((1 << (15 - Format.mantissa<F>())) | zero);
+  }
+
+  /** Byte 3 of each 32-bit lane. */
+  @inline static top<F>(codes: v128, mask: v128): v128 {
+    return v128.and(i32x4.shr_s(codes, 1 + Format.mantissa<F>()), mask);
+  }
+
+  /** Byte 1 of each 32-bit lane. */
+  @inline static middle(codes: v128, weights: v128, mask: v128): v128 {
+    return v128.and(i32x4.dot_i16x8_s(codes, weights), mask);
+  }
+
+  /** Bytes 2 and 0 moved to where bytes 3 and 1 are. */
+  @inline static lower(codes: v128): v128 {
+    return i32x4.shl(codes, 8);
+  }
+
+  /** What a decoded value is too small by, as a power of two. */
+  @inline static exponent<F>(): i32 {
+    return 127 - Format.bias<F>();
+  }
+
+  /** 2^exponent. */
+  @inline static unit<F>(): f32 {
+    return reinterpret<f32>((127 + Shifted.exponent<F>()) << 23);
+  }
+
+  /** The largest exponent field of a scale whose product with `unit` is a float32. */
+  @inline static highestField<F>(): i32 {
+    return 254 - Shifted.exponent<F>();
+  }
+
+  /** Whether a scale with this exponent field can take a code beyond float32; NaN and Inf count as one that does. */
+  @inline static overflows<F>(field: i32): bool {
+    return field > 253 - Format.emax<F>();
+  }
+
+  /** The value of one code as float64: exact, Inf and NaN included. */
+  static value<F>(code: i32): f64 {
+    const magnitude = code & 0x7f;
+    const bits = magnitude << (23 - Format.mantissa<F>());
+    let value = <f64>reinterpret<f32>(bits) * <f64>Shifted.unit<F>();
+    if (magnitude > Format.top<F>()) {
+      // E5M2 has one Inf in front of its NaNs.
+      value = idof<F>() != idof<E4M3>() && magnitude == Format.top<F>() + 1 ? Infinity : NaN;
+    }
+    return code & 0x80 ? -value : value;
+  }
+}
+
+/** Magnitudes of float32 as integers, and the powers of two that keep products of them in range. */
+export abstract class Range {
+  @inline static absMask(zero: i32): v128 {
+    return i32x4.splat(0x7fffffff | zero);
+  }
+
+  /** What `lowest` starts with, and takes from each magnitude. */
+  @inline static ones(zero: i32): v128 {
+    return i32x4.splat(-1 | zero);
+  }
+
+  /** Running maximum of magnitudes. */
+  @inline static highest(highest: v128, x: v128, absMask: v128): v128 {
+    return i32x4.max_s(highest, v128.and(x, absMask));
+  }
+
+  /** Running minimum of nonzero magnitudes, less one, as unsigned numbers: zero becomes the largest. */
+  @inline static lowest(lowest: v128, x: v128, absMask: v128, ones: v128): v128 {
+    return i32x4.min_u(lowest, i32x4.add(v128.and(x, absMask), ones));
+  }
+
+  /** The largest of four lanes. */
+  @inline static largest(x: v128): i32 {
+    return max(
+      max(i32x4.extract_lane(x, 0), i32x4.extract_lane(x, 1)),
+      max(i32x4.extract_lane(x, 2), i32x4.extract_lane(x, 3)),
+    );
+  }
+
+  /** The smallest of four unsigned lanes. */
+  @inline static smallest(x: v128): i32 {
+    return min(
+      min<u32>(i32x4.extract_lane(x, 0), i32x4.extract_lane(x, 1)),
+      min<u32>(i32x4.extract_lane(x, 2), i32x4.extract_lane(x, 3)),
+    );
+  }
+
+  /** The exponent field of a magnitude; 255 if it is Inf or NaN. */
+  @inline static field(magnitude: i32): i32 {
+    return magnitude >>> 23;
+  }
+
+  /** 2^exponent as float32, for exponents -126 to 127. */
+  @inline static power(exponent: i32): f32 {
+    return reinterpret<f32>((exponent + 127) << 23);
+  }
+
+  /**
+   * The power of two, as an exponent, that x with largest exponent field `highest` is multiplied by so that its products with
+   * `Shifted` codes are true to size, or as near to that as float32 reaches.
+   */
+  @inline static lift<F>(highest: i32): i32 {
+    return min(Shifted.exponent<F>(), 253 - highest);
+  }
+
+  /**
+   * Whether no product is rounded below float32's normal range that would not be rounded there without `lift`: `lowest`
+   * is the exponent field of the smallest nonzero x, `lowestScale` that of the smallest scale.
+   */
+  @inline static isSafe<F>(highest: i32, lowest: i32, lowestScale: i32): bool {
+    if (highest == 255) return false;
+    const lift = Range.lift<F>(highest);
+    if (lift == Shifted.exponent<F>()) return true;
+    const smallestCode = 1 - Format.bias<F>() - Format.mantissa<F>();
+    const product = lowest - 127 + lift - Shifted.exponent<F>() + smallestCode;
+    return lowest > 0 && product + min(0, lowestScale - 127) >= -126;
+  }
+}

@@ -1,0 +1,202 @@
+import { checkArray, checkDisjoint, checkTensor, outArray, outOf } from "./arrays.ts";
+import { BlockscaleError } from "./errors.ts";
+import { type Left, type LeftOperand, leftOf, notAMatrix } from "./operands.ts";
+import { PackedWeights, type PackOptions, type Place, type Survey } from "./pack.ts";
+import { multiply, type Right, type Run, surveyOf } from "./product.ts";
+import type { BlockScaled } from "./tensor.ts";
+import { transpose } from "./transpose.ts";
+import type { Arena } from "./wasm/arena.ts";
+import { FORMAT_ID, type Kernels, SCALE_TYPE_ID } from "./wasm/exports.ts";
+
+export type { LeftOperand, Matrix } from "./operands.ts";
+
+/** How the operands lie in memory: `n` as in x [M, K] and w [K, N], `t` transposed; x first, then w. */
+export type Layout = "nt" | "nn" | "tn" | "tt";
+
+export interface GemmOptions {
+  /** M * N elements for the result: a Float32Array, or a Uint16Array with type "bf16". */
+  readonly out?: Float32Array | Uint16Array;
+  /** Of the result; "f32" if left out. */
+  readonly type?: "f32" | "bf16";
+  /** "nt" if left out. Packed weights are always `[N, K]`. */
+  readonly layout?: Layout;
+  /** For each row of x the slice of w `[E, N, K]` that it meets, or -1: rows of the result that stay as they are. */
+  readonly experts?: Int32Array;
+}
+
+/** Up to 15 bytes behind the codes are read. */
+const MARGIN = 16;
+
+/** Matrix products on one set of kernels: checks, then the right operand in chunks or where it is packed. */
+export class Products {
+  readonly #kernels: Kernels;
+  readonly #arena: Arena;
+  readonly #dequantize: (tensor: BlockScaled) => Float32Array;
+  readonly #packed: WeakSet<PackedWeights> = new WeakSet();
+
+  constructor(kernels: Kernels, arena: Arena, dequantize: (tensor: BlockScaled) => Float32Array) {
+    this.#kernels = kernels;
+    this.#arena = arena;
+    this.#dequantize = dequantize;
+  }
+
+  /** See Engine.gemm. */
+  gemm(x: LeftOperand, w: BlockScaled | PackedWeights, options: GemmOptions): Float32Array | Uint16Array {
+    const given = outOf("gemm", options);
+    const layout = checkChoice("gemm: layout", options.layout ?? "nt", ["nt", "nn", "tn", "tt"]);
+    const type = checkChoice("gemm: type", options.type ?? "f32", ["f32", "bf16"]);
+    const right = this.#rightOf(w, layout[1] === "n");
+    const left = leftOf(x, layout[0] === "t", this.#dequantize);
+    if (left.cols !== right.cols) throw unequal(left, right);
+    const name = type === "f32" ? "Float32Array" : "Uint16Array";
+    const out = outArray("gemm: out", given, name, left.rows * right.rows);
+    checkDisjoint("gemm: out", out, "codes" in x ? x.codes : x.values);
+    if (!(w instanceof PackedWeights)) checkDisjoint("gemm: out", out, w.codes);
+    for (const run of runsOf(options.experts, left.rows, right)) {
+      multiply(this.#kernels, this.#arena, left, right, out, type, run);
+    }
+    return out;
+  }
+
+  /** See Engine.pack. */
+  pack(w: BlockScaled, options: PackOptions): PackedWeights {
+    const layout = checkChoice("pack: layout", options?.layout ?? "t", ["t", "n"]);
+    checkTensor("pack", w);
+    const tensor = layout === "n" ? transpose(w) : w;
+    const { format, codes, scales, grid } = checkTensor("pack", tensor);
+    const bytes = codes.byteLength + MARGIN + scales.byteLength;
+    const resident = this.#arena.keep(alignTo4(codes.byteLength + MARGIN) + scales.byteLength);
+    const release = (): void => this.#arena.release(resident);
+    const scalesAt = resident.start + alignTo4(codes.byteLength + MARGIN);
+    const { slices, rows, cols, block } = grid;
+    const scaleType = scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
+    const place: Omit<Place, "survey"> = {
+      codes: resident.start,
+      scales: scalesAt,
+      scaleType,
+      slices,
+      rows,
+      cols,
+    };
+    try {
+      new Uint8Array(this.#arena.buffer, place.codes, codes.length).set(codes);
+      const scaleBytes = new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength);
+      new Uint8Array(this.#arena.buffer, scalesAt, scaleBytes.length).set(scaleBytes);
+      const survey = Array.from({ length: slices }, (_, slice) => this.#survey(place, format, block, slice));
+      const packed = new PackedWeights(
+        { format, shape: [...tensor.shape], block: [tensor.block[0], tensor.block[1]], bytes },
+        { ...place, survey },
+        release,
+      );
+      this.#packed.add(packed);
+      return packed;
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  #survey(
+    place: Omit<Place, "survey">,
+    format: BlockScaled["format"],
+    block: readonly [number, number],
+    slice: number,
+  ): Survey {
+    const { rows, cols, scaleType } = place;
+    const [record] = this.#arena.frame([8 + rows]) as [number];
+    const blocks = Math.ceil(rows / block[0]) * Math.ceil(cols / block[1]);
+    return surveyOf(this.#kernels, this.#arena, record, rows, [
+      FORMAT_ID[format],
+      SCALE_TYPE_ID[scaleType],
+      place.codes + slice * rows * cols,
+      place.scales + slice * blocks * (scaleType === "ue8m0" ? 1 : 4),
+      0,
+      rows,
+      cols,
+      block[0],
+      block[1],
+    ]);
+  }
+
+  #rightOf(w: BlockScaled | PackedWeights, isTransposed: boolean): Right {
+    if (w instanceof PackedWeights) {
+      const place = w.placeFor("gemm: w");
+      if (!this.#packed.has(w) || isTransposed) throw wrongPack(isTransposed);
+      return { ...place, kind: "packed", format: w.format, block: w.block, shape: w.shape };
+    }
+    checkTensor("gemm: w", w);
+    const tensor = isTransposed ? transpose(w) : w;
+    const { format, codes, scales, grid } = checkTensor("gemm: w", tensor);
+    const { slices, rows, cols, block } = grid;
+    const scaleType = scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
+    return {
+      kind: "record",
+      format,
+      block,
+      shape: tensor.shape,
+      slices,
+      rows,
+      cols,
+      codes,
+      scales,
+      scaleType,
+    };
+  }
+}
+
+function runsOf(experts: Int32Array | undefined, rows: number, { slices, shape }: Right): Run[] {
+  if (experts === undefined) {
+    if (slices !== 1) throw notAMatrix("gemm: w", shape);
+    return [{ start: 0, end: rows, slice: 0 }];
+  }
+  const numbers = checkArray("gemm: experts", experts, "Int32Array", rows);
+  const runs: Run[] = [];
+  for (let start = 0, end = 0; start < rows; start = end) {
+    const slice = numbers[start]!;
+    if (slice < -1 || slice >= slices) throw noExpert(slice, start, slices);
+    while (end < rows && numbers[end] === slice) end++;
+    if (slice >= 0) runs.push({ start, end, slice });
+  }
+  return runs;
+}
+
+function alignTo4(bytes: number): number {
+  return Math.ceil(bytes / 4) * 4;
+}
+
+function checkChoice<T extends string>(where: string, given: T, choices: readonly T[]): T {
+  if (choices.includes(given)) return given;
+  throw new BlockscaleError("option", {
+    where,
+    expected: choices.map((choice) => `"${choice}"`).join(" or "),
+    got: JSON.stringify(given) ?? String(given),
+    fix: "See the documentation of this option.",
+  });
+}
+
+function noExpert(slice: number, row: number, slices: number): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: `gemm: experts[${row}]`,
+    expected: `-1, or a slice of w from 0 to ${slices - 1}`,
+    got: String(slice),
+    fix: "Stack the experts as w [E, N, K] and number them from 0.",
+  });
+}
+
+function unequal(left: Left, right: Right): BlockscaleError {
+  return new BlockscaleError("shape", {
+    where: "gemm: K",
+    expected: "as many columns in x as in w",
+    got: `${left.cols} and ${right.cols}`,
+    fix: 'Multiply x [M, K] by w [N, K]; other layouts are named with { layout: "nn" }.',
+  });
+}
+
+function wrongPack(isTransposed: boolean): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "gemm: w",
+    expected: "weights that this engine has packed, in layout nt or tt",
+    got: isTransposed ? "a layout that transposes them" : "weights of another engine",
+    fix: isTransposed ? 'Transpose them once: pack(w, { layout: "n" }).' : "Pack them with this engine.",
+  });
+}

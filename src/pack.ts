@@ -1,0 +1,80 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+import { BlockscaleError } from "./errors.ts";
+import type { Format } from "./tensor.ts";
+
+export interface PackOptions {
+  /** "t" (the default): `[N, K]`, as linear layers store it. "n": `[K, N]`. */
+  readonly layout?: "t" | "n";
+}
+
+/** Where packed weights are: of interest to the engine that packed them, and to nobody else. */
+export interface Place {
+  readonly codes: number;
+  readonly scales: number;
+  readonly scaleType: "ue8m0" | "f32";
+  readonly slices: number;
+  readonly rows: number;
+  readonly cols: number;
+  readonly survey: readonly Survey[];
+}
+
+/** What the kernels have found out about a matrix of weights: see `survey` of Kernels. */
+export interface Survey {
+  readonly lowestScale: number;
+  readonly highestScale: number;
+  /** Rows that are computed in float64, since they hold NaN or leave float32. */
+  readonly farRows: readonly number[];
+}
+
+/**
+ * Weights in the memory of an engine, made by `engine.pack`. They stay until `free()`, or the end of a `using` block:
+ * JavaScript's garbage collection does not see that memory.
+ */
+export class PackedWeights {
+  readonly format: Format;
+  /** `[..., N, K]`, whichever way round they were given. */
+  readonly shape: readonly number[];
+  /** `[rows, cols]` of a block of that. */
+  readonly block: readonly [number, number];
+  /** What they take of the engine's memory. */
+  readonly bytes: number;
+  #place: Place | undefined;
+  readonly #release: () => void;
+
+  /** Use `engine.pack`. */
+  constructor(
+    fields: Pick<PackedWeights, "format" | "shape" | "block" | "bytes">,
+    place: Place,
+    release: () => void,
+  ) {
+    this.format = fields.format;
+    this.shape = fields.shape;
+    this.block = fields.block;
+    this.bytes = fields.bytes;
+    this.#place = place;
+    this.#release = release;
+  }
+
+  /** Gives the memory back. The weights cannot be used any more; freeing them again does nothing. */
+  free(): void {
+    if (this.#place === undefined) return;
+    this.#place = undefined;
+    this.#release();
+  }
+
+  /** Where the codes and scales are. @throws BlockscaleError `option`: they were freed */
+  placeFor(where: string): Place {
+    if (this.#place !== undefined) return this.#place;
+    throw new BlockscaleError("option", {
+      where,
+      expected: "weights in memory",
+      got: "weights that were freed",
+      fix: "Pack them again, or free them later: at the end of a `using` block that is automatic.",
+    });
+  }
+
+  declare [Symbol.dispose]: () => void;
+}
+
+// Hosts of 2024 and before have no such symbol.
+if (Symbol.dispose) PackedWeights.prototype[Symbol.dispose] = PackedWeights.prototype.free;

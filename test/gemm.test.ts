@@ -1,0 +1,200 @@
+import { describe, expect, test } from "vitest";
+import type { LeftOperand } from "../src/gemm.ts";
+import { type Scheme, schemes } from "../src/scheme.ts";
+import type { BlockScaled, Format } from "../src/tensor.ts";
+import { ENGINES } from "./engines.ts";
+import { once } from "./once.ts";
+import { exact, expectWithinBound, extraRoundings } from "./products.ts";
+import { randomNormal, randomWords } from "./random.ts";
+import { reference } from "./reference/engine.ts";
+import { calcDiff, multiply, type Product } from "./reference/gemm.ts";
+
+/** Numbers below n in a fixed order. */
+function drawer(seed: number): (n: number) => number {
+  const words = randomWords(seed, 4096);
+  let i = 0;
+  return (n) => (words[i++ % words.length] as number) % n;
+}
+
+type Draw = ReturnType<typeof drawer>;
+
+const BLOCKS: readonly (readonly [number, number])[] = [
+  [1, 32],
+  [1, 128],
+  [128, 128],
+  [1, 16],
+  [1, 32],
+  [32, 1],
+  [3, 5],
+  [1, 7],
+  [2, 48],
+  [5, 1],
+  [16, 16],
+  [1, 33],
+  [2 ** 31 - 1, 2 ** 31 - 1],
+];
+
+function pick<T>(draw: Draw, choices: readonly T[]): T {
+  return choices[draw(choices.length)] as T;
+}
+
+/** A size that is mostly small, now and then beyond what the kernels take in one step. */
+function size(draw: Draw, most: number): number {
+  return draw(8) === 0 ? draw(most) : draw(Math.min(most, 40)) + 1;
+}
+
+/** What the scales of a case are like: around one, over a wide range, or at the ends of it. */
+const SPREADS = ["near", "near", "wide", "low", "high", "any"] as const;
+
+function scaleByte(draw: Draw, spread: (typeof SPREADS)[number]): number {
+  switch (spread) {
+    case "near":
+      return 120 + draw(12);
+    case "wide":
+      return 67 + draw(120);
+    case "low":
+      return draw(12);
+    case "high":
+      return 243 + draw(12);
+    case "any":
+      return draw(256);
+  }
+}
+
+function randomTensor(draw: Draw, rows: number, cols: number): BlockScaled {
+  const format = pick<Format>(draw, ["e4m3", "e4m3", "e5m2"]);
+  const block = pick(draw, BLOCKS);
+  const spread = pick(draw, SPREADS);
+  const hasSpecials = draw(10) === 0;
+  const special = format === "e4m3" ? 0x7f : 0x7c;
+  const words = randomWords(draw(2 ** 30), rows * cols);
+  const codes = Uint8Array.from(words, (word) => {
+    const code = word & 0xff;
+    return (code & 0x7f) >= special && !(hasSpecials && word >>> 27 === 0) ? code & 0x83 : code;
+  });
+  const blocks = Math.ceil(rows / block[0]) * Math.ceil(cols / block[1]);
+  const scales =
+    draw(3) === 0
+      ? Float32Array.from(
+          { length: blocks },
+          () =>
+            (1 + draw(1000) / 1000) *
+            2 ** (Math.min(scaleByte(draw, spread), 254) - 127) *
+            (draw(9) ? 1 : -1),
+        )
+      : Uint8Array.from({ length: blocks }, () => scaleByte(draw, spread));
+  return { format, shape: [rows, cols], block, codes, scales };
+}
+
+function randomLeft(draw: Draw, rows: number, cols: number): LeftOperand {
+  const kind = draw(6);
+  if (kind < 2) return randomTensor(draw, rows, cols);
+  const values = randomNormal(draw(2 ** 30), rows * cols);
+  const words = randomWords(draw(2 ** 30), rows * cols);
+  const spread = kind === 2 ? 60 : kind === 3 ? 252 : 1;
+  for (let i = 0; i < values.length; i++) {
+    values[i] = (values[i] as number) * 2 ** (((words[i] as number) % spread) - (spread >> 1));
+    if ((words[i] as number) >>> 22 === 0) values[i] = pick(draw, [0, -0, 1e30, 1e-40, 300]);
+    if (kind === 5 && (words[i] as number) >>> 21 === 1) values[i] = pick(draw, [Infinity, -Infinity, NaN]);
+  }
+  return { values, shape: [rows, cols] };
+}
+
+interface Case {
+  readonly name: string;
+  readonly x: LeftOperand;
+  readonly w: BlockScaled;
+  readonly sizes: readonly [m: number, n: number, k: number];
+  readonly product: () => Product;
+}
+
+function makeCase(seed: number): Case {
+  const draw = drawer(seed);
+  const m = draw(3) ? 1 + draw(9) : size(draw, 220);
+  const n = size(draw, 140);
+  const k = draw(5) ? size(draw, 300) : size(draw, 1300);
+  const x = randomLeft(draw, m, k);
+  const w = randomTensor(draw, n, k);
+  const left = "codes" in x ? `${x.format} ${x.block.join("x")}` : "f32";
+  const name = `seed ${seed}: ${left} [${m}, ${k}] . ${w.format} ${w.block.join("x")} [${n}, ${k}]`;
+  return { name, x, w, sizes: [m, n, k], product: once(() => exact(x, w)) };
+}
+
+const SWEEP = once(() => Array.from({ length: 2000 }, (_, seed) => makeCase(seed)));
+
+describe.each(ENGINES)("%s", async (_, make) => {
+  const fp8 = await make();
+
+  test("2,000 shapes and schemes are within gamma_K of the exact product, element by element", () => {
+    for (const { name, x, w, sizes, product } of SWEEP()) {
+      try {
+        expectWithinBound(fp8.gemm(x, w), product(), sizes, extraRoundings(x, w));
+      } catch (error) {
+        throw new Error(`${name}: ${(error as Error).message}`, { cause: error });
+      }
+    }
+  });
+
+  test("to bfloat16, and packed", () => {
+    for (const { name, x, w, sizes, product } of SWEEP().slice(0, 300)) {
+      const packed = fp8.pack(w);
+      try {
+        expectWithinBound(fp8.gemm(x, packed, { type: "bf16" }), product(), sizes, extraRoundings(x, w));
+        expect(fp8.gemm(x, packed)).toEqual(fp8.gemm(x, w));
+      } catch (error) {
+        throw new Error(`${name}: ${(error as Error).message}`, { cause: error });
+      } finally {
+        packed.free();
+      }
+    }
+  });
+
+  test.each([
+    [1, 3, 65_536],
+    [9, 8, 65_536],
+    [1, 1, 1],
+    [1, 1100, 2000],
+    [200, 300, 1030],
+    [391, 17, 515],
+  ])("[%i, %i, %i]: more than one step in each direction", (m, n, k) => {
+    const x = { values: randomNormal(1, m * k), shape: [m, k] };
+    for (const scheme of [schemes.mxfp8, schemes.deepseekWeight, schemes.deepseekV3Weight]) {
+      const w = fp8.quantize(randomNormal(2, n * k), [n, k], scheme);
+      const product = exact(x, w);
+      expectWithinBound(fp8.gemm(x, w), product, [m, n, k], extraRoundings(x, w));
+    }
+  });
+
+  test.each([0, 1, 5, 20])("K = 0 with %i rows is zero, also where the output was not", (m) => {
+    const w = {
+      format: "e4m3",
+      shape: [3, 0],
+      block: [1, 32],
+      codes: new Uint8Array(),
+      scales: new Uint8Array(),
+    } as const;
+    const out = new Float32Array(3 * m).fill(7);
+    expect(fp8.gemm({ values: new Float32Array(), shape: [m, 0] }, w, { out })).toEqual(
+      new Float32Array(3 * m),
+    );
+  });
+
+  test("the same operands give the same bits, whatever is beside them", () => {
+    const { x, w } = makeCase(12345);
+    expect(fp8.gemm(x, w)).toEqual(fp8.gemm(x, w));
+  });
+
+  test.each([
+    ["mxfp8", schemes.mxfp8, schemes.mxfp8],
+    ["DeepSeek-V3.1", schemes.deepseekActivation, schemes.deepseekWeight],
+    ["DeepSeek-V3", schemes.deepseekV3Activation, schemes.deepseekV3Weight],
+  ])("both operands in %s, K = 4096: calc_diff under 1e-3", (_, ofX: Scheme, ofW: Scheme) => {
+    const [m, n, k] = [24, 32, 4096];
+    const a = randomNormal(3, m * k);
+    const b = randomNormal(4, n * k);
+    const c = fp8.gemm(reference.quantize(a, [m, k], ofX), reference.quantize(b, [n, k], ofW));
+    const diff = calcDiff(c, multiply(a, b, m, n, k).sums);
+    expect(diff).toBeLessThan(1e-3);
+    expect(diff).toBeGreaterThan(1e-4); // or nothing was quantised
+  });
+});
