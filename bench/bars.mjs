@@ -9,6 +9,7 @@ function find(records, contestant, wanted) {
   const matches = records.filter(
     (record) =>
       record.contestant.startsWith(contestant) &&
+      (record.isPaired ?? false) === (wanted.isPaired ?? false) &&
       Object.entries({ data: "normal", ...wanted }).every(([key, value]) => record[key] === value),
   );
   return matches.sort((a, b) => a.seconds - b.seconds)[0];
@@ -30,7 +31,8 @@ const lowest =
 
 const dequantize = (type, bytes) => ({ verb: "dequantize", type, block: "1x128", bytes });
 const quantize = (block, bytes) => ({ verb: "quantize", type: "f32", block, bytes });
-const subnormal = (verb) => (records) => find(records, "kernel", { verb, data: "subnormal" })?.ofFirst;
+const subnormal = (verb) => (records) =>
+  find(records, "kernel", { verb, data: "subnormal", isPaired: true })?.ofFirst;
 
 const percent = (x) => `${(100 * x).toFixed(0)} %`;
 const times = (x) => `${x.toFixed(1)}x`;

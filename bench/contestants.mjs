@@ -80,33 +80,32 @@ function layout(memory, base, arrays, spare) {
   return { ...at, end };
 }
 
-/** One call of a verb on kernels, all of it in their memory. */
+/**
+ * One call of a verb on kernels, all of it in their memory. Functions are bound, here and below, instead of wrapped: V8 would
+ * inline a wrapped one and compile it anew, some loops five times as slow, and each caller would be measured differently.
+ */
 function callOf(kernels, { verb, type }, at, { n, rows, cols, blockRows, blockCols }) {
-  const id = VALUE_TYPE_ID[type];
-  const block = [blockRows, blockCols];
+  const ids = [e4m3, VALUE_TYPE_ID[type], ue8m0];
+  const grid = [rows, cols, blockRows, blockCols];
   switch (verb) {
     case "encode":
-      return () => kernels.encode(e4m3, at.codes, at.values, n);
+      return kernels.encode.bind(null, e4m3, at.codes, at.values, n);
     case "decode":
-      return () => kernels.decode(e4m3, at.values, at.codes, n);
+      return kernels.decode.bind(null, e4m3, at.values, at.codes, n);
     case "quantize":
-      return () =>
-        kernels.quantize(
-          e4m3,
-          id,
-          ue8m0,
-          at.codes,
-          at.scales,
-          at.values,
-          rows,
-          cols,
-          ...block,
-          rceil,
-          0,
-          ZERO_SCALE,
-        );
+      return kernels.quantize.bind(
+        null,
+        ...ids,
+        at.codes,
+        at.scales,
+        at.values,
+        ...grid,
+        rceil,
+        0,
+        ZERO_SCALE,
+      );
     case "dequantize":
-      return () => kernels.dequantize(e4m3, id, ue8m0, at.values, at.codes, at.scales, rows, cols, ...block);
+      return kernels.dequantize.bind(null, ...ids, at.values, at.codes, at.scales, ...grid);
   }
 }
 
@@ -147,15 +146,16 @@ function apiOf({ verb, type }, arrays) {
 
 function arithmeticOf({ verb, type }, { values, codes, scales, rows, cols, blockRows, blockCols }) {
   const bits = type === "f32" ? new Int32Array(values.buffer) : values;
+  const grid = [rows, cols, blockRows, blockCols];
   switch (verb) {
     case "encode":
-      return () => arithmetic.encode(codes, bits);
+      return arithmetic.encode.bind(null, codes, bits);
     case "decode":
-      return () => arithmetic.decode(values, codes);
+      return arithmetic.decode.bind(null, values, codes);
     case "quantize":
-      return () => arithmetic.quantize(codes, scales, bits, rows, cols, blockRows, blockCols);
+      return arithmetic.quantize.bind(null, codes, scales, bits, ...grid);
     case "dequantize":
-      return () => arithmetic.dequantize(values, codes, scales, rows, cols, blockRows, blockCols);
+      return arithmetic.dequantize.bind(null, values, codes, scales, ...grid);
   }
 }
 
@@ -166,11 +166,12 @@ function makeCodes(work, arrays) {
   if (inverse) apiOf({ ...work, verb: inverse }, arrays)();
 }
 
-/** Where the next work's data may go in wasm memory, when several are to be measured side by side. */
-let nextBase = 0;
+/** Where the next work's data may go in either memory, when several are to be measured side by side. */
+const free = { wasm: 0, js: 0 };
 
 export function releaseAll() {
-  nextBase = 0;
+  free.wasm = kernelsOf.baseline.heapBase();
+  free.js = js.kernels.heapBase();
 }
 
 /**
@@ -182,8 +183,8 @@ export function contestantsOf(work) {
   const arrays = arraysOf(work);
   makeCodes(work, arrays);
   const half = Math.floor(trafficOf(work) / 2);
-  const at = layout(memory, Math.max(nextBase, kernelsOf.baseline.heapBase()), arrays, half);
-  nextBase = at.end;
+  const at = layout(memory, free.wasm, arrays, half);
+  free.wasm = at.end;
   fill(memory, at, arrays);
   const contestants = {
     copy: () => limits.copy(at.spare, at.values, half),
@@ -194,7 +195,8 @@ export function contestantsOf(work) {
   }
   contestants[`api ${apiVariant}`] = apiOf(work, arrays);
   if (!work.withJs) return verified(work, arrays, contestants, at);
-  const jsAt = layout(js.memory, js.kernels.heapBase(), arrays, 0);
+  const jsAt = layout(js.memory, free.js, arrays, 0);
+  free.js = jsAt.end;
   fill(js.memory, jsAt, arrays);
   contestants["js table"] = callOf(js.kernels, work, jsAt, arrays);
   contestants["js arithmetic"] = arithmeticOf(work, arrays);

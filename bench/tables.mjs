@@ -15,7 +15,7 @@ const workName = ({ verb, type, block }) =>
 /** One row a work, one column a size; `cell` turns a work's records, by contestant, into text. */
 function bySize(records, title, cell) {
   const rows = new Map();
-  for (const record of records.filter(({ data }) => data === "normal")) {
+  for (const record of records.filter(({ data, isPaired }) => data === "normal" && !isPaired)) {
     const row = rows.get(workName(record)) ?? new Map();
     rows.set(workName(record), row);
     const contestants = row.get(record.bytes) ?? {};
@@ -45,15 +45,11 @@ const apiTable = (records) =>
     return `${of.api.gigaElements.toFixed(1)} (${percent(of.api.ofCopy)}, ${against("js table")}, ${against("js arithmetic")})`;
   });
 
-/** What is left of the kernels' speed, against memory.copy, when the data are random instead of normal: the least of all verbs. */
+/** What is left of the kernels' speed when data are random instead of normal: the least of all verbs. */
 function onRandom(records) {
   const kept = records
     .filter(({ data, contestant }) => data === "random" && contestant.startsWith("kernel"))
-    .map((random) => {
-      const same = ["verb", "type", "block", "bytes", "contestant"];
-      const normal = records.find((r) => r.data === "normal" && same.every((key) => r[key] === random[key]));
-      return random.ofCopy / normal.ofCopy;
-    });
+    .map(({ ofFirst }) => ofFirst);
   return kept.length ? percent(Math.min(...kept)) : "an unmeasured part";
 }
 

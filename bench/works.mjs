@@ -7,6 +7,7 @@
  * @property {number} bytes of the values in their type; codes and scales come on top
  * @property {string} data see data.mjs
  * @property {boolean} withJs whether plain JavaScript takes part
+ * @property {boolean} [isPaired] measured beside the same work on other data, for the sake of their ratio only
  */
 
 const KIB = 2 ** 10;
@@ -36,30 +37,29 @@ function verbs(types, blocks) {
   return [{ verb: "encode", type: "f32" }, { verb: "decode", type: "f32" }, ...scaled];
 }
 
+/** What becomes of speed when data are not normal values; the first of each pair is the measure. */
+const PAIRS = [
+  ["normal", "random"],
+  ["clean", "subnormal"],
+];
+
 /** Groups of works; those of a group are timed side by side. */
 export function groups(quick) {
   const all = [];
   for (const bytes of Object.values(SIZES)) {
-    const blocks = quick && bytes === SIZES["256 KiB"] ? ["1x128"] : BLOCKS;
-    for (const work of verbs(["f32", "bf16"], quick ? blocks.slice(0, 2) : blocks)) {
-      all.push([
-        {
-          ...work,
-          bytes,
-          data: "normal",
-          withJs: !quick || (bytes === SIZES["8 MiB"] && work.type === "f32"),
-        },
-      ]);
+    const blocks = quick ? ["1x128"] : BLOCKS;
+    if (quick && bytes > SIZES["256 KiB"]) blocks.unshift("1x32");
+    for (const work of verbs(["f32", "bf16"], blocks)) {
+      const withJs = !quick || (bytes === SIZES["8 MiB"] && work.type === "f32");
+      all.push([{ ...work, bytes, data: "normal", withJs }]);
     }
   }
   const bytes = SIZES["8 MiB"];
-  if (!quick) {
-    for (const work of verbs(["f32", "bf16"], ["1x128"]))
-      all.push([{ ...work, bytes, data: "random", withJs: true }]);
-  }
-  for (const verb of ["quantize", "dequantize"]) {
-    const work = { verb, type: "f32", block: "1x128", bytes };
-    all.push(["clean", "subnormal"].map((data) => ({ ...work, data, withJs: !quick })));
+  for (const work of verbs(["f32"], ["1x128"])) {
+    for (const pair of quick ? PAIRS.slice(1) : PAIRS) {
+      if (!work.block && pair[0] === "clean") continue; // unscaled values near zero have subnormal codes anyway
+      all.push(pair.map((data) => ({ ...work, bytes, data, isPaired: true, withJs: !quick })));
+    }
   }
   return all;
 }
