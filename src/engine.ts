@@ -38,7 +38,7 @@ export class Engine {
 
   /**
    * FP8 codes of float32 values, without a scale: nearest even, saturating (Inf too); NaN is 0x7F with its sign.
-   * @param out `values.length` codes
+   * @param options.out `values.length` codes
    */
   encode(values: Float32Array, format: Format, options: { out?: Uint8Array } = {}): Uint8Array {
     const id = FORMAT_ID[checkFormat("encode: format", format)];
@@ -61,7 +61,7 @@ export class Engine {
 
   /**
    * float32 values of FP8 codes, without a scale.
-   * @param out `codes.length` values
+   * @param options.out `codes.length` values
    */
   decode(codes: Uint8Array, format: Format, options: { out?: Float32Array } = {}): Float32Array {
     const id = FORMAT_ID[checkFormat("decode: format", format)];
@@ -85,7 +85,7 @@ export class Engine {
   /**
    * Quantises `values` of `shape` `[..., rows, cols]` by a scheme: one scale per block, one code per element.
    * A block with NaN or Inf gets the scale NaN (0xFF) and decodes to NaN.
-   * @param out arrays of the same lengths as the result's codes and scales
+   * @param options.out arrays of the same lengths as the result's codes and scales
    */
   quantize(
     values: Values,
@@ -146,7 +146,7 @@ export class Engine {
   /**
    * Values of a block-scaled tensor: code * scale in float32, then one rounding to nearest even for bf16 and f16.
    * @param type of the result: "f32" (Float32Array), or "bf16" and "f16" (Uint16Array of bits)
-   * @param out as many elements as the tensor has
+   * @param options.out as many elements as the tensor has
    */
   dequantize(tensor: BlockScaled, type?: "f32", options?: { out?: Float32Array }): Float32Array;
   dequantize(tensor: BlockScaled, type: "bf16" | "f16", options?: { out?: Uint16Array }): Uint16Array;

@@ -14,6 +14,7 @@ export type { Precision } from "./precision.ts";
 export { cosine, sqnr } from "./precision.ts";
 export type { Rounding, Scheme, SchemeName } from "./scheme.ts";
 export { schemes } from "./scheme.ts";
-export type { BlockScaled, Format, HalfValues, Values, ValueType } from "./tensor.ts";
+export type { BlockScaled, Float16Values, Format, HalfValues, Values, ValueType } from "./tensor.ts";
 export { bf16, f16 } from "./tensor.ts";
+export type { Variant } from "./wasm/binary.ts";
 export type { WasmSource } from "./wasm/module.ts";

@@ -62,7 +62,11 @@ export class PackedWeights {
     this.#release();
   }
 
-  /** Where the codes and scales are. @throws BlockscaleError `option`: they were freed */
+  /**
+   * Where the codes and scales are.
+   * @throws BlockscaleError `option`: they were freed
+   * @internal
+   */
   placeFor(where: string): Place {
     if (this.#place !== undefined) return this.#place;
     throw new BlockscaleError("option", {

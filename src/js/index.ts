@@ -11,7 +11,7 @@ export type { ErrorCode, Fault } from "../errors.ts";
 export { BlockscaleError } from "../errors.ts";
 export type { Rounding, Scheme, SchemeName } from "../scheme.ts";
 export { schemes } from "../scheme.ts";
-export type { BlockScaled, Format, HalfValues, Values, ValueType } from "../tensor.ts";
+export type { BlockScaled, Float16Values, Format, HalfValues, Values, ValueType } from "../tensor.ts";
 export { bf16, f16 } from "../tensor.ts";
 export type { Engine };
 

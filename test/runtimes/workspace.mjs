@@ -53,7 +53,7 @@ async function isNewer(path, than) {
 
 /** A folder of our own that `remove` takes away again. */
 export async function temporaryFolder() {
-  const path = await mkdtemp(join(tmpdir(), "blockscale-"));
+  const path = await mkdtemp(join(tmpdir(), "blockscale-runtimes-"));
   return { path, remove: () => rm(path, { recursive: true, force: true }) };
 }
 
