@@ -1,6 +1,6 @@
 // Browsers, the page in them, and what tests do with it.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium, firefox } from "playwright-core";
@@ -56,14 +56,18 @@ export async function openFiles(page, ...paths) {
   await page.getByTestId("rows").waitFor();
 }
 
+/** Opens a folder; in Firefox, which playwright cannot hand a folder, all of its files. */
 export async function openFolder(page, path) {
-  await page.getByTestId("folder").setInputFiles(path);
+  const isFirefox = page.context().browser()?.browserType().name() !== "chromium";
+  if (isFirefox)
+    await page.getByTestId("files").setInputFiles(readdirSync(path).map((name) => join(path, name)));
+  else await page.getByTestId("folder").setInputFiles(path);
   await page.getByTestId("rows").waitFor();
 }
 
 /** Waits until the plan is known: the exact size is shown. */
 export async function planned(page) {
-  const size = page.getByTestId("outcome").locator("[data-bytes]");
+  const size = page.locator("[data-testid=outcome][aria-busy=false] [data-bytes]");
   await size.waitFor();
   return Number(await size.getAttribute("data-bytes"));
 }
@@ -103,4 +107,22 @@ export function privateFiles(page) {
     delete found.done;
     return found;
   });
+}
+
+/** Runs a test in a page of a fresh browser, and sees to it that the page had nothing to complain about. */
+export async function withPage({ browser, url }, body, options = {}) {
+  const instance = await launch(browser, options);
+  try {
+    const page = await openPage(instance.context, url);
+    try {
+      await body(page, instance.context);
+    } catch (error) {
+      const shown = await page.locator("body").textContent({ timeout: 1000 }).catch(String);
+      error.stack += `\nThe page shows: ${shown}\nand complains: ${page.errors.join("; ")}`;
+      throw error;
+    }
+    if (page.errors.length > 0) throw new Error(`the page complains: ${page.errors.join("\n")}`);
+  } finally {
+    await instance.close();
+  }
 }

@@ -17,6 +17,7 @@ import {
   opened,
   outputName,
   planned,
+  plannedChoice,
   planProblem,
   problem,
   result,
@@ -89,6 +90,7 @@ async function plan(wanted: typeof choice.value): Promise<void> {
     if (turn !== planning) return;
     batch(() => {
       planned.value = found;
+      plannedChoice.value = wanted;
       planProblem.value = null;
       estimate.value = null;
     });
@@ -98,6 +100,7 @@ async function plan(wanted: typeof choice.value): Promise<void> {
     if (turn !== planning) return;
     batch(() => {
       planProblem.value = problemIn(error);
+      plannedChoice.value = null;
       estimate.value = null;
     });
   }

@@ -13,7 +13,8 @@ const isHidden = (path: string): boolean => path.split("/").some((part) => part.
 function selection(name: string | null, files: readonly NamedFile[]): Selection {
   const visible = files.filter(({ path }) => !isHidden(path));
   const weights = visible.filter(({ path }) => path.endsWith(".safetensors"));
-  const title = name ?? weights.map(({ path }) => path)[0] ?? "";
+  // Shards of one model are named model-00001-of-00002.safetensors.
+  const title = name ?? weights[0]?.path.replace(/-\d+-of-\d+\.safetensors$/, "") ?? "";
   return { name: title, files: weights.length === 0 ? [] : visible };
 }
 

@@ -53,6 +53,8 @@ export const name: Signal<string> = signal("");
 export const opened: Signal<Opened | null> = signal(null);
 export const form: Signal<Form> = signal(EMPTY_FORM);
 export const planned: Signal<Planned | null> = signal(null);
+/** The choice that was planned: another one on the form is not, yet. */
+export const plannedChoice: Signal<Choice | null> = signal(null);
 export const planProblem: Signal<Problem | null> = signal(null);
 export const estimate: Signal<number | null> = signal(null);
 export const run: Signal<RunState | null> = signal(null);
@@ -89,6 +91,11 @@ function exactly(name: string): string {
   return `re:^${name.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")}$`;
 }
 
+/** Whether what the page shows of the plan is what the form says. */
+export const isPlanned: ReadonlySignal<boolean> = computed(
+  () => planned.value !== null && plannedChoice.value === choice.value,
+);
+
 /** The output is a folder of several files. */
 export const isFolder: ReadonlySignal<boolean> = computed(() => (planned.value?.files.length ?? 0) > 1);
 
@@ -115,6 +122,7 @@ export function forget(): void {
     stage.value = "start";
     opened.value = null;
     planned.value = null;
+    plannedChoice.value = null;
     planProblem.value = null;
     estimate.value = null;
     result.value = null;

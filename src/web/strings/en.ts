@@ -147,8 +147,7 @@ export const en = {
     map: "Block scales",
     mapNote: (rows: number, cols: number): string => `One cell per ${rows}×${cols} block; darker is larger`,
     mapShrunk: (scales: string): string => `${scales} scales; each cell shows the largest of several`,
-    mapCell: (row: number, col: number, exponent: number): string =>
-      `row ${row}, column ${col}: 2^${exponent}`,
+    mapCell: (row: number, col: number, scale: string): string => `row ${row}, column ${col}: ${scale}`,
     loading: "Looking…",
     nothing: "This tensor holds no floating-point values to look at.",
     table: "As a table",

@@ -72,6 +72,13 @@ export function decibels(db: number | null): string {
   return db === null ? "∞" : `${formats.value.tenth.format(db)} dB`;
 }
 
+const DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+
+/** A power of two: 2⁻⁸. */
+export function power(exponent: number): string {
+  return `2${String(exponent).replace(/[-0-9]/g, (c) => (c === "-" ? "⁻" : DIGITS[Number(c)]!))}`;
+}
+
 export function shapeOf(shape: readonly number[]): string {
   return shape.length === 0 ? "1" : shape.join(" × ");
 }

@@ -49,7 +49,7 @@ export function Comparison({
                   <span
                     class="db-bar"
                     aria-hidden="true"
-                    style={{ transform: `scaleX(${share(db, least, best)})` }}
+                    style={{ transform: `scaleX(${share(db, best)})` }}
                   />
                   {decibels(db === Infinity ? null : db)}
                   {db === best && least < best && <em>{text.best}</em>}
@@ -67,9 +67,9 @@ export function Comparison({
   );
 }
 
-/** Length of a bar: differences are small, so the bars start a little below the worst. */
-function share(db: number, least: number, best: number): number {
-  return best === least || !Number.isFinite(best) ? 1 : 0.35 + (0.65 * (db - least)) / (best - least);
+/** Length of a bar: 6 dB, a doubling of the noise, take it from full to nothing. */
+function share(db: number, best: number): number {
+  return Number.isFinite(best) ? Math.max(0.04, 1 - (best - db) / 6) : 1;
 }
 
 function blockOf(name: DialectName): string {

@@ -8,6 +8,7 @@ import {
   type Form,
   form,
   isFolder,
+  isPlanned,
   opened,
   planned,
   planProblem,
@@ -132,7 +133,7 @@ function Outcome(): JSX.Element {
   const plan = planned.value;
   const failure = planProblem.value;
   const before = opened.value!.inspection.files.reduce((n, file) => n + file.bytes, 0);
-  const isIdle = plan === null || failure !== null || changing.value === 0;
+  const isIdle = !isPlanned.value || failure !== null || changing.value === 0;
   return (
     <div class="outcome">
       {failure !== null ? (
@@ -141,7 +142,7 @@ function Outcome(): JSX.Element {
         </div>
       ) : (
         plan !== null && (
-          <dl aria-live="polite" data-testid="outcome">
+          <dl aria-live="polite" aria-busy={!isPlanned.value} data-testid="outcome">
             <div class="figure">
               <dt>{text.outputSize}</dt>
               <dd>

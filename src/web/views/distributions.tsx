@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import uPlot from "uplot";
 import { BINADES, ERROR_BINS, ERROR_RANGE, FIRST_BINADE, type Sample } from "../../checkpoint/sample.ts";
-import { short, smallPercent, whole } from "../strings/format.ts";
+import { power, short, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { axis, Chart, type Colours } from "./chart.tsx";
 
@@ -18,8 +18,10 @@ export function ValueChart({
 }): JSX.Element {
   const { precision: text } = words.value;
   const { binades, data } = useMemo(() => {
+    // Far below, each power of two halves the number of values: what cannot be seen is not drawn.
+    const least = Math.max(1, sample.precision.count / 100_000);
     const used = Array.from({ length: BINADES }, (_, i) => i).filter(
-      (i) => sample.before[i]! > 0 || sample.after[i]! > 0,
+      (i) => sample.before[i]! >= least || sample.after[i]! >= least,
     );
     const [first, last] = [used[0] ?? 0, used.at(-1) ?? 0];
     const binades = Array.from({ length: last - first + 1 }, (_, i) => FIRST_BINADE + first + i);
@@ -46,13 +48,19 @@ export function ValueChart({
         grid: { show: false },
         size: 30,
         incrs: [1, 2, 4, 8],
-        values: (_: uPlot, ticks: number[]) => ticks.map((tick) => `2${superscript(tick)}`),
+        values: (_: uPlot, ticks: number[]) => ticks.map((tick) => power(tick)),
       }),
       axis(colours, { size: 52, values: counts }),
     ],
     series: [
       {},
-      { stroke: colours.muted, fill: colours.mutedFaint, width: 0, paths: bars({ size: [0.9, 60] }) },
+      {
+        stroke: colours.muted,
+        fill: colours.mutedFaint,
+        width: 0,
+        paths: bars({ size: [0.9, 60] }),
+        points: { show: false },
+      },
       ...(hasAfter
         ? [
             {
@@ -70,7 +78,7 @@ export function ValueChart({
   return (
     <Figure title={hasAfter ? text.values : text.valuesNow} note={text.valuesNote} keys={hasAfter}>
       <Chart
-        label={`${text.values}: 2^${binades[0]} – 2^${binades.at(-1)}`}
+        label={`${text.values}: ${power(binades[0]!)} – ${power(binades.at(-1)!)}`}
         height={220}
         data={data}
         options={options}
@@ -78,7 +86,7 @@ export function ValueChart({
       <DataTable
         heads={heads}
         rows={binades.map((binade, i) => [
-          `2^${binade}`,
+          power(binade),
           ...data.slice(1).map((series) => whole(series[i]!)),
         ])}
       />
@@ -127,8 +135,7 @@ export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element
     <Figure title={text.errors} note={text.errorsNote} keys={false}>
       <Chart label={`${text.errors}: ${text.errorsNote}`} height={220} data={data} options={options} />
       <p class="help">
-        {text.saturated}: <b>{whole(saturated)}</b> · {text.flushed}: <b>{whole(flushed)}</b> (
-        {smallPercent(flushed / Math.max(1, sample.precision.count))})
+        {text.saturated}: <b>{whole(saturated)}</b> · {text.flushed}: <b>{whole(flushed)}</b>
       </p>
       <DataTable
         heads={["%", text.count]}
@@ -201,10 +208,4 @@ function DataTable({
       </table>
     </details>
   );
-}
-
-const DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
-
-function superscript(n: number): string {
-  return String(n).replace(/[-0-9]/g, (c) => (c === "-" ? "⁻" : DIGITS[Number(c)]!));
 }

@@ -2,9 +2,12 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { ScaleMap } from "../../checkpoint/sample.ts";
 import { isDark } from "../session/settings.ts";
-import { whole } from "../strings/format.ts";
+import { power, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { Figure } from "./distributions.tsx";
+
+/** Width of a cell where there are few, in pixels. */
+const LARGEST_CELL = 64;
 
 type Rgb = readonly [number, number, number];
 
@@ -32,7 +35,7 @@ export function HeatMap({ map }: { readonly map: ScaleMap }): JSX.Element {
     const box = canvas.current!.getBoundingClientRect();
     const row = Math.min(map.rows - 1, Math.floor(((event.clientY - box.top) / box.height) * map.rows));
     const col = Math.min(map.cols - 1, Math.floor(((event.clientX - box.left) / box.width) * map.cols));
-    setPointed(text.mapCell(row, col, map.exponents[row * map.cols + col]!));
+    setPointed(text.mapCell(row, col, power(map.exponents[row * map.cols + col]!)));
   };
   const isShrunk = map.rows * map.cols < map.scales;
   return (
@@ -43,15 +46,18 @@ export function HeatMap({ map }: { readonly map: ScaleMap }): JSX.Element {
         width={map.cols}
         height={map.rows}
         role="img"
-        aria-label={`${text.map}: 2^${least} – 2^${most}`}
-        style={{ aspectRatio: `${Math.max(1, Math.min(4, map.cols / map.rows))}` }}
+        aria-label={`${text.map}: ${power(least)} – ${power(most)}`}
+        style={{
+          aspectRatio: `${Math.max(1, Math.min(4, map.cols / map.rows))}`,
+          maxWidth: `${map.cols * LARGEST_CELL}px`,
+        }}
         onPointerMove={point}
         onPointerLeave={() => setPointed(null)}
       />
       <p class="help ramp-line">
-        <span>2^{least}</span>
+        <span>{power(least)}</span>
         <i class="ramp" aria-hidden="true" />
-        <span>2^{most}</span>
+        <span>{power(most)}</span>
         <span class="pointed">{pointed ?? (isShrunk ? text.mapShrunk(whole(map.scales)) : "")}</span>
       </p>
     </Figure>

@@ -44,7 +44,7 @@ export function ResultCard(): JSX.Element | null {
           <b>{decibels(precision.sqnrDb)}</b>
         </div>
       )}
-      <div class="row">
+      <div class="pair">
         <button
           type="button"
           onClick={() => downloadText(jsonText(), reportName("json"), "application/json")}

@@ -124,7 +124,7 @@ function Grid(): JSX.Element {
         ))}
       </div>
       {/* biome-ignore lint/a11y/useSemanticElements: see above */}
-      <div class="grid-space" role="rowgroup" style={{ height: rows.length * each }}>
+      <div class="grid-space" role="rowgroup" style={{ height: `${rows.length * each}px` }}>
         {rows.slice(first, last).map((row, i) => (
           <GridRow
             key={row.tensor.name}

@@ -38,11 +38,13 @@ function Heading(): JSX.Element {
   const { files, tensors, dialect } = inspection;
   const size = files.reduce((n, file) => n + file.bytes, 0);
   const parameters = tensors.reduce((n, { shape }) => n + shape.reduce((m, side) => m * side, 1), 0);
+  const dtypes = Object.keys(inspection.bytesByDtype);
   const facts = [
     bytes(size),
     open.files(files.length),
     open.tensors(whole(tensors.length), tensors.length === 1),
     open.parameters(short(parameters)),
+    ...(dtypes.length === 1 ? dtypes : []),
     dialect === "none" ? open.notQuantised : open.dialect(dialect),
   ];
   return (
@@ -58,7 +60,7 @@ function Heading(): JSX.Element {
           <li key={fact}>{fact}</li>
         ))}
       </ul>
-      <Composition byDtype={inspection.bytesByDtype} />
+      {dtypes.length > 1 && <Composition byDtype={inspection.bytesByDtype} />}
       {warning !== null && (
         <div class="note" role="status">
           <p>
@@ -81,7 +83,7 @@ function Composition({ byDtype }: { readonly byDtype: { readonly [dtype: string]
     <figure class="composition" aria-label={words.value.open.composition}>
       <div class="bar" aria-hidden="true">
         {parts.map(([dtype, size]) => (
-          <span key={dtype} style={{ flexGrow: size / total }} />
+          <span key={dtype} style={{ flexGrow: String(size / total) }} />
         ))}
       </div>
       <figcaption>

@@ -79,8 +79,10 @@ export class Run {
    * @param check is run after the last read of the input: what was read must still be what is there
    */
   async start(check: () => Promise<void>): Promise<Written[]> {
-    const job = this.target.kind === "private" ? await this.storage.begin(this.size) : null;
-    const outputs = outputsOf(this.target, this.inputs, async () => job!.folder);
+    const isPrivate = this.target.kind === "private";
+    // Also where the output goes elsewhere: the folder tells the next visit that this run did not end.
+    const job = await this.storage.begin(isPrivate ? this.size : 0);
+    const outputs = outputsOf(this.target, this.inputs, async () => job.folder);
     const begun: Output[] = [];
     const written: Written[] = [];
     try {
@@ -92,11 +94,11 @@ export class Run {
         if (file === this.files.at(-1)) await check();
         written.push(await this.verify(file, output));
       }
-      await job?.finish();
+      await (isPrivate ? job.finish() : job.discard());
       return written;
     } catch (error) {
       for (const output of begun) await output.discard().catch(() => {});
-      await job?.discard();
+      await job.discard();
       throw error;
     }
   }

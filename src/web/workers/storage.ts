@@ -38,7 +38,7 @@ export class PrivateStorage {
     }
     const { quota, usage } = await navigator.storage.estimate();
     const free = (quota ?? Infinity) - (usage ?? 0);
-    if (free < size + SPARE) {
+    if (size > 0 && free < size + SPARE) {
       throw new PageError("space", `The output needs ${size} bytes; the browser gives this page ${free}.`);
     }
     const name = `${PREFIX}${crypto.randomUUID()}`;

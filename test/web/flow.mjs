@@ -1,0 +1,295 @@
+// The whole flow, with output compared byte for byte with the command line's.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  convert,
+  launch,
+  openFiles,
+  openFolder,
+  openPage,
+  planned,
+  privateFiles,
+  withPage,
+  written,
+} from "./browser.mjs";
+import { writeFolder, writeLarge, writeMany, writeSmall } from "./checkpoints.mjs";
+
+const cli = ({ root }, ...args) =>
+  JSON.parse(execFileSync("node", [join(root, "dist/cli/main.js"), ...args, "--json"], { encoding: "utf8" }));
+
+const sha256 = (path) => createHash("sha256").update(readFileSync(path)).digest("hex");
+
+/** SHA-256 of every file of a folder. */
+const hashes = (path) =>
+  Object.fromEntries(readdirSync(path).map((name) => [name, sha256(join(path, name))]));
+
+const onlyHashes = (files) =>
+  Object.fromEntries(Object.entries(files).map(([name, { sha256 }]) => [name, sha256]));
+
+/** Makes the input of a test once. */
+function made(env, name, write) {
+  const path = join(env.folder, name);
+  if (!existsSync(path)) write(path);
+  return path;
+}
+
+const dialects = ["deepseek-v3.1", "mxfp8"];
+
+export const tests = [
+  ...dialects.map((dialect) => ({
+    name: `a file becomes ${dialect}, byte for byte what the command line makes of it`,
+    async body(env) {
+      const input = made(env, "small.safetensors", writeSmall);
+      const expected = join(env.folder, `small-${dialect}-${env.browser}.safetensors`);
+      const report = cli(env, "quantize", input, expected, "--to", dialect);
+      await withPage(env, async (page) => {
+        await openFiles(page, input);
+        await page.locator("#dialect").selectOption(dialect);
+        const size = await planned(page);
+        await page.getByText(/^about /).waitFor();
+        await convert(page);
+        const files = await privateFiles(page);
+        assert.deepEqual(onlyHashes(files), { "small.safetensors": sha256(expected) });
+        assert.equal(files["small.safetensors"].size, size);
+        const [told] = await written(page);
+        assert.equal(told.size, size);
+        assert.match(told.checksum, /^[0-9a-f]{16}$/);
+        // The same figures too: SQNR of the first weight that was converted.
+        const first = report.tensors.find(({ precision }) => precision !== null);
+        const row = page.getByRole("row", { name: first.name });
+        assert.ok((await row.textContent()).includes(`${first.precision.sqnrDb.toFixed(1)} dB`));
+      });
+    },
+  })),
+  {
+    name: "a folder of two shards becomes FP8 and BF16 again, as the command line does it",
+    async body(env) {
+      const input = made(env, "model", writeFolder);
+      const fp8 = join(env.folder, `model-fp8-${env.browser}`);
+      const bf16 = join(env.folder, `model-bf16-${env.browser}`);
+      cli(env, "quantize", input, fp8);
+      cli(env, "dequantize", fp8, bf16);
+      await withPage(env, async (page) => {
+        await openFolder(page, input);
+        const size = await planned(page);
+        await convert(page);
+        const files = await privateFiles(page);
+        assert.deepEqual(onlyHashes(files), hashes(fp8));
+        assert.equal(
+          size,
+          Object.values(files).reduce((n, file) => n + file.size, 0),
+        );
+        await page.getByRole("button", { name: "Open another" }).click();
+        await openFolder(page, fp8);
+        await page.getByText("FP8: deepseek-v3.1").waitFor();
+        await planned(page);
+        await convert(page);
+        assert.deepEqual(onlyHashes(await privateFiles(page)), hashes(bf16));
+      });
+    },
+  },
+  {
+    name: "patterns and clicks change the plan, to the byte",
+    async body(env) {
+      const input = made(env, "small.safetensors", writeSmall);
+      const expected = join(env.folder, `patterns-${env.browser}.safetensors`);
+      cli(
+        env,
+        "quantize",
+        input,
+        expected,
+        "--exclude",
+        "*.o_proj.weight",
+        "--exclude",
+        "*.0.mlp.up_proj.weight",
+        "--include",
+        "lm_head*",
+      );
+      await withPage(env, async (page) => {
+        await openFiles(page, input);
+        const before = await planned(page);
+        await page.getByText("Choose tensors by name").click();
+        await page.locator("#exclude").fill("*.o_proj.weight");
+        await page.locator("#include").fill("lm_head*");
+        await page.getByRole("checkbox", { name: "Convert model.layers.0.mlp.up_proj.weight" }).click();
+        await page.getByText("8 of 15 tensors change").waitFor();
+        assert.notEqual(await planned(page), before);
+        await convert(page);
+        assert.deepEqual(onlyHashes(await privateFiles(page)), { "small.safetensors": sha256(expected) });
+      });
+    },
+  },
+  {
+    name: "the output is downloaded whole",
+    async body(env) {
+      const input = made(env, "small.safetensors", writeSmall);
+      const expected = join(env.folder, `download-${env.browser}.safetensors`);
+      cli(env, "quantize", input, expected);
+      const downloads = join(env.folder, `downloads-${env.browser}`);
+      mkdirSync(downloads);
+      await withPage(
+        env,
+        async (page) => {
+          await openFiles(page, input);
+          await planned(page);
+          await convert(page);
+          const save = page.getByRole("button", { name: "Save", exact: true });
+          if (env.browser === "chromium") {
+            const [download] = await Promise.all([page.waitForEvent("download"), save.click()]);
+            assert.equal(download.suggestedFilename(), "small-fp8.safetensors");
+            assert.equal(sha256(await download.path()), sha256(expected));
+            return;
+          }
+          await save.click();
+          // Firefox says nothing of it to playwright, which gives the file a name of its own.
+          const arrived = () =>
+            readdirSync(downloads).some((name) => sha256(join(downloads, name)) === sha256(expected));
+          for (let i = 0; i < 100 && !arrived(); i++) await page.waitForTimeout(100);
+          assert.ok(arrived());
+        },
+        { downloadsPath: downloads },
+      );
+    },
+  },
+  {
+    name: "where the user may choose, the output goes there and nowhere else",
+    browsers: ["chromium"],
+    async body(env) {
+      const input = made(env, "model", writeFolder);
+      const expected = join(env.folder, `model-chosen`);
+      cli(env, "quantize", input, expected);
+      const instance = await launch("chromium");
+      try {
+        const page = await openPage(instance.context, env.url, { pickers: true });
+        // What the pickers give is a real handle, of a folder in the page's private file system.
+        await page.evaluate(() => {
+          window.showDirectoryPicker = async () => {
+            const root = await navigator.storage.getDirectory();
+            return root.getDirectoryHandle("chosen", { create: true });
+          };
+        });
+        await openFolder(page, input);
+        await planned(page);
+        await convert(page);
+        await page.getByText("Saved where you chose.").waitFor();
+        assert.deepEqual(onlyHashes(await privateFiles(page)), hashes(expected));
+      } finally {
+        await instance.close();
+      }
+    },
+  },
+  {
+    name: "pause holds the run, resume ends it, cancel leaves nothing",
+    async body(env) {
+      const input = made(env, "middle.safetensors", (path) => writeLarge(path, 5e8));
+      await withPage(env, async (page) => {
+        await openFiles(page, input);
+        await planned(page);
+        await page.getByText(/^about /).waitFor();
+        await page.getByRole("button", { name: "Convert", exact: true }).click();
+        await page.getByRole("button", { name: "Pause" }).click();
+        await page.getByRole("heading", { name: "Paused" }).waitFor();
+        await page.waitForTimeout(500);
+        const bar = page.getByRole("progressbar");
+        const before = await bar.getAttribute("aria-valuenow");
+        await page.waitForTimeout(1000);
+        assert.equal(await bar.getAttribute("aria-valuenow"), before);
+        assert.ok(Number(before) < 100);
+        await page.getByRole("button", { name: "Resume" }).click();
+        await page.getByTestId("done").waitFor();
+        await page.getByRole("button", { name: "Convert differently" }).click();
+        await page.getByRole("button", { name: "Convert", exact: true }).click();
+        await page.getByRole("button", { name: "Cancel" }).click();
+        await page.getByText("Nothing unfinished was kept.").waitFor();
+        assert.deepEqual(await privateFiles(page), {});
+      });
+    },
+  },
+  {
+    name: "five thousand tensors: few rows in the page, searched and sorted, by keyboard too",
+    async body(env) {
+      const input = made(env, "many.safetensors", (path) => writeMany(path, 5000));
+      await withPage(env, async (page) => {
+        await openFiles(page, input);
+        await page.getByText("5,000 of 5,000").waitFor();
+        const rows = page.locator("[role=rowgroup] [role=row]");
+        assert.ok((await rows.count()) < 60);
+        const grid = page.getByRole("grid");
+        await grid.focus();
+        await page.keyboard.press("End");
+        await page.getByRole("row", { name: "model.layers.499.mlp.experts.9.up_proj.weight" }).waitFor();
+        assert.ok((await rows.count()) < 60);
+        await page.keyboard.press("Home");
+        await page.keyboard.press("ArrowDown");
+        const active = await grid.getAttribute("aria-activedescendant");
+        assert.equal(active, "row-1");
+        await page.keyboard.press("Enter");
+        await page.getByRole("heading", { name: "model.layers.0.mlp.experts.1.up_proj.weight" }).waitFor();
+        await page.keyboard.press("Escape");
+        await page.getByRole("searchbox").fill("layers.42. experts.7");
+        await page.getByText("1 of 5,000").waitFor();
+        await page.getByRole("searchbox").fill("experts.0");
+        await page.getByRole("button", { name: "Name" }).click();
+        await page.getByRole("button", { name: "Name" }).click();
+        assert.match(await rows.first().textContent(), /layers\.499\./);
+      });
+    },
+  },
+  {
+    name: "a tensor looked at closely: schemes compared, values, errors and scales drawn",
+    async body(env) {
+      const input = made(env, "small.safetensors", writeSmall);
+      await withPage(env, async (page) => {
+        await openFiles(page, input);
+        await page.getByRole("button", { name: "model.layers.0.mlp.up_proj.weight" }).click();
+        const rows = page.getByTestId("comparison").locator("tbody tr");
+        await rows.first().waitFor();
+        assert.ok((await rows.count()) >= 4);
+        assert.equal(await page.getByText("loses least").count(), 1);
+        const charts = page.getByTestId("charts");
+        assert.equal(await charts.locator("canvas").count(), 3);
+        for (let i = 0; i < 3; i++) {
+          const colours = await charts
+            .locator("canvas")
+            .nth(i)
+            .evaluate((canvas) => {
+              const { width, height } = canvas;
+              const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+              return new Set(new Uint32Array(data.buffer)).size;
+            });
+          assert.ok(colours > 2, `canvas ${i} is empty`);
+        }
+      });
+    },
+  },
+  {
+    name: "reports say what the command line's report says",
+    browsers: ["chromium"],
+    async body(env) {
+      const input = made(env, "small.safetensors", writeSmall);
+      const report = cli(env, "quantize", input, join(env.folder, "reported.safetensors"));
+      await withPage(env, async (page) => {
+        await openFiles(page, input);
+        await planned(page);
+        await convert(page);
+        const save = async (name) => {
+          const [download] = await Promise.all([
+            page.waitForEvent("download"),
+            page.getByRole("button", { name }).click(),
+          ]);
+          return readFileSync(await download.path(), "utf8");
+        };
+        const json = JSON.parse(await save("Report JSON"));
+        assert.deepEqual(json.tensors, report.tensors);
+        assert.deepEqual(json.total, report.total);
+        const html = await save("Report HTML");
+        assert.match(html, /^<!doctype html>/);
+        assert.equal(html.match(/<circle/g).length, report.total.converted);
+        assert.doesNotMatch(html, /<script|https?:/);
+      });
+    },
+  },
+];

@@ -1,0 +1,85 @@
+// Tests of the web page in real browsers. Installs what it needs, builds the page, runs everything:
+// node test/web/run.mjs [word]      only tests whose name holds the word
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = fileURLToPath(new URL("./", import.meta.url));
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+function install() {
+  const missing = ["chromium", "firefox-esr"].filter((name) => spawnSync("which", [name]).status !== 0);
+  if (missing.length > 0) {
+    const sudo = process.getuid?.() === 0 ? [] : ["sudo"];
+    const apt = (...args) =>
+      execFileSync(
+        [...sudo, "apt-get"][0],
+        [...sudo.slice(1), ...(sudo.length > 0 ? ["apt-get"] : []), "-qq", ...args],
+        { stdio: "inherit" },
+      );
+    apt("update");
+    apt("install", "-y", "--no-install-recommends", ...missing, "fonts-noto-cjk");
+  }
+  if (!existsSync(join(here, "node_modules"))) {
+    execFileSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], {
+      cwd: here,
+      stdio: "inherit",
+    });
+  }
+  if (!existsSync(join(root, "dist/cli/main.js")))
+    execFileSync("npm", ["run", "build"], { cwd: root, stdio: "inherit" });
+  execFileSync("node", [join(root, ".config/bundle.mjs"), "web"], { stdio: "inherit" });
+}
+
+install();
+
+const { serve } = await import("../../.config/serve.mjs");
+const suites = await Promise.all(
+  ["flow", "failures", "page", "large"].map((name) => import(`./${name}.mjs`)),
+);
+
+const word = process.argv[2] ?? "";
+const folder = mkdtempSync(join(tmpdir(), "blockscale-web-"));
+const server = await serve(0);
+const url = `http://localhost:${server.address().port}/`;
+let [passed, failed] = [0, 0];
+
+/** Runs one test, at most as long as it may take. */
+async function run(name, seconds, body) {
+  const start = performance.now();
+  let timer;
+  try {
+    await Promise.race([
+      body(),
+      new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new Error(`took longer than ${seconds} s`)), seconds * 1000);
+      }),
+    ]);
+    passed++;
+    console.log(`ok      ${name} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
+  } catch (error) {
+    failed++;
+    console.log(`FAILED  ${name}\n${error.stack ?? error}`);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+try {
+  for (const { tests } of suites) {
+    for (const { name, browsers = ["chromium", "firefox"], seconds = 60, body } of tests) {
+      for (const browser of browsers) {
+        const title = `${browser}: ${name}`;
+        if (title.includes(word)) await run(title, seconds, () => body({ browser, url, folder, root }));
+      }
+    }
+  }
+} finally {
+  server.closeAllConnections();
+  server.close();
+  rmSync(folder, { recursive: true, force: true });
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);
