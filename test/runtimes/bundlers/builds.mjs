@@ -18,7 +18,7 @@ async function copyPages(folder, out, pages) {
 async function assertNoWasm(folder, out) {
   for (const file of await readdir(join(folder, out))) {
     const text = await readFile(join(folder, out, file), "utf8");
-    if (/AGFzbQ|WebAssembly/.test(text)) throw new Error(`${out}/${file} holds WebAssembly`);
+    if (/0061736d01000000|WebAssembly/.test(text)) throw new Error(`${out}/${file} holds WebAssembly`);
   }
 }
 
