@@ -133,6 +133,7 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   "#kernels": ["wasm/binary.ts"],
   "@assemblyscript/loader": ["wasm/instantiate.ts"],
   commander: ["cli/"],
+  "@huggingface/hub": ["cli/"],
   "cli-progress": ["cli/"],
   "markdown-table": ["cli/"],
   "hash-wasm": ["web/"],

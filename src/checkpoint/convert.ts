@@ -98,7 +98,11 @@ function bytesOf(values: Float32Array | Uint16Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-function transpose<A extends Float32Array | Uint16Array>(values: A, [rows, cols]: [number, number]): A {
+/** Exchanges rows and columns. */
+export function transpose<A extends Float32Array | Uint16Array>(
+  values: A,
+  [rows, cols]: [number, number],
+): A {
   const turned = values.slice() as A;
   for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) turned[c * rows + r] = values[r * cols + c]!;
   return turned;

@@ -58,7 +58,8 @@ export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>):
   };
 }
 
-function inFigures(precision: Precision): PrecisionSummary {
+/** Figures of a precision. */
+export function inFigures(precision: Precision): PrecisionSummary {
   const decibels = sqnr(precision);
   const { amax, maxError, maxRelative, saturated, flushed, count } = precision;
   return {

@@ -83,8 +83,11 @@ export function matrixOf(shape: readonly number[]): Matrix {
 }
 
 /** Shape of the values of a weight once they are plain. */
-export function plainShape({ shape, transposed }: ScaledWeight): readonly number[] {
-  return transposed ? [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!] : shape;
+export function plainShape(weight: PlainWeight | ScaledWeight): readonly number[] {
+  const { shape } = weight;
+  return weight.kind === "scaled" && weight.transposed
+    ? [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!]
+    : shape;
 }
 
 /** Shape of the scales of a weight: one per block, slices kept. */

@@ -7,8 +7,10 @@ import { fileStream } from "../checkpoint/run.ts";
 import { summarize } from "../checkpoint/summary.ts";
 import { BlockscaleError } from "../errors.ts";
 import { createFile, type FileSource, fileFacts, isSameFile, systemFault, writeText } from "../io/node.ts";
-import { type LocalInput, openLocal, refuseOverlap, removeLeftovers } from "../io/node-folder.ts";
+import { openLocal, refuseOverlap, removeLeftovers } from "../io/node-folder.ts";
+import type { Source } from "../io/source.ts";
 import type { Precision } from "../precision.ts";
+import { type Input, openInput } from "./input.ts";
 import { type Journal, openJournal } from "./journal.ts";
 import { type ProgressBar, startProgress } from "./progress.ts";
 import { planTable, summaryTable } from "./tables.ts";
@@ -31,7 +33,7 @@ export interface Task {
 }
 
 interface Run {
-  readonly input: LocalInput;
+  readonly input: Input;
   readonly opened: OpenedCheckpoint;
   readonly plan: Plan;
   readonly workers: Workers;
@@ -48,7 +50,7 @@ export async function convert(
   flags: ConvertFlags,
   signal: AbortSignal,
 ): Promise<void> {
-  const input = await openLocal(from);
+  const input = await openInput(from, signal);
   try {
     const opened = await openCheckpoint(input.files, from);
     const plan = task.plan(opened);
@@ -117,7 +119,11 @@ async function convertFolder(
   overwrite: boolean,
 ): Promise<void> {
   const { input, opened, plan, progress, signal } = run;
-  const facts = [...input.files].map(([name, { size, modified }]) => [name, size, modified]);
+  const facts = [...input.files].map(([name, source]) => [
+    name,
+    source.size,
+    "modified" in source ? (source as FileSource).modified : null,
+  ]);
   const isOurs = overwrite || (await holdsThisOutput(folder, run, documents));
   const journal = await openJournal(folder, { format: 1, direction, options, input: facts }, isOurs);
   const paths = plan.files.map(({ name }) => join(folder, name));
@@ -176,7 +182,7 @@ async function isFinished(run: Run, journal: Journal, file: FilePlan, path: stri
 }
 
 /** Copies a file that belongs to the checkpoint and holds no tensors. */
-async function carry(source: FileSource, path: string): Promise<void> {
+async function carry(source: Source, path: string): Promise<void> {
   await makeFolder(dirname(path));
   const step = 1 << 22;
   let at = 0;
@@ -195,8 +201,10 @@ async function carry(source: FileSource, path: string): Promise<void> {
 }
 
 /** A shard that changed while it was read has become a mixture of two. */
-async function refuseChange(input: LocalInput): Promise<void> {
-  for (const { path, size, modified } of input.files.values()) {
+async function refuseChange(input: Input): Promise<void> {
+  for (const source of input.files.values()) {
+    if (!("path" in source)) continue;
+    const { path, size, modified } = source as FileSource;
     const now = await fileFacts(path);
     if (now.size === size && now.modified === modified) continue;
     throw new BlockscaleError("io", {

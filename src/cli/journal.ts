@@ -1,7 +1,7 @@
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BlockscaleError } from "../errors.ts";
-import { systemFault, writeText } from "../io/node.ts";
+import { systemFault } from "../io/node.ts";
 import { removeLeftovers } from "../io/node-folder.ts";
 import type { Precision } from "../precision.ts";
 
@@ -46,7 +46,7 @@ export async function openJournal(folder: string, task: unknown, overwrite: bool
     });
   }
   const done = new Map<string, Measured>(isSame ? found.done : []);
-  const save = () => writeText(join(folder, NAME), JSON.stringify({ task, done: [...done] }));
+  const save = () => replace(join(folder, NAME), JSON.stringify({ task, done: [...done] }));
   await save();
   return {
     goesOn: isSame,
@@ -55,7 +55,9 @@ export async function openJournal(folder: string, task: unknown, overwrite: bool
       done.set(file, measured);
       await save();
     },
-    remove: () => rm(join(folder, NAME), { force: true }),
+    remove: async () => {
+      for (const name of [NAME, `${NAME}.new`]) await rm(join(folder, name), { force: true });
+    },
   };
 }
 
@@ -64,9 +66,20 @@ async function prepare(folder: string): Promise<string[]> {
   try {
     await mkdir(folder, { recursive: true });
     await removeLeftovers(folder);
+    await rm(join(folder, `${NAME}.new`), { force: true });
     return await readdir(folder);
   } catch (cause) {
     throw systemFault(folder, "a folder that can be written", cause);
+  }
+}
+
+/** Not synced: what a power cut may take from the journal is done again. */
+async function replace(path: string, text: string): Promise<void> {
+  try {
+    await writeFile(`${path}.new`, text);
+    await rename(`${path}.new`, path);
+  } catch (cause) {
+    throw systemFault(path, "a file that can be written", cause);
   }
 }
 

@@ -8,6 +8,7 @@ import type { Override } from "../checkpoint/rules.ts";
 import { BlockscaleError } from "../errors.ts";
 import { systemFault } from "../io/node.ts";
 import type { ValueType } from "../tensor.ts";
+import { compare } from "./compare.ts";
 import { type ConvertFlags, convert } from "./convert.ts";
 import { DEQUANTIZE_HELP, QUANTIZE_HELP } from "./help.ts";
 import { inspect } from "./inspect.ts";
@@ -27,19 +28,23 @@ function jobs(text: string): number {
   return n;
 }
 
+const INPUTS = "a .safetensors file, a checkpoint folder, a URL, or hf:OWNER/NAME";
+
+function missingScale(): Option {
+  return new Option("--missing-scale <what>", "FP8 codes that have no scale: refuse them, or take 1")
+    .choices(["error", "one"])
+    .default("error");
+}
+
 /** What quantize and dequantize have in common. */
 function conversion(command: Command, about: string): Command {
   return command
     .description(about)
-    .argument("<IN>", "a .safetensors file, or a checkpoint folder")
+    .argument("<IN>", INPUTS)
     .argument("<OUT>", "the file or folder to write")
     .option("--include <pattern>", "convert these weights (repeatable)", several)
     .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
-    .addOption(
-      new Option("--missing-scale <what>", "FP8 codes that have no scale: refuse them, or take 1")
-        .choices(["error", "one"])
-        .default("error"),
-    )
+    .addOption(missingScale())
     .addOption(
       new Option("--jobs <n>", "worker threads; changes the speed, not the bytes")
         .argParser(jobs)
@@ -113,9 +118,17 @@ function program(signal: AbortSignal): Command {
   command
     .command("inspect")
     .description("show what is inside a checkpoint")
-    .argument("<PATH>", "a .safetensors file, or a checkpoint folder")
+    .argument("<PATH>", INPUTS)
     .option("--json", "print as JSON")
     .action(inspect);
+  command
+    .command("compare")
+    .description("hold the values of one checkpoint against another's, whatever their dialects")
+    .argument("<A>", `the truth: ${INPUTS}`)
+    .argument("<B>", "what became of it")
+    .addOption(missingScale())
+    .option("--json", "print as JSON")
+    .action((a, b, flags) => compare(a, b, flags, signal));
   return command;
 }
 

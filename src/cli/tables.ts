@@ -1,4 +1,5 @@
 import { markdownTable } from "markdown-table";
+import type { ComparedTensor } from "../checkpoint/compare.ts";
 import type { Inspection } from "../checkpoint/inspect.ts";
 import type { Plan } from "../checkpoint/plan.ts";
 import type { PrecisionSummary, Summary, TensorSummary } from "../checkpoint/summary.ts";
@@ -105,4 +106,37 @@ export function inspectionTable({ files, dialect, tensors, bytesByDtype, metadat
       ([key, value]) => `Metadata:  ${figures.text(key)} = ${figures.text(value)}`,
     ),
   ].join("\n");
+}
+
+/** Two checkpoints held against each other. */
+export function comparisonTable(tensors: readonly ComparedTensor[]): string {
+  const head = [
+    "tensor",
+    "shape",
+    "SQNR dB",
+    "cosine",
+    "max error",
+    "max rel. error",
+    "saturated",
+    "to zero",
+    "worst block",
+  ];
+  const rows = tensors.map(({ name, shape, status, precision, worstBlock }) => {
+    const cells =
+      precision === null
+        ? [status, "", "", "", "", "", ""]
+        : [
+            figures.decibels(precision.sqnrDb),
+            precision.cosine.toFixed(6),
+            precision.maxAbsoluteError.toPrecision(3),
+            figures.percent(precision.maxRelativeError),
+            figures.count(precision.saturated),
+            figures.count(precision.flushedToZero),
+            worstBlock === null
+              ? ""
+              : `[${worstBlock.row}, ${worstBlock.col}]: ${(-10 * Math.log10(worstBlock.noiseToSignal)).toFixed(2)} dB`,
+          ];
+    return [figures.text(name), figures.shape(shape), ...cells];
+  });
+  return markdownTable([head, ...rows], { align: ["l", "l", "r", "r", "r", "r", "r", "r", "l"] });
 }

@@ -1,0 +1,168 @@
+import type { Engine } from "../engine.ts";
+import type { Source } from "../io/source.ts";
+import { add, cosine, NOTHING, type Precision } from "../precision.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { transpose } from "./convert.ts";
+import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows } from "./read-strip.ts";
+import { type ResolveOptions, resolveWeights } from "./resolve.ts";
+import { type Strip, sharedStrips } from "./strip.ts";
+import { inFigures, type PrecisionSummary } from "./summary.ts";
+import { widen } from "./values.ts";
+import { matrixOf, type PlainWeight, plainShape, type ScaledWeight, type Weight } from "./weights.ts";
+
+/** A checkpoint and the bytes of its shards. */
+export interface Side {
+  readonly checkpoint: Checkpoint;
+  readonly sources: readonly Source[];
+}
+
+/** The block in which two tensors differ most, relative to what is in it. */
+export interface WorstBlock {
+  /** First row and column; rows count on over the slices of a stack. */
+  readonly row: number;
+  readonly col: number;
+  /** Sum of squared errors over sum of squared values. */
+  readonly noiseToSignal: number;
+}
+
+/** One tensor of A held against that of the same name in B. */
+export interface ComparedTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** `differs`: the shapes do not match. `not compared`: no numbers, or codes nobody knows. */
+  readonly status: "compared" | "only in A" | "only in B" | "differs" | "not compared";
+  readonly precision: (PrecisionSummary & { readonly cosine: number }) | null;
+  readonly worstBlock: WorstBlock | null;
+}
+
+export interface CompareOptions extends ResolveOptions {
+  readonly signal?: AbortSignal;
+  readonly onTensor?: (tensor: ComparedTensor) => void;
+}
+
+/**
+ * Holds the values of one checkpoint against those of another, whatever their dialects. A counts as the truth.
+ * @throws BlockscaleError `dialect`, `io`; what the signal was aborted with
+ */
+export async function compareCheckpoints(
+  a: Side,
+  b: Side,
+  engine: Engine,
+  options: CompareOptions = {},
+): Promise<ComparedTensor[]> {
+  const others = new Map(resolveWeights(b.checkpoint, options).map((weight) => [weight.name, weight]));
+  const compared: ComparedTensor[] = [];
+  const tell = (tensor: ComparedTensor) => {
+    compared.push(tensor);
+    options.onTensor?.(tensor);
+  };
+  for (const weight of resolveWeights(a.checkpoint, options)) {
+    options.signal?.throwIfAborted();
+    const other = others.get(weight.name);
+    others.delete(weight.name);
+    if (other === undefined) tell(notCompared(weight, "only in A"));
+    else if (weight.kind === "other" || other.kind === "other") tell(notCompared(weight, "not compared"));
+    else if (String(plainShape(weight)) !== String(plainShape(other))) tell(notCompared(weight, "differs"));
+    else tell(await compareWeights([weight, a], [other, b], engine, options.signal));
+  }
+  for (const weight of others.values()) tell(notCompared(weight, "only in B"));
+  return compared;
+}
+
+function notCompared(weight: Weight, status: ComparedTensor["status"]): ComparedTensor {
+  const shape = weight.kind === "other" ? weight.tensor.shape : plainShape(weight);
+  return { name: weight.name, shape, status, precision: null, worstBlock: null };
+}
+
+type Sided = readonly [PlainWeight | ScaledWeight, Side];
+
+async function compareWeights(
+  [weight, a]: Sided,
+  [other, b]: Sided,
+  engine: Engine,
+  signal: AbortSignal | undefined,
+): Promise<ComparedTensor> {
+  const shape = plainShape(weight);
+  const { rows, cols } = matrixOf(shape);
+  const block =
+    other.kind === "scaled" ? other.block : weight.kind === "scaled" ? weight.block : ([128, 128] as const);
+  let precision = NOTHING;
+  let worst: WorstBlock | null = null;
+  for (const strip of sharedStrips(weight, other)) {
+    signal?.throwIfAborted();
+    const [x, y] = await Promise.all([readRows(weight, strip, a, engine), readRows(other, strip, b, engine)]);
+    precision = add(precision, compareRows(x.values, y, engine));
+    const found = worstBlockOf(x.values, y.values, cols, block);
+    if (found !== null && (worst === null || found.noiseToSignal > worst.noiseToSignal)) {
+      worst = { ...found, row: found.row + strip.slice * rows + strip.firstRow };
+    }
+  }
+  return {
+    name: weight.name,
+    shape,
+    status: "compared",
+    precision: { ...inFigures(precision), cosine: cosine(precision) },
+    worstBlock: worst,
+  };
+}
+
+interface Rows {
+  readonly values: Float32Array;
+  /** Where the codes are in the order of the values, and mean what the engine takes them for. */
+  readonly tensor: ScaledRows | null;
+}
+
+/** Saturated values can only be told from codes. */
+function compareRows(values: Float32Array, became: Rows, engine: Engine): Precision {
+  return engine.compare(values, became.tensor ?? became.values);
+}
+
+async function readRows(
+  weight: PlainWeight | ScaledWeight,
+  strip: Strip,
+  side: Side,
+  engine: Engine,
+): Promise<Rows> {
+  if (weight.kind === "plain") {
+    const bytes = await readPlainRows(weight, strip, side.sources);
+    const values = widen(weight.type, bytes, new Float32Array(strip.rows * matrixOf(weight.shape).cols));
+    return { values, tensor: null };
+  }
+  // A transposed weight is read whole: its own rows are the columns of the strip.
+  const own = weight.transposed ? { ...strip, rows: matrixOf(weight.shape).rows } : strip;
+  const rows = await readScaledRows(weight, own, side.sources);
+  const values = dequantizeRows(rows, "f32", engine) as Float32Array;
+  return weight.transposed
+    ? { values: transpose(values, rows.shape as [number, number]), tensor: null }
+    : { values, tensor: rows.fnuz ? null : rows };
+}
+
+function worstBlockOf(
+  x: Float32Array,
+  y: Float32Array,
+  cols: number,
+  [blockRows, blockCols]: readonly [number, number],
+): WorstBlock | null {
+  const across = Math.ceil(cols / blockCols);
+  const count = Math.ceil(x.length / cols / blockRows) * across;
+  const signal = new Float64Array(count);
+  const noise = new Float64Array(count);
+  for (let i = 0, row = 0; i < x.length; row++) {
+    const first = Math.floor(row / blockRows) * across;
+    for (let col = 0; col < cols; col++, i++) {
+      const at = first + Math.floor(col / blockCols);
+      const error = x[i]! - y[i]!;
+      signal[at]! += x[i]! * x[i]!;
+      noise[at]! += error * error;
+    }
+  }
+  let worst: WorstBlock | null = null;
+  for (let at = 0; at < count; at++) {
+    if (noise[at] === 0) continue;
+    const noiseToSignal = noise[at]! / signal[at]!;
+    if (worst === null || noiseToSignal > worst.noiseToSignal) {
+      worst = { row: Math.floor(at / across) * blockRows, col: (at % across) * blockCols, noiseToSignal };
+    }
+  }
+  return worst;
+}

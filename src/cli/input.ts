@@ -1,0 +1,102 @@
+import { BlockscaleError } from "../errors.ts";
+import { openUrl } from "../io/http.ts";
+import { openLocal } from "../io/node-folder.ts";
+import type { Source } from "../io/source.ts";
+
+/** A checkpoint to read: on disk or on a server. */
+export interface Input {
+  readonly isFolder: boolean;
+  readonly files: ReadonlyMap<string, Source>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a path, the URL of a .safetensors file, or a repository of the model hub by its URL or as hf:OWNER/NAME.
+ * @throws BlockscaleError `io`
+ */
+export async function openInput(place: string, signal?: AbortSignal): Promise<Input> {
+  const repository = repositoryOf(place);
+  if (repository !== null) return openRepository(place, repository, signal);
+  if (!/^https?:\/\//i.test(place)) return openLocal(place);
+  const name = decodeURIComponent(new URL(place).pathname.split("/").at(-1) ?? "") || "file";
+  const source = await openUrl(place, { headers: authorization(place), signal });
+  return { isFolder: false, files: new Map([[name, source]]), close: async () => {} };
+}
+
+interface Repository {
+  readonly name: string;
+  readonly revision: string;
+}
+
+const HUB = process.env.HF_ENDPOINT ?? "https://huggingface.co";
+
+/** hf:owner/name, hf:owner/name@revision, or the address of a repository's page. */
+function repositoryOf(place: string): Repository | null {
+  const base = HUB.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const match =
+    /^hf:([\w.-]+\/[\w.-]+)(?:@(.+))?$/.exec(place) ??
+    new RegExp(`^${base}/([\\w.-]+/[\\w.-]+)/?(?:tree/([^/]+)/?)?$`).exec(place);
+  return match === null ? null : { name: match[1]!, revision: match[2] ?? "main" };
+}
+
+/** A token is for the hub alone: the fetch standard drops it where the hub redirects to another host. */
+function authorization(url: string): { readonly [name: string]: string } {
+  const token = process.env.HF_TOKEN;
+  return token !== undefined && url.startsWith(`${HUB}/`) ? { Authorization: `Bearer ${token}` } : {};
+}
+
+async function openRepository(
+  place: string,
+  { name, revision }: Repository,
+  signal?: AbortSignal,
+): Promise<Input> {
+  const options = { headers: authorization(`${HUB}/`), signal };
+  const files = new Map<string, Source>();
+  for (const path of await listRepository(place, name, revision, signal)) {
+    if (path.split("/").some((part) => part.startsWith("."))) continue;
+    const address = path.split("/").map(encodeURIComponent).join("/");
+    files.set(
+      path,
+      await openUrl(`${HUB}/${name}/resolve/${encodeURIComponent(revision)}/${address}`, options),
+    );
+  }
+  return { isFolder: true, files, close: async () => {} };
+}
+
+async function listRepository(
+  place: string,
+  name: string,
+  revision: string,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const { listFiles } = await import("@huggingface/hub");
+  const paths: string[] = [];
+  try {
+    const token = process.env.HF_TOKEN;
+    const credentials = token === undefined ? {} : { accessToken: token };
+    const fetchWith: typeof fetch = (url, init) => fetch(url, { ...init, signal: signal ?? null });
+    for await (const { type, path, size } of listFiles({
+      repo: name,
+      revision,
+      recursive: true,
+      hubUrl: HUB,
+      fetch: fetchWith,
+      ...credentials,
+    })) {
+      if (type === "file" && size > 0) paths.push(path);
+    }
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw new BlockscaleError(
+      "io",
+      {
+        where: place,
+        expected: `the model ${name} on ${HUB}`,
+        got: cause instanceof Error ? cause.message : String(cause),
+        fix: "Check the name; set HF_TOKEN for models that are not public.",
+      },
+      { cause },
+    );
+  }
+  return paths;
+}

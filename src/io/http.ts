@@ -1,0 +1,161 @@
+import { BlockscaleError } from "../errors.ts";
+import type { Source } from "./source.ts";
+
+/** A file on a web server that answers range requests. */
+export interface UrlSource extends Source {
+  readonly url: string;
+}
+
+export interface UrlOptions {
+  /** `fetch` if left out. */
+  readonly fetch?: typeof globalThis.fetch;
+  /** Such as an Authorization. They are sent to the server asked for, never on to another one. */
+  readonly headers?: { readonly [name: string]: string };
+  readonly signal?: AbortSignal;
+  /** Tries of one request before it counts as failed; 5 if left out. */
+  readonly tries?: number;
+  /** Milliseconds before the second try, doubled for each further one; 500 if left out. */
+  readonly wait?: number;
+  /** Milliseconds without an answer before a try counts as failed; 60,000 if left out. */
+  readonly timeout?: number;
+}
+
+/** A failure that another try may cure. */
+class Passing extends Error {}
+
+/**
+ * Opens a file by its URL. One byte is asked for, not HEAD: some servers compress answers to HEAD and lose the length.
+ * @throws BlockscaleError `io`: no such file, no range support, or no answer after several tries
+ */
+export async function openUrl(url: string, options: UrlOptions = {}): Promise<UrlSource> {
+  const { size, tag } = await attempt(url, options, (signal) => probe(url, options, signal));
+  return {
+    url,
+    size,
+    slice: (start, end) => ({
+      arrayBuffer: () =>
+        end <= start
+          ? Promise.resolve(new ArrayBuffer(0))
+          : attempt(url, options, (signal) => fetchRange(url, options, signal, { start, end, size, tag })),
+    }),
+  };
+}
+
+async function attempt<T>(
+  url: string,
+  options: UrlOptions,
+  request: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { tries = 5, wait = 500, timeout = 60_000 } = options;
+  for (let n = 1; ; n++) {
+    options.signal?.throwIfAborted();
+    const limit = AbortSignal.timeout(timeout);
+    try {
+      return await request(options.signal === undefined ? limit : AbortSignal.any([limit, options.signal]));
+    } catch (cause) {
+      options.signal?.throwIfAborted();
+      if (cause instanceof BlockscaleError) throw cause;
+      if (n >= tries)
+        throw fault(url, "an answer", `${describe(cause)}, ${n} times`, "Try again later.", cause);
+    }
+    await pause(wait * 2 ** (n - 1), options.signal);
+  }
+}
+
+/** Ends early when the signal is aborted. */
+async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let wake = () => {};
+  await new Promise<void>((resolve) => {
+    wake = resolve;
+    timer = setTimeout(resolve, milliseconds);
+    signal?.addEventListener("abort", wake);
+  });
+  clearTimeout(timer);
+  signal?.removeEventListener("abort", wake);
+}
+
+async function send(url: string, options: UrlOptions, signal: AbortSignal, range: string): Promise<Response> {
+  const response = await (options.fetch ?? fetch)(url, {
+    headers: { ...options.headers, Range: range },
+    signal,
+  });
+  if (response.status === 206) return response;
+  await response.body?.cancel();
+  const { status } = response;
+  if (status === 200) {
+    throw fault(
+      url,
+      "a server that answers range requests",
+      "one that sends whole files",
+      "Download the file first.",
+    );
+  }
+  if (status === 408 || status === 429 || status >= 500) throw new Passing(`status ${status}`);
+  const fix =
+    status === 401 || status === 403 ? "Check that you may read it, and pass a token." : "Check the address.";
+  throw fault(url, "the file", `status ${status}`, fix);
+}
+
+async function probe(url: string, options: UrlOptions, signal: AbortSignal) {
+  const response = await send(url, options, signal, "bytes=0-0");
+  const range = contentRange(response);
+  const body = await response.arrayBuffer();
+  if (range === null || range.start !== 0 || range.end !== 1 || body.byteLength !== 1) {
+    throw new Passing(`Content-Range ${response.headers.get("content-range")} for bytes 0-0`);
+  }
+  return { size: range.size, tag: response.headers.get("etag") };
+}
+
+interface Range {
+  readonly start: number;
+  readonly end: number;
+  readonly size: number;
+}
+
+async function fetchRange(
+  url: string,
+  options: UrlOptions,
+  signal: AbortSignal,
+  { start, end, size, tag }: Range & { readonly tag: string | null },
+): Promise<ArrayBuffer> {
+  const response = await send(url, options, signal, `bytes=${start}-${end - 1}`);
+  const range = contentRange(response);
+  if (
+    range !== null &&
+    (range.size !== size || (tag !== null && (response.headers.get("etag") ?? tag) !== tag))
+  ) {
+    await response.body?.cancel();
+    throw fault(
+      url,
+      "a file that stays as it is",
+      "another one than at first",
+      "Run the same command again.",
+    );
+  }
+  if (range === null || range.start !== start || range.end !== end) {
+    await response.body?.cancel();
+    throw new Passing(`Content-Range ${response.headers.get("content-range")} for bytes ${start}-${end - 1}`);
+  }
+  const body = await response.arrayBuffer();
+  if (body.byteLength !== end - start) throw new Passing(`${body.byteLength} of ${end - start} bytes`);
+  return body;
+}
+
+function contentRange(response: Response): Range | null {
+  const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(response.headers.get("content-range") ?? "");
+  if (match === null) return null;
+  const [start, last, size] = match.slice(1).map(Number) as [number, number, number];
+  return [start, last, size].every(Number.isSafeInteger) ? { start, end: last + 1, size } : null;
+}
+
+function describe(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  // fetch hides the reason, such as ECONNREFUSED, in the cause of its own error.
+  const { cause: inner } = cause;
+  return inner instanceof Error ? `${cause.message} (${inner.message})` : cause.message;
+}
+
+function fault(url: string, expected: string, got: string, fix: string, cause?: unknown): BlockscaleError {
+  return new BlockscaleError("io", { where: url, expected, got, fix }, { cause });
+}
