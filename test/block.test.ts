@@ -1,23 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { type Scheme, schemes } from "../src/scheme.ts";
-import { type BlockScaled, bf16, type Format, f16, type Values, type ValueType } from "../src/tensor.ts";
-import {
-  type DequantizeCase,
-  describeDequantize,
-  describeQuantize,
-  expectSameTensor,
-  type QuantizeCase,
-  VALUE_TYPES,
-} from "./agreement.ts";
+import type { BlockScaled, Format, Values, ValueType } from "../src/tensor.ts";
+import { type DequantizeCase, describeDequantize, expectSameTensor, VALUE_TYPES } from "./agreement.ts";
 import { expectSameValues, floats } from "./bits.ts";
 import { ENGINES } from "./engines.ts";
 import { once } from "./once.ts";
-import { randomNormal, randomWords } from "./random.ts";
-import { countBlocks } from "./reference/block.ts";
-import { narrow } from "./reference/cast.ts";
 import { reference } from "./reference/engine.ts";
-
-type Block = readonly [number, number];
+import { type Block, product, randomTensor, values } from "./tensors.ts";
 
 const FORMATS: readonly Format[] = ["e4m3", "e5m2"];
 
@@ -48,39 +37,6 @@ const ODD: readonly Block[] = [
 ];
 
 const ALL_CODES = Uint8Array.from({ length: 256 }, (_, code) => code);
-
-/** Normal values with the outlier columns that real weights have, in a type; enough for any case that is not huge. */
-const POOL_SIZE = 5 * 2 ** 19;
-const pool: Readonly<Record<ValueType, () => Float32Array | Uint16Array>> = {
-  f32: once(() => randomNormal(1, POOL_SIZE).map((x, i) => (i % 61 === 0 ? 40 * x : x))),
-  bf16: once(() => narrow("bf16", pool.f32() as Float32Array)),
-  f16: once(() => narrow("f16", pool.f32() as Float32Array)),
-};
-
-/** The first `n` values from `start` on, as a view into the pool. */
-function values(type: ValueType, n: number, start = 0): Values {
-  const view = pool[type]().subarray(start, start + n);
-  if (view instanceof Float32Array) return view;
-  return type === "bf16" ? bf16(view) : f16(view);
-}
-
-function product(shape: readonly number[]): number {
-  return shape.reduce((n, size) => n * size, 1);
-}
-
-/** Random codes under random scales: specials and both ends of the range are as likely as the middle. */
-function randomTensor(
-  format: Format,
-  scale: Scheme["scale"],
-  shape: readonly number[],
-  block: Block,
-): BlockScaled {
-  const blocks = countBlocks(shape, block);
-  const codes = new Uint8Array(randomWords(blocks, Math.ceil(product(shape) / 4)).buffer, 0, product(shape));
-  const words = randomWords(blocks + 1, blocks);
-  const scales = scale === "f32" ? new Float32Array(words.buffer) : Uint8Array.from(words);
-  return { format, shape, block, codes, scales };
-}
 
 describe("256 codes under 256 scale bytes", () => {
   const cases: DequantizeCase[] = [];
@@ -249,138 +205,4 @@ describe.each(ENGINES)("%s, every shape", async (_, make) => {
       withShape(shape, () => expectSameValues(fp8.dequantize(tensor, type), dequantized(), type));
     }
   });
-});
-
-/**
- * Tensors that do not pass through linear memory in one piece: frames hold 2^16 elements in rows, 2^20 in tiles.
- * And blocks that are larger than such a piece.
- */
-const LARGE: readonly (readonly [block: Block, shape: readonly number[]])[] = [
-  [
-    [1, 32],
-    [1, 200_000],
-  ],
-  [
-    [1, 32],
-    [1, 200_001],
-  ],
-  [
-    [1, 32],
-    [3, 70_001],
-  ],
-  [
-    [1, 32],
-    [65_537, 3],
-  ],
-  [
-    [1, 128],
-    [513, 512],
-  ],
-  [
-    [1, 128],
-    [7, 33_000],
-  ],
-  [
-    [128, 128],
-    [300, 1000],
-  ],
-  [
-    [128, 128],
-    [576, 896],
-  ],
-  [
-    [128, 128],
-    [3, 130, 1030],
-  ],
-  [
-    [128, 128],
-    [1, 70_000],
-  ],
-  [
-    [3, 5],
-    [301, 1003],
-  ],
-  [
-    [1, 7],
-    [1, 100_003],
-  ],
-  [
-    [2, 48],
-    [101, 4999],
-  ],
-  [
-    [1, 1],
-    [1, 66_000],
-  ],
-  [
-    [1, 1],
-    [130, 600],
-  ],
-  [
-    [5, 1],
-    [12, 40_000],
-  ],
-  [
-    [128, 128],
-    [65_537, 2],
-  ],
-  [
-    [128, 128],
-    [1100, 1000],
-  ],
-  [
-    [3, 5],
-    [1400, 1003],
-  ],
-  [
-    [2, 48],
-    [30, 70_001],
-  ],
-  [
-    [300, 300],
-    [620, 4000],
-  ],
-  [
-    [1, 100_000],
-    [2, 200_001],
-  ],
-  [
-    [100_000, 1],
-    [200_001, 2],
-  ],
-  [
-    [2 ** 31 - 1, 2 ** 31 - 1],
-    [2, 400, 401],
-  ],
-];
-
-describe("larger than a frame", () => {
-  const quantizeCases: QuantizeCase[] = [];
-  const dequantizeCases: DequantizeCase[] = [];
-  LARGE.forEach(([block, shape], i) => {
-    for (const scale of ["ue8m0", "f32"] as const) {
-      const type = VALUE_TYPES[(i + Number(scale === "f32")) % 3] as ValueType;
-      const name = `[${shape.join(", ")}] in ${block.join("x")}, ${scale}`;
-      const scheme: Scheme = { ...schemes.mxfp8, block, scale };
-      quantizeCases.push({
-        name: `${name}, ${type}`,
-        scheme,
-        shape,
-        values: () => values(type, product(shape)),
-      });
-      const tensor = once(() => randomTensor("e4m3", scale, shape, block));
-      dequantizeCases.push({ name, tensor, types: [type] });
-    }
-  });
-  describeQuantize(quantizeCases);
-  describeDequantize(dequantizeCases);
-});
-
-describe("130 rows of 70,000 columns in 128x128", () => {
-  const shape = [130, 70_000];
-  const scheme = schemes.deepseekWeight;
-  const wide = once(() => randomNormal(3, product(shape)));
-  const tensor = once(() => reference.quantize(wide(), shape, scheme));
-  describeQuantize([{ name: "f32", scheme, shape, values: wide }]);
-  describeDequantize([{ name: "the result", tensor, types: ["f32"] }]);
 });
