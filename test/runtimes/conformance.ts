@@ -6,6 +6,7 @@ import type { Engine } from "../../src/engine.ts";
 import type { Rounding, Scheme } from "../../src/scheme.ts";
 import type { BlockScaled, Format, HalfValues, Values, ValueType } from "../../src/tensor.ts";
 import { bf16Bits, everyTie, f16Bits, floatsOf, weightBits } from "./inputs.ts";
+import { productFailures } from "./products.ts";
 
 /** The installed package, as far as the cases use it: `blockscale` and `blockscale/js` both fit. */
 export interface Package {
@@ -78,6 +79,7 @@ export async function conformance(fp8: Engine, api: Package): Promise<Report> {
       return [`${name}: ${error}`];
     }
   });
+  failures.push(...productFailures(fp8, api));
   return { variant: fp8.variant, hashes: await hashes(fp8, api), failures };
 }
 

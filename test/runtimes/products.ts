@@ -1,0 +1,88 @@
+import type { Engine } from "../../src/engine.ts";
+import type { BlockScaled } from "../../src/tensor.ts";
+import type { Package } from "./conformance.ts";
+import { floatsOf, random } from "./inputs.ts";
+
+/** Half of a unit in float32's last place. */
+const UNIT = 2 ** -24;
+
+/** Normal values of mixed magnitude, without specials. */
+function operand(seed: number, n: number): Float32Array {
+  const next = random(seed);
+  const bits = Uint32Array.from({ length: n }, () => {
+    const r = next();
+    return ((r & 1) << 31) | ((120 + ((r >>> 1) & 7)) << 23) | (r >>> 9);
+  });
+  return floatsOf(bits);
+}
+
+/**
+ * The largest error of c = x w^T, as a share of what rounding allows: gamma_K * sum |x||w|, in whatever order the sum
+ * is taken (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). At most 1 is right.
+ */
+function worstShare(c: Float32Array, x: Float32Array, w: Float32Array, [m, n, k]: readonly number[]): number {
+  const gamma = (k! * UNIT) / (1 - k! * UNIT);
+  let worst = 0;
+  for (let i = 0; i < m!; i++) {
+    for (let j = 0; j < n!; j++) {
+      let sum = 0;
+      let size = 0;
+      for (let l = 0; l < k!; l++) {
+        const term = x[i * k! + l]! * w[j * k! + l]!;
+        sum += term;
+        size += Math.abs(term);
+      }
+      const share = Math.abs(c[i * n! + j]! - sum) / (gamma * size);
+      worst = Math.max(worst, share); // NaN stays
+    }
+  }
+  return worst;
+}
+
+/** Sizes around the tiles, and one that is none of them; K is ragged against every block. */
+const SIZES = [
+  [1, 64, 256],
+  [5, 33, 200],
+  [32, 48, 321],
+] as const;
+
+const SCHEMES = [
+  ["deepseekActivation", "deepseekWeight"],
+  ["mxfp8", "mxfp8"],
+  ["mxfp8E5m2", "mxfp8"],
+] as const;
+
+/** What is wrong with products of every kind of operand, in words. */
+export function productFailures(fp8: Engine, { schemes }: Package): string[] {
+  const failures: string[] = [];
+  for (const size of SIZES) {
+    const [m, n, k] = size;
+    for (const [left, right] of SCHEMES) {
+      const values = operand(m, m * k);
+      const x = fp8.quantize(values, [m, k], schemes[left]!);
+      const w = fp8.quantize(operand(n, n * k), [n, k], schemes[right]!);
+      const [xs, ws] = [fp8.dequantize(x), fp8.dequantize(w)];
+      const expectWithin = (what: string, c: Float32Array | Uint16Array, of: Float32Array) => {
+        const share = worstShare(c as Float32Array, of, ws, size);
+        if (!(share <= 1)) failures.push(`gemm ${what} ${left}, ${right} ${size}: ${share} of the bound`);
+      };
+      expectWithin("of codes", fp8.gemm(x, w), xs);
+      expectWithin("of float32", fp8.gemm({ values, shape: [m, k] }, w), values);
+      expectWithin(
+        "with packed weights",
+        packed(fp8, w, (p) => fp8.gemm(x, p)),
+        xs,
+      );
+    }
+  }
+  return failures;
+}
+
+function packed<T>(fp8: Engine, w: BlockScaled, use: (weights: ReturnType<Engine["pack"]>) => T): T {
+  const weights = fp8.pack(w);
+  try {
+    return use(weights);
+  } finally {
+    weights.free();
+  }
+}
