@@ -11,7 +11,7 @@ export interface Kernels {
   /** codes[n] at dst <- float32[n] at src: round to nearest even, saturating; NaN is 0x7F with the sign kept. */
   encode(format: FormatId, dst: number, src: number, n: number): void;
 
-  /** float32[n] at dst <- codes[n] at src. NaN is 0x7FFx0000, sign kept. */
+  /** float32[n] at dst <- codes[n] at src; NaN and Inf stay what they are, signs too. */
   decode(format: FormatId, dst: number, src: number, n: number): void;
 
   /**
