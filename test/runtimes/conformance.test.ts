@@ -1,17 +1,25 @@
 import { expect, test } from "vitest";
+import * as checkpoints from "../../src/checkpoint/index.ts";
 import * as blockscale from "../../src/index.ts";
 import { ENGINES } from "../engines.ts";
 import { reference } from "../reference/engine.ts";
 import { conformance, hashes } from "./conformance.ts";
+import { conversions } from "./conversions.ts";
 
-const wanted = hashes(reference, blockscale);
+/** Values come from the definitions; converted files, whose bytes have tests of their own, from plain JavaScript. */
+async function expected(): Promise<Record<string, string>> {
+  const [, plain] = ENGINES.find(([name]) => name === "js")!;
+  return { ...(await hashes(reference, blockscale)), ...(await conversions(await plain(), checkpoints)) };
+}
+
+const wanted = expected();
 
 test("every runtime is held to hashes.json, and hashes.json to the definitions", async () => {
   await expect(`${JSON.stringify(await wanted, null, 2)}\n`).toMatchFileSnapshot("hashes.json");
 });
 
 test.each(ENGINES)("%s conforms", async (_, make) => {
-  const report = await conformance(await make(), blockscale);
+  const report = await conformance(await make(), blockscale, checkpoints);
   expect(report.failures).toEqual([]);
   expect(report.hashes).toEqual(await wanted);
 });

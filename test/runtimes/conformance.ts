@@ -5,6 +5,8 @@
 import type { Engine } from "../../src/engine.ts";
 import type { Rounding, Scheme } from "../../src/scheme.ts";
 import type { BlockScaled, Format, HalfValues, Values, ValueType } from "../../src/tensor.ts";
+import { type Checkpoints, conversions } from "./conversions.ts";
+import { hash } from "./hash.ts";
 import { bf16Bits, everyTie, f16Bits, floatsOf, weightBits } from "./inputs.ts";
 import { productFailures } from "./products.ts";
 
@@ -44,7 +46,7 @@ export async function hashes(fp8: Verbs, api: Package): Promise<Hashes> {
   const all: Hashes = {};
   for (const format of FORMATS) {
     all[`encode ${format}`] = await hash(fp8.encode(everyTie(), format));
-    all[`decode ${format}`] = await hash(fp8.decode(everyByte(), format));
+    all[`decode ${format}`] = await hash(oneNaN(fp8.decode(everyByte(), format), "f32"));
   }
   for (const [name, scheme] of Object.entries(schemesOf(api))) {
     for (const shape of SHAPES) {
@@ -56,7 +58,8 @@ export async function hashes(fp8: Verbs, api: Package): Promise<Hashes> {
         const tensor = fp8.quantize(valuesOf(type, bits, api), shape, scheme);
         const values = fp8.dequantize(tensor, type);
         const label = `${name} ${type} ${shape.join("x")}`;
-        all[`quantize ${label}`] = await hash(tensor.codes, tensor.scales);
+        const scales = tensor.scales instanceof Float32Array ? oneNaN(tensor.scales, "f32") : tensor.scales;
+        all[`quantize ${label}`] = await hash(tensor.codes, scales);
         all[`dequantize ${label}`] = await hash(oneNaN(values, type));
       }
     }
@@ -71,7 +74,7 @@ export async function hashes(fp8: Verbs, api: Package): Promise<Hashes> {
 }
 
 /** The whole suite on one engine. */
-export async function conformance(fp8: Engine, api: Package): Promise<Report> {
+export async function conformance(fp8: Engine, api: Package, checkpoints: Checkpoints): Promise<Report> {
   const failures = CHECKS.flatMap(([name, holds]) => {
     try {
       return holds(fp8, api) ? [] : [name];
@@ -80,7 +83,8 @@ export async function conformance(fp8: Engine, api: Package): Promise<Report> {
     }
   });
   failures.push(...productFailures(fp8, api));
-  return { variant: fp8.variant, hashes: await hashes(fp8, api), failures };
+  const all = { ...(await hashes(fp8, api)), ...(await conversions(fp8, checkpoints)) };
+  return { variant: fp8.variant, hashes: all, failures };
 }
 
 /** The named schemes, and every rounding on blocks that no kernel is made for. */
@@ -106,23 +110,6 @@ function everyCodeAndScale(format: Format): BlockScaled {
 function valuesOf(type: ValueType, bits: Uint32Array, { bf16, f16 }: Package): Values {
   if (type === "f32") return floatsOf(bits);
   return type === "bf16" ? bf16(bf16Bits(bits)) : f16(f16Bits(bits));
-}
-
-type Output = Uint8Array | Uint16Array | Uint32Array | Float32Array;
-
-async function hash(...outputs: Output[]): Promise<string> {
-  const parts = outputs.map((output) => {
-    const clean = output instanceof Float32Array ? oneNaN(output, "f32") : output;
-    return new Uint8Array(clean.buffer, clean.byteOffset, clean.byteLength);
-  });
-  const bytes = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(digest.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Infinity of a value type; greater magnitudes are NaN. */

@@ -53,6 +53,15 @@ export function weightBits(seed: number, n: number): Uint32Array {
   return bits;
 }
 
+/** float32 bits of normal values within eight powers of two, without specials. */
+export function plainBits(seed: number, n: number): Uint32Array {
+  const next = random(seed);
+  return Uint32Array.from({ length: n }, () => {
+    const r = next();
+    return ((r & 1) << 31) | ((120 + ((r >>> 1) & 7)) << 23) | (r >>> 9);
+  });
+}
+
 /** The upper halves: bfloat16 bits. */
 export function bf16Bits(bits: Uint32Array): Uint16Array {
   return Uint16Array.from(bits, (b) => b >>> 16);

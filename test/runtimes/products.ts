@@ -1,20 +1,10 @@
 import type { Engine } from "../../src/engine.ts";
 import type { BlockScaled } from "../../src/tensor.ts";
 import type { Package } from "./conformance.ts";
-import { floatsOf, random } from "./inputs.ts";
+import { floatsOf, plainBits } from "./inputs.ts";
 
 /** Half of a unit in float32's last place. */
 const UNIT = 2 ** -24;
-
-/** Normal values of mixed magnitude, without specials. */
-function operand(seed: number, n: number): Float32Array {
-  const next = random(seed);
-  const bits = Uint32Array.from({ length: n }, () => {
-    const r = next();
-    return ((r & 1) << 31) | ((120 + ((r >>> 1) & 7)) << 23) | (r >>> 9);
-  });
-  return floatsOf(bits);
-}
 
 /**
  * The largest error of c = x w^T, as a share of what rounding allows: gamma_K * sum |x||w|, in whatever order the sum
@@ -58,9 +48,9 @@ export function productFailures(fp8: Engine, { schemes }: Package): string[] {
   for (const size of SIZES) {
     const [m, n, k] = size;
     for (const [left, right] of SCHEMES) {
-      const values = operand(m, m * k);
+      const values = floatsOf(plainBits(m, m * k));
       const x = fp8.quantize(values, [m, k], schemes[left]!);
-      const w = fp8.quantize(operand(n, n * k), [n, k], schemes[right]!);
+      const w = fp8.quantize(floatsOf(plainBits(n, n * k)), [n, k], schemes[right]!);
       const [xs, ws] = [fp8.dequantize(x), fp8.dequantize(w)];
       const expectWithin = (what: string, c: Float32Array | Uint16Array, of: Float32Array) => {
         const share = worstShare(c as Float32Array, of, ws, size);

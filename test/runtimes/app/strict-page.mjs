@@ -1,5 +1,6 @@
 // A page whose Content-Security-Policy refuses WebAssembly: the plain JavaScript runs, and the other build says what to do.
 import * as blockscale from "blockscale";
+import * as checkpoints from "blockscale/checkpoint";
 import * as js from "blockscale/js";
 import { conformance } from "./conformance.js";
 
@@ -13,7 +14,7 @@ async function report() {
         ? []
         : String(error),
   );
-  const { failures, ...rest } = await conformance(await js.load(), js);
+  const { failures, ...rest } = await conformance(await js.load(), js, checkpoints);
   return { chosen: { ...rest, failures: failures.concat(refusal) } };
 }
 

@@ -18,6 +18,11 @@ const PROCESSES = [
   ["Bun", join(modules, "@oven/bun-linux-x64/bin/bun"), ["run"], "relaxed"],
 ];
 
+const COMMAND = "node_modules/blockscale/dist/cli/main.js";
+
+/** The command reads files, and its libraries the environment. */
+const COMMAND_PERMISSIONS = { Node: [], Deno: ["--allow-read", "--allow-env", "--allow-sys"], Bun: [] };
+
 /** Deno keeps its caches in the project, and asks nobody for updates. */
 const environment = (project) => ({ DENO_DIR: join(project, ".deno"), DENO_NO_UPDATE_CHECK: "1" });
 
@@ -28,6 +33,13 @@ export const processes = PROCESSES.map(([runtime, program, parameters, build]) =
     const version = (await run(program, ["--version"], options)).match(/\d+\.\d+\.\d+/)[0];
     const printed = await run(program, [...parameters, "main.mjs"], options);
     const results = [verdict(runtime, version, "module", build, JSON.parse(printed))];
+    const help = await run(
+      program,
+      [...parameters, ...COMMAND_PERMISSIONS[runtime], COMMAND, "--help"],
+      options,
+    );
+    const lacking = ["quantize", "inspect"].filter((verb) => !help.includes(verb));
+    results.push({ runtime, version, place: "command line", build, problems: lacking });
     for (const snippet of runtime === "Node" ? ["quantize.mjs", "require.cjs"] : ["quantize.mjs"]) {
       const shown = await run(program, [...parameters, `snippets/${snippet}`], options);
       const problems = shown.includes("scales 118,119") ? [] : [`printed ${shown}`];

@@ -3,6 +3,7 @@
 import type { BlockScaled, Engine, ErrorCode, LoadOptions, Scheme, SchemeName } from "blockscale";
 import { BlockscaleError, bf16, f16, load, schemes } from "blockscale";
 import baseline from "blockscale/baseline.wasm";
+import { fileStream, localConverter, openCheckpoint, planQuantize } from "blockscale/checkpoint";
 import * as external from "blockscale/external";
 import * as js from "blockscale/js";
 import { expectTypeOf } from "expect-type";
@@ -45,3 +46,8 @@ external.load();
 expectTypeOf(external.load({ wasm: fetch("/baseline.wasm") })).resolves.toEqualTypeOf<Engine>();
 expectTypeOf(external.load({ wasm: baseline })).resolves.toEqualTypeOf<Engine>();
 expectTypeOf(js.load()).resolves.toEqualTypeOf<Engine>();
+
+const opened = await openCheckpoint(new Map([["model.safetensors", new Blob()]]));
+const [file] = planQuantize(opened.checkpoint, { to: "mxfp8" }).files;
+const convert = localConverter(fp8, opened.sources);
+expectTypeOf(fileStream(file!, { sources: opened.sources, convert })).toEqualTypeOf<ReadableStream<Uint8Array>>();
