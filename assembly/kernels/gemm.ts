@@ -105,23 +105,25 @@ function sumPanels<F>(n: usize, width: usize, rows: usize, isFused: bool): void 
 /** dst[] += src[]; a multiple of 32 bytes. */
 function addTo(dst: usize, src: usize, bytes: usize): void {
   const end = dst + bytes;
-  do {
-    v128.store(dst, f32x4.add(v128.load(dst), v128.load(src)));
-    v128.store(dst, f32x4.add(v128.load(dst, 16), v128.load(src, 16)), 16);
-    dst += 32;
-    src += 32;
-  } while (dst < end);
+  if (dst < end)
+    do {
+      v128.store(dst, f32x4.add(v128.load(dst), v128.load(src)));
+      v128.store(dst, f32x4.add(v128.load(dst, 16), v128.load(src, 16)), 16);
+      dst += 32;
+      src += 32;
+    } while (dst < end);
 }
 
 /** One row of the result, from eight sums of each panel. */
 function writeRow<T>(dst: usize, sums: usize, panelBytes: usize, width: usize): void {
   const zero = Simd.opaqueZero();
   const end = dst + (width & ~7) * Half.size<T>();
-  while (dst < end) {
-    Eight.write<T>(dst, sums, zero);
-    dst += 8 * Half.size<T>();
-    sums += panelBytes;
-  }
+  if (dst < end)
+    do {
+      Eight.write<T>(dst, sums, zero);
+      dst += 8 * Half.size<T>();
+      sums += panelBytes;
+    } while (dst < end);
   const rest = width & 7;
   if (rest) {
     // The product's room is free at this time.
@@ -130,14 +132,17 @@ function writeRow<T>(dst: usize, sums: usize, panelBytes: usize, width: usize): 
   }
 }
 
-/** Eight sums that become elements of the result. */
+/** Eight sums that become elements of the result; 0 is added since what underflows can be -0 or 0, depending on the codes behind a row. */
 abstract class Eight {
   @inline static write<T>(dst: usize, sums: usize, zero: i32): void {
+    const zeros = f32x4.splat(0);
+    const a = f32x4.add(v128.load(sums), zeros);
+    const b = f32x4.add(v128.load(sums, 16), zeros);
     if (idof<T>() == idof<F32>()) {
-      v128.store(dst, v128.load(sums));
-      v128.store(dst, v128.load(sums, 16), 16);
+      v128.store(dst, a);
+      v128.store(dst, b, 16);
     } else {
-      v128.store(dst, Half.narrow<T>(v128.load(sums), v128.load(sums, 16), zero));
+      v128.store(dst, Half.narrow<T>(a, b, zero));
     }
   }
 }

@@ -1,5 +1,6 @@
 import { Range, Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
+import { dot1, dot2, dot4 } from "./dot";
 import { Scratch } from "./scratch";
 import { Weights } from "./weights";
 
@@ -35,10 +36,11 @@ function highestOf(x: usize, n: usize): i32 {
   const absMask = Range.absMask(Simd.opaqueZero());
   let highest = i32x4.splat(0);
   const full = x + 4 * (n & ~3);
-  while (x < full) {
-    highest = Range.highest(highest, v128.load(x), absMask);
-    x += 16;
-  }
+  if (x < full)
+    do {
+      highest = Range.highest(highest, v128.load(x), absMask);
+      x += 16;
+    } while (x < full);
   if (n & 3) highest = Range.highest(highest, v128.load(Scratch.take(x, 4 * (n & 3))), absMask);
   return Range.largest(highest);
 }
@@ -50,10 +52,11 @@ function lowestOf(x: usize, n: usize): i32 {
   const ones = Range.ones(zero);
   let lowest = ones;
   const full = x + 4 * (n & ~3);
-  while (x < full) {
-    lowest = Range.lowest(lowest, v128.load(x), absMask, ones);
-    x += 16;
-  }
+  if (x < full)
+    do {
+      lowest = Range.lowest(lowest, v128.load(x), absMask, ones);
+      x += 16;
+    } while (x < full);
   if (n & 3) lowest = Range.lowest(lowest, v128.load(Scratch.take(x, 4 * (n & 3))), absMask, ones);
   return Range.smallest(lowest);
 }
@@ -63,9 +66,8 @@ function lowestOf(x: usize, n: usize): i32 {
  * registers. Blocks have to be aligned and x safe. Every block is summed by itself, then scaled.
  */
 export function multiplyRows<F>(work: usize, dst: usize, x: usize, rows: usize): void {
-  let passes = (rows + DOT_ROWS - 1) / DOT_ROWS;
   while (rows) {
-    const height = (rows + passes - 1) / passes--;
+    const height = min(rows, DOT_ROWS);
     multiplyFew<F>(work, dst, x, height);
     x += 4 * height * Weights.cols;
     dst += 4 * height * Weights.rows;
@@ -81,29 +83,29 @@ function multiplyFew<F>(work: usize, dst: usize, x: usize, rows: usize): void {
     const row = x + 4 * min(slot, rows - 1) * Weights.cols;
     store<f32>(work + 4 * slot, stageRow<F>(staged + 64 * slot, 64 * slotRows, row));
   }
-  // Two rows far apart are two streams to the prefetcher; neighbours would be one that it follows badly.
-  const half = (Weights.rows + 1) / 2;
-  for (let n: usize = 0; n < half; n++) {
-    const far = n + half;
-    const a = Weights.row(n);
-    const b = Weights.row(far);
-    const sa = Weights.scalesOf(n);
-    const sb = Weights.scalesOf(far);
+  // Rows far apart are so many streams to the prefetcher; neighbours would be one that it follows badly.
+  const streams: usize = rows == 2 ? 4 : 2;
+  const part = (Weights.rows + streams - 1) / streams;
+  for (let n: usize = 0; n < part; n++) {
     switch (<i32>rows) {
       case 1:
-        dot1<F>(sums, staged, a, b, sa, sb);
+        dot1<F>(sums, staged, n, n + part);
         break;
       case 2:
-        dot2<F>(sums, staged, a, b, sa, sb);
+        dot2<F>(sums, staged, n, n + part, n + 2 * part, n + 3 * part);
         break;
       default:
-        dot4<F>(sums, staged, a, b, sa, sb);
+        dot4<F>(sums, staged, n, n + part);
     }
+    let sum = sums;
     for (let m: usize = 0; m < rows; m++) {
       const factor = load<f32>(work + 4 * m);
-      const at = dst + 4 * (m * Weights.rows + n);
-      store<f32>(at, Simd.sum(v128.load(sums + 32 * m)) * factor);
-      if (far < Weights.rows) store<f32>(at + 4 * half, Simd.sum(v128.load(sums + 32 * m, 16)) * factor);
+      for (let column = n; column < n + streams * part; column += part) {
+        // A sum that underflows can be -0 or 0, depending on the codes behind the row: 0 it is.
+        const value = Simd.sum(v128.load(sum)) * factor + 0;
+        if (column < Weights.rows) store<f32>(dst + 4 * (m * Weights.rows + column), value);
+        sum += 16;
+      }
     }
   }
 }
@@ -116,11 +118,12 @@ function stageRow<F>(dst: usize, stride: usize, x: usize): f32 {
   const lift = Range.lift<F>(Range.field(highestOf(x, Weights.cols)));
   const factor = f32x4.splat(Range.power(lift));
   const full = x + 4 * (Weights.cols & ~15);
-  while (x < full) {
-    Staged.sixteen(dst, x, factor);
-    dst += stride;
-    x += 64;
-  }
+  if (x < full)
+    do {
+      Staged.sixteen(dst, x, factor);
+      dst += stride;
+      x += 64;
+    } while (x < full);
   const rest = Weights.cols & 15;
   if (rest) Staged.sixteen(dst, Scratch.take(x, 4 * rest), factor);
   return Range.power(Shifted.exponent<F>() - lift);
@@ -142,208 +145,4 @@ abstract class Staged {
     v128.store(dst, Simd.lowHalves(high01, high23), 32);
     v128.store(dst, Simd.highHalves(high01, high23), 48);
   }
-}
-
-/** sums[0..1] <- x . rows a and b of the weights, lane by lane. */
-function dot1<F>(sums: usize, x: usize, a: usize, b: usize, sa: usize, sb: usize): void {
-  const zero = Simd.opaqueZero();
-  const mask = Shifted.mask<F>(zero);
-  const weights = Shifted.weights<F>(zero);
-  const end = a + Weights.paddedCols;
-  const blockCols = Weights.blockCols;
-  let totalA = f32x4.splat(0);
-  let totalB = f32x4.splat(0);
-  do {
-    // The last block takes the padding.
-    const blockEnd = min(a + blockCols, end);
-    let a0 = f32x4.splat(0);
-    let a1 = f32x4.splat(0);
-    let a2 = f32x4.splat(0);
-    let a3 = f32x4.splat(0);
-    let b0 = f32x4.splat(0);
-    let b1 = f32x4.splat(0);
-    let b2 = f32x4.splat(0);
-    let b3 = f32x4.splat(0);
-    do {
-      const u = v128.load(a);
-      const v = v128.load(b);
-      const x3 = v128.load(x, 48);
-      a3 = Simd.madd(Shifted.top<F>(u, mask), x3, a3);
-      b3 = Simd.madd(Shifted.top<F>(v, mask), x3, b3);
-      const x1 = v128.load(x, 16);
-      a1 = Simd.madd(Shifted.middle(u, weights, mask), x1, a1);
-      b1 = Simd.madd(Shifted.middle(v, weights, mask), x1, b1);
-      const lowU = Shifted.lower(u);
-      const lowV = Shifted.lower(v);
-      const x2 = v128.load(x, 32);
-      a2 = Simd.madd(Shifted.top<F>(lowU, mask), x2, a2);
-      b2 = Simd.madd(Shifted.top<F>(lowV, mask), x2, b2);
-      const x0 = v128.load(x);
-      a0 = Simd.madd(Shifted.middle(lowU, weights, mask), x0, a0);
-      b0 = Simd.madd(Shifted.middle(lowV, weights, mask), x0, b0);
-      a += 16;
-      b += 16;
-      x += 64;
-    } while (a < blockEnd);
-    totalA = Simd.madd(
-      f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3)),
-      f32x4.splat(Weights.scale(sa)),
-      totalA,
-    );
-    totalB = Simd.madd(
-      f32x4.add(f32x4.add(b0, b1), f32x4.add(b2, b3)),
-      f32x4.splat(Weights.scale(sb)),
-      totalB,
-    );
-    sa += Weights.scaleBytes;
-    sb += Weights.scaleBytes;
-  } while (a < end);
-  v128.store(sums, totalA);
-  v128.store(sums, totalB, 16);
-}
-
-abstract class Dot {
-  /** The same for several rows of x, staged sixteen values of each in turn: sums[row][0..1]. */
-  @inline static few<F>(rows: i32, sums: usize, x: usize, a: usize, b: usize, sa: usize, sb: usize): void {
-    const zero = Simd.opaqueZero();
-    const mask = Shifted.mask<F>(zero);
-    const weights = Shifted.weights<F>(zero);
-    const end = a + Weights.paddedCols;
-    const blockCols = Weights.blockCols;
-    let totalA0 = f32x4.splat(0);
-    let totalB0 = f32x4.splat(0);
-    let totalA1 = f32x4.splat(0);
-    let totalB1 = f32x4.splat(0);
-    let totalA2 = f32x4.splat(0);
-    let totalB2 = f32x4.splat(0);
-    let totalA3 = f32x4.splat(0);
-    let totalB3 = f32x4.splat(0);
-    do {
-      const blockEnd = min(a + blockCols, end);
-      let a0 = f32x4.splat(0);
-      let b0 = f32x4.splat(0);
-      let a1 = f32x4.splat(0);
-      let b1 = f32x4.splat(0);
-      let a2 = f32x4.splat(0);
-      let b2 = f32x4.splat(0);
-      let a3 = f32x4.splat(0);
-      let b3 = f32x4.splat(0);
-      do {
-        const u = v128.load(a);
-        const v = v128.load(b);
-        let p = Shifted.top<F>(u, mask);
-        let q = Shifted.top<F>(v, mask);
-        let y = v128.load(x, 48);
-        a0 = Simd.madd(p, y, a0);
-        b0 = Simd.madd(q, y, b0);
-        y = v128.load(x, 112);
-        a1 = Simd.madd(p, y, a1);
-        b1 = Simd.madd(q, y, b1);
-        if (rows > 2) {
-          y = v128.load(x, 176);
-          a2 = Simd.madd(p, y, a2);
-          b2 = Simd.madd(q, y, b2);
-        }
-        if (rows > 3) {
-          y = v128.load(x, 240);
-          a3 = Simd.madd(p, y, a3);
-          b3 = Simd.madd(q, y, b3);
-        }
-        p = Shifted.middle(u, weights, mask);
-        q = Shifted.middle(v, weights, mask);
-        y = v128.load(x, 16);
-        a0 = Simd.madd(p, y, a0);
-        b0 = Simd.madd(q, y, b0);
-        y = v128.load(x, 80);
-        a1 = Simd.madd(p, y, a1);
-        b1 = Simd.madd(q, y, b1);
-        if (rows > 2) {
-          y = v128.load(x, 144);
-          a2 = Simd.madd(p, y, a2);
-          b2 = Simd.madd(q, y, b2);
-        }
-        if (rows > 3) {
-          y = v128.load(x, 208);
-          a3 = Simd.madd(p, y, a3);
-          b3 = Simd.madd(q, y, b3);
-        }
-        const lowU = Shifted.lower(u);
-        const lowV = Shifted.lower(v);
-        p = Shifted.top<F>(lowU, mask);
-        q = Shifted.top<F>(lowV, mask);
-        y = v128.load(x, 32);
-        a0 = Simd.madd(p, y, a0);
-        b0 = Simd.madd(q, y, b0);
-        y = v128.load(x, 96);
-        a1 = Simd.madd(p, y, a1);
-        b1 = Simd.madd(q, y, b1);
-        if (rows > 2) {
-          y = v128.load(x, 160);
-          a2 = Simd.madd(p, y, a2);
-          b2 = Simd.madd(q, y, b2);
-        }
-        if (rows > 3) {
-          y = v128.load(x, 224);
-          a3 = Simd.madd(p, y, a3);
-          b3 = Simd.madd(q, y, b3);
-        }
-        p = Shifted.middle(lowU, weights, mask);
-        q = Shifted.middle(lowV, weights, mask);
-        y = v128.load(x);
-        a0 = Simd.madd(p, y, a0);
-        b0 = Simd.madd(q, y, b0);
-        y = v128.load(x, 64);
-        a1 = Simd.madd(p, y, a1);
-        b1 = Simd.madd(q, y, b1);
-        if (rows > 2) {
-          y = v128.load(x, 128);
-          a2 = Simd.madd(p, y, a2);
-          b2 = Simd.madd(q, y, b2);
-        }
-        if (rows > 3) {
-          y = v128.load(x, 192);
-          a3 = Simd.madd(p, y, a3);
-          b3 = Simd.madd(q, y, b3);
-        }
-        a += 16;
-        b += 16;
-        x += 64 * rows;
-      } while (a < blockEnd);
-      const scaleA = f32x4.splat(Weights.scale(sa));
-      const scaleB = f32x4.splat(Weights.scale(sb));
-      totalA0 = Simd.madd(a0, scaleA, totalA0);
-      totalB0 = Simd.madd(b0, scaleB, totalB0);
-      totalA1 = Simd.madd(a1, scaleA, totalA1);
-      totalB1 = Simd.madd(b1, scaleB, totalB1);
-      if (rows > 2) {
-        totalA2 = Simd.madd(a2, scaleA, totalA2);
-        totalB2 = Simd.madd(b2, scaleB, totalB2);
-      }
-      if (rows > 3) {
-        totalA3 = Simd.madd(a3, scaleA, totalA3);
-        totalB3 = Simd.madd(b3, scaleB, totalB3);
-      }
-      sa += Weights.scaleBytes;
-      sb += Weights.scaleBytes;
-    } while (a < end);
-    v128.store(sums, totalA0);
-    v128.store(sums, totalB0, 16);
-    v128.store(sums, totalA1, 32);
-    v128.store(sums, totalB1, 48);
-    if (rows > 2) {
-      v128.store(sums, totalA2, 64);
-      v128.store(sums, totalB2, 80);
-    }
-    if (rows > 3) {
-      v128.store(sums, totalA3, 96);
-      v128.store(sums, totalB3, 112);
-    }
-  }
-}
-
-function dot2<F>(sums: usize, x: usize, a: usize, b: usize, sa: usize, sb: usize): void {
-  Dot.few<F>(2, sums, x, a, b, sa, sb);
-}
-function dot4<F>(sums: usize, x: usize, a: usize, b: usize, sa: usize, sb: usize): void {
-  Dot.few<F>(4, sums, x, a, b, sa, sb);
 }

@@ -69,6 +69,11 @@ export abstract class Weights {
     return Weights.isUe8m0 ? Scale.power(load<u8>(at)) : load<f32>(at);
   }
 
+  /** The same in a hot loop, where `isUe8m0` is in a local and NaN is of no concern. */
+  @inline static finiteScale(isUe8m0: bool, at: usize): f32 {
+    return isUe8m0 ? Scale.finitePower(load<u8>(at)) : load<f32>(at);
+  }
+
   /** Four scales as lanes. */
   @inline static scalesAt(a: usize, b: usize, c: usize, d: usize): v128 {
     return Weights.isUe8m0

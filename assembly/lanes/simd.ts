@@ -32,6 +32,15 @@ export abstract class Simd {
     return f32x4.add(f32x4.mul(a, b), c);
   }
 
+  /**
+   * a * b, but for the sign of a zero. On some x86 (Zen 4, measured: four times slower) a multiplication has to be
+   * repeated for a subnormal operand, and a fused multiply-add does not.
+   */
+  @inline static product(a: v128, b: v128, zeros: v128): v128 {
+    if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, zeros);
+    return f32x4.mul(a, b);
+  }
+
   /** a0 b0 a1 b1 ... of the lower eight bytes. */
   @inline static zipBytesLow(a: v128, b: v128): v128 {
     return i8x16.shuffle(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
