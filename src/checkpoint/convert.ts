@@ -1,6 +1,6 @@
 import type { Engine } from "../engine.ts";
 import { BlockscaleError } from "../errors.ts";
-import type { Source } from "../io/source.ts";
+import { giveBack, type Source, takeBytes } from "../io/source.ts";
 import { NOTHING, type Precision } from "../precision.ts";
 import { tensorNamed } from "../safetensors/names.ts";
 import type { Values, ValueType } from "../tensor.ts";
@@ -9,7 +9,7 @@ import { spreadScales } from "./keep-codes.ts";
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows } from "./read-strip.ts";
 import { exponentOf, isPowerOfTwo } from "./scales.ts";
 import type { Strip } from "./strip.ts";
-import { valuesOf, widen } from "./values.ts";
+import { VALUE_BYTES, valuesOf, widen } from "./values.ts";
 import { matrixOf, type PlainWeight, type ScaledWeight, valueTypeOf } from "./weights.ts";
 
 /** What a strip became: bytes as they go into the file. A plain record whose buffers can be transferred. */
@@ -38,14 +38,19 @@ export async function convertStrip(
 ): Promise<Piece> {
   if (from.kind === "plain") {
     const bytes = await readPlainRows(from, strip, sources);
-    return into.kind === "scaled"
-      ? quantizeRows(from, strip, valuesOf(from.type, bytes), into, engine)
-      : { values: bytes, scales: NO_SCALES, precision: NOTHING };
+    if (into.kind === "plain") return { values: bytes, scales: NO_SCALES, precision: NOTHING };
+    const piece = quantizeRows(from, strip, valuesOf(from.type, bytes), into, engine);
+    giveBack(bytes);
+    return piece;
   }
   const rows = await readScaledRows(from, strip, sources);
-  if (into.kind === "plain") return toPlain(from, rows, into, engine);
-  if (keepCodes) return withOtherScales(rows, into);
-  return quantizeRows(from, strip, dequantizeRows(rows, "f32", engine) as Float32Array, into, engine);
+  if (keepCodes && into.kind === "scaled") return withOtherScales(rows, into);
+  const piece =
+    into.kind === "plain"
+      ? toPlain(from, rows, into, engine)
+      : quantizeRows(from, strip, dequantizeRows(rows, "f32", engine) as Float32Array, into, engine);
+  giveBack(rows.codes);
+  return piece;
 }
 
 function quantizeRows(
@@ -56,7 +61,13 @@ function quantizeRows(
   engine: Engine,
 ): Piece {
   const { cols } = matrixOf(from.shape);
-  const tensor = engine.quantize(values, [strip.rows, cols], into.scheme);
+  const { block, scale } = into.scheme;
+  const blocks = Math.ceil(strip.rows / block[0]) * Math.ceil(cols / block[1]);
+  const out = {
+    codes: takeBytes(strip.rows * cols),
+    scales: scale === "f32" ? new Float32Array(blocks) : new Uint8Array(blocks),
+  };
+  const tensor = engine.quantize(values, [strip.rows, cols], into.scheme, { out });
   const isBad =
     tensor.scales instanceof Uint8Array ? (s: number) => s === 0xff : (s: number) => !(s < Infinity);
   const bad = (tensor.scales as Float32Array).findIndex(isBad);
@@ -67,7 +78,7 @@ function quantizeRows(
 
 function toPlain(from: ScaledWeight, rows: ScaledRows, { dtype }: PlainTarget, engine: Engine): Piece {
   const type = valueTypeOf(dtype)!;
-  const values = dequantizeRows(rows, type, engine);
+  const values = dequantizeRows(rows, type, engine, takeValues(type, rows.codes.length));
   const turned = from.transposed ? transpose(values, rows.shape as [number, number]) : values;
   const precision = holdsExactly(type, rows)
     ? { ...NOTHING, count: values.length }
@@ -76,6 +87,11 @@ function toPlain(from: ScaledWeight, rows: ScaledRows, { dtype }: PlainTarget, e
         widen(type, bytesOf(values), new Float32Array(values.length)),
       );
   return { values: bytesOf(turned), scales: NO_SCALES, precision };
+}
+
+function takeValues(type: ValueType, count: number): Float32Array | Uint16Array {
+  const { buffer } = takeBytes(count * VALUE_BYTES[type]);
+  return type === "f32" ? new Float32Array(buffer, 0, count) : new Uint16Array(buffer, 0, count);
 }
 
 /** Exponents of power-of-two scales under which every code is exact in a type, neither subnormal nor too large. */

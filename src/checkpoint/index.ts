@@ -3,10 +3,15 @@
  * knows a file system; it runs in browsers and edge workers as it does in Node.
  * @module
  */
-export type { Checkpoint, Config, Shard } from "./checkpoint.ts";
+export type { Source } from "../io/source.ts";
+export type { Header, TensorInfo, TensorSpec } from "../safetensors/header.ts";
+export type { ShardIndex } from "../safetensors/shards.ts";
+export type { Checkpoint, Config, Place, Shard } from "./checkpoint.ts";
 export { readCheckpoint } from "./checkpoint.ts";
 export type { ComparedTensor, CompareOptions, Side, WorstBlock } from "./compare.ts";
 export { compareCheckpoints } from "./compare.ts";
+export type { Conversion, PlainTarget, ScaledTarget } from "./conversion.ts";
+export type { Piece } from "./convert.ts";
 export type { DequantizeOptions } from "./dequantize.ts";
 export { planDequantize } from "./dequantize.ts";
 export type { Dialect, DialectName, Document } from "./dialects.ts";
@@ -26,5 +31,7 @@ export { KEEP_RULES } from "./rules.ts";
 export type { Converter, Progress, RunOptions } from "./run.ts";
 export { fileBytes, fileStream, localConverter } from "./run.ts";
 export type { ScaleFacts } from "./scales.ts";
+export type { Strip } from "./strip.ts";
 export type { PrecisionSummary, Summary, TensorSummary } from "./summary.ts";
 export { summarize } from "./summary.ts";
+export type { PlainWeight, ScaledWeight } from "./weights.ts";

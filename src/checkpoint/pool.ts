@@ -1,6 +1,6 @@
 import type { Engine } from "../engine.ts";
 import { BlockscaleError, type ErrorCode, type Fault } from "../errors.ts";
-import type { Source } from "../io/source.ts";
+import { giveBack, type Source, takeSpare } from "../io/source.ts";
 import type { Conversion } from "./conversion.ts";
 import { convertStrip, type Piece } from "./convert.ts";
 import type { Converter } from "./run.ts";
@@ -17,6 +17,8 @@ interface Request {
   readonly conversion: Conversion;
   readonly strip: Strip;
   readonly keepCodes: boolean;
+  /** Memory that the result may be put into. */
+  readonly spare: ArrayBuffer | undefined;
 }
 
 /** Errors lose their class on the way between threads: it is put back from its parts. */
@@ -27,7 +29,8 @@ type Response =
 /** In a worker: converts the strips that are asked for. */
 export function serveConversions(port: Port, sources: readonly Source[], engine: Engine): void {
   port.listen(async (message) => {
-    const { id, conversion, strip, keepCodes } = message as Request;
+    const { id, conversion, strip, keepCodes, spare } = message as Request;
+    if (spare !== undefined) giveBack(new Uint8Array(spare));
     try {
       const piece = await convertStrip(conversion, strip, keepCodes, sources, engine);
       const buffers = new Set([piece.values.buffer, piece.scales.buffer] as ArrayBuffer[]);
@@ -78,7 +81,9 @@ export function createPool(ports: readonly Port[]): Pool {
       const least = load.indexOf(Math.min(...load));
       load[least]!++;
       const promise = new Promise<Piece>((resolve, reject) => waiting.set(id, { resolve, reject }));
-      ports[least]!.post({ id, conversion, strip, keepCodes } satisfies Request, []);
+      const spare = takeSpare();
+      const request: Request = { id, conversion, strip, keepCodes, spare };
+      ports[least]!.post(request, spare === undefined ? [] : [spare]);
       return promise;
     },
     fail(error) {

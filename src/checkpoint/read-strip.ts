@@ -85,13 +85,15 @@ function unpack(packed: Uint8Array): Uint8Array {
   return codes;
 }
 
-/** Values of a strip, rounded once to `type`. */
+/** Values of a strip, rounded once to `type`; in `out` where the engine can put them there. */
 export function dequantizeRows(
   rows: ScaledRows,
   type: ValueType,
   engine: Engine,
+  out?: Float32Array | Uint16Array,
 ): Float32Array | Uint16Array {
-  return rows.fnuz ? dequantizeFnuz(rows, type, engine) : engine.dequantize(rows, type);
+  if (rows.fnuz) return dequantizeFnuz(rows, type, engine);
+  return engine.dequantize(rows, type, out === undefined ? {} : { out });
 }
 
 /**

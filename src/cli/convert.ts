@@ -3,12 +3,12 @@ import { basename, dirname, join } from "node:path";
 import type { Document } from "../checkpoint/dialects.ts";
 import { type Direction, documentsOf, type OpenedCheckpoint, openCheckpoint } from "../checkpoint/folder.ts";
 import type { FilePlan, Plan } from "../checkpoint/plan.ts";
-import { fileStream } from "../checkpoint/run.ts";
+import { fileBytes } from "../checkpoint/run.ts";
 import { summarize } from "../checkpoint/summary.ts";
 import { BlockscaleError } from "../errors.ts";
 import { createFile, type FileSource, fileFacts, isSameFile, systemFault, writeText } from "../io/node.ts";
 import { openLocal, refuseOverlap, removeLeftovers } from "../io/node-folder.ts";
-import type { Source } from "../io/source.ts";
+import { giveBack, type Source } from "../io/source.ts";
 import type { Precision } from "../precision.ts";
 import { type Input, openInput } from "./input.ts";
 import { type Journal, openJournal } from "./journal.ts";
@@ -95,7 +95,11 @@ async function convertFile(
   const { opened, workers, progress, signal } = run;
   const measured: [string, Precision][] = [];
   await removeLeftovers(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
-  const stream = fileStream(file, {
+  const sink = await createFile(path, async () => {
+    await refuseChange(run.input);
+    await beforeRename?.(measured);
+  });
+  const bytes = fileBytes(file, {
     sources: opened.sources,
     convert: workers.convert,
     ahead: workers.ahead,
@@ -103,12 +107,23 @@ async function convertFile(
     onProgress: progress.update,
     onPrecision: (name, precision) => measured.push([name, precision]),
   });
-  const sink = await createFile(path, async () => {
-    await refuseChange(run.input);
-    await beforeRename?.(measured);
-  });
-  await stream.pipeTo(sink, { signal });
+  await writeAll(bytes, sink);
   for (const [name, precision] of measured) run.measured.set(name, precision);
+}
+
+/** Like pipeTo, but knows when a chunk has been written, and gives its memory back. */
+async function writeAll(chunks: AsyncIterable<Uint8Array>, sink: WritableStream<Uint8Array>): Promise<void> {
+  const writer = sink.getWriter();
+  try {
+    for await (const chunk of chunks) {
+      await writer.write(chunk);
+      giveBack(chunk);
+    }
+    await writer.close();
+  } catch (error) {
+    await writer.abort(error).catch(() => {});
+    throw error;
+  }
 }
 
 async function convertFolder(

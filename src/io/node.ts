@@ -51,20 +51,26 @@ export async function openFile(path: string): Promise<FileSource> {
   const { size, modified, isFolder } = await fileFacts(path);
   if (isFolder) throw systemFault(path, "a readable file", { code: "EISDIR" });
   let handle: Promise<FileHandle> | undefined;
+  const read = async (start: number, into: Uint8Array) => {
+    try {
+      handle ??= open(path, "r");
+      return await readAt(await handle, start, into);
+    } catch (cause) {
+      throw systemFault(path, `bytes ${start} to ${start + into.length}`, cause);
+    }
+  };
   return {
     path,
     size,
     modified,
     slice: (start, end) => ({
       arrayBuffer: async () => {
-        try {
-          handle ??= open(path, "r");
-          return await readAt(await handle, start, end);
-        } catch (cause) {
-          throw systemFault(path, `bytes ${start} to ${end}`, cause);
-        }
+        const bytes = new Uint8Array(end - start);
+        const done = await read(start, bytes);
+        return done === bytes.length ? bytes.buffer : bytes.buffer.slice(0, done);
       },
     }),
+    read,
     close: async () => {
       const opened = await handle?.catch(() => undefined);
       handle = undefined;
@@ -73,15 +79,14 @@ export async function openFile(path: string): Promise<FileSource> {
   };
 }
 
-async function readAt(handle: FileHandle, start: number, end: number): Promise<ArrayBuffer> {
-  const bytes = new Uint8Array(end - start);
+async function readAt(handle: FileHandle, start: number, into: Uint8Array): Promise<number> {
   let done = 0;
-  while (done < bytes.length) {
-    const { bytesRead } = await handle.read(bytes, done, bytes.length - done, start + done);
+  while (done < into.length) {
+    const { bytesRead } = await handle.read(into, done, into.length - done, start + done);
     if (bytesRead === 0) break;
     done += bytesRead;
   }
-  return done === bytes.length ? bytes.buffer : bytes.buffer.slice(0, done);
+  return done;
 }
 
 let unique = 0;

@@ -9,6 +9,45 @@ export interface Source {
   readonly size: number;
   /** The bytes `[start, end)`, read when `arrayBuffer` is called. */
   slice(start: number, end: number): { arrayBuffer(): Promise<ArrayBuffer> };
+  /**
+   * Fills an array with the bytes from `start` on; tells how many there were. Optional: where it is, large reads use
+   * the same memory again and again.
+   */
+  read?(start: number, into: Uint8Array): Promise<number>;
+}
+
+/** Memory given back, to be taken again. */
+const spare: ArrayBuffer[] = [];
+const MOST_SPARE = 8;
+const LEAST_SIZE = 1 << 16;
+
+/**
+ * Gives back bytes that nobody will look at again, with all of their buffer. Garbage of this size is collected so late
+ * that a few threads would hold hundreds of megabytes of it.
+ */
+export function giveBack(bytes: Uint8Array): void {
+  const { buffer } = bytes;
+  if (spare.length < MOST_SPARE && buffer.byteLength >= LEAST_SIZE) spare.push(buffer as ArrayBuffer);
+}
+
+/** Bytes to be written over, from what was given back if something fits. */
+export function takeBytes(size: number): Uint8Array<ArrayBuffer> {
+  const i = spare.findIndex(({ byteLength }) => byteLength >= size && byteLength <= 4 * size);
+  if (i >= 0) return new Uint8Array(spare.splice(i, 1)[0]!, 0, size);
+  // None fits: the oldest belongs to another tensor, and may never be asked for again.
+  if (size >= LEAST_SIZE) spare.shift();
+  return new Uint8Array(size);
+}
+
+/** Something that was given back, to be given to another thread. */
+export function takeSpare(): ArrayBuffer | undefined {
+  return spare.pop();
+}
+
+async function readBytes(source: Source, start: number, end: number): Promise<Uint8Array> {
+  if (source.read === undefined) return new Uint8Array(await source.slice(start, end).arrayBuffer());
+  const bytes = takeBytes(end - start);
+  return bytes.subarray(0, await source.read(start, bytes));
 }
 
 /**
@@ -35,7 +74,7 @@ export async function readRange(
   if (end > source.size) throw fault("a shorter file");
   let bytes: Uint8Array;
   try {
-    bytes = new Uint8Array(await source.slice(start, end).arrayBuffer());
+    bytes = await readBytes(source, start, end);
   } catch (cause) {
     if (cause instanceof BlockscaleError) throw cause;
     throw fault(cause instanceof Error ? cause.message : String(cause), cause);
