@@ -34,4 +34,4 @@ export type { ScaleFacts } from "./scales.ts";
 export type { Strip } from "./strip.ts";
 export type { PrecisionSummary, Summary, TensorSummary } from "./summary.ts";
 export { summarize } from "./summary.ts";
-export type { PlainWeight, ScaledWeight } from "./weights.ts";
+export type { Element, PlainWeight, ScaledWeight, ScaleType } from "./weights.ts";

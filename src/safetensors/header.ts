@@ -27,7 +27,7 @@ export interface Header {
   readonly dataStart: number;
 }
 
-/** A tensor before it has a place: what {@link serializeHeader} needs to give it one. */
+/** A tensor before it has a place: what `serializeHeader` needs to give it one. */
 export type TensorSpec = Pick<TensorInfo, "name" | "dtype" | "shape">;
 
 function refuse(where: string, expected: string, got: string, fix?: string): never {

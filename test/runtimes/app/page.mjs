@@ -26,12 +26,12 @@ async function snippet(name) {
   const frame = document.createElement("iframe");
   frame.src = `/snippets/${name}`;
   document.body.append(frame);
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 600; i++) {
     const text = frame.contentDocument?.querySelector("output")?.textContent ?? "working";
     if (text !== "working") return { shown: text };
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  return { error: "nothing shown in ten seconds" };
+  return { error: "nothing shown in thirty seconds" };
 }
 
 const PLACES = {

@@ -67,7 +67,7 @@ export async function installBrowsers() {
 }
 
 /** Opens a page in a browser while `work` runs, and ends the browser with all its processes. */
-export async function open(browser, url, work, timeout = 60_000) {
+export async function open(browser, url, work, timeout = 120_000) {
   const profile = await mkdtemp(join(tmpdir(), "blockscale-profile-"));
   const [program, parameters] = await BROWSERS[browser].command(profile, url);
   // A process group of its own, which can be ended as a whole; HOME in the profile keeps caches out of the user's.
