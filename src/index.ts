@@ -12,6 +12,14 @@ export { load } from "./load.ts";
 export type { PackedWeights, PackOptions } from "./pack.ts";
 export type { Precision } from "./precision.ts";
 export { cosine, sqnr } from "./precision.ts";
+export {
+  fromMnMajor,
+  packScales,
+  swizzleScales,
+  toMnMajor,
+  unpackScales,
+  unswizzleScales,
+} from "./scale-layouts.ts";
 export type { Rounding, Scheme, SchemeName } from "./scheme.ts";
 export { schemes } from "./scheme.ts";
 export type { BlockScaled, Float16Values, Format, HalfValues, Values, ValueType } from "./tensor.ts";
