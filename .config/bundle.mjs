@@ -31,7 +31,8 @@ async function inlineKernels() {
     VARIANTS.map((variant) => readFile(path(`build/${variant}.wasm`))),
   );
   const { literals, steps } = deltaOf(source, target);
-  return `// Through TextEncoder: reading a string one character at a time takes four times as long on the first call.
+  return `/* @ts-self-types="./inline.d.ts" */
+// Through TextEncoder: reading a string one character at a time takes four times as long on the first call.
 function bytesOf(hex) {
   const digits = new TextEncoder().encode(hex);
   const bytes = new Uint8Array(digits.length / 2);

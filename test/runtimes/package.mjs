@@ -78,6 +78,19 @@ const CHECKS = {
     return [];
   },
 
+  "JSR: a dry run of publishing, with explicit types": async (project) => {
+    const { version, exports } = JSON.parse(await readFile(join(project.checkout, "deno.json"), "utf8"));
+    const ours = await manifest(project);
+    const entries = Object.keys(ours.exports).filter((name) => !/\.(json|wasm)$/.test(name));
+    const deno = join(HERE, "node_modules/@deno/linux-x64-glibc/deno");
+    const env = { DENO_DIR: join(project.path, ".deno"), DENO_NO_UPDATE_CHECK: "1" };
+    await run(deno, ["publish", "--dry-run", "--allow-dirty"], { cwd: project.checkout, env });
+    return [
+      ...(version === ours.version ? [] : [`deno.json has version ${version}`]),
+      ...entries.filter((name) => !(name in exports)).map((name) => `deno.json does not export ${name}`),
+    ];
+  },
+
   "types under nodenext and bundler": async ({ path }) => {
     const packages = join(path, "node_modules/expect-type");
     if (!(await exists(packages))) await symlink(join(HERE, "node_modules/expect-type"), packages);

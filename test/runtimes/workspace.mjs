@@ -60,7 +60,7 @@ export async function temporaryFolder() {
 /**
  * Builds and packs what git tracks or would track, in a clean copy: the state of the working tree without its
  * leftovers.
- * @returns the path of the tarball
+ * @returns the tarball, the paths in it, its size, and the copy it was built in
  */
 export async function pack(folder) {
   const copy = join(folder, "checkout");
@@ -73,7 +73,7 @@ export async function pack(folder) {
   await symlink(join(ROOT, "node_modules"), join(copy, "node_modules"));
   const printed = await run("npm", ["pack", "--json", "--pack-destination", folder], { cwd: copy });
   const [{ filename, files, size }] = JSON.parse(printed.slice(printed.lastIndexOf("\n[") + 1));
-  return { tarball: join(folder, filename), files: files.map(({ path }) => path), size };
+  return { tarball: join(folder, filename), files: files.map(({ path }) => path), size, checkout: copy };
 }
 
 /** A project with nothing in it but the installed tarball and the given files. */
