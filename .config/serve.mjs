@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const root = fileURLToPath(new URL("../dist-web", import.meta.url));
+const page = fileURLToPath(new URL("../dist-web", import.meta.url));
 
 const TYPES = {
   ".html": "text/html; charset=utf-8",
@@ -32,7 +32,7 @@ const POLICY = [
 ].join("; ");
 
 /** Starts the server; port 0 lets the system choose. */
-export function serve(port) {
+export function serve(port, root = page) {
   const server = createServer(async ({ url, method }, response) => {
     const path = normalize(decodeURIComponent(new URL(url, "http://localhost").pathname));
     const file = join(root, path.endsWith("/") ? `${path}index.html` : path);

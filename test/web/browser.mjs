@@ -109,20 +109,47 @@ export function privateFiles(page) {
   });
 }
 
-/** Runs a test in a page of a fresh browser, and sees to it that the page had nothing to complain about. */
-export async function withPage({ browser, url }, body, options = {}) {
-  const instance = await launch(browser, options);
+/** Browsers that tests share: starting one takes longer than most tests. */
+const shared = new Map();
+
+async function browserFor(name, options) {
+  if (Object.keys(options).length > 0) return { ...(await launch(name, options)), isShared: false };
+  if (!shared.has(name)) shared.set(name, await launch(name));
+  return { ...shared.get(name), isShared: true };
+}
+
+export async function closeBrowsers() {
+  for (const instance of shared.values()) await instance.close();
+  shared.clear();
+}
+
+/** Leaves nothing of a test to the next one. */
+async function clean(context, url) {
+  const page = await context.newPage();
+  for (const other of context.pages()) if (other !== page) await other.close();
+  await page.goto(`${url}icon.svg`);
+  await page.evaluate(async () => {
+    localStorage.clear();
+    const root = await navigator.storage.getDirectory();
+    for await (const name of root.keys()) await root.removeEntry(name, { recursive: true }).catch(() => {});
+  });
+}
+
+/** Runs a test in a page, and sees to it that the page had nothing to complain about. */
+export async function withPage({ browser, url }, body, { pickers = false, ...options } = {}) {
+  const instance = await browserFor(browser, options);
   try {
-    const page = await openPage(instance.context, url);
+    if (instance.isShared) await clean(instance.context, url);
+    const page = await openPage(instance.context, url, { pickers });
     try {
-      await body(page, instance.context);
+      await body(page, instance.context, instance.profile);
     } catch (error) {
-      const shown = await page.locator("body").textContent({ timeout: 1000 }).catch(String);
+      const shown = await page.locator("main").textContent({ timeout: 1000 }).catch(String);
       error.stack += `\nThe page shows: ${shown}\nand complains: ${page.errors.join("; ")}`;
       throw error;
     }
     if (page.errors.length > 0) throw new Error(`the page complains: ${page.errors.join("\n")}`);
   } finally {
-    await instance.close();
+    if (!instance.isShared) await instance.close();
   }
 }

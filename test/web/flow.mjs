@@ -4,17 +4,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import {
-  convert,
-  launch,
-  openFiles,
-  openFolder,
-  openPage,
-  planned,
-  privateFiles,
-  withPage,
-  written,
-} from "./browser.mjs";
+import { convert, openFiles, openFolder, planned, privateFiles, withPage, written } from "./browser.mjs";
 import { writeFolder, writeLarge, writeMany, writeSmall } from "./checkpoints.mjs";
 
 const cli = ({ root }, ...args) =>
@@ -161,9 +151,7 @@ export const tests = [
       const input = made(env, "model", writeFolder);
       const expected = join(env.folder, `model-chosen`);
       cli(env, "quantize", input, expected);
-      const instance = await launch("chromium");
-      try {
-        const page = await openPage(instance.context, env.url, { pickers: true });
+      const body = async (page) => {
         // What the pickers give is a real handle, of a folder in the page's private file system.
         await page.evaluate(() => {
           window.showDirectoryPicker = async () => {
@@ -176,15 +164,14 @@ export const tests = [
         await convert(page);
         await page.getByText("Saved where you chose.").waitFor();
         assert.deepEqual(onlyHashes(await privateFiles(page)), hashes(expected));
-      } finally {
-        await instance.close();
-      }
+      };
+      await withPage(env, body, { pickers: true });
     },
   },
   {
     name: "pause holds the run, resume ends it, cancel leaves nothing",
     async body(env) {
-      const input = made(env, "middle.safetensors", (path) => writeLarge(path, 5e8));
+      const input = made(env, "middle.safetensors", (path) => writeLarge(path, 2.7e8));
       await withPage(env, async (page) => {
         await openFiles(page, input);
         await planned(page);

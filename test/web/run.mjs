@@ -12,13 +12,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 function install() {
   const missing = ["chromium", "firefox-esr"].filter((name) => spawnSync("which", [name]).status !== 0);
   if (missing.length > 0) {
-    const sudo = process.getuid?.() === 0 ? [] : ["sudo"];
-    const apt = (...args) =>
-      execFileSync(
-        [...sudo, "apt-get"][0],
-        [...sudo.slice(1), ...(sudo.length > 0 ? ["apt-get"] : []), "-qq", ...args],
-        { stdio: "inherit" },
-      );
+    const apt = (...args) => execFileSync("apt-get", ["-qq", ...args], { stdio: "inherit" });
     apt("update");
     apt("install", "-y", "--no-install-recommends", ...missing, "fonts-noto-cjk");
   }
@@ -39,6 +33,8 @@ const { serve } = await import("../../.config/serve.mjs");
 const suites = await Promise.all(
   ["flow", "failures", "page", "large"].map((name) => import(`./${name}.mjs`)),
 );
+
+const { closeBrowsers } = await import("./browser.mjs");
 
 const word = process.argv[2] ?? "";
 const folder = mkdtempSync(join(tmpdir(), "blockscale-web-"));
@@ -77,6 +73,7 @@ try {
     }
   }
 } finally {
+  await closeBrowsers();
   server.closeAllConnections();
   server.close();
   rmSync(folder, { recursive: true, force: true });

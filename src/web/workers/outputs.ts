@@ -141,8 +141,9 @@ async function privateOutput(path: string, folder: FileSystemDirectoryHandle): P
       const at = expected.size;
       const written = access.write(bytes as Uint8Array<ArrayBuffer>, { at });
       if (written !== bytes.length) {
+        // Nothing at all is what Firefox takes when its quota is used up.
         throw new PageError(
-          "short-write",
+          written === 0 ? "space" : "short-write",
           `${path}: asked to write ${bytes.length} bytes at ${at}, the browser says ${written}.`,
         );
       }

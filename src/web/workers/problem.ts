@@ -20,7 +20,8 @@ const KINDS: { readonly [name: string]: ProblemKind } = {
   NotAllowedError: "permission",
   NoModificationAllowedError: "permission",
   SecurityError: "permission",
-  AbortError: "cancelled",
+  // What Firefox says when a file vanishes under a read; our own cancelling is a PageError.
+  AbortError: "changed",
 };
 
 /** Puts any error into a form that crosses threads and can be translated. */
