@@ -47,7 +47,7 @@ describe.each(names)("written as %s", (to) => {
       const input = dtype === "F32" ? values : dtype === "BF16" ? bf16(bits) : f16(bits);
       const want = reference.quantize(input, shape, dialect.scheme);
       expect([...found.keys()]).toEqual([weight.name, scaleName(dialect, weight.name)]);
-      const [codes, scales] = [...found.values()] as [Stored, Stored];
+      const [codes, scales] = [...found.values()] as Stored[] as [Stored, Stored];
       expect(codes).toMatchObject({ dtype: "F8_E4M3", shape });
       expect(Buffer.compare(codes.bytes, want.codes)).toBe(0);
       expect(scales).toMatchObject({

@@ -3,6 +3,8 @@
  * knows a file system; it runs in browsers and edge workers as it does in Node.
  * @module
  */
+export type { UrlOptions, UrlSource } from "../io/http.ts";
+export { openUrl } from "../io/http.ts";
 export type { Source } from "../io/source.ts";
 export type { Header, TensorInfo, TensorSpec } from "../safetensors/header.ts";
 export type { ShardIndex } from "../safetensors/shards.ts";

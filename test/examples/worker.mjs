@@ -1,0 +1,43 @@
+// An edge worker that hands out FP8 checkpoints in BF16, or BF16 ones in FP8, without ever holding more than a few
+// megabytes of them: GET /?from=https://.../model.safetensors&to=bf16
+import { load } from "blockscale";
+import {
+  fileStream,
+  localConverter,
+  openCheckpoint,
+  openUrl,
+  planDequantize,
+  planQuantize,
+} from "blockscale/checkpoint";
+
+/** The bytes of a converted file, with their number told beforehand. */
+async function convert(from, to, signal) {
+  const source = await openUrl(from, { signal });
+  const { checkpoint, sources } = await openCheckpoint(new Map([["model.safetensors", source]]));
+  const isPlain = ["bf16", "f16", "f32"].includes(to);
+  const plan = isPlain ? planDequantize(checkpoint, { dtype: to }) : planQuantize(checkpoint, { to });
+  const [file] = plan.files;
+  const stream = fileStream(file, { sources, convert: localConverter(await load(), sources), signal });
+  return { stream, size: file.size };
+}
+
+export default {
+  async fetch(request) {
+    const { searchParams } = new URL(request.url);
+    try {
+      const { stream, size } = await convert(
+        searchParams.get("from"),
+        searchParams.get("to") ?? "bf16",
+        request.signal,
+      );
+      // Cloudflare's runtime takes the length from a stream of its own; others from the header.
+      const body =
+        typeof FixedLengthStream === "function" ? stream.pipeThrough(new FixedLengthStream(size)) : stream;
+      const headers = { "content-type": "application/octet-stream", "content-length": String(size) };
+      return new Response(body, { headers });
+    } catch (error) {
+      if (error.name !== "BlockscaleError") throw error;
+      return new Response(`${error.message}\n`, { status: 422 });
+    }
+  },
+};
