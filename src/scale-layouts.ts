@@ -11,7 +11,8 @@ function alignedRows(rows: number): number {
   return Math.ceil(rows / 4) * 4;
 }
 
-type Size = readonly [rows: number, cols: number];
+/** Of a matrix of scales. */
+export type Size = readonly [rows: number, cols: number];
 
 function checkSize(where: string, size: Size): Size {
   const isSize =

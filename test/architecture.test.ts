@@ -128,6 +128,7 @@ const SRC_LAYERS = [
   ],
   ["precision.ts"],
   ["engine.ts"],
+  ["public.ts"],
   ["load.ts", "external.ts", "js/index.ts"],
   ["safetensors/", "io/"],
   ["checkpoint/"],
