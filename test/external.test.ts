@@ -21,12 +21,12 @@ describe("blockscale/external loads", () => {
   });
 
   test.each([
-    ["nothing", undefined, /got Undefined/],
-    ["no wasm", {}, /got Undefined/],
-    ["a failed fetch", { wasm: Promise.reject(new TypeError("fetch failed")) }, /got fetch failed/],
-    ["a page that is not there", { wasm: new Response("", { status: 404 }) }, /got HTTP status 404/],
+    ["nothing", () => undefined, /got Undefined/],
+    ["no wasm", () => ({}), /got Undefined/],
+    ["a failed fetch", () => ({ wasm: Promise.reject(new TypeError("fetch failed")) }), /got fetch failed/],
+    ["a page that is not there", () => ({ wasm: new Response("", { status: 404 }) }), /got HTTP status 404/],
   ])("not %s, and says so", async (_, options, words) => {
-    const error = await external.load(options as never).catch((reason: unknown) => reason);
+    const error = await external.load(options() as never).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(external.BlockscaleError);
     expect(error).toMatchObject({ code: "wasm", message: expect.stringMatching(words) });
   });
