@@ -139,11 +139,11 @@ function refuseLargeStrips(conversion: Conversion): void {
  * @throws BlockscaleError `format`: two output tensors of one name
  */
 export function layOut(checkpoint: Checkpoint, decisions: readonly Decision[]): Plan {
+  const byShard: Step[][] = checkpoint.shards.map(() => []);
+  for (const { planned, steps } of decisions) byShard[planned.shard]!.push(...steps.flatMap(splitOdd));
   const steps = checkpoint.shards.map(({ name }, shard) => ({
     name,
-    steps: arrangeGroups<Step & Group>(
-      decisions.flatMap(({ planned, steps }) => (planned.shard === shard ? steps.flatMap(splitOdd) : [])),
-    ),
+    steps: arrangeGroups<Step & Group>(byShard[shard]!),
   }));
   refuseTwins(steps);
   const files = steps.map(({ name, steps }, shard): FilePlan => {

@@ -1,11 +1,11 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BlockscaleError } from "../errors.ts";
 import { systemFault } from "../io/node.ts";
 import { removeLeftovers } from "../io/node-folder.ts";
 import type { Precision } from "../precision.ts";
 
-const NAME = ".blockscale-unfinished.json";
+const NAME = ".blockscale-unfinished.jsonl";
 
 /** What was measured in one finished file, by weight. */
 type Measured = readonly (readonly [weight: string, precision: Precision])[];
@@ -46,14 +46,15 @@ export async function openJournal(folder: string, task: unknown, overwrite: bool
     });
   }
   const done = new Map<string, Measured>(isSame ? found.done : []);
-  const save = () => replace(join(folder, NAME), JSON.stringify({ task, done: [...done] }));
-  await save();
+  const path = join(folder, NAME);
+  // Written anew even where a run is taken up: a line that was cut off must not be continued.
+  await replace(path, [task, ...done].map((line) => `${JSON.stringify(line)}\n`).join(""));
   return {
     goesOn: isSame,
     finished: (file) => done.get(file),
     add: async (file, measured) => {
       done.set(file, measured);
-      await save();
+      await appendLine(path, [file, measured]);
     },
     remove: async () => {
       for (const name of [NAME, `${NAME}.new`]) await rm(join(folder, name), { force: true });
@@ -83,11 +84,23 @@ async function replace(path: string, text: string): Promise<void> {
   }
 }
 
-async function readJournal(path: string): Promise<{ task: unknown; done: [string, Measured][] } | null> {
+async function appendLine(path: string, line: unknown): Promise<void> {
   try {
-    const { task, done } = JSON.parse(await readFile(path, "utf8"));
-    return Array.isArray(done) ? { task, done } : null;
-  } catch {
-    return null;
+    await appendFile(path, `${JSON.stringify(line)}\n`);
+  } catch (cause) {
+    throw systemFault(path, "a file that can be written", cause);
   }
+}
+
+/** The task in the first line, and a line for each finished file; what was cut off is left out. */
+async function readJournal(path: string): Promise<{ task: unknown; done: [string, Measured][] }> {
+  const lines = (await readFile(path, "utf8").catch(() => "")).split("\n").slice(0, -1);
+  const parsed = lines.flatMap((line): unknown[] => {
+    try {
+      return [JSON.parse(line)];
+    } catch {
+      return [];
+    }
+  });
+  return { task: parsed[0], done: parsed.slice(1) as [string, Measured][] };
 }

@@ -38,6 +38,9 @@ export function isDtype(name: string): name is Dtype {
  * later size is 0.
  */
 export function byteLength(dtype: Dtype, shape: readonly number[]): number | null {
+  const usual = shape.reduce((n, size) => n * size, DTYPE_BITS[dtype]);
+  // Below 2^53 nothing was rounded; a 0 may hide a product that overflowed before it.
+  if (usual > 0 && usual < 2 ** 53) return usual % 8 === 0 ? usual / 8 : null;
   let bits = 1n;
   for (const size of shape) {
     bits *= BigInt(size);
