@@ -174,6 +174,8 @@ async function web() {
     },
     jsx: "automatic",
     jsxImportSource: "preact",
+    // Its entry for Node asks for Node's modules.
+    alias: { "@huggingface/hub": path("node_modules/@huggingface/hub/dist/browser/index.mjs") },
   });
   for (const name of ["index.html", "icon.svg", "manifest.webmanifest"]) {
     await copyFile(path(`src/web/${name}`), out + name);

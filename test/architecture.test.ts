@@ -129,7 +129,7 @@ const SRC_LAYERS = [
   ["precision.ts"],
   ["engine.ts"],
   ["public.ts"],
-  ["load.ts", "external.ts", "js/index.ts"],
+  ["load.ts", "external.ts", "js/index.ts", "threads/"],
   ["safetensors/", "io/"],
   ["checkpoint/"],
   ["cli/", "web/"],

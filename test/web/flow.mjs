@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { createServer, request as httpRequest } from "node:http";
 import { join } from "node:path";
 import { convert, openFiles, openFolder, planned, privateFiles, withPage, written } from "./browser.mjs";
 import { writeFolder, writeLarge, writeMany, writeSmall } from "./checkpoints.mjs";
@@ -27,6 +28,39 @@ function made(env, name, write) {
 }
 
 const dialects = ["deepseek-v3.1", "mxfp8"];
+
+/** Serves the page and, by ranges, one file; counts the bytes of that file. */
+async function serveWith(env, path) {
+  const pages = new URL(env.url);
+  const size = statSync(path).size;
+  const sent = { bytes: 0 };
+  const server = createServer((request, response) => {
+    if (!request.url.startsWith("/far/")) {
+      const onward = httpRequest({ host: pages.hostname, port: pages.port, path: request.url }, (answer) => {
+        response.writeHead(answer.statusCode, answer.headers);
+        answer.pipe(response);
+      });
+      onward.on("error", () => response.destroy());
+      onward.end();
+      return;
+    }
+    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
+    if (first === undefined || request.url !== "/far/far.safetensors") {
+      response.writeHead(404).end();
+      return;
+    }
+    const [start, end] = [Number(first), Number(last)];
+    sent.bytes += end - start + 1;
+    response.writeHead(206, {
+      "content-range": `bytes ${start}-${end}/${size}`,
+      "content-length": end - start + 1,
+      etag: '"1"',
+    });
+    createReadStream(path, { start, end }).pipe(response);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { url: `http://localhost:${server.address().port}/`, sent, server };
+}
 
 export const tests = [
   ...dialects.map((dialect) => ({
@@ -79,6 +113,33 @@ export const tests = [
         await convert(page);
         assert.deepEqual(onlyHashes(await privateFiles(page)), hashes(bf16));
       });
+    },
+  },
+  {
+    name: "a file on a server: inspected from its header, converted by ranges; what is not there is said",
+    async body(env) {
+      const input = made(env, "small.safetensors", writeSmall);
+      const expected = join(env.folder, `far-${env.browser}.safetensors`);
+      cli(env, "quantize", input, expected);
+      const { url, sent, server } = await serveWith(env, input);
+      try {
+        await withPage({ ...env, url }, async (page) => {
+          await page.getByLabel("Or open one on Hugging Face").fill(`${url}far/nothing.safetensors`);
+          await page.getByRole("button", { name: "Open", exact: true }).click();
+          await page.getByRole("alert").getByText("The server did not give the file").waitFor();
+          page.errors.length = 0; // the browser's own report of the 404
+          await page.getByLabel("Or open one on Hugging Face").fill(`${url}far/far.safetensors`);
+          await page.getByRole("button", { name: "Open", exact: true }).click();
+          await page.getByTestId("rows").waitFor();
+          assert.ok(sent.bytes < 5000, `${sent.bytes} bytes to inspect`);
+          await planned(page);
+          await convert(page);
+          assert.deepEqual(onlyHashes(await privateFiles(page)), { "far.safetensors": sha256(expected) });
+        });
+      } finally {
+        server.closeAllConnections();
+        server.close();
+      }
     },
   },
   {

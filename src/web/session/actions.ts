@@ -2,7 +2,7 @@ import { batch, effect } from "@preact/signals";
 import type { DialectName } from "../../checkpoint/dialects.ts";
 import type { Sample } from "../../checkpoint/sample.ts";
 import type { Precision } from "../../precision.ts";
-import type { RunProgress } from "../workers/protocol.ts";
+import type { Opened, RunProgress } from "../workers/protocol.ts";
 import { Client, problemIn } from "./client.ts";
 import type { Selection } from "./files.ts";
 import {
@@ -59,19 +59,25 @@ export function begin(): void {
 
 /** Opens what was chosen and shows it. */
 export async function open({ name: title, files }: Selection): Promise<void> {
+  if (files.length > 0) return show(() => client.call("open", title, files));
+  problem.value = { kind: "format", message: "No .safetensors file." };
+}
+
+/** Opens a checkpoint on a server. */
+export function openPlace(place: string): Promise<void> {
+  return show(() => client.call("openPlace", place));
+}
+
+async function show(opening: () => Promise<Opened>): Promise<void> {
   problem.value = null;
   wasCutOff.value = false;
-  if (files.length === 0) {
-    problem.value = { kind: "format", message: "No .safetensors file." };
-    return;
-  }
   stage.value = "opening";
   try {
-    const found = await client.call("open", files);
+    const found = await opening();
     batch(() => {
       const isQuantised = found.inspection.tensors.some(({ scaled }) => scaled !== null);
       form.value = { ...EMPTY_FORM, action: isQuantised ? "dequantize" : "quantize" };
-      name.value = title;
+      name.value = found.name;
       opened.value = found;
       stage.value = "ready";
     });

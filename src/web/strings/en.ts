@@ -23,8 +23,8 @@ export const en = {
     offline: "Works offline once loaded",
     private: "Nothing is uploaded",
     memory: "Any size, little memory",
-    urlLabel: "Or open from the web",
-    urlPlaceholder: "https://… .safetensors, or owner/model on the hub",
+    urlLabel: "Or open one on Hugging Face, or at any address",
+    urlPlaceholder: "https://… or owner/model",
     urlOpen: "Open",
   },
 
@@ -167,6 +167,7 @@ export const en = {
       "short-write": "The browser lost data while writing",
       verify: "The output is not what was written",
       permission: "The browser did not allow it",
+      network: "The server did not give the file",
       cancelled: "Cancelled",
       "same-file": "The output would replace the input",
       format: "This file cannot be read",
@@ -179,6 +180,8 @@ export const en = {
       "short-write":
         "This happens in private windows once their memory is full. Open the page in a normal window, then convert again.",
       verify: "Convert again, preferably to another disk. If it happens again, the disk may be failing.",
+      network:
+        "Check the address. The server must answer range requests and allow other pages to read it; else download the file first.",
       permission: "Allow access to the files and folders you chose, then convert again.",
       cancelled: "Change what you like, then convert again.",
       "same-file": "Choose another file name or folder: the input is never changed.",

@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import { open } from "../session/actions.ts";
+import { open, openPlace } from "../session/actions.ts";
 import { fromDrop, fromInput, fromPicker } from "../session/files.ts";
 import { stage, wasCutOff } from "../session/model.ts";
 import { words } from "../strings/index.ts";
@@ -21,6 +21,7 @@ export function Start(): JSX.Element {
       <h1>{start.heading}</h1>
       <p class="lead">{start.lead}</p>
       <DropArea isOpening={isOpening} />
+      <PlaceForm isOpening={isOpening} />
       <ul class="promises">
         {[start.private, start.offline, start.memory].map((promise) => (
           <li key={promise}>
@@ -30,6 +31,35 @@ export function Start(): JSX.Element {
         ))}
       </ul>
     </div>
+  );
+}
+
+function PlaceForm({ isOpening }: { readonly isOpening: boolean }): JSX.Element {
+  const { start } = words.value;
+  const [place, setPlace] = useState("");
+  return (
+    <form
+      class="place"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (place.trim() !== "") openPlace(place);
+      }}
+    >
+      <label for="place">{start.urlLabel}</label>
+      <input
+        id="place"
+        type="text"
+        inputMode="url"
+        autocomplete="off"
+        spellcheck={false}
+        placeholder={start.urlPlaceholder}
+        value={place}
+        onInput={(event) => setPlace(event.currentTarget.value)}
+      />
+      <button type="submit" disabled={isOpening}>
+        {start.urlOpen}
+      </button>
+    </form>
   );
 }
 

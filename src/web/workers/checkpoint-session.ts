@@ -11,13 +11,16 @@ import type { Plan } from "../../checkpoint/plan.ts";
 import { planQuantize } from "../../checkpoint/quantize.ts";
 import { resolveWeights } from "../../checkpoint/resolve.ts";
 import type { Sample } from "../../checkpoint/sample.ts";
+import type { Source } from "../../io/source.ts";
 import { estimateSeconds } from "./estimate.ts";
 import { fingerprint, refuseChanged } from "./fingerprint.ts";
+import { findPlace } from "./places.ts";
 import { Pool } from "./pool.ts";
 import { PageError, problemOf } from "./problem.ts";
 import type {
   Choice,
   NamedFile,
+  NamedSource,
   Opened,
   Planned,
   RunProgress,
@@ -25,15 +28,18 @@ import type {
   Target,
   Written,
 } from "./protocol.ts";
-import { Run, type RunFile } from "./run.ts";
+import { outputName, outputSize, Run, type RunFile } from "./run.ts";
 import { sampleWeight } from "./sampling.ts";
+import { openSource } from "./source-of.ts";
 import { PrivateStorage } from "./storage.ts";
 
 /** One checkpoint at a time: opened, planned, converted. */
 interface Open {
-  readonly files: readonly NamedFile[];
+  readonly files: readonly NamedSource[];
   readonly opened: OpenedCheckpoint;
   readonly fingerprints: ReadonlyMap<string, string>;
+  /** By path: everything that was opened. */
+  readonly sources: ReadonlyMap<string, Source>;
   readonly pool: Pool;
   readonly missingScale: "error" | "one";
 }
@@ -60,23 +66,38 @@ export class CheckpointSession implements Session {
     this.onProgress = onProgress;
   }
 
-  async open(files: readonly NamedFile[]): Promise<Opened> {
+  open(name: string, files: readonly NamedFile[]): Promise<Opened> {
+    return this.openSources(name, files);
+  }
+
+  async openPlace(place: string): Promise<Opened> {
+    const { name, files } = await findPlace(place);
+    return this.openSources(name, files);
+  }
+
+  private async openSources(name: string, files: readonly NamedSource[]): Promise<Opened> {
     this.current?.pool.close();
     this.current = null;
     this.ready = null;
-    const opened = await openCheckpoint(new Map(files.map(({ path, file }) => [path, file])));
+    const sources = await Promise.all(
+      files.map(async (named) => [named.path, await openSource(named)] as const),
+    );
+    const opened = await openCheckpoint(new Map(sources));
     const byPath = new Map(files.map((named) => [named.path, named]));
     const shards = opened.checkpoint.shards.map(({ name }) => byPath.get(name)!);
     const { inspection, warning, missingScale } = await lookInside(opened);
     const fingerprints = new Map<string, string>();
-    for (const named of shards) fingerprints.set(named.path, await fingerprint(named));
+    // Files on servers are watched by their ETag.
+    for (const named of shards) {
+      if ("file" in named) fingerprints.set(named.path, await fingerprint(named));
+    }
     const pool = new Pool(WORKERS, shards);
-    this.current = { files, opened, fingerprints, pool, missingScale };
-    return { inspection, warning };
+    this.current = { files, sources: new Map(sources), opened, fingerprints, pool, missingScale };
+    return { name, inspection, warning };
   }
 
   async plan(choice: Choice): Promise<Planned> {
-    const { opened, files: inputs, missingScale } = this.need();
+    const { opened, sources, files: inputs, missingScale } = this.need();
     const { include, exclude } = choice;
     const plan =
       choice.action === "quantize"
@@ -90,9 +111,9 @@ export class CheckpointSession implements Session {
     const files: RunFile[] = plan.files.map((file) => ({ kind: "shard", file }));
     // The documents of a folder that cannot be written are a reason to refuse the run, not to hide the plan.
     const isFolder = opened.configText !== null || opened.index !== null || plan.files.length > 1;
-    if (isFolder) files.push(...companions(opened, plan, choice, inputs));
+    if (isFolder) files.push(...companions(opened, plan, choice, inputs, sources));
     this.ready = { choice, plan, files };
-    const sizes = files.map((file) => ({ name: nameOf(file), size: sizeOf(file) }));
+    const sizes = files.map((file) => ({ name: outputName(file), size: outputSize(file) }));
     return { tensors: plan.tensors, files: sizes, size: sizes.reduce((n, { size }) => n + size, 0) };
   }
 
@@ -113,8 +134,9 @@ export class CheckpointSession implements Session {
     const { opened, pool, fingerprints, files } = this.need();
     const { files: outputs } = this.needPlan();
     if (this.running !== null) throw new PageError("other", "A conversion is running already.");
-    const shards = files.filter(({ path }) => fingerprints.has(path));
-    const inputs = files.map(({ file }) => file);
+    const local = files.filter((named) => "file" in named);
+    const shards = local.filter(({ path }) => fingerprints.has(path));
+    const inputs = local.map(({ file }) => file);
     const run = new Run(outputs, target, pool, opened.sources, inputs, this.storage, this.onProgress);
     this.running = run;
     try {
@@ -155,7 +177,7 @@ export class CheckpointSession implements Session {
 /** Shows what is inside even where scales are missing, as in a single shard of many; and says so. */
 async function lookInside(
   opened: OpenedCheckpoint,
-): Promise<Opened & { readonly missingScale: "error" | "one" }> {
+): Promise<Omit<Opened, "name"> & { readonly missingScale: "error" | "one" }> {
   try {
     return { inspection: await inspect(opened.checkpoint, null), warning: null, missingScale: "error" };
   } catch (error) {
@@ -170,7 +192,8 @@ function companions(
   opened: OpenedCheckpoint,
   plan: Plan,
   choice: Choice,
-  inputs: readonly NamedFile[],
+  inputs: readonly NamedSource[],
+  sources: ReadonlyMap<string, Source>,
 ): RunFile[] {
   const direction: Direction =
     choice.action === "quantize"
@@ -182,14 +205,8 @@ function companions(
     ...documents.map(
       ({ name, text }): RunFile => ({ kind: "text", name, bytes: new TextEncoder().encode(text) }),
     ),
-    ...inputs.filter(({ path }) => others.has(path)).map((named): RunFile => ({ kind: "copy", ...named })),
+    ...inputs
+      .filter(({ path }) => others.has(path))
+      .map(({ path }): RunFile => ({ kind: "copy", name: path, source: sources.get(path)! })),
   ];
-}
-
-function nameOf(file: RunFile): string {
-  return file.kind === "shard" ? file.file.name : file.kind === "text" ? file.name : file.path;
-}
-
-function sizeOf(file: RunFile): number {
-  return file.kind === "shard" ? file.file.size : file.kind === "text" ? file.bytes.length : file.file.size;
 }

@@ -2,7 +2,7 @@ import type { Piece } from "../../checkpoint/convert.ts";
 import type { Converter } from "../../checkpoint/run.ts";
 import type { StripSample, StripSampling } from "../../checkpoint/sample.ts";
 import { PageError } from "./problem.ts";
-import type { NamedFile, Problem } from "./protocol.ts";
+import type { NamedSource, Problem } from "./protocol.ts";
 import type { StripReply, StripTask } from "./strip-worker.ts";
 
 interface Waiting {
@@ -20,7 +20,7 @@ export class Pool {
   private readonly queue: Waiting[] = [];
 
   /** @param files of the shards, by index */
-  constructor(size: number, files: readonly NamedFile[]) {
+  constructor(size: number, files: readonly NamedSource[]) {
     this.size = size;
     for (let i = 0; i < size; i++) this.workers.push(this.start(files));
     this.idle.push(...this.workers);
@@ -41,9 +41,9 @@ export class Pool {
     this.busy.clear();
   }
 
-  private start(files: readonly NamedFile[]): Worker {
+  private start(files: readonly NamedSource[]): Worker {
     const worker = new Worker(new URL("./strip-worker.js", import.meta.url), { type: "module" });
-    worker.postMessage({ files: files.map(({ file }) => file) });
+    worker.postMessage({ files });
     worker.onmessage = ({ data }: MessageEvent<StripReply>) => this.finish(worker, data);
     worker.onerror = (event) => {
       event.preventDefault();

@@ -32,6 +32,7 @@ export function problemOf(error: unknown): Problem {
     if (kind !== undefined) return { kind, message: messageOf(error) };
   }
   if (error instanceof BlockscaleError) {
+    if (/^https?:/.test(error.fault.where)) return { kind: "network", message: error.message };
     const kind = error.code === "io" ? "changed" : error.code === "format" ? "format" : "other";
     return { kind, message: error.message };
   }

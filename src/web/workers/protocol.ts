@@ -11,6 +11,15 @@ export interface NamedFile {
   readonly file: File;
 }
 
+/** A file on a web server. */
+export interface NamedUrl {
+  readonly path: string;
+  readonly url: string;
+}
+
+/** One file of a checkpoint, wherever it is. A record that can be cloned to every worker. */
+export type NamedSource = NamedFile | NamedUrl;
+
 /** What the page is to do with a checkpoint. */
 export type Choice = {
   /** Patterns and single names, as `planQuantize` takes them. */
@@ -24,6 +33,8 @@ export type Choice = {
 /** What is known at once: everything comes from headers. */
 export interface Opened {
   readonly inspection: Inspection;
+  /** What to call it. */
+  readonly name: string;
   /** Codes were found whose scales are missing; they were taken as 1 to be able to show the rest. */
   readonly warning: Problem | null;
 }
@@ -73,6 +84,8 @@ export type ProblemKind =
   | "verify"
   /** The browser or the user took the permission back. */
   | "permission"
+  /** A server that does not answer, or not as it should. */
+  | "network"
   | "cancelled"
   /** The output would replace what is being read. */
   | "same-file"
@@ -95,7 +108,9 @@ export interface RunProgress {
 
 /** What the coordinator does for the page. Every method is a message and its answer. */
 export interface Session {
-  open(files: readonly NamedFile[]): Promise<Opened>;
+  open(name: string, files: readonly NamedFile[]): Promise<Opened>;
+  /** Opens the URL of a .safetensors file, or a repository of the model hub by its address or as owner/name. */
+  openPlace(place: string): Promise<Opened>;
   plan(choice: Choice): Promise<Planned>;
   /** Seconds that the current plan will take, measured on a few strips of it; `null` where it only copies nothing. */
   estimate(): Promise<number>;

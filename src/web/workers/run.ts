@@ -5,14 +5,14 @@ import type { Precision } from "../../precision.ts";
 import { type Output, outputsOf } from "./outputs.ts";
 import type { Pool } from "./pool.ts";
 import { PageError } from "./problem.ts";
-import type { NamedFile, RunProgress, Target, Written } from "./protocol.ts";
+import type { RunProgress, Target, Written } from "./protocol.ts";
 import type { PrivateStorage } from "./storage.ts";
 
 /** One file of the output. */
 export type RunFile =
   | { readonly kind: "shard"; readonly file: FilePlan }
   | { readonly kind: "text"; readonly name: string; readonly bytes: Uint8Array }
-  | ({ readonly kind: "copy" } & NamedFile);
+  | { readonly kind: "copy"; readonly name: string; readonly source: Source };
 
 /** Milliseconds between two messages to the page. */
 const INTERVAL = 100;
@@ -131,7 +131,7 @@ export class Run {
 
   private async *bytesOf(file: RunFile): AsyncGenerator<Uint8Array> {
     if (file.kind === "text") yield file.bytes;
-    else if (file.kind === "copy") yield* copyOf(file);
+    else if (file.kind === "copy") yield* copyOf(file.name, file.source);
     else {
       yield* fileBytes(file.file, {
         sources: this.sources,
@@ -153,16 +153,17 @@ export class Run {
   }
 }
 
-async function* copyOf({ path, file }: NamedFile): AsyncGenerator<Uint8Array> {
-  for (let start = 0; start < file.size; start += COPIED) {
-    yield await readRange(path, file, start, Math.min(file.size, start + COPIED));
+async function* copyOf(name: string, source: Source): AsyncGenerator<Uint8Array> {
+  for (let start = 0; start < source.size; start += COPIED) {
+    yield await readRange(name, source, start, Math.min(source.size, start + COPIED));
   }
 }
 
-function outputName(file: RunFile): string {
-  return file.kind === "shard" ? file.file.name : file.kind === "text" ? file.name : file.path;
+export function outputName(file: RunFile): string {
+  return file.kind === "shard" ? file.file.name : file.name;
 }
 
-function outputSize(file: RunFile): number {
-  return file.kind === "shard" ? file.file.size : file.kind === "text" ? file.bytes.length : file.file.size;
+/** In bytes, known before the run. */
+export function outputSize(file: RunFile): number {
+  return file.kind === "shard" ? file.file.size : file.kind === "text" ? file.bytes.length : file.source.size;
 }

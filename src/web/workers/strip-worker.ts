@@ -2,9 +2,11 @@ import type { Conversion } from "../../checkpoint/conversion.ts";
 import { convertStrip, type Piece } from "../../checkpoint/convert.ts";
 import { type StripSample, type StripSampling, sampleStrip } from "../../checkpoint/sample.ts";
 import type { Strip } from "../../checkpoint/strip.ts";
+import type { Source } from "../../io/source.ts";
 import { load } from "../../load.ts";
 import { problemOf } from "./problem.ts";
-import type { Problem } from "./protocol.ts";
+import type { NamedSource, Problem } from "./protocol.ts";
+import { openSource } from "./source-of.ts";
 
 /** One strip to work on. */
 export type StripTask =
@@ -23,18 +25,21 @@ declare const self: DedicatedWorkerGlobalScope;
 const engine = load();
 // Looked at when a task asks for it; until then it must not count as unhandled.
 engine.catch(() => {});
-let files: readonly File[] = [];
+let sources: Promise<readonly Source[]> = Promise.resolve([]);
 
-self.onmessage = async ({ data }: MessageEvent<{ files: readonly File[] } | StripTask>): Promise<void> => {
+self.onmessage = async ({
+  data,
+}: MessageEvent<{ files: readonly NamedSource[] } | StripTask>): Promise<void> => {
   if ("files" in data) {
-    files = data.files;
+    sources = Promise.all(data.files.map(openSource));
+    sources.catch(() => {});
     return;
   }
   try {
     const value =
       data.kind === "convert"
-        ? await convertStrip(data.conversion, data.strip, data.keepCodes, files, await engine)
-        : await sampleStrip(data.sampling, files, await engine);
+        ? await convertStrip(data.conversion, data.strip, data.keepCodes, await sources, await engine)
+        : await sampleStrip(data.sampling, await sources, await engine);
     self.postMessage({ value } satisfies StripReply, buffersOf(value));
   } catch (error) {
     self.postMessage({ problem: problemOf(error) } satisfies StripReply);
