@@ -1,5 +1,6 @@
 import { Engine } from "./engine.ts";
 import { BlockscaleError } from "./errors.ts";
+import type { ThreadedEngine } from "./threads/engine.ts";
 import { compile, type Variant } from "./wasm/binary.ts";
 import { instantiate } from "./wasm/instantiate.ts";
 import { moduleOf, type WasmSource } from "./wasm/module.ts";
@@ -9,13 +10,17 @@ export interface LoadOptions {
   readonly variant?: Variant;
   /** A build that you host yourself, instead of the one inside: its bytes, a compiled module, or a fetch of it. */
   readonly wasm?: WasmSource;
+  /** How many workers share each product: the engine is then a {@link ThreadedEngine}, whose `gemm` is asynchronous. */
+  readonly threads?: number;
 }
 
 /**
  * Compiles and instantiates the kernels, in about two milliseconds. Each engine has its own memory, of about a megabyte.
  * @throws BlockscaleError `wasm`: WebAssembly is refused here, or `options.wasm` is not a blockscale build; `option`
  */
-export async function load(options: LoadOptions = {}): Promise<Engine> {
+export function load(options: LoadOptions & { readonly threads: number }): Promise<ThreadedEngine>;
+export function load(options?: LoadOptions & { readonly threads?: undefined }): Promise<Engine>;
+export async function load(options: LoadOptions = {}): Promise<Engine | ThreadedEngine> {
   if (typeof options !== "object" || options === null) {
     throw new BlockscaleError("option", {
       where: "load: options",
@@ -24,7 +29,27 @@ export async function load(options: LoadOptions = {}): Promise<Engine> {
       fix: "Leave it out to get the best build that runs here.",
     });
   }
-  if (options.wasm !== undefined) return new Engine(instantiate(await moduleOf(options.wasm)), "custom");
-  const { module, variant } = compile(options.variant);
-  return new Engine(instantiate(module), variant);
+  const { module, variant } = await buildOf(options);
+  if (options.threads === undefined) return new Engine(instantiate(module), variant);
+  checkThreads(options.threads);
+  // Workers and their entry point are fetched by those who ask for them.
+  const { ThreadedEngine } = await import("./threads/engine.ts");
+  return new ThreadedEngine(options.threads, { module, variant });
+}
+
+async function buildOf({
+  wasm,
+  variant,
+}: LoadOptions): Promise<{ module: WebAssembly.Module; variant: Engine["variant"] }> {
+  return wasm === undefined ? compile(variant) : { module: await moduleOf(wasm), variant: "custom" };
+}
+
+function checkThreads(threads: number): void {
+  if (Number.isInteger(threads) && threads >= 1 && threads <= 256) return;
+  throw new BlockscaleError("option", {
+    where: "load: threads",
+    expected: "a whole number from 1 to 256",
+    got: String(threads),
+    fix: "One per core is best: navigator.hardwareConcurrency.",
+  });
 }

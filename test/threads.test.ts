@@ -1,0 +1,117 @@
+import { execFileSync } from "node:child_process";
+import type { Worker } from "node:worker_threads";
+import { afterAll, expect, test } from "vitest";
+import { load, schemes, type ThreadedEngine } from "../dist/index.js";
+import { randomNormal } from "./random.ts";
+
+const [m, n, k] = [9, 300, 160];
+const x = { values: randomNormal(1, m * k), shape: [m, k] };
+const single = await load();
+const threaded = await load({ threads: 2 });
+afterAll(() => threaded.close());
+
+const SCHEMES = [
+  ["mxfp8", schemes.mxfp8],
+  ["deepseekWeight", schemes.deepseekWeight],
+  ["deepseekV3Weight", schemes.deepseekV3Weight],
+  ["one block", { ...schemes.mxfp8, block: [2 ** 31 - 1, 2 ** 31 - 1] as [number, number] }],
+] as const;
+
+test.each(SCHEMES)("the bits of one thread: %s", async (_, scheme) => {
+  const w = single.quantize(randomNormal(2, n * k), [n, k], scheme);
+  const want = single.gemm(x, w);
+  expect(await threaded.gemm(x, w)).toEqual(want);
+  const packed = await threaded.pack(w);
+  expect(packed.shape).toEqual([n, k]);
+  const [first, second, bits] = await Promise.all([
+    threaded.gemm(x, packed),
+    threaded.gemm(x, packed, { out: new Float32Array(m * n) }),
+    threaded.gemm(x, packed, { type: "bf16" }),
+  ]);
+  expect([first, second]).toEqual([want, want]);
+  expect(bits).toEqual(single.gemm(x, w, { type: "bf16" }));
+  await packed.free();
+  await expect(threaded.gemm(x, packed)).rejects.toThrow(/freed/);
+});
+
+test("layouts, experts, and fewer rows than threads", async () => {
+  const across = single.quantize(randomNormal(3, k * n), [k, n], schemes.mxfp8);
+  expect(await threaded.gemm(x, across, { layout: "nn" })).toEqual(single.gemm(x, across, { layout: "nn" }));
+  const packed = await threaded.pack(across, { layout: "n" });
+  expect(await threaded.gemm(x, packed)).toEqual(single.gemm(x, across, { layout: "nn" }));
+  const stack = single.quantize(randomNormal(4, 3 * 40 * k), [3, 40, k], schemes.mxfp8);
+  const experts = Int32Array.from([0, 0, 2, -1, 1, 1, 1, 1, 0]);
+  const out = new Float32Array(m * 40).fill(5);
+  const want = single.gemm(x, stack, { experts, out: out.slice() });
+  expect(await threaded.gemm(x, stack, { experts, out })).toEqual(want);
+  const row = single.quantize(randomNormal(5, k), [1, k], schemes.mxfp8);
+  expect(await threaded.gemm(x, row)).toEqual(single.gemm(x, row));
+  const none = single.quantize(new Float32Array(), [0, k], schemes.mxfp8);
+  expect(await threaded.gemm(x, none)).toEqual(new Float32Array());
+});
+
+test("what is wrong with the arguments is said as in one thread", async () => {
+  const w = single.quantize(randomNormal(2, n * k), [n, k], schemes.mxfp8);
+  const narrow = { values: x.values, shape: [m * 2, k / 2] };
+  await expect(threaded.gemm(narrow, w)).rejects.toMatchObject({
+    name: "BlockscaleError",
+    code: "shape",
+    fault: { where: "gemm: K" },
+  });
+  await expect(load({ threads: 0 })).rejects.toThrow(/from 1 to 256/);
+  await expect(load({ threads: 1.5 })).rejects.toThrow(/from 1 to 256/);
+});
+
+/** An engine, and the workers that it has started. */
+async function withWorkers(): Promise<[ThreadedEngine, Worker[]]> {
+  const threads = process.getBuiltinModule("node:worker_threads") as { Worker: typeof Worker };
+  const started: Worker[] = [];
+  const Original = threads.Worker;
+  threads.Worker = class extends Original {
+    constructor(...rest: ConstructorParameters<typeof Worker>) {
+      super(...rest);
+      started.push(this);
+    }
+  };
+  try {
+    return [await load({ threads: 2 }), started];
+  } finally {
+    threads.Worker = Original;
+  }
+}
+
+test("a worker that dies is a clear error, for what is under way and what comes after", async () => {
+  const [fp8, workers] = await withWorkers();
+  expect(workers).toHaveLength(2);
+  const w = single.quantize(randomNormal(2, n * k), [n, k], schemes.mxfp8);
+  const packed = await fp8.pack(w);
+  const underWay = expect(fp8.gemm(x, packed)).rejects.toThrow(/one that died/);
+  await workers[1]!.terminate();
+  await underWay;
+  await expect(fp8.gemm(x, packed)).rejects.toMatchObject({ code: "internal", fault: { where: "threads" } });
+  await fp8.close();
+});
+
+test("close() ends the workers, and later calls say so", async () => {
+  const [fp8, workers] = await withWorkers();
+  const w = single.quantize(randomNormal(2, n * k), [n, k], schemes.mxfp8);
+  await fp8.gemm(x, w);
+  await fp8.close();
+  expect(workers.map(({ threadId }) => threadId)).toEqual([-1, -1]);
+  await expect(fp8.gemm(x, w)).rejects.toThrow(/one that was closed/);
+});
+
+test("a process that forgets close() ends all the same", () => {
+  const script = `
+    import { load, schemes } from "./dist/index.js";
+    const fp8 = await load({ threads: 2 });
+    const w = (await load()).quantize(new Float32Array(64).fill(1), [2, 32], schemes.mxfp8);
+    console.log(await fp8.gemm({ values: new Float32Array(32).fill(1), shape: [1, 32] }, w));
+  `;
+  const printed = execFileSync(process.execPath, ["--input-type=module", "--eval", script], {
+    cwd: new URL("..", import.meta.url),
+    encoding: "utf8",
+    timeout: 20_000,
+  });
+  expect(printed.trim()).toBe("Float32Array(2) [ 32, 32 ]");
+});
