@@ -125,8 +125,9 @@ async function cli() {
   };
   const folder = path("dist/cli/");
   const file = path("dist/cli/main.js");
-  await build({
+  const { metafile } = await build({
     entryPoints: [file],
+    metafile: true,
     outfile: file,
     allowOverwrite: true,
     bundle: true,
@@ -144,9 +145,10 @@ async function cli() {
     plugins: [ours],
   });
   await chmod(file, 0o755);
+  await writeFile(path("dist/cli/LICENSES.txt"), await licensesOf(Object.keys(metafile.inputs)));
   // What is in main.js now, and the types of a program that nobody imports; worker threads start from their own file.
   for (const name of await readdir(folder)) {
-    if (!/^(main|worker)\.js(\.map)?$/.test(name)) await rm(folder + name);
+    if (!/^(main|worker)\.js(\.map)?$|^LICENSES/.test(name)) await rm(folder + name);
   }
 }
 
@@ -192,6 +194,20 @@ async function web() {
       VERSION: JSON.stringify(hash.digest("hex").slice(0, 16)),
     },
   });
+}
+
+/** The licences of the packages that some files belong to. */
+async function licensesOf(files) {
+  const packages = new Set(
+    files.map((name) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(name)?.[0]).filter(Boolean),
+  );
+  const texts = [...packages].sort().map(async (folder) => {
+    const { name, version, license } = JSON.parse(await readFile(path(`${folder}/package.json`), "utf8"));
+    const file = (await readdir(path(folder))).find((entry) => /^licen[cs]e/i.test(entry));
+    const text = file === undefined ? "" : await readFile(path(`${folder}/${file}`), "utf8");
+    return `${name} ${version}: ${license}\n\n${text.trim()}\n`;
+  });
+  return (await Promise.all(texts)).join(`\n${"-".repeat(80)}\n\n`);
 }
 
 /** Removes what earlier builds left, so that a package holds only what this one makes. */
