@@ -143,7 +143,7 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   "#kernels": ["wasm/binary.ts"],
   "@assemblyscript/loader": ["wasm/instantiate.ts"],
   commander: ["cli/"],
-  "@huggingface/hub": ["cli/"],
+  "@huggingface/hub": ["cli/", "web/"],
   "cli-progress": ["cli/"],
   "markdown-table": ["cli/"],
   "hash-wasm": ["web/"],

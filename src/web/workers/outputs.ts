@@ -19,6 +19,9 @@ export interface Outputs {
 /** Bytes read back at a time. */
 const READ = 1 << 22;
 
+/** Bytes between two looks at what the page has to say. */
+const BREATH = 16 * READ;
+
 /**
  * Outputs of a target.
  * @param inputs what is being read, which no output may replace
@@ -160,6 +163,8 @@ async function privateOutput(path: string, folder: FileSystemDirectoryHandle): P
         checksum.update(buffer.subarray(0, read));
         onRead(read);
         at += read;
+        // Messages, such as one that cancels, only arrive when this thread waits.
+        if (at % BREATH === 0) await new Promise((resolve) => setTimeout(resolve));
       }
       const found = checksum.digest();
       access.close();

@@ -123,10 +123,13 @@ export class Run {
   private async verify(file: RunFile, output: Output): Promise<Written> {
     let read = 0;
     const size = outputSize(file);
-    return output.close((bytes) => {
+    const written = await output.close((bytes) => {
+      this.abort.signal.throwIfAborted();
       read += bytes;
       this.tell("verify", outputName(file), read, size, read === size);
     });
+    this.abort.signal.throwIfAborted();
+    return written;
   }
 
   private async *bytesOf(file: RunFile): AsyncGenerator<Uint8Array> {
