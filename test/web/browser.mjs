@@ -74,7 +74,7 @@ export async function planned(page) {
 
 /** Starts the conversion; resolves when the page says that it is done. */
 export async function convert(page, timeout = 120_000) {
-  await page.getByRole("button", { name: /^(Convert|Choose where to save)/ }).click();
+  await page.getByRole("button", { name: /^(Convert|Choose where to save|开始转换|选择保存位置)/ }).click();
   await page.getByTestId("done").waitFor({ timeout });
 }
 
