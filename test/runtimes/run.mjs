@@ -75,6 +75,10 @@ try {
   if (process.argv.includes("--write") && failed === 0) await writeReadme(results);
   console.log(`\n${results.length - failed} passed, ${failed} failed`);
   process.exitCode = failed === 0 && results.length > 0 ? 0 : 1;
+} catch (error) {
+  console.error(error.message);
+  console.log("\n0 passed, 1 failed");
+  process.exitCode = 1;
 } finally {
   await folder.remove();
 }

@@ -136,6 +136,10 @@ try {
   const failed = results.filter((isGood) => !isGood).length;
   console.log(`\n${results.length - failed} passed, ${failed} failed`);
   process.exitCode = failed === 0 ? 0 : 1;
+} catch (error) {
+  console.error(error.message);
+  console.log("\n0 passed, 1 failed");
+  process.exitCode = 1;
 } finally {
   for (const server of servers) await server.close();
   await temporary.remove();
