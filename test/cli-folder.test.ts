@@ -44,6 +44,9 @@ async function makeModel(shards = 3, size = 96): Promise<string> {
   return model;
 }
 
+/** A module that collects garbage all the time: what is left open is then told on standard error. */
+const COLLECTING = "data:text/javascript,setInterval(() => globalThis.gc(), 1).unref()";
+
 const output = () => join(folder, `out-${made++}`);
 const json = (path: string) => JSON.parse(readFileSync(path, "utf8"));
 
@@ -239,6 +242,59 @@ describe("refused, with nothing written", () => {
     expect([...snapshot(out).keys()]).toEqual(["thesis.txt"]);
     expect(await blockscale("quantize", model, out, "--overwrite")).toMatchObject({ code: 0 });
   });
+  test("an output whose folders lead elsewhere, back to the input for one", async () => {
+    const model = await makeModel(1);
+    const out = output();
+    const before = snapshot(model);
+    mkdirSync(out);
+    symlinkSync(join(model, "sub"), join(out, "sub"));
+    const { code, err } = await blockscale("quantize", model, out, "--overwrite");
+    expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining("empty.txt") });
+    expect(snapshot(model)).toEqual(before);
+    expect(readdirSync(out)).toEqual(["sub"]);
+  });
+  test("a folder that bears the name of a file to be written", async () => {
+    const model = await makeModel(1);
+    const out = output();
+    mkdirSync(join(out, "tokenizer.json"), { recursive: true });
+    const { code, err } = await blockscale("quantize", model, out, "--overwrite");
+    expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining("tokenizer.json") });
+    expect(readdirSync(out)).toEqual(["tokenizer.json"]);
+  });
+  test("leftovers in a folder that is refused stay", async () => {
+    const model = await makeModel(1);
+    const out = output();
+    mkdirSync(out);
+    for (const name of ["thesis.txt", ".notes.99999999-1.part"]) writeFileSync(join(out, name), "x");
+    expect(await blockscale("quantize", model, out)).toMatchObject({ code: 2 });
+    expect(readdirSync(out)).toHaveLength(2);
+    rmSync(join(out, "thesis.txt"));
+    expect(await blockscale("quantize", model, out)).toMatchObject({ code: 0 });
+    expect(readdirSync(out).filter((name) => name.endsWith(".part"))).toEqual([]);
+  });
+});
+
+test("two runs of one command into one folder leave it whole, and neither stumbles over the other", async () => {
+  const model = await makeModel(2, 64);
+  const whole = output();
+  await blockscale("quantize", model, whole);
+  for (let i = 0; i < 4; i++) {
+    const out = output();
+    for (const { code, err } of await Promise.all([0, 1].map(() => blockscale("quantize", model, out)))) {
+      expect({ code, err }).toEqual({ code: 0, err: "" });
+    }
+    expect(snapshot(out)).toEqual(snapshot(whole));
+  }
+});
+
+test("a finished output that was changed is refused without a word of open files", async () => {
+  const model = await makeModel(3, 64);
+  const out = output();
+  await blockscale("quantize", model, out);
+  writeFileSync(join(out, "model-00003-of-00003.safetensors"), "");
+  const { code, err } = await start(["quantize", model, out], ["--expose-gc", "--import", COLLECTING]).ended;
+  expect(code).toBe(2);
+  expect(err).not.toContain("garbage collection");
 });
 
 describe("a run that is cut off", () => {

@@ -14,9 +14,12 @@ export interface Result {
   readonly err: string;
 }
 
-/** Starts the built command line, as npx would. */
-export function start(args: readonly string[]): { child: ChildProcess; ended: Promise<Result> } {
-  return collect(spawn(process.execPath, [CLI, ...args]));
+/** Starts the built command line, as npx would, or with options of Node's own. */
+export function start(
+  args: readonly string[],
+  options: readonly string[] = [],
+): { child: ChildProcess; ended: Promise<Result> } {
+  return collect(spawn(process.execPath, [...options, CLI, ...args]));
 }
 
 /** Starts it with a limit of the shell, such as `ulimit -f 100`. */

@@ -1,4 +1,13 @@
-import { linkSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import {
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { blockscale, layer, startLimited, temporaryFolder, writeFileWith } from "./cli-runner.ts";
@@ -135,6 +144,34 @@ describe("wrong usage ends with 2", () => {
     expect(readFileSync(input).equals(original)).toBe(true);
   });
 
+  test("also an output that is there already, until told to; what the same command left may be made again", async () => {
+    const output = join(folder, "precious.txt");
+    writeFileSync(output, "precious");
+    const { code, err } = await blockscale("quantize", input, output);
+    expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining("--overwrite") });
+    expect(readFileSync(output, "utf8")).toBe("precious");
+    expect(await blockscale("quantize", input, output, "--overwrite")).toMatchObject({ code: 0 });
+    expect(await blockscale("quantize", input, output)).toMatchObject({ code: 0 });
+    expect(await blockscale("quantize", input, output, "--to", "mxfp8")).toMatchObject({ code: 2 });
+  });
+
+  test("also an output that is a pipe, a device or a folder, whatever told", async () => {
+    const [pipe, link, taken] = ["pipe", "link", "taken"].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
+    execFileSync("mkfifo", [pipe]);
+    symlinkSync("/dev/null", link);
+    mkdirSync(taken);
+    for (const output of [pipe, link, taken]) {
+      const { code, err } = await blockscale("quantize", input, output, "--overwrite");
+      expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(output) });
+    }
+    expect(lstatSync(pipe).isFIFO() && lstatSync(link).isSymbolicLink()).toBe(true);
+    expect(readdirSync(folder).filter((name) => name.startsWith("."))).toEqual([]);
+  });
+
   test("--help ends with 0 and explains", async () => {
     const { code, out } = await blockscale("quantize", "--help");
     expect(code).toBe(0);
@@ -167,12 +204,8 @@ describe("failures end with 1, one message, and no file", () => {
     expect(readdirSync(folder).filter((name) => name.includes("never"))).toEqual([]);
   });
 
-  test("an output in a folder that is not there, or that is a folder", async () => {
+  test("an output in a folder that is not there", async () => {
     expect(await blockscale("quantize", input, join(folder, "no/where"))).toMatchObject({ code: 1 });
-    mkdirSync(join(folder, "taken"));
-    const { code, err } = await blockscale("quantize", input, join(folder, "taken"));
-    expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining("taken") });
-    expect(readdirSync(folder).filter((name) => name.startsWith(".taken"))).toEqual([]);
   });
 
   test("no room for the output", async () => {

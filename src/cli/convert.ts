@@ -1,4 +1,4 @@
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Document } from "../checkpoint/dialects.ts";
 import { type Direction, documentsOf, type OpenedCheckpoint, openCheckpoint } from "../checkpoint/folder.ts";
@@ -6,8 +6,16 @@ import type { FilePlan, Plan } from "../checkpoint/plan.ts";
 import { fileBytes } from "../checkpoint/run.ts";
 import { summarize } from "../checkpoint/summary.ts";
 import { BlockscaleError } from "../errors.ts";
-import { createFile, type FileSource, fileFacts, isSameFile, systemFault, writeText } from "../io/node.ts";
-import { openLocal, refuseOverlap, removeLeftovers } from "../io/node-folder.ts";
+import {
+  createFile,
+  type FileSource,
+  fileFacts,
+  isSameFile,
+  makeFolder,
+  openFile,
+  writeText,
+} from "../io/node.ts";
+import { openLocal, refuseObstacles, refuseOverlap, removeLeftovers } from "../io/node-folder.ts";
 import { giveBack, type Source } from "../io/source.ts";
 import type { Precision } from "../precision.ts";
 import { type Input, openInput } from "./input.ts";
@@ -63,8 +71,14 @@ export async function convert(
       );
       return;
     }
-    if (input.isFolder) await refuseOverlap(from, to);
-    else await refuseSameFile(from, to);
+    if (input.isFolder) {
+      await refuseOverlap(from, to);
+      await refuseObstacles(to, [...plan.files, ...documents].map(({ name }) => name).concat(opened.others));
+    } else {
+      await refuseSameFile(from, to);
+      await refuseObstacles(dirname(to), [basename(to)]);
+      if (flags.overwrite !== true) await refuseTaken(to, plan.files[0]!);
+    }
     const workers = await startWorkers(opened.sources, flags.jobs);
     const progress = startProgress(plan.files.reduce((n, { size }) => n + size, 0));
     const run: Run = { input, opened, plan, workers, progress, signal, measured: new Map() };
@@ -168,23 +182,21 @@ async function holdsThisOutput(folder: string, run: Run, documents: readonly Doc
   const found = await openLocal(folder).catch(() => null);
   if (found === null) return false;
   const names = new Set([...run.opened.others, ...documents.map(({ name }) => name)]);
-  for (const { name, header, size } of run.plan.files) {
-    names.add(name);
-    const file = found.files.get(name);
-    if (file?.size !== size) return false;
-    const first = Buffer.from(await file.slice(0, header.length).arrayBuffer());
-    if (!first.equals(header)) return false;
+  try {
+    for (const file of run.plan.files) {
+      names.add(file.name);
+      if (!(await isOutput(found.files.get(file.name), file))) return false;
+    }
+    return [...found.files.keys()].every((name) => names.has(name));
+  } finally {
+    await found.close();
   }
-  await found.close();
-  return [...found.files.keys()].every((name) => names.has(name));
 }
 
-async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true });
-  } catch (cause) {
-    throw systemFault(path, "a folder that can be written", cause);
-  }
+/** Whether a file is as long and begins as the output would. */
+async function isOutput(found: Source | undefined, { header, size }: FilePlan): Promise<boolean> {
+  if (found?.size !== size) return false;
+  return Buffer.from(await found.slice(0, header.length).arrayBuffer()).equals(header);
 }
 
 async function isFinished(run: Run, journal: Journal, file: FilePlan, path: string): Promise<boolean> {
@@ -229,6 +241,23 @@ async function refuseChange(input: Input): Promise<void> {
       fix: "Wait until it is complete, then run the same command again.",
     });
   }
+}
+
+/** A file that is there already may be made again by the same command, and by no other. */
+async function refuseTaken(path: string, file: FilePlan): Promise<void> {
+  const found = await openFile(path).catch(() => undefined);
+  if (found === undefined) return;
+  try {
+    if (await isOutput(found, file)) return;
+  } finally {
+    await found.close();
+  }
+  throw new BlockscaleError("option", {
+    where: path,
+    expected: "a new file, or the output of this same command",
+    got: "another file",
+    fix: "Choose another name, or pass --overwrite.",
+  });
 }
 
 async function refuseSameFile(input: string, output: string): Promise<void> {

@@ -1,7 +1,7 @@
-import { appendFile, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { appendFile, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BlockscaleError } from "../errors.ts";
-import { systemFault } from "../io/node.ts";
+import { makeFolder, systemFault, writerOf, writeText } from "../io/node.ts";
 import { removeLeftovers } from "../io/node-folder.ts";
 import type { Precision } from "../precision.ts";
 
@@ -30,7 +30,8 @@ export interface Journal {
  * @throws BlockscaleError `option`: the folder holds something else
  */
 export async function openJournal(folder: string, task: unknown, overwrite: boolean): Promise<Journal> {
-  const files = await prepare(folder);
+  await makeFolder(folder);
+  const files = await filesIn(folder);
   const wanted = JSON.stringify(task);
   const found = files.includes(NAME) ? await readJournal(join(folder, NAME)) : null;
   const isSame = found !== null && JSON.stringify(found.task) === wanted;
@@ -45,10 +46,11 @@ export async function openJournal(folder: string, task: unknown, overwrite: bool
       fix: "Choose another folder, empty this one, or pass --overwrite.",
     });
   }
+  await removeLeftovers(folder);
   const done = new Map<string, Measured>(isSame ? found.done : []);
   const path = join(folder, NAME);
   // Written anew even where a run is taken up: a line that was cut off must not be continued.
-  await replace(path, [task, ...done].map((line) => `${JSON.stringify(line)}\n`).join(""));
+  await writeText(path, [task, ...done].map((line) => `${JSON.stringify(line)}\n`).join(""));
   return {
     goesOn: isSame,
     finished: (file) => done.get(file),
@@ -56,34 +58,19 @@ export async function openJournal(folder: string, task: unknown, overwrite: bool
       done.set(file, measured);
       await appendLine(path, [file, measured]);
     },
-    remove: async () => {
-      for (const name of [NAME, `${NAME}.new`]) await rm(join(folder, name), { force: true });
-    },
+    remove: () => rm(path, { force: true }),
   };
 }
 
-/** Files of the folder, without what killed runs have left half-written. */
-async function prepare(folder: string): Promise<string[]> {
-  try {
-    await mkdir(folder, { recursive: true });
-    await removeLeftovers(folder);
-    await rm(join(folder, `${NAME}.new`), { force: true });
-    return await readdir(folder);
-  } catch (cause) {
-    throw systemFault(folder, "a folder that can be written", cause);
-  }
+/** Names in the folder, without those of files being written. */
+async function filesIn(folder: string): Promise<string[]> {
+  const names = await readdir(folder).catch((cause) => {
+    throw systemFault(folder, "a readable folder", cause);
+  });
+  return names.filter((name) => writerOf(name) === null);
 }
 
 /** Not synced: what a power cut may take from the journal is done again. */
-async function replace(path: string, text: string): Promise<void> {
-  try {
-    await writeFile(`${path}.new`, text);
-    await rename(`${path}.new`, path);
-  } catch (cause) {
-    throw systemFault(path, "a file that can be written", cause);
-  }
-}
-
 async function appendLine(path: string, line: unknown): Promise<void> {
   try {
     await appendFile(path, `${JSON.stringify(line)}\n`);

@@ -50,7 +50,7 @@ function conversion(command: Command, about: string): Command {
         .argParser(jobs)
         .default(availableParallelism(), "one for each core"),
     )
-    .option("--overwrite", "write into a folder that is not empty")
+    .option("--overwrite", "replace an OUT that is there already: a file, or what a folder holds")
     .option("--dry-run", "print the plan with exact sizes, and write nothing")
     .option("--json", "print the report as JSON");
 }

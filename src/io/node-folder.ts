@@ -1,4 +1,4 @@
-import { readdir, realpath, rm } from "node:fs/promises";
+import { readdir, realpath, rm, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { BlockscaleError } from "../errors.ts";
 import { type FileSource, fileFacts, openFile, systemFault, writerOf } from "./node.ts";
@@ -94,6 +94,32 @@ export async function refuseOverlap(input: string, output: string): Promise<void
     got: to === from ? "the same folder" : `${output}, one inside the other`,
     fix: "Choose another folder: the input is never changed.",
   });
+}
+
+/**
+ * Refuses to write files where more would be lost than files of these names: through a link that leads out of the
+ * folder, or in place of a device, a pipe or a folder.
+ * @param names relative to the folder; neither it nor they need exist
+ * @throws BlockscaleError `option`
+ */
+export async function refuseObstacles(folder: string, names: readonly string[]): Promise<void> {
+  const root = await futurePath(folder);
+  for (const name of names) {
+    const path = join(folder, name);
+    const parent = await futurePath(dirname(path));
+    const found = await stat(path).catch(() => null);
+    if (isInside(root, parent) && (found === null || found.isFile())) continue;
+    throw new BlockscaleError("option", {
+      where: path,
+      expected: "a file inside OUT, or nothing yet",
+      got: !isInside(root, parent)
+        ? `a link to ${parent}`
+        : found?.isDirectory() === true
+          ? "a folder"
+          : "a device, a pipe or a socket",
+      fix: "Choose another OUT; --dry-run writes nothing.",
+    });
+  }
 }
 
 /** Removes what runs that were killed have left half-written. Files of running processes stay. */

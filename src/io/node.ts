@@ -1,4 +1,4 @@
-import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { BlockscaleError } from "../errors.ts";
 import type { Source } from "./source.ts";
@@ -19,6 +19,7 @@ export function systemFault(where: string, expected: string, cause: unknown): Bl
     EACCES: ["permission denied", "Check the permissions."],
     EPERM: ["permission denied", "Check the permissions."],
     EISDIR: ["a folder", "Give the path of a file."],
+    EEXIST: ["a file of that name", "Choose another name."],
     ENOTDIR: ["a file where a folder should be", "Check the path."],
     ENOSPC: ["a full disk", "Free some space, then run the same command again."],
     EDQUOT: ["an exhausted quota", "Free some space, then run the same command again."],
@@ -151,6 +152,22 @@ export async function writeText(path: string, text: string): Promise<void> {
 async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {
   for (let done = 0; done < chunk.length; ) {
     done += (await handle.write(chunk, done, chunk.length - done)).bytesWritten;
+  }
+}
+
+/**
+ * Makes a folder and those it lies in. Node's own recursion says of a read-only system that a folder is missing.
+ * @throws BlockscaleError `io`
+ */
+export async function makeFolder(path: string): Promise<void> {
+  const isThere = async () => (await stat(path).catch(() => null))?.isDirectory() === true;
+  if (await isThere()) return;
+  if (dirname(path) !== path) await makeFolder(dirname(path));
+  try {
+    await mkdir(path);
+  } catch (cause) {
+    // Another run may have been quicker.
+    if (!(await isThere())) throw systemFault(path, "a folder that can be written", cause);
   }
 }
 
