@@ -3,13 +3,21 @@ import * as checkpoints from "../../src/checkpoint/index.ts";
 import * as blockscale from "../../src/index.ts";
 import { ENGINES } from "../engines.ts";
 import { reference } from "../reference/engine.ts";
-import { conformance, hashes } from "./conformance.ts";
+import { conformance, hashes, precisions } from "./conformance.ts";
 import { conversions } from "./conversions.ts";
 
-/** Values come from the definitions; converted files, whose bytes have tests of their own, from plain JavaScript. */
+/**
+ * Values come from the definitions; sums and converted files, which have tests of their own against them, from plain
+ * JavaScript.
+ */
 async function expected(): Promise<Record<string, string>> {
-  const [, plain] = ENGINES.find(([name]) => name === "js")!;
-  return { ...(await hashes(reference, blockscale)), ...(await conversions(await plain(), checkpoints)) };
+  const [, makePlain] = ENGINES.find(([name]) => name === "js")!;
+  const plain = await makePlain();
+  return {
+    ...(await hashes(reference, blockscale)),
+    ...(await precisions(plain, blockscale)),
+    ...(await conversions(plain, checkpoints)),
+  };
 }
 
 const wanted = expected();

@@ -7,7 +7,7 @@ import type { Rounding, Scheme } from "../../src/scheme.ts";
 import type { BlockScaled, Format, HalfValues, Values, ValueType } from "../../src/tensor.ts";
 import { type Checkpoints, conversions } from "./conversions.ts";
 import { hash } from "./hash.ts";
-import { bf16Bits, everyTie, f16Bits, floatsOf, weightBits } from "./inputs.ts";
+import { bf16Bits, everyTie, f16Bits, floatsOf, plainBits, weightBits } from "./inputs.ts";
 import { productFailures } from "./products.ts";
 
 /** The installed package, as far as the cases use it: `blockscale` and `blockscale/js` both fit. */
@@ -73,6 +73,17 @@ export async function hashes(fp8: Verbs, api: Package): Promise<Hashes> {
   return all;
 }
 
+/** Hashes of what was lost, sums included: their order is the same everywhere. */
+export async function precisions(fp8: Engine, { schemes }: Package): Promise<Hashes> {
+  const all: Hashes = {};
+  for (const name of Object.keys(schemes).sort()) {
+    const values = floatsOf(plainBits(3, 300 * 517));
+    const tensor = fp8.quantize(values, [300, 517], schemes[name]!);
+    all[`compare ${name}`] = await hash(Float64Array.from(Object.values(fp8.compare(values, tensor))));
+  }
+  return all;
+}
+
 /** The whole suite on one engine. */
 export async function conformance(fp8: Engine, api: Package, checkpoints: Checkpoints): Promise<Report> {
   const failures = CHECKS.flatMap(([name, holds]) => {
@@ -83,7 +94,11 @@ export async function conformance(fp8: Engine, api: Package, checkpoints: Checkp
     }
   });
   failures.push(...productFailures(fp8, api));
-  const all = { ...(await hashes(fp8, api)), ...(await conversions(fp8, checkpoints)) };
+  const all = {
+    ...(await hashes(fp8, api)),
+    ...(await precisions(fp8, api)),
+    ...(await conversions(fp8, checkpoints)),
+  };
   return { variant: fp8.variant, hashes: all, failures };
 }
 
