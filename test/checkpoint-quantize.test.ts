@@ -159,6 +159,12 @@ describe("which weights become FP8", () => {
     expect((await decide("a.up_proj.weight", { to: "mxfp8" }, [64, 48])).action).toBe("copy");
     expect((await decide("a.up_proj.weight", { to: "deepseek-v3.1" }, [64, 48])).action).toBe("quantize");
   });
+  test("names of a hundred thousand letters are decided at once", async () => {
+    const start = performance.now();
+    expect((await decide(`${"norm".repeat(25_000)}-.weight`)).action).toBe("quantize");
+    expect((await decide(`${"norm".repeat(25_000)}.weight`)).action).toBe("copy");
+    expect(performance.now() - start).toBeLessThan(1000);
+  });
   test("overrides keep weights or change the free fields of a scheme", async () => {
     const overrides = [
       { pattern: "*.up_proj.weight", scheme: "keep" as const },
@@ -169,8 +175,9 @@ describe("which weights become FP8", () => {
     const plan = planQuantize(await checkpointOf({ "m.safetensors": file }), { to: "mxfp8", overrides });
     const { measured } = await run(plan, [file], engine);
     expect(measured.get("a.down_proj.weight")!.saturated).toBe(32);
-    for (const scheme of [{ block: [1, 32] }, {}, "drop", null, { rounding: "up" }]) {
-      const wrong = [{ pattern: "*", scheme }] as never;
+    const schemes = [{ block: [1, 32] }, {}, "drop", null, { rounding: "up" }];
+    for (const override of [null, "*", ...schemes.map((scheme) => ({ pattern: "*", scheme }))]) {
+      const wrong = [override] as never;
       await expect(decide("a.down_proj.weight", { overrides: wrong })).rejects.toMatchObject({
         code: "option",
       });
@@ -278,4 +285,12 @@ test("cancelling ends the run with the reason given", async () => {
     onProgress: () => controller.abort(new Error("enough")),
   });
   await expect(new Response(stream).arrayBuffer()).rejects.toThrow("enough");
+});
+
+test("a finite value that its code and scale would turn into Inf is refused", async () => {
+  const values = new Float32Array(64).fill(1);
+  values[5] = 3.4e38;
+  const file = fileWith([valuesAs("a.up_proj.weight", "F32", [2, 32], values)]);
+  const plan = planQuantize(await checkpointOf({ "m.safetensors": file }), {});
+  await expect(run(plan, [file], engine)).rejects.toThrow(/a\.up_proj\.weight.*would become Inf/);
 });

@@ -73,6 +73,7 @@ function quantizeRows(
   const bad = (tensor.scales as Float32Array).findIndex(isBad);
   if (bad >= 0) throw notFinite(from, strip, into, bad);
   const precision = engine.compare(values, tensor);
+  if (!(precision.noise < Infinity)) throw overflows(from, precision);
   return { values: tensor.codes, scales: scaleBytes(tensor.scales, into), precision };
 }
 
@@ -141,6 +142,16 @@ function scaleBytes(scales: Uint8Array | Float32Array, { scaleDtype }: ScaledTar
     return bytesOf(multipliers);
   }
   return scales instanceof Uint8Array ? scales : Uint8Array.from(scales, (scale) => exponentOf(scale) + 127);
+}
+
+/** Near the end of float32's range, a power-of-two scale times the code next to the value is Inf. */
+function overflows({ name }: PlainWeight | ScaledWeight, { amax }: Precision): BlockscaleError {
+  return new BlockscaleError("dialect", {
+    where: tensorNamed(name),
+    expected: "values that are still finite as code times scale, at most about 3.3e38",
+    got: `a magnitude of ${amax}, which would become Inf`,
+    fix: "Exclude the tensor, or repair the checkpoint.",
+  });
 }
 
 function notFinite(
