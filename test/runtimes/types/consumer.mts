@@ -1,6 +1,6 @@
 // What a TypeScript user of the installed package sees.
 
-import type { BlockScaled, Engine, ErrorCode, LoadOptions, Scheme, SchemeName } from "blockscale";
+import type { BlockScaled, Engine, ErrorCode, LoadOptions, Scheme, SchemeName, ThreadedEngine } from "blockscale";
 import { BlockscaleError, bf16, f16, load, schemes } from "blockscale";
 import baseline from "blockscale/baseline.wasm";
 import { fileStream, localConverter, openCheckpoint, planQuantize } from "blockscale/checkpoint";
@@ -13,7 +13,9 @@ const values = new Float32Array(64);
 const tensor = fp8.quantize(values, [2, 32], schemes.mxfp8);
 
 expectTypeOf(fp8).toEqualTypeOf<Engine>();
-expectTypeOf(load).parameters.toEqualTypeOf<[options?: LoadOptions]>();
+expectTypeOf(load()).resolves.toEqualTypeOf<Engine>();
+expectTypeOf(load({ threads: 2 })).resolves.toEqualTypeOf<ThreadedEngine>();
+expectTypeOf<LoadOptions["variant"]>().toEqualTypeOf<"relaxed" | "baseline" | undefined>();
 expectTypeOf(fp8.variant).toEqualTypeOf<"relaxed" | "baseline" | "custom" | "js">();
 expectTypeOf(fp8.encode(values, "e4m3")).toEqualTypeOf<Uint8Array>();
 expectTypeOf(fp8.decode(new Uint8Array(4), "e5m2")).toEqualTypeOf<Float32Array>();
