@@ -3,8 +3,10 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { BlockscaleError } from "../src/errors.ts";
 import { byteLength, DTYPE_BITS, type Dtype } from "../src/safetensors/dtype.ts";
+import { editMember } from "../src/safetensors/edit-json.ts";
 import { type Header, MAX_HEADER, serializeHeader, type TensorSpec } from "../src/safetensors/header.ts";
 import { readHeader } from "../src/safetensors/read.ts";
+import { parseIndex } from "../src/safetensors/shards.ts";
 import { f32, fileOf } from "./safetensors-file.ts";
 
 const read = (bytes: Uint8Array): Promise<Header> =>
@@ -264,3 +266,12 @@ function serve(file: Uint8Array): typeof fetch {
     });
   };
 }
+
+test("harmful text takes no more time than other text: names encoded many times over, a run of spaces", () => {
+  const start = performance.now();
+  const name = `%${"25".repeat(50_000)}2e.safetensors`;
+  const index = JSON.stringify({ weight_map: { a: name } });
+  expect(() => parseIndex("index", index)).toThrow(/inside the folder/);
+  expect(editMember(`${" ".repeat(100_000)}{"a": 1}`, ["b"], 2)).toMatch(/"b": 2}$/);
+  expect(performance.now() - start).toBeLessThan(1000);
+});

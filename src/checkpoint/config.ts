@@ -1,5 +1,6 @@
 import { BlockscaleError } from "../errors.ts";
 import { editMember } from "../safetensors/edit-json.ts";
+import { JsonReader } from "../safetensors/json.ts";
 import type { ValueType } from "../tensor.ts";
 import type { Config } from "./checkpoint.ts";
 import { type DialectName, type Document, dialects } from "./dialects.ts";
@@ -18,6 +19,8 @@ const TORCH_DTYPES: Readonly<Record<ValueType, string>> = {
 export function parseConfig(where: string, text: string): Config {
   try {
     const config: unknown = JSON.parse(text);
+    // What is to be edited later must be readable for that as well.
+    new JsonReader(text).whole();
     if (typeof config === "object" && config !== null && !Array.isArray(config)) return config as Config;
     throw new Error("no object");
   } catch (cause) {

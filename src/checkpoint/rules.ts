@@ -30,7 +30,8 @@ export const KEEP_RULES: readonly KeepRule[] = [
     pattern: /(^|\.)(lm_head|embed_out|output_layer|head|score|classifier)\.|^output\./,
     reason: "output head: errors go straight into the logits",
   },
-  { pattern: /norm\w*\.|(^|\.)ln_\w+\./, reason: "norm: a handful of values, sensitive" },
+  // Looking back from each dot takes a time in proportion to the name, which may be megabytes.
+  { pattern: /\.(?<=norm\w*\.)|(^|\.)ln_\w+\./, reason: "norm: a handful of values, sensitive" },
   {
     pattern: /(^|\.)(gate|router|shared_expert_gate|wg)\.|(^|\.)router\./,
     reason: "router gate: small, and its errors change which expert runs",
@@ -122,7 +123,8 @@ const FREE_FIELDS = ["rounding", "amaxFloor", "zeroScale"];
  * @throws BlockscaleError `option`: an unknown field, a pattern that does not compile, a value no scheme can have
  */
 export function overrider(overrides: readonly Override[]): (name: string, scheme: Scheme) => Scheme | "keep" {
-  const compiled = overrides.map(({ pattern, scheme }) => {
+  const compiled = overrides.map((override) => {
+    const { pattern, scheme } = override ?? {};
     const fields = scheme === "keep" ? [] : Object.keys(scheme ?? {});
     const unknown = fields.find((field) => !FREE_FIELDS.includes(field));
     if (typeof pattern !== "string" || (scheme !== "keep" && fields.length === 0) || unknown !== undefined) {

@@ -2,6 +2,7 @@ import { type ComparedTensor, compareCheckpoints } from "../checkpoint/compare.t
 import { openCheckpoint } from "../checkpoint/folder.ts";
 import { load } from "../load.ts";
 import { openInput } from "./input.ts";
+import { print, printJson } from "./print.ts";
 import { comparisonTable } from "./tables.ts";
 
 /** `blockscale compare A B` */
@@ -18,11 +19,9 @@ export async function compare(
       const sides = [await openCheckpoint(a.files, pathA), await openCheckpoint(b.files, pathB)] as const;
       const { missingScale } = flags;
       const tensors = await compareCheckpoints(...sides, await load(), { missingScale, signal });
-      console.log(
-        flags.json === true
-          ? JSON.stringify({ a: pathA, b: pathB, tensors, total: totalOf(tensors) }, null, 2)
-          : comparisonTable(tensors),
-      );
+      await (flags.json === true
+        ? printJson({ a: pathA, b: pathB, tensors, total: totalOf(tensors) })
+        : print(comparisonTable(tensors)));
     } finally {
       await b.close();
     }

@@ -20,6 +20,7 @@ import { giveBack, type Source } from "../io/source.ts";
 import type { Precision } from "../precision.ts";
 import { type Input, openInput } from "./input.ts";
 import { type Journal, openJournal } from "./journal.ts";
+import { print, printJson } from "./print.ts";
 import { type ProgressBar, startProgress } from "./progress.ts";
 import { planTable, summaryTable } from "./tables.ts";
 import { startWorkers, type Workers } from "./workers.ts";
@@ -66,8 +67,10 @@ export async function convert(
     if (flags.dryRun === true) {
       const { tensors, total } = summarize(plan, new Map());
       const files = plan.files.map(({ name, size }) => ({ name, bytes: size }));
-      print(flags, { input: from, output: to, ...task.direction, dryRun: true, files, tensors, total }, () =>
-        planTable(plan),
+      await report(
+        flags,
+        { input: from, output: to, ...task.direction, dryRun: true, files, tensors, total },
+        () => planTable(plan),
       );
       return;
     }
@@ -90,14 +93,16 @@ export async function convert(
       await workers.stop();
     }
     const summary = summarize(plan, run.measured);
-    print(flags, { input: from, output: to, ...task.direction, ...summary }, () => summaryTable(summary));
+    await report(flags, { input: from, output: to, ...task.direction, ...summary }, () =>
+      summaryTable(summary),
+    );
   } finally {
     await input.close();
   }
 }
 
-function print(flags: ConvertFlags, record: unknown, table: () => string): void {
-  console.log(flags.json === true ? JSON.stringify(record, null, 2) : table());
+function report(flags: ConvertFlags, record: unknown, table: () => string): Promise<void> {
+  return flags.json === true ? printJson(record) : print(table());
 }
 
 async function convertFile(

@@ -25,12 +25,23 @@ export function decibels(sqnr: number | null): string {
   return sqnr === null ? "exact" : sqnr.toFixed(2);
 }
 
-/** A shape: 576 x 7168. */
+/** A shape: 576 x 7168. Of absurdly many dimensions, the first. */
 export function shape(sizes: readonly number[]): string {
-  return sizes.length === 0 ? "scalar" : sizes.join(" x ");
+  const first = sizes.slice(0, 32).join(" x ");
+  return sizes.length === 0 ? "scalar" : sizes.length > 32 ? `${first} x ...` : first;
 }
 
 /** Text from a file, safe to show on a terminal: control characters, which could move the cursor, are replaced. */
 export function text(unsafe: string): string {
-  return unsafe.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}|]/gu, "\ufffd");
+  return unsafe.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\ufffd");
+}
+
+/** Text of at most so many characters, and dots for the rest. */
+export function cut(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most)}...` : text;
+}
+
+/** A name from a file in a table, whose rows are all as wide as the widest. */
+export function cell(unsafe: string): string {
+  return text(cut(unsafe, 200)).replaceAll("|", "\ufffd");
 }

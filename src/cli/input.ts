@@ -12,15 +12,28 @@ export interface Input {
 
 /**
  * Opens a path, the URL of a .safetensors file, or a repository of the model hub by its URL or as hf:OWNER/NAME.
- * @throws BlockscaleError `io`
+ * @throws BlockscaleError `io`; `option`: no URL
  */
 export async function openInput(place: string, signal?: AbortSignal): Promise<Input> {
   const repository = repositoryOf(place);
   if (repository !== null) return openRepository(place, repository, signal);
   if (!/^https?:\/\//i.test(place)) return openLocal(place);
-  const name = decodeURIComponent(new URL(place).pathname.split("/").at(-1) ?? "") || "file";
+  const name = nameInUrl(place);
   const source = await openUrl(place, { headers: authorization(place), signal });
   return { isFolder: false, files: new Map([[name, source]]), close: async () => {} };
+}
+
+function nameInUrl(place: string): string {
+  try {
+    return decodeURIComponent(new URL(place).pathname.split("/").at(-1) ?? "") || "file";
+  } catch (cause) {
+    throw new BlockscaleError("option", {
+      where: place,
+      expected: "the URL of a .safetensors file",
+      got: (cause as Error).message,
+      fix: "Correct the URL.",
+    });
+  }
 }
 
 interface Repository {

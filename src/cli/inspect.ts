@@ -1,6 +1,7 @@
 import { openCheckpoint } from "../checkpoint/folder.ts";
 import { inspect as inspectCheckpoint } from "../checkpoint/inspect.ts";
 import { openInput } from "./input.ts";
+import { print, printJson } from "./print.ts";
 import { inspectionTable } from "./tables.ts";
 
 /** `blockscale inspect PATH` */
@@ -9,11 +10,9 @@ export async function inspect(path: string, flags: { readonly json?: true }): Pr
   try {
     const { checkpoint, sources } = await openCheckpoint(input.files, path);
     const inspection = await inspectCheckpoint(checkpoint, sources, { missingScale: "one" });
-    console.log(
-      flags.json === true
-        ? JSON.stringify({ input: path, ...inspection }, null, 2)
-        : inspectionTable(inspection),
-    );
+    await (flags.json === true
+      ? printJson({ input: path, ...inspection })
+      : print(inspectionTable(inspection)));
   } finally {
     await input.close();
   }

@@ -10,8 +10,10 @@ import { systemFault } from "../io/node.ts";
 import type { ValueType } from "../tensor.ts";
 import { compare } from "./compare.ts";
 import { type ConvertFlags, convert } from "./convert.ts";
+import * as figures from "./figures.ts";
 import { DEQUANTIZE_HELP, QUANTIZE_HELP } from "./help.ts";
 import { inspect } from "./inspect.ts";
+import { printError } from "./print.ts";
 
 interface SelectionFlags extends ConvertFlags {
   readonly include?: string[];
@@ -78,6 +80,9 @@ function program(signal: AbortSignal): Command {
   const command = new Command("blockscale")
     .description("Converts and inspects block-scaled FP8 checkpoints: no GPU, no Python, constant memory.")
     .exitOverride()
+    .configureOutput({
+      outputError: (message, write) => write(message.split("\n").map(figures.text).join("\n")),
+    })
     .showHelpAfterError("(blockscale --help explains)");
   conversion(command.command("quantize").alias("requantize"), "make an FP8 copy of a checkpoint")
     .addOption(
@@ -157,9 +162,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    if (!(error instanceof BlockscaleError)) throw error;
-    console.error(`blockscale: ${error.message}`);
-    return error.code === "option" ? 2 : 1;
+    return printError(error);
   }
 }
 

@@ -31,7 +31,7 @@ export function startProgress(size: number): ProgressBar {
       done: figures.bytes(bytes),
       size: figures.bytes(size),
       rate: figures.bytes(bytes / seconds),
-      tensor: figures.text(tensor),
+      tensor: figures.cell(tensor),
     };
   };
   bar.start(size, 0, show(0, ""));

@@ -19,7 +19,7 @@ export function summaryTable({ tensors, total }: Summary): string {
     "to zero",
   ];
   const rows = tensors.map(({ name, shape, before, after, precision }) => [
-    figures.text(name),
+    figures.cell(name),
     figures.shape(shape),
     before.dtype === after.dtype ? `${before.dtype}` : `${before.dtype} -> ${after.dtype ?? "dropped"}`,
     change(before.bytes, after.bytes),
@@ -66,7 +66,7 @@ function keptLines(tensors: readonly TensorSummary[]): string[] {
 export function planTable({ tensors, files }: Plan): string {
   const head = ["tensor", "shape", "action", "dtype", "bytes"];
   const rows = tensors.map(({ name, shape, action, reason, before, after }) => [
-    figures.text(name),
+    figures.cell(name),
     figures.shape(shape),
     reason === null ? action : `${action}: ${reason}`,
     before.dtype === after.dtype ? `${before.dtype}` : `${before.dtype} -> ${after.dtype ?? "dropped"}`,
@@ -84,7 +84,7 @@ export function planTable({ tensors, files }: Plan): string {
 export function inspectionTable({ files, dialect, tensors, bytesByDtype, metadata }: Inspection): string {
   const head = ["tensor", "shape", "dtype", "bytes", "block", "scales", "scale exponents"];
   const rows = tensors.map(({ name, shape, dtype, bytes, scaled }) => [
-    figures.text(name),
+    figures.cell(name),
     figures.shape(shape),
     dtype,
     figures.bytes(bytes),
@@ -136,7 +136,7 @@ export function comparisonTable(tensors: readonly ComparedTensor[]): string {
               ? ""
               : `[${worstBlock.row}, ${worstBlock.col}]: ${(-10 * Math.log10(worstBlock.noiseToSignal)).toFixed(2)} dB`,
           ];
-    return [figures.text(name), figures.shape(shape), ...cells];
+    return [figures.cell(name), figures.shape(shape), ...cells];
   });
   return markdownTable([head, ...rows], { align: ["l", "l", "r", "r", "r", "r", "r", "r", "l"] });
 }

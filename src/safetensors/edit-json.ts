@@ -35,7 +35,7 @@ function edit(text: string, start: number, path: readonly string[], value: unkno
       i > 0 ? [members[i - 1]!.end, found.end] : [found.start, members[1]?.start ?? found.end];
     return text.slice(0, from) + text.slice(to);
   }
-  const indent = /[ \t]*$/.exec(text.slice(0, members[0]?.start ?? 0))![0];
+  const indent = /(?<![ \t])[ \t]*$/.exec(text.slice(0, members[0]?.start ?? 0))![0];
   const printed = JSON.stringify(value, null, 2).replaceAll("\n", `\n${indent}`);
   if (found !== undefined) return text.slice(0, found.value) + printed + text.slice(found.end);
   const entry = `${JSON.stringify(key)}: ${printed}`;

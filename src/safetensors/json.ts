@@ -118,6 +118,13 @@ export class JsonReader {
     }
   }
 
+  /** Reads and forgets the whole text. */
+  whole(): void {
+    this.space();
+    this.skip();
+    this.end();
+  }
+
   /** Skips white space. */
   space(): void {
     const { text } = this;

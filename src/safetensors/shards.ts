@@ -47,23 +47,30 @@ export function parseIndex(where: string, text: string): ShardIndex {
  */
 export function checkShardName(where: string, name: string): string {
   const expected = "the name of a .safetensors file inside the folder";
-  let plain = name;
-  for (let before = ""; before !== plain; ) {
-    before = plain;
-    try {
-      plain = decodeURIComponent(plain);
-    } catch {
-      break;
-    }
-  }
+  const plain = decoded(name);
   const isTricky = (text: string) =>
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
     /[\\\u0000-\u001f\u007f:?#]/.test(text) ||
     text.split("/").some((part) => part === "" || part === "." || part === "..");
-  if (isTricky(name) || isTricky(plain) || !name.endsWith(".safetensors")) {
+  if (isTricky(name) || plain === null || isTricky(plain) || !name.endsWith(".safetensors")) {
     refuse(where, expected, JSON.stringify(name.slice(0, 200)));
   }
   return name;
+}
+
+/** A name without percent-encoding; `null` where it is encoded so many times over that harm must be meant. */
+function decoded(name: string): string | null {
+  let plain = name;
+  for (let times = 0; times < 4; times++) {
+    const before = plain;
+    try {
+      plain = decodeURIComponent(plain);
+    } catch {
+      return plain;
+    }
+    if (plain === before) return plain;
+  }
+  return null;
 }
 
 /** The index of a checkpoint as text: keys sorted, total_size true. */

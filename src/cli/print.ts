@@ -1,0 +1,63 @@
+import { BlockscaleError } from "../errors.ts";
+import { systemFault } from "../io/node.ts";
+import * as figures from "./figures.ts";
+
+/**
+ * Prints to standard output; done when the system has taken it.
+ * @throws BlockscaleError `io`
+ */
+export async function print(text: string): Promise<void> {
+  // The callback tells as well; an error nobody listens to would end the process.
+  process.stdout.once("error", () => {});
+  await new Promise<void>((resolve, reject) => {
+    process.stdout.write(`${text}\n`, (cause) => {
+      // Whoever stops reading, such as head, has seen enough.
+      if (cause == null || (cause as NodeJS.ErrnoException).code === "EPIPE") resolve();
+      else reject(systemFault("standard output", "to be able to write the report", cause));
+    });
+  });
+}
+
+/** Prints a record as JSON, with what could move a cursor escaped: JSON.stringify does so for half of it. */
+export function printJson(record: unknown): Promise<void> {
+  const escaped = (unsafe: string) =>
+    [...Array(unsafe.length).keys()]
+      .map((i) => `\\u${unsafe.charCodeAt(i).toString(16).padStart(4, "0")}`)
+      .join("");
+  return print(JSON.stringify(record, null, 2).replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, escaped));
+}
+
+/** Characters of each of the four parts of a message: names and what was found may be megabytes. */
+const LONGEST_PART = 500;
+
+/**
+ * Prints whatever was thrown as one line of bounded length that no file can make move the cursor.
+ * @returns the exit status: 1 failed, 2 wrong usage
+ */
+export function printError(thrown: unknown): 1 | 2 {
+  const { code, fault } = isOurs(thrown) ? thrown : unforeseen(thrown);
+  const part = (text: string) => figures.text(figures.cut(text, LONGEST_PART));
+  const { message } = new BlockscaleError(code, {
+    where: part(fault.where),
+    expected: part(fault.expected),
+    got: part(fault.got),
+    fix: part(fault.fix),
+  });
+  console.error(`blockscale: ${message}`);
+  return code === "option" ? 2 : 1;
+}
+
+/** By its fields: an error that comes from a worker is of another class. */
+function isOurs(thrown: unknown): thrown is BlockscaleError {
+  return thrown instanceof Error && "code" in thrown && "fault" in thrown;
+}
+
+function unforeseen(thrown: unknown): BlockscaleError {
+  const place = thrown instanceof Error ? thrown.stack?.match(/^ +at .*$/m)?.[0].trim() : undefined;
+  return new BlockscaleError("internal", {
+    where: "blockscale",
+    expected: "to foresee everything",
+    got: `${thrown}${place === undefined ? "" : ` ${place}`}`,
+    fix: "Please report it with the command that was given.",
+  });
+}
