@@ -232,7 +232,7 @@ export const tests = [
   {
     name: "pause holds the run, resume ends it, cancel leaves nothing",
     async body(env) {
-      const input = made(env, "middle.safetensors", (path) => writeLarge(path, 2.7e8));
+      const input = made(env, "middle.safetensors", (path) => writeLarge(path, 2e8));
       await withPage(env, async (page) => {
         await openFiles(page, input);
         await planned(page);

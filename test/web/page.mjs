@@ -77,7 +77,7 @@ export const tests = [
     async body(env) {
       await withPage(env, async (page) => {
         await page.getByRole("button", { name: "中文" }).click();
-        await page.getByRole("heading", { name: "在这里生成模型的 FP8 副本" }).waitFor();
+        await page.getByRole("heading", { name: "在这里，生成模型的 FP8 副本" }).waitFor();
         await page.reload();
         assert.equal(await page.locator("html").getAttribute("lang"), "zh-Hans");
         await eachState(page, env, async (state) => {

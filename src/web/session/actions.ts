@@ -101,7 +101,7 @@ async function plan(wanted: typeof choice.value): Promise<void> {
       estimate.value = null;
     });
     const seconds = await client.call("estimate");
-    if (turn === planning) estimate.value = seconds;
+    if (turn === planning) estimate.value = seconds ?? "unknown";
   } catch (error) {
     if (turn !== planning) return;
     batch(() => {
@@ -143,6 +143,7 @@ export async function convert(): Promise<void> {
   } catch (error) {
     batch(() => {
       problem.value = problemIn(error);
+      measured.value = new Map();
       stage.value = "ready";
       run.value = null;
     });

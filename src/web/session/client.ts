@@ -1,4 +1,4 @@
-import type { Call, Method, Problem, Reply, RunProgress, Session } from "../workers/protocol.ts";
+import type { Call, Crew, Method, Problem, Reply, RunProgress, Session } from "../workers/protocol.ts";
 
 /** A problem on its way through promises. */
 export class Trouble extends Error {
@@ -16,6 +16,9 @@ interface Open {
   reject(error: Trouble): void;
 }
 
+/** One per core, within what memory bears. */
+const WORKERS = Math.max(1, Math.min(8, navigator.hardwareConcurrency || 2));
+
 /** The coordinator's methods, called from the page. A worker that dies fails every open call. */
 export class Client {
   private readonly worker = new Worker(new URL("./coordinator.js", import.meta.url), { type: "module" });
@@ -23,6 +26,7 @@ export class Client {
   private calls = 0;
 
   constructor(onProgress: (progress: RunProgress) => void) {
+    this.startCrew();
     this.worker.onmessage = ({ data }: MessageEvent<Reply>) => {
       if ("progress" in data) {
         onProgress(data.progress);
@@ -39,6 +43,23 @@ export class Client {
       for (const { reject } of this.open.values()) reject(trouble);
       this.open.clear();
     };
+  }
+
+  /** Starts a worker per core for the coordinator, each at the other end of a port. */
+  private startCrew(): void {
+    const ports: MessagePort[] = [];
+    for (let i = 0; i < WORKERS; i++) {
+      const { port1, port2 } = new MessageChannel();
+      const worker = new Worker(new URL("./strip-worker.js", import.meta.url), { type: "module" });
+      worker.onerror = (event) => {
+        event.preventDefault();
+        const lost = event.message || "A worker stopped.";
+        this.worker.postMessage({ lost } satisfies Crew);
+      };
+      worker.postMessage({ port: port1 }, [port1]);
+      ports.push(port2);
+    }
+    this.worker.postMessage({ ports } satisfies Crew, ports);
   }
 
   call<M extends Method>(method: M, ...args: Parameters<Session[M]>): ReturnType<Session[M]> {

@@ -56,7 +56,8 @@ export const planned: Signal<Planned | null> = signal(null);
 /** The choice that was planned: another one on the form is not, yet. */
 export const plannedChoice: Signal<Choice | null> = signal(null);
 export const planProblem: Signal<Problem | null> = signal(null);
-export const estimate: Signal<number | null> = signal(null);
+/** Seconds; `null` until they are known. */
+export const estimate: Signal<number | "unknown" | null> = signal(null);
 export const run: Signal<RunState | null> = signal(null);
 export const result: Signal<Result | null> = signal(null);
 export const problem: Signal<Problem | null> = signal(null);

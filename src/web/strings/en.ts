@@ -7,7 +7,6 @@ export const en = {
   tagline: "FP8 copies of AI models, made in your browser",
   skip: "Skip to content",
   theme: { label: "Appearance", auto: "System", light: "Light", dark: "Dark" },
-  languageLabel: "Language",
 
   start: {
     heading: "Make an FP8 copy of a model, right here",
@@ -17,7 +16,6 @@ export const en = {
     folder: "Choose folder",
     opening: "Reading headers…",
     dropNow: "Drop to open",
-    empty: "There was no .safetensors file among them.",
     cutOff:
       "The last conversion was cut off before it ended. Its unfinished output has been removed; nothing of it was complete.",
     offline: "Works offline once loaded",
@@ -46,7 +44,6 @@ export const en = {
     type: "Type",
     shape: "Shape",
     size: "Size",
-    becomes: "Becomes",
     sqnr: "SQNR",
     sqnrHelp: "Signal to quantisation noise in decibels: higher is better",
     shown: (n: string, total: string): string => `${n} of ${total}`,
@@ -78,6 +75,7 @@ export const en = {
     time: "Time",
     about: (duration: string): string => `about ${duration}`,
     measuring: "measuring…",
+    depends: "as fast as the network",
     start: "Convert",
     startTo: "Choose where to save",
     reset: (n: number): string => `Undo ${n} single choices`,
@@ -112,7 +110,6 @@ export const en = {
     took: "Took",
     again: "Convert differently",
     report: "Report",
-    precision: "Precision",
     worst: "Lowest SQNR",
     total: "All together",
   },
@@ -120,7 +117,6 @@ export const en = {
   precision: {
     heading: "Precision",
     perTensor: "SQNR of each converted tensor, in the order of the file",
-    of: (name: string): string => `Precision of ${name}`,
     close: "Close",
     shape: "Shape",
     type: "Type",
@@ -157,7 +153,6 @@ export const en = {
   },
 
   problem: {
-    heading: "That did not work",
     nothingKept: "Nothing unfinished was kept.",
     details: "Details",
     dismiss: "Close",

@@ -6,17 +6,15 @@ export const zh: Words = {
   tagline: "在浏览器中生成 FP8 模型",
   skip: "跳到正文",
   theme: { label: "外观", auto: "跟随系统", light: "浅色", dark: "深色" },
-  languageLabel: "语言",
 
   start: {
-    heading: "在这里生成模型的 FP8 副本",
+    heading: "在这里，生成模型的 FP8 副本",
     lead: "体积为 BF16 的一半，可直接用于 vLLM、SGLang 和 transformers；也可以查看已有的 FP8 模型。文件不会离开这台电脑。",
     drop: "将 .safetensors 文件或模型文件夹拖到这里",
     files: "选择文件",
     folder: "选择文件夹",
     opening: "正在读取文件头…",
     dropNow: "松开即可打开",
-    empty: "其中没有 .safetensors 文件。",
     cutOff: "上一次转换在完成之前中断了。未完成的输出已被删除，没有留下任何不完整的文件。",
     offline: "加载后可离线使用",
     private: "不上传任何数据",
@@ -44,7 +42,6 @@ export const zh: Words = {
     type: "类型",
     shape: "形状",
     size: "大小",
-    becomes: "转换为",
     sqnr: "SQNR",
     sqnrHelp: "信号与量化噪声之比，单位分贝：越高越好",
     shown: (n, total) => `${n} / ${total}`,
@@ -76,6 +73,7 @@ export const zh: Words = {
     time: "时间",
     about: (duration) => `约 ${duration}`,
     measuring: "正在测量…",
+    depends: "取决于网络",
     start: "开始转换",
     startTo: "选择保存位置",
     reset: (n) => `撤销 ${n} 项单独选择`,
@@ -107,7 +105,6 @@ export const zh: Words = {
     took: "用时",
     again: "换一种方式转换",
     report: "报告",
-    precision: "精度",
     worst: "最低 SQNR",
     total: "总体",
   },
@@ -115,7 +112,6 @@ export const zh: Words = {
   precision: {
     heading: "精度",
     perTensor: "每个已转换张量的 SQNR（按文件中的顺序）",
-    of: (name) => `${name} 的精度`,
     close: "关闭",
     shape: "形状",
     type: "类型",
@@ -152,7 +148,6 @@ export const zh: Words = {
   },
 
   problem: {
-    heading: "没有成功",
     nothingKept: "没有保留任何未完成的内容。",
     details: "详情",
     dismiss: "关闭",

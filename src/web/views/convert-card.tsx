@@ -153,7 +153,7 @@ function Outcome(): JSX.Element {
             <div class="figure">
               <dt>{text.time}</dt>
               <dd>
-                <b>{estimate.value === null ? text.measuring : text.about(duration(estimate.value))}</b>
+                <b>{timeText()}</b>
                 <span>
                   {changing.value === 0
                     ? text.nothing
@@ -172,6 +172,12 @@ function Outcome(): JSX.Element {
       )}
     </div>
   );
+}
+
+function timeText(): string {
+  const { measuring, depends, about } = words.value.convert;
+  const seconds = estimate.value;
+  return seconds === null ? measuring : seconds === "unknown" ? depends : about(duration(seconds));
 }
 
 function difference(before: number, after: number): string {

@@ -6,9 +6,6 @@ import { power, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { Figure } from "./distributions.tsx";
 
-/** Width of a cell where there are few, in pixels. */
-const LARGEST_CELL = 64;
-
 type Rgb = readonly [number, number, number];
 
 /** From hardly there to the accent at its strongest. */
@@ -47,10 +44,7 @@ export function HeatMap({ map }: { readonly map: ScaleMap }): JSX.Element {
         height={map.rows}
         role="img"
         aria-label={`${text.map}: ${power(least)} – ${power(most)}`}
-        style={{
-          aspectRatio: `${Math.max(1, Math.min(4, map.cols / map.rows))}`,
-          maxWidth: `${map.cols * LARGEST_CELL}px`,
-        }}
+        style={{ aspectRatio: `${Math.max(0.8, Math.min(4, map.cols / map.rows))}` }}
         onPointerMove={point}
         onPointerLeave={() => setPointed(null)}
       />

@@ -7,6 +7,9 @@ import { decibels } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { axis, Chart, type Colours } from "./chart.tsx";
 
+/** Steps between the numbers of tensors. */
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000];
+
 /** SQNR of every tensor measured so far, one point each. */
 export function SqnrSection(): JSX.Element | null {
   const { precision } = words.value;
@@ -37,7 +40,7 @@ export function SqnrSection(): JSX.Element | null {
       },
     },
     axes: [
-      axis(colours, { grid: { show: false }, size: 28 }),
+      axis(colours, { grid: { show: false }, size: 28, incrs: WHOLE }),
       axis(colours, { size: 44, values: (_: uPlot, ticks: number[]) => ticks.map((tick) => `${tick}`) }),
     ],
     series: [

@@ -15,7 +15,7 @@ import type { Source } from "../../io/source.ts";
 import { estimateSeconds } from "./estimate.ts";
 import { fingerprint, refuseChanged } from "./fingerprint.ts";
 import { findPlace } from "./places.ts";
-import { Pool } from "./pool.ts";
+import type { Pool } from "./pool.ts";
 import { PageError, problemOf } from "./problem.ts";
 import type {
   Choice,
@@ -40,7 +40,6 @@ interface Open {
   readonly fingerprints: ReadonlyMap<string, string>;
   /** By path: everything that was opened. */
   readonly sources: ReadonlyMap<string, Source>;
-  readonly pool: Pool;
   readonly missingScale: "error" | "one";
 }
 
@@ -51,18 +50,17 @@ interface Ready {
   readonly files: readonly RunFile[];
 }
 
-/** Workers to start: one per core, within what memory bears. */
-const WORKERS = Math.max(1, Math.min(8, navigator.hardwareConcurrency || 2));
-
 /** The work behind the page, in a worker of its own so that the page never waits. */
 export class CheckpointSession implements Session {
+  private readonly pool: Pool;
   private readonly onProgress: (progress: RunProgress) => void;
   private readonly storage = new PrivateStorage();
   private current: Open | null = null;
   private ready: Ready | null = null;
   private running: Run | null = null;
 
-  constructor(onProgress: (progress: RunProgress) => void) {
+  constructor(pool: Pool, onProgress: (progress: RunProgress) => void) {
+    this.pool = pool;
     this.onProgress = onProgress;
   }
 
@@ -76,7 +74,6 @@ export class CheckpointSession implements Session {
   }
 
   private async openSources(name: string, files: readonly NamedSource[]): Promise<Opened> {
-    this.current?.pool.close();
     this.current = null;
     this.ready = null;
     const sources = await Promise.all(
@@ -91,8 +88,8 @@ export class CheckpointSession implements Session {
     for (const named of shards) {
       if ("file" in named) fingerprints.set(named.path, await fingerprint(named));
     }
-    const pool = new Pool(WORKERS, shards);
-    this.current = { files, sources: new Map(sources), opened, fingerprints, pool, missingScale };
+    this.pool.open(shards);
+    this.current = { files, sources: new Map(sources), opened, fingerprints, missingScale };
     return { name, inspection, warning };
   }
 
@@ -117,27 +114,28 @@ export class CheckpointSession implements Session {
     return { tensors: plan.tensors, files: sizes, size: sizes.reduce((n, { size }) => n + size, 0) };
   }
 
-  async estimate(): Promise<number> {
-    const { pool, opened } = this.need();
-    return estimateSeconds(this.needPlan().plan, pool, opened.sources);
+  async estimate(): Promise<number | null> {
+    const { opened, files } = this.need();
+    if (files.some((named) => "url" in named)) return null;
+    return estimateSeconds(this.needPlan().plan, this.pool, opened.sources);
   }
 
   async sample(tensor: string, names: readonly DialectName[], whole: boolean): Promise<Sample[]> {
-    const { opened, pool, missingScale } = this.need();
+    const { opened, missingScale } = this.need();
     const weight = resolveWeights(opened.checkpoint, { missingScale }).find(({ name }) => name === tensor);
     if (weight === undefined || weight.kind === "other") return [];
     const schemes = names.length === 0 ? [null] : names.map((name) => dialects[name].scheme);
-    return Promise.all(schemes.map((scheme) => sampleWeight(weight, scheme, whole, pool)));
+    return Promise.all(schemes.map((scheme) => sampleWeight(weight, scheme, whole, this.pool)));
   }
 
   async run(target: Target): Promise<Written[]> {
-    const { opened, pool, fingerprints, files } = this.need();
+    const { opened, fingerprints, files } = this.need();
     const { files: outputs } = this.needPlan();
     if (this.running !== null) throw new PageError("other", "A conversion is running already.");
     const local = files.filter((named) => "file" in named);
     const shards = local.filter(({ path }) => fingerprints.has(path));
     const inputs = local.map(({ file }) => file);
-    const run = new Run(outputs, target, pool, opened.sources, inputs, this.storage, this.onProgress);
+    const run = new Run(outputs, target, this.pool, opened.sources, inputs, this.storage, this.onProgress);
     this.running = run;
     try {
       await refuseChanged(shards, fingerprints);

@@ -1,13 +1,25 @@
 import { CheckpointSession } from "./checkpoint-session.ts";
+import { Pool } from "./pool.ts";
 import { problemOf } from "./problem.ts";
-import type { Call, Reply } from "./protocol.ts";
+import type { Call, Crew, Reply } from "./protocol.ts";
 
 declare const self: DedicatedWorkerGlobalScope;
 
 const send = (reply: Reply): void => self.postMessage(reply);
-const session = new CheckpointSession((progress) => send({ progress }));
+let pool: Pool;
+let session: CheckpointSession;
 
-self.onmessage = async ({ data: { id, method, args } }: MessageEvent<Call>): Promise<void> => {
+self.onmessage = async ({ data }: MessageEvent<Crew | Call>): Promise<void> => {
+  if ("ports" in data) {
+    pool = new Pool(data.ports);
+    session = new CheckpointSession(pool, (progress) => send({ progress }));
+    return;
+  }
+  if ("lost" in data) {
+    pool.fail(data.lost);
+    return;
+  }
+  const { id, method, args } = data;
   try {
     const work = session[method] as (...args: unknown[]) => Promise<unknown>;
     send({ id, value: await work.apply(session, [...args]) });

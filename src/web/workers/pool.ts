@@ -2,7 +2,7 @@ import type { Piece } from "../../checkpoint/convert.ts";
 import type { Converter } from "../../checkpoint/run.ts";
 import type { StripSample, StripSampling } from "../../checkpoint/sample.ts";
 import { PageError } from "./problem.ts";
-import type { NamedSource, Problem } from "./protocol.ts";
+import type { NamedSource } from "./protocol.ts";
 import type { StripReply, StripTask } from "./strip-worker.ts";
 
 interface Waiting {
@@ -11,19 +11,25 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-/** Workers that each convert one strip at a time. */
+/**
+ * Workers that each convert one strip at a time. The page starts them and hands over their ports: a worker that starts
+ * workers of its own waits inside `new Worker`, in Firefox sometimes forever.
+ */
 export class Pool {
   readonly size: number;
-  private readonly workers: Worker[] = [];
-  private readonly idle: Worker[] = [];
-  private readonly busy = new Map<Worker, Waiting>();
+  private readonly ports: readonly MessagePort[];
+  private readonly idle: MessagePort[];
+  private readonly busy = new Map<MessagePort, Waiting>();
   private readonly queue: Waiting[] = [];
+  private failure: PageError | null = null;
 
-  /** @param files of the shards, by index */
-  constructor(size: number, files: readonly NamedSource[]) {
-    this.size = size;
-    for (let i = 0; i < size; i++) this.workers.push(this.start(files));
-    this.idle.push(...this.workers);
+  constructor(ports: readonly MessagePort[]) {
+    this.size = ports.length;
+    this.ports = ports;
+    this.idle = [...ports];
+    for (const port of ports) {
+      port.onmessage = ({ data }: MessageEvent<StripReply>) => this.finish(port, data);
+    }
   }
 
   readonly convert: Converter = (conversion, strip, keepCodes) =>
@@ -33,27 +39,21 @@ export class Pool {
     return this.ask<StripSample>({ kind: "sample", sampling });
   }
 
-  close(): void {
-    for (const worker of this.workers) worker.terminate();
-    const lost = new PageError("cancelled", "The files were closed.");
-    for (const { reject } of [...this.busy.values(), ...this.queue]) reject(lost);
-    this.queue.length = 0;
-    this.busy.clear();
+  /** From now on strips come from these files. @param files of the shards, by index */
+  open(files: readonly NamedSource[]): void {
+    for (const port of this.ports) port.postMessage({ files });
   }
 
-  private start(files: readonly NamedSource[]): Worker {
-    const worker = new Worker(new URL("./strip-worker.js", import.meta.url), { type: "module" });
-    worker.postMessage({ files });
-    worker.onmessage = ({ data }: MessageEvent<StripReply>) => this.finish(worker, data);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      const problem: Problem = { kind: "worker", message: event.message || "A worker stopped." };
-      this.finish(worker, { problem });
-    };
-    return worker;
+  /** Ends everything under way and to come: a worker has died. */
+  fail(message: string): void {
+    this.failure = new PageError("worker", message);
+    for (const { reject } of [...this.busy.values(), ...this.queue]) reject(this.failure);
+    this.busy.clear();
+    this.queue.length = 0;
   }
 
   private ask<T extends Piece | StripSample>(task: StripTask): Promise<T> {
+    if (this.failure !== null) return Promise.reject(this.failure);
     return new Promise<T>((resolve, reject) => {
       this.queue.push({ task, resolve: resolve as (value: never) => void, reject });
       this.next();
@@ -62,17 +62,17 @@ export class Pool {
 
   private next(): void {
     while (this.idle.length > 0 && this.queue.length > 0) {
-      const worker = this.idle.pop()!;
+      const port = this.idle.pop()!;
       const waiting = this.queue.shift()!;
-      this.busy.set(worker, waiting);
-      worker.postMessage(waiting.task);
+      this.busy.set(port, waiting);
+      port.postMessage(waiting.task);
     }
   }
 
-  private finish(worker: Worker, reply: StripReply): void {
-    const waiting = this.busy.get(worker);
-    this.busy.delete(worker);
-    this.idle.push(worker);
+  private finish(port: MessagePort, reply: StripReply): void {
+    const waiting = this.busy.get(port);
+    this.busy.delete(port);
+    this.idle.push(port);
     if ("problem" in reply) waiting?.reject(new PageError(reply.problem.kind, reply.problem.message));
     else waiting?.resolve(reply.value as never);
     this.next();

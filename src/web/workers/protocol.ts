@@ -112,8 +112,11 @@ export interface Session {
   /** Opens the URL of a .safetensors file, or a repository of the model hub by its address or as owner/name. */
   openPlace(place: string): Promise<Opened>;
   plan(choice: Choice): Promise<Planned>;
-  /** Seconds that the current plan will take, measured on a few strips of it; `null` where it only copies nothing. */
-  estimate(): Promise<number>;
+  /**
+   * Seconds that the current plan will take, measured on a few strips of it; `null` where the input is on a server,
+   * of which only headers are read before the start.
+   */
+  estimate(): Promise<number | null>;
   /** What each scheme would do to a tensor; the empty list asks for the tensor as it is. */
   sample(tensor: string, dialects: readonly DialectName[], whole: boolean): Promise<Sample[]>;
   /** Runs the current plan. Resolves when every file has been written, read back and compared. */
@@ -133,6 +136,9 @@ export interface Call {
   readonly method: Method;
   readonly args: readonly unknown[];
 }
+
+/** Page to coordinator: the strip workers there are, first of all; later, that one of them died. */
+export type Crew = { readonly ports: readonly MessagePort[] } | { readonly lost: string };
 
 /** Coordinator to page: the answer to a call, or the progress of a run. */
 export type Reply =

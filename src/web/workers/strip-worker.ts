@@ -27,9 +27,12 @@ const engine = load();
 engine.catch(() => {});
 let sources: Promise<readonly Source[]> = Promise.resolve([]);
 
-self.onmessage = async ({
-  data,
-}: MessageEvent<{ files: readonly NamedSource[] } | StripTask>): Promise<void> => {
+// The page sends one message, with the port on which the coordinator asks.
+self.onmessage = ({ data: { port } }: MessageEvent<{ port: MessagePort }>): void => {
+  port.onmessage = (event) => answer(port, event.data);
+};
+
+async function answer(port: MessagePort, data: { files: readonly NamedSource[] } | StripTask): Promise<void> {
   if ("files" in data) {
     sources = Promise.all(data.files.map(openSource));
     sources.catch(() => {});
@@ -40,11 +43,11 @@ self.onmessage = async ({
       data.kind === "convert"
         ? await convertStrip(data.conversion, data.strip, data.keepCodes, await sources, await engine)
         : await sampleStrip(data.sampling, await sources, await engine);
-    self.postMessage({ value } satisfies StripReply, buffersOf(value));
+    port.postMessage({ value } satisfies StripReply, buffersOf(value));
   } catch (error) {
-    self.postMessage({ problem: problemOf(error) } satisfies StripReply);
+    port.postMessage({ problem: problemOf(error) } satisfies StripReply);
   }
-};
+}
 
 /** Buffers to hand over instead of copying; views into one buffer give it once. */
 function buffersOf(value: Piece | StripSample): ArrayBuffer[] {
