@@ -225,6 +225,16 @@ describe("failures end with 1, one message, and no file", () => {
   });
 });
 
+test("whoever stops reading has seen enough", async () => {
+  const deaf = "exec > >(exec <&- 2>&-; sleep 2)";
+  for (const args of [
+    ["inspect", input],
+    ["quantize", "--help"],
+  ]) {
+    expect(await startLimited(deaf, args)).toMatchObject({ code: 0, err: "" });
+  }
+});
+
 test("a report that cannot be written is a failure", async () => {
   const { code, err } = await startLimited("exec > /dev/full", ["inspect", input]);
   expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining("standard output") });

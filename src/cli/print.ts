@@ -2,13 +2,14 @@ import { BlockscaleError } from "../errors.ts";
 import { systemFault } from "../io/node.ts";
 import * as figures from "./figures.ts";
 
+// An error nobody listens to would end the process with a stack trace: also of the help, which commander prints.
+process.stdout.on("error", () => {});
+
 /**
  * Prints to standard output; done when the system has taken it.
  * @throws BlockscaleError `io`
  */
 export async function print(text: string): Promise<void> {
-  // The callback tells as well; an error nobody listens to would end the process.
-  process.stdout.once("error", () => {});
   await new Promise<void>((resolve, reject) => {
     process.stdout.write(`${text}\n`, (cause) => {
       // Whoever stops reading, such as head, has seen enough.
