@@ -179,6 +179,25 @@ describe.each(ENGINES)("%s", async (_, make) => {
     );
   });
 
+  // A large x that meets a zero leaves the sum to small ones, which a common factor for the row could push out of range.
+  test.each([
+    [2 ** 100, 1.2345678 * 2 ** -40, 127],
+    [2 ** 60, 1.2345678 * 2 ** -20, 30],
+    [2 ** 127, 1.2345678 * 2 ** 20, 0],
+    [300, 1.2345678 * 2 ** -110, 127],
+    [Infinity, 1.2345678 * 2 ** -40, 127],
+  ])("x of %d beside %d, scale byte %i", (large, small, byte) => {
+    const [m, n, k] = [3, 4, 32];
+    const row = Float32Array.from({ length: k }, (_, i) => (i === 5 ? large : small));
+    const x = { values: Float32Array.from({ length: m * k }, (_, i) => row[i % k] as number), shape: [m, k] };
+    const codes = Uint8Array.from({ length: n * k }, (_, i) =>
+      i % k === 5 && large < Infinity ? 0 : 1 + (i % 0x70),
+    );
+    const scales = new Uint8Array(n).fill(byte);
+    const w: BlockScaled = { format: "e4m3", shape: [n, k], block: [1, 32], codes, scales };
+    expectWithinBound(fp8.gemm(x, w), exact(x, w), [m, n, k]);
+  });
+
   test("the same operands give the same bits, whatever is beside them", () => {
     const { x, w } = makeCase(12345);
     expect(fp8.gemm(x, w)).toEqual(fp8.gemm(x, w));

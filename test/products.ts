@@ -3,11 +3,11 @@ import type { BlockScaled } from "../src/tensor.ts";
 import { f32FromBits } from "./reference/cast.ts";
 import { elements, multiply, type Product } from "./reference/gemm.ts";
 
-/** Roundings that do not count towards gamma_K: one per operand whose scales are not powers of two. */
-export function extraRoundings(x: LeftOperand, w: BlockScaled): number {
+/** Roundings that do not count towards gamma_K, of x and of w: one if its scales are not powers of two. */
+export function extraRoundings(x: LeftOperand, w: BlockScaled): readonly [number, number] {
   const isMultiplied = (scales: Uint8Array | Float32Array): number =>
     scales instanceof Float32Array ? 1 : 0;
-  return isMultiplied(w.scales) + ("codes" in x ? isMultiplied(x.scales) : 0);
+  return ["codes" in x ? isMultiplied(x.scales) : 0, isMultiplied(w.scales)];
 }
 
 export function leftElements(x: LeftOperand): ArrayLike<number> {
@@ -31,9 +31,9 @@ export function expectWithinBound(
   c: Float32Array | Uint16Array,
   { sums, sizes, rowSizes }: Product,
   [m, n, k]: readonly [number, number, number],
-  extra: number,
+  extra: readonly [ofX: number, ofW: number] = [0, 0],
 ): void {
-  const r = k + extra;
+  const r = k + extra[0] + extra[1];
   const gamma = (r * UNIT) / (1 - r * UNIT);
   const half = c instanceof Uint16Array ? 2 ** -8 : 0;
   if (c.length !== m * n) throw new Error(`${c.length} elements for [${m}, ${n}]`);
@@ -41,7 +41,8 @@ export function expectWithinBound(
     const got = c instanceof Uint16Array ? f32FromBits((c[i] as number) << 16) : (c[i] as number);
     const want = sums[i] as number;
     const size = sizes[i] as number;
-    const lost = UNDERFLOW * (2 * k + 2 + rowSizes[0][Math.floor(i / n)]! + rowSizes[1][i % n]!);
+    const ofScales = extra[1] * rowSizes[0][Math.floor(i / n)]! + extra[0] * rowSizes[1][i % n]!;
+    const lost = UNDERFLOW * (2 * k + 2 + ofScales);
     // The reference rounds too, in float64.
     const rounding = (gamma + k * 2 ** -53) * size + lost;
     // The smallest bfloat16 is 2^-133.

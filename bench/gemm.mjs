@@ -1,0 +1,195 @@
+// Products: node bench/gemm.mjs [--quick]; part of `npm run bench`. The peers are those of bench/package.json:
+// npm install --prefix bench. Writes bench/results/gemm.json, and the table and the plot of the README.
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { load, schemes } from "../dist/index.js";
+import { values } from "./data.mjs";
+import { origin } from "./machine.mjs";
+import { median } from "./measure.mjs";
+
+const root = new URL("../", import.meta.url);
+const { values: options } = parseArgs({ options: { quick: { type: "boolean", default: false } } });
+
+const SHAPES = [
+  [2048, 2048],
+  [7168, 2048],
+  [576, 7168],
+];
+const ROWS = options.quick ? [1, 4, 16, 64, 256] : [1, 2, 4, 8, 16, 64, 256, 512];
+/** What all schemes and W8A8 are measured with; the peers meet 128x128 with float32 alone. */
+const FEW_ROWS = [1, 16, 256];
+const SCHEMES = { "128x128": schemes.deepseekWeight, "1x32": schemes.mxfp8 };
+const ROUNDS = options.quick ? 5 : 9;
+const SAMPLE_SECONDS = options.quick ? 0.01 : 0.02;
+const PEAK_TURNS = 20_000;
+const PEAK_OPERATIONS = 14 * 8;
+
+/** The roofs' module, in the build of the same name. */
+function roofsOf(variant, memory) {
+  const asc = new URL("node_modules/assemblyscript/bin/asc.js", root).pathname;
+  const file = `build/roofs-${variant}.wasm`;
+  const enable = variant === "relaxed" ? ["--enable", "relaxed-simd"] : [];
+  execFileSync(
+    process.execPath,
+    // biome-ignore format: a command line
+    [asc, "bench/assembly/roofs.ts", "-o", file, "-O3", "--noAssert", "--runtime", "stub", "--importMemory", "--enable", "simd", ...enable, "--use", "abort="],
+    { cwd: root, stdio: "inherit" },
+  );
+  const module = new WebAssembly.Module(readFileSync(new URL(file, root)));
+  return new WebAssembly.Instance(module, { env: { memory } }).exports;
+}
+
+async function enginesOf() {
+  const engines = {};
+  for (const variant of ["relaxed", "baseline"]) {
+    try {
+      engines[variant] = await load({ variant });
+    } catch {
+      console.log(`${variant}: not on this host`);
+    }
+  }
+  return engines;
+}
+
+const engines = await enginesOf();
+const memory = new WebAssembly.Memory({ initial: 4096, maximum: 65536 });
+const roofs = Object.fromEntries(Object.keys(engines).map((variant) => [variant, roofsOf(variant, memory)]));
+const peers = existsSync(new URL("node_modules/onnxruntime-web", import.meta.url))
+  ? await import("./gemm-peers.mjs")
+  : undefined;
+if (!peers) console.log("no peers: npm install --prefix bench");
+
+/** Seconds of one core in `calls` calls: wall time, or CPU time if that is less, since others may have had the core. */
+async function sample(run, calls) {
+  const cpu = process.cpuUsage();
+  const start = performance.now();
+  for (let i = 0; i < calls; i++) await run();
+  const wall = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  return Math.min(wall, (user + system) / 1e6 || wall) / calls;
+}
+
+/** Seconds of each contestant in each round; they take turns. */
+async function interleave(contestants) {
+  const names = Object.keys(contestants);
+  const calls = {};
+  for (const name of names) {
+    const start = performance.now();
+    let warm = 0;
+    while (performance.now() - start < 200 || warm < 2) {
+      await contestants[name]();
+      warm++;
+    }
+    calls[name] = Math.max(1, Math.round((warm * SAMPLE_SECONDS) / 0.2));
+  }
+  const seconds = Object.fromEntries(names.map((name) => [name, []]));
+  for (let round = 0; round < ROUNDS; round++) {
+    for (let i = 0; i < names.length; i++) {
+      const name = names[(i + round) % names.length];
+      seconds[name].push(await sample(contestants[name], calls[name]));
+    }
+  }
+  return seconds;
+}
+
+/** Engines, roofs and peers on one product. */
+async function contestantsOf({ m, n, k, scheme, operands, withPeers }) {
+  const w = values("normal", "f32", n * k);
+  const x = values("normal", "f32", m * k);
+  const some = Object.values(engines)[0];
+  const tensor = some.quantize(w, [n, k], SCHEMES[scheme]);
+  const left =
+    operands === "W8A8"
+      ? some.quantize(x, [m, k], scheme === "1x32" ? schemes.mxfp8 : schemes.deepseekActivation)
+      : { values: x, shape: [m, k] };
+  const out = new Float32Array(m * n);
+  const contestants = {};
+  const releases = [];
+  for (const [variant, engine] of Object.entries(engines)) {
+    const packed = engine.pack(tensor);
+    contestants[variant] = () => engine.gemm(left, packed, { out });
+    contestants[`peak ${variant}`] = () => roofs[variant].peak(PEAK_TURNS, 1);
+    releases.push(() => packed.free());
+  }
+  contestants.read = () => Object.values(roofs)[0].read(65536, n * k);
+  if (withPeers && peers) {
+    const all = await peers.peersOf(x, some.dequantize(tensor), tensor, [m, n, k], m <= 16);
+    for (const [name, { run, free }] of Object.entries(all)) {
+      contestants[name] = run;
+      releases.push(free);
+    }
+    await verify(contestants, out);
+  }
+  return { contestants, release: () => Promise.all(releases.map((free) => free())) };
+}
+
+/** All of them multiply the same numbers. MatMulNBits has rounded the weights again. */
+async function verify(contestants, out) {
+  const first = Object.keys(contestants)[0];
+  await contestants[first]();
+  const want = out.slice();
+  const size = want.reduce((most, y) => Math.max(most, Math.abs(y)), 0);
+  for (const [name, run] of Object.entries(contestants)) {
+    if (/^peak|^read/.test(name)) continue;
+    const got = await run();
+    const limit = name === "ort MatMulNBits" ? 0.05 * size : 1e-4 * size;
+    const wrong = got.findIndex((y, i) => !(Math.abs(y - want[i]) <= limit));
+    if (wrong >= 0) throw new Error(`${name} disagrees at ${wrong}: ${got[wrong]} and ${want[wrong]}`);
+  }
+}
+
+function recordsOf(work, seconds) {
+  const { m, n, k } = work;
+  const operations = 2 * m * n * k;
+  const peak = Math.max(
+    ...Object.keys(engines).map(
+      (variant) => (PEAK_TURNS * PEAK_OPERATIONS) / median(seconds[`peak ${variant}`]),
+    ),
+  );
+  const read = (n * k) / median(seconds.read);
+  return Object.entries(seconds)
+    .filter(([name]) => !/^peak|^read/.test(name))
+    .map(([contestant, times]) => ({
+      ...work,
+      contestant,
+      seconds: median(times),
+      gigaFlops: operations / median(times) / 1e9,
+      ofPeak: operations / median(times) / peak,
+      ofRead: (n * k) / median(times) / read,
+    }));
+}
+
+const records = [];
+for (const [n, k] of options.quick ? SHAPES.slice(0, 1) : SHAPES) {
+  for (const scheme of Object.keys(SCHEMES)) {
+    for (const operands of ["W8A32", "W8A8"]) {
+      const withPeers = scheme === "128x128" && operands === "W8A32";
+      for (const m of withPeers ? ROWS : FEW_ROWS) {
+        const work = { m, n, k, scheme, operands };
+        const { contestants, release } = await contestantsOf({ ...work, withPeers });
+        const made = recordsOf(work, await interleave(contestants));
+        await release();
+        records.push(...made);
+        console.log(`M ${m}, ${n}x${k}, ${scheme}, ${operands}`);
+        for (const { contestant, gigaFlops, ofPeak, ofRead } of made) {
+          console.log(
+            `  ${contestant.padEnd(16)} ${gigaFlops.toFixed(1).padStart(6)} GFLOP/s ${(100 * ofPeak).toFixed(0).padStart(4)} % of peak ${(100 * ofRead).toFixed(0).padStart(4)} % of read`,
+          );
+        }
+      }
+    }
+  }
+}
+const results = new URL("results/", import.meta.url);
+mkdirSync(results, { recursive: true });
+const round = (key, value) =>
+  typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value;
+const file = new URL(options.quick ? "gemm-quick.json" : "gemm.json", results);
+writeFileSync(file, `${JSON.stringify({ origin: origin(root), records }, round, 1)}\n`);
+if (!options.quick) {
+  const { updateReadme } = await import("./gemm-tables.mjs");
+  if (await updateReadme(root)) console.log("README.md: table and plot of products updated");
+}
+// onnxruntime-web leaves something running.
+process.exit();
