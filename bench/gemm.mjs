@@ -183,7 +183,7 @@ for (const [n, k] of options.quick ? SHAPES.slice(0, 1) : SHAPES) {
 }
 const results = new URL("results/", import.meta.url);
 mkdirSync(results, { recursive: true });
-const round = (key, value) =>
+const round = (_key, value) =>
   typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value;
 const file = new URL(options.quick ? "gemm-quick.json" : "gemm.json", results);
 writeFileSync(file, `${JSON.stringify({ origin: origin(root), records }, round, 1)}\n`);
