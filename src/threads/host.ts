@@ -1,4 +1,5 @@
 import { BlockscaleError } from "../errors.ts";
+import { type NodeThreads, nodeThreads } from "./node.ts";
 import type { Reply, Request, Start } from "./protocol.ts";
 
 /** A worker of whatever host this is. */
@@ -13,33 +14,6 @@ export interface Listener {
   reply(reply: Reply): void;
   /** The worker is gone, or cannot be talked to. */
   died(reason: string): void;
-}
-
-/** The parts of node:worker_threads that are used. */
-export interface NodeThreads {
-  readonly Worker: new (
-    url: URL,
-    options: { execArgv: string[] },
-  ) => {
-    postMessage(message: unknown, transfer?: readonly ArrayBuffer[]): void;
-    on(event: string, listener: (value: never) => void): void;
-    terminate(): Promise<number>;
-    unref(): void;
-    ref(): void;
-  };
-  readonly parentPort: {
-    postMessage(message: unknown, transfer?: readonly ArrayBuffer[]): void;
-    on(event: "message", listener: (message: never) => void): void;
-  } | null;
-}
-
-/**
- * Node's threads, or undefined elsewhere. Asked of `process`, because an import of them would be in the way of every
- * bundler for the web.
- */
-export function nodeThreads(): NodeThreads | undefined {
-  const { process } = globalThis as { process?: { getBuiltinModule?(name: string): unknown } };
-  return process?.getBuiltinModule?.("node:worker_threads") as NodeThreads | undefined;
 }
 
 /** Starts a worker that has to be sent a {@link Start} first. */

@@ -2,7 +2,7 @@ import { Engine } from "../engine.ts";
 import { BlockscaleError } from "../errors.ts";
 import type { PackedWeights } from "../pack.ts";
 import { instantiate } from "../wasm/instantiate.ts";
-import { nodeThreads } from "./host.ts";
+import { nodeThreads } from "./node.ts";
 import type { Reply, Request, Start, Task } from "./protocol.ts";
 
 /** What a worker of `load({ threads })` runs: an engine with its part of the weights. */
