@@ -42,7 +42,7 @@ const END = "<!-- runtimes:end -->";
 function tableOf(results) {
   const rows = new Map();
   for (const { runtime, version, place, build } of results.filter(({ runtime }) => runtime !== "package")) {
-    if (place.startsWith("snippet")) continue;
+    if (place.startsWith("snippet") || place === "command line") continue;
     const key = `| ${runtime} | ${version} |`;
     const row = rows.get(key) ?? { places: [], builds: new Set() };
     row.places.push(place);

@@ -20,6 +20,13 @@ const PROCESSES = [
 
 const COMMAND = "node_modules/blockscale/dist/cli/main.js";
 
+/** What the README's files print, among other things. */
+const SNIPPETS = {
+  "quantize.mjs": "scales 118,119",
+  "require.cjs": "scales 118,119",
+  "threads.mjs": "64 elements, the first 32",
+};
+
 /** The command reads files, and its libraries the environment. */
 const COMMAND_PERMISSIONS = { Node: [], Deno: ["--allow-read", "--allow-env", "--allow-sys"], Bun: [] };
 
@@ -40,9 +47,10 @@ export const processes = PROCESSES.map(([runtime, program, parameters, build]) =
     );
     const lacking = ["quantize", "inspect"].filter((verb) => !help.includes(verb));
     results.push({ runtime, version, place: "command line", build, problems: lacking });
-    for (const snippet of runtime === "Node" ? ["quantize.mjs", "require.cjs"] : ["quantize.mjs"]) {
+    for (const [snippet, words] of Object.entries(SNIPPETS)) {
+      if (snippet.endsWith(".cjs") && runtime !== "Node") continue;
       const shown = await run(program, [...parameters, `snippets/${snippet}`], options);
-      const problems = shown.includes("scales 118,119") ? [] : [`printed ${shown}`];
+      const problems = shown.includes(words) ? [] : [`printed ${shown}`];
       results.push({ runtime, version, place: `snippet ${snippet}`, build, problems });
     }
     return results;
