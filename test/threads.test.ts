@@ -101,17 +101,21 @@ test("close() ends the workers, and later calls say so", async () => {
   await expect(fp8.gemm(x, w)).rejects.toThrow(/one that was closed/);
 });
 
-test("a process that forgets close() ends all the same", () => {
+test.each([
+  ["forgets close()", ""],
+  ["waits for close()", "await fp8.close(); console.log('closed');"],
+])("a process that %s ends", (_, close) => {
   const script = `
     import { load, schemes } from "./dist/index.js";
     const fp8 = await load({ threads: 2 });
     const w = (await load()).quantize(new Float32Array(64).fill(1), [2, 32], schemes.mxfp8);
     console.log(await fp8.gemm({ values: new Float32Array(32).fill(1), shape: [1, 32] }, w));
+    ${close}
   `;
   const printed = execFileSync(process.execPath, ["--input-type=module", "--eval", script], {
     cwd: new URL("..", import.meta.url),
     encoding: "utf8",
     timeout: 20_000,
   });
-  expect(printed.trim()).toBe("Float32Array(2) [ 32, 32 ]");
+  expect(printed.trim()).toBe(`Float32Array(2) [ 32, 32 ]${close && "\nclosed"}`);
 });

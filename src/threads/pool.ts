@@ -57,8 +57,9 @@ export class Pool {
   }
 
   #stop(error: BlockscaleError): void {
-    this.#end ??= error;
-    for (const { reject } of this.#waiting.values()) reject(this.#end);
+    if (this.#end) return; // the workers are being ended, and report it one by one
+    this.#end = error;
+    for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
     this.#hold(false);
   }
