@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { pipeline, Readable } from "node:stream";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { BlockscaleError } from "../src/errors.ts";
 import { openUrl } from "../src/io/http.ts";
@@ -136,6 +137,40 @@ describe("not tried again", () => {
           .end(bytes.subarray(10, 20)),
     );
     await expect(read()).rejects.toThrow(/stays as it is/);
+  });
+});
+
+describe("a body without an end", () => {
+  const LENGTH = 1 << 26;
+  let sent: number;
+  const endless =
+    (range: string): Answer =>
+    (_, response) => {
+      response.writeHead(206, { "content-range": range, etag: '"1"' });
+      const body = Readable.from(
+        (function* () {
+          for (let n = 0; n < LENGTH; n += 1 << 16) {
+            sent += 1 << 16;
+            yield new Uint8Array(1 << 16);
+          }
+        })(),
+      );
+      pipeline(body, response, () => {});
+    };
+
+  test.each([
+    ["to the first request", () => endless("bytes 0-0/5000")],
+    ["to a range", () => afterProbe(endless("bytes 10-19/5000"))],
+  ])("%s is not read on", async (_, wrong) => {
+    sent = 0;
+    answer = wrong();
+    const error = await read().catch((e) => e);
+    // What fits into the buffers of three connections.
+    expect(sent).toBeLessThan(LENGTH);
+    expect(error).toMatchObject({
+      code: "io",
+      message: expect.stringMatching(/more than 10? bytes, 3 times/),
+    });
   });
 });
 

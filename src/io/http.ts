@@ -100,10 +100,11 @@ async function send(url: string, options: UrlOptions, signal: AbortSignal, range
 async function probe(url: string, options: UrlOptions, signal: AbortSignal) {
   const response = await send(url, options, signal, "bytes=0-0");
   const range = contentRange(response);
-  const body = await response.arrayBuffer();
-  if (range === null || range.start !== 0 || range.end !== 1 || body.byteLength !== 1) {
+  if (range === null || range.start !== 0 || range.end !== 1) {
+    await response.body?.cancel();
     throw new Passing(`Content-Range ${response.headers.get("content-range")} for bytes 0-0`);
   }
+  await bodyOf(response, 1);
   return { size: range.size, tag: response.headers.get("etag") };
 }
 
@@ -137,9 +138,24 @@ async function fetchRange(
     await response.body?.cancel();
     throw new Passing(`Content-Range ${response.headers.get("content-range")} for bytes ${start}-${end - 1}`);
   }
-  const body = await response.arrayBuffer();
-  if (body.byteLength !== end - start) throw new Passing(`${body.byteLength} of ${end - start} bytes`);
-  return body;
+  return bodyOf(response, end - start);
+}
+
+/** The body, which must have the length asked for. A longer one is not read to its end: it may have none. */
+async function bodyOf(response: Response, length: number): Promise<ArrayBuffer> {
+  const body = new Uint8Array(length);
+  let done = 0;
+  const reader = response.body?.getReader();
+  for (let next = await reader?.read(); next?.value !== undefined; next = await reader?.read()) {
+    if (done + next.value.length > length) {
+      await reader?.cancel();
+      throw new Passing(`more than ${length} bytes`);
+    }
+    body.set(next.value, done);
+    done += next.value.length;
+  }
+  if (done !== length) throw new Passing(`${done} of ${length} bytes`);
+  return body.buffer;
 }
 
 function contentRange(response: Response): Range | null {
