@@ -1,10 +1,10 @@
 import { checkArray, checkTensor, checkValues, type RawValues } from "./arrays.ts";
 import { framesOf, gather, ROW_FRAME, scaleFrame, scaleView } from "./frames.ts";
-import type { BlockScaled, Values } from "./tensor.ts";
+import type { BlockScaled, Values, ValueType } from "./tensor.ts";
 import type { Arena } from "./wasm/arena.ts";
 import { FORMAT_ID, type Kernels, SCALE_TYPE_ID, VALUE_TYPE_ID } from "./wasm/exports.ts";
 
-/** What became of values: sums and extremes, which add up over the parts of a tensor. */
+/** What became of values: sums and extremes, which add up over the parts of a tensor. All of them are finite. */
 export interface Precision {
   /** Values compared. */
   readonly count: number;
@@ -25,6 +25,11 @@ export interface Precision {
   readonly flushed: number;
   /** Values beyond the largest one their block can hold, cut down to it. Counted where codes are known. */
   readonly saturated: number;
+  /**
+   * Values that are NaN or Inf before or after, and not the same both times. They count for nothing else here; nor
+   * do those that stayed NaN or Inf, of which nothing was lost.
+   */
+  readonly nonFinite: number;
 }
 
 /** The precision of no values at all. */
@@ -39,6 +44,7 @@ export const NOTHING: Precision = {
   maxRelative: 0,
   flushed: 0,
   saturated: 0,
+  nonFinite: 0,
 };
 
 /** The precision of two parts together. */
@@ -54,17 +60,26 @@ export function add(a: Precision, b: Precision): Precision {
     maxRelative: Math.max(a.maxRelative, b.maxRelative),
     flushed: a.flushed + b.flushed,
     saturated: a.saturated + b.saturated,
+    nonFinite: a.nonFinite + b.nonFinite,
   };
 }
 
-/** Signal to quantisation noise in decibels: 10 log10(signal / noise). Infinity where nothing was lost. */
-export function sqnr({ signal, noise }: Precision): number {
+/**
+ * Signal to quantisation noise in decibels: 10 log10(signal / noise). Infinity where nothing was lost, -Infinity where
+ * a value became NaN or Inf, or was.
+ */
+export function sqnr({ signal, noise, nonFinite }: Precision): number {
+  if (nonFinite > 0) return -Infinity;
   return noise === 0 ? Infinity : 10 * Math.log10(signal / noise);
 }
 
-/** Cosine of the angle between the values and what they became, as vectors; 1 where both are 0. */
+/**
+ * Cosine of the angle between the values and what they became, as vectors, NaN and Inf left out; 1 where both are 0,
+ * and 0 where one is.
+ */
 export function cosine({ signal, energy, product }: Precision): number {
-  return signal === 0 && energy === 0 ? 1 : product / Math.sqrt(signal * energy);
+  if (signal === 0 || energy === 0) return signal === energy ? 1 : 0;
+  return product / Math.sqrt(signal * energy);
 }
 
 /** Float64 numbers that the kernel adds to. */
@@ -92,10 +107,7 @@ function compareArrays(kernels: Kernels, arena: Arena, values: RawValues, became
     const [sums, x, y] = arena.frame([8 * SUMS, data.BYTES_PER_ELEMENT * length, 4 * length]) as Triple;
     stage(arena.buffer, x, data, { start: i, rows: 1, cols: length, stride: length });
     new Float32Array(arena.buffer, y, length).set(became.subarray(i, i + length));
-    precision = add(
-      precision,
-      run(kernels, arena, FORMAT_ID.e4m3, VALUE_TYPE_ID[type], [sums, x, y, 0], length),
-    );
+    precision = add(precision, run(kernels, arena, FORMAT_ID.e4m3, type, [sums, x, y, 0], length));
   }
   return precision;
 }
@@ -135,10 +147,7 @@ function compareTensor(kernels: Kernels, arena: Arena, values: Values, tensor: B
       blockRows,
       blockCols,
     );
-    precision = add(
-      precision,
-      run(kernels, arena, FORMAT_ID[format], VALUE_TYPE_ID[type], [sums, x, y, codesAt], n),
-    );
+    precision = add(precision, run(kernels, arena, FORMAT_ID[format], type, [sums, x, y, codesAt], n));
   }
   return precision;
 }
@@ -161,16 +170,59 @@ function run(
   kernels: Kernels,
   arena: Arena,
   format: 0 | 1,
-  type: 0 | 1 | 2,
+  type: ValueType,
   [sums, values, became, codes]: [number, number, number, number],
   n: number,
 ): Precision {
-  new Float64Array(arena.buffer, sums, SUMS).fill(0);
-  kernels.compare(format, type, sums, values, became, codes, n);
-  const [signal, noise, energy, product, amax, maxError, maxRelative, flushed, saturated] = new Float64Array(
-    arena.buffer,
-    sums,
-    SUMS,
-  ) as unknown as [number, number, number, number, number, number, number, number, number];
-  return { count: n, signal, noise, energy, product, amax, maxError, maxRelative, flushed, saturated };
+  const measure = (nonFinite: number): Precision => {
+    const found = new Float64Array(arena.buffer, sums, SUMS).fill(0);
+    kernels.compare(format, VALUE_TYPE_ID[type], sums, values, became, codes, n);
+    const [signal, noise, energy, product, amax, maxError, maxRelative, flushed, saturated] =
+      found as unknown as [number, number, number, number, number, number, number, number, number];
+    return {
+      count: n,
+      signal,
+      noise,
+      energy,
+      product,
+      amax,
+      maxError,
+      maxRelative,
+      flushed,
+      saturated,
+      nonFinite,
+    };
+  };
+  const precision = measure(0);
+  // The square of a difference of two finite float32 is far from the largest float64.
+  return precision.noise < Infinity ? precision : measure(setAside(arena.buffer, type, values, became, n));
+}
+
+/** Bits of Inf. */
+const INFINITY_BITS: Readonly<Record<ValueType, number>> = { f32: 0x7f800000, bf16: 0x7f80, f16: 0x7c00 };
+
+/**
+ * Puts zeros, which count for nothing, in place of every pair with a NaN or Inf.
+ * @returns how many of the pairs were not the same twice
+ */
+function setAside(buffer: ArrayBuffer, type: ValueType, values: number, became: number, n: number): number {
+  const x = type === "f32" ? new Uint32Array(buffer, values, n) : new Uint16Array(buffer, values, n);
+  const y = new Uint32Array(buffer, became, n);
+  let different = 0;
+  for (let i = 0; i < n; i++) {
+    const before = specialOf(x[i]!, INFINITY_BITS[type]);
+    const after = specialOf(y[i]!, INFINITY_BITS.f32);
+    if (before === 0 && after === 0) continue;
+    if (!Object.is(before, after)) different++;
+    x[i] = 0;
+    y[i] = 0;
+  }
+  return different;
+}
+
+/** NaN, Inf or -Inf where bits say so; 0 for everything finite. */
+function specialOf(bits: number, infinity: number): number {
+  if ((bits & infinity) !== infinity) return 0;
+  const sign = infinity > 0xffff ? 0x80000000 : 0x8000;
+  return bits === infinity ? Infinity : bits === infinity + sign ? -Infinity : NaN;
 }

@@ -22,6 +22,7 @@ function plainly(x: Float32Array, y: Float32Array, codes?: Uint8Array, top?: num
       maxRelative: magnitude > 0 ? error / magnitude : 0,
       flushed: value !== 0 && became === 0 ? 1 : 0,
       saturated: codes && ((codes[i] as number) & 0x7f) === top && magnitude > Math.abs(became) ? 1 : 0,
+      nonFinite: 0,
     });
   });
   return p;
@@ -71,6 +72,36 @@ describe.each(ENGINES)("compare, %s", (_name, make) => {
     },
   );
 
+  it.each([
+    [[NaN, 1, 2], [1, 1, 2], 1],
+    [[1, 1, 2], [NaN, 1, 2], 1],
+    [[1, 3e38, -2], [1, Infinity, -Infinity], 2],
+    [[Infinity, NaN, -Infinity, 2], [-Infinity, Infinity, NaN, 1], 3],
+    [[Infinity, NaN, -Infinity, 2], [Infinity, NaN, -Infinity, 1], 0],
+  ])("what is not finite counts for nothing else: %j became %j", async (before, after, nonFinite) => {
+    const fp8 = await engine;
+    // Far apart: the first begins a frame, the last ends one behind its whole vectors.
+    const place = (few: readonly number[]) =>
+      Float32Array.from({ length: 70_006 }, (_, i) => (i % 23_335 < 1 ? (few[i / 23_335] ?? 0) : 1));
+    const wasFinite = (i: number) => Number.isFinite(before[i]) && Number.isFinite(after[i]);
+    const [x, y] = [place(before), place(after)];
+    const finite = (few: readonly number[]) => place(few.map((v, i) => (wasFinite(i) ? v : 0)));
+    const wanted = { ...plainly(finite(before), finite(after)), nonFinite };
+    expectSame(fp8.compare(x, y), wanted);
+    expect(x).toEqual(place(before));
+    // 3e38 is no half, and what it becomes is Inf itself.
+    if (before.includes(3e38)) return;
+    for (const type of ["bf16", "f16"] as const) {
+      const most = type === "bf16" ? 0x7f80 : 0x7c00;
+      const bits = Uint16Array.from(x, (v) => {
+        if (Number.isNaN(v)) return most + 1;
+        if (!Number.isFinite(v)) return v > 0 ? most : most + 0x8000;
+        return v === 0 ? 0 : (v === 2 ? 0x4000 : type === "bf16" ? 0x3f80 : 0x3c00) + (v < 0 ? 0x8000 : 0);
+      });
+      expectSame(fp8.compare(type === "bf16" ? bf16(bits) : f16(bits), y), wanted);
+    }
+  });
+
   it("the same numbers, to the last bit, as the first engine", async () => {
     const [, first] = ENGINES[0] as (typeof ENGINES)[number];
     const x = wild(70_001);
@@ -97,6 +128,10 @@ describe("figures", () => {
     expect(sqnr(NOTHING)).toBe(Infinity);
     expect(cosine(p)).toBe(1);
     expect(cosine(NOTHING)).toBe(1);
+    expect(cosine({ ...p, energy: 0, product: 0 })).toBe(0);
+    expect(cosine({ ...p, signal: 0, product: 0 })).toBe(0);
+    expect(sqnr({ ...p, nonFinite: 1 })).toBe(-Infinity);
+    expect(sqnr({ ...NOTHING, nonFinite: 1 })).toBe(-Infinity);
   });
 });
 

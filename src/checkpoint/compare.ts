@@ -4,7 +4,7 @@ import { add, cosine, NOTHING, type Precision } from "../precision.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { transpose } from "./convert.ts";
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows } from "./read-strip.ts";
-import { type ResolveOptions, resolveWeights } from "./resolve.ts";
+import { inputScales, type ResolveOptions, resolveWeights } from "./resolve.ts";
 import { type Strip, sharedStrips } from "./strip.ts";
 import { inFigures, type PrecisionSummary } from "./summary.ts";
 import { widen } from "./values.ts";
@@ -21,7 +21,7 @@ export interface WorstBlock {
   /** First row and column; rows count on over the slices of a stack. */
   readonly row: number;
   readonly col: number;
-  /** Sum of squared errors over sum of squared values. */
+  /** Sum of squared errors over sum of squared values; Infinity where zeros, NaN or Inf became something else. */
   readonly noiseToSignal: number;
 }
 
@@ -29,7 +29,7 @@ export interface WorstBlock {
 export interface ComparedTensor {
   readonly name: string;
   readonly shape: readonly number[];
-  /** `differs`: the shapes do not match. `not compared`: no numbers, or codes nobody knows. */
+  /** `differs`: the shapes do not match. `not compared`: no numbers, codes nobody knows, scales of activations. */
   readonly status: "compared" | "only in A" | "only in B" | "differs" | "not compared";
   readonly precision: (PrecisionSummary & { readonly cosine: number }) | null;
   readonly worstBlock: WorstBlock | null;
@@ -50,22 +50,30 @@ export async function compareCheckpoints(
   engine: Engine,
   options: CompareOptions = {},
 ): Promise<ComparedTensor[]> {
-  const others = new Map(resolveWeights(b.checkpoint, options).map((weight) => [weight.name, weight]));
+  const [weights, otherWeights] = [a, b].map(({ checkpoint }) => resolveWeights(checkpoint, options)) as [
+    Weight[],
+    Weight[],
+  ];
+  const others = new Map(otherWeights.map((weight) => [weight.name, weight]));
+  // Scales of activations are no weights, and conversions drop them.
+  const useless = new Set([...inputScales(weights), ...inputScales(otherWeights)]);
+  const onOneSide = (weight: Weight, status: "only in A" | "only in B") =>
+    notCompared(weight, useless.has(weight.name) ? "not compared" : status);
   const compared: ComparedTensor[] = [];
   const tell = (tensor: ComparedTensor) => {
     compared.push(tensor);
     options.onTensor?.(tensor);
   };
-  for (const weight of resolveWeights(a.checkpoint, options)) {
+  for (const weight of weights) {
     options.signal?.throwIfAborted();
     const other = others.get(weight.name);
     others.delete(weight.name);
-    if (other === undefined) tell(notCompared(weight, "only in A"));
+    if (other === undefined) tell(onOneSide(weight, "only in A"));
     else if (weight.kind === "other" || other.kind === "other") tell(notCompared(weight, "not compared"));
     else if (String(plainShape(weight)) !== String(plainShape(other))) tell(notCompared(weight, "differs"));
     else tell(await compareWeights([weight, a], [other, b], engine, options.signal));
   }
-  for (const weight of others.values()) tell(notCompared(weight, "only in B"));
+  for (const weight of others.values()) tell(onOneSide(weight, "only in B"));
   return compared;
 }
 
@@ -106,7 +114,8 @@ async function compareWeights(
   };
 }
 
-interface Rows {
+/** Rows of a weight as float32. */
+export interface Rows {
   readonly values: Float32Array;
   /** Where the codes are in the order of the values, and mean what the engine takes them for. */
   readonly tensor: ScaledRows | null;
@@ -117,7 +126,8 @@ function compareRows(values: Float32Array, became: Rows, engine: Engine): Precis
   return engine.compare(values, became.tensor ?? became.values);
 }
 
-async function readRows(
+/** The values of a strip, in the order of plain values. */
+export async function readRows(
   weight: PlainWeight | ScaledWeight,
   strip: Strip,
   side: Side,
@@ -151,6 +161,7 @@ function worstBlockOf(
     const first = Math.floor(row / blockRows) * across;
     for (let col = 0; col < cols; col++, i++) {
       const at = first + Math.floor(col / blockCols);
+      if (!Number.isFinite(x[i]) && Object.is(x[i], y[i])) continue;
       const error = x[i]! - y[i]!;
       signal[at]! += x[i]! * x[i]!;
       noise[at]! += error * error;
@@ -159,7 +170,8 @@ function worstBlockOf(
   let worst: WorstBlock | null = null;
   for (let at = 0; at < count; at++) {
     if (noise[at] === 0) continue;
-    const noiseToSignal = noise[at]! / signal[at]!;
+    // Whatever is not finite makes the noise so.
+    const noiseToSignal = noise[at]! < Infinity ? noise[at]! / signal[at]! : Infinity;
     if (worst === null || noiseToSignal > worst.noiseToSignal) {
       worst = { row: Math.floor(at / across) * blockRows, col: (at % across) * blockCols, noiseToSignal };
     }

@@ -73,7 +73,7 @@ function quantizeRows(
   const bad = (tensor.scales as Float32Array).findIndex(isBad);
   if (bad >= 0) throw notFinite(from, strip, into, bad);
   const precision = engine.compare(values, tensor);
-  if (!(precision.noise < Infinity)) throw overflows(from, precision);
+  if (precision.nonFinite > 0) throw overflows(from, precision);
   return { values: tensor.codes, scales: scaleBytes(tensor.scales, into), precision };
 }
 
@@ -83,11 +83,22 @@ function toPlain(from: ScaledWeight, rows: ScaledRows, { dtype }: PlainTarget, e
   const turned = from.transposed ? transpose(values, rows.shape as [number, number]) : values;
   const precision = holdsExactly(type, rows)
     ? { ...NOTHING, count: values.length }
-    : engine.compare(
-        dequantizeRows(rows, "f32", engine) as Float32Array,
-        widen(type, bytesOf(values), new Float32Array(values.length)),
-      );
+    : measure(rows, widen(type, bytesOf(values), new Float32Array(values.length)), engine);
   return { values: bytesOf(turned), scales: NO_SCALES, precision };
+}
+
+/** Holds values against the products of codes and scales in float32, some of which may be Inf already. */
+function measure(rows: ScaledRows, became: Float32Array, engine: Engine): Precision {
+  const products = dequantizeRows(rows, "f32", engine) as Float32Array;
+  const precision = engine.compare(products, became);
+  const { format, fnuz, codes } = rows;
+  const isNumber = (code: number) =>
+    fnuz ? code !== 0x80 : (code & 0x7f) < (format === "e4m3" ? 0x7f : 0x7c);
+  let overflowed = 0;
+  for (let i = 0; i < codes.length; i++) {
+    if (!Number.isFinite(products[i]!) && isNumber(codes[i]!)) overflowed++;
+  }
+  return { ...precision, nonFinite: precision.nonFinite + overflowed };
 }
 
 function takeValues(type: ValueType, count: number): Float32Array | Uint16Array {
@@ -95,20 +106,24 @@ function takeValues(type: ValueType, count: number): Float32Array | Uint16Array 
   return type === "f32" ? new Float32Array(buffer, 0, count) : new Uint16Array(buffer, 0, count);
 }
 
-/** Exponents of power-of-two scales under which every code is exact in a type, neither subnormal nor too large. */
+/**
+ * Exponents of power-of-two scales under which every code is exact in a type, neither subnormal nor too large; for
+ * float32, whose rounding is part of what a product is, under which none becomes Inf.
+ */
 const EXACT_EXPONENTS = {
+  f32: { e4m3: [-149, 119], e5m2: [-149, 112] },
   bf16: { e4m3: [-124, 119], e5m2: [-117, 112] },
   f16: { e4m3: [-15, 7], e5m2: [-8, 0] },
 } as const;
 
-/** Whether rounding float32 products to a type changes none of them, as far as the scales can tell. */
+/** Whether no product is Inf, and rounding it to a type does not change it, as far as the scales can tell. */
 function holdsExactly(type: ValueType, { format, scales, fnuz }: ScaledRows): boolean {
-  if (type === "f32") return true;
-  if (fnuz) return false;
+  const isF32 = type === "f32";
+  if (fnuz && !isF32) return false;
   const [least, most] = EXACT_EXPONENTS[type][format];
   return scales instanceof Uint8Array
     ? scales.every((byte) => byte - 127 >= least && byte - 127 <= most)
-    : scales.every((scale) => scale >= 2 ** least && scale <= 2 ** most && isPowerOfTwo(scale));
+    : scales.every((scale) => scale >= 2 ** least && scale <= 2 ** most && (isF32 || isPowerOfTwo(scale)));
 }
 
 function bytesOf(values: Float32Array | Uint16Array): Uint8Array {
@@ -145,11 +160,11 @@ function scaleBytes(scales: Uint8Array | Float32Array, { scaleDtype }: ScaledTar
 }
 
 /** Near the end of float32's range, a power-of-two scale times the code next to the value is Inf. */
-function overflows({ name }: PlainWeight | ScaledWeight, { amax }: Precision): BlockscaleError {
+function overflows({ name }: PlainWeight | ScaledWeight, { nonFinite }: Precision): BlockscaleError {
   return new BlockscaleError("dialect", {
     where: tensorNamed(name),
     expected: "values that are still finite as code times scale, at most about 3.3e38",
-    got: `a magnitude of ${amax}, which would become Inf`,
+    got: `${nonFinite} of a larger magnitude, which would become Inf`,
     fix: "Exclude the tensor, or repair the checkpoint.",
   });
 }

@@ -35,5 +35,5 @@ export { fileBytes, fileStream, localConverter } from "./run.ts";
 export type { ScaleFacts } from "./scales.ts";
 export type { Strip } from "./strip.ts";
 export type { PrecisionSummary, Summary, TensorSummary } from "./summary.ts";
-export { summarize } from "./summary.ts";
+export { jsonOf, summarize } from "./summary.ts";
 export type { Element, PlainWeight, ScaledWeight, ScaleType } from "./weights.ts";

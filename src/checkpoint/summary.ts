@@ -3,7 +3,10 @@ import type { Plan, PlannedTensor } from "./plan.ts";
 
 /** Precision in figures for people and machines. */
 export interface PrecisionSummary {
-  /** Signal to quantisation noise in decibels; `null` where nothing was lost. */
+  /**
+   * Signal to quantisation noise in decibels; `null` where every value is what it was, -Infinity where one became NaN
+   * or Inf, or was.
+   */
   readonly sqnrDb: number | null;
   /** Largest |error| / |value| over values that are not 0; 1 as soon as a value became 0. */
   readonly maxRelativeError: number;
@@ -14,6 +17,8 @@ export interface PrecisionSummary {
   readonly amax: number;
   readonly saturated: number;
   readonly flushedToZero: number;
+  /** Values that are NaN or Inf before or after, and not the same both times: no other figure knows of them. */
+  readonly nonFinite: number;
   readonly values: number;
 }
 
@@ -61,7 +66,7 @@ export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>):
 /** Figures of a precision. */
 export function inFigures(precision: Precision): PrecisionSummary {
   const decibels = sqnr(precision);
-  const { amax, maxError, maxRelative, saturated, flushed, count } = precision;
+  const { amax, maxError, maxRelative, saturated, flushed, nonFinite, count } = precision;
   return {
     sqnrDb: decibels === Infinity ? null : decibels,
     maxRelativeError: maxRelative,
@@ -70,6 +75,17 @@ export function inFigures(precision: Precision): PrecisionSummary {
     amax,
     saturated,
     flushedToZero: flushed,
+    nonFinite,
     values: count,
   };
+}
+
+/**
+ * A record of figures as JSON, indented. What JSON cannot hold would become null, which means exact: such numbers are the
+ * strings "Infinity", "-Infinity" and "NaN".
+ */
+export function jsonOf(record: unknown): string {
+  const spelled = (_: string, value: unknown) =>
+    typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
+  return JSON.stringify(record, spelled, 2);
 }

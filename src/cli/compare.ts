@@ -1,15 +1,20 @@
 import { type ComparedTensor, compareCheckpoints } from "../checkpoint/compare.ts";
 import { openCheckpoint } from "../checkpoint/folder.ts";
+import { BlockscaleError } from "../errors.ts";
 import { load } from "../load.ts";
+import { tensorNamed } from "../safetensors/names.ts";
 import { openInput } from "./input.ts";
 import { print, printJson } from "./print.ts";
 import { comparisonTable } from "./tables.ts";
 
-/** `blockscale compare A B` */
+/**
+ * `blockscale compare A B`
+ * @throws BlockscaleError where more than precision was lost: also what has been reported must end with 1
+ */
 export async function compare(
   pathA: string,
   pathB: string,
-  flags: { readonly json?: true; readonly missingScale: "error" | "one" },
+  flags: { readonly json?: true; readonly report?: string; readonly missingScale: "error" | "one" },
   signal: AbortSignal,
 ): Promise<void> {
   const a = await openInput(pathA);
@@ -22,6 +27,7 @@ export async function compare(
       await (flags.json === true
         ? printJson({ a: pathA, b: pathB, tensors, total: totalOf(tensors) })
         : print(comparisonTable(tensors)));
+      refuseDifferences(`${pathA}, ${pathB}`, tensors);
     } finally {
       await b.close();
     }
@@ -30,9 +36,27 @@ export async function compare(
   }
 }
 
-/** Tensors counted by what came of the comparison. */
+/** Tensors counted by what came of the comparison, and the values that are not finite. */
 function totalOf(tensors: readonly ComparedTensor[]): { [status: string]: number } {
   const total: { [status: string]: number } = {};
   for (const { status } of tensors) total[status] = (total[status] ?? 0) + 1;
-  return total;
+  const nonFinite = tensors.reduce((n, { precision }) => n + (precision?.nonFinite ?? 0), 0);
+  return { ...total, nonFinite };
+}
+
+function refuseDifferences(where: string, tensors: readonly ComparedTensor[]): void {
+  const { nonFinite = 0, ...total } = totalOf(tensors);
+  const kinds = ["only in A", "only in B", "differs"] as const;
+  const found = kinds.flatMap((kind) => (total[kind] === undefined ? [] : [`${total[kind]} ${kind}`]));
+  if (nonFinite > 0) found.push(`${nonFinite} values that are NaN or Inf on one side`);
+  if (found.length === 0) return;
+  const first = tensors.find(
+    ({ status, precision }) => kinds.some((kind) => kind === status) || (precision?.nonFinite ?? 0) > 0,
+  );
+  throw new BlockscaleError("format", {
+    where,
+    expected: "the same tensors on both sides, finite where the other is",
+    got: `${found.join(", ")}; first of all in ${tensorNamed(first!.name)}`,
+    fix: "The report tells which.",
+  });
 }

@@ -1,3 +1,5 @@
+import type { PrecisionSummary } from "../checkpoint/summary.ts";
+
 /** Bytes in decimal units, as disks and model hubs count: 12.3 MB. */
 export function bytes(n: number): string {
   const units = ["B", "kB", "MB", "GB", "TB"];
@@ -20,9 +22,10 @@ export function percent(share: number): string {
   return `${(100 * share).toPrecision(3)} %`;
 }
 
-/** Decibels, or what it means that nothing was lost. */
-export function decibels(sqnr: number | null): string {
-  return sqnr === null ? "exact" : sqnr.toFixed(2);
+/** Decibels, or what stands in their place: that nothing was lost, or how many values are no numbers any more. */
+export function decibels({ sqnrDb, nonFinite }: PrecisionSummary): string {
+  if (nonFinite > 0) return `${count(nonFinite)} not finite`;
+  return sqnrDb === null ? "exact" : sqnrDb.toFixed(2);
 }
 
 /** A shape: 576 x 7168. Of absurdly many dimensions, the first. */

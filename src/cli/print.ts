@@ -1,3 +1,4 @@
+import { jsonOf } from "../checkpoint/summary.ts";
 import { BlockscaleError } from "../errors.ts";
 import { systemFault } from "../io/node.ts";
 import * as figures from "./figures.ts";
@@ -25,7 +26,7 @@ export function printJson(record: unknown): Promise<void> {
     [...Array(unsafe.length).keys()]
       .map((i) => `\\u${unsafe.charCodeAt(i).toString(16).padStart(4, "0")}`)
       .join("");
-  return print(JSON.stringify(record, null, 2).replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, escaped));
+  return print(jsonOf(record).replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, escaped));
 }
 
 /** Characters of each of the four parts of a message: names and what was found may be megabytes. */

@@ -1,5 +1,5 @@
 import { markdownTable } from "markdown-table";
-import type { ComparedTensor } from "../checkpoint/compare.ts";
+import type { ComparedTensor, WorstBlock } from "../checkpoint/compare.ts";
 import type { Inspection } from "../checkpoint/inspect.ts";
 import type { Plan } from "../checkpoint/plan.ts";
 import type { PrecisionSummary, Summary, TensorSummary } from "../checkpoint/summary.ts";
@@ -33,7 +33,14 @@ export function summaryTable({ tensors, total }: Summary): string {
     ...precisionCells(total.precision),
   ];
   const table = markdownTable([head, ...rows, sum], { align: ["l", "l", "l", "r", "r", "r", "r", "r", "r"] });
-  return [table, ...keptLines(tensors)].join("\n");
+  return [table, ...notFiniteLines(total.precision), ...keptLines(tensors)].join("\n");
+}
+
+/** What stands in place of decibels, explained. */
+function notFiniteLines(precision: PrecisionSummary | null): string[] {
+  const n = precision?.nonFinite ?? 0;
+  if (n === 0) return [];
+  return ["", `Not finite: ${figures.count(n)} values became NaN or Inf, and are in no other figure.`];
 }
 
 function change(before: number, after: number): string {
@@ -43,7 +50,7 @@ function change(before: number, after: number): string {
 function precisionCells(precision: PrecisionSummary | null): string[] {
   if (precision === null) return ["", "", "", "", ""];
   return [
-    figures.decibels(precision.sqnrDb),
+    figures.decibels(precision),
     figures.percent(precision.maxRelativeError),
     figures.percent(precision.maxErrorOfAmax),
     figures.count(precision.saturated),
@@ -126,17 +133,20 @@ export function comparisonTable(tensors: readonly ComparedTensor[]): string {
       precision === null
         ? [status, "", "", "", "", "", ""]
         : [
-            figures.decibels(precision.sqnrDb),
+            figures.decibels(precision),
             precision.cosine.toFixed(6),
             precision.maxAbsoluteError.toPrecision(3),
             figures.percent(precision.maxRelativeError),
             figures.count(precision.saturated),
             figures.count(precision.flushedToZero),
-            worstBlock === null
-              ? ""
-              : `[${worstBlock.row}, ${worstBlock.col}]: ${(-10 * Math.log10(worstBlock.noiseToSignal)).toFixed(2)} dB`,
+            worstBlock === null ? "" : `[${worstBlock.row}, ${worstBlock.col}]${noiseIn(worstBlock)}`,
           ];
     return [figures.cell(name), figures.shape(shape), ...cells];
   });
   return markdownTable([head, ...rows], { align: ["l", "l", "r", "r", "r", "r", "r", "r", "l"] });
+}
+
+/** Decibels of one block; of zeros that became something else, or of what is not finite, there are none. */
+function noiseIn({ noiseToSignal }: WorstBlock): string {
+  return noiseToSignal === Infinity ? "" : `: ${(-10 * Math.log10(noiseToSignal)).toFixed(2)} dB`;
 }
