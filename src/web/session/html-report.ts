@@ -1,5 +1,5 @@
 import type { Summary } from "../../checkpoint/summary.ts";
-import { bytes, decibels, percent, shapeOf, whole } from "../strings/format.ts";
+import { bytes, decibels, percent, shapeOf, sqnrText, whole } from "../strings/format.ts";
 import { language, words } from "../strings/index.ts";
 import type { Written } from "../workers/protocol.ts";
 
@@ -19,7 +19,7 @@ export function htmlReport(title: string, { tensors, total }: Summary, written: 
     }</td><td>${bytes(after.bytes)}</td>${
       figures === null
         ? "<td></td><td></td><td></td><td></td>"
-        : `<td>${decibels(figures.sqnrDb)}</td><td>${percent(figures.maxErrorOfAmax)}</td><td>${whole(
+        : `<td>${sqnrText(figures.sqnrDb, figures.nonFinite)}</td><td>${percent(figures.maxErrorOfAmax)}</td><td>${whole(
             figures.saturated,
           )}</td><td>${whole(figures.flushedToZero)}</td>`
     }</tr>`,
@@ -42,7 +42,9 @@ export function htmlReport(title: string, { tensors, total }: Summary, written: 
 <style>${STYLE}</style>
 <h1>${text(title)}</h1>
 <p>${bytes(total.bytesBefore)} → ${bytes(total.bytesAfter)} · ${whole(total.converted)} / ${whole(total.tensors)}${
-    total.precision === null ? "" : ` · ${done.total}: ${decibels(total.precision.sqnrDb)}`
+    total.precision === null
+      ? ""
+      : ` · ${done.total}: ${sqnrText(total.precision.sqnrDb, total.precision.nonFinite)}`
   }</p>
 ${picture(tensors)}
 <table><thead><tr>${heads.map((head) => `<th scope="col">${text(head)}</th>`).join("")}</tr></thead>
@@ -60,7 +62,9 @@ ${picture(tensors)}
 /** SQNR of each tensor as a point. */
 function picture(tensors: Summary["tensors"]): string {
   const points = tensors.flatMap(({ name, precision }) =>
-    precision === null || precision.sqnrDb === null ? [] : [{ name, db: precision.sqnrDb }],
+    precision === null || precision.sqnrDb === null || precision.nonFinite > 0
+      ? []
+      : [{ name, db: precision.sqnrDb }],
   );
   if (points.length === 0) return "";
   const [least, most] = [

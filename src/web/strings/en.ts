@@ -132,6 +132,7 @@ export const en = {
     maxErrorHelp: "Relative to the largest value",
     saturated: "Saturated",
     flushed: "Became zero",
+    notFinite: (n: string): string => `${n} became NaN or Inf`,
     best: "loses least",
     values: "Values before and after",
     valuesNow: "Values",

@@ -1,5 +1,5 @@
 import { computed } from "@preact/signals";
-import { language } from "./index.ts";
+import { language, words } from "./index.ts";
 
 const formats = computed(() => {
   const locale = language.value;
@@ -67,9 +67,15 @@ export function duration(seconds: number): string {
   return `${h.format(Math.floor(minutes / 60))} ${m.format(minutes % 60)}`;
 }
 
-/** Decibels, with one digit after the point. */
-export function decibels(db: number | null): string {
-  return db === null ? "∞" : `${formats.value.tenth.format(db)} dB`;
+/** Decibels, with one digit after the point. Of what is exact, and where values became NaN or Inf, there are none. */
+export function decibels(db: number): string {
+  return `${formats.value.tenth.format(db)} dB`;
+}
+
+/** The SQNR of weights in words; Infinity or null where nothing was lost. */
+export function sqnrText(db: number | null, nonFinite: number): string {
+  if (nonFinite > 0) return words.value.precision.notFinite(whole(nonFinite));
+  return db === null || db === Infinity ? "∞" : decibels(db);
 }
 
 const DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹";

@@ -127,6 +127,7 @@ export const zh: Words = {
     maxErrorHelp: "相对于最大值",
     saturated: "饱和",
     flushed: "变为零",
+    notFinite: (n) => `${n} 个变为 NaN 或 Inf`,
     best: "损失最小",
     values: "转换前后的数值",
     valuesNow: "数值",

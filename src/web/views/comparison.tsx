@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { type DialectName, dialects } from "../../checkpoint/dialects.ts";
 import type { Sample } from "../../checkpoint/sample.ts";
 import { sqnr } from "../../precision.ts";
-import { decibels, smallPercent, whole } from "../strings/format.ts";
+import { smallPercent, sqnrText, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 
 /** Several schemes side by side on the same rows. */
@@ -51,7 +51,7 @@ export function Comparison({
                     aria-hidden="true"
                     style={{ transform: `scaleX(${share(db, best)})` }}
                   />
-                  {decibels(db === Infinity ? null : db)}
+                  {sqnrText(db, precision.nonFinite)}
                   {db === best && least < best && <em>{text.best}</em>}
                 </td>
                 <td>{smallPercent(precision.amax === 0 ? 0 : precision.maxError / precision.amax)}</td>
@@ -69,6 +69,7 @@ export function Comparison({
 
 /** Length of a bar: 6 dB, a doubling of the noise, take it from full to nothing. */
 function share(db: number, best: number): number {
+  if (db === -Infinity) return 0;
   return Number.isFinite(best) ? Math.max(0.04, 1 - (best - db) / 6) : 1;
 }
 

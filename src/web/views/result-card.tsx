@@ -1,9 +1,10 @@
 import type { JSX } from "preact";
+import { jsonOf } from "../../checkpoint/summary.ts";
 import { again } from "../session/actions.ts";
 import { htmlReport } from "../session/html-report.ts";
 import { isFolder, name, outputName, result, summary } from "../session/model.ts";
 import { download, downloadText } from "../session/saving.ts";
-import { bytes, decibels, duration, exactBytes } from "../strings/format.ts";
+import { bytes, duration, exactBytes, sqnrText } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import type { Written } from "../workers/protocol.ts";
 import { Icon } from "./icons.tsx";
@@ -41,7 +42,7 @@ export function ResultCard(): JSX.Element | null {
       {precision !== null && (
         <div class="figure">
           <span>{text.total}</span>
-          <b>{decibels(precision.sqnrDb)}</b>
+          <b>{sqnrText(precision.sqnrDb, precision.nonFinite)}</b>
         </div>
       )}
       <div class="pair">
@@ -115,7 +116,7 @@ function jsonText(): string {
     size,
     xxh64: checksum,
   }));
-  return `${JSON.stringify({ input: name.value, files, ...summary() }, null, 2)}\n`;
+  return `${jsonOf({ input: name.value, files, ...summary() })}\n`;
 }
 
 function htmlText(): string {

@@ -1,14 +1,16 @@
 import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { InspectedTensor } from "../../checkpoint/inspect.ts";
 import type { PlannedTensor } from "../../checkpoint/plan.ts";
-import { sqnr } from "../../precision.ts";
+import { type Precision, sqnr } from "../../precision.ts";
 import { measured, opened, planned } from "../session/model.ts";
 
 /** A tensor as the table shows it. */
 export interface Row {
   readonly tensor: InspectedTensor;
   readonly plan: PlannedTensor | null;
-  /** Decibels; `null` where nothing was measured. */
+  /** `null` where nothing was measured. */
+  readonly precision: Precision | null;
+  /** Decibels, for the order of rows. */
   readonly sqnr: number | null;
 }
 
@@ -32,7 +34,9 @@ const rows: ReadonlySignal<readonly Row[]> = computed(() => {
   return tensors.map((tensor, i): Row => {
     const plan = plans[i]?.name === tensor.name ? plans[i] : null;
     const precision = figures.get(tensor.name);
-    return { tensor, plan, sqnr: precision === undefined ? null : sqnr(precision) };
+    return precision === undefined
+      ? { tensor, plan, precision: null, sqnr: null }
+      : { tensor, plan, precision, sqnr: sqnr(precision) };
   });
 });
 

@@ -17,7 +17,9 @@ export function SqnrSection(): JSX.Element | null {
     () =>
       (planned.value?.tensors ?? []).flatMap(({ name }) => {
         const figures = measured.value.get(name);
-        return figures === undefined || figures.noise === 0 ? [] : [{ name, db: sqnr(figures) }];
+        if (figures === undefined || figures.noise === 0) return [];
+        // Of what is not finite there is no point to draw; the table tells it.
+        return figures.nonFinite > 0 ? [] : [{ name, db: sqnr(figures) }];
       }),
     [planned.value, measured.value],
   );

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { form, measured, selected, stage } from "../session/model.ts";
-import { bytes, decibels, shapeOf, whole } from "../strings/format.ts";
+import { bytes, shapeOf, sqnrText, whole } from "../strings/format.ts";
 import { translated, words } from "../strings/index.ts";
 import { Icon } from "./icons.tsx";
 import { type Column, canToggle, onlyChanging, order, type Row, search, total, visible } from "./rows.ts";
@@ -195,7 +195,7 @@ interface RowProps {
 
 function GridRow({ row, index, isActive, top, onPress }: RowProps): JSX.Element {
   const { table } = words.value;
-  const { tensor, plan, sqnr } = row;
+  const { tensor, plan, precision, sqnr } = row;
   const changes = plan !== null && plan.action !== "copy" && plan.action !== "drop";
   const isFixed = stage.value !== "ready" || !canToggle(row, form.value.action);
   const becomes = plan?.action === "drop" ? table.dropped : changes ? plan.after.dtype : table.kept;
@@ -247,7 +247,7 @@ function GridRow({ row, index, isActive, top, onPress }: RowProps): JSX.Element 
       {measured.value.size > 0 && (
         // biome-ignore lint/a11y/useSemanticElements: see above
         <div class="cell sqnr" role="gridcell" tabIndex={-1}>
-          {sqnr === null ? "" : decibels(sqnr === Infinity ? null : sqnr)}
+          {precision === null ? "" : sqnrText(sqnr, precision.nonFinite)}
         </div>
       )}
     </div>
