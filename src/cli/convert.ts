@@ -7,6 +7,7 @@ import { fileBytes } from "../checkpoint/run.ts";
 import { summarize } from "../checkpoint/summary.ts";
 import { BlockscaleError } from "../errors.ts";
 import {
+  changedFault,
   createFile,
   type FileSource,
   fileFacts,
@@ -232,19 +233,14 @@ async function carry(source: Source, path: string): Promise<void> {
   await stream.pipeTo(await createFile(path));
 }
 
-/** A shard that changed while it was read has become a mixture of two. */
+/** Refuses an output made of files of which some are not what they were at first. */
 async function refuseChange(input: Input): Promise<void> {
   for (const source of input.files.values()) {
     if (!("path" in source)) continue;
     const { path, size, modified } = source as FileSource;
     const now = await fileFacts(path);
     if (now.size === size && now.modified === modified) continue;
-    throw new BlockscaleError("io", {
-      where: path,
-      expected: "an input that stays as it is",
-      got: "a file that changed while it was read",
-      fix: "Wait until it is complete, then run the same command again.",
-    });
+    throw changedFault(path);
   }
 }
 

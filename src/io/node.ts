@@ -1,6 +1,7 @@
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { BlockscaleError } from "../errors.ts";
+import { Handles } from "./handles.ts";
 import type { Source } from "./source.ts";
 
 /** A file on disk as a source. `fs.openAsBlob` reports sizes modulo 2^32: this reads by position. */
@@ -44,19 +45,30 @@ export async function fileFacts(
   }
 }
 
+/** Files that a thread holds open for reading: weights and scales, of this shard and the next. */
+const handles = new Handles<FileHandle>(4);
+
 /**
- * A regular file for reading. It is opened when first read, so that a folder of many files costs no descriptors.
- * @throws BlockscaleError `io`
+ * A regular file for reading. It is opened when read, and closed when other files are, so that a folder of many files
+ * costs few descriptors.
+ * @throws BlockscaleError `io`; also where a file was replaced or written to before it was opened again
  */
 export async function openFile(path: string): Promise<FileSource> {
   const { size, modified, isFolder } = await fileFacts(path);
   if (isFolder) throw systemFault(path, "a readable file", { code: "EISDIR" });
-  let handle: Promise<FileHandle> | undefined;
+  const owner = {};
+  const reopen = async () => {
+    const handle = await open(path, "r");
+    const now = await handle.stat();
+    if (now.size === size && now.mtimeMs === modified) return handle;
+    await handle.close();
+    throw changedFault(path);
+  };
   const read = async (start: number, into: Uint8Array) => {
     try {
-      handle ??= open(path, "r");
-      return await readAt(await handle, start, into);
+      return await handles.use(owner, reopen, (handle) => readAt(handle, start, into));
     } catch (cause) {
+      if (cause instanceof BlockscaleError) throw cause;
       throw systemFault(path, `bytes ${start} to ${start + into.length}`, cause);
     }
   };
@@ -72,12 +84,18 @@ export async function openFile(path: string): Promise<FileSource> {
       },
     }),
     read,
-    close: async () => {
-      const opened = await handle?.catch(() => undefined);
-      handle = undefined;
-      await opened?.close();
-    },
+    close: () => handles.close(owner),
   };
+}
+
+/** A shard that changed while it was read has become a mixture of two. */
+export function changedFault(path: string): BlockscaleError {
+  return new BlockscaleError("io", {
+    where: path,
+    expected: "an input that stays as it is",
+    got: "a file that changed while it was read",
+    fix: "Wait until it is complete, then run the same command again.",
+  });
 }
 
 async function readAt(handle: FileHandle, start: number, into: Uint8Array): Promise<number> {
