@@ -197,14 +197,10 @@ function encodeBlocks<F, T>(
       const b = Values.load1<T>(src, zero);
       const c = Values.load2<T>(src, zero);
       const d = Values.load3<T>(src, zero);
-      const magnitudes = Fp8.pack<F>(
-        Fp8.round(Fp8.magnitude(a, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(Fp8.magnitude(b, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(Fp8.magnitude(c, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(Fp8.magnitude(d, absMask), threshold, lift, exponentMask, mergeWeights),
-        topCode,
+      v128.store(
+        codes,
+        Fp8.encode<F>(a, b, c, d, threshold, lift, absMask, exponentMask, mergeWeights, topCode, signMask),
       );
-      v128.store(codes, Fp8.withSigns(magnitudes, a, b, c, d, signMask));
       codes += 16;
       src += 16 * Half.size<T>();
     } while (codes < end);
@@ -253,14 +249,10 @@ function encodeBlock<F, T>(codes: usize, src: usize, n: usize, factor: f32, byte
         c = f32x4.mul(c, factors);
         d = f32x4.mul(d, factors);
       }
-      const magnitudes = Fp8.pack<F>(
-        Fp8.round(Fp8.magnitude(a, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(Fp8.magnitude(b, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(Fp8.magnitude(c, absMask), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(Fp8.magnitude(d, absMask), threshold, lift, exponentMask, mergeWeights),
-        topCode,
+      v128.store(
+        codes,
+        Fp8.encode<F>(a, b, c, d, threshold, lift, absMask, exponentMask, mergeWeights, topCode, signMask),
       );
-      v128.store(codes, Fp8.withSigns(magnitudes, a, b, c, d, signMask));
       codes += 16;
       src += 16 * Half.size<T>();
     } while (codes < full);

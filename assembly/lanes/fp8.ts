@@ -183,6 +183,30 @@ export abstract class Fp8 {
     return v128.or(codes, v128.and(signs, signMask));
   }
 
+  /** Codes of sixteen finite float32, at the scale that made `threshold` and `lift`. */
+  @inline static encode<F>(
+    a: v128,
+    b: v128,
+    c: v128,
+    d: v128,
+    threshold: v128,
+    lift: v128,
+    absMask: v128,
+    exponentMask: v128,
+    mergeWeights: v128,
+    topCode: v128,
+    signMask: v128,
+  ): v128 {
+    const magnitudes = Fp8.pack<F>(
+      Fp8.round(Fp8.magnitude(a, absMask), threshold, lift, exponentMask, mergeWeights),
+      Fp8.round(Fp8.magnitude(b, absMask), threshold, lift, exponentMask, mergeWeights),
+      Fp8.round(Fp8.magnitude(c, absMask), threshold, lift, exponentMask, mergeWeights),
+      Fp8.round(Fp8.magnitude(d, absMask), threshold, lift, exponentMask, mergeWeights),
+      topCode,
+    );
+    return Fp8.withSigns(magnitudes, a, b, c, d, signMask);
+  }
+
   /** Magnitudes above this float32, 2^(emax + 1), all saturate, so they may be replaced by it. */
   @inline static saturation<F>(zero: i32): v128 {
     return i32x4.splat(((Format.emax<F>() + 128) << 23) | zero);
