@@ -28,6 +28,9 @@ export const ROW_FRAME: number = 1 << 16;
  */
 export const TILE_FRAME: number = 1 << 20;
 
+/** A single row of blocks may be longer than that, up to 4 Mi elements, and is still faster in one piece (by a quarter to a half). */
+const LONG_FRAME = 1 << 22;
+
 /** The frames of a tensor, in the order of its memory. */
 export function* framesOf(grid: Grid): Generator<Frame> {
   const [blockRows, blockCols] = grid.block;
@@ -52,12 +55,12 @@ function* strips(
   blockRows: number,
   blockCols: number,
 ): Generator<Frame> {
-  const limit = blockRows > 1 ? TILE_FRAME : ROW_FRAME;
+  const [usual, longest] = blockRows > 1 ? [TILE_FRAME, LONG_FRAME] : [ROW_FRAME, ROW_FRAME];
   const scaleStride = Math.ceil(cols / blockCols);
-  const rowsOfBlocks = Math.max(1, Math.floor(limit / (blockRows * cols)));
-  const colsOfBlocks = Math.max(1, Math.floor(limit / (blockRows * blockCols)));
+  const rowsOfBlocks = Math.max(1, Math.floor(usual / (blockRows * cols)));
+  const colsOfBlocks = Math.max(1, Math.floor(longest / (blockRows * blockCols)));
   const height = Math.min(rows, rowsOfBlocks * blockRows);
-  const width = blockRows * cols <= limit ? cols : Math.min(cols, colsOfBlocks * blockCols);
+  const width = blockRows * cols <= longest ? cols : Math.min(cols, colsOfBlocks * blockCols);
   for (let row = 0; row < rows; row += height) {
     const frameRows = Math.min(height, rows - row);
     for (let col = 0; col < cols; col += width) {
