@@ -3,6 +3,7 @@ import type { Source } from "../io/source.ts";
 import { add, NOTHING, type Precision } from "../precision.ts";
 import type { Scheme } from "../scheme.ts";
 import { dequantizeRows, readPlainRows, readScaledRows } from "./read-strip.ts";
+import { exponentOf } from "./scales.ts";
 import type { Strip } from "./strip.ts";
 import { VALUE_BYTES, widen } from "./values.ts";
 import { matrixOf, type PlainWeight, type ScaledWeight } from "./weights.ts";
@@ -18,20 +19,27 @@ export interface StripSampling {
 export const FIRST_BINADE: number = -40;
 export const BINADES: number = 64;
 
-/** Bins of relative errors, evenly over [-ERROR_RANGE, ERROR_RANGE]; what lies outside is in the first and last. */
+/** Bins of relative errors, evenly over a range to both sides of 0; what lies outside is in the first and last. */
 export const ERROR_BINS: number = 65;
-export const ERROR_RANGE: number = 0.08;
+/** All of them are counted, as nobody knows before which one shows most: rounding to BF16, E4M3, E5M2, anything. */
+export const ERROR_RANGES: readonly number[] = [0.0025, 0.08, 0.25, 1];
 
-/** Counts and scales of one strip. Everything but the scales adds up over strips. */
-export interface StripSample {
-  readonly strip: Strip;
+/** What became of values, counted. Adds up over strips and weights. */
+export interface Tally {
   /** Values by binade, floor(log2 |x|), zeros left out: as they were, and as they became. */
   readonly before: readonly number[];
   readonly after: readonly number[];
-  /** (became - value) / value over values that are not 0. */
-  readonly errors: readonly number[];
+  /** (became - value) / value over values that are not 0, for each of {@link ERROR_RANGES}. */
+  readonly errors: readonly (readonly number[])[];
   readonly zerosBefore: number;
   readonly zerosAfter: number;
+  /** Values that were or became NaN or Inf: they are counted nowhere else. */
+  readonly notFinite: number;
+}
+
+/** Counts and scales of one strip. */
+export interface StripSample extends Tally {
+  readonly strip: Strip;
   readonly precision: Precision;
   /** floor(log2(scale)), row by row of blocks; empty where there are no scales. */
   readonly exponents: Int16Array<ArrayBuffer>;
@@ -76,7 +84,8 @@ export async function sampleStrip(
       : (dequantizeRows(stored, "f32", engine) as Float32Array);
   if (scheme === null) {
     return {
-      ...tally(strip, values, values),
+      ...tally(values, values),
+      strip,
       precision: { ...NOTHING, count: values.length },
       exponents: exponentsOf(stored?.scales ?? new Uint8Array(0)),
       scaleCols: stored === null ? 0 : Math.ceil(cols / stored.block[1]),
@@ -85,7 +94,8 @@ export async function sampleStrip(
   const tensor = engine.quantize(values, [strip.rows, cols], scheme);
   const became = engine.dequantize(tensor);
   return {
-    ...tally(strip, values, became),
+    ...tally(values, became),
+    strip,
     precision: engine.compare(values, tensor),
     exponents: exponentsOf(tensor.scales),
     scaleCols: Math.ceil(cols / scheme.block[1]),
@@ -101,30 +111,73 @@ async function plainValues(
   return widen(weight.type, bytes, new Float32Array(bytes.length / VALUE_BYTES[weight.type]));
 }
 
-function tally(
-  strip: Strip,
-  values: Float32Array,
-  became: Float32Array,
-): Omit<StripSample, "precision" | "exponents" | "scaleCols"> {
+/** Counts what became of values, one by one. */
+export function tally(values: Float32Array, became: Float32Array): Tally {
   const before = new Array<number>(BINADES).fill(0);
   const after = new Array<number>(BINADES).fill(0);
-  const errors = new Array<number>(ERROR_BINS).fill(0);
+  const errors = ERROR_RANGES.map(() => new Array<number>(ERROR_BINS).fill(0));
   const [x, y] = [bitsOf(values), bitsOf(became)];
-  let zerosBefore = 0;
-  let zerosAfter = 0;
+  let [zerosBefore, zerosAfter, notFinite] = [0, 0, 0];
   for (let i = 0; i < values.length; i++) {
-    const value = values[i]!;
-    if (became[i] === 0) zerosAfter++;
+    const [value, other] = [values[i]!, became[i]!];
+    // False for NaN too.
+    if (!(Math.abs(value) < Infinity && Math.abs(other) < Infinity)) {
+      notFinite++;
+      continue;
+    }
+    if (other === 0) zerosAfter++;
     else after[binOf(y[i]!)]!++;
     if (value === 0) {
       zerosBefore++;
       continue;
     }
     before[binOf(x[i]!)]!++;
-    const place = ((became[i]! - value) / value / ERROR_RANGE + 1) / 2;
-    errors[Math.max(0, Math.min(ERROR_BINS - 1, Math.floor(place * ERROR_BINS)))]!++;
+    const error = (other - value) / value;
+    for (let r = 0; r < errors.length; r++) {
+      const place = Math.floor(((error / ERROR_RANGES[r]! + 1) / 2) * ERROR_BINS);
+      errors[r]![Math.max(0, Math.min(ERROR_BINS - 1, place))]!++;
+    }
   }
-  return { strip, before, after, errors, zerosBefore, zerosAfter };
+  return { before, after, errors, zerosBefore, zerosAfter, notFinite };
+}
+
+/** The counts of nothing. */
+export const NO_TALLY: Tally = tally(new Float32Array(0), new Float32Array(0));
+
+/** The counts of two parts together. */
+export function addTallies(a: Tally, b: Tally): Tally {
+  const sum = (x: readonly number[], y: readonly number[]) => x.map((n, i) => n + y[i]!);
+  return {
+    before: sum(a.before, b.before),
+    after: sum(a.after, b.after),
+    errors: a.errors.map((counts, r) => sum(counts, b.errors[r]!)),
+    zerosBefore: a.zerosBefore + b.zerosBefore,
+    zerosAfter: a.zerosAfter + b.zerosAfter,
+    notFinite: a.notFinite + b.notFinite,
+  };
+}
+
+/** Values counted, whatever they are. */
+export function valuesIn({ before, zerosBefore, notFinite }: Tally): number {
+  return before.reduce((a, b) => a + b, zerosBefore + notFinite);
+}
+
+/** A histogram of relative errors. */
+export interface ErrorHistogram {
+  /** The bins lie evenly over [-range, range]; larger errors are in the first and last. */
+  readonly range: number;
+  readonly counts: readonly number[];
+}
+
+/** Share of errors that may lie beyond the range shown. */
+const BEYOND = 0.02;
+
+/** The histogram over the smallest range that nearly all errors lie in. */
+export function errorHistogram({ errors }: Pick<Tally, "errors">): ErrorHistogram {
+  const total = errors[0]!.reduce((a, b) => a + b, 0);
+  const found = errors.findIndex((counts) => counts[0]! + counts.at(-1)! <= BEYOND * total);
+  const r = found < 0 ? errors.length - 1 : found;
+  return { range: ERROR_RANGES[r]!, counts: errors[r]! };
 }
 
 function bitsOf(values: Float32Array): Uint32Array {
@@ -139,7 +192,7 @@ function binOf(bits: number): number {
 
 function exponentsOf(scales: Uint8Array | Float32Array): Int16Array<ArrayBuffer> {
   if (scales instanceof Uint8Array) return Int16Array.from(scales, (byte) => byte - 127);
-  return Int16Array.from(scales, (scale) => (scale > 0 ? Math.floor(Math.log2(scale)) : -127));
+  return Int16Array.from(scales, (scale) => (scale > 0 ? exponentOf(scale) : -127));
 }
 
 /** Puts the strips of one weight together, in the order of its rows. */
@@ -150,17 +203,11 @@ export function joinSamples(
   strips: readonly StripSample[],
 ): Sample {
   const { slices, rows } = matrixOf(shape);
-  const sum = (counts: (strip: StripSample) => readonly number[]) =>
-    strips.map(counts).reduce((a, b) => a.map((n, i) => n + b[i]!));
   return {
     scheme,
     rows: strips.reduce((n, { strip }) => n + strip.rows, 0),
     totalRows: slices * rows,
-    before: sum((strip) => strip.before),
-    after: sum((strip) => strip.after),
-    errors: sum((strip) => strip.errors),
-    zerosBefore: strips.reduce((n, strip) => n + strip.zerosBefore, 0),
-    zerosAfter: strips.reduce((n, strip) => n + strip.zerosAfter, 0),
+    ...strips.reduce<Tally>(addTallies, NO_TALLY),
     precision: strips.reduce((sum, { precision }) => add(sum, precision), NOTHING),
     map: block === null ? null : drawMap(strips, block),
   };

@@ -12,6 +12,8 @@ export interface ScaleFacts {
   readonly maxExponent: number;
   /** Scales with a mantissa: they cannot become UE8M0 without requantising the codes. */
   readonly nonPowersOfTwo: number;
+  /** How many scales have each exponent from minExponent to maxExponent. */
+  readonly counts: readonly number[];
 }
 
 /**
@@ -67,12 +69,32 @@ export function isPowerOfTwo(scale: number): boolean {
 
 /** Exponents and mantissas of scales. */
 export function scaleFacts(scales: Uint8Array | Float32Array): ScaleFacts {
-  let [minExponent, maxExponent, nonPowersOfTwo] = [Infinity, -Infinity, 0];
-  for (const scale of scales) {
-    const exponent = scales instanceof Uint8Array ? scale - 127 : exponentOf(scale);
-    if (exponent < minExponent) minExponent = exponent;
-    if (exponent > maxExponent) maxExponent = exponent;
+  let nonPowersOfTwo = 0;
+  const exponents = new Int16Array(scales.length);
+  for (let i = 0; i < scales.length; i++) {
+    const scale = scales[i]!;
+    exponents[i] = scales instanceof Uint8Array ? scale - 127 : exponentOf(scale);
     if (scales instanceof Float32Array && !isPowerOfTwo(scale)) nonPowersOfTwo++;
   }
-  return { count: scales.length, minExponent, maxExponent, nonPowersOfTwo };
+  return { count: scales.length, ...countExponents(exponents), nonPowersOfTwo };
 }
+
+/** How often each exponent occurs, from the smallest to the largest; infinite bounds where there are none. */
+export function countExponents(
+  exponents: Int16Array,
+): Pick<ScaleFacts, "minExponent" | "maxExponent" | "counts"> {
+  const all = new Array<number>(LARGEST_EXPONENT - SMALLEST_EXPONENT + 1).fill(0);
+  for (const exponent of exponents) all[exponent - SMALLEST_EXPONENT]!++;
+  const first = all.findIndex((n) => n > 0);
+  if (first < 0) return { minExponent: Infinity, maxExponent: -Infinity, counts: [] };
+  let last = all.length - 1;
+  while (all[last] === 0) last--;
+  return {
+    minExponent: first + SMALLEST_EXPONENT,
+    maxExponent: last + SMALLEST_EXPONENT,
+    counts: all.slice(first, last + 1),
+  };
+}
+
+/** Of float32, subnormal values included; UE8M0 lies within, its NaN being one beyond. */
+const [SMALLEST_EXPONENT, LARGEST_EXPONENT] = [-149, 128];

@@ -5,6 +5,7 @@ import { load } from "../load.ts";
 import { tensorNamed } from "../safetensors/names.ts";
 import { openInput } from "./input.ts";
 import { print, printJson } from "./print.ts";
+import { type ReservedReport, reportOfComparison, reserveReport } from "./report.ts";
 import { comparisonTable } from "./tables.ts";
 
 /**
@@ -18,20 +19,24 @@ export async function compare(
   signal: AbortSignal,
 ): Promise<void> {
   const a = await openInput(pathA);
+  let page: ReservedReport | null = null;
   try {
     const b = await openInput(pathB);
     try {
+      page = await reserveReport(flags.report, [pathA, pathB]);
       const sides = [await openCheckpoint(a.files, pathA), await openCheckpoint(b.files, pathB)] as const;
       const { missingScale } = flags;
       const tensors = await compareCheckpoints(...sides, await load(), { missingScale, signal });
       await (flags.json === true
         ? printJson({ a: pathA, b: pathB, tensors, total: totalOf(tensors) })
         : print(comparisonTable(tensors)));
+      await page?.write(await reportOfComparison([pathA, pathB], sides, tensors, signal));
       refuseDifferences(`${pathA}, ${pathB}`, tensors);
     } finally {
       await b.close();
     }
   } finally {
+    await page?.discard();
     await a.close();
   }
 }

@@ -23,6 +23,7 @@ import { type Input, openInput } from "./input.ts";
 import { type Journal, openJournal } from "./journal.ts";
 import { print, printJson } from "./print.ts";
 import { type ProgressBar, startProgress } from "./progress.ts";
+import { type ReservedReport, reportOfConversion, reserveReport } from "./report.ts";
 import { planTable, summaryTable } from "./tables.ts";
 import { startWorkers, type Workers } from "./workers.ts";
 
@@ -32,6 +33,8 @@ export interface ConvertFlags {
   readonly dryRun?: true;
   readonly json?: true;
   readonly overwrite?: true;
+  /** Path of a page to be written besides. */
+  readonly report?: string;
 }
 
 /** What to make of an input. */
@@ -61,6 +64,7 @@ export async function convert(
   signal: AbortSignal,
 ): Promise<void> {
   const input = await openInput(from, signal);
+  let page: ReservedReport | null = null;
   try {
     const opened = await openCheckpoint(input.files, from);
     const plan = task.plan(opened);
@@ -83,6 +87,7 @@ export async function convert(
       await refuseObstacles(dirname(to), [basename(to)]);
       if (flags.overwrite !== true) await refuseTaken(to, plan.files[0]!);
     }
+    page = await reserveReport(flags.report, [from, to]);
     const workers = await startWorkers(opened.sources, flags.jobs);
     const progress = startProgress(plan.files.reduce((n, { size }) => n + size, 0));
     const run: Run = { input, opened, plan, workers, progress, signal, measured: new Map() };
@@ -97,7 +102,10 @@ export async function convert(
     await report(flags, { input: from, output: to, ...task.direction, ...summary }, () =>
       summaryTable(summary),
     );
+    const { direction } = task;
+    await page?.write(await reportOfConversion({ from, to, direction, opened, plan, summary, signal }));
   } finally {
+    await page?.discard();
     await input.close();
   }
 }

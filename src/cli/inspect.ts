@@ -1,19 +1,28 @@
 import { openCheckpoint } from "../checkpoint/folder.ts";
 import { inspect as inspectCheckpoint } from "../checkpoint/inspect.ts";
+import { inspectionReport } from "../report/report.ts";
 import { openInput } from "./input.ts";
 import { print, printJson } from "./print.ts";
+import { type ReservedReport, reserveReport } from "./report.ts";
 import { inspectionTable } from "./tables.ts";
 
 /** `blockscale inspect PATH` */
-export async function inspect(path: string, flags: { readonly json?: true }): Promise<void> {
+export async function inspect(
+  path: string,
+  flags: { readonly json?: true; readonly report?: string },
+): Promise<void> {
   const input = await openInput(path);
+  let page: ReservedReport | null = null;
   try {
+    page = await reserveReport(flags.report, [path]);
     const { checkpoint, sources } = await openCheckpoint(input.files, path);
     const inspection = await inspectCheckpoint(checkpoint, sources, { missingScale: "one" });
     await (flags.json === true
       ? printJson({ input: path, ...inspection })
       : print(inspectionTable(inspection)));
+    await page?.write(inspectionReport(path, inspection));
   } finally {
+    await page?.discard();
     await input.close();
   }
 }

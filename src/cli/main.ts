@@ -30,6 +30,8 @@ function jobs(text: string): number {
   return n;
 }
 
+const REPORT = ["--report <file>", "write a page of charts and tables besides (HTML)"] as const;
+
 const INPUTS = "a .safetensors file, a checkpoint folder, a URL, or hf:OWNER/NAME";
 
 function missingScale(): Option {
@@ -53,7 +55,10 @@ function conversion(command: Command, about: string): Command {
         .default(availableParallelism(), "one for each core"),
     )
     .option("--overwrite", "replace an OUT that is there already: a file, or what a folder holds")
-    .option("--dry-run", "print the plan with exact sizes, and write nothing")
+    .addOption(
+      new Option("--dry-run", "print the plan with exact sizes, and write nothing").conflicts("report"),
+    )
+    .option(...REPORT)
     .option("--json", "print the report as JSON");
 }
 
@@ -125,6 +130,7 @@ function program(signal: AbortSignal): Command {
     .description("show what is inside a checkpoint")
     .argument("<PATH>", INPUTS)
     .option("--json", "print as JSON")
+    .option(...REPORT)
     .action(inspect);
   command
     .command("compare")
@@ -133,6 +139,7 @@ function program(signal: AbortSignal): Command {
     .argument("<B>", "what became of it")
     .addOption(missingScale())
     .option("--json", "print as JSON")
+    .option(...REPORT)
     .action((a, b, flags) => compare(a, b, flags, signal));
   return command;
 }

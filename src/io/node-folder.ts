@@ -81,6 +81,11 @@ async function futurePath(path: string): Promise<string> {
   }
 }
 
+/** Whether a path is a folder or file, or lies in it, also through links. Neither need exist. */
+export async function isWithin(place: string, path: string): Promise<boolean> {
+  return isInside(...(await Promise.all([futurePath(place), futurePath(path)])));
+}
+
 /**
  * Refuses an output folder that is the input folder, lies in it, or holds it.
  * @throws BlockscaleError `option`

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import uPlot from "uplot";
-import { BINADES, ERROR_BINS, ERROR_RANGE, FIRST_BINADE, type Sample } from "../../checkpoint/sample.ts";
+import { BINADES, ERROR_BINS, errorHistogram, FIRST_BINADE, type Sample } from "../../checkpoint/sample.ts";
 import { power, short, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { axis, Chart, type Colours } from "./chart.tsx";
@@ -97,13 +97,12 @@ export function ValueChart({
 /** Errors relative to the value. */
 export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element {
   const { precision: text } = words.value;
-  const data = useMemo<uPlot.AlignedData>(
-    () => [
-      Array.from({ length: ERROR_BINS }, (_, i) => (((i + 0.5) / ERROR_BINS) * 2 - 1) * ERROR_RANGE * 100),
-      [...sample.errors],
-    ],
-    [sample],
-  );
+  const { percents, errors } = useMemo(() => {
+    const { range, counts } = errorHistogram(sample);
+    const centre = (i: number) => (((i + 0.5) / ERROR_BINS) * 2 - 1) * range * 100;
+    return { percents: counts.map((_, i) => centre(i)), errors: counts };
+  }, [sample]);
+  const data = useMemo<uPlot.AlignedData>(() => [percents, [...errors]], [percents, errors]);
   const { saturated, flushed } = sample.precision;
   const options = (colours: Colours) => ({
     legend: { show: false },
@@ -139,7 +138,7 @@ export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element
       </p>
       <DataTable
         heads={["%", text.count]}
-        rows={[...sample.errors].map((count, i) => [data[0][i]!.toFixed(2), whole(count)])}
+        rows={errors.map((count, i) => [percents[i]!.toPrecision(3), whole(count)])}
       />
     </Figure>
   );

@@ -1,0 +1,164 @@
+import type { ErrorHistogram } from "../checkpoint/sample.ts";
+import { errorHistogram, FIRST_BINADE } from "../checkpoint/sample.ts";
+import type { ScaleCounts, Survey } from "../checkpoint/survey.ts";
+import { power } from "./figures.ts";
+import { layersOf } from "./layers.ts";
+import type { Report, ReportedTensor } from "./report.ts";
+import { plain } from "./text.ts";
+import type { Words } from "./words.ts";
+
+/** What the charts show: goes into the page as JSON. */
+export interface Charts {
+  readonly locale: string;
+  readonly layers: readonly string[];
+  readonly points: Points | null;
+  readonly exponents: Exponents | null;
+  readonly values: Values | null;
+  readonly errors: ErrorHistogram | null;
+}
+
+/** Tensors that lost something, in the order of their layers. */
+export interface Points {
+  readonly names: readonly string[];
+  /** Index of the layer. */
+  readonly layers: readonly number[];
+  /** `null` where values became NaN or Inf. */
+  readonly decibels: readonly (number | null)[];
+  /** What is left out: the better ones, where there are too many, and those of which nothing was lost. */
+  readonly hidden: number;
+  readonly exact: number;
+}
+
+/** Scales by exponent, from the first on. */
+export interface Exponents {
+  readonly first: number;
+  readonly counts: readonly number[];
+  /** The same for each layer; empty where a layer has no scales. */
+  readonly byLayer: readonly (readonly number[])[];
+}
+
+/** Values by binade, from the first on. */
+export interface Values {
+  readonly first: number;
+  readonly before: readonly number[];
+  /** `null` where it is the same. */
+  readonly after: readonly number[] | null;
+}
+
+/** Points that a page bears. */
+const MOST_POINTS = 50_000;
+
+/** Gathers what the charts of a report show. */
+export function chartsOf(report: Report, words: Words): Charts {
+  const measured = report.tensors.filter(({ precision }) => precision !== null);
+  const scaled = report.scales?.weights ?? [];
+  const names = [...measured, ...scaled].map(({ name }) => name);
+  const layers = layersOf(names, words.outside);
+  return {
+    locale: words.locale,
+    layers: layers.labels.map(plain),
+    points: pointsOf(measured, layers.of),
+    exponents: exponentsOf(scaled, layers.of.slice(measured.length), layers.labels.length),
+    values: report.survey === null ? null : valuesOf(report.survey),
+    errors: report.survey?.became ? errorHistogram(report.survey) : null,
+  };
+}
+
+/** Decibels of a tensor; Infinity where nothing was lost, `null` where values became NaN or Inf. */
+export function decibelsOf({ precision }: ReportedTensor): number | null {
+  if (precision === null) return Infinity;
+  if (precision.nonFinite > 0) return null;
+  return precision.sqnrDb ?? Infinity;
+}
+
+function pointsOf(tensors: readonly ReportedTensor[], layers: readonly number[]): Points | null {
+  const all = tensors.map((tensor, i) => ({
+    name: tensor.name,
+    layer: layers[i]!,
+    db: decibelsOf(tensor),
+  }));
+  const lossy = all.filter(({ db }) => db !== Infinity);
+  if (all.length === 0) return null;
+  const worst = [...lossy].sort((a, b) => (a.db ?? -Infinity) - (b.db ?? -Infinity)).slice(0, MOST_POINTS);
+  // Sorting is stable: within a layer, the order of the file comes back.
+  const kept = new Set(worst);
+  const shown = lossy.filter((point) => kept.has(point)).sort((a, b) => a.layer - b.layer);
+  return {
+    names: shown.map(({ name }) => plain(name)),
+    layers: shown.map(({ layer }) => layer),
+    decibels: shown.map(({ db }) => (db === null ? null : Math.round(db * 100) / 100)),
+    hidden: lossy.length - shown.length,
+    exact: all.length - lossy.length,
+  };
+}
+
+function exponentsOf(
+  weights: readonly ScaleCounts[],
+  layers: readonly number[],
+  n: number,
+): Exponents | null {
+  if (weights.length === 0) return null;
+  const bounds = weights.map(
+    ({ minExponent, counts }) => [minExponent, minExponent + counts.length] as const,
+  );
+  const first = bounds.reduce((least, [from]) => Math.min(least, from), Infinity);
+  const end = bounds.reduce((most, [, to]) => Math.max(most, to), -Infinity);
+  const all = new Array<number>(end - first).fill(0);
+  const byLayer = Array.from({ length: n }, (): number[] => []);
+  for (const [i, { minExponent, counts }] of weights.entries()) {
+    const layer = byLayer[layers[i]!]!;
+    if (layer.length === 0) layer.push(...all.map(() => 0));
+    for (const [j, count] of counts.entries()) {
+      all[minExponent - first + j]! += count;
+      layer[minExponent - first + j]! += count;
+    }
+  }
+  return { first, counts: all, byLayer };
+}
+
+function valuesOf({ before, after, values, became }: Survey): Values {
+  // Far below, each power of two halves the number of values: what cannot be seen is not drawn.
+  const least = Math.max(1, values / 100_000);
+  const used = before.flatMap((n, i) => (n >= least || after[i]! >= least ? [i] : []));
+  const [first, last] = [used[0] ?? 0, used.at(-1) ?? 0];
+  return {
+    first: FIRST_BINADE + first,
+    before: before.slice(first, last + 1),
+    after: became ? after.slice(first, last + 1) : null,
+  };
+}
+
+/** A table that says what a chart shows. */
+export interface ChartTable {
+  readonly heads: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+/** Rows of a table of layers that a page bears. */
+const MOST_LAYERS = 2000;
+
+/** What was lost in each layer. */
+export function layerTable(
+  { layers, points, exponents }: Charts,
+  words: Words,
+  decibels: (db: number) => string,
+): ChartTable {
+  const found = layers.map((): (number | null)[] => []);
+  points?.decibels.forEach((db, i) => {
+    found[points.layers[i]!]!.push(db);
+  });
+  const shown = (db: number | null | undefined) =>
+    db === undefined ? "" : db === null ? words.notFinite : decibels(db);
+  const rows = layers.slice(0, MOST_LAYERS).map((label, i) => {
+    const sorted = found[i]!.sort((a, b) => (a ?? -Infinity) - (b ?? -Infinity));
+    const range = rangeOf(exponents, i);
+    return [label, shown(sorted[0]), shown(sorted[sorted.length >> 1]), `${sorted.length}`, range];
+  });
+  return { heads: [words.layer, words.lowest, words.median, words.tensors, words.exponents], rows };
+}
+
+function rangeOf(exponents: Exponents | null, layer: number): string {
+  const counts = exponents?.byLayer[layer] ?? [];
+  const used = counts.flatMap((n, i) => (n > 0 ? [i + exponents!.first] : []));
+  return used.length === 0 ? "" : `${power(used[0]!)} … ${power(used.at(-1)!)}`;
+}

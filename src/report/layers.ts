@@ -1,0 +1,42 @@
+/** The layers that weights belong to, in their order. */
+export interface Layers {
+  readonly labels: readonly string[];
+  /** Index of the layer of each name, in the order of the names. */
+  readonly of: readonly number[];
+}
+
+interface Place {
+  /** What stands before the number of the layer; `null` for weights outside of layers. */
+  readonly stack: string | null;
+  readonly number: number;
+}
+
+/**
+ * Groups weights by the first number in their names: `model.layers.12.mlp.experts.3.up_proj.weight` is of layer 12.
+ * What has no number is put together at the end.
+ * @param outside label of weights outside of layers
+ */
+export function layersOf(names: readonly string[], outside: string): Layers {
+  const places = names.map(placeOf);
+  const stacks = [...new Set(places.map(({ stack }) => stack))].filter((stack) => stack !== null);
+  const rank = new Map(stacks.map((stack, i) => [stack, i]));
+  const label = ({ stack, number }: Place) =>
+    stack === null ? outside : stacks.length === 1 ? `${number}` : `${stack}.${number}`;
+  const byLabel = new Map(places.map((place) => [label(place), place]));
+  const ordered = [...byLabel].sort(([, a], [, b]) => {
+    const [first, second] = [a, b].map(({ stack }) => (stack === null ? Infinity : rank.get(stack)!)) as [
+      number,
+      number,
+    ];
+    return first === second ? a.number - b.number : first < second ? -1 : 1;
+  });
+  const index = new Map(ordered.map(([name], i) => [name, i]));
+  return { labels: ordered.map(([name]) => name), of: places.map((place) => index.get(label(place))!) };
+}
+
+function placeOf(name: string): Place {
+  const parts = name.split(".");
+  const at = parts.findIndex((part) => /^\d{1,9}$/.test(part));
+  if (at < 0) return { stack: null, number: 0 };
+  return { stack: parts.slice(0, at).join("."), number: Number(parts[at]) };
+}

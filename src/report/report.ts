@@ -1,0 +1,153 @@
+import type { ComparedTensor, WorstBlock } from "../checkpoint/compare.ts";
+import type { InspectedTensor, Inspection } from "../checkpoint/inspect.ts";
+import type { StoredAs } from "../checkpoint/plan.ts";
+import type { PrecisionSummary, Summary } from "../checkpoint/summary.ts";
+import type { ScaleCounts, Survey } from "../checkpoint/survey.ts";
+
+/** What a report is about: one of the four commands. */
+export type ReportKind = "quantize" | "dequantize" | "compare" | "inspect";
+
+/** All that a report tells: a plain record, which {@link reportPage} makes a page of. */
+export interface Report {
+  readonly kind: ReportKind;
+  readonly input: string;
+  /** The output; of a comparison, what was held against the input. */
+  readonly output: string | null;
+  /** Dialect or dtype that was made; for an inspection, the dialect found. */
+  readonly form: string | null;
+  readonly tensors: readonly ReportedTensor[];
+  readonly total: PrecisionSummary | null;
+  readonly files: readonly ReportedFile[];
+  readonly scales: ReportedScales | null;
+  readonly survey: Survey | null;
+}
+
+export interface ReportedTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly before: StoredAs | null;
+  /** `null` where nothing becomes of it. */
+  readonly after: StoredAs | null;
+  readonly precision: (PrecisionSummary & { readonly cosine?: number }) | null;
+  readonly worstBlock: WorstBlock | null;
+  /** Why it was kept or not compared; its block and scales, where it is only looked at. */
+  readonly note: string | null;
+}
+
+export interface ReportedFile {
+  readonly name: string;
+  readonly bytes: number;
+  readonly checksum: string | null;
+}
+
+export interface ReportedScales {
+  readonly of: "input" | "output";
+  /** Whether these are all scales there are, or those of the rows looked at. */
+  readonly isAll: boolean;
+  readonly weights: readonly ScaleCounts[];
+}
+
+interface Conversion extends Pick<Report, "input" | "output" | "form" | "files" | "scales" | "survey"> {
+  readonly kind: "quantize" | "dequantize";
+  readonly summary: Summary;
+}
+
+/** The report of a conversion. */
+export function conversionReport({ summary, ...rest }: Conversion): Report {
+  return {
+    ...rest,
+    tensors: summary.tensors.map(({ name, shape, before, after, precision, reason }) => ({
+      name,
+      shape,
+      before,
+      after,
+      precision,
+      worstBlock: null,
+      note: reason,
+    })),
+    total: summary.total.precision,
+  };
+}
+
+interface Comparison extends Pick<Report, "survey"> {
+  readonly a: string;
+  readonly b: string;
+  readonly tensors: readonly ComparedTensor[];
+  /** Both sides; the scales of the second, if it has any, were read. */
+  readonly inspections: readonly [Inspection, Inspection];
+}
+
+/** The report of a comparison. */
+export function comparisonReport({ a, b, tensors, inspections, survey }: Comparison): Report {
+  const [first, second] = inspections.map(
+    (inspection) => new Map(inspection.tensors.map((tensor) => [tensor.name, storedAs(tensor)])),
+  ) as [Map<string, StoredAs>, Map<string, StoredAs>];
+  const [before, after] = inspections.map(scalesOf) as [ScaleCounts[], ScaleCounts[]];
+  const of = after.length > 0 ? "output" : "input";
+  return {
+    kind: "compare",
+    input: a,
+    output: b,
+    form: null,
+    tensors: tensors.map(({ name, shape, status, precision, worstBlock }) => ({
+      name,
+      shape,
+      before: first.get(name) ?? null,
+      after: second.get(name) ?? null,
+      precision,
+      worstBlock,
+      note: status === "compared" ? null : status,
+    })),
+    total: null,
+    files: [],
+    scales: scalesFound(of, of === "output" ? after : before),
+    survey,
+  };
+}
+
+/** The report of what is inside a checkpoint. */
+export function inspectionReport(input: string, inspection: Inspection): Report {
+  return {
+    kind: "inspect",
+    input,
+    output: null,
+    form: inspection.dialect,
+    tensors: inspection.tensors.map((tensor) => ({
+      name: tensor.name,
+      shape: tensor.shape,
+      before: storedAs(tensor),
+      after: null,
+      precision: null,
+      worstBlock: null,
+      note: scaledAs(tensor),
+    })),
+    total: null,
+    files: inspection.files.map(({ name, bytes }) => ({ name, bytes, checksum: null })),
+    scales: scalesFound("input", scalesOf(inspection)),
+    survey: null,
+  };
+}
+
+function storedAs({ dtype, bytes }: InspectedTensor): StoredAs {
+  return { dtype, bytes };
+}
+
+function scaledAs({ scaled }: InspectedTensor): string | null {
+  if (scaled === null) return null;
+  const { block, scaleDtype, facts } = scaled;
+  const range =
+    facts === null || facts.count === 0 ? "" : `, 2^${facts.minExponent} … 2^${facts.maxExponent}`;
+  return `${block.join("×")} ${scaleDtype ?? "–"}${range}`;
+}
+
+/** All scales of an inspected checkpoint, by weight and exponent. */
+export function scalesOf({ tensors }: Inspection): ScaleCounts[] {
+  return tensors.flatMap(({ name, scaled }) =>
+    scaled?.facts == null || scaled.facts.count === 0 ? [] : [{ name, ...scaled.facts }],
+  );
+}
+
+/** All scales of a side, if it has any. */
+export function scalesFound(of: "input" | "output", weights: readonly ScaleCounts[]): ReportedScales | null {
+  return weights.length === 0 ? null : { of, isAll: true, weights };
+}

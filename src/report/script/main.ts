@@ -1,0 +1,67 @@
+// The script of a report's page: draws the charts, sorts the table. Runs from a file, without a server.
+import type uPlot from "uplot";
+import type { Charts } from "../charts.ts";
+import {
+  coloursOf,
+  drawErrors,
+  drawExponents,
+  drawLayers,
+  drawSqnr,
+  drawValues,
+  type Place,
+} from "./plots.ts";
+import { makeSortable } from "./sorting.ts";
+
+const charts = JSON.parse(document.getElementById("charts")!.textContent!) as Charts;
+
+const DRAWERS: Readonly<Record<string, (charts: Charts, place: Place) => uPlot>> = {
+  sqnr: drawSqnr,
+  exponents: drawExponents,
+  layers: drawLayers,
+  errors: drawErrors,
+  values: drawValues,
+};
+
+let drawn: uPlot[] = [];
+
+/** Draws everything anew, in the colours and the width of now. */
+function draw(): void {
+  for (const plot of drawn) plot.destroy();
+  drawn = Object.entries(DRAWERS).flatMap(([id, drawer]) => {
+    const figure = document.getElementById(id);
+    const element = figure?.querySelector<HTMLElement>(".plot");
+    if (!figure || !element) return [];
+    return [
+      drawer(charts, {
+        element,
+        readout: figure.querySelector(".readout")!,
+        width: element.clientWidth,
+        colours: coloursOf(element),
+      }),
+    ];
+  });
+}
+
+const root = document.documentElement;
+root.classList.add("drawn");
+draw();
+
+let width = root.clientWidth;
+addEventListener("resize", () => {
+  if (root.clientWidth === width) return;
+  width = root.clientWidth;
+  draw();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+// On paper: dark on white, and as wide as a page.
+addEventListener("beforeprint", () => {
+  root.classList.add("print");
+  draw();
+});
+addEventListener("afterprint", () => {
+  root.classList.remove("print");
+  draw();
+});
+
+for (const table of document.querySelectorAll<HTMLTableElement>("table.sortable")) makeSortable(table);
+for (const note of document.querySelectorAll<HTMLElement>(".sorting")) note.hidden = false;
