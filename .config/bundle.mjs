@@ -114,6 +114,49 @@ async function loader() {
   await copyFile(path("node_modules/assemblyscript/LICENSE"), path("dist/wasm/LICENSE.loader.txt"));
 }
 
+/** What a worker of load({ threads }) runs, in one piece. Of the loader it needs what release builds do, one line of it. */
+const threadWorker = {
+  entryPoints: [path("src/threads/worker.ts")],
+  bundle: true,
+  target: "es2022",
+  plugins: [
+    {
+      name: "without the loader",
+      setup({ onResolve, onLoad }) {
+        onResolve({ filter: /^@assemblyscript\/loader$/ }, () => ({ path: "loader", namespace: "raw" }));
+        onLoad({ filter: /./, namespace: "raw" }, () => ({
+          contents:
+            "export const instantiateSync = (module, imports) => ({ instance: new WebAssembly.Instance(module, imports) });",
+        }));
+      },
+    },
+  ],
+};
+
+/** As text, which starts in every bundler. */
+async function worker() {
+  const { outputFiles } = await build({ ...threadWorker, write: false, minify: true, format: "iife" });
+  await mkdir(path("dist/threads"), { recursive: true });
+  const module = `export const source = ${JSON.stringify(outputFiles[0].text)};\n`;
+  await writeFile(path("dist/threads/source.js"), `/* @ts-self-types="./source.d.ts" */\n${module}`);
+  await writeFile(path("dist/threads/source.d.ts"), WORKER_TYPES);
+}
+
+const WORKER_TYPES = `/** The script of a worker, which is one as a module too. */
+export declare const source: string;
+`;
+
+/** As a file, for pages that allow no other workers; it imports nothing, so it can be copied and hosted. */
+async function workerFile() {
+  await build({
+    ...threadWorker,
+    outfile: path("dist/threads/worker.js"),
+    allowOverwrite: true,
+    format: "esm",
+    sourcemap: true,
+  });
+}
+
 /** Takes the command line and its libraries into one file; our modules below it stay where tsc put them. */
 async function cli() {
   const ours = {
@@ -150,45 +193,6 @@ async function cli() {
   for (const name of await readdir(folder)) {
     if (!/^(main|worker)\.js(\.map)?$|^LICENSES/.test(name)) await rm(folder + name);
   }
-}
-
-/**
- * What the page of a report holds besides its report: the script that draws, with its library, and the style, as strings
- * of a module; and the policy that lets the page run these two and fetch nothing.
- */
-async function report() {
-  const { outputFiles, metafile } = await build({
-    entryPoints: [path("src/report/script/main.ts"), path("src/report/script/style.css")],
-    outdir: path("dist/report/"),
-    write: false,
-    metafile: true,
-    bundle: true,
-    minify: true,
-    format: "iife",
-    target: ["chrome109", "firefox115", "safari16.4"],
-    legalComments: "none",
-  });
-  const textOf = (ending) => outputFiles.find((file) => file.path.endsWith(ending)).text.trim();
-  const licences = (await licensesOf(Object.keys(metafile.inputs))).replaceAll("*/", "* /");
-  const script = `/*\n${licences}*/\n${textOf(".js")}`;
-  const style = textOf(".css");
-  if (/<!--|<\/?(script|style)/i.test(script + style))
-    throw new Error("The page of a report would end early.");
-  const hash = (text) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
-  const policy = [
-    "default-src 'none'",
-    `script-src ${hash(script)}`,
-    `style-src ${hash(style)}`,
-    "img-src data:",
-    "base-uri 'none'",
-    "form-action 'none'",
-  ].join("; ");
-  await mkdir(path("dist/report"), { recursive: true });
-  const strings = Object.entries({ script, style, policy });
-  const module = strings.map(([name, text]) => `export const ${name} = ${JSON.stringify(text)};\n`);
-  const types = strings.map(([name]) => `export declare const ${name}: string;\n`);
-  await writeFile(path("dist/report/assets.js"), module.join(""));
-  await writeFile(path("dist/report/assets.d.ts"), types.join(""));
 }
 
 /** The page of src/web/ as a folder that any web server can host. */
@@ -254,6 +258,6 @@ async function clean() {
   for (const folder of ["dist", "build"]) await rm(path(folder), { recursive: true, force: true });
 }
 
-const steps = { clean, kernels, loader, report, cli, web };
+const steps = { clean, kernels, worker, loader, workerFile, cli, web };
 
 for (const name of process.argv.slice(2)) await steps[name]();

@@ -10,13 +10,17 @@ export interface LoadOptions {
   readonly variant?: Variant;
   /** A build that you host yourself, instead of the one inside: its bytes, a compiled module, or a fetch of it. */
   readonly wasm?: WasmSource;
-  /** How many workers share each product: the engine is then a {@link ThreadedEngine}, whose `gemm` is asynchronous. */
+  /**
+   * How many threads share each product: the engine is then a {@link ThreadedEngine}, whose `gemm` is asynchronous. The
+   * calling thread is one of them, but not on a page: there it stays free, and as many workers do the work.
+   */
   readonly threads?: number;
 }
 
 /**
  * Compiles and instantiates the kernels, in about two milliseconds. Each engine has its own memory, of about a megabyte.
- * @throws BlockscaleError `wasm`: WebAssembly is refused here, or `options.wasm` is not a blockscale build; `option`
+ * @throws BlockscaleError `wasm`: WebAssembly is refused here, or `options.wasm` is not a blockscale build;
+ * `option`: there are no workers for `options.threads`, or the page's Content-Security-Policy blocks them
  */
 export function load(options: LoadOptions & { readonly threads: number }): Promise<ThreadedEngine>;
 export function load(options?: LoadOptions & { readonly threads?: undefined }): Promise<Engine>;
@@ -34,7 +38,7 @@ export async function load(options: LoadOptions = {}): Promise<Engine | Threaded
   checkThreads(options.threads);
   // Workers and their entry point are fetched by those who ask for them.
   const { ThreadedEngine } = await import("./threads/engine.ts");
-  return new ThreadedEngine(options.threads, { module, variant });
+  return ThreadedEngine.open(options.threads, { module, variant });
 }
 
 async function buildOf({

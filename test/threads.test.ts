@@ -62,7 +62,7 @@ test("what is wrong with the arguments is said as in one thread", async () => {
   await expect(load({ threads: 1.5 })).rejects.toThrow(/from 1 to 256/);
 });
 
-/** An engine, and the workers that it has started. */
+/** An engine of three threads, and the workers that it has started: this thread is one of the three. */
 async function withWorkers(): Promise<[ThreadedEngine, Worker[]]> {
   const threads = process.getBuiltinModule("node:worker_threads") as { Worker: typeof Worker };
   const started: Worker[] = [];
@@ -74,21 +74,74 @@ async function withWorkers(): Promise<[ThreadedEngine, Worker[]]> {
     }
   };
   try {
-    return [await load({ threads: 2 }), started];
+    return [await load({ threads: 3 }), started];
   } finally {
     threads.Worker = Original;
   }
 }
 
+test("what cannot be sent to a worker is refused as by one thread, and nothing is left waiting", async () => {
+  const w = single.quantize(randomNormal(2, n * k), [n, k], schemes.mxfp8);
+  const odd = { type: () => {} } as unknown as { type: "f32" };
+  await expect(threaded.gemm(x, w, odd)).rejects.toMatchObject({ name: "BlockscaleError", code: "option" });
+  await expect(threaded.gemm((() => {}) as never, w)).rejects.toMatchObject({ fault: { where: "gemm: x" } });
+  expect(await threaded.gemm(x, w)).toEqual(single.gemm(x, w));
+});
+
+test("W8A8, and x that no longer is what it was when the workers read it", async () => {
+  const w = single.quantize(randomNormal(2, n * k), [n, k], schemes.mxfp8);
+  const quantised = single.quantize(x.values, [m, k], schemes.mxfp8);
+  expect(await threaded.gemm(quantised, w)).toEqual(single.gemm(quantised, w));
+  const changing = { values: x.values.slice(), shape: [m, k] };
+  const product = threaded.gemm(changing, w);
+  changing.values.fill(0);
+  expect(await product).toEqual(single.gemm(x, w));
+});
+
+test("one thread, which is this one; and more threads than rows", async () => {
+  const w = single.quantize(randomNormal(6, 5 * k), [5, k], schemes.mxfp8);
+  for (const threads of [1, 7]) {
+    const fp8 = await load({ threads });
+    expect(await fp8.gemm(x, w)).toEqual(single.gemm(x, w));
+    await fp8.close();
+  }
+});
+
+test("workers that a process is not allowed to start are a clear error", () => {
+  const script = `
+    import { load } from "./dist/index.js";
+    await load({ threads: 2 }).catch(({ name, message }) => console.log(name + ": " + message));
+  `;
+  const flags = [permissionFlag(), "--allow-fs-read=*", "--input-type=module", "--eval", script];
+  const printed = execFileSync(process.execPath, flags, {
+    cwd: new URL("..", import.meta.url),
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+    timeout: 20_000,
+  });
+  expect(printed).toMatch(/^BlockscaleError: load: threads: expected a host that starts workers, got Access/);
+});
+
+/** Its name until Node 23.5. */
+function permissionFlag(): string {
+  return process.allowedNodeEnvironmentFlags.has("--permission")
+    ? "--permission"
+    : "--experimental-permission";
+}
+
 test("a worker that dies is a clear error, for what is under way and what comes after", async () => {
   const [fp8, workers] = await withWorkers();
   expect(workers).toHaveLength(2);
-  const w = single.quantize(randomNormal(2, n * k), [n, k], schemes.mxfp8);
+  // One block, which falls to the first worker, and keeps it busy while this thread has nothing to do.
+  const w = single.quantize(new Float32Array(128 * 8192), [128, 8192], schemes.deepseekWeight);
   const packed = await fp8.pack(w);
-  const underWay = expect(fp8.gemm(x, packed)).rejects.toThrow(/one that died/);
-  await workers[1]!.terminate();
-  await underWay;
-  await expect(fp8.gemm(x, packed)).rejects.toMatchObject({ code: "internal", fault: { where: "threads" } });
+  const tall = { values: new Float32Array(512 * 8192), shape: [512, 8192] };
+  const underWay = expect(fp8.gemm(tall, packed)).rejects.toThrow(/one that died/);
+  await Promise.all([underWay, workers[0]!.terminate()]);
+  await expect(fp8.gemm(tall, packed)).rejects.toMatchObject({
+    code: "internal",
+    fault: { where: "threads" },
+  });
   await fp8.close();
 });
 

@@ -1,4 +1,4 @@
-import { checkTensor, outArray, outOf } from "../arrays.ts";
+import { type CheckedTensor, checkArray, checkTensor, outArray, outOf } from "../arrays.ts";
 import type { Engine } from "../engine.ts";
 import { BlockscaleError } from "../errors.ts";
 import type { GemmOptions, LeftOperand } from "../gemm.ts";
@@ -6,14 +6,14 @@ import type { PackOptions } from "../pack.ts";
 import type { BlockScaled } from "../tensor.ts";
 import { transpose } from "../transpose.ts";
 import { Pool } from "./pool.ts";
-import type { Start } from "./protocol.ts";
+import type { Start, Task } from "./protocol.ts";
 import { cut, place, type Slice, slicesOf } from "./slices.ts";
 
-/** Weights of a {@link ThreadedEngine}: every worker has some of their rows in its memory. */
+/** Weights of a {@link ThreadedEngine}: every thread has some of their rows in its memory. */
 export interface ThreadedWeights {
   /** `[..., N, K]` */
   readonly shape: readonly number[];
-  /** Gives the memory of all workers back. */
+  /** Gives the memory of all threads back. */
   free(): Promise<void>;
 }
 
@@ -25,8 +25,11 @@ interface Known {
 }
 
 /**
- * Matrix products by several workers at once: each has an engine of its own and multiplies by some rows of the
- * weights, so nothing is shared and it runs wherever workers do. Made by `load({ threads })`.
+ * Matrix products by several threads at once: each has an engine of its own and multiplies by some rows of the weights,
+ * so it runs wherever workers do. Where memory can be shared, one copy of x serves all threads. Made by `load({ threads })`.
+ *
+ * The calling thread is one of them, and is busy with its share when `gemm` returns its promise. Not so on a page, which
+ * would stand still meanwhile: there all the work is done by workers.
  */
 export class ThreadedEngine {
   readonly variant: Engine["variant"];
@@ -35,15 +38,19 @@ export class ThreadedEngine {
   readonly #packed: WeakMap<ThreadedWeights, Known> = new WeakMap();
   #nextKey = 0;
 
-  /** Use `load({ threads })`. */
-  constructor(threads: number, start: Start) {
-    this.variant = start.variant;
+  private constructor(threads: number, variant: Engine["variant"], pool: Pool) {
+    this.variant = variant;
     this.threads = threads;
-    this.#pool = new Pool(threads, start);
+    this.#pool = pool;
+  }
+
+  /** Use `load({ threads })`. */
+  static async open(threads: number, start: Start): Promise<ThreadedEngine> {
+    return new ThreadedEngine(threads, start.variant, await Pool.open(threads, start));
   }
 
   /**
-   * As `Engine.gemm`. Packed weights stay with the workers; a record is sent to them for each call.
+   * As `Engine.gemm`. Packed weights stay with the threads; a record is sent to them for each call.
    * The bits are those of `Engine.gemm` in the same build.
    */
   async gemm(
@@ -52,24 +59,25 @@ export class ThreadedEngine {
     options: GemmOptions = {},
   ): Promise<Float32Array | Uint16Array> {
     const given = outOf("gemm", options);
-    const { out: _, ...rest } = options;
+    const { type, layout = "nt", experts } = options;
     const known = "codes" in w ? undefined : this.#knownOf(w);
-    const isTransposed = rest.layout?.[1] === "n";
+    const isTransposed = layout[1] === "n";
     const record = "codes" in w ? (isTransposed ? transpose(w) : w) : undefined;
     const checked = record && checkTensor("gemm: w", record);
     const rows = known?.rows ?? checked?.grid.rows ?? 0;
     const slices = known?.slices ?? slicesOf(rows, record?.block[0] ?? 1, this.threads);
-    // The record has been turned round already.
-    const layout = `${rest.layout?.[0] ?? "n"}${known && isTransposed ? "n" : "t"}` as "nt";
-    const parts = await Promise.all(
-      slices.map((slice, worker) => {
-        if (slice.start === slice.end && worker > 0) return undefined;
-        const part = known?.key ?? cut(record as BlockScaled, checked as NonNullable<typeof checked>, slice);
-        const transfer = typeof part === "number" ? [] : [part.codes.buffer, part.scales.buffer];
-        const task = { kind: "gemm", x, w: part, options: { ...rest, layout } } as const;
-        return this.#pool.ask(worker, task, transfer as ArrayBuffer[]);
-      }),
-    );
+    const task = {
+      kind: "gemm",
+      x: sharedCopy(x),
+      // The record has been turned round already.
+      options: { type, layout: `${layout[0]}${known ? layout[1] : "t"}`, experts } as GemmOptions,
+    } as const;
+    const parts = await this.#askAll(slices, (slice, thread) => {
+      if (slice.start === slice.end && thread > 0) return undefined;
+      if (known) return [{ ...task, w: known.key }];
+      const part = cut(record as BlockScaled, checked as CheckedTensor, slice);
+      return [{ ...task, w: part }, [part.codes.buffer, part.scales.buffer] as ArrayBuffer[]];
+    });
     const first = parts[0] as Float32Array | Uint16Array;
     const width = (slices[0] as Slice).end - (slices[0] as Slice).start;
     const m = width === 0 ? 0 : first.length / width;
@@ -79,14 +87,14 @@ export class ThreadedEngine {
       first instanceof Float32Array ? "Float32Array" : "Uint16Array",
       m * rows,
     );
-    slices.forEach((slice, worker) => {
-      const part = parts[worker];
-      if (part) place(out, part, rows, slice, rest.experts);
+    slices.forEach((slice, thread) => {
+      const part = parts[thread];
+      if (part) place(out, part, rows, slice, experts);
     });
     return out;
   }
 
-  /** As `Engine.pack`: a copy of some rows for each worker. */
+  /** As `Engine.pack`: a copy of some rows for each thread. */
   async pack(w: BlockScaled, options: PackOptions = {}): Promise<ThreadedWeights> {
     checkTensor("pack", w);
     const record = options.layout === "n" ? transpose(w) : w;
@@ -94,16 +102,13 @@ export class ThreadedEngine {
     const key = this.#nextKey++;
     const slices = slicesOf(checked.grid.rows, record.block[0], this.threads);
     const free = async (): Promise<void> => {
-      await Promise.all(slices.map((_, worker) => this.#pool.ask(worker, { kind: "free", key })));
+      await this.#askAll(slices, () => [{ kind: "free", key }]);
     };
     try {
-      await Promise.all(
-        slices.map((slice, worker) => {
-          const part = cut(record, checked, slice);
-          const transfer = [part.codes.buffer, part.scales.buffer] as ArrayBuffer[];
-          return this.#pool.ask(worker, { kind: "pack", key, w: part }, transfer);
-        }),
-      );
+      await this.#askAll(slices, (slice) => {
+        const part = cut(record, checked, slice);
+        return [{ kind: "pack", key, w: part }, [part.codes.buffer, part.scales.buffer] as ArrayBuffer[]];
+      });
     } catch (error) {
       await free().catch(() => {});
       throw error;
@@ -123,6 +128,18 @@ export class ThreadedEngine {
     return this.#pool.close();
   }
 
+  /** The answers of all threads; the calling thread works last, when the others have begun. */
+  #askAll(
+    slices: readonly Slice[],
+    ask: (slice: Slice, thread: number) => [task: Task, transfer?: ArrayBuffer[]] | undefined,
+  ): Promise<(Float32Array | Uint16Array | undefined)[]> {
+    const answers = [...slices.keys()].reverse().map((thread) => {
+      const asked = ask(slices[thread] as Slice, thread);
+      return asked && this.#pool.ask(thread, ...asked);
+    });
+    return Promise.all(answers.reverse());
+  }
+
   #knownOf(w: ThreadedWeights): Known {
     const known = this.#packed.get(w);
     if (known) return known;
@@ -133,4 +150,26 @@ export class ThreadedEngine {
       fix: "Pack them with this engine, and free them after the last product.",
     });
   }
+}
+
+/** x in memory that all threads see, or as it is where there is none. */
+function sharedCopy(x: LeftOperand): LeftOperand {
+  const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
+  const canShare = typeof SharedArrayBuffer === "function" && crossOriginIsolated !== false;
+  if (!canShare || typeof x !== "object" || x === null) return x;
+  if ("codes" in x) {
+    const { codes, scales } = checkTensor("gemm: x", x);
+    return { ...x, codes: inSharedMemory(codes), scales: inSharedMemory(scales) };
+  }
+  if (!("values" in x)) return x;
+  const values = inSharedMemory(checkArray("gemm: x.values", x.values, "Float32Array"));
+  return { values, shape: x.shape };
+}
+
+function inSharedMemory<T extends Uint8Array | Float32Array>(array: T): T {
+  const copy = new (array.constructor as new (buffer: SharedArrayBuffer) => T)(
+    new SharedArrayBuffer(array.byteLength),
+  );
+  copy.set(array);
+  return copy;
 }

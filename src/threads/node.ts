@@ -3,8 +3,8 @@
 /** The parts of node:worker_threads that are used. */
 export interface NodeThreads {
   readonly Worker: new (
-    url: URL,
-    options: { execArgv: string[] },
+    source: string,
+    options: { eval: true; execArgv: string[] },
   ) => {
     postMessage(message: unknown, transfer?: readonly ArrayBuffer[]): void;
     on(event: string, listener: (value: never) => void): void;

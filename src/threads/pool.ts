@@ -1,38 +1,65 @@
 import { BlockscaleError } from "../errors.ts";
-import { startThread, type Thread } from "./host.ts";
-import type { Reply, Start, Task } from "./protocol.ts";
+import { isPage, openThread, type Thread } from "./host.ts";
+import { dead, errorOf, type Reply, type Start, type Task } from "./protocol.ts";
+import { Share } from "./share.ts";
+
+type Result = Float32Array | Uint16Array | undefined;
 
 interface Waiting {
-  resolve(result: Float32Array | Uint16Array | undefined): void;
+  resolve(result: Result): void;
   reject(error: Error): void;
 }
 
-/** Workers that each answer every request, in turn. One that dies takes the pool with it: its weights are gone. */
+/**
+ * Threads that each answer every request, in turn. The first is the calling thread, which would only wait for the others
+ * otherwise, but not on a page: there it has a user to answer. One worker that dies takes the pool with it: its weights
+ * are gone.
+ *
+ * Workers that sleep in Atomics.wait were tried: no faster than messages, and Node hung at its end, waiting for one.
+ */
 export class Pool {
-  readonly size: number;
-  readonly #threads: Thread[];
+  readonly #share: Share | undefined;
+  #threads: readonly Thread[] = [];
   readonly #waiting: Map<number, Waiting> = new Map();
   #nextId = 0;
   #end: BlockscaleError | undefined;
 
-  constructor(size: number, start: Start) {
-    this.size = size;
-    const listener = {
-      reply: (reply: Reply): void => this.#settle(reply),
-      died: (reason: string): void => this.#stop(dead(reason)),
-    };
-    this.#threads = Array.from({ length: size }, () => startThread(listener));
-    for (const thread of this.#threads) thread.post(start);
+  private constructor(start: Start) {
+    this.#share = isPage() ? undefined : new Share(start);
   }
 
-  /** Asks one worker. */
-  ask(worker: number, task: Task, transfer?: ArrayBuffer[]): Promise<Float32Array | Uint16Array | undefined> {
-    if (this.#end) return Promise.reject(this.#end);
-    const id = this.#nextId++;
+  /** @throws BlockscaleError `option`: there are no workers here, or they are blocked */
+  static async open(size: number, start: Start): Promise<Pool> {
+    const pool = new Pool(start);
+    const listener = {
+      reply: (reply: Reply): void => pool.#settle(reply),
+      died: (reason: string): void => pool.#stop(dead(reason)),
+    };
+    const workers = pool.#share ? size - 1 : size;
+    const opened = await Promise.allSettled(
+      Array.from({ length: workers }, () => openThread(start, listener)),
+    );
+    pool.#threads = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+    const failed = opened.find((one) => one.status === "rejected");
+    if (failed === undefined) return pool;
+    await pool.close();
+    throw failed.reason;
+  }
+
+  /** Asks one thread. The calling one, number 0, answers before this returns: ask it last. */
+  ask(thread: number, task: Task, transfer: ArrayBuffer[] = []): Promise<Result> {
     return new Promise((resolve, reject) => {
+      if (this.#end) throw this.#end;
+      if (this.#share && thread === 0) return resolve(this.#share.run(task));
+      const id = this.#nextId++;
+      const worker = this.#threads[this.#share ? thread - 1 : thread] as Thread;
+      try {
+        worker.post({ id, task }, transfer);
+      } catch (error) {
+        throw unsendable(error);
+      }
       if (this.#waiting.size === 0) this.#hold(true);
       this.#waiting.set(id, { resolve, reject });
-      (this.#threads[worker] as Thread).post({ id, task }, transfer);
     });
   }
 
@@ -43,12 +70,12 @@ export class Pool {
   }
 
   #settle({ id, result, error }: Reply): void {
-    const waiting = this.#waiting.get(id);
-    this.#waiting.delete(id);
+    const waiting = this.#waiting.get(id as number);
+    if (waiting === undefined) return; // an answer that came after the end
+    this.#waiting.delete(id as number);
     if (this.#waiting.size === 0) this.#hold(false);
-    if (error === undefined) waiting?.resolve(result);
-    else
-      waiting?.reject("fault" in error ? new BlockscaleError(error.code, error.fault) : dead(error.message));
+    if (error === undefined) waiting.resolve(result);
+    else waiting.reject(errorOf(error));
   }
 
   /** Idle workers do not keep a process from its end. */
@@ -65,13 +92,17 @@ export class Pool {
   }
 }
 
-function dead(reason: string): BlockscaleError {
-  return new BlockscaleError("internal", {
-    where: "threads",
-    expected: "workers that run until close()",
-    got: `one that died: ${reason}`,
-    fix: "Its share of the weights is lost: close this engine, load another one and pack again.",
-  });
+function unsendable(cause: unknown): BlockscaleError {
+  return new BlockscaleError(
+    "option",
+    {
+      where: "threads",
+      expected: "arguments that a worker can be sent",
+      got: String(cause),
+      fix: "Pass arrays, numbers and strings only, as Engine.gemm takes them.",
+    },
+    { cause },
+  );
 }
 
 function closed(): BlockscaleError {

@@ -1,9 +1,9 @@
 import type { Engine } from "../engine.ts";
-import type { ErrorCode, Fault } from "../errors.ts";
+import { BlockscaleError, type ErrorCode, type Fault } from "../errors.ts";
 import type { GemmOptions, LeftOperand } from "../gemm.ts";
 import type { BlockScaled } from "../tensor.ts";
 
-/** What a worker is asked: to take weights, to multiply by some of them, to forget them. */
+/** What a thread is asked: to take weights, to multiply by some of them, to forget them. */
 export type Task =
   | { readonly kind: "pack"; readonly key: number; readonly w: BlockScaled }
   | {
@@ -15,7 +15,7 @@ export type Task =
     }
   | { readonly kind: "free"; readonly key: number };
 
-/** Sent once: what the worker runs. */
+/** Sent first, and answered without an id: what the worker runs. */
 export interface Start {
   readonly module: WebAssembly.Module;
   readonly variant: Engine["variant"];
@@ -26,9 +26,25 @@ export interface Request {
   readonly task: Task;
 }
 
-/** The answer to a request, with the result of a product, or with what went wrong. */
+export type Message = Start | Request;
+
+/** The answer to a message, with the result of a product, or with what went wrong. */
 export interface Reply {
-  readonly id: number;
+  readonly id: number | undefined;
   readonly result?: Float32Array | Uint16Array | undefined;
   readonly error?: { readonly code: ErrorCode; readonly fault: Fault } | { readonly message: string };
+}
+
+/** What went wrong in a worker, in the thread that asked. */
+export function errorOf(error: NonNullable<Reply["error"]>): BlockscaleError {
+  return "fault" in error ? new BlockscaleError(error.code, error.fault) : dead(error.message);
+}
+
+export function dead(reason: string): BlockscaleError {
+  return new BlockscaleError("internal", {
+    where: "threads",
+    expected: "workers that run until close()",
+    got: `one that died: ${reason}`,
+    fix: "Its share of the weights is lost: close this engine, load another one and pack again.",
+  });
 }

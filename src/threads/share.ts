@@ -1,0 +1,30 @@
+import { Engine } from "../engine.ts";
+import type { PackedWeights } from "../pack.ts";
+import { instantiate } from "../wasm/instantiate.ts";
+import type { Start, Task } from "./protocol.ts";
+
+/** One thread's share of the work: an engine of its own, with some rows of the weights in its memory. */
+export class Share {
+  readonly #engine: Engine;
+  readonly #packed: Map<number, PackedWeights> = new Map();
+
+  constructor({ module, variant }: Start) {
+    this.#engine = new Engine(instantiate(module), variant);
+  }
+
+  run(task: Task): Float32Array | Uint16Array | undefined {
+    switch (task.kind) {
+      case "pack":
+        this.#packed.set(task.key, this.#engine.pack(task.w));
+        return undefined;
+      case "free":
+        this.#packed.get(task.key)?.free();
+        this.#packed.delete(task.key);
+        return undefined;
+      case "gemm": {
+        const w = typeof task.w === "number" ? (this.#packed.get(task.w) as PackedWeights) : task.w;
+        return this.#engine.gemm(task.x, w, task.options as { type: "bf16" });
+      }
+    }
+  }
+}
