@@ -195,6 +195,45 @@ async function cli() {
   }
 }
 
+/**
+ * What the page of a report holds besides its report: the script that draws, with its library, and the style, as strings
+ * of a module; and the policy that lets the page run these two and fetch nothing.
+ */
+async function report() {
+  const { outputFiles, metafile } = await build({
+    entryPoints: [path("src/report/script/main.ts"), path("src/report/script/style.css")],
+    outdir: path("dist/report/"),
+    write: false,
+    metafile: true,
+    bundle: true,
+    minify: true,
+    format: "iife",
+    target: ["chrome109", "firefox115", "safari16.4"],
+    legalComments: "none",
+  });
+  const textOf = (ending) => outputFiles.find((file) => file.path.endsWith(ending)).text.trim();
+  const licences = (await licensesOf(Object.keys(metafile.inputs))).replaceAll("*/", "* /");
+  const script = `/*\n${licences}*/\n${textOf(".js")}`;
+  const style = textOf(".css");
+  if (/<!--|<\/?(script|style)/i.test(script + style))
+    throw new Error("The page of a report would end early.");
+  const hash = (text) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+  const policy = [
+    "default-src 'none'",
+    `script-src ${hash(script)}`,
+    `style-src ${hash(style)}`,
+    "img-src data:",
+    "base-uri 'none'",
+    "form-action 'none'",
+  ].join("; ");
+  await mkdir(path("dist/report"), { recursive: true });
+  const strings = Object.entries({ script, style, policy });
+  const module = strings.map(([name, text]) => `export const ${name} = ${JSON.stringify(text)};\n`);
+  const types = strings.map(([name]) => `export declare const ${name}: string;\n`);
+  await writeFile(path("dist/report/assets.js"), module.join(""));
+  await writeFile(path("dist/report/assets.d.ts"), types.join(""));
+}
+
 /** The page of src/web/ as a folder that any web server can host. */
 async function web() {
   const out = path("dist-web/");
@@ -258,6 +297,6 @@ async function clean() {
   for (const folder of ["dist", "build"]) await rm(path(folder), { recursive: true, force: true });
 }
 
-const steps = { clean, kernels, worker, loader, workerFile, cli, web };
+const steps = { clean, kernels, worker, loader, workerFile, report, cli, web };
 
 for (const name of process.argv.slice(2)) await steps[name]();

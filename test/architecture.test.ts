@@ -132,6 +132,7 @@ const SRC_LAYERS = [
   ["load.ts", "external.ts", "js/index.ts", "threads/"],
   ["safetensors/", "io/"],
   ["checkpoint/"],
+  ["report/"],
   ["cli/", "web/"],
   ["index.ts"],
 ] as const;
@@ -150,7 +151,8 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   "hash-wasm": ["web/"],
   preact: ["web/"],
   "@preact/signals": ["web/"],
-  uplot: ["web/"],
+  uplot: ["web/", "report/script/"],
+  "#report-assets": ["report/page.ts"],
 };
 
 /** The places that know Node; everything else runs in a browser too. */
