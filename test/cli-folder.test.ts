@@ -4,45 +4,29 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  statSync,
   symlinkSync,
-  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { tensorsOf } from "./checkpoint-files.ts";
-import { blockscale, layer, snapshot, start, temporaryFolder, writeFileWith } from "./cli-runner.ts";
+import {
+  blockscale,
+  CONFIG,
+  layer,
+  snapshot,
+  start,
+  temporaryFolder,
+  writeFileWith,
+  writeModel,
+} from "./cli-runner.ts";
 
 const folder = temporaryFolder();
 let made = 0;
 
-const CONFIG = `{
-  "architectures": ["LlamaForCausalLM"],
-  "rope_theta": 10000.0,
-  "attention_dropout": 0.0,
-  "torch_dtype": "bfloat16"
-}
-`;
-
-/** A checkpoint folder with some shards, an index, and files that are none of our business. */
-async function makeModel(shards = 3, size = 96): Promise<string> {
-  const model = join(folder, `model-${made++}`);
-  const weightMap: { [name: string]: string } = {};
-  mkdirSync(join(model, "sub"), { recursive: true });
-  for (let i = 0; i < shards; i++) {
-    const name = `model-0000${i + 1}-of-0000${shards}.safetensors`;
-    await writeFileWith(join(model, name), layer(i, size));
-    for (const tensor of layer(i, size)) weightMap[tensor.name] = name;
-  }
-  writeFileSync(join(model, "config.json"), CONFIG);
-  const index = { metadata: { total_size: 1, note: "x" }, weight_map: weightMap };
-  writeFileSync(join(model, "model.safetensors.index.json"), JSON.stringify(index));
-  writeFileSync(join(model, "tokenizer.json"), '{"a": 1.0}');
-  writeFileSync(join(model, "sub/empty.txt"), "");
-  writeFileSync(join(model, ".hidden"), "not for copies");
-  return model;
-}
+/** A new checkpoint folder. */
+const makeModel = (shards?: number, size?: number) =>
+  writeModel(join(folder, `model-${made++}`), shards, size);
 
 /** A module that collects garbage all the time: what is left open is then told on standard error. */
 const COLLECTING = "data:text/javascript,setInterval(() => globalThis.gc(), 1).unref()";
@@ -253,6 +237,19 @@ describe("refused, with nothing written", () => {
     expect(snapshot(model)).toEqual(before);
     expect(readdirSync(out)).toEqual(["sub"]);
   });
+  test("an output that is a file, or a link that leads nowhere", async () => {
+    const model = await makeModel(1);
+    const [file, link] = [output(), output()];
+    writeFileSync(file, "precious");
+    symlinkSync(join(folder, "nowhere"), link);
+    for (const out of [file, link]) {
+      for (const flags of [[], ["--overwrite"]]) {
+        const { code, err } = await blockscale("quantize", model, out, ...flags);
+        expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(`${out}: expected a folder`) });
+      }
+    }
+    expect(readFileSync(file, "utf8")).toBe("precious");
+  });
   test("a folder that bears the name of a file to be written", async () => {
     const model = await makeModel(1);
     const out = output();
@@ -272,6 +269,43 @@ describe("refused, with nothing written", () => {
     expect(await blockscale("quantize", model, out)).toMatchObject({ code: 0 });
     expect(readdirSync(out).filter((name) => name.endsWith(".part"))).toEqual([]);
   });
+});
+
+test("--overwrite leaves nothing of another checkpoint, and everything else", async () => {
+  const [old, model] = [await makeModel(3), await makeModel(1)];
+  const out = output();
+  expect(await blockscale("quantize", old, out, "--to", "modelopt")).toMatchObject({ code: 0 });
+  writeFileSync(join(out, "thesis.txt"), "x");
+  writeFileSync(join(out, ".hidden.safetensors"), "x");
+  symlinkSync(join(old, "model-00001-of-00003.safetensors"), join(out, "link.safetensors"));
+  rmSync(join(model, "model.safetensors.index.json"));
+  const before = snapshot(old);
+  expect(await blockscale("quantize", model, out, "--overwrite")).toMatchObject({ code: 0 });
+  expect([...snapshot(out).keys()]).toEqual([
+    ".hidden.safetensors",
+    "config.json",
+    "model-00001-of-00001.safetensors",
+    "sub/empty.txt",
+    "thesis.txt",
+    "tokenizer.json",
+  ]);
+  expect(snapshot(old)).toEqual(before);
+  const { tensors, dialect } = JSON.parse((await blockscale("inspect", out, "--json")).out);
+  expect({ n: tensors.length, dialect }).toEqual({ n: 4, dialect: "deepseek-v3.1" });
+});
+
+test("a worker that cannot open its shard ends with one message", async () => {
+  const model = await makeModel(2);
+  const shard = join(model, "model-00002-of-00002.safetensors");
+  const removing = `data:text/javascript,${encodeURIComponent(`
+    import { rmSync } from "node:fs";
+    import { isMainThread } from "node:worker_threads";
+    if (!isMainThread) rmSync(${JSON.stringify(shard)}, { force: true });
+  `)}`;
+  const { code, err } = await start(["quantize", model, output(), "--jobs", "2"], ["--import", removing])
+    .ended;
+  expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(/^blockscale: .*no such file.*\n$/) });
+  expect(err).toContain(shard);
 });
 
 test("two runs of one command into one folder leave it whole, and neither stumbles over the other", async () => {
@@ -295,87 +329,4 @@ test("a finished output that was changed is refused without a word of open files
   const { code, err } = await start(["quantize", model, out], ["--expose-gc", "--import", COLLECTING]).ended;
   expect(code).toBe(2);
   expect(err).not.toContain("garbage collection");
-});
-
-describe("a run that is cut off", () => {
-  /** Waits until a file of so many bytes, whole or not, has appeared in a folder. */
-  async function untilWritten(
-    out: string,
-    isThere: (names: string[]) => boolean,
-    child: { exitCode: number | null },
-  ) {
-    while (child.exitCode === null && !(existsSync(out) && isThere(readdirSync(out)))) {
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    }
-  }
-  const isFinal = (name: string) => name.endsWith(".safetensors") && !name.startsWith(".");
-
-  test("leaves only whole files, and goes on where it stopped with the same bytes", async () => {
-    const model = await makeModel(5, 400);
-    const [whole, out] = [output(), output()];
-    expect(await blockscale("quantize", model, whole)).toMatchObject({ code: 0 });
-    const want = snapshot(whole);
-    let kills = 0;
-    for (let round = 1; round <= 4; round++) {
-      const { child, ended } = start(["quantize", model, out, "--jobs", "1"]);
-      // Once a partial file is there besides so many whole ones: in the middle of the next.
-      const isMiddle = (names: string[]) =>
-        names.filter(isFinal).length >= round &&
-        names.some((name) => name.includes(".safetensors.") && name.endsWith(".part"));
-      await untilWritten(out, isMiddle, child);
-      if (child.kill("SIGKILL")) kills++;
-      await ended;
-      for (const [name, bytes] of snapshot(out)) {
-        if (isFinal(name)) expect(bytes.equals(want.get(name)!), name).toBe(true);
-      }
-    }
-    expect(kills).toBeGreaterThanOrEqual(2);
-    const finished = [...snapshot(out).keys()].filter(isFinal);
-    expect(finished.length).toBeGreaterThan(0);
-    // What is whole is not made again: a time set by hand stays.
-    for (const name of finished) utimesSync(join(out, name), 1, 1);
-    const { code, out: text } = await blockscale("quantize", model, out, "--json");
-    expect(code).toBe(0);
-    for (const name of finished) expect(statSync(join(out, name)).mtimeMs).toBe(1000);
-    expect(snapshot(out)).toEqual(want);
-    // Once finished, the same command may be given again all the same.
-    expect(await blockscale("quantize", model, out)).toMatchObject({ code: 0 });
-    expect(snapshot(out)).toEqual(want);
-    expect(
-      JSON.parse(text).tensors.every(
-        (row: { action: string; precision: unknown }) =>
-          (row.action === "quantize") === (row.precision !== null),
-      ),
-    ).toBe(true);
-  });
-
-  test("is not taken up by another command, or for an input that changed", async () => {
-    const model = await makeModel(3, 300);
-    const out = output();
-    const { child, ended } = start(["quantize", model, out, "--jobs", "1"]);
-    await untilWritten(out, (names) => names.some(isFinal), child);
-    child.kill("SIGKILL");
-    await ended;
-    const other = await blockscale("quantize", model, out, "--to", "mxfp8");
-    expect(other).toMatchObject({ code: 2, err: expect.stringContaining("another command") });
-    utimesSync(join(model, "tokenizer.json"), 5, 5);
-    expect(await blockscale("quantize", model, out)).toMatchObject({ code: 2 });
-    expect(await blockscale("quantize", model, out, "--overwrite")).toMatchObject({ code: 0 });
-  });
-
-  test("by Ctrl-C ends with 1, one message, and nothing half-written", async () => {
-    const model = await makeModel(3, 700);
-    const out = output();
-    const { child, ended } = start(["quantize", model, out]);
-    await untilWritten(
-      out,
-      (names) => names.some((name) => name.includes(".safetensors.") && name.endsWith(".part")),
-      child,
-    );
-    child.kill("SIGINT");
-    const { code, err } = await ended;
-    expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(/^blockscale: .*SIGINT.*\n$/) });
-    expect([...snapshot(out).keys()].filter((name) => name.endsWith(".part"))).toEqual([]);
-    expect(await blockscale("quantize", model, out)).toMatchObject({ code: 0 });
-  });
 });

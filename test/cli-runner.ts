@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
@@ -76,4 +76,31 @@ export function layer(n: number, size: number): Stored[] {
 
 export async function writeFileWith(path: string, tensors: readonly Stored[]): Promise<void> {
   writeFileSync(path, new Uint8Array(await fileWith(tensors, [["format", "pt"]]).arrayBuffer()));
+}
+
+/** What config.json of {@link writeModel} says. */
+export const CONFIG: string = `{
+  "architectures": ["LlamaForCausalLM"],
+  "rope_theta": 10000.0,
+  "attention_dropout": 0.0,
+  "torch_dtype": "bfloat16"
+}
+`;
+
+/** A checkpoint folder with some shards, an index, and files that are none of our business. */
+export async function writeModel(model: string, shards = 3, size = 96): Promise<string> {
+  const weightMap: { [name: string]: string } = {};
+  mkdirSync(join(model, "sub"), { recursive: true });
+  for (let i = 0; i < shards; i++) {
+    const name = `model-0000${i + 1}-of-0000${shards}.safetensors`;
+    await writeFileWith(join(model, name), layer(i, size));
+    for (const tensor of layer(i, size)) weightMap[tensor.name] = name;
+  }
+  writeFileSync(join(model, "config.json"), CONFIG);
+  const index = { metadata: { total_size: 1, note: "x" }, weight_map: weightMap };
+  writeFileSync(join(model, "model.safetensors.index.json"), JSON.stringify(index));
+  writeFileSync(join(model, "tokenizer.json"), '{"a": 1.0}');
+  writeFileSync(join(model, "sub/empty.txt"), "");
+  writeFileSync(join(model, ".hidden"), "not for copies");
+  return model;
 }

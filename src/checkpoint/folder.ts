@@ -113,6 +113,17 @@ function compareWithIndex(
   }
 }
 
+/** Whether a file at the top of a folder would be read as a part of the checkpoint there, whatever the others say. */
+export function isOfCheckpoint(name: string): boolean {
+  if (name.startsWith(".")) return false;
+  return (
+    name === CONFIG ||
+    name === MODELOPT_CONFIG ||
+    name.endsWith(".safetensors") ||
+    name.endsWith(INDEX_SUFFIX)
+  );
+}
+
 /** What the conversion makes of the checkpoint: FP8 of a dialect, or plain values. */
 export type Direction =
   | { readonly kind: "quantize"; readonly to: DialectName }

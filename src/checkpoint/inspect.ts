@@ -36,16 +36,19 @@ export interface Inspection {
 
 /**
  * Looks inside a checkpoint. With sources it also reads the scales, which are small; without, headers are all.
- * @throws BlockscaleError `dialect`: codes without scales, or scales that make no sense
+ * @throws BlockscaleError `dialect`: codes without scales, or scales that make no sense; what the signal was aborted with
  */
 export async function inspect(
   checkpoint: Checkpoint,
   sources: readonly Source[] | null,
-  options: ResolveOptions = {},
+  options: ResolveOptions & { readonly signal?: AbortSignal } = {},
 ): Promise<Inspection> {
   const weights = resolveWeights(checkpoint, options);
   const tensors: InspectedTensor[] = [];
-  for (const weight of weights) tensors.push(await inspectWeight(weight, checkpoint, sources));
+  for (const weight of weights) {
+    options.signal?.throwIfAborted();
+    tensors.push(await inspectWeight(weight, checkpoint, sources));
+  }
   const bytesByDtype: { [dtype: string]: number } = {};
   for (const { dtype, begin, end } of checkpoint.shards.flatMap(({ header }) => header.tensors)) {
     bytesByDtype[dtype] = (bytesByDtype[dtype] ?? 0) + end - begin;

@@ -5,7 +5,7 @@ import type { Plan, PlannedTensor } from "./plan.ts";
 export interface PrecisionSummary {
   /**
    * Signal to quantisation noise in decibels; `null` where every value is what it was, -Infinity where one became NaN
-   * or Inf, or was.
+   * or Inf, or was, and where zeros became something else.
    */
   readonly sqnrDb: number | null;
   /** Largest |error| / |value| over values that are not 0; 1 as soon as a value became 0. */

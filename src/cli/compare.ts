@@ -4,6 +4,7 @@ import { BlockscaleError } from "../errors.ts";
 import { load } from "../load.ts";
 import { tensorNamed } from "../safetensors/names.ts";
 import { openInput } from "./input.ts";
+import { heed } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
 import { type ReservedReport, reportOfComparison, reserveReport } from "./report.ts";
 import { comparisonTable } from "./tables.ts";
@@ -18,15 +19,16 @@ export async function compare(
   flags: { readonly json?: true; readonly report?: string; readonly missingScale: "error" | "one" },
   signal: AbortSignal,
 ): Promise<void> {
-  const a = await openInput(pathA);
+  const a = await openInput(pathA, signal);
   let page: ReservedReport | null = null;
   try {
-    const b = await openInput(pathB);
+    const b = await openInput(pathB, signal);
     try {
       page = await reserveReport(flags.report, [pathA, pathB]);
       const sides = [await openCheckpoint(a.files, pathA), await openCheckpoint(b.files, pathB)] as const;
       const { missingScale } = flags;
       const tensors = await compareCheckpoints(...sides, await load(), { missingScale, signal });
+      await heed(signal);
       await (flags.json === true
         ? printJson({ a: pathA, b: pathB, tensors, total: totalOf(tensors) })
         : print(comparisonTable(tensors)));

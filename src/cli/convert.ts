@@ -1,7 +1,13 @@
-import { rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Document } from "../checkpoint/dialects.ts";
-import { type Direction, documentsOf, type OpenedCheckpoint, openCheckpoint } from "../checkpoint/folder.ts";
+import {
+  type Direction,
+  documentsOf,
+  isOfCheckpoint,
+  type OpenedCheckpoint,
+  openCheckpoint,
+} from "../checkpoint/folder.ts";
 import type { FilePlan, Plan } from "../checkpoint/plan.ts";
 import { fileBytes } from "../checkpoint/run.ts";
 import { summarize } from "../checkpoint/summary.ts";
@@ -19,8 +25,9 @@ import {
 import { openLocal, refuseObstacles, refuseOverlap, removeLeftovers } from "../io/node-folder.ts";
 import { giveBack, type Source } from "../io/source.ts";
 import type { Precision } from "../precision.ts";
+import { Fingerprint, fingerprintOf } from "./fingerprint.ts";
 import { type Input, openInput } from "./input.ts";
-import { type Journal, openJournal } from "./journal.ts";
+import { type Finished, type Journal, openJournal } from "./journal.ts";
 import { print, printJson } from "./print.ts";
 import { type ProgressBar, startProgress } from "./progress.ts";
 import { type ReservedReport, reportOfConversion, reserveReport } from "./report.ts";
@@ -118,14 +125,15 @@ async function convertFile(
   run: Run,
   file: FilePlan,
   path: string,
-  beforeRename?: (measured: [string, Precision][]) => Promise<void>,
+  beforeRename?: (finished: Finished) => Promise<void>,
 ): Promise<void> {
   const { opened, workers, progress, signal } = run;
   const measured: [string, Precision][] = [];
+  const fingerprint = new Fingerprint(file.size);
   await removeLeftovers(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
   const sink = await createFile(path, async () => {
     await refuseChange(run.input);
-    await beforeRename?.(measured);
+    await beforeRename?.({ measured, fingerprint: fingerprint.digest() });
   });
   const bytes = fileBytes(file, {
     sources: opened.sources,
@@ -135,15 +143,20 @@ async function convertFile(
     onProgress: progress.update,
     onPrecision: (name, precision) => measured.push([name, precision]),
   });
-  await writeAll(bytes, sink);
+  await writeAll(bytes, sink, (chunk) => fingerprint.update(chunk));
   for (const [name, precision] of measured) run.measured.set(name, precision);
 }
 
 /** Like pipeTo, but knows when a chunk has been written, and gives its memory back. */
-async function writeAll(chunks: AsyncIterable<Uint8Array>, sink: WritableStream<Uint8Array>): Promise<void> {
+async function writeAll(
+  chunks: AsyncIterable<Uint8Array>,
+  sink: WritableStream<Uint8Array>,
+  onChunk: (chunk: Uint8Array) => void,
+): Promise<void> {
   const writer = sink.getWriter();
   try {
     for await (const chunk of chunks) {
+      onChunk(chunk);
       await writer.write(chunk);
       giveBack(chunk);
     }
@@ -172,11 +185,14 @@ async function convertFolder(
   const paths = plan.files.map(({ name }) => join(folder, name));
   // What another run has left under these names must not be taken for ours.
   if (!journal.goesOn) for (const path of paths) await rm(path, { force: true });
+  if (overwrite) {
+    await removeOther(folder, [...plan.files, ...documents].map(({ name }) => name).concat(opened.others));
+  }
   for (const [i, file] of plan.files.entries()) {
     const path = paths[i]!;
     if (!(await isFinished(run, journal, file, path))) {
       await makeFolder(dirname(path));
-      await convertFile(run, file, path, (measured) => journal.add(file.name, measured));
+      await convertFile(run, file, path, (finished) => journal.add(file.name, finished));
     }
     progress.finish(file.size);
   }
@@ -186,6 +202,15 @@ async function convertFolder(
   }
   for (const { name, text } of documents) await writeText(join(folder, name), text);
   await journal.remove();
+}
+
+/** Removes what would be read as a part of the new checkpoint, and is one of another that was there. */
+async function removeOther(folder: string, names: readonly string[]): Promise<void> {
+  const ours = new Set(names);
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const isOther = !entry.isDirectory() && isOfCheckpoint(entry.name) && !ours.has(entry.name);
+    if (isOther) await rm(join(folder, entry.name));
+  }
 }
 
 /**
@@ -213,11 +238,22 @@ async function isOutput(found: Source | undefined, { header, size }: FilePlan): 
   return Buffer.from(await found.slice(0, header.length).arrayBuffer()).equals(header);
 }
 
+/** Whether an earlier run made a file, and it is still there as it was, as far as a short look tells. */
 async function isFinished(run: Run, journal: Journal, file: FilePlan, path: string): Promise<boolean> {
-  const measured = journal.finished(file.name);
-  if (measured === undefined) return false;
-  const found = await fileFacts(path).catch(() => null);
-  if (found?.size !== file.size) return false;
+  const finished = journal.finished(file.name);
+  if (finished === undefined) return false;
+  const { measured, fingerprint } = finished;
+  const weights = file.steps.flatMap((step) =>
+    step.kind === "convert" && step.emit !== "scales" ? [step.conversion.from.name] : [],
+  );
+  if (String(measured.map(([name]) => name)) !== String(weights)) return false;
+  const found = await openFile(path).catch(() => undefined);
+  try {
+    if (found === undefined || !(await isOutput(found, file))) return false;
+    if ((await fingerprintOf(path, found)) !== fingerprint) return false;
+  } finally {
+    await found?.close();
+  }
   for (const [name, precision] of measured) run.measured.set(name, precision);
   return true;
 }

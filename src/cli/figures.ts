@@ -25,7 +25,9 @@ export function percent(share: number): string {
 /** Decibels, or what stands in their place: that nothing was lost, or how many values are no numbers any more. */
 export function decibels({ sqnrDb, nonFinite }: PrecisionSummary): string {
   if (nonFinite > 0) return `${count(nonFinite)} not finite`;
-  return sqnrDb === null ? "exact" : sqnrDb.toFixed(2);
+  if (sqnrDb === null) return "exact";
+  // Zeros became something else.
+  return sqnrDb === -Infinity ? "-inf" : sqnrDb.toFixed(2);
 }
 
 /** A shape: 576 x 7168. Of absurdly many dimensions, the first. */

@@ -2,6 +2,7 @@ import { openCheckpoint } from "../checkpoint/folder.ts";
 import { inspect as inspectCheckpoint } from "../checkpoint/inspect.ts";
 import { inspectionReport } from "../report/report.ts";
 import { openInput } from "./input.ts";
+import { heed } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
 import { type ReservedReport, reserveReport } from "./report.ts";
 import { inspectionTable } from "./tables.ts";
@@ -10,13 +11,15 @@ import { inspectionTable } from "./tables.ts";
 export async function inspect(
   path: string,
   flags: { readonly json?: true; readonly report?: string },
+  signal: AbortSignal,
 ): Promise<void> {
-  const input = await openInput(path);
+  const input = await openInput(path, signal);
   let page: ReservedReport | null = null;
   try {
     page = await reserveReport(flags.report, [path]);
     const { checkpoint, sources } = await openCheckpoint(input.files, path);
-    const inspection = await inspectCheckpoint(checkpoint, sources, { missingScale: "one" });
+    const inspection = await inspectCheckpoint(checkpoint, sources, { missingScale: "one", signal });
+    await heed(signal);
     await (flags.json === true
       ? printJson({ input: path, ...inspection })
       : print(inspectionTable(inspection)));

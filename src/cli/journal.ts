@@ -3,12 +3,17 @@ import { join } from "node:path";
 import { BlockscaleError } from "../errors.ts";
 import { makeFolder, systemFault, writerOf, writeText } from "../io/node.ts";
 import { removeLeftovers } from "../io/node-folder.ts";
-import type { Precision } from "../precision.ts";
+import { NOTHING, type Precision } from "../precision.ts";
 
 const NAME = ".blockscale-unfinished.jsonl";
 
-/** What was measured in one finished file, by weight. */
-type Measured = readonly (readonly [weight: string, precision: Precision])[];
+/** What is known of a finished file. */
+export interface Finished {
+  /** By weight, in the order of the file. */
+  readonly measured: readonly (readonly [weight: string, precision: Precision])[];
+  /** Of the whole file, to recognise it by. */
+  readonly fingerprint: string;
+}
 
 /**
  * Remembers in the output folder which files are whole, so that a run that was cut off can go on. It disappears with
@@ -17,10 +22,10 @@ type Measured = readonly (readonly [weight: string, precision: Precision])[];
 export interface Journal {
   /** Whether an unfinished run is taken up. */
   readonly goesOn: boolean;
-  /** What was measured in a file that an earlier run finished; `undefined` where it still has to be made. */
-  finished(file: string): Measured | undefined;
+  /** What an earlier run noted of a file that it finished; `undefined` where it still has to be made. */
+  finished(file: string): Finished | undefined;
   /** To be told before a whole file appears under its name: what happens to stand there already does not count. */
-  add(file: string, measured: Measured): Promise<void>;
+  add(file: string, finished: Finished): Promise<void>;
   remove(): Promise<void>;
 }
 
@@ -42,21 +47,23 @@ export async function openJournal(folder: string, task: unknown, overwrite: bool
       got:
         found === null
           ? `${files.length} files`
-          : "the unfinished run of another command, or of a changed input",
+          : found.task === undefined
+            ? `an unfinished run whose record, ${NAME}, is damaged`
+            : "the unfinished run of another command, or of a changed input",
       fix: "Choose another folder, empty this one, or pass --overwrite.",
     });
   }
   await removeLeftovers(folder);
-  const done = new Map<string, Measured>(isSame ? found.done : []);
+  const done = new Map<string, Finished>(isSame ? found.done : []);
   const path = join(folder, NAME);
   // Written anew even where a run is taken up: a line that was cut off must not be continued.
-  await writeText(path, [task, ...done].map((line) => `${JSON.stringify(line)}\n`).join(""));
+  await writeText(path, [task, ...[...done].map(lineOf)].map((line) => `${JSON.stringify(line)}\n`).join(""));
   return {
     goesOn: isSame,
     finished: (file) => done.get(file),
-    add: async (file, measured) => {
-      done.set(file, measured);
-      await appendLine(path, [file, measured]);
+    add: async (file, finished) => {
+      done.set(file, finished);
+      await appendLine(path, lineOf([file, finished]));
     },
     remove: () => rm(path, { force: true }),
   };
@@ -79,15 +86,51 @@ async function appendLine(path: string, line: unknown): Promise<void> {
   }
 }
 
-/** The task in the first line, and a line for each finished file; what was cut off is left out. */
-async function readJournal(path: string): Promise<{ task: unknown; done: [string, Measured][] }> {
-  const lines = (await readFile(path, "utf8").catch(() => "")).split("\n").slice(0, -1);
-  const parsed = lines.flatMap((line): unknown[] => {
-    try {
-      return [JSON.parse(line)];
-    } catch {
-      return [];
-    }
-  });
-  return { task: parsed[0], done: parsed.slice(1) as [string, Measured][] };
+type Line = readonly [file: string, measured: Finished["measured"], fingerprint: string];
+
+function lineOf([file, { measured, fingerprint }]: readonly [string, Finished]): Line {
+  return [file, measured, fingerprint];
+}
+
+interface Noted {
+  /** `undefined` where it cannot be read. */
+  readonly task: unknown;
+  readonly done: [string, Finished][];
+}
+
+/** The task in the first line, and a line for each finished file. What is damaged or cut off is as good as not done. */
+async function readJournal(path: string): Promise<Noted> {
+  const text = await readFile(path, "utf8").catch(() => "");
+  const [task, ...lines] = text.split("\n").slice(0, -1).map(parsed);
+  const done = lines
+    .filter(isLine)
+    .map(([file, measured, fingerprint]): [string, Finished] => [file, { measured, fingerprint }]);
+  return { task, done };
+}
+
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
+function isLine(line: unknown): line is Line {
+  if (!Array.isArray(line) || line.length !== 3) return false;
+  const [file, measured, fingerprint] = line;
+  return (
+    typeof file === "string" &&
+    typeof fingerprint === "string" &&
+    Array.isArray(measured) &&
+    measured.every(
+      (pair) =>
+        Array.isArray(pair) && pair.length === 2 && typeof pair[0] === "string" && isPrecision(pair[1]),
+    )
+  );
+}
+
+function isPrecision(value: unknown): value is Precision {
+  if (typeof value !== "object" || value === null) return false;
+  return Object.keys(NOTHING).every((key) => Number.isFinite((value as { [key: string]: unknown })[key]));
 }

@@ -13,6 +13,7 @@ import { type ConvertFlags, convert } from "./convert.ts";
 import * as figures from "./figures.ts";
 import { DEQUANTIZE_HELP, QUANTIZE_HELP } from "./help.ts";
 import { inspect } from "./inspect.ts";
+import { interruption } from "./interruption.ts";
 import { printError } from "./print.ts";
 
 interface SelectionFlags extends ConvertFlags {
@@ -32,6 +33,12 @@ function jobs(text: string): number {
 
 const REPORT = ["--report <file>", "write a page of charts and tables besides (HTML)"] as const;
 
+/** An empty path would be the folder of the shell. */
+function place(text: string): string {
+  if (text === "") throw new InvalidArgumentError("It is empty.");
+  return text;
+}
+
 const INPUTS = "a .safetensors file, a checkpoint folder, a URL, or hf:OWNER/NAME";
 
 function missingScale(): Option {
@@ -44,8 +51,8 @@ function missingScale(): Option {
 function conversion(command: Command, about: string): Command {
   return command
     .description(about)
-    .argument("<IN>", INPUTS)
-    .argument("<OUT>", "the file or folder to write")
+    .argument("<IN>", INPUTS, place)
+    .argument("<OUT>", "the file or folder to write", place)
     .option("--include <pattern>", "convert these weights (repeatable)", several)
     .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
     .addOption(missingScale())
@@ -95,7 +102,7 @@ function program(signal: AbortSignal): Command {
         .choices(Object.keys(dialects))
         .default("deepseek-v3.1"),
     )
-    .option("--overrides <file>", "JSON list of weights to treat differently")
+    .option("--overrides <file>", "JSON list of weights to treat differently", place)
     .addHelpText("after", QUANTIZE_HELP)
     .action(async (from, to, flags: SelectionFlags & { to: DialectName; overrides?: string }) => {
       const { include, exclude, missingScale } = flags;
@@ -128,38 +135,20 @@ function program(signal: AbortSignal): Command {
   command
     .command("inspect")
     .description("show what is inside a checkpoint")
-    .argument("<PATH>", INPUTS)
+    .argument("<PATH>", INPUTS, place)
     .option("--json", "print as JSON")
     .option(...REPORT)
-    .action(inspect);
+    .action((path, flags) => inspect(path, flags, signal));
   command
     .command("compare")
     .description("hold the values of one checkpoint against another's, whatever their dialects")
-    .argument("<A>", `the truth: ${INPUTS}`)
-    .argument("<B>", "what became of it")
+    .argument("<A>", `the truth: ${INPUTS}`, place)
+    .argument("<B>", "what became of it", place)
     .addOption(missingScale())
     .option("--json", "print as JSON")
     .option(...REPORT)
     .action((a, b, flags) => compare(a, b, flags, signal));
   return command;
-}
-
-/** Aborted by Ctrl-C or a polite kill, so that nothing half-written stays behind. */
-function interruption(): AbortSignal {
-  const controller = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.once(name, () =>
-      controller.abort(
-        new BlockscaleError("io", {
-          where: "blockscale",
-          expected: "to finish",
-          got: name,
-          fix: "No half-written file was left: run the same command again to go on.",
-        }),
-      ),
-    );
-  }
-  return controller.signal;
 }
 
 /** Exit status: 0 done, 1 failed, 2 wrong usage. */

@@ -42,7 +42,11 @@ export async function startWorkers(sources: readonly Source[], jobs: number): Pr
 }
 
 function died(cause: unknown): BlockscaleError {
-  if (cause instanceof Error && "fault" in cause) return cause as BlockscaleError;
+  // Errors lose their class on the way between threads.
+  if (cause instanceof Error && "fault" in cause) {
+    const { code, fault } = cause as BlockscaleError;
+    return new BlockscaleError(code, fault, { cause });
+  }
   const got = cause instanceof Error ? cause.message : String(cause);
   return new BlockscaleError(
     "internal",

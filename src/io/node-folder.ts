@@ -1,4 +1,4 @@
-import { readdir, realpath, rm, stat } from "node:fs/promises";
+import { lstat, readdir, realpath, rm, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { BlockscaleError } from "../errors.ts";
 import { type FileSource, fileFacts, openFile, systemFault, writerOf } from "./node.ts";
@@ -103,11 +103,12 @@ export async function refuseOverlap(input: string, output: string): Promise<void
 
 /**
  * Refuses to write files where more would be lost than files of these names: through a link that leads out of the
- * folder, or in place of a device, a pipe or a folder.
+ * folder, or in place of a device, a pipe or a folder; also where there can be no folder, as a file stands there.
  * @param names relative to the folder; neither it nor they need exist
  * @throws BlockscaleError `option`
  */
 export async function refuseObstacles(folder: string, names: readonly string[]): Promise<void> {
+  await refuseNoFolder(folder);
   const root = await futurePath(folder);
   for (const name of names) {
     const path = join(folder, name);
@@ -125,6 +126,17 @@ export async function refuseObstacles(folder: string, names: readonly string[]):
       fix: "Choose another OUT; --dry-run writes nothing.",
     });
   }
+}
+
+async function refuseNoFolder(path: string): Promise<void> {
+  const [found, link] = await Promise.all([stat, lstat].map((look) => look(path).catch(() => null)));
+  if (link == null || found?.isDirectory() === true) return;
+  throw new BlockscaleError("option", {
+    where: path,
+    expected: "a folder, or nothing yet",
+    got: found == null ? "a link that leads nowhere" : "a file",
+    fix: "Choose another OUT: a folder becomes a folder, and a file lies in one.",
+  });
 }
 
 /** Removes what runs that were killed have left half-written. Files of running processes stay. */

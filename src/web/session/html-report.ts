@@ -62,7 +62,7 @@ ${picture(tensors)}
 /** SQNR of each tensor as a point. */
 function picture(tensors: Summary["tensors"]): string {
   const points = tensors.flatMap(({ name, precision }) =>
-    precision === null || precision.sqnrDb === null || precision.nonFinite > 0
+    precision === null || precision.sqnrDb === null || precision.sqnrDb === -Infinity
       ? []
       : [{ name, db: precision.sqnrDb }],
   );

@@ -17,9 +17,9 @@ export function SqnrSection(): JSX.Element | null {
     () =>
       (planned.value?.tensors ?? []).flatMap(({ name }) => {
         const figures = measured.value.get(name);
-        if (figures === undefined || figures.noise === 0) return [];
-        // Of what is not finite there is no point to draw; the table tells it.
-        return figures.nonFinite > 0 ? [] : [{ name, db: sqnr(figures) }];
+        const db = figures === undefined ? NaN : sqnr(figures);
+        // What is exact, or not finite, has no point to draw: the table tells it.
+        return Number.isFinite(db) ? [{ name, db }] : [];
       }),
     [planned.value, measured.value],
   );

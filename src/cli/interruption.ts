@@ -1,0 +1,29 @@
+import { setImmediate } from "node:timers/promises";
+import { BlockscaleError } from "../errors.ts";
+
+/** Aborted by Ctrl-C or a polite kill, so that nothing half-written stays behind. */
+export function interruption(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.once(name, () =>
+      controller.abort(
+        new BlockscaleError("io", {
+          where: "blockscale",
+          expected: "to finish",
+          got: name,
+          fix: "No half-written file was left: run the same command again to go on.",
+        }),
+      ),
+    );
+  }
+  return controller.signal;
+}
+
+/**
+ * Heeds an interruption before the next step: what the system tells arrives only when nothing is being computed.
+ * @throws what the signal was aborted with
+ */
+export async function heed(signal: AbortSignal): Promise<void> {
+  await setImmediate();
+  signal.throwIfAborted();
+}
