@@ -22,7 +22,7 @@ const PATIENCE_SECONDS = 30;
 
 /** Whether this is the thread in which a page is drawn and its user is answered. */
 export function isPage(): boolean {
-  return typeof window === "object" && typeof document === "object";
+  return "window" in globalThis && "document" in globalThis;
 }
 
 /**

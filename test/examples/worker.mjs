@@ -1,5 +1,6 @@
 // An edge worker that hands out FP8 checkpoints in BF16, or BF16 ones in FP8, without ever holding more than a few
 // megabytes of them: GET /?from=https://.../model.safetensors&to=bf16
+// A file that fits into the worker's memory can be sent instead: POST /?to=mxfp8
 import { load } from "blockscale";
 import {
   fileStream,
@@ -11,8 +12,7 @@ import {
 } from "blockscale/checkpoint";
 
 /** The bytes of a converted file, with their number told beforehand. */
-async function convert(from, to, signal) {
-  const source = await openUrl(from, { signal });
+async function convert(source, to, signal) {
   const { checkpoint, sources } = await openCheckpoint(new Map([["model.safetensors", source]]));
   const isPlain = ["bf16", "f16", "f32"].includes(to);
   const plan = isPlain ? planDequantize(checkpoint, { dtype: to }) : planQuantize(checkpoint, { to });
@@ -24,12 +24,11 @@ async function convert(from, to, signal) {
 export default {
   async fetch(request) {
     const { searchParams } = new URL(request.url);
+    const { method, signal } = request;
     try {
-      const { stream, size } = await convert(
-        searchParams.get("from"),
-        searchParams.get("to") ?? "bf16",
-        request.signal,
-      );
+      const source =
+        method === "POST" ? await request.blob() : await openUrl(searchParams.get("from"), { signal });
+      const { stream, size } = await convert(source, searchParams.get("to") ?? "bf16", signal);
       // Cloudflare's runtime takes the length from a stream of its own; others from the header.
       const body =
         typeof FixedLengthStream === "function" ? stream.pipeThrough(new FixedLengthStream(size)) : stream;

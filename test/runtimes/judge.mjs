@@ -23,3 +23,8 @@ export function problemsOf(reports, wantedBuild) {
 export function verdict(runtime, version, place, build, reports) {
   return { runtime, version, place, build, problems: problemsOf(reports, build) };
 }
+
+/** The same for threads, whose problems are told in words. */
+export function threadsVerdict(runtime, version, place, build, { problems, error }) {
+  return { runtime, version, place, build, problems: problems ?? [error] };
+}

@@ -1,12 +1,16 @@
 // The project that every runtime opens: the installed tarball, the suite as one module, the snippets.
 import { join } from "node:path";
 import { build } from "esbuild";
-import { createProject, HERE, pack } from "./workspace.mjs";
+import { createProject, HERE, pack, ROOT } from "./workspace.mjs";
 
 export async function createRuntimeProject(folder) {
   const packed = await pack(folder);
   const path = join(folder, "app");
-  await createProject(path, packed.tarball, { ".": join(HERE, "app"), snippets: join(HERE, "snippets") });
+  await createProject(path, packed.tarball, {
+    ".": join(HERE, "app"),
+    snippets: join(HERE, "snippets"),
+    "examples/worker.mjs": join(ROOT, "test/examples/worker.mjs"),
+  });
   await build({
     entryPoints: [join(HERE, "conformance.ts")],
     outfile: join(path, "conformance.js"),

@@ -1,5 +1,6 @@
 // A browser page: runs the suite in every kind of thread, and posts each report to the server.
 import { report } from "./report.mjs";
+import { threadProblems } from "./threads.mjs";
 
 function reply(target, ask = () => {}) {
   return new Promise((resolve, reject) => {
@@ -15,9 +16,9 @@ async function serviceWorker() {
   return reply(navigator.serviceWorker, () => active.postMessage(null));
 }
 
-function strictPage() {
+function inFrame(url) {
   const frame = document.createElement("iframe");
-  frame.src = "/strict.html";
+  frame.src = url;
   return reply(window, () => document.body.append(frame));
 }
 
@@ -38,7 +39,12 @@ const PLACES = {
   "main thread": report,
   "web worker": () => reply(new Worker("/bundled/web-worker.js", { type: "module" })),
   "service worker": serviceWorker,
-  "page without WebAssembly (CSP)": strictPage,
+  "page without WebAssembly (CSP)": () => inFrame("/strict.html"),
+  threads: async () => ({ problems: await threadProblems() }),
+  "threads, web worker": () => reply(new Worker("/bundled/threads-worker.js", { type: "module" })),
+  "threads, CSP worker-src blob:": () => inFrame("/workers-blob.html"),
+  "threads, CSP worker-src 'self'": () => inFrame("/workers-self.html"),
+  "threads, CSP worker-src 'none'": () => inFrame("/workers-blocked.html"),
   "snippet browser.html": () => snippet("browser.html"),
   "snippet browser-worker.html": () => snippet("browser-worker.html"),
   "snippet no-webassembly.html": () => snippet("no-webassembly.html"),
@@ -49,3 +55,4 @@ for (const [place, ask] of Object.entries(PLACES)) {
   results[place] = await ask().catch((error) => ({ error: String(error) }));
 }
 await fetch("/results", { method: "POST", body: JSON.stringify({ agent: navigator.userAgent, results }) });
+location.href = "/isolated.html";

@@ -76,7 +76,7 @@ async function serveNext(folder, work) {
 async function openAll(folder, pages) {
   await cp(join(HERE, "bundlers/collector.js"), join(folder, "collector.js"));
   await writeFile(join(folder, "apps.json"), JSON.stringify(pages));
-  const server = await serve(folder, { "/all.html": "/collector.js" });
+  const server = await serve(folder, { "/all.html": ["/collector.js"] });
   try {
     const posted = await open("Chromium", `${server.origin}/all.html`, server.posted(), 120_000);
     for (const [name, text] of Object.entries(JSON.parse(posted))) note(name, String(text));

@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { EdgeRuntime } from "edge-runtime";
-import { verdict } from "../judge.mjs";
+import { threadsVerdict, verdict } from "../judge.mjs";
 import { VALUES } from "../sample.mjs";
 import { bundleForEdge } from "./bundle.mjs";
 
@@ -24,14 +24,17 @@ async function runtimeOf(project, entry, more = "") {
 export const edge = {
   name: "edge-runtime",
   async drive({ path: project }) {
-    const ask = async (runtime, options) =>
-      (await runtime.dispatchFetch("https://edge.test", options)).text();
-    const reports = JSON.parse(await ask(await runtimeOf(project, "edge.mjs")));
+    const ask = async (runtime, options, path = "") =>
+      (await runtime.dispatchFetch(`https://edge.test/${path}`, options)).text();
+    const main = await runtimeOf(project, "edge.mjs");
+    const reports = JSON.parse(await ask(main));
+    const problems = JSON.parse(await ask(main, {}, "threads"));
     const listen = 'addEventListener("fetch", (event) => event.respondWith(bundle.POST(event.request)));';
     const snippet = await runtimeOf(project, "snippets/vercel.mjs", listen);
     const text = await ask(snippet, { method: "POST", body: VALUES });
     return [
       verdict("edge-runtime", version, "fetch handler", "baseline", reports),
+      threadsVerdict("edge-runtime", version, "threads are refused", "baseline", { problems }),
       {
         runtime: "edge-runtime",
         version,

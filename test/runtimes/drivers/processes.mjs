@@ -1,6 +1,6 @@
 // Node, Deno and Bun: programs that run a module and print.
 import { join } from "node:path";
-import { verdict } from "../judge.mjs";
+import { threadsVerdict, verdict } from "../judge.mjs";
 import { HERE, run } from "../workspace.mjs";
 
 const NODES = { 20: "baseline", 22: "relaxed", 24: "relaxed", 26: "relaxed" };
@@ -39,7 +39,11 @@ export const processes = PROCESSES.map(([runtime, program, parameters, build]) =
     const options = { cwd: project, env: environment(project) };
     const version = (await run(program, ["--version"], options)).match(/\d+\.\d+\.\d+/)[0];
     const printed = await run(program, [...parameters, "main.mjs"], options);
-    const results = [verdict(runtime, version, "module", build, JSON.parse(printed))];
+    const threads = await run(program, [...parameters, "threads-main.mjs"], options);
+    const results = [
+      verdict(runtime, version, "module", build, JSON.parse(printed)),
+      threadsVerdict(runtime, version, "threads", build, { problems: JSON.parse(threads) }),
+    ];
     const help = await run(
       program,
       [...parameters, ...COMMAND_PERMISSIONS[runtime], COMMAND, "--help"],

@@ -12,15 +12,14 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
+const EMBEDDER_POLICY = { ".js": "require-corp", ".mjs": "require-corp" };
+
 const PAGE = '<!doctype html><meta charset="utf-8"><body>';
 const page = (script) => `${PAGE}<script type="module" src="${script}"></script>`;
 
-/** Refuses WebAssembly by leaving out 'wasm-unsafe-eval'. */
-const STRICT = { "content-security-policy": "script-src 'self'" };
-
 /**
  * Serves a folder. `posted()` is the next body that a page posts to /results.
- * @param pages path to HTML, beside the files
+ * @param pages path to the script of a page, and its headers if it has some, beside the files
  */
 export async function serve(folder, pages = {}) {
   const waiting = [];
@@ -33,14 +32,16 @@ export async function serve(folder, pages = {}) {
       response.end();
       return;
     }
-    if (path === "/strict.html") response.writeHead(200, { ...STRICT, "content-type": TYPES[".html"] });
-    else {
-      const type = TYPES[extname(path)] ?? TYPES[".html"];
-      response.setHeader("content-type", type);
-    }
+    response.setHeader("content-type", TYPES[extname(path)] ?? TYPES[".html"]);
     // Bundles live in a folder, their service worker serves the whole site.
-    if (!response.headersSent) response.setHeader("service-worker-allowed", "/");
-    if (pages[path] !== undefined) return response.end(page(pages[path]));
+    response.setHeader("service-worker-allowed", "/");
+    // What a page with COEP asks of the scripts of its workers; to others it says nothing.
+    response.setHeader("cross-origin-embedder-policy", EMBEDDER_POLICY[extname(path)] ?? "unsafe-none");
+    if (pages[path] !== undefined) {
+      const [script, headers = {}] = pages[path];
+      for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+      return response.end(page(script));
+    }
     try {
       response.end(await readFile(join(folder, path)));
     } catch {

@@ -6,6 +6,7 @@ import { verdict } from "../judge.mjs";
 import { VALUES } from "../sample.mjs";
 import { HERE, run } from "../workspace.mjs";
 import { bundleForWorkerd } from "./bundle.mjs";
+import { checkpointProblems } from "./checkpoint.mjs";
 
 const program = join(HERE, "node_modules/@cloudflare/workerd-linux-64/bin/workerd");
 
@@ -49,7 +50,10 @@ async function configOf(folder, main) {
   });
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
-  services = [(name = "main", worker = (modules = [${modules.join(", ")}], compatibilityDate = "2026-04-01"))],
+  services = [
+    (name = "main", worker = (modules = [${modules.join(", ")}], compatibilityDate = "2026-04-01")),
+    (name = "internet", network = (allow = ["public", "private"])),
+  ],
   sockets = [(name = "http", address = "*:0", http = (), service = "main")]
 );
 `;
@@ -63,15 +67,22 @@ export const workerd = {
     const line = (place, problems) =>
       results.push({ runtime: "workerd", version, place, build: "relaxed", problems });
     await bundleForWorkerd(project, "workerd.mjs", "workerd");
-    const reports = await serveWorker(join(project, "workerd"), "worker.js", async (origin) =>
-      (await fetch(origin)).json(),
+    const [reports, refusals] = await serveWorker(join(project, "workerd"), "worker.js", (origin) =>
+      Promise.all(["", "/threads"].map(async (path) => (await fetch(origin + path)).json())),
     );
     results.push(verdict("workerd", version, "fetch handler", "relaxed", reports));
+    line("threads are refused", refusals);
     await bundleForWorkerd(project, "snippets/cloudflare.mjs", "workerd-snippet");
     const text = await serveWorker(join(project, "workerd-snippet"), "worker.js", async (origin) =>
       (await fetch(origin, { method: "POST", body: VALUES })).text(),
     );
     line("snippet cloudflare.mjs", text === "relaxed: scales 118,119" ? [] : [`answered ${text}`]);
+    await bundleForWorkerd(project, "examples/worker.mjs", "workerd-checkpoint");
+    const folder = join(project, "workerd-checkpoint");
+    line(
+      "example worker.mjs",
+      await serveWorker(folder, "worker.js", (origin) => checkpointProblems(project, origin)),
+    );
     return results;
   },
 };
