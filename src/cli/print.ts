@@ -37,7 +37,7 @@ const LONGEST_PART = 500;
  * @returns the exit status: 1 failed, 2 wrong usage
  */
 export function printError(thrown: unknown): 1 | 2 {
-  const { code, fault } = isOurs(thrown) ? thrown : unforeseen(thrown);
+  const { code, fault } = thrown instanceof BlockscaleError ? thrown : unforeseen(thrown);
   const part = (text: string) => figures.text(figures.cut(text, LONGEST_PART));
   const { message } = new BlockscaleError(code, {
     where: part(fault.where),
@@ -47,11 +47,6 @@ export function printError(thrown: unknown): 1 | 2 {
   });
   console.error(`blockscale: ${message}`);
   return code === "option" ? 2 : 1;
-}
-
-/** By its fields: an error that comes from a worker is of another class. */
-function isOurs(thrown: unknown): thrown is BlockscaleError {
-  return thrown instanceof Error && "code" in thrown && "fault" in thrown;
 }
 
 function unforeseen(thrown: unknown): BlockscaleError {
