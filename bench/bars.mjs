@@ -92,16 +92,19 @@ export const BARS = [
   },
 ];
 
-/** Each bar with what the records say. */
+/** A bar with what the records say. */
+export function reached({ work, floor, goal, show, reached: measure }, records) {
+  const ratio = measure(records);
+  return {
+    work,
+    floor: show(floor),
+    goal: show(goal),
+    reached: ratio === undefined ? "not measured" : show(ratio),
+    verdict: ratio === undefined ? "-" : ratio >= goal ? "goal" : ratio >= floor ? "floor" : "below",
+  };
+}
+
+/** Each bar of casts and quantisation with what the records say. */
 export function reachedBars(records) {
-  return BARS.map(({ work, floor, goal, show, reached }) => {
-    const ratio = reached(records);
-    return {
-      work,
-      floor: show(floor),
-      goal: show(goal),
-      reached: ratio === undefined ? "not measured" : show(ratio),
-      verdict: ratio === undefined ? "-" : ratio >= goal ? "goal" : ratio >= floor ? "floor" : "below",
-    };
-  });
+  return BARS.map((bar) => reached(bar, records));
 }

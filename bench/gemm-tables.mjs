@@ -1,5 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { markdownTable } from "markdown-table";
+import { reachedBars } from "./gemm-bars.mjs";
+import { barTable } from "./tables.mjs";
 
 const START = "<!-- bench-gemm:start -->";
 const END = "<!-- bench-gemm:end -->";
@@ -12,8 +14,8 @@ const PEERS = ["ort MatMul", "ort Gemm", "ort MatMulNBits", "tfjs", "js"];
 function byWork(records) {
   const works = new Map();
   for (const record of records) {
-    const { m, n, k, scheme, operands, contestant } = record;
-    const key = JSON.stringify({ m, n, k, scheme, operands });
+    const { m, n, k, scheme, operands, cold, contestant } = record;
+    const key = JSON.stringify({ m, n, k, scheme, operands, cold });
     works.set(key, { ...works.get(key), [contestant]: record });
   }
   return [...works].map(([key, of]) => ({ work: JSON.parse(key), of }));
@@ -109,6 +111,8 @@ function section({ origin: { machine, runtime, build, time }, records }) {
 Through the API with packed weights and \`out\` reused, medians of interleaved rounds in one process; ${builds} build, the peak of v128 multiply-adds
 measured in the same run. Blocks of 128x128, x in float32, and how many times faster than peers in WebAssembly with one thread: onnxruntime-web
 (the better of MatMul and Gemm in float32; MatMulNBits with 8 bits), tfjs, and plain JavaScript.
+
+${barTable(reachedBars(records))}
 
 ${peerTable(works)}
 

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { load, schemes } from "../dist/index.js";
 import { values } from "./data.mjs";
+import { reachedBars } from "./gemm-bars.mjs";
 import { origin } from "./machine.mjs";
 import { median } from "./measure.mjs";
 
@@ -22,6 +23,8 @@ const FEW_ROWS = [1, 16, 256];
 const SCHEMES = { "128x128": schemes.deepseekWeight, "1x32": schemes.mxfp8 };
 const ROUNDS = options.quick ? 5 : 9;
 const SAMPLE_SECONDS = options.quick ? 0.01 : 0.02;
+/** Weights that take turns until they are in no cache when their turn comes. */
+const COLD_BYTES = 192 * 2 ** 20;
 const PEAK_TURNS = 20_000;
 const PEAK_OPERATIONS = 14 * 8;
 
@@ -93,8 +96,24 @@ async function interleave(contestants) {
   return seconds;
 }
 
+/** What is measured: every scheme and kind of operands at every shape, and one row against the most weights, hot and cold. */
+function* works() {
+  for (const [n, k] of options.quick ? SHAPES.slice(0, 1) : SHAPES) {
+    for (const scheme of Object.keys(SCHEMES)) {
+      for (const operands of ["W8A32", "W8A8"]) {
+        const withPeers = scheme === "128x128" && operands === "W8A32";
+        for (const m of withPeers ? ROWS : FEW_ROWS)
+          yield { m, n, k, scheme, operands, cold: false, withPeers };
+      }
+    }
+  }
+  for (const cold of [false, true]) {
+    yield { m: 1, n: 4096, k: 4096, scheme: "128x128", operands: "W8A32", cold, withPeers: !cold };
+  }
+}
+
 /** Engines, roofs and peers on one product. */
-async function contestantsOf({ m, n, k, scheme, operands, withPeers }) {
+async function contestantsOf({ m, n, k, scheme, operands, cold, withPeers }) {
   const w = values("normal", "f32", n * k);
   const x = values("normal", "f32", m * k);
   const some = Object.values(engines)[0];
@@ -107,12 +126,15 @@ async function contestantsOf({ m, n, k, scheme, operands, withPeers }) {
   const contestants = {};
   const releases = [];
   for (const [variant, engine] of Object.entries(engines)) {
-    const packed = engine.pack(tensor);
-    contestants[variant] = () => engine.gemm(left, packed, { out });
+    const packed = Array.from({ length: cold ? COLD_BYTES / (n * k) : 1 }, () => engine.pack(tensor));
+    let turn = 0;
+    contestants[variant] = () => engine.gemm(left, packed[turn++ % packed.length], { out });
     contestants[`peak ${variant}`] = () => roofs[variant].peak(PEAK_TURNS, 1);
-    releases.push(() => packed.free());
+    releases.push(() => {
+      for (const weights of packed) weights.free();
+    });
   }
-  contestants.read = () => Object.values(roofs)[0].read(65536, n * k);
+  contestants.read = () => Object.values(roofs)[0].read(65536, cold ? COLD_BYTES : n * k);
   if (withPeers && peers) {
     const all = await peers.peersOf(x, some.dequantize(tensor), tensor, [m, n, k], m <= 16);
     for (const [name, { run, free }] of Object.entries(all)) {
@@ -140,14 +162,14 @@ async function verify(contestants, out) {
 }
 
 function recordsOf(work, seconds) {
-  const { m, n, k } = work;
+  const { m, n, k, cold } = work;
   const operations = 2 * m * n * k;
   const peak = Math.max(
     ...Object.keys(engines).map(
       (variant) => (PEAK_TURNS * PEAK_OPERATIONS) / median(seconds[`peak ${variant}`]),
     ),
   );
-  const read = (n * k) / median(seconds.read);
+  const read = (cold ? COLD_BYTES : n * k) / median(seconds.read);
   return Object.entries(seconds)
     .filter(([name]) => !/^peak|^read/.test(name))
     .map(([contestant, times]) => ({
@@ -161,25 +183,22 @@ function recordsOf(work, seconds) {
 }
 
 const records = [];
-for (const [n, k] of options.quick ? SHAPES.slice(0, 1) : SHAPES) {
-  for (const scheme of Object.keys(SCHEMES)) {
-    for (const operands of ["W8A32", "W8A8"]) {
-      const withPeers = scheme === "128x128" && operands === "W8A32";
-      for (const m of withPeers ? ROWS : FEW_ROWS) {
-        const work = { m, n, k, scheme, operands };
-        const { contestants, release } = await contestantsOf({ ...work, withPeers });
-        const made = recordsOf(work, await interleave(contestants));
-        await release();
-        records.push(...made);
-        console.log(`M ${m}, ${n}x${k}, ${scheme}, ${operands}`);
-        for (const { contestant, gigaFlops, ofPeak, ofRead } of made) {
-          console.log(
-            `  ${contestant.padEnd(16)} ${gigaFlops.toFixed(1).padStart(6)} GFLOP/s ${(100 * ofPeak).toFixed(0).padStart(4)} % of peak ${(100 * ofRead).toFixed(0).padStart(4)} % of read`,
-          );
-        }
-      }
-    }
+for (const { withPeers, ...work } of works()) {
+  const { contestants, release } = await contestantsOf({ ...work, withPeers });
+  const made = recordsOf(work, await interleave(contestants));
+  await release();
+  records.push(...made);
+  console.log(
+    `M ${work.m}, ${work.n}x${work.k}, ${work.scheme}, ${work.operands}${work.cold ? ", cold" : ""}`,
+  );
+  for (const { contestant, gigaFlops, ofPeak, ofRead } of made) {
+    console.log(
+      `  ${contestant.padEnd(16)} ${gigaFlops.toFixed(1).padStart(6)} GFLOP/s ${(100 * ofPeak).toFixed(0).padStart(4)} % of peak ${(100 * ofRead).toFixed(0).padStart(4)} % of read`,
+    );
   }
+}
+for (const { verdict, reached, floor, goal, work } of reachedBars(records)) {
+  console.log(`${verdict.padEnd(6)} ${reached.padStart(12)}  (floor ${floor}, goal ${goal})  ${work}`);
 }
 const results = new URL("results/", import.meta.url);
 mkdirSync(results, { recursive: true });

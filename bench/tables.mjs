@@ -53,9 +53,10 @@ function onRandom(records) {
   return kept.length ? percent(Math.min(...kept)) : "an unmeasured part";
 }
 
-function barTable(records) {
+/** Bars and what was reached. */
+export function barTable(bars) {
   const header = ["bar", "floor", "goal", "reached"];
-  const body = reachedBars(records).map(({ work, floor, goal, reached, verdict }) => [
+  const body = bars.map(({ work, floor, goal, reached, verdict }) => [
     work,
     floor,
     goal,
@@ -71,7 +72,7 @@ export function tables({ origin, records }) {
   return `One core of ${machine.cpu}, ${machine.os}, ${runtime.name} ${runtime.version}, commit ${build.commit}, ${time.slice(0, 10)}; E4M3, UE8M0 scales.
 Medians of interleaved rounds in one process, by \`npm run bench\`. Bars are what this package sets out to reach; sizes are those of the values.
 
-${barTable(records)}
+${barTable(reachedBars(records))}
 
 10^9 elements a second${builds.length > 1 ? ` of the ${builds.join(" / ")} build` : ""}, and in brackets the speed against memory.copy of the same bytes, and against the same loads and stores without arithmetic.
 Normal values; on random codes and values the kernels keep ${onRandom(records)} of it at worst.

@@ -1,0 +1,120 @@
+import { reached } from "./bars.mjs";
+
+const ORT = ["ort MatMul", "ort Gemm"];
+const BUILDS = ["relaxed", "baseline"];
+
+const percent = (x) => `${(100 * x).toFixed(0)} %`;
+const times = (x) => `${x.toPrecision(3)}x`;
+const speed = (x) => x.toFixed(1);
+
+/** Records of 128x128 blocks and float32 x, unless something else is wanted. */
+function select(records, wanted) {
+  const all = { scheme: "128x128", operands: "W8A32", cold: false, ...wanted };
+  return records.filter((record) => Object.entries(all).every(([key, value]) => record[key] === value));
+}
+
+/** The least of what `figure` makes of each product that `isMeant`; undefined where one is missing. */
+const lowest =
+  (contestant, isMeant, figure, wanted = {}) =>
+  (records) => {
+    const figures = select(records, { contestant, ...wanted })
+      .filter(isMeant)
+      .map((record) => figure(record, records));
+    return figures.length === 0 || figures.includes(undefined) ? undefined : Math.min(...figures);
+  };
+
+/** How many times as fast as the fastest of these peers. */
+const against = (peers) => (record, records) => {
+  const { m, n, k, cold } = record;
+  const seconds = peers.flatMap((contestant) =>
+    select(records, { contestant, m, n, k, cold }).map((peer) => peer.seconds),
+  );
+  return seconds.length === 0 ? undefined : Math.min(...seconds) / record.seconds;
+};
+
+/** What 1x32 blocks keep of the speed of 128x128. */
+const ofTiles = (record, records) => {
+  const { m, n, k, contestant } = record;
+  const [tiles] = select(records, { contestant, m, n, k });
+  return tiles && tiles.seconds / record.seconds;
+};
+
+const is =
+  (...shape) =>
+  ({ n, k }) =>
+    shape.includes(`${n}x${k}`);
+const isSquare = is("2048x2048");
+const isTall = (record) => isSquare(record) && record.m >= 64;
+const few = (record) => isSquare(record) && record.m >= 2 && record.m <= 8;
+const weights = ({ n, k, seconds }) => (n * k) / seconds / 1e9;
+
+/** What products set out to reach: the floor of a good implementation, and the goal. */
+const BARS = [
+  ...BUILDS.map((build) => ({
+    work: `M >= 64, 2048x2048, ${build}: of the measured peak of multiply-adds`,
+    ...(build === "relaxed" ? { floor: 0.85, goal: 0.92 } : { floor: 0.8, goal: 0.88 }),
+    show: percent,
+    reached: lowest(build, isTall, ({ ofPeak }) => ofPeak),
+  })),
+  {
+    work: "M >= 64, 2048x2048, against onnxruntime-web in float32",
+    ...{ floor: 1.55, goal: 1.75, show: times },
+    reached: lowest("relaxed", isTall, against(ORT)),
+  },
+  {
+    work: "M = 16, 2048x2048, against the same",
+    ...{ floor: 1.35, goal: 1.6, show: times },
+    reached: lowest("relaxed", (record) => isSquare(record) && record.m === 16, against(ORT)),
+  },
+  {
+    work: "M = 2 to 8, 2048x2048, against the same",
+    ...{ floor: 1, goal: 1.5, show: times },
+    reached: lowest("relaxed", few, against(ORT)),
+  },
+  ...BUILDS.map((build) => ({
+    work: `M = 1, 2048x2048, ${build}: 10^9 weights a second`,
+    ...(build === "relaxed" ? { floor: 13, goal: 17 } : { floor: 10, goal: 13 }),
+    show: speed,
+    reached: lowest(build, (record) => isSquare(record) && record.m === 1, weights),
+  })),
+  {
+    work: "M = 1, 4096x4096, weights in no cache: of the rate at which memory is read",
+    ...{ floor: 0.4, goal: 0.6, show: percent },
+    reached: lowest(
+      "relaxed",
+      () => true,
+      ({ ofRead }) => ofRead,
+      { cold: true },
+    ),
+  },
+  {
+    work: "M = 1, 4096x4096, against onnxruntime-web in float32",
+    ...{ floor: 2.2, goal: 3, show: times },
+    reached: lowest("relaxed", (record) => record.m === 1 && is("4096x4096")(record), against(ORT)),
+  },
+  {
+    work: "M = 1, other sizes, against the same",
+    ...{ floor: 1.25, goal: 1.8, show: times },
+    reached: lowest("relaxed", (record) => record.m === 1 && !is("4096x4096")(record), against(ORT)),
+  },
+  {
+    work: "M = 1, against onnxruntime-web with 8-bit weights",
+    ...{ floor: 20, goal: 40, show: times },
+    reached: lowest("relaxed", ({ m }) => m === 1, against(["ort MatMulNBits"])),
+  },
+  {
+    work: "1x32 blocks, M >= 16: of the speed of 128x128",
+    ...{ floor: 0.95, goal: 0.99, show: percent },
+    reached: lowest("relaxed", (record) => isSquare(record) && record.m >= 16, ofTiles, { scheme: "1x32" }),
+  },
+  {
+    work: "1x32 blocks, M = 1: of the speed of 128x128",
+    ...{ floor: 0.8, goal: 0.92, show: percent },
+    reached: lowest("relaxed", (record) => isSquare(record) && record.m === 1, ofTiles, { scheme: "1x32" }),
+  },
+];
+
+/** Each bar with what the records say. */
+export function reachedBars(records) {
+  return BARS.map((bar) => reached(bar, records));
+}
