@@ -100,7 +100,7 @@ async function compareWeights(
     signal?.throwIfAborted();
     const [x, y] = await Promise.all([readRows(weight, strip, a, engine), readRows(other, strip, b, engine)]);
     precision = add(precision, compareRows(x.values, y, engine));
-    const found = worstBlockOf(x.values, y.values, cols, block);
+    const found = worstBlockOf(x.values, y.values, [rows, cols], block);
     if (found !== null && (worst === null || found.noiseToSignal > worst.noiseToSignal)) {
       worst = { ...found, row: found.row + strip.slice * rows + strip.firstRow };
     }
@@ -138,27 +138,31 @@ export async function readRows(
     const values = widen(weight.type, bytes, new Float32Array(strip.rows * matrixOf(weight.shape).cols));
     return { values, tensor: null };
   }
-  // A transposed weight is read whole: its own rows are the columns of the strip.
-  const own = weight.transposed ? { ...strip, rows: matrixOf(weight.shape).rows } : strip;
+  // Slices of a transposed weight are read whole: their own rows are the columns of the strip.
+  const { rows: height, cols: width } = matrixOf(weight.shape);
+  const own = weight.transposed ? { ...strip, rows: (strip.rows / width) * height } : strip;
   const rows = await readScaledRows(weight, own, side.sources);
   const values = dequantizeRows(rows, "f32", engine) as Float32Array;
   return weight.transposed
-    ? { values: transpose(values, rows.shape as [number, number]), tensor: null }
+    ? { values: transpose(values, rows.shape), tensor: null }
     : { values, tensor: rows.fnuz ? null : rows };
 }
 
 function worstBlockOf(
   x: Float32Array,
   y: Float32Array,
-  cols: number,
+  [rows, cols]: readonly [number, number],
   [blockRows, blockCols]: readonly [number, number],
 ): WorstBlock | null {
+  // Several slices are whole.
+  const height = Math.min(rows, x.length / cols);
+  const down = Math.ceil(height / blockRows);
   const across = Math.ceil(cols / blockCols);
-  const count = Math.ceil(x.length / cols / blockRows) * across;
+  const count = (x.length / cols / height) * down * across;
   const signal = new Float64Array(count);
   const noise = new Float64Array(count);
   for (let i = 0, row = 0; i < x.length; row++) {
-    const first = Math.floor(row / blockRows) * across;
+    const first = (Math.floor(row / height) * down + Math.floor((row % height) / blockRows)) * across;
     for (let col = 0; col < cols; col++, i++) {
       const at = first + Math.floor(col / blockCols);
       if (!Number.isFinite(x[i]) && Object.is(x[i], y[i])) continue;
@@ -173,7 +177,9 @@ function worstBlockOf(
     // Whatever is not finite makes the noise so.
     const noiseToSignal = noise[at]! < Infinity ? noise[at]! / signal[at]! : Infinity;
     if (worst === null || noiseToSignal > worst.noiseToSignal) {
-      worst = { row: Math.floor(at / across) * blockRows, col: (at % across) * blockCols, noiseToSignal };
+      const [slice, inSlice] = [Math.floor(at / across / down), Math.floor(at / across) % down];
+      const [row, col] = [slice * height + inSlice * blockRows, (at % across) * blockCols];
+      worst = { row, col, noiseToSignal };
     }
   }
   return worst;

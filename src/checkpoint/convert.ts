@@ -8,9 +8,16 @@ import type { Conversion, PlainTarget, ScaledTarget } from "./conversion.ts";
 import { spreadScales } from "./keep-codes.ts";
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows } from "./read-strip.ts";
 import { exponentOf, isPowerOfTwo } from "./scales.ts";
-import type { Strip } from "./strip.ts";
+import { type Strip, stripShape } from "./strip.ts";
 import { VALUE_BYTES, valuesOf, widen } from "./values.ts";
-import { matrixOf, type PlainWeight, type ScaledWeight, valueTypeOf } from "./weights.ts";
+import {
+  countOf,
+  matrixOf,
+  type PlainWeight,
+  type ScaledWeight,
+  scaleShape,
+  valueTypeOf,
+} from "./weights.ts";
 
 /** What a strip became: bytes as they go into the file. A plain record whose buffers can be transferred. */
 export interface Piece {
@@ -60,14 +67,14 @@ function quantizeRows(
   into: ScaledTarget,
   engine: Engine,
 ): Piece {
-  const { cols } = matrixOf(from.shape);
   const { block, scale } = into.scheme;
-  const blocks = Math.ceil(strip.rows / block[0]) * Math.ceil(cols / block[1]);
+  const shape = stripShape(from.shape, strip);
+  const blocks = countOf(scaleShape(shape, block));
   const out = {
-    codes: takeBytes(strip.rows * cols),
+    codes: takeBytes(countOf(shape)),
     scales: scale === "f32" ? new Float32Array(blocks) : new Uint8Array(blocks),
   };
-  const tensor = engine.quantize(values, [strip.rows, cols], into.scheme, { out });
+  const tensor = engine.quantize(values, shape, into.scheme, { out });
   const isBad =
     tensor.scales instanceof Uint8Array ? (s: number) => s === 0xff : (s: number) => !(s < Infinity);
   const bad = (tensor.scales as Float32Array).findIndex(isBad);
@@ -80,7 +87,7 @@ function quantizeRows(
 function toPlain(from: ScaledWeight, rows: ScaledRows, { dtype }: PlainTarget, engine: Engine): Piece {
   const type = valueTypeOf(dtype)!;
   const values = dequantizeRows(rows, type, engine, takeValues(type, rows.codes.length));
-  const turned = from.transposed ? transpose(values, rows.shape as [number, number]) : values;
+  const turned = from.transposed ? transpose(values, rows.shape) : values;
   const precision = holdsExactly(type, rows)
     ? { ...NOTHING, count: values.length }
     : measure(rows, widen(type, bytesOf(values), new Float32Array(values.length)), engine);
@@ -130,18 +137,20 @@ function bytesOf(values: Float32Array | Uint16Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-/** Exchanges rows and columns. */
-export function transpose<A extends Float32Array | Uint16Array>(
-  values: A,
-  [rows, cols]: [number, number],
-): A {
+/** Exchanges rows and columns of each slice. */
+export function transpose<A extends Float32Array | Uint16Array>(values: A, shape: readonly number[]): A {
+  const { rows, cols } = matrixOf(shape);
   const turned = values.slice() as A;
-  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) turned[c * rows + r] = values[r * cols + c]!;
+  for (let at = 0; at < values.length; at += rows * cols) {
+    for (let r = 0; r < rows; r++) {
+      for (let c = 0; c < cols; c++) turned[at + c * rows + r] = values[at + r * cols + c]!;
+    }
+  }
   return turned;
 }
 
 function withOtherScales(rows: ScaledRows, into: ScaledTarget): Piece {
-  const scales = spreadScales(rows.scales, rows.shape as [number, number], rows.block, into.scheme.block);
+  const scales = spreadScales(rows.scales, rows.shape, rows.block, into.scheme.block);
   return {
     values: rows.codes,
     scales: scaleBytes(scales, into),
@@ -175,10 +184,11 @@ function notFinite(
   { scheme }: ScaledTarget,
   scale: number,
 ): BlockscaleError {
-  const { cols } = matrixOf(shape);
+  const { rows, cols } = matrixOf(shape);
   const [blockRows, blockCols] = scheme.block;
-  const scaleCols = Math.ceil(cols / blockCols);
-  const row = strip.firstRow + Math.floor(scale / scaleCols) * blockRows;
+  const [scaleRows, scaleCols] = [Math.ceil(rows / blockRows), Math.ceil(cols / blockCols)];
+  const slice = strip.slice + Math.floor(scale / scaleCols / scaleRows);
+  const row = slice * rows + strip.firstRow + (Math.floor(scale / scaleCols) % scaleRows) * blockRows;
   return new BlockscaleError("dialect", {
     where: tensorNamed(name),
     expected: "finite values",

@@ -28,22 +28,23 @@ function fits(from: ScaledWeight, { scheme }: ScaledTarget): boolean {
 
 /**
  * Scales of new blocks, each that of the old block it lies in.
- * @param shape `[rows, cols]` of the strip, which starts at a row of blocks of both kinds
+ * @param shape of the strip, which starts at a row of blocks of both kinds
  */
 export function spreadScales<S extends Uint8Array | Float32Array>(
   scales: S,
-  [rows, cols]: readonly [number, number],
+  shape: readonly number[],
   from: readonly [number, number],
   into: readonly [number, number],
 ): S {
-  const fromCols = Math.ceil(cols / from[1]);
-  const intoRows = Math.ceil(rows / into[0]);
-  const intoCols = Math.ceil(cols / into[1]);
-  const spread = new (scales.constructor as new (length: number) => S)(intoRows * intoCols);
-  for (let r = 0; r < intoRows; r++) {
-    const row = Math.floor((r * into[0]) / from[0]) * fromCols;
+  const { slices, rows, cols } = matrixOf(shape);
+  const [fromRows, fromCols] = [Math.ceil(rows / from[0]), Math.ceil(cols / from[1])];
+  const [intoRows, intoCols] = [Math.ceil(rows / into[0]), Math.ceil(cols / into[1])];
+  const spread = new (scales.constructor as new (length: number) => S)(slices * intoRows * intoCols);
+  for (let r = 0; r < slices * intoRows; r++) {
+    const slice = Math.floor(r / intoRows);
+    const row = slice * fromRows + Math.floor(((r % intoRows) * into[0]) / from[0]);
     for (let c = 0; c < intoCols; c++) {
-      spread[r * intoCols + c] = scales[row + Math.floor((c * into[1]) / from[1])]!;
+      spread[r * intoCols + c] = scales[row * fromCols + Math.floor((c * into[1]) / from[1])]!;
     }
   }
   return spread;

@@ -59,6 +59,16 @@ export interface Plan {
   readonly tensors: readonly PlannedTensor[];
 }
 
+/** Strips that a plan is cut into, counted up to a number: the work that can be shared out. */
+export function countStrips({ files }: Plan, most: number): number {
+  let count = 0;
+  for (const step of files.flatMap(({ steps }) => steps)) {
+    if (step.kind !== "convert") continue;
+    for (const _ of stripsOf(step.conversion)) if (++count >= most) return most;
+  }
+  return count;
+}
+
 /** One logical tensor with the steps that write it; none where it is dropped. */
 export interface Decision {
   readonly planned: PlannedTensor;

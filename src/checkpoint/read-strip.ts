@@ -3,9 +3,16 @@ import { readRange, type Source } from "../io/source.ts";
 import { tensorNamed } from "../safetensors/names.ts";
 import type { BlockScaled, ValueType } from "../tensor.ts";
 import { readScales } from "./scales.ts";
-import type { Strip } from "./strip.ts";
+import { type Strip, stripShape } from "./strip.ts";
 import { VALUE_BYTES } from "./values.ts";
-import { type Element, matrixOf, type PlainWeight, type ScaledWeight } from "./weights.ts";
+import {
+  countOf,
+  type Element,
+  matrixOf,
+  type PlainWeight,
+  type ScaledWeight,
+  scaleShape,
+} from "./weights.ts";
 
 /** Rows of a scaled weight, in a form the engine reads. */
 export interface ScaledRows extends BlockScaled {
@@ -43,12 +50,13 @@ export async function readScaledRows(
   const codes = await readRange(tensorNamed(place.name), sources[place.shard]!, start, end);
   const scaleCols = Math.ceil(cols / block[1]);
   const firstScaleRow = strip.slice * Math.ceil(rows / block[0]) + Math.floor(strip.firstRow / block[0]);
-  const scaleRows = Math.ceil(strip.rows / block[0]);
+  const shape = stripShape(from.shape, strip);
+  const scaleRows = countOf(scaleShape(shape, block).slice(0, -1));
   const scales = await readScales(from, sources, firstScaleRow * scaleCols, scaleRows * scaleCols);
   return {
     format: FORMATS[element],
     fnuz: element === "e4m3fnuz" || element === "e5m2fnuz",
-    shape: [strip.rows, cols],
+    shape,
     block,
     codes: element === "e2m1" ? unpack(codes) : codes,
     scales,

@@ -4,7 +4,7 @@ import { add, NOTHING, type Precision } from "../precision.ts";
 import type { Scheme } from "../scheme.ts";
 import { dequantizeRows, readPlainRows, readScaledRows } from "./read-strip.ts";
 import { exponentOf } from "./scales.ts";
-import type { Strip } from "./strip.ts";
+import { type Strip, stripShape } from "./strip.ts";
 import { VALUE_BYTES, widen } from "./values.ts";
 import { matrixOf, type PlainWeight, type ScaledWeight } from "./weights.ts";
 
@@ -91,7 +91,7 @@ export async function sampleStrip(
       scaleCols: stored === null ? 0 : Math.ceil(cols / stored.block[1]),
     };
   }
-  const tensor = engine.quantize(values, [strip.rows, cols], scheme);
+  const tensor = engine.quantize(values, stripShape(weight.shape, strip), scheme);
   const became = engine.dequantize(tensor);
   return {
     ...tally(values, became),

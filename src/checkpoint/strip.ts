@@ -2,13 +2,21 @@ import type { Conversion } from "./conversion.ts";
 import { type Matrix, matrixOf, type PlainWeight, plainShape, type ScaledWeight } from "./weights.ts";
 
 /**
- * Some rows of one slice of a weight: the unit of work. How a weight is cut depends on its shape and blocks alone, so
- * that sums over strips come out the same whoever computes them.
+ * Some rows of one slice of a weight, or several small slices whole: the unit of work. How a weight is cut depends on
+ * its shape and blocks alone, so that sums over strips come out the same whoever computes them.
  */
 export interface Strip {
+  /** The first slice, and the first row in it. */
   readonly slice: number;
   readonly firstRow: number;
+  /** Of all slices together: more than one slice has, where there are several. */
   readonly rows: number;
+}
+
+/** Shape of the rows of a strip: `[rows, cols]`, or `[slices, rows, cols]` of several slices. */
+export function stripShape(shape: readonly number[], strip: Strip): number[] {
+  const { rows, cols } = matrixOf(shape);
+  return strip.rows > rows ? [strip.rows / rows, rows, cols] : [strip.rows, cols];
 }
 
 /** Elements of a strip, unless one row of blocks has more: a few megabytes with everything that belongs to it. */
@@ -41,6 +49,13 @@ export function* sharedStrips(
 
 function* cut({ slices, rows, cols }: Matrix, unit: number, whole: boolean): Generator<Strip> {
   if (slices * rows * cols === 0) return;
+  const together = Math.floor(STRIP_ELEMENTS / (rows * cols));
+  if (together > 1) {
+    for (let slice = 0; slice < slices; slice += together) {
+      yield { slice, firstRow: 0, rows: rows * Math.min(together, slices - slice) };
+    }
+    return;
+  }
   const height = whole ? rows : Math.max(1, Math.floor(STRIP_ELEMENTS / cols / unit)) * unit;
   for (let slice = 0; slice < slices; slice++) {
     for (let firstRow = 0; firstRow < rows; firstRow += height) {

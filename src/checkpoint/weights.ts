@@ -82,6 +82,11 @@ export function matrixOf(shape: readonly number[]): Matrix {
   };
 }
 
+/** Elements of a shape. */
+export function countOf(shape: readonly number[]): number {
+  return shape.reduce((n, size) => n * size, 1);
+}
+
 /** Shape of the values of a weight once they are plain. */
 export function plainShape(weight: PlainWeight | ScaledWeight): readonly number[] {
   const { shape } = weight;
