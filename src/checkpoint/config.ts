@@ -20,9 +20,11 @@ export function parseConfig(where: string, text: string): Config {
   try {
     const config: unknown = JSON.parse(text);
     // What is to be edited later must be readable for that as well.
-    new JsonReader(text).whole();
-    if (typeof config === "object" && config !== null && !Array.isArray(config)) return config as Config;
-    throw new Error("no object");
+    const json = new JsonReader(text);
+    json.space();
+    readMembers(json);
+    json.end();
+    return config as Config;
   } catch (cause) {
     throw new BlockscaleError(
       "format",
@@ -30,6 +32,26 @@ export function parseConfig(where: string, text: string): Config {
       { cause },
     );
   }
+}
+
+/** Members that are removed or set. */
+const EDITED: ReadonlySet<string> = new Set([
+  "quantization_config",
+  "expert_dtype",
+  "torch_dtype",
+  "dtype",
+  ...NESTED,
+]);
+
+/** Reads an object in which nothing to be edited stands twice: without the second, the first would count again. */
+function readMembers(json: JsonReader): void {
+  const seen = new Set<string>();
+  json.object((key) => {
+    if (EDITED.has(key) && seen.has(key)) json.fail(`${key} appears twice`);
+    seen.add(key);
+    if ((NESTED as readonly string[]).includes(key) && json.text[json.at] === "{") readMembers(json);
+    else json.skip();
+  });
 }
 
 /** Paths of the quantization_config in config.json: at the top, or nested. */

@@ -81,12 +81,25 @@ export function inputScales(weights: readonly Weight[]): Set<string> {
   return names;
 }
 
-/** `weight_block_size` of the quantization_config, wherever it is nested; `null` where there is none. */
+/** The largest side of a block that kernels can count with. */
+const LARGEST_SIDE = 2 ** 31 - 1;
+
+/**
+ * `weight_block_size` of the quantization_config, wherever it is nested; `null` where there is none.
+ * @throws BlockscaleError `dialect`: larger than any tensor
+ */
 export function configuredBlock(config: Config | null): readonly [number, number] | null {
   const size = quantizationConfig(config)?.weight_block_size;
   const fits =
     Array.isArray(size) && size.length === 2 && size.every((n) => Number.isSafeInteger(n) && n > 0);
-  return fits ? [size[0], size[1]] : null;
+  if (!fits) return null;
+  if (size.every((n) => n <= LARGEST_SIDE)) return [size[0], size[1]];
+  throw new BlockscaleError("dialect", {
+    where: "config.json: weight_block_size",
+    expected: "[rows, cols] of a block, each at most 2^31 - 1",
+    got: shapeNamed(size),
+    fix: "Correct config.json: set the block used, such as [128, 128].",
+  });
 }
 
 /** The quantization_config of a model, at the top or in a nested text_config; `null` where there is none. */
@@ -108,13 +121,16 @@ function scaledWeight(
   if (packed !== null) return packed;
   const element = CODE_ELEMENTS[place.dtype];
   if (element === undefined) return null;
-  const scales = scalesOf(place.name, byName);
   const { name, shape } = place;
   const base = { kind: "scaled", name, shape, element, codes: place, transposed: false } as const;
-  if (scales !== undefined) {
-    const block = blockOf(place.name, place.shape, scales, configured);
-    return { ...base, scales, scaleType: SCALE_TYPES[scales.dtype]!, block };
-  }
+  const candidates = scalesOf(name, byName);
+  const fitting = candidates.flatMap((scales) => {
+    const block = blockOf(shape, scales, configured);
+    return block === null ? [] : [{ scales, scaleType: SCALE_TYPES[scales.dtype]!, block }];
+  });
+  refuseSecond(name, fitting);
+  if (fitting[0] !== undefined) return { ...base, ...fitting[0] };
+  if (candidates[0] !== undefined) throw fitsNoBlock(place, candidates[0], configured);
   if (options.missingScale === "one") {
     const { rows, cols } = matrixOf(place.shape);
     return { ...base, scales: null, scaleType: "ue8m0", block: [Math.max(1, rows), Math.max(1, cols)] };
@@ -131,12 +147,26 @@ function scaleNames(weight: string): string[] {
   return [`${weight}_scale_inv`, `${weight.replace(/\.weight$/, "")}.scale`, `${weight}_scale`];
 }
 
-function scalesOf(weight: string, byName: ReadonlyMap<string, Place>): Place | undefined {
-  for (const name of scaleNames(weight)) {
+/** What may be the scales of a weight, as far as names and types tell. */
+function scalesOf(weight: string, byName: ReadonlyMap<string, Place>): Place[] {
+  return scaleNames(weight).flatMap((name) => {
     const place = byName.get(name);
-    if (place !== undefined && SCALE_TYPES[place.dtype] !== undefined) return place;
-  }
-  return undefined;
+    return place !== undefined && SCALE_TYPES[place.dtype] !== undefined ? [place] : [];
+  });
+}
+
+/**
+ * Readers of each format know one of the names and ignore the others, or refuse the checkpoint: which scales are meant
+ * cannot be told, and a guess could silently give a model of other values.
+ */
+function refuseSecond(weight: string, found: readonly { readonly scales: Place }[]): void {
+  if (found.length < 2) return;
+  throw new BlockscaleError("dialect", {
+    where: tensorNamed(weight),
+    expected: "one tensor of scales",
+    got: found.map(({ scales }) => tensorNamed(scales.name)).join(" and "),
+    fix: "Remove what does not belong to the checkpoint: perhaps two formats were mixed in one folder.",
+  });
 }
 
 /** FP4 codes, two to a byte: gpt-oss `_blocks` and `_scales`, DeepSeek-V4 experts (I8), compressed-tensors `_packed`. */
@@ -165,19 +195,23 @@ function packedWeight(place: Place, byName: ReadonlyMap<string, Place>): ScaledW
   if ((dtype === "I8" || isPacked) && shape.length >= 2) {
     const weight = isPacked ? name.slice(0, -"_packed".length) : name;
     const values = [...shape.slice(0, -1), shape.at(-1)! * 2];
-    const scales = scalesOf(weight, byName);
-    const isBytes = scales !== undefined && SCALE_TYPES[scales.dtype] === "ue8m0";
-    if (isBytes && sameShape(scales.shape, scaleShape(values, [1, 32]))) return e2m1(weight, values, scales);
+    const fitting = scalesOf(weight, byName)
+      .filter(({ dtype, shape }) => {
+        return SCALE_TYPES[dtype] === "ue8m0" && sameShape(shape, scaleShape(values, [1, 32]));
+      })
+      .map((scales) => ({ scales }));
+    refuseSecond(weight, fitting);
+    if (fitting[0] !== undefined) return e2m1(weight, values, fitting[0].scales);
   }
   return null;
 }
 
+/** The block that one scale serves, by the shape of the scales; `null` where they fit none. */
 function blockOf(
-  name: string,
   shape: readonly number[],
   scales: Place,
   configured: readonly [number, number] | null,
-): readonly [number, number] {
+): readonly [number, number] | null {
   const { rows, cols } = matrixOf(shape);
   for (const block of configured === null ? KNOWN_BLOCKS : [configured, ...KNOWN_BLOCKS]) {
     if (sameShape(scales.shape, scaleShape(shape, block))) return block;
@@ -187,7 +221,15 @@ function blockOf(
   // One scale for everything is one per slice only where there is one slice.
   if (shape.length <= 2 && scales.shape.every((size) => size === 1))
     return [Math.max(1, rows), Math.max(1, cols)];
-  throw new BlockscaleError("dialect", {
+  return null;
+}
+
+function fitsNoBlock(
+  { name, shape }: Place,
+  scales: Place,
+  configured: readonly [number, number] | null,
+): BlockscaleError {
+  return new BlockscaleError("dialect", {
     where: tensorNamed(scales.name),
     expected: `one scale per block of ${tensorNamed(name)} ${shapeNamed(shape)}`,
     got: `${shapeNamed(scales.shape)}, which fits neither ${

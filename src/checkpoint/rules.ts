@@ -60,28 +60,44 @@ export type Matcher = (name: string) => boolean;
  * @throws BlockscaleError `option`: no valid regular expression
  */
 export function matcher(pattern: string): Matcher {
-  const isRegExp = pattern.startsWith("re:");
-  const source = isRegExp
-    ? pattern.slice(3)
-    : `^${pattern
-        .replace(/[.+^${}()|[\]\\]/g, "\\$&")
-        .replaceAll("*", ".*")
-        .replaceAll("?", ".")}$`;
+  if (!pattern.startsWith("re:")) return globMatcher(pattern);
   try {
-    const regExp = new RegExp(source, "u");
+    const regExp = new RegExp(pattern.slice(3), "u");
     return (name) => regExp.test(name);
   } catch (cause) {
     throw new BlockscaleError(
       "option",
       {
         where: "pattern",
-        expected: "a glob, or re: and a regular expression",
+        expected: "a regular expression after re:",
         got: JSON.stringify(pattern),
         fix: "Correct the regular expression; a glob such as *.mlp.* needs no re: in front.",
       },
       { cause },
     );
   }
+}
+
+/**
+ * Looks for the parts between the stars one behind the other. The first place that fits a part is as good as any, since
+ * it leaves most of the name to the others: no place is tried twice, as `.*` of a regular expression would.
+ */
+function globMatcher(glob: string): Matcher {
+  const parts = glob
+    .split("*")
+    .map((part) => part.replace(/[.+^${}()|[\]\\/]/g, "\\$&").replaceAll("?", "[^]"));
+  parts[0] = `^${parts[0]}`;
+  parts[parts.length - 1] += "$";
+  const searches = parts.map((part) => new RegExp(part, "gu"));
+  return (name) => {
+    let at = 0;
+    return searches.every((search) => {
+      search.lastIndex = at;
+      const isFound = search.test(name);
+      at = search.lastIndex;
+      return isFound;
+    });
+  };
 }
 
 /** Whether to quantise, and the reason where not. */

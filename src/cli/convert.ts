@@ -32,11 +32,12 @@ import { print, printJson } from "./print.ts";
 import { type ProgressBar, startProgress } from "./progress.ts";
 import { type ReservedReport, reportOfConversion, reserveReport } from "./report.ts";
 import { planTable, summaryTable } from "./tables.ts";
-import { startWorkers, type Workers } from "./workers.ts";
+import { startWorkers, threadsFor, type Workers } from "./workers.ts";
 
 /** Options that quantize and dequantize share. */
 export interface ConvertFlags {
-  readonly jobs: number;
+  /** Worker threads; one for each core, as far as they pay, if left out. */
+  readonly jobs?: number;
   readonly dryRun?: true;
   readonly json?: true;
   readonly overwrite?: true;
@@ -95,7 +96,7 @@ export async function convert(
       if (flags.overwrite !== true) await refuseTaken(to, plan.files[0]!);
     }
     page = await reserveReport(flags.report, [from, to]);
-    const workers = await startWorkers(opened.sources, flags.jobs);
+    const workers = await startWorkers(opened.sources, threadsFor(plan, flags.jobs));
     const progress = startProgress(plan.files.reduce((n, { size }) => n + size, 0));
     const run: Run = { input, opened, plan, workers, progress, signal, measured: new Map() };
     try {

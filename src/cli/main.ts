@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import { availableParallelism } from "node:os";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { planDequantize } from "../checkpoint/dequantize.ts";
 import { type DialectName, dialects } from "../checkpoint/dialects.ts";
@@ -27,7 +26,7 @@ const several = (value: string, before: string[] = []): string[] => [...before, 
 
 function jobs(text: string): number {
   const n = Number(text);
-  if (!Number.isInteger(n) || n < 1 || n > 256) throw new InvalidArgumentError("1 to 256.");
+  if (!/^[0-9]+$/.test(text) || n < 1 || n > 256) throw new InvalidArgumentError("1 to 256.");
   return n;
 }
 
@@ -56,11 +55,7 @@ function conversion(command: Command, about: string): Command {
     .option("--include <pattern>", "convert these weights (repeatable)", several)
     .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
     .addOption(missingScale())
-    .addOption(
-      new Option("--jobs <n>", "worker threads; changes the speed, not the bytes")
-        .argParser(jobs)
-        .default(availableParallelism(), "one for each core"),
-    )
+    .option("--jobs <n>", "worker threads, if not one for each core; changes the speed, not the bytes", jobs)
     .option("--overwrite", "replace an OUT that is there already: a file, or what a folder holds")
     .addOption(
       new Option("--dry-run", "print the plan with exact sizes, and write nothing").conflicts("report"),

@@ -1,4 +1,6 @@
+import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
+import { countStrips, type Plan } from "../checkpoint/plan.ts";
 import { createPool } from "../checkpoint/pool.ts";
 import { type Converter, localConverter } from "../checkpoint/run.ts";
 import { BlockscaleError } from "../errors.ts";
@@ -13,6 +15,19 @@ export interface Workers {
   /** Strips to have under way, so that nobody waits. */
   readonly ahead: number;
   stop(): Promise<void>;
+}
+
+/** Strips that are converted in about the time that starting a thread costs, as far as it was measured. */
+const STRIPS_PER_THREAD = 32;
+
+/**
+ * Threads to start: never more than there are strips, and of those that nobody asked for, as many as pay.
+ * @param jobs how many were asked for; one for each core if left out
+ */
+export function threadsFor(plan: Plan, jobs: number | undefined): number {
+  if (jobs !== undefined) return countStrips(plan, jobs);
+  const cores = availableParallelism();
+  return Math.floor(countStrips(plan, cores * STRIPS_PER_THREAD) / STRIPS_PER_THREAD);
 }
 
 /** Starts as many threads as there are jobs; one job needs none. Sources that are no files stay in this thread. */
