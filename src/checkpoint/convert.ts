@@ -98,6 +98,7 @@ function toPlain(from: ScaledWeight, rows: ScaledRows, { dtype }: PlainTarget, e
 function measure(rows: ScaledRows, became: Float32Array, engine: Engine): Precision {
   const products = dequantizeRows(rows, "f32", engine) as Float32Array;
   const precision = engine.compare(products, became);
+  if (holdsExactly("f32", rows)) return precision;
   const { format, fnuz, codes } = rows;
   const isNumber = (code: number) =>
     fnuz ? code !== 0x80 : (code & 0x7f) < (format === "e4m3" ? 0x7f : 0x7c);

@@ -34,3 +34,13 @@ Examples:
   blockscale dequantize DeepSeek-V3.1/ DeepSeek-V3.1-BF16/
   blockscale dequantize model-fp8.safetensors model.safetensors --dtype f32
 `;
+
+/** Below the options of `blockscale compare --help`. */
+export const COMPARE_HELP: string = `
+Precision that was lost is told, and no failure. Ends with 1 where more than that differs: tensors that are on one side
+alone or have other shapes, and values that are NaN or Inf on one side alone. These count for no other figure.
+
+Examples:
+  blockscale compare model.safetensors model-fp8.safetensors
+  blockscale compare Qwen3-8B/ Qwen3-8B-FP8/ --json
+`;

@@ -10,7 +10,7 @@ import type { ValueType } from "../tensor.ts";
 import { compare } from "./compare.ts";
 import { type ConvertFlags, convert } from "./convert.ts";
 import * as figures from "./figures.ts";
-import { DEQUANTIZE_HELP, QUANTIZE_HELP } from "./help.ts";
+import { COMPARE_HELP, DEQUANTIZE_HELP, QUANTIZE_HELP } from "./help.ts";
 import { inspect } from "./inspect.ts";
 import { interruption } from "./interruption.ts";
 import { printError } from "./print.ts";
@@ -56,7 +56,7 @@ function conversion(command: Command, about: string): Command {
     .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
     .addOption(missingScale())
     .option("--jobs <n>", "worker threads, if not one for each core; changes the speed, not the bytes", jobs)
-    .option("--overwrite", "replace an OUT that is there already: a file, or what a folder holds")
+    .option("--overwrite", "replace an OUT that is there already: a file, or the checkpoint in a folder")
     .addOption(
       new Option("--dry-run", "print the plan with exact sizes, and write nothing").conflicts("report"),
     )
@@ -142,6 +142,7 @@ function program(signal: AbortSignal): Command {
     .addOption(missingScale())
     .option("--json", "print as JSON")
     .option(...REPORT)
+    .addHelpText("after", COMPARE_HELP)
     .action((a, b, flags) => compare(a, b, flags, signal));
   return command;
 }
