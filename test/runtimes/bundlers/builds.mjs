@@ -22,18 +22,26 @@ async function assertNoWasm(folder, out) {
   }
 }
 
+/** Vite takes index.html as its entry; another page is an app of its own. */
+async function buildViteApp(folder, name, page, files) {
+  const app = join(folder, name);
+  await mkdir(app, { recursive: true });
+  await copyFile(join(folder, page), join(app, "index.html"));
+  for (const file of files) await copyFile(join(folder, file), join(app, file));
+  await tool(folder, "vite", ["build"], app);
+}
+
 /** Bundler to a function that builds in `folder` and returns the pages to open: name to path. */
 export const BUILDS = {
   async vite(folder) {
     await tool(folder, "vite", ["build", "--outDir", "vite-main"]);
-    const worker = "worker.html";
-    // Vite takes index.html as its entry; another page is an app of its own.
-    await mkdir(join(folder, "vite-worker-app"), { recursive: true });
-    const app = join(folder, "vite-worker-app");
-    await copyFile(join(folder, worker), join(app, "index.html"));
-    for (const file of ["with-worker.js", "worker.js"]) await copyFile(join(folder, file), join(app, file));
-    await tool(folder, "vite", ["build"], app);
-    return { "vite build": "vite-main/", "vite build, web worker": "vite-worker-app/dist/" };
+    await buildViteApp(folder, "vite-worker-app", "worker.html", ["with-worker.js", "worker.js"]);
+    await buildViteApp(folder, "vite-threads-app", "threads.html", ["threads.js"]);
+    return {
+      "vite build": "vite-main/",
+      "vite build, web worker": "vite-worker-app/dist/",
+      "vite build, threads": "vite-threads-app/dist/",
+    };
   },
 
   async webpack(folder) {
@@ -41,22 +49,29 @@ export const BUILDS = {
       tool(folder, "webpack", ["--mode", "production", "--entry", `./${entry}.js`, "-o", out]);
     await build("main", "webpack-main");
     await build("with-worker", "webpack-worker");
+    await build("threads", "webpack-threads");
     await build("schemes", "webpack-schemes");
     await assertNoWasm(folder, "webpack-schemes");
     const page = '<!doctype html><output>working</output><script src="./main.js"></script>';
-    for (const out of ["webpack-main", "webpack-worker"])
+    for (const out of ["webpack-main", "webpack-worker", "webpack-threads"])
       await writeFile(join(folder, out, "index.html"), page);
-    return { webpack: "webpack-main/", "webpack, web worker": "webpack-worker/" };
+    return {
+      webpack: "webpack-main/",
+      "webpack, web worker": "webpack-worker/",
+      "webpack, threads": "webpack-threads/",
+    };
   },
 
   async rollup(folder) {
     const build = (entry, out) =>
       tool(folder, "rollup", [`${entry}.js`, "-p", "@rollup/plugin-node-resolve", "-f", "es", "-d", out]);
     await build("main", "rollup-main");
+    await build("threads", "rollup-threads");
     await build("schemes", "rollup-schemes");
     await assertNoWasm(folder, "rollup-schemes");
     await copyPages(folder, "rollup-main", ["index.html"]);
-    return { rollup: "rollup-main/" };
+    await copyPages(folder, "rollup-threads", ["threads.html"]);
+    return { rollup: "rollup-main/", "rollup, threads": "rollup-threads/threads.html" };
   },
 
   async esbuild(folder) {
@@ -64,11 +79,20 @@ export const BUILDS = {
       tool(folder, "esbuild", [`${entry}.js`, "--bundle", `--format=${format}`, `--outdir=${out}`]);
     await build("main", "esm", "esbuild-esm");
     await build("script", "iife", "esbuild-iife");
+    await build("threads", "esm", "esbuild-esm-threads");
+    await build("threads", "iife", "esbuild-iife-threads");
     await build("schemes", "esm", "esbuild-schemes");
     await assertNoWasm(folder, "esbuild-schemes");
     await copyPages(folder, "esbuild-esm", ["index.html"]);
     await copyPages(folder, "esbuild-iife", ["classic.html"]);
-    return { "esbuild esm": "esbuild-esm/", "esbuild iife": "esbuild-iife/classic.html" };
+    await copyPages(folder, "esbuild-esm-threads", ["threads.html"]);
+    await copyPages(folder, "esbuild-iife-threads", ["classic-threads.html"]);
+    return {
+      "esbuild esm": "esbuild-esm/",
+      "esbuild iife": "esbuild-iife/classic.html",
+      "esbuild esm, threads": "esbuild-esm-threads/threads.html",
+      "esbuild iife, threads": "esbuild-iife-threads/classic-threads.html",
+    };
   },
 };
 

@@ -13,7 +13,10 @@ import { BUILDS, buildNext, buildWrangler } from "./builds.mjs";
 
 const results = [];
 
-function note(name, text, expected = /^relaxed: scales 118,119$/) {
+const NODE_THREADS = /^(relaxed|baseline): 2 threads, 64 times 32 and 32$/;
+const THREADS = /^relaxed: 2 threads, 64 times 32 and 32$/;
+
+function note(name, text, expected = /threads$/.test(name) ? THREADS : /^relaxed: scales 118,119$/) {
   const isGood = expected.test(text);
   results.push(isGood);
   console.log(`${isGood ? "ok  " : "FAIL"}  ${name.padEnd(28)}  ${text}`);
@@ -119,6 +122,7 @@ try {
     await vite.listen();
     servers.push(vite);
     pages["vite dev"] = vite.resolvedUrls.local[0];
+    pages["vite dev, threads"] = `${vite.resolvedUrls.local[0]}threads.html`;
   });
   await attempt("wrangler", async () => {
     const dist = await buildWrangler(folder, join(HERE, "snippets/cloudflare.mjs"));
@@ -129,7 +133,8 @@ try {
     await serveNext(folder, async (origin) => {
       note("next, node route", await post(`${origin}/node`), /^(relaxed|baseline): scales 118,119$/);
       note("next, edge route", await post(`${origin}/edge`), /^baseline: scales 118,119$/);
-      await openAll(folder, { "next, client": origin });
+      note("next, node route, threads", await (await fetch(`${origin}/threads`)).text(), NODE_THREADS);
+      await openAll(folder, { "next, client": origin, "next, client, threads": `${origin}/client-threads` });
     });
   });
   await attempt("Chromium", () => openAll(folder, pages));
