@@ -237,6 +237,7 @@ async function report() {
 /** The page of src/web/ as a folder that any web server can host. */
 async function web() {
   const out = path("dist-web/");
+  await report();
   await rm(out, { recursive: true, force: true });
   const options = {
     bundle: true,
@@ -251,13 +252,19 @@ async function web() {
   };
   await build({
     ...options,
+    entryPoints: { main: path("src/web/main.tsx") },
+    // What is imported when it is asked for stays out of what everybody loads.
+    splitting: true,
+    chunkNames: "[name]-[hash]",
+    jsx: "automatic",
+    jsxImportSource: "preact",
+  });
+  await build({
+    ...options,
     entryPoints: {
-      main: path("src/web/main.tsx"),
       coordinator: path("src/web/workers/coordinator.ts"),
       "strip-worker": path("src/web/workers/strip-worker.ts"),
     },
-    jsx: "automatic",
-    jsxImportSource: "preact",
     // Its entry for Node asks for Node's modules.
     alias: { "@huggingface/hub": path("node_modules/@huggingface/hub/dist/browser/index.mjs") },
   });

@@ -8,8 +8,7 @@ import { html, json } from "./text.ts";
 import { languages, type Words } from "./words.ts";
 
 /** By its first bytes, a file is known to be a report, which may be replaced by another. */
-export const FIRST_BYTES =
-  '<!doctype html><meta charset="utf-8"><meta name="generator" content="blockscale">';
+export const FIRST_BYTES = "<!doctype html>\n<!-- A report of blockscale -->\n";
 
 /**
  * One page that opens offline, with nothing to fetch: figures, charts and tables. Its charts are drawn by a script,
@@ -20,21 +19,22 @@ export function reportPage(report: Report, words: Words = languages.en): string 
   const figures = figuresOf(words.locale);
   const charts = chartsOf(report, words);
   const names = [report.input, ...(report.output === null ? [] : [report.output])].map(html);
-  return `${FIRST_BYTES}
+  return `${FIRST_BYTES}<html lang="${words.locale}">
+<meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="${policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>${words.kinds[report.kind]}: ${names.join(" → ")} – blockscale</title>
 <link rel="icon" href="data:,">
 <style>${style}</style>
-<body lang="${words.locale}">
+<body>
 <main>
 <header>
 <p class="kind">blockscale · ${words.kinds[report.kind]}</p>
 <h1>${names.map((name) => `<span>${name}</span>`).join(" <i>→</i> ")}</h1>
 </header>
 ${summaryList(report, words, figures)}
-<noscript><p class="note">${words.noScript}</p></noscript>
+<p class="note undrawn">${words.undrawn}</p>
 ${figuresIn(report, charts, words, figures).join("\n")}
 ${tableOfTypes(report, words, figures)}
 ${tableOfTensors(report, words, figures)}
@@ -43,6 +43,7 @@ ${tableOfFiles(report, words, figures)}
 <script type="application/json" id="charts">${json(charts)}</script>
 <script>${script}</script>
 </body>
+</html>
 `;
 }
 

@@ -71,7 +71,7 @@ const en = {
   files: "Files",
   file: "File",
   checksum: "XXH64",
-  noScript: "Charts are drawn by a script in this file; every number in them is in the tables.",
+  undrawn: "Charts are drawn by a script in this file; every number in them is in the tables.",
 };
 
 /** The words of a report in one language. */
@@ -139,7 +139,7 @@ const zh: Words = {
   files: "文件",
   file: "文件",
   checksum: "XXH64",
-  noScript: "图表由本文件中的脚本绘制；其中的每个数字都在表格里。",
+  undrawn: "图表由本文件中的脚本绘制；其中的每个数字都在表格里。",
 };
 
 /** Adding a language is adding an entry. */

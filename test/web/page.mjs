@@ -33,7 +33,7 @@ async function eachState(page, env, look) {
 }
 
 /** What axe finds that is serious or critical. Injected through the debugger: the page's policy allows no other way. */
-async function audit(page) {
+export async function audit(page) {
   await page.evaluate(readFileSync(axe, "utf8"));
   const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ["violations"] }));
   return violations

@@ -31,7 +31,7 @@ install();
 
 const { serve } = await import("../../.config/serve.mjs");
 const suites = await Promise.all(
-  ["flow", "failures", "page", "large"].map((name) => import(`./${name}.mjs`)),
+  ["flow", "failures", "page", "report", "large"].map((name) => import(`./${name}.mjs`)),
 );
 
 const { closeBrowsers } = await import("./browser.mjs");

@@ -2,7 +2,7 @@ import { batch, effect } from "@preact/signals";
 import type { DialectName } from "../../checkpoint/dialects.ts";
 import type { Sample } from "../../checkpoint/sample.ts";
 import type { Precision } from "../../precision.ts";
-import type { Opened, RunProgress } from "../workers/protocol.ts";
+import type { Looked, Opened, RunProgress } from "../workers/protocol.ts";
 import { Client, problemIn } from "./client.ts";
 import type { Selection } from "./files.ts";
 import {
@@ -195,6 +195,11 @@ export function again(): void {
     result.value = null;
     measured.value = new Map();
   });
+}
+
+/** What a report shows besides figures. */
+export function look(): Promise<Looked> {
+  return client.call("look");
 }
 
 export function sample(tensor: string, names: readonly DialectName[], whole: boolean): Promise<Sample[]> {

@@ -1,6 +1,8 @@
 import { computed } from "@preact/signals";
 import { language, words } from "./index.ts";
 
+export { power, shapeOf } from "../../report/figures.ts";
+
 const formats = computed(() => {
   const locale = language.value;
   return {
@@ -76,15 +78,4 @@ export function decibels(db: number): string {
 export function sqnrText(db: number | null, nonFinite: number): string {
   if (nonFinite > 0) return words.value.precision.notFinite(whole(nonFinite));
   return db === null || db === Infinity ? "∞" : decibels(db);
-}
-
-const DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
-
-/** A power of two: 2⁻⁸. */
-export function power(exponent: number): string {
-  return `2${String(exponent).replace(/[-0-9]/g, (c) => (c === "-" ? "⁻" : DIGITS[Number(c)]!))}`;
-}
-
-export function shapeOf(shape: readonly number[]): string {
-  return shape.length === 0 ? "1" : shape.join(" × ");
 }

@@ -1,0 +1,213 @@
+// The page that --report writes: opened from a file, as people do, with nothing to fetch.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { convert, openFiles, planned, withPage } from "./browser.mjs";
+import { writeFile, writeSmall } from "./checkpoints.mjs";
+import { audit } from "./page.mjs";
+
+const HOSTILE = "</script><img src=x onerror=\"document.title='taken'\">.3.weight";
+
+/** A report of four layers and a name that is out for no good. */
+function reportFile(env) {
+  const path = join(env.folder, "report.html");
+  if (existsSync(path)) return path;
+  const input = join(env.folder, "reported-in.safetensors");
+  const layers = [0, 1, 2].flatMap((i) => [
+    [`model.layers.${i}.self_attn.q_proj.weight`, [256, 256]],
+    [`model.layers.${i}.mlp.up_proj.weight`, [384, 256]],
+    [`model.layers.${i}.input_layernorm.weight`, [256]],
+  ]);
+  writeFile(input, [...layers, [HOSTILE, [128, 256]]]);
+  const out = join(env.folder, "reported-out.safetensors");
+  quantize(env, input, out, "--to", "mxfp8", "--include", "*weight", "--report", path);
+  return path;
+}
+
+function quantize(env, ...args) {
+  execFileSync("node", [join(env.root, "dist/cli/main.js"), "quantize", ...args], { stdio: "ignore" });
+}
+
+/** What the charts of a report show. */
+function chartsIn(path) {
+  const [, data] = /<script type="application\/json" id="charts">(.*?)<\/script>/s.exec(
+    readFileSync(path, "utf8"),
+  );
+  return JSON.parse(data);
+}
+
+/** Asks the web page for its report. @returns the path of an .html file, without which browsers show its text */
+async function downloadReport(page, name) {
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name }).click(),
+  ]);
+  const path = `${await download.path()}.html`;
+  await download.saveAs(path);
+  return path;
+}
+
+/** Opens it; whatever it asks for besides itself is listed. */
+async function openReport(page, path) {
+  const requests = [];
+  await page.goto("about:blank");
+  page.on("request", (request) => requests.push(request.url()));
+  const { href } = pathToFileURL(path);
+  await page.goto(href);
+  return requests.filter((url) => url !== href && url !== "data:,");
+}
+
+/** Colours of every chart, by the identity of its figure: an empty canvas has one. */
+function coloursOf(page) {
+  return page.locator("figure").evaluateAll((figures) =>
+    figures.map((figure) => {
+      const canvas = figure.querySelector("canvas");
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return [figure.id, [...new Set(new Uint32Array(data.buffer))]];
+    }),
+  );
+}
+
+const CHARTS = ["sqnr", "exponents", "layers", "errors", "values"];
+
+const browsers = ["chromium", "firefox"];
+
+export const tests = [
+  {
+    name: "a report opens from a file: every chart is drawn, nothing is asked for, no name is obeyed",
+    browsers,
+    async body(env) {
+      await withPage(env, async (page) => {
+        assert.deepEqual(await openReport(page, reportFile(env)), []);
+        const light = await coloursOf(page);
+        assert.deepEqual(
+          light.map(([id]) => id),
+          CHARTS,
+        );
+        for (const [id, colours] of light) assert.ok(colours.length > 5, `${id} is empty`);
+        assert.match(await page.title(), /^Quantisation: .*reported-in\.safetensors → /);
+        assert.equal(await page.locator("img").count(), 0);
+        assert.equal(await page.getByRole("rowheader", { name: HOSTILE }).count(), 1);
+        if (env.browser === "firefox") return; // its colour scheme cannot be set from outside
+        await page.emulateMedia({ colorScheme: "dark" });
+        await page.waitForTimeout(200);
+        for (const [i, [id, colours]] of (await coloursOf(page)).entries()) {
+          assert.ok(colours.length > 5, `${id} is empty in the dark`);
+          assert.notDeepEqual(colours, light[i][1], `${id} keeps its colours`);
+        }
+        await page.emulateMedia({ colorScheme: null });
+      });
+    },
+  },
+  {
+    name: "the report that the web page makes of a conversion shows what the command line's shows, in Chinese too",
+    browsers: ["chromium"],
+    async body(env) {
+      const input = join(env.folder, "reported.safetensors");
+      writeSmall(input);
+      const path = join(env.folder, "command-line.html");
+      const fp8 = join(env.folder, "reported-fp8.safetensors");
+      quantize(env, input, fp8, "--report", path);
+      await withPage(env, async (page) => {
+        await openFiles(page, input);
+        await planned(page);
+        await convert(page);
+        const made = await downloadReport(page, /HTML/);
+        assert.deepEqual(chartsIn(made), chartsIn(path));
+        assert.match(readFileSync(made, "utf8"), /all [\d,]+ of them.*<th[^>]*>XXH64<\/th>/s);
+        await page.getByRole("button", { name: "中文" }).click();
+        const chinese = await downloadReport(page, /HTML/);
+        await page.getByRole("button", { name: "English" }).click();
+        assert.deepEqual(await openReport(page, chinese), []);
+        await page.getByRole("heading", { name: "各层的 SQNR" }).waitFor();
+        assert.deepEqual(
+          (await coloursOf(page)).map(([id]) => id),
+          CHARTS,
+        );
+        await page.goto(env.url);
+        await openFiles(page, fp8);
+        await planned(page);
+        await convert(page);
+        // What becomes of values is not looked at where they become plain: what was not measured is not shown.
+        const { points, errors, values, exponents } = chartsIn(await downloadReport(page, /HTML/));
+        assert.deepEqual(
+          { names: points.names, errors, after: values.after },
+          { names: [], errors: null, after: null },
+        );
+        assert.deepEqual(exponents, chartsIn(path).exponents);
+      });
+    },
+  },
+  {
+    name: "a report tells what is under the pointer, and is sorted by its headings, by keyboard too",
+    browsers,
+    async body(env) {
+      await withPage(env, async (page) => {
+        await openReport(page, reportFile(env));
+        await page.locator("#exponents .u-over").hover();
+        assert.match(await page.locator("#exponents .readout").textContent(), /^2⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+: [\d,]+$/);
+        const rows = page.locator("#tensors tbody tr");
+        const names = () => rows.locator("th").allTextContents();
+        const before = await names();
+        await page.getByRole("button", { name: "Size" }).click();
+        const sizes = await rows
+          .locator("td:nth-child(4)")
+          .evaluateAll((cells) => cells.map(({ dataset }) => Number(dataset.value)));
+        assert.deepEqual(
+          sizes,
+          [...sizes].sort((a, b) => a - b),
+        );
+        await page.getByRole("button", { name: "Tensor" }).focus();
+        await page.keyboard.press("Enter");
+        await page.keyboard.press("Enter");
+        assert.deepEqual(await names(), [...before].sort().reverse());
+        assert.equal(await page.locator("[aria-sort=descending]").textContent(), "Tensor");
+      });
+    },
+  },
+  {
+    name: "a report at 400 px, on paper, and to axe",
+    browsers: ["chromium"],
+    async body(env) {
+      await withPage(env, async (page) => {
+        const widths = () =>
+          page.evaluate(() => [
+            document.documentElement.scrollWidth,
+            ...[...document.querySelectorAll("canvas")].map((canvas) => canvas.clientWidth),
+          ]);
+        for (const colorScheme of ["light", "dark"]) {
+          await page.emulateMedia({ colorScheme });
+          await openReport(page, reportFile(env));
+          assert.deepEqual(await audit(page), [], colorScheme);
+        }
+        await page.setViewportSize({ width: 400, height: 800 });
+        await page.waitForTimeout(200);
+        for (const width of await widths()) assert.ok(width <= 400, `${width} px`);
+        await page.setViewportSize({ width: 1280, height: 860 });
+        await page.emulateMedia({ media: "print", colorScheme: "dark" });
+        await page.evaluate(() => dispatchEvent(new Event("beforeprint")));
+        for (const width of (await widths()).slice(1)) assert.ok(width <= 680, `${width} px`);
+        const page1 = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+        assert.equal(page1, "rgb(255, 255, 255)");
+        await page.evaluate(() => dispatchEvent(new Event("afterprint")));
+        await page.emulateMedia({ media: null, colorScheme: null });
+      });
+    },
+  },
+  {
+    name: "a report without scripts has its tables",
+    browsers: ["chromium"],
+    async body(env) {
+      const body = async (page) => {
+        await openReport(page, reportFile(env));
+        assert.equal(await page.locator("#tensors tbody tr").count(), 10);
+        await page.locator("#exponents summary").click();
+        assert.ok(await page.locator("#exponents tbody tr").first().isVisible());
+        await page.getByText("Charts are drawn by a script in this file").waitFor();
+      };
+      await withPage(env, body, { javaScriptEnabled: false });
+    },
+  },
+];
