@@ -65,6 +65,14 @@ export async function openFolder(page, path) {
   await page.getByTestId("rows").waitFor();
 }
 
+/** Opens files and waits until everything about them is known, down to the measured time. */
+export async function openReady(page, ...paths) {
+  await openFiles(page, ...paths);
+  const size = await planned(page);
+  await page.getByText(/^about /).waitFor();
+  return size;
+}
+
 /** Waits until the plan is known: the exact size is shown. */
 export async function planned(page) {
   const size = page.locator("[data-testid=outcome][aria-busy=false] [data-bytes]");
@@ -76,6 +84,27 @@ export async function planned(page) {
 export async function convert(page, timeout = 120_000) {
   await page.getByRole("button", { name: /^(Convert|Choose where to save|开始转换|选择保存位置)/ }).click();
   await page.getByTestId("done").waitFor({ timeout });
+}
+
+/**
+ * Starts the conversion and presses a button of it in the same moment: from outside, a fast run might be over by then.
+ */
+export async function startAnd(page, label) {
+  await page.evaluate((wanted) => {
+    new MutationObserver((_, observer) => {
+      const buttons = [...document.querySelectorAll("[data-testid=running] button")];
+      const button = buttons.find(({ textContent }) => textContent === wanted);
+      if (button === undefined) return;
+      observer.disconnect();
+      button.click();
+    }).observe(document.body, { childList: true, subtree: true });
+    document.querySelector(".outcome > button").click();
+  }, label);
+}
+
+export async function startAndPause(page) {
+  await startAnd(page, "Pause");
+  await page.getByRole("heading", { name: "Paused" }).waitFor();
 }
 
 /** Names, sizes and checksums as the page gives them. */
@@ -131,7 +160,16 @@ async function clean(context, url) {
   await page.evaluate(async () => {
     localStorage.clear();
     const root = await navigator.storage.getDirectory();
-    for await (const name of root.keys()) await root.removeEntry(name, { recursive: true }).catch(() => {});
+    // Workers of a page that was closed a moment ago may still hold their files.
+    for (let isEmpty = false; !isEmpty; ) {
+      isEmpty = true;
+      for await (const name of root.keys()) {
+        await root.removeEntry(name, { recursive: true }).catch(() => {
+          isEmpty = false;
+        });
+      }
+      if (!isEmpty) await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   });
 }
 

@@ -1,24 +1,22 @@
 // The whole flow, with output compared byte for byte with the command line's.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { createServer, request as httpRequest } from "node:http";
+import { createReadStream, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { convert, openFiles, openFolder, planned, privateFiles, withPage, written } from "./browser.mjs";
+import {
+  convert,
+  openFiles,
+  openFolder,
+  openReady,
+  planned,
+  privateFiles,
+  startAnd,
+  startAndPause,
+  withPage,
+  written,
+} from "./browser.mjs";
 import { writeFolder, writeLarge, writeMany, writeSmall } from "./checkpoints.mjs";
-
-const cli = ({ root }, ...args) =>
-  JSON.parse(execFileSync("node", [join(root, "dist/cli/main.js"), ...args, "--json"], { encoding: "utf8" }));
-
-const sha256 = (path) => createHash("sha256").update(readFileSync(path)).digest("hex");
-
-/** SHA-256 of every file of a folder. */
-const hashes = (path) =>
-  Object.fromEntries(readdirSync(path).map((name) => [name, sha256(join(path, name))]));
-
-const onlyHashes = (files) =>
-  Object.fromEntries(Object.entries(files).map(([name, { sha256 }]) => [name, sha256]));
+import { arrive, cli, hashes, onlyHashes, sha256 } from "./command-line.mjs";
+import { withFront } from "./front.mjs";
 
 /** Makes the input of a test once. */
 function made(env, name, write) {
@@ -29,37 +27,39 @@ function made(env, name, write) {
 
 const dialects = ["deepseek-v3.1", "mxfp8"];
 
-/** Serves the page and, by ranges, one file; counts the bytes of that file. */
-async function serveWith(env, path) {
-  const pages = new URL(env.url);
+/**
+ * Answers what asks for ranges of a file at /far/far.safetensors, and denies all else below /far/. Counts its bytes;
+ * long ranges have to wait until `release` is called.
+ */
+function rangesOf(path) {
   const size = statSync(path).size;
   const sent = { bytes: 0 };
-  const server = createServer((request, response) => {
-    if (!request.url.startsWith("/far/")) {
-      const onward = httpRequest({ host: pages.hostname, port: pages.port, path: request.url }, (answer) => {
-        response.writeHead(answer.statusCode, answer.headers);
-        answer.pipe(response);
-      });
-      onward.on("error", () => response.destroy());
-      onward.end();
-      return;
-    }
+  let release;
+  const isReleased = new Promise((resolve) => {
+    release = resolve;
+  });
+  const answer = (request, response) => {
+    if (!request.url.startsWith("/far/")) return false;
     const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
     if (first === undefined || request.url !== "/far/far.safetensors") {
       response.writeHead(404).end();
-      return;
+      return true;
     }
     const [start, end] = [Number(first), Number(last)];
-    sent.bytes += end - start + 1;
-    response.writeHead(206, {
-      "content-range": `bytes ${start}-${end}/${size}`,
-      "content-length": end - start + 1,
-      etag: '"1"',
-    });
-    createReadStream(path, { start, end }).pipe(response);
-  });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { url: `http://localhost:${server.address().port}/`, sent, server };
+    const send = () => {
+      sent.bytes += end - start + 1;
+      response.writeHead(206, {
+        "content-range": `bytes ${start}-${end}/${size}`,
+        "content-length": end - start + 1,
+        etag: '"1"',
+      });
+      createReadStream(path, { start, end }).pipe(response);
+    };
+    if (end - start < 5000) send();
+    else isReleased.then(send);
+    return true;
+  };
+  return { answer, sent, release };
 }
 
 export const tests = [
@@ -116,30 +116,31 @@ export const tests = [
     },
   },
   {
-    name: "a file on a server: inspected from its header, converted by ranges; what is not there is said",
+    name: "a file on a server: inspected from its header, timed, converted by ranges; what is not there is said",
     async body(env) {
       const input = made(env, "small.safetensors", writeSmall);
       const expected = join(env.folder, `far-${env.browser}.safetensors`);
       cli(env, "quantize", input, expected);
-      const { url, sent, server } = await serveWith(env, input);
-      try {
-        await withPage({ ...env, url }, async (page) => {
-          await page.getByLabel("Or open one on Hugging Face").fill(`${url}far/nothing.safetensors`);
-          await page.getByRole("button", { name: "Open", exact: true }).click();
-          await page.getByRole("alert").getByText("The server did not give the file").waitFor();
-          page.errors.length = 0; // the browser's own report of the 404
-          await page.getByLabel("Or open one on Hugging Face").fill(`${url}far/far.safetensors`);
-          await page.getByRole("button", { name: "Open", exact: true }).click();
-          await page.getByTestId("rows").waitFor();
-          assert.ok(sent.bytes < 5000, `${sent.bytes} bytes to inspect`);
-          await planned(page);
-          await convert(page);
-          assert.deepEqual(onlyHashes(await privateFiles(page)), { "far.safetensors": sha256(expected) });
-        });
-      } finally {
-        server.closeAllConnections();
-        server.close();
-      }
+      const { answer, sent, release } = rangesOf(input);
+      const body = async (page, { url }) => {
+        await page.getByLabel("Or open one on Hugging Face").fill(`${url}far/nothing.safetensors`);
+        await page.getByRole("button", { name: "Open", exact: true }).click();
+        await page.getByRole("alert").getByText("The server did not give the file").waitFor();
+        page.errors.length = 0; // the browser's own report of the 404
+        await page.getByLabel("Or open one on Hugging Face").fill(`${url}far/far.safetensors`);
+        await page.getByRole("button", { name: "Open", exact: true }).click();
+        await page.getByTestId("rows").waitFor();
+        await planned(page);
+        await page.getByText("measuring…").waitFor();
+        assert.ok(sent.bytes < 5000, `${sent.bytes} bytes to inspect and plan`);
+        release();
+        await page.getByText(/^about \d/).waitFor();
+        await page.getByText(/^the server gives [\d.]+ [kMG]?B\/s · 10 of 15/).waitFor();
+        assert.ok(sent.bytes < 7e6, `${sent.bytes} bytes to measure`);
+        await convert(page);
+        assert.deepEqual(onlyHashes(await privateFiles(page)), { "far.safetensors": sha256(expected) });
+      };
+      await withFront(env, { answer }, (url) => withPage({ ...env, url }, (page) => body(page, { url })));
     },
   },
   {
@@ -196,10 +197,7 @@ export const tests = [
           }
           await save.click();
           // Firefox says nothing of it to playwright, which gives the file a name of its own.
-          const arrived = () =>
-            readdirSync(downloads).some((name) => sha256(join(downloads, name)) === sha256(expected));
-          for (let i = 0; i < 100 && !arrived(); i++) await page.waitForTimeout(100);
-          assert.ok(arrived());
+          await arrive(downloads, { file: sha256(expected) });
         },
         { downloadsPath: downloads },
       );
@@ -230,27 +228,52 @@ export const tests = [
     },
   },
   {
+    name: "where the user may choose the file, it is written there, under the name suggested",
+    browsers: ["chromium"],
+    async body(env) {
+      const input = made(env, "small.safetensors", writeSmall);
+      const expected = join(env.folder, "small-chosen.safetensors");
+      cli(env, "quantize", input, expected);
+      const body = async (page) => {
+        await page.evaluate(() => {
+          window.showSaveFilePicker = async ({ suggestedName }) => {
+            const root = await navigator.storage.getDirectory();
+            return root.getFileHandle(suggestedName, { create: true });
+          };
+        });
+        await openFiles(page, input);
+        await planned(page);
+        await convert(page);
+        await page.getByText("Saved where you chose.").waitFor();
+        const files = await privateFiles(page);
+        assert.deepEqual(onlyHashes(files), { "small-fp8.safetensors": sha256(expected) });
+      };
+      await withPage(env, body, { pickers: true });
+    },
+  },
+  {
     name: "pause holds the run, resume ends it, cancel leaves nothing",
     async body(env) {
       const input = made(env, "middle.safetensors", (path) => writeLarge(path, 2e8));
       await withPage(env, async (page) => {
-        await openFiles(page, input);
-        await planned(page);
-        await page.getByText(/^about /).waitFor();
-        await page.getByRole("button", { name: "Convert", exact: true }).click();
-        await page.getByRole("button", { name: "Pause" }).click();
-        await page.getByRole("heading", { name: "Paused" }).waitFor();
-        await page.waitForTimeout(500);
+        await openReady(page, input);
+        await startAndPause(page);
+        // What was under way comes to its end; then nothing moves any more.
         const bar = page.getByRole("progressbar");
-        const before = await bar.getAttribute("aria-valuenow");
+        const part = () => bar.getAttribute("aria-valuenow").then(Number);
+        let [before, after] = [-1, await part()];
+        while (before !== after) {
+          await page.waitForTimeout(1000);
+          [before, after] = [after, await part()];
+        }
         await page.waitForTimeout(1000);
-        assert.equal(await bar.getAttribute("aria-valuenow"), before);
-        assert.ok(Number(before) < 100);
+        assert.equal(await part(), after);
+        assert.ok(after < 100);
         await page.getByRole("button", { name: "Resume" }).click();
         await page.getByTestId("done").waitFor();
         await page.getByRole("button", { name: "Convert differently" }).click();
-        await page.getByRole("button", { name: "Convert", exact: true }).click();
-        await page.getByRole("button", { name: "Cancel" }).click();
+        await planned(page);
+        await startAnd(page, "Cancel");
         await page.getByText("Nothing unfinished was kept.").waitFor();
         assert.deepEqual(await privateFiles(page), {});
       });
@@ -314,7 +337,7 @@ export const tests = [
     },
   },
   {
-    name: "the JSON report says what the command line's says",
+    name: "reports say what the command line's report says",
     browsers: ["chromium"],
     async body(env) {
       const input = made(env, "small.safetensors", writeSmall);
@@ -323,13 +346,20 @@ export const tests = [
         await openFiles(page, input);
         await planned(page);
         await convert(page);
-        const [download] = await Promise.all([
-          page.waitForEvent("download"),
-          page.getByRole("button", { name: "Report JSON" }).click(),
-        ]);
-        const json = JSON.parse(readFileSync(await download.path(), "utf8"));
+        const save = async (name) => {
+          const [download] = await Promise.all([
+            page.waitForEvent("download"),
+            page.getByRole("button", { name }).click(),
+          ]);
+          return readFileSync(await download.path(), "utf8");
+        };
+        const json = JSON.parse(await save("Report JSON"));
         assert.deepEqual(json.tensors, report.tensors);
         assert.deepEqual(json.total, report.total);
+        const html = await save("Report HTML");
+        assert.match(html, /^<!doctype html>/);
+        assert.equal(html.match(/<circle/g).length, report.total.converted);
+        assert.doesNotMatch(html, /<script|https?:/);
       });
     },
   },

@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { createReadStream, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createXXHash64 } from "hash-wasm";
-import { convert, openFiles, planned, withPage, written } from "./browser.mjs";
+import { convert, openReady, withPage, written } from "./browser.mjs";
 import { writeLarge } from "./checkpoints.mjs";
 
 /** Proportional set size in MB of a profile's browser: what it and its children really hold. */
@@ -70,9 +70,7 @@ export const tests = [
       const input = join(env.folder, "tasks.safetensors");
       writeLarge(input, 5e8);
       await withPage(env, async (page) => {
-        await openFiles(page, input);
-        await planned(page);
-        await page.getByText(/^about /).waitFor();
+        await openReady(page, input);
         const tasks = await tasksDuring(page, () => convert(page));
         const longest = Math.max(...tasks);
         console.log(`        ${tasks.length} tasks, the longest ${longest.toFixed(1)} ms`);
@@ -94,9 +92,7 @@ export const tests = [
         await withPage(
           env,
           async (page, _, profile) => {
-            await openFiles(page, input);
-            await planned(page);
-            await page.getByText(/^about /).waitFor();
+            await openReady(page, input);
             const before = memoryOf(profile);
             let most = before;
             const timer = setInterval(() => {

@@ -5,12 +5,14 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { WEBKIT } from "./webkit/mini-browser.mjs";
 
 const here = fileURLToPath(new URL("./", import.meta.url));
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 function install() {
-  const missing = ["chromium", "firefox-esr"].filter((name) => spawnSync("which", [name]).status !== 0);
+  const wanted = ["chromium", "firefox-esr", ...WEBKIT];
+  const missing = wanted.filter((name) => spawnSync("dpkg-query", ["--status", name]).status !== 0);
   if (missing.length > 0) {
     const apt = (...args) => execFileSync("apt-get", ["-qq", ...args], { stdio: "inherit" });
     apt("update");
@@ -31,7 +33,7 @@ install();
 
 const { serve } = await import("../../.config/serve.mjs");
 const suites = await Promise.all(
-  ["flow", "failures", "page", "report", "large"].map((name) => import(`./${name}.mjs`)),
+  ["flow", "failures", "page", "webkit", "large"].map((name) => import(`./${name}.mjs`)),
 );
 
 const { closeBrowsers } = await import("./browser.mjs");

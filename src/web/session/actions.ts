@@ -2,7 +2,8 @@ import { batch, effect } from "@preact/signals";
 import type { DialectName } from "../../checkpoint/dialects.ts";
 import type { Sample } from "../../checkpoint/sample.ts";
 import type { Precision } from "../../precision.ts";
-import type { Looked, Opened, RunProgress } from "../workers/protocol.ts";
+import { PageError } from "../workers/problem.ts";
+import type { Opened, RunProgress } from "../workers/protocol.ts";
 import { Client, problemIn } from "./client.ts";
 import type { Selection } from "./files.ts";
 import {
@@ -23,6 +24,7 @@ import {
   result,
   run,
   stage,
+  storageProblem,
   wasCutOff,
 } from "./model.ts";
 import { Pace } from "./pace.ts";
@@ -43,7 +45,10 @@ export function begin(): void {
     (cutOff) => {
       wasCutOff.value = cutOff;
     },
-    () => {}, // without private storage there is nothing to tidy
+    (error) => {
+      const found = problemIn(error);
+      if (found.kind === "storage") storageProblem.value = found;
+    },
   );
   let timer = 0;
   effect(() => {
@@ -52,15 +57,28 @@ export function begin(): void {
     clearTimeout(timer);
     timer = setTimeout(() => plan(wanted), planned.peek() === null ? 0 : TYPING);
   });
+  // Files dropped beside the place for them would replace the page, and a run with it.
+  for (const type of ["dragover", "drop"] as const) {
+    addEventListener(type, (event) => {
+      if (!event.defaultPrevented && event.dataTransfer !== null) event.dataTransfer.dropEffect = "none";
+      event.preventDefault();
+    });
+  }
   addEventListener("beforeunload", (event) => {
     if (stage.value === "running") event.preventDefault();
   });
 }
 
-/** Opens what was chosen and shows it. */
-export async function open({ name: title, files }: Selection): Promise<void> {
-  if (files.length > 0) return show(() => client.call("open", title, files));
-  problem.value = { kind: "format", message: "No .safetensors file." };
+/** Opens what was chosen and shows it; `null` where the user changed their mind. */
+export async function open(choosing: Selection | Promise<Selection | null>): Promise<void> {
+  try {
+    const chosen = await choosing;
+    if (chosen === null) return;
+    if (chosen.files.length === 0) throw new PageError("format", "No .safetensors file.");
+    await show(() => client.call("open", chosen.name, chosen.files));
+  } catch (error) {
+    problem.value = problemIn(error);
+  }
 }
 
 /** Opens a checkpoint on a server. */
@@ -100,8 +118,8 @@ async function plan(wanted: typeof choice.value): Promise<void> {
       planProblem.value = null;
       estimate.value = null;
     });
-    const seconds = await client.call("estimate");
-    if (turn === planning) estimate.value = seconds ?? "unknown";
+    const measurement = await client.call("estimate");
+    if (turn === planning) estimate.value = measurement;
   } catch (error) {
     if (turn !== planning) return;
     batch(() => {
@@ -195,11 +213,6 @@ export function again(): void {
     result.value = null;
     measured.value = new Map();
   });
-}
-
-/** What a report shows besides figures. */
-export function look(): Promise<Looked> {
-  return client.call("look");
 }
 
 export function sample(tensor: string, names: readonly DialectName[], whole: boolean): Promise<Sample[]> {

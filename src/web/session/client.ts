@@ -1,3 +1,4 @@
+import { problemOf } from "../workers/problem.ts";
 import type { Call, Crew, Method, Problem, Reply, RunProgress, Session } from "../workers/protocol.ts";
 
 /** A problem on its way through promises. */
@@ -72,6 +73,5 @@ export class Client {
 
 /** The problem behind an error of any kind. */
 export function problemIn(error: unknown): Problem {
-  if (error instanceof Trouble) return error.problem;
-  return { kind: "other", message: error instanceof Error ? error.message : String(error) };
+  return error instanceof Trouble ? error.problem : problemOf(error);
 }

@@ -1,5 +1,5 @@
 import type { NamedFile } from "../workers/protocol.ts";
-import { pickers } from "./pickers.ts";
+import type { pickers } from "./pickers.ts";
 
 /** Files chosen together, and what to call them. */
 export interface Selection {
@@ -57,10 +57,10 @@ async function filesUnder(entry: FileSystemEntry, path: string): Promise<NamedFi
   return (await Promise.all(children.map((child) => filesUnder(child, below(child))))).flat();
 }
 
-/** Asks for a folder; `null` where the user changed their mind, "unknown" where the browser has no such question. */
-export async function fromPicker(): Promise<Selection | null | "unknown"> {
-  const pick = pickers.showDirectoryPicker;
-  if (pick === undefined) return "unknown";
+/** Asks for a folder, where the browser has this question; `null` where the user changed their mind. */
+export async function fromPicker(
+  pick: NonNullable<typeof pickers.showDirectoryPicker>,
+): Promise<Selection | null> {
   let folder: FileSystemDirectoryHandle;
   try {
     folder = await pick.call(window, { mode: "read" });

@@ -3,7 +3,7 @@ import type { DialectName } from "../../checkpoint/dialects.ts";
 import { type Summary, summarize } from "../../checkpoint/summary.ts";
 import type { Precision } from "../../precision.ts";
 import type { ValueType } from "../../tensor.ts";
-import type { Choice, Opened, Planned, Problem, Written } from "../workers/protocol.ts";
+import type { Choice, Estimate, Opened, Planned, Problem, Written } from "../workers/protocol.ts";
 
 /** Where the user is. */
 export type Stage = "start" | "opening" | "ready" | "running" | "done";
@@ -56,11 +56,13 @@ export const planned: Signal<Planned | null> = signal(null);
 /** The choice that was planned: another one on the form is not, yet. */
 export const plannedChoice: Signal<Choice | null> = signal(null);
 export const planProblem: Signal<Problem | null> = signal(null);
-/** Seconds; `null` until they are known. */
-export const estimate: Signal<number | "unknown" | null> = signal(null);
+/** `null` until it has been measured. */
+export const estimate: Signal<Estimate | null> = signal(null);
 export const run: Signal<RunState | null> = signal(null);
 export const result: Signal<Result | null> = signal(null);
 export const problem: Signal<Problem | null> = signal(null);
+/** Why this window cannot hold an output, found out at the start of the visit. */
+export const storageProblem: Signal<Problem | null> = signal(null);
 /** An unfinished run of an earlier visit was found and removed. */
 export const wasCutOff: Signal<boolean> = signal(false);
 /** The tensor that is looked at closely. */

@@ -1,4 +1,4 @@
-import type { Target, Written } from "../workers/protocol.ts";
+import type { Target } from "../workers/protocol.ts";
 import { pickers } from "./pickers.ts";
 
 /** Whether the browser lets the user choose where to save. */
@@ -27,19 +27,13 @@ export async function chooseTarget(isFolder: boolean, suggestedName: string): Pr
   return { kind: "private" };
 }
 
-/** Hands a file of the origin private file system to the browser's downloads. */
-export async function download(written: Written, name: string): Promise<void> {
-  const file = await written.handle!.getFile();
-  if (file.size !== written.size) throw new Error(`${name}: ${file.size} bytes instead of ${written.size}.`);
-  save(file, name);
-}
-
 /** Hands a report to the browser's downloads. */
 export function downloadText(text: string, name: string, type: string): void {
-  save(new Blob([text], { type }), name);
+  download(new Blob([text], { type }), name);
 }
 
-function save(blob: Blob, name: string): void {
+/** Hands a file to the browser's downloads. */
+export function download(blob: Blob, name: string): void {
   const url = URL.createObjectURL(blob);
   const link = document.createElement("a");
   link.href = url;

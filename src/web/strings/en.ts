@@ -75,10 +75,10 @@ export const en = {
     time: "Time",
     about: (duration: string): string => `about ${duration}`,
     measuring: "measuring…",
-    depends: "as fast as the network",
+    served: (rate: string): string => `the server gives ${rate}/s`,
     start: "Convert",
     startTo: "Choose where to save",
-    reset: (n: number): string => `Undo ${n} single choices`,
+    reset: (n: number): string => (n === 1 ? "Undo 1 single choice" : `Undo ${n} single choices`),
     privateNote: (size: string): string =>
       `This browser keeps the output (${size}) in its own storage first, then downloads it.`,
   },
@@ -159,6 +159,7 @@ export const en = {
     dismiss: "Close",
     titles: {
       space: "There is not enough space",
+      storage: "This window has no room for the output",
       changed: "A file changed or is gone",
       "short-write": "The browser lost data while writing",
       verify: "The output is not what was written",
@@ -172,6 +173,8 @@ export const en = {
     } satisfies Record<ProblemKind, string> as Record<ProblemKind, string>,
     advice: {
       space: "Free some space, or choose another place to save, then convert again.",
+      storage:
+        "You can look inside, but not convert: private windows of some browsers, and a few browsers altogether, give pages no storage. Open the page in a normal window, or in Chrome, Edge, Firefox or Safari.",
       changed: "Make sure nothing writes to the files, open them again, then convert again.",
       "short-write":
         "This happens in private windows once their memory is full. Open the page in a normal window, then convert again.",

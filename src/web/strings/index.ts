@@ -7,6 +7,14 @@ export const languages = { en, zh } as const satisfies Record<string, Words>;
 
 export type Language = keyof typeof languages;
 
+// WebKitGTK calls the language of a system that has none "C". Intl throws at that, and uPlot asks Intl while it loads:
+// the views that draw come after this file.
+try {
+  Intl.getCanonicalLocales(navigator.language);
+} catch {
+  Object.defineProperty(navigator, "language", { value: "en" });
+}
+
 const KEY = "language";
 
 function preferred(): Language {

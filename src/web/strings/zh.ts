@@ -73,7 +73,7 @@ export const zh: Words = {
     time: "时间",
     about: (duration) => `约 ${duration}`,
     measuring: "正在测量…",
-    depends: "取决于网络",
+    served: (rate) => `服务器速度 ${rate}/秒`,
     start: "开始转换",
     startTo: "选择保存位置",
     reset: (n) => `撤销 ${n} 项单独选择`,
@@ -154,6 +154,7 @@ export const zh: Words = {
     dismiss: "关闭",
     titles: {
       space: "空间不足",
+      storage: "此窗口没有存放输出的空间",
       changed: "文件已改变或不存在",
       "short-write": "浏览器在写入时丢失了数据",
       verify: "输出与写入内容不一致",
@@ -167,6 +168,8 @@ export const zh: Words = {
     },
     advice: {
       space: "请释放一些空间，或换一个保存位置，然后重新转换。",
+      storage:
+        "可以查看模型，但不能转换：某些浏览器的隐私窗口以及少数浏览器不给页面存储空间。请在普通窗口中打开此页，或使用 Chrome、Edge、Firefox 或 Safari。",
       changed: "请确认没有程序在写这些文件，重新打开后再转换。",
       "short-write": "隐私窗口的内存用尽时会出现这种情况。请在普通窗口中打开此页，然后重新转换。",
       verify: "请重新转换，最好换一块磁盘。如果再次出现，磁盘可能有故障。",

@@ -12,6 +12,7 @@ import {
   opened,
   planned,
   planProblem,
+  storageProblem,
 } from "../session/model.ts";
 import { canChoose } from "../session/saving.ts";
 import { bytes, duration, percent, whole } from "../strings/format.ts";
@@ -133,7 +134,9 @@ function Outcome(): JSX.Element {
   const plan = planned.value;
   const failure = planProblem.value;
   const before = opened.value!.inspection.files.reduce((n, file) => n + file.bytes, 0);
-  const isIdle = !isPlanned.value || failure !== null || changing.value === 0;
+  const mayChoose = canChoose(isFolder.value);
+  const noRoom = mayChoose ? null : storageProblem.value;
+  const isIdle = !isPlanned.value || failure !== null || noRoom !== null || changing.value === 0;
   return (
     <div class="outcome">
       {failure !== null ? (
@@ -155,6 +158,7 @@ function Outcome(): JSX.Element {
               <dd>
                 <b>{timeText()}</b>
                 <span>
+                  {estimate.value?.rate != null && `${text.served(bytes(estimate.value.rate))} · `}
                   {changing.value === 0
                     ? text.nothing
                     : text.changes(whole(changing.value), whole(plan.tensors.length))}
@@ -164,10 +168,15 @@ function Outcome(): JSX.Element {
           </dl>
         )
       )}
+      {noRoom !== null && (
+        <div class="note bad" role="status">
+          <ProblemText problem={noRoom} />
+        </div>
+      )}
       <button type="button" class="primary wide" disabled={isIdle} onClick={convert}>
-        {canChoose(isFolder.value) ? `${text.startTo}…` : text.start}
+        {mayChoose ? `${text.startTo}…` : text.start}
       </button>
-      {plan !== null && !canChoose(isFolder.value) && (
+      {plan !== null && !mayChoose && noRoom === null && (
         <p class="help">{text.privateNote(bytes(plan.size))}</p>
       )}
     </div>
@@ -175,9 +184,8 @@ function Outcome(): JSX.Element {
 }
 
 function timeText(): string {
-  const { measuring, depends, about } = words.value.convert;
-  const seconds = estimate.value;
-  return seconds === null ? measuring : seconds === "unknown" ? depends : about(duration(seconds));
+  const { measuring, about } = words.value.convert;
+  return estimate.value === null ? measuring : about(duration(estimate.value.seconds));
 }
 
 function difference(before: number, after: number): string {

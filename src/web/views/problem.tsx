@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { problem } from "../session/model.ts";
 import { words } from "../strings/index.ts";
-import type { Problem } from "../workers/protocol.ts";
+import type { Problem, ProblemKind } from "../workers/protocol.ts";
 import { Icon } from "./icons.tsx";
 
 /** What went wrong and what to do about it, at the top of the page until it is closed. */
@@ -29,6 +29,9 @@ export function ProblemNote(): JSX.Element {
   );
 }
 
+/** Problems that come before anything is written. */
+const BEFORE_WRITING: ReadonlySet<ProblemKind> = new Set(["format", "storage", "other"]);
+
 /** A problem in words: title, advice, and the precise story. */
 export function ProblemText({ problem: { kind, message } }: { readonly problem: Problem }): JSX.Element {
   const { titles, advice, details, nothingKept } = words.value.problem;
@@ -36,7 +39,7 @@ export function ProblemText({ problem: { kind, message } }: { readonly problem: 
     <div class="problem">
       <strong>{titles[kind]}</strong>
       <p>
-        {kind !== "format" && kind !== "other" && `${nothingKept} `}
+        {!BEFORE_WRITING.has(kind) && `${nothingKept} `}
         {advice[kind]}
       </p>
       {kind !== "cancelled" && (

@@ -1,8 +1,8 @@
 import type { JSX } from "preact";
 import { jsonOf } from "../../checkpoint/summary.ts";
-import { again, look } from "../session/actions.ts";
-import { problemIn } from "../session/client.ts";
-import { isFolder, name, outputName, problem, result, summary } from "../session/model.ts";
+import { again } from "../session/actions.ts";
+import { htmlReport } from "../session/html-report.ts";
+import { isFolder, name, outputName, result, summary } from "../session/model.ts";
 import { download, downloadText } from "../session/saving.ts";
 import { bytes, duration, exactBytes, sqnrText } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
@@ -16,7 +16,7 @@ export function ResultCard(): JSX.Element | null {
   if (found === null) return null;
   const { written, seconds } = found;
   const total = written.reduce((n, { size }) => n + size, 0);
-  const isPrivate = written.some(({ handle }) => handle !== null);
+  const isPrivate = written.some(({ file }) => file !== null);
   const precision = summary()?.total.precision ?? null;
   return (
     <section class="card" aria-labelledby="done-heading" data-testid="done">
@@ -35,8 +35,8 @@ export function ResultCard(): JSX.Element | null {
       </p>
       {isPrivate && <SaveButton written={written} />}
       <ul class="written">
-        {written.map((file) => (
-          <WrittenFile key={file.name} file={file} />
+        {written.map((one) => (
+          <WrittenFile key={one.name} written={one} />
         ))}
       </ul>
       {precision !== null && (
@@ -52,7 +52,7 @@ export function ResultCard(): JSX.Element | null {
         >
           {text.report} JSON
         </button>
-        <button type="button" onClick={saveHtml}>
+        <button type="button" onClick={() => downloadText(htmlText(), reportName("html"), "text/html")}>
           {text.report} HTML
         </button>
       </div>
@@ -70,8 +70,8 @@ function nameOf({ name: file }: Written): string {
 function SaveButton({ written }: { readonly written: readonly Written[] }): JSX.Element {
   const { done: text } = words.value;
   const saveAll = async () => {
-    for (const file of written) {
-      await download(file, nameOf(file));
+    for (const one of written) {
+      download(one.file!, nameOf(one));
       // Browsers drop downloads that come all at once.
       await new Promise((resolve) => setTimeout(resolve, 400));
     }
@@ -87,11 +87,12 @@ function SaveButton({ written }: { readonly written: readonly Written[] }): JSX.
   );
 }
 
-function WrittenFile({ file }: { readonly file: Written }): JSX.Element {
-  const label = nameOf(file);
+function WrittenFile({ written }: { readonly written: Written }): JSX.Element {
+  const label = nameOf(written);
+  const { name: path, size, checksum, file } = written;
   return (
-    <li data-name={file.name} data-size={file.size} data-checksum={file.checksum}>
-      {file.handle === null ? (
+    <li data-name={path} data-size={size} data-checksum={checksum}>
+      {file === null ? (
         <span class="file">{label}</span>
       ) : (
         <button type="button" class="link file" onClick={() => download(file, label)}>
@@ -99,7 +100,7 @@ function WrittenFile({ file }: { readonly file: Written }): JSX.Element {
         </button>
       )}
       <span class="help">
-        {exactBytes(file.size)} · {words.value.done.checksum} <code>{file.checksum}</code>
+        {exactBytes(size)} · {words.value.done.checksum} <code>{checksum}</code>
       </span>
     </li>
   );
@@ -119,12 +120,6 @@ function jsonText(): string {
   return `${jsonOf({ input: name.value, files, ...summary() })}\n`;
 }
 
-/** A page of its own, made by code that is loaded when it is asked for. */
-async function saveHtml(): Promise<void> {
-  try {
-    const [{ htmlReport }, looked] = await Promise.all([import("../session/html-report.ts"), look()]);
-    downloadText(htmlReport(looked), reportName("html"), "text/html");
-  } catch (error) {
-    problem.value = problemIn(error);
-  }
+function htmlText(): string {
+  return htmlReport(name.value, summary()!, result.value!.written);
 }

@@ -3,6 +3,7 @@ import { useRef, useState } from "preact/hooks";
 import { open, openPlace } from "../session/actions.ts";
 import { fromDrop, fromInput, fromPicker } from "../session/files.ts";
 import { stage, wasCutOff } from "../session/model.ts";
+import { pickers } from "../session/pickers.ts";
 import { words } from "../strings/index.ts";
 import { Icon } from "./icons.tsx";
 
@@ -73,10 +74,10 @@ function DropArea({ isOpening }: { readonly isOpening: boolean }): JSX.Element {
     // Choosing the same file again must count as a change.
     input.value = "";
   };
-  const pickFolder = async () => {
-    const chosen = await fromPicker();
-    if (chosen === "unknown") folder.current!.click();
-    else if (chosen !== null) open(chosen);
+  const pickFolder = () => {
+    const { showDirectoryPicker } = pickers;
+    if (showDirectoryPicker === undefined) folder.current!.click();
+    else open(fromPicker(showDirectoryPicker));
   };
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: dropping is one way of several, the buttons are the others
@@ -90,7 +91,7 @@ function DropArea({ isOpening }: { readonly isOpening: boolean }): JSX.Element {
       onDrop={(event) => {
         event.preventDefault();
         setOver(false);
-        if (event.dataTransfer !== null) fromDrop(event.dataTransfer).then(open);
+        if (event.dataTransfer !== null) open(fromDrop(event.dataTransfer));
       }}
     >
       <p class="drop-text" aria-live="polite">

@@ -11,17 +11,15 @@ import type { Plan } from "../../checkpoint/plan.ts";
 import { planQuantize } from "../../checkpoint/quantize.ts";
 import { resolveWeights } from "../../checkpoint/resolve.ts";
 import type { Sample } from "../../checkpoint/sample.ts";
-import { surveyConversions } from "../../checkpoint/survey.ts";
 import type { Source } from "../../io/source.ts";
-import { scalesFound, scalesOf } from "../../report/report.ts";
-import { estimateSeconds } from "./estimate.ts";
+import { measureSpeed, type Speed, secondsFromDisk, secondsFromServer } from "./estimate.ts";
 import { fingerprint, refuseChanged } from "./fingerprint.ts";
 import { findPlace } from "./places.ts";
 import type { Pool } from "./pool.ts";
 import { PageError, problemOf } from "./problem.ts";
 import type {
   Choice,
-  Looked,
+  Estimate,
   NamedFile,
   NamedSource,
   Opened,
@@ -44,6 +42,8 @@ interface Open {
   /** By path: everything that was opened. */
   readonly sources: ReadonlyMap<string, Source>;
   readonly missingScale: "error" | "one";
+  /** How fast files on a server come: measured once, since every measurement reads a few megabytes of them. */
+  served: Speed | null;
 }
 
 /** A plan with the small files that go with it. */
@@ -92,7 +92,7 @@ export class CheckpointSession implements Session {
       if ("file" in named) fingerprints.set(named.path, await fingerprint(named));
     }
     this.pool.open(shards);
-    this.current = { files, sources: new Map(sources), opened, fingerprints, missingScale };
+    this.current = { files, sources: new Map(sources), opened, fingerprints, missingScale, served: null };
     return { name, inspection, warning };
   }
 
@@ -117,10 +117,18 @@ export class CheckpointSession implements Session {
     return { tensors: plan.tensors, files: sizes, size: sizes.reduce((n, { size }) => n + size, 0) };
   }
 
-  async estimate(): Promise<number | null> {
-    const { opened, files } = this.need();
-    if (files.some((named) => "url" in named)) return null;
-    return estimateSeconds(this.needPlan().plan, this.pool, opened.sources);
+  async estimate(): Promise<Estimate> {
+    const current = this.need();
+    const { plan } = this.needPlan();
+    const { sources } = current.opened;
+    const { size } = this.pool;
+    if (current.files.every((named) => "file" in named)) {
+      const speed = await measureSpeed(plan, this.pool, sources, { warm: size, timed: 2 * size });
+      return { seconds: secondsFromDisk(plan, speed), rate: null };
+    }
+    current.served ??= await measureSpeed(plan, this.pool, sources, { warm: 1, timed: Math.min(4, size) });
+    if (current.served === null) return { seconds: 0, rate: null };
+    return { seconds: secondsFromServer(plan, current.served), rate: current.served.bytes };
   }
 
   async sample(tensor: string, names: readonly DialectName[], whole: boolean): Promise<Sample[]> {
@@ -129,24 +137,6 @@ export class CheckpointSession implements Session {
     if (weight === undefined || weight.kind === "other") return [];
     const schemes = names.length === 0 ? [null] : names.map((name) => dialects[name].scheme);
     return Promise.all(schemes.map((scheme) => sampleWeight(weight, scheme, whole, this.pool)));
-  }
-
-  async look(): Promise<Looked> {
-    const { opened, files, missingScale } = this.need();
-    const { plan, choice } = this.needPlan();
-    if (files.some((named) => "url" in named)) return { survey: null, scales: null };
-    const conversions = plan.files.flatMap(({ steps }) =>
-      steps.flatMap((step) => (step.kind === "convert" && step.emit !== "scales" ? [step.conversion] : [])),
-    );
-    const { pool } = this;
-    const survey = await surveyConversions(conversions, (sampling) => pool.sample(sampling), pool.size);
-    if (choice.action === "dequantize") {
-      const inspection = await inspect(opened.checkpoint, opened.sources, { missingScale });
-      return { survey, scales: scalesFound("input", scalesOf(inspection)) };
-    }
-    const found = scalesFound("output", survey.scales);
-    const isAll = survey.values === survey.totalValues;
-    return { survey, scales: found === null ? null : { ...found, isAll } };
   }
 
   async run(target: Target): Promise<Written[]> {

@@ -1,8 +1,8 @@
 import type { Conversion } from "../../checkpoint/conversion.ts";
 import { keepsCodes } from "../../checkpoint/keep-codes.ts";
-import type { Plan } from "../../checkpoint/plan.ts";
-import { stripsOf } from "../../checkpoint/strip.ts";
-import { matrixOf } from "../../checkpoint/weights.ts";
+import type { Plan, Step } from "../../checkpoint/plan.ts";
+import { type Strip, stripsOf } from "../../checkpoint/strip.ts";
+import { matrixOf, placesOfWeight } from "../../checkpoint/weights.ts";
 import type { Source } from "../../io/source.ts";
 import type { Pool } from "./pool.ts";
 
@@ -10,38 +10,99 @@ import type { Pool } from "./pool.ts";
 const WRITE_RATE = 250e6;
 const READ_RATE = 800e6;
 
-/** Strips timed per worker, after one that warms it up. */
-const TIMED = 2;
+/** How fast strips are converted: elements a second, and bytes of the input. */
+export interface Speed {
+  readonly elements: number;
+  readonly bytes: number;
+}
 
-/** Seconds that a plan will take, from a few strips of it that are really converted. */
-export async function estimateSeconds(plan: Plan, pool: Pool, sources: readonly Source[]): Promise<number> {
-  const conversions = plan.files.flatMap(({ steps }) =>
-    steps.flatMap((step) => (step.kind === "convert" ? [step.conversion] : [])),
-  );
-  const size = plan.files.reduce((n, file) => n + file.size, 0);
-  const moving = size / WRITE_RATE + size / READ_RATE;
-  const largest = conversions.reduce<Conversion | null>(
-    (best, next) => (best === null || elementsOf(next) > elementsOf(best) ? next : best),
-    null,
-  );
-  if (largest === null) return moving;
-  const strips = [...stripsOf(largest)];
-  const keep = await keepsCodes(largest, sources);
-  const convert = (count: number) =>
+/** Strips to convert for a measurement: `warm` before the clock starts, `timed` while it runs. */
+export interface Effort {
+  readonly warm: number;
+  readonly timed: number;
+}
+
+/** Converts a few strips of a plan, of its largest weights; `null` where it converts nothing. */
+export async function measureSpeed(
+  plan: Plan,
+  pool: Pool,
+  sources: readonly Source[],
+  { warm, timed }: Effort,
+): Promise<Speed | null> {
+  const largest = conversionsOf(plan).sort((a, b) => elementsOf(b) - elementsOf(a));
+  const strips = take(largest, warm + timed);
+  if (strips.length === 0) return null;
+  const kept = new Map<Conversion, Promise<boolean>>();
+  for (const [conversion] of strips) {
+    if (!kept.has(conversion)) kept.set(conversion, keepsCodes(conversion, sources));
+  }
+  const convert = (some: readonly Unit[]) =>
     Promise.all(
-      Array.from({ length: count }, (_, i) => pool.convert(largest, strips[i % strips.length]!, keep)),
+      some.map(async ([conversion, strip]) => pool.convert(conversion, strip, await kept.get(conversion)!)),
     );
-  await convert(pool.size);
+  // Where there are too few strips, some are converted twice.
+  const clocked = strips.length > warm ? strips.slice(warm) : strips;
+  await convert(strips.slice(0, warm));
   const start = performance.now();
-  const count = pool.size * TIMED;
-  await convert(count);
+  await convert(clocked);
   const seconds = (performance.now() - start) / 1000;
-  const elements =
-    strips.slice(0, count).reduce((n, { rows }) => n + rows, 0) * matrixOf(largest.from.shape).cols;
-  const perElement = seconds / ((elements / Math.min(count, strips.length)) * count);
-  return conversions.reduce((n, conversion) => n + elementsOf(conversion), 0) * perElement + moving;
+  const elements = clocked.map(([{ from }, { rows }]) => rows * matrixOf(from.shape).cols);
+  const bytes = clocked.map(
+    ([conversion], i) => (elements[i]! / elementsOf(conversion)) * bytesRead(conversion),
+  );
+  return { elements: sum(elements) / seconds, bytes: sum(bytes) / seconds };
+}
+
+/** Seconds that a plan will take where bytes come from a disk, which is faster than they are converted. */
+export function secondsFromDisk(plan: Plan, speed: Speed | null): number {
+  const elements = sum(conversionsOf(plan).map(elementsOf));
+  return (speed === null ? 0 : elements / speed.elements) + secondsToWrite(plan);
+}
+
+/** The same where they come from a server, copied ones too. */
+export function secondsFromServer(plan: Plan, speed: Speed): number {
+  const copied = stepsOf(plan).map((step) => (step.kind === "copy" ? step.from.end - step.from.start : 0));
+  const bytes = sum(copied) + sum(conversionsOf(plan).map(bytesRead));
+  return bytes / speed.bytes + secondsToWrite(plan);
+}
+
+function secondsToWrite({ files }: Plan): number {
+  const size = sum(files.map((file) => file.size));
+  return size / WRITE_RATE + size / READ_RATE;
+}
+
+type Unit = readonly [conversion: Conversion, strip: Strip];
+
+function take(conversions: readonly Conversion[], count: number): Unit[] {
+  const units: Unit[] = [];
+  for (const conversion of conversions) {
+    for (const strip of stripsOf(conversion)) {
+      if (units.length === count) return units;
+      units.push([conversion, strip]);
+    }
+  }
+  return units;
+}
+
+function stepsOf({ files }: Plan): Step[] {
+  return files.flatMap(({ steps }) => [...steps]);
+}
+
+/** Each weight once, also where its codes and its scales are written apart. */
+function conversionsOf(plan: Plan): Conversion[] {
+  return stepsOf(plan).flatMap((step) =>
+    step.kind === "convert" && step.emit !== "scales" ? [step.conversion] : [],
+  );
 }
 
 function elementsOf({ from }: Conversion): number {
   return from.shape.reduce((n, size) => n * size, 1);
+}
+
+function bytesRead({ from }: Conversion): number {
+  return sum(placesOfWeight(from).map(({ start, end }) => end - start));
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((a, b) => a + b, 0);
 }

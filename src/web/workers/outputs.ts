@@ -120,7 +120,7 @@ async function chosenOutput(name: string, handle: Removable, inputs: readonly Fi
         name,
         size: file.size,
         checksum: expected.check(name, file.size, checksum.digest()),
-        handle: null,
+        file: null,
       };
     },
     async discard() {
@@ -168,13 +168,13 @@ async function privateOutput(path: string, folder: FileSystemDirectoryHandle): P
       }
       const found = checksum.digest();
       access.close();
-      // The size as everyone else sees it, who will read the file through a Blob.
-      const visible = await handle.getFile();
+      // As everyone else sees it, who will read it through a Blob.
+      const file = await handle.getFile();
       return {
         name: path,
         size,
-        checksum: expected.check(path, Math.min(size, visible.size), found),
-        handle,
+        checksum: expected.check(path, Math.min(size, file.size), found),
+        file,
       };
     },
     async discard() {

@@ -15,6 +15,8 @@ export class PageError extends Error {
 /** Names of DOMExceptions that tell what happened. */
 const KINDS: { readonly [name: string]: ProblemKind } = {
   QuotaExceededError: "space",
+  // WebKitGTK, asked for a file of its private storage that can be written in place.
+  NotSupportedError: "storage",
   NotReadableError: "changed",
   NotFoundError: "changed",
   NotAllowedError: "permission",

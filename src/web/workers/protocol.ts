@@ -2,9 +2,7 @@ import type { DialectName } from "../../checkpoint/dialects.ts";
 import type { Inspection } from "../../checkpoint/inspect.ts";
 import type { PlannedTensor } from "../../checkpoint/plan.ts";
 import type { Sample } from "../../checkpoint/sample.ts";
-import type { Survey } from "../../checkpoint/survey.ts";
 import type { Precision } from "../../precision.ts";
-import type { ReportedScales } from "../../report/report.ts";
 import type { ValueType } from "../../tensor.ts";
 
 /** A file that the user chose, by its path inside the folder chosen. */
@@ -49,6 +47,13 @@ export interface Planned {
   readonly size: number;
 }
 
+/** How long a plan will take. */
+export interface Estimate {
+  readonly seconds: number;
+  /** Bytes a second that the server gave when it was measured; `null` where files are local. */
+  readonly rate: number | null;
+}
+
 /** Where the output goes. */
 export type Target =
   /** A file the user chose. */
@@ -64,8 +69,8 @@ export interface Written {
   readonly size: number;
   /** XXH64 of the bytes, in hexadecimal. */
   readonly checksum: string;
-  /** Set where the file is in the origin private file system. */
-  readonly handle: FileSystemFileHandle | null;
+  /** Set where it is in the origin private file system. A file and not its handle, which WebKit cannot clone. */
+  readonly file: File | null;
 }
 
 /** What went wrong, in a form the page can put in the user's language. */
@@ -78,6 +83,8 @@ export interface Problem {
 export type ProblemKind =
   /** The disk or the quota is full. */
   | "space"
+  /** This window gives pages no place for files, as private windows of WebKit. */
+  | "storage"
   /** A file was changed, moved or removed while it was being read. */
   | "changed"
   /** The system took fewer bytes than it was given. */
@@ -97,12 +104,6 @@ export type ProblemKind =
   | "worker"
   | "other";
 
-/** What a report shows besides figures; `null` where nothing was looked at. */
-export interface Looked {
-  readonly survey: Survey | null;
-  readonly scales: ReportedScales | null;
-}
-
 /** How far a run is. */
 export interface RunProgress {
   /** "verify" while the output is read back. */
@@ -120,21 +121,19 @@ export interface Session {
   /** Opens the URL of a .safetensors file, or a repository of the model hub by its address or as owner/name. */
   openPlace(place: string): Promise<Opened>;
   plan(choice: Choice): Promise<Planned>;
-  /**
-   * Seconds that the current plan will take, measured on a few strips of it; `null` where the input is on a server,
-   * of which only headers are read before the start.
-   */
-  estimate(): Promise<number | null>;
+  /** How long the current plan will take, measured on a few strips of it. */
+  estimate(): Promise<Estimate>;
   /** What each scheme would do to a tensor; the empty list asks for the tensor as it is. */
   sample(tensor: string, dialects: readonly DialectName[], whole: boolean): Promise<Sample[]>;
-  /** Looks at a part of the values that the current plan converts; not where they are on a server. */
-  look(): Promise<Looked>;
   /** Runs the current plan. Resolves when every file has been written, read back and compared. */
   run(target: Target): Promise<Written[]>;
   pause(): Promise<void>;
   resume(): Promise<void>;
   cancel(): Promise<void>;
-  /** Removes what finished runs left in the origin private file system; `true` where a run was cut off. */
+  /**
+   * Removes what finished runs left in the origin private file system; `true` where a run was cut off. Fails with
+   * `storage` where there is none.
+   */
   tidy(): Promise<boolean>;
 }
 

@@ -18,6 +18,19 @@ export interface Job {
 /** Space left for fluctuations of what the browser counts. */
 const SPARE = 16 * 2 ** 20;
 
+/** @throws PageError `storage`: this window gives pages no place for files */
+async function openRoot(): Promise<FileSystemDirectoryHandle> {
+  const why = "The origin private file system is missing";
+  if (navigator.storage?.getDirectory === undefined || typeof FileSystemSyncAccessHandle === "undefined") {
+    throw new PageError("storage", `${why}.`);
+  }
+  try {
+    return await navigator.storage.getDirectory();
+  } catch (cause) {
+    throw new PageError("storage", `${why}: ${cause}.`, { cause });
+  }
+}
+
 /**
  * The origin private file system as a place for outputs on their way to a download. Each run has a folder and holds a
  * lock of its name for as long as the tab lives: a folder without a lock belongs to nobody and is removed.
@@ -27,16 +40,17 @@ export class PrivateStorage {
 
   /**
    * Makes a folder for `size` bytes; what earlier runs of this tab left is removed first.
-   * @throws PageError `space`
+   * @throws PageError `space`, `storage`
    */
   async begin(size: number): Promise<Job> {
-    const root = await navigator.storage.getDirectory();
+    const root = await openRoot();
     for (const [name, unlock] of this.own) {
       await root.removeEntry(name, { recursive: true }).catch(() => {});
       unlock();
       this.own.delete(name);
     }
-    const { quota, usage } = await navigator.storage.estimate();
+    // Safari 16 has no estimate.
+    const { quota, usage } = (await navigator.storage.estimate?.()) ?? {};
     const free = (quota ?? Infinity) - (usage ?? 0);
     if (size > 0 && free < size + SPARE) {
       throw new PageError("space", `The output needs ${size} bytes; the browser gives this page ${free}.`);
@@ -57,9 +71,12 @@ export class PrivateStorage {
     };
   }
 
-  /** Removes what closed tabs left; `true` where one of them was closed before its run had ended. */
+  /**
+   * Removes what closed tabs left; `true` where one of them was closed before its run had ended.
+   * @throws PageError `storage`
+   */
   async tidy(): Promise<boolean> {
-    const root = await navigator.storage.getDirectory();
+    const root = await openRoot();
     let wasCutOff = false;
     for await (const [name, handle] of root) {
       if (!name.startsWith(PREFIX) || handle.kind !== "directory") continue;
