@@ -337,7 +337,7 @@ export const tests = [
     },
   },
   {
-    name: "reports say what the command line's report says",
+    name: "the JSON report says what the command line's says",
     browsers: ["chromium"],
     async body(env) {
       const input = made(env, "small.safetensors", writeSmall);
@@ -346,20 +346,13 @@ export const tests = [
         await openFiles(page, input);
         await planned(page);
         await convert(page);
-        const save = async (name) => {
-          const [download] = await Promise.all([
-            page.waitForEvent("download"),
-            page.getByRole("button", { name }).click(),
-          ]);
-          return readFileSync(await download.path(), "utf8");
-        };
-        const json = JSON.parse(await save("Report JSON"));
+        const [download] = await Promise.all([
+          page.waitForEvent("download"),
+          page.getByRole("button", { name: "Report JSON" }).click(),
+        ]);
+        const json = JSON.parse(readFileSync(await download.path(), "utf8"));
         assert.deepEqual(json.tensors, report.tensors);
         assert.deepEqual(json.total, report.total);
-        const html = await save("Report HTML");
-        assert.match(html, /^<!doctype html>/);
-        assert.equal(html.match(/<circle/g).length, report.total.converted);
-        assert.doesNotMatch(html, /<script|https?:/);
       });
     },
   },

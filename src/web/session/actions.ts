@@ -3,7 +3,7 @@ import type { DialectName } from "../../checkpoint/dialects.ts";
 import type { Sample } from "../../checkpoint/sample.ts";
 import type { Precision } from "../../precision.ts";
 import { PageError } from "../workers/problem.ts";
-import type { Opened, RunProgress } from "../workers/protocol.ts";
+import type { Looked, Opened, RunProgress } from "../workers/protocol.ts";
 import { Client, problemIn } from "./client.ts";
 import type { Selection } from "./files.ts";
 import {
@@ -213,6 +213,11 @@ export function again(): void {
     result.value = null;
     measured.value = new Map();
   });
+}
+
+/** What a report shows besides figures. */
+export function look(): Promise<Looked> {
+  return client.call("look");
 }
 
 export function sample(tensor: string, names: readonly DialectName[], whole: boolean): Promise<Sample[]> {

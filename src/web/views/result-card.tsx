@@ -1,8 +1,8 @@
 import type { JSX } from "preact";
 import { jsonOf } from "../../checkpoint/summary.ts";
-import { again } from "../session/actions.ts";
-import { htmlReport } from "../session/html-report.ts";
-import { isFolder, name, outputName, result, summary } from "../session/model.ts";
+import { again, look } from "../session/actions.ts";
+import { problemIn } from "../session/client.ts";
+import { isFolder, name, outputName, problem, result, summary } from "../session/model.ts";
 import { download, downloadText } from "../session/saving.ts";
 import { bytes, duration, exactBytes, sqnrText } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
@@ -52,7 +52,7 @@ export function ResultCard(): JSX.Element | null {
         >
           {text.report} JSON
         </button>
-        <button type="button" onClick={() => downloadText(htmlText(), reportName("html"), "text/html")}>
+        <button type="button" onClick={saveHtml}>
           {text.report} HTML
         </button>
       </div>
@@ -120,6 +120,12 @@ function jsonText(): string {
   return `${jsonOf({ input: name.value, files, ...summary() })}\n`;
 }
 
-function htmlText(): string {
-  return htmlReport(name.value, summary()!, result.value!.written);
+/** A page of its own, made by code that is loaded when it is asked for. */
+async function saveHtml(): Promise<void> {
+  try {
+    const [{ htmlReport }, looked] = await Promise.all([import("../session/html-report.ts"), look()]);
+    downloadText(htmlReport(looked), reportName("html"), "text/html");
+  } catch (error) {
+    problem.value = problemIn(error);
+  }
 }

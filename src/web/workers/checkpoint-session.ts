@@ -11,7 +11,9 @@ import type { Plan } from "../../checkpoint/plan.ts";
 import { planQuantize } from "../../checkpoint/quantize.ts";
 import { resolveWeights } from "../../checkpoint/resolve.ts";
 import type { Sample } from "../../checkpoint/sample.ts";
+import { surveyConversions } from "../../checkpoint/survey.ts";
 import type { Source } from "../../io/source.ts";
+import { scalesFound, scalesOf } from "../../report/report.ts";
 import { measureSpeed, type Speed, secondsFromDisk, secondsFromServer } from "./estimate.ts";
 import { fingerprint, refuseChanged } from "./fingerprint.ts";
 import { findPlace } from "./places.ts";
@@ -20,6 +22,7 @@ import { PageError, problemOf } from "./problem.ts";
 import type {
   Choice,
   Estimate,
+  Looked,
   NamedFile,
   NamedSource,
   Opened,
@@ -137,6 +140,24 @@ export class CheckpointSession implements Session {
     if (weight === undefined || weight.kind === "other") return [];
     const schemes = names.length === 0 ? [null] : names.map((name) => dialects[name].scheme);
     return Promise.all(schemes.map((scheme) => sampleWeight(weight, scheme, whole, this.pool)));
+  }
+
+  async look(): Promise<Looked> {
+    const { opened, files, missingScale } = this.need();
+    const { plan, choice } = this.needPlan();
+    if (files.some((named) => "url" in named)) return { survey: null, scales: null };
+    const conversions = plan.files.flatMap(({ steps }) =>
+      steps.flatMap((step) => (step.kind === "convert" && step.emit !== "scales" ? [step.conversion] : [])),
+    );
+    const { pool } = this;
+    const survey = await surveyConversions(conversions, (sampling) => pool.sample(sampling), pool.size);
+    if (choice.action === "dequantize") {
+      const inspection = await inspect(opened.checkpoint, opened.sources, { missingScale });
+      return { survey, scales: scalesFound("input", scalesOf(inspection)) };
+    }
+    const found = scalesFound("output", survey.scales);
+    const isAll = survey.values === survey.totalValues;
+    return { survey, scales: found === null ? null : { ...found, isAll } };
   }
 
   async run(target: Target): Promise<Written[]> {

@@ -2,7 +2,9 @@ import type { DialectName } from "../../checkpoint/dialects.ts";
 import type { Inspection } from "../../checkpoint/inspect.ts";
 import type { PlannedTensor } from "../../checkpoint/plan.ts";
 import type { Sample } from "../../checkpoint/sample.ts";
+import type { Survey } from "../../checkpoint/survey.ts";
 import type { Precision } from "../../precision.ts";
+import type { ReportedScales } from "../../report/report.ts";
 import type { ValueType } from "../../tensor.ts";
 
 /** A file that the user chose, by its path inside the folder chosen. */
@@ -104,6 +106,12 @@ export type ProblemKind =
   | "worker"
   | "other";
 
+/** What a report shows besides figures; `null` where nothing was looked at. */
+export interface Looked {
+  readonly survey: Survey | null;
+  readonly scales: ReportedScales | null;
+}
+
 /** How far a run is. */
 export interface RunProgress {
   /** "verify" while the output is read back. */
@@ -125,6 +133,8 @@ export interface Session {
   estimate(): Promise<Estimate>;
   /** What each scheme would do to a tensor; the empty list asks for the tensor as it is. */
   sample(tensor: string, dialects: readonly DialectName[], whole: boolean): Promise<Sample[]>;
+  /** Looks at a part of the values that the current plan converts; not where they are on a server. */
+  look(): Promise<Looked>;
   /** Runs the current plan. Resolves when every file has been written, read back and compared. */
   run(target: Target): Promise<Written[]>;
   pause(): Promise<void>;
