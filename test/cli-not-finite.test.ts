@@ -83,6 +83,20 @@ describe("Ctrl-C ends with 1 and one message", () => {
     expect(await start([command, ...args], ["--import", INTERRUPTING]).ended).toEqual(interrupted);
   });
 
+  test("inspect, when everything has been read", async () => {
+    // The header is decoded after the last read. Node decodes texts of its own before.
+    const interrupting = `data:text/javascript,${encodeURIComponent(`
+      const { decode } = TextDecoder.prototype;
+      TextDecoder.prototype.decode = function (...bytes) {
+        const text = decode.apply(this, bytes);
+        if (text.startsWith('{"')) process.kill(process.pid, "SIGINT");
+        return text;
+      };
+    `)}`;
+    const path = await file("h", { w: [1] });
+    expect(await start(["inspect", path], ["--import", interrupting]).ended).toEqual(interrupted);
+  });
+
   test.each(["inspect", "compare"])("%s, waiting for a server", async (command) => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -24,6 +24,8 @@ export function interruption(): AbortSignal {
  * @throws what the signal was aborted with
  */
 export async function heed(signal: AbortSignal): Promise<void> {
+  // The first one comes before the system is asked again, the second one after.
+  await setImmediate();
   await setImmediate();
   signal.throwIfAborted();
 }
