@@ -41,6 +41,7 @@ export const BUILDS = {
       "vite build": "vite-main/",
       "vite build, web worker": "vite-worker-app/dist/",
       "vite build, threads": "vite-threads-app/dist/",
+      "vite build, threads, worker-src 'self'": "vite-threads-app/dist/",
     };
   },
 
@@ -59,6 +60,7 @@ export const BUILDS = {
       webpack: "webpack-main/",
       "webpack, web worker": "webpack-worker/",
       "webpack, threads": "webpack-threads/",
+      "webpack, threads, worker-src 'self'": "webpack-threads/",
     };
   },
 

@@ -20,8 +20,9 @@ const page = (script) => `${PAGE}<script type="module" src="${script}"></script>
 /**
  * Serves a folder. `posted()` is the next body that a page posts to /results.
  * @param pages path to the script of a page, and its headers if it has some, beside the files
+ * @param always headers of every answer
  */
-export async function serve(folder, pages = {}) {
+export async function serve(folder, pages = {}, always = {}) {
   const waiting = [];
   const server = createServer(async (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, "http://host").pathname));
@@ -37,6 +38,7 @@ export async function serve(folder, pages = {}) {
     response.setHeader("service-worker-allowed", "/");
     // What a page with COEP asks of the scripts of its workers; to others it says nothing.
     response.setHeader("cross-origin-embedder-policy", EMBEDDER_POLICY[extname(path)] ?? "unsafe-none");
+    for (const [name, value] of Object.entries(always)) response.setHeader(name, value);
     if (pages[path] !== undefined) {
       const [script, headers = {}] = pages[path];
       for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
