@@ -113,13 +113,18 @@ async function plainValues(
 
 /** Counts what became of values, one by one. */
 export function tally(values: Float32Array, became: Float32Array): Tally {
-  const before = new Array<number>(BINADES).fill(0);
-  const after = new Array<number>(BINADES).fill(0);
-  const errors = ERROR_RANGES.map(() => new Array<number>(ERROR_BINS).fill(0));
-  const [x, y] = [bitsOf(values), bitsOf(became)];
-  let [zerosBefore, zerosAfter, notFinite] = [0, 0, 0];
+  const before = new Float64Array(BINADES);
+  const after = new Float64Array(BINADES);
+  const errors = new Float64Array(ERROR_RANGES.length * ERROR_BINS);
+  const steps = ERROR_RANGES.map((range) => ERROR_BINS / 2 / range);
+  const x = bitsOf(values);
+  const y = bitsOf(became);
+  let zerosBefore = 0;
+  let zerosAfter = 0;
+  let notFinite = 0;
   for (let i = 0; i < values.length; i++) {
-    const [value, other] = [values[i]!, became[i]!];
+    const value = values[i]!;
+    const other = became[i]!;
     // False for NaN too.
     if (!(Math.abs(value) < Infinity && Math.abs(other) < Infinity)) {
       notFinite++;
@@ -133,12 +138,20 @@ export function tally(values: Float32Array, became: Float32Array): Tally {
     }
     before[binOf(x[i]!)]!++;
     const error = (other - value) / value;
-    for (let r = 0; r < errors.length; r++) {
-      const place = Math.floor(((error / ERROR_RANGES[r]! + 1) / 2) * ERROR_BINS);
-      errors[r]![Math.max(0, Math.min(ERROR_BINS - 1, place))]!++;
+    for (let r = 0; r < steps.length; r++) {
+      const place = error * steps[r]! + ERROR_BINS / 2;
+      const bin = place < 0 ? 0 : place < ERROR_BINS ? place | 0 : ERROR_BINS - 1;
+      errors[r * ERROR_BINS + bin]!++;
     }
   }
-  return { before, after, errors, zerosBefore, zerosAfter, notFinite };
+  return {
+    before: [...before],
+    after: [...after],
+    errors: ERROR_RANGES.map((_, r) => [...errors.subarray(r * ERROR_BINS, (r + 1) * ERROR_BINS)]),
+    zerosBefore,
+    zerosAfter,
+    notFinite,
+  };
 }
 
 /** The counts of nothing. */

@@ -50,7 +50,10 @@ export type Look<S extends Subject> = (
 ) => Promise<Tally & { readonly exponents?: Int16Array }>;
 
 /** Values looked at: in all, in one weight, and in one that cannot be cut smaller. */
-const [MOST, MOST_EACH, MOST_WHOLE] = [2 ** 26, 2 ** 23, 2 ** 24];
+const [MOST, MOST_EACH, MOST_WHOLE] = [2 ** 25, 2 ** 23, 2 ** 24];
+
+/** Weights looked at: each costs a request or more, where they are on a server. */
+const MOST_WEIGHTS = 1024;
 
 /**
  * Looks at a few rows of many weights, both spread evenly: a bounded number of values, however many there are. The
@@ -62,10 +65,11 @@ async function survey<S extends Subject>(
   look: Look<S>,
   { ahead, signal }: { readonly ahead: number; readonly signal?: AbortSignal | undefined },
 ): Promise<Omit<Survey, "became">> {
-  const share = Math.min(MOST_EACH, Math.floor(MOST / Math.max(1, subjects.length)));
+  const wanted = Math.min(MOST_WEIGHTS, Math.max(1, subjects.length));
+  const share = Math.min(MOST_EACH, Math.floor(MOST / wanted));
   const scales: ScaleCounts[] = [];
   let [sum, weights, left] = [NO_TALLY, 0, MOST];
-  for (const subject of scattered(subjects)) {
+  for (const subject of scattered(subjects).slice(0, wanted)) {
     signal?.throwIfAborted();
     const { cols } = matrixOf(subject.shape);
     const strips = thinOut(subject, share);
