@@ -128,3 +128,16 @@ export function writeMany(path, count) {
     ]),
   );
 }
+
+/** One file of FP8 whose values are 448 * 4096 in every second place: too large for half precision. */
+export function writeInfinite(path) {
+  const header = {
+    "a.weight": { dtype: "F8_E4M3", shape: [64, 128], data_offsets: [0, 8192] },
+    "a.weight_scale_inv": { dtype: "F32", shape: [1, 1], data_offsets: [8192, 8196] },
+  };
+  const json = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  const codes = Buffer.from(Array.from({ length: 8192 }, (_, i) => (i % 2 === 0 ? 0x7e : 0x10)));
+  writeFileSync(path, Buffer.concat([length, json, codes, Buffer.from(Float32Array.of(4096).buffer)]));
+}

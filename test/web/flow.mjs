@@ -14,7 +14,7 @@ import {
   withPage,
   written,
 } from "./browser.mjs";
-import { writeFolder, writeLarge, writeMany, writeSmall } from "./checkpoints.mjs";
+import { writeFolder, writeInfinite, writeLarge, writeMany, writeSmall } from "./checkpoints.mjs";
 import { arrive, cli, hashes, onlyHashes, sha256 } from "./command-line.mjs";
 import { withFront } from "./front.mjs";
 
@@ -346,6 +346,38 @@ export const tests = [
         await openFiles(page, input);
         await planned(page);
         await convert(page);
+        const [download] = await Promise.all([
+          page.waitForEvent("download"),
+          page.getByRole("button", { name: "Report JSON" }).click(),
+        ]);
+        const json = JSON.parse(readFileSync(await download.path(), "utf8"));
+        assert.deepEqual(json.tensors, report.tensors);
+        assert.deepEqual(json.total, report.total);
+      });
+    },
+  },
+  {
+    name: "values that become Inf are told, in the table and in the JSON report, and not called exact",
+    browsers: ["chromium"],
+    async body(env) {
+      const input = made(env, "infinite.safetensors", writeInfinite);
+      const report = cli(
+        env,
+        "dequantize",
+        input,
+        join(env.folder, "infinite-f16.safetensors"),
+        "--dtype",
+        "f16",
+      );
+      assert.equal(report.tensors[0].precision.sqnrDb, "-Infinity");
+      await withPage(env, async (page) => {
+        await openFiles(page, input);
+        await page.getByRole("radio", { name: "F16", exact: true }).click();
+        await planned(page);
+        await convert(page);
+        const row = page.getByRole("row", { name: "a.weight" });
+        await row.getByText("4,096 became NaN or Inf").waitFor();
+        await page.getByTestId("done").getByText("4,096 became NaN or Inf").waitFor();
         const [download] = await Promise.all([
           page.waitForEvent("download"),
           page.getByRole("button", { name: "Report JSON" }).click(),
