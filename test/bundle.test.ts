@@ -23,6 +23,24 @@ describe("the built package", () => {
     expect(script).toContain("LICENSE.loader.txt");
   });
 
+  test("has reports for the command line alone", () => {
+    const reachable = (entry: string): Set<string> => {
+      const found = new Set([entry]);
+      for (const file of found) {
+        for (const name of importsOf(readFileSync(new URL(file, DIST), "utf8"))) {
+          if (name.startsWith("."))
+            found.add(new URL(name, new URL(file, DIST)).href.slice(DIST.href.length));
+        }
+      }
+      return found;
+    };
+    const isReport = (file: string) => file.startsWith("report/");
+    expect([...reachable("cli/main.js")].some(isReport)).toBe(true);
+    for (const entry of ["index.js", "checkpoint/index.js", "js/index.js", "external.js", "io/node.js"]) {
+      expect([...reachable(entry)].filter(isReport)).toEqual([]);
+    }
+  });
+
   test("asks for nothing but its own files and Node's modules", () => {
     expect(scripts).toContain("wasm/instantiate.js");
     const wanted = scripts.flatMap((file) =>

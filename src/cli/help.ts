@@ -22,6 +22,7 @@ Examples:
   blockscale quantize model.safetensors model-fp8.safetensors
   blockscale quantize Qwen3-8B/ Qwen3-8B-MXFP8/ --to mxfp8 --exclude '*.o_proj.weight'
   blockscale quantize DeepSeek-R1/ out/ --to deepseek-v4 --dry-run
+  blockscale quantize Qwen3-8B/ Qwen3-8B-FP8/ --report qwen3-8b.html
 `;
 
 /** Below the options of `blockscale dequantize --help`. */

@@ -47,64 +47,72 @@ ${tableOfFiles(report, words, figures)}
 `;
 }
 
-/** The charts there are data for, each with its numbers as a table. */
+/** A chart with its numbers as a table. */
+interface Figure {
+  readonly id: string;
+  readonly title: string;
+  readonly notes: readonly string[];
+  readonly table: ChartTable;
+  /** What the colours mean, where there are two. */
+  readonly keys?: readonly string[];
+}
+
+/** The charts there are data for. */
 function figuresIn(report: Report, charts: Charts, words: Words, figures: Figures): string[] {
-  const { points, exponents, values, errors, layers } = charts;
-  const found: string[] = [];
-  if (points !== null && points.names.length > 0) {
-    found.push(
-      figure("sqnr", words.sqnrByLayer, sqnrNotes(charts, words, figures), words, [
-        layerTable(charts, words, figures.decibels),
-      ]),
-    );
-  }
-  if (exponents !== null && report.scales !== null) {
-    const { of, isAll } = report.scales;
-    const all = figures.whole(exponents.counts.reduce((a, b) => a + b, 0));
-    const which = report.kind === "inspect" ? words.scales : words.scalesOf[of];
-    const notes = [`${which}: ${(isAll ? words.allScales : words.someScales)(all)}.`];
-    const rows = exponents.counts.map((n, i) => [power(exponents.first + i), figures.whole(n)]);
-    found.push(
-      figure("exponents", words.exponents, notes, words, [{ heads: [words.powerOfTwo, words.count], rows }]),
-    );
-    if (layers.length > 1) {
-      found.push(
-        figure("layers", words.exponentsByLayer, [words.exponentsByLayerNote], words, [
-          layerTable(charts, words, figures.decibels),
-        ]),
-      );
-    }
-  }
+  const parts = [report, charts, words, figures] as const;
+  const found = [sqnrFigure(...parts), ...scaleFigures(...parts), ...valueFigures(...parts)];
+  return found.flatMap((one) => (one === null ? [] : [figure(one, words)]));
+}
+
+function sqnrFigure(_: Report, charts: Charts, words: Words, figures: Figures): Figure | null {
+  if (charts.points === null || charts.points.names.length === 0) return null;
+  const table = layerTable(charts, words, figures.decibels);
+  return { id: "sqnr", title: words.sqnrByLayer, notes: sqnrNotes(charts, words, figures), table };
+}
+
+function scaleFigures(report: Report, charts: Charts, words: Words, figures: Figures): Figure[] {
+  const { exponents, layers } = charts;
+  if (exponents === null || report.scales === null) return [];
+  const { of, isAll } = report.scales;
+  const all = figures.whole(exponents.counts.reduce((a, b) => a + b, 0));
+  const which = report.kind === "inspect" ? words.scales : words.scalesOf[of];
+  const rows = exponents.counts.map((n, i) => [power(exponents.first + i), figures.whole(n)]);
+  const together: Figure = {
+    id: "exponents",
+    title: words.exponents,
+    notes: [`${which}: ${(isAll ? words.allScales : words.someScales)(all)}.`],
+    table: { heads: [words.powerOfTwo, words.count], rows },
+  };
+  const byLayer: Figure = {
+    id: "layers",
+    title: words.exponentsByLayer,
+    notes: [words.exponentsByLayerNote],
+    table: layerTable(charts, words, figures.decibels),
+  };
+  return layers.length > 1 ? [together, byLayer] : [together];
+}
+
+function valueFigures(report: Report, charts: Charts, words: Words, figures: Figures): Figure[] {
+  const { values, errors } = charts;
   const looked = lookedAt(report, words, figures);
+  const found: Figure[] = [];
   if (errors !== null) {
-    const rows = errors.counts.map((n, i) => [
-      figures.percent(((2 * i + 1) / ERROR_BINS - 1) * errors.range),
-      figures.whole(n),
-    ]);
-    found.push(
-      figure("errors", words.errors, [words.errorsNote, ...looked], words, [
-        { heads: [words.error, words.count], rows },
-      ]),
-    );
+    const centre = (i: number) => ((2 * i + 1) / ERROR_BINS - 1) * errors.range;
+    const rows = errors.counts.map((n, i) => [figures.percent(centre(i)), figures.whole(n)]);
+    const table = { heads: [words.error, words.count], rows };
+    found.push({ id: "errors", title: words.errors, notes: [words.errorsNote, ...looked], table });
   }
   if (values !== null) {
     const { first, before, after } = values;
-    const heads = after === null ? [words.count] : [words.before, words.after];
-    const rows = before.map((n, i) => [
+    const series = after === null ? [before] : [before, after];
+    const keys = after === null ? [] : [words.before, words.after];
+    const heads = [words.powerOfTwo, ...(after === null ? [words.count] : keys)];
+    const rows = before.map((_, i) => [
       power(first + i),
-      figures.whole(n),
-      ...(after === null ? [] : [figures.whole(after[i]!)]),
+      ...series.map((counts) => figures.whole(counts[i]!)),
     ]);
-    found.push(
-      figure(
-        "values",
-        words.values,
-        [words.valuesNote, ...looked],
-        words,
-        [{ heads: [words.powerOfTwo, ...heads], rows }],
-        after === null ? [] : heads,
-      ),
-    );
+    const notes = [words.valuesNote, ...looked];
+    found.push({ id: "values", title: words.values, notes, table: { heads, rows }, keys });
   }
   return found;
 }
@@ -128,20 +136,13 @@ function lookedAt({ survey }: Report, words: Words, { whole }: Figures): string[
   ];
 }
 
-function figure(
-  id: string,
-  title: string,
-  notes: readonly string[],
-  words: Words,
-  tables: readonly ChartTable[],
-  keys: readonly string[] = [],
-): string {
+function figure({ id, title, notes, table, keys = [] }: Figure, words: Words): string {
   const legend = keys.map((key, i) => `<i class="key-${i}"></i>${key}`).join(" ");
   return `<figure id="${id}">
 <figcaption><h2>${title}</h2><p class="note">${notes.join(" ")}</p>${legend && `<p class="keys">${legend}</p>`}</figcaption>
 <div class="plot" role="img" aria-label="${title}"></div>
 <p class="readout" aria-hidden="true"></p>
-<details><summary>${words.numbers}</summary>${tables.map(chartTable).join("")}</details>
+<details><summary>${words.numbers}</summary>${chartTable(table)}</details>
 </figure>`;
 }
 
