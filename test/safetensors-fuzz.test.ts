@@ -113,6 +113,7 @@ test(`${ROUNDS} mutated files are understood or refused, and nothing is read out
       refused++;
     }
   }
+  expect(understood + refused).toBe(ROUNDS);
   // Both ways must have been taken often enough to mean something.
   expect(understood).toBeGreaterThan(ROUNDS / 1000);
   expect(refused).toBeGreaterThan(ROUNDS / 2);

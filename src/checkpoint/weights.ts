@@ -101,5 +101,6 @@ export function scaleShape(
   [blockRows, blockCols]: readonly [number, number],
 ): number[] {
   const { rows, cols } = matrixOf(shape);
-  return [...shape.slice(0, -2), Math.ceil(rows / blockRows), Math.ceil(cols / blockCols)];
+  // Not by spreading, which leaves room for more numbers than these.
+  return shape.slice(0, -2).concat(Math.ceil(rows / blockRows), Math.ceil(cols / blockCols));
 }
