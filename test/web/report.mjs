@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { isDeepStrictEqual } from "node:util";
 import { convert, openFiles, planned, withPage } from "./browser.mjs";
 import { writeFile, writeSmall } from "./checkpoints.mjs";
 import { audit } from "./page.mjs";
@@ -92,7 +93,9 @@ export const tests = [
         assert.equal(await page.getByRole("rowheader", { name: HOSTILE }).count(), 1);
         if (env.browser === "firefox") return; // its colour scheme cannot be set from outside
         await page.emulateMedia({ colorScheme: "dark" });
-        await page.waitForTimeout(200);
+        let dark = light;
+        // Drawn anew one after the other, the last one last.
+        while (isDeepStrictEqual(dark.at(-1), light.at(-1))) dark = await coloursOf(page);
         for (const [i, [id, colours]] of (await coloursOf(page)).entries()) {
           assert.ok(colours.length > 5, `${id} is empty in the dark`);
           assert.notDeepEqual(colours, light[i][1], `${id} keeps its colours`);
@@ -147,7 +150,8 @@ export const tests = [
       await withPage(env, async (page) => {
         await openReport(page, reportFile(env));
         await page.locator("#exponents .u-over").hover();
-        assert.match(await page.locator("#exponents .readout").textContent(), /^2⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+: [\d,]+$/);
+        const told = page.locator("#exponents .readout");
+        await told.filter({ hasText: /^2⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+: [\d,]+$/ }).waitFor();
         const rows = page.locator("#tensors tbody tr");
         const names = () => rows.locator("th").allTextContents();
         const before = await names();
@@ -183,7 +187,7 @@ export const tests = [
           assert.deepEqual(await audit(page), [], colorScheme);
         }
         await page.setViewportSize({ width: 400, height: 800 });
-        await page.waitForTimeout(200);
+        for (let i = 0; i < 50 && Math.max(...(await widths())) > 400; i++) await page.waitForTimeout(100);
         for (const width of await widths()) assert.ok(width <= 400, `${width} px`);
         await page.setViewportSize({ width: 1280, height: 860 });
         await page.emulateMedia({ media: "print", colorScheme: "dark" });

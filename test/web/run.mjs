@@ -33,7 +33,7 @@ install();
 
 const { serve } = await import("../../.config/serve.mjs");
 const suites = await Promise.all(
-  ["flow", "failures", "page", "report", "webkit", "large"].map((name) => import(`./${name}.mjs`)),
+  ["flow", "failures", "opening", "page", "report", "webkit", "large"].map((name) => import(`./${name}.mjs`)),
 );
 
 const { closeBrowsers } = await import("./browser.mjs");

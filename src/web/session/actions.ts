@@ -3,8 +3,8 @@ import type { DialectName } from "../../checkpoint/dialects.ts";
 import type { Sample } from "../../checkpoint/sample.ts";
 import type { Precision } from "../../precision.ts";
 import { PageError } from "../workers/problem.ts";
-import type { Looked, Opened, RunProgress } from "../workers/protocol.ts";
-import { Client, problemIn } from "./client.ts";
+import type { Found, Looked, RunProgress } from "../workers/protocol.ts";
+import { Client, inPieces, problemIn } from "./client.ts";
 import type { Selection } from "./files.ts";
 import {
   choice,
@@ -86,17 +86,18 @@ export function openPlace(place: string): Promise<void> {
   return show(() => client.call("openPlace", place));
 }
 
-async function show(opening: () => Promise<Opened>): Promise<void> {
+async function show(opening: () => Promise<Found>): Promise<void> {
   problem.value = null;
   wasCutOff.value = false;
   stage.value = "opening";
   try {
     const found = await opening();
+    const tensors = await inPieces(found.tensors, (start, end) => client.call("inspected", start, end));
     batch(() => {
-      const isQuantised = found.inspection.tensors.some(({ scaled }) => scaled !== null);
+      const isQuantised = tensors.some(({ scaled }) => scaled !== null);
       form.value = { ...EMPTY_FORM, action: isQuantised ? "dequantize" : "quantize" };
       name.value = found.name;
-      opened.value = found;
+      opened.value = { ...found, inspection: { ...found.inspection, tensors } };
       stage.value = "ready";
     });
   } catch (error) {
@@ -111,9 +112,13 @@ async function plan(wanted: typeof choice.value): Promise<void> {
   const turn = ++planning;
   try {
     const found = await client.call("plan", wanted);
+    const tensors = await inPieces(found.tensors, (start, end) => {
+      if (turn !== planning) throw new Error("another plan is wanted by now");
+      return client.call("planned", start, end);
+    });
     if (turn !== planning) return;
     batch(() => {
-      planned.value = found;
+      planned.value = { ...found, tensors };
       plannedChoice.value = wanted;
       planProblem.value = null;
       estimate.value = null;

@@ -71,6 +71,19 @@ export class Client {
   }
 }
 
+/** Items to take in at once: a few milliseconds of work. */
+const PIECE = 3000;
+
+/** A list that is asked for piece by piece, so that the page does not stand still while it takes it in. */
+export async function inPieces<T>(
+  count: number,
+  ask: (start: number, end: number) => Promise<readonly T[]>,
+): Promise<T[]> {
+  const items: T[] = [];
+  for (let start = 0; start < count; start += PIECE) items.push(...(await ask(start, start + PIECE)));
+  return items;
+}
+
 /** The problem behind an error of any kind. */
 export function problemIn(error: unknown): Problem {
   return error instanceof Trouble ? error.problem : problemOf(error);

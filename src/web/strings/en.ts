@@ -117,6 +117,7 @@ export const en = {
   precision: {
     heading: "Precision",
     perTensor: "SQNR of each converted tensor, in the order of the file",
+    lowestOf: (n: number): string => `; each point is the lowest of ${n}`,
     close: "Close",
     shape: "Shape",
     type: "Type",

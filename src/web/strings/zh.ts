@@ -112,6 +112,7 @@ export const zh: Words = {
   precision: {
     heading: "精度",
     perTensor: "每个已转换张量的 SQNR（按文件中的顺序）",
+    lowestOf: (n) => `；每点为 ${n} 个张量中最低的`,
     close: "关闭",
     shape: "形状",
     type: "类型",

@@ -10,7 +10,10 @@ import { axis, Chart, type Colours } from "./chart.tsx";
 /** Steps between the numbers of tensors. */
 const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000];
 
-/** SQNR of every tensor measured so far, one point each. */
+/** Points to draw: about as many as there are pixels across. */
+const MOST = 2000;
+
+/** SQNR of every tensor measured so far: one point each, or where there are too many, the lowest of several. */
 export function SqnrSection(): JSX.Element | null {
   const { precision } = words.value;
   const points = useMemo(
@@ -23,10 +26,15 @@ export function SqnrSection(): JSX.Element | null {
       }),
     [planned.value, measured.value],
   );
-  const data = useMemo<uPlot.AlignedData>(
-    () => [points.map((_, i) => i + 1), points.map(({ db }) => db)],
-    [points],
-  );
+  const each = Math.ceil(points.length / MOST);
+  const data = useMemo<uPlot.AlignedData>(() => {
+    const lowest: number[] = [];
+    for (const [i, { db }] of points.entries()) {
+      const at = Math.floor(i / each);
+      lowest[at] = Math.min(lowest[at] ?? Infinity, db);
+    }
+    return [lowest.map((_, i) => i * each + 1), lowest];
+  }, [points]);
   if (points.length === 0) return null;
   const worst = points.reduce((a, b) => (b.db < a.db ? b : a));
   const options = (colours: Colours) => ({
@@ -54,7 +62,9 @@ export function SqnrSection(): JSX.Element | null {
     <section class="sqnr-section" aria-labelledby="sqnr-heading">
       <div class="section-head">
         <h2 id="sqnr-heading">{precision.heading}</h2>
-        <p class="help">{precision.perTensor} (dB)</p>
+        <p class="help">
+          {precision.perTensor} (dB){each > 1 && precision.lowestOf(each)}
+        </p>
       </div>
       <Chart
         label={`${precision.perTensor}: ${points.length}; ${words.value.done.worst} ${decibels(worst.db)}`}

@@ -1,5 +1,6 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { sqnr } from "../../precision.ts";
 import { form, measured, selected, stage } from "../session/model.ts";
 import { bytes, shapeOf, sqnrText, whole } from "../strings/format.ts";
 import { translated, words } from "../strings/index.ts";
@@ -195,7 +196,8 @@ interface RowProps {
 
 function GridRow({ row, index, isActive, top, onPress }: RowProps): JSX.Element {
   const { table } = words.value;
-  const { tensor, plan, precision, sqnr } = row;
+  const { tensor, plan } = row;
+  const precision = measured.value.get(tensor.name);
   const changes = plan !== null && plan.action !== "copy" && plan.action !== "drop";
   const isFixed = stage.value !== "ready" || !canToggle(row, form.value.action);
   const becomes = plan?.action === "drop" ? table.dropped : changes ? plan.after.dtype : table.kept;
@@ -247,7 +249,7 @@ function GridRow({ row, index, isActive, top, onPress }: RowProps): JSX.Element 
       {measured.value.size > 0 && (
         // biome-ignore lint/a11y/useSemanticElements: see above
         <div class="cell sqnr" role="gridcell" tabIndex={-1}>
-          {precision === null ? "" : sqnrText(sqnr, precision.nonFinite)}
+          {precision === undefined ? "" : sqnrText(sqnr(precision), precision.nonFinite)}
         </div>
       )}
     </div>

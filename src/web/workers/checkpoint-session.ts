@@ -6,8 +6,8 @@ import {
   type OpenedCheckpoint,
   openCheckpoint,
 } from "../../checkpoint/folder.ts";
-import { inspect } from "../../checkpoint/inspect.ts";
-import type { Plan } from "../../checkpoint/plan.ts";
+import { type InspectedTensor, inspect } from "../../checkpoint/inspect.ts";
+import type { Plan, PlannedTensor } from "../../checkpoint/plan.ts";
 import { planQuantize } from "../../checkpoint/quantize.ts";
 import { resolveWeights } from "../../checkpoint/resolve.ts";
 import type { Sample } from "../../checkpoint/sample.ts";
@@ -22,13 +22,14 @@ import { PageError, problemOf } from "./problem.ts";
 import type {
   Choice,
   Estimate,
+  Found,
   Looked,
   NamedFile,
   NamedSource,
   Opened,
-  Planned,
   RunProgress,
   Session,
+  Sized,
   Target,
   Written,
 } from "./protocol.ts";
@@ -41,6 +42,7 @@ import { PrivateStorage } from "./storage.ts";
 interface Open {
   readonly files: readonly NamedSource[];
   readonly opened: OpenedCheckpoint;
+  readonly tensors: readonly InspectedTensor[];
   readonly fingerprints: ReadonlyMap<string, string>;
   /** By path: everything that was opened. */
   readonly sources: ReadonlyMap<string, Source>;
@@ -70,16 +72,16 @@ export class CheckpointSession implements Session {
     this.onProgress = onProgress;
   }
 
-  open(name: string, files: readonly NamedFile[]): Promise<Opened> {
+  open(name: string, files: readonly NamedFile[]): Promise<Found> {
     return this.openSources(name, files);
   }
 
-  async openPlace(place: string): Promise<Opened> {
+  async openPlace(place: string): Promise<Found> {
     const { name, files } = await findPlace(place);
     return this.openSources(name, files);
   }
 
-  private async openSources(name: string, files: readonly NamedSource[]): Promise<Opened> {
+  private async openSources(name: string, files: readonly NamedSource[]): Promise<Found> {
     this.current = null;
     this.ready = null;
     const sources = await Promise.all(
@@ -89,17 +91,27 @@ export class CheckpointSession implements Session {
     const byPath = new Map(files.map((named) => [named.path, named]));
     const shards = opened.checkpoint.shards.map(({ name }) => byPath.get(name)!);
     const { inspection, warning, missingScale } = await lookInside(opened);
+    const { tensors, ...facts } = inspection;
     const fingerprints = new Map<string, string>();
     // Files on servers are watched by their ETag.
     for (const named of shards) {
       if ("file" in named) fingerprints.set(named.path, await fingerprint(named));
     }
     this.pool.open(shards);
-    this.current = { files, sources: new Map(sources), opened, fingerprints, missingScale, served: null };
-    return { name, inspection, warning };
+    const found = { files, sources: new Map(sources), opened, tensors, fingerprints, missingScale };
+    this.current = { ...found, served: null };
+    return { name, inspection: facts, tensors: tensors.length, ranks: ranksOf(tensors), warning };
   }
 
-  async plan(choice: Choice): Promise<Planned> {
+  async inspected(start: number, end: number): Promise<readonly InspectedTensor[]> {
+    return this.need().tensors.slice(start, end);
+  }
+
+  async planned(start: number, end: number): Promise<readonly PlannedTensor[]> {
+    return this.needPlan().plan.tensors.slice(start, end);
+  }
+
+  async plan(choice: Choice): Promise<Sized> {
     const { opened, sources, files: inputs, missingScale } = this.need();
     const { include, exclude } = choice;
     const plan =
@@ -117,7 +129,7 @@ export class CheckpointSession implements Session {
     if (isFolder) files.push(...companions(opened, plan, choice, inputs, sources));
     this.ready = { choice, plan, files };
     const sizes = files.map((file) => ({ name: outputName(file), size: outputSize(file) }));
-    return { tensors: plan.tensors, files: sizes, size: sizes.reduce((n, { size }) => n + size, 0) };
+    return { files: sizes, size: sizes.reduce((n, { size }) => n + size, 0), tensors: plan.tensors.length };
   }
 
   async estimate(): Promise<Estimate> {
@@ -207,7 +219,7 @@ export class CheckpointSession implements Session {
 /** Shows what is inside even where scales are missing, as in a single shard of many; and says so. */
 async function lookInside(
   opened: OpenedCheckpoint,
-): Promise<Omit<Opened, "name"> & { readonly missingScale: "error" | "one" }> {
+): Promise<Pick<Opened, "inspection" | "warning"> & { readonly missingScale: "error" | "one" }> {
   try {
     return { inspection: await inspect(opened.checkpoint, null), warning: null, missingScale: "error" };
   } catch (error) {
@@ -215,6 +227,15 @@ async function lookInside(
     const inspection = await inspect(opened.checkpoint, null, { missingScale });
     return { inspection, warning: problemOf(error), missingScale };
   }
+}
+
+/** Places of tensors in the order of their names, in which layer 2 comes before layer 10. */
+function ranksOf(tensors: readonly InspectedTensor[]): Uint32Array {
+  const keys = tensors.map(({ name }) => name.replace(/\d+/g, (digits) => digits.padStart(8, "0")));
+  const ranks = new Uint32Array(tensors.length);
+  const inOrder = [...keys.keys()].sort((a, b) => (keys[a]! < keys[b]! ? -1 : 1));
+  for (const [rank, i] of inOrder.entries()) ranks[i] = rank;
+  return ranks;
 }
 
 /** The files around the shards: config.json and the index as they become, everything else as it is. */

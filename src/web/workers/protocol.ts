@@ -1,5 +1,5 @@
 import type { DialectName } from "../../checkpoint/dialects.ts";
-import type { Inspection } from "../../checkpoint/inspect.ts";
+import type { InspectedTensor, Inspection } from "../../checkpoint/inspect.ts";
 import type { PlannedTensor } from "../../checkpoint/plan.ts";
 import type { Sample } from "../../checkpoint/sample.ts";
 import type { Survey } from "../../checkpoint/survey.ts";
@@ -32,21 +32,34 @@ export type Choice = {
   | { readonly action: "dequantize"; readonly dtype: ValueType }
 );
 
-/** What is known at once: everything comes from headers. */
-export interface Opened {
-  readonly inspection: Inspection;
+/** What is known at once: everything comes from headers. Of tensors there may be so many that they are asked for apart. */
+export interface Found {
   /** What to call it. */
   readonly name: string;
+  readonly inspection: Omit<Inspection, "tensors">;
+  readonly tensors: number;
+  /** For each tensor, how many come before it in the order of names, with their numbers taken as numbers. */
+  readonly ranks: Uint32Array;
   /** Codes were found whose scales are missing; they were taken as 1 to be able to show the rest. */
   readonly warning: Problem | null;
 }
 
-/** What a choice would do. */
-export interface Planned {
-  readonly tensors: readonly PlannedTensor[];
+/** The same with its tensors. */
+export interface Opened extends Omit<Found, "inspection" | "tensors"> {
+  readonly inspection: Inspection;
+}
+
+/** What a choice would do, but for the tensors. */
+export interface Sized {
   readonly files: readonly { readonly name: string; readonly size: number }[];
   /** Of all output files. */
   readonly size: number;
+  readonly tensors: number;
+}
+
+/** What a choice would do. */
+export interface Planned extends Omit<Sized, "tensors"> {
+  readonly tensors: readonly PlannedTensor[];
 }
 
 /** How long a plan will take. */
@@ -125,10 +138,13 @@ export interface RunProgress {
 
 /** What the coordinator does for the page. Every method is a message and its answer. */
 export interface Session {
-  open(name: string, files: readonly NamedFile[]): Promise<Opened>;
+  open(name: string, files: readonly NamedFile[]): Promise<Found>;
   /** Opens the URL of a .safetensors file, or a repository of the model hub by its address or as owner/name. */
-  openPlace(place: string): Promise<Opened>;
-  plan(choice: Choice): Promise<Planned>;
+  openPlace(place: string): Promise<Found>;
+  plan(choice: Choice): Promise<Sized>;
+  /** Some tensors of what is open, and of the current plan. */
+  inspected(start: number, end: number): Promise<readonly InspectedTensor[]>;
+  planned(start: number, end: number): Promise<readonly PlannedTensor[]>;
   /** How long the current plan will take, measured on a few strips of it. */
   estimate(): Promise<Estimate>;
   /** What each scheme would do to a tensor; the empty list asks for the tensor as it is. */
