@@ -3,6 +3,7 @@ import { openCheckpoint } from "../checkpoint/folder.ts";
 import { BlockscaleError } from "../errors.ts";
 import { load } from "../load.ts";
 import { tensorNamed } from "../safetensors/names.ts";
+import * as figures from "./figures.ts";
 import { openInput } from "./input.ts";
 import { heed } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
@@ -55,7 +56,7 @@ function refuseDifferences(where: string, tensors: readonly ComparedTensor[]): v
   const { nonFinite = 0, ...total } = totalOf(tensors);
   const kinds = ["only in A", "only in B", "differs"] as const;
   const found = kinds.flatMap((kind) => (total[kind] === undefined ? [] : [`${total[kind]} ${kind}`]));
-  if (nonFinite > 0) found.push(`${nonFinite} values that are NaN or Inf on one side`);
+  if (nonFinite > 0) found.push(`${figures.values(nonFinite)} NaN or Inf on one side`);
   if (found.length === 0) return;
   const first = tensors.find(
     ({ status, precision }) => kinds.some((kind) => kind === status) || (precision?.nonFinite ?? 0) > 0,

@@ -17,6 +17,11 @@ export function count(n: number): string {
   return n.toLocaleString("en-US");
 }
 
+/** So many values: 1 value, 2,000 values. */
+export function values(n: number): string {
+  return n === 1 ? "1 value" : `${count(n)} values`;
+}
+
 /** A share in percent: 6.25 %. */
 export function percent(share: number): string {
   return `${(100 * share).toPrecision(3)} %`;

@@ -40,7 +40,7 @@ export function summaryTable({ tensors, total }: Summary): string {
 function notFiniteLines(precision: PrecisionSummary | null): string[] {
   const n = precision?.nonFinite ?? 0;
   if (n === 0) return [];
-  return ["", `Not finite: ${figures.count(n)} values became NaN or Inf, and are in no other figure.`];
+  return ["", `Not finite: ${figures.values(n)} became NaN or Inf, and count for no other figure.`];
 }
 
 function change(before: number, after: number): string {
