@@ -1,10 +1,11 @@
-import { type CheckedTensor, checkArray, checkTensor, outArray, outOf } from "../arrays.ts";
+import { type CheckedTensor, checkTensor, outArray, outOf } from "../arrays.ts";
 import type { Engine } from "../engine.ts";
 import { BlockscaleError } from "../errors.ts";
 import type { GemmOptions, LeftOperand } from "../gemm.ts";
 import type { PackOptions } from "../pack.ts";
 import type { BlockScaled } from "../tensor.ts";
 import { transpose } from "../transpose.ts";
+import { Desk } from "./desk.ts";
 import { Pool } from "./pool.ts";
 import type { Start, Task } from "./protocol.ts";
 import { cut, place, type Slice, slicesOf } from "./slices.ts";
@@ -35,6 +36,7 @@ export class ThreadedEngine {
   readonly variant: Engine["variant"];
   readonly threads: number;
   readonly #pool: Pool;
+  readonly #desk: Desk = new Desk();
   readonly #packed: WeakMap<ThreadedWeights, Known> = new WeakMap();
   #nextKey = 0;
 
@@ -66,18 +68,17 @@ export class ThreadedEngine {
     const checked = record && checkTensor("gemm: w", record);
     const rows = known?.rows ?? checked?.grid.rows ?? 0;
     const slices = known?.slices ?? slicesOf(rows, record?.block[0] ?? 1, this.threads);
-    const task = {
-      kind: "gemm",
-      x: sharedCopy(x),
-      // The record has been turned round already.
-      options: { type, layout: `${layout[0]}${known ? layout[1] : "t"}`, experts } as GemmOptions,
-    } as const;
-    const parts = await this.#askAll(slices, (slice, thread) => {
-      if (slice.start === slice.end && thread > 0) return undefined;
-      if (known) return [{ ...task, w: known.key }];
-      const part = cut(record as BlockScaled, checked as CheckedTensor, slice);
-      return [{ ...task, w: part }, [part.codes.buffer, part.scales.buffer] as ArrayBuffer[]];
-    });
+    // The record has been turned round already.
+    const passed = { type, layout: `${layout[0]}${known ? layout[1] : "t"}`, experts } as GemmOptions;
+    const parts = await this.#desk.lend(x, (shared) =>
+      this.#askAll(slices, (slice, thread) => {
+        if (slice.start === slice.end && thread > 0) return undefined;
+        const task = { kind: "gemm", x: shared, options: passed } as const;
+        if (known) return [{ ...task, w: known.key }];
+        const part = cut(record as BlockScaled, checked as CheckedTensor, slice);
+        return [{ ...task, w: part }, [part.codes.buffer, part.scales.buffer] as ArrayBuffer[]];
+      }),
+    );
     const first = parts[0] as Float32Array | Uint16Array;
     const width = (slices[0] as Slice).end - (slices[0] as Slice).start;
     const m = width === 0 ? 0 : first.length / width;
@@ -150,26 +151,4 @@ export class ThreadedEngine {
       fix: "Pack them with this engine, and free them after the last product.",
     });
   }
-}
-
-/** x in memory that all threads see, or as it is where there is none. */
-function sharedCopy(x: LeftOperand): LeftOperand {
-  const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
-  const canShare = typeof SharedArrayBuffer === "function" && crossOriginIsolated !== false;
-  if (!canShare || typeof x !== "object" || x === null) return x;
-  if ("codes" in x) {
-    const { codes, scales } = checkTensor("gemm: x", x);
-    return { ...x, codes: inSharedMemory(codes), scales: inSharedMemory(scales) };
-  }
-  if (!("values" in x)) return x;
-  const values = inSharedMemory(checkArray("gemm: x.values", x.values, "Float32Array"));
-  return { values, shape: x.shape };
-}
-
-function inSharedMemory<T extends Uint8Array | Float32Array>(array: T): T {
-  const copy = new (array.constructor as new (buffer: SharedArrayBuffer) => T)(
-    new SharedArrayBuffer(array.byteLength),
-  );
-  copy.set(array);
-  return copy;
 }

@@ -45,8 +45,8 @@ export async function openThread(start: Start, listener: Listener): Promise<Thre
 type Way = (listener: Listener) => Thread;
 
 /**
- * From text, which works in every bundler. A Content-Security-Policy can forbid that and allow a file: Vite, webpack and
- * Next know the pattern below and emit the file.
+ * From text, which works in every bundler. A Content-Security-Policy can forbid that and allow a file: Vite and webpack
+ * know the pattern below and emit the file.
  */
 function waysHere(): Way[] {
   if (typeof Worker === "function") {

@@ -1,7 +1,12 @@
 import { BlockscaleError } from "../errors.ts";
+import { canShare } from "./desk.ts";
 import { isPage, openThread, type Thread } from "./host.ts";
 import { dead, errorOf, type Reply, type Start, type Task } from "./protocol.ts";
+import { ANSWERED, ASKED, type Pulse, watch } from "./pulse.ts";
 import { Share } from "./share.ts";
+
+/** How long the calling thread watches for the others when its share is done. */
+const WATCH_MILLISECONDS = 0.1;
 
 type Result = Float32Array | Uint16Array | undefined;
 
@@ -20,6 +25,7 @@ interface Waiting {
 export class Pool {
   readonly #share: Share | undefined;
   #threads: readonly Thread[] = [];
+  #pulses: readonly Pulse[] = [];
   readonly #waiting: Map<number, Waiting> = new Map();
   #nextId = 0;
   #end: BlockscaleError | undefined;
@@ -36,8 +42,10 @@ export class Pool {
       died: (reason: string): void => pool.#stop(dead(reason)),
     };
     const workers = pool.#share ? size - 1 : size;
+    if (pool.#share && canShare())
+      pool.#pulses = Array.from({ length: workers }, () => new Int32Array(new SharedArrayBuffer(8)));
     const opened = await Promise.allSettled(
-      Array.from({ length: workers }, () => openThread(start, listener)),
+      Array.from({ length: workers }, (_, i) => openThread({ ...start, pulse: pool.#pulses[i] }, listener)),
     );
     pool.#threads = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
     const failed = opened.find((one) => one.status === "rejected");
@@ -50,17 +58,29 @@ export class Pool {
   ask(thread: number, task: Task, transfer: ArrayBuffer[] = []): Promise<Result> {
     return new Promise((resolve, reject) => {
       if (this.#end) throw this.#end;
-      if (this.#share && thread === 0) return resolve(this.#share.run(task));
+      if (this.#share && thread === 0) {
+        resolve(this.#share.run(task));
+        return this.#watchOthers();
+      }
       const id = this.#nextId++;
-      const worker = this.#threads[this.#share ? thread - 1 : thread] as Thread;
+      const index = this.#share ? thread - 1 : thread;
+      const worker = this.#threads[index] as Thread;
       try {
         worker.post({ id, task }, transfer);
       } catch (error) {
         throw unsendable(error);
       }
+      const pulse = this.#pulses[index];
+      if (pulse) Atomics.add(pulse, ASKED, 1);
       if (this.#waiting.size === 0) this.#hold(true);
       this.#waiting.set(id, { resolve, reject });
     });
+  }
+
+  /** The others are about to be done: their answers are there when the event loop looks for them. */
+  #watchOthers(): void {
+    for (const pulse of this.#pulses)
+      watch(pulse, ANSWERED, Atomics.load(pulse, ASKED), WATCH_MILLISECONDS / this.#pulses.length);
   }
 
   /** Ends all workers; what is under way fails. */

@@ -2,6 +2,7 @@ import type { Engine } from "../engine.ts";
 import { BlockscaleError, type ErrorCode, type Fault } from "../errors.ts";
 import type { GemmOptions, LeftOperand } from "../gemm.ts";
 import type { BlockScaled } from "../tensor.ts";
+import type { Pulse } from "./pulse.ts";
 
 /** What a thread is asked: to take weights, to multiply by some of them, to forget them. */
 export type Task =
@@ -19,6 +20,8 @@ export type Task =
 export interface Start {
   readonly module: WebAssembly.Module;
   readonly variant: Engine["variant"];
+  /** Left out where nothing can be shared, and on a page, which needs the cores that would watch. */
+  readonly pulse?: Pulse | undefined;
 }
 
 export interface Request {

@@ -1,17 +1,24 @@
 import { BlockscaleError } from "../errors.ts";
 import { nodeThreads } from "./node.ts";
 import type { Message, Reply } from "./protocol.ts";
+import { ANSWERED, ASKED, type Pulse, watch } from "./pulse.ts";
 import { Share } from "./share.ts";
 
 /** What a worker of `load({ threads })` runs: its share of every product. */
 
+/** How long a worker watches for the next request before it sleeps. */
+const WATCH_MILLISECONDS = 0.3;
+
 let share: Share | undefined;
+let pulse: Pulse | undefined;
+let received = 0;
 
 function answer(message: Message): Reply {
   const id = "id" in message ? message.id : undefined;
   try {
     if ("id" in message) return { id, result: (share as Share).run(message.task) };
     share = new Share(message);
+    pulse = message.pulse;
     return { id };
   } catch (error) {
     if (error instanceof BlockscaleError) return { id, error: { code: error.code, fault: error.fault } };
@@ -22,6 +29,9 @@ function answer(message: Message): Reply {
 function receive(message: Message, post: (reply: Reply, transfer: ArrayBuffer[]) => void): void {
   const reply = answer(message);
   post(reply, reply.result ? [reply.result.buffer as ArrayBuffer] : []);
+  if (pulse === undefined || reply.id === undefined) return;
+  Atomics.add(pulse, ANSWERED, 1);
+  watch(pulse, ASKED, ++received + 1, WATCH_MILLISECONDS);
 }
 
 const port = nodeThreads()?.parentPort;
