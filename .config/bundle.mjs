@@ -188,6 +188,20 @@ async function cli() {
     plugins: [ours],
   });
   await chmod(file, 0o755);
+  // In one piece as well: threads that start together and open every module at once need hundreds of descriptors.
+  const thread = path("dist/cli/worker.js");
+  await build({
+    entryPoints: [thread],
+    outfile: thread,
+    allowOverwrite: true,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    sourcemap: true,
+    banner: { js: "// Holds @assemblyscript/loader: Apache License 2.0, see ../wasm/LICENSE.loader.txt" },
+    external: ["#*"],
+  });
   await writeFile(path("dist/cli/LICENSES.txt"), await licensesOf(Object.keys(metafile.inputs)));
   // What is in main.js now, and the types of a program that nobody imports; worker threads start from their own file.
   for (const name of await readdir(folder)) {

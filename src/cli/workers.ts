@@ -18,7 +18,7 @@ export interface Workers {
 }
 
 /** Strips that are converted in about the time that starting a thread costs, as far as it was measured. */
-const STRIPS_PER_THREAD = 32;
+const STRIPS_PER_THREAD = 48;
 
 /**
  * Threads to start: never more than there are strips, and of those that nobody asked for, as many as pay.
