@@ -244,9 +244,9 @@ describe("the page", () => {
       tensor(`l.${i % 60}.${i}`, {}, i % 7 === 0 ? 20 : null),
     );
     const long = reportPage(reportOf(many));
-    expect(rowsOf(long)).toHaveLength(10_000);
+    expect(rowsOf(long)).toHaveLength(4000);
     expect(rowsOf(long).filter((row) => row.includes("20.00 dB"))).toHaveLength(Math.ceil(12_000 / 7));
-    expect(markupOf(long)).toContain("10,000 of 12,000 tensors are listed");
+    expect(markupOf(long)).toContain("4,000 of 12,000 tensors are listed");
   });
 
   test("speaks Chinese too", () => {

@@ -52,7 +52,9 @@ function lossEntries({ tensors, total }: Report, words: Words, figures: Figures)
     ...(total === null
       ? []
       : [[words.sqnr, sqnr({ ...worst, precision: total }, words, figures), total.nonFinite > 0] as const]),
-    [words.lowest, `${sqnr(worst, words, figures)} <small>${html(worst.name)}</small>`],
+    ...(exact === measured.length
+      ? []
+      : [[words.lowest, `${sqnr(worst, words, figures)} <small>${html(worst.name)}</small>`] as const]),
     [words.exactTensors, words.of(figures.whole(exact), figures.whole(measured.length))],
     [words.saturated, figures.whole(count("saturated"))],
     [words.flushed, figures.whole(count("flushedToZero"))],
@@ -101,7 +103,7 @@ function bar(share: number): string {
 }
 
 /** Rows that a page bears. */
-const MOST_ROWS = 10_000;
+const MOST_ROWS = 4000;
 
 interface Column {
   readonly head: string;
