@@ -1,6 +1,6 @@
 // Browsers, the page in them, and what tests do with it.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium, firefox } from "playwright-core";
@@ -8,8 +8,12 @@ import { chromium, firefox } from "playwright-core";
 const pathOf = (name) => execFileSync("which", [name], { encoding: "utf8" }).trim();
 
 /** Starts a browser with a profile of its own on disk: what private windows store is in memory, and too little. */
-export async function launch(name, options = {}) {
+export async function launch(name, { preferences, ...options } = {}) {
   const profile = mkdtempSync(join(tmpdir(), `blockscale-${name}-`));
+  if (preferences !== undefined) {
+    mkdirSync(join(profile, "Default"));
+    writeFileSync(join(profile, "Default/Preferences"), JSON.stringify(preferences));
+  }
   const common = { viewport: { width: 1280, height: 860 }, acceptDownloads: true, ...options };
   const context =
     name === "chromium"
@@ -113,6 +117,18 @@ export function written(page) {
     .getByTestId("done")
     .locator("li[data-name]")
     .evaluateAll((items) => items.map(({ dataset }) => ({ ...dataset, size: Number(dataset.size) })));
+}
+
+/** How many files are in the origin private file system, also while they are being written. */
+export function countFiles(page) {
+  return page.evaluate(async () => {
+    const count = async (folder) => {
+      let files = 0;
+      for await (const handle of folder.values()) files += handle.kind === "file" ? 1 : await count(handle);
+      return files;
+    };
+    return count(await navigator.storage.getDirectory());
+  });
 }
 
 /** SHA-256 of each output in the origin private file system, by name: what is really there. */

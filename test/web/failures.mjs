@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import {
+  countFiles,
   openFiles,
   openPage,
   openReady,
@@ -275,11 +276,10 @@ export const tests = [
         await startAndPause(page);
         // Another tab meanwhile must leave the run alone.
         const other = await openPage(context, env.url);
-        const left = async () => Object.keys(await privateFiles(other)).length;
-        while ((await left()) === 0) await other.waitForTimeout(100);
+        while ((await countFiles(other)) === 0) await other.waitForTimeout(100);
         await other.waitForTimeout(1000);
         assert.equal(await other.getByText("was cut off").count(), 0);
-        assert.equal(await left(), 1);
+        assert.equal(await countFiles(other), 1);
         await page.close();
         // The browser may need a moment until it knows that nobody holds the files any more.
         const said = () => other.getByText("The last conversion was cut off").waitFor({ timeout: 2000 });
@@ -290,7 +290,7 @@ export const tests = [
             () => false,
           ))
         );
-        assert.equal(await left(), 0);
+        assert.equal(await countFiles(other), 0);
         await other.reload();
         await other.waitForTimeout(1000);
         assert.equal(await other.getByText("was cut off").count(), 0);
@@ -336,6 +336,20 @@ export const tests = [
         await fails(page, "The output would replace the input", { "a.safetensors": bytes.length });
       };
       await withPage(env, body, { pickers: true });
+    },
+  },
+  {
+    name: "a browser that lets no page keep anything: inside can be seen, and why nothing can be converted",
+    browsers: ["chromium"],
+    async body(env) {
+      const body = async (page) => {
+        await openFiles(page, small(env));
+        await planned(page);
+        await page.getByText("This window has no room for the output").waitFor();
+        assert.ok(await page.locator(".outcome > button").isDisabled());
+      };
+      const preferences = { profile: { default_content_setting_values: { cookies: 2 } } };
+      await withPage(env, body, { preferences });
     },
   },
   {

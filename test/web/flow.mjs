@@ -135,7 +135,7 @@ export const tests = [
         assert.ok(sent.bytes < 5000, `${sent.bytes} bytes to inspect and plan`);
         release();
         await page.getByText(/^about \d/).waitFor();
-        await page.getByText(/^the server gives [\d.]+ [kMG]?B\/s · 10 of 15/).waitFor();
+        await page.getByText(/^the server gives [\d.]+ [kMG]?B\/s$/).waitFor();
         assert.ok(sent.bytes < 7e6, `${sent.bytes} bytes to measure`);
         await convert(page);
         assert.deepEqual(onlyHashes(await privateFiles(page)), { "far.safetensors": sha256(expected) });

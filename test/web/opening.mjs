@@ -27,14 +27,19 @@ async function dropInChromium(page, paths, { x, y }) {
   }
 }
 
-/** Firefox takes no drops from outside: an event of the page's own, with files that are really on the disk. */
-async function dropInFirefox(page, paths, selector) {
+/** Brings files into the page, where the test can do with them what Firefox lets nobody do from outside. */
+async function carry(page, paths) {
   await page.evaluate(() => {
     const input = document.createElement("input");
     Object.assign(input, { id: "carrier", type: "file", multiple: true });
     document.body.append(input);
   });
   await page.locator("#carrier").setInputFiles(paths);
+}
+
+/** An event of the page's own, with files that are really on the disk. */
+async function dropInFirefox(page, paths, selector) {
+  await carry(page, paths);
   return page.evaluate((target) => {
     const input = document.querySelector("#carrier");
     const dataTransfer = new DataTransfer();
@@ -80,6 +85,33 @@ export const tests = [
       const { folder, expected } = model(env);
       await withPage(env, async (page) => {
         await dropInChromium(page, [folder], await middleOf(page, ".drop"));
+        await page.getByRole("heading", { name: "dropped" }).waitFor();
+        await becomes(page, expected);
+      });
+    },
+  },
+  {
+    name: "a folder's input, its files with the paths that Firefox gives them",
+    browsers: ["firefox"],
+    async body(env) {
+      const { folder, expected } = model(env);
+      const paths = ["config.json", ...readdirSync(expected), ".cache/notes.txt"].map((name) =>
+        join(folder, name),
+      );
+      await withPage(env, async (page) => {
+        await carry(page, [...new Set(paths)]);
+        await page.evaluate(() => {
+          const input = document.querySelector("#carrier");
+          const files = [...input.files];
+          input.remove();
+          for (const file of files) {
+            const path = file.name === "notes.txt" ? ".cache/notes.txt" : file.name;
+            Object.defineProperty(file, "webkitRelativePath", { value: `dropped/${path}` });
+          }
+          const target = document.querySelector("[data-testid=folder]");
+          Object.defineProperty(target, "files", { value: files });
+          target.dispatchEvent(new Event("change", { bubbles: true }));
+        });
         await page.getByRole("heading", { name: "dropped" }).waitFor();
         await becomes(page, expected);
       });

@@ -1,10 +1,11 @@
 import { effect, type Signal, signal } from "@preact/signals";
+import { remember, remembered } from "../strings/remembered.ts";
 
 export type Theme = "auto" | "light" | "dark";
 
 const KEY = "theme";
 
-const saved = localStorage.getItem(KEY);
+const saved = remembered(KEY);
 
 /** Light or dark, or what the system says. */
 export const theme: Signal<Theme> = signal(saved === "light" || saved === "dark" ? saved : "auto");
@@ -21,7 +22,7 @@ function settle(): void {
 effect(() => {
   settle();
   document.documentElement.dataset.theme = isDark.value ? "dark" : "light";
-  localStorage.setItem(KEY, theme.value);
+  remember(KEY, theme.value);
 });
 
 systemIsDark.addEventListener("change", settle);

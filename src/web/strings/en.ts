@@ -175,7 +175,7 @@ export const en = {
     advice: {
       space: "Free some space, or choose another place to save, then convert again.",
       storage:
-        "You can look inside, but not convert: private windows of some browsers, and a few browsers altogether, give pages no storage. Open the page in a normal window, or in Chrome, Edge, Firefox or Safari.",
+        "Looking inside works, converting does not: the browser gives this page no storage, as in some private windows. Open the page in a normal window, or in Chrome, Edge, Firefox or Safari.",
       changed: "Make sure nothing writes to the files, open them again, then convert again.",
       "short-write":
         "This happens in private windows once their memory is full. Open the page in a normal window, then convert again.",

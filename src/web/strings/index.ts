@@ -1,5 +1,6 @@
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { en, type Words } from "./en.ts";
+import { remember, remembered } from "./remembered.ts";
 import { zh } from "./zh.ts";
 
 /** The languages there are. Adding one is adding a file and an entry here. */
@@ -18,7 +19,7 @@ try {
 const KEY = "language";
 
 function preferred(): Language {
-  const wanted = [localStorage.getItem(KEY), ...navigator.languages];
+  const wanted = [remembered(KEY), ...navigator.languages];
   const found = wanted
     .map((tag) => tag?.slice(0, 2))
     .find((tag) => tag != null && Object.hasOwn(languages, tag));
@@ -37,7 +38,7 @@ effect(() => {
 
 export function chooseLanguage(chosen: Language): void {
   language.value = chosen;
-  localStorage.setItem(KEY, chosen);
+  remember(KEY, chosen);
 }
 
 /** A text of the library in the language of the user, where it is known. */

@@ -157,8 +157,8 @@ function Outcome(): JSX.Element {
               <dt>{text.time}</dt>
               <dd>
                 <b>{timeText()}</b>
+                {estimate.value?.rate != null && <span>{text.served(bytes(estimate.value.rate))}</span>}
                 <span>
-                  {estimate.value?.rate != null && `${text.served(bytes(estimate.value.rate))} · `}
                   {changing.value === 0
                     ? text.nothing
                     : text.changes(whole(changing.value), whole(plan.tensors.length))}
