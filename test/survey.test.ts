@@ -76,7 +76,7 @@ describe("a survey", () => {
   test.each([
     ["a model of 46,000 experts", 46_000, [2048, 7168]],
     ["one tensor of 8 billion values", 1, [1_000_000, 8192]],
-    ["many small ones", 3000, [256, 256]],
+    ["many small ones", 5000, [128, 64]],
   ])("of %s looks at few values, spread over it", async (_, count, shape) => {
     const seen = new Map<string, number[]>();
     let values = 0;
