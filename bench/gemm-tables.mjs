@@ -76,6 +76,13 @@ function schemeTable(works) {
   return markdownTable([["GFLOP/s", ...columns], ...body], { align: ["l", "r", "r", "r", "r"] });
 }
 
+/** What two threads bring, in a sentence. */
+function threadText(threads) {
+  if (threads.length === 0) return "";
+  const parts = threads.map(({ m, n, k, ratio }) => `${ratio.toFixed(2)} for M ${m} at ${n}x${k}`);
+  return `\nTwo threads (\`load({ threads: 2 })\`) on two cores, times the speed of one: ${parts.join(", ")}.\n`;
+}
+
 /** Speed over M for the first shape, one line a contestant. */
 async function plot(works) {
   const vega = await import("vega");
@@ -104,7 +111,7 @@ async function plot(works) {
   return new vega.View(vega.parse(spec), { renderer: "none" }).toSVG();
 }
 
-function section({ origin: { machine, runtime, build, time }, records }) {
+function section({ origin: { machine, runtime, build, time }, records, threads = [] }) {
   const works = byWork(records);
   const builds = BUILDS.filter((name) => records.some(({ contestant }) => contestant === name)).join(" / ");
   return `One core of ${machine.cpu}, ${machine.os}, ${runtime.name} ${runtime.version}, commit ${build.commit}, ${time.slice(0, 10)}.
@@ -121,7 +128,7 @@ ${peerTable(works)}
 By scheme; W8A8 includes decoding x.
 
 ${schemeTable(works)}
-
+${threadText(threads)}
 Native code with AVX-512 was about 2.5 times as fast where data are in a cache, and the same where they come from memory, on a Zen 5 core; products that
 round x to 8-bit integers as well, as ggml's do, about 1.2 times as fast for a single row.
 `;

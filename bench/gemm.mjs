@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { load, schemes } from "../dist/index.js";
 import { values } from "./data.mjs";
 import { reachedBars } from "./gemm-bars.mjs";
+import { threadRecords } from "./gemm-threads.mjs";
 import { origin } from "./machine.mjs";
 import { median } from "./measure.mjs";
 
@@ -200,12 +201,13 @@ for (const { withPeers, ...work } of works()) {
 for (const { verdict, reached, floor, goal, work } of reachedBars(records)) {
   console.log(`${verdict.padEnd(6)} ${reached.padStart(12)}  (floor ${floor}, goal ${goal})  ${work}`);
 }
+const threads = await threadRecords(options.quick ? 5 : 15);
 const results = new URL("results/", import.meta.url);
 mkdirSync(results, { recursive: true });
 const round = (_key, value) =>
   typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value;
 const file = new URL(options.quick ? "gemm-quick.json" : "gemm.json", results);
-writeFileSync(file, `${JSON.stringify({ origin: origin(root), records }, round, 1)}\n`);
+writeFileSync(file, `${JSON.stringify({ origin: origin(root), records, threads }, round, 1)}\n`);
 if (!options.quick) {
   const { updateReadme } = await import("./gemm-tables.mjs");
   if (await updateReadme(root)) console.log("README.md: table and plot of products updated");

@@ -98,6 +98,16 @@ test("W8A8, and x that no longer is what it was when the workers read it", async
   expect(await product).toEqual(single.gemm(x, w));
 });
 
+test("products one after another let timers run", async () => {
+  const w = single.quantize(randomNormal(2, n * k), [n, k], schemes.mxfp8);
+  let fired = 0;
+  const timer = setInterval(() => fired++, 1);
+  const end = performance.now() + 50;
+  while (performance.now() < end) await threaded.gemm(x, w);
+  clearInterval(timer);
+  expect(fired).toBeGreaterThan(5);
+});
+
 test("one thread, which is this one; and more threads than rows", async () => {
   const w = single.quantize(randomNormal(6, 5 * k), [5, k], schemes.mxfp8);
   for (const threads of [1, 7]) {
