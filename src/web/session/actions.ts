@@ -54,6 +54,8 @@ export function begin(): void {
   effect(() => {
     const wanted = choice.value;
     if (opened.value === null || stage.value !== "ready") return;
+    // After a run the plan is still good.
+    if (plannedChoice.peek() === wanted) return;
     clearTimeout(timer);
     timer = setTimeout(() => plan(wanted), planned.peek() === null ? 0 : TYPING);
   });

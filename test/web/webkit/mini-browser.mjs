@@ -70,12 +70,15 @@ export async function until(page, condition, ...args) {
   const end = Date.now() + 30_000;
   while (!(await page.evaluate(condition, ...args))) {
     if (Date.now() > end) {
-      const shown = await page.evaluate(() => document.querySelector("main").textContent);
+      const shown = await page.evaluate(() => document.body.textContent);
       throw new Error(`waited in vain for ${condition}; the page shows: ${shown}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
+
+/** A page that has been loaded may have nothing to show yet. */
+const isDrawn = () => document.querySelector("main h1") !== null;
 
 /** Text of a request. */
 async function textOf(request) {
@@ -151,9 +154,10 @@ export function withWindow(env, { features = [], files = [], worker = "" }, body
     return path === "/coordinator.js" ? `${worker}\n${bytes}` : bytes;
   };
   return withFront(env, { answer, change }, (url) =>
-    withProgram(miniBrowser(), [...featureList(features), url], (home) =>
-      body(steps, join(home, "Downloads")),
-    ),
+    withProgram(miniBrowser(), [...featureList(features), url], async (home) => {
+      await until(steps, isDrawn);
+      await body(steps, join(home, "Downloads"));
+    }),
   );
 }
 
@@ -208,6 +212,7 @@ export async function withDriver({ url }, { features = [] }, body) {
     };
     try {
       await call("POST", `${session}/url`, { url });
+      await until(page, isDrawn);
       await body(page);
     } finally {
       await call("DELETE", session).catch(() => {});
