@@ -111,8 +111,8 @@ export function survey(
   return format == 0 ? surveyWeights<E4M3>(record) : surveyWeights<E5M2>(record);
 }
 
-export function gemmWorkspace(rows: usize, n: usize, k: usize): usize {
-  return workspace(rows, n, k);
+export function gemmWorkspace(rows: usize, k: usize): usize {
+  return workspace(rows, k);
 }
 
 export function gemm(

@@ -50,8 +50,9 @@ export class Products {
     if (left.cols !== right.cols) throw unequal(left, right);
     const name = type === "f32" ? "Float32Array" : "Uint16Array";
     const out = outArray("gemm: out", given, name, left.rows * right.rows);
-    checkDisjoint("gemm: out", out, "codes" in x ? x.codes : x.values);
-    if (!(w instanceof PackedWeights)) checkDisjoint("gemm: out", out, w.codes);
+    for (const input of [...arraysOf(x), ...(w instanceof PackedWeights ? [] : arraysOf(w))]) {
+      checkDisjoint("gemm: out", out, input);
+    }
     for (const run of runsOf(options.experts, left.rows, right)) {
       multiply(this.#kernels, this.#arena, left, right, out, type, run);
     }
@@ -144,6 +145,10 @@ export class Products {
   }
 }
 
+function arraysOf(operand: LeftOperand): ArrayBufferView[] {
+  return "codes" in operand ? [operand.codes, operand.scales] : [operand.values];
+}
+
 function runsOf(experts: Int32Array | undefined, rows: number, { slices, shape }: Right): Run[] {
   if (experts === undefined) {
     if (slices !== 1) throw notAMatrix("gemm: w", shape);
@@ -177,7 +182,7 @@ function checkChoice<T extends string>(where: string, given: T, choices: readonl
 function noExpert(slice: number, row: number, slices: number): BlockscaleError {
   return new BlockscaleError("option", {
     where: `gemm: experts[${row}]`,
-    expected: `-1, or a slice of w from 0 to ${slices - 1}`,
+    expected: slices === 0 ? "-1, since w has no slices" : `-1, or a slice of w from 0 to ${slices - 1}`,
     got: String(slice),
     fix: "Stack the experts as w [E, N, K] and number them from 0.",
   });

@@ -1,3 +1,4 @@
+import { narrow } from "./js/half.ts";
 import { bitsOf } from "./js/scale.ts";
 import type { Left } from "./operands.ts";
 import type { Place, Survey } from "./pack.ts";
@@ -75,7 +76,9 @@ export function multiply(
   const limit = m <= PASS ? CHUNK : LARGE_CHUNK;
   const chunkRows =
     right.kind === "packed" ? n : Math.min(n, Math.max(8, Math.floor(limit / Math.max(1, k)) & ~7));
-  const passRows = Math.min(m, Math.max(PASS, Math.floor(ELEMENTS / (k + chunkRows))));
+  const mostRows = Math.max(PASS, Math.floor(ELEMENTS / (k + chunkRows)));
+  // Passes of about the same height: which kernel does a row depends on m, not on what is left for the last pass.
+  const passRows = Math.ceil(m / Math.ceil(m / mostRows));
   const gridCols = Math.ceil(k / block[1]);
   const gridRows = Math.ceil(n / block[0]);
   const scaleBytes = right.scaleType === "ue8m0" ? 1 : 4;
@@ -88,7 +91,7 @@ export function multiply(
       4 * passRows * k,
       8 * k,
       out.BYTES_PER_ELEMENT * passRows * rows,
-      kernels.gemmWorkspace(passRows, rows, k) >>> 0,
+      kernels.gemmWorkspace(passRows, k) >>> 0,
       8 + rows,
       streams ? rows * k + MARGIN : 0,
       streams ? scaleRows * gridCols * scaleBytes : 0,
@@ -148,7 +151,8 @@ export function multiply(
         block[1],
       );
     correctFar(left, run, survey, new Float64Array(arena.buffer, farAt, k), rows, (m, row) => {
-      out[m * n + first + row] = type === "f32" ? dotFar(row) : bf16Of(dotFar(row));
+      out[m * n + first + row] =
+        type === "f32" ? dotFar(row) : narrow(VALUE_TYPE_ID.bf16, bitsOf(dotFar(row)));
     });
   }
 }
@@ -170,11 +174,4 @@ function correctFar(
     if (exact === undefined) for (const row of farRows) compute(m, row);
     else for (let row = 0; row < rows; row++) compute(m, row);
   }
-}
-
-/** bfloat16 bits of a number rounded to float32 first, as the kernels round. */
-function bf16Of(value: number): number {
-  if (Number.isNaN(value)) return 0x7fc0;
-  const bits = bitsOf(value);
-  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }

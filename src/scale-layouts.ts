@@ -17,7 +17,8 @@ export type Size = readonly [rows: number, cols: number];
 function checkSize(where: string, size: Size): Size {
   const isSize =
     Array.isArray(size) && size.length === 2 && size.every((n) => Number.isSafeInteger(n) && n >= 0);
-  if (isSize && size[0] * size[1] <= 2 ** 31) return size;
+  // No zero hides an absurd size: [2^40, 0] is refused as well.
+  if (isSize && Math.max(1, size[0]) * Math.max(1, size[1]) <= 2 ** 31) return size;
   throw new BlockscaleError("shape", {
     where: `${where}: size`,
     expected: "[rows, cols] of the scales, at most 2^31 of them",

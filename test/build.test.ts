@@ -21,7 +21,7 @@ const ARITIES: { readonly [K in keyof Kernels]: Parameters<Kernels[K]>["length"]
   quantize: 13,
   dequantize: 10,
   survey: 10,
-  gemmWorkspace: 3,
+  gemmWorkspace: 2,
   gemm: 16,
   dotFar: 7,
 };

@@ -68,8 +68,10 @@ function randomTensor(draw: Draw, rows: number, cols: number): BlockScaled {
   const hasSpecials = draw(10) === 0;
   const special = format === "e4m3" ? 0x7f : 0x7c;
   const words = randomWords(draw(2 ** 30), rows * cols);
-  const codes = Uint8Array.from(words, (word) => {
-    const code = word & 0xff;
+  // Now and then whole blocks are zero, under scales like the others.
+  const zeroFrom = draw(4) === 0 ? draw(cols) : cols;
+  const codes = Uint8Array.from(words, (word, i) => {
+    const code = i % cols < zeroFrom ? word & 0xff : word & 0x80;
     return (code & 0x7f) >= special && !(hasSpecials && word >>> 27 === 0) ? code & 0x83 : code;
   });
   const blocks = Math.ceil(rows / block[0]) * Math.ceil(cols / block[1]);
@@ -95,6 +97,7 @@ function randomLeft(draw: Draw, rows: number, cols: number): LeftOperand {
   for (let i = 0; i < values.length; i++) {
     values[i] = (values[i] as number) * 2 ** (((words[i] as number) % spread) - (spread >> 1));
     if ((words[i] as number) >>> 22 === 0) values[i] = pick(draw, [0, -0, 1e30, 1e-40, 300]);
+    if (kind === 4 && (words[i] as number) >>> 28 === 0) values[i] = 2 ** (-149 + (words[i]! & 31));
     if (kind === 5 && (words[i] as number) >>> 21 === 1) values[i] = pick(draw, [Infinity, -Infinity, NaN]);
   }
   return { values, shape: [rows, cols] };
@@ -197,6 +200,73 @@ describe.each(ENGINES)("%s", async (_, make) => {
     const w: BlockScaled = { format: "e4m3", shape: [n, k], block: [1, 32], codes, scales };
     expectWithinBound(fp8.gemm(x, w), exact(x, w), [m, n, k]);
   });
+
+  test.each([
+    ["e4m3", 200],
+    ["e4m3", 245],
+    ["e5m2", 143],
+    ["e5m2", 238],
+  ] as const)("%s: a block of zeros under the scale byte %i adds nothing", (format, byte) => {
+    for (const m of [1, 9]) {
+      const w: BlockScaled = {
+        format,
+        shape: [1, 70],
+        block: [1, 32],
+        codes: new Uint8Array(70).fill(format === "e4m3" ? 0x38 : 0x3c, 32),
+        scales: Uint8Array.of(byte, 127, 127),
+      };
+      const x = { values: new Float32Array(70 * m).fill(1), shape: [m, 70] };
+      expect(fp8.gemm(x, w)).toEqual(new Float32Array(m).fill(38));
+    }
+  });
+
+  test("what lies behind the last row does no harm under the largest scales", () => {
+    for (const scale of [2 ** 111, 1.99 * 2 ** 111, 2 ** 112]) {
+      const w: BlockScaled = {
+        format: "e5m2",
+        shape: [2, 17],
+        block: [1, 17],
+        codes: new Uint8Array(34).fill(0x3c, 0, 17).fill(0x7b, 18),
+        scales: Float32Array.of(scale, 1),
+      };
+      const x = { values: new Float32Array(9 * 17).fill(2 ** -100), shape: [9, 17] };
+      expectWithinBound(fp8.gemm(x, w), exact(x, w), [9, 2, 17], [0, 1]);
+    }
+  });
+
+  test.each([2 ** -145, 2 ** -149, 1.2345678 * 2 ** -120])("x of %d under a large scale", (value) => {
+    for (const m of [1, 4, 9]) {
+      const w: BlockScaled = {
+        format: "e4m3",
+        shape: [1, 1],
+        block: [1, 32],
+        codes: Uint8Array.of(1),
+        scales: Uint8Array.of(227),
+      };
+      const x = { values: new Float32Array(m).fill(value), shape: [m, 1] };
+      const want = new Float32Array(m).fill(Math.fround(value) * 2 ** (227 - 127 - 9));
+      expect(fp8.gemm(x, w)).toEqual(want);
+    }
+  });
+
+  test.each([193, 196, 200])(
+    "%i rows to bfloat16 against many weights: the last pass is no smaller room",
+    (m) => {
+      const [n, k] = [33_000, 16];
+      const w = fp8.quantize(randomNormal(5, n * k), [n, k], schemes.deepseekWeight);
+      const x = { values: randomNormal(6, m * k), shape: [m, k] };
+      const want = Uint32Array.from(
+        new Uint32Array((fp8.gemm(x, w) as Float32Array).buffer),
+        (bits) => (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16,
+      );
+      const packed = fp8.pack(w);
+      for (const right of [w, packed]) {
+        const got = fp8.gemm(x, right, { type: "bf16" });
+        expect(got.findIndex((bits, i) => bits !== want[i])).toBe(-1);
+      }
+      packed.free();
+    },
+  );
 
   test("the same operands give the same bits, whatever is beside them", () => {
     const { x, w } = makeCase(12345);

@@ -1,3 +1,4 @@
+import { BF16, F32, Half } from "../lanes/half";
 import { Range, Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
 import { dot1, dot2, dot4 } from "./dot";
@@ -22,10 +23,10 @@ function slots(rows: usize): usize {
 }
 
 /** Whether `multiplyRows` can do x[rows, cols]: see Range.isSafe. */
-export function isSafe<F>(x: usize, rows: usize, cols: usize, lowestScale: i32): bool {
+export function isSafe<F>(x: usize, rows: usize, cols: usize, lowestScale: i32, highestScale: i32): bool {
   for (let m: usize = 0; m < rows; m++) {
     const highest = Range.field(highestOf(x, cols));
-    if (!Range.isSafe<F>(highest, Range.field(lowestOf(x, cols)), lowestScale)) return false;
+    if (!Range.isSafe<F>(highest, Range.field(lowestOf(x, cols)), lowestScale, highestScale)) return false;
     x += 4 * cols;
   }
   return true;
@@ -45,7 +46,7 @@ function highestOf(x: usize, n: usize): i32 {
   return Range.largest(highest);
 }
 
-/** Bits of the smallest nonzero magnitude of n float32; all ones if there is none. */
+/** Bits of the smallest nonzero magnitude of n float32, less one; all ones if there is none. */
 function lowestOf(x: usize, n: usize): i32 {
   const zero = Simd.opaqueZero();
   const absMask = Range.absMask(zero);
@@ -62,20 +63,21 @@ function lowestOf(x: usize, n: usize): i32 {
 }
 
 /**
- * dst[rows, N] <- x[rows, K] . weights[N, K]^T in float32, for a handful of rows: each code is read once and decoded in
- * registers. Blocks have to be aligned and x safe. Every block is summed by itself, then scaled.
+ * dst[rows, N] <- x[rows, K] . weights[N, K]^T in float32 or bfloat16, for a handful of rows: each code is read once and
+ * decoded in registers. Blocks have to be aligned and x safe. Every block is summed by itself, then scaled.
  */
-export function multiplyRows<F>(work: usize, dst: usize, x: usize, rows: usize): void {
+export function multiplyRows<F>(type: i32, work: usize, dst: usize, x: usize, rows: usize): void {
   while (rows) {
     const height = min(rows, DOT_ROWS);
-    multiplyFew<F>(work, dst, x, height);
+    if (type == 0) multiplyFew<F, F32>(work, dst, x, height);
+    else multiplyFew<F, BF16>(work, dst, x, height);
     x += 4 * height * Weights.cols;
-    dst += 4 * height * Weights.rows;
+    dst += (type == 0 ? 4 : 2) * height * Weights.rows;
     rows -= height;
   }
 }
 
-function multiplyFew<F>(work: usize, dst: usize, x: usize, rows: usize): void {
+function multiplyFew<F, T>(work: usize, dst: usize, x: usize, rows: usize): void {
   const sums = work + FACTORS;
   const staged = sums + SUMS;
   const slotRows = slots(rows);
@@ -103,7 +105,11 @@ function multiplyFew<F>(work: usize, dst: usize, x: usize, rows: usize): void {
       for (let column = n; column < n + streams * part; column += part) {
         // A sum that underflows can be -0 or 0, depending on the codes behind the row: 0 it is.
         const value = Simd.sum(v128.load(sum)) * factor + 0;
-        if (column < Weights.rows) store<f32>(dst + 4 * (m * Weights.rows + column), value);
+        if (column < Weights.rows) {
+          const at = dst + (m * Weights.rows + column) * Half.size<T>();
+          if (idof<T>() == idof<F32>()) store<f32>(at, value);
+          else store<u16>(at, Half.bf16(value));
+        }
         sum += 16;
       }
     }

@@ -23,9 +23,10 @@ export function surveyWeights<F>(record: usize): i32 {
       const field = Scale.field(Weights.scale(scale));
       scale += Weights.scaleBytes;
       if (found == SPECIAL || Shifted.overflows<F>(field)) isFar = true;
-      else if (found != ZERO) {
-        lowest = min(lowest, field);
+      else {
+        // Zeros are decoded like any code, but their products do not get smaller.
         highest = max(highest, field);
+        if (found != ZERO) lowest = min(lowest, field);
       }
     }
     store<u8>(flags + n, isFar ? 1 : 0);

@@ -44,6 +44,13 @@ export abstract class Half {
     return i16x8.narrow_i32x4_u(Half.toF16(a, zero), Half.toF16(b, zero));
   }
 
+  /** One bfloat16, likewise. */
+  @inline static bf16(x: f32): i32 {
+    const bits = reinterpret<i32>(x);
+    if (x != x) return (bits >>> 16) | 0x40;
+    return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+  }
+
   /** float32 whose upper half is the nearest bfloat16, ties to even. */
   @inline static roundToBf16(x: v128, zero: i32): v128 {
     const isNan = i32x4.gt_s(v128.and(x, i32x4.splat(0x7fffffff | zero)), i32x4.splat(0x7f800000 | zero));

@@ -54,9 +54,12 @@ export abstract class Shifted {
     return 254 - Shifted.exponent<F>();
   }
 
-  /** Whether a scale with this exponent field can take a code beyond float32; NaN and Inf count as one that does. */
+  /**
+   * Whether a scale with this exponent field can take a code beyond float32, be it one that means Inf or NaN: bytes behind
+   * a row are decoded too, and multiplied by 0. Scales that are NaN or Inf count as such.
+   */
   @inline static overflows<F>(field: i32): bool {
-    return field > 253 - Format.emax<F>();
+    return field > 253 + Format.bias<F>() - (0x7f >> Format.mantissa<F>());
   }
 
   /** The value of one code as float64: exact, Inf and NaN included. */
@@ -128,15 +131,16 @@ export abstract class Range {
   }
 
   /**
-   * Whether no product is rounded below float32's normal range that would not be rounded there without `lift`: `lowest`
-   * is the exponent field of the smallest nonzero x, `lowestScale` that of the smallest scale.
+   * Whether products with codes may be summed before they are scaled: none is rounded below float32's normal range
+   * that is above it with its scale. `lowest` is the exponent field of the smallest nonzero x, `lowestScale` and
+   * `highestScale` those of the scales.
    */
-  @inline static isSafe<F>(highest: i32, lowest: i32, lowestScale: i32): bool {
+  @inline static isSafe<F>(highest: i32, lowest: i32, lowestScale: i32, highestScale: i32): bool {
     if (highest == 255) return false;
     const lift = Range.lift<F>(highest);
-    if (lift == Shifted.exponent<F>()) return true;
     const smallestCode = 1 - Format.bias<F>() - Format.mantissa<F>();
     const product = lowest - 127 + lift - Shifted.exponent<F>() + smallestCode;
+    if (lift == Shifted.exponent<F>()) return product >= -126 || highestScale <= 127;
     return lowest > 0 && product + min(0, lowestScale - 127) >= -126;
   }
 }

@@ -36,8 +36,9 @@ export function widenSpan(
   }
 }
 
-/** The nearest bfloat16, ties to even. The NaN of a code or a scale has no low bits that could carry. */
+/** The nearest bfloat16, ties to even; a NaN gets its quiet bit, so that none of its bits carries. */
 function narrowBf16(bits: number): number {
+  if ((bits & 0x7fffffff) > INFINITY_BITS) return (bits >>> 16) | 0x40;
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
 

@@ -39,7 +39,7 @@ export function instantiate(pages: number = 2): JsInstance {
       memory.u8.fill(0, record, record + 8 + n);
       return 0;
     },
-    gemmWorkspace: (_rows, _n, k) => 8 * k,
+    gemmWorkspace: (_rows, k) => 8 * k,
     gemm: (format, ...rest) => gemm(memory, fp8Of(format), ...rest),
     dotFar: (format, ...rest) => dotFar(memory, fp8Of(format), ...rest),
   };

@@ -33,19 +33,20 @@ export class Arena {
   }
 
   /**
-   * Room for arrays of the given byte lengths, one after another, as byte offsets. The next call takes the same place:
-   * a frame lasts until then, and no longer than the call it serves.
+   * Room for arrays of the given byte lengths, one after another, as byte offsets. The next call may take the same
+   * place: a frame lasts until then, and no longer than the call it serves.
    * @throws BlockscaleError `memory`: the engine refuses to grow that far.
    */
   frame(sizes: readonly number[]): number[] {
     const offsets: number[] = [];
-    let end = this.#residents.at(-1)?.end ?? this.#base;
+    let end = 0;
     for (const size of sizes) {
       offsets.push(end);
       end = align(end + size);
     }
-    this.#reserve(end);
-    return offsets;
+    const { start } = this.#firstGap(end);
+    this.#reserve(start + end);
+    return offsets.map((offset) => start + offset);
   }
 
   /**
@@ -53,13 +54,7 @@ export class Arena {
    * @throws BlockscaleError `memory`
    */
   keep(size: number): Resident {
-    let start = this.#base;
-    let index = 0;
-    for (const { start: next, end } of this.#residents) {
-      if (start + size <= next) break;
-      start = end;
-      index++;
-    }
+    const { start, index } = this.#firstGap(size);
     const resident = { start, end: align(start + size) };
     this.#reserve(resident.end);
     this.#residents.splice(index, 0, resident);
@@ -70,6 +65,18 @@ export class Arena {
   release(resident: Resident): void {
     const index = this.#residents.indexOf(resident);
     if (index >= 0) this.#residents.splice(index, 1);
+  }
+
+  /** The first room of this size between residents or behind them, and how many are in front of it. */
+  #firstGap(size: number): { start: number; index: number } {
+    let start = this.#base;
+    let index = 0;
+    for (const { start: next, end } of this.#residents) {
+      if (start + size <= next) break;
+      start = end;
+      index++;
+    }
+    return { start, index };
   }
 
   #reserve(end: number): void {

@@ -83,13 +83,13 @@ export interface Kernels {
     blockCols: number,
   ): number;
 
-  /** Bytes of working memory that `gemm` needs, as an unsigned int32. */
-  gemmWorkspace(rows: number, n: number, k: number): number;
+  /** Bytes of working memory that `gemm` needs for this many rows or fewer, as an unsigned int32. */
+  gemmWorkspace(rows: number, k: number): number;
 
   /**
    * [rows, n] at dst (float32 or bfloat16) <- float32 x[rows, k] times the transpose of the right operand, described as
    * for `survey`; `lowestScale` and `highestScale` are what that found, and far rows get arbitrary numbers.
-   * Up to 15 bytes behind the codes are read. Sums are float32, by blocks of at most 512 columns.
+   * Up to 15 bytes behind the codes are read. Sums are float32, of 512 columns or a block of them at a time.
    */
   gemm(
     format: FormatId,
