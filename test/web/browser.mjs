@@ -37,13 +37,16 @@ export async function launch(name, { preferences, ...options } = {}) {
   };
 }
 
+/** What Firefox says of a request that a reload cut off; of a service worker that fails it says more. */
+const CUT_OFF = /A ServiceWorker intercepted the request and encountered an unexpected error/;
+
 /** Opens the page. Pickers of the system cannot be driven: unless asked to be kept, they are taken away. */
 export async function openPage(context, url, { pickers = false } = {}) {
   const page = await context.newPage();
   page.errors = [];
   page.on("pageerror", (error) => page.errors.push(String(error)));
   page.on("console", (message) => {
-    if (message.type() === "error") page.errors.push(message.text());
+    if (message.type() === "error" && !CUT_OFF.test(message.text())) page.errors.push(message.text());
   });
   if (!pickers) {
     await page.addInitScript(() => {
