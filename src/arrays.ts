@@ -42,7 +42,7 @@ export function checkArray<N extends ArrayName>(
       where,
       expected: `a ${name}`,
       got: found ?? (value === null ? "null" : typeof value),
-      fix: `Wrap the same memory: new ${name}(array.buffer, array.byteOffset, length).`,
+      fix: `Convert the numbers: ${name}.from(array); or view the same bytes as what they are: new ${name}(array.buffer, array.byteOffset, length).`,
     });
   }
   const array = value as Checked<N>;
@@ -120,6 +120,11 @@ export interface CheckedTensor {
   readonly grid: Grid;
 }
 
+/** A new array of the same element type; a subclass such as Node's Buffer has ways of its own, and is not asked. */
+export function arrayLike<T extends Uint8Array | Float32Array>(values: T, length: number): T {
+  return (values.BYTES_PER_ELEMENT === 1 ? new Uint8Array(length) : new Float32Array(length)) as T;
+}
+
 /** Checks every field of a block-scaled record against the others. */
 export function checkTensor(where: string, tensor: BlockScaled): CheckedTensor {
   if (typeof tensor !== "object" || tensor === null) {
@@ -134,7 +139,7 @@ export function checkTensor(where: string, tensor: BlockScaled): CheckedTensor {
   const format = checkFormat(`${where}: format`, tensor.format);
   const grid = gridOf(where, shape, block);
   const codes = checkArray(`${where}: codes`, tensor.codes, "Uint8Array", grid.elements);
-  const isBytes = (tensor.scales as Uint8Array | undefined)?.BYTES_PER_ELEMENT === 1;
+  const isBytes = arrayName(tensor.scales) !== "Float32Array";
   const scales = checkArray(
     `${where}: scales`,
     tensor.scales,
@@ -160,17 +165,22 @@ export function checkDisjoint(where: string, out: ArrayBufferView, input: ArrayB
 }
 
 /**
- * The caller's `out`, from the last argument of a method.
+ * The last argument of a method.
  * @throws BlockscaleError `option`: not an options object; the array itself, perhaps
  */
-export function outOf<T>(where: string, options: { out?: T }): T | undefined {
-  if (typeof options === "object" && options !== null && !ArrayBuffer.isView(options)) return options.out;
+export function checkOptions<T extends object>(where: string, options: T): T {
+  if (typeof options === "object" && options !== null && !ArrayBuffer.isView(options)) return options;
   throw new BlockscaleError("option", {
     where: `${where}: options`,
     expected: "an object such as { out }",
     got: arrayName(options) ?? String(options),
     fix: "Put the array for the result into an object: { out: array }.",
   });
+}
+
+/** The caller's `out`, from there. */
+export function outOf<T>(where: string, options: { out?: T }): T | undefined {
+  return checkOptions(where, options).out;
 }
 
 /** The caller's output array, checked, or a new one. */

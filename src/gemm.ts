@@ -1,4 +1,4 @@
-import { checkArray, checkDisjoint, checkTensor, outArray, outOf } from "./arrays.ts";
+import { checkArray, checkDisjoint, checkOptions, checkTensor, outArray, outOf } from "./arrays.ts";
 import { BlockscaleError } from "./errors.ts";
 import { type Left, type LeftOperand, leftOf, notAMatrix } from "./operands.ts";
 import { PackedWeights, type PackOptions, type Place, type Survey } from "./pack.ts";
@@ -42,9 +42,7 @@ export class Products {
 
   /** See Engine.gemm. */
   gemm(x: LeftOperand, w: BlockScaled | PackedWeights, options: GemmOptions): Float32Array | Uint16Array {
-    const given = outOf("gemm", options);
-    const layout = checkChoice("gemm: layout", options.layout ?? "nt", ["nt", "nn", "tn", "tt"]);
-    const type = checkChoice("gemm: type", options.type ?? "f32", ["f32", "bf16"]);
+    const { given, layout, type } = checkGemmOptions(options);
     const right = this.#rightOf(w, layout[1] === "n");
     const left = leftOf(x, layout[0] === "t", this.#dequantize);
     if (left.cols !== right.cols) throw unequal(left, right);
@@ -61,7 +59,7 @@ export class Products {
 
   /** See Engine.pack. */
   pack(w: BlockScaled, options: PackOptions): PackedWeights {
-    const layout = checkChoice("pack: layout", options?.layout ?? "t", ["t", "n"]);
+    const layout = checkPackLayout(options);
     checkTensor("pack", w);
     const tensor = layout === "n" ? transpose(w) : w;
     const { format, codes, scales, grid } = checkTensor("pack", tensor);
@@ -143,6 +141,23 @@ export class Products {
       scaleType,
     };
   }
+}
+
+/** The options of a product, each of them one that there is. */
+export function checkGemmOptions(options: GemmOptions): {
+  given: Float32Array | Uint16Array | undefined;
+  layout: Layout;
+  type: "f32" | "bf16";
+} {
+  return {
+    given: outOf("gemm", options),
+    layout: checkChoice("gemm: layout", options.layout ?? "nt", ["nt", "nn", "tn", "tt"]),
+    type: checkChoice("gemm: type", options.type ?? "f32", ["f32", "bf16"]),
+  };
+}
+
+export function checkPackLayout(options: PackOptions): "t" | "n" {
+  return checkChoice("pack: layout", checkOptions("pack", options).layout ?? "t", ["t", "n"]);
 }
 
 function arraysOf(operand: LeftOperand): ArrayBufferView[] {

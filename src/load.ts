@@ -18,7 +18,8 @@ export interface LoadOptions {
 }
 
 /**
- * Compiles and instantiates the kernels, in about two milliseconds. Each engine has its own memory, of about a megabyte.
+ * Compiles and instantiates the kernels, in about two milliseconds. Each engine has its own memory: a frame of the work in
+ * hand, from a few hundred kilobytes to 20 MiB, and what is packed.
  * @throws BlockscaleError `wasm`: WebAssembly is refused here, or `options.wasm` is not a blockscale build;
  * `option`: there are no workers for `options.threads`, or the page's Content-Security-Policy blocks them
  */

@@ -23,12 +23,11 @@ export interface Left {
 
 const NO_ROWS: ReadonlyMap<number, Float64Array> = new Map();
 
-/** Checks the left operand and brings it to float32 [M, K]. */
-export function leftOf(
-  x: LeftOperand,
-  isTransposed: boolean,
-  dequantize: (tensor: BlockScaled) => Float32Array,
-): Left {
+/**
+ * The size of the left operand as it lies in memory.
+ * @throws BlockscaleError `option`, `shape`: it is no matrix
+ */
+export function leftSize(x: LeftOperand): { rows: number; cols: number } {
   if (typeof x !== "object" || x === null || !("values" in x || "codes" in x)) {
     throw new BlockscaleError("option", {
       where: "gemm: x",
@@ -37,17 +36,26 @@ export function leftOf(
       fix: "Wrap a Float32Array: { values, shape: [M, K] }.",
     });
   }
-  const isQuantised = "codes" in x;
-  const grid = isQuantised ? checkTensor("gemm: x", x).grid : gridOf("gemm: x", x.shape, [1, 1]);
-  if (grid.slices !== 1) throw notAMatrix("gemm: x", x.shape);
-  const given = isQuantised
-    ? dequantize(x)
-    : checkArray("gemm: x.values", x.values, "Float32Array", grid.elements);
-  const far = isQuantised ? farRowsOf(x, grid.rows, grid.cols) : NO_ROWS;
-  if (!isTransposed) return { values: given, rows: grid.rows, cols: grid.cols, farRows: far };
-  const values = transposeInto(new Float32Array(given.length), given, grid.rows, grid.cols);
-  const farRows = far.size === 0 ? NO_ROWS : transposeFar(far, grid.rows, grid.cols, given);
-  return { values, rows: grid.cols, cols: grid.rows, farRows };
+  const { slices, rows, cols } =
+    "codes" in x ? checkTensor("gemm: x", x).grid : gridOf("gemm: x", x.shape, [1, 1]);
+  if (slices !== 1) throw notAMatrix("gemm: x", x.shape);
+  if (!("codes" in x)) checkArray("gemm: x.values", x.values, "Float32Array", rows * cols);
+  return { rows, cols };
+}
+
+/** Checks the left operand and brings it to float32 [M, K]. */
+export function leftOf(
+  x: LeftOperand,
+  isTransposed: boolean,
+  dequantize: (tensor: BlockScaled) => Float32Array,
+): Left {
+  const { rows, cols } = leftSize(x);
+  const given = "codes" in x ? dequantize(x) : x.values;
+  const far = "codes" in x ? farRowsOf(x, rows, cols) : NO_ROWS;
+  if (!isTransposed) return { values: given, rows, cols, farRows: far };
+  const values = transposeInto(new Float32Array(given.length), given, rows, cols);
+  const farRows = far.size === 0 ? NO_ROWS : transposeFar(far, rows, cols, given);
+  return { values, rows: cols, cols: rows, farRows };
 }
 
 export function notAMatrix(where: string, shape: readonly number[]): BlockscaleError {

@@ -1,3 +1,4 @@
+import { arrayLike } from "./arrays.ts";
 import type { BlockScaled } from "./tensor.ts";
 
 type Numbers = Uint8Array | Float32Array;
@@ -21,7 +22,7 @@ export function transposeInto<T extends Numbers>(out: T, values: T, rows: number
 
 /** The transposes of `slices` matrices that follow one another. */
 function transposeSlices<T extends Numbers>(values: T, slices: number, rows: number, cols: number): T {
-  const out = new (values.constructor as new (length: number) => T)(values.length);
+  const out = arrayLike(values, values.length);
   const size = rows * cols;
   for (let at = 0; at < slices * size; at += size) {
     transposeInto(out.subarray(at, at + size) as T, values.subarray(at, at + size) as T, rows, cols);

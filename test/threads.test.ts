@@ -50,8 +50,29 @@ test("layouts, experts, and fewer rows than threads", async () => {
   expect(await threaded.gemm(x, none)).toEqual(new Float32Array());
 });
 
+test("Node's Buffers are copied, not given away", async () => {
+  const w = single.quantize(randomNormal(2, n * k), [n, k], schemes.mxfp8);
+  const buffers = { ...w, codes: Buffer.from(w.codes), scales: Buffer.from(w.scales as Uint8Array) };
+  const packed = await threaded.pack(buffers);
+  expect(await threaded.gemm(x, packed)).toEqual(single.gemm(x, w));
+  expect(await threaded.gemm(x, buffers)).toEqual(single.gemm(x, w));
+  expect([...buffers.codes]).toEqual([...w.codes]);
+  await packed.free();
+});
+
 test("what is wrong with the arguments is said as in one thread", async () => {
   const w = single.quantize(randomNormal(2, n * k), [n, k], schemes.mxfp8);
+  const wrong: readonly (() => Promise<unknown>)[] = [
+    () => threaded.gemm(x, null as never),
+    () => threaded.gemm(x, 5 as never),
+    () => threaded.gemm(x, { codes: 5 } as never, { layout: "nn" }),
+    () => threaded.gemm(x, w, { layout: "xx" as never }),
+    () => threaded.gemm(x, w, { out: new Float32Array(1) }),
+    () => threaded.pack(null as never),
+    () => threaded.pack(w, { layout: "q" as never }),
+    () => threaded.pack(w, "n" as never),
+  ];
+  for (const call of wrong) await expect(call()).rejects.toMatchObject({ name: "BlockscaleError" });
   const narrow = { values: x.values, shape: [m * 2, k / 2] };
   await expect(threaded.gemm(narrow, w)).rejects.toMatchObject({
     name: "BlockscaleError",
@@ -109,11 +130,16 @@ test("products one after another let timers run", async () => {
 });
 
 test("one thread, which is this one; and more threads than rows", async () => {
-  const w = single.quantize(randomNormal(6, 5 * k), [5, k], schemes.mxfp8);
-  for (const threads of [1, 7]) {
-    const fp8 = await load({ threads });
-    expect(await fp8.gemm(x, w)).toEqual(single.gemm(x, w));
-    await fp8.close();
+  for (const rows of [1, 5, 300]) {
+    for (const scheme of [schemes.mxfp8, schemes.deepseekWeight]) {
+      const w = single.quantize(randomNormal(6, rows * k), [rows, k], scheme);
+      for (const threads of [1, 3, 7]) {
+        const fp8 = await load({ threads });
+        expect(await fp8.gemm(x, w)).toEqual(single.gemm(x, w));
+        expect(await fp8.gemm(x, await fp8.pack(w))).toEqual(single.gemm(x, w));
+        await fp8.close();
+      }
+    }
   }
 });
 
@@ -142,12 +168,12 @@ function permissionFlag(): string {
 test("a worker that dies is a clear error, for what is under way and what comes after", async () => {
   const [fp8, workers] = await withWorkers();
   expect(workers).toHaveLength(2);
-  // One block, which falls to the first worker, and keeps it busy while this thread has nothing to do.
-  const w = single.quantize(new Float32Array(128 * 8192), [128, 8192], schemes.deepseekWeight);
+  const w = single.quantize(new Float32Array(384 * 1024), [384, 1024], schemes.deepseekWeight);
   const packed = await fp8.pack(w);
-  const tall = { values: new Float32Array(512 * 8192), shape: [512, 8192] };
-  const underWay = expect(fp8.gemm(tall, packed)).rejects.toThrow(/one that died/);
-  await Promise.all([underWay, workers[0]!.terminate()]);
+  const tall = { values: new Float32Array(512 * 1024), shape: [512, 1024] };
+  const end = workers[0]!.terminate();
+  await expect(fp8.gemm(tall, packed)).rejects.toThrow(/one that died/);
+  await end;
   await expect(fp8.gemm(tall, packed)).rejects.toMatchObject({
     code: "internal",
     fault: { where: "threads" },

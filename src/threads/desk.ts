@@ -43,8 +43,10 @@ export function canShare(): boolean {
 }
 
 function put<T extends Uint8Array | Float32Array>(array: T, buffer: SharedArrayBuffer, at: number): T {
-  type Constructor = new (buffer: SharedArrayBuffer, at: number, length: number) => T;
-  const copy = new (array.constructor as Constructor)(buffer, at, array.length);
+  const copy =
+    array.BYTES_PER_ELEMENT === 1
+      ? new Uint8Array(buffer, at, array.length)
+      : new Float32Array(buffer, at, array.length);
   copy.set(array);
-  return copy;
+  return copy as unknown as T;
 }

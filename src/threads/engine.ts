@@ -1,7 +1,8 @@
-import { type CheckedTensor, checkTensor, outArray, outOf } from "../arrays.ts";
+import { checkTensor, outArray } from "../arrays.ts";
 import type { Engine } from "../engine.ts";
 import { BlockscaleError } from "../errors.ts";
-import type { GemmOptions, LeftOperand } from "../gemm.ts";
+import { checkGemmOptions, checkPackLayout, type GemmOptions, type LeftOperand } from "../gemm.ts";
+import { leftSize } from "../operands.ts";
 import type { PackOptions } from "../pack.ts";
 import type { BlockScaled } from "../tensor.ts";
 import { transpose } from "../transpose.ts";
@@ -23,6 +24,15 @@ interface Known {
   readonly key: number;
   readonly rows: number;
   readonly slices: readonly Slice[];
+}
+
+/** The right operand of a product, in parts: what each thread is sent, and what of that is given away. */
+interface Right {
+  readonly rows: number;
+  readonly slices: readonly Slice[];
+  /** How the parts lie: records have been turned round where they had to be. */
+  readonly side: "t" | "n";
+  partOf(slice: Slice): [w: BlockScaled | number, transfer: ArrayBuffer[]];
 }
 
 /**
@@ -53,40 +63,26 @@ export class ThreadedEngine {
 
   /**
    * As `Engine.gemm`. Packed weights stay with the threads; a record is sent to them for each call.
-   * The bits are those of `Engine.gemm` in the same build.
+   * The bits are those of `Engine.gemm` in the same build, as long as scales stay clear of float32's ends (2^-100 is).
    */
   async gemm(
     x: LeftOperand,
     w: BlockScaled | ThreadedWeights,
     options: GemmOptions = {},
   ): Promise<Float32Array | Uint16Array> {
-    const given = outOf("gemm", options);
-    const { type, layout = "nt", experts } = options;
-    const known = "codes" in w ? undefined : this.#knownOf(w);
-    const isTransposed = layout[1] === "n";
-    const record = "codes" in w ? (isTransposed ? transpose(w) : w) : undefined;
-    const checked = record && checkTensor("gemm: w", record);
-    const rows = known?.rows ?? checked?.grid.rows ?? 0;
-    const slices = known?.slices ?? slicesOf(rows, record?.block[0] ?? 1, this.threads);
-    // The record has been turned round already.
-    const passed = { type, layout: `${layout[0]}${known ? layout[1] : "t"}`, experts } as GemmOptions;
+    const { given, layout, type } = checkGemmOptions(options);
+    const { experts } = options;
+    const { rows: xRows, cols: xCols } = leftSize(x);
+    const { rows, slices, side, partOf } = this.#rightOf(w, layout[1] as "t" | "n");
+    const m = layout[0] === "t" ? xCols : xRows;
+    const out = outArray("gemm: out", given, type === "f32" ? "Float32Array" : "Uint16Array", m * rows);
+    const passed = { type, layout: `${layout[0]}${side}`, experts } as GemmOptions;
     const parts = await this.#desk.lend(x, (shared) =>
       this.#askAll(slices, (slice, thread) => {
         if (slice.start === slice.end && thread > 0) return undefined;
-        const task = { kind: "gemm", x: shared, options: passed } as const;
-        if (known) return [{ ...task, w: known.key }];
-        const part = cut(record as BlockScaled, checked as CheckedTensor, slice);
-        return [{ ...task, w: part }, [part.codes.buffer, part.scales.buffer] as ArrayBuffer[]];
+        const [part, transfer] = partOf(slice);
+        return [{ kind: "gemm", x: shared, w: part, options: passed }, transfer];
       }),
-    );
-    const first = parts[0] as Float32Array | Uint16Array;
-    const width = (slices[0] as Slice).end - (slices[0] as Slice).start;
-    const m = width === 0 ? 0 : first.length / width;
-    const out = outArray(
-      "gemm: out",
-      given,
-      first instanceof Float32Array ? "Float32Array" : "Uint16Array",
-      m * rows,
     );
     slices.forEach((slice, thread) => {
       const part = parts[thread];
@@ -97,8 +93,9 @@ export class ThreadedEngine {
 
   /** As `Engine.pack`: a copy of some rows for each thread. */
   async pack(w: BlockScaled, options: PackOptions = {}): Promise<ThreadedWeights> {
+    const layout = checkPackLayout(options);
     checkTensor("pack", w);
-    const record = options.layout === "n" ? transpose(w) : w;
+    const record = layout === "n" ? transpose(w) : w;
     const checked = checkTensor("pack", record);
     const key = this.#nextKey++;
     const slices = slicesOf(checked.grid.rows, record.block[0], this.threads);
@@ -139,6 +136,22 @@ export class ThreadedEngine {
       return asked && this.#pool.ask(thread, ...asked);
     });
     return Promise.all(answers.reverse());
+  }
+
+  #rightOf(w: BlockScaled | ThreadedWeights, side: "t" | "n"): Right {
+    if (typeof w !== "object" || w === null || !("codes" in w)) {
+      const { key, rows, slices } = this.#knownOf(w);
+      return { rows, slices, side, partOf: () => [key, []] };
+    }
+    checkTensor("gemm: w", w);
+    const record = side === "n" ? transpose(w) : w;
+    const checked = checkTensor("gemm: w", record);
+    const partOf = (slice: Slice): [BlockScaled, ArrayBuffer[]] => {
+      const part = cut(record, checked, slice);
+      return [part, [part.codes.buffer as ArrayBuffer, part.scales.buffer as ArrayBuffer]];
+    };
+    const { rows } = checked.grid;
+    return { rows, slices: slicesOf(rows, record.block[0], this.threads), side: "t", partOf };
   }
 
   #knownOf(w: ThreadedWeights): Known {

@@ -1,4 +1,4 @@
-import type { CheckedTensor } from "../arrays.ts";
+import { arrayLike, type CheckedTensor } from "../arrays.ts";
 import type { BlockScaled } from "../tensor.ts";
 
 /** Rows of weights that one worker has: whole blocks. */
@@ -7,10 +7,10 @@ export interface Slice {
   readonly end: number;
 }
 
-/** N rows in equal parts, as far as blocks allow it; a part may be empty. */
+/** N rows in equal parts, as far as blocks allow it; a part may be empty, but the first one only if there are no rows. */
 export function slicesOf(rows: number, blockRows: number, parts: number): Slice[] {
   const gridRows = Math.ceil(rows / blockRows);
-  const edge = (part: number): number => Math.min(rows, Math.round((part * gridRows) / parts) * blockRows);
+  const edge = (part: number): number => Math.min(rows, Math.ceil((part * gridRows) / parts) * blockRows);
   return Array.from({ length: parts }, (_, part) => ({ start: edge(part), end: edge(part + 1) }));
 }
 
@@ -39,8 +39,7 @@ function take<T extends Uint8Array | Float32Array>(
   start: number,
   end: number,
 ): T {
-  if (slices === 1) return values.slice(start, end) as T;
-  const out = new (values.constructor as new (length: number) => T)(slices * (end - start));
+  const out = arrayLike(values, slices * (end - start));
   for (let i = 0; i < slices; i++)
     out.set(values.subarray(i * size + start, i * size + end), i * (end - start));
   return out;
