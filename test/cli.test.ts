@@ -186,6 +186,12 @@ describe("wrong usage ends with 2", () => {
     expect(readdirSync(folder).filter((name) => name.startsWith("."))).toEqual([]);
   });
 
+  test("--version ends with 0 and says which", async () => {
+    const { code, out } = await blockscale("--version");
+    const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+    expect([code, out.trim()]).toEqual([0, version]);
+  });
+
   test("--help ends with 0 and explains", async () => {
     const { code, out } = await blockscale("quantize", "--help");
     expect(code).toBe(0);

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { planDequantize } from "../checkpoint/dequantize.ts";
@@ -46,6 +47,12 @@ function missingScale(): Option {
     .default("error");
 }
 
+/** That of the package, which is two folders up from this file wherever it is installed. */
+function version(): string {
+  const manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(manifest) as { version: string }).version;
+}
+
 /** What quantize and dequantize have in common. */
 function conversion(command: Command, about: string): Command {
   return command
@@ -86,6 +93,7 @@ async function readOverrides(path: string | undefined): Promise<Override[]> {
 function program(signal: AbortSignal): Command {
   const command = new Command("blockscale")
     .description("Converts and inspects block-scaled FP8 checkpoints: no GPU, no Python, constant memory.")
+    .version(version())
     .exitOverride()
     .configureOutput({
       outputError: (message, write) => write(message.split("\n").map(figures.text).join("\n")),
