@@ -92,7 +92,7 @@ describe("quantize and inspect", () => {
     const { out } = await blockscale("quantize", input, output, "--dry-run", "--json");
     expect(readdirSync(folder)).toEqual(before);
     await blockscale("quantize", input, output);
-    const files = [{ name: "in.safetensors", bytes: readFileSync(output).length }];
+    const files = [{ name: "dry.safetensors", bytes: readFileSync(output).length }];
     expect(JSON.parse(out)).toMatchObject({ dryRun: true, files, total: { converted: 4 } });
   });
 

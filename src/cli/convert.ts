@@ -75,7 +75,11 @@ export async function convert(
   let page: ReservedReport | null = null;
   try {
     const opened = await openCheckpoint(input.files, from);
-    const plan = task.plan(opened);
+    const planned = task.plan(opened);
+    // The names of a folder's files stay; a single file has the name that it is given.
+    const plan = input.isFolder
+      ? planned
+      : { ...planned, files: planned.files.map((file) => ({ ...file, name: basename(to) })) };
     const documents = input.isFolder ? documentsOf(opened, plan, task.direction) : [];
     if (flags.dryRun === true) {
       const { tensors, total } = summarize(plan, new Map());
