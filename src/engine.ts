@@ -18,7 +18,7 @@ export interface QuantizeOut {
 
 /**
  * Block-scaled FP8 operations on one set of kernels. All methods are synchronous and check their arguments before
- * any memory is touched; errors are of class {@link BlockscaleError}. Every method takes the caller's output array as
+ * any memory is touched; errors are of class {@link BlockscaleError}. Methods that return arrays take the caller's own as
  * `out`: allocating the result is the largest cost of a large call.
  */
 export class Engine {
@@ -210,7 +210,9 @@ export class Engine {
   /**
    * The matrix product x [M, K] . w [N, K]^T, summed in float32: DeepGEMM's "nt", and its other layouts by `layout`.
    * `x` is float32 (only the weights are quantised) or block-scaled; `w` a block-scaled record or what {@link pack} made of it.
-   * Within gamma_k * sum |x||w| of the exact product, k roundings for K = k; NaN and Inf propagate.
+   * Within gamma_k * sum |x||w| of the exact product: k is K, and one more for each operand with float32 scales. Below
+   * float32's normal range a rounding costs up to 2^-150 instead; sums on the way that pass its end are Inf or NaN. NaN and
+   * Inf propagate.
    * @param options.layout "nt", "nn" (w is [K, N]), "tn" and "tt" (x is [K, M])
    * @param options.type of the result: "f32" (Float32Array), or "bf16" (Uint16Array of bits), rounded once
    * @param options.experts one number per row of x: which slice of w [E, N, K] it meets; -1 for rows to leave alone
