@@ -138,7 +138,7 @@ export const zh: Words = {
     errors: "舍入误差",
     errorsNote: "相对于数值本身的误差（百分比）",
     map: "块缩放因子",
-    mapNote: (rows, cols) => `每格为一个 ${rows}×${cols} 的块；颜色越深越大`,
+    mapNote: (rows, cols) => `每格为一个 ${rows}×${cols} 的块；颜色越浓越大`,
     mapShrunk: (scales) => `共 ${scales} 个缩放因子；每格显示若干个中最大的`,
     mapCell: (row, col, scale) => `第 ${row} 行，第 ${col} 列：${scale}`,
     loading: "正在查看…",
