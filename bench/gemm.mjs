@@ -6,7 +6,6 @@ import { parseArgs } from "node:util";
 import { load, schemes } from "../dist/index.js";
 import { values } from "./data.mjs";
 import { reachedBars } from "./gemm-bars.mjs";
-import { threadRecords } from "./gemm-threads.mjs";
 import { origin } from "./machine.mjs";
 import { median } from "./measure.mjs";
 
@@ -201,7 +200,14 @@ for (const { withPeers, ...work } of works()) {
 for (const { verdict, reached, floor, goal, work } of reachedBars(records)) {
   console.log(`${verdict.padEnd(6)} ${reached.padStart(12)}  (floor ${floor}, goal ${goal})  ${work}`);
 }
-const threads = await threadRecords(options.quick ? 5 : 15);
+// In a process of its own: the peers of this one leave threads behind that wait for work.
+const threads = JSON.parse(
+  execFileSync(process.execPath, ["bench/gemm-threads.mjs", options.quick ? "5" : "15"], {
+    cwd: root,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+  }),
+);
 const results = new URL("results/", import.meta.url);
 mkdirSync(results, { recursive: true });
 const round = (_key, value) =>

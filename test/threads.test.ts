@@ -101,6 +101,23 @@ async function withWorkers(): Promise<[ThreadedEngine, Worker[]]> {
   }
 }
 
+test("a global Worker that some library has defined in Node is left alone", async () => {
+  const scope = globalThis as { Worker?: unknown };
+  scope.Worker = class {
+    constructor() {
+      throw new Error("takes no blob");
+    }
+  };
+  try {
+    const w = single.quantize(randomNormal(2, n * k), [n, k], schemes.mxfp8);
+    const fp8 = await load({ threads: 2 });
+    expect(await fp8.gemm(x, w)).toEqual(single.gemm(x, w));
+    await fp8.close();
+  } finally {
+    delete scope.Worker;
+  }
+});
+
 test("what cannot be sent to a worker is refused as by one thread, and nothing is left waiting", async () => {
   const w = single.quantize(randomNormal(2, n * k), [n, k], schemes.mxfp8);
   const odd = { type: () => {} } as unknown as { type: "f32" };

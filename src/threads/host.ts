@@ -1,6 +1,6 @@
 import { source } from "#worker";
 import { BlockscaleError } from "../errors.ts";
-import { type NodeThreads, nodeThreads } from "./node.ts";
+import { isNode, type NodeThreads, nodeThreads } from "./node.ts";
 import { errorOf, type Message, type Reply, type Start } from "./protocol.ts";
 
 /** A worker of whatever host this is. */
@@ -49,6 +49,10 @@ type Way = (listener: Listener) => Thread;
  * know the pattern below and emit the file.
  */
 function waysHere(): Way[] {
+  const threads = nodeThreads();
+  // Libraries give Node a global Worker of their own, which takes no blob.
+  if (threads && (isNode() || typeof Worker !== "function"))
+    return [(listener) => nodeThread(threads, listener)];
   if (typeof Worker === "function") {
     return [
       (listener) => {
@@ -59,8 +63,7 @@ function waysHere(): Way[] {
         webThread(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }), listener),
     ];
   }
-  const threads = nodeThreads();
-  return threads ? [(listener) => nodeThread(threads, listener)] : [];
+  return [];
 }
 
 function open(way: Way, start: Start, listener: Listener): Promise<Thread> {

@@ -26,3 +26,10 @@ export function nodeThreads(): NodeThreads | undefined {
   const { process } = globalThis as { process?: { getBuiltinModule?(name: string): unknown } };
   return process?.getBuiltinModule?.("node:worker_threads") as NodeThreads | undefined;
 }
+
+/** Whether this is Node itself, and no page: Deno and Bun pass for it, and have workers of the web's kind. */
+export function isNode(): boolean {
+  const { process } = globalThis as { process?: { versions?: Record<string, string> } };
+  const { node, deno, bun } = process?.versions ?? {};
+  return node !== undefined && deno === undefined && bun === undefined && !("document" in globalThis);
+}
