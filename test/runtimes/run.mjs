@@ -47,7 +47,7 @@ function tableOf(results) {
     if (place.startsWith("threads, ") && place !== "threads, web worker") continue;
     const key = `| ${runtime} | ${version} |`;
     const row = rows.get(key) ?? { places: [], builds: new Set() };
-    row.places.push(place);
+    row.places.push(place === "threads, web worker" ? "threads in a web worker" : place);
     row.builds.add(build);
     rows.set(key, row);
   }

@@ -285,7 +285,7 @@ export const tests = [
       const input = made(env, "many.safetensors", (path) => writeMany(path, 5000));
       await withPage(env, async (page) => {
         await openFiles(page, input);
-        await page.getByText("5,000 of 5,000").waitFor();
+        await page.getByText("5,000 of 5,000", { exact: true }).waitFor();
         const rows = page.locator("[role=rowgroup] [role=row]");
         assert.ok((await rows.count()) < 60);
         const grid = page.getByRole("grid");

@@ -143,7 +143,8 @@ export const en = {
     errors: "Rounding errors",
     errorsNote: "Error relative to the value, in percent",
     map: "Block scales",
-    mapNote: (rows: number, cols: number): string => `One cell per ${rows}×${cols} block; the stronger the colour, the larger`,
+    mapNote: (rows: number, cols: number): string =>
+      `One cell per ${rows}×${cols} block; the stronger the colour, the larger`,
     mapShrunk: (scales: string): string => `${scales} scales; each cell shows the largest of several`,
     mapCell: (row: number, col: number, scale: string): string => `row ${row}, column ${col}: ${scale}`,
     loading: "Looking…",
