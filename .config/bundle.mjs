@@ -167,17 +167,22 @@ async function cli() {
       ),
   };
   const folder = path("dist/cli/");
+  /** Bundles a file in its place. */
+  const bundle = (file, options) =>
+    build({
+      entryPoints: [file],
+      outfile: file,
+      allowOverwrite: true,
+      metafile: true,
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      target: "node20",
+      sourcemap: true,
+      ...options,
+    });
   const file = path("dist/cli/main.js");
-  const { metafile } = await build({
-    entryPoints: [file],
-    metafile: true,
-    outfile: file,
-    allowOverwrite: true,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node20",
-    sourcemap: true,
+  const { metafile } = await bundle(file, {
     banner: {
       js: [
         "#!/usr/bin/env node",
@@ -189,16 +194,7 @@ async function cli() {
   });
   await chmod(file, 0o755);
   // In one piece as well: threads that start together and open every module at once need hundreds of descriptors.
-  const thread = path("dist/cli/worker.js");
-  await build({
-    entryPoints: [thread],
-    outfile: thread,
-    allowOverwrite: true,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node20",
-    sourcemap: true,
+  await bundle(path("dist/cli/worker.js"), {
     banner: { js: "// Holds @assemblyscript/loader: Apache License 2.0, see ../wasm/LICENSE.loader.txt" },
     external: ["#*"],
   });

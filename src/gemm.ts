@@ -1,10 +1,10 @@
-import { checkArray, checkDisjoint, checkOptions, checkTensor, outArray, outOf } from "./arrays.ts";
+import { checkArray, checkDisjoint, checkOptions, outArray, outOf } from "./arrays.ts";
 import { BlockscaleError } from "./errors.ts";
 import { type Left, type LeftOperand, leftOf, notAMatrix } from "./operands.ts";
 import { PackedWeights, type PackOptions, type Place, type Survey } from "./pack.ts";
-import { multiply, type Right, type Run, surveyOf } from "./product.ts";
+import { MARGIN, multiply, type Right, type Run, surveyOf } from "./product.ts";
 import type { BlockScaled } from "./tensor.ts";
-import { transpose } from "./transpose.ts";
+import { checkUpright } from "./transpose.ts";
 import type { Arena } from "./wasm/arena.ts";
 import { FORMAT_ID, type Kernels, SCALE_TYPE_ID } from "./wasm/exports.ts";
 
@@ -23,9 +23,6 @@ export interface GemmOptions {
   /** For each row of x the slice of w `[E, N, K]` that it meets, or -1: rows of the result that stay as they are. */
   readonly experts?: Int32Array;
 }
-
-/** Up to 15 bytes behind the codes are read. */
-const MARGIN = 16;
 
 /** Matrix products on one set of kernels: checks, then the right operand in chunks or where it is packed. */
 export class Products {
@@ -60,9 +57,7 @@ export class Products {
   /** See Engine.pack. */
   pack(w: BlockScaled, options: PackOptions): PackedWeights {
     const layout = checkPackLayout(options);
-    checkTensor("pack", w);
-    const tensor = layout === "n" ? transpose(w) : w;
-    const { format, codes, scales, grid } = checkTensor("pack", tensor);
+    const [tensor, { format, codes, scales, grid }] = checkUpright("pack", w, layout === "n");
     const bytes = codes.byteLength + MARGIN + scales.byteLength;
     const resident = this.#arena.keep(alignTo4(codes.byteLength + MARGIN) + scales.byteLength);
     const release = (): void => this.#arena.release(resident);
@@ -123,9 +118,7 @@ export class Products {
       if (!this.#packed.has(w) || isTransposed) throw wrongPack(isTransposed);
       return { ...place, kind: "packed", format: w.format, block: w.block, shape: w.shape };
     }
-    checkTensor("gemm: w", w);
-    const tensor = isTransposed ? transpose(w) : w;
-    const { format, codes, scales, grid } = checkTensor("gemm: w", tensor);
+    const [tensor, { format, codes, scales, grid }] = checkUpright("gemm: w", w, isTransposed);
     const { slices, rows, cols, block } = grid;
     const scaleType = scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
     return {

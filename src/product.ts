@@ -39,7 +39,8 @@ const PASS = 192;
 /** Elements of x and the result that are in memory at a time. */
 const ELEMENTS = 2 ** 23;
 
-const MARGIN = 16;
+/** Up to 15 bytes behind the codes are read. */
+export const MARGIN = 16;
 
 type SurveyArguments =
   Parameters<Kernels["survey"]> extends [infer A, infer B, number, ...infer Rest] ? [A, B, ...Rest] : never;

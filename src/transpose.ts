@@ -1,4 +1,4 @@
-import { arrayLike } from "./arrays.ts";
+import { arrayLike, type CheckedTensor, checkTensor } from "./arrays.ts";
 import type { BlockScaled } from "./tensor.ts";
 
 type Numbers = Uint8Array | Float32Array;
@@ -30,11 +30,23 @@ function transposeSlices<T extends Numbers>(values: T, slices: number, rows: num
   return out;
 }
 
+/** The weights of a product as [..., N, K], turned round if they lie as [..., K, N], and their checked fields. */
+export function checkUpright(
+  where: string,
+  tensor: BlockScaled,
+  isTransposed: boolean,
+): [tensor: BlockScaled, checked: CheckedTensor] {
+  const checked = checkTensor(where, tensor);
+  if (!isTransposed) return [tensor, checked];
+  const turned = transpose(tensor);
+  return [turned, checkTensor(where, turned)];
+}
+
 /**
  * The same tensor with rows and columns exchanged, block and scales too: no value changes.
  * @param tensor a checked record of at least two dimensions
  */
-export function transpose(tensor: BlockScaled): BlockScaled {
+function transpose(tensor: BlockScaled): BlockScaled {
   const { format, shape, block, codes, scales } = tensor;
   const rows = shape.at(-2) ?? 1;
   const cols = shape.at(-1) ?? 1;

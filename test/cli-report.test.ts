@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFil
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Stored } from "./checkpoint-files.ts";
-import { blockscale, layer, start, startLimited, temporaryFolder, writeFileWith } from "./cli-runner.ts";
+import { blockscale, cutOff, layer, startLimited, temporaryFolder, writeFileWith } from "./cli-runner.ts";
 
 const folder = temporaryFolder();
 const model = join(folder, "model");
@@ -155,24 +155,12 @@ test("a conversion that fails leaves no report, nor a part of one", async () => 
   expect(readdirSync(folder).filter((name) => name.includes(page.slice(folder.length + 1)))).toEqual([]);
 });
 
-/** A module that kills the process as soon as the first shard has its name. */
-const KILLING = `data:text/javascript,${encodeURIComponent(`
-  import fs from "node:fs";
-  import { syncBuiltinESMExports } from "node:module";
-  const { rename } = fs.promises;
-  fs.promises.rename = async (from, to) => {
-    await rename(from, to);
-    if (to.endsWith(".safetensors")) process.kill(process.pid, "SIGKILL");
-  };
-  syncBuiltinESMExports();
-`)}`;
-
 test("the report of a run that was cut off and taken up again is that of a whole one", async () => {
   const [out, page] = [path("-fp8"), path(".html")];
   const whole = await reportOf("quantize", model, out);
   const other = path("-fp8");
   const args = ["quantize", model, other, "--report", page];
-  expect(await start(args, ["--import", KILLING]).ended).toMatchObject({ code: null });
+  await cutOff(...args);
   expect(existsSync(page)).toBe(false);
   expect(await blockscale(...args)).toMatchObject({ code: 0, err: "" });
   expect(readFileSync(page, "utf8").replaceAll(other, out) === whole).toBe(true);

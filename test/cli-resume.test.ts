@@ -12,7 +12,15 @@ import {
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { tensor } from "./checkpoint-files.ts";
-import { blockscale, snapshot, start, temporaryFolder, writeFileWith, writeModel } from "./cli-runner.ts";
+import {
+  blockscale,
+  cutOff,
+  snapshot,
+  start,
+  temporaryFolder,
+  writeFileWith,
+  writeModel,
+} from "./cli-runner.ts";
 
 const folder = temporaryFolder();
 let made = 0;
@@ -25,23 +33,6 @@ function expectSame(found: string, wanted: string): void {
   const [files, others] = [snapshot(found), snapshot(wanted)];
   expect([...files.keys()]).toEqual([...others.keys()]);
   for (const [name, bytes] of files) expect(bytes.equals(others.get(name)!), name).toBe(true);
-}
-
-/** A module that kills the process as soon as the first shard has its name. */
-const KILLING = `data:text/javascript,${encodeURIComponent(`
-  import fs from "node:fs";
-  import { syncBuiltinESMExports } from "node:module";
-  const { rename } = fs.promises;
-  fs.promises.rename = async (from, to) => {
-    await rename(from, to);
-    if (to.endsWith(".safetensors")) process.kill(process.pid, "SIGKILL");
-  };
-  syncBuiltinESMExports();
-`)}`;
-
-/** Runs a command until its first shard is whole. */
-async function cutOff(...args: string[]): Promise<void> {
-  expect(await start(args, ["--import", KILLING]).ended).toMatchObject({ code: null });
 }
 
 describe("a run that is cut off", () => {

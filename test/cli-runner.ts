@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll } from "vitest";
+import { afterAll, expect } from "vitest";
 import { fileWith, type Stored, tensor, valuesAs } from "./checkpoint-files.ts";
 import { randomNormal, randomWords } from "./random.ts";
 
@@ -103,4 +103,21 @@ export async function writeModel(model: string, shards = 3, size = 96): Promise<
   writeFileSync(join(model, "sub/empty.txt"), "");
   writeFileSync(join(model, ".hidden"), "not for copies");
   return model;
+}
+
+/** A module that kills the process as soon as the first shard has its name. */
+const KILLING = `data:text/javascript,${encodeURIComponent(`
+  import fs from "node:fs";
+  import { syncBuiltinESMExports } from "node:module";
+  const { rename } = fs.promises;
+  fs.promises.rename = async (from, to) => {
+    await rename(from, to);
+    if (to.endsWith(".safetensors")) process.kill(process.pid, "SIGKILL");
+  };
+  syncBuiltinESMExports();
+`)}`;
+
+/** Runs a command until its first shard is whole. */
+export async function cutOff(...args: string[]): Promise<void> {
+  expect(await start(args, ["--import", KILLING]).ended).toMatchObject({ code: null });
 }

@@ -1,11 +1,11 @@
 /** The roofs that products are measured against: multiply-adds that wait for nothing, and reads that do nothing else. */
 
-/** `turns` times 14 multiplications and additions of four lanes, fused if the build can: in chains that are independent and long enough in number. */
+/**
+ * `turns` times 14 multiplications and additions of four lanes, in chains that are independent and long enough in number:
+ * fused if the build can; else seven chains of multiplications, twice a turn, beside seven of additions, so that no sum
+ * waits for a product.
+ */
 export function peak(turns: i32, one: f32): f32 {
-  return ASC_FEATURE_RELAXED_SIMD ? fused(turns, one) : apart(turns, one);
-}
-
-function fused(turns: i32, one: f32): f32 {
   const x = f32x4.splat(one);
   let a = x;
   let b = x;
@@ -23,60 +23,37 @@ function fused(turns: i32, one: f32): f32 {
   let n = x;
   if (turns > 0)
     do {
-      a = f32x4.relaxed_madd(a, x, x);
-      b = f32x4.relaxed_madd(b, x, x);
-      c = f32x4.relaxed_madd(c, x, x);
-      d = f32x4.relaxed_madd(d, x, x);
-      e = f32x4.relaxed_madd(e, x, x);
-      f = f32x4.relaxed_madd(f, x, x);
-      g = f32x4.relaxed_madd(g, x, x);
-      h = f32x4.relaxed_madd(h, x, x);
-      i = f32x4.relaxed_madd(i, x, x);
-      j = f32x4.relaxed_madd(j, x, x);
-      k = f32x4.relaxed_madd(k, x, x);
-      l = f32x4.relaxed_madd(l, x, x);
-      m = f32x4.relaxed_madd(m, x, x);
-      n = f32x4.relaxed_madd(n, x, x);
-    } while (--turns);
-  const abcd = f32x4.add(f32x4.add(a, b), f32x4.add(c, d));
-  const efgh = f32x4.add(f32x4.add(e, f), f32x4.add(g, h));
-  const ijkl = f32x4.add(f32x4.add(i, j), f32x4.add(k, l));
-  return f32x4.extract_lane(f32x4.add(f32x4.add(abcd, efgh), f32x4.add(ijkl, f32x4.add(m, n))), 0);
-}
-
-/** Seven chains of multiplications, twice a turn, beside seven of additions: no sum waits for a product. */
-function apart(turns: i32, one: f32): f32 {
-  const x = f32x4.splat(one);
-  let a = x;
-  let b = x;
-  let c = x;
-  let d = x;
-  let e = x;
-  let f = x;
-  let g = x;
-  let h = x;
-  let i = x;
-  let j = x;
-  let k = x;
-  let l = x;
-  let m = x;
-  let n = x;
-  if (turns > 0)
-    do {
-      a = f32x4.mul(f32x4.mul(a, x), x);
-      h = f32x4.add(f32x4.add(h, x), x);
-      b = f32x4.mul(f32x4.mul(b, x), x);
-      i = f32x4.add(f32x4.add(i, x), x);
-      c = f32x4.mul(f32x4.mul(c, x), x);
-      j = f32x4.add(f32x4.add(j, x), x);
-      d = f32x4.mul(f32x4.mul(d, x), x);
-      k = f32x4.add(f32x4.add(k, x), x);
-      e = f32x4.mul(f32x4.mul(e, x), x);
-      l = f32x4.add(f32x4.add(l, x), x);
-      f = f32x4.mul(f32x4.mul(f, x), x);
-      m = f32x4.add(f32x4.add(m, x), x);
-      g = f32x4.mul(f32x4.mul(g, x), x);
-      n = f32x4.add(f32x4.add(n, x), x);
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        a = f32x4.relaxed_madd(a, x, x);
+        b = f32x4.relaxed_madd(b, x, x);
+        c = f32x4.relaxed_madd(c, x, x);
+        d = f32x4.relaxed_madd(d, x, x);
+        e = f32x4.relaxed_madd(e, x, x);
+        f = f32x4.relaxed_madd(f, x, x);
+        g = f32x4.relaxed_madd(g, x, x);
+        h = f32x4.relaxed_madd(h, x, x);
+        i = f32x4.relaxed_madd(i, x, x);
+        j = f32x4.relaxed_madd(j, x, x);
+        k = f32x4.relaxed_madd(k, x, x);
+        l = f32x4.relaxed_madd(l, x, x);
+        m = f32x4.relaxed_madd(m, x, x);
+        n = f32x4.relaxed_madd(n, x, x);
+      } else {
+        a = f32x4.mul(f32x4.mul(a, x), x);
+        h = f32x4.add(f32x4.add(h, x), x);
+        b = f32x4.mul(f32x4.mul(b, x), x);
+        i = f32x4.add(f32x4.add(i, x), x);
+        c = f32x4.mul(f32x4.mul(c, x), x);
+        j = f32x4.add(f32x4.add(j, x), x);
+        d = f32x4.mul(f32x4.mul(d, x), x);
+        k = f32x4.add(f32x4.add(k, x), x);
+        e = f32x4.mul(f32x4.mul(e, x), x);
+        l = f32x4.add(f32x4.add(l, x), x);
+        f = f32x4.mul(f32x4.mul(f, x), x);
+        m = f32x4.add(f32x4.add(m, x), x);
+        g = f32x4.mul(f32x4.mul(g, x), x);
+        n = f32x4.add(f32x4.add(n, x), x);
+      }
     } while (--turns);
   const abcd = f32x4.add(f32x4.add(a, b), f32x4.add(c, d));
   const efgh = f32x4.add(f32x4.add(e, f), f32x4.add(g, h));

@@ -25,10 +25,7 @@ const STRIP_ELEMENTS = 1 << 20;
 /** Cuts a weight into strips of whole blocks, both of what it is and of what it becomes. */
 export function* stripsOf({ from, into }: Conversion): Generator<Strip> {
   const { slices, rows, cols } = matrixOf(from.shape);
-  // Where one block of scales serves all rows, any of them can be read by themselves.
-  const read = from.kind === "scaled" && from.block[0] < rows ? from.block[0] : 1;
-  const write = into.kind === "scaled" ? into.scheme.block[0] : 1;
-  const unit = leastCommonMultiple(read, write);
+  const unit = unitOf({ from, into });
   // What is to be transposed is taken whole: its first column is spread over all rows.
   const isTurned = from.kind === "scaled" && from.transposed && into.kind === "plain";
   yield* cut({ slices, rows, cols }, unit, isTurned);
@@ -39,12 +36,18 @@ export function* sharedStrips(
   a: PlainWeight | ScaledWeight,
   b: PlainWeight | ScaledWeight,
 ): Generator<Strip> {
-  const matrix = matrixOf(plainShape(a));
-  const [first, second] = [a, b].map((weight) =>
-    weight.kind === "scaled" && weight.block[0] < matrix.rows ? weight.block[0] : 1,
-  ) as [number, number];
   const isTurned = [a, b].some((weight) => weight.kind === "scaled" && weight.transposed);
-  yield* cut(matrix, leastCommonMultiple(first, second), isTurned);
+  yield* cut(matrixOf(plainShape(a)), leastCommonMultiple(rowsTogether(a), rowsTogether(b)), isTurned);
+}
+
+/** Rows that a strip of a conversion consists of, or multiples of them. */
+export function unitOf({ from, into }: Conversion): number {
+  return leastCommonMultiple(rowsTogether(from), into.kind === "scaled" ? into.scheme.block[0] : 1);
+}
+
+/** Rows that have to be read together: where one block of scales serves all rows, any of them can be read by itself. */
+export function rowsTogether(weight: PlainWeight | ScaledWeight): number {
+  return weight.kind === "scaled" && weight.block[0] < matrixOf(weight.shape).rows ? weight.block[0] : 1;
 }
 
 function* cut({ slices, rows, cols }: Matrix, unit: number, whole: boolean): Generator<Strip> {
@@ -64,7 +67,7 @@ function* cut({ slices, rows, cols }: Matrix, unit: number, whole: boolean): Gen
   }
 }
 
-function leastCommonMultiple(a: number, b: number): number {
+export function leastCommonMultiple(a: number, b: number): number {
   let [x, y] = [a, b];
   while (y !== 0) [x, y] = [y, x % y];
   return (a / x) * b;

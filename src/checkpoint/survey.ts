@@ -12,8 +12,8 @@ import {
   valuesIn,
 } from "./sample.ts";
 import { countExponents, type ScaleFacts } from "./scales.ts";
-import { type Strip, sharedStrips, stripsOf } from "./strip.ts";
-import { matrixOf, type PlainWeight, plainShape, type ScaledWeight } from "./weights.ts";
+import { leastCommonMultiple, rowsTogether, type Strip, sharedStrips, stripsOf, unitOf } from "./strip.ts";
+import { countOf, matrixOf, type PlainWeight, plainShape, type ScaledWeight } from "./weights.ts";
 
 /** The scales of one weight by exponent. */
 export interface ScaleCounts extends Pick<ScaleFacts, "minExponent" | "counts"> {
@@ -93,7 +93,7 @@ async function survey<S extends Subject>(
     weights,
     totalWeights: subjects.length,
     values: valuesIn(sum),
-    totalValues: subjects.reduce((n, { shape }) => n + shape.reduce((a, b) => a * b, 1), 0),
+    totalValues: subjects.reduce((n, { shape }) => n + countOf(shape), 0),
     scales,
   };
 }
@@ -153,7 +153,7 @@ export async function surveyPairs(
       {
         name: before.name,
         shape,
-        unit: unitOf(before, after),
+        unit: sharedUnit(before, after),
         strips: () => sharedStrips(before, after),
         before,
         after,
@@ -168,22 +168,12 @@ export async function surveyPairs(
 }
 
 /** Rows that are whole blocks of both: all of them, where a weight has to be turned. */
-function unitOf(a: PlainWeight | ScaledWeight, b: PlainWeight | ScaledWeight): number {
+function sharedUnit(a: PlainWeight | ScaledWeight, b: PlainWeight | ScaledWeight): number {
   const { rows } = matrixOf(plainShape(a));
-  const [first, second] = [a, b].map((weight) => {
-    if (weight.kind === "plain") return 1;
-    return weight.transposed ? rows : blockRows(weight);
-  }) as [number, number];
-  return multipleOf(first, second);
-}
-
-/** Where one row of blocks is all there is, any row can be read by itself. */
-function blockRows({ block, shape }: ScaledWeight): number {
-  return block[0] < matrixOf(shape).rows ? block[0] : 1;
-}
-
-function multipleOf(a: number, b: number): number {
-  return a % b === 0 ? a : b % a === 0 ? b : a * b;
+  const [first, second] = [a, b].map((weight) =>
+    weight.kind === "scaled" && weight.transposed ? rows : rowsTogether(weight),
+  ) as [number, number];
+  return leastCommonMultiple(first, second);
 }
 
 interface Planned extends Subject {
@@ -202,10 +192,8 @@ export async function surveyConversions(
   ahead = 1,
 ): Promise<Survey> {
   const subjects = conversions.map((conversion): Planned => {
-    const { from, into } = conversion;
-    const read = from.kind === "scaled" ? blockRows(from) : 1;
-    const unit = into.kind === "scaled" ? multipleOf(read, into.scheme.block[0]) : read;
-    return { name: from.name, shape: from.shape, unit, strips: () => stripsOf(conversion), conversion };
+    const { name, shape } = conversion.from;
+    return { name, shape, unit: unitOf(conversion), strips: () => stripsOf(conversion), conversion };
   });
   const found = await survey(
     subjects,

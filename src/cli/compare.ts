@@ -28,12 +28,13 @@ export async function compare(
       page = await reserveReport(flags.report, [pathA, pathB]);
       const sides = [await openCheckpoint(a.files, pathA), await openCheckpoint(b.files, pathB)] as const;
       const { missingScale } = flags;
-      const tensors = await compareCheckpoints(...sides, await load(), { missingScale, signal });
+      const engine = await load();
+      const tensors = await compareCheckpoints(...sides, engine, { missingScale, signal });
       await heed(signal);
       await (flags.json === true
         ? printJson({ a: pathA, b: pathB, tensors, total: totalOf(tensors) })
         : print(comparisonTable(tensors)));
-      await page?.write(await reportOfComparison([pathA, pathB], sides, tensors, signal));
+      await page?.write(await reportOfComparison([pathA, pathB], sides, tensors, engine, signal));
       refuseDifferences(`${pathA}, ${pathB}`, tensors);
     } finally {
       await b.close();

@@ -6,6 +6,7 @@ import { type Inspection, inspect } from "../checkpoint/inspect.ts";
 import type { Plan } from "../checkpoint/plan.ts";
 import type { Summary } from "../checkpoint/summary.ts";
 import { surveyPairs } from "../checkpoint/survey.ts";
+import type { Engine } from "../engine.ts";
 import { BlockscaleError } from "../errors.ts";
 import { createFile, systemFault } from "../io/node.ts";
 import { isWithin, openLocal, removeLeftovers } from "../io/node-folder.ts";
@@ -132,12 +133,13 @@ export async function reportOfComparison(
   [a, b]: readonly [string, string],
   sides: readonly [Side, Side],
   tensors: readonly ComparedTensor[],
+  engine: Engine,
   signal: AbortSignal,
 ): Promise<Report> {
   const names = new Set(tensors.flatMap(({ name, status }) => (status === "compared" ? [name] : [])));
   const second = await inspectSide(sides[1], true);
   const first = await inspectSide(sides[0], scalesOf(second).length === 0);
-  const survey = await surveyPairs(sides, names, await load(), { ...READING, signal });
+  const survey = await surveyPairs(sides, names, engine, { ...READING, signal });
   return comparisonReport({ a, b, tensors, inspections: [first, second], survey });
 }
 

@@ -1,3 +1,4 @@
+import { countOf } from "../checkpoint/weights.ts";
 import { decibelsOf } from "./charts.ts";
 import { type Figures, shapeOf } from "./figures.ts";
 import type { Report, ReportedTensor } from "./report.ts";
@@ -20,7 +21,7 @@ type Entry = readonly [label: string, value: string, isBad?: boolean];
 function sizeEntries({ kind, form, tensors }: Report, words: Words, figures: Figures): Entry[] {
   const sum = (side: "before" | "after") => tensors.reduce((n, tensor) => n + (tensor[side]?.bytes ?? 0), 0);
   const sizes = kind === "inspect" ? [sum("before")] : [sum("before"), sum("after")];
-  const parameters = tensors.reduce((n, { shape }) => n + shape.reduce((a, b) => a * b, 1), 0);
+  const parameters = tensors.reduce((n, { shape }) => n + countOf(shape), 0);
   const touched = tensors.filter(({ precision }) => precision !== null).length;
   const all = figures.whole(tensors.length);
   return [
@@ -151,7 +152,7 @@ function columnsOf({ kind, tensors }: Report, words: Words, figures: Figures): C
     {
       head: words.shape,
       cell: ({ shape }) => shapeOf(shape),
-      value: ({ shape }) => shape.reduce((a, b) => a * b, 1),
+      value: ({ shape }) => countOf(shape),
     },
     { head: words.dtype, cell: (tensor) => dtypes(tensor, words) },
     {

@@ -1,11 +1,11 @@
-import { checkTensor, outArray } from "../arrays.ts";
+import { outArray } from "../arrays.ts";
 import type { Engine } from "../engine.ts";
 import { BlockscaleError } from "../errors.ts";
 import { checkGemmOptions, checkPackLayout, type GemmOptions, type LeftOperand } from "../gemm.ts";
 import { leftSize } from "../operands.ts";
 import type { PackOptions } from "../pack.ts";
 import type { BlockScaled } from "../tensor.ts";
-import { transpose } from "../transpose.ts";
+import { checkUpright } from "../transpose.ts";
 import { Desk } from "./desk.ts";
 import { Pool } from "./pool.ts";
 import type { Start, Task } from "./protocol.ts";
@@ -94,9 +94,7 @@ export class ThreadedEngine {
   /** As `Engine.pack`: a copy of some rows for each thread. */
   async pack(w: BlockScaled, options: PackOptions = {}): Promise<ThreadedWeights> {
     const layout = checkPackLayout(options);
-    checkTensor("pack", w);
-    const record = layout === "n" ? transpose(w) : w;
-    const checked = checkTensor("pack", record);
+    const [record, checked] = checkUpright("pack", w, layout === "n");
     const key = this.#nextKey++;
     const slices = slicesOf(checked.grid.rows, record.block[0], this.threads);
     const free = async (): Promise<void> => {
@@ -143,9 +141,7 @@ export class ThreadedEngine {
       const { key, rows, slices } = this.#knownOf(w);
       return { rows, slices, side, partOf: () => [key, []] };
     }
-    checkTensor("gemm: w", w);
-    const record = side === "n" ? transpose(w) : w;
-    const checked = checkTensor("gemm: w", record);
+    const [record, checked] = checkUpright("gemm: w", w, side === "n");
     const partOf = (slice: Slice): [BlockScaled, ArrayBuffer[]] => {
       const part = cut(record, checked, slice);
       return [part, [part.codes.buffer as ArrayBuffer, part.scales.buffer as ArrayBuffer]];

@@ -193,7 +193,7 @@ export const en = {
   },
 
   /** Words of the library that are shown as they are in English; other languages translate those they know. */
-  library: {} as Readonly<Record<string, string>>,
+  textsOfLibrary: {} as Readonly<Record<string, string>>,
 };
 
 /** The shape of a language. */

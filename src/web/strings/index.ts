@@ -43,5 +43,5 @@ export function chooseLanguage(chosen: Language): void {
 
 /** A text of the library in the language of the user, where it is known. */
 export function translated(text: string): string {
-  return words.value.library[text] ?? text;
+  return words.value.textsOfLibrary[text] ?? text;
 }

@@ -184,7 +184,7 @@ export const zh: Words = {
     },
   },
 
-  library: {
+  textsOfLibrary: {
     "DeepSeek-V3, R1: 128x128 blocks, float32 scales": "DeepSeek-V3、R1：128x128 块，float32 缩放因子",
     "DeepSeek-V3.1, V3.2: 128x128 blocks, power-of-two scales kept as float32":
       "DeepSeek-V3.1、V3.2：128x128 块，2 的幂缩放因子，以 float32 保存",
