@@ -119,12 +119,13 @@ export class Products {
       return { ...place, kind: "packed", format: w.format, block: w.block, shape: w.shape };
     }
     const [tensor, { format, codes, scales, grid }] = checkUpright("gemm: w", w, isTransposed);
-    const { slices, rows, cols, block } = grid;
+    const { slices, rows, cols } = grid;
     const scaleType = scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
     return {
       kind: "record",
       format,
-      block,
+      // As it is given, as with packed weights: which kernel does the product depends on it.
+      block: [tensor.block[0], tensor.block[1]],
       shape: tensor.shape,
       slices,
       rows,

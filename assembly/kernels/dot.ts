@@ -2,60 +2,124 @@ import { Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
 import { Weights } from "./weights";
 
+/** What the sum of a row is made of: runs of products that are summed, scaled and added. */
+export abstract class Terms {
+  /** Columns of a run. */
+  static cols: usize = 0;
+  static isUe8m0: bool = false;
+  static scaleBytes: usize = 0;
+  /** Where there is a 1, if that is every scale; else 0. */
+  static one: usize = 0;
+
+  /** Blocks, and their scales. */
+  static setScaled(): void {
+    Terms.cols = Weights.blockCols;
+    Terms.isUe8m0 = Weights.isUe8m0;
+    Terms.scaleBytes = Weights.scaleBytes;
+    Terms.one = 0;
+  }
+
+  /** As many products as float32 sums well, where the scales are in x; `one` has room for a float32. */
+  static setFolded(one: usize): void {
+    store<f32>(one, 1);
+    Terms.cols = 2048;
+    Terms.isUe8m0 = false;
+    Terms.scaleBytes = 0;
+    Terms.one = one;
+  }
+
+  /** Where the scales of row n are. */
+  @inline static scalesOf(n: usize): usize {
+    return Terms.one ? Terms.one : Weights.scalesOf(n);
+  }
+}
+
 /**
  * sums[0..1] <- x . rows i and j of the weights, lane by lane. Which shape is fastest was measured: two chains of additions
  * for each of two rows here, one for each of four rows of weights and two of x, or of two and four.
  */
 export function dot1<F>(sums: usize, x: usize, i: usize, j: usize): void {
-  const zero = Simd.opaqueZero();
-  const mask = Shifted.mask<F>(zero);
-  const weights = Shifted.weights<F>(zero);
-  let a = Weights.row(i);
-  let b = Weights.row(j);
-  let sa = Weights.scalesOf(i);
-  let sb = Weights.scalesOf(j);
-  const end = a + Weights.paddedCols;
-  const blockCols = Weights.blockCols;
-  const isUe8m0 = Weights.isUe8m0;
-  const scaleBytes = Weights.scaleBytes;
-  let totalA = f32x4.splat(0);
-  let totalB = f32x4.splat(0);
-  do {
-    // The last block takes the padding.
-    const blockEnd = min(a + blockCols, end);
-    let a0 = f32x4.splat(0);
-    let a1 = f32x4.splat(0);
-    let b0 = f32x4.splat(0);
-    let b1 = f32x4.splat(0);
-    if (a < blockEnd)
-      do {
-        const u = v128.load(a);
-        const v = v128.load(b);
-        const x3 = v128.load(x, 48);
-        a0 = Simd.madd(Shifted.top<F>(u, mask), x3, a0);
-        b0 = Simd.madd(Shifted.top<F>(v, mask), x3, b0);
-        const x1 = v128.load(x, 16);
-        a1 = Simd.madd(Shifted.middle(u, weights, mask), x1, a1);
-        b1 = Simd.madd(Shifted.middle(v, weights, mask), x1, b1);
-        const lowU = Shifted.lower(u);
-        const lowV = Shifted.lower(v);
-        const x2 = v128.load(x, 32);
-        a0 = Simd.madd(Shifted.top<F>(lowU, mask), x2, a0);
-        b0 = Simd.madd(Shifted.top<F>(lowV, mask), x2, b0);
-        const x0 = v128.load(x);
-        a1 = Simd.madd(Shifted.middle(lowU, weights, mask), x0, a1);
-        b1 = Simd.madd(Shifted.middle(lowV, weights, mask), x0, b1);
-        a += 16;
-        b += 16;
-        x += 64;
-      } while (a < blockEnd);
-    totalA = Simd.madd(f32x4.add(a0, a1), f32x4.splat(Weights.finiteScale(isUe8m0, sa)), totalA);
-    totalB = Simd.madd(f32x4.add(b0, b1), f32x4.splat(Weights.finiteScale(isUe8m0, sb)), totalB);
-    sa += scaleBytes;
-    sb += scaleBytes;
-  } while (a < end);
-  v128.store(sums, totalA);
-  v128.store(sums, totalB, 16);
+  Dot.one<F>(2, sums, x, i, j);
+}
+
+/** The same by four chains: a fused multiply-add takes its time, and long runs make up for the additions at their end. */
+export function dot1Long<F>(sums: usize, x: usize, i: usize, j: usize): void {
+  Dot.one<F>(4, sums, x, i, j);
+}
+
+abstract class Dot {
+  @inline static one<F>(chains: i32, sums: usize, x: usize, i: usize, j: usize): void {
+    const zero = Simd.opaqueZero();
+    const mask = Shifted.mask<F>(zero);
+    const weights = Shifted.weights<F>(zero);
+    let a = Weights.row(i);
+    let b = Weights.row(j);
+    let sa = Terms.scalesOf(i);
+    let sb = Terms.scalesOf(j);
+    const end = a + Weights.paddedCols;
+    const termCols = Terms.cols;
+    const isUe8m0 = Terms.isUe8m0;
+    const scaleBytes = Terms.scaleBytes;
+    let totalA = f32x4.splat(0);
+    let totalB = f32x4.splat(0);
+    do {
+      // The last block takes the padding.
+      const termEnd = min(a + termCols, end);
+      let a0 = f32x4.splat(0);
+      let a1 = f32x4.splat(0);
+      let a2 = f32x4.splat(0);
+      let a3 = f32x4.splat(0);
+      let b0 = f32x4.splat(0);
+      let b1 = f32x4.splat(0);
+      let b2 = f32x4.splat(0);
+      let b3 = f32x4.splat(0);
+      if (a < termEnd)
+        do {
+          const u = v128.load(a);
+          const v = v128.load(b);
+          const x3 = v128.load(x, 48);
+          a0 = Simd.madd(Shifted.top<F>(u, mask), x3, a0);
+          b0 = Simd.madd(Shifted.top<F>(v, mask), x3, b0);
+          const x1 = v128.load(x, 16);
+          a1 = Simd.madd(Shifted.middle(u, weights, mask), x1, a1);
+          b1 = Simd.madd(Shifted.middle(v, weights, mask), x1, b1);
+          const lowU = Shifted.lower(u);
+          const lowV = Shifted.lower(v);
+          const x2 = v128.load(x, 32);
+          const topU = Shifted.top<F>(lowU, mask);
+          const topV = Shifted.top<F>(lowV, mask);
+          const x0 = v128.load(x);
+          const middleU = Shifted.middle(lowU, weights, mask);
+          const middleV = Shifted.middle(lowV, weights, mask);
+          if (chains == 2) {
+            a0 = Simd.madd(topU, x2, a0);
+            b0 = Simd.madd(topV, x2, b0);
+            a1 = Simd.madd(middleU, x0, a1);
+            b1 = Simd.madd(middleV, x0, b1);
+          } else {
+            a2 = Simd.madd(topU, x2, a2);
+            b2 = Simd.madd(topV, x2, b2);
+            a3 = Simd.madd(middleU, x0, a3);
+            b3 = Simd.madd(middleV, x0, b3);
+          }
+          a += 16;
+          b += 16;
+          x += 64;
+        } while (a < termEnd);
+      a0 = f32x4.add(a0, a1);
+      b0 = f32x4.add(b0, b1);
+      if (chains == 4) {
+        a0 = f32x4.add(a0, f32x4.add(a2, a3));
+        b0 = f32x4.add(b0, f32x4.add(b2, b3));
+      }
+      totalA = Simd.madd(a0, f32x4.splat(Weights.finiteScale(isUe8m0, sa)), totalA);
+      totalB = Simd.madd(b0, f32x4.splat(Weights.finiteScale(isUe8m0, sb)), totalB);
+      sa += scaleBytes;
+      sb += scaleBytes;
+    } while (a < end);
+    v128.store(sums, totalA);
+    v128.store(sums, totalB, 16);
+  }
 }
 
 /** The same for two rows of x, staged sixteen values of each in turn, and four rows of weights: sums[row of x][0..3]. */
@@ -67,14 +131,14 @@ export function dot2<F>(sums: usize, x: usize, i: usize, j: usize, k: usize, l: 
   let b = Weights.row(j);
   let c = Weights.row(k);
   let d = Weights.row(l);
-  let sa = Weights.scalesOf(i);
-  let sb = Weights.scalesOf(j);
-  let sc = Weights.scalesOf(k);
-  let sd = Weights.scalesOf(l);
+  let sa = Terms.scalesOf(i);
+  let sb = Terms.scalesOf(j);
+  let sc = Terms.scalesOf(k);
+  let sd = Terms.scalesOf(l);
   const end = a + Weights.paddedCols;
-  const blockCols = Weights.blockCols;
-  const isUe8m0 = Weights.isUe8m0;
-  const scaleBytes = Weights.scaleBytes;
+  const termCols = Terms.cols;
+  const isUe8m0 = Terms.isUe8m0;
+  const scaleBytes = Terms.scaleBytes;
   let totalA0 = f32x4.splat(0);
   let totalB0 = f32x4.splat(0);
   let totalC0 = f32x4.splat(0);
@@ -84,7 +148,7 @@ export function dot2<F>(sums: usize, x: usize, i: usize, j: usize, k: usize, l: 
   let totalC1 = f32x4.splat(0);
   let totalD1 = f32x4.splat(0);
   do {
-    const blockEnd = min(a + blockCols, end);
+    const termEnd = min(a + termCols, end);
     let a0 = f32x4.splat(0);
     let b0 = f32x4.splat(0);
     let c0 = f32x4.splat(0);
@@ -93,7 +157,7 @@ export function dot2<F>(sums: usize, x: usize, i: usize, j: usize, k: usize, l: 
     let b1 = f32x4.splat(0);
     let c1 = f32x4.splat(0);
     let d1 = f32x4.splat(0);
-    if (a < blockEnd)
+    if (a < termEnd)
       do {
         const t = v128.load(a);
         const u = v128.load(b);
@@ -164,7 +228,7 @@ export function dot2<F>(sums: usize, x: usize, i: usize, j: usize, k: usize, l: 
         c += 16;
         d += 16;
         x += 128;
-      } while (a < blockEnd);
+      } while (a < termEnd);
     const scaleA = f32x4.splat(Weights.finiteScale(isUe8m0, sa));
     const scaleB = f32x4.splat(Weights.finiteScale(isUe8m0, sb));
     const scaleC = f32x4.splat(Weights.finiteScale(isUe8m0, sc));
@@ -199,12 +263,12 @@ export function dot4<F>(sums: usize, x: usize, i: usize, j: usize): void {
   const weights = Shifted.weights<F>(zero);
   let a = Weights.row(i);
   let b = Weights.row(j);
-  let sa = Weights.scalesOf(i);
-  let sb = Weights.scalesOf(j);
+  let sa = Terms.scalesOf(i);
+  let sb = Terms.scalesOf(j);
   const end = a + Weights.paddedCols;
-  const blockCols = Weights.blockCols;
-  const isUe8m0 = Weights.isUe8m0;
-  const scaleBytes = Weights.scaleBytes;
+  const termCols = Terms.cols;
+  const isUe8m0 = Terms.isUe8m0;
+  const scaleBytes = Terms.scaleBytes;
   let totalA0 = f32x4.splat(0);
   let totalB0 = f32x4.splat(0);
   let totalA1 = f32x4.splat(0);
@@ -214,7 +278,7 @@ export function dot4<F>(sums: usize, x: usize, i: usize, j: usize): void {
   let totalA3 = f32x4.splat(0);
   let totalB3 = f32x4.splat(0);
   do {
-    const blockEnd = min(a + blockCols, end);
+    const termEnd = min(a + termCols, end);
     let a0 = f32x4.splat(0);
     let b0 = f32x4.splat(0);
     let a1 = f32x4.splat(0);
@@ -223,7 +287,7 @@ export function dot4<F>(sums: usize, x: usize, i: usize, j: usize): void {
     let b2 = f32x4.splat(0);
     let a3 = f32x4.splat(0);
     let b3 = f32x4.splat(0);
-    if (a < blockEnd)
+    if (a < termEnd)
       do {
         const u = v128.load(a);
         const v = v128.load(b);
@@ -288,7 +352,7 @@ export function dot4<F>(sums: usize, x: usize, i: usize, j: usize): void {
         a += 16;
         b += 16;
         x += 256;
-      } while (a < blockEnd);
+      } while (a < termEnd);
     const scaleA = f32x4.splat(Weights.finiteScale(isUe8m0, sa));
     const scaleB = f32x4.splat(Weights.finiteScale(isUe8m0, sb));
     totalA0 = Simd.madd(a0, scaleA, totalA0);

@@ -1,20 +1,29 @@
 import { BF16, F32, Half } from "../lanes/half";
 import { Range, Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
-import { dot1, dot2, dot4 } from "./dot";
+import { dot1, dot1Long, dot2, dot4, Terms } from "./dot";
 import { Scratch } from "./scratch";
 import { Weights } from "./weights";
 
 /** The most rows of x that are multiplied in one pass. */
 export const DOT_ROWS: usize = 4;
 
-/** Room for the factor of each row, and for the sums of a pair of weight rows. */
-const FACTORS: usize = 16;
+/** From blocks of so many rows on, x is scaled for each row of blocks: that costs what a row or two of weights do. */
+const FOLDED_ROWS: usize = 32;
+
+/** Where the scales go: into each sum of a block, or into x before it meets the codes. */
+export const PER_BLOCK: i32 = 1;
+export const FOLDED: i32 = 2;
+
+/** Room for the highest exponent of each row of x, for the lift of each in a pass, for the sums of some rows of weights, and for a 1. */
+const HIGHEST: usize = 32;
+const LIFTS: usize = 16;
 const SUMS: usize = 128;
+const ONE: usize = 16;
 
 /** Bytes that `multiplyRows` needs for x[rows, cols]. */
 export function workspaceOfRows(rows: usize, cols: usize): usize {
-  return FACTORS + SUMS + 4 * slots(min(rows, DOT_ROWS)) * ((cols + 15) & ~15);
+  return HIGHEST + LIFTS + SUMS + ONE + 4 * slots(min(rows, DOT_ROWS)) * ((cols + 15) & ~15);
 }
 
 /** Rows of x as they are staged: there is no loop for three, the third one goes twice. */
@@ -22,14 +31,20 @@ function slots(rows: usize): usize {
   return rows == 3 ? 4 : rows;
 }
 
-/** Whether `multiplyRows` can do x[rows, cols]: see Range.isSafe. */
-export function isSafe<F>(x: usize, rows: usize, cols: usize, lowestScale: i32, highestScale: i32): bool {
+/** How `multiplyRows` can do x[rows, cols], eight rows at most; 0 if it cannot: see Range. Leaves the highest exponent of each row at `work`. */
+export function wayOf<F>(work: usize, x: usize, rows: usize, lowestScale: i32, highestScale: i32): i32 {
+  const cols = Weights.cols;
+  let isFoldable = Weights.blockRows >= FOLDED_ROWS;
+  let isSafe = true;
   for (let m: usize = 0; m < rows; m++) {
     const highest = Range.field(highestOf(x, cols));
-    if (!Range.isSafe<F>(highest, Range.field(lowestOf(x, cols)), lowestScale, highestScale)) return false;
+    const lowest = Range.field(lowestOf(x, cols));
+    store<i32>(work + 4 * m, highest);
+    if (!Range.isFoldable<F>(highest, lowest, lowestScale, highestScale)) isFoldable = false;
+    if (!Range.isSafe<F>(highest, lowest, lowestScale, highestScale)) isSafe = false;
     x += 4 * cols;
   }
-  return true;
+  return isFoldable ? FOLDED : isSafe ? PER_BLOCK : 0;
 }
 
 /** Bits of the largest magnitude of n float32. */
@@ -64,34 +79,69 @@ function lowestOf(x: usize, n: usize): i32 {
 
 /**
  * dst[rows, N] <- x[rows, K] . weights[N, K]^T in float32 or bfloat16, for a handful of rows: each code is read once and
- * decoded in registers. Blocks have to be aligned and x safe. Every block is summed by itself, then scaled.
+ * decoded in registers. Blocks have to be aligned; `way` is that of `wayOf`, which has left the highest exponents of x at `work`.
  */
-export function multiplyRows<F>(type: i32, work: usize, dst: usize, x: usize, rows: usize): void {
+export function multiplyRows<F>(
+  type: i32,
+  work: usize,
+  dst: usize,
+  x: usize,
+  rows: usize,
+  way: i32,
+  highestScale: i32,
+): void {
+  const isFolded = way == FOLDED;
+  const lifts = work + HIGHEST;
+  if (isFolded) Terms.setFolded(lifts + LIFTS + SUMS);
+  else Terms.setScaled();
+  let highest = work;
   while (rows) {
     const height = min(rows, DOT_ROWS);
-    if (type == 0) multiplyFew<F, F32>(work, dst, x, height);
-    else multiplyFew<F, BF16>(work, dst, x, height);
+    for (let m: usize = 0; m < height; m++) {
+      const field = load<i32>(highest + 4 * m);
+      store<i32>(lifts + 4 * m, isFolded ? Range.foldedLift<F>(field, highestScale) : Range.lift<F>(field));
+    }
+    // Rows of weights that meet the same x.
+    for (let n: usize = 0; n < Weights.rows; ) {
+      const end = isFolded ? Weights.blockEnd(n) : Weights.rows;
+      if (type == 0) multiplyFew<F, F32>(lifts, dst, x, height, n, end, isFolded);
+      else multiplyFew<F, BF16>(lifts, dst, x, height, n, end, isFolded);
+      n = end;
+    }
+    highest += 4 * height;
     x += 4 * height * Weights.cols;
     dst += (type == 0 ? 4 : 2) * height * Weights.rows;
     rows -= height;
   }
 }
 
-function multiplyFew<F, T>(work: usize, dst: usize, x: usize, rows: usize): void {
-  const sums = work + FACTORS;
-  const staged = sums + SUMS;
+/** The same for up to four rows of x and for rows first .. end - 1 of the weights. */
+function multiplyFew<F, T>(
+  lifts: usize,
+  dst: usize,
+  x: usize,
+  rows: usize,
+  first: usize,
+  end: usize,
+  isFolded: bool,
+): void {
+  const sums = lifts + LIFTS;
+  const staged = sums + SUMS + ONE;
   const slotRows = slots(rows);
+  const scales = isFolded ? Weights.scalesOf(first) : 0;
   for (let slot: usize = 0; slot < slotRows; slot++) {
-    const row = x + 4 * min(slot, rows - 1) * Weights.cols;
-    store<f32>(work + 4 * slot, stageRow<F>(staged + 64 * slot, 64 * slotRows, row));
+    const row = min(slot, rows - 1);
+    const factor = Range.power(load<i32>(lifts + 4 * row));
+    stageRow(staged + 64 * slot, 64 * slotRows, x + 4 * row * Weights.cols, factor, scales);
   }
   // Rows far apart are so many streams to the prefetcher; neighbours would be one that it follows badly.
   const streams: usize = rows == 2 ? 4 : 2;
-  const part = (Weights.rows + streams - 1) / streams;
-  for (let n: usize = 0; n < part; n++) {
+  const part = (end - first + streams - 1) / streams;
+  for (let n = first; n < first + part; n++) {
     switch (<i32>rows) {
       case 1:
-        dot1<F>(sums, staged, n, n + part);
+        if (isFolded && Simd.isFused()) dot1Long<F>(sums, staged, n, n + part);
+        else dot1<F>(sums, staged, n, n + part);
         break;
       case 2:
         dot2<F>(sums, staged, n, n + part, n + 2 * part, n + 3 * part);
@@ -101,11 +151,11 @@ function multiplyFew<F, T>(work: usize, dst: usize, x: usize, rows: usize): void
     }
     let sum = sums;
     for (let m: usize = 0; m < rows; m++) {
-      const factor = load<f32>(work + 4 * m);
+      const factor = Range.power(Shifted.exponent<F>() - load<i32>(lifts + 4 * m));
       for (let column = n; column < n + streams * part; column += part) {
         // A sum that underflows can be -0 or 0, depending on the codes behind the row: 0 it is.
         const value = Simd.sum(v128.load(sum)) * factor + 0;
-        if (column < Weights.rows) {
+        if (column < end) {
           const at = dst + (m * Weights.rows + column) * Half.size<T>();
           if (idof<T>() == idof<F32>()) store<f32>(at, value);
           else store<u16>(at, Half.bf16(value));
@@ -117,22 +167,34 @@ function multiplyFew<F, T>(work: usize, dst: usize, x: usize, rows: usize): void
 }
 
 /**
- * dst <- x[K] times a power of two, sixteen values at a time in the order in which `Shifted` gives the codes: those of
- * bytes 0 of the four lanes, then of bytes 1, 2, 3. Returns what sums of products have to be multiplied by.
+ * dst <- x[K] times a factor and, where `scales` are given, those of its blocks: sixteen values at a time in the order in
+ * which `Shifted` gives the codes, those of bytes 0 of the four lanes, then of bytes 1, 2, 3.
  */
-function stageRow<F>(dst: usize, stride: usize, x: usize): f32 {
-  const lift = Range.lift<F>(Range.field(highestOf(x, Weights.cols)));
-  const factor = f32x4.splat(Range.power(lift));
-  const full = x + 4 * (Weights.cols & ~15);
+function stageRow(dst: usize, stride: usize, x: usize, factor: f32, scales: usize): void {
+  const blockCols = scales ? Weights.blockCols : Weights.paddedCols;
+  let left = Weights.cols;
+  do {
+    const cols = min(left, blockCols);
+    const scale = scales ? Weights.scale(scales) : 1;
+    stageBlock(dst, stride, x, cols, f32x4.splat(factor * scale));
+    dst += (cols >> 4) * stride;
+    x += 4 * cols;
+    scales += scales ? Weights.scaleBytes : 0;
+    left -= cols;
+  } while (left);
+}
+
+/** The same for `cols` values and one factor. */
+function stageBlock(dst: usize, stride: usize, x: usize, cols: usize, factors: v128): void {
+  const full = x + 4 * (cols & ~15);
   if (x < full)
     do {
-      Staged.sixteen(dst, x, factor);
+      Staged.sixteen(dst, x, factors);
       dst += stride;
       x += 64;
     } while (x < full);
-  const rest = Weights.cols & 15;
-  if (rest) Staged.sixteen(dst, Scratch.take(x, 4 * rest), factor);
-  return Range.power(Shifted.exponent<F>() - lift);
+  const rest = cols & 15;
+  if (rest) Staged.sixteen(dst, Scratch.take(x, 4 * rest), factors);
 }
 
 /** Values on their way into the order of the codes. */

@@ -1,6 +1,6 @@
 import { Shifted } from "../lanes/shifted";
 import { multiplyPanels, workspaceOfPanels } from "./gemm";
-import { isSafe, multiplyRows, workspaceOfRows } from "./gemv";
+import { multiplyRows, wayOf, workspaceOfRows } from "./gemv";
 import { Weights } from "./weights";
 
 /** From this many rows of x on, decoding the weights to memory pays. */
@@ -24,8 +24,8 @@ export function multiply<F>(
   const n = rows * Weights.rows;
   if (Weights.cols == 0) memory.fill(dst, 0, n * (type == 0 ? 4 : 2));
   if (n == 0 || Weights.cols == 0) return;
-  const isFew =
-    rows <= FEW && Weights.isAligned && isSafe<F>(x, rows, Weights.cols, lowestScale, highestScale);
-  if (isFew) multiplyRows<F>(type, work, dst, x, rows);
+  const isFew = rows <= FEW && Weights.isAligned;
+  const way = isFew ? wayOf<F>(work, x, rows, lowestScale, highestScale) : 0;
+  if (way) multiplyRows<F>(type, work, dst, x, rows, way, highestScale);
   else multiplyPanels<F>(type, work, dst, x, rows, highestScale <= Shifted.highestField<F>());
 }

@@ -65,6 +65,11 @@ export abstract class Weights {
     );
   }
 
+  /** One past the last row of the block that row n is in. */
+  @inline static blockEnd(n: usize): usize {
+    return min(n + Weights.blockRows - ((Weights.firstRow + n) % Weights.blockRows), Weights.rows);
+  }
+
   @inline static scale(at: usize): f32 {
     return Weights.isUe8m0 ? Scale.power(load<u8>(at)) : load<f32>(at);
   }

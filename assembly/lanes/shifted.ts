@@ -143,4 +143,24 @@ export abstract class Range {
     if (lift == Shifted.exponent<F>()) return product >= -126 || highestScale <= 127;
     return lowest > 0 && product + min(0, lowestScale - 127) >= -126;
   }
+
+  /** `lift` for x that is multiplied by scales up to exponent field `highestScale` besides. */
+  @inline static foldedLift<F>(highest: i32, highestScale: i32): i32 {
+    return min(Shifted.exponent<F>(), min(380 - highest - highestScale, 254 - highestScale));
+  }
+
+  /**
+   * Whether x may be multiplied by the scales before it meets the codes: no product with a scale and `foldedLift` leaves
+   * float32's normal range, no product of that and a code is rounded below it but one that is below it when true to size.
+   */
+  @inline static isFoldable<F>(highest: i32, lowest: i32, lowestScale: i32, highestScale: i32): bool {
+    if (highest == 255 || lowest == 0 || lowestScale == 0) return false;
+    const lift = Range.foldedLift<F>(highest, highestScale);
+    // The lift, its inverse, and it with a scale are factors of their own.
+    if (lift < -7 || lowestScale + lift < 1) return false;
+    const smallest = lowest - 127 + lowestScale - 127 + lift;
+    const smallestCode = 1 - Format.bias<F>() - Format.mantissa<F>();
+    const product = smallest - Shifted.exponent<F>() + smallestCode;
+    return smallest >= -126 && (lift == Shifted.exponent<F>() || product >= -126);
+  }
 }
