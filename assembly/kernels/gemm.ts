@@ -90,6 +90,10 @@ function sumPanels<F>(n: usize, width: usize, rows: usize, isFused: bool): void 
     let sums = Work.sums;
     for (let row: usize = 0; row < width; row += PANEL_ROWS) {
       decodePanel<F>(Work.panel, Work.spread, n + row, k, columns, isFused);
+      // The next panel's codes come to the first-level cache while this one is multiplied: eight rows are more than a prefetcher follows.
+      if (row + PANEL_ROWS < width) touch(n + row + PANEL_ROWS, k, columns);
+      else if (k + DEPTH < Weights.cols) touch(n, k + DEPTH, DEPTH);
+      else touch(n + width, 0, DEPTH);
       if (k == 0) {
         multiplyPanel(sums, staged, rows, Work.panel, columns);
       } else {
@@ -99,6 +103,15 @@ function sumPanels<F>(n: usize, width: usize, rows: usize, isFused: bool): void 
       sums += panelBytes;
     }
     staged += rows * STAGED_ROW;
+  }
+}
+
+/** Has the codes of a panel fetched, one byte of each cache line. */
+function touch(n: usize, from: usize, columns: usize): void {
+  const end = min(from + columns, Weights.cols);
+  for (let row: usize = 0; row < PANEL_ROWS; row++) {
+    const codes = Weights.row(n + row);
+    for (let at = codes + from; at < codes + end; at += 64) load<u8>(at);
   }
 }
 
