@@ -47,8 +47,81 @@ export function dot1Long<F>(sums: usize, x: usize, i: usize, j: usize): void {
   Dot.pair<F>(4, sums, x, i, j);
 }
 
+/**
+ * The same for blocks of 32 columns and whole blocks: the sums of each are scaled while the next ones begin.
+ * @param scales of row i, then of row j, as float32: a 0, then those of the blocks
+ */
+export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, scales: usize): void {
+  const zero = Simd.opaqueZero();
+  const mask = Shifted.mask<F>(zero);
+  const weights = Shifted.weights<F>(zero);
+  const zeros = i32x4.splat(zero);
+  let a = Weights.row(i);
+  let b = Weights.row(j);
+  const end = a + Weights.cols;
+  let sa = scales;
+  let sb = scales + 4 + (Weights.cols >> 3);
+  let totalA = zeros;
+  let totalB = zeros;
+  let a0 = zeros;
+  let a1 = zeros;
+  let b0 = zeros;
+  let b1 = zeros;
+  if (a < end)
+    do {
+      totalA = Simd.madd(f32x4.add(a0, a1), v128.load_splat<f32>(sa), totalA);
+      totalB = Simd.madd(f32x4.add(b0, b1), v128.load_splat<f32>(sb), totalB);
+      sa += 4;
+      sb += 4;
+      if (zero) break; // Never: see Dot.row.
+      const u = v128.load(a);
+      const v = v128.load(b);
+      let y = v128.load(x, 48);
+      a0 = Simd.product(Shifted.top<F>(u, mask), y, zeros);
+      b0 = Simd.product(Shifted.top<F>(v, mask), y, zeros);
+      y = v128.load(x, 16);
+      a1 = Simd.product(Shifted.middle(u, weights, mask), y, zeros);
+      b1 = Simd.product(Shifted.middle(v, weights, mask), y, zeros);
+      if (zero) break;
+      const lowU = Shifted.lower(u);
+      const lowV = Shifted.lower(v);
+      y = v128.load(x, 32);
+      a0 = Simd.madd(Shifted.top<F>(lowU, mask), y, a0);
+      b0 = Simd.madd(Shifted.top<F>(lowV, mask), y, b0);
+      y = v128.load(x);
+      a1 = Simd.madd(Shifted.middle(lowU, weights, mask), y, a1);
+      b1 = Simd.madd(Shifted.middle(lowV, weights, mask), y, b1);
+      if (zero) break;
+      const r = v128.load(a, 16);
+      const s = v128.load(b, 16);
+      y = v128.load(x, 112);
+      a0 = Simd.madd(Shifted.top<F>(r, mask), y, a0);
+      b0 = Simd.madd(Shifted.top<F>(s, mask), y, b0);
+      y = v128.load(x, 80);
+      a1 = Simd.madd(Shifted.middle(r, weights, mask), y, a1);
+      b1 = Simd.madd(Shifted.middle(s, weights, mask), y, b1);
+      if (zero) break;
+      const lowR = Shifted.lower(r);
+      const lowS = Shifted.lower(s);
+      y = v128.load(x, 96);
+      a0 = Simd.madd(Shifted.top<F>(lowR, mask), y, a0);
+      b0 = Simd.madd(Shifted.top<F>(lowS, mask), y, b0);
+      y = v128.load(x, 64);
+      a1 = Simd.madd(Shifted.middle(lowR, weights, mask), y, a1);
+      b1 = Simd.madd(Shifted.middle(lowS, weights, mask), y, b1);
+      a += 32;
+      b += 32;
+      x += 128;
+    } while (a < end);
+  v128.store(sums, Simd.madd(f32x4.add(a0, a1), v128.load_splat<f32>(sa), totalA));
+  v128.store(sums, Simd.madd(f32x4.add(b0, b1), v128.load_splat<f32>(sb), totalB), 16);
+}
+
 /** sums[rows of x] <- x . row n of the weights; sixteen values of each row of x in turn. */
 export function dot2<F>(sums: usize, x: usize, n: usize): void {
+  Dot.row<F>(2, 2, sums, x, n);
+}
+export function dot2Long<F>(sums: usize, x: usize, n: usize): void {
   Dot.row<F>(2, 4, sums, x, n);
 }
 export function dot3<F>(sums: usize, x: usize, n: usize): void {

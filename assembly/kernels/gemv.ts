@@ -1,7 +1,7 @@
 import { BF16, F32, Half } from "../lanes/half";
 import { Range, Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
-import { dot1, dot1Long, dot2, dot3, dot4, dot5, Terms } from "./dot";
+import { dot1, dot1Long, dot1Of32, dot2, dot2Long, dot3, dot4, dot5, Terms } from "./dot";
 import { Scratch } from "./scratch";
 import { Weights } from "./weights";
 
@@ -23,7 +23,12 @@ const ONE: usize = 16;
 
 /** Bytes that `multiplyRows` needs for x[rows, cols]. */
 export function workspaceOfRows(rows: usize, cols: usize): usize {
-  return HIGHEST + LIFTS + SUMS + ONE + 4 * min(rows, DOT_ROWS) * ((cols + 15) & ~15);
+  return HIGHEST + LIFTS + SUMS + ONE + scalesOfPair(cols) + 4 * min(rows, DOT_ROWS) * ((cols + 15) & ~15);
+}
+
+/** Bytes for the scales of two rows of weights that `dot1Of32` takes. */
+function scalesOfPair(cols: usize): usize {
+  return (8 + (cols >> 2) + 15) & ~15;
 }
 
 /** How `multiplyRows` can do x[rows, cols], eight rows at most; 0 if it cannot: see Range. Leaves the highest exponent of each row at `work`. */
@@ -122,7 +127,8 @@ function multiplyFew<F, T>(
   isFolded: bool,
 ): void {
   const sums = lifts + LIFTS;
-  const staged = sums + SUMS + ONE;
+  const pairScales = sums + SUMS + ONE;
+  const staged = pairScales + scalesOfPair(Weights.cols);
   const scales = isFolded ? Weights.scalesOf(first) : 0;
   for (let m: usize = 0; m < rows; m++) {
     const factor = Range.power(load<i32>(lifts + 4 * m));
@@ -130,15 +136,21 @@ function multiplyFew<F, T>(
   }
   // Rows far apart are two streams to the prefetcher; neighbours would be one that it follows badly.
   const part = rows == 1 ? (end - first + 1) >> 1 : end - first;
+  const isLong = isFolded && Simd.isFused();
+  const isOf32 = !isFolded && Weights.blockCols == 32 && (Weights.cols & 31) == 0;
   for (let n = first; n < first + part; n++) {
     switch (<i32>rows) {
       case 1:
-        if (isFolded && Simd.isFused()) dot1Long<F>(sums, staged, n, n + part);
+        if (isOf32) {
+          stagePair(pairScales, n, n + part);
+          dot1Of32<F>(sums, staged, n, n + part, pairScales);
+        } else if (isLong) dot1Long<F>(sums, staged, n, n + part);
         else dot1<F>(sums, staged, n, n + part);
         if (n + part < end) writeSum<F, T>(dst, n + part, sums + 16, lifts);
         break;
       case 2:
-        dot2<F>(sums, staged, n);
+        if (isLong) dot2Long<F>(sums, staged, n);
+        else dot2<F>(sums, staged, n);
         break;
       case 3:
         dot3<F>(sums, staged, n);
@@ -153,6 +165,16 @@ function multiplyFew<F, T>(
       writeSum<F, T>(dst, m * Weights.rows + n, sums + 16 * m, lifts + 4 * m);
     }
   }
+}
+
+/** dst <- the scales of rows i and j of the weights, each behind a 0. */
+function stagePair(dst: usize, i: usize, j: usize): void {
+  const blocks = Weights.cols >> 5;
+  store<f32>(dst, 0);
+  Weights.copyScales(dst + 4, Weights.scalesOf(i), blocks);
+  dst += 4 + 4 * blocks;
+  store<f32>(dst, 0);
+  Weights.copyScales(dst + 4, Weights.scalesOf(j), blocks);
 }
 
 /** Element `index` of dst <- the sum of four lanes at `sum`, lowered again. */

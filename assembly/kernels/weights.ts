@@ -74,6 +74,18 @@ export abstract class Weights {
     return Weights.isUe8m0 ? Scale.power(load<u8>(at)) : load<f32>(at);
   }
 
+  /** dst[n] <- scales as float32; NaN is of no concern. */
+  static copyScales(dst: usize, src: usize, n: usize): void {
+    if (!Weights.isUe8m0) {
+      memory.copy(dst, src, 4 * n);
+      return;
+    }
+    const full = src + (n & ~3);
+    const end = src + n;
+    for (; src < full; src += 4, dst += 16) v128.store(dst, Scale.powers(Simd.widen4(v128.load32_zero(src))));
+    for (; src < end; src++, dst += 4) store<f32>(dst, Scale.finitePower(load<u8>(src)));
+  }
+
   /** The same in a hot loop, where `isUe8m0` is in a local and NaN is of no concern. */
   @inline static finiteScale(isUe8m0: bool, at: usize): f32 {
     return isUe8m0 ? Scale.finitePower(load<u8>(at)) : load<f32>(at);

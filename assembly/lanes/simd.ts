@@ -88,6 +88,11 @@ export abstract class Simd {
     return i32x4.replace_lane(i32x4.replace_lane(i32x4.replace_lane(i32x4.splat(a), 1, b), 2, c), 3, d);
   }
 
+  /** The lowest four bytes as lanes. */
+  @inline static widen4(x: v128): v128 {
+    return i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(x));
+  }
+
   /** Whether any bit is set. */
   @inline static any(x: v128): bool {
     return v128.any_true(x);
