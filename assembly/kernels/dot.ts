@@ -35,8 +35,8 @@ export abstract class Terms {
 }
 
 /**
- * sums[0..1] <- x . rows i and j of the weights, lane by lane. What is fastest was measured: two rows of weights for one of
- * x, else one; and so many chains of additions that none waits for its last one, if there are registers for them.
+ * sums[0..1] <- x . rows i and j of the weights, lane by lane. Which shapes are fastest was measured, on V8 11 to 14: as many
+ * chains of additions as there are registers for, since each waits for its last sum, and each added to once in a basic block.
  */
 export function dot1<F>(sums: usize, x: usize, i: usize, j: usize): void {
   Dot.pair<F>(2, sums, x, i, j);
@@ -73,7 +73,7 @@ export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, scales: u
       totalB = Simd.madd(f32x4.add(b0, b1), v128.load_splat<f32>(sb), totalB);
       sa += 4;
       sb += 4;
-      if (zero) break; // Never: see Dot.row.
+      if (Simd.never(zero, 1)) break;
       const u = v128.load(a);
       const v = v128.load(b);
       let y = v128.load(x, 48);
@@ -82,7 +82,7 @@ export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, scales: u
       y = v128.load(x, 16);
       a1 = Simd.product(Shifted.middle(u, weights, mask), y, zeros);
       b1 = Simd.product(Shifted.middle(v, weights, mask), y, zeros);
-      if (zero) break;
+      if (Simd.never(zero, 2)) break;
       const lowU = Shifted.lower(u);
       const lowV = Shifted.lower(v);
       y = v128.load(x, 32);
@@ -91,7 +91,7 @@ export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, scales: u
       y = v128.load(x);
       a1 = Simd.madd(Shifted.middle(lowU, weights, mask), y, a1);
       b1 = Simd.madd(Shifted.middle(lowV, weights, mask), y, b1);
-      if (zero) break;
+      if (Simd.never(zero, 3)) break;
       const r = v128.load(a, 16);
       const s = v128.load(b, 16);
       y = v128.load(x, 112);
@@ -100,7 +100,7 @@ export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, scales: u
       y = v128.load(x, 80);
       a1 = Simd.madd(Shifted.middle(r, weights, mask), y, a1);
       b1 = Simd.madd(Shifted.middle(s, weights, mask), y, b1);
-      if (zero) break;
+      if (Simd.never(zero, 4)) break;
       const lowR = Shifted.lower(r);
       const lowS = Shifted.lower(s);
       y = v128.load(x, 96);
@@ -117,21 +117,14 @@ export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, scales: u
   v128.store(sums, Simd.madd(f32x4.add(b0, b1), v128.load_splat<f32>(sb), totalB), 16);
 }
 
-/** sums[rows of x] <- x . row n of the weights; sixteen values of each row of x in turn. */
-export function dot2<F>(sums: usize, x: usize, n: usize): void {
-  Dot.row<F>(2, 2, sums, x, n);
+/** sums[row of x][0..2] <- two rows of x, staged sixteen values of each in turn, . rows i, j and k of the weights. */
+export function dot2<F>(sums: usize, x: usize, i: usize, j: usize, k: usize): void {
+  Dot.group<F>(2, sums, x, i, j, k);
 }
-export function dot2Long<F>(sums: usize, x: usize, n: usize): void {
-  Dot.row<F>(2, 4, sums, x, n);
-}
-export function dot3<F>(sums: usize, x: usize, n: usize): void {
-  Dot.row<F>(3, 2, sums, x, n);
-}
-export function dot4<F>(sums: usize, x: usize, n: usize): void {
-  Dot.row<F>(4, 2, sums, x, n);
-}
-export function dot5<F>(sums: usize, x: usize, n: usize): void {
-  Dot.row<F>(5, 2, sums, x, n);
+
+/** sums[row of x][0..1] <- three rows of x . rows i and j of the weights. */
+export function dot3<F>(sums: usize, x: usize, i: usize, j: usize): void {
+  Dot.group<F>(3, sums, x, i, j, j);
 }
 
 abstract class Dot {
@@ -170,6 +163,7 @@ abstract class Dot {
           const x1 = v128.load(x, 16);
           a1 = Simd.madd(Shifted.middle(u, weights, mask), x1, a1);
           b1 = Simd.madd(Shifted.middle(v, weights, mask), x1, b1);
+          if (chains == 4 && Simd.never(zero, 1)) break;
           const lowU = Shifted.lower(u);
           const lowV = Shifted.lower(v);
           const x2 = v128.load(x, 32);
@@ -208,93 +202,150 @@ abstract class Dot {
     v128.store(sums, totalB, 16);
   }
 
-  @inline static row<F>(rows: i32, chains: i32, sums: usize, x: usize, n: usize): void {
+  /** Two rows of x and three of weights, or three and two: six chains, which is what V8 12 has registers for. */
+  @inline static group<F>(rows: i32, sums: usize, x: usize, i: usize, j: usize, k: usize): void {
     const zero = Simd.opaqueZero();
     const mask = Shifted.mask<F>(zero);
     const weights = Shifted.weights<F>(zero);
-    let codes = Weights.row(n);
-    let scale = Terms.scalesOf(n);
-    const end = codes + Weights.paddedCols;
+    let a = Weights.row(i);
+    let b = Weights.row(j);
+    let c = Weights.row(k);
+    let sa = Terms.scalesOf(i);
+    let sb = Terms.scalesOf(j);
+    let sc = Terms.scalesOf(k);
+    const end = a + Weights.paddedCols;
     const termCols = Terms.cols;
     const isUe8m0 = Terms.isUe8m0;
     const scaleBytes = Terms.scaleBytes;
-    let total0 = f32x4.splat(0);
-    let total1 = f32x4.splat(0);
-    let total2 = f32x4.splat(0);
-    let total3 = f32x4.splat(0);
-    let total4 = f32x4.splat(0);
+    let totalA0 = f32x4.splat(0);
+    let totalA1 = f32x4.splat(0);
+    let totalA2 = f32x4.splat(0);
+    let totalB0 = f32x4.splat(0);
+    let totalB1 = f32x4.splat(0);
+    let totalB2 = f32x4.splat(0);
+    let totalC0 = f32x4.splat(0);
+    let totalC1 = f32x4.splat(0);
     do {
       // The last block takes the padding.
-      const termEnd = min(codes + termCols, end);
+      const termEnd = min(a + termCols, end);
       let a0 = f32x4.splat(0);
-      let b0 = f32x4.splat(0);
       let a1 = f32x4.splat(0);
-      let b1 = f32x4.splat(0);
       let a2 = f32x4.splat(0);
+      let b0 = f32x4.splat(0);
+      let b1 = f32x4.splat(0);
       let b2 = f32x4.splat(0);
-      let a3 = f32x4.splat(0);
-      let b3 = f32x4.splat(0);
-      let a4 = f32x4.splat(0);
-      let b4 = f32x4.splat(0);
       let c0 = f32x4.splat(0);
-      let d0 = f32x4.splat(0);
       let c1 = f32x4.splat(0);
-      let d1 = f32x4.splat(0);
-      if (codes < termEnd)
+      if (a < termEnd)
         do {
-          const v = v128.load(codes);
-          const top = Shifted.top<F>(v, mask);
-          a0 = Simd.madd(top, v128.load(x, 48), a0);
-          if (rows > 1) a1 = Simd.madd(top, v128.load(x, 112), a1);
-          if (rows > 2) a2 = Simd.madd(top, v128.load(x, 176), a2);
-          if (rows > 3) a3 = Simd.madd(top, v128.load(x, 240), a3);
-          if (rows > 4) a4 = Simd.madd(top, v128.load(x, 304), a4);
-          const middle = Shifted.middle(v, weights, mask);
-          b0 = Simd.madd(middle, v128.load(x, 16), b0);
-          if (rows > 1) b1 = Simd.madd(middle, v128.load(x, 80), b1);
-          if (rows > 2) b2 = Simd.madd(middle, v128.load(x, 144), b2);
-          if (rows > 3) b3 = Simd.madd(middle, v128.load(x, 208), b3);
-          if (rows > 4) b4 = Simd.madd(middle, v128.load(x, 272), b4);
-          // Never: it ends V8's block, and with that the reach of its scheduler, which would put off half of the additions.
-          if (chains == 2 && zero) break;
-          const lower = Shifted.lower(v);
-          const lowerTop = Shifted.top<F>(lower, mask);
-          if (chains == 4) c0 = Simd.madd(lowerTop, v128.load(x, 32), c0);
-          else a0 = Simd.madd(lowerTop, v128.load(x, 32), a0);
-          if (rows > 1 && chains == 4) c1 = Simd.madd(lowerTop, v128.load(x, 96), c1);
-          else if (rows > 1) a1 = Simd.madd(lowerTop, v128.load(x, 96), a1);
-          if (rows > 2) a2 = Simd.madd(lowerTop, v128.load(x, 160), a2);
-          if (rows > 3) a3 = Simd.madd(lowerTop, v128.load(x, 224), a3);
-          if (rows > 4) a4 = Simd.madd(lowerTop, v128.load(x, 288), a4);
-          const lowerMiddle = Shifted.middle(lower, weights, mask);
-          if (chains == 4) d0 = Simd.madd(lowerMiddle, v128.load(x, 0), d0);
-          else b0 = Simd.madd(lowerMiddle, v128.load(x, 0), b0);
-          if (rows > 1 && chains == 4) d1 = Simd.madd(lowerMiddle, v128.load(x, 64), d1);
-          else if (rows > 1) b1 = Simd.madd(lowerMiddle, v128.load(x, 64), b1);
-          if (rows > 2) b2 = Simd.madd(lowerMiddle, v128.load(x, 128), b2);
-          if (rows > 3) b3 = Simd.madd(lowerMiddle, v128.load(x, 192), b3);
-          if (rows > 4) b4 = Simd.madd(lowerMiddle, v128.load(x, 256), b4);
-          codes += 16;
+          let u = v128.load(a);
+          let v = v128.load(b);
+          let w = rows == 2 ? v128.load(c) : v;
+          let p = Shifted.top<F>(u, mask);
+          let q = Shifted.top<F>(v, mask);
+          let y = v128.load(x, 48);
+          a0 = Simd.madd(p, y, a0);
+          b0 = Simd.madd(q, y, b0);
+          let r = Shifted.top<F>(w, mask);
+          if (rows == 2) c0 = Simd.madd(r, y, c0);
+          y = v128.load(x, 112);
+          a1 = Simd.madd(p, y, a1);
+          b1 = Simd.madd(q, y, b1);
+          if (rows == 2) c1 = Simd.madd(r, y, c1);
+          if (rows == 3) {
+            y = v128.load(x, 176);
+            a2 = Simd.madd(p, y, a2);
+            b2 = Simd.madd(q, y, b2);
+          }
+          if (Simd.never(zero, 1)) break;
+          p = Shifted.middle(u, weights, mask);
+          q = Shifted.middle(v, weights, mask);
+          y = v128.load(x, 16);
+          a0 = Simd.madd(p, y, a0);
+          b0 = Simd.madd(q, y, b0);
+          r = Shifted.middle(w, weights, mask);
+          if (rows == 2) c0 = Simd.madd(r, y, c0);
+          y = v128.load(x, 80);
+          a1 = Simd.madd(p, y, a1);
+          b1 = Simd.madd(q, y, b1);
+          if (rows == 2) c1 = Simd.madd(r, y, c1);
+          if (rows == 3) {
+            y = v128.load(x, 144);
+            a2 = Simd.madd(p, y, a2);
+            b2 = Simd.madd(q, y, b2);
+          }
+          if (Simd.never(zero, 2)) break;
+          u = Shifted.lower(u);
+          v = Shifted.lower(v);
+          if (rows == 2) w = Shifted.lower(w);
+          p = Shifted.top<F>(u, mask);
+          q = Shifted.top<F>(v, mask);
+          y = v128.load(x, 32);
+          a0 = Simd.madd(p, y, a0);
+          b0 = Simd.madd(q, y, b0);
+          r = Shifted.top<F>(w, mask);
+          if (rows == 2) c0 = Simd.madd(r, y, c0);
+          y = v128.load(x, 96);
+          a1 = Simd.madd(p, y, a1);
+          b1 = Simd.madd(q, y, b1);
+          if (rows == 2) c1 = Simd.madd(r, y, c1);
+          if (rows == 3) {
+            y = v128.load(x, 160);
+            a2 = Simd.madd(p, y, a2);
+            b2 = Simd.madd(q, y, b2);
+          }
+          if (Simd.never(zero, 3)) break;
+          p = Shifted.middle(u, weights, mask);
+          q = Shifted.middle(v, weights, mask);
+          y = v128.load(x, 0);
+          a0 = Simd.madd(p, y, a0);
+          b0 = Simd.madd(q, y, b0);
+          r = Shifted.middle(w, weights, mask);
+          if (rows == 2) c0 = Simd.madd(r, y, c0);
+          y = v128.load(x, 64);
+          a1 = Simd.madd(p, y, a1);
+          b1 = Simd.madd(q, y, b1);
+          if (rows == 2) c1 = Simd.madd(r, y, c1);
+          if (rows == 3) {
+            y = v128.load(x, 128);
+            a2 = Simd.madd(p, y, a2);
+            b2 = Simd.madd(q, y, b2);
+          }
+          a += 16;
+          b += 16;
+          if (rows == 2) c += 16;
           x += 64 * rows;
-        } while (codes < termEnd);
-      if (chains == 4) {
-        a0 = f32x4.add(a0, c0);
-        b0 = f32x4.add(b0, d0);
-        a1 = f32x4.add(a1, c1);
-        b1 = f32x4.add(b1, d1);
+        } while (a < termEnd);
+      const scaleA = f32x4.splat(Weights.finiteScale(isUe8m0, sa));
+      const scaleB = f32x4.splat(Weights.finiteScale(isUe8m0, sb));
+      totalA0 = Simd.madd(a0, scaleA, totalA0);
+      totalB0 = Simd.madd(b0, scaleB, totalB0);
+      totalA1 = Simd.madd(a1, scaleA, totalA1);
+      totalB1 = Simd.madd(b1, scaleB, totalB1);
+      if (rows == 2) {
+        const scaleC = f32x4.splat(Weights.finiteScale(isUe8m0, sc));
+        totalC0 = Simd.madd(c0, scaleC, totalC0);
+        totalC1 = Simd.madd(c1, scaleC, totalC1);
+        sc += scaleBytes;
+      } else {
+        totalA2 = Simd.madd(a2, scaleA, totalA2);
+        totalB2 = Simd.madd(b2, scaleB, totalB2);
       }
-      const factor = f32x4.splat(Weights.finiteScale(isUe8m0, scale));
-      total0 = Simd.madd(f32x4.add(a0, b0), factor, total0);
-      if (rows > 1) total1 = Simd.madd(f32x4.add(a1, b1), factor, total1);
-      if (rows > 2) total2 = Simd.madd(f32x4.add(a2, b2), factor, total2);
-      if (rows > 3) total3 = Simd.madd(f32x4.add(a3, b3), factor, total3);
-      if (rows > 4) total4 = Simd.madd(f32x4.add(a4, b4), factor, total4);
-      scale += scaleBytes;
-    } while (codes < end);
-    v128.store(sums, total0, 0);
-    if (rows > 1) v128.store(sums, total1, 16);
-    if (rows > 2) v128.store(sums, total2, 32);
-    if (rows > 3) v128.store(sums, total3, 48);
-    if (rows > 4) v128.store(sums, total4, 64);
+      sa += scaleBytes;
+      sb += scaleBytes;
+    } while (a < end);
+    v128.store(sums, totalA0);
+    v128.store(sums, totalB0, 16);
+    if (rows == 2) {
+      v128.store(sums, totalC0, 32);
+      v128.store(sums, totalA1, 48);
+      v128.store(sums, totalB1, 64);
+      v128.store(sums, totalC1, 80);
+    } else {
+      v128.store(sums, totalA1, 32);
+      v128.store(sums, totalB1, 48);
+      v128.store(sums, totalA2, 64);
+      v128.store(sums, totalB2, 80);
+    }
   }
 }

@@ -1,12 +1,12 @@
 import { BF16, F32, Half } from "../lanes/half";
 import { Range, Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
-import { dot1, dot1Long, dot1Of32, dot2, dot2Long, dot3, dot4, dot5, Terms } from "./dot";
+import { dot1, dot1Long, dot1Of32, dot2, dot3, Terms } from "./dot";
 import { Scratch } from "./scratch";
 import { Weights } from "./weights";
 
 /** The most rows of x that are multiplied in one pass. */
-export const DOT_ROWS: usize = 5;
+export const DOT_ROWS: usize = 3;
 
 /** From blocks of so many rows on, x is scaled for each row of blocks: that costs what a row or two of weights do. */
 const FOLDED_ROWS: usize = 32;
@@ -17,8 +17,8 @@ export const FOLDED: i32 = 2;
 
 /** Room for the highest exponent of each row of x, for the lift of each in a pass, for the sums of some rows of weights, and for a 1. */
 const HIGHEST: usize = 32;
-const LIFTS: usize = 32;
-const SUMS: usize = 80;
+const LIFTS: usize = 16;
+const SUMS: usize = 96;
 const ONE: usize = 16;
 
 /** Bytes that `multiplyRows` needs for x[rows, cols]. */
@@ -95,9 +95,8 @@ export function multiplyRows<F>(
   if (isFolded) Terms.setFolded(lifts + LIFTS + SUMS);
   else Terms.setScaled();
   let highest = work;
-  let passes = (rows + DOT_ROWS - 1) / DOT_ROWS;
   while (rows) {
-    const height = (rows + passes - 1) / passes--;
+    const height = min(rows, DOT_ROWS);
     for (let m: usize = 0; m < height; m++) {
       const field = load<i32>(highest + 4 * m);
       store<i32>(lifts + 4 * m, isFolded ? Range.foldedLift<F>(field, highestScale) : Range.lift<F>(field));
@@ -116,7 +115,7 @@ export function multiplyRows<F>(
   }
 }
 
-/** The same for up to four rows of x and for rows first .. end - 1 of the weights. */
+/** The same for up to three rows of x and for rows first .. end - 1 of the weights. */
 function multiplyFew<F, T>(
   lifts: usize,
   dst: usize,
@@ -134,35 +133,37 @@ function multiplyFew<F, T>(
     const factor = Range.power(load<i32>(lifts + 4 * m));
     stageRow(staged + 64 * m, 64 * rows, x + 4 * m * Weights.cols, factor, scales);
   }
-  // Rows far apart are two streams to the prefetcher; neighbours would be one that it follows badly.
-  const part = rows == 1 ? (end - first + 1) >> 1 : end - first;
+  // Rows far apart are so many streams to the prefetcher; neighbours would be one that it follows badly.
+  const streams: usize = rows == 2 ? 3 : 2;
+  const part = (end - first + streams - 1) / streams;
   const isLong = isFolded && Simd.isFused();
   const isOf32 = !isFolded && Weights.blockCols == 32 && (Weights.cols & 31) == 0;
   for (let n = first; n < first + part; n++) {
-    switch (<i32>rows) {
-      case 1:
-        if (isOf32) {
-          stagePair(pairScales, n, n + part);
-          dot1Of32<F>(sums, staged, n, n + part, pairScales);
-        } else if (isLong) dot1Long<F>(sums, staged, n, n + part);
-        else dot1<F>(sums, staged, n, n + part);
-        if (n + part < end) writeSum<F, T>(dst, n + part, sums + 16, lifts);
-        break;
-      case 2:
-        if (isLong) dot2Long<F>(sums, staged, n);
-        else dot2<F>(sums, staged, n);
-        break;
-      case 3:
-        dot3<F>(sums, staged, n);
-        break;
-      case 4:
-        dot4<F>(sums, staged, n);
-        break;
-      default:
-        dot5<F>(sums, staged, n);
+    if (rows == 3) {
+      dot3<F>(sums, staged, n, n + part);
+    } else if (rows == 2) {
+      dot2<F>(sums, staged, n, n + part, n + 2 * part);
+    } else if (isLong) {
+      dot1Long<F>(sums, staged, n, n + part);
+    } else if (isOf32) {
+      stagePair(pairScales, n, n + part);
+      dot1Of32<F>(sums, staged, n, n + part, pairScales);
+    } else {
+      dot1<F>(sums, staged, n, n + part);
     }
+    let sum = sums;
     for (let m: usize = 0; m < rows; m++) {
-      writeSum<F, T>(dst, m * Weights.rows + n, sums + 16 * m, lifts + 4 * m);
+      const factor = Range.power(Shifted.exponent<F>() - load<i32>(lifts + 4 * m));
+      for (let column = n; column < n + streams * part; column += part) {
+        // A sum that underflows can be -0 or 0, depending on the codes behind the row: 0 it is.
+        const value = Simd.sum(v128.load(sum)) * factor + 0;
+        if (column < end) {
+          const at = dst + (m * Weights.rows + column) * Half.size<T>();
+          if (idof<T>() == idof<F32>()) store<f32>(at, value);
+          else store<u16>(at, Half.bf16(value));
+        }
+        sum += 16;
+      }
     }
   }
 }
@@ -175,15 +176,6 @@ function stagePair(dst: usize, i: usize, j: usize): void {
   dst += 4 + 4 * blocks;
   store<f32>(dst, 0);
   Weights.copyScales(dst + 4, Weights.scalesOf(j), blocks);
-}
-
-/** Element `index` of dst <- the sum of four lanes at `sum`, lowered again. */
-function writeSum<F, T>(dst: usize, index: usize, sum: usize, lift: usize): void {
-  const factor = Range.power(Shifted.exponent<F>() - load<i32>(lift));
-  // A sum that underflows can be -0 or 0, depending on the codes behind the row: 0 it is.
-  const value = Simd.sum(v128.load(sum)) * factor + 0;
-  if (idof<T>() == idof<F32>()) store<f32>(dst + 4 * index, value);
-  else store<u16>(dst + 2 * index, Half.bf16(value));
 }
 
 /**
