@@ -76,11 +76,14 @@ function schemeTable(works) {
   return markdownTable([["GFLOP/s", ...columns], ...body], { align: ["l", "r", "r", "r", "r"] });
 }
 
-/** What two threads bring, in a sentence. */
-function threadText(threads) {
-  if (threads.length === 0) return "";
-  const parts = threads.map(({ m, n, k, ratio }) => `${ratio.toFixed(2)} for M ${m} at ${n}x${k}`);
-  return `\nTwo threads (\`load({ threads: 2 })\`) on two cores, times the speed of one: ${parts.join(", ")}.\n`;
+/** What the peak without fusing is of that with, if both were measured. */
+function peakText(records) {
+  const [fused, separate] = BUILDS.map((build) => {
+    const peaks = records.filter(({ contestant }) => contestant === build).map(({ peak }) => peak);
+    return peaks.sort((a, b) => a - b)[peaks.length >> 1];
+  });
+  if (fused === undefined || separate === undefined) return "";
+  return ` The peak of multiplications beside additions is ${percent(separate / fused)} of that of fused multiply-adds, ${fused.toFixed(0)} GFLOP/s.`;
 }
 
 /** Speed over M for the first shape, one line a contestant. */
@@ -115,11 +118,11 @@ function section({ origin: { machine, runtime, build, time }, records, threads =
   const works = byWork(records);
   const builds = BUILDS.filter((name) => records.some(({ contestant }) => contestant === name)).join(" / ");
   return `One core of ${machine.cpu}, ${machine.os}, ${runtime.name} ${runtime.version}, commit ${build.commit}, ${time.slice(0, 10)}.
-Through the API with packed weights and \`out\` reused, medians of interleaved rounds in one process; ${builds} build, the peak of v128 multiply-adds
-measured in the same run. Blocks of 128x128, x in float32, and how many times faster than peers in WebAssembly with one thread: onnxruntime-web
+Through the API with packed weights and \`out\` reused, medians of interleaved rounds in one process; ${builds} build, and of the peak of
+each build's own multiply-adds, measured in the same run.${peakText(records)} Blocks of 128x128, x in float32, and how many times faster than peers in WebAssembly with one thread: onnxruntime-web
 (the better of MatMul and Gemm in float32; MatMulNBits with 8 bits), tfjs, and plain JavaScript.
 
-${barTable(reachedBars(records))}
+${barTable(reachedBars([...records, ...threads]))}
 
 ${peerTable(works)}
 
@@ -128,7 +131,7 @@ ${peerTable(works)}
 By scheme; W8A8 includes decoding x.
 
 ${schemeTable(works)}
-${threadText(threads)}
+
 Native code with AVX-512 was about 2.5 times as fast where data are in a cache, and the same where they come from memory, on a Zen 5 core; products that
 round x to 8-bit integers as well, as ggml's do, about 1.2 times as fast for a single row.
 `;

@@ -3,10 +3,11 @@
 import { load, schemes } from "../dist/index.js";
 import { values } from "./data.mjs";
 import { median } from "./measure.mjs";
+import { COLD_BYTES, read, roofsOf } from "./roofs.mjs";
 
-/** The bars: 1.8 times for M of 64 and more, 1.6 times for one row. */
 const WORKS = [
   { m: 1, n: 4096, k: 4096 },
+  { m: 1, n: 4096, k: 4096, cold: true },
   { m: 64, n: 2048, k: 2048 },
   { m: 256, n: 2048, k: 2048 },
 ];
@@ -20,38 +21,56 @@ async function sample(run, calls) {
   return (performance.now() - start) / calls;
 }
 
-async function ratioOf(one, two, { m, n, k }, rounds) {
+/** One thread, two, and the reading of as many bytes by one, in turn. */
+async function ratioOf(one, two, roofs, { m, n, k, cold = false }, rounds) {
   const w = one.quantize(values("normal", "f32", n * k), [n, k], schemes.deepseekWeight);
-  const packed = [one.pack(w), await two.pack(w)];
+  const copies = cold ? COLD_BYTES / (n * k) : 1;
+  const packed = [[], []];
+  for (let i = 0; i < copies; i++) {
+    packed[0].push(one.pack(w));
+    packed[1].push(await two.pack(w));
+  }
+  let turn = 0;
   const x = { values: values("normal", "f32", m * k), shape: [m, k] };
   const out = new Float32Array(m * n);
-  const runs = [() => one.gemm(x, packed[0], { out }), () => two.gemm(x, packed[1], { out })];
+  const runs = [
+    ...[one, two].map((engine, i) => () => engine.gemm(x, packed[i][turn++ % copies], { out })),
+    () => read(roofs, n * k * copies),
+  ];
   for (const run of runs) await sample(run, 10);
   const once = await sample(runs[0], 3);
   const [warm, calls] = [WARM_MILLISECONDS, SAMPLE_MILLISECONDS].map((ms) => Math.ceil(ms / once));
-  const times = [[], []];
+  const times = [[], [], []];
   for (let round = 0; round < rounds; round++) {
-    for (const i of round % 2 ? [1, 0] : [0, 1]) {
-      await sample(runs[i], warm);
-      times[i].push(await sample(runs[i], calls));
+    for (const i of round % 2 ? [2, 1, 0] : [0, 1, 2]) {
+      // Reading takes all of the weights at once.
+      const share = i === 2 ? copies : 1;
+      await sample(runs[i], Math.ceil(warm / share));
+      times[i].push((await sample(runs[i], Math.ceil(calls / share))) / share);
     }
   }
-  packed[0].free();
-  await packed[1].free();
-  const [alone, shared] = times.map(median);
-  return { m, n, k, milliseconds: alone, ofTwo: shared, ratio: alone / shared };
+  for (const weights of packed.flat()) await weights.free();
+  const [alone, shared, reading] = times.map(median);
+  return {
+    ...{ m, n, k, scheme: "128x128", operands: "W8A32", cold, contestant: "two threads" },
+    seconds: shared / 1000,
+    ratio: alone / shared,
+    ofRead: reading / shared,
+  };
 }
 
-/** A record for each product; about twenty seconds. */
+/** A record for each product; about half a minute. */
 async function threadRecords(rounds) {
   const one = await load();
   const two = await load({ threads: 2 });
+  const roofs = roofsOf([one.variant]);
   const records = [];
   for (const work of WORKS) {
-    const record = await ratioOf(one, two, work, rounds);
+    const record = await ratioOf(one, two, roofs, work, rounds);
     records.push(record);
-    const { m, n, k, ratio } = record;
-    console.error(`two threads, M ${m}, ${n}x${k}: ${ratio.toFixed(2)} times one`);
+    const { m, n, k, cold, ratio, ofRead } = record;
+    const more = cold ? `, cold, ${(100 * ofRead).toFixed(0)} % of the read rate` : "";
+    console.error(`two threads, M ${m}, ${n}x${k}${more}: ${ratio.toFixed(2)} times one`);
   }
   await two.close();
   return records;

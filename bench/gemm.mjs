@@ -1,13 +1,14 @@
 // Products: node bench/gemm.mjs [--quick]; part of `npm run bench`. The peers are those of bench/package.json:
 // npm install --prefix bench. Writes bench/results/gemm.json, and the table and the plot of the README.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { load, schemes } from "../dist/index.js";
 import { values } from "./data.mjs";
 import { reachedBars } from "./gemm-bars.mjs";
 import { origin } from "./machine.mjs";
 import { median } from "./measure.mjs";
+import { COLD_BYTES, PEAK_OPERATIONS, PEAK_TURNS, read, roofsOf } from "./roofs.mjs";
 
 const root = new URL("../", import.meta.url);
 const { values: options } = parseArgs({ options: { quick: { type: "boolean", default: false } } });
@@ -23,25 +24,6 @@ const FEW_ROWS = [1, 16, 256];
 const SCHEMES = { "128x128": schemes.deepseekWeight, "1x32": schemes.mxfp8 };
 const ROUNDS = options.quick ? 5 : 9;
 const SAMPLE_SECONDS = options.quick ? 0.01 : 0.02;
-/** Weights that take turns until they are in no cache when their turn comes. */
-const COLD_BYTES = 192 * 2 ** 20;
-const PEAK_TURNS = 20_000;
-const PEAK_OPERATIONS = 14 * 8;
-
-/** The roofs' module, in the build of the same name. */
-function roofsOf(variant, memory) {
-  const asc = new URL("node_modules/assemblyscript/bin/asc.js", root).pathname;
-  const file = `build/roofs-${variant}.wasm`;
-  const enable = variant === "relaxed" ? ["--enable", "relaxed-simd"] : [];
-  execFileSync(
-    process.execPath,
-    // biome-ignore format: a command line
-    [asc, "bench/assembly/roofs.ts", "-o", file, "-O3", "--noAssert", "--runtime", "stub", "--importMemory", "--enable", "simd", ...enable, "--use", "abort="],
-    { cwd: root, stdio: "inherit" },
-  );
-  const module = new WebAssembly.Module(readFileSync(new URL(file, root)));
-  return new WebAssembly.Instance(module, { env: { memory } }).exports;
-}
 
 async function enginesOf() {
   const engines = {};
@@ -56,10 +38,7 @@ async function enginesOf() {
 }
 
 const engines = await enginesOf();
-const memory = new WebAssembly.Memory({ initial: 4096, maximum: 65536 });
-// Pages that nobody has written are all the same one, and in a cache.
-new Uint8Array(memory.buffer).fill(1);
-const roofs = Object.fromEntries(Object.keys(engines).map((variant) => [variant, roofsOf(variant, memory)]));
+const roofs = roofsOf(Object.keys(engines));
 const peers = existsSync(new URL("node_modules/onnxruntime-web", import.meta.url))
   ? await import("./gemm-peers.mjs")
   : undefined;
@@ -136,7 +115,7 @@ async function contestantsOf({ m, n, k, scheme, operands, cold, withPeers }) {
       for (const weights of packed) weights.free();
     });
   }
-  contestants.read = () => Object.values(roofs)[0].read(65536, cold ? COLD_BYTES : n * k);
+  contestants.read = () => read(roofs, cold ? COLD_BYTES : n * k);
   if (withPeers && peers) {
     const all = await peers.peersOf(x, some.dequantize(tensor), tensor, [m, n, k], m <= 16);
     for (const [name, { run, free }] of Object.entries(all)) {
@@ -166,12 +145,13 @@ async function verify(contestants, out) {
 function recordsOf(work, seconds) {
   const { m, n, k, cold } = work;
   const operations = 2 * m * n * k;
-  const peak = Math.max(
-    ...Object.keys(engines).map(
-      (variant) => (PEAK_TURNS * PEAK_OPERATIONS) / median(seconds[`peak ${variant}`]),
-    ),
+  const peaks = Object.fromEntries(
+    Object.keys(engines).map((variant) => [
+      variant,
+      (PEAK_TURNS * PEAK_OPERATIONS) / median(seconds[`peak ${variant}`]),
+    ]),
   );
-  const read = (cold ? COLD_BYTES : n * k) / median(seconds.read);
+  const rate = (cold ? COLD_BYTES : n * k) / median(seconds.read);
   return Object.entries(seconds)
     .filter(([name]) => !/^peak|^read/.test(name))
     .map(([contestant, times]) => ({
@@ -179,8 +159,10 @@ function recordsOf(work, seconds) {
       contestant,
       seconds: median(times),
       gigaFlops: operations / median(times) / 1e9,
-      ofPeak: operations / median(times) / peak,
-      ofRead: (n * k) / median(times) / read,
+      // Of the peak of the build's own kind of multiply-add, fused or not; of the higher one with peers.
+      ofPeak: operations / median(times) / (peaks[contestant] ?? Math.max(...Object.values(peaks))),
+      ...(contestant in peaks && { peak: peaks[contestant] / 1e9 }),
+      ofRead: (n * k) / median(times) / rate,
     }));
 }
 
@@ -199,9 +181,6 @@ for (const { withPeers, ...work } of works()) {
     );
   }
 }
-for (const { verdict, reached, floor, goal, work } of reachedBars(records)) {
-  console.log(`${verdict.padEnd(6)} ${reached.padStart(12)}  (floor ${floor}, goal ${goal})  ${work}`);
-}
 // In a process of its own: the peers of this one leave threads behind that wait for work.
 const threads = JSON.parse(
   execFileSync(process.execPath, ["bench/gemm-threads.mjs", options.quick ? "5" : "15"], {
@@ -210,6 +189,9 @@ const threads = JSON.parse(
     stdio: ["ignore", "pipe", "inherit"],
   }),
 );
+for (const { verdict, reached, floor, goal, work } of reachedBars([...records, ...threads])) {
+  console.log(`${verdict.padEnd(6)} ${reached.padStart(12)}  (floor ${floor}, goal ${goal})  ${work}`);
+}
 const results = new URL("results/", import.meta.url);
 mkdirSync(results, { recursive: true });
 const round = (_key, value) =>

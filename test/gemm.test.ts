@@ -188,6 +188,8 @@ describe.each(ENGINES)("%s", async (_, make) => {
     [2 ** 60, 1.2345678 * 2 ** -20, 30],
     [2 ** 127, 1.2345678 * 2 ** 20, 0],
     [300, 1.2345678 * 2 ** -110, 127],
+    [2 ** 125, 1.2345678 * 2 ** -100, 190],
+    [2 ** 127, 1.2345678 * 2 ** -122, 226],
     [Infinity, 1.2345678 * 2 ** -40, 127],
   ])("x of %d beside %d, scale byte %i", (large, small, byte) => {
     const [m, n, k] = [3, 4, 32];
@@ -196,9 +198,14 @@ describe.each(ENGINES)("%s", async (_, make) => {
     const codes = Uint8Array.from({ length: n * k }, (_, i) =>
       i % k === 5 && large < Infinity ? 0 : 1 + (i % 0x70),
     );
-    const scales = new Uint8Array(n).fill(byte);
-    const w: BlockScaled = { format: "e4m3", shape: [n, k], block: [1, 32], codes, scales };
-    expectWithinBound(fp8.gemm(x, w), exact(x, w), [m, n, k]);
+    for (const block of [
+      [1, 32],
+      [64, 32],
+    ] as const) {
+      const scales = new Uint8Array(n / Math.min(n, block[0])).fill(byte);
+      const w: BlockScaled = { format: "e4m3", shape: [n, k], block, codes, scales };
+      expectWithinBound(fp8.gemm(x, w), exact(x, w), [m, n, k]);
+    }
   });
 
   test.each([
@@ -231,6 +238,30 @@ describe.each(ENGINES)("%s", async (_, make) => {
       };
       const x = { values: new Float32Array(9 * 17).fill(2 ** -100), shape: [9, 17] };
       expectWithinBound(fp8.gemm(x, w), exact(x, w), [9, 2, 17], [0, 1]);
+    }
+  });
+
+  // Tall blocks let the kernels scale x instead of sums, wherever that is exact.
+  test.each([1, 2, 3, 7])("blocks of 64 rows, %i rows of x: scales and x from one end to the other", (m) => {
+    const [n, k] = [70, 64];
+    const bytes = [0, 1, 7, 60, 127, 134, 135, 200, 245];
+    const sizes = [2 ** -149, 2 ** -126, 2 ** -60, 1, 2 ** 60, 2 ** 119];
+    const codes = Uint8Array.from({ length: n * k }, (_, i) => ((i * 37) % 0x7f) | ((i % 3) << 7));
+    const noise = randomNormal(7, m * k);
+    for (const low of bytes) {
+      for (const high of bytes) {
+        const size = sizes[(low + high) % sizes.length] as number;
+        const scales = Uint8Array.of(low, high, high, low);
+        const w: BlockScaled = { format: "e4m3", shape: [n, k], block: [64, 32], codes, scales };
+        const asFloat: BlockScaled = {
+          ...w,
+          scales: Float32Array.from(scales, (byte) => 1.3 * 2 ** (byte - 127)),
+        };
+        const x = { values: noise.map((value) => value * size), shape: [m, k] };
+        for (const right of [w, asFloat]) {
+          expectWithinBound(fp8.gemm(x, right), exact(x, right), [m, n, k], extraRoundings(x, right));
+        }
+      }
     }
   });
 

@@ -150,17 +150,16 @@ export abstract class Range {
   }
 
   /**
-   * Whether x may be multiplied by the scales before it meets the codes: no product with a scale and `foldedLift` leaves
-   * float32's normal range, no product of that and a code is rounded below it but one that is below it when true to size.
+   * Whether x may be multiplied by the scales before it meets the codes: none of the factors leaves float32's normal range,
+   * and no product is rounded below it but one that is below it when true to size.
    */
   @inline static isFoldable<F>(highest: i32, lowest: i32, lowestScale: i32, highestScale: i32): bool {
     if (highest == 255 || lowest == 0 || lowestScale == 0) return false;
     const lift = Range.foldedLift<F>(highest, highestScale);
-    // The lift, its inverse, and it with a scale are factors of their own.
-    if (lift < -7 || lowestScale + lift < 1) return false;
-    const smallest = lowest - 127 + lowestScale - 127 + lift;
+    // The lift and a scale are one factor, and what undoes the lift is another.
+    if (lowestScale + lift < 1 || Shifted.exponent<F>() - lift > 127) return false;
     const smallestCode = 1 - Format.bias<F>() - Format.mantissa<F>();
-    const product = smallest - Shifted.exponent<F>() + smallestCode;
-    return smallest >= -126 && (lift == Shifted.exponent<F>() || product >= -126);
+    const product = lowest - 127 + (lowestScale - 127) + lift - Shifted.exponent<F>() + smallestCode;
+    return lift == Shifted.exponent<F>() || product >= -126;
   }
 }

@@ -89,7 +89,7 @@ export interface Kernels {
   /**
    * [rows, n] at dst (float32 or bfloat16) <- float32 x[rows, k] times the transpose of the right operand, described as
    * for `survey`; `lowestScale` and `highestScale` are what that found, and far rows get arbitrary numbers.
-   * Up to 15 bytes behind the codes are read. Sums are float32, of 512 columns or a block of them at a time.
+   * Up to 15 bytes behind the codes are read. Sums are float32, of a block of columns, 512 or 2048 at a time.
    */
   gemm(
     format: FormatId,
