@@ -24,19 +24,18 @@ const lowest =
   };
 
 /** How many times as fast as the fastest of these peers. */
-const against = (peers) => (record, records) => {
-  const { m, n, k, cold } = record;
-  const seconds = peers.flatMap((contestant) =>
-    select(records, { contestant, m, n, k, cold }).map((peer) => peer.seconds),
-  );
-  return seconds.length === 0 ? undefined : Math.min(...seconds) / record.seconds;
-};
+const against =
+  (peers) =>
+  ({ timesFaster = {} }) => {
+    const ratios = peers.flatMap((name) => timesFaster[name] ?? []);
+    return ratios.length === 0 ? undefined : Math.min(...ratios);
+  };
 
-/** What 1x32 blocks keep of the speed of 128x128. */
+/** What 1x32 blocks keep of the speed of 128x128: measured apart, each beside the peak. */
 const ofTiles = (record, records) => {
   const { m, n, k, contestant } = record;
   const [tiles] = select(records, { contestant, m, n, k });
-  return tiles && tiles.seconds / record.seconds;
+  return tiles && record.ofPeak / tiles.ofPeak;
 };
 
 const is =

@@ -32,10 +32,9 @@ function speeds(of, key) {
 
 /** How many times faster the better build is than a peer; of ONNX Runtime's two operators in float32 the better one counts. */
 function against(of, names) {
-  const peers = names.filter((name) => of[name]).map((name) => of[name].seconds);
-  if (peers.length === 0) return "";
-  const ours = BUILDS.find((build) => of[build]);
-  return times(Math.min(...peers) / of[ours].seconds);
+  const { timesFaster } = of[BUILDS.find((build) => of[build])];
+  const ratios = names.flatMap((name) => timesFaster[name] ?? []);
+  return ratios.length === 0 ? "" : times(Math.min(...ratios));
 }
 
 function peerTable(works) {
@@ -118,7 +117,7 @@ function section({ origin: { machine, runtime, build, time }, records, threads =
   const works = byWork(records);
   const builds = BUILDS.filter((name) => records.some(({ contestant }) => contestant === name)).join(" / ");
   return `One core of ${machine.cpu}, ${machine.os}, ${runtime.name} ${runtime.version}, commit ${build.commit}, ${time.slice(0, 10)}.
-Through the API with packed weights and \`out\` reused, medians of interleaved rounds in one process; ${builds} build, and of the peak of
+Through the API with packed weights and \`out\` reused, medians of interleaved rounds in one process, of ratios too; ${builds} build, and of the peak of
 each build's own multiply-adds, measured in the same run.${peakText(records)} Blocks of 128x128, x in float32, and how many times faster than peers in WebAssembly with one thread: onnxruntime-web
 (the better of MatMul and Gemm in float32; MatMulNBits with 8 bits), tfjs, and plain JavaScript.
 

@@ -142,28 +142,33 @@ async function verify(contestants, out) {
   }
 }
 
+/** The median over the rounds of a / b: a slow spell of the machine meets both. */
+const ratio = (a, b) => median(a.map((seconds, round) => seconds / b[round]));
+
 function recordsOf(work, seconds) {
   const { m, n, k, cold } = work;
   const operations = 2 * m * n * k;
-  const peaks = Object.fromEntries(
-    Object.keys(engines).map((variant) => [
-      variant,
-      (PEAK_TURNS * PEAK_OPERATIONS) / median(seconds[`peak ${variant}`]),
-    ]),
-  );
-  const rate = (cold ? COLD_BYTES : n * k) / median(seconds.read);
-  return Object.entries(seconds)
-    .filter(([name]) => !/^peak|^read/.test(name))
-    .map(([contestant, times]) => ({
+  const peakOperations = PEAK_TURNS * PEAK_OPERATIONS;
+  const contestants = Object.keys(seconds).filter((name) => !/^peak|^read/.test(name));
+  return contestants.map((contestant) => {
+    const times = seconds[contestant];
+    const isOurs = contestant in engines;
+    // Of the peak of the build's own kind of multiply-add, fused or not; of the better build's with peers.
+    const peak = seconds[`peak ${isOurs ? contestant : Object.keys(engines)[0]}`];
+    const peers = isOurs ? contestants.filter((name) => !(name in engines)) : [];
+    return {
       ...work,
       contestant,
       seconds: median(times),
       gigaFlops: operations / median(times) / 1e9,
-      // Of the peak of the build's own kind of multiply-add, fused or not; of the higher one with peers.
-      ofPeak: operations / median(times) / (peaks[contestant] ?? Math.max(...Object.values(peaks))),
-      ...(contestant in peaks && { peak: peaks[contestant] / 1e9 }),
-      ofRead: (n * k) / median(times) / rate,
-    }));
+      ofPeak: (operations / peakOperations) * ratio(peak, times),
+      ofRead: ((n * k) / (cold ? COLD_BYTES : n * k)) * ratio(seconds.read, times),
+      ...(isOurs && { peak: peakOperations / median(peak) / 1e9 }),
+      ...(peers.length > 0 && {
+        timesFaster: Object.fromEntries(peers.map((name) => [name, ratio(seconds[name], times)])),
+      }),
+    };
+  });
 }
 
 const records = [];
