@@ -87,7 +87,7 @@ const BARS = [
     ),
   },
   {
-    work: "the same, two threads",
+    work: "M = 1, 4096x4096, weights in no cache, two threads: of the rate at which one thread reads",
     ...{ floor: 0.8, goal: 0.95, show: percent },
     reached: lowest(
       "two threads",

@@ -116,9 +116,10 @@ async function plot(works) {
 function section({ origin: { machine, runtime, build, time }, records, threads = [] }) {
   const works = byWork(records);
   const builds = BUILDS.filter((name) => records.some(({ contestant }) => contestant === name)).join(" / ");
-  return `One core of ${machine.cpu}, ${machine.os}, ${runtime.name} ${runtime.version}, commit ${build.commit}, ${time.slice(0, 10)}.
-Through the API with packed weights and \`out\` reused, medians of interleaved rounds in one process, of ratios too; ${builds} build, and of the peak of
-each build's own multiply-adds, measured in the same run.${peakText(records)} Blocks of 128x128, x in float32, and how many times faster than peers in WebAssembly with one thread: onnxruntime-web
+  return `One core of ${machine.cpu}, ${machine.os}, ${runtime.name} ${runtime.version}, commit ${build.commit}, ${time.slice(0, 10)}; bars of two threads on two.
+Through the API with packed weights and \`out\` reused, medians of interleaved rounds, of ratios too, in one process (two threads: in one of their own). ${builds} build;
+"of peak" is of the multiply-adds that each build can do, measured beside it.${peakText(records)}
+Blocks of 128x128, x in float32, and how many times faster than peers in WebAssembly with one thread: onnxruntime-web
 (the better of MatMul and Gemm in float32; MatMulNBits with 8 bits), tfjs, and plain JavaScript.
 
 ${barTable(reachedBars([...records, ...threads]))}

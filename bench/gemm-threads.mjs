@@ -1,4 +1,5 @@
-// node bench/gemm-threads.mjs [rounds]: how many times faster two threads are than one, each through its API with packed weights.
+// node bench/gemm-threads.mjs [rounds]: how many times faster two threads are than one, each through its API with packed weights,
+// and how far that is from reading the same bytes in one thread.
 // Wall time, side by side; the records are printed as JSON.
 import { load, schemes } from "../dist/index.js";
 import { values } from "./data.mjs";

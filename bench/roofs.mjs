@@ -9,7 +9,7 @@ export const PEAK_OPERATIONS = 14 * 8;
 /** Weights that take turns until they are in no cache when their turn comes. */
 export const COLD_BYTES = 192 * 2 ** 20;
 
-/** assembly/roofs.ts in builds of these names, on one memory. */
+/** bench/assembly/roofs.ts in builds of these names, on one memory. */
 export function roofsOf(variants) {
   const memory = new WebAssembly.Memory({ initial: 4096, maximum: 65536 });
   // Pages that nobody has written are all the same one, and in a cache.

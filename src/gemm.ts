@@ -124,7 +124,7 @@ export class Products {
     return {
       kind: "record",
       format,
-      // As it is given, as with packed weights: which kernel does the product depends on it.
+      // As it is given, not cut to the shape: how tall blocks are decides how a product is rounded, packed or not.
       block: [tensor.block[0], tensor.block[1]],
       shape: tensor.shape,
       slices,

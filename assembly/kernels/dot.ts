@@ -34,15 +34,12 @@ export abstract class Terms {
   }
 }
 
-/**
- * sums[0..1] <- x . rows i and j of the weights, lane by lane. Which shapes are fastest was measured, on V8 11 to 14: as many
- * chains of additions as there are registers for, since each waits for its last sum, and each added to once in a basic block.
- */
+/** sums[0..1] <- x . rows i and j of the weights, lane by lane: two chains of additions for each row of weights. */
 export function dot1<F>(sums: usize, x: usize, i: usize, j: usize): void {
   Dot.pair<F>(2, sums, x, i, j);
 }
 
-/** The same by four chains: a fused multiply-add takes its time, and long runs make up for the additions at their end. */
+/** The same by four chains for each: a fused multiply-add takes its time, and long runs make up for the additions at their end. */
 export function dot1Long<F>(sums: usize, x: usize, i: usize, j: usize): void {
   Dot.pair<F>(4, sums, x, i, j);
 }
@@ -127,6 +124,10 @@ export function dot3<F>(sums: usize, x: usize, i: usize, j: usize): void {
   Dot.group<F>(3, sums, x, i, j, j);
 }
 
+/**
+ * The loops. Which shapes are fastest was measured, on V8 11 to 14: many chains of additions, since each waits for its last
+ * sum, but no more than there are registers for; and where `Simd.never` parts a loop, each chain goes on once in a part.
+ */
 abstract class Dot {
   @inline static pair<F>(chains: i32, sums: usize, x: usize, i: usize, j: usize): void {
     const zero = Simd.opaqueZero();

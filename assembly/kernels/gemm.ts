@@ -106,7 +106,7 @@ function sumPanels<F>(n: usize, width: usize, rows: usize, isFused: bool): void 
   }
 }
 
-/** Has the codes of a panel fetched, one byte of each cache line. */
+/** Has the codes of a panel fetched by reading a byte in 64, each 64 of a row being about one cache line. */
 function touch(n: usize, from: usize, columns: usize): void {
   const end = min(from + columns, Weights.cols);
   for (let row: usize = 0; row < PANEL_ROWS; row++) {

@@ -5,18 +5,21 @@ import { dot1, dot1Long, dot1Of32, dot2, dot3, Terms } from "./dot";
 import { Scratch } from "./scratch";
 import { Weights } from "./weights";
 
+/** Up to this many rows of x, decoding the weights to memory does not pay. */
+export const FEW: usize = 8;
+
 /** The most rows of x that are multiplied in one pass. */
-export const DOT_ROWS: usize = 3;
+const DOT_ROWS: usize = 3;
 
 /** From blocks of so many rows on, x is scaled for each row of blocks: that costs what a row or two of weights do. */
 const FOLDED_ROWS: usize = 32;
 
 /** Where the scales go: into each sum of a block, or into x before it meets the codes. */
-export const PER_BLOCK: i32 = 1;
-export const FOLDED: i32 = 2;
+const PER_BLOCK: i32 = 1;
+const FOLDED: i32 = 2;
 
 /** Room for the highest exponent of each row of x, for the lift of each in a pass, for the sums of some rows of weights, and for a 1. */
-const HIGHEST: usize = 32;
+const HIGHEST: usize = 4 * FEW;
 const LIFTS: usize = 16;
 const SUMS: usize = 96;
 const ONE: usize = 16;
@@ -31,7 +34,7 @@ function scalesOfPair(cols: usize): usize {
   return (8 + (cols >> 2) + 15) & ~15;
 }
 
-/** How `multiplyRows` can do x[rows, cols], eight rows at most; 0 if it cannot: see Range. Leaves the highest exponent of each row at `work`. */
+/** How `multiplyRows` can do x[rows, cols], FEW rows at most; 0 if it cannot: see Range. Leaves the highest exponent of each row at `work`. */
 export function wayOf<F>(work: usize, x: usize, rows: usize, lowestScale: i32, highestScale: i32): i32 {
   const cols = Weights.cols;
   let isFoldable = Weights.blockRows >= FOLDED_ROWS;
@@ -78,8 +81,8 @@ function lowestOf(x: usize, n: usize): i32 {
 }
 
 /**
- * dst[rows, N] <- x[rows, K] . weights[N, K]^T in float32 or bfloat16, for a handful of rows: each code is read once and
- * decoded in registers. Blocks have to be aligned; `way` is that of `wayOf`, which has left the highest exponents of x at `work`.
+ * dst[rows, N] <- x[rows, K] . weights[N, K]^T in float32 or bfloat16, for a handful of rows: codes are decoded in
+ * registers, once for three rows of x. Blocks have to be aligned; `way` is that of `wayOf`, which has left the highest exponents of x at `work`.
  */
 export function multiplyRows<F>(
   type: i32,

@@ -1,10 +1,7 @@
 import { Shifted } from "../lanes/shifted";
 import { multiplyPanels, workspaceOfPanels } from "./gemm";
-import { multiplyRows, wayOf, workspaceOfRows } from "./gemv";
+import { FEW, multiplyRows, wayOf, workspaceOfRows } from "./gemv";
 import { Weights } from "./weights";
-
-/** From this many rows of x on, decoding the weights to memory pays. */
-const FEW: usize = 8;
 
 /** Bytes of working memory for x[rows, K], and for fewer rows. */
 export function workspace(rows: usize, cols: usize): usize {

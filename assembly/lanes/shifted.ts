@@ -144,7 +144,10 @@ export abstract class Range {
     return lowest > 0 && product + min(0, lowestScale - 127) >= -126;
   }
 
-  /** `lift` for x that is multiplied by scales up to exponent field `highestScale` besides. */
+  /**
+   * `lift` for x that is multiplied by scales up to exponent field `highestScale` besides: a product of the largest of both is
+   * below 2^(highest + highestScale + lift - 252), which is at most 2^128.
+   */
   @inline static foldedLift<F>(highest: i32, highestScale: i32): i32 {
     return min(Shifted.exponent<F>(), min(380 - highest - highestScale, 254 - highestScale));
   }

@@ -17,8 +17,8 @@ export abstract class Simd {
   /**
    * False, where `zero` is `opaqueZero()`: leaving a loop by it ends V8's basic block. V8 puts pure operations off as
    * long as their block lasts, behind all of its loads, and a long loop then keeps its operands on the stack (half the
-   * speed, measured). What is used after the loop has to be computed before it can be left. Every place in a loop needs a
-   * number of its own: V8 12 knows of a second test of the same condition.
+   * speed, measured). This holds for what is used after the loop, such as its sums: the way out needs them as they are there.
+   * Every place in a loop has a number of its own, since V8 12 leaves out a second test of the same condition.
    */
   @inline static never(zero: i32, place: i32): bool {
     return zero == place;
