@@ -24,9 +24,9 @@ function byWork(records) {
 const percent = (x) => `${(100 * x).toFixed(0)} %`;
 const times = (x) => `${x.toFixed(x < 9.5 ? 1 : 0)}x`;
 
-function speeds(of, key) {
+function speeds(of, key = "gigaFlops") {
   return BUILDS.filter((build) => of[build])
-    .map((build) => (key === "ofPeak" ? percent(of[build].ofPeak) : of[build].gigaFlops.toFixed(0)))
+    .map((build) => (key === "gigaFlops" ? of[build][key].toFixed(0) : percent(of[build][key])))
     .join(" / ");
 }
 
@@ -45,6 +45,7 @@ function peerTable(works) {
       m,
       speeds(of),
       speeds(of, "ofPeak"),
+      speeds(of, "ofRead"),
       against(of, ["ort MatMul", "ort Gemm"]),
       against(of, ["ort MatMulNBits"]),
       against(of, ["tfjs"]),
@@ -55,12 +56,13 @@ function peerTable(works) {
     "M",
     "GFLOP/s",
     "of peak",
+    "of reading",
     "ORT float32",
     "ORT 8 bits",
     "tfjs float32",
     "plain JS",
   ];
-  return markdownTable([header, ...body], { align: ["l", "r", "r", "r", "r", "r", "r", "r"] });
+  return markdownTable([header, ...body], { align: ["l", "r", "r", "r", "r", "r", "r", "r", "r"] });
 }
 
 function schemeTable(works) {
@@ -118,7 +120,8 @@ function section({ origin: { machine, runtime, build, time }, records, threads =
   const builds = BUILDS.filter((name) => records.some(({ contestant }) => contestant === name)).join(" / ");
   return `One core of ${machine.cpu}, ${machine.os}, ${runtime.name} ${runtime.version}, commit ${build.commit}, ${time.slice(0, 10)}; bars of two threads on two.
 Through the API with packed weights and \`out\` reused, medians of interleaved rounds, of ratios too, in one process (two threads: in one of their own). ${builds} build;
-"of peak" is of the multiply-adds that each build can do, measured beside it.${peakText(records)}
+"of peak" is of the multiply-adds that each build can do, "of reading" of the rate at which bytes are read from where the weights are, both measured
+beside it.${peakText(records)}
 Blocks of 128x128, x in float32, and how many times faster than peers in WebAssembly with one thread: onnxruntime-web
 (the better of MatMul and Gemm in float32; MatMulNBits with 8 bits), tfjs, and plain JavaScript.
 

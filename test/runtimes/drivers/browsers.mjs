@@ -37,8 +37,9 @@ const PAGES = {
 
 const BUILDS = { "page without WebAssembly (CSP)": "js" };
 
-function snippetVerdict(runtime, version, place, { shown, error }) {
+function snippetVerdict(runtime, version, page, { shown, error, isSecondTry }) {
   const problems = shown?.includes("scales 118,119") ? [] : [error ?? `showed ${shown}`];
+  const place = isSecondTry ? `${page}, at the second try` : page;
   return { runtime, version, place, build: shown?.split(":")[0] ?? "", problems };
 }
 
