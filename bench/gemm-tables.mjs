@@ -119,7 +119,7 @@ function section({ origin: { machine, runtime, build, time }, records, threads =
   const works = byWork(records);
   const builds = BUILDS.filter((name) => records.some(({ contestant }) => contestant === name)).join(" / ");
   return `One core of ${machine.cpu}, ${machine.os}, ${runtime.name} ${runtime.version}, commit ${build.commit}, ${time.slice(0, 10)}; bars of two threads on two.
-Through the API with packed weights and \`out\` reused, medians of interleaved rounds, of ratios too, in one process (two threads: in one of their own). ${builds} build;
+Through the API with packed weights and \`out\` reused, medians of interleaved rounds, of ratios too, in one process (two threads: in one of their own). Two numbers are those of the ${builds} build;
 "of peak" is of the multiply-adds that each build can do, "of reading" of the rate at which bytes are read from where the weights are, both measured
 beside it.${peakText(records)}
 Blocks of 128x128, x in float32, and how many times faster than peers in WebAssembly with one thread: onnxruntime-web
