@@ -23,8 +23,8 @@ const lowest =
     return figures.length === 0 || figures.includes(undefined) ? undefined : Math.min(...figures);
   };
 
-/** How many times as fast as the fastest of these peers. */
-const against =
+/** How many times as fast as the fastest of these peers; undefined where none was measured. */
+export const against =
   (peers) =>
   ({ timesFaster = {} }) => {
     const ratios = peers.flatMap((name) => timesFaster[name] ?? []);

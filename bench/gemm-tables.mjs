@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { markdownTable } from "markdown-table";
-import { reachedBars } from "./gemm-bars.mjs";
+import { against, reachedBars } from "./gemm-bars.mjs";
+import { median } from "./measure.mjs";
 import { barTable } from "./tables.mjs";
 
 const START = "<!-- bench-gemm:start -->";
@@ -31,10 +32,9 @@ function speeds(of, key = "gigaFlops") {
 }
 
 /** How many times faster the better build is than a peer; of ONNX Runtime's two operators in float32 the better one counts. */
-function against(of, names) {
-  const { timesFaster } = of[BUILDS.find((build) => of[build])];
-  const ratios = names.flatMap((name) => timesFaster[name] ?? []);
-  return ratios.length === 0 ? "" : times(Math.min(...ratios));
+function timesFaster(of, names) {
+  const found = against(names)(of[BUILDS.find((build) => of[build])]);
+  return found === undefined ? "" : times(found);
 }
 
 function peerTable(works) {
@@ -46,10 +46,10 @@ function peerTable(works) {
       speeds(of),
       speeds(of, "ofPeak"),
       speeds(of, "ofRead"),
-      against(of, ["ort MatMul", "ort Gemm"]),
-      against(of, ["ort MatMulNBits"]),
-      against(of, ["tfjs"]),
-      against(of, ["js"]),
+      timesFaster(of, ["ort MatMul", "ort Gemm"]),
+      timesFaster(of, ["ort MatMulNBits"]),
+      timesFaster(of, ["tfjs"]),
+      timesFaster(of, ["js"]),
     ]);
   const header = [
     "weights",
@@ -79,10 +79,9 @@ function schemeTable(works) {
 
 /** What the peak without fusing is of that with, if both were measured. */
 function peakText(records) {
-  const [fused, separate] = BUILDS.map((build) => {
-    const peaks = records.filter(({ contestant }) => contestant === build).map(({ peak }) => peak);
-    return peaks.sort((a, b) => a - b)[peaks.length >> 1];
-  });
+  const [fused, separate] = BUILDS.map((build) =>
+    median(records.filter(({ contestant }) => contestant === build).map(({ peak }) => peak)),
+  );
   if (fused === undefined || separate === undefined) return "";
   return ` The peak of multiplications beside additions is ${percent(separate / fused)} of that of fused multiply-adds, ${fused.toFixed(0)} GFLOP/s.`;
 }

@@ -3,7 +3,7 @@
 // Wall time, side by side; the records are printed as JSON.
 import { load, schemes } from "../dist/index.js";
 import { values } from "./data.mjs";
-import { median } from "./measure.mjs";
+import { median, medianRatio } from "./measure.mjs";
 import { COLD_BYTES, read, roofsOf } from "./roofs.mjs";
 
 const WORKS = [
@@ -52,12 +52,11 @@ async function ratioOf(one, two, roofs, { m, n, k, cold = false }, rounds) {
   }
   for (const weights of packed.flat()) await weights.free();
   const [alone, shared, reading] = times;
-  const ratio = (a, b) => median(a.map((time, round) => time / b[round]));
   return {
     ...{ m, n, k, scheme: "128x128", operands: "W8A32", cold, contestant: "two threads" },
     seconds: median(shared) / 1000,
-    ratio: ratio(alone, shared),
-    ofRead: ratio(reading, shared),
+    ratio: medianRatio(alone, shared),
+    ofRead: medianRatio(reading, shared),
   };
 }
 

@@ -7,7 +7,7 @@ import { load, schemes } from "../dist/index.js";
 import { values } from "./data.mjs";
 import { reachedBars } from "./gemm-bars.mjs";
 import { origin } from "./machine.mjs";
-import { median } from "./measure.mjs";
+import { median, medianRatio } from "./measure.mjs";
 import { COLD_BYTES, PEAK_OPERATIONS, PEAK_TURNS, read, roofsOf } from "./roofs.mjs";
 
 const root = new URL("../", import.meta.url);
@@ -93,6 +93,9 @@ function* works() {
   }
 }
 
+/** What is no product, but a limit of products. */
+const isRoof = (name) => /^peak|^read/.test(name);
+
 /** Engines, roofs and peers on one product. */
 async function contestantsOf({ m, n, k, scheme, operands, cold, withPeers }) {
   const w = values("normal", "f32", n * k);
@@ -134,7 +137,7 @@ async function verify(contestants, out) {
   const want = out.slice();
   const size = want.reduce((most, y) => Math.max(most, Math.abs(y)), 0);
   for (const [name, run] of Object.entries(contestants)) {
-    if (/^peak|^read/.test(name)) continue;
+    if (isRoof(name)) continue;
     const got = await run();
     const limit = name === "ort MatMulNBits" ? 0.05 * size : 1e-4 * size;
     const wrong = got.findIndex((y, i) => !(Math.abs(y - want[i]) <= limit));
@@ -142,14 +145,11 @@ async function verify(contestants, out) {
   }
 }
 
-/** The median over the rounds of a / b: a slow spell of the machine meets both. */
-const ratio = (a, b) => median(a.map((seconds, round) => seconds / b[round]));
-
 function recordsOf(work, seconds) {
   const { m, n, k, cold } = work;
   const operations = 2 * m * n * k;
   const peakOperations = PEAK_TURNS * PEAK_OPERATIONS;
-  const contestants = Object.keys(seconds).filter((name) => !/^peak|^read/.test(name));
+  const contestants = Object.keys(seconds).filter((name) => !isRoof(name));
   return contestants.map((contestant) => {
     const times = seconds[contestant];
     const isOurs = contestant in engines;
@@ -161,11 +161,11 @@ function recordsOf(work, seconds) {
       contestant,
       seconds: median(times),
       gigaFlops: operations / median(times) / 1e9,
-      ofPeak: (operations / peakOperations) * ratio(peak, times),
-      ofRead: ((n * k) / (cold ? COLD_BYTES : n * k)) * ratio(seconds.read, times),
+      ofPeak: (operations / peakOperations) * medianRatio(peak, times),
+      ofRead: ((n * k) / (cold ? COLD_BYTES : n * k)) * medianRatio(seconds.read, times),
       ...(isOurs && { peak: peakOperations / median(peak) / 1e9 }),
       ...(peers.length > 0 && {
-        timesFaster: Object.fromEntries(peers.map((name) => [name, ratio(seconds[name], times)])),
+        timesFaster: Object.fromEntries(peers.map((name) => [name, medianRatio(seconds[name], times)])),
       }),
     };
   });

@@ -29,7 +29,10 @@ function warm(run, seconds) {
   return Math.max(1, Math.ceil(SAMPLE_SECONDS / one));
 }
 
-const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1];
+export const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1];
+
+/** The median over the rounds of a / b: a slow spell of the machine meets both. */
+export const medianRatio = (a, b) => median(a.map((seconds, round) => seconds / b[round]));
 
 /**
  * Times functions side by side: in every round each runs once, in an order that turns, so that a slow spell of
@@ -47,5 +50,3 @@ export function interleave(contestants, rounds, warmSeconds = WARM_SECONDS) {
   }
   return seconds;
 }
-
-export { median };

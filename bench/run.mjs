@@ -20,7 +20,7 @@ execFileSync(
 
 const { contestantsOf, releaseAll } = await import("./contestants.mjs");
 const { origin } = await import("./machine.mjs");
-const { interleave, median } = await import("./measure.mjs");
+const { interleave, median, medianRatio } = await import("./measure.mjs");
 const { elementsOf, groups, SIZES, trafficOf } = await import("./works.mjs");
 
 const where = origin(root);
@@ -32,7 +32,7 @@ function recordsOf(works, seconds) {
     Object.entries(seconds)
       .filter(([key]) => key.startsWith(`${i} `))
       .map(([key, times]) => {
-        const ratio = (other) => median(times.map((time, round) => seconds[other][round] / time));
+        const ratio = (other) => medianRatio(seconds[other], times);
         const typical = median(times);
         return {
           ...work,

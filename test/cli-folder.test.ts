@@ -10,28 +10,13 @@ import {
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { tensorsOf } from "./checkpoint-files.ts";
-import {
-  blockscale,
-  CONFIG,
-  layer,
-  snapshot,
-  start,
-  temporaryFolder,
-  writeFileWith,
-  writeModel,
-} from "./cli-runner.ts";
+import { blockscale, CONFIG, layer, snapshot, start, workplace, writeFileWith } from "./cli-runner.ts";
 
-const folder = temporaryFolder();
-let made = 0;
-
-/** A new checkpoint folder. */
-const makeModel = (shards?: number, size?: number) =>
-  writeModel(join(folder, `model-${made++}`), shards, size);
+const { folder, makeModel, output } = workplace();
 
 /** A module that collects garbage all the time: what is left open is then told on standard error. */
 const COLLECTING = "data:text/javascript,setInterval(() => globalThis.gc(), 1).unref()";
 
-const output = () => join(folder, `out-${made++}`);
 const json = (path: string) => JSON.parse(readFileSync(path, "utf8"));
 
 describe("a folder becomes a folder", () => {

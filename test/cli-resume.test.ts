@@ -12,21 +12,9 @@ import {
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { tensor } from "./checkpoint-files.ts";
-import {
-  blockscale,
-  cutOff,
-  snapshot,
-  start,
-  temporaryFolder,
-  writeFileWith,
-  writeModel,
-} from "./cli-runner.ts";
+import { blockscale, cutOff, snapshot, start, workplace, writeFileWith } from "./cli-runner.ts";
 
-const folder = temporaryFolder();
-let made = 0;
-const output = () => join(folder, `out-${made++}`);
-const makeModel = (shards?: number, size?: number) =>
-  writeModel(join(folder, `model-${made++}`), shards, size);
+const { makeModel, output } = workplace();
 
 /** The same files with the same bytes. */
 function expectSame(found: string, wanted: string): void {
@@ -120,7 +108,7 @@ describe("a run that is cut off", () => {
 
 describe("what an unfinished run has noted", () => {
   test("tells of values that are not finite what a run that was not cut off tells", async () => {
-    const model = join(folder, `model-${made++}`);
+    const model = output();
     mkdirSync(model);
     for (const [name, scale] of [
       ["a", 4096],

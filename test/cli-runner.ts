@@ -105,6 +105,21 @@ export async function writeModel(model: string, shards = 3, size = 96): Promise<
   return model;
 }
 
+/** A temporary folder for models and outputs, each of them a new path. */
+export function workplace(): {
+  folder: string;
+  makeModel: (shards?: number, size?: number) => Promise<string>;
+  output: () => string;
+} {
+  const folder = temporaryFolder();
+  let made = 0;
+  return {
+    folder,
+    makeModel: (shards, size) => writeModel(join(folder, `model-${made++}`), shards, size),
+    output: () => join(folder, `out-${made++}`),
+  };
+}
+
 /** A module that kills the process as soon as the first shard has its name. */
 const KILLING = `data:text/javascript,${encodeURIComponent(`
   import fs from "node:fs";

@@ -44,11 +44,24 @@ export function dot1Long<F>(sums: usize, x: usize, i: usize, j: usize): void {
   Dot.pair<F>(4, sums, x, i, j);
 }
 
+/** Bytes that `dot1Of32` needs for the scales of two rows of weights. */
+export function roomOf32(cols: usize): usize {
+  return (8 + (cols >> 2) + 15) & ~15;
+}
+
+/** dst <- a 0, then the scales of row n as float32; returns the end. */
+function stageScales(dst: usize, n: usize): usize {
+  const blocks = Weights.cols >> 5;
+  store<f32>(dst, 0);
+  Weights.copyScales(dst + 4, Weights.scalesOf(n), blocks);
+  return dst + 4 + 4 * blocks;
+}
+
 /**
- * The same for blocks of 32 columns and whole blocks: the sums of each are scaled while the next ones begin.
- * @param scales of row i, then of row j, as float32: a 0, then those of the blocks
+ * The same for blocks of 32 columns and whole blocks: the sums of each are scaled while the next ones begin, the first ones
+ * by a 0 in front of the scales.
  */
-export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, scales: usize): void {
+export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, room: usize): void {
   const zero = Simd.opaqueZero();
   const mask = Shifted.mask<F>(zero);
   const weights = Shifted.weights<F>(zero);
@@ -56,8 +69,9 @@ export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, scales: u
   let a = Weights.row(i);
   let b = Weights.row(j);
   const end = a + Weights.cols;
-  let sa = scales;
-  let sb = scales + 4 + (Weights.cols >> 3);
+  let sa = room;
+  let sb = stageScales(sa, i);
+  stageScales(sb, j);
   let totalA = zeros;
   let totalB = zeros;
   let a0 = zeros;

@@ -1,7 +1,7 @@
 import { BF16, F32, Half } from "../lanes/half";
 import { Range, Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
-import { dot1, dot1Long, dot1Of32, dot2, dot3, Terms } from "./dot";
+import { dot1, dot1Long, dot1Of32, dot2, dot3, roomOf32, Terms } from "./dot";
 import { Scratch } from "./scratch";
 import { Weights } from "./weights";
 
@@ -26,12 +26,7 @@ const ONE: usize = 16;
 
 /** Bytes that `multiplyRows` needs for x[rows, cols]. */
 export function workspaceOfRows(rows: usize, cols: usize): usize {
-  return HIGHEST + LIFTS + SUMS + ONE + scalesOfPair(cols) + 4 * min(rows, DOT_ROWS) * ((cols + 15) & ~15);
-}
-
-/** Bytes for the scales of two rows of weights that `dot1Of32` takes. */
-function scalesOfPair(cols: usize): usize {
-  return (8 + (cols >> 2) + 15) & ~15;
+  return HIGHEST + LIFTS + SUMS + ONE + roomOf32(cols) + 4 * min(rows, DOT_ROWS) * ((cols + 15) & ~15);
 }
 
 /** How `multiplyRows` can do x[rows, cols], FEW rows at most; 0 if it cannot: see Range. Leaves the highest exponent of each row at `work`. */
@@ -129,8 +124,8 @@ function multiplyFew<F, T>(
   isFolded: bool,
 ): void {
   const sums = lifts + LIFTS;
-  const pairScales = sums + SUMS + ONE;
-  const staged = pairScales + scalesOfPair(Weights.cols);
+  const room = sums + SUMS + ONE;
+  const staged = room + roomOf32(Weights.cols);
   const scales = isFolded ? Weights.scalesOf(first) : 0;
   for (let m: usize = 0; m < rows; m++) {
     const factor = Range.power(load<i32>(lifts + 4 * m));
@@ -149,8 +144,7 @@ function multiplyFew<F, T>(
     } else if (isLong) {
       dot1Long<F>(sums, staged, n, n + part);
     } else if (isOf32) {
-      stagePair(pairScales, n, n + part);
-      dot1Of32<F>(sums, staged, n, n + part, pairScales);
+      dot1Of32<F>(sums, staged, n, n + part, room);
     } else {
       dot1<F>(sums, staged, n, n + part);
     }
@@ -169,16 +163,6 @@ function multiplyFew<F, T>(
       }
     }
   }
-}
-
-/** dst <- the scales of rows i and j of the weights, each behind a 0. */
-function stagePair(dst: usize, i: usize, j: usize): void {
-  const blocks = Weights.cols >> 5;
-  store<f32>(dst, 0);
-  Weights.copyScales(dst + 4, Weights.scalesOf(i), blocks);
-  dst += 4 + 4 * blocks;
-  store<f32>(dst, 0);
-  Weights.copyScales(dst + 4, Weights.scalesOf(j), blocks);
 }
 
 /**
