@@ -34,19 +34,81 @@ export abstract class Terms {
   }
 }
 
-/** sums[0..1] <- x . rows i and j of the weights, lane by lane: two chains of additions for each row of weights. */
-export function dot1<F>(sums: usize, x: usize, i: usize, j: usize): void {
-  Dot.pair<F>(2, sums, x, i, j);
+/**
+ * sums[0..2] <- x . rows i, j and k of the weights, lane by lane. Codes are loaded once from where they are and once from a byte
+ * before, which brings bytes 2 and 0 of each lane to where 3 and 1 were.
+ */
+export function dot1<F>(sums: usize, x: usize, i: usize, j: usize, k: usize): void {
+  const zero = Simd.opaqueZero();
+  const mask = Shifted.mask<F>(zero);
+  const weights = Shifted.weights<F>(zero);
+  let a = Weights.row(i) - 1;
+  let b = Weights.row(j) - 1;
+  let c = Weights.row(k) - 1;
+  let sa = Terms.scalesOf(i);
+  let sb = Terms.scalesOf(j);
+  let sc = Terms.scalesOf(k);
+  const end = a + Weights.paddedCols;
+  const termCols = Terms.cols;
+  const isUe8m0 = Terms.isUe8m0;
+  const scaleBytes = Terms.scaleBytes;
+  let totalA = f32x4.splat(0);
+  let totalB = f32x4.splat(0);
+  let totalC = f32x4.splat(0);
+  do {
+    // The last block takes the padding.
+    const termEnd = min(a + termCols, end);
+    let a0 = f32x4.splat(0);
+    let a1 = f32x4.splat(0);
+    let b0 = f32x4.splat(0);
+    let b1 = f32x4.splat(0);
+    let c0 = f32x4.splat(0);
+    let c1 = f32x4.splat(0);
+    if (a < termEnd)
+      do {
+        let u = v128.load(a, 1);
+        let v = v128.load(b, 1);
+        let w = v128.load(c, 1);
+        let y = v128.load(x, 48);
+        a0 = Simd.madd(Shifted.top<F>(u, mask), y, a0);
+        b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
+        c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
+        y = v128.load(x, 16);
+        a1 = Simd.madd(Shifted.middle(u, weights, mask), y, a1);
+        b1 = Simd.madd(Shifted.middle(v, weights, mask), y, b1);
+        c1 = Simd.madd(Shifted.middle(w, weights, mask), y, c1);
+        if (Simd.never(zero, 1)) break;
+        u = v128.load(a);
+        v = v128.load(b);
+        w = v128.load(c);
+        y = v128.load(x, 32);
+        a0 = Simd.madd(Shifted.top<F>(u, mask), y, a0);
+        b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
+        c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
+        y = v128.load(x);
+        a1 = Simd.madd(Shifted.middle(u, weights, mask), y, a1);
+        b1 = Simd.madd(Shifted.middle(v, weights, mask), y, b1);
+        c1 = Simd.madd(Shifted.middle(w, weights, mask), y, c1);
+        a += 16;
+        b += 16;
+        c += 16;
+        x += 64;
+      } while (a < termEnd);
+    totalA = Simd.madd(f32x4.add(a0, a1), f32x4.splat(Weights.finiteScale(isUe8m0, sa)), totalA);
+    totalB = Simd.madd(f32x4.add(b0, b1), f32x4.splat(Weights.finiteScale(isUe8m0, sb)), totalB);
+    totalC = Simd.madd(f32x4.add(c0, c1), f32x4.splat(Weights.finiteScale(isUe8m0, sc)), totalC);
+    sa += scaleBytes;
+    sb += scaleBytes;
+    sc += scaleBytes;
+  } while (a < end);
+  v128.store(sums, totalA);
+  v128.store(sums, totalB, 16);
+  v128.store(sums, totalC, 32);
 }
 
-/** The same by four chains for each: a fused multiply-add takes its time, and long runs make up for the additions at their end. */
-export function dot1Long<F>(sums: usize, x: usize, i: usize, j: usize): void {
-  Dot.pair<F>(4, sums, x, i, j);
-}
-
-/** Bytes that `dot1Of32` needs for the scales of two rows of weights. */
+/** Bytes that `dot1Of32` needs for the scales of three rows of weights. */
 export function roomOf32(cols: usize): usize {
-  return (8 + (cols >> 2) + 15) & ~15;
+  return (3 * (4 + (cols >> 3)) + 15) & ~15;
 }
 
 /** dst <- a 0, then the scales of row n as float32; returns the end. */
@@ -61,71 +123,89 @@ function stageScales(dst: usize, n: usize): usize {
  * The same for blocks of 32 columns and whole blocks: the sums of each are scaled while the next ones begin, the first ones
  * by a 0 in front of the scales.
  */
-export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, room: usize): void {
+export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, k: usize, room: usize): void {
   const zero = Simd.opaqueZero();
   const mask = Shifted.mask<F>(zero);
   const weights = Shifted.weights<F>(zero);
   const zeros = i32x4.splat(zero);
-  let a = Weights.row(i);
-  let b = Weights.row(j);
+  let a = Weights.row(i) - 1;
+  let b = Weights.row(j) - 1;
+  let c = Weights.row(k) - 1;
   const end = a + Weights.cols;
   let sa = room;
   let sb = stageScales(sa, i);
-  stageScales(sb, j);
+  let sc = stageScales(sb, j);
+  stageScales(sc, k);
   let totalA = zeros;
   let totalB = zeros;
+  let totalC = zeros;
   let a0 = zeros;
-  let a1 = zeros;
   let b0 = zeros;
-  let b1 = zeros;
+  let c0 = zeros;
   if (a < end)
     do {
-      totalA = Simd.madd(f32x4.add(a0, a1), v128.load_splat<f32>(sa), totalA);
-      totalB = Simd.madd(f32x4.add(b0, b1), v128.load_splat<f32>(sb), totalB);
+      totalA = Simd.madd(a0, v128.load_splat<f32>(sa), totalA);
+      totalB = Simd.madd(b0, v128.load_splat<f32>(sb), totalB);
+      totalC = Simd.madd(c0, v128.load_splat<f32>(sc), totalC);
       sa += 4;
       sb += 4;
+      sc += 4;
       if (Simd.never(zero, 1)) break;
-      const u = v128.load(a);
-      const v = v128.load(b);
+      let u = v128.load(a, 1);
+      let v = v128.load(b, 1);
+      let w = v128.load(c, 1);
       let y = v128.load(x, 48);
       a0 = Simd.product(Shifted.top<F>(u, mask), y, zeros);
       b0 = Simd.product(Shifted.top<F>(v, mask), y, zeros);
+      c0 = Simd.product(Shifted.top<F>(w, mask), y, zeros);
       y = v128.load(x, 16);
-      a1 = Simd.product(Shifted.middle(u, weights, mask), y, zeros);
-      b1 = Simd.product(Shifted.middle(v, weights, mask), y, zeros);
+      a0 = Simd.madd(Shifted.middle(u, weights, mask), y, a0);
+      b0 = Simd.madd(Shifted.middle(v, weights, mask), y, b0);
+      c0 = Simd.madd(Shifted.middle(w, weights, mask), y, c0);
       if (Simd.never(zero, 2)) break;
-      const lowU = Shifted.lower(u);
-      const lowV = Shifted.lower(v);
+      u = v128.load(a);
+      v = v128.load(b);
+      w = v128.load(c);
       y = v128.load(x, 32);
-      a0 = Simd.madd(Shifted.top<F>(lowU, mask), y, a0);
-      b0 = Simd.madd(Shifted.top<F>(lowV, mask), y, b0);
+      a0 = Simd.madd(Shifted.top<F>(u, mask), y, a0);
+      b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
+      c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
       y = v128.load(x);
-      a1 = Simd.madd(Shifted.middle(lowU, weights, mask), y, a1);
-      b1 = Simd.madd(Shifted.middle(lowV, weights, mask), y, b1);
+      a0 = Simd.madd(Shifted.middle(u, weights, mask), y, a0);
+      b0 = Simd.madd(Shifted.middle(v, weights, mask), y, b0);
+      c0 = Simd.madd(Shifted.middle(w, weights, mask), y, c0);
       if (Simd.never(zero, 3)) break;
-      const r = v128.load(a, 16);
-      const s = v128.load(b, 16);
+      u = v128.load(a, 17);
+      v = v128.load(b, 17);
+      w = v128.load(c, 17);
       y = v128.load(x, 112);
-      a0 = Simd.madd(Shifted.top<F>(r, mask), y, a0);
-      b0 = Simd.madd(Shifted.top<F>(s, mask), y, b0);
+      a0 = Simd.madd(Shifted.top<F>(u, mask), y, a0);
+      b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
+      c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
       y = v128.load(x, 80);
-      a1 = Simd.madd(Shifted.middle(r, weights, mask), y, a1);
-      b1 = Simd.madd(Shifted.middle(s, weights, mask), y, b1);
+      a0 = Simd.madd(Shifted.middle(u, weights, mask), y, a0);
+      b0 = Simd.madd(Shifted.middle(v, weights, mask), y, b0);
+      c0 = Simd.madd(Shifted.middle(w, weights, mask), y, c0);
       if (Simd.never(zero, 4)) break;
-      const lowR = Shifted.lower(r);
-      const lowS = Shifted.lower(s);
+      u = v128.load(a, 16);
+      v = v128.load(b, 16);
+      w = v128.load(c, 16);
       y = v128.load(x, 96);
-      a0 = Simd.madd(Shifted.top<F>(lowR, mask), y, a0);
-      b0 = Simd.madd(Shifted.top<F>(lowS, mask), y, b0);
+      a0 = Simd.madd(Shifted.top<F>(u, mask), y, a0);
+      b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
+      c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
       y = v128.load(x, 64);
-      a1 = Simd.madd(Shifted.middle(lowR, weights, mask), y, a1);
-      b1 = Simd.madd(Shifted.middle(lowS, weights, mask), y, b1);
+      a0 = Simd.madd(Shifted.middle(u, weights, mask), y, a0);
+      b0 = Simd.madd(Shifted.middle(v, weights, mask), y, b0);
+      c0 = Simd.madd(Shifted.middle(w, weights, mask), y, c0);
       a += 32;
       b += 32;
+      c += 32;
       x += 128;
     } while (a < end);
-  v128.store(sums, Simd.madd(f32x4.add(a0, a1), v128.load_splat<f32>(sa), totalA));
-  v128.store(sums, Simd.madd(f32x4.add(b0, b1), v128.load_splat<f32>(sb), totalB), 16);
+  v128.store(sums, Simd.madd(a0, v128.load_splat<f32>(sa), totalA));
+  v128.store(sums, Simd.madd(b0, v128.load_splat<f32>(sb), totalB), 16);
+  v128.store(sums, Simd.madd(c0, v128.load_splat<f32>(sc), totalC), 32);
 }
 
 /** sums[row of x][0..2] <- two rows of x, staged sixteen values of each in turn, . rows i, j and k of the weights. */
@@ -143,80 +223,6 @@ export function dot3<F>(sums: usize, x: usize, i: usize, j: usize): void {
  * sum, but no more than there are registers for; and where `Simd.never` parts a loop, each chain goes on once in a part.
  */
 abstract class Dot {
-  @inline static pair<F>(chains: i32, sums: usize, x: usize, i: usize, j: usize): void {
-    const zero = Simd.opaqueZero();
-    const mask = Shifted.mask<F>(zero);
-    const weights = Shifted.weights<F>(zero);
-    let a = Weights.row(i);
-    let b = Weights.row(j);
-    let sa = Terms.scalesOf(i);
-    let sb = Terms.scalesOf(j);
-    const end = a + Weights.paddedCols;
-    const termCols = Terms.cols;
-    const isUe8m0 = Terms.isUe8m0;
-    const scaleBytes = Terms.scaleBytes;
-    let totalA = f32x4.splat(0);
-    let totalB = f32x4.splat(0);
-    do {
-      // The last block takes the padding.
-      const termEnd = min(a + termCols, end);
-      let a0 = f32x4.splat(0);
-      let a1 = f32x4.splat(0);
-      let a2 = f32x4.splat(0);
-      let a3 = f32x4.splat(0);
-      let b0 = f32x4.splat(0);
-      let b1 = f32x4.splat(0);
-      let b2 = f32x4.splat(0);
-      let b3 = f32x4.splat(0);
-      if (a < termEnd)
-        do {
-          const u = v128.load(a);
-          const v = v128.load(b);
-          const x3 = v128.load(x, 48);
-          a0 = Simd.madd(Shifted.top<F>(u, mask), x3, a0);
-          b0 = Simd.madd(Shifted.top<F>(v, mask), x3, b0);
-          const x1 = v128.load(x, 16);
-          a1 = Simd.madd(Shifted.middle(u, weights, mask), x1, a1);
-          b1 = Simd.madd(Shifted.middle(v, weights, mask), x1, b1);
-          if (chains == 4 && Simd.never(zero, 1)) break;
-          const lowU = Shifted.lower(u);
-          const lowV = Shifted.lower(v);
-          const x2 = v128.load(x, 32);
-          const topU = Shifted.top<F>(lowU, mask);
-          const topV = Shifted.top<F>(lowV, mask);
-          const x0 = v128.load(x);
-          const middleU = Shifted.middle(lowU, weights, mask);
-          const middleV = Shifted.middle(lowV, weights, mask);
-          if (chains == 2) {
-            a0 = Simd.madd(topU, x2, a0);
-            b0 = Simd.madd(topV, x2, b0);
-            a1 = Simd.madd(middleU, x0, a1);
-            b1 = Simd.madd(middleV, x0, b1);
-          } else {
-            a2 = Simd.madd(topU, x2, a2);
-            b2 = Simd.madd(topV, x2, b2);
-            a3 = Simd.madd(middleU, x0, a3);
-            b3 = Simd.madd(middleV, x0, b3);
-          }
-          a += 16;
-          b += 16;
-          x += 64;
-        } while (a < termEnd);
-      a0 = f32x4.add(a0, a1);
-      b0 = f32x4.add(b0, b1);
-      if (chains == 4) {
-        a0 = f32x4.add(a0, f32x4.add(a2, a3));
-        b0 = f32x4.add(b0, f32x4.add(b2, b3));
-      }
-      totalA = Simd.madd(a0, f32x4.splat(Weights.finiteScale(isUe8m0, sa)), totalA);
-      totalB = Simd.madd(b0, f32x4.splat(Weights.finiteScale(isUe8m0, sb)), totalB);
-      sa += scaleBytes;
-      sb += scaleBytes;
-    } while (a < end);
-    v128.store(sums, totalA);
-    v128.store(sums, totalB, 16);
-  }
-
   /** Two rows of x and three of weights, or three and two: six chains, which is what V8 12 has registers for. */
   @inline static group<F>(rows: i32, sums: usize, x: usize, i: usize, j: usize, k: usize): void {
     const zero = Simd.opaqueZero();

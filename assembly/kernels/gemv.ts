@@ -1,7 +1,7 @@
 import { BF16, F32, Half } from "../lanes/half";
 import { Range, Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
-import { dot1, dot1Long, dot1Of32, dot2, dot3, roomOf32, Terms } from "./dot";
+import { dot1, dot1Of32, dot2, dot3, roomOf32, Terms } from "./dot";
 import { Scratch } from "./scratch";
 import { Weights } from "./weights";
 
@@ -132,21 +132,18 @@ function multiplyFew<F, T>(
     stageRow(staged + 64 * m, 64 * rows, x + 4 * m * Weights.cols, factor, scales);
   }
   // Rows far apart are so many streams to the prefetcher; neighbours would be one that it follows badly.
-  const streams: usize = rows == 2 ? 3 : 2;
+  const streams: usize = rows == 3 ? 2 : 3;
   const part = (end - first + streams - 1) / streams;
-  const isLong = isFolded && Simd.isFused();
   const isOf32 = !isFolded && Weights.blockCols == 32 && (Weights.cols & 31) == 0;
   for (let n = first; n < first + part; n++) {
     if (rows == 3) {
       dot3<F>(sums, staged, n, n + part);
     } else if (rows == 2) {
       dot2<F>(sums, staged, n, n + part, n + 2 * part);
-    } else if (isLong) {
-      dot1Long<F>(sums, staged, n, n + part);
     } else if (isOf32) {
-      dot1Of32<F>(sums, staged, n, n + part, room);
+      dot1Of32<F>(sums, staged, n, n + part, n + 2 * part, room);
     } else {
-      dot1<F>(sums, staged, n, n + part);
+      dot1<F>(sums, staged, n, n + part, n + 2 * part);
     }
     let sum = sums;
     for (let m: usize = 0; m < rows; m++) {
