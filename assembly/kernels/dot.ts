@@ -219,8 +219,8 @@ export function dot3<F>(sums: usize, x: usize, i: usize, j: usize): void {
 }
 
 /**
- * The loops. Which shapes are fastest was measured, on V8 11 to 14: many chains of additions, since each waits for its last
- * sum, but no more than there are registers for; and where `Simd.never` parts a loop, each chain goes on once in a part.
+ * How many rows meet was measured, on V8 11 to 14: many chains of additions, since each waits for its last sum, but no more
+ * than there are registers for; and where `Simd.never` parts a loop, each chain goes on once in a part.
  */
 abstract class Dot {
   /** Two rows of x and three of weights, or three and two: six chains, which is what V8 12 has registers for. */
@@ -228,9 +228,9 @@ abstract class Dot {
     const zero = Simd.opaqueZero();
     const mask = Shifted.mask<F>(zero);
     const weights = Shifted.weights<F>(zero);
-    let a = Weights.row(i);
-    let b = Weights.row(j);
-    let c = Weights.row(k);
+    let a = Weights.row(i) - 1;
+    let b = Weights.row(j) - 1;
+    let c = Weights.row(k) - 1;
     let sa = Terms.scalesOf(i);
     let sb = Terms.scalesOf(j);
     let sc = Terms.scalesOf(k);
@@ -259,9 +259,9 @@ abstract class Dot {
       let c1 = f32x4.splat(0);
       if (a < termEnd)
         do {
-          let u = v128.load(a);
-          let v = v128.load(b);
-          let w = rows == 2 ? v128.load(c) : v;
+          let u = v128.load(a, 1);
+          let v = v128.load(b, 1);
+          let w = rows == 2 ? v128.load(c, 1) : v;
           let p = Shifted.top<F>(u, mask);
           let q = Shifted.top<F>(v, mask);
           let y = v128.load(x, 48);
@@ -296,9 +296,9 @@ abstract class Dot {
             b2 = Simd.madd(q, y, b2);
           }
           if (Simd.never(zero, 2)) break;
-          u = Shifted.lower(u);
-          v = Shifted.lower(v);
-          if (rows == 2) w = Shifted.lower(w);
+          u = v128.load(a);
+          v = v128.load(b);
+          if (rows == 2) w = v128.load(c);
           p = Shifted.top<F>(u, mask);
           q = Shifted.top<F>(v, mask);
           y = v128.load(x, 32);

@@ -7,11 +7,11 @@ import { E4M3, Format } from "./format";
  * goes into that. Inf and NaN codes come out as if they were further finite ones.
  *
  * The four codes in a 32-bit lane are worked on at once, those of bytes 3 and 1 where they are, those of 2 and 0 after a
- * shift of 8. A byte on top is shifted down arithmetically, which leaves its sign at bit 31. The byte below the middle
+ * shift of 8, or loaded again from a byte before, which leaves eight operations. A byte on top is shifted down arithmetically, which leaves its sign at bit 31. The byte below the middle
  * is sign-extended and shifted up by one multiply-add of 16-bit halves, which takes the low half alone.
  *
  * Measured and lost: unpacking to 16-bit lanes first (9 operations too, on fewer ports), widening loads (10), byte
- * shuffles into place (11).
+ * shuffles into place (11), four loads a byte apart (8, but all of the shifts on the same ports).
  */
 export abstract class Shifted {
   /** Sign and magnitude at their place in float32. */
