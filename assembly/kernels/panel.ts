@@ -19,66 +19,59 @@ export function decodePanel<F>(
   columns: usize,
   isFused: bool,
 ): void {
-  const isSpread = !isFused || !Weights.isAligned;
+  const isPlain = isFused && Weights.isAligned;
   for (let half: usize = 0; half < 2; half++) {
-    const first = n + 4 * half;
-    const a = Weights.row(first);
-    const b = Weights.row(first + 1);
-    const c = Weights.row(first + 2);
-    const d = Weights.row(first + 3);
-    const sa = Weights.scalesOf(first);
-    const sb = Weights.scalesOf(first + 1);
-    const sc = Weights.scalesOf(first + 2);
-    const sd = Weights.scalesOf(first + 3);
-    const blockCols = Weights.blockCols;
-    let block = (from / blockCols) * Weights.scaleBytes;
-    let column = from;
-    let blockEnd = column - (column % blockCols);
-    const end = from + columns;
-    do {
-      blockEnd += blockCols;
-      // The last block takes the padding.
-      const pieceEnd = blockEnd < Weights.cols ? min(blockEnd, end) : end;
-      const scales = Weights.scalesAt(sa + block, sb + block, sc + block, sd + block);
-      if (isSpread) {
-        spreadScales(spread + ((column - from) << 4), pieceEnd - column, scales);
-      } else {
-        const factors = f32x4.mul(scales, f32x4.splat(Shifted.unit<F>()));
-        decodeRows<F>(
-          panel + ((column - from) << 5),
-          a + column,
-          b + column,
-          c + column,
-          d + column,
-          pieceEnd - column,
-          factors,
-        );
-      }
-      block += Weights.scaleBytes;
-      column = pieceEnd;
-    } while (column < end);
-    if (isSpread) decodeRowsBy<F>(panel, a + from, b + from, c + from, d + from, columns, spread);
+    spreadScales(spread, n, from, columns, isPlain ? 16 : 1);
+    decodeRows<F>(panel, n, from, columns, spread, isPlain);
+    if (!isPlain) scalePanel(panel, spread, columns);
     panel += 16;
+    n += 4;
   }
 }
 
-/** Four rows, one scale each: panel[column][0..3] of a panel of eight. */
+/** spread[columns / step][4] <- the scales of rows n .. n + 3 at every column, or at every sixteenth. */
+function spreadScales(spread: usize, n: usize, from: usize, columns: usize, step: usize): void {
+  const a = Weights.scalesOf(n);
+  const b = Weights.scalesOf(n + 1);
+  const c = Weights.scalesOf(n + 2);
+  const d = Weights.scalesOf(n + 3);
+  const blockCols = Weights.blockCols;
+  let block = (from / blockCols) * Weights.scaleBytes;
+  let blockEnd = from - (from % blockCols);
+  const end = from + columns;
+  let column = from;
+  do {
+    blockEnd += blockCols;
+    // The last block takes the padding.
+    const pieceEnd = blockEnd < Weights.cols ? min(blockEnd, end) : end;
+    const scales = Weights.scalesAt(a + block, b + block, c + block, d + block);
+    for (; column < pieceEnd; column += step, spread += 16) v128.store(spread, scales);
+    block += Weights.scaleBytes;
+  } while (column < end);
+}
+
+/** Rows n .. n + 3, times the scale of their columns or not: panel[column][0..3] of a panel of eight. */
 function decodeRows<F>(
   dst: usize,
-  a: usize,
-  b: usize,
-  c: usize,
-  d: usize,
+  n: usize,
+  from: usize,
   columns: usize,
-  factors: v128,
+  scales: usize,
+  isScaled: bool,
 ): void {
   const zero = Simd.opaqueZero();
   const mask = Shifted.mask<F>(zero);
   const weights = Shifted.weights<F>(zero);
   const zeros = f32x4.splat(0);
+  const unit = f32x4.splat(Shifted.unit<F>());
+  let a = Weights.row(n) + from;
+  let b = Weights.row(n + 1) + from;
+  let c = Weights.row(n + 2) + from;
+  let d = Weights.row(n + 3) + from;
   const end = a + columns;
   if (a < end)
     do {
+      const factors = isScaled ? f32x4.mul(v128.load(scales), unit) : unit;
       const r0 = v128.load(a);
       const r1 = v128.load(b);
       const r2 = v128.load(c);
@@ -116,36 +109,18 @@ function decodeRows<F>(
       b += 16;
       c += 16;
       d += 16;
+      scales += 16;
       dst += 512;
     } while (a < end);
 }
 
-/** spread[columns][4] <- the scales of four rows, as often as their block is wide. */
-function spreadScales(spread: usize, columns: usize, scales: v128): void {
+/** Scales of any size, a step of its own: panel[columns][0..3] of a panel of eight, times spread[columns][4]. */
+function scalePanel(panel: usize, spread: usize, columns: usize): void {
   const end = spread + (columns << 4);
   if (spread < end)
     do {
-      v128.store(spread, scales);
-      spread += 16;
-    } while (spread < end);
-}
-
-/** The same for blocks of any width and scales of any size: a scale per column and row, and two exact steps. */
-function decodeRowsBy<F>(
-  dst: usize,
-  a: usize,
-  b: usize,
-  c: usize,
-  d: usize,
-  columns: usize,
-  spread: usize,
-): void {
-  decodeRows<F>(dst, a, b, c, d, columns, f32x4.splat(Shifted.unit<F>()));
-  const end = spread + (columns << 4);
-  if (spread < end)
-    do {
-      v128.store(dst, f32x4.mul(v128.load(dst), v128.load(spread)));
-      dst += 32;
+      v128.store(panel, f32x4.mul(v128.load(panel), v128.load(spread)));
+      panel += 32;
       spread += 16;
     } while (spread < end);
 }
