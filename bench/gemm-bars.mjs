@@ -19,7 +19,7 @@ const lowest =
   (records) => {
     const figures = select(records, { contestant, ...wanted })
       .filter(isMeant)
-      .map((record) => figure(record, records));
+      .map(figure);
     return figures.length === 0 || figures.includes(undefined) ? undefined : Math.min(...figures);
   };
 
@@ -31,12 +31,8 @@ export const against =
     return ratios.length === 0 ? undefined : Math.min(...ratios);
   };
 
-/** What 1x32 blocks keep of the speed of 128x128: measured apart, each beside the peak. */
-const ofTiles = (record, records) => {
-  const { m, n, k, contestant } = record;
-  const [tiles] = select(records, { contestant, m, n, k });
-  return tiles && record.ofPeak / tiles.ofPeak;
-};
+/** What other blocks keep of the speed of 128x128. */
+const ofTiles = ({ ofTiles }) => ofTiles;
 
 const is =
   (...shape) =>

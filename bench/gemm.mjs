@@ -22,7 +22,7 @@ const ROWS = options.quick ? [1, 4, 16, 64, 256] : [1, 2, 4, 8, 16, 64, 256, 512
 /** What all schemes and W8A8 are measured with; the peers meet 128x128 with float32 alone. */
 const FEW_ROWS = [1, 16, 256];
 const SCHEMES = { "128x128": schemes.deepseekWeight, "1x32": schemes.mxfp8 };
-const ROUNDS = options.quick ? 5 : 9;
+const ROUNDS = options.quick ? 5 : 15;
 const SAMPLE_SECONDS = options.quick ? 0.01 : 0.02;
 
 async function enginesOf() {
@@ -46,6 +46,8 @@ if (!peers) console.log("no peers: npm install --prefix bench");
 
 /** Seconds of one core in `calls` calls: wall time, or CPU time if that is less, since others may have had the core. */
 async function sample(run, calls) {
+  // One call that does not count brings the data into the caches it fits in, where the others left theirs.
+  if (calls > 1) await run();
   const cpu = process.cpuUsage();
   const start = performance.now();
   for (let i = 0; i < calls; i++) await run();
@@ -93,8 +95,8 @@ function* works() {
   }
 }
 
-/** What is no product, but a limit of products. */
-const isRoof = (name) => /^peak|^read/.test(name);
+/** What is measured beside products to compare them with, and has no record of its own. */
+const isReference = (name) => /^peak|^read|^tiles/.test(name);
 
 /** Engines, roofs and peers on one product. */
 async function contestantsOf({ m, n, k, scheme, operands, cold, withPeers }) {
@@ -109,14 +111,19 @@ async function contestantsOf({ m, n, k, scheme, operands, cold, withPeers }) {
   const out = new Float32Array(m * n);
   const contestants = {};
   const releases = [];
-  for (const [variant, engine] of Object.entries(engines)) {
-    const packed = Array.from({ length: cold ? COLD_BYTES / (n * k) : 1 }, () => engine.pack(tensor));
-    let turn = 0;
-    contestants[variant] = () => engine.gemm(left, packed[turn++ % packed.length], { out });
-    contestants[`peak ${variant}`] = () => roofs[variant].peak(PEAK_TURNS, 1);
+  const multiplyBy = (engine, record) => {
+    const packed = Array.from({ length: cold ? COLD_BYTES / (n * k) : 1 }, () => engine.pack(record));
     releases.push(() => {
       for (const weights of packed) weights.free();
     });
+    let turn = 0;
+    return () => engine.gemm(left, packed[turn++ % packed.length], { out });
+  };
+  for (const [variant, engine] of Object.entries(engines)) {
+    contestants[variant] = multiplyBy(engine, tensor);
+    contestants[`peak ${variant}`] = () => roofs[variant].peak(PEAK_TURNS, 1);
+    if (scheme !== "128x128" && operands === "W8A32")
+      contestants[`tiles ${variant}`] = multiplyBy(engine, some.quantize(w, [n, k], SCHEMES["128x128"]));
   }
   contestants.read = () => read(roofs, cold ? COLD_BYTES : n * k);
   if (withPeers && peers) {
@@ -137,7 +144,7 @@ async function verify(contestants, out) {
   const want = out.slice();
   const size = want.reduce((most, y) => Math.max(most, Math.abs(y)), 0);
   for (const [name, run] of Object.entries(contestants)) {
-    if (isRoof(name)) continue;
+    if (isReference(name)) continue;
     const got = await run();
     const limit = name === "ort MatMulNBits" ? 0.05 * size : 1e-4 * size;
     const wrong = got.findIndex((y, i) => !(Math.abs(y - want[i]) <= limit));
@@ -149,12 +156,13 @@ function recordsOf(work, seconds) {
   const { m, n, k, cold } = work;
   const operations = 2 * m * n * k;
   const peakOperations = PEAK_TURNS * PEAK_OPERATIONS;
-  const contestants = Object.keys(seconds).filter((name) => !isRoof(name));
+  const contestants = Object.keys(seconds).filter((name) => !isReference(name));
   return contestants.map((contestant) => {
     const times = seconds[contestant];
     const isOurs = contestant in engines;
     // Of the peak of the build's own kind of multiply-add, fused or not; of the better build's with peers.
     const peak = seconds[`peak ${isOurs ? contestant : Object.keys(engines)[0]}`];
+    const tiles = seconds[`tiles ${contestant}`];
     const peers = isOurs ? contestants.filter((name) => !(name in engines)) : [];
     return {
       ...work,
@@ -164,6 +172,7 @@ function recordsOf(work, seconds) {
       ofPeak: (operations / peakOperations) * medianRatio(peak, times),
       ofRead: ((n * k) / (cold ? COLD_BYTES : n * k)) * medianRatio(seconds.read, times),
       ...(isOurs && { peak: peakOperations / median(peak) / 1e9 }),
+      ...(tiles && { ofTiles: medianRatio(tiles, times) }),
       ...(peers.length > 0 && {
         timesFaster: Object.fromEntries(peers.map((name) => [name, medianRatio(seconds[name], times)])),
       }),
