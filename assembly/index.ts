@@ -7,6 +7,7 @@ import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/dequan
 import { multiply, workspace } from "./kernels/multiply";
 import { encode as encodeAs, quantize as quantizeAs } from "./kernels/quantize";
 import { Scratch } from "./kernels/scratch";
+import { Subnormals, setSubnormalsAside } from "./kernels/subnormals";
 import { dotFarRow, surveyWeights } from "./kernels/survey";
 import { Weights } from "./kernels/weights";
 import { E4M3, E5M2 } from "./lanes/format";
@@ -99,6 +100,7 @@ export function survey(
   format: i32,
   scaleType: i32,
   record: usize,
+  list: usize,
   codes: usize,
   scales: usize,
   firstRow: usize,
@@ -108,7 +110,13 @@ export function survey(
   blockCols: usize,
 ): i32 {
   Weights.set(scaleType, codes, scales, firstRow, n, k, blockRows, blockCols);
-  return format == 0 ? surveyWeights<E4M3>(record) : surveyWeights<E5M2>(record);
+  return format == 0 ? surveyWeights<E4M3>(record, list) : surveyWeights<E5M2>(record, list);
+}
+
+export function setAside(format: i32, list: usize, codes: usize, n: usize, k: usize): void {
+  Weights.set(0, codes, 0, 0, n, k, 1, 1);
+  if (format == 0) setSubnormalsAside<E4M3>(list);
+  else setSubnormalsAside<E5M2>(list);
 }
 
 export function gemmWorkspace(rows: usize, k: usize): usize {
@@ -129,11 +137,13 @@ export function gemm(
   k: usize,
   blockRows: usize,
   blockCols: usize,
+  list: usize,
   lowestScale: i32,
   highestScale: i32,
   work: usize,
 ): void {
   Weights.set(scaleType, codes, scales, firstRow, n, k, blockRows, blockCols);
+  Subnormals.list = list;
   if (format == 0) multiply<E4M3>(type, work, dst, x, rows, lowestScale, highestScale);
   else multiply<E5M2>(type, work, dst, x, rows, lowestScale, highestScale);
 }
@@ -142,11 +152,17 @@ export function dotFar(
   format: i32,
   scaleType: i32,
   x: usize,
+  row: usize,
   codes: usize,
   scales: usize,
+  firstRow: usize,
+  n: usize,
   k: usize,
+  blockRows: usize,
   blockCols: usize,
+  list: usize,
 ): f64 {
-  Weights.set(scaleType, codes, scales, 0, 1, k, 1, blockCols);
-  return format == 0 ? dotFarRow<E4M3>(x, 0) : dotFarRow<E5M2>(x, 0);
+  Weights.set(scaleType, codes, scales, firstRow, n, k, blockRows, blockCols);
+  Subnormals.list = list;
+  return format == 0 ? dotFarRow<E4M3>(x, row) : dotFarRow<E5M2>(x, row);
 }

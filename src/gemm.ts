@@ -2,10 +2,10 @@ import { checkArray, checkDisjoint, checkOptions, outArray, outOf } from "./arra
 import { BlockscaleError } from "./errors.ts";
 import { type Left, type LeftOperand, leftOf, notAMatrix } from "./operands.ts";
 import { PackedWeights, type PackOptions, type Place, type Survey } from "./pack.ts";
-import { MARGIN, multiply, type Right, type Run, surveyOf } from "./product.ts";
+import { listBytes, MARGIN, multiply, type Right, type Run, recordBytes, surveyOf } from "./product.ts";
 import type { BlockScaled } from "./tensor.ts";
 import { checkUpright } from "./transpose.ts";
-import type { Arena } from "./wasm/arena.ts";
+import type { Arena, Resident } from "./wasm/arena.ts";
 import { FORMAT_ID, type Kernels, SCALE_TYPE_ID } from "./wasm/exports.ts";
 
 export type { LeftOperand, Matrix } from "./operands.ts";
@@ -22,6 +22,12 @@ export interface GemmOptions {
   readonly layout?: Layout;
   /** For each row of x the slice of w `[E, N, K]` that it meets, or -1: rows of the result that stay as they are. */
   readonly experts?: Int32Array;
+}
+
+/** What a survey says, and the beginning of the list of subnormal codes that are to be set aside, if there are some. */
+interface Found {
+  readonly survey: Survey;
+  readonly starts?: Uint32Array;
 }
 
 /** Matrix products on one set of kernels: checks, then the right operand in chunks or where it is packed. */
@@ -58,9 +64,11 @@ export class Products {
   pack(w: BlockScaled, options: PackOptions): PackedWeights {
     const layout = checkPackLayout(options);
     const [tensor, { format, codes, scales, grid }] = checkUpright("pack", w, layout === "n");
-    const bytes = codes.byteLength + MARGIN + scales.byteLength;
-    const resident = this.#arena.keep(alignTo4(codes.byteLength + MARGIN) + scales.byteLength);
-    const release = (): void => this.#arena.release(resident);
+    const residents = [this.#arena.keep(alignTo4(codes.byteLength + MARGIN) + scales.byteLength)];
+    const release = (): void => {
+      for (const resident of residents) this.#arena.release(resident);
+    };
+    const [resident] = residents as [Resident];
     const scalesAt = resident.start + alignTo4(codes.byteLength + MARGIN);
     const { slices, rows, cols, block } = grid;
     const scaleType = scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
@@ -76,7 +84,9 @@ export class Products {
       new Uint8Array(this.#arena.buffer, place.codes, codes.length).set(codes);
       const scaleBytes = new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength);
       new Uint8Array(this.#arena.buffer, scalesAt, scaleBytes.length).set(scaleBytes);
-      const survey = Array.from({ length: slices }, (_, slice) => this.#survey(place, format, block, slice));
+      const found = Array.from({ length: slices }, (_, slice) => this.#survey(place, format, block, slice));
+      const survey = this.#setAside(place, format, found, residents);
+      const bytes = residents.reduce((sum, { start, end }) => sum + end - start, 0);
       const packed = new PackedWeights(
         { format, shape: [...tensor.shape], block: [tensor.block[0], tensor.block[1]], bytes },
         { ...place, survey },
@@ -95,11 +105,11 @@ export class Products {
     format: BlockScaled["format"],
     block: readonly [number, number],
     slice: number,
-  ): Survey {
+  ): Found {
     const { rows, cols, scaleType } = place;
-    const [record] = this.#arena.frame([8 + rows]) as [number];
+    const at = this.#arena.frame([recordBytes(rows), listBytes(rows, 0)]) as [number, number];
     const blocks = Math.ceil(rows / block[0]) * Math.ceil(cols / block[1]);
-    return surveyOf(this.#kernels, this.#arena, record, rows, [
+    const survey = surveyOf(this.#kernels, this.#arena, at, rows, [
       FORMAT_ID[format],
       SCALE_TYPE_ID[scaleType],
       place.codes + slice * rows * cols,
@@ -110,6 +120,31 @@ export class Products {
       block[0],
       block[1],
     ]);
+    if (survey.list === 0) return { survey };
+    return { survey, starts: new Uint32Array(this.#arena.buffer, survey.list, rows + 1).slice() };
+  }
+
+  /** Takes the subnormal codes out of each slice, to lists that stay. */
+  #setAside(
+    { codes, rows, cols }: Omit<Place, "survey">,
+    format: BlockScaled["format"],
+    found: readonly Found[],
+    residents: Resident[],
+  ): Survey[] {
+    const sizes = found.map(({ starts }) => (starts ? listBytes(rows, starts[rows]!) : 0));
+    const bytes = sizes.reduce((sum, size) => sum + size, 0);
+    if (bytes === 0) return found.map(({ survey }) => survey);
+    const resident = this.#arena.keep(bytes);
+    residents.push(resident);
+    let list = resident.start;
+    return found.map(({ survey, starts }, slice) => {
+      if (starts === undefined) return survey;
+      new Uint32Array(this.#arena.buffer, list, rows + 1).set(starts);
+      this.#kernels.setAside(FORMAT_ID[format], list, codes + slice * rows * cols, rows, cols);
+      const at = list;
+      list += sizes[slice]!;
+      return { ...survey, list: at };
+    });
   }
 
   #rightOf(w: BlockScaled | PackedWeights, isTransposed: boolean): Right {

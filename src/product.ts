@@ -39,26 +39,36 @@ const PASS = 192;
 /** Elements of x and the result that are in memory at a time. */
 const ELEMENTS = 2 ** 23;
 
+/** At most one code in so many is set aside. */
+const LISTED = 64;
+
 /** Up to 15 bytes behind the codes are read. */
 export const MARGIN = 16;
 
 type SurveyArguments =
-  Parameters<Kernels["survey"]> extends [infer A, infer B, number, ...infer Rest] ? [A, B, ...Rest] : never;
+  Parameters<Kernels["survey"]> extends [infer A, infer B, number, number, ...infer Rest]
+    ? [A, B, ...Rest]
+    : never;
 
-/** Runs the kernel `survey` and reads its record of `rows` flags. */
+/** Bytes that `survey` needs for its record and the beginning of its list, and a list of `entries` for the whole. */
+export const recordBytes = (rows: number): number => 8 + rows;
+export const listBytes = (rows: number, entries: number): number => 4 * (rows + 1 + entries);
+
+/** Runs the kernel `survey` and reads its record of `rows` flags. The list is 0 if there is nothing for one. */
 export function surveyOf(
   kernels: Kernels,
   arena: Arena,
-  record: number,
+  [record, list]: readonly [record: number, list: number],
   rows: number,
   [format, scaleType, ...rest]: SurveyArguments,
 ): Survey {
-  const count = kernels.survey(format, scaleType, record, ...rest);
+  const count = kernels.survey(format, scaleType, record, list, ...rest);
   const [lowestScale = 0, highestScale = 0] = new Int32Array(arena.buffer, record, 2);
-  if (count === 0) return { lowestScale, highestScale, farRows: [] };
+  const [entries = 0] = new Uint32Array(arena.buffer, list + 4 * rows, 1);
+  const found = { lowestScale, highestScale, farRows: [], list: entries > 0 ? list : 0 };
+  if (count === 0) return found;
   const flags = [...new Uint8Array(arena.buffer, record + 8, rows)];
-  const farRows = flags.flatMap((flag, row) => (flag ? [row] : []));
-  return { lowestScale, highestScale, farRows };
+  return { ...found, farRows: flags.flatMap((flag, row) => (flag ? [row] : [])) };
 }
 
 /** out[run.start .. run.end, N] <- the same rows of x . w[run.slice]^T */
@@ -88,15 +98,16 @@ export function multiply(
     const topScale = Math.floor(first / block[0]);
     const scaleRows = Math.ceil((first + rows) / block[0]) - topScale;
     const streams = right.kind === "record";
-    const [xAt, farAt, dst, work, record, codesAt, scalesAt] = arena.frame([
+    const [xAt, farAt, dst, work, record, list, codesAt, scalesAt] = arena.frame([
       4 * passRows * k,
       8 * k,
       out.BYTES_PER_ELEMENT * passRows * rows,
       kernels.gemmWorkspace(passRows, k) >>> 0,
-      8 + rows,
+      streams ? recordBytes(rows) : 0,
+      streams ? listBytes(rows, (rows * k) / LISTED) : 0,
       streams ? rows * k + MARGIN : 0,
       streams ? scaleRows * gridCols * scaleBytes : 0,
-    ]) as [number, number, number, number, number, number, number];
+    ]) as [number, number, number, number, number, number, number, number];
     let codes = codesAt;
     let scales = scalesAt;
     const firstRow = first % block[0];
@@ -117,7 +128,8 @@ export function multiply(
     const survey =
       right.kind === "packed"
         ? (right.survey[run.slice] as Survey)
-        : surveyOf(kernels, arena, record, rows, [...ids, ...weights]);
+        : surveyOf(kernels, arena, [record, list], rows, [...ids, ...weights]);
+    if (streams && survey.list !== 0) kernels.setAside(ids[0], survey.list, codes, rows, k);
     for (let row = run.start; row < run.end; row += passRows) {
       const height = Math.min(passRows, run.end - row);
       new Float32Array(arena.buffer, xAt, height * k).set(left.values.subarray(row * k, (row + height) * k));
@@ -129,6 +141,7 @@ export function multiply(
         xAt,
         height,
         ...weights,
+        survey.list,
         survey.lowestScale,
         survey.highestScale,
         work,
@@ -142,15 +155,7 @@ export function multiply(
       }
       if (rows === n) out.set(result, row * n);
     }
-    const dotFar = (row: number): number =>
-      kernels.dotFar(
-        ...ids,
-        farAt,
-        codes + row * k,
-        scales + Math.floor((firstRow + row) / block[0]) * gridCols * scaleBytes,
-        k,
-        block[1],
-      );
+    const dotFar = (row: number): number => kernels.dotFar(...ids, farAt, row, ...weights, survey.list);
     correctFar(left, run, survey, new Float64Array(arena.buffer, farAt, k), rows, (m, row) => {
       out[m * n + first + row] =
         type === "f32" ? dotFar(row) : narrow(VALUE_TYPE_ID.bf16, bitsOf(dotFar(row)));

@@ -20,10 +20,11 @@ const ARITIES: { readonly [K in keyof Kernels]: Parameters<Kernels[K]>["length"]
   decode: 4,
   quantize: 13,
   dequantize: 10,
-  survey: 10,
+  survey: 11,
+  setAside: 5,
   gemmWorkspace: 2,
-  gemm: 16,
-  dotFar: 7,
+  gemm: 17,
+  dotFar: 12,
 };
 
 function fileOf(build: string, extension: string): Buffer<ArrayBuffer> {

@@ -3,6 +3,7 @@ import { Range, Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
 import { dot1, dot1Of32, dot2, dot3, roomOf32, Terms } from "./dot";
 import { Scratch } from "./scratch";
+import { Subnormals } from "./subnormals";
 import { Weights } from "./weights";
 
 /** Up to this many rows of x, decoding the weights to memory does not pay. */
@@ -149,9 +150,11 @@ function multiplyFew<F, T>(
     for (let m: usize = 0; m < rows; m++) {
       const factor = Range.power(Shifted.exponent<F>() - load<i32>(lifts + 4 * m));
       for (let column = n; column < n + streams * part; column += part) {
-        // A sum that underflows can be -0 or 0, depending on the codes behind the row: 0 it is.
-        const value = Simd.sum(v128.load(sum)) * factor + 0;
         if (column < end) {
+          // A sum that underflows can be -0 or 0, depending on the codes behind the row: 0 it is.
+          let value = Simd.sum(v128.load(sum)) * factor + 0;
+          if (Subnormals.has(column))
+            value = <f32>(<f64>value + Subnormals.dot<F, f32>(x + 4 * m * Weights.cols, column));
           const at = dst + (m * Weights.rows + column) * Half.size<T>();
           if (idof<T>() == idof<F32>()) store<f32>(at, value);
           else store<u16>(at, Half.bf16(value));

@@ -1,5 +1,6 @@
 import { Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
+import { Subnormals } from "./subnormals";
 import { Weights } from "./weights";
 
 /** Rows of weights that are decoded together: the columns of a micro-kernel's tile. */
@@ -24,9 +25,16 @@ export function decodePanel<F>(
     spreadScales(spread, n, from, columns, isPlain ? 16 : 1);
     decodeRows<F>(panel, n, from, columns, spread, isPlain);
     if (!isPlain) scalePanel(panel, spread, columns);
+    if (Subnormals.list) putBack<F>(panel, n, from, columns);
     panel += 16;
     n += 4;
   }
+}
+
+/** The subnormal codes of rows n .. n + 3 that were set aside. */
+function putBack<F>(panel: usize, n: usize, from: usize, columns: usize): void {
+  const end = min(n + 4, Weights.rows);
+  for (; n < end; n++, panel += 4) Subnormals.putBack<F>(panel, n, from, columns);
 }
 
 /** spread[columns / step][4] <- the scales of rows n .. n + 3 at every column, or at every sixteenth. */

@@ -108,6 +108,11 @@ export abstract class Simd {
     return v128.any_true(x);
   }
 
+  /** How many bytes are all ones, where each is that or zero. */
+  @inline static count(bytes: v128): i32 {
+    return popcnt<i32>(i8x16.bitmask(bytes));
+  }
+
   @inline static or(a: v128, b: v128): v128 {
     return v128.or(a, b);
   }

@@ -53,6 +53,7 @@ export function gemm(
   k: number,
   blockRows: number,
   blockCols: number,
+  _list: number,
   _lowestScale: number,
   _highestScale: number,
   work: number,
@@ -78,13 +79,19 @@ export function dotFar(
   format: Fp8,
   scaleType: ScaleTypeId,
   x: number,
+  row: number,
   codes: number,
   scales: number,
+  firstRow: number,
+  _n: number,
   k: number,
+  blockRows: number,
   blockCols: number,
+  _list: number,
 ): number {
   const w = new Float64Array(k);
   const first = scaleType === SCALE_TYPE_ID.ue8m0 ? scales : scales >>> 2;
-  decodeRow(memory, format, w, { codes, scales: first, scaleType, k, blockCols });
+  const scaleRow = first + Math.floor((firstRow + row) / blockRows) * Math.ceil(k / blockCols);
+  decodeRow(memory, format, w, { codes: codes + row * k, scales: scaleRow, scaleType, k, blockCols });
   return dot(new Float64Array(memory.buffer, x, k), 0, w, k);
 }

@@ -35,10 +35,12 @@ export function instantiate(pages: number = 2): JsInstance {
     dequantize: (format, type, ...rest) => dequantize(memory, productsOf(format, type), ...rest),
     compare: (...args) => compare(memory, ...args),
     // float64 holds every sum of products, so that no row is a special case.
-    survey: (_format, _scaleType, record, _codes, _scales, _firstRow, n) => {
+    survey: (_format, _scaleType, record, list, _codes, _scales, _firstRow, n) => {
       memory.u8.fill(0, record, record + 8 + n);
+      memory.u8.fill(0, list, list + 4 * (n + 1));
       return 0;
     },
+    setAside: () => {},
     gemmWorkspace: (_rows, k) => 8 * k,
     gemm: (format, ...rest) => gemm(memory, fp8Of(format), ...rest),
     dotFar: (format, ...rest) => dotFar(memory, fp8Of(format), ...rest),

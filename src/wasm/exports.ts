@@ -68,12 +68,14 @@ export interface Kernels {
    * Looks through the right operand of a product: n rows of k codes at `codes`, and the rows of scales from that of row 0,
    * which is row `firstRow` of its block. Writes to `record` the lowest and the highest exponent field of the scales that count,
    * as two int32, then a byte per row: 1 if it has to be computed by `dotFar`, since it has Inf or NaN or leaves float32.
-   * Returns how many such rows there are.
+   * Writes to `list` how many subnormal codes `setAside` is to take of the rows before each, and of all: n + 1 uint32.
+   * Returns how many rows are for `dotFar`.
    */
   survey(
     format: FormatId,
     scaleType: ScaleTypeId,
     record: number,
+    list: number,
     codes: number,
     scales: number,
     firstRow: number,
@@ -83,12 +85,19 @@ export interface Kernels {
     blockCols: number,
   ): number;
 
+  /**
+   * Replaces subnormal codes by zeros, in the rows and numbers that `survey` has written to `list`, and keeps there what they were: behind
+   * those n + 1 uint32 another one for each of them. For processors that multiply such numbers slowly.
+   */
+  setAside(format: FormatId, list: number, codes: number, n: number, k: number): void;
+
   /** Bytes of working memory that `gemm` needs for this many rows or fewer, as an unsigned int32. */
   gemmWorkspace(rows: number, k: number): number;
 
   /**
    * [rows, n] at dst (float32 or bfloat16) <- float32 x[rows, k] times the transpose of the right operand, described as
-   * for `survey`; `lowestScale` and `highestScale` are what that found, and far rows get arbitrary numbers.
+   * for `survey`; `lowestScale` and `highestScale` are what that found, and far rows get arbitrary numbers. `list` is that of
+   * `setAside`, or 0 where that was not called.
    * Up to 15 bytes behind the codes are read. Sums are float32, of a block of columns, 512 or 2048 at a time.
    */
   gemm(
@@ -105,20 +114,26 @@ export interface Kernels {
     k: number,
     blockRows: number,
     blockCols: number,
+    list: number,
     lowestScale: number,
     highestScale: number,
     work: number,
   ): void;
 
-  /** The product of float64 x[k] and one row of codes with its scales, summed in float64 from left to right. */
+  /** The product of float64 x[k] and one row of the right operand, described as for `gemm`, summed in float64. */
   dotFar(
     format: FormatId,
     scaleType: ScaleTypeId,
     x: number,
+    row: number,
     codes: number,
     scales: number,
+    firstRow: number,
+    n: number,
     k: number,
+    blockRows: number,
     blockCols: number,
+    list: number,
   ): number;
 }
 
