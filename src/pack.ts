@@ -24,7 +24,7 @@ export interface Survey {
   readonly highestScale: number;
   /** Rows that are computed in float64, since they hold NaN or leave float32. */
   readonly farRows: readonly number[];
-  /** Where the list of subnormal codes is that were set aside; 0 if none were. */
+  /** Where the list of subnormal codes is; 0 if there are none. */
   readonly list: number;
 }
 

@@ -39,7 +39,7 @@ const PASS = 192;
 /** Elements of x and the result that are in memory at a time. */
 const ELEMENTS = 2 ** 23;
 
-/** At most one code in so many is set aside. */
+/** At most one code in so many is set aside, for each row by itself. */
 const LISTED = 64;
 
 /** Up to 15 bytes behind the codes are read. */
@@ -51,10 +51,10 @@ type SurveyArguments =
     : never;
 
 /** Bytes that `survey` needs for its record and the beginning of its list, and a list of `entries` for the whole. */
-export const recordBytes = (rows: number): number => 8 + rows;
+export const recordBytes = (rows: number): number => 12 + rows;
 export const listBytes = (rows: number, entries: number): number => 4 * (rows + 1 + entries);
 
-/** Runs the kernel `survey` and reads its record of `rows` flags. The list is 0 if there is nothing for one. */
+/** Runs the kernel `survey` and reads its record. */
 export function surveyOf(
   kernels: Kernels,
   arena: Arena,
@@ -63,11 +63,10 @@ export function surveyOf(
   [format, scaleType, ...rest]: SurveyArguments,
 ): Survey {
   const count = kernels.survey(format, scaleType, record, list, ...rest);
-  const [lowestScale = 0, highestScale = 0] = new Int32Array(arena.buffer, record, 2);
-  const [entries = 0] = new Uint32Array(arena.buffer, list + 4 * rows, 1);
-  const found = { lowestScale, highestScale, farRows: [], list: entries > 0 ? list : 0 };
+  const [lowestScale = 0, highestScale = 0, needsList] = new Int32Array(arena.buffer, record, 3);
+  const found = { lowestScale, highestScale, farRows: [], list: needsList ? list : 0 };
   if (count === 0) return found;
-  const flags = [...new Uint8Array(arena.buffer, record + 8, rows)];
+  const flags = [...new Uint8Array(arena.buffer, record + 12, rows)];
   return { ...found, farRows: flags.flatMap((flag, row) => (flag ? [row] : [])) };
 }
 

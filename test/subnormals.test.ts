@@ -62,16 +62,19 @@ describe.each(INSTANCES.filter(([name]) => name !== "js"))(
         const id = FORMAT_ID[format];
         const weights = [CODES, SCALES, 0, rows, cols, 1, cols] as const;
         expect(kernels.survey(id, SCALE_TYPE_ID.ue8m0, RECORD, LIST, ...weights)).toBe(1);
-        const starts = new Uint32Array(memory.buffer, LIST, rows + 1);
+        const words = new Uint32Array(memory.buffer, LIST, rows + 1);
+        const starts = words.map((word) => word & 0x7fffffff);
         const numbers = Array.from({ length: rows }, (_, row) => starts[row + 1]! - starts[row]!);
-        expect(numbers).toEqual(
-          numbers.map((_, row) => {
-            const count = codes
-              .subarray(row * cols, (row + 1) * cols)
-              .filter((c) => isSubnormal(format, c)).length;
-            return row !== far && count <= most(cols) ? count : 0;
-          }),
-        );
+        const found = numbers.map((_, row) => {
+          if (row === far || most(cols) === 0) return 0;
+          return codes.subarray(row * cols, (row + 1) * cols).filter((c) => isSubnormal(format, c)).length;
+        });
+        expect(numbers).toEqual(found.map((count) => (count <= most(cols) ? count : 0)));
+        // The highest bit marks rows that have more.
+        const marks = [...words].map((word) => word >>> 31);
+        expect(marks).toEqual([...found.map((count) => (count > most(cols) ? 1 : 0)), 0]);
+        const [needsList] = new Int32Array(memory.buffer, RECORD + 8, 1);
+        expect(needsList).toBe(found.some((count) => count > 0) ? 1 : 0);
         expect(numbers.some((count) => count > 0)).toBe(most(cols) > 0);
 
         kernels.setAside(id, LIST, CODES, rows, cols);
@@ -153,6 +156,27 @@ describe.each(ENGINES)("%s: products of weights with subnormal codes", async (_,
       values[0] = value;
       const x = { values, shape: [m, cols] };
       expectWithinBound(fp8.gemm(x, w), exact(x, w), [m, 5, cols]);
+    }
+  });
+
+  test.each([1, 2, 8, 9, 20])("%i rows of x, where every row of w has many", (m) => {
+    for (const [format, cols] of [
+      ["e4m3", 520],
+      ["e5m2", 1100],
+    ] as const) {
+      for (const block of [
+        [1, 32],
+        [128, 128],
+        [2, 7],
+      ] as const) {
+        const rows = 11;
+        const codes = codesWith(format, rows, cols, [cols >> 2]);
+        const blocks = Math.ceil(rows / block[0]) * Math.ceil(cols / block[1]);
+        const scales = Uint8Array.from({ length: blocks }, (_, i) => 120 + (i % 13));
+        const w: BlockScaled = { format, shape: [rows, cols], block, codes, scales };
+        const x = { values: randomNormal(m, m * cols), shape: [m, cols] };
+        expectWithinBound(fp8.gemm(x, w), exact(x, w), [m, rows, cols]);
+      }
     }
   });
 

@@ -1,6 +1,7 @@
 import { BF16, F32, Half } from "../lanes/half";
 import { Simd } from "../lanes/simd";
 import { decodePanel, PANEL_ROWS } from "./panel";
+import { Subnormals } from "./subnormals";
 import { DEPTH, multiplyPanel, STAGED_ROW, Tile } from "./tile";
 import { Weights } from "./weights";
 
@@ -16,8 +17,11 @@ abstract class Work {
   @inline static get spread(): usize {
     return Work.panel + (DEPTH << 5);
   }
-  @inline static get product(): usize {
+  @inline static get zeros(): usize {
     return Work.spread + (DEPTH << 4);
+  }
+  @inline static get product(): usize {
+    return Work.zeros + DEPTH;
   }
   @inline static get sums(): usize {
     return Work.product + ((TILES * Tile.rows) << 5);
@@ -46,6 +50,7 @@ export function multiplyPanels<F>(
   isFused: bool,
 ): void {
   Work.panel = work;
+  if (Subnormals.list) memory.fill(Work.zeros, 0, DEPTH);
   let passes = (rows + TILES * Tile.rows - 1) / (TILES * Tile.rows);
   const width: usize = type == 0 ? 4 : 2;
   const rowBytes = Weights.rows * width;
@@ -89,7 +94,7 @@ function sumPanels<F>(n: usize, width: usize, rows: usize, isFused: bool): void 
     const columns = min(DEPTH, Weights.paddedCols - k);
     let sums = Work.sums;
     for (let row: usize = 0; row < width; row += PANEL_ROWS) {
-      decodePanel<F>(Work.panel, Work.spread, n + row, k, columns, isFused);
+      decodePanel<F>(Work.panel, Work.spread, Work.zeros, n + row, k, columns, isFused);
       // The next panel's codes come to the first-level cache while this one is multiplied: eight rows are more than a prefetcher follows.
       if (row + PANEL_ROWS < width) touch(n + row + PANEL_ROWS, k, columns);
       else if (k + DEPTH < Weights.cols) touch(n, k + DEPTH, DEPTH);

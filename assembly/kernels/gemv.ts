@@ -3,7 +3,7 @@ import { Range, Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
 import { dot1, dot1Of32, dot2, dot3, roomOf32, Terms } from "./dot";
 import { Scratch } from "./scratch";
-import { Subnormals } from "./subnormals";
+import { Dense, PIECE, Subnormals } from "./subnormals";
 import { Weights } from "./weights";
 
 /** Up to this many rows of x, decoding the weights to memory does not pay. */
@@ -19,19 +19,27 @@ const FOLDED_ROWS: usize = 32;
 const PER_BLOCK: i32 = 1;
 const FOLDED: i32 = 2;
 
-/** Room for the highest exponent of each row of x, for the lift of each in a pass, for the sums of some rows of weights, and for a 1. */
+/**
+ * Room for the highest exponent of each row of x, for the lift of each in a pass, for the sums of some rows of weights, for a 1, and
+ * for decoded codes.
+ */
 const HIGHEST: usize = 4 * FEW;
 const LIFTS: usize = 16;
 const SUMS: usize = 96;
 const ONE: usize = 16;
+const DECODED: usize = 4 * PIECE;
 
 /** Bytes that `multiplyRows` needs for x[rows, cols]. */
 export function workspaceOfRows(rows: usize, cols: usize): usize {
-  return HIGHEST + LIFTS + SUMS + ONE + roomOf32(cols) + 4 * min(rows, DOT_ROWS) * ((cols + 15) & ~15);
+  return (
+    HIGHEST + LIFTS + SUMS + ONE + DECODED + roomOf32(cols) + 4 * min(rows, DOT_ROWS) * ((cols + 15) & ~15)
+  );
 }
 
 /** How `multiplyRows` can do x[rows, cols], FEW rows at most; 0 if it cannot: see Range. Leaves the highest exponent of each row at `work`. */
 export function wayOf<F>(work: usize, x: usize, rows: usize, lowestScale: i32, highestScale: i32): i32 {
+  // There has to be a row to take the place of dense ones.
+  if (Subnormals.firstPlain == Weights.rows) return 0;
   const cols = Weights.cols;
   let isFoldable = Weights.blockRows >= FOLDED_ROWS;
   let isSafe = true;
@@ -125,7 +133,8 @@ function multiplyFew<F, T>(
   isFolded: bool,
 ): void {
   const sums = lifts + LIFTS;
-  const room = sums + SUMS + ONE;
+  const decoded = sums + SUMS + ONE;
+  const room = decoded + DECODED;
   const staged = room + roomOf32(Weights.cols);
   const scales = isFolded ? Weights.scalesOf(first) : 0;
   for (let m: usize = 0; m < rows; m++) {
@@ -137,15 +146,18 @@ function multiplyFew<F, T>(
   const part = (end - first + streams - 1) / streams;
   const isOf32 = !isFolded && Weights.blockCols == 32 && (Weights.cols & 31) == 0;
   for (let n = first; n < first + part; n++) {
-    if (rows == 3) {
-      dot3<F>(sums, staged, n, n + part);
-    } else if (rows == 2) {
-      dot2<F>(sums, staged, n, n + part, n + 2 * part);
-    } else if (isOf32) {
-      dot1Of32<F>(sums, staged, n, n + part, n + 2 * part, room);
-    } else {
-      dot1<F>(sums, staged, n, n + part, n + 2 * part);
+    let i = n;
+    let j = n + part;
+    let k = n + 2 * part;
+    if (Subnormals.hasDense) {
+      i = Subnormals.plainRow(i);
+      j = Subnormals.plainRow(j);
+      k = Subnormals.plainRow(k);
     }
+    if (rows == 3) dot3<F>(sums, staged, i, j);
+    else if (rows == 2) dot2<F>(sums, staged, i, j, k);
+    else if (isOf32) dot1Of32<F>(sums, staged, i, j, k, room);
+    else dot1<F>(sums, staged, i, j, k);
     let sum = sums;
     for (let m: usize = 0; m < rows; m++) {
       const factor = Range.power(Shifted.exponent<F>() - load<i32>(lifts + 4 * m));
@@ -153,8 +165,11 @@ function multiplyFew<F, T>(
         if (column < end) {
           // A sum that underflows can be -0 or 0, depending on the codes behind the row: 0 it is.
           let value = Simd.sum(v128.load(sum)) * factor + 0;
-          if (Subnormals.has(column))
-            value = <f32>(<f64>value + Subnormals.dot<F, f32>(x + 4 * m * Weights.cols, column));
+          if (Subnormals.list && !Subnormals.isClean(column)) {
+            const values = x + 4 * m * Weights.cols;
+            if (Subnormals.isDense(column)) value = <f32>Dense.dot<F>(values, column, decoded);
+            else value = <f32>(<f64>value + Subnormals.dot<F, f32>(values, column));
+          }
           const at = dst + (m * Weights.rows + column) * Half.size<T>();
           if (idof<T>() == idof<F32>()) store<f32>(at, value);
           else store<u16>(at, Half.bf16(value));

@@ -1,6 +1,6 @@
 import { Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
-import { Subnormals } from "./subnormals";
+import { Dense, Subnormals } from "./subnormals";
 import { Weights } from "./weights";
 
 /** Rows of weights that are decoded together: the columns of a micro-kernel's tile. */
@@ -11,10 +11,12 @@ export const PANEL_ROWS: usize = 8;
  * multiple of 16; what is past the end of a row is some finite number.
  * @param isFused whether each scale times `Shifted.unit` is a float32
  * @param spread room for another panel
+ * @param zeros as many bytes as columns
  */
 export function decodePanel<F>(
   panel: usize,
   spread: usize,
+  zeros: usize,
   n: usize,
   from: usize,
   columns: usize,
@@ -23,18 +25,31 @@ export function decodePanel<F>(
   const isPlain = isFused && Weights.isAligned;
   for (let half: usize = 0; half < 2; half++) {
     spreadScales(spread, n, from, columns, isPlain ? 16 : 1);
-    decodeRows<F>(panel, n, from, columns, spread, isPlain);
+    const codes0 = codesOf(n, from, zeros);
+    const codes1 = codesOf(n + 1, from, zeros);
+    const codes2 = codesOf(n + 2, from, zeros);
+    const codes3 = codesOf(n + 3, from, zeros);
+    decodeRows<F>(panel, codes0, codes1, codes2, codes3, columns, spread, isPlain);
     if (!isPlain) scalePanel(panel, spread, columns);
-    if (Subnormals.list) putBack<F>(panel, n, from, columns);
+    if (Subnormals.list) addSubnormals<F>(panel, n, from, columns, spread);
     panel += 16;
     n += 4;
   }
 }
 
-/** The subnormal codes of rows n .. n + 3 that were set aside. */
-function putBack<F>(panel: usize, n: usize, from: usize, columns: usize): void {
+/** Codes of row n; zeros where there are too many subnormal ones. */
+function codesOf(n: usize, from: usize, zeros: usize): usize {
+  const isDense = Subnormals.list && Subnormals.isDense(min(n, Weights.rows - 1));
+  return isDense ? zeros : Weights.row(n) + from;
+}
+
+/** What is missing of rows n .. n + 3: codes that were set aside, and whole rows. */
+function addSubnormals<F>(panel: usize, n: usize, from: usize, columns: usize, room: usize): void {
   const end = min(n + 4, Weights.rows);
-  for (; n < end; n++, panel += 4) Subnormals.putBack<F>(panel, n, from, columns);
+  for (; n < end; n++, panel += 4) {
+    if (Subnormals.isDense(n)) Dense.fill<F>(panel, n, from, columns, room);
+    else Subnormals.putBack<F>(panel, n, from, columns);
+  }
 }
 
 /** spread[columns / step][4] <- the scales of rows n .. n + 3 at every column, or at every sixteenth. */
@@ -58,11 +73,13 @@ function spreadScales(spread: usize, n: usize, from: usize, columns: usize, step
   } while (column < end);
 }
 
-/** Rows n .. n + 3, times the scale of their columns or not: panel[column][0..3] of a panel of eight. */
+/** Four rows of codes, times the scale of their columns or not: panel[column][0..3] of a panel of eight. */
 function decodeRows<F>(
   dst: usize,
-  n: usize,
-  from: usize,
+  a: usize,
+  b: usize,
+  c: usize,
+  d: usize,
   columns: usize,
   scales: usize,
   isScaled: bool,
@@ -72,10 +89,6 @@ function decodeRows<F>(
   const weights = Shifted.weights<F>(zero);
   const zeros = f32x4.splat(0);
   const unit = f32x4.splat(Shifted.unit<F>());
-  let a = Weights.row(n) + from;
-  let b = Weights.row(n + 1) + from;
-  let c = Weights.row(n + 2) + from;
-  let d = Weights.row(n + 3) + from;
   const end = a + columns;
   if (a < end)
     do {

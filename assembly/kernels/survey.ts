@@ -3,20 +3,18 @@ import { Scale } from "../lanes/scale";
 import { Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
 import { Scratch } from "./scratch";
-import { countSubnormals, Subnormals } from "./subnormals";
+import { Subnormals, startSubnormals } from "./subnormals";
 import { Weights } from "./weights";
 
 /**
  * What the fast products need to know of the weights, in one pass over the codes, as `survey` of src/wasm/exports.ts
- * says: which rows they cannot do, between which exponents the scales of the others lie, and how many subnormal codes to set aside.
+ * says: which rows they cannot do, between which exponents the scales of the others lie, and how many subnormal codes there are.
  */
-export function surveyWeights<F>(record: usize, starts: usize): i32 {
+export function surveyWeights<F>(record: usize, list: usize): i32 {
   let lowest = 255;
   let highest = 0;
   let farRows = 0;
-  const flags = record + 8;
-  let subnormals: usize = 0;
-  store<u32>(starts, 0);
+  const flags = record + 12;
   for (let n: usize = 0; n < Weights.rows; n++) {
     const codes = Weights.row(n);
     let scale = Weights.scalesOf(n);
@@ -34,11 +32,10 @@ export function surveyWeights<F>(record: usize, starts: usize): i32 {
     }
     store<u8>(flags + n, isFar ? 1 : 0);
     farRows += isFar ? 1 : 0;
-    if (!isFar) subnormals += countSubnormals<F>(n);
-    store<u32>(starts + 4 * n, <u32>subnormals, 4);
   }
   store<i32>(record, lowest);
   store<i32>(record, highest, 4);
+  store<i32>(record, startSubnormals<F>(list, flags) ? 1 : 0, 8);
   return farRows;
 }
 
@@ -84,5 +81,5 @@ export function dotFarRow<F>(x: usize, n: usize): f64 {
     }
     scale += Weights.scaleBytes;
   }
-  return Subnormals.has(n) ? sum + Subnormals.dot<F, f64>(x, n) : sum;
+  return Subnormals.list ? sum + Subnormals.dot<F, f64>(x, n) : sum;
 }

@@ -74,6 +74,11 @@ export abstract class Weights {
     return Weights.isUe8m0 ? Scale.power(load<u8>(at)) : load<f32>(at);
   }
 
+  /** The scale of column k, of a row of them. */
+  @inline static scaleAt(scales: usize, k: usize): f32 {
+    return Weights.scale(scales + (k / Weights.blockCols) * Weights.scaleBytes);
+  }
+
   /** dst[n] <- scales as float32; NaN is of no concern. */
   static copyScales(dst: usize, src: usize, n: usize): void {
     if (!Weights.isUe8m0) {

@@ -35,9 +35,8 @@ export function instantiate(pages: number = 2): JsInstance {
     dequantize: (format, type, ...rest) => dequantize(memory, productsOf(format, type), ...rest),
     compare: (...args) => compare(memory, ...args),
     // float64 holds every sum of products, so that no row is a special case.
-    survey: (_format, _scaleType, record, list, _codes, _scales, _firstRow, n) => {
-      memory.u8.fill(0, record, record + 8 + n);
-      memory.u8.fill(0, list, list + 4 * (n + 1));
+    survey: (_format, _scaleType, record, _list, _codes, _scales, _firstRow, n) => {
+      memory.u8.fill(0, record, record + 12 + n);
       return 0;
     },
     setAside: () => {},

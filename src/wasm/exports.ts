@@ -66,10 +66,10 @@ export interface Kernels {
 
   /**
    * Looks through the right operand of a product: n rows of k codes at `codes`, and the rows of scales from that of row 0,
-   * which is row `firstRow` of its block. Writes to `record` the lowest and the highest exponent field of the scales that count,
-   * as two int32, then a byte per row: 1 if it has to be computed by `dotFar`, since it has Inf or NaN or leaves float32.
-   * Writes to `list` how many subnormal codes `setAside` is to take of the rows before each, and of all: n + 1 uint32.
-   * Returns how many rows are for `dotFar`.
+   * which is row `firstRow` of its block. Writes to `record` three int32: the lowest and the highest exponent field of the scales
+   * that count, and 1 if there are subnormal codes to set aside, else 0; then a byte per row: 1 if it has to be computed by `dotFar`,
+   * since it has Inf or NaN or leaves float32. Writes to `list` what `setAside` begins with, n + 1 uint32; the last one is how many
+   * entries follow. Returns how many rows are for `dotFar`.
    */
   survey(
     format: FormatId,
@@ -86,8 +86,8 @@ export interface Kernels {
   ): number;
 
   /**
-   * Replaces subnormal codes by zeros, in the rows and numbers that `survey` has written to `list`, and keeps there what they were: behind
-   * those n + 1 uint32 another one for each of them. For processors that multiply such numbers slowly.
+   * Replaces subnormal codes by zeros, in rows that `survey` has found few of them in, and keeps what they were in `list`, an uint32 for each
+   * behind what `survey` has written. For processors that multiply such numbers slowly.
    */
   setAside(format: FormatId, list: number, codes: number, n: number, k: number): void;
 
