@@ -77,6 +77,15 @@ function repeat(out, tile) {
   return out;
 }
 
+/** Codes of E4M3 of which so many are subnormal: others become normal, and that share is strewn over them. */
+export function codesWithSubnormals(codes, share) {
+  const words = randomWords(6, codes.length);
+  return codes.map((code, i) => {
+    if (words[i] < share * 2 ** 32) return (code & 0x80) | (1 + (i % 7));
+    return code & 0x78 ? code : code | 0x08;
+  });
+}
+
 /** n codes and as many scale bytes as asked for, all equally likely but NaN; no product leaves the range of bfloat16. */
 export function randomCodes(codes, scales) {
   const bytes = new Uint8Array(randomWords(5, TILE / 4).buffer).map((code) =>

@@ -1,6 +1,6 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { markdownTable } from "markdown-table";
-import { against, reachedBars } from "./gemm-bars.mjs";
+import { against, peerOfPeak, reachedBars } from "./gemm-bars.mjs";
 import { median } from "./measure.mjs";
 import { barTable } from "./tables.mjs";
 
@@ -11,10 +11,10 @@ const PLOT = "bench/gemm.svg";
 const BUILDS = ["relaxed", "baseline"];
 const PEERS = ["ort MatMul", "ort Gemm", "ort MatMulNBits", "tfjs", "js"];
 
-/** Records of one product, by contestant. */
+/** Records of one product, by contestant, but for those with many subnormal codes. */
 function byWork(records) {
   const works = new Map();
-  for (const record of records) {
+  for (const record of records.filter(({ subnormals }) => !subnormals)) {
     const { m, n, k, scheme, operands, cold, contestant } = record;
     const key = JSON.stringify({ m, n, k, scheme, operands, cold });
     works.set(key, { ...works.get(key), [contestant]: record });
@@ -77,6 +77,24 @@ function schemeTable(works) {
   return markdownTable([["GFLOP/s", ...columns], ...body], { align: ["l", "r", "r", "r", "r"] });
 }
 
+/** What is kept of the speed where weights have subnormal codes. */
+function subnormalTable(records) {
+  const found = records.filter(({ subnormals }) => subnormals);
+  const shares = [...new Set(found.map(({ subnormals }) => subnormals))];
+  const body = [...new Set(found.map(({ m }) => m))].map((m) => [
+    `M ${m}`,
+    ...shares.map((share) =>
+      BUILDS.flatMap((build) =>
+        found.filter((one) => one.contestant === build && one.m === m && one.subnormals === share),
+      )
+        .map(({ ofBeside }) => percent(ofBeside))
+        .join(" / "),
+    ),
+  ]);
+  const header = ["subnormal codes", ...shares.map((share) => `${100 * share} %`)];
+  return markdownTable([header, ...body], { align: ["l", "r", "r", "r"] });
+}
+
 /** What the peak without fusing is of that with, if both were measured. */
 function peakText(records) {
   const [fused, separate] = BUILDS.map((build) =>
@@ -114,17 +132,26 @@ async function plot(works) {
   return new vega.View(vega.parse(spec), { renderer: "none" }).toSVG();
 }
 
-function section({ origin: { machine, runtime, build, time }, records, threads = [] }) {
+const machineOf = ({ origin: { machine, build, time } }) =>
+  `${machine.cpu}, commit ${build.commit}, ${time.slice(0, 10)}`;
+
+function section(results) {
+  const [{ origin, records }] = results;
+  const { machine, runtime } = origin;
   const works = byWork(records);
   const builds = BUILDS.filter((name) => records.some(({ contestant }) => contestant === name)).join(" / ");
-  return `One core of ${machine.cpu}, ${machine.os}, ${runtime.name} ${runtime.version}, commit ${build.commit}, ${time.slice(0, 10)}; bars of two threads on two.
+  const peer = peerOfPeak(records);
+  return `One core, of two for two threads; ${machine.os}, ${runtime.name} ${runtime.version}. Machines: ${results.map((one, i) => `(${i + 1}) ${machineOf(one)}`).join("; ")}.
 Through the API with packed weights and \`out\` reused, medians of interleaved rounds, of ratios too, in one process (two threads: in one of their own). Two numbers are those of the ${builds} build;
 "of peak" is of the multiply-adds that each build can do, "of reading" of the rate at which bytes are read from where the weights are, both measured
 beside it.${peakText(records)}
 Blocks of 128x128, x in float32, and how many times faster than peers in WebAssembly with one thread: onnxruntime-web
 (the better of MatMul and Gemm in float32; MatMulNBits with 8 bits), tfjs, and plain JavaScript.
 
-${barTable(reachedBars([...records, ...threads]))}
+${barTable(results.map(({ records, threads }, i) => ({ title: `reached (${i + 1})`, bars: reachedBars([...records, ...threads]) })))}
+
+For M >= 64 onnxruntime-web is at ${percent(peer)} of the peak of fused multiply-adds of machine (1): no product in float32 could be more than ${times(1 / peer)} as fast there.
+All that follows was measured on machine (1).
 
 ${peerTable(works)}
 
@@ -134,15 +161,28 @@ By scheme; W8A8 includes decoding x.
 
 ${schemeTable(works)}
 
+How much of its speed a product keeps where so many of the codes are subnormal, 2048x2048, against none. Of rows with less than one in 64 they are set aside when weights are packed; rows with more are decoded by table.
+
+${subnormalTable(records)}
+
 Native code with AVX-512 was about 2.5 times as fast where data are in a cache, and the same where they come from memory, on a Zen 5 core; products that
 round x to 8-bit integers as well, as ggml's do, about 1.2 times as fast for a single row.
 `;
 }
 
-/** Puts the table of bench/results/gemm.json into the README, and draws the plot. */
-export async function updateReadme(root) {
-  const results = JSON.parse(readFileSync(new URL("bench/results/gemm.json", root), "utf8"));
-  writeFileSync(new URL(PLOT, root), await plot(byWork(results.records)));
+/** The results of every machine, that one first. */
+function resultsOf(folder, cpu) {
+  const results = readdirSync(folder)
+    .filter((name) => /^gemm-.*\.json$/.test(name))
+    .map((name) => JSON.parse(readFileSync(new URL(name, folder), "utf8")));
+  const rank = ({ origin }) => (origin.machine.cpu === cpu ? 0 : 1);
+  return results.sort((a, b) => rank(a) - rank(b));
+}
+
+/** Puts the tables of bench/results/gemm-*.json into the README, those of this machine first, and draws the plot. */
+export async function updateReadme(root, cpu) {
+  const results = resultsOf(new URL("bench/results/", root), cpu);
+  writeFileSync(new URL(PLOT, root), await plot(byWork(results[0].records)));
   const readme = new URL("README.md", root);
   const text = readFileSync(readme, "utf8");
   const start = text.indexOf(START);

@@ -1,12 +1,12 @@
 // Products: node bench/gemm.mjs [--quick]; part of `npm run bench`. The peers are those of bench/package.json:
-// npm install --prefix bench. Writes bench/results/gemm.json, and the table and the plot of the README.
+// npm install --prefix bench. Writes bench/results/gemm-MACHINE.json, and the tables and the plot of the README.
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { load, schemes } from "../dist/index.js";
-import { values } from "./data.mjs";
+import { codesWithSubnormals, values } from "./data.mjs";
 import { reachedBars } from "./gemm-bars.mjs";
-import { origin } from "./machine.mjs";
+import { origin, slug } from "./machine.mjs";
 import { median, medianRatio } from "./measure.mjs";
 import { COLD_BYTES, PEAK_OPERATIONS, PEAK_TURNS, read, roofsOf } from "./roofs.mjs";
 
@@ -21,6 +21,8 @@ const SHAPES = [
 const ROWS = options.quick ? [1, 4, 16, 64, 256] : [1, 2, 4, 8, 16, 64, 256, 512];
 /** What all schemes and W8A8 are measured with; the peers meet 128x128 with float32 alone. */
 const FEW_ROWS = [1, 16, 256];
+/** Shares of subnormal codes, which many processors multiply slowly. */
+const SUBNORMALS = [0.001, 0.01, 0.05];
 const SCHEMES = { "128x128": schemes.deepseekWeight, "1x32": schemes.mxfp8 };
 const ROUNDS = options.quick ? 5 : 15;
 const SAMPLE_SECONDS = options.quick ? 0.01 : 0.02;
@@ -79,7 +81,10 @@ async function interleave(contestants) {
   return seconds;
 }
 
-/** What is measured: every scheme and kind of operands at every shape, and one row against the most weights, hot and cold. */
+/**
+ * What is measured: every scheme and kind of operands at every shape, one row against the most weights, hot and cold, and weights
+ * with subnormal codes.
+ */
 function* works() {
   for (const [n, k] of options.quick ? SHAPES.slice(0, 1) : SHAPES) {
     for (const scheme of Object.keys(SCHEMES)) {
@@ -93,17 +98,32 @@ function* works() {
   for (const cold of [false, true]) {
     yield { m: 1, n: 4096, k: 4096, scheme: "128x128", operands: "W8A32", cold, withPeers: !cold };
   }
+  const [n, k] = SHAPES[0];
+  for (const m of FEW_ROWS) {
+    for (const subnormals of SUBNORMALS)
+      yield { m, n, k, scheme: "128x128", operands: "W8A32", cold: false, subnormals, withPeers: false };
+  }
 }
 
 /** What is measured beside products to compare them with, and has no record of its own. */
-const isReference = (name) => /^peak|^read|^tiles/.test(name);
+const isReference = (name) => /^peak|^read|^beside/.test(name);
+
+/** What a product is compared with but for peers: without subnormal codes, or in blocks of 128x128. */
+function besideOf({ n, k, scheme, operands, subnormals }, w, engine) {
+  if (subnormals) return engine.quantize(values("clean", "f32", n * k), [n, k], SCHEMES[scheme]);
+  if (scheme !== "128x128" && operands === "W8A32") return engine.quantize(w, [n, k], SCHEMES["128x128"]);
+  return undefined;
+}
 
 /** Engines, roofs and peers on one product. */
-async function contestantsOf({ m, n, k, scheme, operands, cold, withPeers }) {
+async function contestantsOf(work) {
+  const { m, n, k, scheme, operands, cold, subnormals = 0, withPeers } = work;
   const w = values("normal", "f32", n * k);
   const x = values("normal", "f32", m * k);
   const some = Object.values(engines)[0];
   const tensor = some.quantize(w, [n, k], SCHEMES[scheme]);
+  if (subnormals) tensor.codes.set(codesWithSubnormals(tensor.codes, subnormals));
+  const beside = besideOf(work, w, some);
   const left =
     operands === "W8A8"
       ? some.quantize(x, [m, k], scheme === "1x32" ? schemes.mxfp8 : schemes.deepseekActivation)
@@ -122,8 +142,7 @@ async function contestantsOf({ m, n, k, scheme, operands, cold, withPeers }) {
   for (const [variant, engine] of Object.entries(engines)) {
     contestants[variant] = multiplyBy(engine, tensor);
     contestants[`peak ${variant}`] = () => roofs[variant].peak(PEAK_TURNS, 1);
-    if (scheme !== "128x128" && operands === "W8A32")
-      contestants[`tiles ${variant}`] = multiplyBy(engine, some.quantize(w, [n, k], SCHEMES["128x128"]));
+    if (beside) contestants[`beside ${variant}`] = multiplyBy(engine, beside);
   }
   contestants.read = () => read(roofs, cold ? COLD_BYTES : n * k);
   if (withPeers && peers) {
@@ -162,7 +181,7 @@ function recordsOf(work, seconds) {
     const isOurs = contestant in engines;
     // Of the peak of the build's own kind of multiply-add, fused or not; of the better build's with peers.
     const peak = seconds[`peak ${isOurs ? contestant : Object.keys(engines)[0]}`];
-    const tiles = seconds[`tiles ${contestant}`];
+    const beside = seconds[`beside ${contestant}`];
     const peers = isOurs ? contestants.filter((name) => !(name in engines)) : [];
     return {
       ...work,
@@ -172,7 +191,7 @@ function recordsOf(work, seconds) {
       ofPeak: (operations / peakOperations) * medianRatio(peak, times),
       ofRead: ((n * k) / (cold ? COLD_BYTES : n * k)) * medianRatio(seconds.read, times),
       ...(isOurs && { peak: peakOperations / median(peak) / 1e9 }),
-      ...(tiles && { ofTiles: medianRatio(tiles, times) }),
+      ...(beside && { ofBeside: medianRatio(beside, times) }),
       ...(peers.length > 0 && {
         timesFaster: Object.fromEntries(peers.map((name) => [name, medianRatio(seconds[name], times)])),
       }),
@@ -187,11 +206,11 @@ for (const { withPeers, ...work } of works()) {
   await release();
   records.push(...made);
   console.log(
-    `M ${work.m}, ${work.n}x${work.k}, ${work.scheme}, ${work.operands}${work.cold ? ", cold" : ""}`,
+    `M ${work.m}, ${work.n}x${work.k}, ${work.scheme}, ${work.operands}${work.cold ? ", cold" : ""}${work.subnormals ? `, ${100 * work.subnormals} % subnormal` : ""}`,
   );
-  for (const { contestant, gigaFlops, ofPeak, ofRead } of made) {
+  for (const { contestant, gigaFlops, ofPeak, ofRead, ofBeside } of made) {
     console.log(
-      `  ${contestant.padEnd(16)} ${gigaFlops.toFixed(1).padStart(6)} GFLOP/s ${(100 * ofPeak).toFixed(0).padStart(4)} % of peak ${(100 * ofRead).toFixed(0).padStart(4)} % of read`,
+      `  ${contestant.padEnd(16)} ${gigaFlops.toFixed(1).padStart(6)} GFLOP/s ${(100 * ofPeak).toFixed(0).padStart(4)} % of peak ${(100 * ofRead).toFixed(0).padStart(4)} % of read${ofBeside ? ` ${(100 * ofBeside).toFixed(0).padStart(4)} % of the one beside` : ""}`,
     );
   }
 }
@@ -210,11 +229,13 @@ const results = new URL("results/", import.meta.url);
 mkdirSync(results, { recursive: true });
 const round = (_key, value) =>
   typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value;
-const file = new URL(options.quick ? "gemm-quick.json" : "gemm.json", results);
-writeFileSync(file, `${JSON.stringify({ origin: origin(root), records, threads }, round, 1)}\n`);
+const where = origin(root);
+const file = new URL(options.quick ? "quick.json" : `gemm-${slug(where.machine.cpu)}.json`, results);
+writeFileSync(file, `${JSON.stringify({ origin: where, records, threads }, round, 1)}\n`);
 if (!options.quick) {
   const { updateReadme } = await import("./gemm-tables.mjs");
-  if (await updateReadme(root)) console.log("README.md: table and plot of products updated");
+  if (await updateReadme(root, where.machine.cpu))
+    console.log("README.md: table and plot of products updated");
 }
 // onnxruntime-web leaves something running.
 process.exit();

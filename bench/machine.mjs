@@ -22,6 +22,14 @@ export function origin(root) {
   };
 }
 
+/** The name of a processor for a file. */
+export function slug(cpu) {
+  return cpu
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-|-$/g, "");
+}
+
 /** Virtual machines often hide the model: family and model number say which core it is. */
 function cpuName() {
   const name = cpus()[0]?.model.trim() ?? "unknown";

@@ -53,14 +53,15 @@ function onRandom(records) {
   return kept.length ? percent(Math.min(...kept)) : "an unmeasured part";
 }
 
-/** Bars and what was reached. */
-export function barTable(bars) {
-  const header = ["bar", "floor", "goal", "reached"];
-  const body = bars.map(({ work, floor, goal, reached, verdict }) => [
+/** Bars and what was reached, a column for each machine. */
+export function barTable(columns) {
+  const [{ bars }] = columns;
+  const header = ["bar", "floor", "goal", ...columns.map(({ title }) => title)];
+  const body = bars.map(({ work, floor, goal }, i) => [
     work,
     floor,
     goal,
-    verdict === "below" ? `${reached} (below)` : reached,
+    ...columns.map(({ bars }) => `${bars[i].reached}${bars[i].verdict === "below" ? " (below)" : ""}`),
   ]);
   return markdownTable([header, ...body]);
 }
@@ -72,7 +73,7 @@ export function tables({ origin, records }) {
   return `One core of ${machine.cpu}, ${machine.os}, ${runtime.name} ${runtime.version}, commit ${build.commit}, ${time.slice(0, 10)}; E4M3, UE8M0 scales.
 Medians of interleaved rounds in one process, by \`npm run bench\`. Bars are what this package sets out to reach; sizes are those of the values.
 
-${barTable(reachedBars(records))}
+${barTable([{ title: "reached", bars: reachedBars(records) }])}
 
 10^9 elements a second${builds.length > 1 ? ` of the ${builds.join(" / ")} build` : ""}, and in brackets the speed against memory.copy of the same bytes, and against the same loads and stores without arithmetic.
 Normal values; on random codes and values the kernels keep ${onRandom(records)} of it at worst.

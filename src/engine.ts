@@ -234,8 +234,8 @@ export class Engine {
   }
 
   /**
-   * Copies weights into the engine's memory, where they stay for any number of products: a byte per weight and its
-   * share of the scales. An engine holds up to 4 GiB.
+   * Copies weights into the engine's memory, where they stay for any number of products: a byte per weight, its share of the
+   * scales, and at most a sixteenth of a byte for subnormal codes, which are kept apart. An engine holds up to 4 GiB.
    * @param options.layout "t" for [N, K], "n" for [K, N], which is transposed once
    * @throws BlockscaleError `memory`: no room; free other weights, or use a second engine
    */
