@@ -143,7 +143,7 @@ export function gemm(
   work: usize,
 ): void {
   Weights.set(scaleType, codes, scales, firstRow, n, k, blockRows, blockCols);
-  Subnormals.set(list);
+  Subnormals.list = list;
   if (format == 0) multiply<E4M3>(type, work, dst, x, rows, lowestScale, highestScale);
   else multiply<E5M2>(type, work, dst, x, rows, lowestScale, highestScale);
 }
@@ -163,6 +163,6 @@ export function dotFar(
   list: usize,
 ): f64 {
   Weights.set(scaleType, codes, scales, firstRow, n, k, blockRows, blockCols);
-  Subnormals.set(list);
+  Subnormals.list = list;
   return format == 0 ? dotFarRow<E4M3>(x, row) : dotFarRow<E5M2>(x, row);
 }

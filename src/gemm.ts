@@ -1,12 +1,21 @@
 import { checkArray, checkDisjoint, checkOptions, outArray, outOf } from "./arrays.ts";
 import { BlockscaleError } from "./errors.ts";
 import { type Left, type LeftOperand, leftOf, notAMatrix } from "./operands.ts";
-import { PackedWeights, type PackOptions, type Place, type Survey } from "./pack.ts";
-import { listBytes, MARGIN, multiply, type Right, type Run, recordBytes, surveyOf } from "./product.ts";
+import { PackedWeights, type PackOptions } from "./pack.ts";
+import { multiply, type Right, type Run } from "./product.ts";
 import type { BlockScaled } from "./tensor.ts";
 import { checkUpright } from "./transpose.ts";
 import type { Arena, Resident } from "./wasm/arena.ts";
 import { FORMAT_ID, type Kernels, SCALE_TYPE_ID } from "./wasm/exports.ts";
+import {
+  listBytes,
+  MARGIN,
+  recordBytes,
+  type Surveyed,
+  setAside,
+  surveyOf,
+  type Weights,
+} from "./weights.ts";
 
 export type { LeftOperand, Matrix } from "./operands.ts";
 
@@ -22,12 +31,6 @@ export interface GemmOptions {
   readonly layout?: Layout;
   /** For each row of x the slice of w `[E, N, K]` that it meets, or -1: rows of the result that stay as they are. */
   readonly experts?: Int32Array;
-}
-
-/** What a survey says, and the beginning of the list of subnormal codes that are to be set aside, if there are some. */
-interface Found {
-  readonly survey: Survey;
-  readonly starts?: Uint32Array;
 }
 
 /** Matrix products on one set of kernels: checks, then the right operand in chunks or where it is packed. */
@@ -54,9 +57,8 @@ export class Products {
     for (const input of [...arraysOf(x), ...(w instanceof PackedWeights ? [] : arraysOf(w))]) {
       checkDisjoint("gemm: out", out, input);
     }
-    for (const run of runsOf(options.experts, left.rows, right)) {
-      multiply(this.#kernels, this.#arena, left, right, out, type, run);
-    }
+    const product = { kernels: this.#kernels, arena: this.#arena, left, right, out, type };
+    for (const run of runsOf(options.experts, left.rows, right)) multiply(product, run);
     return out;
   }
 
@@ -64,32 +66,38 @@ export class Products {
   pack(w: BlockScaled, options: PackOptions): PackedWeights {
     const layout = checkPackLayout(options);
     const [tensor, { format, codes, scales, grid }] = checkUpright("pack", w, layout === "n");
-    const residents = [this.#arena.keep(alignTo4(codes.byteLength + MARGIN) + scales.byteLength)];
+    const { slices, rows, cols } = grid;
+    const residents: Resident[] = [];
+    let bytes = 0;
+    const keep = (size: number): number => {
+      const resident = this.#arena.keep(size);
+      residents.push(resident);
+      bytes += size;
+      return resident.start;
+    };
     const release = (): void => {
       for (const resident of residents) this.#arena.release(resident);
     };
-    const [resident] = residents as [Resident];
-    const scalesAt = resident.start + alignTo4(codes.byteLength + MARGIN);
-    const { slices, rows, cols, block } = grid;
-    const scaleType = scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
-    const place: Omit<Place, "survey"> = {
-      codes: resident.start,
-      scales: scalesAt,
-      scaleType,
-      slices,
-      rows,
-      cols,
-    };
     try {
-      new Uint8Array(this.#arena.buffer, place.codes, codes.length).set(codes);
       const scaleBytes = new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength);
-      new Uint8Array(this.#arena.buffer, scalesAt, scaleBytes.length).set(scaleBytes);
-      const found = Array.from({ length: slices }, (_, slice) => this.#survey(place, format, block, slice));
-      const survey = this.#setAside(place, format, found, residents);
-      const bytes = residents.reduce((sum, { start, end }) => sum + end - start, 0);
+      const scalesFrom = alignTo4(codes.length + MARGIN);
+      const codesAt = keep(scalesFrom + scaleBytes.length);
+      new Uint8Array(this.#arena.buffer, codesAt, codes.length).set(codes);
+      new Uint8Array(this.#arena.buffer, codesAt + scalesFrom, scaleBytes.length).set(scaleBytes);
+      const weights = Array.from(
+        { length: slices },
+        (_, slice): Weights => ({
+          ...{ format: FORMAT_ID[format], scaleType: SCALE_TYPE_ID[scaleTypeOf(scales)] },
+          codes: codesAt + slice * rows * cols,
+          scales: codesAt + scalesFrom + slice * (scaleBytes.length / slices),
+          ...{ firstRow: 0, rows, cols, block: [tensor.block[0], tensor.block[1]] },
+        }),
+      );
+      const surveyed = this.#survey(weights, keep);
+      const { shape, block } = tensor;
       const packed = new PackedWeights(
-        { format, shape: [...tensor.shape], block: [tensor.block[0], tensor.block[1]], bytes },
-        { ...place, survey },
+        { format, shape: [...shape], block: [block[0], block[1]], bytes },
+        { kind: "packed", shape, slices, rows, cols, weights: surveyed },
         release,
       );
       this.#packed.add(packed);
@@ -100,50 +108,26 @@ export class Products {
     }
   }
 
-  #survey(
-    place: Omit<Place, "survey">,
-    format: BlockScaled["format"],
-    block: readonly [number, number],
-    slice: number,
-  ): Found {
-    const { rows, cols, scaleType } = place;
-    const at = this.#arena.frame([recordBytes(rows), listBytes(rows, 0)]) as [number, number];
-    const blocks = Math.ceil(rows / block[0]) * Math.ceil(cols / block[1]);
-    const survey = surveyOf(this.#kernels, this.#arena, at, rows, [
-      FORMAT_ID[format],
-      SCALE_TYPE_ID[scaleType],
-      place.codes + slice * rows * cols,
-      place.scales + slice * blocks * (scaleType === "ue8m0" ? 1 : 4),
-      0,
-      rows,
-      cols,
-      block[0],
-      block[1],
-    ]);
-    if (survey.list === 0) return { survey };
-    return { survey, starts: new Uint32Array(this.#arena.buffer, survey.list, rows + 1).slice() };
-  }
-
-  /** Takes the subnormal codes out of each slice, to lists that stay. */
-  #setAside(
-    { codes, rows, cols }: Omit<Place, "survey">,
-    format: BlockScaled["format"],
-    found: readonly Found[],
-    residents: Resident[],
-  ): Survey[] {
-    const sizes = found.map(({ starts }) => (starts ? listBytes(rows, starts[rows]!) : 0));
-    const bytes = sizes.reduce((sum, size) => sum + size, 0);
-    if (bytes === 0) return found.map(({ survey }) => survey);
-    const resident = this.#arena.keep(bytes);
-    residents.push(resident);
-    let list = resident.start;
-    return found.map(({ survey, starts }, slice) => {
-      if (starts === undefined) return survey;
-      new Uint32Array(this.#arena.buffer, list, rows + 1).set(starts);
-      this.#kernels.setAside(FORMAT_ID[format], list, codes + slice * rows * cols, rows, cols);
-      const at = list;
-      list += sizes[slice]!;
-      return { ...survey, list: at };
+  /** Surveys each slice, and sets its subnormal codes aside in lists that stay. */
+  #survey(slices: readonly Weights[], keep: (bytes: number) => number): Surveyed[] {
+    const found = slices.map((weights) => {
+      const { rows } = weights;
+      const room = this.#arena.frame([recordBytes(rows), listBytes(rows, 0)]) as [number, number];
+      const survey = surveyOf(this.#kernels, this.#arena, weights, room);
+      if (survey.list === 0) return { weights, survey, bytes: 0 };
+      // The frame is gone when the lists get their place.
+      const starts = new Uint32Array(this.#arena.buffer, survey.list, rows + 1).slice();
+      return { weights, survey, starts, bytes: listBytes(rows, starts[rows]!) };
+    });
+    const total = found.reduce((sum, { bytes }) => sum + bytes, 0);
+    let end = total > 0 ? keep(total) : 0;
+    return found.map(({ weights, survey, starts, bytes }) => {
+      if (starts === undefined) return { ...weights, survey };
+      const list = end;
+      end += bytes;
+      new Uint32Array(this.#arena.buffer, list, starts.length).set(starts);
+      setAside(this.#kernels, weights, { ...survey, list });
+      return { ...weights, survey: { ...survey, list } };
     });
   }
 
@@ -151,24 +135,14 @@ export class Products {
     if (w instanceof PackedWeights) {
       const place = w.placeFor("gemm: w");
       if (!this.#packed.has(w) || isTransposed) throw wrongPack(isTransposed);
-      return { ...place, kind: "packed", format: w.format, block: w.block, shape: w.shape };
+      return place;
     }
     const [tensor, { format, codes, scales, grid }] = checkUpright("gemm: w", w, isTransposed);
     const { slices, rows, cols } = grid;
-    const scaleType = scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
-    return {
-      kind: "record",
-      format,
-      // As it is given, not cut to the shape: how tall blocks are decides how a product is rounded, packed or not.
-      block: [tensor.block[0], tensor.block[1]],
-      shape: tensor.shape,
-      slices,
-      rows,
-      cols,
-      codes,
-      scales,
-      scaleType,
-    };
+    // The block as it is given, not cut to the shape: how tall blocks are decides how a product is rounded, packed or not.
+    const { shape, block } = tensor;
+    const scaleType = scaleTypeOf(scales);
+    return { kind: "streamed", format, scaleType, shape, block, slices, rows, cols, codes, scales };
   }
 }
 
@@ -207,6 +181,10 @@ function runsOf(experts: Int32Array | undefined, rows: number, { slices, shape }
     if (slice >= 0) runs.push({ start, end, slice });
   }
   return runs;
+}
+
+function scaleTypeOf(scales: Uint8Array | Float32Array): "ue8m0" | "f32" {
+  return scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
 }
 
 function alignTo4(bytes: number): number {

@@ -1,31 +1,11 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { BlockscaleError } from "./errors.ts";
+import type { Packed } from "./product.ts";
 import type { Format } from "./tensor.ts";
 
 export interface PackOptions {
   /** "t" (the default): `[N, K]`, as linear layers store it. "n": `[K, N]`. */
   readonly layout?: "t" | "n";
-}
-
-/** Where packed weights are: of interest to the engine that packed them, and to nobody else. */
-export interface Place {
-  readonly codes: number;
-  readonly scales: number;
-  readonly scaleType: "ue8m0" | "f32";
-  readonly slices: number;
-  readonly rows: number;
-  readonly cols: number;
-  readonly survey: readonly Survey[];
-}
-
-/** What the kernels have found out about a matrix of weights: see `survey` of Kernels. */
-export interface Survey {
-  readonly lowestScale: number;
-  readonly highestScale: number;
-  /** Rows that are computed in float64, since they hold NaN or leave float32. */
-  readonly farRows: readonly number[];
-  /** Where the list of subnormal codes is; 0 if there are none. */
-  readonly list: number;
 }
 
 /**
@@ -40,13 +20,13 @@ export class PackedWeights {
   readonly block: readonly [number, number];
   /** What they take of the engine's memory. */
   readonly bytes: number;
-  #place: Place | undefined;
+  #place: Packed | undefined;
   readonly #release: () => void;
 
   /** Use `engine.pack`. */
   constructor(
     fields: Pick<PackedWeights, "format" | "shape" | "block" | "bytes">,
-    place: Place,
+    place: Packed,
     release: () => void,
   ) {
     this.format = fields.format;
@@ -69,7 +49,7 @@ export class PackedWeights {
    * @throws BlockscaleError `option`: they were freed
    * @internal
    */
-  placeFor(where: string): Place {
+  placeFor(where: string): Packed {
     if (this.#place !== undefined) return this.#place;
     throw new BlockscaleError("option", {
       where,

@@ -1,26 +1,44 @@
 import { narrow } from "./js/half.ts";
 import { bitsOf } from "./js/scale.ts";
 import type { Left } from "./operands.ts";
-import type { Place, Survey } from "./pack.ts";
 import type { BlockScaled, Format } from "./tensor.ts";
 import type { Arena } from "./wasm/arena.ts";
 import { FORMAT_ID, type Kernels, SCALE_TYPE_ID, VALUE_TYPE_ID } from "./wasm/exports.ts";
+import { MARGIN, mostListBytes, placeOf, recordBytes, type Surveyed, setAside, surveyOf } from "./weights.ts";
 
 interface Facts {
-  readonly format: Format;
   /** `[..., N, K]` */
   readonly shape: readonly number[];
-  readonly block: readonly [number, number];
   readonly slices: number;
   readonly rows: number;
   readonly cols: number;
-  readonly scaleType: "ue8m0" | "f32";
 }
 
-/** The right operand: in the engine's memory, or to be taken there a chunk at a time. */
-export type Right =
-  | (Facts & Place & { readonly kind: "packed" })
-  | (Facts & Pick<BlockScaled, "codes" | "scales"> & { readonly kind: "record" });
+/** The right operand that is in the engine's memory, slice by slice. */
+export interface Packed extends Facts {
+  readonly kind: "packed";
+  readonly weights: readonly Surveyed[];
+}
+
+/** One that is taken there a chunk at a time. */
+export interface Streamed extends Facts, Pick<BlockScaled, "codes" | "scales"> {
+  readonly kind: "streamed";
+  readonly format: Format;
+  readonly scaleType: "ue8m0" | "f32";
+  readonly block: readonly [number, number];
+}
+
+export type Right = Packed | Streamed;
+
+/** A product that is being computed. */
+export interface Product {
+  readonly kernels: Kernels;
+  readonly arena: Arena;
+  readonly left: Left;
+  readonly right: Right;
+  readonly out: Float32Array | Uint16Array;
+  readonly type: "f32" | "bf16";
+}
 
 /** Rows of x that follow one another and meet the same slice of w. */
 export interface Run {
@@ -39,48 +57,10 @@ const PASS = 192;
 /** Elements of x and the result that are in memory at a time. */
 const ELEMENTS = 2 ** 23;
 
-/** At most one code in so many is set aside, for each row by itself. */
-const LISTED = 64;
-
-/** Up to 15 bytes behind the codes are read. */
-export const MARGIN = 16;
-
-type SurveyArguments =
-  Parameters<Kernels["survey"]> extends [infer A, infer B, number, number, ...infer Rest]
-    ? [A, B, ...Rest]
-    : never;
-
-/** Bytes that `survey` needs for its record and the beginning of its list, and a list of `entries` for the whole. */
-export const recordBytes = (rows: number): number => 12 + rows;
-export const listBytes = (rows: number, entries: number): number => 4 * (rows + 1 + entries);
-
-/** Runs the kernel `survey` and reads its record. */
-export function surveyOf(
-  kernels: Kernels,
-  arena: Arena,
-  [record, list]: readonly [record: number, list: number],
-  rows: number,
-  [format, scaleType, ...rest]: SurveyArguments,
-): Survey {
-  const count = kernels.survey(format, scaleType, record, list, ...rest);
-  const [lowestScale = 0, highestScale = 0, needsList] = new Int32Array(arena.buffer, record, 3);
-  const found = { lowestScale, highestScale, farRows: [], list: needsList ? list : 0 };
-  if (count === 0) return found;
-  const flags = [...new Uint8Array(arena.buffer, record + 12, rows)];
-  return { ...found, farRows: flags.flatMap((flag, row) => (flag ? [row] : [])) };
-}
-
 /** out[run.start .. run.end, N] <- the same rows of x . w[run.slice]^T */
-export function multiply(
-  kernels: Kernels,
-  arena: Arena,
-  left: Left,
-  right: Right,
-  out: Float32Array | Uint16Array,
-  type: "f32" | "bf16",
-  run: Run,
-): void {
-  const { rows: n, cols: k, block } = right;
+export function multiply(product: Product, run: Run): void {
+  const { kernels, arena, left, right, out } = product;
+  const { rows: n, cols: k } = right;
   const m = run.end - run.start;
   if (m === 0 || n === 0) return;
   const limit = m <= PASS ? CHUNK : LARGE_CHUNK;
@@ -89,94 +69,121 @@ export function multiply(
   const mostRows = Math.max(PASS, Math.floor(ELEMENTS / (k + chunkRows)));
   // Passes of about the same height: which kernel does a row depends on m, not on what is left for the last pass.
   const passRows = Math.ceil(m / Math.ceil(m / mostRows));
-  const gridCols = Math.ceil(k / block[1]);
-  const gridRows = Math.ceil(n / block[0]);
-  const scaleBytes = right.scaleType === "ue8m0" ? 1 : 4;
   for (let first = 0; first < n; first += chunkRows) {
     const rows = Math.min(chunkRows, n - first);
-    const topScale = Math.floor(first / block[0]);
-    const scaleRows = Math.ceil((first + rows) / block[0]) - topScale;
-    const streams = right.kind === "record";
-    const [xAt, farAt, dst, work, record, list, codesAt, scalesAt] = arena.frame([
+    const [x, far, dst, work, ...staged] = arena.frame([
       4 * passRows * k,
       8 * k,
       out.BYTES_PER_ELEMENT * passRows * rows,
       kernels.gemmWorkspace(passRows, k) >>> 0,
-      streams ? recordBytes(rows) : 0,
-      streams ? listBytes(rows, (rows * k) / LISTED) : 0,
-      streams ? rows * k + MARGIN : 0,
-      streams ? scaleRows * gridCols * scaleBytes : 0,
-    ]) as [number, number, number, number, number, number, number, number];
-    let codes = codesAt;
-    let scales = scalesAt;
-    const firstRow = first % block[0];
-    if (right.kind === "packed") {
-      codes = right.codes + run.slice * n * k;
-      scales = right.scales + run.slice * gridRows * gridCols * scaleBytes;
-    } else {
-      const at = (run.slice * n + first) * k;
-      new Uint8Array(arena.buffer, codes, rows * k).set(right.codes.subarray(at, at + rows * k));
-      const from = (run.slice * gridRows + topScale) * gridCols;
-      const staged = right.scales.subarray(from, from + scaleRows * gridCols);
-      new Uint8Array(arena.buffer, scales, staged.byteLength).set(
-        new Uint8Array(staged.buffer, staged.byteOffset, staged.byteLength),
-      );
-    }
-    const ids = [FORMAT_ID[right.format], SCALE_TYPE_ID[right.scaleType]] as const;
-    const weights = [codes, scales, firstRow, rows, k, block[0], block[1]] as const;
-    const survey =
+      ...(right.kind === "packed" ? [] : stagedSizes(right, rows)),
+    ]) as [number, number, number, number, ...number[]];
+    const weights =
       right.kind === "packed"
-        ? (right.survey[run.slice] as Survey)
-        : surveyOf(kernels, arena, [record, list], rows, [...ids, ...weights]);
-    if (streams && survey.list !== 0) kernels.setAside(ids[0], survey.list, codes, rows, k);
-    for (let row = run.start; row < run.end; row += passRows) {
-      const height = Math.min(passRows, run.end - row);
-      new Float32Array(arena.buffer, xAt, height * k).set(left.values.subarray(row * k, (row + height) * k));
-      kernels.gemm(
-        ids[0],
-        VALUE_TYPE_ID[type],
-        ids[1],
-        dst,
-        xAt,
-        height,
-        ...weights,
-        survey.list,
-        survey.lowestScale,
-        survey.highestScale,
-        work,
-      );
-      const result =
-        type === "f32"
-          ? new Float32Array(arena.buffer, dst, height * rows)
-          : new Uint16Array(arena.buffer, dst, height * rows);
-      for (let r = 0; r < height && rows < n; r++) {
-        out.set(result.subarray(r * rows, (r + 1) * rows), (row + r) * n + first);
-      }
-      if (rows === n) out.set(result, row * n);
+        ? (right.weights[run.slice] as Surveyed)
+        : stage(kernels, arena, right, run.slice, first, rows, staged);
+    for (let start = run.start; start < run.end; start += passRows) {
+      const end = Math.min(start + passRows, run.end);
+      multiplyPass(product, weights, first, { start, end }, [x, dst, work]);
     }
-    const dotFar = (row: number): number => kernels.dotFar(...ids, farAt, row, ...weights, survey.list);
-    correctFar(left, run, survey, new Float64Array(arena.buffer, farAt, k), rows, (m, row) => {
-      out[m * n + first + row] =
-        type === "f32" ? dotFar(row) : narrow(VALUE_TYPE_ID.bf16, bitsOf(dotFar(row)));
-    });
+    if (weights.survey.farRows.length > 0 || left.farRows.size > 0) {
+      multiplyFar(product, weights, first, run, far);
+    }
   }
 }
 
-/** Calls `compute` for each result that the kernel `gemm` does not do, with that row of x staged as float64. */
-function correctFar(
-  left: Left,
-  run: Run,
-  { farRows }: Survey,
-  staged: Float64Array,
+/** Bytes for so many rows of a record: codes, scales, and what a survey needs. */
+function stagedSizes({ cols, block, scaleType }: Streamed, rows: number): number[] {
+  // Rows that begin inside of a block reach into one more.
+  const scaleRows = Math.ceil(rows / block[0]) + 1;
+  const scaleBytes = scaleType === "ue8m0" ? 1 : 4;
+  return [
+    rows * cols + MARGIN,
+    scaleRows * Math.ceil(cols / block[1]) * scaleBytes,
+    recordBytes(rows),
+    mostListBytes(rows, cols),
+  ];
+}
+
+/** Takes rows first .. first + rows of a slice into memory. */
+function stage(
+  kernels: Kernels,
+  arena: Arena,
+  right: Streamed,
+  slice: number,
+  first: number,
   rows: number,
-  compute: (m: number, row: number) => void,
+  room: readonly number[],
+): Surveyed {
+  const [codes, scales, record, list] = room as readonly [number, number, number, number];
+  const { rows: n, cols, block } = right;
+  const at = (slice * n + first) * cols;
+  new Uint8Array(arena.buffer, codes, rows * cols).set(right.codes.subarray(at, at + rows * cols));
+  const gridCols = Math.ceil(cols / block[1]);
+  const sliceTop = slice * Math.ceil(n / block[0]);
+  const top = (sliceTop + Math.floor(first / block[0])) * gridCols;
+  const bottom = (sliceTop + Math.ceil((first + rows) / block[0])) * gridCols;
+  const part = right.scales.subarray(top, bottom);
+  new Uint8Array(arena.buffer, scales, part.byteLength).set(
+    new Uint8Array(part.buffer, part.byteOffset, part.byteLength),
+  );
+  const weights = {
+    ...{ format: FORMAT_ID[right.format], scaleType: SCALE_TYPE_ID[right.scaleType] },
+    ...{ codes, scales, firstRow: first % block[0], rows, cols, block },
+  };
+  const survey = surveyOf(kernels, arena, weights, [record, list]);
+  setAside(kernels, weights, survey);
+  return { ...weights, survey };
+}
+
+/** out[start .. end, first .. first + weights.rows] <- rows start .. end of x . weights^T */
+function multiplyPass(
+  { kernels, arena, left, right, out, type }: Product,
+  weights: Surveyed,
+  first: number,
+  { start, end }: { readonly start: number; readonly end: number },
+  [x, dst, work]: readonly [x: number, dst: number, work: number],
 ): void {
-  if (farRows.length === 0 && left.farRows.size === 0) return;
-  const { cols } = left;
+  const { format, scaleType, rows, cols, survey } = weights;
+  const m = end - start;
+  new Float32Array(arena.buffer, x, m * cols).set(left.values.subarray(start * cols, end * cols));
+  kernels.gemm(
+    ...([format, VALUE_TYPE_ID[type], scaleType, dst, x, m] as const),
+    ...placeOf(weights),
+    survey.list,
+    survey.lowestScale,
+    survey.highestScale,
+    work,
+  );
+  const result =
+    type === "f32"
+      ? new Float32Array(arena.buffer, dst, m * rows)
+      : new Uint16Array(arena.buffer, dst, m * rows);
+  const n = right.rows;
+  if (rows === n) out.set(result, start * n);
+  else
+    for (let row = 0; row < m; row++)
+      out.set(result.subarray(row * rows, (row + 1) * rows), (start + row) * n + first);
+}
+
+/** The results that the kernel `gemm` does not do: far rows of the weights, and all of far rows of x. `at` is room for a row of float64. */
+function multiplyFar(
+  { kernels, arena, left, right, out, type }: Product,
+  weights: Surveyed,
+  first: number,
+  run: Run,
+  at: number,
+): void {
+  const { format, scaleType, rows, cols, survey } = weights;
+  const staged = new Float64Array(arena.buffer, at, cols);
+  const compute = (m: number, row: number): void => {
+    const sum = kernels.dotFar(format, scaleType, at, row, ...placeOf(weights), survey.list);
+    out[m * right.rows + first + row] = type === "f32" ? sum : narrow(VALUE_TYPE_ID.bf16, bitsOf(sum));
+  };
   for (let m = run.start; m < run.end; m++) {
     const exact = left.farRows.get(m);
     staged.set(exact ?? left.values.subarray(m * cols, (m + 1) * cols));
-    if (exact === undefined) for (const row of farRows) compute(m, row);
+    if (exact === undefined) for (const row of survey.farRows) compute(m, row);
     else for (let row = 0; row < rows; row++) compute(m, row);
   }
 }

@@ -121,6 +121,7 @@ const SRC_LAYERS = [
     "frames.ts",
     "transpose.ts",
     "scale-layouts.ts",
+    "weights.ts",
     "pack.ts",
     "operands.ts",
     "product.ts",

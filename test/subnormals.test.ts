@@ -66,13 +66,14 @@ describe.each(INSTANCES.filter(([name]) => name !== "js"))(
         const starts = words.map((word) => word & 0x7fffffff);
         const numbers = Array.from({ length: rows }, (_, row) => starts[row + 1]! - starts[row]!);
         const found = numbers.map((_, row) => {
-          if (row === far || most(cols) === 0) return 0;
+          if (most(cols) === 0) return 0;
           return codes.subarray(row * cols, (row + 1) * cols).filter((c) => isSubnormal(format, c)).length;
         });
-        expect(numbers).toEqual(found.map((count) => (count <= most(cols) ? count : 0)));
-        // The highest bit marks rows that have more.
+        const limits = found.map((_, row) => (row === far ? 0 : most(cols)));
+        expect(numbers).toEqual(found.map((count, row) => (count <= limits[row]! ? count : 0)));
+        // The highest bit marks rows that have more, and rows that are computed from their codes.
         const marks = [...words].map((word) => word >>> 31);
-        expect(marks).toEqual([...found.map((count) => (count > most(cols) ? 1 : 0)), 0]);
+        expect(marks).toEqual([...found.map((count, row) => (count > limits[row]! ? 1 : 0)), 0]);
         const [needsList] = new Int32Array(memory.buffer, RECORD + 8, 1);
         expect(needsList).toBe(found.some((count) => count > 0) ? 1 : 0);
         expect(numbers.some((count) => count > 0)).toBe(most(cols) > 0);
@@ -180,6 +181,34 @@ describe.each(ENGINES)("%s: products of weights with subnormal codes", async (_,
     }
   });
 
+  test.each([1, 9])("%i rows of x beyond float32, with Inf and without", (m) => {
+    const [rows, cols] = [6, 256];
+    const codes = codesWith("e4m3", rows, cols, [2, 0, 100]);
+    const w: BlockScaled = {
+      format: "e4m3",
+      shape: [rows, cols],
+      block: [1, 32],
+      codes,
+      scales: new Uint8Array(rows * (cols / 32)).fill(120),
+    };
+    // The first and the last column of row 0 are set aside.
+    expect([codes[0], codes[cols - 1]].every((code) => isSubnormal("e4m3", code!))).toBe(true);
+    for (const special of [0x3c, 0x7c, 0xfc]) {
+      const x: BlockScaled = {
+        format: "e5m2",
+        shape: [m, cols],
+        block: [1, cols],
+        codes: new Uint8Array(m * cols).fill(0x3c).fill(special, 0, 1),
+        scales: new Uint8Array(m).fill(250),
+      };
+      expectWithinBound(fp8.gemm(x, w), exact(x, w), [m, rows, cols]);
+      const far = { ...x, scales: new Uint8Array(m).fill(254) };
+      const packed = fp8.pack(w);
+      expectWithinBound(fp8.gemm(far, packed), exact(far, w), [m, rows, cols]);
+      packed.free();
+    }
+  });
+
   test("of experts: each has a list of its own, or none", () => {
     const [experts, rows, cols] = [4, 6, 192];
     const slices = [[0], [1, 2], [0], [2, 0, 1]].map((counts) => codesWith("e4m3", rows, cols, counts));
@@ -214,6 +243,30 @@ describe.each(ENGINES)("%s: products of weights with subnormal codes", async (_,
       expect(packed.bytes / (rows * cols)).toBeLessThanOrEqual(1.1);
       packed.free();
     }
+  });
+
+  test("bits do not depend on which rows are together: records come in chunks, packed weights whole", () => {
+    const [rows, cols] = [512, 4096];
+    const codes = new Uint8Array(rows * cols).fill(3);
+    codes.set(codesWith("e4m3", 256, cols, [1, 60]));
+    // A row that is not finite is no substitute for others.
+    codes[300 * cols + 7] = 0x7f;
+    const w: BlockScaled = {
+      format: "e4m3",
+      shape: [rows, cols],
+      block: [1, 128],
+      codes,
+      scales: new Uint8Array(rows * 32).fill(125),
+    };
+    const packed = fp8.pack(w);
+    for (const m of [1, 2, 8, 9]) {
+      const x = { values: randomNormal(m, m * cols), shape: [m, cols] };
+      const got = fp8.gemm(x, w);
+      expect(fp8.gemm(x, packed)).toEqual(got);
+      const nans = [...got].flatMap((y, i) => (Number.isNaN(y) ? [i % rows] : []));
+      expect(nans).toEqual(Array(m).fill(300));
+    }
+    packed.free();
   });
 
   test("what was packed is not changed", () => {

@@ -60,6 +60,19 @@ test("Node's Buffers are copied, not given away", async () => {
   await packed.free();
 });
 
+test.each([1, 8, 9])(
+  "%i rows of x, and one thread's weights are all subnormal: the same bits",
+  async (rows) => {
+    const w = single.quantize(randomNormal(2, 64 * 256), [64, 256], schemes.mxfp8);
+    w.codes.fill(5, 32 * 256);
+    const left = { values: randomNormal(rows, rows * 256), shape: [rows, 256] };
+    const packed = await threaded.pack(w);
+    expect(await threaded.gemm(left, w)).toEqual(single.gemm(left, w));
+    expect(await threaded.gemm(left, packed)).toEqual(single.gemm(left, w));
+    await packed.free();
+  },
+);
+
 test("what is wrong with the arguments is said as in one thread", async () => {
   const w = single.quantize(randomNormal(2, n * k), [n, k], schemes.mxfp8);
   const wrong: readonly (() => Promise<unknown>)[] = [

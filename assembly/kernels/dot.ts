@@ -2,6 +2,9 @@ import { Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
 import { Weights } from "./weights";
 
+// How many rows meet in a loop was measured, on V8 11 to 14: many chains of additions, since each waits for its last sum, but no
+// more than there are registers for; and where `Simd.never` parts a loop, a chain goes on once or twice in a part.
+
 /** What the sum of a row is made of: runs of products that are summed, scaled and added. */
 export abstract class Terms {
   /** Columns of a run. */
@@ -218,10 +221,6 @@ export function dot3<F>(sums: usize, x: usize, i: usize, j: usize): void {
   Dot.group<F>(3, sums, x, i, j, j);
 }
 
-/**
- * How many rows meet was measured, on V8 11 to 14: many chains of additions, since each waits for its last sum, but no more
- * than there are registers for; and where `Simd.never` parts a loop, each chain goes on once in a part.
- */
 abstract class Dot {
   /** Two rows of x and three of weights, or three and two: six chains, which is what V8 12 has registers for. */
   @inline static group<F>(rows: i32, sums: usize, x: usize, i: usize, j: usize, k: usize): void {

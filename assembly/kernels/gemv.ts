@@ -1,9 +1,11 @@
 import { BF16, F32, Half } from "../lanes/half";
 import { Range, Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
+import { multiplyDense, roomOfDense } from "./dense";
 import { dot1, dot1Of32, dot2, dot3, roomOf32, Terms } from "./dot";
 import { Scratch } from "./scratch";
-import { Dense, PIECE, Subnormals } from "./subnormals";
+import { Subnormals } from "./subnormals";
+import { Values } from "./values";
 import { Weights } from "./weights";
 
 /** Up to this many rows of x, decoding the weights to memory does not pay. */
@@ -19,27 +21,20 @@ const FOLDED_ROWS: usize = 32;
 const PER_BLOCK: i32 = 1;
 const FOLDED: i32 = 2;
 
-/**
- * Room for the highest exponent of each row of x, for the lift of each in a pass, for the sums of some rows of weights, for a 1, and
- * for decoded codes.
- */
+/** Room for the highest exponent of each row of x, for the lift of each in a pass, for the sums of some rows of weights, and for a 1. */
 const HIGHEST: usize = 4 * FEW;
 const LIFTS: usize = 16;
 const SUMS: usize = 96;
 const ONE: usize = 16;
-const DECODED: usize = 4 * PIECE;
 
 /** Bytes that `multiplyRows` needs for x[rows, cols]. */
 export function workspaceOfRows(rows: usize, cols: usize): usize {
-  return (
-    HIGHEST + LIFTS + SUMS + ONE + DECODED + roomOf32(cols) + 4 * min(rows, DOT_ROWS) * ((cols + 15) & ~15)
-  );
+  const staged: usize = 4 * min(rows, DOT_ROWS) * ((cols + 15) & ~15);
+  return HIGHEST + LIFTS + SUMS + ONE + max(roomOf32(cols) + staged, roomOfDense(rows));
 }
 
 /** How `multiplyRows` can do x[rows, cols], FEW rows at most; 0 if it cannot: see Range. Leaves the highest exponent of each row at `work`. */
 export function wayOf<F>(work: usize, x: usize, rows: usize, lowestScale: i32, highestScale: i32): i32 {
-  // There has to be a row to take the place of dense ones.
-  if (Subnormals.firstPlain == Weights.rows) return 0;
   const cols = Weights.cols;
   let isFoldable = Weights.blockRows >= FOLDED_ROWS;
   let isSafe = true;
@@ -86,9 +81,42 @@ function lowestOf(x: usize, n: usize): i32 {
 
 /**
  * dst[rows, N] <- x[rows, K] . weights[N, K]^T in float32 or bfloat16, for a handful of rows: codes are decoded in
- * registers, once for three rows of x. Blocks have to be aligned; `way` is that of `wayOf`, which has left the highest exponents of x at `work`.
+ * registers, once for two or three rows of x. Blocks have to be aligned; `way` is that of `wayOf`, which has left the highest exponents of x at `work`.
  */
 export function multiplyRows<F>(
+  type: i32,
+  work: usize,
+  dst: usize,
+  x: usize,
+  rows: usize,
+  way: i32,
+  highestScale: i32,
+): void {
+  Spare.set();
+  if (Spare.row < Weights.rows) multiplyPlain<F>(type, work, dst, x, rows, way, highestScale);
+  if (Subnormals.list == 0) return;
+  const room = work + HIGHEST + LIFTS + SUMS + ONE;
+  if (type == 0) multiplyDense<F, F32>(room, dst, x, rows);
+  else multiplyDense<F, BF16>(room, dst, x, rows);
+}
+
+/** A row that `Shifted` may see, in the place of those that it had better not, whose sums are made otherwise. */
+abstract class Spare {
+  static row: usize = 0;
+
+  /** The first row that is not dense; the number of rows, if all are. */
+  static set(): void {
+    Spare.row = 0;
+    while (Spare.row < Weights.rows && Subnormals.isDense(Spare.row)) Spare.row++;
+  }
+
+  @inline static or(n: usize): usize {
+    return Subnormals.isDense(n) ? Spare.row : n;
+  }
+}
+
+/** `multiplyRows` but for dense rows of the weights, whose sums are arbitrary. */
+function multiplyPlain<F>(
   type: i32,
   work: usize,
   dst: usize,
@@ -135,8 +163,7 @@ function multiplyFew<F, T>(
   isFolded: bool,
 ): void {
   const sums = lifts + LIFTS;
-  const decoded = sums + SUMS + ONE;
-  const room = decoded + DECODED;
+  const room = sums + SUMS + ONE;
   const staged = room + roomOf32(Weights.cols);
   const scales = isFolded ? Weights.scalesOf(first) : 0;
   for (let m: usize = 0; m < rows; m++) {
@@ -148,14 +175,9 @@ function multiplyFew<F, T>(
   const part = (end - first + streams - 1) / streams;
   const isOf32 = !isFolded && Weights.blockCols == 32 && (Weights.cols & 31) == 0;
   for (let n = first; n < first + part; n++) {
-    let i = n;
-    let j = n + part;
-    let k = n + 2 * part;
-    if (Subnormals.hasDense) {
-      i = Subnormals.plainRow(i);
-      j = Subnormals.plainRow(j);
-      k = Subnormals.plainRow(k);
-    }
+    const i = Spare.or(n);
+    const j = Spare.or(n + part);
+    const k = Spare.or(n + 2 * part);
     if (rows == 3) dot3<F>(sums, staged, i, j);
     else if (rows == 2) dot2<F>(sums, staged, i, j, k);
     else if (isOf32) dot1Of32<F>(sums, staged, i, j, k, room);
@@ -165,16 +187,11 @@ function multiplyFew<F, T>(
       const factor = Range.power(Shifted.exponent<F>() - load<i32>(lifts + 4 * m));
       for (let column = n; column < n + streams * part; column += part) {
         if (column < end) {
+          let value = Simd.sum(v128.load(sum)) * factor;
+          if (Subnormals.has(column))
+            value = <f32>(<f64>value + Subnormals.dot<F>(x + 4 * m * Weights.cols, column));
           // A sum that underflows can be -0 or 0, depending on the codes behind the row: 0 it is.
-          let value = Simd.sum(v128.load(sum)) * factor + 0;
-          if (Subnormals.list && !Subnormals.isClean(column)) {
-            const values = x + 4 * m * Weights.cols;
-            if (Subnormals.isDense(column)) value = <f32>Dense.dot<F>(values, column, decoded);
-            else value = <f32>(<f64>value + Subnormals.dot<F, f32>(values, column));
-          }
-          const at = dst + (m * Weights.rows + column) * Half.size<T>();
-          if (idof<T>() == idof<F32>()) store<f32>(at, value);
-          else store<u16>(at, Half.bf16(value));
+          Values.storeOne<T>(dst + (m * Weights.rows + column) * Half.size<T>(), value + 0);
         }
         sum += 16;
       }

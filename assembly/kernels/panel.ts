@@ -1,6 +1,7 @@
 import { Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
-import { Dense, Subnormals } from "./subnormals";
+import { fillDense } from "./dense";
+import { Subnormals } from "./subnormals";
 import { Weights } from "./weights";
 
 /** Rows of weights that are decoded together: the columns of a micro-kernel's tile. */
@@ -10,7 +11,7 @@ export const PANEL_ROWS: usize = 8;
  * panel[columns][8] <- float32 values of rows n .. n + 7, columns from .. from + columns, scaled. `columns` is a
  * multiple of 16; what is past the end of a row is some finite number.
  * @param isFused whether each scale times `Shifted.unit` is a float32
- * @param spread room for another panel
+ * @param spread room for half a panel
  * @param zeros as many bytes as columns
  */
 export function decodePanel<F>(
@@ -39,15 +40,14 @@ export function decodePanel<F>(
 
 /** Codes of row n; zeros where there are too many subnormal ones. */
 function codesOf(n: usize, from: usize, zeros: usize): usize {
-  const isDense = Subnormals.list && Subnormals.isDense(min(n, Weights.rows - 1));
-  return isDense ? zeros : Weights.row(n) + from;
+  return Subnormals.isDense(n) ? zeros : Weights.row(n) + from;
 }
 
 /** What is missing of rows n .. n + 3: codes that were set aside, and whole rows. */
 function addSubnormals<F>(panel: usize, n: usize, from: usize, columns: usize, room: usize): void {
   const end = min(n + 4, Weights.rows);
   for (; n < end; n++, panel += 4) {
-    if (Subnormals.isDense(n)) Dense.fill<F>(panel, n, from, columns, room);
+    if (Subnormals.isDense(n)) fillDense<F>(panel, n, from, room);
     else Subnormals.putBack<F>(panel, n, from, columns);
   }
 }

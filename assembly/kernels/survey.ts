@@ -3,12 +3,12 @@ import { Scale } from "../lanes/scale";
 import { Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
 import { Scratch } from "./scratch";
-import { Subnormals, startSubnormals } from "./subnormals";
+import { Entry, Subnormals, startSubnormals } from "./subnormals";
 import { Weights } from "./weights";
 
 /**
- * What the fast products need to know of the weights, in one pass over the codes, as `survey` of src/wasm/exports.ts
- * says: which rows they cannot do, between which exponents the scales of the others lie, and how many subnormal codes there are.
+ * What the fast products need to know of the weights, as `survey` of src/wasm/exports.ts says: which rows they cannot do, between which
+ * exponents the scales of the others lie, and where there are subnormal codes.
  */
 export function surveyWeights<F>(record: usize, list: usize): i32 {
   let lowest = 255;
@@ -73,13 +73,21 @@ export function dotFarRow<F>(x: usize, n: usize): f64 {
   const codes = Weights.row(n);
   let scale = Weights.scalesOf(n);
   let sum: f64 = 0;
+  // Inf times a zero that stands for a code would be NaN: codes are taken from the list as it is come to.
+  let entry: usize = Subnormals.list ? Subnormals.entries(n) : 0;
+  const lastEntry: usize = Subnormals.list ? Subnormals.entries(n + 1) : 0;
   for (let k: usize = 0; k < Weights.cols; k += Weights.blockCols) {
     const factor = <f64>Weights.scale(scale);
     const end = min(k + Weights.blockCols, Weights.cols);
     for (let i = k; i < end; i++) {
-      sum += load<f64>(x + 8 * i) * (Shifted.value<F>(load<u8>(codes + i)) * factor);
+      let code = load<u8>(codes + i);
+      if (entry < lastEntry && Entry.column(entry) == i) {
+        code = Entry.code(entry);
+        entry += 4;
+      }
+      sum += load<f64>(x + 8 * i) * (Shifted.value<F>(code) * factor);
     }
     scale += Weights.scaleBytes;
   }
-  return Subnormals.list ? sum + Subnormals.dot<F, f64>(x, n) : sum;
+  return sum;
 }

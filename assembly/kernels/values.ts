@@ -15,6 +15,12 @@ export abstract class Values {
     return idof<T>() == idof<F32>() ? v128.load(src, 48) : Half.widen<T>(v128.load_ext<u16>(src, 24), zero);
   }
 
+  /** A result in float32 or bfloat16. */
+  @inline static storeOne<T>(dst: usize, value: f32): void {
+    if (idof<T>() == idof<F32>()) store<f32>(dst, value);
+    else store<u16>(dst, Half.bf16(value));
+  }
+
   @inline static store<T>(dst: usize, a: v128, b: v128, c: v128, d: v128, zero: i32): void {
     if (idof<T>() == idof<F32>()) {
       v128.store(dst, a);

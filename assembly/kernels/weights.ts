@@ -91,7 +91,7 @@ export abstract class Weights {
     for (; src < end; src++, dst += 4) store<f32>(dst, Scale.finitePower(load<u8>(src)));
   }
 
-  /** The same in a hot loop, where `isUe8m0` is in a local and NaN is of no concern. */
+  /** `scale` in a hot loop, where `isUe8m0` is in a local and NaN is of no concern. */
   @inline static finiteScale(isUe8m0: bool, at: usize): f32 {
     return isUe8m0 ? Scale.finitePower(load<u8>(at)) : load<f32>(at);
   }

@@ -1,0 +1,72 @@
+import type { Arena } from "./wasm/arena.ts";
+import type { FormatId, Kernels, ScaleTypeId } from "./wasm/exports.ts";
+
+/** Rows of weights in an engine's memory: what `survey`, `gemm` and `dotFar` of Kernels have to know of them. */
+export interface Weights {
+  readonly format: FormatId;
+  readonly scaleType: ScaleTypeId;
+  readonly codes: number;
+  readonly scales: number;
+  /** Row of its block that the first one is. */
+  readonly firstRow: number;
+  readonly rows: number;
+  readonly cols: number;
+  readonly block: readonly [number, number];
+}
+
+/** What the kernels have found out about weights: see `survey` of Kernels. */
+export interface Survey {
+  readonly lowestScale: number;
+  readonly highestScale: number;
+  /** Rows that are computed in float64, since they hold NaN or leave float32. */
+  readonly farRows: readonly number[];
+  /** Where the list of subnormal codes is; 0 if there is none. */
+  readonly list: number;
+}
+
+/** Weights that have been surveyed, and whose subnormal codes have been set aside. */
+export type Surveyed = Weights & { readonly survey: Survey };
+
+/** Up to 15 bytes behind the codes are read, and one in front of them, which is there always. */
+export const MARGIN = 16;
+
+/** Of a row at most one code in so many is set aside. */
+const LISTED = 64;
+
+/** Bytes that `survey` needs for its record. */
+export const recordBytes = (rows: number): number => 12 + rows;
+
+/** Bytes of a list of so many subnormal codes; none of it is more than its beginning. */
+export const listBytes = (rows: number, entries: number): number => 4 * (rows + 1 + entries);
+
+/** Bytes of the longest list there can be. */
+export const mostListBytes = (rows: number, cols: number): number =>
+  listBytes(rows, Math.ceil((rows * cols) / LISTED));
+
+/** Codes, scales, `firstRow`, n, k, and the rows and columns of a block, as kernels take them. */
+type Place = readonly [number, number, number, number, number, number, number];
+
+export function placeOf({ codes, scales, firstRow, rows, cols, block }: Weights): Place {
+  return [codes, scales, firstRow, rows, cols, block[0], block[1]];
+}
+
+/** Runs the kernel `survey` with room for its record and the beginning of a list. */
+export function surveyOf(
+  kernels: Kernels,
+  arena: Arena,
+  weights: Weights,
+  [record, list]: readonly [record: number, list: number],
+): Survey {
+  const { format, scaleType, rows } = weights;
+  const count = kernels.survey(format, scaleType, record, list, ...placeOf(weights));
+  const [lowestScale = 0, highestScale = 0, needsList] = new Int32Array(arena.buffer, record, 3);
+  const found = { lowestScale, highestScale, farRows: [], list: needsList ? list : 0 };
+  if (count === 0) return found;
+  const flags = [...new Uint8Array(arena.buffer, record + 12, rows)];
+  return { ...found, farRows: flags.flatMap((flag, row) => (flag ? [row] : [])) };
+}
+
+/** Moves subnormal codes to the list that the survey has begun, if there are any. */
+export function setAside(kernels: Kernels, { format, codes, rows, cols }: Weights, { list }: Survey): void {
+  if (list !== 0) kernels.setAside(format, list, codes, rows, cols);
+}
