@@ -68,6 +68,7 @@ function checkBuffer(where: string, buffer: ArrayBufferLike): void {
       fix: "Copy the data first: array.slice().",
     });
   }
+  if (buffer.byteLength > 0) return; // that of a detached one is 0
   try {
     new Uint8Array(buffer);
   } catch (error) {
