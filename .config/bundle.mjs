@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { chmod, copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
 import { deltaOf } from "./delta.mjs";
+import { BYTES_OF, textOf } from "./text.mjs";
 
 const root = new URL("../", import.meta.url);
 const path = (name) => new URL(name, root).pathname;
@@ -23,8 +24,7 @@ async function kernels() {
 }
 
 /**
- * The release builds as text, so that no host has to fetch or read a file. In hexadecimal, because base64 shifts equal
- * instructions against each other: compressed, it is two thirds larger. The relaxed build is told by its differences.
+ * The release builds as text, so that no host has to fetch or read a file. The relaxed build is told by its differences.
  */
 async function inlineKernels() {
   const [source, target] = await Promise.all(
@@ -32,33 +32,25 @@ async function inlineKernels() {
   );
   const { literals, steps } = deltaOf(source, target);
   return `/* @ts-self-types="./inline.d.ts" */
-// Through TextEncoder: reading a string one character at a time takes four times as long on the first call.
-function bytesOf(hex) {
-  const digits = new TextEncoder().encode(hex);
-  const bytes = new Uint8Array(digits.length / 2);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = (valueOf(digits[2 * i]) << 4) | valueOf(digits[2 * i + 1]);
-  return bytes;
+${BYTES_OF}export function baseline() {
+  return bytesOf("${textOf(source)}");
 }
-// 0 to 9 end in their value; a to f end in 1 to 6, and have bit 6 besides.
-function valueOf(digit) {
-  return (digit & 15) + 9 * (digit >>> 6);
-}
-export function baseline() {
-  return bytesOf("${source.toString("hex")}");
-}
-// In turn: bytes that are new, and where in the baseline the next ones are and how many.
+// In turn: bytes that are new; bytes of the baseline that are left out, or come once more; and those that are the same.
 export function relaxed() {
   const source = baseline();
-  const literals = bytesOf("${literals.toString("hex")}");
+  const literals = bytesOf("${textOf(literals)}");
   const steps = [${steps}];
   const bytes = new Uint8Array(${target.length});
   let at = 0;
   let taken = 0;
+  let from = 0;
   for (let i = 0; i < steps.length; i += 3) {
     bytes.set(literals.subarray(taken, taken + steps[i]), at);
     taken += steps[i];
     at += steps[i];
-    bytes.set(source.subarray(steps[i + 1], steps[i + 1] + steps[i + 2]), at);
+    from += steps[i + 1];
+    bytes.set(source.subarray(from, from + steps[i + 2]), at);
+    from += steps[i + 2];
     at += steps[i + 2];
   }
   return bytes;

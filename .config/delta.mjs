@@ -14,7 +14,7 @@ function runLength(source, a, target, b) {
 
 /**
  * `target` as alternating literals and copies from `source`.
- * @returns steps, three numbers each: bytes to take from `literals`, then where to copy from and how many
+ * @returns steps, three numbers each: bytes to take from `literals`, then bytes of `source` to skip, and to copy
  */
 export function deltaOf(source, target) {
   const key = (bytes, at) => bytes.toString("latin1", at, at + KEY);
@@ -27,6 +27,7 @@ export function deltaOf(source, target) {
   const literals = [];
   const steps = [];
   let taken = 0;
+  let behind = 0;
   for (let at = 0; at < target.length; ) {
     let [from, length] = [0, 0];
     for (const place of places.get(key(target, at)) ?? []) {
@@ -37,8 +38,9 @@ export function deltaOf(source, target) {
       literals.push(target[at++]);
       continue;
     }
-    steps.push(literals.length - taken, from, length);
+    steps.push(literals.length - taken, from - behind, length);
     taken = literals.length;
+    behind = from + length;
     at += length;
   }
   steps.push(literals.length - taken, 0, 0);

@@ -11,6 +11,7 @@ import { Subnormals, setSubnormalsAside } from "./kernels/subnormals";
 import { dotFarRow, surveyWeights } from "./kernels/survey";
 import { Weights } from "./kernels/weights";
 import { E4M3, E5M2 } from "./lanes/format";
+import { Fp8 } from "./lanes/fp8";
 import { BF16, F16, F32 } from "./lanes/half";
 
 export function heapBase(): usize {
@@ -115,8 +116,7 @@ export function survey(
 
 export function setAside(format: i32, list: usize, codes: usize, n: usize, k: usize): void {
   Weights.set(0, codes, 0, 0, n, k, 1, 1);
-  if (format == 0) setSubnormalsAside<E4M3>(list);
-  else setSubnormalsAside<E5M2>(list);
+  setSubnormalsAside(list, format == 0 ? Fp8.largestSubnormal<E4M3>() : Fp8.largestSubnormal<E5M2>());
 }
 
 export function gemmWorkspace(rows: usize, k: usize): usize {
@@ -143,7 +143,7 @@ export function gemm(
   work: usize,
 ): void {
   Weights.set(scaleType, codes, scales, firstRow, n, k, blockRows, blockCols);
-  Subnormals.list = list;
+  Subnormals.set(list, format == 0 ? Fp8.smallest<E4M3>() : Fp8.smallest<E5M2>());
   if (format == 0) multiply<E4M3>(type, work, dst, x, rows, lowestScale, highestScale);
   else multiply<E5M2>(type, work, dst, x, rows, lowestScale, highestScale);
 }

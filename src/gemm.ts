@@ -87,10 +87,12 @@ export class Products {
       const weights = Array.from(
         { length: slices },
         (_, slice): Weights => ({
-          ...{ format: FORMAT_ID[format], scaleType: SCALE_TYPE_ID[scaleTypeOf(scales)] },
-          codes: codesAt + slice * rows * cols,
-          scales: codesAt + scalesFrom + slice * (scaleBytes.length / slices),
-          ...{ firstRow: 0, rows, cols, block: [tensor.block[0], tensor.block[1]] },
+          types: [FORMAT_ID[format], SCALE_TYPE_ID[scaleTypeOf(scales)]],
+          place: [
+            codesAt + slice * rows * cols,
+            codesAt + scalesFrom + slice * (scaleBytes.length / slices),
+            ...([0, rows, cols, ...tensor.block] as const),
+          ],
         }),
       );
       const surveyed = this.#survey(weights, keep);
@@ -111,7 +113,7 @@ export class Products {
   /** Surveys each slice, and sets its subnormal codes aside in lists that stay. */
   #survey(slices: readonly Weights[], keep: (bytes: number) => number): Surveyed[] {
     const found = slices.map((weights) => {
-      const { rows } = weights;
+      const rows = weights.place[3];
       const room = this.#arena.frame([recordBytes(rows), listBytes(rows, 0)]) as [number, number];
       const survey = surveyOf(this.#kernels, this.#arena, weights, room);
       if (survey.list === 0) return { weights, survey, bytes: 0 };

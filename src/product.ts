@@ -4,7 +4,15 @@ import type { Left } from "./operands.ts";
 import type { BlockScaled, Format } from "./tensor.ts";
 import type { Arena } from "./wasm/arena.ts";
 import { FORMAT_ID, type Kernels, SCALE_TYPE_ID, VALUE_TYPE_ID } from "./wasm/exports.ts";
-import { MARGIN, mostListBytes, placeOf, recordBytes, type Surveyed, setAside, surveyOf } from "./weights.ts";
+import {
+  MARGIN,
+  mostListBytes,
+  recordBytes,
+  type Surveyed,
+  setAside,
+  surveyOf,
+  type Weights,
+} from "./weights.ts";
 
 interface Facts {
   /** `[..., N, K]` */
@@ -127,9 +135,9 @@ function stage(
   new Uint8Array(arena.buffer, scales, part.byteLength).set(
     new Uint8Array(part.buffer, part.byteOffset, part.byteLength),
   );
-  const weights = {
-    ...{ format: FORMAT_ID[right.format], scaleType: SCALE_TYPE_ID[right.scaleType] },
-    ...{ codes, scales, firstRow: first % block[0], rows, cols, block },
+  const weights: Weights = {
+    types: [FORMAT_ID[right.format], SCALE_TYPE_ID[right.scaleType]],
+    place: [codes, scales, first % block[0], rows, cols, ...block],
   };
   const survey = surveyOf(kernels, arena, weights, [record, list]);
   setAside(kernels, weights, survey);
@@ -139,17 +147,22 @@ function stage(
 /** out[start .. end, first .. first + weights.rows] <- rows start .. end of x . weights^T */
 function multiplyPass(
   { kernels, arena, left, right, out, type }: Product,
-  weights: Surveyed,
+  { types, place, survey }: Surveyed,
   first: number,
   { start, end }: { readonly start: number; readonly end: number },
   [x, dst, work]: readonly [x: number, dst: number, work: number],
 ): void {
-  const { format, scaleType, rows, cols, survey } = weights;
+  const [, , , rows, cols] = place;
   const m = end - start;
   new Float32Array(arena.buffer, x, m * cols).set(left.values.subarray(start * cols, end * cols));
   kernels.gemm(
-    ...([format, VALUE_TYPE_ID[type], scaleType, dst, x, m] as const),
-    ...placeOf(weights),
+    types[0],
+    VALUE_TYPE_ID[type],
+    types[1],
+    dst,
+    x,
+    m,
+    ...place,
     survey.list,
     survey.lowestScale,
     survey.highestScale,
@@ -169,15 +182,17 @@ function multiplyPass(
 /** The results that the kernel `gemm` does not do: far rows of the weights, and all of far rows of x. `at` is room for a row of float64. */
 function multiplyFar(
   { kernels, arena, left, right, out, type }: Product,
-  weights: Surveyed,
+  { types, place, survey }: Surveyed,
   first: number,
   run: Run,
   at: number,
 ): void {
-  const { format, scaleType, rows, cols, survey } = weights;
+  const [, , , rows, cols] = place;
   const staged = new Float64Array(arena.buffer, at, cols);
   const compute = (m: number, row: number): void => {
-    const sum = kernels.dotFar(format, scaleType, at, row, ...placeOf(weights), survey.list);
+    const exact = kernels.dotFar(...types, at, row, ...place, survey.list);
+    // As in the kernels, what underflows is 0 and not -0.
+    const sum = Math.fround(exact) + 0;
     out[m * right.rows + first + row] = type === "f32" ? sum : narrow(VALUE_TYPE_ID.bf16, bitsOf(sum));
   };
   for (let m = run.start; m < run.end; m++) {

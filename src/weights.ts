@@ -3,15 +3,17 @@ import type { FormatId, Kernels, ScaleTypeId } from "./wasm/exports.ts";
 
 /** Rows of weights in an engine's memory: what `survey`, `gemm` and `dotFar` of Kernels have to know of them. */
 export interface Weights {
-  readonly format: FormatId;
-  readonly scaleType: ScaleTypeId;
-  readonly codes: number;
-  readonly scales: number;
-  /** Row of its block that the first one is. */
-  readonly firstRow: number;
-  readonly rows: number;
-  readonly cols: number;
-  readonly block: readonly [number, number];
+  readonly types: readonly [format: FormatId, scale: ScaleTypeId];
+  /** `firstRow` is the row of its block that the first one is. */
+  readonly place: readonly [
+    codes: number,
+    scales: number,
+    firstRow: number,
+    rows: number,
+    cols: number,
+    blockRows: number,
+    blockCols: number,
+  ];
 }
 
 /** What the kernels have found out about weights: see `survey` of Kernels. */
@@ -43,30 +45,22 @@ export const listBytes = (rows: number, entries: number): number => 4 * (rows + 
 export const mostListBytes = (rows: number, cols: number): number =>
   listBytes(rows, Math.ceil((rows * cols) / LISTED));
 
-/** Codes, scales, `firstRow`, n, k, and the rows and columns of a block, as kernels take them. */
-type Place = readonly [number, number, number, number, number, number, number];
-
-export function placeOf({ codes, scales, firstRow, rows, cols, block }: Weights): Place {
-  return [codes, scales, firstRow, rows, cols, block[0], block[1]];
-}
-
 /** Runs the kernel `survey` with room for its record and the beginning of a list. */
 export function surveyOf(
   kernels: Kernels,
   arena: Arena,
-  weights: Weights,
+  { types, place }: Weights,
   [record, list]: readonly [record: number, list: number],
 ): Survey {
-  const { format, scaleType, rows } = weights;
-  const count = kernels.survey(format, scaleType, record, list, ...placeOf(weights));
+  const count = kernels.survey(...types, record, list, ...place);
   const [lowestScale = 0, highestScale = 0, needsList] = new Int32Array(arena.buffer, record, 3);
-  const found = { lowestScale, highestScale, farRows: [], list: needsList ? list : 0 };
-  if (count === 0) return found;
-  const flags = [...new Uint8Array(arena.buffer, record + 12, rows)];
-  return { ...found, farRows: flags.flatMap((flag, row) => (flag ? [row] : [])) };
+  const flags = new Uint8Array(arena.buffer, record + 12, count > 0 ? place[3] : 0);
+  const farRows = [...flags].flatMap((flag, row) => (flag ? [row] : []));
+  return { lowestScale, highestScale, farRows, list: needsList ? list : 0 };
 }
 
 /** Moves subnormal codes to the list that the survey has begun, if there are any. */
-export function setAside(kernels: Kernels, { format, codes, rows, cols }: Weights, { list }: Survey): void {
-  if (list !== 0) kernels.setAside(format, list, codes, rows, cols);
+export function setAside(kernels: Kernels, { types, place }: Weights, { list }: Survey): void {
+  const [codes, , , rows, cols] = place;
+  if (list !== 0) kernels.setAside(types[0], list, codes, rows, cols);
 }

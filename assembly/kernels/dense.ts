@@ -1,9 +1,9 @@
-import { Half } from "../lanes/half";
+import { F32 } from "../lanes/half";
 import { Simd } from "../lanes/simd";
-import { decode } from "./dequantize";
+import { multiplyBlock } from "./dequantize";
 import { Subnormals } from "./subnormals";
 import { DEPTH } from "./tile";
-import { Values } from "./values";
+import { storeResult } from "./values";
 import { Weights } from "./weights";
 
 /** Bytes of room for `multiplyDense`; `fillDense` needs 4 * DEPTH. */
@@ -15,7 +15,7 @@ export function roomOfDense(rows: usize): usize {
  * The columns of dst[rows, N] that belong to dense rows of the weights <- x[rows, K] . those rows, decoded by table. Sums of DEPTH
  * products are float32, and are added up in float64.
  */
-export function multiplyDense<F, T>(room: usize, dst: usize, x: usize, rows: usize): void {
+export function multiplyDense<F>(type: i32, room: usize, dst: usize, x: usize, rows: usize): void {
   const sums = room + 4 * DEPTH;
   for (let n: usize = 0; n < Weights.rows; n++) {
     if (!Subnormals.isDense(n)) continue;
@@ -28,8 +28,7 @@ export function multiplyDense<F, T>(room: usize, dst: usize, x: usize, rows: usi
       }
     }
     for (let m: usize = 0; m < rows; m++) {
-      const at = dst + (m * Weights.rows + n) * Half.size<T>();
-      Values.storeOne<T>(at, <f32>load<f64>(sums + 8 * m) + 0);
+      storeResult(type, dst, m * Weights.rows + n, <f32>load<f64>(sums + 8 * m) + 0);
     }
   }
 }
@@ -42,25 +41,15 @@ export function fillDense<F>(panel: usize, n: usize, from: usize, room: usize): 
 
 /** dst[] <- float32 values of row n in columns from .. from + DEPTH, or to the row's end; returns how many. */
 function decodeScaled<F>(dst: usize, n: usize, from: usize): usize {
-  const columns = min(DEPTH, Weights.cols - from);
-  decode<F>(dst, Weights.row(n) + from, columns);
+  const codes = Weights.row(n);
   const scales = Weights.scalesOf(n);
-  const end = from + columns;
+  const end = min(from + DEPTH, Weights.cols);
   for (let k = from; k < end; ) {
     const next = min(k - (k % Weights.blockCols) + Weights.blockCols, end);
-    multiplyBy(dst + 4 * (k - from), next - k, Weights.scaleAt(scales, k));
+    multiplyBlock<F, F32>(dst + 4 * (k - from), codes + k, next - k, Weights.scaleAt(scales, k));
     k = next;
   }
-  return columns;
-}
-
-/** dst[n] *= factor */
-function multiplyBy(dst: usize, n: usize, factor: f32): void {
-  const factors = f32x4.splat(factor);
-  const full = dst + 4 * (n & ~3);
-  const end = dst + 4 * n;
-  for (; dst < full; dst += 16) v128.store(dst, f32x4.mul(v128.load(dst), factors));
-  for (; dst < end; dst += 4) store<f32>(dst, load<f32>(dst) * factor);
+  return end - from;
 }
 
 /** x[n] . y[n], in chains enough that none waits for its last sum. */

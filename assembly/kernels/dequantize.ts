@@ -138,7 +138,7 @@ function multiplyRow<F, T>(dst: usize, codes: usize, n: usize, blockCols: usize,
 }
 
 /** dst[n] <- codes[n] times scale, for any scale at all: the product in float32, then rounded to T. */
-function multiplyBlock<F, T>(dst: usize, codes: usize, n: usize, scale: f32): void {
+export function multiplyBlock<F, T>(dst: usize, codes: usize, n: usize, scale: f32): void {
   const zero = Simd.opaqueZero();
   const magnitudeMask = Fp8.magnitudeMask(zero);
   const one = Fp8.one(zero);

@@ -1,11 +1,10 @@
-import { BF16, F32, Half } from "../lanes/half";
 import { Range, Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
 import { multiplyDense, roomOfDense } from "./dense";
 import { dot1, dot1Of32, dot2, dot3, roomOf32, Terms } from "./dot";
 import { Scratch } from "./scratch";
 import { Subnormals } from "./subnormals";
-import { Values } from "./values";
+import { storeResult } from "./values";
 import { Weights } from "./weights";
 
 /** Up to this many rows of x, decoding the weights to memory does not pay. */
@@ -94,10 +93,7 @@ export function multiplyRows<F>(
 ): void {
   Spare.set();
   if (Spare.row < Weights.rows) multiplyPlain<F>(type, work, dst, x, rows, way, highestScale);
-  if (Subnormals.list == 0) return;
-  const room = work + HIGHEST + LIFTS + SUMS + ONE;
-  if (type == 0) multiplyDense<F, F32>(room, dst, x, rows);
-  else multiplyDense<F, BF16>(room, dst, x, rows);
+  if (Subnormals.list) multiplyDense<F>(type, work + HIGHEST + LIFTS + SUMS + ONE, dst, x, rows);
 }
 
 /** A row that `Shifted` may see, in the place of those that it had better not, whose sums are made otherwise. */
@@ -141,8 +137,7 @@ function multiplyPlain<F>(
     // Rows of weights that meet the same x.
     for (let n: usize = 0; n < Weights.rows; ) {
       const end = isFolded ? Weights.blockEnd(n) : Weights.rows;
-      if (type == 0) multiplyFew<F, F32>(lifts, dst, x, height, n, end, isFolded);
-      else multiplyFew<F, BF16>(lifts, dst, x, height, n, end, isFolded);
+      multiplyFew<F>(type, lifts, dst, x, height, n, end, isFolded);
       n = end;
     }
     highest += 4 * height;
@@ -153,7 +148,8 @@ function multiplyPlain<F>(
 }
 
 /** The same for up to three rows of x and for rows first .. end - 1 of the weights. */
-function multiplyFew<F, T>(
+function multiplyFew<F>(
+  type: i32,
   lifts: usize,
   dst: usize,
   x: usize,
@@ -170,8 +166,7 @@ function multiplyFew<F, T>(
     const factor = Range.power(load<i32>(lifts + 4 * m));
     stageRow(staged + 64 * m, 64 * rows, x + 4 * m * Weights.cols, factor, scales);
   }
-  // Rows far apart are so many streams to the prefetcher; neighbours would be one that it follows badly.
-  const streams: usize = rows == 3 ? 2 : 3;
+  const streams = streamsOf(rows);
   const part = (end - first + streams - 1) / streams;
   const isOf32 = !isFolded && Weights.blockCols == 32 && (Weights.cols & 31) == 0;
   for (let n = first; n < first + part; n++) {
@@ -182,21 +177,40 @@ function multiplyFew<F, T>(
     else if (rows == 2) dot2<F>(sums, staged, i, j, k);
     else if (isOf32) dot1Of32<F>(sums, staged, i, j, k, room);
     else dot1<F>(sums, staged, i, j, k);
-    let sum = sums;
-    for (let m: usize = 0; m < rows; m++) {
-      const factor = Range.power(Shifted.exponent<F>() - load<i32>(lifts + 4 * m));
-      for (let column = n; column < n + streams * part; column += part) {
-        if (column < end) {
-          let value = Simd.sum(v128.load(sum)) * factor;
-          if (Subnormals.has(column))
-            value = <f32>(<f64>value + Subnormals.dot<F>(x + 4 * m * Weights.cols, column));
-          // A sum that underflows can be -0 or 0, depending on the codes behind the row: 0 it is.
-          Values.storeOne<T>(dst + (m * Weights.rows + column) * Half.size<T>(), value + 0);
-        }
-        sum += 16;
-      }
+    storeSums(type, dst, x, rows, sums, lifts, Shifted.exponent<F>(), n, part, end);
+  }
+}
+
+/** Columns n, n + part .. of dst[rows, N], up to `end` <- their sums, without the lift, and what was set aside of the weights. */
+function storeSums(
+  type: i32,
+  dst: usize,
+  x: usize,
+  rows: usize,
+  sums: usize,
+  lifts: usize,
+  exponent: i32,
+  n: usize,
+  part: usize,
+  end: usize,
+): void {
+  const last = n + (streamsOf(rows) - 1) * part;
+  for (let m: usize = 0; m < rows; m++) {
+    const factor = Range.power(exponent - load<i32>(lifts + 4 * m));
+    for (let column = n; column <= last; column += part, sums += 16) {
+      if (column >= end) continue;
+      let value = Simd.sum(v128.load(sums)) * factor;
+      if (Subnormals.has(column))
+        value = <f32>(<f64>value + Subnormals.dot(x + 4 * m * Weights.cols, column));
+      // A sum that underflows can be -0 or 0, depending on the codes behind the row: 0 it is.
+      storeResult(type, dst, m * Weights.rows + column, value + 0);
     }
   }
+}
+
+/** How many rows of weights meet in a loop. Far apart they are so many streams to the prefetcher; neighbours would be one that it follows badly. */
+function streamsOf(rows: usize): usize {
+  return rows == 3 ? 2 : 3;
 }
 
 /**

@@ -48,7 +48,7 @@ function addSubnormals<F>(panel: usize, n: usize, from: usize, columns: usize, r
   const end = min(n + 4, Weights.rows);
   for (; n < end; n++, panel += 4) {
     if (Subnormals.isDense(n)) fillDense<F>(panel, n, from, room);
-    else Subnormals.putBack<F>(panel, n, from, columns);
+    else Subnormals.putBack(panel, n, from, columns);
   }
 }
 

@@ -20,6 +20,13 @@ const DENSE: u32 = 0x80000000;
 export abstract class Subnormals {
   /** Where the list is; 0 if there is none. */
   static list: usize = 0;
+  /** The smallest value of the format, not zero. */
+  static unit: f64 = 0;
+
+  static set(list: usize, unit: f64): void {
+    Subnormals.list = list;
+    Subnormals.unit = unit;
+  }
 
   /**
    * How many may be set aside of a row: they and the row's start take at most a sixteenth of the bytes that the codes do, and a
@@ -46,24 +53,24 @@ export abstract class Subnormals {
   }
 
   /** x[K] . what was set aside of row n, summed in float64. */
-  @inline static dot<F>(x: usize, n: usize): f64 {
+  static dot(x: usize, n: usize): f64 {
     const end = Subnormals.entries(n + 1);
     const scales = Weights.scalesOf(n);
     let sum: f64 = 0;
     for (let at = Subnormals.entries(n); at < end; at += 4) {
-      sum += <f64>load<f32>(x + 4 * Entry.column(at)) * Entry.value<F>(at, scales);
+      sum += <f64>load<f32>(x + 4 * Entry.column(at)) * Entry.value(at, scales);
     }
     return sum;
   }
 
   /** panel[column - from][8] <- what was set aside of row n in columns from .. from + columns. */
-  static putBack<F>(panel: usize, n: usize, from: usize, columns: usize): void {
+  static putBack(panel: usize, n: usize, from: usize, columns: usize): void {
     const end = Subnormals.entries(n + 1);
     const scales = Weights.scalesOf(n);
     for (let at = Subnormals.entries(n); at < end; at += 4) {
-      const column = Entry.column(at) - from;
-      // Columns in front have wrapped round.
-      if (column < columns) store<f32>(panel + 32 * column, <f32>Entry.value<F>(at, scales));
+      const column = Entry.column(at);
+      if (column >= from + columns) break;
+      if (column >= from) store<f32>(panel + 32 * (column - from), <f32>Entry.value(at, scales));
     }
   }
 }
@@ -78,21 +85,22 @@ export abstract class Entry {
   }
 
   /** Code times scale, exactly. */
-  @inline static value<F>(at: usize, scales: usize): f64 {
-    return Fp8.subnormal<F>(Entry.code(at)) * <f64>Weights.scaleAt(scales, Entry.column(at));
+  @inline static value(at: usize, scales: usize): f64 {
+    const units = <f64>Fp8.subnormal(Entry.code(at)) * <f64>Weights.scaleAt(scales, Entry.column(at));
+    return units * Subnormals.unit;
   }
 }
 
 /**
- * The beginning of a list. Rows that are `far`, a byte each, keep all of their codes. Returns whether there is a subnormal code
- * to have a list for.
+ * The beginning of a list of codes from 1 to `largest`. Rows that are `far`, a byte each, keep all of their codes. Returns whether
+ * there is such a code to have a list for.
  */
-export function startSubnormals<F>(list: usize, far: usize): bool {
+export function startSubnormals(list: usize, far: usize, largest: i32): bool {
   const most = Subnormals.most(Weights.cols);
   let start: u32 = 0;
   let isNeeded = false;
   for (let n: usize = 0; n < Weights.rows; n++) {
-    const count: u32 = most ? countSubnormals<F>(n) : 0;
+    const count: u32 = most ? countSubnormals(n, largest) : 0;
     const isDense = count > (load<u8>(far + n) ? 0 : most);
     store<u32>(list + 4 * n, isDense ? start + DENSE : start);
     if (!isDense) start += count;
@@ -102,11 +110,11 @@ export function startSubnormals<F>(list: usize, far: usize): bool {
   return isNeeded;
 }
 
-function countSubnormals<F>(n: usize): u32 {
+function countSubnormals(n: usize, largest: i32): u32 {
   const zero = Simd.opaqueZero();
   const magnitudeMask = Fp8.magnitudeMask(zero);
   const one = Fp8.one(zero);
-  const largest = Fp8.largestSubnormal<F>(zero);
+  const limit = i8x16.splat(<i8>largest);
   let at = Weights.row(n);
   const rest = Weights.cols & 15;
   const full = at + Weights.cols - rest;
@@ -114,33 +122,33 @@ function countSubnormals<F>(n: usize): u32 {
   if (at < full)
     do {
       const m = Fp8.magnitude(v128.load(at), magnitudeMask);
-      count += Simd.count(Fp8.isSubnormal(m, one, largest));
+      count += Simd.count(Fp8.isSubnormal(m, one, limit));
       at += 16;
     } while (at < full);
   if (rest) {
     const m = Fp8.magnitude(v128.load(Scratch.take(at, rest)), magnitudeMask);
-    count += Simd.count(Fp8.isSubnormal(m, one, largest));
+    count += Simd.count(Fp8.isSubnormal(m, one, limit));
   }
   return count;
 }
 
 /** Moves the subnormal codes of rows that are not dense to the list, which has been begun; zeros are in their place. */
-export function setSubnormalsAside<F>(list: usize): void {
+export function setSubnormalsAside(list: usize, largest: i32): void {
   Subnormals.list = list;
   const zero = Simd.opaqueZero();
   const magnitudeMask = Fp8.magnitudeMask(zero);
   const one = Fp8.one(zero);
-  const largest = Fp8.largestSubnormal<F>(zero);
+  const limit = i8x16.splat(<i8>largest);
   for (let n: usize = 0; n < Weights.rows; n++) {
     const codes = Weights.row(n);
     const end = Subnormals.entries(n + 1);
     let entry = Subnormals.entries(n);
     for (let column: usize = 0; entry < end; column += 16) {
       const m = Fp8.magnitude(v128.load(codes + column), magnitudeMask);
-      if (!Simd.any(Fp8.isSubnormal(m, one, largest))) continue;
+      if (!Simd.any(Fp8.isSubnormal(m, one, limit))) continue;
       for (let i = column; i < column + 16 && entry < end; i++) {
         const code = load<u8>(codes + i);
-        if (!Fp8.isSubnormalCode<F>(code)) continue;
+        if (!Fp8.isSubnormalCode(code, largest)) continue;
         store<u32>(entry, 256 * <u32>i + code);
         store<u8>(codes + i, 0);
         entry += 4;

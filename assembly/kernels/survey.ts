@@ -35,7 +35,7 @@ export function surveyWeights<F>(record: usize, list: usize): i32 {
   }
   store<i32>(record, lowest);
   store<i32>(record, highest, 4);
-  store<i32>(record, startSubnormals<F>(list, flags) ? 1 : 0, 8);
+  store<i32>(record, startSubnormals(list, flags, Fp8.largestSubnormal<F>()) ? 1 : 0, 8);
   return farRows;
 }
 

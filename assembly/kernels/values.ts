@@ -1,5 +1,11 @@
 import { F32, Half } from "../lanes/half";
 
+/** Element i of a result in float32, or in bfloat16 if `type` is not 0; ids of src/wasm/exports.ts. */
+export function storeResult(type: i32, dst: usize, i: usize, value: f32): void {
+  if (type == 0) store<f32>(dst + 4 * i, value);
+  else store<u16>(dst + 2 * i, Half.bf16(value));
+}
+
 /** Loads and stores of sixteen values of type T as four vectors of float32. */
 export abstract class Values {
   @inline static load0<T>(src: usize, zero: i32): v128 {
@@ -13,12 +19,6 @@ export abstract class Values {
   }
   @inline static load3<T>(src: usize, zero: i32): v128 {
     return idof<T>() == idof<F32>() ? v128.load(src, 48) : Half.widen<T>(v128.load_ext<u16>(src, 24), zero);
-  }
-
-  /** A result in float32 or bfloat16. */
-  @inline static storeOne<T>(dst: usize, value: f32): void {
-    if (idof<T>() == idof<F32>()) store<f32>(dst, value);
-    else store<u16>(dst, Half.bf16(value));
   }
 
   @inline static store<T>(dst: usize, a: v128, b: v128, c: v128, d: v128, zero: i32): void {

@@ -240,26 +240,30 @@ export abstract class Fp8 {
   }
 
   /** The largest subnormal code. */
-  @inline static largestSubnormal<F>(zero: i32): v128 {
-    const largest: i32 = (1 << Format.mantissa<F>()) - 1;
-    return i8x16.splat(<i8>(largest | zero));
+  @inline static largestSubnormal<F>(): i32 {
+    return (1 << Format.mantissa<F>()) - 1;
   }
 
   /** Whether a code is 1 to the largest subnormal one, sign aside; 0 less one is a large unsigned number. */
-  @inline static isSubnormalCode<F>(code: u32): bool {
-    return (code & 0x7f) - 1 < (1 << Format.mantissa<F>()) - 1;
+  @inline static isSubnormalCode(code: u32, largest: u32): bool {
+    return (code & 0x7f) - 1 < largest;
   }
 
-  /** The value of a subnormal code: a whole number of the smallest one. With a sign of 1, ^ -1 and + 1 negate; with 0 they change nothing. */
-  @inline static subnormal<F>(code: i32): f64 {
-    const sign = code >> 7;
+  /** The smallest value that is not zero. */
+  @inline static smallest<F>(): f64 {
     const exponent = 1 - Format.bias<F>() - Format.mantissa<F>();
-    return <f64>(((code & 0x7f) ^ -sign) + sign) * reinterpret<f64>((<u64>(1023 + exponent)) << 52);
+    return reinterpret<f64>((<u64>(1023 + exponent)) << 52);
+  }
+
+  /** The value of a subnormal code in units of the smallest one. With a sign of 1, ^ -1 and + 1 negate; with 0 they change nothing. */
+  @inline static subnormal(code: i32): i32 {
+    const sign = code >> 7;
+    return ((code & 0x7f) ^ -sign) + sign;
   }
 
   /** All ones in the bytes that hold a subnormal code: 1 to the largest; 0 less one is 255. */
-  @inline static isSubnormal(magnitudes: v128, one: v128, largestSubnormal: v128): v128 {
-    return i8x16.lt_u(i8x16.sub(magnitudes, one), largestSubnormal);
+  @inline static isSubnormal(magnitudes: v128, one: v128, largest: v128): v128 {
+    return i8x16.lt_u(i8x16.sub(magnitudes, one), largest);
   }
 
   /** The code of NaN, for blocks that are NaN as a whole. */

@@ -63,8 +63,8 @@ export class ThreadedEngine {
 
   /**
    * As `Engine.gemm`. Packed weights stay with the threads; a record is sent to them for each call.
-   * The bits are those of `Engine.gemm` in the same build, as long as scales and x stay clear of float32's ends (2^-100 and
-   * 2^100 are) and spread over less than 2^60 each: beyond, a thread chooses the order of roundings by the scales it has.
+   * The bits are those of `Engine.gemm` in the same build, as long as scales and x stay within 2^-60 and 2^60: beyond, a
+   * thread chooses the order of roundings by the scales it has.
    */
   async gemm(
     x: LeftOperand,

@@ -5,7 +5,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
-import { exists, HERE, ROOT, run } from "./workspace.mjs";
+import { exists, HERE, ROOT, run, WASM } from "./workspace.mjs";
 
 /** What a user downloads, in kB after minification and gzip. */
 const BUDGETS = {
@@ -14,9 +14,6 @@ const BUDGETS = {
   'import { load } from "blockscale/js"; console.log(load);': 12,
   'import { schemes } from "blockscale"; console.log(schemes);': 1,
 };
-
-/** How an inlined wasm file starts: the magic number and the version. */
-const WASM = "0061736d01000000";
 
 async function bundled(project, code) {
   const { outputFiles } = await build({

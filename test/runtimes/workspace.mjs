@@ -5,9 +5,13 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { textOf } from "../../.config/text.mjs";
 
 export const HERE = dirname(fileURLToPath(import.meta.url));
 export const ROOT = join(HERE, "../..");
+
+/** How an inlined wasm file starts: the magic number and the version. */
+export const WASM = textOf(Buffer.from("0061736d01000000", "hex"));
 
 /** Runs a command to its end; a failure carries what it printed. */
 export async function run(command, parameters, { cwd = ROOT, timeout = 120_000, env = {} } = {}) {

@@ -1,7 +1,7 @@
 // How each bundler is called: as its manual says, without a configuration file.
 import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { run } from "../workspace.mjs";
+import { run, WASM } from "../workspace.mjs";
 
 /** A bundler's own command, run in the folder of an app. */
 function tool(folder, name, parameters, cwd = folder) {
@@ -18,7 +18,8 @@ async function copyPages(folder, out, pages) {
 async function assertNoWasm(folder, out) {
   for (const file of await readdir(join(folder, out))) {
     const text = await readFile(join(folder, out, file), "utf8");
-    if (/0061736d01000000|WebAssembly/.test(text)) throw new Error(`${out}/${file} holds WebAssembly`);
+    if (text.includes(WASM) || text.includes("WebAssembly"))
+      throw new Error(`${out}/${file} holds WebAssembly`);
   }
 }
 
