@@ -150,7 +150,8 @@ Blocks of 128x128, x in float32, and how many times faster than peers in WebAsse
 
 ${barTable(results.map(({ records, threads }, i) => ({ title: `reached (${i + 1})`, bars: reachedBars([...records, ...threads]) })))}
 
-For M >= 64 onnxruntime-web is at ${percent(peer)} of the peak of fused multiply-adds of machine (1): no product in float32 could be more than ${times(1 / peer)} as fast there.
+For M >= 64 onnxruntime-web is at ${percent(peer)} of the peak of fused multiply-adds of machine (1), so that the peak itself would be ${times(1 / peer)} as fast.
+A single row takes twelve vector operations for sixteen weights: at 3.7 GHz that is at most 14.8 * 10^9 weights a second on the three vector units of an Intel core, and 19.7 on the four of AMD's.
 All that follows was measured on machine (1).
 
 ${peerTable(works)}
