@@ -209,6 +209,21 @@ describe.each(ENGINES)("%s: products of weights with subnormal codes", async (_,
     }
   });
 
+  test.each([1, 9])("%i rows of x: what underflows is 0, never -0, in rows of every kind", (m) => {
+    const [rows, cols] = [4, 128];
+    const codes = new Uint8Array(rows * cols);
+    // A normal code, one that is set aside, a dense row, and one whose second block has a scale near the end.
+    for (const [row, code] of [0x89, 0x81, 0x81, 0x81].entries()) codes[row * cols] = code;
+    codes.fill(1, 2 * cols + 1, 2 * cols + 9);
+    const scales = Uint8Array.of(20, 127, 20, 127, 20, 127, 20, 250);
+    const w: BlockScaled = { format: "e4m3", shape: [rows, cols], block: [1, 64], codes, scales };
+    const values = new Float32Array(m * cols);
+    for (let row = 0; row < m; row++) values[row * cols] = 2 ** -140;
+    const x = { values, shape: [m, cols] };
+    expect(fp8.gemm(x, w)).toEqual(new Float32Array(m * rows));
+    expect(fp8.gemm(x, w, { type: "bf16" })).toEqual(new Uint16Array(m * rows));
+  });
+
   test("of experts: each has a list of its own, or none", () => {
     const [experts, rows, cols] = [4, 6, 192];
     const slices = [[0], [1, 2], [0], [2, 0, 1]].map((counts) => codesWith("e4m3", rows, cols, counts));

@@ -65,7 +65,8 @@ export function gemm(
     const scaleRow = first + Math.floor((firstRow + row) / blockRows) * gridCols;
     decodeRow(memory, format, w, { codes: codes + row * k, scales: scaleRow, scaleType, k, blockCols });
     for (let m = 0; m < rows; m++) {
-      const bits = bitsOf(dot(memory.f32, (x >>> 2) + m * k, w, k));
+      // What underflows is 0, as in the other builds, and not -0.
+      const bits = bitsOf(Math.fround(dot(memory.f32, (x >>> 2) + m * k, w, k)) + 0);
       const at = m * n + row;
       if (type === VALUE_TYPE_ID.f32) memory.i32[(dst >>> 2) + at] = bits;
       else memory.u16[(dst >>> 1) + at] = narrow(type, bits);
