@@ -3,7 +3,7 @@ import { BlockscaleError } from "./errors.ts";
 import { type Left, type LeftOperand, leftOf, notAMatrix } from "./operands.ts";
 import { PackedWeights, type PackOptions } from "./pack.ts";
 import { multiply, type Right, type Run } from "./product.ts";
-import type { BlockScaled } from "./tensor.ts";
+import type { BlockScaled, Format } from "./tensor.ts";
 import { checkUpright } from "./transpose.ts";
 import type { Arena, Resident } from "./wasm/arena.ts";
 import { FORMAT_ID, type Kernels, SCALE_TYPE_ID } from "./wasm/exports.ts";
@@ -87,11 +87,14 @@ export class Products {
       const weights = Array.from(
         { length: slices },
         (_, slice): Weights => ({
-          types: [FORMAT_ID[format], SCALE_TYPE_ID[scaleTypeOf(scales)]],
+          types: typesOf(format, scales),
           place: [
             codesAt + slice * rows * cols,
             codesAt + scalesFrom + slice * (scaleBytes.length / slices),
-            ...([0, rows, cols, ...tensor.block] as const),
+            0,
+            rows,
+            cols,
+            ...tensor.block,
           ],
         }),
       );
@@ -143,8 +146,8 @@ export class Products {
     const { slices, rows, cols } = grid;
     // The block as it is given, not cut to the shape: how tall blocks are decides how a product is rounded, packed or not.
     const { shape, block } = tensor;
-    const scaleType = scaleTypeOf(scales);
-    return { kind: "streamed", format, scaleType, shape, block, slices, rows, cols, codes, scales };
+    const types = typesOf(format, scales);
+    return { kind: "streamed", types, shape, block, slices, rows, cols, codes, scales };
   }
 }
 
@@ -185,8 +188,8 @@ function runsOf(experts: Int32Array | undefined, rows: number, { slices, shape }
   return runs;
 }
 
-function scaleTypeOf(scales: Uint8Array | Float32Array): "ue8m0" | "f32" {
-  return scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
+function typesOf(format: Format, scales: Uint8Array | Float32Array): Weights["types"] {
+  return [FORMAT_ID[format], SCALE_TYPE_ID[scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32"]];
 }
 
 function alignTo4(bytes: number): number {

@@ -1,9 +1,9 @@
 import { narrow } from "./js/half.ts";
 import { bitsOf } from "./js/scale.ts";
 import type { Left } from "./operands.ts";
-import type { BlockScaled, Format } from "./tensor.ts";
+import type { BlockScaled } from "./tensor.ts";
 import type { Arena } from "./wasm/arena.ts";
-import { FORMAT_ID, type Kernels, SCALE_TYPE_ID, VALUE_TYPE_ID } from "./wasm/exports.ts";
+import { type Kernels, VALUE_TYPE_ID } from "./wasm/exports.ts";
 import {
   MARGIN,
   mostListBytes,
@@ -31,8 +31,7 @@ export interface Packed extends Facts {
 /** One that is taken there a chunk at a time. */
 export interface Streamed extends Facts, Pick<BlockScaled, "codes" | "scales"> {
   readonly kind: "streamed";
-  readonly format: Format;
-  readonly scaleType: "ue8m0" | "f32";
+  readonly types: Weights["types"];
   readonly block: readonly [number, number];
 }
 
@@ -101,13 +100,12 @@ export function multiply(product: Product, run: Run): void {
 }
 
 /** Bytes for so many rows of a record: codes, scales, and what a survey needs. */
-function stagedSizes({ cols, block, scaleType }: Streamed, rows: number): number[] {
+function stagedSizes({ cols, block, scales }: Streamed, rows: number): number[] {
   // Rows that begin inside of a block reach into one more.
   const scaleRows = Math.ceil(rows / block[0]) + 1;
-  const scaleBytes = scaleType === "ue8m0" ? 1 : 4;
   return [
     rows * cols + MARGIN,
-    scaleRows * Math.ceil(cols / block[1]) * scaleBytes,
+    scaleRows * Math.ceil(cols / block[1]) * scales.BYTES_PER_ELEMENT,
     recordBytes(rows),
     mostListBytes(rows, cols),
   ];
@@ -136,7 +134,7 @@ function stage(
     new Uint8Array(part.buffer, part.byteOffset, part.byteLength),
   );
   const weights: Weights = {
-    types: [FORMAT_ID[right.format], SCALE_TYPE_ID[right.scaleType]],
+    types: right.types,
     place: [codes, scales, first % block[0], rows, cols, ...block],
   };
   const survey = surveyOf(kernels, arena, weights, [record, list]);

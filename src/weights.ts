@@ -38,7 +38,7 @@ const LISTED = 64;
 /** Bytes that `survey` needs for its record. */
 export const recordBytes = (rows: number): number => 12 + rows;
 
-/** Bytes of a list of so many subnormal codes; none of it is more than its beginning. */
+/** Bytes of a list of so many subnormal codes; of its beginning, which `survey` writes, if that is 0. */
 export const listBytes = (rows: number, entries: number): number => 4 * (rows + 1 + entries);
 
 /** Bytes of the longest list there can be. */

@@ -91,36 +91,9 @@ export function multiplyRows<F>(
   way: i32,
   highestScale: i32,
 ): void {
-  Spare.set();
-  if (Spare.row < Weights.rows) multiplyPlain<F>(type, work, dst, x, rows, way, highestScale);
   if (Subnormals.list) multiplyDense<F>(type, work + HIGHEST + LIFTS + SUMS + ONE, dst, x, rows);
-}
-
-/** A row that `Shifted` may see, in the place of those that it had better not, whose sums are made otherwise. */
-abstract class Spare {
-  static row: usize = 0;
-
-  /** The first row that is not dense; the number of rows, if all are. */
-  static set(): void {
-    Spare.row = 0;
-    while (Spare.row < Weights.rows && Subnormals.isDense(Spare.row)) Spare.row++;
-  }
-
-  @inline static or(n: usize): usize {
-    return Subnormals.isDense(n) ? Spare.row : n;
-  }
-}
-
-/** `multiplyRows` but for dense rows of the weights, whose sums are arbitrary. */
-function multiplyPlain<F>(
-  type: i32,
-  work: usize,
-  dst: usize,
-  x: usize,
-  rows: usize,
-  way: i32,
-  highestScale: i32,
-): void {
+  Spare.set();
+  if (Spare.row == Weights.rows) return;
   const isFolded = way == FOLDED;
   const lifts = work + HIGHEST;
   if (isFolded) Terms.setFolded(lifts + LIFTS + SUMS);
@@ -181,7 +154,22 @@ function multiplyFew<F>(
   }
 }
 
-/** Columns n, n + part .. of dst[rows, N], up to `end` <- their sums, without the lift, and what was set aside of the weights. */
+/** A row that `Shifted` may see, in the place of those that it had better not, whose sums are made otherwise. */
+abstract class Spare {
+  static row: usize = 0;
+
+  /** The first row that is not dense; the number of rows, if all are. */
+  static set(): void {
+    Spare.row = 0;
+    while (Spare.row < Weights.rows && Subnormals.isDense(Spare.row)) Spare.row++;
+  }
+
+  @inline static or(n: usize): usize {
+    return Subnormals.isDense(n) ? Spare.row : n;
+  }
+}
+
+/** Columns n, n + part .. of dst[rows, N], up to `end` and but for dense rows of the weights, <- their sums, without the lift, and what was set aside of the weights. */
 function storeSums(
   type: i32,
   dst: usize,
@@ -198,7 +186,7 @@ function storeSums(
   for (let m: usize = 0; m < rows; m++) {
     const factor = Range.power(exponent - load<i32>(lifts + 4 * m));
     for (let column = n; column <= last; column += part, sums += 16) {
-      if (column >= end) continue;
+      if (column >= end || Subnormals.isDense(column)) continue;
       let value = Simd.sum(v128.load(sums)) * factor;
       if (Subnormals.has(column))
         value = <f32>(<f64>value + Subnormals.dot(x + 4 * m * Weights.cols, column));

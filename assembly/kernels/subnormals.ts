@@ -91,26 +91,13 @@ export abstract class Entry {
   }
 }
 
-/**
- * The beginning of a list of codes from 1 to `largest`. Rows that are `far`, a byte each, keep all of their codes. Returns whether
- * there is such a code to have a list for.
- */
-export function startSubnormals(list: usize, far: usize, largest: i32): bool {
-  const most = Subnormals.most(Weights.cols);
-  let start: u32 = 0;
-  let isNeeded = false;
-  for (let n: usize = 0; n < Weights.rows; n++) {
-    const count: u32 = most ? countSubnormals(n, largest) : 0;
-    const isDense = count > (load<u8>(far + n) ? 0 : most);
-    store<u32>(list + 4 * n, isDense ? start + DENSE : start);
-    if (!isDense) start += count;
-    if (count) isNeeded = true;
-  }
-  store<u32>(list + 4 * Weights.rows, start);
-  return isNeeded;
+/** Begins the entries of row n, of which there are `start` before; n can be the number of rows, where they end. */
+export function startRow(list: usize, n: usize, start: u32, isDense: bool): void {
+  store<u32>(list + 4 * n, isDense ? start + DENSE : start);
 }
 
-function countSubnormals(n: usize, largest: i32): u32 {
+/** How many codes of row n are 1 to `largest`, sign aside. */
+export function countSubnormals(n: usize, largest: i32): u32 {
   const zero = Simd.opaqueZero();
   const magnitudeMask = Fp8.magnitudeMask(zero);
   const one = Fp8.one(zero);

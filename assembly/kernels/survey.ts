@@ -3,7 +3,7 @@ import { Scale } from "../lanes/scale";
 import { Shifted } from "../lanes/shifted";
 import { Simd } from "../lanes/simd";
 import { Scratch } from "./scratch";
-import { Entry, Subnormals, startSubnormals } from "./subnormals";
+import { countSubnormals, Entry, Subnormals, startRow } from "./subnormals";
 import { Weights } from "./weights";
 
 /**
@@ -15,6 +15,9 @@ export function surveyWeights<F>(record: usize, list: usize): i32 {
   let highest = 0;
   let farRows = 0;
   const flags = record + 12;
+  const most = Subnormals.most(Weights.cols);
+  let start: u32 = 0;
+  let needsList = false;
   for (let n: usize = 0; n < Weights.rows; n++) {
     const codes = Weights.row(n);
     let scale = Weights.scalesOf(n);
@@ -32,10 +35,17 @@ export function surveyWeights<F>(record: usize, list: usize): i32 {
     }
     store<u8>(flags + n, isFar ? 1 : 0);
     farRows += isFar ? 1 : 0;
+    const subnormals: u32 = most ? countSubnormals(n, Fp8.largestSubnormal<F>()) : 0;
+    // Far rows are computed from their codes, which therefore stay.
+    const isDense = subnormals > (isFar ? 0 : most);
+    startRow(list, n, start, isDense);
+    if (!isDense) start += subnormals;
+    if (subnormals) needsList = true;
   }
+  startRow(list, Weights.rows, start, false);
   store<i32>(record, lowest);
   store<i32>(record, highest, 4);
-  store<i32>(record, startSubnormals(list, flags, Fp8.largestSubnormal<F>()) ? 1 : 0, 8);
+  store<i32>(record, needsList ? 1 : 0, 8);
   return farRows;
 }
 

@@ -21,6 +21,11 @@ export abstract class Format {
     return idof<F>() == idof<E4M3>() ? 8 : 15;
   }
 
+  /** Exponent of the smallest value that is not zero, and the unit of all subnormal ones. */
+  @inline static emin<F>(): i32 {
+    return 1 - Format.bias<F>() - Format.mantissa<F>();
+  }
+
   /** Code of the largest finite value; what lies above is NaN, or Inf and NaN. */
   @inline static top<F>(): i32 {
     return idof<F>() == idof<E4M3>() ? 0x7e : 0x7b;

@@ -251,8 +251,7 @@ export abstract class Fp8 {
 
   /** The smallest value that is not zero. */
   @inline static smallest<F>(): f64 {
-    const exponent = 1 - Format.bias<F>() - Format.mantissa<F>();
-    return reinterpret<f64>((<u64>(1023 + exponent)) << 52);
+    return reinterpret<f64>((<u64>(1023 + Format.emin<F>())) << 52);
   }
 
   /** The value of a subnormal code in units of the smallest one. With a sign of 1, ^ -1 and + 1 negate; with 0 they change nothing. */

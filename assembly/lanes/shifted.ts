@@ -138,8 +138,7 @@ export abstract class Range {
   @inline static isSafe<F>(highest: i32, lowest: i32, lowestScale: i32, highestScale: i32): bool {
     if (highest == 255) return false;
     const lift = Range.lift<F>(highest);
-    const smallestCode = 1 - Format.bias<F>() - Format.mantissa<F>();
-    const product = lowest - 127 + lift - Shifted.exponent<F>() + smallestCode;
+    const product = lowest - 127 + lift - Shifted.exponent<F>() + Format.emin<F>();
     if (lift == Shifted.exponent<F>()) return product >= -126 || highestScale <= 127;
     return lowest > 0 && product + min(0, lowestScale - 127) >= -126;
   }
@@ -161,8 +160,7 @@ export abstract class Range {
     const lift = Range.foldedLift<F>(highest, highestScale);
     // The lift and a scale are one factor, and what undoes the lift is another.
     if (lowestScale + lift < 1 || Shifted.exponent<F>() - lift > 127) return false;
-    const smallestCode = 1 - Format.bias<F>() - Format.mantissa<F>();
-    const product = lowest - 127 + (lowestScale - 127) + lift - Shifted.exponent<F>() + smallestCode;
+    const product = lowest - 127 + (lowestScale - 127) + lift - Shifted.exponent<F>() + Format.emin<F>();
     return lift == Shifted.exponent<F>() || product >= -126;
   }
 }

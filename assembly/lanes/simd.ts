@@ -123,16 +123,6 @@ export abstract class Simd {
     return f32x4.extract_lane(pairs, 0) + f32x4.extract_lane(pairs, 1);
   }
 
-  /** The sum of two float64 lanes. */
-  @inline static sum64(x: v128): f64 {
-    return f64x2.extract_lane(x, 0) + f64x2.extract_lane(x, 1);
-  }
-
-  /** The lower two float32 lanes as float64. */
-  @inline static toF64(x: v128): v128 {
-    return f64x2.promote_low_f32x4(x);
-  }
-
   /** a0 b0 a1 b1: half of a transposition. */
   @inline static zip32Low(a: v128, b: v128): v128 {
     return i32x4.shuffle(a, b, 0, 4, 1, 5);
