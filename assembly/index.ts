@@ -2,14 +2,14 @@
  * What the wasm builds export, and the only place where a format id becomes a type.
  * The documentation of each export is in src/wasm/exports.ts.
  */
-import { compare as compareAs } from "./kernels/compare";
-import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/dequantize";
-import { multiply, workspace } from "./kernels/multiply";
-import { encode as encodeAs, quantize as quantizeAs } from "./kernels/quantize";
+import { compare as compareAs } from "./kernels/casts/compare";
+import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/casts/dequantize";
+import { encode as encodeAs, quantize as quantizeAs } from "./kernels/casts/quantize";
+import { dotFarRow, surveyWeights } from "./kernels/products/analyse";
+import { multiply, workspace } from "./kernels/products/gemm";
+import { Weights } from "./kernels/products/right-operand";
+import { Subnormals, setSubnormalsAside } from "./kernels/products/subnormals";
 import { Scratch } from "./kernels/scratch";
-import { Subnormals, setSubnormalsAside } from "./kernels/subnormals";
-import { dotFarRow, surveyWeights } from "./kernels/survey";
-import { Weights } from "./kernels/weights";
 import { E4M3, E5M2 } from "./lanes/format";
 import { Fp8 } from "./lanes/fp8";
 import { BF16, F16, F32 } from "./lanes/half";

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { bf16, load, schemes } from "../dist/index.js";
 import { instantiate as instantiateJs } from "../dist/js/kernels.js";
-import { compile } from "../dist/wasm/binary.js";
-import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../dist/wasm/exports.js";
+import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../dist/tensor/formats.js";
+import { compile } from "../dist/wasm/builds.js";
 import { randomCodes, values } from "./data.mjs";
 import * as arithmetic from "./peers/arithmetic.mjs";
 import { blockOf, elementsOf, SIZES, trafficOf } from "./works.mjs";

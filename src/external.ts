@@ -3,7 +3,7 @@
  * or `blockscale/relaxed.wasm` themselves: less than half of the script, and no configuration or bundler needed to import it.
  * @module
  */
-import { Engine } from "./engine.ts";
+import { Engine } from "./engine/engine.ts";
 import { instantiate } from "./wasm/instantiate.ts";
 import { moduleOf, type WasmSource } from "./wasm/module.ts";
 

@@ -7,5 +7,5 @@ export type { LoadOptions } from "./load.ts";
 export { load } from "./load.ts";
 export * from "./public.ts";
 export type { ThreadedEngine, ThreadedWeights } from "./threads/engine.ts";
-export type { Variant } from "./wasm/binary.ts";
+export type { Variant } from "./wasm/builds.ts";
 export type { WasmSource } from "./wasm/module.ts";

@@ -1,7 +1,7 @@
-import { Engine } from "./engine.ts";
-import { BlockscaleError } from "./errors.ts";
+import { Engine } from "./engine/engine.ts";
+import { BlockscaleError } from "./tensor/errors.ts";
 import type { ThreadedEngine } from "./threads/engine.ts";
-import { compile, type Variant } from "./wasm/binary.ts";
+import { compile, type Variant } from "./wasm/builds.ts";
 import { instantiate } from "./wasm/instantiate.ts";
 import { moduleOf, type WasmSource } from "./wasm/module.ts";
 

@@ -1,12 +1,12 @@
 /** What `blockscale`, `blockscale/external` and `blockscale/js` have in common: everything but the way to load an engine. */
-export type { Engine, QuantizeOut } from "./engine.ts";
-export type { ErrorCode, Fault } from "./errors.ts";
-export { BlockscaleError } from "./errors.ts";
-export type { GemmOptions, Layout, LeftOperand, Matrix } from "./gemm.ts";
-export type { PackedWeights, PackOptions } from "./pack.ts";
-export type { Precision } from "./precision.ts";
-export { cosine, sqnr } from "./precision.ts";
-export type { Size } from "./scale-layouts.ts";
+export type { Engine, QuantizeOut } from "./engine/engine.ts";
+export type { Precision } from "./engine/precision.ts";
+export { cosine, sqnr } from "./engine/precision.ts";
+export type { PackedWeights, PackOptions } from "./products/packed.ts";
+export type { GemmOptions, Layout, LeftOperand, Matrix } from "./products/products.ts";
+export type { ErrorCode, Fault } from "./tensor/errors.ts";
+export { BlockscaleError } from "./tensor/errors.ts";
+export type { Size } from "./tensor/scale-layouts.ts";
 export {
   fromMnMajor,
   packScales,
@@ -14,8 +14,8 @@ export {
   toMnMajor,
   unpackScales,
   unswizzleScales,
-} from "./scale-layouts.ts";
-export type { Rounding, Scheme, SchemeName } from "./scheme.ts";
-export { schemes } from "./scheme.ts";
-export type { BlockScaled, Float16Values, Format, HalfValues, Values, ValueType } from "./tensor.ts";
-export { bf16, f16 } from "./tensor.ts";
+} from "./tensor/scale-layouts.ts";
+export type { Rounding, Scheme, SchemeName } from "./tensor/schemes.ts";
+export { schemes } from "./tensor/schemes.ts";
+export type { BlockScaled, Float16Values, Format, HalfValues, Values, ValueType } from "./tensor/tensor.ts";
+export { bf16, f16 } from "./tensor/tensor.ts";

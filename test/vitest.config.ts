@@ -13,6 +13,6 @@ export default defineConfig({
     maxWorkers: "100%",
     execArgv: relaxedFlag,
     testTimeout: 120_000,
-    reporters: ["default", new URL("summary.ts", import.meta.url).pathname],
+    reporters: ["default", new URL("support/summary.ts", import.meta.url).pathname],
   },
 });

@@ -1,8 +1,8 @@
-import { type ComparedTensor, compareCheckpoints } from "../checkpoint/compare.ts";
-import { openCheckpoint } from "../checkpoint/folder.ts";
-import { BlockscaleError } from "../errors.ts";
+import { type ComparedTensor, compareCheckpoints } from "../checkpoint/measure/compare.ts";
+import { openCheckpoint } from "../checkpoint/plan/folder.ts";
 import { load } from "../load.ts";
 import { tensorNamed } from "../safetensors/names.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import * as figures from "./figures.ts";
 import { openInput } from "./input.ts";
 import { heed } from "./interruption.ts";

@@ -1,17 +1,17 @@
 import { readdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import type { Document } from "../checkpoint/dialects.ts";
+import type { Document } from "../checkpoint/dialects/index.ts";
+import { summarize } from "../checkpoint/measure/summary.ts";
 import {
   type Direction,
   documentsOf,
   isOfCheckpoint,
   type OpenedCheckpoint,
   openCheckpoint,
-} from "../checkpoint/folder.ts";
-import type { FilePlan, Plan } from "../checkpoint/plan.ts";
-import { fileBytes } from "../checkpoint/run.ts";
-import { summarize } from "../checkpoint/summary.ts";
-import { BlockscaleError } from "../errors.ts";
+} from "../checkpoint/plan/folder.ts";
+import type { FilePlan, Plan } from "../checkpoint/plan/plan.ts";
+import { fileBytes } from "../checkpoint/run/run.ts";
+import type { Precision } from "../engine/precision.ts";
 import {
   changedFault,
   createFile,
@@ -24,7 +24,7 @@ import {
 } from "../io/node.ts";
 import { openLocal, refuseObstacles, refuseOverlap, removeLeftovers } from "../io/node-folder.ts";
 import { giveBack, type Source } from "../io/source.ts";
-import type { Precision } from "../precision.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import { Fingerprint, fingerprintOf } from "./fingerprint.ts";
 import { type Input, openInput } from "./input.ts";
 import { type Finished, type Journal, openJournal } from "./journal.ts";

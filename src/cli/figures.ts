@@ -1,4 +1,4 @@
-import type { PrecisionSummary } from "../checkpoint/summary.ts";
+import type { PrecisionSummary } from "../checkpoint/measure/summary.ts";
 
 /** Bytes in decimal units, as disks and model hubs count: 12.3 MB. */
 export function bytes(n: number): string {

@@ -1,4 +1,4 @@
-import { dialects } from "../checkpoint/dialects.ts";
+import { dialects } from "../checkpoint/dialects/index.ts";
 
 const PATTERNS =
   "A PATTERN is a glob over tensor names, in which * stands for any text, or re: and a regular expression.";

@@ -1,7 +1,7 @@
-import { BlockscaleError } from "../errors.ts";
 import { openUrl } from "../io/http.ts";
 import { openLocal } from "../io/node-folder.ts";
 import type { Source } from "../io/source.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 
 /** A checkpoint to read: on disk or on a server. */
 export interface Input {

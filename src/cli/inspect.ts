@@ -1,5 +1,5 @@
-import { openCheckpoint } from "../checkpoint/folder.ts";
-import { inspect as inspectCheckpoint } from "../checkpoint/inspect.ts";
+import { inspect as inspectCheckpoint } from "../checkpoint/measure/inspect.ts";
+import { openCheckpoint } from "../checkpoint/plan/folder.ts";
 import { inspectionReport } from "../report/report.ts";
 import { openInput } from "./input.ts";
 import { heed } from "./interruption.ts";

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { BlockscaleError } from "../errors.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 
 /** Aborted by Ctrl-C or a polite kill, so that nothing half-written stays behind. */
 export function interruption(): AbortSignal {

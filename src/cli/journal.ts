@@ -1,9 +1,9 @@
 import { appendFile, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { BlockscaleError } from "../errors.ts";
+import { NOTHING, type Precision } from "../engine/precision.ts";
 import { makeFolder, systemFault, writerOf, writeText } from "../io/node.ts";
 import { removeLeftovers } from "../io/node-folder.ts";
-import { NOTHING, type Precision } from "../precision.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 
 const NAME = ".blockscale-unfinished.jsonl";
 

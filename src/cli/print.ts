@@ -1,6 +1,6 @@
-import { jsonOf } from "../checkpoint/summary.ts";
-import { BlockscaleError } from "../errors.ts";
+import { jsonOf } from "../checkpoint/measure/summary.ts";
 import { systemFault } from "../io/node.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import * as figures from "./figures.ts";
 
 // An error nobody listens to would end the process with a stack trace: also of the help, which commander prints.

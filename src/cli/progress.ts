@@ -1,5 +1,5 @@
 import { SingleBar } from "cli-progress";
-import type { Progress } from "../checkpoint/run.ts";
+import type { Progress } from "../checkpoint/run/run.ts";
 import * as figures from "./figures.ts";
 
 /** Shows how far a conversion of one or more files is on standard error, where that is a terminal. */

@@ -1,18 +1,18 @@
 import { open, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
-import type { ComparedTensor, Side } from "../checkpoint/compare.ts";
-import { type Direction, type OpenedCheckpoint, openCheckpoint } from "../checkpoint/folder.ts";
-import { type Inspection, inspect } from "../checkpoint/inspect.ts";
-import type { Plan } from "../checkpoint/plan.ts";
-import type { Summary } from "../checkpoint/summary.ts";
-import { surveyPairs } from "../checkpoint/survey.ts";
-import type { Engine } from "../engine.ts";
-import { BlockscaleError } from "../errors.ts";
+import type { ComparedTensor, Side } from "../checkpoint/measure/compare.ts";
+import { type Inspection, inspect } from "../checkpoint/measure/inspect.ts";
+import type { Summary } from "../checkpoint/measure/summary.ts";
+import { surveyPairs } from "../checkpoint/measure/survey.ts";
+import { type Direction, type OpenedCheckpoint, openCheckpoint } from "../checkpoint/plan/folder.ts";
+import type { Plan } from "../checkpoint/plan/plan.ts";
+import type { Engine } from "../engine/engine.ts";
 import { createFile, systemFault } from "../io/node.ts";
 import { isWithin, openLocal, removeLeftovers } from "../io/node-folder.ts";
 import { load } from "../load.ts";
 import { FIRST_BYTES, reportPage } from "../report/page.ts";
 import { comparisonReport, conversionReport, type Report, scalesFound, scalesOf } from "../report/report.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 
 /** A report to be written when the work is done. */
 export interface ReservedReport {

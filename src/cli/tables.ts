@@ -1,8 +1,8 @@
 import { markdownTable } from "markdown-table";
-import type { ComparedTensor, WorstBlock } from "../checkpoint/compare.ts";
-import type { Inspection } from "../checkpoint/inspect.ts";
-import type { Plan } from "../checkpoint/plan.ts";
-import type { PrecisionSummary, Summary, TensorSummary } from "../checkpoint/summary.ts";
+import type { ComparedTensor, WorstBlock } from "../checkpoint/measure/compare.ts";
+import type { Inspection } from "../checkpoint/measure/inspect.ts";
+import type { PrecisionSummary, Summary, TensorSummary } from "../checkpoint/measure/summary.ts";
+import type { Plan } from "../checkpoint/plan/plan.ts";
 import * as figures from "./figures.ts";
 
 /** The report of a conversion: a row per tensor, a total, and what was kept for which reason. */

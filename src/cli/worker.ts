@@ -1,6 +1,6 @@
 // A worker thread of the command line: converts strips of the files it is told to open.
 import { parentPort, workerData } from "node:worker_threads";
-import { serveConversions } from "../checkpoint/pool.ts";
+import { serveConversions } from "../checkpoint/run/workers.ts";
 import { openFile } from "../io/node.ts";
 import { load } from "../load.ts";
 

@@ -1,12 +1,12 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import { countStrips, type Plan } from "../checkpoint/plan.ts";
-import { createPool } from "../checkpoint/pool.ts";
-import { type Converter, localConverter } from "../checkpoint/run.ts";
-import { BlockscaleError } from "../errors.ts";
+import { countStrips, type Plan } from "../checkpoint/plan/plan.ts";
+import { type Converter, localConverter } from "../checkpoint/run/run.ts";
+import { createPool } from "../checkpoint/run/workers.ts";
 import type { FileSource } from "../io/node.ts";
 import type { Source } from "../io/source.ts";
 import { load } from "../load.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import type { WorkerData } from "./worker.ts";
 
 /** Converts strips, in this thread or in several others. */

@@ -1,4 +1,4 @@
-import { BlockscaleError } from "../errors.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import type { Source } from "./source.ts";
 
 /** A file on a web server that answers range requests. */

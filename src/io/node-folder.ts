@@ -1,6 +1,6 @@
 import { lstat, readdir, realpath, rm, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
-import { BlockscaleError } from "../errors.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import { type FileSource, fileFacts, openFile, systemFault, writerOf } from "./node.ts";
 
 /** An input on disk: a file by itself, or the files of a folder by their relative names. */

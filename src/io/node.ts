@@ -1,6 +1,6 @@
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { BlockscaleError } from "../errors.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import { Handles } from "./handles.ts";
 import type { Source } from "./source.ts";
 

@@ -1,4 +1,4 @@
-import { BlockscaleError } from "../errors.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 
 /**
  * Bytes that can be read from any place: a `Blob` or `File` is one, and so are `Bun.file`, the range-reading

@@ -1,4 +1,4 @@
-import { type FormatId, VALUE_TYPE_ID, type ValueTypeId } from "../wasm/exports.ts";
+import { type FormatId, VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
 import { fp8Of } from "./fp8.ts";
 import { widen } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";

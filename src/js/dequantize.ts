@@ -4,7 +4,7 @@ import {
   type ScaleTypeId,
   VALUE_TYPE_ID,
   type ValueTypeId,
-} from "../wasm/exports.ts";
+} from "../tensor/formats.ts";
 import { type Fp8, fp8Of } from "./fp8.ts";
 import { narrow } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";

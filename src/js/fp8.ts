@@ -1,4 +1,4 @@
-import { FORMAT_ID, type FormatId } from "../wasm/exports.ts";
+import { FORMAT_ID, type FormatId } from "../tensor/formats.ts";
 
 /** The facts of an FP8 element format (OCP OFP8 v1.0, table 1). */
 interface Facts {

@@ -1,4 +1,4 @@
-import { SCALE_TYPE_ID, type ScaleTypeId, VALUE_TYPE_ID, type ValueTypeId } from "../wasm/exports.ts";
+import { SCALE_TYPE_ID, type ScaleTypeId, VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
 import type { Fp8 } from "./fp8.ts";
 import { narrow } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";

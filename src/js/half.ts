@@ -1,4 +1,4 @@
-import { VALUE_TYPE_ID, type ValueTypeId } from "../wasm/exports.ts";
+import { VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
 import { INFINITY_BITS } from "./fp8.ts";
 
 /** float32 bits of IEEE half-precision bits. */

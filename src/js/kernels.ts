@@ -1,4 +1,5 @@
-import type { FormatId, Kernels, ValueTypeId } from "../wasm/exports.ts";
+import type { FormatId, ValueTypeId } from "../tensor/formats.ts";
+import type { Kernels } from "../wasm/kernels.ts";
 import { compare } from "./compare.ts";
 import { dequantize, lookUp32, Products } from "./dequantize.ts";
 import { encodeSpan, fp8Of } from "./fp8.ts";

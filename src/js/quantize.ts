@@ -4,7 +4,7 @@ import {
   type ScaleTypeId,
   VALUE_TYPE_ID,
   type ValueTypeId,
-} from "../wasm/exports.ts";
+} from "../tensor/formats.ts";
 import { encodeSpan, type Fp8, NAN_CODE } from "./fp8.ts";
 import { widen, widenSpan } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";

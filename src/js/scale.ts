@@ -1,4 +1,4 @@
-import { ROUNDING_ID, type RoundingId } from "../wasm/exports.ts";
+import { ROUNDING_ID, type RoundingId } from "../tensor/formats.ts";
 import { type Fp8, INFINITY_BITS } from "./fp8.ts";
 
 export const NAN_SCALE = 0xff;

@@ -1,6 +1,6 @@
-import type { ErrorHistogram } from "../checkpoint/sample.ts";
-import { errorHistogram, FIRST_BINADE } from "../checkpoint/sample.ts";
-import type { ScaleCounts, Survey } from "../checkpoint/survey.ts";
+import type { ErrorHistogram } from "../checkpoint/measure/sample.ts";
+import { errorHistogram, FIRST_BINADE } from "../checkpoint/measure/sample.ts";
+import type { ScaleCounts, Survey } from "../checkpoint/measure/survey.ts";
 import { power } from "./figures.ts";
 import { layersOf } from "./layers.ts";
 import type { Report, ReportedTensor } from "./report.ts";

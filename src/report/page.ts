@@ -1,5 +1,5 @@
 import { policy, script, style } from "#report-assets";
-import { ERROR_BINS } from "../checkpoint/sample.ts";
+import { ERROR_BINS } from "../checkpoint/measure/sample.ts";
 import { type Charts, type ChartTable, chartsOf, layerTable } from "./charts.ts";
 import { type Figures, figuresOf, power } from "./figures.ts";
 import type { Report } from "./report.ts";

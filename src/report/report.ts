@@ -1,8 +1,8 @@
-import type { ComparedTensor, WorstBlock } from "../checkpoint/compare.ts";
-import type { InspectedTensor, Inspection } from "../checkpoint/inspect.ts";
-import type { StoredAs } from "../checkpoint/plan.ts";
-import type { PrecisionSummary, Summary } from "../checkpoint/summary.ts";
-import type { ScaleCounts, Survey } from "../checkpoint/survey.ts";
+import type { ComparedTensor, WorstBlock } from "../checkpoint/measure/compare.ts";
+import type { InspectedTensor, Inspection } from "../checkpoint/measure/inspect.ts";
+import type { PrecisionSummary, Summary } from "../checkpoint/measure/summary.ts";
+import type { ScaleCounts, Survey } from "../checkpoint/measure/survey.ts";
+import type { StoredAs } from "../checkpoint/plan/plan.ts";
 
 /** What a report is about: one of the four commands. */
 export type ReportKind = "quantize" | "dequantize" | "compare" | "inspect";

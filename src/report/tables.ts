@@ -1,4 +1,4 @@
-import { countOf } from "../checkpoint/weights.ts";
+import { countOf } from "../checkpoint/read/weights.ts";
 import { decibelsOf } from "./charts.ts";
 import { type Figures, shapeOf } from "./figures.ts";
 import type { Report, ReportedTensor } from "./report.ts";

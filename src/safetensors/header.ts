@@ -1,4 +1,4 @@
-import { BlockscaleError } from "../errors.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import { byteLength, type Dtype, isDtype } from "./dtype.ts";
 import { JsonError, JsonReader } from "./json.ts";
 import { shapeNamed, tensorNamed } from "./names.ts";

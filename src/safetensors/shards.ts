@@ -1,4 +1,4 @@
-import { BlockscaleError } from "../errors.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 
 /** Which file holds which tensor: the index of a checkpoint in several files. */
 export interface ShardIndex {

@@ -1,15 +1,20 @@
-import { outArray } from "../arrays.ts";
-import type { Engine } from "../engine.ts";
-import { BlockscaleError } from "../errors.ts";
-import { checkGemmOptions, checkPackLayout, type GemmOptions, type LeftOperand } from "../gemm.ts";
-import { leftSize } from "../operands.ts";
-import type { PackOptions } from "../pack.ts";
-import type { BlockScaled } from "../tensor.ts";
-import { checkUpright } from "../transpose.ts";
-import { Desk } from "./desk.ts";
+import type { Engine } from "../engine/engine.ts";
+import { leftSize } from "../products/left.ts";
+import type { PackOptions } from "../products/packed.ts";
+import {
+  checkGemmOptions,
+  checkPackLayout,
+  type GemmOptions,
+  type LeftOperand,
+} from "../products/products.ts";
+import { outArray } from "../tensor/checks.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import type { BlockScaled } from "../tensor/tensor.ts";
+import { checkUpright } from "../tensor/transpose.ts";
 import { Pool } from "./pool.ts";
 import type { Start, Task } from "./protocol.ts";
-import { cut, place, type Slice, slicesOf } from "./slices.ts";
+import { cut, place, type Slice, slicesOf } from "./rows.ts";
+import { Desk } from "./shared-operand.ts";
 
 /** Weights of a {@link ThreadedEngine}: every thread has some of their rows in its memory. */
 export interface ThreadedWeights {

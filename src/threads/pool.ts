@@ -1,9 +1,9 @@
-import { BlockscaleError } from "../errors.ts";
-import { canShare } from "./desk.ts";
-import { isPage, openThread, type Thread } from "./host.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import { dead, errorOf, type Reply, type Start, type Task } from "./protocol.ts";
-import { ANSWERED, ASKED, type Pulse, watch } from "./pulse.ts";
 import { Share } from "./share.ts";
+import { canShare } from "./shared-operand.ts";
+import { ANSWERED, ASKED, type Pulse, watch } from "./spin.ts";
+import { isPage, openThread, type Thread } from "./start.ts";
 
 /** How long the calling thread watches for the others when its share is done. */
 const WATCH_MILLISECONDS = 0.1;

@@ -1,8 +1,8 @@
-import type { Engine } from "../engine.ts";
-import { BlockscaleError, type ErrorCode, type Fault } from "../errors.ts";
-import type { GemmOptions, LeftOperand } from "../gemm.ts";
-import type { BlockScaled } from "../tensor.ts";
-import type { Pulse } from "./pulse.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { GemmOptions, LeftOperand } from "../products/products.ts";
+import { BlockscaleError, type ErrorCode, type Fault } from "../tensor/errors.ts";
+import type { BlockScaled } from "../tensor/tensor.ts";
+import type { Pulse } from "./spin.ts";
 
 /** What a thread is asked: to take weights, to multiply by some of them, to forget them. */
 export type Task =

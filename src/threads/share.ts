@@ -1,5 +1,5 @@
-import { Engine } from "../engine.ts";
-import type { PackedWeights } from "../pack.ts";
+import { Engine } from "../engine/engine.ts";
+import type { PackedWeights } from "../products/packed.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import type { Start, Task } from "./protocol.ts";
 

@@ -1,8 +1,8 @@
-import { BlockscaleError } from "../errors.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import { nodeThreads } from "./node.ts";
 import type { Message, Reply } from "./protocol.ts";
-import { ANSWERED, ASKED, type Pulse, watch } from "./pulse.ts";
 import { Share } from "./share.ts";
+import { ANSWERED, ASKED, type Pulse, watch } from "./spin.ts";
 
 /** What a worker of `load({ threads })` runs: its share of every product. */
 

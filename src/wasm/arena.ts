@@ -1,4 +1,4 @@
-import { BlockscaleError } from "../errors.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import type { LinearMemory } from "./instantiate.ts";
 
 const PAGE = 65536;

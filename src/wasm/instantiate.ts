@@ -1,6 +1,6 @@
 import { instantiateSync } from "@assemblyscript/loader";
-import { BlockscaleError } from "../errors.ts";
-import type { Kernels } from "./exports.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import type { Kernels } from "./kernels.ts";
 import { refused } from "./module.ts";
 
 /** Running kernels and the memory they work on, which the host owns. */

@@ -1,4 +1,4 @@
-import { BlockscaleError } from "../errors.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 
 /** A build from outside: its bytes, a compiled module, or a fetch of it. */
 export type WasmSource = WebAssembly.Module | BufferSource | Response | PromiseLike<Response>;

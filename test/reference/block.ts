@@ -1,5 +1,5 @@
-import type { Scheme } from "../../src/scheme.ts";
-import type { BlockScaled } from "../../src/tensor.ts";
+import type { Scheme } from "../../src/tensor/schemes.ts";
+import type { BlockScaled } from "../../src/tensor/tensor.ts";
 import { encodeSaturating, pow2 } from "./binary.ts";
 import { decodeCode, FORMAT } from "./cast.ts";
 import { decodeScale, largestValue, NAN_SCALE, scaleByte } from "./scale.ts";

@@ -1,4 +1,4 @@
-import type { Format, ValueType } from "../../src/tensor.ts";
+import type { Format, ValueType } from "../../src/tensor/tensor.ts";
 import {
   BF16,
   type BinaryFormat,

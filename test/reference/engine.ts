@@ -1,6 +1,6 @@
-import type { Engine } from "../../src/engine.ts";
-import type { Scheme } from "../../src/scheme.ts";
-import type { BlockScaled, Format, Values, ValueType } from "../../src/tensor.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import type { Scheme } from "../../src/tensor/schemes.ts";
+import type { BlockScaled, Format, Values, ValueType } from "../../src/tensor/tensor.ts";
 import * as block from "./block.ts";
 import { decodeCode, encodeAll, narrow, widen } from "./cast.ts";
 

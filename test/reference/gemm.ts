@@ -1,4 +1,4 @@
-import type { BlockScaled } from "../../src/tensor.ts";
+import type { BlockScaled } from "../../src/tensor/tensor.ts";
 import { decodeCode } from "./cast.ts";
 import { decodeScale } from "./scale.ts";
 

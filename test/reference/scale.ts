@@ -1,5 +1,5 @@
-import type { Rounding } from "../../src/scheme.ts";
-import type { Format } from "../../src/tensor.ts";
+import type { Rounding } from "../../src/tensor/schemes.ts";
+import type { Format } from "../../src/tensor/tensor.ts";
 import { type BinaryFormat, decode, floorLog2, pow2 } from "./binary.ts";
 import { FORMAT } from "./cast.ts";
 

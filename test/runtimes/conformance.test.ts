@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import * as checkpoints from "../../src/checkpoint/index.ts";
 import * as blockscale from "../../src/index.ts";
-import { ENGINES } from "../engines.ts";
 import { reference } from "../reference/engine.ts";
+import { ENGINES } from "../support/engines.ts";
 import { conformance, hashes, precisions } from "./conformance.ts";
 import { conversions } from "./conversions.ts";
 

@@ -2,9 +2,9 @@
  * What blockscale must do everywhere, as one list of cases that needs nothing but the language and crypto.subtle:
  * whole outputs are hashed, so that runtimes can be compared by a few lines of text.
  */
-import type { Engine } from "../../src/engine.ts";
-import type { Rounding, Scheme } from "../../src/scheme.ts";
-import type { BlockScaled, Format, HalfValues, Values, ValueType } from "../../src/tensor.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import type { Rounding, Scheme } from "../../src/tensor/schemes.ts";
+import type { BlockScaled, Format, HalfValues, Values, ValueType } from "../../src/tensor/tensor.ts";
 import { type Checkpoints, conversions } from "./conversions.ts";
 import { hash } from "./hash.ts";
 import { bf16Bits, everyTie, f16Bits, floatsOf, plainBits, weightBits } from "./inputs.ts";

@@ -1,5 +1,5 @@
 import type * as checkpoint from "../../src/checkpoint/index.ts";
-import type { Engine } from "../../src/engine.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import { hash } from "./hash.ts";
 import { bf16Bits, plainBits } from "./inputs.ts";
 

@@ -1,5 +1,5 @@
-import type { Engine } from "../../src/engine.ts";
-import type { BlockScaled } from "../../src/tensor.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import type { BlockScaled } from "../../src/tensor/tensor.ts";
 import type { Package } from "./conformance.ts";
 import { floatsOf, plainBits } from "./inputs.ts";
 

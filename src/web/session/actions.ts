@@ -1,7 +1,7 @@
 import { batch, effect } from "@preact/signals";
-import type { DialectName } from "../../checkpoint/dialects.ts";
-import type { Sample } from "../../checkpoint/sample.ts";
-import type { Precision } from "../../precision.ts";
+import type { DialectName } from "../../checkpoint/dialects/index.ts";
+import type { Sample } from "../../checkpoint/measure/sample.ts";
+import type { Precision } from "../../engine/precision.ts";
 import { PageError } from "../workers/problem.ts";
 import type { Found, Looked, RunProgress } from "../workers/protocol.ts";
 import { Client, inPieces, problemIn } from "./client.ts";

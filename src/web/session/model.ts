@@ -1,8 +1,8 @@
 import { batch, computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
-import type { DialectName } from "../../checkpoint/dialects.ts";
-import { type Summary, summarize } from "../../checkpoint/summary.ts";
-import type { Precision } from "../../precision.ts";
-import type { ValueType } from "../../tensor.ts";
+import type { DialectName } from "../../checkpoint/dialects/index.ts";
+import { type Summary, summarize } from "../../checkpoint/measure/summary.ts";
+import type { Precision } from "../../engine/precision.ts";
+import type { ValueType } from "../../tensor/tensor.ts";
 import type { Choice, Estimate, Opened, Planned, Problem, Written } from "../workers/protocol.ts";
 
 /** Where the user is. */

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
-import { type DialectName, dialects } from "../../checkpoint/dialects.ts";
-import type { Sample } from "../../checkpoint/sample.ts";
-import { sqnr } from "../../precision.ts";
+import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
+import type { Sample } from "../../checkpoint/measure/sample.ts";
+import { sqnr } from "../../engine/precision.ts";
 import { smallPercent, sqnrText, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 

@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
-import { type DialectName, dialects } from "../../checkpoint/dialects.ts";
-import type { ValueType } from "../../tensor.ts";
+import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
+import type { ValueType } from "../../tensor/tensor.ts";
 import { convert } from "../session/actions.ts";
 import {
   changing,

@@ -1,7 +1,13 @@
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import uPlot from "uplot";
-import { BINADES, ERROR_BINS, errorHistogram, FIRST_BINADE, type Sample } from "../../checkpoint/sample.ts";
+import {
+  BINADES,
+  ERROR_BINS,
+  errorHistogram,
+  FIRST_BINADE,
+  type Sample,
+} from "../../checkpoint/measure/sample.ts";
 import { power, short, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { axis, Chart, type Colours } from "./chart.tsx";

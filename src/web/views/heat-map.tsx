@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import type { ScaleMap } from "../../checkpoint/sample.ts";
+import type { ScaleMap } from "../../checkpoint/measure/sample.ts";
 import { isDark } from "../session/settings.ts";
 import { power, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";

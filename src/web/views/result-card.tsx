@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { jsonOf } from "../../checkpoint/summary.ts";
+import { jsonOf } from "../../checkpoint/measure/summary.ts";
 import { again, look } from "../session/actions.ts";
 import { problemIn } from "../session/client.ts";
 import { isFolder, name, outputName, problem, result, summary } from "../session/model.ts";

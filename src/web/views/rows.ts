@@ -1,7 +1,7 @@
 import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
-import type { InspectedTensor } from "../../checkpoint/inspect.ts";
-import type { PlannedTensor } from "../../checkpoint/plan.ts";
-import { sqnr } from "../../precision.ts";
+import type { InspectedTensor } from "../../checkpoint/measure/inspect.ts";
+import type { PlannedTensor } from "../../checkpoint/plan/plan.ts";
+import { sqnr } from "../../engine/precision.ts";
 import { measured, opened, planned } from "../session/model.ts";
 
 /** A tensor as the table shows it. */

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import type uPlot from "uplot";
-import { sqnr } from "../../precision.ts";
+import { sqnr } from "../../engine/precision.ts";
 import { measured, planned, selected } from "../session/model.ts";
 import { decibels } from "../strings/format.ts";
 import { words } from "../strings/index.ts";

@@ -1,8 +1,8 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { type DialectName, dialects } from "../../checkpoint/dialects.ts";
-import type { InspectedTensor } from "../../checkpoint/inspect.ts";
-import type { Sample } from "../../checkpoint/sample.ts";
+import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
+import type { InspectedTensor } from "../../checkpoint/measure/inspect.ts";
+import type { Sample } from "../../checkpoint/measure/sample.ts";
 import { sample } from "../session/actions.ts";
 import { problemIn } from "../session/client.ts";
 import { form, opened, selected } from "../session/model.ts";

@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { sqnr } from "../../precision.ts";
+import { sqnr } from "../../engine/precision.ts";
 import { form, measured, selected, stage } from "../session/model.ts";
 import { bytes, shapeOf, sqnrText, whole } from "../strings/format.ts";
 import { translated, words } from "../strings/index.ts";

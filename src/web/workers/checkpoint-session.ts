@@ -1,17 +1,17 @@
-import { planDequantize } from "../../checkpoint/dequantize.ts";
-import { type DialectName, dialects } from "../../checkpoint/dialects.ts";
+import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
+import { type InspectedTensor, inspect } from "../../checkpoint/measure/inspect.ts";
+import type { Sample } from "../../checkpoint/measure/sample.ts";
+import { surveyConversions } from "../../checkpoint/measure/survey.ts";
+import { planDequantize } from "../../checkpoint/plan/dequantize.ts";
 import {
   type Direction,
   documentsOf,
   type OpenedCheckpoint,
   openCheckpoint,
-} from "../../checkpoint/folder.ts";
-import { type InspectedTensor, inspect } from "../../checkpoint/inspect.ts";
-import type { Plan, PlannedTensor } from "../../checkpoint/plan.ts";
-import { planQuantize } from "../../checkpoint/quantize.ts";
-import { resolveWeights } from "../../checkpoint/resolve.ts";
-import type { Sample } from "../../checkpoint/sample.ts";
-import { surveyConversions } from "../../checkpoint/survey.ts";
+} from "../../checkpoint/plan/folder.ts";
+import type { Plan, PlannedTensor } from "../../checkpoint/plan/plan.ts";
+import { planQuantize } from "../../checkpoint/plan/quantize.ts";
+import { resolveWeights } from "../../checkpoint/read/resolve.ts";
 import type { Source } from "../../io/source.ts";
 import { scalesFound, scalesOf } from "../../report/report.ts";
 import { measureSpeed, type Speed, secondsFromDisk, secondsFromServer } from "./estimate.ts";

@@ -1,8 +1,8 @@
-import type { Conversion } from "../../checkpoint/conversion.ts";
-import { keepsCodes } from "../../checkpoint/keep-codes.ts";
-import type { Plan, Step } from "../../checkpoint/plan.ts";
-import { type Strip, stripsOf } from "../../checkpoint/strip.ts";
-import { matrixOf, placesOfWeight } from "../../checkpoint/weights.ts";
+import type { Conversion } from "../../checkpoint/plan/conversion.ts";
+import { keepsCodes } from "../../checkpoint/plan/keep-codes.ts";
+import type { Plan, Step } from "../../checkpoint/plan/plan.ts";
+import { type Strip, stripsOf } from "../../checkpoint/plan/strip.ts";
+import { matrixOf, placesOfWeight } from "../../checkpoint/read/weights.ts";
 import type { Source } from "../../io/source.ts";
 import type { Pool } from "./pool.ts";
 

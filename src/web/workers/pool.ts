@@ -1,6 +1,6 @@
-import type { Piece } from "../../checkpoint/convert.ts";
-import type { Converter } from "../../checkpoint/run.ts";
-import type { StripSample, StripSampling } from "../../checkpoint/sample.ts";
+import type { StripSample, StripSampling } from "../../checkpoint/measure/sample.ts";
+import type { Piece } from "../../checkpoint/run/convert.ts";
+import type { Converter } from "../../checkpoint/run/run.ts";
 import { PageError } from "./problem.ts";
 import type { NamedSource } from "./protocol.ts";
 import type { StripReply, StripTask } from "./strip-worker.ts";

@@ -1,4 +1,4 @@
-import { BlockscaleError } from "../../errors.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Problem, ProblemKind } from "./protocol.ts";
 
 /** A failure of the page's own making, with a kind that has words in every language. */

@@ -1,11 +1,11 @@
-import type { DialectName } from "../../checkpoint/dialects.ts";
-import type { InspectedTensor, Inspection } from "../../checkpoint/inspect.ts";
-import type { PlannedTensor } from "../../checkpoint/plan.ts";
-import type { Sample } from "../../checkpoint/sample.ts";
-import type { Survey } from "../../checkpoint/survey.ts";
-import type { Precision } from "../../precision.ts";
+import type { DialectName } from "../../checkpoint/dialects/index.ts";
+import type { InspectedTensor, Inspection } from "../../checkpoint/measure/inspect.ts";
+import type { Sample } from "../../checkpoint/measure/sample.ts";
+import type { Survey } from "../../checkpoint/measure/survey.ts";
+import type { PlannedTensor } from "../../checkpoint/plan/plan.ts";
+import type { Precision } from "../../engine/precision.ts";
 import type { ReportedScales } from "../../report/report.ts";
-import type { ValueType } from "../../tensor.ts";
+import type { ValueType } from "../../tensor/tensor.ts";
 
 /** A file that the user chose, by its path inside the folder chosen. */
 export interface NamedFile {

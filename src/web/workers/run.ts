@@ -1,7 +1,7 @@
-import type { FilePlan } from "../../checkpoint/plan.ts";
-import { fileBytes } from "../../checkpoint/run.ts";
+import type { FilePlan } from "../../checkpoint/plan/plan.ts";
+import { fileBytes } from "../../checkpoint/run/run.ts";
+import type { Precision } from "../../engine/precision.ts";
 import { readRange, type Source } from "../../io/source.ts";
-import type { Precision } from "../../precision.ts";
 import { type Output, outputsOf } from "./outputs.ts";
 import type { Pool } from "./pool.ts";
 import { PageError } from "./problem.ts";

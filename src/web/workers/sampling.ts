@@ -1,7 +1,7 @@
-import { joinSamples, type Sample } from "../../checkpoint/sample.ts";
-import { type Strip, stripsOf } from "../../checkpoint/strip.ts";
-import { matrixOf, type PlainWeight, type ScaledWeight } from "../../checkpoint/weights.ts";
-import { type Scheme, schemes } from "../../scheme.ts";
+import { joinSamples, type Sample } from "../../checkpoint/measure/sample.ts";
+import { type Strip, stripsOf } from "../../checkpoint/plan/strip.ts";
+import { matrixOf, type PlainWeight, type ScaledWeight } from "../../checkpoint/read/weights.ts";
+import { type Scheme, schemes } from "../../tensor/schemes.ts";
 import type { Pool } from "./pool.ts";
 
 /** Elements looked at in a sample, and in a whole tensor before it is thinned out. */

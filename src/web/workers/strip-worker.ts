@@ -1,7 +1,7 @@
-import type { Conversion } from "../../checkpoint/conversion.ts";
-import { convertStrip, type Piece } from "../../checkpoint/convert.ts";
-import { type StripSample, type StripSampling, sampleStrip } from "../../checkpoint/sample.ts";
-import type { Strip } from "../../checkpoint/strip.ts";
+import { type StripSample, type StripSampling, sampleStrip } from "../../checkpoint/measure/sample.ts";
+import type { Conversion } from "../../checkpoint/plan/conversion.ts";
+import type { Strip } from "../../checkpoint/plan/strip.ts";
+import { convertStrip, type Piece } from "../../checkpoint/run/convert.ts";
 import type { Source } from "../../io/source.ts";
 import { load } from "../../load.ts";
 import { problemOf } from "./problem.ts";

@@ -1,0 +1,108 @@
+import { Compare } from "../../lanes/compare";
+import { Fp8 } from "../../lanes/fp8";
+import { Half } from "../../lanes/half";
+import { Simd } from "../../lanes/simd";
+import { Scratch } from "../scratch";
+import { Values } from "../values";
+
+/**
+ * Compares values[n] of type T with the float32 that became of them, and adds to the nine float64 at `sums` what
+ * src/wasm/exports.ts says. `codes` are those of the second array, 0 if there are none.
+ */
+export function compare<F, T>(sums: usize, values: usize, became: usize, codes: usize, n: usize): void {
+  const whole = n & ~15;
+  if (whole) compareVectors<F, T>(sums, values, became, codes, whole);
+  const rest = n & 15;
+  if (!rest) return;
+  // Zeros that became zeros add nothing.
+  const paddedCodes = Scratch.maxima;
+  const paddedBecame = Scratch.maxima + 16;
+  memory.fill(paddedCodes, 0, 16 + 64);
+  memory.copy(paddedBecame, became + 4 * whole, 4 * rest);
+  if (codes) memory.copy(paddedCodes, codes + whole, rest);
+  const size = Half.size<T>();
+  const padded = Scratch.take(values + whole * size, rest * size);
+  compareVectors<F, T>(sums, padded, paddedBecame, codes ? paddedCodes : 0, 16);
+}
+
+function compareVectors<F, T>(sums: usize, values: usize, became: usize, codes: usize, n: usize): void {
+  const zero = Simd.opaqueZero();
+  const magnitudeMask = Fp8.magnitudeMask(zero);
+  const topCode = Fp8.topCode<F>(zero);
+  let signal = f64x2.splat(0);
+  let noise = f64x2.splat(0);
+  let energy = f64x2.splat(0);
+  let product = f64x2.splat(0);
+  let amax = f32x4.splat(0);
+  let maxError = f64x2.splat(0);
+  let relative = load<f64>(sums, 48);
+  let flushed = i32x4.splat(0);
+  let saturated = i32x4.splat(0);
+  const end = became + 4 * n;
+  do {
+    let k: usize = 0;
+    do {
+      const x = Values.load0<T>(values + 4 * k * Half.size<T>(), zero);
+      const y = v128.load(became + 16 * k);
+      const xLow = Compare.low(x);
+      const xHigh = Compare.high(x);
+      const yLow = Compare.low(y);
+      const yHigh = Compare.high(y);
+      const errorLow = Compare.error(xLow, yLow);
+      const errorHigh = Compare.error(xHigh, yHigh);
+      signal = Compare.addProduct(Compare.addProduct(signal, xLow, xLow), xHigh, xHigh);
+      noise = Compare.addProduct(Compare.addProduct(noise, errorLow, errorLow), errorHigh, errorHigh);
+      energy = Compare.addProduct(Compare.addProduct(energy, yLow, yLow), yHigh, yHigh);
+      product = Compare.addProduct(Compare.addProduct(product, xLow, yLow), xHigh, yHigh);
+      amax = Compare.largerMagnitude(amax, x);
+      maxError = Compare.larger(Compare.larger(maxError, errorLow), errorHigh);
+      flushed = Compare.countFlushed(flushed, x, y);
+      if (Compare.exceeds(errorLow, xLow, errorHigh, xHigh, relative)) {
+        relative = Compare.worst(relative, errorLow, xLow);
+        relative = Compare.worst(relative, errorHigh, xHigh);
+      }
+    } while (++k < 4);
+    if (codes) {
+      const isTop = Compare.isTop(v128.load(codes), magnitudeMask, topCode);
+      if (Compare.any(isTop)) {
+        const low = Compare.lowMasks(isTop);
+        const high = Compare.highMasks(isTop);
+        saturated = Compare.countCutLow(saturated, low, Values.load0<T>(values, zero), v128.load(became));
+        saturated = Compare.countCutHigh(
+          saturated,
+          low,
+          Values.load1<T>(values, zero),
+          v128.load(became, 16),
+        );
+        saturated = Compare.countCutLow(
+          saturated,
+          high,
+          Values.load2<T>(values, zero),
+          v128.load(became, 32),
+        );
+        saturated = Compare.countCutHigh(
+          saturated,
+          high,
+          Values.load3<T>(values, zero),
+          v128.load(became, 48),
+        );
+      }
+      codes += 16;
+    }
+    values += 16 * Half.size<T>();
+    became += 64;
+  } while (became < end);
+  add(sums, Compare.sum(signal));
+  add(sums + 8, Compare.sum(noise));
+  add(sums + 16, Compare.sum(energy));
+  add(sums + 24, Compare.sum(product));
+  store<f64>(sums, max(load<f64>(sums, 32), <f64>Compare.largest(amax)), 32);
+  store<f64>(sums, max(load<f64>(sums, 40), Compare.largest64(maxError)), 40);
+  store<f64>(sums, relative, 48);
+  add(sums + 56, <f64>Compare.total(flushed));
+  add(sums + 64, <f64>Compare.total(saturated));
+}
+
+function add(at: usize, value: f64): void {
+  store<f64>(at, load<f64>(at) + value);
+}

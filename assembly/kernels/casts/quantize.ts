@@ -1,0 +1,307 @@
+import { Fp8 } from "../../lanes/fp8";
+import { F32, Half } from "../../lanes/half";
+import { Scale } from "../../lanes/scale";
+import { Simd } from "../../lanes/simd";
+import { Scratch } from "../scratch";
+import { Values } from "../values";
+import { UE8M0 } from "./dequantize";
+
+/**
+ * Elements of a panel: what is read twice, for its scales and for its codes, so it should stay in a cache between the
+ * two. One row: 2 KiB of float32 was best at every size from L2 to memory. Many rows: whole rows, of up to 32,768 columns in blocks
+ * of 128 rows, since rows that follow one another are read half as fast again as pieces of rows at a distance.
+ */
+const ROW_PANEL: usize = 1024;
+const TILE_PANEL: usize = 1 << 22;
+
+/** codes[rows, cols] and one scale per block from values[rows, cols], as `quantize` of src/wasm/exports.ts says. */
+export function quantize<F, T>(
+  scaleType: i32,
+  codes: usize,
+  scales: usize,
+  src: usize,
+  rows: usize,
+  cols: usize,
+  blockRows: usize,
+  blockCols: usize,
+  rounding: i32,
+  amaxFloor: i32,
+  zeroScale: i32,
+): void {
+  assert(blockRows > 0 && blockCols > 0, "a block has rows and columns");
+  if (blockRows == 1 && cols % blockCols == 0) {
+    // Blocks that end where rows end follow one another as in one long row.
+    cols *= rows;
+    rows = cols ? 1 : 0;
+  }
+  const scaleBytes: usize = scaleType == UE8M0 ? 1 : 4;
+  const budget = blockRows == 1 ? ROW_PANEL : TILE_PANEL;
+  const panelBlocks = min(max(budget / blockRows / blockCols, 1), Scratch.blocks);
+  const panelCols = panelBlocks * blockCols;
+  for (let row: usize = 0; row < rows; row += blockRows) {
+    const height = min(blockRows, rows - row);
+    for (let col: usize = 0; col < cols; col += panelCols) {
+      const width = min(panelCols, cols - col);
+      const blocks = (width + blockCols - 1) / blockCols;
+      const first = row * cols + col;
+      for (let r: usize = 0; r < height; r++) {
+        foldRow<T>(src + (first + r * cols) * Half.size<T>(), width, blockCols, r == 0);
+      }
+      if (scaleType == UE8M0) ue8m0Scales<F, T>(scales, blocks, rounding, amaxFloor, zeroScale);
+      else f32Scales<F, T>(scales, blocks, amaxFloor, zeroScale);
+      for (let r: usize = 0; r < height; r++) {
+        const at = first + r * cols;
+        if (scaleType == UE8M0)
+          encodeRow<F, T>(codes + at, src + at * Half.size<T>(), width, blockCols, scales);
+        else divideRow<F, T>(codes + at, src + at * Half.size<T>(), width, blockCols, scales);
+      }
+      scales += blocks * scaleBytes;
+    }
+  }
+}
+
+/** Folds a row of values into the running maxima of the blocks it crosses. */
+function foldRow<T>(src: usize, n: usize, blockCols: usize, isFirst: bool): void {
+  const whole: usize = blockCols & 15 ? 0 : n / blockCols;
+  let maxima = Scratch.maxima;
+  if (whole) foldBlocks<T>(maxima, src, whole, blockCols, isFirst);
+  maxima += 16 * whole;
+  for (let i = whole * blockCols; i < n; i += blockCols) {
+    foldBlock<T>(maxima, src + i * Half.size<T>(), min(blockCols, n - i), isFirst);
+    maxima += 16;
+  }
+}
+
+/** Folds one row of `blocks` blocks of whole vectors of sixteen values, without a call. */
+function foldBlocks<T>(maxima: usize, src: usize, blocks: usize, blockCols: usize, isFirst: bool): void {
+  const magnitudeMask = Scale.magnitudeMask<T>(Simd.opaqueZero());
+  const blockBytes = blockCols * Half.size<T>();
+  do {
+    let amax = isFirst ? i32x4.splat(0) : v128.load(maxima);
+    const end = src + blockBytes;
+    do {
+      amax = Scale.fold<T>(amax, v128.load(src), magnitudeMask);
+      amax = Scale.fold<T>(amax, v128.load(src, 16), magnitudeMask);
+      if (idof<T>() == idof<F32>()) {
+        amax = Scale.fold<T>(amax, v128.load(src, 32), magnitudeMask);
+        amax = Scale.fold<T>(amax, v128.load(src, 48), magnitudeMask);
+      }
+      src += 16 * Half.size<T>();
+    } while (src < end);
+    v128.store(maxima, amax);
+    maxima += 16;
+  } while (--blocks);
+}
+
+/** Folds one row of one block of any width. */
+function foldBlock<T>(maxima: usize, src: usize, n: usize, isFirst: bool): void {
+  const magnitudeMask = Scale.magnitudeMask<T>(Simd.opaqueZero());
+  let amax = isFirst ? i32x4.splat(0) : v128.load(maxima);
+  const end = src + n * Half.size<T>();
+  for (; src + 16 <= end; src += 16) amax = Scale.fold<T>(amax, v128.load(src), magnitudeMask);
+  if (src < end) amax = Scale.fold<T>(amax, v128.load(Scratch.take(src, end - src)), magnitudeMask);
+  v128.store(maxima, amax);
+}
+
+/** Turns the running maxima into scale bytes, four blocks at a time. */
+function ue8m0Scales<F, T>(dst: usize, blocks: usize, rounding: i32, amaxFloor: i32, zeroScale: i32): void {
+  const floors = i32x4.splat(Scale.floor<F>(rounding, amaxFloor));
+  const offsets = i32x4.splat(Scale.offset<F>(rounding));
+  const limits = i32x4.splat(Scale.limit<F>(rounding));
+  const zeroScales = i32x4.splat(zeroScale);
+  let i: usize = 0;
+  do {
+    const bytes = Scale.bytes(Scale.ue8m0(amaxes<T>(i), floors, offsets, limits, zeroScales));
+    if (i + 4 <= blocks) store<u32>(dst + i, bytes);
+    else for (let k: usize = i; k < blocks; k++) store<u8>(dst + k, bytes >> (8 * <u32>(k - i)));
+    i += 4;
+  } while (i < blocks);
+}
+
+/** Turns the running maxima into float32 multipliers, four blocks at a time. */
+function f32Scales<F, T>(dst: usize, blocks: usize, amaxFloor: i32, zeroScale: i32): void {
+  for (let i: usize = 0; i < blocks; i += 4) {
+    const scales = Scale.f32<F>(amaxes<T>(i), amaxFloor, zeroScale);
+    v128.store(Scratch.output, scales);
+    memory.copy(dst + 4 * i, Scratch.output, 4 * min<usize>(4, blocks - i));
+  }
+}
+
+/** float32 bits of the maxima of blocks i..i+3. */
+function amaxes<T>(i: usize): v128 {
+  const at = Scratch.maxima + 16 * i;
+  return Scale.amaxOfEach<T>(v128.load(at), v128.load(at, 16), v128.load(at, 32), v128.load(at, 48));
+}
+
+/** codes[n] <- values[n] over 2^(byte - 127), one scale byte per blockCols values. */
+function encodeRow<F, T>(codes: usize, src: usize, n: usize, blockCols: usize, scales: usize): void {
+  let whole: usize = blockCols & 15 ? 0 : n / blockCols;
+  let maxima = Scratch.maxima;
+  const end = codes + n;
+  do {
+    if (whole) {
+      const done = encodeBlocks<F, T>(codes, src, whole, blockCols, scales, maxima);
+      codes += done * blockCols;
+      src += done * blockCols * Half.size<T>();
+      scales += done;
+      maxima += 16 * done;
+      whole -= done;
+      if (codes == end) return;
+    }
+    // A block that is ragged, or whose scale is NaN or near an end of the range.
+    const length = min(blockCols, end - codes);
+    const byte = <i32>load<u8>(scales);
+    if (byte == 0xff) memory.fill(codes, Fp8.nan(), length);
+    else if (Fp8.scaleIsNear<F>(byte)) encodeBlock<F, T>(codes, src, length, 1, byte, false);
+    else encodeBlock<F, T>(codes, src, length, Scale.nearFactor(byte), Scale.nearByte(byte), false);
+    codes += length;
+    src += length * Half.size<T>();
+    scales++;
+    maxima += 16;
+    if (whole) whole--;
+  } while (codes < end);
+}
+
+/**
+ * Encodes blocks of whole vectors of sixteen values, up to one with a scale that `Fp8.round` cannot take; returns how many.
+ * There is no call in here: none of the constants has to be saved across one.
+ */
+function encodeBlocks<F, T>(
+  codes: usize,
+  src: usize,
+  blocks: usize,
+  blockCols: usize,
+  scales: usize,
+  maxima: usize,
+): usize {
+  const zero = Simd.opaqueZero();
+  const absMask = Fp8.absMask(zero);
+  const exponentMask = Fp8.exponentMask(zero);
+  const mergeWeights = Fp8.mergeWeights<F>(zero);
+  const topCode = Fp8.topCode<F>(zero);
+  const signMask = Fp8.signMask(zero);
+  const first = scales;
+  const last = scales + blocks;
+  do {
+    let byte = <i32>load<u8>(scales);
+    if (!Fp8.scaleIsNear<F>(byte)) {
+      // Zeros have the same codes at every scale; anything else is left to the caller.
+      if (!Scale.isZero(v128.load(maxima))) break;
+      byte = 127;
+    }
+    const bits = Fp8.threshold<F>(byte);
+    const threshold = i32x4.splat(bits);
+    const lift = i32x4.splat(Fp8.lift<F>(bits));
+    const end = codes + blockCols;
+    do {
+      const a = Values.load0<T>(src, zero);
+      const b = Values.load1<T>(src, zero);
+      const c = Values.load2<T>(src, zero);
+      const d = Values.load3<T>(src, zero);
+      v128.store(
+        codes,
+        Fp8.encode<F>(a, b, c, d, threshold, lift, absMask, exponentMask, mergeWeights, topCode, signMask),
+      );
+      codes += 16;
+      src += 16 * Half.size<T>();
+    } while (codes < end);
+    maxima += 16;
+  } while (++scales < last);
+  return scales - first;
+}
+
+/** codes[n] <- values[n] over a float32 multiplier per blockCols values. */
+function divideRow<F, T>(codes: usize, src: usize, n: usize, blockCols: usize, scales: usize): void {
+  for (let i: usize = 0; i < n; i += blockCols) {
+    const length = min(blockCols, n - i);
+    const scale = load<f32>(scales);
+    if (Scale.isNan(scale)) memory.fill(codes + i, Fp8.nan(), length);
+    else encodeBlock<F, T>(codes + i, src + i * Half.size<T>(), length, scale, 127, true);
+    scales += 4;
+  }
+}
+
+/** codes[n] <- (values[n] / factor, or * factor) over 2^(byte - 127): any n, a byte near enough for `Fp8.round`. */
+function encodeBlock<F, T>(codes: usize, src: usize, n: usize, factor: f32, byte: i32, divide: bool): void {
+  const zero = Simd.opaqueZero();
+  const absMask = Fp8.absMask(zero);
+  const exponentMask = Fp8.exponentMask(zero);
+  const mergeWeights = Fp8.mergeWeights<F>(zero);
+  const topCode = Fp8.topCode<F>(zero);
+  const signMask = Fp8.signMask(zero);
+  const threshold = i32x4.splat(Fp8.threshold<F>(byte));
+  const lift = i32x4.splat(Fp8.lift<F>(Fp8.threshold<F>(byte)));
+  const factors = f32x4.splat(factor);
+  const full = codes + (n & ~15);
+  if (codes < full)
+    do {
+      let a = Values.load0<T>(src, zero);
+      let b = Values.load1<T>(src, zero);
+      let c = Values.load2<T>(src, zero);
+      let d = Values.load3<T>(src, zero);
+      if (divide) {
+        a = f32x4.div(a, factors);
+        b = f32x4.div(b, factors);
+        c = f32x4.div(c, factors);
+        d = f32x4.div(d, factors);
+      } else {
+        a = f32x4.mul(a, factors);
+        b = f32x4.mul(b, factors);
+        c = f32x4.mul(c, factors);
+        d = f32x4.mul(d, factors);
+      }
+      v128.store(
+        codes,
+        Fp8.encode<F>(a, b, c, d, threshold, lift, absMask, exponentMask, mergeWeights, topCode, signMask),
+      );
+      codes += 16;
+      src += 16 * Half.size<T>();
+    } while (codes < full);
+  const rest = n & 15;
+  if (rest) {
+    encodeBlock<F, T>(Scratch.output, Scratch.take(src, rest * Half.size<T>()), 16, factor, byte, divide);
+    Scratch.give(codes, rest);
+  }
+}
+
+/** codes[n] <- float32[n], unscaled: any value at all, NaN and Inf included. */
+export function encode<F>(codes: usize, src: usize, n: usize): void {
+  const zero = Simd.opaqueZero();
+  const absMask = Fp8.absMask(zero);
+  const exponentMask = Fp8.exponentMask(zero);
+  const mergeWeights = Fp8.mergeWeights<F>(zero);
+  const topCode = Fp8.topCode<F>(zero);
+  const signMask = Fp8.signMask(zero);
+  const nanMask = Fp8.magnitudeMask(zero);
+  const saturation = Fp8.saturation<F>(zero);
+  const threshold = i32x4.splat(Fp8.threshold<F>(127) | zero);
+  const lift = i32x4.splat(Fp8.lift<F>(Fp8.threshold<F>(127)) | zero);
+  const full = codes + (n & ~15);
+  if (codes < full)
+    do {
+      const x0 = v128.load(src);
+      const x1 = v128.load(src, 16);
+      const x2 = v128.load(src, 32);
+      const x3 = v128.load(src, 48);
+      const a = Fp8.magnitude(x0, absMask);
+      const b = Fp8.magnitude(x1, absMask);
+      const c = Fp8.magnitude(x2, absMask);
+      const d = Fp8.magnitude(x3, absMask);
+      const magnitudes = Fp8.pack<F>(
+        Fp8.round(Fp8.saturate(a, saturation), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.saturate(b, saturation), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.saturate(c, saturation), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.saturate(d, saturation), threshold, lift, exponentMask, mergeWeights),
+        topCode,
+      );
+      const withNan = Fp8.withNan(magnitudes, a, b, c, d, exponentMask, nanMask);
+      v128.store(codes, Fp8.withSigns(withNan, x0, x1, x2, x3, signMask));
+      codes += 16;
+      src += 64;
+    } while (codes < full);
+  const rest = n & 15;
+  if (rest) {
+    encode<F>(Scratch.output, Scratch.take(src, 4 * rest), 16);
+    Scratch.give(codes, rest);
+  }
+}

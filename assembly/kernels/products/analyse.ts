@@ -1,0 +1,103 @@
+import { Fp8 } from "../../lanes/fp8";
+import { Scale } from "../../lanes/scale";
+import { Shifted } from "../../lanes/shifted";
+import { Simd } from "../../lanes/simd";
+import { Scratch } from "../scratch";
+import { Weights } from "./right-operand";
+import { countSubnormals, Entry, Subnormals, startRow } from "./subnormals";
+
+/**
+ * What the fast products need to know of the weights, as `survey` of src/wasm/exports.ts says: which rows they cannot do, between which
+ * exponents the scales of the others lie, and where there are subnormal codes.
+ */
+export function surveyWeights<F>(record: usize, list: usize): i32 {
+  let lowest = 255;
+  let highest = 0;
+  let farRows = 0;
+  const flags = record + 12;
+  const most = Subnormals.most(Weights.cols);
+  let start: u32 = 0;
+  let needsList = false;
+  for (let n: usize = 0; n < Weights.rows; n++) {
+    const codes = Weights.row(n);
+    let scale = Weights.scalesOf(n);
+    let isFar = false;
+    for (let k: usize = 0; k < Weights.cols; k += Weights.blockCols) {
+      const found = inspect<F>(codes + k, min(Weights.blockCols, Weights.cols - k));
+      const field = Scale.field(Weights.scale(scale));
+      scale += Weights.scaleBytes;
+      if (found == SPECIAL || Shifted.overflows<F>(field)) isFar = true;
+      else {
+        // Zeros are decoded like any code, but their products do not get smaller.
+        highest = max(highest, field);
+        if (found != ZERO) lowest = min(lowest, field);
+      }
+    }
+    store<u8>(flags + n, isFar ? 1 : 0);
+    farRows += isFar ? 1 : 0;
+    const subnormals: u32 = most ? countSubnormals(n, Fp8.largestSubnormal<F>()) : 0;
+    // Far rows are computed from their codes, which therefore stay.
+    const isDense = subnormals > (isFar ? 0 : most);
+    startRow(list, n, start, isDense);
+    if (!isDense) start += subnormals;
+    if (subnormals) needsList = true;
+  }
+  startRow(list, Weights.rows, start, false);
+  store<i32>(record, lowest);
+  store<i32>(record, highest, 4);
+  store<i32>(record, needsList ? 1 : 0, 8);
+  return farRows;
+}
+
+/** What a row of a block has: nothing but zeros, or an Inf or NaN, or neither. */
+const ZERO = 0;
+const FINITE = 1;
+const SPECIAL = 2;
+
+function inspect<F>(codes: usize, n: usize): i32 {
+  const zero = Simd.opaqueZero();
+  const magnitudeMask = Fp8.magnitudeMask(zero);
+  const topCode = Fp8.topCode<F>(zero);
+  let specials = i32x4.splat(zero);
+  let magnitudes = i32x4.splat(zero);
+  const full = codes + (n & ~15);
+  if (codes < full) {
+    do {
+      const m = Fp8.magnitude(v128.load(codes), magnitudeMask);
+      magnitudes = Simd.or(magnitudes, m);
+      specials = Simd.or(specials, Fp8.isSpecial(m, topCode));
+      codes += 16;
+    } while (codes < full);
+  }
+  if (n & 15) {
+    const m = Fp8.magnitude(v128.load(Scratch.take(codes, n & 15)), magnitudeMask);
+    magnitudes = Simd.or(magnitudes, m);
+    specials = Simd.or(specials, Fp8.isSpecial(m, topCode));
+  }
+  if (Simd.any(specials)) return SPECIAL;
+  return Simd.any(magnitudes) ? FINITE : ZERO;
+}
+
+/** x[K] . weights[n, K] in float64, where every product of a code and a scale is exact, and nothing overflows. */
+export function dotFarRow<F>(x: usize, n: usize): f64 {
+  const codes = Weights.row(n);
+  let scale = Weights.scalesOf(n);
+  let sum: f64 = 0;
+  // Inf times a zero that stands for a code would be NaN: codes are taken from the list as it is come to.
+  let entry: usize = Subnormals.list ? Subnormals.entries(n) : 0;
+  const lastEntry: usize = Subnormals.list ? Subnormals.entries(n + 1) : 0;
+  for (let k: usize = 0; k < Weights.cols; k += Weights.blockCols) {
+    const factor = <f64>Weights.scale(scale);
+    const end = min(k + Weights.blockCols, Weights.cols);
+    for (let i = k; i < end; i++) {
+      let code = load<u8>(codes + i);
+      if (entry < lastEntry && Entry.column(entry) == i) {
+        code = Entry.code(entry);
+        entry += 4;
+      }
+      sum += load<f64>(x + 8 * i) * (Shifted.value<F>(code) * factor);
+    }
+    scale += Weights.scaleBytes;
+  }
+  return sum;
+}

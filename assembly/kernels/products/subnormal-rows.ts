@@ -1,0 +1,75 @@
+import { F32 } from "../../lanes/half";
+import { Simd } from "../../lanes/simd";
+import { multiplyBlock } from "../casts/dequantize";
+import { storeResult } from "../values";
+import { Weights } from "./right-operand";
+import { Subnormals } from "./subnormals";
+import { DEPTH } from "./tile";
+
+/** Bytes of room for `multiplyDense`; `fillDense` needs 4 * DEPTH. */
+export function roomOfDense(rows: usize): usize {
+  return 4 * DEPTH + 8 * rows;
+}
+
+/**
+ * The columns of dst[rows, N] that belong to dense rows of the weights <- x[rows, K] . those rows, decoded by table. Sums of DEPTH
+ * products are float32, and are added up in float64.
+ */
+export function multiplyDense<F>(type: i32, room: usize, dst: usize, x: usize, rows: usize): void {
+  const sums = room + 4 * DEPTH;
+  for (let n: usize = 0; n < Weights.rows; n++) {
+    if (!Subnormals.isDense(n)) continue;
+    memory.fill(sums, 0, 8 * rows);
+    for (let from: usize = 0; from < Weights.cols; from += DEPTH) {
+      const columns = decodeScaled<F>(room, n, from);
+      for (let m: usize = 0; m < rows; m++) {
+        const at = sums + 8 * m;
+        store<f64>(at, load<f64>(at) + <f64>dot(x + 4 * (m * Weights.cols + from), room, columns));
+      }
+    }
+    for (let m: usize = 0; m < rows; m++) {
+      storeResult(type, dst, m * Weights.rows + n, <f32>load<f64>(sums + 8 * m) + 0);
+    }
+  }
+}
+
+/** panel[column - from][8] <- dense row n in columns from .. from + DEPTH. */
+export function fillDense<F>(panel: usize, n: usize, from: usize, room: usize): void {
+  const end = room + 4 * decodeScaled<F>(room, n, from);
+  for (; room < end; room += 4, panel += 32) store<f32>(panel, load<f32>(room));
+}
+
+/** dst[] <- float32 values of row n in columns from .. from + DEPTH, or to the row's end; returns how many. */
+function decodeScaled<F>(dst: usize, n: usize, from: usize): usize {
+  const codes = Weights.row(n);
+  const scales = Weights.scalesOf(n);
+  const end = min(from + DEPTH, Weights.cols);
+  for (let k = from; k < end; ) {
+    const next = min(k - (k % Weights.blockCols) + Weights.blockCols, end);
+    multiplyBlock<F, F32>(dst + 4 * (k - from), codes + k, next - k, Weights.scaleAt(scales, k));
+    k = next;
+  }
+  return end - from;
+}
+
+/** x[n] . y[n], in chains enough that none waits for its last sum. */
+function dot(x: usize, y: usize, n: usize): f32 {
+  let a = f32x4.splat(0);
+  let b = f32x4.splat(0);
+  let c = f32x4.splat(0);
+  let d = f32x4.splat(0);
+  const full = x + 4 * (n & ~15);
+  const end = x + 4 * n;
+  if (x < full)
+    do {
+      a = Simd.madd(v128.load(x), v128.load(y), a);
+      b = Simd.madd(v128.load(x, 16), v128.load(y, 16), b);
+      c = Simd.madd(v128.load(x, 32), v128.load(y, 32), c);
+      d = Simd.madd(v128.load(x, 48), v128.load(y, 48), d);
+      x += 64;
+      y += 64;
+    } while (x < full);
+  let sum = Simd.sum(f32x4.add(f32x4.add(a, b), f32x4.add(c, d)));
+  for (; x < end; x += 4, y += 4) sum += load<f32>(x) * load<f32>(y);
+  return sum;
+}

@@ -1,0 +1,163 @@
+import { BlockscaleError } from "../../tensor/errors.ts";
+import { checkScheme, type Scheme } from "../../tensor/schemes.ts";
+import type { PlainWeight, ScaledWeight } from "../read/weights.ts";
+
+/** Weights that stay in high precision unless asked for, and why. Tried in order against the tensor's name. */
+export interface KeepRule {
+  readonly pattern: RegExp;
+  readonly reason: string;
+}
+
+/**
+ * What FP8 checkpoints of DeepSeek, Qwen, GLM and MiniMax, and NVIDIA's ModelOpt by default, leave as it is.
+ * A segment between dots is matched whole: `mlp.gate.weight` is a router, `mlp.gate_proj.weight` is not.
+ */
+export const KEEP_RULES: readonly KeepRule[] = [
+  {
+    pattern: /(^|\.)(visual|vision_tower|vision_model|vision_embed_tokens|audio_tower)\./,
+    reason: "vision or audio tower: small and sensitive",
+  },
+  {
+    pattern: /(^|\.)(multi_modal_projector|mm_projector|embed_vision|embed_audio)\./,
+    reason: "projector between towers: small and sensitive",
+  },
+  {
+    pattern:
+      /(^|\.)(embed_tokens\w*|embed|embeddings?|word_embeddings|position_embeddings|tok_embeddings|wte|wpe)\./,
+    reason: "embedding: rows are looked up, not multiplied",
+  },
+  {
+    pattern: /(^|\.)(lm_head|embed_out|output_layer|head|score|classifier)\.|^output\./,
+    reason: "output head: errors go straight into the logits",
+  },
+  // Looking back from each dot takes a time in proportion to the name, which may be megabytes.
+  { pattern: /\.(?<=norm\w*\.)|(^|\.)ln_\w+\./, reason: "norm: a handful of values, sensitive" },
+  {
+    pattern: /(^|\.)(gate|router|shared_expert_gate|wg)\.|(^|\.)router\./,
+    reason: "router gate: small, and its errors change which expert runs",
+  },
+  { pattern: /(^|\.)(eh_proj|weights_proj)\./, reason: "kept by DeepSeek: sensitive projection" },
+  {
+    pattern: /(^|\.)(conv1d|in_proj_a|in_proj_b|in_proj_ba|dt_proj|x_proj)\./,
+    reason: "state-space or linear-attention parameter: sensitive",
+  },
+];
+
+/** Which tensors to quantise, on top of the default rules. */
+export interface Selection {
+  /** Patterns of weights to quantise although a default rule keeps them. */
+  readonly include?: readonly string[];
+  /** Patterns of weights to keep; stronger than `include`. */
+  readonly exclude?: readonly string[];
+}
+
+/** Tells whether a name fits a pattern. */
+export type Matcher = (name: string) => boolean;
+
+/**
+ * Compiles a pattern: a glob over the whole tensor name in which `*` stands for any text and `?` for one
+ * character, or `re:` and a regular expression that may match anywhere, as in compressed-tensors.
+ * @throws BlockscaleError `option`: no valid regular expression
+ */
+export function matcher(pattern: string): Matcher {
+  if (!pattern.startsWith("re:")) return globMatcher(pattern);
+  try {
+    const regExp = new RegExp(pattern.slice(3), "u");
+    return (name) => regExp.test(name);
+  } catch (cause) {
+    throw new BlockscaleError(
+      "option",
+      {
+        where: "pattern",
+        expected: "a regular expression after re:",
+        got: JSON.stringify(pattern),
+        fix: "Correct the regular expression; a glob such as *.mlp.* needs no re: in front.",
+      },
+      { cause },
+    );
+  }
+}
+
+/**
+ * Looks for the parts between the stars one behind the other. The first place that fits a part is as good as any, since
+ * it leaves most of the name to the others: no place is tried twice, as `.*` of a regular expression would.
+ */
+function globMatcher(glob: string): Matcher {
+  const parts = glob
+    .split("*")
+    .map((part) => part.replace(/[.+^${}()|[\]\\/]/g, "\\$&").replaceAll("?", "[^]"));
+  parts[0] = `^${parts[0]}`;
+  parts[parts.length - 1] += "$";
+  const searches = parts.map((part) => new RegExp(part, "gu"));
+  return (name) => {
+    let at = 0;
+    return searches.every((search) => {
+      search.lastIndex = at;
+      const isFound = search.test(name);
+      at = search.lastIndex;
+      return isFound;
+    });
+  };
+}
+
+/** Whether to quantise, and the reason where not. */
+export type Verdict = { readonly quantize: true } | { readonly quantize: false; readonly reason: string };
+
+/**
+ * Compiles a selection into the decision for one weight.
+ * @param isQuantised whether the checkpoint holds scaled weights already: then its plain ones were kept on purpose
+ */
+export function decider(
+  selection: Selection,
+  isQuantised: boolean,
+): (weight: PlainWeight | ScaledWeight) => Verdict {
+  const include = (selection.include ?? []).map(matcher);
+  const exclude = (selection.exclude ?? []).map(matcher);
+  return ({ name, shape, kind }) => {
+    if (exclude.some((fits) => fits(name))) return { quantize: false, reason: "excluded" };
+    if (shape.length < 2) return { quantize: false, reason: "not a matrix" };
+    if (kind === "scaled" || include.some((fits) => fits(name))) return { quantize: true };
+    if (isQuantised) return { quantize: false, reason: "kept by whoever quantised the checkpoint" };
+    if (shape.length > 2) return { quantize: false, reason: "not 2-D" };
+    if (!name.endsWith(".weight")) return { quantize: false, reason: "not the weight of a linear layer" };
+    const rule = KEEP_RULES.find(({ pattern }) => pattern.test(name));
+    return rule === undefined ? { quantize: true } : { quantize: false, reason: rule.reason };
+  };
+}
+
+/** What to do differently with the weights of a pattern: keep them, or change fields of the dialect's scheme. */
+export interface Override {
+  readonly pattern: string;
+  readonly scheme: "keep" | Partial<Pick<Scheme, "rounding" | "amaxFloor" | "zeroScale">>;
+}
+
+/** Fields that every reader of a dialect takes as they come: block, format and scale type are the dialect's own. */
+const FREE_FIELDS = ["rounding", "amaxFloor", "zeroScale"];
+
+/**
+ * Compiles overrides into the scheme of one weight.
+ * @throws BlockscaleError `option`: an unknown field, a pattern that does not compile, a value no scheme can have
+ */
+export function overrider(overrides: readonly Override[]): (name: string, scheme: Scheme) => Scheme | "keep" {
+  const compiled = overrides.map((override) => {
+    const { pattern, scheme } = override ?? {};
+    const fields = scheme === "keep" ? [] : Object.keys(scheme ?? {});
+    const unknown = fields.find((field) => !FREE_FIELDS.includes(field));
+    if (typeof pattern !== "string" || (scheme !== "keep" && fields.length === 0) || unknown !== undefined) {
+      throw new BlockscaleError("option", {
+        where: `override of ${JSON.stringify(pattern)}`,
+        expected: `"keep", or some of ${FREE_FIELDS.join(", ")}`,
+        got: unknown ?? JSON.stringify(scheme),
+        fix: 'Write overrides as [{ "pattern": "*.down_proj.weight", "scheme": "keep" }].',
+      });
+    }
+    return { fits: matcher(pattern), scheme };
+  });
+  return (name, base) => {
+    const found = compiled.find(({ fits }) => fits(name))?.scheme;
+    if (found === undefined || found === "keep") return found ?? base;
+    const scheme = { ...base, ...found };
+    checkScheme(`override of ${JSON.stringify(name)}`, scheme);
+    return scheme;
+  };
+}

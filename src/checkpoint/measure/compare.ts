@@ -1,0 +1,186 @@
+import type { Engine } from "../../engine/engine.ts";
+import { add, cosine, NOTHING, type Precision } from "../../engine/precision.ts";
+import type { Source } from "../../io/source.ts";
+import { type Strip, sharedStrips } from "../plan/strip.ts";
+import type { Checkpoint } from "../read/checkpoint.ts";
+import { inputScales, type ResolveOptions, resolveWeights } from "../read/resolve.ts";
+import { widen } from "../read/values.ts";
+import { matrixOf, type PlainWeight, plainShape, type ScaledWeight, type Weight } from "../read/weights.ts";
+import { transpose } from "../run/convert.ts";
+import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows } from "../run/rows.ts";
+import { inFigures, type PrecisionSummary } from "./summary.ts";
+
+/** A checkpoint and the bytes of its shards. */
+export interface Side {
+  readonly checkpoint: Checkpoint;
+  readonly sources: readonly Source[];
+}
+
+/** The block in which two tensors differ most, relative to what is in it. */
+export interface WorstBlock {
+  /** First row and column; rows count on over the slices of a stack. */
+  readonly row: number;
+  readonly col: number;
+  /** Sum of squared errors over sum of squared values; Infinity where zeros, NaN or Inf became something else. */
+  readonly noiseToSignal: number;
+}
+
+/** One tensor of A held against that of the same name in B. */
+export interface ComparedTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** `differs`: the shapes do not match. `not compared`: no numbers, codes nobody knows, scales of activations. */
+  readonly status: "compared" | "only in A" | "only in B" | "differs" | "not compared";
+  readonly precision: (PrecisionSummary & { readonly cosine: number }) | null;
+  readonly worstBlock: WorstBlock | null;
+}
+
+export interface CompareOptions extends ResolveOptions {
+  readonly signal?: AbortSignal;
+  readonly onTensor?: (tensor: ComparedTensor) => void;
+}
+
+/**
+ * Holds the values of one checkpoint against those of another, whatever their dialects. A counts as the truth.
+ * @throws BlockscaleError `dialect`, `io`; what the signal was aborted with
+ */
+export async function compareCheckpoints(
+  a: Side,
+  b: Side,
+  engine: Engine,
+  options: CompareOptions = {},
+): Promise<ComparedTensor[]> {
+  const [weights, otherWeights] = [a, b].map(({ checkpoint }) => resolveWeights(checkpoint, options)) as [
+    Weight[],
+    Weight[],
+  ];
+  const others = new Map(otherWeights.map((weight) => [weight.name, weight]));
+  // Scales of activations are no weights, and conversions drop them.
+  const useless = new Set([...inputScales(weights), ...inputScales(otherWeights)]);
+  const onOneSide = (weight: Weight, status: "only in A" | "only in B") =>
+    notCompared(weight, useless.has(weight.name) ? "not compared" : status);
+  const compared: ComparedTensor[] = [];
+  const tell = (tensor: ComparedTensor) => {
+    compared.push(tensor);
+    options.onTensor?.(tensor);
+  };
+  for (const weight of weights) {
+    options.signal?.throwIfAborted();
+    const other = others.get(weight.name);
+    others.delete(weight.name);
+    if (other === undefined) tell(onOneSide(weight, "only in A"));
+    else if (weight.kind === "other" || other.kind === "other") tell(notCompared(weight, "not compared"));
+    else if (String(plainShape(weight)) !== String(plainShape(other))) tell(notCompared(weight, "differs"));
+    else tell(await compareWeights([weight, a], [other, b], engine, options.signal));
+  }
+  for (const weight of others.values()) tell(onOneSide(weight, "only in B"));
+  return compared;
+}
+
+function notCompared(weight: Weight, status: ComparedTensor["status"]): ComparedTensor {
+  const shape = weight.kind === "other" ? weight.tensor.shape : plainShape(weight);
+  return { name: weight.name, shape, status, precision: null, worstBlock: null };
+}
+
+type Sided = readonly [PlainWeight | ScaledWeight, Side];
+
+async function compareWeights(
+  [weight, a]: Sided,
+  [other, b]: Sided,
+  engine: Engine,
+  signal: AbortSignal | undefined,
+): Promise<ComparedTensor> {
+  const shape = plainShape(weight);
+  const { rows, cols } = matrixOf(shape);
+  const block =
+    other.kind === "scaled" ? other.block : weight.kind === "scaled" ? weight.block : ([128, 128] as const);
+  let precision = NOTHING;
+  let worst: WorstBlock | null = null;
+  for (const strip of sharedStrips(weight, other)) {
+    signal?.throwIfAborted();
+    const [x, y] = await Promise.all([readRows(weight, strip, a, engine), readRows(other, strip, b, engine)]);
+    precision = add(precision, compareRows(x.values, y, engine));
+    const found = worstBlockOf(x.values, y.values, [rows, cols], block);
+    if (found !== null && (worst === null || found.noiseToSignal > worst.noiseToSignal)) {
+      worst = { ...found, row: found.row + strip.slice * rows + strip.firstRow };
+    }
+  }
+  return {
+    name: weight.name,
+    shape,
+    status: "compared",
+    precision: { ...inFigures(precision), cosine: cosine(precision) },
+    worstBlock: worst,
+  };
+}
+
+/** Rows of a weight as float32. */
+export interface Rows {
+  readonly values: Float32Array;
+  /** Where the codes are in the order of the values, and mean what the engine takes them for. */
+  readonly tensor: ScaledRows | null;
+}
+
+/** Saturated values can only be told from codes. */
+function compareRows(values: Float32Array, became: Rows, engine: Engine): Precision {
+  return engine.compare(values, became.tensor ?? became.values);
+}
+
+/** The values of a strip, in the order of plain values. */
+export async function readRows(
+  weight: PlainWeight | ScaledWeight,
+  strip: Strip,
+  side: Side,
+  engine: Engine,
+): Promise<Rows> {
+  if (weight.kind === "plain") {
+    const bytes = await readPlainRows(weight, strip, side.sources);
+    const values = widen(weight.type, bytes, new Float32Array(strip.rows * matrixOf(weight.shape).cols));
+    return { values, tensor: null };
+  }
+  // Slices of a transposed weight are read whole: their own rows are the columns of the strip.
+  const { rows: height, cols: width } = matrixOf(weight.shape);
+  const own = weight.transposed ? { ...strip, rows: (strip.rows / width) * height } : strip;
+  const rows = await readScaledRows(weight, own, side.sources);
+  const values = dequantizeRows(rows, "f32", engine) as Float32Array;
+  return weight.transposed
+    ? { values: transpose(values, rows.shape), tensor: null }
+    : { values, tensor: rows.fnuz ? null : rows };
+}
+
+function worstBlockOf(
+  x: Float32Array,
+  y: Float32Array,
+  [rows, cols]: readonly [number, number],
+  [blockRows, blockCols]: readonly [number, number],
+): WorstBlock | null {
+  // Several slices are whole.
+  const height = Math.min(rows, x.length / cols);
+  const down = Math.ceil(height / blockRows);
+  const across = Math.ceil(cols / blockCols);
+  const count = (x.length / cols / height) * down * across;
+  const signal = new Float64Array(count);
+  const noise = new Float64Array(count);
+  for (let i = 0, row = 0; i < x.length; row++) {
+    const first = (Math.floor(row / height) * down + Math.floor((row % height) / blockRows)) * across;
+    for (let col = 0; col < cols; col++, i++) {
+      const at = first + Math.floor(col / blockCols);
+      if (!Number.isFinite(x[i]) && Object.is(x[i], y[i])) continue;
+      const error = x[i]! - y[i]!;
+      signal[at]! += x[i]! * x[i]!;
+      noise[at]! += error * error;
+    }
+  }
+  let worst: WorstBlock | null = null;
+  for (let at = 0; at < count; at++) {
+    if (noise[at] === 0) continue;
+    // Whatever is not finite makes the noise so.
+    const noiseToSignal = noise[at]! < Infinity ? noise[at]! / signal[at]! : Infinity;
+    if (worst === null || noiseToSignal > worst.noiseToSignal) {
+      const [slice, inSlice] = [Math.floor(at / across / down), Math.floor(at / across) % down];
+      const [row, col] = [slice * height + inSlice * blockRows, (at % across) * blockCols];
+      worst = { row, col, noiseToSignal };
+    }
+  }
+  return worst;
+}

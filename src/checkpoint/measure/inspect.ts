@@ -1,0 +1,129 @@
+import type { Source } from "../../io/source.ts";
+import type { Dtype } from "../../safetensors/dtype.ts";
+import type { Checkpoint, Config } from "../read/checkpoint.ts";
+import { quantizationConfig, type ResolveOptions, resolveWeights } from "../read/resolve.ts";
+import { readScales, type ScaleFacts, scaleCount, scaleFacts } from "../read/scales.ts";
+import { placesOfWeight, type ScaledWeight, type Weight } from "../read/weights.ts";
+
+/** What inspection tells about one logical tensor. */
+export interface InspectedTensor {
+  readonly name: string;
+  readonly shard: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  /** Scales included. */
+  readonly bytes: number;
+  /** How it is scaled; `null` for plain tensors. */
+  readonly scaled: {
+    readonly element: string;
+    readonly block: readonly [number, number];
+    readonly scales: string | null;
+    readonly scaleDtype: Dtype | null;
+    readonly facts: ScaleFacts | null;
+  } | null;
+}
+
+/** What is inside a checkpoint. */
+export interface Inspection {
+  readonly files: readonly { readonly name: string; readonly bytes: number; readonly tensors: number }[];
+  /** A name of a dialect, another format's, `mixed`, or `none` where nothing is quantised. */
+  readonly dialect: string;
+  readonly metadata: { readonly [key: string]: string };
+  readonly tensors: readonly InspectedTensor[];
+  /** Bytes of tensors by dtype as stored, scales under their own. */
+  readonly bytesByDtype: { readonly [dtype: string]: number };
+}
+
+/**
+ * Looks inside a checkpoint. With sources it also reads the scales, which are small; without, headers are all.
+ * @throws BlockscaleError `dialect`: codes without scales, or scales that make no sense; what the signal was aborted with
+ */
+export async function inspect(
+  checkpoint: Checkpoint,
+  sources: readonly Source[] | null,
+  options: ResolveOptions & { readonly signal?: AbortSignal } = {},
+): Promise<Inspection> {
+  const weights = resolveWeights(checkpoint, options);
+  const tensors: InspectedTensor[] = [];
+  for (const weight of weights) {
+    options.signal?.throwIfAborted();
+    tensors.push(await inspectWeight(weight, checkpoint, sources));
+  }
+  const bytesByDtype: { [dtype: string]: number } = {};
+  for (const { dtype, begin, end } of checkpoint.shards.flatMap(({ header }) => header.tensors)) {
+    bytesByDtype[dtype] = (bytesByDtype[dtype] ?? 0) + end - begin;
+  }
+  return {
+    files: checkpoint.shards.map(({ name, size, header }) => ({
+      name,
+      bytes: size,
+      tensors: header.tensors.length,
+    })),
+    dialect: recognise(weights, tensors, checkpoint.config),
+    metadata: Object.fromEntries(checkpoint.shards.flatMap(({ header }) => [...(header.metadata ?? [])])),
+    tensors,
+    bytesByDtype,
+  };
+}
+
+async function inspectWeight(
+  weight: Weight,
+  { shards }: Checkpoint,
+  sources: readonly Source[] | null,
+): Promise<InspectedTensor> {
+  const [place] = placesOfWeight(weight);
+  const base = {
+    name: weight.name,
+    shard: shards[place.shard]!.name,
+    dtype: place.dtype,
+    shape: weight.kind === "scaled" ? weight.shape : place.shape,
+  };
+  if (weight.kind !== "scaled") return { ...base, bytes: place.end - place.start, scaled: null };
+  const { element, block, scales } = weight;
+  const facts =
+    sources === null || scales === null
+      ? null
+      : scaleFacts(await readScales(weight, sources, 0, scaleCount(weight)));
+  return {
+    ...base,
+    bytes: place.end - place.start + (scales === null ? 0 : scales.end - scales.start),
+    scaled: { element, block, scales: scales?.name ?? null, scaleDtype: scales?.dtype ?? null, facts },
+  };
+}
+
+/** The name of how a checkpoint is quantised, from its weights first and its config second. */
+function recognise(
+  weights: readonly Weight[],
+  tensors: readonly InspectedTensor[],
+  config: Config | null,
+): string {
+  const isRounded = tensors.every(({ scaled }) => (scaled?.facts?.nonPowersOfTwo ?? 0) === 0);
+  const wasRead = tensors.some(({ scaled }) => scaled?.facts != null);
+  const format = quantizationConfig(config)?.scale_fmt;
+  const names = new Set(
+    weights.flatMap((weight) =>
+      weight.kind === "scaled"
+        ? [recogniseWeight(weight, wasRead ? isRounded : format === "ue8m0", config)]
+        : [],
+    ),
+  );
+  return names.size === 0 ? "none" : names.size === 1 ? [...names][0]! : "mixed";
+}
+
+function recogniseWeight(weight: ScaledWeight, isRounded: boolean, config: Config | null): string {
+  const { element, block, scales, scaleType, name } = weight;
+  const isTiled = block[0] === 128 && block[1] === 128;
+  const method = quantizationConfig(config)?.quant_method;
+  if (element === "e2m1") return name === weight.codes.name ? "deepseek-v4" : "mxfp4";
+  if (scales === null) return "no scales";
+  if (method === "modelopt") return "modelopt";
+  if (scales.name.endsWith(".scale")) return "deepseek-v4";
+  if (scales.name.endsWith("_scale_inv")) {
+    if (scaleType === "ue8m0") return block[0] === 1 && block[1] === 32 ? "mxfp8" : "ue8m0 blocks";
+    if (isTiled && scaleType === "f32") return isRounded ? "deepseek-v3.1" : "deepseek-v3";
+    if (isTiled) return `qwen3 (${scales.dtype} scales)`;
+  }
+  if (scales.name.endsWith("_scale") && scaleType === "ue8m0") return "compressed-tensors";
+  if (scales.shape.every((size) => size === 1)) return "fp8 per tensor";
+  return block[0] === 1 ? "fp8 per channel" : "fp8 blocks";
+}

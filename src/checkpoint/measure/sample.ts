@@ -1,0 +1,246 @@
+import type { Engine } from "../../engine/engine.ts";
+import { add, NOTHING, type Precision } from "../../engine/precision.ts";
+import type { Source } from "../../io/source.ts";
+import type { Scheme } from "../../tensor/schemes.ts";
+import { type Strip, stripShape } from "../plan/strip.ts";
+import { exponentOf } from "../read/scales.ts";
+import { VALUE_BYTES, widen } from "../read/values.ts";
+import { matrixOf, type PlainWeight, type ScaledWeight } from "../read/weights.ts";
+import { dequantizeRows, readPlainRows, readScaledRows } from "../run/rows.ts";
+
+/** Some rows of a weight, to be looked at under a scheme; without one, as they are stored. */
+export interface StripSampling {
+  readonly weight: PlainWeight | ScaledWeight;
+  readonly strip: Strip;
+  readonly scheme: Scheme | null;
+}
+
+/** Binades counted: 2^FIRST_BINADE and everything below in the first bin, the rest one bin each. */
+export const FIRST_BINADE: number = -40;
+export const BINADES: number = 64;
+
+/** Bins of relative errors, evenly over a range to both sides of 0; what lies outside is in the first and last. */
+export const ERROR_BINS: number = 65;
+/** All of them are counted, as nobody knows before which one shows most: rounding to BF16, E4M3, E5M2, anything. */
+export const ERROR_RANGES: readonly number[] = [0.0025, 0.08, 0.25, 1];
+
+/** What became of values, counted. Adds up over strips and weights. */
+export interface Tally {
+  /** Values by binade, floor(log2 |x|), zeros left out: as they were, and as they became. */
+  readonly before: readonly number[];
+  readonly after: readonly number[];
+  /** (became - value) / value over values that are not 0, for each of {@link ERROR_RANGES}. */
+  readonly errors: readonly (readonly number[])[];
+  readonly zerosBefore: number;
+  readonly zerosAfter: number;
+  /** Values that were or became NaN or Inf: they are counted nowhere else. */
+  readonly notFinite: number;
+}
+
+/** Counts and scales of one strip. */
+export interface StripSample extends Tally {
+  readonly strip: Strip;
+  readonly precision: Precision;
+  /** floor(log2(scale)), row by row of blocks; empty where there are no scales. */
+  readonly exponents: Int16Array<ArrayBuffer>;
+  readonly scaleCols: number;
+}
+
+/** A weight under a scheme: what its strips gave, put together. */
+export interface Sample extends Omit<StripSample, "strip" | "exponents" | "scaleCols"> {
+  readonly scheme: Scheme | null;
+  /** Rows looked at, and of how many. */
+  readonly rows: number;
+  readonly totalRows: number;
+  /** Scales as a picture of at most {@link MAP_SIZE} a side, the largest of each patch. */
+  readonly map: ScaleMap | null;
+}
+
+export interface ScaleMap {
+  readonly rows: number;
+  readonly cols: number;
+  readonly exponents: Int16Array<ArrayBuffer>;
+  /** Scales that the picture stands for. */
+  readonly scales: number;
+  readonly block: readonly [number, number];
+}
+
+const MAP_SIZE = 256;
+
+/**
+ * Reads a strip and tells what a scheme does to its values.
+ * @throws BlockscaleError `io`, `dialect`
+ */
+export async function sampleStrip(
+  { weight, strip, scheme }: StripSampling,
+  sources: readonly Source[],
+  engine: Engine,
+): Promise<StripSample> {
+  const { cols } = matrixOf(weight.shape);
+  const stored = weight.kind === "scaled" ? await readScaledRows(weight, strip, sources) : null;
+  const values =
+    stored === null
+      ? await plainValues(weight as PlainWeight, strip, sources)
+      : (dequantizeRows(stored, "f32", engine) as Float32Array);
+  if (scheme === null) {
+    return {
+      ...tally(values, values),
+      strip,
+      precision: { ...NOTHING, count: values.length },
+      exponents: exponentsOf(stored?.scales ?? new Uint8Array(0)),
+      scaleCols: stored === null ? 0 : Math.ceil(cols / stored.block[1]),
+    };
+  }
+  const tensor = engine.quantize(values, stripShape(weight.shape, strip), scheme);
+  const became = engine.dequantize(tensor);
+  return {
+    ...tally(values, became),
+    strip,
+    precision: engine.compare(values, tensor),
+    exponents: exponentsOf(tensor.scales),
+    scaleCols: Math.ceil(cols / scheme.block[1]),
+  };
+}
+
+async function plainValues(
+  weight: PlainWeight,
+  strip: Strip,
+  sources: readonly Source[],
+): Promise<Float32Array> {
+  const bytes = await readPlainRows(weight, strip, sources);
+  return widen(weight.type, bytes, new Float32Array(bytes.length / VALUE_BYTES[weight.type]));
+}
+
+/** Counts what became of values, one by one. */
+export function tally(values: Float32Array, became: Float32Array): Tally {
+  const before = new Float64Array(BINADES);
+  const after = new Float64Array(BINADES);
+  const errors = new Float64Array(ERROR_RANGES.length * ERROR_BINS);
+  const steps = ERROR_RANGES.map((range) => ERROR_BINS / 2 / range);
+  const x = bitsOf(values);
+  const y = bitsOf(became);
+  let zerosBefore = 0;
+  let zerosAfter = 0;
+  let notFinite = 0;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    const other = became[i]!;
+    // False for NaN too.
+    if (!(Math.abs(value) < Infinity && Math.abs(other) < Infinity)) {
+      notFinite++;
+      continue;
+    }
+    if (other === 0) zerosAfter++;
+    else after[binOf(y[i]!)]!++;
+    if (value === 0) {
+      zerosBefore++;
+      continue;
+    }
+    before[binOf(x[i]!)]!++;
+    const error = (other - value) / value;
+    for (let r = 0; r < steps.length; r++) {
+      const place = error * steps[r]! + ERROR_BINS / 2;
+      const bin = place < 0 ? 0 : place < ERROR_BINS ? place | 0 : ERROR_BINS - 1;
+      errors[r * ERROR_BINS + bin]!++;
+    }
+  }
+  return {
+    before: [...before],
+    after: [...after],
+    errors: ERROR_RANGES.map((_, r) => [...errors.subarray(r * ERROR_BINS, (r + 1) * ERROR_BINS)]),
+    zerosBefore,
+    zerosAfter,
+    notFinite,
+  };
+}
+
+/** The counts of nothing. */
+export const NO_TALLY: Tally = tally(new Float32Array(0), new Float32Array(0));
+
+/** The counts of two parts together. */
+export function addTallies(a: Tally, b: Tally): Tally {
+  const sum = (x: readonly number[], y: readonly number[]) => x.map((n, i) => n + y[i]!);
+  return {
+    before: sum(a.before, b.before),
+    after: sum(a.after, b.after),
+    errors: a.errors.map((counts, r) => sum(counts, b.errors[r]!)),
+    zerosBefore: a.zerosBefore + b.zerosBefore,
+    zerosAfter: a.zerosAfter + b.zerosAfter,
+    notFinite: a.notFinite + b.notFinite,
+  };
+}
+
+/** Values counted, whatever they are. */
+export function valuesIn({ before, zerosBefore, notFinite }: Tally): number {
+  return before.reduce((a, b) => a + b, zerosBefore + notFinite);
+}
+
+/** A histogram of relative errors. */
+export interface ErrorHistogram {
+  /** The bins lie evenly over [-range, range]; larger errors are in the first and last. */
+  readonly range: number;
+  readonly counts: readonly number[];
+}
+
+/** Share of errors that may lie beyond the range shown. */
+const BEYOND = 0.02;
+
+/** The histogram over the smallest range that nearly all errors lie in. */
+export function errorHistogram({ errors }: Pick<Tally, "errors">): ErrorHistogram {
+  const total = errors[0]!.reduce((a, b) => a + b, 0);
+  const found = errors.findIndex((counts) => counts[0]! + counts.at(-1)! <= BEYOND * total);
+  const r = found < 0 ? errors.length - 1 : found;
+  return { range: ERROR_RANGES[r]!, counts: errors[r]! };
+}
+
+function bitsOf(values: Float32Array): Uint32Array {
+  return new Uint32Array(values.buffer, values.byteOffset, values.length);
+}
+
+/** Bin of a float32 by its exponent field; subnormal values count as the smallest. */
+function binOf(bits: number): number {
+  const binade = ((bits >>> 23) & 0xff) - 127 - FIRST_BINADE;
+  return binade < 0 ? 0 : binade >= BINADES ? BINADES - 1 : binade;
+}
+
+function exponentsOf(scales: Uint8Array | Float32Array): Int16Array<ArrayBuffer> {
+  if (scales instanceof Uint8Array) return Int16Array.from(scales, (byte) => byte - 127);
+  return Int16Array.from(scales, (scale) => (scale > 0 ? exponentOf(scale) : -127));
+}
+
+/** Puts the strips of one weight together, in the order of its rows. */
+export function joinSamples(
+  { shape }: PlainWeight | ScaledWeight,
+  scheme: Scheme | null,
+  block: readonly [number, number] | null,
+  strips: readonly StripSample[],
+): Sample {
+  const { slices, rows } = matrixOf(shape);
+  return {
+    scheme,
+    rows: strips.reduce((n, { strip }) => n + strip.rows, 0),
+    totalRows: slices * rows,
+    ...strips.reduce<Tally>(addTallies, NO_TALLY),
+    precision: strips.reduce((sum, { precision }) => add(sum, precision), NOTHING),
+    map: block === null ? null : drawMap(strips, block),
+  };
+}
+
+function drawMap(strips: readonly StripSample[], block: readonly [number, number]): ScaleMap | null {
+  const scaleCols = strips[0]!.scaleCols;
+  const scales = strips.reduce((n, { exponents }) => n + exponents.length, 0);
+  if (scales === 0 || scaleCols === 0) return null;
+  const scaleRows = scales / scaleCols;
+  const [rows, cols] = [Math.min(MAP_SIZE, scaleRows), Math.min(MAP_SIZE, scaleCols)];
+  const map = new Int16Array(rows * cols).fill(-32768);
+  let row = 0;
+  for (const { exponents } of strips) {
+    for (let i = 0; i < exponents.length; i++) {
+      const r = Math.floor(((row + Math.floor(i / scaleCols)) * rows) / scaleRows);
+      const at = r * cols + Math.floor(((i % scaleCols) * cols) / scaleCols);
+      if (exponents[i]! > map[at]!) map[at] = exponents[i]!;
+    }
+    row += exponents.length / scaleCols;
+  }
+  return { rows, cols, exponents: map, scales, block };
+}

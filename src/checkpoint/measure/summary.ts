@@ -1,0 +1,91 @@
+import { add, NOTHING, type Precision, sqnr } from "../../engine/precision.ts";
+import type { Plan, PlannedTensor } from "../plan/plan.ts";
+
+/** Precision in figures for people and machines. */
+export interface PrecisionSummary {
+  /**
+   * Signal to quantisation noise in decibels; `null` where every value is what it was, -Infinity where one became NaN
+   * or Inf, or was, and where zeros became something else.
+   */
+  readonly sqnrDb: number | null;
+  /** Largest |error| / |value| over values that are not 0; 1 as soon as a value became 0. */
+  readonly maxRelativeError: number;
+  /** Largest |error|. */
+  readonly maxAbsoluteError: number;
+  /** Largest |error| divided by the largest |value| of its tensor. */
+  readonly maxErrorOfAmax: number;
+  readonly amax: number;
+  readonly saturated: number;
+  readonly flushedToZero: number;
+  /** Values that are NaN or Inf before or after, and not the same both times: no other figure knows of them. */
+  readonly nonFinite: number;
+  readonly values: number;
+}
+
+/** One row of a conversion's report. */
+export interface TensorSummary extends PlannedTensor {
+  /** `null` where the bytes were not changed. */
+  readonly precision: PrecisionSummary | null;
+}
+
+/** The report of a conversion. */
+export interface Summary {
+  readonly tensors: readonly TensorSummary[];
+  readonly total: {
+    readonly tensors: number;
+    readonly converted: number;
+    readonly bytesBefore: number;
+    readonly bytesAfter: number;
+    readonly precision: PrecisionSummary | null;
+  };
+}
+
+/** Puts a plan and what its run measured together. */
+export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>): Summary {
+  const tensors = plan.tensors.map((tensor): TensorSummary => {
+    const precision = measured.get(tensor.name);
+    return { ...tensor, precision: precision === undefined ? null : inFigures(precision) };
+  });
+  const sum = [...measured.values()].reduce(add, NOTHING);
+  const ofAmax = tensors.map(({ precision }) => precision?.maxErrorOfAmax ?? 0);
+  return {
+    tensors,
+    total: {
+      tensors: tensors.length,
+      converted: tensors.filter(({ action }) => action !== "copy" && action !== "drop").length,
+      bytesBefore: tensors.reduce((n, { before }) => n + before.bytes, 0),
+      bytesAfter: tensors.reduce((n, { after }) => n + after.bytes, 0),
+      precision:
+        measured.size === 0
+          ? null
+          : { ...inFigures(sum), maxErrorOfAmax: ofAmax.reduce((a, b) => Math.max(a, b), 0) },
+    },
+  };
+}
+
+/** Figures of a precision. */
+export function inFigures(precision: Precision): PrecisionSummary {
+  const decibels = sqnr(precision);
+  const { amax, maxError, maxRelative, saturated, flushed, nonFinite, count } = precision;
+  return {
+    sqnrDb: decibels === Infinity ? null : decibels,
+    maxRelativeError: maxRelative,
+    maxAbsoluteError: maxError,
+    maxErrorOfAmax: amax === 0 ? 0 : maxError / amax,
+    amax,
+    saturated,
+    flushedToZero: flushed,
+    nonFinite,
+    values: count,
+  };
+}
+
+/**
+ * A record of figures as JSON, indented. What JSON cannot hold would become null, which means exact: such numbers are the
+ * strings "Infinity", "-Infinity" and "NaN".
+ */
+export function jsonOf(record: unknown): string {
+  const spelled = (_: string, value: unknown) =>
+    typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
+  return JSON.stringify(record, spelled, 2);
+}

@@ -1,0 +1,212 @@
+import type { Engine } from "../../engine/engine.ts";
+import type { Conversion } from "../plan/conversion.ts";
+import {
+  leastCommonMultiple,
+  rowsTogether,
+  type Strip,
+  sharedStrips,
+  stripsOf,
+  unitOf,
+} from "../plan/strip.ts";
+import { type ResolveOptions, resolveWeights } from "../read/resolve.ts";
+import { countExponents, type ScaleFacts } from "../read/scales.ts";
+import { countOf, matrixOf, type PlainWeight, plainShape, type ScaledWeight } from "../read/weights.ts";
+import { readRows, type Side } from "./compare.ts";
+import {
+  addTallies,
+  NO_TALLY,
+  type StripSample,
+  type StripSampling,
+  type Tally,
+  tally,
+  valuesIn,
+} from "./sample.ts";
+
+/** The scales of one weight by exponent. */
+export interface ScaleCounts extends Pick<ScaleFacts, "minExponent" | "counts"> {
+  readonly name: string;
+}
+
+/** What a bounded look at many weights found. */
+export interface Survey extends Tally {
+  /** Weights looked at, and of how many. */
+  readonly weights: number;
+  readonly totalWeights: number;
+  readonly values: number;
+  readonly totalValues: number;
+  /** Whether it is known what became of the values: else they count as they were. */
+  readonly became: boolean;
+  /** Scales of the strips looked at, where the look gave them. */
+  readonly scales: readonly ScaleCounts[];
+}
+
+/** A weight that may be looked at. */
+export interface Subject {
+  readonly name: string;
+  /** Of the values. */
+  readonly shape: readonly number[];
+  /** Rows that a strip must consist of, or multiples of them. */
+  readonly unit: number;
+  strips(): Iterable<Strip>;
+}
+
+/** Looks at one strip of a subject. */
+export type Look<S extends Subject> = (
+  subject: S,
+  strip: Strip,
+) => Promise<Tally & { readonly exponents?: Int16Array }>;
+
+/** Values looked at: in all, in one weight, and in one that cannot be cut smaller. */
+const [MOST, MOST_EACH, MOST_WHOLE] = [2 ** 25, 2 ** 23, 2 ** 24];
+
+/** Weights looked at: each costs a request or more, where they are on a server. */
+const MOST_WEIGHTS = 1024;
+
+/**
+ * Looks at a few rows of many weights, both spread evenly: a bounded number of values, however many there are. The
+ * same input gives the same result.
+ * @throws what the look throws; what the signal was aborted with
+ */
+async function survey<S extends Subject>(
+  subjects: readonly S[],
+  look: Look<S>,
+  { ahead, signal }: { readonly ahead: number; readonly signal?: AbortSignal | undefined },
+): Promise<Omit<Survey, "became">> {
+  const wanted = Math.min(MOST_WEIGHTS, Math.max(1, subjects.length));
+  const share = Math.min(MOST_EACH, Math.floor(MOST / wanted));
+  const scales: ScaleCounts[] = [];
+  let [sum, weights, left] = [NO_TALLY, 0, MOST];
+  for (const subject of scattered(subjects).slice(0, wanted)) {
+    signal?.throwIfAborted();
+    const { cols } = matrixOf(subject.shape);
+    const strips = thinOut(subject, share);
+    const size = strips.reduce((n, { rows }) => n + rows * cols, 0);
+    if (size === 0 || size > MOST_WHOLE) continue;
+    if (size > left) break;
+    left -= size;
+    weights++;
+    const exponents: number[] = [];
+    for (let i = 0; i < strips.length; i += ahead) {
+      const found = await Promise.all(strips.slice(i, i + ahead).map((strip) => look(subject, strip)));
+      sum = found.reduce<Tally>(addTallies, sum);
+      for (const strip of found) for (const exponent of strip.exponents ?? []) exponents.push(exponent);
+    }
+    if (exponents.length > 0) {
+      scales.push({ name: subject.name, ...countExponents(Int16Array.from(exponents)) });
+    }
+  }
+  return {
+    ...sum,
+    weights,
+    totalWeights: subjects.length,
+    values: valuesIn(sum),
+    totalValues: subjects.reduce((n, { shape }) => n + countOf(shape), 0),
+    scales,
+  };
+}
+
+const GOLDEN = (Math.sqrt(5) - 1) / 2;
+
+/** In an order whose beginnings are spread evenly, and never only over one kind of weight of each layer. */
+function scattered<T>(items: readonly T[]): T[] {
+  const place = (i: number) => (i * GOLDEN) % 1;
+  return items
+    .map((item, i) => [place(i), item] as const)
+    .sort(([a], [b]) => a - b)
+    .map(([, item]) => item);
+}
+
+/** Strips of about so many elements together, at least one of the smallest there can be. */
+function thinOut({ shape, unit, strips }: Subject, elements: number): Strip[] {
+  const { rows, cols } = matrixOf(shape);
+  const all = [...strips()];
+  const least = unit * cols;
+  const wanted = Math.max(1, Math.min(all.length, Math.floor(elements / least)));
+  const height = Math.max(1, Math.floor(elements / wanted / least)) * unit;
+  return Array.from({ length: Math.min(wanted, all.length) }, (_, i) => {
+    const strip = all[Math.floor(((i + 0.5) * all.length) / wanted)]!;
+    // What is a part of a slice starts at a row of blocks, and may end at any other.
+    return strip.rows < rows || isOneSlice(shape) ? { ...strip, rows: Math.min(strip.rows, height) } : strip;
+  });
+}
+
+function isOneSlice(shape: readonly number[]): boolean {
+  return matrixOf(shape).slices === 1;
+}
+
+interface Pair extends Subject {
+  readonly before: PlainWeight | ScaledWeight;
+  readonly after: PlainWeight | ScaledWeight;
+}
+
+/**
+ * Looks at what became of weights: at the same rows on both sides.
+ * @param names of the weights to look at
+ * @throws BlockscaleError `io`, `dialect`; what the signal was aborted with
+ */
+export async function surveyPairs(
+  [a, b]: readonly [Side, Side],
+  names: ReadonlySet<string>,
+  engine: Engine,
+  { signal, ...options }: ResolveOptions & { readonly signal?: AbortSignal } = {},
+): Promise<Survey> {
+  const others = new Map(resolveWeights(b.checkpoint, options).map((weight) => [weight.name, weight]));
+  const pairs = resolveWeights(a.checkpoint, options).flatMap((before): Pair[] => {
+    const after = others.get(before.name);
+    if (!names.has(before.name) || before.kind === "other" || !after || after.kind === "other") return [];
+    const shape = plainShape(before);
+    if (String(shape) !== String(plainShape(after))) return [];
+    return [
+      {
+        name: before.name,
+        shape,
+        unit: sharedUnit(before, after),
+        strips: () => sharedStrips(before, after),
+        before,
+        after,
+      },
+    ];
+  });
+  const look: Look<Pair> = async ({ before, after }, strip) => {
+    const [x, y] = await Promise.all([readRows(before, strip, a, engine), readRows(after, strip, b, engine)]);
+    return tally(x.values, y.values);
+  };
+  return { ...(await survey(pairs, look, { ahead: 1, signal })), became: true };
+}
+
+/** Rows that are whole blocks of both: all of them, where a weight has to be turned. */
+function sharedUnit(a: PlainWeight | ScaledWeight, b: PlainWeight | ScaledWeight): number {
+  const { rows } = matrixOf(plainShape(a));
+  const [first, second] = [a, b].map((weight) =>
+    weight.kind === "scaled" && weight.transposed ? rows : rowsTogether(weight),
+  ) as [number, number];
+  return leastCommonMultiple(first, second);
+}
+
+interface Planned extends Subject {
+  readonly conversion: Conversion;
+}
+
+/**
+ * Looks at what conversions to codes and scales make of their weights, without an output to read; of others, at the
+ * values as they are.
+ * @param sample looks at one strip: see sampleStrip
+ * @param ahead strips to look at at a time
+ */
+export async function surveyConversions(
+  conversions: readonly Conversion[],
+  sample: (sampling: StripSampling) => Promise<StripSample>,
+  ahead = 1,
+): Promise<Survey> {
+  const subjects = conversions.map((conversion): Planned => {
+    const { name, shape } = conversion.from;
+    return { name, shape, unit: unitOf(conversion), strips: () => stripsOf(conversion), conversion };
+  });
+  const found = await survey(
+    subjects,
+    ({ conversion: { from, into } }, strip) =>
+      sample({ weight: from, strip, scheme: into.kind === "scaled" ? into.scheme : null }),
+    { ahead },
+  );
+  return { ...found, became: conversions.every(({ into }) => into.kind === "scaled") };
+}

@@ -1,0 +1,53 @@
+import { BlockscaleError } from "../../tensor/errors.ts";
+import type { ValueType } from "../../tensor/tensor.ts";
+import { matcher, type Selection } from "../dialects/rules.ts";
+import type { Checkpoint } from "../read/checkpoint.ts";
+import { inputScales, type ResolveOptions, resolveWeights } from "../read/resolve.ts";
+import { plainShape } from "../read/weights.ts";
+import { converted, copied, type Decision, dropped, layOut, type Plan } from "./plan.ts";
+
+/** What `dequantize` is to do. */
+export interface DequantizeOptions extends ResolveOptions, Selection {
+  /** Of the values written; `bf16` if left out. */
+  readonly dtype?: ValueType;
+}
+
+const DTYPES = { bf16: "BF16", f16: "F16", f32: "F32" } as const;
+
+/**
+ * Plans the way back: every scaled weight becomes plain values, everything else is copied. Pure.
+ * @throws BlockscaleError `option`, `dialect` or `format`
+ */
+export function planDequantize(checkpoint: Checkpoint, options: DequantizeOptions = {}): Plan {
+  const type = options.dtype ?? "bf16";
+  if (!Object.hasOwn(DTYPES, type)) {
+    throw new BlockscaleError("option", {
+      where: "dtype",
+      expected: Object.keys(DTYPES).join(", "),
+      got: JSON.stringify(type),
+      fix: "Choose one of these.",
+    });
+  }
+  const dtype = DTYPES[type];
+  const include = options.include?.map(matcher);
+  const exclude = (options.exclude ?? []).map(matcher);
+  const weights = resolveWeights(checkpoint, options);
+  const useless = inputScales(weights);
+  const decisions = weights.map((weight): Decision => {
+    const { name } = weight;
+    if (weight.kind === "other") return copied(weight, "not quantised");
+    if (weight.kind === "plain") {
+      return useless.has(name)
+        ? dropped(weight.values, "scale of activations: of no use to plain weights")
+        : copied(weight, "not quantised");
+    }
+    const isWanted = include?.some((fits) => fits(name)) ?? true;
+    if (!isWanted || exclude.some((fits) => fits(name))) {
+      return copied(weight, "excluded");
+    }
+    return converted({ from: weight, into: { kind: "plain", dtype } }, [
+      { name, dtype, shape: plainShape(weight) },
+    ]);
+  });
+  return layOut(checkpoint, decisions);
+}

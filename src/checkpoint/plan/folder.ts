@@ -1,0 +1,169 @@
+import type { Source } from "../../io/source.ts";
+import { tensorNamed } from "../../safetensors/names.ts";
+import { parseIndex, type ShardIndex, serializeIndex } from "../../safetensors/shards.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
+import type { ValueType } from "../../tensor/tensor.ts";
+import type { DialectName, Document } from "../dialects/index.ts";
+import { type Checkpoint, placesOf, readCheckpoint } from "../read/checkpoint.ts";
+import { parseConfig, plainDocuments, quantizedDocuments } from "./config.ts";
+import type { Plan } from "./plan.ts";
+
+const CONFIG = "config.json";
+const MODELOPT_CONFIG = "hf_quant_config.json";
+const INDEX_SUFFIX = ".safetensors.index.json";
+
+/** A checkpoint that has been opened: its headers, where its bytes are, and the files around it. */
+export interface OpenedCheckpoint {
+  readonly checkpoint: Checkpoint;
+  /** Bytes of the shards, in the order of the checkpoint. */
+  readonly sources: readonly Source[];
+  /** config.json as it stands; `null` where there is none. */
+  readonly configText: string | null;
+  /** The index with its name; `null` where there is none. */
+  readonly index: { readonly name: string; readonly content: ShardIndex } | null;
+  /** Names of all other files: tokenizer, code, licence. They are carried over. */
+  readonly others: readonly string[];
+}
+
+/**
+ * Opens the files of a checkpoint folder, or a single .safetensors file.
+ * @param files sources by name relative to the folder; a single file may have any name
+ * @param where names the folder in errors
+ * @throws BlockscaleError `format` or `io`: no shards, an index that contradicts them, damaged headers
+ */
+export async function openCheckpoint(
+  files: ReadonlyMap<string, Source>,
+  where = "the checkpoint",
+): Promise<OpenedCheckpoint> {
+  const config = files.get(CONFIG);
+  const configText = config === undefined ? null : await textOf(config);
+  const index = await readIndex(files);
+  const shards = index === null ? shardsWithoutIndex(files, where) : shardsOfIndex(index, files);
+  const sources = new Map(shards.map((name) => [name, files.get(name)!]));
+  const checkpoint = await readCheckpoint(
+    sources,
+    configText === null ? null : parseConfig(CONFIG, configText),
+  );
+  if (index !== null) compareWithIndex(checkpoint, index);
+  const taken = new Set([...shards, CONFIG, MODELOPT_CONFIG, index?.name]);
+  const others = [...files.keys()].filter((name) => !taken.has(name));
+  return { checkpoint, sources: [...sources.values()], configText, index, others };
+}
+
+async function textOf(source: Source): Promise<string> {
+  return new TextDecoder().decode(await source.slice(0, source.size).arrayBuffer());
+}
+
+async function readIndex(files: ReadonlyMap<string, Source>): Promise<OpenedCheckpoint["index"]> {
+  const names = [...files.keys()].filter((name) => name.endsWith(INDEX_SUFFIX) && !name.includes("/"));
+  const name = names.includes(`model${INDEX_SUFFIX}`) ? `model${INDEX_SUFFIX}` : names[0];
+  if (name === undefined) return null;
+  return { name, content: parseIndex(name, await textOf(files.get(name)!)) };
+}
+
+function shardsOfIndex(
+  { name, content }: NonNullable<OpenedCheckpoint["index"]>,
+  files: ReadonlyMap<string, Source>,
+) {
+  const shards = [...new Set(content.weightMap.values())].sort();
+  const missing = shards.filter((shard) => !files.has(shard));
+  if (missing.length > 0) {
+    throw new BlockscaleError("format", {
+      where: name,
+      expected: `all of its ${shards.length} files`,
+      got: `${missing.length} missing: ${missing.slice(0, 5).join(", ")}${missing.length > 5 ? ", ..." : ""}`,
+      fix: "Fetch the missing files.",
+    });
+  }
+  return shards;
+}
+
+function shardsWithoutIndex(files: ReadonlyMap<string, Source>, where: string): string[] {
+  if (files.size === 1 && !files.has(CONFIG)) return [...files.keys()];
+  const shards = [...files.keys()]
+    .filter((name) => name.endsWith(".safetensors") && !name.includes("/"))
+    .sort();
+  if (shards.length === 0) {
+    throw new BlockscaleError("format", {
+      where,
+      expected: "at least one .safetensors file",
+      got: files.size === 0 ? "an empty folder" : [...files.keys()].slice(0, 5).join(", "),
+      fix: "Give the folder that holds the .safetensors files.",
+    });
+  }
+  return shards;
+}
+
+/** Every tensor of the index must be in the file that the index names. */
+function compareWithIndex(
+  checkpoint: Checkpoint,
+  { name, content }: NonNullable<OpenedCheckpoint["index"]>,
+): void {
+  const owners = new Map(
+    placesOf(checkpoint).map((place) => [place.name, checkpoint.shards[place.shard]!.name]),
+  );
+  for (const [tensor, shard] of content.weightMap) {
+    if (owners.get(tensor) === shard) continue;
+    throw new BlockscaleError("format", {
+      where: `${name}: ${tensorNamed(tensor)}`,
+      expected: `it in ${shard}`,
+      got: owners.has(tensor) ? `it in ${owners.get(tensor)}` : "no such tensor",
+      fix: "Fetch the index and that file again.",
+    });
+  }
+}
+
+/** Whether a file at the top of a folder would be read as a part of the checkpoint there, whatever the others say. */
+export function isOfCheckpoint(name: string): boolean {
+  if (name.startsWith(".")) return false;
+  return (
+    name === CONFIG ||
+    name === MODELOPT_CONFIG ||
+    name.endsWith(".safetensors") ||
+    name.endsWith(INDEX_SUFFIX)
+  );
+}
+
+/** What the conversion makes of the checkpoint: FP8 of a dialect, or plain values. */
+export type Direction =
+  | { readonly kind: "quantize"; readonly to: DialectName }
+  | { readonly kind: "dequantize"; readonly dtype: ValueType };
+
+/**
+ * The text files that a converted checkpoint needs besides its shards: config.json and the index, where there were any.
+ * @throws BlockscaleError `dialect`: some weights would stay in another dialect than config.json can tell
+ */
+export function documentsOf(opened: OpenedCheckpoint, plan: Plan, direction: Direction): Document[] {
+  const { configText, checkpoint, index } = opened;
+  const documents: Document[] = [];
+  if (configText !== null && checkpoint.config !== null) {
+    refuseMixture(plan);
+    documents.push(
+      ...(direction.kind === "quantize"
+        ? quantizedDocuments(configText, checkpoint.config, plan, direction.to)
+        : plainDocuments(configText, checkpoint.config, direction.dtype)),
+    );
+  }
+  if (index !== null) {
+    const weightMap = new Map(
+      plan.files.flatMap(({ name, steps }) =>
+        steps.flatMap(({ tensors }) => tensors.map((tensor) => [tensor.name, name] as const)),
+      ),
+    );
+    const totalSize = plan.tensors.reduce((n, { after }) => n + after.bytes, 0);
+    const { total_parameters: _, ...metadata } = index.content.metadata;
+    documents.push({ name: index.name, text: serializeIndex({ metadata, weightMap }, totalSize) });
+  }
+  return documents;
+}
+
+function refuseMixture(plan: Plan): void {
+  const left = plan.tensors.find(({ action, wasScaled }) => action === "copy" && wasScaled);
+  if (left === undefined) return;
+  throw new BlockscaleError("dialect", {
+    where: tensorNamed(left.name),
+    expected: "every quantised weight in one dialect, the only thing config.json can tell",
+    got: `one that would stay as it is: ${left.reason}`,
+    fix: "Dequantise the checkpoint first, or do not exclude the weight.",
+  });
+}

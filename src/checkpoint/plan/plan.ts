@@ -1,0 +1,199 @@
+import { byteLength, type Dtype } from "../../safetensors/dtype.ts";
+import { serializeHeader, type TensorSpec } from "../../safetensors/header.ts";
+import { tensorNamed } from "../../safetensors/names.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
+import type { Checkpoint, Place } from "../read/checkpoint.ts";
+import { matrixOf, placesOfWeight, type Weight } from "../read/weights.ts";
+import type { Conversion } from "./conversion.ts";
+import { arrangeGroups, type Group } from "./layout.ts";
+import { stripsOf } from "./strip.ts";
+
+export type { Conversion, PlainTarget, ScaledTarget } from "./conversion.ts";
+
+/** One entry of an output file, in the order of its bytes. Steps are plain records: they can be cloned to workers. */
+export type Step =
+  | { readonly kind: "copy"; readonly tensors: readonly TensorSpec[]; readonly from: Place }
+  | {
+      readonly kind: "convert";
+      readonly tensors: readonly TensorSpec[];
+      readonly conversion: Conversion;
+      /** Codes followed by scales; or one of them alone, where their alignment asks for different places. */
+      readonly emit: "both" | "codes" | "scales";
+    };
+
+/** What becomes of one logical tensor. */
+export interface PlannedTensor {
+  readonly name: string;
+  /** Index of the shard it comes from. */
+  readonly shard: number;
+  readonly action: "copy" | "quantize" | "dequantize" | "requantize" | "drop";
+  /** Whether it was stored as codes and scales. */
+  readonly wasScaled: boolean;
+  /** Why it is copied or dropped; `null` where it is converted. */
+  readonly reason: string | null;
+  readonly shape: readonly number[];
+  readonly before: StoredAs;
+  readonly after: StoredAs;
+}
+
+/** How a logical tensor is stored: dtype and bytes of values or codes, scales included in the bytes. */
+export interface StoredAs {
+  readonly dtype: Dtype | null;
+  readonly bytes: number;
+}
+
+/** One output file: its first bytes, and what follows them. */
+export interface FilePlan {
+  readonly name: string;
+  /** Length and header, ready to be written. */
+  readonly header: Uint8Array;
+  /** Of the whole file, in bytes: known before anything is read. */
+  readonly size: number;
+  readonly steps: readonly Step[];
+}
+
+/** A conversion that has been thought through and not yet begun: a plain record. */
+export interface Plan {
+  readonly files: readonly FilePlan[];
+  /** In the order of the input's data. */
+  readonly tensors: readonly PlannedTensor[];
+}
+
+/** Strips that a plan is cut into, counted up to a number: the work that can be shared out. */
+export function countStrips({ files }: Plan, most: number): number {
+  let count = 0;
+  for (const step of files.flatMap(({ steps }) => steps)) {
+    if (step.kind !== "convert") continue;
+    for (const _ of stripsOf(step.conversion)) if (++count >= most) return most;
+  }
+  return count;
+}
+
+/** One logical tensor with the steps that write it; none where it is dropped. */
+export interface Decision {
+  readonly planned: PlannedTensor;
+  readonly steps: readonly Step[];
+}
+
+/** A tensor that keeps its bytes, with its scales if it has any. */
+export function copied(weight: Weight, reason: string): Decision {
+  const places = placesOfWeight(weight);
+  const wasScaled = weight.kind === "scaled";
+  const { name } = weight;
+  const { dtype, shape, shard } = places[0]!;
+  const stored = { dtype, bytes: places.reduce((n, { start, end }) => n + end - start, 0) };
+  return {
+    planned: { name, shard, action: "copy", wasScaled, reason, shape, before: stored, after: stored },
+    steps: places.map((from) => ({
+      kind: "copy",
+      tensors: [{ name: from.name, dtype: from.dtype, shape: from.shape }],
+      from,
+    })),
+  };
+}
+
+/** A tensor that the output has no use for. */
+export function dropped({ name, shape, shard, dtype, start, end }: Place, reason: string): Decision {
+  const before = { dtype, bytes: end - start };
+  const after = { dtype: null, bytes: 0 };
+  return {
+    planned: { name, shard, action: "drop", wasScaled: false, reason, shape, before, after },
+    steps: [],
+  };
+}
+
+/**
+ * A weight to be converted into the tensors given: values, or codes and scales.
+ * @throws BlockscaleError `shape`: one row of blocks is too large for memory
+ */
+export function converted(conversion: Conversion, tensors: readonly TensorSpec[]): Decision {
+  const { from, into } = conversion;
+  refuseLargeStrips(conversion);
+  const places = placesOfWeight(from);
+  const bytes = tensors.reduce((n, { dtype, shape }) => n + byteLength(dtype, shape)!, 0);
+  return {
+    planned: {
+      name: from.name,
+      shard: places[0]!.shard,
+      action: into.kind === "plain" ? "dequantize" : from.kind === "plain" ? "quantize" : "requantize",
+      wasScaled: from.kind === "scaled",
+      reason: null,
+      shape: from.shape,
+      before: {
+        dtype: places[0]!.dtype,
+        bytes: places.reduce((n, { start, end }) => n + end - start, 0),
+      },
+      after: { dtype: tensors[0]!.dtype, bytes },
+    },
+    steps: [{ kind: "convert", tensors, conversion, emit: "both" }],
+  };
+}
+
+/** Elements that one strip may have: a few hundred megabytes with all that belongs to it. */
+const LARGEST_STRIP = 2 ** 26;
+
+function refuseLargeStrips(conversion: Conversion): void {
+  const { name, shape } = conversion.from;
+  const [strip] = stripsOf(conversion);
+  if (strip === undefined || strip.rows * matrixOf(shape).cols <= LARGEST_STRIP) return;
+  throw new BlockscaleError("shape", {
+    where: tensorNamed(name),
+    expected: `at most ${LARGEST_STRIP} elements in one row of blocks`,
+    got: `${strip.rows} rows of ${matrixOf(shape).cols}`,
+    fix: "Exclude the tensor, or choose a dialect with blocks of one row (mxfp8).",
+  });
+}
+
+/**
+ * Lays decisions out as files: each tensor goes into the file of the shard it came from.
+ * @throws BlockscaleError `format`: two output tensors of one name
+ */
+export function layOut(checkpoint: Checkpoint, decisions: readonly Decision[]): Plan {
+  const byShard: Step[][] = checkpoint.shards.map(() => []);
+  for (const { planned, steps } of decisions) byShard[planned.shard]!.push(...steps.flatMap(splitOdd));
+  const steps = checkpoint.shards.map(({ name }, shard) => ({
+    name,
+    steps: arrangeGroups<Step & Group>(byShard[shard]!),
+  }));
+  refuseTwins(steps);
+  const files = steps.map(({ name, steps }, shard): FilePlan => {
+    const tensors = steps.flatMap((step) => step.tensors);
+    const { metadata } = checkpoint.shards[shard]!.header;
+    const { bytes, header } = serializeHeader(`${name} (output)`, tensors, metadata);
+    return { name, header: bytes, size: bytes.length + (header.tensors.at(-1)?.end ?? 0), steps };
+  });
+  return { files, tensors: decisions.map(({ planned }) => planned) };
+}
+
+/** A name that would appear in two output files, or twice in one. */
+function refuseTwins(files: readonly Pick<FilePlan, "name" | "steps">[]): void {
+  const owners = new Map<string, string>();
+  for (const { name: file, steps } of files) {
+    for (const { name } of steps.flatMap((step) => step.tensors)) {
+      const owner = owners.get(name);
+      if (owner !== undefined) {
+        throw new BlockscaleError("dialect", {
+          where: `${file}: ${tensorNamed(name)}`,
+          expected: "a name that is free for scales",
+          got: `a tensor of that name in ${owner}`,
+          fix: "Choose another dialect, or exclude the weight.",
+        });
+      }
+      owners.set(name, file);
+    }
+  }
+}
+
+/**
+ * Codes of an odd number of bytes would leave the float32 scales behind them misaligned: such a weight is converted
+ * twice, once for its scales and once for its codes, so that both can be placed freely.
+ */
+function splitOdd(step: Step): Step[] {
+  if (step.kind !== "convert" || step.tensors.length < 2) return [step];
+  const [codes, scales] = step.tensors as [TensorSpec, TensorSpec];
+  if (scales.dtype !== "F32" || byteLength(codes.dtype, codes.shape)! % 4 === 0) return [step];
+  return [
+    { ...step, tensors: [scales], emit: "scales" },
+    { ...step, tensors: [codes], emit: "codes" },
+  ];
+}

@@ -1,0 +1,74 @@
+import { type Matrix, matrixOf, type PlainWeight, plainShape, type ScaledWeight } from "../read/weights.ts";
+import type { Conversion } from "./conversion.ts";
+
+/**
+ * Some rows of one slice of a weight, or several small slices whole: the unit of work. How a weight is cut depends on
+ * its shape and blocks alone, so that sums over strips come out the same whoever computes them.
+ */
+export interface Strip {
+  /** The first slice, and the first row in it. */
+  readonly slice: number;
+  readonly firstRow: number;
+  /** Of all slices together: more than one slice has, where there are several. */
+  readonly rows: number;
+}
+
+/** Shape of the rows of a strip: `[rows, cols]`, or `[slices, rows, cols]` of several slices. */
+export function stripShape(shape: readonly number[], strip: Strip): number[] {
+  const { rows, cols } = matrixOf(shape);
+  return strip.rows > rows ? [strip.rows / rows, rows, cols] : [strip.rows, cols];
+}
+
+/** Elements of a strip, unless one row of blocks has more: a few megabytes with everything that belongs to it. */
+const STRIP_ELEMENTS = 1 << 20;
+
+/** Cuts a weight into strips of whole blocks, both of what it is and of what it becomes. */
+export function* stripsOf({ from, into }: Conversion): Generator<Strip> {
+  const { slices, rows, cols } = matrixOf(from.shape);
+  const unit = unitOf({ from, into });
+  // What is to be transposed is taken whole: its first column is spread over all rows.
+  const isTurned = from.kind === "scaled" && from.transposed && into.kind === "plain";
+  yield* cut({ slices, rows, cols }, unit, isTurned);
+}
+
+/** Cuts two weights of one shape into the same strips, of whole blocks of both. */
+export function* sharedStrips(
+  a: PlainWeight | ScaledWeight,
+  b: PlainWeight | ScaledWeight,
+): Generator<Strip> {
+  const isTurned = [a, b].some((weight) => weight.kind === "scaled" && weight.transposed);
+  yield* cut(matrixOf(plainShape(a)), leastCommonMultiple(rowsTogether(a), rowsTogether(b)), isTurned);
+}
+
+/** Rows that a strip of a conversion consists of, or multiples of them. */
+export function unitOf({ from, into }: Conversion): number {
+  return leastCommonMultiple(rowsTogether(from), into.kind === "scaled" ? into.scheme.block[0] : 1);
+}
+
+/** Rows that have to be read together: where one block of scales serves all rows, any of them can be read by itself. */
+export function rowsTogether(weight: PlainWeight | ScaledWeight): number {
+  return weight.kind === "scaled" && weight.block[0] < matrixOf(weight.shape).rows ? weight.block[0] : 1;
+}
+
+function* cut({ slices, rows, cols }: Matrix, unit: number, whole: boolean): Generator<Strip> {
+  if (slices * rows * cols === 0) return;
+  const together = Math.floor(STRIP_ELEMENTS / (rows * cols));
+  if (together > 1) {
+    for (let slice = 0; slice < slices; slice += together) {
+      yield { slice, firstRow: 0, rows: rows * Math.min(together, slices - slice) };
+    }
+    return;
+  }
+  const height = whole ? rows : Math.max(1, Math.floor(STRIP_ELEMENTS / cols / unit)) * unit;
+  for (let slice = 0; slice < slices; slice++) {
+    for (let firstRow = 0; firstRow < rows; firstRow += height) {
+      yield { slice, firstRow, rows: Math.min(height, rows - firstRow) };
+    }
+  }
+}
+
+export function leastCommonMultiple(a: number, b: number): number {
+  let [x, y] = [a, b];
+  while (y !== 0) [x, y] = [y, x % y];
+  return (a / x) * b;
+}

@@ -1,0 +1,106 @@
+import type { Dtype } from "../../safetensors/dtype.ts";
+import type { ValueType } from "../../tensor/tensor.ts";
+import type { Place } from "./checkpoint.ts";
+
+/** An element type of codes, as far as this package reads them. `e2m1` comes two to a byte, low nibble first. */
+export type Element = "e4m3" | "e5m2" | "e4m3fnuz" | "e5m2fnuz" | "e2m1";
+
+/** How the scales of a weight are stored: UE8M0 bytes, or multipliers. */
+export type ScaleType = "ue8m0" | ValueType;
+
+/** A weight whose values are stored as they are. */
+export interface PlainWeight {
+  readonly kind: "plain";
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly type: ValueType;
+  readonly values: Place;
+}
+
+/** A weight stored as codes and scales. */
+export interface ScaledWeight {
+  readonly kind: "scaled";
+  /** What the weight is called once it is no longer quantised. */
+  readonly name: string;
+  /** Of the values, not of packed codes. */
+  readonly shape: readonly number[];
+  readonly element: Element;
+  readonly codes: Place;
+  /** `null` where a missing scale is taken as 1. */
+  readonly scales: Place | null;
+  readonly scaleType: ScaleType;
+  /** `[rows, cols]`; the whole matrix where one scale serves all of it. */
+  readonly block: readonly [number, number];
+  /** Whether models expect the plain values with rows and columns exchanged, as gpt-oss does. */
+  readonly transposed: boolean;
+}
+
+/** A tensor that is no weight we know how to convert. */
+export interface OtherTensor {
+  readonly kind: "other";
+  readonly name: string;
+  readonly tensor: Place;
+}
+
+/** One logical tensor of a checkpoint: what remains when codes and scales are taken together. */
+export type Weight = PlainWeight | ScaledWeight | OtherTensor;
+
+/** Where the bytes of a weight are: values or codes first, scales after them. */
+export function placesOfWeight(weight: Weight): readonly [Place, ...Place[]] {
+  if (weight.kind === "other") return [weight.tensor];
+  if (weight.kind === "plain") return [weight.values];
+  return weight.scales === null ? [weight.codes] : [weight.codes, weight.scales];
+}
+
+/** The value type behind a dtype; `null` for integers, codes and the like. */
+export function valueTypeOf(dtype: Dtype): ValueType | null {
+  switch (dtype) {
+    case "F32":
+      return "f32";
+    case "BF16":
+      return "bf16";
+    case "F16":
+      return "f16";
+    default:
+      return null;
+  }
+}
+
+/** Rows and columns of one slice, and the number of slices: `[..., rows, cols]`. */
+export interface Matrix {
+  readonly slices: number;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/** Splits a shape into slices of matrices; a 1-D shape is one row. */
+export function matrixOf(shape: readonly number[]): Matrix {
+  return {
+    slices: shape.slice(0, -2).reduce((n, size) => n * size, 1),
+    rows: shape.length < 2 ? 1 : shape[shape.length - 2]!,
+    cols: shape.length < 1 ? 1 : shape[shape.length - 1]!,
+  };
+}
+
+/** Elements of a shape. */
+export function countOf(shape: readonly number[]): number {
+  return shape.reduce((n, size) => n * size, 1);
+}
+
+/** Shape of the values of a weight once they are plain. */
+export function plainShape(weight: PlainWeight | ScaledWeight): readonly number[] {
+  const { shape } = weight;
+  return weight.kind === "scaled" && weight.transposed
+    ? [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!]
+    : shape;
+}
+
+/** Shape of the scales of a weight: one per block, slices kept. */
+export function scaleShape(
+  shape: readonly number[],
+  [blockRows, blockCols]: readonly [number, number],
+): number[] {
+  const { rows, cols } = matrixOf(shape);
+  // Not by spreading, which leaves room for more numbers than these.
+  return shape.slice(0, -2).concat(Math.ceil(rows / blockRows), Math.ceil(cols / blockCols));
+}

@@ -1,0 +1,199 @@
+import type { Engine } from "../../engine/engine.ts";
+import { NOTHING, type Precision } from "../../engine/precision.ts";
+import { giveBack, type Source, takeBytes } from "../../io/source.ts";
+import { tensorNamed } from "../../safetensors/names.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
+import type { Values, ValueType } from "../../tensor/tensor.ts";
+import type { Conversion, PlainTarget, ScaledTarget } from "../plan/conversion.ts";
+import { spreadScales } from "../plan/keep-codes.ts";
+import { type Strip, stripShape } from "../plan/strip.ts";
+import { exponentOf, isPowerOfTwo } from "../read/scales.ts";
+import { VALUE_BYTES, valuesOf, widen } from "../read/values.ts";
+import {
+  countOf,
+  matrixOf,
+  type PlainWeight,
+  type ScaledWeight,
+  scaleShape,
+  valueTypeOf,
+} from "../read/weights.ts";
+import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows } from "./rows.ts";
+
+/** What a strip became: bytes as they go into the file. A plain record whose buffers can be transferred. */
+export interface Piece {
+  /** Codes, or plain values. */
+  readonly values: Uint8Array;
+  /** Scales of the strip's blocks; empty for plain values. */
+  readonly scales: Uint8Array;
+  readonly precision: Precision;
+}
+
+const NO_SCALES = new Uint8Array(0);
+
+/**
+ * Converts one strip: reads its rows, runs the kernels, measures what was lost.
+ * @param keepCodes what {@link keepsCodes} said of the weight
+ * @param sources of the shards, by index
+ * @throws BlockscaleError `dialect`: values that cannot be quantised, scales that make no sense; `io`
+ */
+export async function convertStrip(
+  { from, into }: Conversion,
+  strip: Strip,
+  keepCodes: boolean,
+  sources: readonly Source[],
+  engine: Engine,
+): Promise<Piece> {
+  if (from.kind === "plain") {
+    const bytes = await readPlainRows(from, strip, sources);
+    if (into.kind === "plain") return { values: bytes, scales: NO_SCALES, precision: NOTHING };
+    const piece = quantizeRows(from, strip, valuesOf(from.type, bytes), into, engine);
+    giveBack(bytes);
+    return piece;
+  }
+  const rows = await readScaledRows(from, strip, sources);
+  if (keepCodes && into.kind === "scaled") return withOtherScales(rows, into);
+  const piece =
+    into.kind === "plain"
+      ? toPlain(from, rows, into, engine)
+      : quantizeRows(from, strip, dequantizeRows(rows, "f32", engine) as Float32Array, into, engine);
+  giveBack(rows.codes);
+  return piece;
+}
+
+function quantizeRows(
+  from: PlainWeight | ScaledWeight,
+  strip: Strip,
+  values: Values,
+  into: ScaledTarget,
+  engine: Engine,
+): Piece {
+  const { block, scale } = into.scheme;
+  const shape = stripShape(from.shape, strip);
+  const blocks = countOf(scaleShape(shape, block));
+  const out = {
+    codes: takeBytes(countOf(shape)),
+    scales: scale === "f32" ? new Float32Array(blocks) : new Uint8Array(blocks),
+  };
+  const tensor = engine.quantize(values, shape, into.scheme, { out });
+  const isBad =
+    tensor.scales instanceof Uint8Array ? (s: number) => s === 0xff : (s: number) => !(s < Infinity);
+  const bad = (tensor.scales as Float32Array).findIndex(isBad);
+  if (bad >= 0) throw notFinite(from, strip, into, bad);
+  const precision = engine.compare(values, tensor);
+  if (precision.nonFinite > 0) throw overflows(from, precision);
+  return { values: tensor.codes, scales: scaleBytes(tensor.scales, into), precision };
+}
+
+function toPlain(from: ScaledWeight, rows: ScaledRows, { dtype }: PlainTarget, engine: Engine): Piece {
+  const type = valueTypeOf(dtype)!;
+  const values = dequantizeRows(rows, type, engine, takeValues(type, rows.codes.length));
+  const turned = from.transposed ? transpose(values, rows.shape) : values;
+  const precision = holdsExactly(type, rows)
+    ? { ...NOTHING, count: values.length }
+    : measure(rows, widen(type, bytesOf(values), new Float32Array(values.length)), engine);
+  return { values: bytesOf(turned), scales: NO_SCALES, precision };
+}
+
+/** Holds values against the products of codes and scales in float32, some of which may be Inf already. */
+function measure(rows: ScaledRows, became: Float32Array, engine: Engine): Precision {
+  const products = dequantizeRows(rows, "f32", engine) as Float32Array;
+  const precision = engine.compare(products, became);
+  if (holdsExactly("f32", rows)) return precision;
+  const { format, fnuz, codes } = rows;
+  const isNumber = (code: number) =>
+    fnuz ? code !== 0x80 : (code & 0x7f) < (format === "e4m3" ? 0x7f : 0x7c);
+  let overflowed = 0;
+  for (let i = 0; i < codes.length; i++) {
+    if (!Number.isFinite(products[i]!) && isNumber(codes[i]!)) overflowed++;
+  }
+  return { ...precision, nonFinite: precision.nonFinite + overflowed };
+}
+
+function takeValues(type: ValueType, count: number): Float32Array | Uint16Array {
+  const { buffer } = takeBytes(count * VALUE_BYTES[type]);
+  return type === "f32" ? new Float32Array(buffer, 0, count) : new Uint16Array(buffer, 0, count);
+}
+
+/**
+ * Exponents of power-of-two scales under which every code is exact in a type, neither subnormal nor too large; for
+ * float32, whose rounding is part of what a product is, under which none becomes Inf.
+ */
+const EXACT_EXPONENTS = {
+  f32: { e4m3: [-149, 119], e5m2: [-149, 112] },
+  bf16: { e4m3: [-124, 119], e5m2: [-117, 112] },
+  f16: { e4m3: [-15, 7], e5m2: [-8, 0] },
+} as const;
+
+/** Whether no product is Inf, and rounding it to a type does not change it, as far as the scales can tell. */
+function holdsExactly(type: ValueType, { format, scales, fnuz }: ScaledRows): boolean {
+  const isF32 = type === "f32";
+  if (fnuz && !isF32) return false;
+  const [least, most] = EXACT_EXPONENTS[type][format];
+  return scales instanceof Uint8Array
+    ? scales.every((byte) => byte - 127 >= least && byte - 127 <= most)
+    : scales.every((scale) => scale >= 2 ** least && scale <= 2 ** most && (isF32 || isPowerOfTwo(scale)));
+}
+
+function bytesOf(values: Float32Array | Uint16Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+/** Exchanges rows and columns of each slice. */
+export function transpose<A extends Float32Array | Uint16Array>(values: A, shape: readonly number[]): A {
+  const { rows, cols } = matrixOf(shape);
+  const turned = values.slice() as A;
+  for (let at = 0; at < values.length; at += rows * cols) {
+    for (let r = 0; r < rows; r++) {
+      for (let c = 0; c < cols; c++) turned[at + c * rows + r] = values[at + r * cols + c]!;
+    }
+  }
+  return turned;
+}
+
+function withOtherScales(rows: ScaledRows, into: ScaledTarget): Piece {
+  const scales = spreadScales(rows.scales, rows.shape, rows.block, into.scheme.block);
+  return {
+    values: rows.codes,
+    scales: scaleBytes(scales, into),
+    precision: { ...NOTHING, count: rows.codes.length },
+  };
+}
+
+/** Scales in the dtype of the file: powers of two as UE8M0 bytes, or float32 multipliers. */
+function scaleBytes(scales: Uint8Array | Float32Array, { scaleDtype }: ScaledTarget): Uint8Array {
+  if (scaleDtype === "F32") {
+    const multipliers =
+      scales instanceof Float32Array ? scales : Float32Array.from(scales, (byte) => 2 ** (byte - 127));
+    return bytesOf(multipliers);
+  }
+  return scales instanceof Uint8Array ? scales : Uint8Array.from(scales, (scale) => exponentOf(scale) + 127);
+}
+
+/** Near the end of float32's range, a power-of-two scale times the code next to the value is Inf. */
+function overflows({ name }: PlainWeight | ScaledWeight, { nonFinite }: Precision): BlockscaleError {
+  return new BlockscaleError("dialect", {
+    where: tensorNamed(name),
+    expected: "values that are still finite as code times scale, at most about 3.3e38",
+    got: `${nonFinite} of a larger magnitude, which would become Inf`,
+    fix: "Exclude the tensor, or repair the checkpoint.",
+  });
+}
+
+function notFinite(
+  { name, shape }: PlainWeight | ScaledWeight,
+  strip: Strip,
+  { scheme }: ScaledTarget,
+  scale: number,
+): BlockscaleError {
+  const { rows, cols } = matrixOf(shape);
+  const [blockRows, blockCols] = scheme.block;
+  const [scaleRows, scaleCols] = [Math.ceil(rows / blockRows), Math.ceil(cols / blockCols)];
+  const slice = strip.slice + Math.floor(scale / scaleCols / scaleRows);
+  const row = slice * rows + strip.firstRow + (Math.floor(scale / scaleCols) % scaleRows) * blockRows;
+  return new BlockscaleError("dialect", {
+    where: tensorNamed(name),
+    expected: "finite values",
+    got: `NaN or Inf in the block at row ${row}, column ${(scale % scaleCols) * blockCols}`,
+    fix: "Exclude the tensor, or repair the checkpoint.",
+  });
+}

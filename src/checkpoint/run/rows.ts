@@ -1,0 +1,126 @@
+import type { Engine } from "../../engine/engine.ts";
+import { readRange, type Source } from "../../io/source.ts";
+import { tensorNamed } from "../../safetensors/names.ts";
+import type { BlockScaled, ValueType } from "../../tensor/tensor.ts";
+import { type Strip, stripShape } from "../plan/strip.ts";
+import { readScales } from "../read/scales.ts";
+import { VALUE_BYTES } from "../read/values.ts";
+import {
+  countOf,
+  type Element,
+  matrixOf,
+  type PlainWeight,
+  type ScaledWeight,
+  scaleShape,
+} from "../read/weights.ts";
+
+/** Rows of a scaled weight, in a form the engine reads. */
+export interface ScaledRows extends BlockScaled {
+  /** Codes without infinity whose exponent bias is one more: see {@link dequantizeRows}. */
+  readonly fnuz: boolean;
+}
+
+/** Reads the bytes of a strip of plain values. */
+export function readPlainRows(
+  from: PlainWeight,
+  strip: Strip,
+  sources: readonly Source[],
+): Promise<Uint8Array> {
+  const { rows, cols } = matrixOf(from.shape);
+  const rowBytes = cols * VALUE_BYTES[from.type];
+  const start = from.values.start + (strip.slice * rows + strip.firstRow) * rowBytes;
+  const source = sources[from.values.shard]!;
+  return readRange(tensorNamed(from.name), source, start, start + strip.rows * rowBytes);
+}
+
+/**
+ * Reads codes and scales of a strip that starts at a row of blocks.
+ * @throws BlockscaleError `io`, `dialect`
+ */
+export async function readScaledRows(
+  from: ScaledWeight,
+  strip: Strip,
+  sources: readonly Source[],
+): Promise<ScaledRows> {
+  const { rows, cols } = matrixOf(from.shape);
+  const { codes: place, block, element } = from;
+  const rowBytes = element === "e2m1" ? cols / 2 : cols;
+  const start = place.start + (strip.slice * rows + strip.firstRow) * rowBytes;
+  const end = start + strip.rows * rowBytes;
+  const codes = await readRange(tensorNamed(place.name), sources[place.shard]!, start, end);
+  const scaleCols = Math.ceil(cols / block[1]);
+  const firstScaleRow = strip.slice * Math.ceil(rows / block[0]) + Math.floor(strip.firstRow / block[0]);
+  const shape = stripShape(from.shape, strip);
+  const scaleRows = countOf(scaleShape(shape, block).slice(0, -1));
+  const scales = await readScales(from, sources, firstScaleRow * scaleCols, scaleRows * scaleCols);
+  return {
+    format: FORMATS[element],
+    fnuz: element === "e4m3fnuz" || element === "e5m2fnuz",
+    shape,
+    block,
+    codes: element === "e2m1" ? unpack(codes) : codes,
+    scales,
+  };
+}
+
+/** The OCP format that carries the codes of an element type. Every value of E2M1 is one of E4M3. */
+const FORMATS: Readonly<Record<Element, "e4m3" | "e5m2">> = {
+  e4m3: "e4m3",
+  e5m2: "e5m2",
+  e4m3fnuz: "e4m3",
+  e5m2fnuz: "e5m2",
+  e2m1: "e4m3",
+};
+
+/** E4M3 codes of the sixteen E2M1 codes: 0, .5, 1, 1.5, 2, 3, 4, 6 and their negatives. */
+const E2M1_AS_E4M3 = Uint8Array.of(0, 0x30, 0x38, 0x3c, 0x40, 0x44, 0x48, 0x4c).reduce<Uint8Array>(
+  (table, code, i) => {
+    table[i] = code;
+    table[i + 8] = code | 0x80;
+    return table;
+  },
+  new Uint8Array(16),
+);
+
+/** Two E2M1 codes of a byte, the low nibble first, as two E4M3 codes of the same values. */
+function unpack(packed: Uint8Array): Uint8Array {
+  const codes = new Uint8Array(2 * packed.length);
+  for (let i = 0; i < packed.length; i++) {
+    const byte = packed[i]!;
+    codes[2 * i] = E2M1_AS_E4M3[byte & 15]!;
+    codes[2 * i + 1] = E2M1_AS_E4M3[byte >> 4]!;
+  }
+  return codes;
+}
+
+/** Values of a strip, rounded once to `type`; in `out` where the engine can put them there. */
+export function dequantizeRows(
+  rows: ScaledRows,
+  type: ValueType,
+  engine: Engine,
+  out?: Float32Array | Uint16Array,
+): Float32Array | Uint16Array {
+  if (rows.fnuz) return dequantizeFnuz(rows, type, engine);
+  return engine.dequantize(rows, type, out === undefined ? {} : { out });
+}
+
+/**
+ * AMD's FNUZ formats have an exponent bias of one more, no infinity, and 0x80 as their only NaN. A code is thus the
+ * OCP code at half the scale, but for the largest binade, whose patterns OCP uses for Inf and NaN: those are the OCP
+ * code one binade lower at the full scale. Both products are exact in the engine.
+ */
+function dequantizeFnuz(rows: ScaledRows, type: ValueType, engine: Engine): Float32Array | Uint16Array {
+  const { format, codes } = rows;
+  const scales =
+    rows.scales instanceof Float32Array
+      ? rows.scales
+      : Float32Array.from(rows.scales, (byte) => 2 ** (byte - 127));
+  const [binade, firstSpecial] = format === "e4m3" ? [8, 0x7f] : [4, 0x7c];
+  const usual = codes.map((code) => (code === 0x80 ? 0x7f : (code & 0x7f) >= firstSpecial ? 0 : code));
+  const values = engine.dequantize({ ...rows, codes: usual, scales: scales.map((scale) => scale / 2) }, type);
+  if (!codes.some((code) => (code & 0x7f) >= firstSpecial)) return values;
+  const lower = codes.map((code) => ((code & 0x7f) >= firstSpecial ? code - binade : 0));
+  const largest = engine.dequantize({ ...rows, codes: lower, scales }, type);
+  for (let i = 0; i < codes.length; i++) if (lower[i] !== 0) values[i] = largest[i]!;
+  return values;
+}

@@ -1,0 +1,149 @@
+import type { Engine } from "../../engine/engine.ts";
+import { add, NOTHING, type Precision } from "../../engine/precision.ts";
+import { readRange, type Source } from "../../io/source.ts";
+import { tensorNamed } from "../../safetensors/names.ts";
+import type { Conversion } from "../plan/conversion.ts";
+import { keepsCodes } from "../plan/keep-codes.ts";
+import type { FilePlan, Step } from "../plan/plan.ts";
+import { type Strip, stripsOf } from "../plan/strip.ts";
+import { convertStrip, type Piece } from "./convert.ts";
+
+/** Converts one strip: in this thread, or by asking a worker. */
+export type Converter = (conversion: Conversion, strip: Strip, keepCodes: boolean) => Promise<Piece>;
+
+/** A converter that runs in this thread. */
+export function localConverter(engine: Engine, sources: readonly Source[]): Converter {
+  return (conversion, strip, keepCodes) => convertStrip(conversion, strip, keepCodes, sources, engine);
+}
+
+/** How far the conversion of one file is. */
+export interface Progress {
+  /** Of the output file, written so far. */
+  readonly bytes: number;
+  readonly size: number;
+  /** The tensor being written. */
+  readonly tensor: string;
+}
+
+/** What a run needs besides the plan. */
+export interface RunOptions {
+  /** Bytes of the shards, in the order of the checkpoint. */
+  readonly sources: readonly Source[];
+  readonly convert: Converter;
+  /** Strips in the making at a time; 1 if left out. Give a pool of workers a few more than it has. */
+  readonly ahead?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: Progress) => void;
+  /** Told once for every converted weight, when its last byte has been produced. */
+  readonly onPrecision?: (weight: string, precision: Precision) => void;
+}
+
+/** Bytes copied at a time. */
+const COPIED = 1 << 22;
+
+/** A part of the output in the making, and what to do when its turn comes. */
+interface Part {
+  readonly tensor: string;
+  readonly work: Promise<Piece | Uint8Array>;
+  /** The bytes to write now. */
+  finish(result: Piece | Uint8Array): Uint8Array[];
+}
+
+/**
+ * The bytes of one output file, from the first to the last, as they are made. Memory is that of `ahead` strips and
+ * the scales of one weight.
+ * @throws BlockscaleError; what the signal was aborted with
+ */
+export async function* fileBytes(
+  file: FilePlan,
+  options: RunOptions,
+): AsyncGenerator<Uint8Array, void, void> {
+  const { ahead = 1, signal, onProgress } = options;
+  let bytes = file.header.length;
+  yield file.header.slice();
+  const pending: Part[] = [];
+  const upcoming = partsOf(file.steps, options);
+  try {
+    for (;;) {
+      signal?.throwIfAborted();
+      while (pending.length < ahead) {
+        const next = upcoming.next();
+        if (next.done) break;
+        // A failure is met when the part's turn comes; until then it must not count as unhandled.
+        next.value.work.catch(() => {});
+        pending.push(next.value);
+      }
+      const part = pending.shift();
+      if (part === undefined) return;
+      for (const chunk of part.finish(await part.work)) {
+        bytes += chunk.length;
+        yield chunk;
+      }
+      onProgress?.({ bytes, size: file.size, tensor: part.tensor });
+    }
+  } finally {
+    await Promise.allSettled(pending.map(({ work }) => work));
+  }
+}
+
+function* partsOf(steps: Iterable<Step>, options: RunOptions): Generator<Part> {
+  for (const step of steps) {
+    if (step.kind === "copy") yield* copyParts(step, options);
+    else yield* convertParts(step, options);
+  }
+}
+
+function* copyParts({ from }: Extract<Step, { kind: "copy" }>, { sources }: RunOptions): Generator<Part> {
+  const source = sources[from.shard]!;
+  for (let start = from.start; start < from.end; start += COPIED) {
+    const end = Math.min(from.end, start + COPIED);
+    yield {
+      tensor: from.name,
+      work: readRange(tensorNamed(from.name), source, start, end),
+      finish: (bytes) => [bytes as Uint8Array],
+    };
+  }
+}
+
+function* convertParts(step: Extract<Step, { kind: "convert" }>, options: RunOptions): Generator<Part> {
+  const { conversion, emit } = step;
+  const { name } = conversion.from;
+  const strips = [...stripsOf(conversion)];
+  const keep = keepsCodes(conversion, options.sources);
+  keep.catch(() => {});
+  const scales: Uint8Array[] = [];
+  let precision = NOTHING;
+  for (const [i, strip] of strips.entries()) {
+    yield {
+      tensor: name,
+      work: keep.then((keepCodes) => options.convert(conversion, strip, keepCodes)),
+      finish: (result) => {
+        const piece = result as Piece;
+        precision = add(precision, piece.precision);
+        if (emit !== "codes") scales.push(piece.scales);
+        const isLast = i === strips.length - 1;
+        if (isLast && emit !== "scales") options.onPrecision?.(name, precision);
+        return [...(emit === "scales" ? [] : [piece.values]), ...(isLast ? scales : [])];
+      },
+    };
+  }
+  if (strips.length === 0 && emit !== "scales") options.onPrecision?.(name, precision);
+}
+
+/** The same bytes as a stream: what a `Response`, a file or a pipe takes. */
+export function fileStream(file: FilePlan, options: RunOptions): ReadableStream<Uint8Array> {
+  const bytes = fileBytes(file, options);
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const { done, value } = await bytes.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        await bytes.return();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}

@@ -1,0 +1,270 @@
+import type { PackedWeights, PackOptions } from "../products/packed.ts";
+import { type GemmOptions, type LeftOperand, Products } from "../products/products.ts";
+import {
+  checkArray,
+  checkDisjoint,
+  checkTensor,
+  checkValues,
+  newArray,
+  outArray,
+  outOf,
+} from "../tensor/checks.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
+import { checkScheme, type Scheme } from "../tensor/schemes.ts";
+import {
+  type BlockScaled,
+  checkFormat,
+  type Format,
+  gridOf,
+  type Values,
+  type ValueType,
+} from "../tensor/tensor.ts";
+import { Arena } from "../wasm/arena.ts";
+import type { Instance } from "../wasm/instantiate.ts";
+import type { Kernels } from "../wasm/kernels.ts";
+import { framesOf, gather, ROW_FRAME, scaleFrame, scaleView, scatter } from "./chunks.ts";
+import { comparePrecision, type Precision } from "./precision.ts";
+
+/** What {@link Engine.quantize} can write into, instead of allocating; a block-scaled tensor fits as it is. */
+export interface QuantizeOut {
+  readonly codes: Uint8Array;
+  readonly scales: Uint8Array | Float32Array;
+}
+
+/**
+ * Block-scaled FP8 operations on one set of kernels. All methods are synchronous and check their arguments before
+ * any memory is touched; errors are of class {@link BlockscaleError}. Methods that return arrays take the caller's own as
+ * `out`: allocating the result is the largest cost of a large call.
+ */
+export class Engine {
+  /** Which kernels run: a WebAssembly build, or plain JavaScript. */
+  readonly variant: "relaxed" | "baseline" | "custom" | "js";
+  readonly #kernels: Kernels;
+  readonly #arena: Arena;
+  readonly #products: Products;
+
+  /** Use `load()`. */
+  constructor(instance: Instance, variant: Engine["variant"]) {
+    this.variant = variant;
+    this.#kernels = instance.kernels;
+    this.#arena = new Arena(instance.memory, instance.kernels.heapBase());
+    this.#products = new Products(this.#kernels, this.#arena, (tensor) => this.dequantize(tensor));
+  }
+
+  /**
+   * FP8 codes of float32 values, without a scale: nearest even, saturating (Inf too); NaN is 0x7F with its sign.
+   * @param options.out `values.length` codes
+   */
+  encode(values: Float32Array, format: Format, options: { out?: Uint8Array } = {}): Uint8Array {
+    const id = FORMAT_ID[checkFormat("encode: format", format)];
+    const n = checkArray("encode: values", values, "Float32Array").length;
+    const out = outArray("encode: out", outOf("encode", options), "Uint8Array", n);
+    checkDisjoint("encode: out", out, values);
+    const [src, dst] = this.#arena.frame([4 * Math.min(n, ROW_FRAME), Math.min(n, ROW_FRAME)]) as [
+      number,
+      number,
+    ];
+    const buffer = this.#arena.buffer;
+    for (let i = 0; i < n; i += ROW_FRAME) {
+      const length = Math.min(ROW_FRAME, n - i);
+      new Float32Array(buffer, src, length).set(values.subarray(i, i + length));
+      this.#kernels.encode(id, dst, src, length);
+      out.set(new Uint8Array(buffer, dst, length), i);
+    }
+    return out;
+  }
+
+  /**
+   * float32 values of FP8 codes, without a scale.
+   * @param options.out `codes.length` values
+   */
+  decode(codes: Uint8Array, format: Format, options: { out?: Float32Array } = {}): Float32Array {
+    const id = FORMAT_ID[checkFormat("decode: format", format)];
+    const n = checkArray("decode: codes", codes, "Uint8Array").length;
+    const out = outArray("decode: out", outOf("decode", options), "Float32Array", n);
+    checkDisjoint("decode: out", out, codes);
+    const [src, dst] = this.#arena.frame([Math.min(n, ROW_FRAME), 4 * Math.min(n, ROW_FRAME)]) as [
+      number,
+      number,
+    ];
+    const buffer = this.#arena.buffer;
+    for (let i = 0; i < n; i += ROW_FRAME) {
+      const length = Math.min(ROW_FRAME, n - i);
+      new Uint8Array(buffer, src, length).set(codes.subarray(i, i + length));
+      this.#kernels.decode(id, dst, src, length);
+      out.set(new Float32Array(buffer, dst, length), i);
+    }
+    return out;
+  }
+
+  /**
+   * Quantises `values` of `shape` `[..., rows, cols]` by a scheme: one scale per block, one code per element.
+   * A block with NaN or Inf gets the scale NaN (0xFF) and decodes to NaN.
+   * @param options.out arrays of the same lengths as the result's codes and scales
+   */
+  quantize(
+    values: Values,
+    shape: readonly number[],
+    scheme: Scheme,
+    options: { out?: QuantizeOut } = {},
+  ): BlockScaled {
+    checkScheme("quantize: scheme", scheme);
+    const { format, block } = scheme;
+    const grid = gridOf("quantize", shape, block);
+    const { type, data } = checkValues("quantize: values", values, grid.elements);
+    const out = outOf("quantize", options);
+    const codes = out
+      ? checkArray("quantize: out.codes", out.codes, "Uint8Array", grid.elements)
+      : newArray("quantize", "Uint8Array", grid.elements);
+    const scaleArray = scheme.scale === "ue8m0" ? "Uint8Array" : "Float32Array";
+    const scales = out
+      ? checkArray("quantize: out.scales", out.scales, scaleArray, grid.blocks)
+      : newArray("quantize", scaleArray, grid.blocks);
+    checkDisjoint("quantize: out.codes", codes, data);
+    checkDisjoint("quantize: out.scales", scales, data);
+    checkDisjoint("quantize: out.scales", scales, codes);
+    const floorBits = new Uint32Array(Float32Array.of(scheme.amaxFloor).buffer)[0] as number;
+    const width = data.BYTES_PER_ELEMENT;
+    for (const frame of framesOf(grid)) {
+      const elements = frame.rows * frame.cols;
+      const blocks = frame.scaleRows * frame.scaleCols;
+      const [src, codesAt, scalesAt] = this.#arena.frame([
+        elements * width,
+        elements,
+        blocks * scales.BYTES_PER_ELEMENT,
+      ]) as [number, number, number];
+      const buffer = this.#arena.buffer;
+      const staged =
+        width === 4 ? new Float32Array(buffer, src, elements) : new Uint16Array(buffer, src, elements);
+      gather(staged, data, frame);
+      this.#kernels.quantize(
+        FORMAT_ID[format],
+        VALUE_TYPE_ID[type],
+        SCALE_TYPE_ID[scheme.scale],
+        codesAt,
+        scalesAt,
+        src,
+        frame.rows,
+        frame.cols,
+        grid.block[0],
+        grid.block[1],
+        ROUNDING_ID[scheme.rounding],
+        floorBits,
+        scheme.zeroScale,
+      );
+      scatter(codes, new Uint8Array(buffer, codesAt, elements), frame);
+      scatter(scales, scaleView(scales, buffer, scalesAt, blocks), scaleFrame(frame));
+    }
+    return { format, shape: [...shape], block: [block[0], block[1]], codes, scales };
+  }
+
+  /**
+   * Values of a block-scaled tensor: code * scale in float32, then one rounding to nearest even for bf16 and f16.
+   * @param type of the result: "f32" (Float32Array), or "bf16" and "f16" (Uint16Array of bits)
+   * @param options.out as many elements as the tensor has
+   */
+  dequantize(tensor: BlockScaled, type?: "f32", options?: { out?: Float32Array }): Float32Array;
+  dequantize(tensor: BlockScaled, type: "bf16" | "f16", options?: { out?: Uint16Array }): Uint16Array;
+  dequantize(
+    tensor: BlockScaled,
+    type?: ValueType,
+    options?: { out?: Float32Array | Uint16Array },
+  ): Float32Array | Uint16Array;
+  dequantize(
+    tensor: BlockScaled,
+    type: ValueType = "f32",
+    options: { out?: Float32Array | Uint16Array } = {},
+  ): Float32Array | Uint16Array {
+    if (!Object.hasOwn(VALUE_TYPE_ID, type))
+      throw wrongOption("dequantize: type", '"f32", "bf16" or "f16"', type);
+    const { format, codes, scales, grid } = checkTensor("dequantize", tensor);
+    const name = type === "f32" ? "Float32Array" : "Uint16Array";
+    const out = outArray("dequantize: out", outOf("dequantize", options), name, grid.elements);
+    checkDisjoint("dequantize: out", out, codes);
+    checkDisjoint("dequantize: out", out, scales);
+    const width = out.BYTES_PER_ELEMENT;
+    const scaleType = scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
+    for (const frame of framesOf(grid)) {
+      const elements = frame.rows * frame.cols;
+      const blocks = frame.scaleRows * frame.scaleCols;
+      const [dst, codesAt, scalesAt] = this.#arena.frame([
+        elements * width,
+        elements,
+        blocks * scales.BYTES_PER_ELEMENT,
+      ]) as [number, number, number];
+      const buffer = this.#arena.buffer;
+      gather(new Uint8Array(buffer, codesAt, elements), codes, frame);
+      gather(scaleView(scales, buffer, scalesAt, blocks), scales, scaleFrame(frame));
+      this.#kernels.dequantize(
+        FORMAT_ID[format],
+        VALUE_TYPE_ID[type],
+        SCALE_TYPE_ID[scaleType],
+        dst,
+        codesAt,
+        scalesAt,
+        frame.rows,
+        frame.cols,
+        grid.block[0],
+        grid.block[1],
+      );
+      const staged =
+        width === 4 ? new Float32Array(buffer, dst, elements) : new Uint16Array(buffer, dst, elements);
+      scatter(out, staged, frame);
+    }
+    return out;
+  }
+
+  /**
+   * Measures what became of `values`: a block-scaled tensor made from them, or an array of as many float32. Sums are float64,
+   * and the same in every build and runtime.
+   */
+  compare(values: Values, became: BlockScaled | Float32Array): Precision {
+    return comparePrecision(this.#kernels, this.#arena, values, became);
+  }
+
+  /**
+   * The matrix product x [M, K] . w [N, K]^T, summed in float32: DeepGEMM's "nt", and its other layouts by `layout`.
+   * `x` is float32 (only the weights are quantised) or block-scaled; `w` a block-scaled record or what {@link pack} made of it.
+   * Within gamma_k * sum |x||w| of the exact product: k is K, and one more for each operand with float32 scales. Below
+   * float32's normal range a rounding costs up to 2^-150 instead; sums on the way that pass its end are Inf or NaN. NaN and
+   * Inf propagate.
+   * @param options.layout "nt", "nn" (w is [K, N]), "tn" and "tt" (x is [K, M])
+   * @param options.type of the result: "f32" (Float32Array), or "bf16" (Uint16Array of bits), rounded once
+   * @param options.experts one number per row of x: which slice of w [E, N, K] it meets; -1 for rows to leave alone
+   * @param options.out M * N elements
+   * @returns [M, N], row-major
+   */
+  gemm(
+    x: LeftOperand,
+    w: BlockScaled | PackedWeights,
+    options?: GemmOptions & { type?: "f32" },
+  ): Float32Array;
+  gemm(x: LeftOperand, w: BlockScaled | PackedWeights, options: GemmOptions & { type: "bf16" }): Uint16Array;
+  gemm(
+    x: LeftOperand,
+    w: BlockScaled | PackedWeights,
+    options: GemmOptions = {},
+  ): Float32Array | Uint16Array {
+    return this.#products.gemm(x, w, options);
+  }
+
+  /**
+   * Copies weights into the engine's memory, where they stay for any number of products: a byte per weight, its share of the
+   * scales, and at most a sixteenth of a byte for subnormal codes, which are kept apart. An engine holds up to 4 GiB.
+   * @param options.layout "t" for [N, K], "n" for [K, N], which is transposed once
+   * @throws BlockscaleError `memory`: no room; free other weights, or use a second engine
+   */
+  pack(w: BlockScaled, options: PackOptions = {}): PackedWeights {
+    return this.#products.pack(w, options);
+  }
+}
+
+function wrongOption(where: string, expected: string, got: unknown): BlockscaleError {
+  return new BlockscaleError("option", {
+    where,
+    expected,
+    got: typeof got === "string" ? JSON.stringify(got) : String(got),
+    fix: "See the documentation of this argument.",
+  });
+}

@@ -1,0 +1,124 @@
+import { checkArray, checkTensor } from "../tensor/checks.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import type { BlockScaled } from "../tensor/tensor.ts";
+import { gridOf } from "../tensor/tensor.ts";
+import { transposeInto } from "../tensor/transpose.ts";
+
+/** A float32 matrix, row-major. A shape of one size is one row. */
+export interface Matrix {
+  readonly values: Float32Array;
+  readonly shape: readonly number[];
+}
+
+/** What can stand on the left of a product. */
+export type LeftOperand = Matrix | BlockScaled;
+
+/** The left operand as the kernels take it, and the rows that float32 cannot hold. */
+export interface Left {
+  readonly values: Float32Array;
+  readonly rows: number;
+  readonly cols: number;
+  readonly farRows: ReadonlyMap<number, Float64Array>;
+}
+
+const NO_ROWS: ReadonlyMap<number, Float64Array> = new Map();
+
+/**
+ * The size of the left operand as it lies in memory.
+ * @throws BlockscaleError `option`, `shape`: it is no matrix
+ */
+export function leftSize(x: LeftOperand): { rows: number; cols: number } {
+  if (typeof x !== "object" || x === null || !("values" in x || "codes" in x)) {
+    throw new BlockscaleError("option", {
+      where: "gemm: x",
+      expected: "{ values, shape } or a block-scaled record",
+      got: x === null ? "null" : typeof x,
+      fix: "Wrap a Float32Array: { values, shape: [M, K] }.",
+    });
+  }
+  const { slices, rows, cols } =
+    "codes" in x ? checkTensor("gemm: x", x).grid : gridOf("gemm: x", x.shape, [1, 1]);
+  if (slices !== 1) throw notAMatrix("gemm: x", x.shape);
+  if (!("codes" in x)) checkArray("gemm: x.values", x.values, "Float32Array", rows * cols);
+  return { rows, cols };
+}
+
+/** Checks the left operand and brings it to float32 [M, K]. */
+export function leftOf(
+  x: LeftOperand,
+  isTransposed: boolean,
+  dequantize: (tensor: BlockScaled) => Float32Array,
+): Left {
+  const { rows, cols } = leftSize(x);
+  const given = "codes" in x ? dequantize(x) : x.values;
+  const far = "codes" in x ? farRowsOf(x, rows, cols) : NO_ROWS;
+  if (!isTransposed) return { values: given, rows, cols, farRows: far };
+  const values = transposeInto(new Float32Array(given.length), given, rows, cols);
+  const farRows = far.size === 0 ? NO_ROWS : transposeFar(far, rows, cols, given);
+  return { values, rows: cols, cols: rows, farRows };
+}
+
+export function notAMatrix(where: string, shape: readonly number[]): BlockscaleError {
+  return new BlockscaleError("shape", {
+    where,
+    expected: "a matrix",
+    got: `[${shape.join(", ")}]`,
+    fix: "Multiply one slice at a time, or name a slice per row with `experts`.",
+  });
+}
+
+/** Rows with a scale so large that a code times it may be beyond float32, as float64. */
+function farRowsOf(x: BlockScaled, rows: number, cols: number): ReadonlyMap<number, Float64Array> {
+  const { scales, block } = x;
+  const limit = 2 ** (x.format === "e4m3" ? 118 : 111);
+  const numbers = Float64Array.from(scales, (s) => (scales instanceof Float32Array ? s : scaleOf(s)));
+  if (numbers.every((scale) => !(Math.abs(scale) > limit))) return NO_ROWS;
+  const gridCols = Math.ceil(cols / block[1]);
+  const far = new Map<number, Float64Array>();
+  for (let row = 0; row < rows; row++) {
+    const first = Math.floor(row / block[0]) * gridCols;
+    if (numbers.subarray(first, first + gridCols).every((scale) => !(Math.abs(scale) > limit))) continue;
+    far.set(
+      row,
+      Float64Array.from(
+        { length: cols },
+        (_, k) => codeValue(x.format, x.codes[row * cols + k]!) * numbers[first + Math.floor(k / block[1])]!,
+      ),
+    );
+  }
+  return far;
+}
+
+/** A far row of [K, M] reaches into every row of [M, K]. */
+function transposeFar(
+  far: ReadonlyMap<number, Float64Array>,
+  rows: number,
+  cols: number,
+  values: Float32Array,
+): ReadonlyMap<number, Float64Array> {
+  const transposed = new Map<number, Float64Array>();
+  for (let col = 0; col < cols; col++) {
+    transposed.set(
+      col,
+      Float64Array.from({ length: rows }, (_, row) => far.get(row)?.[col] ?? values[row * cols + col]!),
+    );
+  }
+  return transposed;
+}
+
+/** The value of a UE8M0 byte. */
+function scaleOf(byte: number): number {
+  return byte === 0xff ? Number.NaN : 2 ** (byte - 127);
+}
+
+/** The value of a code, by its definition: for the few rows that the kernels do not do. */
+function codeValue(format: BlockScaled["format"], code: number): number {
+  const [mantissaBits, bias, top] = format === "e4m3" ? [3, 7, 0x7e] : [2, 15, 0x7b];
+  const magnitude = code & 0x7f;
+  const sign = code & 0x80 ? -1 : 1;
+  if (magnitude > top) return format === "e5m2" && magnitude === 0x7c ? sign * Infinity : Number.NaN;
+  const exponent = Math.max(magnitude >> mantissaBits, 1);
+  const hidden = magnitude >> mantissaBits === 0 ? 0 : 1 << mantissaBits;
+  const significand = (magnitude & ((1 << mantissaBits) - 1)) + hidden;
+  return sign * significand * 2 ** (exponent - bias - mantissaBits);
+}

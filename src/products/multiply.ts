@@ -1,0 +1,203 @@
+import { narrow } from "../js/half.ts";
+import { bitsOf } from "../js/scale.ts";
+import { VALUE_TYPE_ID } from "../tensor/formats.ts";
+import type { BlockScaled } from "../tensor/tensor.ts";
+import type { Arena } from "../wasm/arena.ts";
+import type { Kernels } from "../wasm/kernels.ts";
+import type { Left } from "./left.ts";
+import {
+  MARGIN,
+  mostListBytes,
+  recordBytes,
+  type Surveyed,
+  setAside,
+  surveyOf,
+  type Weights,
+} from "./right.ts";
+
+interface Facts {
+  /** `[..., N, K]` */
+  readonly shape: readonly number[];
+  readonly slices: number;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/** The right operand that is in the engine's memory, slice by slice. */
+export interface Packed extends Facts {
+  readonly kind: "packed";
+  readonly weights: readonly Surveyed[];
+}
+
+/** One that is taken there a chunk at a time. */
+export interface Streamed extends Facts, Pick<BlockScaled, "codes" | "scales"> {
+  readonly kind: "streamed";
+  readonly types: Weights["types"];
+  readonly block: readonly [number, number];
+}
+
+export type Right = Packed | Streamed;
+
+/** A product that is being computed. */
+export interface Product {
+  readonly kernels: Kernels;
+  readonly arena: Arena;
+  readonly left: Left;
+  readonly right: Right;
+  readonly out: Float32Array | Uint16Array;
+  readonly type: "f32" | "bf16";
+}
+
+/** Rows of x that follow one another and meet the same slice of w. */
+export interface Run {
+  readonly start: number;
+  readonly end: number;
+  readonly slice: number;
+}
+
+/** Codes that pass through memory at a time: few, to meet them in a cache again; more if many rows of x wait for them. */
+const CHUNK = 2 ** 20;
+const LARGE_CHUNK = 2 ** 24;
+
+/** Rows of x that one pass over the weights serves; the kernels' own number is near. */
+const PASS = 192;
+
+/** Elements of x and the result that are in memory at a time. */
+const ELEMENTS = 2 ** 23;
+
+/** out[run.start .. run.end, N] <- the same rows of x . w[run.slice]^T */
+export function multiply(product: Product, run: Run): void {
+  const { kernels, arena, left, right, out } = product;
+  const { rows: n, cols: k } = right;
+  const m = run.end - run.start;
+  if (m === 0 || n === 0) return;
+  const limit = m <= PASS ? CHUNK : LARGE_CHUNK;
+  const chunkRows =
+    right.kind === "packed" ? n : Math.min(n, Math.max(8, Math.floor(limit / Math.max(1, k)) & ~7));
+  const mostRows = Math.max(PASS, Math.floor(ELEMENTS / (k + chunkRows)));
+  // Passes of about the same height: which kernel does a row depends on m, not on what is left for the last pass.
+  const passRows = Math.ceil(m / Math.ceil(m / mostRows));
+  for (let first = 0; first < n; first += chunkRows) {
+    const rows = Math.min(chunkRows, n - first);
+    const [x, far, dst, work, ...staged] = arena.frame([
+      4 * passRows * k,
+      8 * k,
+      out.BYTES_PER_ELEMENT * passRows * rows,
+      kernels.gemmWorkspace(passRows, k) >>> 0,
+      ...(right.kind === "packed" ? [] : stagedSizes(right, rows)),
+    ]) as [number, number, number, number, ...number[]];
+    const weights =
+      right.kind === "packed"
+        ? (right.weights[run.slice] as Surveyed)
+        : stage(kernels, arena, right, run.slice, first, rows, staged);
+    for (let start = run.start; start < run.end; start += passRows) {
+      const end = Math.min(start + passRows, run.end);
+      multiplyPass(product, weights, first, { start, end }, [x, dst, work]);
+    }
+    if (weights.survey.farRows.length > 0 || left.farRows.size > 0) {
+      multiplyFar(product, weights, first, run, far);
+    }
+  }
+}
+
+/** Bytes for so many rows of a record: codes, scales, and what a survey needs. */
+function stagedSizes({ cols, block, scales }: Streamed, rows: number): number[] {
+  // Rows that begin inside of a block reach into one more.
+  const scaleRows = Math.ceil(rows / block[0]) + 1;
+  return [
+    rows * cols + MARGIN,
+    scaleRows * Math.ceil(cols / block[1]) * scales.BYTES_PER_ELEMENT,
+    recordBytes(rows),
+    mostListBytes(rows, cols),
+  ];
+}
+
+/** Takes rows first .. first + rows of a slice into memory. */
+function stage(
+  kernels: Kernels,
+  arena: Arena,
+  right: Streamed,
+  slice: number,
+  first: number,
+  rows: number,
+  room: readonly number[],
+): Surveyed {
+  const [codes, scales, record, list] = room as readonly [number, number, number, number];
+  const { rows: n, cols, block } = right;
+  const at = (slice * n + first) * cols;
+  new Uint8Array(arena.buffer, codes, rows * cols).set(right.codes.subarray(at, at + rows * cols));
+  const gridCols = Math.ceil(cols / block[1]);
+  const sliceTop = slice * Math.ceil(n / block[0]);
+  const top = (sliceTop + Math.floor(first / block[0])) * gridCols;
+  const bottom = (sliceTop + Math.ceil((first + rows) / block[0])) * gridCols;
+  const part = right.scales.subarray(top, bottom);
+  new Uint8Array(arena.buffer, scales, part.byteLength).set(
+    new Uint8Array(part.buffer, part.byteOffset, part.byteLength),
+  );
+  const weights: Weights = {
+    types: right.types,
+    place: [codes, scales, first % block[0], rows, cols, ...block],
+  };
+  const survey = surveyOf(kernels, arena, weights, [record, list]);
+  setAside(kernels, weights, survey);
+  return { ...weights, survey };
+}
+
+/** out[start .. end, first .. first + weights.rows] <- rows start .. end of x . weights^T */
+function multiplyPass(
+  { kernels, arena, left, right, out, type }: Product,
+  { types, place, survey }: Surveyed,
+  first: number,
+  { start, end }: { readonly start: number; readonly end: number },
+  [x, dst, work]: readonly [x: number, dst: number, work: number],
+): void {
+  const [, , , rows, cols] = place;
+  const m = end - start;
+  new Float32Array(arena.buffer, x, m * cols).set(left.values.subarray(start * cols, end * cols));
+  kernels.gemm(
+    types[0],
+    VALUE_TYPE_ID[type],
+    types[1],
+    dst,
+    x,
+    m,
+    ...place,
+    survey.list,
+    survey.lowestScale,
+    survey.highestScale,
+    work,
+  );
+  const result =
+    type === "f32"
+      ? new Float32Array(arena.buffer, dst, m * rows)
+      : new Uint16Array(arena.buffer, dst, m * rows);
+  const n = right.rows;
+  if (rows === n) out.set(result, start * n);
+  else
+    for (let row = 0; row < m; row++)
+      out.set(result.subarray(row * rows, (row + 1) * rows), (start + row) * n + first);
+}
+
+/** The results that the kernel `gemm` does not do: far rows of the weights, and all of far rows of x. `at` is room for a row of float64. */
+function multiplyFar(
+  { kernels, arena, left, right, out, type }: Product,
+  { types, place, survey }: Surveyed,
+  first: number,
+  run: Run,
+  at: number,
+): void {
+  const [, , , rows, cols] = place;
+  const staged = new Float64Array(arena.buffer, at, cols);
+  const compute = (m: number, row: number): void => {
+    const exact = kernels.dotFar(...types, at, row, ...place, survey.list);
+    // As in the kernels, what underflows is 0 and not -0.
+    const sum = Math.fround(exact) + 0;
+    out[m * right.rows + first + row] = type === "f32" ? sum : narrow(VALUE_TYPE_ID.bf16, bitsOf(sum));
+  };
+  for (let m = run.start; m < run.end; m++) {
+    const exact = left.farRows.get(m);
+    staged.set(exact ?? left.values.subarray(m * cols, (m + 1) * cols));
+    if (exact === undefined) for (const row of survey.farRows) compute(m, row);
+    else for (let row = 0; row < rows; row++) compute(m, row);
+  }
+}

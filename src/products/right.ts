@@ -1,0 +1,67 @@
+import type { FormatId, ScaleTypeId } from "../tensor/formats.ts";
+import type { Arena } from "../wasm/arena.ts";
+import type { Kernels } from "../wasm/kernels.ts";
+
+/** Rows of weights in an engine's memory: what `survey`, `gemm` and `dotFar` of Kernels have to know of them. */
+export interface Weights {
+  readonly types: readonly [format: FormatId, scale: ScaleTypeId];
+  /** `firstRow` is the row of its block that the first one is. */
+  readonly place: readonly [
+    codes: number,
+    scales: number,
+    firstRow: number,
+    rows: number,
+    cols: number,
+    blockRows: number,
+    blockCols: number,
+  ];
+}
+
+/** What the kernels have found out about weights: see `survey` of Kernels. */
+export interface Survey {
+  readonly lowestScale: number;
+  readonly highestScale: number;
+  /** Rows that are computed in float64, since they hold NaN or leave float32. */
+  readonly farRows: readonly number[];
+  /** Where the list of subnormal codes is; 0 if there is none. */
+  readonly list: number;
+}
+
+/** Weights that have been surveyed, and whose subnormal codes have been set aside. */
+export type Surveyed = Weights & { readonly survey: Survey };
+
+/** Up to 15 bytes behind the codes are read, and one in front of them, which is there always. */
+export const MARGIN = 16;
+
+/** Of a row at most one code in so many is set aside. */
+const LISTED = 64;
+
+/** Bytes that `survey` needs for its record. */
+export const recordBytes = (rows: number): number => 12 + rows;
+
+/** Bytes of a list of so many subnormal codes; of its beginning, which `survey` writes, if that is 0. */
+export const listBytes = (rows: number, entries: number): number => 4 * (rows + 1 + entries);
+
+/** Bytes of the longest list there can be. */
+export const mostListBytes = (rows: number, cols: number): number =>
+  listBytes(rows, Math.ceil((rows * cols) / LISTED));
+
+/** Runs the kernel `survey` with room for its record and the beginning of a list. */
+export function surveyOf(
+  kernels: Kernels,
+  arena: Arena,
+  { types, place }: Weights,
+  [record, list]: readonly [record: number, list: number],
+): Survey {
+  const count = kernels.survey(...types, record, list, ...place);
+  const [lowestScale = 0, highestScale = 0, needsList] = new Int32Array(arena.buffer, record, 3);
+  const flags = new Uint8Array(arena.buffer, record + 12, count > 0 ? place[3] : 0);
+  const farRows = [...flags].flatMap((flag, row) => (flag ? [row] : []));
+  return { lowestScale, highestScale, farRows, list: needsList ? list : 0 };
+}
+
+/** Moves subnormal codes to the list that the survey has begun, if there are any. */
+export function setAside(kernels: Kernels, { types, place }: Weights, { list }: Survey): void {
+  const [codes, , , rows, cols] = place;
+  if (list !== 0) kernels.setAside(types[0], list, codes, rows, cols);
+}

@@ -1,0 +1,110 @@
+import { BlockscaleError } from "./errors.ts";
+import { ROUNDING_ID, SCALE_TYPE_ID } from "./formats.ts";
+import { checkFormat, type Format } from "./tensor.ts";
+
+/**
+ * How the power-of-two scale of a block follows from its largest magnitude (amax), with
+ * amax = m * 2^e, 1 <= m < 2, and the largest code 1.75 * 2^emax:
+ * - `rceil`: smallest power of two that keeps amax in range: e - emax, one more if m > 1.75 (NVIDIA, DeepSeek, torchao RCEIL)
+ * - `floor`: e - emax, amax may saturate (OCP MX v1.0, section 6.3)
+ * - `ceil`: one more if m > 1 (torchao CEIL)
+ * - `even`: one more if m rounds up to 2 in the element's precision (torchao EVEN)
+ * - `evenFp4`: one more if m >= 1.75 (what compressed-tensors does for mxfp8: EVEN in the precision of FP4)
+ */
+export type Rounding = "rceil" | "floor" | "ceil" | "even" | "evenFp4";
+
+/** How a tensor is quantised: a plain record; {@link schemes} holds the named ones. */
+export interface Scheme {
+  readonly format: Format;
+  /** `[rows, cols]` of one block; `[1, 32]`, `[1, 128]` and `[128, 128]` are the fast ones. */
+  readonly block: readonly [number, number];
+  /** Of the UE8M0 scale; an f32 scale is amax / largest code, unrounded. */
+  readonly rounding: Rounding;
+  /** Blocks with a smaller amax are scaled as if they had this one; 0 for none. */
+  readonly amaxFloor: number;
+  /** The UE8M0 byte of an all-zero block. With f32 scales it is used as the multiplier 2^(byte - 127), unless amaxFloor > 0 gives one. */
+  readonly zeroScale: number;
+  /** What the scales are: UE8M0 bytes or float32 multipliers. */
+  readonly scale: "ue8m0" | "f32";
+}
+
+function scheme(fields: Partial<Scheme>): Scheme {
+  return Object.freeze({
+    format: "e4m3",
+    block: Object.freeze([1, 32] as const),
+    rounding: "rceil",
+    amaxFloor: 0,
+    zeroScale: 0,
+    scale: "ue8m0",
+    ...fields,
+  });
+}
+
+const BLOCK_1X128 = Object.freeze([1, 128] as const);
+const BLOCK_128X128 = Object.freeze([128, 128] as const);
+
+/** The names of the schemes in use. */
+export type SchemeName =
+  | "mxfp8"
+  | "mxfp8Ocp"
+  | "mxfp8E5m2"
+  | "mxfp8CompressedTensors"
+  | "deepseekActivation"
+  | "deepseekWeight"
+  | "deepseekV3Activation"
+  | "deepseekV3Weight";
+
+/** The schemes in use, by name. */
+export const schemes: Readonly<Record<SchemeName, Scheme>> = /* @__PURE__ */ Object.freeze({
+  /** MXFP8 as NVIDIA, torchao and Transformer Engine make it: 1x32, scale rounded up. */
+  mxfp8: /* @__PURE__ */ scheme({}),
+  /** MXFP8 to the letter of OCP MX v1.0: scale rounded down, block maxima may saturate. */
+  mxfp8Ocp: /* @__PURE__ */ scheme({ rounding: "floor" }),
+  /** MXFP8 with E5M2 elements, for gradients. */
+  mxfp8E5m2: /* @__PURE__ */ scheme({ format: "e5m2" }),
+  /** MXFP8 as llm-compressor and compressed-tensors make it. */
+  mxfp8CompressedTensors: /* @__PURE__ */ scheme({ rounding: "evenFp4" }),
+  /** DeepSeek-V3.1 activations: 1x128, amax at least 1e-4. */
+  deepseekActivation: /* @__PURE__ */ scheme({ block: BLOCK_1X128, amaxFloor: 1e-4, zeroScale: 0x69 }),
+  /** DeepSeek-V3.1 weights: 128x128 with UE8M0 scales; the scale of a zero block is 1, as in transformers. */
+  deepseekWeight: /* @__PURE__ */ scheme({ block: BLOCK_128X128, zeroScale: 0x7f }),
+  /** DeepSeek-V3 activations: 1x128 with float32 multipliers. */
+  deepseekV3Activation: /* @__PURE__ */ scheme({
+    block: BLOCK_1X128,
+    amaxFloor: 1e-4,
+    zeroScale: 0x69,
+    scale: "f32",
+  }),
+  /** DeepSeek-V3 weights: 128x128 with float32 multipliers. */
+  deepseekV3Weight: /* @__PURE__ */ scheme({ block: BLOCK_128X128, zeroScale: 0x7f, scale: "f32" }),
+});
+
+/**
+ * Checks a scheme from outside; its block is checked together with a shape.
+ * @throws BlockscaleError `option`
+ */
+export function checkScheme(where: string, scheme: Scheme): void {
+  if (typeof scheme !== "object" || scheme === null)
+    throw wrong(where, "a scheme, such as schemes.mxfp8", scheme);
+  checkFormat(`${where}.format`, scheme.format);
+  const { rounding, scale, amaxFloor, zeroScale } = scheme;
+  if (!Object.hasOwn(ROUNDING_ID, rounding)) {
+    throw wrong(`${where}.rounding`, `one of ${Object.keys(ROUNDING_ID).join(", ")}`, rounding);
+  }
+  if (!Object.hasOwn(SCALE_TYPE_ID, scale)) throw wrong(`${where}.scale`, "ue8m0 or f32", scale);
+  if (typeof amaxFloor !== "number" || !(amaxFloor >= 0 && Math.fround(amaxFloor) < Infinity)) {
+    throw wrong(`${where}.amaxFloor`, "a finite number from 0", amaxFloor);
+  }
+  if (!Number.isInteger(zeroScale) || zeroScale < 0 || zeroScale > 254) {
+    throw wrong(`${where}.zeroScale`, "a UE8M0 byte from 0 to 254", zeroScale);
+  }
+}
+
+function wrong(where: string, expected: string, got: unknown): BlockscaleError {
+  return new BlockscaleError("option", {
+    where,
+    expected,
+    got: String(got),
+    fix: "Start from one of `schemes`: { ...schemes.mxfp8, block: [1, 64] }.",
+  });
+}

@@ -1,0 +1,52 @@
+import type { LeftOperand } from "../products/products.ts";
+import { checkArray, checkTensor } from "../tensor/checks.ts";
+
+/** What is kept for the next product; fresh memory costs more than the copy into it. */
+const LARGEST_SPARE = 2 ** 26;
+
+/** Memory that all threads see, where there is such memory: one copy of x serves them all. */
+export class Desk {
+  #spare: SharedArrayBuffer | undefined;
+
+  /** Calls `work` with x in shared memory, or with x as it is. */
+  async lend<T>(x: LeftOperand, work: (x: LeftOperand) => Promise<T>): Promise<T> {
+    if (!canShare() || typeof x !== "object" || x === null) return work(x);
+    if ("codes" in x) {
+      const { codes, scales } = checkTensor("gemm: x", x);
+      const scalesAt = Math.ceil(codes.length / 4) * 4;
+      return this.#lend(scalesAt + scales.byteLength, (buffer) =>
+        work({ ...x, codes: put(codes, buffer, 0), scales: put(scales, buffer, scalesAt) }),
+      );
+    }
+    if (!("values" in x)) return work(x);
+    const values = checkArray("gemm: x.values", x.values, "Float32Array");
+    return this.#lend(values.byteLength, (buffer) =>
+      work({ values: put(values, buffer, 0), shape: x.shape }),
+    );
+  }
+
+  async #lend<T>(bytes: number, work: (buffer: SharedArrayBuffer) => Promise<T>): Promise<T> {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    const buffer = spare && spare.byteLength >= bytes ? spare : new SharedArrayBuffer(bytes);
+    // A product that fails does not give its memory back: some threads may still read it.
+    const result = await work(buffer);
+    if (bytes <= LARGEST_SPARE) this.#spare = buffer;
+    return result;
+  }
+}
+
+/** Pages without COOP and COEP headers may make such memory and not send it. */
+export function canShare(): boolean {
+  const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
+  return typeof SharedArrayBuffer === "function" && crossOriginIsolated !== false;
+}
+
+function put<T extends Uint8Array | Float32Array>(array: T, buffer: SharedArrayBuffer, at: number): T {
+  const copy =
+    array.BYTES_PER_ELEMENT === 1
+      ? new Uint8Array(buffer, at, array.length)
+      : new Float32Array(buffer, at, array.length);
+  copy.set(array);
+  return copy as unknown as T;
+}

@@ -1,0 +1,152 @@
+import { source } from "#worker";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { isNode, type NodeThreads, nodeThreads } from "./node.ts";
+import { errorOf, type Message, type Reply, type Start } from "./protocol.ts";
+
+/** A worker of whatever host this is. */
+export interface Thread {
+  post(message: Message, transfer?: ArrayBuffer[]): void;
+  /** Whether the process waits for it. */
+  hold(isBusy: boolean): void;
+  terminate(): Promise<void>;
+}
+
+export interface Listener {
+  reply(reply: Reply): void;
+  /** The worker is gone, or cannot be talked to. */
+  died(reason: string): void;
+}
+
+/** Blocked workers report an error; some that were never started say nothing. */
+const PATIENCE_SECONDS = 30;
+
+/** Whether this is the thread in which a page is drawn and its user is answered. */
+export function isPage(): boolean {
+  return "window" in globalThis && "document" in globalThis;
+}
+
+/**
+ * Starts a worker and waits until it is ready for requests.
+ * @throws BlockscaleError `option`: there are no workers here, or they are blocked
+ */
+export async function openThread(start: Start, listener: Listener): Promise<Thread> {
+  const reasons: string[] = [];
+  for (const way of waysHere()) {
+    try {
+      return await open(way, start, listener);
+    } catch (error) {
+      if (error instanceof BlockscaleError) throw error;
+      reasons.push((error as Error).message);
+    }
+  }
+  throw reasons.length > 0 ? blocked(reasons) : without();
+}
+
+type Way = (listener: Listener) => Thread;
+
+/**
+ * From text, which works in every bundler. A Content-Security-Policy can forbid that and allow a file: Vite and webpack
+ * know the pattern below and emit the file.
+ */
+function waysHere(): Way[] {
+  const threads = nodeThreads();
+  // Libraries give Node a global Worker of their own, which takes no blob.
+  if (threads && (isNode() || typeof Worker !== "function"))
+    return [(listener) => nodeThread(threads, listener)];
+  if (typeof Worker === "function") {
+    return [
+      (listener) => {
+        const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+        return webThread(new Worker(url, { type: "module" }), listener);
+      },
+      (listener) =>
+        webThread(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }), listener),
+    ];
+  }
+  return [];
+}
+
+function open(way: Way, start: Start, listener: Listener): Promise<Thread> {
+  let thread: Thread | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let isOpen = false;
+  return new Promise<Thread>((resolve, reject) => {
+    timer = setTimeout(
+      () => reject(new Error(`no answer in ${PATIENCE_SECONDS} s`)),
+      1000 * PATIENCE_SECONDS,
+    );
+    const opening = way({
+      reply(reply) {
+        if (isOpen) return listener.reply(reply);
+        isOpen = true;
+        if (reply.error) reject(errorOf(reply.error));
+        else resolve(opening);
+      },
+      died(reason) {
+        if (isOpen) listener.died(reason);
+        else reject(new Error(reason));
+      },
+    });
+    thread = opening;
+    opening.hold(true);
+    opening.post(start);
+  })
+    .catch(async (error: Error) => {
+      await thread?.terminate();
+      throw error;
+    })
+    .finally(() => {
+      clearTimeout(timer);
+      thread?.hold(false);
+    });
+}
+
+/** Bun's workers can be let go of; elsewhere a page ends with its tab. */
+function webThread(worker: Worker & { ref?(): void; unref?(): void }, listener: Listener): Thread {
+  worker.onmessage = ({ data }: MessageEvent<Reply>) => listener.reply(data);
+  worker.onmessageerror = () => listener.died("a message that cannot be read");
+  worker.onerror = (event) => {
+    event.preventDefault();
+    listener.died(event.message || "its script was not loaded");
+  };
+  return {
+    post: (message, transfer = []) => worker.postMessage(message, transfer),
+    hold: (isBusy) => (isBusy ? worker.ref?.() : worker.unref?.()),
+    terminate: async () => worker.terminate(),
+  };
+}
+
+/** Without the flags of the process: `node --eval` has some that no worker can be run with. */
+function nodeThread(threads: NodeThreads, listener: Listener): Thread {
+  const worker = new threads.Worker(source, { eval: true, execArgv: [] });
+  worker.on("message", (reply: Reply) => listener.reply(reply));
+  worker.on("error", (error: Error) => listener.died(error.message));
+  worker.on("exit", (code: number) => listener.died(`exit code ${code}`));
+  return {
+    post: (message, transfer = []) => worker.postMessage(message, transfer),
+    hold: (isBusy) => (isBusy ? worker.ref() : worker.unref()),
+    terminate: async () => {
+      // The process waits for its end.
+      worker.ref();
+      await worker.terminate();
+    },
+  };
+}
+
+function without(): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "load: threads",
+    expected: "a host with workers (a page, a web worker, Deno, Bun, or Node from 20.16 on)",
+    got: "one without them",
+    fix: "Leave `threads` out: the same products run in this thread.",
+  });
+}
+
+function blocked(reasons: readonly string[]): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "load: threads",
+    expected: "a host that starts workers",
+    got: reasons.join("; "),
+    fix: "Allow `worker-src blob:` in the Content-Security-Policy, or `worker-src 'self'` with dist/threads/worker.js of this package beside the script; or leave `threads` out.",
+  });
+}

@@ -1,0 +1,37 @@
+import { baseline, relaxed } from "#kernels";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { accepts, refused, toModule } from "./module.ts";
+
+/** The builds that ship: `relaxed` fuses multiply-adds where the engine can, `baseline` needs only SIMD. */
+export type Variant = "relaxed" | "baseline";
+
+/** A compiled build, and which one it is. */
+export interface Binary {
+  readonly module: WebAssembly.Module;
+  readonly variant: Variant;
+}
+
+/**
+ * Compiles the asked-for build, or the best one that this host accepts: the relaxed bytes themselves are validated,
+ * so nothing is guessed from names or versions.
+ * @throws BlockscaleError `wasm`: no WebAssembly, no SIMD, or compiling is forbidden.
+ */
+export function compile(variant?: Variant): Binary {
+  if (typeof WebAssembly !== "object") throw refused("WebAssembly is not defined");
+  if (variant !== undefined && variant !== "relaxed" && variant !== "baseline") {
+    throw new BlockscaleError("option", {
+      where: "load: variant",
+      expected: '"relaxed" or "baseline"',
+      got: JSON.stringify(variant) ?? String(variant),
+      fix: "Leave it out to get the best build that runs here.",
+    });
+  }
+  if (variant !== "baseline") {
+    const source = relaxed();
+    if (source !== undefined && accepts(source)) return { module: toModule(source), variant: "relaxed" };
+    if (variant === "relaxed") throw refused("a host without relaxed SIMD");
+  }
+  const source = baseline();
+  if (!accepts(source)) throw refused("a host without SIMD");
+  return { module: toModule(source), variant: "baseline" };
+}

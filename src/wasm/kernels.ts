@@ -1,0 +1,141 @@
+import type { FormatId, RoundingId, ScaleTypeId, ValueTypeId } from "../tensor/formats.ts";
+
+/**
+ * The seam between TypeScript and the kernels: every export of the wasm builds, typed and documented.
+ * Pointers are byte offsets into the imported memory, 16-byte aligned unless said otherwise; counts are
+ * in elements. Kernels trust their arguments: the engine checks everything before it calls.
+ * The same interface is implemented in plain TypeScript over an ArrayBuffer for hosts without WebAssembly.
+ */
+export interface Kernels {
+  /** First byte that no static data occupies. Memory from here on belongs to the engine. */
+  heapBase(): number;
+
+  /** codes[n] at dst <- float32[n] at src: round to nearest even, saturating; NaN is 0x7F with the sign kept. */
+  encode(format: FormatId, dst: number, src: number, n: number): void;
+
+  /** float32[n] at dst <- codes[n] at src; NaN and Inf stay what they are, signs too. */
+  decode(format: FormatId, dst: number, src: number, n: number): void;
+
+  /**
+   * Quantises one rows x cols matrix (row-major, no padding) in blocks of blockRows x blockCols, ragged at the
+   * right and bottom edge: codes[rows * cols], and one scale per block, row-major: a UE8M0 byte or a float32.
+   * `amaxFloor` is float32 bits; `zeroScale` a UE8M0 byte.
+   */
+  quantize(
+    format: FormatId,
+    type: ValueTypeId,
+    scaleType: ScaleTypeId,
+    codes: number,
+    scales: number,
+    src: number,
+    rows: number,
+    cols: number,
+    blockRows: number,
+    blockCols: number,
+    rounding: RoundingId,
+    amaxFloor: number,
+    zeroScale: number,
+  ): void;
+
+  /** Inverse of quantize: value = code * scale in float32, then one rounding to the value type at dst. */
+  dequantize(
+    format: FormatId,
+    type: ValueTypeId,
+    scaleType: ScaleTypeId,
+    dst: number,
+    codes: number,
+    scales: number,
+    rows: number,
+    cols: number,
+    blockRows: number,
+    blockCols: number,
+  ): void;
+
+  /**
+   * Compares values[n] of a value type with the float32[n] that became of them, and adds to nine float64 at `sums`: sums of
+   * x^2, (x - y)^2, y^2 and x * y; maxima of |x|, |x - y| and |x - y| / |x|; how many x != 0 became 0; and how many were cut to
+   * the largest code, if `codes`, those of y, is not 0. Even and odd elements are summed apart, the rest after the last sixteen too.
+   */
+  compare(
+    format: FormatId,
+    type: ValueTypeId,
+    sums: number,
+    values: number,
+    became: number,
+    codes: number,
+    n: number,
+  ): void;
+
+  /**
+   * Looks through the right operand of a product: n rows of k codes at `codes`, and the rows of scales from that of row 0,
+   * which is row `firstRow` of its block. Writes to `record` three int32: the lowest and the highest exponent field of the scales
+   * that count, and 1 if there are subnormal codes to set aside, else 0; then a byte per row: 1 if it has to be computed by `dotFar`,
+   * since it has Inf or NaN or leaves float32. Writes to `list` what `setAside` begins with, n + 1 uint32; the last one is how many
+   * entries follow. Returns how many rows are for `dotFar`.
+   */
+  survey(
+    format: FormatId,
+    scaleType: ScaleTypeId,
+    record: number,
+    list: number,
+    codes: number,
+    scales: number,
+    firstRow: number,
+    n: number,
+    k: number,
+    blockRows: number,
+    blockCols: number,
+  ): number;
+
+  /**
+   * Replaces subnormal codes by zeros, in rows that `survey` has found few of them in, and keeps what they were in `list`, an uint32 for each
+   * behind what `survey` has written. For processors that multiply such numbers slowly.
+   */
+  setAside(format: FormatId, list: number, codes: number, n: number, k: number): void;
+
+  /** Bytes of working memory that `gemm` needs for this many rows or fewer, as an unsigned int32. */
+  gemmWorkspace(rows: number, k: number): number;
+
+  /**
+   * [rows, n] at dst (float32 or bfloat16) <- float32 x[rows, k] times the transpose of the right operand, described as
+   * for `survey`; `lowestScale` and `highestScale` are what that found, and far rows get arbitrary numbers. `list` is that of
+   * `setAside`, or 0 where that was not called.
+   * One byte in front of the codes and up to 15 behind them are read. Sums are float32, of a block of columns, 512 or 2048 at a time; float64
+   * for what `setAside` has to do with.
+   */
+  gemm(
+    format: FormatId,
+    type: ValueTypeId,
+    scaleType: ScaleTypeId,
+    dst: number,
+    x: number,
+    rows: number,
+    codes: number,
+    scales: number,
+    firstRow: number,
+    n: number,
+    k: number,
+    blockRows: number,
+    blockCols: number,
+    list: number,
+    lowestScale: number,
+    highestScale: number,
+    work: number,
+  ): void;
+
+  /** The product of float64 x[k] and one row of the right operand, described as for `gemm`, summed in float64. */
+  dotFar(
+    format: FormatId,
+    scaleType: ScaleTypeId,
+    x: number,
+    row: number,
+    codes: number,
+    scales: number,
+    firstRow: number,
+    n: number,
+    k: number,
+    blockRows: number,
+    blockCols: number,
+    list: number,
+  ): number;
+}

@@ -1,0 +1,128 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { matcher } from "../../src/checkpoint/dialects/rules.ts";
+import { parseConfig } from "../../src/checkpoint/plan/config.ts";
+import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
+import { countStrips } from "../../src/checkpoint/plan/plan.ts";
+import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
+import { threadsFor } from "../../src/cli/workers.ts";
+import { checkpointOf, fileWith, type Stored, tensor } from "../support/checkpoint-files.ts";
+
+test("a glob fits what the regular expression of the same meaning fits", () => {
+  const letters = (chars: string[]) => fc.string({ unit: fc.constantFrom(...chars), maxLength: 8 });
+  fc.assert(
+    fc.property(
+      letters(["*", "*", "?", "a", "b", "é", "😀", ".", "(", "$"]),
+      letters(["a", "b", "é", "😀", ".", "(", "$", "\n"]),
+      (glob, name) => {
+        const source = glob.replace(/[.($]/g, "\\$&").replaceAll("*", "[^]*").replaceAll("?", "[^]");
+        expect(matcher(glob)(name)).toBe(new RegExp(`^${source}$`, "u").test(name));
+      },
+    ),
+    { numRuns: 20_000 },
+  );
+});
+
+test("a glob takes a time in proportion to the name, whatever the name", () => {
+  const name = `${".mlp.".repeat(2000)}x`;
+  const started = performance.now();
+  for (const glob of ["*.mlp.*.experts.*.weight", "*.mlp.*.mlp.*.weight", "*p?x*p?y"]) {
+    expect(matcher(glob)(name)).toBe(false);
+  }
+  expect(matcher("*.mlp.*.mlp.*.mlp.?")(name)).toBe(true);
+  expect(performance.now() - started).toBeLessThan(1000);
+});
+
+const codes = tensor("a.weight", "F8_E4M3", [256, 256], new Uint8Array(65536));
+const scales = (name: string, shape = [2, 2]) =>
+  tensor(name, "F32", shape, new Float32Array(shape.reduce((n, size) => n * size, 1)).fill(1));
+
+async function checkpointWith(tensors: readonly Stored[], weightBlockSize?: readonly number[]) {
+  const checkpoint = await checkpointOf({ "m.safetensors": fileWith(tensors) });
+  const config =
+    weightBlockSize === undefined ? null : { quantization_config: { weight_block_size: weightBlockSize } };
+  return { ...checkpoint, config };
+}
+
+test.each([[[2 ** 53 - 1, 2 ** 53 - 1]], [[128, 2 ** 31]]])(
+  "a block of %j is refused before anything is read, with its place",
+  async (block) => {
+    const checkpoint = await checkpointWith([codes, scales("a.weight_scale_inv", [1, 1])], block);
+    expect(() => planDequantize(checkpoint)).toThrow(/^config.json: weight_block_size: .*2\^31 - 1/);
+  },
+);
+
+test("a block larger than the matrix is one scale for all of it", async () => {
+  const checkpoint = await checkpointWith([codes, scales("a.weight_scale_inv", [1, 1])], [2 ** 31 - 1, 512]);
+  expect(planDequantize(checkpoint).tensors).toMatchObject([{ name: "a.weight", action: "dequantize" }]);
+});
+
+test.each([
+  ["a.weight_scale_inv", "a.weight_scale"],
+  ["a.weight_scale_inv", "a.scale"],
+  ["a.scale", "a.weight_scale"],
+])("two tensors that may be the scales of a weight are refused: %s and %s", async (first, second) => {
+  const checkpoint = await checkpointWith([codes, scales(first), scales(second, [256, 1])]);
+  for (const plan of [planDequantize, planQuantize]) {
+    expect(() => plan(checkpoint)).toThrow(
+      `tensor "a.weight": expected one tensor of scales, got tensor "${first}" and tensor "${second}"`,
+    );
+  }
+});
+
+test("what has a name of scales, but neither their type nor shape, is another tensor", async () => {
+  const other = scales("a.scale", [7]);
+  const ids = tensor("a.weight_scale", "I64", [2, 2], new Uint8Array(32));
+  for (const own of [scales("a.weight_scale_inv"), scales("a.weight_scale")]) {
+    const tensors = own.name === ids.name ? [codes, own, other] : [codes, own, other, ids];
+    const { tensors: planned } = planDequantize(await checkpointWith(tensors));
+    const actions = planned.map(({ name, action }) => [name, action]);
+    expect(actions).toContainEqual(["a.weight", "dequantize"]);
+    expect(actions).toContainEqual(["a.scale", "copy"]);
+    expect(actions).toHaveLength(tensors.length - 1);
+  }
+});
+
+test("packed codes with two tensors of scales are refused too", async () => {
+  const packed = tensor("a.weight", "I8", [4, 32], new Uint8Array(128));
+  const bytes = (name: string) => tensor(name, "U8", [4, 2], new Uint8Array(8).fill(127));
+  const checkpoint = await checkpointWith([packed, bytes("a.scale"), bytes("a.weight_scale")]);
+  expect(() => planDequantize(checkpoint)).toThrow(/one tensor of scales/);
+});
+
+test.each([
+  '{"quantization_config": {}, "a": 1, "quantization_config": {}}',
+  '{"quantization_config": {}, "quantization\\u005fconfig": {}}',
+  '{"text_config": {"quantization_config": {}, "quantization_config": {}}}',
+  '{"text_config": {"quantization_config": {}}, "text_config": {}}',
+  '{"torch_dtype": "a", "torch_dtype": "b"}',
+])("a member that is to be edited must stand once: %s", (text) => {
+  expect(() => parseConfig("config.json", text)).toThrow(/^config.json: .* appears twice/);
+});
+
+test("other members may stand twice, as they stay as they are", () => {
+  const text = '{"a": 1, "a": 2, "b": {"dtype": 1, "dtype": 2}, "text_config": {"a": 1, "a": 2}}';
+  expect(parseConfig("config.json", text)).toEqual(JSON.parse(text));
+  expect(() => parseConfig("config.json", "[]")).toThrow(/a JSON object/);
+  expect(() => parseConfig("config.json", "{} 1")).toThrow(/a JSON object/);
+});
+
+test("there are no more threads than strips, and none that do not pay", async () => {
+  const plain = (n: number, size: number) =>
+    fileWith(
+      Array.from({ length: n }, (_, i) =>
+        tensor(`${i}.weight`, "BF16", [size, size], new Uint8Array(2 * size * size)),
+      ),
+    );
+  const planOf = async (file: Blob) => planQuantize(await checkpointOf({ "m.safetensors": file }));
+  const small = await planOf(plain(1, 256));
+  expect(threadsFor(small, 64)).toBe(1);
+  expect(threadsFor(small, undefined)).toBeLessThan(2);
+  const middle = await planOf(plain(3, 1280));
+  expect(countStrips(middle, 100)).toBe(6);
+  expect([1, 2, 64].map((jobs) => threadsFor(middle, jobs))).toEqual([1, 2, 6]);
+  expect(threadsFor(middle, undefined)).toBeLessThan(2);
+  const many = await planOf(plain(1000, 16));
+  expect(threadsFor(many, 64)).toBe(64);
+  expect(threadsFor(many, undefined)).toBeGreaterThan(0);
+});

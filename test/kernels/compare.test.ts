@@ -1,0 +1,145 @@
+import { describe, expect, it } from "vitest";
+import type { Engine } from "../../src/engine/engine.ts";
+import { add, cosine, NOTHING, type Precision, sqnr } from "../../src/engine/precision.ts";
+import { schemes } from "../../src/tensor/schemes.ts";
+import { bf16, f16 } from "../../src/tensor/tensor.ts";
+import { ENGINES } from "../support/engines.ts";
+
+/** The definition: one value after another, in float64. */
+function plainly(x: Float32Array, y: Float32Array, codes?: Uint8Array, top?: number): Precision {
+  let p = NOTHING;
+  x.forEach((value, i) => {
+    const became = y[i] as number;
+    const [magnitude, error] = [Math.abs(value), Math.abs(value - became)];
+    p = add(p, {
+      count: 1,
+      signal: value * value,
+      noise: error * error,
+      energy: became * became,
+      product: value * became,
+      amax: magnitude,
+      maxError: error,
+      maxRelative: magnitude > 0 ? error / magnitude : 0,
+      flushed: value !== 0 && became === 0 ? 1 : 0,
+      saturated: codes && ((codes[i] as number) & 0x7f) === top && magnitude > Math.abs(became) ? 1 : 0,
+      nonFinite: 0,
+    });
+  });
+  return p;
+}
+
+/** Sums may differ in the order of adding; everything else is exact. */
+function expectSame(got: Precision, wanted: Precision): void {
+  for (const sum of ["signal", "noise", "energy", "product"] as const) {
+    expect(Math.abs(got[sum] - wanted[sum]), sum).toBeLessThanOrEqual(
+      1e-12 * (wanted.signal + wanted.energy),
+    );
+  }
+  const { signal, noise, energy, product, ...exact } = wanted;
+  expect(got).toMatchObject(exact);
+}
+
+const wild = (n: number) =>
+  Float32Array.from({ length: n }, (_, i) => Math.sin(i * 1.7) * 2 ** (((i * 7919) % 41) - 30));
+
+const LENGTHS = [0, 1, 15, 16, 17, 33, 100, 65536, 65536 + 37];
+
+describe.each(ENGINES)("compare, %s", (_name, make) => {
+  const engine: Promise<Engine> = make();
+
+  it.each(LENGTHS)("%i values with another array", async (n) => {
+    const x = wild(n);
+    const y = x.map((v, i) => (i % 5 === 0 ? 0 : Math.fround(v * (1 + (i % 7) / 50))));
+    expectSame((await engine).compare(x, y), plainly(x, y));
+  });
+
+  it.each(["mxfp8", "mxfp8Ocp", "mxfp8E5m2", "deepseekWeight", "deepseekV3Weight"] as const)(
+    "what %s did to float32, bfloat16 and half values",
+    async (name) => {
+      const fp8 = await engine;
+      const scheme = schemes[name];
+      const [rows, cols] = [131, 300];
+      const x = wild(rows * cols);
+      const top = scheme.format === "e4m3" ? 0x7e : 0x7b;
+      const halves = Uint16Array.from(x, (_, i) => (i * 40503) & 0x7bff);
+      for (const values of [x, bf16(halves), f16(halves)]) {
+        const w = fp8.quantize(values, [rows, cols], scheme);
+        const wide = values instanceof Float32Array ? values : widen(values.type, values.bits);
+        const wanted = plainly(wide, fp8.dequantize(w), w.codes, top);
+        if (name === "mxfp8Ocp") expect(wanted.saturated).toBeGreaterThan(0);
+        expectSame(fp8.compare(values, w), wanted);
+      }
+    },
+  );
+
+  it.each([
+    [[NaN, 1, 2], [1, 1, 2], 1],
+    [[1, 1, 2], [NaN, 1, 2], 1],
+    [[1, 3e38, -2], [1, Infinity, -Infinity], 2],
+    [[Infinity, NaN, -Infinity, 2], [-Infinity, Infinity, NaN, 1], 3],
+    [[Infinity, NaN, -Infinity, 2], [Infinity, NaN, -Infinity, 1], 0],
+  ])("what is not finite counts for nothing else: %j became %j", async (before, after, nonFinite) => {
+    const fp8 = await engine;
+    // Far apart: the first begins a frame, the last ends one behind its whole vectors.
+    const place = (few: readonly number[]) =>
+      Float32Array.from({ length: 70_006 }, (_, i) => (i % 23_335 < 1 ? (few[i / 23_335] ?? 0) : 1));
+    const wasFinite = (i: number) => Number.isFinite(before[i]) && Number.isFinite(after[i]);
+    const [x, y] = [place(before), place(after)];
+    const finite = (few: readonly number[]) => place(few.map((v, i) => (wasFinite(i) ? v : 0)));
+    const wanted = { ...plainly(finite(before), finite(after)), nonFinite };
+    expectSame(fp8.compare(x, y), wanted);
+    expect(x).toEqual(place(before));
+    // 3e38 is no half, and what it becomes is Inf itself.
+    if (before.includes(3e38)) return;
+    for (const type of ["bf16", "f16"] as const) {
+      const most = type === "bf16" ? 0x7f80 : 0x7c00;
+      const bits = Uint16Array.from(x, (v) => {
+        if (Number.isNaN(v)) return most + 1;
+        if (!Number.isFinite(v)) return v > 0 ? most : most + 0x8000;
+        return v === 0 ? 0 : (v === 2 ? 0x4000 : type === "bf16" ? 0x3f80 : 0x3c00) + (v < 0 ? 0x8000 : 0);
+      });
+      expectSame(fp8.compare(type === "bf16" ? bf16(bits) : f16(bits), y), wanted);
+    }
+  });
+
+  it("the same numbers, to the last bit, as the first engine", async () => {
+    const [, first] = ENGINES[0] as (typeof ENGINES)[number];
+    const x = wild(70_001);
+    const measure = (fp8: Engine) => fp8.compare(x, fp8.quantize(x, [70_001], schemes.mxfp8));
+    expect(measure(await engine)).toEqual(measure(await first()));
+  });
+
+  it("counts no relative error of zeros, and refuses what does not fit", async () => {
+    const fp8 = await engine;
+    expect(fp8.compare(Float32Array.of(0, 2), Float32Array.of(1, 1))).toMatchObject({
+      maxRelative: 0.5,
+      maxError: 1,
+    });
+    expect(() => fp8.compare(new Float32Array(3), new Float32Array(4))).toThrow(/3 elements/);
+    const w = fp8.quantize(new Float32Array(4), [4], schemes.mxfp8);
+    expect(() => fp8.compare(new Float32Array(5), w)).toThrow(/4 elements/);
+  });
+});
+
+describe("figures", () => {
+  it("sqnr and cosine", () => {
+    const p = { ...NOTHING, signal: 100, noise: 1, energy: 100, product: 100 };
+    expect(sqnr(p)).toBe(20);
+    expect(sqnr(NOTHING)).toBe(Infinity);
+    expect(cosine(p)).toBe(1);
+    expect(cosine(NOTHING)).toBe(1);
+    expect(cosine({ ...p, energy: 0, product: 0 })).toBe(0);
+    expect(cosine({ ...p, signal: 0, product: 0 })).toBe(0);
+    expect(sqnr({ ...p, nonFinite: 1 })).toBe(-Infinity);
+    expect(sqnr({ ...NOTHING, nonFinite: 1 })).toBe(-Infinity);
+  });
+});
+
+/** The float32 of bfloat16 and half patterns without sign, Inf and NaN. */
+function widen(type: "bf16" | "f16", bits: Uint16Array): Float32Array {
+  if (type === "bf16") return new Float32Array(Uint32Array.from(bits, (b) => b << 16).buffer);
+  return Float32Array.from(bits, (b) => {
+    const [exponent, mantissa] = [(b >> 10) & 31, b & 1023];
+    return exponent === 0 ? mantissa * 2 ** -24 : (1 + mantissa / 1024) * 2 ** (exponent - 15);
+  });
+}

@@ -1,0 +1,308 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { posix } from "node:path";
+import ts from "typescript";
+import { describe, expect, test } from "vitest";
+
+const ROOT = new URL("../../", import.meta.url);
+
+/** TypeScript files under a folder, as paths from it. */
+function filesOf(folder: string): string[] {
+  return readdirSync(new URL(`${folder}/`, ROOT), { recursive: true, encoding: "utf8" })
+    .map((path) => path.replaceAll("\\", "/"))
+    .filter((path) => /\.tsx?$/.test(path))
+    .sort();
+}
+
+function textOf(folder: string, file: string): string {
+  return readFileSync(new URL(`${folder}/${file}`, ROOT), "utf8");
+}
+
+function isSource(name: string): boolean {
+  return /\.tsx?$/.test(name);
+}
+
+/** A style sheet of our own, say, which the bundler of the web page takes in. */
+function isAsset(name: string): boolean {
+  return isWithin(name, "web/") && !isSource(name);
+}
+
+/** The package of an import: `preact` of `preact/hooks`. */
+function packageOf(name: string): string {
+  return name.split("/", name.startsWith("@") ? 2 : 1).join("/");
+}
+
+/** Whether an import or export needs its module at run time, and not for its types alone. */
+function isOfValues(statement: ts.Statement): boolean {
+  if (ts.isExportDeclaration(statement)) return !statement.isTypeOnly;
+  if (!ts.isImportDeclaration(statement)) return false;
+  const clause = statement.importClause;
+  if (clause === undefined) return true;
+  const names = clause.namedBindings;
+  if (clause.isTypeOnly) return false;
+  return !(
+    clause.name === undefined &&
+    names &&
+    ts.isNamedImports(names) &&
+    names.elements.every((e) => e.isTypeOnly)
+  );
+}
+
+/** What a file imports or re-exports: relative paths resolved from `folder`, others as they are. */
+function importsOf(
+  folder: string,
+  file: string,
+  { values }: { values: boolean } = { values: false },
+): string[] {
+  const source = ts.createSourceFile(file, textOf(folder, file), ts.ScriptTarget.ES2022);
+  return source.statements.flatMap((statement) => {
+    if (!ts.isImportDeclaration(statement) && !ts.isExportDeclaration(statement)) return [];
+    if (statement.moduleSpecifier === undefined || (values && !isOfValues(statement))) return [];
+    const name = (statement.moduleSpecifier as ts.StringLiteral).text;
+    if (!name.startsWith(".")) return [name];
+    const path = posix.join(posix.dirname(file), name);
+    return [/\.\w+$/.test(path) ? path : `${path}.ts`]; // AssemblyScript leaves the ending out
+  });
+}
+
+function isWithin(file: string, place: string): boolean {
+  return place.endsWith("/") ? file.startsWith(place) : file === place;
+}
+
+/** The layer of a file: where its longest matching place is. */
+function layerOf(layers: readonly (readonly string[])[], file: string): number {
+  let layer = -1;
+  let longest = -1;
+  layers.forEach((places, i) => {
+    for (const place of places) {
+      if (isWithin(file, place) && place.length > longest) [layer, longest] = [i, place.length];
+    }
+  });
+  return layer;
+}
+
+/** "a imports b" for every import of a folder's own files that points up. */
+function upwardImports(folder: string, layers: readonly (readonly string[])[]): string[] {
+  return filesOf(folder).flatMap((file) =>
+    importsOf(folder, file)
+      .filter(isSource)
+      .filter((target) => !(layerOf(layers, target) <= layerOf(layers, file)))
+      .map((target) => `${file} imports ${target}`),
+  );
+}
+
+/** The files of a circle of imports, if there is one. Types may refer to one another: they are gone when the code runs. */
+function circleIn(folder: string): string[] {
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]): string[] => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];
+    if (done.has(file)) return [];
+    done.add(file);
+    const targets = importsOf(folder, file, { values: true }).filter(isSource);
+    for (const target of targets) {
+      const circle = visit(target, [...path, file]);
+      if (circle.length > 0) return circle;
+    }
+    return [];
+  };
+  for (const file of filesOf(folder)) {
+    const circle = visit(file, []);
+    if (circle.length > 0) return circle;
+  }
+  return [];
+}
+
+/** From the bottom up; a file may import from its own layer and those below. A file is of its longest matching place. */
+const SRC_LAYERS = [
+  ["tensor/"],
+  ["wasm/", "js/"],
+  ["engine/chunks.ts"],
+  ["products/", "engine/precision.ts"],
+  ["engine/"],
+  ["threads/"],
+  ["io/"],
+  ["safetensors/"],
+  ["checkpoint/read/"],
+  ["checkpoint/dialects/"],
+  ["checkpoint/plan/", "checkpoint/read/resolve.ts"],
+  ["checkpoint/run/"],
+  ["checkpoint/measure/"],
+  ["checkpoint/index.ts"],
+  ["report/"],
+  ["public.ts", "load.ts", "external.ts", "plain-js.ts"],
+  ["cli/", "web/"],
+  ["index.ts"],
+] as const;
+
+const ASSEMBLY_LAYERS = [["lanes/"], ["kernels/"], ["index.ts"]] as const;
+
+/** Who may import what is not a file of src/. */
+const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
+  "#kernels": ["wasm/builds.ts"],
+  "#worker": ["threads/start.ts"],
+  "@assemblyscript/loader": ["wasm/instantiate.ts"],
+  commander: ["cli/"],
+  "@huggingface/hub": ["cli/", "web/"],
+  "cli-progress": ["cli/"],
+  "markdown-table": ["cli/"],
+  "hash-wasm": ["web/"],
+  preact: ["web/"],
+  "@preact/signals": ["web/"],
+  uplot: ["web/", "report/script/"],
+  "#report-assets": ["report/page.ts"],
+};
+
+/** The places that know Node; everything else runs in a browser too. */
+const NODE_ONLY = ["io/node.ts", "io/node-folder.ts", "cli/"];
+
+describe("imports", () => {
+  test.each([
+    ["src", SRC_LAYERS],
+    ["assembly", ASSEMBLY_LAYERS],
+  ] as const)("of %s: every file has a layer, and imports point down", (folder, layers) => {
+    expect(filesOf(folder).length).toBeGreaterThan(0);
+    expect(filesOf(folder).filter((file) => layerOf(layers, file) < 0)).toEqual([]);
+    expect(upwardImports(folder, layers)).toEqual([]);
+  });
+
+  test.each(["src", "assembly"])("of %s: no circles", (folder) => {
+    expect(circleIn(folder)).toEqual([]);
+  });
+
+  test("of src: what is outside is known, and by whom", () => {
+    const strangers = filesOf("src").flatMap((file) =>
+      importsOf("src", file)
+        .filter((name) => !isSource(name) && !isAsset(name))
+        .filter((name) => {
+          const allowed = name.startsWith("node:") ? NODE_ONLY : (OUTSIDE[packageOf(name)] ?? []);
+          return !allowed.some((place) => isWithin(file, place));
+        })
+        .map((name) => `${file} imports ${name}`),
+    );
+    expect(strangers).toEqual([]);
+  });
+
+  test("of assembly: nothing from outside", () => {
+    const strangers = filesOf("assembly").flatMap((file) =>
+      importsOf("assembly", file).filter((name) => !filesOf("assembly").includes(name)),
+    );
+    expect(strangers).toEqual([]);
+  });
+
+  test.each(["src", "assembly"])("of %s: nothing that a compiler has left behind", (folder) => {
+    const files = readdirSync(new URL(`${folder}/`, ROOT), { recursive: true, encoding: "utf8" });
+    expect(files.filter((file) => /\.(js|d\.ts|map|tsbuildinfo)$/.test(file))).toEqual([]);
+  });
+
+  test("index.ts only re-exports", () => {
+    const source = ts.createSourceFile("index.ts", textOf("src", "index.ts"), ts.ScriptTarget.ES2022);
+    const others = source.statements.filter((statement) => !ts.isExportDeclaration(statement));
+    expect(others.map((statement) => ts.SyntaxKind[statement.kind])).toEqual([]);
+  });
+});
+
+/** "file:line: text" of every line, comments aside, that a pattern matches. */
+function linesMatching(folder: string, pattern: RegExp): string[] {
+  return filesOf(folder).flatMap((file) =>
+    withoutComments(textOf(folder, file))
+      .split("\n")
+      .flatMap((line, i) => (pattern.test(line) ? [`${folder}/${file}:${i + 1}: ${line.trim()}`] : [])),
+  );
+}
+
+/** The same text with every comment blanked, lines kept. */
+function withoutComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\/|\/\/[^\n]*/g, (comment) => comment.replace(/[^\n]/g, " "));
+}
+
+/**
+ * What touches memory or makes an address: loads and stores of scalars and vectors, with `v128.load8_lane` and its
+ * kind; memory.copy, fill, grow and data; casts between numbers and pointers; the end of static data.
+ * `memory.size()` is a number that the compiler cannot know, and no access.
+ */
+const MEMORY = new RegExp(
+  [
+    String.raw`\bv128\s*\.\s*(load|store)`,
+    String.raw`(?<![.\w])(load|store)\s*<`,
+    String.raw`\b[if](32|64)\s*\.\s*(load|store)`,
+    String.raw`\bmemory\s*\.\s*(?!size\b)`,
+    String.raw`\b(changetype|StaticArray|Array|ArrayBuffer|__heap_base|__data_end|heap)\b`,
+  ].join("|"),
+);
+
+/**
+ * What makes or reads a number from the bits of a lane:
+ * - masks: v128.and, or, xor, andnot, not, bitselect; any `laneselect`
+ * - shifts of lanes: shl, shr_s, shr_u
+ * - integer comparison, minimum and maximum of lanes, which order floats by their bits
+ * - moves between lanes: swizzle, shuffle, narrow, extend, dot, bitmask, extract_lane, replace_lane
+ * - conversions and reinterpretations: convert, trunc, promote, demote, reinterpret
+ * - constants: a lane constructor, or a splat of a literal other than 0
+ * Adding, multiplying and dividing float lanes is arithmetic, and so is splatting a number that lanes/ has made.
+ */
+const LANE_BITS = new RegExp(
+  [
+    String.raw`\bv128\s*\.\s*(and|or|xor|andnot|not|bitselect|any_true)\b`,
+    String.raw`\bi(8x16|16x8|32x4|64x2)\s*\.\s*(?!splat|add|sub|mul)\w+`,
+    String.raw`\bf(32x4|64x2)\s*\.\s*(?!splat|add|sub|mul|div)\w+`,
+    String.raw`\b[if](8x16|16x8|32x4|64x2|32|64)\s*\.\s*splat\s*\(\s*(<\w+>\s*)?[-(]*(0x|0*[1-9])`,
+    String.raw`\b[if](8x16|16x8|32x4|64x2)\s*\(`,
+    String.raw`\breinterpret\b`,
+    String.raw`\b(shuffle|swizzle|laneselect)\b`,
+    String.raw`\brelaxed_\w+`,
+  ].join("|"),
+);
+
+describe("the placing rule", () => {
+  test("lanes/ knows no memory", () => {
+    expect(linesMatching("assembly/lanes", MEMORY)).toEqual([]);
+  });
+
+  test("kernels/ knows no bits", () => {
+    expect(linesMatching("assembly/kernels", LANE_BITS)).toEqual([]);
+  });
+
+  test("only lanes/simd.ts knows that there is relaxed SIMD", () => {
+    const elsewhere = linesMatching("assembly", /ASC_FEATURE_RELAXED_SIMD|relaxed_/).filter(
+      (line) => !line.startsWith("assembly/lanes/simd.ts:"),
+    );
+    expect(elsewhere).toEqual([]);
+  });
+
+  test.each([
+    "const a = v128.load(src, 16);",
+    "store<u8>(dst, x);",
+    "v128.store8_lane(dst, v, 0);",
+    "memory.copy(a, b, n);",
+    "const p = changetype<usize>(x);",
+  ])("finds an address: %s", (line) => {
+    expect(line).toMatch(MEMORY);
+  });
+
+  test.each([
+    "v128.and(a, mask)",
+    "v128.bitselect(a, b, c)",
+    "i32x4.shl(a, 23)",
+    "i32x4.min_s(a, b)",
+    "i16x8.shr_u(a, 1)",
+    "i32x4.splat(0x7fffffff)",
+    "i8x16.splat(<i8>(0x80))",
+    "i32x4(1, 2, 3, 4)",
+    "reinterpret<f32>(bits)",
+    "f32x4.max(a, b)",
+    "i8x16.narrow_i16x8_u(a, b)",
+    "v128.relaxed_madd<f32>(a, b, c)",
+  ])("finds bits: %s", (line) => {
+    expect(line).toMatch(LANE_BITS);
+  });
+
+  test.each([
+    "f32x4.div(a, factors)",
+    "i32x4.splat(bits)",
+    "f32x4.splat(factor)",
+    "i32x4.splat(0)",
+    "v128.load(src, 16)",
+    "length & ~15",
+  ])("lets pass: %s", (line) => {
+    expect(line).not.toMatch(LANE_BITS);
+  });
+});

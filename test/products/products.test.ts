@@ -1,0 +1,323 @@
+import { describe, expect, test } from "vitest";
+import type { LeftOperand } from "../../src/products/products.ts";
+import { type Scheme, schemes } from "../../src/tensor/schemes.ts";
+import type { BlockScaled, Format } from "../../src/tensor/tensor.ts";
+import { reference } from "../reference/engine.ts";
+import { calcDiff, multiply, type Product } from "../reference/gemm.ts";
+import { ENGINES } from "../support/engines.ts";
+import { once } from "../support/once.ts";
+import { exact, expectWithinBound, extraRoundings } from "../support/products.ts";
+import { randomNormal, randomWords } from "../support/random.ts";
+
+/** Numbers below n in a fixed order. */
+function drawer(seed: number): (n: number) => number {
+  const words = randomWords(seed, 4096);
+  let i = 0;
+  return (n) => (words[i++ % words.length] as number) % n;
+}
+
+type Draw = ReturnType<typeof drawer>;
+
+const BLOCKS: readonly (readonly [number, number])[] = [
+  [1, 32],
+  [1, 128],
+  [128, 128],
+  [1, 16],
+  [1, 32],
+  [32, 1],
+  [3, 5],
+  [1, 7],
+  [2, 48],
+  [5, 1],
+  [16, 16],
+  [1, 33],
+  [2 ** 31 - 1, 2 ** 31 - 1],
+];
+
+function pick<T>(draw: Draw, choices: readonly T[]): T {
+  return choices[draw(choices.length)] as T;
+}
+
+/** A size that is mostly small, now and then beyond what the kernels take in one step. */
+function size(draw: Draw, most: number): number {
+  return draw(8) === 0 ? draw(most) : draw(Math.min(most, 40)) + 1;
+}
+
+/** What the scales of a case are like: around one, over a wide range, or at the ends of it. */
+const SPREADS = ["near", "near", "wide", "low", "high", "any"] as const;
+
+function scaleByte(draw: Draw, spread: (typeof SPREADS)[number]): number {
+  switch (spread) {
+    case "near":
+      return 120 + draw(12);
+    case "wide":
+      return 67 + draw(120);
+    case "low":
+      return draw(12);
+    case "high":
+      return 243 + draw(12);
+    case "any":
+      return draw(256);
+  }
+}
+
+function randomTensor(draw: Draw, rows: number, cols: number): BlockScaled {
+  const format = pick<Format>(draw, ["e4m3", "e4m3", "e5m2"]);
+  const block = pick(draw, BLOCKS);
+  const spread = pick(draw, SPREADS);
+  const hasSpecials = draw(10) === 0;
+  const special = format === "e4m3" ? 0x7f : 0x7c;
+  const words = randomWords(draw(2 ** 30), rows * cols);
+  // Now and then whole blocks are zero, under scales like the others.
+  const zeroFrom = draw(4) === 0 ? draw(cols) : cols;
+  // So few subnormal codes in half of the cases that they are set aside.
+  const isThin = draw(2) === 0;
+  const codes = Uint8Array.from(words, (word, i) => {
+    let code = i % cols < zeroFrom ? word & 0xff : word & 0x80;
+    if (isThin && (code & 0x78) === 0 && word >>> 28 > 0) code |= 8;
+    return (code & 0x7f) >= special && !(hasSpecials && word >>> 27 === 0) ? code & 0x83 : code;
+  });
+  const blocks = Math.ceil(rows / block[0]) * Math.ceil(cols / block[1]);
+  const scales =
+    draw(3) === 0
+      ? Float32Array.from(
+          { length: blocks },
+          () =>
+            (1 + draw(1000) / 1000) *
+            2 ** (Math.min(scaleByte(draw, spread), 254) - 127) *
+            (draw(9) ? 1 : -1),
+        )
+      : Uint8Array.from({ length: blocks }, () => scaleByte(draw, spread));
+  return { format, shape: [rows, cols], block, codes, scales };
+}
+
+function randomLeft(draw: Draw, rows: number, cols: number): LeftOperand {
+  const kind = draw(6);
+  if (kind < 2) return randomTensor(draw, rows, cols);
+  const values = randomNormal(draw(2 ** 30), rows * cols);
+  const words = randomWords(draw(2 ** 30), rows * cols);
+  const spread = kind === 2 ? 60 : kind === 3 ? 252 : 1;
+  for (let i = 0; i < values.length; i++) {
+    values[i] = (values[i] as number) * 2 ** (((words[i] as number) % spread) - (spread >> 1));
+    if ((words[i] as number) >>> 22 === 0) values[i] = pick(draw, [0, -0, 1e30, 1e-40, 300]);
+    if (kind === 4 && (words[i] as number) >>> 28 === 0) values[i] = 2 ** (-149 + (words[i]! & 31));
+    if (kind === 5 && (words[i] as number) >>> 21 === 1) values[i] = pick(draw, [Infinity, -Infinity, NaN]);
+  }
+  return { values, shape: [rows, cols] };
+}
+
+interface Case {
+  readonly name: string;
+  readonly x: LeftOperand;
+  readonly w: BlockScaled;
+  readonly sizes: readonly [m: number, n: number, k: number];
+  readonly product: () => Product;
+}
+
+function makeCase(seed: number): Case {
+  const draw = drawer(seed);
+  const m = draw(3) ? 1 + draw(9) : size(draw, 220);
+  const n = size(draw, 140);
+  const k = draw(5) ? size(draw, 300) : size(draw, 1300);
+  const x = randomLeft(draw, m, k);
+  const w = randomTensor(draw, n, k);
+  const left = "codes" in x ? `${x.format} ${x.block.join("x")}` : "f32";
+  const name = `seed ${seed}: ${left} [${m}, ${k}] . ${w.format} ${w.block.join("x")} [${n}, ${k}]`;
+  return { name, x, w, sizes: [m, n, k], product: once(() => exact(x, w)) };
+}
+
+const SWEEP = once(() => Array.from({ length: 2000 }, (_, seed) => makeCase(seed)));
+
+describe.each(ENGINES)("%s", async (_, make) => {
+  const fp8 = await make();
+
+  test("2,000 shapes and schemes are within gamma_K of the exact product, element by element", () => {
+    for (const { name, x, w, sizes, product } of SWEEP()) {
+      try {
+        expectWithinBound(fp8.gemm(x, w), product(), sizes, extraRoundings(x, w));
+      } catch (error) {
+        throw new Error(`${name}: ${(error as Error).message}`, { cause: error });
+      }
+    }
+  });
+
+  test("to bfloat16, and packed", () => {
+    for (const { name, x, w, sizes, product } of SWEEP().slice(0, 300)) {
+      const packed = fp8.pack(w);
+      try {
+        expectWithinBound(fp8.gemm(x, packed, { type: "bf16" }), product(), sizes, extraRoundings(x, w));
+        expect(fp8.gemm(x, packed)).toEqual(fp8.gemm(x, w));
+      } catch (error) {
+        throw new Error(`${name}: ${(error as Error).message}`, { cause: error });
+      } finally {
+        packed.free();
+      }
+    }
+  });
+
+  test.each([
+    [1, 3, 65_536],
+    [9, 8, 65_536],
+    [1, 1, 1],
+    [1, 1100, 2000],
+    [200, 300, 1030],
+    [391, 17, 515],
+  ])("[%i, %i, %i]: more than one step in each direction", (m, n, k) => {
+    const x = { values: randomNormal(1, m * k), shape: [m, k] };
+    for (const scheme of [schemes.mxfp8, schemes.deepseekWeight, schemes.deepseekV3Weight]) {
+      const w = fp8.quantize(randomNormal(2, n * k), [n, k], scheme);
+      const product = exact(x, w);
+      expectWithinBound(fp8.gemm(x, w), product, [m, n, k], extraRoundings(x, w));
+    }
+  });
+
+  test.each([0, 1, 5, 20])("K = 0 with %i rows is zero, also where the output was not", (m) => {
+    const w = {
+      format: "e4m3",
+      shape: [3, 0],
+      block: [1, 32],
+      codes: new Uint8Array(),
+      scales: new Uint8Array(),
+    } as const;
+    const out = new Float32Array(3 * m).fill(7);
+    expect(fp8.gemm({ values: new Float32Array(), shape: [m, 0] }, w, { out })).toEqual(
+      new Float32Array(3 * m),
+    );
+  });
+
+  // A large x that meets a zero leaves the sum to small ones, which a common factor for the row could push out of range.
+  test.each([
+    [2 ** 100, 1.2345678 * 2 ** -40, 127],
+    [2 ** 60, 1.2345678 * 2 ** -20, 30],
+    [2 ** 127, 1.2345678 * 2 ** 20, 0],
+    [300, 1.2345678 * 2 ** -110, 127],
+    [2 ** 125, 1.2345678 * 2 ** -100, 190],
+    [2 ** 127, 1.2345678 * 2 ** -122, 226],
+    [Infinity, 1.2345678 * 2 ** -40, 127],
+  ])("x of %d beside %d, scale byte %i", (large, small, byte) => {
+    const [m, n, k] = [3, 4, 32];
+    const row = Float32Array.from({ length: k }, (_, i) => (i === 5 ? large : small));
+    const x = { values: Float32Array.from({ length: m * k }, (_, i) => row[i % k] as number), shape: [m, k] };
+    const codes = Uint8Array.from({ length: n * k }, (_, i) =>
+      i % k === 5 && large < Infinity ? 0 : 1 + (i % 0x70),
+    );
+    for (const block of [
+      [1, 32],
+      [64, 32],
+    ] as const) {
+      const scales = new Uint8Array(n / Math.min(n, block[0])).fill(byte);
+      const w: BlockScaled = { format: "e4m3", shape: [n, k], block, codes, scales };
+      expectWithinBound(fp8.gemm(x, w), exact(x, w), [m, n, k]);
+    }
+  });
+
+  test.each([
+    ["e4m3", 200],
+    ["e4m3", 245],
+    ["e5m2", 143],
+    ["e5m2", 238],
+  ] as const)("%s: a block of zeros under the scale byte %i adds nothing", (format, byte) => {
+    for (const m of [1, 9]) {
+      const w: BlockScaled = {
+        format,
+        shape: [1, 70],
+        block: [1, 32],
+        codes: new Uint8Array(70).fill(format === "e4m3" ? 0x38 : 0x3c, 32),
+        scales: Uint8Array.of(byte, 127, 127),
+      };
+      const x = { values: new Float32Array(70 * m).fill(1), shape: [m, 70] };
+      expect(fp8.gemm(x, w)).toEqual(new Float32Array(m).fill(38));
+    }
+  });
+
+  test("what lies behind the last row does no harm under the largest scales", () => {
+    for (const scale of [2 ** 111, 1.99 * 2 ** 111, 2 ** 112]) {
+      const w: BlockScaled = {
+        format: "e5m2",
+        shape: [2, 17],
+        block: [1, 17],
+        codes: new Uint8Array(34).fill(0x3c, 0, 17).fill(0x7b, 18),
+        scales: Float32Array.of(scale, 1),
+      };
+      const x = { values: new Float32Array(9 * 17).fill(2 ** -100), shape: [9, 17] };
+      expectWithinBound(fp8.gemm(x, w), exact(x, w), [9, 2, 17], [0, 1]);
+    }
+  });
+
+  // Tall blocks let the kernels scale x instead of sums, wherever that is exact.
+  test.each([1, 2, 3, 7])("blocks of 64 rows, %i rows of x: scales and x from one end to the other", (m) => {
+    const [n, k] = [70, 64];
+    const bytes = [0, 1, 7, 60, 127, 134, 135, 200, 245];
+    const sizes = [2 ** -149, 2 ** -126, 2 ** -60, 1, 2 ** 60, 2 ** 119];
+    const codes = Uint8Array.from({ length: n * k }, (_, i) => ((i * 37) % 0x7f) | ((i % 3) << 7));
+    const noise = randomNormal(7, m * k);
+    for (const low of bytes) {
+      for (const high of bytes) {
+        const size = sizes[(low + high) % sizes.length] as number;
+        const scales = Uint8Array.of(low, high, high, low);
+        const w: BlockScaled = { format: "e4m3", shape: [n, k], block: [64, 32], codes, scales };
+        const asFloat: BlockScaled = {
+          ...w,
+          scales: Float32Array.from(scales, (byte) => 1.3 * 2 ** (byte - 127)),
+        };
+        const x = { values: noise.map((value) => value * size), shape: [m, k] };
+        for (const right of [w, asFloat]) {
+          expectWithinBound(fp8.gemm(x, right), exact(x, right), [m, n, k], extraRoundings(x, right));
+        }
+      }
+    }
+  });
+
+  test.each([2 ** -145, 2 ** -149, 1.2345678 * 2 ** -120])("x of %d under a large scale", (value) => {
+    for (const m of [1, 4, 9]) {
+      const w: BlockScaled = {
+        format: "e4m3",
+        shape: [1, 1],
+        block: [1, 32],
+        codes: Uint8Array.of(1),
+        scales: Uint8Array.of(227),
+      };
+      const x = { values: new Float32Array(m).fill(value), shape: [m, 1] };
+      const want = new Float32Array(m).fill(Math.fround(value) * 2 ** (227 - 127 - 9));
+      expect(fp8.gemm(x, w)).toEqual(want);
+    }
+  });
+
+  test.each([193, 196, 200])(
+    "%i rows to bfloat16 against many weights: the last pass is no smaller room",
+    (m) => {
+      const [n, k] = [33_000, 16];
+      const w = fp8.quantize(randomNormal(5, n * k), [n, k], schemes.deepseekWeight);
+      const x = { values: randomNormal(6, m * k), shape: [m, k] };
+      const want = Uint32Array.from(
+        new Uint32Array((fp8.gemm(x, w) as Float32Array).buffer),
+        (bits) => (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16,
+      );
+      const packed = fp8.pack(w);
+      for (const right of [w, packed]) {
+        const got = fp8.gemm(x, right, { type: "bf16" });
+        expect(got.findIndex((bits, i) => bits !== want[i])).toBe(-1);
+      }
+      packed.free();
+    },
+  );
+
+  test("the same operands give the same bits, whatever is beside them", () => {
+    const { x, w } = makeCase(12345);
+    expect(fp8.gemm(x, w)).toEqual(fp8.gemm(x, w));
+  });
+
+  test.each([
+    ["mxfp8", schemes.mxfp8, schemes.mxfp8],
+    ["DeepSeek-V3.1", schemes.deepseekActivation, schemes.deepseekWeight],
+    ["DeepSeek-V3", schemes.deepseekV3Activation, schemes.deepseekV3Weight],
+  ])("both operands in %s, K = 4096: calc_diff under 1e-3", (_, ofX: Scheme, ofW: Scheme) => {
+    const [m, n, k] = [24, 32, 4096];
+    const a = randomNormal(3, m * k);
+    const b = randomNormal(4, n * k);
+    const c = fp8.gemm(reference.quantize(a, [m, k], ofX), reference.quantize(b, [n, k], ofW));
+    const diff = calcDiff(c, multiply(a, b, m, n, k).sums);
+    expect(diff).toBeLessThan(1e-3);
+    expect(diff).toBeGreaterThan(1e-4); // or nothing was quantised
+  });
+});

@@ -1,0 +1,28 @@
+import { readFile } from "node:fs/promises";
+import type { Engine } from "../../src/engine/engine.ts";
+import { instantiate as instantiateJs } from "../../src/js/kernels.ts";
+import { load } from "../../src/load.ts";
+import { load as loadJs } from "../../src/plain-js.ts";
+import { compile } from "../../src/wasm/builds.ts";
+import { type Instance, instantiate } from "../../src/wasm/instantiate.ts";
+import { toModule } from "../../src/wasm/module.ts";
+
+function debugBuild(): Promise<Buffer<ArrayBuffer>> {
+  return readFile(new URL("../../build/debug.wasm", import.meta.url)) as Promise<Buffer<ArrayBuffer>>;
+}
+
+/** Every set of kernels, by name: the suite runs on each of them, on the same inputs. */
+export const ENGINES: readonly (readonly [name: string, make: () => Promise<Engine>])[] = [
+  ["debug", async () => load({ wasm: await debugBuild() })],
+  ["baseline", () => load({ variant: "baseline" })],
+  ["relaxed", () => load({ variant: "relaxed" })],
+  ["js", () => loadJs()],
+];
+
+/** The same kernels without the engine, for tests that look into the memory. */
+export const INSTANCES: readonly (readonly [name: string, make: () => Promise<Instance>])[] = [
+  ["debug", async () => instantiate(toModule(await debugBuild()))],
+  ["baseline", async () => instantiate(compile("baseline").module)],
+  ["relaxed", async () => instantiate(compile("relaxed").module)],
+  ["js", async () => instantiateJs()],
+];
