@@ -11,10 +11,10 @@ import { outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import { checkUpright } from "../tensor/transpose.ts";
-import { Pool } from "./pool.ts";
+import { GemmThreads } from "./gemm-threads.ts";
 import type { Start, Task } from "./protocol.ts";
-import { cut, place, type Slice, slicesOf } from "./rows.ts";
-import { Desk } from "./shared-operand.ts";
+import { cut, type RowRange, rowRangesOf, scatter } from "./rows.ts";
+import { SharedOperand } from "./shared-operand.ts";
 
 /** Weights of a {@link ThreadedEngine}: every thread has some of their rows in its memory. */
 export interface ThreadedWeights {
@@ -28,16 +28,16 @@ export interface ThreadedWeights {
 interface Known {
   readonly key: number;
   readonly rows: number;
-  readonly slices: readonly Slice[];
+  readonly ranges: readonly RowRange[];
 }
 
-/** The right operand of a product, in parts: what each thread is sent, and what of that is given away. */
+/** The right operand split by rows: what each worker receives, and which of its buffers are transferred. */
 interface Right {
   readonly rows: number;
-  readonly slices: readonly Slice[];
+  readonly ranges: readonly RowRange[];
   /** How the parts lie: records have been turned round where they had to be. */
   readonly side: "t" | "n";
-  partOf(slice: Slice): [w: BlockScaled | number, transfer: ArrayBuffer[]];
+  partOf(range: RowRange): [w: BlockScaled | number, transfer: ArrayBuffer[]];
 }
 
 /**
@@ -50,20 +50,20 @@ interface Right {
 export class ThreadedEngine {
   readonly variant: Engine["variant"];
   readonly threads: number;
-  readonly #pool: Pool;
-  readonly #desk: Desk = new Desk();
+  readonly #workers: GemmThreads;
+  readonly #sharedX: SharedOperand = new SharedOperand();
   readonly #packed: WeakMap<ThreadedWeights, Known> = new WeakMap();
   #nextKey = 0;
 
-  private constructor(threads: number, variant: Engine["variant"], pool: Pool) {
+  private constructor(threads: number, variant: Engine["variant"], workers: GemmThreads) {
     this.variant = variant;
     this.threads = threads;
-    this.#pool = pool;
+    this.#workers = workers;
   }
 
   /** Use `load({ threads })`. */
   static async open(threads: number, start: Start): Promise<ThreadedEngine> {
-    return new ThreadedEngine(threads, start.variant, await Pool.open(threads, start));
+    return new ThreadedEngine(threads, start.variant, await GemmThreads.open(threads, start));
   }
 
   /**
@@ -79,20 +79,20 @@ export class ThreadedEngine {
     const { given, layout, type } = checkGemmOptions(options);
     const { experts } = options;
     const { rows: xRows, cols: xCols } = leftSize(x);
-    const { rows, slices, side, partOf } = this.#rightOf(w, layout[1] as "t" | "n");
+    const { rows, ranges, side, partOf } = this.#rightOf(w, layout[1] as "t" | "n");
     const m = layout[0] === "t" ? xCols : xRows;
     const out = outArray("gemm: out", given, type === "f32" ? "Float32Array" : "Uint16Array", m * rows);
     const passed = { type, layout: `${layout[0]}${side}`, experts } as GemmOptions;
-    const parts = await this.#desk.lend(x, (shared) =>
-      this.#askAll(slices, (slice, thread) => {
-        if (slice.start === slice.end && thread > 0) return undefined;
-        const [part, transfer] = partOf(slice);
+    const parts = await this.#sharedX.lend(x, (shared) =>
+      this.#askAll(ranges, (range, thread) => {
+        if (range.start === range.end && thread > 0) return undefined;
+        const [part, transfer] = partOf(range);
         return [{ kind: "gemm", x: shared, w: part, options: passed }, transfer];
       }),
     );
-    slices.forEach((slice, thread) => {
+    ranges.forEach((range, thread) => {
       const part = parts[thread];
-      if (part) place(out, part, rows, slice, experts);
+      if (part) scatter(out, part, rows, range, experts);
     });
     return out;
   }
@@ -102,13 +102,13 @@ export class ThreadedEngine {
     const layout = checkPackLayout(options);
     const [record, checked] = checkUpright("pack", w, layout === "n");
     const key = this.#nextKey++;
-    const slices = slicesOf(checked.grid.rows, record.block[0], this.threads);
+    const ranges = rowRangesOf(checked.grid.rows, record.block[0], this.threads);
     const free = async (): Promise<void> => {
-      await this.#askAll(slices, () => [{ kind: "free", key }]);
+      await this.#askAll(ranges, () => [{ kind: "free", key }]);
     };
     try {
-      await this.#askAll(slices, (slice) => {
-        const part = cut(record, checked, slice);
+      await this.#askAll(ranges, (range) => {
+        const part = cut(record, checked, range);
         return [{ kind: "pack", key, w: part }, [part.codes.buffer, part.scales.buffer] as ArrayBuffer[]];
       });
     } catch (error) {
@@ -121,39 +121,39 @@ export class ThreadedEngine {
         if (this.#packed.delete(weights)) await free();
       },
     };
-    this.#packed.set(weights, { key, rows: checked.grid.rows, slices });
+    this.#packed.set(weights, { key, rows: checked.grid.rows, ranges });
     return weights;
   }
 
   /** Ends the workers. What is under way fails with a BlockscaleError, and so does every later call. */
   close(): Promise<void> {
-    return this.#pool.close();
+    return this.#workers.close();
   }
 
   /** The answers of all threads; the calling thread works last, when the others have begun. */
   #askAll(
-    slices: readonly Slice[],
-    ask: (slice: Slice, thread: number) => [task: Task, transfer?: ArrayBuffer[]] | undefined,
+    ranges: readonly RowRange[],
+    ask: (range: RowRange, thread: number) => [task: Task, transfer?: ArrayBuffer[]] | undefined,
   ): Promise<(Float32Array | Uint16Array | undefined)[]> {
-    const answers = [...slices.keys()].reverse().map((thread) => {
-      const asked = ask(slices[thread] as Slice, thread);
-      return asked && this.#pool.ask(thread, ...asked);
+    const answers = [...ranges.keys()].reverse().map((thread) => {
+      const asked = ask(ranges[thread] as RowRange, thread);
+      return asked && this.#workers.ask(thread, ...asked);
     });
     return Promise.all(answers.reverse());
   }
 
   #rightOf(w: BlockScaled | ThreadedWeights, side: "t" | "n"): Right {
     if (typeof w !== "object" || w === null || !("codes" in w)) {
-      const { key, rows, slices } = this.#knownOf(w);
-      return { rows, slices, side, partOf: () => [key, []] };
+      const { key, rows, ranges } = this.#knownOf(w);
+      return { rows, ranges, side, partOf: () => [key, []] };
     }
     const [record, checked] = checkUpright("gemm: w", w, side === "n");
-    const partOf = (slice: Slice): [BlockScaled, ArrayBuffer[]] => {
-      const part = cut(record, checked, slice);
+    const partOf = (range: RowRange): [BlockScaled, ArrayBuffer[]] => {
+      const part = cut(record, checked, range);
       return [part, [part.codes.buffer as ArrayBuffer, part.scales.buffer as ArrayBuffer]];
     };
     const { rows } = checked.grid;
-    return { rows, slices: slicesOf(rows, record.block[0], this.threads), side: "t", partOf };
+    return { rows, ranges: rowRangesOf(rows, record.block[0], this.threads), side: "t", partOf };
   }
 
   #knownOf(w: ThreadedWeights): Known {

@@ -2,7 +2,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { GemmOptions, LeftOperand } from "../products/products.ts";
 import { BlockscaleError, type ErrorCode, type Fault } from "../tensor/errors.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
-import type { Pulse } from "./spin.ts";
+import type { Counters } from "./spin.ts";
 
 /** What a thread is asked: to take weights, to multiply by some of them, to forget them. */
 export type Task =
@@ -20,8 +20,8 @@ export type Task =
 export interface Start {
   readonly module: WebAssembly.Module;
   readonly variant: Engine["variant"];
-  /** Left out where nothing can be shared, and on a page, which needs the cores that would watch. */
-  readonly pulse?: Pulse | undefined;
+  /** Left out where nothing can be shared, and on a page, which needs the cores that would spin. */
+  readonly counters?: Counters | undefined;
 }
 
 export interface Request {

@@ -1,21 +1,21 @@
 import { arrayLike, type CheckedTensor } from "../tensor/checks.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 
-/** Rows of weights that one worker has: whole blocks. */
-export interface Slice {
+/** The rows of a right operand that one worker holds: `start` to `end`, whole blocks. */
+export interface RowRange {
   readonly start: number;
   readonly end: number;
 }
 
 /** N rows in equal parts, as far as blocks allow it; a part may be empty, but the first one only if there are no rows. */
-export function slicesOf(rows: number, blockRows: number, parts: number): Slice[] {
+export function rowRangesOf(rows: number, blockRows: number, parts: number): RowRange[] {
   const gridRows = Math.ceil(rows / blockRows);
   const edge = (part: number): number => Math.min(rows, Math.ceil((part * gridRows) / parts) * blockRows);
   return Array.from({ length: parts }, (_, part) => ({ start: edge(part), end: edge(part + 1) }));
 }
 
-/** The weights of a slice, in arrays of their own: they are given away to the worker. */
-export function cut(tensor: BlockScaled, { grid }: CheckedTensor, { start, end }: Slice): BlockScaled {
+/** The weights of a range of rows, in arrays of their own, since they are transferred to the worker. */
+export function cut(tensor: BlockScaled, { grid }: CheckedTensor, { start, end }: RowRange): BlockScaled {
   const { format, shape, block, codes, scales } = tensor;
   const { slices, rows, cols } = grid;
   const gridCols = Math.ceil(cols / block[1]);
@@ -45,12 +45,12 @@ function take<T extends Uint8Array | Float32Array>(
   return out;
 }
 
-/** The columns of a slice of out[rows, n] <- part[rows, end - start], but for rows that are to stay as they are. */
-export function place(
+/** Columns start to end of out[rows, n] <- part[rows, end - start]. Rows whose expert is -1 stay as they are. */
+export function scatter(
   out: Float32Array | Uint16Array,
   part: Float32Array | Uint16Array,
   n: number,
-  { start, end }: Slice,
+  { start, end }: RowRange,
   experts: Int32Array | undefined,
 ): void {
   const width = end - start;

@@ -1,14 +1,14 @@
 import type { LeftOperand } from "../products/products.ts";
 import { checkArray, checkTensor } from "../tensor/checks.ts";
 
-/** What is kept for the next product; fresh memory costs more than the copy into it. */
+/** Bytes of the largest shared buffer that is kept for the next product: allocating one costs more than the copy into it. */
 const LARGEST_SPARE = 2 ** 26;
 
-/** Memory that all threads see, where there is such memory: one copy of x serves them all. */
-export class Desk {
+/** The left operand x in memory that all threads share, where the host has such memory: one copy serves them all. */
+export class SharedOperand {
   #spare: SharedArrayBuffer | undefined;
 
-  /** Calls `work` with x in shared memory, or with x as it is. */
+  /** Calls `work` with a copy of x in shared memory, or with x itself where memory cannot be shared. */
   async lend<T>(x: LeftOperand, work: (x: LeftOperand) => Promise<T>): Promise<T> {
     if (!canShare() || typeof x !== "object" || x === null) return work(x);
     if ("codes" in x) {

@@ -1,14 +1,14 @@
-/** Counters that a worker and the one who asks it both see, where memory can be shared: requests, and answers. */
-export type Pulse = Int32Array;
+/** Two counters in shared memory, seen by a worker and the thread that asks it: requests sent and answers given. */
+export type Counters = Int32Array;
 
 export const ASKED = 0;
 export const ANSWERED = 1;
 
 /**
- * Watches a counter for a moment, until it has come to `count`. A thread that sleeps needs longer to wake up than a product
- * of one row takes; one that watches is there at once, when the next product follows or the other half is done.
+ * Spins until a counter reaches `count`, or the time is up. Waking a sleeping thread takes longer than a product of one
+ * row, so a thread that expects the next request or answer soon spins for a moment before it sleeps.
  */
-export function watch(pulse: Pulse, counter: number, count: number, milliseconds: number): void {
+export function spinUntil(counters: Counters, counter: number, count: number, milliseconds: number): void {
   const end = performance.now() + milliseconds;
-  while (((Atomics.load(pulse, counter) - count) | 0) < 0 && performance.now() < end);
+  while (((Atomics.load(counters, counter) - count) | 0) < 0 && performance.now() < end);
 }

@@ -2,15 +2,15 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { nodeThreads } from "./node.ts";
 import type { Message, Reply } from "./protocol.ts";
 import { Share } from "./share.ts";
-import { ANSWERED, ASKED, type Pulse, watch } from "./spin.ts";
+import { ANSWERED, ASKED, type Counters, spinUntil } from "./spin.ts";
 
 /** What a worker of `load({ threads })` runs: its share of every product. */
 
-/** How long a worker watches for the next request before it sleeps. */
-const WATCH_MILLISECONDS = 0.3;
+/** How long a worker spins for the next request before it sleeps. */
+const SPIN_MILLISECONDS = 0.3;
 
 let share: Share | undefined;
-let pulse: Pulse | undefined;
+let counters: Counters | undefined;
 let received = 0;
 
 function answer(message: Message): Reply {
@@ -18,7 +18,7 @@ function answer(message: Message): Reply {
   try {
     if ("id" in message) return { id, result: (share as Share).run(message.task) };
     share = new Share(message);
-    pulse = message.pulse;
+    counters = message.counters;
     return { id };
   } catch (error) {
     if (error instanceof BlockscaleError) return { id, error: { code: error.code, fault: error.fault } };
@@ -29,9 +29,9 @@ function answer(message: Message): Reply {
 function receive(message: Message, post: (reply: Reply, transfer: ArrayBuffer[]) => void): void {
   const reply = answer(message);
   post(reply, reply.result ? [reply.result.buffer as ArrayBuffer] : []);
-  if (pulse === undefined || reply.id === undefined) return;
-  Atomics.add(pulse, ANSWERED, 1);
-  watch(pulse, ASKED, ++received + 1, WATCH_MILLISECONDS);
+  if (counters === undefined || reply.id === undefined) return;
+  Atomics.add(counters, ANSWERED, 1);
+  spinUntil(counters, ASKED, ++received + 1, SPIN_MILLISECONDS);
 }
 
 const port = nodeThreads()?.parentPort;

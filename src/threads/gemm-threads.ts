@@ -2,11 +2,11 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { dead, errorOf, type Reply, type Start, type Task } from "./protocol.ts";
 import { Share } from "./share.ts";
 import { canShare } from "./shared-operand.ts";
-import { ANSWERED, ASKED, type Pulse, watch } from "./spin.ts";
+import { ANSWERED, ASKED, type Counters, spinUntil } from "./spin.ts";
 import { isPage, openThread, type Thread } from "./start.ts";
 
-/** How long the calling thread watches for the others when its share is done. */
-const WATCH_MILLISECONDS = 0.1;
+/** How long the calling thread spins for the others when its share is done. */
+const SPIN_MILLISECONDS = 0.1;
 
 type Result = Float32Array | Uint16Array | undefined;
 
@@ -17,15 +17,15 @@ interface Waiting {
 
 /**
  * Threads that each answer every request, in turn. The first is the calling thread, which would only wait for the others
- * otherwise, but not on a page: there it has a user to answer. One worker that dies takes the pool with it: its weights
+ * otherwise, but not on a page: there it has a user to answer. One worker that dies takes all of them with it: its weights
  * are gone.
  *
  * Workers that sleep in Atomics.wait were tried: no faster than messages, and Node hung at its end, waiting for one.
  */
-export class Pool {
+export class GemmThreads {
   readonly #share: Share | undefined;
   #threads: readonly Thread[] = [];
-  #pulses: readonly Pulse[] = [];
+  #counters: readonly Counters[] = [];
   readonly #waiting: Map<number, Waiting> = new Map();
   #nextId = 0;
   #end: BlockscaleError | undefined;
@@ -35,22 +35,24 @@ export class Pool {
   }
 
   /** @throws BlockscaleError `option`: there are no workers here, or they are blocked */
-  static async open(size: number, start: Start): Promise<Pool> {
-    const pool = new Pool(start);
+  static async open(size: number, start: Start): Promise<GemmThreads> {
+    const threads = new GemmThreads(start);
     const listener = {
-      reply: (reply: Reply): void => pool.#settle(reply),
-      died: (reason: string): void => pool.#stop(dead(reason)),
+      reply: (reply: Reply): void => threads.#settle(reply),
+      died: (reason: string): void => threads.#stop(dead(reason)),
     };
-    const workers = pool.#share ? size - 1 : size;
-    if (pool.#share && canShare())
-      pool.#pulses = Array.from({ length: workers }, () => new Int32Array(new SharedArrayBuffer(8)));
+    const workers = threads.#share ? size - 1 : size;
+    if (threads.#share && canShare())
+      threads.#counters = Array.from({ length: workers }, () => new Int32Array(new SharedArrayBuffer(8)));
     const opened = await Promise.allSettled(
-      Array.from({ length: workers }, (_, i) => openThread({ ...start, pulse: pool.#pulses[i] }, listener)),
+      Array.from({ length: workers }, (_, i) =>
+        openThread({ ...start, counters: threads.#counters[i] }, listener),
+      ),
     );
-    pool.#threads = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+    threads.#threads = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
     const failed = opened.find((one) => one.status === "rejected");
-    if (failed === undefined) return pool;
-    await pool.close();
+    if (failed === undefined) return threads;
+    await threads.close();
     throw failed.reason;
   }
 
@@ -60,7 +62,7 @@ export class Pool {
       if (this.#end) throw this.#end;
       if (this.#share && thread === 0) {
         resolve(this.#share.run(task));
-        return this.#watchOthers();
+        return this.#spinForOthers();
       }
       const id = this.#nextId++;
       const index = this.#share ? thread - 1 : thread;
@@ -70,17 +72,17 @@ export class Pool {
       } catch (error) {
         throw unsendable(error);
       }
-      const pulse = this.#pulses[index];
-      if (pulse) Atomics.add(pulse, ASKED, 1);
+      const counters = this.#counters[index];
+      if (counters) Atomics.add(counters, ASKED, 1);
       if (this.#waiting.size === 0) this.#hold(true);
       this.#waiting.set(id, { resolve, reject });
     });
   }
 
   /** The others are about to be done: their answers are there when the event loop looks for them. */
-  #watchOthers(): void {
-    for (const pulse of this.#pulses)
-      watch(pulse, ANSWERED, Atomics.load(pulse, ASKED), WATCH_MILLISECONDS / this.#pulses.length);
+  #spinForOthers(): void {
+    for (const counters of this.#counters)
+      spinUntil(counters, ANSWERED, Atomics.load(counters, ASKED), SPIN_MILLISECONDS / this.#counters.length);
   }
 
   /** Ends all workers; what is under way fails. */
