@@ -4,6 +4,7 @@ export type { Precision } from "./engine/precision.ts";
 export { cosine, sqnr } from "./engine/precision.ts";
 export type { PackedWeights, PackOptions } from "./products/packed.ts";
 export type { GemmOptions, Layout, LeftOperand, Matrix } from "./products/products.ts";
+export type { ResidentMatrix } from "./products/resident.ts";
 export type { ErrorCode, Fault } from "./tensor/errors.ts";
 export { BlockscaleError } from "./tensor/errors.ts";
 export type { Size } from "./tensor/scale-layouts.ts";

@@ -1,5 +1,7 @@
+import { notAMatrix } from "../products/left.ts";
 import type { PackedWeights, PackOptions } from "../products/packed.ts";
-import { type GemmOptions, type LeftOperand, Products } from "../products/products.ts";
+import { type GemmOptions, type LeftOperand, type Matrix, Products } from "../products/products.ts";
+import type { ResidentMatrix } from "../products/resident.ts";
 import {
   checkArray,
   checkDisjoint,
@@ -232,21 +234,47 @@ export class Engine {
    * @param options.layout "nt", "nn" (w is [K, N]), "tn" and "tt" (x is [K, M])
    * @param options.type of the result: "f32" (Float32Array), or "bf16" (Uint16Array of bits), rounded once
    * @param options.experts one number per row of x: which slice of w [E, N, K] it meets; -1 for rows to leave alone
-   * @param options.out M * N elements
+   * @param options.out M * N elements, or a {@link resident} matrix [M, N]
    * @returns [M, N], row-major
    */
   gemm(
     x: LeftOperand,
     w: BlockScaled | PackedWeights,
-    options?: GemmOptions & { type?: "f32" },
+    options: GemmOptions & { out: ResidentMatrix },
+  ): ResidentMatrix;
+  gemm(
+    x: LeftOperand,
+    w: BlockScaled | PackedWeights,
+    options?: GemmOptions & { type?: "f32"; out?: Float32Array },
   ): Float32Array;
-  gemm(x: LeftOperand, w: BlockScaled | PackedWeights, options: GemmOptions & { type: "bf16" }): Uint16Array;
+  gemm(
+    x: LeftOperand,
+    w: BlockScaled | PackedWeights,
+    options: GemmOptions & { type: "bf16"; out?: Uint16Array },
+  ): Uint16Array;
   gemm(
     x: LeftOperand,
     w: BlockScaled | PackedWeights,
     options: GemmOptions = {},
-  ): Float32Array | Uint16Array {
+  ): Float32Array | Uint16Array | ResidentMatrix {
     return this.#products.gemm(x, w, options);
+  }
+
+  /**
+   * Room for a float32 matrix in the engine's memory. Products read x and write `out` there without a copy.
+   * @param source its shape [rows, cols], for a matrix of zeros; or { values, shape }
+   * @example const hidden = fp8.resident([1, 4096]); fp8.gemm(x, w1, { out: hidden }); fp8.gemm(hidden, w2, { out: y });
+   * @throws BlockscaleError `shape`, `buffer`; `memory`: no room
+   */
+  resident(source: readonly [number, number] | Matrix): ResidentMatrix {
+    const values = Array.isArray(source) ? undefined : (source as Matrix)?.values;
+    const shape = Array.isArray(source) ? source : (source as Matrix)?.shape;
+    const { slices, rows, cols } = gridOf("resident", shape, [1, 1]);
+    if (slices !== 1) throw notAMatrix("resident", shape);
+    if (values !== undefined) checkArray("resident: values", values, "Float32Array", rows * cols);
+    const matrix = this.#products.resident([rows, cols]);
+    if (values !== undefined) matrix.write(values);
+    return matrix;
   }
 
   /**

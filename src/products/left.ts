@@ -3,6 +3,7 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import { gridOf } from "../tensor/tensor.ts";
 import { transposeInto } from "../tensor/transpose.ts";
+import { ResidentMatrix } from "./resident.ts";
 
 /** A float32 matrix, row-major. A shape of one size is one row. */
 export interface Matrix {
@@ -11,11 +12,12 @@ export interface Matrix {
 }
 
 /** What can stand on the left of a product. */
-export type LeftOperand = Matrix | BlockScaled;
+export type LeftOperand = Matrix | ResidentMatrix | BlockScaled;
 
 /** The left operand as the kernels take it, and the rows that float32 cannot hold. */
 export interface Left {
-  readonly values: Float32Array;
+  /** [rows, cols], row-major: an array, or a matrix that is in the engine's memory already. */
+  readonly values: Float32Array | ResidentMatrix;
   readonly rows: number;
   readonly cols: number;
   readonly farRows: ReadonlyMap<number, Float64Array>;
@@ -28,6 +30,10 @@ const NO_ROWS: ReadonlyMap<number, Float64Array> = new Map();
  * @throws BlockscaleError `option`, `shape`: it is no matrix
  */
 export function leftSize(x: LeftOperand): { rows: number; cols: number } {
+  if (x instanceof ResidentMatrix) {
+    x.placeFor("gemm: x");
+    return { rows: x.shape[0], cols: x.shape[1] };
+  }
   if (typeof x !== "object" || x === null || !("values" in x || "codes" in x)) {
     throw new BlockscaleError("option", {
       where: "gemm: x",
@@ -50,6 +56,11 @@ export function leftOf(
   dequantize: (tensor: BlockScaled) => Float32Array,
 ): Left {
   const { rows, cols } = leftSize(x);
+  if (x instanceof ResidentMatrix) {
+    if (!isTransposed) return { values: x, rows, cols, farRows: NO_ROWS };
+    const values = transposeInto(new Float32Array(rows * cols), x.view("gemm: x"), rows, cols);
+    return { values, rows: cols, cols: rows, farRows: NO_ROWS };
+  }
   const given = "codes" in x ? dequantize(x) : x.values;
   const far = "codes" in x ? farRowsOf(x, rows, cols) : NO_ROWS;
   if (!isTransposed) return { values: given, rows, cols, farRows: far };

@@ -5,6 +5,7 @@ import type { BlockScaled } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import type { Left } from "./left.ts";
+import { ResidentMatrix } from "./resident.ts";
 import {
   MARGIN,
   mostListBytes,
@@ -44,7 +45,8 @@ export interface Product {
   readonly arena: Arena;
   readonly left: Left;
   readonly right: Right;
-  readonly out: Float32Array | Uint16Array;
+  /** An array, or a matrix in the engine's memory, which the kernels write into where they can. */
+  readonly out: Float32Array | Uint16Array | ResidentMatrix;
   readonly type: "f32" | "bf16";
 }
 
@@ -67,7 +69,7 @@ const ELEMENTS = 2 ** 23;
 
 /** out[run.start .. run.end, N] <- the same rows of x . w[run.slice]^T */
 export function multiply(product: Product, run: Run): void {
-  const { kernels, arena, left, right, out } = product;
+  const { kernels, arena, left, right, out, type } = product;
   const { rows: n, cols: k } = right;
   const m = run.end - run.start;
   if (m === 0 || n === 0) return;
@@ -80,9 +82,9 @@ export function multiply(product: Product, run: Run): void {
   for (let first = 0; first < n; first += chunkRows) {
     const rows = Math.min(chunkRows, n - first);
     const [x, far, dst, work, ...staged] = arena.frame([
-      4 * passRows * k,
+      left.values instanceof ResidentMatrix ? 0 : 4 * passRows * k,
       8 * k,
-      out.BYTES_PER_ELEMENT * passRows * rows,
+      out instanceof ResidentMatrix && rows === n ? 0 : (type === "f32" ? 4 : 2) * passRows * rows,
       kernels.gemmWorkspace(passRows, k) >>> 0,
       ...(right.kind === "packed" ? [] : stagedSizes(right, rows)),
     ]) as [number, number, number, number, ...number[]];
@@ -153,13 +155,18 @@ function multiplyPass(
 ): void {
   const [, , , rows, cols] = place;
   const m = end - start;
-  new Float32Array(arena.buffer, x, m * cols).set(left.values.subarray(start * cols, end * cols));
+  const n = right.rows;
+  let source = x;
+  if (left.values instanceof ResidentMatrix) source = left.values.placeFor("gemm: x") + 4 * start * cols;
+  else new Float32Array(arena.buffer, x, m * cols).set(left.values.subarray(start * cols, end * cols));
+  const isInPlace = out instanceof ResidentMatrix && rows === n;
+  const target = isInPlace ? out.placeFor("gemm: out") + 4 * start * n : dst;
   kernels.gemm(
     types[0],
     VALUE_TYPE_ID[type],
     types[1],
-    dst,
-    x,
+    target,
+    source,
     m,
     ...place,
     survey.list,
@@ -167,15 +174,16 @@ function multiplyPass(
     survey.highestScale,
     work,
   );
+  if (isInPlace) return;
+  const into = arrayOf(out);
   const result =
     type === "f32"
       ? new Float32Array(arena.buffer, dst, m * rows)
       : new Uint16Array(arena.buffer, dst, m * rows);
-  const n = right.rows;
-  if (rows === n) out.set(result, start * n);
+  if (rows === n) into.set(result, start * n);
   else
     for (let row = 0; row < m; row++)
-      out.set(result.subarray(row * rows, (row + 1) * rows), (start + row) * n + first);
+      into.set(result.subarray(row * rows, (row + 1) * rows), (start + row) * n + first);
 }
 
 /** The results that the kernel `gemm` does not do: far rows of the weights, and all of far rows of x. `at` is room for a row of float64. */
@@ -188,16 +196,23 @@ function multiplyFar(
 ): void {
   const [, , , rows, cols] = place;
   const staged = new Float64Array(arena.buffer, at, cols);
+  const into = arrayOf(out);
+  const values = left.values instanceof ResidentMatrix ? left.values.view("gemm: x") : left.values;
   const compute = (m: number, row: number): void => {
     const exact = kernels.dotFar(...types, at, row, ...place, survey.list);
     // As in the kernels, what underflows is 0 and not -0.
     const sum = Math.fround(exact) + 0;
-    out[m * right.rows + first + row] = type === "f32" ? sum : narrow(VALUE_TYPE_ID.bf16, bitsOf(sum));
+    into[m * right.rows + first + row] = type === "f32" ? sum : narrow(VALUE_TYPE_ID.bf16, bitsOf(sum));
   };
   for (let m = run.start; m < run.end; m++) {
     const exact = left.farRows.get(m);
-    staged.set(exact ?? left.values.subarray(m * cols, (m + 1) * cols));
+    staged.set(exact ?? values.subarray(m * cols, (m + 1) * cols));
     if (exact === undefined) for (const row of survey.farRows) compute(m, row);
     else for (let row = 0; row < rows; row++) compute(m, row);
   }
+}
+
+/** The result as an array; of a matrix in memory a view, which must not outlive the next growth of that memory. */
+function arrayOf(out: Product["out"]): Float32Array | Uint16Array {
+  return out instanceof ResidentMatrix ? out.view("gemm: out") : out;
 }

@@ -8,6 +8,7 @@ import type { Kernels } from "../wasm/kernels.ts";
 import { type Left, type LeftOperand, leftOf, notAMatrix } from "./left.ts";
 import { multiply, type Right, type Run } from "./multiply.ts";
 import { PackedWeights, type PackOptions } from "./packed.ts";
+import { ResidentMatrix } from "./resident.ts";
 import { listBytes, MARGIN, recordBytes, type Surveyed, setAside, surveyOf, type Weights } from "./right.ts";
 
 export type { LeftOperand, Matrix } from "./left.ts";
@@ -16,8 +17,8 @@ export type { LeftOperand, Matrix } from "./left.ts";
 export type Layout = "nt" | "nn" | "tn" | "tt";
 
 export interface GemmOptions {
-  /** M * N elements for the result: a Float32Array, or a Uint16Array with type "bf16". */
-  readonly out?: Float32Array | Uint16Array;
+  /** M * N elements for the result: a Float32Array, a resident [M, N] matrix, or a Uint16Array with type "bf16". */
+  readonly out?: Float32Array | Uint16Array | ResidentMatrix;
   /** Of the result; "f32" if left out. */
   readonly type?: "f32" | "bf16";
   /** "nt" if left out. Packed weights are always `[N, K]`. */
@@ -32,6 +33,7 @@ export class Products {
   readonly #arena: Arena;
   readonly #dequantize: (tensor: BlockScaled) => Float32Array;
   readonly #packed: WeakSet<PackedWeights> = new WeakSet();
+  readonly #resident: WeakSet<ResidentMatrix> = new WeakSet();
 
   constructor(kernels: Kernels, arena: Arena, dequantize: (tensor: BlockScaled) => Float32Array) {
     this.#kernels = kernels;
@@ -40,19 +42,61 @@ export class Products {
   }
 
   /** See Engine.gemm. */
-  gemm(x: LeftOperand, w: BlockScaled | PackedWeights, options: GemmOptions): Float32Array | Uint16Array {
+  gemm(
+    x: LeftOperand,
+    w: BlockScaled | PackedWeights,
+    options: GemmOptions,
+  ): Float32Array | Uint16Array | ResidentMatrix {
     const { given, layout, type } = checkGemmOptions(options);
     const right = this.#rightOf(w, layout[1] === "n");
+    if (x instanceof ResidentMatrix) this.#checkOwn("gemm: x", x);
     const left = leftOf(x, layout[0] === "t", this.#dequantize);
     if (left.cols !== right.cols) throw unequal(left, right);
-    const name = type === "f32" ? "Float32Array" : "Uint16Array";
-    const out = outArray("gemm: out", given, name, left.rows * right.rows);
+    const out = this.#outOf(given, type, [left.rows, right.rows]);
     for (const input of [...arraysOf(x), ...(w instanceof PackedWeights ? [] : arraysOf(w))]) {
+      if (out instanceof ResidentMatrix) continue;
       checkDisjoint("gemm: out", out, input);
     }
+    if (out === x) throw sameMatrix();
     const product = { kernels: this.#kernels, arena: this.#arena, left, right, out, type };
     for (const run of runsOf(options.experts, left.rows, right)) multiply(product, run);
     return out;
+  }
+
+  /** See Engine.resident. */
+  resident(shape: readonly [number, number]): ResidentMatrix {
+    const matrix = new ResidentMatrix(this.#arena, shape);
+    this.#resident.add(matrix);
+    return matrix;
+  }
+
+  #outOf(
+    given: GemmOptions["out"],
+    type: "f32" | "bf16",
+    [rows, cols]: readonly [number, number],
+  ): Float32Array | Uint16Array | ResidentMatrix {
+    if (!(given instanceof ResidentMatrix)) {
+      return outArray("gemm: out", given, type === "f32" ? "Float32Array" : "Uint16Array", rows * cols);
+    }
+    this.#checkOwn("gemm: out", given);
+    given.placeFor("gemm: out");
+    if (type === "f32" && given.shape[0] === rows && given.shape[1] === cols) return given;
+    throw new BlockscaleError("shape", {
+      where: "gemm: out",
+      expected: `a float32 matrix [${rows}, ${cols}]${type === "f32" ? "" : ", and no type: resident results are float32"}`,
+      got: `[${given.shape.join(", ")}]`,
+      fix: "Make it with engine.resident([M, N]).",
+    });
+  }
+
+  #checkOwn(where: string, matrix: ResidentMatrix): void {
+    if (this.#resident.has(matrix)) return;
+    throw new BlockscaleError("option", {
+      where,
+      expected: "a matrix in this engine's memory",
+      got: "one of another engine",
+      fix: "Make it with the engine that multiplies: engine.resident(...).",
+    });
   }
 
   /** See Engine.pack. */
@@ -146,7 +190,7 @@ export class Products {
 
 /** The options of a product, each of them one that there is. */
 export function checkGemmOptions(options: GemmOptions): {
-  given: Float32Array | Uint16Array | undefined;
+  given: GemmOptions["out"];
   layout: Layout;
   type: "f32" | "bf16";
 } {
@@ -161,7 +205,17 @@ export function checkPackLayout(options: PackOptions): "t" | "n" {
   return checkChoice("pack: layout", checkOptions("pack", options).layout ?? "t", ["t", "n"]);
 }
 
+function sameMatrix(): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "gemm: out",
+    expected: "another matrix than x",
+    got: "x itself",
+    fix: "Make a second one with engine.resident([M, N]): a product reads all of x while it writes.",
+  });
+}
+
 function arraysOf(operand: LeftOperand): ArrayBufferView[] {
+  if (operand instanceof ResidentMatrix) return [];
   return "codes" in operand ? [operand.codes, operand.scales] : [operand.values];
 }
 

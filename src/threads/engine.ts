@@ -7,6 +7,7 @@ import {
   type GemmOptions,
   type LeftOperand,
 } from "../products/products.ts";
+import { ResidentMatrix } from "../products/resident.ts";
 import { outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
@@ -78,6 +79,7 @@ export class ThreadedEngine {
   ): Promise<Float32Array | Uint16Array> {
     const { given, layout, type } = checkGemmOptions(options);
     const { experts } = options;
+    if (x instanceof ResidentMatrix || given instanceof ResidentMatrix) throw notShared();
     const { rows: xRows, cols: xCols } = leftSize(x);
     const { rows, ranges, side, partOf } = this.#rightOf(w, layout[1] as "t" | "n");
     const m = layout[0] === "t" ? xCols : xRows;
@@ -166,4 +168,13 @@ export class ThreadedEngine {
       fix: "Pack them with this engine, and free them after the last product.",
     });
   }
+}
+
+function notShared(): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "gemm",
+    expected: "arrays, which all threads can read and write",
+    got: "a resident matrix, which is in the memory of one engine",
+    fix: "Pass { values: matrix.read(), shape }, or use an engine without threads.",
+  });
 }

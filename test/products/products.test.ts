@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { LeftOperand } from "../../src/products/products.ts";
+import type { Matrix } from "../../src/products/products.ts";
 import { type Scheme, schemes } from "../../src/tensor/schemes.ts";
 import type { BlockScaled, Format } from "../../src/tensor/tensor.ts";
 import { reference } from "../reference/engine.ts";
@@ -91,7 +91,7 @@ function randomTensor(draw: Draw, rows: number, cols: number): BlockScaled {
   return { format, shape: [rows, cols], block, codes, scales };
 }
 
-function randomLeft(draw: Draw, rows: number, cols: number): LeftOperand {
+function randomLeft(draw: Draw, rows: number, cols: number): Matrix | BlockScaled {
   const kind = draw(6);
   if (kind < 2) return randomTensor(draw, rows, cols);
   const values = randomNormal(draw(2 ** 30), rows * cols);
@@ -108,7 +108,7 @@ function randomLeft(draw: Draw, rows: number, cols: number): LeftOperand {
 
 interface Case {
   readonly name: string;
-  readonly x: LeftOperand;
+  readonly x: Matrix | BlockScaled;
   readonly w: BlockScaled;
   readonly sizes: readonly [m: number, n: number, k: number];
   readonly product: () => Product;

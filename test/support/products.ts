@@ -1,4 +1,4 @@
-import type { LeftOperand } from "../../src/products/products.ts";
+import type { Matrix } from "../../src/products/products.ts";
 import type { BlockScaled } from "../../src/tensor/tensor.ts";
 import { f32FromBits } from "../reference/cast.ts";
 import { elements, multiply, type Product } from "../reference/gemm.ts";
@@ -10,7 +10,7 @@ const LOW_SCALE = 2 ** -110;
 type ExtraRoundings = readonly [ofX: number, ofW: number, underflow?: boolean];
 
 /** Roundings that do not count towards gamma_K: one if scales are not powers of two. */
-export function extraRoundings(x: LeftOperand, w: BlockScaled): ExtraRoundings {
+export function extraRoundings(x: Matrix | BlockScaled, w: BlockScaled): ExtraRoundings {
   const rounded = ["codes" in x ? x.scales : undefined, w.scales].map((scales) =>
     scales instanceof Float32Array ? scales : new Float32Array(),
   );
@@ -18,7 +18,7 @@ export function extraRoundings(x: LeftOperand, w: BlockScaled): ExtraRoundings {
   return [ofX, ofW, rounded.some((scales) => scales.some((scale) => !(Math.abs(scale) >= LOW_SCALE)))];
 }
 
-export function leftElements(x: LeftOperand): ArrayLike<number> {
+export function leftElements(x: Matrix | BlockScaled): ArrayLike<number> {
   return "codes" in x ? elements(x) : x.values;
 }
 
@@ -64,7 +64,7 @@ export function expectWithinBound(
 }
 
 /** The product of two operands in float64. */
-export function exact(x: LeftOperand, w: BlockScaled): Product {
+export function exact(x: Matrix | BlockScaled, w: BlockScaled): Product {
   const k = w.shape.at(-1) as number;
   return multiply(leftElements(x), elements(w), x.shape.at(-2) ?? 1, w.shape.at(-2) ?? 1, k);
 }

@@ -1,0 +1,75 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+import { checkArray, outArray } from "../tensor/checks.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import type { Arena, Resident } from "../wasm/arena.ts";
+
+/**
+ * A float32 matrix [rows, cols] in the memory of an engine, made by `engine.resident`. As x or `out` of a product it is used
+ * where it lies, so that a chain of products copies nothing. It stays until `free()`, or the end of a `using` block:
+ * JavaScript's garbage collection does not see that memory.
+ */
+export class ResidentMatrix {
+  /** `[rows, cols]` */
+  readonly shape: readonly [number, number];
+  readonly #arena: Arena;
+  #room: Resident | undefined;
+
+  /** Use `engine.resident`. All values are 0. */
+  constructor(arena: Arena, shape: readonly [number, number]) {
+    this.shape = shape;
+    this.#arena = arena;
+    this.#room = arena.keep(4 * shape[0] * shape[1]);
+    this.view("resident").fill(0);
+  }
+
+  /**
+   * A copy of the values, row-major.
+   * @param options.out rows * cols elements to write into, instead of a new array
+   */
+  read(options: { out?: Float32Array } = {}): Float32Array {
+    const out = outArray("read: out", options.out, "Float32Array", this.shape[0] * this.shape[1]);
+    out.set(this.view("read"));
+    return out;
+  }
+
+  /** Copies `values`, rows * cols of them, into the matrix. */
+  write(values: Float32Array): void {
+    const given = checkArray("write: values", values, "Float32Array", this.shape[0] * this.shape[1]);
+    this.view("write").set(given);
+  }
+
+  /** Gives the memory back. The matrix cannot be used any more; freeing it again does nothing. */
+  free(): void {
+    if (this.#room === undefined) return;
+    this.#arena.release(this.#room);
+    this.#room = undefined;
+  }
+
+  /**
+   * Byte offset of the first value.
+   * @throws BlockscaleError `option`: the matrix was freed
+   * @internal
+   */
+  placeFor(where: string): number {
+    if (this.#room !== undefined) return this.#room.start;
+    throw new BlockscaleError("option", {
+      where,
+      expected: "a matrix in memory",
+      got: "one that was freed",
+      fix: "Free it after the last product that uses it.",
+    });
+  }
+
+  /**
+   * The values where they lie; the view ends when the engine's memory grows, so it is never kept.
+   * @internal
+   */
+  view(where: string): Float32Array {
+    return new Float32Array(this.#arena.buffer, this.placeFor(where), this.shape[0] * this.shape[1]);
+  }
+
+  declare [Symbol.dispose]: () => void;
+}
+
+// Hosts of 2024 and before have no such symbol.
+if (Symbol.dispose) ResidentMatrix.prototype[Symbol.dispose] = ResidentMatrix.prototype.free;
