@@ -127,6 +127,7 @@ const SRC_LAYERS = [
   ["checkpoint/run/"],
   ["checkpoint/measure/"],
   ["checkpoint/index.ts"],
+  ["evaluate/"],
   ["report/"],
   ["public.ts", "load.ts", "external.ts", "plain-js.ts"],
   ["cli/", "web/"],

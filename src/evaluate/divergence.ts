@@ -1,0 +1,196 @@
+/**
+ * How far the predictions of a model are from those of its original: the figures that llama.cpp's `llama-perplexity
+ * --kl-divergence` prints, computed in float64 from logits of both.
+ */
+
+/** What one predicted token says about a model, and about its original if there is one. */
+export interface TokenScore {
+  /** Natural logarithm of the probability that the original gave to the token that came. */
+  readonly base: number;
+  /** The same of the model that is evaluated. */
+  readonly other: number;
+  /** KL divergence of the two predictions in nats: sum of p (log p - log q), p the original's. */
+  readonly divergence: number;
+  /** Whether both find the same token most probable. */
+  readonly sameTop: boolean;
+}
+
+/**
+ * Scores one prediction.
+ * @param base logits [vocab] of the original
+ * @param other logits [vocab] of the model that is evaluated
+ * @param token the token that came, from 0 to vocab - 1
+ */
+export function scoreToken(base: Float32Array, other: Float32Array, token: number): TokenScore {
+  const ofBase = logSum(base);
+  const ofOther = logSum(other);
+  let divergence = 0;
+  for (let i = 0; i < base.length; i++) {
+    const logP = base[i]! - ofBase;
+    const p = Math.exp(logP);
+    if (p > 0) divergence += p * (logP - (other[i]! - ofOther));
+  }
+  return {
+    base: base[token]! - ofBase,
+    other: other[token]! - ofOther,
+    // Rounding can leave a sum just below 0 where both predictions are the same.
+    divergence: Math.max(0, divergence),
+    sameTop: largest(base) === largest(other),
+  };
+}
+
+/** Logarithm of the sum of the exponentials. The largest is taken out first, so that nothing overflows. */
+function logSum(logits: Float32Array): number {
+  const top = logits[largest(logits)]!;
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - top);
+  return top + Math.log(sum);
+}
+
+function largest(logits: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i;
+  return best;
+}
+
+/** A figure with its standard error. */
+export interface Estimate {
+  readonly value: number;
+  readonly error: number;
+}
+
+/** Figures over all predicted tokens. Divergences are in nats, differences of probability from -1 to 1. */
+export interface Divergence {
+  readonly tokens: number;
+  readonly perplexityBase: number;
+  readonly perplexity: number;
+  /** perplexity / perplexityBase, and its natural logarithm. */
+  readonly perplexityRatio: number;
+  readonly lnPerplexityRatio: number;
+  /** Correlation of the logarithms of both probabilities over the tokens. */
+  readonly correlation: number;
+  readonly kldMean: number;
+  readonly kldMax: number;
+  readonly kld999: number;
+  readonly kld99: number;
+  readonly kld95: number;
+  readonly kld90: number;
+  readonly kldMedian: number;
+  readonly kld10: number;
+  readonly kldMin: number;
+  /** Share of tokens where both find the same token most probable. */
+  readonly sameTop: number;
+  /** Probability of the token that came: the evaluated model's less the original's. */
+  readonly meanDeltaP: number;
+  readonly rmsDeltaP: number;
+  readonly maxDeltaP: number;
+  readonly deltaP99: number;
+  readonly deltaP95: number;
+  readonly medianDeltaP: number;
+  readonly deltaP5: number;
+  readonly deltaP1: number;
+  readonly minDeltaP: number;
+  /** Standard errors of the means above, by the same names. */
+  readonly errors: Readonly<
+    Record<
+      | "perplexityBase"
+      | "perplexity"
+      | "perplexityRatio"
+      | "lnPerplexityRatio"
+      | "kldMean"
+      | "sameTop"
+      | "meanDeltaP"
+      | "rmsDeltaP",
+      number
+    >
+  >;
+}
+
+/** Sums scores up. Their order makes no difference to the figures but for the last bits of float64 sums. */
+export function summarizeScores(scores: readonly TokenScore[]): Divergence {
+  const base = estimate(scores.map((score) => -score.base));
+  const other = estimate(scores.map((score) => -score.other));
+  const ratio = estimate(scores.map((score) => score.base - score.other));
+  const divergences = scores.map((score) => score.divergence);
+  const mean = estimate(divergences);
+  const deltas = scores.map((score) => Math.exp(score.other) - Math.exp(score.base));
+  const delta = estimate(deltas);
+  const square = estimate(deltas.map((d) => d * d));
+  const same = estimate(scores.map(({ sameTop }) => (sameTop ? 1 : 0)));
+  const rms = Math.sqrt(square.value);
+  const kld = quantilesOf(divergences);
+  const dp = quantilesOf(deltas);
+  const perplexityBase = Math.exp(base.value);
+  const perplexity = Math.exp(other.value);
+  const perplexityRatio = Math.exp(ratio.value);
+  return {
+    tokens: scores.length,
+    perplexityBase,
+    perplexity,
+    perplexityRatio,
+    lnPerplexityRatio: ratio.value,
+    correlation: correlation(scores),
+    kldMean: mean.value,
+    kldMax: kld(1),
+    kld999: kld(0.999),
+    kld99: kld(0.99),
+    kld95: kld(0.95),
+    kld90: kld(0.9),
+    kldMedian: kld(0.5),
+    kld10: kld(0.1),
+    kldMin: kld(0),
+    sameTop: same.value,
+    meanDeltaP: delta.value,
+    rmsDeltaP: rms,
+    maxDeltaP: dp(1),
+    deltaP99: dp(0.99),
+    deltaP95: dp(0.95),
+    medianDeltaP: dp(0.5),
+    deltaP5: dp(0.05),
+    deltaP1: dp(0.01),
+    minDeltaP: dp(0),
+    // The error of exp(a) is exp(a) times that of a; that of sqrt(a) is half of that of a over the root.
+    errors: {
+      perplexityBase: perplexityBase * base.error,
+      perplexity: perplexity * other.error,
+      perplexityRatio: perplexityRatio * ratio.error,
+      lnPerplexityRatio: ratio.error,
+      kldMean: mean.error,
+      sameTop: same.error,
+      meanDeltaP: delta.error,
+      rmsDeltaP: rms === 0 ? 0 : square.error / (2 * rms),
+    },
+  };
+}
+
+/** Mean, and its standard error from the spread of the values. */
+export function estimate(values: readonly number[]): Estimate {
+  const n = values.length;
+  const value = values.reduce((sum, x) => sum + x, 0) / n;
+  if (n < 2) return { value, error: Number.NaN };
+  const variance = values.reduce((sum, x) => sum + (x - value) ** 2, 0) / (n - 1);
+  return { value, error: Math.sqrt(variance / n) };
+}
+
+/** The value that a share of the values does not exceed, interpolated between neighbours as NumPy and torch do by default. */
+function quantilesOf(values: readonly number[]): (share: number) => number {
+  const sorted = Float64Array.from(values).sort();
+  return (share) => {
+    const at = share * (sorted.length - 1);
+    const low = sorted[Math.floor(at)] ?? Number.NaN;
+    const high = sorted[Math.ceil(at)] ?? Number.NaN;
+    return low + (high - low) * (at - Math.floor(at));
+  };
+}
+
+function correlation(scores: readonly TokenScore[]): number {
+  const base = estimate(scores.map((score) => score.base)).value;
+  const other = estimate(scores.map((score) => score.other)).value;
+  let [both, ofBase, ofOther] = [0, 0, 0];
+  for (const score of scores) {
+    both += (score.base - base) * (score.other - other);
+    ofBase += (score.base - base) ** 2;
+    ofOther += (score.other - other) ** 2;
+  }
+  return both / Math.sqrt(ofBase * ofOther);
+}
