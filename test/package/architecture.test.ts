@@ -90,6 +90,24 @@ function upwardImports(folder: string, layers: readonly (readonly string[])[]): 
   );
 }
 
+/** The room of a file: its longest matching place. */
+function roomOf(layers: readonly (readonly string[])[], file: string): string {
+  const places = layers.flat().filter((place) => isWithin(file, place));
+  return places.sort((a, b) => b.length - a.length)[0] ?? file;
+}
+
+/** Each pair of rooms of which one imports the other, once. */
+function arrowsBetween(folder: string, layers: readonly (readonly string[])[]): [from: string, to: string][] {
+  const found = new Map<string, [string, string]>();
+  for (const file of filesOf(folder)) {
+    for (const target of importsOf(folder, file).filter(isSource)) {
+      const [from, to] = [roomOf(layers, file), roomOf(layers, target)];
+      if (from !== to) found.set(`${from} ${to}`, [from, to]);
+    }
+  }
+  return [...found.values()];
+}
+
 /** The files of a circle of imports, if there is one. Types may refer to one another: they are gone when the code runs. */
 function circleIn(folder: string): string[] {
   const done = new Set<string>();
@@ -163,6 +181,11 @@ describe("imports", () => {
     expect(filesOf(folder).length).toBeGreaterThan(0);
     expect(filesOf(folder).filter((file) => layerOf(layers, file) < 0)).toEqual([]);
     expect(upwardImports(folder, layers)).toEqual([]);
+    const arrows = arrowsBetween(folder, layers);
+    const floors = layers.map((places) => places.join("  ")).reverse();
+    console.log(
+      `${floors.join("\n")}\n${new Set(arrows.flat()).size} rooms, ${floors.length} floors, ${arrows.length} arrows`,
+    );
   });
 
   test.each(["src", "assembly"])("of %s: no circles", (folder) => {
