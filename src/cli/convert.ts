@@ -31,7 +31,7 @@ import { type Finished, type Journal, openJournal } from "./journal.ts";
 import { print, printJson } from "./print.ts";
 import { type ProgressBar, startProgress } from "./progress.ts";
 import { type ReservedReport, reportOfConversion, reserveReport } from "./report.ts";
-import { planTable, summaryTable } from "./tables.ts";
+import { otherFilesLines, planTable, summaryTable } from "./tables.ts";
 import { startWorkers, threadsFor, type Workers } from "./workers.ts";
 
 /** Options that quantize and dequantize share. */
@@ -86,8 +86,18 @@ export async function convert(
       const files = plan.files.map(({ name, size }) => ({ name, bytes: size }));
       await report(
         flags,
-        { input: from, output: to, ...task.direction, dryRun: true, files, tensors, total },
-        () => planTable(plan),
+        {
+          input: from,
+          output: to,
+          ...task.direction,
+          dryRun: true,
+          files,
+          tensors,
+          total,
+          leftOut: opened.leftOut,
+          unread: opened.unread,
+        },
+        () => [planTable(plan), ...otherFilesLines(opened)].join("\n"),
       );
       return;
     }
@@ -111,8 +121,9 @@ export async function convert(
       await workers.stop();
     }
     const summary = summarize(plan, run.measured);
-    await report(flags, { input: from, output: to, ...task.direction, ...summary }, () =>
-      summaryTable(summary),
+    const { leftOut, unread } = opened;
+    await report(flags, { input: from, output: to, ...task.direction, ...summary, leftOut, unread }, () =>
+      [summaryTable(summary), ...otherFilesLines(opened)].join("\n"),
     );
     const { direction } = task;
     await page?.write(await reportOfConversion({ from, to, direction, opened, plan, summary, signal }));

@@ -2,6 +2,7 @@ import { markdownTable } from "markdown-table";
 import type { ComparedTensor, WorstBlock } from "../checkpoint/measure/compare.ts";
 import type { Inspection } from "../checkpoint/measure/inspect.ts";
 import type { PrecisionSummary, Summary, TensorSummary } from "../checkpoint/measure/summary.ts";
+import type { OpenedCheckpoint } from "../checkpoint/plan/folder.ts";
 import type { Plan } from "../checkpoint/plan/plan.ts";
 import * as figures from "./figures.ts";
 
@@ -69,6 +70,17 @@ function keptLines(tensors: readonly TensorSummary[]): string[] {
   return ["", "Not converted:", ...[...counts].map(([reason, n]) => `- ${figures.count(n)}: ${reason}`)];
 }
 
+/** Files beside the model of which a conversion made nothing, and what became of them. */
+export function otherFilesLines({ leftOut, unread }: OpenedCheckpoint): string[] {
+  const list = (names: readonly string[]): string => names.map((name) => figures.text(name)).join(", ");
+  return [
+    ...(leftOut.length > 0
+      ? [`Left out, a second copy of the model in another layout: ${list(leftOut)}`]
+      : []),
+    ...(unread.length > 0 ? [`Copied as they are, no part of the model: ${list(unread)}`] : []),
+  ];
+}
+
 /** What a conversion would do, and the exact size of every file it would write. */
 export function planTable({ tensors, files }: Plan): string {
   const head = ["tensor", "shape", "action", "dtype", "bytes"];
@@ -87,8 +99,18 @@ export function planTable({ tensors, files }: Plan): string {
   ].join("\n");
 }
 
+/** Warnings that are printed; `--json` has all. */
+const WARNINGS = 20;
+
 /** What is inside a checkpoint. */
-export function inspectionTable({ files, dialect, tensors, bytesByDtype, metadata }: Inspection): string {
+export function inspectionTable({
+  files,
+  dialect,
+  tensors,
+  warnings,
+  bytesByDtype,
+  metadata,
+}: Inspection): string {
   const head = ["tensor", "shape", "dtype", "bytes", "block", "scales", "scale exponents"];
   const rows = tensors.map(({ name, shape, dtype, bytes, scaled }) => [
     figures.cell(name),
@@ -112,6 +134,8 @@ export function inspectionTable({ files, dialect, tensors, bytesByDtype, metadat
     ...Object.entries(metadata).map(
       ([key, value]) => `Metadata:  ${figures.text(key)} = ${figures.text(value)}`,
     ),
+    ...warnings.slice(0, WARNINGS).map((warning) => `Warning:   ${figures.text(warning)}`),
+    ...(warnings.length > WARNINGS ? [`Warning:   ${warnings.length - WARNINGS} more`] : []),
   ].join("\n");
 }
 

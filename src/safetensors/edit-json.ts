@@ -44,7 +44,7 @@ function edit(text: string, start: number, path: readonly string[], value: unkno
 }
 
 function membersAt(text: string, start: number): { members: Member[]; end: number } {
-  const json = new JsonReader(text);
+  const json = new JsonReader(text, { python: true });
   json.at = start;
   json.space();
   const members: Member[] = [];

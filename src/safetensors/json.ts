@@ -15,6 +15,7 @@ const MAX_DEPTH = 127;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/;
+const PYTHON_NUMBER = /-?Infinity|NaN/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 
 /**
@@ -25,9 +26,12 @@ export class JsonReader {
   readonly text: string;
   at = 0;
   private depth = 0;
+  private readonly allowsPython: boolean;
 
-  constructor(text: string) {
+  /** @param options.python whether numbers may be `Infinity`, `-Infinity` and `NaN`, as Python's json module writes them */
+  constructor(text: string, options: { readonly python?: boolean } = {}) {
     this.text = text;
+    this.allowsPython = options.python === true;
   }
 
   /** Reads `{...}`; `member` must read exactly the value of its key, which starts at `start`. */
@@ -113,7 +117,7 @@ export class JsonReader {
     else if (c === '"') this.string();
     else if (this.text.startsWith("true", this.at)) this.at += 4;
     else if (this.text.startsWith("false", this.at)) this.at += 5;
-    else if (!this.null()) {
+    else if (!this.null() && !(this.allowsPython && this.pythonNumber())) {
       if (!Number.isFinite(Number(this.number()))) this.fail("a number out of range");
     }
   }
@@ -163,6 +167,14 @@ export class JsonReader {
     if (digits === undefined) this.fail("expected a value");
     this.at += digits.length;
     return digits;
+  }
+
+  private pythonNumber(): boolean {
+    PYTHON_NUMBER.lastIndex = this.at;
+    const found = PYTHON_NUMBER.exec(this.text)?.[0];
+    if (found === undefined) return false;
+    this.at += found.length;
+    return true;
   }
 
   private unescape(start: number): string {

@@ -250,7 +250,7 @@ const shapes = fc.array(
   fc.record({
     rows: fc.integer({ min: 0, max: 5 }),
     cols: fc.integer({ min: 0, max: 37 }),
-    dtype: fc.constantFrom("BF16", "F16", "F32", "U8", "I64"),
+    dtype: fc.constantFrom("BF16", "F16", "F32", "BOOL", "I64"),
     isLinear: fc.boolean(),
   }),
   { maxLength: 10 },
@@ -262,10 +262,10 @@ test("every tensor starts at a multiple of its element size, in every dialect, a
       const file = fileWith(
         list
           .map(({ rows, cols, dtype, isLinear }, i) => {
-            const bytes = new Uint8Array((rows * cols * DTYPE_BITS[dtype as "U8"]) / 8);
+            const bytes = new Uint8Array((rows * cols * DTYPE_BITS[dtype as "BOOL"]) / 8);
             return tensor(
               `t${i}.${isLinear ? "up_proj.weight" : "norm"}`,
-              dtype as "U8",
+              dtype as "BOOL",
               [rows, cols],
               bytes,
             );

@@ -46,6 +46,7 @@ const CONVERTED = {
   after: STORED,
 };
 const TOTAL = { tensors: "number", converted: "number", bytesBefore: "number", bytesAfter: "number" };
+const OTHER_FILES = { leftOut: [], unread: [] };
 
 test("the fields that scripts rely on are there, and no others", async () => {
   const model = await writeModel(join(folder, "model"), 1, 64);
@@ -64,12 +65,14 @@ test("the fields that scripts rely on are there, and no others", async () => {
     files: [{ name: "string", bytes: "number" }],
     tensors: [nothing],
     total: { ...TOTAL, precision: null },
+    ...OTHER_FILES,
   });
   expect(await report("quantize", model, fp8)).toEqual({
     ...places,
     to: "string",
     tensors: [{ ...CONVERTED, precision: PRECISION }],
     total: { ...TOTAL, precision: PRECISION },
+    ...OTHER_FILES,
   });
   // Rounding to bfloat16 loses nothing here: null.
   const exact = { ...PRECISION, sqnrDb: null };
@@ -78,6 +81,7 @@ test("the fields that scripts rely on are there, and no others", async () => {
     dtype: "string",
     tensors: [{ ...CONVERTED, precision: exact }],
     total: { ...TOTAL, precision: exact },
+    ...OTHER_FILES,
   });
   expect(await report("inspect", fp8)).toEqual({
     input: "string",
@@ -106,6 +110,7 @@ test("the fields that scripts rely on are there, and no others", async () => {
         },
       },
     ],
+    warnings: [],
     bytesByDtype: { F8_E4M3: "number", BF16: "number", F32: "number" },
   });
   expect(await report("compare", model, fp8)).toEqual({

@@ -1,5 +1,6 @@
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkScheme, type Scheme } from "../../tensor/schemes.ts";
+import type { Config } from "../read/checkpoint.ts";
 import type { PlainWeight, ScaledWeight } from "../read/weights.ts";
 
 /** Weights that stay in high precision unless asked for, and why. Tried in order against the tensor's name. */
@@ -14,16 +15,23 @@ export interface KeepRule {
  */
 export const KEEP_RULES: readonly KeepRule[] = [
   {
-    pattern: /(^|\.)(visual|vision_tower|vision_model|vision_embed_tokens|audio_tower)\./,
-    reason: "vision or audio tower: small and sensitive",
+    pattern:
+      /(^|\.)(visual|visual_tokenizer|visual_model|vision|vision_\w+|image_\w+|img_\w+|vit|vpm|sam_model|siglip\w*|clip\w*)\./,
+    reason: "vision tower: small and sensitive",
   },
   {
-    pattern: /(^|\.)(multi_modal_projector|mm_projector|embed_vision|embed_audio)\./,
+    pattern:
+      /(^|\.)(audio|audio_\w+|apm|speech_\w+|sound_\w+|tts|tts_\w+|code2wav|token2wav|vocoder|codec\w*|code_predictor)\./,
+    reason: "audio or speech part: small and sensitive",
+  },
+  {
+    pattern:
+      /(^|\.)(\w*projector|mlp1|connector|\w*_connector|resampler|perceiver\w*|qformer|patch_merger|merger|\w*_adapter|\w*_bridge|aligner|multi_modal_\w+)\./,
     reason: "projector between towers: small and sensitive",
   },
   {
     pattern:
-      /(^|\.)(embed_tokens\w*|embed|embeddings?|word_embeddings|position_embeddings|tok_embeddings|wte|wpe)\./,
+      /(^|\.)(\w*embed\w*|\w+_emb|wte|wpe|shared|relative_attention_bias|relative_bias|rel_pos\w*|position_ids|pos_emb\w*|token_type\w*)\.|^transformer\.w\./i,
     reason: "embedding: rows are looked up, not multiplied",
   },
   {
@@ -36,7 +44,10 @@ export const KEEP_RULES: readonly KeepRule[] = [
     pattern: /(^|\.)(gate|router|shared_expert_gate|wg)\.|(^|\.)router\./,
     reason: "router gate: small, and its errors change which expert runs",
   },
-  { pattern: /(^|\.)(eh_proj|weights_proj)\./, reason: "kept by DeepSeek: sensitive projection" },
+  {
+    pattern: /(^|\.)(eh_proj|weights_proj)\.|(^|\.)mtp\.fc\./,
+    reason: "kept by DeepSeek: sensitive projection",
+  },
   {
     pattern: /(^|\.)(conv1d|in_proj_a|in_proj_b|in_proj_ba|dt_proj|x_proj)\./,
     reason: "state-space or linear-attention parameter: sensitive",
@@ -106,10 +117,12 @@ export type Verdict = { readonly quantize: true } | { readonly quantize: false; 
 /**
  * Compiles a selection into the decision for one weight.
  * @param isQuantised whether the checkpoint holds scaled weights already: then its plain ones were kept on purpose
+ * @param config config.json, which tells what names do not
  */
 export function decider(
   selection: Selection,
   isQuantised: boolean,
+  config: Config | null = null,
 ): (weight: PlainWeight | ScaledWeight) => Verdict {
   const include = (selection.include ?? []).map(matcher);
   const exclude = (selection.exclude ?? []).map(matcher);
@@ -120,9 +133,28 @@ export function decider(
     if (isQuantised) return { quantize: false, reason: "kept by whoever quantised the checkpoint" };
     if (shape.length > 2) return { quantize: false, reason: "not 2-D" };
     if (!name.endsWith(".weight")) return { quantize: false, reason: "not the weight of a linear layer" };
+    if (isTableOfTokens(shape, config)) return { quantize: false, reason: "embedding: a row for each token" };
+    if (isConv1D(name, config)) return { quantize: false, reason: "GPT-2's Conv1D: stored as [in, out]" };
     const rule = KEEP_RULES.find(({ pattern }) => pattern.test(name));
     return rule === undefined ? { quantize: true } : { quantize: false, reason: rule.reason };
   };
+}
+
+/** Whether a matrix has a row for each token of the vocabulary: an embedding, or a head, whatever it is called. */
+function isTableOfTokens([rows, cols]: readonly number[], config: Config | null): boolean {
+  const { vocab_size: vocabulary, hidden_size: hidden, n_embd: width } = config ?? {};
+  return rows === vocabulary && (cols === hidden || cols === width);
+}
+
+/** Models that use the names of GPT-2's transposed layers for linear ones. */
+const LINEAR_LIKE_GPT2: ReadonlySet<unknown> = new Set(["gpt_bigcode", "gpt_neo"]);
+
+/** GPT-2 and its relatives store these transposed. */
+function isConv1D(name: string, config: Config | null): boolean {
+  return (
+    !LINEAR_LIKE_GPT2.has(config?.model_type) &&
+    /(^|\.)h\.\d+\.(attn|mlp|crossattention)\.(c_attn|c_fc|c_proj|q_attn)\.weight$/.test(name)
+  );
 }
 
 /** What to do differently with the weights of a pattern: keep them, or change fields of the dialect's scheme. */

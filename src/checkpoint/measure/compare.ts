@@ -3,7 +3,7 @@ import { add, cosine, NOTHING, type Precision } from "../../engine/precision.ts"
 import type { Source } from "../../io/source.ts";
 import { type Strip, sharedStrips } from "../plan/strip.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";
-import { inputScales, type ResolveOptions, resolveWeights } from "../read/resolve.ts";
+import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { widen } from "../read/values.ts";
 import { matrixOf, type PlainWeight, plainShape, type ScaledWeight, type Weight } from "../read/weights.ts";
 import { transpose } from "../run/convert.ts";
@@ -50,13 +50,11 @@ export async function compareCheckpoints(
   engine: Engine,
   options: CompareOptions = {},
 ): Promise<ComparedTensor[]> {
-  const [weights, otherWeights] = [a, b].map(({ checkpoint }) => resolveWeights(checkpoint, options)) as [
-    Weight[],
-    Weight[],
-  ];
+  const [ofA, ofB] = [resolve(a.checkpoint, options), resolve(b.checkpoint, options)];
+  const [weights, otherWeights] = [ofA.weights, ofB.weights];
   const others = new Map(otherWeights.map((weight) => [weight.name, weight]));
   // Scales of activations are no weights, and conversions drop them.
-  const useless = new Set([...inputScales(weights), ...inputScales(otherWeights)]);
+  const useless = new Set([...ofA.strays, ...ofB.strays]);
   const onOneSide = (weight: Weight, status: "only in A" | "only in B") =>
     notCompared(weight, useless.has(weight.name) ? "not compared" : status);
   const compared: ComparedTensor[] = [];

@@ -1,7 +1,9 @@
 import type { Source } from "../../io/source.ts";
 import type { Dtype } from "../../safetensors/dtype.ts";
+import { tensorNamed } from "../../safetensors/names.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Checkpoint, Config } from "../read/checkpoint.ts";
-import { quantizationConfig, type ResolveOptions, resolveWeights } from "../read/resolve.ts";
+import { quantizationConfig, type ResolveOptions, resolve } from "../read/resolve.ts";
 import { readScales, type ScaleFacts, scaleCount, scaleFacts } from "../read/scales.ts";
 import { placesOfWeight, type ScaledWeight, type Weight } from "../read/weights.ts";
 
@@ -30,25 +32,36 @@ export interface Inspection {
   readonly dialect: string;
   readonly metadata: { readonly [key: string]: string };
   readonly tensors: readonly InspectedTensor[];
+  /** What is odd: scales that fit nothing, or data of methods that are not read. */
+  readonly warnings: readonly string[];
   /** Bytes of tensors by dtype as stored, scales under their own. */
   readonly bytesByDtype: { readonly [dtype: string]: number };
 }
 
 /**
- * Looks inside a checkpoint. With sources it also reads the scales, which are small; without, headers are all.
- * @throws BlockscaleError `dialect`: codes without scales, or scales that make no sense; what the signal was aborted with
+ * Looks inside a checkpoint. With sources it also reads the scales, which are small; without, headers are all. Codes without
+ * scales, and scales that make no sense, are warnings: whatever has a valid header can be looked at.
+ * @throws BlockscaleError `io`; what the signal was aborted with
  */
 export async function inspect(
   checkpoint: Checkpoint,
   sources: readonly Source[] | null,
   options: ResolveOptions & { readonly signal?: AbortSignal } = {},
 ): Promise<Inspection> {
-  const weights = resolveWeights(checkpoint, options);
+  const warnings: string[] = [];
+  const warn = ({ fault }: BlockscaleError): void => {
+    warnings.push(`${fault.where}: expected ${fault.expected}, got ${fault.got}`);
+  };
+  const { weights, foreign } = resolve(checkpoint, options, warn);
+  for (const { place, method, reader } of foreign) {
+    warnings.push(`${tensorNamed(place.name)}: ${method}, not read here; ${reader} reads it`);
+  }
   const tensors: InspectedTensor[] = [];
   for (const weight of weights) {
     options.signal?.throwIfAborted();
-    tensors.push(await inspectWeight(weight, checkpoint, sources));
+    tensors.push(await inspectWeight(weight, checkpoint, sources, warn));
   }
+  const methods = new Set(foreign.map(({ method }) => method));
   const bytesByDtype: { [dtype: string]: number } = {};
   for (const { dtype, begin, end } of checkpoint.shards.flatMap(({ header }) => header.tensors)) {
     bytesByDtype[dtype] = (bytesByDtype[dtype] ?? 0) + end - begin;
@@ -59,9 +72,13 @@ export async function inspect(
       bytes: size,
       tensors: header.tensors.length,
     })),
-    dialect: recognise(weights, tensors, checkpoint.config),
+    dialect:
+      methods.size > 0
+        ? `${[...methods].join(", ")} (not read)`
+        : recognise(weights, tensors, checkpoint.config),
     metadata: Object.fromEntries(checkpoint.shards.flatMap(({ header }) => [...(header.metadata ?? [])])),
     tensors,
+    warnings,
     bytesByDtype,
   };
 }
@@ -70,6 +87,7 @@ async function inspectWeight(
   weight: Weight,
   { shards }: Checkpoint,
   sources: readonly Source[] | null,
+  warn: (problem: BlockscaleError) => void,
 ): Promise<InspectedTensor> {
   const [place] = placesOfWeight(weight);
   const base = {
@@ -80,15 +98,27 @@ async function inspectWeight(
   };
   if (weight.kind !== "scaled") return { ...base, bytes: place.end - place.start, scaled: null };
   const { element, block, scales } = weight;
-  const facts =
-    sources === null || scales === null
-      ? null
-      : scaleFacts(await readScales(weight, sources, 0, scaleCount(weight)));
+  const facts = sources === null || scales === null ? null : await factsOf(weight, sources, warn);
   return {
     ...base,
     bytes: place.end - place.start + (scales === null ? 0 : scales.end - scales.start),
     scaled: { element, block, scales: scales?.name ?? null, scaleDtype: scales?.dtype ?? null, facts },
   };
+}
+
+/** Facts about the scales of a weight; null, and a warning, where they make no sense. */
+async function factsOf(
+  weight: ScaledWeight,
+  sources: readonly Source[],
+  warn: (problem: BlockscaleError) => void,
+): Promise<ScaleFacts | null> {
+  try {
+    return scaleFacts(await readScales(weight, sources, 0, scaleCount(weight)));
+  } catch (error) {
+    if (!(error instanceof BlockscaleError) || error.code !== "dialect") throw error;
+    warn(error);
+    return null;
+  }
 }
 
 /** The name of how a checkpoint is quantised, from its weights first and its config second. */
@@ -114,6 +144,7 @@ function recogniseWeight(weight: ScaledWeight, isRounded: boolean, config: Confi
   const { element, block, scales, scaleType, name } = weight;
   const isTiled = block[0] === 128 && block[1] === 128;
   const method = quantizationConfig(config)?.quant_method;
+  if (scaleType === "e4m3") return "nvfp4";
   if (element === "e2m1") return name === weight.codes.name ? "deepseek-v4" : "mxfp4";
   if (scales === null) return "no scales";
   if (method === "modelopt") return "modelopt";

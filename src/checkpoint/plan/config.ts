@@ -4,10 +4,8 @@ import { BlockscaleError } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import { type DialectName, type Document, dialects } from "../dialects/index.ts";
 import type { Config } from "../read/checkpoint.ts";
+import { NESTED, QUANTIZATION_KEYS } from "../read/resolve.ts";
 import type { Plan } from "./plan.ts";
-
-/** Members of config.json under which multimodal models keep the config of their language model. */
-export const NESTED = ["text_config", "llm_config", "language_config"] as const;
 
 const TORCH_DTYPES: Readonly<Record<ValueType, string>> = {
   bf16: "bfloat16",
@@ -18,9 +16,9 @@ const TORCH_DTYPES: Readonly<Record<ValueType, string>> = {
 /** Parses config.json. @throws BlockscaleError `format` */
 export function parseConfig(where: string, text: string): Config {
   try {
-    const config: unknown = JSON.parse(text);
+    const config: unknown = JSON.parse(withoutPythonNumbers(text));
     // What is to be edited later must be readable for that as well.
-    const json = new JsonReader(text);
+    const json = new JsonReader(text, { python: true });
     json.space();
     readMembers(json);
     json.end();
@@ -34,9 +32,19 @@ export function parseConfig(where: string, text: string): Config {
   }
 }
 
+/**
+ * The same JSON with numbers that Python writes and JSON does not know (Infinity, -Infinity, NaN) as null, outside of strings. The
+ * text itself is edited with them in their places, so they are written back as they were.
+ */
+function withoutPythonNumbers(text: string): string {
+  return text.replace(/"(?:[^"\\]|\\[\s\S])*"|-?\bInfinity\b|\bNaN\b/g, (found) =>
+    found.startsWith('"') ? found : "null",
+  );
+}
+
 /** Members that are removed or set. */
 const EDITED: ReadonlySet<string> = new Set([
-  "quantization_config",
+  ...QUANTIZATION_KEYS,
   "expert_dtype",
   "torch_dtype",
   "dtype",
@@ -59,8 +67,10 @@ function quantizationPaths(config: Config): string[][] {
   const holders: string[][] = [[], ...NESTED.map((key) => [key])];
   return holders.flatMap((path) => {
     const holder = path.length === 0 ? config : config[path[0]!];
-    const has = typeof holder === "object" && holder !== null && Object.hasOwn(holder, "quantization_config");
-    return has ? [[...path, "quantization_config"]] : [];
+    return QUANTIZATION_KEYS.flatMap((key) => {
+      const has = typeof holder === "object" && holder !== null && Object.hasOwn(holder, key);
+      return has ? [[...path, key]] : [];
+    });
   });
 }
 
@@ -71,7 +81,9 @@ function quantizationPaths(config: Config): string[][] {
 export function quantizedDocuments(text: string, config: Config, plan: Plan, to: DialectName): Document[] {
   const kept = keptModules(plan);
   const quantization = dialects[to].config(kept);
-  const [place = ["quantization_config"], ...others] = quantizationPaths(config);
+  const paths = quantizationPaths(config);
+  const [place = ["quantization_config"]] = paths.filter((path) => path.at(-1) === "quantization_config");
+  const others = paths.filter((path) => path !== place);
   let edited = editMember(text, place, quantization);
   for (const path of others) edited = editMember(edited, path, undefined);
   edited = editMember(edited, ["expert_dtype"], undefined);
@@ -92,12 +104,18 @@ export function plainDocuments(text: string, config: Config, type: ValueType): D
   return [{ name: "config.json", text: edited }];
 }
 
-/** Modules whose weights stay in high precision and could be mistaken for quantised ones: matrices, by name. */
+/**
+ * Modules that stay in high precision and could be mistaken for quantised ones: those of matrices that were kept. A tensor that is
+ * no `.weight`, such as stacked experts, stands for the module that holds it, unless other tensors of that were converted.
+ */
 function keptModules(plan: Plan): string[] {
-  const names = plan.tensors.flatMap(({ name, action, shape }) =>
-    action === "copy" && shape.length >= 2 && name.endsWith(".weight")
-      ? [name.slice(0, -".weight".length)]
-      : [],
-  );
-  return names.sort();
+  const converted = plan.tensors.filter(({ after, action }) => action !== "copy" && after.dtype !== null);
+  const names = plan.tensors.flatMap(({ name, action, shape }) => {
+    if (action !== "copy" || shape.length < 2) return [];
+    if (name.endsWith(".weight")) return [name.slice(0, -".weight".length)];
+    const holder = name.slice(0, Math.max(0, name.lastIndexOf(".")));
+    const isShared = holder === "" || converted.some((other) => other.name.startsWith(`${holder}.`));
+    return [isShared ? name : holder];
+  });
+  return [...new Set(names)].sort();
 }

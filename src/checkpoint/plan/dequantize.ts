@@ -2,9 +2,10 @@ import { BlockscaleError } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import { matcher, type Selection } from "../dialects/rules.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";
-import { inputScales, type ResolveOptions, resolveWeights } from "../read/resolve.ts";
-import { plainShape } from "../read/weights.ts";
-import { converted, copied, type Decision, dropped, layOut, type Plan } from "./plan.ts";
+import { refuseForeign } from "../read/foreign.ts";
+import { quantizationConfig, type ResolveOptions, resolve } from "../read/resolve.ts";
+import { placesOfWeight, plainShape } from "../read/weights.ts";
+import { converted, copied, type Decision, dropped, layOut, type Plan, STRAY_REASON } from "./plan.ts";
 
 /** What `dequantize` is to do. */
 export interface DequantizeOptions extends ResolveOptions, Selection {
@@ -31,16 +32,12 @@ export function planDequantize(checkpoint: Checkpoint, options: DequantizeOption
   const dtype = DTYPES[type];
   const include = options.include?.map(matcher);
   const exclude = (options.exclude ?? []).map(matcher);
-  const weights = resolveWeights(checkpoint, options);
-  const useless = inputScales(weights);
+  const { weights, foreign, strays } = resolve(checkpoint, options);
+  refuseForeign(foreign, quantizationConfig(checkpoint.config));
   const decisions = weights.map((weight): Decision => {
     const { name } = weight;
-    if (weight.kind === "other") return copied(weight, "not quantised");
-    if (weight.kind === "plain") {
-      return useless.has(name)
-        ? dropped(weight.values, "scale of activations: of no use to plain weights")
-        : copied(weight, "not quantised");
-    }
+    if (strays.has(name) && weight.kind !== "scaled") return dropped(placesOfWeight(weight)[0], STRAY_REASON);
+    if (weight.kind !== "scaled") return copied(weight, "not quantised");
     const isWanted = include?.some((fits) => fits(name)) ?? true;
     if (!isWanted || exclude.some((fits) => fits(name))) {
       return copied(weight, "excluded");

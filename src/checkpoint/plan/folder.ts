@@ -21,6 +21,10 @@ export interface OpenedCheckpoint {
   readonly configText: string | null;
   /** The index with its name; `null` where there is none. */
   readonly index: { readonly name: string; readonly content: ShardIndex } | null;
+  /** Files that are left out: a second copy of the model in another layout. */
+  readonly leftOut: readonly string[];
+  /** Safetensors files that are no part of the model, such as adapters. They are carried over as they are. */
+  readonly unread: readonly string[];
   /** Names of all other files: tokenizer, code, licence. They are carried over. */
   readonly others: readonly string[];
 }
@@ -45,9 +49,11 @@ export async function openCheckpoint(
     configText === null ? null : parseConfig(CONFIG, configText),
   );
   if (index !== null) compareWithIndex(checkpoint, index);
-  const taken = new Set([...shards, CONFIG, MODELOPT_CONFIG, index?.name]);
+  const leftOut = shards.some(isMistralFile) ? [] : [...files.keys()].filter(isMistralFile);
+  const taken = new Set([...shards, ...leftOut, CONFIG, MODELOPT_CONFIG, index?.name]);
   const others = [...files.keys()].filter((name) => !taken.has(name));
-  return { checkpoint, sources: [...sources.values()], configText, index, others };
+  const unread = others.filter((name) => name.endsWith(".safetensors"));
+  return { checkpoint, sources: [...sources.values()], configText, index, leftOut, unread, others };
 }
 
 async function textOf(source: Source): Promise<string> {
@@ -55,7 +61,9 @@ async function textOf(source: Source): Promise<string> {
 }
 
 async function readIndex(files: ReadonlyMap<string, Source>): Promise<OpenedCheckpoint["index"]> {
-  const names = [...files.keys()].filter((name) => name.endsWith(INDEX_SUFFIX) && !name.includes("/"));
+  const all = [...files.keys()].filter((name) => name.endsWith(INDEX_SUFFIX) && !name.includes("/"));
+  const hasOthers = [...files.keys()].some((name) => isShard(name) && !isMistralFile(name));
+  const names = files.has(CONFIG) && hasOthers ? all.filter((name) => !isMistralFile(name)) : all;
   const name = names.includes(`model${INDEX_SUFFIX}`) ? `model${INDEX_SUFFIX}` : names[0];
   if (name === undefined) return null;
   return { name, content: parseIndex(name, await textOf(files.get(name)!)) };
@@ -80,9 +88,11 @@ function shardsOfIndex(
 
 function shardsWithoutIndex(files: ReadonlyMap<string, Source>, where: string): string[] {
   if (files.size === 1 && !files.has(CONFIG)) return [...files.keys()];
-  const shards = [...files.keys()]
-    .filter((name) => name.endsWith(".safetensors") && !name.includes("/"))
-    .sort();
+  const all = [...files.keys()].filter(isShard).sort();
+  const ours = all.filter((name) => !isMistralFile(name));
+  // Loaders of transformers take this one alone, whatever lies beside it.
+  if (files.has(CONFIG) && all.includes("model.safetensors")) return ["model.safetensors"];
+  const shards = files.has(CONFIG) && ours.length > 0 ? ours : all;
   if (shards.length === 0) {
     throw new BlockscaleError("format", {
       where,
@@ -92,6 +102,15 @@ function shardsWithoutIndex(files: ReadonlyMap<string, Source>, where: string): 
     });
   }
   return shards;
+}
+
+function isShard(name: string): boolean {
+  return name.endsWith(".safetensors") && !name.includes("/");
+}
+
+/** Files of Mistral's own layout, which lie beside those of transformers as a second copy of the same model. */
+function isMistralFile(name: string): boolean {
+  return /^consolidated[^/]*\.safetensors(\.index\.json)?$|^params\.json$/.test(name);
 }
 
 /** Every tensor of the index must be in the file that the index names. */

@@ -3,6 +3,7 @@ import { serializeHeader, type TensorSpec } from "../../safetensors/header.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Checkpoint, Place } from "../read/checkpoint.ts";
+import { QUANTIZATION_METADATA } from "../read/resolve.ts";
 import { matrixOf, placesOfWeight, type Weight } from "../read/weights.ts";
 import type { Conversion } from "./conversion.ts";
 import { arrangeGroups, type Group } from "./layout.ts";
@@ -92,6 +93,10 @@ export function copied(weight: Weight, reason: string): Decision {
   };
 }
 
+/** Why tensors are dropped that describe a quantisation which the output does not have. */
+export const STRAY_REASON =
+  "describes a quantisation that is gone: scale of activations or of the cache, or a marker";
+
 /** A tensor that the output has no use for. */
 export function dropped({ name, shape, shard, dtype, start, end }: Place, reason: string): Decision {
   const before = { dtype, bytes: end - start };
@@ -158,11 +163,18 @@ export function layOut(checkpoint: Checkpoint, decisions: readonly Decision[]): 
   refuseTwins(steps);
   const files = steps.map(({ name, steps }, shard): FilePlan => {
     const tensors = steps.flatMap((step) => step.tensors);
-    const { metadata } = checkpoint.shards[shard]!.header;
+    const metadata = withoutLabels(checkpoint.shards[shard]!.header.metadata);
     const { bytes, header } = serializeHeader(`${name} (output)`, tensors, metadata);
     return { name, header: bytes, size: bytes.length + (header.tensors.at(-1)?.end ?? 0), steps };
   });
   return { files, tensors: decisions.map(({ planned }) => planned) };
+}
+
+/** `__metadata__` without what describes the quantisation of the input. */
+function withoutLabels<T extends ReadonlyMap<string, string> | null | undefined>(metadata: T): T {
+  if (metadata == null || ![...metadata.keys()].some((key) => QUANTIZATION_METADATA.has(key)))
+    return metadata;
+  return new Map([...metadata].filter(([key]) => !QUANTIZATION_METADATA.has(key))) as unknown as T;
 }
 
 /** A name that would appear in two output files, or twice in one. */

@@ -3,9 +3,16 @@ import type { Scheme } from "../../tensor/schemes.ts";
 import { type Dialect, type DialectName, dialectOf, scaleName } from "../dialects/index.ts";
 import { decider, type Override, overrider, type Selection } from "../dialects/rules.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";
-import { inputScales, type ResolveOptions, resolveWeights } from "../read/resolve.ts";
-import { matrixOf, type PlainWeight, type ScaledWeight, scaleShape } from "../read/weights.ts";
-import { converted, copied, type Decision, dropped, layOut, type Plan } from "./plan.ts";
+import { refuseForeign } from "../read/foreign.ts";
+import { quantizationConfig, type ResolveOptions, resolve } from "../read/resolve.ts";
+import {
+  matrixOf,
+  type PlainWeight,
+  placesOfWeight,
+  type ScaledWeight,
+  scaleShape,
+} from "../read/weights.ts";
+import { converted, copied, type Decision, dropped, layOut, type Plan, STRAY_REASON } from "./plan.ts";
 
 /** What `quantize` is to do. */
 export interface QuantizeOptions extends Selection, ResolveOptions {
@@ -24,19 +31,18 @@ const CODE_DTYPES = { e4m3: "F8_E4M3", e5m2: "F8_E5M2" } as const;
  */
 export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = {}): Plan {
   const dialect = dialectOf(options.to ?? "deepseek-v3.1");
-  const weights = resolveWeights(checkpoint, options);
+  const { weights, foreign, strays } = resolve(checkpoint, options);
+  refuseForeign(foreign, quantizationConfig(checkpoint.config));
   const decide = decider(
     options,
     weights.some(({ kind }) => kind === "scaled"),
+    checkpoint.config,
   );
   const override = overrider(options.overrides ?? []);
-  const useless = inputScales(weights);
   const decisions = weights.map((weight): Decision => {
     const { name } = weight;
+    if (strays.has(name) && weight.kind !== "scaled") return dropped(placesOfWeight(weight)[0], STRAY_REASON);
     if (weight.kind === "other") return copied(weight, "not of a type to quantise");
-    if (weight.kind === "plain" && useless.has(name)) {
-      return dropped(weight.values, "scale of activations: they are quantised dynamically");
-    }
     const scheme = override(name, dialect.scheme);
     if (scheme === "keep") return copied(weight, "kept by an override");
     const obstacle = obstacleTo(weight, scheme);

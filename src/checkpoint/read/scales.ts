@@ -2,7 +2,7 @@ import { readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { widen } from "./values.ts";
-import type { ScaledWeight } from "./weights.ts";
+import { countOf, type ScaledWeight, scaleShape } from "./weights.ts";
 
 /** Facts about the scales of one weight, or of many. */
 export interface ScaleFacts {
@@ -28,14 +28,27 @@ export async function readScales(
   first: number,
   count: number,
 ): Promise<Uint8Array | Float32Array> {
-  const { scales, scaleType } = weight;
+  const { scales, scaleType, storedCols } = weight;
   if (scales === null) return new Uint8Array(count).fill(127);
   const where = tensorNamed(scales.name);
-  const width = scaleType === "ue8m0" ? 1 : scaleType === "f32" ? 4 : 2;
-  const start = scales.start + first * width;
-  const bytes = await readRange(where, sources[scales.shard]!, start, start + count * width);
-  const values = scaleType === "ue8m0" ? bytes : widen(scaleType, bytes, new Float32Array(count));
-  const bad = scaleType === "ue8m0" ? bytes.indexOf(0xff) : values.findIndex((s) => !(s > 0 && s < Infinity));
+  const width = scaleType === "ue8m0" || scaleType === "e4m3" ? 1 : scaleType === "f32" ? 4 : 2;
+  const read = (from: number, n: number): Promise<Uint8Array> => {
+    const start = scales.start + from * width;
+    return readRange(where, sources[scales.shard]!, start, start + n * width);
+  };
+  const bytes =
+    storedCols === undefined
+      ? await read(first, count)
+      : await readCropped(weight, read, first, count, width);
+  const values =
+    scaleType === "ue8m0"
+      ? bytes
+      : scaleType === "e4m3"
+        ? await multipliersOf(weight, bytes, sources)
+        : widen(scaleType, bytes, new Float32Array(count));
+  // A scale of 0 is what some tools write for a block of zeros: readers of the codes check that.
+  const bad =
+    scaleType === "ue8m0" ? bytes.indexOf(0xff) : values.findIndex((s) => !(s >= 0 && s < Infinity));
   if (bad >= 0) {
     throw new BlockscaleError("dialect", {
       where,
@@ -47,9 +60,54 @@ export async function readScales(
   return values;
 }
 
-/** Number of scales of a weight. */
-export function scaleCount({ scales }: ScaledWeight): number {
-  return scales === null ? 1 : scales.shape.reduce((n, size) => n * size, 1);
+/** Scales of a grid that is stored with more columns than the weight needs, which are left out. */
+async function readCropped(
+  { shape, block, storedCols = 0 }: ScaledWeight,
+  read: (first: number, count: number) => Promise<Uint8Array>,
+  first: number,
+  count: number,
+  width: number,
+): Promise<Uint8Array> {
+  const cols = scaleShape(shape, block).at(-1)!;
+  const top = Math.floor(first / cols);
+  const bottom = Math.ceil((first + count) / cols);
+  const stored = await read(top * storedCols, (bottom - top) * storedCols);
+  const cropped = new Uint8Array((bottom - top) * cols * width);
+  for (let row = 0; row < bottom - top; row++) {
+    const at = row * storedCols * width;
+    cropped.set(stored.subarray(at, at + cols * width), row * cols * width);
+  }
+  return cropped.subarray((first - top * cols) * width, (first - top * cols + count) * width);
+}
+
+/** Scales in E4M3 times the float32 of the tensor, or divided by it: one rounding to float32 each. */
+async function multipliersOf(
+  { tensorScale }: ScaledWeight,
+  bytes: Uint8Array,
+  sources: readonly Source[],
+): Promise<Float32Array> {
+  if (tensorScale === undefined) return Float32Array.from(bytes, valueOfE4m3);
+  const { place, divides } = tensorScale;
+  const stored = await readRange(tensorNamed(place.name), sources[place.shard]!, place.start, place.end);
+  const factor = new DataView(stored.buffer, stored.byteOffset).getFloat32(0, true);
+  return Float32Array.from(bytes, (byte) =>
+    divides ? valueOfE4m3(byte) / factor : valueOfE4m3(byte) * factor,
+  );
+}
+
+/** The number that an E4M3 code stands for: 4 bits of exponent with a bias of 7, 3 of mantissa. */
+function valueOfE4m3(code: number): number {
+  const exponent = (code >> 3) & 15;
+  const mantissa = code & 7;
+  if ((code & 0x7f) === 0x7f) return Number.NaN;
+  const value = exponent === 0 ? mantissa * 2 ** -9 : (8 + mantissa) * 2 ** (exponent - 10);
+  return code & 0x80 ? -value : value;
+}
+
+/** Number of scales of a weight: as stored, but for the padding of a grid that is too large. */
+export function scaleCount({ scales, shape, block, storedCols }: ScaledWeight): number {
+  if (scales === null) return 1;
+  return countOf(storedCols === undefined ? scales.shape : scaleShape(shape, block));
 }
 
 const word = new DataView(new ArrayBuffer(4));
@@ -70,13 +128,15 @@ export function isPowerOfTwo(scale: number): boolean {
 /** Exponents and mantissas of scales. */
 export function scaleFacts(scales: Uint8Array | Float32Array): ScaleFacts {
   let nonPowersOfTwo = 0;
+  let n = 0;
   const exponents = new Int16Array(scales.length);
   for (let i = 0; i < scales.length; i++) {
     const scale = scales[i]!;
-    exponents[i] = scales instanceof Uint8Array ? scale - 127 : exponentOf(scale);
+    if (scale === 0 && scales instanceof Float32Array) continue; // of a block of zeros
+    exponents[n++] = scales instanceof Uint8Array ? scale - 127 : exponentOf(scale);
     if (scales instanceof Float32Array && !isPowerOfTwo(scale)) nonPowersOfTwo++;
   }
-  return { count: scales.length, ...countExponents(exponents), nonPowersOfTwo };
+  return { count: scales.length, ...countExponents(exponents.subarray(0, n)), nonPowersOfTwo };
 }
 
 /** How often each exponent occurs, from the smallest to the largest; infinite bounds where there are none. */

@@ -5,8 +5,8 @@ import type { Place } from "./checkpoint.ts";
 /** An element type of codes, as far as this package reads them. `e2m1` comes two to a byte, low nibble first. */
 export type Element = "e4m3" | "e5m2" | "e4m3fnuz" | "e5m2fnuz" | "e2m1";
 
-/** How the scales of a weight are stored: UE8M0 bytes, or multipliers. */
-export type ScaleType = "ue8m0" | ValueType;
+/** How the scales of a weight are stored: UE8M0 bytes, E4M3 bytes (NVFP4), or multipliers. */
+export type ScaleType = "ue8m0" | "e4m3" | ValueType;
 
 /** A weight whose values are stored as they are. */
 export interface PlainWeight {
@@ -29,6 +29,10 @@ export interface ScaledWeight {
   /** `null` where a missing scale is taken as 1. */
   readonly scales: Place | null;
   readonly scaleType: ScaleType;
+  /** One float32 for the whole tensor, by which all scales are multiplied, or divided (NVFP4). */
+  readonly tensorScale?: { readonly place: Place; readonly divides: boolean };
+  /** Scales from one row of the grid to the next, where the stored grid is wider than the weight needs. */
+  readonly storedCols?: number;
   /** `[rows, cols]`; the whole matrix where one scale serves all of it. */
   readonly block: readonly [number, number];
   /** Whether models expect the plain values with rows and columns exchanged, as gpt-oss does. */
@@ -49,7 +53,9 @@ export type Weight = PlainWeight | ScaledWeight | OtherTensor;
 export function placesOfWeight(weight: Weight): readonly [Place, ...Place[]] {
   if (weight.kind === "other") return [weight.tensor];
   if (weight.kind === "plain") return [weight.values];
-  return weight.scales === null ? [weight.codes] : [weight.codes, weight.scales];
+  if (weight.scales === null) return [weight.codes];
+  const { codes, scales, tensorScale } = weight;
+  return tensorScale === undefined ? [codes, scales] : [codes, scales, tensorScale.place];
 }
 
 /** The value type behind a dtype; `null` for integers, codes and the like. */

@@ -1,6 +1,7 @@
 import type { Engine } from "../../engine/engine.ts";
 import { readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
 import type { BlockScaled, ValueType } from "../../tensor/tensor.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
 import { readScales } from "../read/scales.ts";
@@ -53,14 +54,44 @@ export async function readScaledRows(
   const shape = stripShape(from.shape, strip);
   const scaleRows = countOf(scaleShape(shape, block).slice(0, -1));
   const scales = await readScales(from, sources, firstScaleRow * scaleCols, scaleRows * scaleCols);
+  const unpacked = element === "e2m1" ? unpack(codes) : codes;
+  if (scales instanceof Float32Array && scales.includes(0)) refuseZeroScales(from, strip, unpacked, scales);
   return {
     format: FORMATS[element],
     fnuz: element === "e4m3fnuz" || element === "e5m2fnuz",
     shape,
     block,
-    codes: element === "e2m1" ? unpack(codes) : codes,
+    codes: unpacked,
     scales,
   };
+}
+
+/**
+ * A scale of 0 makes zeros of a whole block. Where the codes are zeros as well, that is what the block is; other codes would be
+ * lost.
+ */
+function refuseZeroScales(
+  { name, shape, block, scales: place }: ScaledWeight,
+  strip: Strip,
+  codes: Uint8Array,
+  scales: Float32Array,
+): void {
+  const { slices, rows, cols } = matrixOf(stripShape(shape, strip));
+  const [gridRows, gridCols] = scaleShape([rows, cols], block) as [number, number];
+  for (let i = 0; i < codes.length; i++) {
+    const row = Math.floor(i / cols) % rows;
+    const slice = Math.floor(i / cols / rows);
+    const scaleRow = slice * gridRows + Math.floor(row / block[0]);
+    if ((codes[i]! & 0x7f) === 0 || scales[scaleRow * gridCols + Math.floor((i % cols) / block[1])] !== 0)
+      continue;
+    const top = strip.firstRow + Math.floor(row / block[0]) * block[0];
+    throw new BlockscaleError("dialect", {
+      where: tensorNamed(place?.name ?? name),
+      expected: "a scale other than 0 for a block that holds codes other than 0",
+      got: `0 for the block at row ${top}, column ${Math.floor((i % cols) / block[1]) * block[1]}${slices > 1 || strip.slice > 0 ? ` of slice ${strip.slice + slice}` : ""}`,
+      fix: "The checkpoint is damaged, or its scales mean something else: convert it with the tool that made it.",
+    });
+  }
 }
 
 /** The OCP format that carries the codes of an element type. Every value of E2M1 is one of E4M3. */

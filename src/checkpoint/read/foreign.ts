@@ -1,0 +1,130 @@
+import type { Dtype } from "../../safetensors/dtype.ts";
+import { shapeNamed, tensorNamed } from "../../safetensors/names.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
+import type { Config, Place } from "./checkpoint.ts";
+
+/** Quantised data of a method that is not read here. */
+export interface ForeignTensor {
+  readonly place: Place;
+  /** What it looks like, for people. */
+  readonly method: string;
+  /** What reads it. */
+  readonly reader: string;
+}
+
+interface Method {
+  readonly method: string;
+  readonly reader: string;
+}
+
+/** What `quant_method` of config.json says, where this package does not read such data at all. */
+const METHODS: Readonly<Record<string, Method>> = {
+  gptq: { method: "GPTQ", reader: "GPTQModel" },
+  awq: { method: "AWQ", reader: "AutoAWQ or vLLM" },
+  bitsandbytes: { method: "bitsandbytes", reader: "transformers with bitsandbytes" },
+  quanto: { method: "quanto", reader: "optimum-quanto" },
+  torchao: { method: "torchao", reader: "transformers with torchao" },
+  hqq: { method: "HQQ", reader: "hqq" },
+  eetq: { method: "EETQ", reader: "transformers with eetq" },
+  aqlm: { method: "AQLM", reader: "aqlm" },
+  vptq: { method: "VPTQ", reader: "vptq" },
+  higgs: { method: "HIGGS", reader: "transformers with flute" },
+  spqr: { method: "SpQR", reader: "transformers with spqr_quant" },
+  bitnet: { method: "BitNet", reader: "transformers" },
+  autoround: { method: "AutoRound", reader: "auto-round" },
+  "auto-round": { method: "AutoRound", reader: "auto-round" },
+  exl2: { method: "EXL2", reader: "ExLlamaV2" },
+  exl3: { method: "EXL3", reader: "ExLlamaV3" },
+};
+
+/** Last parts of names that only one method writes. */
+const NAMES: readonly (Method & { readonly pattern: RegExp })[] = [
+  { pattern: /\.(qweight|qzeros|g_idx)$/, method: "GPTQ or AWQ", reader: "GPTQModel or AutoAWQ" },
+  {
+    pattern:
+      /\.(SCB|weight_format|absmax|quant_map|nested_absmax|nested_quant_map|quant_state\.[^.]*bitsandbytes[^.]*)$/,
+    method: "bitsandbytes",
+    reader: "transformers with bitsandbytes",
+  },
+  { pattern: /\._data$|\.weight\._(data|scale|shift)$/, method: "quanto", reader: "optimum-quanto" },
+  { pattern: /(:|\.|_)(qdata|tensor_impl)($|[.:_])/, method: "torchao", reader: "transformers with torchao" },
+  { pattern: /\.(q_perm|q_scale_max|q_groups|trellis|suh|svh)$/, method: "EXL2 or EXL3", reader: "ExLlama" },
+  { pattern: /\.weight_zero_point$/, method: "integers with zero points", reader: "llm-compressor or vLLM" },
+];
+
+/** Types whose bytes are codes rather than numbers, in a tensor that is a weight. */
+const CODE_DTYPES: ReadonlySet<Dtype> = new Set([
+  "U8",
+  "I8",
+  "I16",
+  "U16",
+  "I32",
+  "U32",
+  "F4",
+  "F6_E2M3",
+  "F6_E3M2",
+]);
+
+/** Names of weights, packed or not. Masks and position numbers have others. */
+const WEIGHT = /(^|[._])(weight|weight_packed|packed|blocks|kernel|[a-z_]*proj|w[123])$/;
+
+/**
+ * The tensors of a checkpoint that hold quantised data of another method, or codes that nothing here can read. A label
+ * of quantisation must not be changed while they are there: the checkpoint would claim to be what it is not.
+ * @param places tensors that were not resolved as plain or scaled weights
+ */
+export function foreignTensors(places: readonly Place[], config: Config | null): ForeignTensor[] {
+  const named = methodOf(config);
+  return places.flatMap((place): ForeignTensor[] => {
+    const byName = NAMES.find(({ pattern }) => pattern.test(place.name));
+    if (byName !== undefined) {
+      return [{ place, method: named?.method ?? byName.method, reader: named?.reader ?? byName.reader }];
+    }
+    const isMatrix = place.shape.length >= 2 && place.end > place.start;
+    if (!CODE_DTYPES.has(place.dtype) || !isMatrix || !WEIGHT.test(place.name)) return [];
+    return [{ place, ...(named ?? guessed(place, config)) }];
+  });
+}
+
+/** The method that config.json names, if it is one of those that are not read here. */
+export function methodOf(quantization: Config | null): Method | undefined {
+  const method = quantization?.quant_method;
+  return typeof method === "string" && Object.hasOwn(METHODS, method.toLowerCase())
+    ? METHODS[method.toLowerCase()]
+    : undefined;
+}
+
+function guessed({ dtype }: Place, quantization: Config | null): Method {
+  const format = quantization?.format ?? quantization?.quant_algo ?? quantization?.quant_method;
+  if (typeof format === "string") {
+    return { method: `${format} (${dtype} codes)`, reader: "the tool that made it, or vLLM" };
+  }
+  if (dtype === "I8") return { method: "INT8 codes", reader: "the tool that made it, or vLLM" };
+  return { method: `${dtype} codes of an unknown kind`, reader: "the tool that made it" };
+}
+
+/**
+ * Refuses to convert a checkpoint while foreign quantised data are in it.
+ * @throws BlockscaleError `dialect`: names the method, the first tensors and their number, and what reads them
+ */
+export function refuseForeign(foreign: readonly ForeignTensor[], quantization: Config | null): void {
+  const [first] = foreign;
+  if (first === undefined) {
+    const named = methodOf(quantization);
+    if (named === undefined) return;
+    throw new BlockscaleError("dialect", {
+      where: "config.json: quantization_config",
+      expected: "a method that is read here, or none",
+      got: `${JSON.stringify(quantization?.quant_method)}, although no tensor looks like ${named.method}`,
+      fix: `Remove it from config.json if the weights are plain; else convert with ${named.reader}.`,
+    });
+  }
+  const names = foreign.slice(0, 3).map(({ place }) => tensorNamed(place.name));
+  const more = foreign.length > names.length ? `, and ${foreign.length - names.length} more` : "";
+  throw new BlockscaleError("dialect", {
+    where: names.join(", ") + more,
+    expected: "tensors that are plain, or FP8 or FP4 with scales",
+    got: `${first.method}: ${first.place.dtype} ${shapeNamed(first.place.shape)}, in ${foreign.length} tensor${foreign.length === 1 ? "" : "s"}`,
+    fix: `Make plain weights with ${first.reader} first. Nothing was written: config.json would no longer say what these tensors are.`,
+  });
+}
