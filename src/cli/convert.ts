@@ -10,6 +10,7 @@ import {
   openCheckpoint,
 } from "../checkpoint/plan/folder.ts";
 import type { FilePlan, Plan } from "../checkpoint/plan/plan.ts";
+import { placesOfWeight } from "../checkpoint/read/weights.ts";
 import { fileBytes } from "../checkpoint/run/run.ts";
 import type { Precision } from "../engine/precision.ts";
 import {
@@ -22,8 +23,9 @@ import {
   openFile,
   writeText,
 } from "../io/node.ts";
-import { openLocal, refuseObstacles, refuseOverlap, removeLeftovers } from "../io/node-folder.ts";
+import { openLocal, refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
 import { giveBack, type Source } from "../io/source.ts";
+import { removeLeftovers } from "../io/writers.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { Fingerprint, fingerprintOf } from "./fingerprint.ts";
 import { type Input, openInput } from "./input.ts";
@@ -148,7 +150,7 @@ async function convertFile(
   const fingerprint = new Fingerprint(file.size);
   await removeLeftovers(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
   const sink = await createFile(path, async () => {
-    await refuseChange(run.input);
+    await refuseChange(inputsOf(file, run));
     await beforeRename?.({ measured, fingerprint: fingerprint.digest() });
   });
   const bytes = fileBytes(file, {
@@ -212,6 +214,7 @@ async function convertFolder(
     }
     progress.finish(file.size);
   }
+  await refuseChange(input.files.values());
   for (const name of opened.others) {
     signal.throwIfAborted();
     await carry(input.files.get(name)!, join(folder, name));
@@ -293,9 +296,17 @@ async function carry(source: Source, path: string): Promise<void> {
   await stream.pipeTo(await createFile(path));
 }
 
+/** The shards that an output file is made from. */
+function inputsOf({ steps }: FilePlan, { opened }: Run): Source[] {
+  const places = steps.flatMap((step) =>
+    step.kind === "copy" ? [step.from] : placesOfWeight(step.conversion.from),
+  );
+  return [...new Set(places.map(({ shard }) => opened.sources[shard]!))];
+}
+
 /** Refuses an output made of files of which some are not what they were at first. */
-async function refuseChange(input: Input): Promise<void> {
-  for (const source of input.files.values()) {
+async function refuseChange(sources: Iterable<Source>): Promise<void> {
+  for (const source of sources) {
     if (!("path" in source)) continue;
     const { path, size, modified } = source as FileSource;
     const now = await fileFacts(path);

@@ -1,6 +1,9 @@
 import { setImmediate } from "node:timers/promises";
 import { BlockscaleError } from "../tensor/errors.ts";
 
+/** Exit status of a process that a signal ended, as shells give it. */
+export const INTERRUPTED: Readonly<Record<string, number>> = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
+
 /** Aborted by Ctrl-C or a polite kill, so that nothing half-written stays behind. */
 export function interruption(): AbortSignal {
   const controller = new AbortController();

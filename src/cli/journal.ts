@@ -1,9 +1,10 @@
 import { appendFile, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { NOTHING, type Precision } from "../engine/precision.ts";
-import { makeFolder, systemFault, writerOf, writeText } from "../io/node.ts";
-import { removeLeftovers } from "../io/node-folder.ts";
+import { makeFolder, systemFault, writeText } from "../io/node.ts";
+import { removeLeftovers, writerOf } from "../io/writers.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { text } from "./figures.ts";
 
 const NAME = ".blockscale-unfinished.jsonl";
 
@@ -53,7 +54,9 @@ export async function openJournal(folder: string, task: unknown, overwrite: bool
       fix: "Choose another folder, empty this one, or pass --overwrite.",
     });
   }
-  await removeLeftovers(folder);
+  for (const who of await removeLeftovers(folder)) {
+    console.error(`blockscale: ${who} is writing into ${text(folder)} too; both make the same files.`);
+  }
   const done = new Map<string, Finished>(isSame ? found.done : []);
   const path = join(folder, NAME);
   // Written anew even where a run is taken up: a line that was cut off must not be continued.
@@ -100,8 +103,8 @@ interface Noted {
 
 /** The task in the first line, and a line for each finished file. What is damaged or cut off is as good as not done. */
 async function readJournal(path: string): Promise<Noted> {
-  const text = await readFile(path, "utf8").catch(() => "");
-  const [task, ...lines] = text.split("\n").slice(0, -1).map(parsed);
+  const content = await readFile(path, "utf8").catch(() => "");
+  const [task, ...lines] = content.split("\n").slice(0, -1).map(parsed);
   const done = lines
     .filter(isLine)
     .map(([file, measured, fingerprint]): [string, Finished] => [file, { measured, fingerprint }]);

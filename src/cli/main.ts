@@ -13,7 +13,7 @@ import { type ConvertFlags, convert } from "./convert.ts";
 import * as figures from "./figures.ts";
 import { COMPARE_HELP, DEQUANTIZE_HELP, QUANTIZE_HELP } from "./help.ts";
 import { inspect } from "./inspect.ts";
-import { interruption } from "./interruption.ts";
+import { INTERRUPTED, interruption } from "./interruption.ts";
 import { printError } from "./print.ts";
 
 interface SelectionFlags extends ConvertFlags {
@@ -155,14 +155,16 @@ function program(signal: AbortSignal): Command {
   return command;
 }
 
-/** Exit status: 0 done, 1 failed, 2 wrong usage. */
+/** Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C. */
 async function main(argv: readonly string[]): Promise<number> {
   try {
     await program(interruption()).parseAsync(argv);
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    return printError(error);
+    const status = printError(error);
+    const got = error instanceof BlockscaleError && error.code === "io" ? error.fault.got : "";
+    return INTERRUPTED[got] ?? status;
   }
 }
 

@@ -8,7 +8,8 @@ import { type Direction, type OpenedCheckpoint, openCheckpoint } from "../checkp
 import type { Plan } from "../checkpoint/plan/plan.ts";
 import type { Engine } from "../engine/engine.ts";
 import { createFile, systemFault } from "../io/node.ts";
-import { isWithin, openLocal, removeLeftovers } from "../io/node-folder.ts";
+import { isWithin, openLocal } from "../io/node-folder.ts";
+import { removeLeftovers } from "../io/writers.ts";
 import { load } from "../load.ts";
 import { FIRST_BYTES, reportPage } from "../report/page.ts";
 import { comparisonReport, conversionReport, type Report, scalesFound, scalesOf } from "../report/report.ts";

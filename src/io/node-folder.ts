@@ -1,7 +1,7 @@
-import { lstat, readdir, realpath, rm, stat } from "node:fs/promises";
+import { lstat, readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { type FileSource, fileFacts, openFile, systemFault, writerOf } from "./node.ts";
+import { type FileSource, fileFacts, openFile, systemFault } from "./node.ts";
 
 /** An input on disk: a file by itself, or the files of a folder by their relative names. */
 export interface LocalInput {
@@ -137,25 +137,4 @@ async function refuseNoFolder(path: string): Promise<void> {
     got: found == null ? "a link that leads nowhere" : "a file",
     fix: "Choose another OUT: a folder becomes a folder, and a file lies in one.",
   });
-}
-
-/** Removes what runs that were killed have left half-written. Files of running processes stay. */
-export async function removeLeftovers(
-  folder: string,
-  of: (name: string) => boolean = () => true,
-): Promise<void> {
-  for (const name of await readdir(folder).catch(() => [])) {
-    const writer = writerOf(name);
-    if (writer !== null && of(name) && !isRunning(writer)) await rm(join(folder, name), { force: true });
-  }
-}
-
-function isRunning(pid: number): boolean {
-  if (pid === process.pid) return true;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
 }

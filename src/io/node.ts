@@ -3,6 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { Handles } from "./handles.ts";
 import type { Source } from "./source.ts";
+import { partialName, SIGN_OF_LIFE_MILLISECONDS } from "./writers.ts";
 
 /** A file on disk as a source. `fs.openAsBlob` reports sizes modulo 2^32: this reads by position. */
 export interface FileSource extends Source {
@@ -108,17 +109,6 @@ async function readAt(handle: FileHandle, start: number, into: Uint8Array): Prom
   return done;
 }
 
-let unique = 0;
-
-/** How a file is called while it is being written; the number is that of the process. */
-const PARTIAL = /^\..*\.(\d+)-\d+\.part$/s;
-
-/** The process that was writing a partial file; `null` for any other file. */
-export function writerOf(name: string): number | null {
-  const match = PARTIAL.exec(name);
-  return match === null ? null : Number(match[1]);
-}
-
 /**
  * A stream into a file that appears under its name only when it is whole: written beside it, synced, renamed.
  * Aborted or failed, it leaves nothing.
@@ -129,14 +119,20 @@ export async function createFile(
   path: string,
   beforeRename?: () => Promise<void>,
 ): Promise<WritableStream<Uint8Array>> {
-  const partial = join(dirname(path), `.${basename(path)}.${process.pid}-${unique++}.part`);
+  const partial = join(dirname(path), partialName(basename(path)));
   let handle: FileHandle;
   try {
     handle = await open(partial, "wx");
   } catch (cause) {
     throw systemFault(path, "a file that can be written", cause);
   }
+  // A sign of life for runs on other hosts, which cannot see this process.
+  const life = setInterval(() => {
+    const now = new Date();
+    handle.utimes(now, now).catch(() => {});
+  }, SIGN_OF_LIFE_MILLISECONDS).unref();
   const discard = async () => {
+    clearInterval(life);
     await handle.close().catch(() => {});
     await rm(partial, { force: true });
   };
@@ -152,6 +148,7 @@ export async function createFile(
     write: (chunk) => guard(() => writeAll(handle, chunk)),
     close: () =>
       guard(async () => {
+        clearInterval(life);
         await handle.sync();
         await handle.close();
         await beforeRename?.();

@@ -308,7 +308,11 @@ test("two runs of one command into one folder leave it whole, and neither stumbl
   for (let i = 0; i < 4; i++) {
     const out = output();
     for (const { code, err } of await Promise.all([0, 1].map(() => blockscale("quantize", model, out)))) {
-      expect({ code, err }).toEqual({ code: 0, err: "" });
+      expect(code).toBe(0);
+      // Whoever comes second is told of the other, if that is still writing.
+      expect(err).toMatch(
+        /^(blockscale: process \d+ is writing into .* too; both make the same files\.\n)?$/,
+      );
     }
     expect(snapshot(out)).toEqual(snapshot(whole));
   }

@@ -59,7 +59,7 @@ describe("compare", () => {
   });
 });
 
-describe("Ctrl-C ends with 1 and one message", () => {
+describe("Ctrl-C ends with 130 and one message", () => {
   /** A module that interrupts the process as soon as it opens a file to read: once, as twice would end it at once. */
   const INTERRUPTING = `data:text/javascript,${encodeURIComponent(`
     import fs from "node:fs";
@@ -73,7 +73,7 @@ describe("Ctrl-C ends with 1 and one message", () => {
     };
     syncBuiltinESMExports();
   `)}`;
-  const interrupted = { code: 1, out: "", err: expect.stringMatching(/^blockscale: .*SIGINT.*\n$/) };
+  const interrupted = { code: 130, out: "", err: expect.stringMatching(/^blockscale: .*SIGINT.*\n$/) };
 
   test.each(["inspect", "compare"])("%s, of files", async (command) => {
     const path = await file("g", { w: [1] });

@@ -100,7 +100,7 @@ describe("a run that is cut off", () => {
     );
     child.kill("SIGINT");
     const { code, err } = await ended;
-    expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(/^blockscale: .*SIGINT.*\n$/) });
+    expect({ code, err }).toEqual({ code: 130, err: expect.stringMatching(/^blockscale: .*SIGINT.*\n$/) });
     expect([...snapshot(out).keys()].filter((name) => name.endsWith(".part"))).toEqual([]);
     expect(await blockscale("quantize", model, out)).toMatchObject({ code: 0 });
   });
