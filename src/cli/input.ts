@@ -16,11 +16,27 @@ export interface Input {
  */
 export async function openInput(place: string, signal?: AbortSignal): Promise<Input> {
   const repository = repositoryOf(place);
+  if (repository === null) refuseAddress(place);
   if (repository !== null) return openRepository(place, repository, signal);
   if (!/^https?:\/\//i.test(place)) return openLocal(place);
   const name = nameInUrl(place);
   const source = await openUrl(place, { headers: authorization(place), signal });
   return { isFolder: false, files: new Map([[name, source]]), close: async () => {} };
+}
+
+/** Addresses that would be taken for paths: hf:NAME without an owner, and schemes that are not read. */
+function refuseAddress(place: string): void {
+  const isHub = /^hf:/i.test(place);
+  const scheme = /^([a-z][a-z0-9+.-]+):\/\//i.exec(place)?.[1];
+  if (!isHub && (scheme === undefined || /^https?$/i.test(scheme))) return;
+  throw new BlockscaleError("option", {
+    where: place,
+    expected: isHub
+      ? "hf:OWNER/NAME, or hf:OWNER/NAME@REVISION"
+      : "a path, or an address that begins with https://",
+    got: isHub ? "another form" : `an address of ${scheme}`,
+    fix: isHub ? "Write it as hf:deepseek-ai/DeepSeek-V3.1, say." : "Download it, or give its https address.",
+  });
 }
 
 function nameInUrl(place: string): string {

@@ -155,7 +155,12 @@ describe("which weights become FP8", () => {
     expect((await decide(name, { include: ["*"], exclude: ["re:layers\\.[0-9]\\."] })).reason).toBe(
       "excluded",
     );
-    expect((await decide("a.up_proj.weight", { exclude: ["up_proj"] })).action).toBe("quantize");
+    for (const option of ["exclude", "include"]) {
+      const unmatched = decide("a.up_proj.weight", { [option]: ["up_proj"] });
+      await expect(unmatched).rejects.toThrow(
+        /"up_proj": expected a pattern that fits .* at least one tensor/,
+      );
+    }
     await expect(decide(name, { exclude: ["re:("] })).rejects.toMatchObject({ code: "option" });
   });
   test("not stacks, unless asked for; not vectors at all", async () => {
@@ -180,7 +185,10 @@ describe("which weights become FP8", () => {
     ];
     expect((await decide("a.up_proj.weight", { overrides })).reason).toBe("kept by an override");
     const file = fileWith([valuesAs("a.down_proj.weight", "F32", [1, 32], new Float32Array(32).fill(1.9))]);
-    const plan = planQuantize(await checkpointOf({ "m.safetensors": file }), { to: "mxfp8", overrides });
+    const plan = planQuantize(await checkpointOf({ "m.safetensors": file }), {
+      to: "mxfp8",
+      overrides: overrides.slice(1),
+    });
     const { measured } = await run(plan, [file], engine);
     expect(measured.get("a.down_proj.weight")!.saturated).toBe(32);
     const schemes = [{ block: [1, 32] }, {}, "drop", null, { rounding: "up" }];

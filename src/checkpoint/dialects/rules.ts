@@ -111,6 +111,29 @@ function globMatcher(glob: string): Matcher {
   };
 }
 
+/**
+ * Refuses patterns that fit no tensor: what was meant to be kept or converted would silently not be.
+ * @param option as the caller wrote it
+ * @throws BlockscaleError `option`
+ */
+export function refuseUnmatched(
+  option: string,
+  patterns: readonly string[] | undefined,
+  weights: readonly { readonly name: string }[],
+): void {
+  if (weights.length === 0) return;
+  for (const pattern of patterns ?? []) {
+    const fits = matcher(pattern);
+    if (weights.some(({ name }) => fits(name))) continue;
+    throw new BlockscaleError("option", {
+      where: `${option}: ${JSON.stringify(pattern)}`,
+      expected: "a pattern that fits the name of at least one tensor",
+      got: `none of ${weights.length} names, such as ${JSON.stringify(weights[0]!.name.slice(0, 100))}`,
+      fix: "Patterns fit whole names: write *.down_proj.weight, or re: and a regular expression.",
+    });
+  }
+}
+
 /** Whether to quantise, and the reason where not. */
 export type Verdict = { readonly quantize: true } | { readonly quantize: false; readonly reason: string };
 

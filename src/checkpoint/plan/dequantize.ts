@@ -1,6 +1,6 @@
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
-import { matcher, type Selection } from "../dialects/rules.ts";
+import { matcher, refuseUnmatched, type Selection } from "../dialects/rules.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";
 import { refuseForeign } from "../read/foreign.ts";
 import { quantizationConfig, type ResolveOptions, resolve } from "../read/resolve.ts";
@@ -34,6 +34,8 @@ export function planDequantize(checkpoint: Checkpoint, options: DequantizeOption
   const exclude = (options.exclude ?? []).map(matcher);
   const { weights, foreign, strays } = resolve(checkpoint, options);
   refuseForeign(foreign, quantizationConfig(checkpoint.config));
+  refuseUnmatched("include", options.include, weights);
+  refuseUnmatched("exclude", options.exclude, weights);
   const decisions = weights.map((weight): Decision => {
     const { name } = weight;
     if (strays.has(name) && weight.kind !== "scaled") return dropped(placesOfWeight(weight)[0], STRAY_REASON);

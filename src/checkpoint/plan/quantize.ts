@@ -1,7 +1,7 @@
 import type { TensorSpec } from "../../safetensors/header.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import { type Dialect, type DialectName, dialectOf, scaleName } from "../dialects/index.ts";
-import { decider, type Override, overrider, type Selection } from "../dialects/rules.ts";
+import { decider, type Override, overrider, refuseUnmatched, type Selection } from "../dialects/rules.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";
 import { refuseForeign } from "../read/foreign.ts";
 import { quantizationConfig, type ResolveOptions, resolve } from "../read/resolve.ts";
@@ -39,6 +39,13 @@ export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = 
     checkpoint.config,
   );
   const override = overrider(options.overrides ?? []);
+  refuseUnmatched("include", options.include, weights);
+  refuseUnmatched("exclude", options.exclude, weights);
+  refuseUnmatched(
+    "overrides",
+    options.overrides?.map(({ pattern }) => pattern),
+    weights,
+  );
   const decisions = weights.map((weight): Decision => {
     const { name } = weight;
     if (strays.has(name) && weight.kind !== "scaled") return dropped(placesOfWeight(weight)[0], STRAY_REASON);
