@@ -46,6 +46,14 @@ async function buildOf({
   wasm,
   variant,
 }: LoadOptions): Promise<{ module: WebAssembly.Module; variant: Engine["variant"] }> {
+  if (wasm !== undefined && variant !== undefined) {
+    throw new BlockscaleError("option", {
+      where: "load: variant",
+      expected: "either wasm or variant",
+      got: "both",
+      fix: "Leave variant out: a build that you host is what it is.",
+    });
+  }
   return wasm === undefined ? compile(variant) : { module: await moduleOf(wasm), variant: "custom" };
 }
 

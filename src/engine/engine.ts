@@ -13,7 +13,7 @@ import {
 } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
-import { checkScheme, type Scheme } from "../tensor/schemes.ts";
+import { type Scheme, type SchemeName, schemeOf } from "../tensor/schemes.ts";
 import {
   type BlockScaled,
   checkFormat,
@@ -103,15 +103,16 @@ export class Engine {
   /**
    * Quantises `values` of `shape` `[..., rows, cols]` by a scheme: one scale per block, one code per element.
    * A block with NaN or Inf gets the scale NaN (0xFF) and decodes to NaN.
+   * @param given a scheme, or its name: "mxfp8", "deepseekWeight"
    * @param options.out arrays of the same lengths as the result's codes and scales
    */
   quantize(
     values: Values,
     shape: readonly number[],
-    scheme: Scheme,
+    given: Scheme | SchemeName,
     options: { out?: QuantizeOut } = {},
   ): BlockScaled {
-    checkScheme("quantize: scheme", scheme);
+    const scheme = schemeOf("quantize: scheme", given);
     const { format, block } = scheme;
     const grid = gridOf("quantize", shape, block);
     const { type, data } = checkValues("quantize: values", values, grid.elements);
@@ -293,6 +294,6 @@ function wrongOption(where: string, expected: string, got: unknown): BlockscaleE
     where,
     expected,
     got: typeof got === "string" ? JSON.stringify(got) : String(got),
-    fix: "See the documentation of this argument.",
+    fix: "Pass one of these.",
   });
 }

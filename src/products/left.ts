@@ -1,4 +1,4 @@
-import { checkArray, checkTensor } from "../tensor/checks.ts";
+import { checkArray, checkTensor, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import { gridOf } from "../tensor/tensor.ts";
@@ -34,11 +34,12 @@ export function leftSize(x: LeftOperand): { rows: number; cols: number } {
     x.placeFor("gemm: x");
     return { rows: x.shape[0], cols: x.shape[1] };
   }
-  if (typeof x !== "object" || x === null || !("values" in x || "codes" in x)) {
+  // A typed array has a method named values.
+  if (typeof x !== "object" || x === null || ArrayBuffer.isView(x) || !("values" in x || "codes" in x)) {
     throw new BlockscaleError("option", {
       where: "gemm: x",
       expected: "{ values, shape } or a block-scaled record",
-      got: x === null ? "null" : typeof x,
+      got: kindOf(x),
       fix: "Wrap a Float32Array: { values, shape: [M, K] }.",
     });
   }

@@ -249,7 +249,7 @@ function checkChoice<T extends string>(where: string, given: T, choices: readonl
     where,
     expected: choices.map((choice) => `"${choice}"`).join(" or "),
     got: JSON.stringify(given) ?? String(given),
-    fix: "See the documentation of this option.",
+    fix: "Pass one of these.",
   });
 }
 

@@ -25,6 +25,13 @@ export function arrayName(value: unknown): string | undefined {
     : undefined;
 }
 
+/** What a value is, for messages: the class of a typed array, "a plain array", "null", or its type. */
+export function kindOf(value: unknown): string {
+  return (
+    arrayName(value) ?? (Array.isArray(value) ? "a plain array" : value === null ? "null" : typeof value)
+  );
+}
+
 /**
  * A caller's typed array that is safe to read or write: of the right class and length, on a buffer that is there and stays.
  * @param length elements it must have; undefined for any
@@ -41,7 +48,7 @@ export function checkArray<N extends ArrayName>(
     throw new BlockscaleError("buffer", {
       where,
       expected: `a ${name}`,
-      got: found ?? (value === null ? "null" : typeof value),
+      got: kindOf(value),
       fix: `Convert the numbers: ${name}.from(array); or view the same bytes as what they are: new ${name}(array.buffer, array.byteOffset, length).`,
     });
   }
@@ -108,7 +115,7 @@ export function checkValues(where: string, values: Values, length?: number): Raw
   throw new BlockscaleError("buffer", {
     where,
     expected: "a Float32Array, a Float16Array, bf16(Uint16Array) or f16(Uint16Array)",
-    got: name ?? (values === null ? "null" : typeof values),
+    got: kindOf(values),
     fix: "Say what 16-bit patterns mean with bf16() or f16().",
   });
 }

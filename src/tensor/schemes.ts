@@ -80,6 +80,19 @@ export const schemes: Readonly<Record<SchemeName, Scheme>> = /* @__PURE__ */ Obj
 });
 
 /**
+ * A scheme from outside, given as a record or by its name in {@link schemes}, checked.
+ * @throws BlockscaleError `option`: no such name, an unknown field, a value no scheme can have
+ */
+export function schemeOf(where: string, given: Scheme | SchemeName): Scheme {
+  if (typeof given === "string" && !Object.hasOwn(schemes, given)) {
+    throw wrong(where, `a scheme, or one of the names ${Object.keys(schemes).join(", ")}`, given);
+  }
+  const scheme = typeof given === "string" ? schemes[given] : given;
+  checkScheme(where, scheme);
+  return scheme;
+}
+
+/**
  * Checks a scheme from outside; its block is checked together with a shape.
  * @throws BlockscaleError `option`
  */
@@ -87,6 +100,10 @@ export function checkScheme(where: string, scheme: Scheme): void {
   if (typeof scheme !== "object" || scheme === null)
     throw wrong(where, "a scheme, such as schemes.mxfp8", scheme);
   checkFormat(`${where}.format`, scheme.format);
+  const unknown = Object.keys(scheme).find((key) => !Object.hasOwn(schemes.mxfp8, key));
+  if (unknown !== undefined) {
+    throw wrong(where, `the fields ${Object.keys(schemes.mxfp8).join(", ")}`, unknown);
+  }
   const { rounding, scale, amaxFloor, zeroScale } = scheme;
   if (!Object.hasOwn(ROUNDING_ID, rounding)) {
     throw wrong(`${where}.rounding`, `one of ${Object.keys(ROUNDING_ID).join(", ")}`, rounding);

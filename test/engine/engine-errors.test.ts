@@ -150,7 +150,7 @@ const SCHEMES: readonly Wrong[] = (
   [
     ["no scheme", undefined],
     ["null", null],
-    ["the name of a scheme", "mxfp8"],
+    ["an unknown name of a scheme", "mxfp9"],
     ["no format", { ...mxfp8, format: undefined }],
     ["an unknown format", { ...mxfp8, format: "e2m1" }],
     ["an unknown rounding", { ...mxfp8, rounding: "nearest" }],
@@ -364,5 +364,26 @@ describe("load", () => {
     } finally {
       globalThis.WebAssembly = original;
     }
+  });
+});
+
+describe("what is easily mistaken", () => {
+  test("a bare array, a plain one, a name, a misspelt field, and two ways to choose a build", async () => {
+    const fp8 = await load();
+    const w = fp8.quantize(new Float32Array(64), [2, 32], "mxfp8");
+    expect(w).toEqual(fp8.quantize(new Float32Array(64), [2, 32], schemes.mxfp8));
+    expect(() => fp8.gemm(new Float32Array(32) as never, w)).toThrow(
+      "gemm: x: expected { values, shape } or a block-scaled record, got Float32Array. Wrap a Float32Array",
+    );
+    expect(() => fp8.encode([1, 2] as never, "e4m3")).toThrow("got a plain array");
+    expect(() => fp8.quantize(new Float32Array(64), [2, 32], "mxfp9" as never)).toThrow(
+      /one of the names mxfp8,/,
+    );
+    expect(() =>
+      fp8.quantize(new Float32Array(64), [2, 32], { ...schemes.mxfp8, scal: "f32" } as never),
+    ).toThrow(/the fields format, .*got scal/);
+    await expect(load({ wasm: new Uint8Array(8), variant: "baseline" })).rejects.toThrow(
+      /either wasm or variant/,
+    );
   });
 });
