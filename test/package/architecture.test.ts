@@ -141,7 +141,7 @@ const SRC_LAYERS = [
   ["safetensors/"],
   ["checkpoint/read/"],
   ["checkpoint/dialects/"],
-  ["checkpoint/plan/", "checkpoint/read/resolve.ts"],
+  ["checkpoint/plan/"],
   ["checkpoint/run/"],
   ["checkpoint/measure/"],
   ["checkpoint/index.ts"],
