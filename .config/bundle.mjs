@@ -10,28 +10,33 @@ const path = (name) => new URL(name, root).pathname;
 
 const VARIANTS = ["baseline", "relaxed"];
 
-/** What `import "#kernels"` finds, per kind of host (package.json, imports), and the files for those who host them. */
+/**
+ * What `import "#kernels"` and `import "#model-kernels"` find, per kind of host (package.json, imports), and the files for
+ * those who host them.
+ */
 async function kernels() {
   await mkdir(path("dist/kernels"), { recursive: true });
-  for (const variant of VARIANTS) {
-    await copyFile(path(`build/${variant}.wasm`), path(`dist/kernels/${variant}.wasm`));
+  for (const set of ["", "model-"]) {
+    for (const variant of VARIANTS) {
+      await copyFile(path(`build/${set}${variant}.wasm`), path(`dist/kernels/${set}${variant}.wasm`));
+    }
+    await writeFile(path(`dist/kernels/${set}inline.js`), await inlineKernels(set));
+    await writeFile(path(`dist/kernels/${set}workerd.js`), workerdKernels(set));
+    await writeFile(path(`dist/kernels/${set}edge-light.js`), edgeLightKernels(set));
+    await writeFile(path(`dist/kernels/${set}inline.d.ts`), KERNEL_TYPES);
   }
-  await writeFile(path("dist/kernels/inline.js"), await inlineKernels());
-  await writeFile(path("dist/kernels/workerd.js"), WORKERD_KERNELS);
-  await writeFile(path("dist/kernels/edge-light.js"), EDGE_LIGHT_KERNELS);
-  await writeFile(path("dist/kernels/inline.d.ts"), KERNEL_TYPES);
   await writeFile(path("dist/kernels/wasm.d.ts"), WASM_TYPES);
 }
 
 /**
  * The release builds as text, so that no host has to fetch or read a file. The relaxed build is told by its differences.
  */
-async function inlineKernels() {
+async function inlineKernels(set) {
   const [source, target] = await Promise.all(
-    VARIANTS.map((variant) => readFile(path(`build/${variant}.wasm`))),
+    VARIANTS.map((variant) => readFile(path(`build/${set}${variant}.wasm`))),
   );
   const { literals, steps } = deltaOf(source, target);
-  return `/* @ts-self-types="./inline.d.ts" */
+  return `/* @ts-self-types="./${set}inline.d.ts" */
 ${BYTES_OF}export function baseline() {
   return bytesOf("${textOf(source)}");
 }
@@ -59,14 +64,14 @@ export function relaxed() {
 }
 
 /** Cloudflare Workers compile no bytes: an imported .wasm file is a compiled Module. */
-const WORKERD_KERNELS = `import baselineModule from "./baseline.wasm";
-import relaxedModule from "./relaxed.wasm";
+const workerdKernels = (set) => `import baselineModule from "./${set}baseline.wasm";
+import relaxedModule from "./${set}relaxed.wasm";
 export const baseline = () => baselineModule;
 export const relaxed = () => relaxedModule;
 `;
 
 /** The same for Vercel's edge runtime. It compiles every import at start, and on Node 20 relaxed SIMD would not compile. */
-const EDGE_LIGHT_KERNELS = `import baselineModule from "./baseline.wasm?module";
+const edgeLightKernels = (set) => `import baselineModule from "./${set}baseline.wasm?module";
 export const baseline = () => baselineModule;
 export const relaxed = () => undefined;
 `;
@@ -82,9 +87,8 @@ declare const module: WebAssembly.Module;
 export default module;
 `;
 
-/** Takes the AssemblyScript loader into the one file that imports it, so that the package depends on nothing. */
-async function loader() {
-  const file = path("dist/wasm/instantiate.js");
+/** Bundles the packages that a file imports into it; our own modules stay where they are. */
+async function bundleInPlace(file, banner) {
   const ours = {
     name: "ours stays outside",
     setup: ({ onResolve }) =>
@@ -100,15 +104,27 @@ async function loader() {
     format: "esm",
     target: "es2022",
     sourcemap: true,
-    banner: { js: "// Holds @assemblyscript/loader: Apache License 2.0, see LICENSE.loader.txt" },
+    banner: { js: `// ${banner}` },
     plugins: [ours],
   });
+}
+
+/** Takes the AssemblyScript loader into the one file that imports it, so that the package depends on nothing. */
+async function loader() {
+  await bundleInPlace(
+    path("dist/wasm/instantiate.js"),
+    "Holds @assemblyscript/loader: Apache License 2.0, see LICENSE.loader.txt",
+  );
   await copyFile(path("node_modules/assemblyscript/LICENSE"), path("dist/wasm/LICENSE.loader.txt"));
 }
 
-/** What a worker of load({ threads }) runs, in one piece. Of the loader it needs what release builds do, one line of it. */
-const threadWorker = {
-  entryPoints: [path("src/threads/worker.ts")],
+/**
+ * What workers of load({ threads }) and openModel({ threads }) run, each in one piece. Of the loader they need what release builds
+ * do, one line of it.
+ */
+const threadWorkers = ["threads", "model"];
+const threadWorker = (room) => ({
+  entryPoints: [path(`src/${room}/worker.ts`)],
   bundle: true,
   target: "es2022",
   plugins: [
@@ -123,15 +139,22 @@ const threadWorker = {
       },
     },
   ],
-};
+});
 
 /** As text, which starts in every bundler. */
 async function worker() {
-  const { outputFiles } = await build({ ...threadWorker, write: false, minify: true, format: "iife" });
-  await mkdir(path("dist/threads"), { recursive: true });
-  const module = `export const source = ${JSON.stringify(outputFiles[0].text)};\n`;
-  await writeFile(path("dist/threads/source.js"), `/* @ts-self-types="./source.d.ts" */\n${module}`);
-  await writeFile(path("dist/threads/source.d.ts"), WORKER_TYPES);
+  for (const room of threadWorkers) {
+    const { outputFiles } = await build({
+      ...threadWorker(room),
+      write: false,
+      minify: true,
+      format: "iife",
+    });
+    await mkdir(path(`dist/${room}`), { recursive: true });
+    const module = `export const source = ${JSON.stringify(outputFiles[0].text)};\n`;
+    await writeFile(path(`dist/${room}/source.js`), `/* @ts-self-types="./source.d.ts" */\n${module}`);
+    await writeFile(path(`dist/${room}/source.d.ts`), WORKER_TYPES);
+  }
 }
 
 const WORKER_TYPES = `/** The script of a worker, which is one as a module too. */
@@ -140,13 +163,28 @@ export declare const source: string;
 
 /** As a file, for pages that allow no other workers; it imports nothing, so it can be copied and hosted. */
 async function workerFile() {
-  await build({
-    ...threadWorker,
-    outfile: path("dist/threads/worker.js"),
-    allowOverwrite: true,
-    format: "esm",
-    sourcemap: true,
-  });
+  for (const room of threadWorkers) {
+    await build({
+      ...threadWorker(room),
+      outfile: path(`dist/${room}/worker.js`),
+      allowOverwrite: true,
+      format: "esm",
+      sourcemap: true,
+    });
+  }
+}
+
+/** Takes the libraries of tokenizers and chat templates into the one file that imports them. */
+async function tokenizer() {
+  const file = path("dist/model/tokenizer.js");
+  await bundleInPlace(
+    file,
+    "Holds @huggingface/tokenizers and @huggingface/jinja, see LICENSES.tokenizer.txt",
+  );
+  const texts = await licensesOf(
+    ["tokenizers", "jinja"].map((name) => `node_modules/@huggingface/${name}/package.json`),
+  );
+  await writeFile(path("dist/model/LICENSES.tokenizer.txt"), texts);
 }
 
 /** Takes the command line and its libraries into one file; our modules below it stay where tsc put them. */
@@ -306,6 +344,6 @@ async function clean() {
   for (const folder of ["dist", "build"]) await rm(path(folder), { recursive: true, force: true });
 }
 
-const steps = { clean, kernels, worker, loader, workerFile, report, cli, web };
+const steps = { clean, kernels, worker, loader, tokenizer, workerFile, report, cli, web };
 
 for (const name of process.argv.slice(2)) await steps[name]();

@@ -10,6 +10,11 @@ export class F16 {}
  * `zero` is `Simd.opaqueZero()`: a constant made from it is made once per iteration instead of once per use.
  */
 export abstract class Half {
+  /** Whether T is one of these types, and not one of codes. */
+  @inline static has<T>(): bool {
+    return idof<T>() == idof<F32>() || idof<T>() == idof<BF16>() || idof<T>() == idof<F16>();
+  }
+
   /** Bytes of one value. */
   @inline static size<T>(): usize {
     return idof<T>() == idof<F32>() ? 4 : 2;
@@ -42,6 +47,12 @@ export abstract class Half {
   @inline static narrow<T>(a: v128, b: v128, zero: i32): v128 {
     if (idof<T>() == idof<BF16>()) return Simd.high16(Half.roundToBf16(a, zero), Half.roundToBf16(b, zero));
     return i16x8.narrow_i32x4_u(Half.toF16(a, zero), Half.toF16(b, zero));
+  }
+
+  /** One bfloat16 or half pattern as float32. */
+  @inline static value<T>(bits: u32): f32 {
+    if (idof<T>() == idof<BF16>()) return reinterpret<f32>(bits << 16);
+    return f32x4.extract_lane(Half.fromF16(i32x4.splat(bits), 0), 0);
   }
 
   /** One bfloat16, likewise. */

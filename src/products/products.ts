@@ -9,7 +9,7 @@ import { type Left, type LeftOperand, leftOf, notAMatrix } from "./left.ts";
 import { multiply, type Right, type Run } from "./multiply.ts";
 import { PackedWeights, type PackOptions } from "./packed.ts";
 import { ResidentMatrix } from "./resident.ts";
-import { listBytes, MARGIN, recordBytes, type Surveyed, setAside, surveyOf, type Weights } from "./right.ts";
+import { keepLists, MARGIN, surveyEach, type Weights } from "./right.ts";
 
 export type { LeftOperand, Matrix } from "./left.ts";
 
@@ -135,7 +135,8 @@ export class Products {
           ],
         }),
       );
-      const surveyed = this.#survey(weights, keep);
+      const found = surveyEach(this.#kernels, this.#arena, weights);
+      const surveyed = keepLists(this.#kernels, this.#arena, found, keep);
       const { shape, block } = tensor;
       const packed = new PackedWeights(
         { format, shape: [...shape], block: [block[0], block[1]], bytes },
@@ -148,29 +149,6 @@ export class Products {
       release();
       throw error;
     }
-  }
-
-  /** Surveys each slice, and sets its subnormal codes aside in lists that stay. */
-  #survey(slices: readonly Weights[], keep: (bytes: number) => number): Surveyed[] {
-    const found = slices.map((weights) => {
-      const rows = weights.place[3];
-      const room = this.#arena.frame([recordBytes(rows), listBytes(rows, 0)]) as [number, number];
-      const survey = surveyOf(this.#kernels, this.#arena, weights, room);
-      if (survey.list === 0) return { weights, survey, bytes: 0 };
-      // The frame is gone when the lists get their place.
-      const starts = new Uint32Array(this.#arena.buffer, survey.list, rows + 1).slice();
-      return { weights, survey, starts, bytes: listBytes(rows, starts[rows]!) };
-    });
-    const total = found.reduce((sum, { bytes }) => sum + bytes, 0);
-    let end = total > 0 ? keep(total) : 0;
-    return found.map(({ weights, survey, starts, bytes }) => {
-      if (starts === undefined) return { ...weights, survey };
-      const list = end;
-      end += bytes;
-      new Uint32Array(this.#arena.buffer, list, starts.length).set(starts);
-      setAside(this.#kernels, weights, { ...survey, list });
-      return { ...weights, survey: { ...survey, list } };
-    });
   }
 
   #rightOf(w: BlockScaled | PackedWeights, isTransposed: boolean): Right {

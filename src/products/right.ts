@@ -65,3 +65,45 @@ export function setAside(kernels: Kernels, { types, place }: Weights, { list }: 
   const [codes, , , rows, cols] = place;
   if (list !== 0) kernels.setAside(types[0], list, codes, rows, cols);
 }
+
+/** What a survey has found, and the beginning of the list that it asks for. */
+export interface Found {
+  readonly weights: Weights;
+  readonly survey: Survey;
+  readonly starts: Uint32Array;
+}
+
+/** Surveys each slice; nothing of it stays in memory. */
+export function surveyEach(kernels: Kernels, arena: Arena, slices: readonly Weights[]): Found[] {
+  return slices.map((weights) => {
+    const rows = weights.place[3];
+    const room = arena.frame([recordBytes(rows), listBytes(rows, 0)]) as [number, number];
+    const survey = surveyOf(kernels, arena, weights, room);
+    const starts = new Uint32Array(arena.buffer, room[1], survey.list === 0 ? 0 : rows + 1).slice();
+    return { weights, survey, starts };
+  });
+}
+
+/**
+ * Sets the subnormal codes of surveyed slices aside, in lists that stay.
+ * @param keep gives room that stays, by its size in bytes
+ */
+export function keepLists(
+  kernels: Kernels,
+  arena: Arena,
+  found: readonly Found[],
+  keep: (bytes: number) => number,
+): Surveyed[] {
+  const bytesOf = ({ starts }: Found) =>
+    starts.length === 0 ? 0 : listBytes(starts.length - 1, starts.at(-1)!);
+  const total = found.reduce((sum, one) => sum + bytesOf(one), 0);
+  let end = total > 0 ? keep(total) : 0;
+  return found.map((one) => {
+    const { weights, starts } = one;
+    const survey = { ...one.survey, list: starts.length === 0 ? 0 : end };
+    end += bytesOf(one);
+    if (starts.length > 0) new Uint32Array(arena.buffer, survey.list, starts.length).set(starts);
+    setAside(kernels, weights, survey);
+    return { ...weights, survey };
+  });
+}

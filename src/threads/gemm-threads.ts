@@ -1,9 +1,15 @@
+import { source } from "#worker";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { dead, errorOf, type Reply, type Start, type Task } from "./protocol.ts";
 import { Share } from "./share.ts";
 import { canShare } from "./shared-operand.ts";
 import { ANSWERED, ASKED, type Counters, spinUntil } from "./spin.ts";
-import { isPage, openThread, type Thread } from "./start.ts";
+import { isPage, openThread, type Script, type Thread } from "./start.ts";
+
+const SCRIPT: Script = {
+  source,
+  open: () => new Worker(new URL("./worker.js", import.meta.url), { type: "module" }),
+};
 
 /** How long the calling thread spins for the others when its share is done. */
 const SPIN_MILLISECONDS = 0.1;
@@ -46,7 +52,7 @@ export class GemmThreads {
       threads.#counters = Array.from({ length: workers }, () => new Int32Array(new SharedArrayBuffer(8)));
     const opened = await Promise.allSettled(
       Array.from({ length: workers }, (_, i) =>
-        openThread({ ...start, counters: threads.#counters[i] }, listener),
+        openThread(SCRIPT, { ...start, counters: threads.#counters[i] }, listener),
       ),
     );
     threads.#threads = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));

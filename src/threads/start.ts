@@ -1,11 +1,16 @@
-import { source } from "#worker";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { isNode, type NodeThreads, nodeThreads } from "./node.ts";
-import { errorOf, type Message, type Reply, type Start } from "./protocol.ts";
+import { errorOf, type Reply } from "./protocol.ts";
 
-/** A worker of whatever host this is. */
+/** What a worker runs: its script as text, and the same as a file for pages that allow no other workers. */
+export interface Script {
+  readonly source: string;
+  open(): Worker;
+}
+
+/** A worker of whatever host this is, which answers each message, the first one too. */
 export interface Thread {
-  post(message: Message, transfer?: ArrayBuffer[]): void;
+  post(message: unknown, transfer?: ArrayBuffer[]): void;
   /** Whether the process waits for it. */
   hold(isBusy: boolean): void;
   terminate(): Promise<void>;
@@ -29,11 +34,11 @@ export function isPage(): boolean {
  * Starts a worker and waits until it is ready for requests.
  * @throws BlockscaleError `option`: there are no workers here, or they are blocked
  */
-export async function openThread(start: Start, listener: Listener): Promise<Thread> {
+export async function openThread(script: Script, start: unknown, listener: Listener): Promise<Thread> {
   const reasons: string[] = [];
-  for (const way of waysHere()) {
+  for (const way of waysHere(script)) {
     try {
-      return await open(way, start, listener);
+      return await openBy(way, start, listener);
     } catch (error) {
       if (error instanceof BlockscaleError) throw error;
       reasons.push((error as Error).message);
@@ -48,25 +53,24 @@ type Way = (listener: Listener) => Thread;
  * From text, which works in every bundler. A Content-Security-Policy can forbid that and allow a file: Vite and webpack
  * know the pattern below and emit the file.
  */
-function waysHere(): Way[] {
+function waysHere({ source, open }: Script): Way[] {
   const threads = nodeThreads();
   // Libraries give Node a global Worker of their own, which takes no blob.
   if (threads && (isNode() || typeof Worker !== "function"))
-    return [(listener) => nodeThread(threads, listener)];
+    return [(listener) => nodeThread(threads, source, listener)];
   if (typeof Worker === "function") {
     return [
       (listener) => {
         const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
         return webThread(new Worker(url, { type: "module" }), listener);
       },
-      (listener) =>
-        webThread(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }), listener),
+      (listener) => webThread(open(), listener),
     ];
   }
   return [];
 }
 
-function open(way: Way, start: Start, listener: Listener): Promise<Thread> {
+function openBy(way: Way, start: unknown, listener: Listener): Promise<Thread> {
   let thread: Thread | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let isOpen = false;
@@ -117,7 +121,7 @@ function webThread(worker: Worker & { ref?(): void; unref?(): void }, listener: 
 }
 
 /** Without the flags of the process: `node --eval` has some that no worker can be run with. */
-function nodeThread(threads: NodeThreads, listener: Listener): Thread {
+function nodeThread(threads: NodeThreads, source: string, listener: Listener): Thread {
   const worker = new threads.Worker(source, { eval: true, execArgv: [] });
   worker.on("message", (reply: Reply) => listener.reply(reply));
   worker.on("error", (error: Error) => listener.died(error.message));

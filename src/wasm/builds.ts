@@ -5,6 +5,13 @@ import { accepts, refused, toModule } from "./module.ts";
 /** The builds that ship: `relaxed` fuses multiply-adds where the engine can, `baseline` needs only SIMD. */
 export type Variant = "relaxed" | "baseline";
 
+/** Bytes of the builds, or compiled modules where the host imports those. */
+export interface Builds {
+  baseline(): WebAssembly.Module | Uint8Array<ArrayBuffer>;
+  /** Undefined where the host could not tell whether it runs. */
+  relaxed(): WebAssembly.Module | Uint8Array<ArrayBuffer> | undefined;
+}
+
 /** A compiled build, and which one it is. */
 export interface Binary {
   readonly module: WebAssembly.Module;
@@ -14,9 +21,10 @@ export interface Binary {
 /**
  * Compiles the asked-for build, or the best one that this host accepts: the relaxed bytes themselves are validated,
  * so nothing is guessed from names or versions.
+ * @param builds left out, those of the products and casts
  * @throws BlockscaleError `wasm`: no WebAssembly, no SIMD, or compiling is forbidden.
  */
-export function compile(variant?: Variant): Binary {
+export function compile(variant?: Variant, builds: Builds = { baseline, relaxed }): Binary {
   if (typeof WebAssembly !== "object") throw refused("WebAssembly is not defined");
   if (variant !== undefined && variant !== "relaxed" && variant !== "baseline") {
     throw new BlockscaleError("option", {
@@ -27,11 +35,11 @@ export function compile(variant?: Variant): Binary {
     });
   }
   if (variant !== "baseline") {
-    const source = relaxed();
+    const source = builds.relaxed();
     if (source !== undefined && accepts(source)) return { module: toModule(source), variant: "relaxed" };
     if (variant === "relaxed") throw refused("a host without relaxed SIMD");
   }
-  const source = baseline();
+  const source = builds.baseline();
   if (!accepts(source)) throw refused("a host without SIMD");
   return { module: toModule(source), variant: "baseline" };
 }

@@ -145,6 +145,7 @@ const SRC_LAYERS = [
   ["checkpoint/run/"],
   ["checkpoint/measure/"],
   ["checkpoint/index.ts"],
+  ["model/"],
   ["evaluate/"],
   ["report/"],
   ["public.ts", "load.ts", "external.ts", "plain-js.ts"],
@@ -152,12 +153,16 @@ const SRC_LAYERS = [
   ["index.ts"],
 ] as const;
 
-const ASSEMBLY_LAYERS = [["lanes/"], ["kernels/"], ["index.ts"]] as const;
+const ASSEMBLY_LAYERS = [["lanes/"], ["kernels/"], ["index.ts"], ["model.ts"]] as const;
 
 /** Who may import what is not a file of src/. */
 const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   "#kernels": ["wasm/builds.ts"],
-  "#worker": ["threads/start.ts"],
+  "#model-kernels": ["model/build.ts"],
+  "#worker": ["threads/gemm-threads.ts"],
+  "#model-worker": ["model/crew.ts"],
+  "@huggingface/tokenizers": ["model/tokenizer.ts"],
+  "@huggingface/jinja": ["model/tokenizer.ts"],
   "@assemblyscript/loader": ["wasm/instantiate.ts"],
   commander: ["cli/"],
   "@huggingface/hub": ["cli/", "web/"],

@@ -7,6 +7,7 @@ import { Values } from "../values";
 
 /** Scale types; ids of src/wasm/exports.ts. */
 export const UE8M0 = 0;
+export const F32_SCALE = 1;
 
 /** dst[rows, cols] <- codes[rows, cols] times one scale per block, as `dequantize` of src/wasm/exports.ts says. */
 export function dequantize<F, T>(

@@ -1,6 +1,7 @@
 import { BF16, F32, Half } from "../../lanes/half";
 import { Simd } from "../../lanes/simd";
 import { decodePanel, PANEL_ROWS } from "./panel";
+import { widenPanel } from "./plain-panel";
 import { Weights } from "./right-operand";
 import { Subnormals } from "./subnormals";
 import { DEPTH, multiplyPanel, STAGED_ROW, Tile } from "./tile";
@@ -94,9 +95,12 @@ function sumPanels<F>(n: usize, width: usize, rows: usize, isFused: bool): void 
     const columns = min(DEPTH, Weights.paddedCols - k);
     let sums = Work.sums;
     for (let row: usize = 0; row < width; row += PANEL_ROWS) {
-      decodePanel<F>(Work.panel, Work.spread, Work.zeros, n + row, k, columns, isFused);
+      if (Half.has<F>()) widenPanel<F>(Work.panel, n + row, k, columns);
+      else decodePanel<F>(Work.panel, Work.spread, Work.zeros, n + row, k, columns, isFused);
       // The next panel's codes come to the first-level cache while this one is multiplied: eight rows are more than a prefetcher follows.
-      if (row + PANEL_ROWS < width) touch(n + row + PANEL_ROWS, k, columns);
+      if (Half.has<F>()) {
+        // Rows of values are long enough for the prefetcher.
+      } else if (row + PANEL_ROWS < width) touch(n + row + PANEL_ROWS, k, columns);
       else if (k + DEPTH < Weights.cols) touch(n, k + DEPTH, DEPTH);
       else touch(n + width, 0, DEPTH);
       if (k == 0) {

@@ -7,6 +7,8 @@ export abstract class Weights {
   static codes: usize = 0;
   static rows: usize = 0;
   static cols: usize = 0;
+  /** From one row of codes, or of values, to the next. */
+  static rowBytes: usize = 0;
   static blockRows: usize = 0;
   /** Where one row ends in a block, further columns are padding: never more than a multiple of 16 above `cols`. */
   static blockCols: usize = 0;
@@ -32,6 +34,7 @@ export abstract class Weights {
     Weights.codes = codes;
     Weights.rows = rows;
     Weights.cols = cols;
+    Weights.rowBytes = cols;
     Weights.scales = scales;
     Weights.firstRow = firstRow;
     Weights.blockRows = blockRows;
@@ -40,6 +43,12 @@ export abstract class Weights {
     Weights.isUe8m0 = scaleType == UE8M0;
     Weights.scaleBytes = Weights.isUe8m0 ? 1 : 4;
     Weights.scaleRowBytes = (isWide ? 1 : (cols + blockCols - 1) / blockCols) * Weights.scaleBytes;
+  }
+
+  /** Values without scales, of so many bytes. */
+  static setPlain(values: usize, rows: usize, cols: usize, valueBytes: usize): void {
+    Weights.set(UE8M0, values, 0, 0, rows, cols, 1, max<usize>(cols, 1));
+    Weights.rowBytes = cols * valueBytes;
   }
 
   /** K in whole vectors of codes. What lies between belongs to the next row, and meets zeros. */
@@ -54,7 +63,7 @@ export abstract class Weights {
 
   /** The codes of a row; past the end, of the last one. */
   @inline static row(n: usize): usize {
-    return Weights.codes + min(n, Weights.rows - 1) * Weights.cols;
+    return Weights.codes + min(n, Weights.rows - 1) * Weights.rowBytes;
   }
 
   /** The scales of a row, likewise. */

@@ -35,7 +35,7 @@ export function readPlainRows(
 }
 
 /**
- * Reads codes and scales of a strip that starts at a row of blocks.
+ * Reads codes and scales of a strip. Where it starts inside a row of blocks, the scales begin with those of that row.
  * @throws BlockscaleError `io`, `dialect`
  */
 export async function readScaledRows(
@@ -52,7 +52,11 @@ export async function readScaledRows(
   const scaleCols = Math.ceil(cols / block[1]);
   const firstScaleRow = strip.slice * Math.ceil(rows / block[0]) + Math.floor(strip.firstRow / block[0]);
   const shape = stripShape(from.shape, strip);
-  const scaleRows = countOf(scaleShape(shape, block).slice(0, -1));
+  const inBlock = strip.firstRow % block[0];
+  const scaleRows =
+    inBlock === 0
+      ? countOf(scaleShape(shape, block).slice(0, -1))
+      : Math.ceil((inBlock + strip.rows) / block[0]);
   const scales = await readScales(from, sources, firstScaleRow * scaleCols, scaleRows * scaleCols);
   const unpacked = element === "e2m1" ? unpack(codes) : codes;
   if (scales instanceof Float32Array && scales.includes(0)) refuseZeroScales(from, strip, unpacked, scales);
@@ -81,7 +85,7 @@ function refuseZeroScales(
   for (let i = 0; i < codes.length; i++) {
     const row = Math.floor(i / cols) % rows;
     const slice = Math.floor(i / cols / rows);
-    const scaleRow = slice * gridRows + Math.floor(row / block[0]);
+    const scaleRow = slice * gridRows + Math.floor(((strip.firstRow % block[0]) + row) / block[0]);
     if ((codes[i]! & 0x7f) === 0 || scales[scaleRow * gridCols + Math.floor((i % cols) / block[1])] !== 0)
       continue;
     const top = strip.firstRow + Math.floor(row / block[0]) * block[0];

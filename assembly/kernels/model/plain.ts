@@ -1,0 +1,186 @@
+import { F32, Half } from "../../lanes/half";
+import { Simd } from "../../lanes/simd";
+import { multiplyPanels, workspaceOfPanels } from "../products/panels";
+import { Weights } from "../products/right-operand";
+import { Subnormals } from "../products/subnormals";
+
+/** Up to this many rows of x, widening the weights in registers is faster. */
+const FEW: usize = 4;
+
+/** Bytes of working memory for `multiplyPlain`. */
+export function workspaceOfPlain(rows: usize, cols: usize): usize {
+  return workspaceOfPanels(rows, cols);
+}
+
+/** float32 dst[rows, N] <- x[rows, K] . weights[N, K]^T of type T, which have no scales. */
+export function multiplyPlain<T>(
+  dst: usize,
+  x: usize,
+  rows: usize,
+  values: usize,
+  n: usize,
+  k: usize,
+  work: usize,
+): void {
+  if (k == 0) memory.fill(dst, 0, 4 * rows * n);
+  if (rows == 0 || n == 0 || k == 0) return;
+  if (rows > FEW) {
+    Weights.setPlain(values, n, k, Half.size<T>());
+    Subnormals.list = 0;
+    multiplyPanels<T>(0, work, dst, x, rows, true);
+    return;
+  }
+  for (; rows >= 2; rows -= 2, x += 8 * k, dst += 8 * n) dotRows<T>(2, dst, x, values, n, k);
+  if (rows) dotRows<T>(1, dst, x, values, n, k);
+}
+
+/** The same for one row of x or two; four rows of weights, a quarter of them apart, are read at a time. */
+function dotRows<T>(rows: i32, dst: usize, x: usize, values: usize, n: usize, k: usize): void {
+  const part = (n + 3) / 4;
+  const rowBytes = k * Half.size<T>();
+  for (let i: usize = 0; i < part; i++) {
+    const b = min(i + part, n - 1);
+    const c = min(i + 2 * part, n - 1);
+    const d = min(i + 3 * part, n - 1);
+    const at = dst + 4 * n;
+    if (rows == 1) {
+      Dot.four<T>(1, dst, at, i, b, c, d, x, values, rowBytes, k);
+    } else {
+      Dot.four<T>(2, dst, at, i, b, c, d, x, values, rowBytes, k);
+    }
+  }
+}
+
+abstract class Dot {
+  @inline static load<T>(src: usize, zero: i32): v128 {
+    return idof<T>() == idof<F32>() ? v128.load(src) : Half.widen<T>(v128.load_ext<u16>(src), zero);
+  }
+
+  @inline static value<T>(src: usize): f32 {
+    return idof<T>() == idof<F32>() ? load<f32>(src) : Half.value<T>(load<u16>(src));
+  }
+
+  /** dst[i, b, c, d] <- x . those rows of weights; `next[...]` the same for the second row of x. */
+  @inline static four<T>(
+    rows: i32,
+    dst: usize,
+    next: usize,
+    i: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    x: usize,
+    values: usize,
+    rowBytes: usize,
+    k: usize,
+  ): void {
+    const zero = Simd.opaqueZero();
+    const step: usize = 4 * Half.size<T>();
+    let wa = values + i * rowBytes;
+    let wb = values + b * rowBytes;
+    let wc = values + c * rowBytes;
+    let wd = values + d * rowBytes;
+    const second: usize = 4 * k;
+    let a0 = f32x4.splat(0);
+    let b0 = f32x4.splat(0);
+    let c0 = f32x4.splat(0);
+    let d0 = f32x4.splat(0);
+    let a1 = f32x4.splat(0);
+    let b1 = f32x4.splat(0);
+    let c1 = f32x4.splat(0);
+    let d1 = f32x4.splat(0);
+    const full = x + 4 * (k & ~7);
+    const end = x + 4 * k;
+    while (x < full) {
+      let y = v128.load(x);
+      let p = Dot.load<T>(wa, zero);
+      let q = Dot.load<T>(wb, zero);
+      let r = Dot.load<T>(wc, zero);
+      let s = Dot.load<T>(wd, zero);
+      a0 = Simd.madd(p, y, a0);
+      b0 = Simd.madd(q, y, b0);
+      c0 = Simd.madd(r, y, c0);
+      d0 = Simd.madd(s, y, d0);
+      if (rows == 2) {
+        y = v128.load(x + second);
+        a1 = Simd.madd(p, y, a1);
+        b1 = Simd.madd(q, y, b1);
+        c1 = Simd.madd(r, y, c1);
+        d1 = Simd.madd(s, y, d1);
+      }
+      y = v128.load(x, 16);
+      p = Dot.load<T>(wa + step, zero);
+      q = Dot.load<T>(wb + step, zero);
+      r = Dot.load<T>(wc + step, zero);
+      s = Dot.load<T>(wd + step, zero);
+      if (rows == 1) {
+        // One row of x: two chains for each row of weights, since each addition waits for the last one.
+        a1 = Simd.madd(p, y, a1);
+        b1 = Simd.madd(q, y, b1);
+        c1 = Simd.madd(r, y, c1);
+        d1 = Simd.madd(s, y, d1);
+      } else {
+        a0 = Simd.madd(p, y, a0);
+        b0 = Simd.madd(q, y, b0);
+        c0 = Simd.madd(r, y, c0);
+        d0 = Simd.madd(s, y, d0);
+        y = v128.load(x + second, 16);
+        a1 = Simd.madd(p, y, a1);
+        b1 = Simd.madd(q, y, b1);
+        c1 = Simd.madd(r, y, c1);
+        d1 = Simd.madd(s, y, d1);
+      }
+      x += 32;
+      wa += 2 * step;
+      wb += 2 * step;
+      wc += 2 * step;
+      wd += 2 * step;
+    }
+    if (rows == 1) {
+      a0 = f32x4.add(a0, a1);
+      b0 = f32x4.add(b0, b1);
+      c0 = f32x4.add(c0, c1);
+      d0 = f32x4.add(d0, d1);
+    }
+    let sa = Simd.sum(a0);
+    let sb = Simd.sum(b0);
+    let sc = Simd.sum(c0);
+    let sd = Simd.sum(d0);
+    let ta = Simd.sum(a1);
+    let tb = Simd.sum(b1);
+    let tc = Simd.sum(c1);
+    let td = Simd.sum(d1);
+    for (; x < end; x += 4) {
+      const y = load<f32>(x);
+      const p = Dot.value<T>(wa);
+      const q = Dot.value<T>(wb);
+      const r = Dot.value<T>(wc);
+      const s = Dot.value<T>(wd);
+      sa += p * y;
+      sb += q * y;
+      sc += r * y;
+      sd += s * y;
+      if (rows == 2) {
+        const z = load<f32>(x + second);
+        ta += p * z;
+        tb += q * z;
+        tc += r * z;
+        td += s * z;
+      }
+      wa += Half.size<T>();
+      wb += Half.size<T>();
+      wc += Half.size<T>();
+      wd += Half.size<T>();
+    }
+    store<f32>(dst + 4 * i, sa);
+    store<f32>(dst + 4 * b, sb);
+    store<f32>(dst + 4 * c, sc);
+    store<f32>(dst + 4 * d, sd);
+    if (rows == 2) {
+      store<f32>(next + 4 * i, ta);
+      store<f32>(next + 4 * b, tb);
+      store<f32>(next + 4 * c, tc);
+      store<f32>(next + 4 * d, td);
+    }
+  }
+}

@@ -1,0 +1,325 @@
+import { type CacheType, Rows } from "./cache.ts";
+import type { DecoderConfig, HeadAttention, LatentAttention, Layer } from "./config.ts";
+import type { Linear, Program } from "./program.ts";
+import { headsOf, rowsOf, type Seat, times } from "./share.ts";
+
+/** Angles of the tokens of a pass: cos and sin [tokens, dim / 2]. */
+export interface Angles {
+  readonly cos: number;
+  readonly sin: number;
+}
+
+/** The attention of a layer, with what it keeps of the tokens so far. */
+export interface Attention {
+  /** dst[tokens, hidden] <- attention of x[tokens, hidden], which follows `length` tokens. */
+  apply(dst: number, x: number, tokens: number, length: number, angles: Angles): void;
+}
+
+export function attentionOf(
+  program: Program,
+  config: DecoderConfig,
+  layer: Layer,
+  key: string,
+  cache: CacheType,
+): Attention {
+  return layer.attention.kind === "heads"
+    ? new Heads(program, config, layer.attention, layer.window, key, cache)
+    : new Latent(program, config, layer.attention, layer.window, key, cache);
+}
+
+/** The rows of an output projection are split by themselves: its columns are all heads. */
+function outputOf(program: Program, key: string, hidden: number): Linear {
+  return program.linear(`${key}.o`, (seat) => rowsOf(hidden, seat));
+}
+
+class Heads implements Attention {
+  readonly #program: Program;
+  readonly #config: DecoderConfig;
+  readonly #sizes: HeadAttention;
+  readonly #window: number;
+  readonly #q: Linear;
+  readonly #k: Linear;
+  readonly #v: Linear;
+  readonly #o: Linear;
+  readonly #keys: Rows;
+  readonly #values: Rows;
+  /** Weights of the norms of queries and keys, and scores without a value; 0 where there are none. */
+  readonly #norms: readonly [q: number, k: number];
+  readonly #sinks: number;
+
+  constructor(
+    program: Program,
+    config: DecoderConfig,
+    sizes: HeadAttention,
+    window: number,
+    key: string,
+    cache: CacheType,
+  ) {
+    const { heads, keyHeads, headDim } = sizes;
+    this.#program = program;
+    this.#config = config;
+    this.#sizes = sizes;
+    this.#window = window;
+    const queries = (seat: Seat) => times(headsOf(heads, keyHeads, seat).queries, headDim);
+    const keys = (seat: Seat) => times(headsOf(heads, keyHeads, seat).keys, headDim);
+    this.#q = program.linear(`${key}.q`, queries);
+    this.#k = program.linear(`${key}.k`, keys);
+    this.#v = program.linear(`${key}.v`, keys);
+    this.#o = outputOf(program, key, config.hidden);
+    const own = this.#own;
+    this.#keys = new Rows(program, own.keys.end - own.keys.start, headDim, cache);
+    this.#values = new Rows(program, own.keys.end - own.keys.start, headDim, cache);
+    this.#norms = [program.store.vector(`${key}.q_norm`), program.store.vector(`${key}.k_norm`)];
+    this.#sinks = program.store.vector(`${key}.sinks`);
+  }
+
+  get #own() {
+    return headsOf(this.#sizes.heads, this.#sizes.keyHeads, this.#program.seat);
+  }
+
+  apply(dst: number, x: number, tokens: number, length: number, angles: Angles): void {
+    const program = this.#program;
+    const { heads, headDim } = this.#sizes;
+    const { queries, keys } = this.#own;
+    const [queryHeads, keyHeads] = [queries.end - queries.start, keys.end - keys.start];
+    const q = program.room("q", tokens * queryHeads * headDim);
+    const k = program.room("k", tokens * keyHeads * headDim);
+    const v = program.room("v", tokens * keyHeads * headDim);
+    program.multiplyOwn(q, x, tokens, this.#q);
+    program.multiplyOwn(k, x, tokens, this.#k);
+    program.multiplyOwn(v, x, tokens, this.#v);
+    this.#turn(q, tokens, queryHeads, this.#norms[0], angles);
+    this.#turn(k, tokens, keyHeads, this.#norms[1], angles);
+    if (keyHeads > 0) {
+      this.#keys.append(k, length, tokens);
+      this.#values.append(v, length, tokens);
+    }
+    const width = queryHeads * headDim;
+    const whole = program.room("heads", tokens * heads * headDim);
+    const own = program.seat.size === 1 ? whole : program.room("own heads", tokens * width);
+    this.#attend(own, q, tokens, length);
+    program.exchange.gather(program.buffer, tokens, [
+      { share: own, dst: whole, total: heads * headDim, ranges: this.#q.ranges },
+    ]);
+    program.multiply(dst, whole, tokens, this.#o);
+  }
+
+  /** Norms and positions of some heads. */
+  #turn(x: number, tokens: number, heads: number, norm: number, { cos, sin }: Angles): void {
+    const { kernels } = this.#program;
+    const { headDim } = this.#sizes;
+    const { rope, epsilon } = this.#config;
+    const stride = 4 * headDim;
+    if (norm !== 0) kernels.rmsNorm(x, stride, x, stride, norm, tokens * heads, headDim, epsilon);
+    const isInterleaved = rope.isInterleaved ? 1 : 0;
+    kernels.rope(x, tokens, heads * stride, heads, stride, rope.dim, cos, sin, isInterleaved);
+  }
+
+  #attend(out: number, q: number, tokens: number, length: number): void {
+    const program = this.#program;
+    const { kernels } = program;
+    const { heads, keyHeads, headDim } = this.#sizes;
+    const { queries, keys } = this.#own;
+    const group = heads / keyHeads;
+    const tokenStride = 4 * (queries.end - queries.start) * headDim;
+    const work = program.bytes("scores", kernels.attentionWorkspace(tokens * group, headDim, headDim));
+    for (let head = keys.start; head < keys.end; head++) {
+      const first = Math.max(queries.start, head * group);
+      const last = Math.min(queries.end, (head + 1) * group);
+      const at = 4 * (first - queries.start) * headDim;
+      const slot = head - keys.start;
+      kernels.attend(
+        out + at,
+        tokenStride,
+        4 * headDim,
+        q + at,
+        tokenStride,
+        4 * headDim,
+        tokens,
+        last - first,
+        this.#keys.values(slot),
+        this.#keys.stride,
+        this.#keys.scales(slot),
+        this.#values.values(slot),
+        this.#values.stride,
+        this.#values.scales(slot),
+        this.#keys.scaleStride,
+        length + tokens,
+        headDim,
+        headDim,
+        1,
+        this.#window,
+        this.#config.attentionScale,
+        this.#sinks === 0 ? 0 : this.#sinks + 4 * first,
+        work,
+      );
+    }
+  }
+}
+
+/**
+ * Multi-head latent attention in its absorbed form. The cache holds one vector a token: the latent c, from which every head's keys and values
+ * would be made as c Uk^T and c Uv^T, and a part with positions that all heads share. A score q . (c Uk^T) is the same as
+ * (q Uk) . c, so queries go to the latent space once, attention takes place there, and its result comes back by Uv.
+ */
+class Latent implements Attention {
+  readonly #program: Program;
+  readonly #config: DecoderConfig;
+  readonly #sizes: LatentAttention;
+  readonly #window: number;
+  /** Queries: in one step, or down to the latent queries and up again. */
+  readonly #down: Linear | null;
+  readonly #up: Linear;
+  readonly #kv: Linear;
+  readonly #toLatent: Linear;
+  readonly #fromLatent: Linear;
+  readonly #o: Linear;
+  readonly #cache: Rows;
+  readonly #queryNorm: number;
+  readonly #latentNorm: number;
+
+  constructor(
+    program: Program,
+    config: DecoderConfig,
+    sizes: LatentAttention,
+    window: number,
+    key: string,
+    cache: CacheType,
+  ) {
+    this.#program = program;
+    this.#config = config;
+    this.#sizes = sizes;
+    this.#window = window;
+    const { heads, queryRank, plainDim, ropeDim, rank, valueDim } = sizes;
+    const share = (seat: Seat) => headsOf(heads, heads, seat).queries;
+    this.#down = queryRank === null ? null : program.linear(`${key}.q_a`, (seat) => rowsOf(queryRank, seat));
+    this.#up = program.linear(`${key}.q_b`, (seat) => times(share(seat), plainDim + ropeDim));
+    this.#kv = program.linear(`${key}.kv_a`, (seat) => rowsOf(rank + ropeDim, seat));
+    this.#toLatent = program.linear(`${key}.to_latent`, share);
+    this.#fromLatent = program.linear(`${key}.from_latent`, (seat) => times(share(seat), valueDim));
+    this.#o = outputOf(program, key, config.hidden);
+    this.#cache = new Rows(program, 1, rank + ropeDim, cache);
+    this.#queryNorm = program.store.vector(`${key}.q_a_norm`);
+    this.#latentNorm = program.store.vector(`${key}.kv_a_norm`);
+  }
+
+  apply(dst: number, x: number, tokens: number, length: number, angles: Angles): void {
+    const program = this.#program;
+    const { kernels } = program;
+    const { heads, queryRank, plainDim, ropeDim, rank, valueDim } = this.#sizes;
+    const own = headsOf(heads, heads, program.seat).queries;
+    const count = own.end - own.start;
+    const kv = program.room("kv", tokens * (rank + ropeDim));
+    const latent = 4 * (rank + ropeDim);
+    const headWidth = plainDim + ropeDim;
+    const q = program.room("q", tokens * count * headWidth);
+    if (this.#down === null || queryRank === null) {
+      program.multiply(kv, x, tokens, this.#kv);
+      program.multiplyOwn(q, x, tokens, this.#up);
+    } else {
+      const low = program.room("low q", tokens * queryRank);
+      program.multiplyAll(x, tokens, [
+        { dst: kv, linear: this.#kv },
+        { dst: low, linear: this.#down },
+      ]);
+      const stride = 4 * queryRank;
+      kernels.rmsNorm(low, stride, low, stride, this.#queryNorm, tokens, queryRank, this.#config.epsilon);
+      program.multiplyOwn(q, low, tokens, this.#up);
+    }
+    kernels.rmsNorm(kv, latent, kv, latent, this.#latentNorm, tokens, rank, this.#config.epsilon);
+    const { cos, sin } = angles;
+    const { rope } = this.#config;
+    const isInterleaved = rope.isInterleaved ? 1 : 0;
+    kernels.rope(kv + 4 * rank, tokens, latent, 1, latent, ropeDim, cos, sin, isInterleaved);
+    const tokenStride = 4 * count * headWidth;
+    kernels.rope(
+      q + 4 * plainDim,
+      tokens,
+      tokenStride,
+      count,
+      4 * headWidth,
+      ropeDim,
+      cos,
+      sin,
+      isInterleaved,
+    );
+    this.#cache.append(kv, length, tokens);
+    const lifted = program.room("lifted q", count * tokens * (rank + ropeDim));
+    this.#lift(lifted, q, tokens, count);
+    const mixed = program.room("mixed", count * tokens * rank);
+    this.#attend(mixed, lifted, tokens, length, count);
+    const whole = program.room("heads", tokens * heads * valueDim);
+    const mine = program.seat.size === 1 ? whole : program.room("own heads", tokens * count * valueDim);
+    this.#bringBack(mine, mixed, tokens, count);
+    program.exchange.gather(program.buffer, tokens, [
+      { share: mine, dst: whole, total: heads * valueDim, ranges: this.#fromLatent.ranges },
+    ]);
+    program.multiply(dst, whole, tokens, this.#o);
+  }
+
+  /** lifted[head][token] <- (q Uk, the part of q with positions) */
+  #lift(lifted: number, q: number, tokens: number, count: number): void {
+    const program = this.#program;
+    const { plainDim, ropeDim, rank, valueDim } = this.#sizes;
+    const headWidth = plainDim + ropeDim;
+    const part = program.room("part", tokens * Math.max(plainDim, rank));
+    const made = program.room("made", tokens * Math.max(valueDim, rank));
+    for (let head = 0; head < count; head++) {
+      for (let token = 0; token < tokens; token++)
+        program.copy(part + 4 * token * plainDim, q + 4 * (token * count + head) * headWidth, plainDim);
+      program.multiplyOwn(made, part, tokens, this.#toLatent, head);
+      for (let token = 0; token < tokens; token++) {
+        const at = lifted + 4 * (head * tokens + token) * (rank + ropeDim);
+        program.copy(at, made + 4 * token * rank, rank);
+        program.copy(at + 4 * rank, q + 4 * ((token * count + head) * headWidth + plainDim), ropeDim);
+      }
+    }
+  }
+
+  #attend(mixed: number, lifted: number, tokens: number, length: number, count: number): void {
+    const program = this.#program;
+    const { kernels } = program;
+    const { ropeDim, rank } = this.#sizes;
+    if (count === 0) return;
+    const dim = rank + ropeDim;
+    const cache = this.#cache;
+    const work = program.bytes("scores", kernels.attentionWorkspace(tokens * count, dim, rank));
+    kernels.attend(
+      mixed,
+      4 * rank,
+      4 * tokens * rank,
+      lifted,
+      4 * dim,
+      4 * tokens * dim,
+      tokens,
+      count,
+      cache.values(0),
+      cache.stride,
+      cache.scales(0),
+      cache.values(0),
+      cache.stride,
+      cache.scales(0),
+      cache.scaleStride,
+      length + tokens,
+      dim,
+      rank,
+      1,
+      this.#window,
+      this.#config.attentionScale,
+      0,
+      work,
+    );
+  }
+
+  /** out[token][head] <- mixed[head][token] Uv^T */
+  #bringBack(out: number, mixed: number, tokens: number, count: number): void {
+    const program = this.#program;
+    const { rank, valueDim } = this.#sizes;
+    const made = program.room("made", tokens * Math.max(valueDim, rank));
+    for (let head = 0; head < count; head++) {
+      program.multiplyOwn(made, mixed + 4 * head * tokens * rank, tokens, this.#fromLatent, head);
+      for (let token = 0; token < tokens; token++)
+        program.copy(out + 4 * (token * count + head) * valueDim, made + 4 * token * valueDim, valueDim);
+    }
+  }
+}

@@ -1,0 +1,227 @@
+import type { DecoderConfig, Dense, Experts, Layer } from "./config.ts";
+import { ACTIVATION_ID, ROUTING_ID } from "./kernels.ts";
+import type { Linear, Program } from "./program.ts";
+import { rowsOf, type Seat, times } from "./share.ts";
+
+/** The feed-forward block of a layer: dst[tokens, hidden] <- block of x[tokens, hidden]. */
+export interface Block {
+  apply(dst: number, x: number, tokens: number): void;
+}
+
+export function blockOf(program: Program, config: DecoderConfig, layer: Layer, key: string): Block {
+  const { block } = layer;
+  if (block.kind === "dense") return new Gated(program, config, block, key);
+  return new Mixture(program, config, block, key);
+}
+
+/** down(activation(gate(x)) * up(x)) */
+class Gated implements Block {
+  readonly #program: Program;
+  readonly #activation: number;
+  readonly #size: number;
+  readonly #gate: Linear;
+  readonly #up: Linear;
+  readonly #down: Linear;
+
+  constructor(program: Program, config: DecoderConfig, { size }: Pick<Dense, "size">, key: string) {
+    this.#program = program;
+    this.#activation = ACTIVATION_ID[config.activation];
+    this.#size = size;
+    this.#gate = program.linear(`${key}.gate`, (seat) => rowsOf(size, seat));
+    this.#up = program.linear(`${key}.up`, (seat) => rowsOf(size, seat));
+    this.#down = program.linear(`${key}.down`, (seat) => rowsOf(config.hidden, seat));
+  }
+
+  apply(dst: number, x: number, tokens: number): void {
+    const program = this.#program;
+    const inner = this.inner(x, tokens, "inner");
+    program.multiply(dst, inner, tokens, this.#down);
+  }
+
+  /** activation(gate(x)) * up(x), of all members. */
+  inner(x: number, tokens: number, name: string): number {
+    const program = this.#program;
+    const own = this.#gate.weight.rows;
+    const whole = program.room(name, tokens * this.#size);
+    const share = program.seat.size === 1 ? whole : program.room(`${name} share`, tokens * own);
+    const up = program.room("up", tokens * own);
+    program.multiplyOwn(share, x, tokens, this.#gate);
+    program.multiplyOwn(up, x, tokens, this.#up);
+    program.kernels.activateGated(this.#activation, share, up, tokens * own);
+    program.exchange.gather(program.buffer, tokens, [
+      { share, dst: whole, total: this.#size, ranges: this.#gate.ranges },
+    ]);
+    return whole;
+  }
+
+  /** The own columns of down(inner). */
+  downOwn(dst: number, inner: number, tokens: number): void {
+    this.#program.multiplyOwn(dst, inner, tokens, this.#down);
+  }
+}
+
+/** One expert's matrices: tensors of its own, or slices of stacked ones. */
+interface Expert {
+  readonly gate: Linear;
+  /** `null` where gate and up are one, in turn. */
+  readonly up: Linear | null;
+  readonly down: Linear;
+  readonly slice: number;
+}
+
+/**
+ * A mixture of experts. Each member holds some rows of every expert, so that the work is even whichever are chosen. Tokens are put in
+ * the order of their experts, and each expert meets all of its tokens at once.
+ */
+class Mixture implements Block {
+  readonly #program: Program;
+  readonly #config: DecoderConfig;
+  readonly #sizes: Experts;
+  readonly #router: Linear;
+  readonly #correction: number;
+  readonly #experts: readonly Expert[];
+  readonly #shared: Gated | null;
+  readonly #pairLimit: number | null;
+
+  constructor(program: Program, config: DecoderConfig, sizes: Experts, key: string) {
+    this.#program = program;
+    this.#config = config;
+    this.#sizes = sizes;
+    const { hidden, pairLimit } = config;
+    const { size, count, names, sharedSize } = sizes;
+    this.#pairLimit = pairLimit;
+    this.#router = program.linear(`${key}.router`, () => ({ start: 0, end: count }));
+    this.#correction = program.store.vector(`${key}.correction`);
+    const inner = (seat: Seat) => rowsOf(size, seat);
+    const outer = (seat: Seat) => rowsOf(hidden, seat);
+    const each = (expert: string, slice: number): Expert => ({
+      gate: program.linear(`${expert}.gate`, pairLimit === null ? inner : (seat) => times(inner(seat), 2)),
+      up: pairLimit === null ? program.linear(`${expert}.up`, inner) : null,
+      down: program.linear(`${expert}.down`, outer),
+      slice,
+    });
+    this.#experts = Array.from({ length: count }, (_, i) =>
+      names.layout === "each" ? each(`${key}.${i}`, 0) : each(`${key}.experts`, i),
+    );
+    this.#shared = sharedSize > 0 ? new Gated(program, config, { size: sharedSize }, `${key}.shared`) : null;
+  }
+
+  apply(dst: number, x: number, tokens: number): void {
+    const program = this.#program;
+    const { kernels } = program;
+    const { hidden } = this.#config;
+    const { count, chosen, size } = this.#sizes;
+    const order = this.#route(x, tokens);
+    const pairs = tokens * chosen;
+    const first = this.#experts[0]!;
+    const own = first.up === null ? first.gate.weight.rows / 2 : first.gate.weight.rows;
+    const whole = program.room("inner", pairs * size);
+    const share = program.seat.size === 1 ? whole : program.room("inner share", pairs * own);
+    const up = program.room("up", pairs * own * (first.up === null ? 2 : 1));
+    const rows = program.room("rows", tokens * Math.max(hidden, size));
+    for (let e = 0; e < count; e++) {
+      const { start, end } = order.of(e);
+      const n = end - start;
+      if (n === 0) continue;
+      const expert = this.#experts[e]!;
+      const gate = share + 4 * start * own;
+      const input = this.#taken(rows, x, order, start, end, tokens);
+      if (expert.up === null) {
+        program.multiplyOwn(up, input, n, expert.gate, expert.slice);
+        kernels.activatePairs(gate, up, n * own, this.#pairLimit!);
+      } else {
+        program.multiplyOwn(gate, input, n, expert.gate, expert.slice);
+        program.multiplyOwn(up, input, n, expert.up, expert.slice);
+        kernels.activateGated(ACTIVATION_ID[this.#config.activation], gate, up, n * own);
+      }
+    }
+    const ranges = first.up === null ? first.gate.ranges.map(half) : first.gate.ranges;
+    program.exchange.gather(program.buffer, pairs, [{ share, dst: whole, total: size, ranges }]);
+    const sharedInner = this.#shared?.inner(x, tokens, "shared inner");
+    const outer = first.down.weight.rows;
+    const result = program.seat.size === 1 ? dst : program.room("outer share", tokens * outer);
+    const made = program.room("made rows", tokens * outer);
+    if (this.#shared !== null) this.#shared.downOwn(result, sharedInner!, tokens);
+    else program.view(result, tokens * outer).fill(0);
+    for (let e = 0; e < count; e++) {
+      const { start, end } = order.of(e);
+      if (start === end) continue;
+      const expert = this.#experts[e]!;
+      program.multiplyOwn(made, whole + 4 * start * size, end - start, expert.down, expert.slice);
+      for (let i = start; i < end; i++) {
+        const at = result + 4 * order.tokens[i]! * outer;
+        kernels.addScaled(at, made + 4 * (i - start) * outer, outer, order.weights[i]!);
+      }
+    }
+    program.exchange.gather(program.buffer, tokens, [
+      { share: result, dst, total: hidden, ranges: first.down.ranges },
+    ]);
+  }
+
+  /** The rows of x that an expert meets, one after another: x itself, if it is all of it in order. */
+  #taken(rows: number, x: number, order: Order, start: number, end: number, tokens: number): number {
+    const { hidden } = this.#config;
+    if (end - start === 1) return x + 4 * order.tokens[start]! * hidden;
+    if (end - start === tokens) return x;
+    for (let i = start; i < end; i++)
+      this.#program.copy(rows + 4 * (i - start) * hidden, x + 4 * order.tokens[i]! * hidden, hidden);
+    return rows;
+  }
+
+  /** Asks the router, and sorts what it says by expert. */
+  #route(x: number, tokens: number): Order {
+    const program = this.#program;
+    const sizes = this.#sizes;
+    const { count, chosen } = sizes;
+    const logits = program.room("router logits", tokens * count);
+    program.multiplyOwn(logits, x, tokens, this.#router);
+    const indices = program.room("experts", tokens * chosen);
+    const weights = program.room("expert weights", tokens * chosen);
+    program.kernels.route(
+      ROUTING_ID[sizes.routing],
+      indices,
+      weights,
+      logits,
+      tokens,
+      count,
+      chosen,
+      this.#correction,
+      sizes.groups,
+      sizes.chosenGroups,
+      sizes.isNormalized ? 1 : 0,
+      sizes.factor,
+      program.bytes("routing", 8 * count + 4 * sizes.groups),
+    );
+    return orderOf(
+      new Int32Array(program.buffer, indices, tokens * chosen),
+      program.view(weights, tokens * chosen),
+      count,
+      chosen,
+    );
+  }
+}
+
+function half({ start, end }: { start: number; end: number }): { start: number; end: number } {
+  return { start: start / 2, end: end / 2 };
+}
+
+/** Pairs of a token and an expert in the order of the experts, tokens in their own within each. */
+interface Order {
+  readonly tokens: Int32Array;
+  readonly weights: Float32Array;
+  of(expert: number): { start: number; end: number };
+}
+
+function orderOf(indices: Int32Array, weights: Float32Array, count: number, chosen: number): Order {
+  const ends = new Int32Array(count + 1);
+  for (const expert of indices) ends[expert + 1]!++;
+  for (let e = 0; e < count; e++) ends[e + 1]! += ends[e]!;
+  const starts = ends.slice();
+  const order = { tokens: new Int32Array(indices.length), weights: new Float32Array(indices.length) };
+  indices.forEach((expert, pair) => {
+    const at = starts[expert]!++;
+    order.tokens[at] = Math.floor(pair / chosen);
+    order.weights[at] = weights[pair]!;
+  });
+  return { ...order, of: (expert) => ({ start: ends[expert]!, end: ends[expert + 1]! }) };
+}

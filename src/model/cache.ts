@@ -1,0 +1,81 @@
+import type { Resident } from "../wasm/arena.ts";
+import { CACHE_FORMAT } from "./kernels.ts";
+import type { Program } from "./program.ts";
+
+/** How the cache keeps keys and values: as they are, or as E4M3 codes with a scale a head, a quarter of the bytes. */
+export type CacheType = "f32" | "fp8";
+
+/** Tokens that a cache has room for at first; each time it is full, it doubles. */
+const FIRST = 256;
+
+/**
+ * Vectors of the tokens so far: `heads` of `dim` values each, `[capacity, heads, dim]`, or codes and float32 scales
+ * `[capacity, heads]`.
+ */
+export class Rows {
+  readonly heads: number;
+  readonly dim: number;
+  readonly #program: Program;
+  readonly #type: CacheType;
+  #values: Resident | undefined;
+  #scales: Resident | undefined;
+  #capacity = 0;
+
+  constructor(program: Program, heads: number, dim: number, type: CacheType) {
+    this.#program = program;
+    this.heads = heads;
+    this.dim = dim;
+    this.#type = type;
+  }
+
+  /** Of a token, and of a head's scale from one token to the next. */
+  get stride(): number {
+    return this.heads * this.dim * (this.#type === "fp8" ? 1 : 4);
+  }
+
+  get scaleStride(): number {
+    return 4 * this.heads;
+  }
+
+  /** Where the first token's vector of a head is. */
+  values(head: number): number {
+    return this.#values!.start + head * this.dim * (this.#type === "fp8" ? 1 : 4);
+  }
+
+  /** Where its scale is; 0 if values are kept as they are. */
+  scales(head: number): number {
+    return this.#scales === undefined ? 0 : this.#scales.start + 4 * head;
+  }
+
+  /** Takes [tokens, heads, dim] at `src` in as tokens `length` and following. */
+  append(src: number, length: number, tokens: number): void {
+    this.#reserve(length, length + tokens);
+    const { kernels } = this.#program;
+    const at = this.#values!.start + length * this.stride;
+    if (this.#scales === undefined) {
+      this.#program.copy(at, src, tokens * this.heads * this.dim);
+      return;
+    }
+    const rows = tokens * this.heads;
+    const scales = this.#scales.start + length * this.scaleStride;
+    // Scales that are powers of two, rounded up so that nothing is cut.
+    kernels.quantize(CACHE_FORMAT, 0, 1, at, scales, src, rows, this.dim, 1, this.dim, 1, 0, 127);
+  }
+
+  #reserve(length: number, needed: number): void {
+    if (needed <= this.#capacity) return;
+    const { arena } = this.#program;
+    let capacity = Math.max(FIRST, this.#capacity);
+    while (capacity < needed) capacity *= 2;
+    const grow = (old: Resident | undefined, stride: number): Resident => {
+      const room = arena.keep(capacity * stride);
+      if (old === undefined) return room;
+      new Uint8Array(arena.buffer).copyWithin(room.start, old.start, old.start + length * stride);
+      arena.release(old);
+      return room;
+    };
+    this.#values = grow(this.#values, this.stride);
+    if (this.#type === "fp8") this.#scales = grow(this.#scales, this.scaleStride);
+    this.#capacity = capacity;
+  }
+}

@@ -1,0 +1,135 @@
+import type { EncoderConfig } from "./config.ts";
+import { ACTIVATION_ID } from "./kernels.ts";
+import type { Linear, Program } from "./program.ts";
+import { headsOf, rowsOf, type Seat, times } from "./share.ts";
+
+interface BuiltLayer {
+  readonly q: Linear;
+  readonly k: Linear;
+  readonly v: Linear;
+  readonly o: Linear;
+  readonly up: Linear;
+  readonly down: Linear;
+}
+
+/** The forward pass of BERT and its kin: each text's tokens see one another, and no other text's. */
+export class Encoder {
+  readonly #program: Program;
+  readonly #config: EncoderConfig;
+  readonly #layers: readonly BuiltLayer[];
+
+  /** The weights have to be in the store. */
+  constructor(program: Program, config: EncoderConfig) {
+    this.#program = program;
+    this.#config = config;
+    this.#layers = config.layers.map(({ heads, headDim, size }, i) => {
+      const share = (seat: Seat) => times(headsOf(heads, heads, seat).queries, headDim);
+      const hidden = (seat: Seat) => rowsOf(config.hidden, seat);
+      return {
+        q: program.linear(`${i}.q`, share),
+        k: program.linear(`${i}.k`, share),
+        v: program.linear(`${i}.v`, share),
+        o: program.linear(`${i}.o`, hidden),
+        up: program.linear(`${i}.up`, (seat) => rowsOf(size, seat)),
+        down: program.linear(`${i}.down`, hidden),
+      };
+    });
+  }
+
+  /**
+   * Hidden states of the last layer, [tokens of all texts, hidden]. Texts lie behind one another without padding.
+   * @returns those of the first member only
+   */
+  forward(texts: readonly ArrayLike<number>[]): Float32Array | undefined {
+    const program = this.#program;
+    const { hidden } = this.#config;
+    const x = this.#embed(texts);
+    for (let i = 0; i < this.#layers.length; i++) this.#applyLayer(i, x, texts);
+    const tokens = texts.reduce((sum, ids) => sum + ids.length, 0);
+    return program.seat.rank === 0 ? program.view(x, tokens * hidden).slice() : undefined;
+  }
+
+  /** Words, positions and the type of a first sentence, summed and normalised. */
+  #embed(texts: readonly ArrayLike<number>[]): number {
+    const program = this.#program;
+    const { hidden, firstPosition } = this.#config;
+    const ids = texts.flatMap((text) => Array.from(text));
+    const positions = texts.flatMap((text) => Array.from(text, (_, i) => firstPosition + i));
+    const x = program.room("x", ids.length * hidden);
+    const y = program.room("y", ids.length * hidden);
+    program.look(x, ids, program.store.get("words"));
+    program.look(y, positions, program.store.get("positions"));
+    program.kernels.addScaled(x, y, ids.length * hidden, 1);
+    program.look(y, [0], program.store.get("types"));
+    program.kernels.addToRows(x, 4 * hidden, y, ids.length, hidden);
+    this.#norm(x, ids.length, "norm");
+    return x;
+  }
+
+  #norm(x: number, tokens: number, key: string): void {
+    const { store, kernels } = this.#program;
+    const { hidden, epsilon } = this.#config;
+    kernels.layerNorm(x, x, store.vector(key), store.vector(`${key}.bias`), tokens, hidden, epsilon);
+  }
+
+  #applyLayer(i: number, x: number, texts: readonly ArrayLike<number>[]): void {
+    const program = this.#program;
+    const { kernels } = program;
+    const { hidden, activation, layers } = this.#config;
+    const { size } = layers[i]!;
+    const { q, k, v, o, up, down } = this.#layers[i]!;
+    const tokens = texts.reduce((sum, ids) => sum + ids.length, 0);
+    const y = program.room("y", tokens * hidden);
+    const own = q.weight.rows;
+    const places = [q, k, v].map((linear, j) => {
+      const place = program.room(`qkv ${j}`, tokens * own);
+      program.multiplyOwn(place, x, tokens, linear);
+      return place;
+    }) as [number, number, number];
+    const whole = program.room("heads", tokens * hidden);
+    const share = program.seat.size === 1 ? whole : program.room("own heads", tokens * own);
+    this.#attend(i, share, places, texts);
+    program.exchange.gather(program.buffer, tokens, [{ share, dst: whole, total: hidden, ranges: q.ranges }]);
+    program.multiply(y, whole, tokens, o);
+    kernels.addScaled(x, y, tokens * hidden, 1);
+    this.#norm(x, tokens, `${i}.attention_norm`);
+    const inner = program.room("inner", tokens * size);
+    const innerShare = program.seat.size === 1 ? inner : program.room("inner share", tokens * up.weight.rows);
+    program.multiplyOwn(innerShare, x, tokens, up);
+    kernels.activate(ACTIVATION_ID[activation], innerShare, tokens * up.weight.rows);
+    program.exchange.gather(program.buffer, tokens, [
+      { share: innerShare, dst: inner, total: size, ranges: up.ranges },
+    ]);
+    program.multiply(y, inner, tokens, down);
+    kernels.addScaled(x, y, tokens * hidden, 1);
+    this.#norm(x, tokens, `${i}.block_norm`);
+  }
+
+  #attend(
+    i: number,
+    out: number,
+    [q, k, v]: readonly [number, number, number],
+    texts: readonly ArrayLike<number>[],
+  ): void {
+    const program = this.#program;
+    const { kernels } = program;
+    const { heads, headDim } = this.#config.layers[i]!;
+    const own = headsOf(heads, heads, program.seat).queries;
+    const stride = 4 * (own.end - own.start) * headDim;
+    const longest = Math.max(...texts.map((ids) => ids.length));
+    const work = program.bytes("scores", kernels.attentionWorkspace(longest, headDim, headDim));
+    let first = 0;
+    for (const { length } of texts) {
+      for (let head = 0; head < own.end - own.start; head++) {
+        const at = first * stride + 4 * head * headDim;
+        // biome-ignore format: a table of arguments
+        kernels.attend(
+          out + at, stride, 0, q + at, stride, 0, length, 1,
+          k + at, stride, 0, v + at, stride, 0, 0,
+          length, headDim, headDim, 0, 0, headDim ** -0.5, 0, work,
+        );
+      }
+      first += length;
+    }
+  }
+}

@@ -1,0 +1,154 @@
+import { BlockscaleError } from "../tensor/errors.ts";
+import type { Range, Seat } from "./share.ts";
+
+/** What members of a model share: numbers on their way from one to all, and how far each has come. A plain record. */
+export interface Shared {
+  readonly values: SharedArrayBuffer;
+  readonly control: SharedArrayBuffer;
+}
+
+/** Columns of a matrix that members have computed apart: each has `[rows, width]` of its range at `share`. */
+export interface Part {
+  readonly share: number;
+  /** Where all of it goes: [rows, total]. */
+  readonly dst: number;
+  readonly total: number;
+  readonly ranges: readonly Range[];
+}
+
+const ARRIVED = 0;
+const TURN = 1;
+const FAILED = 2;
+
+/** Loads of the turn before a member sleeps. A barrier takes half a microsecond if all come at once, and sleeping fifty. */
+const SPINS = 4000;
+
+/** Room for values that members share, of which a half is used at a time. */
+export function makeShared(floats: number): Shared {
+  return { values: new SharedArrayBuffer(8 * floats), control: new SharedArrayBuffer(16) };
+}
+
+/**
+ * How members that run the same program in lock-step exchange results. Each writes its part of one half of the shared values,
+ * waits until all have, and reads the others'. The next exchange takes the other half: whoever writes to this one again
+ * has passed a barrier that all reach only after reading it.
+ */
+export class Exchange {
+  readonly seat: Seat;
+  readonly #values: Float32Array;
+  readonly #control: Int32Array;
+  #half = 0;
+
+  constructor(seat: Seat, shared: Shared | null) {
+    this.seat = seat;
+    this.#values = shared === null ? new Float32Array(0) : new Float32Array(shared.values);
+    this.#control = shared === null ? new Int32Array(0) : new Int32Array(shared.control);
+  }
+
+  /** How many rows of so many columns can be exchanged at a time. */
+  rowsAtOnce(cols: number): number {
+    return Math.max(1, Math.floor(this.#values.length / 2 / cols));
+  }
+
+  /** Brings the parts of all members together in `memory`, rows of them. */
+  gather(memory: ArrayBuffer, rows: number, parts: readonly Part[]): void {
+    if (this.seat.size === 1) return;
+    const most = this.rowsAtOnce(parts.reduce((sum, { total }) => sum + total, 0));
+    for (let first = 0; first < rows; first += most)
+      this.#gatherRows(memory, first, Math.min(most, rows - first), parts);
+  }
+
+  #gatherRows(memory: ArrayBuffer, first: number, rows: number, parts: readonly Part[]): void {
+    const half = this.#nextHalf();
+    let base = 0;
+    for (const { share, total, ranges } of parts) {
+      const { start, end } = ranges[this.seat.rank]!;
+      const width = end - start;
+      const own = new Float32Array(memory, share + 4 * first * width, rows * width);
+      half.set(own, base + rows * start);
+      base += rows * total;
+    }
+    this.barrier();
+    base = 0;
+    for (const { dst, total, ranges } of parts) {
+      const whole = new Float32Array(memory, dst + 4 * first * total, rows * total);
+      for (const { start, end } of ranges) {
+        const width = end - start;
+        const from = base + rows * start;
+        for (let row = 0; row < rows && width > 0; row++)
+          whole.set(half.subarray(from + row * width, from + (row + 1) * width), row * total + start);
+      }
+      base += rows * total;
+    }
+  }
+
+  /** Brings rows together of which each is one member's. */
+  collect(
+    memory: ArrayBuffer,
+    dst: number,
+    rows: number,
+    cols: number,
+    isOwn: (row: number) => boolean,
+  ): void {
+    if (this.seat.size === 1) return;
+    const most = this.rowsAtOnce(cols);
+    for (let first = 0; first < rows; first += most) {
+      const half = this.#nextHalf();
+      const count = Math.min(most, rows - first);
+      const whole = new Float32Array(memory, dst + 4 * first * cols, count * cols);
+      for (let row = 0; row < count; row++)
+        if (isOwn(first + row)) half.set(whole.subarray(row * cols, (row + 1) * cols), row * cols);
+      this.barrier();
+      whole.set(half.subarray(0, count * cols));
+    }
+  }
+
+  #nextHalf(): Float32Array {
+    this.#half = 1 - this.#half;
+    const length = this.#values.length / 2;
+    return this.#values.subarray(this.#half * length, (this.#half + 1) * length);
+  }
+
+  /**
+   * Waits until all members have come here.
+   * @throws BlockscaleError `internal`: one of them has failed, and will not come
+   */
+  barrier(): void {
+    const control = this.#control;
+    const turn = Atomics.load(control, TURN);
+    if (Atomics.add(control, ARRIVED, 1) === this.seat.size - 1) {
+      Atomics.store(control, ARRIVED, 0);
+      Atomics.add(control, TURN, 1);
+      Atomics.notify(control, TURN);
+    } else {
+      for (let i = 0; i < SPINS && Atomics.load(control, TURN) === turn; i++);
+      while (Atomics.load(control, TURN) === turn) {
+        if (Atomics.load(control, FAILED) !== 0) throw deserted();
+        Atomics.wait(control, TURN, turn, 1000);
+      }
+    }
+    if (Atomics.load(control, FAILED) !== 0) throw deserted();
+  }
+
+  /** Tells the others that this member will not come to the next barrier. */
+  fail(): void {
+    if (this.seat.size === 1) return;
+    Atomics.store(this.#control, FAILED, 1);
+    Atomics.add(this.#control, TURN, 1);
+    Atomics.notify(this.#control, TURN);
+  }
+
+  /** Begins anew, once all members have stopped. */
+  static reset({ control }: Shared): void {
+    new Int32Array(control).fill(0);
+  }
+}
+
+function deserted(): BlockscaleError {
+  return new BlockscaleError("internal", {
+    where: "model: threads",
+    expected: "all members to take part",
+    got: "one that has failed",
+    fix: "The error of that member says why.",
+  });
+}

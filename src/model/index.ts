@@ -1,0 +1,13 @@
+/**
+ * Models of FP8, FP4 and plain checkpoints on the CPU: logits, generation, embeddings. Runs wherever WebAssembly does.
+ * @module
+ */
+export type { CacheType } from "./cache.ts";
+export type { DecoderConfig, EncoderConfig, ModelConfig } from "./config.ts";
+export { architectures, modelConfigOf } from "./config.ts";
+export type { LoadProgress } from "./load.ts";
+export type { EmbedOptions, Generated, GenerateOptions, Model, ModelOptions } from "./model.ts";
+export { openModel } from "./model.ts";
+export type { Pooling } from "./pooling.ts";
+export type { Sampling } from "./sampler.ts";
+export type { ChatMessage, Tokenizer } from "./tokenizer.ts";

@@ -1,0 +1,49 @@
+import { BlockscaleError } from "../tensor/errors.ts";
+
+/** An object of config.json. */
+export type Json = { readonly [key: string]: unknown };
+
+/** The largest size that a config may name: products of two of them are still exact. */
+const MOST = 2 ** 26;
+
+/**
+ * A positive whole number of config.json.
+ * @throws BlockscaleError `dialect`: it is missing, or no size
+ */
+export function sizeOf(where: string, config: Json, key: string): number {
+  const value = optionalSize(where, config, key);
+  if (value !== undefined) return value;
+  throw wrong(where, key, "a whole number", "none");
+}
+
+/** The same where it may be left out, or null. */
+export function optionalSize(where: string, config: Json, key: string): number | undefined {
+  const value = config[key];
+  if (value === undefined || value === null) return undefined;
+  if (Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= MOST)
+    return value as number;
+  throw wrong(where, key, `a whole number from 0 to ${MOST}`, JSON.stringify(value));
+}
+
+/** A finite number of config.json. */
+export function numberOf(where: string, config: Json, key: string): number {
+  const value = optionalNumber(where, config, key);
+  if (value !== undefined) return value;
+  throw wrong(where, key, "a number", "none");
+}
+
+export function optionalNumber(where: string, config: Json, key: string): number | undefined {
+  const value = config[key];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === "number" && Number.isFinite(value)) return value;
+  throw wrong(where, key, "a finite number", JSON.stringify(value));
+}
+
+export function wrong(where: string, key: string, expected: string, got: string): BlockscaleError {
+  return new BlockscaleError("dialect", {
+    where: `${where}: ${key}`,
+    expected,
+    got,
+    fix: "Correct the file, or fetch it again.",
+  });
+}

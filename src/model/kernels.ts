@@ -1,0 +1,144 @@
+import type { FormatId, ValueTypeId } from "../tensor/formats.ts";
+import type { Kernels } from "../wasm/kernels.ts";
+
+/** What stands between the halves of a feed-forward block. */
+export const ACTIVATION_ID = { silu: 0, gelu: 1, geluTanh: 2 } as const;
+export type ActivationName = keyof typeof ACTIVATION_ID;
+
+/** How the scores of experts come from logits: softmax of all, sigmoid, softmax of those that are chosen. */
+export const ROUTING_ID = { softmax: 0, sigmoid: 1, softmaxOfChosen: 2 } as const;
+export type RoutingName = keyof typeof ROUTING_ID;
+
+/**
+ * What the wasm builds for models export besides {@link Kernels}. Pointers are byte offsets, counts are elements, strides are bytes;
+ * all values are float32 unless said otherwise. As there, kernels trust their arguments.
+ */
+export interface ModelKernels extends Kernels {
+  /** Bytes of working memory that `gemmPlain` needs for this many rows or fewer. */
+  plainWorkspace(rows: number, k: number): number;
+
+  /** dst[rows, n] <- x[rows, k] . values[n, k]^T, values of a type and without scales. */
+  gemmPlain(
+    type: ValueTypeId,
+    dst: number,
+    x: number,
+    rows: number,
+    values: number,
+    n: number,
+    k: number,
+    work: number,
+  ): void;
+
+  /** dst[n] <- values[n] of a type. */
+  widen(type: ValueTypeId, dst: number, src: number, n: number): void;
+
+  /** dst[rows, cols] <- src / sqrt(mean(src^2) + epsilon) * weight[cols], by row; dst may be src. */
+  rmsNorm(
+    dst: number,
+    dstStride: number,
+    src: number,
+    srcStride: number,
+    weight: number,
+    rows: number,
+    cols: number,
+    epsilon: number,
+  ): void;
+
+  /** dst[rows, cols] <- (src - mean) / sqrt(variance + epsilon) * weight + bias, by row; dst may be src. */
+  layerNorm(
+    dst: number,
+    src: number,
+    weight: number,
+    bias: number,
+    rows: number,
+    cols: number,
+    epsilon: number,
+  ): void;
+
+  /** dst[rows, cols] += row[cols], for each row. */
+  addToRows(dst: number, stride: number, row: number, rows: number, cols: number): void;
+
+  /** dst[n] += src[n] * factor */
+  addScaled(dst: number, src: number, n: number, factor: number): void;
+
+  /**
+   * Rotates pairs of the first `dim` values of each head: i and i + dim / 2, or neighbours if `isInterleaved`, by the angles of
+   * their token. cos and sin: [tokens, dim / 2].
+   */
+  rope(
+    x: number,
+    tokens: number,
+    tokenStride: number,
+    heads: number,
+    headStride: number,
+    dim: number,
+    cos: number,
+    sin: number,
+    isInterleaved: number,
+  ): void;
+
+  /** Bytes of working memory for `attend`, for tokens * group rows. */
+  attentionWorkspace(rows: number, dim: number, valueDim: number): number;
+
+  /**
+   * out <- softmax(scale * q . keys^T) . values, for `group` heads of queries of the last `tokens` of `count` positions. Keys are
+   * float32, or E4M3 codes with a float32 scale each where `keyScales` is not 0. `window` and `sinks` may be 0.
+   */
+  attend(
+    out: number,
+    outTokenStride: number,
+    outHeadStride: number,
+    q: number,
+    qTokenStride: number,
+    qHeadStride: number,
+    tokens: number,
+    group: number,
+    keys: number,
+    keyStride: number,
+    keyScales: number,
+    values: number,
+    valueStride: number,
+    valueScales: number,
+    scaleStride: number,
+    count: number,
+    dim: number,
+    valueDim: number,
+    isCausal: number,
+    window: number,
+    scale: number,
+    sinks: number,
+    work: number,
+  ): void;
+
+  /** x[n] <- activation(x) */
+  activate(kind: number, x: number, n: number): void;
+
+  /** gate[n] <- activation(gate) * up */
+  activateGated(kind: number, gate: number, up: number, n: number): void;
+
+  /** dst[n] <- the clamped SwiGLU of n pairs (gate, up); dst may be where they are. */
+  activatePairs(dst: number, pairs: number, n: number, limit: number): void;
+
+  /** Chooses the experts of each token: int32 indices and float32 weights [tokens, chosen]. work: 8 * experts + 4 * groups bytes. */
+  route(
+    kind: number,
+    indices: number,
+    weights: number,
+    logits: number,
+    tokens: number,
+    experts: number,
+    chosen: number,
+    bias: number,
+    groups: number,
+    chosenGroups: number,
+    isNormalized: number,
+    factor: number,
+    work: number,
+  ): void;
+
+  /** dst[n] <- e^((src - largest) * factor) over the sum of all; returns the largest of src. */
+  softmax(dst: number, src: number, n: number, factor: number): number;
+}
+
+/** E4M3, in which the cache may be kept. */
+export const CACHE_FORMAT: FormatId = 0;

@@ -1,0 +1,28 @@
+import type { CacheType } from "./cache.ts";
+import type { ModelConfig } from "./config.ts";
+import type { Shared } from "./exchange.ts";
+import type { Request } from "./member.ts";
+import type { Seat } from "./share.ts";
+import type { Declared, Filling } from "./store.ts";
+
+/** Sent first to a worker, and answered without an id. */
+export interface Opening {
+  readonly module: WebAssembly.Module;
+  readonly seat: Seat;
+  readonly shared: Shared | null;
+}
+
+/** What a worker is asked: to take weights in, and then to run requests. */
+export type Task =
+  | { readonly kind: "declare"; readonly declared: Declared }
+  | { readonly kind: "fill"; readonly filling: Filling }
+  | { readonly kind: "seal"; readonly key: string }
+  | { readonly kind: "start"; readonly config: ModelConfig; readonly cache: CacheType }
+  | { readonly kind: "run"; readonly request: Request };
+
+export interface TaskMessage {
+  readonly id: number;
+  readonly task: Task;
+}
+
+export type Message = Opening | TaskMessage;

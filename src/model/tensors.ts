@@ -1,0 +1,219 @@
+import type { DecoderConfig, EncoderConfig, Experts, Layer, ModelConfig } from "./config.ts";
+import { headsOf, type Range, rowsOf, type Seat, shareOf, times } from "./share.ts";
+
+/** A tensor that a forward pass asks for. */
+export interface WantedTensor {
+  /** What the pass calls it. */
+  readonly key: string;
+  /** What it is called in checkpoints, without the prefix of the model; the first of these names that is there. */
+  readonly names: readonly string[];
+  readonly shape: readonly number[];
+  /**
+   * How it is kept: rows of a matrix, or a vector of float32; matrices of each head made from `kv_b_proj`; experts in one
+   * tensor, whose plain values lie with rows and columns exchanged.
+   */
+  readonly as: "matrix" | "vector" | "to latent" | "from latent" | "stack";
+  /** The rows of a member, of a matrix, or of each slice. */
+  readonly rows: (seat: Seat) => Range;
+  readonly isOptional?: boolean;
+  /** Of `kv_b_proj`: rows of a head that make its keys; those of its values follow. */
+  readonly plainDim?: number;
+}
+
+const all = (rows: number) => (): Range => ({ start: 0, end: rows });
+
+/** What the forward pass of a model asks for, in the order of its use. */
+export function tensorsOf(config: ModelConfig): WantedTensor[] {
+  return config.kind === "decoder" ? decoderTensors(config) : encoderTensors(config);
+}
+
+function matrix(
+  key: string,
+  name: string | readonly string[],
+  rows: number,
+  cols: number,
+  share: (seat: Seat) => Range,
+): WantedTensor {
+  const names = typeof name === "string" ? [name] : name;
+  return { key, names, shape: [rows, cols], as: "matrix", rows: share };
+}
+
+function vector(key: string, name: string | readonly string[], ...shape: number[]): WantedTensor {
+  const names = typeof name === "string" ? [name] : name;
+  return { key, names, shape, as: "vector", rows: all(1) };
+}
+
+/** A linear layer: its weight, and its bias where the checkpoint has one. */
+function linear(
+  key: string,
+  name: string,
+  rows: number,
+  cols: number,
+  share: (seat: Seat) => Range,
+): WantedTensor[] {
+  return [
+    matrix(key, `${name}.weight`, rows, cols, share),
+    { ...vector(`${key}.bias`, `${name}.bias`, rows), isOptional: true },
+  ];
+}
+
+function decoderTensors(config: DecoderConfig): WantedTensor[] {
+  const { hidden, vocabulary } = config;
+  const words = (seat: Seat) => rowsOf(vocabulary, seat);
+  const layers = config.layers.flatMap((layer, i) => layerTensors(config, layer, i));
+  const head: WantedTensor[] = config.isTied
+    ? []
+    : [{ ...matrix("head", "/lm_head.weight", vocabulary, hidden, words), isOptional: true }];
+  return [
+    matrix("embedding", "embed_tokens.weight", vocabulary, hidden, words),
+    ...layers,
+    vector("norm", "norm.weight", hidden),
+    ...head,
+  ];
+}
+
+/** The tensors of one layer; their keys begin with its number and a point. */
+export function layerTensors(config: DecoderConfig, layer: Layer, i: number): WantedTensor[] {
+  const { hidden } = config;
+  const at = `layers.${i}`;
+  return [
+    vector(`${i}.attention_norm`, `${at}.input_layernorm.weight`, hidden),
+    ...attentionTensors(config, layer, `${i}.attention`, `${at}.self_attn`),
+    vector(`${i}.block_norm`, `${at}.post_attention_layernorm.weight`, hidden),
+    ...(layer.block.kind === "dense"
+      ? gatedTensors(`${i}.block`, `${at}.mlp`, hidden, layer.block.size)
+      : expertTensors(config, layer.block, `${i}.block`, `${at}.mlp`)),
+  ];
+}
+
+function attentionTensors(config: DecoderConfig, layer: Layer, key: string, name: string): WantedTensor[] {
+  const { hidden } = config;
+  const { attention } = layer;
+  const outer = (seat: Seat) => rowsOf(hidden, seat);
+  if (attention.kind === "heads") {
+    const { heads, keyHeads, headDim, hasNorms, hasSinks } = attention;
+    const queries = (seat: Seat) => times(headsOf(heads, keyHeads, seat).queries, headDim);
+    const keys = (seat: Seat) => times(headsOf(heads, keyHeads, seat).keys, headDim);
+    return [
+      ...linear(`${key}.q`, `${name}.q_proj`, heads * headDim, hidden, queries),
+      ...linear(`${key}.k`, `${name}.k_proj`, keyHeads * headDim, hidden, keys),
+      ...linear(`${key}.v`, `${name}.v_proj`, keyHeads * headDim, hidden, keys),
+      ...linear(`${key}.o`, `${name}.o_proj`, hidden, heads * headDim, outer),
+      ...(hasNorms
+        ? [
+            vector(`${key}.q_norm`, `${name}.q_norm.weight`, headDim),
+            vector(`${key}.k_norm`, `${name}.k_norm.weight`, headDim),
+          ]
+        : []),
+      ...(hasSinks ? [vector(`${key}.sinks`, `${name}.sinks`, heads)] : []),
+    ];
+  }
+  const { heads, queryRank, rank, plainDim, ropeDim, valueDim } = attention;
+  const own = (seat: Seat) => headsOf(heads, heads, seat).queries;
+  const queries = (seat: Seat) => times(own(seat), plainDim + ropeDim);
+  const rows = heads * (plainDim + ropeDim);
+  return [
+    ...(queryRank === null
+      ? linear(`${key}.q_b`, `${name}.q_proj`, rows, hidden, queries)
+      : [
+          ...linear(`${key}.q_a`, `${name}.q_a_proj`, queryRank, hidden, (seat) => rowsOf(queryRank, seat)),
+          vector(`${key}.q_a_norm`, `${name}.q_a_layernorm.weight`, queryRank),
+          ...linear(`${key}.q_b`, `${name}.q_b_proj`, rows, queryRank, queries),
+        ]),
+    ...linear(`${key}.kv_a`, `${name}.kv_a_proj_with_mqa`, rank + ropeDim, hidden, (seat) =>
+      rowsOf(rank + ropeDim, seat),
+    ),
+    vector(`${key}.kv_a_norm`, `${name}.kv_a_layernorm.weight`, rank),
+    ...(["to latent", "from latent"] as const).map((as) => ({
+      key: `${key}.${as.replace(" ", "_")}`,
+      names: [`${name}.kv_b_proj.weight`],
+      shape: [heads * (plainDim + valueDim), rank],
+      as,
+      rows: own,
+      plainDim,
+    })),
+    ...linear(`${key}.o`, `${name}.o_proj`, hidden, heads * valueDim, outer),
+  ];
+}
+
+function gatedTensors(key: string, name: string, hidden: number, size: number): WantedTensor[] {
+  const inner = (seat: Seat) => rowsOf(size, seat);
+  return [
+    ...linear(`${key}.gate`, `${name}.gate_proj`, size, hidden, inner),
+    ...linear(`${key}.up`, `${name}.up_proj`, size, hidden, inner),
+    ...linear(`${key}.down`, `${name}.down_proj`, hidden, size, (seat) => rowsOf(hidden, seat)),
+  ];
+}
+
+function expertTensors(config: DecoderConfig, experts: Experts, key: string, name: string): WantedTensor[] {
+  const { hidden } = config;
+  const { count, size, names, sharedSize } = experts;
+  const inner = (seat: Seat) => rowsOf(size, seat);
+  return [
+    ...linear(`${key}.router`, `${name}.${names.router}`, count, hidden, all(count)),
+    ...(names.correction === null
+      ? []
+      : [{ ...vector(`${key}.correction`, `${name}.${names.correction}`, count), isOptional: true }]),
+    ...(names.layout === "each"
+      ? Array.from({ length: count }, (_, e) =>
+          gatedTensors(`${key}.${e}`, `${name}.experts.${e}`, hidden, size),
+        ).flat()
+      : [
+          stack(`${key}.experts.gate`, `${name}.experts.gate_up_proj`, [count, 2 * size, hidden], (seat) =>
+            times(inner(seat), 2),
+          ),
+          vector(`${key}.experts.gate.bias`, `${name}.experts.gate_up_proj_bias`, count, 2 * size),
+          stack(`${key}.experts.down`, `${name}.experts.down_proj`, [count, hidden, size], (seat) =>
+            rowsOf(hidden, seat),
+          ),
+          vector(`${key}.experts.down.bias`, `${name}.experts.down_proj_bias`, count, hidden),
+        ]),
+    ...(names.shared === null
+      ? []
+      : gatedTensors(`${key}.shared`, `${name}.${names.shared}`, hidden, sharedSize)),
+  ];
+}
+
+function stack(key: string, name: string, shape: number[], rows: (seat: Seat) => Range): WantedTensor {
+  return { key, names: [name], shape, as: "stack", rows };
+}
+
+function encoderTensors(config: EncoderConfig): WantedTensor[] {
+  const { hidden, vocabulary, positions } = config;
+  const norm = (key: string, name: string) => [
+    vector(key, `${name}.weight`, hidden),
+    vector(`${key}.bias`, `${name}.bias`, hidden),
+  ];
+  const share = (total: number) => (seat: Seat) => rowsOf(total, seat);
+  const layers = config.layers.flatMap(({ heads, headDim, size }, i) => {
+    const at = `encoder.layer.${i}`;
+    const own = (seat: Seat) => times(shareOf(heads, seat), headDim);
+    return [
+      ...linear(`${i}.q`, `${at}.attention.self.query`, hidden, hidden, own),
+      ...linear(`${i}.k`, `${at}.attention.self.key`, hidden, hidden, own),
+      ...linear(`${i}.v`, `${at}.attention.self.value`, hidden, hidden, own),
+      ...linear(`${i}.o`, `${at}.attention.output.dense`, hidden, hidden, share(hidden)),
+      ...norm(`${i}.attention_norm`, `${at}.attention.output.LayerNorm`),
+      ...linear(`${i}.up`, `${at}.intermediate.dense`, size, hidden, share(size)),
+      ...linear(`${i}.down`, `${at}.output.dense`, hidden, size, share(hidden)),
+      ...norm(`${i}.block_norm`, `${at}.output.LayerNorm`),
+    ];
+  });
+  return [
+    matrix("words", "embeddings.word_embeddings.weight", vocabulary, hidden, share(vocabulary)),
+    matrix("positions", "embeddings.position_embeddings.weight", positions, hidden, share(positions)),
+    matrix("types", "embeddings.token_type_embeddings.weight", 0, hidden, all(1)),
+    ...norm("norm", "embeddings.LayerNorm"),
+    ...layers,
+  ];
+}
+
+/** What stands in front of names: models of a language model's kind, its base model, and parts of multimodal ones. */
+export const PREFIXES: readonly string[] = [
+  "model.",
+  "",
+  "bert.",
+  "roberta.",
+  "language_model.model.",
+  "model.language_model.",
+];

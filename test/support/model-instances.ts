@@ -1,0 +1,66 @@
+import { readFile } from "node:fs/promises";
+import type { ModelKernels } from "../../src/model/kernels.ts";
+import { instantiate, type LinearMemory } from "../../src/wasm/instantiate.ts";
+import { toModule } from "../../src/wasm/module.ts";
+
+/** The kernels of models with room of their own, for tests that look into the memory. */
+export interface Bench {
+  readonly kernels: ModelKernels;
+  /** Puts values in memory and tells where. */
+  put(values: Float32Array | Uint16Array | Uint8Array | Int32Array): number;
+  /** Room of so many bytes. */
+  room(bytes: number): number;
+  floats(start: number, n: number): Float32Array;
+  ints(start: number, n: number): Int32Array;
+  /** Forgets all that was put. */
+  clear(): void;
+}
+
+export const MODEL_BUILDS: readonly string[] = ["debug", "baseline", "relaxed"];
+
+export async function benchOf(build: string): Promise<Bench> {
+  const bytes = await readFile(new URL(`../../build/model-${build}.wasm`, import.meta.url));
+  const { kernels, memory } = instantiate(toModule(bytes as Buffer<ArrayBuffer>));
+  return new MemoryBench(kernels as ModelKernels, memory);
+}
+
+class MemoryBench implements Bench {
+  readonly kernels: ModelKernels;
+  readonly #memory: LinearMemory;
+  #end = 0;
+
+  constructor(kernels: ModelKernels, memory: LinearMemory) {
+    this.kernels = kernels;
+    this.#memory = memory;
+    this.clear();
+  }
+
+  clear(): void {
+    this.#end = Math.ceil(this.kernels.heapBase() / 64) * 64;
+  }
+
+  room(bytes: number): number {
+    const start = this.#end;
+    // A gap, so that reading or writing past an end meets no neighbour.
+    this.#end = Math.ceil((start + bytes + 64) / 64) * 64;
+    const missing = this.#end - this.#memory.buffer.byteLength;
+    if (missing > 0) this.#memory.grow(Math.ceil(missing / 65536));
+    return start;
+  }
+
+  put(values: Float32Array | Uint16Array | Uint8Array | Int32Array): number {
+    const start = this.room(values.byteLength);
+    new Uint8Array(this.#memory.buffer, start, values.byteLength).set(
+      new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+    );
+    return start;
+  }
+
+  floats(start: number, n: number): Float32Array {
+    return new Float32Array(this.#memory.buffer, start, n).slice();
+  }
+
+  ints(start: number, n: number): Int32Array {
+    return new Int32Array(this.#memory.buffer, start, n).slice();
+  }
+}
