@@ -8,13 +8,17 @@ import { planQuantize } from "../checkpoint/plan/quantize.ts";
 import { systemFault } from "../io/node.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { ValueType } from "../tensor/tensor.ts";
+import { chat } from "./chat.ts";
 import { compare } from "./compare.ts";
 import { type ConvertFlags, convert } from "./convert.ts";
+import { embed } from "./embed.ts";
 import * as figures from "./figures.ts";
+import { generate } from "./generate.ts";
 import { COMPARE_HELP, DEQUANTIZE_HELP, QUANTIZE_HELP } from "./help.ts";
 import { inspect } from "./inspect.ts";
 import { INTERRUPTED, interruption } from "./interruption.ts";
 import { printError } from "./print.ts";
+import { serve } from "./serve.ts";
 
 interface SelectionFlags extends ConvertFlags {
   readonly include?: string[];
@@ -92,7 +96,7 @@ async function readOverrides(path: string | undefined): Promise<Override[]> {
 
 function program(signal: AbortSignal): Command {
   const command = new Command("blockscale")
-    .description("Converts and inspects block-scaled FP8 checkpoints: no GPU, no Python, constant memory.")
+    .description("Converts, inspects and runs block-scaled FP8 checkpoints: no GPU, no Python.")
     .version(version())
     .exitOverride()
     .configureOutput({
@@ -152,7 +156,77 @@ function program(signal: AbortSignal): Command {
     .option(...REPORT)
     .addHelpText("after", COMPARE_HELP)
     .action((a, b, flags) => compare(a, b, flags, signal));
+  modelCommands(command, signal);
   return command;
+}
+
+const MODEL = "the folder of a model, or hf:OWNER/NAME";
+
+/** What all commands that run a model have in common. */
+function modelCommand(command: Command): Command {
+  return command
+    .argument("<MODEL>", MODEL, place)
+    .option("--threads <n>", "threads that share the work, if not one for each core up to 8", jobs)
+    .addOption(
+      new Option("--cache <type>", "how keys and values of past tokens are kept")
+        .choices(["f32", "fp8"])
+        .default("f32"),
+    );
+}
+
+/** A number within bounds. */
+const within =
+  (least: number, most: number) =>
+  (text: string): number => {
+    const n = Number(text);
+    if (text.trim() === "" || !(n >= least && n <= most))
+      throw new InvalidArgumentError(`${least} to ${most}.`);
+    return n;
+  };
+
+function sampled(command: Command): Command {
+  return command
+    .option("--max-tokens <n>", "of the answer", within(0, 2 ** 31), 256)
+    .option(
+      "--temperature <t>",
+      "0 takes the likeliest token, 1 samples what the model says",
+      within(0, 100),
+      0.8,
+    )
+    .option("--top-k <k>", "sample among the k likeliest tokens", within(0, 2 ** 31))
+    .option("--top-p <p>", "sample among the fewest tokens whose probabilities sum to p", within(0, 1), 0.95)
+    .option("--min-p <p>", "sample among tokens at least p times as likely as the likeliest", within(0, 1))
+    .option("--seed <n>", "the same seed gives the same answer", within(0, 2 ** 53))
+    .option("--stop <text>", "end the answer at this text (repeatable)", several);
+}
+
+function modelCommands(command: Command, signal: AbortSignal): void {
+  sampled(modelCommand(command.command("generate").description("let a model go on with a text")))
+    .argument("[PROMPT]", "the text; left out, standard input")
+    .option("--ids <ids>", "the prompt as ids of tokens, for models without a tokenizer")
+    .option("--json", "print ids, log probabilities and tokens a second as JSON")
+    .action((path, prompt, flags) => generate(path, prompt, flags, signal));
+  sampled(modelCommand(command.command("chat").description("talk with a model in the terminal")))
+    .option("--system <text>", "what the model is told first")
+    .action((path, flags) => chat(path, flags, signal));
+  modelCommand(command.command("embed").description("turn each line of a text into a vector"))
+    .option("--input <file>", "the text; left out, standard input", place)
+    .option("--output <file>", "a .npy file, or JSON lines; left out, JSON lines to standard output", place)
+    .addOption(
+      new Option("--pooling <how>", "if not what the files of the model say").choices([
+        "mean",
+        "cls",
+        "last",
+      ]),
+    )
+    .option("--no-normalize", "leave vectors at their own lengths")
+    .action((path, flags) => embed(path, flags, signal));
+  modelCommand(command.command("serve").description("answer OpenAI's API: chat, completions, embeddings"))
+    .option("--host <address>", "where to listen; other machines reach 0.0.0.0", "127.0.0.1")
+    .option("--port <n>", "0 takes a free one", within(0, 65535), 8080)
+    .option("--max-tokens <n>", "of an answer, where a request does not say", within(1, 2 ** 31), 1024)
+    .option("--max-body <bytes>", "of a request", within(1, 2 ** 31), 2 ** 20)
+    .action((path, flags) => serve(path, flags, signal));
 }
 
 /** Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C. */

@@ -138,3 +138,19 @@ async function refuseNoFolder(path: string): Promise<void> {
     fix: "Choose another OUT: a folder becomes a folder, and a file lies in one.",
   });
 }
+
+/**
+ * The files of a folder by their relative names, as `openCheckpoint` and `openModel` take them. They are opened when they are first read, and closed
+ * with the process, or by `close()` of each.
+ * @throws BlockscaleError `io`
+ */
+export async function openFolder(path: string): Promise<Map<string, FileSource>> {
+  const { files, isFolder } = await openLocal(path);
+  if (isFolder) return new Map(files);
+  throw new BlockscaleError("io", {
+    where: path,
+    expected: "a folder",
+    got: "a file",
+    fix: "Give the folder that holds it, or open it with openFile.",
+  });
+}

@@ -4,7 +4,7 @@ import { widen } from "../checkpoint/read/values.ts";
 import { matrixOf, type PlainWeight, plainShape, type ScaledWeight } from "../checkpoint/read/weights.ts";
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows } from "../checkpoint/run/rows.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Source } from "../io/source.ts";
+import { giveBack, type Source } from "../io/source.ts";
 import { shapeNamed, tensorNamed } from "../safetensors/names.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, SCALE_TYPE_ID, VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
@@ -98,10 +98,7 @@ const PIECE = 2 ** 23;
 /** Reads under way at a time. */
 const AHEAD = 4;
 
-interface Job {
-  readonly bytes: number;
-  run(): Promise<void>;
-}
+type Job = () => Promise<void>;
 
 /**
  * Brings the weights to the members, each byte from its file to its place, a few megabytes at a time.
@@ -132,12 +129,15 @@ export async function loadWeights(
       const parts = await partsOf(one, { rank, size: takers.length }, { sources, engine });
       await taker.declare(parts.declared);
       for (const piece of parts.pieces) {
-        const run = async () => {
-          for (const filling of await piece()) await taker.fill(filling);
+        jobs.push(async () => {
+          for (const filling of await piece()) {
+            await taker.fill(filling);
+            // Empty by now, if it went to a worker.
+            giveBack(filling.bytes);
+          }
           done += share / parts.pieces.length;
           onProgress?.({ done: Math.min(total, Math.round(done)), total });
-        };
-        jobs.push({ bytes: 0, run });
+        });
       }
     }
     await runAll(jobs, signal);
@@ -151,7 +151,7 @@ async function runAll(jobs: readonly Job[], signal: AbortSignal | undefined): Pr
   const lane = async (): Promise<void> => {
     while (next < jobs.length) {
       signal?.throwIfAborted();
-      await jobs[next++]!.run();
+      await jobs[next++]!();
     }
   };
   await Promise.all(Array.from({ length: Math.min(AHEAD, jobs.length) }, lane));
@@ -160,6 +160,18 @@ async function runAll(jobs: readonly Job[], signal: AbortSignal | undefined): Pr
 function bytesOf(weight: Weight): number {
   const place = weight.kind === "plain" ? weight.values : weight.codes;
   return place.end - place.start;
+}
+
+/** Bytes that a tensor takes in memory. */
+export function memoryOf({ wanted, weight }: Located): number {
+  const count = weight.shape.reduce((product, size) => product * size, 1);
+  if (wanted.as === "vector") return 4 * count;
+  if (weight.kind === "plain") return count * (weight.type === "f32" ? 4 : 2);
+  if (wanted.as !== "matrix" && !weight.transposed) return 4 * count;
+  const { scales } = weight;
+  const width = weight.scaleType === "ue8m0" ? 1 : 4;
+  const grid = scales === null ? 1 : scales.shape.reduce((product, size) => product * size, 1);
+  return count + grid * width;
 }
 
 interface Context {

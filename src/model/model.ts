@@ -9,9 +9,9 @@ import { compileForModels } from "./build.ts";
 import type { CacheType } from "./cache.ts";
 import { type ModelConfig, modelConfigOf } from "./config.ts";
 import { type Crew, openCrew } from "./crew.ts";
-import { type LoadProgress, loadWeights, locate } from "./load.ts";
+import { type LoadProgress, type Located, loadWeights, locate, memoryOf } from "./load.ts";
 import { type Pooling, type PoolingFiles, pool, poolingOf } from "./pooling.ts";
-import { checkSampling, Sampler, type Sampling } from "./sampler.ts";
+import { checkSampling, logProbabilityOf, Sampler, type Sampling } from "./sampler.ts";
 import { TextStream } from "./text-stream.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -38,17 +38,20 @@ export interface GenerateOptions extends Sampling {
   readonly maxTokens?: number | undefined;
   /** Texts at which the answer ends; they are left out of it. */
   readonly stop?: string | readonly string[] | undefined;
+  /** Whether to tell the probability of each token; not if left out. */
+  readonly logProbabilities?: boolean | undefined;
   /** Ends the generation between two tokens. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /** A token of an answer. */
 export interface Generated {
+  /** -1 for text that was held back when the answer ended. */
   readonly id: number;
   /** What it adds to the text: empty while a character or a stop text is incomplete, or without a tokenizer. */
   readonly text: string;
-  /** The natural logarithm of its probability. */
-  readonly logProbability: number;
+  /** The natural logarithm of its probability, where it was asked for. */
+  readonly logProbability?: number;
 }
 
 /** How texts become vectors. */
@@ -82,6 +85,7 @@ export async function openModel(
   const opened = await openCheckpoint(files, "the model");
   const config = modelConfigOf(opened.checkpoint.config);
   const located = locate(config, opened);
+  refuseTooLarge(located, threads);
   const pooling = await poolingOf(files);
   const tokenizer = await tokenizerOf(files);
   const { module, variant } =
@@ -98,6 +102,21 @@ export async function openModel(
     throw error;
   }
   return new Model(crew, config, tokenizer, pooling);
+}
+
+/** What a member's memory holds of weights: 4 GiB, less what activations and the cache of a short context take. */
+const MOST_BYTES = 3.75 * 2 ** 30;
+
+function refuseTooLarge(located: readonly Located[], threads: number): void {
+  const bytes = located.reduce((sum, one) => sum + memoryOf(one), 0);
+  if (bytes <= threads * MOST_BYTES) return;
+  const gigabytes = (n: number) => `${(n / 2 ** 30).toFixed(1)} GiB`;
+  throw new BlockscaleError("memory", {
+    where: "openModel",
+    expected: `at most ${gigabytes(threads * MOST_BYTES)} of weights in ${threads} thread${threads === 1 ? "" : "s"}`,
+    got: gigabytes(bytes),
+    fix: `Each thread has a memory of its own: open it with threads: ${Math.ceil(bytes / MOST_BYTES)}.`,
+  });
 }
 
 /** Fetched by those whose model has a vocabulary. */
@@ -189,17 +208,19 @@ export class Model {
       let logits = await this.#prefill(ids, options.signal);
       for (let count = 0; count < most; count++) {
         options.signal?.throwIfAborted();
-        const { id, logProbability } = sampler.choose(logits);
+        const id = sampler.choose(logits);
         if (ends.includes(id)) break;
         const text = stream?.push(id) ?? "";
-        yield { id, text, logProbability };
+        yield options.logProbabilities
+          ? { id, text, logProbability: logProbabilityOf(logits, id) }
+          : { id, text };
         if (stream?.isStopped || count + 1 === most) break;
         if (this.#held.length >= context) throw contextFull(context);
         logits = (await this.#crew.run({ kind: "forward", ids: Int32Array.of(id), wanted: "last" }))!;
         this.#held.push(id);
       }
       const rest = stream?.end() ?? "";
-      if (rest !== "") yield { id: -1, text: rest, logProbability: 0 };
+      if (rest !== "") yield { id: -1, text: rest };
     } finally {
       leave();
     }

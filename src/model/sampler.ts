@@ -38,12 +38,6 @@ export function checkSampling(where: string, options: Sampling): Required<Sampli
   };
 }
 
-/** A token, and the natural logarithm of its probability at temperature 1. */
-export interface Chosen {
-  readonly id: number;
-  readonly logProbability: number;
-}
-
 /** Chooses tokens from logits: the same ones for the same logits and seed, in every runtime. */
 export class Sampler {
   readonly #options: Required<Sampling>;
@@ -55,24 +49,19 @@ export class Sampler {
   }
 
   /** @throws BlockscaleError `dialect`: NaN among the logits, or nothing but -Infinity */
-  choose(logits: Float32Array): Chosen {
+  choose(logits: Float32Array): number {
     const best = largest(logits);
-    const total = sumOfExp(logits, logits[best]!, 1);
-    const chosen = (id: number): Chosen => ({
-      id,
-      logProbability: logits[id]! - logits[best]! - Math.log(total),
-    });
     const { temperature } = this.#options;
-    if (temperature === 0) return chosen(best);
+    if (temperature === 0) return best;
     const candidates = this.#candidates(logits, best);
     const weights = candidates.map((id) => Math.exp((logits[id]! - logits[best]!) / temperature));
     const sum = weights.reduce((a, b) => a + b, 0);
     let left = this.#next() * sum;
     for (let i = 0; i < candidates.length; i++) {
       left -= weights[i]!;
-      if (left < 0) return chosen(candidates[i]!);
+      if (left < 0) return candidates[i]!;
     }
-    return chosen(candidates.at(-1)!);
+    return candidates.at(-1)!;
   }
 
   /** The tokens that are left by topK, minP and topP in turn, the likeliest first. */
@@ -126,8 +115,10 @@ function largest(logits: Float32Array): number {
   });
 }
 
-function sumOfExp(logits: Float32Array, offset: number, temperature: number): number {
+/** The natural logarithm of a token's probability at temperature 1. */
+export function logProbabilityOf(logits: Float32Array, id: number): number {
+  const most = logits[largest(logits)]!;
   let sum = 0;
-  for (const logit of logits) sum += Math.exp((logit - offset) / temperature);
-  return sum;
+  for (const logit of logits) sum += Math.exp(logit - most);
+  return logits[id]! - most - Math.log(sum);
 }

@@ -36,7 +36,14 @@ describe("the built package", () => {
     };
     const isReport = (file: string) => file.startsWith("report/");
     expect([...reachable("cli/main.js")].some(isReport)).toBe(true);
-    for (const entry of ["index.js", "checkpoint/index.js", "plain-js.js", "external.js", "io/node.js"]) {
+    for (const entry of [
+      "index.js",
+      "checkpoint/index.js",
+      "plain-js.js",
+      "external.js",
+      "node.js",
+      "model/index.js",
+    ]) {
       expect([...reachable(entry)].filter(isReport)).toEqual([]);
     }
   });

@@ -1,0 +1,73 @@
+import { availableParallelism } from "node:os";
+import { basename, resolve } from "node:path";
+import { SingleBar } from "cli-progress";
+import { type Model, openModel } from "../model/model.ts";
+import * as figures from "./figures.ts";
+import { openInput } from "./input.ts";
+
+/** Options of every command that runs a model. */
+export interface ModelFlags {
+  readonly threads?: number;
+  readonly cache?: "f32" | "fp8";
+}
+
+export interface OpenedModel {
+  readonly model: Model;
+  /** What it is called: its folder, or the last part of its address. */
+  readonly name: string;
+  close(): Promise<void>;
+}
+
+/** More threads than this wait for memory, and for one another. */
+const MOST_THREADS = 8;
+
+/** Opens a model, with progress on a terminal. */
+export async function openModelAt(
+  place: string,
+  flags: ModelFlags,
+  signal: AbortSignal,
+): Promise<OpenedModel> {
+  const input = await openInput(place, signal);
+  const bar = process.stderr.isTTY
+    ? new SingleBar({
+        stream: process.stderr,
+        format: "{bar} {percentage}% of {size}",
+        hideCursor: true,
+        clearOnComplete: true,
+        linewrap: false,
+      })
+    : null;
+  try {
+    let isShown = false;
+    const model = await openModel(input.files, {
+      threads: flags.threads ?? Math.min(MOST_THREADS, availableParallelism()),
+      cache: flags.cache,
+      signal,
+      onProgress: ({ done, total }) => {
+        if (!isShown) bar?.start(total, 0, { size: figures.bytes(total) });
+        isShown = true;
+        bar?.update(done);
+      },
+    });
+    return {
+      model,
+      name: place.includes("://") || place.startsWith("hf:") ? place : basename(resolve(place)),
+      close: async () => {
+        await model.close();
+        await input.close();
+      },
+    };
+  } catch (error) {
+    await input.close();
+    throw error;
+  } finally {
+    bar?.stop();
+  }
+}
+
+/** All of standard input, as text. */
+export async function standardInput(): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString("utf8");
+}

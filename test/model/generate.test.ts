@@ -1,0 +1,255 @@
+import { describe, expect, test } from "vitest";
+import { openModel } from "../../src/model/model.ts";
+import { checkSampling, logProbabilityOf, Sampler } from "../../src/model/sampler.ts";
+import { TextStream } from "../../src/model/text-stream.ts";
+import { openTokenizer, type Tokenizer } from "../../src/model/tokenizer.ts";
+import type { BlockscaleError } from "../../src/tensor/errors.ts";
+import { decibels, filesOf } from "../support/models.ts";
+import { SPECIAL, tokenizerFiles } from "../support/tokenizer-files.ts";
+
+const withTokenizer = (name: string): Map<string, Blob> => new Map([...filesOf(name), ...tokenizerFiles()]);
+const tokenizer = async (): Promise<Tokenizer> => (await openTokenizer(tokenizerFiles()))!;
+
+/** The code of the error that something fails with. */
+async function failing(action: Promise<unknown>): Promise<string> {
+  return action.then(
+    () => "none",
+    (error: BlockscaleError) => `${error.code}: ${error.message}`,
+  );
+}
+
+async function all<T>(values: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = [];
+  for await (const value of values) found.push(value);
+  return found;
+}
+
+describe("tokenizer", () => {
+  test("texts and back, special tokens and a conversation", async () => {
+    const it = await tokenizer();
+    expect([...it.encode("in the")]).toEqual([258, 259]);
+    for (const text of ["the thin end", "Grüße, 世界 👋🏽!", "a\n\tb"])
+      expect(it.decode(it.encode(text))).toBe(text);
+    const ids = it.chat([{ role: "user", content: "in" }]);
+    expect(ids[0]).toBe(SPECIAL.start);
+    expect(it.decode(ids, { special: true })).toBe("<|start|>user\nin<|end|><|start|>assistant\n");
+  });
+
+  test("characters that take several tokens come when they are whole", async () => {
+    const it = await tokenizer();
+    const text = "a👋🏽 Grüße the end 世界";
+    const stream = new TextStream(it, []);
+    const pieces = [...it.encode(text)].map((id) => stream.push(id));
+    expect(pieces.join("") + stream.end()).toBe(text);
+    expect(pieces.join("")).not.toContain("\ufffd");
+    expect(pieces.filter((piece) => piece === "").length).toBeGreaterThan(3);
+  });
+
+  test("a stop text is left out, wherever it is parted", async () => {
+    const it = await tokenizer();
+    for (const [text, stops, expected] of [
+      ["one STOP two", ["STOP"], "one "],
+      ["one ST two", ["STOP"], "one ST two"],
+      ["abcabd", ["abd", "zz"], "abc"],
+      ["nothing", [""], "nothing"],
+    ] as const) {
+      const stream = new TextStream(it, stops);
+      let found = "";
+      for (const id of it.encode(text)) if (!stream.isStopped) found += stream.push(id);
+      expect(found + stream.end()).toBe(expected);
+      expect(stream.isStopped).toBe(expected !== text);
+    }
+  });
+
+  test("files that are damaged, and a model without a template", async () => {
+    expect(await failing(openTokenizer(new Map([["tokenizer.json", new Blob(["{"])]])))).toMatch(
+      /^format: tokenizer.json/,
+    );
+    expect(await failing(openTokenizer(new Map([["tokenizer.json", new Blob(["{}"])]])))).toMatch(
+      /^format: tokenizer.json/,
+    );
+    const files = tokenizerFiles();
+    files.delete("tokenizer_config.json");
+    const plain = (await openTokenizer(files))!;
+    expect(plain.hasChat).toBe(false);
+    expect(() => plain.chat([])).toThrow(/chat template/);
+  });
+});
+
+describe("sampling", () => {
+  const logits = Float32Array.of(0, 3, 1, 2, -Infinity, 2.5);
+  const draw = (options: object, n = 2000): Map<number, number> => {
+    const sampler = new Sampler(checkSampling("test", { seed: 7, ...options }));
+    const counts = new Map<number, number>();
+    for (let i = 0; i < n; i++) {
+      const id = sampler.choose(logits);
+      counts.set(id, (counts.get(id) ?? 0) + 1);
+    }
+    return counts;
+  };
+
+  test("follows the probabilities", () => {
+    const counts = draw({}, 20000);
+    const total = [...logits].reduce((sum, x) => sum + Math.exp(x), 0);
+    logits.forEach((x, id) => {
+      const p = Math.exp(x) / total;
+      expect(Math.abs((counts.get(id) ?? 0) / 20000 - p)).toBeLessThan(
+        4 * Math.sqrt((p * (1 - p)) / 20000) + 1e-9,
+      );
+      expect(Math.exp(logProbabilityOf(logits, id))).toBeCloseTo(p, 6);
+    });
+  });
+
+  test("topK, topP, minP and temperature 0 leave what they should", () => {
+    const kinds = (options: object) => [...draw(options).keys()].sort();
+    expect(kinds({ temperature: 0 })).toEqual([1]);
+    expect(kinds({ topK: 2 })).toEqual([1, 5]);
+    expect(kinds({ topP: 0.5 })).toEqual([1, 5]);
+    expect(kinds({ minP: 0.3 })).toEqual([1, 3, 5]);
+    expect(kinds({ topP: 0 })).toEqual([1]);
+  });
+
+  test("the same seed gives the same tokens", () => {
+    const one = () => {
+      const sampler = new Sampler(checkSampling("test", { seed: 3 }));
+      return Array.from({ length: 50 }, () => sampler.choose(logits));
+    };
+    expect(one()).toEqual(one());
+  });
+
+  test("logits that are no numbers, and options out of range, are refused", () => {
+    const sampler = new Sampler(checkSampling("test", {}));
+    expect(() => sampler.choose(Float32Array.of(1, Number.NaN))).toThrow(/NaN/);
+    expect(() => sampler.choose(Float32Array.of(-Infinity))).toThrow(/Infinity/);
+    for (const bad of [
+      { temperature: -1 },
+      { topP: 2 },
+      { minP: Number.NaN },
+      { topK: -1 },
+      { seed: "x" as never },
+    ])
+      expect(() => checkSampling("test", bad)).toThrow(/expected a number/);
+  });
+});
+
+describe("a model", () => {
+  test("generates text, ends at a stop text and goes on from what it knows", async () => {
+    const model = await openModel(withTokenizer("qwen3"));
+    const tokens = await all(model.generate("the end", { maxTokens: 30, seed: 1, logProbabilities: true }));
+    const text = tokens.map((token) => token.text).join("");
+    const ids = tokens.filter(({ id }) => id >= 0).map(({ id }) => id);
+    expect(ids.length).toBe(30);
+    expect(text).toBe(model.tokenizer!.decode(ids));
+    for (const { id, logProbability } of tokens) if (id >= 0) expect(logProbability).toBeLessThan(0);
+    const again = await all(model.generate("the end", { maxTokens: 30, seed: 1 }));
+    expect(again.map(({ id }) => id)).toEqual(tokens.map(({ id }) => id));
+    // A stop text in the middle of that answer.
+    const stop = [...text].slice(4, 6).join("");
+    const cut = await all(model.generate("the end", { maxTokens: 30, seed: 1, stop }));
+    expect(cut.map((token) => token.text).join("")).toBe(text.slice(0, text.indexOf(stop)));
+    await model.close();
+    expect(await failing(model.logits([1]))).toMatch(/closed/);
+    await model.close();
+  });
+
+  test("is interrupted between tokens, and is usable afterwards", async () => {
+    for (const threads of [1, 2]) {
+      const model = await openModel(filesOf("qwen3_moe"), { threads });
+      const before = await model.logits([1, 2, 3]);
+      const controller = new AbortController();
+      const ids: number[] = [];
+      const run = async () => {
+        for await (const { id } of model.generate([1, 2, 3], { maxTokens: 100, signal: controller.signal })) {
+          ids.push(id);
+          if (ids.length === 4) controller.abort();
+        }
+      };
+      await expect(run()).rejects.toThrow(/abort/i);
+      expect(ids.length).toBe(4);
+      // Someone who stops listening ends it as well.
+      for await (const _ of model.generate([1, 2], { maxTokens: 100 })) break;
+      expect(decibels(before, await model.logits([1, 2, 3]))).toBe(Infinity);
+      await model.close();
+    }
+  });
+
+  test("does one thing at a time, in the order of asking", async () => {
+    const model = await openModel(filesOf("llama"));
+    const alone = await model.logits([5, 6, 7]);
+    const [first, tokens, last] = await Promise.all([
+      model.logits([5, 6, 7]),
+      all(model.generate([9, 9], { maxTokens: 5, temperature: 0 })),
+      model.logits([5, 6, 7]),
+    ]);
+    expect(first).toEqual(alone);
+    expect(last).toEqual(alone);
+    expect(tokens.length).toBe(5);
+    await model.close();
+  });
+
+  test("a prompt in pieces gives what it gives as a whole", async () => {
+    const model = await openModel(filesOf("mistral"));
+    const ids = Array.from({ length: 450 }, (_, i) => (i * 37) % 320);
+    const whole = await model.logits(ids);
+    const part = await model.logits(ids.slice(0, 300));
+    expect(decibels(part.subarray(299 * 320), whole.subarray(299 * 320, 300 * 320))).toBeGreaterThan(90);
+    await model.close();
+  });
+
+  test("refuses what cannot be, and is usable afterwards", async () => {
+    const model = await openModel(filesOf("llama"));
+    expect(await failing(model.logits([320]))).toMatch(
+      /^option: logits: token 0: expected a whole number from 0 to 319/,
+    );
+    expect(await failing(model.logits([1, -1]))).toMatch(/token 1/);
+    expect(await failing(model.logits([0.5]))).toMatch(/^option/);
+    expect(await failing(model.logits(new Int32Array(513)))).toMatch(/at most 512 tokens/);
+    expect(await failing(all(model.generate("text")))).toMatch(/tokenizer/);
+    expect(await failing(all(model.generate([])))).toMatch(/at least one token/);
+    expect(await failing(all(model.generate([1], { maxTokens: -1 })))).toMatch(/maxTokens/);
+    expect(
+      await failing(all(model.generate(new Int32Array(510).fill(3), { maxTokens: 20, temperature: 0 }))),
+    ).toMatch(/at most 512 tokens of prompt and answer/);
+    expect(await failing(model.embed([[]]))).toMatch(/input 0/);
+    expect(await failing(model.embed([[1]], { pooling: "max" as never }))).toMatch(/pooling/);
+    expect((await model.logits([])).length).toBe(0);
+    expect((await model.logits([1])).length).toBe(320);
+    await model.close();
+    const encoder = await openModel(filesOf("bert"));
+    expect(await failing(encoder.logits([1]))).toMatch(/encoder/);
+    expect(await failing(encoder.embed([new Int32Array(65)]))).toMatch(/at most 64/);
+    expect(await encoder.embed([])).toEqual([]);
+    await encoder.close();
+  });
+
+  test("embeds by the last token where it predicts, as Qwen3-Embedding does", async () => {
+    const model = await openModel(filesOf("qwen3"));
+    const [vector] = await model.embed([[4, 5, 6]]);
+    const hidden = await model.hidden([4, 5, 6]);
+    const last = hidden.subarray(2 * 128);
+    const length = Math.hypot(...last);
+    expect(
+      decibels(
+        last.map((x) => x / length),
+        vector!,
+      ),
+    ).toBeGreaterThan(120);
+    await model.close();
+  });
+
+  test("pools as its files say", async () => {
+    const files = filesOf("bert");
+    files.set("1_Pooling/config.json", new Blob([JSON.stringify({ pooling_mode_cls_token: true })]));
+    files.set(
+      "modules.json",
+      new Blob([JSON.stringify([{ type: "sentence_transformers.models.Pooling", path: "1_Pooling" }])]),
+    );
+    const model = await openModel(files);
+    const [vector] = await model.embed([[4, 5, 6]]);
+    const hidden = await model.hidden([4, 5, 6]);
+    expect(decibels(hidden.subarray(0, 128), vector!)).toBe(Infinity);
+    await model.close();
+    files.set("1_Pooling/config.json", new Blob([JSON.stringify({ pooling_mode_max_tokens: true })]));
+    expect(await failing(openModel(files))).toMatch(/^dialect: 1_Pooling/);
+  });
+});
