@@ -45,3 +45,14 @@ Examples:
   blockscale compare model.safetensors model-fp8.safetensors
   blockscale compare Qwen3-8B/ Qwen3-8B-FP8/ --json
 `;
+
+/** Below the options of `blockscale evaluate --help`. */
+export const EVALUATE_HELP: string = `
+A model of any size is run a layer at a time: its weights are read, meet the hidden states of all chunks, and are dropped.
+Experts are read only if some token takes them. Figures and names are those of llama.cpp's llama-perplexity.
+
+Examples:
+  blockscale evaluate Qwen3-8B-FP8/ --against Qwen3-8B/ --text book.txt
+  blockscale evaluate DeepSeek-V3.1/ --text book.txt --context 256 --state unfinished/
+  blockscale evaluate Qwen3-8B-FP8/ --against Qwen3-8B/ --text book.txt --activations fp8 --json
+`;

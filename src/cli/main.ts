@@ -12,9 +12,10 @@ import { chat } from "./chat.ts";
 import { compare } from "./compare.ts";
 import { type ConvertFlags, convert } from "./convert.ts";
 import { embed } from "./embed.ts";
+import { evaluate } from "./evaluate.ts";
 import * as figures from "./figures.ts";
 import { generate } from "./generate.ts";
-import { COMPARE_HELP, DEQUANTIZE_HELP, QUANTIZE_HELP } from "./help.ts";
+import { COMPARE_HELP, DEQUANTIZE_HELP, EVALUATE_HELP, QUANTIZE_HELP } from "./help.ts";
 import { inspect } from "./inspect.ts";
 import { INTERRUPTED, interruption } from "./interruption.ts";
 import { printError } from "./print.ts";
@@ -157,6 +158,7 @@ function program(signal: AbortSignal): Command {
     .addHelpText("after", COMPARE_HELP)
     .action((a, b, flags) => compare(a, b, flags, signal));
   modelCommands(command, signal);
+  evaluationCommand(command, signal);
   return command;
 }
 
@@ -227,6 +229,44 @@ function modelCommands(command: Command, signal: AbortSignal): void {
     .option("--max-tokens <n>", "of an answer, where a request does not say", within(1, 2 ** 31), 1024)
     .option("--max-body <bytes>", "of a request", within(1, 2 ** 31), 2 ** 20)
     .action((path, flags) => serve(path, flags, signal));
+}
+
+/** An even number of tokens, of which the second half is predicted. */
+function evenTokens(text: string): number {
+  const n = within(2, 2 ** 24)(text);
+  if (n % 2 !== 0) throw new InvalidArgumentError("An even number.");
+  return n;
+}
+
+function evaluationCommand(command: Command, signal: AbortSignal): void {
+  command
+    .command("evaluate")
+    .description("measure how well a model predicts a text, and how far it is from its original")
+    .argument("<MODEL>", MODEL, place)
+    .option("--against <reference>", "the original: figures of both, and the KL divergence", place)
+    .addOption(new Option("--text <file>", "the text").conflicts("tokens"))
+    .option("--tokens <file>", "a safetensors file with `ids` instead", place)
+    .option(
+      "--context <n>",
+      "tokens of a chunk; the second half of each is predicted and counted",
+      evenTokens,
+      512,
+    )
+    .addOption(
+      new Option("--activations <how>", "how the model's activations meet its weights")
+        .choices(["f32", "fp8"])
+        .default("f32"),
+    )
+    .option("--threads <n>", "threads that share the work, if not one for each core", jobs)
+    .option("--state <folder>", "keep what is done there, so that a run that was cut off goes on", place)
+    .option("--worst <n>", "how many of the tokens to list at which both differ most", within(0, 10000), 10)
+    .option("--json", "print as JSON")
+    .addHelpText("after", EVALUATE_HELP)
+    .action((path, flags, self: Command) => {
+      if (flags.text === undefined && flags.tokens === undefined)
+        self.error("error: --text or --tokens is needed");
+      return evaluate(path, flags, signal);
+    });
 }
 
 /** Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C. */

@@ -1,9 +1,9 @@
 import { BlockscaleError } from "../tensor/errors.ts";
 import { type Divergence, scoreToken, summarizeScores, type TokenScore } from "./divergence.ts";
 
-/** What is evaluated: anything that gives the logits [tokens, vocab] of a fresh context. */
+/** What is evaluated: anything that gives the logits [tokens - first, vocab] of a fresh context, from token `first` on. */
 export interface Predictor {
-  logits(ids: Int32Array): Promise<Float32Array>;
+  logits(ids: Int32Array, first: number): Promise<Float32Array>;
 }
 
 export interface EvaluateOptions {
@@ -45,22 +45,25 @@ export async function evaluate(
     options.signal?.throwIfAborted();
     const start = done * context;
     const chunk = ids.subarray(start, start + context);
-    const other = await model.logits(chunk);
-    const base = options.reference ? await options.reference.logits(chunk) : other;
+    // The prediction of a token is in the row before its own.
+    const first = context / 2 - 1;
+    const other = await model.logits(chunk, first);
+    const base = options.reference ? await options.reference.logits(chunk, first) : other;
     scores.push(...scoresOf(base, other, chunk, start));
     options.onProgress?.({ done: done + 1, total });
   }
   return { context, ...summarizeScores(scores), scores };
 }
 
-/** Row t of the logits predicts token t + 1. */
+/** Row i of the logits predicts token ids.length / 2 + i. */
 function scoresOf(base: Float32Array, other: Float32Array, ids: Int32Array, start: number): ScoredToken[] {
-  const vocab = other.length / ids.length;
-  if (base.length !== other.length) throw otherVocabulary(base.length / ids.length, vocab);
+  const rows = ids.length / 2 + 1;
+  const vocab = other.length / rows;
+  if (base.length !== other.length) throw otherVocabulary(base.length / rows, vocab);
   const row = (logits: Float32Array, t: number): Float32Array => logits.subarray(t * vocab, (t + 1) * vocab);
   return Array.from({ length: ids.length / 2 }, (_, i) => {
     const position = ids.length / 2 + i;
-    const score = scoreToken(row(base, position - 1), row(other, position - 1), ids[position]!);
+    const score = scoreToken(row(base, i), row(other, i), ids[position]!);
     if (!Number.isFinite(score.other + score.base + score.divergence)) throw notFinite(start + position);
     return { ...score, index: start + position };
   });

@@ -1,11 +1,18 @@
 import type { DecoderConfig, Dense, Experts, Layer } from "./config.ts";
 import { ACTIVATION_ID, ROUTING_ID } from "./kernels.ts";
 import type { Linear, Program } from "./program.ts";
-import { rowsOf, type Seat, times } from "./share.ts";
+import { type Range, rowsOf, type Seat, times } from "./share.ts";
 
 /** The feed-forward block of a layer: dst[tokens, hidden] <- block of x[tokens, hidden]. */
 export interface Block {
   apply(dst: number, x: number, tokens: number): void;
+}
+
+/** Experts of a mixture that are in memory at a time, and whether the shared one takes part: the results of all parts sum up to the block's. */
+export interface ExpertPart {
+  readonly start: number;
+  readonly end: number;
+  readonly withShared: boolean;
 }
 
 export function blockOf(program: Program, config: DecoderConfig, layer: Layer, key: string): Block {
@@ -73,13 +80,14 @@ interface Expert {
  * A mixture of experts. Each member holds some rows of every expert, so that the work is even whichever are chosen. Tokens are put in
  * the order of their experts, and each expert meets all of its tokens at once.
  */
-class Mixture implements Block {
+export class Mixture implements Block {
   readonly #program: Program;
   readonly #config: DecoderConfig;
   readonly #sizes: Experts;
   readonly #router: Linear;
   readonly #correction: number;
-  readonly #experts: readonly Expert[];
+  readonly #key: string;
+  readonly #experts = new Map<number, Expert>();
   readonly #shared: Gated | null;
   readonly #pairLimit: number | null;
 
@@ -87,43 +95,65 @@ class Mixture implements Block {
     this.#program = program;
     this.#config = config;
     this.#sizes = sizes;
-    const { hidden, pairLimit } = config;
-    const { size, count, names, sharedSize } = sizes;
-    this.#pairLimit = pairLimit;
+    const { count, sharedSize } = sizes;
+    this.#pairLimit = config.pairLimit;
+    this.#key = key;
     this.#router = program.linear(`${key}.router`, () => ({ start: 0, end: count }));
     this.#correction = program.store.vector(`${key}.correction`);
-    const inner = (seat: Seat) => rowsOf(size, seat);
-    const outer = (seat: Seat) => rowsOf(hidden, seat);
-    const each = (expert: string, slice: number): Expert => ({
-      gate: program.linear(`${expert}.gate`, pairLimit === null ? inner : (seat) => times(inner(seat), 2)),
-      up: pairLimit === null ? program.linear(`${expert}.up`, inner) : null,
-      down: program.linear(`${expert}.down`, outer),
-      slice,
-    });
-    this.#experts = Array.from({ length: count }, (_, i) =>
-      names.layout === "each" ? each(`${key}.${i}`, 0) : each(`${key}.experts`, i),
-    );
-    this.#shared = sharedSize > 0 ? new Gated(program, config, { size: sharedSize }, `${key}.shared`) : null;
+    const hasShared = sharedSize > 0 && program.store.has(`${key}.shared.down`);
+    this.#shared = hasShared ? new Gated(program, config, { size: sharedSize }, `${key}.shared`) : null;
+  }
+
+  /** An expert, whose weights have to be in the store by now. */
+  #expert(e: number): Expert {
+    const found = this.#experts.get(e);
+    if (found !== undefined) return found;
+    const program = this.#program;
+    const isEach = this.#sizes.names.layout === "each";
+    const key = isEach ? `${this.#key}.${e}` : `${this.#key}.experts`;
+    const isPaired = this.#pairLimit !== null;
+    const inner = (seat: Seat) => rowsOf(this.#sizes.size, seat);
+    const expert: Expert = {
+      gate: program.linear(`${key}.gate`, isPaired ? (seat) => times(inner(seat), 2) : inner),
+      up: isPaired ? null : program.linear(`${key}.up`, inner),
+      down: program.linear(`${key}.down`, (seat) => rowsOf(this.#config.hidden, seat)),
+      slice: isEach ? 0 : e,
+    };
+    this.#experts.set(e, expert);
+    return expert;
   }
 
   apply(dst: number, x: number, tokens: number): void {
+    this.applyPart(dst, x, tokens, { start: 0, end: this.#sizes.count, withShared: true });
+  }
+
+  /** How many tokens take each expert. */
+  counts(x: number, tokens: number): Float32Array {
+    const order = this.#route(x, tokens);
+    return Float32Array.from({ length: this.#sizes.count }, (_, e) => order.of(e).end - order.of(e).start);
+  }
+
+  /** What some of the experts contribute to the block: dst[tokens, hidden]. */
+  applyPart(dst: number, x: number, tokens: number, part: ExpertPart): void {
     const program = this.#program;
     const { kernels } = program;
     const { hidden } = this.#config;
-    const { count, chosen, size } = this.#sizes;
+    const { chosen, size } = this.#sizes;
     const order = this.#route(x, tokens);
     const pairs = tokens * chosen;
-    const first = this.#experts[0]!;
-    const own = first.up === null ? first.gate.weight.rows / 2 : first.gate.weight.rows;
+    const isPaired = this.#pairLimit !== null;
+    const innerRanges = this.#rangesOf(size);
+    const outerRanges = this.#rangesOf(hidden);
+    const own = lengthOf(innerRanges[program.seat.rank]!);
     const whole = program.room("inner", pairs * size);
     const share = program.seat.size === 1 ? whole : program.room("inner share", pairs * own);
-    const up = program.room("up", pairs * own * (first.up === null ? 2 : 1));
+    const up = program.room("up", pairs * own * (isPaired ? 2 : 1));
     const rows = program.room("rows", tokens * Math.max(hidden, size));
-    for (let e = 0; e < count; e++) {
+    for (let e = part.start; e < part.end; e++) {
       const { start, end } = order.of(e);
       const n = end - start;
       if (n === 0) continue;
-      const expert = this.#experts[e]!;
+      const expert = this.#expert(e);
       const gate = share + 4 * start * own;
       const input = this.#taken(rows, x, order, start, end, tokens);
       if (expert.up === null) {
@@ -135,18 +165,18 @@ class Mixture implements Block {
         kernels.activateGated(ACTIVATION_ID[this.#config.activation], gate, up, n * own);
       }
     }
-    const ranges = first.up === null ? first.gate.ranges.map(half) : first.gate.ranges;
-    program.exchange.gather(program.buffer, pairs, [{ share, dst: whole, total: size, ranges }]);
-    const sharedInner = this.#shared?.inner(x, tokens, "shared inner");
-    const outer = first.down.weight.rows;
+    program.exchange.gather(program.buffer, pairs, [{ share, dst: whole, total: size, ranges: innerRanges }]);
+    const shared = part.withShared ? this.#shared : null;
+    const sharedInner = shared?.inner(x, tokens, "shared inner");
+    const outer = lengthOf(outerRanges[program.seat.rank]!);
     const result = program.seat.size === 1 ? dst : program.room("outer share", tokens * outer);
     const made = program.room("made rows", tokens * outer);
-    if (this.#shared !== null) this.#shared.downOwn(result, sharedInner!, tokens);
+    if (shared !== null) shared.downOwn(result, sharedInner!, tokens);
     else program.view(result, tokens * outer).fill(0);
-    for (let e = 0; e < count; e++) {
+    for (let e = part.start; e < part.end; e++) {
       const { start, end } = order.of(e);
       if (start === end) continue;
-      const expert = this.#experts[e]!;
+      const expert = this.#expert(e);
       program.multiplyOwn(made, whole + 4 * start * size, end - start, expert.down, expert.slice);
       for (let i = start; i < end; i++) {
         const at = result + 4 * order.tokens[i]! * outer;
@@ -154,8 +184,14 @@ class Mixture implements Block {
       }
     }
     program.exchange.gather(program.buffer, tokens, [
-      { share: result, dst, total: hidden, ranges: first.down.ranges },
+      { share: result, dst, total: hidden, ranges: outerRanges },
     ]);
+  }
+
+  /** The rows of all members, of an expert's matrices. */
+  #rangesOf(total: number): Range[] {
+    const { size } = this.#program.seat;
+    return Array.from({ length: size }, (_, rank) => rowsOf(total, { rank, size }));
   }
 
   /** The rows of x that an expert meets, one after another: x itself, if it is all of it in order. */
@@ -201,8 +237,8 @@ class Mixture implements Block {
   }
 }
 
-function half({ start, end }: { start: number; end: number }): { start: number; end: number } {
-  return { start: start / 2, end: end / 2 };
+function lengthOf({ start, end }: Range): number {
+  return end - start;
 }
 
 /** Pairs of a token and an expert in the order of the experts, tokens in their own within each. */

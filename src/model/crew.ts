@@ -8,6 +8,7 @@ import type { ModelConfig } from "./config.ts";
 import { Exchange, makeShared, type Shared } from "./exchange.ts";
 import type { Taker } from "./load.ts";
 import { Member, type Request } from "./member.ts";
+import type { Activations } from "./program.ts";
 import type { Opening, Task } from "./protocol.ts";
 
 const SCRIPT: Script = {
@@ -31,12 +32,16 @@ const EXCHANGED = 2 ** 21;
  * One member in this thread, if that is all and it is no page; else workers. Without memory that can be shared there is one.
  * @throws BlockscaleError `option`: there are no workers here; `wasm`
  */
-export async function openCrew(module: WebAssembly.Module, threads: number): Promise<Crew> {
-  if (threads === 1 && !isPage()) return new LocalCrew(module);
+export async function openCrew(
+  module: WebAssembly.Module,
+  threads: number,
+  activations: Activations,
+): Promise<Crew> {
+  if (threads === 1 && !isPage()) return new LocalCrew(module, activations);
   const size = canShare() ? threads : 1;
   const shared = size > 1 ? makeShared(EXCHANGED) : null;
   const crew = new WorkerCrew(shared);
-  await crew.open(module, size);
+  await crew.open(module, size, activations);
   return crew;
 }
 
@@ -49,8 +54,8 @@ class LocalCrew implements Crew {
   readonly #member: Member;
   readonly takers: readonly Taker[];
 
-  constructor(module: WebAssembly.Module) {
-    this.#member = new Member(instantiate(module), { rank: 0, size: 1 }, null);
+  constructor(module: WebAssembly.Module, activations: Activations) {
+    this.#member = new Member(instantiate(module), { rank: 0, size: 1 }, null, activations);
     this.takers = [this.#member];
   }
 
@@ -137,10 +142,12 @@ class WorkerCrew implements Crew {
     this.#shared = shared;
   }
 
-  async open(module: WebAssembly.Module, size: number): Promise<void> {
+  async open(module: WebAssembly.Module, size: number, activations: Activations): Promise<void> {
     this.#members = Array.from({ length: size }, () => new RemoteMember());
     try {
-      await this.#all((member, rank) => member.open({ module, seat: { rank, size }, shared: this.#shared }));
+      await this.#all((member, rank) =>
+        member.open({ module, seat: { rank, size }, shared: this.#shared, activations }),
+      );
     } catch (error) {
       await this.close();
       throw error;

@@ -1,5 +1,5 @@
 import { type Angles, type Attention, attentionOf } from "./attention.ts";
-import { type Block, blockOf } from "./blocks.ts";
+import { type Block, blockOf, type ExpertPart, type Mixture } from "./blocks.ts";
 import type { CacheType } from "./cache.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { Linear, Program } from "./program.ts";
@@ -8,39 +8,141 @@ import { rowsOf } from "./share.ts";
 /** Which logits a pass is asked for. */
 export type Wanted = "all" | "last" | "hidden" | "none";
 
-interface BuiltLayer {
-  readonly norms: readonly [attention: number, block: number];
-  readonly attention: Attention;
-  readonly block: Block;
+/** A layer whose weights are in the store: x[tokens, hidden] becomes what the next layer gets. */
+export class DecoderLayer {
+  readonly #program: Program;
+  readonly #config: DecoderConfig;
+  readonly #norms: readonly [attention: number, block: number];
+  readonly #attention: Attention;
+  readonly #block: Block;
+
+  constructor(program: Program, config: DecoderConfig, i: number, cache: CacheType) {
+    const { store } = program;
+    const layer = config.layers[i]!;
+    this.#program = program;
+    this.#config = config;
+    this.#norms = [store.vector(`${i}.attention_norm`), store.vector(`${i}.block_norm`)];
+    this.#attention = attentionOf(program, config, layer, `${i}.attention`, cache);
+    this.#block = blockOf(program, config, layer, `${i}.block`);
+  }
+
+  apply(x: number, tokens: number, length: number, angles: Angles): void {
+    this.attend(x, tokens, length, angles);
+    this.#addTo(x, tokens, this.#norms[1], (y, normed) => this.#block.apply(y, normed, tokens));
+  }
+
+  /** The first half of a layer. */
+  attend(x: number, tokens: number, length: number, angles: Angles): void {
+    this.#addTo(x, tokens, this.#norms[0], (y, normed) =>
+      this.#attention.apply(y, normed, tokens, length, angles),
+    );
+  }
+
+  /** How many tokens take each expert of the second half. */
+  counts(x: number, tokens: number): Float32Array {
+    return (this.#block as Mixture).counts(this.#normed(x, tokens, this.#norms[1]), tokens);
+  }
+
+  /** What some experts of the second half add to x, which stays as it is: [tokens, hidden], in memory until the next call. */
+  part(x: number, tokens: number, part: ExpertPart): number {
+    const y = this.#program.room("y", tokens * this.#config.hidden);
+    (this.#block as Mixture).applyPart(y, this.#normed(x, tokens, this.#norms[1]), tokens, part);
+    return y;
+  }
+
+  #addTo(x: number, tokens: number, norm: number, action: (y: number, normed: number) => void): void {
+    const { hidden } = this.#config;
+    const normed = this.#normed(x, tokens, norm);
+    const y = this.#program.room("y", tokens * hidden);
+    action(y, normed);
+    this.#program.kernels.addScaled(x, y, tokens * hidden, 1);
+  }
+
+  #normed(x: number, tokens: number, norm: number): number {
+    const { hidden, epsilon } = this.#config;
+    const normed = this.#program.room("normed", tokens * hidden);
+    const stride = 4 * hidden;
+    this.#program.kernels.rmsNorm(normed, stride, x, stride, norm, tokens, hidden, epsilon);
+    return normed;
+  }
 }
+
+/** Angles of tokens, rounded to float32 in the steps of the reference: position times frequency, then cos and sin. */
+export function anglesOf(program: Program, { rope }: DecoderConfig, first: number, tokens: number): Angles {
+  const { frequencies, factor } = rope;
+  const n = frequencies.length;
+  const cos = program.room("cos", tokens * n);
+  const sin = program.room("sin", tokens * n);
+  const [c, s] = [program.view(cos, tokens * n), program.view(sin, tokens * n)];
+  for (let token = 0; token < tokens; token++) {
+    for (let i = 0; i < n; i++) {
+      const angle = Math.fround((first + token) * frequencies[i]!);
+      c[token * n + i] = Math.cos(angle) * factor;
+      s[token * n + i] = Math.sin(angle) * factor;
+    }
+  }
+  return { cos, sin };
+}
+
+/** The end of a pass: the last norm, and the head. */
+export class DecoderHead {
+  readonly #program: Program;
+  readonly #config: DecoderConfig;
+  readonly #head: Linear | null;
+  readonly #norm: number;
+
+  constructor(program: Program, config: DecoderConfig) {
+    const { store } = program;
+    const key = config.isTied ? "embedding" : "head";
+    this.#program = program;
+    this.#config = config;
+    this.#head = store.has(key) ? program.linear(key, (seat) => rowsOf(config.vocabulary, seat)) : null;
+    this.#norm = store.vector("norm");
+  }
+
+  /**
+   * Logits of x[count, hidden], or its normalised states where those are wanted, or there is no head.
+   * @returns those of the first member only
+   */
+  apply(x: number, count: number, isHidden: boolean): Float32Array | undefined {
+    const program = this.#program;
+    const { hidden, epsilon, vocabulary } = this.#config;
+    const stride = 4 * hidden;
+    const normed = program.room("normed", count * hidden);
+    program.kernels.rmsNorm(normed, stride, x, stride, this.#norm, count, hidden, epsilon);
+    const isFirst = program.seat.rank === 0;
+    if (isHidden || this.#head === null)
+      return isFirst ? program.view(normed, count * hidden).slice() : undefined;
+    const out = isFirst ? new Float32Array(count * vocabulary) : undefined;
+    // A vocabulary is large: a few rows of logits are in memory at a time.
+    const step = Math.max(1, Math.min(count, Math.floor(LOGITS / vocabulary)));
+    const logits = program.room("logits", step * vocabulary);
+    for (let row = 0; row < count; row += step) {
+      const rows = Math.min(step, count - row);
+      program.multiply(logits, normed + row * stride, rows, this.#head);
+      out?.set(program.view(logits, rows * vocabulary), row * vocabulary);
+    }
+    return out;
+  }
+}
+
+/** Logits that are in memory at a time: 16 MiB. */
+const LOGITS = 2 ** 22;
 
 /** The forward pass of a model that predicts the next token, with the cache of one context. */
 export class Decoder {
   readonly #program: Program;
   readonly #config: DecoderConfig;
-  readonly #layers: readonly BuiltLayer[];
-  readonly #head: Linear | null;
-  readonly #norm: number;
+  readonly #layers: readonly DecoderLayer[];
+  readonly #head: DecoderHead;
   #length = 0;
 
   /** The weights have to be in the store. */
   constructor(program: Program, config: DecoderConfig, cache: CacheType) {
     this.#program = program;
     this.#config = config;
-    const { store } = program;
-    this.#layers = config.layers.map((layer, i) => ({
-      norms: [store.vector(`${i}.attention_norm`), store.vector(`${i}.block_norm`)],
-      attention: attentionOf(program, config, layer, `${i}.attention`, cache),
-      block: blockOf(program, config, layer, `${i}.block`),
-    }));
-    const key = config.isTied ? "embedding" : "head";
-    this.#head = store.has(key) ? program.linear(key, (seat) => rowsOf(config.vocabulary, seat)) : null;
-    this.#norm = store.vector("norm");
-  }
-
-  /** Tokens in the cache. */
-  get length(): number {
-    return this.#length;
+    this.#layers = config.layers.map((_, i) => new DecoderLayer(program, config, i, cache));
+    this.#head = new DecoderHead(program, config);
   }
 
   /** Forgets all tokens but the first ones. */
@@ -58,69 +160,11 @@ export class Decoder {
     const tokens = ids.length;
     const x = program.room("x", tokens * hidden);
     program.look(x, ids, program.store.get("embedding"));
-    const angles = this.#angles(tokens);
-    for (const layer of this.#layers) this.#applyLayer(layer, x, tokens, angles);
+    const angles = anglesOf(program, this.#config, this.#length, tokens);
+    for (const layer of this.#layers) layer.apply(x, tokens, this.#length, angles);
     this.#length += tokens;
     if (wanted === "none") return undefined;
-    return this.#results(x, tokens, wanted);
-  }
-
-  #applyLayer({ norms, attention, block }: BuiltLayer, x: number, tokens: number, angles: Angles): void {
-    const program = this.#program;
-    const { hidden, epsilon } = this.#config;
-    const { kernels } = program;
-    const normed = program.room("normed", tokens * hidden);
-    const y = program.room("y", tokens * hidden);
-    const stride = 4 * hidden;
-    kernels.rmsNorm(normed, stride, x, stride, norms[0], tokens, hidden, epsilon);
-    attention.apply(y, normed, tokens, this.#length, angles);
-    kernels.addScaled(x, y, tokens * hidden, 1);
-    kernels.rmsNorm(normed, stride, x, stride, norms[1], tokens, hidden, epsilon);
-    block.apply(y, normed, tokens);
-    kernels.addScaled(x, y, tokens * hidden, 1);
-  }
-
-  #results(x: number, tokens: number, wanted: Wanted): Float32Array | undefined {
-    const program = this.#program;
-    const { hidden, epsilon, vocabulary } = this.#config;
-    const stride = 4 * hidden;
     const first = wanted === "last" ? tokens - 1 : 0;
-    const count = tokens - first;
-    const normed = program.room("normed", tokens * hidden);
-    program.kernels.rmsNorm(normed, stride, x + first * stride, stride, this.#norm, count, hidden, epsilon);
-    const isFirst = program.seat.rank === 0;
-    if (wanted === "hidden" || this.#head === null)
-      return isFirst ? program.view(normed, count * hidden).slice() : undefined;
-    const out = isFirst ? new Float32Array(count * vocabulary) : undefined;
-    // A vocabulary is large: a few rows of logits are in memory at a time.
-    const step = Math.max(1, Math.min(count, Math.floor(LOGITS / vocabulary)));
-    const logits = program.room("logits", step * vocabulary);
-    for (let row = 0; row < count; row += step) {
-      const rows = Math.min(step, count - row);
-      program.multiply(logits, normed + row * stride, rows, this.#head);
-      out?.set(program.view(logits, rows * vocabulary), row * vocabulary);
-    }
-    return out;
-  }
-
-  /** Angles of the next tokens, rounded to float32 in the steps of the reference: position times frequency, then cos and sin. */
-  #angles(tokens: number): Angles {
-    const program = this.#program;
-    const { frequencies, factor } = this.#config.rope;
-    const n = frequencies.length;
-    const cos = program.room("cos", tokens * n);
-    const sin = program.room("sin", tokens * n);
-    const [c, s] = [program.view(cos, tokens * n), program.view(sin, tokens * n)];
-    for (let token = 0; token < tokens; token++) {
-      for (let i = 0; i < n; i++) {
-        const angle = Math.fround((this.#length + token) * frequencies[i]!);
-        c[token * n + i] = Math.cos(angle) * factor;
-        s[token * n + i] = Math.sin(angle) * factor;
-      }
-    }
-    return { cos, sin };
+    return this.#head.apply(x + 4 * first * hidden, tokens - first, wanted === "hidden");
   }
 }
-
-/** Logits that are in memory at a time: 16 MiB. */
-const LOGITS = 2 ** 22;

@@ -1,10 +1,11 @@
 import type { Instance } from "../wasm/instantiate.ts";
+import type { ExpertPart } from "./blocks.ts";
 import type { CacheType } from "./cache.ts";
-import type { ModelConfig } from "./config.ts";
-import { Decoder, type Wanted } from "./decoder.ts";
+import type { DecoderConfig, ModelConfig } from "./config.ts";
+import { anglesOf, Decoder, DecoderHead, DecoderLayer, type Wanted } from "./decoder.ts";
 import { Encoder } from "./encoder.ts";
 import type { Shared } from "./exchange.ts";
-import { Program } from "./program.ts";
+import { type Activations, Program } from "./program.ts";
 import type { Seat } from "./share.ts";
 import type { Declared, Filling } from "./store.ts";
 
@@ -13,15 +14,49 @@ export type Request =
   | { readonly kind: "forward"; readonly ids: Int32Array; readonly wanted: Wanted }
   | { readonly kind: "encode"; readonly texts: readonly Int32Array[] }
   /** Keeps the first tokens of the context and forgets the rest. */
-  | { readonly kind: "truncate"; readonly length: number };
+  | { readonly kind: "truncate"; readonly length: number }
+  | LayerRequest;
+
+/**
+ * A model layer by layer, for contexts whose hidden states x [tokens, hidden] are kept outside: only the weights that a request needs have to be
+ * in memory. Each answers with x, or with what its comment says.
+ */
+export type LayerRequest =
+  | { readonly kind: "words"; readonly config: DecoderConfig; readonly ids: Int32Array }
+  | {
+      readonly kind: "layer" | "attend";
+      readonly config: DecoderConfig;
+      readonly layer: number;
+      readonly x: Float32Array;
+    }
+  /** How many tokens take each expert. */
+  | {
+      readonly kind: "counts";
+      readonly config: DecoderConfig;
+      readonly layer: number;
+      readonly x: Float32Array;
+    }
+  /** What some experts add to x. */
+  | {
+      readonly kind: "part";
+      readonly config: DecoderConfig;
+      readonly layer: number;
+      readonly x: Float32Array;
+      readonly part: ExpertPart;
+    }
+  /** Logits. */
+  | { readonly kind: "head"; readonly config: DecoderConfig; readonly x: Float32Array }
+  /** Gives back the weights whose keys begin so; answers with nothing. */
+  | { readonly kind: "drop"; readonly prefix: string };
 
 /** One of those who run a model together: a share of its weights, and the passes over them. */
 export class Member {
   readonly #program: Program;
   #pass: Decoder | Encoder | undefined;
+  #layer: { readonly index: number; readonly built: DecoderLayer } | undefined;
 
-  constructor(instance: Instance, seat: Seat, shared: Shared | null) {
-    this.#program = new Program(instance, seat, shared);
+  constructor(instance: Instance, seat: Seat, shared: Shared | null, activations: Activations) {
+    this.#program = new Program(instance, seat, shared, activations);
   }
 
   declare(declared: Declared): void {
@@ -50,7 +85,8 @@ export class Member {
     try {
       if (request.kind === "encode") return (pass as Encoder).forward(request.texts);
       if (request.kind === "forward") return (pass as Decoder).forward(request.ids, request.wanted);
-      (pass as Decoder).truncate(request.length);
+      if (request.kind === "truncate") (pass as Decoder).truncate(request.length);
+      else return this.#runLayer(request);
       return undefined;
     } catch (error) {
       this.#program.exchange.fail();
@@ -58,8 +94,38 @@ export class Member {
     }
   }
 
-  /** Of memory, in bytes. */
-  get bytes(): number {
-    return this.#program.buffer.byteLength;
+  #runLayer(request: LayerRequest): Float32Array | undefined {
+    const program = this.#program;
+    if (request.kind === "drop") {
+      program.store.drop(request.prefix);
+      this.#layer = undefined;
+      return undefined;
+    }
+    const { config } = request;
+    const { hidden } = config;
+    const isFirst = program.seat.rank === 0;
+    const result = (place: number, tokens: number) =>
+      isFirst ? program.view(place, tokens * hidden).slice() : undefined;
+    if (request.kind === "words") {
+      const x = program.room("x", request.ids.length * hidden);
+      program.look(x, request.ids, program.store.get("embedding"));
+      return result(x, request.ids.length);
+    }
+    const tokens = request.x.length / hidden;
+    const x = program.room("x", tokens * hidden);
+    program.view(x, tokens * hidden).set(request.x);
+    if (request.kind === "head") return new DecoderHead(program, config).apply(x, tokens, false);
+    if (this.#layer?.index !== request.layer)
+      this.#layer = { index: request.layer, built: new DecoderLayer(program, config, request.layer, "f32") };
+    const { built } = this.#layer;
+    if (request.kind === "counts") {
+      const counts = built.counts(x, tokens);
+      return isFirst ? counts : undefined;
+    }
+    if (request.kind === "part") return result(built.part(x, tokens, request.part), tokens);
+    const angles = anglesOf(program, config, 0, tokens);
+    if (request.kind === "layer") built.apply(x, tokens, 0, angles);
+    else built.attend(x, tokens, 0, angles);
+    return result(x, tokens);
   }
 }

@@ -11,6 +11,7 @@ import { type ModelConfig, modelConfigOf } from "./config.ts";
 import { type Crew, openCrew } from "./crew.ts";
 import { type LoadProgress, type Located, loadWeights, locate, memoryOf } from "./load.ts";
 import { type Pooling, type PoolingFiles, pool, poolingOf } from "./pooling.ts";
+import type { Activations } from "./program.ts";
 import { checkSampling, logProbabilityOf, Sampler, type Sampling } from "./sampler.ts";
 import { TextStream } from "./text-stream.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -19,8 +20,8 @@ import type { Tokenizer } from "./tokenizer.ts";
 export interface ModelOptions {
   /** Threads that share the work, each with its part of the weights; 1 if left out. */
   readonly threads?: number | undefined;
-  /** How activations meet weights: "f32" (the default) is exact in both. */
-  readonly activations?: "f32" | undefined;
+  /** How activations meet weights that are codes: "f32" (the default) is exact; "fp8" rounds them to E4M3 as GPUs do, and is for measuring. */
+  readonly activations?: Activations | undefined;
   /** How keys and values of past tokens are kept: "f32" (the default), or "fp8", which holds four times the context. */
   readonly cache?: CacheType | undefined;
   /** Which build to run; left out, the best one here. */
@@ -92,7 +93,7 @@ export async function openModel(
     options.wasm === undefined
       ? compileForModels(options.variant)
       : { module: await moduleOf(options.wasm), variant: "custom" as const };
-  const crew = await openCrew(module, threads);
+  const crew = await openCrew(module, threads, options.activations ?? "f32");
   try {
     const engine = new Engine(instantiate(module), variant);
     await loadWeights(located, crew.takers, { sources: opened.sources, engine, signal, onProgress });
@@ -133,7 +134,8 @@ function checkOptions({ threads = 1, activations, cache }: ModelOptions): number
       got: String(got),
       fix: "Leave it out, or pass one of these.",
     });
-  if (activations !== undefined && activations !== "f32") throw wrong("activations", '"f32"', activations);
+  if (activations !== undefined && activations !== "f32" && activations !== "fp8")
+    throw wrong("activations", '"f32" or "fp8"', activations);
   if (cache !== undefined && cache !== "f32" && cache !== "fp8")
     throw wrong("cache", '"f32" or "fp8"', cache);
   if (Number.isInteger(threads) && threads >= 1 && threads <= 256) return threads;

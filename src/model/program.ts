@@ -1,9 +1,14 @@
+import { ROUNDING_ID } from "../tensor/formats.ts";
+import { schemes } from "../tensor/schemes.ts";
 import { Arena, type Resident } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import { Exchange, type Part, type Shared } from "./exchange.ts";
 import type { ModelKernels } from "./kernels.ts";
 import type { Range, Seat } from "./share.ts";
 import { type Placed, Store } from "./store.ts";
+
+/** How activations meet weights: as they are, or rounded to FP8 first. */
+export type Activations = "f32" | "fp8";
 
 /** A product of x with a weight: where its result goes, [rows, N]. */
 export interface Linear {
@@ -23,9 +28,12 @@ export class Program {
   readonly arena: Arena;
   readonly store: Store;
   readonly exchange: Exchange;
+  /** What becomes of x before it meets weights that are codes. */
+  readonly activations: Activations;
   readonly #rooms = new Map<string, { room: Resident; bytes: number }>();
 
-  constructor({ kernels, memory }: Instance, seat: Seat, shared: Shared | null) {
+  constructor({ kernels, memory }: Instance, seat: Seat, shared: Shared | null, activations: Activations) {
+    this.activations = activations;
     this.kernels = kernels as ModelKernels;
     this.arena = new Arena(memory, kernels.heapBase());
     this.store = new Store(this.kernels, this.arena);
@@ -68,6 +76,22 @@ export class Program {
     };
   }
 
+  /**
+   * x as FP8 products on GPUs see it: E4M3 in blocks of 1x128 with scales that are powers of two, as DeepSeek-V3 rounds activations. Products of
+   * the rounded values in float32 are those of the codes.
+   */
+  #rounded(x: number, rows: number, cols: number): number {
+    const { kernels } = this;
+    const { block, amaxFloor, zeroScale } = schemes.deepseekActivation;
+    const codes = this.bytes("activation codes", rows * cols);
+    const scales = this.bytes("activation scales", rows * Math.ceil(cols / block[1]));
+    const rounded = this.room("rounded", rows * cols);
+    const floor = new Int32Array(Float32Array.of(amaxFloor).buffer)[0]!;
+    kernels.quantize(0, 0, 0, codes, scales, x, rows, cols, 1, block[1], ROUNDING_ID.rceil, floor, zeroScale);
+    kernels.dequantize(0, 0, 0, rounded, codes, scales, rows, cols, 1, block[1]);
+    return rounded;
+  }
+
   /** dst[rows, own N] <- x[rows, K] . the own rows of a slice of a weight, transposed, + their bias. */
   multiplyOwn(dst: number, x: number, rows: number, { weight, bias }: Linear, slice = 0): void {
     const own = weight.rows;
@@ -80,12 +104,13 @@ export class Program {
     } else {
       const work = this.bytes("work", kernels.gemmWorkspace(rows, weight.cols) >>> 0);
       const { types, place, survey } = stored;
+      const input = this.activations === "fp8" ? this.#rounded(x, rows, weight.cols) : x;
       kernels.gemm(
         types[0],
         0,
         types[1],
         dst,
-        x,
+        input,
         rows,
         ...place,
         survey.list,

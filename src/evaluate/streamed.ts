@@ -1,0 +1,240 @@
+import { openCheckpoint } from "../checkpoint/plan/folder.ts";
+import { Engine } from "../engine/engine.ts";
+import type { Source } from "../io/source.ts";
+import { compileForModels } from "../model/build.ts";
+import { type DecoderConfig, modelConfigOf } from "../model/config.ts";
+import { type Crew, openCrew } from "../model/crew.ts";
+import { type Located, loadWeights, locate, memoryOf } from "../model/load.ts";
+import type { Activations } from "../model/program.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { instantiate } from "../wasm/instantiate.ts";
+import type { Predictor } from "./evaluate.ts";
+
+/** How far a model has come: layers done, of all. */
+export interface LayerProgress {
+  readonly done: number;
+  readonly total: number;
+}
+
+/** Keeps hidden states between runs, so that one that was cut off goes on. */
+export interface StateStore {
+  /** The layers that are done and the states after them; `null` where there are none. */
+  read(): Promise<{ readonly layers: number; readonly states: Float32Array } | null>;
+  write(layers: number, states: Float32Array): Promise<void>;
+}
+
+export interface StreamOptions {
+  readonly threads?: number | undefined;
+  readonly activations?: Activations | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: LayerProgress) => void) | undefined;
+  readonly state?: StateStore | undefined;
+}
+
+/** Experts of a layer that are in memory at a time, in bytes for each thread. */
+const GROUP_BYTES = 2 ** 29;
+
+/**
+ * Runs a model of any size over chunks of tokens, a layer at a time: its weights are read, meet the hidden states of all chunks, and are
+ * dropped. Experts are read in groups, and only those that some token takes. Memory: the hidden states of all chunks, one layer without experts, and
+ * one group of them.
+ *
+ * Gives logits for the chunks in their order, and for no others.
+ * @param files as `openModel` takes them
+ * @param ids chunks of `context` tokens; what is left over is not looked at
+ * @throws BlockscaleError `dialect`: an encoder, or an architecture that is not known; `io`, `memory`
+ */
+export async function openStreamed(
+  files: ReadonlyMap<string, Source>,
+  ids: Int32Array,
+  context: number,
+  options: StreamOptions = {},
+): Promise<Predictor & { close(): Promise<void> }> {
+  const opened = await openCheckpoint(files, "the model");
+  const config = modelConfigOf(opened.checkpoint.config);
+  if (config.kind !== "decoder") throw noDecoder(config.architecture);
+  if (context > config.context) throw tooLong(context, config.context);
+  const { module, variant } = compileForModels();
+  const crew = await openCrew(module, options.threads ?? 1, options.activations ?? "f32");
+  const run = new LayerRun(crew, config, locate(config, opened), {
+    ...options,
+    sources: opened.sources,
+    engine: new Engine(instantiate(module), variant),
+  });
+  try {
+    const chunks = Math.floor(ids.length / context);
+    const states = await run.through(ids.subarray(0, chunks * context), context);
+    const width = context * config.hidden;
+    await run.load((key) => key === "norm" || key === "head" || (config.isTied && key === "embedding"));
+    let next = 0;
+    return {
+      async logits(_, first = 0) {
+        const start = next++ * width;
+        const x = states.slice(start + first * config.hidden, start + width);
+        return (await crew.run({ kind: "head", config, x }))!;
+      },
+      close: () => crew.close(),
+    };
+  } catch (error) {
+    await crew.close();
+    throw error;
+  }
+}
+
+interface RunOptions extends StreamOptions {
+  readonly sources: readonly Source[];
+  readonly engine: Engine;
+}
+
+/** Hidden states on their way through the layers. */
+class LayerRun {
+  readonly #crew: Crew;
+  readonly #config: DecoderConfig;
+  readonly #located: readonly Located[];
+  readonly #options: RunOptions;
+
+  constructor(crew: Crew, config: DecoderConfig, located: readonly Located[], options: RunOptions) {
+    this.#crew = crew;
+    this.#config = config;
+    this.#located = located;
+    this.#options = options;
+  }
+
+  /** Brings some weights into memory. */
+  async load(isWanted: (key: string) => boolean): Promise<void> {
+    const wanted = this.#located.filter((one) => isWanted(one.wanted.key));
+    await loadWeights(wanted, this.#crew.takers, this.#options);
+  }
+
+  /** The hidden states of all tokens after the last layer. */
+  async through(ids: Int32Array, context: number): Promise<Float32Array> {
+    const { layers, hidden } = this.#config;
+    const { state, signal, onProgress } = this.#options;
+    const found = await state?.read();
+    const states =
+      found?.states.length === ids.length * hidden ? found.states : await this.#words(ids, context);
+    for (let i = found?.states === states ? found.layers : 0; i < layers.length; i++) {
+      signal?.throwIfAborted();
+      if (this.#located.some((one) => one.wanted.key.startsWith(`${i}.block.router`)))
+        await this.#throughMixture(i, states, context);
+      else await this.#throughLayer(i, states, context);
+      await state?.write(i + 1, states);
+      onProgress?.({ done: i + 1, total: layers.length });
+    }
+    return states;
+  }
+
+  async #words(ids: Int32Array, context: number): Promise<Float32Array> {
+    const config = this.#config;
+    const states = new Float32Array(ids.length * config.hidden);
+    await this.load((key) => key === "embedding");
+    for (let start = 0; start < ids.length; start += context) {
+      const chunk = ids.slice(start, start + context);
+      states.set((await this.#crew.run({ kind: "words", config, ids: chunk }))!, start * config.hidden);
+    }
+    await this.#crew.run({ kind: "drop", prefix: "embedding" });
+    return states;
+  }
+
+  async #throughLayer(layer: number, states: Float32Array, context: number): Promise<void> {
+    const config = this.#config;
+    await this.load((key) => key.startsWith(`${layer}.`));
+    await this.#eachChunk(states, context, (x) => this.#crew.run({ kind: "layer", config, layer, x }));
+    await this.#crew.run({ kind: "drop", prefix: `${layer}.` });
+  }
+
+  /** Attention first; then the experts that tokens take, in groups, whose results are added up. */
+  async #throughMixture(layer: number, states: Float32Array, context: number): Promise<void> {
+    const config = this.#config;
+    const expertOf = (key: string): number | null => {
+      const found = /^\d+\.block\.(\d+)\./.exec(key);
+      return found === null ? null : Number(found[1]);
+    };
+    await this.load((key) => key.startsWith(`${layer}.`) && expertOf(key) === null);
+    await this.#eachChunk(states, context, (x) => this.#crew.run({ kind: "attend", config, layer, x }));
+    const block = config.layers[layer]!.block;
+    const count = block.kind === "experts" ? block.count : 0;
+    const needed = new Float64Array(count);
+    await this.#eachChunk(states, context, async (x) => {
+      const counts = (await this.#crew.run({ kind: "counts", config, layer, x }))!;
+      for (const [e, n] of counts.entries()) needed[e]! += n;
+      return undefined;
+    });
+    const sums = states.slice();
+    for (const { start, end, withShared } of this.#groupsOf(layer, count, expertOf)) {
+      this.#options.signal?.throwIfAborted();
+      await this.load((key) => {
+        const expert = key.startsWith(`${layer}.`) ? expertOf(key) : null;
+        return expert !== null && expert >= start && expert < end && needed[expert]! > 0;
+      });
+      await this.#eachChunk(
+        states,
+        context,
+        (x) => this.#crew.run({ kind: "part", config, layer, x, part: { start, end, withShared } }),
+        (y, at) => {
+          for (let i = 0; i < y.length; i++) sums[at + i]! += y[i]!;
+        },
+      );
+      for (let e = start; e < end; e++)
+        await this.#crew.run({ kind: "drop", prefix: `${layer}.block.${e}.` });
+    }
+    states.set(sums);
+    await this.#crew.run({ kind: "drop", prefix: `${layer}.` });
+  }
+
+  /** Experts in groups that fit in memory; those of one tensor come as a whole. */
+  #groupsOf(
+    layer: number,
+    count: number,
+    expertOf: (key: string) => number | null,
+  ): { start: number; end: number; withShared: boolean }[] {
+    const bytes = new Float64Array(count);
+    for (const one of this.#located) {
+      const { key } = one.wanted;
+      const expert = key.startsWith(`${layer}.`) ? expertOf(key) : null;
+      if (expert !== null) bytes[expert]! += memoryOf(one);
+    }
+    const most = GROUP_BYTES * this.#crew.takers.length;
+    const groups: { start: number; end: number; withShared: boolean }[] = [];
+    for (let start = 0, end = 0; start < count; start = end) {
+      let size = 0;
+      do size += bytes[end++]!;
+      while (end < count && size + bytes[end]! <= most);
+      groups.push({ start, end, withShared: start === 0 });
+    }
+    return groups;
+  }
+
+  /** Does something with the states of each chunk; what comes of it takes their place, unless it is for something else. */
+  async #eachChunk(
+    states: Float32Array,
+    context: number,
+    action: (x: Float32Array) => Promise<Float32Array | undefined>,
+    take: (result: Float32Array, at: number) => void = (result, at) => states.set(result, at),
+  ): Promise<void> {
+    const width = context * this.#config.hidden;
+    for (let at = 0; at < states.length; at += width) {
+      this.#options.signal?.throwIfAborted();
+      const result = await action(states.subarray(at, at + width));
+      if (result !== undefined) take(result, at);
+    }
+  }
+}
+
+function noDecoder(architecture: string): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "evaluate",
+    expected: "a model that predicts tokens",
+    got: `${architecture}, an encoder`,
+    fix: "Compare encoders by the vectors they give: blockscale embed.",
+  });
+}
+
+function tooLong(context: number, most: number): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "evaluate: context",
+    expected: `at most ${most} tokens, which is the model's context`,
+    got: String(context),
+    fix: "Give a smaller context.",
+  });
+}
