@@ -11,6 +11,16 @@ export { addToRows, layerNorm, rmsNorm } from "./kernels/model/norm";
 export { rope } from "./kernels/model/rope";
 export { route } from "./kernels/model/routing";
 export { addScaled, softmax, widenAs as widen } from "./kernels/model/vectors";
+export {
+  causalSoftmax,
+  crossEntropy,
+  rmsNormBackward,
+  softmaxBackward,
+  swiglu,
+  swigluBackward,
+} from "./kernels/train/backward";
+export { adamw, sumOfSquares } from "./kernels/train/optimizer";
+export { transpose } from "./kernels/train/transpose";
 
 export function plainWorkspace(rows: usize, k: usize): usize {
   return workspaceOfPlain(rows, k);

@@ -70,6 +70,10 @@ export abstract class Functions {
     return v128.bitselect(x, f32x4.splat(-Infinity), isSeen);
   }
 
+  @inline static sqrt(x: v128): v128 {
+    return f32x4.sqrt(x);
+  }
+
   @inline static max(a: v128, b: v128): v128 {
     return f32x4.max(a, b);
   }

@@ -8,6 +8,7 @@ import { planQuantize } from "../checkpoint/plan/quantize.ts";
 import { systemFault } from "../io/node.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { ValueType } from "../tensor/tensor.ts";
+import { recipes } from "../train/recipes.ts";
 import { chat } from "./chat.ts";
 import { compare } from "./compare.ts";
 import { type ConvertFlags, convert } from "./convert.ts";
@@ -15,11 +16,12 @@ import { embed } from "./embed.ts";
 import { evaluate } from "./evaluate.ts";
 import * as figures from "./figures.ts";
 import { generate } from "./generate.ts";
-import { COMPARE_HELP, DEQUANTIZE_HELP, EVALUATE_HELP, QUANTIZE_HELP } from "./help.ts";
+import { COMPARE_HELP, DEQUANTIZE_HELP, EVALUATE_HELP, QUANTIZE_HELP, TRAIN_HELP } from "./help.ts";
 import { inspect } from "./inspect.ts";
 import { INTERRUPTED, interruption } from "./interruption.ts";
 import { printError } from "./print.ts";
 import { serve } from "./serve.ts";
+import { train } from "./train.ts";
 
 interface SelectionFlags extends ConvertFlags {
   readonly include?: string[];
@@ -159,6 +161,7 @@ function program(signal: AbortSignal): Command {
     .action((a, b, flags) => compare(a, b, flags, signal));
   modelCommands(command, signal);
   evaluationCommand(command, signal);
+  trainingCommand(command, signal);
   return command;
 }
 
@@ -266,6 +269,51 @@ function evaluationCommand(command: Command, signal: AbortSignal): void {
       if (flags.text === undefined && flags.tokens === undefined)
         self.error("error: --text or --tokens is needed");
       return evaluate(path, flags, signal);
+    });
+}
+
+function trainingCommand(command: Command, signal: AbortSignal): void {
+  command
+    .command("train")
+    .description("train a small model in FP8 on texts, from random weights")
+    .argument(
+      "<TEXT...>",
+      "text files, and last the folder to write",
+      (text: string, before: string[] = []) => [...before, place(text)],
+    )
+    .option(
+      "--config <config>",
+      '"small", 3.4 million parameters, or the config.json of a Llama or Qwen3',
+      "small",
+    )
+    .addOption(
+      new Option("--recipe <recipe>", "how products round their operands")
+        .choices(Object.keys(recipes))
+        .default("deepseek"),
+    )
+    .option("--steps <n>", "to take", within(1, 2 ** 31), 1000)
+    .option("--batch <n>", "sequences of a step", within(1, 4096), 16)
+    .option("--context <n>", "tokens of a sequence", within(2, 65536), 128)
+    .option(
+      "--learning-rate <rate>",
+      "at its highest: it warms up and falls along a cosine",
+      within(0, 1),
+      2e-3,
+    )
+    .option("--seed <n>", "of the first weights and of the order of the text", within(0, 2 ** 31), 1)
+    .option("--tokenizer <tokenizer>", '"bytes", or a tokenizer.json', "bytes")
+    .option(
+      "--every <n>",
+      "keep a checkpoint, and look at held-out text, every n steps",
+      within(1, 2 ** 31),
+      200,
+    )
+    .option("--json", "print the result as JSON")
+    .addHelpText("after", TRAIN_HELP)
+    .action((paths: string[], flags, self: Command) => {
+      const out = paths.pop()!;
+      if (paths.length === 0) self.error("error: at least one text, and the folder to write");
+      return train(paths, out, flags, signal);
     });
 }
 

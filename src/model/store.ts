@@ -64,13 +64,16 @@ interface Pending {
 export class Store {
   readonly #kernels: ModelKernels;
   readonly #arena: Arena;
+  readonly #isForProducts: boolean;
   readonly #pending = new Map<string, Pending>();
   readonly #placed = new Map<string, Placed>();
   readonly #rooms = new Map<string, Resident[]>();
 
-  constructor(kernels: ModelKernels, arena: Arena) {
+  /** @param isForProducts whether codes are made ready for products, or stay as they are in the files */
+  constructor(kernels: ModelKernels, arena: Arena, isForProducts = true) {
     this.#kernels = kernels;
     this.#arena = arena;
+    this.#isForProducts = isForProducts;
   }
 
   /**
@@ -123,6 +126,8 @@ export class Store {
   }
 
   #survey(key: string, weights: readonly Weights[]): Slice[] {
+    const survey = { lowestScale: 0, highestScale: 0, farRows: [], list: 0 };
+    if (!this.#isForProducts) return weights.map((slice) => ({ kind: "scaled", ...slice, survey }));
     const keep = (bytes: number): number => {
       const room = this.#arena.keep(bytes);
       this.#rooms.get(key)!.push(room);

@@ -22,6 +22,8 @@ export interface Tokenizer {
   chat(messages: readonly ChatMessage[], options?: { readonly [name: string]: unknown }): Int32Array;
   /** Whether the files hold a chat template. */
   readonly hasChat: boolean;
+  /** One more than its largest id. */
+  readonly vocabulary: number;
 }
 
 type Json = { readonly [key: string]: unknown };
@@ -94,6 +96,12 @@ class FileTokenizer implements Tokenizer {
 
   get hasChat(): boolean {
     return this.#text !== null;
+  }
+
+  get vocabulary(): number {
+    let most = -1;
+    for (const id of this.#engine.get_vocab(true).values()) most = Math.max(most, id);
+    return most + 1;
   }
 
   encode(text: string, { special = true }: { readonly special?: boolean } = {}): Int32Array {

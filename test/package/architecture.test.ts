@@ -146,6 +146,7 @@ const SRC_LAYERS = [
   ["checkpoint/measure/"],
   ["checkpoint/index.ts"],
   ["model/"],
+  ["train/"],
   ["evaluate/"],
   ["report/"],
   ["public.ts", "load.ts", "external.ts", "plain-js.ts", "node.ts"],

@@ -1,0 +1,244 @@
+import { readdir, readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { SingleBar } from "cli-progress";
+import { createFile, makeFolder, systemFault, writeText } from "../io/node.ts";
+import { openFolder } from "../io/node-folder.ts";
+import type { Json } from "../model/json.ts";
+import { openTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { byteTokenizer } from "../train/bytes.ts";
+import { wordAt } from "../train/random.ts";
+import type { RecipeName } from "../train/recipes.ts";
+import { createTrainer, type Trainer, warmupCosine } from "../train/trainer.ts";
+import { heed } from "./interruption.ts";
+import { print } from "./print.ts";
+
+export interface TrainFlags {
+  readonly config: string;
+  readonly recipe: RecipeName;
+  readonly steps: number;
+  readonly batch: number;
+  readonly context: number;
+  readonly learningRate: number;
+  readonly seed: number;
+  readonly tokenizer: string;
+  readonly every: number;
+  readonly json?: true;
+}
+
+/** What a run has seen so far: it is kept with every checkpoint. */
+interface Log {
+  /** Options that make a run what it is: another run is not taken up. */
+  readonly settings: object;
+  readonly losses: number[];
+  /** Loss on the last twentieth of the text, which is not learned from, by the number of steps before it. */
+  readonly validation: [steps: number, loss: number][];
+}
+
+/** Sequences of held-out text that a validation looks at. */
+const VALIDATED = 16;
+
+/** `blockscale train TEXT... OUT` */
+export async function train(
+  paths: readonly string[],
+  out: string,
+  flags: TrainFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  const texts = await Promise.all(
+    paths.map((path) =>
+      readFile(path, "utf8").catch((cause) => {
+        throw systemFault(path, "a readable text file", cause);
+      }),
+    ),
+  );
+  const tokenizerFiles = await tokenizerOf(flags.tokenizer);
+  const tokenizer = (await openTokenizer(tokenizerFiles))!;
+  const ids = tokenizer.encode(texts.join("\n"), { special: false });
+  const split = Math.floor(ids.length * 0.95);
+  const width = flags.context + 1;
+  if (ids.length - split < width) throw tooShort(ids.length, 20 * width);
+  const config = await configOf(flags, vocabularyOf(tokenizer, ids));
+  const { json: _, every: __, ...settings } = flags;
+  await makeFolder(out);
+  const { trainer, log } = await begin(out, { ...settings, paths }, flags, config);
+  const batchAt = (step: number): Int32Array => {
+    const batch = new Int32Array(flags.batch * width);
+    for (let row = 0; row < flags.batch; row++) {
+      const start = wordAt(flags.seed, 2 ** 20 + step, row) % (split - width + 1);
+      batch.set(ids.subarray(start, start + width), row * width);
+    }
+    return batch;
+  };
+  const validate = async (): Promise<number> => {
+    const rows = Math.min(VALIDATED, Math.floor((ids.length - split) / width));
+    let sum = 0;
+    for (let row = 0; row < rows; row++)
+      sum += await trainer.loss(ids.slice(split + row * width, split + (row + 1) * width), [1, width]);
+    return sum / rows;
+  };
+  const bar = process.stderr.isTTY
+    ? new SingleBar({
+        stream: process.stderr,
+        format: "{bar} step {value} of {total} | loss {loss} | {rate} tokens/s | {eta_formatted} left",
+        hideCursor: true,
+        clearOnComplete: true,
+        linewrap: false,
+      })
+    : null;
+  const started = performance.now();
+  const first = trainer.steps;
+  bar?.start(flags.steps, first, { loss: "-", rate: "-" });
+  try {
+    while (trainer.steps < flags.steps) {
+      await heed(signal);
+      const { loss } = await trainer.step(batchAt(trainer.steps), [flags.batch, width]);
+      log.losses.push(loss);
+      const tokens = (trainer.steps - first) * flags.batch * flags.context;
+      const rate = Math.round(tokens / ((performance.now() - started) / 1000));
+      bar?.update(trainer.steps, { loss: loss.toFixed(4), rate });
+      if (trainer.steps % flags.every === 0 || trainer.steps === flags.steps) {
+        log.validation.push([trainer.steps, await validate()]);
+        if (trainer.steps < flags.steps) await keep(out, trainer, log);
+      }
+    }
+  } finally {
+    bar?.stop();
+  }
+  await finish(out, trainer, log, tokenizerFiles);
+  const seconds = (performance.now() - started) / 1000;
+  const record = {
+    steps: trainer.steps,
+    loss: log.losses.at(-1),
+    validation: log.validation.at(-1)?.[1],
+    bitsPerToken: log.validation.at(-1)![1] / Math.LN2,
+    tokensPerSecond: ((trainer.steps - first) * flags.batch * flags.context) / seconds,
+  };
+  await print(
+    flags.json
+      ? JSON.stringify(record, null, 2)
+      : `${record.steps} steps: loss ${record.loss?.toFixed(4)}, held-out loss ${record.validation?.toFixed(4)} (${record.bitsPerToken.toFixed(3)} bits a token), ${Math.round(record.tokensPerSecond)} tokens/s`,
+  );
+}
+
+function tooShort(found: number, needed: number): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "train",
+    expected: `at least ${needed} tokens of text, of which a twentieth is held out`,
+    got: String(found),
+    fix: "Give more text, or a smaller --context.",
+  });
+}
+
+async function tokenizerOf(name: string): Promise<Map<string, Blob>> {
+  if (name === "bytes") return byteTokenizer();
+  const bytes = await readFile(name).catch((cause) => {
+    throw systemFault(name, "a tokenizer.json", cause);
+  });
+  return new Map([["tokenizer.json", new Blob([bytes as BlobPart])]]);
+}
+
+/** The ids of a tokenizer end with its largest; what a text does not hold is asked for by looking for them. */
+function vocabularyOf(tokenizer: Tokenizer, ids: Int32Array): number {
+  return Math.max(tokenizer.vocabulary, ids.reduce((most, id) => Math.max(most, id), 0) + 1);
+}
+
+/** A Llama of 3.4 million parameters, or what a config.json says. */
+async function configOf(flags: TrainFlags, vocabulary: number): Promise<Json> {
+  const common = { vocab_size: vocabulary, max_position_embeddings: flags.context };
+  if (flags.config !== "small") {
+    const text = await readFile(flags.config, "utf8").catch((cause) => {
+      throw systemFault(flags.config, '"small", or a config.json', cause);
+    });
+    const json = JSON.parse(text) as Json;
+    return {
+      ...json,
+      ...common,
+      max_position_embeddings: Math.max(flags.context, Number(json.max_position_embeddings) || 0),
+    };
+  }
+  return {
+    architectures: ["LlamaForCausalLM"],
+    model_type: "llama",
+    hidden_size: 256,
+    intermediate_size: 768,
+    num_hidden_layers: 4,
+    num_attention_heads: 4,
+    num_key_value_heads: 4,
+    head_dim: 64,
+    hidden_act: "silu",
+    rms_norm_eps: 1e-6,
+    rope_theta: 10000,
+    tie_word_embeddings: false,
+    initializer_range: 0.02,
+    attention_bias: false,
+    mlp_bias: false,
+    bos_token_id: null,
+    eos_token_id: null,
+    ...common,
+  };
+}
+
+const CHECKPOINT = /^checkpoint-(\d+)$/;
+const LOG = "training.json";
+
+/** Takes up an unfinished run of the same settings, or begins one. */
+async function begin(
+  out: string,
+  settings: object,
+  flags: TrainFlags,
+  config: Json,
+): Promise<{ trainer: Trainer; log: Log }> {
+  const options = {
+    recipe: flags.recipe,
+    learningRate: flags.learningRate,
+    schedule: warmupCosine(Math.max(1, Math.round(flags.steps / 20)), flags.steps),
+  };
+  const names = (await readdir(out)).filter((name) => CHECKPOINT.test(name));
+  const newest = names.sort((a, b) => Number(CHECKPOINT.exec(b)![1]) - Number(CHECKPOINT.exec(a)![1]))[0];
+  if (newest === undefined) {
+    const trainer = await createTrainer({ config, seed: flags.seed }, options);
+    return { trainer, log: { settings, losses: [], validation: [] } };
+  }
+  const path = join(out, newest);
+  const log = JSON.parse(await readFile(join(path, LOG), "utf8")) as Log;
+  if (JSON.stringify(log.settings) !== JSON.stringify(settings)) {
+    throw new BlockscaleError("option", {
+      where: path,
+      expected: "a run with the same texts and options, to go on with",
+      got: "one of others",
+      fix: "Give the same command again, or another OUT, or remove the checkpoint folders there.",
+    });
+  }
+  return { trainer: await createTrainer(await openFolder(path), options), log };
+}
+
+async function write(path: string, blob: Blob): Promise<void> {
+  await blob.stream().pipeTo(await createFile(path));
+}
+
+/** A folder of all that a later run needs, which appears under its name when it is whole; older ones go. */
+async function keep(out: string, trainer: Trainer, log: Log): Promise<void> {
+  const name = `checkpoint-${trainer.steps}`;
+  const partial = join(out, `.${name}`);
+  await rm(partial, { recursive: true, force: true });
+  await makeFolder(partial);
+  for (const [file, blob] of trainer.files(true)) await write(join(partial, file), blob);
+  await writeText(join(partial, LOG), JSON.stringify(log));
+  await rename(partial, join(out, name));
+  for (const old of await readdir(out))
+    if (CHECKPOINT.test(old) && old !== name) await rm(join(out, old), { recursive: true });
+}
+
+/** The model as a folder that `generate` and transformers load. */
+async function finish(
+  out: string,
+  trainer: Trainer,
+  log: Log,
+  tokenizer: ReadonlyMap<string, Blob>,
+): Promise<void> {
+  for (const [file, blob] of [...tokenizer, ...trainer.files()]) await write(join(out, file), blob);
+  await writeText(join(out, LOG), JSON.stringify(log));
+  for (const old of await readdir(out))
+    if (/^\.?checkpoint-\d+$/.test(old)) await rm(join(out, old), { recursive: true });
+}

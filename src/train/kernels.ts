@@ -1,0 +1,53 @@
+import type { ModelKernels } from "../model/kernels.ts";
+
+/** What the wasm builds for models export for training. All values are float32, counts are elements. */
+export interface TrainKernels extends ModelKernels {
+  /** dst[cols, rows] <- src[rows, cols], turned. */
+  transpose(dst: number, src: number, rows: number, cols: number): void;
+
+  /** dx[rows, cols] += the gradient of rmsNorm; dweight[cols] += that of its weight. */
+  rmsNormBackward(
+    dx: number,
+    dweight: number,
+    dy: number,
+    x: number,
+    weight: number,
+    rows: number,
+    cols: number,
+    epsilon: number,
+  ): void;
+
+  /** act[n] <- silu(gate) * up; n a multiple of 4. */
+  swiglu(act: number, gate: number, up: number, n: number): void;
+
+  /** dgate[n] and dup[n], from dact, gate and up, whose places they may take; n a multiple of 4. */
+  swigluBackward(dgate: number, dup: number, dact: number, gate: number, up: number, n: number): void;
+
+  /** p[n, n] <- softmax of scale * p, of row i over its first i + 1 columns. */
+  causalSoftmax(p: number, n: number, scale: number): void;
+
+  /** ds[n, n] <- scale * p (dp - sum of p dp, by row); ds may be dp. */
+  softmaxBackward(ds: number, dp: number, p: number, n: number, scale: number): void;
+
+  /** logits[rows, n] <- factor times the gradient of the summed cross-entropy, which is returned; targets[rows] are int32. */
+  crossEntropy(logits: number, targets: number, rows: number, n: number, factor: number): number;
+
+  /** The sum of x[n] squared, in float64. */
+  sumOfSquares(x: number, n: number): number;
+
+  /** A step of AdamW; see assembly/kernels/train/optimizer.ts. */
+  adamw(
+    weights: number,
+    gradient: number,
+    m: number,
+    v: number,
+    n: number,
+    factor: number,
+    rate: number,
+    beta1: number,
+    beta2: number,
+    epsilon: number,
+    correction: number,
+    decay: number,
+  ): void;
+}

@@ -1,0 +1,93 @@
+import type { DecoderConfig } from "../model/config.ts";
+import type { Program } from "../model/program.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+
+/** A tensor that is trained: float32 in memory, with its gradient and the two means of AdamW, each as long. */
+export interface Parameter {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly count: number;
+  readonly value: number;
+  readonly gradient: number;
+  readonly m: number;
+  readonly v: number;
+  /** Whether it decays: matrices do. */
+  readonly isMatrix: boolean;
+}
+
+/** All tensors of a model by their names in checkpoints, in the order of the network. */
+export class Parameters {
+  readonly all: readonly Parameter[];
+  readonly #byName: ReadonlyMap<string, Parameter>;
+
+  constructor(program: Program, config: DecoderConfig) {
+    this.all = shapesOf(config).map(([name, shape]) => {
+      const count = shape.reduce((product, size) => product * size, 1);
+      const place = (what: string) => {
+        const start = program.room(`${name} ${what}`, count);
+        program.view(start, count).fill(0);
+        return start;
+      };
+      const places = { value: place("value"), gradient: place("gradient"), m: place("m"), v: place("v") };
+      return { name, shape, count, ...places, isMatrix: shape.length > 1 };
+    });
+    this.#byName = new Map(this.all.map((parameter) => [parameter.name, parameter]));
+  }
+
+  /** @throws BlockscaleError `option`: no such tensor */
+  get(name: string): Parameter {
+    const found = this.#byName.get(name);
+    if (found !== undefined) return found;
+    throw new BlockscaleError("option", {
+      where: "trainer",
+      expected: "the name of a tensor of the model",
+      got: JSON.stringify(name),
+      fix: `The first ones are ${this.all
+        .slice(0, 3)
+        .map((one) => one.name)
+        .join(", ")}.`,
+    });
+  }
+}
+
+/** Names and shapes of the tensors of the Llama family. */
+export function shapesOf(config: DecoderConfig): [name: string, shape: readonly number[]][] {
+  const { hidden, vocabulary, layers, isTied } = config;
+  return [
+    ["model.embed_tokens.weight", [vocabulary, hidden]],
+    ...layers.flatMap(({ attention, block }, i): [string, number[]][] => {
+      if (attention.kind !== "heads" || block.kind !== "dense" || attention.hasSinks)
+        throw notTrained(config);
+      const { heads, keyHeads, headDim, hasNorms } = attention;
+      const at = `model.layers.${i}`;
+      return [
+        [`${at}.input_layernorm.weight`, [hidden]],
+        [`${at}.self_attn.q_proj.weight`, [heads * headDim, hidden]],
+        [`${at}.self_attn.k_proj.weight`, [keyHeads * headDim, hidden]],
+        [`${at}.self_attn.v_proj.weight`, [keyHeads * headDim, hidden]],
+        ...(hasNorms
+          ? ([
+              [`${at}.self_attn.q_norm.weight`, [headDim]],
+              [`${at}.self_attn.k_norm.weight`, [headDim]],
+            ] as [string, number[]][])
+          : []),
+        [`${at}.self_attn.o_proj.weight`, [hidden, heads * headDim]],
+        [`${at}.post_attention_layernorm.weight`, [hidden]],
+        [`${at}.mlp.gate_proj.weight`, [block.size, hidden]],
+        [`${at}.mlp.up_proj.weight`, [block.size, hidden]],
+        [`${at}.mlp.down_proj.weight`, [hidden, block.size]],
+      ];
+    }),
+    ["model.norm.weight", [hidden]],
+    ...(isTied ? [] : ([["lm_head.weight", [vocabulary, hidden]]] as [string, number[]][])),
+  ];
+}
+
+export function notTrained({ architecture }: Pick<DecoderConfig, "architecture">): BlockscaleError {
+  return new BlockscaleError("dialect", {
+    where: "createTrainer: architectures",
+    expected: "LlamaForCausalLM or Qwen3ForCausalLM, without biases",
+    got: architecture,
+    fix: "Mixtures of experts and latent attention are run here, but not trained.",
+  });
+}

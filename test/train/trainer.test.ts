@@ -1,0 +1,264 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { openModel } from "../../src/model/model.ts";
+import { recipes } from "../../src/train/recipes.ts";
+import { createTrainer, type TrainerOptions, warmupCosine } from "../../src/train/trainer.ts";
+import { tensorsOf } from "../support/checkpoint-files.ts";
+import { decibels } from "../support/models.ts";
+
+const ROOT = new URL("reference/", import.meta.url);
+const blobOf = (path: string): Blob => new Blob([readFileSync(new URL(path, ROOT)) as BlobPart]);
+
+/** The tensors of a file, as float32. */
+async function floatsOf(path: string): Promise<Map<string, Float32Array>> {
+  const found = await tensorsOf(blobOf(path));
+  return new Map(
+    [...found].map(([name, { dtype, bytes }]) => [
+      name,
+      dtype === "BF16"
+        ? new Float32Array(Uint32Array.from(new Uint16Array(bytes.buffer), (word) => word << 16).buffer)
+        : new Float32Array(bytes.buffer),
+    ]),
+  );
+}
+
+function initial(): Map<string, Blob> {
+  return new Map(readdirSync(new URL("init/", ROOT)).map((name) => [name, blobOf(`init/${name}`)]));
+}
+
+async function tokens(): Promise<Int32Array> {
+  return Int32Array.from((await tensorsOf(blobOf("tokens.safetensors"))).get("ids")!.bytes);
+}
+
+/** As the reference was trained. */
+const SETTINGS: TrainerOptions = {
+  learningRate: 3e-3,
+  betas: [0.9, 0.95],
+  epsilon: 1e-8,
+  weightDecay: 0.1,
+  clip: 1,
+};
+const SHAPE = [8, 65] as const;
+const WIDTH = 8 * 65;
+
+/** A model of the family with everything small. */
+const tiny = (change: object = {}): { [key: string]: unknown } => ({
+  architectures: ["Qwen3ForCausalLM"],
+  model_type: "qwen3",
+  hidden_size: 32,
+  intermediate_size: 48,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 8,
+  vocab_size: 40,
+  max_position_embeddings: 64,
+  rms_norm_eps: 1e-6,
+  rope_parameters: { rope_type: "default", rope_theta: 10000 },
+  tie_word_embeddings: true,
+  initializer_range: 0.2,
+  hidden_act: "silu",
+  ...change,
+});
+
+describe("against torch", () => {
+  test.each(["f32", "deepseek", "mxfp8", "mxfp8-e5m2"] as const)(
+    "%s: losses and first gradients",
+    async (recipe) => {
+      const suffix = recipe === "f32" ? "" : `-${recipe}`;
+      const curve = (await floatsOf(`curve${suffix}.safetensors`)).get("loss")!;
+      const norms = (await floatsOf(`curve${suffix}.safetensors`)).get("gradient_norm");
+      const gradients = await floatsOf(`gradients-step-0${suffix}.safetensors`);
+      const ids = await tokens();
+      const trainer = await createTrainer(initial(), { ...SETTINGS, recipe });
+      expect([...gradients.keys()].sort()).toEqual([...trainer.names].sort());
+      const losses: number[] = [];
+      for (let step = 0; step < curve.length; step++) {
+        const { loss, gradientNorm } = await trainer.step(
+          ids.subarray(step * WIDTH, (step + 1) * WIDTH),
+          SHAPE,
+        );
+        losses.push(loss);
+        if (norms) expect(Math.abs(gradientNorm / norms[step]! - 1)).toBeLessThan(1e-3);
+        if (step > 0) continue;
+        expect(Math.abs(loss - curve[0]!) / loss).toBeLessThan(1e-6);
+        for (const [name, expected] of gradients)
+          expect(decibels(expected, trainer.gradient(name)), name).toBeGreaterThan(
+            recipe === "f32" ? 100 : 45,
+          );
+      }
+      if (recipe === "f32") {
+        for (const [step, loss] of losses.entries()) expect(Math.abs(loss - curve[step]!)).toBeLessThan(1e-4);
+        for (const [name, expected] of await floatsOf("weights-after.safetensors"))
+          expect(decibels(expected, trainer.weight(name)), name).toBeGreaterThan(80);
+      }
+      const mean = (values: ArrayLike<number>) =>
+        Array.from(values)
+          .slice(-10)
+          .reduce((a, b) => a + b) / 10;
+      expect(Math.abs(mean(losses) / mean(curve) - 1)).toBeLessThan(0.01);
+    },
+  );
+});
+
+describe("gradients", () => {
+  test.each([
+    ["tied, with norms of heads", {}],
+    [
+      "untied, one key head",
+      { architectures: ["LlamaForCausalLM"], tie_word_embeddings: false, num_key_value_heads: 1 },
+    ],
+  ])("are the slopes of the loss: %s", async (_, change) => {
+    const config = tiny(change);
+    const trainer = await createTrainer(
+      { config, seed: 5 },
+      { recipe: "f32", learningRate: 0, weightDecay: 0 },
+    );
+    const shape = [2, 8] as const;
+    const ids = Int32Array.from({ length: 16 }, (_, i) => (i * 17 + 3) % 40);
+    await trainer.step(ids, shape);
+    // Along each tensor's own gradient the loss has to rise by its squared length: central differences in the weights.
+    const files = trainer.files();
+    const base = await tensorsOf(files.get("model.safetensors")!);
+    for (const name of trainer.names) {
+      const gradient = trainer.gradient(name);
+      const length = Math.hypot(...gradient);
+      const losses: number[] = [];
+      const step = 0.008 / length;
+      for (const sign of [1, -1]) {
+        const moved = base.get(name)!;
+        const values = new Float32Array(moved.bytes.slice().buffer);
+        gradient.forEach((g, i) => {
+          values[i]! += sign * step * g;
+        });
+        const changed = new Map(files);
+        const whole = new Uint8Array(await files.get("model.safetensors")!.arrayBuffer());
+        whole.set(new Uint8Array(values.buffer), moved.start);
+        changed.set("model.safetensors", new Blob([whole]));
+        const other = await createTrainer(changed, { recipe: "f32" });
+        losses.push(await other.loss(ids, shape));
+      }
+      const slope = (losses[0]! - losses[1]!) / (2 * step);
+      expect(Math.abs(slope / length ** 2 - 1), name).toBeLessThan(5e-3);
+    }
+  });
+
+  test("of a batch in parts are those of the whole", async () => {
+    const ids = await tokens();
+    const whole = await createTrainer(initial(), { ...SETTINGS, recipe: "f32" });
+    const parts = await createTrainer(initial(), { ...SETTINGS, recipe: "f32" });
+    const a = await whole.step(ids.subarray(0, WIDTH), SHAPE);
+    const b = await parts.step(ids.subarray(0, WIDTH), SHAPE, 4);
+    expect(b.loss).toBeCloseTo(a.loss, 6);
+    for (const name of whole.names)
+      expect(decibels(whole.gradient(name), parts.gradient(name))).toBeGreaterThan(100);
+  });
+});
+
+describe("a trainer", () => {
+  test("goes on from its files to the same bits", async () => {
+    const ids = await tokens();
+    const step = (n: number) => ids.subarray(n * WIDTH, (n + 1) * WIDTH);
+    const schedule = warmupCosine(2, 8);
+    const through = await createTrainer(initial(), { ...SETTINGS, schedule });
+    let files = new Map<string, Blob>();
+    const losses: number[] = [];
+    for (let n = 0; n < 6; n++) {
+      losses.push((await through.step(step(n), SHAPE)).loss);
+      if (n === 2) files = through.files(true);
+    }
+    const again = await createTrainer(files, { ...SETTINGS, schedule });
+    expect(again.steps).toBe(3);
+    for (let n = 3; n < 6; n++) expect((await again.step(step(n), SHAPE)).loss).toBe(losses[n]);
+    for (const name of through.names) expect(again.weight(name)).toEqual(through.weight(name));
+  });
+
+  test("learns, and what it learned runs in openModel with the loss that it told", async () => {
+    const ids = await tokens();
+    const config = JSON.parse(await initial().get("config.json")!.text());
+    const trainer = await createTrainer({ config, seed: 1 }, { ...SETTINGS, recipe: "deepseek" });
+    const first = (await trainer.step(ids.subarray(0, WIDTH), SHAPE)).loss;
+    for (let n = 1; n < 40; n++) await trainer.step(ids.subarray(n * WIDTH, (n + 1) * WIDTH), SHAPE);
+    const plain = await createTrainer(trainer.files(), { recipe: "f32" });
+    const row = ids.subarray(0, 65);
+    const loss = await plain.loss(row, [1, 65]);
+    expect(loss).toBeLessThan(first - 1.5);
+    const model = await openModel(trainer.files());
+    const logits = await model.logits(row.subarray(0, 64));
+    let sum = 0;
+    for (let t = 0; t < 64; t++) {
+      const one = logits.subarray(t * 256, (t + 1) * 256);
+      const total = one.reduce((a, x) => a + Math.exp(x), 0);
+      sum += Math.log(total) - one[row[t + 1]!]!;
+    }
+    expect(sum / 64).toBeCloseTo(loss, 4);
+    await model.close();
+  });
+
+  test("the same seed gives the same weights, another one others", async () => {
+    const one = await createTrainer({ config: tiny(), seed: 3 });
+    const same = await createTrainer({ config: tiny(), seed: 3 });
+    const other = await createTrainer({ config: tiny(), seed: 4 });
+    const name = "model.layers.0.mlp.up_proj.weight";
+    expect(same.weight(name)).toEqual(one.weight(name));
+    expect(other.weight(name)).not.toEqual(one.weight(name));
+    const values = one.weight(name);
+    const deviation = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
+    expect(Math.abs(deviation - 0.2)).toBeLessThan(0.02);
+  });
+
+  test("tells what rounding does, and where a loss went wrong", async () => {
+    const trainer = await createTrainer(
+      { config: tiny(), seed: 1 },
+      { recipe: "mxfp8-floor", counts: true, learningRate: 0.01 },
+    );
+    const ids = Int32Array.from({ length: 2 * 33 }, (_, i) => (i * 7) % 40);
+    await trainer.step(ids, [2, 33]);
+    const ranges = trainer.ranges();
+    expect([...ranges.keys()]).toContain("0.mlp.down_proj");
+    for (const record of ranges.values())
+      for (const counts of Object.values(record)) {
+        expect(counts.count).toBeGreaterThan(0);
+        expect(counts.amax).toBeGreaterThan(0);
+      }
+    // The OCP specification's scales cut the largest values of some blocks.
+    expect([...ranges.values()].reduce((sum, { w }) => sum + w.saturated, 0)).toBeGreaterThan(0);
+    expect(trainer.ranges().size).toBe(0);
+    const wild = await createTrainer(
+      { config: tiny({ initializer_range: 1e20 }), seed: 1 },
+      { recipe: "f32" },
+    );
+    await expect(wild.step(ids, [2, 33])).rejects.toThrow(/a loss of NaN|gradient without numbers/);
+  });
+
+  test("refuses what cannot be", async () => {
+    const trainer = await createTrainer({ config: tiny(), seed: 1 });
+    const ids = new Int32Array(18);
+    await expect(trainer.step(ids, [2, 8])).rejects.toThrow(/\[batch, length \+ 1\]/);
+    await expect(trainer.step(ids, [18, 1])).rejects.toThrow(/\[batch/);
+    await expect(trainer.step(ids, [2, 9], 3)).rejects.toThrow(/parts/);
+    await expect(trainer.step(new Int32Array(18).fill(40), [2, 9])).rejects.toThrow(/token 0/);
+    await expect(trainer.step(new Int32Array(70), [1, 70])).rejects.toThrow(/at most 64/);
+    expect(() => trainer.gradient("x")).toThrow(/model.embed_tokens.weight/);
+    for (const options of [{ recipe: "fp3" }, { learningRate: -1 }, { betas: [1, 2] }, { clip: Number.NaN }])
+      await expect(createTrainer({ config: tiny(), seed: 1 }, options as never)).rejects.toThrow(
+        /createTrainer/,
+      );
+    await expect(createTrainer({ config: tiny(), seed: 0.5 })).rejects.toThrow(/seed/);
+    const biased = JSON.parse(
+      readFileSync(new URL("../model/models/gpt_oss/config.json", import.meta.url), "utf8"),
+    );
+    await expect(createTrainer({ config: biased, seed: 1 })).rejects.toThrow(/not trained/);
+    const state = (await createTrainer({ config: tiny(), seed: 1 }))
+      .files(true)
+      .get("optimizer.safetensors")!;
+    const other = (await createTrainer({ config: tiny({ intermediate_size: 64 }), seed: 1 })).files();
+    other.set("optimizer.safetensors", state);
+    await expect(createTrainer(other)).rejects.toThrow(/of this model/);
+  });
+
+  test("recipes are records of six operands", () => {
+    for (const recipe of Object.values(recipes))
+      expect(Object.values(recipe).map((product) => Object.keys(product).length)).toEqual([2, 2, 2]);
+  });
+});
