@@ -12,6 +12,7 @@ import { openStreamed, type StateStore } from "../evaluate/streamed.ts";
 import { createFile, makeFolder, systemFault } from "../io/node.ts";
 import type { Source } from "../io/source.ts";
 import type { Activations } from "../model/program.ts";
+import type { WeightForm } from "../model/store.ts";
 import { openTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { readHeader } from "../safetensors/read.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
@@ -27,6 +28,7 @@ export interface EvaluateFlags {
   readonly tokens?: string;
   readonly context: number;
   readonly activations: Activations;
+  readonly weights: WeightForm;
   readonly threads?: number;
   readonly state?: string;
   readonly worst: number;
@@ -48,17 +50,32 @@ export async function evaluate(place: string, flags: EvaluateFlags, signal: Abor
     const tokenizer = await openTokenizer(files);
     const ids = await idsOf(flags, tokenizer);
     announce(flags, ids, [files, ...(reference ? [reference] : [])]);
-    const predictorOf = async (name: string, of: ReadonlyMap<string, Source>, activations: Activations) => {
-      const state = flags.state === undefined ? undefined : await stateOf(flags, name, of, ids, activations);
+    const predictorOf = async (
+      name: string,
+      of: ReadonlyMap<string, Source>,
+      { activations, weights }: Pick<EvaluateFlags, "activations" | "weights">,
+    ) => {
+      const state =
+        flags.state === undefined ? undefined : await stateOf(flags, name, of, ids, [activations, weights]);
       if (state !== undefined) states.push(state);
       const onProgress = ({ done, total }: { done: number; total: number }) =>
         tell(`${name}: layer ${done} of ${total}`);
       const threads = flags.threads ?? availableParallelism();
-      return openStreamed(of, ids, flags.context, { threads, activations, signal, state, onProgress });
+      return openStreamed(of, ids, flags.context, {
+        threads,
+        activations,
+        weights,
+        signal,
+        state,
+        onProgress,
+      });
     };
-    const model = await predictorOf("model", files, flags.activations);
+    const model = await predictorOf("model", files, flags);
     // The original is what it is: activations are rounded in the model alone.
-    const base = reference === undefined ? undefined : await predictorOf("reference", reference, "f32");
+    const base =
+      reference === undefined
+        ? undefined
+        : await predictorOf("reference", reference, { activations: "f32", weights: "codes" });
     const evaluation = await evaluateModel(model, ids, {
       context: flags.context,
       reference: base,
@@ -76,6 +93,7 @@ export async function evaluate(place: string, flags: EvaluateFlags, signal: Abor
         model: place,
         against: flags.against ?? null,
         activations: flags.activations,
+        weights: flags.weights,
         ...rest,
         worst,
       });
@@ -177,11 +195,11 @@ async function stateOf(
   name: string,
   files: ReadonlyMap<string, Source>,
   ids: Int32Array,
-  activations: Activations,
+  precisions: readonly string[],
 ): Promise<FileStates> {
   await makeFolder(flags.state!);
   const hash = createHash("sha256").update(ids);
-  hash.update(JSON.stringify([flags.context, activations]));
+  hash.update(JSON.stringify([flags.context, ...precisions]));
   for (const [file, source] of files) {
     if (!/\.(safetensors|json)$/.test(file)) continue;
     hash.update(await fingerprintOf(file, source));

@@ -176,8 +176,14 @@ function modelCommand(command: Command): Command {
       new Option("--cache <type>", "how keys and values of past tokens are kept")
         .choices(["f32", "fp8"])
         .default("f32"),
-    );
+    )
+    .addOption(WEIGHTS());
 }
+
+const WEIGHTS = (): Option =>
+  new Option("--weights <form>", "codes as stored, or integers of 7 bits: faster, and about as exact as E4M3")
+    .choices(["codes", "int7"])
+    .default("codes");
 
 /** A number within bounds. */
 const within =
@@ -261,6 +267,7 @@ function evaluationCommand(command: Command, signal: AbortSignal): void {
         .default("f32"),
     )
     .option("--threads <n>", "threads that share the work, if not one for each core", jobs)
+    .addOption(WEIGHTS())
     .option("--state <folder>", "keep what is done there, so that a run that was cut off goes on", place)
     .option("--worst <n>", "how many of the tokens to list at which both differ most", within(0, 10000), 10)
     .option("--json", "print as JSON")

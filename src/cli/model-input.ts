@@ -9,6 +9,7 @@ import { openInput } from "./input.ts";
 export interface ModelFlags {
   readonly threads?: number;
   readonly cache?: "f32" | "fp8";
+  readonly weights?: "codes" | "int7";
 }
 
 export interface OpenedModel {
@@ -42,6 +43,7 @@ export async function openModelAt(
     const model = await openModel(input.files, {
       threads: flags.threads ?? Math.min(MOST_THREADS, availableParallelism()),
       cache: flags.cache,
+      weights: flags.weights,
       signal,
       onProgress: ({ done, total }) => {
         if (!isShown) bar?.start(total, 0, { size: figures.bytes(total) });

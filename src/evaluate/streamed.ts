@@ -6,6 +6,7 @@ import { type DecoderConfig, modelConfigOf } from "../model/config.ts";
 import { type Crew, openCrew } from "../model/crew.ts";
 import { type Located, loadWeights, locate, memoryOf } from "../model/load.ts";
 import type { Activations } from "../model/program.ts";
+import type { WeightForm } from "../model/store.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import type { Predictor } from "./evaluate.ts";
@@ -26,6 +27,7 @@ export interface StateStore {
 export interface StreamOptions {
   readonly threads?: number | undefined;
   readonly activations?: Activations | undefined;
+  readonly weights?: WeightForm | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LayerProgress) => void) | undefined;
   readonly state?: StateStore | undefined;
@@ -54,8 +56,11 @@ export async function openStreamed(
   const config = modelConfigOf(opened.checkpoint.config);
   if (config.kind !== "decoder") throw noDecoder(config.architecture);
   if (context > config.context) throw tooLong(context, config.context);
-  const { module, variant } = compileForModels();
-  const crew = await openCrew(module, options.threads ?? 1, options.activations ?? "f32");
+  const { module, variant } = compileForModels(undefined, options.weights);
+  const crew = await openCrew(module, options.threads ?? 1, {
+    activations: options.activations ?? "f32",
+    weights: options.weights ?? "codes",
+  });
   const run = new LayerRun(crew, config, locate(config, opened), {
     ...options,
     sources: opened.sources,

@@ -8,7 +8,7 @@ import type { ModelConfig } from "./config.ts";
 import { Exchange, makeShared, type Shared } from "./exchange.ts";
 import type { Taker } from "./load.ts";
 import { Member, type Request } from "./member.ts";
-import type { Activations } from "./program.ts";
+import type { Precisions } from "./program.ts";
 import type { Opening, Task } from "./protocol.ts";
 
 const SCRIPT: Script = {
@@ -35,13 +35,13 @@ const EXCHANGED = 2 ** 21;
 export async function openCrew(
   module: WebAssembly.Module,
   threads: number,
-  activations: Activations,
+  precisions: Precisions,
 ): Promise<Crew> {
-  if (threads === 1 && !isPage()) return new LocalCrew(module, activations);
+  if (threads === 1 && !isPage()) return new LocalCrew(module, precisions);
   const size = canShare() ? threads : 1;
   const shared = size > 1 ? makeShared(EXCHANGED) : null;
   const crew = new WorkerCrew(shared);
-  await crew.open(module, size, activations);
+  await crew.open(module, size, precisions);
   return crew;
 }
 
@@ -54,8 +54,8 @@ class LocalCrew implements Crew {
   readonly #member: Member;
   readonly takers: readonly Taker[];
 
-  constructor(module: WebAssembly.Module, activations: Activations) {
-    this.#member = new Member(instantiate(module), { rank: 0, size: 1 }, null, activations);
+  constructor(module: WebAssembly.Module, precisions: Precisions) {
+    this.#member = new Member(instantiate(module), { rank: 0, size: 1 }, null, precisions);
     this.takers = [this.#member];
   }
 
@@ -142,11 +142,11 @@ class WorkerCrew implements Crew {
     this.#shared = shared;
   }
 
-  async open(module: WebAssembly.Module, size: number, activations: Activations): Promise<void> {
+  async open(module: WebAssembly.Module, size: number, precisions: Precisions): Promise<void> {
     this.#members = Array.from({ length: size }, () => new RemoteMember());
     try {
       await this.#all((member, rank) =>
-        member.open({ module, seat: { rank, size }, shared: this.#shared, activations }),
+        member.open({ module, seat: { rank, size }, shared: this.#shared, precisions }),
       );
     } catch (error) {
       await this.close();

@@ -9,5 +9,7 @@ export type { LoadProgress } from "./load.ts";
 export type { EmbedOptions, Generated, GenerateOptions, Model, ModelOptions } from "./model.ts";
 export { openModel } from "./model.ts";
 export type { Pooling } from "./pooling.ts";
+export type { Activations } from "./program.ts";
 export type { Sampling } from "./sampler.ts";
+export type { WeightForm } from "./store.ts";
 export type { ChatMessage, Tokenizer } from "./tokenizer.ts";

@@ -174,6 +174,12 @@ export function memoryOf({ wanted, weight }: Located): number {
   return count + grid * width;
 }
 
+/** Whether a tensor is multiplied by, and is not one to look up in, nor a router, whose choices should stay what they are. */
+function isMultiplied({ as, key }: WantedTensor): boolean {
+  if (as === "stack") return true;
+  return as === "matrix" && !/^(embedding|words|positions|types)$|\.router$/.test(key);
+}
+
 interface Context {
   readonly sources: readonly Source[];
   readonly engine: Engine;
@@ -197,13 +203,22 @@ async function partsOf({ wanted, weight }: Located, seat: Seat, context: Context
 }
 
 function declaredOf(
-  { key }: WantedTensor,
+  wanted: WantedTensor,
   { name, shape }: Pick<Weight, "name" | "shape">,
   range: Range,
   stored: Declared["stored"],
 ): Declared {
   const { slices, rows, cols } = matrixOf(shape);
-  return { key, name, slices, cols, range, totalRows: rows, stored };
+  return {
+    key: wanted.key,
+    name,
+    slices,
+    cols,
+    isMultiplied: isMultiplied(wanted),
+    range,
+    totalRows: rows,
+    stored,
+  };
 }
 
 /** The same rows of every slice, in pieces. */
@@ -301,6 +316,7 @@ async function vectorParts(wanted: WantedTensor, weight: Weight, context: Contex
   const declared: Declared = {
     key: wanted.key,
     name: weight.name,
+    isMultiplied: isMultiplied(wanted),
     slices: 1,
     cols: slices * rows * cols,
     range: { start: 0, end: 1 },
@@ -349,6 +365,7 @@ async function latentParts(
   const declared: Declared = {
     key: wanted.key,
     name: weight.name,
+    isMultiplied: isMultiplied(wanted),
     slices: count,
     cols: isTo ? plain : rank,
     range: isTo ? { start: 0, end: rank } : { start: 0, end: height },
@@ -395,6 +412,7 @@ function turnedParts(wanted: WantedTensor, weight: Weight, seat: Seat, context: 
   const declared: Declared = {
     key: wanted.key,
     name: weight.name,
+    isMultiplied: isMultiplied(wanted),
     slices,
     cols: inner,
     range,

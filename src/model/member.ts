@@ -5,7 +5,7 @@ import type { DecoderConfig, ModelConfig } from "./config.ts";
 import { anglesOf, Decoder, DecoderHead, DecoderLayer, type Wanted } from "./decoder.ts";
 import { Encoder } from "./encoder.ts";
 import type { Shared } from "./exchange.ts";
-import { type Activations, Program } from "./program.ts";
+import { type Precisions, Program } from "./program.ts";
 import type { Seat } from "./share.ts";
 import type { Declared, Filling } from "./store.ts";
 
@@ -55,8 +55,8 @@ export class Member {
   #pass: Decoder | Encoder | undefined;
   #layer: { readonly index: number; readonly built: DecoderLayer } | undefined;
 
-  constructor(instance: Instance, seat: Seat, shared: Shared | null, activations: Activations) {
-    this.#program = new Program(instance, seat, shared, activations);
+  constructor(instance: Instance, seat: Seat, shared: Shared | null, precisions: Precisions) {
+    this.#program = new Program(instance, seat, shared, precisions);
   }
 
   declare(declared: Declared): void {

@@ -13,6 +13,7 @@ import { type LoadProgress, type Located, loadWeights, locate, memoryOf } from "
 import { type Pooling, type PoolingFiles, pool, poolingOf } from "./pooling.ts";
 import type { Activations } from "./program.ts";
 import { checkSampling, logProbabilityOf, Sampler, type Sampling } from "./sampler.ts";
+import type { WeightForm } from "./store.ts";
 import { TextStream } from "./text-stream.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -22,6 +23,11 @@ export interface ModelOptions {
   readonly threads?: number | undefined;
   /** How activations meet weights that are codes: "f32" (the default) is exact; "fp8" rounds them to E4M3 as GPUs do, and is for measuring. */
   readonly activations?: Activations | undefined;
+  /**
+   * How weights lie in memory: "codes" (the default) as they are stored; "int7" as integers from -63 to 63 in blocks of 32, made from them at loading,
+   * which meet activations rounded to int8: faster, and about as far from the original as E4M3 is. A head that is the embedding table too is kept in both forms.
+   */
+  readonly weights?: WeightForm | undefined;
   /** How keys and values of past tokens are kept: "f32" (the default), or "fp8", which holds four times the context. */
   readonly cache?: CacheType | undefined;
   /** Which build to run; left out, the best one here. */
@@ -91,9 +97,12 @@ export async function openModel(
   const tokenizer = await tokenizerOf(files);
   const { module, variant } =
     options.wasm === undefined
-      ? compileForModels(options.variant)
+      ? compileForModels(options.variant, options.weights)
       : { module: await moduleOf(options.wasm), variant: "custom" as const };
-  const crew = await openCrew(module, threads, options.activations ?? "f32");
+  const crew = await openCrew(module, threads, {
+    activations: options.activations ?? "f32",
+    weights: options.weights ?? "codes",
+  });
   try {
     const engine = new Engine(instantiate(module), variant);
     await loadWeights(located, crew.takers, { sources: opened.sources, engine, signal, onProgress });
@@ -126,7 +135,7 @@ async function tokenizerOf(files: ReadonlyMap<string, Source>): Promise<Tokenize
   return (await import("./tokenizer.ts")).openTokenizer(files);
 }
 
-function checkOptions({ threads = 1, activations, cache }: ModelOptions): number {
+function checkOptions({ threads = 1, activations, weights, cache }: ModelOptions): number {
   const wrong = (name: string, expected: string, got: unknown) =>
     new BlockscaleError("option", {
       where: `openModel: ${name}`,
@@ -136,6 +145,8 @@ function checkOptions({ threads = 1, activations, cache }: ModelOptions): number
     });
   if (activations !== undefined && activations !== "f32" && activations !== "fp8")
     throw wrong("activations", '"f32" or "fp8"', activations);
+  if (weights !== undefined && weights !== "codes" && weights !== "int7")
+    throw wrong("weights", '"codes" or "int7"', weights);
   if (cache !== undefined && cache !== "f32" && cache !== "fp8")
     throw wrong("cache", '"f32" or "fp8"', cache);
   if (Number.isInteger(threads) && threads >= 1 && threads <= 256) return threads;

@@ -5,10 +5,16 @@ import type { Instance } from "../wasm/instantiate.ts";
 import { Exchange, type Part, type Shared } from "./exchange.ts";
 import type { ModelKernels } from "./kernels.ts";
 import type { Range, Seat } from "./share.ts";
-import { type Placed, Store } from "./store.ts";
+import { type Placed, Store, type WeightForm } from "./store.ts";
 
 /** How activations meet weights: as they are, or rounded to FP8 first. */
 export type Activations = "f32" | "fp8";
+
+/** What products are made of. */
+export interface Precisions {
+  readonly activations: Activations;
+  readonly weights: WeightForm;
+}
 
 /** A product of x with a weight: where its result goes, [rows, N]. */
 export interface Linear {
@@ -32,11 +38,16 @@ export class Program {
   readonly activations: Activations;
   readonly #rooms = new Map<string, { room: Resident; bytes: number }>();
 
-  constructor({ kernels, memory }: Instance, seat: Seat, shared: Shared | null, activations: Activations) {
+  constructor(
+    { kernels, memory }: Instance,
+    seat: Seat,
+    shared: Shared | null,
+    { activations, weights }: Precisions,
+  ) {
     this.activations = activations;
     this.kernels = kernels as ModelKernels;
     this.arena = new Arena(memory, kernels.heapBase());
-    this.store = new Store(this.kernels, this.arena);
+    this.store = new Store(this.kernels, this.arena, weights);
     this.exchange = new Exchange(seat, shared);
   }
 
@@ -98,7 +109,10 @@ export class Program {
     if (rows === 0 || own === 0) return;
     const { kernels } = this;
     const stored = weight.slices[slice]!;
-    if (stored.kind === "plain") {
+    if (stored.kind === "int7") {
+      const work = this.bytes("work", kernels.int7Workspace(rows, weight.cols) >>> 0);
+      kernels.gemmInt7(dst, x, rows, stored.codes, stored.scales, own, weight.cols, work);
+    } else if (stored.kind === "plain") {
       const work = this.bytes("work", kernels.plainWorkspace(rows, weight.cols) >>> 0);
       kernels.gemmPlain(stored.type, dst, x, rows, stored.start, own, weight.cols, work);
     } else {
@@ -149,6 +163,7 @@ export class Program {
       if (!isOwn(i)) continue;
       const row = ids[i]! - range.start;
       const at = dst + 4 * i * cols;
+      if (stored.kind === "int7") throw new Error("a table of integers");
       if (stored.kind === "plain") {
         const bytes = cols * (stored.type === 0 ? 4 : 2);
         kernels.widen(stored.type, at, stored.start + row * bytes, cols);

@@ -2,7 +2,7 @@ import type { CacheType } from "./cache.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Shared } from "./exchange.ts";
 import type { Request } from "./member.ts";
-import type { Activations } from "./program.ts";
+import type { Precisions } from "./program.ts";
 import type { Seat } from "./share.ts";
 import type { Declared, Filling } from "./store.ts";
 
@@ -11,7 +11,7 @@ export interface Opening {
   readonly module: WebAssembly.Module;
   readonly seat: Seat;
   readonly shared: Shared | null;
-  readonly activations: Activations;
+  readonly precisions: Precisions;
 }
 
 /** What a worker is asked: to take weights in, and then to run requests. */

@@ -6,6 +6,9 @@ import type { Arena, Resident } from "../wasm/arena.ts";
 import type { ModelKernels } from "./kernels.ts";
 import type { Range } from "./share.ts";
 
+/** How weights lie in memory: codes as they are stored, or integers of 7 bits in blocks of 32 made from them. */
+export type WeightForm = "codes" | "int7";
+
 /** The rows of a tensor that one member holds, before any of its bytes have come. A plain record. */
 export interface Declared {
   readonly key: string;
@@ -14,6 +17,8 @@ export interface Declared {
   /** Matrices of `[rows, cols]` in it: the experts of a stack, else 1. */
   readonly slices: number;
   readonly cols: number;
+  /** Whether it is multiplied by, and not looked up in or of a router: only such weights may become integers. */
+  readonly isMultiplied: boolean;
   /** Which rows of each slice these are, of how many. */
   readonly range: Range;
   readonly totalRows: number;
@@ -49,7 +54,17 @@ export interface Placed {
 
 export type Slice =
   | ({ readonly kind: "scaled" } & Surveyed)
-  | { readonly kind: "plain"; readonly type: ValueTypeId; readonly start: number };
+  | { readonly kind: "plain"; readonly type: ValueTypeId; readonly start: number }
+  /** Integers of 7 bits in groups of twelve rows: see `packInt7` of the kernels. */
+  | { readonly kind: "int7"; readonly codes: number; readonly scales: number };
+
+/** A slice as it was stored. */
+type Stored =
+  | { readonly kind: "plain"; readonly type: ValueTypeId; readonly start: number }
+  | ({ readonly kind: "scaled" } & Weights);
+
+/** Rows that are packed together. */
+const GROUP = 12;
 
 interface Pending {
   readonly declared: Declared;
@@ -64,16 +79,16 @@ interface Pending {
 export class Store {
   readonly #kernels: ModelKernels;
   readonly #arena: Arena;
-  readonly #isForProducts: boolean;
+  readonly #weights: WeightForm | "files";
   readonly #pending = new Map<string, Pending>();
   readonly #placed = new Map<string, Placed>();
   readonly #rooms = new Map<string, Resident[]>();
 
-  /** @param isForProducts whether codes are made ready for products, or stay as they are in the files */
-  constructor(kernels: ModelKernels, arena: Arena, isForProducts = true) {
+  /** @param weights "codes": made ready for products; "int7": rounded to integers of 7 bits; "files": as they are in the files */
+  constructor(kernels: ModelKernels, arena: Arena, weights: WeightForm | "files" = "codes") {
     this.#kernels = kernels;
     this.#arena = arena;
-    this.#isForProducts = isForProducts;
+    this.#weights = weights;
   }
 
   /**
@@ -103,31 +118,68 @@ export class Store {
     const { declared, room, valueBytes, scalesAt, scaleBytes } = this.#pendingOf(key);
     const { name, range, cols, slices: count, stored, totalRows } = declared;
     const rows = range.end - range.start;
-    const numbers = Array.from({ length: count }, (_, i) => i);
-    const slices: Slice[] =
-      stored.kind === "plain"
-        ? numbers.map((i) => ({ kind: "plain", type: stored.type, start: room.start + i * valueBytes }))
-        : this.#survey(
-            key,
-            numbers.map((i) => ({
-              types: [stored.format, stored.scaleType],
-              place: [
-                room.start + i * valueBytes,
-                room.start + scalesAt + i * scaleBytes,
-                range.start % stored.block[0],
-                rows,
-                cols,
-                ...stored.block,
-              ],
-            })),
-          );
+    const places = Array.from({ length: count }, (_, i): Stored => {
+      const start = room.start + i * valueBytes;
+      if (stored.kind === "plain") return { kind: "plain", type: stored.type, start };
+      const scales = room.start + scalesAt + i * scaleBytes;
+      const place = [start, scales, range.start % stored.block[0], rows, cols, ...stored.block] as const;
+      return { kind: "scaled", types: [stored.format, stored.scaleType], place };
+    });
+    const shape = { name, rows, cols, range, totalRows };
     this.#pending.delete(key);
-    this.#placed.set(key, { name, rows, cols, range, totalRows, slices });
+    if (this.#weights === "int7" && declared.isMultiplied) {
+      this.#placed.set(key, { ...shape, slices: this.#integers(key, places, rows, cols) });
+      this.#arena.release(this.#rooms.get(key)!.shift()!);
+      return;
+    }
+    const slices = places.flatMap((place) => (place.kind === "plain" ? [place] : this.#survey(key, [place])));
+    this.#placed.set(key, { ...shape, slices });
+    // A table that is looked up in and multiplied by as well has both forms.
+    if (this.#weights === "int7" && key === "embedding")
+      this.#placed.set("tied head", { ...shape, slices: this.#integers(key, places, rows, cols) });
+  }
+
+  /** Packs slices as integers, twelve rows at a time by way of float32. */
+  #integers(key: string, places: readonly Stored[], rows: number, cols: number): Slice[] {
+    const kernels = this.#kernels;
+    const bytes = kernels.int7Bytes(rows, cols) >>> 0;
+    const room = this.#arena.keep(places.length * bytes);
+    this.#rooms.get(key)!.push(room);
+    const [values] = this.#arena.frame([4 * GROUP * cols]) as [number];
+    const blocks = Math.ceil(cols / 32);
+    const groups = Math.ceil(rows / GROUP);
+    return places.map((place, i) => {
+      const codes = room.start + i * bytes;
+      const scales = codes + groups * GROUP * 32 * blocks;
+      for (let group = 0; group < groups; group++) {
+        const first = group * GROUP;
+        const count = Math.min(GROUP, rows - first);
+        for (let row = 0; row < count; row++)
+          this.#widenRow(values + 4 * row * cols, place, first + row, cols);
+        const at = group * GROUP * blocks;
+        kernels.packInt7(codes + 32 * at, scales + 4 * at, values, count, cols);
+      }
+      return { kind: "int7", codes, scales };
+    });
+  }
+
+  /** One row of a slice as float32. */
+  #widenRow(dst: number, stored: Stored, row: number, cols: number): void {
+    const kernels = this.#kernels;
+    if (stored.kind === "plain") {
+      kernels.widen(stored.type, dst, stored.start + row * cols * (stored.type === 0 ? 4 : 2), cols);
+      return;
+    }
+    const [format, scaleType] = stored.types;
+    const [codes, scales, firstRow, , , blockRows, blockCols] = stored.place;
+    const scaleRow = Math.ceil(cols / blockCols) * (scaleType === 0 ? 1 : 4);
+    const at = scales + Math.floor((firstRow + row) / blockRows) * scaleRow;
+    kernels.dequantize(format, 0, scaleType, dst, codes + row * cols, at, 1, cols, 1, blockCols);
   }
 
   #survey(key: string, weights: readonly Weights[]): Slice[] {
     const survey = { lowestScale: 0, highestScale: 0, farRows: [], list: 0 };
-    if (!this.#isForProducts) return weights.map((slice) => ({ kind: "scaled", ...slice, survey }));
+    if (this.#weights === "files") return weights.map((slice) => ({ kind: "scaled", ...slice, survey }));
     const keep = (bytes: number): number => {
       const room = this.#arena.keep(bytes);
       this.#rooms.get(key)!.push(room);
@@ -141,15 +193,11 @@ export class Store {
   }
 
   /** Rows that hold NaN, or leave float32, are for no product of codes: the few slices with such rows become float32. */
-  #asValues({ types, place }: Weights, keep: (bytes: number) => number): Slice {
-    const [codes, scales, firstRow, rows, cols, blockRows, blockCols] = place;
+  #asValues(weights: Weights, keep: (bytes: number) => number): Slice {
+    const [, , , rows, cols] = weights.place;
     const start = keep(4 * rows * cols);
-    const scaleRow = Math.ceil(cols / blockCols) * (types[1] === 0 ? 1 : 4);
-    for (let row = 0; row < rows; row++) {
-      const at = scales + Math.floor((firstRow + row) / blockRows) * scaleRow;
-      const dst = start + 4 * row * cols;
-      this.#kernels.dequantize(types[0], 0, types[1], dst, codes + row * cols, at, 1, cols, 1, blockCols);
-    }
+    for (let row = 0; row < rows; row++)
+      this.#widenRow(start + 4 * row * cols, { kind: "scaled", ...weights }, row, cols);
     return { kind: "plain", type: VALUE_TYPE_ID.f32, start };
   }
 

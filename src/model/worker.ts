@@ -23,7 +23,7 @@ function answer(message: Message): Reply {
   const id = "id" in message ? message.id : undefined;
   try {
     if ("id" in message) return { id, result: perform(message.task) };
-    member = new Member(instantiate(message.module), message.seat, message.shared, message.activations);
+    member = new Member(instantiate(message.module), message.seat, message.shared, message.precisions);
     return { id };
   } catch (error) {
     if (error instanceof BlockscaleError) return { id, error: { code: error.code, fault: error.fault } };

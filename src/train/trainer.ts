@@ -80,7 +80,7 @@ export async function createTrainer(
   const settings = checkOptions(options);
   const { module, variant } = compileForModels(options.variant);
   const instance = instantiate(module);
-  const program = new Program(instance, { rank: 0, size: 1 }, null, "f32");
+  const program = new Program(instance, { rank: 0, size: 1 }, null, { activations: "f32", weights: "codes" });
   const isFiles = beginning instanceof Map;
   const opened = isFiles ? await openCheckpoint(withoutState(beginning), "the model") : null;
   const json = opened === null ? (beginning as Beginning).config : (opened.checkpoint.config as Json | null);
@@ -95,7 +95,7 @@ export async function createTrainer(
     const bias = located.find(({ wanted }) => wanted.key.endsWith(".bias"));
     if (bias !== undefined) throw notTrained(config);
     // By way of a store of its own, which is given back: weights may be codes, and are trained as what these stand for.
-    const store = new Store(program.kernels, program.arena, false);
+    const store = new Store(program.kernels, program.arena, "files");
     const engine = new Engine(instantiate(module), variant);
     await loadWeights(located, [store], { sources: opened.sources, engine, signal: options.signal });
     takeWeights(program, parameters, store);
@@ -128,6 +128,7 @@ function takeWeights(program: Program, parameters: Parameters, store: Store): vo
     const key = keyOf(name);
     const { slices, cols, rows } = store.get(key);
     const stored = slices[0]!;
+    if (stored.kind === "int7") throw new Error("integers cannot be trained");
     if (stored.kind === "plain") kernels.widen(stored.type, value, stored.start, count);
     else {
       const [codes, scales, , , , blockRows, blockCols] = stored.place;

@@ -1,0 +1,113 @@
+import { Functions } from "../../lanes/functions";
+import { Integers } from "../../lanes/integers";
+import { Scratch } from "../scratch";
+
+/** Columns that share a scale. */
+export const BLOCK: usize = 32;
+
+/** Rows of weights that lie together. */
+export const GROUP: usize = 12;
+
+/** Below this, all of a block counts as 0: its scale would have no inverse. */
+const SMALLEST: f32 = 1e-30;
+
+export function blocksOf(cols: usize): usize {
+  return (cols + BLOCK - 1) / BLOCK;
+}
+
+/** Thirty-two values on their way to bytes. */
+abstract class Block {
+  /** Largest magnitude of `n` values. */
+  static amax(x: usize): f32 {
+    let most = f32x4.splat(0);
+    for (let i: usize = 0; i < 128; i += 16) most = Integers.magnitude(most, v128.load(x + i));
+    return Functions.largest(most);
+  }
+
+  /** Where the values are, followed by zeros if there are fewer than 32. */
+  static whole(x: usize, n: usize, room: usize): usize {
+    if (n >= BLOCK) return x;
+    memory.fill(room, 0, 128);
+    memory.copy(room, x, 4 * n);
+    return room;
+  }
+
+  /** 32 bytes at dst <- the nearest integers of x * factor; returns -64 times their sum. */
+  static round(dst: usize, x: usize, factor: f32): i32 {
+    const factors = f32x4.splat(factor);
+    const a = Integers.rounded(v128.load(x), factors);
+    const b = Integers.rounded(v128.load(x, 16), factors);
+    const c = Integers.rounded(v128.load(x, 32), factors);
+    const d = Integers.rounded(v128.load(x, 48), factors);
+    const e = Integers.rounded(v128.load(x, 64), factors);
+    const f = Integers.rounded(v128.load(x, 80), factors);
+    const g = Integers.rounded(v128.load(x, 96), factors);
+    const h = Integers.rounded(v128.load(x, 112), factors);
+    v128.store(dst, Integers.bytes(a, b, c, d));
+    v128.store(dst, Integers.bytes(e, f, g, h), 16);
+    const left = i32x4.add(i32x4.add(a, b), i32x4.add(c, d));
+    const right = i32x4.add(i32x4.add(e, f), i32x4.add(g, h));
+    return Integers.offset(i32x4.add(left, right));
+  }
+}
+
+/**
+ * codes[rows][32 * blocks] <- x[rows, cols] as int8 from -127 to 127, in blocks of 32 columns with a float32 scale each, amax / 127; the last block is filled
+ * up with zeros. offsets[rows][blocks] (int32) are -64 times the sums of a block's codes. A block with NaN or Inf has NaN as its scale.
+ */
+export function quantizeInt8(
+  codes: usize,
+  scales: usize,
+  offsets: usize,
+  x: usize,
+  rows: usize,
+  cols: usize,
+): void {
+  for (; rows; rows--) {
+    for (let k: usize = 0; k < cols; k += BLOCK) {
+      const from = Block.whole(x + 4 * k, cols - k, Scratch.maxima);
+      const amax = Block.amax(from);
+      const isUsual = amax >= SMALLEST && amax < Infinity;
+      store<f32>(scales, isUsual ? amax / 127 : amax < SMALLEST ? 0 : NaN);
+      store<i32>(offsets, Block.round(codes, from, isUsual ? 127 / amax : 0));
+      codes += BLOCK;
+      scales += 4;
+      offsets += 4;
+    }
+    x += 4 * cols;
+  }
+}
+
+/** Bytes of `packInt7` for n rows of k columns: codes, and scales behind them. */
+export function packedBytes(n: usize, k: usize): usize {
+  const groups = (n + GROUP - 1) / GROUP;
+  return groups * GROUP * blocksOf(k) * (BLOCK + 4);
+}
+
+/**
+ * Packs up to twelve rows of weights, float32 x[rows, cols], as integers from -63 to 63, + 64, in blocks of 32 columns with a float32 scale each, amax / 63.
+ *
+ *     codes[K / 4][12 rows][4 columns]   a vector holds four columns of four rows
+ *     scales[K / 32][12 rows]
+ *
+ * Rows and columns past the end are zeros.
+ */
+export function packInt7(codes: usize, scales: usize, x: usize, rows: usize, cols: usize): void {
+  const blocks = blocksOf(cols);
+  for (let row: usize = 0; row < GROUP; row++) {
+    for (let block: usize = 0; block < blocks; block++) {
+      const k = block * BLOCK;
+      const n: usize = row < rows ? cols - k : 0;
+      const from = Block.whole(x + 4 * (row * cols + k), n, Scratch.maxima);
+      const amax = Block.amax(from);
+      const isUsual = amax >= SMALLEST && amax < Infinity;
+      store<f32>(scales + 4 * (block * GROUP + row), isUsual ? amax / 63 : amax < SMALLEST ? 0 : NaN);
+      Block.round(Scratch.output, from, isUsual ? 63 / amax : 0);
+      v128.store(Scratch.output, Integers.raised(v128.load(Scratch.output)));
+      v128.store(Scratch.output, Integers.raised(v128.load(Scratch.output, 16)), 16);
+      let dst = codes + k * GROUP + 4 * row;
+      for (let i: usize = 0; i < BLOCK; i += 4, dst += 4 * GROUP)
+        store<i32>(dst, load<i32>(Scratch.output + i));
+    }
+  }
+}

@@ -1,0 +1,216 @@
+import { describe, expect, test } from "vitest";
+import { openModel } from "../../src/model/model.ts";
+import { type Bench, benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
+import { answersOf, DECODERS, decibels, ENCODERS, filesOf } from "../support/models.ts";
+import { randomNormal } from "../support/random.ts";
+
+const trueDots = await Promise.all(
+  MODEL_BUILDS.map(async (build) => (await benchOf(build)).kernels.hasTrueDots() === 1),
+);
+
+const BLOCK = 32;
+const f = Math.fround;
+
+/** Nearest integer, ties to even. */
+function nearest(x: number): number {
+  const low = Math.floor(x);
+  const part = x - low;
+  if (part !== 0.5) return part < 0.5 ? low : low + 1;
+  return low % 2 === 0 ? low : low + 1;
+}
+
+interface Rounded {
+  readonly integers: number[];
+  readonly scales: number[];
+}
+
+/** The definition: blocks of 32 with a scale of amax / most, in float32. */
+function rounded(row: ArrayLike<number>, most: number): Rounded {
+  const integers: number[] = [];
+  const scales: number[] = [];
+  for (let k = 0; k < row.length; k += BLOCK) {
+    const block = Array.from(row).slice(k, k + BLOCK);
+    const amax = block.reduce(
+      (a, x) => (Number.isNaN(x) || Number.isNaN(a) ? Number.NaN : Math.max(a, Math.abs(x))),
+      0,
+    );
+    const isUsual = amax >= f(1e-30) && amax < Infinity;
+    scales.push(isUsual ? f(amax / most) : amax < f(1e-30) ? 0 : Number.NaN);
+    const factor = isUsual ? f(most / amax) : 0;
+    integers.push(...block.map((x) => nearest(f(x * factor)) || 0));
+  }
+  return { integers, scales };
+}
+
+/** The product as it is defined: exact sums of blocks, unfused float32 after them. */
+function product(
+  x: Float32Array,
+  w: Float32Array,
+  [m, n, k]: readonly [number, number, number],
+): Float32Array {
+  const xs = Array.from({ length: m }, (_, i) => rounded(x.subarray(i * k, (i + 1) * k), 127));
+  const ws = Array.from({ length: n }, (_, i) => rounded(w.subarray(i * k, (i + 1) * k), 63));
+  const out = new Float32Array(m * n);
+  for (let i = 0; i < m; i++) {
+    for (let j = 0; j < n; j++) {
+      let total = 0;
+      for (let b = 0; b * BLOCK < k; b++) {
+        let sum = 0;
+        for (let c = b * BLOCK; c < Math.min(k, (b + 1) * BLOCK); c++)
+          sum += xs[i]!.integers[c]! * ws[j]!.integers[c]!;
+        total = f(total + f(f(sum) * f(xs[i]!.scales[b]! * ws[j]!.scales[b]!)));
+      }
+      out[i * n + j] = total;
+    }
+  }
+  return out;
+}
+
+function multiply(
+  at: Bench,
+  x: Float32Array,
+  w: Float32Array,
+  [m, n, k]: readonly [number, number, number],
+): Float32Array {
+  at.clear();
+  const { kernels } = at;
+  const packed = at.room(kernels.int7Bytes(n, k) >>> 0);
+  const blocks = Math.ceil(k / BLOCK);
+  const groups = Math.ceil(n / 12);
+  const scales = packed + groups * 12 * BLOCK * blocks;
+  for (let group = 0; group < groups; group++) {
+    const rows = Math.min(12, n - 12 * group);
+    const values = at.put(w.slice(12 * group * k, (12 * group + rows) * k));
+    kernels.packInt7(packed + group * 12 * BLOCK * blocks, scales + 48 * group * blocks, values, rows, k);
+  }
+  const dst = at.room(4 * m * n);
+  const work = at.room(kernels.int7Workspace(m, k) >>> 0);
+  kernels.gemmInt7(dst, at.put(x), m, packed, scales, n, k, work);
+  return at.floats(dst, m * n);
+}
+
+/** Values with one outlier a block, all subnormal, zeros, and of every size. */
+const KINDS: { readonly [name: string]: (seed: number, n: number) => Float32Array } = {
+  normal: randomNormal,
+  outliers: (seed, n) => randomNormal(seed, n).map((v, i) => (i % 32 === 7 ? 1000 * v : v)),
+  subnormal: (seed, n) => randomNormal(seed, n).map((v) => v * 1e-40),
+  zeros: (_, n) => new Float32Array(n),
+  sizes: (seed, n) => randomNormal(seed, n).map((v, i) => v * 10 ** ((i % 60) - 30)),
+  halves: (seed, n) => randomNormal(seed, n).map((v) => Math.round(4 * v) / 2),
+};
+
+/** Builds whose integer products this engine computes as it should: V8 11 does not with relaxed SIMD, which it hides behind a flag. */
+const TRUE_BUILDS = MODEL_BUILDS.filter((_, i) => trueDots[i]);
+
+test("the builds without relaxed SIMD compute integer products everywhere", () => {
+  expect(TRUE_BUILDS).toEqual(expect.arrayContaining(["debug", "baseline"]));
+  const [major] = process.versions.v8.split(".").map(Number);
+  if (major! >= 12) expect(TRUE_BUILDS).toContain("relaxed");
+});
+
+describe.each(TRUE_BUILDS)("%s", (build) => {
+  let bench: Bench | undefined;
+  const SHAPES = [
+    [1, 1, 1],
+    [1, 12, 32],
+    [1, 13, 33],
+    [2, 11, 31],
+    [3, 24, 64],
+    [4, 25, 95],
+    [5, 36, 96],
+    [7, 5, 257],
+    [13, 40, 128],
+  ] as const;
+
+  test.each(Object.keys(KINDS))("products of %s values are the definition's, to the bit", async (kind) => {
+    bench ??= await benchOf(build);
+    for (const shape of SHAPES) {
+      const [m, n, k] = shape;
+      const x = KINDS[kind]!(m + k, m * k);
+      const w = KINDS[kind === "outliers" ? "outliers" : "normal"]!(n, n * k);
+      expect(multiply(bench, x, w, shape), `${shape}`).toEqual(product(x, w, shape));
+    }
+  });
+
+  test("no product is further off than the bound says", async () => {
+    bench ??= await benchOf(build);
+    for (const kind of Object.keys(KINDS)) {
+      const shape = [3, 12, 64] as const;
+      const [m, n, k] = shape;
+      const x = KINDS[kind]!(1, m * k);
+      const w = KINDS[kind === "sizes" ? "normal" : kind]!(2, n * k);
+      const found = multiply(bench, x, w, shape);
+      for (let i = 0; i < m; i++) {
+        for (let j = 0; j < n; j++) {
+          let exact = 0;
+          let bound = 1e-20;
+          for (let b = 0; b < k; b += BLOCK) {
+            const [xs, ws] = [
+              x.subarray(i * k + b, i * k + b + BLOCK),
+              w.subarray(j * k + b, j * k + b + BLOCK),
+            ];
+            xs.forEach((v, c) => {
+              exact += v * ws[c]!;
+            });
+            const amax = (v: Float32Array) => v.reduce((a, y) => Math.max(a, Math.abs(y)), 0);
+            bound += 32 * amax(xs) * amax(ws) * (1 / 254 + 1 / 126 + 1 / (254 * 126) + 1e-5);
+          }
+          expect(Math.abs(found[i * n + j]! - exact), kind).toBeLessThanOrEqual(bound);
+        }
+      }
+    }
+  });
+
+  test("NaN and Inf in x or w make the results that they belong to NaN", async () => {
+    bench ??= await benchOf(build);
+    for (const bad of [Number.NaN, Infinity, -Infinity]) {
+      const x = randomNormal(1, 2 * 40);
+      const w = randomNormal(2, 13 * 40);
+      x[43] = bad;
+      const ofX = multiply(bench, x, w, [2, 13, 40]);
+      expect(Array.from(ofX, Number.isNaN)).toEqual(Array.from({ length: 26 }, (_, i) => i >= 13));
+      x[43] = 1;
+      w[12 * 40 + 39] = bad;
+      const ofW = multiply(bench, x, w, [2, 13, 40]);
+      expect(Array.from(ofW, Number.isNaN)).toEqual(Array.from({ length: 26 }, (_, i) => i % 13 === 12));
+    }
+  });
+});
+
+test("a Gaussian product keeps 30 dB and more of the values' own", async () => {
+  const shape = [8, 96, 512] as const;
+  const [m, n, k] = shape;
+  const [x, w] = [randomNormal(1, m * k), randomNormal(2, n * k)];
+  const exact = Float32Array.from({ length: m * n }, (_, at) => {
+    const [i, j] = [Math.floor(at / n), at % n];
+    let sum = 0;
+    for (let c = 0; c < k; c++) sum += x[i * k + c]! * w[j * k + c]!;
+    return sum;
+  });
+  expect(decibels(exact, multiply(await benchOf("baseline"), x, w, shape))).toBeGreaterThan(36);
+});
+
+describe("models of integers", () => {
+  test.each(DECODERS)("%s is near the original, and the same with any number of threads", async (name) => {
+    const answers = await answersOf(name);
+    const ids = answers.ints("ids").subarray(0, 33);
+    const expected = answers.floats("logits").subarray(0, answers.floats("logits").length / 2);
+    const one = await openModel(filesOf(name), { weights: "int7" });
+    const logits = await one.logits(ids);
+    await one.close();
+    // A router that chooses another expert for a token changes more than rounding does.
+    expect(decibels(expected, logits)).toBeGreaterThan(/moe|deepseek|oss/.test(name) ? 5 : 20);
+    const three = await openModel(filesOf(name), { weights: "int7", threads: 3 });
+    expect(await three.logits(ids)).toEqual(logits);
+    await three.close();
+  });
+
+  test.each(ENCODERS)("%s", async (name) => {
+    const answers = await answersOf(name);
+    const ids = answers.ints("ids").subarray(0, 33);
+    const model = await openModel(filesOf(name), { weights: "int7" });
+    const [vector] = await model.embed([ids], { pooling: "mean" });
+    await model.close();
+    expect(decibels(answers.floats("mean").subarray(0, 128), vector!)).toBeGreaterThan(25);
+  });
+});
