@@ -10,6 +10,8 @@ export async function createRuntimeProject(folder) {
     ".": join(HERE, "app"),
     snippets: join(HERE, "snippets"),
     "examples/worker.mjs": join(ROOT, "test/examples/worker.mjs"),
+    "examples/embed-worker.mjs": join(ROOT, "test/examples/embed-worker.mjs"),
+    models: join(ROOT, "test/model/models"),
   });
   await build({
     entryPoints: [join(HERE, "conformance.ts")],

@@ -42,7 +42,13 @@ const END = "<!-- runtimes:end -->";
 function tableOf(results) {
   const rows = new Map();
   for (const { runtime, version, place, build } of results.filter(({ runtime }) => runtime !== "package")) {
-    if (place.startsWith("snippet") || place === "command line" || place.includes("refused")) continue;
+    if (
+      place.startsWith("snippet") ||
+      place.startsWith("example") ||
+      place === "command line" ||
+      place.includes("refused")
+    )
+      continue;
     // What a policy blocks is no place, and of those where threads run the plain ones say enough.
     if (place.startsWith("threads, ") && place !== "threads, web worker") continue;
     const key = `| ${runtime} | ${version} |`;

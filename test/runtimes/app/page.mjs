@@ -1,4 +1,5 @@
 // A browser page: runs the suite in every kind of thread, and posts each report to the server.
+import { fetched, modelProblems } from "./models.mjs";
 import { report } from "./report.mjs";
 import { threadProblems } from "./threads.mjs";
 
@@ -48,6 +49,7 @@ const PLACES = {
   "web worker": () => reply(new Worker("/bundled/web-worker.js", { type: "module" })),
   "service worker": serviceWorker,
   "page without WebAssembly (CSP)": () => inFrame("/strict.html"),
+  models: async () => ({ problems: await modelProblems(fetched) }),
   threads: async () => ({ problems: await threadProblems() }),
   "threads, web worker": () => reply(new Worker("/bundled/threads-worker.js", { type: "module" })),
   "threads, CSP worker-src blob:": () => inFrame("/workers-blob.html"),

@@ -63,7 +63,7 @@ export const browsers = Object.keys(BROWSERS).map((name) => ({
         .flatMap((body) => Object.entries(JSON.parse(body).results))
         .map(([place, found]) => {
           if (place.startsWith("snippet")) return snippetVerdict(name, number, place, found);
-          if (place.startsWith("threads")) return threadsVerdict(name, number, place, build, found);
+          if (/^(threads|models)/.test(place)) return threadsVerdict(name, number, place, build, found);
           return verdict(name, number, place, BUILDS[place] ?? build, found);
         });
     } finally {

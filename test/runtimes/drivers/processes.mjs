@@ -40,9 +40,12 @@ export const processes = PROCESSES.map(([runtime, program, parameters, build]) =
     const version = (await run(program, ["--version"], options)).match(/\d+\.\d+\.\d+/)[0];
     const printed = await run(program, [...parameters, "main.mjs"], options);
     const threads = await run(program, [...parameters, "threads-main.mjs"], options);
+    const reading = runtime === "Deno" ? ["--allow-read"] : [];
+    const models = await run(program, [...parameters, ...reading, "models-main.mjs"], options);
     const results = [
       verdict(runtime, version, "module", build, JSON.parse(printed)),
       threadsVerdict(runtime, version, "threads", build, { problems: JSON.parse(threads) }),
+      { runtime, version, place: "models", build, problems: JSON.parse(models) },
     ];
     const help = await run(
       program,
