@@ -180,11 +180,11 @@ function resultsOf(folder, cpu) {
   return results.sort((a, b) => rank(a) - rank(b));
 }
 
-/** Puts the tables of bench/results/gemm-*.json into the README, those of this machine first, and draws the plot. */
+/** Puts the tables of bench/results/gemm-*.json into docs/speed.md, those of this machine first, and draws the plot. */
 export async function updateReadme(root, cpu) {
   const results = resultsOf(new URL("bench/results/", root), cpu);
   writeFileSync(new URL(PLOT, root), await plot(byWork(results[0].records)));
-  const readme = new URL("README.md", root);
+  const readme = new URL("docs/speed.md", root);
   const text = readFileSync(readme, "utf8");
   const start = text.indexOf(START);
   const end = text.indexOf(END);

@@ -1,5 +1,5 @@
 // Products: node bench/gemm.mjs [--quick]; part of `npm run bench`. The peers are those of bench/package.json:
-// npm install --prefix bench. Writes bench/results/gemm-MACHINE.json, and the tables and the plot of the README.
+// npm install --prefix bench. Writes bench/results/gemm-MACHINE.json, and the tables and the plot of docs/speed.md.
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -235,7 +235,7 @@ writeFileSync(file, `${JSON.stringify({ origin: where, records, threads }, round
 if (!options.quick) {
   const { updateReadme } = await import("./gemm-tables.mjs");
   if (await updateReadme(root, where.machine.cpu))
-    console.log("README.md: table and plot of products updated");
+    console.log("docs/speed.md: table and plot of products updated");
 }
 // onnxruntime-web leaves something running.
 process.exit();

@@ -1,4 +1,4 @@
-// npm run bench [-- --quick]: measures every verb, writes bench/results/, and the tables of the README.
+// npm run bench [-- --quick]: measures every verb, writes bench/results/, and the tables of docs/speed.md.
 import { execFileSync } from "node:child_process";
 import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -100,7 +100,7 @@ for (const { verdict, reached, floor, goal, work } of reachedBars(records)) {
 if (!options.quick && !options.only) {
   const latest = { origin: where, records: records.map(rounded) };
   writeFileSync(new URL("latest.json", results), `${JSON.stringify(latest, null, 2)}\n`);
-  if (updateReadme(root)) console.log("README.md: tables updated");
+  if (updateReadme(root)) console.log("docs/speed.md: tables updated");
 }
 
 /** Four digits are more than the measurement has. */

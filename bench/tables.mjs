@@ -87,10 +87,10 @@ ${apiTable(records)}
 `;
 }
 
-/** Puts the tables of bench/results/latest.json into the README, if it has a place for them. */
+/** Puts the tables of bench/results/latest.json into docs/speed.md, if it has a place for them. */
 export function updateReadme(root) {
   const latest = JSON.parse(readFileSync(new URL("bench/results/latest.json", root), "utf8"));
-  const readme = new URL("README.md", root);
+  const readme = new URL("docs/speed.md", root);
   let text = "";
   try {
     text = readFileSync(readme, "utf8");

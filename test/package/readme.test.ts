@@ -1,13 +1,19 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
 
-/** The ```js blocks of the README; the last console.log of each says in a comment what it prints. */
-const examples = [...readme.matchAll(/^```js\n(.*?)^```/gms)].map((match) => match[1] as string);
+const docs = new URL("../../docs/", import.meta.url);
+const pages = readdirSync(docs).filter((name) => name.endsWith(".md"));
+const texts = [readme, ...pages.map((name) => readFileSync(new URL(name, docs), "utf8"))];
+
+/** The ```js blocks of the README and of docs/; the last console.log of each says in a comment what it prints. */
+const examples = texts
+  .flatMap((text) => [...text.matchAll(/^```js\n(.*?)^```/gms)])
+  .map((match) => match[1] as string);
 
 describe("the README", () => {
   it("has examples", () => expect(examples.length).toBeGreaterThanOrEqual(2));
@@ -20,6 +26,15 @@ describe("the README", () => {
       encoding: "utf8",
     });
     expect(printed.trim().split("\n")).toEqual(promised);
+  });
+
+  it("is short, and its links and those of docs/ lead somewhere", () => {
+    expect(Buffer.byteLength(readme)).toBeLessThan(10_000);
+    for (const [i, text] of texts.entries()) {
+      const base = i === 0 ? new URL("../../", import.meta.url) : docs;
+      for (const [, link] of text.matchAll(/\]\(([^)#\s]+)\)/g))
+        if (!/^https?:/.test(link!)) expect(existsSync(new URL(link!, base)), link).toBe(true);
+    }
   });
 
   it("names the two commands that package.json has", () => {

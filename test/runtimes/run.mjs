@@ -38,7 +38,7 @@ function lineOf({ runtime, version, place, build, problems }) {
 const START = "<!-- runtimes:start -->";
 const END = "<!-- runtimes:end -->";
 
-/** The README's table: a line per runtime, with the places that ran and the build that was chosen. */
+/** The table of docs/runtimes.md: a line per runtime, with the places that ran and the build that was chosen. */
 function tableOf(results) {
   const rows = new Map();
   for (const { runtime, version, place, build } of results.filter(({ runtime }) => runtime !== "package")) {
@@ -64,10 +64,11 @@ function tableOf(results) {
 }
 
 async function writeReadme(results) {
-  const path = join(ROOT, "README.md");
+  const path = join(ROOT, "docs/runtimes.md");
   const text = await readFile(path, "utf8");
   const [start, end] = [text.indexOf(START), text.indexOf(END)];
-  if (start < 0 || end < start) throw new Error(`README.md: expected ${START} and ${END} around the table`);
+  if (start < 0 || end < start)
+    throw new Error(`docs/runtimes.md: expected ${START} and ${END} around the table`);
   const table = `${START}\n${tableOf(results)}\n${END}`;
   await writeFile(path, text.slice(0, start) + table + text.slice(end + END.length));
 }
