@@ -9,6 +9,7 @@ const { createRuntimeProject } = await import("./project.mjs");
 const { checkPackage } = await import("./package.mjs");
 const { processes } = await import("./drivers/processes.mjs");
 const { workerd } = await import("./drivers/workerd.mjs");
+const { vocabulary } = await import("./drivers/vocabulary.mjs");
 const { edge } = await import("./drivers/edge.mjs");
 const { browsers } = await import("./drivers/browsers.mjs");
 const { installBrowsers } = await import("./drivers/launch.mjs");
@@ -41,7 +42,9 @@ const END = "<!-- runtimes:end -->";
 /** The table of docs/runtimes.md: a line per runtime, with the places that ran and the build that was chosen. */
 function tableOf(results) {
   const rows = new Map();
-  for (const { runtime, version, place, build } of results.filter(({ runtime }) => runtime !== "package")) {
+  for (const { runtime, version, place, build } of results.filter(
+    ({ runtime }) => !["package", "vocabulary"].includes(runtime),
+  )) {
     if (
       place.startsWith("snippet") ||
       place.startsWith("example") ||
@@ -75,7 +78,7 @@ async function writeReadme(results) {
 
 const folder = await temporaryFolder();
 try {
-  const drivers = [checkPackage, ...processes, workerd, edge, ...browsers].filter(isWanted);
+  const drivers = [checkPackage, vocabulary, ...processes, workerd, edge, ...browsers].filter(isWanted);
   if (browsers.some((browser) => drivers.includes(browser))) await installBrowsers();
   const project = await createRuntimeProject(folder.path);
   const results = [];

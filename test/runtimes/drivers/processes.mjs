@@ -27,6 +27,10 @@ const SNIPPETS = {
   "threads.mjs": "64 elements, the first 32",
 };
 
+/** The edge worker's example on a folder. */
+const EXAMPLE = ["examples/embed.mjs", "models/bert", "cats sleep", "dogs run fast", "cats sleep and run"];
+const EXAMPLE_SAYS = "3 vectors of 128; nearest to";
+
 /** The command reads files, and its libraries the environment. */
 const COMMAND_PERMISSIONS = { Node: [], Deno: ["--allow-read", "--allow-env", "--allow-sys"], Bun: [] };
 
@@ -47,6 +51,11 @@ export const processes = PROCESSES.map(([runtime, program, parameters, build]) =
       threadsVerdict(runtime, version, "threads", build, { problems: JSON.parse(threads) }),
       { runtime, version, place: "models", build, problems: JSON.parse(models) },
     ];
+    if (runtime !== "Bun") {
+      const shown = await run(program, [...parameters, ...reading, ...EXAMPLE], options);
+      const problems = shown.includes(EXAMPLE_SAYS) ? [] : [`printed ${shown}`];
+      results.push({ runtime, version, place: "example embed.mjs", build, problems });
+    }
     const help = await run(
       program,
       [...parameters, ...COMMAND_PERMISSIONS[runtime], COMMAND, "--help"],
