@@ -1,6 +1,6 @@
 /**
  * What the wasm builds export, and the only place where a format id becomes a type.
- * The documentation of each export is in src/wasm/exports.ts.
+ * The documentation of each export is in src/wasm/kernels.ts.
  */
 import { compare as compareAs } from "./kernels/casts/compare";
 import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/casts/dequantize";
@@ -10,7 +10,7 @@ import { multiply, workspace } from "./kernels/products/gemm";
 import { Weights } from "./kernels/products/right-operand";
 import { Subnormals, setSubnormalsAside } from "./kernels/products/subnormals";
 import { Scratch } from "./kernels/scratch";
-import { E4M3, E5M2 } from "./lanes/format";
+import { E2M1, E4M3, E5M2 } from "./lanes/format";
 import { Fp8 } from "./lanes/fp8";
 import { BF16, F16, F32 } from "./lanes/half";
 
@@ -20,7 +20,8 @@ export function heapBase(): usize {
 
 export function encode(format: i32, dst: usize, src: usize, n: usize): void {
   if (format == 0) encodeAs<E4M3>(dst, src, n);
-  else encodeAs<E5M2>(dst, src, n);
+  else if (format == 1) encodeAs<E5M2>(dst, src, n);
+  else encodeAs<E2M1>(dst, src, n);
 }
 
 export function decode(format: i32, dst: usize, src: usize, n: usize): void {
@@ -50,7 +51,10 @@ export function quantize(
     case 2: return quantizeAs<E4M3, F16>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
     case 3: return quantizeAs<E5M2, F32>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
     case 4: return quantizeAs<E5M2, BF16>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
-    default: return quantizeAs<E5M2, F16>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
+    case 5: return quantizeAs<E5M2, F16>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
+    case 6: return quantizeAs<E2M1, F32>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
+    case 7: return quantizeAs<E2M1, BF16>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
+    default: return quantizeAs<E2M1, F16>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
   }
 }
 

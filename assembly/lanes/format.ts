@@ -4,20 +4,26 @@ export class E4M3 {}
 /** OCP OFP8 E5M2: IEEE-like, Inf is 0x7C. */
 export class E5M2 {}
 
+/** OCP MX E2M1 (FP4), a byte a code here: the sign at bit 7, magnitudes 0 to 7 for 0, 0.5, 1, 1.5, 2, 3, 4, 6; neither Inf nor NaN. */
+export class E2M1 {}
+
 /** What the number formats are, as compile-time facts: a new format is one more answer to each question. */
 export abstract class Format {
   /** Stored mantissa bits. */
   @inline static mantissa<F>(): i32 {
+    if (idof<F>() == idof<E2M1>()) return 1;
     return idof<F>() == idof<E4M3>() ? 3 : 2;
   }
 
   /** Exponent bias: the exponent field of 1.0. */
   @inline static bias<F>(): i32 {
+    if (idof<F>() == idof<E2M1>()) return 1;
     return idof<F>() == idof<E4M3>() ? 7 : 15;
   }
 
-  /** Exponent of the largest finite value, which is 1.75 * 2^emax in both formats. */
+  /** Exponent of the largest finite value, which is 1.75 * 2^emax in FP8, and 1.5 * 2^emax in FP4. */
   @inline static emax<F>(): i32 {
+    if (idof<F>() == idof<E2M1>()) return 2;
     return idof<F>() == idof<E4M3>() ? 8 : 15;
   }
 
@@ -28,11 +34,13 @@ export abstract class Format {
 
   /** Code of the largest finite value; what lies above is NaN, or Inf and NaN. */
   @inline static top<F>(): i32 {
+    if (idof<F>() == idof<E2M1>()) return 7;
     return idof<F>() == idof<E4M3>() ? 0x7e : 0x7b;
   }
 
   /** The largest finite value. */
   @inline static max<F>(): f32 {
+    if (idof<F>() == idof<E2M1>()) return 6;
     return idof<F>() == idof<E4M3>() ? 448 : 57344;
   }
 }

@@ -1,11 +1,11 @@
-import { Format } from "./format";
+import { E2M1, Format } from "./format";
 import { F32, Half } from "./half";
 import { Simd } from "./simd";
 
 /**
  * Scales from the largest magnitude of a block (amax), by integer arithmetic on its float32 bits.
  *
- * Magnitudes compare as integers: below Inf, below NaN. The largest code of both formats is 1.75 * 2^emax, so the exponent
+ * Magnitudes compare as integers: below Inf, below NaN. The largest FP8 code is 1.75 * 2^emax, so the exponent
  * of amax / largest, rounded up, is exponent(amax) - emax, and one more if the mantissa is above 1.75. Adding
  * 2^23 - 1 - 0.75 * 2^23 to the bits carries into the exponent in just those cases. No logarithm: ceil(log2(x)) in
  * float32 is one too low for up to 42 values above each power of two.
@@ -17,7 +17,8 @@ export abstract class Scale {
       case Scale.FLOOR:
         return 0; // OCP MX v1.0, 6.3
       case Scale.RCEIL:
-        return 0x1fffff; // carries if the mantissa is above 1.75: DeepGEMM ceil_to_ue8m0(amax / 448), torchao RCEIL
+        // Carries if the mantissa is above that of the largest code, 1.75 or 1.5: DeepGEMM ceil_to_ue8m0(amax / 448), torchao RCEIL.
+        return idof<F>() == idof<E2M1>() ? 0x3fffff : 0x1fffff;
       case Scale.CEIL:
         return 0x7fffff; // carries unless amax is a power of two: torchao CEIL
       case Scale.EVEN:

@@ -7,12 +7,14 @@ import {
   checkDisjoint,
   checkTensor,
   checkValues,
+  codeBytes,
   newArray,
   outArray,
   outOf,
 } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
+import { asFp8, packFp4, unpackFp4 } from "../tensor/fp4.ts";
 import { type Scheme, type SchemeName, schemeOf } from "../tensor/schemes.ts";
 import {
   type BlockScaled,
@@ -25,7 +27,8 @@ import {
 import { Arena } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { framesOf, gather, ROW_FRAME, scaleFrame, scaleView, scatter } from "./chunks.ts";
+import { framesOf, gather, type Rectangle, ROW_FRAME, scaleFrame, scaleView, scatter } from "./chunks.ts";
+import { quantizeNvfp4, saturatedFp4 } from "./fp4.ts";
 import { comparePrecision, type Precision } from "./precision.ts";
 
 /** What {@link Engine.quantize} can write into, instead of allocating; a block-scaled tensor fits as it is. */
@@ -55,13 +58,20 @@ export class Engine {
   }
 
   /**
-   * FP8 codes of float32 values, without a scale: nearest even, saturating (Inf too); NaN is 0x7F with its sign.
-   * @param options.out `values.length` codes
+   * Codes of float32 values, without a scale: nearest even, saturating (Inf too); NaN is 0x7F with its sign, and in E2M1, which
+   * has none, the largest value with its sign.
+   * @param options.out `values.length` codes; half as many bytes for E2M1, rounded up
    */
   encode(values: Float32Array, format: Format, options: { out?: Uint8Array } = {}): Uint8Array {
     const id = FORMAT_ID[checkFormat("encode: format", format)];
     const n = checkArray("encode: values", values, "Float32Array").length;
-    const out = outArray("encode: out", outOf("encode", options), "Uint8Array", n);
+    const isPacked = format === "e2m1";
+    const out = outArray(
+      "encode: out",
+      outOf("encode", options),
+      "Uint8Array",
+      isPacked ? Math.ceil(n / 2) : n,
+    );
     checkDisjoint("encode: out", out, values);
     const [src, dst] = this.#arena.frame([4 * Math.min(n, ROW_FRAME), Math.min(n, ROW_FRAME)]) as [
       number,
@@ -72,18 +82,28 @@ export class Engine {
       const length = Math.min(ROW_FRAME, n - i);
       new Float32Array(buffer, src, length).set(values.subarray(i, i + length));
       this.#kernels.encode(id, dst, src, length);
-      out.set(new Uint8Array(buffer, dst, length), i);
+      const codes = new Uint8Array(buffer, dst, length);
+      if (isPacked) packFp4(codes, out.subarray(i / 2, Math.ceil((i + length) / 2)));
+      else out.set(codes, i);
     }
     return out;
   }
 
   /**
-   * float32 values of FP8 codes, without a scale.
-   * @param options.out `codes.length` values
+   * float32 values of codes, without a scale.
+   * @param options.out `codes.length` values; twice as many for E2M1
    */
   decode(codes: Uint8Array, format: Format, options: { out?: Float32Array } = {}): Float32Array {
     const id = FORMAT_ID[checkFormat("decode: format", format)];
     const n = checkArray("decode: codes", codes, "Uint8Array").length;
+    if (format === "e2m1") {
+      checkDisjoint(
+        "decode: out",
+        outArray("decode: out", outOf("decode", options), "Float32Array", 2 * n),
+        codes,
+      );
+      return this.decode(unpackFp4(codes), "e4m3", options);
+    }
     const out = outArray("decode: out", outOf("decode", options), "Float32Array", n);
     checkDisjoint("decode: out", out, codes);
     const [src, dst] = this.#arena.frame([Math.min(n, ROW_FRAME), 4 * Math.min(n, ROW_FRAME)]) as [
@@ -117,16 +137,23 @@ export class Engine {
     const grid = gridOf("quantize", shape, block);
     const { type, data } = checkValues("quantize: values", values, grid.elements);
     const out = outOf("quantize", options);
+    const bytes = codeBytes("quantize", format, grid);
     const codes = out
-      ? checkArray("quantize: out.codes", out.codes, "Uint8Array", grid.elements)
-      : newArray("quantize", "Uint8Array", grid.elements);
-    const scaleArray = scheme.scale === "ue8m0" ? "Uint8Array" : "Float32Array";
+      ? checkArray("quantize: out.codes", out.codes, "Uint8Array", bytes)
+      : newArray("quantize", "Uint8Array", bytes);
+    const scaleArray = scheme.scale === "f32" ? "Float32Array" : "Uint8Array";
     const scales = out
       ? checkArray("quantize: out.scales", out.scales, scaleArray, grid.blocks)
       : newArray("quantize", scaleArray, grid.blocks);
     checkDisjoint("quantize: out.codes", codes, data);
     checkDisjoint("quantize: out.scales", scales, data);
     checkDisjoint("quantize: out.scales", scales, codes);
+    if (scheme.scale === "e4m3") {
+      const tensorScale = quantizeNvfp4(this, { type, data }, grid, codes, scales as Uint8Array);
+      return { format, shape: [...shape], block: [block[0], block[1]], codes, scales, tensorScale };
+    }
+    const scaleType = SCALE_TYPE_ID[scheme.scale];
+    const isPacked = format === "e2m1";
     const floorBits = new Uint32Array(Float32Array.of(scheme.amaxFloor).buffer)[0] as number;
     const width = data.BYTES_PER_ELEMENT;
     for (const frame of framesOf(grid)) {
@@ -144,7 +171,7 @@ export class Engine {
       this.#kernels.quantize(
         FORMAT_ID[format],
         VALUE_TYPE_ID[type],
-        SCALE_TYPE_ID[scheme.scale],
+        scaleType,
         codesAt,
         scalesAt,
         src,
@@ -156,7 +183,9 @@ export class Engine {
         floorBits,
         scheme.zeroScale,
       );
-      scatter(codes, new Uint8Array(buffer, codesAt, elements), frame);
+      const made = new Uint8Array(buffer, codesAt, elements);
+      if (isPacked) scatter(codes, packFp4(made, new Uint8Array(elements / 2)), halfOf(frame));
+      else scatter(codes, made, frame);
       scatter(scales, scaleView(scales, buffer, scalesAt, blocks), scaleFrame(frame));
     }
     return { format, shape: [...shape], block: [block[0], block[1]], codes, scales };
@@ -181,6 +210,13 @@ export class Engine {
   ): Float32Array | Uint16Array {
     if (!Object.hasOwn(VALUE_TYPE_ID, type))
       throw wrongOption("dequantize: type", '"f32", "bf16" or "f16"', type);
+    if (tensor?.format === "e2m1") {
+      for (const input of [tensor.codes, tensor.scales]) {
+        const given = outOf("dequantize", options);
+        if (given !== undefined && ArrayBuffer.isView(input)) checkDisjoint("dequantize: out", given, input);
+      }
+      return this.dequantize(asFp8("dequantize", tensor), type, options);
+    }
     const { format, codes, scales, grid } = checkTensor("dequantize", tensor);
     const name = type === "f32" ? "Float32Array" : "Uint16Array";
     const out = outArray("dequantize: out", outOf("dequantize", options), name, grid.elements);
@@ -223,6 +259,15 @@ export class Engine {
    * and the same in every build and runtime.
    */
   compare(values: Values, became: BlockScaled | Float32Array): Precision {
+    if (!ArrayBuffer.isView(became) && (became as BlockScaled)?.format === "e2m1") {
+      const precision = comparePrecision(
+        this.#kernels,
+        this.#arena,
+        values,
+        asFp8("compare", became as BlockScaled),
+      );
+      return { ...precision, saturated: saturatedFp4(values, became as BlockScaled) };
+    }
     return comparePrecision(this.#kernels, this.#arena, values, became);
   }
 
@@ -287,6 +332,11 @@ export class Engine {
   pack(w: BlockScaled, options: PackOptions = {}): PackedWeights {
     return this.#products.pack(w, options);
   }
+}
+
+/** The rectangle of a frame in codes that come two to a byte. */
+function halfOf({ start, rows, cols, stride }: Rectangle): Rectangle {
+  return { start: start / 2, rows, cols: cols / 2, stride: stride / 2 };
 }
 
 function wrongOption(where: string, expected: string, got: unknown): BlockscaleError {

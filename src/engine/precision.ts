@@ -1,5 +1,5 @@
 import { checkArray, checkTensor, checkValues, type RawValues } from "../tensor/checks.ts";
-import { FORMAT_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
+import { FORMAT_ID, type FormatId, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { BlockScaled, Values, ValueType } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
@@ -170,7 +170,7 @@ function stage(
 function run(
   kernels: Kernels,
   arena: Arena,
-  format: 0 | 1,
+  format: FormatId,
   type: ValueType,
   [sums, values, became, codes]: [number, number, number, number],
   n: number,

@@ -1,11 +1,11 @@
 import { FORMAT_ID, type FormatId } from "../tensor/formats.ts";
 
-/** The facts of an FP8 element format (OCP OFP8 v1.0, table 1). */
+/** The facts of an element format (OCP OFP8 v1.0, table 1; OCP MX v1.0, table 5). */
 interface Facts {
   readonly mantissaBits: number;
   /** Exponent of the smallest normal value. */
   readonly emin: number;
-  /** Exponent of the largest value, 1.75 * 2^emax in both formats. */
+  /** Exponent of the largest value. */
   readonly emax: number;
   readonly maxCode: number;
 }
@@ -74,6 +74,7 @@ function valueTable({ mantissaBits, emin, maxCode }: Facts): Float32Array {
 const FACTS: Readonly<Record<FormatId, Facts>> = {
   [FORMAT_ID.e4m3]: { mantissaBits: 3, emin: -6, emax: 8, maxCode: 0x7e },
   [FORMAT_ID.e5m2]: { mantissaBits: 2, emin: -14, emax: 15, maxCode: 0x7b },
+  [FORMAT_ID.e2m1]: { mantissaBits: 1, emin: 0, emax: 2, maxCode: 7 },
 };
 
 const made: (Fp8 | undefined)[] = [];

@@ -7,12 +7,12 @@ export const NAN_SCALE = 0xff;
 export const NAN_BITS = 0x7fc00000;
 
 /** What carries into the exponent of amax just when the rounding asks for one power of two more. */
-function addendOf(rounding: RoundingId, mantissaBits: number): number {
+function addendOf(rounding: RoundingId, { mantissaBits, maxCode }: Fp8): number {
   switch (rounding) {
     case ROUNDING_ID.floor:
       return 0;
     case ROUNDING_ID.rceil:
-      return 0x1fffff; // mantissa above 1.75, that of the largest code
+      return maxCode === 7 ? 0x3fffff : 0x1fffff; // mantissa above that of the largest code, 1.5 in FP4 and 1.75 in FP8
     case ROUNDING_ID.ceil:
       return 0x7fffff; // any mantissa but 1
     case ROUNDING_ID.even:
@@ -32,7 +32,7 @@ export function scaleByte(
 ): number {
   if (amax >= INFINITY_BITS) return NAN_SCALE;
   if (amax === 0) return zeroScale;
-  const exponent = (Math.max(amax, amaxFloor) + addendOf(rounding, fp8.mantissaBits)) >>> 23;
+  const exponent = (Math.max(amax, amaxFloor) + addendOf(rounding, fp8)) >>> 23;
   // torchao's EVEN rounds the largest amaxes to Inf.
   if (exponent === 0xff && rounding === ROUNDING_ID.even) return NAN_SCALE;
   return Math.min(Math.max(exponent - fp8.emax, 0), 254);
@@ -46,7 +46,7 @@ export function multiplierBits(amax: number, fp8: Fp8, amaxFloor: number, zeroSc
   if (amax >= INFINITY_BITS) return NAN_BITS;
   const floored = Math.max(amax, amaxFloor);
   if (floored === 0) return powerBits(zeroScale);
-  return Math.max(bitsOf(floatOf(floored) / (1.75 * 2 ** fp8.emax)), 1 << 23);
+  return Math.max(bitsOf(floatOf(floored) / fp8.values[fp8.maxCode]!), 1 << 23);
 }
 
 /** float32 bits of 2^(byte - 127); 0 is the subnormal 2^-127, 255 is NaN. */

@@ -1,6 +1,7 @@
 import { checkArray, checkDisjoint, checkOptions, outArray, outOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, SCALE_TYPE_ID } from "../tensor/formats.ts";
+import { asFp8, isFp4 } from "../tensor/fp4.ts";
 import type { BlockScaled, Format } from "../tensor/tensor.ts";
 import { checkUpright } from "../tensor/transpose.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
@@ -48,6 +49,8 @@ export class Products {
     options: GemmOptions,
   ): Float32Array | Uint16Array | ResidentMatrix {
     const { given, layout, type } = checkGemmOptions(options);
+    if (isFp4(x)) return this.gemm(asFp8("gemm: x", x), w, options);
+    if (isFp4(w)) return this.gemm(x, asFp8("gemm: w", w), options);
     const right = this.#rightOf(w, layout[1] === "n");
     if (x instanceof ResidentMatrix) this.#checkOwn("gemm: x", x);
     const left = leftOf(x, layout[0] === "t", this.#dequantize);
@@ -102,6 +105,7 @@ export class Products {
   /** See Engine.pack. */
   pack(w: BlockScaled, options: PackOptions): PackedWeights {
     const layout = checkPackLayout(options);
+    if (isFp4(w)) return this.pack(asFp8("pack", w), options);
     const [tensor, { format, codes, scales, grid }] = checkUpright("pack", w, layout === "n");
     const { slices, rows, cols } = grid;
     const residents: Resident[] = [];

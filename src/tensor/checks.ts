@@ -133,6 +133,39 @@ export function arrayLike<T extends Uint8Array | Float32Array>(values: T, length
   return (values.BYTES_PER_ELEMENT === 1 ? new Uint8Array(length) : new Float32Array(length)) as T;
 }
 
+/**
+ * Bytes of the codes of a tensor.
+ * @throws BlockscaleError `shape`: E2M1 whose rows, or blocks, would begin in the middle of a byte
+ */
+export function codeBytes(where: string, format: Format, { elements, cols, block }: Grid): number {
+  if (format !== "e2m1") return elements;
+  if (cols % 2 === 0 && (block[1] % 2 === 0 || block[1] >= cols)) return elements / 2;
+  throw new BlockscaleError("shape", {
+    where: `${where}: shape`,
+    expected: "an even number of columns, and of columns of a block: E2M1 has two codes to a byte",
+    got: `${cols} columns in blocks of ${block[1]}`,
+    fix: "Pad the rows with a column of zeros, or use an FP8 scheme.",
+  });
+}
+
+function checkTensorScale(where: string, { format, tensorScale }: BlockScaled, isBytes: boolean): void {
+  if (tensorScale === undefined) return;
+  if (
+    format === "e2m1" &&
+    isBytes &&
+    typeof tensorScale === "number" &&
+    tensorScale >= 0 &&
+    tensorScale < Infinity
+  )
+    return;
+  throw new BlockscaleError("option", {
+    where: `${where}: tensorScale`,
+    expected: "a finite number from 0, beside E2M1 codes and E4M3 bytes as their scales",
+    got: `${String(tensorScale)} beside ${format}`,
+    fix: "Leave it out for scales that are UE8M0 or float32.",
+  });
+}
+
 /** Checks every field of a block-scaled record against the others. */
 export function checkTensor(where: string, tensor: BlockScaled): CheckedTensor {
   if (typeof tensor !== "object" || tensor === null) {
@@ -146,8 +179,9 @@ export function checkTensor(where: string, tensor: BlockScaled): CheckedTensor {
   const { block, shape } = tensor;
   const format = checkFormat(`${where}: format`, tensor.format);
   const grid = gridOf(where, shape, block);
-  const codes = checkArray(`${where}: codes`, tensor.codes, "Uint8Array", grid.elements);
+  const codes = checkArray(`${where}: codes`, tensor.codes, "Uint8Array", codeBytes(where, format, grid));
   const isBytes = arrayName(tensor.scales) !== "Float32Array";
+  checkTensorScale(where, tensor, isBytes);
   const scales = checkArray(
     `${where}: scales`,
     tensor.scales,

@@ -1,5 +1,5 @@
 /** Formats as the kernels number them: assembly/index.ts turns an id into a type. */
-export const FORMAT_ID = { e4m3: 0, e5m2: 1 } as const;
+export const FORMAT_ID = { e4m3: 0, e5m2: 1, e2m1: 2 } as const;
 export type FormatId = (typeof FORMAT_ID)[keyof typeof FORMAT_ID];
 
 export const VALUE_TYPE_ID = { f32: 0, bf16: 1, f16: 2 } as const;

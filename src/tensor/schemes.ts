@@ -24,8 +24,11 @@ export interface Scheme {
   readonly amaxFloor: number;
   /** The UE8M0 byte of an all-zero block. With f32 scales it is used as the multiplier 2^(byte - 127), unless amaxFloor > 0 gives one. */
   readonly zeroScale: number;
-  /** What the scales are: UE8M0 bytes or float32 multipliers. */
-  readonly scale: "ue8m0" | "f32";
+  /**
+   * What the scales are: UE8M0 bytes, float32 multipliers, or E4M3 bytes times one float32 for the tensor (NVFP4): that is
+   * amax of the tensor / (448 * 6), and a block's byte the nearest E4M3 of its amax / 6 over it.
+   */
+  readonly scale: "ue8m0" | "f32" | "e4m3";
 }
 
 function scheme(fields: Partial<Scheme>): Scheme {
@@ -40,6 +43,7 @@ function scheme(fields: Partial<Scheme>): Scheme {
   });
 }
 
+const BLOCK_1X16 = Object.freeze([1, 16] as const);
 const BLOCK_1X128 = Object.freeze([1, 128] as const);
 const BLOCK_128X128 = Object.freeze([128, 128] as const);
 
@@ -52,7 +56,10 @@ export type SchemeName =
   | "deepseekActivation"
   | "deepseekWeight"
   | "deepseekV3Activation"
-  | "deepseekV3Weight";
+  | "deepseekV3Weight"
+  | "mxfp4"
+  | "mxfp4Ocp"
+  | "nvfp4";
 
 /** The schemes in use, by name. */
 export const schemes: Readonly<Record<SchemeName, Scheme>> = /* @__PURE__ */ Object.freeze({
@@ -77,6 +84,12 @@ export const schemes: Readonly<Record<SchemeName, Scheme>> = /* @__PURE__ */ Obj
   }),
   /** DeepSeek-V3 weights: 128x128 with float32 multipliers. */
   deepseekV3Weight: /* @__PURE__ */ scheme({ block: BLOCK_128X128, zeroScale: 0x7f, scale: "f32" }),
+  /** MXFP4: E2M1 in 1x32, scale rounded up so that nothing saturates. */
+  mxfp4: /* @__PURE__ */ scheme({ format: "e2m1" }),
+  /** MXFP4 to the letter of OCP MX v1.0: scale rounded down. */
+  mxfp4Ocp: /* @__PURE__ */ scheme({ format: "e2m1", rounding: "floor" }),
+  /** NVFP4: E2M1 in 1x16, E4M3 scales times one float32. */
+  nvfp4: /* @__PURE__ */ scheme({ format: "e2m1", block: BLOCK_1X16, scale: "e4m3" }),
 });
 
 /**
@@ -108,7 +121,10 @@ export function checkScheme(where: string, scheme: Scheme): void {
   if (!Object.hasOwn(ROUNDING_ID, rounding)) {
     throw wrong(`${where}.rounding`, `one of ${Object.keys(ROUNDING_ID).join(", ")}`, rounding);
   }
-  if (!Object.hasOwn(SCALE_TYPE_ID, scale)) throw wrong(`${where}.scale`, "ue8m0 or f32", scale);
+  if (scale !== "e4m3" && !Object.hasOwn(SCALE_TYPE_ID, scale))
+    throw wrong(`${where}.scale`, "ue8m0, f32 or e4m3", scale);
+  if (scale === "e4m3" && scheme.format !== "e2m1")
+    throw wrong(`${where}.scale`, "ue8m0 or f32 for FP8", scale);
   if (typeof amaxFloor !== "number" || !(amaxFloor >= 0 && Math.fround(amaxFloor) < Infinity)) {
     throw wrong(`${where}.amaxFloor`, "a finite number from 0", amaxFloor);
   }

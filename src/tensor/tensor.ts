@@ -1,13 +1,16 @@
 import { BlockscaleError } from "./errors.ts";
 
 /** An FP8 element format (OCP OFP8): E4M3 has no Inf and a largest value of 448, E5M2 has Inf and 57344. */
-export type Format = "e4m3" | "e5m2";
+export type Fp8Format = "e4m3" | "e5m2";
+
+/** An element format: FP8, or FP4's E2M1 (OCP MX), whose values are 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives, two codes to a byte. */
+export type Format = Fp8Format | "e2m1";
 
 /** An element type of high-precision values. */
 export type ValueType = "f32" | "bf16" | "f16";
 
 /**
- * A block-scaled FP8 tensor: a plain record that can be structured-cloned and transferred.
+ * A block-scaled tensor: a plain record that can be structured-cloned and transferred.
  * Element `[i, j]` of a slice is `decode(codes[i, j]) * scale[floor(i / block[0]), floor(j / block[1])]`.
  */
 export interface BlockScaled {
@@ -16,13 +19,18 @@ export interface BlockScaled {
   readonly shape: readonly number[];
   /** `[rows, cols]` of one block. */
   readonly block: readonly [number, number];
-  /** One code per element, row-major. */
+  /** One code per element, row-major; of E2M1 two to a byte, the first in the lower four bits. */
   readonly codes: Uint8Array;
   /**
    * One scale per block, row-major `[..., ceil(rows / block[0]), ceil(cols / block[1])]`:
    * UE8M0 bytes (2^(byte - 127), 0xFF is NaN) or float32 multipliers.
    */
   readonly scales: Uint8Array | Float32Array;
+  /**
+   * NVFP4: where it is given, the bytes of `scales` are E4M3 codes, and each is multiplied by this float32, rounded once. Left out, bytes
+   * are UE8M0.
+   */
+  readonly tensorScale?: number;
 }
 
 /** Two-byte values as bits, tagged with what the bits mean. Made by {@link bf16} and {@link f16}. */
@@ -131,10 +139,10 @@ export function gridOf(where: string, shape: readonly number[], block: readonly 
 
 /** @throws BlockscaleError `option`: not the name of an element format. */
 export function checkFormat(where: string, format: Format): Format {
-  if (format === "e4m3" || format === "e5m2") return format;
+  if (format === "e4m3" || format === "e5m2" || format === "e2m1") return format;
   throw new BlockscaleError("option", {
     where,
-    expected: '"e4m3" or "e5m2"',
+    expected: '"e4m3", "e5m2" or "e2m1"',
     got: JSON.stringify(format) ?? String(format),
     fix: "Name the element format of the codes.",
   });

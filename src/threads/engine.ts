@@ -10,6 +10,7 @@ import {
 import { ResidentMatrix } from "../products/resident.ts";
 import { outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { asFp8, isFp4 } from "../tensor/fp4.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import { checkUpright } from "../tensor/transpose.ts";
 import { GemmThreads } from "./gemm-threads.ts";
@@ -78,6 +79,8 @@ export class ThreadedEngine {
     options: GemmOptions = {},
   ): Promise<Float32Array | Uint16Array> {
     const { given, layout, type } = checkGemmOptions(options);
+    if (isFp4(x)) return this.gemm(asFp8("gemm: x", x), w, options);
+    if (isFp4(w)) return this.gemm(x, asFp8("gemm: w", w), options);
     const { experts } = options;
     if (x instanceof ResidentMatrix || given instanceof ResidentMatrix) throw notShared();
     const { rows: xRows, cols: xCols } = leftSize(x);
@@ -102,6 +105,7 @@ export class ThreadedEngine {
   /** As `Engine.pack`: a copy of some rows for each thread. */
   async pack(w: BlockScaled, options: PackOptions = {}): Promise<ThreadedWeights> {
     const layout = checkPackLayout(options);
+    if (isFp4(w)) return this.pack(asFp8("pack", w), options);
     const [record, checked] = checkUpright("pack", w, layout === "n");
     const key = this.#nextKey++;
     const ranges = rowRangesOf(checked.grid.rows, record.block[0], this.threads);

@@ -1,5 +1,5 @@
 import type { Program } from "../model/program.ts";
-import { FORMAT_ID, ROUNDING_ID } from "../tensor/formats.ts";
+import { FORMAT_ID, type FormatId, ROUNDING_ID } from "../tensor/formats.ts";
 import type { TrainKernels } from "./kernels.ts";
 import type { OperandFormat, Recipe } from "./recipes.ts";
 
@@ -110,7 +110,7 @@ export class LinearProducts {
 
   #count(
     [layer, operand]: readonly [string, OperandName],
-    format: 0 | 1,
+    format: FormatId,
     x: number,
     rounded: number,
     codes: number,

@@ -3,7 +3,7 @@
  * Where this package decides otherwise, the entry says so.
  */
 import { type Scheme, schemes } from "../../src/tensor/schemes.ts";
-import type { Format } from "../../src/tensor/tensor.ts";
+import type { Fp8Format as Format } from "../../src/tensor/tensor.ts";
 
 /** float32 bits and the code they become. */
 export interface CastVectors {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { FORMAT_ID, SCALE_TYPE_ID } from "../../src/tensor/formats.ts";
-import type { BlockScaled, Format } from "../../src/tensor/tensor.ts";
+import type { BlockScaled, Fp8Format as Format } from "../../src/tensor/tensor.ts";
 import { ENGINES, INSTANCES } from "../support/engines.ts";
 import { exact, expectWithinBound, extraRoundings } from "../support/products.ts";
 import { randomNormal, randomWords } from "../support/random.ts";

@@ -84,6 +84,15 @@ export const E5M2: BinaryFormat = binaryFormat({
   infinity: 0x7c,
 });
 
+/** OCP MX v1.0, table 5: every code is a number. */
+export const E2M1: BinaryFormat = binaryFormat({
+  exponentBits: 2,
+  mantissaBits: 1,
+  bias: 1,
+  largest: 7,
+  infinity: undefined,
+});
+
 /** The upper half of a float32. */
 export const BF16: BinaryFormat = binaryFormat({
   exponentBits: 8,

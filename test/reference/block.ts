@@ -30,7 +30,7 @@ function blockScale(scheme: Scheme, amax: number): BlockScale {
 
 /** The code of one element: the quotient is exact for a power of two, and rounded to float32 for a multiplier. */
 function elementCode(scheme: Scheme, x: number, divisor: number): number {
-  if (Number.isNaN(divisor)) return 0x7f;
+  if (Number.isNaN(divisor)) return scheme.format === "e2m1" ? 7 : 0x7f;
   const quotient = scheme.scale === "f32" ? Math.fround(x / divisor) : x / divisor;
   return encodeSaturating(FORMAT[scheme.format], quotient);
 }
@@ -73,8 +73,40 @@ function forEachBlock(
   }
 }
 
+/** Two E2M1 codes to a byte, the first in the lower four bits. */
+function pack(codes: Uint8Array): Uint8Array {
+  return Uint8Array.from({ length: codes.length / 2 }, (_, i) => codes[2 * i]! | (codes[2 * i + 1]! << 4));
+}
+
+/** NVFP4: a float32 for the tensor, an E4M3 for each block, every step rounded to float32. */
+function quantizeNvfp4(values: Float32Array, shape: readonly number[], scheme: Scheme): BlockScaled {
+  const amaxes: number[] = [];
+  forEachBlock(shape, scheme.block, (blockIndex, elements) => {
+    amaxes[blockIndex] = elements.reduce((amax, i) => Math.max(amax, Math.abs(values[i]!)), 0);
+  });
+  const most = Math.max(0, ...amaxes.filter(Number.isFinite));
+  const tensorScale = most === 0 ? 1 : Math.max(Math.fround(most / 2688), pow2(-126));
+  const codes = new Uint8Array(values.length);
+  const scales = new Uint8Array(amaxes.length);
+  forEachBlock(shape, scheme.block, (blockIndex, elements) => {
+    const amax = amaxes[blockIndex]!;
+    if (!Number.isFinite(amax)) {
+      // Codes of such a block are zeros: the scale alone says that it is no number.
+      scales[blockIndex] = 0x7f;
+      return;
+    }
+    const nearest = encodeSaturating(FORMAT.e4m3, Math.fround(Math.fround(amax / 6) / tensorScale));
+    scales[blockIndex] = amax > 0 ? Math.max(1, nearest) : 0;
+    const divisor = Math.fround(decodeCode("e4m3", scales[blockIndex]!) * tensorScale);
+    if (divisor > 0)
+      for (const i of elements) codes[i] = encodeSaturating(FORMAT.e2m1, Math.fround(values[i]! / divisor));
+  });
+  return { format: "e2m1", shape, block: scheme.block, codes: pack(codes), scales, tensorScale };
+}
+
 /** Quantises float32 values; two-byte values are widened first. */
 export function quantize(values: Float32Array, shape: readonly number[], scheme: Scheme): BlockScaled {
+  if (scheme.scale === "e4m3") return quantizeNvfp4(values, shape, scheme);
   const blocks = countBlocks(shape, scheme.block);
   const codes = new Uint8Array(values.length);
   const scales = scheme.scale === "f32" ? new Float32Array(blocks) : new Uint8Array(blocks);
@@ -85,16 +117,26 @@ export function quantize(values: Float32Array, shape: readonly number[], scheme:
     scales[blockIndex] = stored;
     for (const i of elements) codes[i] = elementCode(scheme, values[i] as number, divisor);
   });
-  return { format: scheme.format, shape, block: scheme.block, codes, scales };
+  const { format, block } = scheme;
+  return { format, shape, block, codes: format === "e2m1" ? pack(codes) : codes, scales };
 }
 
 /** The float32 value of every element: code * scale, rounded once. */
 export function dequantize(tensor: BlockScaled): Float32Array {
-  const { format, shape, block, codes, scales } = tensor;
+  const { format, shape, block, scales, tensorScale } = tensor;
+  const codes =
+    format === "e2m1"
+      ? Uint8Array.from([...tensor.codes].flatMap((byte) => [byte & 15, byte >> 4]))
+      : tensor.codes;
   const values = new Float32Array(codes.length);
   forEachBlock(shape, block, (blockIndex, elements) => {
     const stored = scales[blockIndex] as number;
-    const scale = scales instanceof Float32Array ? stored : decodeScale(stored);
+    const scale =
+      tensorScale !== undefined
+        ? Math.fround(decodeCode("e4m3", stored) * tensorScale)
+        : scales instanceof Float32Array
+          ? stored
+          : decodeScale(stored);
     for (const i of elements) values[i] = decodeCode(format, codes[i] as number) * scale;
   });
   return values;

@@ -3,6 +3,7 @@ import {
   BF16,
   type BinaryFormat,
   decode,
+  E2M1,
   E4M3,
   E5M2,
   encodeOverflowing,
@@ -11,7 +12,11 @@ import {
 } from "./binary.ts";
 
 /** The element formats by the names the engine knows them by. */
-export const FORMAT: Readonly<Record<Format, BinaryFormat>> = { e4m3: E4M3, e5m2: E5M2 };
+export const FORMAT: Readonly<Record<Format, BinaryFormat>> = {
+  e4m3: E4M3,
+  e5m2: E5M2,
+  e2m1: E2M1,
+};
 
 /** Two-byte value types. */
 export const HALF: Readonly<Record<"bf16" | "f16", BinaryFormat>> = { bf16: BF16, f16: F16 };

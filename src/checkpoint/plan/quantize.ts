@@ -1,5 +1,6 @@
 import type { TensorSpec } from "../../safetensors/header.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
+import type { Fp8Format } from "../../tensor/tensor.ts";
 import { type Dialect, type DialectName, dialectOf, scaleName } from "../dialects/index.ts";
 import { decider, type Override, overrider, refuseUnmatched, type Selection } from "../dialects/rules.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";
@@ -73,7 +74,7 @@ function obstacleTo(weight: PlainWeight | ScaledWeight, scheme: Scheme): string 
 
 function quantize(weight: PlainWeight | ScaledWeight, scheme: Scheme, dialect: Dialect): Decision {
   const { name, shape } = weight;
-  const codes: TensorSpec = { name, dtype: CODE_DTYPES[scheme.format], shape };
+  const codes: TensorSpec = { name, dtype: CODE_DTYPES[scheme.format as Fp8Format], shape };
   const scales: TensorSpec = {
     name: scaleName(dialect, name),
     dtype: dialect.scaleDtype,

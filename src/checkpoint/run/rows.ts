@@ -2,7 +2,7 @@ import type { Engine } from "../../engine/engine.ts";
 import { readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import type { BlockScaled, ValueType } from "../../tensor/tensor.ts";
+import type { BlockScaled, Fp8Format, ValueType } from "../../tensor/tensor.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
 import { readScales } from "../read/scales.ts";
 import { VALUE_BYTES } from "../read/values.ts";
@@ -17,6 +17,7 @@ import {
 
 /** Rows of a scaled weight, in a form the engine reads. */
 export interface ScaledRows extends BlockScaled {
+  readonly format: Fp8Format;
   /** Codes without infinity whose exponent bias is one more: see {@link dequantizeRows}. */
   readonly fnuz: boolean;
 }

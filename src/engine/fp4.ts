@@ -1,0 +1,113 @@
+import { widenSpan } from "../js/half.ts";
+import { checkValues, type RawValues } from "../tensor/checks.ts";
+import { VALUE_TYPE_ID } from "../tensor/formats.ts";
+import { multipliersOf, unpackFp4 } from "../tensor/fp4.ts";
+import type { BlockScaled, Format, Grid, Values } from "../tensor/tensor.ts";
+
+/** What is needed of an engine. */
+interface Encoder {
+  encode(values: Float32Array, format: Format, options?: { out?: Uint8Array }): Uint8Array;
+}
+
+/** The largest E2M1 and E4M3 values. */
+const [LARGEST_CODE, LARGEST_SCALE] = [6, 448];
+
+/** NaN, and the smallest value that is not zero, in E4M3. */
+const [NAN, SMALLEST] = [0x7f, 1];
+
+/** All values as float32. */
+function floatsOf({ type, data }: RawValues): Float32Array {
+  if (type === "f32") return data as Float32Array;
+  const wide = new Float32Array(data.length);
+  widenSpan(VALUE_TYPE_ID[type], new Int32Array(wide.buffer), data as Uint16Array, 0, data.length);
+  return wide;
+}
+
+/** Calls `visit` with each block: its number, the index of its first element, and its rows and columns. */
+function eachBlock(
+  { slices, rows, cols, block, blockCols }: Grid,
+  visit: (number: number, first: number, height: number, width: number) => void,
+): void {
+  let number = 0;
+  for (let slice = 0; slice < slices; slice++) {
+    for (let row = 0; row < rows; row += block[0]) {
+      for (let i = 0; i < blockCols; i++) {
+        const col = i * block[1];
+        const first = (slice * rows + row) * cols + col;
+        visit(number++, first, Math.min(block[0], rows - row), Math.min(block[1], cols - col));
+      }
+    }
+  }
+}
+
+/**
+ * Writes codes and E4M3 scales of NVFP4, and gives the float32 that belongs to the tensor: amax / (448 * 6), so that the largest block has the largest scale.
+ * Each step is rounded to float32: a block's scale is the nearest E4M3 of amax / 6 over the tensor's, at least the smallest one unless the block
+ * is zero; a code is the nearest of x over the product of both. A block with NaN or Inf has NaN as its scale, and counts for no other.
+ */
+export function quantizeNvfp4(
+  engine: Encoder,
+  values: RawValues,
+  grid: Grid,
+  codes: Uint8Array,
+  scales: Uint8Array,
+): number {
+  const x = floatsOf(values);
+  const { cols } = grid;
+  const amaxes = new Float32Array(grid.blocks);
+  let most = 0;
+  eachBlock(grid, (number, first, height, width) => {
+    let amax = 0;
+    for (let r = 0; r < height; r++)
+      for (let i = first + r * cols; i < first + r * cols + width; i++)
+        amax = Math.max(amax, Math.abs(x[i]!));
+    amaxes[number] = amax;
+    if (amax < Infinity) most = Math.max(most, amax);
+  });
+  const tensorScale =
+    most === 0 ? 1 : Math.max(Math.fround(most / (LARGEST_SCALE * LARGEST_CODE)), 2 ** -126);
+  const wanted = amaxes.map((amax) => Math.fround(amax / LARGEST_CODE) / tensorScale);
+  engine.encode(wanted, "e4m3", { out: scales });
+  for (let i = 0; i < scales.length; i++) {
+    if (!(amaxes[i]! < Infinity)) scales[i] = NAN;
+    else if (scales[i] === 0 && amaxes[i]! > 0) scales[i] = SMALLEST;
+  }
+  const multipliers = multipliersOf(scales, tensorScale);
+  const scaled = new Float32Array(x.length);
+  eachBlock(grid, (number, first, height, width) => {
+    const multiplier = multipliers[number]!;
+    if (!(multiplier > 0)) return;
+    for (let r = 0; r < height; r++)
+      for (let i = first + r * cols; i < first + r * cols + width; i++) scaled[i] = x[i]! / multiplier;
+  });
+  engine.encode(scaled, "e2m1", { out: codes });
+  return tensorScale;
+}
+
+/** Values that are beyond 6 times the scale of their block, and were cut to it. */
+export function saturatedFp4(given: Values, tensor: BlockScaled): number {
+  const values = floatsOf(checkValues("compare: values", given));
+  const { codes, scales, shape, block, tensorScale } = tensor;
+  const multipliers =
+    tensorScale !== undefined
+      ? multipliersOf(scales as Uint8Array, tensorScale)
+      : Float64Array.from(scales, (s) =>
+          scales.BYTES_PER_ELEMENT === 4 ? s : s === 0xff ? Number.NaN : 2 ** (s - 127),
+        );
+  const cols = shape.at(-1) ?? 1;
+  const rows = shape.at(-2) ?? 1;
+  const [gridRows, gridCols] = [Math.ceil(rows / block[0]), Math.ceil(cols / block[1])];
+  const magnitudes = unpackFp4(codes, MAGNITUDES);
+  let count = 0;
+  for (let i = 0; i < values.length; i++) {
+    if (magnitudes[i] !== 7) continue;
+    const row = Math.floor(i / cols);
+    const scaleRow = Math.floor(row / rows) * gridRows + Math.floor((row % rows) / block[0]);
+    const scale = multipliers[scaleRow * gridCols + Math.floor((i % cols) / block[1])]!;
+    if (Math.abs(values[i]!) > LARGEST_CODE * scale) count++;
+  }
+  return count;
+}
+
+/** Codes without their signs. */
+const MAGNITUDES: readonly number[] = Array.from({ length: 16 }, (_, code) => code & 7);
