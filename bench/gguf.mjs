@@ -14,13 +14,18 @@ const text = (string) => {
   return Buffer.concat([u64(bytes.length), bytes]);
 };
 const pair = (key, type, value) => Buffer.concat([text(key), u32(type), value]);
-const list = (key, type, values) => pair(key, ARRAY, Buffer.concat([u32(type), u64(values.length), ...values]));
+const list = (key, type, values) =>
+  pair(key, ARRAY, Buffer.concat([u32(type), u64(values.length), ...values]));
 
 /** Names of llama.cpp. */
 function nameOf(tensor) {
   const layer = /^model\.layers\.(\d+)\.(.+)\.weight$/.exec(tensor);
   if (layer === null)
-    return { "model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight", "lm_head.weight": "output.weight" }[tensor];
+    return {
+      "model.embed_tokens.weight": "token_embd.weight",
+      "model.norm.weight": "output_norm.weight",
+      "lm_head.weight": "output.weight",
+    }[tensor];
   const parts = {
     input_layernorm: "attn_norm",
     post_attention_layernorm: "ffn_norm",
@@ -58,8 +63,16 @@ export function writeGguf(name, path) {
     float("rope.freq_base", config.rope_theta),
     pair("tokenizer.ggml.model", STRING, text("gpt2")),
     pair("tokenizer.ggml.pre", STRING, text("qwen2")),
-    list("tokenizer.ggml.tokens", STRING, Array.from({ length: n }, (_, i) => text(`t${i}`))),
-    list("tokenizer.ggml.token_type", INT32, Array.from({ length: n }, () => u32(1))),
+    list(
+      "tokenizer.ggml.tokens",
+      STRING,
+      Array.from({ length: n }, (_, i) => text(`t${i}`)),
+    ),
+    list(
+      "tokenizer.ggml.token_type",
+      INT32,
+      Array.from({ length: n }, () => u32(1)),
+    ),
     list("tokenizer.ggml.merges", STRING, [text("t 1")]),
     pair("tokenizer.ggml.eos_token_id", UINT32, u32(n - 1)),
   ];
@@ -69,11 +82,24 @@ export function writeGguf(name, path) {
     const type = kind === "norm" ? F32 : Q8_0;
     const bytes = type === F32 ? 4 * count : (count / 32) * 34;
     const dims = [...shape].reverse();
-    const info = Buffer.concat([text(nameOf(tensor)), u32(dims.length), ...dims.map(u64), u32(type), u64(offset)]);
+    const info = Buffer.concat([
+      text(nameOf(tensor)),
+      u32(dims.length),
+      ...dims.map(u64),
+      u32(type),
+      u64(offset),
+    ]);
     offset += Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
     return { info, type, bytes };
   });
-  const head = Buffer.concat([Buffer.from("GGUF"), u32(3), u64(tensors.length), u64(pairs.length), ...pairs, ...infos.map(({ info }) => info)]);
+  const head = Buffer.concat([
+    Buffer.from("GGUF"),
+    u32(3),
+    u64(tensors.length),
+    u64(pairs.length),
+    ...pairs,
+    ...infos.map(({ info }) => info),
+  ]);
   const file = openSync(path, "w");
   writeSync(file, head);
   writeSync(file, Buffer.alloc((ALIGNMENT - (head.length % ALIGNMENT)) % ALIGNMENT));
@@ -93,4 +119,5 @@ export function writeGguf(name, path) {
   return path;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) writeGguf(process.argv[2], process.argv[3]);
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href)
+  writeGguf(process.argv[2], process.argv[3]);

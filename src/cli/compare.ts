@@ -17,7 +17,12 @@ import { comparisonTable } from "./tables.ts";
 export async function compare(
   pathA: string,
   pathB: string,
-  flags: { readonly json?: true; readonly report?: string; readonly missingScale: "error" | "one" },
+  flags: {
+    readonly json?: true;
+    readonly report?: string;
+    readonly missingScale: "error" | "one";
+    readonly minSqnr?: number;
+  },
   signal: AbortSignal,
 ): Promise<void> {
   const a = await openInput(pathA, signal);
@@ -33,9 +38,10 @@ export async function compare(
       await heed(signal);
       await (flags.json === true
         ? printJson({ a: pathA, b: pathB, tensors, total: totalOf(tensors) })
-        : print(comparisonTable(tensors)));
+        : print(`${comparisonTable(tensors)}\n\n${verdictOf(tensors)}`));
       await page?.write(await reportOfComparison([pathA, pathB], sides, tensors, engine, signal));
       refuseDifferences(`${pathA}, ${pathB}`, tensors);
+      if (flags.minSqnr !== undefined) refuseNoise(`${pathA}, ${pathB}`, tensors, flags.minSqnr);
     } finally {
       await b.close();
     }
@@ -43,6 +49,38 @@ export async function compare(
     await page?.discard();
     await a.close();
   }
+}
+
+/** SQNR in decibels; Infinity where nothing was lost. */
+function sqnrOf({ precision }: ComparedTensor): number {
+  return precision === null ? Infinity : (precision.sqnrDb ?? Infinity);
+}
+
+function decibels(sqnr: number): string {
+  return sqnr === -Infinity ? "-inf" : sqnr.toFixed(2);
+}
+
+/** The last line: how many are equal, and the one that lost most. */
+function verdictOf(tensors: readonly ComparedTensor[]): string {
+  const exact = tensors.filter((tensor) => sqnrOf(tensor) === Infinity).length;
+  const worst = tensors.reduce<ComparedTensor | undefined>(
+    (least, tensor) => (least === undefined || sqnrOf(tensor) < sqnrOf(least) ? tensor : least),
+    undefined,
+  );
+  if (worst === undefined || sqnrOf(worst) === Infinity)
+    return `${tensors.length} tensors: nothing was lost.`;
+  return `${tensors.length} tensors, ${exact} of them without loss; the least SQNR is ${decibels(sqnrOf(worst))} dB, of ${figures.text(worst.name)}.`;
+}
+
+function refuseNoise(where: string, tensors: readonly ComparedTensor[], least: number): void {
+  const below = tensors.filter((tensor) => sqnrOf(tensor) < least);
+  if (below.length === 0) return;
+  throw new BlockscaleError("format", {
+    where,
+    expected: `an SQNR of at least ${least} dB`,
+    got: `${below.length} tensors below it; first of all ${tensorNamed(below[0]!.name)} with ${decibels(sqnrOf(below[0]!))} dB`,
+    fix: "Keep these weights as they are (--exclude), or ask for less.",
+  });
 }
 
 /** Tensors counted by what came of the comparison, and the values that are not finite. */

@@ -27,6 +27,7 @@ import { openLocal, refuseObstacles, refuseOverlap } from "../io/node-folder.ts"
 import { giveBack, type Source } from "../io/source.ts";
 import { removeLeftovers } from "../io/writers.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import * as figures from "./figures.ts";
 import { Fingerprint, fingerprintOf } from "./fingerprint.ts";
 import { type Input, openInput } from "./input.ts";
 import { type Finished, type Journal, openJournal } from "./journal.ts";
@@ -73,6 +74,7 @@ export async function convert(
   flags: ConvertFlags,
   signal: AbortSignal,
 ): Promise<void> {
+  const started = performance.now();
   const input = await openInput(from, signal);
   let page: ReservedReport | null = null;
   try {
@@ -83,6 +85,7 @@ export async function convert(
       ? planned
       : { ...planned, files: planned.files.map((file) => ({ ...file, name: basename(to) })) };
     const documents = input.isFolder ? documentsOf(opened, plan, task.direction) : [];
+    refuseName(to, input.isFolder);
     if (flags.dryRun === true) {
       const { tensors, total } = summarize(plan, new Map());
       const files = plan.files.map(({ name, size }) => ({ name, bytes: size }));
@@ -125,7 +128,7 @@ export async function convert(
     const summary = summarize(plan, run.measured);
     const { leftOut, unread } = opened;
     await report(flags, { input: from, output: to, ...task.direction, ...summary, leftOut, unread }, () =>
-      [summaryTable(summary), ...otherFilesLines(opened)].join("\n"),
+      [summaryTable(summary), ...otherFilesLines(opened), "", lastLine(to, plan, started)].join("\n"),
     );
     const { direction } = task;
     await page?.write(await reportOfConversion({ from, to, direction, opened, plan, summary, signal }));
@@ -133,6 +136,27 @@ export async function convert(
     await page?.discard();
     await input.close();
   }
+}
+
+/** A folder becomes a folder, a file a file: a name of the other kind would make something that is called what it is not. */
+function refuseName(to: string, isFolder: boolean): void {
+  const isFile = to.endsWith(".safetensors");
+  if (isFolder ? !isFile : isFile) return;
+  throw new BlockscaleError("option", {
+    where: "OUT",
+    expected: isFolder
+      ? "a folder, since IN is one"
+      : "a name that ends in .safetensors, since IN is a single file",
+    got: to,
+    fix: isFolder ? "Leave .safetensors out of the name." : "Add .safetensors to the name.",
+  });
+}
+
+/** What was written: how large, and how fast. */
+function lastLine(to: string, { files }: Plan, started: number): string {
+  const size = files.reduce((sum, file) => sum + file.size, 0);
+  const seconds = Math.max(0.001, (performance.now() - started) / 1000);
+  return `Wrote ${figures.text(to)}: ${figures.bytes(size)} in ${seconds.toFixed(1)} s, ${figures.bytes(size / seconds)}/s.`;
 }
 
 function report(flags: ConvertFlags, record: unknown, table: () => string): Promise<void> {

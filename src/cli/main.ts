@@ -154,6 +154,7 @@ function program(signal: AbortSignal): Command {
     .description("hold the values of one checkpoint against another's, whatever their dialects")
     .argument("<A>", `the truth: ${INPUTS}`, place)
     .argument("<B>", "what became of it", place)
+    .option("--min-sqnr <db>", "end with 1 if a tensor has less", within(-1000, 1000))
     .addOption(missingScale())
     .option("--json", "print as JSON")
     .option(...REPORT)
@@ -331,7 +332,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    const status = printError(error);
+    const status = printError(error, argv.includes("--json"));
     const got = error instanceof BlockscaleError && error.code === "io" ? error.fault.got : "";
     return INTERRUPTED[got] ?? status;
   }

@@ -20,8 +20,11 @@ export async function print(text: string): Promise<void> {
   });
 }
 
+let isPrinted = false;
+
 /** Prints a record as JSON, with what could move a cursor escaped: JSON.stringify does so for half of it. */
 export function printJson(record: unknown): Promise<void> {
+  isPrinted = true;
   const escaped = (unsafe: string) =>
     [...Array(unsafe.length).keys()]
       .map((i) => `\\u${unsafe.charCodeAt(i).toString(16).padStart(4, "0")}`)
@@ -34,18 +37,22 @@ const LONGEST_PART = 500;
 
 /**
  * Prints whatever was thrown as one line of bounded length that no file can make move the cursor.
+ * @param asJson prints it to standard output as well, as { error: { code, where, expected, got, fix } }
  * @returns the exit status: 1 failed, 2 wrong usage
  */
-export function printError(thrown: unknown): 1 | 2 {
+export function printError(thrown: unknown, asJson = false): 1 | 2 {
   const { code, fault } = thrown instanceof BlockscaleError ? thrown : unforeseen(thrown);
   const part = (text: string) => figures.text(figures.cut(text, LONGEST_PART));
-  const { message } = new BlockscaleError(code, {
+  const parts = {
     where: part(fault.where),
     expected: part(fault.expected),
     got: part(fault.got),
     fix: part(fault.fix),
-  });
+  };
+  const { message } = new BlockscaleError(code, parts);
   console.error(`blockscale: ${message}`);
+  // A report that has been printed is what there is to read: a second record behind it would be none of JSON.
+  if (asJson && !isPrinted) console.log(JSON.stringify({ error: { code, message, ...parts } }, null, 2));
   return code === "option" ? 2 : 1;
 }
 

@@ -96,6 +96,7 @@ export function planTable({ tensors, files }: Plan): string {
     "",
     "Nothing was written. Files to be written:",
     ...files.map(({ name, size }) => `- ${figures.text(name)}: ${figures.count(size)} bytes`),
+    `Together ${figures.count(files.reduce((sum, { size }) => sum + size, 0))} bytes; ${tensors.filter(({ action }) => action !== "copy" && action !== "drop").length} of ${tensors.length} tensors would be converted.`,
   ].join("\n");
 }
 

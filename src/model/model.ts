@@ -1,6 +1,7 @@
 import { openCheckpoint } from "../checkpoint/plan/folder.ts";
 import { Engine } from "../engine/engine.ts";
 import type { Source } from "../io/source.ts";
+import { checkKnown } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
@@ -135,7 +136,23 @@ async function tokenizerOf(files: ReadonlyMap<string, Source>): Promise<Tokenize
   return (await import("./tokenizer.ts")).openTokenizer(files);
 }
 
-function checkOptions({ threads = 1, activations, weights, cache }: ModelOptions): number {
+const MODEL_OPTIONS = [
+  "threads",
+  "activations",
+  "weights",
+  "cache",
+  "variant",
+  "wasm",
+  "signal",
+  "onProgress",
+];
+const SAMPLING_OPTIONS = ["temperature", "topK", "topP", "minP", "seed"];
+const GENERATE_OPTIONS = [...SAMPLING_OPTIONS, "maxTokens", "stop", "logProbabilities", "signal"];
+const EMBED_OPTIONS = ["pooling", "normalize", "signal"];
+
+function checkOptions(options: ModelOptions): number {
+  checkKnown("openModel", options, MODEL_OPTIONS);
+  const { threads = 1, activations, weights, cache } = options;
   const wrong = (name: string, expected: string, got: unknown) =>
     new BlockscaleError("option", {
       where: `openModel: ${name}`,
@@ -206,6 +223,7 @@ export class Model {
     prompt: string | ArrayLike<number>,
     options: GenerateOptions = {},
   ): AsyncGenerator<Generated, void, undefined> {
+    checkKnown("generate", options, GENERATE_OPTIONS);
     const { ends, context } = this.#decoder("generate");
     const sampler = new Sampler(checkSampling("generate", options));
     const ids = this.#checkIds(
@@ -264,6 +282,7 @@ export class Model {
     inputs: readonly (string | ArrayLike<number>)[],
     options: EmbedOptions = {},
   ): Promise<Float32Array[]> {
+    checkKnown("embed", options, EMBED_OPTIONS);
     const { kind, hidden } = this.config;
     const pooling = options.pooling ?? this.#pooling.pooling ?? (kind === "encoder" ? "mean" : "last");
     const isNormalized = options.normalize ?? this.#pooling.isNormalized ?? true;

@@ -220,6 +220,27 @@ export function checkOptions<T extends object>(where: string, options: T): T {
   });
 }
 
+/**
+ * Refuses options by names that there are none of: a misspelt one would be left out in silence.
+ * @param known their names
+ * @throws BlockscaleError `option`
+ */
+export function checkKnown(where: string, options: object, known: readonly string[]): void {
+  const isRecord =
+    typeof options === "object" &&
+    options !== null &&
+    !Array.isArray(options) &&
+    !ArrayBuffer.isView(options);
+  const unknown = isRecord ? Object.keys(options).find((key) => !known.includes(key)) : kindOf(options);
+  if (unknown === undefined) return;
+  throw new BlockscaleError("option", {
+    where: `${where}: options`,
+    expected: `some of ${known.join(", ")}`,
+    got: isRecord ? unknown : String(unknown),
+    fix: "Correct the name, or leave the option out.",
+  });
+}
+
 /** The caller's `out`, from there. */
 export function outOf<T>(where: string, options: { out?: T }): T | undefined {
   return checkOptions(where, options).out;

@@ -9,6 +9,7 @@ import { Program } from "../model/program.ts";
 import { Store } from "../model/store.ts";
 import { serializeHeader } from "../safetensors/header.ts";
 import { readHeader } from "../safetensors/read.ts";
+import { checkKnown } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
@@ -178,7 +179,21 @@ type Settings = Required<
   readonly counts: boolean;
 };
 
+const OPTIONS = [
+  "recipe",
+  "learningRate",
+  "betas",
+  "epsilon",
+  "weightDecay",
+  "clip",
+  "schedule",
+  "counts",
+  "variant",
+  "signal",
+];
+
 function checkOptions(options: TrainerOptions): Settings {
+  checkKnown("createTrainer", options, OPTIONS);
   const number = (name: "learningRate" | "epsilon" | "weightDecay" | "clip", standard: number): number => {
     const value = options[name] ?? standard;
     if (typeof value === "number" && value >= 0 && value < Infinity) return value;

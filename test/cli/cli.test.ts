@@ -159,7 +159,7 @@ describe("wrong usage ends with 2", () => {
   });
 
   test("also an output that is there already, until told to; what the same command left may be made again", async () => {
-    const output = join(folder, "precious.txt");
+    const output = join(folder, "precious.safetensors");
     writeFileSync(output, "precious");
     const { code, err } = await blockscale("quantize", input, output);
     expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining("--overwrite") });
@@ -170,11 +170,9 @@ describe("wrong usage ends with 2", () => {
   });
 
   test("also an output that is a pipe, a device or a folder, whatever told", async () => {
-    const [pipe, link, taken] = ["pipe", "link", "taken"].map((name) => join(folder, name)) as [
-      string,
-      string,
-      string,
-    ];
+    const [pipe, link, taken] = ["pipe", "link", "taken"].map((name) =>
+      join(folder, `${name}.safetensors`),
+    ) as [string, string, string];
     execFileSync("mkfifo", [pipe]);
     symlinkSync("/dev/null", link);
     mkdirSync(taken);
@@ -225,7 +223,9 @@ describe("failures end with 1, one message, and no file", () => {
   });
 
   test("an output in a folder that is not there", async () => {
-    expect(await blockscale("quantize", input, join(folder, "no/where"))).toMatchObject({ code: 1 });
+    expect(await blockscale("quantize", input, join(folder, "no/where.safetensors"))).toMatchObject({
+      code: 1,
+    });
   });
 
   test("no room for the output", async () => {
@@ -280,7 +280,7 @@ test("long names, long shapes and many dimensions make no long tables and messag
   await writeFileWith(path, [long, ...short] as Stored[]);
   for (const args of [
     ["inspect", path],
-    ["quantize", path, join(folder, "long-out"), "--dry-run"],
+    ["quantize", path, join(folder, "long-out.safetensors"), "--dry-run"],
   ]) {
     const { code, out } = await blockscale(...args);
     expect(code).toBe(0);

@@ -50,7 +50,8 @@ export async function hashes(fp8: Verbs, api: Package): Promise<Hashes> {
   }
   for (const [name, scheme] of Object.entries(schemesOf(api))) {
     // E2M1 has two codes to a byte: its rows have an even number of columns.
-    const shapes = scheme.format === "e2m1" ? SHAPES.map((shape) => [...shape.slice(0, -1), shape.at(-1)! + 1]) : SHAPES;
+    const shapes =
+      scheme.format === "e2m1" ? SHAPES.map((shape) => [...shape.slice(0, -1), shape.at(-1)! + 1]) : SHAPES;
     for (const shape of shapes) {
       const bits = weightBits(
         shape[0]!,

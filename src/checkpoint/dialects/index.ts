@@ -159,7 +159,7 @@ export const dialects: Readonly<Record<DialectName, Dialect>> = {
 export function dialectOf(name: string): Dialect {
   if (!Object.hasOwn(dialects, name)) {
     throw new BlockscaleError("option", {
-      where: "dialect",
+      where: "to",
       expected: Object.keys(dialects).join(", "),
       got: JSON.stringify(name),
       fix: "Choose one of these names.",

@@ -194,15 +194,15 @@ const FREE_FIELDS = ["rounding", "amaxFloor", "zeroScale"];
  * @throws BlockscaleError `option`: an unknown field, a pattern that does not compile, a value no scheme can have
  */
 export function overrider(overrides: readonly Override[]): (name: string, scheme: Scheme) => Scheme | "keep" {
-  const compiled = overrides.map((override) => {
+  const compiled = overrides.map((override, i) => {
     const { pattern, scheme } = override ?? {};
     const fields = scheme === "keep" ? [] : Object.keys(scheme ?? {});
     const unknown = fields.find((field) => !FREE_FIELDS.includes(field));
     if (typeof pattern !== "string" || (scheme !== "keep" && fields.length === 0) || unknown !== undefined) {
       throw new BlockscaleError("option", {
-        where: `override of ${JSON.stringify(pattern)}`,
-        expected: `"keep", or some of ${FREE_FIELDS.join(", ")}`,
-        got: unknown ?? JSON.stringify(scheme),
+        where: typeof pattern === "string" ? `override of ${JSON.stringify(pattern)}` : `overrides[${i}]`,
+        expected: `a pattern, and as its scheme "keep" or some of ${FREE_FIELDS.join(", ")}`,
+        got: unknown ?? JSON.stringify(override),
         fix: 'Write overrides as [{ "pattern": "*.down_proj.weight", "scheme": "keep" }].',
       });
     }

@@ -1,3 +1,4 @@
+import { checkKnown } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import { matcher, refuseUnmatched, type Selection } from "../dialects/rules.ts";
@@ -20,6 +21,7 @@ const DTYPES = { bf16: "BF16", f16: "F16", f32: "F32" } as const;
  * @throws BlockscaleError `option`, `dialect` or `format`
  */
 export function planDequantize(checkpoint: Checkpoint, options: DequantizeOptions = {}): Plan {
+  checkKnown("planDequantize", options, ["dtype", "include", "exclude", "missingScale"]);
   const type = options.dtype ?? "bf16";
   if (!Object.hasOwn(DTYPES, type)) {
     throw new BlockscaleError("option", {

@@ -1,6 +1,7 @@
 import type { Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { parseIndex, type ShardIndex, serializeIndex } from "../../safetensors/shards.ts";
+import { kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import type { DialectName, Document } from "../dialects/index.ts";
@@ -39,6 +40,7 @@ export async function openCheckpoint(
   files: ReadonlyMap<string, Source>,
   where = "the checkpoint",
 ): Promise<OpenedCheckpoint> {
+  checkFiles(files, where);
   const config = files.get(CONFIG);
   const configText = config === undefined ? null : await textOf(config);
   const index = await readIndex(files);
@@ -54,6 +56,34 @@ export async function openCheckpoint(
   const others = [...files.keys()].filter((name) => !taken.has(name));
   const unread = others.filter((name) => name.endsWith(".safetensors"));
   return { checkpoint, sources: [...sources.values()], configText, index, leftOut, unread, others };
+}
+
+/**
+ * Sources by name, and nothing else.
+ * @throws BlockscaleError `option`
+ */
+function checkFiles(files: unknown, where: string): void {
+  const isMap = files instanceof Map || Object.prototype.toString.call(files) === "[object Map]";
+  const found = isMap ? [...(files as Map<unknown, unknown>)].find((entry) => !isEntry(entry)) : files;
+  if (isMap && found === undefined) return;
+  throw new BlockscaleError("option", {
+    where,
+    expected: "a Map of sources by name, such as new Map([[file.name, file]])",
+    got: isMap
+      ? `an entry ${nameOf((found as [unknown, unknown])[0])} of ${kindOf((found as [unknown, unknown])[1])}`
+      : kindOf(files),
+    fix: "A source is a Blob, a File, what openFile or openUrl gives, or any { size, slice(start, end) }; in Node openFolder(path) makes the Map.",
+  });
+}
+
+function nameOf(name: unknown): string {
+  return typeof name === "string" ? JSON.stringify(name) : `named by ${kindOf(name)}`;
+}
+
+function isEntry([name, source]: readonly [unknown, unknown]): boolean {
+  const { size, slice } = (source ?? {}) as Partial<Source>;
+  // Typed arrays and strings have a slice as well, and no size.
+  return typeof name === "string" && Number.isSafeInteger(size) && typeof slice === "function";
 }
 
 async function textOf(source: Source): Promise<string> {

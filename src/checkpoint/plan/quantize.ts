@@ -1,4 +1,5 @@
 import type { TensorSpec } from "../../safetensors/header.ts";
+import { checkKnown } from "../../tensor/checks.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import type { Fp8Format } from "../../tensor/tensor.ts";
 import { type Dialect, type DialectName, dialectOf, scaleName } from "../dialects/index.ts";
@@ -31,6 +32,7 @@ const CODE_DTYPES = { e4m3: "F8_E4M3", e5m2: "F8_E5M2" } as const;
  * @throws BlockscaleError `option`, `dialect`, `format` or `shape`
  */
 export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = {}): Plan {
+  checkKnown("planQuantize", options, ["to", "include", "exclude", "overrides", "missingScale"]);
   const dialect = dialectOf(options.to ?? "deepseek-v3.1");
   const { weights, foreign, strays } = resolve(checkpoint, options);
   refuseForeign(foreign, quantizationConfig(checkpoint.config));

@@ -1,0 +1,120 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
+import { openCheckpoint } from "../../src/checkpoint/plan/folder.ts";
+import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
+import { openModel } from "../../src/model/model.ts";
+import { createTrainer } from "../../src/train/trainer.ts";
+import { fileWith, valuesAs } from "../support/checkpoint-files.ts";
+import { blockscale, temporaryFolder } from "../support/cli-runner.ts";
+import { filesOf } from "../support/models.ts";
+import { randomNormal } from "../support/random.ts";
+
+const folder = temporaryFolder();
+const input = join(folder, "model.safetensors");
+const tensors = [
+  valuesAs("model.layers.0.mlp.up_proj.weight", "BF16", [64, 128], randomNormal(1, 64 * 128)),
+  valuesAs("model.norm.weight", "BF16", [128], randomNormal(2, 128)),
+];
+writeFileSync(input, Buffer.from(await fileWith(tensors).arrayBuffer()));
+
+test("compare ends with a verdict, and with 1 below the SQNR that is asked for", async () => {
+  const output = join(folder, "fp8.safetensors");
+  const made = await blockscale("quantize", input, output);
+  expect(made.out).toMatch(/Wrote .*fp8\.safetensors: [\d.]+ kB in [\d.]+ s, [\d.]+ .B\/s\.\n$/);
+  const good = await blockscale("compare", input, output, "--min-sqnr", "25");
+  expect(good.code).toBe(0);
+  expect(good.out).toMatch(
+    /2 tensors, 1 of them without loss; the least SQNR is 3[12]\.\d\d dB, of model\.layers\.0/,
+  );
+  const bad = await blockscale("compare", input, output, "--min-sqnr", "40");
+  expect([bad.code, bad.err]).toEqual([1, expect.stringMatching(/1 tensors below it/)]);
+  expect((await blockscale("compare", input, input)).out).toMatch(/2 tensors: nothing was lost\.\n$/);
+});
+
+test("with --json errors are JSON too", async () => {
+  const { code, out, err } = await blockscale("inspect", join(folder, "nothing.safetensors"), "--json");
+  expect(code).toBe(1);
+  const { error } = JSON.parse(out);
+  expect(Object.keys(error)).toEqual(["code", "message", "where", "expected", "got", "fix"]);
+  expect(err).toContain(error.message);
+});
+
+test("OUT is named for what it becomes", async () => {
+  for (const name of ["out.bin", "out", "-", "x.safetensors/"]) {
+    const { code, err } = await blockscale("quantize", input, join(folder, name));
+    expect([code, err], name).toEqual([2, expect.stringMatching(/ends in \.safetensors/)]);
+  }
+  const model = new URL("../evaluate/models/qwen3", import.meta.url).pathname;
+  const other = await blockscale("quantize", model, join(folder, "x.safetensors"));
+  expect([other.code, other.err]).toEqual([2, expect.stringMatching(/a folder, since IN is one/)]);
+});
+
+test("a dry run has totals", async () => {
+  const { out } = await blockscale("quantize", input, join(folder, "dry.safetensors"), "--dry-run");
+  expect(out).toMatch(/Together [\d,]+ bytes; 1 of 2 tensors would be converted\./);
+});
+
+test("--overrides of every wrong form is one clear error", async () => {
+  const file = join(folder, "overrides.json");
+  const forms = [
+    "{}",
+    "[1]",
+    "[null]",
+    '["a"]',
+    "[[]]",
+    '[{"pattern":1,"scheme":"keep"}]',
+    '[{"pattern":"*"}]',
+    '[{"pattern":"*","scheme":{}}]',
+    '[{"pattern":"*","scheme":{"block":[1,1]}}]',
+    '[{"pattern":"re:(","scheme":"keep"}]',
+    "nonsense",
+    "",
+    '[{"pattern":"nothing*","scheme":"keep"}]',
+  ];
+  for (const text of forms) {
+    writeFileSync(file, text);
+    const { code, err } = await blockscale(
+      "quantize",
+      input,
+      join(folder, "o.safetensors"),
+      "--overrides",
+      file,
+    );
+    expect([code, err], text).toEqual([2, expect.not.stringMatching(/foresee/)]);
+  }
+}, 60_000);
+
+test("options that are misspelt are refused in code", async () => {
+  const { checkpoint } = await openCheckpoint(
+    new Map([["model.safetensors", new Blob([readFileSync(input)])]]),
+  );
+  expect(() => planQuantize(checkpoint, { too: "mxfp8" } as never)).toThrow(/planQuantize: options.*got too/);
+  expect(() => planQuantize(checkpoint, { to: "fp3" } as never)).toThrow(/^to: /);
+  expect(() => planDequantize(checkpoint, { type: "bf16" } as never)).toThrow(/got type/);
+  await expect(openModel(filesOf("qwen3"), { thread: 2 } as never)).rejects.toThrow(/got thread/);
+  await expect(createTrainer({ config: {}, seed: 1 }, { lr: 1 } as never)).rejects.toThrow(/got lr/);
+  const model = await openModel(filesOf("qwen3"));
+  await expect(model.embed([[1]], { pool: "mean" } as never)).rejects.toThrow(/got pool/);
+  await expect(model.generate([1], { max_tokens: 1 } as never).next()).rejects.toThrow(/got max_tokens/);
+  await model.close();
+});
+
+test("openCheckpoint says what it takes", async () => {
+  const blob = new Blob([readFileSync(input)]);
+  const wrong: [unknown, RegExp][] = [
+    [{ "model.safetensors": blob }, /got object/],
+    [blob, /a Map of sources/],
+    ["model/", /got string/],
+    [readFileSync(input), /got Uint8Array/],
+    [null, /got null/],
+    [new Map([["model.safetensors", readFileSync(input)]]), /entry "model\.safetensors" of Uint8Array/],
+    [new Map([["model.safetensors", "path"]]), /of string/],
+    [new Map([[1, blob]]), /named by number/],
+  ];
+  for (const [given, message] of wrong) {
+    await expect(openCheckpoint(given as never)).rejects.toThrow(message);
+    await expect(openModel(given as never)).rejects.toThrow(/expected a Map of sources/);
+  }
+});
