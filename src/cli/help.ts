@@ -60,7 +60,8 @@ Examples:
 /** Below the options of `blockscale train --help`. */
 export const TRAIN_HELP: string = `
 Recipes: f32; deepseek (E4M3, activations and gradients in blocks of 1x128, weights 128x128); mxfp8 (E4M3, 1x32);
-mxfp8-e5m2 (output gradients in E5M2); and three that are meant to be worse: mxfp8-floor, deepseek-square, e5m2.
+mxfp8-e5m2 (output gradients in E5M2); and controls, which are meant to be worse: mxfp8-floor, deepseek-square, e5m2,
+mxfp4, mxfp4-floor.
 Weights, gradients, sums, embedding, head, norms and attention stay in float32. A run that was cut off goes on from its last
 checkpoint, to the same bits, when the same command is given again. The folder runs in blockscale generate and in
 transformers.

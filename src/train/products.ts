@@ -3,6 +3,14 @@ import { FORMAT_ID, type FormatId, ROUNDING_ID } from "../tensor/formats.ts";
 import type { TrainKernels } from "./kernels.ts";
 import type { OperandFormat, Recipe } from "./recipes.ts";
 
+/** Replaces E2M1 codes, a byte each as the kernels write them, by E4M3 codes of the same values. */
+function asE4m3(codes: Uint8Array): void {
+  for (let i = 0; i < codes.length; i++) codes[i] = E4M3_OF[codes[i]! & 7]! | (codes[i]! & 0x80);
+}
+
+/** E4M3 codes of 0, 0.5, 1, 1.5, 2, 3, 4 and 6. */
+const E4M3_OF: readonly number[] = [0, 0x30, 0x38, 0x3c, 0x40, 0x44, 0x48, 0x4c];
+
 /** What the rounding of an operand has done, over all of its values since the counts were taken. */
 export interface RangeCounts {
   /** Of the values, in float32 before rounding. */
@@ -102,9 +110,12 @@ export class LinearProducts {
     const rounded = program.room(`rounded ${room}`, rows * cols);
     const rounding = ROUNDING_ID[operand.rounding];
     kernels.quantize(format, 0, 0, codes, scales, x, rows, cols, blockRows, blockCols, rounding, 0, 127);
-    kernels.dequantize(format, 0, 0, rounded, codes, scales, rows, cols, blockRows, blockCols);
+    const isFp4 = operand.format === "e2m1";
+    if (isFp4) asE4m3(new Uint8Array(program.buffer, codes, rows * cols));
+    const read = isFp4 ? FORMAT_ID.e4m3 : format;
+    kernels.dequantize(read, 0, 0, rounded, codes, scales, rows, cols, blockRows, blockCols);
     if (counted !== undefined && this.counts !== null)
-      this.#count(counted, format, x, rounded, codes, rows * cols);
+      this.#count(counted, read, x, rounded, codes, rows * cols);
     return rounded;
   }
 

@@ -31,6 +31,8 @@ const e4m3 = (rows: number, cols: number, rounding: "rceil" | "floor" = "rceil")
   rounding,
 });
 
+const e2m1 = (rounding: "rceil" | "floor"): OperandFormat => ({ format: "e2m1", block: [1, 32], rounding });
+
 /** The names of recipes. */
 export type RecipeName =
   | "f32"
@@ -39,7 +41,9 @@ export type RecipeName =
   | "mxfp8-e5m2"
   | "mxfp8-floor"
   | "deepseek-square"
-  | "e5m2";
+  | "e5m2"
+  | "mxfp4"
+  | "mxfp4-floor";
 
 /** The recipes that have names. */
 export const recipes: { readonly [name in RecipeName]: Recipe } = {
@@ -60,6 +64,9 @@ export const recipes: { readonly [name in RecipeName]: Recipe } = {
     { ...e4m3(128, 128), format: "e5m2" },
     { ...e4m3(1, 128), format: "e5m2" },
   ),
+  /** FP4 for everything, rounded to nearest and without other care: a control that has to be worse. */
+  mxfp4: recipe(e2m1("rceil"), e2m1("rceil"), e2m1("rceil")),
+  "mxfp4-floor": recipe(e2m1("floor"), e2m1("floor"), e2m1("floor")),
 };
 
 /** @throws BlockscaleError `option`: no such recipe */

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { openModel } from "../../src/model/model.ts";
-import { recipes } from "../../src/train/recipes.ts";
+import { type RecipeName, recipes } from "../../src/train/recipes.ts";
 import { createTrainer, type TrainerOptions, warmupCosine } from "../../src/train/trainer.ts";
 import { tensorsOf } from "../support/checkpoint-files.ts";
 import { decibels } from "../support/models.ts";
@@ -255,6 +255,21 @@ describe("a trainer", () => {
     const other = (await createTrainer({ config: tiny({ intermediate_size: 64 }), seed: 1 })).files();
     other.set("optimizer.safetensors", state);
     await expect(createTrainer(other)).rejects.toThrow(/of this model/);
+  });
+
+  test("the gradients of FP4 are further from float32's than those of FP8", async () => {
+    const ids = (await tokens()).subarray(0, WIDTH);
+    const gradientsOf = async (recipe: RecipeName) => {
+      const trainer = await createTrainer(initial(), { ...SETTINGS, recipe });
+      await trainer.step(ids, SHAPE);
+      return trainer.gradient("model.layers.0.mlp.gate_proj.weight");
+    };
+    const exact = await gradientsOf("f32");
+    const near = async (recipe: RecipeName) => decibels(exact, await gradientsOf(recipe));
+    const [fp8, fp4, floor] = [await near("mxfp8"), await near("mxfp4"), await near("mxfp4-floor")];
+    expect(fp8).toBeGreaterThan(18);
+    expect(fp4).toBeLessThan(fp8 - 8);
+    expect(floor).toBeLessThan(fp8 - 8);
   });
 
   test("recipes are records of six operands", () => {
