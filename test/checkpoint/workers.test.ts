@@ -49,5 +49,5 @@ test("the example worker answers with a stream of the length it told", async () 
 test("the example worker tells what is wrong", async () => {
   const response = await ask("fp7");
   expect(response.status).toBe(422);
-  expect(await response.text()).toMatch(/dialect: expected deepseek-v3.*"fp7"/);
+  expect(await response.text()).toMatch(/to: expected deepseek-v3.*"fp7"/);
 });
