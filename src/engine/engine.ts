@@ -1,3 +1,4 @@
+import { widenSpan } from "../js/half.ts";
 import { notAMatrix } from "../products/left.ts";
 import type { PackedWeights, PackOptions } from "../products/packed.ts";
 import { type GemmOptions, type LeftOperand, type Matrix, Products } from "../products/products.ts";
@@ -155,7 +156,9 @@ export class Engine {
     const scaleType = SCALE_TYPE_ID[scheme.scale];
     const isPacked = format === "e2m1";
     const floorBits = new Uint32Array(Float32Array.of(scheme.amaxFloor).buffer)[0] as number;
-    const width = data.BYTES_PER_ELEMENT;
+    // Halves are widened where the kernel takes float32 alone.
+    const isWidened = isPacked && type !== "f32";
+    const width = isWidened ? 4 : data.BYTES_PER_ELEMENT;
     for (const frame of framesOf(grid)) {
       const elements = frame.rows * frame.cols;
       const blocks = frame.scaleRows * frame.scaleCols;
@@ -165,12 +168,18 @@ export class Engine {
         blocks * scales.BYTES_PER_ELEMENT,
       ]) as [number, number, number];
       const buffer = this.#arena.buffer;
-      const staged =
-        width === 4 ? new Float32Array(buffer, src, elements) : new Uint16Array(buffer, src, elements);
-      gather(staged, data, frame);
+      if (isWidened) {
+        const halves = new Uint16Array(elements);
+        gather(halves, data, frame);
+        widenSpan(VALUE_TYPE_ID[type], new Int32Array(buffer, src, elements), halves, 0, elements);
+      } else {
+        const staged =
+          width === 4 ? new Float32Array(buffer, src, elements) : new Uint16Array(buffer, src, elements);
+        gather(staged, data, frame);
+      }
       this.#kernels.quantize(
         FORMAT_ID[format],
-        VALUE_TYPE_ID[type],
+        VALUE_TYPE_ID[isWidened ? "f32" : type],
         scaleType,
         codesAt,
         scalesAt,

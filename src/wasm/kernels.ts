@@ -19,7 +19,7 @@ export interface Kernels {
   /**
    * Quantises one rows x cols matrix (row-major, no padding) in blocks of blockRows x blockCols, ragged at the
    * right and bottom edge: codes[rows * cols], and one scale per block, row-major: a UE8M0 byte or a float32.
-   * `amaxFloor` is float32 bits; `zeroScale` a UE8M0 byte.
+   * `amaxFloor` is float32 bits; `zeroScale` a UE8M0 byte. E2M1 takes float32 values alone, and writes a byte a code, its sign at bit 7.
    */
   quantize(
     format: FormatId,
