@@ -29,8 +29,8 @@ export function packFp4(codes: Uint8Array, out: Uint8Array): Uint8Array {
   return out;
 }
 
-/** The value of an E4M3 byte without sign. */
-function e4m3(byte: number): number {
+/** The number that an E4M3 code stands for: 4 bits of exponent with a bias of 7, 3 of mantissa. */
+export function valueOfE4m3(byte: number): number {
   const [exponent, mantissa] = [(byte >> 3) & 15, byte & 7];
   if ((byte & 0x7f) === 0x7f) return Number.NaN;
   const value = exponent === 0 ? mantissa * 2 ** -9 : (8 + mantissa) * 2 ** (exponent - 10);
@@ -40,7 +40,7 @@ function e4m3(byte: number): number {
 /** What each block of NVFP4 is multiplied by: its E4M3 scale times that of the tensor, rounded once to float32. */
 export function multipliersOf(scales: Uint8Array, tensorScale: number): Float32Array<ArrayBuffer> {
   const factor = Math.fround(tensorScale);
-  return Float32Array.from(scales, (byte) => e4m3(byte) * factor);
+  return Float32Array.from(scales, (byte) => valueOfE4m3(byte) * factor);
 }
 
 /** Whether an operand of a product is a record of E2M1 codes, which products take as E4M3 ones of the same values. */

@@ -1,6 +1,7 @@
 import { readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
+import { valueOfE4m3 } from "../../tensor/fp4.ts";
 import { widen } from "./values.ts";
 import { countOf, type ScaledWeight, scaleShape } from "./weights.ts";
 
@@ -93,15 +94,6 @@ async function multipliersOf(
   return Float32Array.from(bytes, (byte) =>
     divides ? valueOfE4m3(byte) / factor : valueOfE4m3(byte) * factor,
   );
-}
-
-/** The number that an E4M3 code stands for: 4 bits of exponent with a bias of 7, 3 of mantissa. */
-function valueOfE4m3(code: number): number {
-  const exponent = (code >> 3) & 15;
-  const mantissa = code & 7;
-  if ((code & 0x7f) === 0x7f) return Number.NaN;
-  const value = exponent === 0 ? mantissa * 2 ** -9 : (8 + mantissa) * 2 ** (exponent - 10);
-  return code & 0x80 ? -value : value;
 }
 
 /** Number of scales of a weight: as stored, but for the padding of a grid that is too large. */

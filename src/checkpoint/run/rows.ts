@@ -2,6 +2,7 @@ import type { Engine } from "../../engine/engine.ts";
 import { readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
+import { unpackFp4 } from "../../tensor/fp4.ts";
 import type { BlockScaled, Fp8Format, ValueType } from "../../tensor/tensor.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
 import { readScales } from "../read/scales.ts";
@@ -59,7 +60,7 @@ export async function readScaledRows(
       ? countOf(scaleShape(shape, block).slice(0, -1))
       : Math.ceil((inBlock + strip.rows) / block[0]);
   const scales = await readScales(from, sources, firstScaleRow * scaleCols, scaleRows * scaleCols);
-  const unpacked = element === "e2m1" ? unpack(codes) : codes;
+  const unpacked = element === "e2m1" ? unpackFp4(codes) : codes;
   if (scales instanceof Float32Array && scales.includes(0)) refuseZeroScales(from, strip, unpacked, scales);
   return {
     format: FORMATS[element],
@@ -107,27 +108,6 @@ const FORMATS: Readonly<Record<Element, "e4m3" | "e5m2">> = {
   e5m2fnuz: "e5m2",
   e2m1: "e4m3",
 };
-
-/** E4M3 codes of the sixteen E2M1 codes: 0, .5, 1, 1.5, 2, 3, 4, 6 and their negatives. */
-const E2M1_AS_E4M3 = Uint8Array.of(0, 0x30, 0x38, 0x3c, 0x40, 0x44, 0x48, 0x4c).reduce<Uint8Array>(
-  (table, code, i) => {
-    table[i] = code;
-    table[i + 8] = code | 0x80;
-    return table;
-  },
-  new Uint8Array(16),
-);
-
-/** Two E2M1 codes of a byte, the low nibble first, as two E4M3 codes of the same values. */
-function unpack(packed: Uint8Array): Uint8Array {
-  const codes = new Uint8Array(2 * packed.length);
-  for (let i = 0; i < packed.length; i++) {
-    const byte = packed[i]!;
-    codes[2 * i] = E2M1_AS_E4M3[byte & 15]!;
-    codes[2 * i + 1] = E2M1_AS_E4M3[byte >> 4]!;
-  }
-  return codes;
-}
 
 /** Values of a strip, rounded once to `type`; in `out` where the engine can put them there. */
 export function dequantizeRows(
