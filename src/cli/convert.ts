@@ -9,7 +9,7 @@ import {
   type OpenedCheckpoint,
   openCheckpoint,
 } from "../checkpoint/plan/folder.ts";
-import type { FilePlan, Plan } from "../checkpoint/plan/plan.ts";
+import { conversionsOf, type FilePlan, type Plan } from "../checkpoint/plan/plan.ts";
 import { placesOfWeight } from "../checkpoint/read/weights.ts";
 import { fileBytes } from "../checkpoint/run/run.ts";
 import type { Precision } from "../engine/precision.ts";
@@ -286,9 +286,7 @@ async function isFinished(run: Run, journal: Journal, file: FilePlan, path: stri
   const finished = journal.finished(file.name);
   if (finished === undefined) return false;
   const { measured, fingerprint } = finished;
-  const weights = file.steps.flatMap((step) =>
-    step.kind === "convert" && step.emit !== "scales" ? [step.conversion.from.name] : [],
-  );
+  const weights = conversionsOf({ files: [file] }).map(({ from }) => from.name);
   if (String(measured.map(([name]) => name)) !== String(weights)) return false;
   const found = await openFile(path).catch(() => undefined);
   try {

@@ -1,7 +1,7 @@
 import { widenSpan } from "../js/half.ts";
 import { checkValues, type RawValues } from "../tensor/checks.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
-import { multipliersOf, unpackFp4 } from "../tensor/fp4.ts";
+import { multipliersOf, unpackFp4, valueOfE4m3 } from "../tensor/fp4.ts";
 import type { BlockScaled, Format, Grid, Values } from "../tensor/tensor.ts";
 
 /** What is needed of an engine. */
@@ -40,10 +40,14 @@ function eachBlock(
   }
 }
 
+/** The float32 of a tensor of NVFP4, by which its scales are to be multiplied, or divided. */
+export interface TensorFactor {
+  readonly factor: number;
+  readonly divides: boolean;
+}
+
 /**
  * Writes codes and E4M3 scales of NVFP4, and gives the float32 that belongs to the tensor: amax / (448 * 6), so that the largest block has the largest scale.
- * Each step is rounded to float32: a block's scale is the nearest E4M3 of amax / 6 over the tensor's, at least the smallest one unless the block
- * is zero; a code is the nearest of x over the product of both. A block with NaN or Inf has NaN as its scale, and counts for no other.
  */
 export function quantizeNvfp4(
   engine: Encoder,
@@ -53,35 +57,77 @@ export function quantizeNvfp4(
   scales: Uint8Array,
 ): number {
   const x = floatsOf(values);
-  const { cols } = grid;
+  const amaxes = amaxesOf(x, grid);
+  const most = amaxes.reduce((most, amax) => (amax < Infinity ? Math.max(most, amax) : most), 0);
+  const factor = most === 0 ? 1 : Math.max(Math.fround(most / (LARGEST_SCALE * LARGEST_CODE)), 2 ** -126);
+  encodeBlocks(engine, x, grid, amaxes, codes, scales, { factor, divides: false });
+  return factor;
+}
+
+/**
+ * Writes codes and E4M3 scales of NVFP4 under a float32 that is settled, as where a tensor comes in strips.
+ * @returns what each block is multiplied by
+ */
+export function quantizeNvfp4Under(
+  engine: Encoder,
+  values: RawValues,
+  grid: Grid,
+  codes: Uint8Array,
+  scales: Uint8Array,
+  given: TensorFactor,
+): Float32Array {
+  const x = floatsOf(values);
+  return encodeBlocks(engine, x, grid, amaxesOf(x, grid), codes, scales, given);
+}
+
+/** The largest magnitude of each block; NaN where one is NaN. */
+function amaxesOf(x: Float32Array, grid: Grid): Float32Array {
   const amaxes = new Float32Array(grid.blocks);
-  let most = 0;
   eachBlock(grid, (number, first, height, width) => {
     let amax = 0;
     for (let r = 0; r < height; r++)
-      for (let i = first + r * cols; i < first + r * cols + width; i++)
+      for (let i = first + r * grid.cols; i < first + r * grid.cols + width; i++)
         amax = Math.max(amax, Math.abs(x[i]!));
     amaxes[number] = amax;
-    if (amax < Infinity) most = Math.max(most, amax);
   });
-  const tensorScale =
-    most === 0 ? 1 : Math.max(Math.fround(most / (LARGEST_SCALE * LARGEST_CODE)), 2 ** -126);
-  const wanted = amaxes.map((amax) => Math.fround(amax / LARGEST_CODE) / tensorScale);
+  return amaxes;
+}
+
+/**
+ * Each step is rounded to float32: a block's scale is the nearest E4M3 of amax / 6 over the tensor's, at least the smallest one unless the block
+ * is zero; a code is the nearest of x over the product of both. A block with NaN or Inf has NaN as its scale, and counts for no other.
+ */
+function encodeBlocks(
+  engine: Encoder,
+  x: Float32Array,
+  grid: Grid,
+  amaxes: Float32Array,
+  codes: Uint8Array,
+  scales: Uint8Array,
+  { factor, divides }: TensorFactor,
+): Float32Array {
+  const wanted = amaxes.map((amax) => {
+    const scale = Math.fround(amax / LARGEST_CODE);
+    return divides ? scale * factor : scale / factor;
+  });
   engine.encode(wanted, "e4m3", { out: scales });
   for (let i = 0; i < scales.length; i++) {
     if (!(amaxes[i]! < Infinity)) scales[i] = NAN;
     else if (scales[i] === 0 && amaxes[i]! > 0) scales[i] = SMALLEST;
   }
-  const multipliers = multipliersOf(scales, tensorScale);
+  const multipliers = divides
+    ? Float32Array.from(scales, (byte) => valueOfE4m3(byte) / factor)
+    : multipliersOf(scales, factor);
   const scaled = new Float32Array(x.length);
   eachBlock(grid, (number, first, height, width) => {
     const multiplier = multipliers[number]!;
     if (!(multiplier > 0)) return;
     for (let r = 0; r < height; r++)
-      for (let i = first + r * cols; i < first + r * cols + width; i++) scaled[i] = x[i]! / multiplier;
+      for (let i = first + r * grid.cols; i < first + r * grid.cols + width; i++)
+        scaled[i] = x[i]! / multiplier;
   });
   engine.encode(scaled, "e2m1", { out: codes });
-  return tensorScale;
+  return multipliers;
 }
 
 /** Values that are beyond 6 times the scale of their block, and were cut to it. */

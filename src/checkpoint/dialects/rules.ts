@@ -141,19 +141,21 @@ export type Verdict = { readonly quantize: true } | { readonly quantize: false; 
  * Compiles a selection into the decision for one weight.
  * @param isQuantised whether the checkpoint holds scaled weights already: then its plain ones were kept on purpose
  * @param config config.json, which tells what names do not
+ * @returns the decision; `takesStack` says that loaders of the dialect read the weight as a stack of experts
  */
 export function decider(
   selection: Selection,
   isQuantised: boolean,
   config: Config | null = null,
-): (weight: PlainWeight | ScaledWeight) => Verdict {
+): (weight: PlainWeight | ScaledWeight, takesStack?: boolean) => Verdict {
   const include = (selection.include ?? []).map(matcher);
   const exclude = (selection.exclude ?? []).map(matcher);
-  return ({ name, shape, kind }) => {
+  return ({ name, shape, kind }, takesStack = false) => {
     if (exclude.some((fits) => fits(name))) return { quantize: false, reason: "excluded" };
     if (shape.length < 2) return { quantize: false, reason: "not a matrix" };
     if (kind === "scaled" || include.some((fits) => fits(name))) return { quantize: true };
     if (isQuantised) return { quantize: false, reason: "kept by whoever quantised the checkpoint" };
+    if (takesStack && shape.length === 3) return { quantize: true };
     if (shape.length > 2) return { quantize: false, reason: "not 2-D" };
     if (!name.endsWith(".weight")) return { quantize: false, reason: "not the weight of a linear layer" };
     if (isTableOfTokens(shape, config)) return { quantize: false, reason: "embedding: a row for each token" };

@@ -6,8 +6,7 @@ import type { Checkpoint } from "../read/checkpoint.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { widen } from "../read/values.ts";
 import { matrixOf, type PlainWeight, plainShape, type ScaledWeight, type Weight } from "../read/weights.ts";
-import { transpose } from "../run/convert.ts";
-import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows } from "../run/rows.ts";
+import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows, transpose } from "../run/rows.ts";
 import { inFigures, type PrecisionSummary } from "./summary.ts";
 
 /** A checkpoint and the bytes of its shards. */

@@ -1,6 +1,7 @@
 import type { Engine } from "../../engine/engine.ts";
 import { add, NOTHING, type Precision } from "../../engine/precision.ts";
 import type { Source } from "../../io/source.ts";
+import { multipliersOf } from "../../tensor/fp4.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
 import { exponentOf } from "../read/scales.ts";
@@ -93,11 +94,15 @@ export async function sampleStrip(
   }
   const tensor = engine.quantize(values, stripShape(weight.shape, strip), scheme);
   const became = engine.dequantize(tensor);
+  const multipliers =
+    tensor.tensorScale === undefined
+      ? tensor.scales
+      : multipliersOf(tensor.scales as Uint8Array, tensor.tensorScale);
   return {
     ...tally(values, became),
     strip,
     precision: engine.compare(values, tensor),
-    exponents: exponentsOf(tensor.scales),
+    exponents: exponentsOf(multipliers),
     scaleCols: Math.ceil(cols / scheme.block[1]),
   };
 }

@@ -5,7 +5,7 @@ import type { ValueType } from "../../tensor/tensor.ts";
 import { type DialectName, type Document, dialects } from "../dialects/index.ts";
 import type { Config } from "../read/checkpoint.ts";
 import { NESTED, QUANTIZATION_KEYS } from "../read/resolve.ts";
-import type { Plan } from "./plan.ts";
+import { ALREADY_REASON, type Plan } from "./plan.ts";
 
 const TORCH_DTYPES: Readonly<Record<ValueType, string>> = {
   bf16: "bfloat16",
@@ -86,7 +86,8 @@ export function quantizedDocuments(text: string, config: Config, plan: Plan, to:
   const others = paths.filter((path) => path !== place);
   let edited = editMember(text, place, quantization);
   for (const path of others) edited = editMember(edited, path, undefined);
-  edited = editMember(edited, ["expert_dtype"], undefined);
+  const { members = {} } = dialects[to];
+  for (const key of ["expert_dtype"]) edited = editMember(edited, [key], members[key]);
   return [{ name: "config.json", text: edited }, ...(dialects[to].documents?.(kept) ?? [])];
 }
 
@@ -110,12 +111,15 @@ export function plainDocuments(text: string, config: Config, type: ValueType): D
  */
 function keptModules(plan: Plan): string[] {
   const converted = plan.tensors.filter(({ after, action }) => action !== "copy" && after.dtype !== null);
-  const names = plan.tensors.flatMap(({ name, action, shape }) => {
-    if (action !== "copy" || shape.length < 2) return [];
+  const names = plan.tensors.flatMap(({ name, action, reason, shape }) => {
+    if (action !== "copy" || reason === ALREADY_REASON || shape.length < 2) return [];
     if (name.endsWith(".weight")) return [name.slice(0, -".weight".length)];
     const holder = name.slice(0, Math.max(0, name.lastIndexOf(".")));
     const isShared = holder === "" || converted.some((other) => other.name.startsWith(`${holder}.`));
     return [isShared ? name : holder];
   });
-  return [...new Set(names)].sort();
+  // A head that shares the matrix of the embedding is a module all the same, and is in no file.
+  const isTied = names.some((name) => /(^|\.)(embed_tokens|wte)$/.test(name));
+  const hasHead = plan.tensors.some(({ name }) => /(^|\.)lm_head\.weight$/.test(name));
+  return [...new Set(isTied && !hasHead ? [...names, "lm_head"] : names)].sort();
 }

@@ -7,6 +7,11 @@ export interface ScaledTarget {
   readonly kind: "scaled";
   readonly scheme: Scheme;
   readonly scaleDtype: Dtype;
+  /** NVFP4: how the float32 of the tensor is meant, and the weights whose largest magnitude it follows from. */
+  readonly tensorScale?: {
+    readonly divides: boolean;
+    readonly together: readonly (PlainWeight | ScaledWeight)[];
+  };
 }
 
 /** A weight to be stored as plain values. */
@@ -15,8 +20,21 @@ export interface PlainTarget {
   readonly dtype: "F32" | "BF16" | "F16";
 }
 
+/** No output: the largest magnitude alone is wanted. */
+export interface AmaxTarget {
+  readonly kind: "amax";
+}
+
+/** What is found out about a weight before its first strip is converted. A plain record. */
+export interface Preparation {
+  /** Whether codes stay as they are and only scales change. */
+  readonly keepCodes: boolean;
+  /** NVFP4: the float32 of the tensor. */
+  readonly tensorScale?: number;
+}
+
 /** A weight to be converted, with all that a worker needs to know of it. */
 export interface Conversion {
   readonly from: PlainWeight | ScaledWeight;
-  readonly into: ScaledTarget | PlainTarget;
+  readonly into: ScaledTarget | PlainTarget | AmaxTarget;
 }

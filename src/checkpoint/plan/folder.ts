@@ -7,7 +7,7 @@ import type { ValueType } from "../../tensor/tensor.ts";
 import type { DialectName, Document } from "../dialects/index.ts";
 import { type Checkpoint, placesOf, readCheckpoint } from "../read/checkpoint.ts";
 import { parseConfig, plainDocuments, quantizedDocuments } from "./config.ts";
-import type { Plan } from "./plan.ts";
+import { ALREADY_REASON, type Plan } from "./plan.ts";
 
 const CONFIG = "config.json";
 const MODELOPT_CONFIG = "hf_quant_config.json";
@@ -207,7 +207,9 @@ export function documentsOf(opened: OpenedCheckpoint, plan: Plan, direction: Dir
 }
 
 function refuseMixture(plan: Plan): void {
-  const left = plan.tensors.find(({ action, wasScaled }) => action === "copy" && wasScaled);
+  const left = plan.tensors.find(
+    ({ action, wasScaled, reason }) => action === "copy" && wasScaled && reason !== ALREADY_REASON,
+  );
   if (left === undefined) return;
   throw new BlockscaleError("dialect", {
     where: tensorNamed(left.name),

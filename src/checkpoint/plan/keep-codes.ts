@@ -16,8 +16,11 @@ export async function keepsCodes({ from, into }: Conversion, sources: readonly S
 }
 
 function fits(from: ScaledWeight, { scheme }: ScaledTarget): boolean {
+  // Two roundings belong to a scale of NVFP4: those of other weights are made anew.
+  if (scheme.scale === "e4m3") return false;
   const { rows, cols } = matrixOf(from.shape);
-  const format = from.element === "e2m1" ? "e4m3" : from.element;
+  // Every value of E2M1 is one of E4M3.
+  const format = from.element === "e2m1" && scheme.format !== "e2m1" ? "e4m3" : from.element;
   const divides = (small: number, large: number, size: number) => large >= size || large % small === 0;
   return (
     format === scheme.format &&

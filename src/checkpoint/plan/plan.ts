@@ -4,7 +4,7 @@ import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Checkpoint, Place } from "../read/checkpoint.ts";
 import { QUANTIZATION_METADATA } from "../read/resolve.ts";
-import { matrixOf, placesOfWeight, type Weight } from "../read/weights.ts";
+import { matrixOf, placesOfWeight, plainShape, type Weight } from "../read/weights.ts";
 import type { Conversion } from "./conversion.ts";
 import { arrangeGroups, type Group } from "./layout.ts";
 import { stripsOf } from "./strip.ts";
@@ -18,9 +18,18 @@ export type Step =
       readonly kind: "convert";
       readonly tensors: readonly TensorSpec[];
       readonly conversion: Conversion;
-      /** Codes followed by scales; or one of them alone, where their alignment asks for different places. */
-      readonly emit: "both" | "codes" | "scales";
+      /** Codes followed by scales; or one of them alone, where their alignment asks for different places; or the float32 of NVFP4. */
+      readonly emit: "both" | "codes" | "scales" | "tensorScale";
     };
+
+/** Conversions of a plan, each weight once although parts of it may be written apart. */
+export function conversionsOf({ files }: Pick<Plan, "files">): Conversion[] {
+  return files.flatMap(({ steps }) =>
+    steps.flatMap((step) =>
+      step.kind === "convert" && (step.emit === "both" || step.emit === "codes") ? [step.conversion] : [],
+    ),
+  );
+}
 
 /** What becomes of one logical tensor. */
 export interface PlannedTensor {
@@ -61,11 +70,10 @@ export interface Plan {
 }
 
 /** Strips that a plan is cut into, counted up to a number: the work that can be shared out. */
-export function countStrips({ files }: Plan, most: number): number {
+export function countStrips(plan: Plan, most: number): number {
   let count = 0;
-  for (const step of files.flatMap(({ steps }) => steps)) {
-    if (step.kind !== "convert") continue;
-    for (const _ of stripsOf(step.conversion)) if (++count >= most) return most;
+  for (const conversion of conversionsOf(plan)) {
+    for (const _ of stripsOf(conversion)) if (++count >= most) return most;
   }
   return count;
 }
@@ -97,6 +105,9 @@ export function copied(weight: Weight, reason: string): Decision {
 export const STRAY_REASON =
   "describes a quantisation that is gone: scale of activations or of the cache, or a marker";
 
+/** Why a scaled weight keeps its bytes although it belongs to the dialect. */
+export const ALREADY_REASON = "stored so already";
+
 /** A tensor that the output has no use for. */
 export function dropped({ name, shape, shard, dtype, start, end }: Place, reason: string): Decision {
   const before = { dtype, bytes: end - start };
@@ -108,7 +119,7 @@ export function dropped({ name, shape, shard, dtype, start, end }: Place, reason
 }
 
 /**
- * A weight to be converted into the tensors given: values, or codes and scales.
+ * A weight to be converted into the tensors given: values; or codes and scales, and the float32 of NVFP4.
  * @throws BlockscaleError `shape`: one row of blocks is too large for memory
  */
 export function converted(conversion: Conversion, tensors: readonly TensorSpec[]): Decision {
@@ -116,6 +127,9 @@ export function converted(conversion: Conversion, tensors: readonly TensorSpec[]
   refuseLargeStrips(conversion);
   const places = placesOfWeight(from);
   const bytes = tensors.reduce((n, { dtype, shape }) => n + byteLength(dtype, shape)!, 0);
+  const steps: Step[] = [{ kind: "convert", tensors: tensors.slice(0, 2), conversion, emit: "both" }];
+  if (tensors.length > 2)
+    steps.push({ kind: "convert", tensors: tensors.slice(2), conversion, emit: "tensorScale" });
   return {
     planned: {
       name: from.name,
@@ -123,14 +137,14 @@ export function converted(conversion: Conversion, tensors: readonly TensorSpec[]
       action: into.kind === "plain" ? "dequantize" : from.kind === "plain" ? "quantize" : "requantize",
       wasScaled: from.kind === "scaled",
       reason: null,
-      shape: from.shape,
+      shape: from.kind === "plain" ? plainShape(from) : from.shape,
       before: {
         dtype: places[0]!.dtype,
         bytes: places.reduce((n, { start, end }) => n + end - start, 0),
       },
       after: { dtype: tensors[0]!.dtype, bytes },
     },
-    steps: [{ kind: "convert", tensors, conversion, emit: "both" }],
+    steps,
   };
 }
 

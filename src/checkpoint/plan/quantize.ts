@@ -1,8 +1,7 @@
 import type { TensorSpec } from "../../safetensors/header.ts";
 import { checkKnown } from "../../tensor/checks.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
-import type { Fp8Format } from "../../tensor/tensor.ts";
-import { type Dialect, type DialectName, dialectOf, scaleName } from "../dialects/index.ts";
+import { type DialectName, dialectOf, partName, type Storage } from "../dialects/index.ts";
 import { decider, type Override, overrider, refuseUnmatched, type Selection } from "../dialects/rules.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";
 import { refuseForeign } from "../read/foreign.ts";
@@ -13,8 +12,19 @@ import {
   placesOfWeight,
   type ScaledWeight,
   scaleShape,
+  turnedShape,
+  type Weight,
 } from "../read/weights.ts";
-import { converted, copied, type Decision, dropped, layOut, type Plan, STRAY_REASON } from "./plan.ts";
+import {
+  ALREADY_REASON,
+  converted,
+  copied,
+  type Decision,
+  dropped,
+  layOut,
+  type Plan,
+  STRAY_REASON,
+} from "./plan.ts";
 
 /** What `quantize` is to do. */
 export interface QuantizeOptions extends Selection, ResolveOptions {
@@ -23,8 +33,6 @@ export interface QuantizeOptions extends Selection, ResolveOptions {
   /** Changes of the scheme for some weights; the first pattern that fits a name counts. */
   readonly overrides?: readonly Override[];
 }
-
-const CODE_DTYPES = { e4m3: "F8_E4M3", e5m2: "F8_E5M2" } as const;
 
 /**
  * Plans the quantisation of a checkpoint, plain or already quantised: decides what becomes FP8 of the dialect, and
@@ -49,39 +57,119 @@ export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = 
     options.overrides?.map(({ pattern }) => pattern),
     weights,
   );
+  const together = fusedParts(weights);
   const decisions = weights.map((weight): Decision => {
     const { name } = weight;
     if (strays.has(name) && weight.kind !== "scaled") return dropped(placesOfWeight(weight)[0], STRAY_REASON);
     if (weight.kind === "other") return copied(weight, "not of a type to quantise");
-    const scheme = override(name, dialect.scheme);
+    const storage = dialect.storageOf?.(weight, checkpoint.config) ?? dialect.storage;
+    if (typeof storage === "string") return copied(weight, storage);
+    const turned = storage.turnsStacks ? turnedStack(weight) : weight;
+    const scheme = override(name, storage.scheme);
     if (scheme === "keep") return copied(weight, "kept by an override");
-    const obstacle = obstacleTo(weight, scheme);
+    const obstacle = obstacleTo(turned, scheme, storage);
     if (obstacle !== null) return copied(weight, obstacle);
-    const verdict = decide(weight);
-    return verdict.quantize ? quantize(weight, scheme, dialect) : copied(weight, verdict.reason);
+    const verdict = decide(weight, storage.turnsStacks === true);
+    if (!verdict.quantize) return copied(weight, verdict.reason);
+    if (isStoredSo(weight, storage)) return copied(weight, ALREADY_REASON);
+    return quantize(turned, { ...storage, scheme }, together.get(name) ?? [weight]);
   });
   return layOut(checkpoint, decisions);
 }
 
-/** Why a weight cannot be stored in the scheme at all; `null` if it can. */
-function obstacleTo(weight: PlainWeight | ScaledWeight, scheme: Scheme): string | null {
-  if (weight.kind === "scaled" && weight.transposed)
-    return "MXFP4 experts of gpt-oss: no FP8 dialect stores them";
-  const { cols } = matrixOf(weight.shape);
-  // Kernels for one-row blocks want whole blocks; square ones are known to come ragged.
-  if (scheme.block[0] === 1 && cols % scheme.block[1] !== 0)
-    return `columns are no multiple of ${scheme.block[1]}`;
-  return null;
+/** A stack of experts as its codes will lie, [experts, out, in], of plain values [experts, in, out]. */
+function turnedStack(weight: PlainWeight | ScaledWeight): PlainWeight | ScaledWeight {
+  return weight.kind === "scaled"
+    ? weight
+    : { ...weight, shape: turnedShape(weight.shape), transposed: true };
 }
 
-function quantize(weight: PlainWeight | ScaledWeight, scheme: Scheme, dialect: Dialect): Decision {
+/** Whether NVFP4 has the float32 of its tensor the way the dialect means it: nothing is to be done. */
+function isStoredSo(weight: PlainWeight | ScaledWeight, { tensorScale }: Storage): boolean {
+  return (
+    weight.kind === "scaled" &&
+    weight.tensorScale !== undefined &&
+    weight.tensorScale.divides === tensorScale?.divides
+  );
+}
+
+/** Why a weight cannot be stored in the scheme at all; `null` if it can. */
+function obstacleTo(
+  weight: PlainWeight | ScaledWeight,
+  { block, format }: Scheme,
+  { turnsStacks, tensorScale }: Storage,
+): string | null {
+  if (tensorScale !== undefined && weight.shape.length > 2)
+    return "a stack: loaders want a float32 for each expert";
+  if (weight.kind === "scaled" && weight.transposed !== (turnsStacks === true))
+    return weight.transposed
+      ? "MXFP4 experts of gpt-oss: no other dialect stores them"
+      : "codes that lie along the other side of the matrix";
+  const { cols } = matrixOf(weight.shape);
+  // Kernels for one-row blocks want whole blocks; square ones are known to come ragged.
+  if (block[0] === 1 && cols % block[1] !== 0) return `columns are no multiple of ${block[1]}`;
+  return format === "e2m1" && cols === 0 ? "empty" : null;
+}
+
+/** Layers that loaders put together in one matrix, with one float32 for all of it. */
+const FUSED = [
+  ["q_proj", "k_proj", "v_proj"],
+  ["gate_proj", "up_proj"],
+  ["w1", "w3"],
+];
+
+/** The parts of each fused matrix that are in the checkpoint, by the name of each. */
+function fusedParts(
+  weights: readonly Weight[],
+): ReadonlyMap<string, readonly (PlainWeight | ScaledWeight)[]> {
+  const byName = new Map(weights.map((weight) => [weight.name, weight]));
+  const groups = new Map<string, readonly (PlainWeight | ScaledWeight)[]>();
+  for (const parts of FUSED) {
+    for (const { name } of weights) {
+      if (!name.endsWith(`.${parts[0]}.weight`)) continue;
+      const module = name.slice(0, -`${parts[0]}.weight`.length);
+      const found = parts.flatMap((part) => {
+        const weight = byName.get(`${module}${part}.weight`);
+        return weight === undefined || weight.kind === "other" ? [] : [weight];
+      });
+      for (const weight of found) groups.set(weight.name, found);
+    }
+  }
+  return groups;
+}
+
+/** @param together weights that share the float32 of NVFP4 with this one, itself included */
+function quantize(
+  weight: PlainWeight | ScaledWeight,
+  { scheme, codes, scales, tensorScale, turnsStacks }: Storage,
+  together: readonly (PlainWeight | ScaledWeight)[],
+): Decision {
   const { name, shape } = weight;
-  const codes: TensorSpec = { name, dtype: CODE_DTYPES[scheme.format as Fp8Format], shape };
-  const scales: TensorSpec = {
-    name: scaleName(dialect, name),
-    dtype: dialect.scaleDtype,
-    shape: scaleShape(shape, scheme.block),
-  };
-  const into = { kind: "scaled", scheme, scaleDtype: dialect.scaleDtype } as const;
-  return converted({ from: weight, into }, [codes, scales]);
+  const tensors: TensorSpec[] = [
+    {
+      name: partName(name, codes),
+      dtype: codes.dtype,
+      shape: codeShape(shape, scheme, turnsStacks === true),
+    },
+    { name: partName(name, scales), dtype: scales.dtype, shape: scaleShape(shape, scheme.block) },
+  ];
+  if (tensorScale === undefined)
+    return converted({ from: weight, into: { kind: "scaled", scheme, scaleDtype: scales.dtype } }, tensors);
+  tensors.push({ name: partName(name, tensorScale), dtype: "F32", shape: tensorScale.divides ? [1] : [] });
+  const { divides } = tensorScale;
+  const into = {
+    kind: "scaled",
+    scheme,
+    scaleDtype: scales.dtype,
+    tensorScale: { divides, together },
+  } as const;
+  return converted({ from: weight, into }, tensors);
+}
+
+/** Shape of the codes: one byte for each, or for two of FP4. @param inBlocks with the bytes of each block in a dimension of their own */
+function codeShape(shape: readonly number[], { format, block }: Scheme, inBlocks: boolean): number[] {
+  if (format !== "e2m1") return [...shape];
+  const cols = shape.at(-1)!;
+  const last = inBlocks ? [cols / block[1], block[1] / 2] : [cols / 2];
+  return shape.slice(0, -1).concat(last);
 }

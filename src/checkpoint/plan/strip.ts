@@ -27,7 +27,7 @@ export function* stripsOf({ from, into }: Conversion): Generator<Strip> {
   const { slices, rows, cols } = matrixOf(from.shape);
   const unit = unitOf({ from, into });
   // What is to be transposed is taken whole: its first column is spread over all rows.
-  const isTurned = from.kind === "scaled" && from.transposed && into.kind === "plain";
+  const isTurned = from.transposed === true && (from.kind === "plain" || into.kind === "plain");
   yield* cut({ slices, rows, cols }, unit, isTurned);
 }
 
@@ -36,7 +36,7 @@ export function* sharedStrips(
   a: PlainWeight | ScaledWeight,
   b: PlainWeight | ScaledWeight,
 ): Generator<Strip> {
-  const isTurned = [a, b].some((weight) => weight.kind === "scaled" && weight.transposed);
+  const isTurned = a.transposed === true || b.transposed === true;
   yield* cut(matrixOf(plainShape(a)), leastCommonMultiple(rowsTogether(a), rowsTogether(b)), isTurned);
 }
 
@@ -47,6 +47,7 @@ export function unitOf({ from, into }: Conversion): number {
 
 /** Rows that have to be read together: where one block of scales serves all rows, any of them can be read by itself. */
 export function rowsTogether(weight: PlainWeight | ScaledWeight): number {
+  if (weight.kind === "plain" && weight.transposed) return Math.max(1, matrixOf(weight.shape).rows);
   return weight.kind === "scaled" && weight.block[0] < matrixOf(weight.shape).rows ? weight.block[0] : 1;
 }
 

@@ -15,6 +15,8 @@ export interface PlainWeight {
   readonly shape: readonly number[];
   readonly type: ValueType;
   readonly values: Place;
+  /** Where values lie with rows and columns exchanged: `shape` is that of the values turned back. */
+  readonly transposed?: true;
 }
 
 /** A weight stored as codes and scales. */
@@ -95,10 +97,12 @@ export function countOf(shape: readonly number[]): number {
 
 /** Shape of the values of a weight once they are plain. */
 export function plainShape(weight: PlainWeight | ScaledWeight): readonly number[] {
-  const { shape } = weight;
-  return weight.kind === "scaled" && weight.transposed
-    ? [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!]
-    : shape;
+  return weight.transposed ? turnedShape(weight.shape) : weight.shape;
+}
+
+/** The shape with rows and columns exchanged. */
+export function turnedShape(shape: readonly number[]): readonly number[] {
+  return [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!];
 }
 
 /** Shape of the scales of a weight: one per block, slices kept. */

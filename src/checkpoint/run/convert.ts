@@ -1,10 +1,12 @@
 import type { Engine } from "../../engine/engine.ts";
+import { quantizeNvfp4Under } from "../../engine/fp4.ts";
 import { NOTHING, type Precision } from "../../engine/precision.ts";
 import { giveBack, type Source, takeBytes } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
+import { checkValues } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import type { Values, ValueType } from "../../tensor/tensor.ts";
-import type { Conversion, PlainTarget, ScaledTarget } from "../plan/conversion.ts";
+import { type BlockScaled, gridOf, type Values, type ValueType } from "../../tensor/tensor.ts";
+import type { Conversion, PlainTarget, Preparation, ScaledTarget } from "../plan/conversion.ts";
 import { spreadScales } from "../plan/keep-codes.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
 import { exponentOf, isPowerOfTwo } from "../read/scales.ts";
@@ -17,7 +19,7 @@ import {
   scaleShape,
   valueTypeOf,
 } from "../read/weights.ts";
-import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows } from "./rows.ts";
+import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows, transpose } from "./rows.ts";
 
 /** What a strip became: bytes as they go into the file. A plain record whose buffers can be transferred. */
 export interface Piece {
@@ -32,30 +34,38 @@ const NO_SCALES = new Uint8Array(0);
 
 /**
  * Converts one strip: reads its rows, runs the kernels, measures what was lost.
- * @param keepCodes what {@link keepsCodes} said of the weight
+ * @param prepared what was found out about the whole weight
  * @param sources of the shards, by index
  * @throws BlockscaleError `dialect`: values that cannot be quantised, scales that make no sense; `io`
  */
 export async function convertStrip(
   { from, into }: Conversion,
   strip: Strip,
-  keepCodes: boolean,
+  { keepCodes, tensorScale }: Preparation,
   sources: readonly Source[],
   engine: Engine,
 ): Promise<Piece> {
+  if (into.kind === "amax") return largest(from, strip, sources, engine);
   if (from.kind === "plain") {
     const bytes = await readPlainRows(from, strip, sources);
     if (into.kind === "plain") return { values: bytes, scales: NO_SCALES, precision: NOTHING };
-    const piece = quantizeRows(from, strip, valuesOf(from.type, bytes), into, engine);
+    const piece = quantizeRows(from, strip, valuesOf(from.type, bytes), into, engine, tensorScale);
     giveBack(bytes);
     return piece;
   }
   const rows = await readScaledRows(from, strip, sources);
-  if (keepCodes && into.kind === "scaled") return withOtherScales(rows, into);
+  if (keepCodes && into.kind === "scaled") return withOtherScales(rows, into, engine);
   const piece =
     into.kind === "plain"
       ? toPlain(from, rows, into, engine)
-      : quantizeRows(from, strip, dequantizeRows(rows, "f32", engine) as Float32Array, into, engine);
+      : quantizeRows(
+          from,
+          strip,
+          dequantizeRows(rows, "f32", engine) as Float32Array,
+          into,
+          engine,
+          tensorScale,
+        );
   giveBack(rows.codes);
   return piece;
 }
@@ -66,22 +76,79 @@ function quantizeRows(
   values: Values,
   into: ScaledTarget,
   engine: Engine,
+  tensorScale: number | undefined,
 ): Piece {
-  const { block, scale } = into.scheme;
+  const { block, scale, format } = into.scheme;
   const shape = stripShape(from.shape, strip);
   const blocks = countOf(scaleShape(shape, block));
   const out = {
-    codes: takeBytes(countOf(shape)),
+    codes: takeBytes(countOf(shape) / (format === "e2m1" ? 2 : 1)),
     scales: scale === "f32" ? new Float32Array(blocks) : new Uint8Array(blocks),
   };
-  const tensor = engine.quantize(values, shape, into.scheme, { out });
+  const tensor =
+    tensorScale === undefined
+      ? engine.quantize(values, shape, into.scheme, { out })
+      : quantizeAsNvfp4(values, shape, into, engine, tensorScale, out);
   const isBad =
     tensor.scales instanceof Uint8Array ? (s: number) => s === 0xff : (s: number) => !(s < Infinity);
   const bad = (tensor.scales as Float32Array).findIndex(isBad);
   if (bad >= 0) throw notFinite(from, strip, into, bad);
   const precision = engine.compare(values, tensor);
   if (precision.nonFinite > 0) throw overflows(from, precision);
-  return { values: tensor.codes, scales: scaleBytes(tensor.scales, into), precision };
+  const scales = tensorScale === undefined ? scaleBytes(tensor.scales, into) : (out.scales as Uint8Array);
+  return { values: tensor.codes, scales, precision };
+}
+
+/** Codes and E4M3 scales under a float32 that is settled; the tensor that comes back has the products of both as its scales. */
+function quantizeAsNvfp4(
+  values: Values,
+  shape: readonly number[],
+  { scheme, tensorScale: meaning }: ScaledTarget,
+  engine: Engine,
+  tensorScale: number,
+  { codes, scales }: { readonly codes: Uint8Array; readonly scales: Uint8Array | Float32Array },
+): BlockScaled {
+  const { block, format } = scheme;
+  const given = { factor: tensorScale, divides: meaning!.divides };
+  const multipliers = quantizeNvfp4Under(
+    engine,
+    checkValues("quantize", values),
+    gridOf("quantize", shape, block),
+    codes,
+    scales as Uint8Array,
+    given,
+  );
+  return { format, shape, block, codes, scales: multipliers };
+}
+
+/** The largest finite magnitude of a strip, as a precision without anything else in it. */
+async function largest(
+  from: PlainWeight | ScaledWeight,
+  strip: Strip,
+  sources: readonly Source[],
+  engine: Engine,
+): Promise<Piece> {
+  const values =
+    from.kind === "plain"
+      ? valuesOf(from.type, await readPlainRows(from, strip, sources))
+      : dequantizeRows(await readScaledRows(from, strip, sources), "f32", engine);
+  return { values: NO_SCALES, scales: NO_SCALES, precision: { ...NOTHING, amax: amaxOf(values as Values) } };
+}
+
+/** The largest of the magnitudes, which order as their bits do. */
+function amaxOf(values: Values): number {
+  const { type, data } = checkValues("quantize", values);
+  const bits =
+    data instanceof Float32Array ? new Uint32Array(data.buffer, data.byteOffset, data.length) : data;
+  const [mask, infinity] =
+    type === "f32" ? [0x7fffffff, 0x7f800000] : type === "bf16" ? [0x7fff, 0x7f80] : [0x7fff, 0x7c00];
+  let most = 0;
+  for (let i = 0; i < bits.length; i++) {
+    const magnitude = bits[i]! & mask;
+    if (magnitude > most && magnitude < infinity) most = magnitude;
+  }
+  const found = type === "f32" ? Uint32Array.of(most) : Uint16Array.of(most);
+  return widen(type, new Uint8Array(found.buffer), new Float32Array(1))[0]!;
 }
 
 function toPlain(from: ScaledWeight, rows: ScaledRows, { dtype }: PlainTarget, engine: Engine): Piece {
@@ -138,22 +205,14 @@ function bytesOf(values: Float32Array | Uint16Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-/** Exchanges rows and columns of each slice. */
-export function transpose<A extends Float32Array | Uint16Array>(values: A, shape: readonly number[]): A {
-  const { rows, cols } = matrixOf(shape);
-  const turned = values.slice() as A;
-  for (let at = 0; at < values.length; at += rows * cols) {
-    for (let r = 0; r < rows; r++) {
-      for (let c = 0; c < cols; c++) turned[at + c * rows + r] = values[at + r * cols + c]!;
-    }
-  }
-  return turned;
-}
-
-function withOtherScales(rows: ScaledRows, into: ScaledTarget): Piece {
+function withOtherScales(rows: ScaledRows, into: ScaledTarget, engine: Engine): Piece {
   const scales = spreadScales(rows.scales, rows.shape, rows.block, into.scheme.block);
   return {
-    values: rows.codes,
+    // E2M1 codes were read as the E4M3 ones of the same values.
+    values:
+      into.scheme.format === "e2m1"
+        ? engine.encode(engine.decode(rows.codes, rows.format), "e2m1")
+        : rows.codes,
     scales: scaleBytes(scales, into),
     precision: { ...NOTHING, count: rows.codes.length },
   };

@@ -1,5 +1,5 @@
 import type { Engine } from "../../engine/engine.ts";
-import { readRange, type Source } from "../../io/source.ts";
+import { giveBack, readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { unpackFp4 } from "../../tensor/fp4.ts";
@@ -12,6 +12,7 @@ import {
   type Element,
   matrixOf,
   type PlainWeight,
+  plainShape,
   type ScaledWeight,
   scaleShape,
 } from "../read/weights.ts";
@@ -23,8 +24,8 @@ export interface ScaledRows extends BlockScaled {
   readonly fnuz: boolean;
 }
 
-/** Reads the bytes of a strip of plain values. */
-export function readPlainRows(
+/** Reads the bytes of a strip of plain values. Strips of values that lie turned are whole slices. */
+export async function readPlainRows(
   from: PlainWeight,
   strip: Strip,
   sources: readonly Source[],
@@ -33,7 +34,28 @@ export function readPlainRows(
   const rowBytes = cols * VALUE_BYTES[from.type];
   const start = from.values.start + (strip.slice * rows + strip.firstRow) * rowBytes;
   const source = sources[from.values.shard]!;
-  return readRange(tensorNamed(from.name), source, start, start + strip.rows * rowBytes);
+  const bytes = await readRange(tensorNamed(from.name), source, start, start + strip.rows * rowBytes);
+  if (!from.transposed) return bytes;
+  const stored = plainShape({ ...from, shape: stripShape(from.shape, strip) });
+  const { buffer, byteOffset, byteLength } = bytes;
+  const turned =
+    from.type === "f32"
+      ? transpose(new Float32Array(buffer, byteOffset, byteLength / 4), stored)
+      : transpose(new Uint16Array(buffer, byteOffset, byteLength / 2), stored);
+  giveBack(bytes);
+  return new Uint8Array(turned.buffer, turned.byteOffset, turned.byteLength);
+}
+
+/** Exchanges rows and columns of each slice. */
+export function transpose<A extends Float32Array | Uint16Array>(values: A, shape: readonly number[]): A {
+  const { rows, cols } = matrixOf(shape);
+  const turned = values.slice() as A;
+  for (let at = 0; at < values.length; at += rows * cols) {
+    for (let r = 0; r < rows; r++) {
+      for (let c = 0; c < cols; c++) turned[at + c * rows + r] = values[at + r * cols + c]!;
+    }
+  }
+  return turned;
 }
 
 /**

@@ -2,18 +2,18 @@ import type { Engine } from "../../engine/engine.ts";
 import { add, NOTHING, type Precision } from "../../engine/precision.ts";
 import { readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
-import type { Conversion } from "../plan/conversion.ts";
-import { keepsCodes } from "../plan/keep-codes.ts";
+import type { Conversion, Preparation } from "../plan/conversion.ts";
 import type { FilePlan, Step } from "../plan/plan.ts";
 import { type Strip, stripsOf } from "../plan/strip.ts";
 import { convertStrip, type Piece } from "./convert.ts";
+import { prepare } from "./prepare.ts";
 
 /** Converts one strip: in this thread, or by asking a worker. */
-export type Converter = (conversion: Conversion, strip: Strip, keepCodes: boolean) => Promise<Piece>;
+export type Converter = (conversion: Conversion, strip: Strip, prepared: Preparation) => Promise<Piece>;
 
 /** A converter that runs in this thread. */
 export function localConverter(engine: Engine, sources: readonly Source[]): Converter {
-  return (conversion, strip, keepCodes) => convertStrip(conversion, strip, keepCodes, sources, engine);
+  return (conversion, strip, prepared) => convertStrip(conversion, strip, prepared, sources, engine);
 }
 
 /** How far the conversion of one file is. */
@@ -109,14 +109,22 @@ function* convertParts(step: Extract<Step, { kind: "convert" }>, options: RunOpt
   const { conversion, emit } = step;
   const { name } = conversion.from;
   const strips = [...stripsOf(conversion)];
-  const keep = keepsCodes(conversion, options.sources);
-  keep.catch(() => {});
+  const preparation = prepare(conversion, options.sources, options.convert);
+  preparation.catch(() => {});
+  if (emit === "tensorScale") {
+    yield {
+      tensor: name,
+      work: preparation.then(tensorScaleBytes),
+      finish: (bytes) => [bytes as Uint8Array],
+    };
+    return;
+  }
   const scales: Uint8Array[] = [];
   let precision = NOTHING;
   for (const [i, strip] of strips.entries()) {
     yield {
       tensor: name,
-      work: keep.then((keepCodes) => options.convert(conversion, strip, keepCodes)),
+      work: preparation.then((prepared) => options.convert(conversion, strip, prepared)),
       finish: (result) => {
         const piece = result as Piece;
         precision = add(precision, piece.precision);
@@ -128,6 +136,10 @@ function* convertParts(step: Extract<Step, { kind: "convert" }>, options: RunOpt
     };
   }
   if (strips.length === 0 && emit !== "scales") options.onPrecision?.(name, precision);
+}
+
+function tensorScaleBytes({ tensorScale }: Preparation): Uint8Array {
+  return new Uint8Array(Float32Array.of(tensorScale!).buffer);
 }
 
 /** The same bytes as a stream: what a `Response`, a file or a pipe takes. */

@@ -1,7 +1,7 @@
 import type { Engine } from "../../engine/engine.ts";
 import { giveBack, type Source, takeSpare } from "../../io/source.ts";
 import { BlockscaleError, type ErrorCode, type Fault } from "../../tensor/errors.ts";
-import type { Conversion } from "../plan/conversion.ts";
+import type { Conversion, Preparation } from "../plan/conversion.ts";
 import type { Strip } from "../plan/strip.ts";
 import { convertStrip, type Piece } from "./convert.ts";
 import type { Converter } from "./run.ts";
@@ -16,7 +16,7 @@ interface Request {
   readonly id: number;
   readonly conversion: Conversion;
   readonly strip: Strip;
-  readonly keepCodes: boolean;
+  readonly prepared: Preparation;
   /** Memory that the result may be put into. */
   readonly spare: ArrayBuffer | undefined;
 }
@@ -29,10 +29,10 @@ type Response =
 /** In a worker: converts the strips that are asked for. */
 export function serveConversions(port: Port, sources: readonly Source[], engine: Engine): void {
   port.listen(async (message) => {
-    const { id, conversion, strip, keepCodes, spare } = message as Request;
+    const { id, conversion, strip, prepared, spare } = message as Request;
     if (spare !== undefined) giveBack(new Uint8Array(spare));
     try {
-      const piece = await convertStrip(conversion, strip, keepCodes, sources, engine);
+      const piece = await convertStrip(conversion, strip, prepared, sources, engine);
       const buffers = new Set([piece.values.buffer, piece.scales.buffer] as ArrayBuffer[]);
       port.post({ id, piece } satisfies Response, [...buffers]);
     } catch (error) {
@@ -75,14 +75,14 @@ export function createPool(ports: readonly Port[]): Pool {
     });
   }
   return {
-    convert(conversion, strip, keepCodes) {
+    convert(conversion, strip, prepared) {
       if (failure !== null) return Promise.reject(failure);
       const id = nextId++;
       const least = load.indexOf(Math.min(...load));
       load[least]!++;
       const promise = new Promise<Piece>((resolve, reject) => waiting.set(id, { resolve, reject }));
       const spare = takeSpare();
-      const request: Request = { id, conversion, strip, keepCodes, spare };
+      const request: Request = { id, conversion, strip, prepared, spare };
       ports[least]!.post(request, spare === undefined ? [] : [spare]);
       return promise;
     },

@@ -196,6 +196,16 @@ export const zh: Words = {
       "llm-compressor 与 vLLM 的 MXFP8：1x32 块，UE8M0 字节缩放因子",
     "MXFP8 of NVIDIA ModelOpt: 1x32 blocks, UE8M0 scales as bytes":
       "NVIDIA ModelOpt 的 MXFP8：1x32 块，UE8M0 字节缩放因子",
+    "MXFP4 weights of llm-compressor and vLLM: 1x32 blocks, UE8M0 scales as bytes":
+      "llm-compressor 与 vLLM 的 MXFP4 权重：1x32 块，UE8M0 字节缩放因子",
+    "NVFP4 weights of llm-compressor and vLLM: 1x16 blocks, E4M3 scales divided by a float32":
+      "llm-compressor 与 vLLM 的 NVFP4 权重：1x16 块，E4M3 缩放因子除以一个 float32",
+    "NVFP4 weights of NVIDIA ModelOpt: 1x16 blocks, E4M3 scales times a float32":
+      "NVIDIA ModelOpt 的 NVFP4 权重：1x16 块，E4M3 缩放因子乘以一个 float32",
+    "DeepSeek-V4 as released: routed experts in FP4 (1x32), other linear layers in FP8 (128x128)":
+      "DeepSeek-V4 发布时的格式：路由专家用 FP4（1x32），其他线性层用 FP8（128x128）",
+    "gpt-oss: its stacked experts in MXFP4 (1x32), everything else as it is":
+      "gpt-oss：堆叠的专家用 MXFP4（1x32），其余保持不变",
     excluded: "已排除",
     "not a matrix": "不是矩阵",
     "not 2-D": "不是二维",

@@ -74,12 +74,13 @@ function share(db: number, best: number): number {
 }
 
 function blockOf(name: DialectName): string {
-  const { block, scale, rounding } = dialects[name].scheme;
-  return `${block.join("×")} ${scale === "f32" ? "F32" : `UE8M0 ${rounding}`}`;
+  const { block, scale, rounding } = dialects[name].storage.scheme;
+  const scales = { f32: "F32", e4m3: "E4M3", ue8m0: `UE8M0 ${rounding}` }[scale];
+  return `${block.join("×")} ${scales}`;
 }
 
 function bitsOf(name: DialectName): string {
-  const { scheme, scaleDtype } = dialects[name];
-  const scaleBits = scaleDtype === "F32" ? 32 : 8;
-  return (8 + scaleBits / (scheme.block[0] * scheme.block[1])).toFixed(2);
+  const { scheme, scales } = dialects[name].storage;
+  const scaleBits = scales.dtype === "F32" ? 32 : 8;
+  return ((scheme.format === "e2m1" ? 4 : 8) + scaleBits / (scheme.block[0] * scheme.block[1])).toFixed(2);
 }

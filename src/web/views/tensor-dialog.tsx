@@ -82,11 +82,11 @@ function Facts({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
 function dialectsToTry(): DialectName[] {
   const names = Object.keys(dialects) as DialectName[];
   const chosen = form.value.to;
-  const seen = new Set<unknown>([dialects[chosen].scheme]);
+  const seen = new Set<unknown>([dialects[chosen].storage.scheme]);
   return [
     chosen,
     ...names.filter((name) => {
-      const { scheme } = dialects[name];
+      const { scheme } = dialects[name].storage;
       const isNew = !seen.has(scheme);
       seen.add(scheme);
       return isNew;

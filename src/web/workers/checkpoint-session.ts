@@ -9,7 +9,7 @@ import {
   type OpenedCheckpoint,
   openCheckpoint,
 } from "../../checkpoint/plan/folder.ts";
-import type { Plan, PlannedTensor } from "../../checkpoint/plan/plan.ts";
+import { conversionsOf, type Plan, type PlannedTensor } from "../../checkpoint/plan/plan.ts";
 import { planQuantize } from "../../checkpoint/plan/quantize.ts";
 import { resolveWeights } from "../../checkpoint/read/resolve.ts";
 import type { Source } from "../../io/source.ts";
@@ -150,7 +150,7 @@ export class CheckpointSession implements Session {
     const { opened, missingScale } = this.need();
     const weight = resolveWeights(opened.checkpoint, { missingScale }).find(({ name }) => name === tensor);
     if (weight === undefined || weight.kind === "other") return [];
-    const schemes = names.length === 0 ? [null] : names.map((name) => dialects[name].scheme);
+    const schemes = names.length === 0 ? [null] : names.map((name) => dialects[name].storage.scheme);
     return Promise.all(schemes.map((scheme) => sampleWeight(weight, scheme, whole, this.pool)));
   }
 
@@ -158,9 +158,7 @@ export class CheckpointSession implements Session {
     const { opened, files, missingScale } = this.need();
     const { plan, choice } = this.needPlan();
     if (files.some((named) => "url" in named)) return { survey: null, scales: null };
-    const conversions = plan.files.flatMap(({ steps }) =>
-      steps.flatMap((step) => (step.kind === "convert" && step.emit !== "scales" ? [step.conversion] : [])),
-    );
+    const conversions = conversionsOf(plan);
     const { pool } = this;
     const survey = await surveyConversions(conversions, (sampling) => pool.sample(sampling), pool.size);
     if (choice.action === "dequantize") {

@@ -1,8 +1,8 @@
-import type { Conversion } from "../../checkpoint/plan/conversion.ts";
-import { keepsCodes } from "../../checkpoint/plan/keep-codes.ts";
-import type { Plan, Step } from "../../checkpoint/plan/plan.ts";
+import type { Conversion, Preparation } from "../../checkpoint/plan/conversion.ts";
+import { conversionsOf, type Plan, type Step } from "../../checkpoint/plan/plan.ts";
 import { type Strip, stripsOf } from "../../checkpoint/plan/strip.ts";
 import { matrixOf, placesOfWeight } from "../../checkpoint/read/weights.ts";
+import { prepare } from "../../checkpoint/run/prepare.ts";
 import type { Source } from "../../io/source.ts";
 import type { Pool } from "./pool.ts";
 
@@ -32,9 +32,9 @@ export async function measureSpeed(
   const largest = conversionsOf(plan).sort((a, b) => elementsOf(b) - elementsOf(a));
   const strips = take(largest, warm + timed);
   if (strips.length === 0) return null;
-  const kept = new Map<Conversion, Promise<boolean>>();
+  const kept = new Map<Conversion, Promise<Preparation>>();
   for (const [conversion] of strips) {
-    if (!kept.has(conversion)) kept.set(conversion, keepsCodes(conversion, sources));
+    if (!kept.has(conversion)) kept.set(conversion, prepare(conversion, sources, pool.convert));
   }
   const convert = (some: readonly Unit[]) =>
     Promise.all(
@@ -86,13 +86,6 @@ function take(conversions: readonly Conversion[], count: number): Unit[] {
 
 function stepsOf({ files }: Plan): Step[] {
   return files.flatMap(({ steps }) => [...steps]);
-}
-
-/** Each weight once, also where its codes and its scales are written apart. */
-function conversionsOf(plan: Plan): Conversion[] {
-  return stepsOf(plan).flatMap((step) =>
-    step.kind === "convert" && step.emit !== "scales" ? [step.conversion] : [],
-  );
 }
 
 function elementsOf({ from }: Conversion): number {

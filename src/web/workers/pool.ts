@@ -32,8 +32,8 @@ export class Pool {
     }
   }
 
-  readonly convert: Converter = (conversion, strip, keepCodes) =>
-    this.ask<Piece>({ kind: "convert", conversion, strip, keepCodes });
+  readonly convert: Converter = (conversion, strip, prepared) =>
+    this.ask<Piece>({ kind: "convert", conversion, strip, prepared });
 
   sample(sampling: StripSampling): Promise<StripSample> {
     return this.ask<StripSample>({ kind: "sample", sampling });

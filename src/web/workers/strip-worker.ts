@@ -1,5 +1,5 @@
 import { type StripSample, type StripSampling, sampleStrip } from "../../checkpoint/measure/sample.ts";
-import type { Conversion } from "../../checkpoint/plan/conversion.ts";
+import type { Conversion, Preparation } from "../../checkpoint/plan/conversion.ts";
 import type { Strip } from "../../checkpoint/plan/strip.ts";
 import { convertStrip, type Piece } from "../../checkpoint/run/convert.ts";
 import type { Source } from "../../io/source.ts";
@@ -14,7 +14,7 @@ export type StripTask =
       readonly kind: "convert";
       readonly conversion: Conversion;
       readonly strip: Strip;
-      readonly keepCodes: boolean;
+      readonly prepared: Preparation;
     }
   | { readonly kind: "sample"; readonly sampling: StripSampling };
 
@@ -41,7 +41,7 @@ async function answer(port: MessagePort, data: { files: readonly NamedSource[] }
   try {
     const value =
       data.kind === "convert"
-        ? await convertStrip(data.conversion, data.strip, data.keepCodes, await sources, await engine)
+        ? await convertStrip(data.conversion, data.strip, data.prepared, await sources, await engine)
         : await sampleStrip(data.sampling, await sources, await engine);
     port.postMessage({ value } satisfies StripReply, buffersOf(value));
   } catch (error) {

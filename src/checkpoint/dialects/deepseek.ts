@@ -1,0 +1,67 @@
+import { type Scheme, schemes } from "../../tensor/schemes.ts";
+import type { Config } from "../read/checkpoint.ts";
+import type { Candidate, Dialect, Part, Storage } from "./dialect.ts";
+
+/** What DeepSeek and Qwen write for square blocks. */
+function squareConfig(kept: readonly string[], more: Config = {}): Config {
+  return {
+    activation_scheme: "dynamic",
+    fmt: "e4m3",
+    quant_method: "fp8",
+    weight_block_size: [128, 128],
+    ...more,
+    modules_to_not_convert: kept,
+  };
+}
+
+const CODES: Part = { suffix: ".weight", dtype: "F8_E4M3" };
+const MULTIPLIERS: Part = { suffix: ".weight_scale_inv", dtype: "F32" };
+const BYTES: Part = { suffix: ".scale", dtype: "F8_E8M0" };
+
+function squares(scheme: Scheme, scales: Part): Storage {
+  return { scheme, codes: CODES, scales };
+}
+
+export const deepseekV3: Dialect = {
+  name: "deepseek-v3",
+  about: "DeepSeek-V3, R1: 128x128 blocks, float32 scales",
+  storage: squares(schemes.deepseekV3Weight, MULTIPLIERS),
+  config: (kept) => squareConfig(kept),
+};
+
+export const deepseekV31: Dialect = {
+  name: "deepseek-v3.1",
+  about: "DeepSeek-V3.1, V3.2: 128x128 blocks, power-of-two scales kept as float32",
+  storage: squares(schemes.deepseekWeight, MULTIPLIERS),
+  config: (kept) => squareConfig(kept, { scale_fmt: "ue8m0" }),
+};
+
+const V4_SQUARES = squares(schemes.deepseekWeight, BYTES);
+
+export const deepseekV4: Dialect = {
+  name: "deepseek-v4",
+  about: "DeepSeek-V4: 128x128 blocks, UE8M0 scales in tensors named .scale",
+  storage: V4_SQUARES,
+  config: (kept) => squareConfig(kept, { scale_fmt: "ue8m0" }),
+};
+
+/** The smallest block that DeepSeek-V4 makes has 6 * 2^-126 as its largest magnitude: a block of zeros has the scale 2^-126. */
+const V4_EXPERTS: Storage = {
+  scheme: { ...schemes.mxfp4, amaxFloor: 6 * 2 ** -126, zeroScale: 1 },
+  codes: { suffix: ".weight", dtype: "I8" },
+  scales: BYTES,
+};
+
+/** The routed experts; those that all tokens share are stored like attention. */
+function isRoutedExpert({ name }: Candidate): boolean {
+  return /\.experts\.\d+\./.test(name);
+}
+
+export const deepseekV4Fp4: Dialect = {
+  name: "deepseek-v4-fp4",
+  about: "DeepSeek-V4 as released: routed experts in FP4 (1x32), other linear layers in FP8 (128x128)",
+  storage: V4_EXPERTS,
+  storageOf: (weight) => (isRoutedExpert(weight) ? V4_EXPERTS : V4_SQUARES),
+  config: (kept) => squareConfig(kept, { scale_fmt: "ue8m0" }),
+  members: { expert_dtype: "fp4" },
+};

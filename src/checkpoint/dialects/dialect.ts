@@ -1,0 +1,75 @@
+import type { Dtype } from "../../safetensors/dtype.ts";
+import type { Scheme } from "../../tensor/schemes.ts";
+import type { Config } from "../read/checkpoint.ts";
+
+/** Names of the dialects that can be written. */
+export type DialectName =
+  | "deepseek-v3"
+  | "deepseek-v3.1"
+  | "deepseek-v4"
+  | "deepseek-v4-fp4"
+  | "mxfp8"
+  | "compressed-tensors"
+  | "compressed-tensors-mxfp4"
+  | "compressed-tensors-nvfp4"
+  | "modelopt"
+  | "modelopt-nvfp4"
+  | "gpt-oss";
+
+/** A text file of the output. */
+export interface Document {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** A tensor that belongs to a weight. */
+export interface Part {
+  /** What replaces the `.weight` at the end of the weight's name. */
+  readonly suffix: string;
+  readonly dtype: Dtype;
+}
+
+/** How one weight is stored: the scheme of its values, and the tensors of its codes and scales. */
+export interface Storage {
+  readonly scheme: Scheme;
+  /** FP4 codes, two to a byte, halve the columns. */
+  readonly codes: Part;
+  readonly scales: Part;
+  /** NVFP4: the float32 of the tensor, by which its scales are to be multiplied, or divided. */
+  readonly tensorScale?: { readonly suffix: string; readonly divides: boolean };
+  /**
+   * gpt-oss: stacks whose plain values are [experts, in, out] are stored as [experts, out, in / 32, 16], 16 bytes for the 32 codes
+   * of a block.
+   */
+  readonly turnsStacks?: true;
+}
+
+/** A weight as far as a dialect asks how to store it. */
+export interface Candidate {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+/** How a family of checkpoints stores block-scaled weights. */
+export interface Dialect {
+  readonly name: DialectName;
+  /** One line for people. */
+  readonly about: string;
+  /** How the weights are stored that this dialect is named for. */
+  readonly storage: Storage;
+  /** How a certain weight is stored, where that depends on the weight; as a text, why its loaders take it in high precision only. */
+  storageOf?(weight: Candidate, config: Config | null): Storage | string;
+  /** The quantization_config that tells readers of it. @param kept modules that stay in high precision */
+  config(kept: readonly string[]): Config;
+  /** Further members of config.json. */
+  readonly members?: Config;
+  /** Further files that readers of this dialect want. */
+  documents?(kept: readonly string[]): Document[];
+}
+
+/** Name of a tensor that belongs to a weight: `X.weight` gives `X` and the suffix, `X` the suffix without its `.weight`. */
+export function partName(weight: string, { suffix }: Pick<Part, "suffix">): string {
+  return weight.endsWith(".weight")
+    ? weight.slice(0, -".weight".length) + suffix
+    : weight + suffix.replace(/^\.weight/, "");
+}

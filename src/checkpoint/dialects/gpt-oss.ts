@@ -1,0 +1,21 @@
+import { schemes } from "../../tensor/schemes.ts";
+import type { Dialect, Storage } from "./dialect.ts";
+
+const STORAGE: Storage = {
+  scheme: schemes.mxfp4,
+  codes: { suffix: "_blocks", dtype: "U8" },
+  scales: { suffix: "_scales", dtype: "U8" },
+  turnsStacks: true,
+};
+
+/** Loaders build the stacked experts of gpt-oss in MXFP4, and nothing else. */
+export const gptOss: Dialect = {
+  name: "gpt-oss",
+  about: "gpt-oss: its stacked experts in MXFP4 (1x32), everything else as it is",
+  storage: STORAGE,
+  storageOf: ({ name, shape }) =>
+    shape.length === 3 && /\.experts\.(gate_up_proj|down_proj)$/.test(name)
+      ? STORAGE
+      : "no stack of experts: loaders of gpt-oss take it in high precision",
+  config: (kept) => ({ quant_method: "mxfp4", modules_to_not_convert: kept }),
+};

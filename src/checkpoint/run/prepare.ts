@@ -1,0 +1,50 @@
+import type { Source } from "../../io/source.ts";
+import type { Conversion, Preparation } from "../plan/conversion.ts";
+import { keepsCodes } from "../plan/keep-codes.ts";
+import { stripsOf } from "../plan/strip.ts";
+import type { PlainWeight, ScaledWeight } from "../read/weights.ts";
+import type { Converter } from "./run.ts";
+
+/** The largest E4M3 scale times the largest E2M1 code. */
+const LARGEST = 448 * 6;
+
+/** What weights that share the float32 of NVFP4 have found out together: reading them once is enough for all. */
+const found = new WeakMap<readonly (PlainWeight | ScaledWeight)[], Promise<number>>();
+
+/**
+ * Finds out what the strips of a conversion need to know of the whole weight.
+ * @throws BlockscaleError `dialect`, `io`
+ */
+export async function prepare(
+  conversion: Conversion,
+  sources: readonly Source[],
+  convert: Converter,
+): Promise<Preparation> {
+  const keepCodes = await keepsCodes(conversion, sources);
+  const target = conversion.into.kind === "scaled" ? conversion.into.tensorScale : undefined;
+  if (target === undefined) return { keepCodes };
+  const amax = found.get(target.together) ?? amaxOf(target.together, convert);
+  found.set(target.together, amax);
+  return { keepCodes, tensorScale: tensorScaleOf(await amax, target.divides) };
+}
+
+/** The float32 that gives the largest block the largest scale; a power of two where the quotient is out of range. */
+function tensorScaleOf(amax: number, divides: boolean): number {
+  if (amax === 0) return 1;
+  return divides
+    ? Math.min(Math.fround(LARGEST / amax), 2 ** 126)
+    : Math.max(Math.fround(amax / LARGEST), 2 ** -126);
+}
+
+/** The largest finite magnitude of some weights. */
+async function amaxOf(weights: readonly (PlainWeight | ScaledWeight)[], convert: Converter): Promise<number> {
+  let amax = 0;
+  for (const from of weights) {
+    const conversion: Conversion = { from, into: { kind: "amax" } };
+    for (const strip of stripsOf(conversion)) {
+      const { precision } = await convert(conversion, strip, { keepCodes: false });
+      amax = Math.max(amax, precision.amax);
+    }
+  }
+  return amax;
+}
