@@ -1,5 +1,6 @@
 import { type Scheme, schemes } from "../../tensor/schemes.ts";
 import type { Config } from "../read/checkpoint.ts";
+import { NESTED } from "../read/resolve.ts";
 import type { Candidate, Dialect, Part, Storage } from "./dialect.ts";
 
 /** What DeepSeek and Qwen write for square blocks. */
@@ -22,10 +23,47 @@ function squares(scheme: Scheme, scales: Part): Storage {
   return { scheme, codes: CODES, scales };
 }
 
+/** Models whose checkpoints hold stacks as [experts, in, out], which loaders turn only in high precision. */
+const TURNED: ReadonlySet<unknown> = new Set([
+  "gpt_oss",
+  "llama4",
+  "llama4_text",
+  "qwen3_vl_moe",
+  "qwen3_vl_moe_text",
+]);
+
+/** Configs of language models, wherever they are: at the top, or nested in those of multimodal models. */
+function configsOf(config: Config | null): Config[] {
+  const nested = NESTED.map((key) => config?.[key]);
+  return [config, ...nested].filter((found): found is Config => typeof found === "object" && found !== null);
+}
+
+/**
+ * transformers keeps the experts of a layer as `gate_up_proj` [experts, 2 * size, hidden] and `down_proj` [experts, hidden, size], and
+ * their scales beside them, one grid for each expert. vLLM cuts `gate_up_proj` and its scales in two halves.
+ */
+function readsStack({ name, shape }: Candidate, config: Config | null): true | string {
+  const part = /\.experts\.(gate_up_proj|up_proj|down_proj)(\.weight)?$/.exec(name)?.[1];
+  if (part === undefined) return "not 2-D";
+  const isTurned = configsOf(config).some(({ model_type: type }) => TURNED.has(type));
+  if (isTurned) return "stack of experts [experts, in, out]: loaders read FP8 as [experts, out, in]";
+  const [, rows, cols] = shape;
+  const fits = configsOf(config).some(({ hidden_size: hidden, moe_intermediate_size, intermediate_size }) => {
+    const size = Number(moe_intermediate_size ?? intermediate_size);
+    const [wantedRows, wantedCols] =
+      part === "down_proj" ? [hidden, size] : [part === "gate_up_proj" ? 2 * size : size, hidden];
+    return rows === wantedRows && cols === wantedCols;
+  });
+  if (!fits) return "stack of experts whose sides are not those that config.json tells";
+  const isCut = part === "gate_up_proj" && (rows! / 2) % 128 !== 0;
+  return isCut ? "stack of experts in which gate and up would share a block of scales" : true;
+}
+
 export const deepseekV3: Dialect = {
   name: "deepseek-v3",
   about: "DeepSeek-V3, R1: 128x128 blocks, float32 scales",
   storage: squares(schemes.deepseekV3Weight, MULTIPLIERS),
+  readsStack,
   config: (kept) => squareConfig(kept),
 };
 
@@ -33,6 +71,7 @@ export const deepseekV31: Dialect = {
   name: "deepseek-v3.1",
   about: "DeepSeek-V3.1, V3.2: 128x128 blocks, power-of-two scales kept as float32",
   storage: squares(schemes.deepseekWeight, MULTIPLIERS),
+  readsStack,
   config: (kept) => squareConfig(kept, { scale_fmt: "ue8m0" }),
 };
 

@@ -59,6 +59,8 @@ export interface Dialect {
   readonly storage: Storage;
   /** How a certain weight is stored, where that depends on the weight; as a text, why its loaders take it in high precision only. */
   storageOf?(weight: Candidate, config: Config | null): Storage | string;
+  /** Whether loaders read a stack of experts in one tensor with its scales, as it lies; as a text, why not. Left out, they do not. */
+  readsStack?(stack: Candidate, config: Config | null): true | string;
   /** The quantization_config that tells readers of it. @param kept modules that stay in high precision */
   config(kept: readonly string[]): Config;
   /** Further members of config.json. */

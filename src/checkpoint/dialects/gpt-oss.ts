@@ -13,9 +13,13 @@ export const gptOss: Dialect = {
   name: "gpt-oss",
   about: "gpt-oss: its stacked experts in MXFP4 (1x32), everything else as it is",
   storage: STORAGE,
-  storageOf: ({ name, shape }) =>
-    shape.length === 3 && /\.experts\.(gate_up_proj|down_proj)$/.test(name)
+  storageOf({ name, shape }, config) {
+    // Stacks of other models lie the other way round.
+    if (config !== null && config.model_type !== "gpt_oss")
+      return "no model of gpt-oss, which this dialect is for";
+    return shape.length === 3 && /\.experts\.(gate_up_proj|down_proj)$/.test(name)
       ? STORAGE
-      : "no stack of experts: loaders of gpt-oss take it in high precision",
+      : "no stack of experts: loaders of gpt-oss take it in high precision";
+  },
   config: (kept) => ({ quant_method: "mxfp4", modules_to_not_convert: kept }),
 };

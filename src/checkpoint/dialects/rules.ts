@@ -141,21 +141,21 @@ export type Verdict = { readonly quantize: true } | { readonly quantize: false; 
  * Compiles a selection into the decision for one weight.
  * @param isQuantised whether the checkpoint holds scaled weights already: then its plain ones were kept on purpose
  * @param config config.json, which tells what names do not
- * @returns the decision; `takesStack` says that loaders of the dialect read the weight as a stack of experts
+ * @returns the decision; `stack` says whether loaders of the dialect read a 3-D weight as a stack of experts, or why not
  */
 export function decider(
   selection: Selection,
   isQuantised: boolean,
   config: Config | null = null,
-): (weight: PlainWeight | ScaledWeight, takesStack?: boolean) => Verdict {
+): (weight: PlainWeight | ScaledWeight, stack?: true | string) => Verdict {
   const include = (selection.include ?? []).map(matcher);
   const exclude = (selection.exclude ?? []).map(matcher);
-  return ({ name, shape, kind }, takesStack = false) => {
+  return ({ name, shape, kind }, stack = "not 2-D") => {
     if (exclude.some((fits) => fits(name))) return { quantize: false, reason: "excluded" };
     if (shape.length < 2) return { quantize: false, reason: "not a matrix" };
     if (kind === "scaled" || include.some((fits) => fits(name))) return { quantize: true };
     if (isQuantised) return { quantize: false, reason: "kept by whoever quantised the checkpoint" };
-    if (takesStack && shape.length === 3) return { quantize: true };
+    if (shape.length === 3) return stack === true ? { quantize: true } : { quantize: false, reason: stack };
     if (shape.length > 2) return { quantize: false, reason: "not 2-D" };
     if (!name.endsWith(".weight")) return { quantize: false, reason: "not the weight of a linear layer" };
     if (isTableOfTokens(shape, config)) return { quantize: false, reason: "embedding: a row for each token" };

@@ -80,12 +80,17 @@ function quantizationPaths(config: Config): string[][] {
  */
 export function quantizedDocuments(text: string, config: Config, plan: Plan, to: DialectName): Document[] {
   const kept = keptModules(plan);
-  const quantization = dialects[to].config(kept);
+  const isQuantised = plan.tensors.some(({ action, reason, after }) =>
+    action === "copy" ? reason === ALREADY_REASON : after.dtype !== null,
+  );
+  // A label without quantised weights would make loaders look for them.
+  const quantization = isQuantised ? dialects[to].config(kept) : undefined;
   const paths = quantizationPaths(config);
   const [place = ["quantization_config"]] = paths.filter((path) => path.at(-1) === "quantization_config");
   const others = paths.filter((path) => path !== place);
   let edited = editMember(text, place, quantization);
   for (const path of others) edited = editMember(edited, path, undefined);
+  if (!isQuantised) return [{ name: "config.json", text: edited }];
   const { members = {} } = dialects[to];
   for (const key of ["expert_dtype"]) edited = editMember(edited, [key], members[key]);
   return [{ name: "config.json", text: edited }, ...(dialects[to].documents?.(kept) ?? [])];

@@ -69,7 +69,8 @@ export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = 
     if (scheme === "keep") return copied(weight, "kept by an override");
     const obstacle = obstacleTo(turned, scheme, storage);
     if (obstacle !== null) return copied(weight, obstacle);
-    const verdict = decide(weight, storage.turnsStacks === true);
+    const stack = storage.turnsStacks ?? dialect.readsStack?.(weight, checkpoint.config);
+    const verdict = decide(weight, stack);
     if (!verdict.quantize) return copied(weight, verdict.reason);
     if (isStoredSo(weight, storage)) return copied(weight, ALREADY_REASON);
     return quantize(turned, { ...storage, scheme }, together.get(name) ?? [weight]);
