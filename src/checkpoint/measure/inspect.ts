@@ -145,6 +145,7 @@ function recogniseWeight(weight: ScaledWeight, isRounded: boolean, config: Confi
   const isTiled = block[0] === 128 && block[1] === 128;
   const method = quantizationConfig(config)?.quant_method;
   if (scaleType === "e4m3") return "nvfp4";
+  if (element === "int4") return "int4 (compressed-tensors)";
   if (element === "e2m1") return name === weight.codes.name ? "deepseek-v4" : "mxfp4";
   if (scales === null) return "no scales";
   if (method === "modelopt") return "modelopt";

@@ -19,8 +19,9 @@ function fits(from: ScaledWeight, { scheme }: ScaledTarget): boolean {
   // Two roundings belong to a scale of NVFP4: those of other weights are made anew.
   if (scheme.scale === "e4m3") return false;
   const { rows, cols } = matrixOf(from.shape);
-  // Every value of E2M1 is one of E4M3.
-  const format = from.element === "e2m1" && scheme.format !== "e2m1" ? "e4m3" : from.element;
+  // Every value of E2M1, and every integer of 4 bits, is one of E4M3.
+  const isCarried = from.element === "int4" || (from.element === "e2m1" && scheme.format !== "e2m1");
+  const format = isCarried ? "e4m3" : from.element;
   const divides = (small: number, large: number, size: number) => large >= size || large % small === 0;
   return (
     format === scheme.format &&

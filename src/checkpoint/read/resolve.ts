@@ -3,6 +3,7 @@ import { shapeNamed, tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { type Checkpoint, type Config, type Place, placesOf } from "./checkpoint.ts";
 import { type ForeignTensor, foreignTensors } from "./foreign.ts";
+import { int4Weight } from "./int4.ts";
 import {
   type Element,
   matrixOf,
@@ -75,7 +76,10 @@ export function resolve(
     for (const { name } of placesOfWeight(weight).slice(1)) taken.add(name);
   };
   // FP4 first: its scales may be E4M3, and would be taken for codes.
-  for (const place of places) take(place, packedWeight(place, byName));
+  const quantization = quantizationConfig(checkpoint.config);
+  for (const place of places) {
+    take(place, packedWeight(place, byName) ?? int4Weight(place, byName, quantization));
+  }
   for (const place of places) {
     if (scaled.has(place.name) || taken.has(place.name)) continue;
     try {
@@ -85,8 +89,7 @@ export function resolve(
       onProblem(error);
     }
   }
-  const isQuantised =
-    scaled.size > 0 || quantizationConfig(checkpoint.config) !== null || isLabelled(checkpoint);
+  const isQuantised = scaled.size > 0 || quantization !== null || isLabelled(checkpoint);
   const strays = new Set(
     isQuantised ? places.filter((place) => isStray(place, byName)).map(({ name }) => name) : [],
   );
@@ -103,7 +106,7 @@ export function resolve(
   const unread = weights.flatMap((weight) =>
     weight.kind === "scaled" || strays.has(weight.name) ? [] : placesOfWeight(weight),
   );
-  return { weights, strays, foreign: foreignTensors(unread, quantizationConfig(checkpoint.config)) };
+  return { weights, strays, foreign: foreignTensors(unread, quantization) };
 }
 
 /** The logical weights alone: see {@link resolve}. */

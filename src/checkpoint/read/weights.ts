@@ -2,8 +2,11 @@ import type { Dtype } from "../../safetensors/dtype.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import type { Place } from "./checkpoint.ts";
 
-/** An element type of codes, as far as this package reads them. `e2m1` comes two to a byte, low nibble first. */
-export type Element = "e4m3" | "e5m2" | "e4m3fnuz" | "e5m2fnuz" | "e2m1";
+/**
+ * An element type of codes, as far as this package reads them. `e2m1` and `int4` come two to a byte, low nibble first; `int4` is the
+ * integer plus 8.
+ */
+export type Element = "e4m3" | "e5m2" | "e4m3fnuz" | "e5m2fnuz" | "e2m1" | "int4";
 
 /** How the scales of a weight are stored: UE8M0 bytes, E4M3 bytes (NVFP4), or multipliers. */
 export type ScaleType = "ue8m0" | "e4m3" | ValueType;
@@ -33,6 +36,8 @@ export interface ScaledWeight {
   readonly scaleType: ScaleType;
   /** One float32 for the whole tensor, by which all scales are multiplied, or divided (NVFP4). */
   readonly tensorScale?: { readonly place: Place; readonly divides: boolean };
+  /** Tensors that say what the codes and scales say already. */
+  readonly besides?: readonly Place[];
   /** Scales from one row of the grid to the next, where the stored grid is wider than the weight needs. */
   readonly storedCols?: number;
   /** `[rows, cols]`; the whole matrix where one scale serves all of it. */
@@ -56,8 +61,8 @@ export function placesOfWeight(weight: Weight): readonly [Place, ...Place[]] {
   if (weight.kind === "other") return [weight.tensor];
   if (weight.kind === "plain") return [weight.values];
   if (weight.scales === null) return [weight.codes];
-  const { codes, scales, tensorScale } = weight;
-  return tensorScale === undefined ? [codes, scales] : [codes, scales, tensorScale.place];
+  const { codes, scales, tensorScale, besides = [] } = weight;
+  return tensorScale === undefined ? [codes, scales, ...besides] : [codes, scales, tensorScale.place];
 }
 
 /** The value type behind a dtype; `null` for integers, codes and the like. */

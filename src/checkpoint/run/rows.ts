@@ -69,7 +69,7 @@ export async function readScaledRows(
 ): Promise<ScaledRows> {
   const { rows, cols } = matrixOf(from.shape);
   const { codes: place, block, element } = from;
-  const rowBytes = element === "e2m1" ? cols / 2 : cols;
+  const rowBytes = element === "e2m1" || element === "int4" ? cols / 2 : cols;
   const start = place.start + (strip.slice * rows + strip.firstRow) * rowBytes;
   const end = start + strip.rows * rowBytes;
   const codes = await readRange(tensorNamed(place.name), sources[place.shard]!, start, end);
@@ -82,7 +82,8 @@ export async function readScaledRows(
       ? countOf(scaleShape(shape, block).slice(0, -1))
       : Math.ceil((inBlock + strip.rows) / block[0]);
   const scales = await readScales(from, sources, firstScaleRow * scaleCols, scaleRows * scaleCols);
-  const unpacked = element === "e2m1" ? unpackFp4(codes) : codes;
+  const unpacked =
+    element === "e2m1" ? unpackFp4(codes) : element === "int4" ? unpackFp4(codes, INTEGERS) : codes;
   if (scales instanceof Float32Array && scales.includes(0)) refuseZeroScales(from, strip, unpacked, scales);
   return {
     format: FORMATS[element],
@@ -122,13 +123,22 @@ function refuseZeroScales(
   }
 }
 
-/** The OCP format that carries the codes of an element type. Every value of E2M1 is one of E4M3. */
+/** E4M3 codes of the integers from -8 to 7. */
+const INTEGERS: readonly number[] = Array.from({ length: 16 }, (_, code) => {
+  const magnitude = Math.abs(code - 8);
+  const exponent = 31 - Math.clz32(magnitude);
+  const bits = magnitude === 0 ? 0 : ((exponent + 7) << 3) | ((magnitude << (3 - exponent)) & 7);
+  return code < 8 ? bits | 0x80 : bits;
+});
+
+/** The OCP format that carries the codes of an element type. Every value of E2M1, and every integer of 4 bits, is one of E4M3. */
 const FORMATS: Readonly<Record<Element, "e4m3" | "e5m2">> = {
   e4m3: "e4m3",
   e5m2: "e5m2",
   e4m3fnuz: "e4m3",
   e5m2fnuz: "e5m2",
   e2m1: "e4m3",
+  int4: "e4m3",
 };
 
 /** Values of a strip, rounded once to `type`; in `out` where the engine can put them there. */
