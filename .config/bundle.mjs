@@ -224,14 +224,14 @@ async function cli() {
   });
   await chmod(file, 0o755);
   // In one piece as well: threads that start together and open every module at once need hundreds of descriptors.
-  await bundle(path("dist/cli/worker.js"), {
+  await bundle(path("dist/jobs/worker.js"), {
     banner: { js: "// Holds @assemblyscript/loader: Apache License 2.0, see ../wasm/LICENSE.loader.txt" },
     external: ["#*"],
   });
   await writeFile(path("dist/cli/LICENSES.txt"), await licensesOf(Object.keys(metafile.inputs)));
-  // What is in main.js now, and the types of a program that nobody imports; worker threads start from their own file.
+  // What is in main.js now, and the types of a program that nobody imports.
   for (const name of await readdir(folder)) {
-    if (!/^(main|worker)\.js(\.map)?$|^LICENSES/.test(name)) await rm(folder + name);
+    if (!/^main\.js(\.map)?$|^LICENSES/.test(name)) await rm(folder + name);
   }
 }
 

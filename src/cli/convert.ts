@@ -1,41 +1,36 @@
 import { readdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Document } from "../checkpoint/dialects/index.ts";
-import { summarize } from "../checkpoint/measure/summary.ts";
+import { type Summary, summarize } from "../checkpoint/measure/summary.ts";
 import {
-  type Direction,
   documentsOf,
   isOfCheckpoint,
   type OpenedCheckpoint,
   openCheckpoint,
 } from "../checkpoint/plan/folder.ts";
-import { conversionsOf, type FilePlan, type Plan } from "../checkpoint/plan/plan.ts";
-import { placesOfWeight } from "../checkpoint/read/weights.ts";
-import { fileBytes } from "../checkpoint/run/run.ts";
-import type { Precision } from "../engine/precision.ts";
-import {
-  changedFault,
-  createFile,
-  type FileSource,
-  fileFacts,
-  isSameFile,
-  makeFolder,
-  openFile,
-  writeText,
-} from "../io/node.ts";
+import type { FilePlan, Plan } from "../checkpoint/plan/plan.ts";
+import { isSameFile, openFile } from "../io/node.ts";
 import { openLocal, refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
-import { giveBack, type Source } from "../io/source.ts";
-import { removeLeftovers } from "../io/writers.ts";
+import {
+  completeFolder,
+  identityOf,
+  isMade,
+  isOutput,
+  makeFile,
+  planOf,
+  type Run,
+  removeFiles,
+  type Task,
+} from "../jobs/conversion.ts";
+import { openJournal } from "../jobs/journal.ts";
+import { startWorkers, threadsFor } from "../jobs/threads.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import * as figures from "./figures.ts";
-import { Fingerprint, fingerprintOf } from "./fingerprint.ts";
 import { type Input, openInput } from "./input.ts";
-import { type Finished, type Journal, openJournal } from "./journal.ts";
 import { print, printJson } from "./print.ts";
-import { type ProgressBar, startProgress } from "./progress.ts";
+import { startProgress } from "./progress.ts";
 import { type ReservedReport, reportOfConversion, reserveReport } from "./report.ts";
 import { otherFilesLines, planTable, summaryTable } from "./tables.ts";
-import { startWorkers, threadsFor, type Workers } from "./workers.ts";
 
 /** Options that quantize and dequantize share. */
 export interface ConvertFlags {
@@ -46,24 +41,6 @@ export interface ConvertFlags {
   readonly overwrite?: true;
   /** Path of a page to be written besides. */
   readonly report?: string;
-}
-
-/** What to make of an input. */
-export interface Task {
-  readonly direction: Direction;
-  /** Everything that decides the bytes of the output, to recognise an unfinished run by. */
-  readonly options: unknown;
-  plan(opened: OpenedCheckpoint): Plan;
-}
-
-interface Run {
-  readonly input: Input;
-  readonly opened: OpenedCheckpoint;
-  readonly plan: Plan;
-  readonly workers: Workers;
-  readonly progress: ProgressBar;
-  readonly signal: AbortSignal;
-  readonly measured: Map<string, Precision>;
 }
 
 /** `blockscale quantize IN OUT` and `blockscale dequantize IN OUT` */
@@ -79,7 +56,7 @@ export async function convert(
   let page: ReservedReport | null = null;
   try {
     const opened = await openCheckpoint(input.files, from);
-    const planned = task.plan(opened);
+    const planned = planOf(task, opened);
     // The names of a folder's files stay; a single file has the name that it is given.
     const plan = input.isFolder
       ? planned
@@ -117,19 +94,17 @@ export async function convert(
     page = await reserveReport(flags.report, [from, to]);
     const workers = await startWorkers(opened.sources, threadsFor(plan, flags.jobs));
     const progress = startProgress(plan.files.reduce((n, { size }) => n + size, 0));
-    const run: Run = { input, opened, plan, workers, progress, signal, measured: new Map() };
+    const run: Run = { opened, workers, signal, onProgress: progress.update, measured: new Map() };
     try {
-      if (input.isFolder) await convertFolder(run, to, task, documents, flags.overwrite === true);
-      else await convertFile(run, plan.files[0]!, to);
+      const folder: FolderRun = { ...run, input, plan, documents, task, finish: progress.finish };
+      if (input.isFolder) await convertFolder(folder, to, flags.overwrite === true);
+      else await makeFile(run, plan.files[0]!, to);
     } finally {
       progress.stop();
       await workers.stop();
     }
     const summary = summarize(plan, run.measured);
-    const { leftOut, unread } = opened;
-    await report(flags, { input: from, output: to, ...task.direction, ...summary, leftOut, unread }, () =>
-      [summaryTable(summary), ...otherFilesLines(opened), "", lastLine(to, plan, started)].join("\n"),
-    );
+    await reportSummary(flags, { from, to, task, opened, plan, summary, started });
     const { direction } = task;
     await page?.write(await reportOfConversion({ from, to, direction, opened, plan, summary, signal }));
   } finally {
@@ -152,6 +127,26 @@ function refuseName(to: string, isFolder: boolean): void {
   });
 }
 
+interface Converted {
+  readonly from: string;
+  readonly to: string;
+  readonly task: Task;
+  readonly opened: OpenedCheckpoint;
+  readonly plan: Plan;
+  readonly summary: Summary;
+  /** By `performance.now()`. */
+  readonly started: number;
+}
+
+/** Prints what became of a whole checkpoint. */
+export function reportSummary(flags: Pick<ConvertFlags, "json">, converted: Converted): Promise<void> {
+  const { from, to, task, opened, plan, summary, started } = converted;
+  const { leftOut, unread } = opened;
+  return report(flags, { input: from, output: to, ...task.direction, ...summary, leftOut, unread }, () =>
+    [summaryTable(summary), ...otherFilesLines(opened), "", lastLine(to, plan, started)].join("\n"),
+  );
+}
+
 /** What was written: how large, and how fast. */
 function lastLine(to: string, { files }: Plan, started: number): string {
   const size = files.reduce((sum, file) => sum + file.size, 0);
@@ -159,91 +154,42 @@ function lastLine(to: string, { files }: Plan, started: number): string {
   return `Wrote ${figures.text(to)}: ${figures.bytes(size)} in ${seconds.toFixed(1)} s, ${figures.bytes(size / seconds)}/s.`;
 }
 
-function report(flags: ConvertFlags, record: unknown, table: () => string): Promise<void> {
+function report(flags: Pick<ConvertFlags, "json">, record: unknown, table: () => string): Promise<void> {
   return flags.json === true ? printJson(record) : print(table());
 }
 
-async function convertFile(
-  run: Run,
-  file: FilePlan,
-  path: string,
-  beforeRename?: (finished: Finished) => Promise<void>,
-): Promise<void> {
-  const { opened, workers, progress, signal } = run;
-  const measured: [string, Precision][] = [];
-  const fingerprint = new Fingerprint(file.size);
-  await removeLeftovers(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
-  const sink = await createFile(path, async () => {
-    await refuseChange(inputsOf(file, run));
-    await beforeRename?.({ measured, fingerprint: fingerprint.digest() });
-  });
-  const bytes = fileBytes(file, {
-    sources: opened.sources,
-    convert: workers.convert,
-    ahead: workers.ahead,
-    signal,
-    onProgress: progress.update,
-    onPrecision: (name, precision) => measured.push([name, precision]),
-  });
-  await writeAll(bytes, sink, (chunk) => fingerprint.update(chunk));
-  for (const [name, precision] of measured) run.measured.set(name, precision);
+interface FolderRun extends Run {
+  readonly input: Input;
+  readonly plan: Plan;
+  readonly documents: readonly Document[];
+  readonly task: Task;
+  readonly finish: (size: number) => void;
 }
 
-/** Like pipeTo, but knows when a chunk has been written, and gives its memory back. */
-async function writeAll(
-  chunks: AsyncIterable<Uint8Array>,
-  sink: WritableStream<Uint8Array>,
-  onChunk: (chunk: Uint8Array) => void,
-): Promise<void> {
-  const writer = sink.getWriter();
-  try {
-    for await (const chunk of chunks) {
-      onChunk(chunk);
-      await writer.write(chunk);
-      giveBack(chunk);
-    }
-    await writer.close();
-  } catch (error) {
-    await writer.abort(error).catch(() => {});
-    throw error;
+async function convertFolder(run: FolderRun, folder: string, overwrite: boolean): Promise<void> {
+  const { input, opened, plan, documents, task, signal } = run;
+  const isOurs = overwrite || (await holdsThisOutput(folder, run));
+  const identity = { format: 1, ...task, input: identityOf(input.files) };
+  const journal = await openJournal(folder, identity, isOurs);
+  for (const who of journal.others) {
+    console.error(
+      `blockscale: ${who} is writing into ${figures.text(folder)} too; both make the same files.`,
+    );
   }
-}
-
-async function convertFolder(
-  run: Run,
-  folder: string,
-  { direction, options }: Task,
-  documents: readonly Document[],
-  overwrite: boolean,
-): Promise<void> {
-  const { input, opened, plan, progress, signal } = run;
-  const facts = [...input.files].map(([name, source]) => [
-    name,
-    source.size,
-    "modified" in source ? (source as FileSource).modified : null,
-  ]);
-  const isOurs = overwrite || (await holdsThisOutput(folder, run, documents));
-  const journal = await openJournal(folder, { format: 1, direction, options, input: facts }, isOurs);
-  const paths = plan.files.map(({ name }) => join(folder, name));
   // What another run has left under these names must not be taken for ours.
-  if (!journal.goesOn) for (const path of paths) await rm(path, { force: true });
+  if (!journal.goesOn) await removeFiles(folder, plan.files);
   if (overwrite) {
     await removeOther(folder, [...plan.files, ...documents].map(({ name }) => name).concat(opened.others));
   }
-  for (const [i, file] of plan.files.entries()) {
-    const path = paths[i]!;
-    if (!(await isFinished(run, journal, file, path))) {
-      await makeFolder(dirname(path));
-      await convertFile(run, file, path, (finished) => journal.add(file.name, finished));
-    }
-    progress.finish(file.size);
+  for (const file of plan.files) {
+    const path = join(folder, file.name);
+    const finished = journal.finished(file.name);
+    if (finished !== undefined && (await isMade(finished, file, path)))
+      for (const [name, precision] of finished.measured) run.measured.set(name, precision);
+    else await makeFile(run, file, path, (made) => journal.add(file.name, made));
+    run.finish(file.size);
   }
-  await refuseChange(input.files.values());
-  for (const name of opened.others) {
-    signal.throwIfAborted();
-    await carry(input.files.get(name)!, join(folder, name));
-  }
-  for (const { name, text } of documents) await writeText(join(folder, name), text);
+  await completeFolder(folder, input.files, opened, documents, signal);
   await journal.remove();
 }
 
@@ -260,10 +206,10 @@ async function removeOther(folder: string, names: readonly string[]): Promise<vo
  * Whether a folder holds what this command would make, and nothing else: then it was run before, to the end, and may be
  * run again.
  */
-async function holdsThisOutput(folder: string, run: Run, documents: readonly Document[]): Promise<boolean> {
+async function holdsThisOutput(folder: string, run: FolderRun): Promise<boolean> {
   const found = await openLocal(folder).catch(() => null);
   if (found === null) return false;
-  const names = new Set([...run.opened.others, ...documents.map(({ name }) => name)]);
+  const names = new Set([...run.opened.others, ...run.documents.map(({ name }) => name)]);
   try {
     for (const file of run.plan.files) {
       names.add(file.name);
@@ -272,68 +218,6 @@ async function holdsThisOutput(folder: string, run: Run, documents: readonly Doc
     return [...found.files.keys()].every((name) => names.has(name));
   } finally {
     await found.close();
-  }
-}
-
-/** Whether a file is as long and begins as the output would. */
-async function isOutput(found: Source | undefined, { header, size }: FilePlan): Promise<boolean> {
-  if (found?.size !== size) return false;
-  return Buffer.from(await found.slice(0, header.length).arrayBuffer()).equals(header);
-}
-
-/** Whether an earlier run made a file, and it is still there as it was, as far as a short look tells. */
-async function isFinished(run: Run, journal: Journal, file: FilePlan, path: string): Promise<boolean> {
-  const finished = journal.finished(file.name);
-  if (finished === undefined) return false;
-  const { measured, fingerprint } = finished;
-  const weights = conversionsOf({ files: [file] }).map(({ from }) => from.name);
-  if (String(measured.map(([name]) => name)) !== String(weights)) return false;
-  const found = await openFile(path).catch(() => undefined);
-  try {
-    if (found === undefined || !(await isOutput(found, file))) return false;
-    if ((await fingerprintOf(path, found)) !== fingerprint) return false;
-  } finally {
-    await found?.close();
-  }
-  for (const [name, precision] of measured) run.measured.set(name, precision);
-  return true;
-}
-
-/** Copies a file that belongs to the checkpoint and holds no tensors. */
-async function carry(source: Source, path: string): Promise<void> {
-  await makeFolder(dirname(path));
-  const step = 1 << 22;
-  let at = 0;
-  const stream = new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        if (at >= source.size) return controller.close();
-        const end = Math.min(source.size, at + step);
-        controller.enqueue(new Uint8Array(await source.slice(at, end).arrayBuffer()));
-        at = end;
-      },
-    },
-    { highWaterMark: 0 },
-  );
-  await stream.pipeTo(await createFile(path));
-}
-
-/** The shards that an output file is made from. */
-function inputsOf({ steps }: FilePlan, { opened }: Run): Source[] {
-  const places = steps.flatMap((step) =>
-    step.kind === "copy" ? [step.from] : placesOfWeight(step.conversion.from),
-  );
-  return [...new Set(places.map(({ shard }) => opened.sources[shard]!))];
-}
-
-/** Refuses an output made of files of which some are not what they were at first. */
-async function refuseChange(sources: Iterable<Source>): Promise<void> {
-  for (const source of sources) {
-    if (!("path" in source)) continue;
-    const { path, size, modified } = source as FileSource;
-    const now = await fileFacts(path);
-    if (now.size === size && now.modified === modified) continue;
-    throw changedFault(path);
   }
 }
 

@@ -11,13 +11,13 @@ import {
 import { openStreamed, type StateStore } from "../evaluate/streamed.ts";
 import { createFile, makeFolder, systemFault } from "../io/node.ts";
 import type { Source } from "../io/source.ts";
+import { fingerprintOf } from "../jobs/fingerprint.ts";
 import type { Activations } from "../model/program.ts";
 import type { WeightForm } from "../model/store.ts";
 import { openTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { readHeader } from "../safetensors/read.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import * as figures from "./figures.ts";
-import { fingerprintOf } from "./fingerprint.ts";
 import { type Input, openInput } from "./input.ts";
 import { heed } from "./interruption.ts";
 import { print, printJson } from "./print.ts";

@@ -1,11 +1,10 @@
-import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { type DialectName, dialects } from "../checkpoint/dialects/index.ts";
 import type { Override } from "../checkpoint/dialects/rules.ts";
-import { planDequantize } from "../checkpoint/plan/dequantize.ts";
-import { planQuantize } from "../checkpoint/plan/quantize.ts";
 import { systemFault } from "../io/node.ts";
+import type { Task } from "../jobs/conversion.ts";
+import { type Part, parsePart } from "../jobs/shares.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { ValueType } from "../tensor/tensor.ts";
 import { recipes } from "../train/recipes.ts";
@@ -19,14 +18,17 @@ import { generate } from "./generate.ts";
 import { COMPARE_HELP, DEQUANTIZE_HELP, EVALUATE_HELP, QUANTIZE_HELP, TRAIN_HELP } from "./help.ts";
 import { inspect } from "./inspect.ts";
 import { INTERRUPTED, interruption } from "./interruption.ts";
+import { convertPart, finish } from "./part.ts";
 import { printError } from "./print.ts";
 import { serve } from "./serve.ts";
 import { train } from "./train.ts";
+import { version } from "./version.ts";
 
 interface SelectionFlags extends ConvertFlags {
   readonly include?: string[];
   readonly exclude?: string[];
   readonly missingScale: "error" | "one";
+  readonly part?: Part;
 }
 
 /** Gathers an option that may be given several times. */
@@ -54,10 +56,13 @@ function missingScale(): Option {
     .default("error");
 }
 
-/** That of the package, which is two folders up from this file wherever it is installed. */
-function version(): string {
-  const manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(manifest) as { version: string }).version;
+/** `2/8` of --part. */
+function part(text: string): Part {
+  try {
+    return parsePart(text);
+  } catch {
+    throw new InvalidArgumentError("Parts are 1/8 to 8/8, say: they count from 1.");
+  }
 }
 
 /** What quantize and dequantize have in common. */
@@ -75,7 +80,25 @@ function conversion(command: Command, about: string): Command {
       new Option("--dry-run", "print the plan with exact sizes, and write nothing").conflicts("report"),
     )
     .option(...REPORT)
+    .addOption(
+      new Option("--part <i/N>", "make one of N parts of the shards; then: blockscale finish OUT")
+        .argParser(part)
+        .conflicts(["overwrite", "dryRun", "report"]),
+    )
     .option("--json", "print the report as JSON");
+}
+
+/** Converts on this machine: all of it, or a part. */
+function run(
+  from: string,
+  to: string,
+  task: Task,
+  flags: SelectionFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  return flags.part === undefined
+    ? convert(from, to, task, flags, signal)
+    : convertPart(from, to, flags.part, task, flags, signal);
 }
 
 async function readOverrides(path: string | undefined): Promise<Override[]> {
@@ -119,13 +142,7 @@ function program(signal: AbortSignal): Command {
       const overrides = await readOverrides(flags.overrides);
       const options = { to: flags.to, include, exclude, missingScale, overrides };
       const direction = { kind: "quantize", to: flags.to } as const;
-      await convert(
-        from,
-        to,
-        { direction, options, plan: ({ checkpoint }) => planQuantize(checkpoint, options) },
-        flags,
-        signal,
-      );
+      await run(from, to, { direction, options }, flags, signal);
     });
   conversion(command.command("dequantize"), "make a plain BF16, F16 or F32 copy of an FP8 checkpoint")
     .addOption(new Option("--dtype <type>", "of the values").choices(["bf16", "f16", "f32"]).default("bf16"))
@@ -134,14 +151,15 @@ function program(signal: AbortSignal): Command {
       const { include, exclude, missingScale, dtype } = flags;
       const options = { dtype, include, exclude, missingScale };
       const direction = { kind: "dequantize", dtype } as const;
-      await convert(
-        from,
-        to,
-        { direction, options, plan: ({ checkpoint }) => planDequantize(checkpoint, options) },
-        flags,
-        signal,
-      );
+      await run(from, to, { direction, options }, flags, signal);
     });
+  command
+    .command("finish")
+    .description("check and complete an OUT whose parts were made by --part")
+    .argument("<OUT>", "the folder that the parts were written to", place)
+    .option("--verify", "read every file, and compare its SHA-256 with what its maker noted")
+    .option("--json", "print the report as JSON")
+    .action((to, flags) => finish(to, flags, signal));
   command
     .command("inspect")
     .description("show what is inside a checkpoint")

@@ -4,6 +4,8 @@ import type { Source } from "./source.ts";
 /** A file on a web server that answers range requests. */
 export interface UrlSource extends Source {
   readonly url: string;
+  /** The server's name for these very contents (ETag); `null` where it gives none. */
+  readonly tag: string | null;
 }
 
 export interface UrlOptions {
@@ -32,6 +34,7 @@ export async function openUrl(url: string, options: UrlOptions = {}): Promise<Ur
   return {
     url,
     size,
+    tag,
     slice: (start, end) => ({
       arrayBuffer: () =>
         end <= start

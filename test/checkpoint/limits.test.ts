@@ -5,7 +5,7 @@ import { parseConfig } from "../../src/checkpoint/plan/config.ts";
 import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
 import { countStrips } from "../../src/checkpoint/plan/plan.ts";
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
-import { threadsFor } from "../../src/cli/workers.ts";
+import { threadsFor } from "../../src/jobs/threads.ts";
 import { checkpointOf, fileWith, type Stored, tensor } from "../support/checkpoint-files.ts";
 
 test("a glob fits what the regular expression of the same meaning fits", () => {

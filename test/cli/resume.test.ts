@@ -12,16 +12,17 @@ import {
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { tensor } from "../support/checkpoint-files.ts";
-import { blockscale, cutOff, snapshot, start, workplace, writeFileWith } from "../support/cli-runner.ts";
+import {
+  blockscale,
+  cutOff,
+  expectSameFiles,
+  snapshot,
+  start,
+  workplace,
+  writeFileWith,
+} from "../support/cli-runner.ts";
 
 const { makeModel, output } = workplace();
-
-/** The same files with the same bytes. */
-function expectSame(found: string, wanted: string): void {
-  const [files, others] = [snapshot(found), snapshot(wanted)];
-  expect([...files.keys()]).toEqual([...others.keys()]);
-  for (const [name, bytes] of files) expect(bytes.equals(others.get(name)!), name).toBe(true);
-}
 
 describe("a run that is cut off", () => {
   /** Waits until a file of so many bytes, whole or not, has appeared in a folder. */
@@ -63,10 +64,10 @@ describe("a run that is cut off", () => {
     const { code, out: text } = await blockscale("quantize", model, out, "--json");
     expect(code).toBe(0);
     for (const name of finished) expect(statSync(join(out, name)).mtimeMs).toBe(1000);
-    expectSame(out, whole);
+    expectSameFiles(out, whole);
     // Once finished, the same command may be given again all the same.
     expect(await blockscale("quantize", model, out)).toMatchObject({ code: 0 });
-    expectSame(out, whole);
+    expectSameFiles(out, whole);
     expect(
       JSON.parse(text).tensors.every(
         (row: { action: string; precision: unknown }) =>
@@ -170,7 +171,7 @@ describe("what an unfinished run has noted", () => {
       writeFileSync(join(copy, journal), `${task}\n${damaged}\n`);
       const { code, err } = await blockscale("quantize", model, copy);
       expect({ damaged, code, err }).toEqual({ damaged, code: 0, err: "" });
-      expectSame(copy, whole);
+      expectSameFiles(copy, whole);
       // The one line that is whole still counts.
       expect(statSync(join(copy, first)).mtimeMs === 1000, damaged).toBe(damaged.startsWith(line));
     }
@@ -209,7 +210,7 @@ describe("what an unfinished run has noted", () => {
       damage();
       writeFileSync(join(out, journal), noted);
       expect(await blockscale("quantize", model, out)).toMatchObject({ code: 0, err: "" });
-      expectSame(out, whole);
+      expectSameFiles(out, whole);
     }
   });
 });

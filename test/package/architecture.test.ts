@@ -150,6 +150,7 @@ const SRC_LAYERS = [
   ["evaluate/"],
   ["report/"],
   ["public.ts", "load.ts", "external.ts", "plain-js.ts", "node.ts"],
+  ["jobs/"],
   ["cli/", "web/"],
   ["index.ts"],
 ] as const;
@@ -165,6 +166,8 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   "@huggingface/tokenizers": ["model/tokenizer.ts"],
   "@huggingface/jinja": ["model/tokenizer.ts"],
   "@assemblyscript/loader": ["wasm/instantiate.ts"],
+  bullmq: ["jobs/queue/"],
+  ioredis: ["jobs/queue/"],
   commander: ["cli/"],
   "@huggingface/hub": ["cli/", "web/"],
   "cli-progress": ["cli/"],
@@ -177,7 +180,7 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The places that know Node; everything else runs in a browser too. */
-const NODE_ONLY = ["io/node.ts", "io/node-folder.ts", "io/writers.ts", "node.ts", "cli/"];
+const NODE_ONLY = ["io/node.ts", "io/node-folder.ts", "io/writers.ts", "node.ts", "jobs/", "cli/"];
 
 describe("imports", () => {
   test.each([

@@ -58,6 +58,13 @@ export function snapshot(folder: string): Map<string, Buffer> {
   return new Map(files.map((name) => [name, readFileSync(join(folder, name))]));
 }
 
+/** Two folders hold the same files with the same bytes. */
+export function expectSameFiles(found: string, wanted: string): void {
+  const [files, others] = [snapshot(found), snapshot(wanted)];
+  expect([...files.keys()]).toEqual([...others.keys()]);
+  for (const [name, bytes] of files) expect(bytes.equals(others.get(name)!), name).toBe(true);
+}
+
 /** A layer of a model, of about `size` x `size` weights. */
 export function layer(n: number, size: number): Stored[] {
   const at = `model.layers.${n}`;

@@ -152,8 +152,8 @@ export function privateFiles(page) {
       }
     };
     await walk(await navigator.storage.getDirectory(), null);
-    // What the page notes down for itself is hidden.
-    return Object.fromEntries(Object.entries(found).filter(([name]) => !name.startsWith(".")));
+    delete found.done;
+    return found;
   });
 }
 

@@ -1,4 +1,4 @@
-// A worker thread of the command line: converts strips of the files it is told to open.
+// A worker thread of a conversion: converts strips of the files it is told to open.
 import { parentPort, workerData } from "node:worker_threads";
 import { serveConversions } from "../checkpoint/run/workers.ts";
 import { openFile } from "../io/node.ts";

@@ -4,7 +4,6 @@ import { NOTHING, type Precision } from "../engine/precision.ts";
 import { makeFolder, systemFault, writeText } from "../io/node.ts";
 import { removeLeftovers, writerOf } from "../io/writers.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { text } from "./figures.ts";
 
 const NAME = ".blockscale-unfinished.jsonl";
 
@@ -23,6 +22,8 @@ export interface Finished {
 export interface Journal {
   /** Whether an unfinished run is taken up. */
   readonly goesOn: boolean;
+  /** Who else is writing into the folder, for people. */
+  readonly others: readonly string[];
   /** What an earlier run noted of a file that it finished; `undefined` where it still has to be made. */
   finished(file: string): Finished | undefined;
   /** To be told before a whole file appears under its name: what happens to stand there already does not count. */
@@ -54,15 +55,14 @@ export async function openJournal(folder: string, task: unknown, overwrite: bool
       fix: "Choose another folder, empty this one, or pass --overwrite.",
     });
   }
-  for (const who of await removeLeftovers(folder)) {
-    console.error(`blockscale: ${who} is writing into ${text(folder)} too; both make the same files.`);
-  }
+  const others = await removeLeftovers(folder);
   const done = new Map<string, Finished>(isSame ? found.done : []);
   const path = join(folder, NAME);
   // Written anew even where a run is taken up: a line that was cut off must not be continued.
   await writeText(path, [task, ...[...done].map(lineOf)].map((line) => `${JSON.stringify(line)}\n`).join(""));
   return {
     goesOn: isSame,
+    others,
     finished: (file) => done.get(file),
     add: async (file, finished) => {
       done.set(file, finished);
@@ -122,11 +122,14 @@ function parsed(line: string): unknown {
 function isLine(line: unknown): line is Line {
   if (!Array.isArray(line) || line.length !== 3) return false;
   const [file, measured, fingerprint] = line;
+  return typeof file === "string" && typeof fingerprint === "string" && isMeasured(measured);
+}
+
+/** Whether a value is what {@link Finished} calls measured. */
+export function isMeasured(value: unknown): value is Finished["measured"] {
   return (
-    typeof file === "string" &&
-    typeof fingerprint === "string" &&
-    Array.isArray(measured) &&
-    measured.every(
+    Array.isArray(value) &&
+    value.every(
       (pair) =>
         Array.isArray(pair) && pair.length === 2 && typeof pair[0] === "string" && isPrecision(pair[1]),
     )

@@ -1,0 +1,149 @@
+import { resolve } from "node:path";
+import { summarize } from "../checkpoint/measure/summary.ts";
+import type { Precision } from "../engine/precision.ts";
+import type { Task } from "../jobs/conversion.ts";
+import { completeRun, findRun, joinRun, makeShared, missingFiles, otherRun } from "../jobs/shared.ts";
+import { type Part, shareOf } from "../jobs/shares.ts";
+import { planShared, type SharedPlan } from "../jobs/spec.ts";
+import { startWorkers, threadsFor } from "../jobs/threads.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { reportSummary } from "./convert.ts";
+import * as figures from "./figures.ts";
+import { type Input, openInput } from "./input.ts";
+import { print, printJson } from "./print.ts";
+import { startProgress } from "./progress.ts";
+import { version } from "./version.ts";
+
+/** A path as every process of a machine understands it, or an address as it is. */
+export function placeOf(text: string): string {
+  return /^[a-z][a-z0-9+.-]+:/i.test(text) ? text : resolve(text);
+}
+
+/**
+ * Opens an input that several machines are to read.
+ * @throws BlockscaleError `option`: a single file, which is one job
+ */
+export async function openShared(from: string, signal: AbortSignal): Promise<Input> {
+  const input = await openInput(from, signal);
+  if (input.isFolder) return input;
+  await input.close();
+  throw new BlockscaleError("option", {
+    where: "IN",
+    expected: "a folder: its shards are what is shared out",
+    got: from,
+    fix: "Convert a single file on one machine.",
+  });
+}
+
+interface PartFlags {
+  readonly jobs?: number;
+  readonly json?: true;
+}
+
+/** `blockscale quantize IN OUT --part i/N`: makes the output files of one part. */
+export async function convertPart(
+  from: string,
+  to: string,
+  part: Part,
+  task: Task,
+  flags: PartFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  const started = performance.now();
+  const input = await openShared(from, signal);
+  try {
+    const shared = await planShared({ from: placeOf(from), version: version(), ...task }, input.files);
+    await joinRun(to, shared);
+    const mine = shareOf(shared.plan.files, part);
+    const workers = await startWorkers(
+      shared.opened.sources,
+      threadsFor({ ...shared.plan, files: mine }, flags.jobs),
+    );
+    const size = mine.reduce((sum, file) => sum + file.size, 0);
+    const progress = startProgress(size);
+    let made = 0;
+    try {
+      const measured = new Map<string, Precision>();
+      const run = { opened: shared.opened, workers, signal, onProgress: progress.update, measured };
+      for (const file of mine) {
+        signal.throwIfAborted();
+        const { isNew } = await makeShared(run, to, shared.spec, file);
+        if (isNew) made++;
+        progress.finish(file.size);
+      }
+    } finally {
+      progress.stop();
+      await workers.stop();
+    }
+    const seconds = (performance.now() - started) / 1000;
+    if (flags.json === true)
+      await printJson({
+        input: from,
+        output: to,
+        ...part,
+        files: mine.map(({ name, size }) => ({ name, bytes: size })),
+        made,
+      });
+    else
+      await print(
+        `Part ${part.part} of ${part.of}: ${mine.length} of ${shared.plan.files.length} files, ${figures.bytes(size)}, ${made} of them made now, in ${seconds.toFixed(1)} s. When all parts are done: blockscale finish ${figures.text(to)}`,
+      );
+  } finally {
+    await input.close();
+  }
+}
+
+interface FinishFlags {
+  readonly verify?: true;
+  readonly json?: true;
+}
+
+/** `blockscale finish OUT`: completes what parts have made. */
+export async function finish(to: string, flags: FinishFlags, signal: AbortSignal): Promise<void> {
+  const started = performance.now();
+  const spec = await findRun(to);
+  if (spec === null) throw noRun(to);
+  if (spec.version !== version()) throw otherRun(to, spec, { version: version() });
+  const input = await openShared(spec.from, signal);
+  try {
+    const shared = await planShared(spec, input.files);
+    if (shared.spec.fingerprint !== spec.fingerprint) throw otherRun(to, spec, shared.spec);
+    await finishRun(to, shared, { ...flags, started }, signal);
+  } finally {
+    await input.close();
+  }
+}
+
+/** Checks that every file is there and whole, completes the output, and reports. */
+export async function finishRun(
+  to: string,
+  shared: SharedPlan,
+  flags: FinishFlags & { readonly started: number },
+  signal: AbortSignal,
+): Promise<void> {
+  const { spec, opened, plan } = shared;
+  const { missing, entries } = await missingFiles(to, shared, { verify: flags.verify === true, signal });
+  if (missing.length > 0) throw incomplete(to, missing.length, plan.files.length, missing[0]!.name);
+  await completeRun(to, shared, signal);
+  const summary = summarize(plan, new Map(entries.flatMap(({ measured }) => measured)));
+  const { from } = spec;
+  await reportSummary(flags, { from, to, task: spec, opened, plan, summary, started: flags.started });
+}
+
+function noRun(to: string): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: to,
+    expected: "an unfinished run of parts",
+    got: "none",
+    fix: "Give the OUT of `blockscale quantize IN OUT --part i/N`; one that is finished needs nothing more.",
+  });
+}
+
+function incomplete(to: string, missing: number, all: number, first: string): BlockscaleError {
+  return new BlockscaleError("io", {
+    where: to,
+    expected: `all ${all} output files, whole`,
+    got: `${missing} missing, or damaged: ${first}${missing > 1 ? " and others" : ""}`,
+    fix: "Run the parts that are not done again; what is whole is not made twice.",
+  });
+}

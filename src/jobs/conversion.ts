@@ -1,0 +1,199 @@
+import { createHash } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { Document } from "../checkpoint/dialects/index.ts";
+import { planDequantize } from "../checkpoint/plan/dequantize.ts";
+import type { Direction, OpenedCheckpoint } from "../checkpoint/plan/folder.ts";
+import { conversionsOf, type FilePlan, type Plan } from "../checkpoint/plan/plan.ts";
+import { planQuantize } from "../checkpoint/plan/quantize.ts";
+import { placesOfWeight } from "../checkpoint/read/weights.ts";
+import { fileBytes, type Progress } from "../checkpoint/run/run.ts";
+import type { Precision } from "../engine/precision.ts";
+import {
+  changedFault,
+  createFile,
+  type FileSource,
+  fileFacts,
+  makeFolder,
+  openFile,
+  writeText,
+} from "../io/node.ts";
+import { giveBack, type Source } from "../io/source.ts";
+import { removeLeftovers } from "../io/writers.ts";
+import { Fingerprint, fingerprintOf } from "./fingerprint.ts";
+import type { Finished } from "./journal.ts";
+import type { Workers } from "./threads.ts";
+
+/** What to make of an input: with the input, all that decides the bytes of the output. */
+export interface Task {
+  readonly direction: Direction;
+  /** Of `planQuantize` or `planDequantize`. */
+  readonly options: object;
+}
+
+/** @throws BlockscaleError `option`, `dialect` or `format` */
+export function planOf({ direction, options }: Task, { checkpoint }: OpenedCheckpoint): Plan {
+  return direction.kind === "quantize"
+    ? planQuantize(checkpoint, options)
+    : planDequantize(checkpoint, options);
+}
+
+/** A conversion under way in this process. */
+export interface Run {
+  readonly opened: OpenedCheckpoint;
+  readonly workers: Workers;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: Progress) => void;
+  /** Of the weights that are done. */
+  readonly measured: Map<string, Precision>;
+}
+
+/** Name, size, and time or tag of each file: what tells this input from another, or from what it was before. */
+export function identityOf(files: ReadonlyMap<string, Source>): [string, number, number | string | null][] {
+  return [...files].map(([name, source]) => {
+    const { modified, tag } = source as { modified?: number; tag?: string | null };
+    return [name, source.size, modified ?? tag ?? null];
+  });
+}
+
+/** A file that has been made, with the SHA-256 of all its bytes. */
+export interface Made extends Finished {
+  readonly sha256: string;
+}
+
+/**
+ * Makes one output file. It appears under its name when it is whole.
+ * @param beforeRename told what was made, just before that
+ * @throws BlockscaleError `io`; what the signal was aborted with
+ */
+export async function makeFile(
+  run: Run,
+  file: FilePlan,
+  path: string,
+  beforeRename?: (made: Made) => Promise<void>,
+): Promise<void> {
+  const { opened, workers, signal, onProgress } = run;
+  const measured: [string, Precision][] = [];
+  const fingerprint = new Fingerprint(file.size);
+  const hash = createHash("sha256");
+  await makeFolder(dirname(path));
+  await removeLeftovers(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
+  const sink = await createFile(path, async () => {
+    await refuseChange(inputsOf(file, run));
+    await beforeRename?.({ measured, fingerprint: fingerprint.digest(), sha256: hash.digest("hex") });
+  });
+  const bytes = fileBytes(file, {
+    sources: opened.sources,
+    convert: workers.convert,
+    ahead: workers.ahead,
+    signal,
+    onProgress,
+    onPrecision: (name, precision) => measured.push([name, precision]),
+  });
+  await writeAll(bytes, sink, (chunk) => {
+    fingerprint.update(chunk);
+    // One process alone has its own record of what is whole.
+    if (beforeRename !== undefined) hash.update(chunk);
+  });
+  for (const [name, precision] of measured) run.measured.set(name, precision);
+}
+
+/** Like pipeTo, but knows when a chunk has been written, and gives its memory back. */
+async function writeAll(
+  chunks: AsyncIterable<Uint8Array>,
+  sink: WritableStream<Uint8Array>,
+  onChunk: (chunk: Uint8Array) => void,
+): Promise<void> {
+  const writer = sink.getWriter();
+  try {
+    for await (const chunk of chunks) {
+      onChunk(chunk);
+      await writer.write(chunk);
+      giveBack(chunk);
+    }
+    await writer.close();
+  } catch (error) {
+    await writer.abort(error).catch(() => {});
+    throw error;
+  }
+}
+
+/** Whether a file was made before, as noted, and is still there as it was, as far as a short look tells. */
+export async function isMade(finished: Finished | undefined, file: FilePlan, path: string): Promise<boolean> {
+  if (finished === undefined) return false;
+  const { measured, fingerprint } = finished;
+  const weights = conversionsOf({ files: [file] }).map(({ from }) => from.name);
+  if (String(measured.map(([name]) => name)) !== String(weights)) return false;
+  const found = await openFile(path).catch(() => undefined);
+  try {
+    if (found === undefined || !(await isOutput(found, file))) return false;
+    return (await fingerprintOf(path, found)) === fingerprint;
+  } finally {
+    await found?.close();
+  }
+}
+
+/** Whether a file is as long and begins as the output would. */
+export async function isOutput(found: Source | undefined, { header, size }: FilePlan): Promise<boolean> {
+  if (found?.size !== size) return false;
+  return Buffer.from(await found.slice(0, header.length).arrayBuffer()).equals(header);
+}
+
+/** What a finished checkpoint has besides its shards: files carried over, and documents written anew. */
+export async function completeFolder(
+  folder: string,
+  files: ReadonlyMap<string, Source>,
+  opened: OpenedCheckpoint,
+  documents: readonly Document[],
+  signal: AbortSignal,
+): Promise<void> {
+  await refuseChange(files.values());
+  for (const name of opened.others) {
+    signal.throwIfAborted();
+    await carry(files.get(name)!, join(folder, name));
+  }
+  for (const { name, text } of documents) await writeText(join(folder, name), text);
+}
+
+/** Copies a file that belongs to the checkpoint and holds no tensors. */
+async function carry(source: Source, path: string): Promise<void> {
+  await makeFolder(dirname(path));
+  const step = 1 << 22;
+  let at = 0;
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        if (at >= source.size) return controller.close();
+        const end = Math.min(source.size, at + step);
+        controller.enqueue(new Uint8Array(await source.slice(at, end).arrayBuffer()));
+        at = end;
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  await stream.pipeTo(await createFile(path));
+}
+
+/** The shards that an output file is made from. */
+function inputsOf({ steps }: FilePlan, { opened }: Run): Source[] {
+  const places = steps.flatMap((step) =>
+    step.kind === "copy" ? [step.from] : placesOfWeight(step.conversion.from),
+  );
+  return [...new Set(places.map(({ shard }) => opened.sources[shard]!))];
+}
+
+/** Refuses an output made of files of which some are not what they were at first. */
+async function refuseChange(sources: Iterable<Source>): Promise<void> {
+  for (const source of sources) {
+    if (!("path" in source)) continue;
+    const { path, size, modified } = source as FileSource;
+    const now = await fileFacts(path);
+    if (now.size === size && now.modified === modified) continue;
+    throw changedFault(path);
+  }
+}
+
+/** Removes what stands under the names of files to be made. */
+export async function removeFiles(folder: string, files: readonly FilePlan[]): Promise<void> {
+  for (const { name } of files) await rm(join(folder, name), { force: true });
+}

@@ -1,0 +1,174 @@
+import { createHash } from "node:crypto";
+import { readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { FilePlan } from "../checkpoint/plan/plan.ts";
+import { makeFolder, openFile, systemFault, writeText } from "../io/node.ts";
+import { refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
+import { removeLeftovers, writerOf } from "../io/writers.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { completeFolder, isMade, type Made, makeFile, type Run } from "./conversion.ts";
+import { isMeasured } from "./journal.ts";
+import { checkSpec, hasKeys, type SharedPlan, type Spec } from "./spec.ts";
+
+/** A folder in the output with what is known of an unfinished run: the run, and a record for each file that is whole. */
+const RECORDS = ".blockscale-run";
+const RUN = "run.json";
+
+/** What is known of a file that is whole. */
+export interface Entry extends Made {
+  /** Of the run that made it. */
+  readonly run: string;
+  readonly size: number;
+}
+
+/**
+ * The run that an output folder belongs to; `null` where there is none.
+ * @throws BlockscaleError `format`: its record is damaged
+ */
+export async function findRun(folder: string): Promise<Spec | null> {
+  const path = join(folder, RECORDS, RUN);
+  const text = await readFile(path, "utf8").catch(() => null);
+  return text === null ? null : checkSpec(path, parsed(text));
+}
+
+/**
+ * Makes the output folder of a run that several processes share, or joins the run there.
+ * @throws BlockscaleError `option`: the folder holds something else
+ */
+export async function joinRun(folder: string, { spec, plan, documents, opened }: SharedPlan): Promise<void> {
+  await refuseOverlap(spec.from, folder);
+  await refuseObstacles(folder, [...plan.files, ...documents].map(({ name }) => name).concat(opened.others));
+  const found = await findRun(folder);
+  if (found?.fingerprint === spec.fingerprint) return;
+  if (found !== null) throw otherRun(folder, found, spec);
+  await makeFolder(folder);
+  const names = await readdir(folder).catch((cause) => {
+    throw systemFault(folder, "a readable folder", cause);
+  });
+  const others = names.filter((name) => writerOf(name) === null && name !== RECORDS);
+  if (others.length > 0) {
+    // Another process may have begun the same run meanwhile, and already made a file.
+    if ((await findRun(folder))?.fingerprint === spec.fingerprint) return;
+    throw new BlockscaleError("option", {
+      where: folder,
+      expected: "a new or empty folder, or the unfinished run of this same command",
+      got: `${others.length} files`,
+      fix: "Choose another folder, or empty this one.",
+    });
+  }
+  await makeFolder(join(folder, RECORDS));
+  await writeText(join(folder, RECORDS, RUN), JSON.stringify(spec));
+}
+
+/** @throws BlockscaleError `option`: another run goes on in a folder */
+export function otherRun(folder: string, found: Spec, wanted: Pick<Spec, "version">): BlockscaleError {
+  const isVersion = found.version !== wanted.version;
+  return new BlockscaleError("option", {
+    where: folder,
+    expected: "the unfinished run of this same command, or an empty folder",
+    got: isVersion
+      ? `a run of version ${found.version}, and this is ${wanted.version}`
+      : "the run of another command, or of an input that was changed since",
+    fix: isVersion
+      ? "Use the same version on all machines."
+      : "Choose another folder, or empty this one; see that all machines have the same input.",
+  });
+}
+
+/** What is noted of a file; `undefined` where it has not been made, by this run. */
+export async function entryOf(folder: string, spec: Spec, file: FilePlan): Promise<Entry | undefined> {
+  const text = await readFile(recordPath(folder, file), "utf8").catch(() => "");
+  const entry = parsed(text);
+  return isEntry(entry) && entry.run === spec.fingerprint && entry.size === file.size ? entry : undefined;
+}
+
+/**
+ * Makes one file of a run that several processes share, unless it is there already. Two processes may make the same one: they
+ * write the same bytes, and each file appears whole.
+ */
+export async function makeShared(
+  run: Run,
+  folder: string,
+  spec: Spec,
+  file: FilePlan,
+): Promise<{ entry: Entry; isNew: boolean }> {
+  const path = join(folder, file.name);
+  const found = await entryOf(folder, spec, file);
+  if (found !== undefined && (await isMade(found, file, path))) return { entry: found, isNew: false };
+  await refuseObstacles(folder, [file.name]);
+  let entry: Entry | undefined;
+  await makeFile(run, file, path, async (made) => {
+    entry = { ...made, run: spec.fingerprint, size: file.size };
+    await writeText(recordPath(folder, file), JSON.stringify(entry));
+  });
+  return { entry: entry!, isNew: true };
+}
+
+/** The files of a plan that are not there, or not whole. */
+export async function missingFiles(
+  folder: string,
+  { spec, plan }: SharedPlan,
+  options: { readonly verify?: boolean; readonly signal: AbortSignal },
+): Promise<{ missing: FilePlan[]; entries: Entry[] }> {
+  const missing: FilePlan[] = [];
+  const entries: Entry[] = [];
+  for (const file of plan.files) {
+    options.signal.throwIfAborted();
+    const entry = await entryOf(folder, spec, file);
+    const path = join(folder, file.name);
+    const isWhole =
+      entry !== undefined &&
+      (await isMade(entry, file, path)) &&
+      (options.verify !== true || (await sha256Of(path, options.signal)) === entry.sha256);
+    if (isWhole) entries.push(entry);
+    else missing.push(file);
+  }
+  return { missing, entries };
+}
+
+async function sha256Of(path: string, signal: AbortSignal): Promise<string> {
+  const source = await openFile(path);
+  const hash = createHash("sha256");
+  const step = 1 << 24;
+  try {
+    for (let at = 0; at < source.size; at += step) {
+      signal.throwIfAborted();
+      hash.update(new Uint8Array(await source.slice(at, Math.min(source.size, at + step)).arrayBuffer()));
+    }
+  } finally {
+    await source.close();
+  }
+  return hash.digest("hex");
+}
+
+/**
+ * Completes an output of which every shard is there: the files carried over, config.json and the index; then forgets the run.
+ * @throws BlockscaleError `io`
+ */
+export async function completeRun(folder: string, shared: SharedPlan, signal: AbortSignal): Promise<void> {
+  await completeFolder(folder, shared.files, shared.opened, shared.documents, signal);
+  await removeLeftovers(folder);
+  await rm(join(folder, RECORDS), { recursive: true, force: true });
+}
+
+/** File names may hold folders: the record's name does not. */
+function recordPath(folder: string, { name }: FilePlan): string {
+  return join(folder, RECORDS, `${encodeURIComponent(name)}.done`);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function isEntry(value: unknown): value is Entry {
+  return (
+    hasKeys(value, ["measured", "fingerprint", "sha256", "run", "size"]) &&
+    isMeasured(value.measured) &&
+    [value.fingerprint, value.sha256, value.run].every((hash) => typeof hash === "string") &&
+    Number.isSafeInteger(value.size)
+  );
+}

@@ -1,0 +1,43 @@
+import type { FilePlan } from "../checkpoint/plan/plan.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+
+/** One of several parts of the output files. */
+export interface Part {
+  /** From 1 to `of`. */
+  readonly part: number;
+  readonly of: number;
+}
+
+/**
+ * The files of one part. Every machine that plans the same conversion comes to the same shares: the largest file goes first, each to the part that
+ * has the fewest bytes, the first one of several.
+ */
+export function shareOf(files: readonly FilePlan[], { part, of }: Part): FilePlan[] {
+  const bytes = new Array<number>(of).fill(0);
+  const mine: FilePlan[] = [];
+  const bySize = [...files].sort((a, b) => b.size - a.size || (a.name < b.name ? -1 : 1));
+  for (const file of bySize) {
+    const least = bytes.indexOf(Math.min(...bytes));
+    bytes[least]! += file.size;
+    if (least === part - 1) mine.push(file);
+  }
+  return mine;
+}
+
+/** Parts that a conversion may be cut into. */
+const MOST_PARTS = 100_000;
+
+/**
+ * Reads `2/8`.
+ * @throws BlockscaleError `option`
+ */
+export function parsePart(text: string): Part {
+  const [part, of] = /^[0-9]{1,6}\/[0-9]{1,6}$/.test(text) ? text.split("/").map(Number) : [0, 0];
+  if (part! >= 1 && part! <= of! && of! <= MOST_PARTS) return { part: part!, of: of! };
+  throw new BlockscaleError("option", {
+    where: "--part",
+    expected: `a part and how many there are, such as 1/8 to 8/8; at most ${MOST_PARTS}`,
+    got: JSON.stringify(text),
+    fix: "Parts count from 1: an index that counts from 0 needs one more.",
+  });
+}

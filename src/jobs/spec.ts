@@ -1,0 +1,144 @@
+import { createHash } from "node:crypto";
+import type { Document } from "../checkpoint/dialects/index.ts";
+import { type DialectName, dialects } from "../checkpoint/dialects/index.ts";
+import {
+  type Direction,
+  documentsOf,
+  type OpenedCheckpoint,
+  openCheckpoint,
+} from "../checkpoint/plan/folder.ts";
+import type { Plan } from "../checkpoint/plan/plan.ts";
+import type { Source } from "../io/source.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import type { ValueType } from "../tensor/tensor.ts";
+import { identityOf, planOf, type Task } from "./conversion.ts";
+
+/** What several machines have to agree on to make one output: a plain record, kept beside the output and in jobs. */
+export interface Spec extends Task {
+  readonly format: 1;
+  /** Of this package. */
+  readonly version: string;
+  /** Where the input is, as every machine sees it. */
+  readonly from: string;
+  /** Of version, task, input and plan, as SHA-256: see {@link planShared}. */
+  readonly fingerprint: string;
+}
+
+/** A conversion that has been planned for several machines. */
+export interface SharedPlan {
+  readonly spec: Spec;
+  readonly files: ReadonlyMap<string, Source>;
+  readonly opened: OpenedCheckpoint;
+  readonly plan: Plan;
+  readonly documents: readonly Document[];
+}
+
+/**
+ * Plans a conversion and takes its fingerprint: another version of this package, other options, an input that was changed or another plan
+ * give another one.
+ * @throws BlockscaleError `option`, `dialect`, `format` or `io`
+ */
+export async function planShared(
+  { from, version, direction, options }: Omit<Spec, "format" | "fingerprint">,
+  files: ReadonlyMap<string, Source>,
+): Promise<SharedPlan> {
+  const opened = await openCheckpoint(files, from);
+  const plan = planOf({ direction, options }, opened);
+  const documents = documentsOf(opened, plan, direction);
+  const hash = createHash("sha256");
+  const add = (value: unknown): void => {
+    hash.update(`${JSON.stringify(value)}\n`);
+  };
+  add([version, direction, options, identityOf(files), documents, opened.others]);
+  for (const { name, size, header, steps } of plan.files) {
+    add([name, size, steps]);
+    hash.update(header);
+  }
+  const fingerprint = hash.digest("hex");
+  return {
+    spec: { format: 1, version, from, direction, options, fingerprint },
+    files,
+    opened,
+    plan,
+    documents,
+  };
+}
+
+const LONGEST_PATH = 4096;
+const MOST_PATTERNS = 1000;
+const LONGEST_PATTERN = 500;
+
+/**
+ * Checks what another machine has written, or somebody else.
+ * @throws BlockscaleError `format`
+ */
+export function checkSpec(where: string, value: unknown): Spec {
+  const refuse = (expected: string): never => {
+    throw new BlockscaleError("format", {
+      where,
+      expected,
+      got: `${JSON.stringify(value)}`.slice(0, 200),
+      fix: "It was not written by this version of blockscale, or is damaged: begin the run anew.",
+    });
+  };
+  if (!hasKeys(value, ["format", "version", "from", "direction", "options", "fingerprint"]))
+    return refuse("a record of a run");
+  const { format, version, from, direction, options, fingerprint } = value;
+  if (format !== 1) refuse("format 1");
+  if (!isText(version, 100)) refuse("a version");
+  if (!isText(from, LONGEST_PATH) || from === "") refuse("the place of an input");
+  if (!isText(fingerprint, 64) || !/^[0-9a-f]{64}$/.test(fingerprint)) refuse("a fingerprint");
+  if (!isDirection(direction)) refuse("a known direction");
+  if (!areOptions(options, direction as Direction)) refuse("known options");
+  return value as unknown as Spec;
+}
+
+type Fields = { readonly [key: string]: unknown };
+
+function isRecord(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A record of these keys and no others. */
+export function hasKeys(value: unknown, keys: readonly string[]): value is Fields {
+  return isRecord(value) && String(Object.keys(value).sort()) === String([...keys].sort());
+}
+
+export function isText(value: unknown, longest: number): value is string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+  return typeof value === "string" && value.length <= longest && !/[\u0000-\u001f\u007f]/.test(value);
+}
+
+function isDirection(value: unknown): value is Direction {
+  if (hasKeys(value, ["kind", "to"])) {
+    return value.kind === "quantize" && Object.hasOwn(dialects, value.to as DialectName);
+  }
+  return (
+    hasKeys(value, ["kind", "dtype"]) &&
+    value.kind === "dequantize" &&
+    ["bf16", "f16", "f32"].includes(value.dtype as ValueType)
+  );
+}
+
+/** The planner checks names and values of options again; here, that they are small and of the right kind. */
+function areOptions(options: unknown, direction: Direction): boolean {
+  if (!isRecord(options)) return false;
+  const { include, exclude, missingScale, overrides, to, dtype, ...others } = options;
+  const patterns = (value: unknown): boolean =>
+    value === undefined ||
+    (Array.isArray(value) &&
+      value.length <= MOST_PATTERNS &&
+      value.every((pattern) => isText(pattern, LONGEST_PATTERN)));
+  const isSame = direction.kind === "quantize" ? to === direction.to : dtype === direction.dtype;
+  return (
+    isSame &&
+    Object.keys(others).length === 0 &&
+    patterns(include) &&
+    patterns(exclude) &&
+    (missingScale === "error" || missingScale === "one") &&
+    (overrides === undefined ||
+      (Array.isArray(overrides) &&
+        overrides.length <= MOST_PATTERNS &&
+        overrides.every((override) => JSON.stringify(override).length <= LONGEST_PATTERN)))
+  );
+}
