@@ -152,8 +152,8 @@ export function privateFiles(page) {
       }
     };
     await walk(await navigator.storage.getDirectory(), null);
-    delete found.done;
-    return found;
+    // What the page notes down for itself is hidden.
+    return Object.fromEntries(Object.entries(found).filter(([name]) => !name.startsWith(".")));
   });
 }
 

@@ -141,3 +141,37 @@ export function writeInfinite(path) {
   const codes = Buffer.from(Array.from({ length: 8192 }, (_, i) => (i % 2 === 0 ? 0x7e : 0x10)));
   writeFileSync(path, Buffer.concat([length, json, codes, Buffer.from(Float32Array.of(4096).buffer)]));
 }
+
+/** Bytes of one element of the dtypes below. */
+const BYTES = { BF16: 2, F16: 2, F32: 4, F64: 8, I64: 8, F8_E4M3: 1 };
+
+/** One file of tensors with bytes of the test's own: `{ name, dtype, shape, bytes }`, the last one zeros if left out. */
+export function writeTensors(path, tensors, metadata) {
+  const header = metadata === undefined ? {} : { __metadata__: metadata };
+  let at = 0;
+  const parts = tensors.map(({ name, dtype, shape, bytes }) => {
+    const size = shape.reduce((n, side) => n * side, 1) * BYTES[dtype];
+    header[name] = { dtype, shape, data_offsets: [at, at + size] };
+    at += size;
+    return bytes ?? Buffer.alloc(size);
+  });
+  const json = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  writeFileSync(path, Buffer.concat([length, json, ...parts]));
+}
+
+/** Two matrices of BF16; the second holds Inf at row 200, column 300. */
+export function writeWithInfinity(path) {
+  const [rows, cols] = [256, 384];
+  const matrix = (name, seed) => {
+    const values = weights(rows * cols, seed);
+    return { name, dtype: "BF16", shape: [rows, cols], values };
+  };
+  const tensors = ["a", "b"].map((name, i) => matrix(`${name}.weight`, i + 1));
+  tensors[1].values[200 * cols + 300] = 0x7f80;
+  writeTensors(
+    path,
+    tensors.map(({ values, ...tensor }) => ({ ...tensor, bytes: Buffer.from(values.buffer) })),
+  );
+}

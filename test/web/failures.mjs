@@ -361,9 +361,12 @@ export const tests = [
         writeFileSync(cut, readFileSync(input).subarray(0, statSync(input).size - 1000));
         const nonsense = join(env.folder, "nonsense.safetensors");
         writeFileSync(nonsense, "not a checkpoint at all, really");
-        for (const path of [cut, nonsense]) {
+        for (const [path, cause] of [
+          [cut, "cut.safetensors is cut off"],
+          [nonsense, "This file cannot be read"],
+        ]) {
           await page.getByTestId("files").setInputFiles(path);
-          await page.getByRole("alert").getByText("This file cannot be read").waitFor();
+          await page.getByRole("alert").getByText(cause, { exact: true }).waitFor();
           await page.getByRole("button", { name: "Close" }).click();
         }
         await openFiles(page, input);

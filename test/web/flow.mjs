@@ -107,6 +107,7 @@ export const tests = [
           Object.values(files).reduce((n, file) => n + file.size, 0),
         );
         await page.getByRole("button", { name: "Open another" }).click();
+        await page.getByRole("dialog").getByRole("button", { name: "Delete it" }).click();
         await openFolder(page, fp8);
         await page.getByText("FP8: deepseek-v3.1").waitFor();
         await planned(page);
@@ -125,7 +126,10 @@ export const tests = [
       const body = async (page, { url }) => {
         await page.getByLabel("Or open one on Hugging Face").fill(`${url}far/nothing.safetensors`);
         await page.getByRole("button", { name: "Open", exact: true }).click();
-        await page.getByRole("alert").getByText("The server did not give the file").waitFor();
+        await page
+          .getByRole("alert")
+          .getByText(/^There is nothing at /)
+          .waitFor();
         page.errors.length = 0; // the browser's own report of the 404
         await page.getByLabel("Or open one on Hugging Face").fill(`${url}far/far.safetensors`);
         await page.getByRole("button", { name: "Open", exact: true }).click();
@@ -272,6 +276,7 @@ export const tests = [
         await page.getByRole("button", { name: "Resume" }).click();
         await page.getByTestId("done").waitFor();
         await page.getByRole("button", { name: "Convert differently" }).click();
+        await page.getByRole("dialog").getByRole("button", { name: "Delete it" }).click();
         await planned(page);
         await startAnd(page, "Cancel");
         await page.getByText("Nothing unfinished was kept.").waitFor();

@@ -130,7 +130,7 @@ export const tests = [
           assert.ok(await dropInFirefox(page, paths, selector), "the browser would open the file");
         };
         await drop(".drop");
-        await page.getByRole("alert").getByText("This file cannot be read").waitFor();
+        await page.getByRole("alert").getByText("There is no .safetensors file in config.json").waitFor();
         await page.getByRole("button", { name: "Close" }).click();
         await drop("h1");
         await openFiles(page, small);

@@ -1,5 +1,5 @@
 // Tests of the web page in real browsers. Installs what it needs, builds the page, runs everything:
-// node test/web/run.mjs [word]      only tests whose name holds the word
+// node test/web/run.mjs [word]      only tests whose name holds the word, or fits it as a regular expression
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -33,12 +33,14 @@ install();
 
 const { serve } = await import("../../.config/serve.mjs");
 const suites = await Promise.all(
-  ["flow", "failures", "opening", "page", "report", "webkit", "large"].map((name) => import(`./${name}.mjs`)),
+  ["flow", "failures", "opening", "kept", "causes", "odd", "page", "report", "webkit", "large"].map(
+    (name) => import(`./${name}.mjs`),
+  ),
 );
 
 const { closeBrowsers } = await import("./browser.mjs");
 
-const word = process.argv[2] ?? "";
+const word = new RegExp(process.argv[2] ?? "");
 const folder = mkdtempSync(join(tmpdir(), "blockscale-web-"));
 const server = await serve(0);
 const url = `http://localhost:${server.address().port}/`;
@@ -83,7 +85,7 @@ try {
     for (const { name, browsers = ["chromium", "firefox"], seconds = 60, body } of tests) {
       for (const browser of browsers) {
         const title = `${browser}: ${name}`;
-        if (title.includes(word)) await run(title, seconds, () => body({ browser, url, folder, root }));
+        if (word.test(title)) await run(title, seconds, () => body({ browser, url, folder, root }));
       }
     }
   }

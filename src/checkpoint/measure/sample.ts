@@ -232,7 +232,7 @@ export function joinSamples(
 }
 
 function drawMap(strips: readonly StripSample[], block: readonly [number, number]): ScaleMap | null {
-  const scaleCols = strips[0]!.scaleCols;
+  const scaleCols = strips[0]?.scaleCols ?? 0;
   const scales = strips.reduce((n, { exponents }) => n + exponents.length, 0);
   if (scales === 0 || scaleCols === 0) return null;
   const scaleRows = scales / scaleCols;

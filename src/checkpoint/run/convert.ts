@@ -235,6 +235,7 @@ function overflows({ name }: PlainWeight | ScaledWeight, { nonFinite }: Precisio
     expected: "values that are still finite as code times scale, at most about 3.3e38",
     got: `${nonFinite} of a larger magnitude, which would become Inf`,
     fix: "Exclude the tensor, or repair the checkpoint.",
+    tensor: name,
   });
 }
 
@@ -249,10 +250,14 @@ function notFinite(
   const [scaleRows, scaleCols] = [Math.ceil(rows / blockRows), Math.ceil(cols / blockCols)];
   const slice = strip.slice + Math.floor(scale / scaleCols / scaleRows);
   const row = slice * rows + strip.firstRow + (Math.floor(scale / scaleCols) % scaleRows) * blockRows;
+  const column = (scale % scaleCols) * blockCols;
   return new BlockscaleError("dialect", {
     where: tensorNamed(name),
     expected: "finite values",
-    got: `NaN or Inf in the block at row ${row}, column ${(scale % scaleCols) * blockCols}`,
+    got: `NaN or Inf in the block at row ${row}, column ${column}`,
     fix: "Exclude the tensor, or repair the checkpoint.",
+    tensor: name,
+    row,
+    column,
   });
 }

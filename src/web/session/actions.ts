@@ -3,16 +3,22 @@ import type { DialectName } from "../../checkpoint/dialects/index.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
 import type { Precision } from "../../engine/precision.ts";
 import { PageError } from "../workers/problem.ts";
-import type { Found, Looked, RunProgress } from "../workers/protocol.ts";
+import type { Found, Looked, RunProgress, Target, Written } from "../workers/protocol.ts";
 import { Client, inPieces, problemIn } from "./client.ts";
 import type { Selection } from "./files.ts";
 import {
+  changing,
   choice,
   EMPTY_FORM,
   estimate,
   forget,
   form,
+  hasPatternFault,
   isFolder,
+  isSaved,
+  isUnsaved,
+  kept,
+  leaving,
   measured,
   name,
   opened,
@@ -28,7 +34,7 @@ import {
   wasCutOff,
 } from "./model.ts";
 import { Pace } from "./pace.ts";
-import { chooseTarget } from "./saving.ts";
+import { chooseTarget, download } from "./saving.ts";
 
 const client = new Client(onProgress);
 const pace = new Pace();
@@ -42,8 +48,9 @@ const FIGURES = 500;
 /** Everything that has to be going on as long as the page is there. */
 export function begin(): void {
   client.call("tidy").then(
-    (cutOff) => {
-      wasCutOff.value = cutOff;
+    (visit) => {
+      wasCutOff.value = visit.wasCutOff;
+      kept.value = visit.kept;
     },
     (error) => {
       const found = problemIn(error);
@@ -57,7 +64,9 @@ export function begin(): void {
     // After a run the plan is still good.
     if (plannedChoice.peek() === wanted) return;
     clearTimeout(timer);
-    timer = setTimeout(() => plan(wanted), planned.peek() === null ? 0 : TYPING);
+    if (hasPatternFault.value) return;
+    const isWanted = () => stage.peek() === "ready" && plannedChoice.peek() !== wanted;
+    timer = setTimeout(() => isWanted() && plan(wanted), planned.peek() === null ? 0 : TYPING);
   });
   // Files dropped beside the place for them would replace the page, and a run with it.
   for (const type of ["dragover", "drop"] as const) {
@@ -67,7 +76,7 @@ export function begin(): void {
     });
   }
   addEventListener("beforeunload", (event) => {
-    if (stage.value === "running") event.preventDefault();
+    if (stage.value === "running" || isUnsaved.value) event.preventDefault();
   });
 }
 
@@ -76,7 +85,10 @@ export async function open(choosing: Selection | Promise<Selection | null>): Pro
   try {
     const chosen = await choosing;
     if (chosen === null) return;
-    if (chosen.files.length === 0) throw new PageError("format", "No .safetensors file.");
+    if (chosen.files.length === 0) {
+      const place = chosen.name === "" ? {} : { facts: { place: chosen.name } };
+      throw new PageError("format", "There is no .safetensors file among what was chosen.", place);
+    }
     await show(() => client.call("open", chosen.name, chosen.files));
   } catch (error) {
     problem.value = problemIn(error);
@@ -84,8 +96,8 @@ export async function open(choosing: Selection | Promise<Selection | null>): Pro
 }
 
 /** Opens a checkpoint on a server. */
-export function openPlace(place: string): Promise<void> {
-  return show(() => client.call("openPlace", place));
+export function openPlace(place: string, token: string): Promise<void> {
+  return show(() => client.call("openPlace", place, token));
 }
 
 async function show(opening: () => Promise<Found>): Promise<void> {
@@ -129,9 +141,15 @@ async function plan(wanted: typeof choice.value): Promise<void> {
     if (turn === planning) estimate.value = measurement;
   } catch (error) {
     if (turn !== planning) return;
+    const { kind, facts } = problemIn(error);
+    if (kind === "not-finite" && form.peek().keepsNotFinite) {
+      keep(facts!.tensor!);
+      return;
+    }
     batch(() => {
       planProblem.value = problemIn(error);
-      plannedChoice.value = null;
+      // One tensor cannot be converted: what would become of the others stays in sight.
+      if (kind !== "not-finite") plannedChoice.value = null;
       estimate.value = null;
     });
   }
@@ -142,7 +160,50 @@ export async function convert(): Promise<void> {
   problem.value = null;
   try {
     const target = await chooseTarget(isFolder.value, outputName.value);
+    if (target !== null) await runTo(target);
+  } catch (error) {
+    problem.value = problemIn(error);
+  }
+}
+
+/** Where a run went that met NaN or Inf; `null` where there was none. */
+let interrupted: Target | null = null;
+
+/** Marks a tensor as one to keep. */
+function keep(tensor: string): void {
+  form.value = { ...form.value, single: new Map(form.value.single).set(tensor, false) };
+}
+
+/**
+ * Keeps a tensor that holds NaN or Inf as it is. A run that met it starts again without asking anything else, since every
+ * place in its output would be another one.
+ * @param all whether to do the same with all others, without asking
+ */
+export async function keepAsIs(tensor: string, all: boolean): Promise<void> {
+  const before = interrupted;
+  interrupted = null;
+  batch(() => {
+    form.value = { ...form.value, keepsNotFinite: all || form.value.keepsNotFinite };
+    keep(tensor);
+    problem.value = null;
+    planProblem.value = null;
+  });
+  if (before === null) return;
+  try {
+    // What was to be a file has been removed with its handle.
+    const target = before.kind === "file" ? await chooseTarget(false, outputName.value) : before;
     if (target === null) return;
+    await plan(choice.value);
+    if (planProblem.value === null && changing.value > 0) await runTo(target);
+  } catch (error) {
+    problem.value = problemIn(error);
+  }
+}
+
+async function runTo(target: Target): Promise<void> {
+  planning++; // what is being measured for an estimate is of no use any more
+  interrupted = null;
+  try {
     pending = new Map();
     batch(() => {
       measured.value = new Map();
@@ -158,21 +219,66 @@ export async function convert(): Promise<void> {
       };
     });
     pace.start();
-    const written = await client.call("run", target);
+    const { id, files } = await client.call("run", target, isFolder.value ? name.value : outputName.value);
     batch(() => {
       flush();
-      result.value = { written, seconds: pace.seconds() };
+      isSaved.value = false;
+      result.value = { id, written: files, seconds: pace.seconds() };
       stage.value = "done";
       run.value = null;
     });
   } catch (error) {
+    const found = problemIn(error);
+    const isNotFinite = found.kind === "not-finite";
+    if (isNotFinite) interrupted = target;
     batch(() => {
-      problem.value = problemIn(error);
+      problem.value = found;
       measured.value = new Map();
       stage.value = "ready";
       run.value = null;
     });
+    if (isNotFinite && form.value.keepsNotFinite && target.kind !== "file") {
+      await keepAsIs(found.facts!.tensor!, true);
+    }
   }
+}
+
+/** Does what would put an output out of sight, at once or when the user has said what is to become of it. */
+export function leave(go: () => void): void {
+  if (isUnsaved.value) leaving.value = go;
+  else go();
+}
+
+/** Hands an output to the browser's downloads. */
+export async function save(
+  id: string,
+  files: readonly Written[],
+  nameOf: (file: Written) => string,
+): Promise<void> {
+  for (const one of files) {
+    download(one.file!, nameOf(one));
+    // Browsers drop downloads that come all at once.
+    await new Promise((resolve) => setTimeout(resolve, 400));
+  }
+  await client.call("saved", id);
+  if (result.value?.id === id) isSaved.value = true;
+}
+
+/** Deletes a finished output for good. */
+export async function remove(id: string): Promise<void> {
+  await client.call("remove", id);
+  await refreshKept();
+}
+
+/** Looks again which outputs wait to be saved. */
+export async function refreshKept(): Promise<void> {
+  kept.value = (await client.call("tidy")).kept;
+}
+
+/** Back to the choice of files. */
+export function openAnother(): void {
+  forget();
+  refreshKept().catch(() => {});
 }
 
 let pending = new Map<string, Precision>();

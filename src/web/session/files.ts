@@ -15,7 +15,11 @@ function selection(name: string | null, files: readonly NamedFile[]): Selection 
   const weights = visible.filter(({ path }) => path.endsWith(".safetensors"));
   // Shards of one model are named model-00001-of-00002.safetensors.
   const title = name ?? weights[0]?.path.replace(/-\d+-of-\d+\.safetensors$/, "") ?? "";
-  return { name: title, files: weights.length === 0 ? [] : visible };
+  // A single file of another kind is looked at all the same: its first bytes tell what it is.
+  if (weights.length === 0 && visible.length === 1 && !visible[0]!.path.endsWith(".json")) {
+    return { name: visible[0]!.path, files: visible };
+  }
+  return { name: title || (visible[0]?.path ?? ""), files: weights.length === 0 ? [] : visible };
 }
 
 /** Files of an `<input>`; those of a folder know their path in it. */

@@ -1,9 +1,10 @@
 import { batch, computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
+import { matcher } from "../../checkpoint/dialects/rules.ts";
 import { type Summary, summarize } from "../../checkpoint/measure/summary.ts";
 import type { Precision } from "../../engine/precision.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
-import type { Choice, Estimate, Opened, Planned, Problem, Written } from "../workers/protocol.ts";
+import type { Choice, Estimate, Kept, Opened, Planned, Problem, Written } from "../workers/protocol.ts";
 
 /** Where the user is. */
 export type Stage = "start" | "opening" | "ready" | "running" | "done";
@@ -18,6 +19,8 @@ export interface Form {
   readonly exclude: string;
   /** Single tensors, by click: true to convert, false to keep. */
   readonly single: ReadonlyMap<string, boolean>;
+  /** Tensors that turn out to hold NaN or Inf are kept without asking. */
+  readonly keepsNotFinite: boolean;
 }
 
 /** A run as the page shows it. */
@@ -34,6 +37,8 @@ export interface RunState {
 
 /** A run that came to its good end. */
 export interface Result {
+  /** Of the output in the browser's own storage; `null` where it went to a place the user chose. */
+  readonly id: string | null;
   readonly written: readonly Written[];
   readonly seconds: number;
 }
@@ -45,6 +50,7 @@ export const EMPTY_FORM: Form = {
   include: "",
   exclude: "",
   single: new Map(),
+  keepsNotFinite: false,
 };
 
 /** Everything the page shows follows from these. */
@@ -63,6 +69,12 @@ export const result: Signal<Result | null> = signal(null);
 export const problem: Signal<Problem | null> = signal(null);
 /** Why this window cannot hold an output, found out at the start of the visit. */
 export const storageProblem: Signal<Problem | null> = signal(null);
+/** Outputs of this visit and earlier ones that wait to be saved. */
+export const kept: Signal<readonly Kept[]> = signal([]);
+/** Whether the output that is shown was handed to the downloads. */
+export const isSaved: Signal<boolean> = signal(false);
+/** What the user wants to do although an output is not saved; `null` where nothing is asked. */
+export const leaving: Signal<(() => void) | null> = signal(null);
 /** An unfinished run of an earlier visit was found and removed. */
 export const wasCutOff: Signal<boolean> = signal(false);
 /** The tensor that is looked at closely. */
@@ -81,6 +93,28 @@ export const choice: ReadonlySignal<Choice> = computed(() => {
   };
   return action === "quantize" ? { action, to, ...patterns } : { action, dtype, ...patterns };
 });
+
+/** Why a field of patterns cannot be used: a line that is no pattern; `null` where all are. */
+export function patternFault(text: string): string | null {
+  for (const line of linesOf(text)) {
+    try {
+      matcher(line);
+    } catch {
+      return line;
+    }
+  }
+  return null;
+}
+
+/** Fields of patterns in which something is unfinished or wrong: nothing is planned meanwhile. */
+export const hasPatternFault: ReadonlySignal<boolean> = computed(
+  () => patternFault(form.value.include) !== null || patternFault(form.value.exclude) !== null,
+);
+
+/** Whether there is an output that would be out of sight, and was saved nowhere. */
+export const isUnsaved: ReadonlySignal<boolean> = computed(
+  () => stage.value === "done" && result.value?.id != null && !isSaved.value,
+);
 
 function linesOf(text: string): string[] {
   return text
@@ -112,6 +146,11 @@ export const outputName: ReadonlySignal<string> = computed(() => {
   const suffix = action === "dequantize" ? dtype : to.startsWith("deepseek") ? "fp8" : to;
   return `${name.value.replace(/\.safetensors$/, "")}-${suffix}.safetensors`;
 });
+
+/** What to call a file of the output once it is saved. */
+export function nameOfWritten({ name: file }: Written): string {
+  return isFolder.value ? file : outputName.value;
+}
 
 /** The report of the run so far. */
 export function summary(): Summary | null {

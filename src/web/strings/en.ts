@@ -24,6 +24,10 @@ export const en = {
     urlLabel: "Or open one on Hugging Face, or at any address",
     urlPlaceholder: "https://… or owner/model",
     urlOpen: "Open",
+    token: "Access token of Hugging Face",
+    tokenNote: "Sent to Hugging Face alone, and gone when this tab is closed.",
+    kept: "Finished and not saved yet",
+    remove: "Delete",
   },
 
   open: {
@@ -34,6 +38,8 @@ export const en = {
     notQuantised: "not quantised",
     dialect: (name: string): string => `FP8: ${name}`,
     composition: "Bytes by data type",
+    part: (index: number, of: number): string =>
+      `This is file ${index} of ${of}. Open all of them together to convert the model.`,
     warning: "Some scales are in files that are not open: those tensors are shown as if their scale were 1.",
   },
 
@@ -78,6 +84,9 @@ export const en = {
     served: (rate: string): string => `the server gives ${rate}/s`,
     start: "Convert",
     startTo: "Choose where to save",
+    noPattern: (line: string): string => `${line} is no regular expression yet.`,
+    noConfig: "No config.json is open: loaders will not see that the output is FP8",
+    toAdd: "Open the folder with config.json instead, or add this to the config.json beside the output:",
     reset: (n: number): string => (n === 1 ? "Undo 1 single choice" : `Undo ${n} single choices`),
     privateNote: (size: string): string =>
       `This browser keeps the output (${size}) in its own storage first, then downloads it.`,
@@ -112,6 +121,14 @@ export const en = {
     report: "Report",
     worst: "Lowest SQNR",
     total: "All together",
+  },
+
+  leave: {
+    heading: "The output is not saved",
+    question: "It is finished and checked, and lies in this browser's own storage.",
+    keep: "Keep it here for later",
+    remove: "Delete it",
+    stay: "Back",
   },
 
   precision: {
@@ -159,6 +176,21 @@ export const en = {
     nothingKept: "Nothing unfinished was kept.",
     details: "Details",
     dismiss: "Close",
+    parts: { where: "Where", expected: "Expected", got: "Found", fix: "What to do" },
+    isWhat: (where: string, what: string): string => `${where} is ${what}`,
+    unlike: (where: string, expected: string, got: string): string =>
+      `${where}: ${expected} expected, ${got} found.`,
+    cutOff: (where: string): string => `${where} is cut off`,
+    missingFiles: (names: string): string => `Files are missing: ${names}`,
+    noWeights: (place: string): string => `There is no .safetensors file in ${place}`,
+    notFinite: (tensor: string, row: string, column: string): string =>
+      `${tensor} holds NaN or Inf in the block at row ${row}, column ${column}`,
+    overflows: (tensor: string): string => `${tensor} holds values that would become Inf`,
+    keepThis: (tensor: string): string => `Keep ${tensor} as it is`,
+    keepAll: "Keep all that hold NaN or Inf",
+    gated: (place: string): string => `${place} wants an access token`,
+    missing: (place: string): string => `There is nothing at ${place}`,
+    address: (place: string): string => `“${place}” is no address that a browser opens`,
     titles: {
       space: "There is not enough space",
       storage: "This window has no room for the output",
@@ -170,6 +202,11 @@ export const en = {
       cancelled: "Cancelled",
       "same-file": "The output would replace the input",
       format: "This file cannot be read",
+      gated: "An access token is wanted",
+      missing: "There is nothing at this address",
+      address: "This is no address",
+      "not-finite": "A tensor holds NaN or Inf",
+      pattern: "A pattern fits nothing",
       worker: "A part of the page stopped",
       other: "Something went wrong",
     } satisfies Record<ProblemKind, string> as Record<ProblemKind, string>,
@@ -186,6 +223,13 @@ export const en = {
       permission: "Allow access to the files and folders you chose, then convert again.",
       cancelled: "Change what you like, then convert again.",
       "same-file": "Choose another file name or folder: the input is never changed.",
+      gated:
+        "It is gated or private, or there is none of this name. Enter a token of someone who may read it below, then open it again.",
+      missing: "Check owner, name and revision, or the address.",
+      address: "Type owner/name of a model on Hugging Face, or an address that begins with https://.",
+      "not-finite":
+        "FP8 has no block for such values. Keep this tensor in its own type, or repair the checkpoint.",
+      pattern: "Patterns fit whole names: write *.down_proj.weight, or re: and a regular expression.",
       format: "Check that the download is complete and that it is a .safetensors file.",
       worker: "Usually memory ran out. Close other tabs, reload the page, then try again.",
       other: "Reload the page and try again. If it stays, please report it.",
@@ -194,6 +238,8 @@ export const en = {
 
   /** Words of the library that are shown as they are in English; other languages translate those they know. */
   textsOfLibrary: {} as Readonly<Record<string, string>>,
+  /** The same for those with names and numbers in them. */
+  patternsOfLibrary: [] as readonly (readonly [pattern: RegExp, become: string])[],
 };
 
 /** The shape of a language. */

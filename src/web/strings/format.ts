@@ -11,6 +11,7 @@ const formats = computed(() => {
     short: new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 }),
     percent: new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 }),
     percentTenth: new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 2 }),
+    relative: new Intl.RelativeTimeFormat(locale, { numeric: "auto" }),
     seconds: unit(locale, "second"),
     minutes: unit(locale, "minute"),
     hours: unit(locale, "hour"),
@@ -67,6 +68,15 @@ export function duration(seconds: number): string {
   if (minutes < 60)
     return minutes < 10 ? `${m.format(minutes)} ${s.format(rounded % 60)}` : m.format(minutes);
   return `${h.format(Math.floor(minutes / 60))} ${m.format(minutes % 60)}`;
+}
+
+/** How long ago something was: 3 minutes ago. */
+export function ago(time: number): string {
+  const seconds = Math.max(0, (Date.now() - time) / 1000);
+  const { relative } = formats.value;
+  if (seconds < 3600) return relative.format(-Math.round(seconds / 60), "minute");
+  if (seconds < 86_400) return relative.format(-Math.round(seconds / 3600), "hour");
+  return relative.format(-Math.round(seconds / 86_400), "day");
 }
 
 /** Decibels, with one digit after the point. Of what is exact, and where values became NaN or Inf, there are none. */

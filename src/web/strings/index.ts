@@ -43,5 +43,16 @@ export function chooseLanguage(chosen: Language): void {
 
 /** A text of the library in the language of the user, where it is known. */
 export function translated(text: string): string {
-  return words.value.textsOfLibrary[text] ?? text;
+  const { textsOfLibrary, patternsOfLibrary } = words.value;
+  const known = textsOfLibrary[text];
+  if (known !== undefined) return known;
+  for (const [pattern, become] of patternsOfLibrary) {
+    if (pattern.test(text)) return text.replace(pattern, become);
+  }
+  return text;
+}
+
+/** Whether a text is one of the library's that tell what a file is instead of a checkpoint. */
+export function isTranslated(text: string): boolean {
+  return Object.hasOwn(zh.textsOfLibrary, text);
 }

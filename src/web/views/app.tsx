@@ -1,12 +1,16 @@
 import type { JSX } from "preact";
-import { stage } from "../session/model.ts";
+import { selected, stage } from "../session/model.ts";
 import { theme } from "../session/settings.ts";
 import { chooseLanguage, type Language, language, languages, words } from "../strings/index.ts";
 import { Icon, Mark } from "./icons.tsx";
+import { lazy } from "./lazy.tsx";
+import { LeaveDialog } from "./leave-dialog.tsx";
 import { ProblemNote } from "./problem.tsx";
 import { Start } from "./start.tsx";
-import { TensorDialog } from "./tensor-dialog.tsx";
 import { Workspace } from "./workspace.tsx";
+
+/** With the charts in it, the largest part of the page. */
+const TensorDialog = lazy(async () => (await import("./tensor-dialog.tsx")).TensorDialog);
 
 export function App(): JSX.Element {
   const isOpen = stage.value !== "start" && stage.value !== "opening";
@@ -29,7 +33,8 @@ export function App(): JSX.Element {
         <ProblemNote />
         {isOpen ? <Workspace /> : <Start />}
       </main>
-      {isOpen && <TensorDialog />}
+      {isOpen && selected.value !== null && <TensorDialog />}
+      <LeaveDialog />
     </>
   );
 }

@@ -7,9 +7,11 @@ import {
   estimate,
   type Form,
   form,
+  hasPatternFault,
   isFolder,
   isPlanned,
   opened,
+  patternFault,
   planned,
   planProblem,
   storageProblem,
@@ -99,20 +101,28 @@ function DtypeField(): JSX.Element {
 function Patterns(): JSX.Element {
   const { convert: text } = words.value;
   const { include, exclude, single } = form.value;
-  const area = (id: "include" | "exclude", value: string) => (
-    <div class="field">
-      <label for={id}>{text[id]}</label>
-      <textarea
-        id={id}
-        rows={2}
-        spellcheck={false}
-        autocomplete="off"
-        placeholder={text.patternExample}
-        value={value}
-        onInput={(event) => change({ [id]: event.currentTarget.value })}
-      />
-    </div>
-  );
+  const area = (id: "include" | "exclude", value: string) => {
+    const fault = patternFault(value);
+    return (
+      <div class="field">
+        <label for={id}>{text[id]}</label>
+        <textarea
+          id={id}
+          rows={2}
+          spellcheck={false}
+          autocomplete="off"
+          placeholder={text.patternExample}
+          value={value}
+          aria-invalid={fault !== null}
+          aria-describedby={fault === null ? undefined : `${id}-fault`}
+          onInput={(event) => change({ [id]: event.currentTarget.value })}
+        />
+        <p id={`${id}-fault`} class="field-fault" aria-live="polite">
+          {fault !== null && text.noPattern(fault)}
+        </p>
+      </div>
+    );
+  };
   return (
     <details class="patterns">
       <summary>{text.options}</summary>
@@ -136,37 +146,37 @@ function Outcome(): JSX.Element {
   const before = opened.value!.inspection.files.reduce((n, file) => n + file.bytes, 0);
   const mayChoose = canChoose(isFolder.value);
   const noRoom = mayChoose ? null : storageProblem.value;
-  const isIdle = !isPlanned.value || failure !== null || noRoom !== null || changing.value === 0;
+  const isIdle =
+    !isPlanned.value || hasPatternFault.value || failure !== null || noRoom !== null || changing.value === 0;
   return (
     <div class="outcome">
-      {failure !== null ? (
+      {failure !== null && (
         <div class="note bad" role="alert">
           <ProblemText problem={failure} />
         </div>
-      ) : (
-        plan !== null && (
-          <dl aria-live="polite" aria-busy={!isPlanned.value} data-testid="outcome">
-            <div class="figure">
-              <dt>{text.outputSize}</dt>
-              <dd>
-                <b data-bytes={plan.size}>{bytes(plan.size)}</b>
-                <span>{difference(before, plan.size)}</span>
-              </dd>
-            </div>
-            <div class="figure">
-              <dt>{text.time}</dt>
-              <dd>
-                <b>{timeText()}</b>
-                {estimate.value?.rate != null && <span>{text.served(bytes(estimate.value.rate))}</span>}
-                <span>
-                  {changing.value === 0
-                    ? text.nothing
-                    : text.changes(whole(changing.value), whole(plan.tensors.length))}
-                </span>
-              </dd>
-            </div>
-          </dl>
-        )
+      )}
+      {(failure === null || failure.kind === "not-finite") && plan !== null && (
+        <dl aria-live="polite" aria-busy={!isPlanned.value} data-testid="outcome">
+          <div class="figure">
+            <dt>{text.outputSize}</dt>
+            <dd>
+              <b data-bytes={plan.size}>{bytes(plan.size)}</b>
+              <span>{difference(before, plan.size)}</span>
+            </dd>
+          </div>
+          <div class="figure">
+            <dt>{text.time}</dt>
+            <dd>
+              <b>{timeText()}</b>
+              {estimate.value?.rate != null && <span>{text.served(bytes(estimate.value.rate))}</span>}
+              <span>
+                {changing.value === 0
+                  ? text.nothing
+                  : text.changes(whole(changing.value), whole(plan.tensors.length))}
+              </span>
+            </dd>
+          </div>
+        </dl>
       )}
       {noRoom !== null && (
         <div class="note bad" role="status">
@@ -176,6 +186,7 @@ function Outcome(): JSX.Element {
       <button type="button" class="primary wide" disabled={isIdle} onClick={convert}>
         {mayChoose ? `${text.startTo}…` : text.start}
       </button>
+      <ToAdd text={plan?.toAdd ?? null} />
       {plan !== null && !mayChoose && noRoom === null && (
         <p class="help">{text.privateNote(bytes(plan.size))}</p>
       )}
@@ -183,8 +194,23 @@ function Outcome(): JSX.Element {
   );
 }
 
+/** What has to be put into config.json where the output has none beside it. */
+export function ToAdd({ text }: { readonly text: string | null }): JSX.Element | null {
+  const { convert } = words.value;
+  if (text === null) return null;
+  return (
+    <details class="to-add" data-testid="to-add">
+      <summary>{convert.noConfig}</summary>
+      <p class="help">{convert.toAdd}</p>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
+      <pre tabIndex={0}>{text}</pre>
+    </details>
+  );
+}
+
 function timeText(): string {
   const { measuring, about } = words.value.convert;
+  if (planProblem.value !== null) return "–";
   return estimate.value === null ? measuring : about(duration(estimate.value.seconds));
 }
 

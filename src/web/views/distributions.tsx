@@ -47,7 +47,7 @@ export function ValueChart({
         time: false,
         range: (_: uPlot, min: number, max: number): [number, number] => [min - 0.7, max + 0.7],
       },
-      y: { range: (_: uPlot, __: number, max: number): [number, number] => [0, max * 1.05] },
+      y: { range: (_: uPlot, __: number, max: number): [number, number] => [0, Math.max(1, max * 1.05)] },
     },
     axes: [
       axis(colours, {
@@ -115,7 +115,7 @@ export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element
     cursor: { show: false },
     scales: {
       x: { time: false },
-      y: { range: (_: uPlot, __: number, max: number): [number, number] => [0, max * 1.05] },
+      y: { range: (_: uPlot, __: number, max: number): [number, number] => [0, Math.max(1, max * 1.05)] },
     },
     axes: [
       axis(colours, {

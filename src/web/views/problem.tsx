@@ -1,6 +1,8 @@
 import type { JSX } from "preact";
+import { keepAsIs } from "../session/actions.ts";
 import { problem } from "../session/model.ts";
-import { words } from "../strings/index.ts";
+import { whole } from "../strings/format.ts";
+import { isTranslated, translated, words } from "../strings/index.ts";
 import type { Problem, ProblemKind } from "../workers/protocol.ts";
 import { Icon } from "./icons.tsx";
 
@@ -30,24 +32,110 @@ export function ProblemNote(): JSX.Element {
 }
 
 /** Problems that come before anything is written. */
-const BEFORE_WRITING: ReadonlySet<ProblemKind> = new Set(["format", "storage", "other"]);
+const BEFORE_WRITING: ReadonlySet<ProblemKind> = new Set([
+  "format",
+  "storage",
+  "other",
+  "network",
+  "gated",
+  "missing",
+  "address",
+  "pattern",
+  "not-finite",
+]);
 
-/** A problem in words: title, advice, and the precise story. */
-export function ProblemText({ problem: { kind, message } }: { readonly problem: Problem }): JSX.Element {
-  const { titles, advice, details, nothingKept } = words.value.problem;
+/** A problem in words: the cause, what to do, and the precise story. */
+export function ProblemText({ problem: found }: { readonly problem: Problem }): JSX.Element {
+  const { details, nothingKept } = words.value.problem;
+  const { kind } = found;
   return (
     <div class="problem">
-      <strong>{titles[kind]}</strong>
+      <strong>{causeOf(found)}</strong>
       <p>
         {!BEFORE_WRITING.has(kind) && `${nothingKept} `}
-        {advice[kind]}
+        {adviceOf(found)}
       </p>
+      {kind === "not-finite" && <KeepButtons tensor={found.facts!.tensor!} />}
       {kind !== "cancelled" && (
         <details>
           <summary>{details}</summary>
-          <p class="message">{message}</p>
+          <Story problem={found} />
         </details>
       )}
+    </div>
+  );
+}
+
+/** What happened, as exactly as it is known, in one line. */
+function causeOf({ kind, facts = {} }: Problem): string {
+  const { titles, cutOff, missingFiles, isWhat, notFinite, overflows, gated, missing, address, noWeights } =
+    words.value.problem;
+  const { fault, tensor, row, column, place } = facts;
+  switch (kind) {
+    case "not-finite":
+      return row === undefined || column === undefined
+        ? overflows(tensor!)
+        : notFinite(tensor!, whole(row), whole(column));
+    case "gated":
+      return gated(place!);
+    case "missing":
+      return missing(place!);
+    case "address":
+      return address(place!);
+    case "format": {
+      if (fault === undefined) return place === undefined ? titles.format : noWeights(place);
+      if (fault.fix.startsWith("The file is cut off")) return cutOff(fault.where);
+      const absent = /^\d+ missing: (.*)$/.exec(fault.got)?.[1];
+      if (absent !== undefined) return missingFiles(absent);
+      return isTranslated(fault.got) ? isWhat(fault.where, translated(fault.got)) : titles.format;
+    }
+    case "other":
+      return fault === undefined ? titles.other : `${fault.where}: ${translated(fault.got)}`;
+    default:
+      return titles[kind];
+  }
+}
+
+function adviceOf({ kind, facts = {} }: Problem): string {
+  const { advice, unlike } = words.value.problem;
+  const { fault } = facts;
+  if (fault === undefined) return advice[kind];
+  if (kind === "pattern") return `${fault.where}. ${translated(fault.fix)}`;
+  if (kind === "other") return unlike(fault.where, translated(fault.expected), translated(fault.got));
+  if (kind !== "format") return advice[kind];
+  const isSaid = isTranslated(fault.got) || /^(The file is cut off|Fetch the missing)/.test(fault.fix);
+  const story = isSaid ? "" : `${unlike(fault.where, translated(fault.expected), translated(fault.got))} `;
+  return `${story}${translated(fault.fix)}`;
+}
+
+/** The four parts of an error of the library, or what the browser said. */
+function Story({ problem: { message, facts } }: { readonly problem: Problem }): JSX.Element {
+  const { parts } = words.value.problem;
+  const fault = facts?.fault;
+  if (fault === undefined) return <p class="message">{message}</p>;
+  return (
+    <dl class="message parts">
+      {(["where", "expected", "got", "fix"] as const).map((part) => (
+        <div key={part}>
+          <dt>{parts[part]}</dt>
+          <dd>{translated(fault[part])}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** A tensor that cannot be converted need not stop the others. */
+function KeepButtons({ tensor }: { readonly tensor: string }): JSX.Element {
+  const { keepThis, keepAll } = words.value.problem;
+  return (
+    <div class="row keep-row">
+      <button type="button" onClick={() => keepAsIs(tensor, false)}>
+        {keepThis(tensor)}
+      </button>
+      <button type="button" class="quiet" onClick={() => keepAsIs(tensor, true)}>
+        {keepAll}
+      </button>
     </div>
   );
 }

@@ -1,12 +1,13 @@
 import type { JSX } from "preact";
 import { jsonOf } from "../../checkpoint/measure/summary.ts";
-import { again, look } from "../session/actions.ts";
+import { again, leave, look, save } from "../session/actions.ts";
 import { problemIn } from "../session/client.ts";
-import { isFolder, name, outputName, problem, result, summary } from "../session/model.ts";
+import { name, nameOfWritten, planned, problem, result, summary } from "../session/model.ts";
 import { download, downloadText } from "../session/saving.ts";
 import { bytes, duration, exactBytes, sqnrText } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import type { Written } from "../workers/protocol.ts";
+import { ToAdd } from "./convert-card.tsx";
 import { Icon } from "./icons.tsx";
 
 /** A conversion that has been checked: files to save, reports. */
@@ -39,6 +40,7 @@ export function ResultCard(): JSX.Element | null {
           <WrittenFile key={one.name} written={one} />
         ))}
       </ul>
+      <ToAdd text={planned.value?.toAdd ?? null} />
       {precision !== null && (
         <div class="figure">
           <span>{text.total}</span>
@@ -56,26 +58,19 @@ export function ResultCard(): JSX.Element | null {
           {text.report} HTML
         </button>
       </div>
-      <button type="button" class="quiet" onClick={again}>
+      <button type="button" class="quiet" onClick={() => leave(again)}>
         {text.again}
       </button>
     </section>
   );
 }
 
-function nameOf({ name: file }: Written): string {
-  return isFolder.value ? file : outputName.value;
-}
-
 function SaveButton({ written }: { readonly written: readonly Written[] }): JSX.Element {
   const { done: text } = words.value;
-  const saveAll = async () => {
-    for (const one of written) {
-      download(one.file!, nameOf(one));
-      // Browsers drop downloads that come all at once.
-      await new Promise((resolve) => setTimeout(resolve, 400));
-    }
-  };
+  const saveAll = () =>
+    save(result.value!.id!, written, nameOfWritten).catch((error) => {
+      problem.value = problemIn(error);
+    });
   return (
     <>
       <button type="button" class="primary wide" onClick={saveAll}>
@@ -88,7 +83,7 @@ function SaveButton({ written }: { readonly written: readonly Written[] }): JSX.
 }
 
 function WrittenFile({ written }: { readonly written: Written }): JSX.Element {
-  const label = nameOf(written);
+  const label = nameOfWritten(written);
   const { name: path, size, checksum, file } = written;
   return (
     <li data-name={path} data-size={size} data-checksum={checksum}>

@@ -1,9 +1,10 @@
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import { open, openPlace } from "../session/actions.ts";
+import { open, openPlace, remove, save } from "../session/actions.ts";
 import { fromDrop, fromInput, fromPicker } from "../session/files.ts";
-import { stage, wasCutOff } from "../session/model.ts";
+import { kept, problem, stage, wasCutOff } from "../session/model.ts";
 import { pickers } from "../session/pickers.ts";
+import { ago, bytes } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { Icon } from "./icons.tsx";
 
@@ -19,6 +20,7 @@ export function Start(): JSX.Element {
           <p>{start.cutOff}</p>
         </div>
       )}
+      <KeptOutputs />
       <h1>{start.heading}</h1>
       <p class="lead">{start.lead}</p>
       <DropArea isOpening={isOpening} />
@@ -35,15 +37,55 @@ export function Start(): JSX.Element {
   );
 }
 
+/** Outputs that were finished and not saved, of this visit and earlier ones. */
+function KeptOutputs(): JSX.Element | null {
+  const { start } = words.value;
+  const outputs = kept.value;
+  if (outputs.length === 0) return null;
+  return (
+    <section class="kept" aria-labelledby="kept-heading" data-testid="kept">
+      <h2 id="kept-heading">{start.kept}</h2>
+      <ul>
+        {outputs.map(({ id, name, time, files }) => (
+          <li key={id}>
+            <span class="file">{name}</span>
+            <span class="help">
+              {bytes(files.reduce((n, { size }) => n + size, 0))} · {ago(time)}
+            </span>
+            <button
+              type="button"
+              aria-label={`${words.value.done.save}: ${name}`}
+              onClick={() => save(id, files, (one) => (files.length === 1 ? name : one.name))}
+            >
+              {words.value.done.save}
+            </button>
+            <button
+              type="button"
+              class="quiet"
+              aria-label={`${start.remove}: ${name}`}
+              onClick={() => remove(id)}
+            >
+              {start.remove}
+            </button>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
 function PlaceForm({ isOpening }: { readonly isOpening: boolean }): JSX.Element {
   const { start } = words.value;
   const [place, setPlace] = useState("");
+  // In memory alone: gone with the page.
+  const [token, setToken] = useState("");
+  const wantsToken = problem.value?.kind === "gated" || token !== "";
   return (
     <form
       class="place"
       onSubmit={(event) => {
         event.preventDefault();
-        if (place.trim() !== "") openPlace(place);
+        if (place.trim() !== "") openPlace(place, token.trim());
       }}
     >
       <label for="place">{start.urlLabel}</label>
@@ -60,6 +102,21 @@ function PlaceForm({ isOpening }: { readonly isOpening: boolean }): JSX.Element 
       <button type="submit" disabled={isOpening}>
         {start.urlOpen}
       </button>
+      {wantsToken && (
+        <>
+          <label for="token">{start.token}</label>
+          <input
+            id="token"
+            type="password"
+            autocomplete="off"
+            spellcheck={false}
+            placeholder="hf_…"
+            value={token}
+            onInput={(event) => setToken(event.currentTarget.value)}
+          />
+          <p class="help token-note">{start.tokenNote}</p>
+        </>
+      )}
     </form>
   );
 }
@@ -109,7 +166,6 @@ function DropArea({ isOpening }: { readonly isOpening: boolean }): JSX.Element {
         ref={files}
         class="hidden"
         type="file"
-        accept=".safetensors,.json"
         multiple
         data-testid="files"
         tabIndex={-1}

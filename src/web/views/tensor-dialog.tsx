@@ -21,7 +21,7 @@ export function TensorDialog(): JSX.Element {
   const name = selected.value;
   const tensor = opened.value?.inspection.tensors.find((one) => one.name === name);
   useEffect(() => {
-    if (tensor === undefined) dialog.current!.close();
+    if (tensor === undefined) dialog.current?.close();
     else if (!dialog.current!.open) dialog.current!.showModal();
   }, [tensor]);
   const close = () => {
@@ -31,6 +31,7 @@ export function TensorDialog(): JSX.Element {
     // biome-ignore lint/a11y/useKeyWithClickEvents: Escape closes a dialog without our doing
     <dialog
       ref={dialog}
+      data-testid="tensor"
       aria-labelledby="tensor-heading"
       onClose={close}
       onClick={(event) => event.target === event.currentTarget && close()}
@@ -105,7 +106,7 @@ function Closer({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
     const names = dialectsToTry();
     const look = async () => {
       const [closely] = await sample(tensor.name, isPlain ? [names[0]!] : [], true);
-      if (closely === undefined) return setEmpty(true);
+      if (closely === undefined || closely.precision.count === 0) return setEmpty(true);
       setWhole(closely);
       if (tensor.shape.length < 2) return;
       const samples = await sample(tensor.name, names, false);
@@ -120,7 +121,12 @@ function Closer({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
       </div>
     );
   }
-  if (isEmpty) return <p class="help">{text.nothing}</p>;
+  if (isEmpty)
+    return (
+      <p class="help" data-testid="nothing">
+        {text.nothing}
+      </p>
+    );
   if (whole === null) {
     return (
       <p class="help" role="status">

@@ -1,12 +1,15 @@
 import type { JSX } from "preact";
-import { forget, name, opened, stage } from "../session/model.ts";
+import { leave, openAnother } from "../session/actions.ts";
+import { measured, name, opened, stage } from "../session/model.ts";
 import { bytes, percent, short, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { ConvertCard } from "./convert-card.tsx";
+import { lazy } from "./lazy.tsx";
 import { ResultCard } from "./result-card.tsx";
 import { RunCard } from "./run-card.tsx";
-import { SqnrSection } from "./sqnr-section.tsx";
 import { Tensors } from "./tensors.tsx";
+
+const SqnrSection = lazy(async () => (await import("./sqnr-section.tsx")).SqnrSection);
 
 /** A checkpoint that is open: what is inside, and what to make of it. */
 export function Workspace(): JSX.Element {
@@ -24,7 +27,7 @@ export function Workspace(): JSX.Element {
           )}
         </aside>
         <div class="inside">
-          <SqnrSection />
+          {measured.value.size > 0 && <SqnrSection />}
           <Tensors />
         </div>
       </div>
@@ -34,7 +37,7 @@ export function Workspace(): JSX.Element {
 
 function Heading(): JSX.Element {
   const { open } = words.value;
-  const { inspection, warning } = opened.value!;
+  const { inspection, warning, part } = opened.value!;
   const { files, tensors, dialect } = inspection;
   const size = files.reduce((n, file) => n + file.bytes, 0);
   const parameters = tensors.reduce((n, { shape }) => n + shape.reduce((m, side) => m * side, 1), 0);
@@ -51,7 +54,7 @@ function Heading(): JSX.Element {
     <section class="heading">
       <div class="heading-row">
         <h1 title={name.value}>{name.value}</h1>
-        <button type="button" disabled={stage.value === "running"} onClick={forget}>
+        <button type="button" disabled={stage.value === "running"} onClick={() => leave(openAnother)}>
           {open.another}
         </button>
       </div>
@@ -61,6 +64,11 @@ function Heading(): JSX.Element {
         ))}
       </ul>
       {dtypes.length > 1 && <Composition byDtype={inspection.bytesByDtype} />}
+      {part !== null && (
+        <div class="note" role="status">
+          <p>{open.part(part.index, part.of)}</p>
+        </div>
+      )}
       {warning !== null && (
         <div class="note" role="status">
           <p>

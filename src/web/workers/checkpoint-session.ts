@@ -2,6 +2,7 @@ import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import { type InspectedTensor, inspect } from "../../checkpoint/measure/inspect.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
 import { surveyConversions } from "../../checkpoint/measure/survey.ts";
+import { quantizedDocuments } from "../../checkpoint/plan/config.ts";
 import { planDequantize } from "../../checkpoint/plan/dequantize.ts";
 import {
   type Direction,
@@ -22,6 +23,7 @@ import { PageError, problemOf } from "./problem.ts";
 import type {
   Choice,
   Estimate,
+  Finished,
   Found,
   Looked,
   NamedFile,
@@ -31,7 +33,7 @@ import type {
   Session,
   Sized,
   Target,
-  Written,
+  Visit,
 } from "./protocol.ts";
 import { outputName, outputSize, Run, type RunFile } from "./run.ts";
 import { sampleWeight } from "./sampling.ts";
@@ -76,8 +78,8 @@ export class CheckpointSession implements Session {
     return this.openSources(name, files);
   }
 
-  async openPlace(place: string): Promise<Found> {
-    const { name, files } = await findPlace(place);
+  async openPlace(place: string, token: string): Promise<Found> {
+    const { name, files } = await findPlace(place, token);
     return this.openSources(name, files);
   }
 
@@ -100,7 +102,15 @@ export class CheckpointSession implements Session {
     this.pool.open(shards);
     const found = { files, sources: new Map(sources), opened, tensors, fingerprints, missingScale };
     this.current = { ...found, served: null };
-    return { name, inspection: facts, tensors: tensors.length, ranks: ranksOf(tensors), warning };
+    return {
+      name,
+      inspection: facts,
+      tensors: tensors.length,
+      ranks: ranksOf(tensors),
+      warning,
+      hasConfig: opened.configText !== null,
+      part: partOf(shards.map(({ path }) => path)),
+    };
   }
 
   async inspected(start: number, end: number): Promise<readonly InspectedTensor[]> {
@@ -129,7 +139,12 @@ export class CheckpointSession implements Session {
     if (isFolder) files.push(...companions(opened, plan, choice, inputs, sources));
     this.ready = { choice, plan, files };
     const sizes = files.map((file) => ({ name: outputName(file), size: outputSize(file) }));
-    return { files: sizes, size: sizes.reduce((n, { size }) => n + size, 0), tensors: plan.tensors.length };
+    return {
+      files: sizes,
+      size: sizes.reduce((n, { size }) => n + size, 0),
+      tensors: plan.tensors.length,
+      toAdd: opened.configText === null && choice.action === "quantize" ? additions(plan, choice.to) : null,
+    };
   }
 
   async estimate(): Promise<Estimate> {
@@ -170,7 +185,7 @@ export class CheckpointSession implements Session {
     return { survey, scales: found === null ? null : { ...found, isAll } };
   }
 
-  async run(target: Target): Promise<Written[]> {
+  async run(target: Target, name: string): Promise<Finished> {
     const { opened, fingerprints, files } = this.need();
     const { files: outputs } = this.needPlan();
     if (this.running !== null) throw new PageError("other", "A conversion is running already.");
@@ -181,7 +196,7 @@ export class CheckpointSession implements Session {
     this.running = run;
     try {
       await refuseChanged(shards, fingerprints);
-      return await run.start(() => refuseChanged(shards, fingerprints));
+      return await run.start(name, () => refuseChanged(shards, fingerprints));
     } finally {
       this.running = null;
     }
@@ -199,8 +214,16 @@ export class CheckpointSession implements Session {
     this.running?.cancel();
   }
 
-  tidy(): Promise<boolean> {
+  tidy(): Promise<Visit> {
     return this.storage.tidy();
+  }
+
+  saved(id: string): Promise<void> {
+    return this.storage.saved(id);
+  }
+
+  remove(id: string): Promise<void> {
+    return this.storage.remove(id);
   }
 
   private need(): Open {
@@ -219,6 +242,7 @@ async function lookInside(
   opened: OpenedCheckpoint,
 ): Promise<Pick<Opened, "inspection" | "warning"> & { readonly missingScale: "error" | "one" }> {
   try {
+    resolveWeights(opened.checkpoint);
     return { inspection: await inspect(opened.checkpoint, null), warning: null, missingScale: "error" };
   } catch (error) {
     const missingScale = "one";
@@ -234,6 +258,19 @@ function ranksOf(tensors: readonly InspectedTensor[]): Uint32Array {
   const inOrder = [...keys.keys()].sort((a, b) => (keys[a]! < keys[b]! ? -1 : 1));
   for (const [rank, i] of inOrder.entries()) ranks[i] = rank;
   return ranks;
+}
+
+/** What the name of a file says of its siblings: model-00001-of-00005.safetensors; `null` where all of them are open. */
+function partOf(names: readonly string[]): Found["part"] {
+  const [, index, of] = /-(\d+)-of-(\d+)\.safetensors$/.exec(names[0] ?? "") ?? [];
+  if (index === undefined || names.length >= Number(of)) return null;
+  return { index: Number(index), of: Number(of) };
+}
+
+/** The members of a config.json by which loaders know the output. */
+function additions(plan: Plan, to: DialectName): string | null {
+  if (plan.tensors.every(({ action }) => action === "copy")) return null;
+  return quantizedDocuments("{}", {}, plan, to).find(({ name }) => name === "config.json")?.text ?? null;
 }
 
 /** The files around the shards: config.json and the index as they become, everything else as it is. */

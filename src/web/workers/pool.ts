@@ -2,7 +2,7 @@ import type { StripSample, StripSampling } from "../../checkpoint/measure/sample
 import type { Piece } from "../../checkpoint/run/convert.ts";
 import type { Converter } from "../../checkpoint/run/run.ts";
 import { PageError } from "./problem.ts";
-import type { NamedSource } from "./protocol.ts";
+import type { NamedSource, Problem } from "./protocol.ts";
 import type { StripReply, StripTask } from "./strip-worker.ts";
 
 interface Waiting {
@@ -73,8 +73,12 @@ export class Pool {
     const waiting = this.busy.get(port);
     this.busy.delete(port);
     this.idle.push(port);
-    if ("problem" in reply) waiting?.reject(new PageError(reply.problem.kind, reply.problem.message));
+    if ("problem" in reply) waiting?.reject(errorOf(reply.problem));
     else waiting?.resolve(reply.value as never);
     this.next();
   }
+}
+
+function errorOf({ kind, message, facts }: Problem): PageError {
+  return new PageError(kind, message, facts === undefined ? {} : { facts });
 }

@@ -1,14 +1,16 @@
 import { BlockscaleError } from "../../tensor/errors.ts";
-import type { Problem, ProblemKind } from "./protocol.ts";
+import type { Facts, Problem, ProblemKind } from "./protocol.ts";
 
 /** A failure of the page's own making, with a kind that has words in every language. */
 export class PageError extends Error {
   override readonly name: string = "PageError";
   readonly kind: ProblemKind;
+  readonly facts: Facts;
 
-  constructor(kind: ProblemKind, message: string, options?: ErrorOptions) {
+  constructor(kind: ProblemKind, message: string, options?: ErrorOptions & { readonly facts?: Facts }) {
     super(message, options);
     this.kind = kind;
+    this.facts = options?.facts ?? {};
   }
 }
 
@@ -28,15 +30,32 @@ const KINDS: { readonly [name: string]: ProblemKind } = {
 
 /** Puts any error into a form that crosses threads and can be translated. */
 export function problemOf(error: unknown): Problem {
+  const facts = error instanceof BlockscaleError ? { fault: { ...error.fault } } : undefined;
   for (let cause = error; cause instanceof Error || cause instanceof DOMException; cause = cause.cause) {
-    if (cause instanceof PageError) return { kind: cause.kind, message: cause.message };
+    if (cause instanceof PageError) return { kind: cause.kind, message: cause.message, facts: cause.facts };
     const kind = KINDS[cause.name];
-    if (kind !== undefined) return { kind, message: messageOf(error) };
+    if (kind !== undefined) return { kind, message: messageOf(error), ...(facts && { facts }) };
   }
   if (error instanceof BlockscaleError) {
-    if (/^https?:/.test(error.fault.where)) return { kind: "network", message: error.message };
-    const kind = error.code === "io" ? "changed" : error.code === "format" ? "format" : "other";
-    return { kind, message: error.message };
+    if (/^https?:/.test(error.fault.where)) {
+      const status = /^status (\d+)$/.exec(error.fault.got)?.[1];
+      const kind = status === "401" || status === "403" ? "gated" : status === "404" ? "missing" : "network";
+      return { kind, message: error.message, facts: { ...facts, place: error.fault.where } };
+    }
+    const { tensor, row, column } = error.fault;
+    if (tensor !== undefined) {
+      const place = row === undefined || column === undefined ? {} : { row, column };
+      return { kind: "not-finite", message: error.message, facts: { ...facts, tensor, ...place } };
+    }
+    const kind =
+      error.code === "io"
+        ? "changed"
+        : error.code === "format"
+          ? "format"
+          : error.code === "option"
+            ? "pattern"
+            : "other";
+    return { kind, message: error.message, ...(facts && { facts }) };
   }
   return { kind: "other", message: messageOf(error) };
 }

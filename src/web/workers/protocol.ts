@@ -5,6 +5,7 @@ import type { Survey } from "../../checkpoint/measure/survey.ts";
 import type { PlannedTensor } from "../../checkpoint/plan/plan.ts";
 import type { Precision } from "../../engine/precision.ts";
 import type { ReportedScales } from "../../report/report.ts";
+import type { Fault } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 
 /** A file that the user chose, by its path inside the folder chosen. */
@@ -17,6 +18,8 @@ export interface NamedFile {
 export interface NamedUrl {
   readonly path: string;
   readonly url: string;
+  /** Sent to this server alone, and never stored. */
+  readonly token?: string;
 }
 
 /** One file of a checkpoint, wherever it is. A record that can be cloned to every worker. */
@@ -42,6 +45,10 @@ export interface Found {
   readonly ranks: Uint32Array;
   /** Codes were found whose scales are missing; they were taken as 1 to be able to show the rest. */
   readonly warning: Problem | null;
+  /** Without config.json no loader takes what is written as FP8. */
+  readonly hasConfig: boolean;
+  /** Which file of how many this is by its name, where the others are not open. */
+  readonly part: { readonly index: number; readonly of: number } | null;
 }
 
 /** The same with its tensors. */
@@ -55,6 +62,8 @@ export interface Sized {
   /** Of all output files. */
   readonly size: number;
   readonly tensors: number;
+  /** What config.json has to say of the output, where no config.json is open and the output is FP8. */
+  readonly toAdd: string | null;
 }
 
 /** What a choice would do. */
@@ -88,11 +97,48 @@ export interface Written {
   readonly file: File | null;
 }
 
+/** The output of a run, and the name of its folder in the private storage; `null` where it was written to a place chosen. */
+export interface Finished {
+  readonly id: string | null;
+  readonly files: readonly Written[];
+}
+
+/** A finished output that waits in the private storage to be saved. */
+export interface Kept {
+  readonly id: string;
+  /** What to call it: the file, or the folder of several. */
+  readonly name: string;
+  /** When it was finished, in milliseconds since 1970. */
+  readonly time: number;
+  readonly files: readonly Written[];
+}
+
+/** What earlier visits left. */
+export interface Visit {
+  /** A run did not come to its end; what it had made is removed. */
+  readonly wasCutOff: boolean;
+  /** The newest first. */
+  readonly kept: readonly Kept[];
+}
+
 /** What went wrong, in a form the page can put in the user's language. */
 export interface Problem {
   readonly kind: ProblemKind;
   /** The precise story, in English. */
   readonly message: string;
+  /** What the words of a language are about: names and numbers. */
+  readonly facts?: Facts;
+}
+
+/** Which of them there are depends on the kind of the problem. */
+export interface Facts {
+  readonly tensor?: string;
+  readonly row?: number;
+  readonly column?: number;
+  /** The four parts of an error of the library, in English. */
+  readonly fault?: Fault;
+  /** What the user typed or chose, as far as it is to blame. */
+  readonly place?: string;
 }
 
 export type ProblemKind =
@@ -110,11 +156,21 @@ export type ProblemKind =
   | "permission"
   /** A server that does not answer, or not as it should. */
   | "network"
+  /** A repository or file that wants a token. */
+  | "gated"
+  /** A repository or file that is not there. */
+  | "missing"
+  /** No address at all, or one that browsers do not open. */
+  | "address"
   | "cancelled"
   /** The output would replace what is being read. */
   | "same-file"
   /** A file that is not what it claims to be. */
   | "format"
+  /** A tensor holds NaN or Inf, or values that become Inf: it can be kept, not converted. Facts name it. */
+  | "not-finite"
+  /** A pattern that is no pattern, or fits no tensor. */
+  | "pattern"
   /** A worker died. */
   | "worker"
   | "other";
@@ -140,7 +196,7 @@ export interface RunProgress {
 export interface Session {
   open(name: string, files: readonly NamedFile[]): Promise<Found>;
   /** Opens the URL of a .safetensors file, or a repository of the model hub by its address or as owner/name. */
-  openPlace(place: string): Promise<Found>;
+  openPlace(place: string, token: string): Promise<Found>;
   plan(choice: Choice): Promise<Sized>;
   /** Some tensors of what is open, and of the current plan. */
   inspected(start: number, end: number): Promise<readonly InspectedTensor[]>;
@@ -151,16 +207,20 @@ export interface Session {
   sample(tensor: string, dialects: readonly DialectName[], whole: boolean): Promise<Sample[]>;
   /** Looks at a part of the values that the current plan converts; not where they are on a server. */
   look(): Promise<Looked>;
-  /** Runs the current plan. Resolves when every file has been written, read back and compared. */
-  run(target: Target): Promise<Written[]>;
+  /** Runs the current plan. Resolves when every file has been written, read back and compared. @param name of the output */
+  run(target: Target, name: string): Promise<Finished>;
   pause(): Promise<void>;
   resume(): Promise<void>;
   cancel(): Promise<void>;
   /**
-   * Removes what finished runs left in the origin private file system; `true` where a run was cut off. Fails with
-   * `storage` where there is none.
+   * Removes what nobody wants any more from the origin private file system, and tells which outputs wait there. Fails
+   * with `storage` where there is none.
    */
-  tidy(): Promise<boolean>;
+  tidy(): Promise<Visit>;
+  /** Notes that a finished output was handed to the browser's downloads. */
+  saved(id: string): Promise<void>;
+  /** Deletes a finished output. */
+  remove(id: string): Promise<void>;
 }
 
 export type Method = keyof Session;

@@ -5,7 +5,7 @@ import { readRange, type Source } from "../../io/source.ts";
 import { type Output, outputsOf } from "./outputs.ts";
 import type { Pool } from "./pool.ts";
 import { PageError } from "./problem.ts";
-import type { RunProgress, Target, Written } from "./protocol.ts";
+import type { Finished, RunProgress, Target, Written } from "./protocol.ts";
 import type { PrivateStorage } from "./storage.ts";
 
 /** One file of the output. */
@@ -76,9 +76,10 @@ export class Run {
 
   /**
    * Writes everything, then reads it back. Whatever fails, nothing is left that looks complete.
+   * @param name of the output, for the next visit
    * @param check is run after the last read of the input: what was read must still be what is there
    */
-  async start(check: () => Promise<void>): Promise<Written[]> {
+  async start(name: string, check: () => Promise<void>): Promise<Finished> {
     const isPrivate = this.target.kind === "private";
     // Also where the output goes elsewhere: the folder tells the next visit that this run did not end.
     const job = await this.storage.begin(isPrivate ? this.size : 0);
@@ -94,8 +95,8 @@ export class Run {
         if (file === this.files.at(-1)) await check();
         written.push(await this.verify(file, output));
       }
-      await (isPrivate ? job.finish() : job.discard());
-      return written;
+      await (isPrivate ? job.finish(name, written) : job.discard());
+      return { id: isPrivate ? job.id : null, files: written };
     } catch (error) {
       for (const output of begun) await output.discard().catch(() => {});
       await job.discard();

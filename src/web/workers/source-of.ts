@@ -4,5 +4,7 @@ import type { NamedSource } from "./protocol.ts";
 
 /** Opens a file wherever it is: one on a server is read by ranges. */
 export async function openSource(named: NamedSource): Promise<Source> {
-  return "file" in named ? named.file : openUrl(named.url);
+  if ("file" in named) return named.file;
+  const { url, token } = named;
+  return openUrl(url, token === undefined ? {} : { headers: { Authorization: `Bearer ${token}` } });
 }

@@ -1,16 +1,29 @@
 import { PageError } from "./problem.ts";
+import type { Kept, Visit, Written } from "./protocol.ts";
 
 /** Prefix of our folders in the origin private file system. */
 const PREFIX = "blockscale-";
 
-/** Marks a folder whose run came to its end. */
-const DONE = "done";
+/** Tells of a folder whose run came to its end what is in it. Hidden, as no file of an output is. */
+const DONE = ".done";
+
+/** Marks a folder whose output was handed to the browser's downloads. */
+const SAVED = ".saved";
+
+/** What is written down of a finished run. */
+interface Record {
+  readonly name: string;
+  /** When it ended, in milliseconds since 1970. */
+  readonly time: number;
+  readonly files: readonly Omit<Written, "file">[];
+}
 
 /** A run's folder, while the run goes on. */
 export interface Job {
+  readonly id: string;
   readonly folder: FileSystemDirectoryHandle;
-  /** Says that everything in the folder is whole. */
-  finish(): Promise<void>;
+  /** Says that everything in the folder is whole, and what to call it. */
+  finish(name: string, files: readonly Written[]): Promise<void>;
   /** Removes the folder. */
   discard(): Promise<void>;
 }
@@ -32,65 +45,130 @@ async function openRoot(): Promise<FileSystemDirectoryHandle> {
 }
 
 /**
- * The origin private file system as a place for outputs on their way to a download. Each run has a folder and holds a
- * lock of its name for as long as the tab lives: a folder without a lock belongs to nobody and is removed.
+ * The origin private file system as a place for outputs on their way to a download. Each run has a folder, and its tab
+ * holds a lock of the folder's name for as long as it lives. A folder without a lock belongs to nobody: it is removed
+ * where its run never ended or its output was saved, and offered again where the output was not.
  */
 export class PrivateStorage {
   private readonly own = new Map<string, () => void>();
 
   /**
-   * Makes a folder for `size` bytes; what earlier runs of this tab left is removed first.
+   * Makes a folder for `size` bytes; where there is too little room, outputs of this tab that were saved are removed.
    * @throws PageError `space`, `storage`
    */
   async begin(size: number): Promise<Job> {
     const root = await openRoot();
-    for (const [name, unlock] of this.own) {
-      await root.removeEntry(name, { recursive: true }).catch(() => {});
-      unlock();
-      this.own.delete(name);
+    let free = await freeBytes();
+    if (size > 0 && free < size + SPARE) {
+      for (const id of this.own.keys()) {
+        const folder = await root.getDirectoryHandle(id).catch(() => null);
+        if (folder === null || (await has(folder, SAVED))) await this.remove(id);
+      }
+      free = await freeBytes();
     }
-    // Safari 16 has no estimate.
-    const { quota, usage } = (await navigator.storage.estimate?.()) ?? {};
-    const free = (quota ?? Infinity) - (usage ?? 0);
     if (size > 0 && free < size + SPARE) {
       throw new PageError("space", `The output needs ${size} bytes; the browser gives this page ${free}.`);
     }
-    const name = `${PREFIX}${crypto.randomUUID()}`;
-    this.own.set(name, await hold(name));
-    const folder = await root.getDirectoryHandle(name, { create: true });
+    const id = `${PREFIX}${crypto.randomUUID()}`;
+    this.own.set(id, await hold(id));
+    const folder = await root.getDirectoryHandle(id, { create: true });
     return {
+      id,
       folder,
-      finish: async () => {
-        await folder.getFileHandle(DONE, { create: true });
+      finish: async (name, written) => {
+        const files = written.map(({ file: _, ...facts }) => facts);
+        await writeRecord(folder, { name, time: Date.now(), files });
       },
-      discard: async () => {
-        await root.removeEntry(name, { recursive: true }).catch(() => {});
-        this.own.get(name)?.();
-        this.own.delete(name);
-      },
+      discard: () => this.remove(id),
     };
   }
 
+  /** Removes a run with its output. */
+  async remove(id: string): Promise<void> {
+    const root = await openRoot();
+    await root.removeEntry(id, { recursive: true }).catch(() => {});
+    this.own.get(id)?.();
+    this.own.delete(id);
+  }
+
+  /** Notes that an output was handed to the downloads: it stays until this tab is closed or converts again. */
+  async saved(id: string): Promise<void> {
+    const root = await openRoot();
+    if (!this.own.has(id)) this.own.set(id, await hold(id));
+    const folder = await root.getDirectoryHandle(id);
+    await folder.getFileHandle(SAVED, { create: true });
+  }
+
   /**
-   * Removes what closed tabs left; `true` where one of them was closed before its run had ended.
+   * Removes what closed tabs left and nobody wants any more; tells what is there to be saved.
    * @throws PageError `storage`
    */
-  async tidy(): Promise<boolean> {
+  async tidy(): Promise<Visit> {
     const root = await openRoot();
     let wasCutOff = false;
-    for await (const [name, handle] of root) {
-      if (!name.startsWith(PREFIX) || handle.kind !== "directory") continue;
-      await navigator.locks.request(name, { ifAvailable: true }, async (lock) => {
+    const kept: Kept[] = [];
+    for await (const [id, handle] of root) {
+      if (!id.startsWith(PREFIX) || handle.kind !== "directory") continue;
+      const folder = handle as FileSystemDirectoryHandle;
+      if (this.own.has(id)) {
+        if (!(await has(folder, SAVED))) kept.push(...(await readKept(id, folder)));
+        continue;
+      }
+      await navigator.locks.request(id, { ifAvailable: true }, async (lock) => {
         if (lock === null) return;
-        const isDone = await (handle as FileSystemDirectoryHandle).getFileHandle(DONE).then(
-          () => true,
-          () => false,
-        );
-        if (!isDone) wasCutOff = true;
-        await root.removeEntry(name, { recursive: true }).catch(() => {});
+        const [found] = await readKept(id, folder);
+        const isSaved = await has(folder, SAVED);
+        if (found !== undefined && !isSaved) {
+          kept.push(found);
+          return;
+        }
+        if (found === undefined && !isSaved) wasCutOff = true;
+        await root.removeEntry(id, { recursive: true }).catch(() => {});
       });
     }
-    return wasCutOff;
+    return { wasCutOff, kept: kept.sort((a, b) => b.time - a.time) };
+  }
+}
+
+/** What the browser says is left. Safari 16 has no estimate. */
+async function freeBytes(): Promise<number> {
+  const { quota, usage } = (await navigator.storage.estimate?.()) ?? {};
+  return (quota ?? Infinity) - (usage ?? 0);
+}
+
+function has(folder: FileSystemDirectoryHandle, name: string): Promise<boolean> {
+  return folder.getFileHandle(name).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function writeRecord(folder: FileSystemDirectoryHandle, record: Record): Promise<void> {
+  const handle = await folder.getFileHandle(DONE, { create: true });
+  const access = await handle.createSyncAccessHandle();
+  access.write(new TextEncoder().encode(JSON.stringify(record)), { at: 0 });
+  access.flush();
+  access.close();
+}
+
+/** The output in a folder with its files; nothing where the run did not end, or a file is not what was written. */
+async function readKept(id: string, folder: FileSystemDirectoryHandle): Promise<Kept[]> {
+  try {
+    const record = await (await folder.getFileHandle(DONE)).getFile();
+    const { name, time, files } = JSON.parse(await record.text()) as Record;
+    const written = await Promise.all(
+      files.map(async (facts) => {
+        const parts = facts.name.split("/");
+        let parent = folder;
+        for (const part of parts.slice(0, -1)) parent = await parent.getDirectoryHandle(part);
+        const file = await (await parent.getFileHandle(parts.at(-1)!)).getFile();
+        if (file.size !== facts.size) throw new Error(`${facts.name} has another size`);
+        return { ...facts, file };
+      }),
+    );
+    return [{ id, name, time, files: written }];
+  } catch {
+    return [];
   }
 }
 

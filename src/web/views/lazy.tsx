@@ -1,0 +1,28 @@
+import { type Signal, signal } from "@preact/signals";
+import type { ComponentType, JSX } from "preact";
+import { problemIn } from "../session/client.ts";
+import { problem } from "../session/model.ts";
+
+/** A view whose code is loaded when it is first shown; until then there is nothing. */
+export function lazy<P extends object>(
+  load: () => Promise<ComponentType<P>>,
+): (props: P) => JSX.Element | null {
+  const loaded: Signal<ComponentType<P> | null> = signal(null);
+  let isAsked = false;
+  return function Lazy(props: P): JSX.Element | null {
+    if (!isAsked) {
+      isAsked = true;
+      load().then(
+        (view) => {
+          loaded.value = view;
+        },
+        (error) => {
+          isAsked = false;
+          problem.value = problemIn(error);
+        },
+      );
+    }
+    const View = loaded.value;
+    return View === null ? null : <View {...props} />;
+  };
+}
