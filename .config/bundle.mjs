@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { chmod, copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
 import { deltaOf } from "./delta.mjs";
+import { examples } from "./examples.mjs";
 import { BYTES_OF, textOf } from "./text.mjs";
 
 const root = new URL("../", import.meta.url);
@@ -311,9 +312,13 @@ async function web() {
   for (const name of ["index.html", "icon.svg", "manifest.webmanifest"]) {
     await copyFile(path(`src/web/${name}`), out + name);
   }
+  await examples(`${out}examples`);
   const files = (await readdir(out)).filter((name) => /\.(html|js|css|svg|webmanifest)$/.test(name)).sort();
   const hash = createHash("sha256");
   for (const name of files) hash.update(await readFile(out + name));
+  // Examples are fetched when they are asked for, and kept from then on.
+  for (const entry of await readdir(`${out}examples`, { recursive: true, withFileTypes: true }))
+    if (entry.isFile()) hash.update(await readFile(`${entry.parentPath}/${entry.name}`));
   await build({
     ...options,
     format: "iife",

@@ -14,6 +14,7 @@ const TYPES = {
   ".svg": "image/svg+xml",
   ".webmanifest": "application/manifest+json",
   ".map": "application/json",
+  ".json": "application/json",
   ".txt": "text/plain; charset=utf-8",
 };
 
@@ -46,6 +47,9 @@ export function serve(port, root = page) {
       "content-length": found.size,
       "cache-control": "no-cache",
       "content-security-policy": POLICY,
+      // Memory that threads share is for pages that let nobody else in.
+      "cross-origin-opener-policy": "same-origin",
+      "cross-origin-embedder-policy": "require-corp",
       "x-content-type-options": "nosniff",
       "referrer-policy": "no-referrer",
     });

@@ -7,6 +7,22 @@ declare const VERSION: string;
 const PREFIX = "blockscale-page-";
 const CACHE = PREFIX + VERSION;
 
+/** Files that are fetched when they are asked for, and kept from then on. */
+const EXAMPLE = /\/examples\/[\w/-]+\.\w+$/;
+
+/**
+ * The same with headers that let threads share memory, for hosts that set none. Nothing is lost by them: all that the page takes from others
+ * is fetched by CORS.
+ */
+function isolated(response: Response): Response {
+  if (response.type === "opaqueredirect" || response.status === 0) return response;
+  const headers = new Headers(response.headers);
+  headers.set("cross-origin-opener-policy", "same-origin");
+  headers.set("cross-origin-embedder-policy", "require-corp");
+  const { status, statusText } = response;
+  return new Response(response.body, { status, statusText, headers });
+}
+
 // A new version waits until no tab shows the old one, and takes over no tab that is open already: page and workers are
 // always of one version. (Taken over while it starts workers, a page in Firefox may wait for them forever.)
 self.addEventListener("install", (event) => {
@@ -28,7 +44,11 @@ self.addEventListener("fetch", (event) => {
   if (request.method !== "GET" || new URL(request.url).origin !== self.location.origin) return;
   const answer = async () => {
     const cache = await caches.open(CACHE);
-    return (await cache.match(request, { ignoreSearch: true })) ?? fetch(request);
+    const kept = await cache.match(request, { ignoreSearch: true });
+    if (kept !== undefined) return isolated(kept);
+    const found = await fetch(request);
+    if (found.ok && EXAMPLE.test(request.url)) await cache.put(request, found.clone());
+    return isolated(found);
   };
   event.respondWith(answer());
 });

@@ -33,9 +33,19 @@ install();
 
 const { serve } = await import("../../.config/serve.mjs");
 const suites = await Promise.all(
-  ["flow", "failures", "opening", "kept", "causes", "odd", "page", "report", "webkit", "large"].map(
-    (name) => import(`./${name}.mjs`),
-  ),
+  [
+    "flow",
+    "failures",
+    "opening",
+    "kept",
+    "causes",
+    "odd",
+    "page",
+    "playground",
+    "report",
+    "webkit",
+    "large",
+  ].map((name) => import(`./${name}.mjs`)),
 );
 
 const { closeBrowsers } = await import("./browser.mjs");

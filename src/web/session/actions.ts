@@ -4,7 +4,9 @@ import type { Sample } from "../../checkpoint/measure/sample.ts";
 import type { Precision } from "../../engine/precision.ts";
 import { PageError } from "../workers/problem.ts";
 import type { Found, Looked, RunProgress, Target, Written } from "../workers/protocol.ts";
+import { followAddress, LINKABLE, type Origin, origin, query, takeFromAddress } from "./address.ts";
 import { Client, inPieces, problemIn } from "./client.ts";
+import { type ExampleName, fetchExample, isExample } from "./examples.ts";
 import type { Selection } from "./files.ts";
 import {
   changing,
@@ -47,6 +49,8 @@ const FIGURES = 500;
 
 /** Everything that has to be going on as long as the page is there. */
 export function begin(): void {
+  openLink();
+  followAddress();
   client.call("tidy").then(
     (visit) => {
       wasCutOff.value = visit.wasCutOff;
@@ -89,7 +93,7 @@ export async function open(choosing: Selection | Promise<Selection | null>): Pro
       const place = chosen.name === "" ? {} : { facts: { place: chosen.name } };
       throw new PageError("format", "There is no .safetensors file among what was chosen.", place);
     }
-    await show(() => client.call("open", chosen.name, chosen.files));
+    await show(() => client.call("open", chosen.name, chosen.files), null);
   } catch (error) {
     problem.value = problemIn(error);
   }
@@ -97,10 +101,27 @@ export async function open(choosing: Selection | Promise<Selection | null>): Pro
 
 /** Opens a checkpoint on a server. */
 export function openPlace(place: string, token: string): Promise<void> {
-  return show(() => client.call("openPlace", place, token));
+  const name = place.trim();
+  const from: Origin | null = LINKABLE.test(name) ? { kind: "model", name } : null;
+  return show(() => client.call("openPlace", place, token), from);
 }
 
-async function show(opening: () => Promise<Found>): Promise<void> {
+/** Opens one of the checkpoints that are served beside the page. */
+export function openExample(name: ExampleName): Promise<void> {
+  return show(async () => client.call("open", name, await fetchExample(name)), { kind: "example", name });
+}
+
+/** Opens what a link leads to, if it leads to a checkpoint. */
+async function openLink(): Promise<void> {
+  const params = query();
+  const [place, example] = [params.get("model"), params.get("example")];
+  if (isExample(example)) await openExample(example);
+  else if (place !== null && LINKABLE.test(place)) await openPlace(place, "");
+  else return;
+  if (opened.value !== null) takeFromAddress(params);
+}
+
+async function show(opening: () => Promise<Found>, from: Origin | null): Promise<void> {
   problem.value = null;
   wasCutOff.value = false;
   stage.value = "opening";
@@ -111,6 +132,7 @@ async function show(opening: () => Promise<Found>): Promise<void> {
       const isQuantised = tensors.some(({ scaled }) => scaled !== null);
       form.value = { ...EMPTY_FORM, action: isQuantised ? "dequantize" : "quantize" };
       name.value = found.name;
+      origin.value = from;
       opened.value = { ...found, inspection: { ...found.inspection, tensors } };
       stage.value = "ready";
     });

@@ -8,6 +8,30 @@ export const en = {
   skip: "Skip to content",
   theme: { label: "Appearance", auto: "System", light: "Light", dark: "Dark" },
 
+  views: {
+    label: "Parts of the page",
+    convert: "Convert",
+    playground: "Playground",
+    run: "Run",
+    train: "Train",
+  },
+
+  examples: {
+    heading: "Or try an example",
+    stories: {
+      title: "A language model, BF16",
+      text: "Writes little stories. 0.7 MB: convert it, look at its weights.",
+    },
+    "stories-fp8": {
+      title: "The same in FP8",
+      text: "With UE8M0 scales as DeepSeek-V3.1 has them: see its codes, or turn it back.",
+    },
+    outliers: {
+      title: "Difficult weights",
+      text: "Heavy tails, a channel of outliers, tiny values: where formats differ.",
+    },
+  },
+
   start: {
     heading: "Make an FP8 copy of a model, right here",
     lead: "Half the size of BF16, ready for vLLM, SGLang and transformers. Or look inside one that is FP8 already. Your files never leave this computer.",

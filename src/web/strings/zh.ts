@@ -7,6 +7,18 @@ export const zh: Words = {
   skip: "跳到正文",
   theme: { label: "外观", auto: "跟随系统", light: "浅色", dark: "深色" },
 
+  views: { label: "页面的各部分", convert: "转换", playground: "试验台", run: "运行", train: "训练" },
+
+  examples: {
+    heading: "或者试试示例",
+    stories: { title: "语言模型，BF16", text: "会写小故事。0.7 MB：转换它，看看它的权重。" },
+    "stories-fp8": {
+      title: "同一模型，FP8",
+      text: "带有 DeepSeek-V3.1 那样的 UE8M0 缩放因子：查看编码，或转换回去。",
+    },
+    outliers: { title: "棘手的权重", text: "重尾、离群通道、极小的值：各种格式的差别所在。" },
+  },
+
   start: {
     heading: "在这里，生成模型的 FP8 副本",
     lead: "体积为 BF16 的一半，可直接用于 vLLM、SGLang 和 transformers；也可以查看已有的 FP8 模型。文件不会离开这台电脑。",

@@ -1,10 +1,12 @@
 import type { JSX } from "preact";
+import { view } from "../session/address.ts";
 import { selected, stage } from "../session/model.ts";
 import { theme } from "../session/settings.ts";
 import { chooseLanguage, type Language, language, languages, words } from "../strings/index.ts";
 import { Icon, Mark } from "./icons.tsx";
 import { lazy } from "./lazy.tsx";
 import { LeaveDialog } from "./leave-dialog.tsx";
+import { Navigation } from "./navigation.tsx";
 import { ProblemNote } from "./problem.tsx";
 import { Start } from "./start.tsx";
 import { Workspace } from "./workspace.tsx";
@@ -12,8 +14,12 @@ import { Workspace } from "./workspace.tsx";
 /** With the charts in it, the largest part of the page. */
 const TensorDialog = lazy(async () => (await import("./tensor-dialog.tsx")).TensorDialog);
 
+/** With the kernels in it. */
+const Playground = lazy(async () => (await import("../playground/playground.tsx")).Playground);
+
 export function App(): JSX.Element {
   const isOpen = stage.value !== "start" && stage.value !== "opening";
+  const isConverter = view.value === "convert";
   return (
     <>
       <a class="skip" href="#main">
@@ -24,6 +30,7 @@ export function App(): JSX.Element {
           <Mark />
           {words.value.title}
         </span>
+        <Navigation />
         <div class="settings">
           <LanguageButton />
           <ThemeButton />
@@ -31,9 +38,10 @@ export function App(): JSX.Element {
       </header>
       <main id="main" tabIndex={-1}>
         <ProblemNote />
-        {isOpen ? <Workspace /> : <Start />}
+        {view.value === "playground" && <Playground />}
+        {isConverter && (isOpen ? <Workspace /> : <Start />)}
       </main>
-      {isOpen && selected.value !== null && <TensorDialog />}
+      {isConverter && isOpen && selected.value !== null && <TensorDialog />}
       <LeaveDialog />
     </>
   );

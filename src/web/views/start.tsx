@@ -6,6 +6,7 @@ import { kept, problem, stage, wasCutOff } from "../session/model.ts";
 import { pickers } from "../session/pickers.ts";
 import { ago, bytes } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
+import { Examples } from "./examples.tsx";
 import { Icon } from "./icons.tsx";
 
 /** Where files come in. */
@@ -25,6 +26,7 @@ export function Start(): JSX.Element {
       <p class="lead">{start.lead}</p>
       <DropArea isOpening={isOpening} />
       <PlaceForm isOpening={isOpening} />
+      <Examples />
       <ul class="promises">
         {[start.private, start.offline, start.memory].map((promise) => (
           <li key={promise}>

@@ -1,0 +1,125 @@
+import type { Signal } from "@preact/signals";
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import type { Measured } from "./measure.ts";
+import { BLOCKS, BRUSHES, change, FORMATS, MATRICES, ROLES, RULES, STANDARD, settings } from "./state.ts";
+import { words } from "./words.ts";
+
+interface ChoiceProps<T extends string> {
+  readonly name: string;
+  readonly label: string;
+  readonly value: T;
+  readonly options: readonly (readonly [T, string])[];
+  onChange(value: T): void;
+}
+
+/** A list to choose from, with its label. */
+function Choice<T extends string>({ name, label, value, options, onChange }: ChoiceProps<T>): JSX.Element {
+  return (
+    <div class="field">
+      <label for={`play-${name}`}>{label}</label>
+      <select
+        id={`play-${name}`}
+        value={value}
+        onChange={(event) => onChange(event.currentTarget.value as T)}
+      >
+        {options.map(([one, shown]) => (
+          <option key={one} value={one}>
+            {shown}
+          </option>
+        ))}
+      </select>
+    </div>
+  );
+}
+
+/** What can be set: the matrix, how it is cut and coded, and the brush. */
+export function Controls({
+  brush,
+}: {
+  readonly brush: Signal<string>;
+  readonly found: Measured;
+}): JSX.Element {
+  const text = words.value;
+  const { matrix, role, block, format, rule, seed, painted } = settings.value;
+  const rules = RULES.filter((one) => one !== "nvfp4" || format === "e2m1");
+  return (
+    <section class="controls" aria-label={text.settings}>
+      <Choice
+        name="matrix"
+        label={text.matrix.label}
+        value={matrix}
+        options={MATRICES.map((one) => [one, text.matrix[one]])}
+        onChange={(value) => change({ matrix: value })}
+      />
+      <Choice
+        name="role"
+        label={text.role.label}
+        value={role}
+        options={ROLES.map((one) => [one, text.role[one]])}
+        onChange={(value) => change({ role: value })}
+      />
+      <Choice
+        name="block"
+        label={text.block}
+        value={block}
+        options={BLOCKS.map((one) => [one, one])}
+        onChange={(value) => change({ block: value })}
+      />
+      <Choice
+        name="format"
+        label={text.format}
+        value={format}
+        options={FORMATS.map((one) => [one, one.toUpperCase()])}
+        onChange={(value) => change({ format: value })}
+      />
+      <Choice
+        name="rule"
+        label={text.rule.label}
+        value={rule}
+        options={rules.map((one) => [one, text.rule[one]])}
+        onChange={(value) => change({ rule: value })}
+      />
+      <Choice
+        name="brush"
+        label={text.brush}
+        value={brush.value}
+        options={Object.entries(BRUSHES).map(([letter, value]) => [letter, String(value)])}
+        onChange={(value) => {
+          brush.value = value;
+        }}
+      />
+      <div class="row buttons">
+        <button type="button" onClick={() => change({ seed: seed + 1 })} disabled={matrix === "zero"}>
+          {text.again}
+        </button>
+        <button
+          type="button"
+          disabled={painted.size === 0}
+          onClick={() => change({ painted: STANDARD.painted })}
+        >
+          {text.clear}
+        </button>
+        <CopyLink />
+        <p class="help">{text.brushHelp}</p>
+      </div>
+    </section>
+  );
+}
+
+function CopyLink(): JSX.Element {
+  const [isCopied, setCopied] = useState(false);
+  return (
+    <button
+      type="button"
+      onClick={() =>
+        navigator.clipboard.writeText(location.href).then(
+          () => setCopied(true),
+          () => {},
+        )
+      }
+    >
+      <span aria-live="polite">{isCopied ? words.value.copied : words.value.link}</span>
+    </button>
+  );
+}

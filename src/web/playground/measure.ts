@@ -1,0 +1,90 @@
+import type { Engine } from "../../engine/engine.ts";
+import type { Precision } from "../../engine/precision.ts";
+import type { Scheme } from "../../tensor/schemes.ts";
+import type { BlockScaled } from "../../tensor/tensor.ts";
+import { normalValues } from "../../train/random.ts";
+import { BRUSHES, COLS, ROWS, type Settings } from "./state.ts";
+
+/** Values [ROWS, COLS] as the settings describe them. */
+export function valuesOf({ matrix, seed, painted }: Settings): Float32Array {
+  const values = new Float32Array(ROWS * COLS);
+  if (matrix !== "zero") normalValues(values, 1, seed, 0);
+  if (matrix === "heavy") {
+    // A normal value over the root of a mean of three squared ones: Student's t with 3 degrees of freedom.
+    const others = new Float32Array(3 * values.length);
+    normalValues(others, 1, seed, 1);
+    for (let i = 0; i < values.length; i++) {
+      const [a, b, c] = others.subarray(3 * i, 3 * i + 3) as unknown as [number, number, number];
+      values[i]! /= Math.sqrt((a * a + b * b + c * c) / 3);
+    }
+  }
+  if (matrix === "outlier") values[(ROWS / 2 - 4) * COLS + 21] = 200000;
+  for (const [cell, brush] of painted) values[cell] = BRUSHES[brush]!;
+  return values;
+}
+
+/** A matrix with all that became of it. Arrays are [ROWS, COLS] but for the scales, of which there is one a block. */
+export interface Measured {
+  readonly values: Float32Array;
+  readonly tensor: BlockScaled;
+  /** One code a byte, also of E2M1. */
+  readonly codes: Uint8Array;
+  /** What codes stand for before they are scaled. */
+  readonly elements: Float32Array;
+  readonly scales: Float32Array;
+  readonly became: Float32Array;
+  readonly precision: Precision;
+  /** Blocks across. */
+  readonly blockCols: number;
+}
+
+/** Quantises by the kernels and reads everything back by them. */
+export function measure(engine: Engine, values: Float32Array, scheme: Scheme): Measured {
+  const tensor = engine.quantize(values, [ROWS, COLS], scheme);
+  const { codes, format, scales } = tensor;
+  return {
+    values,
+    tensor,
+    codes: format === "e2m1" ? nibblesOf(codes) : codes,
+    elements: engine.decode(codes, format).subarray(0, values.length),
+    scales: scalesOf(engine, scales, tensor.tensorScale),
+    became: engine.dequantize(tensor),
+    precision: engine.compare(values, tensor),
+    blockCols: Math.ceil(COLS / scheme.block[1]),
+  };
+}
+
+function nibblesOf(packed: Uint8Array): Uint8Array {
+  return Uint8Array.from({ length: 2 * packed.length }, (_, i) => (packed[i >> 1]! >> (4 * (i & 1))) & 15);
+}
+
+function scalesOf(
+  engine: Engine,
+  scales: Uint8Array | Float32Array,
+  tensorScale: number | undefined,
+): Float32Array {
+  if (scales instanceof Float32Array) return scales;
+  if (tensorScale === undefined)
+    return Float32Array.from(scales, (byte) => (byte === 255 ? NaN : 2 ** (byte - 127)));
+  return engine.decode(scales, "e4m3").map((scale) => Math.fround(scale * tensorScale));
+}
+
+/** The largest value of each format. */
+export const LARGEST = { e4m3: 448, e5m2: 57344, e2m1: 6 } as const;
+
+export type Fate = "exact" | "rounded" | "saturated" | "flushed";
+
+/** What happened to a cell. */
+export function fateOf(found: Measured, cell: number): Fate {
+  const [before, after] = [found.values[cell]!, found.became[cell]!];
+  if (before === after) return "exact";
+  if (after === 0) return "flushed";
+  const largest = LARGEST[found.tensor.format] * found.scales[blockOf(found, cell)]!;
+  return Math.abs(before) > largest ? "saturated" : "rounded";
+}
+
+/** The number of the block that a cell is in. */
+export function blockOf({ tensor, blockCols }: Measured, cell: number): number {
+  const [rows, cols] = tensor.block;
+  return Math.floor(Math.floor(cell / COLS) / rows) * blockCols + Math.floor((cell % COLS) / cols);
+}

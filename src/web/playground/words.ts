@@ -1,0 +1,138 @@
+import { computed, type ReadonlySignal } from "@preact/signals";
+import { language } from "../strings/index.ts";
+
+const en = {
+  heading: "Playground: what FP8 and FP4 do to numbers",
+  lead: "A matrix is cut into blocks. Each block gets one scale, and each value becomes a code of 8 or 4 bits. Change anything and see what is lost; the bits are those of the converter.",
+  settings: "Settings",
+  matrix: {
+    label: "Matrix",
+    gaussian: "Gaussian",
+    heavy: "Heavy-tailed",
+    outlier: "One outlier",
+    zero: "Empty, to paint",
+  },
+  role: { label: "Used as", activation: "Activation: 1×n blocks", weight: "Weight: n×n blocks" },
+  block: "Block size n",
+  format: "Format of the codes",
+  rule: {
+    label: "Scale of a block",
+    rceil: "UE8M0, up (RCEIL)",
+    floor: "UE8M0, down (OCP)",
+    ceil: "UE8M0, next power up (CEIL)",
+    even: "UE8M0, nearest (EVEN)",
+    f32: "float32, exact",
+    nvfp4: "E4M3 × float32 (NVFP4)",
+  },
+  again: "Draw again",
+  brush: "Brush",
+  brushHelp: "Paint on the values with the pointer, or with arrow keys and Space.",
+  clear: "Wipe the paint",
+  maps: {
+    values: "Values",
+    valuesNote: "Deeper is larger; the hue is the sign",
+    codes: "Codes",
+    codesNote: "Their magnitude, without the scale",
+    error: "Error",
+    errorNote: "Relative to the value: deeper is worse",
+  },
+  legend: { saturated: "saturated: cut to the largest code", flushed: "flushed: became zero" },
+  readout: {
+    cell: (row: number, col: number): string => `Row ${row}, column ${col}`,
+    value: "Value",
+    code: "Code",
+    scale: "Scale of its block",
+    product: "Code × scale",
+    error: "Error",
+    fates: { exact: "exact", rounded: "rounded", saturated: "saturated", flushed: "flushed to zero" },
+  },
+  figures: { sqnr: "SQNR", saturated: "Saturated", flushed: "Flushed", bits: "Bits a value" },
+  lessonsHeading: "Three things to see",
+  try: "Show me",
+  lessons: [
+    {
+      title: "UE8M0: a scale is a power of two",
+      text: "The scale is one byte, an exponent: 127 stands for 1, 128 for 2. Multiplying by it changes no bit of the significand, but the block rarely fills the range of its codes. A float32 scale fills it, and costs three bytes more a block.",
+    },
+    {
+      title: "Saturation: rounded down, the largest are cut",
+      text: "OCP's rule rounds the scale down. Where the largest value of a block then lies above the largest code, it is cut to it: an error of up to an eighth in E4M3 for the value that matters most. Rounding up avoids that.",
+    },
+    {
+      title: "Flushing: an outlier takes its neighbours away",
+      text: "One huge value makes the scale of its block huge. Its neighbours then are smaller than the smallest code and become zero. Smaller blocks hurt fewer neighbours; E5M2 has more exponents, and fewer bits of significand.",
+    },
+  ],
+  card: "Picture (PNG)",
+  link: "Copy link",
+  copied: "Copied",
+};
+
+const zh: typeof en = {
+  heading: "试验台：FP8 和 FP4 如何改变数值",
+  lead: "矩阵被切成块。每块有一个缩放因子，每个值变成 8 位或 4 位编码。随意更改，看看损失了什么；所用的位与转换器完全相同。",
+  settings: "设置",
+  matrix: {
+    label: "矩阵",
+    gaussian: "高斯分布",
+    heavy: "重尾分布",
+    outlier: "一个离群值",
+    zero: "空白，自己画",
+  },
+  role: { label: "用途", activation: "激活：1×n 块", weight: "权重：n×n 块" },
+  block: "块大小 n",
+  format: "编码格式",
+  rule: {
+    label: "块的缩放因子",
+    rceil: "UE8M0，向上 (RCEIL)",
+    floor: "UE8M0，向下 (OCP)",
+    ceil: "UE8M0，上一个幂 (CEIL)",
+    even: "UE8M0，就近 (EVEN)",
+    f32: "float32，精确",
+    nvfp4: "E4M3 × float32 (NVFP4)",
+  },
+  again: "重新生成",
+  brush: "画笔",
+  brushHelp: "用指针在数值图上绘制，或用方向键和空格键。",
+  clear: "清除绘制",
+  maps: {
+    values: "数值",
+    valuesNote: "颜色越深越大；色调表示正负",
+    codes: "编码",
+    codesNote: "编码的大小，不含缩放因子",
+    error: "误差",
+    errorNote: "相对于数值：越深越差",
+  },
+  legend: { saturated: "饱和：截断为最大编码", flushed: "归零：变成了零" },
+  readout: {
+    cell: (row, col) => `第 ${row} 行，第 ${col} 列`,
+    value: "数值",
+    code: "编码",
+    scale: "所在块的缩放因子",
+    product: "编码 × 缩放因子",
+    error: "误差",
+    fates: { exact: "精确", rounded: "已舍入", saturated: "饱和", flushed: "归零" },
+  },
+  figures: { sqnr: "SQNR", saturated: "饱和", flushed: "归零", bits: "每个值的位数" },
+  lessonsHeading: "值得一看的三件事",
+  try: "演示",
+  lessons: [
+    {
+      title: "UE8M0：缩放因子是 2 的幂",
+      text: "缩放因子是一个字节的指数：127 表示 1，128 表示 2。乘以它不会改变尾数的任何一位，但一个块很少能用满编码的范围。float32 缩放因子可以用满，代价是每块多三个字节。",
+    },
+    {
+      title: "饱和：向下舍入会截断最大值",
+      text: "OCP 规则把缩放因子向下舍入。如果块中最大的值因此超过最大编码，就会被截断：对最重要的值，E4M3 中的误差可达八分之一。向上舍入可以避免。",
+    },
+    {
+      title: "归零：离群值抹去它的邻居",
+      text: "一个巨大的值会让所在块的缩放因子变得巨大。邻居们于是小于最小的编码，变成零。块越小，受害的邻居越少；E5M2 指数更多，但尾数位更少。",
+    },
+  ],
+  card: "图片 (PNG)",
+  link: "复制链接",
+  copied: "已复制",
+};
+
+export const words: ReadonlySignal<typeof en> = computed(() => ({ en, zh })[language.value]);
