@@ -5,6 +5,7 @@
 import { compare as compareAs } from "./kernels/casts/compare";
 import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/casts/dequantize";
 import { encode as encodeAs, quantize as quantizeAs } from "./kernels/casts/quantize";
+import { multiplyPlanes } from "./kernels/integers/product";
 import { dotFarRow, surveyWeights } from "./kernels/products/analyse";
 import { multiply, workspace } from "./kernels/products/gemm";
 import { Weights } from "./kernels/products/right-operand";
@@ -13,6 +14,13 @@ import { Scratch } from "./kernels/scratch";
 import { E2M1, E4M3, E5M2 } from "./lanes/format";
 import { Fp8 } from "./lanes/fp8";
 import { BF16, F16, F32 } from "./lanes/half";
+
+export {
+  hasTrueDots,
+  integerWorkspace,
+  multiplyPacked as gemmPacked,
+} from "./kernels/integers/product";
+export { packedBytes as int7Bytes, packInt7, quantizeInt8 } from "./kernels/integers/quantize";
 
 export function heapBase(): usize {
   return Scratch.end;
@@ -168,4 +176,26 @@ export function dotFar(
   Weights.set(scaleType, codes, scales, firstRow, n, k, blockRows, blockCols);
   Subnormals.list = list;
   return format == 0 ? dotFarRow<E4M3>(x, row) : dotFarRow<E5M2>(x, row);
+}
+
+export function gemmPlanes(
+  type: i32,
+  scaleType: i32,
+  dst: usize,
+  x: usize,
+  xScales: usize,
+  offsets: usize,
+  rows: usize,
+  block: usize,
+  codes: usize,
+  scales: usize,
+  firstRow: usize,
+  n: usize,
+  k: usize,
+  blockRows: usize,
+  blockCols: usize,
+  work: usize,
+): void {
+  Weights.set(scaleType, codes, scales, firstRow, n, k, blockRows, blockCols);
+  multiplyPlanes(type, dst, x, xScales, offsets, rows, block, work);
 }

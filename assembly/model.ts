@@ -5,8 +5,6 @@ import { multiplyPlain, workspaceOfPlain } from "./kernels/model/plain";
 import { BF16, F16, F32 } from "./lanes/half";
 
 export * from "./index";
-export { hasTrueDots, int7Workspace, multiplyInt7 as gemmInt7 } from "./kernels/integers/product";
-export { packedBytes as int7Bytes, packInt7, quantizeInt8 } from "./kernels/integers/quantize";
 export { activate, activateGated, activatePairs } from "./kernels/model/activation";
 export { attend, attentionWorkspace } from "./kernels/model/attention";
 export { addToRows, layerNorm, rmsNorm } from "./kernels/model/norm";

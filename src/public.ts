@@ -2,8 +2,10 @@
 export type { Engine, QuantizeOut } from "./engine/engine.ts";
 export type { Precision } from "./engine/precision.ts";
 export { cosine, sqnr } from "./engine/precision.ts";
+export type { Int8Activations } from "./products/activations.ts";
+export type { PlainWeights } from "./products/pack-integers.ts";
 export type { PackedWeights, PackOptions } from "./products/packed.ts";
-export type { GemmOptions, Layout, LeftOperand, Matrix } from "./products/products.ts";
+export type { Activations, GemmOptions, Layout, LeftOperand, Matrix } from "./products/products.ts";
 export type { ResidentMatrix } from "./products/resident.ts";
 export type { ErrorCode, Fault } from "./tensor/errors.ts";
 export { BlockscaleError } from "./tensor/errors.ts";

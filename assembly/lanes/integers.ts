@@ -45,3 +45,77 @@ export abstract class Integers {
     return i == 2 ? i32x4.extract_lane(x, 2) : i32x4.extract_lane(x, 3);
   }
 }
+
+/**
+ * E4M3 codes as integers of two planes: with F the nearest integer of 16 times a code's value, F + 8192 = 128 high + low, both from 0 to 127.
+ *
+ * A value is (8 + mantissa) * 2^(e - 10), so F = (8 + mantissa) * 2^(e - 6) from exponent field e = 6 on (|value| >= 0.5), exactly: at most 15 * 2^9. Below,
+ * it is rounded, halves up. One instruction does both: (a * b + 2^14) >> 15 with a = +-(8 + mantissa) * 2^11 and b = 2^(e - 2); for
+ * e < 2 the integer is 0, and so is b. The code of NaN becomes a number.
+ */
+export abstract class Planes {
+  /** Bytes of b, by exponent field: the lower ones. */
+  @inline static lowPowers(zero: i32): v128 {
+    return Simd.lanes(0x02010000 | zero, 0x20100804 | zero, 0x00008040 | zero, zero);
+  }
+
+  /** The upper ones. */
+  @inline static highPowers(zero: i32): v128 {
+    return Simd.lanes(zero, zero, 0x02010000 | zero, 0x20100804 | zero);
+  }
+
+  @inline static exponents(codes: v128): v128 {
+    return i16x8.shr_u(v128.and(codes, i8x16.splat(0x78)), 3);
+  }
+
+  /** The upper bytes of a; its lower ones are 0. */
+  @inline static significands(codes: v128): v128 {
+    const magnitudes = v128.or(i16x8.shl(v128.and(codes, i8x16.splat(7)), 3), i8x16.splat(64));
+    const signs = i8x16.lt_s(codes, i8x16.splat(0));
+    return i8x16.sub(v128.xor(magnitudes, signs), signs);
+  }
+
+  /** F + 8192 of the lower eight codes. */
+  @inline static lower(significands: v128, lows: v128, highs: v128): v128 {
+    const a = Simd.zipBytesLow(i8x16.splat(0), significands);
+    return i16x8.add(i16x8.q15mulr_sat_s(a, Simd.zipBytesLow(lows, highs)), i16x8.splat(8192));
+  }
+
+  /** Of the upper eight. */
+  @inline static upper(significands: v128, lows: v128, highs: v128): v128 {
+    const a = Simd.zipBytesHigh(i8x16.splat(0), significands);
+    return i16x8.add(i16x8.q15mulr_sat_s(a, Simd.zipBytesHigh(lows, highs)), i16x8.splat(8192));
+  }
+
+  @inline static high(lower: v128, upper: v128): v128 {
+    return i8x16.narrow_i16x8_u(i16x8.shr_u(lower, 7), i16x8.shr_u(upper, 7));
+  }
+
+  @inline static low(lower: v128, upper: v128): v128 {
+    return i8x16.narrow_i16x8_u(v128.and(lower, i16x8.splat(127)), v128.and(upper, i16x8.splat(127)));
+  }
+
+  /** 128 high + low, of sums. */
+  @inline static join(high: v128, low: v128): v128 {
+    return i32x4.add(i32x4.shl(high, 7), low);
+  }
+}
+
+/** E2M1 codes, two a byte, as twice their values + 64: 0, 1, 2, 3, 4, 6, 8 and 12, and their negatives. */
+export abstract class Nibbles {
+  @inline static doubles(zero: i32): v128 {
+    return Simd.lanes(0x43424140 | zero, 0x4c484644 | zero, 0x3d3e3f40 | zero, 0x34383a3c | zero);
+  }
+
+  @inline static mask(zero: i32): v128 {
+    return i32x4.splat(0x0f0f0f0f | zero);
+  }
+
+  @inline static low(bytes: v128, mask: v128, doubles: v128): v128 {
+    return Simd.lookup(doubles, v128.and(bytes, mask));
+  }
+
+  @inline static high(bytes: v128, mask: v128, doubles: v128): v128 {
+    return Simd.lookup(doubles, v128.and(i16x8.shr_u(bytes, 4), mask));
+  }
+}

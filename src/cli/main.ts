@@ -193,7 +193,7 @@ function modelCommand(command: Command): Command {
     .option("--threads <n>", "threads that share the work, if not one for each core up to 8", jobs)
     .addOption(
       new Option("--cache <type>", "how keys and values of past tokens are kept")
-        .choices(["f32", "fp8"])
+        .choices(["f32", "fp8", "int8"])
         .default("f32"),
     )
     .addOption(WEIGHTS());
@@ -282,7 +282,7 @@ function evaluationCommand(command: Command, signal: AbortSignal): void {
     )
     .addOption(
       new Option("--activations <how>", "how the model's activations meet its weights")
-        .choices(["f32", "fp8"])
+        .choices(["f32", "fp8", "int8"])
         .default("f32"),
     )
     .option("--threads <n>", "threads that share the work, if not one for each core", jobs)

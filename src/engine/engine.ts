@@ -1,11 +1,14 @@
 import { widenSpan } from "../js/half.ts";
+import type { Int8Activations } from "../products/activations.ts";
 import { notAMatrix } from "../products/left.ts";
+import type { PlainWeights } from "../products/pack-integers.ts";
 import type { PackedWeights, PackOptions } from "../products/packed.ts";
 import { type GemmOptions, type LeftOperand, type Matrix, Products } from "../products/products.ts";
 import type { ResidentMatrix } from "../products/resident.ts";
 import {
   checkArray,
   checkDisjoint,
+  checkOptions,
   checkTensor,
   checkValues,
   codeBytes,
@@ -290,6 +293,7 @@ export class Engine {
    * @param options.type of the result: "f32" (Float32Array), or "bf16" (Uint16Array of bits), rounded once
    * @param options.experts one number per row of x: which slice of w [E, N, K] it meets; -1 for rows to leave alone
    * @param options.out M * N elements, or a {@link resident} matrix [M, N]
+   * @param options.activations "f32"; "int8": x is rounded to integers first, which E4M3 and E2M1 codes in blocks of a multiple of 16 columns can meet; "auto"
    * @returns [M, N], row-major
    */
   gemm(
@@ -316,6 +320,26 @@ export class Engine {
   }
 
   /**
+   * Rounds x [M, K] to int8, once for any number of products: as x of {@link gemm}. It is in the engine's memory until `free()`.
+   * @param options.block columns that share a scale: 32, or 16 for weights in blocks of 16 columns such as NVFP4
+   * @throws BlockscaleError `option`, `shape`, `buffer`, `memory`; `wasm`: a host that computes sums of integers wrongly
+   */
+  activations(x: LeftOperand, options: { readonly block?: 16 | 32 } = {}): Int8Activations {
+    const { block = 32 } = checkOptions("activations", options);
+    if (block !== 16 && block !== 32) throw wrongOption("activations: block", "16 or 32", block);
+    return this.#products.activations(x, block);
+  }
+
+  /** What "auto" means for products of this engine: the faster of both, found by timing them once, or what it was set to. */
+  get fasterActivations(): "f32" | "int8" {
+    return this.#products.faster();
+  }
+
+  set fasterActivations(faster: "f32" | "int8") {
+    this.#products.setFaster(faster);
+  }
+
+  /**
    * Room for a float32 matrix in the engine's memory. Products read x and write `out` there without a copy.
    * @param source its shape [rows, cols], for a matrix of zeros; or { values, shape }
    * @example const hidden = fp8.resident([1, 4096]); fp8.gemm(x, w1, { out: hidden }); fp8.gemm(hidden, w2, { out: y });
@@ -336,9 +360,11 @@ export class Engine {
    * Copies weights into the engine's memory, where they stay for any number of products: a byte per weight, its share of the
    * scales, and at most a sixteenth of a byte for subnormal codes, which are kept apart. An engine holds up to 4 GiB.
    * @param options.layout "t" for [N, K], "n" for [K, N], which is transposed once
+   * @param options.weights "codes", or "int7": integers for products with int8 activations, also of { values, shape }
+   * @param options.activations "int8" keeps FP4 at half a byte a weight
    * @throws BlockscaleError `memory`: no room; free other weights, or use a second engine
    */
-  pack(w: BlockScaled, options: PackOptions = {}): PackedWeights {
+  pack(w: BlockScaled | PlainWeights, options: PackOptions = {}): PackedWeights {
     return this.#products.pack(w, options);
   }
 }

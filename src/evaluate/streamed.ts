@@ -56,7 +56,7 @@ export async function openStreamed(
   const config = modelConfigOf(opened.checkpoint.config);
   if (config.kind !== "decoder") throw noDecoder(config.architecture);
   if (context > config.context) throw tooLong(context, config.context);
-  const { module, variant } = compileForModels(undefined, options.weights);
+  const { module, variant } = compileForModels(undefined, options);
   const crew = await openCrew(module, options.threads ?? 1, {
     activations: options.activations ?? "f32",
     weights: options.weights ?? "codes",

@@ -4,6 +4,7 @@ import { compare } from "./compare.ts";
 import { dequantize, lookUp32, Products } from "./dequantize.ts";
 import { encodeSpan, fp8Of } from "./fp8.ts";
 import { dotFar, gemm } from "./gemm.ts";
+import { gemmPacked, gemmPlanes, int7Bytes, packInt7, quantizeInt8 } from "./integers.ts";
 import { ArrayMemory } from "./memory.ts";
 import { quantize } from "./quantize.ts";
 
@@ -44,6 +45,13 @@ export function instantiate(pages: number = 2): JsInstance {
     gemmWorkspace: (_rows, k) => 8 * k,
     gemm: (format, ...rest) => gemm(memory, fp8Of(format), ...rest),
     dotFar: (format, ...rest) => dotFar(memory, fp8Of(format), ...rest),
+    hasTrueDots: () => 1,
+    quantizeInt8: (...args) => quantizeInt8(memory, ...args),
+    int7Bytes,
+    packInt7: (...args) => packInt7(memory, ...args),
+    integerWorkspace: () => 0,
+    gemmPacked: (...args) => gemmPacked(memory, ...args),
+    gemmPlanes: (...args) => gemmPlanes(memory, ...args),
   };
   return { kernels, memory };
 }

@@ -85,9 +85,11 @@ class Heads implements Attention {
     const q = program.room("q", tokens * queryHeads * headDim);
     const k = program.room("k", tokens * keyHeads * headDim);
     const v = program.room("v", tokens * keyHeads * headDim);
-    program.multiplyOwn(q, x, tokens, this.#q);
-    program.multiplyOwn(k, x, tokens, this.#k);
-    program.multiplyOwn(v, x, tokens, this.#v);
+    program.multiplyOwnAll(x, tokens, [
+      { dst: q, linear: this.#q },
+      { dst: k, linear: this.#k },
+      { dst: v, linear: this.#v },
+    ]);
     this.#turn(q, tokens, queryHeads, this.#norms[0], angles);
     this.#turn(k, tokens, keyHeads, this.#norms[1], angles);
     if (keyHeads > 0) {

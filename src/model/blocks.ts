@@ -52,8 +52,10 @@ class Gated implements Block {
     const whole = program.room(name, tokens * this.#size);
     const share = program.seat.size === 1 ? whole : program.room(`${name} share`, tokens * own);
     const up = program.room("up", tokens * own);
-    program.multiplyOwn(share, x, tokens, this.#gate);
-    program.multiplyOwn(up, x, tokens, this.#up);
+    program.multiplyOwnAll(x, tokens, [
+      { dst: share, linear: this.#gate },
+      { dst: up, linear: this.#up },
+    ]);
     program.kernels.activateGated(this.#activation, share, up, tokens * own);
     program.exchange.gather(program.buffer, tokens, [
       { share, dst: whole, total: this.#size, ranges: this.#gate.ranges },
@@ -160,8 +162,11 @@ export class Mixture implements Block {
         program.multiplyOwn(up, input, n, expert.gate, expert.slice);
         kernels.activatePairs(gate, up, n * own, this.#pairLimit!);
       } else {
-        program.multiplyOwn(gate, input, n, expert.gate, expert.slice);
-        program.multiplyOwn(up, input, n, expert.up, expert.slice);
+        const products = [
+          { dst: gate, linear: expert.gate },
+          { dst: up, linear: expert.up },
+        ];
+        program.multiplyOwnAll(input, n, products, expert.slice);
         kernels.activateGated(ACTIVATION_ID[this.#config.activation], gate, up, n * own);
       }
     }

@@ -1,20 +1,20 @@
 import { baseline, relaxed } from "#model-kernels";
 import { type Binary, compile, type Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
-import type { ModelKernels } from "./kernels.ts";
-import type { WeightForm } from "./store.ts";
+import type { Precisions } from "./program.ts";
 
 /**
- * Compiles the kernels of models: a build of its own, with all that the usual one holds. For weights that are integers an engine is tried first: V8 11
+ * Compiles the kernels of models: a build of its own, with all that the usual one holds. For products of integers an engine is tried first: V8 11
  * has relaxed SIMD behind a flag, and gets its integer products wrong; it gets the baseline build.
  * @throws BlockscaleError `wasm`
  */
-export function compileForModels(variant?: Variant, weights: WeightForm = "codes"): Binary {
+export function compileForModels(variant?: Variant, precisions: Partial<Precisions> = {}): Binary {
   const binary = compile(variant, { baseline, relaxed });
-  if (weights === "codes" || binary.variant === "baseline" || hasTrueDots(binary.module)) return binary;
+  const isOfIntegers = precisions.weights === "int7" || precisions.activations === "int8";
+  if (!isOfIntegers || binary.variant === "baseline" || hasTrueDots(binary.module)) return binary;
   return compile("baseline", { baseline, relaxed });
 }
 
 function hasTrueDots(module: WebAssembly.Module): boolean {
-  return (instantiate(module).kernels as ModelKernels).hasTrueDots() === 1;
+  return instantiate(module).kernels.hasTrueDots() === 1;
 }

@@ -81,11 +81,9 @@ export class Encoder {
     const tokens = texts.reduce((sum, ids) => sum + ids.length, 0);
     const y = program.room("y", tokens * hidden);
     const own = q.weight.rows;
-    const places = [q, k, v].map((linear, j) => {
-      const place = program.room(`qkv ${j}`, tokens * own);
-      program.multiplyOwn(place, x, tokens, linear);
-      return place;
-    }) as [number, number, number];
+    const products = [q, k, v].map((linear, j) => ({ dst: program.room(`qkv ${j}`, tokens * own), linear }));
+    program.multiplyOwnAll(x, tokens, products);
+    const places = products.map(({ dst }) => dst) as [number, number, number];
     const whole = program.room("heads", tokens * hidden);
     const share = program.seat.size === 1 ? whole : program.room("own heads", tokens * own);
     this.#attend(i, share, places, texts);

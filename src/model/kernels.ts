@@ -29,33 +29,6 @@ export interface ModelKernels extends Kernels {
     work: number,
   ): void;
 
-  /** codes[rows, k in whole blocks of 32] (int8), and scales and -64 times the sums of codes, [rows, blocks], of x[rows, k]. */
-  quantizeInt8(codes: number, scales: number, offsets: number, x: number, rows: number, k: number): void;
-
-  /** Bytes of n rows of k weights as integers of 7 bits: codes, and scales behind them. */
-  int7Bytes(n: number, k: number): number;
-
-  /** Up to twelve rows of float32 weights as integers from -63 to 63 with a scale for 32 columns; see assembly/kernels/integers/quantize.ts. */
-  packInt7(codes: number, scales: number, x: number, rows: number, k: number): void;
-
-  /** Bytes of working memory for `gemmInt7`. */
-  int7Workspace(rows: number, k: number): number;
-
-  /** 1 unless this engine computes sums of integer products wrongly, as V8 11 does with relaxed SIMD. */
-  hasTrueDots(): number;
-
-  /** dst[rows, n] <- x[rows, k], rounded to int8, times the transpose of packed weights. */
-  gemmInt7(
-    dst: number,
-    x: number,
-    rows: number,
-    codes: number,
-    scales: number,
-    n: number,
-    k: number,
-    work: number,
-  ): void;
-
   /** dst[n] <- values[n] of a type. */
   widen(type: ValueTypeId, dst: number, src: number, n: number): void;
 

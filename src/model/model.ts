@@ -22,7 +22,7 @@ import type { Tokenizer } from "./tokenizer.ts";
 export interface ModelOptions {
   /** Threads that share the work, each with its part of the weights; 1 if left out. */
   readonly threads?: number | undefined;
-  /** How activations meet weights that are codes: "f32" (the default) is exact; "fp8" rounds them to E4M3 as GPUs do, and is for measuring. */
+  /** How activations meet weights that are codes: "f32" (the default) is exact; "fp8" rounds them to E4M3 as GPUs do, and is for measuring; "int8" is for E4M3 codes, which meet integers in two planes. */
   readonly activations?: Activations | undefined;
   /**
    * How weights lie in memory: "codes" (the default) as they are stored; "int7" as integers from -63 to 63 in blocks of 32, made from them at loading,
@@ -98,7 +98,7 @@ export async function openModel(
   const tokenizer = await tokenizerOf(files);
   const { module, variant } =
     options.wasm === undefined
-      ? compileForModels(options.variant, options.weights)
+      ? compileForModels(options.variant, options)
       : { module: await moduleOf(options.wasm), variant: "custom" as const };
   const crew = await openCrew(module, threads, {
     activations: options.activations ?? "f32",
@@ -160,8 +160,8 @@ function checkOptions(options: ModelOptions): number {
       got: String(got),
       fix: "Leave it out, or pass one of these.",
     });
-  if (activations !== undefined && activations !== "f32" && activations !== "fp8")
-    throw wrong("activations", '"f32" or "fp8"', activations);
+  if (activations !== undefined && !["f32", "fp8", "int8"].includes(activations))
+    throw wrong("activations", '"f32", "fp8" or "int8"', activations);
   if (weights !== undefined && weights !== "codes" && weights !== "int7")
     throw wrong("weights", '"codes" or "int7"', weights);
   if (cache !== undefined && cache !== "f32" && cache !== "fp8")

@@ -1,14 +1,16 @@
-import { ROUNDING_ID } from "../tensor/formats.ts";
-import { schemes } from "../tensor/schemes.ts";
+import { integerBlockOf } from "../products/pack-integers.ts";
+import type { Surveyed } from "../products/right.ts";
+import { FORMAT_ID } from "../tensor/formats.ts";
 import { Arena, type Resident } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import { Exchange, type Part, type Shared } from "./exchange.ts";
 import type { ModelKernels } from "./kernels.ts";
+import { Rounded } from "./rounded.ts";
 import type { Range, Seat } from "./share.ts";
 import { type Placed, Store, type WeightForm } from "./store.ts";
 
-/** How activations meet weights: as they are, or rounded to FP8 first. */
-export type Activations = "f32" | "fp8";
+/** How activations meet weights that are codes: as they are, rounded to FP8, or rounded to int8, for E4M3 codes in blocks of a multiple of 32 columns. */
+export type Activations = "f32" | "fp8" | "int8";
 
 /** What products are made of. */
 export interface Precisions {
@@ -87,56 +89,56 @@ export class Program {
     };
   }
 
-  /**
-   * x as FP8 products on GPUs see it: E4M3 in blocks of 1x128 with scales that are powers of two, as DeepSeek-V3 rounds activations. Products of
-   * the rounded values in float32 are those of the codes.
-   */
-  #rounded(x: number, rows: number, cols: number): number {
-    const { kernels } = this;
-    const { block, amaxFloor, zeroScale } = schemes.deepseekActivation;
-    const codes = this.bytes("activation codes", rows * cols);
-    const scales = this.bytes("activation scales", rows * Math.ceil(cols / block[1]));
-    const rounded = this.room("rounded", rows * cols);
-    const floor = new Int32Array(Float32Array.of(amaxFloor).buffer)[0]!;
-    kernels.quantize(0, 0, 0, codes, scales, x, rows, cols, 1, block[1], ROUNDING_ID.rceil, floor, zeroScale);
-    kernels.dequantize(0, 0, 0, rounded, codes, scales, rows, cols, 1, block[1]);
-    return rounded;
+  /** dst[rows, own N] <- x[rows, K] . the own rows of a slice of a weight, transposed, + their bias. */
+  multiplyOwn(dst: number, x: number, rows: number, linear: Linear, slice = 0): void {
+    this.multiplyOwnAll(x, rows, [{ dst, linear }], slice);
   }
 
-  /** dst[rows, own N] <- x[rows, K] . the own rows of a slice of a weight, transposed, + their bias. */
-  multiplyOwn(dst: number, x: number, rows: number, { weight, bias }: Linear, slice = 0): void {
+  /** The same for several weights that meet the same x, which is rounded once. */
+  multiplyOwnAll(
+    x: number,
+    rows: number,
+    products: readonly { dst: number; linear: Linear }[],
+    slice = 0,
+  ): void {
+    const [first] = products;
+    if (rows === 0 || first === undefined) return;
+    const input = new Rounded(this, x, rows, first.linear.weight.cols);
+    for (const { dst, linear } of products) this.#multiply(dst, input, rows, linear, slice);
+  }
+
+  #multiply(dst: number, x: Rounded, rows: number, { weight, bias }: Linear, slice: number): void {
     const own = weight.rows;
-    if (rows === 0 || own === 0) return;
+    if (own === 0) return;
     const { kernels } = this;
+    const { cols } = weight;
     const stored = weight.slices[slice]!;
     if (stored.kind === "int7") {
-      const work = this.bytes("work", kernels.int7Workspace(rows, weight.cols) >>> 0);
-      kernels.gemmInt7(dst, x, rows, stored.codes, stored.scales, own, weight.cols, work);
+      const work = this.bytes("work", kernels.integerWorkspace(rows) >>> 0);
+      kernels.gemmPacked(0, 0, dst, ...x.int8, rows, stored.codes, stored.scales, own, cols, 32, work);
     } else if (stored.kind === "plain") {
-      const work = this.bytes("work", kernels.plainWorkspace(rows, weight.cols) >>> 0);
-      kernels.gemmPlain(stored.type, dst, x, rows, stored.start, own, weight.cols, work);
-    } else {
-      const work = this.bytes("work", kernels.gemmWorkspace(rows, weight.cols) >>> 0);
-      const { types, place, survey } = stored;
-      const input = this.activations === "fp8" ? this.#rounded(x, rows, weight.cols) : x;
-      kernels.gemm(
-        types[0],
-        0,
-        types[1],
-        dst,
-        input,
-        rows,
-        ...place,
-        survey.list,
-        survey.lowestScale,
-        survey.highestScale,
-        work,
-      );
-    }
+      const work = this.bytes("work", kernels.plainWorkspace(rows, cols) >>> 0);
+      kernels.gemmPlain(stored.type, dst, x.plain, rows, stored.start, own, cols, work);
+    } else this.#multiplyCodes(dst, x, rows, stored);
     if (bias !== 0) {
       const start = bias + 4 * (slice * weight.totalRows + weight.range.start);
       kernels.addToRows(dst, 4 * own, start, rows, own);
     }
+  }
+
+  #multiplyCodes(dst: number, x: Rounded, rows: number, { types, place, survey }: Surveyed): void {
+    const { kernels } = this;
+    const [, , , , cols, , blockCols] = place;
+    const isSplit = types[0] === FORMAT_ID.e4m3 && integerBlockOf(blockCols, cols) === 32;
+    if (this.activations === "int8" && isSplit) {
+      const work = this.bytes("work", kernels.integerWorkspace(rows) >>> 0);
+      kernels.gemmPlanes(0, types[1], dst, ...x.int8, rows, 32, ...place, work);
+      return;
+    }
+    const work = this.bytes("work", kernels.gemmWorkspace(rows, cols) >>> 0);
+    const input = this.activations === "fp8" ? x.fp8 : x.plain;
+    const { list, lowestScale, highestScale } = survey;
+    kernels.gemm(types[0], 0, types[1], dst, input, rows, ...place, list, lowestScale, highestScale, work);
   }
 
   /** dst[rows, N] <- x[rows, K] . weight^T + bias, the rows of the weight computed by all members. */
@@ -146,11 +148,17 @@ export class Program {
 
   /** The same for several weights that meet the same x, with one exchange. */
   multiplyAll(x: number, rows: number, products: readonly { dst: number; linear: Linear }[]): void {
-    const parts: Part[] = products.map(({ dst, linear }, i) => {
-      const share = this.seat.size === 1 ? dst : this.room(`share ${i}`, rows * linear.weight.rows);
-      this.multiplyOwn(share, x, rows, linear);
-      return { share, dst, total: linear.weight.totalRows, ranges: linear.ranges };
-    });
+    const parts: Part[] = products.map(({ dst, linear }, i) => ({
+      share: this.seat.size === 1 ? dst : this.room(`share ${i}`, rows * linear.weight.rows),
+      dst,
+      total: linear.weight.totalRows,
+      ranges: linear.ranges,
+    }));
+    this.multiplyOwnAll(
+      x,
+      rows,
+      products.map(({ linear }, i) => ({ dst: parts[i]!.share, linear })),
+    );
     this.exchange.gather(this.buffer, rows, parts);
   }
 

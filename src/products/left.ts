@@ -3,6 +3,7 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import { gridOf } from "../tensor/tensor.ts";
 import { transposeInto } from "../tensor/transpose.ts";
+import { Int8Activations } from "./activations.ts";
 import { ResidentMatrix } from "./resident.ts";
 
 /** A float32 matrix, row-major. A shape of one size is one row. */
@@ -12,12 +13,12 @@ export interface Matrix {
 }
 
 /** What can stand on the left of a product. */
-export type LeftOperand = Matrix | ResidentMatrix | BlockScaled;
+export type LeftOperand = Matrix | ResidentMatrix | BlockScaled | Int8Activations;
 
 /** The left operand as the kernels take it, and the rows that float32 cannot hold. */
 export interface Left {
-  /** [rows, cols], row-major: an array, or a matrix that is in the engine's memory already. */
-  readonly values: Float32Array | ResidentMatrix;
+  /** [rows, cols], row-major: an array, or a matrix that is in the engine's memory already, rounded to int8 or not. */
+  readonly values: Float32Array | ResidentMatrix | Int8Activations;
   readonly rows: number;
   readonly cols: number;
   readonly farRows: ReadonlyMap<number, Float64Array>;
@@ -34,6 +35,7 @@ export function leftSize(x: LeftOperand): { rows: number; cols: number } {
     x.placeFor("gemm: x");
     return { rows: x.shape[0], cols: x.shape[1] };
   }
+  if (x instanceof Int8Activations) return { rows: x.shape[0], cols: x.shape[1] };
   // A typed array has a method named values.
   if (typeof x !== "object" || x === null || ArrayBuffer.isView(x) || !("values" in x || "codes" in x)) {
     throw new BlockscaleError("option", {
@@ -57,6 +59,15 @@ export function leftOf(
   dequantize: (tensor: BlockScaled) => Float32Array,
 ): Left {
   const { rows, cols } = leftSize(x);
+  if (x instanceof Int8Activations) {
+    if (!isTransposed) return { values: x, rows, cols, farRows: NO_ROWS };
+    throw new BlockscaleError("option", {
+      where: "gemm: layout",
+      expected: "x as it was rounded: its rows share scales",
+      got: "a layout that transposes it",
+      fix: "Transpose x before engine.activations.",
+    });
+  }
   if (x instanceof ResidentMatrix) {
     if (!isTransposed) return { values: x, rows, cols, farRows: NO_ROWS };
     const values = transposeInto(new Float32Array(rows * cols), x.view("gemm: x"), rows, cols);

@@ -4,7 +4,9 @@ import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
+import { Int8Activations } from "./activations.ts";
 import type { Left } from "./left.ts";
+import { FORM_ID, type IntegerWeights } from "./pack-integers.ts";
 import { ResidentMatrix } from "./resident.ts";
 import {
   MARGIN,
@@ -28,6 +30,8 @@ interface Facts {
 export interface Packed extends Facts {
   readonly kind: "packed";
   readonly weights: readonly Surveyed[];
+  /** What they meet unless a product says otherwise. */
+  readonly activations: "f32" | "int8" | "auto" | undefined;
 }
 
 /** One that is taken there a chunk at a time. */
@@ -37,7 +41,15 @@ export interface Streamed extends Facts, Pick<BlockScaled, "codes" | "scales"> {
   readonly block: readonly [number, number];
 }
 
-export type Right = Packed | Streamed;
+/** Weights that were packed for products with int8 activations. */
+export interface Integers extends Facts {
+  readonly kind: "int7" | "fp4";
+  readonly weights: readonly IntegerWeights[];
+  /** Columns that share a scale. */
+  readonly block: 16 | 32;
+}
+
+export type Right = Packed | Streamed | Integers;
 
 /** A product that is being computed. */
 export interface Product {
@@ -75,28 +87,30 @@ export function multiply(product: Product, run: Run): void {
   if (m === 0 || n === 0) return;
   const limit = m <= PASS ? CHUNK : LARGE_CHUNK;
   const chunkRows =
-    right.kind === "packed" ? n : Math.min(n, Math.max(8, Math.floor(limit / Math.max(1, k)) & ~7));
+    right.kind !== "streamed" ? n : Math.min(n, Math.max(8, Math.floor(limit / Math.max(1, k)) & ~7));
   const mostRows = Math.max(PASS, Math.floor(ELEMENTS / (k + chunkRows)));
   // Passes of about the same height: which kernel does a row depends on m, not on what is left for the last pass.
   const passRows = Math.ceil(m / Math.ceil(m / mostRows));
   for (let first = 0; first < n; first += chunkRows) {
     const rows = Math.min(chunkRows, n - first);
     const [x, far, dst, work, ...staged] = arena.frame([
-      left.values instanceof ResidentMatrix ? 0 : 4 * passRows * k,
+      left.values instanceof ResidentMatrix || left.values instanceof Int8Activations ? 0 : 4 * passRows * k,
       8 * k,
       out instanceof ResidentMatrix && rows === n ? 0 : (type === "f32" ? 4 : 2) * passRows * rows,
-      kernels.gemmWorkspace(passRows, k) >>> 0,
-      ...(right.kind === "packed" ? [] : stagedSizes(right, rows)),
+      (left.values instanceof Int8Activations
+        ? kernels.integerWorkspace(passRows)
+        : kernels.gemmWorkspace(passRows, k)) >>> 0,
+      ...(right.kind === "streamed" ? stagedSizes(right, rows) : []),
     ]) as [number, number, number, number, ...number[]];
     const weights =
-      right.kind === "packed"
-        ? (right.weights[run.slice] as Surveyed)
-        : stage(kernels, arena, right, run.slice, first, rows, staged);
+      right.kind === "streamed"
+        ? stage(kernels, arena, right, run.slice, first, rows, staged)
+        : right.weights[run.slice]!;
     for (let start = run.start; start < run.end; start += passRows) {
       const end = Math.min(start + passRows, run.end);
       multiplyPass(product, weights, first, { start, end }, [x, dst, work]);
     }
-    if (weights.survey.farRows.length > 0 || left.farRows.size > 0) {
+    if ("survey" in weights && (weights.survey.farRows.length > 0 || left.farRows.size > 0)) {
       multiplyFar(product, weights, first, run, far);
     }
   }
@@ -145,35 +159,29 @@ function stage(
   return { ...weights, survey };
 }
 
-/** out[start .. end, first .. first + weights.rows] <- rows start .. end of x . weights^T */
+/** out[start .. end, first .. first + rows of the weights] <- rows start .. end of x . weights^T */
 function multiplyPass(
-  { kernels, arena, left, right, out, type }: Product,
-  { types, place, survey }: Surveyed,
+  product: Product,
+  weights: Surveyed | IntegerWeights,
   first: number,
   { start, end }: { readonly start: number; readonly end: number },
   [x, dst, work]: readonly [x: number, dst: number, work: number],
 ): void {
-  const [, , , rows, cols] = place;
+  const { arena, left, right, out, type } = product;
+  const rows = "survey" in weights ? weights.place[3] : right.rows;
+  const { cols } = right;
   const m = end - start;
   const n = right.rows;
-  let source = x;
-  if (left.values instanceof ResidentMatrix) source = left.values.placeFor("gemm: x") + 4 * start * cols;
-  else new Float32Array(arena.buffer, x, m * cols).set(left.values.subarray(start * cols, end * cols));
   const isInPlace = out instanceof ResidentMatrix && rows === n;
   const target = isInPlace ? out.placeFor("gemm: out") + 4 * start * n : dst;
-  kernels.gemm(
-    types[0],
-    VALUE_TYPE_ID[type],
-    types[1],
-    target,
-    source,
-    m,
-    ...place,
-    survey.list,
-    survey.lowestScale,
-    survey.highestScale,
-    work,
-  );
+  if (left.values instanceof Int8Activations) {
+    multiplyIntegers(product, left.values, weights, [start, m], target, work);
+  } else {
+    let source = x;
+    if (left.values instanceof ResidentMatrix) source = left.values.placeFor("gemm: x") + 4 * start * cols;
+    else new Float32Array(arena.buffer, x, m * cols).set(left.values.subarray(start * cols, end * cols));
+    multiplyFloats(product, weights as Surveyed, [source, m], target, work);
+  }
   if (isInPlace) return;
   const into = arrayOf(out);
   const result =
@@ -184,6 +192,37 @@ function multiplyPass(
   else
     for (let row = 0; row < m; row++)
       into.set(result.subarray(row * rows, (row + 1) * rows), (start + row) * n + first);
+}
+
+function multiplyFloats(
+  { kernels, type }: Product,
+  { types, place, survey }: Surveyed,
+  [x, m]: readonly [place: number, rows: number],
+  dst: number,
+  work: number,
+): void {
+  const { list, lowestScale, highestScale } = survey;
+  const typeId = VALUE_TYPE_ID[type];
+  kernels.gemm(types[0], typeId, types[1], dst, x, m, ...place, list, lowestScale, highestScale, work);
+}
+
+function multiplyIntegers(
+  { kernels, type, right }: Product,
+  x: Int8Activations,
+  weights: Surveyed | IntegerWeights,
+  [start, m]: readonly [row: number, rows: number],
+  dst: number,
+  work: number,
+): void {
+  const places = x.placesFrom(start);
+  const typeId = VALUE_TYPE_ID[type];
+  if ("survey" in weights) {
+    kernels.gemmPlanes(typeId, weights.types[1], dst, ...places, m, x.block, ...weights.place, work);
+    return;
+  }
+  const form = FORM_ID[right.kind as Integers["kind"]];
+  const { codes, scales } = weights;
+  kernels.gemmPacked(form, typeId, dst, ...places, m, codes, scales, right.rows, right.cols, x.block, work);
 }
 
 /** The results that the kernel `gemm` does not do: far rows of the weights, and all of far rows of x. `at` is room for a row of float64. */
@@ -197,7 +236,12 @@ function multiplyFar(
   const [, , , rows, cols] = place;
   const staged = new Float64Array(arena.buffer, at, cols);
   const into = arrayOf(out);
-  const values = left.values instanceof ResidentMatrix ? left.values.view("gemm: x") : left.values;
+  const { values } = left;
+  const rowOf = (m: number): ArrayLike<number> => {
+    if (values instanceof Int8Activations) return values.row(m);
+    const all = values instanceof ResidentMatrix ? values.view("gemm: x") : values;
+    return all.subarray(m * cols, (m + 1) * cols);
+  };
   const compute = (m: number, row: number): void => {
     const exact = kernels.dotFar(...types, at, row, ...place, survey.list);
     // As in the kernels, what underflows is 0 and not -0.
@@ -206,7 +250,7 @@ function multiplyFar(
   };
   for (let m = run.start; m < run.end; m++) {
     const exact = left.farRows.get(m);
-    staged.set(exact ?? values.subarray(m * cols, (m + 1) * cols));
+    staged.set(exact ?? rowOf(m));
     if (exact === undefined) for (const row of survey.farRows) compute(m, row);
     else for (let row = 0; row < rows; row++) compute(m, row);
   }

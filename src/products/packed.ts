@@ -1,11 +1,21 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Format } from "../tensor/tensor.ts";
-import type { Packed } from "./multiply.ts";
+import type { Integers, Packed } from "./multiply.ts";
 
 export interface PackOptions {
   /** "t" (the default): `[N, K]`, as linear layers store it. "n": `[K, N]`. */
   readonly layout?: "t" | "n";
+  /**
+   * "codes" (the default): as they are. "int7": rounded to integers from -63 to 63 in blocks of 32 columns with a float32 scale, for products with int8
+   * activations alone; w may then be { values, shape } of float32, bfloat16 or float16 too.
+   */
+  readonly weights?: "codes" | "int7";
+  /**
+   * What they meet, unless a product says otherwise. "int8" keeps E2M1 codes at half a byte, for products with int8 activations alone; E4M3 codes are packed for
+   * both ways anyway. "f32" if left out, but for integers.
+   */
+  readonly activations?: "f32" | "int8" | "auto";
 }
 
 /**
@@ -13,20 +23,21 @@ export interface PackOptions {
  * JavaScript's garbage collection does not see that memory.
  */
 export class PackedWeights {
-  readonly format: Format;
+  /** Undefined for integers that were made of values without a format. */
+  readonly format: Format | undefined;
   /** `[..., N, K]`, whichever way round they were given. */
   readonly shape: readonly number[];
   /** `[rows, cols]` of a block of that. */
   readonly block: readonly [number, number];
   /** What they take of the engine's memory. */
   readonly bytes: number;
-  #place: Packed | undefined;
+  #place: Packed | Integers | undefined;
   readonly #release: () => void;
 
   /** Use `engine.pack`. */
   constructor(
     fields: Pick<PackedWeights, "format" | "shape" | "block" | "bytes">,
-    place: Packed,
+    place: Packed | Integers,
     release: () => void,
   ) {
     this.format = fields.format;
@@ -49,7 +60,7 @@ export class PackedWeights {
    * @throws BlockscaleError `option`: they were freed
    * @internal
    */
-  placeFor(where: string): Packed {
+  placeFor(where: string): Packed | Integers {
     if (this.#place !== undefined) return this.#place;
     throw new BlockscaleError("option", {
       where,

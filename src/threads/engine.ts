@@ -1,9 +1,11 @@
-import type { Engine } from "../engine/engine.ts";
+import { Engine } from "../engine/engine.ts";
+import { Int8Activations } from "../products/activations.ts";
 import { leftSize } from "../products/left.ts";
 import type { PackOptions } from "../products/packed.ts";
 import {
+  type Activations,
   checkGemmOptions,
-  checkPackLayout,
+  checkPackOptions,
   type GemmOptions,
   type LeftOperand,
 } from "../products/products.ts";
@@ -13,6 +15,7 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { asFp8, isFp4 } from "../tensor/fp4.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import { checkUpright } from "../tensor/transpose.ts";
+import { instantiate } from "../wasm/instantiate.ts";
 import { GemmThreads } from "./gemm-threads.ts";
 import type { Start, Task } from "./protocol.ts";
 import { cut, type RowRange, rowRangesOf, scatter } from "./rows.ts";
@@ -29,6 +32,7 @@ export interface ThreadedWeights {
 /** What the engine knows of weights that it has packed. */
 interface Known {
   readonly key: number;
+  readonly activations: Activations | undefined;
   readonly rows: number;
   readonly ranges: readonly RowRange[];
 }
@@ -39,6 +43,8 @@ interface Right {
   readonly ranges: readonly RowRange[];
   /** How the parts lie: records have been turned round where they had to be. */
   readonly side: "t" | "n";
+  /** What packed weights meet unless a product says otherwise. */
+  readonly activations?: Activations | undefined;
   partOf(range: RowRange): [w: BlockScaled | number, transfer: ArrayBuffer[]];
 }
 
@@ -55,17 +61,20 @@ export class ThreadedEngine {
   readonly #workers: GemmThreads;
   readonly #sharedX: SharedOperand = new SharedOperand();
   readonly #packed: WeakMap<ThreadedWeights, Known> = new WeakMap();
+  readonly #start: Start;
+  #faster: "f32" | "int8" | undefined;
   #nextKey = 0;
 
-  private constructor(threads: number, variant: Engine["variant"], workers: GemmThreads) {
-    this.variant = variant;
+  private constructor(threads: number, start: Start, workers: GemmThreads) {
+    this.variant = start.variant;
     this.threads = threads;
+    this.#start = start;
     this.#workers = workers;
   }
 
   /** Use `load({ threads })`. */
   static async open(threads: number, start: Start): Promise<ThreadedEngine> {
-    return new ThreadedEngine(threads, start.variant, await GemmThreads.open(threads, start));
+    return new ThreadedEngine(threads, start, await GemmThreads.open(threads, start));
   }
 
   /**
@@ -78,21 +87,25 @@ export class ThreadedEngine {
     w: BlockScaled | ThreadedWeights,
     options: GemmOptions = {},
   ): Promise<Float32Array | Uint16Array> {
-    const { given, layout, type } = checkGemmOptions(options);
+    const { given, layout, type, activations: wanted } = checkGemmOptions(options);
     if (isFp4(x)) return this.gemm(asFp8("gemm: x", x), w, options);
     if (isFp4(w)) return this.gemm(x, asFp8("gemm: w", w), options);
     const { experts } = options;
-    if (x instanceof ResidentMatrix || given instanceof ResidentMatrix) throw notShared();
+    if (x instanceof ResidentMatrix || x instanceof Int8Activations || given instanceof ResidentMatrix)
+      throw notShared();
     const { rows: xRows, cols: xCols } = leftSize(x);
-    const { rows, ranges, side, partOf } = this.#rightOf(w, layout[1] as "t" | "n");
+    const right = this.#rightOf(w, layout[1] as "t" | "n");
+    const { rows, ranges, side, partOf } = right;
+    const activations = wanted ?? right.activations;
     const m = layout[0] === "t" ? xCols : xRows;
     const out = outArray("gemm: out", given, type === "f32" ? "Float32Array" : "Uint16Array", m * rows);
-    const passed = { type, layout: `${layout[0]}${side}`, experts } as GemmOptions;
+    const passed = { type, layout: `${layout[0]}${side}`, experts, activations } as GemmOptions;
+    const faster = activations === "auto" ? this.#fasterActivations() : undefined;
     const parts = await this.#sharedX.lend(x, (shared) =>
       this.#askAll(ranges, (range, thread) => {
         if (range.start === range.end && thread > 0) return undefined;
         const [part, transfer] = partOf(range);
-        return [{ kind: "gemm", x: shared, w: part, options: passed }, transfer];
+        return [{ kind: "gemm", x: shared, w: part, options: passed, faster }, transfer];
       }),
     );
     ranges.forEach((range, thread) => {
@@ -102,9 +115,15 @@ export class ThreadedEngine {
     return out;
   }
 
-  /** As `Engine.pack`: a copy of some rows for each thread. */
+  /** What "auto" means: timed by an engine for this alone, so that no thread decides for itself. */
+  #fasterActivations(): "f32" | "int8" {
+    this.#faster ??= new Engine(instantiate(this.#start.module), this.variant).fasterActivations;
+    return this.#faster;
+  }
+
+  /** As `Engine.pack`: a copy of some rows for each thread. FP4 takes a byte a weight here, and values without a scale have to be quantised first. */
   async pack(w: BlockScaled, options: PackOptions = {}): Promise<ThreadedWeights> {
-    const layout = checkPackLayout(options);
+    const { layout, ...rest } = checkPackOptions(options);
     if (isFp4(w)) return this.pack(asFp8("pack", w), options);
     const [record, checked] = checkUpright("pack", w, layout === "n");
     const key = this.#nextKey++;
@@ -115,7 +134,10 @@ export class ThreadedEngine {
     try {
       await this.#askAll(ranges, (range) => {
         const part = cut(record, checked, range);
-        return [{ kind: "pack", key, w: part }, [part.codes.buffer, part.scales.buffer] as ArrayBuffer[]];
+        return [
+          { kind: "pack", key, w: part, options: rest },
+          [part.codes.buffer, part.scales.buffer] as ArrayBuffer[],
+        ];
       });
     } catch (error) {
       await free().catch(() => {});
@@ -127,7 +149,7 @@ export class ThreadedEngine {
         if (this.#packed.delete(weights)) await free();
       },
     };
-    this.#packed.set(weights, { key, rows: checked.grid.rows, ranges });
+    this.#packed.set(weights, { key, activations: rest.activations, rows: checked.grid.rows, ranges });
     return weights;
   }
 
@@ -150,8 +172,8 @@ export class ThreadedEngine {
 
   #rightOf(w: BlockScaled | ThreadedWeights, side: "t" | "n"): Right {
     if (typeof w !== "object" || w === null || !("codes" in w)) {
-      const { key, rows, ranges } = this.#knownOf(w);
-      return { rows, ranges, side, partOf: () => [key, []] };
+      const { key, rows, ranges, activations } = this.#knownOf(w);
+      return { rows, ranges, side, activations, partOf: () => [key, []] };
     }
     const [record, checked] = checkUpright("gemm: w", w, side === "n");
     const partOf = (range: RowRange): [BlockScaled, ArrayBuffer[]] => {
@@ -178,7 +200,7 @@ function notShared(): BlockscaleError {
   return new BlockscaleError("option", {
     where: "gemm",
     expected: "arrays, which all threads can read and write",
-    got: "a resident matrix, which is in the memory of one engine",
+    got: "a matrix that is in the memory of one engine",
     fix: "Pass { values: matrix.read(), shape }, or use an engine without threads.",
   });
 }

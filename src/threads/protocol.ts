@@ -1,4 +1,5 @@
 import type { Engine } from "../engine/engine.ts";
+import type { PackOptions } from "../products/packed.ts";
 import type { GemmOptions, LeftOperand } from "../products/products.ts";
 import { BlockscaleError, type ErrorCode, type Fault } from "../tensor/errors.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
@@ -6,13 +7,15 @@ import type { Counters } from "./spin.ts";
 
 /** What a thread is asked: to take weights, to multiply by some of them, to forget them. */
 export type Task =
-  | { readonly kind: "pack"; readonly key: number; readonly w: BlockScaled }
+  | { readonly kind: "pack"; readonly key: number; readonly w: BlockScaled; readonly options: PackOptions }
   | {
       readonly kind: "gemm";
       readonly x: LeftOperand;
       /** Weights, or the key of packed ones. */
       readonly w: BlockScaled | number;
       readonly options: Omit<GemmOptions, "out">;
+      /** What "auto" means, so that all threads take the same way. */
+      readonly faster?: "f32" | "int8" | undefined;
     }
   | { readonly kind: "free"; readonly key: number };
 

@@ -15,13 +15,14 @@ export class Share {
   run(task: Task): Float32Array | Uint16Array | undefined {
     switch (task.kind) {
       case "pack":
-        this.#packed.set(task.key, this.#engine.pack(task.w));
+        this.#packed.set(task.key, this.#engine.pack(task.w, task.options));
         return undefined;
       case "free":
         this.#packed.get(task.key)?.free();
         this.#packed.delete(task.key);
         return undefined;
       case "gemm": {
+        if (task.faster) this.#engine.fasterActivations = task.faster;
         const w = typeof task.w === "number" ? (this.#packed.get(task.w) as PackedWeights) : task.w;
         return this.#engine.gemm(task.x, w, task.options as { type: "bf16" });
       }

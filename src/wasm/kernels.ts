@@ -138,4 +138,71 @@ export interface Kernels {
     blockCols: number,
     list: number,
   ): number;
+
+  /** 1 unless this engine computes sums of integer products wrongly, as V8 11 does with relaxed SIMD. */
+  hasTrueDots(): number;
+
+  /**
+   * x[rows, k] as integers from -127 to 127 in blocks of 16 or 32 columns: codes[rows, k in whole blocks], and float32 scales and int32 offsets, -64 times the
+   * sums of codes, [rows, blocks]. A block with NaN or Inf has NaN as its scale. Up to sixteen bytes behind the codes are written.
+   */
+  quantizeInt8(
+    codes: number,
+    scales: number,
+    offsets: number,
+    x: number,
+    rows: number,
+    k: number,
+    block: number,
+  ): void;
+
+  /** Bytes of n rows of k weights as integers of 7 bits: codes, and scales behind them. */
+  int7Bytes(n: number, k: number): number;
+
+  /** Up to twelve rows of float32 weights as integers from -63 to 63 with a scale for 32 columns; see assembly/kernels/integers/quantize.ts. */
+  packInt7(codes: number, scales: number, x: number, rows: number, k: number): void;
+
+  /** Bytes of working memory for `gemmPacked` and `gemmPlanes`. */
+  integerWorkspace(rows: number): number;
+
+  /**
+   * [rows, n] at dst (float32 or bfloat16) <- x of `quantizeInt8` times the transpose of packed weights: `form` 0 for those of `packInt7`, in blocks of 32;
+   * 1 for E2M1 codes[n / 12][k / 8][12 rows][4 bytes], of which each holds a code and, in its upper bits, that of four columns later, with
+   * halved scales[n / 12][k / block][12]. Error: see assembly/kernels/integers/product.ts.
+   */
+  gemmPacked(
+    form: number,
+    type: ValueTypeId,
+    dst: number,
+    x: number,
+    xScales: number,
+    offsets: number,
+    rows: number,
+    codes: number,
+    scales: number,
+    n: number,
+    k: number,
+    block: number,
+    work: number,
+  ): void;
+
+  /** The same for E4M3 codes, described as for `gemm`, whose blocks are `block` columns wide or a multiple of that; subnormal codes count as 0. */
+  gemmPlanes(
+    type: ValueTypeId,
+    scaleType: ScaleTypeId,
+    dst: number,
+    x: number,
+    xScales: number,
+    offsets: number,
+    rows: number,
+    block: number,
+    codes: number,
+    scales: number,
+    firstRow: number,
+    n: number,
+    k: number,
+    blockRows: number,
+    blockCols: number,
+    work: number,
+  ): void;
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { openModel } from "../../src/model/model.ts";
+import { integerProduct, roundedRow } from "../reference/integers.ts";
 import { type Bench, benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
 import { answersOf, DECODERS, decibels, ENCODERS, filesOf } from "../support/models.ts";
 import { randomNormal } from "../support/random.ts";
@@ -9,61 +10,15 @@ const trueDots = await Promise.all(
 );
 
 const BLOCK = 32;
-const f = Math.fround;
-
-/** Nearest integer, ties to even. */
-function nearest(x: number): number {
-  const low = Math.floor(x);
-  const part = x - low;
-  if (part !== 0.5) return part < 0.5 ? low : low + 1;
-  return low % 2 === 0 ? low : low + 1;
-}
-
-interface Rounded {
-  readonly integers: number[];
-  readonly scales: number[];
-}
-
-/** The definition: blocks of 32 with a scale of amax / most, in float32. */
-function rounded(row: ArrayLike<number>, most: number): Rounded {
-  const integers: number[] = [];
-  const scales: number[] = [];
-  for (let k = 0; k < row.length; k += BLOCK) {
-    const block = Array.from(row).slice(k, k + BLOCK);
-    const amax = block.reduce(
-      (a, x) => (Number.isNaN(x) || Number.isNaN(a) ? Number.NaN : Math.max(a, Math.abs(x))),
-      0,
-    );
-    const isUsual = amax >= f(1e-30) && amax < Infinity;
-    scales.push(isUsual ? f(amax / most) : amax < f(1e-30) ? 0 : Number.NaN);
-    const factor = isUsual ? f(most / amax) : 0;
-    integers.push(...block.map((x) => nearest(f(x * factor)) || 0));
-  }
-  return { integers, scales };
-}
-
 /** The product as it is defined: exact sums of blocks, unfused float32 after them. */
 function product(
   x: Float32Array,
   w: Float32Array,
   [m, n, k]: readonly [number, number, number],
 ): Float32Array {
-  const xs = Array.from({ length: m }, (_, i) => rounded(x.subarray(i * k, (i + 1) * k), 127));
-  const ws = Array.from({ length: n }, (_, i) => rounded(w.subarray(i * k, (i + 1) * k), 63));
-  const out = new Float32Array(m * n);
-  for (let i = 0; i < m; i++) {
-    for (let j = 0; j < n; j++) {
-      let total = 0;
-      for (let b = 0; b * BLOCK < k; b++) {
-        let sum = 0;
-        for (let c = b * BLOCK; c < Math.min(k, (b + 1) * BLOCK); c++)
-          sum += xs[i]!.integers[c]! * ws[j]!.integers[c]!;
-        total = f(total + f(f(sum) * f(xs[i]!.scales[b]! * ws[j]!.scales[b]!)));
-      }
-      out[i * n + j] = total;
-    }
-  }
-  return out;
+  const rows = (values: Float32Array, count: number, most: number) =>
+    Array.from({ length: count }, (_, i) => roundedRow(values.subarray(i * k, (i + 1) * k), most, BLOCK));
+  return integerProduct(rows(x, m, 127), rows(w, n, 63), BLOCK);
 }
 
 function multiply(
@@ -84,8 +39,11 @@ function multiply(
     kernels.packInt7(packed + group * 12 * BLOCK * blocks, scales + 48 * group * blocks, values, rows, k);
   }
   const dst = at.room(4 * m * n);
-  const work = at.room(kernels.int7Workspace(m, k) >>> 0);
-  kernels.gemmInt7(dst, at.put(x), m, packed, scales, n, k, work);
+  const codes = at.room(m * BLOCK * blocks + 16);
+  const [xScales, offsets] = [at.room(4 * m * blocks), at.room(4 * m * blocks)];
+  kernels.quantizeInt8(codes, xScales, offsets, at.put(x), m, k, BLOCK);
+  const work = at.room(kernels.integerWorkspace(m) >>> 0);
+  kernels.gemmPacked(0, 0, dst, codes, xScales, offsets, m, packed, scales, n, k, BLOCK, work);
   return at.floats(dst, m * n);
 }
 
@@ -188,6 +146,23 @@ test("a Gaussian product keeps 30 dB and more of the values' own", async () => {
     return sum;
   });
   expect(decibels(exact, multiply(await benchOf("baseline"), x, w, shape))).toBeGreaterThan(36);
+});
+
+describe("models of E4M3 codes with int8 activations", () => {
+  test.each(DECODERS)("%s is near the original, and the same with any number of threads", async (name) => {
+    const answers = await answersOf(name);
+    const ids = answers.ints("ids").subarray(0, 33);
+    const exact = await openModel(filesOf(name));
+    const expected = await exact.logits(ids);
+    await exact.close();
+    const one = await openModel(filesOf(name), { activations: "int8" });
+    const logits = await one.logits(ids);
+    await one.close();
+    expect(decibels(expected, logits)).toBeGreaterThan(/moe|deepseek|oss/.test(name) ? 5 : 30);
+    const two = await openModel(filesOf(name), { activations: "int8", threads: 2 });
+    expect(await two.logits(ids)).toEqual(logits);
+    await two.close();
+  });
 });
 
 describe("models of integers", () => {

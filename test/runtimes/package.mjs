@@ -9,11 +9,11 @@ import { exists, HERE, ROOT, run, WASM } from "./workspace.mjs";
 
 /** What a user downloads, in kB after minification and gzip. */
 const BUDGETS = {
-  'import { load } from "blockscale"; console.log(load);': 49,
-  'import { load } from "blockscale/external"; console.log(load);': 15,
-  'import { load } from "blockscale/js"; console.log(load);': 15,
+  'import { load } from "blockscale"; console.log(load);': 61,
+  'import { load } from "blockscale/external"; console.log(load);': 18,
+  'import { load } from "blockscale/js"; console.log(load);': 19,
   'import { schemes } from "blockscale"; console.log(schemes);': 1,
-  'import { openModel } from "blockscale/model"; console.log(openModel);': 140,
+  'import { openModel } from "blockscale/model"; console.log(openModel);': 147,
   'import { createTrainer } from "blockscale/train"; console.log(createTrainer);': 100,
 };
 

@@ -25,6 +25,13 @@ const ARITIES: { readonly [K in keyof Kernels]: Parameters<Kernels[K]>["length"]
   gemmWorkspace: 2,
   gemm: 17,
   dotFar: 12,
+  hasTrueDots: 0,
+  quantizeInt8: 7,
+  int7Bytes: 2,
+  packInt7: 5,
+  integerWorkspace: 1,
+  gemmPacked: 13,
+  gemmPlanes: 16,
 };
 
 function fileOf(build: string, extension: string): Buffer<ArrayBuffer> {

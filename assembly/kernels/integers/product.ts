@@ -1,196 +1,142 @@
 import { Integers } from "../../lanes/integers";
+import { Weights } from "../products/right-operand";
 import { Scratch } from "../scratch";
-import { BLOCK, blocksOf, GROUP, quantizeInt8 } from "./quantize";
+import { storeResult } from "../values";
+import { addNibbles, splitPlanes, spreadScales, unpackNibbles } from "./panel";
+import { GROUP } from "./quantize";
+import { addProducts, Left, SUMS } from "./tiles";
 
-/** Rows of x that meet a group of weights at a time. */
-const ROWS: usize = 3;
+/** How weights lie in memory: integers of 7 bits, E2M1 codes, both in groups of twelve rows, or E4M3 codes row by row. */
+const INT7: i32 = 0;
+const NIBBLES: i32 = 1;
+const CODES: i32 = 2;
 
-/** Bytes of working memory for `multiplyInt7`. */
-export function int7Workspace(rows: usize, k: usize): usize {
-  return rows * blocksOf(k) * (BLOCK + 8) + 16 * GROUP;
+/** Columns of a panel that is made of codes: 12 KiB a plane. */
+const DEPTH: usize = 1024;
+const PLANE: usize = GROUP * DEPTH;
+
+/** Scales of a panel, a block being sixteen columns or more. */
+const SPREAD: usize = (4 * PLANE) / 16;
+
+/** Bytes of working memory for products of this many rows. */
+export function integerWorkspace(rows: usize): usize {
+  return 2 * PLANE + SPREAD + SUMS * rows;
 }
 
 /**
- * float32 dst[rows, n] <- x[rows, k] . the transpose of weights of `packInt7`, groups one behind another, codes first and the scales of all groups from
- * `scales` on. x is rounded to int8 in blocks of 32.
+ * dst[rows, n] (float32 or bfloat16) <- x, rounded to int8 by `quantizeInt8`, times the transpose of weights.
  *
- * Sums of a block are integers and exact: 32 * 127 * 127 < 2^19. Each is multiplied by both scales and added to float32 sums, unfused and in
- * the order of the columns, so that all builds, engines and numbers of threads give the same bits.
+ * Sums of a block are integers and exact: with two planes at most 32 * 127 * 7680 < 2^25. Each is rounded to float32, multiplied by both
+ * scales and added to float32 sums, unfused and in the order of the columns, so that all builds, engines and numbers of threads give the same bits.
  *
- * Error: with amax of a block of x and w, each x is off by at most amax / 254 and each w by amax / 126, so a block's product by at most
- * 32 amax_x amax_w (1 / 254 + 1 / 126 + 1 / (254 * 126)).
+ * Error: with amax_x that of a block of x, each x is off by at most d_x = amax_x / 254. What the integers make of a weight w is off by
+ *
+ *     d_w = amax_w / 126          INT7, amax_w that of a block of 32
+ *     d_w = scale / 32            CODES, if |w| < scale / 2; else 0
+ *     d_w = 0                     NIBBLES: twice an E2M1 value is an integer
+ *
+ * so a product by at most |x| d_w + d_x |w| + d_x d_w, and a sum by those of its products; and there are the roundings of float32: four for each
+ * block (of the sum, of both scales' product, of the product with it, of the addition), each at most 2^-24 of what it rounds.
  */
-export function multiplyInt7(
+function multiply(
+  form: i32,
+  type: i32,
+  dst: usize,
+  rows: usize,
+  codes: usize,
+  scales: usize,
+  n: usize,
+  work: usize,
+): void {
+  const block = Left.block;
+  const columns = Left.codeRow;
+  const panel = work;
+  const spread = panel + 2 * PLANE;
+  const sums = spread + SPREAD;
+  // Integers of few rows of x are read where they are, once.
+  const depth = form != CODES && rows == 1 ? columns : DEPTH;
+  for (let first: usize = 0; first < n; first += GROUP) {
+    memory.fill(sums, 0, SUMS * rows);
+    for (let from: usize = 0; from < columns; from += depth) {
+      const width = min(depth, columns - from);
+      const blocks = width / block;
+      const x = Left.codes + from;
+      const scalesAt = scales + 4 * GROUP * (from / block);
+      if (form == INT7) {
+        addProducts(sums, x, rows, codes + GROUP * from, scalesAt, blocks, 0);
+      } else if (form == CODES) {
+        splitPlanes(panel, first, from, width, PLANE);
+        spreadScales(spread, first, from, width);
+        addProducts(sums, x, rows, panel, spread, blocks, PLANE);
+      } else if (rows == 1) {
+        addNibbles(sums, x, codes + (GROUP * from) / 2, scalesAt, blocks);
+      } else {
+        unpackNibbles(panel, codes + (GROUP * from) / 2, width);
+        addProducts(sums, x, rows, panel, scalesAt, blocks, 0);
+      }
+    }
+    storeSums(type, dst, sums, rows, first, n);
+    codes += form == INT7 ? GROUP * columns : (GROUP * columns) / 2;
+    scales += 4 * GROUP * (columns / block);
+  }
+}
+
+/** Columns first .. first + 11 of dst[rows, n] <- sums[rows][12]. */
+function storeSums(type: i32, dst: usize, sums: usize, rows: usize, first: usize, n: usize): void {
+  const columns = min(GROUP, n - first);
+  for (let row: usize = 0; row < rows; row++, sums += SUMS) {
+    const at = row * n + first;
+    if (type == 0) memory.copy(dst + 4 * at, sums, 4 * columns);
+    else for (let i: usize = 0; i < columns; i++) storeResult(type, dst, at + i, load<f32>(sums + 4 * i));
+  }
+}
+
+function setLeft(codes: usize, scales: usize, offsets: usize, k: usize, block: usize): void {
+  const blocks = (k + block - 1) / block;
+  Left.codes = codes;
+  Left.scales = scales;
+  Left.offsets = offsets;
+  Left.codeRow = block * blocks;
+  Left.blockRow = 4 * blocks;
+  Left.block = block;
+}
+
+/** See `gemmPacked` of src/wasm/kernels.ts. */
+export function multiplyPacked(
+  form: i32,
+  type: i32,
   dst: usize,
   x: usize,
+  xScales: usize,
+  offsets: usize,
   rows: usize,
   codes: usize,
   scales: usize,
   n: usize,
   k: usize,
+  block: usize,
   work: usize,
 ): void {
+  assert(form == INT7 || form == NIBBLES, "weights are packed");
   if (rows == 0 || n == 0) return;
-  const blocks = blocksOf(k);
-  const sums = work;
-  const xCodes = work + 16 * GROUP;
-  const xScales = xCodes + rows * blocks * BLOCK;
-  const offsets = xScales + 4 * rows * blocks;
-  quantizeInt8(xCodes, xScales, offsets, x, rows, k);
-  // Few rows: each pass over the weights serves them all, and the weights are what is read.
-  for (let first: usize = 0; first < n; first += GROUP) {
-    const columns = min(GROUP, n - first);
-    let row: usize = 0;
-    for (; row + ROWS <= rows; row += ROWS) {
-      const at = row * blocks;
-      tile3(sums, xCodes + at * BLOCK, xScales + 4 * at, offsets + 4 * at, codes, scales, blocks);
-      for (let i: usize = 0; i < ROWS; i++)
-        memory.copy(dst + 4 * ((row + i) * n + first), sums + 4 * GROUP * i, 4 * columns);
-    }
-    for (; row < rows; row++) {
-      const at = row * blocks;
-      tile1(sums, xCodes + at * BLOCK, xScales + 4 * at, offsets + 4 * at, codes, scales, blocks);
-      memory.copy(dst + 4 * (row * n + first), sums, 4 * columns);
-    }
-    codes += GROUP * BLOCK * blocks;
-    scales += 4 * GROUP * blocks;
-  }
+  setLeft(x, xScales, offsets, k, block);
+  multiply(form, type, dst, rows, codes, scales, n, work);
 }
 
-/** sums[12] <- one row of x . a group of weights. Two chains of sums for each vector hide the latency of a dot. */
-function tile1(
-  sums: usize,
+/** See `gemmPlanes` of src/wasm/kernels.ts: the weights are those of `Weights`. */
+export function multiplyPlanes(
+  type: i32,
+  dst: usize,
   x: usize,
   xScales: usize,
   offsets: usize,
-  codes: usize,
-  scales: usize,
-  blocks: usize,
+  rows: usize,
+  block: usize,
+  work: usize,
 ): void {
-  let total0 = f32x4.splat(0);
-  let total1 = f32x4.splat(0);
-  let total2 = f32x4.splat(0);
-  const end = x + BLOCK * blocks;
-  if (x < end)
-    do {
-      let a0 = v128.load_splat<i32>(offsets);
-      let a1 = a0;
-      let a2 = a0;
-      let b0 = i32x4.splat(0);
-      let b1 = b0;
-      let b2 = b0;
-      for (let i: usize = 0; i < BLOCK; i += 8) {
-        const y = v128.load_splat<i32>(x + i);
-        a0 = Integers.dot(y, v128.load(codes), a0);
-        a1 = Integers.dot(y, v128.load(codes, 16), a1);
-        a2 = Integers.dot(y, v128.load(codes, 32), a2);
-        const z = v128.load_splat<i32>(x + i, 4);
-        b0 = Integers.dot(z, v128.load(codes, 48), b0);
-        b1 = Integers.dot(z, v128.load(codes, 64), b1);
-        b2 = Integers.dot(z, v128.load(codes, 80), b2);
-        codes += 96;
-      }
-      const scale = v128.load_splat<f32>(xScales);
-      total0 = f32x4.add(
-        total0,
-        f32x4.mul(Integers.floats(i32x4.add(a0, b0)), f32x4.mul(scale, v128.load(scales))),
-      );
-      total1 = f32x4.add(
-        total1,
-        f32x4.mul(Integers.floats(i32x4.add(a1, b1)), f32x4.mul(scale, v128.load(scales, 16))),
-      );
-      total2 = f32x4.add(
-        total2,
-        f32x4.mul(Integers.floats(i32x4.add(a2, b2)), f32x4.mul(scale, v128.load(scales, 32))),
-      );
-      x += BLOCK;
-      xScales += 4;
-      offsets += 4;
-      scales += 48;
-    } while (x < end);
-  v128.store(sums, total0);
-  v128.store(sums, total1, 16);
-  v128.store(sums, total2, 32);
-}
-
-/** A float32 sum that lives in memory: registers are for the integers. */
-abstract class Total {
-  @inline static add(at: usize, sum: v128, scale: v128): void {
-    v128.store(at, f32x4.add(v128.load(at), f32x4.mul(Integers.floats(sum), scale)));
-  }
-}
-
-/**
- * sums[3][12] <- three rows of x . a group of weights.
- *
- *              codes    p (4)   q (4)   r (4)
- *     x row 0  splat     a0      a1      a2
- *     x row 1  splat     b0      b1      b2      9 accumulators in registers: without a dot
- *     x row 2  splat     c0      c1      c2      instruction each needs two more for its steps
- */
-function tile3(
-  sums: usize,
-  x: usize,
-  xScales: usize,
-  offsets: usize,
-  codes: usize,
-  scales: usize,
-  blocks: usize,
-): void {
-  const row = BLOCK * blocks;
-  const scaleRow: usize = 4 * blocks;
-  memory.fill(sums, 0, 4 * GROUP * ROWS);
-  const end = x + row;
-  if (x < end)
-    do {
-      let a0 = v128.load_splat<i32>(offsets);
-      let b0 = v128.load_splat<i32>(offsets + scaleRow);
-      let c0 = v128.load_splat<i32>(offsets + 2 * scaleRow);
-      let a1 = a0;
-      let a2 = a0;
-      let b1 = b0;
-      let b2 = b0;
-      let c1 = c0;
-      let c2 = c0;
-      const stop = x + BLOCK;
-      do {
-        const p = v128.load(codes);
-        const q = v128.load(codes, 16);
-        const r = v128.load(codes, 32);
-        let y = v128.load_splat<i32>(x);
-        a0 = Integers.dot(y, p, a0);
-        a1 = Integers.dot(y, q, a1);
-        a2 = Integers.dot(y, r, a2);
-        y = v128.load_splat<i32>(x + row);
-        b0 = Integers.dot(y, p, b0);
-        b1 = Integers.dot(y, q, b1);
-        b2 = Integers.dot(y, r, b2);
-        y = v128.load_splat<i32>(x + 2 * row);
-        c0 = Integers.dot(y, p, c0);
-        c1 = Integers.dot(y, q, c1);
-        c2 = Integers.dot(y, r, c2);
-        codes += 48;
-        x += 4;
-      } while (x < stop);
-      const p = v128.load(scales);
-      const q = v128.load(scales, 16);
-      const r = v128.load(scales, 32);
-      let scale = v128.load_splat<f32>(xScales);
-      Total.add(sums, a0, f32x4.mul(scale, p));
-      Total.add(sums + 16, a1, f32x4.mul(scale, q));
-      Total.add(sums + 32, a2, f32x4.mul(scale, r));
-      scale = v128.load_splat<f32>(xScales + scaleRow);
-      Total.add(sums + 48, b0, f32x4.mul(scale, p));
-      Total.add(sums + 64, b1, f32x4.mul(scale, q));
-      Total.add(sums + 80, b2, f32x4.mul(scale, r));
-      scale = v128.load_splat<f32>(xScales + 2 * scaleRow);
-      Total.add(sums + 96, c0, f32x4.mul(scale, p));
-      Total.add(sums + 112, c1, f32x4.mul(scale, q));
-      Total.add(sums + 128, c2, f32x4.mul(scale, r));
-      xScales += 4;
-      offsets += 4;
-      scales += 48;
-    } while (x < end);
+  if (rows == 0 || Weights.rows == 0) return;
+  setLeft(x, xScales, offsets, Weights.cols, block);
+  multiply(CODES, type, dst, rows, 0, 0, Weights.rows, work);
 }
 
 /**

@@ -52,8 +52,9 @@ abstract class Block {
 }
 
 /**
- * codes[rows][32 * blocks] <- x[rows, cols] as int8 from -127 to 127, in blocks of 32 columns with a float32 scale each, amax / 127; the last block is filled
- * up with zeros. offsets[rows][blocks] (int32) are -64 times the sums of a block's codes. A block with NaN or Inf has NaN as its scale.
+ * codes[rows][block * blocks] <- x[rows, cols] as int8 from -127 to 127, in blocks of 16 or 32 columns with a float32 scale each, amax / 127; the last block is
+ * filled up with zeros. offsets[rows][blocks] (int32) are -64 times the sums of a block's codes. A block with NaN or Inf has NaN as its scale. Up to
+ * sixteen bytes behind the codes are written.
  */
 export function quantizeInt8(
   codes: usize,
@@ -62,15 +63,16 @@ export function quantizeInt8(
   x: usize,
   rows: usize,
   cols: usize,
+  block: usize,
 ): void {
   for (; rows; rows--) {
-    for (let k: usize = 0; k < cols; k += BLOCK) {
-      const from = Block.whole(x + 4 * k, cols - k, Scratch.maxima);
+    for (let k: usize = 0; k < cols; k += block) {
+      const from = Block.whole(x + 4 * k, min(block, cols - k), Scratch.maxima);
       const amax = Block.amax(from);
       const isUsual = amax >= SMALLEST && amax < Infinity;
       store<f32>(scales, isUsual ? amax / 127 : amax < SMALLEST ? 0 : NaN);
       store<i32>(offsets, Block.round(codes, from, isUsual ? 127 / amax : 0));
-      codes += BLOCK;
+      codes += block;
       scales += 4;
       offsets += 4;
     }

@@ -2,8 +2,10 @@ import { type StripSample, type StripSampling, sampleStrip } from "../../checkpo
 import type { Conversion, Preparation } from "../../checkpoint/plan/conversion.ts";
 import type { Strip } from "../../checkpoint/plan/strip.ts";
 import { convertStrip, type Piece } from "../../checkpoint/run/convert.ts";
+import { Engine } from "../../engine/engine.ts";
 import type { Source } from "../../io/source.ts";
-import { load } from "../../load.ts";
+import { compile } from "../../wasm/builds.ts";
+import { instantiate } from "../../wasm/instantiate.ts";
 import { problemOf } from "./problem.ts";
 import type { NamedSource, Problem } from "./protocol.ts";
 import { openSource } from "./source-of.ts";
@@ -22,7 +24,13 @@ export type StripReply = { readonly value: Piece | StripSample } | { readonly pr
 
 declare const self: DedicatedWorkerGlobalScope;
 
-const engine = load();
+/** Without `load`, which brings threads for products along. */
+async function openEngine(): Promise<Engine> {
+  const { module, variant } = compile();
+  return new Engine(instantiate(module), variant);
+}
+
+const engine = openEngine();
 // Looked at when a task asks for it; until then it must not count as unhandled.
 engine.catch(() => {});
 let sources: Promise<readonly Source[]> = Promise.resolve([]);

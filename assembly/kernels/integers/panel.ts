@@ -1,0 +1,150 @@
+import { Integers, Nibbles, Planes } from "../../lanes/integers";
+import { Simd } from "../../lanes/simd";
+import { Weights } from "../products/right-operand";
+import { GROUP } from "./quantize";
+import { Left } from "./tiles";
+
+/** What F of `Planes` counts: sixteenths of a block's scale. */
+const UNIT: f32 = 1 / 16;
+
+/** panel[columns / 4][12][4] <- E2M1 codes[columns / 8][12][8], which lie four bits apart from those of the four columns behind them. */
+export function unpackNibbles(panel: usize, codes: usize, columns: usize): void {
+  const zero = Simd.opaqueZero();
+  const mask = Nibbles.mask(zero);
+  const doubles = Nibbles.doubles(zero);
+  const end = panel + GROUP * columns;
+  if (panel < end)
+    do {
+      const a = v128.load(codes);
+      const b = v128.load(codes, 16);
+      const c = v128.load(codes, 32);
+      v128.store(panel, Nibbles.low(a, mask, doubles));
+      v128.store(panel, Nibbles.low(b, mask, doubles), 16);
+      v128.store(panel, Nibbles.low(c, mask, doubles), 32);
+      v128.store(panel, Nibbles.high(a, mask, doubles), 48);
+      v128.store(panel, Nibbles.high(b, mask, doubles), 64);
+      v128.store(panel, Nibbles.high(c, mask, doubles), 80);
+      codes += 48;
+      panel += 96;
+    } while (panel < end);
+}
+
+/**
+ * sums[12] += one row of x . E2M1 codes, which are unpacked in registers: see `unpackNibbles`. The tile of one row for weights that are read once.
+ */
+export function addNibbles(sums: usize, x: usize, codes: usize, scales: usize, blocks: usize): void {
+  const block = Left.block;
+  const zero = Simd.opaqueZero();
+  const mask = Nibbles.mask(zero);
+  const doubles = Nibbles.doubles(zero);
+  let xScales = Left.scales + ((x - Left.codes) / block) * 4;
+  let offsets = Left.offsets + ((x - Left.codes) / block) * 4;
+  let total0 = v128.load(sums);
+  let total1 = v128.load(sums, 16);
+  let total2 = v128.load(sums, 32);
+  const end = x + block * blocks;
+  if (x < end)
+    do {
+      let a0 = v128.load_splat<i32>(offsets);
+      let a1 = a0;
+      let a2 = a0;
+      const stop = x + block;
+      do {
+        const y = v128.load_splat<i32>(x);
+        const z = v128.load_splat<i32>(x, 4);
+        const p = v128.load(codes);
+        a0 = Integers.dot(y, Nibbles.low(p, mask, doubles), a0);
+        a0 = Integers.dot(z, Nibbles.high(p, mask, doubles), a0);
+        const q = v128.load(codes, 16);
+        a1 = Integers.dot(y, Nibbles.low(q, mask, doubles), a1);
+        a1 = Integers.dot(z, Nibbles.high(q, mask, doubles), a1);
+        const r = v128.load(codes, 32);
+        a2 = Integers.dot(y, Nibbles.low(r, mask, doubles), a2);
+        a2 = Integers.dot(z, Nibbles.high(r, mask, doubles), a2);
+        codes += 48;
+        x += 8;
+      } while (x < stop);
+      const scale = v128.load_splat<f32>(xScales);
+      total0 = f32x4.add(total0, f32x4.mul(Integers.floats(a0), f32x4.mul(scale, v128.load(scales))));
+      total1 = f32x4.add(total1, f32x4.mul(Integers.floats(a1), f32x4.mul(scale, v128.load(scales, 16))));
+      total2 = f32x4.add(total2, f32x4.mul(Integers.floats(a2), f32x4.mul(scale, v128.load(scales, 32))));
+      xScales += 4;
+      offsets += 4;
+      scales += 48;
+    } while (x < end);
+  v128.store(sums, total0);
+  v128.store(sums, total1, 16);
+  v128.store(sums, total2, 32);
+}
+
+/**
+ * Two panels[columns / 4][12][4], `apart` bytes apart, <- the planes of E4M3 codes of rows n .. n + 11, columns from .. from + columns. Sixteen columns at a time:
+ * those behind the end of a row belong to the next one, or are what was there, and meet zeros of x.
+ */
+export function splitPlanes(panel: usize, n: usize, from: usize, columns: usize, apart: usize): void {
+  const known = min(columns, Weights.paddedCols - from);
+  for (let row: usize = 0; row < GROUP; row += 4, panel += 16) {
+    const first = n + row;
+    splitRows(
+      panel,
+      Weights.row(first) + from,
+      Weights.row(first + 1) + from,
+      Weights.row(first + 2) + from,
+      Weights.row(first + 3) + from,
+      known,
+      apart,
+    );
+  }
+}
+
+function splitRows(panel: usize, a: usize, b: usize, c: usize, d: usize, columns: usize, apart: usize): void {
+  const zero = Simd.opaqueZero();
+  const lows = Planes.lowPowers(zero);
+  const highs = Planes.highPowers(zero);
+  const end = a + columns;
+  if (a < end)
+    do {
+      const r0 = v128.load(a);
+      const r1 = v128.load(b);
+      const r2 = v128.load(c);
+      const r3 = v128.load(d);
+      // Four codes of each row as a lane.
+      const low01 = Simd.zip32Low(r0, r1);
+      const low23 = Simd.zip32Low(r2, r3);
+      const high01 = Simd.zip32High(r0, r1);
+      const high23 = Simd.zip32High(r2, r3);
+      Split.store(panel, Simd.lowHalves(low01, low23), apart, lows, highs);
+      Split.store(panel + 48, Simd.highHalves(low01, low23), apart, lows, highs);
+      Split.store(panel + 96, Simd.lowHalves(high01, high23), apart, lows, highs);
+      Split.store(panel + 144, Simd.highHalves(high01, high23), apart, lows, highs);
+      panel += 192;
+      a += 16;
+      b += 16;
+      c += 16;
+      d += 16;
+    } while (a < end);
+}
+
+abstract class Split {
+  @inline static store(panel: usize, codes: v128, apart: usize, lows: v128, highs: v128): void {
+    const exponents = Planes.exponents(codes);
+    const significands = Planes.significands(codes);
+    const low = Simd.lookup(lows, exponents);
+    const high = Simd.lookup(highs, exponents);
+    const lower = Planes.lower(significands, low, high);
+    const upper = Planes.upper(significands, low, high);
+    v128.store(panel, Planes.high(lower, upper));
+    v128.store(panel + apart, Planes.low(lower, upper));
+  }
+}
+
+/** spread[columns / block][12] <- the scales of rows n .. n + 11 in sixteenths, those of columns from .. from + columns. */
+export function spreadScales(spread: usize, n: usize, from: usize, columns: usize): void {
+  const block = Left.block;
+  for (let row: usize = 0; row < GROUP; row++, spread += 4) {
+    const scales = Weights.scalesOf(n + row);
+    let dst = spread;
+    for (let k = from; k < from + columns; k += block, dst += 4 * GROUP)
+      store<f32>(dst, Weights.scaleAt(scales, k) * UNIT);
+  }
+}

@@ -1,0 +1,203 @@
+import { widenSpan } from "../js/half.ts";
+import { type CheckedTensor, checkValues } from "../tensor/checks.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { FORMAT_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
+import { unpackFp4 } from "../tensor/fp4.ts";
+import { type BlockScaled, gridOf, type Values } from "../tensor/tensor.ts";
+import { transposeInto } from "../tensor/transpose.ts";
+import type { Arena } from "../wasm/arena.ts";
+import type { Kernels } from "../wasm/kernels.ts";
+
+/** Rows of weights that lie together. */
+const GROUP = 12;
+
+/** Columns of integers of 7 bits that share a scale. */
+const INT7_BLOCK = 32;
+
+/** What `form` of `gemmPacked` of Kernels means. */
+export const FORM_ID = { int7: 0, fp4: 1 } as const;
+
+/** A matrix of weights as integers, in groups of twelve rows. */
+export interface IntegerWeights {
+  readonly codes: number;
+  readonly scales: number;
+}
+
+/** Gives room that stays, by its size in bytes. */
+export type Keep = (bytes: number) => number;
+
+/** High-precision weights `[..., N, K]`, row-major. */
+export interface PlainWeights {
+  readonly values: Values;
+  readonly shape: readonly number[];
+}
+
+/** float32 weights [slices, rows, cols], upright. */
+export interface FloatWeights {
+  readonly values: Float32Array;
+  readonly shape: readonly number[];
+  readonly slices: number;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/**
+ * Columns that share a scale in a product of weights in blocks of `blockCols` with int8 activations.
+ * @returns undefined, if they begin or end in the middle of sixteen columns
+ */
+export function integerBlockOf(blockCols: number, cols: number): 16 | 32 | undefined {
+  if (blockCols >= cols || blockCols % 32 === 0) return 32;
+  return blockCols % 16 === 0 ? 16 : undefined;
+}
+
+/** High-precision weights as float32, `[..., N, K]`, turned round if they lie as `[..., K, N]`. */
+export function floatWeights(weights: PlainWeights, isTransposed: boolean): FloatWeights {
+  const { slices, rows, cols, elements } = gridOf("pack: w", weights.shape, [1, 1]);
+  const { type, data } = checkValues("pack: w.values", weights.values, elements);
+  const leading = weights.shape.slice(0, -2);
+  let values = data as Float32Array;
+  if (type !== "f32") {
+    values = new Float32Array(elements);
+    widenSpan(VALUE_TYPE_ID[type], new Int32Array(values.buffer), data as Uint16Array, 0, elements);
+  }
+  if (!isTransposed) return { values, shape: [...leading, rows, cols], slices, rows, cols };
+  const turned = new Float32Array(elements);
+  for (let at = 0; at < elements; at += rows * cols)
+    transposeInto(turned.subarray(at, at + rows * cols), values.subarray(at, at + rows * cols), rows, cols);
+  return { values: turned, shape: [...leading, cols, rows], slices, rows: cols, cols: rows };
+}
+
+/** Packs each slice as integers of 7 bits, by way of up to twelve rows of float32 that `read` writes to a place. */
+function packInt7(
+  kernels: Kernels,
+  keep: Keep,
+  [slices, rows, cols]: readonly [number, number, number],
+  read: (slice: number, first: number, count: number) => number,
+): IntegerWeights[] {
+  const bytes = kernels.int7Bytes(rows, cols) >>> 0;
+  const start = keep(slices * bytes);
+  const blocks = Math.ceil(cols / INT7_BLOCK);
+  const groups = Math.ceil(rows / GROUP);
+  return Array.from({ length: slices }, (_, slice) => {
+    const codes = start + slice * bytes;
+    const scales = codes + groups * GROUP * INT7_BLOCK * blocks;
+    for (let group = 0; group < groups; group++) {
+      const count = Math.min(GROUP, rows - group * GROUP);
+      const values = read(slice, group * GROUP, count);
+      const at = group * GROUP * blocks;
+      kernels.packInt7(codes + INT7_BLOCK * at, scales + 4 * at, values, count, cols);
+    }
+    return { codes, scales };
+  });
+}
+
+/** float32 weights as integers of 7 bits. */
+export function packValues(kernels: Kernels, arena: Arena, keep: Keep, w: FloatWeights): IntegerWeights[] {
+  const { values, slices, rows, cols } = w;
+  return packInt7(kernels, keep, [slices, rows, cols], (slice, first, count) => {
+    const [room] = arena.frame([4 * count * cols]) as [number];
+    const at = (slice * rows + first) * cols;
+    new Float32Array(arena.buffer, room, count * cols).set(values.subarray(at, at + count * cols));
+    return room;
+  });
+}
+
+/** FP8 weights, and FP4 ones that have become FP8, as integers of 7 bits. */
+export function packCodes(
+  kernels: Kernels,
+  arena: Arena,
+  keep: Keep,
+  { block }: BlockScaled,
+  { format, codes, scales, grid }: CheckedTensor,
+): IntegerWeights[] {
+  const { slices, rows, cols } = grid;
+  const gridCols = Math.ceil(cols / block[1]);
+  const gridRows = Math.ceil(rows / block[0]);
+  const type = SCALE_TYPE_ID[scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32"];
+  return packInt7(kernels, keep, [slices, rows, cols], (slice, first, count) => {
+    const [values, codesAt, scalesAt] = arena.frame([
+      4 * count * cols,
+      count * cols,
+      gridCols * scales.BYTES_PER_ELEMENT,
+    ]) as [number, number, number];
+    const at = (slice * rows + first) * cols;
+    new Uint8Array(arena.buffer, codesAt, count * cols).set(codes.subarray(at, at + count * cols));
+    for (let row = 0; row < count; row++) {
+      const scaleRow = (slice * gridRows + Math.floor((first + row) / block[0])) * gridCols;
+      const part = scales.subarray(scaleRow, scaleRow + gridCols);
+      if (part instanceof Uint8Array) new Uint8Array(arena.buffer, scalesAt, gridCols).set(part);
+      else new Float32Array(arena.buffer, scalesAt, gridCols).set(part);
+      const [dst, src] = [values + 4 * row * cols, codesAt + row * cols];
+      kernels.dequantize(FORMAT_ID[format], 0, type, dst, src, scalesAt, 1, cols, 1, block[1]);
+    }
+    return values;
+  });
+}
+
+/** The E2M1 code of each E4M3 one that has its value; signs are those of E4M3. */
+function nibbleTable(): Uint8Array {
+  const table = new Uint8Array(256);
+  const asFp8 = unpackFp4(Uint8Array.from({ length: 16 }, (_, code) => code));
+  for (let code = 0; code < 16; code++) table[asFp8[2 * code]!] = code;
+  return table;
+}
+
+/**
+ * FP4 weights, which have become E4M3 codes, half a byte each: see `gemmPacked` of Kernels.
+ * @param block columns of x that share a scale
+ */
+export function packNibbles(
+  arena: Arena,
+  keep: Keep,
+  tensor: BlockScaled,
+  { codes, scales, grid }: CheckedTensor,
+  block: 16 | 32,
+): IntegerWeights[] {
+  const { slices, rows, cols } = grid;
+  const nibbles = nibbleTable();
+  const blocks = Math.ceil(cols / block);
+  const columns = blocks * block;
+  const groups = Math.ceil(rows / GROUP);
+  const codeBytes = (groups * GROUP * columns) / 2;
+  const bytes = codeBytes + 4 * groups * GROUP * blocks;
+  const start = keep(slices * bytes);
+  const [blockRows, blockCols] = tensor.block;
+  const gridCols = Math.ceil(cols / blockCols);
+  const gridRows = Math.ceil(rows / blockRows);
+  const isBytes = scales.BYTES_PER_ELEMENT === 1;
+  return Array.from({ length: slices }, (_, slice) => {
+    const at = start + slice * bytes;
+    const packed = new Uint8Array(arena.buffer, at, codeBytes).fill(0);
+    const multipliers = new Float32Array(arena.buffer, at + codeBytes, groups * GROUP * blocks).fill(0);
+    for (let row = 0; row < rows; row++) {
+      const group = Math.floor(row / GROUP);
+      const from = (slice * rows + row) * cols;
+      const first = group * ((GROUP * columns) / 2) + 4 * (row % GROUP);
+      for (let k = 0; k < cols; k++) {
+        const to = first + (k >> 3) * ((GROUP * 8) / 2) + (k & 3);
+        packed[to]! |= nibbles[codes[from + k]!]! << (k & 4);
+      }
+      const scaleRow = (slice * gridRows + Math.floor(row / blockRows)) * gridCols;
+      for (let b = 0; b < blocks; b++) {
+        const scale = scales[scaleRow + Math.floor((b * block) / blockCols)]!;
+        const value = !isBytes ? scale : scale === 0xff ? Number.NaN : 2 ** (scale - 127);
+        multipliers[(group * blocks + b) * GROUP + (row % GROUP)] = value / 2;
+      }
+    }
+    return { codes: at, scales: at + codeBytes };
+  });
+}
+
+/** Why weights have no products with int8 activations. */
+export function noIntegers(where: string, reason: "E5M2" | "blocks", got: string): BlockscaleError {
+  const expected =
+    reason === "E5M2"
+      ? "E4M3 or E2M1 codes: those of E5M2 take more than the two planes of 7 bits"
+      : "blocks of a multiple of 16 columns";
+  return new BlockscaleError("option", {
+    where,
+    expected,
+    got,
+    fix: 'Use activations "f32", or pack the weights as integers: pack(w, { weights: "int7" }).',
+  });
+}

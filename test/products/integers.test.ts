@@ -1,0 +1,402 @@
+import { afterAll, describe, expect, test } from "vitest";
+import { load, type ThreadedEngine } from "../../dist/index.js";
+import type { Engine } from "../../src/engine/engine.ts";
+import { load as loadJs } from "../../src/plain-js.ts";
+import type { PackOptions } from "../../src/products/packed.ts";
+import type { Activations } from "../../src/products/products.ts";
+import { type SchemeName, schemes } from "../../src/tensor/schemes.ts";
+import { type BlockScaled, bf16 } from "../../src/tensor/tensor.ts";
+import { integerProduct, type RoundedRow, roundedRow } from "../reference/integers.ts";
+import { ENGINES } from "../support/engines.ts";
+import { decibels } from "../support/models.ts";
+import { randomNormal } from "../support/random.ts";
+
+const js = await loadJs();
+const INT8 = { activations: "int8" } as const;
+
+/** Engines whose dots are right: those of V8 11 are not with relaxed SIMD, and say so. */
+const made = await Promise.all(ENGINES.map(async ([name, make]) => [name, await make()] as const));
+const TRUE_ENGINES = made.filter(([, engine]) => {
+  try {
+    engine.activations({ values: new Float32Array(1), shape: [1, 1] }).free();
+    return true;
+  } catch (error) {
+    expect(String(error)).toMatch(/dots/);
+    return false;
+  }
+});
+
+test("all builds without relaxed SIMD have true dots", () => {
+  expect(TRUE_ENGINES.map(([name]) => name)).toEqual(expect.arrayContaining(["debug", "baseline", "js"]));
+});
+
+type Values = (seed: number, n: number) => Float32Array;
+
+const KINDS: { readonly [name: string]: Values } = {
+  normal: randomNormal,
+  outliers: (seed, n) => randomNormal(seed, n).map((v, i) => (i % 32 === 7 ? 1000 * v : v)),
+  subnormal: (seed, n) => randomNormal(seed, n).map((v) => v * 1e-40),
+  zeros: (_, n) => new Float32Array(n),
+  sizes: (seed, n) => randomNormal(seed, n).map((v, i) => v * 10 ** ((i % 40) - 20)),
+};
+
+/** Schemes of weights, and columns that share a scale of x. */
+const SCHEMES: readonly (readonly [SchemeName, number])[] = [
+  ["mxfp8", 32],
+  ["deepseekWeight", 32],
+  ["deepseekV3Weight", 32],
+  ["mxfp4", 32],
+  ["nvfp4", 16],
+];
+
+const SHAPES = [
+  [1, 13, 96],
+  [2, 12, 32],
+  [3, 25, 160],
+  [7, 11, 80],
+  [5, 30, 1120],
+] as const;
+
+const unscaled = js.decode(
+  Uint8Array.from({ length: 256 }, (_, code) => code),
+  "e4m3",
+);
+
+/** A row of weights as integers in sixteenths of their scale, by the definition. */
+function planesOf(w: BlockScaled, row: number, width: number): RoundedRow {
+  const k = w.shape.at(-1)!;
+  const gridCols = Math.ceil(k / w.block[1]);
+  const values =
+    w.format === "e2m1"
+      ? js.decode(w.codes, "e2m1").subarray(row * k, (row + 1) * k)
+      : Array.from(w.codes.subarray(row * k, (row + 1) * k), (code) => unscaled[code]!);
+  // A code's value times its scale, over its value.
+  const scales = Array.from({ length: Math.ceil(k / width) }, (_, b) => {
+    const at = Math.floor(row / w.block[0]) * gridCols + Math.floor((b * width) / w.block[1]);
+    const scale = w.scales[at]!;
+    if (w.tensorScale !== undefined) return Math.fround(unscaled[scale]! * Math.fround(w.tensorScale)) / 16;
+    return (w.scales instanceof Float32Array ? scale : 2 ** (scale - 127)) / 16;
+  });
+  return { integers: Array.from(values, (v) => Math.floor(16 * v + 0.5)), scales };
+}
+
+function rowsOf(x: Float32Array, rows: number, most: number, width: number): RoundedRow[] {
+  const k = x.length / rows;
+  return Array.from({ length: rows }, (_, i) => roundedRow(x.subarray(i * k, (i + 1) * k), most, width));
+}
+
+describe.each(TRUE_ENGINES)("%s", (_name, engine) => {
+  test.each(SCHEMES)("%s with int8 activations is the definition's product, to the bit", (name, width) => {
+    for (const [m, n, k] of SHAPES) {
+      const x = { values: randomNormal(m + k, m * k), shape: [m, k] };
+      const w = js.quantize(randomNormal(n, n * k), [n, k], name);
+      const rows = Array.from({ length: n }, (_, row) => planesOf(w, row, width));
+      const want = integerProduct(rowsOf(x.values, m, 127, width), rows, width);
+      expect(engine.gemm(x, w, INT8), `${[m, n, k]}`).toEqual(want);
+      const packed = engine.pack(w, INT8);
+      expect(engine.gemm(x, packed, INT8), `${[m, n, k]} packed`).toEqual(want);
+      packed.free();
+    }
+  });
+
+  test.each(SCHEMES)("%s as integers of 7 bits", (name) => {
+    for (const [m, n, k] of SHAPES) {
+      const x = { values: randomNormal(m + k, m * k), shape: [m, k] };
+      const w = js.quantize(randomNormal(n, n * k), [n, k], name);
+      const want = integerProduct(rowsOf(x.values, m, 127, 32), rowsOf(js.dequantize(w), n, 63, 32), 32);
+      const packed = engine.pack(w, { weights: "int7" });
+      expect(engine.gemm(x, packed)).toEqual(want);
+      packed.free();
+    }
+  });
+
+  test("every E4M3 code in its two planes, and every E2M1 code", () => {
+    const [n, k] = [256, 32];
+    const codes = new Uint8Array(n * k);
+    for (let code = 0; code < n; code++) codes[code * k + (code % k)] = code;
+    const w: BlockScaled = {
+      format: "e4m3",
+      shape: [n, k],
+      block: [1, 32],
+      codes,
+      scales: new Uint8Array(n).fill(127),
+    };
+    const x = { values: new Float32Array(k).fill(127), shape: [1, k] };
+    const want = Float32Array.from(unscaled, (v) => (127 * Math.floor(16 * v + 0.5)) / 16);
+    expect(engine.gemm(x, w, INT8)).toEqual(want);
+    const fp4: BlockScaled = {
+      format: "e2m1",
+      shape: [16, k],
+      block: [1, 32],
+      codes: Uint8Array.from({ length: (16 * k) / 2 }, (_, i) =>
+        i % 16 === 3 ? Math.floor(i / 16) * 16 : 0,
+      ),
+      scales: new Uint8Array(16).fill(127),
+    };
+    const packed = engine.pack(fp4, INT8);
+    const values = engine.decode(
+      Uint8Array.from({ length: 8 }, (_, i) => 2 * i + 16 * (2 * i + 1)),
+      "e2m1",
+    );
+    expect(engine.gemm(x, packed)).toEqual(values.map((v) => 127 * v + 0));
+    packed.free();
+  });
+
+  test("layouts, experts, bfloat16, resident matrices and rounded x", () => {
+    const [m, n, k] = [6, 26, 64];
+    const x = { values: randomNormal(1, m * k), shape: [m, k] };
+    const w = js.quantize(randomNormal(2, 3 * n * k), [3, n, k], "mxfp8");
+    const experts = Int32Array.of(2, 2, 0, 0, 0, 1);
+    const each = [0, 1, 2].map((e) =>
+      engine.gemm(
+        x,
+        {
+          ...w,
+          shape: [n, k],
+          codes: w.codes.slice(e * n * k, (e + 1) * n * k),
+          scales: w.scales.slice((e * n * k) / 32, ((e + 1) * n * k) / 32),
+        },
+        INT8,
+      ),
+    );
+    const want = Float32Array.from({ length: m * n }, (_, at) => each[experts[Math.floor(at / n)]!]![at]!);
+    for (const options of [{}, { weights: "int7" }] as PackOptions[]) {
+      const packed = engine.pack(w, options);
+      const found = engine.gemm(x, packed, { ...INT8, experts });
+      if (options.weights === undefined) expect(found).toEqual(want);
+      const bits = engine.gemm(x, packed, { ...INT8, experts, type: "bf16" });
+      const narrow = Float32Array.from(bits, (b) => new Float32Array(Uint32Array.of(b << 16).buffer)[0]!);
+      expect(Math.max(...narrow.map((v, i) => Math.abs(v - found[i]!) / Math.abs(found[i]!)))).toBeLessThan(
+        2 ** -8,
+      );
+      const rounded = engine.activations(x);
+      expect(engine.gemm(rounded, packed, { experts })).toEqual(found);
+      const out = engine.resident([m, n]);
+      const resident = engine.resident(x);
+      expect(engine.gemm(resident, packed, { ...INT8, experts, out }).read()).toEqual(found);
+      for (const one of [packed, rounded, out, resident]) one.free();
+      expect(() => engine.gemm(rounded, w, { experts })).toThrow(/freed/);
+    }
+    const across = js.quantize(randomNormal(3, k * n), [k, n], { ...schemes.mxfp8, block: [32, 1] });
+    const turned = engine.pack(across, { layout: "n", ...INT8 });
+    expect(engine.gemm(x, across, { ...INT8, layout: "nn" })).toEqual(engine.gemm(x, turned, INT8));
+    turned.free();
+  });
+
+  test("values of float32 and bfloat16 become integers", () => {
+    const [m, n, k] = [2, 14, 50];
+    const x = { values: randomNormal(1, m * k), shape: [m, k] };
+    const bits = Uint16Array.from(new Uint32Array(randomNormal(2, n * k).buffer), (word) => word >>> 16);
+    const values = Float32Array.from(bits, (b) => new Float32Array(Uint32Array.of(b << 16).buffer)[0]!);
+    const want = integerProduct(rowsOf(x.values, m, 127, 32), rowsOf(values, n, 63, 32), 32);
+    for (const given of [values, bf16(bits)]) {
+      const packed = engine.pack({ values: given, shape: [n, k] }, { weights: "int7" });
+      expect(packed.shape).toEqual([n, k]);
+      expect(engine.gemm(x, packed)).toEqual(want);
+      packed.free();
+    }
+    const across = Float32Array.from(
+      { length: n * k },
+      (_, at) => values[(at % n) * k + Math.floor(at / n)]!,
+    );
+    const turned = engine.pack({ values: across, shape: [k, n] }, { weights: "int7", layout: "n" });
+    expect(engine.gemm(x, turned)).toEqual(want);
+    turned.free();
+  });
+
+  test.each(Object.keys(KINDS))("%s values stay within the bound", (kind) => {
+    const [m, n, k] = [3, 12, 96];
+    const x = KINDS[kind]!(1, m * k);
+    const source = KINDS[kind]!(2, n * k);
+    for (const name of ["mxfp8", "deepseekV3Weight", "mxfp4"] as const) {
+      const w = js.quantize(source, [n, k], name);
+      const values = js.dequantize(w);
+      expectWithin(engine.gemm({ values: x, shape: [m, k] }, w, INT8), [x, values], [m, n, k], (i) => {
+        const at =
+          Math.floor(Math.floor(i / k) / w.block[0]) * Math.ceil(k / w.block[1]) +
+          Math.floor((i % k) / w.block[1]);
+        const scale = w.scales instanceof Float32Array ? w.scales[at]! : 2 ** (w.scales[at]! - 127);
+        return name === "mxfp4" || Math.abs(values[i]!) >= scale / 2 ? 0 : scale / 32;
+      });
+      const packed = engine.pack(w, { weights: "int7" });
+      const amaxes = blockAmaxes(values);
+      expectWithin(engine.gemm({ values: x, shape: [m, k] }, packed), [x, values], [m, n, k], (i) =>
+        errorOf(amaxes[Math.floor(i / 32)]!, 126),
+      );
+      packed.free();
+    }
+  });
+
+  test("NaN and Inf make NaN of what they meet", () => {
+    const [m, n, k] = [3, 13, 64];
+    const clean = randomNormal(2, n * k);
+    for (const bad of [Number.NaN, Infinity, -Infinity]) {
+      const x = randomNormal(1, m * k);
+      const w = clean.slice();
+      x[k + 5] = bad;
+      w[4 * k + 40] = bad;
+      const want = Array.from({ length: m * n }, (_, at) => Math.floor(at / n) === 1 || at % n === 4);
+      for (const name of ["mxfp8", "mxfp4", "nvfp4"] as const) {
+        const record = js.quantize(w, [n, k], name);
+        for (const options of [INT8, { weights: "int7" }] as PackOptions[]) {
+          const packed = engine.pack(record, options);
+          const found = engine.gemm({ values: x, shape: [m, k] }, packed, INT8);
+          expect(Array.from(found, Number.isNaN), `${name} ${JSON.stringify(options)}`).toEqual(want);
+          packed.free();
+        }
+        expect(Array.from(engine.gemm({ values: x, shape: [m, k] }, record, INT8), Number.isNaN)).toEqual(
+          want,
+        );
+      }
+    }
+    const codes = js.quantize(clean, [n, k], "mxfp8");
+    codes.codes[4 * k + 1] = 0x7f;
+    const found = engine.gemm({ values: randomNormal(1, m * k), shape: [m, k] }, codes, INT8);
+    expect(Array.from(found, Number.isNaN)).toEqual(Array.from({ length: m * n }, (_, at) => at % n === 4));
+  });
+
+  test("what there is no product of says why", () => {
+    const x = { values: new Float32Array(64), shape: [1, 64] };
+    const e5m2 = js.quantize(new Float32Array(64), [1, 64], { ...schemes.mxfp8, format: "e5m2" });
+    expect(() => engine.gemm(x, e5m2, INT8)).toThrow(/E5M2 take more than the two planes/);
+    expect(() => engine.pack(e5m2, INT8)).toThrow(/float|"f32"/);
+    const odd = js.quantize(new Float32Array(64), [1, 64], { ...schemes.mxfp8, block: [1, 24] });
+    expect(() => engine.gemm(x, odd, INT8)).toThrow(/multiple of 16/);
+    const packed = engine.pack(e5m2, { weights: "int7" });
+    expect(() => engine.gemm(x, packed, { activations: "f32" })).toThrow(/integers/);
+    expect(engine.gemm(x, packed, { activations: "auto" })).toEqual(new Float32Array(1));
+    packed.free();
+    const nvfp4 = js.quantize(new Float32Array(64), [1, 64], "nvfp4");
+    const rounded = engine.activations(x);
+    expect(() => engine.gemm(rounded, nvfp4)).toThrow(/block: 16/);
+    expect(() => engine.gemm(rounded, nvfp4, { layout: "tt" })).toThrow(/layout|transpose/i);
+    rounded.free();
+    expect(() => engine.pack({ values: x.values, shape: [1, 64] })).toThrow(/int7/);
+    expect(() => engine.gemm(x, nvfp4, { activations: "int4" as Activations })).toThrow(/"int8"/);
+    expect(() => engine.activations(x, { block: 8 as 16 })).toThrow(/16 or 32/);
+  });
+
+  test('"auto" is one of both', () => {
+    const [m, n, k] = [20, 12, 128];
+    const x = { values: randomNormal(1, m * k), shape: [m, k] };
+    const w = js.quantize(randomNormal(2, n * k), [n, k], "deepseekWeight");
+    expect(["f32", "int8"]).toContain(engine.fasterActivations);
+    for (const faster of ["f32", "int8"] as const) {
+      engine.fasterActivations = faster;
+      expect(engine.gemm(x, w, { activations: "auto" })).toEqual(engine.gemm(x, w, { activations: faster }));
+      const few = { values: x.values.subarray(0, k), shape: [1, k] };
+      expect(engine.gemm(few, w, { activations: "auto" })).toEqual(engine.gemm(few, w));
+    }
+  });
+});
+
+function blockAmaxes(values: Float32Array): number[] {
+  return Array.from({ length: values.length / 32 }, (_, b) =>
+    values.subarray(32 * b, 32 * b + 32).reduce((a, v) => Math.max(a, Math.abs(v)), 0),
+  );
+}
+
+/** How far a value of a block can be from its integer; all of it, where the block counts as zero. */
+function errorOf(amax: number, twice: number): number {
+  return amax < 1.0001e-30 ? amax : (amax / twice) * (1 + 2 ** -15);
+}
+
+/** The bound that the kernel gives. */
+function expectWithin(
+  found: Float32Array,
+  [x, w]: readonly [Float32Array, Float32Array],
+  [m, n, k]: readonly [number, number, number],
+  errorOfWeight: (i: number) => number,
+): void {
+  const amaxes = blockAmaxes(x);
+  for (let i = 0; i < m; i++) {
+    for (let j = 0; j < n; j++) {
+      let exact = 0;
+      let bound = 1e-40;
+      for (let c = 0; c < k; c++) {
+        const [a, b] = [x[i * k + c]!, w[j * k + c]!];
+        const dx = errorOf(amaxes[Math.floor((i * k + c) / 32)]!, 254);
+        const dw = errorOfWeight(j * k + c);
+        exact += a * b;
+        bound += Math.abs(a) * dw + dx * Math.abs(b) + dx * dw;
+        bound += 2 ** -20 * (Math.abs(a) + dx) * (Math.abs(b) + dw);
+      }
+      expect(Math.abs(found[i * n + j]! - exact)).toBeLessThanOrEqual(bound);
+    }
+  }
+}
+
+describe("threads", async () => {
+  const single = await load({ variant: "baseline" });
+  const threaded: ThreadedEngine = await load({ variant: "baseline", threads: 2 });
+  afterAll(() => threaded.close());
+
+  test.each(SCHEMES)("%s has the bits of one thread", async (name) => {
+    const [m, n, k] = [17, 300, 160];
+    const x = { values: randomNormal(1, m * k), shape: [m, k] };
+    const w = single.quantize(randomNormal(2, n * k), [n, k], name);
+    expect(await threaded.gemm(x, w, INT8)).toEqual(single.gemm(x, w, INT8));
+    for (const options of [INT8, { weights: "int7" }] as PackOptions[]) {
+      const [one, two] = [single.pack(w, options), await threaded.pack(w, options)];
+      expect(await threaded.gemm(x, two, INT8)).toEqual(single.gemm(x, one));
+      one.free();
+      await two.free();
+    }
+    const auto = await threaded.gemm(x, w, { activations: "auto" });
+    expect([single.gemm(x, w), single.gemm(x, w, INT8)]).toContainEqual(auto);
+  });
+
+  test("what one engine holds is for that one", async () => {
+    const rounded = single.activations({ values: new Float32Array(32), shape: [1, 32] });
+    const w = single.quantize(new Float32Array(32), [1, 32], "mxfp8");
+    await expect(threaded.gemm(rounded, w)).rejects.toThrow(/memory of one engine/);
+    expect(() => js.gemm(rounded as never, w)).toThrow();
+    rounded.free();
+  });
+});
+
+/** Student's t with so many degrees of freedom: heavy tails. */
+function student(seed: number, n: number, degrees: number): Float32Array {
+  const normal = randomNormal(seed, n * (degrees + 1));
+  return Float32Array.from({ length: n }, (_, i) => {
+    let chi = 0;
+    for (let d = 1; d <= degrees; d++) chi += normal[i * (degrees + 1) + d]! ** 2;
+    return normal[i * (degrees + 1)]! / Math.sqrt(chi / degrees);
+  });
+}
+
+/** SQNR of products of the original values, in dB. */
+function qualityOf(engine: Engine, draw: Values): { [way: string]: number } {
+  const [m, n, k] = [32, 96, 1024];
+  const [x, original] = [draw(11, m * k), draw(12, n * k)];
+  const exact = Float32Array.from({ length: m * n }, (_, at) => {
+    let sum = 0;
+    for (let c = 0; c < k; c++) sum += x[Math.floor(at / n) * k + c]! * original[(at % n) * k + c]!;
+    return sum;
+  });
+  const left = { values: x, shape: [m, k] };
+  const w = engine.quantize(original, [n, k], "deepseekV3Weight");
+  const fromCodes = engine.pack(w, { weights: "int7" });
+  const fromValues = engine.pack({ values: original, shape: [n, k] }, { weights: "int7" });
+  const rounded = engine.quantize(x, [m, k], "deepseekActivation");
+  const ways = {
+    "E4M3 x float32": engine.gemm(left, w),
+    "E4M3 x int8, two planes": engine.gemm(left, w, INT8),
+    "int7 of E4M3 x int8": engine.gemm(left, fromCodes),
+    "int7 of the values x int8": engine.gemm(left, fromValues),
+    "E4M3 x E4M3": engine.gemm(rounded, w),
+  };
+  fromCodes.free();
+  fromValues.free();
+  return Object.fromEntries(Object.entries(ways).map(([way, y]) => [way, decibels(exact, y)]));
+}
+
+test.each([
+  ["Gaussian", randomNormal],
+  ["Student t5", (seed: number, n: number) => student(seed, n, 5)],
+  ["Student t3", (seed: number, n: number) => student(seed, n, 3)],
+] as const)("%s: integers keep more than E4M3 activations", async (_, draw) => {
+  const quality = qualityOf((await load({ variant: "baseline" })) as never, draw);
+  expect(quality["int7 of E4M3 x int8"]).toBeGreaterThan(quality["E4M3 x E4M3"]! + 0.5);
+  expect(quality["E4M3 x int8, two planes"]).toBeGreaterThan(quality["E4M3 x float32"]! - 0.5);
+});
