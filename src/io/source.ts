@@ -82,3 +82,11 @@ export async function readRange(
   if (bytes.length !== end - start) throw fault(`${bytes.length} bytes`);
   return bytes;
 }
+
+/**
+ * A whole file as text, for those that are small: configs, indices, tokenizers.
+ * @throws BlockscaleError `io`
+ */
+export async function readText(where: string, source: Source): Promise<string> {
+  return new TextDecoder().decode(await readRange(where, source, 0, source.size));
+}

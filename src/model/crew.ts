@@ -1,7 +1,7 @@
 import { source } from "#model-worker";
 import type { BlockscaleError } from "../tensor/errors.ts";
 import { dead, errorOf, type Reply } from "../threads/protocol.ts";
-import { isPage, openThread, type Script, type Thread } from "../threads/start.ts";
+import { canShare, isPage, openThread, type Script, type Thread } from "../threads/start.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import type { CacheType } from "./cache.ts";
 import type { ModelConfig } from "./config.ts";
@@ -43,11 +43,6 @@ export async function openCrew(
   const crew = new WorkerCrew(shared);
   await crew.open(module, size, precisions);
   return crew;
-}
-
-function canShare(): boolean {
-  const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
-  return typeof SharedArrayBuffer === "function" && crossOriginIsolated !== false;
 }
 
 class LocalCrew implements Crew {

@@ -8,6 +8,7 @@ import { giveBack, type Source } from "../io/source.ts";
 import { shapeNamed, tensorNamed } from "../safetensors/names.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, SCALE_TYPE_ID, VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
+import { transposed } from "../tensor/transpose.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Range, Seat } from "./share.ts";
 import type { Declared, Filling } from "./store.ts";
@@ -389,12 +390,6 @@ function holdsInBf16(weight: Weight): boolean {
 function upperHalves(values: Float32Array): Uint16Array {
   const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
   return Uint16Array.from(words, (word) => word >>> 16);
-}
-
-function transposed<A extends Float32Array | Uint16Array>(values: A, rows: number, cols: number): A {
-  const turned = values.slice() as A;
-  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) turned[c * rows + r] = values[r * cols + c]!;
-  return turned;
 }
 
 /** Experts [experts, in, out], of which each becomes [out, in]; codes become float32, since their blocks would lie across. */

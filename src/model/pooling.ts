@@ -1,5 +1,6 @@
-import type { Source } from "../io/source.ts";
+import { readText, type Source } from "../io/source.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import type { Json } from "./json.ts";
 
 /** How the vectors of a text's tokens become one: their mean, that of the first, or of the last. */
 export type Pooling = "mean" | "cls" | "last";
@@ -11,8 +12,6 @@ export interface PoolingFiles {
   /** Tokens of a text that are looked at. */
   readonly length?: number;
 }
-
-type Json = { readonly [key: string]: unknown };
 
 const MODES: readonly (readonly [key: string, pooling: Pooling])[] = [
   ["pooling_mode_cls_token", "cls"],
@@ -56,8 +55,9 @@ export async function poolingOf(files: ReadonlyMap<string, Source>): Promise<Poo
 async function jsonOf(files: ReadonlyMap<string, Source>, name: string): Promise<unknown> {
   const source = files.get(name);
   if (source === undefined) return undefined;
+  const text = await readText(name, source);
   try {
-    return JSON.parse(new TextDecoder().decode(await source.slice(0, source.size).arrayBuffer()));
+    return JSON.parse(text);
   } catch (cause) {
     throw new BlockscaleError(
       "format",

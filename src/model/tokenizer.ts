@@ -1,7 +1,8 @@
 import { Template } from "@huggingface/jinja";
 import { Tokenizer as Engine } from "@huggingface/tokenizers";
-import type { Source } from "../io/source.ts";
+import { readText, type Source } from "../io/source.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import type { Json } from "./json.ts";
 
 /** One turn of a conversation. */
 export interface ChatMessage {
@@ -26,8 +27,6 @@ export interface Tokenizer {
   readonly vocabulary: number;
 }
 
-type Json = { readonly [key: string]: unknown };
-
 /**
  * The tokenizer of a model's files: tokenizer.json, with tokenizer_config.json and chat_template.jinja where there are any.
  * `null` where there is none.
@@ -40,7 +39,7 @@ export async function openTokenizer(files: ReadonlyMap<string, Source>): Promise
   const settings = files.get("tokenizer_config.json");
   const config = settings === undefined ? {} : await jsonOf("tokenizer_config.json", settings);
   const template = files.get("chat_template.jinja");
-  const text = template === undefined ? templateIn(config) : await textOf(template);
+  const text = template === undefined ? templateIn(config) : await readText("chat_template.jinja", template);
   try {
     return new FileTokenizer(new Engine(content, config), config, text);
   } catch (cause) {
@@ -48,13 +47,10 @@ export async function openTokenizer(files: ReadonlyMap<string, Source>): Promise
   }
 }
 
-async function textOf(source: Source): Promise<string> {
-  return new TextDecoder().decode(await source.slice(0, source.size).arrayBuffer());
-}
-
 async function jsonOf(name: string, source: Source): Promise<Json> {
+  const text = await readText(name, source);
   try {
-    return JSON.parse(await textOf(source)) as Json;
+    return JSON.parse(text) as Json;
   } catch (cause) {
     throw damaged(name, cause);
   }

@@ -1,6 +1,4 @@
-import { BlockscaleError } from "../tensor/errors.ts";
-import { nodeThreads } from "../threads/node.ts";
-import type { Reply } from "../threads/protocol.ts";
+import { serveMessages } from "../threads/serve.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import { Member } from "./member.ts";
 import type { Message, Task } from "./protocol.ts";
@@ -19,30 +17,8 @@ function perform(task: Task): Float32Array | undefined {
   return undefined;
 }
 
-function answer(message: Message): Reply {
-  const id = "id" in message ? message.id : undefined;
-  try {
-    if ("id" in message) return { id, result: perform(message.task) };
-    member = new Member(instantiate(message.module), message.seat, message.shared, message.precisions);
-    return { id };
-  } catch (error) {
-    if (error instanceof BlockscaleError) return { id, error: { code: error.code, fault: error.fault } };
-    return { id, error: { message: String(error) } };
-  }
-}
-
-function receive(message: Message, post: (reply: Reply, transfer: ArrayBuffer[]) => void): void {
-  const reply = answer(message);
-  post(reply, reply.result ? [reply.result.buffer as ArrayBuffer] : []);
-}
-
-const port = nodeThreads()?.parentPort;
-if (port) {
-  port.on("message", (message: Message) => receive(message, (...reply) => port.postMessage(...reply)));
-} else {
-  const scope = globalThis as unknown as {
-    onmessage: (event: { data: Message }) => void;
-    postMessage(message: Reply, transfer: ArrayBuffer[]): void;
-  };
-  scope.onmessage = ({ data }) => receive(data, (...reply) => scope.postMessage(...reply));
-}
+serveMessages<Message>((message) => {
+  if ("id" in message) return perform(message.task);
+  member = new Member(instantiate(message.module), message.seat, message.shared, message.precisions);
+  return undefined;
+});

@@ -129,8 +129,10 @@ export interface CheckedTensor {
 }
 
 /** A new array of the same element type; a subclass such as Node's Buffer has ways of its own, and is not asked. */
-export function arrayLike<T extends Uint8Array | Float32Array>(values: T, length: number): T {
-  return (values.BYTES_PER_ELEMENT === 1 ? new Uint8Array(length) : new Float32Array(length)) as T;
+export function arrayLike<T extends Uint8Array | Uint16Array | Float32Array>(values: T, length: number): T {
+  const { BYTES_PER_ELEMENT: size } = values;
+  const kind = size === 1 ? Uint8Array : size === 2 ? Uint16Array : Float32Array;
+  return new kind(length) as T;
 }
 
 /**

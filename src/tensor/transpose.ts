@@ -1,7 +1,7 @@
 import { arrayLike, type CheckedTensor, checkTensor } from "./checks.ts";
 import type { BlockScaled } from "./tensor.ts";
 
-type Numbers = Uint8Array | Float32Array;
+type Numbers = Uint8Array | Uint16Array | Float32Array;
 
 /** Rows and columns that are moved together, so that both sides stay in a first-level cache. */
 const TILE = 32;
@@ -20,11 +20,11 @@ export function transposeInto<T extends Numbers>(out: T, values: T, rows: number
   return out;
 }
 
-/** The transposes of `slices` matrices that follow one another. */
-function transposeSlices<T extends Numbers>(values: T, slices: number, rows: number, cols: number): T {
+/** The transposes of the matrices [rows, cols] that follow one another in `values`. */
+export function transposed<T extends Numbers>(values: T, rows: number, cols: number): T {
   const out = arrayLike(values, values.length);
   const size = rows * cols;
-  for (let at = 0; at < slices * size; at += size) {
+  for (let at = 0; at < values.length; at += size) {
     transposeInto(out.subarray(at, at + size) as T, values.subarray(at, at + size) as T, rows, cols);
   }
   return out;
@@ -51,12 +51,11 @@ function transpose(tensor: BlockScaled): BlockScaled {
   const rows = shape.at(-2) ?? 1;
   const cols = shape.at(-1) ?? 1;
   const leading = shape.slice(0, -2);
-  const slices = leading.reduce((n, size) => n * size, 1);
   return {
     format,
     shape: [...leading, cols, rows],
     block: [block[1], block[0]],
-    codes: transposeSlices(codes, slices, rows, cols),
-    scales: transposeSlices(scales, slices, Math.ceil(rows / block[0]), Math.ceil(cols / block[1])),
+    codes: transposed(codes, rows, cols),
+    scales: transposed(scales, Math.ceil(rows / block[0]), Math.ceil(cols / block[1])),
   };
 }

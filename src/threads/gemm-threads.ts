@@ -2,9 +2,8 @@ import { source } from "#worker";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { dead, errorOf, type Reply, type Start, type Task } from "./protocol.ts";
 import { Share } from "./share.ts";
-import { canShare } from "./shared-operand.ts";
 import { ANSWERED, ASKED, type Counters, spinUntil } from "./spin.ts";
-import { isPage, openThread, type Script, type Thread } from "./start.ts";
+import { canShare, isPage, openThread, type Script, type Thread } from "./start.ts";
 
 const SCRIPT: Script = {
   source,

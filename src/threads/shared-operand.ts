@@ -1,5 +1,6 @@
 import type { LeftOperand } from "../products/products.ts";
 import { checkArray, checkTensor } from "../tensor/checks.ts";
+import { canShare } from "./start.ts";
 
 /** Bytes of the largest shared buffer that is kept for the next product: allocating one costs more than the copy into it. */
 const LARGEST_SPARE = 2 ** 26;
@@ -34,12 +35,6 @@ export class SharedOperand {
     if (bytes <= LARGEST_SPARE) this.#spare = buffer;
     return result;
   }
-}
-
-/** Pages without COOP and COEP headers may make such memory and not send it. */
-export function canShare(): boolean {
-  const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
-  return typeof SharedArrayBuffer === "function" && crossOriginIsolated !== false;
 }
 
 function put<T extends Uint8Array | Float32Array>(array: T, buffer: SharedArrayBuffer, at: number): T {

@@ -30,6 +30,12 @@ export function isPage(): boolean {
   return "window" in globalThis && "document" in globalThis;
 }
 
+/** Whether memory can be shared with workers. Pages without COOP and COEP headers may make such memory and not send it. */
+export function canShare(): boolean {
+  const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
+  return typeof SharedArrayBuffer === "function" && crossOriginIsolated !== false;
+}
+
 /**
  * Starts a worker and waits until it is ready for requests.
  * @throws BlockscaleError `option`: there are no workers here, or they are blocked

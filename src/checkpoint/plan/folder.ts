@@ -1,4 +1,4 @@
-import type { Source } from "../../io/source.ts";
+import { readText, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { parseIndex, type ShardIndex, serializeIndex } from "../../safetensors/shards.ts";
 import { kindOf } from "../../tensor/checks.ts";
@@ -42,7 +42,7 @@ export async function openCheckpoint(
 ): Promise<OpenedCheckpoint> {
   checkFiles(files, where);
   const config = files.get(CONFIG);
-  const configText = config === undefined ? null : await textOf(config);
+  const configText = config === undefined ? null : await readText(CONFIG, config);
   const index = await readIndex(files);
   const shards = index === null ? shardsWithoutIndex(files, where) : shardsOfIndex(index, files);
   const sources = new Map(shards.map((name) => [name, files.get(name)!]));
@@ -86,17 +86,13 @@ function isEntry([name, source]: readonly [unknown, unknown]): boolean {
   return typeof name === "string" && Number.isSafeInteger(size) && typeof slice === "function";
 }
 
-async function textOf(source: Source): Promise<string> {
-  return new TextDecoder().decode(await source.slice(0, source.size).arrayBuffer());
-}
-
 async function readIndex(files: ReadonlyMap<string, Source>): Promise<OpenedCheckpoint["index"]> {
   const all = [...files.keys()].filter((name) => name.endsWith(INDEX_SUFFIX) && !name.includes("/"));
   const hasOthers = [...files.keys()].some((name) => isShard(name) && !isMistralFile(name));
   const names = files.has(CONFIG) && hasOthers ? all.filter((name) => !isMistralFile(name)) : all;
   const name = names.includes(`model${INDEX_SUFFIX}`) ? `model${INDEX_SUFFIX}` : names[0];
   if (name === undefined) return null;
-  return { name, content: parseIndex(name, await textOf(files.get(name)!)) };
+  return { name, content: parseIndex(name, await readText(name, files.get(name)!)) };
 }
 
 function shardsOfIndex(

@@ -4,6 +4,7 @@ import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { unpackFp4 } from "../../tensor/fp4.ts";
 import type { BlockScaled, Fp8Format, ValueType } from "../../tensor/tensor.ts";
+import { transposed } from "../../tensor/transpose.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
 import { readScales } from "../read/scales.ts";
 import { VALUE_BYTES } from "../read/values.ts";
@@ -49,13 +50,7 @@ export async function readPlainRows(
 /** Exchanges rows and columns of each slice. */
 export function transpose<A extends Float32Array | Uint16Array>(values: A, shape: readonly number[]): A {
   const { rows, cols } = matrixOf(shape);
-  const turned = values.slice() as A;
-  for (let at = 0; at < values.length; at += rows * cols) {
-    for (let r = 0; r < rows; r++) {
-      for (let c = 0; c < cols; c++) turned[at + c * rows + r] = values[at + r * cols + c]!;
-    }
-  }
-  return turned;
+  return transposed(values, rows, cols);
 }
 
 /**
