@@ -27,6 +27,7 @@ export type { FilePlan, Plan, PlannedTensor, Step, StoredAs } from "./plan/plan.
 export type { QuantizeOptions } from "./plan/quantize.ts";
 export { planQuantize } from "./plan/quantize.ts";
 export type { Strip } from "./plan/strip.ts";
+export { warningsOf } from "./plan/warnings.ts";
 export type { Checkpoint, Config, Place, Shard } from "./read/checkpoint.ts";
 export { readCheckpoint } from "./read/checkpoint.ts";
 export type { ResolveOptions } from "./read/resolve.ts";

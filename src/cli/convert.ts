@@ -3,12 +3,14 @@ import { basename, dirname, join } from "node:path";
 import type { Document } from "../checkpoint/dialects/index.ts";
 import { type Summary, summarize } from "../checkpoint/measure/summary.ts";
 import {
+  chooseFiles,
   documentsOf,
   isOfCheckpoint,
   type OpenedCheckpoint,
   openCheckpoint,
 } from "../checkpoint/plan/folder.ts";
 import type { FilePlan, Plan } from "../checkpoint/plan/plan.ts";
+import { warningsOf } from "../checkpoint/plan/warnings.ts";
 import { isSameFile, openFile } from "../io/node.ts";
 import { openLocal, refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
 import {
@@ -30,7 +32,7 @@ import { type Input, openInput } from "./input.ts";
 import { print, printJson } from "./print.ts";
 import { startProgress } from "./progress.ts";
 import { type ReservedReport, reportOfConversion, reserveReport } from "./report.ts";
-import { otherFilesLines, planTable, summaryTable } from "./tables.ts";
+import { otherFilesLines, planTable, summaryTable, warningLines } from "./tables.ts";
 
 /** Options that quantize and dequantize share. */
 export interface ConvertFlags {
@@ -39,6 +41,8 @@ export interface ConvertFlags {
   readonly dryRun?: true;
   readonly json?: true;
   readonly overwrite?: true;
+  /** Patterns of the .safetensors files that are the model. */
+  readonly files?: readonly string[];
   /** Path of a page to be written besides. */
   readonly report?: string;
 }
@@ -55,7 +59,9 @@ export async function convert(
   const input = await openInput(from, signal);
   let page: ReservedReport | null = null;
   try {
-    const opened = await openCheckpoint(input.files, from);
+    const { files: chosen, leftOut: unchosen } = chooseFiles(input.files, flags.files);
+    const found = await openCheckpoint(chosen, from);
+    const opened = { ...found, leftOut: [...found.leftOut, ...unchosen] };
     const planned = planOf(task, opened);
     // The names of a folder's files stay; a single file has the name that it is given.
     const plan = input.isFolder
@@ -65,6 +71,7 @@ export async function convert(
     refuseName(to, input.isFolder);
     if (flags.dryRun === true) {
       const { tensors, total } = summarize(plan, new Map());
+      const warnings = warningsFor(task, plan);
       const files = plan.files.map(({ name, size }) => ({ name, bytes: size }));
       await report(
         flags,
@@ -73,13 +80,14 @@ export async function convert(
           output: to,
           ...task.direction,
           dryRun: true,
+          warnings,
           files,
           tensors,
           total,
           leftOut: opened.leftOut,
           unread: opened.unread,
         },
-        () => [planTable(plan), ...otherFilesLines(opened)].join("\n"),
+        () => [planTable(plan), ...warningLines(warnings), ...otherFilesLines(opened)].join("\n"),
       );
       return;
     }
@@ -96,7 +104,7 @@ export async function convert(
     const progress = startProgress(plan.files.reduce((n, { size }) => n + size, 0));
     const run: Run = { opened, workers, signal, onProgress: progress.update, measured: new Map() };
     try {
-      const folder: FolderRun = { ...run, input, plan, documents, task, finish: progress.finish };
+      const folder: FolderRun = { ...run, chosen, plan, documents, task, finish: progress.finish };
       if (input.isFolder) await convertFolder(folder, to, flags.overwrite === true);
       else await makeFile(run, plan.files[0]!, to);
     } finally {
@@ -142,9 +150,21 @@ interface Converted {
 export function reportSummary(flags: Pick<ConvertFlags, "json">, converted: Converted): Promise<void> {
   const { from, to, task, opened, plan, summary, started } = converted;
   const { leftOut, unread } = opened;
-  return report(flags, { input: from, output: to, ...task.direction, ...summary, leftOut, unread }, () =>
-    [summaryTable(summary), ...otherFilesLines(opened), "", lastLine(to, plan, started)].join("\n"),
+  const warnings = warningsFor(task, plan);
+  const record = { input: from, output: to, ...task.direction, ...summary, warnings, leftOut, unread };
+  return report(flags, record, () =>
+    [
+      summaryTable(summary),
+      ...warningLines(warnings),
+      ...otherFilesLines(opened),
+      "",
+      lastLine(to, plan, started),
+    ].join("\n"),
   );
+}
+
+function warningsFor({ direction }: Task, plan: Plan): string[] {
+  return direction.kind === "quantize" ? warningsOf(plan, direction.to) : [];
 }
 
 /** What was written: how large, and how fast. */
@@ -159,7 +179,8 @@ function report(flags: Pick<ConvertFlags, "json">, record: unknown, table: () =>
 }
 
 interface FolderRun extends Run {
-  readonly input: Input;
+  /** Of the input, those that are meant. */
+  readonly chosen: Input["files"];
   readonly plan: Plan;
   readonly documents: readonly Document[];
   readonly task: Task;
@@ -167,9 +188,9 @@ interface FolderRun extends Run {
 }
 
 async function convertFolder(run: FolderRun, folder: string, overwrite: boolean): Promise<void> {
-  const { input, opened, plan, documents, task, signal } = run;
+  const { chosen, opened, plan, documents, task, signal } = run;
   const isOurs = overwrite || (await holdsThisOutput(folder, run));
-  const identity = { format: 1, ...task, input: identityOf(input.files) };
+  const identity = { format: 1, ...task, input: identityOf(chosen) };
   const journal = await openJournal(folder, identity, isOurs);
   for (const who of journal.others) {
     console.error(
@@ -189,7 +210,7 @@ async function convertFolder(run: FolderRun, folder: string, overwrite: boolean)
     else await makeFile(run, file, path, (made) => journal.add(file.name, made));
     run.finish(file.size);
   }
-  await completeFolder(folder, input.files, opened, documents, signal);
+  await completeFolder(folder, chosen, opened, documents, signal);
   await journal.remove();
 }
 

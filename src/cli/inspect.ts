@@ -1,5 +1,5 @@
 import { inspect as inspectCheckpoint } from "../checkpoint/measure/inspect.ts";
-import { openCheckpoint } from "../checkpoint/plan/folder.ts";
+import { chooseFiles, openCheckpoint } from "../checkpoint/plan/folder.ts";
 import { inspectionReport } from "../report/report.ts";
 import { openInput } from "./input.ts";
 import { heed } from "./interruption.ts";
@@ -10,14 +10,14 @@ import { inspectionTable } from "./tables.ts";
 /** `blockscale inspect PATH` */
 export async function inspect(
   path: string,
-  flags: { readonly json?: true; readonly report?: string },
+  flags: { readonly json?: true; readonly report?: string; readonly files?: readonly string[] },
   signal: AbortSignal,
 ): Promise<void> {
   const input = await openInput(path, signal);
   let page: ReservedReport | null = null;
   try {
     page = await reserveReport(flags.report, [path]);
-    const { checkpoint, sources } = await openCheckpoint(input.files, path);
+    const { checkpoint, sources } = await openCheckpoint(chooseFiles(input.files, flags.files).files, path);
     const inspection = await inspectCheckpoint(checkpoint, sources, { missingScale: "one", signal });
     await heed(signal);
     await (flags.json === true

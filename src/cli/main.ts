@@ -42,6 +42,12 @@ function jobs(text: string): number {
 
 const REPORT = ["--report <file>", "write a page of charts and tables besides (HTML)"] as const;
 
+const FILES = [
+  "--files <pattern>",
+  "the .safetensors files that are the model, where a folder holds others too (repeatable)",
+  several,
+] as const;
+
 /** An empty path would be the folder of the shell. */
 function place(text: string): string {
   if (text === "") throw new InvalidArgumentError("It is empty.");
@@ -73,6 +79,7 @@ function conversion(command: Command, about: string): Command {
     .argument("<OUT>", "the file or folder to write", place)
     .option("--include <pattern>", "convert these weights (repeatable)", several)
     .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
+    .option(...FILES)
     .addOption(missingScale())
     .option("--jobs <n>", "worker threads, if not one for each core; changes the speed, not the bytes", jobs)
     .option("--overwrite", "replace an OUT that is there already: a file, or the checkpoint in a folder")
@@ -164,6 +171,7 @@ function program(signal: AbortSignal): Command {
     .command("inspect")
     .description("show what is inside a checkpoint")
     .argument("<PATH>", INPUTS, place)
+    .option(...FILES)
     .option("--json", "print as JSON")
     .option(...REPORT)
     .action((path, flags) => inspect(path, flags, signal));

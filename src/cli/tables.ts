@@ -3,7 +3,7 @@ import type { ComparedTensor, WorstBlock } from "../checkpoint/measure/compare.t
 import type { Inspection } from "../checkpoint/measure/inspect.ts";
 import type { PrecisionSummary, Summary, TensorSummary } from "../checkpoint/measure/summary.ts";
 import type { OpenedCheckpoint } from "../checkpoint/plan/folder.ts";
-import type { Plan } from "../checkpoint/plan/plan.ts";
+import type { Plan, PlannedTensor } from "../checkpoint/plan/plan.ts";
 import * as figures from "./figures.ts";
 
 /** The report of a conversion: a row per tensor, a total, and what was kept for which reason. */
@@ -34,7 +34,22 @@ export function summaryTable({ tensors, total }: Summary): string {
     ...precisionCells(total.precision),
   ];
   const table = markdownTable([head, ...rows, sum], { align: ["l", "l", "l", "r", "r", "r", "r", "r", "r"] });
-  return [table, ...notFiniteLines(total.precision), ...keptLines(tensors)].join("\n");
+  return [table, ...notFiniteLines(total.precision), ...keptLines(tensors), ...scaleLines(tensors)].join(
+    "\n",
+  );
+}
+
+/** Weights without a scale: each is named, since nothing tells that 1 is right. */
+function scaleLines(tensors: readonly PlannedTensor[]): string[] {
+  const names = tensors
+    .filter(({ scaleTakenAsOne }) => scaleTakenAsOne)
+    .map(({ name }) => `- ${figures.text(name)}`);
+  return names.length === 0 ? [] : ["", "No scale was found, and 1 was taken, for:", ...names];
+}
+
+/** Lines that must not be missed. */
+export function warningLines(warnings: readonly string[]): string[] {
+  return warnings.map((warning) => `Warning: ${figures.text(warning)}`);
 }
 
 /** What stands in place of decibels, explained. */
@@ -93,6 +108,7 @@ export function planTable({ tensors, files }: Plan): string {
   ]);
   return [
     markdownTable([head, ...rows], { align: ["l", "l", "l", "l", "r"] }),
+    ...scaleLines(tensors),
     "",
     "Nothing was written. Files to be written:",
     ...files.map(({ name, size }) => `- ${figures.text(name)}: ${figures.count(size)} bytes`),

@@ -186,10 +186,18 @@ describe("refused, with nothing written", () => {
       await refuses(model, /model.safetensors.index.json/);
     }
   });
-  test("links that lead out of the folder; those of the hub's cache are followed", async () => {
+  test("a link that leads nowhere; those to files are followed, as in the hub's cache", async () => {
     const model = await makeModel();
-    symlinkSync("/etc/passwd", join(model, "passwd.txt"));
-    await refuses(model, /symbolic link/);
+    const links = join(folder, "links");
+    mkdirSync(links);
+    rmSync(join(model, "sub"), { recursive: true });
+    for (const name of readdirSync(model)) symlinkSync(join(model, name), join(links, name));
+    const [direct, linked] = [output(), output()];
+    expect(await blockscale("quantize", model, direct)).toMatchObject({ code: 0 });
+    expect(await blockscale("quantize", links, linked)).toMatchObject({ code: 0 });
+    expect(snapshot(linked)).toEqual(snapshot(direct));
+    symlinkSync(join(folder, "nowhere"), join(links, "dangling.json"));
+    await refuses(links, /dangling.json/);
     const cache = join(folder, "cache");
     mkdirSync(join(cache, "snapshots/abc"), { recursive: true });
     mkdirSync(join(cache, "blobs"));

@@ -65,6 +65,7 @@ test("the fields that scripts rely on are there, and no others", async () => {
     files: [{ name: "string", bytes: "number" }],
     tensors: [nothing],
     total: { ...TOTAL, precision: null },
+    warnings: ["string"],
     ...OTHER_FILES,
   });
   expect(await report("quantize", model, fp8)).toEqual({
@@ -72,6 +73,7 @@ test("the fields that scripts rely on are there, and no others", async () => {
     to: "string",
     tensors: [{ ...CONVERTED, precision: PRECISION }],
     total: { ...TOTAL, precision: PRECISION },
+    warnings: ["string"],
     ...OTHER_FILES,
   });
   // Rounding to bfloat16 loses nothing here: null.
@@ -81,6 +83,7 @@ test("the fields that scripts rely on are there, and no others", async () => {
     dtype: "string",
     tensors: [{ ...CONVERTED, precision: exact }],
     total: { ...TOTAL, precision: exact },
+    warnings: [],
     ...OTHER_FILES,
   });
   expect(await report("inspect", fp8)).toEqual({

@@ -63,6 +63,8 @@ export interface Dialect {
   readsStack?(stack: Candidate, config: Config | null): true | string;
   /** The quantization_config that tells readers of it. @param kept modules that stay in high precision */
   config(kept: readonly string[]): Config;
+  /** What its users should know about readers. */
+  readonly warnings?: readonly string[];
   /** Further members of config.json. */
   readonly members?: Config;
   /** Further files that readers of this dialect want. */

@@ -11,8 +11,11 @@ function quantization(algorithm: string, { block }: Scheme, kept: readonly strin
 }
 
 /** What both dialects tell. @param algorithm ModelOpt's name of the scheme */
-function labels(algorithm: string, scheme: Scheme): Pick<Dialect, "config" | "documents"> {
+function labels(algorithm: string, scheme: Scheme): Pick<Dialect, "config" | "documents" | "warnings"> {
   return {
+    warnings: [
+      "transformers loads ModelOpt's folders without an error, and wrong: this is for vLLM, SGLang and TensorRT-LLM.",
+    ],
     config: (kept) => ({
       quant_method: "modelopt",
       ...quantization(algorithm, scheme, kept),

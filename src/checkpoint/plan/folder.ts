@@ -5,6 +5,7 @@ import { kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import type { DialectName, Document } from "../dialects/index.ts";
+import { matcher, refuseUnmatched } from "../dialects/rules.ts";
 import { type Checkpoint, placesOf, readCheckpoint } from "../read/checkpoint.ts";
 import { parseConfig, plainDocuments, quantizedDocuments } from "./config.ts";
 import { ALREADY_REASON, type Plan } from "./plan.ts";
@@ -56,6 +57,35 @@ export async function openCheckpoint(
   const others = [...files.keys()].filter((name) => !taken.has(name));
   const unread = others.filter((name) => name.endsWith(".safetensors"));
   return { checkpoint, sources: [...sources.values()], configText, index, leftOut, unread, others };
+}
+
+/**
+ * Keeps the .safetensors files of some patterns alone: which of several models in a folder is meant. The index of others goes with them.
+ * @throws BlockscaleError `option`: a pattern that fits no file
+ */
+export function chooseFiles<S>(
+  files: ReadonlyMap<string, S>,
+  patterns: readonly string[] | undefined,
+): { readonly files: ReadonlyMap<string, S>; readonly leftOut: readonly string[] } {
+  if (patterns === undefined) return { files, leftOut: [] };
+  const weights = [...files.keys()].filter((name) => name.endsWith(".safetensors"));
+  refuseUnmatched(
+    "files",
+    patterns,
+    weights.map((name) => ({ name })),
+  );
+  const matchers = patterns.map(matcher);
+  const isChosen = (name: string) => matchers.some((matches) => matches(name));
+  // An index belongs to the files that are called like it: model.safetensors.index.json to model-00001-of-00002.safetensors.
+  const isIndexOfChosen = (name: string) => {
+    const stem = name.slice(0, -INDEX_SUFFIX.length);
+    return weights.filter((weight) => weight.startsWith(stem)).every(isChosen);
+  };
+  const leftOut = [...files.keys()].filter((name) =>
+    name.endsWith(".safetensors") ? !isChosen(name) : name.endsWith(INDEX_SUFFIX) && !isIndexOfChosen(name),
+  );
+  const others = [...files].filter(([name]) => !leftOut.includes(name));
+  return { files: new Map(others), leftOut };
 }
 
 /**

@@ -39,6 +39,8 @@ export interface PlannedTensor {
   readonly action: "copy" | "quantize" | "dequantize" | "requantize" | "drop";
   /** Whether it was stored as codes and scales. */
   readonly wasScaled: boolean;
+  /** It has codes without a scale, which was taken as 1. */
+  readonly scaleTakenAsOne?: true;
   /** Why it is copied or dropped; `null` where it is converted. */
   readonly reason: string | null;
   readonly shape: readonly number[];
@@ -136,6 +138,7 @@ export function converted(conversion: Conversion, tensors: readonly TensorSpec[]
       shard: places[0]!.shard,
       action: into.kind === "plain" ? "dequantize" : from.kind === "plain" ? "quantize" : "requantize",
       wasScaled: from.kind === "scaled",
+      ...(from.kind === "scaled" && from.scales === null ? { scaleTakenAsOne: true } : {}),
       reason: null,
       shape: from.kind === "plain" ? plainShape(from) : from.shape,
       before: {
