@@ -209,7 +209,6 @@ async function cli() {
       platform: "node",
       format: "esm",
       target: "node20",
-      sourcemap: true,
       ...options,
     });
   const file = path("dist/cli/main.js");
