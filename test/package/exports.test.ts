@@ -1,0 +1,60 @@
+import { expect, it } from "vitest";
+import manifest from "../../package.json" with { type: "json" };
+
+const ENGINE = [
+  "BlockscaleError",
+  "bf16",
+  "cosine",
+  "f16",
+  "fromMnMajor",
+  "load",
+  "packScales",
+  "schemes",
+  "sqnr",
+  "swizzleScales",
+  "toMnMajor",
+  "unpackScales",
+  "unswizzleScales",
+];
+
+/** What each entry exports at run time. A name that comes or goes changes the public interface: docs/changelog.md has to say so. */
+const NAMES: { readonly [entry: string]: readonly string[] } = {
+  ".": ENGINE,
+  "./js": ENGINE,
+  "./external": ENGINE,
+  "./checkpoint": [
+    "KEEP_RULES",
+    "compareCheckpoints",
+    "createPool",
+    "dialects",
+    "documentsOf",
+    "fileBytes",
+    "fileStream",
+    "inspect",
+    "jsonOf",
+    "localConverter",
+    "openCheckpoint",
+    "openUrl",
+    "planDequantize",
+    "planQuantize",
+    "readCheckpoint",
+    "serveConversions",
+    "summarize",
+    "warningsOf",
+  ],
+  "./node": ["createFile", "openFile", "openFolder"],
+  "./model": ["architectures", "modelConfigOf", "openModel"],
+  "./train": ["createTrainer", "recipes", "warmupCosine"],
+};
+
+const entries = Object.entries(manifest.exports).filter(([name]) => !/\.(json|wasm)$/.test(name));
+
+it("lists every entry of the package", () => {
+  expect(entries.map(([name]) => name).sort()).toEqual(Object.keys(NAMES).sort());
+});
+
+it.each(entries)("%s exports these names", async (name, files) => {
+  const { default: file } = files as { readonly default: string };
+  const found = await import(new URL(`../../${file}`, import.meta.url).href);
+  expect(Object.keys(found).sort()).toEqual(NAMES[name]);
+});
