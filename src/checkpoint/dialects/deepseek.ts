@@ -1,6 +1,6 @@
 import { type Scheme, schemes } from "../../tensor/schemes.ts";
 import type { Config } from "../read/checkpoint.ts";
-import { NESTED } from "../read/resolve.ts";
+import { configsOf } from "../read/resolve.ts";
 import type { Candidate, Dialect, Part, Storage } from "./dialect.ts";
 
 /** What DeepSeek and Qwen write for square blocks. */
@@ -31,12 +31,6 @@ const TURNED: ReadonlySet<unknown> = new Set([
   "qwen3_vl_moe",
   "qwen3_vl_moe_text",
 ]);
-
-/** Configs of language models, wherever they are: at the top, or nested in those of multimodal models. */
-function configsOf(config: Config | null): Config[] {
-  const nested = NESTED.map((key) => config?.[key]);
-  return [config, ...nested].filter((found): found is Config => typeof found === "object" && found !== null);
-}
 
 /**
  * transformers keeps the experts of a layer as `gate_up_proj` [experts, 2 * size, hidden] and `down_proj` [experts, hidden, size], and

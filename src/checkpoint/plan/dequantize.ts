@@ -35,7 +35,8 @@ export function planDequantize(checkpoint: Checkpoint, options: DequantizeOption
   const include = options.include?.map(matcher);
   const exclude = (options.exclude ?? []).map(matcher);
   const { weights, foreign, strays } = resolve(checkpoint, options);
-  refuseForeign(foreign, quantizationConfig(checkpoint.config));
+  const isQuantised = weights.some(({ kind }) => kind === "scaled");
+  refuseForeign(foreign, quantizationConfig(checkpoint.config), isQuantised);
   refuseUnmatched("include", options.include, weights);
   refuseUnmatched("exclude", options.exclude, weights);
   const decisions = weights.map((weight): Decision => {

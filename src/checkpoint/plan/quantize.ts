@@ -43,12 +43,9 @@ export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = 
   checkKnown("planQuantize", options, ["to", "include", "exclude", "overrides", "missingScale"]);
   const dialect = dialectOf(options.to ?? "deepseek-v3.1");
   const { weights, foreign, strays } = resolve(checkpoint, options);
-  refuseForeign(foreign, quantizationConfig(checkpoint.config));
-  const decide = decider(
-    options,
-    weights.some(({ kind }) => kind === "scaled"),
-    checkpoint.config,
-  );
+  const isQuantised = weights.some(({ kind }) => kind === "scaled");
+  refuseForeign(foreign, quantizationConfig(checkpoint.config), isQuantised);
+  const decide = decider(options, isQuantised, checkpoint.config);
   const override = overrider(options.overrides ?? []);
   refuseUnmatched("include", options.include, weights);
   refuseUnmatched("exclude", options.exclude, weights);

@@ -105,11 +105,17 @@ function guessed({ dtype }: Place, quantization: Config | null): Method {
 
 /**
  * Refuses to convert a checkpoint while foreign quantised data are in it.
+ * @param isRead whether codes and scales were found that are read, whatever config.json calls the method
  * @throws BlockscaleError `dialect`: names the method, the first tensors and their number, and what reads them
  */
-export function refuseForeign(foreign: readonly ForeignTensor[], quantization: Config | null): void {
+export function refuseForeign(
+  foreign: readonly ForeignTensor[],
+  quantization: Config | null,
+  isRead: boolean,
+): void {
   const [first] = foreign;
   if (first === undefined) {
+    if (isRead) return;
     const named = methodOf(quantization);
     if (named === undefined) return;
     throw new BlockscaleError("dialect", {

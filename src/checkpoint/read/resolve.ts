@@ -4,6 +4,7 @@ import { BlockscaleError } from "../../tensor/errors.ts";
 import { type Checkpoint, type Config, type Place, placesOf } from "./checkpoint.ts";
 import { type ForeignTensor, foreignTensors } from "./foreign.ts";
 import { int4Weight } from "./int4.ts";
+import { partsOf } from "./parts.ts";
 import {
   type Element,
   matrixOf,
@@ -14,6 +15,7 @@ import {
   valueTypeOf,
   type Weight,
 } from "./weights.ts";
+import { wrappedWeight } from "./wrapped.ts";
 
 /** How to read a checkpoint. */
 export interface ResolveOptions {
@@ -83,7 +85,7 @@ export function resolve(
   for (const place of places) {
     if (scaled.has(place.name) || taken.has(place.name)) continue;
     try {
-      take(place, scaledWeight(place, byName, blocks, options));
+      take(place, scaledWeight(place, byName, blocks, checkpoint.config, options));
     } catch (error) {
       if (onProblem === undefined || !(error instanceof BlockscaleError)) throw error;
       onProblem(error);
@@ -205,15 +207,18 @@ function scaledWeight(
   place: Place,
   byName: ReadonlyMap<string, Place>,
   configured: readonly (readonly [number, number])[],
+  config: Config | null,
   options: ResolveOptions,
 ): ScaledWeight | null {
   const element = CODE_ELEMENTS[place.dtype];
   if (element === undefined || STRAY.test(place.name)) return null;
-  const { name, shape } = place;
+  const { shape } = place;
+  const wrapped = wrappedWeight(place.name);
+  const name = wrapped?.weight ?? place.name;
   const base = { kind: "scaled", name, shape, element, codes: place, transposed: false } as const;
-  const candidates = scalesOf(name, byName);
+  const candidates = scalesOf(name, byName, wrapped?.scales);
   const fitting = candidates.flatMap((scales) => {
-    const grid = gridOf(shape, scales, configured);
+    const grid = gridOf(shape, scales, configured) ?? fusedGrid(name, shape, scales, config);
     return grid === null ? [] : [{ scales, scaleType: SCALE_TYPES[scales.dtype]!, ...grid }];
   });
   refuseSecond(name, fitting);
@@ -258,8 +263,8 @@ function possibleScales(weight: string, byName: ReadonlyMap<string, Place>): str
 }
 
 /** What may be the scales of a weight, as far as names and types tell. */
-function scalesOf(weight: string, byName: ReadonlyMap<string, Place>): Place[] {
-  return scaleNames(weight).flatMap((name) => {
+function scalesOf(weight: string, byName: ReadonlyMap<string, Place>, own?: string): Place[] {
+  return (own === undefined ? scaleNames(weight) : [own]).flatMap((name) => {
     const place = byName.get(name);
     return place !== undefined && SCALE_TYPES[place.dtype] !== undefined ? [place] : [];
   });
@@ -373,6 +378,26 @@ function gridOf(
     return { block: [1, cols / stored[1]!] };
   }
   return paddedGrid(shape, stored, configured);
+}
+
+/** One scale for each part of a fused matrix. */
+function fusedGrid(
+  name: string,
+  shape: readonly number[],
+  scales: Place,
+  config: Config | null,
+): Pick<ScaledWeight, "block" | "parts"> | null {
+  const [rows, cols] = shape as [number, number];
+  const count = scales.shape[0] ?? 0;
+  if (shape.length !== 2 || scales.shape.slice(1).some((size) => size !== 1)) return null;
+  const parts = partsOf(name, rows, count, configsOf(config));
+  return parts === null ? null : { block: [1, Math.max(1, cols)], parts };
+}
+
+/** Configs of language models, wherever they are: at the top, or nested in those of multimodal models. */
+export function configsOf(config: Config | null): Config[] {
+  const nested = NESTED.map((key) => config?.[key]);
+  return [config, ...nested].filter((found): found is Config => typeof found === "object" && found !== null);
 }
 
 /** A grid of more rows and columns than the weight needs, where config.json names the block. */

@@ -2,6 +2,7 @@ import { readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { valueOfE4m3 } from "../../tensor/fp4.ts";
+import { spreadParts } from "./parts.ts";
 import { widen } from "./values.ts";
 import { countOf, type ScaledWeight, scaleShape } from "./weights.ts";
 
@@ -29,8 +30,12 @@ export async function readScales(
   first: number,
   count: number,
 ): Promise<Uint8Array | Float32Array> {
-  const { scales, scaleType, storedCols } = weight;
+  const { scales, scaleType, storedCols, parts } = weight;
   if (scales === null) return new Uint8Array(count).fill(127);
+  if (parts !== undefined) {
+    const { parts: _, ...whole } = weight;
+    return spreadParts(await readScales(whole, sources, 0, parts.length), parts, first, count);
+  }
   const where = tensorNamed(scales.name);
   const width = scaleType === "ue8m0" || scaleType === "e4m3" ? 1 : scaleType === "f32" ? 4 : 2;
   const read = (from: number, n: number): Promise<Uint8Array> => {
@@ -97,8 +102,9 @@ async function multipliersOf(
 }
 
 /** Number of scales of a weight: as stored, but for the padding of a grid that is too large. */
-export function scaleCount({ scales, shape, block, storedCols }: ScaledWeight): number {
+export function scaleCount({ scales, shape, block, storedCols, parts }: ScaledWeight): number {
   if (scales === null) return 1;
+  if (parts !== undefined) return countOf(scaleShape(shape, block));
   return countOf(storedCols === undefined ? scales.shape : scaleShape(shape, block));
 }
 

@@ -38,6 +38,8 @@ export interface ScaledWeight {
   readonly tensorScale?: { readonly place: Place; readonly divides: boolean };
   /** Tensors that say what the codes and scales say already. */
   readonly besides?: readonly Place[];
+  /** Rows of each part of a fused matrix, where the stored scales are one for each part. */
+  readonly parts?: readonly number[];
   /** Scales from one row of the grid to the next, where the stored grid is wider than the weight needs. */
   readonly storedCols?: number;
   /** `[rows, cols]`; the whole matrix where one scale serves all of it. */
