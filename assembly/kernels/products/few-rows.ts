@@ -99,10 +99,9 @@ export function multiplyRows<F>(
   if (isFolded) Terms.setFolded(lifts + LIFTS + SUMS);
   else Terms.setScaled();
   let highest = work;
-  // Passes of about the same height: a single row that is left over would be the slowest of all.
-  let passes = (rows + DOT_ROWS - 1) / DOT_ROWS;
   while (rows) {
-    const height = (rows + passes - 1) / passes--;
+    // Three rows of x at a time, and then what is left: two passes of two take a third longer than three rows and one.
+    const height = min(rows, DOT_ROWS);
     for (let m: usize = 0; m < height; m++) {
       const field = load<i32>(highest + 4 * m);
       store<i32>(lifts + 4 * m, isFolded ? Range.foldedLift<F>(field, highestScale) : Range.lift<F>(field));

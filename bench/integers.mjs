@@ -1,0 +1,169 @@
+// Products of integers beside the float path: node bench/integers.mjs [--quick]; part of `npm run bench`. Writes
+// bench/results/integers-MACHINE.json and the table of docs/speed.md. The builds with relaxed SIMD need Node 22 or newer.
+import { readFileSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { markdownTable } from "markdown-table";
+import { load, schemes } from "../dist/index.js";
+import { values } from "./data.mjs";
+import { origin, slug } from "./machine.mjs";
+import { interleave, median, medianRatio } from "./measure.mjs";
+import { COLD_BYTES, PEAK_OPERATIONS, PEAK_TURNS, read, roofsOf } from "./roofs.mjs";
+
+const root = new URL("../", import.meta.url);
+const { values: options } = parseArgs({ options: { quick: { type: "boolean", default: false } } });
+const ROUNDS = options.quick ? 5 : 15;
+
+const START = "<!-- bench-integers:start -->";
+const END = "<!-- bench-integers:end -->";
+
+const WORKS = [
+  { m: 1, n: 3072, k: 2048 },
+  { m: 1, n: 4096, k: 4096, cold: true },
+  { m: 2, n: 2048, k: 2048 },
+  { m: 4, n: 2048, k: 2048 },
+  { m: 8, n: 2048, k: 2048 },
+  { m: 64, n: 2048, k: 2048 },
+  { m: 256, n: 2048, k: 2048 },
+];
+
+/** Ways to keep weights, by name, and the bytes of one. */
+const WAYS = {
+  "FP8, float32 x": {
+    bytes: 1,
+    pack: (engine, w, shape) => engine.pack(engine.quantize(w, shape, schemes.deepseekWeight)),
+  },
+  "FP8 in two planes": {
+    bytes: 1,
+    pack: (engine, w, shape) =>
+      engine.pack(engine.quantize(w, shape, schemes.deepseekWeight), { activations: "int8" }),
+  },
+  int7: { bytes: 1.125, pack: (engine, w, shape) => engine.pack({ values: w, shape }, { weights: "int7" }) },
+  MXFP4: {
+    bytes: 0.625,
+    pack: (engine, w, shape) =>
+      engine.pack(engine.quantize(w, shape, schemes.mxfp4), { activations: "int8" }),
+  },
+};
+const FLOAT = Object.keys(WAYS)[0];
+
+async function engineOf(variant) {
+  try {
+    const engine = await load({ variant });
+    engine.activations({ values: new Float32Array(1), shape: [1, 1] }).free();
+    return engine;
+  } catch (error) {
+    console.log(`${variant}: not on this host (${error.message.split("\n")[0]})`);
+    return undefined;
+  }
+}
+
+function measure(engine, variant, roofs, { m, n, k, cold = false }) {
+  const w = values("normal", "f32", n * k);
+  const x = { values: values("normal", "f32", m * k), shape: [m, k] };
+  const out = new Float32Array(m * n);
+  const all = [];
+  const contestants = Object.fromEntries(
+    Object.entries(WAYS).map(([name, { bytes, pack }]) => {
+      const count = cold ? Math.ceil(COLD_BYTES / (n * k * bytes)) : 1;
+      const packed = Array.from({ length: count }, () => pack(engine, w, [n, k]));
+      all.push(...packed);
+      let turn = 0;
+      return [name, () => engine.gemm(x, packed[turn++ % count], { out })];
+    }),
+  );
+  const peak = () => roofs[variant].peak(PEAK_TURNS, 1);
+  const readBytes = cold ? COLD_BYTES : n * k;
+  const seconds = interleave({ ...contestants, peak, read: () => read(roofs, readBytes) }, ROUNDS);
+  for (const packed of all) packed.free();
+  const operations = 2 * m * n * k;
+  return Object.entries(WAYS).map(([way, { bytes }]) => ({
+    variant,
+    m,
+    n,
+    k,
+    cold,
+    way,
+    gigaFlops: operations / median(seconds[way]) / 1e9,
+    ofPeak: (operations / (PEAK_TURNS * PEAK_OPERATIONS)) * medianRatio(seconds.peak, seconds[way]),
+    ofRead: ((n * k * bytes) / readBytes) * medianRatio(seconds.read, seconds[way]),
+    ofFloat: medianRatio(seconds[FLOAT], seconds[way]),
+  }));
+}
+
+function table(records) {
+  const names = Object.keys(WAYS);
+  const variants = [...new Set(records.map(({ variant }) => variant))];
+  const body = variants.flatMap((variant) =>
+    WORKS.map(({ m, n, k, cold = false }) => {
+      const of = (way) =>
+        records.find((r) => r.variant === variant && r.m === m && r.cold === cold && r.way === way);
+      const cells = names.map((way) => {
+        const { gigaFlops, ofPeak, ofRead, ofFloat } = of(way);
+        const share = m === 1 ? `${(100 * ofRead).toFixed(0)} % of reading` : `${ofPeak.toFixed(2)} of peak`;
+        return `${gigaFlops.toFixed(0)} (${way === FLOAT ? "" : `${ofFloat.toFixed(2)}x, `}${share})`;
+      });
+      return [variant, `${n}x${k}${cold ? ", from memory" : ""}`, m, ...cells];
+    }),
+  );
+  return markdownTable([["build", "weights", "M", ...names], ...body], {
+    align: ["l", "l", "r", "r", "r", "r", "r"],
+  });
+}
+
+/** Rows a second of four and eight rows of x against two, in the float path. */
+function fewRows(records) {
+  const variant = records[0].variant;
+  const of = (m) => records.find((r) => r.variant === variant && r.m === m && r.way === FLOAT).gigaFlops;
+  return `In the float path, four rows of x at a time are ${(of(4) / of(2)).toFixed(2)} times as many a second as two, eight ${(of(8) / of(2)).toFixed(2)} times (${variant}).`;
+}
+
+/** x86 names the instruction; elsewhere only the ratio tells. */
+function instruction() {
+  try {
+    const info = readFileSync("/proc/cpuinfo", "utf8");
+    if (!/^flags/m.test(info)) return "";
+    return /\bavx_vnni\b/.test(info)
+      ? " It has AVX-VNNI: a dot of four bytes is one instruction."
+      : " It has no AVX-VNNI (the AVX-512 form alone does not count): a dot of four bytes takes three instructions, and two planes cannot win.";
+  } catch {
+    return "";
+  }
+}
+
+const variants = ["relaxed", "baseline"];
+const roofs = roofsOf(variants);
+const records = [];
+for (const variant of variants) {
+  const engine = await engineOf(variant);
+  if (engine === undefined) continue;
+  console.log(`${variant}: "auto" is ${engine.fasterActivations}`);
+  for (const work of WORKS) {
+    const made = measure(engine, variant, roofs, work);
+    records.push(...made);
+    for (const { m, cold, way, gigaFlops, ofPeak, ofRead, ofFloat } of made)
+      console.log(
+        `  M ${m}${cold ? " cold" : ""} ${way.padEnd(18)} ${gigaFlops.toFixed(1).padStart(6)} GFLOP/s, ${ofPeak.toFixed(2)} of peak, ${ofRead.toFixed(2)} of reading, ${ofFloat.toFixed(2)}x`,
+      );
+  }
+}
+const where = origin(root);
+if (!options.quick) {
+  const round = (_key, value) =>
+    typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value;
+  const file = new URL(`bench/results/integers-${slug(where.machine.cpu)}.json`, root);
+  writeFileSync(file, `${JSON.stringify({ origin: where, records }, round, 1)}\n`);
+  const page = new URL("docs/speed.md", root);
+  const text = readFileSync(page, "utf8");
+  const { machine, runtime, build, time } = where;
+  const section = `One core of ${machine.cpu}, which others used meanwhile; ${runtime.name} ${runtime.version}, commit ${build.commit}, ${time.slice(0, 10)}.${instruction()}
+GFLOP/s through the API, rounding x included, and in brackets: against the float path; of the peak of float32 multiply-adds of the build, or for one row of the rate at which bytes are read.
+
+${table(records)}
+
+${fewRows(records)}
+`;
+  writeFileSync(
+    page,
+    `${text.slice(0, text.indexOf(START) + START.length)}\n${section}${text.slice(text.indexOf(END))}`,
+  );
+}
