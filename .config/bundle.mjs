@@ -231,7 +231,7 @@ async function cli() {
   await writeFile(path("dist/cli/LICENSES.txt"), await licensesOf(Object.keys(metafile.inputs)));
   // What is in main.js now, and the types of a program that nobody imports.
   for (const name of await readdir(folder)) {
-    if (!/^main\.js(\.map)?$|^LICENSES/.test(name)) await rm(folder + name);
+    if (!/^main\.js$|^LICENSES/.test(name)) await rm(folder + name);
   }
 }
 

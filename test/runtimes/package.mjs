@@ -14,7 +14,7 @@ const BUDGETS = {
   'import { load } from "blockscale/js"; console.log(load);': 19,
   'import { schemes } from "blockscale"; console.log(schemes);': 1,
   'import { openModel } from "blockscale/model"; console.log(openModel);': 147,
-  'import { createTrainer } from "blockscale/train"; console.log(createTrainer);': 100,
+  'import { createTrainer } from "blockscale/train"; console.log(createTrainer);': 108,
 };
 
 async function bundled(project, code) {
