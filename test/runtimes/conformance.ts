@@ -8,7 +8,7 @@ import type { BlockScaled, Format, HalfValues, Values, ValueType } from "../../s
 import { type Checkpoints, conversions } from "./conversions.ts";
 import { hash } from "./hash.ts";
 import { bf16Bits, everyTie, f16Bits, floatsOf, plainBits, weightBits } from "./inputs.ts";
-import { productFailures } from "./products.ts";
+import { integerFailures, productFailures } from "./products.ts";
 
 /** The installed package, as far as the cases use it: `blockscale` and `blockscale/js` both fit. */
 export interface Package {
@@ -97,7 +97,7 @@ export async function conformance(fp8: Engine, api: Package, checkpoints: Checkp
       return [`${name}: ${error}`];
     }
   });
-  failures.push(...productFailures(fp8, api));
+  failures.push(...productFailures(fp8, api), ...integerFailures(fp8, api));
   const all = {
     ...(await hashes(fp8, api)),
     ...(await precisions(fp8, api)),

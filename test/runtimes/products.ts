@@ -1,5 +1,6 @@
 import type { Engine } from "../../src/engine/engine.ts";
 import type { BlockScaled } from "../../src/tensor/tensor.ts";
+import { integerProduct, type RoundedRow, roundedRow } from "../reference/integers.ts";
 import type { Package } from "./conformance.ts";
 import { floatsOf, plainBits } from "./inputs.ts";
 
@@ -41,6 +42,59 @@ const SCHEMES = [
   ["mxfp8", "mxfp8"],
   ["mxfp8E5m2", "mxfp8"],
 ] as const;
+
+/** Rows of a matrix as integers in blocks of 32 columns. */
+function integersOf(values: Float32Array, k: number, most: number): RoundedRow[] {
+  return Array.from({ length: values.length / k }, (_, row) =>
+    roundedRow(values.subarray(row * k, (row + 1) * k), most, 32),
+  );
+}
+
+/** Rows of E4M3 codes as integers in sixteenths of their scale. */
+function planesOf(fp8: Engine, { codes, scales, shape, block }: BlockScaled): RoundedRow[] {
+  const [n, k] = shape as [number, number];
+  const values = fp8.decode(codes, "e4m3");
+  return Array.from({ length: n }, (_, row) => ({
+    integers: Array.from(values.subarray(row * k, (row + 1) * k), (v) => Math.floor(16 * v + 0.5)),
+    scales: Array.from({ length: Math.ceil(k / 32) }, (_, b) => {
+      const at = Math.floor(row / block[0]) * Math.ceil(k / block[1]) + Math.floor((32 * b) / block[1]);
+      return 2 ** (scales[at]! - 127) / 16;
+    }),
+  }));
+}
+
+/** Whether the engine multiplies integers: V8 11 with relaxed SIMD says that it cannot. */
+function hasIntegers(fp8: Engine): boolean {
+  try {
+    fp8.activations({ values: new Float32Array(1), shape: [1, 1] }).free();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What is wrong with products of integers, which have the same bits everywhere: those of the definition. */
+export function integerFailures(fp8: Engine, { schemes }: Package): string[] {
+  if (!hasIntegers(fp8)) return [];
+  const failures: string[] = [];
+  for (const [m, n, k] of SIZES) {
+    const x = { values: floatsOf(plainBits(m, m * k)), shape: [m, k] };
+    const left = integersOf(x.values, k, 127);
+    for (const name of ["mxfp8", "deepseekWeight"]) {
+      const w = fp8.quantize(floatsOf(plainBits(n, n * k)), [n, k], schemes[name]!);
+      const expectSame = (what: string, found: Float32Array, right: RoundedRow[]) => {
+        const want = integerProduct(left, right, 32);
+        if (!found.every((y, i) => y === want[i]))
+          failures.push(`gemm of integers, ${what} ${name} ${[m, n, k]}`);
+      };
+      expectSame("two planes", fp8.gemm(x, w, { activations: "int8" }), planesOf(fp8, w));
+      const packed = fp8.pack(w, { weights: "int7" });
+      expectSame("int7", fp8.gemm(x, packed), integersOf(fp8.dequantize(w), k, 63));
+      packed.free();
+    }
+  }
+  return failures;
+}
 
 /** What is wrong with products of every kind of operand, in words. */
 export function productFailures(fp8: Engine, { schemes }: Package): string[] {
