@@ -68,7 +68,13 @@ export const tests = [
           await view.getByRole("heading", { name, exact: true }).waitFor();
           await view.locator("[data-testid=charts], [data-testid=nothing]").first().waitFor();
           assert.equal(await view.getByRole("alert").count(), 0, name);
-          assert.doesNotMatch(await view.textContent(), /\b(NaN|undefined|null)\b(?! or Inf)/, name);
+          // The first values may well be NaN.
+          const text = await view.evaluate((panel) => {
+            const copy = panel.cloneNode(true);
+            copy.querySelector(".first-values")?.remove();
+            return copy.textContent;
+          });
+          assert.doesNotMatch(text, /\b(NaN|undefined|null)\b(?! or Inf)/, name);
           await page.keyboard.press("Escape");
         }
       });

@@ -40,6 +40,7 @@ const suites = await Promise.all(
     "kept",
     "causes",
     "odd",
+    "panel",
     "page",
     "playground",
     "report",

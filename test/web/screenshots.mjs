@@ -45,10 +45,17 @@ try {
       await page.locator(".cell.name .link").nth(5).click();
       await page.getByTestId("comparison").waitFor();
       await shoot("tensor", false);
-      await page.locator("dialog article").evaluate((article) => article.scrollTo(0, 1e6));
+      await page.getByTestId("tensor").evaluate((panel) => panel.scrollTo(0, 1e6));
       await shoot("tensor-below", false);
       await page.keyboard.press("Escape");
       await page.locator(".heading button").click();
+      await shoot("leave", false);
+      await page.getByRole("dialog").getByRole("button").nth(1).click();
+      await page.getByTestId("kept").waitFor();
+      await page.locator("#place").fill("ftp://example.org/a");
+      await page.locator("#place").press("Enter");
+      await page.getByRole("alert").locator("strong").waitFor();
+      await shoot("kept");
       await openFiles(page, large);
       await planned(page);
       await page.waitForTimeout(2500);

@@ -2,8 +2,10 @@ import { batch, effect } from "@preact/signals";
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
 import type { Precision } from "../../engine/precision.ts";
+import { percent } from "../strings/format.ts";
+import { doing, words } from "../strings/index.ts";
 import { PageError } from "../workers/problem.ts";
-import type { Found, Looked, RunProgress, Target, Written } from "../workers/protocol.ts";
+import type { Found, Looked, RunProgress, Target, TensorBasics, Written } from "../workers/protocol.ts";
 import { followAddress, LINKABLE, type Origin, origin, query, takeFromAddress } from "./address.ts";
 import { Client, inPieces, problemIn } from "./client.ts";
 import { type ExampleName, fetchExample, isExample } from "./examples.ts";
@@ -71,6 +73,11 @@ export function begin(): void {
     if (hasPatternFault.value) return;
     const isWanted = () => stage.peek() === "ready" && plannedChoice.peek() !== wanted;
     timer = setTimeout(() => isWanted() && plan(wanted), planned.peek() === null ? 0 : TYPING);
+  });
+  effect(() => {
+    const state = run.value;
+    const part = state === null || state.size === 0 ? 0 : state.bytes / state.size;
+    doing.value = stage.value === "done" ? words.value.done.heading : state === null ? "" : percent(part);
   });
   // Files dropped beside the place for them would replace the page, and a run with it.
   for (const type of ["dragover", "drop"] as const) {
@@ -353,6 +360,16 @@ export function again(): void {
 /** What a report shows besides figures. */
 export function look(): Promise<Looked> {
   return client.call("look");
+}
+
+/** What the values of a tensor are. */
+export function basics(tensor: string): Promise<TensorBasics> {
+  return client.call("basics", tensor);
+}
+
+/** A tensor as a file of NumPy; `null` where NumPy has no such type. */
+export function npy(tensor: string): Promise<Blob | null> {
+  return client.call("npy", tensor);
 }
 
 export function sample(tensor: string, names: readonly DialectName[], whole: boolean): Promise<Sample[]> {

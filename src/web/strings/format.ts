@@ -10,6 +10,11 @@ const formats = computed(() => {
     tenth: new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 }),
     short: new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 }),
     percent: new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 }),
+    signed: new Intl.NumberFormat(locale, {
+      style: "percent",
+      maximumFractionDigits: 0,
+      signDisplay: "exceptZero",
+    }),
     percentTenth: new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 2 }),
     relative: new Intl.RelativeTimeFormat(locale, { numeric: "auto" }),
     seconds: unit(locale, "second"),
@@ -46,6 +51,11 @@ export function whole(n: number): string {
   return formats.value.whole.format(n);
 }
 
+/** A value with four significant digits: 0.01234, 1.2e-7. */
+export function number(value: number): string {
+  return String(Number(value.toPrecision(4)));
+}
+
 /** 7.2B, 1.3亿. */
 export function short(n: number): string {
   return formats.value.short.format(n);
@@ -53,6 +63,11 @@ export function short(n: number): string {
 
 export function percent(part: number): string {
   return formats.value.percent.format(part);
+}
+
+/** With its sign: −37 %. */
+export function signedPercent(part: number): string {
+  return formats.value.signed.format(part);
 }
 
 export function smallPercent(part: number): string {

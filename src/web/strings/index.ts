@@ -28,12 +28,16 @@ function preferred(): Language {
 
 export const language: Signal<Language> = signal(preferred());
 
+/** What goes on, for the title of the tab: a percentage, or that it is done. */
+export const doing: Signal<string> = signal("");
+
 /** The words in the language of the user. */
 export const words: ReadonlySignal<Words> = computed(() => languages[language.value]);
 
 effect(() => {
   document.documentElement.lang = language.value === "zh" ? "zh-Hans" : language.value;
-  document.title = `${words.value.title} – ${words.value.tagline}`;
+  const { title, tagline } = words.value;
+  document.title = doing.value === "" ? `${title} – ${tagline}` : `${doing.value} – ${title}`;
 });
 
 export function chooseLanguage(chosen: Language): void {

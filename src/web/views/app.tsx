@@ -12,7 +12,7 @@ import { Start } from "./start.tsx";
 import { Workspace } from "./workspace.tsx";
 
 /** With the charts in it, the largest part of the page. */
-const TensorDialog = lazy(async () => (await import("./tensor-dialog.tsx")).TensorDialog);
+const TensorPanel = lazy(async () => (await import("./tensor-panel.tsx")).TensorPanel);
 
 /** With the kernels in it. */
 const Playground = lazy(async () => (await import("../playground/playground.tsx")).Playground);
@@ -41,7 +41,7 @@ export function App(): JSX.Element {
         {view.value === "playground" && <Playground />}
         {isConverter && (isOpen ? <Workspace /> : <Start />)}
       </main>
-      {isConverter && isOpen && selected.value !== null && <TensorDialog />}
+      {isConverter && isOpen && selected.value !== null && <TensorPanel />}
       <LeaveDialog />
     </>
   );

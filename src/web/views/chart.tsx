@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import { isDark } from "../session/settings.ts";
 
@@ -8,6 +8,10 @@ interface ChartProps {
   readonly label: string;
   readonly height: number;
   readonly data: uPlot.AlignedData;
+  /** The chart is made anew when this changes: its scale is another one. */
+  readonly redraw?: unknown;
+  /** What the point under the pointer says. */
+  pointed?(index: number): string;
   /** Made anew when the colours change. */
   options(colours: Colours): Omit<uPlot.Options, "width" | "height">;
 }
@@ -36,13 +40,19 @@ function coloursOf(element: Element): Colours {
 }
 
 /** A chart of uPlot that follows the width of its place and the colours of the page. */
-export function Chart({ label, height, data, options }: ChartProps): JSX.Element {
+export function Chart({ label, height, data, options, pointed, redraw }: ChartProps): JSX.Element {
+  const [index, setIndex] = useState<number | null>(null);
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   useEffect(() => {
     const element = place.current!;
     plot.current = new uPlot(
-      { ...options(coloursOf(element)), width: element.clientWidth, height },
+      {
+        ...options(coloursOf(element)),
+        width: element.clientWidth,
+        height,
+        hooks: { setCursor: [({ cursor }) => setIndex(cursor.idx ?? null)] },
+      },
       data,
       element,
     );
@@ -52,9 +62,18 @@ export function Chart({ label, height, data, options }: ChartProps): JSX.Element
       observer.disconnect();
       plot.current?.destroy();
     };
-  }, [isDark.value, height]);
+  }, [isDark.value, height, redraw]);
   useEffect(() => plot.current?.setData(data), [data]);
-  return <div class="chart" ref={place} role="img" aria-label={label} />;
+  return (
+    <>
+      <div class="chart" ref={place} role="img" aria-label={label} />
+      {pointed !== undefined && (
+        <p class="help pointed-line" aria-hidden="true">
+          {index === null ? "\u00a0" : pointed(index)}
+        </p>
+      )}
+    </>
+  );
 }
 
 const FONT = "12px system-ui, sans-serif";
@@ -65,6 +84,8 @@ export function axis(colours: Colours, more: uPlot.Axis = {}): uPlot.Axis {
     stroke: colours.text,
     font: FONT,
     ticks: { show: false },
+    labelFont: FONT,
+    labelSize: 22,
     gap: 6,
     ...more,
     grid: { stroke: colours.line, width: 1, ...more.grid },

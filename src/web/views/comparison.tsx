@@ -14,7 +14,10 @@ export function Comparison({
   const { precision: text } = words.value;
   const figures = tried.map(([name, { precision }]) => ({ name, precision, db: sqnr(precision) }));
   const best = Math.max(...figures.map(({ db }) => db));
-  const least = Math.min(...figures.map(({ db }) => db));
+  // Whole steps of 5 dB around what is finite.
+  const finite = figures.map(({ db }) => db).filter(Number.isFinite);
+  const from = 5 * Math.floor((Math.min(...finite, Infinity) - 1) / 5);
+  const to = 5 * Math.ceil((Math.max(...finite, -Infinity) + 1) / 5);
   const { rows, totalRows } = tried[0]![1];
   const isAll = rows === totalRows;
   return (
@@ -29,7 +32,15 @@ export function Comparison({
           <thead>
             <tr>
               <th scope="col">{text.scheme}</th>
-              <th scope="col">{text.sqnr}</th>
+              <th scope="col">
+                {text.sqnr}
+                {Number.isFinite(from) && (
+                  <span class="db-ends" title={text.axisDb}>
+                    <i>{from} dB</i>
+                    <i>{to} dB</i>
+                  </span>
+                )}
+              </th>
               <th scope="col" title={text.maxErrorHelp}>
                 {text.maxError}
               </th>
@@ -40,19 +51,15 @@ export function Comparison({
           </thead>
           <tbody>
             {figures.map(({ name, precision, db }) => (
-              <tr key={name} class={db === best ? "best" : undefined}>
+              <tr key={name} class={isEqual(db, best) ? "best" : undefined}>
                 <th scope="row">
                   {name}
                   <small>{blockOf(name)}</small>
                 </th>
                 <td class="bar-cell">
-                  <span
-                    class="db-bar"
-                    aria-hidden="true"
-                    style={{ transform: `scaleX(${share(db, best)})` }}
-                  />
+                  <Dot db={db} from={from} to={to} />
                   {sqnrText(db, precision.nonFinite)}
-                  {db === best && least < best && <em>{text.best}</em>}
+                  <em>{wordOf(db, best)}</em>
                 </td>
                 <td>{smallPercent(precision.amax === 0 ? 0 : precision.maxError / precision.amax)}</td>
                 <td>{whole(precision.saturated)}</td>
@@ -67,10 +74,33 @@ export function Comparison({
   );
 }
 
-/** Length of a bar: 6 dB, a doubling of the noise, take it from full to nothing. */
-function share(db: number, best: number): number {
-  if (db === -Infinity) return 0;
-  return Number.isFinite(best) ? Math.max(0.04, 1 - (best - db) / 6) : 1;
+/** Decibels that nobody would notice. */
+const EQUAL = 0.2;
+
+const isEqual = (db: number, best: number): boolean => db === best || Math.abs(db - best) < EQUAL;
+
+function wordOf(db: number, best: number): string {
+  const { exact, equal, grade, best: loses } = words.value.precision;
+  if (db === Infinity) return exact;
+  if (!Number.isFinite(db)) return "";
+  return `${grade(db)}${db === best ? `, ${loses}` : isEqual(db, best) ? `, ${equal}` : ""}`;
+}
+
+/** A place on the axis from `from` to `to` decibels; nothing of what is exact or not finite, which has none. */
+function Dot({
+  db,
+  from,
+  to,
+}: {
+  readonly db: number;
+  readonly from: number;
+  readonly to: number;
+}): JSX.Element {
+  return (
+    <span class="db-axis" aria-hidden="true">
+      {Number.isFinite(db) && <i style={{ left: `${(100 * (db - from)) / (to - from)}%` }} />}
+    </span>
+  );
 }
 
 function blockOf(name: DialectName): string {

@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useMemo } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import uPlot from "uplot";
 import {
   BINADES,
@@ -23,6 +23,7 @@ export function ValueChart({
   readonly hasAfter: boolean;
 }): JSX.Element {
   const { precision: text } = words.value;
+  const [isLog, setLog] = useState(false);
   const { binades, data } = useMemo(() => {
     // Far below, each power of two halves the number of values: what cannot be seen is not drawn.
     const least = Math.max(1, sample.precision.count / 100_000);
@@ -41,22 +42,28 @@ export function ValueChart({
   const bars = uPlot.paths.bars!;
   const options = (colours: Colours) => ({
     legend: { show: false },
-    cursor: { show: false },
+    cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
     scales: {
       x: {
         time: false,
         range: (_: uPlot, min: number, max: number): [number, number] => [min - 0.7, max + 0.7],
       },
-      y: { range: (_: uPlot, __: number, max: number): [number, number] => [0, Math.max(1, max * 1.05)] },
+      y: isLog
+        ? {
+            distr: 3,
+            range: (_: uPlot, __: number, max: number): [number, number] => [0.5, Math.max(2, 2 * max)],
+          }
+        : { range: (_: uPlot, __: number, max: number): [number, number] => [0, Math.max(1, max * 1.05)] },
     },
     axes: [
       axis(colours, {
         grid: { show: false },
         size: 30,
+        label: text.axisBinade,
         incrs: [1, 2, 4, 8],
         values: (_: uPlot, ticks: number[]) => ticks.map((tick) => power(tick)),
       }),
-      axis(colours, { size: 52, values: counts }),
+      axis(colours, { size: 52, values: counts, label: text.axisCount }),
     ],
     series: [
       {},
@@ -85,10 +92,18 @@ export function ValueChart({
     <Figure title={hasAfter ? text.values : text.valuesNow} note={text.valuesNote} keys={hasAfter}>
       <Chart
         label={`${text.values}: ${power(binades[0]!)} – ${power(binades.at(-1)!)}`}
-        height={220}
+        height={260}
         data={data}
         options={options}
+        redraw={isLog}
+        pointed={(i) =>
+          `${power(binades[i]!)}: ${[...data.slice(1)].map((series) => whole(series[i]!)).join(" → ")}`
+        }
       />
+      <label class="check">
+        <input type="checkbox" checked={isLog} onChange={(event) => setLog(event.currentTarget.checked)} />
+        {text.logarithmic}
+      </label>
       <DataTable
         heads={heads}
         rows={binades.map((binade, i) => [
@@ -112,7 +127,7 @@ export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element
   const { saturated, flushed } = sample.precision;
   const options = (colours: Colours) => ({
     legend: { show: false },
-    cursor: { show: false },
+    cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
     scales: {
       x: { time: false },
       y: { range: (_: uPlot, __: number, max: number): [number, number] => [0, Math.max(1, max * 1.05)] },
@@ -121,9 +136,10 @@ export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element
       axis(colours, {
         grid: { show: false },
         size: 30,
+        label: text.axisError,
         values: (_: uPlot, ticks: number[]) => ticks.map((tick) => `${tick} %`),
       }),
-      axis(colours, { size: 52, values: counts }),
+      axis(colours, { size: 52, values: counts, label: text.axisCount }),
     ],
     series: [
       {},
@@ -138,7 +154,13 @@ export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element
   });
   return (
     <Figure title={text.errors} note={text.errorsNote} keys={false}>
-      <Chart label={`${text.errors}: ${text.errorsNote}`} height={220} data={data} options={options} />
+      <Chart
+        label={`${text.errors}: ${text.errorsNote}`}
+        height={260}
+        data={data}
+        options={options}
+        pointed={(i) => `${percents[i]!.toPrecision(3)} %: ${whole(errors[i]!)}`}
+      />
       <p class="help">
         {text.saturated}: <b>{whole(saturated)}</b> · {text.flushed}: <b>{whole(flushed)}</b>
       </p>

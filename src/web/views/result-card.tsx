@@ -1,10 +1,11 @@
 import type { JSX } from "preact";
+import { useState } from "preact/hooks";
 import { jsonOf } from "../../checkpoint/measure/summary.ts";
 import { again, leave, look, save } from "../session/actions.ts";
 import { problemIn } from "../session/client.ts";
-import { name, nameOfWritten, planned, problem, result, summary } from "../session/model.ts";
+import { form, name, nameOfWritten, opened, planned, problem, result, summary } from "../session/model.ts";
 import { download, downloadText } from "../session/saving.ts";
-import { bytes, duration, exactBytes, sqnrText } from "../strings/format.ts";
+import { bytes, duration, exactBytes, signedPercent, smallPercent, sqnrText } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import type { Written } from "../workers/protocol.ts";
 import { ToAdd } from "./convert-card.tsx";
@@ -16,6 +17,7 @@ export function ResultCard(): JSX.Element | null {
   const found = result.value;
   if (found === null) return null;
   const { written, seconds } = found;
+  const before = opened.value!.inspection.files.reduce((n, file) => n + file.bytes, 0);
   const total = written.reduce((n, { size }) => n + size, 0);
   const isPrivate = written.some(({ file }) => file !== null);
   const precision = summary()?.total.precision ?? null;
@@ -25,11 +27,11 @@ export function ResultCard(): JSX.Element | null {
         <Icon name="check" />
         {text.heading}
       </h2>
-      <p class="big">
-        {bytes(total)}
-        <span>
-          {text.took} {duration(seconds)}
-        </span>
+      <p class="big" tabIndex={-1} ref={(element) => element?.focus()} data-testid="change">
+        {text.change(bytes(before), bytes(total), signedPercent(total / before - 1))}
+      </p>
+      <p class="help">
+        {text.took} {duration(seconds)}
       </p>
       <p class="help">
         {text.verified(written.length)} {!isPrivate && text.saved}
@@ -47,6 +49,13 @@ export function ResultCard(): JSX.Element | null {
           <b>{sqnrText(precision.sqnrDb, precision.nonFinite)}</b>
         </div>
       )}
+      {precision?.sqnrDb != null && Number.isFinite(precision.sqnrDb) && (
+        <p class="help">
+          {words.value.precision.grade(precision.sqnrDb)}:{" "}
+          {text.meaning(smallPercent(10 ** (-precision.sqnrDb / 20)))}
+        </p>
+      )}
+      {opened.value!.hasConfig && form.value.action === "quantize" && <ServeLine />}
       <div class="pair">
         <button
           type="button"
@@ -62,6 +71,27 @@ export function ResultCard(): JSX.Element | null {
         {text.again}
       </button>
     </section>
+  );
+}
+
+/** A line that starts a server with the output, to be copied. */
+function ServeLine(): JSX.Element {
+  const { done: text } = words.value;
+  const [isCopied, setCopied] = useState(false);
+  // The folder is on the disk of the user, who knows where.
+  const line = `vllm serve ./${/^[\w.-]+$/.test(name.value) ? name.value : "model"}`;
+  return (
+    <div class="serve">
+      <span class="help">{text.serve}</span>
+      <code>{line}</code>
+      <button
+        type="button"
+        class="quiet"
+        onClick={() => navigator.clipboard.writeText(line).then(() => setCopied(true))}
+      >
+        {isCopied ? text.copied : text.copy}
+      </button>
+    </div>
   );
 }
 

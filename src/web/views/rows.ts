@@ -1,8 +1,9 @@
 import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { type Matcher, matcher } from "../../checkpoint/dialects/rules.ts";
 import type { InspectedTensor } from "../../checkpoint/measure/inspect.ts";
 import type { PlannedTensor } from "../../checkpoint/plan/plan.ts";
 import { sqnr } from "../../engine/precision.ts";
-import { measured, opened, planned } from "../session/model.ts";
+import { measured, opened, patternFault, planned } from "../session/model.ts";
 
 /** A tensor as the table shows it. */
 export interface Row {
@@ -65,12 +66,10 @@ export const total: ReadonlySignal<number> = computed(() => rows.value.length);
 
 /** What the table shows: found, and in order. */
 export const visible: ReadonlySignal<readonly Row[]> = computed(() => {
-  const wanted = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const fits = finder(search.value);
   const found = rows.value.filter(({ tensor, plan }) => {
     if (onlyChanging.value && (plan === null || plan.action === "copy")) return false;
-    if (wanted.length === 0) return true;
-    const name = tensor.name.toLowerCase();
-    return wanted.every((word) => name.includes(word));
+    return fits(tensor.name);
   });
   const { column, isDescending } = order.value;
   if (column === null) return found;
@@ -81,6 +80,21 @@ export const visible: ReadonlySignal<readonly Row[]> = computed(() => {
     .sort((a, b) => a.key - b.key)
     .map(({ row }) => row);
 });
+
+/**
+ * What is searched for: a pattern as those that select tensors, where it has a star or begins with re:, else words that
+ * all have to be in the name. A pattern that is not finished finds everything.
+ */
+function finder(text: string): Matcher {
+  const typed = text.trim();
+  if (typed.startsWith("re:") || typed.includes("*"))
+    return patternFault(typed) === null ? matcher(typed) : () => true;
+  const wanted = typed.toLowerCase().split(/\s+/).filter(Boolean);
+  return (name) => {
+    const lower = name.toLowerCase();
+    return wanted.every((word) => lower.includes(word));
+  };
+}
 
 /** Whether a click can change what happens to a tensor. */
 export function canToggle({ tensor, plan }: Row, action: "quantize" | "dequantize"): boolean {

@@ -203,6 +203,7 @@ function GridRow({ row, index, isActive, top, onPress }: RowProps): JSX.Element 
   const becomes = plan?.action === "drop" ? table.dropped : changes ? plan.after.dtype : table.kept;
   return (
     // biome-ignore lint/a11y/useSemanticElements: a table cannot leave out rows
+    // biome-ignore lint/a11y/useKeyWithClickEvents: Enter on the grid does the same
     <div
       id={`row-${index}`}
       class={`grid-row${isActive ? " active" : ""}${changes ? " changes" : ""}`}
@@ -211,6 +212,9 @@ function GridRow({ row, index, isActive, top, onPress }: RowProps): JSX.Element 
       tabIndex={-1}
       style={{ transform: `translateY(${top}px)` }}
       onPointerDown={onPress}
+      onClick={(event) => {
+        if ((event.target as Element).closest("input, button") === null) show(row);
+      }}
     >
       {/* biome-ignore lint/a11y/useSemanticElements: see above */}
       <div class="cell name" role="gridcell" tabIndex={-1}>

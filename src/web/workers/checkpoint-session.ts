@@ -13,6 +13,7 @@ import {
 import { conversionsOf, type Plan, type PlannedTensor } from "../../checkpoint/plan/plan.ts";
 import { planQuantize } from "../../checkpoint/plan/quantize.ts";
 import { resolveWeights } from "../../checkpoint/read/resolve.ts";
+import type { Weight } from "../../checkpoint/read/weights.ts";
 import type { Source } from "../../io/source.ts";
 import { scalesFound, scalesOf } from "../../report/report.ts";
 import { measureSpeed, type Speed, secondsFromDisk, secondsFromServer } from "./estimate.ts";
@@ -33,12 +34,14 @@ import type {
   Session,
   Sized,
   Target,
+  TensorBasics,
   Visit,
 } from "./protocol.ts";
 import { outputName, outputSize, Run, type RunFile } from "./run.ts";
 import { sampleWeight } from "./sampling.ts";
 import { openSource } from "./source-of.ts";
 import { PrivateStorage } from "./storage.ts";
+import { basicsOf, npyOf } from "./tensor-values.ts";
 
 /** One checkpoint at a time: opened, planned, converted. */
 interface Open {
@@ -162,11 +165,26 @@ export class CheckpointSession implements Session {
   }
 
   async sample(tensor: string, names: readonly DialectName[], whole: boolean): Promise<Sample[]> {
-    const { opened, missingScale } = this.need();
-    const weight = resolveWeights(opened.checkpoint, { missingScale }).find(({ name }) => name === tensor);
+    const weight = this.weightOf(tensor);
     if (weight === undefined || weight.kind === "other") return [];
     const schemes = names.length === 0 ? [null] : names.map((name) => dialects[name].storage.scheme);
     return Promise.all(schemes.map((scheme) => sampleWeight(weight, scheme, whole, this.pool)));
+  }
+
+  async basics(tensor: string): Promise<TensorBasics> {
+    const weight = this.weightOf(tensor);
+    if (weight === undefined) return { moments: null, first: [], hasNpy: false };
+    return basicsOf(weight, this.pool, this.need().opened.sources);
+  }
+
+  async npy(tensor: string): Promise<Blob | null> {
+    const weight = this.weightOf(tensor);
+    return weight === undefined ? null : npyOf(weight, this.pool, this.need().opened.sources);
+  }
+
+  private weightOf(tensor: string): Weight | undefined {
+    const { opened, missingScale } = this.need();
+    return resolveWeights(opened.checkpoint, { missingScale }).find(({ name }) => name === tensor);
   }
 
   async look(): Promise<Looked> {

@@ -175,6 +175,26 @@ export type ProblemKind =
   | "worker"
   | "other";
 
+/** Smallest, largest, mean and standard deviation of the finite values that were looked at. */
+export interface Moments {
+  readonly least: number;
+  readonly most: number;
+  readonly mean: number;
+  readonly deviation: number;
+  /** Whether all values were looked at. */
+  readonly isAll: boolean;
+}
+
+/** What the values of a tensor are. */
+export interface TensorBasics {
+  /** `null` where there are no values, or none that are finite, or their type is not read. */
+  readonly moments: Moments | null;
+  /** The first values as text, without their scales where these are not read. */
+  readonly first: readonly string[];
+  /** Whether it can be had as a file of NumPy. */
+  readonly hasNpy: boolean;
+}
+
 /** What a report shows besides figures; `null` where nothing was looked at. */
 export interface Looked {
   readonly survey: Survey | null;
@@ -205,6 +225,8 @@ export interface Session {
   estimate(): Promise<Estimate>;
   /** What each scheme would do to a tensor; the empty list asks for the tensor as it is. */
   sample(tensor: string, dialects: readonly DialectName[], whole: boolean): Promise<Sample[]>;
+  basics(tensor: string): Promise<TensorBasics>;
+  npy(tensor: string): Promise<Blob | null>;
   /** Looks at a part of the values that the current plan converts; not where they are on a server. */
   look(): Promise<Looked>;
   /** Runs the current plan. Resolves when every file has been written, read back and compared. @param name of the output */

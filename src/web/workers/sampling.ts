@@ -26,7 +26,8 @@ export async function sampleWeight(
   return joinSamples(weight, scheme, block, samples);
 }
 
-function thinOut(strips: readonly Strip[], cols: number, elements: number): Strip[] {
+/** All strips, or some spread evenly over them. */
+export function thinOut(strips: readonly Strip[], cols: number, elements: number): Strip[] {
   const each = (strips[0]?.rows ?? 1) * cols;
   const wanted = Math.max(1, Math.floor(elements / each));
   if (strips.length <= wanted) return [...strips];

@@ -1,0 +1,238 @@
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
+import type { InspectedTensor } from "../../checkpoint/measure/inspect.ts";
+import type { Sample } from "../../checkpoint/measure/sample.ts";
+import { basics, npy, sample } from "../session/actions.ts";
+import { problemIn } from "../session/client.ts";
+import { form, opened, problem, selected } from "../session/model.ts";
+import { download } from "../session/saving.ts";
+import { bytes, number, shapeOf } from "../strings/format.ts";
+import { words } from "../strings/index.ts";
+import type { Problem, TensorBasics } from "../workers/protocol.ts";
+import { Comparison } from "./comparison.tsx";
+import { ErrorChart, ValueChart } from "./distributions.tsx";
+import { HeatMap } from "./heat-map.tsx";
+import { Icon } from "./icons.tsx";
+import { ProblemText } from "./problem.tsx";
+import { visible } from "./rows.ts";
+
+/** Whether the newest entry of the history is the panel's. */
+let hasEntry = false;
+
+/** One tensor looked at closely, beside the table, which goes on working. */
+export function TensorPanel(): JSX.Element | null {
+  const { precision: text } = words.value;
+  const heading = useRef<HTMLHeadingElement>(null);
+  const name = selected.value;
+  const tensor = opened.value?.inspection.tensors.find((one) => one.name === name);
+  const close = () => {
+    selected.value = null;
+    document.querySelector<HTMLElement>("[role=grid]")?.focus();
+  };
+  useEffect(() => heading.current?.focus(), [tensor]);
+  useEffect(() => {
+    // Back closes the panel, as it would leave a page. Going back at every close instead would arrive after the next opening.
+    if (!hasEntry) history.pushState(null, "");
+    hasEntry = true;
+    const onBack = () => {
+      hasEntry = false;
+      selected.value = null;
+    };
+    addEventListener("popstate", onBack);
+    return () => removeEventListener("popstate", onBack);
+  }, []);
+  useEffect(() => {
+    // Wherever the focus is, but where Escape has a meaning of its own.
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key === "Escape" && document.querySelector("dialog[open]") === null) close();
+    };
+    addEventListener("keydown", onKey);
+    return () => removeEventListener("keydown", onKey);
+  }, []);
+  if (tensor === undefined) return null;
+  const at = visible.value.findIndex((row) => row.tensor.name === name);
+  const step = (by: number) => {
+    const next = visible.value[at + by];
+    if (next !== undefined) selected.value = next.tensor.name;
+  };
+  return (
+    <aside class="side" aria-labelledby="tensor-heading" data-testid="tensor">
+      <header>
+        <div class="side-tools">
+          <button type="button" class="quiet" disabled={at <= 0} onClick={() => step(-1)}>
+            ← {text.previous}
+          </button>
+          <button
+            type="button"
+            class="quiet"
+            disabled={at < 0 || at + 1 >= visible.value.length}
+            onClick={() => step(1)}
+          >
+            {text.next} →
+          </button>
+          <button type="button" class="quiet square" aria-label={text.close} onClick={close}>
+            <Icon name="close" />
+          </button>
+        </div>
+        <h2 id="tensor-heading" ref={heading} tabIndex={-1}>
+          {tensor.name}
+        </h2>
+      </header>
+      <Facts tensor={tensor} />
+      <Basics key={`basics ${tensor.name}`} tensor={tensor} />
+      <Closer key={tensor.name} tensor={tensor} />
+    </aside>
+  );
+}
+
+/** What the values are: smallest, largest, mean, deviation, the first ones; and the tensor as a file. */
+function Basics({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element | null {
+  const { precision: text } = words.value;
+  const [found, setFound] = useState<TensorBasics | null>(null);
+  useEffect(() => {
+    let isCurrent = true;
+    basics(tensor.name).then(
+      (value) => isCurrent && setFound(value),
+      () => {},
+    );
+    return () => {
+      isCurrent = false;
+    };
+  }, [tensor.name]);
+  const save = () =>
+    npy(tensor.name).then(
+      (blob) => blob !== null && download(blob, `${tensor.name}.npy`),
+      (error) => {
+        problem.value = problemIn(error);
+      },
+    );
+  if (found === null) return null;
+  const { moments } = found;
+  const figures: [string, string][] =
+    moments === null
+      ? []
+      : [
+          [text.least, number(moments.least)],
+          [text.most, number(moments.most)],
+          [text.mean, number(moments.mean)],
+          [text.deviation, number(moments.deviation)],
+        ];
+  return (
+    <section aria-label={text.basics} data-testid="basics">
+      <dl class="facts-grid">
+        {figures.map(([term, value]) => (
+          <div key={term}>
+            <dt>{term}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+      {found.first.length > 0 && (
+        <p class="help first-values">
+          {text.first}: <code>{found.first.join(", ")}</code>
+        </p>
+      )}
+      {moments !== null && !moments.isAll && <p class="help">{text.ofSample}</p>}
+      {found.hasNpy && (
+        <button type="button" class="quiet npy" onClick={save}>
+          <Icon name="down" />
+          .npy
+        </button>
+      )}
+    </section>
+  );
+}
+
+function Facts({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
+  const { precision: text } = words.value;
+  const { scaled } = tensor;
+  const facts: [string, string][] = [
+    [text.shape, shapeOf(tensor.shape)],
+    [text.type, tensor.dtype],
+    [text.size, bytes(tensor.bytes)],
+    [text.file, tensor.shard],
+  ];
+  if (scaled !== null) facts.push([text.scales, `${scaled.block.join("×")}, ${scaled.scaleDtype ?? "–"}`]);
+  return (
+    <dl class="facts-grid">
+      {facts.map(([term, value]) => (
+        <div key={term}>
+          <dt>{term}</dt>
+          <dd title={value}>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** The chosen dialect first, then those whose scheme is another one. */
+function dialectsToTry(): DialectName[] {
+  const names = Object.keys(dialects) as DialectName[];
+  const chosen = form.value.to;
+  const seen = new Set<unknown>([dialects[chosen].storage.scheme]);
+  return [
+    chosen,
+    ...names.filter((name) => {
+      const { scheme } = dialects[name].storage;
+      const isNew = !seen.has(scheme);
+      seen.add(scheme);
+      return isNew;
+    }),
+  ];
+}
+
+function Closer({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
+  const { precision: text } = words.value;
+  const isPlain = tensor.scaled === null;
+  const [whole, setWhole] = useState<Sample | null>(null);
+  const [tried, setTried] = useState<readonly (readonly [DialectName, Sample])[]>([]);
+  const [failure, setFailure] = useState<Problem | null>(null);
+  const [isEmpty, setEmpty] = useState(false);
+  useEffect(() => {
+    const names = dialectsToTry();
+    const look = async () => {
+      const [closely] = await sample(tensor.name, isPlain ? [names[0]!] : [], true);
+      if (closely === undefined || closely.precision.count === 0) return setEmpty(true);
+      setWhole(closely);
+      if (tensor.shape.length < 2) return;
+      // Formats whose blocks this shape cannot have are left out.
+      const samples = names.map(async (one) => {
+        const [tried] = await sample(tensor.name, [one], false).catch(() => []);
+        return tried === undefined ? [] : [[one, tried] as const];
+      });
+      setTried((await Promise.all(samples)).flat());
+    };
+    look().catch((error) => setFailure(problemIn(error)));
+  }, [tensor.name, isPlain, tensor.shape.length]);
+  if (failure !== null) {
+    return (
+      <div class="note bad" role="alert">
+        <ProblemText problem={failure} />
+      </div>
+    );
+  }
+  if (isEmpty)
+    return (
+      <p class="help" data-testid="nothing">
+        {text.nothing}
+      </p>
+    );
+  if (whole === null) {
+    return (
+      <p class="help" role="status">
+        {text.loading}
+      </p>
+    );
+  }
+  return (
+    <>
+      {tried.length > 0 && <Comparison tried={tried} />}
+      <div class="charts" data-testid="charts">
+        <ValueChart sample={whole} hasAfter={isPlain} />
+        {isPlain && <ErrorChart sample={whole} />}
+        {whole.map !== null && <HeatMap map={whole.map} />}
+      </div>
+    </>
+  );
+}
