@@ -1,4 +1,5 @@
 import { openUrl } from "../io/http.ts";
+import { cachedModel } from "../io/hub-cache.ts";
 import { openLocal } from "../io/node-folder.ts";
 import type { Source } from "../io/source.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
@@ -17,7 +18,10 @@ export interface Input {
 export async function openInput(place: string, signal?: AbortSignal): Promise<Input> {
   const repository = repositoryOf(place);
   if (repository === null) refuseAddress(place);
-  if (repository !== null) return openRepository(place, repository, signal);
+  if (repository !== null) {
+    const cached = await cachedModel(repository.name, repository.revision);
+    return cached === null ? openRepository(place, repository, signal) : openLocal(cached);
+  }
   if (!/^https?:\/\//i.test(place)) return openLocal(place);
   const name = nameInUrl(place);
   const source = await openUrl(place, { headers: authorization(place), signal });
