@@ -11,7 +11,7 @@ import {
 } from "../checkpoint/plan/folder.ts";
 import type { FilePlan, Plan } from "../checkpoint/plan/plan.ts";
 import { warningsOf } from "../checkpoint/plan/warnings.ts";
-import { isSameFile, openFile } from "../io/node.ts";
+import { isSameFile, makeFolder, openFile } from "../io/node.ts";
 import { openLocal, refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
 import {
   completeFolder,
@@ -207,7 +207,10 @@ async function convertFolder(run: FolderRun, folder: string, overwrite: boolean)
     const finished = journal.finished(file.name);
     if (finished !== undefined && (await isMade(finished, file, path)))
       for (const [name, precision] of finished.measured) run.measured.set(name, precision);
-    else await makeFile(run, file, path, (made) => journal.add(file.name, made));
+    else {
+      await makeFolder(dirname(path));
+      await makeFile(run, file, path, (made) => journal.add(file.name, made));
+    }
     run.finish(file.size);
   }
   await completeFolder(folder, chosen, opened, documents, signal);

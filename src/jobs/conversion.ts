@@ -62,7 +62,7 @@ export interface Made extends Finished {
 }
 
 /**
- * Makes one output file. It appears under its name when it is whole.
+ * Makes one output file, in a folder that is there. It appears under its name when it is whole.
  * @param beforeRename told what was made, just before that
  * @throws BlockscaleError `io`; what the signal was aborted with
  */
@@ -76,7 +76,6 @@ export async function makeFile(
   const measured: [string, Precision][] = [];
   const fingerprint = new Fingerprint(file.size);
   const hash = createHash("sha256");
-  await makeFolder(dirname(path));
   await removeLeftovers(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
   const sink = await createFile(path, async () => {
     await refuseChange(inputsOf(file, run));

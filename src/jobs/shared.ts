@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { FilePlan } from "../checkpoint/plan/plan.ts";
 import { makeFolder, openFile, systemFault, writeText } from "../io/node.ts";
 import { refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
@@ -97,6 +97,7 @@ export async function makeShared(
   if (found !== undefined && (await isMade(found, file, path))) return { entry: found, isNew: false };
   await refuseObstacles(folder, [file.name]);
   let entry: Entry | undefined;
+  await makeFolder(dirname(path));
   await makeFile(run, file, path, async (made) => {
     entry = { ...made, run: spec.fingerprint, size: file.size };
     await writeText(recordPath(folder, file), JSON.stringify(entry));
