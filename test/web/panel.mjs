@@ -156,4 +156,18 @@ export const tests = [
       });
     },
   },
+  {
+    name: "what the header says besides, and what is odd in a checkpoint, can be read",
+    async body(env) {
+      const input = join(env.folder, `remarks-${env.browser}.safetensors`);
+      const odd = { name: "odd.weight", dtype: "F8_E4M3", shape: [2, 2] };
+      writeTensors(input, [odd], { format: "pt", note: "made by a test" });
+      await withPage(env, async (page) => {
+        await openFiles(page, input);
+        await page.getByTestId("metadata").locator("summary").click();
+        await page.getByTestId("metadata").getByText("made by a test").waitFor();
+        await page.getByText("those tensors are shown as if their scale were 1").waitFor();
+      });
+    },
+  },
 ];

@@ -62,6 +62,7 @@ export const en = {
     notQuantised: "not quantised",
     dialect: (name: string): string => `FP8: ${name}`,
     composition: "Bytes by data type",
+    metadata: "What the header says besides (__metadata__)",
     part: (index: number, of: number): string =>
       `This is file ${index} of ${of}. Open all of them together to convert the model.`,
     warning: "Some scales are in files that are not open: those tensors are shown as if their scale were 1.",

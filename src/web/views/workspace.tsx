@@ -1,4 +1,5 @@
 import type { JSX } from "preact";
+import type { Inspection } from "../../checkpoint/measure/inspect.ts";
 import { leave, openAnother } from "../session/actions.ts";
 import { measured, name, opened, stage } from "../session/model.ts";
 import { bytes, percent, short, whole } from "../strings/format.ts";
@@ -64,6 +65,7 @@ function Heading(): JSX.Element {
         ))}
       </ul>
       {dtypes.length > 1 && <Composition byDtype={inspection.bytesByDtype} />}
+      <Remarks inspection={inspection} />
       {part !== null && (
         <div class="note" role="status">
           <p>{open.part(part.index, part.of)}</p>
@@ -80,6 +82,47 @@ function Heading(): JSX.Element {
     </section>
   );
 }
+
+/** What headers say of the checkpoint beside its tensors, and what is odd in it. */
+function Remarks({ inspection }: { readonly inspection: Inspection }): JSX.Element {
+  const { open, table } = words.value;
+  const entries = Object.entries(inspection.metadata);
+  const { warnings } = inspection;
+  return (
+    <>
+      {entries.length > 0 && (
+        <details class="remarks" data-testid="metadata">
+          <summary>
+            {open.metadata} ({entries.length})
+          </summary>
+          <dl class="message parts">
+            {entries.map(([key, value]) => (
+              <div key={key}>
+                <dt>{key}</dt>
+                <dd>{value}</dd>
+              </div>
+            ))}
+          </dl>
+        </details>
+      )}
+      {warnings.length > 0 && (
+        <details class="remarks" data-testid="warnings">
+          <summary>
+            {table.warnings} ({warnings.length})
+          </summary>
+          <ul class="message">
+            {warnings.slice(0, SHOWN).map((warning) => (
+              <li key={warning}>{warning}</li>
+            ))}
+          </ul>
+        </details>
+      )}
+    </>
+  );
+}
+
+/** Warnings shown: a checkpoint may have one for each of its tensors. */
+const SHOWN = 100;
 
 /** Shares of the data types, the largest first. */
 function Composition({ byDtype }: { readonly byDtype: { readonly [dtype: string]: number } }): JSX.Element {
