@@ -124,7 +124,10 @@ function announce(
 }
 
 /** The tokens of a text, by the model's tokenizer, or `ids` of a safetensors file. */
-async function idsOf(flags: EvaluateFlags, tokenizer: Tokenizer | null): Promise<Int32Array> {
+export async function idsOf(
+  flags: Pick<EvaluateFlags, "text" | "tokens">,
+  tokenizer: Tokenizer | null,
+): Promise<Int32Array> {
   const path = flags.tokens ?? flags.text!;
   const bytes = await readFile(path).catch((cause) => {
     throw systemFault(path, "a readable file", cause);

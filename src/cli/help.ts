@@ -57,6 +57,18 @@ Examples:
   blockscale evaluate Qwen3-8B-FP8/ --against Qwen3-8B/ --text book.txt --activations fp8 --json
 `;
 
+/** Below the options of `blockscale sensitivity --help`. */
+export const SENSITIVITY_HELP: string = `
+Rounds each linear layer to each format and measures the error of its output on the text, and what that does to the loss. Formats:
+nvfp4, mxfp4, mxfp4Ocp, fp8 (128x128), mxfp8, mxfp8Ocp, e5m2, bf16 (as it is). The choice within the budget is exact; uniform formats and
+mixes of as many bits are run beside the original. The whole model is in memory.
+
+Examples:
+  blockscale sensitivity model/ --text book.txt --bits 6
+  blockscale sensitivity model/ --text book.txt --formats fp8,bf16 --bits 10 --out keep.json
+  blockscale quantize model/ out/ --overrides keep.json
+`;
+
 /** Below the options of `blockscale train --help`. */
 export const TRAIN_HELP: string = `
 Recipes: f32; deepseek (E4M3, activations and gradients in blocks of 1x128, weights 128x128); mxfp8 (E4M3, 1x32);

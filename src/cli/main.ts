@@ -15,11 +15,19 @@ import { embed } from "./embed.ts";
 import { evaluate } from "./evaluate.ts";
 import * as figures from "./figures.ts";
 import { generate } from "./generate.ts";
-import { COMPARE_HELP, DEQUANTIZE_HELP, EVALUATE_HELP, QUANTIZE_HELP, TRAIN_HELP } from "./help.ts";
+import {
+  COMPARE_HELP,
+  DEQUANTIZE_HELP,
+  EVALUATE_HELP,
+  QUANTIZE_HELP,
+  SENSITIVITY_HELP,
+  TRAIN_HELP,
+} from "./help.ts";
 import { inspect } from "./inspect.ts";
 import { INTERRUPTED, interruption } from "./interruption.ts";
 import { convertPart, finish } from "./part.ts";
 import { printError } from "./print.ts";
+import { sensitivity } from "./sensitivity.ts";
 import { serve } from "./serve.ts";
 import { train } from "./train.ts";
 import { version } from "./version.ts";
@@ -188,6 +196,7 @@ function program(signal: AbortSignal): Command {
     .action((a, b, flags) => compare(a, b, flags, signal));
   modelCommands(command, signal);
   evaluationCommand(command, signal);
+  sensitivityCommand(command, signal);
   trainingCommand(command, signal);
   return command;
 }
@@ -303,6 +312,27 @@ function evaluationCommand(command: Command, signal: AbortSignal): void {
       if (flags.text === undefined && flags.tokens === undefined)
         self.error("error: --text or --tokens is needed");
       return evaluate(path, flags, signal);
+    });
+}
+
+function sensitivityCommand(command: Command, signal: AbortSignal): void {
+  command
+    .command("sensitivity")
+    .description("find out which layers bear which format, and the best mix within a budget of bits")
+    .argument("<MODEL>", `the original: ${MODEL}`, place)
+    .addOption(new Option("--text <file>", "the text").conflicts("tokens"))
+    .option("--tokens <file>", "a safetensors file with `ids` instead", place)
+    .option("--context <n>", "tokens of a chunk", evenTokens, 512)
+    .option("--formats <list>", "to choose from", "nvfp4,mxfp4,fp8,bf16")
+    .option("--bits <n>", "of a weight on average, scales included", within(1, 16), 6)
+    .option("--out <file>", "write the choice as overrides for quantize", place)
+    .option("--threads <n>", "threads that share the work, if not one for each core", jobs)
+    .option("--json", "print as JSON")
+    .addHelpText("after", SENSITIVITY_HELP)
+    .action((path, flags, self: Command) => {
+      if (flags.text === undefined && flags.tokens === undefined)
+        self.error("error: --text or --tokens is needed");
+      return sensitivity(path, flags, signal);
     });
 }
 

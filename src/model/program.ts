@@ -39,6 +39,8 @@ export class Program {
   /** What becomes of x before it meets weights that are codes. */
   readonly activations: Activations;
   readonly #rooms = new Map<string, { room: Resident; bytes: number }>();
+  /** Called before each product of x[rows, cols] with a slice of a weight: for those who measure what activations are. */
+  onProduct: ((weight: Placed, slice: number, x: number, rows: number) => void) | null = null;
 
   constructor(
     { kernels, memory }: Instance,
@@ -103,6 +105,7 @@ export class Program {
   ): void {
     const [first] = products;
     if (rows === 0 || first === undefined) return;
+    for (const { linear } of products) this.onProduct?.(linear.weight, slice, x, rows);
     const input = new Rounded(this, x, rows, first.linear.weight.cols);
     for (const { dst, linear } of products) this.#multiply(dst, input, rows, linear, slice);
   }

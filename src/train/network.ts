@@ -31,11 +31,22 @@ interface Saved {
   readonly act: number;
 }
 
+/** A linear layer y = x w^T as a backward pass meets it: places of x [rows, k] and dy [rows, n]. */
+export interface SeenLinear {
+  readonly x: number;
+  readonly dy: number;
+  readonly rows: number;
+  readonly n: number;
+  readonly k: number;
+}
+
 /**
  * Forward and backward pass of the Llama family with Qwen3's norms: a function beside each function, as the gradient of each part needs what
  * went into it. All places are float32 in the program's memory.
  */
 export class Network {
+  /** Called in the backward pass for each linear layer, with its weight's name: what went in, and the gradient of what came out. */
+  onLinear: ((name: string, seen: SeenLinear) => void) | null = null;
   readonly #program: Program;
   readonly #config: DecoderConfig;
   readonly #parameters: Parameters;
@@ -250,6 +261,7 @@ export class Network {
     /** Adds the gradients of y = x w^T: to the weight's, and to dxOf. */
     const linear = (name: string, dxOf: number, dy: number, x: number, n: number, k: number) => {
       const { value, gradient } = parameter(name);
+      this.onLinear?.(`model.layers.${i}.${name}.weight`, { x, dy, rows: tokens, n, k });
       this.#products.weightGradient(`${i}.${name}`, gradient, dy, x, [tokens, n, k]);
       this.#products.inputGradient(dxOf, dy, value, [tokens, n, k]);
     };

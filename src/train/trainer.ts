@@ -14,7 +14,7 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import type { Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import type { TrainKernels } from "./kernels.ts";
-import { Network } from "./network.ts";
+import { Network, type SeenLinear } from "./network.ts";
 import { notTrained, type Parameter, Parameters } from "./parameters.ts";
 import { LinearProducts, type OperandName, type RangeCounts } from "./products.ts";
 import { normalValues } from "./random.ts";
@@ -302,6 +302,24 @@ export class Trainer {
   /** The mean cross-entropy of the next tokens, without learning from them. */
   async loss(ids: Int32Array, shape: readonly [number, number]): Promise<number> {
     return this.#run(ids, shape, false, 1);
+  }
+
+  /**
+   * Shows each linear layer with the gradient of the summed cross-entropy (in nats) by its output, without learning.
+   * @param look called layer by layer, the last first; places are those of the program
+   */
+  observe(
+    ids: Int32Array,
+    shape: readonly [number, number],
+    look: (program: Program, name: string, seen: SeenLinear) => void,
+  ): void {
+    const [batch, width] = checkBatch(ids, shape, this.config);
+    this.#network.onLinear = (name, seen) => look(this.#program, name, seen);
+    try {
+      this.#network.run(ids, { batch, length: width - 1 }, 1, true);
+    } finally {
+      this.#network.onLinear = null;
+    }
   }
 
   #run(ids: Int32Array, shape: readonly [number, number], withGradients: boolean, parts: number): number {

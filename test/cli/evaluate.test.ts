@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openModel } from "../../src/model/model.ts";
@@ -56,14 +56,19 @@ describe.each(["qwen3", "deepseek_v3"])("%s", (name) => {
     ];
     const options = ["--context", "64", "--threads", "1", "--json"];
     const whole = await blockscale(...command, ...options);
-    let kept = 0;
-    // Killed again and again, each time a little later.
-    for (const milliseconds of [300, 450, 600]) {
+    const keptFiles = () => (existsSync(state) ? readdirSync(state, { recursive: true }).length : 0);
+    // Killed as soon as something is kept, and once more a little later.
+    for (const milliseconds of [0, 100]) {
       const { child, ended } = start([...command, ...options, "--state", state]);
-      setTimeout(() => child.kill("SIGKILL"), milliseconds);
+      const watch = setInterval(() => {
+        if (keptFiles() === 0) return;
+        clearInterval(watch);
+        setTimeout(() => child.kill("SIGKILL"), milliseconds);
+      }, 5);
       await ended;
-      kept = Math.max(kept, readdirSync(state, { recursive: true }).length);
+      clearInterval(watch);
     }
+    const kept = keptFiles();
     const last = await blockscale(...command, ...options, "--state", state);
     expect(last.code).toBe(0);
     expect(last.out).toBe(whole.out);

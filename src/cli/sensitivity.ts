@@ -1,0 +1,147 @@
+import { availableParallelism } from "node:os";
+import { markdownTable } from "markdown-table";
+import { type WeightFormat, weightFormatOf } from "../evaluate/formats.ts";
+import { evaluateMix, type Mix, mixWithin, uniformMix } from "../evaluate/mix.ts";
+import { type SensitiveGroup, sensitivityOf } from "../evaluate/sensitivity.ts";
+import { writeText } from "../io/node.ts";
+import { openTokenizer } from "../model/tokenizer.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { idsOf } from "./evaluate.ts";
+import { openInput } from "./input.ts";
+import { heed } from "./interruption.ts";
+import { print, printJson } from "./print.ts";
+
+export interface SensitivityFlags {
+  readonly text?: string;
+  readonly tokens?: string;
+  readonly context: number;
+  readonly formats: string;
+  readonly bits: number;
+  readonly out?: string;
+  readonly threads?: number;
+  readonly json?: true;
+}
+
+/** A mix with what it was measured to do. */
+interface Point {
+  readonly mix: string;
+  readonly bitsPerWeight: number;
+  readonly score: number;
+  readonly kldMean: number;
+  readonly kldError: number;
+  readonly sameTop: number;
+}
+
+/** `blockscale sensitivity MODEL`: which layers bear which format, and the best mix within a budget. */
+export async function sensitivity(
+  place: string,
+  flags: SensitivityFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  const formats = [...new Set(flags.formats.split(",").map((name) => weightFormatOf(name.trim())))];
+  const codes = formats.filter((format) => format !== "bf16");
+  if (flags.out !== undefined && (codes.length !== 1 || !formats.includes("bf16"))) throw notWritten(formats);
+  const input = await openInput(place, signal);
+  try {
+    const { files } = input;
+    const ids = await idsOf(flags, await openTokenizer(files));
+    const found = await sensitivityOf(files, ids, flags.context, formats, signal);
+    const { groups } = found;
+    const uniform = formats.flatMap((format) => uniformMix(groups, format) ?? []);
+    const chosen = mixWithin(groups, flags.bits);
+    // Beside each uniform format the best mix of as many bits.
+    const mixes = [
+      ...uniform,
+      ...uniform.map(({ bitsPerWeight }) => mixWithin(groups, bitsPerWeight)),
+      chosen,
+    ];
+    const points: Point[] = [];
+    for (const mix of unlike(mixes)) {
+      await heed(signal);
+      const threads = flags.threads ?? availableParallelism();
+      const { kldMean, sameTop, errors } = await evaluateMix(files, mix.formats, ids, flags.context, {
+        threads,
+        signal,
+      });
+      const { bitsPerWeight, score } = mix;
+      points.push({
+        mix: mix.uniform ?? (isSame(mix, chosen) ? "chosen" : "mixed"),
+        bitsPerWeight,
+        score,
+        kldMean,
+        kldError: errors.kldMean,
+        sameTop,
+      });
+    }
+    points.sort((a, b) => a.bitsPerWeight - b.bitsPerWeight);
+    if (flags.out !== undefined)
+      await writeText(flags.out, `${JSON.stringify(overridesOf(chosen), null, 2)}\n`);
+    const record = {
+      model: place,
+      bits: flags.bits,
+      ...found,
+      points,
+      chosen: Object.fromEntries(chosen.formats),
+    };
+    if (flags.json === true) await printJson(record);
+    else await print(tablesOf(groups, formats, chosen, points));
+  } finally {
+    await input.close();
+  }
+}
+
+/** What `quantize --overrides` takes: the weights that stay as they are. */
+function overridesOf({ formats }: Mix): { pattern: string; scheme: "keep" }[] {
+  return [...formats].flatMap(([pattern, format]) =>
+    format === "bf16" ? [{ pattern, scheme: "keep" }] : [],
+  );
+}
+
+function isSame(a: Mix, b: Mix): boolean {
+  return [...a.formats].every(([name, format]) => b.formats.get(name) === format);
+}
+
+function unlike(mixes: readonly Mix[]): Mix[] {
+  return mixes.filter((mix, i) => !mixes.slice(0, i).some((before) => isSame(before, mix)));
+}
+
+function tablesOf(
+  groups: readonly SensitiveGroup[],
+  formats: readonly WeightFormat[],
+  chosen: Mix,
+  points: readonly Point[],
+): string {
+  const measured = formats.filter((format) => format !== "bf16");
+  const layers = groups.map(({ name, weights, effects }) => [
+    name,
+    ...measured.map((format) => {
+      const effect = effects.find((one) => one.format === format);
+      return effect === undefined ? "-" : `${effect.sqnr.toFixed(1)} dB, ${effect.score.toExponential(2)}`;
+    }),
+    chosen.formats.get(weights[0]!)!,
+  ]);
+  const curve = points.map(({ mix, bitsPerWeight, score, kldMean, kldError, sameTop }) => [
+    mix,
+    bitsPerWeight.toFixed(3),
+    score.toExponential(2),
+    `${kldMean.toFixed(6)} ± ${kldError.toFixed(6)}`,
+    `${(100 * sameTop).toFixed(2)} %`,
+  ]);
+  const align = (count: number) => ({ align: ["l", ...Array<string>(count).fill("r")] });
+  return [
+    "SQNR of each layer's output, and its effect on the loss",
+    markdownTable([["layer", ...measured, "chosen"], ...layers], align(measured.length)),
+    "",
+    "Bits and KL divergence",
+    markdownTable([["mix", "bits/weight", "score", "mean KLD", "same top"], ...curve], align(4)),
+  ].join("\n");
+}
+
+function notWritten(formats: readonly WeightFormat[]): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "sensitivity: --out",
+    expected: "--formats of one format of codes and bf16: quantize writes one format into a checkpoint",
+    got: formats.join(","),
+    fix: "Give --formats fp8,bf16 for --to deepseek-v3.1, or mxfp4,bf16 for --to compressed-tensors-mxfp4.",
+  });
+}

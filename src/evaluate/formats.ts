@@ -1,0 +1,41 @@
+import { BlockscaleError } from "../tensor/errors.ts";
+import { type Scheme, schemes } from "../tensor/schemes.ts";
+
+/** The names of formats that a weight may be stored in. */
+export type WeightFormat = "nvfp4" | "mxfp4" | "mxfp4Ocp" | "fp8" | "mxfp8" | "mxfp8Ocp" | "e5m2" | "bf16";
+
+/** How a weight may be stored: formats of codes by the names people know, and "bf16" for as it is. */
+export const weightFormats: Readonly<Record<WeightFormat, Scheme | null>> = {
+  nvfp4: schemes.nvfp4,
+  mxfp4: schemes.mxfp4,
+  mxfp4Ocp: schemes.mxfp4Ocp,
+  fp8: schemes.deepseekWeight,
+  mxfp8: schemes.mxfp8,
+  mxfp8Ocp: schemes.mxfp8Ocp,
+  e5m2: { ...schemes.deepseekWeight, format: "e5m2" },
+  bf16: null,
+};
+
+/** @throws BlockscaleError `option`: no such format */
+export function weightFormatOf(name: string): WeightFormat {
+  if (Object.hasOwn(weightFormats, name)) return name as WeightFormat;
+  throw new BlockscaleError("option", {
+    where: "--formats",
+    expected: `some of ${Object.keys(weightFormats).join(", ")}`,
+    got: JSON.stringify(name),
+    fix: "Leave it out to get nvfp4,mxfp4,fp8,bf16.",
+  });
+}
+
+/**
+ * Bits of a matrix [rows, cols] in a format, a byte for each scale (as UE8M0 and E4M3 have it).
+ * @returns `null` where the columns are no multiple of the block
+ */
+export function bitsOf(format: WeightFormat, [rows, cols]: readonly [number, number]): number | null {
+  const scheme = weightFormats[format];
+  if (scheme === null) return 16 * rows * cols;
+  const [blockRows, blockCols] = scheme.block;
+  if (blockRows === 1 && cols % blockCols !== 0) return null;
+  const scales = Math.ceil(rows / blockRows) * Math.ceil(cols / blockCols);
+  return (scheme.format === "e2m1" ? 4 : 8) * rows * cols + 8 * scales;
+}

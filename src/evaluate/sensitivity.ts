@@ -1,0 +1,218 @@
+import { openCheckpoint } from "../checkpoint/plan/folder.ts";
+import { matrixOf, type PlainWeight } from "../checkpoint/read/weights.ts";
+import { Engine } from "../engine/engine.ts";
+import type { Source } from "../io/source.ts";
+import { compileForModels } from "../model/build.ts";
+import { type DecoderConfig, modelConfigOf } from "../model/config.ts";
+import { Decoder } from "../model/decoder.ts";
+import { loadWeights, locate } from "../model/load.ts";
+import { Program } from "../model/program.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { createTrainer } from "../train/trainer.ts";
+import { instantiate } from "../wasm/instantiate.ts";
+import { bitsOf, type WeightFormat } from "./formats.ts";
+import { OutputErrors, type OutputSums, squares } from "./output-errors.ts";
+import { PlainModel } from "./rounded.ts";
+
+/** What a format does to a group of weights. */
+export interface FormatEffect {
+  readonly format: WeightFormat;
+  /** Of the group, scales included. */
+  readonly bits: number;
+  /** Of the layer's output on real activations, in decibels; Infinity for weights as they are. */
+  readonly sqnr: number;
+  /** Its effect on the loss, in the unit of {@link Sensitivity.measure}; sums over groups can be compared. */
+  readonly score: number;
+}
+
+/** Weights that share an input, and so a format: q, k and v; gate and up; one projection of all experts of a layer. */
+export interface SensitiveGroup {
+  readonly name: string;
+  readonly weights: readonly string[];
+  readonly elements: number;
+  readonly effects: readonly FormatEffect[];
+}
+
+export interface Sensitivity {
+  /** "gradient": sum of (dL/dy)^2 (error of y)^2; "output": noise to signal of y, times the part that its block has in the residual stream. */
+  readonly measure: "gradient" | "output";
+  readonly groups: readonly SensitiveGroup[];
+}
+
+/** Tokens of the chunks that go through a backward pass together. */
+const BATCH_TOKENS = 2048;
+
+/**
+ * How much each group of linear layers suffers from each format, on the activations of a text. The model, its rounding errors in each format and the
+ * activations of a few chunks are in memory together.
+ * @param ids chunks of `context` tokens; what is left over is not looked at
+ * @throws BlockscaleError `dialect`: an encoder, or a model that is quantised already
+ */
+export async function sensitivityOf(
+  files: ReadonlyMap<string, Source>,
+  ids: Int32Array,
+  context: number,
+  formats: readonly WeightFormat[],
+  signal?: AbortSignal,
+): Promise<Sensitivity> {
+  const model = await PlainModel.open(files);
+  const wide = model.linears.find(({ type }) => type === "f32");
+  if (wide !== undefined) throw notHalf(wide.name);
+  const opened = await openCheckpoint(files, "the model");
+  const config = modelConfigOf(opened.checkpoint.config);
+  if (config.kind !== "decoder") throw noDecoder(config.architecture);
+  const { module, variant } = compileForModels();
+  const engine = new Engine(instantiate(module), variant);
+  const errors = await OutputErrors.of(model, formats, engine);
+  const chunks = ids.subarray(0, Math.floor(ids.length / context) * context);
+  const measure = hasBackward(config) ? "gradient" : "output";
+  let shares = new Map<string, number>();
+  if (measure === "gradient") await throughGradients(files, chunks, context, errors, signal);
+  else {
+    const program = new Program(instantiate(module), { rank: 0, size: 1 }, null, {
+      activations: "f32",
+      weights: "codes",
+    });
+    await loadWeights(locate(config, opened), [program.store], { sources: opened.sources, engine, signal });
+    shares = throughOutputs(program, config, chunks, context, errors, signal);
+  }
+  const groups = groupsOf(model.linears).map(([name, weights]) =>
+    effectsOf(name, weights, formats, errors, shares.get(partOf(name))),
+  );
+  return { measure, groups };
+}
+
+/** What the trainer computes as the model is: the family of Llama without windows. */
+function hasBackward({ architecture, layers }: DecoderConfig): boolean {
+  return /^(Llama|Qwen3)ForCausalLM$/.test(architecture) && layers.every(({ window }) => window === 0);
+}
+
+async function throughGradients(
+  files: ReadonlyMap<string, Source>,
+  ids: Int32Array,
+  context: number,
+  errors: OutputErrors,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const trainer = await createTrainer(files, { recipe: "f32", signal });
+  const batch = Math.max(1, Math.floor(BATCH_TOKENS / context));
+  for (let at = 0; at < ids.length; at += batch * context) {
+    signal?.throwIfAborted();
+    const rows = ids.subarray(at, at + batch * context);
+    trainer.observe(rows, [rows.length / context, context], (program, name, seen) =>
+      errors.add(program, name, seen.x, seen.rows, seen.dy),
+    );
+  }
+  await trainer.close();
+}
+
+/** @returns by layer and part, how large what it adds is beside the residual stream, as a ratio of mean squares */
+function throughOutputs(
+  program: Program,
+  config: DecoderConfig,
+  ids: Int32Array,
+  context: number,
+  errors: OutputErrors,
+  signal: AbortSignal | undefined,
+): Map<string, number> {
+  const decoder = new Decoder(program, config, "f32");
+  const residuals = new Map<string, { squares: number; rows: number }>();
+  program.onProduct = ({ name }, _, x, rows) => {
+    errors.add(program, name, x, rows);
+    if (!isLast(name)) return;
+    // The stream before the part's result is added, as it stands in the decoder's room of this name.
+    const stream = program.view(program.room("x", context * config.hidden), context * config.hidden);
+    const sums = residuals.get(name) ?? { squares: 0, rows: 0 };
+    residuals.set(name, {
+      squares: sums.squares + (squares(stream) * rows) / context,
+      rows: sums.rows + rows,
+    });
+  };
+  for (let at = 0; at < ids.length; at += context) {
+    signal?.throwIfAborted();
+    decoder.truncate(0);
+    decoder.forward(ids.subarray(at, at + context), "none");
+  }
+  const totals = new Map<string, { signal: number; residual: number }>();
+  for (const [name, { squares: residual }] of residuals) {
+    const sum = totals.get(partOf(name)) ?? { signal: 0, residual: 0 };
+    sum.signal += errors.sums.get(name)?.signal ?? 0;
+    sum.residual += residual;
+    totals.set(partOf(name), sum);
+  }
+  return new Map([...totals].map(([part, sum]) => [part, sum.signal / sum.residual]));
+}
+
+/** Whether a layer's output goes into the residual stream. */
+function isLast(name: string): boolean {
+  return /\.(o_proj|down_proj)\./.test(name);
+}
+
+/** "3.self_attn" of a name in layer 3. */
+function partOf(name: string): string {
+  const found = /layers\.(\d+)\.([^.]+)/.exec(name);
+  return found === null ? name : `${found[1]}.${found[2]}`;
+}
+
+/** Weights that share an input, by a common name. */
+export function groupsOf<W extends { readonly name: string }>(weights: readonly W[]): [string, W[]][] {
+  const groups = new Map<string, W[]>();
+  for (const weight of weights) {
+    const name = weight.name
+      .replace(/\.weight$/, "")
+      .replace(/\.experts\.\d+\./, ".experts.*.")
+      .replace(/\.(q_proj|k_proj|v_proj)$/, ".qkv")
+      .replace(/\.(q_a_proj|kv_a_proj_with_mqa)$/, ".q_a, kv_a")
+      .replace(/\.(gate_proj|up_proj)$/, ".gate, up");
+    groups.set(name, [...(groups.get(name) ?? []), weight]);
+  }
+  return [...groups];
+}
+
+function effectsOf(
+  name: string,
+  weights: readonly PlainWeight[],
+  formats: readonly WeightFormat[],
+  errors: OutputErrors,
+  share = 1,
+): SensitiveGroup {
+  const met = weights.flatMap((weight) => errors.sums.get(weight.name) ?? []);
+  // Latent attention never multiplies by kv_b_proj as a whole: its own error stands for that of the output.
+  const isMet = met.some(({ signal }) => signal > 0);
+  const all: readonly OutputSums[] = isMet ? met : weights.map((weight) => errors.ofWeight(weight.name));
+  const signal = all.reduce((sum, one) => sum + one.signal, 0);
+  const effects = formats.flatMap((format): FormatEffect[] => {
+    let bits = 0;
+    for (const { shape } of weights) {
+      const { rows, cols } = matrixOf(shape);
+      bits += bitsOf(format, [rows, cols]) ?? Number.NaN;
+    }
+    if (Number.isNaN(bits)) return [];
+    if (format === "bf16") return [{ format, bits, sqnr: Infinity, score: 0 }];
+    const noise = all.reduce((sum, one) => sum + (one.noise.get(format) ?? 0), 0);
+    const gradient = all.reduce((sum, one) => sum + (one.score.get(format) ?? 0), 0);
+    const hasGradient = all.some((one) => one.score.size > 0);
+    const score = hasGradient ? gradient : (share * noise) / signal;
+    return [{ format, bits, sqnr: 10 * Math.log10(signal / noise), score }];
+  });
+  const elements = weights.reduce((sum, { shape }) => sum + matrixOf(shape).rows * matrixOf(shape).cols, 0);
+  return { name, weights: weights.map((weight) => weight.name), elements, effects };
+}
+
+function notHalf(name: string): BlockscaleError {
+  return new BlockscaleError("dialect", {
+    where: name,
+    expected: "matrices of 16 bits, beside which the others are measured",
+    got: "float32",
+    fix: "Make a copy first: blockscale dequantize MODEL COPY --dtype bf16.",
+  });
+}
+
+function noDecoder(architecture: string): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "sensitivity",
+    expected: "a model that predicts tokens",
+    got: `${architecture}, an encoder`,
+    fix: "Compare encoders by the vectors they give: blockscale embed.",
+  });
+}

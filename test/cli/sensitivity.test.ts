@@ -1,0 +1,77 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { blockscale, temporaryFolder } from "../support/cli-runner.ts";
+
+const folder = temporaryFolder();
+const original = (name: string): string => new URL(`../evaluate/models/${name}`, import.meta.url).pathname;
+const textOf = (name: string): string[] => [
+  "--tokens",
+  join(original(name), "tokens.safetensors"),
+  "--context",
+  "64",
+  "--json",
+];
+
+interface Point {
+  readonly mix: string;
+  readonly bitsPerWeight: number;
+  readonly kldMean: number;
+}
+
+async function pointsOf(name: string, ...more: string[]): Promise<Point[]> {
+  const { code, out, err } = await blockscale("sensitivity", original(name), ...textOf(name), ...more);
+  expect([code, err]).toEqual([0, ""]);
+  return JSON.parse(out).points;
+}
+
+const named = (points: readonly Point[], mix: string): Point => points.find((point) => point.mix === mix)!;
+
+describe("the chosen mix", () => {
+  test("of a mixture of experts is nearer to the original than uniform FP8 of as many bits", async () => {
+    const points = await pointsOf("deepseek_v3", "--bits", "8");
+    const [chosen, fp8] = [named(points, "chosen"), named(points, "fp8")];
+    expect(chosen.bitsPerWeight).toBeLessThanOrEqual(fp8.bitsPerWeight);
+    expect(chosen.kldMean).toBeLessThan(0.8 * fp8.kldMean);
+    // As torch has it.
+    expect(fp8.kldMean).toBeCloseTo(
+      JSON.parse(readFileSync(join(original("deepseek_v3"), "answer.json"), "utf8")).kldMean,
+      4,
+    );
+  });
+
+  test("by gradients is nearer than what lies between the uniform formats", async () => {
+    const points = await pointsOf("qwen3", "--bits", "6");
+    const [low, chosen, high] = ["nvfp4", "chosen", "fp8"].map((mix) => named(points, mix)) as [
+      Point,
+      Point,
+      Point,
+    ];
+    const part = (chosen.bitsPerWeight - low.bitsPerWeight) / (high.bitsPerWeight - low.bitsPerWeight);
+    // A straight line of the logarithm, which falls with bits.
+    const between = low.kldMean ** (1 - part) * high.kldMean ** part;
+    expect(chosen.bitsPerWeight).toBeLessThanOrEqual(6);
+    expect(chosen.kldMean).toBeLessThan(0.85 * between);
+  });
+});
+
+test("what --out writes is what quantize makes", async () => {
+  const overrides = join(folder, "keep.json");
+  const path = join(folder, "mixed");
+  const points = await pointsOf("qwen3", "--bits", "10", "--formats", "fp8,bf16", "--out", overrides);
+  const { code, err } = await blockscale("quantize", original("qwen3"), path, "--overrides", overrides);
+  expect([code, err]).toEqual([0, ""]);
+  const { out } = await blockscale("evaluate", path, "--against", original("qwen3"), ...textOf("qwen3"));
+  const chosen = named(points, "chosen");
+  expect(chosen.bitsPerWeight).toBeGreaterThan(8.5);
+  expect(JSON.parse(out).kldMean).toBeCloseTo(chosen.kldMean, 6);
+});
+
+test("says what is wrong", async () => {
+  const path = original("qwen3");
+  const run = (...more: string[]) => blockscale("sensitivity", path, ...textOf("qwen3").slice(0, 4), ...more);
+  expect((await run("--formats", "fp9")).err).toMatch(/--formats: expected some of nvfp4/);
+  expect((await run("--out", join(folder, "x.json"))).err).toMatch(/one format of codes and bf16/);
+  expect((await run("--bits", "2")).err).toMatch(/a budget that some mix/);
+  expect((await blockscale("sensitivity", path)).code).toBe(2);
+});
