@@ -27,6 +27,7 @@ import { inspect } from "./inspect.ts";
 import { INTERRUPTED, interruption } from "./interruption.ts";
 import { convertPart, finish } from "./part.ts";
 import { printError } from "./print.ts";
+import { convertQueued, status, work } from "./queue.ts";
 import { sensitivity } from "./sensitivity.ts";
 import { serve } from "./serve.ts";
 import { train } from "./train.ts";
@@ -37,6 +38,7 @@ interface SelectionFlags extends ConvertFlags {
   readonly exclude?: string[];
   readonly missingScale: "error" | "one";
   readonly part?: Part;
+  readonly queue?: string;
 }
 
 /** Gathers an option that may be given several times. */
@@ -100,10 +102,19 @@ function conversion(command: Command, about: string): Command {
         .argParser(part)
         .conflicts(["overwrite", "dryRun", "report"]),
     )
+    .addOption(
+      new Option("--queue <redis>", "let `blockscale worker`s make the shards: redis://HOST:PORT").conflicts([
+        "part",
+        "overwrite",
+        "dryRun",
+        "report",
+        "jobs",
+      ]),
+    )
     .option("--json", "print the report as JSON");
 }
 
-/** Converts on this machine: all of it, or a part. */
+/** Converts on this machine, all of it or a part, or on others. */
 function run(
   from: string,
   to: string,
@@ -111,6 +122,7 @@ function run(
   flags: SelectionFlags,
   signal: AbortSignal,
 ): Promise<void> {
+  if (flags.queue !== undefined) return convertQueued(from, to, flags.queue, task, flags, signal);
   return flags.part === undefined
     ? convert(from, to, task, flags, signal)
     : convertPart(from, to, flags.part, task, flags, signal);
@@ -194,11 +206,34 @@ function program(signal: AbortSignal): Command {
     .option(...REPORT)
     .addHelpText("after", COMPARE_HELP)
     .action((a, b, flags) => compare(a, b, flags, signal));
+  queueCommands(command, signal);
   modelCommands(command, signal);
   evaluationCommand(command, signal);
   sensitivityCommand(command, signal);
   trainingCommand(command, signal);
   return command;
+}
+
+function queueCommands(command: Command, signal: AbortSignal): void {
+  const queue = ["--queue <redis>", "redis://HOST:PORT, or rediss:// for TLS"] as const;
+  command
+    .command("worker")
+    .description("make shards for quantize and dequantize --queue, until told to stop")
+    .requiredOption(...queue)
+    .option("--jobs <n>", "threads of one job, if not one for each core", jobs)
+    .option(
+      "--allow <place>",
+      "a folder, or the beginning of an address, that jobs may use (repeatable); the current folder if left out",
+      several,
+    )
+    .option("--stalled-after <s>", "seconds without a sign of life that lose a job", within(1, 3600), 30)
+    .action((flags) => work(flags, signal));
+  command
+    .command("status")
+    .description("show what a queue holds")
+    .requiredOption(...queue)
+    .option("--json", "print as JSON")
+    .action((flags) => status(flags));
 }
 
 const MODEL = "the folder of a model, or hf:OWNER/NAME";

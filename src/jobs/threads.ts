@@ -30,10 +30,13 @@ export function threadsFor(plan: Plan, jobs: number | undefined): number {
   return Math.floor(countStrips(plan, cores * STRIPS_PER_THREAD) / STRIPS_PER_THREAD);
 }
 
-/** Starts as many threads as there are jobs; one job needs none. Sources that are no files stay in this thread. */
-export async function startWorkers(sources: readonly Source[], jobs: number): Promise<Workers> {
+/**
+ * Starts as many threads as there are jobs. Sources that are no files stay in this thread.
+ * @param least jobs that are worth threads: one alone needs none, unless this thread has something else to do
+ */
+export async function startWorkers(sources: readonly Source[], jobs: number, least = 2): Promise<Workers> {
   const paths = sources.flatMap((source) => ("path" in source ? [(source as FileSource).path] : []));
-  if (jobs <= 1 || paths.length < sources.length) {
+  if (jobs < least || paths.length < sources.length) {
     return { convert: localConverter(await load(), sources), ahead: 2, stop: async () => {} };
   }
   const threads = Array.from(

@@ -1,0 +1,141 @@
+import { clearScreenDown, moveCursor } from "node:readline";
+import { markdownTable } from "markdown-table";
+import type { Task } from "../jobs/conversion.ts";
+import { parseQueue } from "../jobs/queue/connection.ts";
+import { coordinate, type QueueStatus, statusOf } from "../jobs/queue/coordinate.ts";
+import { refuseSecrets } from "../jobs/queue/job.ts";
+import { serveQueue } from "../jobs/queue/serve.ts";
+import { joinRun } from "../jobs/shared.ts";
+import { planShared } from "../jobs/spec.ts";
+import * as figures from "./figures.ts";
+import { openInput } from "./input.ts";
+import { finishRun, openShared, placeOf } from "./part.ts";
+import { print, printJson } from "./print.ts";
+import { version } from "./version.ts";
+
+/** `blockscale quantize IN OUT --queue redis://…`: lets workers make the files, and completes the output. */
+export async function convertQueued(
+  from: string,
+  out: string,
+  address: string,
+  task: Task,
+  flags: { readonly json?: true },
+  signal: AbortSignal,
+): Promise<void> {
+  const started = performance.now();
+  const connection = parseQueue(address);
+  refuseSecrets(from);
+  const to = placeOf(out);
+  const input = await openShared(from, signal);
+  const board = new Board(flags.json === true);
+  try {
+    const shared = await planShared({ from: placeOf(from), version: version(), ...task }, input.files);
+    await joinRun(to, shared);
+    await coordinate(connection, to, shared, signal, (status) => board.show(status));
+    board.clear();
+    await finishRun(to, shared, { ...flags, started }, signal);
+  } finally {
+    board.clear();
+    await input.close();
+  }
+}
+
+/** How far a run is, on standard error: a table that is drawn over, or a line of JSON at a time. */
+class Board {
+  readonly #asJson: boolean;
+  readonly #started = performance.now();
+  #first: number | null = null;
+  #drawn = 0;
+  #last = "";
+
+  constructor(asJson: boolean) {
+    this.#asJson = asJson;
+  }
+
+  show(status: QueueStatus): void {
+    // Of what this command has seen being made, not of what was there before.
+    this.#first ??= status.bytes;
+    const seconds = Math.max(0.001, (performance.now() - this.#started) / 1000);
+    const rate = Math.max(0, status.bytes - this.#first) / seconds;
+    const secondsLeft = rate > 0 ? Math.round((status.size - status.bytes) / rate) : null;
+    if (this.#asJson) {
+      const line = JSON.stringify({ ...status, bytesPerSecond: Math.round(rate), secondsLeft });
+      if (line !== this.#last) process.stderr.write(`${line}\n`);
+      this.#last = line;
+      return;
+    }
+    if (!process.stderr.isTTY) return;
+    const workers = new Set(status.active.map(({ worker }) => worker)).size;
+    const head = [
+      `${workers} workers`,
+      `${status.done} of ${status.files} shards`,
+      `${figures.bytes(status.bytes)} of ${figures.bytes(status.size)}`,
+      `${figures.bytes(rate)}/s`,
+      `${secondsLeft ?? "?"} s left`,
+      `${status.retries} retries`,
+    ].join(" | ");
+    const rows = status.active.map(({ file, worker, bytes, size }) => [
+      figures.cell(worker),
+      figures.cell(file),
+      `${Math.floor((100 * bytes) / size)} %`,
+    ]);
+    const lines = [head, ...markdownTable([["worker", "shard", "done"], ...rows]).split("\n")];
+    this.clear();
+    // Never more than the screen has, or the cursor could not go back.
+    const shown = lines.slice(0, Math.max(1, (process.stderr.rows ?? 24) - 1));
+    process.stderr.write(`${shown.map((line) => line.slice(0, process.stderr.columns ?? 80)).join("\n")}\n`);
+    this.#drawn = shown.length;
+  }
+
+  clear(): void {
+    if (this.#drawn === 0) return;
+    moveCursor(process.stderr, 0, -this.#drawn);
+    clearScreenDown(process.stderr);
+    this.#drawn = 0;
+  }
+}
+
+export interface WorkerFlags {
+  readonly queue: string;
+  readonly jobs?: number;
+  readonly allow?: string[];
+  readonly stalledAfter: number;
+}
+
+/** `blockscale worker --queue redis://…`: does jobs until it is told to stop; the one under way is still finished. */
+export async function work(flags: WorkerFlags, signal: AbortSignal): Promise<void> {
+  const connection = parseQueue(flags.queue);
+  const allowed = (flags.allow ?? ["."]).map(placeOf);
+  process.stderr.write(
+    `Waiting for jobs on ${connection.host}:${connection.port}; may use ${allowed.map((one) => figures.text(one)).join(", ")}.\n`,
+  );
+  let last = "";
+  await serveQueue(connection, {
+    version: version(),
+    allowed,
+    jobs: flags.jobs,
+    stalledAfter: flags.stalledAfter,
+    signal,
+    open: (place) => openInput(place),
+    onEvent: ({ kind, text }) => {
+      const line = `${kind}: ${figures.text(figures.cut(text, 1000))}`;
+      // A Redis that is away says so again and again.
+      if (kind !== "trouble" || line !== last) process.stderr.write(`${line}\n`);
+      last = line;
+    },
+  });
+  process.stderr.write("Stopped; no job was left half done.\n");
+}
+
+/** `blockscale status --queue redis://…` */
+export async function status(flags: { readonly queue: string; readonly json?: true }): Promise<void> {
+  const runs = await statusOf(parseQueue(flags.queue));
+  if (flags.json === true) return printJson({ runs });
+  if (runs.length === 0) return print("No jobs.");
+  const rows = runs.map(({ from, to, waiting, active, done, failed }) => [
+    figures.cell(from),
+    figures.cell(to),
+    ...[waiting, active, done, failed].map(String),
+  ]);
+  return print(markdownTable([["input", "output", "waiting", "active", "done", "failed"], ...rows]));
+}

@@ -1,0 +1,98 @@
+import { BlockscaleError } from "../../tensor/errors.ts";
+
+/** Of the one queue that all workers of a Redis take from. */
+export const QUEUE = "blockscale";
+
+/** What BullMQ connects with. */
+export interface Connection {
+  readonly host: string;
+  readonly port: number;
+  readonly db: number;
+  readonly username?: string;
+  readonly password?: string;
+  readonly tls?: { readonly servername: string };
+  readonly maxRetriesPerRequest: null;
+  readonly retryStrategy: (times: number) => number;
+}
+
+/**
+ * Reads `redis://user:password@host:port/db`, or `rediss://`, whose certificate is verified. Messages never hold the address: it may hold a password.
+ * @param password where the address has none, from the environment
+ * @throws BlockscaleError `option`
+ */
+export function parseQueue(
+  address: string,
+  password: string | undefined = process.env.REDISCLI_AUTH,
+): Connection {
+  const url = URL.canParse(address) ? new URL(address) : null;
+  const db = /^\/?([0-9]{0,4})$/.exec(url?.pathname ?? "")?.[1];
+  const isKnown = url?.protocol === "redis:" || url?.protocol === "rediss:";
+  if (!isKnown || url.hostname === "" || db === undefined || url.search !== "" || url.hash !== "") {
+    throw new BlockscaleError("option", {
+      where: "--queue",
+      expected:
+        "redis://HOST:PORT, or rediss:// for TLS, with user and password in front and /DB behind if need be",
+      got: "another form",
+      fix: "Write it as redis://localhost:6379; a password may stand in REDISCLI_AUTH instead.",
+    });
+  }
+  const secret = decodeURIComponent(url.password) || password;
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  return {
+    host,
+    port: Number(url.port || 6379),
+    db: Number(db || 0),
+    ...(url.username === "" ? {} : { username: decodeURIComponent(url.username) }),
+    ...(secret ? { password: secret } : {}),
+    ...(url.protocol === "rediss:" ? { tls: { servername: host } } : {}),
+    maxRetriesPerRequest: null,
+    retryStrategy: (times) => Math.min(1000, 100 * times),
+  };
+}
+
+type Libraries = typeof import("bullmq");
+
+/**
+ * The library of the queue, once Redis has answered.
+ * @throws BlockscaleError `option`: a library is missing; `io`: no Redis
+ */
+export async function openLibrary(connection: Connection): Promise<Libraries> {
+  const [bullmq, { Redis }] = await Promise.all([import("bullmq"), import("ioredis")]).catch((cause) => {
+    throw new BlockscaleError(
+      "option",
+      {
+        where: "--queue",
+        expected: "the packages bullmq and ioredis",
+        got: "none, or others",
+        fix: "Install them: npm install bullmq ioredis.",
+      },
+      { cause },
+    );
+  });
+  // The first connection must succeed; later ones are tried again until they do.
+  const redis = new Redis({
+    ...connection,
+    lazyConnect: true,
+    retryStrategy: () => null,
+    connectTimeout: 10_000,
+  });
+  let reason: unknown;
+  redis.on("error", (error) => {
+    reason = error;
+  });
+  try {
+    await redis.connect();
+    await redis.ping();
+  } catch (cause) {
+    const why = reason ?? cause;
+    throw new BlockscaleError("io", {
+      where: "--queue",
+      expected: `a Redis on ${connection.host}:${connection.port}`,
+      got: why instanceof Error ? why.message || why.name : "no answer",
+      fix: "Start redis-server there, or check address, password and certificate.",
+    });
+  } finally {
+    redis.disconnect();
+  }
+  return bullmq;
+}

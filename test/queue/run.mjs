@@ -1,0 +1,313 @@
+// Conversions by a queue, with a real Redis: node test/queue/run.mjs [seed]. Ends with `N passed, N failed`.
+import { execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+
+const CLI = new URL("../../dist/cli/main.js", import.meta.url).pathname;
+const seed = Number(process.argv[2] ?? 19);
+const folder = mkdtempSync(join(tmpdir(), "blockscale-queue-"));
+const running = new Set();
+let [passed, failed, unique] = [0, 0, 0];
+
+function installRedis() {
+  try {
+    execFileSync("redis-server", ["--version"], { stdio: "ignore" });
+  } catch {
+    execFileSync("apt-get", ["install", "-y", "-q", "--no-install-recommends", "redis-server"], {
+      stdio: ["ignore", "ignore", "inherit"],
+      env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+    });
+  }
+}
+
+function run(command, args, env = {}) {
+  const child = spawn(command, args, { env: { ...process.env, ...env } });
+  running.add(child);
+  let [out, err] = ["", ""];
+  child.stdout.on("data", (text) => (out += text));
+  child.stderr.on("data", (text) => (err += text));
+  const ended = new Promise((resolve) =>
+    child.on("close", (code) => {
+      running.delete(child);
+      resolve({ code, out, err });
+    }),
+  );
+  return { child, ended, said: () => out + err };
+}
+const blockscale = (...args) => run(process.execPath, [CLI, ...args]);
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+const PASSWORD = "p4ssw0rd-of-the-test";
+
+/** Starts a Redis that keeps what it has in a file, so that it can be started again. */
+async function startRedis(port, name) {
+  const at = ["--port", port, "--dir", folder, "--bind", "127.0.0.1", "--requirepass", PASSWORD];
+  const redis = run("redis-server", [
+    ...at.map(String),
+    "--appendonly",
+    "yes",
+    "--appenddirname",
+    name,
+    "--save",
+    "",
+  ]);
+  while (!/Ready to accept/.test(redis.said())) await setTimeout(50);
+  return redis;
+}
+
+/** Numbers from 0 to 1, the same for the same seed. */
+function randomOf(start) {
+  let state = start >>> 0;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** A BF16 checkpoint of some shards, with matrices of random small values. */
+function makeModel(shards, size) {
+  const model = join(folder, `model-${unique++}`);
+  mkdirSync(model);
+  const random = randomOf(7);
+  const weightMap = {};
+  for (let i = 0; i < shards; i++) {
+    const [name, weight] = [`model-${i}.safetensors`, `model.layers.${i}.mlp.down_proj.weight`];
+    const rows = size + 16 * i;
+    const values = Uint16Array.from(
+      { length: rows * size },
+      () => 0x3c00 + Math.floor(random() * 0x300) + (random() < 0.5 ? 0x8000 : 0),
+    );
+    const header = JSON.stringify({
+      [weight]: { dtype: "BF16", shape: [rows, size], data_offsets: [0, values.byteLength] },
+    });
+    const padded = header.padEnd(Math.ceil(header.length / 8) * 8);
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(padded.length));
+    writeFileSync(
+      join(model, name),
+      Buffer.concat([length, Buffer.from(padded), Buffer.from(values.buffer)]),
+    );
+    weightMap[weight] = name;
+  }
+  writeFileSync(
+    join(model, "config.json"),
+    '{ "architectures": ["LlamaForCausalLM"], "torch_dtype": "bfloat16" }\n',
+  );
+  writeFileSync(
+    join(model, "model.safetensors.index.json"),
+    JSON.stringify({ metadata: {}, weight_map: weightMap }),
+  );
+  writeFileSync(join(model, "tokenizer.json"), "{}");
+  return model;
+}
+
+/** Name and SHA-256 of every file, hidden ones too. */
+function contents(at) {
+  const names = readdirSync(at, { recursive: true }).filter((name) => statSync(join(at, name)).isFile());
+  return names.sort().map(
+    (name) =>
+      `${name} ${createHash("sha256")
+        .update(readFileSync(join(at, name)))
+        .digest("hex")}`,
+  );
+}
+
+const output = () => join(folder, `out-${unique++}`);
+
+function expect(isTrue, what) {
+  if (!isTrue) throw new Error(what);
+}
+const expectSame = (a, b) =>
+  expect(
+    String(contents(a)) === String(contents(b)),
+    `${contents(a).join("\n")}\nis not\n${contents(b).join("\n")}`,
+  );
+
+async function check(name, action) {
+  const started = Date.now();
+  try {
+    await Promise.race([
+      action(),
+      setTimeout(240_000, null, { ref: false }).then(() => {
+        throw new Error("it takes longer than 240 s");
+      }),
+    ]);
+    passed++;
+    console.log(`ok: ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
+  } catch (error) {
+    failed++;
+    console.log(`FAILED: ${name}: ${error.message}`);
+  }
+}
+
+async function stop(process, signal = "SIGTERM") {
+  process.child.kill(signal);
+  return process.ended;
+}
+
+installRedis();
+const port = await freePort();
+const address = `redis://:${PASSWORD}@127.0.0.1:${port}`;
+let redis = await startRedis(port, "aof");
+const worker = (...flags) =>
+  blockscale(
+    "worker",
+    "--queue",
+    address,
+    "--allow",
+    folder,
+    "--jobs",
+    "1",
+    "--stalled-after",
+    "3",
+    ...flags,
+  );
+const model = makeModel(6, 512);
+const whole = output();
+expect((await blockscale("quantize", model, whole).ended).code === 0, "one machine converts");
+const everything = [];
+
+await check("two workers make the bytes of one machine, and drain on SIGTERM", async () => {
+  const out = output();
+  const workers = [worker(), worker()];
+  const {
+    code,
+    err,
+    out: text,
+  } = await blockscale("quantize", model, out, "--queue", address, "--json").ended;
+  everything.push(err, text);
+  expect(code === 0, err);
+  expectSame(out, whole);
+  expect(JSON.parse(text).total.converted === 6, text);
+  const last = JSON.parse(err.trim().split("\n").at(-1));
+  expect(last.done === 6 && last.bytes === last.size, err);
+  for (const { code, err } of await Promise.all(workers.map((one) => stop(one)))) {
+    everything.push(err);
+    expect(code === 0 && /Stopped/.test(err), `${code}: ${err}`);
+  }
+  const status = await blockscale("status", "--queue", address).ended;
+  expect(status.out === "No jobs.\n", status.out);
+});
+
+await check("asking twice does nothing twice, and a coordinator that was killed goes on", async () => {
+  const out = output();
+  const command = ["quantize", model, out, "--queue", address];
+  const first = blockscale(...command);
+  const second = blockscale(...command);
+  while (!/6/.test((await blockscale("status", "--queue", address, "--json").ended).out))
+    await setTimeout(100);
+  await stop(first, "SIGKILL");
+  await stop(second, "SIGKILL");
+  const { runs } = JSON.parse((await blockscale("status", "--queue", address, "--json").ended).out);
+  expect(runs.length === 1 && runs[0].waiting === 6, JSON.stringify(runs));
+  const one = worker();
+  const { code, err } = await blockscale(...command).ended;
+  const told = (await stop(one)).err;
+  expect(code === 0, err);
+  expect(told.match(/^done: /gm).length === 6, told);
+  expectSame(out, whole);
+});
+
+await check("workers refuse places that they may not use, and a folder that is not of the run", async () => {
+  const elsewhere = mkdtempSync(join(tmpdir(), "blockscale-elsewhere-"));
+  const refusals = async (text, prepare, ...flags) => {
+    const out = output();
+    const one = blockscale("worker", "--queue", address, "--allow", flags[0] ?? folder, "--jobs", "1");
+    const coordinator = blockscale("quantize", model, out, "--queue", address);
+    while (!existsSync(join(out, ".blockscale-run/run.json"))) await setTimeout(5);
+    prepare(out);
+    const { code, err } = await coordinator.ended;
+    everything.push(err, (await stop(one)).err);
+    expect(code === 1 && text.test(err), err);
+    expect(!readdirSync(out).some((name) => name.endsWith(".safetensors")), "something was written");
+  };
+  await refusals(/places that this worker may use/, () => {}, elsewhere);
+  // The folder is no longer that of the run: nothing may be written there.
+  await refusals(/output folder of this run/, (out) =>
+    rmSync(join(out, ".blockscale-run"), { recursive: true }),
+  );
+  rmSync(elsewhere, { recursive: true });
+});
+
+await check("no password is ever told", async () => {
+  const wrong = `redis://user:s3cret-2@127.0.0.1:${port}`;
+  for (const args of [
+    ["worker", "--queue", wrong],
+    ["status", "--queue", wrong],
+    ["status", "--queue", "http://u:s3cret-2@h"],
+    ["status", "--queue", "redis://u:s3cret-2@h/?x=1"],
+    ["status", "--queue", `rediss://:s3cret-2@127.0.0.1:${port}`],
+    ["status", "--queue", "redis://:s3cret-2@127.0.0.1:1"],
+  ]) {
+    const { code, out, err } = await blockscale(...args).ended;
+    everything.push(out, err);
+    expect(code === 1 || code === 2, `${args}: ${code}`);
+    expect(/^blockscale: --queue: expected/m.test(err), err);
+  }
+  const found = everything.find((text) => text.includes("s3cret-2") || text.includes(PASSWORD));
+  expect(found === undefined, found);
+});
+
+await check(
+  `chaos with seed ${seed}: workers, Redis and the coordinator killed, and the same bytes`,
+  async () => {
+    const random = randomOf(seed);
+    const large = makeModel(12, 1536);
+    const [wanted, out] = [output(), output()];
+    expect((await blockscale("quantize", large, wanted).ended).code === 0, "one machine converts");
+    const workers = [worker(), worker(), worker()];
+    const command = ["quantize", large, out, "--queue", address, "--json"];
+    let coordinator = blockscale(...command);
+    const end = Date.now() + 12_000;
+    let kills = 0;
+    const doneFiles = () =>
+      existsSync(out) ? readdirSync(out).filter((name) => name.endsWith(".safetensors")).length : 0;
+    for (let round = 0; Date.now() < end && doneFiles() < 12; round++) {
+      await setTimeout(300 + 900 * random());
+      const i = Math.floor(random() * workers.length);
+      await stop(workers[i], "SIGKILL");
+      kills++;
+      workers[i] = worker();
+      if (round === 1) {
+        await stop(redis, "SIGKILL");
+        await setTimeout(500);
+        redis = await startRedis(port, "aof");
+      }
+      if (round === 2) {
+        await stop(coordinator, "SIGKILL");
+        coordinator = blockscale(...command);
+      }
+    }
+    const { code, err } = await coordinator.ended;
+    await Promise.all(workers.map((one) => stop(one)));
+    expect(code === 0, err);
+    expect(kills >= 3, `only ${kills} kills`);
+    expectSame(out, wanted);
+    console.log(`${kills} workers killed, ${JSON.parse(err.trim().split("\n").at(-1)).retries} retries`);
+  },
+);
+
+for (const child of running) child.kill("SIGKILL");
+rmSync(folder, { recursive: true, force: true });
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;
