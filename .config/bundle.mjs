@@ -292,7 +292,7 @@ async function web() {
   };
   await build({
     ...options,
-    entryPoints: { main: path("src/web/main.tsx") },
+    entryPoints: { main: path("src/web/main.tsx"), "train-worker": path("src/web/train/worker.ts") },
     // What is imported when it is asked for stays out of what everybody loads.
     splitting: true,
     chunkNames: "[name]-[hash]",

@@ -43,6 +43,7 @@ const suites = await Promise.all(
     "panel",
     "page",
     "playground",
+    "train",
     "report",
     "webkit",
     "large",

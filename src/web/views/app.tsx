@@ -17,6 +17,8 @@ const TensorPanel = lazy(async () => (await import("./tensor-panel.tsx")).Tensor
 /** With the kernels in it. */
 const Playground = lazy(async () => (await import("../playground/playground.tsx")).Playground);
 
+const Train = lazy(async () => (await import("../train/train.tsx")).Train);
+
 export function App(): JSX.Element {
   const isOpen = stage.value !== "start" && stage.value !== "opening";
   const isConverter = view.value === "convert";
@@ -39,6 +41,7 @@ export function App(): JSX.Element {
       <main id="main" tabIndex={-1}>
         <ProblemNote />
         {view.value === "playground" && <Playground />}
+        {view.value === "train" && <Train />}
         {isConverter && (isOpen ? <Workspace /> : <Start />)}
       </main>
       {isConverter && isOpen && selected.value !== null && <TensorPanel />}

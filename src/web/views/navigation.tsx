@@ -3,7 +3,7 @@ import { addressOf, goTo, type ViewName, view } from "../session/address.ts";
 import { words } from "../strings/index.ts";
 
 /** The parts of the page that there are so far. */
-const SHOWN: readonly ViewName[] = ["convert", "playground"];
+const SHOWN: readonly ViewName[] = ["convert", "playground", "train"];
 
 /** Links to the parts of the page. They are real ones, so that they can be opened elsewhere and copied. */
 export function Navigation(): JSX.Element {

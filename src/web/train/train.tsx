@@ -1,0 +1,261 @@
+import type { JSX } from "preact";
+import { useEffect, useMemo } from "preact/hooks";
+import type uPlot from "uplot";
+import type { RecipeName } from "../../train/recipes.ts";
+import { query, remember } from "../session/address.ts";
+import { axis, Chart, type Colours } from "../views/chart.tsx";
+import {
+  failure,
+  form,
+  goOn,
+  RECIPES,
+  STANDARD,
+  sample,
+  save,
+  stage,
+  start,
+  steps,
+  stop,
+  TEXTS,
+} from "./state.ts";
+import { words } from "./words.ts";
+
+/** Training in the tab: settings, curves, and what the model writes. */
+export function Train(): JSX.Element {
+  const text = words.value;
+  useEffect(() => {
+    const params = query();
+    const [wanted, recipe, count] = [params.get("text"), params.get("recipe"), Number(params.get("steps"))];
+    if (stage.value !== "idle") return;
+    form.value = {
+      ...form.value,
+      ...(wanted !== null && TEXTS.includes(wanted as "own") && { text: wanted as "own" }),
+      ...(recipe !== null && RECIPES.includes(recipe as RecipeName) && { recipe: recipe as RecipeName }),
+      ...(Number.isInteger(count) && count >= 1 && count <= 5000 && { steps: count }),
+    };
+  }, []);
+  useEffect(() => {
+    const { text: chosen, recipe, steps: count } = form.value;
+    const fields = { text: chosen, recipe, steps: String(count) };
+    const standard: Record<string, unknown> = { ...STANDARD, steps: String(STANDARD.steps) };
+    remember(
+      "train",
+      Object.fromEntries(Object.entries(fields).filter(([name, value]) => standard[name] !== value)),
+    );
+  }, [form.value]);
+  return (
+    <div class="view train">
+      <header class="view-heading">
+        <h1>{text.heading}</h1>
+        <p class="lead">{text.lead}</p>
+      </header>
+      <Settings />
+      {failure.value !== null && (
+        <div class="note bad" role="alert">
+          <div class="problem">
+            <strong>{text.failed}</strong>
+            <p class="message">{failure.value}</p>
+          </div>
+        </div>
+      )}
+      <Curves />
+      {sample.value !== null && (
+        <section class="sample">
+          <h2>{text.sample(sample.value.step)}</h2>
+          <pre data-testid="sample">{sample.value.text}</pre>
+        </section>
+      )}
+    </div>
+  );
+}
+
+function Settings(): JSX.Element {
+  const text = words.value;
+  const { text: chosen, own, recipe, steps: count } = form.value;
+  const change = (fields: Partial<typeof form.value>) => {
+    form.value = { ...form.value, ...fields };
+  };
+  const isGoing = stage.value === "going";
+  return (
+    <form
+      class="controls"
+      aria-label={text.settings}
+      onSubmit={(event) => {
+        event.preventDefault();
+        start();
+      }}
+    >
+      <div class="field">
+        <label for="train-text">{text.text.label}</label>
+        <select
+          id="train-text"
+          value={chosen}
+          disabled={isGoing}
+          onChange={(event) => change({ text: event.currentTarget.value as typeof chosen })}
+        >
+          {TEXTS.map((one) => (
+            <option key={one} value={one}>
+              {text.text[one]}
+            </option>
+          ))}
+        </select>
+      </div>
+      <div class="field">
+        <label for="train-recipe">{text.recipe}</label>
+        <select
+          id="train-recipe"
+          value={recipe}
+          disabled={isGoing}
+          onChange={(event) => change({ recipe: event.currentTarget.value as RecipeName })}
+        >
+          {RECIPES.map((one) => (
+            <option key={one} value={one}>
+              {one}
+            </option>
+          ))}
+        </select>
+      </div>
+      <div class="field">
+        <label for="train-steps">{text.steps}</label>
+        <select
+          id="train-steps"
+          value={String(count)}
+          disabled={isGoing}
+          onChange={(event) => change({ steps: Number(event.currentTarget.value) })}
+        >
+          {[...new Set([50, 200, 500, 2000, count])].map((one) => (
+            <option key={one} value={String(one)}>
+              {one}
+            </option>
+          ))}
+        </select>
+      </div>
+      {chosen === "own" && (
+        <div class="field own">
+          <label for="train-own">{text.own}</label>
+          <textarea
+            id="train-own"
+            rows={6}
+            value={own}
+            onInput={(event) => change({ own: event.currentTarget.value })}
+          />
+        </div>
+      )}
+      <div class="row buttons">
+        <Buttons />
+        <p class="help" role="status" data-testid="progress">
+          {steps.value.length > 0 && text.progress(steps.value.length, count)}
+          {stage.value === "ended" && ` · ${text.ended}`}
+        </p>
+      </div>
+    </form>
+  );
+}
+
+function Buttons(): JSX.Element {
+  const text = words.value;
+  if (stage.value === "going")
+    return (
+      <button type="button" onClick={stop}>
+        {text.stop}
+      </button>
+    );
+  return (
+    <>
+      {stage.value === "stopped" && (
+        <button type="button" class="primary" onClick={goOn}>
+          {text.go}
+        </button>
+      )}
+      <button type="submit" class={stage.value === "stopped" ? "" : "primary"}>
+        {stage.value === "idle" ? text.start : text.again}
+      </button>
+      {stage.value !== "idle" && (
+        <button type="button" title={text.saveNote} onClick={save}>
+          {text.save}
+        </button>
+      )}
+    </>
+  );
+}
+
+function Curves(): JSX.Element | null {
+  const text = words.value;
+  const { recipe } = form.value;
+  const at = useMemo(() => steps.value.map(({ step }) => step), [steps.value]);
+  const losses = useMemo<uPlot.AlignedData>(
+    () => [at, steps.value.map(({ f32 }) => f32), steps.value.map(({ low }) => low)],
+    [at],
+  );
+  const ranges = useMemo<uPlot.AlignedData>(
+    () => [
+      at,
+      steps.value.map((one) => 100 * one.ranges.flushed),
+      steps.value.map((one) => 100 * one.ranges.saturated),
+    ],
+    [at],
+  );
+  const last = steps.value.at(-1);
+  if (last === undefined) return null;
+  const figures = [
+    ["f32", "float32", last.f32.toFixed(4)],
+    ["low", recipe, last.low.toFixed(4)],
+    ["flushed", text.flushed, `${(100 * last.ranges.flushed).toFixed(2)} %`],
+    ["saturated", text.saturated, `${(100 * last.ranges.saturated).toFixed(2)} %`],
+  ] as const;
+  return (
+    <>
+      <dl
+        class="figures"
+        data-testid="losses"
+        data-last={JSON.stringify(steps.value.map((one) => [one.f32, one.low]))}
+      >
+        {figures.map(([name, label, value]) => (
+          <div key={name}>
+            <dt>{label}</dt>
+            <dd data-figure={name}>{value}</dd>
+          </div>
+        ))}
+      </dl>
+      <section class="curve">
+        <h2>{text.loss}</h2>
+        <p class="help">{text.lossNote}</p>
+        <Chart
+          label={text.loss}
+          height={280}
+          data={losses}
+          options={(colours) => lines(colours, ["float32", recipe])}
+        />
+      </section>
+      <section class="curve">
+        <h2>{text.ranges}</h2>
+        <p class="help">{text.rangesNote}</p>
+        <Chart
+          label={text.ranges}
+          height={160}
+          data={ranges}
+          options={(colours) => lines(colours, [text.flushed, text.saturated], "%")}
+        />
+      </section>
+    </>
+  );
+}
+
+function lines(
+  colours: Colours,
+  [first, second]: readonly [string, string],
+  unit = "",
+): Omit<uPlot.Options, "width" | "height"> {
+  return {
+    scales: { x: { time: false } },
+    axes: [
+      axis(colours),
+      axis(colours, { size: 56, values: (_, ticks) => ticks.map((tick) => `${tick}${unit}`) }),
+    ],
+    series: [
+      { label: words.value.steps },
+      { label: first, stroke: colours.muted, width: 1.5, points: { show: false } },
+      { label: second, stroke: colours.accent, width: 1.5, points: { show: false } },
+    ],
+  };
+}

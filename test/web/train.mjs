@@ -1,0 +1,102 @@
+// Training in the tab: the losses of Node, a page that answers, stopping and going on.
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { build } from "esbuild";
+import { withPage } from "./browser.mjs";
+import { audit } from "./page.mjs";
+
+/** The same run in Node: the losses of each step. */
+async function inNode(env, recipe, steps) {
+  const outfile = join(env.folder, "training.mjs");
+  await build({
+    stdin: {
+      contents: 'export { TrainingPair } from "./pair.ts"; export { stories } from "./stories.ts";',
+      resolveDir: join(env.root, "src/web/train"),
+      loader: "ts",
+    },
+    outfile,
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    logLevel: "error",
+  });
+  const { TrainingPair, stories } = await import(pathToFileURL(outfile).href);
+  const pair = await TrainingPair.open({ text: stories(1, 1000), recipe, steps, seed: 1 });
+  const losses = [];
+  while (pair.steps < steps) {
+    const { f32, low } = await pair.step();
+    losses.push([f32, low]);
+  }
+  return losses;
+}
+
+const lossesOf = async (page) => JSON.parse(await page.getByTestId("losses").getAttribute("data-last"));
+
+export const tests = [
+  {
+    name: "training: 50 steps to the losses of Node, on a page that is never blocked",
+    seconds: 120,
+    async body(env) {
+      const expected = await inNode(env, "deepseek", 50);
+      await withPage(env, async (page) => {
+        await page.goto(`${env.url}?view=train&steps=50`);
+        await page.evaluate(() => {
+          window.longest = 0;
+          let before = performance.now();
+          setInterval(() => {
+            const now = performance.now();
+            window.longest = Math.max(window.longest, now - before);
+            before = now;
+          }, 10);
+        });
+        await page.getByRole("button", { name: "Train", exact: true }).click();
+        await page.getByTestId("progress").getByText("Done").waitFor({ timeout: 90_000 });
+        const losses = await lossesOf(page);
+        assert.equal(losses.length, 50);
+        const worst = Math.max(
+          ...losses.flatMap((pair, i) => pair.map((loss, j) => Math.abs(loss / expected[i][j] - 1))),
+        );
+        console.log(
+          `        largest difference ${worst}, longest wait ${await page.evaluate(() => window.longest)} ms`,
+        );
+        assert.equal(worst, 0);
+        assert.ok(losses[49][0] < 0.75 * losses[0][0] && losses[49][1] < 0.75 * losses[0][1]);
+        assert.ok((await page.getByTestId("sample").textContent()).length > 20);
+        assert.deepEqual(await audit(page), []);
+        // Firefox, driven from outside, tells of no download.
+        if (env.browser === "firefox") return;
+        const saved = page.waitForEvent("download");
+        await page.getByRole("button", { name: "Download checkpoint" }).click();
+        await saved;
+      });
+    },
+  },
+  {
+    name: "training: stops, and goes on from there; too little text is said",
+    async body(env) {
+      await withPage(env, async (page) => {
+        await page.goto(`${env.url}?view=train&recipe=mxfp4&steps=2000`);
+        await page.getByRole("button", { name: "Train", exact: true }).click();
+        await page.getByTestId("losses").waitFor();
+        await page.getByRole("button", { name: "Stop" }).click();
+        await page.waitForTimeout(1500);
+        const before = (await lossesOf(page)).length;
+        await page.waitForTimeout(500);
+        assert.equal((await lossesOf(page)).length, before);
+        await page.getByRole("button", { name: "Go on" }).click();
+        await page.waitForFunction(
+          (n) => JSON.parse(document.querySelector("[data-testid=losses]").dataset.last).length > n + 2,
+          before,
+        );
+        await page.getByRole("button", { name: "Stop" }).click();
+        await page.locator("#train-text").selectOption("own");
+        await page.getByRole("button", { name: "Start anew" }).click();
+        await page.getByRole("alert").getByText("At least 256 bytes").waitFor();
+        await page.setViewportSize({ width: 390, height: 844 });
+        assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 390);
+        await page.setViewportSize({ width: 1280, height: 860 });
+      });
+    },
+  },
+];
