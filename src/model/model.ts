@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { openCheckpoint } from "../checkpoint/plan/folder.ts";
 import { Engine } from "../engine/engine.ts";
 import type { Source } from "../io/source.ts";
@@ -342,6 +343,9 @@ export class Model {
     await this.#crew.close();
   }
 
+  /** The end of an `await using` block closes it. */
+  declare [Symbol.asyncDispose]: () => Promise<void>;
+
   async #rewind(length: number): Promise<void> {
     // Known before the members are asked: if a pass fails halfway, the next one starts from what all have.
     this.#held.length = length;
@@ -426,6 +430,9 @@ export class Model {
     return Int32Array.from(ids);
   }
 }
+
+// Hosts of 2024 and before have no such symbol.
+if (Symbol.asyncDispose) Model.prototype[Symbol.asyncDispose] = Model.prototype.close;
 
 /** Texts whose tokens go through an encoder together. */
 function batchesOf(lists: readonly Int32Array[]): Int32Array[][] {

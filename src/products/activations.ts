@@ -1,5 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { BlockscaleError } from "../tensor/errors.ts";
+import { forget, releaseAbandoned } from "../wasm/abandoned.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 
@@ -23,7 +24,9 @@ export class Int8Activations {
     this.shape = shape;
     this.block = block;
     this.#arena = arena;
-    this.#room = arena.keep(shape[0] * (this.#blocks * (block + 8)) + MARGIN);
+    const room = arena.keep(shape[0] * (this.#blocks * (block + 8)) + MARGIN);
+    this.#room = room;
+    releaseAbandoned(this, () => arena.release(room));
   }
 
   get #blocks(): number {
@@ -78,6 +81,7 @@ export class Int8Activations {
   /** Gives the memory back. The activations cannot be used any more; freeing them again does nothing. */
   free(): void {
     if (this.#room === undefined) return;
+    forget(this);
     this.#arena.release(this.#room);
     this.#room = undefined;
   }

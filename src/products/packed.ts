@@ -1,6 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Format } from "../tensor/tensor.ts";
+import { forget, releaseAbandoned } from "../wasm/abandoned.ts";
 import type { Integers, Packed } from "./multiply.ts";
 
 export interface PackOptions {
@@ -19,8 +20,8 @@ export interface PackOptions {
 }
 
 /**
- * Weights in the memory of an engine, made by `engine.pack`. They stay until `free()`, or the end of a `using` block:
- * JavaScript's garbage collection does not see that memory.
+ * Weights in the memory of an engine, made by `engine.pack`. They stay until `free()`, or the end of a `using` block.
+ * JavaScript's garbage collection does not see how large they are: those that nobody freed go late.
  */
 export class PackedWeights {
   /** Undefined for integers that were made of values without a format. */
@@ -46,12 +47,14 @@ export class PackedWeights {
     this.bytes = fields.bytes;
     this.#place = place;
     this.#release = release;
+    releaseAbandoned(this, release);
   }
 
   /** Gives the memory back. The weights cannot be used any more; freeing them again does nothing. */
   free(): void {
     if (this.#place === undefined) return;
     this.#place = undefined;
+    forget(this);
     this.#release();
   }
 

@@ -1,6 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { checkArray, outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { forget, releaseAbandoned } from "../wasm/abandoned.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
 
 /**
@@ -18,7 +19,9 @@ export class ResidentMatrix {
   constructor(arena: Arena, shape: readonly [number, number]) {
     this.shape = shape;
     this.#arena = arena;
-    this.#room = arena.keep(4 * shape[0] * shape[1]);
+    const room = arena.keep(4 * shape[0] * shape[1]);
+    this.#room = room;
+    releaseAbandoned(this, () => arena.release(room));
     this.view("resident").fill(0);
   }
 
@@ -41,6 +44,7 @@ export class ResidentMatrix {
   /** Gives the memory back. The matrix cannot be used any more; freeing it again does nothing. */
   free(): void {
     if (this.#room === undefined) return;
+    forget(this);
     this.#arena.release(this.#room);
     this.#room = undefined;
   }

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { Engine } from "../engine/engine.ts";
 import { Int8Activations } from "../products/activations.ts";
 import { leftSize } from "../products/left.ts";
@@ -25,8 +26,9 @@ import { SharedOperand } from "./shared-operand.ts";
 export interface ThreadedWeights {
   /** `[..., N, K]` */
   readonly shape: readonly number[];
-  /** Gives the memory of all threads back. */
+  /** Gives the memory of all threads back; so does the end of an `await using` block. */
   free(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** What the engine knows of weights that it has packed. */
@@ -143,12 +145,15 @@ export class ThreadedEngine {
       await free().catch(() => {});
       throw error;
     }
-    const weights: ThreadedWeights = {
-      shape: [...record.shape],
-      free: async () => {
-        if (this.#packed.delete(weights)) await free();
-      },
+    const freeOnce = async (): Promise<void> => {
+      if (this.#packed.delete(weights)) await free();
     };
+    const weights = { shape: [...record.shape], free: freeOnce } as Omit<
+      ThreadedWeights,
+      typeof Symbol.asyncDispose
+    > as ThreadedWeights;
+    // Hosts of 2024 and before have no such symbol.
+    if (Symbol.asyncDispose) weights[Symbol.asyncDispose] = freeOnce;
     this.#packed.set(weights, { key, activations: rest.activations, rows: checked.grid.rows, ranges });
     return weights;
   }
@@ -157,6 +162,8 @@ export class ThreadedEngine {
   close(): Promise<void> {
     return this.#workers.close();
   }
+
+  declare [Symbol.asyncDispose]: () => Promise<void>;
 
   /** The answers of all threads; the calling thread works last, when the others have begun. */
   #askAll(
@@ -204,3 +211,5 @@ function notShared(): BlockscaleError {
     fix: "Pass { values: matrix.read(), shape }, or use an engine without threads.",
   });
 }
+
+if (Symbol.asyncDispose) ThreadedEngine.prototype[Symbol.asyncDispose] = ThreadedEngine.prototype.close;
