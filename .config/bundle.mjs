@@ -226,7 +226,7 @@ async function cli() {
   // In one piece as well: threads that start together and open every module at once need hundreds of descriptors.
   await bundle(path("dist/jobs/worker.js"), {
     banner: { js: "// Holds @assemblyscript/loader: Apache License 2.0, see ../wasm/LICENSE.loader.txt" },
-    external: ["#*"],
+    external: ["#*", "@aws-sdk/client-s3"],
   });
   await writeFile(path("dist/cli/LICENSES.txt"), await licensesOf(Object.keys(metafile.inputs)));
   // What is in main.js now, and the types of a program that nobody imports.

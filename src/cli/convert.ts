@@ -1,5 +1,4 @@
-import { readdir, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname } from "node:path";
 import type { Document } from "../checkpoint/dialects/index.ts";
 import { type Summary, summarize } from "../checkpoint/measure/summary.ts";
 import {
@@ -11,8 +10,9 @@ import {
 } from "../checkpoint/plan/folder.ts";
 import type { FilePlan, Plan } from "../checkpoint/plan/plan.ts";
 import { warningsOf } from "../checkpoint/plan/warnings.ts";
-import { isSameFile, makeFolder, openFile } from "../io/node.ts";
-import { openLocal, refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
+import { isSameFile } from "../io/node.ts";
+import { refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
+import { filesAt, makeFolderAt, openAt, placeIn, removeAt } from "../io/place.ts";
 import {
   completeFolder,
   identityOf,
@@ -203,12 +203,12 @@ async function convertFolder(run: FolderRun, folder: string, overwrite: boolean)
     await removeOther(folder, [...plan.files, ...documents].map(({ name }) => name).concat(opened.others));
   }
   for (const file of plan.files) {
-    const path = join(folder, file.name);
+    const path = placeIn(folder, file.name);
     const finished = journal.finished(file.name);
     if (finished !== undefined && (await isMade(finished, file, path)))
       for (const [name, precision] of finished.measured) run.measured.set(name, precision);
     else {
-      await makeFolder(dirname(path));
+      await makeFolderAt(dirname(path));
       await makeFile(run, file, path, (made) => journal.add(file.name, made));
     }
     run.finish(file.size);
@@ -220,9 +220,8 @@ async function convertFolder(run: FolderRun, folder: string, overwrite: boolean)
 /** Removes what would be read as a part of the new checkpoint, and is one of another that was there. */
 async function removeOther(folder: string, names: readonly string[]): Promise<void> {
   const ours = new Set(names);
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    const isOther = !entry.isDirectory() && isOfCheckpoint(entry.name) && !ours.has(entry.name);
-    if (isOther) await rm(join(folder, entry.name));
+  for (const name of await filesAt(folder)) {
+    if (isOfCheckpoint(name) && !ours.has(name)) await removeAt(placeIn(folder, name));
   }
 }
 
@@ -231,7 +230,7 @@ async function removeOther(folder: string, names: readonly string[]): Promise<vo
  * run again.
  */
 async function holdsThisOutput(folder: string, run: FolderRun): Promise<boolean> {
-  const found = await openLocal(folder).catch(() => null);
+  const found = await openInput(folder).catch(() => null);
   if (found === null) return false;
   const names = new Set([...run.opened.others, ...run.documents.map(({ name }) => name)]);
   try {
@@ -247,7 +246,7 @@ async function holdsThisOutput(folder: string, run: FolderRun): Promise<boolean>
 
 /** A file that is there already may be made again by the same command, and by no other. */
 async function refuseTaken(path: string, file: FilePlan): Promise<void> {
-  const found = await openFile(path).catch(() => undefined);
+  const found = await openAt(path).catch(() => undefined);
   if (found === undefined) return;
   try {
     if (await isOutput(found, file)) return;
@@ -263,7 +262,7 @@ async function refuseTaken(path: string, file: FilePlan): Promise<void> {
 }
 
 async function refuseSameFile(input: string, output: string): Promise<void> {
-  if (!(await isSameFile(input, output))) return;
+  if (input !== output && !(await isSameFile(input, output))) return;
   throw new BlockscaleError("option", {
     where: "OUT",
     expected: "another file than IN",

@@ -1,6 +1,7 @@
 import { openUrl } from "../io/http.ts";
 import { cachedModel } from "../io/hub-cache.ts";
 import { openLocal } from "../io/node-folder.ts";
+import { isS3, openS3, openS3Folder } from "../io/s3.ts";
 import type { Source } from "../io/source.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 
@@ -12,11 +13,12 @@ export interface Input {
 }
 
 /**
- * Opens a path, the URL of a .safetensors file, or a repository of the model hub by its URL or as hf:OWNER/NAME.
+ * Opens a path, an s3:// address, the URL of a .safetensors file, or a repository of the model hub by its URL or as hf:OWNER/NAME.
  * @throws BlockscaleError `io`; `option`: no URL
  */
 export async function openInput(place: string, signal?: AbortSignal): Promise<Input> {
   const repository = repositoryOf(place);
+  if (isS3(place)) return openObjects(place, signal);
   if (repository === null) refuseAddress(place);
   if (repository !== null) {
     const cached = await cachedModel(repository.name, repository.revision);
@@ -28,6 +30,15 @@ export async function openInput(place: string, signal?: AbortSignal): Promise<In
   return { isFolder: false, files: new Map([[name, source]]), close: async () => {} };
 }
 
+/** A name that ends in .safetensors is an object; other addresses are prefixes, read like folders. */
+async function openObjects(place: string, signal?: AbortSignal): Promise<Input> {
+  const isFolder = !place.endsWith(".safetensors");
+  const files = isFolder
+    ? await openS3Folder(place, { signal })
+    : new Map([[place.split("/").at(-1)!, await openS3(place, { signal })]]);
+  return { isFolder, files, close: async () => {} };
+}
+
 /** Addresses that would be taken for paths: hf:NAME without an owner, and schemes that are not read. */
 function refuseAddress(place: string): void {
   const isHub = /^hf:/i.test(place);
@@ -37,7 +48,7 @@ function refuseAddress(place: string): void {
     where: place,
     expected: isHub
       ? "hf:OWNER/NAME, or hf:OWNER/NAME@REVISION"
-      : "a path, or an address that begins with https://",
+      : "a path, or an address that begins with https:// or s3://",
     got: isHub ? "another form" : `an address of ${scheme}`,
     fix: isHub ? "Write it as hf:deepseek-ai/DeepSeek-V3.1, say." : "Download it, or give its https address.",
   });

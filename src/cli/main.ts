@@ -64,7 +64,7 @@ function place(text: string): string {
   return text;
 }
 
-const INPUTS = "a .safetensors file, a checkpoint folder, a URL, or hf:OWNER/NAME";
+const INPUTS = "a .safetensors file, a checkpoint folder, s3://BUCKET/PREFIX, a URL, or hf:OWNER/NAME";
 
 function missingScale(): Option {
   return new Option("--missing-scale <what>", "FP8 codes that have no scale: refuse them, or take 1")
@@ -86,7 +86,7 @@ function conversion(command: Command, about: string): Command {
   return command
     .description(about)
     .argument("<IN>", INPUTS, place)
-    .argument("<OUT>", "the file or folder to write", place)
+    .argument("<OUT>", "the file, folder or s3://BUCKET/PREFIX to write", place)
     .option("--include <pattern>", "convert these weights (repeatable)", several)
     .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
     .option(...FILES)
@@ -236,7 +236,7 @@ function queueCommands(command: Command, signal: AbortSignal): void {
     .action((flags) => status(flags));
 }
 
-const MODEL = "the folder of a model, or hf:OWNER/NAME";
+const MODEL = "the folder of a model, s3://BUCKET/PREFIX, or hf:OWNER/NAME";
 
 /** What all commands that run a model have in common. */
 function modelCommand(command: Command): Command {

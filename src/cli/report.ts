@@ -8,12 +8,13 @@ import { type Direction, type OpenedCheckpoint, openCheckpoint } from "../checkp
 import type { Plan } from "../checkpoint/plan/plan.ts";
 import type { Engine } from "../engine/engine.ts";
 import { createFile, systemFault } from "../io/node.ts";
-import { isWithin, openLocal } from "../io/node-folder.ts";
+import { isWithin } from "../io/node-folder.ts";
 import { removeLeftovers } from "../io/writers.ts";
 import { load } from "../load.ts";
 import { FIRST_BYTES, reportPage } from "../report/page.ts";
 import { comparisonReport, conversionReport, type Report, scalesFound, scalesOf } from "../report/report.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { openInput } from "./input.ts";
 
 /** A report to be written when the work is done. */
 export interface ReservedReport {
@@ -105,7 +106,7 @@ interface Conversion {
 /** Looks once more at a conversion that is done: at all scales, and at a part of the values on both sides. */
 export async function reportOfConversion(conversion: Conversion): Promise<Report> {
   const { from, to, direction, opened, plan, summary, signal } = conversion;
-  const output = await openLocal(to);
+  const output = await openInput(to);
   try {
     const made = await openCheckpoint(output.files, to);
     const of = direction.kind === "quantize" ? "output" : "input";

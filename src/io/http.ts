@@ -1,4 +1,5 @@
 import { BlockscaleError } from "../tensor/errors.ts";
+import { attempt, Passing, type RetryOptions } from "./retry.ts";
 import type { Source } from "./source.ts";
 
 /** A file on a web server that answers range requests. */
@@ -8,22 +9,12 @@ export interface UrlSource extends Source {
   readonly tag: string | null;
 }
 
-export interface UrlOptions {
+export interface UrlOptions extends RetryOptions {
   /** `fetch` if left out. */
   readonly fetch?: typeof globalThis.fetch;
   /** Such as an Authorization. They are sent to the server asked for, never on to another one. */
   readonly headers?: { readonly [name: string]: string };
-  readonly signal?: AbortSignal;
-  /** Tries of one request before it counts as failed; 5 if left out. */
-  readonly tries?: number;
-  /** Milliseconds before the second try, doubled for each further one; 500 if left out. */
-  readonly wait?: number;
-  /** Milliseconds without an answer before a try counts as failed; 60,000 if left out. */
-  readonly timeout?: number;
 }
-
-/** A failure that another try may cure. */
-class Passing extends Error {}
 
 /**
  * Opens a file by its URL. One byte is asked for, not HEAD: some servers compress answers to HEAD and lose the length.
@@ -42,40 +33,6 @@ export async function openUrl(url: string, options: UrlOptions = {}): Promise<Ur
           : attempt(url, options, (signal) => fetchRange(url, options, signal, { start, end, size, tag })),
     }),
   };
-}
-
-async function attempt<T>(
-  url: string,
-  options: UrlOptions,
-  request: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const { tries = 5, wait = 500, timeout = 60_000 } = options;
-  for (let n = 1; ; n++) {
-    options.signal?.throwIfAborted();
-    const limit = AbortSignal.timeout(timeout);
-    try {
-      return await request(options.signal === undefined ? limit : AbortSignal.any([limit, options.signal]));
-    } catch (cause) {
-      options.signal?.throwIfAborted();
-      if (cause instanceof BlockscaleError) throw cause;
-      if (n >= tries)
-        throw fault(url, "an answer", `${describe(cause)}, ${n} times`, "Try again later.", cause);
-    }
-    await pause(wait * 2 ** (n - 1), options.signal);
-  }
-}
-
-/** Ends early when the signal is aborted. */
-async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  let wake = () => {};
-  await new Promise<void>((resolve) => {
-    wake = resolve;
-    timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener("abort", wake);
-  });
-  clearTimeout(timer);
-  signal?.removeEventListener("abort", wake);
 }
 
 async function send(url: string, options: UrlOptions, signal: AbortSignal, range: string): Promise<Response> {
@@ -166,13 +123,6 @@ function contentRange(response: Response): Range | null {
   if (match === null) return null;
   const [start, last, size] = match.slice(1).map(Number) as [number, number, number];
   return [start, last, size].every(Number.isSafeInteger) ? { start, end: last + 1, size } : null;
-}
-
-function describe(cause: unknown): string {
-  if (!(cause instanceof Error)) return String(cause);
-  // fetch hides the reason, such as ECONNREFUSED, in the cause of its own error.
-  const { cause: inner } = cause;
-  return inner instanceof Error ? `${cause.message} (${inner.message})` : cause.message;
 }
 
 function fault(url: string, expected: string, got: string, fix: string, cause?: unknown): BlockscaleError {

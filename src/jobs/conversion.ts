@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
-import { rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname } from "node:path";
 import type { Document } from "../checkpoint/dialects/index.ts";
 import { planDequantize } from "../checkpoint/plan/dequantize.ts";
 import type { Direction, OpenedCheckpoint } from "../checkpoint/plan/folder.ts";
@@ -9,15 +8,9 @@ import { planQuantize } from "../checkpoint/plan/quantize.ts";
 import { placesOfWeight } from "../checkpoint/read/weights.ts";
 import { fileBytes, type Progress } from "../checkpoint/run/run.ts";
 import type { Precision } from "../engine/precision.ts";
-import {
-  changedFault,
-  createFile,
-  type FileSource,
-  fileFacts,
-  makeFolder,
-  openFile,
-  writeText,
-} from "../io/node.ts";
+import { changedFault, type FileSource, fileFacts } from "../io/node.ts";
+import { createAt, makeFolderAt, openAt, placeIn, removeAt, writeTextAt } from "../io/place.ts";
+import { isS3, type S3Source } from "../io/s3.ts";
 import { giveBack, type Source } from "../io/source.ts";
 import { removeLeftovers } from "../io/writers.ts";
 import { Fingerprint, fingerprintOf } from "./fingerprint.ts";
@@ -76,8 +69,9 @@ export async function makeFile(
   const measured: [string, Precision][] = [];
   const fingerprint = new Fingerprint(file.size);
   const hash = createHash("sha256");
-  await removeLeftovers(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
-  const sink = await createFile(path, async () => {
+  // Unfinished uploads cannot be seen among the objects; a rule of the bucket removes them.
+  if (!isS3(path)) await removeLeftovers(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
+  const sink = await createAt(path, file.size, async () => {
     await refuseChange(inputsOf(file, run));
     await beforeRename?.({ measured, fingerprint: fingerprint.digest(), sha256: hash.digest("hex") });
   });
@@ -123,7 +117,7 @@ export async function isMade(finished: Finished | undefined, file: FilePlan, pat
   const { measured, fingerprint } = finished;
   const weights = conversionsOf({ files: [file] }).map(({ from }) => from.name);
   if (String(measured.map(([name]) => name)) !== String(weights)) return false;
-  const found = await openFile(path).catch(() => undefined);
+  const found = await openAt(path).catch(() => undefined);
   try {
     if (found === undefined || !(await isOutput(found, file))) return false;
     return (await fingerprintOf(path, found)) === fingerprint;
@@ -149,14 +143,14 @@ export async function completeFolder(
   await refuseChange(files.values());
   for (const name of opened.others) {
     signal.throwIfAborted();
-    await carry(files.get(name)!, join(folder, name));
+    await carry(files.get(name)!, placeIn(folder, name));
   }
-  for (const { name, text } of documents) await writeText(join(folder, name), text);
+  for (const { name, text } of documents) await writeTextAt(placeIn(folder, name), text);
 }
 
 /** Copies a file that belongs to the checkpoint and holds no tensors. */
 async function carry(source: Source, path: string): Promise<void> {
-  await makeFolder(dirname(path));
+  await makeFolderAt(dirname(path));
   const step = 1 << 22;
   let at = 0;
   const stream = new ReadableStream<Uint8Array>(
@@ -170,7 +164,7 @@ async function carry(source: Source, path: string): Promise<void> {
     },
     { highWaterMark: 0 },
   );
-  await stream.pipeTo(await createFile(path));
+  await stream.pipeTo(await createAt(path, source.size));
 }
 
 /** The shards that an output file is made from. */
@@ -184,6 +178,7 @@ function inputsOf({ steps }: FilePlan, { opened }: Run): Source[] {
 /** Refuses an output made of files of which some are not what they were at first. */
 async function refuseChange(sources: Iterable<Source>): Promise<void> {
   for (const source of sources) {
+    if ("refuseChange" in source) await (source as S3Source).refuseChange();
     if (!("path" in source)) continue;
     const { path, size, modified } = source as FileSource;
     const now = await fileFacts(path);
@@ -194,5 +189,5 @@ async function refuseChange(sources: Iterable<Source>): Promise<void> {
 
 /** Removes what stands under the names of files to be made. */
 export async function removeFiles(folder: string, files: readonly FilePlan[]): Promise<void> {
-  for (const { name } of files) await rm(join(folder, name), { force: true });
+  for (const { name } of files) await removeAt(placeIn(folder, name));
 }

@@ -1,7 +1,8 @@
-import { appendFile, readdir, readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { appendFile } from "node:fs/promises";
 import { NOTHING, type Precision } from "../engine/precision.ts";
-import { makeFolder, systemFault, writeText } from "../io/node.ts";
+import { systemFault } from "../io/node.ts";
+import { makeFolderAt, namesAt, placeIn, readTextAt, removeAt, writeTextAt } from "../io/place.ts";
+import { isS3 } from "../io/s3.ts";
 import { removeLeftovers, writerOf } from "../io/writers.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 
@@ -37,10 +38,10 @@ export interface Journal {
  * @throws BlockscaleError `option`: the folder holds something else
  */
 export async function openJournal(folder: string, task: unknown, overwrite: boolean): Promise<Journal> {
-  await makeFolder(folder);
+  await makeFolderAt(folder);
   const files = await filesIn(folder);
   const wanted = JSON.stringify(task);
-  const found = files.includes(NAME) ? await readJournal(join(folder, NAME)) : null;
+  const found = files.includes(NAME) ? await readJournal(placeIn(folder, NAME)) : null;
   const isSame = found !== null && JSON.stringify(found.task) === wanted;
   if (files.length > 0 && !isSame && !overwrite) {
     throw new BlockscaleError("option", {
@@ -55,29 +56,29 @@ export async function openJournal(folder: string, task: unknown, overwrite: bool
       fix: "Choose another folder, empty this one, or pass --overwrite.",
     });
   }
-  const others = await removeLeftovers(folder);
+  const others = isS3(folder) ? [] : await removeLeftovers(folder);
   const done = new Map<string, Finished>(isSame ? found.done : []);
-  const path = join(folder, NAME);
+  const path = placeIn(folder, NAME);
+  const writeAll = () =>
+    writeTextAt(path, [task, ...[...done].map(lineOf)].map((line) => `${JSON.stringify(line)}\n`).join(""));
   // Written anew even where a run is taken up: a line that was cut off must not be continued.
-  await writeText(path, [task, ...[...done].map(lineOf)].map((line) => `${JSON.stringify(line)}\n`).join(""));
+  await writeAll();
   return {
     goesOn: isSame,
     others,
     finished: (file) => done.get(file),
     add: async (file, finished) => {
       done.set(file, finished);
-      await appendLine(path, lineOf([file, finished]));
+      // Objects cannot grow.
+      await (isS3(path) ? writeAll() : appendLine(path, lineOf([file, finished])));
     },
-    remove: () => rm(path, { force: true }),
+    remove: () => removeAt(path),
   };
 }
 
 /** Names in the folder, without those of files being written. */
 async function filesIn(folder: string): Promise<string[]> {
-  const names = await readdir(folder).catch((cause) => {
-    throw systemFault(folder, "a readable folder", cause);
-  });
-  return names.filter((name) => writerOf(name) === null);
+  return (await namesAt(folder)).filter((name) => writerOf(name) === null);
 }
 
 /** Not synced: what a power cut may take from the journal is done again. */
@@ -103,7 +104,7 @@ interface Noted {
 
 /** The task in the first line, and a line for each finished file. What is damaged or cut off is as good as not done. */
 async function readJournal(path: string): Promise<Noted> {
-  const content = await readFile(path, "utf8").catch(() => "");
+  const content = (await readTextAt(path)) ?? "";
   const [task, ...lines] = content.split("\n").slice(0, -1).map(parsed);
   const done = lines
     .filter(isLine)

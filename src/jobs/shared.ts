@@ -1,9 +1,17 @@
 import { createHash } from "node:crypto";
-import { readdir, readFile, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import type { FilePlan } from "../checkpoint/plan/plan.ts";
-import { makeFolder, openFile, systemFault, writeText } from "../io/node.ts";
 import { refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
+import {
+  makeFolderAt,
+  namesAt,
+  openAt,
+  placeIn,
+  readTextAt,
+  removeFolderAt,
+  writeTextAt,
+} from "../io/place.ts";
+import { isS3 } from "../io/s3.ts";
 import { removeLeftovers, writerOf } from "../io/writers.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { completeFolder, isMade, type Made, makeFile, type Run } from "./conversion.ts";
@@ -26,8 +34,8 @@ export interface Entry extends Made {
  * @throws BlockscaleError `format`: its record is damaged
  */
 export async function findRun(folder: string): Promise<Spec | null> {
-  const path = join(folder, RECORDS, RUN);
-  const text = await readFile(path, "utf8").catch(() => null);
+  const path = placeIn(folder, RECORDS, RUN);
+  const text = await readTextAt(path);
   return text === null ? null : checkSpec(path, parsed(text));
 }
 
@@ -41,10 +49,8 @@ export async function joinRun(folder: string, { spec, plan, documents, opened }:
   const found = await findRun(folder);
   if (found?.fingerprint === spec.fingerprint) return;
   if (found !== null) throw otherRun(folder, found, spec);
-  await makeFolder(folder);
-  const names = await readdir(folder).catch((cause) => {
-    throw systemFault(folder, "a readable folder", cause);
-  });
+  await makeFolderAt(folder);
+  const names = await namesAt(folder);
   const others = names.filter((name) => writerOf(name) === null && name !== RECORDS);
   if (others.length > 0) {
     // Another process may have begun the same run meanwhile, and already made a file.
@@ -56,8 +62,8 @@ export async function joinRun(folder: string, { spec, plan, documents, opened }:
       fix: "Choose another folder, or empty this one.",
     });
   }
-  await makeFolder(join(folder, RECORDS));
-  await writeText(join(folder, RECORDS, RUN), JSON.stringify(spec));
+  await makeFolderAt(placeIn(folder, RECORDS));
+  await writeTextAt(placeIn(folder, RECORDS, RUN), JSON.stringify(spec));
 }
 
 /** @throws BlockscaleError `option`: another run goes on in a folder */
@@ -77,7 +83,7 @@ export function otherRun(folder: string, found: Spec, wanted: Pick<Spec, "versio
 
 /** What is noted of a file; `undefined` where it has not been made, by this run. */
 export async function entryOf(folder: string, spec: Spec, file: FilePlan): Promise<Entry | undefined> {
-  const text = await readFile(recordPath(folder, file), "utf8").catch(() => "");
+  const text = (await readTextAt(recordPath(folder, file))) ?? "";
   const entry = parsed(text);
   return isEntry(entry) && entry.run === spec.fingerprint && entry.size === file.size ? entry : undefined;
 }
@@ -92,15 +98,15 @@ export async function makeShared(
   spec: Spec,
   file: FilePlan,
 ): Promise<{ entry: Entry; isNew: boolean }> {
-  const path = join(folder, file.name);
+  const path = placeIn(folder, file.name);
   const found = await entryOf(folder, spec, file);
   if (found !== undefined && (await isMade(found, file, path))) return { entry: found, isNew: false };
   await refuseObstacles(folder, [file.name]);
   let entry: Entry | undefined;
-  await makeFolder(dirname(path));
+  await makeFolderAt(dirname(path));
   await makeFile(run, file, path, async (made) => {
     entry = { ...made, run: spec.fingerprint, size: file.size };
-    await writeText(recordPath(folder, file), JSON.stringify(entry));
+    await writeTextAt(recordPath(folder, file), JSON.stringify(entry));
   });
   return { entry: entry!, isNew: true };
 }
@@ -116,7 +122,7 @@ export async function missingFiles(
   for (const file of plan.files) {
     options.signal.throwIfAborted();
     const entry = await entryOf(folder, spec, file);
-    const path = join(folder, file.name);
+    const path = placeIn(folder, file.name);
     const isWhole =
       entry !== undefined &&
       (await isMade(entry, file, path)) &&
@@ -128,7 +134,7 @@ export async function missingFiles(
 }
 
 async function sha256Of(path: string, signal: AbortSignal): Promise<string> {
-  const source = await openFile(path);
+  const source = await openAt(path);
   const hash = createHash("sha256");
   const step = 1 << 24;
   try {
@@ -148,13 +154,13 @@ async function sha256Of(path: string, signal: AbortSignal): Promise<string> {
  */
 export async function completeRun(folder: string, shared: SharedPlan, signal: AbortSignal): Promise<void> {
   await completeFolder(folder, shared.files, shared.opened, shared.documents, signal);
-  await removeLeftovers(folder);
-  await rm(join(folder, RECORDS), { recursive: true, force: true });
+  if (!isS3(folder)) await removeLeftovers(folder);
+  await removeFolderAt(placeIn(folder, RECORDS));
 }
 
 /** File names may hold folders: the record's name does not. */
 function recordPath(folder: string, { name }: FilePlan): string {
-  return join(folder, RECORDS, `${encodeURIComponent(name)}.done`);
+  return placeIn(folder, RECORDS, `${encodeURIComponent(name)}.done`);
 }
 
 function parsed(text: string): unknown {

@@ -4,6 +4,7 @@ import { countStrips, type Plan } from "../checkpoint/plan/plan.ts";
 import { type Converter, localConverter } from "../checkpoint/run/run.ts";
 import { createPool } from "../checkpoint/run/workers.ts";
 import type { FileSource } from "../io/node.ts";
+import type { S3Source } from "../io/s3.ts";
 import type { Source } from "../io/source.ts";
 import { load } from "../load.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
@@ -31,11 +32,14 @@ export function threadsFor(plan: Plan, jobs: number | undefined): number {
 }
 
 /**
- * Starts as many threads as there are jobs. Sources that are no files stay in this thread.
+ * Starts as many threads as there are jobs. Sources that threads cannot open stay in this one.
  * @param least jobs that are worth threads: one alone needs none, unless this thread has something else to do
  */
 export async function startWorkers(sources: readonly Source[], jobs: number, least = 2): Promise<Workers> {
-  const paths = sources.flatMap((source) => ("path" in source ? [(source as FileSource).path] : []));
+  const paths = sources.flatMap((source) => {
+    const { path, address } = source as Partial<FileSource & S3Source>;
+    return path ?? address ?? [];
+  });
   if (jobs < least || paths.length < sources.length) {
     return { convert: localConverter(await load(), sources), ahead: 2, stop: async () => {} };
   }

@@ -1,0 +1,337 @@
+import type { S3Client } from "@aws-sdk/client-s3";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { attempt, Passing, type RetryOptions } from "./retry.ts";
+
+type Sdk = typeof import("@aws-sdk/client-s3");
+
+/** An object of a bucket, as a listing or HEAD tells it. */
+export interface S3Object {
+  readonly key: string;
+  /** In bytes. */
+  readonly size: number;
+  /** The ETag: another one means other contents. */
+  readonly tag: string;
+}
+
+interface Opened {
+  readonly sdk: Sdk;
+  readonly client: S3Client;
+}
+
+let opened: Promise<Opened> | undefined;
+
+/**
+ * The SDK and its client, made when the first address is used. Credentials, region and endpoint come from the environment and the
+ * files in ~/.aws, as for every tool of AWS. Requests are tried again here and not by the SDK, which does not see bodies that end early.
+ * @throws BlockscaleError `option`: the package is missing, or no endpoint
+ */
+function open(where: string): Promise<Opened> {
+  opened ??= start(where);
+  return opened;
+}
+
+async function start(where: string): Promise<Opened> {
+  // It would be printed by every command, and by every thread of it.
+  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= "true";
+  const sdk = await import("@aws-sdk/client-s3").catch((cause) => {
+    throw new BlockscaleError(
+      "option",
+      {
+        where,
+        expected: "the package @aws-sdk/client-s3",
+        got: "none, or another",
+        fix: "Install it: npm install @aws-sdk/client-s3.",
+      },
+      { cause },
+    );
+  });
+  for (const name of ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]) {
+    const value = process.env[name];
+    if (!value || (URL.canParse(value) && /^https?:\/\/[^@]*$/i.test(value))) continue;
+    throw new BlockscaleError("option", {
+      where: name,
+      expected: "an address that begins with https:// or http://, without a password",
+      got: "another form",
+      fix: "Write it as https://s3.example.org; keys belong in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    });
+  }
+  const make = (region?: string): S3Client => {
+    const client: S3Client = new sdk.S3Client({
+      ...(region === undefined ? {} : { region }),
+      maxAttempts: 1,
+      followRegionRedirects: true,
+      // Other servers than AWS do not know the newer checksums; bodies are covered by the signature.
+      requestChecksumCalculation: "WHEN_REQUIRED",
+      responseChecksumValidation: "WHEN_REQUIRED",
+      // A custom endpoint serves its buckets under paths. The SDK reads it, also from files, before it asks this.
+      forcePathStyle: (async () => client.config.isCustomEndpoint === true) as unknown as boolean,
+    });
+    return client;
+  };
+  const client = make(process.env.AWS_REGION ? undefined : process.env.AWS_DEFAULT_REGION || undefined);
+  const hasRegion = await client.config.region().then(
+    () => true,
+    () => false,
+  );
+  return { sdk, client: hasRegion ? client : make("us-east-1") };
+}
+
+/** Requests to one bucket: tried again where that may help, and failing with errors that hold no secrets. */
+export class Bucket {
+  readonly #name: string;
+  readonly #options: RetryOptions;
+
+  constructor(name: string, options: RetryOptions = {}) {
+    this.#name = name;
+    this.#options = options;
+  }
+
+  /** Objects whose keys begin with a prefix, in the order of their keys. */
+  async list(prefix: string): Promise<S3Object[]> {
+    const found: S3Object[] = [];
+    let token: string | undefined;
+    do {
+      const page = await this.#request(prefix, ({ sdk, client }, abortSignal) =>
+        client.send(
+          new sdk.ListObjectsV2Command({ Bucket: this.#name, Prefix: prefix, ContinuationToken: token }),
+          { abortSignal },
+        ),
+      );
+      for (const { Key: key, Size: size, ETag: tag } of page.Contents ?? [])
+        if (key !== undefined && size !== undefined) found.push({ key, size, tag: tag ?? "" });
+      token = page.NextContinuationToken;
+    } while (token !== undefined);
+    return found;
+  }
+
+  /** `null` where there is no such object. */
+  head(key: string): Promise<S3Object | null> {
+    return this.#request(key, async ({ sdk, client }, abortSignal) => {
+      try {
+        const found = await client.send(new sdk.HeadObjectCommand({ Bucket: this.#name, Key: key }), {
+          abortSignal,
+        });
+        return { key, size: found.ContentLength ?? 0, tag: found.ETag ?? "" };
+      } catch (cause) {
+        // HEAD has no body to tell a bucket from a key.
+        if (statusOf(cause) === 404) return null;
+        throw cause;
+      }
+    });
+  }
+
+  /**
+   * Fills an array with bytes of an object.
+   * @throws BlockscaleError `io`; also where the object is not the one that was listed
+   */
+  read({ key, tag, size }: S3Object, start: number, into: Uint8Array): Promise<void> {
+    const end = start + into.length;
+    return this.#request(key, async ({ sdk, client }, abortSignal) => {
+      const Range = `bytes=${start}-${end - 1}`;
+      const answer = await client.send(
+        new sdk.GetObjectCommand({ Bucket: this.#name, Key: key, Range, IfMatch: tag || undefined }),
+        { abortSignal },
+      );
+      const body = answer.Body as (AsyncIterable<Uint8Array> & { destroy(): void }) | undefined;
+      // Not all servers heed If-Match.
+      if (tag !== "" && answer.ETag !== undefined && answer.ETag !== tag) {
+        body?.destroy();
+        throw this.changed(key);
+      }
+      if (answer.ContentRange !== `bytes ${start}-${end - 1}/${size}`) {
+        body?.destroy();
+        throw new Passing(`Content-Range ${answer.ContentRange} for bytes ${start}-${end - 1}`);
+      }
+      let done = 0;
+      const stop = () => body?.destroy();
+      abortSignal.addEventListener("abort", stop);
+      try {
+        for await (const chunk of body ?? []) {
+          if (done + chunk.length > into.length) throw new Passing(`more than ${into.length} bytes`);
+          into.set(chunk, done);
+          done += chunk.length;
+        }
+      } finally {
+        abortSignal.removeEventListener("abort", stop);
+      }
+      if (done !== into.length) throw new Passing(`${done} of ${into.length} bytes`);
+    });
+  }
+
+  /** Writes a small object in one request. */
+  async put(key: string, body: Uint8Array): Promise<void> {
+    await this.#request(key, ({ sdk, client }, abortSignal) =>
+      client.send(
+        new sdk.PutObjectCommand({
+          Bucket: this.#name,
+          Key: key,
+          Body: body,
+          ContentLength: body.length,
+        }),
+        { abortSignal },
+      ),
+    );
+  }
+
+  async remove(key: string): Promise<void> {
+    await this.#request(key, ({ sdk, client }, abortSignal) =>
+      client.send(new sdk.DeleteObjectCommand({ Bucket: this.#name, Key: key }), { abortSignal }),
+    );
+  }
+
+  /** Begins an object of several parts. @returns the id of the upload */
+  async beginUpload(key: string): Promise<string> {
+    const { UploadId } = await this.#request(key, ({ sdk, client }, abortSignal) =>
+      client.send(new sdk.CreateMultipartUploadCommand({ Bucket: this.#name, Key: key }), { abortSignal }),
+    );
+    return UploadId!;
+  }
+
+  /** @param number from 1 on. @returns its ETag */
+  async uploadPart(key: string, UploadId: string, number: number, body: Uint8Array): Promise<string> {
+    const { ETag } = await this.#request(key, ({ sdk, client }, abortSignal) =>
+      client.send(
+        new sdk.UploadPartCommand({
+          Bucket: this.#name,
+          Key: key,
+          UploadId,
+          PartNumber: number,
+          Body: body,
+          ContentLength: body.length,
+        }),
+        { abortSignal },
+      ),
+    );
+    return ETag ?? "";
+  }
+
+  /**
+   * Makes the object visible. Where an answer got lost the object is there and the upload is gone: then its ETag tells,
+   * as it is another than before.
+   * @param whole the ETag that the object will have on servers that do as AWS does
+   */
+  async completeUpload(
+    key: string,
+    UploadId: string,
+    tags: readonly string[],
+    whole: string,
+    size: number,
+  ): Promise<void> {
+    const before = await this.head(key);
+    const Parts = tags.map((ETag, i) => ({ ETag, PartNumber: i + 1 }));
+    await this.#request(key, async ({ sdk, client }, abortSignal) => {
+      try {
+        await client.send(
+          new sdk.CompleteMultipartUploadCommand({
+            Bucket: this.#name,
+            Key: key,
+            UploadId,
+            MultipartUpload: { Parts },
+          }),
+          { abortSignal },
+        );
+      } catch (cause) {
+        const found = await this.head(key).catch(() => null);
+        const isOurs = found?.tag !== before?.tag || found?.tag.replaceAll('"', "") === whole;
+        if (found?.size === size && isOurs) return;
+        throw cause;
+      }
+    });
+  }
+
+  /** Never fails: a lifecycle rule of the bucket removes what is left. */
+  async abortUpload(key: string, UploadId: string): Promise<void> {
+    const options = { ...this.#options, signal: undefined, tries: 2 };
+    await new Bucket(this.#name, options)
+      .#request(key, ({ sdk, client }, abortSignal) =>
+        client.send(new sdk.AbortMultipartUploadCommand({ Bucket: this.#name, Key: key, UploadId }), {
+          abortSignal,
+        }),
+      )
+      .catch(() => {});
+  }
+
+  /** An object that changed while it was read has become a mixture of two. */
+  changed(key: string): BlockscaleError {
+    return new BlockscaleError("io", {
+      where: `s3://${this.#name}/${key}`,
+      expected: "an input that stays as it is",
+      got: "an object that changed while it was read",
+      fix: "Wait until it is complete, then run the same command again.",
+    });
+  }
+
+  async #request<T>(key: string, send: (opened: Opened, signal: AbortSignal) => Promise<T>): Promise<T> {
+    const where = `s3://${this.#name}/${key}`;
+    const library = await open(where);
+    return attempt(where, this.#options, async (signal) => {
+      try {
+        return await send(library, signal);
+      } catch (cause) {
+        if (cause instanceof BlockscaleError || cause instanceof Passing) throw cause;
+        if (isPassing(cause)) throw new Passing(reasonOf(cause));
+        if (nameOf(cause) === "PreconditionFailed" || statusOf(cause) === 412) throw this.changed(key);
+        // Without its cause: errors of the SDK hold the request, and with it signatures.
+        throw faultOf(where, cause);
+      }
+    });
+  }
+}
+
+function nameOf(cause: unknown): string {
+  return cause instanceof Error ? cause.name : "";
+}
+
+function statusOf(cause: unknown): number | undefined {
+  return (cause as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
+}
+
+const PASSING = new Set([
+  "RequestTimeout",
+  "RequestTimeTooSkewed",
+  "SlowDown",
+  "InternalError",
+  "TimeoutError",
+]);
+/** What another try does not cure although no server has answered. */
+const FINAL = new Set(["CredentialsProviderError", "EndpointError", "TokenProviderError"]);
+
+function isPassing(cause: unknown): boolean {
+  if (FINAL.has(nameOf(cause))) return false;
+  const status = statusOf(cause);
+  return (
+    PASSING.has(nameOf(cause)) || status === undefined || status === 408 || status === 429 || status >= 500
+  );
+}
+
+/** The name of an error and its status or code: messages of servers may hold anything, keys too. */
+function reasonOf(cause: unknown): string {
+  const { code } = cause as { code?: unknown };
+  const status = statusOf(cause);
+  const name = nameOf(cause) === "Error" ? "" : nameOf(cause);
+  return [name, typeof code === "string" ? code : "", status === undefined ? "" : `status ${status}`]
+    .filter((part, i, all) => part !== "" && all.indexOf(part) === i)
+    .join(", ");
+}
+
+function faultOf(where: string, cause: unknown): BlockscaleError {
+  const name = nameOf(cause);
+  const status = statusOf(cause);
+  const fault = (got: string, fix: string) =>
+    new BlockscaleError("io", { where, expected: "object storage that answers", got, fix });
+  if (name === "CredentialsProviderError" || name === "TokenProviderError")
+    return fault(
+      "no credentials",
+      "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a profile of ~/.aws/credentials.",
+    );
+  if (name === "NoSuchBucket") return fault("no such bucket", "Check the name, and AWS_ENDPOINT_URL.");
+  if (name === "NoSuchKey" || status === 404) return fault("no such object", "Check the address.");
+  if (name === "SignatureDoesNotMatch" || name === "InvalidAccessKeyId")
+    return fault(
+      `credentials that are refused: ${name}`,
+      "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_PROFILE.",
+    );
+  if (status === 401 || status === 403)
+    return fault(`access denied: ${reasonOf(cause)}`, "Check the rights of these credentials.");
+  return fault(reasonOf(cause) || "an unknown failure", "Check the address, region and endpoint.");
+}
