@@ -63,7 +63,6 @@ const en = {
       text: "One huge value makes the scale of its block huge. Its neighbours then are smaller than the smallest code and become zero. Smaller blocks hurt fewer neighbours; E5M2 has more exponents, and fewer bits of significand.",
     },
   ],
-  card: "Picture (PNG)",
   link: "Copy link",
   copied: "Copied",
 };
@@ -130,7 +129,6 @@ const zh: typeof en = {
       text: "一个巨大的值会让所在块的缩放因子变得巨大。邻居们于是小于最小的编码，变成零。块越小，受害的邻居越少；E5M2 指数更多，但尾数位更少。",
     },
   ],
-  card: "图片 (PNG)",
   link: "复制链接",
   copied: "已复制",
 };
