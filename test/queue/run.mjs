@@ -15,8 +15,10 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 
 const CLI = new URL("../../dist/cli/main.js", import.meta.url).pathname;
+const S3RVER = new URL("../../node_modules/s3rver/bin/s3rver.js", import.meta.url).pathname;
 const seed = Number(process.argv[2] ?? 19);
 const folder = mkdtempSync(join(tmpdir(), "blockscale-queue-"));
 const running = new Set();
@@ -73,6 +75,42 @@ async function startRedis(port, name) {
   ]);
   while (!/Ready to accept/.test(redis.said())) await setTimeout(50);
   return redis;
+}
+
+/** Starts an S3 server in a process of its own; commands find it by their environment. */
+async function startS3() {
+  const at = await freePort();
+  const directory = join(folder, "s3");
+  mkdirSync(directory);
+  Object.assign(process.env, {
+    AWS_ENDPOINT_URL: `http://127.0.0.1:${at}`,
+    AWS_ACCESS_KEY_ID: "S3RVER",
+    AWS_SECRET_ACCESS_KEY: "S3RVER",
+    AWS_REGION: "us-east-1",
+    AWS_EC2_METADATA_DISABLED: "true",
+  });
+  const flags = ["--directory", directory, "--address", "127.0.0.1", "--port", String(at)];
+  const server = run(process.execPath, [S3RVER, ...flags, "--configure-bucket", "models"]);
+  while (!/listening/i.test(server.said())) await setTimeout(50);
+  const client = new S3Client({ forcePathStyle: true });
+  const Bucket = "models";
+  return {
+    server,
+    put: async (path) => {
+      for (const name of readdirSync(path))
+        await client.send(
+          new PutObjectCommand({ Bucket, Key: `large/${name}`, Body: readFileSync(join(path, name)) }),
+        );
+    },
+    names: async (Prefix) =>
+      ((await client.send(new ListObjectsV2Command({ Bucket, Prefix }))).Contents ?? []).map(
+        ({ Key }) => Key,
+      ),
+    get: async (Key) => {
+      const { Body } = await client.send(new GetObjectCommand({ Bucket, Key }));
+      return Buffer.from(await Body.transformToByteArray());
+    },
+  };
 }
 
 /** Numbers from 0 to 1, the same for the same seed. */
@@ -176,6 +214,8 @@ const worker = (...flags) =>
     address,
     "--allow",
     folder,
+    "--allow",
+    "s3://models/",
     "--jobs",
     "1",
     "--stalled-after",
@@ -268,44 +308,71 @@ await check("no password is ever told", async () => {
   expect(found === undefined, found);
 });
 
-await check(
-  `chaos with seed ${seed}: workers, Redis and the coordinator killed, and the same bytes`,
-  async () => {
-    const random = randomOf(seed);
-    const large = makeModel(12, 1536);
-    const [wanted, out] = [output(), output()];
-    expect((await blockscale("quantize", large, wanted).ended).code === 0, "one machine converts");
-    const workers = [worker(), worker(), worker()];
-    const command = ["quantize", large, out, "--queue", address, "--json"];
-    let coordinator = blockscale(...command);
-    const end = Date.now() + 12_000;
-    let kills = 0;
-    const doneFiles = () =>
-      existsSync(out) ? readdirSync(out).filter((name) => name.endsWith(".safetensors")).length : 0;
-    for (let round = 0; Date.now() < end && doneFiles() < 12; round++) {
-      await setTimeout(300 + 900 * random());
-      const i = Math.floor(random() * workers.length);
-      await stop(workers[i], "SIGKILL");
-      kills++;
-      workers[i] = worker();
-      if (round === 1) {
-        await stop(redis, "SIGKILL");
-        await setTimeout(500);
-        redis = await startRedis(port, "aof");
-      }
-      if (round === 2) {
-        await stop(coordinator, "SIGKILL");
-        coordinator = blockscale(...command);
-      }
+/** Files of an output that are there: `list` gives their names. */
+async function chaos(large, out, list) {
+  const random = randomOf(seed);
+  const start = () => blockscale(...command);
+  const command = ["quantize", large, out, "--queue", address, "--json"];
+  const workers = [worker(), worker(), worker()];
+  let coordinator = start();
+  const end = Date.now() + 12_000;
+  const kills = { workers: 0, redis: 0, coordinator: 0 };
+  for (let round = 0; Date.now() < end && (round < 3 || (await list()).length < 12); round++) {
+    await setTimeout(300 + 900 * random());
+    const i = Math.floor(random() * workers.length);
+    await stop(workers[i], "SIGKILL");
+    kills.workers++;
+    workers[i] = worker();
+    if (round === 0) {
+      await stop(redis, "SIGKILL");
+      await setTimeout(500);
+      redis = await startRedis(port, "aof");
+      kills.redis++;
     }
-    const { code, err } = await coordinator.ended;
-    await Promise.all(workers.map((one) => stop(one)));
-    expect(code === 0, err);
-    expect(kills >= 3, `only ${kills} kills`);
+    if (round === 1) {
+      await stop(coordinator, "SIGKILL");
+      coordinator = start();
+      kills.coordinator++;
+    }
+  }
+  const { code, err } = await coordinator.ended;
+  await Promise.all(workers.map((one) => stop(one)));
+  expect(code === 0, err);
+  expect(kills.workers >= 3 && kills.redis === 1 && kills.coordinator === 1, JSON.stringify(kills));
+  console.log(
+    `${kills.workers} workers killed, ${JSON.parse(err.trim().split("\n").at(-1)).retries} retries`,
+  );
+}
+
+const shardsIn = (at) =>
+  existsSync(at)
+    ? readdirSync(at, { recursive: true }).filter((name) => /\.safetensors($|\/)/.test(name))
+    : [];
+const large = makeModel(12, 1536);
+const wanted = output();
+expect((await blockscale("quantize", large, wanted).ended).code === 0, "one machine converts");
+
+await check(
+  `chaos with seed ${seed}: workers, Redis and the coordinator killed, the same bytes`,
+  async () => {
+    const out = output();
+    await chaos(large, out, () => shardsIn(out));
     expectSame(out, wanted);
-    console.log(`${kills} workers killed, ${JSON.parse(err.trim().split("\n").at(-1)).retries} retries`);
   },
 );
+
+await check(`the same from object storage into object storage`, async () => {
+  const s3 = await startS3();
+  await s3.put(large);
+  await chaos("s3://models/large", "s3://models/out", async () =>
+    (await s3.names("out/")).filter((name) => name.endsWith(".safetensors")),
+  );
+  for (const name of readdirSync(wanted))
+    expect((await s3.get(`out/${name}`)).equals(readFileSync(join(wanted, name))), `${name} differs`);
+  const names = (await s3.names("out/")).map((name) => name.slice("out/".length));
+  expect(String(names.sort()) === String(readdirSync(wanted).sort()), names.join(" "));
+  await stop(s3.server, "SIGKILL");
+});
 
 for (const child of running) child.kill("SIGKILL");
 rmSync(folder, { recursive: true, force: true });

@@ -1,7 +1,7 @@
-import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import type { Job, Queue } from "bullmq";
 import type { FilePlan } from "../../checkpoint/plan/plan.ts";
+import { placeIn } from "../../io/place.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { isMade } from "../conversion.ts";
 import { entryOf } from "../shared.ts";
@@ -161,7 +161,7 @@ class Coordinator {
     const entry = await entryOf(this.#to, spec, file);
     const result: unknown = job.returnvalue;
     const isTrue = isResult(result) && result.size === file.size && result.sha256 === entry?.sha256;
-    if (isTrue && (await isMade(entry, file, join(this.#to, file.name)))) return true;
+    if (isTrue && (await isMade(entry, file, placeIn(this.#to, file.name)))) return true;
     const doubts = (this.#doubted.get(file.name) ?? 0) + 1;
     this.#doubted.set(file.name, doubts);
     if (doubts >= ATTEMPTS)

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { isAbsolute } from "node:path";
 import { isWithin } from "../../io/node-folder.ts";
+import { isS3 } from "../../io/s3.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkSpec, hasKeys, isText, type Spec } from "../spec.ts";
 
@@ -73,7 +74,8 @@ export async function refusePlaces({ spec, to }: JobData, allowed: readonly stri
     const checks = allowed.map((one) =>
       isAddress(place) ? isBelow(one, place) : !isAddress(one) && isAbsolute(place) && isWithin(one, place),
     );
-    if ((!isWritten || !isAddress(place)) && (await Promise.all(checks)).some(Boolean)) continue;
+    if ((!isWritten || !isAddress(place) || isS3(place)) && (await Promise.all(checks)).some(Boolean))
+      continue;
     throw new BlockscaleError("option", {
       where: "a job of the queue",
       expected: `places that this worker may use: ${allowed.join(", ")}`,
