@@ -8,7 +8,7 @@ import {
   type ScoredToken,
   worstTokens,
 } from "../evaluate/evaluate.ts";
-import { openStreamed, type StateStore } from "../evaluate/streamed.ts";
+import { type LayerProgress, openStreamed, type StateStore } from "../evaluate/streamed.ts";
 import { createFile, makeFolder, systemFault } from "../io/node.ts";
 import type { Source } from "../io/source.ts";
 import { fingerprintOf } from "../jobs/fingerprint.ts";
@@ -58,8 +58,7 @@ export async function evaluate(place: string, flags: EvaluateFlags, signal: Abor
       const state =
         flags.state === undefined ? undefined : await stateOf(flags, name, of, ids, [activations, weights]);
       if (state !== undefined) states.push(state);
-      const onProgress = ({ done, total }: { done: number; total: number }) =>
-        tell(`${name}: layer ${done} of ${total}`);
+      const onProgress = tellLayers(name);
       const threads = flags.threads ?? availableParallelism();
       return openStreamed(of, ids, flags.context, {
         threads,
@@ -107,6 +106,21 @@ export async function evaluate(place: string, flags: EvaluateFlags, signal: Abor
 /** A line that is written over, where somebody watches. */
 function tell(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
+}
+
+/** Tells how far a model is; and once, when its first layer tells how long one takes, how long the others will. */
+function tellLayers(name: string): (progress: LayerProgress) => void {
+  const started = performance.now();
+  let ran = 0;
+  return ({ done, total }) => {
+    ran++;
+    const left = figures.duration(((performance.now() - started) / 1000 / ran) * (total - done));
+    if (ran === 1 && done < total) {
+      tell("");
+      process.stderr.write(`${name}: about ${left} for the ${total - done} layers that are left.\n`);
+    }
+    tell(`${name}: layer ${done} of ${total}, ${left} left`);
+  };
 }
 
 function announce(

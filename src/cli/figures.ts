@@ -55,3 +55,10 @@ export function cut(text: string, most: number): string {
 export function cell(unsafe: string): string {
   return text(cut(unsafe, 200)).replaceAll("|", "\ufffd");
 }
+
+/** "50 s", "12 min", "3 h 20 min": rounded up, for what is left of a long run. */
+export function duration(seconds: number): string {
+  if (seconds <= 119) return `${Math.ceil(seconds)} s`;
+  const minutes = Math.ceil(seconds / 60);
+  return minutes < 120 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}

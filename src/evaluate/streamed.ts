@@ -108,7 +108,8 @@ class LayerRun {
   /** Brings some weights into memory. */
   async load(isWanted: (key: string) => boolean): Promise<void> {
     const wanted = this.#located.filter((one) => isWanted(one.wanted.key));
-    await loadWeights(wanted, this.#crew.takers, this.#options);
+    // Progress here counts layers, not the bytes of their weights.
+    await loadWeights(wanted, this.#crew.takers, { ...this.#options, onProgress: undefined });
   }
 
   /** The hidden states of all tokens after the last layer. */

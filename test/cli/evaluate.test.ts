@@ -21,8 +21,12 @@ describe.each(["qwen3", "deepseek_v3"])("%s", (name) => {
   test("the figures are torch's", async () => {
     const path = await quantized(name);
     const options = ["--tokens", join(original(name), "tokens.safetensors"), "--context", "64", "--json"];
-    const { code, out } = await blockscale("evaluate", path, "--against", original(name), ...options);
+    const { code, out, err } = await blockscale("evaluate", path, "--against", original(name), ...options);
     expect(code).toBe(0);
+    // What is read is told beforehand, and how long it takes once a layer tells.
+    expect(err).toMatch(/^\d+ chunks of 64 tokens; reads at most [\d.]+ [kM]B, a layer at a time\.$/m);
+    for (const which of ["model", "reference"])
+      expect(err).toMatch(new RegExp(`^${which}: about \\d+ s for the \\d layers that are left\\.$`, "m"));
     const found = JSON.parse(out);
     const answer = JSON.parse(readFileSync(join(original(name), "answer.json"), "utf8"));
     for (const [key, value] of Object.entries(answer) as [string, number][])
