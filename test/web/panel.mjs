@@ -32,7 +32,7 @@ export const tests = [
         await page.getByRole("row", { name: "layers.0.a.weight" }).locator(".cell.shape").click();
         const heading = (name) => panel(page).getByRole("heading", { name, exact: true });
         await heading("layers.0.a.weight").waitFor();
-        assert.equal(await page.evaluate(() => document.activeElement.id), "tensor-heading");
+        await page.waitForFunction(() => document.activeElement.id === "tensor-heading");
         await panel(page).getByRole("button", { name: "Next" }).click();
         await heading("layers.0.b.weight").waitFor();
         await panel(page).getByRole("button", { name: "Previous" }).click();
@@ -45,7 +45,7 @@ export const tests = [
         await heading("positions").waitFor();
         await page.keyboard.press("Escape");
         await panel(page).waitFor({ state: "detached" });
-        assert.equal(await page.evaluate(() => document.activeElement.getAttribute("role")), "grid");
+        await page.waitForFunction(() => document.activeElement.getAttribute("role") === "grid");
         assert.equal(page.url(), env.url);
       });
     },
