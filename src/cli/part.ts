@@ -1,8 +1,9 @@
 import { resolve } from "node:path";
 import { summarize } from "../checkpoint/measure/summary.ts";
 import type { Precision } from "../engine/precision.ts";
+import { isAddress } from "../io/place.ts";
 import type { Task } from "../jobs/conversion.ts";
-import { completeRun, findRun, joinRun, makeShared, missingFiles, otherRun } from "../jobs/shared.ts";
+import { completeRun, findRun, joinRun, makeRecorded, missingFiles, otherRun } from "../jobs/records.ts";
 import { type Part, shareOf } from "../jobs/shares.ts";
 import { planShared, type SharedPlan } from "../jobs/spec.ts";
 import { startWorkers, threadsFor } from "../jobs/threads.ts";
@@ -16,7 +17,7 @@ import { version } from "./version.ts";
 
 /** A path as every process of a machine understands it, or an address as it is. */
 export function placeOf(text: string): string {
-  return /^[a-z][a-z0-9+.-]+:/i.test(text) ? text : resolve(text);
+  return isAddress(text) ? text : resolve(text);
 }
 
 /**
@@ -67,7 +68,7 @@ export async function convertPart(
       const run = { opened: shared.opened, workers, signal, onProgress: progress.update, measured };
       for (const file of mine) {
         signal.throwIfAborted();
-        const { isNew } = await makeShared(run, to, shared.spec, file);
+        const { isNew } = await makeRecorded(run, to, shared.spec, file);
         if (isNew) made++;
         progress.finish(file.size);
       }

@@ -5,7 +5,7 @@ import { parseQueue } from "../jobs/queue/connection.ts";
 import { coordinate, type QueueStatus, statusOf } from "../jobs/queue/coordinate.ts";
 import { refuseSecrets } from "../jobs/queue/job.ts";
 import { serveQueue } from "../jobs/queue/serve.ts";
-import { joinRun } from "../jobs/shared.ts";
+import { joinRun } from "../jobs/records.ts";
 import { planShared } from "../jobs/spec.ts";
 import * as figures from "./figures.ts";
 import { openInput } from "./input.ts";

@@ -10,6 +10,7 @@ export interface FileSource extends Source {
   readonly path: string;
   /** When it was last changed, in milliseconds since 1970. */
   readonly modified: number;
+  refuseChange(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -85,12 +86,16 @@ export async function openFile(path: string): Promise<FileSource> {
       },
     }),
     read,
+    refuseChange: async () => {
+      const now = await fileFacts(path);
+      if (now.size !== size || now.modified !== modified) throw changedFault(path);
+    },
     close: () => handles.close(owner),
   };
 }
 
 /** A shard that changed while it was read has become a mixture of two. */
-export function changedFault(path: string): BlockscaleError {
+function changedFault(path: string): BlockscaleError {
   return new BlockscaleError("io", {
     where: path,
     expected: "an input that stays as it is",

@@ -2,8 +2,14 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createFile, type FileSource, makeFolder, openFile, systemFault } from "./node.ts";
 import { createS3, isS3, listS3, openS3, readS3Text, removeS3, type S3Source } from "./s3.ts";
+import { removeLeftovers } from "./writers.ts";
 
 // What commands do with files, be they on disk or in object storage: a place is a path, or s3://bucket/key.
+
+/** Whether a place is an address of any kind and not a path. */
+export function isAddress(place: string): boolean {
+  return /^[a-z][a-z0-9+.-]+:/i.test(place);
+}
 
 /** The place of a file in a folder, or under a prefix. */
 export function placeIn(folder: string, ...names: string[]): string {
@@ -71,4 +77,9 @@ export async function filesAt(folder: string): Promise<string[]> {
 /** Makes a folder where there are folders. */
 export async function makeFolderAt(place: string): Promise<void> {
   if (!isS3(place)) await makeFolder(place);
+}
+
+/** `removeLeftovers` of a folder. Unfinished uploads cannot be seen among objects: a rule of the bucket removes them. */
+export async function removeLeftoversAt(folder: string, of?: (name: string) => boolean): Promise<string[]> {
+  return isS3(folder) ? [] : removeLeftovers(folder, of);
 }

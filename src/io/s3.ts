@@ -16,7 +16,6 @@ export interface S3Source extends Source {
   readonly address: string;
   /** The object's ETag. */
   readonly tag: string;
-  /** @throws BlockscaleError `io`: it was changed or removed */
   refuseChange(): Promise<void>;
   close(): Promise<void>;
 }

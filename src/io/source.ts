@@ -14,6 +14,11 @@ export interface Source {
    * the same memory again and again.
    */
   read?(start: number, into: Uint8Array): Promise<number>;
+  /**
+   * Fails where the bytes are no longer those that were opened. Optional: sources that cannot change have none.
+   * @throws BlockscaleError `io`
+   */
+  refuseChange?(): Promise<void>;
 }
 
 /** Memory given back, to be taken again. */

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { basename, dirname } from "node:path";
 import type { Document } from "../checkpoint/dialects/index.ts";
 import { planDequantize } from "../checkpoint/plan/dequantize.ts";
@@ -8,11 +7,16 @@ import { planQuantize } from "../checkpoint/plan/quantize.ts";
 import { placesOfWeight } from "../checkpoint/read/weights.ts";
 import { fileBytes, type Progress } from "../checkpoint/run/run.ts";
 import type { Precision } from "../engine/precision.ts";
-import { changedFault, type FileSource, fileFacts } from "../io/node.ts";
-import { createAt, makeFolderAt, openAt, placeIn, removeAt, writeTextAt } from "../io/place.ts";
-import { isS3, type S3Source } from "../io/s3.ts";
+import {
+  createAt,
+  makeFolderAt,
+  openAt,
+  placeIn,
+  removeAt,
+  removeLeftoversAt,
+  writeTextAt,
+} from "../io/place.ts";
 import { giveBack, type Source } from "../io/source.ts";
-import { removeLeftovers } from "../io/writers.ts";
 import { Fingerprint, fingerprintOf } from "./fingerprint.ts";
 import type { Finished } from "./journal.ts";
 import type { Workers } from "./threads.ts";
@@ -49,31 +53,26 @@ export function identityOf(files: ReadonlyMap<string, Source>): [string, number,
   });
 }
 
-/** A file that has been made, with the SHA-256 of all its bytes. */
-export interface Made extends Finished {
-  readonly sha256: string;
-}
-
 /**
  * Makes one output file, in a folder that is there. It appears under its name when it is whole.
  * @param beforeRename told what was made, just before that
+ * @param onBytes told of all its bytes, one piece after another
  * @throws BlockscaleError `io`; what the signal was aborted with
  */
 export async function makeFile(
   run: Run,
   file: FilePlan,
   path: string,
-  beforeRename?: (made: Made) => Promise<void>,
+  beforeRename?: (finished: Finished) => Promise<void>,
+  onBytes?: (bytes: Uint8Array) => void,
 ): Promise<void> {
   const { opened, workers, signal, onProgress } = run;
   const measured: [string, Precision][] = [];
   const fingerprint = new Fingerprint(file.size);
-  const hash = createHash("sha256");
-  // Unfinished uploads cannot be seen among the objects; a rule of the bucket removes them.
-  if (!isS3(path)) await removeLeftovers(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
+  await removeLeftoversAt(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
   const sink = await createAt(path, file.size, async () => {
     await refuseChange(inputsOf(file, run));
-    await beforeRename?.({ measured, fingerprint: fingerprint.digest(), sha256: hash.digest("hex") });
+    await beforeRename?.({ measured, fingerprint: fingerprint.digest() });
   });
   const bytes = fileBytes(file, {
     sources: opened.sources,
@@ -85,8 +84,7 @@ export async function makeFile(
   });
   await writeAll(bytes, sink, (chunk) => {
     fingerprint.update(chunk);
-    // One process alone has its own record of what is whole.
-    if (beforeRename !== undefined) hash.update(chunk);
+    onBytes?.(chunk);
   });
   for (const [name, precision] of measured) run.measured.set(name, precision);
 }
@@ -177,14 +175,7 @@ function inputsOf({ steps }: FilePlan, { opened }: Run): Source[] {
 
 /** Refuses an output made of files of which some are not what they were at first. */
 async function refuseChange(sources: Iterable<Source>): Promise<void> {
-  for (const source of sources) {
-    if ("refuseChange" in source) await (source as S3Source).refuseChange();
-    if (!("path" in source)) continue;
-    const { path, size, modified } = source as FileSource;
-    const now = await fileFacts(path);
-    if (now.size === size && now.modified === modified) continue;
-    throw changedFault(path);
-  }
+  for (const source of sources) await source.refuseChange?.();
 }
 
 /** Removes what stands under the names of files to be made. */

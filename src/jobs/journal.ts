@@ -1,9 +1,17 @@
 import { appendFile } from "node:fs/promises";
 import { NOTHING, type Precision } from "../engine/precision.ts";
 import { systemFault } from "../io/node.ts";
-import { makeFolderAt, namesAt, placeIn, readTextAt, removeAt, writeTextAt } from "../io/place.ts";
+import {
+  makeFolderAt,
+  namesAt,
+  placeIn,
+  readTextAt,
+  removeAt,
+  removeLeftoversAt,
+  writeTextAt,
+} from "../io/place.ts";
 import { isS3 } from "../io/s3.ts";
-import { removeLeftovers, writerOf } from "../io/writers.ts";
+import { writerOf } from "../io/writers.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 
 const NAME = ".blockscale-unfinished.jsonl";
@@ -56,7 +64,7 @@ export async function openJournal(folder: string, task: unknown, overwrite: bool
       fix: "Choose another folder, empty this one, or pass --overwrite.",
     });
   }
-  const others = isS3(folder) ? [] : await removeLeftovers(folder);
+  const others = await removeLeftoversAt(folder);
   const done = new Map<string, Finished>(isSame ? found.done : []);
   const path = placeIn(folder, NAME);
   const writeAll = () =>

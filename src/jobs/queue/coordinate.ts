@@ -4,7 +4,7 @@ import type { FilePlan } from "../../checkpoint/plan/plan.ts";
 import { placeIn } from "../../io/place.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { isMade } from "../conversion.ts";
-import { entryOf } from "../shared.ts";
+import { entryOf } from "../records.ts";
 import type { SharedPlan } from "../spec.ts";
 import { type Connection, openLibrary, QUEUE } from "./connection.ts";
 import { isResult, type JobData, type JobProgress, jobId } from "./job.ts";

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { isAbsolute } from "node:path";
 import { isWithin } from "../../io/node-folder.ts";
+import { isAddress } from "../../io/place.ts";
 import { isS3 } from "../../io/s3.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkSpec, hasKeys, isText, type Spec } from "../spec.ts";
@@ -60,8 +61,6 @@ export function isResult(value: unknown): value is JobResult {
     isText(value.worker, 200)
   );
 }
-
-const isAddress = (place: string): boolean => /^[a-z][a-z0-9+.-]+:/i.test(place);
 
 /**
  * Refuses what a worker was not allowed to read or write. Whoever can write into the queue could ask for any file otherwise.

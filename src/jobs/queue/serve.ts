@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import type { Job } from "bullmq";
 import type { Source } from "../../io/source.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import { findRun, makeShared, otherRun } from "../shared.ts";
+import { findRun, makeRecorded, otherRun } from "../records.ts";
 import { planShared, type SharedPlan, type Spec } from "../spec.ts";
 import { startWorkers, threadsFor, type Workers } from "../threads.ts";
 import { type Connection, openLibrary, QUEUE } from "./connection.ts";
@@ -42,8 +42,8 @@ const PROGRESS_MILLISECONDS = 1000;
 export async function serveQueue(connection: Connection, options: ServeOptions): Promise<void> {
   const { Worker } = await openLibrary(connection);
   const name = `${hostname()}-${process.pid}-${randomBytes(2).toString("hex")}`;
-  const room = new Room(options);
-  const worker = new Worker<JobData, JobResult>(QUEUE, (job) => room.work(job, name), {
+  const runner = new JobRunner(options);
+  const worker = new Worker<JobData, JobResult>(QUEUE, (job) => runner.work(job, name), {
     connection,
     concurrency: 1,
     lockDuration: options.stalledAfter * 1000,
@@ -62,12 +62,12 @@ export async function serveQueue(connection: Connection, options: ServeOptions):
     }
   } finally {
     await worker.close();
-    await room.close();
+    await runner.close();
   }
 }
 
-/** Where one job after the other is done. */
-class Room {
+/** Does one job after the other, and keeps what the last one opened. */
+class JobRunner {
   readonly #options: ServeOptions;
   #opened: Opened | null = null;
 
@@ -90,7 +90,7 @@ class Room {
       job.updateProgress({ bytes, worker } satisfies JobProgress).catch(() => {});
     };
     tell(0);
-    const { entry } = await makeShared(
+    const { entry } = await makeRecorded(
       {
         opened: shared.opened,
         workers,

@@ -9,13 +9,13 @@ import {
   placeIn,
   readTextAt,
   removeFolderAt,
+  removeLeftoversAt,
   writeTextAt,
 } from "../io/place.ts";
-import { isS3 } from "../io/s3.ts";
-import { removeLeftovers, writerOf } from "../io/writers.ts";
+import { writerOf } from "../io/writers.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { completeFolder, isMade, type Made, makeFile, type Run } from "./conversion.ts";
-import { isMeasured } from "./journal.ts";
+import { completeFolder, isMade, makeFile, type Run } from "./conversion.ts";
+import { type Finished, isMeasured } from "./journal.ts";
 import { checkSpec, hasKeys, type SharedPlan, type Spec } from "./spec.ts";
 
 /** A folder in the output with what is known of an unfinished run: the run, and a record for each file that is whole. */
@@ -23,7 +23,9 @@ const RECORDS = ".blockscale-run";
 const RUN = "run.json";
 
 /** What is known of a file that is whole. */
-export interface Entry extends Made {
+export interface Entry extends Finished {
+  /** The SHA-256 of all its bytes. */
+  readonly sha256: string;
   /** Of the run that made it. */
   readonly run: string;
   readonly size: number;
@@ -92,7 +94,7 @@ export async function entryOf(folder: string, spec: Spec, file: FilePlan): Promi
  * Makes one file of a run that several processes share, unless it is there already. Two processes may make the same one: they
  * write the same bytes, and each file appears whole.
  */
-export async function makeShared(
+export async function makeRecorded(
   run: Run,
   folder: string,
   spec: Spec,
@@ -104,10 +106,12 @@ export async function makeShared(
   await refuseObstacles(folder, [file.name]);
   let entry: Entry | undefined;
   await makeFolderAt(dirname(path));
-  await makeFile(run, file, path, async (made) => {
-    entry = { ...made, run: spec.fingerprint, size: file.size };
+  const hash = createHash("sha256");
+  const record = async (finished: Finished) => {
+    entry = { ...finished, sha256: hash.digest("hex"), run: spec.fingerprint, size: file.size };
     await writeTextAt(recordPath(folder, file), JSON.stringify(entry));
-  });
+  };
+  await makeFile(run, file, path, record, (bytes) => hash.update(bytes));
   return { entry: entry!, isNew: true };
 }
 
@@ -154,7 +158,7 @@ async function sha256Of(path: string, signal: AbortSignal): Promise<string> {
  */
 export async function completeRun(folder: string, shared: SharedPlan, signal: AbortSignal): Promise<void> {
   await completeFolder(folder, shared.files, shared.opened, shared.documents, signal);
-  if (!isS3(folder)) await removeLeftovers(folder);
+  await removeLeftoversAt(folder);
   await removeFolderAt(placeIn(folder, RECORDS));
 }
 
