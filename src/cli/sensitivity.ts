@@ -1,7 +1,8 @@
 import { availableParallelism } from "node:os";
 import { markdownTable } from "markdown-table";
 import { type WeightFormat, weightFormatOf } from "../evaluate/formats.ts";
-import { evaluateMix, type Mix, mixWithin, uniformMix } from "../evaluate/mix.ts";
+import { type Mix, MixEvaluator, mixWithin, uniformMix } from "../evaluate/mix.ts";
+import { PlainModel } from "../evaluate/rounded.ts";
 import { type SensitiveGroup, sensitivityOf } from "../evaluate/sensitivity.ts";
 import { writeText } from "../io/node.ts";
 import { openTokenizer } from "../model/tokenizer.ts";
@@ -45,7 +46,8 @@ export async function sensitivity(
   try {
     const { files } = input;
     const ids = await idsOf(flags, await openTokenizer(files));
-    const found = await sensitivityOf(files, ids, flags.context, formats, signal);
+    const model = await PlainModel.open(files);
+    const found = await sensitivityOf(model, ids, flags.context, formats, signal);
     const { groups } = found;
     const uniform = formats.flatMap((format) => uniformMix(groups, format) ?? []);
     const chosen = mixWithin(groups, flags.bits);
@@ -55,25 +57,9 @@ export async function sensitivity(
       ...uniform.map(({ bitsPerWeight }) => mixWithin(groups, bitsPerWeight)),
       chosen,
     ];
-    const points: Point[] = [];
-    for (const mix of unlike(mixes)) {
-      await heed(signal);
-      const threads = flags.threads ?? availableParallelism();
-      const { kldMean, sameTop, errors } = await evaluateMix(files, mix.formats, ids, flags.context, {
-        threads,
-        signal,
-      });
-      const { bitsPerWeight, score } = mix;
-      points.push({
-        mix: mix.uniform ?? (isSame(mix, chosen) ? "chosen" : "mixed"),
-        bitsPerWeight,
-        score,
-        kldMean,
-        kldError: errors.kldMean,
-        sameTop,
-      });
-    }
-    points.sort((a, b) => a.bitsPerWeight - b.bitsPerWeight);
+    const threads = flags.threads ?? availableParallelism();
+    const evaluator = await MixEvaluator.open(model, ids, flags.context, { threads, signal });
+    const points = await pointsOf(evaluator, unlike(mixes), chosen, signal).finally(() => evaluator.close());
     if (flags.out !== undefined)
       await writeText(flags.out, `${JSON.stringify(overridesOf(chosen), null, 2)}\n`);
     const record = {
@@ -88,6 +74,30 @@ export async function sensitivity(
   } finally {
     await input.close();
   }
+}
+
+/** Measures mixes, by their bits. */
+async function pointsOf(
+  evaluator: MixEvaluator,
+  mixes: readonly Mix[],
+  chosen: Mix,
+  signal: AbortSignal,
+): Promise<Point[]> {
+  const points: Point[] = [];
+  for (const mix of mixes) {
+    await heed(signal);
+    const { kldMean, sameTop, errors } = await evaluator.evaluate(mix.formats);
+    const { bitsPerWeight, score } = mix;
+    points.push({
+      mix: mix.uniform ?? (isSame(mix, chosen) ? "chosen" : "mixed"),
+      bitsPerWeight,
+      score,
+      kldMean,
+      kldError: errors.kldMean,
+      sameTop,
+    });
+  }
+  return points.sort((a, b) => a.bitsPerWeight - b.bitsPerWeight);
 }
 
 /** What `quantize --overrides` takes: the weights that stay as they are. */

@@ -1,14 +1,13 @@
 import { Engine } from "../engine/engine.ts";
-import type { Source } from "../io/source.ts";
 import { compileForModels } from "../model/build.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import { type Evaluation, evaluate } from "./evaluate.ts";
 import type { WeightFormat } from "./formats.ts";
 import { chooseWithin } from "./knapsack.ts";
-import { PlainModel } from "./rounded.ts";
+import type { PlainModel } from "./rounded.ts";
 import type { SensitiveGroup } from "./sensitivity.ts";
-import { openStreamed, type StreamOptions } from "./streamed.ts";
+import { openStreamed, type StreamedPredictor, type StreamOptions } from "./streamed.ts";
 
 /** A format for each group. */
 export interface Mix {
@@ -64,26 +63,57 @@ function mixOf(
   return { uniform, bitsPerWeight: bits / elements, score, formats };
 }
 
-/** Runs a mix beside the original: weights are rounded to what their codes would stand for. The rounded model is in memory as a whole. */
-export async function evaluateMix(
-  files: ReadonlyMap<string, Source>,
-  formats: ReadonlyMap<string, WeightFormat>,
-  ids: Int32Array,
-  context: number,
-  options: Pick<StreamOptions, "threads" | "signal"> = {},
-): Promise<Evaluation> {
-  const { module, variant } = compileForModels();
-  const engine = new Engine(instantiate(module), variant);
-  const rounded = await (await PlainModel.open(files)).rounded((name) => formats.get(name), engine);
-  const model = await openStreamed(rounded, ids, context, options);
-  try {
-    const reference = await openStreamed(files, ids, context, options);
+/** Hidden states of the original on a text, with which any number of mixes are compared. */
+export class MixEvaluator {
+  readonly #model: PlainModel;
+  readonly #ids: Int32Array;
+  readonly #context: number;
+  readonly #options: MixOptions;
+  readonly #engine: Engine;
+  readonly #reference: StreamedPredictor;
+
+  private constructor(
+    model: PlainModel,
+    ids: Int32Array,
+    context: number,
+    options: MixOptions,
+    reference: StreamedPredictor,
+  ) {
+    this.#model = model;
+    this.#ids = ids;
+    this.#context = context;
+    this.#options = options;
+    this.#reference = reference;
+    const { module, variant } = compileForModels();
+    this.#engine = new Engine(instantiate(module), variant);
+  }
+
+  /** @throws BlockscaleError as `openStreamed` */
+  static async open(
+    model: PlainModel,
+    ids: Int32Array,
+    context: number,
+    options: MixOptions = {},
+  ): Promise<MixEvaluator> {
+    const reference = await openStreamed(model.files, ids, context, options);
+    return new MixEvaluator(model, ids, context, options, reference);
+  }
+
+  /** Runs a mix beside the original: weights are rounded to what their codes would stand for. The rounded model is in memory as a whole. */
+  async evaluate(formats: ReadonlyMap<string, WeightFormat>): Promise<Evaluation> {
+    const rounded = await this.#model.rounded((name) => formats.get(name), this.#engine);
+    const model = await openStreamed(rounded, this.#ids, this.#context, this.#options);
+    this.#reference.rewind();
     try {
-      return await evaluate(model, ids, { context, reference });
+      return await evaluate(model, this.#ids, { context: this.#context, reference: this.#reference });
     } finally {
-      await reference.close();
+      await model.close();
     }
-  } finally {
-    await model.close();
+  }
+
+  close(): Promise<void> {
+    return this.#reference.close();
   }
 }
+
+type MixOptions = Pick<StreamOptions, "threads" | "signal">;

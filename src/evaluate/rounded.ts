@@ -12,15 +12,15 @@ import { type WeightFormat, weightFormats } from "./formats.ts";
 
 /** A model of plain values, whose weights can be rounded to formats of choice. */
 export class PlainModel {
-  readonly #files: ReadonlyMap<string, Source>;
-  readonly #opened: OpenedCheckpoint;
+  readonly files: ReadonlyMap<string, Source>;
+  readonly opened: OpenedCheckpoint;
   readonly #weights: readonly Weight[];
   /** The matrices that `quantize` would quantise. */
   readonly linears: readonly PlainWeight[];
 
   private constructor(files: ReadonlyMap<string, Source>, opened: OpenedCheckpoint) {
-    this.#files = files;
-    this.#opened = opened;
+    this.files = files;
+    this.opened = opened;
     this.#weights = resolve(opened.checkpoint).weights;
     const decide = decider({}, false, opened.checkpoint.config);
     this.linears = this.#weights.filter(
@@ -44,7 +44,7 @@ export class PlainModel {
   /** All values of a matrix. */
   async values(weight: PlainWeight): Promise<Float32Array> {
     const { rows, cols } = matrixOf(weight.shape);
-    const bytes = await readPlainRows(weight, { slice: 0, firstRow: 0, rows }, this.#opened.sources);
+    const bytes = await readPlainRows(weight, { slice: 0, firstRow: 0, rows }, this.opened.sources);
     return widen(weight.type, bytes, new Float32Array(rows * cols));
   }
 
@@ -70,7 +70,7 @@ export class PlainModel {
           data: values as BlobPart,
         });
       } else {
-        const bytes = await this.#opened.sources[place.shard]!.slice(place.start, place.end).arrayBuffer();
+        const bytes = await this.opened.sources[place.shard]!.slice(place.start, place.end).arrayBuffer();
         parts.push({ spec: { name: place.name, dtype: place.dtype, shape: place.shape }, data: bytes });
       }
     }
@@ -79,7 +79,7 @@ export class PlainModel {
       parts.map(({ spec }) => spec),
       new Map(),
     );
-    const files = new Map([...this.#files].filter(([name]) => !/\.safetensors(\.index\.json)?$/.test(name)));
+    const files = new Map([...this.files].filter(([name]) => !/\.safetensors(\.index\.json)?$/.test(name)));
     files.set("model.safetensors", new Blob([bytes as BlobPart, ...parts.map(({ data }) => data)]));
     return files;
   }

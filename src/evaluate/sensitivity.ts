@@ -1,4 +1,3 @@
-import { openCheckpoint } from "../checkpoint/plan/folder.ts";
 import { matrixOf, type PlainWeight } from "../checkpoint/read/weights.ts";
 import { Engine } from "../engine/engine.ts";
 import type { Source } from "../io/source.ts";
@@ -12,7 +11,7 @@ import { createTrainer } from "../train/trainer.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import { bitsOf, type WeightFormat } from "./formats.ts";
 import { OutputErrors, type OutputSums, squares } from "./output-errors.ts";
-import { PlainModel } from "./rounded.ts";
+import type { PlainModel } from "./rounded.ts";
 
 /** What a format does to a group of weights. */
 export interface FormatEffect {
@@ -46,19 +45,18 @@ const BATCH_TOKENS = 2048;
  * How much each group of linear layers suffers from each format, on the activations of a text. The model, its rounding errors in each format and the
  * activations of a few chunks are in memory together.
  * @param ids chunks of `context` tokens; what is left over is not looked at
- * @throws BlockscaleError `dialect`: an encoder, or a model that is quantised already
+ * @throws BlockscaleError `dialect`: an encoder, or matrices of float32
  */
 export async function sensitivityOf(
-  files: ReadonlyMap<string, Source>,
+  model: PlainModel,
   ids: Int32Array,
   context: number,
   formats: readonly WeightFormat[],
   signal?: AbortSignal,
 ): Promise<Sensitivity> {
-  const model = await PlainModel.open(files);
   const wide = model.linears.find(({ type }) => type === "f32");
   if (wide !== undefined) throw notHalf(wide.name);
-  const opened = await openCheckpoint(files, "the model");
+  const { opened } = model;
   const config = modelConfigOf(opened.checkpoint.config);
   if (config.kind !== "decoder") throw noDecoder(config.architecture);
   const { module, variant } = compileForModels();
@@ -67,7 +65,7 @@ export async function sensitivityOf(
   const chunks = ids.subarray(0, Math.floor(ids.length / context) * context);
   const measure = hasBackward(config) ? "gradient" : "output";
   let shares = new Map<string, number>();
-  if (measure === "gradient") await throughGradients(files, chunks, context, errors, signal);
+  if (measure === "gradient") await throughGradients(model.files, chunks, context, errors, signal);
   else {
     const program = new Program(instantiate(module), { rank: 0, size: 1 }, null, {
       activations: "f32",

@@ -33,6 +33,13 @@ export interface StreamOptions {
   readonly state?: StateStore | undefined;
 }
 
+/** Gives logits for the chunks that it was opened with, in their order. */
+export interface StreamedPredictor extends Predictor {
+  /** Begins with the first chunk again. */
+  rewind(): void;
+  close(): Promise<void>;
+}
+
 /** Experts of a layer that are in memory at a time, in bytes for each thread. */
 const GROUP_BYTES = 2 ** 29;
 
@@ -51,7 +58,7 @@ export async function openStreamed(
   ids: Int32Array,
   context: number,
   options: StreamOptions = {},
-): Promise<Predictor & { close(): Promise<void> }> {
+): Promise<StreamedPredictor> {
   const opened = await openCheckpoint(files, "the model");
   const config = modelConfigOf(opened.checkpoint.config);
   if (config.kind !== "decoder") throw noDecoder(config.architecture);
@@ -77,6 +84,9 @@ export async function openStreamed(
         const start = next++ * width;
         const x = states.slice(start + first * config.hidden, start + width);
         return (await crew.run({ kind: "head", config, x }))!;
+      },
+      rewind() {
+        next = 0;
       },
       close: () => crew.close(),
     };
