@@ -1,6 +1,6 @@
 import { widenSpan } from "../js/half.ts";
 import { checkValues, type RawValues } from "../tensor/checks.ts";
-import { VALUE_TYPE_ID } from "../tensor/formats.ts";
+import { ue8m0Value, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { multipliersOf, unpackFp4, valueOfE4m3 } from "../tensor/fp4.ts";
 import type { BlockScaled, Format, Grid, Values } from "../tensor/tensor.ts";
 
@@ -137,9 +137,7 @@ export function saturatedFp4(given: Values, tensor: BlockScaled): number {
   const multipliers =
     tensorScale !== undefined
       ? multipliersOf(scales as Uint8Array, tensorScale)
-      : Float64Array.from(scales, (s) =>
-          scales.BYTES_PER_ELEMENT === 4 ? s : s === 0xff ? Number.NaN : 2 ** (s - 127),
-        );
+      : Float64Array.from(scales, (s) => (scales.BYTES_PER_ELEMENT === 4 ? s : ue8m0Value(s)));
   const cols = shape.at(-1) ?? 1;
   const rows = shape.at(-2) ?? 1;
   const [gridRows, gridCols] = [Math.ceil(rows / block[0]), Math.ceil(cols / block[1])];

@@ -9,7 +9,8 @@ const MARGIN = 16;
 
 /**
  * A matrix x [rows, cols] rounded to int8, in the memory of an engine, made by `engine.activations`: the left operand of any number of products, each of
- * which would round x anew otherwise. It stays until `free()`, or the end of a `using` block: JavaScript's garbage collection does not see that memory.
+ * which would round x anew otherwise. It stays until `free()`, or the end of a `using` block. JavaScript's garbage
+ * collection does not see how large it is: one that nobody freed goes late.
  */
 export class Int8Activations {
   /** `[rows, cols]` */
@@ -24,9 +25,16 @@ export class Int8Activations {
     this.shape = shape;
     this.block = block;
     this.#arena = arena;
-    const room = arena.keep(shape[0] * (this.#blocks * (block + 8)) + MARGIN);
-    this.#room = room;
-    releaseAbandoned(this, () => arena.release(room));
+    this.#room = arena.keep(shape[0] * (this.#blocks * (block + 8)) + MARGIN);
+  }
+
+  /**
+   * Has it freed once nobody can reach it any more: for one that is handed out, which a single product does not do.
+   * @internal
+   */
+  freeAbandoned(): void {
+    const [arena, room] = [this.#arena, this.#room];
+    if (room !== undefined) releaseAbandoned(this, () => arena.release(room));
   }
 
   get #blocks(): number {

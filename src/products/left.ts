@@ -1,5 +1,6 @@
 import { checkArray, checkTensor, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { ue8m0Value } from "../tensor/formats.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import { gridOf } from "../tensor/tensor.ts";
 import { transposeInto } from "../tensor/transpose.ts";
@@ -94,7 +95,7 @@ export function notAMatrix(where: string, shape: readonly number[]): BlockscaleE
 function farRowsOf(x: BlockScaled, rows: number, cols: number): ReadonlyMap<number, Float64Array> {
   const { scales, block } = x;
   const limit = 2 ** (x.format === "e4m3" ? 118 : 111);
-  const numbers = Float64Array.from(scales, (s) => (scales instanceof Float32Array ? s : scaleOf(s)));
+  const numbers = Float64Array.from(scales, (s) => (scales instanceof Float32Array ? s : ue8m0Value(s)));
   if (numbers.every((scale) => !(Math.abs(scale) > limit))) return NO_ROWS;
   const gridCols = Math.ceil(cols / block[1]);
   const far = new Map<number, Float64Array>();
@@ -127,11 +128,6 @@ function transposeFar(
     );
   }
   return transposed;
-}
-
-/** The value of a UE8M0 byte. */
-function scaleOf(byte: number): number {
-  return byte === 0xff ? Number.NaN : 2 ** (byte - 127);
 }
 
 /** The value of a code, by its definition: for the few rows that the kernels do not do. */

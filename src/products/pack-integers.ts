@@ -1,12 +1,13 @@
 import { widenSpan } from "../js/half.ts";
 import { type CheckedTensor, checkValues } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { FORMAT_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
+import { ue8m0Value, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { unpackFp4 } from "../tensor/fp4.ts";
 import { type BlockScaled, gridOf, type Values } from "../tensor/tensor.ts";
-import { transposeInto } from "../tensor/transpose.ts";
+import { transposed } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
+import { typesOf } from "./right.ts";
 
 /** Rows of weights that lie together. */
 const GROUP = 12;
@@ -61,10 +62,13 @@ export function floatWeights(weights: PlainWeights, isTransposed: boolean): Floa
     widenSpan(VALUE_TYPE_ID[type], new Int32Array(values.buffer), data as Uint16Array, 0, elements);
   }
   if (!isTransposed) return { values, shape: [...leading, rows, cols], slices, rows, cols };
-  const turned = new Float32Array(elements);
-  for (let at = 0; at < elements; at += rows * cols)
-    transposeInto(turned.subarray(at, at + rows * cols), values.subarray(at, at + rows * cols), rows, cols);
-  return { values: turned, shape: [...leading, cols, rows], slices, rows: cols, cols: rows };
+  return {
+    values: transposed(values, rows, cols),
+    shape: [...leading, cols, rows],
+    slices,
+    rows: cols,
+    cols: rows,
+  };
 }
 
 /** Packs each slice as integers of 7 bits, by way of up to twelve rows of float32 that `read` writes to a place. */
@@ -113,7 +117,7 @@ export function packCodes(
   const { slices, rows, cols } = grid;
   const gridCols = Math.ceil(cols / block[1]);
   const gridRows = Math.ceil(rows / block[0]);
-  const type = SCALE_TYPE_ID[scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32"];
+  const [formatId, scaleType] = typesOf(format, scales);
   return packInt7(kernels, keep, [slices, rows, cols], (slice, first, count) => {
     const [values, codesAt, scalesAt] = arena.frame([
       4 * count * cols,
@@ -128,7 +132,7 @@ export function packCodes(
       if (part instanceof Uint8Array) new Uint8Array(arena.buffer, scalesAt, gridCols).set(part);
       else new Float32Array(arena.buffer, scalesAt, gridCols).set(part);
       const [dst, src] = [values + 4 * row * cols, codesAt + row * cols];
-      kernels.dequantize(FORMAT_ID[format], 0, type, dst, src, scalesAt, 1, cols, 1, block[1]);
+      kernels.dequantize(formatId, 0, scaleType, dst, src, scalesAt, 1, cols, 1, block[1]);
     }
     return values;
   });
@@ -180,7 +184,7 @@ export function packNibbles(
       const scaleRow = (slice * gridRows + Math.floor(row / blockRows)) * gridCols;
       for (let b = 0; b < blocks; b++) {
         const scale = scales[scaleRow + Math.floor((b * block) / blockCols)]!;
-        const value = !isBytes ? scale : scale === 0xff ? Number.NaN : 2 ** (scale - 127);
+        const value = isBytes ? ue8m0Value(scale) : scale;
         multipliers[(group * blocks + b) * GROUP + (row % GROUP)] = value / 2;
       }
     }

@@ -7,7 +7,7 @@ import {
   outOf,
 } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { FORMAT_ID, SCALE_TYPE_ID } from "../tensor/formats.ts";
+import { FORMAT_ID } from "../tensor/formats.ts";
 import { asFp8, isFp4 } from "../tensor/fp4.ts";
 import type { BlockScaled, Format } from "../tensor/tensor.ts";
 import { checkUpright } from "../tensor/transpose.ts";
@@ -30,7 +30,7 @@ import {
 } from "./pack-integers.ts";
 import { PackedWeights, type PackOptions } from "./packed.ts";
 import { ResidentMatrix } from "./resident.ts";
-import { keepLists, MARGIN, surveyEach, type Weights } from "./right.ts";
+import { keepLists, MARGIN, surveyEach, typesOf, type Weights } from "./right.ts";
 
 export type { LeftOperand, Matrix } from "./left.ts";
 
@@ -160,6 +160,7 @@ export class Products {
     if (left.values instanceof Int8Activations) throw roundedTwice();
     const { values } = this.#round(left, block);
     this.#rounded.add(values);
+    values.freeAbandoned();
     return values;
   }
 
@@ -464,10 +465,6 @@ function runsOf(experts: Int32Array | undefined, rows: number, { slices, shape }
     if (slice >= 0) runs.push({ start, end, slice });
   }
   return runs;
-}
-
-function typesOf(format: Format, scales: Uint8Array | Float32Array): Weights["types"] {
-  return [FORMAT_ID[format], SCALE_TYPE_ID[scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32"]];
 }
 
 function alignTo4(bytes: number): number {

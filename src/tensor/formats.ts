@@ -8,5 +8,10 @@ export type ValueTypeId = (typeof VALUE_TYPE_ID)[keyof typeof VALUE_TYPE_ID];
 export const SCALE_TYPE_ID = { ue8m0: 0, f32: 1 } as const;
 export type ScaleTypeId = (typeof SCALE_TYPE_ID)[keyof typeof SCALE_TYPE_ID];
 
+/** The value of a UE8M0 byte: a power of two, or NaN. */
+export function ue8m0Value(byte: number): number {
+  return byte === 0xff ? Number.NaN : 2 ** (byte - 127);
+}
+
 export const ROUNDING_ID = { floor: 0, rceil: 1, ceil: 2, even: 3, evenFp4: 4 } as const;
 export type RoundingId = (typeof ROUNDING_ID)[keyof typeof ROUNDING_ID];

@@ -91,8 +91,7 @@ export function quantizedDocuments(text: string, config: Config, plan: Plan, to:
   let edited = editMember(text, place, quantization);
   for (const path of others) edited = editMember(edited, path, undefined);
   if (!isQuantised) return [{ name: "config.json", text: edited }];
-  const { members = {} } = dialects[to];
-  for (const key of ["expert_dtype"]) edited = editMember(edited, [key], members[key]);
+  edited = editMember(edited, ["expert_dtype"], dialects[to].members?.expert_dtype);
   return [{ name: "config.json", text: edited }, ...(dialects[to].documents?.(kept) ?? [])];
 }
 

@@ -1,5 +1,6 @@
 import type { Engine } from "../../engine/engine.ts";
 import type { Precision } from "../../engine/precision.ts";
+import { ue8m0Value } from "../../tensor/formats.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import type { BlockScaled } from "../../tensor/tensor.ts";
 import { normalValues } from "../../train/random.ts";
@@ -64,8 +65,7 @@ function scalesOf(
   tensorScale: number | undefined,
 ): Float32Array {
   if (scales instanceof Float32Array) return scales;
-  if (tensorScale === undefined)
-    return Float32Array.from(scales, (byte) => (byte === 255 ? NaN : 2 ** (byte - 127)));
+  if (tensorScale === undefined) return Float32Array.from(scales, ue8m0Value);
   return engine.decode(scales, "e4m3").map((scale) => Math.fround(scale * tensorScale));
 }
 
