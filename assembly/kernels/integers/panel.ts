@@ -2,7 +2,7 @@ import { Integers, Nibbles, Planes } from "../../lanes/integers";
 import { Simd } from "../../lanes/simd";
 import { Weights } from "../products/right-operand";
 import { GROUP } from "./quantize";
-import { Left } from "./tiles";
+import { Left, Total } from "./tiles";
 
 /** What F of `Planes` counts: sixteenths of a block's scale. */
 const UNIT: f32 = 1 / 16;
@@ -37,8 +37,8 @@ export function addNibbles(sums: usize, x: usize, codes: usize, scales: usize, b
   const zero = Simd.opaqueZero();
   const mask = Nibbles.mask(zero);
   const doubles = Nibbles.doubles(zero);
-  let xScales = Left.scales + ((x - Left.codes) / block) * 4;
-  let offsets = Left.offsets + ((x - Left.codes) / block) * 4;
+  let xScales = Left.scaleOf(x);
+  let offsets = Left.offsetOf(x);
   let total0 = v128.load(sums);
   let total1 = v128.load(sums, 16);
   let total2 = v128.load(sums, 32);
@@ -65,9 +65,9 @@ export function addNibbles(sums: usize, x: usize, codes: usize, scales: usize, b
         x += 8;
       } while (x < stop);
       const scale = v128.load_splat<f32>(xScales);
-      total0 = f32x4.add(total0, f32x4.mul(Integers.floats(a0), f32x4.mul(scale, v128.load(scales))));
-      total1 = f32x4.add(total1, f32x4.mul(Integers.floats(a1), f32x4.mul(scale, v128.load(scales, 16))));
-      total2 = f32x4.add(total2, f32x4.mul(Integers.floats(a2), f32x4.mul(scale, v128.load(scales, 32))));
+      total0 = Total.plus(total0, a0, scale, v128.load(scales));
+      total1 = Total.plus(total1, a1, scale, v128.load(scales, 16));
+      total2 = Total.plus(total2, a2, scale, v128.load(scales, 32));
       xScales += 4;
       offsets += 4;
       scales += 48;

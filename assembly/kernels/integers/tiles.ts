@@ -12,20 +12,31 @@ export abstract class Left {
   static codeRow: usize = 0;
   static blockRow: usize = 0;
   static block: usize = 0;
-}
 
-/** A group's float32 sums live in memory: registers are for the integers. */
-abstract class Total {
-  @inline static add(at: usize, sum: v128, scale: v128): void {
-    v128.store(at, f32x4.add(v128.load(at), f32x4.mul(Integers.floats(sum), scale)));
+  /** Where the scale of the block that begins at x is. */
+  @inline static scaleOf(x: usize): usize {
+    return Left.scales + ((x - Left.codes) / Left.block) * 4;
   }
 
-  /** The sums of one row of x and twelve of the weights, times the scales of both. */
+  /** Where its offset is. */
+  @inline static offsetOf(x: usize): usize {
+    return Left.offsets + ((x - Left.codes) / Left.block) * 4;
+  }
+}
+
+/** Float32 sums of a group. */
+export abstract class Total {
+  /** total + the integers of a block, times the scale of x and those of the weights. */
+  @inline static plus(total: v128, sum: v128, scale: v128, weightScales: v128): v128 {
+    return f32x4.add(total, f32x4.mul(Integers.floats(sum), f32x4.mul(scale, weightScales)));
+  }
+
+  /** Adds the integers of one row of x and twelve of the weights to sums in memory: registers are for the integers. */
   @inline static addRow(at: usize, a: v128, b: v128, c: v128, x: usize, scales: usize): void {
     const scale = v128.load_splat<f32>(x);
-    Total.add(at, a, f32x4.mul(scale, v128.load(scales)));
-    Total.add(at + 16, b, f32x4.mul(scale, v128.load(scales, 16)));
-    Total.add(at + 32, c, f32x4.mul(scale, v128.load(scales, 32)));
+    v128.store(at, Total.plus(v128.load(at), a, scale, v128.load(scales)));
+    v128.store(at, Total.plus(v128.load(at, 16), b, scale, v128.load(scales, 16)), 16);
+    v128.store(at, Total.plus(v128.load(at, 32), c, scale, v128.load(scales, 32)), 32);
   }
 }
 
@@ -44,8 +55,8 @@ abstract class Tile {
     const row = Left.codeRow;
     const blockRow = Left.blockRow;
     const block = Left.block;
-    let xScales = Left.scales + ((x - Left.codes) / block) * 4;
-    let offsets = Left.offsets + ((x - Left.codes) / block) * 4;
+    let xScales = Left.scaleOf(x);
+    let offsets = Left.offsetOf(x);
     const end = x + block * blocks;
     do {
       let a0 = v128.load_splat<i32>(offsets);
@@ -103,8 +114,8 @@ abstract class Tile {
     const row = Left.codeRow;
     const blockRow = Left.blockRow;
     const block = Left.block;
-    let xScales = Left.scales + ((x - Left.codes) / block) * 4;
-    let offsets = Left.offsets + ((x - Left.codes) / block) * 4;
+    let xScales = Left.scaleOf(x);
+    let offsets = Left.offsetOf(x);
     const end = x + block * blocks;
     do {
       let a0 = v128.load_splat<i32>(offsets);
@@ -203,8 +214,8 @@ export function addProducts(
 /** The tile of one row. Its float32 sums are in registers, and two chains of integer sums for each vector hide the latency of a dot. */
 function tile1(sums: usize, x: usize, panel: usize, scales: usize, blocks: usize): void {
   const block = Left.block;
-  let xScales = Left.scales + ((x - Left.codes) / block) * 4;
-  let offsets = Left.offsets + ((x - Left.codes) / block) * 4;
+  let xScales = Left.scaleOf(x);
+  let offsets = Left.offsetOf(x);
   let total0 = v128.load(sums);
   let total1 = v128.load(sums, 16);
   let total2 = v128.load(sums, 32);
@@ -231,18 +242,9 @@ function tile1(sums: usize, x: usize, panel: usize, scales: usize, blocks: usize
         x += 8;
       } while (x < stop);
       const scale = v128.load_splat<f32>(xScales);
-      total0 = f32x4.add(
-        total0,
-        f32x4.mul(Integers.floats(i32x4.add(a0, b0)), f32x4.mul(scale, v128.load(scales))),
-      );
-      total1 = f32x4.add(
-        total1,
-        f32x4.mul(Integers.floats(i32x4.add(a1, b1)), f32x4.mul(scale, v128.load(scales, 16))),
-      );
-      total2 = f32x4.add(
-        total2,
-        f32x4.mul(Integers.floats(i32x4.add(a2, b2)), f32x4.mul(scale, v128.load(scales, 32))),
-      );
+      total0 = Total.plus(total0, i32x4.add(a0, b0), scale, v128.load(scales));
+      total1 = Total.plus(total1, i32x4.add(a1, b1), scale, v128.load(scales, 16));
+      total2 = Total.plus(total2, i32x4.add(a2, b2), scale, v128.load(scales, 32));
       xScales += 4;
       offsets += 4;
       scales += 48;
