@@ -59,8 +59,16 @@ async function outliers() {
   );
 }
 
-/** A safetensors file of BF16 values. */
-function bf16File(tensors) {
+/** A safetensors file of BF16 values, rounded to the nearest, ties to even. */
+async function bf16File(tensors) {
+  const { narrow } = await import("../dist/js/half.js");
+  const { VALUE_TYPE_ID } = await import("../dist/tensor/formats.js");
+  const bytesOf = (values) =>
+    Buffer.from(
+      Uint16Array.from(new Uint32Array(Float32Array.from(values).buffer), (bits) =>
+        narrow(VALUE_TYPE_ID.bf16, bits),
+      ).buffer,
+    );
   let at = 0;
   const header = { __metadata__: { format: "pt" } };
   for (const { name, shape, values } of tensors) {
@@ -71,49 +79,21 @@ function bf16File(tensors) {
   const text = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8));
   const size = Buffer.alloc(8);
   size.writeBigUInt64LE(BigInt(text.length));
-  return Buffer.concat([size, text, ...tensors.map(({ values }) => Buffer.from(bf16Of(values).buffer))]);
+  return Buffer.concat([size, text, ...tensors.map(({ values }) => bytesOf(values))]);
 }
-
-/** Bits of the nearest BF16 values, ties to even. */
-function bf16Of(values) {
-  const bits = new Uint32Array(Float32Array.from(values).buffer);
-  return Uint16Array.from(bits, (word) => (word + 0x7fff + ((word >>> 16) & 1)) >>> 16);
-}
-
-const CONFIG = {
-  architectures: ["LlamaForCausalLM"],
-  model_type: "llama",
-  hidden_size: 128,
-  intermediate_size: 256,
-  num_hidden_layers: 2,
-  num_attention_heads: 4,
-  num_key_value_heads: 4,
-  head_dim: 32,
-  hidden_act: "silu",
-  rms_norm_eps: 1e-6,
-  rope_theta: 10000,
-  tie_word_embeddings: true,
-  initializer_range: 0.02,
-  attention_bias: false,
-  mlp_bias: false,
-  bos_token_id: null,
-  eos_token_id: null,
-};
 
 /** Trains the language model on the stories of the page, and keeps it in BF16. */
 async function trainStories() {
   const folder = await mkdtemp(join(tmpdir(), "stories-"));
   const file = (name) => join(folder, name);
-  const { outputFiles } = await build({
-    entryPoints: [join(root, "src/web/train/stories.ts")],
-    bundle: true,
-    format: "esm",
-    write: false,
-  });
-  await writeFile(file("stories.mjs"), outputFiles[0].text);
+  for (const name of ["stories", "little-llama"]) {
+    const entry = join(root, `src/web/train/${name}.ts`);
+    await build({ entryPoints: [entry], bundle: true, format: "esm", outfile: file(`${name}.mjs`) });
+  }
   const { stories } = await import(file("stories.mjs"));
+  const { LITTLE_LLAMA } = await import(file("little-llama.mjs"));
   await writeFile(file("stories.txt"), stories(1, 3000));
-  await writeFile(file("config.json"), JSON.stringify(CONFIG));
+  await writeFile(file("config.json"), JSON.stringify(LITTLE_LLAMA));
   const flags = {
     config: file("config.json"),
     recipe: "f32",
@@ -148,7 +128,7 @@ async function keepStories(folder) {
     }),
   );
   await mkdir(kept, { recursive: true });
-  await writeFile(join(kept, "model.safetensors"), bf16File(tensors));
+  await writeFile(join(kept, "model.safetensors"), await bf16File(tensors));
   const config = JSON.parse(await readFile(join(folder, "config.json"), "utf8"));
   await writeFile(
     join(kept, "config.json"),

@@ -1,87 +1,54 @@
 import type { Signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { Measured } from "./measure.ts";
+import { Choice } from "../views/choice.tsx";
 import { BLOCKS, BRUSHES, change, FORMATS, MATRICES, ROLES, RULES, STANDARD, settings } from "./state.ts";
 import { words } from "./words.ts";
 
-interface ChoiceProps<T extends string> {
-  readonly name: string;
-  readonly label: string;
-  readonly value: T;
-  readonly options: readonly (readonly [T, string])[];
-  onChange(value: T): void;
-}
-
-/** A list to choose from, with its label. */
-function Choice<T extends string>({ name, label, value, options, onChange }: ChoiceProps<T>): JSX.Element {
-  return (
-    <div class="field">
-      <label for={`play-${name}`}>{label}</label>
-      <select
-        id={`play-${name}`}
-        value={value}
-        onChange={(event) => onChange(event.currentTarget.value as T)}
-      >
-        {options.map(([one, shown]) => (
-          <option key={one} value={one}>
-            {shown}
-          </option>
-        ))}
-      </select>
-    </div>
-  );
-}
-
 /** What can be set: the matrix, how it is cut and coded, and the brush. */
-export function Controls({
-  brush,
-}: {
-  readonly brush: Signal<string>;
-  readonly found: Measured;
-}): JSX.Element {
+export function Controls({ brush }: { readonly brush: Signal<string> }): JSX.Element {
   const text = words.value;
   const { matrix, role, block, format, rule, seed, painted } = settings.value;
   const rules = RULES.filter((one) => one !== "nvfp4" || format === "e2m1");
   return (
     <section class="controls" aria-label={text.settings}>
       <Choice
-        name="matrix"
+        id="play-matrix"
         label={text.matrix.label}
         value={matrix}
         options={MATRICES.map((one) => [one, text.matrix[one]])}
         onChange={(value) => change({ matrix: value })}
       />
       <Choice
-        name="role"
+        id="play-role"
         label={text.role.label}
         value={role}
         options={ROLES.map((one) => [one, text.role[one]])}
         onChange={(value) => change({ role: value })}
       />
       <Choice
-        name="block"
+        id="play-block"
         label={text.block}
         value={block}
         options={BLOCKS.map((one) => [one, one])}
         onChange={(value) => change({ block: value })}
       />
       <Choice
-        name="format"
+        id="play-format"
         label={text.format}
         value={format}
         options={FORMATS.map((one) => [one, one.toUpperCase()])}
         onChange={(value) => change({ format: value })}
       />
       <Choice
-        name="rule"
+        id="play-rule"
         label={text.rule.label}
         value={rule}
         options={rules.map((one) => [one, text.rule[one]])}
         onChange={(value) => change({ rule: value })}
       />
       <Choice
-        name="brush"
+        id="play-brush"
         label={text.brush}
         value={brush.value}
         options={Object.entries(BRUSHES).map(([letter, value]) => [letter, String(value)])}

@@ -6,6 +6,7 @@ import { sqnr } from "../../engine/precision.ts";
 import { load } from "../../load.ts";
 import { query, remember } from "../session/address.ts";
 import { decibels, percent } from "../strings/format.ts";
+import { FigureRows } from "../views/figure-rows.tsx";
 import { Controls } from "./controls.tsx";
 import { MatrixMap, mix, type Palette, type Rgb } from "./map.tsx";
 import { fateOf, LARGEST, type Measured, measure, valuesOf } from "./measure.ts";
@@ -80,7 +81,7 @@ function Bench({ engine }: { readonly engine: Engine }): JSX.Element {
   );
   return (
     <>
-      <Controls brush={brush} found={found} />
+      <Controls brush={brush} />
       <div class="matrices">
         {map("values", (at, isPainting) => {
           point(at);
@@ -141,12 +142,7 @@ function Figures({ found }: { readonly found: Measured }): JSX.Element {
   ];
   return (
     <dl class="figures" data-testid="figures">
-      {rows.map(([name, label, value]) => (
-        <div key={name}>
-          <dt>{label}</dt>
-          <dd data-figure={name}>{value}</dd>
-        </div>
-      ))}
+      <FigureRows rows={rows} />
     </dl>
   );
 }

@@ -1,5 +1,6 @@
 import type { JSX } from "preact";
 import { smallPercent } from "../strings/format.ts";
+import { FigureRows } from "../views/figure-rows.tsx";
 import { blockOf, fateOf, type Measured } from "./measure.ts";
 import { COLS } from "./state.ts";
 import { words } from "./words.ts";
@@ -41,12 +42,7 @@ export function Readout({ found, cell }: { readonly found: Measured; readonly ce
         <dt>{readout.cell(Math.floor(cell / COLS), cell % COLS)}</dt>
         <dd class="hidden">{readout.fates[fateOf(found, cell)]}</dd>
       </div>
-      {rows.map(([name, label, value]) => (
-        <div key={name}>
-          <dt>{label}</dt>
-          <dd data-figure={name}>{value}</dd>
-        </div>
-      ))}
+      <FigureRows rows={rows} />
     </dl>
   );
 }

@@ -2,6 +2,7 @@ import { openModel } from "../../model/model.ts";
 import { wordAt } from "../../train/random.ts";
 import type { RecipeName } from "../../train/recipes.ts";
 import { createTrainer, type Trainer, warmupCosine } from "../../train/trainer.ts";
+import { LITTLE_LLAMA } from "./little-llama.ts";
 
 /** What a run in the tab is: the same settings give the same run. */
 export interface RunSettings {
@@ -30,27 +31,7 @@ const BATCH = 8;
 const CONTEXT = 64;
 
 /** A Llama of 360 thousand parameters that reads bytes. */
-const CONFIG = {
-  architectures: ["LlamaForCausalLM"],
-  model_type: "llama",
-  vocab_size: 256,
-  max_position_embeddings: 256,
-  hidden_size: 128,
-  intermediate_size: 256,
-  num_hidden_layers: 2,
-  num_attention_heads: 4,
-  num_key_value_heads: 4,
-  head_dim: 32,
-  hidden_act: "silu",
-  rms_norm_eps: 1e-6,
-  rope_theta: 10000,
-  tie_word_embeddings: true,
-  initializer_range: 0.02,
-  attention_bias: false,
-  mlp_bias: false,
-  bos_token_id: null,
-  eos_token_id: null,
-};
+const CONFIG = { ...LITTLE_LLAMA, vocab_size: 256, max_position_embeddings: 256 };
 
 /** Fewest bytes of text that a batch can be taken from. */
 export const LEAST_TEXT: number = 4 * CONTEXT;

@@ -4,6 +4,8 @@ import type uPlot from "uplot";
 import type { RecipeName } from "../../train/recipes.ts";
 import { query, remember } from "../session/address.ts";
 import { axis, Chart, type Colours } from "../views/chart.tsx";
+import { Choice } from "../views/choice.tsx";
+import { FigureRows } from "../views/figure-rows.tsx";
 import {
   failure,
   form,
@@ -85,51 +87,30 @@ function Settings(): JSX.Element {
         start();
       }}
     >
-      <div class="field">
-        <label for="train-text">{text.text.label}</label>
-        <select
-          id="train-text"
-          value={chosen}
-          disabled={isGoing}
-          onChange={(event) => change({ text: event.currentTarget.value as typeof chosen })}
-        >
-          {TEXTS.map((one) => (
-            <option key={one} value={one}>
-              {text.text[one]}
-            </option>
-          ))}
-        </select>
-      </div>
-      <div class="field">
-        <label for="train-recipe">{text.recipe}</label>
-        <select
-          id="train-recipe"
-          value={recipe}
-          disabled={isGoing}
-          onChange={(event) => change({ recipe: event.currentTarget.value as RecipeName })}
-        >
-          {RECIPES.map((one) => (
-            <option key={one} value={one}>
-              {one}
-            </option>
-          ))}
-        </select>
-      </div>
-      <div class="field">
-        <label for="train-steps">{text.steps}</label>
-        <select
-          id="train-steps"
-          value={String(count)}
-          disabled={isGoing}
-          onChange={(event) => change({ steps: Number(event.currentTarget.value) })}
-        >
-          {[...new Set([50, 200, 500, 2000, count])].map((one) => (
-            <option key={one} value={String(one)}>
-              {one}
-            </option>
-          ))}
-        </select>
-      </div>
+      <Choice
+        id="train-text"
+        label={text.text.label}
+        value={chosen}
+        disabled={isGoing}
+        options={TEXTS.map((one) => [one, text.text[one]])}
+        onChange={(value) => change({ text: value })}
+      />
+      <Choice
+        id="train-recipe"
+        label={text.recipe}
+        value={recipe}
+        disabled={isGoing}
+        options={RECIPES.map((one) => [one, one])}
+        onChange={(value) => change({ recipe: value })}
+      />
+      <Choice
+        id="train-steps"
+        label={text.steps}
+        value={String(count)}
+        disabled={isGoing}
+        options={[...new Set([50, 200, 500, 2000, count])].map((one) => [String(one), String(one)])}
+        onChange={(value) => change({ steps: Number(value) })}
+      />
       {chosen === "own" && (
         <div class="field own">
           <label for="train-own">{text.own}</label>
@@ -210,12 +191,7 @@ function Curves(): JSX.Element | null {
         data-testid="losses"
         data-last={JSON.stringify(steps.value.map((one) => [one.f32, one.low]))}
       >
-        {figures.map(([name, label, value]) => (
-          <div key={name}>
-            <dt>{label}</dt>
-            <dd data-figure={name}>{value}</dd>
-          </div>
-        ))}
+        <FigureRows rows={figures} />
       </dl>
       <section class="curve">
         <h2>{text.loss}</h2>

@@ -1,0 +1,33 @@
+import type { JSX } from "preact";
+
+interface ChoiceProps<T extends string> {
+  /** Of the element. */
+  readonly id: string;
+  readonly label: string;
+  readonly value: T;
+  readonly options: readonly (readonly [value: T, shown: string])[];
+  readonly disabled?: boolean;
+  onChange(value: T): void;
+}
+
+/** A list to choose from, with its label. */
+export function Choice<T extends string>(props: ChoiceProps<T>): JSX.Element {
+  const { id, label, value, options, disabled = false, onChange } = props;
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      <select
+        id={id}
+        value={value}
+        disabled={disabled}
+        onChange={(event) => onChange(event.currentTarget.value as T)}
+      >
+        {options.map(([one, shown]) => (
+          <option key={one} value={one}>
+            {shown}
+          </option>
+        ))}
+      </select>
+    </div>
+  );
+}
