@@ -31,3 +31,16 @@ test.each(ENGINES)("%s conforms", async (_, make) => {
   expect(report.failures).toEqual([]);
   expect(report.hashes).toEqual(await wanted);
 });
+
+test("every dialect stores something in its own way, and every value type gives other values", async () => {
+  const all = Object.entries(await wanted);
+  const made = all.filter(([name]) => name.startsWith("checkpoint bf16 to "));
+  expect(made).toHaveLength(Object.keys(checkpoints.dialects).length);
+  expect(new Set(made.map(([, hash]) => hash)).size).toBe(made.length);
+  for (const [name, hash] of made) {
+    const back = name.replace(/bf16 to (.*)/, "$1 to bf16");
+    expect((await wanted)[back], back).not.toBe(hash);
+  }
+  const sources = all.filter(([name]) => /^quantize /.test(name)).map(([, hash]) => hash);
+  expect(new Set(sources).size).toBe(sources.length);
+});

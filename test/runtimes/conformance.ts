@@ -53,10 +53,9 @@ export async function hashes(fp8: Verbs, api: Package): Promise<Hashes> {
     const shapes =
       scheme.format === "e2m1" ? SHAPES.map((shape) => [...shape.slice(0, -1), shape.at(-1)! + 1]) : SHAPES;
     for (const shape of shapes) {
-      const bits = weightBits(
-        shape[0]!,
-        shape.reduce((n, size) => n * size, 1),
-      );
+      const n = shape.reduce((product, size) => product * size, 1);
+      // The float32 of NVFP4 is that of the largest magnitude: one special of 2^127 would make zeros of all other blocks.
+      const bits = scheme.scale === "e4m3" ? plainBits(shape[0]!, n) : weightBits(shape[0]!, n);
       for (const type of TYPES) {
         const tensor = fp8.quantize(valuesOf(type, bits, api), shape, scheme);
         const values = fp8.dequantize(tensor, type);

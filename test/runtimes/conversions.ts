@@ -9,9 +9,12 @@ export type Checkpoints = Pick<
   "dialects" | "fileStream" | "localConverter" | "openCheckpoint" | "planDequantize" | "planQuantize"
 >;
 
+/** Something to store for every dialect: a routed expert by itself for DeepSeek-V4's FP4, a stack [experts, in, out] for gpt-oss. */
 const SHAPES = {
   "model.embed_tokens.weight": [40, 256],
   "model.layers.0.input_layernorm.weight": [256],
+  "model.layers.0.mlp.experts.0.up_proj.weight": [96, 256],
+  "model.layers.0.mlp.experts.gate_up_proj": [2, 128, 96],
   "model.layers.0.mlp.up_proj.weight": [576, 256],
   "model.layers.0.self_attn.q_proj.weight": [256, 256],
 };
