@@ -8,6 +8,8 @@ export { openUrl } from "../io/http.ts";
 export type { Source } from "../io/source.ts";
 export type { Header, TensorInfo, TensorSpec } from "../safetensors/header.ts";
 export type { ShardIndex } from "../safetensors/shards.ts";
+export type { ConvertedCheckpoint, ConvertOptions, ConvertProgress } from "./convert.ts";
+export { convertCheckpoint } from "./convert.ts";
 export type { Candidate, Dialect, DialectName, Document, Part, Storage } from "./dialects/index.ts";
 export { dialects } from "./dialects/index.ts";
 export type { KeepRule, Override, Selection } from "./dialects/rules.ts";

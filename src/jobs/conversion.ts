@@ -4,8 +4,8 @@ import { planDequantize } from "../checkpoint/plan/dequantize.ts";
 import type { Direction, OpenedCheckpoint } from "../checkpoint/plan/folder.ts";
 import { conversionsOf, type FilePlan, type Plan } from "../checkpoint/plan/plan.ts";
 import { planQuantize } from "../checkpoint/plan/quantize.ts";
-import { placesOfWeight } from "../checkpoint/read/weights.ts";
-import { fileBytes, type Progress } from "../checkpoint/run/run.ts";
+import { shardsOf, sourceBytes } from "../checkpoint/run/outputs.ts";
+import { fileBytes, type Progress, streamOf } from "../checkpoint/run/run.ts";
 import type { Precision } from "../engine/precision.ts";
 import {
   createAt,
@@ -71,7 +71,7 @@ export async function makeFile(
   const fingerprint = new Fingerprint(file.size);
   await removeLeftoversAt(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
   const sink = await createAt(path, file.size, async () => {
-    await refuseChange(inputsOf(file, run));
+    await refuseChange(shardsOf(file, opened.sources));
     await beforeRename?.({ measured, fingerprint: fingerprint.digest() });
   });
   const bytes = fileBytes(file, {
@@ -141,36 +141,15 @@ export async function completeFolder(
   await refuseChange(files.values());
   for (const name of opened.others) {
     signal.throwIfAborted();
-    await carry(files.get(name)!, placeIn(folder, name));
+    await carry(files.get(name)!, placeIn(folder, name), signal);
   }
   for (const { name, text } of documents) await writeTextAt(placeIn(folder, name), text);
 }
 
 /** Copies a file that belongs to the checkpoint and holds no tensors. */
-async function carry(source: Source, path: string): Promise<void> {
+async function carry(source: Source, path: string, signal: AbortSignal): Promise<void> {
   await makeFolderAt(dirname(path));
-  const step = 1 << 22;
-  let at = 0;
-  const stream = new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        if (at >= source.size) return controller.close();
-        const end = Math.min(source.size, at + step);
-        controller.enqueue(new Uint8Array(await source.slice(at, end).arrayBuffer()));
-        at = end;
-      },
-    },
-    { highWaterMark: 0 },
-  );
-  await stream.pipeTo(await createAt(path, source.size));
-}
-
-/** The shards that an output file is made from. */
-function inputsOf({ steps }: FilePlan, { opened }: Run): Source[] {
-  const places = steps.flatMap((step) =>
-    step.kind === "copy" ? [step.from] : placesOfWeight(step.conversion.from),
-  );
-  return [...new Set(places.map(({ shard }) => opened.sources[shard]!))];
+  await streamOf(sourceBytes(path, source)).pipeTo(await createAt(path, source.size), { signal });
 }
 
 /** Refuses an output made of files of which some are not what they were at first. */

@@ -144,7 +144,7 @@ const SRC_LAYERS = [
   ["checkpoint/plan/"],
   ["checkpoint/run/"],
   ["checkpoint/measure/"],
-  ["checkpoint/index.ts"],
+  ["checkpoint/convert.ts", "checkpoint/index.ts"],
   ["model/"],
   ["train/"],
   ["evaluate/"],

@@ -25,6 +25,7 @@ const NAMES: { readonly [entry: string]: readonly string[] } = {
   "./checkpoint": [
     "KEEP_RULES",
     "compareCheckpoints",
+    "convertCheckpoint",
     "createPool",
     "dialects",
     "documentsOf",

@@ -6,8 +6,10 @@ import { bf16Bits, plainBits } from "./inputs.ts";
 /** `blockscale/checkpoint`, as far as it is used here. */
 export type Checkpoints = Pick<
   typeof checkpoint,
-  "dialects" | "fileStream" | "localConverter" | "openCheckpoint" | "planDequantize" | "planQuantize"
+  "convertCheckpoint" | "dialects" | "fileStream" | "localConverter" | "openCheckpoint" | "planDequantize"
 >;
+
+const NAME = "model.safetensors";
 
 /** Something to store for every dialect: a routed expert by itself for DeepSeek-V4's FP4, a stack [experts, in, out] for gpt-oss. */
 const SHAPES = {
@@ -36,16 +38,21 @@ function bf16File(): Blob {
   return new Blob([BigUint64Array.of(BigInt(json.length)), json, ...data]);
 }
 
-/** One converted file, read from its stream to the end. */
-async function convert(
+/** One quantised file, by the call that converts a whole checkpoint. */
+async function quantized(
   file: Blob,
-  planOf: "planQuantize" | "planDequantize",
-  options: object,
+  to: keyof Checkpoints["dialects"],
   fp8: Engine,
   api: Checkpoints,
 ): Promise<Blob> {
-  const { checkpoint, sources } = await api.openCheckpoint(new Map([["model.safetensors", file]]));
-  const plan = api[planOf](checkpoint, options);
+  const { files } = await api.convertCheckpoint(new Map([[NAME, file]]), { engine: fp8, to });
+  return files.get(NAME)!;
+}
+
+/** One dequantised file, read from its stream to the end. */
+async function dequantized(file: Blob, fp8: Engine, api: Checkpoints): Promise<Blob> {
+  const { checkpoint, sources } = await api.openCheckpoint(new Map([[NAME, file]]));
+  const plan = api.planDequantize(checkpoint, { dtype: "bf16" });
   const stream = api.fileStream(plan.files[0]!, { sources, convert: api.localConverter(fp8, sources) });
   return new Blob([await new Response(stream).arrayBuffer()]);
 }
@@ -58,11 +65,10 @@ async function hashOf(file: Blob): Promise<string> {
 export async function conversions(fp8: Engine, api: Checkpoints): Promise<Record<string, string>> {
   const all: Record<string, string> = {};
   const plain = bf16File();
-  for (const to of Object.keys(api.dialects).sort()) {
-    const quantized = await convert(plain, "planQuantize", { to }, fp8, api);
-    all[`checkpoint bf16 to ${to}`] = await hashOf(quantized);
-    const back = await convert(quantized, "planDequantize", { dtype: "bf16" }, fp8, api);
-    all[`checkpoint ${to} to bf16`] = await hashOf(back);
+  for (const to of (Object.keys(api.dialects) as (keyof Checkpoints["dialects"])[]).sort()) {
+    const file = await quantized(plain, to, fp8, api);
+    all[`checkpoint bf16 to ${to}`] = await hashOf(file);
+    all[`checkpoint ${to} to bf16`] = await hashOf(await dequantized(file, fp8, api));
   }
   return all;
 }

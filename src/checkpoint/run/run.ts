@@ -39,7 +39,7 @@ export interface RunOptions {
 }
 
 /** Bytes copied at a time. */
-const COPIED = 1 << 22;
+export const COPIED: number = 1 << 22;
 
 /** A part of the output in the making, and what to do when its turn comes. */
 interface Part {
@@ -142,9 +142,13 @@ function tensorScaleBytes({ tensorScale }: Preparation): Uint8Array {
   return new Uint8Array(Float32Array.of(tensorScale!).buffer);
 }
 
-/** The same bytes as a stream: what a `Response`, a file or a pipe takes. */
+/** The bytes of one output file as a stream: what a `Response`, a file or a pipe takes. */
 export function fileStream(file: FilePlan, options: RunOptions): ReadableStream<Uint8Array> {
-  const bytes = fileBytes(file, options);
+  return streamOf(fileBytes(file, options));
+}
+
+/** A stream of bytes that are made when they are asked for, and not before. */
+export function streamOf(bytes: AsyncGenerator<Uint8Array, void, void>): ReadableStream<Uint8Array> {
   return new ReadableStream(
     {
       async pull(controller) {

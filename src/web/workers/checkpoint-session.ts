@@ -4,12 +4,8 @@ import type { Sample } from "../../checkpoint/measure/sample.ts";
 import { surveyConversions } from "../../checkpoint/measure/survey.ts";
 import { quantizedDocuments } from "../../checkpoint/plan/config.ts";
 import { planDequantize } from "../../checkpoint/plan/dequantize.ts";
-import {
-  type Direction,
-  documentsOf,
-  type OpenedCheckpoint,
-  openCheckpoint,
-} from "../../checkpoint/plan/folder.ts";
+import { type Direction, type OpenedCheckpoint, openCheckpoint } from "../../checkpoint/plan/folder.ts";
+import { type OutputFile, outputsOf } from "../../checkpoint/plan/outputs.ts";
 import { conversionsOf, type Plan, type PlannedTensor } from "../../checkpoint/plan/plan.ts";
 import { planQuantize } from "../../checkpoint/plan/quantize.ts";
 import { resolveWeights } from "../../checkpoint/read/resolve.ts";
@@ -37,7 +33,7 @@ import type {
   TensorBasics,
   Visit,
 } from "./protocol.ts";
-import { outputName, outputSize, Run, type RunFile } from "./run.ts";
+import { Run } from "./run.ts";
 import { sampleWeight } from "./sampling.ts";
 import { openSource } from "./source-of.ts";
 import { PrivateStorage } from "./storage.ts";
@@ -60,7 +56,7 @@ interface Open {
 interface Ready {
   readonly choice: Choice;
   readonly plan: Plan;
-  readonly files: readonly RunFile[];
+  readonly files: readonly OutputFile[];
 }
 
 /** The work behind the page, in a worker of its own so that the page never waits. */
@@ -125,7 +121,7 @@ export class CheckpointSession implements Session {
   }
 
   async plan(choice: Choice): Promise<Sized> {
-    const { opened, sources, files: inputs, missingScale } = this.need();
+    const { opened, sources, missingScale } = this.need();
     const { include, exclude } = choice;
     const plan =
       choice.action === "quantize"
@@ -136,12 +132,15 @@ export class CheckpointSession implements Session {
             dtype: choice.dtype,
             missingScale,
           });
-    const files: RunFile[] = plan.files.map((file) => ({ kind: "shard", file }));
-    // The documents of a folder that cannot be written are a reason to refuse the run, not to hide the plan.
+    const direction: Direction =
+      choice.action === "quantize"
+        ? { kind: "quantize", to: choice.to }
+        : { kind: "dequantize", dtype: choice.dtype };
+    const all = outputsOf(sources, opened, plan, direction);
     const isFolder = opened.configText !== null || opened.index !== null || plan.files.length > 1;
-    if (isFolder) files.push(...companions(opened, plan, choice, inputs, sources));
+    const files = isFolder ? all : all.filter(({ kind }) => kind === "shard");
     this.ready = { choice, plan, files };
-    const sizes = files.map((file) => ({ name: outputName(file), size: outputSize(file) }));
+    const sizes = files.map(({ name, size }) => ({ name, size }));
     return {
       files: sizes,
       size: sizes.reduce((n, { size }) => n + size, 0),
@@ -289,28 +288,4 @@ function partOf(names: readonly string[]): Found["part"] {
 function additions(plan: Plan, to: DialectName): string | null {
   if (plan.tensors.every(({ action }) => action === "copy")) return null;
   return quantizedDocuments("{}", {}, plan, to).find(({ name }) => name === "config.json")?.text ?? null;
-}
-
-/** The files around the shards: config.json and the index as they become, everything else as it is. */
-function companions(
-  opened: OpenedCheckpoint,
-  plan: Plan,
-  choice: Choice,
-  inputs: readonly NamedSource[],
-  sources: ReadonlyMap<string, Source>,
-): RunFile[] {
-  const direction: Direction =
-    choice.action === "quantize"
-      ? { kind: "quantize", to: choice.to }
-      : { kind: "dequantize", dtype: choice.dtype };
-  const documents = documentsOf(opened, plan, direction);
-  const others = new Set(opened.others);
-  return [
-    ...documents.map(
-      ({ name, text }): RunFile => ({ kind: "text", name, bytes: new TextEncoder().encode(text) }),
-    ),
-    ...inputs
-      .filter(({ path }) => others.has(path))
-      .map(({ path }): RunFile => ({ kind: "copy", name: path, source: sources.get(path)! })),
-  ];
 }

@@ -1,28 +1,19 @@
-import type { FilePlan } from "../../checkpoint/plan/plan.ts";
-import { fileBytes } from "../../checkpoint/run/run.ts";
+import type { OutputFile } from "../../checkpoint/plan/outputs.ts";
+import { outputBytes } from "../../checkpoint/run/outputs.ts";
 import type { Precision } from "../../engine/precision.ts";
-import { readRange, type Source } from "../../io/source.ts";
+import type { Source } from "../../io/source.ts";
 import { type Output, outputsOf } from "./outputs.ts";
 import type { Pool } from "./pool.ts";
 import { PageError } from "./problem.ts";
 import type { Finished, RunProgress, Target, Written } from "./protocol.ts";
 import type { PrivateStorage } from "./storage.ts";
 
-/** One file of the output. */
-export type RunFile =
-  | { readonly kind: "shard"; readonly file: FilePlan }
-  | { readonly kind: "text"; readonly name: string; readonly bytes: Uint8Array }
-  | { readonly kind: "copy"; readonly name: string; readonly source: Source };
-
 /** Milliseconds between two messages to the page. */
 const INTERVAL = 100;
 
-/** Bytes copied at a time. */
-const COPIED = 1 << 22;
-
 /** Writes the files of a plan one after the other; can be paused and cancelled. */
 export class Run {
-  private readonly files: readonly RunFile[];
+  private readonly files: readonly OutputFile[];
   private readonly target: Target;
   private readonly pool: Pool;
   private readonly sources: readonly Source[];
@@ -37,7 +28,7 @@ export class Run {
   private readonly size: number;
 
   constructor(
-    files: readonly RunFile[],
+    files: readonly OutputFile[],
     target: Target,
     pool: Pool,
     sources: readonly Source[],
@@ -52,7 +43,7 @@ export class Run {
     this.inputs = inputs;
     this.storage = storage;
     this.onProgress = onProgress;
-    this.size = files.reduce((n, file) => n + outputSize(file), 0);
+    this.size = files.reduce((n, file) => n + file.size, 0);
   }
 
   pause(): void {
@@ -89,7 +80,7 @@ export class Run {
     try {
       // One file after the other is closed and verified, so that a long run finds out early that it is in vain.
       for (const file of this.files) {
-        const output = await outputs.create(outputName(file));
+        const output = await outputs.create(file.name);
         begun.push(output);
         await this.write(file, output);
         if (file === this.files.at(-1)) await check();
@@ -104,7 +95,7 @@ export class Run {
     }
   }
 
-  private async write(file: RunFile, output: Output): Promise<void> {
+  private async write(file: OutputFile, output: Output): Promise<void> {
     const { signal } = this.abort;
     let size = 0;
     for await (const chunk of this.bytesOf(file)) {
@@ -115,37 +106,33 @@ export class Run {
       if (this.gate !== null) await this.gate.open;
       signal.throwIfAborted();
     }
-    if (size !== outputSize(file)) {
-      throw new PageError("verify", `${outputName(file)}: planned ${outputSize(file)} bytes, made ${size}.`);
+    if (size !== file.size) {
+      throw new PageError("verify", `${file.name}: planned ${file.size} bytes, made ${size}.`);
     }
-    this.tell("convert", outputName(file), this.bytes, this.size, true);
+    this.tell("convert", file.name, this.bytes, this.size, true);
   }
 
-  private async verify(file: RunFile, output: Output): Promise<Written> {
+  private async verify(file: OutputFile, output: Output): Promise<Written> {
     let read = 0;
-    const size = outputSize(file);
+    const size = file.size;
     const written = await output.close((bytes) => {
       this.abort.signal.throwIfAborted();
       read += bytes;
-      this.tell("verify", outputName(file), read, size, read === size);
+      this.tell("verify", file.name, read, size, read === size);
     });
     this.abort.signal.throwIfAborted();
     return written;
   }
 
-  private async *bytesOf(file: RunFile): AsyncGenerator<Uint8Array> {
-    if (file.kind === "text") yield file.bytes;
-    else if (file.kind === "copy") yield* copyOf(file.name, file.source);
-    else {
-      yield* fileBytes(file.file, {
-        sources: this.sources,
-        convert: this.pool.convert,
-        ahead: this.pool.size + 2,
-        signal: this.abort.signal,
-        onProgress: ({ tensor }) => this.tell("convert", tensor, this.bytes, this.size, false),
-        onPrecision: (name, precision) => this.measured.push([name, precision]),
-      });
-    }
+  private bytesOf(file: OutputFile): AsyncGenerator<Uint8Array> {
+    return outputBytes(file, {
+      sources: this.sources,
+      convert: this.pool.convert,
+      ahead: this.pool.size + 2,
+      signal: this.abort.signal,
+      onProgress: ({ tensor }) => this.tell("convert", tensor, this.bytes, this.size, false),
+      onPrecision: (name, precision) => this.measured.push([name, precision]),
+    });
   }
 
   private tell(phase: RunProgress["phase"], tensor: string, bytes: number, size: number, now: boolean): void {
@@ -155,19 +142,4 @@ export class Run {
     this.onProgress({ phase, bytes, size, tensor, measured: this.measured });
     this.measured = [];
   }
-}
-
-async function* copyOf(name: string, source: Source): AsyncGenerator<Uint8Array> {
-  for (let start = 0; start < source.size; start += COPIED) {
-    yield await readRange(name, source, start, Math.min(source.size, start + COPIED));
-  }
-}
-
-export function outputName(file: RunFile): string {
-  return file.kind === "shard" ? file.file.name : file.name;
-}
-
-/** In bytes, known before the run. */
-export function outputSize(file: RunFile): number {
-  return file.kind === "shard" ? file.file.size : file.kind === "text" ? file.bytes.length : file.source.size;
 }

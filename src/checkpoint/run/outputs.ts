@@ -1,0 +1,55 @@
+import { readRange, type Source } from "../../io/source.ts";
+import type { OutputFile } from "../plan/outputs.ts";
+import type { FilePlan } from "../plan/plan.ts";
+import { placesOfWeight } from "../read/weights.ts";
+import { COPIED, fileBytes, type RunOptions } from "./run.ts";
+
+/**
+ * The bytes of one file of the output, from the first to the last. After the last one it asks the inputs whether they are still what
+ * was opened, so that what is written from it fails where they are not.
+ * @throws BlockscaleError; what the signal was aborted with
+ */
+export async function* outputBytes(
+  output: OutputFile,
+  options: RunOptions,
+): AsyncGenerator<Uint8Array, void, void> {
+  if (output.kind === "shard") yield* fileBytes(output.plan, options);
+  else {
+    let bytes = 0;
+    for await (const chunk of bytesOf(output)) {
+      options.signal?.throwIfAborted();
+      yield chunk;
+      bytes += chunk.length;
+      options.onProgress?.({ bytes, size: output.size, tensor: output.name });
+    }
+  }
+  for (const source of inputsOf(output, options.sources)) await source.refuseChange?.();
+}
+
+async function* bytesOf(output: Exclude<OutputFile, { kind: "shard" }>): AsyncGenerator<Uint8Array> {
+  if (output.kind === "text") yield output.bytes;
+  else yield* sourceBytes(output.name, output.source);
+}
+
+/**
+ * A whole source, a few megabytes at a time.
+ * @throws BlockscaleError `io`
+ */
+export async function* sourceBytes(where: string, source: Source): AsyncGenerator<Uint8Array, void, void> {
+  for (let start = 0; start < source.size; start += COPIED) {
+    yield await readRange(where, source, start, Math.min(source.size, start + COPIED));
+  }
+}
+
+function inputsOf(output: OutputFile, sources: readonly Source[]): readonly Source[] {
+  if (output.kind === "shard") return shardsOf(output.plan, sources);
+  return output.kind === "copy" ? [output.source] : [];
+}
+
+/** The shards that an output file is made from. */
+export function shardsOf({ steps }: FilePlan, sources: readonly Source[]): Source[] {
+  const places = steps.flatMap((step) =>
+    step.kind === "copy" ? [step.from] : placesOfWeight(step.conversion.from),
+  );
+  return [...new Set(places.map(({ shard }) => sources[shard]!))];
+}
