@@ -48,7 +48,7 @@ test.each([[[2 ** 53 - 1, 2 ** 53 - 1]], [[128, 2 ** 31]]])(
   "a block of %j is refused before anything is read, with its place",
   async (block) => {
     const checkpoint = await checkpointWith([codes, scales("a.weight_scale_inv", [1, 1])], block);
-    expect(() => planDequantize(checkpoint)).toThrow(/^config.json: weight_block_size: .*2\^31 - 1/);
+    expect(() => planDequantize(checkpoint)).toThrow(/^config.json: quantization_config: .*2\^31 - 1/);
   },
 );
 

@@ -1,6 +1,6 @@
 import { type Scheme, schemes } from "../../tensor/schemes.ts";
 import type { Config } from "../read/checkpoint.ts";
-import { configsOf } from "../read/resolve.ts";
+import { configsOf } from "../read/quantization.ts";
 import type { Candidate, Dialect, Part, Storage } from "./dialect.ts";
 
 /** What DeepSeek and Qwen write for square blocks. */

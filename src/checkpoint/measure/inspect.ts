@@ -3,7 +3,8 @@ import type { Dtype } from "../../safetensors/dtype.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Checkpoint, Config } from "../read/checkpoint.ts";
-import { quantizationConfig, type ResolveOptions, resolve } from "../read/resolve.ts";
+import { quantizationConfig } from "../read/quantization.ts";
+import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { readScales, type ScaleFacts, scaleCount, scaleFacts } from "../read/scales.ts";
 import { placesOfWeight, type ScaledWeight, type Weight } from "../read/weights.ts";
 

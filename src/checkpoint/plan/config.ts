@@ -4,7 +4,7 @@ import { BlockscaleError } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import { type DialectName, type Document, dialects } from "../dialects/index.ts";
 import type { Config } from "../read/checkpoint.ts";
-import { NESTED, QUANTIZATION_KEYS } from "../read/resolve.ts";
+import { NESTED, QUANTIZATION_KEYS } from "../read/quantization.ts";
 import { ALREADY_REASON, type Plan } from "./plan.ts";
 
 const TORCH_DTYPES: Readonly<Record<ValueType, string>> = {

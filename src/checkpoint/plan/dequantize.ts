@@ -4,7 +4,8 @@ import type { ValueType } from "../../tensor/tensor.ts";
 import { matcher, refuseUnmatched, type Selection } from "../dialects/rules.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";
 import { refuseForeign } from "../read/foreign.ts";
-import { quantizationConfig, type ResolveOptions, resolve } from "../read/resolve.ts";
+import { quantizationConfig } from "../read/quantization.ts";
+import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { placesOfWeight, plainShape } from "../read/weights.ts";
 import { converted, copied, type Decision, dropped, layOut, type Plan, STRAY_REASON } from "./plan.ts";
 

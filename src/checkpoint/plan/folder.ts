@@ -1,4 +1,5 @@
 import { readText, type Source } from "../../io/source.ts";
+import { byteLength } from "../../safetensors/dtype.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { parseIndex, type ShardIndex, serializeIndex } from "../../safetensors/shards.ts";
 import { kindOf } from "../../tensor/checks.ts";
@@ -220,12 +221,11 @@ export function documentsOf(opened: OpenedCheckpoint, plan: Plan, direction: Dir
     );
   }
   if (index !== null) {
-    const weightMap = new Map(
-      plan.files.flatMap(({ name, steps }) =>
-        steps.flatMap(({ tensors }) => tensors.map((tensor) => [tensor.name, name] as const)),
-      ),
+    const tensors = plan.files.flatMap(({ name, steps }) =>
+      steps.flatMap((step) => step.tensors.map((tensor) => [tensor, name] as const)),
     );
-    const totalSize = plan.tensors.reduce((n, { after }) => n + after.bytes, 0);
+    const weightMap = new Map(tensors.map(([tensor, file]) => [tensor.name, file]));
+    const totalSize = tensors.reduce((n, [{ dtype, shape }]) => n + byteLength(dtype, shape)!, 0);
     const { total_parameters: _, ...metadata } = index.content.metadata;
     documents.push({ name: index.name, text: serializeIndex({ metadata, weightMap }, totalSize) });
   }

@@ -3,7 +3,7 @@ import { serializeHeader, type TensorSpec } from "../../safetensors/header.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Checkpoint, Place } from "../read/checkpoint.ts";
-import { QUANTIZATION_METADATA } from "../read/resolve.ts";
+import { QUANTIZATION_METADATA } from "../read/quantization.ts";
 import { matrixOf, placesOfWeight, plainShape, type Weight } from "../read/weights.ts";
 import type { Conversion } from "./conversion.ts";
 import { arrangeGroups, type Group } from "./layout.ts";
@@ -172,7 +172,12 @@ function refuseLargeStrips(conversion: Conversion): void {
  */
 export function layOut(checkpoint: Checkpoint, decisions: readonly Decision[]): Plan {
   const byShard: Step[][] = checkpoint.shards.map(() => []);
-  for (const { planned, steps } of decisions) byShard[planned.shard]!.push(...steps.flatMap(splitOdd));
+  // Weights that stay as they are may share a scale.
+  const seen = new Set<string>();
+  const isFirst = (step: Step) =>
+    step.kind !== "copy" || (!seen.has(step.from.name) && seen.add(step.from.name));
+  for (const { planned, steps } of decisions)
+    byShard[planned.shard]!.push(...steps.filter(isFirst).flatMap(splitOdd));
   const steps = checkpoint.shards.map(({ name }, shard) => ({
     name,
     steps: arrangeGroups<Step & Group>(byShard[shard]!),

@@ -5,7 +5,8 @@ import { type DialectName, dialectOf, partName, type Storage } from "../dialects
 import { decider, type Override, overrider, refuseUnmatched, type Selection } from "../dialects/rules.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";
 import { refuseForeign } from "../read/foreign.ts";
-import { quantizationConfig, type ResolveOptions, resolve } from "../read/resolve.ts";
+import { quantizationConfig } from "../read/quantization.ts";
+import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import {
   matrixOf,
   type PlainWeight,

@@ -18,7 +18,7 @@ interface Method {
 }
 
 /** What `quant_method` of config.json says, where this package does not read such data at all. */
-const METHODS: Readonly<Record<string, Method>> = {
+export const METHODS: Readonly<Record<string, Method>> = {
   gptq: { method: "GPTQ", reader: "GPTQModel" },
   awq: { method: "AWQ", reader: "AutoAWQ or vLLM" },
   bitsandbytes: { method: "bitsandbytes", reader: "transformers with bitsandbytes" },

@@ -121,3 +121,23 @@ export function scaleShape(
   // Not by spreading, which leaves room for more numbers than these.
   return shape.slice(0, -2).concat(Math.ceil(rows / blockRows), Math.ceil(cols / blockCols));
 }
+
+/** MXFP4: codes of E2M1, and a UE8M0 byte for 32 of them. */
+export function mxfp4Weight(
+  name: string,
+  shape: readonly number[],
+  codes: Place,
+  scales: Place,
+): ScaledWeight {
+  return {
+    kind: "scaled",
+    name,
+    shape,
+    element: "e2m1",
+    codes,
+    scales,
+    scaleType: "ue8m0",
+    block: [1, 32],
+    transposed: false,
+  };
+}

@@ -1,0 +1,86 @@
+import type { Config, Place } from "./checkpoint.ts";
+import { gridOf, isScalar } from "./grids.ts";
+import type { Block } from "./makers/index.ts";
+import { isStrayName, SCALE_TYPES, scaleNames, scalesOf, wrappedWeight } from "./names.ts";
+import { partsOf } from "./parts.ts";
+import { configsOf } from "./quantization.ts";
+import { fitsNoBlock, holderOf, possibleScales, refuseSecond, withoutScales } from "./refusals.ts";
+import { type Element, matrixOf, type ScaledWeight } from "./weights.ts";
+
+const ELEMENTS: Readonly<Partial<Record<Place["dtype"], Element>>> = {
+  F8_E4M3: "e4m3",
+  F8_E5M2: "e5m2",
+  F8_E4M3FNUZ: "e4m3fnuz",
+  F8_E5M2FNUZ: "e5m2fnuz",
+};
+
+/** What is around a tensor of codes. */
+export interface Around {
+  readonly byName: ReadonlyMap<string, Place>;
+  readonly config: Config | null;
+  /** The blocks that config.json names. */
+  readonly configured: readonly Block[];
+  /** Whether codes without a scale are to be taken as they are. */
+  readonly takesOne: boolean;
+}
+
+/**
+ * FP8 codes with the scales that lie beside them; `null` for tensors that hold none.
+ * @throws BlockscaleError `dialect`: no scales, several, or some that fit no block
+ */
+export function fp8Weight(codes: Place, around: Around): ScaledWeight | null {
+  const { byName, config, configured, takesOne } = around;
+  const element = ELEMENTS[codes.dtype];
+  if (element === undefined || isStrayName(codes.name)) return null;
+  const { shape } = codes;
+  const wrapped = wrappedWeight(codes.name);
+  const name = wrapped?.weight ?? codes.name;
+  const base = { kind: "scaled", name, shape, element, codes, transposed: false } as const;
+  const candidates = scalesOf(wrapped === null ? scaleNames(name) : [wrapped.scales], byName);
+  const fitting = candidates.flatMap((scales) => {
+    const grid = gridOf(shape, scales, configured) ?? fusedGrid(name, shape, scales, config);
+    return grid === null ? [] : [{ scales, scaleType: SCALE_TYPES[scales.dtype]!, ...grid }];
+  });
+  refuseSecond(
+    name,
+    fitting.map(({ scales }) => scales),
+  );
+  if (fitting[0] !== undefined) return { ...base, ...fitting[0] };
+  if (candidates[0] !== undefined) throw fitsNoBlock(codes, candidates[0], configured);
+  const { rows, cols } = matrixOf(shape);
+  const block: Block = [Math.max(1, rows), Math.max(1, cols)];
+  const shared = sharedScale(name, byName);
+  if (shared !== undefined) return { ...base, scales: shared, scaleType: SCALE_TYPES[shared.dtype]!, block };
+  const beside = possibleScales(name, byName);
+  if (takesOne && beside === undefined) return { ...base, scales: null, scaleType: "ue8m0", block };
+  throw withoutScales(codes, beside);
+}
+
+/** One scale for each part of a fused matrix. */
+function fusedGrid(
+  name: string,
+  shape: readonly number[],
+  scales: Place,
+  config: Config | null,
+): Pick<ScaledWeight, "block" | "parts"> | null {
+  const [rows, cols] = shape as [number, number];
+  const count = scales.shape[0] ?? 0;
+  if (shape.length !== 2 || scales.shape.slice(1).some((size) => size !== 1)) return null;
+  const parts = partsOf(name, rows, count, configsOf(config));
+  return parts === null ? null : { block: [1, Math.max(1, cols)], parts };
+}
+
+/**
+ * One number at a parent, for all weights right below it: `X.weight_scale` of `X.q_proj.weight` and `X.k_proj.weight`. The parent must have no
+ * weight of its own, and the name must say that it is of weights: a `scale` alone may be anything that a model multiplies with.
+ */
+function sharedScale(weight: string, byName: ReadonlyMap<string, Place>): Place | undefined {
+  const parent = `${holderOf(holderOf(weight))}.weight`;
+  if (!weight.endsWith(".weight") || parent === ".weight" || byName.has(parent)) return undefined;
+  const found = scalesOf(
+    scaleNames(parent).filter((name) => !name.endsWith(".scale")),
+    byName,
+  ).filter((place) => isScalar(place) && SCALE_TYPES[place.dtype] !== "ue8m0");
+  refuseSecond(weight, found);
+  return found[0];
+}
