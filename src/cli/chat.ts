@@ -3,7 +3,7 @@ import type { ChatMessage } from "../model/tokenizer.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import * as figures from "./figures.ts";
 import { type SamplingFlags, samplingOf } from "./generate.ts";
-import { openModelAt } from "./model-input.ts";
+import { openModelAt, precisionsNamed } from "./model-input.ts";
 
 /** `blockscale chat MODEL`: a conversation in the terminal. Ctrl-C ends an answer; at the prompt, the program. */
 export async function chat(
@@ -46,7 +46,8 @@ export async function chat(
     refuseWithoutTokenizer(model.tokenizer !== null);
     // Without a template this says so before anything is asked.
     if (!model.tokenizer!.hasChat) model.tokenizer!.chat([]);
-    process.stderr.write(`${opened.name}: /reset begins anew, /exit or Ctrl-D ends.\n`);
+    process.stderr.write(`${opened.name}: ${precisionsNamed(model.precisions)}.\n`);
+    process.stderr.write("/reset begins anew, /exit or Ctrl-D ends.\n");
     lines.prompt();
     for await (const line of lines) {
       if (line.trim() === "/exit") break;

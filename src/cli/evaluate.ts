@@ -12,8 +12,7 @@ import { type LayerProgress, openStreamed, type StateStore } from "../evaluate/s
 import { createFile, makeFolder, systemFault } from "../io/node.ts";
 import type { Source } from "../io/source.ts";
 import { fingerprintOf } from "../jobs/fingerprint.ts";
-import type { Activations } from "../model/program.ts";
-import type { WeightForm } from "../model/store.ts";
+import { EXACT, type Precisions } from "../model/precisions.ts";
 import { openTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { readHeader } from "../safetensors/read.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
@@ -22,13 +21,11 @@ import { type Input, openInput } from "./input.ts";
 import { heed } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
 
-export interface EvaluateFlags {
+export interface EvaluateFlags extends Pick<Precisions, "activations" | "weights" | "cache"> {
   readonly against?: string;
   readonly text?: string;
   readonly tokens?: string;
   readonly context: number;
-  readonly activations: Activations;
-  readonly weights: WeightForm;
   readonly threads?: number;
   readonly state?: string;
   readonly worst: number;
@@ -53,10 +50,12 @@ export async function evaluate(place: string, flags: EvaluateFlags, signal: Abor
     const predictorOf = async (
       name: string,
       of: ReadonlyMap<string, Source>,
-      { activations, weights }: Pick<EvaluateFlags, "activations" | "weights">,
+      { activations, weights, cache }: Pick<Precisions, "activations" | "weights" | "cache">,
     ) => {
       const state =
-        flags.state === undefined ? undefined : await stateOf(flags, name, of, ids, [activations, weights]);
+        flags.state === undefined
+          ? undefined
+          : await stateOf(flags, name, of, ids, [activations, weights, cache]);
       if (state !== undefined) states.push(state);
       const onProgress = tellLayers(name);
       const threads = flags.threads ?? availableParallelism();
@@ -64,17 +63,15 @@ export async function evaluate(place: string, flags: EvaluateFlags, signal: Abor
         threads,
         activations,
         weights,
+        cache,
         signal,
         state,
         onProgress,
       });
     };
     const model = await predictorOf("model", files, flags);
-    // The original is what it is: activations are rounded in the model alone.
-    const base =
-      reference === undefined
-        ? undefined
-        : await predictorOf("reference", reference, { activations: "f32", weights: "codes" });
+    // The original is what it is: activations and the cache are rounded in the model alone.
+    const base = reference === undefined ? undefined : await predictorOf("reference", reference, EXACT);
     const evaluation = await evaluateModel(model, ids, {
       context: flags.context,
       reference: base,
@@ -93,6 +90,7 @@ export async function evaluate(place: string, flags: EvaluateFlags, signal: Abor
         against: flags.against ?? null,
         activations: flags.activations,
         weights: flags.weights,
+        cache: flags.cache,
         ...rest,
         worst,
       });

@@ -1,6 +1,6 @@
-import type { GenerateOptions } from "../model/model.ts";
+import type { GenerateOptions } from "../model/options.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { type ModelFlags, openModelAt, standardInput } from "./model-input.ts";
+import { type ModelFlags, openModelAt, precisionsNamed, standardInput } from "./model-input.ts";
 import { printJson } from "./print.ts";
 
 /** How an answer is sampled, on the command line. */
@@ -30,6 +30,7 @@ export async function generate(
   const opened = await openModelAt(place, flags, signal);
   try {
     const { model } = opened;
+    if (flags.json !== true) process.stderr.write(`${opened.name}: ${precisionsNamed(model.precisions)}\n`);
     const prompt = ids ?? withoutLineEnd(given ?? (await standardInput()));
     const started = performance.now();
     let first = started;
@@ -51,6 +52,7 @@ export async function generate(
     const rate = (n: number, ms: number) => (ms > 0 ? (1000 * n) / ms : null);
     await printJson({
       model: opened.name,
+      ...model.precisions,
       ids: found.map(({ id }) => id),
       logProbabilities: found.map(({ logProbability }) => logProbability),
       text: model.tokenizer === null ? null : text,

@@ -239,21 +239,30 @@ function queueCommands(command: Command, signal: AbortSignal): void {
 const MODEL = "the folder of a model, s3://BUCKET/PREFIX, or hf:OWNER/NAME";
 
 /** What all commands that run a model have in common. */
-function modelCommand(command: Command): Command {
+function modelCommand(command: Command, activations: "f32" | "near" = "near"): Command {
   return command
     .argument("<MODEL>", MODEL, place)
     .option("--threads <n>", "threads that share the work, if not one for each core up to 8", jobs)
     .addOption(
-      new Option("--cache <type>", "how keys and values of past tokens are kept")
-        .choices(["f32", "fp8", "int8"])
-        .default("f32"),
+      new Option(
+        "--activations <how>",
+        "how they meet FP8 weights: auto takes int8 for many tokens where it is faster here, near does so unless the model has experts",
+      )
+        .choices(["near", "auto", "f32", "int8", "fp8"])
+        .default(activations),
     )
-    .addOption(WEIGHTS());
+    .addOption(CACHE())
+    .addOption(WEIGHTS(["codes", "int7", "auto"]));
 }
 
-const WEIGHTS = (): Option =>
+const CACHE = (): Option =>
+  new Option("--cache <type>", "how keys and values of past tokens are kept")
+    .choices(["f32", "fp8"])
+    .default("f32");
+
+const WEIGHTS = (forms: readonly string[]): Option =>
   new Option("--weights <form>", "codes as stored, or integers of 7 bits: faster, and about as exact as E4M3")
-    .choices(["codes", "int7"])
+    .choices(forms)
     .default("codes");
 
 /** A number within bounds. */
@@ -291,7 +300,7 @@ function modelCommands(command: Command, signal: AbortSignal): void {
   sampled(modelCommand(command.command("chat").description("talk with a model in the terminal")))
     .option("--system <text>", "what the model is told first")
     .action((path, flags) => chat(path, flags, signal));
-  modelCommand(command.command("embed").description("turn each line of a text into a vector"))
+  modelCommand(command.command("embed").description("turn each line of a text into a vector"), "f32")
     .option("--input <file>", "the text; left out, standard input", place)
     .option("--output <file>", "a .npy file, or JSON lines; left out, JSON lines to standard output", place)
     .addOption(
@@ -338,7 +347,8 @@ function evaluationCommand(command: Command, signal: AbortSignal): void {
         .default("f32"),
     )
     .option("--threads <n>", "threads that share the work, if not one for each core", jobs)
-    .addOption(WEIGHTS())
+    .addOption(WEIGHTS(["codes", "int7"]))
+    .addOption(CACHE())
     .option("--state <folder>", "keep what is done there, so that a run that was cut off goes on", place)
     .option("--worst <n>", "how many of the tokens to list at which both differ most", within(0, 10000), 10)
     .option("--json", "print as JSON")

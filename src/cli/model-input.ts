@@ -1,15 +1,15 @@
 import { availableParallelism } from "node:os";
 import { basename, resolve } from "node:path";
 import { SingleBar } from "cli-progress";
-import { type Model, openModel } from "../model/model.ts";
+import type { Model } from "../model/model.ts";
+import { openModel } from "../model/open.ts";
+import type { Asked, Precisions } from "../model/precisions.ts";
 import * as figures from "./figures.ts";
 import { openInput } from "./input.ts";
 
 /** Options of every command that runs a model. */
-export interface ModelFlags {
+export interface ModelFlags extends Asked {
   readonly threads?: number;
-  readonly cache?: "f32" | "fp8";
-  readonly weights?: "codes" | "int7";
 }
 
 export interface OpenedModel {
@@ -42,6 +42,7 @@ export async function openModelAt(
     let isShown = false;
     const model = await openModel(input.files, {
       threads: flags.threads ?? Math.min(MOST_THREADS, availableParallelism()),
+      activations: flags.activations,
       cache: flags.cache,
       weights: flags.weights,
       signal,
@@ -65,6 +66,16 @@ export async function openModelAt(
   } finally {
     bar?.stop();
   }
+}
+
+/** What a model computes with, for people: "activations int8 from 16 tokens on, weights as stored". */
+export function precisionsNamed({ activations, int8Rows, weights, cache }: Precisions): string {
+  const from = activations === "int8" && int8Rows > 1 ? ` from ${int8Rows} tokens on` : "";
+  const parts = [
+    `activations ${activations}${from}`,
+    `weights ${weights === "codes" ? "as stored" : weights}`,
+  ];
+  return [...parts, ...(cache === "f32" ? [] : [`cache ${cache}`])].join(", ");
 }
 
 /** All of standard input, as text. */

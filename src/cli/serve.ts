@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { systemFault } from "../io/node.ts";
-import { type ModelFlags, openModelAt } from "./model-input.ts";
+import { type ModelFlags, openModelAt, precisionsNamed } from "./model-input.ts";
 import { serverOf } from "./server.ts";
 
 /** `blockscale serve MODEL`: until it is interrupted. */
@@ -22,6 +22,7 @@ export async function serve(
     await once(server, "listening").catch((cause) => {
       throw systemFault(`${flags.host}:${flags.port}`, "a free port to listen on", cause);
     });
+    process.stderr.write(`${name}: ${precisionsNamed(model.precisions)}\n`);
     const address = server.address() as { port: number };
     process.stderr.write(
       `${name}: http://${flags.host.includes(":") ? `[${flags.host}]` : flags.host}:${address.port}/v1\n`,

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { GenerateOptions, Model } from "../model/model.ts";
+import type { Model } from "../model/model.ts";
+import type { GenerateOptions } from "../model/options.ts";
 import type { ChatMessage } from "../model/tokenizer.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 

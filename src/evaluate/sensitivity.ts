@@ -4,7 +4,8 @@ import type { Source } from "../io/source.ts";
 import { compileForModels } from "../model/build.ts";
 import { type DecoderConfig, modelConfigOf } from "../model/config.ts";
 import { Decoder } from "../model/decoder.ts";
-import { loadWeights, locate } from "../model/load.ts";
+import { loadWeights } from "../model/load.ts";
+import { locate } from "../model/locate.ts";
 import { Program } from "../model/program.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { createTrainer } from "../train/trainer.ts";
@@ -113,7 +114,7 @@ function throughOutputs(
   errors: OutputErrors,
   signal: AbortSignal | undefined,
 ): Map<string, number> {
-  const decoder = new Decoder(program, config, "f32");
+  const decoder = new Decoder(program, config);
   const residuals = new Map<string, { squares: number; rows: number }>();
   program.onProduct = ({ name }, _, x, rows) => {
     errors.add(program, name, x, rows);

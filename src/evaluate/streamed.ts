@@ -4,9 +4,9 @@ import type { Source } from "../io/source.ts";
 import { compileForModels } from "../model/build.ts";
 import { type DecoderConfig, modelConfigOf } from "../model/config.ts";
 import { type Crew, openCrew } from "../model/crew.ts";
-import { type Located, loadWeights, locate, memoryOf } from "../model/load.ts";
-import type { Activations } from "../model/program.ts";
-import type { WeightForm } from "../model/store.ts";
+import { loadWeights } from "../model/load.ts";
+import { type Located, locate, memoryOf } from "../model/locate.ts";
+import { type Asked, choose } from "../model/precisions.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import type { Predictor } from "./evaluate.ts";
@@ -24,10 +24,8 @@ export interface StateStore {
   write(layers: number, states: Float32Array): Promise<void>;
 }
 
-export interface StreamOptions {
+export interface StreamOptions extends Asked {
   readonly threads?: number | undefined;
-  readonly activations?: Activations | undefined;
-  readonly weights?: WeightForm | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LayerProgress) => void) | undefined;
   readonly state?: StateStore | undefined;
@@ -64,14 +62,14 @@ export async function openStreamed(
   if (config.kind !== "decoder") throw noDecoder(config.architecture);
   if (context > config.context) throw tooLong(context, config.context);
   const { module, variant } = compileForModels(undefined, options);
-  const crew = await openCrew(module, options.threads ?? 1, {
-    activations: options.activations ?? "f32",
-    weights: options.weights ?? "codes",
-  });
+  const instance = instantiate(module);
+  const engine = new Engine(instance, variant);
+  const precisions = choose(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
+  const crew = await openCrew(module, options.threads ?? 1, precisions);
   const run = new LayerRun(crew, config, locate(config, opened), {
     ...options,
     sources: opened.sources,
-    engine: new Engine(instantiate(module), variant),
+    engine,
   });
   try {
     const chunks = Math.floor(ids.length / context);

@@ -1,4 +1,4 @@
-import { type CacheType, Rows } from "./cache.ts";
+import { Rows } from "./cache.ts";
 import type { DecoderConfig, HeadAttention, LatentAttention, Layer } from "./config.ts";
 import type { Linear, Program } from "./program.ts";
 import { headsOf, rowsOf, type Seat, times } from "./share.ts";
@@ -15,16 +15,10 @@ export interface Attention {
   apply(dst: number, x: number, tokens: number, length: number, angles: Angles): void;
 }
 
-export function attentionOf(
-  program: Program,
-  config: DecoderConfig,
-  layer: Layer,
-  key: string,
-  cache: CacheType,
-): Attention {
+export function attentionOf(program: Program, config: DecoderConfig, layer: Layer, key: string): Attention {
   return layer.attention.kind === "heads"
-    ? new Heads(program, config, layer.attention, layer.window, key, cache)
-    : new Latent(program, config, layer.attention, layer.window, key, cache);
+    ? new Heads(program, config, layer.attention, layer.window, key)
+    : new Latent(program, config, layer.attention, layer.window, key);
 }
 
 /** The rows of an output projection are split by themselves: its columns are all heads. */
@@ -47,14 +41,7 @@ class Heads implements Attention {
   readonly #norms: readonly [q: number, k: number];
   readonly #sinks: number;
 
-  constructor(
-    program: Program,
-    config: DecoderConfig,
-    sizes: HeadAttention,
-    window: number,
-    key: string,
-    cache: CacheType,
-  ) {
+  constructor(program: Program, config: DecoderConfig, sizes: HeadAttention, window: number, key: string) {
     const { heads, keyHeads, headDim } = sizes;
     this.#program = program;
     this.#config = config;
@@ -67,8 +54,8 @@ class Heads implements Attention {
     this.#v = program.linear(`${key}.v`, keys);
     this.#o = outputOf(program, key, config.hidden);
     const own = this.#own;
-    this.#keys = new Rows(program, own.keys.end - own.keys.start, headDim, cache);
-    this.#values = new Rows(program, own.keys.end - own.keys.start, headDim, cache);
+    this.#keys = new Rows(program, own.keys.end - own.keys.start, headDim);
+    this.#values = new Rows(program, own.keys.end - own.keys.start, headDim);
     this.#norms = [program.store.vector(`${key}.q_norm`), program.store.vector(`${key}.k_norm`)];
     this.#sinks = program.store.vector(`${key}.sinks`);
   }
@@ -180,14 +167,7 @@ class Latent implements Attention {
   readonly #queryNorm: number;
   readonly #latentNorm: number;
 
-  constructor(
-    program: Program,
-    config: DecoderConfig,
-    sizes: LatentAttention,
-    window: number,
-    key: string,
-    cache: CacheType,
-  ) {
+  constructor(program: Program, config: DecoderConfig, sizes: LatentAttention, window: number, key: string) {
     this.#program = program;
     this.#config = config;
     this.#sizes = sizes;
@@ -200,7 +180,7 @@ class Latent implements Attention {
     this.#toLatent = program.linear(`${key}.to_latent`, share);
     this.#fromLatent = program.linear(`${key}.from_latent`, (seat) => times(share(seat), valueDim));
     this.#o = outputOf(program, key, config.hidden);
-    this.#cache = new Rows(program, 1, rank + ropeDim, cache);
+    this.#cache = new Rows(program, 1, rank + ropeDim);
     this.#queryNorm = program.store.vector(`${key}.q_a_norm`);
     this.#latentNorm = program.store.vector(`${key}.kv_a_norm`);
   }

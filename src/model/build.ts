@@ -1,14 +1,14 @@
 import { baseline, relaxed } from "#model-kernels";
 import { type Binary, compile, type Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
-import type { Precisions } from "./program.ts";
+import type { Asked } from "./precisions.ts";
 
 /**
  * Compiles the kernels of models: a build of its own, with all that the usual one holds. For products of integers an engine is tried first: V8 11
  * has relaxed SIMD behind a flag, and gets its integer products wrong; it gets the baseline build.
  * @throws BlockscaleError `wasm`
  */
-export function compileForModels(variant?: Variant, precisions: Partial<Precisions> = {}): Binary {
+export function compileForModels(variant?: Variant, precisions: Asked = {}): Binary {
   const binary = compile(variant, { baseline, relaxed });
   const isOfIntegers = precisions.weights === "int7" || precisions.activations === "int8";
   if (!isOfIntegers || binary.variant === "baseline" || hasTrueDots(binary.module)) return binary;

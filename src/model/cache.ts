@@ -21,11 +21,11 @@ export class Rows {
   #scales: Resident | undefined;
   #capacity = 0;
 
-  constructor(program: Program, heads: number, dim: number, type: CacheType) {
+  constructor(program: Program, heads: number, dim: number) {
     this.#program = program;
     this.heads = heads;
     this.dim = dim;
-    this.#type = type;
+    this.#type = program.precisions.cache;
   }
 
   /** Of a token, and of a head's scale from one token to the next. */

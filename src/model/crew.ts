@@ -3,12 +3,11 @@ import type { BlockscaleError } from "../tensor/errors.ts";
 import { dead, errorOf, type Reply } from "../threads/protocol.ts";
 import { canShare, isPage, openThread, type Script, type Thread } from "../threads/start.ts";
 import { instantiate } from "../wasm/instantiate.ts";
-import type { CacheType } from "./cache.ts";
 import type { ModelConfig } from "./config.ts";
 import { Exchange, makeShared, type Shared } from "./exchange.ts";
 import type { Taker } from "./load.ts";
 import { Member, type Request } from "./member.ts";
-import type { Precisions } from "./program.ts";
+import type { Precisions } from "./precisions.ts";
 import type { Opening, Task } from "./protocol.ts";
 
 const SCRIPT: Script = {
@@ -19,7 +18,7 @@ const SCRIPT: Script = {
 /** All members that run a model together, in this thread or in workers. */
 export interface Crew {
   readonly takers: readonly Taker[];
-  start(config: ModelConfig, cache: CacheType): Promise<void>;
+  start(config: ModelConfig): Promise<void>;
   /** @returns what the first member says */
   run(request: Request): Promise<Float32Array | undefined>;
   close(): Promise<void>;
@@ -54,8 +53,8 @@ class LocalCrew implements Crew {
     this.takers = [this.#member];
   }
 
-  async start(config: ModelConfig, cache: CacheType): Promise<void> {
-    this.#member.start(config, cache);
+  async start(config: ModelConfig): Promise<void> {
+    this.#member.start(config);
   }
 
   async run(request: Request): Promise<Float32Array | undefined> {
@@ -153,8 +152,8 @@ class WorkerCrew implements Crew {
     return this.#members;
   }
 
-  async start(config: ModelConfig, cache: CacheType): Promise<void> {
-    await this.#all((member) => member.ask({ kind: "start", config, cache }));
+  async start(config: ModelConfig): Promise<void> {
+    await this.#all((member) => member.ask({ kind: "start", config }));
   }
 
   async run(request: Request): Promise<Float32Array | undefined> {

@@ -1,6 +1,5 @@
 import { type Angles, type Attention, attentionOf } from "./attention.ts";
 import { type Block, blockOf, type ExpertPart, type Mixture } from "./blocks.ts";
-import type { CacheType } from "./cache.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { Linear, Program } from "./program.ts";
 import { rowsOf } from "./share.ts";
@@ -16,13 +15,13 @@ export class DecoderLayer {
   readonly #attention: Attention;
   readonly #block: Block;
 
-  constructor(program: Program, config: DecoderConfig, i: number, cache: CacheType) {
+  constructor(program: Program, config: DecoderConfig, i: number) {
     const { store } = program;
     const layer = config.layers[i]!;
     this.#program = program;
     this.#config = config;
     this.#norms = [store.vector(`${i}.attention_norm`), store.vector(`${i}.block_norm`)];
-    this.#attention = attentionOf(program, config, layer, `${i}.attention`, cache);
+    this.#attention = attentionOf(program, config, layer, `${i}.attention`);
     this.#block = blockOf(program, config, layer, `${i}.block`);
   }
 
@@ -138,10 +137,10 @@ export class Decoder {
   #length = 0;
 
   /** The weights have to be in the store. */
-  constructor(program: Program, config: DecoderConfig, cache: CacheType) {
+  constructor(program: Program, config: DecoderConfig) {
     this.#program = program;
     this.#config = config;
-    this.#layers = config.layers.map((_, i) => new DecoderLayer(program, config, i, cache));
+    this.#layers = config.layers.map((_, i) => new DecoderLayer(program, config, i));
     this.#head = new DecoderHead(program, config);
   }
 

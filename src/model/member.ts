@@ -1,11 +1,11 @@
 import type { Instance } from "../wasm/instantiate.ts";
 import type { ExpertPart } from "./blocks.ts";
-import type { CacheType } from "./cache.ts";
 import type { DecoderConfig, ModelConfig } from "./config.ts";
 import { anglesOf, Decoder, DecoderHead, DecoderLayer, type Wanted } from "./decoder.ts";
 import { Encoder } from "./encoder.ts";
 import type { Shared } from "./exchange.ts";
-import { type Precisions, Program } from "./program.ts";
+import type { Precisions } from "./precisions.ts";
+import { Program } from "./program.ts";
 import type { Seat } from "./share.ts";
 import type { Declared, Filling } from "./store.ts";
 
@@ -72,11 +72,9 @@ export class Member {
   }
 
   /** All weights are there. */
-  start(config: ModelConfig, cache: CacheType): void {
+  start(config: ModelConfig): void {
     this.#pass =
-      config.kind === "decoder"
-        ? new Decoder(this.#program, config, cache)
-        : new Encoder(this.#program, config);
+      config.kind === "decoder" ? new Decoder(this.#program, config) : new Encoder(this.#program, config);
   }
 
   /** @returns the results of the first member, for requests that have any */
@@ -116,7 +114,7 @@ export class Member {
     program.view(x, tokens * hidden).set(request.x);
     if (request.kind === "head") return new DecoderHead(program, config).apply(x, tokens, false);
     if (this.#layer?.index !== request.layer)
-      this.#layer = { index: request.layer, built: new DecoderLayer(program, config, request.layer, "f32") };
+      this.#layer = { index: request.layer, built: new DecoderLayer(program, config, request.layer) };
     const { built } = this.#layer;
     if (request.kind === "counts") {
       const counts = built.counts(x, tokens);

@@ -5,18 +5,10 @@ import { Arena, type Resident } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import { Exchange, type Part, type Shared } from "./exchange.ts";
 import type { ModelKernels } from "./kernels.ts";
+import { EXACT, type Precisions } from "./precisions.ts";
 import { Rounded } from "./rounded.ts";
 import type { Range, Seat } from "./share.ts";
-import { type Placed, Store, type WeightForm } from "./store.ts";
-
-/** How activations meet weights that are codes: as they are, rounded to FP8, or rounded to int8, for E4M3 codes in blocks of a multiple of 32 columns. */
-export type Activations = "f32" | "fp8" | "int8";
-
-/** What products are made of. */
-export interface Precisions {
-  readonly activations: Activations;
-  readonly weights: WeightForm;
-}
+import { type Placed, Store } from "./store.ts";
 
 /** A product of x with a weight: where its result goes, [rows, N]. */
 export interface Linear {
@@ -36,8 +28,7 @@ export class Program {
   readonly arena: Arena;
   readonly store: Store;
   readonly exchange: Exchange;
-  /** What becomes of x before it meets weights that are codes. */
-  readonly activations: Activations;
+  readonly precisions: Precisions;
   readonly #rooms = new Map<string, { room: Resident; bytes: number }>();
   /** Called before each product of x[rows, cols] with a slice of a weight: for those who measure what activations are. */
   onProduct: ((weight: Placed, slice: number, x: number, rows: number) => void) | null = null;
@@ -46,12 +37,12 @@ export class Program {
     { kernels, memory }: Instance,
     seat: Seat,
     shared: Shared | null,
-    { activations, weights }: Precisions,
+    precisions: Partial<Precisions>,
   ) {
-    this.activations = activations;
+    this.precisions = { ...EXACT, ...precisions };
     this.kernels = kernels as ModelKernels;
     this.arena = new Arena(memory, kernels.heapBase());
-    this.store = new Store(this.kernels, this.arena, weights);
+    this.store = new Store(this.kernels, this.arena, this.precisions.weights);
     this.exchange = new Exchange(seat, shared);
   }
 
@@ -132,14 +123,15 @@ export class Program {
   #multiplyCodes(dst: number, x: Rounded, rows: number, { types, place, survey }: Surveyed): void {
     const { kernels } = this;
     const [, , , , cols, , blockCols] = place;
+    const { activations, int8Rows } = this.precisions;
     const isSplit = types[0] === FORMAT_ID.e4m3 && integerBlockOf(blockCols, cols) === 32;
-    if (this.activations === "int8" && isSplit) {
+    if (activations === "int8" && rows >= int8Rows && isSplit) {
       const work = this.bytes("work", kernels.integerWorkspace(rows) >>> 0);
       kernels.gemmPlanes(0, types[1], dst, ...x.int8, rows, 32, ...place, work);
       return;
     }
     const work = this.bytes("work", kernels.gemmWorkspace(rows, cols) >>> 0);
-    const input = this.activations === "fp8" ? x.fp8 : x.plain;
+    const input = activations === "fp8" ? x.fp8 : x.plain;
     const { list, lowestScale, highestScale } = survey;
     kernels.gemm(types[0], 0, types[1], dst, input, rows, ...place, list, lowestScale, highestScale, work);
   }

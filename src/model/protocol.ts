@@ -1,8 +1,7 @@
-import type { CacheType } from "./cache.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Shared } from "./exchange.ts";
 import type { Request } from "./member.ts";
-import type { Precisions } from "./program.ts";
+import type { Precisions } from "./precisions.ts";
 import type { Seat } from "./share.ts";
 import type { Declared, Filling } from "./store.ts";
 
@@ -19,7 +18,7 @@ export type Task =
   | { readonly kind: "declare"; readonly declared: Declared }
   | { readonly kind: "fill"; readonly filling: Filling }
   | { readonly kind: "seal"; readonly key: string }
-  | { readonly kind: "start"; readonly config: ModelConfig; readonly cache: CacheType }
+  | { readonly kind: "start"; readonly config: ModelConfig }
   | { readonly kind: "run"; readonly request: Request };
 
 export interface TaskMessage {

@@ -12,7 +12,7 @@ function perform(task: Task): Float32Array | undefined {
   if (task.kind === "declare") seated.declare(task.declared);
   else if (task.kind === "fill") seated.fill(task.filling);
   else if (task.kind === "seal") seated.seal(task.key);
-  else if (task.kind === "start") seated.start(task.config, task.cache);
+  else if (task.kind === "start") seated.start(task.config);
   else return seated.run(task.request);
   return undefined;
 }

@@ -5,7 +5,7 @@ import { documentsOf, openCheckpoint } from "../../src/checkpoint/plan/folder.ts
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { load } from "../../src/load.ts";
-import { openModel } from "../../src/model/model.ts";
+import { openModel } from "../../src/model/open.ts";
 import { decode, E2M1, E4M3, encodeSaturating } from "../reference/binary.ts";
 import { widen } from "../reference/cast.ts";
 import { scaleByte } from "../reference/scale.ts";

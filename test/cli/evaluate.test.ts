@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { openModel } from "../../src/model/model.ts";
+import { openModel } from "../../src/model/open.ts";
 import { openFolder } from "../../src/node.ts";
 import { blockscale, start, temporaryFolder } from "../support/cli-runner.ts";
 import { tokenizerFiles } from "../support/tokenizer-files.ts";
@@ -39,6 +39,11 @@ describe.each(["qwen3", "deepseek_v3"])("%s", (name) => {
         .out,
     );
     expect(coarse.kldMean).toBeGreaterThan(1.2 * found.kldMean);
+    const cached = ["--against", path, ...options, "--cache", "fp8"];
+    const short = JSON.parse((await blockscale("evaluate", path, ...cached)).out);
+    expect(short.cache).toBe("fp8");
+    expect(short.kldMean).toBeGreaterThan(0);
+    expect(short.kldMean).toBeLessThan(found.kldMean);
     // Against itself nothing is lost, and without a reference only perplexity is told.
     const itself = JSON.parse((await blockscale("evaluate", path, "--against", path, ...options)).out);
     expect([itself.kldMax, itself.sameTop]).toEqual([0, 1]);

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import OpenAI from "openai";
 import { describe, expect, test } from "vitest";
-import { openModel } from "../../src/model/model.ts";
+import { openModel } from "../../src/model/open.ts";
 import { blockscale, CLI, start, temporaryFolder } from "../support/cli-runner.ts";
 import { filesOf } from "../support/models.ts";
 import { tokenizerFiles } from "../support/tokenizer-files.ts";

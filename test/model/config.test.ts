@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { architectures, modelConfigOf } from "../../src/model/config.ts";
-import { openModel } from "../../src/model/model.ts";
+import { openModel } from "../../src/model/open.ts";
 import { ropeOf } from "../../src/model/rope.ts";
 import { headsOf, rowsOf, shareOf } from "../../src/model/share.ts";
 import type { BlockscaleError } from "../../src/tensor/errors.ts";

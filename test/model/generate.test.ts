@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { openModel } from "../../src/model/model.ts";
+import { openModel } from "../../src/model/open.ts";
 import { checkSampling, logProbabilityOf, Sampler } from "../../src/model/sampler.ts";
 import { TextStream } from "../../src/model/text-stream.ts";
 import { openTokenizer, type Tokenizer } from "../../src/model/tokenizer.ts";

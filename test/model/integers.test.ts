@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { openModel } from "../../src/model/model.ts";
+import { openModel } from "../../src/model/open.ts";
 import { integerProduct, roundedRow } from "../reference/integers.ts";
 import { type Bench, benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
 import { answersOf, DECODERS, decibels, ENCODERS, filesOf } from "../support/models.ts";

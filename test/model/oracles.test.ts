@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { type Model, type ModelOptions, openModel } from "../../src/model/model.ts";
+import type { Model } from "../../src/model/model.ts";
+import { openModel } from "../../src/model/open.ts";
+import type { ModelOptions } from "../../src/model/options.ts";
 import { answersOf, DECODERS, decibels, ENCODERS, filesOf, plainFilesOf } from "../support/models.ts";
 
 const TOKENS = 33;

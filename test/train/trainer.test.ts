@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { openModel } from "../../src/model/model.ts";
+import { openModel } from "../../src/model/open.ts";
 import { type RecipeName, recipes } from "../../src/train/recipes.ts";
 import { createTrainer, type TrainerOptions, warmupCosine } from "../../src/train/trainer.ts";
 import { tensorsOf } from "../support/checkpoint-files.ts";

@@ -1,4 +1,4 @@
-import { openModel } from "../../model/model.ts";
+import { openModel } from "../../model/open.ts";
 import { wordAt } from "../../train/random.ts";
 import type { RecipeName } from "../../train/recipes.ts";
 import { createTrainer, type Trainer, warmupCosine } from "../../train/trainer.ts";

@@ -1,0 +1,91 @@
+import type { OpenedCheckpoint } from "../checkpoint/plan/folder.ts";
+import { resolve } from "../checkpoint/read/resolve.ts";
+import { type PlainWeight, plainShape, type ScaledWeight } from "../checkpoint/read/weights.ts";
+import { shapeNamed, tensorNamed } from "../safetensors/names.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import type { ModelConfig } from "./config.ts";
+import { PREFIXES, tensorsOf, type WantedTensor } from "./tensors.ts";
+
+export type Weight = PlainWeight | ScaledWeight;
+
+/** A tensor that is asked for, and where it is. */
+export interface Located {
+  readonly wanted: WantedTensor;
+  readonly weight: Weight;
+}
+
+/**
+ * Finds the tensors that a model asks for.
+ * @throws BlockscaleError `dialect`: one is missing, has another shape, or is in a format that is not read
+ */
+export function locate(config: ModelConfig, opened: OpenedCheckpoint): Located[] {
+  const { weights, foreign } = resolve(opened.checkpoint);
+  const byName = new Map(weights.map((weight) => [weight.name, weight]));
+  const wanted = tensorsOf(config);
+  const prefix = prefixOf(wanted[0]!, byName);
+  const named = (name: string) => (name.startsWith("/") ? name.slice(1) : prefix + name);
+  return wanted.flatMap((tensor) => {
+    const found = tensor.names.map((name) => byName.get(named(name))).find((weight) => weight !== undefined);
+    if (found === undefined && tensor.isOptional) return [];
+    if (found === undefined || found.kind === "other") {
+      const strange = foreign.find(({ place }) =>
+        place.name.startsWith(named(tensor.names[0]!).replace(/weight$/, "")),
+      );
+      throw missing(named(tensor.names[0]!), strange?.place.name);
+    }
+    checkShape(tensor, found);
+    return [{ wanted: tensor, weight: found }];
+  });
+}
+
+/** The prefix under which the first tensor of a model is found. */
+function prefixOf({ names }: WantedTensor, byName: ReadonlyMap<string, unknown>): string {
+  return PREFIXES.find((prefix) => byName.has(prefix + names[0]!)) ?? PREFIXES[0]!;
+}
+
+function missing(name: string, strange: string | undefined): BlockscaleError {
+  return new BlockscaleError("dialect", {
+    where: tensorNamed(name),
+    expected: "it in the checkpoint, in a format that is read here",
+    got: strange === undefined ? "none" : `${tensorNamed(strange)}, of another quantisation`,
+    fix:
+      strange === undefined
+        ? "Fetch the missing shard."
+        : "Use a BF16, FP8, MXFP4 or NVFP4 copy of the model.",
+  });
+}
+
+function checkShape({ shape, as }: WantedTensor, weight: Weight): void {
+  // Plain stacks have rows and columns exchanged; codes of the same are not.
+  const turned = as === "stack" ? [shape[0]!, shape[2]!, shape[1]!] : shape;
+  const found = as === "stack" ? plainShape(weight) : weight.shape;
+  // How many rows the table of types has is of no concern.
+  const fits =
+    found.length === turned.length &&
+    found.every((size, i) => size === turned[i] || (i === 0 && turned[0] === 0));
+  if (fits) return;
+  throw new BlockscaleError("dialect", {
+    where: tensorNamed(weight.name),
+    expected: `${shapeNamed(turned)}, as config.json says`,
+    got: shapeNamed(found),
+    fix: "config.json and the weights belong to different models: fetch both from one place.",
+  });
+}
+
+/** Bytes of its values or codes in the file. */
+export function bytesOf(weight: Weight): number {
+  const place = weight.kind === "plain" ? weight.values : weight.codes;
+  return place.end - place.start;
+}
+
+/** Bytes that a tensor takes in memory. */
+export function memoryOf({ wanted, weight }: Located): number {
+  const count = weight.shape.reduce((product, size) => product * size, 1);
+  if (wanted.as === "vector") return 4 * count;
+  if (weight.kind === "plain") return count * (weight.type === "f32" ? 4 : 2);
+  if (wanted.as !== "matrix" && !weight.transposed) return 4 * count;
+  const { scales } = weight;
+  const width = weight.scaleType === "ue8m0" ? 1 : 4;
+  const grid = scales === null ? 1 : scales.shape.reduce((product, size) => product * size, 1);
+  return count + grid * width;
+}

@@ -1,0 +1,127 @@
+import { checkKnown } from "../tensor/checks.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import type { Variant } from "../wasm/builds.ts";
+import type { WasmSource } from "../wasm/module.ts";
+import type { LoadProgress } from "./load.ts";
+import type { Pooling } from "./pooling.ts";
+import type { Asked } from "./precisions.ts";
+import type { Sampling } from "./sampler.ts";
+
+/** How to open a model. */
+export interface ModelOptions {
+  /** Threads that share the work, each with its part of the weights; 1 if left out. */
+  readonly threads?: number | undefined;
+  /**
+   * How activations meet weights that are codes: "f32" (the default) is exact; "fp8" rounds them to E4M3 as GPUs do, and is for measuring; "int8" is for E4M3 codes,
+   * which meet integers in two planes; "auto" takes "int8" for 16 tokens at a time and more, if it is faster here; "near" is "auto", but "f32" for mixtures of experts.
+   */
+  readonly activations?: Asked["activations"];
+  /**
+   * How weights lie in memory: "codes" (the default) as they are stored; "int7" as integers from -63 to 63 in blocks of 32, made from them at loading,
+   * which meet activations rounded to int8: faster, and about as far from the original as E4M3 is. A head that is the embedding table too is kept in both forms. "auto": the faster of both here.
+   */
+  readonly weights?: Asked["weights"];
+  /** How keys and values of past tokens are kept: "f32" (the default), or "fp8", which holds four times the context. */
+  readonly cache?: Asked["cache"];
+  /** Which build to run; left out, the best one here. */
+  readonly variant?: Variant | undefined;
+  /** A build for models that you host yourself, instead of the one inside. */
+  readonly wasm?: WasmSource | undefined;
+  /** Ends the loading. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+}
+
+/** How to generate a text. */
+export interface GenerateOptions extends Sampling {
+  /** 256 if left out. */
+  readonly maxTokens?: number | undefined;
+  /** Texts at which the answer ends; they are left out of it. */
+  readonly stop?: string | readonly string[] | undefined;
+  /** Whether to tell the probability of each token; not if left out. */
+  readonly logProbabilities?: boolean | undefined;
+  /** Ends the generation between two tokens. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A token of an answer. */
+export interface Generated {
+  /** -1 for text that was held back when the answer ended. */
+  readonly id: number;
+  /** What it adds to the text: empty while a character or a stop text is incomplete, or without a tokenizer. */
+  readonly text: string;
+  /** The natural logarithm of its probability, where it was asked for. */
+  readonly logProbability?: number;
+}
+
+/** How texts become vectors. */
+export interface EmbedOptions {
+  /** Left out, what the model's files say; else "mean" for encoders and "last" for decoders. */
+  readonly pooling?: Pooling | undefined;
+  /** Whether vectors have length 1: left out, what the model's files say, or true. */
+  readonly normalize?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const MODEL_OPTIONS = [
+  "threads",
+  "activations",
+  "weights",
+  "cache",
+  "variant",
+  "wasm",
+  "signal",
+  "onProgress",
+];
+const SAMPLING_OPTIONS = ["temperature", "topK", "topP", "minP", "seed"];
+export const GENERATE_OPTIONS: readonly string[] = [
+  ...SAMPLING_OPTIONS,
+  "maxTokens",
+  "stop",
+  "logProbabilities",
+  "signal",
+];
+export const EMBED_OPTIONS: readonly string[] = ["pooling", "normalize", "signal"];
+
+/**
+ * @returns the number of threads
+ * @throws BlockscaleError `option`
+ */
+export function checkOptions(options: ModelOptions): number {
+  checkKnown("openModel", options, MODEL_OPTIONS);
+  const { threads = 1, activations, weights, cache } = options;
+  const wrong = (name: string, expected: string, got: unknown) =>
+    new BlockscaleError("option", {
+      where: `openModel: ${name}`,
+      expected,
+      got: String(got),
+      fix: "Leave it out, or pass one of these.",
+    });
+  if (activations !== undefined && !["f32", "fp8", "int8", "auto", "near"].includes(activations))
+    throw wrong("activations", '"f32", "fp8", "int8", "auto" or "near"', activations);
+  if (weights !== undefined && !["codes", "int7", "auto"].includes(weights))
+    throw wrong("weights", '"codes", "int7" or "auto"', weights);
+  if (cache !== undefined && cache !== "f32" && cache !== "fp8")
+    throw wrong("cache", '"f32" or "fp8"', cache);
+  if (Number.isInteger(threads) && threads >= 1 && threads <= 256) return threads;
+  throw wrong("threads", "a whole number from 1 to 256", threads);
+}
+
+export function checkMost(maxTokens = 256): number {
+  if (Number.isInteger(maxTokens) && maxTokens >= 0) return maxTokens;
+  throw new BlockscaleError("option", {
+    where: "generate: maxTokens",
+    expected: "a whole number from 0 on",
+    got: String(maxTokens),
+    fix: "Leave it out to get 256.",
+  });
+}
+
+export function unknownPooling(pooling: unknown): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "embed: pooling",
+    expected: '"mean", "cls" or "last"',
+    got: String(pooling),
+    fix: "Leave it out to get what the model's files say.",
+  });
+}

@@ -1,0 +1,262 @@
+import { widen } from "../checkpoint/read/values.ts";
+import { matrixOf, type PlainWeight, type ScaledWeight } from "../checkpoint/read/weights.ts";
+import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows } from "../checkpoint/run/rows.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Source } from "../io/source.ts";
+import { FORMAT_ID, SCALE_TYPE_ID, VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
+import { transposed } from "../tensor/transpose.ts";
+import type { Located, Weight } from "./locate.ts";
+import type { Range, Seat } from "./share.ts";
+import type { Declared, Filling } from "./store.ts";
+import type { WantedTensor } from "./tensors.ts";
+
+/** Bytes read at a time. */
+const PIECE = 2 ** 23;
+
+/** Whether a tensor is multiplied by, and is not one to look up in, nor a router, whose choices should stay what they are. */
+function isMultiplied({ as, key }: WantedTensor): boolean {
+  if (as === "stack") return true;
+  return as === "matrix" && !/^(embedding|words|positions|types)$|\.router$/.test(key);
+}
+
+export interface Context {
+  readonly sources: readonly Source[];
+  readonly engine: Engine;
+}
+
+interface Parts {
+  readonly declared: Declared;
+  readonly pieces: readonly (() => Promise<Filling[]>)[];
+}
+
+/** What a member keeps of a tensor, and the reads that bring it. */
+export async function partsOf({ wanted, weight }: Located, seat: Seat, context: Context): Promise<Parts> {
+  if (wanted.as === "vector") return vectorParts(wanted, weight, context);
+  if (wanted.as === "to latent" || wanted.as === "from latent")
+    return latentParts(wanted, weight, seat, context);
+  if (wanted.as === "stack" && (weight.kind === "plain" || !weight.transposed))
+    return turnedParts(wanted, weight, seat, context);
+  if (weight.kind === "plain") return plainParts(wanted, weight, seat, context);
+  if (weight.element.endsWith("fnuz")) return decodedParts(wanted, weight, seat, context);
+  return scaledParts(wanted, weight, seat, context);
+}
+
+function declaredOf(
+  wanted: WantedTensor,
+  { name, shape }: Pick<Weight, "name" | "shape">,
+  range: Range,
+  stored: Declared["stored"],
+): Declared {
+  const { slices, rows, cols } = matrixOf(shape);
+  return {
+    key: wanted.key,
+    name,
+    slices,
+    cols,
+    isMultiplied: isMultiplied(wanted),
+    range,
+    totalRows: rows,
+    stored,
+  };
+}
+
+/** The same rows of every slice, in pieces. */
+function cut(
+  slices: number,
+  { start, end }: Range,
+  rowBytes: number,
+): { slice: number; from: number; to: number }[] {
+  const height = Math.max(1, Math.floor(PIECE / Math.max(1, rowBytes)));
+  const pieces: { slice: number; from: number; to: number }[] = [];
+  for (let slice = 0; slice < slices; slice++)
+    for (let from = start; from < end; from += height)
+      pieces.push({ slice, from, to: Math.min(end, from + height) });
+  return pieces;
+}
+
+function plainParts(wanted: WantedTensor, weight: PlainWeight, seat: Seat, { sources }: Context): Parts {
+  const { slices, cols } = matrixOf(weight.shape);
+  const range = wanted.rows(seat);
+  const type = VALUE_TYPE_ID[weight.type];
+  const rowBytes = cols * (type === 0 ? 4 : 2);
+  const pieces = cut(slices, range, rowBytes).map(({ slice, from, to }) => async (): Promise<Filling[]> => {
+    const bytes = await readPlainRows(weight, { slice, firstRow: from, rows: to - from }, sources);
+    return [{ key: wanted.key, slice, part: "values", offset: (from - range.start) * rowBytes, bytes }];
+  });
+  return { declared: declaredOf(wanted, weight, range, { kind: "plain", type }), pieces };
+}
+
+function scaledParts(wanted: WantedTensor, weight: ScaledWeight, seat: Seat, { sources }: Context): Parts {
+  const { slices, cols } = matrixOf(weight.shape);
+  const range = wanted.rows(seat);
+  const { block } = weight;
+  const scaleType = SCALE_TYPE_ID[weight.scaleType === "ue8m0" ? "ue8m0" : "f32"];
+  const scaleRow = Math.ceil(cols / block[1]) * (scaleType === 0 ? 1 : 4);
+  const firstScales = Math.floor(range.start / block[0]);
+  const pieces = cut(slices, range, cols).map(({ slice, from, to }) => async (): Promise<Filling[]> => {
+    const rows = await readScaledRows(weight, { slice, firstRow: from, rows: to - from }, sources);
+    const { key } = wanted;
+    return [
+      { key, slice, part: "values", offset: (from - range.start) * cols, bytes: rows.codes },
+      {
+        key,
+        slice,
+        part: "scales",
+        offset: (Math.floor(from / block[0]) - firstScales) * scaleRow,
+        bytes: new Uint8Array(rows.scales.buffer, rows.scales.byteOffset, rows.scales.byteLength),
+      },
+    ];
+  });
+  const format = FORMAT_ID[weight.element.startsWith("e5m2") ? "e5m2" : "e4m3"];
+  return {
+    declared: declaredOf(wanted, weight, range, { kind: "scaled", format, scaleType, block }),
+    pieces,
+  };
+}
+
+const F32 = VALUE_TYPE_ID.f32;
+
+/** Rows of any weight as float32. */
+async function valuesOf(
+  weight: Weight,
+  slice: number,
+  { start, end }: Range,
+  { sources, engine }: Context,
+): Promise<Float32Array> {
+  const strip = { slice, firstRow: start, rows: end - start };
+  if (weight.kind === "plain") {
+    const bytes = await readPlainRows(weight, strip, sources);
+    return widen(weight.type, bytes, new Float32Array(bytes.length / (weight.type === "f32" ? 4 : 2)));
+  }
+  return dequantizeInBlock(await readScaledRows(weight, strip, sources), start, engine);
+}
+
+/** Rows that may begin inside a block: the engine takes whole blocks, so zeros stand in for the rows before them. */
+function dequantizeInBlock(rows: ScaledRows, start: number, engine: Engine): Float32Array {
+  const before = start % rows.block[0];
+  const [count, cols] = rows.shape as [number, number];
+  if (before === 0 || rows.block[0] >= before + count) {
+    const height = before === 0 ? rows.block[0] : count;
+    return dequantizeRows({ ...rows, block: [height, rows.block[1]] }, "f32", engine) as Float32Array;
+  }
+  const codes = new Uint8Array((before + count) * cols);
+  codes.set(rows.codes, before * cols);
+  const values = dequantizeRows(
+    { ...rows, shape: [before + count, cols], codes },
+    "f32",
+    engine,
+  ) as Float32Array;
+  return values.subarray(before * cols);
+}
+
+async function vectorParts(wanted: WantedTensor, weight: Weight, context: Context): Promise<Parts> {
+  const { slices, rows, cols } = matrixOf(weight.shape);
+  const values = await valuesOf(weight, 0, { start: 0, end: slices * rows }, context);
+  const declared: Declared = {
+    key: wanted.key,
+    name: weight.name,
+    isMultiplied: isMultiplied(wanted),
+    slices: 1,
+    cols: slices * rows * cols,
+    range: { start: 0, end: 1 },
+    totalRows: 1,
+    stored: { kind: "plain", type: F32 },
+  };
+  return { declared, pieces: [async () => [fillingOf(wanted.key, 0, values)]] };
+}
+
+function fillingOf(key: string, slice: number, values: Float32Array | Uint16Array): Filling {
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  return { key, slice, part: "values", offset: 0, bytes };
+}
+
+/** Rows of codes that no kernel multiplies, as float32. */
+function decodedParts(wanted: WantedTensor, weight: ScaledWeight, seat: Seat, context: Context): Parts {
+  const { slices, cols } = matrixOf(weight.shape);
+  const range = wanted.rows(seat);
+  const pieces = cut(slices, range, 4 * cols).map(({ slice, from, to }) => async (): Promise<Filling[]> => {
+    const values = await valuesOf(weight, slice, { start: from, end: to }, context);
+    return [{ ...fillingOf(wanted.key, slice, values), offset: 4 * (from - range.start) * cols }];
+  });
+  return { declared: declaredOf(wanted, weight, range, { kind: "plain", type: F32 }), pieces };
+}
+
+/**
+ * The matrices of each head that `kv_b_proj` [heads * (plain + value), rank] is made of: to the latent space [rank, plain], which is
+ * turned, and from it [value, rank]. As bfloat16 where that holds their values, else float32.
+ */
+async function latentParts(
+  wanted: WantedTensor,
+  weight: Weight,
+  seat: Seat,
+  context: Context,
+): Promise<Parts> {
+  const heads = wanted.rows(seat);
+  const total = wanted.rows({ rank: 0, size: 1 }).end;
+  const [rows, rank] = weight.shape as [number, number];
+  const perHead = rows / total;
+  const plain = wanted.plainDim ?? 0;
+  const isTo = wanted.as === "to latent";
+  const height = isTo ? plain : perHead - plain;
+  const isShort = holdsInBf16(weight);
+  const type: ValueTypeId = isShort ? VALUE_TYPE_ID.bf16 : F32;
+  const count = heads.end - heads.start;
+  const declared: Declared = {
+    key: wanted.key,
+    name: weight.name,
+    isMultiplied: isMultiplied(wanted),
+    slices: count,
+    cols: isTo ? plain : rank,
+    range: isTo ? { start: 0, end: rank } : { start: 0, end: height },
+    totalRows: isTo ? rank : height,
+    stored: { kind: "plain", type },
+  };
+  const pieces = Array.from({ length: count }, (_, i) => async (): Promise<Filling[]> => {
+    const first = (heads.start + i) * perHead + (isTo ? 0 : plain);
+    const values = await valuesOf(weight, 0, { start: first, end: first + height }, context);
+    const turned = isTo ? transposed(values, height, rank) : values;
+    return [fillingOf(wanted.key, i, isShort ? upperHalves(turned) : turned)];
+  });
+  return { declared, pieces };
+}
+
+/** Whether bfloat16 holds every value: it has FP8's significand, and any power of two that is not far out. */
+function holdsInBf16(weight: Weight): boolean {
+  return weight.kind === "plain" ? weight.type === "bf16" : weight.scaleType === "ue8m0";
+}
+
+function upperHalves(values: Float32Array): Uint16Array {
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  return Uint16Array.from(words, (word) => word >>> 16);
+}
+
+/** Experts [experts, in, out], of which each becomes [out, in]; codes become float32, since their blocks would lie across. */
+function turnedParts(wanted: WantedTensor, weight: Weight, seat: Seat, context: Context): Parts {
+  const { slices, rows: inner, cols: outer } = matrixOf(weight.shape);
+  const range = wanted.rows(seat);
+  const isShort = weight.kind === "plain" && weight.type !== "f32";
+  const pieces = Array.from({ length: slices }, (_, slice) => async (): Promise<Filling[]> => {
+    const values = isShort
+      ? await halvesOf(weight, slice, context)
+      : await valuesOf(weight, slice, { start: 0, end: inner }, context);
+    const turned = transposed(values, inner, outer).subarray(range.start * inner, range.end * inner);
+    return [fillingOf(wanted.key, slice, turned)];
+  });
+  const declared: Declared = {
+    key: wanted.key,
+    name: weight.name,
+    isMultiplied: isMultiplied(wanted),
+    slices,
+    cols: inner,
+    range,
+    totalRows: outer,
+    stored: { kind: "plain", type: isShort ? VALUE_TYPE_ID[weight.type] : F32 },
+  };
+  return { declared, pieces };
+}
+
+async function halvesOf(weight: PlainWeight, slice: number, { sources }: Context): Promise<Uint16Array> {
+  const { rows, cols } = matrixOf(weight.shape);
+  const bytes = await readPlainRows(weight, { slice, firstRow: 0, rows }, sources);
+  return new Uint16Array(bytes.buffer, bytes.byteOffset, rows * cols);
+}
