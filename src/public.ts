@@ -9,15 +9,6 @@ export type { Activations, GemmOptions, Layout, LeftOperand, Matrix } from "./pr
 export type { ResidentMatrix } from "./products/resident.ts";
 export type { ErrorCode, Fault } from "./tensor/errors.ts";
 export { BlockscaleError } from "./tensor/errors.ts";
-export type { Size } from "./tensor/scale-layouts.ts";
-export {
-  fromMnMajor,
-  packScales,
-  swizzleScales,
-  toMnMajor,
-  unpackScales,
-  unswizzleScales,
-} from "./tensor/scale-layouts.ts";
 export type { Rounding, Scheme, SchemeName } from "./tensor/schemes.ts";
 export { schemes } from "./tensor/schemes.ts";
 export type { BlockScaled, Float16Values, Format, HalfValues, Values, ValueType } from "./tensor/tensor.ts";

@@ -1,20 +1,20 @@
+/**
+ * `blockscale/scale-layouts`: scales as GPU kernels want them. Rearrangements, each with its inverse, of row-major UE8M0 bytes or
+ * float32 multipliers `[rows, cols]`: one row per row (or block of rows) of the matrix, one column per block along K. Padding is 0.
+ * @module
+ */
 import { checkArray } from "./checks.ts";
 import { BlockscaleError } from "./errors.ts";
-
-/**
- * How GPU kernels want the scales of a matrix: rearrangements of row-major UE8M0 bytes or float32 multipliers `[rows, cols]`, one
- * row per row (or block of rows) of the matrix and one column per block along K. Padding is 0.
- */
 
 /** Rows in whole vectors of 16 bytes, as the tensor memory accelerator reads them: DeepGEMM's get_tma_aligned_size. */
 function alignedRows(rows: number): number {
   return Math.ceil(rows / 4) * 4;
 }
 
-/** Of a matrix of scales. */
-export type Size = readonly [rows: number, cols: number];
+/** Rows and columns of a matrix of scales: `[ceil(N / r), ceil(K / c)]` for a tensor [N, K] in blocks of [r, c]. */
+export type GridSize = readonly [rows: number, cols: number];
 
-function checkSize(where: string, size: Size): Size {
+function checkSize(where: string, size: GridSize): GridSize {
   const isSize =
     Array.isArray(size) && size.length === 2 && size.every((n) => Number.isSafeInteger(n) && n >= 0);
   // No zero hides an absurd size: [2^40, 0] is refused as well.
@@ -31,7 +31,7 @@ function checkSize(where: string, size: Size): Size {
  * Four UE8M0 bytes of a row in an int32, the first one lowest: `[rows, ceil(cols / 4)]`.
  * DeepGEMM's pack_ue8m0_to_int.
  */
-export function packScales(scales: Uint8Array, size: Size): Int32Array {
+export function packScales(scales: Uint8Array, size: GridSize): Int32Array {
   const [rows, cols] = checkSize("packScales", size);
   checkArray("packScales: scales", scales, "Uint8Array", rows * cols);
   const words = Math.ceil(cols / 4);
@@ -44,7 +44,7 @@ export function packScales(scales: Uint8Array, size: Size): Int32Array {
 }
 
 /** The inverse of {@link packScales}. */
-export function unpackScales(packed: Int32Array, size: Size): Uint8Array {
+export function unpackScales(packed: Int32Array, size: GridSize): Uint8Array {
   const [rows, cols] = checkSize("unpackScales", size);
   const words = Math.ceil(cols / 4);
   checkArray("unpackScales: packed", packed, "Int32Array", rows * words);
@@ -59,7 +59,7 @@ export function unpackScales(packed: Int32Array, size: Size): Uint8Array {
  * For float32 multipliers DeepGEMM's get_mn_major_tma_aligned_tensor; with {@link packScales} before it,
  * get_mn_major_tma_aligned_packed_ue8m0_tensor.
  */
-export function toMnMajor<T extends Float32Array | Int32Array>(scales: T, size: Size): T {
+export function toMnMajor<T extends Float32Array | Int32Array>(scales: T, size: GridSize): T {
   const [rows, cols] = checkSize("toMnMajor", size);
   checkArray("toMnMajor: scales", scales, nameOf(scales), rows * cols);
   const stride = alignedRows(rows);
@@ -71,7 +71,7 @@ export function toMnMajor<T extends Float32Array | Int32Array>(scales: T, size: 
 }
 
 /** The inverse of {@link toMnMajor}. */
-export function fromMnMajor<T extends Float32Array | Int32Array>(scales: T, size: Size): T {
+export function fromMnMajor<T extends Float32Array | Int32Array>(scales: T, size: GridSize): T {
   const [rows, cols] = checkSize("fromMnMajor", size);
   const stride = alignedRows(rows);
   checkArray("fromMnMajor: scales", scales, nameOf(scales), stride * cols);
@@ -98,7 +98,7 @@ function swizzledIndex(row: number, col: number, tilesAcross: number): number {
 }
 
 /** The 128x4 swizzle of UE8M0 bytes that cuBLAS wants for MX operands: torchao's to_blocked. */
-export function swizzleScales(scales: Uint8Array, size: Size): Uint8Array {
+export function swizzleScales(scales: Uint8Array, size: GridSize): Uint8Array {
   const [rows, cols] = checkSize("swizzleScales", size);
   checkArray("swizzleScales: scales", scales, "Uint8Array", rows * cols);
   const across = Math.ceil(cols / TILE_COLS);
@@ -110,7 +110,7 @@ export function swizzleScales(scales: Uint8Array, size: Size): Uint8Array {
 }
 
 /** The inverse of {@link swizzleScales}. */
-export function unswizzleScales(swizzled: Uint8Array, size: Size): Uint8Array {
+export function unswizzleScales(swizzled: Uint8Array, size: GridSize): Uint8Array {
   const [rows, cols] = checkSize("unswizzleScales", size);
   const across = Math.ceil(cols / TILE_COLS);
   checkArray(

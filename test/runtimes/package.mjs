@@ -13,6 +13,7 @@ const BUDGETS = {
   'import { load } from "blockscale/external"; console.log(load);': 18,
   'import { load } from "blockscale/js"; console.log(load);': 19,
   'import { schemes } from "blockscale"; console.log(schemes);': 1,
+  'import { swizzleScales } from "blockscale/scale-layouts"; console.log(swizzleScales);': 2,
   'import { openModel } from "blockscale/model"; console.log(openModel);': 147,
   'import { createTrainer } from "blockscale/train"; console.log(createTrainer);': 108,
 };

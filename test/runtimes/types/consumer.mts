@@ -3,9 +3,10 @@
 import type { BlockScaled, Engine, ErrorCode, LoadOptions, Scheme, SchemeName, ThreadedEngine } from "blockscale";
 import { BlockscaleError, bf16, f16, load, schemes } from "blockscale";
 import baseline from "blockscale/baseline.wasm";
-import { fileStream, localConverter, openCheckpoint, planQuantize } from "blockscale/checkpoint";
+import { convertCheckpoint, fileStream, localConverter, openCheckpoint, planQuantize } from "blockscale/checkpoint";
 import * as external from "blockscale/external";
 import * as js from "blockscale/js";
+import { packScales, swizzleScales, toMnMajor } from "blockscale/scale-layouts";
 import { expectTypeOf } from "expect-type";
 
 const fp8 = await load({ variant: "baseline" });
@@ -53,3 +54,10 @@ const opened = await openCheckpoint(new Map([["model.safetensors", new Blob()]])
 const [file] = planQuantize(opened.checkpoint, { to: "mxfp8" }).files;
 const convert = localConverter(fp8, opened.sources);
 expectTypeOf(fileStream(file!, { sources: opened.sources, convert })).toEqualTypeOf<ReadableStream<Uint8Array>>();
+const converted = await convertCheckpoint(new Map([["model.safetensors", new Blob()]]), { engine: fp8, to: "mxfp8" });
+expectTypeOf(converted.files).toEqualTypeOf<ReadonlyMap<string, Blob>>();
+// @ts-expect-error an engine converts, and is not made behind your back
+convertCheckpoint(converted.files, { to: "mxfp8" });
+
+expectTypeOf(swizzleScales(new Uint8Array(8), [2, 4])).toEqualTypeOf<Uint8Array>();
+expectTypeOf(toMnMajor(packScales(new Uint8Array(8), [2, 4]), [2, 1])).toEqualTypeOf<Int32Array>();
