@@ -181,6 +181,13 @@ interface DecoderParts {
   readonly pairLimit?: number;
 }
 
+/**
+ * Far above any model, and few enough that a record of a hostile config.json takes neither memory nor time:
+ * records are made before the tensors' shapes are compared with them.
+ */
+const MOST_LAYERS = 10_000;
+const MOST_ROTATED = 65_536;
+
 /** The family of Llama: RMS norms before attention and block, rotary positions, gated feed-forward. */
 function decoder(where: string, config: Json, architecture: string, parts: DecoderParts): DecoderConfig {
   const hidden = positive(where, config, "hidden_size");
@@ -208,7 +215,8 @@ function decoder(where: string, config: Json, architecture: string, parts: Decod
     );
   }
   const rotated = (parts.ropeDim ?? headDim) * (optionalNumber(where, config, "partial_rotary_factor") ?? 1);
-  const count = positive(where, config, "num_hidden_layers");
+  refuseUnless(where, "head_dim", rotated <= MOST_ROTATED, `at most ${MOST_ROTATED}`, String(rotated));
+  const count = layerCount(where, config);
   return {
     kind: "decoder",
     architecture,
@@ -385,7 +393,7 @@ function encoder(where: string, config: Json, architecture: string): EncoderConf
     firstPosition,
     positions,
     epsilon: optionalNumber(where, config, "layer_norm_eps") ?? 1e-12,
-    layers: Array.from({ length: positive(where, config, "num_hidden_layers") }, () => layer),
+    layers: Array.from({ length: layerCount(where, config) }, () => layer),
     activation: activationOf(where, config),
     ends: endsOf(config),
   };
@@ -413,6 +421,12 @@ function positive(where: string, config: Json, key: string): number {
   const value = sizeOf(where, config, key);
   refuseUnless(where, key, value > 0, "more than 0", "0");
   return value;
+}
+
+function layerCount(where: string, config: Json): number {
+  const count = positive(where, config, "num_hidden_layers");
+  refuseUnless(where, "num_hidden_layers", count <= MOST_LAYERS, `at most ${MOST_LAYERS}`, String(count));
+  return count;
 }
 
 function refuseUnless(where: string, key: string, holds: boolean, expected: string, got: string): void {

@@ -45,6 +45,7 @@ describe("config.json", () => {
     ["hidden_size", null],
     ["num_hidden_layers", 0],
     ["num_hidden_layers", 4],
+    ["num_hidden_layers", 2 ** 24],
     ["num_hidden_layers", 2 ** 30],
     ["num_attention_heads", 3],
     ["num_attention_heads", 0],
