@@ -1,6 +1,7 @@
 import { type ComparedTensor, compareCheckpoints } from "../checkpoint/measure/compare.ts";
 import { openCheckpoint } from "../checkpoint/plan/folder.ts";
 import { load } from "../load.ts";
+import { reportPage } from "../report/page.ts";
 import { tensorNamed } from "../safetensors/names.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import * as figures from "./figures.ts";
@@ -39,7 +40,7 @@ export async function compare(
       await (flags.json === true
         ? printJson({ a: pathA, b: pathB, tensors, total: totalOf(tensors) })
         : print(`${comparisonTable(tensors)}\n\n${verdictOf(tensors)}`));
-      await page?.write(await reportOfComparison([pathA, pathB], sides, tensors, engine, signal));
+      await page?.write(reportPage(await reportOfComparison([pathA, pathB], sides, tensors, engine, signal)));
       refuseDifferences(`${pathA}, ${pathB}`, tensors);
       if (flags.minSqnr !== undefined) refuseNoise(`${pathA}, ${pathB}`, tensors, flags.minSqnr);
     } finally {

@@ -26,6 +26,7 @@ import {
 } from "../jobs/conversion.ts";
 import { openJournal } from "../jobs/journal.ts";
 import { startWorkers, threadsFor } from "../jobs/threads.ts";
+import { reportPage } from "../report/page.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import * as figures from "./figures.ts";
 import { type Input, openInput } from "./input.ts";
@@ -114,7 +115,9 @@ export async function convert(
     const summary = summarize(plan, run.measured);
     await reportSummary(flags, { from, to, task, opened, plan, summary, started });
     const { direction } = task;
-    await page?.write(await reportOfConversion({ from, to, direction, opened, plan, summary, signal }));
+    await page?.write(
+      reportPage(await reportOfConversion({ from, to, direction, opened, plan, summary, signal })),
+    );
   } finally {
     await page?.discard();
     await input.close();

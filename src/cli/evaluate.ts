@@ -2,24 +2,24 @@ import { createHash } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import {
-  type Evaluation,
-  evaluate as evaluateModel,
-  type ScoredToken,
-  worstTokens,
-} from "../evaluate/evaluate.ts";
+import type { Divergence } from "../evaluate/divergence.ts";
+import { evaluate as evaluateModel } from "../evaluate/evaluate.ts";
+import { type FigureRow, figureRows } from "../evaluate/rows.ts";
 import { type LayerProgress, openStreamed, type StateStore } from "../evaluate/streamed.ts";
+import { type WorstToken, worstInText } from "../evaluate/worst.ts";
 import { createFile, makeFolder, systemFault } from "../io/node.ts";
 import type { Source } from "../io/source.ts";
 import { fingerprintOf } from "../jobs/fingerprint.ts";
 import { EXACT, type Precisions } from "../model/precisions.ts";
 import { openTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import { evaluationPage } from "../report/evaluation/page.ts";
 import { readHeader } from "../safetensors/read.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import * as figures from "./figures.ts";
 import { type Input, openInput } from "./input.ts";
 import { heed } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
+import { type ReservedReport, reserveReport } from "./report.ts";
 
 export interface EvaluateFlags extends Pick<Precisions, "activations" | "weights" | "cache"> {
   readonly against?: string;
@@ -29,6 +29,7 @@ export interface EvaluateFlags extends Pick<Precisions, "activations" | "weights
   readonly threads?: number;
   readonly state?: string;
   readonly worst: number;
+  readonly report?: string;
   readonly json?: true;
 }
 
@@ -36,7 +37,9 @@ export interface EvaluateFlags extends Pick<Precisions, "activations" | "weights
 export async function evaluate(place: string, flags: EvaluateFlags, signal: AbortSignal): Promise<void> {
   const inputs: Input[] = [];
   const states: FileStates[] = [];
+  let page: ReservedReport | null = null;
   try {
+    page = await reserveReport(flags.report, placesOf(place, flags));
     const opened = async (path: string) => {
       const input = await openInput(path, signal);
       inputs.push(input);
@@ -82,7 +85,7 @@ export async function evaluate(place: string, flags: EvaluateFlags, signal: Abor
     await model.close();
     await base?.close();
     await heed(signal);
-    const worst = reference === undefined ? [] : worstOf(evaluation, ids, tokenizer, flags.worst);
+    const worst = reference === undefined ? [] : worstInText(evaluation, ids, tokenizer, flags.worst);
     const { scores: _, ...rest } = evaluation;
     if (flags.json === true)
       await printJson({
@@ -95,10 +98,30 @@ export async function evaluate(place: string, flags: EvaluateFlags, signal: Abor
         worst,
       });
     else await print(linesOf(rest, worst, reference !== undefined).join("\n"));
+    await page?.write(
+      evaluationPage({
+        model: place,
+        reference: flags.against ?? null,
+        activations: flags.activations,
+        weights: flags.weights,
+        evaluation,
+        worst,
+        sensitivity: null,
+      }),
+    );
     for (const state of states) await state.remove();
   } finally {
+    await page?.discard();
     for (const input of inputs) await input.close();
   }
+}
+
+/** What is read and written besides a report. */
+export function placesOf(
+  model: string,
+  { against, text, tokens, state }: Partial<Pick<EvaluateFlags, "against" | "text" | "tokens" | "state">>,
+): string[] {
+  return [model, against, text, tokens, state].filter((place) => place !== undefined);
 }
 
 /** A line that is written over, where somebody watches. */
@@ -222,86 +245,29 @@ async function stateOf(
   return new FileStates(join(flags.state!, `${name}.states`), hash.digest("hex"));
 }
 
-interface WorstToken {
-  readonly index: number;
-  readonly divergence: number;
-  readonly p: number;
-  readonly q: number;
-  /** What stands before the token, and the token: texts, or ids without a tokenizer. */
-  readonly before: string;
-  readonly token: string;
-}
-
-/** Tokens of text in front of a token that is listed. */
-const AROUND = 16;
-
-function worstOf(
-  { scores, context }: Evaluation,
-  ids: Int32Array,
-  tokenizer: Tokenizer | null,
-  count: number,
-): WorstToken[] {
-  const said = (from: number, to: number): string =>
-    tokenizer === null
-      ? Array.from(ids.subarray(from, to)).join(" ")
-      : tokenizer.decode(ids.subarray(from, to), { special: true });
-  return worstTokens(scores, count).map(({ index, divergence, base, other }: ScoredToken) => {
-    const start = Math.max(index - (index % context), index - AROUND);
-    return {
-      index,
-      divergence,
-      p: Math.exp(base),
-      q: Math.exp(other),
-      before: said(start, index),
-      token: said(index, index + 1),
-    };
+/** Rows and names as llama-perplexity prints them, so that what reads its output reads this. */
+function linesOf(e: Divergence, worst: readonly WorstToken[], isCompared: boolean): string[] {
+  if (!isCompared)
+    return [`Final estimate: PPL = ${e.perplexity.toFixed(4)} +/- ${e.errors.perplexity.toFixed(5)}`];
+  const lines = figureRows(e).flatMap(({ title, rows }) => {
+    const width = title.startsWith("Perplexity") ? 30 : 0;
+    return [`====== ${title} ======`, ...rows.map((row) => lineOf(row, width)), ""];
   });
-}
-
-type Figures = Omit<Evaluation, "scores">;
-
-/** Rows and names as llama-perplexity prints them. */
-function linesOf(e: Figures, worst: readonly WorstToken[], isCompared: boolean): string[] {
-  const row = (name: string, value: number, error?: number, unit = ""): string =>
-    `${name.padEnd(26)}: ${value.toFixed(6).padStart(12)}${error === undefined ? "" : ` ± ${error.toFixed(6)}`}${unit}`;
-  const percent = (name: string, value: number, error?: number): string =>
-    row(name, 100 * value, error === undefined ? undefined : 100 * error, " %");
-  const { errors } = e;
-  if (!isCompared) return [row("Final estimate: PPL", e.perplexity, errors.perplexity)];
   return [
-    "====== Perplexity statistics ======",
-    row("Mean PPL(Q)", e.perplexity, errors.perplexity),
-    row("Mean PPL(base)", e.perplexityBase, errors.perplexityBase),
-    percent("Cor(ln(PPL(Q)), ln(base))", e.correlation),
-    row("Mean ln(PPL(Q)/PPL(base))", e.lnPerplexityRatio, errors.lnPerplexityRatio),
-    row("Mean PPL(Q)/PPL(base)", e.perplexityRatio, errors.perplexityRatio),
-    "",
-    "====== KL divergence statistics ======",
-    row("Mean    KLD", e.kldMean, errors.kldMean),
-    row("Maximum KLD", e.kldMax),
-    row("99.9%   KLD", e.kld999),
-    row("99.0%   KLD", e.kld99),
-    row("95.0%   KLD", e.kld95),
-    row("90.0%   KLD", e.kld90),
-    row("Median  KLD", e.kldMedian),
-    row("10.0%   KLD", e.kld10),
-    row("Minimum KLD", e.kldMin),
-    "",
-    "====== Token probability statistics ======",
-    percent("Mean    Δp", e.meanDeltaP, errors.meanDeltaP),
-    percent("Maximum Δp", e.maxDeltaP),
-    percent("99.0%   Δp", e.deltaP99),
-    percent("95.0%   Δp", e.deltaP95),
-    percent("Median  Δp", e.medianDeltaP),
-    percent(" 5.0%   Δp", e.deltaP5),
-    percent(" 1.0%   Δp", e.deltaP1),
-    percent("Minimum Δp", e.minDeltaP),
-    percent("RMS Δp", e.rmsDeltaP, errors.rmsDeltaP),
-    percent("Same top p", e.sameTop, errors.sameTop),
+    ...lines.slice(0, -1),
     ...(worst.length === 0 ? [] : ["", "====== Where they differ most ======"]),
     ...worst.map(
-      ({ divergence, p, q, before, token }) =>
-        `KLD ${divergence.toFixed(4)}, p ${p.toFixed(4)} -> ${q.toFixed(4)}: ${figures.text(before)} [${figures.text(token)}]`,
+      ({ divergence, p, q, before, token, after }) =>
+        `KLD ${divergence.toFixed(4)}, p ${p.toFixed(4)} -> ${q.toFixed(4)}: ${figures.text(before)} [${figures.text(token)}] ${figures.text(after)}`,
     ),
   ];
+}
+
+function lineOf({ name, value, error, isShare }: FigureRow, width: number): string {
+  const digits = isShare ? (width > 0 ? 2 : 3) : 6;
+  const shown = (x: number, columns: number): string =>
+    (isShare ? 100 * x : x).toFixed(digits).padStart(columns);
+  const unit = isShare ? "%" : "";
+  const spread = error === undefined ? unit : ` ± ${shown(error, isShare ? 5 : 10)}${unit && ` ${unit}`}`;
+  return `${name.padEnd(width)}: ${shown(value, isShare ? 6 : 10)}${spread}`;
 }

@@ -1,5 +1,6 @@
 import { inspect as inspectCheckpoint } from "../checkpoint/measure/inspect.ts";
 import { chooseFiles, openCheckpoint } from "../checkpoint/plan/folder.ts";
+import { reportPage } from "../report/page.ts";
 import { inspectionReport } from "../report/report.ts";
 import { openInput } from "./input.ts";
 import { heed } from "./interruption.ts";
@@ -23,7 +24,7 @@ export async function inspect(
     await (flags.json === true
       ? printJson({ input: path, ...inspection })
       : print(inspectionTable(inspection)));
-    await page?.write(inspectionReport(path, inspection));
+    await page?.write(reportPage(inspectionReport(path, inspection)));
   } finally {
     await page?.discard();
     await input.close();

@@ -352,6 +352,7 @@ function evaluationCommand(command: Command, signal: AbortSignal): void {
     .option("--state <folder>", "keep what is done there, so that a run that was cut off goes on", place)
     .option("--worst <n>", "how many of the tokens to list at which both differ most", within(0, 10000), 10)
     .option("--json", "print as JSON")
+    .option(...REPORT)
     .addHelpText("after", EVALUATE_HELP)
     .action((path, flags, self: Command) => {
       if (flags.text === undefined && flags.tokens === undefined)
@@ -373,6 +374,7 @@ function sensitivityCommand(command: Command, signal: AbortSignal): void {
     .option("--out <file>", "write the choice as overrides for quantize", place)
     .option("--threads <n>", "threads that share the work, if not one for each core", jobs)
     .option("--json", "print as JSON")
+    .option(...REPORT)
     .addHelpText("after", SENSITIVITY_HELP)
     .action((path, flags, self: Command) => {
       if (flags.text === undefined && flags.tokens === undefined)

@@ -11,14 +11,14 @@ import { createFile, systemFault } from "../io/node.ts";
 import { isWithin } from "../io/node-folder.ts";
 import { removeLeftovers } from "../io/writers.ts";
 import { load } from "../load.ts";
-import { FIRST_BYTES, reportPage } from "../report/page.ts";
+import { FIRST_BYTES } from "../report/frame.ts";
 import { comparisonReport, conversionReport, type Report, scalesFound, scalesOf } from "../report/report.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { openInput } from "./input.ts";
 
 /** A report to be written when the work is done. */
 export interface ReservedReport {
-  write(report: Report): Promise<void>;
+  write(page: string): Promise<void>;
   /** Leaves nothing of it, unless it has been written. */
   discard(): Promise<void>;
 }
@@ -45,10 +45,9 @@ export async function reserveReport(
   writer.closed.catch(() => {});
   let isOpen = true;
   return {
-    async write(report) {
+    async write(page) {
       isOpen = false;
-      const page = new TextEncoder().encode(reportPage(report));
-      await writer.write(page).catch(() => {});
+      await writer.write(new TextEncoder().encode(page)).catch(() => {});
       await writer.close();
     },
     async discard() {

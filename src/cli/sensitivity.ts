@@ -1,16 +1,21 @@
 import { availableParallelism } from "node:os";
 import { markdownTable } from "markdown-table";
+import type { Evaluation } from "../evaluate/evaluate.ts";
 import { type WeightFormat, weightFormatOf } from "../evaluate/formats.ts";
 import { type Mix, MixEvaluator, mixWithin, uniformMix } from "../evaluate/mix.ts";
 import { PlainModel } from "../evaluate/rounded.ts";
 import { type SensitiveGroup, sensitivityOf } from "../evaluate/sensitivity.ts";
+import { worstInText } from "../evaluate/worst.ts";
 import { writeText } from "../io/node.ts";
 import { openTokenizer } from "../model/tokenizer.ts";
+import { evaluationPage } from "../report/evaluation/page.ts";
+import type { MeasuredMix } from "../report/evaluation/report.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { idsOf } from "./evaluate.ts";
+import { idsOf, placesOf } from "./evaluate.ts";
 import { openInput } from "./input.ts";
 import { heed } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
+import { type ReservedReport, reserveReport } from "./report.ts";
 
 export interface SensitivityFlags {
   readonly text?: string;
@@ -20,18 +25,12 @@ export interface SensitivityFlags {
   readonly bits: number;
   readonly out?: string;
   readonly threads?: number;
+  readonly report?: string;
   readonly json?: true;
 }
 
-/** A mix with what it was measured to do. */
-interface Point {
-  readonly mix: string;
-  readonly bitsPerWeight: number;
-  readonly score: number;
-  readonly kldMean: number;
-  readonly kldError: number;
-  readonly sameTop: number;
-}
+/** How many of the tokens the report lists at which the chosen mix and the original differ most. */
+const WORST = 20;
 
 /** `blockscale sensitivity MODEL`: which layers bear which format, and the best mix within a budget. */
 export async function sensitivity(
@@ -43,23 +42,22 @@ export async function sensitivity(
   const codes = formats.filter((format) => format !== "bf16");
   if (flags.out !== undefined && (codes.length !== 1 || !formats.includes("bf16"))) throw notWritten(formats);
   const input = await openInput(place, signal);
+  let page: ReservedReport | null = null;
   try {
+    page = await reserveReport(flags.report, placesOf(place, flags));
     const { files } = input;
-    const ids = await idsOf(flags, await openTokenizer(files));
+    const tokenizer = await openTokenizer(files);
+    const ids = await idsOf(flags, tokenizer);
     const model = await PlainModel.open(files);
     const found = await sensitivityOf(model, ids, flags.context, formats, signal);
     const { groups } = found;
-    const uniform = formats.flatMap((format) => uniformMix(groups, format) ?? []);
     const chosen = mixWithin(groups, flags.bits);
-    // Beside each uniform format the best mix of as many bits.
-    const mixes = [
-      ...uniform,
-      ...uniform.map(({ bitsPerWeight }) => mixWithin(groups, bitsPerWeight)),
-      chosen,
-    ];
     const threads = flags.threads ?? availableParallelism();
     const evaluator = await MixEvaluator.open(model, ids, flags.context, { threads, signal });
-    const points = await pointsOf(evaluator, unlike(mixes), chosen, signal).finally(() => evaluator.close());
+    const mixes = [...mixesOf(groups, formats), chosen];
+    const { points, evaluation } = await pointsOf(evaluator, unlike(mixes), chosen, signal).finally(() =>
+      evaluator.close(),
+    );
     if (flags.out !== undefined)
       await writeText(flags.out, `${JSON.stringify(overridesOf(chosen), null, 2)}\n`);
     const record = {
@@ -71,25 +69,55 @@ export async function sensitivity(
     };
     if (flags.json === true) await printJson(record);
     else await print(tablesOf(groups, formats, chosen, points));
+    await page?.write(
+      evaluationPage({
+        model: place,
+        reference: null,
+        activations: null,
+        weights: null,
+        evaluation,
+        worst: worstInText(evaluation, ids, tokenizer, WORST),
+        sensitivity: {
+          ...found,
+          bits: flags.bits,
+          chosen: chosen.formats,
+          chosenBits: chosen.bitsPerWeight,
+          points,
+        },
+      }),
+    );
   } finally {
+    await page?.discard();
     await input.close();
   }
 }
 
-/** Measures mixes, by their bits. */
+/** The uniform formats, and beside each the best mix of as many bits, and one half way to the next. */
+function mixesOf(groups: readonly SensitiveGroup[], formats: readonly WeightFormat[]): Mix[] {
+  const uniform = formats.flatMap((format) => uniformMix(groups, format) ?? []);
+  const bits = uniform.map(({ bitsPerWeight }) => bitsPerWeight).sort((a, b) => a - b);
+  const between = bits.slice(1).map((most, i) => (bits[i]! + most) / 2);
+  return [...uniform, ...[...bits, ...between].map((budget) => mixWithin(groups, budget))];
+}
+
+/** Measures mixes, in the order of their bits. The evaluation is that of the chosen one, which is among them. */
 async function pointsOf(
   evaluator: MixEvaluator,
   mixes: readonly Mix[],
   chosen: Mix,
   signal: AbortSignal,
-): Promise<Point[]> {
-  const points: Point[] = [];
+): Promise<{ points: MeasuredMix[]; evaluation: Evaluation }> {
+  const points: MeasuredMix[] = [];
+  let found: Evaluation | null = null;
   for (const mix of mixes) {
     await heed(signal);
-    const { kldMean, sameTop, errors } = await evaluator.evaluate(mix.formats);
+    const evaluation = await evaluator.evaluate(mix.formats);
+    const { kldMean, sameTop, errors } = evaluation;
     const { bitsPerWeight, score } = mix;
+    const isChosen = isSame(mix, chosen);
+    if (isChosen) found = evaluation;
     points.push({
-      mix: mix.uniform ?? (isSame(mix, chosen) ? "chosen" : "mixed"),
+      mix: mix.uniform ?? (isChosen ? "chosen" : "mixed"),
       bitsPerWeight,
       score,
       kldMean,
@@ -97,7 +125,8 @@ async function pointsOf(
       sameTop,
     });
   }
-  return points.sort((a, b) => a.bitsPerWeight - b.bitsPerWeight);
+  points.sort((a, b) => a.bitsPerWeight - b.bitsPerWeight);
+  return { points, evaluation: found! };
 }
 
 /** What `quantize --overrides` takes: the weights that stay as they are. */
@@ -119,7 +148,7 @@ function tablesOf(
   groups: readonly SensitiveGroup[],
   formats: readonly WeightFormat[],
   chosen: Mix,
-  points: readonly Point[],
+  points: readonly MeasuredMix[],
 ): string {
   const measured = formats.filter((format) => format !== "bf16");
   const layers = groups.map(({ name, weights, effects }) => [

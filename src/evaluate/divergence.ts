@@ -67,6 +67,8 @@ export interface Divergence {
   /** perplexity / perplexityBase, and its natural logarithm. */
   readonly perplexityRatio: number;
   readonly lnPerplexityRatio: number;
+  /** perplexity - perplexityBase. */
+  readonly perplexityDifference: number;
   /** Correlation of the logarithms of both probabilities over the tokens. */
   readonly correlation: number;
   readonly kldMean: number;
@@ -77,6 +79,9 @@ export interface Divergence {
   readonly kld90: number;
   readonly kldMedian: number;
   readonly kld10: number;
+  readonly kld5: number;
+  readonly kld1: number;
+  readonly kld01: number;
   readonly kldMin: number;
   /** Share of tokens where both find the same token most probable. */
   readonly sameTop: number;
@@ -84,11 +89,17 @@ export interface Divergence {
   readonly meanDeltaP: number;
   readonly rmsDeltaP: number;
   readonly maxDeltaP: number;
+  readonly deltaP999: number;
   readonly deltaP99: number;
   readonly deltaP95: number;
+  readonly deltaP90: number;
+  readonly deltaP75: number;
   readonly medianDeltaP: number;
+  readonly deltaP25: number;
+  readonly deltaP10: number;
   readonly deltaP5: number;
   readonly deltaP1: number;
+  readonly deltaP01: number;
   readonly minDeltaP: number;
   /** Standard errors of the means above, by the same names. */
   readonly errors: Readonly<
@@ -97,6 +108,7 @@ export interface Divergence {
       | "perplexity"
       | "perplexityRatio"
       | "lnPerplexityRatio"
+      | "perplexityDifference"
       | "kldMean"
       | "sameTop"
       | "meanDeltaP"
@@ -123,12 +135,19 @@ export function summarizeScores(scores: readonly TokenScore[]): Divergence {
   const perplexityBase = Math.exp(base.value);
   const perplexity = Math.exp(other.value);
   const perplexityRatio = Math.exp(ratio.value);
+  // Both are functions of one text: what they have in common follows from the error of their ratio.
+  const covariance = (base.error ** 2 + other.error ** 2 - ratio.error ** 2) / 2;
+  const varianceOfDifference =
+    (perplexity * other.error) ** 2 +
+    (perplexityBase * base.error) ** 2 -
+    2 * perplexity * perplexityBase * covariance;
   return {
     tokens: scores.length,
     perplexityBase,
     perplexity,
     perplexityRatio,
     lnPerplexityRatio: ratio.value,
+    perplexityDifference: perplexity - perplexityBase,
     correlation: correlation(scores),
     kldMean: mean.value,
     kldMax: kld(1),
@@ -138,16 +157,25 @@ export function summarizeScores(scores: readonly TokenScore[]): Divergence {
     kld90: kld(0.9),
     kldMedian: kld(0.5),
     kld10: kld(0.1),
+    kld5: kld(0.05),
+    kld1: kld(0.01),
+    kld01: kld(0.001),
     kldMin: kld(0),
     sameTop: same.value,
     meanDeltaP: delta.value,
     rmsDeltaP: rms,
     maxDeltaP: dp(1),
+    deltaP999: dp(0.999),
     deltaP99: dp(0.99),
     deltaP95: dp(0.95),
+    deltaP90: dp(0.9),
+    deltaP75: dp(0.75),
     medianDeltaP: dp(0.5),
+    deltaP25: dp(0.25),
+    deltaP10: dp(0.1),
     deltaP5: dp(0.05),
     deltaP1: dp(0.01),
+    deltaP01: dp(0.001),
     minDeltaP: dp(0),
     // The error of exp(a) is exp(a) times that of a; that of sqrt(a) is half of that of a over the root.
     errors: {
@@ -155,6 +183,7 @@ export function summarizeScores(scores: readonly TokenScore[]): Divergence {
       perplexity: perplexity * other.error,
       perplexityRatio: perplexityRatio * ratio.error,
       lnPerplexityRatio: ratio.error,
+      perplexityDifference: Math.sqrt(Math.max(0, varianceOfDifference)),
       kldMean: mean.error,
       sameTop: same.error,
       meanDeltaP: delta.error,

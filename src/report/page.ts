@@ -1,14 +1,10 @@
-import { policy, script, style } from "#report-assets";
 import { ERROR_BINS } from "../checkpoint/measure/sample.ts";
-import { type Charts, type ChartTable, chartsOf, layerTable } from "./charts.ts";
+import { type Charts, chartsOf, layerTable } from "./charts.ts";
 import { type Figures, figuresOf, power } from "./figures.ts";
+import { type Figure, figure, frame } from "./frame.ts";
 import type { Report } from "./report.ts";
 import { summaryList, tableOfFiles, tableOfTensors, tableOfTypes } from "./tables.ts";
-import { html, json } from "./text.ts";
 import { languages, type Words } from "./words.ts";
-
-/** By its first bytes, a file is known to be a report, which may be replaced by another. */
-export const FIRST_BYTES = "<!doctype html>\n<!-- A report of blockscale -->\n";
 
 /**
  * One page that opens offline, with nothing to fetch: figures, charts and tables. Its charts are drawn by a script,
@@ -18,43 +14,21 @@ export const FIRST_BYTES = "<!doctype html>\n<!-- A report of blockscale -->\n";
 export function reportPage(report: Report, words: Words = languages.en): string {
   const figures = figuresOf(words.locale);
   const charts = chartsOf(report, words);
-  const names = [report.input, ...(report.output === null ? [] : [report.output])].map(html);
-  return `${FIRST_BYTES}<html lang="${words.locale}">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>${words.kinds[report.kind]}: ${names.join(" → ")} – blockscale</title>
-<link rel="icon" href="data:,">
-<style>${style}</style>
-<body>
-<main>
-<header>
-<p class="kind">blockscale · ${words.kinds[report.kind]}</p>
-<h1>${names.map((name) => `<span>${name}</span>`).join(" <i>→</i> ")}</h1>
-</header>
-${summaryList(report, words, figures)}
-<p class="note undrawn">${words.undrawn}</p>
-${figuresIn(report, charts, words, figures).join("\n")}
-${tableOfTypes(report, words, figures)}
-${tableOfTensors(report, words, figures)}
-${tableOfFiles(report, words, figures)}
-</main>
-<script type="application/json" id="charts">${json(charts)}</script>
-<script>${script}</script>
-</body>
-</html>
-`;
-}
-
-/** A chart with its numbers as a table. */
-interface Figure {
-  readonly id: string;
-  readonly title: string;
-  readonly notes: readonly string[];
-  readonly table: ChartTable;
-  /** What the colours mean, where there are two. */
-  readonly keys?: readonly string[];
+  const names = [report.input, ...(report.output === null ? [] : [report.output])];
+  return frame({
+    kind: words.kinds[report.kind],
+    names,
+    words,
+    charts,
+    body: [
+      summaryList(report, words, figures),
+      `<p class="note undrawn">${words.undrawn}</p>`,
+      ...figuresIn(report, charts, words, figures),
+      tableOfTypes(report, words, figures),
+      tableOfTensors(report, words, figures),
+      tableOfFiles(report, words, figures),
+    ],
+  });
 }
 
 /** The charts there are data for. */
@@ -134,24 +108,4 @@ function lookedAt({ survey }: Report, words: Words, { whole }: Figures): string[
     words.looked(whole(values), whole(totalValues), whole(weights), whole(totalWeights)),
     ...(notFinite > 0 ? [words.lookedNotFinite(whole(notFinite))] : []),
   ];
-}
-
-function figure({ id, title, notes, table, keys = [] }: Figure, words: Words): string {
-  const legend = keys.map((key, i) => `<i class="key-${i}"></i>${key}`).join(" ");
-  return `<figure id="${id}">
-<figcaption><h2>${title}</h2><p class="note">${notes.join(" ")}</p>${legend && `<p class="keys">${legend}</p>`}</figcaption>
-<div class="plot" role="img" aria-label="${title}"></div>
-<p class="readout" aria-hidden="true"></p>
-<details><summary>${words.numbers}</summary>${chartTable(table)}</details>
-</figure>`;
-}
-
-function chartTable({ heads, rows }: ChartTable): string {
-  const [head, ...others] = heads.map((head) => `<th scope="col">${head}</th>`);
-  return `<div class="scroll" tabindex="0"><table class="small"><thead><tr>${head}${others.join("")}</tr></thead><tbody>${rows
-    .map(
-      ([first, ...cells]) =>
-        `<tr><th scope="row">${html(first!)}</th>${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`,
-    )
-    .join("\n")}</tbody></table></div>`;
 }

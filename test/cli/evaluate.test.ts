@@ -48,7 +48,7 @@ describe.each(["qwen3", "deepseek_v3"])("%s", (name) => {
     const itself = JSON.parse((await blockscale("evaluate", path, "--against", path, ...options)).out);
     expect([itself.kldMax, itself.sameTop]).toEqual([0, 1]);
     const alone = await blockscale("evaluate", path, ...options.slice(0, -1));
-    expect(alone.out).toMatch(/PPL\s*:\s+1\d\d\./);
+    expect(alone.out).toMatch(/^Final estimate: PPL = 1\d\d\.\d{4} \+\/- \d\.\d{5}$/m);
     expect(alone.out.split("\n").length).toBe(2);
   });
 
@@ -118,8 +118,15 @@ test("a text goes through the tokenizer of the model, and the worst tokens show 
     text,
     "--context",
     "32",
+    "--report",
+    join(folder, "report.html"),
   );
-  expect(out).toMatch(/Mean {4}KLD/);
+  expect(out).toMatch(/^Mean {4}KLD: +\d\.\d{6} ± +\d\.\d{6}$/m);
+  expect(out).toMatch(/^Cor\(ln\(PPL\(Q\)\), ln\(PPL\(base\)\)\): *\d+\.\d\d%$/m);
+  expect(out).toMatch(/^RMS Δp {4}: +\d+\.\d{3} ± +\d\.\d{3} %$/m);
+  const page = readFileSync(join(folder, "report.html"), "utf8");
+  expect([...page.matchAll(/<figure id="(\w+)">/g)].map(([, id]) => id)).toEqual(["positions", "losses"]);
+  expect(/<td class="said">[^<]+<mark>[^<]*(in|the)[^<]*<\/mark>/.test(page)).toBe(true);
   expect(out).toMatch(/KLD 0\.\d+, p 0\.\d+ -> 0\.\d+: .*(in|the)/);
 });
 

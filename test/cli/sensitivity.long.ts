@@ -41,7 +41,15 @@ describe("the chosen mix", () => {
   });
 
   test("by gradients is nearer than what lies between the uniform formats", async () => {
-    const points = await pointsOf("qwen3", "--bits", "6");
+    const report = join(folder, "report.html");
+    const points = await pointsOf("qwen3", "--bits", "6", "--report", report);
+    const page = readFileSync(report, "utf8");
+    expect([...page.matchAll(/<figure id="(\w+)">/g)].map(([, id]) => id)).toEqual([
+      "curve",
+      "heat",
+      "positions",
+      "losses",
+    ]);
     const [low, chosen, high] = ["nvfp4", "chosen", "fp8"].map((mix) => named(points, mix)) as [
       Point,
       Point,

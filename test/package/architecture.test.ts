@@ -177,7 +177,7 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   preact: ["web/"],
   "@preact/signals": ["web/"],
   uplot: ["web/", "report/script/"],
-  "#report-assets": ["report/page.ts"],
+  "#report-assets": ["report/frame.ts"],
 };
 
 /** The places that know Node; everything else runs in a browser too. */

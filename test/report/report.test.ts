@@ -6,8 +6,9 @@ import { surveyPairs } from "../../src/checkpoint/measure/survey.ts";
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
 import { load } from "../../src/load.ts";
 import { chartsOf } from "../../src/report/charts.ts";
+import { FIRST_BYTES } from "../../src/report/frame.ts";
 import { layersOf } from "../../src/report/layers.ts";
-import { FIRST_BYTES, reportPage } from "../../src/report/page.ts";
+import { reportPage } from "../../src/report/page.ts";
 import {
   conversionReport,
   inspectionReport,

@@ -73,6 +73,17 @@ function coloursOf(page) {
 
 const CHARTS = ["sqnr", "exponents", "layers", "errors", "values"];
 
+/** The report of a choice of formats for a small model: what was chosen, where it hurts, and at which tokens. */
+function sensitivityReport(env) {
+  const path = join(env.folder, "sensitivity.html");
+  if (existsSync(path)) return path;
+  const model = join(env.root, "test/evaluate/models/qwen3");
+  const command = [join(env.root, "dist/cli/main.js"), "sensitivity", model, "--context", "64"];
+  const options = ["--tokens", join(model, "tokens.safetensors"), "--report", path];
+  execFileSync("node", [...command, ...options], { stdio: "ignore" });
+  return path;
+}
+
 const browsers = ["chromium", "firefox"];
 
 export const tests = [
@@ -212,6 +223,32 @@ export const tests = [
         await page.getByText("Charts are drawn by a script in this file").waitFor();
       };
       await withPage(env, body, { javaScriptEnabled: false });
+    },
+  },
+  {
+    name: "a report of formats for a model: every chart is drawn and told, nothing is asked for, to axe in light and dark",
+    browsers: ["chromium"],
+    async body(env) {
+      await withPage(env, async (page) => {
+        for (const colorScheme of ["light", "dark"]) {
+          await page.emulateMedia({ colorScheme });
+          assert.deepEqual(await openReport(page, sensitivityReport(env)), []);
+          const drawn = await coloursOf(page);
+          assert.deepEqual(
+            drawn.map(([id]) => id),
+            ["curve", "heat", "positions", "losses"],
+          );
+          for (const [id, colours] of drawn) assert.ok(colours.length > 5, `${id} is empty`);
+          assert.deepEqual(await audit(page), [], colorScheme);
+        }
+        await page.locator("#heat .u-over").hover();
+        await page
+          .locator("#heat .readout")
+          .filter({ hasText: /^1, \w+ .*: [\d.]+ dB$/ })
+          .waitFor();
+        assert.equal(await page.locator("#worst mark").count(), 20);
+        await page.emulateMedia({ colorScheme: null });
+      });
     },
   },
 ];

@@ -1,6 +1,8 @@
 // The script of a report's page: draws the charts, sorts the table. Runs from a file, without a server.
 import type uPlot from "uplot";
 import type { Charts } from "../charts.ts";
+import type { EvaluationCharts } from "../evaluation/charts.ts";
+import { drawCurve, drawHeat, drawLosses, drawPositions } from "./evaluation.ts";
 import {
   coloursOf,
   drawErrors,
@@ -12,14 +14,19 @@ import {
 } from "./plots.ts";
 import { makeSortable } from "./sorting.ts";
 
-const charts = JSON.parse(document.getElementById("charts")!.textContent!) as Charts;
+/** Of a conversion or of an evaluation: the page has the figures of one of them. */
+const charts = JSON.parse(document.getElementById("charts")!.textContent!) as Charts & EvaluationCharts;
 
-const DRAWERS: Readonly<Record<string, (charts: Charts, place: Place) => uPlot>> = {
+const DRAWERS: Readonly<Record<string, (data: typeof charts, place: Place) => uPlot>> = {
   sqnr: drawSqnr,
   exponents: drawExponents,
   layers: drawLayers,
   errors: drawErrors,
   values: drawValues,
+  curve: drawCurve,
+  heat: drawHeat,
+  positions: drawPositions,
+  losses: drawLosses,
 };
 
 let drawn: uPlot[] = [];

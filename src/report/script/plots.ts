@@ -26,15 +26,15 @@ export function coloursOf(element: Element): Colours {
 
 const FONT = "12px system-ui, sans-serif";
 const HEIGHT = 240;
-const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+export const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 
-function axis({ colours }: Place, more: uPlot.Axis): uPlot.Axis {
+export function axis({ colours }: Place, more: uPlot.Axis): uPlot.Axis {
   const grid = { stroke: colours.line, width: 1, ...more.grid };
   return { stroke: colours.text, font: FONT, ticks: { show: false }, gap: 6, ...more, grid };
 }
 
 /** An axis of layers, which are numbered from 0 and called by their labels. */
-function layerAxis(place: Place, { layers }: Charts): uPlot.Axis {
+export function layerAxis(place: Place, layers: readonly string[]): uPlot.Axis {
   const long = layers.reduce((most, label) => Math.max(most, label.length), 0);
   return axis(place, {
     grid: { show: false },
@@ -51,19 +51,20 @@ interface Drawing {
   readonly scales: uPlot.Scales;
   readonly hooks?: uPlot.Hooks.Arrays;
   readonly isPointed?: boolean;
+  readonly height?: number;
   /** What is under the pointer, by index. */
-  tell(index: number): string;
+  tell(index: number, u: uPlot): string;
 }
 
-function plot(place: Place, data: uPlot.AlignedData, drawing: Drawing): uPlot {
+export function plot(place: Place, data: uPlot.AlignedData, drawing: Drawing): uPlot {
   const { element, readout, width } = place;
-  const { axes, series, scales, hooks, isPointed = false, tell } = drawing;
+  const { axes, series, scales, hooks, isPointed = false, height = HEIGHT, tell } = drawing;
   const told = (u: uPlot) => {
-    readout.textContent = u.cursor.idx == null ? "" : tell(u.cursor.idx);
+    readout.textContent = u.cursor.idx == null ? "" : tell(u.cursor.idx, u);
   };
   const options: uPlot.Options = {
     width,
-    height: HEIGHT,
+    height,
     legend: { show: false },
     cursor: { x: true, y: false, drag: { x: false, y: false }, points: { show: isPointed } },
     axes: [...axes],
@@ -99,7 +100,7 @@ export function drawSqnr(charts: Charts, place: Place): uPlot {
   });
   return plot(place, data, {
     axes: [
-      layerAxis(place, charts),
+      layerAxis(place, charts.layers),
       axis(place, { size: 48, values: (_, ticks) => ticks.map((t) => `${t}`) }),
     ],
     series: [
@@ -234,7 +235,7 @@ export function drawLayers(charts: Charts, place: Place): uPlot {
   };
   const used = (layer: number) => byLayer[layer]!.flatMap((n, i) => (n > 0 ? [first + i] : []));
   return plot(place, [xs, xs.map((layer) => used(layer)[0] ?? null)], {
-    axes: [layerAxis(place, charts), axis(place, { size: 48, grid: { show: false }, ...powers })],
+    axes: [layerAxis(place, charts.layers), axis(place, { size: 48, grid: { show: false }, ...powers })],
     series: [{ stroke: "transparent", width: 0, points: { show: false } }],
     scales: {
       x: { time: false, range: [-0.6, byLayer.length - 0.4] },

@@ -1,0 +1,147 @@
+import type { ScoredToken } from "../../evaluate/evaluate.ts";
+import type { WeightFormat } from "../../evaluate/formats.ts";
+import type { SensitiveGroup } from "../../evaluate/sensitivity.ts";
+import { layersOf } from "../layers.ts";
+import { plain } from "../text.ts";
+import type { EvaluationReport, MeasuredMix } from "./report.ts";
+import type { EvaluationWords } from "./words.ts";
+
+/** What the charts show: goes into the page as JSON. */
+export interface EvaluationCharts {
+  readonly locale: string;
+  readonly positions: Positions | null;
+  readonly heat: Heat | null;
+  readonly curve: Curve | null;
+}
+
+/** Means over tokens by their place in the chunk, some neighbouring places together. */
+export interface Positions {
+  /** The first place of each bin. */
+  readonly first: readonly number[];
+  readonly mean: readonly number[];
+  readonly median: readonly number[];
+  readonly lossBase: readonly number[];
+  readonly loss: readonly number[];
+}
+
+/** Rows are a format and a part of a layer, columns are layers. */
+export interface Heat {
+  readonly layers: readonly string[];
+  readonly rows: readonly { readonly format: string; readonly part: string }[];
+  /** Decibels by row and layer; `null` where a layer has no such part. */
+  readonly decibels: readonly (readonly (number | null)[])[];
+  /** Row and layer of what was chosen. */
+  readonly chosen: readonly (readonly [row: number, layer: number])[];
+}
+
+export interface Curve {
+  readonly uniform: readonly Point[];
+  /** In the order of their bits. */
+  readonly mixes: readonly Point[];
+  /** Points that lost nothing, which a logarithm cannot show. */
+  readonly exact: number;
+}
+
+interface Point {
+  readonly name: string;
+  readonly bits: number;
+  readonly kld: number;
+  readonly error: number;
+}
+
+/** Bins that a chart of positions has at most. */
+const MOST_BINS = 64;
+
+/** Gathers what the charts show. */
+export function evaluationCharts(report: EvaluationReport, words: EvaluationWords): EvaluationCharts {
+  const { evaluation, sensitivity } = report;
+  return {
+    locale: words.locale,
+    positions: evaluation === null ? null : positionsOf(evaluation.scores, evaluation.context),
+    heat: sensitivity === null ? null : heatOf(sensitivity.groups, sensitivity.chosen, words.outside),
+    curve: sensitivity === null ? null : curveOf(sensitivity.points),
+  };
+}
+
+function positionsOf(scores: readonly ScoredToken[], context: number): Positions {
+  const start = context / 2;
+  const width = Math.ceil(start / MOST_BINS);
+  const bins = Array.from({ length: Math.ceil(start / width) }, (): ScoredToken[] => []);
+  for (const score of scores) bins[Math.floor(((score.index % context) - start) / width)]!.push(score);
+  const means = (of: (score: ScoredToken) => number) =>
+    bins.map((bin) => rounded(bin.reduce((sum, score) => sum + of(score), 0) / bin.length));
+  return {
+    first: bins.map((_, i) => start + i * width),
+    mean: means(({ divergence }) => divergence),
+    median: bins.map((bin) => rounded(medianOf(bin.map(({ divergence }) => divergence)))),
+    lossBase: means(({ base }) => -base),
+    loss: means(({ other }) => -other),
+  };
+}
+
+function medianOf(values: number[]): number {
+  const sorted = values.sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+/** Five digits are more than a chart shows. */
+function rounded(value: number): number {
+  return Number(value.toPrecision(5));
+}
+
+function heatOf(
+  groups: readonly SensitiveGroup[],
+  chosen: ReadonlyMap<string, WeightFormat>,
+  outside: string,
+): Heat {
+  const { labels, of } = layersOf(
+    groups.map(({ name }) => name),
+    outside,
+  );
+  const parts = groups.map(({ name }) => partOf(name));
+  const formats = [...new Set(groups.flatMap(({ effects }) => effects.map(({ format }) => format)))].filter(
+    (format) => format !== "bf16",
+  );
+  const rows = formats.flatMap((format) => [...new Set(parts)].map((part) => ({ format, part })));
+  const decibels = rows.map(() => labels.map((): number | null => null));
+  const marked: [number, number][] = [];
+  for (const [i, { weights, effects }] of groups.entries()) {
+    for (const { format, sqnr } of effects) {
+      const row = rows.findIndex((one) => one.format === format && one.part === parts[i]);
+      if (row < 0) continue;
+      decibels[row]![of[i]!] = Math.round(100 * sqnr) / 100;
+      if (chosen.get(weights[0]!) === format) marked.push([row, of[i]!]);
+    }
+  }
+  return {
+    layers: labels.map(plain),
+    rows: rows.map(({ format, part }) => ({ format, part: plain(part) })),
+    decibels,
+    chosen: marked,
+  };
+}
+
+/** "gate, up" of "model.layers.3.mlp.gate, up": what all layers have. */
+export function partOf(name: string): string {
+  return name.replace(/^.*?\.\d+\./, "").replace(/^(self_attn|attention|mlp)\./, "");
+}
+
+function curveOf(points: readonly MeasuredMix[]): Curve {
+  const shown = points.filter(({ kldMean }) => kldMean > 0);
+  const pointOf = ({ mix, bitsPerWeight, kldMean, kldError }: MeasuredMix): Point => ({
+    name: mix,
+    bits: rounded(bitsPerWeight),
+    kld: rounded(kldMean),
+    error: rounded(kldError),
+  });
+  const isMix = ({ mix }: MeasuredMix) => mix === "mixed" || mix === "chosen";
+  return {
+    uniform: shown.filter((point) => !isMix(point)).map(pointOf),
+    mixes: shown
+      .filter(isMix)
+      .sort((a, b) => a.bitsPerWeight - b.bitsPerWeight)
+      .map(pointOf),
+    exact: points.length - shown.length,
+  };
+}

@@ -1,0 +1,205 @@
+import { type FigureRow, figureRows } from "../../evaluate/rows.ts";
+import type { FormatEffect } from "../../evaluate/sensitivity.ts";
+import { type Figures, figuresOf } from "../figures.ts";
+import { type Figure, figure, frame } from "../frame.ts";
+import { html } from "../text.ts";
+import { type EvaluationCharts, evaluationCharts } from "./charts.ts";
+import type { EvaluationReport } from "./report.ts";
+import { type EvaluationWords, evaluationLanguages } from "./words.ts";
+
+/**
+ * One page that opens offline: what a model lost against its original, where, and which format did it. What its script draws is in
+ * tables as well.
+ * @param words of a language; English if left out
+ */
+export function evaluationPage(
+  report: EvaluationReport,
+  words: EvaluationWords = evaluationLanguages.en,
+): string {
+  const figures = figuresOf(words.locale);
+  const charts = evaluationCharts(report, words);
+  const drawn = figuresIn(report, charts, words, figures).map((one) => figure(one, words));
+  return frame({
+    kind: report.sensitivity === null ? words.evaluation : words.sensitivity,
+    names: [...(report.reference === null ? [] : [report.reference]), report.model],
+    words,
+    charts,
+    body: [
+      summaryList(report, words),
+      `<p class="note undrawn">${words.undrawn}</p>`,
+      ...drawn,
+      groupTable(report, words, figures),
+      worstTable(report, words),
+      figureTable(report, words),
+    ],
+  });
+}
+
+function summaryList(report: EvaluationReport, words: EvaluationWords): string {
+  const { evaluation: e, sensitivity } = report;
+  const isCompared = report.reference !== null || sensitivity !== null;
+  const figure = (value: number, error: number, digits: number) =>
+    `${value.toFixed(digits)} <small>± ${error.toFixed(digits)}</small>`;
+  const entries: [string, string][] = [];
+  if (e !== null) {
+    entries.push([words.perplexity, figure(e.perplexity, e.errors.perplexity, 3)]);
+    if (isCompared)
+      entries.push(
+        [words.perplexityBase, figure(e.perplexityBase, e.errors.perplexityBase, 3)],
+        [words.kldMean, figure(e.kldMean, e.errors.kldMean, 5)],
+        [words.sameTop, `${(100 * e.sameTop).toFixed(2)} %`],
+      );
+    entries.push([words.tokens, `${e.tokens}`], [words.context, `${e.context}`]);
+  }
+  if (report.activations !== null) entries.push([words.activations, html(report.activations)]);
+  if (report.weights !== null) entries.push([words.weights, html(report.weights)]);
+  if (sensitivity !== null) {
+    entries.push(
+      [words.budget, `${sensitivity.bits}`],
+      [words.chosenBits, sensitivity.chosenBits.toFixed(3)],
+      [words.measure, words.measures[sensitivity.measure]],
+    );
+  }
+  return `<dl>${entries.map(([label, value]) => `<div><dt>${label}</dt><dd>${value}</dd></div>`).join("")}</dl>`;
+}
+
+/** The charts there are data for. */
+function figuresIn(
+  report: EvaluationReport,
+  charts: EvaluationCharts,
+  words: EvaluationWords,
+  figures: Figures,
+): Figure[] {
+  const isCompared = report.reference !== null || report.sensitivity !== null;
+  return [
+    ...curveFigure(report, charts, words),
+    ...heatFigure(charts, words, figures),
+    ...positionFigures(charts, words, isCompared),
+  ];
+}
+
+function curveFigure(
+  { sensitivity }: EvaluationReport,
+  { curve }: EvaluationCharts,
+  words: EvaluationWords,
+): Figure[] {
+  if (curve === null || sensitivity === null) return [];
+  const rows = sensitivity.points.map(({ mix, bitsPerWeight, score, kldMean, kldError, sameTop }) => [
+    mix,
+    bitsPerWeight.toFixed(3),
+    score.toExponential(2),
+    `${kldMean.toFixed(6)} ± ${kldError.toFixed(6)}`,
+    `${(100 * sameTop).toFixed(2)} %`,
+  ]);
+  const heads = [words.mix, words.bits, words.score, words.kldMean, words.sameTop];
+  const notes = [words.curveNote, ...(curve.exact > 0 ? [words.curveExact] : [])];
+  return [{ id: "curve", title: words.curve, notes, table: { heads, rows } }];
+}
+
+function heatFigure({ heat }: EvaluationCharts, words: EvaluationWords, { decibels }: Figures): Figure[] {
+  if (heat === null) return [];
+  const rows = heat.rows.map(({ format, part }, i) => [
+    `${format} ${part}`,
+    ...heat.decibels[i]!.map((db) => (db === null ? "" : decibels(db))),
+  ]);
+  const heads = [`${words.format}, ${words.part}`, ...heat.layers.map((label) => html(label))];
+  return [{ id: "heat", title: words.heat, notes: [words.heatNote], table: { heads, rows } }];
+}
+
+function positionFigures(
+  { positions }: EvaluationCharts,
+  words: EvaluationWords,
+  isCompared: boolean,
+): Figure[] {
+  if (positions === null) return [];
+  const { first, mean, median, lossBase, loss } = positions;
+  const table = (keys: readonly string[], series: readonly (readonly number[])[]) => ({
+    heads: [words.position, ...keys],
+    rows: first.map((position, i) => [`${position}`, ...series.map((values) => `${values[i]}`)]),
+  });
+  const keys = [words.median, words.mean];
+  const models = [words.original, words.model];
+  const divergences: Figure = {
+    id: "positions",
+    title: words.positions,
+    notes: [words.positionsNote],
+    table: table(keys, [median, mean]),
+    keys,
+  };
+  const losses: Figure = {
+    id: "losses",
+    title: words.losses,
+    notes: [words.lossesNote],
+    table: isCompared ? table(models, [lossBase, loss]) : table(models.slice(1), [loss]),
+    ...(isCompared ? { keys: models } : {}),
+  };
+  return isCompared ? [divergences, losses] : [losses];
+}
+
+/** What each format does to each group, as numbers. */
+function groupTable({ sensitivity }: EvaluationReport, words: EvaluationWords, figures: Figures): string {
+  if (sensitivity === null) return "";
+  const { groups, chosen } = sensitivity;
+  const formats = [...new Set(groups.flatMap(({ effects }) => effects.map(({ format }) => format)))].filter(
+    (format) => format !== "bf16",
+  );
+  const cells = (effect: FormatEffect | undefined) =>
+    effect === undefined
+      ? "<td>–</td><td>–</td>"
+      : `<td data-value="${effect.sqnr}">${figures.decibels(effect.sqnr)} dB</td><td data-value="${effect.score}">${effect.score.toExponential(2)}</td>`;
+  const rows = groups.map(({ name, weights, effects }) => {
+    const found = formats.map((format) => cells(effects.find((effect) => effect.format === format)));
+    return `<tr><th scope="row">${html(name)}</th>${found.join("")}<td>${chosen.get(weights[0]!)}</td></tr>`;
+  });
+  const heads = [
+    words.part,
+    ...formats.flatMap((format) => [`${format}: ${words.sqnr}`, `${format}: ${words.score}`]),
+    words.chosen,
+  ];
+  return section("groups", words.groups, "", "sortable", heads, rows);
+}
+
+/** The tokens that differ most, marked in their text. */
+function worstTable({ worst }: EvaluationReport, words: EvaluationWords): string {
+  if (worst.length === 0) return "";
+  const rows = worst.map(
+    ({ divergence, p, q, before, token, after }) =>
+      `<tr><td>${divergence.toFixed(4)}</td><td>${p.toFixed(4)}</td><td>${q.toFixed(4)}</td><td class="said">${said(before)}<mark>${said(token)}</mark>${said(after)}</td></tr>`,
+  );
+  return section("worst", words.worst, words.worstNote, "", [words.divergence, "p", "q", words.text], rows);
+}
+
+/** A text of strangers, in which the ends of lines can be seen. */
+function said(text: string): string {
+  return html(text.replaceAll("\n", "⏎"));
+}
+
+function figureTable(
+  { evaluation, reference, sensitivity }: EvaluationReport,
+  words: EvaluationWords,
+): string {
+  if (evaluation === null || (reference === null && sensitivity === null)) return "";
+  const shown = (value: number, { isShare }: FigureRow) =>
+    isShare ? `${(100 * value).toFixed(3)} %` : value.toFixed(6);
+  const rows = figureRows(evaluation).flatMap(({ rows }) =>
+    rows.map((row) => {
+      const error = row.error === undefined ? "" : shown(row.error, row);
+      return `<tr><th scope="row">${html(row.name)}</th><td>${shown(row.value, row)}</td><td>${error}</td></tr>`;
+    }),
+  );
+  return section("figures", words.figures, "", "small", [words.figure, words.value, words.error], rows);
+}
+
+function section(
+  id: string,
+  title: string,
+  note: string,
+  kind: string,
+  heads: readonly string[],
+  rows: readonly string[],
+): string {
+  const columns = heads.map((head) => `<th scope="col">${head}</th>`).join("");
+  return `<section id="${id}"><h2>${title}</h2>${note && `<p class="note">${note}</p>`}
+<div class="scroll" tabindex="0" role="region" aria-label="${title}"><table class="${kind}"><thead><tr>${columns}</tr></thead>
+<tbody>${rows.join("\n")}</tbody></table></div></section>`;
+}

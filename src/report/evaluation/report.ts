@@ -1,0 +1,41 @@
+import type { Evaluation } from "../../evaluate/evaluate.ts";
+import type { WeightFormat } from "../../evaluate/formats.ts";
+import type { SensitiveGroup, Sensitivity } from "../../evaluate/sensitivity.ts";
+import type { WorstToken } from "../../evaluate/worst.ts";
+
+/** All that the report of an evaluation tells: a plain record, which `evaluationPage` makes a page of. */
+export interface EvaluationReport {
+  readonly model: string;
+  /** The original; `null` where the model was evaluated alone. */
+  readonly reference: string | null;
+  /** How activations and weights were rounded, where that is not told by a mix. */
+  readonly activations: string | null;
+  readonly weights: string | null;
+  /** Of the model, or of the chosen mix. */
+  readonly evaluation: Evaluation | null;
+  readonly worst: readonly WorstToken[];
+  readonly sensitivity: ReportedSensitivity | null;
+}
+
+interface ReportedSensitivity {
+  readonly measure: Sensitivity["measure"];
+  readonly groups: readonly SensitiveGroup[];
+  /** Bits a weight that were allowed. */
+  readonly bits: number;
+  /** By the names of weights. */
+  readonly chosen: ReadonlyMap<string, WeightFormat>;
+  /** Bits a weight that the chosen mix takes. */
+  readonly chosenBits: number;
+  readonly points: readonly MeasuredMix[];
+}
+
+/** A mix with what it was measured to do. */
+export interface MeasuredMix {
+  /** A format that all weights have; "mixed", or "chosen" for the mix within the budget. */
+  readonly mix: string;
+  readonly bitsPerWeight: number;
+  readonly score: number;
+  readonly kldMean: number;
+  readonly kldError: number;
+  readonly sameTop: number;
+}

@@ -1,0 +1,151 @@
+import uPlot from "uplot";
+import type { EvaluationCharts } from "../evaluation/charts.ts";
+import { figuresOf } from "../figures.ts";
+import { axis, layerAxis, type Place, plot, WHOLE } from "./plots.ts";
+
+/** KL divergence by position in the chunk. */
+export function drawPositions(charts: EvaluationCharts, place: Place): uPlot {
+  const { first, mean, median } = charts.positions!;
+  return lines(place, first, [median, mean]);
+}
+
+/** Loss of both models by position in the chunk; of one, where there is no other. */
+export function drawLosses(charts: EvaluationCharts, place: Place): uPlot {
+  const { first, lossBase, loss, mean } = charts.positions!;
+  return lines(place, first, mean.some((kld) => kld > 0) ? [lossBase, loss] : [loss]);
+}
+
+function lines(place: Place, xs: readonly number[], series: readonly (readonly number[])[]): uPlot {
+  const { colours } = place;
+  const looks = [colours.muted, colours.accent].slice(-series.length);
+  return plot(place, [[...xs], ...series.map((values) => [...values])], {
+    axes: [axis(place, { grid: { show: false }, size: 30, incrs: WHOLE }), axis(place, { size: 56 })],
+    series: looks.map((stroke) => ({ stroke, width: 1.75, points: { show: xs.length === 1 } })),
+    scales: { x: { time: false } },
+    isPointed: true,
+    tell: (i) => `${xs[i]}: ${series.map((values) => values[i]).join(" → ")}`,
+  });
+}
+
+/** Height of a row of the heat map. */
+const ROW = 18;
+
+/** Noise of outputs by format and part, and by layer: one cell each, the stronger the noisier. */
+export function drawHeat(charts: EvaluationCharts, place: Place): uPlot {
+  const { layers, rows, decibels, chosen } = charts.heat!;
+  const { colours } = place;
+  const figures = figuresOf(charts.locale);
+  const known = decibels.flat().filter((db) => db !== null);
+  const [least, most] = [Math.min(...known), Math.max(...known)];
+  const labels = rows.map(({ format, part }) => `${format} ${part}`);
+  const longest = labels.reduce((length, label) => Math.max(length, label.length), 0);
+  const marked = new Set(chosen.map(([row, layer]) => `${row} ${layer}`));
+  const cells = (u: uPlot) => {
+    const { ctx } = u;
+    ctx.save();
+    for (const [row, values] of decibels.entries()) {
+      for (const [layer, db] of values.entries()) {
+        if (db === null) continue;
+        const left = Math.round(u.valToPos(layer - 0.5, "x", true));
+        const top = Math.round(u.valToPos(row - 0.5, "y", true));
+        const width = Math.max(1, Math.round(u.valToPos(layer + 0.5, "x", true)) - left - 1);
+        const height = Math.max(1, Math.round(u.valToPos(row + 0.5, "y", true)) - top - 1);
+        ctx.globalAlpha = 0.08 + (most === least ? 0.5 : (0.8 * (most - db)) / (most - least));
+        ctx.fillStyle = colours.accent;
+        ctx.fillRect(left, top, width, height);
+        if (!marked.has(`${row} ${layer}`)) continue;
+        ctx.globalAlpha = 1;
+        ctx.strokeStyle = colours.text;
+        ctx.lineWidth = 2;
+        ctx.strokeRect(left + 1, top + 1, width - 2, height - 2);
+      }
+    }
+    ctx.restore();
+  };
+  const xs = layers.map((_, i) => i);
+  return plot(place, [xs, xs.map(() => 0)], {
+    height: 40 + ROW * rows.length,
+    axes: [
+      layerAxis(place, layers),
+      axis(place, {
+        size: Math.min(16 + 6.5 * longest, 0.45 * place.width),
+        grid: { show: false },
+        splits: () => rows.map((_, i) => i),
+        values: () => labels,
+      }),
+    ],
+    series: [{ stroke: "transparent", width: 0, points: { show: false } }],
+    scales: {
+      x: { time: false, range: [-0.6, layers.length - 0.4] },
+      y: { range: [-0.6, rows.length - 0.4], dir: -1 },
+    },
+    hooks: { draw: [cells] },
+    tell: (layer, u) => {
+      const row = Math.round(u.posToVal(u.cursor.top ?? 0, "y"));
+      const db = decibels[row]?.[layer];
+      return db == null ? "" : `${layers[layer]}, ${labels[row]}: ${figures.decibels(db)} dB`;
+    },
+  });
+}
+
+/** Bits a weight against KL divergence: uniform formats by their names, and a line through the mixes. */
+export function drawCurve(charts: EvaluationCharts, place: Place): uPlot {
+  const { uniform, mixes } = charts.curve!;
+  const { colours } = place;
+  const points = [...uniform, ...mixes].sort((a, b) => a.bits - b.bits);
+  const xs = points.map(({ bits }) => bits);
+  const of = (wanted: readonly object[]) =>
+    points.map((point) => (wanted.includes(point) ? point.kld : null));
+  const named = [...uniform, ...mixes.filter(({ name }) => name === "chosen")].sort(
+    (a, b) => a.bits - b.bits,
+  );
+  const names = (u: uPlot) => {
+    const { ctx } = u;
+    const gap = 6 * uPlot.pxRatio;
+    ctx.save();
+    ctx.fillStyle = colours.text;
+    ctx.font = `${12 * uPlot.pxRatio}px system-ui, sans-serif`;
+    ctx.textBaseline = "bottom";
+    for (const [i, { name, bits, kld }] of named.entries()) {
+      const x = u.valToPos(bits, "x", true);
+      const next = named[i + 1];
+      // Left of its point, where it would run into the next.
+      const isClose =
+        next !== undefined && u.valToPos(next.bits, "x", true) - x < ctx.measureText(name).width;
+      ctx.textAlign = isClose ? "right" : "left";
+      ctx.fillText(name, x + (isClose ? -gap : gap), u.valToPos(kld, "y", true) - gap);
+    }
+    ctx.restore();
+  };
+  return plot(place, [xs, of(mixes), of(uniform)], {
+    axes: [
+      axis(place, { grid: { show: false }, size: 30 }),
+      axis(place, {
+        size: 64,
+        // Powers of ten alone.
+        filter: (_, ticks) => ticks.map((tick) => (Number.isInteger(Math.log10(tick)) ? tick : null)),
+        values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : `${Number(tick.toPrecision(2))}`)),
+      }),
+    ],
+    series: [
+      {
+        stroke: colours.accent,
+        width: 1.5,
+        spanGaps: true,
+        points: { show: true, size: 6, width: 0, fill: colours.accent },
+      },
+      {
+        stroke: colours.text,
+        width: 0,
+        points: { show: true, size: 9, width: 2, stroke: colours.text, fill: colours.page },
+      },
+    ],
+    scales: { x: { time: false, range: (_, least, most) => [least - 0.6, most + 0.8] }, y: { distr: 3 } },
+    hooks: { draw: [names] },
+    isPointed: true,
+    tell: (i) => {
+      const { name, bits, kld, error } = points[i]!;
+      return `${name}, ${bits}: ${kld} ± ${error}`;
+    },
+  });
+}
