@@ -37,6 +37,15 @@ describe("the README", () => {
     }
   });
 
+  it("says how to install, and shows one picture that follows the reader's colours", () => {
+    expect(readme).toContain("npm install blockscale");
+    const pictures = [...readme.matchAll(/!\[[^\]]+\]\(([^)]+\.svg)\)/g)].map(([, path]) => path!);
+    expect(pictures).toHaveLength(1);
+    const picture = readFileSync(new URL(`../../${pictures[0]}`, import.meta.url), "utf8");
+    expect(picture).toContain("<title");
+    expect(picture).toContain("prefers-color-scheme: dark");
+  });
+
   it("names the two commands that package.json has", () => {
     const { scripts } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
     expect(readme).toContain("npm install && npm run demo");

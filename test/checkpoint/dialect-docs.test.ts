@@ -1,0 +1,66 @@
+import { expect, test } from "vitest";
+import {
+  type Dialect,
+  dialects,
+  type Part,
+  partName,
+  type Storage,
+} from "../../src/checkpoint/dialects/index.ts";
+import { KEEP_RULES } from "../../src/checkpoint/dialects/rules.ts";
+
+/** A table of GitHub's Markdown. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  return [line(head), line(head.map(() => ":--")), ...rows.map(line)].join("\n");
+}
+
+const named = (part: Part) => `${part.dtype} \`${partName("X.weight", part)}\``;
+
+function storageRow({ scheme, codes, scales, tensorScale }: Storage): string[] {
+  const factor = tensorScale && `F32 \`${partName("X.weight", tensorScale)}\``;
+  return [
+    `${scheme.format.toUpperCase()} in ${scheme.block.join("x")}`,
+    named(codes),
+    named(scales),
+    factor === undefined ? "" : `${factor}, which ${tensorScale!.divides ? "divides" : "multiplies"} them`,
+  ];
+}
+
+/** JSON in which lists of names and numbers stay on one line. */
+function jsonOf(value: unknown): string {
+  return JSON.stringify(value, null, 2).replace(
+    /\[\s+([^[\]{}]*?)\s+\]/g,
+    (_, list: string) => `[${list.replace(/\s+/g, " ")}]`,
+  );
+}
+
+function section(dialect: Dialect): string {
+  const { name, about, config, warnings, members, documents } = dialect;
+  const others = documents?.([]).map((document) => `\`${document.name}\``) ?? [];
+  return [
+    `## ${name}`,
+    `${about}.`,
+    table(["weights", "codes", "scales", ""], [storageRow(dialect.storage)]),
+    `\`\`\`json\n${jsonOf({ ...members, quantization_config: config(["lm_head"]) })}\n\`\`\``,
+    ...(others.length > 0 ? [`It also writes ${others.join(", ")}.`] : []),
+    ...(warnings ?? []),
+  ].join("\n\n");
+}
+
+/** `npx vitest run --config test/vitest.config.ts dialect-docs -u` writes the page anew. */
+test("docs/dialects.md is made of the records", async () => {
+  const page = [
+    "# Dialects that are written",
+    "<!-- Made of src/checkpoint/dialects/ by test/checkpoint/dialect-docs.test.ts. -->",
+    "A dialect is how a family of checkpoints stores a scheme: names and dtypes of tensors, and what config.json says. `X.weight` is the weight. The JSON is what is added to config.json where `lm_head` is kept. Who reads what, and what is read: [checkpoints](checkpoints.md).",
+    ...Object.values(dialects).map(section),
+    "## What is kept",
+    "Matrices whose name fits one of these stay in high precision unless `include` asks for them; the first that fits counts.",
+    table(
+      ["name", "why"],
+      KEEP_RULES.map(({ pattern, reason }) => [`\`${pattern.source}\``, reason]),
+    ),
+  ].join("\n\n");
+  await expect(`${page}\n`).toMatchFileSnapshot("../../docs/dialects.md");
+});
