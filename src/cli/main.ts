@@ -64,7 +64,8 @@ function place(text: string): string {
   return text;
 }
 
-const INPUTS = "a .safetensors file, a checkpoint folder, s3://BUCKET/PREFIX, a URL, or hf:OWNER/NAME";
+const INPUTS =
+  "a .safetensors file, a checkpoint folder or its index, s3://BUCKET/PREFIX, a URL, hf:OWNER/NAME or ms:OWNER/NAME";
 
 function missingScale(): Option {
   return new Option("--missing-scale <what>", "FP8 codes that have no scale: refuse them, or take 1")
@@ -236,7 +237,7 @@ function queueCommands(command: Command, signal: AbortSignal): void {
     .action((flags) => status(flags));
 }
 
-const MODEL = "the folder of a model, s3://BUCKET/PREFIX, or hf:OWNER/NAME";
+const MODEL = "the folder of a model, s3://BUCKET/PREFIX, hf:OWNER/NAME or ms:OWNER/NAME";
 
 /** What all commands that run a model have in common. */
 function modelCommand(command: Command, activations: "f32" | "near" = "near"): Command {

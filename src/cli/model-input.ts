@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { basename, resolve } from "node:path";
 import { SingleBar } from "cli-progress";
+import { isAddress } from "../io/place.ts";
 import type { Model } from "../model/model.ts";
 import { openModel } from "../model/open.ts";
 import type { Asked, Precisions } from "../model/precisions.ts";
@@ -54,7 +55,7 @@ export async function openModelAt(
     });
     return {
       model,
-      name: place.includes("://") || place.startsWith("hf:") ? place : basename(resolve(place)),
+      name: isAddress(place) ? place : basename(resolve(place)),
       close: async () => {
         await model.close();
         await input.close();

@@ -16,12 +16,19 @@ export interface UrlOptions extends RetryOptions {
   readonly headers?: { readonly [name: string]: string };
 }
 
+/** Bytes of the largest file that is kept in memory where a server knows no ranges. */
+const LARGEST_WHOLE = 64 * 2 ** 20;
+
 /**
- * Opens a file by its URL. One byte is asked for, not HEAD: some servers compress answers to HEAD and lose the length.
- * @throws BlockscaleError `io`: no such file, no range support, or no answer after several tries
+ * Opens a file by its URL. One byte is asked for, not HEAD: some servers compress answers to HEAD and lose the length. A server that
+ * knows no ranges sends the whole file instead, which is kept if it is small.
+ * @throws BlockscaleError `io`: no such file, a large one without range support, or no answer after several tries
  */
 export async function openUrl(url: string, options: UrlOptions = {}): Promise<UrlSource> {
-  const { size, tag } = await attempt(url, options, (signal) => probe(url, options, signal));
+  const { size, tag, whole } = await attempt(url, options, (signal) => probe(url, options, signal));
+  if (whole !== undefined) {
+    return { url, size, tag, slice: (start, end) => ({ arrayBuffer: async () => whole.slice(start, end) }) };
+  }
   return {
     url,
     size,
@@ -40,32 +47,69 @@ async function send(url: string, options: UrlOptions, signal: AbortSignal, range
     headers: { ...options.headers, Range: range },
     signal,
   });
-  if (response.status === 206) return response;
-  await response.body?.cancel();
   const { status } = response;
-  if (status === 200) {
-    throw fault(
-      url,
-      "a server that answers range requests",
-      "one that sends whole files",
-      "Download the file first.",
-    );
-  }
+  if (status === 206 || (status === 200 && range === PROBE)) return response;
+  await response.body?.cancel();
+  if (status === 200) throw withoutRanges(url);
   if (status === 408 || status === 429 || status >= 500) throw new Passing(`status ${status}`);
   const fix =
     status === 401 || status === 403 ? "Check that you may read it, and pass a token." : "Check the address.";
   throw fault(url, "the file", `status ${status}`, fix);
 }
 
-async function probe(url: string, options: UrlOptions, signal: AbortSignal) {
-  const response = await send(url, options, signal, "bytes=0-0");
+const PROBE = "bytes=0-0";
+
+function withoutRanges(url: string): BlockscaleError {
+  return fault(
+    url,
+    `a server that answers range requests, or a file of at most ${LARGEST_WHOLE} bytes`,
+    "one that sends whole files",
+    "Download the file first.",
+  );
+}
+
+interface Probed {
+  readonly size: number;
+  readonly tag: string | null;
+  /** All of the file, from a server that knows no ranges. */
+  readonly whole?: ArrayBuffer;
+}
+
+async function probe(url: string, options: UrlOptions, signal: AbortSignal): Promise<Probed> {
+  const response = await send(url, options, signal, PROBE);
+  const tag = response.headers.get("etag");
+  if (response.status === 200) {
+    const whole = await wholeBody(url, response);
+    return { size: whole.byteLength, tag, whole };
+  }
   const range = contentRange(response);
   if (range === null || range.start !== 0 || range.end !== 1) {
     await response.body?.cancel();
     throw new Passing(`Content-Range ${response.headers.get("content-range")} for bytes 0-0`);
   }
   await bodyOf(response, 1);
-  return { size: range.size, tag: response.headers.get("etag") };
+  return { size: range.size, tag };
+}
+
+/** A body of unknown length, as long as it is small. What was compressed on the way has another length than it says. */
+async function wholeBody(url: string, response: Response): Promise<ArrayBuffer> {
+  const said = response.headers.has("content-encoding") ? null : response.headers.get("content-length");
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  const reader = response.body?.getReader();
+  if (Number(said ?? 0) <= LARGEST_WHOLE) {
+    for (let next = await reader?.read(); next?.value !== undefined; next = await reader?.read()) {
+      chunks.push(next.value);
+      size += next.value.length;
+      if (size > LARGEST_WHOLE) break;
+    }
+    if (size <= LARGEST_WHOLE) {
+      if (said !== null && size !== Number(said)) throw new Passing(`${size} of ${said} bytes`);
+      return new Blob(chunks as BlobPart[]).arrayBuffer();
+    }
+  }
+  await reader?.cancel();
+  throw withoutRanges(url);
 }
 
 interface Range {

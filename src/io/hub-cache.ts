@@ -28,7 +28,7 @@ async function commitOf(folder: string, revision: string): Promise<string | null
 }
 
 /** Whether all that an index names is there, as whole files; without an index, config.json and at least one file of weights. */
-async function isWhole(snapshot: string): Promise<boolean> {
+export async function isWhole(snapshot: string): Promise<boolean> {
   const names = await readdir(snapshot).catch((): string[] => []);
   const isThere = async (name: string) =>
     (await stat(join(snapshot, name)).catch(() => null))?.isFile() === true;

@@ -13,7 +13,7 @@ import { checkpointOf, fileWith, run, type Stored, tensor, tensorsOf } from "../
 import { randomWords } from "../support/random.ts";
 
 /** The table of docs/checkpoints.md, a small checkpoint for each row: what is read here is what is said there. */
-type Row = readonly [maker: string, what: string, tensors: Stored[], quantization?: Config];
+type Row = [maker: string, what: string, tensors: Stored[], quantization?: Config];
 
 const [DEEPSEEK, COMPRESSED, MODELOPT, COMFYUI, MISTRAL, FBGEMM, TORCHAO, QUANTO, GPT_OSS] = makers.map(
   ({ name }) => name,
@@ -165,7 +165,7 @@ const READ: readonly Row[] = [
   ["anybody", "safetensors' own F4", [at("X.weight", "F4", 16, 64), at("X.weight_scale", "U8", 16, 2)]],
 ];
 
-const REFUSED: readonly (readonly [what: string, tensors: Stored[], quantization?: Config])[] = [
+const REFUSED: readonly [what: string, tensors: Stored[], quantization?: Config][] = [
   ["INT8 (W8A8)", [at("X.weight", "I8", 16, 64), at("X.weight_scale", "F32", 16, 1)]],
   [
     "INT4 of another kind than `pack-quantized`, with zero points, or in another order",
@@ -201,7 +201,7 @@ const withConfig = async (tensors: Stored[], quantization?: Config) => ({
 });
 
 describe("read", () => {
-  test.each(READ)("%s: %s", async (_, what, tensors, quantization) => {
+  test.each<Row>([...READ])("%s: %s", async (_, what, tensors, quantization) => {
     const checkpoint = await withConfig(tensors, quantization);
     const plan = planDequantize(checkpoint);
     const kinds = plan.tensors.map(({ action, name }) => [action, name]);
@@ -223,7 +223,7 @@ describe("read", () => {
 });
 
 describe("refused", () => {
-  test.each(REFUSED)("%s", async (_, tensors, quantization) => {
+  test.each<(typeof REFUSED)[number]>([...REFUSED])("%s", async (_, tensors, quantization) => {
     const checkpoint = await withConfig(tensors, quantization);
     expect(() => planDequantize(checkpoint)).toThrow(/expected .*, got /);
     expect(() => planQuantize(checkpoint)).toThrow(/expected .*, got /);
