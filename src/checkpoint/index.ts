@@ -5,6 +5,8 @@
  */
 export type { UrlOptions, UrlSource } from "../io/http.ts";
 export { openUrl } from "../io/http.ts";
+export type { CacheOptions } from "../io/private-storage.ts";
+export { openCached, removeCached } from "../io/private-storage.ts";
 export type { Source } from "../io/source.ts";
 export type { Header, TensorInfo, TensorSpec } from "../safetensors/header.ts";
 export type { ShardIndex } from "../safetensors/shards.ts";

@@ -44,6 +44,7 @@ const suites = await Promise.all(
     "page",
     "playground",
     "train",
+    "cached",
     "report",
     "webkit",
     "large",
