@@ -188,14 +188,20 @@ async function tokenizer() {
   await writeFile(path("dist/model/LICENSES.tokenizer.txt"), texts);
 }
 
-/** Takes the command line and its libraries into one file; our modules below it stay where tsc put them. */
+/**
+ * Takes the command line with all that it imports into one file: hundreds of modules opened at once would need as many descriptors. What
+ * hosts choose between (#kernels) and optional peers stay outside.
+ */
 async function cli() {
-  const ours = {
-    name: "ours stays outside",
-    setup: ({ onResolve }) =>
-      onResolve({ filter: /^\.\.?\// }, ({ importer, path }) =>
-        importer.startsWith(folder) && path.startsWith("../") ? { path, external: true } : undefined,
-      ),
+  const outside = ["#*", "@aws-sdk/client-s3", "bullmq", "ioredis"];
+  const workersStay = {
+    name: "files of workers stay where they are",
+    setup: ({ onLoad }) =>
+      onLoad({ filter: /\/dist\/\w+\/[\w-]+\.js$/ }, async ({ path }) => {
+        const room = path.split("/").at(-2);
+        const text = await readFile(path, "utf8");
+        return { contents: text.replaceAll('URL("./worker.js"', `URL("../${room}/worker.js"`) };
+      }),
   };
   const folder = path("dist/cli/");
   /** Bundles a file in its place. */
@@ -220,15 +226,20 @@ async function cli() {
         "const require = createRequireOf(import.meta.url);",
       ].join("\n"),
     },
-    plugins: [ours],
+    external: outside,
+    plugins: [workersStay],
+    // Half the size; names stay, for traces.
+    minifyWhitespace: true,
   });
   await chmod(file, 0o755);
-  // In one piece as well: threads that start together and open every module at once need hundreds of descriptors.
   await bundle(path("dist/jobs/worker.js"), {
     banner: { js: "// Holds @assemblyscript/loader: Apache License 2.0, see ../wasm/LICENSE.loader.txt" },
-    external: ["#*", "@aws-sdk/client-s3"],
+    external: outside,
   });
-  await writeFile(path("dist/cli/LICENSES.txt"), await licensesOf(Object.keys(metafile.inputs)));
+  const besides = ["dist/wasm/LICENSE.loader.txt", "dist/model/LICENSES.tokenizer.txt"];
+  const licences = await Promise.all(besides.map((name) => readFile(path(name), "utf8")));
+  licences.unshift(await licensesOf(Object.keys(metafile.inputs)));
+  await writeFile(path("dist/cli/LICENSES.txt"), licences.join(`\n${"-".repeat(80)}\n\n`));
   // What is in main.js now, and the types of a program that nobody imports.
   for (const name of await readdir(folder)) {
     if (!/^main\.js$|^LICENSES/.test(name)) await rm(folder + name);

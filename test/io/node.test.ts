@@ -74,12 +74,11 @@ describe("files for reading", () => {
   });
 });
 
-test("a model of many shards is converted where 100 files may be open", async () => {
+test("a model of many shards is converted where 64 files may be open", async () => {
   const [input, output] = [join(folder, "many"), join(folder, "few")];
   mkdirSync(input);
   for (let i = 0; i < 150; i++) await writeFileWith(join(input, `s${i}.safetensors`), layer(i, 32));
-  // Node opens the modules of the command line at once, and needs some sixty for them.
-  const result = await startLimited("ulimit -n 100", ["quantize", input, output, "--jobs", "4"]);
+  const result = await startLimited("ulimit -n 64", ["quantize", input, output, "--jobs", "4"]);
   expect(result).toMatchObject({ code: 0, err: "" });
   expect(readdirSync(output)).toHaveLength(150);
 });
