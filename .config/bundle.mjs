@@ -120,10 +120,10 @@ async function loader() {
 }
 
 /**
- * What workers of load({ threads }) and openModel({ threads }) run, each in one piece. Of the loader they need what release builds
+ * What workers of load({ threads }), openModel({ threads }) and createTrainer({ threads }) run, each in one piece. Of the loader they need what release builds
  * do, one line of it.
  */
-const threadWorkers = ["threads", "model"];
+const threadWorkers = ["threads", "model", "train"];
 const threadWorker = (room) => ({
   entryPoints: [path(`src/${room}/worker.ts`)],
   bundle: true,

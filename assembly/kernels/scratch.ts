@@ -3,9 +3,16 @@
  * to a whole vector, and one running maximum per block of a panel.
  */
 export abstract class Scratch {
+  /** How far it was moved: instances that share a memory have a place each. */
+  static moved: usize = 0;
+
+  @inline static get start(): usize {
+    return (__heap_base + 15) & ~15;
+  }
+
   /** Input of a tail: up to 16 values of 4 bytes, the rest zero. */
   @inline static get input(): usize {
-    return (__heap_base + 15) & ~15;
+    return Scratch.start + Scratch.moved;
   }
 
   /** Output of a tail. */
@@ -23,8 +30,13 @@ export abstract class Scratch {
     return 512;
   }
 
+  @inline static get bytes(): usize {
+    return 128 + 16 * Scratch.blocks;
+  }
+
+  /** Where the heap begins, behind the place that it has when nothing was moved. */
   @inline static get end(): usize {
-    return Scratch.maxima + 16 * Scratch.blocks;
+    return Scratch.start + Scratch.bytes;
   }
 
   /** Copies the last `bytes` of a row to `input`, followed by zeros. */

@@ -414,6 +414,7 @@ function trainingCommand(command: Command, signal: AbortSignal): void {
     )
     .option("--seed <n>", "of the first weights and of the order of the text", within(0, 2 ** 31), 1)
     .option("--tokenizer <tokenizer>", '"bytes", or a tokenizer.json', "bytes")
+    .option("--threads <n>", "threads that share each step, to the same bits", jobs, 1)
     .option(
       "--every <n>",
       "keep a checkpoint, and look at held-out text, every n steps",

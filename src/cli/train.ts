@@ -6,10 +6,12 @@ import { openFolder } from "../io/node-folder.ts";
 import type { Json } from "../model/json.ts";
 import { openTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { createTrainer } from "../train/begin.ts";
 import { byteTokenizer } from "../train/bytes.ts";
+import { warmupCosine } from "../train/options.ts";
 import { wordAt } from "../train/random.ts";
 import type { RecipeName } from "../train/recipes.ts";
-import { createTrainer, type Trainer, warmupCosine } from "../train/trainer.ts";
+import type { Trainer } from "../train/trainer.ts";
 import { heed } from "./interruption.ts";
 import { print } from "./print.ts";
 
@@ -23,6 +25,7 @@ export interface TrainFlags {
   readonly seed: number;
   readonly tokenizer: string;
   readonly every: number;
+  readonly threads: number;
   readonly json?: true;
 }
 
@@ -59,7 +62,7 @@ export async function train(
   const width = flags.context + 1;
   if (ids.length - split < width) throw tooShort(ids.length, 20 * width);
   const config = await configOf(flags, vocabularyOf(tokenizer, ids));
-  const { json: _, every: __, ...settings } = flags;
+  const { json: _, every: __, threads: ___, ...settings } = flags;
   await makeFolder(out);
   const { trainer, log } = await begin(out, { ...settings, paths }, flags, config);
   const batchAt = (step: number): Int32Array => {
@@ -106,6 +109,7 @@ export async function train(
     bar?.stop();
   }
   await finish(out, trainer, log, tokenizerFiles);
+  await trainer.close();
   const seconds = (performance.now() - started) / 1000;
   const record = {
     steps: trainer.steps,
@@ -193,6 +197,7 @@ async function begin(
     recipe: flags.recipe,
     learningRate: flags.learningRate,
     schedule: warmupCosine(Math.max(1, Math.round(flags.steps / 20)), flags.steps),
+    threads: flags.threads,
   };
   const names = (await readdir(out)).filter((name) => CHECKPOINT.test(name));
   const newest = names.sort((a, b) => Number(CHECKPOINT.exec(b)![1]) - Number(CHECKPOINT.exec(a)![1]))[0];

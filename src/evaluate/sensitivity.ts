@@ -8,7 +8,7 @@ import { loadWeights } from "../model/load.ts";
 import { locate } from "../model/locate.ts";
 import { Program } from "../model/program.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { createTrainer } from "../train/trainer.ts";
+import { createTrainer } from "../train/begin.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import { bitsOf, type WeightFormat } from "./formats.ts";
 import { OutputErrors, type OutputSums, squares } from "./output-errors.ts";
@@ -98,7 +98,7 @@ async function throughGradients(
   for (let at = 0; at < ids.length; at += batch * context) {
     signal?.throwIfAborted();
     const rows = ids.subarray(at, at + batch * context);
-    trainer.observe(rows, [rows.length / context, context], (program, name, seen) =>
+    await trainer.observe(rows, [rows.length / context, context], (program, name, seen) =>
       errors.add(program, name, seen.x, seen.rows, seen.dy),
     );
   }

@@ -1,6 +1,7 @@
 import { baseline, relaxed } from "#model-kernels";
 import { type Binary, compile, type Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
+import { withSharedMemory } from "../wasm/shared.ts";
 import type { Asked } from "./precisions.ts";
 
 /**
@@ -17,4 +18,17 @@ export function compileForModels(variant?: Variant, precisions: Asked = {}): Bin
 
 function hasTrueDots(module: WebAssembly.Module): boolean {
   return instantiate(module).kernels.hasTrueDots() === 1;
+}
+
+/**
+ * The same for instances that share a memory; undefined where the host compiles no bytes.
+ * @throws BlockscaleError `wasm`
+ */
+export function compileForSharing(variant?: Variant): Binary | undefined {
+  const [plain, fused] = [baseline(), relaxed()];
+  if (!(plain instanceof Uint8Array && fused instanceof Uint8Array)) return undefined;
+  return compile(variant, {
+    baseline: () => withSharedMemory(plain),
+    relaxed: () => withSharedMemory(fused),
+  });
 }

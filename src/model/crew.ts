@@ -1,10 +1,9 @@
 import { source } from "#model-worker";
-import type { BlockscaleError } from "../tensor/errors.ts";
-import { dead, errorOf, type Reply } from "../threads/protocol.ts";
-import { canShare, isPage, openThread, type Script, type Thread } from "../threads/start.ts";
+import { AskedThread } from "../threads/asked.ts";
+import { canShare, isPage, type Script } from "../threads/start.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import type { ModelConfig } from "./config.ts";
-import { Exchange, makeShared, type Shared } from "./exchange.ts";
+import { makeShared, type Shared, together } from "./exchange.ts";
 import type { Taker } from "./load.ts";
 import { Member, type Request } from "./member.ts";
 import type { Precisions } from "./precisions.ts";
@@ -64,35 +63,8 @@ class LocalCrew implements Crew {
   async close(): Promise<void> {}
 }
 
-interface Waiting {
-  resolve(result: Float32Array | undefined): void;
-  reject(error: Error): void;
-}
-
 /** A member in a worker, which answers in turn. */
-class RemoteMember implements Taker {
-  #thread: Thread | undefined;
-  readonly #waiting = new Map<number, Waiting>();
-  #nextId = 0;
-  #end: BlockscaleError | undefined;
-
-  async open(opening: Opening): Promise<void> {
-    this.#thread = await openThread(SCRIPT, opening, {
-      reply: (reply) => this.#settle(reply),
-      died: (reason) => this.#stop(dead(reason)),
-    });
-  }
-
-  ask(task: Task, transfer: ArrayBuffer[] = []): Promise<Float32Array | undefined> {
-    return new Promise((resolve, reject) => {
-      if (this.#end !== undefined) return reject(this.#end);
-      const id = this.#nextId++;
-      this.#waiting.set(id, { resolve, reject });
-      this.#thread!.hold(true);
-      this.#thread!.post({ id, task }, transfer);
-    });
-  }
-
+class RemoteMember extends AskedThread<Task> implements Taker {
   async declare(declared: Parameters<Taker["declare"]>[0]): Promise<void> {
     await this.ask({ kind: "declare", declared });
   }
@@ -107,25 +79,6 @@ class RemoteMember implements Taker {
   async seal(key: string): Promise<void> {
     await this.ask({ kind: "seal", key });
   }
-
-  #settle({ id, result, error }: Reply): void {
-    const waiting = this.#waiting.get(id!);
-    this.#waiting.delete(id!);
-    if (this.#waiting.size === 0) this.#thread!.hold(false);
-    if (error) waiting?.reject(errorOf(error));
-    else waiting?.resolve(result as Float32Array | undefined);
-  }
-
-  #stop(error: BlockscaleError): void {
-    this.#end ??= error;
-    for (const { reject } of this.#waiting.values()) reject(this.#end);
-    this.#waiting.clear();
-  }
-
-  async close(): Promise<void> {
-    this.#stop(dead("it was closed"));
-    await this.#thread?.terminate();
-  }
 }
 
 class WorkerCrew implements Crew {
@@ -139,9 +92,10 @@ class WorkerCrew implements Crew {
   async open(module: WebAssembly.Module, size: number, precisions: Precisions): Promise<void> {
     this.#members = Array.from({ length: size }, () => new RemoteMember());
     try {
-      await this.#all((member, rank) =>
-        member.open({ module, seat: { rank, size }, shared: this.#shared, precisions }),
-      );
+      await this.#all((member, rank) => {
+        const opening: Opening = { module, seat: { rank, size }, shared: this.#shared, precisions };
+        return member.start(SCRIPT, opening);
+      });
     } catch (error) {
       await this.close();
       throw error;
@@ -157,19 +111,12 @@ class WorkerCrew implements Crew {
   }
 
   async run(request: Request): Promise<Float32Array | undefined> {
-    return (await this.#all((member) => member.ask({ kind: "run", request })))[0];
+    const answers = await this.#all((member) => member.ask({ kind: "run", request }));
+    return answers[0] as Float32Array | undefined;
   }
 
-  /** Does something with every member at once, and waits for all of them even if one fails. */
-  async #all<T>(action: (member: RemoteMember, rank: number) => Promise<T>): Promise<T[]> {
-    const settled = await Promise.allSettled(this.#members.map(action));
-    const failures = settled.flatMap((one) => (one.status === "rejected" ? [one.reason as Error] : []));
-    if (failures.length === 0) return settled.map((one) => (one as PromiseFulfilledResult<T>).value);
-    if (this.#shared !== null) Exchange.reset(this.#shared);
-    // Of several, the one that tells the cause: others say that a member has failed.
-    throw (
-      failures.find((error) => (error as BlockscaleError).fault?.where !== "model: threads") ?? failures[0]
-    );
+  #all<T>(action: (member: RemoteMember, rank: number) => Promise<T>): Promise<T[]> {
+    return together(this.#shared, this.#members.map(action));
   }
 
   async close(): Promise<void> {

@@ -114,6 +114,7 @@ export class Exchange {
    * @throws BlockscaleError `internal`: one of them has failed, and will not come
    */
   barrier(): void {
+    if (this.seat.size === 1) return;
     const control = this.#control;
     const turn = Atomics.load(control, TURN);
     if (Atomics.add(control, ARRIVED, 1) === this.seat.size - 1) {
@@ -137,16 +138,27 @@ export class Exchange {
     Atomics.add(this.#control, TURN, 1);
     Atomics.notify(this.#control, TURN);
   }
-
-  /** Begins anew, once all members have stopped. */
-  static reset({ control }: Shared): void {
-    new Int32Array(control).fill(0);
-  }
 }
+
+/**
+ * The answers of all members to what they do together, when each has answered.
+ * @throws the error of the one that tells the cause: others say that a member has failed
+ */
+export async function together<T>(shared: Shared | null, answers: readonly Promise<T>[]): Promise<T[]> {
+  const settled = await Promise.allSettled(answers);
+  const failures = settled.flatMap((one) => (one.status === "rejected" ? [one.reason as Error] : []));
+  if (failures.length === 0) return settled.map((one) => (one as PromiseFulfilledResult<T>).value);
+  // All have stopped: the next time they begin anew.
+  if (shared !== null) new Int32Array(shared.control).fill(0);
+  throw failures.find((error) => (error as BlockscaleError).fault?.where !== DESERTED) ?? failures[0];
+}
+
+/** Where the error of a member is that waited for another one. */
+const DESERTED = "model: threads";
 
 function deserted(): BlockscaleError {
   return new BlockscaleError("internal", {
-    where: "model: threads",
+    where: DESERTED,
     expected: "all members to take part",
     got: "one that has failed",
     fix: "The error of that member says why.",

@@ -1,9 +1,34 @@
 import type { ModelKernels } from "../model/kernels.ts";
+import type { FormatId, RoundingId } from "../tensor/formats.ts";
 
 /** What the wasm builds for models export for training. All values are float32, counts are elements. */
 export interface TrainKernels extends ModelKernels {
-  /** dst[cols, rows] <- src[rows, cols], turned. */
-  transpose(dst: number, src: number, rows: number, cols: number): void;
+  /** Bytes of the kernels' own working memory. Instances that share a memory need a place of their own for it: `moveScratch`. */
+  scratchBytes(): number;
+  moveScratch(place: number): void;
+
+  /** dst[cols, rows] <- src[rows, cols], whose rows are `stride` values apart, turned. */
+  transpose(dst: number, src: number, rows: number, cols: number, stride: number): void;
+
+  /** Bytes of working memory for `round` of any rows of so many columns or fewer. */
+  roundWorkspace(cols: number, blockRows: number): number;
+
+  /**
+   * dst[rows, cols] <- what the codes and UE8M0 scales of src stand for. `sums`: nine float64 to which what rounding did is added, as `compare`
+   * does, or 0. Without it dst may be src.
+   */
+  round(
+    format: FormatId,
+    dst: number,
+    src: number,
+    rows: number,
+    cols: number,
+    blockRows: number,
+    blockCols: number,
+    rounding: RoundingId,
+    sums: number,
+    work: number,
+  ): void;
 
   /** dx[rows, cols] += the gradient of rmsNorm; dweight[cols] += that of its weight. */
   rmsNormBackward(

@@ -23,11 +23,8 @@ export class Parameters {
   constructor(program: Program, config: DecoderConfig) {
     this.all = shapesOf(config).map(([name, shape]) => {
       const count = shape.reduce((product, size) => product * size, 1);
-      const place = (what: string) => {
-        const start = program.room(`${name} ${what}`, count);
-        program.view(start, count).fill(0);
-        return start;
-      };
+      // Memory is all zeros at first.
+      const place = (what: string) => program.room(`${name} ${what}`, count);
       const places = { value: place("value"), gradient: place("gradient"), m: place("m"), v: place("v") };
       return { name, shape, count, ...places, isMatrix: shape.length > 1 };
     });

@@ -19,12 +19,23 @@ export interface LinearMemory {
 const INITIAL_PAGES = 2;
 
 /**
+ * Memory that instances in several threads can work on, for a build with shared memory.
+ * @throws RangeError: the host has no room for it
+ */
+export function sharedMemory(): WebAssembly.Memory {
+  return new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: 65536, shared: true });
+}
+
+/**
  * Instantiates a build. The AssemblyScript loader supplies `env.abort`, which turns a failed assertion of the debug
  * build into message, file and line; the release builds import nothing but the memory.
+ * @param memory left out, one of its own
  * @throws BlockscaleError `wasm`: the module is not one of ours, or WebAssembly is refused here.
  */
-export function instantiate(module: WebAssembly.Module): Instance {
-  const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: 65536 });
+export function instantiate(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: 65536 }),
+): Instance {
   try {
     // A Module of another realm (Next's edge runtime) fails the loader's instanceof test.
     const instance =

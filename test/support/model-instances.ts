@@ -12,6 +12,8 @@ export interface Bench {
   room(bytes: number): number;
   floats(start: number, n: number): Float32Array;
   ints(start: number, n: number): Int32Array;
+  bytes(start: number, n: number): Uint8Array;
+  doubles(start: number, n: number): Float64Array;
   /** Forgets all that was put. */
   clear(): void;
 }
@@ -62,5 +64,13 @@ class MemoryBench implements Bench {
 
   ints(start: number, n: number): Int32Array {
     return new Int32Array(this.#memory.buffer, start, n).slice();
+  }
+
+  bytes(start: number, n: number): Uint8Array {
+    return new Uint8Array(this.#memory.buffer, start, n).slice();
+  }
+
+  doubles(start: number, n: number): Float64Array {
+    return new Float64Array(this.#memory.buffer, start, n).slice();
   }
 }

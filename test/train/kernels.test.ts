@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { FORMAT_ID, ROUNDING_ID } from "../../src/tensor/formats.ts";
 import type { TrainKernels } from "../../src/train/kernels.ts";
 import { type Bench, benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
 import { randomNormal } from "../support/random.ts";
@@ -36,13 +37,66 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     return Object.assign(bench, { train: bench.kernels as TrainKernels });
   };
 
+  test("transpose, of some columns", async () => {
+    const at = await fresh();
+    const x = randomNormal(1, 9 * 20);
+    const dst = at.room(4 * 9 * 7);
+    at.train.transpose(dst, at.put(x) + 4 * 5, 9, 7, 20);
+    const expected = Float32Array.from({ length: 63 }, (_, i) => x[(i % 9) * 20 + 5 + Math.floor(i / 9)]!);
+    expect(at.floats(dst, 63)).toEqual(expected);
+  });
+
+  test.each([
+    ["e4m3", 5, 300, [1, 128]],
+    ["e4m3", 200, 70, [128, 128]],
+    ["e5m2", 70, 96, [1, 32]],
+    ["e4m3", 1, 9000, [1, 32]],
+    ["e2m1", 7, 50, [1, 32]],
+  ] as const)("round to %s, %i x %i", async (format, rows, cols, [height, width]) => {
+    const at = await fresh();
+    const n = rows * cols;
+    const x = randomNormal(7, n).map((value, i) => (i % 50 === 0 ? 0 : value * 10 ** ((i % 7) - 3)));
+    const grid = Math.ceil(rows / height) * Math.ceil(cols / width);
+    const work = at.room(at.train.roundWorkspace(cols, height));
+    const [src, dst, apart] = [at.put(x), at.room(4 * n), at.room(4 * n)];
+    const [sums, expectedSums] = [at.put(new Uint8Array(72)), at.put(new Uint8Array(72))];
+    const [codes, scales] = [at.room(n + 16), at.room(grid)];
+    const [id, floor] = [FORMAT_ID[format], ROUNDING_ID.floor];
+    at.train.round(id, dst, src, rows, cols, height, width, floor, sums, work);
+    at.train.quantize(id, 0, 0, codes, scales, src, rows, cols, height, width, floor, 0, 127);
+    const found = at.floats(dst, n);
+    if (format === "e2m1") {
+      const [bytes, exponents] = [at.bytes(codes, n), at.bytes(scales, grid)];
+      const values = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
+      const blocks = Math.ceil(cols / width);
+      const expected = x.map((_, i) => {
+        const exponent = exponents[Math.floor(i / cols) * blocks + Math.floor((i % cols) / width)]!;
+        return (bytes[i]! & 128 ? -1 : 1) * values[bytes[i]! & 7]! * 2 ** (exponent - 127);
+      });
+      expect(found).toEqual(expected);
+    } else {
+      at.train.dequantize(id, 0, 0, apart, codes, scales, rows, cols, height, width);
+      expect(found).toEqual(at.floats(apart, n));
+    }
+    // The largest magnitude, and how many were flushed to 0 and cut to the largest code.
+    const counted = at.doubles(sums, 9);
+    expect(counted[4]).toBe(x.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
+    expect(counted[7]).toBe(x.filter((value, i) => value !== 0 && found[i] === 0).length);
+    if (format !== "e2m1") {
+      at.train.compare(id, 0, expectedSums, src, dst, codes, n);
+      expect(counted[8]).toBe(at.doubles(expectedSums, 9)[8]);
+    } else expect(counted[8]).toBeGreaterThan(0);
+    at.train.round(id, src, src, rows, cols, height, width, floor, 0, work);
+    expect(at.floats(src, n)).toEqual(found);
+  });
+
   test("transpose, of all sizes around a tile", async () => {
     for (const rows of [1, 3, 4, 5, 8, 13]) {
       for (const cols of [1, 2, 4, 7, 8, 17]) {
         const at = await fresh();
         const x = randomNormal(rows, rows * cols);
         const [src, dst] = [at.put(x), at.room(4 * rows * cols)];
-        at.train.transpose(dst, src, rows, cols);
+        at.train.transpose(dst, src, rows, cols, cols);
         const expected = Float32Array.from(x, (_, i) => x[(i % rows) * cols + Math.floor(i / rows)]!);
         expect(at.floats(dst, rows * cols)).toEqual(expected);
       }

@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { openModel } from "../../src/model/open.ts";
+import { createTrainer } from "../../src/train/begin.ts";
+import { type TrainerOptions, warmupCosine } from "../../src/train/options.ts";
 import { type RecipeName, recipes } from "../../src/train/recipes.ts";
-import { createTrainer, type TrainerOptions, warmupCosine } from "../../src/train/trainer.ts";
 import { tensorsOf } from "../support/checkpoint-files.ts";
 import { decibels } from "../support/models.ts";
 
@@ -152,6 +153,50 @@ describe("gradients", () => {
     expect(b.loss).toBeCloseTo(a.loss, 6);
     for (const name of whole.names)
       expect(decibels(whole.gradient(name), parts.gradient(name))).toBeGreaterThan(100);
+  });
+});
+
+describe("threads", () => {
+  test.each([
+    ["a batch of whole chunks", "deepseek", { hidden_size: 64, intermediate_size: 256 }, [4, 65]],
+    ["a ragged number of tokens", "mxfp8", {}, [3, 38]],
+    ["fewer tokens than a chunk", "f32", {}, [1, 9]],
+    ["128x128 gradients", "deepseek-square", { hidden_size: 64, intermediate_size: 256 }, [5, 65]],
+  ] as const)("of any number give the same bits: %s", async (_, recipe, change, shape) => {
+    const config = tiny(change);
+    const ids = Int32Array.from({ length: shape[0] * shape[1] }, (_, i) => (i * i + 5 * i) % 40);
+    const results = [];
+    for (const threads of [1, 2, 3]) {
+      const trainer = await createTrainer(
+        { config, seed: 2 },
+        { ...SETTINGS, recipe, threads, counts: true },
+      );
+      expect(trainer.threads).toBe(threads);
+      const losses = [];
+      for (let step = 0; step < 3; step++) losses.push(await trainer.step(ids, shape));
+      const parts = await trainer.step(ids, shape, shape[0] % 2 === 0 ? 2 : 1);
+      const loss = await trainer.loss(ids.subarray(0, shape[1]), [1, shape[1]]);
+      const tensors = trainer.names.map((name) => [trainer.gradient(name), trainer.weight(name)]);
+      results.push({ losses, parts, loss, tensors, ranges: trainer.ranges() });
+      await trainer.close();
+    }
+    expect(results[1]).toEqual(results[0]);
+    expect(results[2]).toEqual(results[0]);
+  });
+
+  test("go on from files, and tell where a loss went wrong", async () => {
+    const ids = Int32Array.from({ length: 2 * 33 }, (_, i) => (i * 7) % 40);
+    const one = await createTrainer({ config: tiny(), seed: 3 }, SETTINGS);
+    await one.step(ids, [2, 33]);
+    const two = await createTrainer(one.files(true), { ...SETTINGS, threads: 2 });
+    expect(await two.step(ids, [2, 33])).toEqual(await one.step(ids, [2, 33]));
+    await two.close();
+    await expect(two.step(ids, [2, 33])).rejects.toThrow(/it was closed/);
+    const config = tiny({ initializer_range: 1e20 });
+    const wild = await createTrainer({ config, seed: 1 }, { recipe: "f32", threads: 2 });
+    await expect(wild.step(ids, [2, 33])).rejects.toThrow(/a loss of NaN|gradient without numbers/);
+    await wild.close();
+    await expect(createTrainer({ config: tiny(), seed: 1 }, { threads: 0 })).rejects.toThrow(/threads/);
   });
 });
 

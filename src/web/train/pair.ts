@@ -1,7 +1,9 @@
 import { openModel } from "../../model/open.ts";
+import { createTrainer } from "../../train/begin.ts";
+import { warmupCosine } from "../../train/options.ts";
 import { wordAt } from "../../train/random.ts";
 import type { RecipeName } from "../../train/recipes.ts";
-import { createTrainer, type Trainer, warmupCosine } from "../../train/trainer.ts";
+import type { Trainer } from "../../train/trainer.ts";
 import { LITTLE_LLAMA } from "./little-llama.ts";
 
 /** What a run in the tab is: the same settings give the same run. */

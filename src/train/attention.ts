@@ -1,0 +1,112 @@
+import type { DecoderConfig, HeadAttention } from "../model/config.ts";
+import type { Program } from "../model/program.ts";
+import { shareOf } from "../model/share.ts";
+import type { TrainKernels } from "./kernels.ts";
+import { attentionOf } from "./linears.ts";
+import type { Products } from "./products.ts";
+import type { Rooms, Saved } from "./rooms.ts";
+
+/** Causal attention and its gradients. A member computes some heads of keys of some sequences, with the queries that meet them. */
+export class TrainedAttention {
+  readonly #program: Program;
+  readonly #sizes: HeadAttention;
+  readonly #scale: number;
+  readonly #products: Products;
+
+  constructor(program: Program, config: DecoderConfig, products: Products) {
+    this.#program = program;
+    this.#sizes = attentionOf(config);
+    this.#scale = config.attentionScale;
+    this.#products = products;
+  }
+
+  get #kernels(): TrainKernels {
+    return this.#program.kernels as TrainKernels;
+  }
+
+  /** The sequences and heads of keys of this member. */
+  #tasks(batch: number): { readonly row: number; readonly keyHead: number }[] {
+    const { keyHeads } = this.#sizes;
+    const { start, end } = shareOf(batch * keyHeads, this.#program.seat);
+    return Array.from({ length: end - start }, (_, i) => ({
+      row: Math.floor((start + i) / keyHeads),
+      keyHead: (start + i) % keyHeads,
+    }));
+  }
+
+  /** saved.heads <- attention of saved.q, saved.k and saved.v. */
+  forward(saved: Saved, { size: { batch, length }, work }: Rooms): void {
+    const { heads, keyHeads, headDim } = this.#sizes;
+    const group = heads / keyHeads;
+    const [wide, narrow] = [4 * heads * headDim, 4 * keyHeads * headDim];
+    for (const { row, keyHead } of this.#tasks(batch)) {
+      const q = row * length * wide + 4 * keyHead * group * headDim;
+      const k = row * length * narrow + 4 * keyHead * headDim;
+      // biome-ignore format: a table of arguments
+      this.#kernels.attend(
+        saved.heads + q, wide, 4 * headDim, saved.q + q, wide, 4 * headDim, length, group,
+        saved.k + k, narrow, 0, saved.v + k, narrow, 0, 0,
+        length, headDim, headDim, 1, 0, this.#scale, 0, work.attention,
+      );
+    }
+  }
+
+  /** Adds to the gradients of q, k and v, from that of the heads: d of `rooms`. */
+  backward(saved: Saved, rooms: Rooms): void {
+    const { heads, keyHeads } = this.#sizes;
+    const group = heads / keyHeads;
+    for (const { row, keyHead } of this.#tasks(rooms.size.batch))
+      for (let head = keyHead * group; head < (keyHead + 1) * group; head++)
+        this.#head(saved, rooms, row, head, keyHead);
+  }
+
+  /** One head of a sequence. Its probabilities are computed once more: to keep them would take length^2 values for each. */
+  #head(
+    saved: Saved,
+    { size: { length }, d, work }: Rooms,
+    row: number,
+    head: number,
+    keyHead: number,
+  ): void {
+    const { heads, keyHeads, headDim } = this.#sizes;
+    const kernels = this.#kernels;
+    const [q, k, v, dout, turned, made] = work.head;
+    const [p, dp, turnedP] = work.scores;
+    const at = (x: number, count: number, one: number) => x + 4 * (row * length * count + one) * headDim;
+    const take = (dst: number, src: number, count: number, one: number) => {
+      const from = at(src, count, one);
+      for (let t = 0; t < length; t++)
+        this.#program.copy(dst + 4 * t * headDim, from + 4 * t * count * headDim, headDim);
+    };
+    const add = (dst: number, count: number, one: number) => {
+      const to = at(dst, count, one);
+      for (let t = 0; t < length; t++)
+        kernels.addScaled(to + 4 * t * count * headDim, made + 4 * t * headDim, headDim, 1);
+    };
+    const multiply = (dst: number, x: number, w: number, n: number, depth: number) =>
+      this.#products.multiply(dst, x, w, [length, n, depth], work);
+    const turn = (dst: number, src: number, cols: number) => kernels.transpose(dst, src, length, cols, cols);
+    take(q, saved.q, heads, head);
+    take(k, saved.k, keyHeads, keyHead);
+    take(v, saved.v, keyHeads, keyHead);
+    take(dout, d.heads, heads, head);
+    multiply(p, q, k, length, headDim);
+    kernels.causalSoftmax(p, length, this.#scale);
+    multiply(dp, dout, v, length, headDim);
+    // dv = p^T dout
+    turn(turnedP, p, length);
+    turn(turned, dout, headDim);
+    multiply(made, turnedP, turned, headDim, length);
+    add(d.v, keyHeads, keyHead);
+    kernels.softmaxBackward(dp, dp, p, length, this.#scale);
+    // dq = ds k
+    turn(turned, k, headDim);
+    multiply(made, dp, turned, headDim, length);
+    add(d.q, heads, head);
+    // dk = ds^T q
+    turn(turnedP, dp, length);
+    turn(turned, q, headDim);
+    multiply(made, turnedP, turned, headDim, length);
+    add(d.k, keyHeads, keyHead);
+  }
+}

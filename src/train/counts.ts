@@ -1,0 +1,68 @@
+import type { Program } from "../model/program.ts";
+import type { Weight } from "./weights.ts";
+
+/** What the rounding of an operand has done, over all of its values since the counts were taken. */
+export interface RangeCounts {
+  /** Of the values, in float32 before rounding. */
+  amax: number;
+  count: number;
+  /** Values that were not 0 and became 0, and values that were cut to the largest code. */
+  flushed: number;
+  saturated: number;
+}
+
+const OPERANDS = ["x", "w", "dy"] as const;
+/** The operands of a linear layer's products, by name. */
+export type OperandName = (typeof OPERANDS)[number];
+
+/** float64 of an operand: nine sums of the kernel `compare`, of which three are read, and how many values there were. */
+const SUMS = 10;
+const [AMAX, FLUSHED, SATURATED, COUNT] = [4, 7, 8, 9];
+
+/** What roundings have done, in memory: each member adds to sums of its own. */
+export class Counts {
+  readonly #program: Program;
+  readonly #weights: readonly Weight[];
+  readonly #start: number;
+  readonly #length: number;
+
+  constructor(program: Program, weights: readonly Weight[]) {
+    this.#program = program;
+    this.#weights = weights;
+    this.#length = program.seat.size * weights.length * OPERANDS.length * SUMS;
+    this.#start = program.bytes("counts", 8 * this.#length);
+  }
+
+  /** Where this member's sums of an operand are, to which a rounding of so many values is to be added. */
+  add({ index }: Weight, operand: OperandName, values: number): number {
+    const sums = this.#sums(index, operand, this.#program.seat.rank);
+    sums[COUNT]! += values;
+    return sums.byteOffset;
+  }
+
+  #sums(index: number, operand: OperandName, rank: number): Float64Array {
+    const place = (rank * this.#weights.length + index) * OPERANDS.length + OPERANDS.indexOf(operand);
+    return new Float64Array(this.#program.buffer, this.#start + 8 * place * SUMS, SUMS);
+  }
+
+  /** What all members have seen since this was last asked, by layer. None of them may be at work. */
+  take(): Map<string, Record<OperandName, RangeCounts>> {
+    const of = (index: number, operand: OperandName): RangeCounts => {
+      const counts = { amax: 0, count: 0, flushed: 0, saturated: 0 };
+      for (let rank = 0; rank < this.#program.seat.size; rank++) {
+        const sums = this.#sums(index, operand, rank);
+        counts.amax = Math.max(counts.amax, sums[AMAX]!);
+        counts.count += sums[COUNT]!;
+        counts.flushed += sums[FLUSHED]!;
+        counts.saturated += sums[SATURATED]!;
+      }
+      return counts;
+    };
+    const found = this.#weights.map(({ name, index, indexOfX }) => {
+      const counts = { x: of(indexOfX, "x"), w: of(index, "w"), dy: of(index, "dy") };
+      return [name, counts] as const;
+    });
+    new Float64Array(this.#program.buffer, this.#start, this.#length).fill(0);
+    return new Map(found.filter(([, counts]) => Object.values(counts).some(({ count }) => count > 0)));
+  }
+}

@@ -1,0 +1,43 @@
+import type { DecoderConfig, HeadAttention } from "../model/config.ts";
+
+/** The linear layers of a decoder's layer, y[tokens, n] = x[tokens, k] w[n, k]^T, by what their weights are called in checkpoints. */
+export const LINEARS = {
+  q: "self_attn.q_proj",
+  k: "self_attn.k_proj",
+  v: "self_attn.v_proj",
+  o: "self_attn.o_proj",
+  gate: "mlp.gate_proj",
+  up: "mlp.up_proj",
+  down: "mlp.down_proj",
+} as const;
+export type LinearName = keyof typeof LINEARS;
+
+/** Sizes that a layer's places and products follow from; all layers are alike. */
+export interface LayerSizes {
+  readonly hidden: number;
+  readonly inner: number;
+  /** Of all heads of queries, and of keys. */
+  readonly queries: number;
+  readonly keys: number;
+}
+
+export function attentionOf(config: DecoderConfig): HeadAttention {
+  return config.layers[0]!.attention as HeadAttention;
+}
+
+export function sizesOf(config: DecoderConfig): LayerSizes {
+  const { heads, keyHeads, headDim } = attentionOf(config);
+  const { hidden, layers } = config;
+  return { hidden, inner: layers[0]!.block.size, queries: heads * headDim, keys: keyHeads * headDim };
+}
+
+/** [n, k] of each linear layer. */
+export function shapeOf(
+  name: LinearName,
+  { hidden, inner, queries, keys }: LayerSizes,
+): readonly [n: number, k: number] {
+  if (name === "q") return [queries, hidden];
+  if (name === "k" || name === "v") return [keys, hidden];
+  if (name === "o") return [hidden, queries];
+  return name === "down" ? [hidden, inner] : [inner, hidden];
+}

@@ -1,0 +1,102 @@
+import { checkKnown } from "../tensor/checks.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import type { Variant } from "../wasm/builds.ts";
+import { type Recipe, type RecipeName, recipeOf } from "./recipes.ts";
+
+/** The learning rate of a step, from 0 on: a part of the trainer's. */
+export type Schedule = (step: number) => number;
+
+export interface TrainerOptions {
+  /** How products round their operands; "deepseek" if left out. */
+  readonly recipe?: RecipeName | Recipe | undefined;
+  /** 1e-3 if left out. */
+  readonly learningRate?: number | undefined;
+  /** Of AdamW; 0.9 and 0.95 if left out. */
+  readonly betas?: readonly [number, number] | undefined;
+  /** 1e-8 if left out. */
+  readonly epsilon?: number | undefined;
+  /** Of matrices; 0.1 if left out. */
+  readonly weightDecay?: number | undefined;
+  /** The norm of all gradients together is cut down to this; 1 if left out, and 0 leaves them alone. */
+  readonly clip?: number | undefined;
+  /** Left out, the learning rate stays what it is. See {@link warmupCosine}. */
+  readonly schedule?: Schedule | undefined;
+  /** Whether roundings are counted: see {@link Trainer.ranges}. */
+  readonly counts?: boolean | undefined;
+  /**
+   * How many workers share a step; the result is the same to the bit. 1 if left out, and where memory cannot be shared (a page without COOP and COEP
+   * headers): then the calling thread does the work.
+   */
+  readonly threads?: number | undefined;
+  readonly variant?: Variant | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** From 0 to the whole rate in `warmup` steps, then down to `last` of it along half a cosine. */
+export function warmupCosine(warmup: number, steps: number, last = 0.1): Schedule {
+  return (step) => {
+    if (step < warmup) return (step + 1) / warmup;
+    const done = Math.min(1, (step - warmup) / Math.max(1, steps - warmup));
+    return last + ((1 - last) * (1 + Math.cos(Math.PI * done))) / 2;
+  };
+}
+
+/** Options that were checked, with what is usual for those that were left out. */
+export type Settings = Required<
+  Pick<TrainerOptions, "learningRate" | "betas" | "epsilon" | "weightDecay" | "clip">
+> & {
+  readonly recipe: Recipe;
+  readonly schedule: Schedule;
+  readonly counts: boolean;
+  readonly threads: number;
+};
+
+const OPTIONS = [
+  "recipe",
+  "learningRate",
+  "betas",
+  "epsilon",
+  "weightDecay",
+  "clip",
+  "schedule",
+  "counts",
+  "threads",
+  "variant",
+  "signal",
+];
+
+/** @throws BlockscaleError `option` */
+export function checkOptions(options: TrainerOptions): Settings {
+  checkKnown("createTrainer", options, OPTIONS);
+  const number = (name: "learningRate" | "epsilon" | "weightDecay" | "clip", standard: number): number => {
+    const value = options[name] ?? standard;
+    if (typeof value === "number" && value >= 0 && value < Infinity) return value;
+    throw wrongOption(name, "a number from 0 on", value);
+  };
+  const betas = options.betas ?? [0.9, 0.95];
+  if (betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1))
+    throw wrongOption("betas", "two numbers from 0 to 1, 1 left out", betas);
+  const threads = options.threads ?? 1;
+  if (!Number.isInteger(threads) || threads < 1 || threads > 64)
+    throw wrongOption("threads", "a whole number from 1 to 64", threads);
+  return {
+    recipe: recipeOf(options.recipe ?? "deepseek"),
+    learningRate: number("learningRate", 1e-3),
+    betas,
+    epsilon: number("epsilon", 1e-8),
+    weightDecay: number("weightDecay", 0.1),
+    clip: number("clip", 1),
+    schedule: options.schedule ?? (() => 1),
+    counts: options.counts ?? false,
+    threads,
+  };
+}
+
+export function wrongOption(name: string, expected: string, got: unknown): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: `createTrainer: ${name}`,
+    expected,
+    got: String(got),
+    fix: "Leave it out to get what is usual.",
+  });
+}

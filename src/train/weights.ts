@@ -1,0 +1,77 @@
+import type { DecoderConfig } from "../model/config.ts";
+import type { Program } from "../model/program.ts";
+import { LINEARS, type LinearName, shapeOf, sizesOf } from "./linears.ts";
+import type { Parameter, Parameters } from "./parameters.ts";
+import { type Recipe, recipes } from "./recipes.ts";
+
+/** A weight w [n, k], and the forms of it that products read, which follow from its values: they are made anew after each step. */
+export interface Weight {
+  readonly name: string;
+  readonly parameter: Parameter;
+  readonly n: number;
+  readonly k: number;
+  readonly recipe: Recipe;
+  /** [n, k], rounded for y = x w^T; the values themselves where nothing is rounded. */
+  readonly rounded: number;
+  /** [k, n], turned and rounded for dx = dy w. */
+  readonly turned: number;
+  /** Its number among all, and that of the one that rounds the x which both meet. */
+  readonly index: number;
+  readonly indexOfX: number;
+}
+
+/** Linear layers that meet the x of another one. */
+const SAME_X: { readonly [name in LinearName]?: LinearName } = { k: "q", v: "q", up: "gate" };
+
+/** The weights that are multiplied by. */
+export class Weights {
+  readonly layers: readonly { readonly [name in LinearName]: Weight }[];
+  /** In float32, whatever the recipe. */
+  readonly head: Weight;
+  /** Those of layers. */
+  readonly linears: readonly Weight[];
+
+  constructor(program: Program, config: DecoderConfig, parameters: Parameters, recipe: Recipe) {
+    const sizes = sizesOf(config);
+    const make = (
+      name: string,
+      tensor: string,
+      index: number,
+      of: Recipe,
+      [n, k]: readonly number[],
+    ): Weight => {
+      const parameter = parameters.get(tensor);
+      const isRounded = of.forward.w !== null;
+      return {
+        name,
+        parameter,
+        n: n!,
+        k: k!,
+        recipe: of,
+        rounded: isRounded ? program.room(`${name} rounded`, parameter.count) : parameter.value,
+        turned: program.room(`${name} turned`, parameter.count),
+        index,
+        indexOfX: index,
+      };
+    };
+    const names = Object.keys(LINEARS) as LinearName[];
+    this.layers = config.layers.map((_, i) => {
+      const numberOf = (name: LinearName) => i * names.length + names.indexOf(name);
+      const weights = names.map((name) => {
+        const path = `${i}.${LINEARS[name]}`;
+        const weight = make(
+          path,
+          `model.layers.${path}.weight`,
+          numberOf(name),
+          recipe,
+          shapeOf(name, sizes),
+        );
+        return [name, { ...weight, indexOfX: numberOf(SAME_X[name] ?? name) }];
+      });
+      return Object.fromEntries(weights) as { [name in LinearName]: Weight };
+    });
+    this.linears = this.layers.flatMap((layer) => Object.values(layer));
+    const head = config.isTied ? "model.embed_tokens.weight" : "lm_head.weight";
+    this.head = make("head", head, -1, recipes.f32, [config.vocabulary, config.hidden]);
+  }
+}
