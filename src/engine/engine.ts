@@ -4,7 +4,7 @@ import { notAMatrix } from "../products/left.ts";
 import type { PlainWeights } from "../products/pack-integers.ts";
 import type { PackedWeights, PackOptions } from "../products/packed.ts";
 import { type GemmOptions, type LeftOperand, type Matrix, Products } from "../products/products.ts";
-import type { ResidentMatrix } from "../products/resident.ts";
+import { ResidentMatrix } from "../products/resident.ts";
 import {
   checkArray,
   checkDisjoint,
@@ -206,8 +206,10 @@ export class Engine {
   /**
    * Values of a block-scaled tensor: code * scale in float32, then one rounding to nearest even for bf16 and f16.
    * @param type of the result: "f32" (Float32Array), or "bf16" and "f16" (Uint16Array of bits)
-   * @param options.out as many elements as the tensor has
+   * @param options.out as many elements as the tensor has; or, of float32, a {@link resident} matrix of its shape, [slices * rows, cols] if that
+   * has leading dimensions, which the kernel writes into: nothing is copied out
    */
+  dequantize(tensor: BlockScaled, type: "f32" | undefined, options: { out: ResidentMatrix }): ResidentMatrix;
   dequantize(tensor: BlockScaled, type?: "f32", options?: { out?: Float32Array }): Float32Array;
   dequantize(tensor: BlockScaled, type: "bf16" | "f16", options?: { out?: Uint16Array }): Uint16Array;
   dequantize(
@@ -218,32 +220,35 @@ export class Engine {
   dequantize(
     tensor: BlockScaled,
     type: ValueType = "f32",
-    options: { out?: Float32Array | Uint16Array } = {},
-  ): Float32Array | Uint16Array {
+    options: { out?: Float32Array | Uint16Array | ResidentMatrix } = {},
+  ): Float32Array | Uint16Array | ResidentMatrix {
     if (!Object.hasOwn(VALUE_TYPE_ID, type))
       throw wrongOption("dequantize: type", '"f32", "bf16" or "f16"', type);
+    const given = outOf("dequantize", options);
     if (tensor?.format === "e2m1") {
-      for (const input of [tensor.codes, tensor.scales]) {
-        const given = outOf("dequantize", options);
-        if (given !== undefined && ArrayBuffer.isView(input)) checkDisjoint("dequantize: out", given, input);
-      }
-      return this.dequantize(asFp8("dequantize", tensor), type, options);
+      if (ArrayBuffer.isView(given))
+        for (const input of [tensor.codes, tensor.scales])
+          if (ArrayBuffer.isView(input)) checkDisjoint("dequantize: out", given, input);
+      return this.dequantize(asFp8("dequantize", tensor), type, options as { out?: Float32Array });
     }
     const { format, codes, scales, grid } = checkTensor("dequantize", tensor);
-    const name = type === "f32" ? "Float32Array" : "Uint16Array";
-    const out = outArray("dequantize: out", outOf("dequantize", options), name, grid.elements);
-    checkDisjoint("dequantize: out", out, codes);
-    checkDisjoint("dequantize: out", out, scales);
-    const width = out.BYTES_PER_ELEMENT;
+    const out = this.#products.outOf("dequantize: out", given, type, [grid.slices * grid.rows, grid.cols]);
+    if (!(out instanceof ResidentMatrix)) {
+      checkDisjoint("dequantize: out", out, codes);
+      checkDisjoint("dequantize: out", out, scales);
+    }
+    const width = type === "f32" ? 4 : 2;
     const scaleType = scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
     for (const frame of framesOf(grid)) {
       const elements = frame.rows * frame.cols;
       const blocks = frame.scaleRows * frame.scaleCols;
-      const [dst, codesAt, scalesAt] = this.#arena.frame([
-        elements * width,
+      const isInPlace = out instanceof ResidentMatrix && (frame.rows === 1 || frame.stride === frame.cols);
+      const [room, codesAt, scalesAt] = this.#arena.frame([
+        isInPlace ? 0 : elements * width,
         elements,
         blocks * scales.BYTES_PER_ELEMENT,
       ]) as [number, number, number];
+      const dst = isInPlace ? out.placeFor("dequantize: out") + 4 * frame.start : room;
       const buffer = this.#arena.buffer;
       gather(new Uint8Array(buffer, codesAt, elements), codes, frame);
       gather(scaleView(scales, buffer, scalesAt, blocks), scales, scaleFrame(frame));
@@ -259,9 +264,10 @@ export class Engine {
         grid.block[0],
         grid.block[1],
       );
+      if (isInPlace) continue;
       const staged =
         width === 4 ? new Float32Array(buffer, dst, elements) : new Uint16Array(buffer, dst, elements);
-      scatter(out, staged, frame);
+      scatter(out instanceof ResidentMatrix ? out.view("dequantize: out") : out, staged, frame);
     }
     return out;
   }

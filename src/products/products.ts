@@ -9,7 +9,7 @@ import {
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID } from "../tensor/formats.ts";
 import { asFp8, isFp4 } from "../tensor/fp4.ts";
-import type { BlockScaled, Format } from "../tensor/tensor.ts";
+import type { BlockScaled, Format, ValueType } from "../tensor/tensor.ts";
 import { checkUpright } from "../tensor/transpose.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
@@ -91,7 +91,7 @@ export class Products {
     const left = leftOf(x, layout[0] === "t", this.#dequantize);
     if (left.cols !== right.cols) throw unequal(left, right);
     const block = this.#blockFor(left, right, activations);
-    const out = this.#outOf(given, type, [left.rows, right.rows]);
+    const out = this.outOf("gemm: out", given, type, [left.rows, right.rows]);
     for (const input of [...arraysOf(x), ...(w instanceof PackedWeights ? [] : arraysOf(w))]) {
       if (out instanceof ResidentMatrix) continue;
       checkDisjoint("gemm: out", out, input);
@@ -195,22 +195,26 @@ export class Products {
     return matrix;
   }
 
-  #outOf(
-    given: GemmOptions["out"],
-    type: "f32" | "bf16",
+  /**
+   * The array or matrix for a result [rows, cols], checked, or a new array.
+   * @throws BlockscaleError `buffer`, `shape`; `option`: a matrix of another engine, or one that was freed
+   */
+  outOf(
+    where: string,
+    given: unknown,
+    type: ValueType,
     [rows, cols]: readonly [number, number],
   ): Float32Array | Uint16Array | ResidentMatrix {
-    if (!(given instanceof ResidentMatrix)) {
-      return outArray("gemm: out", given, type === "f32" ? "Float32Array" : "Uint16Array", rows * cols);
-    }
-    this.#checkOwn("gemm: out", given);
-    given.placeFor("gemm: out");
+    if (!(given instanceof ResidentMatrix))
+      return outArray(where, given, type === "f32" ? "Float32Array" : "Uint16Array", rows * cols);
+    this.#checkOwn(where, given);
+    given.placeFor(where);
     if (type === "f32" && given.shape[0] === rows && given.shape[1] === cols) return given;
     throw new BlockscaleError("shape", {
-      where: "gemm: out",
+      where,
       expected: `a float32 matrix [${rows}, ${cols}]${type === "f32" ? "" : ", and no type: resident results are float32"}`,
       got: `[${given.shape.join(", ")}]`,
-      fix: "Make it with engine.resident([M, N]).",
+      fix: `Make it with engine.resident([${rows}, ${cols}]).`,
     });
   }
 

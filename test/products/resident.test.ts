@@ -9,7 +9,7 @@ function bitsOf(values: Float32Array): Uint32Array {
   return new Uint32Array(values.buffer, values.byteOffset, values.length);
 }
 
-describe.each(ENGINES)("%s", (_, make) => {
+describe.each(ENGINES)("%s", (engine, make) => {
   function weightsOf(fp8: Engine, n: number, k: number, seed: number): BlockScaled {
     return fp8.quantize(randomNormal(seed, n * k), [n, k], schemes.deepseekWeight);
   }
@@ -67,6 +67,43 @@ describe.each(ENGINES)("%s", (_, make) => {
     fp8.resident([4096, 256]);
     expect(bitsOf(fp8.gemm(z, pc, { out: fp8.resident([4, 32]) }).read())).toEqual(bitsOf(arrays));
   });
+
+  test.each([
+    [[5, 40], "mxfp8"],
+    [[3, 130, 257], "deepseekWeight"],
+    [[3, 64], "nvfp4"],
+    [[0, 32], "mxfp8"],
+  ] as const)("dequantises %j of %s into it, to the bits of an array", async (shape, scheme) => {
+    const fp8 = await make();
+    const n = shape.reduce((product, size) => product * size, 1);
+    const w = fp8.quantize(randomNormal(10, n), shape, scheme);
+    const cols = shape.at(-1)!;
+    const out = fp8.resident([n / cols, cols]);
+    expect(fp8.dequantize(w, "f32", { out })).toBe(out);
+    expect(bitsOf(out.read())).toEqual(bitsOf(fp8.dequantize(w)));
+    expect(() => fp8.dequantize(w, "bf16", { out } as never)).toThrow(/resident results are float32/);
+    expect(() => fp8.dequantize(w, "f32", { out: fp8.resident([1, 3]) })).toThrow(/dequantize: out/);
+    out.free();
+    expect(() => fp8.dequantize(w, "f32", { out })).toThrow(/one that was freed/);
+  });
+
+  test.runIf(engine === "baseline")(
+    "dequantises a row of blocks that passes through memory in parts",
+    async () => {
+      const fp8 = await make();
+      const shape = [130, 33000] as const;
+      const codes = Uint8Array.from({ length: shape[0] * shape[1] }, (_, i) => i % 127);
+      const w = {
+        format: "e4m3",
+        shape,
+        block: [128, 128],
+        codes,
+        scales: new Uint8Array(2 * 258).fill(120),
+      } as const;
+      const out = fp8.dequantize(w, "f32", { out: fp8.resident(shape) });
+      expect(Buffer.compare(Buffer.from(out.read().buffer), Buffer.from(fp8.dequantize(w).buffer))).toBe(0);
+    },
+  );
 
   test("what is freed, foreign, of another shape or both x and out is refused", async () => {
     const fp8 = await make();

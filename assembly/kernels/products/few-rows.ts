@@ -2,7 +2,7 @@ import { Range, Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
 import { Scratch } from "../scratch";
 import { storeResult } from "../values";
-import { dot1, dot1Of32, dot2, dot3, roomOf32, Terms } from "./dot";
+import { dot1, dot1Of32, dot2, dot3, dot4, roomOf32, Terms } from "./dot";
 import { Weights } from "./right-operand";
 import { multiplyDense, roomOfDense } from "./subnormal-rows";
 import { Subnormals } from "./subnormals";
@@ -11,7 +11,7 @@ import { Subnormals } from "./subnormals";
 export const FEW: usize = 8;
 
 /** The most rows of x that are multiplied in one pass. */
-const DOT_ROWS: usize = 3;
+const DOT_ROWS: usize = 4;
 
 /** From blocks of so many rows on, x is scaled for each row of blocks: that costs what a row or two of weights do. */
 const FOLDED_ROWS: usize = 32;
@@ -20,16 +20,40 @@ const FOLDED_ROWS: usize = 32;
 const PER_BLOCK: i32 = 1;
 const FOLDED: i32 = 2;
 
-/** Room for the highest exponent of each row of x, for the lift of each in a pass, for the sums of some rows of weights, and for a 1. */
+/**
+ * Working memory: the highest exponent of each row of x; then, for the rows of a pass, what each is multiplied by before it meets the codes and
+ * its sums afterwards, and what was set aside of a row of weights times each; sums of some rows of weights; a 1; and x in the order of the codes.
+ */
 const HIGHEST: usize = 4 * FEW;
-const LIFTS: usize = 16;
-const SUMS: usize = 96;
+const BEFORE: usize = 4 * DOT_ROWS;
+const AFTER: usize = 4 * DOT_ROWS;
+const LISTED: usize = 8 * DOT_ROWS;
+const SUMS: usize = 16 * 2 * DOT_ROWS;
 const ONE: usize = 16;
+
+/** Where the rooms of a pass begin, one after another. */
+abstract class Pass {
+  @inline static after(before: usize): usize {
+    return before + BEFORE;
+  }
+  @inline static listed(before: usize): usize {
+    return before + BEFORE + AFTER;
+  }
+  @inline static sums(before: usize): usize {
+    return before + BEFORE + AFTER + LISTED;
+  }
+  @inline static one(before: usize): usize {
+    return Pass.sums(before) + SUMS;
+  }
+  @inline static rest(before: usize): usize {
+    return Pass.one(before) + ONE;
+  }
+}
 
 /** Bytes that `multiplyRows` needs for x[rows, cols]. */
 export function workspaceOfRows(rows: usize, cols: usize): usize {
   const staged: usize = 4 * min(rows, DOT_ROWS) * ((cols + 15) & ~15);
-  return HIGHEST + LIFTS + SUMS + ONE + max(roomOf32(cols) + staged, roomOfDense(rows));
+  return Pass.rest(HIGHEST) + max(roomOf32(cols) + staged, roomOfDense(rows));
 }
 
 /** How `multiplyRows` can do x[rows, cols], FEW rows at most; 0 if it cannot: see Range. Leaves the highest exponent of each row at `work`. */
@@ -91,25 +115,26 @@ export function multiplyRows<F>(
   way: i32,
   highestScale: i32,
 ): void {
-  if (Subnormals.list) multiplyDense<F>(type, work + HIGHEST + LIFTS + SUMS + ONE, dst, x, rows);
+  const before = work + HIGHEST;
+  if (Subnormals.list) multiplyDense<F>(type, Pass.rest(before), dst, x, rows);
   Spare.set();
   if (Spare.row == Weights.rows) return;
   const isFolded = way == FOLDED;
-  const lifts = work + HIGHEST;
-  if (isFolded) Terms.setFolded(lifts + LIFTS + SUMS);
+  if (isFolded) Terms.setFolded(Pass.one(before));
   else Terms.setScaled();
   let highest = work;
   while (rows) {
-    // Three rows of x at a time, and then what is left: two passes of two take a third longer than three rows and one.
     const height = min(rows, DOT_ROWS);
     for (let m: usize = 0; m < height; m++) {
       const field = load<i32>(highest + 4 * m);
-      store<i32>(lifts + 4 * m, isFolded ? Range.foldedLift<F>(field, highestScale) : Range.lift<F>(field));
+      const lift = isFolded ? Range.foldedLift<F>(field, highestScale) : Range.lift<F>(field);
+      store<f32>(before + 4 * m, Range.power(lift));
+      store<f32>(Pass.after(before) + 4 * m, Range.power(Shifted.exponent<F>() - lift));
     }
     // Rows of weights that meet the same x.
     for (let n: usize = 0; n < Weights.rows; ) {
       const end = isFolded ? Weights.blockEnd(n) : Weights.rows;
-      multiplyFew<F>(type, lifts, dst, x, height, n, end, isFolded);
+      multiplyFew<F>(type, before, dst, x, height, n, end, isFolded);
       n = end;
     }
     highest += 4 * height;
@@ -119,10 +144,10 @@ export function multiplyRows<F>(
   }
 }
 
-/** The same for up to three rows of x and for rows first .. end - 1 of the weights. */
+/** The same for up to four rows of x and for rows first .. end - 1 of the weights. */
 function multiplyFew<F>(
   type: i32,
-  lifts: usize,
+  before: usize,
   dst: usize,
   x: usize,
   rows: usize,
@@ -130,13 +155,12 @@ function multiplyFew<F>(
   end: usize,
   isFolded: bool,
 ): void {
-  const sums = lifts + LIFTS;
-  const room = sums + SUMS + ONE;
+  const sums = Pass.sums(before);
+  const room = Pass.rest(before);
   const staged = room + roomOf32(Weights.cols);
   const scales = isFolded ? Weights.scalesOf(first) : 0;
   for (let m: usize = 0; m < rows; m++) {
-    const factor = Range.power(load<i32>(lifts + 4 * m));
-    stageRow(staged + 64 * m, 64 * rows, x + 4 * m * Weights.cols, factor, scales);
+    stageRow(staged + 64 * m, 64 * rows, x + 4 * m * Weights.cols, load<f32>(before + 4 * m), scales);
   }
   const streams = streamsOf(rows);
   const part = (end - first + streams - 1) / streams;
@@ -145,11 +169,12 @@ function multiplyFew<F>(
     const i = Spare.or(n);
     const j = Spare.or(n + part);
     const k = Spare.or(n + 2 * part);
-    if (rows == 3) dot3<F>(sums, staged, i, j);
+    if (rows == 4) dot4<F>(sums, staged, i, j);
+    else if (rows == 3) dot3<F>(sums, staged, i, j);
     else if (rows == 2) dot2<F>(sums, staged, i, j, k);
     else if (isOf32) dot1Of32<F>(sums, staged, i, j, k, room);
     else dot1<F>(sums, staged, i, j, k);
-    storeSums(type, dst, x, rows, sums, lifts, Shifted.exponent<F>(), n, part, end);
+    storeSums(type, before, dst, x, rows, n, part, end);
   }
 }
 
@@ -168,36 +193,37 @@ abstract class Spare {
   }
 }
 
-/** Columns n, n + part .. of dst[rows, N], up to `end` and but for dense rows of the weights, <- their sums, without the lift, and what was set aside of the weights. */
+/** Columns n, n + part .. of dst[rows, N], up to `end` and but for dense rows of the weights, <- their sums, with what was done to x undone, and what was set aside of the weights. */
 function storeSums(
   type: i32,
+  before: usize,
   dst: usize,
   x: usize,
   rows: usize,
-  sums: usize,
-  lifts: usize,
-  exponent: i32,
   n: usize,
   part: usize,
   end: usize,
 ): void {
-  const last = n + (streamsOf(rows) - 1) * part;
-  for (let m: usize = 0; m < rows; m++) {
-    const factor = Range.power(exponent - load<i32>(lifts + 4 * m));
-    for (let column = n; column <= last; column += part, sums += 16) {
-      if (column >= end || Subnormals.isDense(column)) continue;
-      let value = Simd.sum(v128.load(sums)) * factor;
-      if (Subnormals.has(column))
-        value = <f32>(<f64>value + Subnormals.dot(x + 4 * m * Weights.cols, column));
+  let sums = Pass.sums(before);
+  const factors = Pass.after(before);
+  const listed = Pass.listed(before);
+  const streams = streamsOf(rows);
+  for (let s: usize = 0; s < streams && n < end; s++, n += part, sums += 16) {
+    if (Subnormals.isDense(n)) continue;
+    const isListed = Subnormals.has(n);
+    if (isListed) Subnormals.dots(listed, x, rows, n);
+    for (let m: usize = 0; m < rows; m++) {
+      let value = Simd.sum(v128.load(sums + 16 * m * streams)) * load<f32>(factors + 4 * m);
+      if (isListed) value = <f32>(<f64>value + load<f64>(listed + 8 * m));
       // A sum that underflows can be -0 or 0, depending on the codes behind the row: 0 it is.
-      storeResult(type, dst, m * Weights.rows + column, value + 0);
+      storeResult(type, dst, m * Weights.rows + n, value + 0);
     }
   }
 }
 
 /** How many rows of weights meet in a loop. Far apart they are so many streams to the prefetcher; neighbours would be one that it follows badly. */
 function streamsOf(rows: usize): usize {
-  return rows == 3 ? 2 : 3;
+  return rows >= 3 ? 2 : 3;
 }
 
 /**

@@ -52,15 +52,19 @@ export abstract class Subnormals {
     return Subnormals.list + 4 * (Weights.rows + 1 + start);
   }
 
-  /** x[K] . what was set aside of row n, summed in float64. */
-  static dot(x: usize, n: usize): f64 {
+  /** sums[rows] (float64) <- x[rows, K] . what was set aside of row n. */
+  static dots(sums: usize, x: usize, rows: usize, n: usize): void {
+    for (let m: usize = 0; m < rows; m++) store<f64>(sums + 8 * m, 0);
     const end = Subnormals.entries(n + 1);
     const scales = Weights.scalesOf(n);
-    let sum: f64 = 0;
     for (let at = Subnormals.entries(n); at < end; at += 4) {
-      sum += <f64>load<f32>(x + 4 * Entry.column(at)) * Entry.value(at, scales);
+      const value = Entry.value(at, scales);
+      let from = x + 4 * Entry.column(at);
+      for (let m: usize = 0; m < rows; m++, from += 4 * Weights.cols) {
+        const sum = sums + 8 * m;
+        store<f64>(sum, load<f64>(sum) + <f64>load<f32>(from) * value);
+      }
     }
-    return sum;
   }
 
   /** panel[column - from][8] <- what was set aside of row n in columns from .. from + columns. */
