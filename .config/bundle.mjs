@@ -290,6 +290,10 @@ async function web() {
   const out = path("dist-web/");
   await report();
   await rm(out, { recursive: true, force: true });
+  // Its entry for Node asks for Node's modules.
+  const hubForBrowsers = {
+    "@huggingface/hub": path("node_modules/@huggingface/hub/dist/browser/index.mjs"),
+  };
   const options = {
     bundle: true,
     format: "esm",
@@ -303,12 +307,23 @@ async function web() {
   };
   await build({
     ...options,
-    entryPoints: { main: path("src/web/main.tsx"), "train-worker": path("src/web/train/worker.ts") },
+    entryPoints: { main: path("src/web/main.tsx") },
     // What is imported when it is asked for stays out of what everybody loads.
     splitting: true,
     chunkNames: "[name]-[hash]",
     jsx: "automatic",
     jsxImportSource: "preact",
+  });
+  // Apart from the page: what both share would be cut into many small files, and the page loads its own at first.
+  await build({
+    ...options,
+    entryPoints: {
+      "train-worker": path("src/web/train/worker.ts"),
+      "run-worker": path("src/web/run/worker.ts"),
+    },
+    alias: hubForBrowsers,
+    splitting: true,
+    chunkNames: "worker-[hash]",
   });
   await build({
     ...options,
@@ -316,8 +331,7 @@ async function web() {
       coordinator: path("src/web/workers/coordinator.ts"),
       "strip-worker": path("src/web/workers/strip-worker.ts"),
     },
-    // Its entry for Node asks for Node's modules.
-    alias: { "@huggingface/hub": path("node_modules/@huggingface/hub/dist/browser/index.mjs") },
+    alias: hubForBrowsers,
   });
   for (const name of ["index.html", "icon.svg", "manifest.webmanifest"]) {
     await copyFile(path(`src/web/${name}`), out + name);

@@ -50,24 +50,30 @@ export class Model {
   }
 
   /**
-   * Logits for what follows each token: `[tokens, vocabulary]`, in a fresh context.
+   * Logits for what follows each token, or each from index `from` on: `[tokens - from, vocabulary]`, in a fresh context.
    * @throws BlockscaleError `option`: tokens outside the vocabulary, or more than the context holds
    */
   async logits(
     ids: ArrayLike<number>,
-    { signal }: { readonly signal?: AbortSignal } = {},
+    { from = 0, signal }: { readonly from?: number; readonly signal?: AbortSignal } = {},
   ): Promise<Float32Array> {
     const { vocabulary } = this.#decoder("logits");
     const tokens = checkIds("logits", ids, this.config);
-    const out = new Float32Array(tokens.length * vocabulary);
+    const out = new Float32Array(Math.max(0, tokens.length - from) * vocabulary);
     await this.#alone(async () => {
       await this.#rewind(0);
-      for (let start = 0; start < tokens.length; start += CHUNK) {
+      for (let start = 0, end = 0; start < tokens.length; start = end) {
         signal?.throwIfAborted();
-        const chunk = tokens.slice(start, start + CHUNK);
-        const logits = await this.#crew.run({ kind: "forward", ids: chunk, wanted: "all" });
+        const isWanted = start >= from;
+        end = Math.min(start + CHUNK, tokens.length, isWanted ? Infinity : from);
+        const chunk = tokens.slice(start, end);
+        const logits = await this.#crew.run({
+          kind: "forward",
+          ids: chunk,
+          wanted: isWanted ? "all" : "none",
+        });
         this.#held.push(...chunk);
-        out.set(logits!, start * vocabulary);
+        if (isWanted) out.set(logits!, (start - from) * vocabulary);
       }
     });
     return out;

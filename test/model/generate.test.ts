@@ -193,6 +193,12 @@ describe("a model", () => {
     const whole = await model.logits(ids);
     const part = await model.logits(ids.slice(0, 300));
     expect(decibels(part.subarray(299 * 320), whole.subarray(299 * 320, 300 * 320))).toBeGreaterThan(90);
+    for (const from of [1, 192, 449]) {
+      const rest = await model.logits(ids, { from });
+      expect(rest.length).toBe((450 - from) * 320);
+      expect(decibels(whole.subarray(from * 320), rest)).toBeGreaterThan(90);
+    }
+    expect(await model.logits(ids, { from: 450 })).toEqual(new Float32Array(0));
     await model.close();
   });
 

@@ -87,6 +87,19 @@ export async function planned(page) {
   return Number(await size.getAttribute("data-bytes"));
 }
 
+/** Chooses a dialect by the first destination that reads it. */
+export async function chooseFormat(page, dialect, id = "dialect") {
+  const valuesOf = (list) => list.locator("option").evaluateAll((all) => all.map(({ value }) => value));
+  const [destinations, list] = [page.locator(`#${id}-for`), page.locator(`#${id}`)];
+  for (const name of await valuesOf(destinations)) {
+    await destinations.selectOption(name);
+    // The list is drawn anew a moment later.
+    await page.evaluate(() => new Promise(requestAnimationFrame));
+    if ((await valuesOf(list)).includes(dialect)) return list.selectOption(dialect);
+  }
+  throw new Error(`no destination reads ${dialect}`);
+}
+
 /** Starts the conversion; resolves when the page says that it is done. */
 export async function convert(page, timeout = 120_000) {
   await page.getByRole("button", { name: /^(Convert|Choose where to save|开始转换|选择保存位置)/ }).click();

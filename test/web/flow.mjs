@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { createReadStream, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
+  chooseFormat,
   convert,
   openFiles,
   openFolder,
@@ -71,7 +72,7 @@ export const tests = [
       const report = cli(env, "quantize", input, expected, "--to", dialect);
       await withPage(env, async (page) => {
         await openFiles(page, input);
-        await page.locator("#dialect").selectOption(dialect);
+        await chooseFormat(page, dialect);
         const size = await planned(page);
         await page.getByText(/^about /).waitFor();
         await convert(page);

@@ -45,6 +45,7 @@ const suites = await Promise.all(
     "playground",
     "train",
     "cached",
+    "run-view",
     "report",
     "webkit",
     "large",

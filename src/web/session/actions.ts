@@ -11,8 +11,10 @@ import { Client, inPieces, problemIn } from "./client.ts";
 import { type ExampleName, fetchExample, isExample } from "./examples.ts";
 import type { Selection } from "./files.ts";
 import {
+  type Chosen,
   changing,
   choice,
+  chosen,
   EMPTY_FORM,
   estimate,
   forget,
@@ -94,13 +96,13 @@ export function begin(): void {
 /** Opens what was chosen and shows it; `null` where the user changed their mind. */
 export async function open(choosing: Selection | Promise<Selection | null>): Promise<void> {
   try {
-    const chosen = await choosing;
-    if (chosen === null) return;
-    if (chosen.files.length === 0) {
-      const place = chosen.name === "" ? {} : { facts: { place: chosen.name } };
+    const selection = await choosing;
+    if (selection === null) return;
+    if (selection.files.length === 0) {
+      const place = selection.name === "" ? {} : { facts: { place: selection.name } };
       throw new PageError("format", "There is no .safetensors file among what was chosen.", place);
     }
-    await show(() => client.call("open", chosen.name, chosen.files), null);
+    await show({ kind: "files", ...selection }, null);
   } catch (error) {
     problem.value = problemIn(error);
   }
@@ -110,12 +112,13 @@ export async function open(choosing: Selection | Promise<Selection | null>): Pro
 export function openPlace(place: string, token: string): Promise<void> {
   const name = place.trim();
   const from: Origin | null = LINKABLE.test(name) ? { kind: "model", name } : null;
-  return show(() => client.call("openPlace", place, token), from);
+  return show({ kind: "place", place, token }, from);
 }
 
 /** Opens one of the checkpoints that are served beside the page. */
 export function openExample(name: ExampleName): Promise<void> {
-  return show(async () => client.call("open", name, await fetchExample(name)), { kind: "example", name });
+  const found = fetchExample(name).then((files): Chosen => ({ kind: "files", name, files }));
+  return show(found, { kind: "example", name });
 }
 
 /** Opens what a link leads to, if it leads to a checkpoint. */
@@ -128,18 +131,26 @@ async function openLink(): Promise<void> {
   if (opened.value !== null) takeFromAddress(params);
 }
 
-async function show(opening: () => Promise<Found>, from: Origin | null): Promise<void> {
+function call(what: Chosen): Promise<Found> {
+  return what.kind === "files"
+    ? client.call("open", what.name, what.files)
+    : client.call("openPlace", what.place, what.token);
+}
+
+async function show(choosing: Chosen | Promise<Chosen>, from: Origin | null): Promise<void> {
   problem.value = null;
   wasCutOff.value = false;
   stage.value = "opening";
   try {
-    const found = await opening();
+    const what = await choosing;
+    const found = await call(what);
     const tensors = await inPieces(found.tensors, (start, end) => client.call("inspected", start, end));
     batch(() => {
       const isQuantised = tensors.some(({ scaled }) => scaled !== null);
       form.value = { ...EMPTY_FORM, action: isQuantised ? "dequantize" : "quantize" };
       name.value = found.name;
       origin.value = from;
+      chosen.value = what;
       opened.value = { ...found, inspection: { ...found.inspection, tensors } };
       stage.value = "ready";
     });

@@ -4,7 +4,16 @@ import { matcher } from "../../checkpoint/dialects/rules.ts";
 import { type Summary, summarize } from "../../checkpoint/measure/summary.ts";
 import type { Precision } from "../../engine/precision.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
-import type { Choice, Estimate, Kept, Opened, Planned, Problem, Written } from "../workers/protocol.ts";
+import type {
+  Choice,
+  Estimate,
+  Kept,
+  NamedFile,
+  Opened,
+  Planned,
+  Problem,
+  Written,
+} from "../workers/protocol.ts";
 
 /** Where the user is. */
 export type Stage = "start" | "opening" | "ready" | "running" | "done";
@@ -53,9 +62,16 @@ export const EMPTY_FORM: Form = {
   keepsNotFinite: false,
 };
 
+/** Where a checkpoint comes from: files that the page holds, or a place on a server. */
+export type Chosen =
+  | { readonly kind: "files"; readonly name: string; readonly files: readonly NamedFile[] }
+  | { readonly kind: "place"; readonly place: string; readonly token: string };
+
 /** Everything the page shows follows from these. */
 export const stage: Signal<Stage> = signal("start");
 export const name: Signal<string> = signal("");
+/** What is open, so that other parts of the page can open it as well. */
+export const chosen: Signal<Chosen | null> = signal(null);
 export const opened: Signal<Opened | null> = signal(null);
 export const form: Signal<Form> = signal(EMPTY_FORM);
 export const planned: Signal<Planned | null> = signal(null);
@@ -163,6 +179,7 @@ export function forget(): void {
   batch(() => {
     stage.value = "start";
     opened.value = null;
+    chosen.value = null;
     planned.value = null;
     plannedChoice.value = null;
     planProblem.value = null;

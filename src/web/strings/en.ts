@@ -1,3 +1,4 @@
+import type { Destination } from "../session/destinations.ts";
 import type { ProblemKind } from "../workers/protocol.ts";
 
 /** All words of the page. Other languages have the same shape: {@link Words}. */
@@ -93,6 +94,15 @@ export const en = {
     dequantize: "To plain values",
     action: "What to make",
     target: "Format",
+    destination: "To be used in",
+    destinations: {
+      servers: "vLLM or SGLang",
+      transformers: "transformers",
+      compressor: "vLLM, as llm-compressor writes it",
+      modelopt: "TensorRT-LLM, as ModelOpt writes it",
+      deepseek: "Loaders of DeepSeek-V4",
+      gptOss: "Loaders of gpt-oss",
+    } satisfies Record<Destination, string> as Record<Destination, string>,
     dtype: "Data type",
     options: "Choose tensors by name",
     include: "Also convert",

@@ -74,6 +74,11 @@ export function smallPercent(part: number): string {
   return formats.value.percentTenth.format(part);
 }
 
+/** A probability; one that is hardly there is no zero. */
+export function probability(part: number): string {
+  return part > 0 && part < 0.0001 ? `< ${smallPercent(0.0001)}` : smallPercent(part);
+}
+
 /** A duration in its two largest units, rounded as it deserves. */
 export function duration(seconds: number): string {
   const { seconds: s, minutes: m, hours: h } = formats.value;

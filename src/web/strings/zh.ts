@@ -78,6 +78,15 @@ export const zh: Words = {
     dequantize: "还原为普通数值",
     action: "要做什么",
     target: "格式",
+    destination: "用于",
+    destinations: {
+      servers: "vLLM 或 SGLang",
+      transformers: "transformers",
+      compressor: "vLLM（llm-compressor 的写法）",
+      modelopt: "TensorRT-LLM（ModelOpt 的写法）",
+      deepseek: "DeepSeek-V4 的加载程序",
+      gptOss: "gpt-oss 的加载程序",
+    },
     dtype: "数据类型",
     options: "按名称选择张量",
     include: "额外转换",
@@ -270,6 +279,7 @@ export const zh: Words = {
     [/^all of its (\d+) files$/, "全部 $1 个文件"],
     [/^(\d+) missing: (.*)$/, "缺少 $1 个：$2"],
     [/^status (\d+)$/, "状态 $1"],
+    [/^at least (\d+) tokens$/, "至少 $1 个词元"],
     [/^tensor (".*")$/, "张量 $1"],
   ],
 
@@ -293,6 +303,7 @@ export const zh: Words = {
     "finite values": "有限的数值",
     "at least 8 bytes": "至少 8 字节",
     "the file": "文件",
+    "the text": "文本",
     "Fetch the file itself: open its address in a browser to see what the server says.":
       "请取得文件本身：在浏览器中打开其地址，看服务器返回什么。",
     "Only .safetensors files are read: look for the model in that format, or convert it first.":

@@ -19,6 +19,8 @@ const Playground = lazy(async () => (await import("../playground/playground.tsx"
 
 const Train = lazy(async () => (await import("../train/train.tsx")).Train);
 
+const Run = lazy(async () => (await import("../run/run.tsx")).Run);
+
 export function App(): JSX.Element {
   const isOpen = stage.value !== "start" && stage.value !== "opening";
   const isConverter = view.value === "convert";
@@ -41,6 +43,7 @@ export function App(): JSX.Element {
       <main id="main" tabIndex={-1}>
         <ProblemNote />
         {view.value === "playground" && <Playground />}
+        {view.value === "run" && <Run />}
         {view.value === "train" && <Train />}
         {isConverter && (isOpen ? <Workspace /> : <Start />)}
       </main>

@@ -7,12 +7,14 @@ interface ChoiceProps<T extends string> {
   readonly value: T;
   readonly options: readonly (readonly [value: T, shown: string])[];
   readonly disabled?: boolean;
+  /** What the value means. */
+  readonly help?: string;
   onChange(value: T): void;
 }
 
 /** A list to choose from, with its label. */
 export function Choice<T extends string>(props: ChoiceProps<T>): JSX.Element {
-  const { id, label, value, options, disabled = false, onChange } = props;
+  const { id, label, value, options, disabled = false, help, onChange } = props;
   return (
     <div class="field">
       <label for={id}>{label}</label>
@@ -28,6 +30,7 @@ export function Choice<T extends string>(props: ChoiceProps<T>): JSX.Element {
           </option>
         ))}
       </select>
+      {help !== undefined && <p class="help">{help}</p>}
     </div>
   );
 }

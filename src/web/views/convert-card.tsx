@@ -1,5 +1,4 @@
 import type { JSX } from "preact";
-import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import { convert } from "../session/actions.ts";
 import {
@@ -18,7 +17,8 @@ import {
 } from "../session/model.ts";
 import { canChoose } from "../session/saving.ts";
 import { bytes, duration, percent, whole } from "../strings/format.ts";
-import { translated, words } from "../strings/index.ts";
+import { words } from "../strings/index.ts";
+import { FormatChoice } from "./format-choice.tsx";
 import { ProblemText } from "./problem.tsx";
 
 const change = (fields: Partial<Form>): void => {
@@ -49,31 +49,14 @@ export function ConvertCard(): JSX.Element {
           ))}
         </fieldset>
       )}
-      {action === "quantize" ? <DialectField /> : <DtypeField />}
+      {action === "quantize" ? (
+        <FormatChoice id="dialect" value={form.value.to} onChange={(to) => change({ to })} />
+      ) : (
+        <DtypeField />
+      )}
       <Patterns />
       <Outcome />
     </section>
-  );
-}
-
-function DialectField(): JSX.Element {
-  const { to } = form.value;
-  return (
-    <div class="field">
-      <label for="dialect">{words.value.convert.target}</label>
-      <select
-        id="dialect"
-        value={to}
-        onChange={(event) => change({ to: event.currentTarget.value as DialectName })}
-      >
-        {Object.keys(dialects).map((name) => (
-          <option key={name} value={name}>
-            {name}
-          </option>
-        ))}
-      </select>
-      <p class="help">{translated(dialects[to].about)}</p>
-    </div>
   );
 }
 

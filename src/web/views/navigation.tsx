@@ -1,16 +1,13 @@
 import type { JSX } from "preact";
-import { addressOf, goTo, type ViewName, view } from "../session/address.ts";
+import { addressOf, goTo, VIEWS, view } from "../session/address.ts";
 import { words } from "../strings/index.ts";
-
-/** The parts of the page that there are so far. */
-const SHOWN: readonly ViewName[] = ["convert", "playground", "train"];
 
 /** Links to the parts of the page. They are real ones, so that they can be opened elsewhere and copied. */
 export function Navigation(): JSX.Element {
   const { views } = words.value;
   return (
     <nav class="views" aria-label={views.label}>
-      {SHOWN.map((name) => (
+      {VIEWS.map((name) => (
         <a
           key={name}
           href={addressOf(name)}

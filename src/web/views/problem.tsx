@@ -90,7 +90,7 @@ function causeOf({ kind, facts = {} }: Problem): string {
       return isTranslated(fault.got) ? isWhat(fault.where, translated(fault.got)) : titles.format;
     }
     case "other":
-      return fault === undefined ? titles.other : `${fault.where}: ${translated(fault.got)}`;
+      return fault === undefined ? titles.other : `${translated(fault.where)}: ${translated(fault.got)}`;
     default:
       return titles[kind];
   }
@@ -101,7 +101,8 @@ function adviceOf({ kind, facts = {} }: Problem): string {
   const { fault } = facts;
   if (fault === undefined) return advice[kind];
   if (kind === "pattern") return `${fault.where}. ${translated(fault.fix)}`;
-  if (kind === "other") return unlike(fault.where, translated(fault.expected), translated(fault.got));
+  if (kind === "other")
+    return unlike(translated(fault.where), translated(fault.expected), translated(fault.got));
   if (kind !== "format") return advice[kind];
   const isSaid = isTranslated(fault.got) || /^(The file is cut off|Fetch the missing)/.test(fault.fix);
   const story = isSaid ? "" : `${unlike(fault.where, translated(fault.expected), translated(fault.got))} `;

@@ -12,7 +12,6 @@ import { Icon } from "./icons.tsx";
 /** Where files come in. */
 export function Start(): JSX.Element {
   const { start } = words.value;
-  const isOpening = stage.value === "opening";
   return (
     <div class="start">
       {wasCutOff.value && (
@@ -24,9 +23,7 @@ export function Start(): JSX.Element {
       <KeptOutputs />
       <h1>{start.heading}</h1>
       <p class="lead">{start.lead}</p>
-      <DropArea isOpening={isOpening} />
-      <PlaceForm isOpening={isOpening} />
-      <Examples />
+      <Openers />
       <ul class="promises">
         {[start.private, start.offline, start.memory].map((promise) => (
           <li key={promise}>
@@ -36,6 +33,18 @@ export function Start(): JSX.Element {
         ))}
       </ul>
     </div>
+  );
+}
+
+/** Every way to open a checkpoint. */
+export function Openers(): JSX.Element {
+  const isOpening = stage.value === "opening";
+  return (
+    <>
+      <DropArea isOpening={isOpening} />
+      <PlaceForm isOpening={isOpening} />
+      <Examples />
+    </>
   );
 }
 

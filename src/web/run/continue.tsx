@@ -1,0 +1,129 @@
+import type { JSX } from "preact";
+import { number } from "../strings/format.ts";
+import { Choice } from "../views/choice.tsx";
+import { Positions } from "./positions.tsx";
+import type { Side } from "./protocol.ts";
+import {
+  busy,
+  continueText,
+  facts,
+  format,
+  length,
+  positions,
+  prompt,
+  speed,
+  stop,
+  temperature,
+  written,
+} from "./state.ts";
+import { words } from "./words.ts";
+
+/** Both models go on from the same beginning. */
+export function Continue(): JSX.Element {
+  return (
+    <>
+      <Beginning />
+      <div class={format.value === null ? "columns" : "columns two"} aria-busy={busy.value === "continue"}>
+        <Column side="original" />
+        {format.value !== null && <Column side="converted" />}
+      </div>
+      {positions.value.length > 0 && <Positions />}
+    </>
+  );
+}
+
+const LENGTHS = ["20", "60", "120", "250"];
+const TEMPERATURES = ["0", "0.5", "0.8", "1"];
+
+function Beginning(): JSX.Element {
+  const text = words.value;
+  const isIdle = busy.value === null && facts.value !== null;
+  return (
+    <form
+      class="controls"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (isIdle && prompt.value !== "") continueText();
+      }}
+    >
+      <div class="field own">
+        <label for="run-prompt">{text.prompt}</label>
+        <textarea
+          id="run-prompt"
+          rows={3}
+          value={prompt.value}
+          onInput={(event) => {
+            prompt.value = event.currentTarget.value;
+          }}
+        />
+      </div>
+      <Choice
+        id="run-length"
+        label={text.length}
+        value={String(length.value)}
+        options={LENGTHS.map((one) => [one, one])}
+        onChange={(value) => {
+          length.value = Number(value);
+        }}
+      />
+      <Temperature />
+      <div class="row buttons">
+        {busy.value === "continue" ? (
+          <button type="button" onClick={stop}>
+            {text.stop}
+          </button>
+        ) : (
+          <button type="submit" class="primary" disabled={!isIdle || prompt.value === ""}>
+            {text.go}
+          </button>
+        )}
+      </div>
+    </form>
+  );
+}
+
+/** How freely tokens are chosen. */
+export function Temperature(): JSX.Element {
+  const text = words.value;
+  return (
+    <Choice
+      id="run-temperature"
+      label={text.temperature}
+      value={String(temperature.value)}
+      options={TEMPERATURES.map((one) => [one, one === "0" ? text.likeliest : one])}
+      onChange={(value) => {
+        temperature.value = Number(value);
+      }}
+    />
+  );
+}
+
+function Column({ side }: { readonly side: Side }): JSX.Element {
+  const text = words.value;
+  const tokens = written.value[side];
+  const fast = speed.value[side];
+  const others = side === "converted" ? written.value.original : null;
+  return (
+    <section class="column" data-testid={`written-${side}`}>
+      <header>
+        <h3>{side === "original" ? text.original : format.value}</h3>
+        <span class="help" data-figure={`speed-${side}`}>
+          {fast !== null && text.speed(number(fast))}
+        </span>
+      </header>
+      {tokens.length === 0 ? (
+        <p class="help">{text.nothingYet}</p>
+      ) : (
+        <p class="passage">
+          <span class="begun">{prompt.value}</span>
+          {tokens.map((token, i) =>
+            others !== null && others[i]?.id !== token.id ? <mark key={i}>{token.text}</mark> : token.text,
+          )}
+        </p>
+      )}
+      {others !== null && tokens.some(({ id }, i) => others[i]?.id !== id) && (
+        <p class="help">{text.underlined}</p>
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,113 @@
+import type { JSX } from "preact";
+import { number, percent, probability, smallPercent, whole } from "../strings/format.ts";
+import { FigureRows } from "../views/figure-rows.tsx";
+import { visible } from "./positions.tsx";
+import type { Measured } from "./protocol.ts";
+import { busy, converted, facts, format, measure, measured, progress, stop, text } from "./state.ts";
+import { words } from "./words.ts";
+
+/** Perplexity and divergence on a text of the user's own. */
+export function Measure(): JSX.Element {
+  const said = words.value;
+  const isMeasuring = busy.value === "measure";
+  const isIdle = busy.value === null && facts.value !== null;
+  return (
+    <>
+      <form
+        class="controls"
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (isIdle) measure();
+        }}
+      >
+        <div class="field own">
+          <label for="run-text">{said.text}</label>
+          <textarea
+            id="run-text"
+            rows={8}
+            value={text.value}
+            onInput={(event) => {
+              text.value = event.currentTarget.value;
+            }}
+          />
+          <p class="help">
+            {converted.value === null && format.value === null ? said.wantsConversion : said.textNote}
+          </p>
+        </div>
+        <div class="row buttons">
+          {isMeasuring ? (
+            <button type="button" onClick={stop}>
+              {said.stop}
+            </button>
+          ) : (
+            <button
+              type="submit"
+              class="primary"
+              disabled={!isIdle || converted.value === null || text.value === ""}
+            >
+              {said.measure}
+            </button>
+          )}
+          <p class="help" role="status">
+            {isMeasuring && said.measuring(percent(progress.value))}
+          </p>
+        </div>
+      </form>
+      {measured.value !== null && <Found found={measured.value} />}
+    </>
+  );
+}
+
+function Found({ found }: { readonly found: Measured }): JSX.Element {
+  const said = words.value;
+  const { figures } = said;
+  const within = ([value, error]: readonly [number, number], show = number) =>
+    `${show(value)} ± ${show(error)}`;
+  return (
+    <section class="found" data-testid="measured">
+      <p class="big">{said.verdict(found.kldMean[0])}</p>
+      <p class="help">{said.counted(whole(found.tokens), whole(found.context))}</p>
+      <dl class="figures">
+        <FigureRows
+          rows={[
+            ["perplexityBase", figures.perplexityBase, within(found.perplexityBase)],
+            ["perplexity", figures.perplexity, within(found.perplexity)],
+            ["kldMean", figures.kldMean, within(found.kldMean)],
+            ["kldMedian", figures.kldMedian, number(found.kldMedian)],
+            ["kld99", figures.kld99, number(found.kld99)],
+            ["kldMax", figures.kldMax, number(found.kldMax)],
+            ["sameTop", figures.sameTop, within(found.sameTop, smallPercent)],
+            ["rmsDeltaP", figures.rmsDeltaP, within(found.rmsDeltaP, smallPercent)],
+          ]}
+        />
+      </dl>
+      <h3>{said.worst}</h3>
+      <div class="scroll">
+        <table class="likely worst">
+          <thead>
+            <tr>
+              <th scope="col">{said.before}</th>
+              <th scope="col">{said.token}</th>
+              <th scope="col">{said.original}</th>
+              <th scope="col">{format.value}</th>
+              <th scope="col">KL</th>
+            </tr>
+          </thead>
+          <tbody>
+            {found.worst.map(({ before, token, original, converted: other, divergence }, i) => (
+              <tr key={i}>
+                <td class="context">{before}</td>
+                <th scope="row">
+                  <code>{visible(token)}</code>
+                </th>
+                <td>{probability(original)}</td>
+                <td>{probability(other)}</td>
+                <td>{number(divergence)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,77 @@
+import { evaluate, type Predictor, worstTokens } from "../../evaluate/evaluate.ts";
+import type { Model } from "../../model/model.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
+import type { Measured } from "./protocol.ts";
+import { textOf, turn } from "./writing.ts";
+
+/** Tokens of a context, where the text and the model have as many: what other tools use. */
+const CONTEXT = 512;
+
+/** Tokens that show, before one of the worst, where it was. */
+const BEFORE = 24;
+
+/** Of the tokens at which both differ most. */
+const WORST = 8;
+
+/** Fewest tokens that say anything. */
+const LEAST = 16;
+
+/**
+ * Perplexity of both models on a text, and how far their predictions are apart, as `blockscale evaluate` computes them.
+ * @throws BlockscaleError `option`: too short a text
+ */
+export async function measureText(
+  original: Model,
+  converted: Model,
+  text: string,
+  { signal, onProgress }: { readonly signal?: AbortSignal; readonly onProgress: (part: number) => void },
+): Promise<Measured> {
+  const tokenizer = original.tokenizer!;
+  const ids = tokenizer.encode(text, { special: false });
+  if (ids.length < LEAST) throw tooShort(ids.length);
+  const context = 2 * Math.floor(Math.min(CONTEXT, original.config.context, ids.length) / 2);
+  const found = await evaluate(predictorOf(converted), ids, {
+    context,
+    reference: predictorOf(original),
+    ...(signal && { signal }),
+    onProgress: ({ done, total }) => onProgress(done / total),
+  });
+  const { errors } = found;
+  return {
+    tokens: found.tokens,
+    context,
+    perplexityBase: [found.perplexityBase, errors.perplexityBase],
+    perplexity: [found.perplexity, errors.perplexity],
+    kldMean: [found.kldMean, errors.kldMean],
+    kldMedian: found.kldMedian,
+    kld99: found.kld99,
+    kldMax: found.kldMax,
+    sameTop: [found.sameTop, errors.sameTop],
+    rmsDeltaP: [found.rmsDeltaP, errors.rmsDeltaP],
+    worst: worstTokens(found.scores, WORST).map(({ index, base, other, divergence }) => ({
+      before: tokenizer.decode(ids.slice(Math.max(0, index - BEFORE), index), { special: true }),
+      token: textOf(tokenizer, ids[index]!),
+      original: Math.exp(base),
+      converted: Math.exp(other),
+      divergence,
+    })),
+  };
+}
+
+function predictorOf(model: Model): Predictor {
+  return {
+    async logits(ids, from) {
+      await turn();
+      return model.logits(ids, { from });
+    },
+  };
+}
+
+function tooShort(tokens: number): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "the text",
+    expected: `at least ${LEAST} tokens`,
+    got: String(tokens),
+    fix: "Paste a longer text.",
+  });
+}

@@ -1,0 +1,116 @@
+import type { DialectName } from "../../checkpoint/dialects/index.ts";
+import type { Chosen } from "../session/model.ts";
+import type { Problem } from "../workers/protocol.ts";
+
+/** The model as it was opened, and what a conversion made of it. */
+export type Side = "original" | "converted";
+
+/** What is known of a model once it is open. */
+export interface ModelFacts {
+  readonly name: string;
+  readonly architecture: string;
+  readonly parameters: number;
+  /** Of its weights in the files. */
+  readonly bytes: number;
+  readonly context: number;
+  /** Whether it predicts tokens; encoders make vectors. */
+  readonly writes: boolean;
+  readonly hasTokenizer: boolean;
+  readonly hasChat: boolean;
+}
+
+/** What a conversion made. */
+export interface Converted {
+  readonly to: DialectName;
+  readonly bytes: number;
+  /** Tensors that changed. */
+  readonly changed: number;
+}
+
+/** How a text is continued. Temperature 0 takes the most probable token. */
+export interface Continuing {
+  readonly prompt: string;
+  readonly tokens: number;
+  readonly temperature: number;
+  readonly seed: number;
+}
+
+/** A token of a text. */
+export interface Token {
+  readonly id: number;
+  readonly text: string;
+}
+
+/** A token that a model finds likely, with what both say of it. */
+export interface Candidate extends Token {
+  readonly original: number;
+  /** `null` where nothing was converted. */
+  readonly converted: number | null;
+}
+
+/** What both models expected in the place of a token of the original's text. */
+export interface Position extends Token {
+  /** The likeliest five of each, the original's likeliest first. */
+  readonly candidates: readonly Candidate[];
+  /** KL divergence in nats; `null` where nothing was converted. */
+  readonly divergence: number | null;
+}
+
+/** Tokens a second that a model wrote, the reading of the prompt left out; `null` after fewer than two. */
+export type Speed = number | null;
+
+/** A figure of the measurement, with its standard error where it has one. */
+export interface Measured {
+  readonly tokens: number;
+  readonly context: number;
+  readonly perplexityBase: readonly [value: number, error: number];
+  readonly perplexity: readonly [value: number, error: number];
+  readonly kldMean: readonly [value: number, error: number];
+  readonly kldMedian: number;
+  readonly kld99: number;
+  readonly kldMax: number;
+  readonly sameTop: readonly [value: number, error: number];
+  readonly rmsDeltaP: readonly [value: number, error: number];
+  /** The tokens at which both differ most, the text before them, and the probability that each gave. */
+  readonly worst: readonly {
+    readonly before: string;
+    readonly token: string;
+    readonly original: number;
+    readonly converted: number;
+    readonly divergence: number;
+  }[];
+}
+
+export interface ChatTurn {
+  readonly role: "user" | "assistant";
+  readonly content: string;
+}
+
+/** Page to worker. */
+export type Order =
+  | { readonly kind: "open"; readonly chosen: Chosen }
+  /** `null` takes the converted model away. */
+  | { readonly kind: "convert"; readonly to: DialectName | null }
+  | { readonly kind: "continue"; readonly how: Continuing }
+  | {
+      readonly kind: "chat";
+      readonly side: Side;
+      readonly turns: readonly ChatTurn[];
+      readonly temperature: number;
+    }
+  | { readonly kind: "measure"; readonly text: string }
+  | { readonly kind: "stop" };
+
+/** Worker to page. */
+export type News =
+  | { readonly kind: "opened"; readonly facts: ModelFacts }
+  | { readonly kind: "converted"; readonly converted: Converted | null }
+  /** How much of the opening, the conversion or the measurement is done, from 0 to 1. */
+  | { readonly kind: "progress"; readonly part: number }
+  | { readonly kind: "token"; readonly side: Side; readonly token: Token }
+  | { readonly kind: "speed"; readonly side: Side; readonly speed: Speed }
+  | { readonly kind: "positions"; readonly positions: readonly Position[] }
+  | { readonly kind: "measured"; readonly measured: Measured }
+  /** What was ordered is done, or was stopped. */
+  | { readonly kind: "ended" }
+  | { readonly kind: "failed"; readonly problem: Problem };

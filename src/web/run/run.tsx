@@ -1,0 +1,157 @@
+import type { JSX } from "preact";
+import { useEffect } from "preact/hooks";
+import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
+import { leave, openAnother } from "../session/actions.ts";
+import { origin, query, remember } from "../session/address.ts";
+import { chosen } from "../session/model.ts";
+import { bytes, percent, short } from "../strings/format.ts";
+import { FormatChoice } from "../views/format-choice.tsx";
+import { Openers } from "../views/start.tsx";
+import { Chat } from "./chat.tsx";
+import { Continue } from "./continue.tsx";
+import { Measure } from "./measure-text.tsx";
+import {
+  busy,
+  converted,
+  convertTo,
+  facts,
+  follow,
+  format,
+  PROMPT,
+  progress,
+  prompt,
+  TASKS,
+  type Task,
+  task,
+} from "./state.ts";
+import { words } from "./words.ts";
+
+/** A model that runs, beside what a conversion makes of it. */
+export function Run(): JSX.Element {
+  const text = words.value;
+  useEffect(() => {
+    takeLink();
+    return follow();
+  }, []);
+  useEffect(() => {
+    const from = origin.value;
+    remember("run", {
+      ...(from !== null && { [from.kind]: from.name }),
+      ...(task.value !== "continue" && { task: task.value }),
+      ...(format.value !== "deepseek-v3.1" && { format: format.value ?? "none" }),
+      ...(prompt.value !== PROMPT && { prompt: prompt.value }),
+    });
+  }, [origin.value, task.value, format.value, prompt.value]);
+  return (
+    <div class="view run">
+      <header class="view-heading">
+        <h1>{text.heading}</h1>
+        <p class="lead">{text.lead}</p>
+      </header>
+      {chosen.value === null ? <Openers /> : <Opened />}
+    </div>
+  );
+}
+
+/** What a link asks for. Names from outside count only if they are known. */
+function takeLink(): void {
+  const params = query();
+  const [wanted, doing, begun] = [params.get("format"), params.get("task"), params.get("prompt")];
+  if (wanted !== null && Object.hasOwn(dialects, wanted)) format.value = wanted as DialectName;
+  if (wanted === "none") format.value = null;
+  if (TASKS.includes(doing as Task)) task.value = doing as Task;
+  if (begun !== null) prompt.value = begun.slice(0, 2000);
+}
+
+function Opened(): JSX.Element {
+  const text = words.value;
+  const model = facts.value;
+  return (
+    <>
+      <section class="model-line">
+        <h2>{model?.name ?? nameOfChosen()}</h2>
+        <p class="help">{model !== null && text.facts(model.architecture, short(model.parameters))}</p>
+        <button type="button" disabled={busy.value !== null} onClick={() => leave(openAnother)}>
+          {text.another}
+        </button>
+      </section>
+      {model !== null && !model.writes ? (
+        <p class="note">{text.encoder}</p>
+      ) : model !== null && !model.hasTokenizer ? (
+        <p class="note">{text.noTokenizer}</p>
+      ) : (
+        <>
+          <Conversion />
+          <Tasks />
+        </>
+      )}
+    </>
+  );
+}
+
+function nameOfChosen(): string {
+  const what = chosen.value!;
+  return what.kind === "files" ? what.name : what.place;
+}
+
+/** Which format to compare with, and what is going on. */
+function Conversion(): JSX.Element {
+  const text = words.value;
+  const isBusy = busy.value !== null;
+  return (
+    <section class="controls">
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={format.value !== null}
+          disabled={isBusy}
+          onChange={(event) => convertTo(event.currentTarget.checked ? "deepseek-v3.1" : null)}
+        />
+        {text.compare}
+      </label>
+      {format.value !== null && (
+        <FormatChoice id="run-format" value={format.value} disabled={isBusy} onChange={convertTo} />
+      )}
+      <p class="help status" role="status" data-testid="run-status">
+        {statusText()}
+      </p>
+    </section>
+  );
+}
+
+function statusText(): string {
+  const text = words.value;
+  if (busy.value === "opening") return text.opening(percent(progress.value));
+  if (busy.value === "converting") return text.converting(percent(progress.value));
+  const made = converted.value;
+  if (made === null) return "";
+  return made.changed === 0 ? text.unchanged : text.isConverted(bytes(facts.value!.bytes), bytes(made.bytes));
+}
+
+const VIEWS: Readonly<Record<Task, () => JSX.Element>> = { continue: Continue, measure: Measure, chat: Chat };
+
+function Tasks(): JSX.Element {
+  const { tasks } = words.value;
+  const View = VIEWS[task.value];
+  return (
+    <>
+      <fieldset class="segments tasks">
+        <legend class="hidden">{tasks.label}</legend>
+        {TASKS.map((one) => (
+          <label key={one}>
+            <input
+              type="radio"
+              name="task"
+              checked={task.value === one}
+              onChange={() => {
+                task.value = one;
+              }}
+            />
+            <span>{tasks[one]}</span>
+          </label>
+        ))}
+      </fieldset>
+      <View />
+    </>
+  );
+}

@@ -1,0 +1,220 @@
+import { batch, effect, type Signal, signal } from "@preact/signals";
+import type { DialectName } from "../../checkpoint/dialects/index.ts";
+import { origin } from "../session/address.ts";
+import { type Chosen, chosen, problem } from "../session/model.ts";
+import { stories } from "../train/stories.ts";
+import type { Problem } from "../workers/protocol.ts";
+import type {
+  ChatTurn,
+  Converted,
+  Measured,
+  ModelFacts,
+  News,
+  Order,
+  Position,
+  Side,
+  Speed,
+  Token,
+} from "./protocol.ts";
+
+/** What can be done with a model here. */
+export const TASKS = ["continue", "measure", "chat"] as const;
+export type Task = (typeof TASKS)[number];
+
+/** What is going on: nothing can be asked for meanwhile. */
+export type Busy = "opening" | "converting" | Task;
+
+/** Something that each of both models has. */
+export type Both<T> = Readonly<Record<Side, T>>;
+
+const NO_TOKENS: Both<readonly Token[]> = { original: [], converted: [] };
+const NO_SPEED: Both<Speed> = { original: null, converted: null };
+
+export const task: Signal<Task> = signal("continue");
+export const busy: Signal<Busy | null> = signal(null);
+/** Of the opening, the conversion or the measurement, from 0 to 1. */
+export const progress: Signal<number> = signal(0);
+export const facts: Signal<ModelFacts | null> = signal(null);
+/** The format that is asked for; `null` runs the original alone. */
+export const format: Signal<DialectName | null> = signal("deepseek-v3.1");
+export const converted: Signal<Converted | null> = signal(null);
+
+/** What a text begins with until the user says something else. */
+export const PROMPT = "One day Mia and a red cat";
+export const prompt: Signal<string> = signal(PROMPT);
+export const length: Signal<number> = signal(60);
+export const temperature: Signal<number> = signal(0);
+export const written: Signal<Both<readonly Token[]>> = signal(NO_TOKENS);
+export const speed: Signal<Both<Speed>> = signal(NO_SPEED);
+export const positions: Signal<readonly Position[]> = signal([]);
+/** The position that is looked at closely. */
+export const looked: Signal<number> = signal(0);
+
+export const text: Signal<string> = signal("");
+export const measured: Signal<Measured | null> = signal(null);
+
+export const turns: Signal<readonly ChatTurn[]> = signal([]);
+export const partner: Signal<Side> = signal("original");
+
+let worker: Worker | null = null;
+/** What the worker has open. */
+let held: Chosen | null = null;
+
+function order(what: Order): void {
+  worker!.postMessage(what);
+}
+
+/** Opens in the worker what is open on the page, from now on, and converts it to the format that is asked for. */
+export function follow(): () => void {
+  return effect(() => {
+    const wanted = chosen.value;
+    if (wanted !== null && wanted !== held) load(wanted);
+  });
+}
+
+function load(wanted: Chosen): void {
+  worker?.terminate();
+  worker = new Worker(new URL("./run-worker.js", import.meta.url), { type: "module" });
+  worker.onmessage = ({ data }: MessageEvent<News>) => take(data);
+  worker.onerror = (event) => {
+    event.preventDefault();
+    fail({ kind: "worker", message: event.message || "The worker stopped." });
+  };
+  held = wanted;
+  // An example was trained on such texts, and on none of these.
+  if (origin.value?.kind === "example") text.value = stories(2, 12);
+  batch(() => {
+    facts.value = null;
+    converted.value = null;
+    turns.value = [];
+    forgetText();
+    begin("opening");
+  });
+  order({ kind: "open", chosen: wanted });
+}
+
+function forgetText(): void {
+  written.value = NO_TOKENS;
+  speed.value = NO_SPEED;
+  positions.value = [];
+  measured.value = null;
+  looked.value = 0;
+}
+
+function begin(what: Busy): void {
+  problem.value = null;
+  progress.value = 0;
+  busy.value = what;
+}
+
+/** Converts to another format, or to none. */
+export function convertTo(to: DialectName | null): void {
+  batch(() => {
+    format.value = to;
+    forgetText();
+    converted.value = null;
+    begin("converting");
+  });
+  order({ kind: "convert", to });
+}
+
+/** Lets both models go on from the prompt. */
+export function continueText(): void {
+  batch(() => {
+    forgetText();
+    begin("continue");
+  });
+  order({
+    kind: "continue",
+    how: { prompt: prompt.value, tokens: length.value, temperature: temperature.value, seed: 1 },
+  });
+}
+
+export function measure(): void {
+  batch(() => {
+    measured.value = null;
+    begin("measure");
+  });
+  order({ kind: "measure", text: text.value });
+}
+
+/** Says something to one of the models. */
+export function say(content: string): void {
+  const asked: ChatTurn[] = [...turns.value, { role: "user", content }];
+  batch(() => {
+    begin("chat");
+    speed.value = NO_SPEED;
+    turns.value = [...asked, { role: "assistant", content: "" }];
+  });
+  order({ kind: "chat", side: partner.value, turns: asked, temperature: temperature.value });
+}
+
+export function stop(): void {
+  order({ kind: "stop" });
+}
+
+function fail(found: Problem): void {
+  batch(() => {
+    problem.value = found;
+    // A model that could not be opened may be tried again.
+    if (facts.value === null) held = null;
+    // An answer that never came is no turn.
+    if (busy.value === "chat" && turns.value.at(-1)?.content === "") turns.value = turns.value.slice(0, -2);
+    busy.value = null;
+  });
+}
+
+function take(news: News): void {
+  switch (news.kind) {
+    case "progress":
+      progress.value = news.part;
+      break;
+    case "opened":
+      facts.value = news.facts;
+      break;
+    case "converted":
+      converted.value = news.converted;
+      break;
+    case "token":
+      takeToken(news.side, news.token);
+      break;
+    case "speed":
+      speed.value = { ...speed.value, [news.side]: news.speed };
+      break;
+    case "positions":
+      positions.value = news.positions;
+      looked.value = mostApart(news.positions);
+      break;
+    case "measured":
+      measured.value = news.measured;
+      break;
+    case "failed":
+      fail(news.problem);
+      break;
+    case "ended":
+      end();
+  }
+}
+
+/** Where both models are furthest apart: what is worth a look. */
+function mostApart(all: readonly Position[]): number {
+  let most = 0;
+  for (const [i, { divergence }] of all.entries())
+    if ((divergence ?? 0) > (all[most]!.divergence ?? 0)) most = i;
+  return most;
+}
+
+function end(): void {
+  const ended = busy.value;
+  busy.value = null;
+  if (ended === "opening" && facts.value!.writes && format.value !== null) convertTo(format.value);
+}
+
+function takeToken(side: Side, token: Token): void {
+  if (busy.value !== "chat") {
+    written.value = { ...written.value, [side]: [...written.value[side], token] };
+    return;
+  }
+  const answer = turns.value.at(-1)!;
+  turns.value = [...turns.value.slice(0, -1), { ...answer, content: answer.content + token.text }];
+}

@@ -1,0 +1,114 @@
+import type { Chosen } from "../session/model.ts";
+import { findPlace } from "../workers/places.ts";
+import { PageError, problemOf } from "../workers/problem.ts";
+import type { Problem } from "../workers/protocol.ts";
+import { openSource } from "../workers/source-of.ts";
+import { measureText } from "./measure.ts";
+import { ModelPair } from "./models.ts";
+import type { Continuing, News, Order } from "./protocol.ts";
+import { comparePositions, write } from "./writing.ts";
+
+let pair: ModelPair | null = null;
+/** Ends what is going on. */
+let stopping = new AbortController();
+
+const tell = (news: News) => self.postMessage(news);
+
+/** Milliseconds between two messages of progress. */
+const INTERVAL = 100;
+
+/** Tells progress now and then. */
+function teller(): (part: number) => void {
+  let told = 0;
+  return (part) => {
+    if (performance.now() - told < INTERVAL) return;
+    told = performance.now();
+    tell({ kind: "progress", part });
+  };
+}
+
+async function open(chosen: Chosen): Promise<void> {
+  const before = pair;
+  pair = null;
+  await before?.close();
+  const { name, files } = chosen.kind === "files" ? chosen : await findPlace(chosen.place, chosen.token);
+  const sources = await Promise.all(
+    files.map(async (named) => [named.path, await openSource(named)] as const),
+  );
+  pair = await ModelPair.open(name, new Map(sources), teller());
+  tell({ kind: "opened", facts: pair.facts });
+}
+
+function opened(): ModelPair {
+  if (pair === null) throw new PageError("other", "No model is open.");
+  return pair;
+}
+
+async function continueText({ prompt, tokens, temperature, seed }: Continuing): Promise<void> {
+  const { original } = opened();
+  const ids = original.tokenizer!.encode(prompt);
+  const { signal } = stopping;
+  const options = { maxTokens: tokens, temperature, seed, signal };
+  let text: readonly number[] = [];
+  for (const side of ["original", "converted"] as const) {
+    const model = opened().of(side);
+    if (model === null || signal.aborted) continue;
+    const written = await write(model, ids, options, (token) => tell({ kind: "token", side, token }));
+    if (side === "original") text = written.tokens.map(({ id }) => id).filter((id) => id >= 0);
+    tell({ kind: "speed", side, speed: written.speed });
+  }
+  const all = Int32Array.from([...ids, ...text]);
+  const positions = await comparePositions(original, opened().of("converted"), all, ids.length);
+  tell({ kind: "positions", positions });
+}
+
+async function chat({ side, turns, temperature }: Extract<Order, { kind: "chat" }>): Promise<void> {
+  const model = opened().of(side) ?? opened().original;
+  const { signal } = stopping;
+  const ids = model.tokenizer!.chat(turns);
+  const maxTokens = Math.max(1, Math.min(1024, model.config.context - ids.length));
+  const { speed } = await write(model, ids, { maxTokens, temperature, signal }, (token) =>
+    tell({ kind: "token", side, token }),
+  );
+  tell({ kind: "speed", side, speed });
+}
+
+async function measure(text: string): Promise<void> {
+  const converted = opened().of("converted");
+  if (converted === null) throw new PageError("other", "Nothing is converted.");
+  const options = { signal: stopping.signal, onProgress: teller() };
+  try {
+    tell({ kind: "measured", measured: await measureText(opened().original, converted, text, options) });
+  } catch (error) {
+    if (!stopping.signal.aborted) throw error;
+  }
+}
+
+async function follow(order: Exclude<Order, { kind: "stop" }>): Promise<void> {
+  stopping = new AbortController();
+  if (order.kind === "open") await open(order.chosen);
+  else if (order.kind === "convert")
+    tell({ kind: "converted", converted: await opened().convert(order.to, teller()) });
+  else if (order.kind === "continue") await continueText(order.how);
+  else if (order.kind === "chat") await chat(order);
+  else await measure(order.text);
+}
+
+/** Wrong options are of this view, where the converter knows of patterns only. */
+function problemIn(error: unknown): Problem {
+  const problem = problemOf(error);
+  return problem.kind === "pattern" ? { ...problem, kind: "other" } : problem;
+}
+
+self.onmessage = async ({ data }: MessageEvent<Order>) => {
+  if (data.kind === "stop") {
+    stopping.abort();
+    return;
+  }
+  try {
+    await follow(data);
+    tell({ kind: "ended" });
+  } catch (error) {
+    tell({ kind: "failed", problem: problemIn(error) });
+  }
+};

@@ -1,0 +1,25 @@
+import type { DialectName } from "../../checkpoint/dialects/index.ts";
+
+/** Where a converted model is to be used, and the dialects that are read there, the usual one first (docs/checkpoints.md). */
+export const DESTINATIONS = {
+  servers: ["deepseek-v3.1", "deepseek-v3", "modelopt", "modelopt-nvfp4"],
+  transformers: ["mxfp8", "deepseek-v3.1", "deepseek-v3"],
+  compressor: ["compressed-tensors", "compressed-tensors-nvfp4", "compressed-tensors-mxfp4"],
+  modelopt: ["modelopt", "modelopt-nvfp4"],
+  deepseek: ["deepseek-v4", "deepseek-v4-fp4"],
+  gptOss: ["gpt-oss"],
+} as const satisfies Readonly<Record<string, readonly DialectName[]>>;
+
+export type Destination = keyof typeof DESTINATIONS;
+
+export const destinationNames = Object.keys(DESTINATIONS) as Destination[];
+
+/** Whether a dialect is read at a destination. */
+export function isReadAt(destination: Destination, dialect: DialectName): boolean {
+  return (DESTINATIONS[destination] as readonly DialectName[]).includes(dialect);
+}
+
+/** The first destination that reads a dialect. */
+export function destinationOf(dialect: DialectName): Destination {
+  return destinationNames.find((name) => isReadAt(name, dialect)) ?? "servers";
+}

@@ -1,0 +1,51 @@
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
+import {
+  DESTINATIONS,
+  type Destination,
+  destinationNames,
+  destinationOf,
+  isReadAt,
+} from "../session/destinations.ts";
+import { translated, words } from "../strings/index.ts";
+import { Choice } from "./choice.tsx";
+
+interface FormatChoiceProps {
+  /** Of the list of dialects; that of destinations has `-for` behind it. */
+  readonly id: string;
+  readonly value: DialectName;
+  readonly disabled?: boolean;
+  onChange(value: DialectName): void;
+}
+
+/** Where the output is to be used, then the dialect: of most destinations one will do. */
+export function FormatChoice({ id, value, disabled = false, onChange }: FormatChoiceProps): JSX.Element {
+  const { target, destination, destinations } = words.value.convert;
+  const [chosen, setChosen] = useState<Destination>(() => destinationOf(value));
+  const shown = isReadAt(chosen, value) ? chosen : destinationOf(value);
+  return (
+    <>
+      <Choice
+        id={`${id}-for`}
+        label={destination}
+        value={shown}
+        disabled={disabled}
+        options={destinationNames.map((name) => [name, destinations[name]])}
+        onChange={(name) => {
+          setChosen(name);
+          if (!isReadAt(name, value)) onChange(DESTINATIONS[name][0]);
+        }}
+      />
+      <Choice
+        id={id}
+        label={target}
+        value={value}
+        disabled={disabled}
+        options={DESTINATIONS[shown].map((name) => [name, name])}
+        help={translated(dialects[value].about)}
+        onChange={onChange}
+      />
+    </>
+  );
+}
