@@ -5,6 +5,7 @@ import { checkKnown, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { ValueType } from "../tensor/tensor.ts";
 import { type Summary, summarize } from "./measure/summary.ts";
+import type { Measure } from "./plan/conversion.ts";
 import { planDequantize } from "./plan/dequantize.ts";
 import { chooseFiles, openCheckpoint } from "./plan/folder.ts";
 import { outputsOf } from "./plan/outputs.ts";
@@ -27,6 +28,8 @@ export interface ConvertOptions extends QuantizeOptions {
    * when it will never be. Left out, the output stays in memory.
    */
   write?(name: string, size: number): WritableStream<Uint8Array> | Promise<WritableStream<Uint8Array>>;
+  /** "sample" if left out: one value in eight of weights that are quantised. */
+  readonly measure?: Measure;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: ConvertProgress) => void;
 }
@@ -65,7 +68,17 @@ export async function convertCheckpoint(
   options: ConvertOptions,
 ): Promise<ConvertedCheckpoint> {
   checkOptions(options);
-  const { engine, to, dtype, files: patterns, write, signal, onProgress, ...rest } = options;
+  const {
+    engine,
+    to,
+    dtype,
+    files: patterns,
+    write,
+    measure = "sample",
+    signal,
+    onProgress,
+    ...rest
+  } = options;
   const { files: chosen, leftOut } = chooseFiles(files, patterns);
   const opened = await openCheckpoint(chosen);
   const plan =
@@ -89,6 +102,7 @@ export async function convertCheckpoint(
     const bytes = outputBytes(output, {
       sources,
       convert: localConverter(engine, sources),
+      measure,
       ...(signal !== undefined && { signal }),
       onPrecision: (weight, precision) => measured.set(weight, precision),
       onProgress: ({ bytes, tensor }) => onProgress?.({ file: name, tensor, bytes: before + bytes, size }),
@@ -108,8 +122,16 @@ export async function convertCheckpoint(
 }
 
 function checkOptions(options: ConvertOptions): void {
-  checkKnown("convertCheckpoint", options, [...OPTIONS, "files", "write", "signal", "onProgress"]);
-  const { engine, to, dtype } = options;
+  checkKnown("convertCheckpoint", options, [...OPTIONS, "files", "write", "measure", "signal", "onProgress"]);
+  const { engine, to, dtype, measure } = options;
+  if (measure !== undefined && measure !== "all" && measure !== "sample") {
+    throw new BlockscaleError("option", {
+      where: "convertCheckpoint: measure",
+      expected: '"all" or "sample"',
+      got: JSON.stringify(measure) ?? String(measure),
+      fix: "Pass one of these.",
+    });
+  }
   if (typeof engine?.quantize !== "function") {
     throw new BlockscaleError("option", {
       where: "convertCheckpoint: engine",

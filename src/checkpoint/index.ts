@@ -22,7 +22,14 @@ export type { InspectedTensor, Inspection } from "./measure/inspect.ts";
 export { inspect } from "./measure/inspect.ts";
 export type { PrecisionSummary, Summary, TensorSummary } from "./measure/summary.ts";
 export { jsonOf, summarize } from "./measure/summary.ts";
-export type { AmaxTarget, Conversion, PlainTarget, Preparation, ScaledTarget } from "./plan/conversion.ts";
+export type {
+  AmaxTarget,
+  Conversion,
+  Measure,
+  PlainTarget,
+  Preparation,
+  ScaledTarget,
+} from "./plan/conversion.ts";
 export type { DequantizeOptions } from "./plan/dequantize.ts";
 export { planDequantize } from "./plan/dequantize.ts";
 export type { Direction, OpenedCheckpoint } from "./plan/folder.ts";

@@ -1,6 +1,7 @@
 import { basename, dirname } from "node:path";
 import type { Document } from "../checkpoint/dialects/index.ts";
 import { type Summary, summarize } from "../checkpoint/measure/summary.ts";
+import type { Measure } from "../checkpoint/plan/conversion.ts";
 import {
   chooseFiles,
   documentsOf,
@@ -42,6 +43,7 @@ export interface ConvertFlags {
   readonly dryRun?: true;
   readonly json?: true;
   readonly overwrite?: true;
+  readonly measure: Measure;
   /** Patterns of the .safetensors files that are the model. */
   readonly files?: readonly string[];
   /** Path of a page to be written besides. */
@@ -103,7 +105,14 @@ export async function convert(
     page = await reserveReport(flags.report, [from, to]);
     const workers = await startWorkers(opened.sources, threadsFor(plan, flags.jobs));
     const progress = startProgress(plan.files.reduce((n, { size }) => n + size, 0));
-    const run: Run = { opened, workers, signal, onProgress: progress.update, measured: new Map() };
+    const run: Run = {
+      opened,
+      workers,
+      measure: flags.measure,
+      signal,
+      onProgress: progress.update,
+      measured: new Map(),
+    };
     try {
       const folder: FolderRun = { ...run, chosen, plan, documents, task, finish: progress.finish };
       if (input.isFolder) await convertFolder(folder, to, flags.overwrite === true);

@@ -93,6 +93,14 @@ function conversion(command: Command, about: string): Command {
     .option(...FILES)
     .addOption(missingScale())
     .option("--jobs <n>", "worker threads, if not one for each core; changes the speed, not the bytes", jobs)
+    .addOption(
+      new Option(
+        "--measure <which>",
+        "values that the report tells of: a sample of one in eight, or all, which takes longer",
+      )
+        .choices(["sample", "all"])
+        .default("sample"),
+    )
     .option("--overwrite", "replace an OUT that is there already: a file, or the checkpoint in a folder")
     .addOption(
       new Option("--dry-run", "print the plan with exact sizes, and write nothing").conflicts("report"),
@@ -110,6 +118,7 @@ function conversion(command: Command, about: string): Command {
         "dryRun",
         "report",
         "jobs",
+        "measure",
       ]),
     )
     .option("--json", "print the report as JSON");

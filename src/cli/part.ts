@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { summarize } from "../checkpoint/measure/summary.ts";
+import type { Measure } from "../checkpoint/plan/conversion.ts";
 import type { Precision } from "../engine/precision.ts";
 import { isAddress } from "../io/place.ts";
 import type { Task } from "../jobs/conversion.ts";
@@ -38,6 +39,7 @@ export async function openShared(from: string, signal: AbortSignal): Promise<Inp
 
 interface PartFlags {
   readonly jobs?: number;
+  readonly measure: Measure;
   readonly json?: true;
 }
 
@@ -65,7 +67,8 @@ export async function convertPart(
     let made = 0;
     try {
       const measured = new Map<string, Precision>();
-      const run = { opened: shared.opened, workers, signal, onProgress: progress.update, measured };
+      const { opened } = shared;
+      const run = { opened, workers, measure: flags.measure, signal, onProgress: progress.update, measured };
       for (const file of mine) {
         signal.throwIfAborted();
         const { isNew } = await makeRecorded(run, to, shared.spec, file);

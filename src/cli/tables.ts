@@ -34,9 +34,13 @@ export function summaryTable({ tensors, total }: Summary): string {
     ...precisionCells(total.precision),
   ];
   const table = markdownTable([head, ...rows, sum], { align: ["l", "l", "l", "r", "r", "r", "r", "r", "r"] });
-  return [table, ...notFiniteLines(total.precision), ...keptLines(tensors), ...scaleLines(tensors)].join(
-    "\n",
-  );
+  return [
+    table,
+    ...sampleLines(total),
+    ...notFiniteLines(total.precision),
+    ...keptLines(tensors),
+    ...scaleLines(tensors),
+  ].join("\n");
 }
 
 /** Weights without a scale: each is named, since nothing tells that 1 is right. */
@@ -50,6 +54,15 @@ function scaleLines(tensors: readonly PlannedTensor[]): string[] {
 /** Lines that must not be missed. */
 export function warningLines(warnings: readonly string[]): string[] {
   return warnings.map((warning) => `Warning: ${figures.text(warning)}`);
+}
+
+/** Says so where not all values were measured. */
+function sampleLines({ precision, values }: Summary["total"]): string[] {
+  if (precision === null || precision.values >= values) return [];
+  return [
+    "",
+    `A sample: figures are of ${figures.count(precision.values)} of ${figures.values(values)}, in rows spread evenly. --measure all takes every one.`,
+  ];
 }
 
 /** What stands in place of decibels, explained. */

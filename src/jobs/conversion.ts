@@ -1,5 +1,6 @@
 import { basename, dirname } from "node:path";
 import type { Document } from "../checkpoint/dialects/index.ts";
+import type { Measure } from "../checkpoint/plan/conversion.ts";
 import { planDequantize } from "../checkpoint/plan/dequantize.ts";
 import type { Direction, OpenedCheckpoint } from "../checkpoint/plan/folder.ts";
 import { conversionsOf, type FilePlan, type Plan } from "../checkpoint/plan/plan.ts";
@@ -41,6 +42,7 @@ export interface Run {
   readonly workers: Workers;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: Progress) => void;
+  readonly measure: Measure;
   /** Of the weights that are done. */
   readonly measured: Map<string, Precision>;
 }
@@ -66,7 +68,7 @@ export async function makeFile(
   beforeRename?: (finished: Finished) => Promise<void>,
   onBytes?: (bytes: Uint8Array) => void,
 ): Promise<void> {
-  const { opened, workers, signal, onProgress } = run;
+  const { opened, workers, measure, signal, onProgress } = run;
   const measured: [string, Precision][] = [];
   const fingerprint = new Fingerprint(file.size);
   await removeLeftoversAt(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
@@ -78,6 +80,7 @@ export async function makeFile(
     sources: opened.sources,
     convert: workers.convert,
     ahead: workers.ahead,
+    measure,
     signal,
     onProgress,
     onPrecision: (name, precision) => measured.push([name, precision]),

@@ -38,10 +38,10 @@ function figuresIn(report: Report, charts: Charts, words: Words, figures: Figure
   return found.flatMap((one) => (one === null ? [] : [figure(one, words)]));
 }
 
-function sqnrFigure(_: Report, charts: Charts, words: Words, figures: Figures): Figure | null {
+function sqnrFigure(report: Report, charts: Charts, words: Words, figures: Figures): Figure | null {
   if (charts.points === null || charts.points.names.length === 0) return null;
   const table = layerTable(charts, words, figures.decibels);
-  return { id: "sqnr", title: words.sqnrByLayer, notes: sqnrNotes(charts, words, figures), table };
+  return { id: "sqnr", title: words.sqnrByLayer, notes: sqnrNotes(report, charts, words, figures), table };
 }
 
 function scaleFigures(report: Report, charts: Charts, words: Words, figures: Figures): Figure[] {
@@ -91,10 +91,18 @@ function valueFigures(report: Report, charts: Charts, words: Words, figures: Fig
   return found;
 }
 
-function sqnrNotes({ points }: Charts, words: Words, { whole }: Figures): string[] {
+function sqnrNotes(
+  { total, totalValues }: Report,
+  { points }: Charts,
+  words: Words,
+  { whole }: Figures,
+): string[] {
   const { names, decibels, hidden, exact } = points!;
   return [
     words.sqnrNote,
+    ...(total !== null && totalValues !== null && total.values < totalValues
+      ? [words.sampled(whole(total.values), whole(totalValues))]
+      : []),
     ...(hidden > 0 ? [words.sqnrShown(whole(names.length))] : []),
     ...(exact > 0 ? [words.sqnrExact(whole(exact))] : []),
     ...(decibels.includes(null) ? [words.sqnrNotFinite] : []),

@@ -17,6 +17,8 @@ export interface Report {
   readonly form: string | null;
   readonly tensors: readonly ReportedTensor[];
   readonly total: PrecisionSummary | null;
+  /** Values of the tensors that `total` tells of: more than it counts, where a sample was measured. */
+  readonly totalValues: number | null;
   readonly files: readonly ReportedFile[];
   readonly scales: ReportedScales | null;
   readonly survey: Survey | null;
@@ -66,6 +68,7 @@ export function conversionReport({ summary, ...rest }: Conversion): Report {
       note: reason,
     })),
     total: summary.total.precision,
+    totalValues: summary.total.values,
   };
 }
 
@@ -99,6 +102,7 @@ export function comparisonReport({ a, b, tensors, inspections, survey }: Compari
       note: status === "compared" ? null : status,
     })),
     total: null,
+    totalValues: null,
     files: [],
     scales: scalesFound(of, of === "output" ? after : before),
     survey,
@@ -122,6 +126,7 @@ export function inspectionReport(input: string, inspection: Inspection): Report 
       note: scaledAs(tensor),
     })),
     total: null,
+    totalValues: null,
     files: inspection.files.map(({ name, bytes }) => ({ name, bytes, checksum: null })),
     scales: scalesFound("input", scalesOf(inspection)),
     survey: null,

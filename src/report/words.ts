@@ -32,6 +32,8 @@ const en = {
   sqnrByLayer: "SQNR by layer",
   sqnrNote:
     "Signal to quantisation noise in decibels, higher is better: one point for each tensor, and a line through the lowest of each layer.",
+  sampled: (values: string, of: string): string =>
+    `A sample: all figures of errors are those of ${values} of ${of} values, in rows spread evenly.`,
   sqnrExact: (n: string): string => `${n} exact tensors have no point.`,
   sqnrNotFinite: "Red: values became NaN or Inf, or were.",
   sqnrShown: (n: string): string => `The ${n} lowest are drawn.`,
@@ -102,6 +104,7 @@ const zh: Words = {
   byDtype: "各数据类型所占字节",
   sqnrByLayer: "各层的 SQNR",
   sqnrNote: "信号与量化噪声之比，单位分贝，越高越好：每个张量一个点，折线连接各层最低者。",
+  sampled: (values, of) => `抽样：误差相关的数字均来自 ${of} 个数值中的 ${values} 个，按行均匀抽取。`,
   sqnrExact: (n) => `${n} 个无损张量没有点。`,
   sqnrNotFinite: "红色：有数值是或变成了 NaN 或 Inf。",
   sqnrShown: (n) => `只画出最低的 ${n} 个。`,

@@ -45,7 +45,13 @@ const CONVERTED = {
   before: STORED,
   after: STORED,
 };
-const TOTAL = { tensors: "number", converted: "number", bytesBefore: "number", bytesAfter: "number" };
+const TOTAL = {
+  tensors: "number",
+  converted: "number",
+  bytesBefore: "number",
+  values: "number",
+  bytesAfter: "number",
+};
 const OTHER_FILES = { leftOut: [], unread: [] };
 
 test("the fields that scripts rely on are there, and no others", async () => {

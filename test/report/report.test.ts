@@ -64,6 +64,7 @@ function reportOf(tensors: readonly ReportedTensor[], more: Partial<Report> = {}
     form: "mxfp8",
     tensors,
     total: null,
+    totalValues: null,
     files: [],
     scales: null,
     survey: null,

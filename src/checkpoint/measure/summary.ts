@@ -1,5 +1,6 @@
 import { add, NOTHING, type Precision, sqnr } from "../../engine/precision.ts";
 import type { Plan, PlannedTensor } from "../plan/plan.ts";
+import { countOf } from "../read/weights.ts";
 
 /** Precision in figures for people and machines. */
 export interface PrecisionSummary {
@@ -36,6 +37,8 @@ export interface Summary {
     readonly converted: number;
     readonly bytesBefore: number;
     readonly bytesAfter: number;
+    /** Of the converted tensors; more than `precision.values` where a sample was measured. */
+    readonly values: number;
     readonly precision: PrecisionSummary | null;
   };
 }
@@ -47,12 +50,14 @@ export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>):
     return { ...tensor, precision: precision === undefined ? null : inFigures(precision) };
   });
   const sum = [...measured.values()].reduce(add, NOTHING);
+  const ofConverted = tensors.filter(({ action }) => action !== "copy" && action !== "drop");
   const ofAmax = tensors.map(({ precision }) => precision?.maxErrorOfAmax ?? 0);
   return {
     tensors,
     total: {
       tensors: tensors.length,
-      converted: tensors.filter(({ action }) => action !== "copy" && action !== "drop").length,
+      converted: ofConverted.length,
+      values: ofConverted.reduce((n, { shape }) => n + countOf(shape), 0),
       bytesBefore: tensors.reduce((n, { before }) => n + before.bytes, 0),
       bytesAfter: tensors.reduce((n, { after }) => n + after.bytes, 0),
       precision:

@@ -25,12 +25,17 @@ export interface AmaxTarget {
   readonly kind: "amax";
 }
 
+/** Which values are held against what they became: all, or one in eight, rows spread evenly over each weight. */
+export type Measure = "all" | "sample";
+
 /** What is found out about a weight before its first strip is converted. A plain record. */
 export interface Preparation {
   /** Whether codes stay as they are and only scales change. */
   readonly keepCodes: boolean;
   /** NVFP4: the float32 of the tensor. */
   readonly tensorScale?: number;
+  /** "all" if left out. */
+  readonly measure?: Measure;
 }
 
 /** A weight to be converted, with all that a worker needs to know of it. */

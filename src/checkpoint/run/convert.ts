@@ -41,15 +41,16 @@ const NO_SCALES = new Uint8Array(0);
 export async function convertStrip(
   { from, into }: Conversion,
   strip: Strip,
-  { keepCodes, tensorScale }: Preparation,
+  prepared: Preparation,
   sources: readonly Source[],
   engine: Engine,
 ): Promise<Piece> {
+  const { keepCodes } = prepared;
   if (into.kind === "amax") return largest(from, strip, sources, engine);
   if (from.kind === "plain") {
     const bytes = await readPlainRows(from, strip, sources);
     if (into.kind === "plain") return { values: bytes, scales: NO_SCALES, precision: NOTHING };
-    const piece = quantizeRows(from, strip, valuesOf(from.type, bytes), into, engine, tensorScale);
+    const piece = quantizeRows(from, strip, valuesOf(from.type, bytes), into, engine, prepared);
     giveBack(bytes);
     return piece;
   }
@@ -64,7 +65,7 @@ export async function convertStrip(
           dequantizeRows(rows, "f32", engine) as Float32Array,
           into,
           engine,
-          tensorScale,
+          prepared,
         );
   giveBack(rows.codes);
   return piece;
@@ -76,7 +77,7 @@ function quantizeRows(
   values: Values,
   into: ScaledTarget,
   engine: Engine,
-  tensorScale: number | undefined,
+  { tensorScale, measure }: Preparation,
 ): Piece {
   const { block, scale, format } = into.scheme;
   const shape = stripShape(from.shape, strip);
@@ -93,10 +94,49 @@ function quantizeRows(
     tensor.scales instanceof Uint8Array ? (s: number) => s === 0xff : (s: number) => !(s < Infinity);
   const bad = (tensor.scales as Float32Array).findIndex(isBad);
   if (bad >= 0) throw notFinite(from, strip, into, bad);
-  const precision = engine.compare(values, tensor);
+  const isSample = measure === "sample" && productsAreFinite(tensor);
+  const precision = isSample ? compareSample(values, tensor, engine) : engine.compare(values, tensor);
   if (precision.nonFinite > 0) throw overflows(from, precision);
   const scales = tensorScale === undefined ? scaleBytes(tensor.scales, into) : (out.scales as Uint8Array);
   return { values: tensor.codes, scales, precision };
+}
+
+/** Strips of so many values are measured whole: a sample of them would cost as much. */
+const SMALL = 2 ** 17;
+
+/** One row in so many is measured of a sample. */
+const SAMPLED = 8;
+
+/**
+ * Measures some rows that follow one another, from the row of blocks in the middle of a strip on. Every strip of a weight gives as
+ * large a share, so that the sample is spread over all of it.
+ */
+function compareSample(values: Values, tensor: BlockScaled, engine: Engine): Precision {
+  const { format, shape, block, codes, scales } = tensor;
+  const { slices, rows, cols } = matrixOf(shape);
+  if (slices > 1 || rows * cols <= SMALL) return engine.compare(values, tensor);
+  const [blockRows, blockCols] = block;
+  const firstBlock = Math.ceil(rows / blockRows) >> 1;
+  const first = firstBlock * blockRows;
+  const count = Math.min(rows - first, Math.ceil(rows / SAMPLED));
+  const scaleCols = Math.ceil(cols / blockCols);
+  const [start, end] = [first * cols, (first + count) * cols];
+  const perByte = format === "e2m1" ? 2 : 1;
+  const sample: BlockScaled = {
+    format,
+    shape: [count, cols],
+    block,
+    codes: codes.subarray(start / perByte, end / perByte),
+    scales: scales.subarray(firstBlock * scaleCols, (firstBlock + Math.ceil(count / blockRows)) * scaleCols),
+  };
+  return engine.compare(partOf(values, start, end), sample);
+}
+
+/** Values from `start` up to `end`. */
+function partOf(values: Values, start: number, end: number): Values {
+  return "bits" in values
+    ? { type: values.type, bits: values.bits.subarray(start, end) }
+    : values.subarray(start, end);
 }
 
 /** Codes and E4M3 scales under a float32 that is settled; the tensor that comes back has the products of both as its scales. */
@@ -199,6 +239,15 @@ function holdsExactly(type: ValueType, { format, scales, fnuz }: ScaledRows): bo
   return scales instanceof Uint8Array
     ? scales.every((byte) => byte - 127 >= least && byte - 127 <= most)
     : scales.every((scale) => scale >= 2 ** least && scale <= 2 ** most && (isF32 || isPowerOfTwo(scale)));
+}
+
+/** Whether no code times its scale is Inf, as far as the scales can tell. */
+function productsAreFinite({ format, scales }: BlockScaled): boolean {
+  // Codes of E2M1 are smaller than those of the others.
+  const [, most] = EXACT_EXPONENTS.f32[format === "e5m2" ? "e5m2" : "e4m3"];
+  return scales instanceof Uint8Array
+    ? scales.every((byte) => byte - 127 <= most)
+    : scales.every((scale) => scale <= 2 ** most);
 }
 
 function bytesOf(values: Float32Array | Uint16Array): Uint8Array {

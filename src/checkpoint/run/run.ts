@@ -2,7 +2,7 @@ import type { Engine } from "../../engine/engine.ts";
 import { add, NOTHING, type Precision } from "../../engine/precision.ts";
 import { readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
-import type { Conversion, Preparation } from "../plan/conversion.ts";
+import type { Conversion, Measure, Preparation } from "../plan/conversion.ts";
 import type { FilePlan, Step } from "../plan/plan.ts";
 import { type Strip, stripsOf } from "../plan/strip.ts";
 import { convertStrip, type Piece } from "./convert.ts";
@@ -32,6 +32,8 @@ export interface RunOptions {
   readonly convert: Converter;
   /** Strips in the making at a time; 1 if left out. Give a pool of workers a few more than it has. */
   readonly ahead?: number;
+  /** Which values of weights that are quantised are measured; "all" if left out. */
+  readonly measure?: Measure;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
   /** Told once for every converted weight, when its last byte has been produced. */
@@ -107,6 +109,7 @@ function* copyParts({ from }: Extract<Step, { kind: "copy" }>, { sources }: RunO
 
 function* convertParts(step: Extract<Step, { kind: "convert" }>, options: RunOptions): Generator<Part> {
   const { conversion, emit } = step;
+  const { measure = "all" } = options;
   const { name } = conversion.from;
   const strips = [...stripsOf(conversion)];
   const preparation = prepare(conversion, options.sources, options.convert);
@@ -124,7 +127,7 @@ function* convertParts(step: Extract<Step, { kind: "convert" }>, options: RunOpt
   for (const [i, strip] of strips.entries()) {
     yield {
       tensor: name,
-      work: preparation.then((prepared) => options.convert(conversion, strip, prepared)),
+      work: preparation.then((prepared) => options.convert(conversion, strip, { ...prepared, measure })),
       finish: (result) => {
         const piece = result as Piece;
         precision = add(precision, piece.precision);

@@ -96,6 +96,7 @@ class JobRunner {
         workers,
         signal: new AbortController().signal,
         onProgress: ({ bytes }) => tell(bytes),
+        measure: "sample",
         measured: new Map(),
       },
       data.to,
