@@ -20,7 +20,9 @@ export async function examples(out) {
   const cli = join(root, "dist/cli/main.js");
   const fp8 = join(out, "stories-fp8");
   await rm(fp8, { recursive: true, force: true });
-  execFileSync("node", [cli, "quantize", stories, fp8, "--to", "deepseek-v3.1"], { stdio: "pipe" });
+  const flags = ["--to", "deepseek-v3.1", "--json"];
+  const report = execFileSync("node", [cli, "quantize", stories, fp8, ...flags], { stdio: "pipe" });
+  await writeFile(join(fp8, "report.json"), JSON.stringify(JSON.parse(report)));
   await mkdir(join(out, "outliers"), { recursive: true });
   await writeFile(join(out, "outliers/model.safetensors"), await outliers());
   await writeFile(join(out, "outliers/config.json"), '{\n  "architectures": ["ExampleModel"]\n}\n');

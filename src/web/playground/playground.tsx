@@ -4,6 +4,8 @@ import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import type { Engine } from "../../engine/engine.ts";
 import { sqnr } from "../../engine/precision.ts";
 import { load } from "../../load.ts";
+import { CardButtons } from "../card/card-buttons.tsx";
+import type { CardContent } from "../card/content.ts";
 import { query, remember } from "../session/address.ts";
 import { decibels, percent } from "../strings/format.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
@@ -141,10 +143,31 @@ function Figures({ found }: { readonly found: Measured }): JSX.Element {
     ["bits", figures.bits, bits.toFixed(2)],
   ];
   return (
-    <dl class="figures" data-testid="figures">
-      <FigureRows rows={rows} />
-    </dl>
+    <>
+      <dl class="figures" data-testid="figures">
+        <FigureRows rows={rows} />
+      </dl>
+      <CardButtons name="playground" make={() => cardOf(rows)} />
+    </>
   );
+}
+
+/** The three maps as they are on the page, and the figures. */
+function cardOf(rows: readonly (readonly [string, string, string])[]): CardContent {
+  const text = words.value;
+  const { matrix, format, block, rule } = settings.value;
+  return {
+    title: text.matrix[matrix],
+    subtitle: [format.toUpperCase(), block, text.rule[rule]].join(", "),
+    figures: rows.map(([, label, value]) => ({ label, value })),
+    below: {
+      kind: "maps",
+      maps: (["values", "codes", "error"] as const).map((name) => ({
+        label: text.maps[name],
+        map: document.querySelector<HTMLCanvasElement>(`[data-testid=map-${name}] canvas`)!,
+      })),
+    },
+  };
 }
 
 const SHOWN: readonly Partial<Settings>[] = [

@@ -1,7 +1,9 @@
 import type { JSX } from "preact";
-import { number } from "../strings/format.ts";
+import { CardButtons } from "../card/card-buttons.tsx";
+import type { CardContent } from "../card/content.ts";
+import { number, percent } from "../strings/format.ts";
 import { Choice } from "../views/choice.tsx";
-import { Positions } from "./positions.tsx";
+import { meansOf, Positions } from "./positions.tsx";
 import type { Side } from "./protocol.ts";
 import {
   busy,
@@ -27,9 +29,39 @@ export function Continue(): JSX.Element {
         <Column side="original" />
         {format.value !== null && <Column side="converted" />}
       </div>
-      {positions.value.length > 0 && <Positions />}
+      {positions.value.length > 0 && (
+        <>
+          <CardButtons name={facts.value!.name} make={cardOfTexts} />
+          <Positions />
+        </>
+      )}
     </>
   );
+}
+
+/** What both wrote, and how far their predictions are apart. */
+function cardOfTexts(): CardContent {
+  const said = words.value;
+  const { mean, same } = meansOf(positions.value);
+  const figure = (label: string, value: string) => ({ label, value });
+  const fast = (side: Side) => (speed.value[side] === null ? "–" : number(speed.value[side]));
+  const sides: readonly Side[] = format.value === null ? ["original"] : ["original", "converted"];
+  const heading = (side: Side) => (side === "original" ? said.original : format.value!);
+  return {
+    title: facts.value!.name,
+    subtitle: format.value ?? said.original,
+    figures: [
+      ...(mean === null ? [] : [figure(said.mean, number(mean)), figure(said.sameTop, percent(same))]),
+      figure(said.perSecond, sides.map(fast).join(" / ")),
+    ],
+    below: {
+      kind: "texts",
+      texts: sides.map((side) => ({
+        heading: heading(side),
+        text: prompt.value + written.value[side].map(({ text }) => text).join(""),
+      })),
+    },
+  };
 }
 
 const LENGTHS = ["20", "60", "120", "250"];

@@ -1,4 +1,6 @@
 import type { JSX } from "preact";
+import { CardButtons } from "../card/card-buttons.tsx";
+import type { CardContent } from "../card/content.ts";
 import { number, percent, probability, smallPercent, whole } from "../strings/format.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
 import { visible } from "./positions.tsx";
@@ -58,6 +60,25 @@ export function Measure(): JSX.Element {
   );
 }
 
+function cardOfFigures(found: Measured): CardContent {
+  const { figures, verdict, counted } = words.value;
+  const { perplexityBase, perplexity, kldMean, sameTop } = found;
+  return {
+    title: facts.value!.name,
+    subtitle: format.value!,
+    figures: [
+      { label: figures.perplexityBase, value: number(perplexityBase[0]) },
+      { label: figures.perplexity, value: number(perplexity[0]) },
+      { label: figures.kldMean, value: number(kldMean[0]) },
+      { label: figures.sameTop, value: smallPercent(sameTop[0]) },
+    ],
+    below: {
+      kind: "texts",
+      texts: [{ heading: counted(whole(found.tokens), whole(found.context)), text: verdict(kldMean[0]) }],
+    },
+  };
+}
+
 function Found({ found }: { readonly found: Measured }): JSX.Element {
   const said = words.value;
   const { figures } = said;
@@ -81,6 +102,7 @@ function Found({ found }: { readonly found: Measured }): JSX.Element {
           ]}
         />
       </dl>
+      <CardButtons name={facts.value!.name} make={() => cardOfFigures(found)} />
       <h3>{said.worst}</h3>
       <div class="scroll">
         <table class="likely worst">

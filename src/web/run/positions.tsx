@@ -121,23 +121,29 @@ function Share({ part, kind }: { readonly part: number; readonly kind: "before" 
   );
 }
 
+/** Mean KL divergence of all positions, `null` where nothing was converted; and of how many both find the same token likeliest. */
+export function meansOf(all: readonly Position[]): { readonly mean: number | null; readonly same: number } {
+  const sum = all.reduce((n, { divergence }) => n + (divergence ?? 0), 0);
+  const same = all.filter(({ candidates }) => {
+    const top = candidates.reduce((a, b) => ((b.converted ?? 0) > (a.converted ?? 0) ? b : a));
+    return top.id === candidates[0]!.id;
+  });
+  return { mean: all[0]!.divergence === null ? null : sum / all.length, same: same.length / all.length };
+}
+
 /** KL divergence by token, and what it comes to. */
 function Divergences({ all }: { readonly all: readonly Position[] }): JSX.Element {
   const text = words.value;
   const values = all.map(({ divergence }) => divergence!);
   const data = useMemo<uPlot.AlignedData>(() => [values.map((_, i) => i + 1), values], [all]);
-  const same = all.filter(({ candidates }) => {
-    const top = candidates.reduce((a, b) => (b.converted! > a.converted! ? b : a));
-    return top.id === candidates[0]!.id;
-  });
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const { mean, same } = meansOf(all);
   return (
     <>
       <dl class="figures">
         <FigureRows
           rows={[
-            ["kl-mean", text.mean, number(mean)],
-            ["same-top", text.sameTop, percent(same.length / all.length)],
+            ["kl-mean", text.mean, number(mean!)],
+            ["same-top", text.sameTop, percent(same)],
           ]}
         />
       </dl>

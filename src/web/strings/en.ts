@@ -164,6 +164,14 @@ export const en = {
     total: "All together",
   },
 
+  card: {
+    save: "Picture (PNG)",
+    share: "Share picture",
+    tagline: "FP8 and FP4, in the browser",
+    noise: "Noise",
+    example: "What you get, by the first example:",
+  },
+
   leave: {
     heading: "The output is not saved",
     question: "It is finished and checked, and lies in this browser's own storage.",

@@ -145,6 +145,14 @@ export const zh: Words = {
     total: "总体",
   },
 
+  card: {
+    save: "图片（PNG）",
+    share: "分享图片",
+    tagline: "浏览器中的 FP8 与 FP4",
+    noise: "噪声",
+    example: "您会得到什么（以第一个示例为例）：",
+  },
+
   leave: {
     heading: "输出尚未保存",
     question: "输出已完成并核对，保存在此浏览器自己的存储空间中。",

@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
 import type uPlot from "uplot";
 import type { RecipeName } from "../../train/recipes.ts";
+import { CardButtons } from "../card/card-buttons.tsx";
 import { query, remember } from "../session/address.ts";
 import { axis, Chart, type Colours } from "../views/chart.tsx";
 import { Choice } from "../views/choice.tsx";
@@ -193,6 +194,22 @@ function Curves(): JSX.Element | null {
       >
         <FigureRows rows={figures} />
       </dl>
+      <CardButtons
+        name={`train-${recipe}`}
+        make={() => ({
+          title: text.card(steps.value.length),
+          subtitle: recipe,
+          figures: figures.map(([, label, value]) => ({ label, value })),
+          below: {
+            kind: "lines",
+            label: text.loss,
+            series: [
+              { name: "float32", values: steps.value.map(({ f32 }) => f32) },
+              { name: recipe, values: steps.value.map(({ low }) => low) },
+            ],
+          },
+        })}
+      />
       <section class="curve">
         <h2>{text.loss}</h2>
         <p class="help">{text.lossNote}</p>

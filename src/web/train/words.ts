@@ -26,6 +26,7 @@ const en = {
   progress: (step: number, of: number): string => `Step ${step} of ${of}`,
   ended: "Done",
   failed: "Training stopped",
+  card: (steps: number): string => `A small model after ${steps} steps`,
 };
 
 const zh: typeof en = {
@@ -53,6 +54,7 @@ const zh: typeof en = {
   progress: (step, of) => `第 ${step} 步，共 ${of} 步`,
   ended: "完成",
   failed: "训练已停止",
+  card: (steps) => `小模型，训练 ${steps} 步`,
 };
 
 export const words: ReadonlySignal<typeof en> = computed(() => ({ en, zh })[language.value]);

@@ -1,6 +1,8 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { jsonOf } from "../../checkpoint/measure/summary.ts";
+import { CardButtons } from "../card/card-buttons.tsx";
+import { cardOfConversion } from "../card/conversion.ts";
 import { again, leave, look, save } from "../session/actions.ts";
 import { problemIn } from "../session/client.ts";
 import { form, name, nameOfWritten, opened, planned, problem, result, summary } from "../session/model.ts";
@@ -67,6 +69,19 @@ export function ResultCard(): JSX.Element | null {
           {text.report} HTML
         </button>
       </div>
+      <CardButtons
+        name={name.value}
+        make={() => {
+          const { action, to, dtype } = form.value;
+          return cardOfConversion({
+            name: name.value,
+            to: action === "quantize" ? to : dtype.toUpperCase(),
+            before,
+            after: total,
+            summary: summary()!,
+          });
+        }}
+      />
       <button type="button" class="quiet" onClick={() => leave(again)}>
         {text.again}
       </button>

@@ -8,6 +8,10 @@ import { ago, bytes } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { Examples } from "./examples.tsx";
 import { Icon } from "./icons.tsx";
+import { lazy } from "./lazy.tsx";
+
+/** With what draws in it. */
+const WhatYouGet = lazy(async () => (await import("./what-you-get.tsx")).WhatYouGet);
 
 /** Where files come in. */
 export function Start(): JSX.Element {
@@ -24,6 +28,7 @@ export function Start(): JSX.Element {
       <h1>{start.heading}</h1>
       <p class="lead">{start.lead}</p>
       <Openers />
+      <WhatYouGet />
       <ul class="promises">
         {[start.private, start.offline, start.memory].map((promise) => (
           <li key={promise}>
