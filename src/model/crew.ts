@@ -65,6 +65,10 @@ class LocalCrew implements Crew {
 
 /** A member in a worker, which answers in turn. */
 class RemoteMember extends AskedThread<Task> implements Taker {
+  async expect(bytes: number): Promise<void> {
+    await this.ask({ kind: "expect", bytes });
+  }
+
   async declare(declared: Parameters<Taker["declare"]>[0]): Promise<void> {
     await this.ask({ kind: "declare", declared });
   }

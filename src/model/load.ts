@@ -1,11 +1,13 @@
 import type { Engine } from "../engine/engine.ts";
 import { giveBack, type Source } from "../io/source.ts";
-import { bytesOf, type Located } from "./locate.ts";
+import { bytesOf, type Located, memoryOf } from "./locate.ts";
 import { partsOf } from "./parts.ts";
 import type { Declared, Filling } from "./store.ts";
 
 /** A member that takes its share of weights in. */
 export interface Taker {
+  /** Makes room for about so many bytes of tensors, before any of them is declared. */
+  expect(bytes: number): void | Promise<void>;
   declare(declared: Declared): void | Promise<void>;
   fill(filling: Filling): void | Promise<void>;
   seal(key: string): void | Promise<void>;
@@ -43,6 +45,8 @@ export async function loadWeights(
   },
 ): Promise<void> {
   const total = located.reduce((sum, { weight }) => sum + bytesOf(weight), 0);
+  const memory = located.reduce((sum, one) => sum + memoryOf(one), 0);
+  for (const taker of takers) await taker.expect(memory / takers.length);
   let done = 0;
   for (const one of located) {
     const jobs: Job[] = [];

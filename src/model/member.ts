@@ -59,6 +59,10 @@ export class Member {
     this.#program = new Program(instance, seat, shared, precisions);
   }
 
+  expect(bytes: number): void {
+    this.#program.store.expect(bytes);
+  }
+
   declare(declared: Declared): void {
     this.#program.store.declare(declared);
   }

@@ -15,6 +15,7 @@ export interface Opening {
 
 /** What a worker is asked: to take weights in, and then to run requests. */
 export type Task =
+  | { readonly kind: "expect"; readonly bytes: number }
   | { readonly kind: "declare"; readonly declared: Declared }
   | { readonly kind: "fill"; readonly filling: Filling }
   | { readonly kind: "seal"; readonly key: string }

@@ -91,6 +91,11 @@ export class Store {
     this.#weights = weights;
   }
 
+  /** Tensors of about so many bytes are going to be declared. */
+  expect(bytes: number): void {
+    this.#arena.expect(bytes);
+  }
+
   /**
    * Makes room for a tensor.
    * @throws BlockscaleError `memory`

@@ -9,7 +9,8 @@ let member: Member | undefined;
 
 function perform(task: Task): Float32Array | undefined {
   const seated = member as Member;
-  if (task.kind === "declare") seated.declare(task.declared);
+  if (task.kind === "expect") seated.expect(task.bytes);
+  else if (task.kind === "declare") seated.declare(task.declared);
   else if (task.kind === "fill") seated.fill(task.filling);
   else if (task.kind === "seal") seated.seal(task.key);
   else if (task.kind === "start") seated.start(task.config);

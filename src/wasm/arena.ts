@@ -61,6 +61,20 @@ export class Arena {
     return resident;
   }
 
+  /**
+   * Grows at once for what will be kept, so many bytes in all, if the host goes along: V8 looks for garbage each time a large memory grows, be it by
+   * little.
+   */
+  expect(bytes: number): void {
+    const end = (this.#residents.at(-1)?.end ?? this.#base) + bytes;
+    const missing = Math.min(end, MOST_BYTES) - this.#memory.buffer.byteLength;
+    try {
+      if (missing > 0) this.#memory.grow(Math.ceil(missing / PAGE));
+    } catch {
+      // Gaps between what is kept may do.
+    }
+  }
+
   /** Gives back what `keep` gave. */
   release(resident: Resident): void {
     const index = this.#residents.indexOf(resident);
