@@ -22,10 +22,7 @@ export function cardOfConversion({ name, to, before, after, summary }: Conversio
     title: name,
     subtitle: to,
     figures: [
-      {
-        label: card.size,
-        value: done.change(bytes(before), bytes(after), signedPercent(after / before - 1)),
-      },
+      { label: `${bytes(before)} → ${bytes(after)}`, value: signedPercent(after / before - 1) },
       ...(precision === null
         ? []
         : [{ label: text.sqnr, value: sqnrText(precision.sqnrDb, precision.nonFinite) }]),
