@@ -3,12 +3,13 @@ import { readFile, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Divergence } from "../evaluate/divergence.ts";
-import { evaluate as evaluateModel } from "../evaluate/evaluate.ts";
+import { type Evaluation, evaluationOf, type ScoredToken } from "../evaluate/evaluate.ts";
 import { type FigureRow, figureRows } from "../evaluate/rows.ts";
-import { type LayerProgress, openStreamed, type StateStore } from "../evaluate/streamed.ts";
+import type { LayerProgress, StateStore } from "../evaluate/streamed.ts";
 import { type WorstToken, worstInText } from "../evaluate/worst.ts";
 import { createFile, makeFolder, systemFault } from "../io/node.ts";
 import type { Source } from "../io/source.ts";
+import { type Inputs, scoreText } from "../jobs/evaluation.ts";
 import { fingerprintOf } from "../jobs/fingerprint.ts";
 import { EXACT, type Precisions } from "../model/precisions.ts";
 import { openTokenizer, type Tokenizer } from "../model/tokenizer.ts";
@@ -33,87 +34,63 @@ export interface EvaluateFlags extends Pick<Precisions, "activations" | "weights
   readonly json?: true;
 }
 
+/** What an evaluation needs: models, tokenizer and tokens. */
+export interface OpenedEvaluation {
+  readonly inputs: Inputs;
+  readonly tokenizer: Tokenizer | null;
+  readonly ids: Int32Array;
+}
+
+/** How the scores of all tokens are come by. */
+export type Scoring = (
+  opened: OpenedEvaluation,
+  flags: EvaluateFlags,
+  signal: AbortSignal,
+) => Promise<readonly ScoredToken[]>;
+
 /** `blockscale evaluate MODEL`: perplexity, and the divergence from a reference. */
-export async function evaluate(place: string, flags: EvaluateFlags, signal: AbortSignal): Promise<void> {
-  const inputs: Input[] = [];
-  const states: FileStates[] = [];
-  let page: ReservedReport | null = null;
+export async function evaluate(
+  place: string,
+  flags: EvaluateFlags,
+  signal: AbortSignal,
+  score: Scoring = scoreHere,
+): Promise<void> {
+  const page = await reserveReport(flags.report, placesOf(place, flags));
   try {
-    page = await reserveReport(flags.report, placesOf(place, flags));
-    const opened = async (path: string) => {
-      const input = await openInput(path, signal);
-      inputs.push(input);
-      return input.files;
-    };
-    const files = await opened(place);
-    const reference = flags.against === undefined ? undefined : await opened(flags.against);
-    const tokenizer = await openTokenizer(files);
-    const ids = await idsOf(flags, tokenizer);
-    announce(flags, ids, [files, ...(reference ? [reference] : [])]);
-    const predictorOf = async (
-      name: string,
-      of: ReadonlyMap<string, Source>,
-      { activations, weights, cache }: Pick<Precisions, "activations" | "weights" | "cache">,
-    ) => {
-      const state =
-        flags.state === undefined
-          ? undefined
-          : await stateOf(flags, name, of, ids, [activations, weights, cache]);
-      if (state !== undefined) states.push(state);
-      const onProgress = tellLayers(name);
-      const threads = flags.threads ?? availableParallelism();
-      return openStreamed(of, ids, flags.context, {
-        threads,
-        activations,
-        weights,
-        cache,
-        signal,
-        state,
-        onProgress,
-      });
-    };
-    const model = await predictorOf("model", files, flags);
-    // The original is what it is: activations and the cache are rounded in the model alone.
-    const base = reference === undefined ? undefined : await predictorOf("reference", reference, EXACT);
-    const evaluation = await evaluateModel(model, ids, {
-      context: flags.context,
-      reference: base,
-      signal,
-      onProgress: ({ done, total }) => tell(`chunk ${done} of ${total}`),
+    await withEvaluation(place, flags, signal, async (opened) => {
+      const evaluation = evaluationOf(flags.context, await score(opened, flags, signal));
+      await tellFigures(place, flags, opened, evaluation, page);
     });
-    tell("");
-    await model.close();
-    await base?.close();
-    await heed(signal);
-    const worst = reference === undefined ? [] : worstInText(evaluation, ids, tokenizer, flags.worst);
-    const { scores: _, ...rest } = evaluation;
-    if (flags.json === true)
-      await printJson({
-        model: place,
-        against: flags.against ?? null,
-        activations: flags.activations,
-        weights: flags.weights,
-        cache: flags.cache,
-        ...rest,
-        worst,
-      });
-    else await print(linesOf(rest, worst, reference !== undefined).join("\n"));
-    await page?.write(
-      evaluationPage({
-        model: place,
-        reference: flags.against ?? null,
-        activations: flags.activations,
-        weights: flags.weights,
-        evaluation,
-        worst,
-        sensitivity: null,
-      }),
-    );
-    for (const state of states) await state.remove();
   } finally {
     await page?.discard();
-    for (const input of inputs) await input.close();
   }
+}
+
+async function tellFigures(
+  place: string,
+  flags: EvaluateFlags,
+  { inputs, ids, tokenizer }: OpenedEvaluation,
+  evaluation: Evaluation,
+  page: ReservedReport | null,
+): Promise<void> {
+  const { activations, weights, cache, against } = flags;
+  const isCompared = inputs.reference !== null;
+  const worst = isCompared ? worstInText(evaluation, ids, tokenizer, flags.worst) : [];
+  const { scores: _, ...rest } = evaluation;
+  if (flags.json === true)
+    await printJson({ model: place, against: against ?? null, activations, weights, cache, ...rest, worst });
+  else await print(linesOf(rest, worst, isCompared).join("\n"));
+  await page?.write(
+    evaluationPage({
+      model: place,
+      reference: against ?? null,
+      activations,
+      weights,
+      evaluation,
+      worst,
+      sensitivity: null,
+    }),
+  );
 }
 
 /** What is read and written besides a report. */
@@ -122,6 +99,51 @@ export function placesOf(
   { against, text, tokens, state }: Partial<Pick<EvaluateFlags, "against" | "text" | "tokens" | "state">>,
 ): string[] {
   return [model, against, text, tokens, state].filter((place) => place !== undefined);
+}
+
+/** Opens what an evaluation needs, and closes it when something has been done with it. */
+export async function withEvaluation(
+  place: string,
+  flags: EvaluateFlags,
+  signal: AbortSignal,
+  action: (opened: OpenedEvaluation) => Promise<void>,
+): Promise<void> {
+  const open: Input[] = [];
+  try {
+    open.push(await openInput(place, signal));
+    const model = open[0]!.files;
+    if (flags.against !== undefined) open.push(await openInput(flags.against, signal));
+    const tokenizer = await openTokenizer(model);
+    const ids = await idsOf(flags, tokenizer);
+    await action({ inputs: { model, reference: open[1]?.files ?? null }, tokenizer, ids });
+  } finally {
+    for (const input of open) await input.close();
+  }
+}
+
+/** On this machine. */
+export async function scoreHere(
+  { inputs, ids }: OpenedEvaluation,
+  flags: EvaluateFlags,
+  signal: AbortSignal,
+): Promise<ScoredToken[]> {
+  announce(flags, ids, inputs);
+  const states: FileStates[] = [];
+  const scores = await scoreText(flags, inputs, ids, {
+    threads: flags.threads ?? availableParallelism(),
+    signal,
+    forModel: async (name) => {
+      const { activations, weights, cache } = name === "model" ? flags : EXACT;
+      const precisions = [activations, weights, cache];
+      if (flags.state !== undefined) states.push(await stateOf(flags, name, inputs[name]!, ids, precisions));
+      return { state: states.at(-1), onProgress: tellLayers(name) };
+    },
+    onChunk: ({ done, total }) => tell(`chunk ${done} of ${total}`),
+  });
+  tell("");
+  await heed(signal);
+  for (const state of states) await state.remove();
+  return scores;
 }
 
 /** A line that is written over, where somebody watches. */
@@ -144,14 +166,11 @@ function tellLayers(name: string): (progress: LayerProgress) => void {
   };
 }
 
-function announce(
-  flags: EvaluateFlags,
-  ids: Int32Array,
-  models: readonly ReadonlyMap<string, Source>[],
-): void {
-  const size = models
-    .flatMap((files) => [...files])
-    .reduce((sum, [name, source]) => sum + (name.endsWith(".safetensors") ? source.size : 0), 0);
+function announce(flags: EvaluateFlags, ids: Int32Array, { model, reference }: Inputs): void {
+  const size = [...model, ...(reference ?? [])].reduce(
+    (sum, [name, source]) => sum + (name.endsWith(".safetensors") ? source.size : 0),
+    0,
+  );
   const chunks = Math.floor(ids.length / flags.context);
   process.stderr.write(
     `${chunks} chunks of ${flags.context} tokens; reads at most ${figures.bytes(size)}, a layer at a time.\n`,

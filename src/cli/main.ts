@@ -12,7 +12,8 @@ import { chat } from "./chat.ts";
 import { compare } from "./compare.ts";
 import { type ConvertFlags, convert } from "./convert.ts";
 import { embed } from "./embed.ts";
-import { evaluate } from "./evaluate.ts";
+import { type EvaluateFlags, evaluate } from "./evaluate.ts";
+import { evaluatePart, evaluateQueued, findEvaluation, finishEvaluation } from "./evaluate-shared.ts";
 import * as figures from "./figures.ts";
 import { generate } from "./generate.ts";
 import {
@@ -25,7 +26,7 @@ import {
 } from "./help.ts";
 import { inspect } from "./inspect.ts";
 import { INTERRUPTED, interruption } from "./interruption.ts";
-import { convertPart, finish } from "./part.ts";
+import { convertPart, finishConversion } from "./part.ts";
 import { printError } from "./print.ts";
 import { convertQueued, status, work } from "./queue.ts";
 import { sensitivity } from "./sensitivity.ts";
@@ -40,6 +41,15 @@ interface SelectionFlags extends ConvertFlags {
   readonly part?: Part;
   readonly queue?: string;
 }
+
+interface SharedEvaluateFlags extends EvaluateFlags {
+  readonly part?: Part;
+  readonly out?: string;
+  readonly queue?: string;
+  readonly chunks: number;
+}
+
+const WORST = "how many of the tokens to list at which both models differ most";
 
 /** Gathers an option that may be given several times. */
 const several = (value: string, before: string[] = []): string[] => [...before, value];
@@ -192,11 +202,16 @@ function program(signal: AbortSignal): Command {
     });
   command
     .command("finish")
-    .description("check and complete an OUT whose parts were made by --part")
+    .description("check and complete what was made by --part: a checkpoint, or the figures of an evaluation")
     .argument("<OUT>", "the folder that the parts were written to", place)
     .option("--verify", "read every file, and compare its SHA-256 with what its maker noted")
     .option("--json", "print the report as JSON")
-    .action((to, flags) => finish(to, flags, signal));
+    .option("--worst <n>", WORST, within(0, 10000), 10)
+    .action(async (to, flags) => {
+      const evaluation = await findEvaluation(to);
+      if (evaluation !== null) await finishEvaluation(to, evaluation, flags, signal);
+      else await finishConversion(to, flags, signal);
+    });
   command
     .command("inspect")
     .description("show what is inside a checkpoint")
@@ -228,7 +243,7 @@ function queueCommands(command: Command, signal: AbortSignal): void {
   const queue = ["--queue <redis>", "redis://HOST:PORT, or rediss:// for TLS"] as const;
   command
     .command("worker")
-    .description("make shards for quantize and dequantize --queue, until told to stop")
+    .description("do the jobs of quantize, dequantize and evaluate --queue, until told to stop")
     .requiredOption(...queue)
     .option("--jobs <n>", "threads of one job, if not one for each core", jobs)
     .option(
@@ -360,13 +375,30 @@ function evaluationCommand(command: Command, signal: AbortSignal): void {
     .addOption(WEIGHTS(["codes", "int7"]))
     .addOption(CACHE())
     .option("--state <folder>", "keep what is done there, so that a run that was cut off goes on", place)
-    .option("--worst <n>", "how many of the tokens to list at which both differ most", within(0, 10000), 10)
+    .option("--worst <n>", WORST, within(0, 10000), 10)
+    .addOption(
+      new Option("--part <i/N>", "score one of N parts of the text into --out; then: blockscale finish OUT")
+        .argParser(part)
+        .conflicts(["queue", "report"]),
+    )
+    .option("--out <folder>", "where parts put their scores: a folder, or s3://BUCKET/PREFIX", place)
+    .addOption(
+      new Option("--queue <redis>", "let `blockscale worker`s score chunks: redis://HOST:PORT").conflicts([
+        "threads",
+        "state",
+        "out",
+      ]),
+    )
+    .option("--chunks <n>", "of one job of the queue, which reads the models once", jobs, 16)
     .option("--json", "print as JSON")
     .option(...REPORT)
     .addHelpText("after", EVALUATE_HELP)
-    .action((path, flags, self: Command) => {
-      if (flags.text === undefined && flags.tokens === undefined)
-        self.error("error: --text or --tokens is needed");
+    .action((path, flags: SharedEvaluateFlags, self: Command) => {
+      const { text, tokens, part, out, queue } = flags;
+      if (text === undefined && tokens === undefined) self.error("error: --text or --tokens is needed");
+      if ((part === undefined) !== (out === undefined)) self.error("error: --part and --out need each other");
+      if (queue !== undefined) return evaluateQueued(path, { ...flags, queue }, signal);
+      if (part !== undefined) return evaluatePart(path, { ...flags, part, out: out! }, signal);
       return evaluate(path, flags, signal);
     });
 }

@@ -102,8 +102,8 @@ interface FinishFlags {
   readonly json?: true;
 }
 
-/** `blockscale finish OUT`: completes what parts have made. */
-export async function finish(to: string, flags: FinishFlags, signal: AbortSignal): Promise<void> {
+/** `blockscale finish OUT` of a conversion: completes what parts have made. */
+export async function finishConversion(to: string, flags: FinishFlags, signal: AbortSignal): Promise<void> {
   const started = performance.now();
   const spec = await findRun(to);
   if (spec === null) throw noRun(to);

@@ -1,10 +1,13 @@
 import { clearScreenDown, moveCursor } from "node:readline";
 import { markdownTable } from "markdown-table";
 import type { Task } from "../jobs/conversion.ts";
-import { parseQueue } from "../jobs/queue/connection.ts";
-import { coordinate, type QueueStatus, statusOf } from "../jobs/queue/coordinate.ts";
-import { refuseSecrets } from "../jobs/queue/job.ts";
+import { type Connection, parseQueue } from "../jobs/queue/connection.ts";
+import { conversionWork } from "../jobs/queue/conversion.ts";
+import { coordinate, type QueueStatus } from "../jobs/queue/coordinate.ts";
+import { refuseSecrets } from "../jobs/queue/places.ts";
 import { serveQueue } from "../jobs/queue/serve.ts";
+import { statusOf } from "../jobs/queue/status.ts";
+import type { Work } from "../jobs/queue/work.ts";
 import { joinRun } from "../jobs/records.ts";
 import { planShared } from "../jobs/spec.ts";
 import * as figures from "./figures.ts";
@@ -27,16 +30,28 @@ export async function convertQueued(
   refuseSecrets(from);
   const to = placeOf(out);
   const input = await openShared(from, signal);
-  const board = new Board(flags.json === true);
   try {
     const shared = await planShared({ from: placeOf(from), version: version(), ...task }, input.files);
     await joinRun(to, shared);
-    await coordinate(connection, to, shared, signal, (status) => board.show(status));
-    board.clear();
+    await letWorkersDo(connection, conversionWork(to, shared), flags.json === true, signal);
     await finishRun(to, shared, { ...flags, started }, signal);
   } finally {
-    board.clear();
     await input.close();
+  }
+}
+
+/** Waits until workers have done some work, and shows how far they are. */
+export async function letWorkersDo(
+  connection: Connection,
+  work: Work,
+  asJson: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const board = new Board(asJson);
+  try {
+    await coordinate(connection, work, signal, (status) => board.show(status));
+  } finally {
+    board.clear();
   }
 }
 
@@ -54,32 +69,34 @@ class Board {
 
   show(status: QueueStatus): void {
     // Of what this command has seen being made, not of what was there before.
-    this.#first ??= status.bytes;
+    this.#first ??= status.done;
     const seconds = Math.max(0.001, (performance.now() - this.#started) / 1000);
-    const rate = Math.max(0, status.bytes - this.#first) / seconds;
-    const secondsLeft = rate > 0 ? Math.round((status.size - status.bytes) / rate) : null;
+    const rate = Math.max(0, status.done - this.#first) / seconds;
+    const secondsLeft = rate > 0 ? Math.round((status.size - status.done) / rate) : null;
     if (this.#asJson) {
-      const line = JSON.stringify({ ...status, bytesPerSecond: Math.round(rate), secondsLeft });
+      const line = JSON.stringify({ ...status, perSecond: Math.round(rate), secondsLeft });
       if (line !== this.#last) process.stderr.write(`${line}\n`);
       this.#last = line;
       return;
     }
     if (!process.stderr.isTTY) return;
+    const amount = (n: number): string =>
+      status.unit === "bytes" ? figures.bytes(n) : `${Math.round(n)} tokens`;
     const workers = new Set(status.active.map(({ worker }) => worker)).size;
     const head = [
       `${workers} workers`,
-      `${status.done} of ${status.files} shards`,
-      `${figures.bytes(status.bytes)} of ${figures.bytes(status.size)}`,
-      `${figures.bytes(rate)}/s`,
+      `${status.jobsDone} of ${status.jobs} jobs`,
+      `${amount(status.done)} of ${amount(status.size)}`,
+      `${amount(rate)}/s`,
       `${secondsLeft ?? "?"} s left`,
       `${status.retries} retries`,
     ].join(" | ");
-    const rows = status.active.map(({ file, worker, bytes, size }) => [
+    const rows = status.active.map(({ job, worker, done, size }) => [
       figures.cell(worker),
-      figures.cell(file),
-      `${Math.floor((100 * bytes) / size)} %`,
+      figures.cell(job),
+      `${Math.floor((100 * done) / size)} %`,
     ]);
-    const lines = [head, ...markdownTable([["worker", "shard", "done"], ...rows]).split("\n")];
+    const lines = [head, ...markdownTable([["worker", "job", "done"], ...rows]).split("\n")];
     this.clear();
     // Never more than the screen has, or the cursor could not go back.
     const shown = lines.slice(0, Math.max(1, (process.stderr.rows ?? 24) - 1));

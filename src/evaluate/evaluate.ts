@@ -28,9 +28,7 @@ export interface Evaluation extends Divergence {
 }
 
 /**
- * Perplexity of a model on `ids`, and its divergence from a reference. The ids are cut into chunks of `context` tokens, of which
- * the last may be short and is left out; of each chunk the tokens at positions context / 2 to context - 1 are predicted and
- * counted, as llama.cpp's `llama-perplexity` does, so that every prediction has some context before it.
+ * Perplexity of a model on `ids`, and its divergence from a reference: the figures of what `scoreChunks` gives.
  * @throws BlockscaleError `option`: a context that is no even number from 2, or fewer ids than one context
  */
 export async function evaluate(
@@ -38,6 +36,25 @@ export async function evaluate(
   ids: Int32Array,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
+  return evaluationOf(options.context ?? 512, await scoreChunks(model, ids, options));
+}
+
+/** The figures of scores, in the order of the text: the same digits, wherever they were computed. */
+export function evaluationOf(context: number, scores: readonly ScoredToken[]): Evaluation {
+  return { context, ...summarizeScores(scores), scores };
+}
+
+/**
+ * Scores of the predicted tokens. The ids are cut into chunks of `context` tokens, of which
+ * the last may be short and is left out; of each chunk the tokens at positions context / 2 to context - 1 are predicted and
+ * counted, as llama.cpp's `llama-perplexity` does, so that every prediction has some context before it.
+ * @throws BlockscaleError `option`: a context that is no even number from 2, or fewer ids than one context
+ */
+export async function scoreChunks(
+  model: Predictor,
+  ids: Int32Array,
+  options: EvaluateOptions = {},
+): Promise<ScoredToken[]> {
   const context = checkContext(options.context ?? 512, ids.length);
   const total = Math.floor(ids.length / context);
   const scores: ScoredToken[] = [];
@@ -52,7 +69,7 @@ export async function evaluate(
     scores.push(...scoresOf(base, other, chunk, start));
     options.onProgress?.({ done: done + 1, total });
   }
-  return { context, ...summarizeScores(scores), scores };
+  return scores;
 }
 
 /** Row i of the logits predicts token ids.length / 2 + i. */

@@ -8,6 +8,7 @@ import { loadWeights } from "../model/load.ts";
 import { type Located, locate, memoryOf } from "../model/locate.ts";
 import { type Asked, choose } from "../model/precisions.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import type { Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import type { Predictor } from "./evaluate.ts";
 
@@ -26,6 +27,10 @@ export interface StateStore {
 
 export interface StreamOptions extends Asked {
   readonly threads?: number | undefined;
+  /** Whether no member runs in this thread, even if there is one alone: this thread has something else to do meanwhile. */
+  readonly apart?: boolean | undefined;
+  /** The build of the kernels; the best one that runs here if left out. */
+  readonly variant?: Variant | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LayerProgress) => void) | undefined;
   readonly state?: StateStore | undefined;
@@ -38,7 +43,10 @@ export interface StreamedPredictor extends Predictor {
   close(): Promise<void>;
 }
 
-/** Experts of a layer that are in memory at a time, in bytes for each thread. */
+/**
+ * Experts of a layer that are in memory at a time, in bytes. Their results are summed up group by group: the groups must not depend on
+ * the number of threads, or the last digits would.
+ */
 const GROUP_BYTES = 2 ** 29;
 
 /**
@@ -61,11 +69,11 @@ export async function openStreamed(
   const config = modelConfigOf(opened.checkpoint.config);
   if (config.kind !== "decoder") throw noDecoder(config.architecture);
   if (context > config.context) throw tooLong(context, config.context);
-  const { module, variant } = compileForModels(undefined, options);
+  const { module, variant } = compileForModels(options.variant, options);
   const instance = instantiate(module);
   const engine = new Engine(instance, variant);
   const precisions = choose(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
-  const crew = await openCrew(module, options.threads ?? 1, precisions);
+  const crew = await openCrew(module, options.threads ?? 1, precisions, options.apart);
   const run = new LayerRun(crew, config, locate(config, opened), {
     ...options,
     sources: opened.sources,
@@ -208,12 +216,11 @@ class LayerRun {
       const expert = key.startsWith(`${layer}.`) ? expertOf(key) : null;
       if (expert !== null) bytes[expert]! += memoryOf(one);
     }
-    const most = GROUP_BYTES * this.#crew.takers.length;
     const groups: { start: number; end: number; withShared: boolean }[] = [];
     for (let start = 0, end = 0; start < count; start = end) {
       let size = 0;
       do size += bytes[end++]!;
-      while (end < count && size + bytes[end]! <= most);
+      while (end < count && size + bytes[end]! <= GROUP_BYTES);
       groups.push({ start, end, withShared: start === 0 });
     }
     return groups;

@@ -24,8 +24,8 @@ export function shareOf(files: readonly FilePlan[], { part, of }: Part): FilePla
   return mine;
 }
 
-/** Parts that a conversion may be cut into. */
-const MOST_PARTS = 100_000;
+/** Parts that a conversion or an evaluation may be cut into. */
+export const MOST_PARTS = 100_000;
 
 /**
  * Reads `2/8`.

@@ -64,7 +64,7 @@ export async function planShared(
   };
 }
 
-const LONGEST_PATH = 4096;
+export const LONGEST_PATH = 4096;
 const MOST_PATTERNS = 1000;
 const LONGEST_PATTERN = 500;
 
@@ -73,14 +73,7 @@ const LONGEST_PATTERN = 500;
  * @throws BlockscaleError `format`
  */
 export function checkSpec(where: string, value: unknown): Spec {
-  const refuse = (expected: string): never => {
-    throw new BlockscaleError("format", {
-      where,
-      expected,
-      got: `${JSON.stringify(value)}`.slice(0, 200),
-      fix: "It was not written by this version of blockscale, or is damaged: begin the run anew.",
-    });
-  };
+  const refuse = (expected: string): never => refuseRecord(where, expected, value);
   if (!hasKeys(value, ["format", "version", "from", "direction", "options", "fingerprint"]))
     return refuse("a record of a run");
   const { format, version, from, direction, options, fingerprint } = value;
@@ -91,6 +84,16 @@ export function checkSpec(where: string, value: unknown): Spec {
   if (!isDirection(direction)) refuse("a known direction");
   if (!areOptions(options, direction as Direction)) refuse("known options");
   return value as unknown as Spec;
+}
+
+/** @throws BlockscaleError `format` */
+export function refuseRecord(where: string, expected: string, value: unknown): never {
+  throw new BlockscaleError("format", {
+    where,
+    expected,
+    got: `${JSON.stringify(value)}`.slice(0, 200),
+    fix: "It was not written by this version of blockscale, or is damaged: begin the run anew.",
+  });
 }
 
 type Fields = { readonly [key: string]: unknown };

@@ -28,14 +28,16 @@ const EXCHANGED = 2 ** 21;
 
 /**
  * One member in this thread, if that is all and it is no page; else workers. Without memory that can be shared there is one.
+ * @param apart workers even for one member: this thread has something else to do meanwhile
  * @throws BlockscaleError `option`: there are no workers here; `wasm`
  */
 export async function openCrew(
   module: WebAssembly.Module,
   threads: number,
   precisions: Precisions,
+  apart: boolean = isPage(),
 ): Promise<Crew> {
-  if (threads === 1 && !isPage()) return new LocalCrew(module, precisions);
+  if (threads === 1 && !apart) return new LocalCrew(module, precisions);
   const size = canShare() ? threads : 1;
   const shared = size > 1 ? makeShared(EXCHANGED) : null;
   const crew = new WorkerCrew(shared);

@@ -2,7 +2,10 @@ import { mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parseQueue } from "../../src/jobs/queue/connection.ts";
-import { checkJob, jobId, refusePlaces, refuseSecrets } from "../../src/jobs/queue/job.ts";
+import { checkFileJob } from "../../src/jobs/queue/conversion.ts";
+import { checkScoreJob } from "../../src/jobs/queue/evaluation.ts";
+import { refusePlaces, refuseSecrets } from "../../src/jobs/queue/places.ts";
+import { idOf } from "../../src/jobs/queue/work.ts";
 import { temporaryFolder } from "../support/cli-runner.ts";
 
 const spec = {
@@ -16,7 +19,7 @@ const spec = {
 const data = { spec, to: "/out", file: "model.safetensors" };
 
 describe("jobs from strangers", () => {
-  test("are taken when they are whole", () => expect(checkJob(data)).toEqual(data));
+  test("are taken when they are whole", () => expect(checkFileJob(data)).toEqual(data));
 
   test.each([
     null,
@@ -33,12 +36,45 @@ describe("jobs from strangers", () => {
     { ...data, spec: { ...spec, options: { ...spec.options, to: "deepseek-v3" } } },
     { ...data, spec: { ...spec, options: { ...spec.options, include: ["x".repeat(501)] } } },
     { ...data, spec: { ...spec, options: { ...spec.options, surprise: true } } },
-  ])("are refused: %j", (job) => expect(() => checkJob(job)).toThrow(/expected/));
+  ])("are refused: %j", (job) => expect(() => checkFileJob(job)).toThrow(/expected/));
 
-  test("of one file have one id", () => {
-    const other = { ...data, file: "other.safetensors" };
-    expect(jobId(data)).toBe(jobId(structuredClone(data)));
-    expect(jobId(data)).not.toBe(jobId(other));
+  const evaluation = {
+    format: 1,
+    version: "1.0.0",
+    model: "/in",
+    against: null,
+    context: 4,
+    activations: "f32",
+    weights: "codes",
+    cache: "f32",
+    variant: "baseline",
+    fingerprint: "a".repeat(64),
+  } as const;
+  const scores = { spec: evaluation, ids: [0, 1, 2, 2 ** 31 - 1] };
+
+  test("of an evaluation are taken when they are whole", () => expect(checkScoreJob(scores)).toEqual(scores));
+
+  test.each([
+    {},
+    { ...scores, more: 1 },
+    { ...scores, ids: "0123" },
+    { ...scores, ids: [] },
+    { ...scores, ids: [0, 1, 2] },
+    { ...scores, ids: [0, 1, 2, -1] },
+    { ...scores, ids: [0, 1, 2, 2 ** 31] },
+    { ...scores, ids: [0, 1, 2, 0.5] },
+    { ...scores, ids: [0, 1, 2, "3"] },
+    { ...scores, spec: { ...evaluation, context: 0 } },
+    { ...scores, spec: { ...evaluation, context: 3.5 } },
+    { ...scores, spec: { ...evaluation, model: 5 } },
+    { ...scores, spec: { ...evaluation, against: "a\u0000b" } },
+    { ...scores, spec: { ...evaluation, variant: "other" } },
+    { ...scores, spec: { ...evaluation, surprise: true } },
+  ])("of an evaluation are refused: %j", (job) => expect(() => checkScoreJob(job)).toThrow(/expected/));
+
+  test("of the same have one id", () => {
+    expect(idOf("a", 1, [2])).toBe(idOf("a", 1, [2]));
+    expect(idOf("a", 1, [2])).not.toBe(idOf("a", 12));
   });
 
   test("reach only what a worker may use", async () => {
@@ -47,7 +83,7 @@ describe("jobs from strangers", () => {
     symlinkSync(join(folder, "secret"), join(folder, "allowed/link"));
     const at = (name: string) => join(folder, name);
     const ask = (from: string, to: string) =>
-      refusePlaces({ ...data, spec: { ...spec, from }, to }, [at("allowed"), "https://example.com/models"]);
+      refusePlaces({ reads: [from], writes: [to] }, [at("allowed"), "https://example.com/models"]);
     await ask(at("allowed/in"), at("allowed/out"));
     await ask("https://example.com/models/a", at("allowed/out"));
     for (const [from, to] of [

@@ -15,6 +15,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 
 const CLI = new URL("../../dist/cli/main.js", import.meta.url).pathname;
@@ -240,7 +241,7 @@ await check("two workers make the bytes of one machine, and drain on SIGTERM", a
   expectSame(out, whole);
   expect(JSON.parse(text).total.converted === 6, text);
   const last = JSON.parse(err.trim().split("\n").at(-1));
-  expect(last.done === 6 && last.bytes === last.size, err);
+  expect(last.jobsDone === 6 && last.done === last.size && last.unit === "bytes", err);
   for (const { code, err } of await Promise.all(workers.map((one) => stop(one)))) {
     everything.push(err);
     expect(code === 0 && /Stopped/.test(err), `${code}: ${err}`);
@@ -288,6 +289,39 @@ await check("workers refuse places that they may not use, and a folder that is n
   );
   rmSync(elsewhere, { recursive: true });
 });
+
+const evaluated = fileURLToPath(new URL("../evaluate/models/deepseek_v3", import.meta.url));
+
+await check(
+  "an evaluation in parts, and by a queue whose workers are killed, has every digit of one machine",
+  async () => {
+    const codes = output();
+    expect((await blockscale("quantize", evaluated, codes).ended).code === 0, "one machine converts");
+    const tokens = ["--tokens", join(evaluated, "tokens.safetensors"), "--context", "64", "--json"];
+    const command = ["evaluate", codes, "--against", evaluated, ...tokens];
+    const figures = (await blockscale(...command).ended).out;
+    expect(JSON.parse(figures).tokens === 1024, figures);
+    const out = output();
+    const part = (i) => blockscale(...command, "--part", `${i}/3`, "--out", out).ended;
+    for (const i of [3, 1]) expect((await part(i)).code === 0, `part ${i}`);
+    const early = await blockscale("finish", out).ended;
+    expect(early.code === 1 && /none of part 2/.test(early.err), early.err);
+    await part(2);
+    expect(JSON.parse((await part(2)).out).made === false, "a part is done twice");
+    expect((await blockscale("finish", out, "--json").ended).out === figures, "parts give other figures");
+
+    const start = () => worker("--allow", evaluated);
+    const workers = [start(), start()];
+    const queued = blockscale(...command, "--queue", address, "--chunks", "2");
+    while (!/"jobsDone":[1-9]/.test(queued.said())) await setTimeout(20);
+    await stop(workers[0], "SIGKILL");
+    workers[0] = start();
+    const { code, err, out: text } = await queued.ended;
+    everything.push(err);
+    expect(code === 0 && text === figures, `${err}\n${text}\nis not\n${figures}`);
+    for (const one of workers) everything.push((await stop(one)).err);
+  },
+);
 
 await check("no password is ever told", async () => {
   const wrong = `redis://user:s3cret-2@127.0.0.1:${port}`;

@@ -1,0 +1,138 @@
+import type { FilePlan } from "../../checkpoint/plan/plan.ts";
+import { placeIn } from "../../io/place.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
+import { isMade } from "../conversion.ts";
+import { entryOf, findRun, makeRecorded, otherRun } from "../records.ts";
+import { checkSpec, hasKeys, isText, LONGEST_PATH, planShared, type SharedPlan, type Spec } from "../spec.ts";
+import { startWorkers, threadsFor, type Workers } from "../threads.ts";
+import { refusePlaces } from "./places.ts";
+import { type Item, idOf, type Runner, refuseJob, type ServeOptions, type Work } from "./work.ts";
+
+/** One output file of a run. */
+export interface FileJob {
+  readonly spec: Spec;
+  /** The output folder, as every machine sees it. */
+  readonly to: string;
+  readonly file: string;
+}
+
+/** What a worker says of a file that it has made. */
+interface FileResult {
+  readonly size: number;
+  readonly sha256: string;
+}
+
+/** @throws BlockscaleError `format`: no job of ours */
+export function checkFileJob(value: unknown): FileJob {
+  if (!hasKeys(value, ["spec", "to", "file"]) || !isText(value.to, LONGEST_PATH) || !isText(value.file, 1024))
+    return refuseJob("a run, its output and a file", value);
+  return { spec: checkSpec("a job of the queue", value.spec), to: value.to, file: value.file };
+}
+
+function isResult(value: unknown): value is FileResult {
+  return hasKeys(value, ["size", "sha256"]) && Number.isSafeInteger(value.size) && isText(value.sha256, 64);
+}
+
+/** A job for every file of a plan. What a worker says it has made is looked at before it counts. */
+export function conversionWork(to: string, { spec, plan }: SharedPlan): Work {
+  const files = new Map<Item, FilePlan>();
+  for (const file of plan.files) {
+    const data: FileJob = { spec, to, file: file.name };
+    const id = idOf(spec.fingerprint, to, file.name);
+    files.set({ id, name: file.name, size: file.size, data }, file);
+  }
+  return {
+    kind: spec.direction.kind,
+    unit: "bytes",
+    items: [...files.keys()],
+    take: async (item, result) => {
+      const file = files.get(item)!;
+      const entry = await entryOf(to, spec, file);
+      const isTrue = isResult(result) && result.size === file.size && result.sha256 === entry?.sha256;
+      return isTrue && isMade(entry, file, placeIn(to, file.name));
+    },
+  };
+}
+
+/** A run that has been opened: kept from one job to the next. */
+interface OpenedRun {
+  readonly key: string;
+  readonly shared: SharedPlan;
+  readonly workers: Workers;
+  close(): Promise<void>;
+}
+
+/** Makes files. */
+export class ConversionRunner implements Runner<FileJob> {
+  readonly #options: ServeOptions;
+  #opened: OpenedRun | null = null;
+
+  constructor(options: ServeOptions) {
+    this.#options = options;
+  }
+
+  async work(data: FileJob, tell: (bytes: number) => void): Promise<FileResult> {
+    await refusePlaces({ reads: [data.spec.from], writes: [data.to] }, this.#options.allowed);
+    await this.#refuseOther(data);
+    const { shared, workers } = await this.#open(data.spec);
+    const file = shared.plan.files.find(({ name }) => name === data.file);
+    if (file === undefined) return refuseJob("a file of the plan", data.file);
+    const { entry } = await makeRecorded(
+      {
+        opened: shared.opened,
+        workers,
+        signal: new AbortController().signal,
+        onProgress: ({ bytes }) => tell(bytes),
+        measure: "sample",
+        measured: new Map(),
+      },
+      data.to,
+      shared.spec,
+      file,
+    );
+    return { size: entry.size, sha256: entry.sha256 };
+  }
+
+  /** The output must be that of this very run, begun by who asks for it: no other folder is ever written to. */
+  async #refuseOther({ spec, to }: FileJob): Promise<void> {
+    const { version } = this.#options;
+    if (spec.version !== version) throw otherRun(to, spec, { version });
+    const found = await findRun(to);
+    if (found?.fingerprint === spec.fingerprint) return;
+    throw new BlockscaleError("option", {
+      where: to,
+      expected: "the output folder of this run, as its coordinator made it",
+      got: found === null ? "no such folder, or one of something else" : "that of another run",
+      fix: "See that all machines share the folder under one path.",
+    });
+  }
+
+  async #open(spec: Spec): Promise<OpenedRun> {
+    const key = JSON.stringify(spec);
+    if (this.#opened?.key === key) return this.#opened;
+    await this.close();
+    const input = await this.#options.open(spec.from);
+    try {
+      const shared = await planShared(spec, input.files);
+      if (shared.spec.fingerprint !== spec.fingerprint) throw otherRun(spec.from, spec, shared.spec);
+      const threads = Math.max(1, threadsFor(shared.plan, this.#options.jobs));
+      // Never in this thread: it has to tell Redis that it is alive.
+      const workers = await startWorkers(shared.opened.sources, threads, 1);
+      const close = async (): Promise<void> => {
+        await workers.stop();
+        await input.close();
+      };
+      this.#opened = { key, shared, workers, close };
+      return this.#opened;
+    } catch (error) {
+      await input.close();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    const opened = this.#opened;
+    this.#opened = null;
+    await opened?.close();
+  }
+}

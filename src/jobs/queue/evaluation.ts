@@ -1,0 +1,136 @@
+import { availableParallelism } from "node:os";
+import type { ScoredToken } from "../../evaluate/evaluate.ts";
+import {
+  checkEvaluation,
+  type EvaluationSpec,
+  type Inputs,
+  packScores,
+  refuseOtherEvaluation,
+  scoreText,
+  specOf,
+  unpackScores,
+} from "../evaluation.ts";
+import { hasKeys } from "../spec.ts";
+import { refusePlaces } from "./places.ts";
+import {
+  type Item,
+  idOf,
+  type Opened,
+  type Runner,
+  refuseJob,
+  type ServeOptions,
+  type Work,
+} from "./work.ts";
+
+/** Some chunks of a text. */
+export interface ScoreJob {
+  readonly spec: EvaluationSpec;
+  /** Tokens of whole chunks. */
+  readonly ids: readonly number[];
+}
+
+const MOST_TOKENS = 1 << 24;
+
+/** @throws BlockscaleError `format`: no job of ours */
+export function checkScoreJob(value: unknown): ScoreJob {
+  const isJob =
+    hasKeys(value, ["spec", "ids"]) && Array.isArray(value.ids) && value.ids.length <= MOST_TOKENS;
+  if (!isJob) return refuseJob("an evaluation and tokens", value);
+  const spec = checkEvaluation("a job of the queue", value.spec);
+  const ids = value.ids as unknown[];
+  const isId = (id: unknown): boolean =>
+    Number.isInteger(id) && (id as number) >= 0 && (id as number) < 2 ** 31;
+  if (ids.length === 0 || ids.length % spec.context !== 0 || !ids.every(isId))
+    return refuseJob(`ids of tokens in chunks of ${spec.context}`, ids);
+  return { spec, ids: ids as number[] };
+}
+
+/**
+ * Jobs of some chunks each. Their scores are taken in the order of the text, so that the sums are the same whoever computed what.
+ * @param most chunks of a job: for each job the model is read once
+ */
+export function evaluationWork(
+  spec: EvaluationSpec,
+  ids: Int32Array,
+  most: number,
+): { readonly work: Work; scores(): ScoredToken[] } {
+  const { context, fingerprint } = spec;
+  const chunks = Math.floor(ids.length / context);
+  const ranges = new Map<Item, readonly [first: number, last: number]>();
+  for (let first = 0; first < chunks; first += most) {
+    const last = Math.min(chunks, first + most);
+    const data: ScoreJob = { spec, ids: [...ids.subarray(first * context, last * context)] };
+    const name = last - first === 1 ? `chunk ${last}` : `chunks ${first + 1} to ${last}`;
+    const id = idOf(fingerprint, first, data.ids);
+    ranges.set({ id, name, size: data.ids.length, data }, [first, last]);
+  }
+  const scores = new Map<Item, readonly ScoredToken[]>();
+  return {
+    scores: () => [...ranges.keys()].flatMap((item) => scores.get(item)!),
+    work: {
+      kind: "evaluate",
+      unit: "tokens",
+      items: [...ranges.keys()],
+      take: async (item, result) => {
+        const found = hasKeys(result, ["scores"])
+          ? unpackScores(result.scores, context, ranges.get(item)!)
+          : null;
+        if (found !== null) scores.set(item, found);
+        return found !== null;
+      },
+    },
+  };
+}
+
+/** Scores chunks. */
+export class EvaluationRunner implements Runner<ScoreJob> {
+  readonly #options: ServeOptions;
+  #opened: { readonly key: string; readonly inputs: Inputs; readonly all: readonly Opened[] } | null = null;
+
+  constructor(options: ServeOptions) {
+    this.#options = options;
+  }
+
+  async work({ spec, ids }: ScoreJob, tell: (tokens: number) => void): Promise<{ scores: string }> {
+    const { allowed, jobs } = this.#options;
+    const reads = spec.against === null ? [spec.model] : [spec.model, spec.against];
+    await refusePlaces({ reads, writes: [] }, allowed);
+    const inputs = await this.#open(spec);
+    const models = reads.length;
+    const scores = await scoreText(spec, inputs, Int32Array.from(ids), {
+      threads: jobs ?? availableParallelism(),
+      // This thread has to tell Redis that it is alive.
+      apart: true,
+      signal: new AbortController().signal,
+      forModel: async (name) => ({
+        onProgress: ({ done, total }) =>
+          tell((ids.length * ((name === "reference" ? 1 : 0) + done / total)) / models),
+      }),
+    });
+    return { scores: packScores(scores) };
+  }
+
+  async #open(spec: EvaluationSpec): Promise<Inputs> {
+    const key = JSON.stringify(spec);
+    if (this.#opened?.key === key) return this.#opened.inputs;
+    await this.close();
+    const all: Opened[] = [];
+    try {
+      for (const place of spec.against === null ? [spec.model] : [spec.model, spec.against])
+        all.push(await this.#options.open(place));
+      const inputs = { model: all[0]!.files, reference: all[1]?.files ?? null };
+      refuseOtherEvaluation(spec.model, spec, specOf({ ...spec, version: this.#options.version }, inputs));
+      this.#opened = { key, inputs, all };
+      return inputs;
+    } catch (error) {
+      for (const one of all) await one.close();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    const opened = this.#opened;
+    this.#opened = null;
+    for (const one of opened?.all ?? []) await one.close();
+  }
+}

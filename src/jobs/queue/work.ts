@@ -1,0 +1,71 @@
+import { createHash } from "node:crypto";
+import type { Source } from "../../io/source.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
+
+/** One job of some work, for whoever waits for it. */
+export interface Item {
+  /** The same job has the same id, whoever asks for it and however often. */
+  readonly id: string;
+  /** For people. */
+  readonly name: string;
+  /** In the unit of its work. */
+  readonly size: number;
+  /** What a worker is told. */
+  readonly data: object;
+}
+
+/** What a coordinator has done by workers. */
+export interface Work {
+  readonly kind: "quantize" | "dequantize" | "evaluate";
+  readonly unit: "bytes" | "tokens";
+  readonly items: readonly Item[];
+  /** Looks at what a worker says it has made, and takes it in; whether it is true. */
+  take(item: Item, result: unknown): Promise<boolean>;
+}
+
+/** How far a job is. */
+export interface JobProgress {
+  readonly done: number;
+  readonly worker: string;
+}
+
+/** What a worker does its jobs with. */
+export interface ServeOptions {
+  readonly version: string;
+  /** Folders, and beginnings of addresses, that jobs may read and write. */
+  readonly allowed: readonly string[];
+  /** Threads of one job; one for each core, as far as they pay, if left out. */
+  readonly jobs?: number | undefined;
+  /** Seconds without a sign of life after which a job counts as nobody's. */
+  readonly stalledAfter: number;
+  /** Aborted when the worker shall end: the job under way is still finished. */
+  readonly signal: AbortSignal;
+  open(place: string): Promise<Opened>;
+  onEvent(event: { readonly kind: "done" | "failed" | "trouble"; readonly text: string }): void;
+}
+
+export interface Opened {
+  readonly files: ReadonlyMap<string, Source>;
+  close(): Promise<void>;
+}
+
+/** Does jobs of one kind, one after the other, and keeps open what the last one needed. */
+export interface Runner<D> {
+  /** @param tell takes how much is done, in the unit of the work */
+  work(data: D, tell: (done: number) => void): Promise<object>;
+  close(): Promise<void>;
+}
+
+export function idOf(...parts: readonly unknown[]): string {
+  return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 40);
+}
+
+/** @throws BlockscaleError `format` */
+export function refuseJob(expected: string, value: unknown): never {
+  throw new BlockscaleError("format", {
+    where: "a job of the queue",
+    expected,
+    got: `${JSON.stringify(value)}`.slice(0, 200),
+    fix: "Something else writes into this queue: give blockscale a Redis, or a database of one, by itself.",
+  });
+}
