@@ -1,7 +1,9 @@
-import { inspect as inspectCheckpoint } from "../checkpoint/measure/inspect.ts";
+import { type Inspection, inspect as inspectCheckpoint } from "../checkpoint/measure/inspect.ts";
 import { chooseFiles, openCheckpoint } from "../checkpoint/plan/folder.ts";
+import { type Pipeline, pipelineOf } from "../checkpoint/plan/pipeline.ts";
 import { reportPage } from "../report/page.ts";
 import { inspectionReport } from "../report/report.ts";
+import { refuseForPipeline } from "./convert-pipeline.ts";
 import { openInput } from "./input.ts";
 import { heed } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
@@ -17,6 +19,8 @@ export async function inspect(
   const input = await openInput(path, signal);
   let page: ReservedReport | null = null;
   try {
+    const pipeline = input.isFolder ? await pipelineOf(input.files) : null;
+    if (pipeline !== null) return await inspectPipeline(path, pipeline, flags, signal);
     page = await reserveReport(flags.report, [path]);
     const { checkpoint, sources } = await openCheckpoint(chooseFiles(input.files, flags.files).files, path);
     const inspection = await inspectCheckpoint(checkpoint, sources, { missingScale: "one", signal });
@@ -29,4 +33,23 @@ export async function inspect(
     await page?.discard();
     await input.close();
   }
+}
+
+/** Every model of a pipeline, one after the other. */
+async function inspectPipeline(
+  path: string,
+  { components }: Pipeline,
+  flags: { readonly json?: true; readonly report?: string; readonly files?: readonly string[] },
+  signal: AbortSignal,
+): Promise<void> {
+  refuseForPipeline(path, { report: flags.report, files: flags.files });
+  const found: [component: string, Inspection][] = [];
+  for (const [component, files] of components) {
+    const { checkpoint, sources } = await openCheckpoint(files, `${path}/${component}`);
+    found.push([component, await inspectCheckpoint(checkpoint, sources, { missingScale: "one", signal })]);
+  }
+  const tables = found.map(([component, inspection]) => `## ${component}\n\n${inspectionTable(inspection)}`);
+  await (flags.json === true
+    ? printJson({ input: path, components: Object.fromEntries(found) })
+    : print(tables.join("\n\n")));
 }

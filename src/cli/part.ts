@@ -9,11 +9,11 @@ import { type Part, shareOf } from "../jobs/shares.ts";
 import { planShared, type SharedPlan } from "../jobs/spec.ts";
 import { startWorkers, threadsFor } from "../jobs/threads.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { reportSummary } from "./convert.ts";
 import * as figures from "./figures.ts";
 import { type Input, openInput } from "./input.ts";
 import { print, printJson } from "./print.ts";
 import { startProgress } from "./progress.ts";
+import { tell, toldOfSummary } from "./told.ts";
 import { version } from "./version.ts";
 
 /** A path as every process of a machine understands it, or an address as it is. */
@@ -131,7 +131,7 @@ export async function finishRun(
   await completeRun(to, shared, signal);
   const summary = summarize(plan, new Map(entries.flatMap(({ measured }) => measured)));
   const { from } = spec;
-  await reportSummary(flags, { from, to, task: spec, opened, plan, summary, started: flags.started });
+  await tell(flags, toldOfSummary({ from, to, task: spec, opened, plan, summary, started: flags.started }));
 }
 
 function noRun(to: string): BlockscaleError {

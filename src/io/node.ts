@@ -10,6 +10,8 @@ export interface FileSource extends Source {
   readonly path: string;
   /** When it was last changed, in milliseconds since 1970. */
   readonly modified: number;
+  /** Who may read, write and run it: the last nine bits of its mode. */
+  readonly mode: number;
   refuseChange(): Promise<void>;
   close(): Promise<void>;
 }
@@ -37,11 +39,12 @@ export function systemFault(where: string, expected: string, cause: unknown): Bl
 /** A file's place, size and time, before anything is read. */
 export async function fileFacts(
   path: string,
-): Promise<{ size: number; modified: number; isFolder: boolean }> {
+): Promise<{ size: number; modified: number; mode: number; isFolder: boolean }> {
   try {
     const found = await stat(path);
     if (!found.isFile() && !found.isDirectory()) throw new Error("neither a file nor a folder");
-    return { size: found.size, modified: found.mtimeMs, isFolder: found.isDirectory() };
+    const { size, mtimeMs, mode } = found;
+    return { size, modified: mtimeMs, mode: mode & 0o777, isFolder: found.isDirectory() };
   } catch (cause) {
     throw systemFault(path, "a readable file or folder", cause);
   }
@@ -56,7 +59,7 @@ const handles = new Handles<FileHandle>(4);
  * @throws BlockscaleError `io`; also where a file was replaced or written to before it was opened again
  */
 export async function openFile(path: string): Promise<FileSource> {
-  const { size, modified, isFolder } = await fileFacts(path);
+  const { size, modified, mode, isFolder } = await fileFacts(path);
   if (isFolder) throw systemFault(path, "a readable file", { code: "EISDIR" });
   const owner = {};
   const reopen = async () => {
@@ -78,6 +81,7 @@ export async function openFile(path: string): Promise<FileSource> {
     path,
     size,
     modified,
+    mode,
     slice: (start, end) => ({
       arrayBuffer: async () => {
         const bytes = new Uint8Array(end - start);
@@ -118,11 +122,13 @@ async function readAt(handle: FileHandle, start: number, into: Uint8Array): Prom
  * A stream into a file that appears under its name only when it is whole: written beside it, synced, renamed.
  * Aborted or failed, it leaves nothing.
  * @param beforeRename called when every byte is safe on disk; the file appears when it is done
+ * @param mode who may read, write and run it; what the system gives to new files if left out
  * @throws BlockscaleError `io`
  */
 export async function createFile(
   path: string,
   beforeRename?: () => Promise<void>,
+  mode?: number,
 ): Promise<WritableStream<Uint8Array>> {
   const partial = join(dirname(path), partialName(basename(path)));
   let handle: FileHandle;
@@ -155,6 +161,8 @@ export async function createFile(
       guard(async () => {
         clearInterval(life);
         await handle.sync();
+        // File systems without modes refuse, or ignore it.
+        if (mode !== undefined) await handle.chmod(mode).catch(() => {});
         await handle.close();
         await beforeRename?.();
         await rename(partial, path);

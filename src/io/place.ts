@@ -25,19 +25,21 @@ export function openAt(place: string): Promise<FileSource | S3Source> {
  * A stream into a file that appears only when it is whole.
  * @param size in bytes, if known
  * @param beforeVisible called when every byte is safe; the file appears when it is done
+ * @param mode of a file on disk
  * @throws BlockscaleError `io`
  */
 export async function createAt(
   place: string,
   size?: number,
   beforeVisible?: () => Promise<void>,
+  mode?: number,
 ): Promise<WritableStream<Uint8Array>> {
-  return isS3(place) ? createS3(place, size, beforeVisible) : createFile(place, beforeVisible);
+  return isS3(place) ? createS3(place, size, beforeVisible) : createFile(place, beforeVisible, mode);
 }
 
 /** Writes a whole small file the same way. */
-export async function writeTextAt(place: string, text: string): Promise<void> {
-  await new Blob([text]).stream().pipeTo(await createAt(place));
+export async function writeTextAt(place: string, text: string, mode?: number): Promise<void> {
+  await new Blob([text]).stream().pipeTo(await createAt(place, undefined, undefined, mode));
 }
 
 /** A small file; `null` where it cannot be read. */

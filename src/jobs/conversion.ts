@@ -72,10 +72,11 @@ export async function makeFile(
   const measured: [string, Precision][] = [];
   const fingerprint = new Fingerprint(file.size);
   await removeLeftoversAt(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
-  const sink = await createAt(path, file.size, async () => {
+  const made = async () => {
     await refuseChange(shardsOf(file, opened.sources));
     await beforeRename?.({ measured, fingerprint: fingerprint.digest() });
-  });
+  };
+  const sink = await createAt(path, file.size, made, modeOf(shardsOf(file, opened.sources)[0]));
   const bytes = fileBytes(file, {
     sources: opened.sources,
     convert: workers.convert,
@@ -146,13 +147,22 @@ export async function completeFolder(
     signal.throwIfAborted();
     await carry(files.get(name)!, placeIn(folder, name), signal);
   }
-  for (const { name, text } of documents) await writeTextAt(placeIn(folder, name), text);
+  for (const { name, text } of documents)
+    await writeTextAt(placeIn(folder, name), text, modeOf(files.get(name)));
 }
 
 /** Copies a file that belongs to the checkpoint and holds no tensors. */
-async function carry(source: Source, path: string, signal: AbortSignal): Promise<void> {
+export async function carry(source: Source, path: string, signal: AbortSignal): Promise<void> {
   await makeFolderAt(dirname(path));
-  await streamOf(sourceBytes(path, source)).pipeTo(await createAt(path, source.size), { signal });
+  await streamOf(sourceBytes(path, source)).pipeTo(
+    await createAt(path, source.size, undefined, modeOf(source)),
+    { signal },
+  );
+}
+
+/** The mode of a file on disk, which what is made of it keeps. */
+function modeOf(source: Source | undefined): number | undefined {
+  return (source as { mode?: number } | undefined)?.mode;
 }
 
 /** Refuses an output made of files of which some are not what they were at first. */

@@ -16,6 +16,11 @@ import { BlockscaleError } from "../tensor/errors.ts";
 
 const NAME = ".blockscale-unfinished.jsonl";
 
+/** Whether a folder holds a run that is not finished. */
+export async function hasJournal(folder: string): Promise<boolean> {
+  return (await readTextAt(placeIn(folder, NAME))) !== null;
+}
+
 /** What is known of a finished file. */
 export interface Finished {
   /** By weight, in the order of the file. */

@@ -21,13 +21,16 @@ export interface Workers {
 /** Strips that are converted in about the time that starting a thread costs, as far as it was measured. */
 const STRIPS_PER_THREAD = 48;
 
+/** More threads than this wait for the disk, and for the one that writes. */
+const MOST_THREADS = 16;
+
 /**
  * Threads to start: never more than there are strips, and of those that nobody asked for, as many as pay.
  * @param jobs how many were asked for; one for each core if left out
  */
 export function threadsFor(plan: Plan, jobs: number | undefined): number {
   if (jobs !== undefined) return countStrips(plan, jobs);
-  const cores = availableParallelism();
+  const cores = Math.min(MOST_THREADS, availableParallelism());
   return Math.floor(countStrips(plan, cores * STRIPS_PER_THREAD) / STRIPS_PER_THREAD);
 }
 

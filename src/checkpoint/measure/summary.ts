@@ -1,5 +1,5 @@
 import { add, NOTHING, type Precision, sqnr } from "../../engine/precision.ts";
-import type { Plan, PlannedTensor } from "../plan/plan.ts";
+import { ALREADY_REASON, type Plan, type PlannedTensor } from "../plan/plan.ts";
 import { countOf } from "../read/weights.ts";
 
 /** Precision in figures for people and machines. */
@@ -46,8 +46,11 @@ export interface Summary {
 /** Puts a plan and what its run measured together. */
 export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>): Summary {
   const tensors = plan.tensors.map((tensor): TensorSummary => {
-    const precision = measured.get(tensor.name);
-    return { ...tensor, precision: precision === undefined ? null : inFigures(precision) };
+    const found = measured.get(tensor.name);
+    const precision = found === undefined ? null : inFigures(found);
+    return isUnchanged(tensor, precision)
+      ? { ...tensor, action: "copy", reason: ALREADY_REASON, precision }
+      : { ...tensor, precision };
   });
   const sum = [...measured.values()].reduce(add, NOTHING);
   const ofConverted = tensors.filter(({ action }) => action !== "copy" && action !== "drop");
@@ -66,6 +69,12 @@ export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>):
           : { ...inFigures(sum), maxErrorOfAmax: ofAmax.reduce((a, b) => Math.max(a, b), 0) },
     },
   };
+}
+
+/** Codes and scales that came out as they went in: whether they do, only their scales tell. */
+function isUnchanged({ action, before, after }: PlannedTensor, precision: PrecisionSummary | null): boolean {
+  const isAlike = before.dtype === after.dtype && before.bytes === after.bytes;
+  return action === "requantize" && isAlike && precision !== null && precision.sqnrDb === null;
 }
 
 /** Figures of a precision. */

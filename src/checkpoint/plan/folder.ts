@@ -13,6 +13,8 @@ import { ALREADY_REASON, type Plan } from "./plan.ts";
 
 const CONFIG = "config.json";
 const MODELOPT_CONFIG = "hf_quant_config.json";
+/** What a model in one file is called. */
+const WHOLE = ["model.safetensors", "diffusion_pytorch_model.safetensors"];
 const INDEX_SUFFIX = ".safetensors.index.json";
 
 /** A checkpoint that has been opened: its headers, where its bytes are, and the files around it. */
@@ -147,15 +149,18 @@ function shardsWithoutIndex(files: ReadonlyMap<string, Source>, where: string): 
   if (files.size === 1 && !files.has(CONFIG)) return [...files.keys()];
   const all = [...files.keys()].filter(isShard).sort();
   const ours = all.filter((name) => !isMistralFile(name));
-  // Loaders of transformers take this one alone, whatever lies beside it.
-  if (files.has(CONFIG) && all.includes("model.safetensors")) return ["model.safetensors"];
+  // Loaders of transformers and diffusers take this one alone, whatever lies beside it.
+  const whole = WHOLE.find((name) => files.has(CONFIG) && all.includes(name));
+  if (whole !== undefined) return [whole];
   const shards = files.has(CONFIG) && ours.length > 0 ? ours : all;
   if (shards.length === 0) {
     throw new BlockscaleError("format", {
       where,
       expected: "at least one .safetensors file",
       got: files.size === 0 ? "an empty folder" : [...files.keys()].slice(0, 5).join(", "),
-      fix: "Give the folder that holds the .safetensors files.",
+      fix: files.has("model_index.json")
+        ? "This is a pipeline of several models: give the folder of one of them."
+        : "Give the folder that holds the .safetensors files.",
     });
   }
   return shards;

@@ -1,0 +1,172 @@
+import { basename, dirname } from "node:path";
+import { summarize } from "../checkpoint/measure/summary.ts";
+import type { Measure } from "../checkpoint/plan/conversion.ts";
+import { chooseFiles, documentsOf, openCheckpoint } from "../checkpoint/plan/folder.ts";
+import type { FilePlan } from "../checkpoint/plan/plan.ts";
+import { isSameFile } from "../io/node.ts";
+import { refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
+import { openAt } from "../io/place.ts";
+import { isOutput, makeFile, planOf, type Run, type Task } from "../jobs/conversion.ts";
+import { isFinished } from "../jobs/finished.ts";
+import { startWorkers, threadsFor } from "../jobs/threads.ts";
+import { reportPage } from "../report/page.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { convertFolder, type FolderRun, isFinishedFolder } from "./convert-folder.ts";
+import * as figures from "./figures.ts";
+import type { Input } from "./input.ts";
+import { startProgress } from "./progress.ts";
+import { type ReservedReport, reportOfConversion, reserveReport } from "./report.ts";
+import {
+  type Converted,
+  type Planned,
+  type Told,
+  toldOfFinished,
+  toldOfPlan,
+  toldOfSummary,
+} from "./told.ts";
+
+/** Options that quantize and dequantize share. */
+export interface ConvertFlags {
+  /** Worker threads; one for each core, as far as they pay, if left out. */
+  readonly jobs?: number;
+  readonly dryRun?: true;
+  readonly json?: true;
+  readonly overwrite?: true;
+  readonly measure: Measure;
+  /** Patterns of the .safetensors files that are the model. */
+  readonly files?: readonly string[];
+  /** Path of a page to be written besides. */
+  readonly report?: string;
+}
+
+/** What to convert, where from and where to. */
+export interface Order {
+  readonly from: string;
+  readonly to: string;
+  readonly task: Task;
+  readonly flags: ConvertFlags;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Converts one checkpoint, a file or a folder.
+ * @param tell prints what became of it, before its page is made
+ */
+export async function convertCheckpoint(
+  input: Pick<Input, "isFolder" | "files">,
+  order: Order,
+  tell: (told: Told) => Promise<void>,
+): Promise<void> {
+  const { from, to, task, flags, signal } = order;
+  const started = performance.now();
+  const { files: chosen, leftOut: unchosen } = chooseFiles(input.files, flags.files);
+  const found = await openCheckpoint(chosen, from);
+  const opened = { ...found, leftOut: [...found.leftOut, ...unchosen] };
+  const whole = planOf(task, opened);
+  // The names of a folder's files stay; a single file has the name that it is given.
+  const plan = input.isFolder
+    ? whole
+    : { ...whole, files: whole.files.map((file) => ({ ...file, name: basename(to) })) };
+  const planned: Planned = { from, to, task, opened, plan };
+  const documents = input.isFolder ? documentsOf(opened, plan, task.direction) : [];
+  refuseName(to, input.isFolder);
+  if (flags.dryRun === true) return tell(toldOfPlan(planned));
+  if (input.isFolder) {
+    await refuseOverlap(from, to);
+    await refuseObstacles(to, [...plan.files, ...documents].map(({ name }) => name).concat(opened.others));
+  } else {
+    await refuseSameFile(from, to);
+    await refuseObstacles(dirname(to), [basename(to)]);
+    if (flags.overwrite !== true) await refuseTaken(to, plan.files[0]!);
+  }
+  const page = await reserveReport(flags.report, [from, to]);
+  try {
+    const workers = await startWorkers(opened.sources, threadsFor(plan, flags.jobs));
+    const progress = startProgress(plan.files.reduce((n, { size }) => n + size, 0));
+    const { measure } = flags;
+    const run: Run = { opened, workers, measure, signal, onProgress: progress.update, measured: new Map() };
+    try {
+      const folder: FolderRun = { ...run, chosen, plan, documents, task, finish: progress.finish };
+      // Figures of all values, and pages, are wanted of a run of their own.
+      const mayBeDone = flags.overwrite !== true && flags.report === undefined && measure !== "all";
+      if (mayBeDone && (await (input.isFolder ? isFinishedFolder(folder, to) : isFinishedFile(run, planned))))
+        return await tell(toldOfFinished(planned));
+      if (input.isFolder) await convertFolder(folder, to, flags.overwrite === true);
+      else await makeFile(run, plan.files[0]!, to);
+    } finally {
+      progress.stop();
+      await workers.stop();
+    }
+    const converted = { ...planned, summary: summarize(plan, run.measured), started };
+    await tell(toldOfSummary(converted));
+    if (page !== null) await writePage(page, converted, signal);
+  } finally {
+    await page?.discard();
+  }
+}
+
+/** The conversion is whole, whatever becomes of its page, for which the input is read once more. */
+async function writePage(page: ReservedReport, converted: Converted, signal: AbortSignal): Promise<void> {
+  const { direction } = converted.task;
+  try {
+    await page.write(reportPage(await reportOfConversion({ ...converted, direction, signal })));
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof BlockscaleError)) throw error;
+    console.error(
+      figures.text(`blockscale: the output is whole, but there is no report of it: ${error.message}`),
+    );
+  }
+}
+
+async function isFinishedFile(run: Run, { to, plan, opened }: Planned): Promise<boolean> {
+  const found = await openAt(to).catch(() => undefined);
+  if (found === undefined) return false;
+  try {
+    const expected = { plan, documents: [], others: new Map(), inputs: opened.sources };
+    return await isFinished(run, expected, new Map([[plan.files[0]!.name, found]]));
+  } finally {
+    await found.close();
+  }
+}
+
+/** A folder becomes a folder, a file a file: a name of the other kind would make something that is called what it is not. */
+function refuseName(to: string, isFolder: boolean): void {
+  const isFile = to.endsWith(".safetensors");
+  if (isFolder ? !isFile : isFile) return;
+  throw new BlockscaleError("option", {
+    where: "OUT",
+    expected: isFolder
+      ? "a folder, since IN is one"
+      : "a name that ends in .safetensors, since IN is a single file",
+    got: to,
+    fix: isFolder ? "Leave .safetensors out of the name." : "Add .safetensors to the name.",
+  });
+}
+
+/** A file that is there already may be made again by the same command, and by no other. */
+async function refuseTaken(path: string, file: FilePlan): Promise<void> {
+  const found = await openAt(path).catch(() => undefined);
+  if (found === undefined) return;
+  try {
+    if (await isOutput(found, file)) return;
+  } finally {
+    await found.close();
+  }
+  throw new BlockscaleError("option", {
+    where: path,
+    expected: "a new file, or the output of this same command",
+    got: "another file",
+    fix: "Choose another name, or pass --overwrite.",
+  });
+}
+
+async function refuseSameFile(input: string, output: string): Promise<void> {
+  if (input !== output && !(await isSameFile(input, output))) return;
+  throw new BlockscaleError("option", {
+    where: "OUT",
+    expected: "another file than IN",
+    got: `${output}, which is the same file`,
+    fix: "Choose another name: the input is never changed.",
+  });
+}

@@ -1,0 +1,101 @@
+import { dirname } from "node:path";
+import type { Document } from "../checkpoint/dialects/index.ts";
+import { isOfCheckpoint } from "../checkpoint/plan/folder.ts";
+import type { Plan } from "../checkpoint/plan/plan.ts";
+import { filesAt, makeFolderAt, placeIn, removeAt } from "../io/place.ts";
+import {
+  completeFolder,
+  identityOf,
+  isMade,
+  isOutput,
+  makeFile,
+  type Run,
+  removeFiles,
+  type Task,
+} from "../jobs/conversion.ts";
+import { isFinished } from "../jobs/finished.ts";
+import { hasJournal, openJournal } from "../jobs/journal.ts";
+import * as figures from "./figures.ts";
+import { type Input, openInput } from "./input.ts";
+
+/** The conversion of a folder. */
+export interface FolderRun extends Run {
+  /** Of the input, those that are meant. */
+  readonly chosen: Input["files"];
+  readonly plan: Plan;
+  readonly documents: readonly Document[];
+  readonly task: Task;
+  readonly finish: (size: number) => void;
+}
+
+/** Makes what is not there yet of a folder. */
+export async function convertFolder(run: FolderRun, folder: string, overwrite: boolean): Promise<void> {
+  const { chosen, opened, plan, documents, task, signal } = run;
+  const isOurs = overwrite || (await holdsThisOutput(folder, run));
+  const identity = { format: 1, ...task, input: identityOf(chosen) };
+  const journal = await openJournal(folder, identity, isOurs);
+  for (const who of journal.others) {
+    console.error(
+      `blockscale: ${who} is writing into ${figures.text(folder)} too; both make the same files.`,
+    );
+  }
+  // What another run has left under these names must not be taken for ours.
+  if (!journal.goesOn) await removeFiles(folder, plan.files);
+  if (overwrite) {
+    await removeOther(folder, [...plan.files, ...documents].map(({ name }) => name).concat(opened.others));
+  }
+  for (const file of plan.files) {
+    const path = placeIn(folder, file.name);
+    const finished = journal.finished(file.name);
+    if (finished !== undefined && (await isMade(finished, file, path)))
+      for (const [name, precision] of finished.measured) run.measured.set(name, precision);
+    else {
+      await makeFolderAt(dirname(path));
+      await makeFile(run, file, path, (made) => journal.add(file.name, made));
+    }
+    run.finish(file.size);
+  }
+  await completeFolder(folder, chosen, opened, documents, signal);
+  await journal.remove();
+}
+
+/** Whether a folder holds all of this output, and no run that is not finished. */
+export async function isFinishedFolder(run: FolderRun, folder: string): Promise<boolean> {
+  if (await hasJournal(folder)) return false;
+  const found = await openInput(folder).catch(() => null);
+  if (found === null) return false;
+  const { chosen, opened, plan, documents } = run;
+  const others = new Map(opened.others.map((name) => [name, chosen.get(name)!]));
+  try {
+    return await isFinished(run, { plan, documents, others, inputs: chosen.values() }, found.files);
+  } finally {
+    await found.close();
+  }
+}
+
+/** Removes what would be read as a part of the new checkpoint, and is one of another that was there. */
+async function removeOther(folder: string, names: readonly string[]): Promise<void> {
+  const ours = new Set(names);
+  for (const name of await filesAt(folder)) {
+    if (isOfCheckpoint(name) && !ours.has(name)) await removeAt(placeIn(folder, name));
+  }
+}
+
+/**
+ * Whether a folder holds what this command would make, and nothing else: then it was run before, to the end, and may be
+ * run again.
+ */
+async function holdsThisOutput(folder: string, run: FolderRun): Promise<boolean> {
+  const found = await openInput(folder).catch(() => null);
+  if (found === null) return false;
+  const names = new Set([...run.opened.others, ...run.documents.map(({ name }) => name)]);
+  try {
+    for (const file of run.plan.files) {
+      names.add(file.name);
+      if (!(await isOutput(found.files.get(file.name), file))) return false;
+    }
+    return [...found.files.keys()].every((name) => names.has(name));
+  } finally {
+    await found.close();
+  }
+}

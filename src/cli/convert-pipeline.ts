@@ -1,0 +1,94 @@
+import type { Pipeline } from "../checkpoint/plan/pipeline.ts";
+import { refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
+import { namesAt, openAt, placeIn } from "../io/place.ts";
+import type { Source } from "../io/source.ts";
+import { carry } from "../jobs/conversion.ts";
+import { isSame } from "../jobs/finished.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { convertCheckpoint, type Order } from "./convert-checkpoint.ts";
+import * as figures from "./figures.ts";
+import type { Told } from "./told.ts";
+
+/**
+ * Converts the models of a pipeline one after the other, each into its folder. What has no weights is carried over; so are autoencoders,
+ * unless plain values are wanted.
+ * @throws BlockscaleError `option`: what can only be asked of one model
+ */
+export async function convertPipeline(pipeline: Pipeline, order: Order): Promise<Told> {
+  const { from, to, task, flags, signal } = order;
+  const { include, exclude, overrides } = task.options as {
+    readonly [option: string]: unknown[] | undefined;
+  };
+  refuseForPipeline(from, { include, exclude, overrides, files: flags.files, report: flags.report });
+  const isKept = (name: string) => task.direction.kind === "quantize" && pipeline.kept.has(name);
+  const carried = new Map<string, Source>(pipeline.others);
+  for (const [component, files] of pipeline.components) {
+    if (isKept(component)) for (const [name, file] of files) carried.set(`${component}/${name}`, file);
+  }
+  if (flags.dryRun !== true) {
+    await refuseOverlap(from, to);
+    await refuseObstacles(to, [...carried.keys()]);
+    if (flags.overwrite !== true) await refuseOthers(pipeline, to);
+  }
+  const told: [component: string, Told][] = [];
+  for (const [component, files] of pipeline.components) {
+    if (isKept(component)) continue;
+    const of = { ...order, from: `${from}/${component}`, to: placeIn(to, component) };
+    await convertCheckpoint({ isFolder: true, files }, of, async (said) => void told.push([component, said]));
+  }
+  if (flags.dryRun !== true) {
+    for (const [name, source] of carried) {
+      const place = placeIn(to, ...name.split("/"));
+      const found = await openAt(place).catch(() => undefined);
+      if (!(await isSame(name, source, found))) await carry(source, place, signal);
+      await found?.close();
+    }
+  }
+  const kept = [...pipeline.components.keys()].filter(isKept);
+  return {
+    record: {
+      input: from,
+      output: to,
+      ...task.direction,
+      components: Object.fromEntries(told.map(([component, { record }]) => [component, record])),
+      kept,
+    },
+    lines: () =>
+      [
+        ...told.flatMap(([component, { lines }]) => [`## ${figures.text(component)}`, "", lines(), ""]),
+        ...kept.map(
+          (name) =>
+            `${figures.text(name)} stays as it is: an autoencoder, whose errors are seen in every picture.`,
+        ),
+      ].join("\n"),
+  };
+}
+
+/** @throws BlockscaleError `option`: what can only be asked of one model */
+export function refuseForPipeline(
+  from: string,
+  options: { readonly [option: string]: string | readonly unknown[] | undefined },
+): void {
+  const [option] = Object.entries(options).find(([, value]) => (value?.length ?? 0) > 0) ?? [];
+  if (option === undefined) return;
+  throw new BlockscaleError("option", {
+    where: `--${option}`,
+    expected: "one model, whose weights it can tell apart",
+    got: "a pipeline of several",
+    fix: `Give the folder of one of them: ${from}/COMPONENT.`,
+  });
+}
+
+/** OUT may hold what an earlier run of this command has made, and nothing else. */
+async function refuseOthers({ components, others }: Pipeline, to: string): Promise<void> {
+  const ours = new Set([...components.keys(), ...[...others.keys()].map((name) => name.split("/")[0]!)]);
+  const names = await namesAt(to).catch((): string[] => []);
+  const other = names.find((name) => !ours.has(name) && !name.startsWith("."));
+  if (other === undefined) return;
+  throw new BlockscaleError("option", {
+    where: to,
+    expected: "a new or empty folder, or the output of this same command",
+    got: `a folder that holds ${other}`,
+    fix: "Choose another folder, empty this one, or pass --overwrite.",
+  });
+}

@@ -1,0 +1,92 @@
+import { type Summary, summarize } from "../checkpoint/measure/summary.ts";
+import type { OpenedCheckpoint } from "../checkpoint/plan/folder.ts";
+import type { Plan } from "../checkpoint/plan/plan.ts";
+import { warningsOf } from "../checkpoint/plan/warnings.ts";
+import type { Task } from "../jobs/conversion.ts";
+import * as figures from "./figures.ts";
+import { print, printJson } from "./print.ts";
+import { otherFilesLines, planTable, summaryTable, warningLines } from "./tables.ts";
+
+/** What a command has to say: to machines, and to people. */
+export interface Told {
+  readonly record: { readonly [key: string]: unknown };
+  lines(): string;
+}
+
+/** Prints one or the other. */
+export function tell(flags: { readonly json?: true }, { record, lines }: Told): Promise<void> {
+  return flags.json === true ? printJson(record) : print(lines());
+}
+
+/** A conversion that is planned. */
+export interface Planned {
+  readonly from: string;
+  readonly to: string;
+  readonly task: Task;
+  readonly opened: OpenedCheckpoint;
+  readonly plan: Plan;
+}
+
+export interface Converted extends Planned {
+  readonly summary: Summary;
+  /** By `performance.now()`. */
+  readonly started: number;
+}
+
+/** What became of a whole checkpoint. */
+export function toldOfSummary(converted: Converted): Told {
+  const { to, opened, plan, summary, started } = converted;
+  const warnings = warningsFor(converted);
+  return {
+    record: { ...recordOf(converted), ...summary, warnings },
+    lines: () =>
+      [
+        summaryTable(summary),
+        ...warningLines(warnings),
+        ...otherFilesLines(opened),
+        "",
+        lastLine(to, plan, started),
+      ].join("\n"),
+  };
+}
+
+/** What would become of it. */
+export function toldOfPlan(planned: Planned): Told {
+  const { opened, plan } = planned;
+  const warnings = warningsFor(planned);
+  const files = plan.files.map(({ name, size }) => ({ name, bytes: size }));
+  return {
+    record: { ...recordOf(planned), dryRun: true, warnings, files, ...summarize(plan, new Map()) },
+    lines: () => [planTable(plan), ...warningLines(warnings), ...otherFilesLines(opened)].join("\n"),
+  };
+}
+
+/** That nothing was left to do. */
+export function toldOfFinished(planned: Planned): Told {
+  const { to, opened, plan } = planned;
+  const warnings = warningsFor(planned);
+  return {
+    record: { ...recordOf(planned), alreadyDone: true, warnings, ...summarize(plan, new Map()) },
+    lines: () =>
+      [
+        ...warningLines(warnings),
+        ...otherFilesLines(opened),
+        `Already done: ${figures.text(to)} holds this output. Checked: sizes, headers, and the first rows of each weight. --overwrite makes it anew.`,
+      ].join("\n"),
+  };
+}
+
+function recordOf({ from, to, task, opened: { leftOut, unread } }: Planned): Told["record"] {
+  return { input: from, output: to, ...task.direction, leftOut, unread };
+}
+
+function warningsFor({ task: { direction }, plan }: Planned): string[] {
+  return direction.kind === "quantize" ? warningsOf(plan, direction.to) : [];
+}
+
+/** What was written: how large, and how fast. */
+function lastLine(to: string, { files }: Plan, started: number): string {
+  const size = files.reduce((sum, file) => sum + file.size, 0);
+  const seconds = Math.max(0.001, (performance.now() - started) / 1000);
+  return `Wrote ${figures.text(to)}: ${figures.bytes(size)} in ${seconds.toFixed(1)} s, ${figures.bytes(size / seconds)}/s.`;
+}

@@ -1,0 +1,103 @@
+import type { Document } from "../checkpoint/dialects/index.ts";
+import type { FilePlan, Plan, Step } from "../checkpoint/plan/plan.ts";
+import { stripsOf } from "../checkpoint/plan/strip.ts";
+import { prepare } from "../checkpoint/run/prepare.ts";
+import { readRange, readText, type Source } from "../io/source.ts";
+import { parseHeader } from "../safetensors/header.ts";
+import { isOutput, type Run } from "./conversion.ts";
+import { fingerprintOf } from "./fingerprint.ts";
+
+/** Bytes at both ends of a copied tensor that are held against the input. */
+const ENDS = 1 << 14;
+
+/** An output that may be there already, with what it has to hold. */
+export interface Expected {
+  readonly plan: Plan;
+  readonly documents: readonly Document[];
+  /** Files carried over, by name. */
+  readonly others: ReadonlyMap<string, Source>;
+  /** All files that the output is made from. */
+  readonly inputs: Iterable<Source>;
+}
+
+/**
+ * Whether an output is there, whole and of this very input: sizes and headers of its files, the first rows of every converted weight, both ends
+ * of every copied tensor, all small files; and nothing of the input is newer. That takes a small part of the time of making it.
+ * @param found files of the output by name
+ * @throws BlockscaleError `io`, `dialect`; what the signal was aborted with
+ */
+export async function isFinished(
+  run: Run,
+  { plan, documents, others, inputs }: Expected,
+  found: ReadonlyMap<string, Source>,
+): Promise<boolean> {
+  const made = plan.files.map((file) => ({ file, source: found.get(file.name) }));
+  const times = made.map(({ source }) => modifiedOf(source) ?? Infinity);
+  const newest = [...inputs].reduce((time, source) => Math.max(time, modifiedOf(source) ?? 0), 0);
+  if (times.some((time) => time < newest)) return false;
+  for (const { file, source } of made) if (!(await isOutput(source, file))) return false;
+  for (const { name, text } of documents) {
+    const source = found.get(name);
+    if (source === undefined || (await readText(name, source)) !== text) return false;
+  }
+  for (const [name, source] of others) {
+    if (!(await isSame(name, source, found.get(name)))) return false;
+  }
+  for (const { file, source } of made) if (!(await holdsSamples(run, file, source!))) return false;
+  return true;
+}
+
+/** In milliseconds since 1970, of files on disk. */
+function modifiedOf(source: Source | undefined): number | undefined {
+  return (source as { modified?: number } | undefined)?.modified;
+}
+
+/** Whether two files are alike, as far as a short look tells. */
+export async function isSame(name: string, source: Source, other: Source | undefined): Promise<boolean> {
+  if (other?.size !== source.size) return false;
+  return (await fingerprintOf(name, source)) === (await fingerprintOf(name, other));
+}
+
+async function holdsSamples(run: Run, file: FilePlan, source: Source): Promise<boolean> {
+  const { tensors, dataStart } = parseHeader(file.name, file.header.subarray(8), file.size);
+  const begins = new Map(tensors.map(({ name, begin }) => [name, dataStart + begin]));
+  const steps = [...file.steps];
+  let holds = true;
+  const work = async () => {
+    for (let step = steps.shift(); step !== undefined && holds; step = steps.shift()) {
+      run.signal.throwIfAborted();
+      const samples = step.kind === "copy" ? await ends(step, run) : await firstRows(step, run);
+      for (const [i, bytes] of samples.entries()) {
+        const begin = begins.get(step.tensors[i]?.name ?? step.tensors[0]!.name)!;
+        const at =
+          step.kind === "copy" && i === 1 ? begin + step.from.end - step.from.start - bytes.length : begin;
+        const there = await readRange(file.name, source, at, at + bytes.length);
+        if (!Buffer.from(there).equals(bytes)) holds = false;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: run.workers.ahead }, work));
+  return holds;
+}
+
+async function ends({ from }: Extract<Step, { kind: "copy" }>, { opened }: Run): Promise<Uint8Array[]> {
+  const source = opened.sources[from.shard]!;
+  const length = Math.min(ENDS, from.end - from.start);
+  return [
+    await readRange(from.name, source, from.start, from.start + length),
+    await readRange(from.name, source, from.end - length, from.end),
+  ];
+}
+
+/** Codes, or codes and scales, of the first strip; nothing of a weight without elements. */
+async function firstRows(
+  { conversion, emit }: Extract<Step, { kind: "convert" }>,
+  { opened, workers }: Run,
+): Promise<Uint8Array[]> {
+  const [strip] = stripsOf(conversion);
+  if (strip === undefined || emit === "tensorScale") return [];
+  const prepared = await prepare(conversion, opened.sources, workers.convert);
+  const { values, scales } = await workers.convert(conversion, strip, { ...prepared, measure: "sample" });
+  if (emit === "both") return [values, scales];
+  return [emit === "codes" ? values : scales];
+}

@@ -1,0 +1,119 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, expect, test } from "vitest";
+import { valuesAs } from "../support/checkpoint-files.ts";
+import { blockscale, snapshot, temporaryFolder, writeFileWith } from "../support/cli-runner.ts";
+import { randomNormal } from "../support/random.ts";
+
+// A pipeline of diffusers: model_index.json, and models in folders of their own.
+
+const folder = temporaryFolder();
+const input = join(folder, "in");
+const linear = (name: string) => valuesAs(name, "BF16", [128, 128], randomNormal(1, 128 * 128));
+const put = (name: string, text: string) => {
+  mkdirSync(join(input, name, ".."), { recursive: true });
+  writeFileSync(join(input, name), text);
+};
+
+beforeAll(async () => {
+  const index = {
+    _class_name: "FluxPipeline",
+    scheduler: ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    text_encoder: ["transformers", "T5EncoderModel"],
+    tokenizer: ["transformers", "T5Tokenizer"],
+    transformer: ["diffusers", "FluxTransformer2DModel"],
+    vae: ["diffusers", "AutoencoderKL"],
+  };
+  put("model_index.json", JSON.stringify(index));
+  put("scheduler/scheduler_config.json", "{}");
+  put("tokenizer/tokenizer.json", "{}");
+  put("transformer/config.json", '{"_class_name":"FluxTransformer2DModel"}');
+  put("text_encoder/config.json", '{"model_type":"t5"}');
+  put("vae/config.json", "{}");
+  const shards = [
+    "diffusion_pytorch_model-00001-of-00002.safetensors",
+    "diffusion_pytorch_model-00002-of-00002.safetensors",
+  ];
+  const weightMap: { [name: string]: string } = {};
+  for (const [i, shard] of shards.entries()) {
+    weightMap[`transformer_blocks.${i}.attn.to_q.weight`] = shard;
+    await writeFileWith(join(input, "transformer", shard), [
+      linear(`transformer_blocks.${i}.attn.to_q.weight`),
+    ]);
+  }
+  put(
+    "transformer/diffusion_pytorch_model.safetensors.index.json",
+    JSON.stringify({ weight_map: weightMap }),
+  );
+  await writeFileWith(join(input, "text_encoder/model.safetensors"), [
+    linear("encoder.block.0.layer.0.SelfAttention.q.weight"),
+  ]);
+  await writeFileWith(join(input, "vae/diffusion_pytorch_model.safetensors"), [
+    linear("decoder.mid_block.attentions.0.to_q.weight"),
+  ]);
+  // A second copy of the same weights.
+  await writeFileWith(join(input, "vae/diffusion_pytorch_model.fp16.safetensors"), [
+    linear("decoder.mid_block.attentions.0.to_q.weight"),
+  ]);
+});
+
+test("is converted model by model, and an autoencoder stays", async () => {
+  const out = join(folder, "fp8");
+  const { code, out: text, err } = await blockscale("quantize", input, out);
+  expect({ code, err }).toEqual({ code: 0, err: "" });
+  expect(text).toMatch(/## text_encoder[\s\S]*## transformer[\s\S]*vae stays as it is: an autoencoder/);
+  const [before, after] = [snapshot(input), snapshot(out)];
+  expect([...after.keys()]).toEqual([...before.keys()]);
+  for (const name of [
+    "model_index.json",
+    "tokenizer/tokenizer.json",
+    "vae/diffusion_pytorch_model.safetensors",
+  ])
+    expect(after.get(name)!.equals(before.get(name)!), name).toBe(true);
+  for (const component of ["transformer", "text_encoder"]) {
+    const config = JSON.parse(readFileSync(join(out, component, "config.json"), "utf8"));
+    expect(config.quantization_config.quant_method).toBe("fp8");
+  }
+  const again = await blockscale("quantize", input, out, "--json");
+  const { components, kept } = JSON.parse(again.out);
+  expect(kept).toEqual(["vae"]);
+  expect(components.transformer).toMatchObject({ alreadyDone: true });
+});
+
+test("goes back to plain values, the autoencoder included, and is inspected", async () => {
+  const [fp8, plain] = [join(folder, "fp8-2"), join(folder, "plain")];
+  expect(await blockscale("quantize", input, fp8, "--to", "mxfp8")).toMatchObject({ code: 0 });
+  const { out } = await blockscale("inspect", fp8, "--json");
+  expect(Object.keys(JSON.parse(out).components)).toEqual(["text_encoder", "transformer", "vae"]);
+  expect(JSON.parse(out).components.transformer.dialect).toBe("mxfp8");
+  expect(await blockscale("dequantize", fp8, plain)).toMatchObject({ code: 0, err: "" });
+  const { components } = JSON.parse((await blockscale("inspect", plain, "--json")).out);
+  for (const { dialect } of Object.values(components) as { dialect: string }[]) expect(dialect).toBe("none");
+});
+
+test("what can only be asked of one model is refused, and so is a folder of something else", async () => {
+  for (const options of [
+    ["--include", "*"],
+    ["--report", join(folder, "r.html")],
+    ["--files", "*"],
+  ])
+    expect(await blockscale("quantize", input, join(folder, "no"), ...options)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("a pipeline of several"),
+    });
+  const other = join(folder, "other");
+  mkdirSync(other);
+  writeFileSync(join(other, "notes.txt"), "");
+  expect(await blockscale("quantize", input, other)).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("a folder that holds notes.txt"),
+  });
+  expect(await blockscale("compare", input, input)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("give the folder of one of them"),
+  });
+  expect(await blockscale("quantize", input, join(folder, "dry"), "--dry-run")).toMatchObject({
+    code: 0,
+    err: "",
+  });
+});
