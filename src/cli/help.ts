@@ -64,9 +64,9 @@ nvfp4, mxfp4, mxfp4Ocp, fp8 (128x128), mxfp8, mxfp8Ocp, e5m2, bf16 (as it is). T
 mixes of as many bits are run beside the original. The whole model is in memory.
 
 Examples:
-  blockscale sensitivity model/ --text book.txt --bits 6
-  blockscale sensitivity model/ --text book.txt --formats fp8,bf16 --bits 10 --out keep.json
-  blockscale quantize model/ out/ --overrides keep.json
+  blockscale sensitivity model/ --text book.txt --bits 6 --out mix.json --report mix.html
+  blockscale quantize model/ out/ --overrides mix.json
+  blockscale evaluate out/ --against model/ --text book.txt
 `;
 
 /** Below the options of `blockscale train --help`. */

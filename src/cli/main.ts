@@ -168,6 +168,13 @@ async function readOverrides(path: string | undefined): Promise<Override[]> {
   }
 }
 
+/** The dialect that can store what overrides ask for. */
+function dialectFor(overrides: readonly Override[]): DialectName {
+  // What is no override at all is refused later, with where it stands.
+  const namesFormat = overrides.some((found) => typeof found?.scheme === "string" && found.scheme !== "keep");
+  return namesFormat ? "compressed-tensors-mixed" : "deepseek-v3.1";
+}
+
 function program(signal: AbortSignal): Command {
   const command = new Command("blockscale")
     .description("Converts, inspects and runs block-scaled FP8 checkpoints: no GPU, no Python.")
@@ -179,17 +186,19 @@ function program(signal: AbortSignal): Command {
     .showHelpAfterError("(blockscale --help explains)");
   conversion(command.command("quantize").alias("requantize"), "make an FP8 copy of a checkpoint")
     .addOption(
-      new Option("--to <dialect>", "how to store codes and scales")
-        .choices(Object.keys(dialects))
-        .default("deepseek-v3.1"),
+      new Option(
+        "--to <dialect>",
+        "how to store codes and scales; left out, deepseek-v3.1, or compressed-tensors-mixed where overrides name formats",
+      ).choices(Object.keys(dialects)),
     )
     .option("--overrides <file>", "JSON list of weights to treat differently", place)
     .addHelpText("after", QUANTIZE_HELP)
-    .action(async (from, to, flags: SelectionFlags & { to: DialectName; overrides?: string }) => {
+    .action(async (from, to, flags: SelectionFlags & { to?: DialectName; overrides?: string }) => {
       const { include, exclude, missingScale } = flags;
       const overrides = await readOverrides(flags.overrides);
-      const options = { to: flags.to, include, exclude, missingScale, overrides };
-      const direction = { kind: "quantize", to: flags.to } as const;
+      const dialect = flags.to ?? dialectFor(overrides);
+      const options = { to: dialect, include, exclude, missingScale, overrides };
+      const direction = { kind: "quantize", to: dialect } as const;
       await run(from, to, { direction, options }, flags, signal);
     });
   conversion(command.command("dequantize"), "make a plain BF16, F16 or F32 copy of an FP8 checkpoint")

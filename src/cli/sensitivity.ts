@@ -1,7 +1,8 @@
 import { availableParallelism } from "node:os";
 import { markdownTable } from "markdown-table";
+import type { Override } from "../checkpoint/dialects/rules.ts";
 import type { Evaluation } from "../evaluate/evaluate.ts";
-import { type WeightFormat, weightFormatOf } from "../evaluate/formats.ts";
+import { isStorable, type WeightFormat, weightFormatOf } from "../evaluate/formats.ts";
 import { type Mix, MixEvaluator, mixWithin, uniformMix } from "../evaluate/mix.ts";
 import { PlainModel } from "../evaluate/rounded.ts";
 import { type SensitiveGroup, sensitivityOf } from "../evaluate/sensitivity.ts";
@@ -39,8 +40,8 @@ export async function sensitivity(
   signal: AbortSignal,
 ): Promise<void> {
   const formats = [...new Set(flags.formats.split(",").map((name) => weightFormatOf(name.trim())))];
-  const codes = formats.filter((format) => format !== "bf16");
-  if (flags.out !== undefined && (codes.length !== 1 || !formats.includes("bf16"))) throw notWritten(formats);
+  const control = formats.find((format) => !isStorable(format));
+  if (flags.out !== undefined && control !== undefined) throw notWritten(control);
   const input = await openInput(place, signal);
   let page: ReservedReport | null = null;
   try {
@@ -129,11 +130,9 @@ async function pointsOf(
   return { points, evaluation: found! };
 }
 
-/** What `quantize --overrides` takes: the weights that stay as they are. */
-function overridesOf({ formats }: Mix): { pattern: string; scheme: "keep" }[] {
-  return [...formats].flatMap(([pattern, format]) =>
-    format === "bf16" ? [{ pattern, scheme: "keep" }] : [],
-  );
+/** What `quantize --overrides` takes: the format of each weight. */
+function overridesOf({ formats }: Mix): Override[] {
+  return [...formats].map(([pattern, format]) => ({ pattern, scheme: format === "bf16" ? "keep" : format }));
 }
 
 function isSame(a: Mix, b: Mix): boolean {
@@ -176,11 +175,11 @@ function tablesOf(
   ].join("\n");
 }
 
-function notWritten(formats: readonly WeightFormat[]): BlockscaleError {
+function notWritten(control: string): BlockscaleError {
   return new BlockscaleError("option", {
     where: "sensitivity: --out",
-    expected: "--formats of one format of codes and bf16: quantize writes one format into a checkpoint",
-    got: formats.join(","),
-    fix: "Give --formats fp8,bf16 for --to deepseek-v3.1, or mxfp4,bf16 for --to compressed-tensors-mxfp4.",
+    expected: "--formats that a checkpoint can hold: nvfp4, mxfp4, fp8, mxfp8, bf16",
+    got: `${control}, a control`,
+    fix: "Leave it out of --formats, or leave out --out.",
   });
 }

@@ -1,20 +1,29 @@
+import { compressedTensorsMixed } from "../checkpoint/dialects/compressed-tensors.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { type Scheme, schemes } from "../tensor/schemes.ts";
 
 /** The names of formats that a weight may be stored in. */
 export type WeightFormat = "nvfp4" | "mxfp4" | "mxfp4Ocp" | "fp8" | "mxfp8" | "mxfp8Ocp" | "e5m2" | "bf16";
 
+/** What one checkpoint can hold side by side. */
+const { nvfp4, mxfp4, fp8, mxfp8 } = compressedTensorsMixed.formats!;
+
 /** How a weight may be stored: formats of codes by the names people know, and "bf16" for as it is. */
 export const weightFormats: Readonly<Record<WeightFormat, Scheme | null>> = {
-  nvfp4: schemes.nvfp4,
-  mxfp4: schemes.mxfp4,
+  nvfp4: nvfp4!.scheme,
+  mxfp4: mxfp4!.scheme,
   mxfp4Ocp: schemes.mxfp4Ocp,
-  fp8: schemes.deepseekWeight,
-  mxfp8: schemes.mxfp8,
+  fp8: fp8!.scheme,
+  mxfp8: mxfp8!.scheme,
   mxfp8Ocp: schemes.mxfp8Ocp,
   e5m2: { ...schemes.deepseekWeight, format: "e5m2" },
   bf16: null,
 };
+
+/** Whether an override can choose it; the others are controls, which no dialect stores. */
+export function isStorable(format: WeightFormat): boolean {
+  return format === "bf16" || Object.hasOwn(compressedTensorsMixed.formats!, format);
+}
 
 /** @throws BlockscaleError `option`: no such format */
 export function weightFormatOf(name: string): WeightFormat {

@@ -25,7 +25,7 @@ export interface FormatEffect {
   readonly score: number;
 }
 
-/** Weights that share an input, and so a format: q, k and v; gate and up; one projection of all experts of a layer. */
+/** Weights that loaders put together, and so give one format: q, k and v; gate and up; all experts of a layer. */
 export interface SensitiveGroup {
   readonly name: string;
   readonly weights: readonly string[];
@@ -153,13 +153,13 @@ function partOf(name: string): string {
   return found === null ? name : `${found[1]}.${found[2]}`;
 }
 
-/** Weights that share an input, by a common name. */
+/** Weights that share a format, by a common name. */
 export function groupsOf<W extends { readonly name: string }>(weights: readonly W[]): [string, W[]][] {
   const groups = new Map<string, W[]>();
   for (const weight of weights) {
     const name = weight.name
       .replace(/\.weight$/, "")
-      .replace(/\.experts\.\d+\./, ".experts.*.")
+      .replace(/\.experts\.\d+\..*/, ".experts.*")
       .replace(/\.(q_proj|k_proj|v_proj)$/, ".qkv")
       .replace(/\.(q_a_proj|kv_a_proj_with_mqa)$/, ".q_a, kv_a")
       .replace(/\.(gate_proj|up_proj)$/, ".gate, up");

@@ -35,14 +35,23 @@ function jsonOf(value: unknown): string {
   );
 }
 
+/** Modules by format, for the dialect that stores several. */
+const EXAMPLE = new Map([
+  ["nvfp4", ["model.layers.0.mlp.experts.0.down_proj", "model.layers.0.mlp.experts.1.down_proj"]],
+  ["fp8", ["model.layers.0.self_attn.o_proj"]],
+]);
+
 function section(dialect: Dialect): string {
-  const { name, about, config, warnings, members, documents } = dialect;
+  const { name, about, config, warnings, members, documents, formats } = dialect;
   const others = documents?.([]).map((document) => `\`${document.name}\``) ?? [];
   return [
     `## ${name}`,
     `${about}.`,
-    table(["weights", "codes", "scales", ""], [storageRow(dialect.storage)]),
-    `\`\`\`json\n${jsonOf({ ...members, quantization_config: config(["lm_head"]) })}\n\`\`\``,
+    table(
+      ["weights", "codes", "scales", ""],
+      (formats === undefined ? [dialect.storage] : Object.values(formats)).map(storageRow),
+    ),
+    `\`\`\`json\n${jsonOf({ ...members, quantization_config: config(["lm_head"], EXAMPLE) })}\n\`\`\``,
     ...(others.length > 0 ? [`It also writes ${others.join(", ")}.`] : []),
     ...(warnings ?? []),
   ].join("\n\n");

@@ -266,6 +266,7 @@ const loaders: Record<DialectName, [string, Rule][]> = {
   "compressed-tensors": PACKED,
   "compressed-tensors-mxfp4": PACKED,
   "compressed-tensors-nvfp4": PACKED,
+  "compressed-tensors-mixed": PACKED,
   modelopt: MODELOPT,
   "modelopt-nvfp4": MODELOPT,
   "gpt-oss": [["transformers", gptOssMxfp4]],

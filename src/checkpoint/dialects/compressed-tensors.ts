@@ -1,30 +1,34 @@
 import { schemes } from "../../tensor/schemes.ts";
 import type { Config } from "../read/checkpoint.ts";
-import type { Dialect } from "./dialect.ts";
+import type { Dialect, Storage } from "./dialect.ts";
 
-/** One group for all linear layers, in the words of compressed-tensors. @param activations `null` where they stay as they are */
-function configOf(
-  format: string,
-  weights: Config,
-  activations: Config | null,
-  kept: readonly string[],
-): Config {
+/** What compressed-tensors calls a format, and how it describes it. */
+interface Description {
+  readonly format: string;
+  readonly weights: Config;
+  /** `null` where they stay as they are. */
+  readonly activations: Config | null;
+}
+
+function configOf(format: string, groups: readonly Config[], kept: readonly string[]): Config {
   return {
     quant_method: "compressed-tensors",
     format,
     quantization_status: "compressed",
-    config_groups: {
-      group_0: {
-        format,
-        targets: ["Linear"],
-        weights,
-        input_activations: activations,
-        output_activations: null,
-      },
-    },
+    config_groups: Object.fromEntries(groups.map((group, i) => [`group_${i}`, group])),
     ignore: kept,
     kv_cache_scheme: null,
   };
+}
+
+/** @param targets names of modules, or of their class */
+function groupOf({ format, weights, activations }: Description, targets: readonly string[]): Config {
+  return { format, targets, weights, input_activations: activations, output_activations: null };
+}
+
+/** One group for all linear layers. */
+function uniformConfig(description: Description, kept: readonly string[]): Config {
+  return configOf(description.format, [groupOf(description, ["Linear"])], kept);
 }
 
 /** Weights or activations in MXFP8 or MXFP4. */
@@ -40,6 +44,18 @@ function mxArguments(bits: 4 | 8, dynamic: boolean): Config {
   };
 }
 
+const MXFP8: Description = {
+  format: "mxfp8-quantized",
+  weights: mxArguments(8, false),
+  activations: mxArguments(8, true),
+};
+
+const MXFP4: Description = {
+  format: "mxfp4-pack-quantized",
+  weights: mxArguments(4, false),
+  activations: null,
+};
+
 export const compressedTensors: Dialect = {
   name: "compressed-tensors",
   about: "MXFP8 of llm-compressor and vLLM: 1x32 blocks, UE8M0 scales as bytes",
@@ -48,7 +64,7 @@ export const compressedTensors: Dialect = {
     codes: { suffix: ".weight", dtype: "F8_E4M3" },
     scales: { suffix: ".weight_scale", dtype: "U8" },
   },
-  config: (kept) => configOf("mxfp8-quantized", mxArguments(8, false), mxArguments(8, true), kept),
+  config: (kept) => uniformConfig(MXFP8, kept),
 };
 
 export const compressedTensorsMxfp4: Dialect = {
@@ -59,17 +75,21 @@ export const compressedTensorsMxfp4: Dialect = {
     codes: { suffix: ".weight_packed", dtype: "U8" },
     scales: { suffix: ".weight_scale", dtype: "U8" },
   },
-  config: (kept) => configOf("mxfp4-pack-quantized", mxArguments(4, false), null, kept),
+  config: (kept) => uniformConfig(MXFP4, kept),
 };
 
-const NVFP4_WEIGHTS: Config = {
-  num_bits: 4,
-  type: "float",
-  strategy: "tensor_group",
-  group_size: 16,
-  symmetric: true,
-  dynamic: false,
-  scale_dtype: "torch.float8_e4m3fn",
+const NVFP4: Description = {
+  format: "nvfp4-pack-quantized",
+  weights: {
+    num_bits: 4,
+    type: "float",
+    strategy: "tensor_group",
+    group_size: 16,
+    symmetric: true,
+    dynamic: false,
+    scale_dtype: "torch.float8_e4m3fn",
+  },
+  activations: null,
 };
 
 export const compressedTensorsNvfp4: Dialect = {
@@ -81,5 +101,71 @@ export const compressedTensorsNvfp4: Dialect = {
     scales: { suffix: ".weight_scale", dtype: "F8_E4M3" },
     tensorScale: { suffix: ".weight_global_scale", divides: true },
   },
-  config: (kept) => configOf("nvfp4-pack-quantized", NVFP4_WEIGHTS, null, kept),
+  config: (kept) => uniformConfig(NVFP4, kept),
+};
+
+/** FP8_BLOCK of llm-compressor: what DeepSeek's weights are, in the words of compressed-tensors. */
+const FP8: Description = {
+  format: "float-quantized",
+  weights: {
+    num_bits: 8,
+    type: "float",
+    strategy: "block",
+    block_structure: [128, 128],
+    symmetric: true,
+    dynamic: false,
+  },
+  activations: {
+    num_bits: 8,
+    type: "float",
+    strategy: "group",
+    group_size: 128,
+    symmetric: true,
+    dynamic: true,
+  },
+};
+
+const DESCRIPTIONS: Readonly<Record<string, Description>> = {
+  nvfp4: NVFP4,
+  mxfp4: MXFP4,
+  fp8: FP8,
+  mxfp8: MXFP8,
+};
+
+const FP8_BLOCKS: Storage = {
+  format: "fp8",
+  scheme: schemes.deepseekWeight,
+  codes: { suffix: ".weight", dtype: "F8_E4M3" },
+  scales: { suffix: ".weight_scale", dtype: "F32" },
+};
+
+/**
+ * A module as a target. Loaders look up fused layers by the names of their parts, and experts by that of the first: all experts of a layer are
+ * one pattern, where 256 names would be told.
+ */
+function targetOf(module: string): string {
+  if (!/\.experts\.\d+\./.test(module)) return module;
+  const escaped = module.replaceAll(".", "\\.");
+  return `re:^${escaped.replace(/experts\\\.\d+/, "experts\\.\\d+")}$`;
+}
+
+export const compressedTensorsMixed: Dialect = {
+  name: "compressed-tensors-mixed",
+  about:
+    "A format for each weight, chosen by overrides, for llm-compressor and vLLM: NVFP4, MXFP4, MXFP8, or FP8 in 128x128 blocks",
+  storage: FP8_BLOCKS,
+  formats: {
+    nvfp4: { ...compressedTensorsNvfp4.storage, format: "nvfp4" },
+    mxfp4: { ...compressedTensorsMxfp4.storage, format: "mxfp4" },
+    fp8: FP8_BLOCKS,
+    mxfp8: { ...compressedTensors.storage, format: "mxfp8" },
+  },
+  config: (kept, formats) =>
+    configOf(
+      "mixed-precision",
+      [...formats].map(([format, modules]) =>
+        groupOf(DESCRIPTIONS[format]!, [...new Set(modules.map(targetOf))]),
+      ),
+      kept,
+    ),
 };

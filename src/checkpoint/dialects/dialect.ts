@@ -12,6 +12,7 @@ export type DialectName =
   | "compressed-tensors"
   | "compressed-tensors-mxfp4"
   | "compressed-tensors-nvfp4"
+  | "compressed-tensors-mixed"
   | "modelopt"
   | "modelopt-nvfp4"
   | "gpt-oss";
@@ -42,6 +43,8 @@ export interface Storage {
    * of a block.
    */
   readonly turnsStacks?: true;
+  /** What overrides call it, in a dialect that stores several formats. */
+  readonly format?: string;
 }
 
 /** A weight as far as a dialect asks how to store it. */
@@ -55,14 +58,20 @@ export interface Dialect {
   readonly name: DialectName;
   /** One line for people. */
   readonly about: string;
-  /** How the weights are stored that this dialect is named for. */
+  /** How the weights are stored that this dialect is named for, and those that no override names. */
   readonly storage: Storage;
+  /** Formats that an override may choose for a weight, by name. Left out, there is `storage` alone. */
+  readonly formats?: Readonly<Record<string, Storage>>;
   /** How a certain weight is stored, where that depends on the weight; as a text, why its loaders take it in high precision only. */
   storageOf?(weight: Candidate, config: Config | null): Storage | string;
   /** Whether loaders read a stack of experts in one tensor with its scales, as it lies; as a text, why not. Left out, they do not. */
   readsStack?(stack: Candidate, config: Config | null): true | string;
-  /** The quantization_config that tells readers of it. @param kept modules that stay in high precision */
-  config(kept: readonly string[]): Config;
+  /**
+   * The quantization_config that tells readers of it.
+   * @param kept modules that stay in high precision
+   * @param formats modules by the format that they are in, for a dialect that has `formats`
+   */
+  config(kept: readonly string[], formats: ReadonlyMap<string, readonly string[]>): Config;
   /** What its users should know about readers. */
   readonly warnings?: readonly string[];
   /** Further members of config.json. */

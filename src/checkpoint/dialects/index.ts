@@ -1,5 +1,10 @@
 import { BlockscaleError } from "../../tensor/errors.ts";
-import { compressedTensors, compressedTensorsMxfp4, compressedTensorsNvfp4 } from "./compressed-tensors.ts";
+import {
+  compressedTensors,
+  compressedTensorsMixed,
+  compressedTensorsMxfp4,
+  compressedTensorsNvfp4,
+} from "./compressed-tensors.ts";
 import { deepseekV3, deepseekV4, deepseekV4Fp4, deepseekV31 } from "./deepseek.ts";
 import type { Dialect, DialectName } from "./dialect.ts";
 import { gptOss } from "./gpt-oss.ts";
@@ -19,6 +24,7 @@ export const dialects: Readonly<Record<DialectName, Dialect>> = {
   modelopt,
   "compressed-tensors-mxfp4": compressedTensorsMxfp4,
   "compressed-tensors-nvfp4": compressedTensorsNvfp4,
+  "compressed-tensors-mixed": compressedTensorsMixed,
   "modelopt-nvfp4": modeloptNvfp4,
   "deepseek-v4-fp4": deepseekV4Fp4,
   "gpt-oss": gptOss,

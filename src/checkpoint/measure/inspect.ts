@@ -138,6 +138,8 @@ function recognise(
         : [],
     ),
   );
+  const isMixed = quantizationConfig(config)?.format === "mixed-precision";
+  if (names.size > 0 && isMixed) return "compressed-tensors-mixed";
   return names.size === 0 ? "none" : names.size === 1 ? [...names][0]! : "mixed";
 }
 

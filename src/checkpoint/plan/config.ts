@@ -84,7 +84,7 @@ export function quantizedDocuments(text: string, config: Config, plan: Plan, to:
     action === "copy" ? reason === ALREADY_REASON : after.dtype !== null,
   );
   // A label without quantised weights would make loaders look for them.
-  const quantization = isQuantised ? dialects[to].config(kept) : undefined;
+  const quantization = isQuantised ? dialects[to].config(kept, formatsOf(plan)) : undefined;
   const paths = quantizationPaths(config);
   const [place = ["quantization_config"]] = paths.filter((path) => path.at(-1) === "quantization_config");
   const others = paths.filter((path) => path !== place);
@@ -93,6 +93,16 @@ export function quantizedDocuments(text: string, config: Config, plan: Plan, to:
   if (!isQuantised) return [{ name: "config.json", text: edited }];
   edited = editMember(edited, ["expert_dtype"], dialects[to].members?.expert_dtype);
   return [{ name: "config.json", text: edited }, ...(dialects[to].documents?.(kept) ?? [])];
+}
+
+/** Modules by the names of their formats. */
+function formatsOf({ tensors }: Plan): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  for (const { name, format } of tensors) {
+    if (format === undefined) continue;
+    found.set(format, [...(found.get(format) ?? []), name.replace(/\.weight$/, "")]);
+  }
+  return found;
 }
 
 /** config.json of a checkpoint with nothing quantised. */

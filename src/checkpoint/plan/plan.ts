@@ -44,6 +44,8 @@ export interface PlannedTensor {
   /** Why it is copied or dropped; `null` where it is converted. */
   readonly reason: string | null;
   readonly shape: readonly number[];
+  /** The name of its format, in a dialect that stores several. */
+  readonly format?: string;
   readonly before: StoredAs;
   readonly after: StoredAs;
 }

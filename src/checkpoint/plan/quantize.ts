@@ -47,7 +47,7 @@ export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = 
   const isQuantised = weights.some(({ kind }) => kind === "scaled");
   refuseForeign(foreign, quantizationConfig(checkpoint.config), isQuantised);
   const decide = decider(options, isQuantised, checkpoint.config);
-  const override = overrider(options.overrides ?? []);
+  const override = overrider(options.overrides ?? [], dialect);
   refuseUnmatched("include", options.include, weights);
   refuseUnmatched("exclude", options.exclude, weights);
   refuseUnmatched(
@@ -60,18 +60,21 @@ export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = 
     const { name } = weight;
     if (strays.has(name) && weight.kind !== "scaled") return dropped(placesOfWeight(weight)[0], STRAY_REASON);
     if (weight.kind === "other") return copied(weight, "not of a type to quantise");
-    const storage = dialect.storageOf?.(weight, checkpoint.config) ?? dialect.storage;
-    if (typeof storage === "string") return copied(weight, storage);
+    const usual = dialect.storageOf?.(weight, checkpoint.config) ?? dialect.storage;
+    if (typeof usual === "string") return copied(weight, usual);
+    const storage = override(name, usual);
+    if (storage === "keep") return copied(weight, "kept by an override");
     const turned = storage.turnsStacks ? turnedStack(weight) : weight;
-    const scheme = override(name, storage.scheme);
-    if (scheme === "keep") return copied(weight, "kept by an override");
-    const obstacle = obstacleTo(turned, scheme, storage);
+    const obstacle = obstacleTo(turned, storage);
     if (obstacle !== null) return copied(weight, obstacle);
     const stack = storage.turnsStacks ?? dialect.readsStack?.(weight, checkpoint.config);
     const verdict = decide(weight, stack);
     if (!verdict.quantize) return copied(weight, verdict.reason);
-    if (isStoredSo(weight, storage)) return copied(weight, ALREADY_REASON);
-    return quantize(turned, { ...storage, scheme }, together.get(name) ?? [weight]);
+    const decision = isStoredSo(weight, storage)
+      ? copied(weight, ALREADY_REASON)
+      : quantize(turned, storage, together.get(name) ?? [weight]);
+    if (storage.format === undefined) return decision;
+    return { ...decision, planned: { ...decision.planned, format: storage.format } };
   });
   return layOut(checkpoint, decisions);
 }
@@ -95,8 +98,7 @@ function isStoredSo(weight: PlainWeight | ScaledWeight, { tensorScale }: Storage
 /** Why a weight cannot be stored in the scheme at all; `null` if it can. */
 function obstacleTo(
   weight: PlainWeight | ScaledWeight,
-  { block, format }: Scheme,
-  { turnsStacks, tensorScale }: Storage,
+  { scheme: { block, format }, turnsStacks, tensorScale }: Storage,
 ): string | null {
   if (tensorScale !== undefined && weight.shape.length > 2)
     return "a stack: loaders want a float32 for each expert";

@@ -347,6 +347,8 @@ export const zh: Words = {
       "llm-compressor 与 vLLM 的 MXFP4 权重：1x32 块，UE8M0 字节缩放因子",
     "NVFP4 weights of llm-compressor and vLLM: 1x16 blocks, E4M3 scales divided by a float32":
       "llm-compressor 与 vLLM 的 NVFP4 权重：1x16 块，E4M3 缩放因子除以一个 float32",
+    "A format for each weight, chosen by overrides, for llm-compressor and vLLM: NVFP4, MXFP4, MXFP8, or FP8 in 128x128 blocks":
+      "由 overrides 为每个权重选定格式，供 llm-compressor 与 vLLM 读取：NVFP4、MXFP4、MXFP8，或 128x128 块的 FP8",
     "NVFP4 weights of NVIDIA ModelOpt: 1x16 blocks, E4M3 scales times a float32":
       "NVIDIA ModelOpt 的 NVFP4 权重：1x16 块，E4M3 缩放因子乘以一个 float32",
     "DeepSeek-V4 as released: routed experts in FP4 (1x32), other linear layers in FP8 (128x128)":
