@@ -1,6 +1,8 @@
-// Does FP8 training hold? The same models, data and seeds in float32 and in each recipe: node bench/training.mjs TEXT [options].
-// Writes bench/results/training.json and docs tables from it. KJV: `apt-get install bible-kjv bible-kjv-text; bible -f gen1:1-rev22:21 > kjv.txt`.
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+// Does FP8 training hold? The same model, data and seeds in float32 and in each recipe: node bench/training.mjs TEXT [options].
+// Runs are added to a JSON file, and those that are there already are not repeated, so a run that was stopped goes on.
+// KJV: `apt-get install bible-kjv bible-kjv-text; bible -f gen1:1-rev22:21 > kjv.txt`. The picture and the table: bench/training-report.mjs.
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { createTrainer, warmupCosine } from "../dist/train/index.js";
 import { origin } from "./machine.mjs";
@@ -9,20 +11,26 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     steps: { type: "string", default: "1000" },
+    batch: { type: "string", default: "8" },
     seeds: { type: "string", default: "3" },
-    recipes: { type: "string", default: "f32,deepseek,mxfp8,e5m2,mxfp8-floor" },
+    recipes: { type: "string", default: "f32,deepseek,mxfp8,mxfp4,mxfp8-floor,deepseek-square" },
+    threads: { type: "string", default: "1" },
     out: { type: "string", default: new URL("results/training.json", import.meta.url).pathname },
   },
 });
 const [path] = positionals;
 if (path === undefined) {
-  console.error("node bench/training.mjs TEXT [--steps N] [--seeds N] [--recipes a,b]");
+  console.error(
+    "node bench/training.mjs TEXT [--steps N] [--batch N] [--seeds N] [--recipes a,b] [--threads N]",
+  );
   process.exit(2);
 }
 
-const [BATCH, CONTEXT] = [8, 128];
+const CONTEXT = 128;
 const WIDTH = CONTEXT + 1;
-const STEPS = Number(options.steps);
+/** Held-out sequences that a run is judged by, spread over the last twentieth of the text. */
+const HELD_OUT = 256;
+const [STEPS, BATCH] = [Number(options.steps), Number(options.batch)];
 const text = new Uint8Array(readFileSync(path));
 const split = Math.floor(text.length * 0.95);
 const config = {
@@ -30,7 +38,7 @@ const config = {
   model_type: "llama",
   hidden_size: 128,
   intermediate_size: 384,
-  num_hidden_layers: 4,
+  num_hidden_layers: 5,
   num_attention_heads: 4,
   num_key_value_heads: 4,
   head_dim: 32,
@@ -52,10 +60,25 @@ function startsOf(seed) {
   };
 }
 
+/** Nats a byte of the held-out text. */
+async function judge(trainer) {
+  let sum = 0;
+  for (let row = 0; row < HELD_OUT; row++) {
+    const at = split + Math.floor((row * (text.length - split - WIDTH)) / HELD_OUT);
+    sum += await trainer.loss(Int32Array.from(text.subarray(at, at + WIDTH)), [1, WIDTH]);
+  }
+  return sum / HELD_OUT;
+}
+
 async function run(recipe, seed) {
   const trainer = await createTrainer(
     { config, seed },
-    { recipe, learningRate: 3e-3, schedule: warmupCosine(50, STEPS) },
+    {
+      recipe,
+      learningRate: 3e-3,
+      schedule: warmupCosine(Math.round(STEPS / 20), STEPS),
+      threads: Number(options.threads),
+    },
   );
   const next = startsOf(seed);
   const losses = [];
@@ -66,38 +89,46 @@ async function run(recipe, seed) {
     losses.push((await trainer.step(ids, [BATCH, WIDTH])).loss);
   }
   const seconds = (performance.now() - start) / 1000;
-  let held = 0;
-  const rows = 128;
-  for (let row = 0; row < rows; row++) {
-    const at = split + Math.floor((row * (text.length - split - WIDTH)) / rows);
-    held += await trainer.loss(Int32Array.from(text.subarray(at, at + WIDTH)), [1, WIDTH]);
-  }
+  const validation = await judge(trainer);
+  await trainer.close();
+  const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
   return {
     recipe,
     seed,
-    validation: held / rows,
+    validation,
+    last: mean(losses.slice(-50)),
     tokensPerSecond: (STEPS * BATCH * CONTEXT) / seconds,
-    curve: losses.filter((_, i) => i % 10 === 9),
+    ...origin(new URL("../", import.meta.url)),
+    // Means of ten steps.
+    curve: Array.from({ length: Math.floor(STEPS / 10) }, (_, i) => mean(losses.slice(10 * i, 10 * i + 10))),
   };
 }
 
-const runs = [];
-const record = () => ({
-  ...origin(new URL("../", import.meta.url)),
-  corpus: path.split("/").at(-1),
-  config,
-  steps: STEPS,
-  batch: BATCH,
-  runs,
-});
-mkdirSync(new URL("results/", import.meta.url), { recursive: true });
+const settings = { corpus: path.split("/").at(-1), config, steps: STEPS, batch: BATCH, context: CONTEXT };
+
+/** Runs of the same settings that the file has. */
+function found() {
+  try {
+    const { runs, ...before } = JSON.parse(readFileSync(options.out, "utf8"));
+    if (JSON.stringify(before) === JSON.stringify(settings)) return runs;
+  } catch (error) {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  }
+  throw new Error(`${options.out} has runs of other settings: give another --out`);
+}
+
+const runs = found();
+mkdirSync(dirname(options.out), { recursive: true });
 for (let seed = 1; seed <= Number(options.seeds); seed++) {
   for (const recipe of options.recipes.split(",")) {
+    if (runs.some((one) => one.recipe === recipe && one.seed === seed)) continue;
     const one = await run(recipe, seed);
     runs.push(one);
     console.log(
       `seed ${seed} ${recipe.padEnd(16)} ${(one.validation / Math.LN2).toFixed(4)} bits a byte, ${Math.round(one.tokensPerSecond)} tokens/s`,
     );
-    writeFileSync(options.out, `${JSON.stringify(record(), null, 1)}\n`);
+    writeFileSync(`${options.out}.partial`, `${JSON.stringify({ ...settings, runs }, null, 1)}\n`);
+    renameSync(`${options.out}.partial`, options.out);
   }
 }
