@@ -3,7 +3,12 @@
  */
 import { multiplyPlain, workspaceOfPlain } from "./kernels/model/plain";
 import { Scratch } from "./kernels/scratch";
+import { adamw as adamwAs } from "./kernels/train/optimizer";
 import { round as roundAs } from "./kernels/train/round";
+import {
+  roundBlocksByChance as roundBlocksByChanceAs,
+  roundByChance as roundByChanceAs,
+} from "./kernels/train/stochastic";
 import { E2M1, E4M3, E5M2 } from "./lanes/format";
 import { BF16, F16, F32 } from "./lanes/half";
 
@@ -22,8 +27,9 @@ export {
   swiglu,
   swigluBackward,
 } from "./kernels/train/backward";
-export { adamw, sumOfSquares } from "./kernels/train/optimizer";
+export { sumOfSquares } from "./kernels/train/optimizer";
 export { roundWorkspace } from "./kernels/train/round";
+export { hadamard, roundNvfp4, setDraws } from "./kernels/train/stochastic";
 export { transpose } from "./kernels/train/transpose";
 
 export function scratchBytes(): usize {
@@ -68,4 +74,58 @@ export function round(
   if (format == 0) roundAs<E4M3>(dst, src, rows, cols, blockRows, blockCols, rounding, sums, work);
   else if (format == 1) roundAs<E5M2>(dst, src, rows, cols, blockRows, blockCols, rounding, sums, work);
   else roundAs<E2M1>(dst, src, rows, cols, blockRows, blockCols, rounding, sums, work);
+}
+
+export function roundByChance(
+  format: i32,
+  dst: usize,
+  src: usize,
+  n: usize,
+  exponent: i32,
+  first: usize,
+): void {
+  if (format == 0) roundByChanceAs<E4M3>(dst, src, n, exponent, first);
+  else if (format == 1) roundByChanceAs<E5M2>(dst, src, n, exponent, first);
+  else roundByChanceAs<E2M1>(dst, src, n, exponent, first);
+}
+
+export function roundBlocksByChance(
+  format: i32,
+  dst: usize,
+  src: usize,
+  rows: usize,
+  cols: usize,
+  blockRows: usize,
+  blockCols: usize,
+  rounding: i32,
+  firstRow: usize,
+  work: usize,
+): void {
+  // biome-ignore format: one instantiation a line
+  switch (format) {
+    case 0: return roundBlocksByChanceAs<E4M3>(dst, src, rows, cols, blockRows, blockCols, rounding, firstRow, work);
+    case 1: return roundBlocksByChanceAs<E5M2>(dst, src, rows, cols, blockRows, blockCols, rounding, firstRow, work);
+    default: return roundBlocksByChanceAs<E2M1>(dst, src, rows, cols, blockRows, blockCols, rounding, firstRow, work);
+  }
+}
+
+/** m and v are float32 (type 0) or bfloat16. */
+export function adamw(
+  type: i32,
+  weights: usize,
+  gradient: usize,
+  m: usize,
+  v: usize,
+  n: usize,
+  factor: f32,
+  rate: f32,
+  beta1: f32,
+  beta2: f32,
+  epsilon: f32,
+  correction: f32,
+  decay: f32,
+): void {
+  if (type == 0)
+    adamwAs<F32>(weights, gradient, m, v, n, factor, rate, beta1, beta2, epsilon, correction, decay);
+  else adamwAs<BF16>(weights, gradient, m, v, n, factor, rate, beta1, beta2, epsilon, correction, decay);
 }

@@ -467,6 +467,18 @@ function trainingCommand(command: Command, signal: AbortSignal): void {
     .option("--tokenizer <tokenizer>", '"bytes", or a tokenizer.json', "bytes")
     .option("--threads <n>", "threads that share each step, to the same bits", jobs, 1)
     .option(
+      "--parts <n>",
+      "take each batch in n parts, whose gradients add up: less memory",
+      within(1, 4096),
+      1,
+    )
+    .option("--recompute", "compute layers once more in the backward pass: less memory, to the same bits")
+    .addOption(
+      new Option("--moments <type>", "what the means of AdamW are kept in")
+        .choices(["f32", "bf16"])
+        .default("f32"),
+    )
+    .option(
       "--every <n>",
       "keep a checkpoint, and look at held-out text, every n steps",
       within(1, 2 ** 31),

@@ -26,6 +26,9 @@ export interface TrainFlags {
   readonly tokenizer: string;
   readonly every: number;
   readonly threads: number;
+  readonly parts: number;
+  readonly recompute?: true;
+  readonly moments: "f32" | "bf16";
   readonly json?: true;
 }
 
@@ -62,7 +65,7 @@ export async function train(
   const width = flags.context + 1;
   if (ids.length - split < width) throw tooShort(ids.length, 20 * width);
   const config = await configOf(flags, vocabularyOf(tokenizer, ids));
-  const { json: _, every: __, threads: ___, ...settings } = flags;
+  const { json: _, every: __, threads: ___, recompute: ____, ...settings } = flags;
   await makeFolder(out);
   const { trainer, log } = await begin(out, { ...settings, paths }, flags, config);
   const batchAt = (step: number): Int32Array => {
@@ -95,7 +98,7 @@ export async function train(
   try {
     while (trainer.steps < flags.steps) {
       await heed(signal);
-      const { loss } = await trainer.step(batchAt(trainer.steps), [flags.batch, width]);
+      const { loss } = await trainer.step(batchAt(trainer.steps), [flags.batch, width], flags.parts);
       log.losses.push(loss);
       const tokens = (trainer.steps - first) * flags.batch * flags.context;
       const rate = Math.round(tokens / ((performance.now() - started) / 1000));
@@ -198,6 +201,8 @@ async function begin(
     learningRate: flags.learningRate,
     schedule: warmupCosine(Math.max(1, Math.round(flags.steps / 20)), flags.steps),
     threads: flags.threads,
+    recompute: flags.recompute,
+    moments: flags.moments,
   };
   const names = (await readdir(out)).filter((name) => CHECKPOINT.test(name));
   const newest = names.sort((a, b) => Number(CHECKPOINT.exec(b)![1]) - Number(CHECKPOINT.exec(a)![1]))[0];

@@ -43,7 +43,8 @@ export async function createTrainer(
   const json = opened === null ? (beginning as Beginning).config : (opened.checkpoint.config as Json | null);
   const config = modelConfigOf(json);
   if (config.kind !== "decoder") throw notTrained(config);
-  const plan: Plan = { config, recipe: settings.recipe, counts: settings.counts };
+  const { recipe, counts, moments, recompute } = settings;
+  const plan: Plan = { config, recipe, counts, moments, recompute };
   const member = new Member(instantiate(module, memory), { rank: 0, size }, null, plan);
   const { program, parameters } = member;
   let steps = 0;
@@ -60,7 +61,7 @@ export async function createTrainer(
     takeWeights(program, parameters, store);
     store.drop("");
     const state = (beginning as ReadonlyMap<string, Source>).get(OPTIMIZER);
-    if (state !== undefined) steps = await readOptimizer(program, parameters.all, state);
+    if (state !== undefined) steps = await readOptimizer(program, parameters.all, moments, state);
   }
   const crew: Crew =
     memory === undefined ? new LocalCrew(member) : await WorkerCrew.open(size, module, memory, plan);

@@ -3,6 +3,7 @@
  * @module
  */
 export { type Beginning, createTrainer } from "./begin.ts";
+export { type RandomWords, type StochasticCast, stochasticCast } from "./cast.ts";
 export type { OperandName, RangeCounts } from "./counts.ts";
 export { type Schedule, type TrainerOptions, warmupCosine } from "./options.ts";
 export type { OperandFormat, Recipe, RecipeName } from "./recipes.ts";

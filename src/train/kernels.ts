@@ -1,5 +1,5 @@
 import type { ModelKernels } from "../model/kernels.ts";
-import type { FormatId, RoundingId } from "../tensor/formats.ts";
+import type { FormatId, RoundingId, ValueTypeId } from "../tensor/formats.ts";
 
 /** What the wasm builds for models export for training. All values are float32, counts are elements. */
 export interface TrainKernels extends ModelKernels {
@@ -29,6 +29,40 @@ export interface TrainKernels extends ModelKernels {
     sums: number,
     work: number,
   ): void;
+
+  /** Which random words the next roundings by chance take: element i of a tensor takes word i of this stream. Numbers of 32 bits. */
+  setDraws(seed: number, stream: number, step: number, part: number): void;
+
+  /** dst[n] <- src[n] to codes times 2^exponent, up or down by chance. src[0] is element `first` of its tensor. */
+  roundByChance(format: FormatId, dst: number, src: number, n: number, exponent: number, first: number): void;
+
+  /** The same in blocks with UE8M0 scales, as `round`; row 0 is row `firstRow` of its tensor. */
+  roundBlocksByChance(
+    format: FormatId,
+    dst: number,
+    src: number,
+    rows: number,
+    cols: number,
+    blockRows: number,
+    blockCols: number,
+    rounding: RoundingId,
+    firstRow: number,
+    work: number,
+  ): void;
+
+  /** dst[rows, cols] <- src rounded to NVFP4 with a float32 for each row instead of one for the tensor. work: as for `round`. */
+  roundNvfp4(
+    dst: number,
+    src: number,
+    rows: number,
+    cols: number,
+    isByChance: number,
+    firstRow: number,
+    work: number,
+  ): void;
+
+  /** x[rows, cols] <- each sixteen of a row turned by a Hadamard matrix with signs by chance, of word 0 of the stream. */
+  hadamard(x: number, rows: number, cols: number): void;
 
   /** dx[rows, cols] += the gradient of rmsNorm; dweight[cols] += that of its weight. */
   rmsNormBackward(
@@ -60,8 +94,9 @@ export interface TrainKernels extends ModelKernels {
   /** The sum of x[n] squared, in float64. */
   sumOfSquares(x: number, n: number): number;
 
-  /** A step of AdamW; see assembly/kernels/train/optimizer.ts. */
+  /** A step of AdamW, m and v float32 or bfloat16; see assembly/kernels/train/optimizer.ts. */
   adamw(
+    type: ValueTypeId,
     weights: number,
     gradient: number,
     m: number,

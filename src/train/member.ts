@@ -6,9 +6,9 @@ import type { Instance } from "../wasm/instantiate.ts";
 import { Counts } from "./counts.ts";
 import type { TrainKernels } from "./kernels.ts";
 import type { Observer } from "./layer.ts";
-import { Network } from "./network.ts";
+import { type Draw, Network } from "./network.ts";
 import { Optimizer, type Update } from "./optimizer.ts";
-import { Parameters } from "./parameters.ts";
+import { type Moments, Parameters } from "./parameters.ts";
 import type { Recipe } from "./recipes.ts";
 import { type BatchSize, Rooms } from "./rooms.ts";
 import { Weights } from "./weights.ts";
@@ -18,6 +18,9 @@ export interface Plan {
   readonly config: DecoderConfig;
   readonly recipe: Recipe;
   readonly counts: boolean;
+  readonly moments: Moments;
+  /** Whether layers are computed once more in the backward pass. */
+  readonly recompute: boolean;
 }
 
 /** What all members are asked to do together. */
@@ -27,6 +30,7 @@ export type Request =
       readonly kind: "pass";
       readonly size: BatchSize;
       readonly factor: number;
+      readonly draw: Draw;
       readonly gradients: "none" | "first" | "more";
     }
   | { readonly kind: "measure" }
@@ -48,14 +52,14 @@ export class Member {
   #isStale = true;
 
   constructor(instance: Instance, seat: Seat, shared: Shared | null, plan: Plan) {
-    const { config, recipe, counts } = plan;
+    const { config, recipe, counts, moments } = plan;
     const program = new Program(instance, seat, shared, {});
     if (seat.size > 1) moveScratch(program);
     this.program = program;
     this.#plan = plan;
-    this.parameters = new Parameters(program, config);
+    this.parameters = new Parameters(program, config, moments);
     this.#weights = new Weights(program, config, this.parameters, recipe);
-    this.optimizer = new Optimizer(program, this.parameters);
+    this.optimizer = new Optimizer(program, this.parameters, moments);
     this.counts = counts ? new Counts(program, this.#weights.linears) : null;
     this.#network = new Network(program, config, this.parameters, this.#weights, this.counts);
   }
@@ -64,8 +68,7 @@ export class Member {
   rooms(size: BatchSize): Rooms {
     const { batch, length } = this.#rooms?.size ?? {};
     if (batch !== size.batch || length !== size.length) {
-      const { config, recipe } = this.#plan;
-      this.#rooms = new Rooms(this.program, config, this.parameters, this.#weights, recipe, size);
+      this.#rooms = new Rooms(this.program, this.#plan, this.parameters, this.#weights, size);
     }
     return this.#rooms!;
   }
@@ -84,8 +87,9 @@ export class Member {
     }
   }
 
-  #pass({ size, factor, gradients }: Request & { kind: "pass" }): void {
+  #pass({ size, factor, gradients, draw }: Request & { kind: "pass" }): void {
     const rooms = this.rooms(size);
+    this.#network.draw(draw);
     if (this.#isStale) this.#network.refresh(rooms);
     this.#isStale = false;
     if (gradients === "first") this.optimizer.clear();

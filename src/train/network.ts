@@ -8,6 +8,13 @@ import { Products } from "./products.ts";
 import type { Rooms } from "./rooms.ts";
 import type { Weights } from "./weights.ts";
 
+/** A part of a step, by which random words are told apart; all numbers of 32 bits. */
+export interface Draw {
+  readonly seed: number;
+  readonly step: number;
+  readonly part: number;
+}
+
 /** Forward and backward pass of a model that predicts the next token, for one of those who run them together. */
 export class Network {
   readonly #program: Program;
@@ -36,6 +43,11 @@ export class Network {
 
   get #kernels(): TrainKernels {
     return this.#program.kernels as TrainKernels;
+  }
+
+  /** Says which random words roundings by chance take. */
+  draw({ seed, step, part }: Draw): void {
+    Object.assign(this.#products, { seed, step, part });
   }
 
   /** Makes what products read of the weights, whose values have changed. Others read it after the next barrier. */
@@ -94,7 +106,11 @@ export class Network {
     linearBackward(program, this.#products, d.normed, lastNormed, [head], rooms, null);
     const norm = this.#parameters.get("model.norm.weight");
     normBackward(program, this.#config, d.x, norm, d.normed, last, rooms, 1);
-    for (let i = layers.length - 1; i >= 0; i--) this.#layers[i]!.backward(saved[i]!, rooms, observer);
+    for (let i = layers.length - 1; i >= 0; i--) {
+      // Of the last layer everything is still there; what a layer gives is not needed a second time, nor is `last`.
+      if (rooms.isShared && i < layers.length - 1) this.#layers[i]!.forward(saved[i]!, last, rooms);
+      this.#layers[i]!.backward(saved[i]!, rooms, observer);
+    }
     program.exchange.barrier();
     this.#embedBackward(rooms);
     this.#addNorms(rooms);

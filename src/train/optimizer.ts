@@ -1,7 +1,8 @@
 import type { Program } from "../model/program.ts";
 import { type Range, shareOf } from "../model/share.ts";
+import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { TrainKernels } from "./kernels.ts";
-import type { Parameter, Parameters } from "./parameters.ts";
+import type { Moments, Parameter, Parameters } from "./parameters.ts";
 
 /** Values of a piece at most: those of a tensor that one member updates together. */
 const PIECE = 2 ** 14;
@@ -28,9 +29,11 @@ export class Optimizer {
   readonly #pieces: readonly Piece[];
   /** The sum of the squares of each piece's gradient, float64. */
   readonly #squares: number;
+  readonly #moments: Moments;
 
-  constructor(program: Program, parameters: Parameters) {
+  constructor(program: Program, parameters: Parameters, moments: Moments) {
     this.#program = program;
+    this.#moments = moments;
     this.#pieces = parameters.all.flatMap((parameter) =>
       Array.from({ length: Math.ceil(parameter.count / PIECE) }, (_, i) => ({
         parameter,
@@ -79,11 +82,13 @@ export class Optimizer {
     for (const { parameter, ...piece } of this.#pieces.slice(start, end)) {
       const { value, gradient, m, v, isMatrix } = parameter;
       const at = 4 * piece.start;
+      const atMeans = (this.#moments === "f32" ? 4 : 2) * piece.start;
       this.#kernels.adamw(
+        VALUE_TYPE_ID[this.#moments],
         value + at,
         gradient + at,
-        m + at,
-        v + at,
+        m + atMeans,
+        v + atMeans,
         piece.end - piece.start,
         factor,
         rate / (1 - beta1 ** step),

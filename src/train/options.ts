@@ -1,6 +1,7 @@
 import { checkKnown } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Variant } from "../wasm/builds.ts";
+import type { Moments } from "./parameters.ts";
 import { type Recipe, type RecipeName, recipeOf } from "./recipes.ts";
 
 /** The learning rate of a step, from 0 on: a part of the trainer's. */
@@ -28,6 +29,15 @@ export interface TrainerOptions {
    * headers): then the calling thread does the work.
    */
   readonly threads?: number | undefined;
+  /** What the means of AdamW are kept in; "f32" if left out. */
+  readonly moments?: Moments | undefined;
+  /**
+   * Whether the backward pass computes each layer once more, instead of keeping what it needs of all of them: a third more work, and the memory of one layer
+   * and of the inputs of the others; to the same bits.
+   */
+  readonly recompute?: boolean | undefined;
+  /** Of roundings by chance, a whole number below 2^32; 0 if left out. */
+  readonly seed?: number | undefined;
   readonly variant?: Variant | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -49,6 +59,9 @@ export type Settings = Required<
   readonly schedule: Schedule;
   readonly counts: boolean;
   readonly threads: number;
+  readonly seed: number;
+  readonly moments: Moments;
+  readonly recompute: boolean;
 };
 
 const OPTIONS = [
@@ -61,6 +74,9 @@ const OPTIONS = [
   "schedule",
   "counts",
   "threads",
+  "seed",
+  "moments",
+  "recompute",
   "variant",
   "signal",
 ];
@@ -79,6 +95,11 @@ export function checkOptions(options: TrainerOptions): Settings {
   const threads = options.threads ?? 1;
   if (!Number.isInteger(threads) || threads < 1 || threads > 64)
     throw wrongOption("threads", "a whole number from 1 to 64", threads);
+  const seed = options.seed ?? 0;
+  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32)
+    throw wrongOption("seed", "a whole number below 2^32", seed);
+  const moments = options.moments ?? "f32";
+  if (moments !== "f32" && moments !== "bf16") throw wrongOption("moments", '"f32" or "bf16"', moments);
   return {
     recipe: recipeOf(options.recipe ?? "deepseek"),
     learningRate: number("learningRate", 1e-3),
@@ -89,6 +110,9 @@ export function checkOptions(options: TrainerOptions): Settings {
     schedule: options.schedule ?? (() => 1),
     counts: options.counts ?? false,
     threads,
+    seed,
+    moments,
+    recompute: options.recompute ?? false,
   };
 }
 

@@ -2,6 +2,9 @@ import type { DecoderConfig } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 
+/** What the means of AdamW are kept in. */
+export type Moments = "f32" | "bf16";
+
 /** A tensor that is trained: float32 in memory, with its gradient and the two means of AdamW, each as long. */
 export interface Parameter {
   readonly name: string;
@@ -20,12 +23,13 @@ export class Parameters {
   readonly all: readonly Parameter[];
   readonly #byName: ReadonlyMap<string, Parameter>;
 
-  constructor(program: Program, config: DecoderConfig) {
+  constructor(program: Program, config: DecoderConfig, moments: Moments) {
     this.all = shapesOf(config).map(([name, shape]) => {
       const count = shape.reduce((product, size) => product * size, 1);
       // Memory is all zeros at first.
       const place = (what: string) => program.room(`${name} ${what}`, count);
-      const places = { value: place("value"), gradient: place("gradient"), m: place("m"), v: place("v") };
+      const mean = (what: string) => program.bytes(`${name} ${what}`, (moments === "f32" ? 4 : 2) * count);
+      const places = { value: place("value"), gradient: place("gradient"), m: mean("m"), v: mean("v") };
       return { name, shape, count, ...places, isMatrix: shape.length > 1 };
     });
     this.#byName = new Map(this.all.map((parameter) => [parameter.name, parameter]));

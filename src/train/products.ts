@@ -13,11 +13,29 @@ export function blockRows(...formats: (OperandFormat | null)[]): number {
   return Math.max(1, ...formats.map((format) => format?.block[0] ?? 1));
 }
 
+/** The six operands: each takes random words of its own. */
+const ROLES = [
+  "forward x",
+  "forward w",
+  "inputGradient dy",
+  "inputGradient w",
+  "weightGradient dy",
+  "weightGradient x",
+] as const;
+type Role = (typeof ROLES)[number];
+
+/** The stream that signs of Hadamard matrices come from. */
+const HADAMARD = 2 ** 32 - 1;
+
 /**
  * The three products of a linear layer, with operands rounded as a recipe says: what the codes of an operand stand for is multiplied, which
  * float32 holds exactly, so the product is that of the codes, summed in float32. A member computes whole rows of each result.
  */
 export class Products {
+  /** Which random words roundings by chance take: of a part of a step. */
+  seed = 0;
+  step = 0;
+  part = 0;
   readonly #program: Program;
   readonly #counts: Counts | null;
 
@@ -39,14 +57,15 @@ export class Products {
       const chunks = new Chunks(n, blockRows(w));
       const { start, end } = chunks.rows(chunks.of(seat));
       const at = 4 * start * k;
-      this.#round(rounded + at, parameter.value + at, [end - start, k], w, work, [weight, "w"]);
+      const rows = { start, end, cols: k };
+      this.#round(rounded + at, parameter.value + at, rows, w, work, weight, "forward w", "w");
     }
     const other = recipe.inputGradient.w;
     const chunks = new Chunks(k, blockRows(other));
     const { start, end } = chunks.rows(chunks.of(seat));
     const at = turned + 4 * start * n;
     this.#kernels.transpose(at, parameter.value + 4 * start, n, end - start, k);
-    this.#round(at, at, [end - start, n], other, work);
+    this.#round(at, at, { start, end, cols: n }, other, work, weight, "inputGradient w");
   }
 
   /** y[rows, n] <- x[rows, k] w^T, for some rows and for all weights that meet the same x. */
@@ -60,7 +79,17 @@ export class Products {
     const rows = end - start;
     let left = x + 4 * start * k;
     if (recipe.forward.x !== null) {
-      this.#round(work.rounded, left, [rows, k], recipe.forward.x, work, [products[0]!.weight, "x"]);
+      const { weight } = products[0]!;
+      this.#round(
+        work.rounded,
+        left,
+        { start, end, cols: k },
+        recipe.forward.x,
+        work,
+        weight,
+        "forward x",
+        "x",
+      );
       left = work.rounded;
     }
     for (const { y, weight } of products)
@@ -68,17 +97,13 @@ export class Products {
   }
 
   /** dx[rows, k] += dy[rows, n] w for some rows. */
-  inputGradient(
-    dx: number,
-    dy: number,
-    { start, end }: Range,
-    { n, k, turned, recipe }: Weight,
-    work: Workspace,
-  ): void {
+  inputGradient(dx: number, dy: number, { start, end }: Range, weight: Weight, work: Workspace): void {
+    const { n, k, turned, recipe } = weight;
     const rows = end - start;
     let left = dy + 4 * start * n;
     if (recipe.inputGradient.dy !== null) {
-      this.#round(work.rounded, left, [rows, n], recipe.inputGradient.dy, work);
+      const { dy: format } = recipe.inputGradient;
+      this.#round(work.rounded, left, { start, end, cols: n }, format, work, weight, "inputGradient dy");
       left = work.rounded;
     }
     this.multiply(work.made, left, turned, [rows, k, n], work);
@@ -86,13 +111,15 @@ export class Products {
   }
 
   /** This member's rows of x[tokens, k] turned and rounded along the tokens, as weight gradients read it. */
-  turn(turned: number, x: number, tokens: number, { k, recipe }: Weight, work: Workspace): void {
+  turn(turned: number, x: number, tokens: number, weight: Weight, work: Workspace): void {
+    const { k, recipe } = weight;
     const format = recipe.weightGradient.x;
     const chunks = new Chunks(k, blockRows(format));
     const { start, end } = chunks.rows(chunks.of(this.#program.seat));
     const at = turned + 4 * start * tokens;
     this.#kernels.transpose(at, x + 4 * start, tokens, end - start, k);
-    this.#round(at, at, [end - start, tokens], format, work);
+    if (recipe.weightGradient.hadamard) this.#spread(at, end - start, tokens);
+    this.#round(at, at, { start, end, cols: tokens }, format, work, weight, "weightGradient x");
   }
 
   /** This member's rows of dw[n, k] += dy[tokens, n]^T x, of x what `turn` has made. */
@@ -104,13 +131,21 @@ export class Products {
     const rows = end - start;
     if (rows === 0) return;
     this.#kernels.transpose(work.turned, dy + 4 * start, tokens, rows, n);
+    if (recipe.weightGradient.hadamard) this.#spread(work.turned, rows, tokens);
     let left = work.turned;
     if (format !== null) {
-      this.#round(work.rounded, left, [rows, tokens], format, work, [weight, "dy"]);
+      const range = { start, end, cols: tokens };
+      this.#round(work.rounded, left, range, format, work, weight, "weightGradient dy", "dy");
       left = work.rounded;
     }
     this.multiply(work.made, left, turnedX, [rows, k, tokens], work);
     this.#kernels.addScaled(parameter.gradient + 4 * start * k, work.made, rows * k, 1);
+  }
+
+  /** Turns both operands of a weight gradient alike. */
+  #spread(x: number, rows: number, cols: number): void {
+    this.#kernels.setDraws(this.seed, HADAMARD, this.step, this.part);
+    this.#kernels.hadamard(x, rows, cols);
   }
 
   /** dst[m, n] <- x[m, k] w[n, k]^T in float32. */
@@ -124,21 +159,33 @@ export class Products {
     if (m > 0) this.#kernels.gemmPlain(0, dst, x, m, w, n, k, product);
   }
 
-  /** dst[rows, cols] <- src rounded; without counting, dst may be src. */
+  /**
+   * dst <- rows `start` to `end` of an operand, which are at src, rounded; without counting, dst may be src.
+   * @param operand a `null` leaves them as they are
+   */
   #round(
     dst: number,
     src: number,
-    [rows, cols]: readonly [number, number],
+    { start, end, cols }: Range & { readonly cols: number },
     operand: OperandFormat | null,
-    { rounding }: Workspace,
-    counted?: readonly [weight: Weight, operand: OperandName],
+    { rounding: work }: Workspace,
+    weight: Weight,
+    role: Role,
+    counted?: OperandName,
   ): void {
+    const rows = end - start;
     if (operand === null || rows === 0) return;
-    const [height, width] = operand.block;
-    const sums = (counted && this.#counts?.add(...counted, rows * cols)) ?? 0;
-    // biome-ignore format: a table of arguments
-    this.#kernels.round(
-      FORMAT_ID[operand.format], dst, src, rows, cols, height, width, ROUNDING_ID[operand.rounding], sums, rounding,
-    );
+    const kernels = this.#kernels;
+    const { format: name, block, rounding, scale, byChance } = operand;
+    const [format, direction] = [FORMAT_ID[name], ROUNDING_ID[rounding]];
+    const sums = (counted && this.#counts?.add(weight, counted, rows * cols)) ?? 0;
+    const stream = weight.index * ROLES.length + ROLES.indexOf(role);
+    kernels.setDraws(this.seed, stream, this.step, this.part);
+    if (scale === "e4m3") kernels.roundNvfp4(dst, src, rows, cols, byChance ? 1 : 0, start, work);
+    else if (byChance)
+      kernels.roundBlocksByChance(format, dst, src, rows, cols, ...block, direction, start, work);
+    else kernels.round(format, dst, src, rows, cols, ...block, direction, sums, work);
+    // The nearest are compared where they are rounded: only there are codes, which tell what was cut.
+    if (sums !== 0 && (scale || byChance)) kernels.compare(FORMAT_ID.e4m3, 0, sums, src, dst, 0, rows * cols);
   }
 }

@@ -7,6 +7,10 @@ export interface OperandFormat {
   readonly block: readonly [number, number];
   /** How scales are rounded to powers of two: "rceil" never lets the largest value saturate, "floor" is the OCP specification's. */
   readonly rounding: "rceil" | "floor";
+  /** NVFP4: an E4M3 scale for each block of 1x16, and a float32 for each row. */
+  readonly scale?: "e4m3";
+  /** Codes up or down by chance, so that the value itself is expected; else the nearest. */
+  readonly byChance?: boolean;
 }
 
 /**
@@ -16,7 +20,12 @@ export interface OperandFormat {
 export interface Recipe {
   readonly forward: { readonly x: OperandFormat | null; readonly w: OperandFormat | null };
   readonly inputGradient: { readonly dy: OperandFormat | null; readonly w: OperandFormat | null };
-  readonly weightGradient: { readonly dy: OperandFormat | null; readonly x: OperandFormat | null };
+  readonly weightGradient: {
+    readonly dy: OperandFormat | null;
+    readonly x: OperandFormat | null;
+    /** Both are turned by a Hadamard matrix of 16 along the tokens before they are rounded, which spreads large values. */
+    readonly hadamard?: boolean;
+  };
 }
 
 const recipe = (x: OperandFormat | null, w: OperandFormat | null, dy: OperandFormat | null): Recipe => ({
@@ -31,6 +40,12 @@ const e4m3 = (rows: number, cols: number, rounding: "rceil" | "floor" = "rceil")
   rounding,
 });
 
+/** What recipes of FP4 take care of: gradients are rounded by chance, and operands of weight gradients turned. */
+const careful = (operand: OperandFormat): Recipe => {
+  const dy = { ...operand, byChance: true };
+  return { ...recipe(operand, operand, dy), weightGradient: { dy, x: operand, hadamard: true } };
+};
+
 const e2m1 = (rounding: "rceil" | "floor"): OperandFormat => ({ format: "e2m1", block: [1, 32], rounding });
 
 /** The names of recipes. */
@@ -43,7 +58,9 @@ export type RecipeName =
   | "deepseek-square"
   | "e5m2"
   | "mxfp4"
-  | "mxfp4-floor";
+  | "mxfp4-floor"
+  | "mxfp4-stochastic"
+  | "nvfp4";
 
 /** The recipes that have names. */
 export const recipes: { readonly [name in RecipeName]: Recipe } = {
@@ -67,6 +84,10 @@ export const recipes: { readonly [name in RecipeName]: Recipe } = {
   /** FP4 for everything, rounded to nearest and without other care: a control that has to be worse. */
   mxfp4: recipe(e2m1("rceil"), e2m1("rceil"), e2m1("rceil")),
   "mxfp4-floor": recipe(e2m1("floor"), e2m1("floor"), e2m1("floor")),
+  /** The same with care: gradients rounded by chance, operands of weight gradients turned by Hadamard matrices. */
+  "mxfp4-stochastic": careful(e2m1("rceil")),
+  /** NVFP4 with the same care. */
+  nvfp4: careful({ format: "e2m1", block: [1, 16], rounding: "rceil", scale: "e4m3" }),
 };
 
 /** @throws BlockscaleError `option`: no such recipe */

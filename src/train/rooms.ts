@@ -16,6 +16,13 @@ export interface BatchSize {
   readonly length: number;
 }
 
+/** Of a plan, what rooms depend on. */
+interface RoomPlan {
+  readonly config: DecoderConfig;
+  readonly recipe: Recipe;
+  readonly recompute: boolean;
+}
+
 /** What the forward pass of a layer leaves for the backward pass, each [tokens, ...]. */
 export interface Saved {
   /** What came in, and what is between attention and block. */
@@ -81,6 +88,8 @@ export class Rooms {
   readonly targets: number;
   readonly losses: number;
   readonly saved: readonly Saved[];
+  /** Whether layers take the same rooms for all but what came in, one after another. */
+  readonly isShared: boolean;
   readonly last: number;
   readonly lastNormed: number;
   readonly logits: number;
@@ -99,10 +108,9 @@ export class Rooms {
 
   constructor(
     program: Program,
-    config: DecoderConfig,
+    { config, recipe, recompute }: RoomPlan,
     parameters: Parameters,
     weights: Weights,
-    recipe: Recipe,
     size: BatchSize,
   ) {
     const tokens = size.batch * size.length;
@@ -116,7 +124,10 @@ export class Rooms {
     this.inputs = room("inputs", 1);
     this.targets = room("targets", 1);
     this.losses = program.bytes("losses", 8 * this.chunks.count);
-    this.saved = layers.map((_, i) => savedOf(config, (name, cols) => room(`${i} ${name}`, cols)));
+    this.isShared = recompute;
+    this.saved = layers.map((_, i) =>
+      savedOf(config, (name, cols) => room(`${recompute && name !== "x" ? "any" : i} ${name}`, cols)),
+    );
     this.last = room("last", hidden);
     this.lastNormed = room("last normed", hidden);
     this.logits = room("logits", vocabulary);
@@ -243,7 +254,7 @@ function workspaceOf(
       n,
       k,
       ownN: share(n, blockRows(weightGradient.dy)),
-      formats: [...Object.values(forward), ...Object.values(inputGradient), ...Object.values(weightGradient)],
+      formats: [forward.x, forward.w, inputGradient.dy, inputGradient.w, weightGradient.dy, weightGradient.x],
     };
   });
   const most = (of: (shape: (typeof shapes)[number]) => number) => Math.max(...shapes.map(of));

@@ -7,6 +7,7 @@ import type { Crew } from "./crew.ts";
 import type { SeenLinear } from "./layer.ts";
 import type { Member } from "./member.ts";
 import { type Settings, wrongOption } from "./options.ts";
+import type { BatchSize } from "./rooms.ts";
 import { modelFiles, OPTIMIZER, optimizerFile } from "./state.ts";
 
 /** What a step has done. */
@@ -108,7 +109,7 @@ export class Trainer {
     const [batch, width] = checkBatch(ids, shape, this.config);
     this.#member.observer = (name, seen) => look(this.#program, name, seen);
     try {
-      await this.#pass(ids, batch, width - 1, 1, "first");
+      await this.#pass(ids, { batch, length: width - 1 }, 1, "first", 0);
     } finally {
       this.#member.observer = null;
     }
@@ -129,7 +130,7 @@ export class Trainer {
     for (let part = 0; part < parts; part++) {
       const rows = ids.subarray(part * size * width, (part + 1) * size * width);
       const gradients = !withGradients ? "none" : part === 0 ? "first" : "more";
-      loss += await this.#pass(rows, size, width - 1, 1 / tokens, gradients);
+      loss += await this.#pass(rows, { batch: size, length: width - 1 }, 1 / tokens, gradients, part);
     }
     return loss / tokens;
   }
@@ -137,15 +138,15 @@ export class Trainer {
   /** @returns the summed cross-entropy */
   async #pass(
     ids: Int32Array,
-    batch: number,
-    length: number,
+    size: BatchSize,
     factor: number,
     gradients: "none" | "first" | "more",
+    part: number,
   ): Promise<number> {
-    const size = { batch, length };
+    const draw = { seed: this.#settings.seed, step: this.#steps, part };
     const rooms = this.#member.rooms(size);
     rooms.take(ids);
-    await this.#crew.run({ kind: "pass", size, factor, gradients });
+    await this.#crew.run({ kind: "pass", size, factor, gradients, draw });
     return rooms.loss;
   }
 
@@ -190,7 +191,8 @@ export class Trainer {
   files(withOptimizer = false): Map<string, Blob> {
     const { all } = this.#member.parameters;
     const files = modelFiles(this.#program, all, this.#json);
-    if (withOptimizer) files.set(OPTIMIZER, optimizerFile(this.#program, all, this.#steps));
+    if (withOptimizer)
+      files.set(OPTIMIZER, optimizerFile(this.#program, all, this.#settings.moments, this.#steps));
     return files;
   }
 

@@ -41,7 +41,7 @@ const NAMES: { readonly [entry: string]: readonly string[] } = {
   ],
   "./node": ["createFile", "openFile", "openFolder"],
   "./model": ["architectures", "modelConfigOf", "openModel"],
-  "./train": ["createTrainer", "recipes", "warmupCosine"],
+  "./train": ["createTrainer", "recipes", "stochasticCast", "warmupCosine"],
 };
 
 const entries = Object.entries(manifest.exports).filter(([name]) => !/\.(json|wasm)$/.test(name));

@@ -193,7 +193,7 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const [w, g] = [randomNormal(1, n), randomNormal(2, n)];
     const [m, v] = [randomNormal(3, n), randomNormal(4, n).map((x) => x * x)];
     const places = [w, g, m, v].map((x) => at.put(x)) as [number, number, number, number];
-    at.train.adamw(...places, n, 0.5, 0.01, 0.9, 0.95, 1e-8, 1.5, 0.001);
+    at.train.adamw(0, ...places, n, 0.5, 0.01, 0.9, 0.95, 1e-8, 1.5, 0.001);
     const squares = g.reduce((sum, x) => sum + x * x, 0);
     expect(Math.abs(at.train.sumOfSquares(places[1], n) / squares - 1)).toBeLessThan(1e-6);
     const mean = m.map((x, i) => 0.9 * x + 0.1 * 0.5 * g[i]!);
@@ -202,5 +202,20 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     expect(worst(at.floats(places[3], n), square)).toBeLessThan(1e-6);
     const moved = w.map((x, i) => x * (1 - 0.001) - (0.01 * mean[i]!) / (Math.sqrt(1.5 * square[i]!) + 1e-8));
     expect(worst(at.floats(places[0], n), moved)).toBeLessThan(1e-6);
+    // Means in bfloat16: the same of what they hold, and rounded to nearest.
+    const bits = (x: Float32Array) => Uint16Array.from(new Uint32Array(x.buffer), (word) => word >>> 16);
+    const held = (x: ArrayLike<number>) => new Float32Array(Uint32Array.from(x, (word) => word << 16).buffer);
+    const [m16, v16] = [bits(m), bits(v)];
+    const coarse = [w, g, m16, v16].map((x) => at.put(x)) as [number, number, number, number];
+    const fine = [w, g, held(m16), held(v16)].map((x) => at.put(x)) as [number, number, number, number];
+    at.train.adamw(1, ...coarse, n, 0.5, 0.01, 0.9, 0.95, 1e-8, 1.5, 0.001);
+    at.train.adamw(0, ...fine, n, 0.5, 0.01, 0.9, 0.95, 1e-8, 1.5, 0.001);
+    expect(at.floats(coarse[0], n)).toEqual(at.floats(fine[0], n));
+    for (const i of [2, 3] as const) {
+      const found = held(new Uint16Array(at.bytes(coarse[i], 2 * n).buffer));
+      at.floats(fine[i], n).forEach((exact, k) => {
+        expect(Math.abs(found[k]! - exact)).toBeLessThanOrEqual(Math.abs(exact) * 2 ** -8);
+      });
+    }
   });
 });

@@ -1,5 +1,7 @@
 import { Functions } from "../../lanes/functions";
+import { F32, Half } from "../../lanes/half";
 import { Simd } from "../../lanes/simd";
+import { Scratch } from "../scratch";
 
 /** The sum of the squares of x[n], in float64. */
 export function sumOfSquares(x: usize, n: usize): f64 {
@@ -21,11 +23,12 @@ export function sumOfSquares(x: usize, n: usize): f64 {
 }
 
 /**
- * One step of AdamW on n weights: m and v become the running means of gradient and squared gradient; the weights decay by `decay` of
+ * One step of AdamW on n weights: m and v, float32 or bfloat16, become the running means of gradient and squared gradient; the weights decay by `decay` of
  * themselves and move by rate * m / (sqrt(v) + epsilon). The gradient is multiplied by `factor` first. `rate` and the root of `correction`
  * hold what makes up for means that began at 0: m / (1 - beta1^t) and v * correction, correction = 1 / (1 - beta2^t).
+ * What moves the weights are the means before they are rounded to bfloat16.
  */
-export function adamw(
+export function adamw<T>(
   weights: usize,
   gradient: usize,
   m: usize,
@@ -39,8 +42,44 @@ export function adamw(
   correction: f32,
   decay: f32,
 ): void {
+  const full = n & ~3;
+  updateFours<T>(weights, gradient, m, v, full, factor, rate, beta1, beta2, epsilon, correction, decay);
+  const rest = n - full;
+  if (!rest) return;
+  // The last ones by way of four, the others of which are 0.
+  const size = Half.size<T>();
+  const w = Scratch.maxima;
+  const g = w + 16;
+  const a = w + 32;
+  const b = w + 48;
+  memory.fill(w, 0, 64);
+  memory.copy(w, weights + 4 * full, 4 * rest);
+  memory.copy(g, gradient + 4 * full, 4 * rest);
+  memory.copy(a, m + size * full, size * rest);
+  memory.copy(b, v + size * full, size * rest);
+  updateFours<T>(w, g, a, b, 4, factor, rate, beta1, beta2, epsilon, correction, decay);
+  memory.copy(weights + 4 * full, w, 4 * rest);
+  memory.copy(m + size * full, a, size * rest);
+  memory.copy(v + size * full, b, size * rest);
+}
+
+/** The same for a multiple of four. */
+function updateFours<T>(
+  weights: usize,
+  gradient: usize,
+  m: usize,
+  v: usize,
+  n: usize,
+  factor: f32,
+  rate: f32,
+  beta1: f32,
+  beta2: f32,
+  epsilon: f32,
+  correction: f32,
+  decay: f32,
+): void {
+  const zero = Simd.opaqueZero();
   const end = weights + 4 * n;
-  const full = weights + 4 * (n & ~3);
   const b1 = f32x4.splat(beta1);
   const b2 = f32x4.splat(beta2);
   const part1: f32 = (1 - beta1) * factor;
@@ -49,22 +88,28 @@ export function adamw(
   const c1 = f32x4.splat(part1);
   const c2 = f32x4.splat(part2);
   const keep = f32x4.splat(kept);
-  for (; weights < full; weights += 16, gradient += 16, m += 16, v += 16) {
+  for (; weights < end; weights += 16, gradient += 16) {
     const g = v128.load(gradient);
-    const mean = f32x4.add(f32x4.mul(v128.load(m), b1), f32x4.mul(g, c1));
-    const square = f32x4.add(f32x4.mul(v128.load(v), b2), f32x4.mul(f32x4.mul(g, g), c2));
-    v128.store(m, mean);
-    v128.store(v, square);
+    const mean = f32x4.add(f32x4.mul(Four.load<T>(m, zero), b1), f32x4.mul(g, c1));
+    const square = f32x4.add(f32x4.mul(Four.load<T>(v, zero), b2), f32x4.mul(f32x4.mul(g, g), c2));
+    Four.store<T>(m, mean, zero);
+    Four.store<T>(v, square, zero);
+    m += 4 * Half.size<T>();
+    v += 4 * Half.size<T>();
     const size = f32x4.add(Functions.sqrt(f32x4.mul(square, f32x4.splat(correction))), f32x4.splat(epsilon));
     const move = f32x4.div(f32x4.mul(mean, f32x4.splat(rate)), size);
     v128.store(weights, f32x4.sub(f32x4.mul(v128.load(weights), keep), move));
   }
-  for (; weights < end; weights += 4, gradient += 4, m += 4, v += 4) {
-    const g = load<f32>(gradient);
-    const mean = load<f32>(m) * beta1 + g * part1;
-    const square = load<f32>(v) * beta2 + g * g * part2;
-    store<f32>(m, mean);
-    store<f32>(v, square);
-    store<f32>(weights, load<f32>(weights) * kept - (mean * rate) / (sqrt(square * correction) + epsilon));
+}
+
+/** Four values of type T in memory, float32 in a vector. */
+abstract class Four {
+  @inline static load<T>(at: usize, zero: i32): v128 {
+    return idof<T>() == idof<F32>() ? v128.load(at) : Half.widen<T>(v128.load_ext<u16>(at), zero);
+  }
+
+  @inline static store<T>(at: usize, values: v128, zero: i32): void {
+    if (idof<T>() == idof<F32>()) v128.store(at, values);
+    else v128.store_lane<u64>(at, Half.narrow<T>(values, values, zero), 0);
   }
 }

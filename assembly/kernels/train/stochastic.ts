@@ -1,0 +1,154 @@
+import { E2M1, E4M3, Format } from "../../lanes/format";
+import { F32 } from "../../lanes/half";
+import { Random } from "../../lanes/random";
+import { Stochastic } from "../../lanes/stochastic";
+import { decode, UE8M0 } from "../casts/dequantize";
+import { encode, quantize } from "../casts/quantize";
+
+/** Which random words roundings take: element i of a tensor takes word i of a stream of a part of a step. */
+export abstract class Draws {
+  static seed: u32 = 0;
+  static stream: u32 = 0;
+  static step: u32 = 0;
+  static part: u32 = 0;
+
+  @inline static words(index: usize): v128 {
+    return Random.words(<u32>(index >> 2), Draws.stream, Draws.step, Draws.part, Draws.seed, 0);
+  }
+}
+
+export function setDraws(seed: u32, stream: u32, step: u32, part: u32): void {
+  Draws.seed = seed;
+  Draws.stream = stream;
+  Draws.step = step;
+  Draws.part = part;
+}
+
+/** dst[n] <- src[n] to codes of format F times 2^exponent, up or down by chance; src[0] is element `first` of its tensor. NaN stays. */
+export function roundByChance<F>(dst: usize, src: usize, n: usize, exponent: i32, first: usize): void {
+  let words = Draws.words(first);
+  for (let i: usize = 0; i < n; i++) {
+    const index = first + i;
+    if ((index & 3) == 0) words = Draws.words(index);
+    const x = load<f32>(src + 4 * i);
+    const rounded = Stochastic.round<F>(x, exponent, Random.word(words, <u32>index & 3));
+    store<f32>(dst + 4 * i, rounded);
+  }
+}
+
+/**
+ * dst[rows, cols] <- src rounded by chance, in blocks of format F under UE8M0 scales as `quantize` makes them. Row 0 is row `firstRow` of the tensor;
+ * dst may be src.
+ * @param work one byte for each value of `blockRows` rows, and one for each of their blocks
+ */
+export function roundBlocksByChance<F>(
+  dst: usize,
+  src: usize,
+  rows: usize,
+  cols: usize,
+  blockRows: usize,
+  blockCols: usize,
+  rounding: i32,
+  firstRow: usize,
+  work: usize,
+): void {
+  const blocks = (cols + blockCols - 1) / blockCols;
+  const scales = work + blockRows * cols;
+  for (let row: usize = 0; row < rows; row += blockRows) {
+    const height = min(blockRows, rows - row);
+    const from = src + 4 * row * cols;
+    quantize<F, F32>(UE8M0, work, scales, from, height, cols, blockRows, blockCols, rounding, 0, 127);
+    for (let r: usize = 0; r < height; r++) {
+      for (let block: usize = 0; block < blocks; block++) {
+        const col = block * blockCols;
+        const at = (row + r) * cols + col;
+        const n = min(blockCols, cols - col);
+        const byte = <u32>load<u8>(scales + block);
+        if (byte == 0xff) for (let i: usize = 0; i < n; i++) store<f32>(dst + 4 * (at + i), NaN);
+        else roundByChance<F>(dst + 4 * at, src + 4 * at, n, Stochastic.exponent(byte), firstRow * cols + at);
+      }
+    }
+  }
+}
+
+/**
+ * dst[rows, cols] <- src rounded to NVFP4: E2M1 in blocks of 16 along a row, an E4M3 scale for each, and over them a float32 for each row, its largest
+ * magnitude over 448 * 6. NVFP4 has one of these for a tensor; with one for a row, rows do not depend on one another. dst may be src.
+ * @param isByChance whether codes are up or down by chance, else the nearest
+ * @param work 25 bytes for each column
+ */
+export function roundNvfp4(
+  dst: usize,
+  src: usize,
+  rows: usize,
+  cols: usize,
+  isByChance: bool,
+  firstRow: usize,
+  work: usize,
+): void {
+  const blocks = (cols + 15) / 16;
+  const scales = work;
+  const codes = scales + 4 * blocks + 64;
+  for (let row: usize = 0; row < rows; row++) {
+    const from = src + 4 * row * cols;
+    const to = dst + 4 * row * cols;
+    const outer: f32 = largest(from, cols) / (448 * 6);
+    for (let block: usize = 0; block < blocks; block++) {
+      const amax = largest(from + 64 * block, min<usize>(16, cols - 16 * block));
+      store<f32>(scales + 4 * block, outer == 0 ? 0 : amax / 6 / outer);
+    }
+    encode<E4M3>(codes, scales, blocks);
+    decode<E4M3>(scales, codes, blocks);
+    for (let block: usize = 0; block < blocks; block++) {
+      const n = min<usize>(16, cols - 16 * block);
+      const at: usize = 64 * block;
+      const scale: f32 = load<f32>(scales + 4 * block) * outer;
+      for (let i: usize = 0; i < n; i++)
+        store<f32>(to + at + 4 * i, scale == 0 ? 0 : load<f32>(from + at + 4 * i) / scale);
+      if (isByChance) roundByChance<E2M1>(to + at, to + at, n, 0, (firstRow + row) * cols + 16 * block);
+      else roundToFp4(to + at, n);
+      for (let i: usize = 0; i < n; i++) store<f32>(to + at + 4 * i, load<f32>(to + at + 4 * i) * scale);
+    }
+  }
+}
+
+/** The nearest E2M1, of two the even one: the spacing of magnitudes is 0.5 below 2, 1 below 4, 2 above. */
+function roundToFp4(at: usize, n: usize): void {
+  for (let i: usize = 0; i < n; i++, at += 4) {
+    const x = load<f32>(at);
+    const size = abs<f32>(x);
+    const spacing: f32 = size < 2 ? 0.5 : size < 4 ? 1 : 2;
+    store<f32>(at, copysign<f32>(min(nearest<f32>(size / spacing) * spacing, Format.max<E2M1>()), x));
+  }
+}
+
+function largest(src: usize, n: usize): f32 {
+  let most: f32 = 0;
+  for (let i: usize = 0; i < n; i++) most = max(most, abs<f32>(load<f32>(src + 4 * i)));
+  return most;
+}
+
+/**
+ * x[rows, cols] in place, each sixteen of a row times a Hadamard matrix of 16 over 4, whose rows were given signs by chance. It is orthogonal, so products of two
+ * operands that were both turned by it stay what they are, and large values are spread out before they are rounded. What is left at the end of a row stays.
+ */
+export function hadamard(x: usize, rows: usize, cols: usize): void {
+  const signs = Random.word(Draws.words(0), 0);
+  const whole = cols & ~15;
+  for (let row: usize = 0; row < rows; row++, x += 4 * cols) {
+    for (let block: usize = 0; block < whole; block += 16) {
+      const at = x + 4 * block;
+      for (let i: usize = 0; i < 16; i++)
+        store<f32>(at + 4 * i, ((signs >> <u32>i) & 1 ? -0.25 : 0.25) * load<f32>(at + 4 * i));
+      for (let half: usize = 1; half < 16; half *= 2) {
+        for (let i: usize = 0; i < 16; i++) {
+          if (i & half) continue;
+          const a = load<f32>(at + 4 * i);
+          const b = load<f32>(at + 4 * (i + half));
+          store<f32>(at + 4 * i, a + b);
+          store<f32>(at + 4 * (i + half), a - b);
+        }
+      }
+    }
+  }
+}

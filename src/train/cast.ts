@@ -1,0 +1,58 @@
+import { compileForModels } from "../model/build.ts";
+import { checkArray } from "../tensor/checks.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { FORMAT_ID } from "../tensor/formats.ts";
+import { checkFormat, type Format } from "../tensor/tensor.ts";
+import { Arena } from "../wasm/arena.ts";
+import type { Variant } from "../wasm/builds.ts";
+import { instantiate } from "../wasm/instantiate.ts";
+import type { TrainKernels } from "./kernels.ts";
+
+/** Which random words a cast takes; numbers of 32 bits, 0 if left out. */
+export interface RandomWords {
+  readonly seed?: number;
+  readonly stream?: number;
+  readonly step?: number;
+}
+
+/** Float32 to codes, up or down by chance. */
+export type StochasticCast = (
+  values: Float32Array,
+  format: Format,
+  words?: RandomWords,
+) => Uint8Array<ArrayBuffer>;
+
+/**
+ * Makes a cast that rounds by chance: a value between two codes becomes the upper one with the probability of how far it is on the way there, to 2^-32, so that the
+ * value itself is what is expected; codes stay what they are. What is above the largest code becomes that; NaN stays. Element i takes word i of Philox 4x32-10 under
+ * the seed, stream and step: the same bits in every runtime, whatever is cast together. E2M1 has a byte a code, the sign at bit 7.
+ * @throws BlockscaleError `wasm`; the cast: `buffer`, `option`
+ */
+export function stochasticCast(variant?: Variant): StochasticCast {
+  const { kernels, memory } = instantiate(compileForModels(variant).module);
+  const train = kernels as TrainKernels;
+  const arena = new Arena(memory, train.heapBase());
+  return (values, format, words = {}) => {
+    const source = checkArray("stochasticCast: values", values, "Float32Array");
+    checkFormat("stochasticCast", format);
+    const { seed = 0, stream = 0, step = 0 } = words;
+    for (const [name, word] of Object.entries({ seed, stream, step }))
+      if (!Number.isInteger(word) || word < 0 || word >= 2 ** 32) throw notWord(name, word);
+    const n = source.length;
+    const [place, codes] = arena.frame([4 * n, n]) as [number, number];
+    new Float32Array(arena.buffer, place, n).set(source);
+    train.setDraws(seed, stream, step, 0);
+    train.roundByChance(FORMAT_ID[format], place, place, n, 0, 0);
+    train.encode(FORMAT_ID[format], codes, place, n);
+    return new Uint8Array(arena.buffer, codes, n).slice();
+  };
+}
+
+function notWord(name: string, got: unknown): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: `stochasticCast: ${name}`,
+    expected: "a whole number from 0 to 2^32 - 1",
+    got: String(got),
+    fix: "Leave it out for 0.",
+  });
+}
