@@ -8,6 +8,7 @@ import type { Taker } from "./load.ts";
 import { Member, type Request } from "./member.ts";
 import type { Precisions } from "./precisions.ts";
 import type { Opening, Task } from "./protocol.ts";
+import { hostTurn } from "./turn.ts";
 
 const SCRIPT: Script = {
   source,
@@ -59,6 +60,7 @@ class LocalCrew implements Crew {
   }
 
   async run(request: Request): Promise<Float32Array | undefined> {
+    await hostTurn();
     return this.#member.run(request);
   }
 

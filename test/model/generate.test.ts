@@ -10,6 +10,18 @@ import { SPECIAL, tokenizerFiles } from "../support/tokenizer-files.ts";
 const withTokenizer = (name: string): Map<string, Blob> => new Map([...filesOf(name), ...tokenizerFiles()]);
 const tokenizer = async (): Promise<Tokenizer> => (await openTokenizer(tokenizerFiles()))!;
 
+/** A model with NaN in the embedding of a token. */
+async function withNaN(name: string, token: number): Promise<Map<string, Blob>> {
+  const files = filesOf(name);
+  const bytes = new Uint8Array(await files.get("model.safetensors")!.arrayBuffer());
+  const length = Number(new DataView(bytes.buffer).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
+  const { dtype, shape, data_offsets: offsets } = header["model.embed_tokens.weight"];
+  expect(dtype).toBe("BF16");
+  new DataView(bytes.buffer).setUint16(8 + length + offsets[0] + 2 * token * shape[1], 0x7fc0, true);
+  return new Map([...files, ["model.safetensors", new Blob([bytes])]]);
+}
+
 /** The code of the error that something fails with. */
 async function failing(action: Promise<unknown>): Promise<string> {
   return action.then(
@@ -172,6 +184,46 @@ describe("a model", () => {
       await model.close();
     }
   });
+
+  test.each([1, 2])(
+    "is interrupted by a timer, in the middle of a token too: %i threads",
+    async (threads) => {
+      const model = await openModel(filesOf("llama"), { threads });
+      const before = await model.logits([5, 6, 7]);
+      for (const delay of [0, 3, 10]) {
+        const controller = new AbortController();
+        const timer = setTimeout(() => controller.abort(), delay);
+        const run = all(model.generate([1, 2, 3], { maxTokens: 500, signal: controller.signal }));
+        expect(await failing(run)).toMatch(/abort/i);
+        clearTimeout(timer);
+        expect(await model.logits([5, 6, 7])).toEqual(before);
+      }
+      const ids = Array.from({ length: 450 }, (_, i) => i % 320);
+      const controller = new AbortController();
+      setTimeout(() => controller.abort(), 0);
+      expect(await failing(model.logits(ids, { signal: controller.signal }))).toMatch(/abort/i);
+      expect(await model.logits([5, 6, 7])).toEqual(before);
+      await model.close();
+    },
+  );
+
+  test.each([1, 2])(
+    "NaN among the logits is one error, and nothing of it stays: %i threads",
+    async (threads) => {
+      // NaN in the embedding of token 5 alone; this model has a head of its own.
+      const model = await openModel(await withNaN("qwen2", 5), { threads });
+      const sound = await openModel(filesOf("qwen2"), { threads });
+      const greedy = { temperature: 0, maxTokens: 6 } as const;
+      expect(await failing(all(model.generate([1, 5], greedy)))).toMatch(
+        /^dialect: model: logits: expected numbers, got NaN/,
+      );
+      expect(Array.from(await model.logits([5])).every(Number.isNaN)).toBe(true);
+      expect(await all(model.generate([1, 2], greedy))).toEqual(await all(sound.generate([1, 2], greedy)));
+      expect(await model.logits([1, 2, 3])).toEqual(await sound.logits([1, 2, 3]));
+      await model.close();
+      await sound.close();
+    },
+  );
 
   test("does one thing at a time, in the order of asking", async () => {
     const model = await openModel(filesOf("llama"));

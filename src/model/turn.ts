@@ -1,0 +1,19 @@
+/**
+ * Lets the host do what waits: timers, signals, Ctrl-C, bytes on their way out. Promises alone would not: a chain of them runs to its end
+ * before anything else does.
+ */
+export function hostTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    if (typeof setImmediate === "function") {
+      setImmediate(resolve);
+    } else if (typeof MessageChannel === "function") {
+      // Timers of nested tasks wait for 4 ms in browsers; messages do not.
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => {
+        port1.close();
+        resolve();
+      };
+      port2.postMessage(null);
+    } else setTimeout(resolve, 0);
+  });
+}
