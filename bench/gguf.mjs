@@ -5,6 +5,7 @@ import { SHAPES } from "./checkpoints.mjs";
 
 const [UINT32, FLOAT32, STRING, ARRAY, INT32] = [4, 6, 8, 9, 5];
 const [F32, Q8_0] = [0, 8];
+const [NORMAL, USER_DEFINED] = [1, 4];
 const ALIGNMENT = 32;
 
 const u32 = (n) => Buffer.from(Uint32Array.of(n).buffer);
@@ -71,7 +72,8 @@ export function writeGguf(name, path) {
     list(
       "tokenizer.ggml.token_type",
       INT32,
-      Array.from({ length: n }, () => u32(1)),
+      // Tokens of three digits are looked for in a text as they are, so that prompts can be written.
+      Array.from({ length: n }, (_, i) => u32(i >= 100 && i < 1000 ? USER_DEFINED : NORMAL)),
     ),
     list("tokenizer.ggml.merges", STRING, [text("t 1")]),
     pair("tokenizer.ggml.eos_token_id", UINT32, u32(n - 1)),

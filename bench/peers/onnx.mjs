@@ -1,7 +1,9 @@
-// The smallest ONNX models there are: one node with its weights, written as protocol buffers by hand.
+// ONNX models written as protocol buffers by hand: the smallest there are, one node with its weights, and the parts of larger ones.
 
-const FLOAT = 1;
-const UINT8 = 2;
+export const FLOAT = 1;
+export const UINT8 = 2;
+export const INT8 = 3;
+export const INT64 = 7;
 
 function varint(value) {
   const bytes = [];
@@ -13,19 +15,19 @@ function varint(value) {
   return Buffer.from(bytes);
 }
 
-const number = (field, value) => Buffer.concat([varint(field * 8), varint(value)]);
-const bytes = (field, value) => Buffer.concat([varint(field * 8 + 2), varint(value.length), value]);
-const text = (field, value) => bytes(field, Buffer.from(value));
-const message = (field, ...parts) => bytes(field, Buffer.concat(parts));
+export const number = (field, value) => Buffer.concat([varint(field * 8), varint(value)]);
+export const bytes = (field, value) => Buffer.concat([varint(field * 8 + 2), varint(value.length), value]);
+export const text = (field, value) => bytes(field, Buffer.from(value));
+export const message = (field, ...parts) => bytes(field, Buffer.concat(parts));
 
-function tensor(name, type, dims, data) {
+export function tensor(name, type, dims, data) {
   const raw = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   return message(5, ...dims.map((dim) => number(1, dim)), number(2, type), text(8, name), bytes(9, raw));
 }
 
-function value(field, name, dims) {
+export function value(field, name, dims, type = FLOAT) {
   const shape = message(2, ...dims.map((dim) => message(1, number(1, dim))));
-  return message(field, text(1, name), message(2, message(1, number(1, FLOAT), shape)));
+  return message(field, text(1, name), message(2, message(1, number(1, type), shape)));
 }
 
 function model(operator, domain, inputs, attributes, initializers, [m, n, k]) {
