@@ -174,6 +174,7 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   "@huggingface/hub": ["cli/", "web/"],
   "cli-progress": ["cli/"],
   "markdown-table": ["cli/"],
+  "client-zip": ["web/"],
   "hash-wasm": ["web/"],
   preact: ["web/"],
   "@preact/signals": ["web/"],

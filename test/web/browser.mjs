@@ -135,6 +135,41 @@ export function written(page) {
     .evaluateAll((items) => items.map(({ dataset }) => ({ ...dataset, size: Number(dataset.size) })));
 }
 
+/**
+ * What the page hands to the downloads when a button is pressed: its name and its bytes. Seen from inside, since Firefox, driven from outside,
+ * tells of no download.
+ */
+export async function downloadedBy(page, press) {
+  await page.evaluate(() => {
+    const { createObjectURL } = URL;
+    const { click } = HTMLAnchorElement.prototype;
+    window.downloaded = new Promise((resolve) => {
+      let blob;
+      URL.createObjectURL = (made) => {
+        blob = made;
+        return createObjectURL.call(URL, made);
+      };
+      HTMLAnchorElement.prototype.click = function () {
+        URL.createObjectURL = createObjectURL;
+        HTMLAnchorElement.prototype.click = click;
+        resolve({ name: this.download, blob });
+        click.call(this);
+      };
+    });
+  });
+  await press();
+  const { name, base64 } = await page.evaluate(async () => {
+    const { name, blob } = await window.downloaded;
+    const reader = new FileReader();
+    const text = new Promise((resolve) => {
+      reader.onload = () => resolve(reader.result);
+    });
+    reader.readAsDataURL(blob);
+    return { name, base64: (await text).split(",")[1] };
+  });
+  return { name, bytes: Buffer.from(base64, "base64") };
+}
+
 /** How many files are in the origin private file system, also while they are being written. */
 export function countFiles(page) {
   return page.evaluate(async () => {

@@ -2,40 +2,30 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { convert, withPage } from "./browser.mjs";
+import { convert, downloadedBy, withPage } from "./browser.mjs";
 
-/** Presses the button of the card; gives its name, its size, and how many colours of the page are in it. */
+/** Presses the button of the card; gives its name, its size, and how many colours are in some strips of it. */
 async function cardOf(page) {
-  await page.evaluate(() => {
-    const made = URL.createObjectURL;
-    URL.createObjectURL = (blob) => {
-      window.made = blob;
-      return made.call(URL, blob);
-    };
-  });
-  await page.getByRole("button", { name: "Picture (PNG)" }).click();
-  await page.waitForFunction(() => window.made !== undefined);
-  return page.evaluate(async () => {
-    const picture = await createImageBitmap(window.made);
-    const canvas = new OffscreenCanvas(picture.width, picture.height);
-    const context = canvas.getContext("2d");
+  const press = () => page.getByRole("button", { name: "Picture (PNG)" }).click();
+  const { name } = await downloadedBy(page, press);
+  const drawn = await page.evaluate(async () => {
+    const { blob } = await window.downloaded;
+    const picture = await createImageBitmap(blob);
+    const { width, height } = picture;
+    const context = new OffscreenCanvas(width, height).getContext("2d");
     context.drawImage(picture, 0, 0);
-    const { data } = context.getImageData(0, 0, picture.width, picture.height);
-    const strip = (top, bottom) => {
-      const seen = new Set();
-      for (let i = top * picture.width * 4; i < bottom * picture.width * 4; i += 4)
-        seen.add((data[i] << 16) | (data[i + 1] << 8) | data[i + 2]);
-      return seen.size;
-    };
-    const { name, type } = window.made;
     // Rows of the title, of the figures, and of what is below them: a blank strip has one colour.
-    return {
-      name,
-      type,
-      size: [picture.width, picture.height],
-      strips: [strip(130, 190), strip(260, 330), strip(390, 560)],
-    };
+    const strips = [
+      [130, 190],
+      [260, 330],
+      [390, 560],
+    ].map(([top, bottom]) => {
+      const { data } = context.getImageData(0, top, width, bottom - top);
+      return new Set(new Uint32Array(data.buffer)).size;
+    });
+    return { type: blob.type, size: [width, height], strips };
   });
+  return { name, ...drawn };
 }
 
 function isDrawn({ type, size, strips }) {

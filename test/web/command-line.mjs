@@ -24,6 +24,52 @@ export const hashes = (path) =>
 export const onlyHashes = (files) =>
   Object.fromEntries(Object.entries(files).map(([name, { sha256 }]) => [name, sha256]));
 
+/** SHA-256 of every file in an uncompressed zip archive, by name: told by its directory, which is at its end. */
+export function unzipped(bytes) {
+  const end = bytes.lastIndexOf(Buffer.from("PK\x05\x06"));
+  assert.ok(end >= 0, "an archive ends with its directory");
+  const found = {};
+  let at = bytes.readUInt32LE(end + 16);
+  for (let i = 0; i < bytes.readUInt16LE(end + 10); i++) {
+    const [method, size, nameLength] = [
+      bytes.readUInt16LE(at + 10),
+      bytes.readUInt32LE(at + 24),
+      bytes.readUInt16LE(at + 28),
+    ];
+    const [extra, comment, local] = [
+      bytes.readUInt16LE(at + 30),
+      bytes.readUInt16LE(at + 32),
+      bytes.readUInt32LE(at + 42),
+    ];
+    assert.equal(method, 0, "files are stored as they are");
+    const name = bytes.toString("utf8", at + 46, at + 46 + nameLength);
+    const start = local + 30 + bytes.readUInt16LE(local + 26) + bytes.readUInt16LE(local + 28);
+    const data = bytes.subarray(start, start + size);
+    found[name] = createHash("sha256").update(data).digest("hex");
+    at += 46 + nameLength + extra + comment;
+  }
+  return found;
+}
+
+/** Waits until a folder holds an archive of these files, in a folder of their own. */
+export async function arriveZipped(folder, wanted) {
+  const found = () => {
+    const archive = readdirSync(folder).find((name) => name.endsWith(".zip"));
+    try {
+      const files = unzipped(readFileSync(join(folder, archive)));
+      return Object.fromEntries(
+        Object.entries(files).map(([name, hash]) => [name.split("/").slice(1).join("/"), hash]),
+      );
+    } catch {
+      return {}; // not there, or not as a whole
+    }
+  };
+  for (let i = 0; i < 300 && !isDeepStrictEqual(found(), wanted); i++) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  assert.deepEqual(found(), wanted);
+}
+
 /** Waits until a folder holds files of these hashes, whatever they are called, each of them whole. */
 export async function arrive(folder, wanted) {
   const sorted = Object.values(wanted).sort();

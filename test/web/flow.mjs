@@ -5,6 +5,7 @@ import { join } from "node:path";
 import {
   chooseFormat,
   convert,
+  downloadedBy,
   openFiles,
   openFolder,
   openReady,
@@ -16,7 +17,7 @@ import {
   written,
 } from "./browser.mjs";
 import { writeFolder, writeInfinite, writeLarge, writeMany, writeSmall } from "./checkpoints.mjs";
-import { arrive, cli, hashes, onlyHashes, sha256 } from "./command-line.mjs";
+import { arrive, cli, hashes, onlyHashes, sha256, unzipped } from "./command-line.mjs";
 import { withFront } from "./front.mjs";
 
 /** Makes the input of a test once. */
@@ -107,8 +108,13 @@ export const tests = [
           size,
           Object.values(files).reduce((n, file) => n + file.size, 0),
         );
+        // Saved as one archive, with the folder in it.
+        const press = () => page.getByRole("button", { name: /^Save \d+ files as/ }).click();
+        const { name, bytes } = await downloadedBy(page, press);
+        const folder = name.replace(/\.zip$/, "");
+        const zipped = Object.entries(hashes(fp8)).map(([file, hash]) => [`${folder}/${file}`, hash]);
+        assert.deepEqual(unzipped(bytes), Object.fromEntries(zipped));
         await page.getByRole("button", { name: "Open another" }).click();
-        await page.getByRole("dialog").getByRole("button", { name: "Delete it" }).click();
         await openFolder(page, fp8);
         await page.getByText("FP8: deepseek-v3.1").waitFor();
         await planned(page);

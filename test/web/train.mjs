@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
-import { withPage } from "./browser.mjs";
+import { downloadedBy, withPage } from "./browser.mjs";
+import { unzipped } from "./command-line.mjs";
 import { audit } from "./page.mjs";
 
 /** The same run in Node: the losses of each step. */
@@ -64,11 +65,12 @@ export const tests = [
         assert.ok(losses[49][0] < 0.75 * losses[0][0] && losses[49][1] < 0.75 * losses[0][1]);
         assert.ok((await page.getByTestId("sample").textContent()).length > 20);
         assert.deepEqual(await audit(page), []);
-        // Firefox, driven from outside, tells of no download.
-        if (env.browser === "firefox") return;
-        const saved = page.waitForEvent("download");
-        await page.getByRole("button", { name: "Download checkpoint" }).click();
-        await saved;
+        const press = () => page.getByRole("button", { name: "Download checkpoint" }).click();
+        const { name, bytes } = await downloadedBy(page, press);
+        assert.equal(name, "trained.zip");
+        const files = Object.keys(unzipped(bytes));
+        for (const file of ["config.json", "model.safetensors", "tokenizer.json", "optimizer.safetensors"])
+          assert.ok(files.includes(`trained/${file}`), files.join());
       });
     },
   },

@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { privateFiles } from "./browser.mjs";
 import { writeFolder } from "./checkpoints.mjs";
-import { arrive, cli, hashes, onlyHashes } from "./command-line.mjs";
+import { arriveZipped, cli, hashes, onlyHashes } from "./command-line.mjs";
 import { STORAGE, until, withDriver, withWindow } from "./webkit/mini-browser.mjs";
 
 function model(env) {
@@ -114,8 +114,8 @@ export const tests = [
         await press(page, "Convert");
         await until(page, () => document.querySelector("[data-testid=done]") !== null);
         assert.deepEqual(onlyHashes(await privateFiles(page)), hashes(expected));
-        await press(page, `Save ${readdirSync(expected).length} files`);
-        await arrive(downloads, hashes(expected));
+        await press(page, `Save ${readdirSync(expected).length} files as .zip`);
+        await arriveZipped(downloads, hashes(expected));
       });
     },
   },

@@ -29,12 +29,14 @@ import {
   name,
   opened,
   outputName,
+  packing,
   planned,
   plannedChoice,
   planProblem,
   problem,
   result,
   run,
+  savedName,
   stage,
   storageProblem,
   wasCutOff,
@@ -259,7 +261,7 @@ async function runTo(target: Target): Promise<void> {
       };
     });
     pace.start();
-    const { id, files } = await client.call("run", target, isFolder.value ? name.value : outputName.value);
+    const { id, files } = await client.call("run", target, savedName.value);
     batch(() => {
       flush();
       isSaved.value = false;
@@ -289,19 +291,22 @@ export function leave(go: () => void): void {
   else go();
 }
 
-/** Hands an output to the browser's downloads. */
-export async function save(
-  id: string,
-  files: readonly Written[],
-  nameOf: (file: Written) => string,
-): Promise<void> {
-  for (const one of files) {
-    download(one.file!, nameOf(one));
-    // Browsers drop downloads that come all at once.
-    await new Promise((resolve) => setTimeout(resolve, 400));
+/** Hands an output to the browser's downloads: a file, or several as one archive. @param name of the output */
+export async function save(id: string, files: readonly Written[], name: string): Promise<void> {
+  if (packing.value !== null) return;
+  try {
+    if (files.length === 1) download(files[0]!.file!, name);
+    else {
+      packing.value = id;
+      download(await client.call("zip", name, files), `${name}.zip`);
+    }
+    await client.call("saved", id);
+    if (result.value?.id === id) isSaved.value = true;
+  } catch (error) {
+    problem.value = problemIn(error);
+  } finally {
+    packing.value = null;
   }
-  await client.call("saved", id);
-  if (result.value?.id === id) isSaved.value = true;
 }
 
 /** Deletes a finished output for good. */

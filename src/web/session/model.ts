@@ -89,6 +89,8 @@ export const storageProblem: Signal<Problem | null> = signal(null);
 export const kept: Signal<readonly Kept[]> = signal([]);
 /** Whether the output that is shown was handed to the downloads. */
 export const isSaved: Signal<boolean> = signal(false);
+/** The output that is being packed for a download. */
+export const packing: Signal<string | null> = signal(null);
 /** What the user wants to do although an output is not saved; `null` where nothing is asked. */
 export const leaving: Signal<(() => void) | null> = signal(null);
 /** An unfinished run of an earlier visit was found and removed. */
@@ -162,6 +164,9 @@ export const outputName: ReadonlySignal<string> = computed(() => {
   const suffix = action === "dequantize" ? dtype : to.startsWith("deepseek") ? "fp8" : to;
   return `${name.value.replace(/\.safetensors$/, "")}-${suffix}.safetensors`;
 });
+
+/** What to call the output: the file, or the folder of several. */
+export const savedName: ReadonlySignal<string> = computed(() => (isFolder.value ? name : outputName).value);
 
 /** What to call a file of the output once it is saved. */
 export function nameOfWritten({ name: file }: Written): string {

@@ -9,6 +9,6 @@ export type Order =
 export type News =
   | { readonly kind: "step"; readonly step: PairStep }
   | { readonly kind: "sample"; readonly step: number; readonly text: string }
-  | { readonly kind: "files"; readonly files: ReadonlyMap<string, Blob> }
+  | { readonly kind: "archive"; readonly archive: Blob }
   | { readonly kind: "ended" }
   | { readonly kind: "failed"; readonly message: string };

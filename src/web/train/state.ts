@@ -69,18 +69,12 @@ export function save(): void {
   order({ kind: "files" });
 }
 
-async function take(news: News): Promise<void> {
+function take(news: News): void {
   if (news.kind === "step") steps.value = [...steps.value, news.step];
   else if (news.kind === "sample") sample.value = news;
   else if (news.kind === "ended") stage.value = "ended";
   else if (news.kind === "failed") {
     failure.value = news.message;
     stage.value = "idle";
-  } else {
-    for (const [name, blob] of news.files) {
-      download(new Blob([blob], { type: "application/octet-stream" }), name);
-      // Browsers drop downloads that come all at once.
-      await new Promise((resolve) => setTimeout(resolve, 400));
-    }
-  }
+  } else download(news.archive, "trained.zip");
 }

@@ -15,7 +15,7 @@ const en = {
   go: "Go on",
   save: "Download checkpoint",
   saveNote:
-    "config.json, model.safetensors, the optimiser and the tokenizer, as separate files. It opens in this page and in transformers.",
+    "config.json, model.safetensors, the optimiser and the tokenizer, as one .zip. Unpacked, it opens in this page and in transformers.",
   loss: "Loss",
   lossNote: "Cross-entropy of the next byte, in nats, by step",
   ranges: "Range failures",
@@ -43,7 +43,7 @@ const zh: typeof en = {
   go: "继续",
   save: "下载检查点",
   saveNote:
-    "config.json、model.safetensors、优化器和分词器，各为单独的文件。可在本页和 transformers 中打开。",
+    "config.json、model.safetensors、优化器和分词器，打包为一个 .zip。解压后可在本页和 transformers 中打开。",
   loss: "损失",
   lossNote: "下一字节的交叉熵（nat），按步",
   ranges: "超出范围",

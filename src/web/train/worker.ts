@@ -1,3 +1,4 @@
+import { downloadZip } from "client-zip";
 import { byteTokenizer } from "../../train/bytes.ts";
 import { TrainingPair } from "./pair.ts";
 import type { News, Order } from "./protocol.ts";
@@ -25,6 +26,12 @@ async function go(): Promise<void> {
   isGoing = false;
 }
 
+/** The checkpoint with its optimiser and its tokenizer, as one file. */
+function archiveOf(trained: TrainingPair): Promise<Blob> {
+  const files = [...byteTokenizer(), ...trained.files(true)];
+  return downloadZip(files.map(([name, input]) => ({ name: `trained/${name}`, input }))).blob();
+}
+
 self.onmessage = async ({ data }: MessageEvent<Order>) => {
   try {
     if (data.kind === "start") {
@@ -33,8 +40,7 @@ self.onmessage = async ({ data }: MessageEvent<Order>) => {
       await go();
     } else if (data.kind === "go") await go();
     else if (data.kind === "stop") isGoing = false;
-    else if (pair !== null)
-      tell({ kind: "files", files: new Map([...byteTokenizer(), ...pair.files(true)]) });
+    else if (pair !== null) tell({ kind: "archive", archive: await archiveOf(pair) });
   } catch (error) {
     isGoing = false;
     tell({ kind: "failed", message: error instanceof Error ? error.message : String(error) });

@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { remove, save } from "../session/actions.ts";
 import { problemIn } from "../session/client.ts";
-import { leaving, nameOfWritten, problem, result } from "../session/model.ts";
+import { leaving, problem, result, savedName } from "../session/model.ts";
 import { words } from "../strings/index.ts";
 
 /** Asks what is to become of an output that is not saved, before it goes out of sight. */
@@ -37,7 +37,7 @@ export function LeaveDialog(): JSX.Element {
           <button
             type="button"
             class="primary"
-            onClick={() => after(() => save(output.id!, output.written, nameOfWritten))}
+            onClick={() => after(() => save(output.id!, output.written, savedName.value))}
           >
             {done.save}
           </button>

@@ -5,7 +5,18 @@ import { CardButtons } from "../card/card-buttons.tsx";
 import { cardOfConversion } from "../card/conversion.ts";
 import { again, leave, look, save } from "../session/actions.ts";
 import { problemIn } from "../session/client.ts";
-import { form, name, nameOfWritten, opened, planned, problem, result, summary } from "../session/model.ts";
+import {
+  form,
+  name,
+  nameOfWritten,
+  opened,
+  packing,
+  planned,
+  problem,
+  result,
+  savedName,
+  summary,
+} from "../session/model.ts";
 import { download, downloadText } from "../session/saving.ts";
 import { bytes, duration, exactBytes, signedPercent, smallPercent, sqnrText } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
@@ -112,15 +123,18 @@ function ServeLine(): JSX.Element {
 
 function SaveButton({ written }: { readonly written: readonly Written[] }): JSX.Element {
   const { done: text } = words.value;
-  const saveAll = () =>
-    save(result.value!.id!, written, nameOfWritten).catch((error) => {
-      problem.value = problemIn(error);
-    });
+  const isOne = written.length === 1;
+  const isPacking = packing.value !== null;
   return (
     <>
-      <button type="button" class="primary wide" onClick={saveAll}>
+      <button
+        type="button"
+        class="primary wide"
+        disabled={isPacking}
+        onClick={() => save(result.value!.id!, written, savedName.value)}
+      >
         <Icon name="down" />
-        {written.length === 1 ? text.save : text.saveAll(written.length)}
+        {isPacking ? text.packing : isOne ? text.save : text.saveAll(written.length)}
       </button>
       <p class="help">{text.saveNote}</p>
     </>

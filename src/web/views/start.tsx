@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { open, openPlace, remove, save } from "../session/actions.ts";
 import { fromDrop, fromInput, fromPicker } from "../session/files.ts";
-import { kept, problem, stage, wasCutOff } from "../session/model.ts";
+import { kept, packing, problem, stage, wasCutOff } from "../session/model.ts";
 import { pickers } from "../session/pickers.ts";
 import { ago, bytes } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
@@ -71,9 +71,10 @@ function KeptOutputs(): JSX.Element | null {
             <button
               type="button"
               aria-label={`${words.value.done.save}: ${name}`}
-              onClick={() => save(id, files, (one) => (files.length === 1 ? name : one.name))}
+              disabled={packing.value !== null}
+              onClick={() => save(id, files, name)}
             >
-              {words.value.done.save}
+              {packing.value === id ? words.value.done.packing : words.value.done.save}
             </button>
             <button
               type="button"

@@ -1,3 +1,4 @@
+import { downloadZip } from "client-zip";
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import { type InspectedTensor, inspect } from "../../checkpoint/measure/inspect.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
@@ -32,6 +33,7 @@ import type {
   Target,
   TensorBasics,
   Visit,
+  Written,
 } from "./protocol.ts";
 import { Run } from "./run.ts";
 import { sampleWeight } from "./sampling.ts";
@@ -233,6 +235,12 @@ export class CheckpointSession implements Session {
 
   tidy(): Promise<Visit> {
     return this.storage.tidy();
+  }
+
+  zip(folder: string, files: readonly Written[]): Promise<Blob> {
+    const entries = files.map(({ name, file }) => ({ name: `${folder}/${name}`, input: file! }));
+    // A stream, that no file is in memory as a whole; the browser keeps large blobs on the disk.
+    return downloadZip(entries).blob();
   }
 
   saved(id: string): Promise<void> {

@@ -239,6 +239,8 @@ export interface Session {
    * with `storage` where there is none.
    */
   tidy(): Promise<Visit>;
+  /** Several files of an output as one archive, in a folder of this name, as they are: weights do not compress. */
+  zip(folder: string, files: readonly Written[]): Promise<Blob>;
   /** Notes that a finished output was handed to the browser's downloads. */
   saved(id: string): Promise<void>;
   /** Deletes a finished output. */
