@@ -484,6 +484,7 @@ function trainingCommand(command: Command, signal: AbortSignal): void {
       within(1, 2 ** 31),
       200,
     )
+    .option("--report <file>", "write a page of curves, of speed, and of what rounding did to each layer")
     .option("--json", "print the result as JSON")
     .addHelpText("after", TRAIN_HELP)
     .action((paths: string[], flags, self: Command) => {

@@ -1,19 +1,18 @@
-import { readdir, readFile, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
 import { SingleBar } from "cli-progress";
-import { createFile, makeFolder, systemFault, writeText } from "../io/node.ts";
-import { openFolder } from "../io/node-folder.ts";
+import { makeFolder, systemFault } from "../io/node.ts";
 import type { Json } from "../model/json.ts";
 import { openTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import { trainingPage } from "../report/training/page.ts";
+import { byLayer } from "../report/training/report.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { createTrainer } from "../train/begin.ts";
 import { byteTokenizer } from "../train/bytes.ts";
-import { warmupCosine } from "../train/options.ts";
 import { wordAt } from "../train/random.ts";
 import type { RecipeName } from "../train/recipes.ts";
-import type { Trainer } from "../train/trainer.ts";
 import { heed } from "./interruption.ts";
 import { print } from "./print.ts";
+import { reserveReport } from "./report.ts";
+import { begin, finish, keep } from "./training-folder.ts";
 
 export interface TrainFlags {
   readonly config: string;
@@ -29,17 +28,12 @@ export interface TrainFlags {
   readonly parts: number;
   readonly recompute?: true;
   readonly moments: "f32" | "bf16";
+  readonly report?: string;
   readonly json?: true;
 }
 
-/** What a run has seen so far: it is kept with every checkpoint. */
-interface Log {
-  /** Options that make a run what it is: another run is not taken up. */
-  readonly settings: object;
-  readonly losses: number[];
-  /** Loss on the last twentieth of the text, which is not learned from, by the number of steps before it. */
-  readonly validation: [steps: number, loss: number][];
-}
+/** Points of time that a report shows. */
+const REPORTED = 60;
 
 /** Sequences of held-out text that a validation looks at. */
 const VALIDATED = 16;
@@ -65,7 +59,8 @@ export async function train(
   const width = flags.context + 1;
   if (ids.length - split < width) throw tooShort(ids.length, 20 * width);
   const config = await configOf(flags, vocabularyOf(tokenizer, ids));
-  const { json: _, every: __, threads: ___, recompute: ____, ...settings } = flags;
+  const { json: _, every: __, threads: ___, recompute: ____, report: path, ...settings } = flags;
+  const report = await reserveReport(path, [out, ...paths]);
   await makeFolder(out);
   const { trainer, log } = await begin(out, { ...settings, paths }, flags, config);
   const batchAt = (step: number): Int32Array => {
@@ -94,6 +89,14 @@ export async function train(
     : null;
   const started = performance.now();
   const first = trainer.steps;
+  let before = { steps: first, time: started };
+  const watch = () => {
+    const [steps, time] = [trainer.steps, performance.now()];
+    const tokens = (steps - before.steps) * flags.batch * flags.context;
+    log.speeds.push([steps, tokens / ((time - before.time) / 1000)]);
+    log.ranges.push([steps, byLayer(trainer.ranges())]);
+    before = { steps, time };
+  };
   bar?.start(flags.steps, first, { loss: "-", rate: "-" });
   try {
     while (trainer.steps < flags.steps) {
@@ -103,15 +106,21 @@ export async function train(
       const tokens = (trainer.steps - first) * flags.batch * flags.context;
       const rate = Math.round(tokens / ((performance.now() - started) / 1000));
       bar?.update(trainer.steps, { loss: loss.toFixed(4), rate });
+      if (path !== undefined && trainer.steps % Math.ceil(flags.steps / REPORTED) === 0) watch();
       if (trainer.steps % flags.every === 0 || trainer.steps === flags.steps) {
         log.validation.push([trainer.steps, await validate()]);
         if (trainer.steps < flags.steps) await keep(out, trainer, log);
       }
     }
+  } catch (error) {
+    await report?.discard();
+    throw error;
   } finally {
     bar?.stop();
   }
   await finish(out, trainer, log, tokenizerFiles);
+  const parameters = trainer.names.reduce((sum, name) => sum + trainer.weight(name).length, 0);
+  await report?.write(trainingPage({ texts: paths, out, recipe: flags.recipe, parameters, ...log }));
   await trainer.close();
   const seconds = (performance.now() - started) / 1000;
   const record = {
@@ -184,71 +193,4 @@ async function configOf(flags: TrainFlags, vocabulary: number): Promise<Json> {
     eos_token_id: null,
     ...common,
   };
-}
-
-const CHECKPOINT = /^checkpoint-(\d+)$/;
-const LOG = "training.json";
-
-/** Takes up an unfinished run of the same settings, or begins one. */
-async function begin(
-  out: string,
-  settings: object,
-  flags: TrainFlags,
-  config: Json,
-): Promise<{ trainer: Trainer; log: Log }> {
-  const options = {
-    recipe: flags.recipe,
-    learningRate: flags.learningRate,
-    schedule: warmupCosine(Math.max(1, Math.round(flags.steps / 20)), flags.steps),
-    threads: flags.threads,
-    recompute: flags.recompute,
-    moments: flags.moments,
-  };
-  const names = (await readdir(out)).filter((name) => CHECKPOINT.test(name));
-  const newest = names.sort((a, b) => Number(CHECKPOINT.exec(b)![1]) - Number(CHECKPOINT.exec(a)![1]))[0];
-  if (newest === undefined) {
-    const trainer = await createTrainer({ config, seed: flags.seed }, options);
-    return { trainer, log: { settings, losses: [], validation: [] } };
-  }
-  const path = join(out, newest);
-  const log = JSON.parse(await readFile(join(path, LOG), "utf8")) as Log;
-  if (JSON.stringify(log.settings) !== JSON.stringify(settings)) {
-    throw new BlockscaleError("option", {
-      where: path,
-      expected: "a run with the same texts and options, to go on with",
-      got: "one of others",
-      fix: "Give the same command again, or another OUT, or remove the checkpoint folders there.",
-    });
-  }
-  return { trainer: await createTrainer(await openFolder(path), options), log };
-}
-
-async function write(path: string, blob: Blob): Promise<void> {
-  await blob.stream().pipeTo(await createFile(path));
-}
-
-/** A folder of all that a later run needs, which appears under its name when it is whole; older ones go. */
-async function keep(out: string, trainer: Trainer, log: Log): Promise<void> {
-  const name = `checkpoint-${trainer.steps}`;
-  const partial = join(out, `.${name}`);
-  await rm(partial, { recursive: true, force: true });
-  await makeFolder(partial);
-  for (const [file, blob] of trainer.files(true)) await write(join(partial, file), blob);
-  await writeText(join(partial, LOG), JSON.stringify(log));
-  await rename(partial, join(out, name));
-  for (const old of await readdir(out))
-    if (CHECKPOINT.test(old) && old !== name) await rm(join(out, old), { recursive: true });
-}
-
-/** The model as a folder that `generate` and transformers load. */
-async function finish(
-  out: string,
-  trainer: Trainer,
-  log: Log,
-  tokenizer: ReadonlyMap<string, Blob>,
-): Promise<void> {
-  for (const [file, blob] of [...tokenizer, ...trainer.files()]) await write(join(out, file), blob);
-  await writeText(join(out, LOG), JSON.stringify(log));
-  for (const old of await readdir(out))
-    if (/^\.?checkpoint-\d+$/.test(old)) await rm(join(out, old), { recursive: true });
 }

@@ -42,11 +42,20 @@ const OPTIONS = [
 
 test("trains a model that generates words of its text, and goes on after a kill to the same bits", async () => {
   const whole = join(folder, "whole");
-  const { code, out, err } = await blockscale("train", text, whole, ...OPTIONS, "--json");
+  const { code, out, err } = await blockscale(
+    "train",
+    text,
+    whole,
+    ...OPTIONS,
+    "--json",
+    "--report",
+    join(folder, "run.html"),
+  );
   expect([code, err]).toEqual([0, ""]);
   const record = JSON.parse(out);
   expect(record.steps).toBe(60);
   expect(record.validation).toBeLessThan(2);
+  expect(readFileSync(join(folder, "run.html"), "utf8")).toContain('<figure id="flushed">');
   expect(readdirSync(whole).sort()).toEqual([
     "config.json",
     "model.safetensors",

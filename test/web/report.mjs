@@ -1,7 +1,7 @@
 // The page that --report writes: opened from a file, as people do, with nothing to fetch.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { isDeepStrictEqual } from "node:util";
@@ -84,6 +84,30 @@ function sensitivityReport(env) {
   return path;
 }
 
+/** The report of a small model that was trained in FP4. */
+function trainingReport(env) {
+  const path = join(env.folder, "training.html");
+  if (existsSync(path)) return path;
+  const [text, config] = ["book.txt", "little.json"].map((name) => join(env.folder, name));
+  writeFileSync(text, "In the beginning was the word. ".repeat(400));
+  const sizes = { hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 2 };
+  const rest = {
+    num_key_value_heads: 2,
+    head_dim: 16,
+    vocab_size: 256,
+    rms_norm_eps: 1e-6,
+    hidden_act: "silu",
+  };
+  writeFileSync(config, JSON.stringify({ architectures: ["LlamaForCausalLM"], ...sizes, ...rest }));
+  const out = join(env.folder, "trained");
+  const options = ["--config", config, "--recipe", "mxfp4-floor", "--steps", "40", "--batch", "4"];
+  const command = [join(env.root, "dist/cli/main.js"), "train", text, out, ...options];
+  execFileSync("node", [...command, "--context", "32", "--every", "10", "--report", path], {
+    stdio: "ignore",
+  });
+  return path;
+}
+
 const browsers = ["chromium", "firefox"];
 
 export const tests = [
@@ -112,6 +136,26 @@ export const tests = [
           assert.notDeepEqual(colours, light[i][1], `${id} keeps its colours`);
         }
         await page.emulateMedia({ colorScheme: null });
+      });
+    },
+  },
+  {
+    name: "the report of training opens from a file, with curves, speed and what rounding did",
+    browsers,
+    async body(env) {
+      await withPage(env, async (page) => {
+        const path = trainingReport(env);
+        assert.deepEqual(await openReport(page, path), []);
+        const drawn = await coloursOf(page);
+        assert.deepEqual(
+          drawn.map(([id]) => id),
+          ["training", "speed", "flushed", "saturated", "amax"],
+        );
+        for (const [id, colours] of drawn) assert.ok(colours.length > 5, `${id} is empty`);
+        const { loss, ranges } = chartsIn(path);
+        assert.ok(loss.training[0] > loss.training.at(-1));
+        assert.deepEqual(ranges.rows, ["0 x", "0 w", "0 dy", "1 x", "1 w", "1 dy"]);
+        assert.ok(ranges.saturated.flat().some((share) => share > 0));
       });
     },
   },

@@ -5,6 +5,7 @@ import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 import { downloadedBy, withPage } from "./browser.mjs";
 import { unzipped } from "./command-line.mjs";
+import { withScript } from "./isolated.mjs";
 import { audit } from "./page.mjs";
 
 /** The same run in Node: the losses of each step. */
@@ -34,7 +35,44 @@ async function inNode(env, recipe, steps) {
 
 const lossesOf = async (page) => JSON.parse(await page.getByTestId("losses").getAttribute("data-last"));
 
+/** Losses of a few steps, and a cast by chance: in a page, and here. */
+async function fewSteps(createTrainer, stochasticCast, threads) {
+  const config = {
+    ...{ architectures: ["LlamaForCausalLM"], hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2 },
+    ...{ num_attention_heads: 2, num_key_value_heads: 2, head_dim: 32, vocab_size: 64, rms_norm_eps: 1e-6 },
+    ...{ max_position_embeddings: 64, tie_word_embeddings: true, hidden_act: "silu" },
+  };
+  // The build that sums alike everywhere.
+  const options = { recipe: "mxfp4-stochastic", variant: "baseline", threads, learningRate: 0.01 };
+  const trainer = await createTrainer({ config, seed: 1 }, options);
+  const ids = Int32Array.from({ length: 4 * 65 }, (_, i) => (i * i) % 64);
+  const losses = [];
+  for (let step = 0; step < 4; step++) losses.push((await trainer.step(ids, [4, 65])).loss);
+  const found = { threads: trainer.threads, losses };
+  await trainer.close();
+  const values = Float32Array.from({ length: 500 }, (_, i) => (i - 250) / 7);
+  return { ...found, codes: [...stochasticCast("baseline")(values, "e4m3", { seed: 3 })] };
+}
+
 export const tests = [
+  {
+    name: "training: two workers of a page, to the bits of one thread in Node",
+    seconds: 60,
+    async body(env) {
+      const { createTrainer, stochasticCast } = await import(
+        pathToFileURL(join(env.root, "dist/train/index.js")).href
+      );
+      const expected = await fewSteps(createTrainer, stochasticCast, 1);
+      const contents = `import { createTrainer, stochasticCast } from "./train/index.js";
+${fewSteps}
+window.run = () => fewSteps(createTrainer, stochasticCast, 2);
+window.isReady = true;`;
+      await withScript(env, contents, async (page) => {
+        const found = await page.evaluate(() => window.run());
+        assert.deepEqual(found, { ...expected, threads: 2 });
+      });
+    },
+  },
   {
     name: "training: 50 steps to the losses of Node, on a page that is never blocked",
     seconds: 120,

@@ -1,6 +1,7 @@
 import uPlot from "uplot";
 import type { EvaluationCharts } from "../evaluation/charts.ts";
 import { figuresOf } from "../figures.ts";
+import { heat } from "./heat.ts";
 import { axis, layerAxis, type Place, plot, WHOLE } from "./plots.ts";
 
 /** KL divergence by position in the chunk. */
@@ -15,74 +16,47 @@ export function drawLosses(charts: EvaluationCharts, place: Place): uPlot {
   return lines(place, first, mean.some((kld) => kld > 0) ? [lossBase, loss] : [loss]);
 }
 
-function lines(place: Place, xs: readonly number[], series: readonly (readonly number[])[]): uPlot {
+/** Series over the same xs, the last one in the accent colour; `null` where a series has no value. */
+export function lines(
+  place: Place,
+  xs: readonly number[],
+  series: readonly (readonly (number | null)[])[],
+): uPlot {
   const { colours } = place;
   const looks = [colours.muted, colours.accent].slice(-series.length);
   return plot(place, [[...xs], ...series.map((values) => [...values])], {
     axes: [axis(place, { grid: { show: false }, size: 30, incrs: WHOLE }), axis(place, { size: 56 })],
-    series: looks.map((stroke) => ({ stroke, width: 1.75, points: { show: xs.length === 1 } })),
+    series: looks.map((stroke) => ({
+      stroke,
+      width: 1.75,
+      spanGaps: true,
+      points: { show: xs.length === 1 },
+    })),
     scales: { x: { time: false } },
     isPointed: true,
     tell: (i) => `${xs[i]}: ${series.map((values) => values[i]).join(" → ")}`,
   });
 }
 
-/** Height of a row of the heat map. */
-const ROW = 18;
-
 /** Noise of outputs by format and part, and by layer: one cell each, the stronger the noisier. */
 export function drawHeat(charts: EvaluationCharts, place: Place): uPlot {
   const { layers, rows, decibels, chosen } = charts.heat!;
-  const { colours } = place;
   const figures = figuresOf(charts.locale);
   const known = decibels.flat().filter((db) => db !== null);
   const [least, most] = [Math.min(...known), Math.max(...known)];
   const labels = rows.map(({ format, part }) => `${format} ${part}`);
-  const longest = labels.reduce((length, label) => Math.max(length, label.length), 0);
   const marked = new Set(chosen.map(([row, layer]) => `${row} ${layer}`));
-  const cells = (u: uPlot) => {
-    const { ctx } = u;
-    ctx.save();
-    for (const [row, values] of decibels.entries()) {
-      for (const [layer, db] of values.entries()) {
-        if (db === null) continue;
-        const left = Math.round(u.valToPos(layer - 0.5, "x", true));
-        const top = Math.round(u.valToPos(row - 0.5, "y", true));
-        const width = Math.max(1, Math.round(u.valToPos(layer + 0.5, "x", true)) - left - 1);
-        const height = Math.max(1, Math.round(u.valToPos(row + 0.5, "y", true)) - top - 1);
-        ctx.globalAlpha = 0.08 + (most === least ? 0.5 : (0.8 * (most - db)) / (most - least));
-        ctx.fillStyle = colours.accent;
-        ctx.fillRect(left, top, width, height);
-        if (!marked.has(`${row} ${layer}`)) continue;
-        ctx.globalAlpha = 1;
-        ctx.strokeStyle = colours.text;
-        ctx.lineWidth = 2;
-        ctx.strokeRect(left + 1, top + 1, width - 2, height - 2);
-      }
-    }
-    ctx.restore();
-  };
-  const xs = layers.map((_, i) => i);
-  return plot(place, [xs, xs.map(() => 0)], {
-    height: 40 + ROW * rows.length,
-    axes: [
-      layerAxis(place, layers),
-      axis(place, {
-        size: Math.min(16 + 6.5 * longest, 0.45 * place.width),
-        grid: { show: false },
-        splits: () => rows.map((_, i) => i),
-        values: () => labels,
-      }),
-    ],
-    series: [{ stroke: "transparent", width: 0, points: { show: false } }],
-    scales: {
-      x: { time: false, range: [-0.6, layers.length - 0.4] },
-      y: { range: [-0.6, rows.length - 0.4], dir: -1 },
+  return heat(place, {
+    rows: labels,
+    columns: layers.length,
+    axis: layerAxis(place, layers),
+    strength: (row, layer) => {
+      const db = decibels[row]![layer];
+      return db == null ? null : most === least ? 0.625 : (most - db) / (most - least);
     },
-    hooks: { draw: [cells] },
-    tell: (layer, u) => {
-      const row = Math.round(u.posToVal(u.cursor.top ?? 0, "y"));
-      const db = decibels[row]?.[layer];
+    isMarked: (row, layer) => marked.has(`${row} ${layer}`),
+    tell: (row, layer) => {
+      const db = decibels[row]![layer];
       return db == null ? "" : `${layers[layer]}, ${labels[row]}: ${figures.decibels(db)} dB`;
     },
   });

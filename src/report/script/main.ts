@@ -2,6 +2,7 @@
 import type uPlot from "uplot";
 import type { Charts } from "../charts.ts";
 import type { EvaluationCharts } from "../evaluation/charts.ts";
+import type { TrainingCharts } from "../training/charts.ts";
 import { drawCurve, drawHeat, drawLosses, drawPositions } from "./evaluation.ts";
 import {
   coloursOf,
@@ -13,9 +14,12 @@ import {
   type Place,
 } from "./plots.ts";
 import { makeSortable } from "./sorting.ts";
+import { drawAmax, drawFlushed, drawSaturated, drawSpeed, drawTraining } from "./training.ts";
 
-/** Of a conversion or of an evaluation: the page has the figures of one of them. */
-const charts = JSON.parse(document.getElementById("charts")!.textContent!) as Charts & EvaluationCharts;
+/** Of a conversion, of an evaluation or of training: the page has the figures of one of them. */
+const charts = JSON.parse(document.getElementById("charts")!.textContent!) as Charts &
+  EvaluationCharts &
+  TrainingCharts;
 
 const DRAWERS: Readonly<Record<string, (data: typeof charts, place: Place) => uPlot>> = {
   sqnr: drawSqnr,
@@ -27,6 +31,11 @@ const DRAWERS: Readonly<Record<string, (data: typeof charts, place: Place) => uP
   heat: drawHeat,
   positions: drawPositions,
   losses: drawLosses,
+  training: drawTraining,
+  speed: drawSpeed,
+  flushed: drawFlushed,
+  saturated: drawSaturated,
+  amax: drawAmax,
 };
 
 let drawn: uPlot[] = [];

@@ -1,0 +1,91 @@
+import { readdir, readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { createFile, makeFolder, writeText } from "../io/node.ts";
+import { openFolder } from "../io/node-folder.ts";
+import type { Json } from "../model/json.ts";
+import type { RangesByLayer } from "../report/training/report.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { createTrainer } from "../train/begin.ts";
+import { warmupCosine } from "../train/options.ts";
+import type { Trainer } from "../train/trainer.ts";
+import type { TrainFlags } from "./train.ts";
+
+/** What a run has seen so far: it is kept with every checkpoint. */
+export interface Log {
+  /** Options that make a run what it is: another run is not taken up. */
+  readonly settings: object;
+  readonly losses: number[];
+  /** Loss on the last twentieth of the text, which is not learned from, by the number of steps before it. */
+  readonly validation: [steps: number, loss: number][];
+  /** For a report: tokens a second, and what rounding did, since the entry before. */
+  readonly speeds: [steps: number, rate: number][];
+  readonly ranges: [steps: number, counts: RangesByLayer][];
+}
+
+const CHECKPOINT = /^checkpoint-(\d+)$/;
+const LOG = "training.json";
+
+/** Takes up an unfinished run of the same settings, or begins one. */
+export async function begin(
+  out: string,
+  settings: object,
+  flags: TrainFlags,
+  config: Json,
+): Promise<{ trainer: Trainer; log: Log }> {
+  const options = {
+    recipe: flags.recipe,
+    learningRate: flags.learningRate,
+    schedule: warmupCosine(Math.max(1, Math.round(flags.steps / 20)), flags.steps),
+    threads: flags.threads,
+    recompute: flags.recompute,
+    moments: flags.moments,
+    counts: flags.report !== undefined,
+  };
+  const names = (await readdir(out)).filter((name) => CHECKPOINT.test(name));
+  const newest = names.sort((a, b) => Number(CHECKPOINT.exec(b)![1]) - Number(CHECKPOINT.exec(a)![1]))[0];
+  if (newest === undefined) {
+    const trainer = await createTrainer({ config, seed: flags.seed }, options);
+    return { trainer, log: { settings, losses: [], validation: [], speeds: [], ranges: [] } };
+  }
+  const path = join(out, newest);
+  const log = JSON.parse(await readFile(join(path, LOG), "utf8")) as Log;
+  if (JSON.stringify(log.settings) !== JSON.stringify(settings)) {
+    throw new BlockscaleError("option", {
+      where: path,
+      expected: "a run with the same texts and options, to go on with",
+      got: "one of others",
+      fix: "Give the same command again, or another OUT, or remove the checkpoint folders there.",
+    });
+  }
+  return { trainer: await createTrainer(await openFolder(path), options), log };
+}
+
+async function write(path: string, blob: Blob): Promise<void> {
+  await blob.stream().pipeTo(await createFile(path));
+}
+
+/** A folder of all that a later run needs, which appears under its name when it is whole; older ones go. */
+export async function keep(out: string, trainer: Trainer, log: Log): Promise<void> {
+  const name = `checkpoint-${trainer.steps}`;
+  const partial = join(out, `.${name}`);
+  await rm(partial, { recursive: true, force: true });
+  await makeFolder(partial);
+  for (const [file, blob] of trainer.files(true)) await write(join(partial, file), blob);
+  await writeText(join(partial, LOG), JSON.stringify(log));
+  await rename(partial, join(out, name));
+  for (const old of await readdir(out))
+    if (CHECKPOINT.test(old) && old !== name) await rm(join(out, old), { recursive: true });
+}
+
+/** The model as a folder that `generate` and transformers load. */
+export async function finish(
+  out: string,
+  trainer: Trainer,
+  log: Log,
+  tokenizer: ReadonlyMap<string, Blob>,
+): Promise<void> {
+  for (const [file, blob] of [...tokenizer, ...trainer.files()]) await write(join(out, file), blob);
+  await writeText(join(out, LOG), JSON.stringify(log));
+  for (const old of await readdir(out))
+    if (/^\.?checkpoint-\d+$/.test(old)) await rm(join(out, old), { recursive: true });
+}

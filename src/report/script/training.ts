@@ -1,0 +1,52 @@
+import type uPlot from "uplot";
+import type { RangeGrid, TrainingCharts } from "../training/charts.ts";
+import { lines } from "./evaluation.ts";
+import { heat } from "./heat.ts";
+import { layerAxis, type Place } from "./plots.ts";
+
+/** Loss by steps: of batches, and of held-out text. */
+export function drawTraining({ loss: { steps, training, heldOut } }: TrainingCharts, place: Place): uPlot {
+  return lines(place, steps, [training, heldOut]);
+}
+
+export function drawSpeed({ speed: { steps, rates } }: TrainingCharts, place: Place): uPlot {
+  return lines(place, steps, [rates]);
+}
+
+export function drawFlushed({ ranges }: TrainingCharts, place: Place): uPlot {
+  return overTime(ranges!, ranges!.flushed, (share) => `${Number((100 * share).toPrecision(3))} %`, place);
+}
+
+export function drawSaturated({ ranges }: TrainingCharts, place: Place): uPlot {
+  return overTime(ranges!, ranges!.saturated, (share) => `${Number((100 * share).toPrecision(3))} %`, place);
+}
+
+export function drawAmax({ ranges }: TrainingCharts, place: Place): uPlot {
+  return overTime(ranges!, ranges!.amax, (log) => `2^${log.toFixed(1)}`, place);
+}
+
+/** What rounding did to operands of layers, by steps. */
+function overTime(
+  { steps, rows }: RangeGrid,
+  values: readonly (readonly (number | null)[])[],
+  shown: (value: number) => string,
+  place: Place,
+): uPlot {
+  const known = values.flat().filter((value) => value !== null);
+  const [least, most] = [Math.min(...known), Math.max(...known)];
+  const labels = steps.map((step) => `${step}`);
+  return heat(place, {
+    rows,
+    columns: steps.length,
+    axis: layerAxis(place, labels),
+    strength: (row, i) => {
+      const value = values[row]![i];
+      return value == null ? null : most === least ? 0 : (value - least) / (most - least);
+    },
+    isMarked: () => false,
+    tell: (row, i) => {
+      const value = values[row]![i];
+      return value == null ? "" : `${labels[i]}, ${rows[row]}: ${shown(value)}`;
+    },
+  });
+}

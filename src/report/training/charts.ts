@@ -1,0 +1,65 @@
+import type { RangeCounts } from "../../train/counts.ts";
+import type { TrainingReport } from "./report.ts";
+
+/** What the charts of a run show: goes into the page as JSON. */
+export interface TrainingCharts {
+  readonly locale: string;
+  readonly loss: {
+    readonly steps: readonly number[];
+    /** Means since the step before. */
+    readonly training: readonly number[];
+    /** `null` where it was not looked at. */
+    readonly heldOut: readonly (number | null)[];
+  };
+  readonly speed: { readonly steps: readonly number[]; readonly rates: readonly number[] };
+  /** `null` where nothing was rounded. */
+  readonly ranges: RangeGrid | null;
+}
+
+/** What rounding did, by row and step: an operand of a layer each. */
+export interface RangeGrid {
+  readonly steps: readonly number[];
+  readonly rows: readonly string[];
+  /** Shares of values. */
+  readonly flushed: readonly (readonly (number | null)[])[];
+  readonly saturated: readonly (readonly (number | null)[])[];
+  /** Powers of two; `null` for 0. */
+  readonly amax: readonly (readonly (number | null)[])[];
+}
+
+/** Points of a line that a page bears well. */
+const MOST_POINTS = 500;
+
+export function trainingCharts({ losses, validation, speeds, ranges }: TrainingReport): TrainingCharts {
+  const every = Math.max(1, Math.ceil(losses.length / MOST_POINTS));
+  const heldOut = new Map(validation);
+  const ends = new Set(heldOut.keys());
+  for (let step = every; step < losses.length; step += every) ends.add(step);
+  ends.add(losses.length);
+  const steps = [...ends].sort((a, b) => a - b).filter((step) => step > 0);
+  const means = steps.map((end, i) => mean(losses.slice(steps[i - 1] ?? 0, end)));
+  return {
+    locale: "en",
+    loss: { steps, training: means, heldOut: steps.map((step) => heldOut.get(step) ?? null) },
+    speed: { steps: speeds.map(([step]) => step), rates: speeds.map(([, rate]) => Math.round(rate)) },
+    ranges: rangesOf(ranges),
+  };
+}
+
+function rangesOf(ranges: TrainingReport["ranges"]): RangeGrid | null {
+  const rows = [...new Set(ranges.flatMap(([, found]) => Object.keys(found)))];
+  if (rows.length === 0) return null;
+  const grid = (of: (counts: RangeCounts) => number | null) =>
+    rows.map((row) => ranges.map(([, found]) => (found[row] === undefined ? null : of(found[row]))));
+  return {
+    steps: ranges.map(([step]) => step),
+    rows,
+    flushed: grid(({ flushed, count }) => flushed / count),
+    saturated: grid(({ saturated, count }) => saturated / count),
+    amax: grid(({ amax }) => (amax > 0 ? Math.log2(amax) : null)),
+  };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length;
+}
