@@ -305,8 +305,9 @@ async function web() {
     legalComments: "linked",
     outdir: out,
   };
-  await build({
+  const { metafile } = await build({
     ...options,
+    metafile: true,
     entryPoints: { main: path("src/web/main.tsx") },
     // What is imported when it is asked for stays out of what everybody loads.
     splitting: true,
@@ -333,9 +334,13 @@ async function web() {
     },
     alias: hubForBrowsers,
   });
-  for (const name of ["index.html", "icon.svg", "manifest.webmanifest"]) {
+  for (const name of ["icon.svg", "manifest.webmanifest"])
     await copyFile(path(`src/web/${name}`), out + name);
-  }
+  const html = await readFile(path("src/web/index.html"), "utf8");
+  await writeFile(
+    `${out}index.html`,
+    html.replace("</title>", `</title>${preloads(metafile, "dist-web/main.js")}`),
+  );
   await examples(`${out}examples`);
   const files = (await readdir(out)).filter((name) => /\.(html|js|css|svg|webmanifest)$/.test(name)).sort();
   const hash = createHash("sha256");
@@ -352,6 +357,23 @@ async function web() {
       VERSION: JSON.stringify(hash.digest("hex").slice(0, 16)),
     },
   });
+}
+
+/** Links to what a script imports, so that browsers fetch all of it at once and not one file after the other. */
+function preloads({ outputs }, entry) {
+  const found = new Set();
+  const visit = (file) => {
+    for (const { path: imported, kind } of outputs[file].imports) {
+      if (kind !== "import-statement" || found.has(imported)) continue;
+      found.add(imported);
+      visit(imported);
+    }
+  };
+  visit(entry);
+  const names = [...found].map((file) => file.split("/").at(-1)).sort();
+  return names
+    .map((name) => `\n    <link rel="modulepreload" href="${name}" fetchpriority="low" />`)
+    .join("");
 }
 
 /** The licences of the packages that some files belong to. */

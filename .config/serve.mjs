@@ -1,9 +1,10 @@
 // Serves dist-web/ as a careful host would: node .config/serve.mjs [port]
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { readFile, stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 
 const page = fileURLToPath(new URL("../dist-web", import.meta.url));
 
@@ -32,9 +33,30 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join("; ");
 
-/** Starts the server; port 0 lets the system choose. */
-export function serve(port, root = page) {
-  const server = createServer(async ({ url, method }, response) => {
+/** Headers that let threads share memory: for pages that let nobody else in. */
+const ISOLATED = {
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-embedder-policy": "require-corp",
+};
+
+const isText = (file) => /\.(html|js|css|svg|json|map|txt|webmanifest)$/.test(file);
+
+/** Files as they are sent, by path: their time, their bytes, compressed where that pays, and their tag. */
+const read = new Map();
+
+async function contentOf(file, { mtimeMs }) {
+  const kept = read.get(file);
+  if (kept?.time === mtimeMs) return kept;
+  const bytes = await readFile(file);
+  const tag = `"${createHash("sha256").update(bytes).digest("base64url").slice(0, 22)}"`;
+  const found = { time: mtimeMs, tag, bytes, packed: isText(file) ? gzipSync(bytes) : null };
+  read.set(file, found);
+  return found;
+}
+
+/** Starts the server; port 0 lets the system choose. Without `isolated`, as a host that sets no headers for threads. */
+export function serve(port, root = page, { isolated = true } = {}) {
+  const server = createServer(async ({ url, method, headers }, response) => {
     const path = normalize(decodeURIComponent(new URL(url, "http://localhost").pathname));
     const file = join(root, path.endsWith("/") ? `${path}index.html` : path);
     const found = file.startsWith(root) ? await stat(file).catch(() => null) : null;
@@ -42,19 +64,25 @@ export function serve(port, root = page) {
       response.writeHead(404).end();
       return;
     }
-    response.writeHead(200, {
+    const { tag, bytes, packed } = await contentOf(file, found);
+    const isPacked = packed !== null && /\bgzip\b/.test(headers["accept-encoding"] ?? "");
+    const body = isPacked ? packed : bytes;
+    const isKnown = headers["if-none-match"] === tag;
+    const sent = {
       "content-type": TYPES[extname(file)] ?? "application/octet-stream",
-      "content-length": found.size,
+      ...(!isKnown && { "content-length": body.length }),
+      ...(isPacked && { "content-encoding": "gzip" }),
       "cache-control": "no-cache",
+      etag: tag,
+      vary: "accept-encoding",
       "content-security-policy": POLICY,
-      // Memory that threads share is for pages that let nobody else in.
-      "cross-origin-opener-policy": "same-origin",
-      "cross-origin-embedder-policy": "require-corp",
+      ...(isolated && ISOLATED),
       "x-content-type-options": "nosniff",
       "referrer-policy": "no-referrer",
-    });
-    if (method === "HEAD") response.end();
-    else createReadStream(file).pipe(response);
+    };
+    response.statusCode = isKnown ? 304 : 200;
+    response.setHeaders(new Map(Object.entries(sent)));
+    response.end(method === "HEAD" || isKnown ? undefined : body);
   });
   return new Promise((resolve) => server.listen(port, "127.0.0.1", () => resolve(server)));
 }

@@ -7,5 +7,7 @@ import { App } from "./views/app.tsx";
 render(<App />, document.getElementById("app")!);
 begin();
 
-// Without a service worker the page works all the same, only not offline.
-navigator.serviceWorker?.register("service-worker.js").catch(() => {});
+// Without a service worker the page works all the same, only not offline. It fetches every part of the page: later, on slow networks.
+const register = () => navigator.serviceWorker?.register("service-worker.js").catch(() => {});
+if (document.readyState === "complete") register();
+else addEventListener("load", register);

@@ -26,8 +26,8 @@ function isolated(response: Response): Response {
 // A new version waits until no tab shows the old one, and takes over no tab that is open already: page and workers are
 // always of one version. (Taken over while it starts workers, a page in Firefox may wait for them forever.)
 self.addEventListener("install", (event) => {
-  // Past the HTTP cache, which may hold files of an older version.
-  const requests = FILES.map((file) => new Request(file, { cache: "reload" }));
+  // The HTTP cache may hold files of an older version: the server is asked, and sends nothing anew that the page has loaded.
+  const requests = FILES.map((file) => new Request(file, { cache: "no-cache" }));
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)));
 });
 

@@ -12,8 +12,10 @@ export async function withFront({ url }, { answer = () => false, change = (_, by
       if (answer(request, response)) return;
       const found = await fetch(new URL(request.url, url), { method: request.method });
       const bytes = Buffer.from(change(request.url, Buffer.from(await found.arrayBuffer())));
+      // Unpacked by now.
+      const { "content-encoding": _, ...headers } = Object.fromEntries(found.headers);
       response.writeHead(found.status, {
-        ...Object.fromEntries(found.headers),
+        ...headers,
         "content-length": bytes.length,
       });
       response.end(bytes);

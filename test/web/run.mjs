@@ -47,6 +47,7 @@ const suites = await Promise.all(
     "cached",
     "run-view",
     "cards",
+    "slow",
     "report",
     "webkit",
     "large",
