@@ -6,7 +6,7 @@ import type { FilePlan } from "../checkpoint/plan/plan.ts";
 import { isSameFile } from "../io/node.ts";
 import { refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
 import { openAt } from "../io/place.ts";
-import { isOutput, makeFile, planOf, type Run, type Task } from "../jobs/conversion.ts";
+import { isOutput, makeFile, planOf, type Run, removeLeftoversOf, type Task } from "../jobs/conversion.ts";
 import { isFinished } from "../jobs/finished.ts";
 import { startWorkers, threadsFor } from "../jobs/threads.ts";
 import { reportPage } from "../report/page.ts";
@@ -92,7 +92,10 @@ export async function convertCheckpoint(
       if (mayBeDone && (await (input.isFolder ? isFinishedFolder(folder, to) : isFinishedFile(run, planned))))
         return await tell(toldOfFinished(planned));
       if (input.isFolder) await convertFolder(folder, to, flags.overwrite === true);
-      else await makeFile(run, plan.files[0]!, to);
+      else {
+        await removeLeftoversOf(to);
+        await makeFile(run, plan.files[0]!, to);
+      }
     } finally {
       progress.stop();
       await workers.stop();

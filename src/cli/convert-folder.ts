@@ -1,8 +1,9 @@
 import { dirname } from "node:path";
 import type { Document } from "../checkpoint/dialects/index.ts";
 import { isOfCheckpoint } from "../checkpoint/plan/folder.ts";
-import type { Plan } from "../checkpoint/plan/plan.ts";
+import type { FilePlan, Plan } from "../checkpoint/plan/plan.ts";
 import { filesAt, makeFolderAt, placeIn, removeAt } from "../io/place.ts";
+import { isS3 } from "../io/s3.ts";
 import {
   completeFolder,
   identityOf,
@@ -44,7 +45,7 @@ export async function convertFolder(run: FolderRun, folder: string, overwrite: b
   if (overwrite) {
     await removeOther(folder, [...plan.files, ...documents].map(({ name }) => name).concat(opened.others));
   }
-  for (const file of plan.files) {
+  await makeAll(plan.files, isS3(folder) ? 1 : AT_ONCE, async (file) => {
     const path = placeIn(folder, file.name);
     const finished = journal.finished(file.name);
     if (finished !== undefined && (await isMade(finished, file, path)))
@@ -54,9 +55,33 @@ export async function convertFolder(run: FolderRun, folder: string, overwrite: b
       await makeFile(run, file, path, (made) => journal.add(file.name, made));
     }
     run.finish(file.size);
-  }
+  });
   await completeFolder(folder, chosen, opened, documents, signal);
   await journal.remove();
+}
+
+/** Files of at most so many bytes are made several at a time, where there are many: each waits for the disk at its end. */
+const SMALL = 1 << 22;
+const MANY = 32;
+const AT_ONCE = 8;
+
+/** Makes large files one after the other, and small ones side by side. After a failure nothing more is begun. */
+async function makeAll(
+  files: readonly FilePlan[],
+  atOnce: number,
+  make: (file: FilePlan) => Promise<void>,
+): Promise<void> {
+  for (const file of files) if (file.size > SMALL) await make(file);
+  const small = files.filter(({ size }) => size <= SMALL);
+  const takeAll = async () => {
+    try {
+      for (let file = small.shift(); file !== undefined; file = small.shift()) await make(file);
+    } finally {
+      small.length = 0;
+    }
+  };
+  const lanes = await Promise.allSettled(Array.from({ length: small.length < MANY ? 1 : atOnce }, takeAll));
+  for (const lane of lanes) if (lane.status === "rejected") throw lane.reason;
 }
 
 /** Whether a folder holds all of this output, and no run that is not finished. */

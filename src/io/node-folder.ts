@@ -20,7 +20,9 @@ export async function openLocal(path: string): Promise<LocalInput> {
   const files = new Map<string, FileSource>();
   if (isFolder) {
     const root = await realpath(path);
-    for (const name of await listFiles(root, "")) files.set(name, await openFile(join(root, name)));
+    const names = await listFiles(root, "");
+    const opened = await Promise.all(names.map((name) => openFile(join(root, name))));
+    for (const [i, name] of names.entries()) files.set(name, opened[i]!);
   } else {
     files.set(basename(path), await openFile(path));
   }
@@ -95,10 +97,14 @@ export async function refuseOverlap(input: string, output: string): Promise<void
 export async function refuseObstacles(folder: string, names: readonly string[]): Promise<void> {
   await refuseNoFolder(folder);
   const root = await futurePath(folder);
-  for (const name of names) {
+  const parents = new Map(
+    [...new Set(names.map(dirname))].map((name) => [name, futurePath(join(folder, name))]),
+  );
+  const stats = await Promise.all(names.map((name) => stat(join(folder, name)).catch(() => null)));
+  for (const [i, name] of names.entries()) {
     const path = join(folder, name);
-    const parent = await futurePath(dirname(path));
-    const found = await stat(path).catch(() => null);
+    const parent = await parents.get(dirname(name))!;
+    const found = stats[i]!;
     if (isInside(root, parent) && (found === null || found.isFile())) continue;
     throw new BlockscaleError("option", {
       where: path,

@@ -55,6 +55,11 @@ export function identityOf(files: ReadonlyMap<string, Source>): [string, number,
   });
 }
 
+/** Removes what runs that were killed have left of one file. */
+export async function removeLeftoversOf(path: string): Promise<void> {
+  await removeLeftoversAt(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
+}
+
 /**
  * Makes one output file, in a folder that is there. It appears under its name when it is whole.
  * @param beforeRename told what was made, just before that
@@ -71,7 +76,6 @@ export async function makeFile(
   const { opened, workers, measure, signal, onProgress } = run;
   const measured: [string, Precision][] = [];
   const fingerprint = new Fingerprint(file.size);
-  await removeLeftoversAt(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
   const made = async () => {
     await refuseChange(shardsOf(file, opened.sources));
     await beforeRename?.({ measured, fingerprint: fingerprint.digest() });
@@ -172,5 +176,5 @@ async function refuseChange(sources: Iterable<Source>): Promise<void> {
 
 /** Removes what stands under the names of files to be made. */
 export async function removeFiles(folder: string, files: readonly FilePlan[]): Promise<void> {
-  for (const { name } of files) await removeAt(placeIn(folder, name));
+  await Promise.all(files.map(({ name }) => removeAt(placeIn(folder, name))));
 }

@@ -14,7 +14,7 @@ import {
 } from "../io/place.ts";
 import { writerOf } from "../io/writers.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { completeFolder, isMade, makeFile, type Run } from "./conversion.ts";
+import { completeFolder, isMade, makeFile, type Run, removeLeftoversOf } from "./conversion.ts";
 import { type Finished, isMeasured } from "./journal.ts";
 import { checkSpec, hasKeys, type SharedPlan, type Spec } from "./spec.ts";
 
@@ -111,6 +111,7 @@ export async function makeRecorded(
     entry = { ...finished, sha256: hash.digest("hex"), run: spec.fingerprint, size: file.size };
     await writeTextAt(recordPath(folder, file), JSON.stringify(entry));
   };
+  await removeLeftoversOf(path);
   await makeFile(run, file, path, record, (bytes) => hash.update(bytes));
   return { entry: entry!, isNew: true };
 }

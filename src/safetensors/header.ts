@@ -88,12 +88,13 @@ function readJson(where: string, text: string): Pick<Header, "tensors" | "metada
   const json = new JsonReader(text);
   // A repeated name counts once, with its last entry, as in the reference; the holes left are found later.
   const tensors = new Map<string, TensorInfo>();
+  const shapes: Shapes = new Map();
   let metadata: ReadonlyMap<string, string> | null | undefined;
   try {
     json.space();
     json.object((key) => {
       if (key !== "__metadata__") {
-        tensors.set(key, readTensor(json, key));
+        tensors.set(key, readTensor(json, key, shapes));
       } else if (metadata === undefined) {
         metadata = readMetadata(json);
       } else {
@@ -115,10 +116,13 @@ function readMetadata(json: JsonReader): ReadonlyMap<string, string> | null {
   return metadata;
 }
 
-function readTensor(json: JsonReader, name: string): TensorInfo {
+/** One array for all tensors of a shape: large models have a hundred thousand tensors of a few shapes. */
+type Shapes = Map<string, readonly number[]>;
+
+function readTensor(json: JsonReader, name: string, shapes: Shapes): TensorInfo {
   let dtype: Dtype | undefined;
-  let shape: number[] | undefined;
-  let offsets: number[] | undefined;
+  let shape: readonly number[] | undefined;
+  let offsets: readonly number[] | undefined;
   const once = (seen: unknown, field: string) => {
     if (seen !== undefined) json.fail(`${field} appears twice in ${tensorNamed(name)}`);
   };
@@ -134,6 +138,8 @@ function readTensor(json: JsonReader, name: string): TensorInfo {
       case "shape":
         once(shape, field);
         shape = readCounts(json);
+        shape = shapes.get(String(shape)) ?? shape;
+        shapes.set(String(shape), shape);
         break;
       case "data_offsets":
         once(offsets, field);

@@ -82,6 +82,7 @@ export interface Dialect {
 
 /** Name of a tensor that belongs to a weight: `X.weight` gives `X` and the suffix, `X` the suffix without its `.weight`. */
 export function partName(weight: string, { suffix }: Pick<Part, "suffix">): string {
+  if (suffix === ".weight") return weight;
   return weight.endsWith(".weight")
     ? weight.slice(0, -".weight".length) + suffix
     : weight + suffix.replace(/^\.weight/, "");

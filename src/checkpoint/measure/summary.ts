@@ -52,7 +52,8 @@ export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>):
       ? { ...tensor, action: "copy", reason: ALREADY_REASON, precision }
       : { ...tensor, precision };
   });
-  const sum = [...measured.values()].reduce(add, NOTHING);
+  // In the order of the plan, whichever file was made first: a sum of float64 depends on it.
+  const sum = plan.tensors.reduce((all, { name }) => add(all, measured.get(name) ?? NOTHING), NOTHING);
   const ofConverted = tensors.filter(({ action }) => action !== "copy" && action !== "drop");
   const ofAmax = tensors.map(({ precision }) => precision?.maxErrorOfAmax ?? 0);
   return {

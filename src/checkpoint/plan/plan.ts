@@ -131,7 +131,8 @@ export function converted(conversion: Conversion, tensors: readonly TensorSpec[]
   refuseLargeStrips(conversion);
   const places = placesOfWeight(from);
   const bytes = tensors.reduce((n, { dtype, shape }) => n + byteLength(dtype, shape)!, 0);
-  const steps: Step[] = [{ kind: "convert", tensors: tensors.slice(0, 2), conversion, emit: "both" }];
+  const both = tensors.length > 2 ? tensors.slice(0, 2) : tensors;
+  const steps: Step[] = [{ kind: "convert", tensors: both, conversion, emit: "both" }];
   if (tensors.length > 2)
     steps.push({ kind: "convert", tensors: tensors.slice(2), conversion, emit: "tensorScale" });
   return {
@@ -143,14 +144,23 @@ export function converted(conversion: Conversion, tensors: readonly TensorSpec[]
       ...(from.kind === "scaled" && from.scales === null ? { scaleTakenAsOne: true } : {}),
       reason: null,
       shape: from.kind === "plain" ? plainShape(from) : from.shape,
-      before: {
-        dtype: places[0]!.dtype,
-        bytes: places.reduce((n, { start, end }) => n + end - start, 0),
-      },
-      after: { dtype: tensors[0]!.dtype, bytes },
+      before: storedAs(
+        places[0]!.dtype,
+        places.reduce((n, { start, end }) => n + end - start, 0),
+      ),
+      after: storedAs(tensors[0]!.dtype, bytes),
     },
     steps,
   };
+}
+
+let last: readonly StoredAs[] = [];
+
+/** The record of before, where it was the same: tensors of a shape come one after the other. */
+function storedAs(dtype: Dtype, bytes: number): StoredAs {
+  const found = last.find((stored) => stored.dtype === dtype && stored.bytes === bytes) ?? { dtype, bytes };
+  if (!last.includes(found)) last = [found, ...last.slice(0, 7)];
+  return found;
 }
 
 /** Elements that one strip may have: a few hundred megabytes with all that belongs to it. */

@@ -16,6 +16,7 @@ import {
   turnedShape,
   type Weight,
 } from "../read/weights.ts";
+import type { ScaledTarget } from "./conversion.ts";
 import {
   ALREADY_REASON,
   converted,
@@ -155,7 +156,7 @@ function quantize(
     { name: partName(name, scales), dtype: scales.dtype, shape: scaleShape(shape, scheme.block) },
   ];
   if (tensorScale === undefined)
-    return converted({ from: weight, into: { kind: "scaled", scheme, scaleDtype: scales.dtype } }, tensors);
+    return converted({ from: weight, into: targetOf(scheme, scales.dtype) }, tensors);
   tensors.push({ name: partName(name, tensorScale), dtype: "F32", shape: tensorScale.divides ? [1] : [] });
   const { divides } = tensorScale;
   const into = {
@@ -167,9 +168,24 @@ function quantize(
   return converted({ from: weight, into }, tensors);
 }
 
+const targets = new WeakMap<Scheme, ScaledTarget>();
+
+/** One record for all weights of a scheme, where it says all: a plan may have a hundred thousand of them. */
+function targetOf(scheme: Scheme, scaleDtype: ScaledTarget["scaleDtype"]): ScaledTarget {
+  const found = targets.get(scheme);
+  if (found?.scaleDtype === scaleDtype) return found;
+  const target = { kind: "scaled", scheme, scaleDtype } as const;
+  targets.set(scheme, target);
+  return target;
+}
+
 /** Shape of the codes: one byte for each, or for two of FP4. @param inBlocks with the bytes of each block in a dimension of their own */
-function codeShape(shape: readonly number[], { format, block }: Scheme, inBlocks: boolean): number[] {
-  if (format !== "e2m1") return [...shape];
+function codeShape(
+  shape: readonly number[],
+  { format, block }: Scheme,
+  inBlocks: boolean,
+): readonly number[] {
+  if (format !== "e2m1") return shape;
   const cols = shape.at(-1)!;
   const last = inBlocks ? [cols / block[1], block[1] / 2] : [cols / 2];
   return shape.slice(0, -1).concat(last);
