@@ -1,5 +1,6 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
@@ -29,9 +30,9 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-async function ask(to: string, address = from): Promise<Response> {
+async function ask(to: string, headers: Record<string, string> = {}): Promise<Response> {
   const { default: worker } = await import(example);
-  return worker.fetch(new Request(`http://edge/?${new URLSearchParams({ from: address, to })}`));
+  return worker.fetch(new Request(`http://edge/?${new URLSearchParams({ from, to })}`, { headers }));
 }
 
 test("the example worker answers with a stream of the length it told", async () => {
@@ -43,6 +44,14 @@ test("the example worker answers with a stream of the length it told", async () 
     const response = await ask(to);
     expect(response.headers.get("content-length")).toBe(String(files[0]!.size));
     expect(await response.arrayBuffer()).toEqual(await files[0]!.arrayBuffer());
+    const encoded = await ask(to, { "accept-encoding": "br, gzip;q=0.5" });
+    expect(encoded.headers.get("content-encoding")).toBe("gzip");
+    const bytes = new Uint8Array(await encoded.arrayBuffer());
+    expect(bytes.length).toBeLessThan(0.9 * files[0]!.size);
+    expect(gunzipSync(bytes)).toEqual(Buffer.from(await files[0]!.arrayBuffer()));
+    const refused = await ask(to, { "accept-encoding": "br, gzip;q=0" });
+    expect(refused.headers.get("content-encoding")).toBeNull();
+    await refused.body!.cancel();
   }
 });
 

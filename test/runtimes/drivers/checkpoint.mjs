@@ -1,7 +1,9 @@
 // Asks an edge worker to convert a checkpoint, and compares what streams back with the files of the command line.
 import { readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
+import { createServer, get } from "node:http";
 import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
+import { gunzipSync } from "node:zlib";
 import { run } from "../workspace.mjs";
 
 const COMMAND = "node_modules/blockscale/dist/cli/main.js";
@@ -60,6 +62,21 @@ async function problemsOf(name, response, wanted) {
   ];
 }
 
+const PLAIN = { "accept-encoding": "identity" };
+
+/** The same with gzip, read without the decoder of fetch: fewer bytes, and the same ones within. */
+async function encodedProblems(name, url, wanted) {
+  const response = await new Promise((resolve, reject) => {
+    get(url, { headers: { "accept-encoding": "gzip" } }, resolve).on("error", reject);
+  });
+  const body = await buffer(response);
+  if (response.headers["content-encoding"] !== "gzip") return [`${name}: not encoded`];
+  return [
+    ...(body.length < 0.9 * wanted.length ? [] : [`${name}: ${body.length} of ${wanted.length} bytes`]),
+    ...(gunzipSync(body).equals(wanted) ? [] : [`${name}: other bytes than in Node`]),
+  ];
+}
+
 /** What is wrong with the conversions of the worker at `origin`, in words. */
 export async function checkpointProblems(project, origin) {
   const bytes = checkpoint();
@@ -71,11 +88,13 @@ export async function checkpointProblems(project, origin) {
       cwd: project,
     });
     const wanted = await readFile(file);
-    const posted = await fetch(`${origin}/?to=${dialect}`, { method: "POST", body: bytes });
+    const posted = await fetch(`${origin}/?to=${dialect}`, { method: "POST", body: bytes, headers: PLAIN });
     problems.push(...(await problemsOf(`POST, ${dialect}`, posted, wanted)));
     await serveFile(bytes, async (from) => {
-      const asked = await fetch(`${origin}/?${new URLSearchParams({ from, to: dialect })}`);
+      const url = `${origin}/?${new URLSearchParams({ from, to: dialect })}`;
+      const asked = await fetch(url, { headers: PLAIN });
       problems.push(...(await problemsOf(`GET, ${dialect}`, asked, wanted)));
+      problems.push(...(await encodedProblems(`gzip, ${dialect}`, url, wanted)));
     });
   }
   const wrong = await fetch(`${origin}/?to=mxfp8`, { method: "POST", body: bytes.subarray(0, 100) });
