@@ -1,209 +1,34 @@
 // Conversions by a queue, with a real Redis: node test/queue/run.mjs [seed]. Ends with `N passed, N failed`.
-import { execFileSync, spawn } from "node:child_process";
-import { createHash } from "node:crypto";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
-import { createServer } from "node:net";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import { Queue } from "bullmq";
+import { makeCertificates } from "./certificates.mjs";
+import {
+  blockscale,
+  blockscaleWith,
+  check,
+  everything,
+  expect,
+  expectSame,
+  finish,
+  folder,
+  freePort,
+  HUB_TOKEN,
+  installRedis,
+  makeModel,
+  output,
+  PASSWORD,
+  randomOf,
+  S3_KEY,
+  startRedis,
+  startS3,
+  stop,
+} from "./support.mjs";
 
-const CLI = new URL("../../dist/cli/main.js", import.meta.url).pathname;
-const S3RVER = new URL("../../node_modules/s3rver/bin/s3rver.js", import.meta.url).pathname;
 const seed = Number(process.argv[2] ?? 19);
-const folder = mkdtempSync(join(tmpdir(), "blockscale-queue-"));
-const running = new Set();
-let [passed, failed, unique] = [0, 0, 0];
-
-function installRedis() {
-  try {
-    execFileSync("redis-server", ["--version"], { stdio: "ignore" });
-  } catch {
-    execFileSync("apt-get", ["install", "-y", "-q", "--no-install-recommends", "redis-server"], {
-      stdio: ["ignore", "ignore", "inherit"],
-      env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
-    });
-  }
-}
-
-function run(command, args, env = {}) {
-  const child = spawn(command, args, { env: { ...process.env, ...env } });
-  running.add(child);
-  let [out, err] = ["", ""];
-  child.stdout.on("data", (text) => (out += text));
-  child.stderr.on("data", (text) => (err += text));
-  const ended = new Promise((resolve) =>
-    child.on("close", (code) => {
-      running.delete(child);
-      resolve({ code, out, err });
-    }),
-  );
-  return { child, ended, said: () => out + err };
-}
-const blockscale = (...args) => run(process.execPath, [CLI, ...args]);
-
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-const PASSWORD = "p4ssw0rd-of-the-test";
-
-/** Starts a Redis that keeps what it has in a file, so that it can be started again. */
-async function startRedis(port, name) {
-  const at = ["--port", port, "--dir", folder, "--bind", "127.0.0.1", "--requirepass", PASSWORD];
-  const redis = run("redis-server", [
-    ...at.map(String),
-    "--appendonly",
-    "yes",
-    "--appenddirname",
-    name,
-    "--save",
-    "",
-  ]);
-  while (!/Ready to accept/.test(redis.said())) await setTimeout(50);
-  return redis;
-}
-
-/** Starts an S3 server in a process of its own; commands find it by their environment. */
-async function startS3() {
-  const at = await freePort();
-  const directory = join(folder, "s3");
-  mkdirSync(directory);
-  Object.assign(process.env, {
-    AWS_ENDPOINT_URL: `http://127.0.0.1:${at}`,
-    AWS_ACCESS_KEY_ID: "S3RVER",
-    AWS_SECRET_ACCESS_KEY: "S3RVER",
-    AWS_REGION: "us-east-1",
-    AWS_EC2_METADATA_DISABLED: "true",
-  });
-  const flags = ["--directory", directory, "--address", "127.0.0.1", "--port", String(at)];
-  const server = run(process.execPath, [S3RVER, ...flags, "--configure-bucket", "models"]);
-  while (!/listening/i.test(server.said())) await setTimeout(50);
-  const client = new S3Client({ forcePathStyle: true });
-  const Bucket = "models";
-  return {
-    server,
-    put: async (path) => {
-      for (const name of readdirSync(path))
-        await client.send(
-          new PutObjectCommand({ Bucket, Key: `large/${name}`, Body: readFileSync(join(path, name)) }),
-        );
-    },
-    names: async (Prefix) =>
-      ((await client.send(new ListObjectsV2Command({ Bucket, Prefix }))).Contents ?? []).map(
-        ({ Key }) => Key,
-      ),
-    get: async (Key) => {
-      const { Body } = await client.send(new GetObjectCommand({ Bucket, Key }));
-      return Buffer.from(await Body.transformToByteArray());
-    },
-  };
-}
-
-/** Numbers from 0 to 1, the same for the same seed. */
-function randomOf(start) {
-  let state = start >>> 0;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
-
-/** A BF16 checkpoint of some shards, with matrices of random small values. */
-function makeModel(shards, size) {
-  const model = join(folder, `model-${unique++}`);
-  mkdirSync(model);
-  const random = randomOf(7);
-  const weightMap = {};
-  for (let i = 0; i < shards; i++) {
-    const [name, weight] = [`model-${i}.safetensors`, `model.layers.${i}.mlp.down_proj.weight`];
-    const rows = size + 16 * i;
-    const values = Uint16Array.from(
-      { length: rows * size },
-      () => 0x3c00 + Math.floor(random() * 0x300) + (random() < 0.5 ? 0x8000 : 0),
-    );
-    const header = JSON.stringify({
-      [weight]: { dtype: "BF16", shape: [rows, size], data_offsets: [0, values.byteLength] },
-    });
-    const padded = header.padEnd(Math.ceil(header.length / 8) * 8);
-    const length = Buffer.alloc(8);
-    length.writeBigUInt64LE(BigInt(padded.length));
-    writeFileSync(
-      join(model, name),
-      Buffer.concat([length, Buffer.from(padded), Buffer.from(values.buffer)]),
-    );
-    weightMap[weight] = name;
-  }
-  writeFileSync(
-    join(model, "config.json"),
-    '{ "architectures": ["LlamaForCausalLM"], "torch_dtype": "bfloat16" }\n',
-  );
-  writeFileSync(
-    join(model, "model.safetensors.index.json"),
-    JSON.stringify({ metadata: {}, weight_map: weightMap }),
-  );
-  writeFileSync(join(model, "tokenizer.json"), "{}");
-  return model;
-}
-
-/** Name and SHA-256 of every file, hidden ones too. */
-function contents(at) {
-  const names = readdirSync(at, { recursive: true }).filter((name) => statSync(join(at, name)).isFile());
-  return names.sort().map(
-    (name) =>
-      `${name} ${createHash("sha256")
-        .update(readFileSync(join(at, name)))
-        .digest("hex")}`,
-  );
-}
-
-const output = () => join(folder, `out-${unique++}`);
-
-function expect(isTrue, what) {
-  if (!isTrue) throw new Error(what);
-}
-const expectSame = (a, b) =>
-  expect(
-    String(contents(a)) === String(contents(b)),
-    `${contents(a).join("\n")}\nis not\n${contents(b).join("\n")}`,
-  );
-
-async function check(name, action) {
-  const started = Date.now();
-  try {
-    await Promise.race([
-      action(),
-      setTimeout(240_000, null, { ref: false }).then(() => {
-        throw new Error("it takes longer than 240 s");
-      }),
-    ]);
-    passed++;
-    console.log(`ok: ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
-  } catch (error) {
-    failed++;
-    console.log(`FAILED: ${name}: ${error.message}`);
-  }
-}
-
-async function stop(process, signal = "SIGTERM") {
-  process.child.kill(signal);
-  return process.ended;
-}
-
 installRedis();
 const port = await freePort();
 const address = `redis://:${PASSWORD}@127.0.0.1:${port}`;
@@ -226,7 +51,6 @@ const worker = (...flags) =>
 const model = makeModel(6, 512);
 const whole = output();
 expect((await blockscale("quantize", model, whole).ended).code === 0, "one machine converts");
-const everything = [];
 
 await check("two workers make the bytes of one machine, and drain on SIGTERM", async () => {
   const out = output();
@@ -236,14 +60,12 @@ await check("two workers make the bytes of one machine, and drain on SIGTERM", a
     err,
     out: text,
   } = await blockscale("quantize", model, out, "--queue", address, "--json").ended;
-  everything.push(err, text);
   expect(code === 0, err);
   expectSame(out, whole);
   expect(JSON.parse(text).total.converted === 6, text);
   const last = JSON.parse(err.trim().split("\n").at(-1));
   expect(last.jobsDone === 6 && last.done === last.size && last.unit === "bytes", err);
   for (const { code, err } of await Promise.all(workers.map((one) => stop(one)))) {
-    everything.push(err);
     expect(code === 0 && /Stopped/.test(err), `${code}: ${err}`);
   }
   const status = await blockscale("status", "--queue", address).ended;
@@ -278,7 +100,7 @@ await check("workers refuse places that they may not use, and a folder that is n
     while (!existsSync(join(out, ".blockscale-run/run.json"))) await setTimeout(5);
     prepare(out);
     const { code, err } = await coordinator.ended;
-    everything.push(err, (await stop(one)).err);
+    await stop(one);
     expect(code === 1 && text.test(err), err);
     expect(!readdirSync(out).some((name) => name.endsWith(".safetensors")), "something was written");
   };
@@ -317,50 +139,38 @@ await check(
     await stop(workers[0], "SIGKILL");
     workers[0] = start();
     const { code, err, out: text } = await queued.ended;
-    everything.push(err);
     expect(code === 0 && text === figures, `${err}\n${text}\nis not\n${figures}`);
-    for (const one of workers) everything.push((await stop(one)).err);
+    for (const one of workers) await stop(one);
   },
 );
 
-await check("no password is ever told", async () => {
-  const wrong = `redis://user:s3cret-2@127.0.0.1:${port}`;
-  for (const args of [
-    ["worker", "--queue", wrong],
-    ["status", "--queue", wrong],
-    ["status", "--queue", "http://u:s3cret-2@h"],
-    ["status", "--queue", "redis://u:s3cret-2@h/?x=1"],
-    ["status", "--queue", `rediss://:s3cret-2@127.0.0.1:${port}`],
-    ["status", "--queue", "redis://:s3cret-2@127.0.0.1:1"],
-  ]) {
-    const { code, out, err } = await blockscale(...args).ended;
-    everything.push(out, err);
-    expect(code === 1 || code === 2, `${args}: ${code}`);
-    expect(/^blockscale: --queue: expected/m.test(err), err);
-  }
-  const found = everything.find((text) => text.includes("s3cret-2") || text.includes(PASSWORD));
-  expect(found === undefined, found);
-});
-
-/** Files of an output that are there: `list` gives their names. */
-async function chaos(large, shards, out, list) {
+/**
+ * Kills workers at random, and Redis and the coordinator once, while a conversion goes on.
+ * @param list gives the names of the files of the output that are there
+ * @param aof where Redis keeps what it has when it comes back: elsewhere, and it has lost everything
+ */
+async function chaos(large, shards, out, list, aof = "aof") {
   const random = randomOf(seed);
   const start = () => blockscale(...command);
   const command = ["quantize", large, out, "--queue", address, "--json"];
   const workers = [worker(), worker(), worker()];
   let coordinator = start();
+  // Not before there is something to lose.
+  while (!/"active":\[\{/.test(coordinator.said())) await setTimeout(20);
   const end = Date.now() + 12_000;
   const kills = { workers: 0, redis: 0, coordinator: 0 };
   for (let round = 0; Date.now() < end && (round < 3 || (await list()).length < shards); round++) {
-    await setTimeout(300 + 900 * random());
     const i = Math.floor(random() * workers.length);
+    // One that has begun: it has a job, or is about to take one.
+    while (!/Waiting for jobs/.test(workers[i].said())) await setTimeout(20);
+    await setTimeout(300 + 900 * random());
     await stop(workers[i], "SIGKILL");
     kills.workers++;
     workers[i] = worker();
     if (round === 0) {
       await stop(redis, "SIGKILL");
       await setTimeout(500);
-      redis = await startRedis(port, "aof");
+      redis = await startRedis(port, aof);
       kills.redis++;
       await stop(coordinator, "SIGKILL");
       coordinator = start();
@@ -371,9 +181,9 @@ async function chaos(large, shards, out, list) {
   await Promise.all(workers.map((one) => stop(one)));
   expect(code === 0, err);
   expect(kills.workers >= 3 && kills.redis === 1 && kills.coordinator === 1, JSON.stringify(kills));
-  console.log(
-    `${kills.workers} workers killed, ${JSON.parse(err.trim().split("\n").at(-1)).retries} retries`,
-  );
+  const { retries } = JSON.parse(err.trim().split("\n").at(-1));
+  console.log(`${kills.workers} workers killed, ${retries} retries`);
+  return retries;
 }
 
 const shardsIn = (at) =>
@@ -392,26 +202,105 @@ await check(
   async () => {
     const { large, wanted } = await converted(40, 1536);
     const out = output();
-    await chaos(large, 40, out, () => shardsIn(out));
+    expect((await chaos(large, 40, out, () => shardsIn(out))) > 0, "no worker lost a job");
     expectSame(out, wanted);
   },
 );
 
-await check("the same from object storage into object storage", async () => {
-  const { large, wanted } = await converted(12, 1536);
-  const s3 = await startS3();
-  await s3.put(large);
-  await chaos("s3://models/large", 12, "s3://models/out", async () =>
-    (await s3.names("out/")).filter((name) => name.endsWith(".safetensors")),
-  );
-  for (const name of readdirSync(wanted))
-    expect((await s3.get(`out/${name}`)).equals(readFileSync(join(wanted, name))), `${name} differs`);
-  const names = (await s3.names("out/")).map((name) => name.slice("out/".length));
-  expect(String(names.sort()) === String(readdirSync(wanted).sort()), names.join(" "));
-  await stop(s3.server, "SIGKILL");
+await check(
+  "the same from and into object storage that fails now and then, and a Redis that loses everything",
+  async () => {
+    const { large, wanted } = await converted(12, 1536);
+    const s3 = await startS3(randomOf(seed));
+    await s3.put(large);
+    const list = async () => (await s3.names("out/")).filter((name) => name.endsWith(".safetensors"));
+    await chaos("s3://models/large", 12, "s3://models/out", list, "aof-of-another");
+    for (const name of readdirSync(wanted))
+      expect((await s3.get(`out/${name}`)).equals(readFileSync(join(wanted, name))), `${name} differs`);
+    const names = (await s3.names("out/")).map((name) => name.slice("out/".length));
+    expect(String(names.sort()) === String(readdirSync(wanted).sort()), names.join(" "));
+    console.log(`faults of storage: ${JSON.stringify(s3.faults)}`);
+    expect(
+      Object.values(s3.faults).every((count) => count > 0),
+      "a fault never happened",
+    );
+    await stop(s3.server, "SIGKILL");
+  },
+);
+
+await check("TLS with a certificate of one's own, and no other is taken", async () => {
+  const { ca, flags } = makeCertificates(folder, "localhost");
+  const securePort = await freePort();
+  const secure = await startRedis(await freePort(), "aof-of-tls", ["--tls-port", securePort, ...flags]);
+  const queue = ["--queue", `rediss://:${PASSWORD}@localhost:${securePort}`];
+  const trusting = { NODE_EXTRA_CA_CERTS: ca };
+  const out = output();
+  const one = blockscaleWith(trusting, "worker", ...queue, "--allow", folder, "--jobs", "1");
+  const { code, err } = await blockscaleWith(trusting, "quantize", model, out, ...queue).ended;
+  expect(code === 0, err);
+  expectSame(out, whole);
+  await stop(one);
+  const refusals = [
+    [{}, queue[1], /certificate/],
+    [trusting, queue[1].replace("localhost", "127.0.0.1"), /does not match certificate/],
+  ];
+  for (const [env, place, why] of refusals) {
+    const refused = await blockscaleWith(env, "status", "--queue", place).ended;
+    expect(refused.code === 1 && why.test(refused.err), refused.err);
+    expect(!/Warning/.test(refused.err), refused.err);
+  }
+  await stop(secure);
 });
 
-for (const child of running) child.kill("SIGKILL");
-rmSync(folder, { recursive: true, force: true });
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+await check("dashboards of BullMQ can show a job: its name, data, progress, result and error", async () => {
+  const queue = new Queue("blockscale", { connection: { host: "127.0.0.1", port, password: PASSWORD } });
+  const out = output();
+  const coordinator = blockscale("quantize", model, out, "--queue", address);
+  while ((await queue.getJobCounts("waiting")).waiting < 6) await setTimeout(50);
+  // The coordinator would take them away when all are done.
+  await stop(coordinator, "SIGKILL");
+  await queue.add("quantize", { not: "ours" }, { jobId: "stranger" });
+  const one = worker();
+  const counts = () => queue.getJobCounts("completed", "failed");
+  while ((await counts()).completed < 6 || (await counts()).failed < 1) await setTimeout(50);
+  await stop(one);
+  for (const job of await queue.getJobs(["completed"])) {
+    const { name, data, progress, returnvalue } = job.toJSON();
+    expect(name === "quantize" && data.spec.from === model && data.to === out, JSON.stringify(data));
+    expect(progress.worker !== undefined && returnvalue.sha256.length === 64, JSON.stringify(job));
+  }
+  const [refused] = await queue.getJobs(["failed"]);
+  expect(/a job of the queue: expected/.test(refused.failedReason), refused.failedReason);
+  await queue.obliterate({ force: true });
+  await queue.close();
+});
+
+await check("no secret is told, or kept by Redis", async () => {
+  const wrong = `redis://user:s3cret-2@127.0.0.1:${port}`;
+  for (const args of [
+    ["worker", "--queue", wrong],
+    ["status", "--queue", wrong],
+    ["status", "--queue", "http://u:s3cret-2@h"],
+    ["status", "--queue", "redis://u:s3cret-2@h/?x=1"],
+    ["status", "--queue", `rediss://:s3cret-2@127.0.0.1:${port}`],
+    ["status", "--queue", "redis://:s3cret-2@127.0.0.1:1"],
+    ["quantize", "https://u:s3cret-2@example.org/m", "out", "--queue", address],
+    ["evaluate", "https://example.org/m?key=s3cret-2", "--text", "t", "--queue", address],
+  ]) {
+    const { code, err } = await blockscale(...args).ended;
+    expect(code === 1 || code === 2, `${args}: ${code}`);
+    expect(/^blockscale: (--queue|IN): expected/m.test(err), err);
+  }
+  const secrets = ["s3cret-2", PASSWORD, HUB_TOKEN, S3_KEY];
+  const kept = readdirSync(folder, { recursive: true }).filter((name) => /^aof.*\//.test(name));
+  expect(kept.length > 3, `Redis keeps nothing: ${kept}`);
+  for (const name of kept) everything.push(readFileSync(join(folder, name), "latin1"));
+  const found = everything.find((text) => secrets.some((secret) => text.includes(secret)));
+  expect(found === undefined, found?.slice(0, 1000));
+  expect(
+    everything.some((text) => text.includes('"fingerprint"')),
+    "what Redis keeps is not what was looked at",
+  );
+});
+
+finish();

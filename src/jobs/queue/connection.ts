@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { BlockscaleError } from "../../tensor/errors.ts";
 
 /** Of the one queue that all workers of a Redis take from. */
@@ -10,7 +11,7 @@ export interface Connection {
   readonly db: number;
   readonly username?: string;
   readonly password?: string;
-  readonly tls?: { readonly servername: string };
+  readonly tls?: { readonly servername?: string };
   readonly maxRetriesPerRequest: null;
   readonly retryStrategy: (times: number) => number;
 }
@@ -44,7 +45,8 @@ export function parseQueue(
     db: Number(db || 0),
     ...(url.username === "" ? {} : { username: decodeURIComponent(url.username) }),
     ...(secret ? { password: secret } : {}),
-    ...(url.protocol === "rediss:" ? { tls: { servername: host } } : {}),
+    // An address of numbers is no name to ask for: the certificate must hold it all the same.
+    ...(url.protocol === "rediss:" ? { tls: isIP(host) === 0 ? { servername: host } : {} } : {}),
     maxRetriesPerRequest: null,
     retryStrategy: (times) => Math.min(1000, 100 * times),
   };

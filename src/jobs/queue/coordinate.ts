@@ -98,7 +98,8 @@ class Coordinator {
       signal.throwIfAborted();
       const isTime = performance.now() - looked >= LOOK_MILLISECONDS;
       if (isTime) looked = performance.now();
-      const ids = isTime ? [...this.#pending.keys()] : [...this.#changed];
+      // What is done by now may have told so again meanwhile.
+      const ids = [...(isTime ? this.#pending.keys() : this.#changed)].filter((id) => this.#pending.has(id));
       this.#changed.clear();
       await this.#look(ids);
       this.#tell();
