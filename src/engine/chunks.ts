@@ -1,3 +1,4 @@
+import { scaleTypeOf } from "../tensor/formats.ts";
 import type { Grid } from "../tensor/tensor.ts";
 
 /**
@@ -93,7 +94,7 @@ export function scaleView(
   at: number,
   n: number,
 ): Numbers {
-  return scales.BYTES_PER_ELEMENT === 1 ? new Uint8Array(buffer, at, n) : new Float32Array(buffer, at, n);
+  return scaleTypeOf(scales) === "ue8m0" ? new Uint8Array(buffer, at, n) : new Float32Array(buffer, at, n);
 }
 
 /** dense <- the rectangle of `tensor`. */

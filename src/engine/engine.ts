@@ -17,7 +17,7 @@ import {
   outOf,
 } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
+import { FORMAT_ID, FORMATS, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { asFp8, packFp4, unpackFp4 } from "../tensor/fp4.ts";
 import { type Scheme, type SchemeName, schemeOf } from "../tensor/schemes.ts";
 import {
@@ -69,13 +69,10 @@ export class Engine {
   encode(values: Float32Array, format: Format, options: { out?: Uint8Array } = {}): Uint8Array {
     const id = FORMAT_ID[checkFormat("encode: format", format)];
     const n = checkArray("encode: values", values, "Float32Array").length;
-    const isPacked = format === "e2m1";
-    const out = outArray(
-      "encode: out",
-      outOf("encode", options),
-      "Uint8Array",
-      isPacked ? Math.ceil(n / 2) : n,
-    );
+    const { codesPerByte } = FORMATS[format];
+    const isPacked = codesPerByte > 1;
+    const bytes = Math.ceil(n / codesPerByte);
+    const out = outArray("encode: out", outOf("encode", options), "Uint8Array", bytes);
     checkDisjoint("encode: out", out, values);
     const [src, dst] = this.#arena.frame([4 * Math.min(n, ROW_FRAME), Math.min(n, ROW_FRAME)]) as [
       number,
@@ -157,7 +154,7 @@ export class Engine {
       return { format, shape: [...shape], block: [block[0], block[1]], codes, scales, tensorScale };
     }
     const scaleType = SCALE_TYPE_ID[scheme.scale];
-    const isPacked = format === "e2m1";
+    const isPacked = FORMATS[format].codesPerByte > 1;
     const floorBits = new Uint32Array(Float32Array.of(scheme.amaxFloor).buffer)[0] as number;
     // Halves are widened where the kernel takes float32 alone.
     const isWidened = isPacked && type !== "f32";
@@ -231,14 +228,13 @@ export class Engine {
           if (ArrayBuffer.isView(input)) checkDisjoint("dequantize: out", given, input);
       return this.dequantize(asFp8("dequantize", tensor), type, options as { out?: Float32Array });
     }
-    const { format, codes, scales, grid } = checkTensor("dequantize", tensor);
+    const { format, codes, scales, scaleType, grid } = checkTensor("dequantize", tensor);
     const out = this.#products.outOf("dequantize: out", given, type, [grid.slices * grid.rows, grid.cols]);
     if (!(out instanceof ResidentMatrix)) {
       checkDisjoint("dequantize: out", out, codes);
       checkDisjoint("dequantize: out", out, scales);
     }
     const width = type === "f32" ? 4 : 2;
-    const scaleType = scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
     for (const frame of framesOf(grid)) {
       const elements = frame.rows * frame.cols;
       const blocks = frame.scaleRows * frame.scaleCols;

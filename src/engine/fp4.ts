@@ -1,7 +1,7 @@
 import { widenSpan } from "../js/half.ts";
 import { checkValues, type RawValues } from "../tensor/checks.ts";
-import { ue8m0Value, VALUE_TYPE_ID } from "../tensor/formats.ts";
-import { multipliersOf, unpackFp4, valueOfE4m3 } from "../tensor/fp4.ts";
+import { FORMATS, largestOf, NAN_CODE, scaleValues, VALUE_TYPE_ID, valueOfCode } from "../tensor/formats.ts";
+import { multipliersOf, unpackFp4 } from "../tensor/fp4.ts";
 import type { BlockScaled, Format, Grid, Values } from "../tensor/tensor.ts";
 
 /** What is needed of an engine. */
@@ -10,10 +10,10 @@ interface Encoder {
 }
 
 /** The largest E2M1 and E4M3 values. */
-const [LARGEST_CODE, LARGEST_SCALE] = [6, 448];
+const [LARGEST_CODE, LARGEST_SCALE] = [largestOf("e2m1"), largestOf("e4m3")];
 
-/** NaN, and the smallest value that is not zero, in E4M3. */
-const [NAN, SMALLEST] = [0x7f, 1];
+/** The smallest scale that is not zero, as E4M3. */
+const SMALLEST = 1;
 
 /** All values as float32. */
 function floatsOf({ type, data }: RawValues): Float32Array {
@@ -112,11 +112,11 @@ function encodeBlocks(
   });
   engine.encode(wanted, "e4m3", { out: scales });
   for (let i = 0; i < scales.length; i++) {
-    if (!(amaxes[i]! < Infinity)) scales[i] = NAN;
+    if (!(amaxes[i]! < Infinity)) scales[i] = NAN_CODE;
     else if (scales[i] === 0 && amaxes[i]! > 0) scales[i] = SMALLEST;
   }
   const multipliers = divides
-    ? Float32Array.from(scales, (byte) => valueOfE4m3(byte) / factor)
+    ? Float32Array.from(scales, (byte) => valueOfCode("e4m3", byte) / factor)
     : multipliersOf(scales, factor);
   const scaled = new Float32Array(x.length);
   eachBlock(grid, (number, first, height, width) => {
@@ -135,16 +135,14 @@ export function saturatedFp4(given: Values, tensor: BlockScaled): number {
   const values = floatsOf(checkValues("compare: values", given));
   const { codes, scales, shape, block, tensorScale } = tensor;
   const multipliers =
-    tensorScale !== undefined
-      ? multipliersOf(scales as Uint8Array, tensorScale)
-      : Float64Array.from(scales, (s) => (scales.BYTES_PER_ELEMENT === 4 ? s : ue8m0Value(s)));
+    tensorScale !== undefined ? multipliersOf(scales as Uint8Array, tensorScale) : scaleValues(scales);
   const cols = shape.at(-1) ?? 1;
   const rows = shape.at(-2) ?? 1;
   const [gridRows, gridCols] = [Math.ceil(rows / block[0]), Math.ceil(cols / block[1])];
   const magnitudes = unpackFp4(codes, MAGNITUDES);
   let count = 0;
   for (let i = 0; i < values.length; i++) {
-    if (magnitudes[i] !== 7) continue;
+    if (magnitudes[i] !== FORMATS.e2m1.topCode) continue;
     const row = Math.floor(i / cols);
     const scaleRow = Math.floor(row / rows) * gridRows + Math.floor((row % rows) / block[0]);
     const scale = multipliers[scaleRow * gridCols + Math.floor((i % cols) / block[1])]!;

@@ -116,9 +116,8 @@ function compareArrays(kernels: Kernels, arena: Arena, values: RawValues, became
 type Triple = [number, number, number];
 
 function compareTensor(kernels: Kernels, arena: Arena, values: Values, tensor: BlockScaled): Precision {
-  const { format, codes, scales, grid } = checkTensor("compare", tensor);
+  const { format, codes, scales, scaleType, grid } = checkTensor("compare", tensor);
   const { type, data } = checkValues("compare: values", values, grid.elements);
-  const scaleType = SCALE_TYPE_ID[scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32"];
   let precision = NOTHING;
   for (const frame of framesOf(grid)) {
     const { rows, cols } = frame;
@@ -139,7 +138,7 @@ function compareTensor(kernels: Kernels, arena: Arena, values: Values, tensor: B
     kernels.dequantize(
       FORMAT_ID[format],
       VALUE_TYPE_ID.f32,
-      scaleType,
+      SCALE_TYPE_ID[scaleType],
       y,
       codesAt,
       scalesAt,

@@ -1,5 +1,6 @@
 import { compressedTensorsMixed } from "../checkpoint/dialects/compressed-tensors.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { FORMATS } from "../tensor/formats.ts";
 import { type Scheme, schemes } from "../tensor/schemes.ts";
 
 /** The names of formats that a weight may be stored in. */
@@ -46,5 +47,5 @@ export function bitsOf(format: WeightFormat, [rows, cols]: readonly [number, num
   const [blockRows, blockCols] = scheme.block;
   if (blockRows === 1 && cols % blockCols !== 0) return null;
   const scales = Math.ceil(rows / blockRows) * Math.ceil(cols / blockCols);
-  return (scheme.format === "e2m1" ? 4 : 8) * rows * cols + 8 * scales;
+  return (8 / FORMATS[scheme.format].codesPerByte) * rows * cols + 8 * scales;
 }

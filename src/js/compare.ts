@@ -35,7 +35,7 @@ function compareSpan(
   n: number,
 ): void {
   const out = new Float64Array(memory.buffer, sums, 9);
-  const top = fp8Of(format).maxCode;
+  const top = fp8Of(format).topCode;
   const isFloat = type === VALUE_TYPE_ID.f32;
   // Even and odd elements apart, as in two lanes.
   const signal = [0, 0];

@@ -1,17 +1,15 @@
-import { FORMAT_ID, type FormatId } from "../tensor/formats.ts";
-
-/** The facts of an element format (OCP OFP8 v1.0, table 1; OCP MX v1.0, table 5). */
-interface Facts {
-  readonly mantissaBits: number;
-  /** Exponent of the smallest normal value. */
-  readonly emin: number;
-  /** Exponent of the largest value. */
-  readonly emax: number;
-  readonly maxCode: number;
-}
+import {
+  FORMAT_ID,
+  FORMATS,
+  type Format,
+  type FormatFacts,
+  type FormatId,
+  NAN_CODE,
+  valueOfCode,
+} from "../tensor/formats.ts";
 
 /** An element format with its tables. */
-export interface Fp8 extends Facts {
+export interface Fp8 extends FormatFacts {
   /** Codes of all float32 magnitudes: see {@link encodeSpan}. */
   readonly codes: Uint8Array;
   /** float32 bits of all 256 codes. NaN is 0x7FFx0000 (0x7FA00000 for the code 0x7D of E5M2), sign kept. */
@@ -20,16 +18,13 @@ export interface Fp8 extends Facts {
   readonly values: Float32Array;
 }
 
-/** The code that stands for every element of a block that holds NaN or Inf. */
-export const NAN_CODE = 0x7f;
-
 export const INFINITY_BITS = 0x7f800000;
 
 /**
  * The code of float32 bits `a` without sign: round to nearest even, saturating. Works on the significand
  * as an integer, so that normal and subnormal codes are one rule: below 2^emin more bits are dropped.
  */
-function codeOf(a: number, { mantissaBits, emin, maxCode }: Facts): number {
+function codeOf(a: number, { mantissaBits, emin, topCode }: FormatFacts): number {
   if (a > INFINITY_BITS) return NAN_CODE;
   const exponent = (a >>> 23) - 127;
   const significand = (a & 0x7fffff) | 0x800000;
@@ -38,7 +33,7 @@ function codeOf(a: number, { mantissaBits, emin, maxCode }: Facts): number {
   const odd = (significand >>> dropped) & 1;
   const kept = (significand + (1 << (dropped - 1)) - 1 + odd) >>> dropped;
   // The hidden bit of `kept` is itself the exponent field 1 of the code.
-  return Math.min(kept + (Math.max(0, exponent - emin) << mantissaBits), maxCode);
+  return Math.min(kept + (Math.max(0, exponent - emin) << mantissaBits), topCode);
 }
 
 /**
@@ -49,33 +44,25 @@ function codeOf(a: number, { mantissaBits, emin, maxCode }: Facts): number {
 const INDEX_SHIFT = 18;
 const LOW_BITS = (1 << INDEX_SHIFT) - 1;
 
-function codeTable(facts: Facts): Uint8Array {
+function codeTable(facts: FormatFacts): Uint8Array {
   const table = new Uint8Array(1 << (31 - INDEX_SHIFT));
   for (let i = 0; i < table.length; i++) table[i] = codeOf((i << INDEX_SHIFT) | (i & 1), facts);
   return table;
 }
 
-function valueTable({ mantissaBits, emin, maxCode }: Facts): Float32Array {
-  const values = new Float32Array(256);
+function valueTable(format: Format): Float32Array {
+  const { mantissaBits, topCode } = FORMATS[format];
+  const values = Float32Array.from({ length: 256 }, (_, code) => valueOfCode(format, code));
   const bits = new Int32Array(values.buffer);
-  const hidden = 1 << mantissaBits;
   for (let code = 0; code < 256; code++) {
-    const magnitude = code & 0x7f;
-    const exponent = magnitude >> mantissaBits;
-    const mantissa = magnitude & (hidden - 1);
-    const significand = exponent === 0 ? mantissa : mantissa | hidden;
-    values[code] = significand * 2 ** (Math.max(exponent, 1) - 1 + emin - mantissaBits);
-    if (magnitude > maxCode) bits[code] = INFINITY_BITS | (mantissa << (23 - mantissaBits));
-    bits[code]! |= (code & 0x80) << 24;
+    const mantissa = code & ((1 << mantissaBits) - 1);
+    if ((code & 0x7f) > topCode)
+      bits[code] = INFINITY_BITS | (mantissa << (23 - mantissaBits)) | ((code & 0x80) << 24);
   }
   return values;
 }
 
-const FACTS: Readonly<Record<FormatId, Facts>> = {
-  [FORMAT_ID.e4m3]: { mantissaBits: 3, emin: -6, emax: 8, maxCode: 0x7e },
-  [FORMAT_ID.e5m2]: { mantissaBits: 2, emin: -14, emax: 15, maxCode: 0x7b },
-  [FORMAT_ID.e2m1]: { mantissaBits: 1, emin: 0, emax: 2, maxCode: 7 },
-};
+const NAMES = Object.keys(FORMAT_ID) as Format[];
 
 const made: (Fp8 | undefined)[] = [];
 
@@ -83,8 +70,9 @@ const made: (Fp8 | undefined)[] = [];
 export function fp8Of(format: FormatId): Fp8 {
   const known = made[format];
   if (known) return known;
-  const facts = FACTS[format];
-  const values = valueTable(facts);
+  const name = NAMES.find((name) => FORMAT_ID[name] === format)!;
+  const facts = FORMATS[name];
+  const values = valueTable(name);
   const fp8 = { ...facts, codes: codeTable(facts), bits: new Int32Array(values.buffer), values };
   made[format] = fp8;
   return fp8;

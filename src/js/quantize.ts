@@ -1,11 +1,12 @@
 import {
+  NAN_CODE,
   type RoundingId,
   SCALE_TYPE_ID,
   type ScaleTypeId,
   VALUE_TYPE_ID,
   type ValueTypeId,
 } from "../tensor/formats.ts";
-import { encodeSpan, type Fp8, NAN_CODE } from "./fp8.ts";
+import { encodeSpan, type Fp8 } from "./fp8.ts";
 import { widen, widenSpan } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";
 import { floatOf, multiplierBits, NAN_SCALE, scaleByte } from "./scale.ts";

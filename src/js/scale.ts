@@ -7,12 +7,12 @@ export const NAN_SCALE = 0xff;
 export const NAN_BITS = 0x7fc00000;
 
 /** What carries into the exponent of amax just when the rounding asks for one power of two more. */
-function addendOf(rounding: RoundingId, { mantissaBits, maxCode }: Fp8): number {
+function addendOf(rounding: RoundingId, { mantissaBits, topCode }: Fp8): number {
   switch (rounding) {
     case ROUNDING_ID.floor:
       return 0;
     case ROUNDING_ID.rceil:
-      return maxCode === 7 ? 0x3fffff : 0x1fffff; // mantissa above that of the largest code, 1.5 in FP4 and 1.75 in FP8
+      return topCode === 7 ? 0x3fffff : 0x1fffff; // mantissa above that of the largest code, 1.5 in FP4 and 1.75 in FP8
     case ROUNDING_ID.ceil:
       return 0x7fffff; // any mantissa but 1
     case ROUNDING_ID.even:
@@ -46,7 +46,7 @@ export function multiplierBits(amax: number, fp8: Fp8, amaxFloor: number, zeroSc
   if (amax >= INFINITY_BITS) return NAN_BITS;
   const floored = Math.max(amax, amaxFloor);
   if (floored === 0) return powerBits(zeroScale);
-  return Math.max(bitsOf(floatOf(floored) / fp8.values[fp8.maxCode]!), 1 << 23);
+  return Math.max(bitsOf(floatOf(floored) / fp8.values[fp8.topCode]!), 1 << 23);
 }
 
 /** float32 bits of 2^(byte - 127); 0 is the subnormal 2^-127, 255 is NaN. */

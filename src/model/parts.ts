@@ -1,5 +1,5 @@
 import { widen } from "../checkpoint/read/values.ts";
-import { matrixOf, type PlainWeight, type ScaledWeight } from "../checkpoint/read/weights.ts";
+import { ELEMENTS, matrixOf, type PlainWeight, type ScaledWeight } from "../checkpoint/read/weights.ts";
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows } from "../checkpoint/run/rows.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Source } from "../io/source.ts";
@@ -107,7 +107,7 @@ function scaledParts(wanted: WantedTensor, weight: ScaledWeight, seat: Seat, { s
       },
     ];
   });
-  const format = FORMAT_ID[weight.element.startsWith("e5m2") ? "e5m2" : "e4m3"];
+  const format = FORMAT_ID[ELEMENTS[weight.element].format];
   return {
     declared: declaredOf(wanted, weight, range, { kind: "scaled", format, scaleType, block }),
     pieces,

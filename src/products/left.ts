@@ -1,6 +1,6 @@
 import { checkArray, checkTensor, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { ue8m0Value } from "../tensor/formats.ts";
+import { FORMATS, scaleValues, valueOfCode } from "../tensor/formats.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import { gridOf } from "../tensor/tensor.ts";
 import { transposeInto } from "../tensor/transpose.ts";
@@ -94,8 +94,8 @@ export function notAMatrix(where: string, shape: readonly number[]): BlockscaleE
 /** Rows with a scale so large that a code times it may be beyond float32, as float64. */
 function farRowsOf(x: BlockScaled, rows: number, cols: number): ReadonlyMap<number, Float64Array> {
   const { scales, block } = x;
-  const limit = 2 ** (x.format === "e4m3" ? 118 : 111);
-  const numbers = Float64Array.from(scales, (s) => (scales instanceof Float32Array ? s : ue8m0Value(s)));
+  const limit = 2 ** (126 - FORMATS[x.format].emax);
+  const numbers = scaleValues(scales);
   if (numbers.every((scale) => !(Math.abs(scale) > limit))) return NO_ROWS;
   const gridCols = Math.ceil(cols / block[1]);
   const far = new Map<number, Float64Array>();
@@ -106,7 +106,8 @@ function farRowsOf(x: BlockScaled, rows: number, cols: number): ReadonlyMap<numb
       row,
       Float64Array.from(
         { length: cols },
-        (_, k) => codeValue(x.format, x.codes[row * cols + k]!) * numbers[first + Math.floor(k / block[1])]!,
+        (_, k) =>
+          valueOfCode(x.format, x.codes[row * cols + k]!) * numbers[first + Math.floor(k / block[1])]!,
       ),
     );
   }
@@ -128,16 +129,4 @@ function transposeFar(
     );
   }
   return transposed;
-}
-
-/** The value of a code, by its definition: for the few rows that the kernels do not do. */
-function codeValue(format: BlockScaled["format"], code: number): number {
-  const [mantissaBits, bias, top] = format === "e4m3" ? [3, 7, 0x7e] : [2, 15, 0x7b];
-  const magnitude = code & 0x7f;
-  const sign = code & 0x80 ? -1 : 1;
-  if (magnitude > top) return format === "e5m2" && magnitude === 0x7c ? sign * Infinity : Number.NaN;
-  const exponent = Math.max(magnitude >> mantissaBits, 1);
-  const hidden = magnitude >> mantissaBits === 0 ? 0 : 1 << mantissaBits;
-  const significand = (magnitude & ((1 << mantissaBits) - 1)) + hidden;
-  return sign * significand * 2 ** (exponent - bias - mantissaBits);
 }

@@ -1,7 +1,7 @@
 import { widenSpan } from "../js/half.ts";
 import { type CheckedTensor, checkValues } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { ue8m0Value, VALUE_TYPE_ID } from "../tensor/formats.ts";
+import { scaleTypeOf, ue8m0Value, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { unpackFp4 } from "../tensor/fp4.ts";
 import { type BlockScaled, gridOf, type Values } from "../tensor/tensor.ts";
 import { transposed } from "../tensor/transpose.ts";
@@ -129,7 +129,7 @@ export function packCodes(
     for (let row = 0; row < count; row++) {
       const scaleRow = (slice * gridRows + Math.floor((first + row) / block[0])) * gridCols;
       const part = scales.subarray(scaleRow, scaleRow + gridCols);
-      if (part instanceof Uint8Array) new Uint8Array(arena.buffer, scalesAt, gridCols).set(part);
+      if (scaleTypeOf(part) === "ue8m0") new Uint8Array(arena.buffer, scalesAt, gridCols).set(part);
       else new Float32Array(arena.buffer, scalesAt, gridCols).set(part);
       const [dst, src] = [values + 4 * row * cols, codesAt + row * cols];
       kernels.dequantize(formatId, 0, scaleType, dst, src, scalesAt, 1, cols, 1, block[1]);
@@ -168,7 +168,7 @@ export function packNibbles(
   const [blockRows, blockCols] = tensor.block;
   const gridCols = Math.ceil(cols / blockCols);
   const gridRows = Math.ceil(rows / blockRows);
-  const isBytes = scales.BYTES_PER_ELEMENT === 1;
+  const isBytes = scaleTypeOf(scales) === "ue8m0";
   return Array.from({ length: slices }, (_, slice) => {
     const at = start + slice * bytes;
     const packed = new Uint8Array(arena.buffer, at, codeBytes).fill(0);

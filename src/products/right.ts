@@ -1,5 +1,5 @@
 import type { FormatId, ScaleTypeId } from "../tensor/formats.ts";
-import { FORMAT_ID, SCALE_TYPE_ID } from "../tensor/formats.ts";
+import { FORMAT_ID, SCALE_TYPE_ID, scaleTypeOf } from "../tensor/formats.ts";
 import type { Format } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
@@ -20,7 +20,7 @@ export interface Weights {
 }
 
 export function typesOf(format: Format, scales: Uint8Array | Float32Array): Weights["types"] {
-  return [FORMAT_ID[format], SCALE_TYPE_ID[scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32"]];
+  return [FORMAT_ID[format], SCALE_TYPE_ID[scaleTypeOf(scales)]];
 }
 
 /** What the kernels have found out about weights: see `survey` of Kernels. */

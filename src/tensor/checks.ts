@@ -1,4 +1,5 @@
 import { BlockscaleError } from "./errors.ts";
+import { FORMATS, scaleTypeOf } from "./formats.ts";
 import {
   type BlockScaled,
   checkFormat,
@@ -125,6 +126,8 @@ export interface CheckedTensor {
   readonly format: Format;
   readonly codes: Uint8Array;
   readonly scales: Uint8Array | Float32Array;
+  /** What the kernels take the scales for. Bytes beside a `tensorScale` become multipliers before. */
+  readonly scaleType: "ue8m0" | "f32";
   readonly grid: Grid;
 }
 
@@ -140,8 +143,9 @@ export function arrayLike<T extends Uint8Array | Uint16Array | Float32Array>(val
  * @throws BlockscaleError `shape`: E2M1 whose rows, or blocks, would begin in the middle of a byte
  */
 export function codeBytes(where: string, format: Format, { elements, cols, block }: Grid): number {
-  if (format !== "e2m1") return elements;
-  if (cols % 2 === 0 && (block[1] % 2 === 0 || block[1] >= cols)) return elements / 2;
+  const { codesPerByte } = FORMATS[format];
+  if (codesPerByte === 1) return elements;
+  if (cols % 2 === 0 && (block[1] % 2 === 0 || block[1] >= cols)) return elements / codesPerByte;
   throw new BlockscaleError("shape", {
     where: `${where}: shape`,
     expected: "an even number of columns, and of columns of a block: E2M1 has two codes to a byte",
@@ -190,7 +194,7 @@ export function checkTensor(where: string, tensor: BlockScaled): CheckedTensor {
     isBytes ? "Uint8Array" : "Float32Array",
     grid.blocks,
   );
-  return { format, codes, scales, grid };
+  return { format, codes, scales, scaleType: scaleTypeOf(scales), grid };
 }
 
 /** Refuses an output that shares bytes with an input: frames of it would be written before the input is read. */

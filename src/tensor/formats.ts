@@ -1,6 +1,55 @@
+/** An FP8 element format (OCP OFP8 v1.0). */
+export type Fp8Format = "e4m3" | "e5m2";
+
+/** An element format: FP8, or FP4's E2M1 (OCP MX v1.0). */
+export type Format = Fp8Format | "e2m1";
+
 /** Formats as the kernels number them: assembly/index.ts turns an id into a type. */
 export const FORMAT_ID = { e4m3: 0, e5m2: 1, e2m1: 2 } as const;
 export type FormatId = (typeof FORMAT_ID)[keyof typeof FORMAT_ID];
+
+/** The facts of an element format. Kernels have a sign at bit 7 in front of the bits of exponent and mantissa, in all formats. */
+export interface FormatFacts {
+  readonly mantissaBits: number;
+  /** Exponent of the smallest normal value. */
+  readonly emin: number;
+  /** Exponent of the largest value. */
+  readonly emax: number;
+  /** The code of the largest value. Above it are Inf, where the mantissa is 0, and NaN. */
+  readonly topCode: number;
+  /** E2M1 has two codes to a byte, the first in the lower four bits. */
+  readonly codesPerByte: 1 | 2;
+}
+
+/**
+ * Every element format. E4M3 has no Inf and ends at 448, E5M2 ends at 57344, E2M1 has neither Inf nor NaN: its values are 0, 0.5, 1, 1.5,
+ * 2, 3, 4, 6 and their negatives. OCP OFP8 v1.0, table 1; OCP MX v1.0, table 5.
+ */
+export const FORMATS: Readonly<Record<Format, FormatFacts>> = {
+  e4m3: { mantissaBits: 3, emin: -6, emax: 8, topCode: 0x7e, codesPerByte: 1 },
+  e5m2: { mantissaBits: 2, emin: -14, emax: 15, topCode: 0x7b, codesPerByte: 1 },
+  e2m1: { mantissaBits: 1, emin: 0, emax: 2, topCode: 7, codesPerByte: 2 },
+};
+
+/** The code that stands for every element of a block with NaN or Inf. */
+export const NAN_CODE = 0x7f;
+
+/** The number that a code stands for, its sign at bit 7. */
+export function valueOfCode(format: Format, code: number): number {
+  const { mantissaBits, emin, topCode } = FORMATS[format];
+  const magnitude = code & 0x7f;
+  const exponent = magnitude >> mantissaBits;
+  const mantissa = magnitude & ((1 << mantissaBits) - 1);
+  const sign = code & 0x80 ? -1 : 1;
+  if (magnitude > topCode) return mantissa === 0 ? sign * Infinity : Number.NaN;
+  const significand = exponent === 0 ? mantissa : mantissa + (1 << mantissaBits);
+  return sign * significand * 2 ** (Math.max(exponent, 1) - 1 + emin - mantissaBits);
+}
+
+/** The largest value of a format. */
+export function largestOf(format: Format): number {
+  return valueOfCode(format, FORMATS[format].topCode);
+}
 
 export const VALUE_TYPE_ID = { f32: 0, bf16: 1, f16: 2 } as const;
 export type ValueTypeId = (typeof VALUE_TYPE_ID)[keyof typeof VALUE_TYPE_ID];
@@ -8,9 +57,22 @@ export type ValueTypeId = (typeof VALUE_TYPE_ID)[keyof typeof VALUE_TYPE_ID];
 export const SCALE_TYPE_ID = { ue8m0: 0, f32: 1 } as const;
 export type ScaleTypeId = (typeof SCALE_TYPE_ID)[keyof typeof SCALE_TYPE_ID];
 
+/** Scales as kernels take them: UE8M0 bytes, or float32 multipliers. */
+export type Scales = Uint8Array | Float32Array;
+
+/** What scales are that kernels take: bytes are UE8M0. Those of NVFP4 become multipliers first. */
+export function scaleTypeOf(scales: Scales): keyof typeof SCALE_TYPE_ID {
+  return scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
+}
+
 /** The value of a UE8M0 byte: a power of two, or NaN. */
 export function ue8m0Value(byte: number): number {
   return byte === 0xff ? Number.NaN : 2 ** (byte - 127);
+}
+
+/** What each block is multiplied by, in float32, which holds every power of two of UE8M0. */
+export function scaleValues(scales: Scales): Float32Array {
+  return scaleTypeOf(scales) === "f32" ? (scales as Float32Array) : Float32Array.from(scales, ue8m0Value);
 }
 
 export const ROUNDING_ID = { floor: 0, rceil: 1, ceil: 2, even: 3, evenFp4: 4 } as const;

@@ -1,4 +1,5 @@
 import { checkTensor } from "./checks.ts";
+import { valueOfCode } from "./formats.ts";
 import type { BlockScaled } from "./tensor.ts";
 
 /** E4M3 codes of the sixteen E2M1 codes, whose values they hold: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives. */
@@ -29,18 +30,10 @@ export function packFp4(codes: Uint8Array, out: Uint8Array): Uint8Array {
   return out;
 }
 
-/** The number that an E4M3 code stands for: 4 bits of exponent with a bias of 7, 3 of mantissa. */
-export function valueOfE4m3(byte: number): number {
-  const [exponent, mantissa] = [(byte >> 3) & 15, byte & 7];
-  if ((byte & 0x7f) === 0x7f) return Number.NaN;
-  const value = exponent === 0 ? mantissa * 2 ** -9 : (8 + mantissa) * 2 ** (exponent - 10);
-  return byte & 0x80 ? -value : value;
-}
-
 /** What each block of NVFP4 is multiplied by: its E4M3 scale times that of the tensor, rounded once to float32. */
 export function multipliersOf(scales: Uint8Array, tensorScale: number): Float32Array<ArrayBuffer> {
   const factor = Math.fround(tensorScale);
-  return Float32Array.from(scales, (byte) => valueOfE4m3(byte) * factor);
+  return Float32Array.from(scales, (byte) => valueOfCode("e4m3", byte) * factor);
 }
 
 /** Whether an operand of a product is a record of E2M1 codes, which products take as E4M3 ones of the same values. */

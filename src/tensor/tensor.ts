@@ -1,10 +1,7 @@
 import { BlockscaleError } from "./errors.ts";
+import { FORMATS, type Format } from "./formats.ts";
 
-/** An FP8 element format (OCP OFP8): E4M3 has no Inf and a largest value of 448, E5M2 has Inf and 57344. */
-export type Fp8Format = "e4m3" | "e5m2";
-
-/** An element format: FP8, or FP4's E2M1 (OCP MX), whose values are 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives, two codes to a byte. */
-export type Format = Fp8Format | "e2m1";
+export type { Format, Fp8Format } from "./formats.ts";
 
 /** An element type of high-precision values. */
 export type ValueType = "f32" | "bf16" | "f16";
@@ -139,10 +136,12 @@ export function gridOf(where: string, shape: readonly number[], block: readonly 
 
 /** @throws BlockscaleError `option`: not the name of an element format. */
 export function checkFormat(where: string, format: Format): Format {
-  if (format === "e4m3" || format === "e5m2" || format === "e2m1") return format;
+  if (typeof format === "string" && Object.hasOwn(FORMATS, format)) return format;
   throw new BlockscaleError("option", {
     where,
-    expected: '"e4m3", "e5m2" or "e2m1"',
+    expected: `one of ${Object.keys(FORMATS)
+      .map((name) => JSON.stringify(name))
+      .join(", ")}`,
     got: JSON.stringify(format) ?? String(format),
     fix: "Name the element format of the codes.",
   });

@@ -1,6 +1,7 @@
 import type { Engine } from "../../engine/engine.ts";
 import { add, NOTHING, type Precision } from "../../engine/precision.ts";
 import type { Source } from "../../io/source.ts";
+import { scaleTypeOf } from "../../tensor/formats.ts";
 import { multipliersOf } from "../../tensor/fp4.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
@@ -209,7 +210,7 @@ function binOf(bits: number): number {
 }
 
 function exponentsOf(scales: Uint8Array | Float32Array): Int16Array<ArrayBuffer> {
-  if (scales instanceof Uint8Array) return Int16Array.from(scales, (byte) => byte - 127);
+  if (scaleTypeOf(scales) === "ue8m0") return Int16Array.from(scales, (byte) => byte - 127);
   return Int16Array.from(scales, (scale) => (scale > 0 ? exponentOf(scale) : -127));
 }
 

@@ -1,6 +1,6 @@
 import type { Source } from "../../io/source.ts";
 import { isPowerOfTwo, readScales, scaleCount } from "../read/scales.ts";
-import { matrixOf, type ScaledWeight } from "../read/weights.ts";
+import { ELEMENTS, matrixOf, type ScaledWeight } from "../read/weights.ts";
 import type { Conversion, ScaledTarget } from "./conversion.ts";
 
 /**
@@ -19,12 +19,11 @@ function fits(from: ScaledWeight, { scheme }: ScaledTarget): boolean {
   // Two roundings belong to a scale of NVFP4: those of other weights are made anew.
   if (scheme.scale === "e4m3") return false;
   const { rows, cols } = matrixOf(from.shape);
-  // Every value of E2M1, and every integer of 4 bits, is one of E4M3.
-  const isCarried = from.element === "int4" || (from.element === "e2m1" && scheme.format !== "e2m1");
-  const format = isCarried ? "e4m3" : from.element;
+  const isSame = from.element === scheme.format;
+  const { format, isFnuz } = ELEMENTS[from.element];
   const divides = (small: number, large: number, size: number) => large >= size || large % small === 0;
   return (
-    format === scheme.format &&
+    (isSame || (format === scheme.format && !isFnuz)) &&
     divides(scheme.block[0], from.block[0], rows) &&
     divides(scheme.block[1], from.block[1], cols)
   );

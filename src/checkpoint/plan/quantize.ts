@@ -1,5 +1,6 @@
 import type { TensorSpec } from "../../safetensors/header.ts";
 import { checkKnown } from "../../tensor/checks.ts";
+import { FORMATS } from "../../tensor/formats.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import { type DialectName, dialectOf, partName, type Storage } from "../dialects/index.ts";
 import { decider, type Override, overrider, refuseUnmatched, type Selection } from "../dialects/rules.ts";
@@ -110,7 +111,7 @@ function obstacleTo(
   const { cols } = matrixOf(weight.shape);
   // Kernels for one-row blocks want whole blocks; square ones are known to come ragged.
   if (block[0] === 1 && cols % block[1] !== 0) return `columns are no multiple of ${block[1]}`;
-  return format === "e2m1" && cols === 0 ? "empty" : null;
+  return FORMATS[format].codesPerByte > 1 && cols === 0 ? "empty" : null;
 }
 
 /** Layers that loaders put together in one matrix, with one float32 for all of it. */
@@ -185,8 +186,9 @@ function codeShape(
   { format, block }: Scheme,
   inBlocks: boolean,
 ): readonly number[] {
-  if (format !== "e2m1") return shape;
+  const { codesPerByte } = FORMATS[format];
+  if (codesPerByte === 1) return shape;
   const cols = shape.at(-1)!;
-  const last = inBlocks ? [cols / block[1], block[1] / 2] : [cols / 2];
+  const last = inBlocks ? [cols / block[1], block[1] / codesPerByte] : [cols / codesPerByte];
   return shape.slice(0, -1).concat(last);
 }

@@ -1,7 +1,7 @@
 import { readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import { valueOfE4m3 } from "../../tensor/fp4.ts";
+import { valueOfCode } from "../../tensor/formats.ts";
 import { spreadParts } from "./parts.ts";
 import { widen } from "./values.ts";
 import { countOf, type ScaledWeight, scaleShape } from "./weights.ts";
@@ -92,13 +92,12 @@ async function multipliersOf(
   bytes: Uint8Array,
   sources: readonly Source[],
 ): Promise<Float32Array> {
-  if (tensorScale === undefined) return Float32Array.from(bytes, valueOfE4m3);
+  const values = Float32Array.from(bytes, (byte) => valueOfCode("e4m3", byte));
+  if (tensorScale === undefined) return values;
   const { place, divides } = tensorScale;
   const stored = await readRange(tensorNamed(place.name), sources[place.shard]!, place.start, place.end);
   const factor = new DataView(stored.buffer, stored.byteOffset).getFloat32(0, true);
-  return Float32Array.from(bytes, (byte) =>
-    divides ? valueOfE4m3(byte) / factor : valueOfE4m3(byte) * factor,
-  );
+  return values.map((value) => (divides ? value / factor : value * factor));
 }
 
 /** Number of scales of a weight: as stored, but for the padding of a grid that is too large. */

@@ -1,5 +1,5 @@
 import type { Dtype } from "../../safetensors/dtype.ts";
-import type { ValueType } from "../../tensor/tensor.ts";
+import type { Fp8Format, ValueType } from "../../tensor/tensor.ts";
 import type { Place } from "./checkpoint.ts";
 
 /**
@@ -7,6 +7,19 @@ import type { Place } from "./checkpoint.ts";
  * integer plus 8.
  */
 export type Element = "e4m3" | "e5m2" | "e4m3fnuz" | "e5m2fnuz" | "e2m1" | "int4";
+
+/** What the codes of an element type are: those of a format, or such as can be read as them. */
+export const ELEMENTS: Readonly<
+  Record<Element, { readonly format: Fp8Format; readonly isFnuz: boolean; readonly codesPerByte: 1 | 2 }>
+> = {
+  e4m3: { format: "e4m3", isFnuz: false, codesPerByte: 1 },
+  e5m2: { format: "e5m2", isFnuz: false, codesPerByte: 1 },
+  e4m3fnuz: { format: "e4m3", isFnuz: true, codesPerByte: 1 },
+  e5m2fnuz: { format: "e5m2", isFnuz: true, codesPerByte: 1 },
+  // Every value of E2M1, and every integer of 4 bits, is one of E4M3.
+  e2m1: { format: "e4m3", isFnuz: false, codesPerByte: 2 },
+  int4: { format: "e4m3", isFnuz: false, codesPerByte: 2 },
+};
 
 /** How the scales of a weight are stored: UE8M0 bytes, E4M3 bytes (NVFP4), or multipliers. */
 export type ScaleType = "ue8m0" | "e4m3" | ValueType;

@@ -5,7 +5,8 @@ import { giveBack, type Source, takeBytes } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { checkValues } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import { type BlockScaled, gridOf, type Values, type ValueType } from "../../tensor/tensor.ts";
+import { FORMATS, scaleValues } from "../../tensor/formats.ts";
+import { type BlockScaled, type Format, gridOf, type Values, type ValueType } from "../../tensor/tensor.ts";
 import type { Conversion, PlainTarget, Preparation, ScaledTarget } from "../plan/conversion.ts";
 import { spreadScales } from "../plan/keep-codes.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
@@ -83,16 +84,14 @@ function quantizeRows(
   const shape = stripShape(from.shape, strip);
   const blocks = countOf(scaleShape(shape, block));
   const out = {
-    codes: takeBytes(countOf(shape) / (format === "e2m1" ? 2 : 1)),
+    codes: takeBytes(countOf(shape) / FORMATS[format].codesPerByte),
     scales: scale === "f32" ? new Float32Array(blocks) : new Uint8Array(blocks),
   };
   const tensor =
     tensorScale === undefined
       ? engine.quantize(values, shape, into.scheme, { out })
       : quantizeAsNvfp4(values, shape, into, engine, tensorScale, out);
-  const isBad =
-    tensor.scales instanceof Uint8Array ? (s: number) => s === 0xff : (s: number) => !(s < Infinity);
-  const bad = (tensor.scales as Float32Array).findIndex(isBad);
+  const bad = scaleValues(tensor.scales).findIndex((scale) => !(scale < Infinity));
   if (bad >= 0) throw notFinite(from, strip, into, bad);
   const isSample = measure === "sample" && productsAreFinite(tensor);
   const precision = isSample ? compareSample(values, tensor, engine) : engine.compare(values, tensor);
@@ -121,12 +120,12 @@ function compareSample(values: Values, tensor: BlockScaled, engine: Engine): Pre
   const count = Math.min(rows - first, Math.ceil(rows / SAMPLED));
   const scaleCols = Math.ceil(cols / blockCols);
   const [start, end] = [first * cols, (first + count) * cols];
-  const perByte = format === "e2m1" ? 2 : 1;
+  const { codesPerByte } = FORMATS[format];
   const sample: BlockScaled = {
     format,
     shape: [count, cols],
     block,
-    codes: codes.subarray(start / perByte, end / perByte),
+    codes: codes.subarray(start / codesPerByte, end / codesPerByte),
     scales: scales.subarray(firstBlock * scaleCols, (firstBlock + Math.ceil(count / blockRows)) * scaleCols),
   };
   return engine.compare(partOf(values, start, end), sample);
@@ -207,8 +206,7 @@ function measure(rows: ScaledRows, became: Float32Array, engine: Engine): Precis
   const precision = engine.compare(products, became);
   if (holdsExactly("f32", rows)) return precision;
   const { format, fnuz, codes } = rows;
-  const isNumber = (code: number) =>
-    fnuz ? code !== 0x80 : (code & 0x7f) < (format === "e4m3" ? 0x7f : 0x7c);
+  const isNumber = (code: number) => (fnuz ? code !== 0x80 : (code & 0x7f) <= FORMATS[format].topCode);
   let overflowed = 0;
   for (let i = 0; i < codes.length; i++) {
     if (!Number.isFinite(products[i]!) && isNumber(codes[i]!)) overflowed++;
@@ -221,21 +219,24 @@ function takeValues(type: ValueType, count: number): Float32Array | Uint16Array 
   return type === "f32" ? new Float32Array(buffer, 0, count) : new Uint16Array(buffer, 0, count);
 }
 
+/** Exponents of the smallest subnormal number of a type, and of its largest one. */
+const TYPE_EXPONENTS = { f32: [-149, 127], bf16: [-133, 127], f16: [-24, 15] } as const;
+
 /**
- * Exponents of power-of-two scales under which every code is exact in a type, neither subnormal nor too large; for
- * float32, whose rounding is part of what a product is, under which none becomes Inf.
+ * Exponents of power-of-two scales under which every code is exact in a type. Of float32, whose rounding is part of what a product is:
+ * under which none becomes Inf.
  */
-const EXACT_EXPONENTS = {
-  f32: { e4m3: [-149, 119], e5m2: [-149, 112] },
-  bf16: { e4m3: [-124, 119], e5m2: [-117, 112] },
-  f16: { e4m3: [-15, 7], e5m2: [-8, 0] },
-} as const;
+function exactExponents(type: ValueType, format: Format): readonly [least: number, most: number] {
+  const { emin, emax, mantissaBits } = FORMATS[format];
+  const [least, most] = TYPE_EXPONENTS[type];
+  return [type === "f32" ? least : least - emin + mantissaBits, most - emax];
+}
 
 /** Whether no product is Inf, and rounding it to a type does not change it, as far as the scales can tell. */
 function holdsExactly(type: ValueType, { format, scales, fnuz }: ScaledRows): boolean {
   const isF32 = type === "f32";
   if (fnuz && !isF32) return false;
-  const [least, most] = EXACT_EXPONENTS[type][format];
+  const [least, most] = exactExponents(type, format);
   return scales instanceof Uint8Array
     ? scales.every((byte) => byte - 127 >= least && byte - 127 <= most)
     : scales.every((scale) => scale >= 2 ** least && scale <= 2 ** most && (isF32 || isPowerOfTwo(scale)));
@@ -243,11 +244,8 @@ function holdsExactly(type: ValueType, { format, scales, fnuz }: ScaledRows): bo
 
 /** Whether no code times its scale is Inf, as far as the scales can tell. */
 function productsAreFinite({ format, scales }: BlockScaled): boolean {
-  // Codes of E2M1 are smaller than those of the others.
-  const [, most] = EXACT_EXPONENTS.f32[format === "e5m2" ? "e5m2" : "e4m3"];
-  return scales instanceof Uint8Array
-    ? scales.every((byte) => byte - 127 <= most)
-    : scales.every((scale) => scale <= 2 ** most);
+  const [, most] = exactExponents("f32", format);
+  return scaleValues(scales).every((scale) => scale <= 2 ** most);
 }
 
 function bytesOf(values: Float32Array | Uint16Array): Uint8Array {
@@ -259,8 +257,8 @@ function withOtherScales(rows: ScaledRows, into: ScaledTarget, engine: Engine): 
   return {
     // E2M1 codes were read as the E4M3 ones of the same values.
     values:
-      into.scheme.format === "e2m1"
-        ? engine.encode(engine.decode(rows.codes, rows.format), "e2m1")
+      FORMATS[into.scheme.format].codesPerByte > 1
+        ? engine.encode(engine.decode(rows.codes, rows.format), into.scheme.format)
         : rows.codes,
     scales: scaleBytes(scales, into),
     precision: { ...NOTHING, count: rows.codes.length },
@@ -270,9 +268,7 @@ function withOtherScales(rows: ScaledRows, into: ScaledTarget, engine: Engine): 
 /** Scales in the dtype of the file: powers of two as UE8M0 bytes, or float32 multipliers. */
 function scaleBytes(scales: Uint8Array | Float32Array, { scaleDtype }: ScaledTarget): Uint8Array {
   if (scaleDtype === "F32") {
-    const multipliers =
-      scales instanceof Float32Array ? scales : Float32Array.from(scales, (byte) => 2 ** (byte - 127));
-    return bytesOf(multipliers);
+    return bytesOf(scaleValues(scales));
   }
   return scales instanceof Uint8Array ? scales : Uint8Array.from(scales, (scale) => exponentOf(scale) + 127);
 }

@@ -1,4 +1,5 @@
 import type { Source } from "../../io/source.ts";
+import { largestOf } from "../../tensor/formats.ts";
 import type { Conversion, Preparation } from "../plan/conversion.ts";
 import { keepsCodes } from "../plan/keep-codes.ts";
 import { stripsOf } from "../plan/strip.ts";
@@ -6,7 +7,7 @@ import type { PlainWeight, ScaledWeight } from "../read/weights.ts";
 import type { Converter } from "./run.ts";
 
 /** The largest E4M3 scale times the largest E2M1 code. */
-const LARGEST = 448 * 6;
+const LARGEST: number = largestOf("e4m3") * largestOf("e2m1");
 
 /** What weights that share the float32 of NVFP4 have found out together: reading them once is enough for all. */
 const found = new WeakMap<readonly (PlainWeight | ScaledWeight)[], Promise<number>>();

@@ -2,6 +2,7 @@ import type { Engine } from "../../engine/engine.ts";
 import { giveBack, readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
+import { FORMATS, NAN_CODE, scaleValues } from "../../tensor/formats.ts";
 import { unpackFp4 } from "../../tensor/fp4.ts";
 import type { BlockScaled, Fp8Format, ValueType } from "../../tensor/tensor.ts";
 import { transposed } from "../../tensor/transpose.ts";
@@ -10,7 +11,7 @@ import { readScales } from "../read/scales.ts";
 import { VALUE_BYTES } from "../read/values.ts";
 import {
   countOf,
-  type Element,
+  ELEMENTS,
   matrixOf,
   type PlainWeight,
   plainShape,
@@ -64,7 +65,8 @@ export async function readScaledRows(
 ): Promise<ScaledRows> {
   const { rows, cols } = matrixOf(from.shape);
   const { codes: place, block, element } = from;
-  const rowBytes = element === "e2m1" || element === "int4" ? cols / 2 : cols;
+  const { format, isFnuz, codesPerByte } = ELEMENTS[element];
+  const rowBytes = cols / codesPerByte;
   const start = place.start + (strip.slice * rows + strip.firstRow) * rowBytes;
   const end = start + strip.rows * rowBytes;
   const codes = await readRange(tensorNamed(place.name), sources[place.shard]!, start, end);
@@ -77,12 +79,11 @@ export async function readScaledRows(
       ? countOf(scaleShape(shape, block).slice(0, -1))
       : Math.ceil((inBlock + strip.rows) / block[0]);
   const scales = await readScales(from, sources, firstScaleRow * scaleCols, scaleRows * scaleCols);
-  const unpacked =
-    element === "e2m1" ? unpackFp4(codes) : element === "int4" ? unpackFp4(codes, INTEGERS) : codes;
+  const unpacked = codesPerByte === 1 ? codes : unpackFp4(codes, element === "int4" ? INTEGERS : undefined);
   if (scales instanceof Float32Array && scales.includes(0)) refuseZeroScales(from, strip, unpacked, scales);
   return {
-    format: FORMATS[element],
-    fnuz: element === "e4m3fnuz" || element === "e5m2fnuz",
+    format,
+    fnuz: isFnuz,
     shape,
     block,
     codes: unpacked,
@@ -126,16 +127,6 @@ const INTEGERS: readonly number[] = Array.from({ length: 16 }, (_, code) => {
   return code < 8 ? bits | 0x80 : bits;
 });
 
-/** The OCP format that carries the codes of an element type. Every value of E2M1, and every integer of 4 bits, is one of E4M3. */
-const FORMATS: Readonly<Record<Element, "e4m3" | "e5m2">> = {
-  e4m3: "e4m3",
-  e5m2: "e5m2",
-  e4m3fnuz: "e4m3",
-  e5m2fnuz: "e5m2",
-  e2m1: "e4m3",
-  int4: "e4m3",
-};
-
 /** Values of a strip, rounded once to `type`; in `out` where the engine can put them there. */
 export function dequantizeRows(
   rows: ScaledRows,
@@ -154,15 +145,13 @@ export function dequantizeRows(
  */
 function dequantizeFnuz(rows: ScaledRows, type: ValueType, engine: Engine): Float32Array | Uint16Array {
   const { format, codes } = rows;
-  const scales =
-    rows.scales instanceof Float32Array
-      ? rows.scales
-      : Float32Array.from(rows.scales, (byte) => 2 ** (byte - 127));
-  const [binade, firstSpecial] = format === "e4m3" ? [8, 0x7f] : [4, 0x7c];
-  const usual = codes.map((code) => (code === 0x80 ? 0x7f : (code & 0x7f) >= firstSpecial ? 0 : code));
+  const scales = scaleValues(rows.scales);
+  const { mantissaBits, topCode } = FORMATS[format];
+  const binade = 1 << mantissaBits;
+  const usual = codes.map((code) => (code === 0x80 ? NAN_CODE : (code & 0x7f) > topCode ? 0 : code));
   const values = engine.dequantize({ ...rows, codes: usual, scales: scales.map((scale) => scale / 2) }, type);
-  if (!codes.some((code) => (code & 0x7f) >= firstSpecial)) return values;
-  const lower = codes.map((code) => ((code & 0x7f) >= firstSpecial ? code - binade : 0));
+  if (!codes.some((code) => (code & 0x7f) > topCode)) return values;
+  const lower = codes.map((code) => ((code & 0x7f) > topCode ? code - binade : 0));
   const largest = engine.dequantize({ ...rows, codes: lower, scales }, type);
   for (let i = 0; i < codes.length; i++) if (lower[i] !== 0) values[i] = largest[i]!;
   return values;

@@ -1,6 +1,6 @@
 import type { Engine } from "../../engine/engine.ts";
 import type { Precision } from "../../engine/precision.ts";
-import { ue8m0Value } from "../../tensor/formats.ts";
+import { largestOf, scaleValues } from "../../tensor/formats.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import type { BlockScaled } from "../../tensor/tensor.ts";
 import { normalValues } from "../../train/random.ts";
@@ -64,13 +64,9 @@ function scalesOf(
   scales: Uint8Array | Float32Array,
   tensorScale: number | undefined,
 ): Float32Array {
-  if (scales instanceof Float32Array) return scales;
-  if (tensorScale === undefined) return Float32Array.from(scales, ue8m0Value);
-  return engine.decode(scales, "e4m3").map((scale) => Math.fround(scale * tensorScale));
+  if (tensorScale === undefined) return scaleValues(scales);
+  return engine.decode(scales as Uint8Array, "e4m3").map((scale) => Math.fround(scale * tensorScale));
 }
-
-/** The largest value of each format. */
-export const LARGEST = { e4m3: 448, e5m2: 57344, e2m1: 6 } as const;
 
 export type Fate = "exact" | "rounded" | "saturated" | "flushed";
 
@@ -79,7 +75,7 @@ export function fateOf(found: Measured, cell: number): Fate {
   const [before, after] = [found.values[cell]!, found.became[cell]!];
   if (before === after) return "exact";
   if (after === 0) return "flushed";
-  const largest = LARGEST[found.tensor.format] * found.scales[blockOf(found, cell)]!;
+  const largest = largestOf(found.tensor.format) * found.scales[blockOf(found, cell)]!;
   return Math.abs(before) > largest ? "saturated" : "rounded";
 }
 

@@ -4,6 +4,7 @@ import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import type { Engine } from "../../engine/engine.ts";
 import { sqnr } from "../../engine/precision.ts";
 import { load } from "../../load.ts";
+import { largestOf } from "../../tensor/formats.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
 import type { CardContent } from "../card/content.ts";
 import { query, remember } from "../session/address.ts";
@@ -11,7 +12,7 @@ import { decibels, percent } from "../strings/format.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
 import { Controls } from "./controls.tsx";
 import { MatrixMap, mix, type Palette, type Rgb } from "./map.tsx";
-import { fateOf, LARGEST, type Measured, measure, valuesOf } from "./measure.ts";
+import { fateOf, type Measured, measure, valuesOf } from "./measure.ts";
 import { Readout } from "./readout.tsx";
 import { COLS, change, fieldsOf, ROWS, type Settings, scheme, settings, settingsOf } from "./state.ts";
 import { words } from "./words.ts";
@@ -116,7 +117,7 @@ function coloursOf(found: Measured): Record<"values" | "codes" | "error", (i: nu
       : Math.sign(value) * Math.max(0.06, 1 + Math.log2(Math.abs(value) / most) / 16);
   return {
     values: (i, palette) => mix(palette, depth(values[i]!, precision.amax)),
-    codes: (i, palette) => mix(palette, depth(elements[i]!, LARGEST[tensor.format])),
+    codes: (i, palette) => mix(palette, depth(elements[i]!, largestOf(tensor.format))),
     error: (i, palette) => {
       const fate = fateOf(found, i);
       if (fate === "saturated" || fate === "flushed") return palette[fate];
