@@ -71,7 +71,7 @@ export class ConversionRunner implements Runner<FileJob> {
     this.#options = options;
   }
 
-  async work(data: FileJob, tell: (bytes: number) => void): Promise<FileResult> {
+  async work(data: FileJob, tell: (bytes: number, size: number) => void): Promise<FileResult> {
     await refusePlaces({ reads: [data.spec.from], writes: [data.to] }, this.#options.allowed);
     await this.#refuseOther(data);
     const { shared, workers } = await this.#open(data.spec);
@@ -82,7 +82,7 @@ export class ConversionRunner implements Runner<FileJob> {
         opened: shared.opened,
         workers,
         signal: new AbortController().signal,
-        onProgress: ({ bytes }) => tell(bytes),
+        onProgress: ({ bytes }) => tell(bytes, file.size),
         measure: "sample",
         measured: new Map(),
       },

@@ -91,7 +91,10 @@ export class EvaluationRunner implements Runner<ScoreJob> {
     this.#options = options;
   }
 
-  async work({ spec, ids }: ScoreJob, tell: (tokens: number) => void): Promise<{ scores: string }> {
+  async work(
+    { spec, ids }: ScoreJob,
+    tell: (tokens: number, size: number) => void,
+  ): Promise<{ scores: string }> {
     const { allowed, jobs } = this.#options;
     const reads = spec.against === null ? [spec.model] : [spec.model, spec.against];
     await refusePlaces({ reads, writes: [] }, allowed);
@@ -104,7 +107,7 @@ export class EvaluationRunner implements Runner<ScoreJob> {
       signal: new AbortController().signal,
       forModel: async (name) => ({
         onProgress: ({ done, total }) =>
-          tell((ids.length * ((name === "reference" ? 1 : 0) + done / total)) / models),
+          tell((ids.length * ((name === "reference" ? 1 : 0) + done / total)) / models, ids.length),
       }),
     });
     return { scores: packScores(scores) };

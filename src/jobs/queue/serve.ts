@@ -55,13 +55,14 @@ class JobRunner {
 
   async work(job: Job, worker: string): Promise<object> {
     let told = 0;
-    const tell = (done: number): void => {
+    const tell = (done: number, size: number): void => {
       if (performance.now() - told < PROGRESS_MILLISECONDS) return;
       told = performance.now();
       // Nothing depends on it: where Redis is away just now, the next one will do.
-      job.updateProgress({ done: Math.floor(done), worker } satisfies JobProgress).catch(() => {});
+      const progress = { done: Math.floor(done), progress: Math.floor((100 * done) / size), worker };
+      job.updateProgress(progress satisfies JobProgress).catch(() => {});
     };
-    tell(0);
+    tell(0, 1);
     // Only a job of ours is ever taken further; what one kind has open is closed before the other begins.
     if (hasKeys(job.data, ["spec", "ids"])) {
       await this.#conversions.close();

@@ -25,7 +25,10 @@ export interface Work {
 
 /** How far a job is. */
 export interface JobProgress {
+  /** In the unit of the work. */
   readonly done: number;
+  /** In per cent, under the name that dashboards look for. */
+  readonly progress: number;
   readonly worker: string;
 }
 
@@ -51,8 +54,8 @@ export interface Opened {
 
 /** Does jobs of one kind, one after the other, and keeps open what the last one needed. */
 export interface Runner<D> {
-  /** @param tell takes how much is done, in the unit of the work */
-  work(data: D, tell: (done: number) => void): Promise<object>;
+  /** @param tell takes how much is done and how much there is, in the unit of the work */
+  work(data: D, tell: (done: number, size: number) => void): Promise<object>;
   close(): Promise<void>;
 }
 
