@@ -23,7 +23,7 @@ export function interruption(): AbortSignal {
 }
 
 /**
- * Heeds an interruption before the next step: what the system tells arrives only when nothing is being computed.
+ * Throws if the run was interrupted. Signals arrive between turns of the event loop, so it waits for two of them.
  * @throws what the signal was aborted with
  */
 export async function heed(signal: AbortSignal): Promise<void> {

@@ -3,77 +3,84 @@ import type { Grid } from "../tensor/tensor.ts";
 
 /**
  * How a tensor passes through linear memory: in rectangles of whole blocks, each small enough that its values and codes
- * stay in a core's cache between the copy in, the kernel and the copy out. Working memory is that of one frame,
- * however large the tensor; only a single block larger than a frame needs more.
+ * stay in a core's cache between the copy in, the kernel and the copy out. Working memory is that of one chunk,
+ * however large the tensor; only a single block larger than a chunk needs more.
  */
-export interface Frame {
-  /** Index of the frame's first element in the tensor. */
+export interface Chunk {
+  /** Index of the chunk's first element in the tensor. */
   readonly start: number;
   readonly rows: number;
   readonly cols: number;
-  /** Elements from one row of the frame to the next; rows follow one another when it equals cols. */
+  /** Elements from one row of the chunk to the next; rows follow one another when it equals cols. */
   readonly stride: number;
-  /** Index of the frame's first scale, its scale rows and columns, and scales from one row to the next. */
+  /** Index of the chunk's first scale, its scale rows and columns, and scales from one row to the next. */
   readonly scaleStart: number;
   readonly scaleRows: number;
   readonly scaleCols: number;
   readonly scaleStride: number;
 }
 
-/** 64 Ki elements: the float32 and codes of a frame are 320 KiB, under a third of a usual second-level cache. */
-export const ROW_FRAME: number = 1 << 16;
+/** 64 Ki elements: the float32 and codes of a chunk are 320 KiB, under a third of a usual second-level cache. */
+export const ROW_CHUNK: number = 1 << 16;
 
 /**
- * Where a row of blocks spans many rows, 1 Mi elements (5 MiB): whole rows copied at once beat frames of the size above by two to one,
+ * Where a row of blocks spans many rows, 1 Mi elements (5 MiB): whole rows copied at once beat chunks of the size above by two to one,
  * for those have to be copied in pieces of a row.
  */
-export const TILE_FRAME: number = 1 << 20;
+export const TILE_CHUNK: number = 1 << 20;
 
 /** A single row of blocks may be longer than that, up to 4 Mi elements, and is still faster in one piece (by a quarter to a half). */
-const LONG_FRAME = 1 << 22;
+const LONG_CHUNK = 1 << 22;
 
-/** The frames of a tensor, in the order of its memory. */
-export function* framesOf(grid: Grid): Generator<Frame> {
+/** The chunks of a tensor, in the order of its memory. */
+export function* chunksOf(grid: Grid): Generator<Chunk> {
   const [blockRows, blockCols] = grid.block;
   if (grid.elements === 0) return;
   if (blockRows === 1 && grid.cols % blockCols === 0) {
-    yield* strips(0, 0, 1, grid.elements, 1, blockCols);
+    yield* matrixChunks(0, 0, 1, grid.elements, 1, blockCols);
     return;
   }
   const sliceElements = grid.rows * grid.cols;
-  const sliceBlocks = grid.blockRows * grid.blockCols;
+  const sliceBlocks = grid.gridRows * grid.gridCols;
   for (let slice = 0; slice < grid.slices; slice++) {
-    yield* strips(slice * sliceElements, slice * sliceBlocks, grid.rows, grid.cols, blockRows, blockCols);
+    yield* matrixChunks(
+      slice * sliceElements,
+      slice * sliceBlocks,
+      grid.rows,
+      grid.cols,
+      blockRows,
+      blockCols,
+    );
   }
 }
 
-/** Frames of one matrix: whole rows if a few of them fit, else pieces of one row of blocks. */
-function* strips(
+/** Chunks of one matrix: whole rows if a few of them fit, else pieces of one row of blocks. */
+function* matrixChunks(
   start: number,
   scaleStart: number,
   rows: number,
   cols: number,
   blockRows: number,
   blockCols: number,
-): Generator<Frame> {
-  const [usual, longest] = blockRows > 1 ? [TILE_FRAME, LONG_FRAME] : [ROW_FRAME, ROW_FRAME];
+): Generator<Chunk> {
+  const [usual, longest] = blockRows > 1 ? [TILE_CHUNK, LONG_CHUNK] : [ROW_CHUNK, ROW_CHUNK];
   const scaleStride = Math.ceil(cols / blockCols);
   const rowsOfBlocks = Math.max(1, Math.floor(usual / (blockRows * cols)));
   const colsOfBlocks = Math.max(1, Math.floor(longest / (blockRows * blockCols)));
   const height = Math.min(rows, rowsOfBlocks * blockRows);
   const width = blockRows * cols <= longest ? cols : Math.min(cols, colsOfBlocks * blockCols);
   for (let row = 0; row < rows; row += height) {
-    const frameRows = Math.min(height, rows - row);
+    const chunkRows = Math.min(height, rows - row);
     for (let col = 0; col < cols; col += width) {
-      const frameCols = Math.min(width, cols - col);
+      const chunkCols = Math.min(width, cols - col);
       yield {
         start: start + row * cols + col,
-        rows: frameRows,
-        cols: frameCols,
+        rows: chunkRows,
+        cols: chunkCols,
         stride: cols,
         scaleStart: scaleStart + (row / blockRows) * scaleStride + col / blockCols,
-        scaleRows: Math.ceil(frameRows / blockRows),
-        scaleCols: Math.ceil(frameCols / blockCols),
+        scaleRows: Math.ceil(chunkRows / blockRows),
+        scaleCols: Math.ceil(chunkCols / blockCols),
         scaleStride,
       };
     }
@@ -81,11 +88,11 @@ function* strips(
 }
 
 export type Numbers = Uint8Array | Uint16Array | Float32Array;
-export type Rectangle = Pick<Frame, "start" | "rows" | "cols" | "stride">;
+export type Rectangle = Pick<Chunk, "start" | "rows" | "cols" | "stride">;
 
-/** The scales of a frame, as a rectangle of the scale array. */
-export function scaleFrame(frame: Frame): Rectangle {
-  return { start: frame.scaleStart, rows: frame.scaleRows, cols: frame.scaleCols, stride: frame.scaleStride };
+/** The scales of a chunk, as a rectangle of the scale array. */
+export function scaleRectangle(chunk: Chunk): Rectangle {
+  return { start: chunk.scaleStart, rows: chunk.scaleRows, cols: chunk.scaleCols, stride: chunk.scaleStride };
 }
 
 export function scaleView(
@@ -97,22 +104,22 @@ export function scaleView(
   return scaleTypeOf(scales) === "ue8m0" ? new Uint8Array(buffer, at, n) : new Float32Array(buffer, at, n);
 }
 
-/** dense <- the rectangle of `tensor`. */
-export function gather(dense: Numbers, tensor: Numbers, { start, rows, cols, stride }: Rectangle): void {
+/** Copies a rectangle of `tensor` into `packed`, row after row without gaps. */
+export function gather(packed: Numbers, tensor: Numbers, { start, rows, cols, stride }: Rectangle): void {
   if (stride === cols) {
-    dense.set(tensor.subarray(start, start + rows * cols));
+    packed.set(tensor.subarray(start, start + rows * cols));
     return;
   }
   for (let r = 0; r < rows; r++) {
-    dense.set(tensor.subarray(start + r * stride, start + r * stride + cols), r * cols);
+    packed.set(tensor.subarray(start + r * stride, start + r * stride + cols), r * cols);
   }
 }
 
-/** The rectangle of `tensor` <- dense. */
-export function scatter(tensor: Numbers, dense: Numbers, { start, rows, cols, stride }: Rectangle): void {
+/** Copies `packed` into a rectangle of `tensor`: the inverse of {@link gather}. */
+export function scatter(tensor: Numbers, packed: Numbers, { start, rows, cols, stride }: Rectangle): void {
   if (stride === cols) {
-    tensor.set(dense, start);
+    tensor.set(packed, start);
     return;
   }
-  for (let r = 0; r < rows; r++) tensor.set(dense.subarray(r * cols, r * cols + cols), start + r * stride);
+  for (let r = 0; r < rows; r++) tensor.set(packed.subarray(r * cols, r * cols + cols), start + r * stride);
 }

@@ -31,7 +31,7 @@ import {
 import { Arena } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { framesOf, gather, type Rectangle, ROW_FRAME, scaleFrame, scaleView, scatter } from "./chunks.ts";
+import { chunksOf, gather, type Rectangle, ROW_CHUNK, scaleRectangle, scaleView, scatter } from "./chunks.ts";
 import { quantizeNvfp4, saturatedFp4 } from "./fp4.ts";
 import { comparePrecision, type Precision } from "./precision.ts";
 
@@ -74,13 +74,13 @@ export class Engine {
     const bytes = Math.ceil(n / codesPerByte);
     const out = outArray("encode: out", outOf("encode", options), "Uint8Array", bytes);
     checkDisjoint("encode: out", out, values);
-    const [src, dst] = this.#arena.frame([4 * Math.min(n, ROW_FRAME), Math.min(n, ROW_FRAME)]) as [
+    const [src, dst] = this.#arena.frame([4 * Math.min(n, ROW_CHUNK), Math.min(n, ROW_CHUNK)]) as [
       number,
       number,
     ];
     const buffer = this.#arena.buffer;
-    for (let i = 0; i < n; i += ROW_FRAME) {
-      const length = Math.min(ROW_FRAME, n - i);
+    for (let i = 0; i < n; i += ROW_CHUNK) {
+      const length = Math.min(ROW_CHUNK, n - i);
       new Float32Array(buffer, src, length).set(values.subarray(i, i + length));
       this.#kernels.encode(id, dst, src, length);
       const codes = new Uint8Array(buffer, dst, length);
@@ -107,13 +107,13 @@ export class Engine {
     }
     const out = outArray("decode: out", outOf("decode", options), "Float32Array", n);
     checkDisjoint("decode: out", out, codes);
-    const [src, dst] = this.#arena.frame([Math.min(n, ROW_FRAME), 4 * Math.min(n, ROW_FRAME)]) as [
+    const [src, dst] = this.#arena.frame([Math.min(n, ROW_CHUNK), 4 * Math.min(n, ROW_CHUNK)]) as [
       number,
       number,
     ];
     const buffer = this.#arena.buffer;
-    for (let i = 0; i < n; i += ROW_FRAME) {
-      const length = Math.min(ROW_FRAME, n - i);
+    for (let i = 0; i < n; i += ROW_CHUNK) {
+      const length = Math.min(ROW_CHUNK, n - i);
       new Uint8Array(buffer, src, length).set(codes.subarray(i, i + length));
       this.#kernels.decode(id, dst, src, length);
       out.set(new Float32Array(buffer, dst, length), i);
@@ -159,9 +159,9 @@ export class Engine {
     // Halves are widened where the kernel takes float32 alone.
     const isWidened = isPacked && type !== "f32";
     const width = isWidened ? 4 : data.BYTES_PER_ELEMENT;
-    for (const frame of framesOf(grid)) {
-      const elements = frame.rows * frame.cols;
-      const blocks = frame.scaleRows * frame.scaleCols;
+    for (const chunk of chunksOf(grid)) {
+      const elements = chunk.rows * chunk.cols;
+      const blocks = chunk.scaleRows * chunk.scaleCols;
       const [src, codesAt, scalesAt] = this.#arena.frame([
         elements * width,
         elements,
@@ -170,12 +170,12 @@ export class Engine {
       const buffer = this.#arena.buffer;
       if (isWidened) {
         const halves = new Uint16Array(elements);
-        gather(halves, data, frame);
+        gather(halves, data, chunk);
         widenSpan(VALUE_TYPE_ID[type], new Int32Array(buffer, src, elements), halves, 0, elements);
       } else {
         const staged =
           width === 4 ? new Float32Array(buffer, src, elements) : new Uint16Array(buffer, src, elements);
-        gather(staged, data, frame);
+        gather(staged, data, chunk);
       }
       this.#kernels.quantize(
         FORMAT_ID[format],
@@ -184,8 +184,8 @@ export class Engine {
         codesAt,
         scalesAt,
         src,
-        frame.rows,
-        frame.cols,
+        chunk.rows,
+        chunk.cols,
         grid.block[0],
         grid.block[1],
         ROUNDING_ID[scheme.rounding],
@@ -193,9 +193,9 @@ export class Engine {
         scheme.zeroScale,
       );
       const made = new Uint8Array(buffer, codesAt, elements);
-      if (isPacked) scatter(codes, packFp4(made, new Uint8Array(elements / 2)), halfOf(frame));
-      else scatter(codes, made, frame);
-      scatter(scales, scaleView(scales, buffer, scalesAt, blocks), scaleFrame(frame));
+      if (isPacked) scatter(codes, packFp4(made, new Uint8Array(elements / 2)), halfOf(chunk));
+      else scatter(codes, made, chunk);
+      scatter(scales, scaleView(scales, buffer, scalesAt, blocks), scaleRectangle(chunk));
     }
     return { format, shape: [...shape], block: [block[0], block[1]], codes, scales };
   }
@@ -235,19 +235,19 @@ export class Engine {
       checkDisjoint("dequantize: out", out, scales);
     }
     const width = type === "f32" ? 4 : 2;
-    for (const frame of framesOf(grid)) {
-      const elements = frame.rows * frame.cols;
-      const blocks = frame.scaleRows * frame.scaleCols;
-      const isInPlace = out instanceof ResidentMatrix && (frame.rows === 1 || frame.stride === frame.cols);
+    for (const chunk of chunksOf(grid)) {
+      const elements = chunk.rows * chunk.cols;
+      const blocks = chunk.scaleRows * chunk.scaleCols;
+      const isInPlace = out instanceof ResidentMatrix && (chunk.rows === 1 || chunk.stride === chunk.cols);
       const [room, codesAt, scalesAt] = this.#arena.frame([
         isInPlace ? 0 : elements * width,
         elements,
         blocks * scales.BYTES_PER_ELEMENT,
       ]) as [number, number, number];
-      const dst = isInPlace ? out.placeFor("dequantize: out") + 4 * frame.start : room;
+      const dst = isInPlace ? out.placeFor("dequantize: out") + 4 * chunk.start : room;
       const buffer = this.#arena.buffer;
-      gather(new Uint8Array(buffer, codesAt, elements), codes, frame);
-      gather(scaleView(scales, buffer, scalesAt, blocks), scales, scaleFrame(frame));
+      gather(new Uint8Array(buffer, codesAt, elements), codes, chunk);
+      gather(scaleView(scales, buffer, scalesAt, blocks), scales, scaleRectangle(chunk));
       this.#kernels.dequantize(
         FORMAT_ID[format],
         VALUE_TYPE_ID[type],
@@ -255,15 +255,15 @@ export class Engine {
         dst,
         codesAt,
         scalesAt,
-        frame.rows,
-        frame.cols,
+        chunk.rows,
+        chunk.cols,
         grid.block[0],
         grid.block[1],
       );
       if (isInPlace) continue;
       const staged =
         width === 4 ? new Float32Array(buffer, dst, elements) : new Uint16Array(buffer, dst, elements);
-      scatter(out instanceof ResidentMatrix ? out.view("dequantize: out") : out, staged, frame);
+      scatter(out instanceof ResidentMatrix ? out.view("dequantize: out") : out, staged, chunk);
     }
     return out;
   }
@@ -371,7 +371,7 @@ export class Engine {
   }
 }
 
-/** The rectangle of a frame in codes that come two to a byte. */
+/** The rectangle of a chunk in codes that come two to a byte. */
 function halfOf({ start, rows, cols, stride }: Rectangle): Rectangle {
   return { start: start / 2, rows, cols: cols / 2, stride: stride / 2 };
 }

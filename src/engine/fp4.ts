@@ -25,13 +25,13 @@ function floatsOf({ type, data }: RawValues): Float32Array {
 
 /** Calls `visit` with each block: its number, the index of its first element, and its rows and columns. */
 function eachBlock(
-  { slices, rows, cols, block, blockCols }: Grid,
+  { slices, rows, cols, block, gridCols }: Grid,
   visit: (number: number, first: number, height: number, width: number) => void,
 ): void {
   let number = 0;
   for (let slice = 0; slice < slices; slice++) {
     for (let row = 0; row < rows; row += block[0]) {
-      for (let i = 0; i < blockCols; i++) {
+      for (let i = 0; i < gridCols; i++) {
         const col = i * block[1];
         const first = (slice * rows + row) * cols + col;
         visit(number++, first, Math.min(block[0], rows - row), Math.min(block[1], cols - col));

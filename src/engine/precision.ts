@@ -3,7 +3,7 @@ import { FORMAT_ID, type FormatId, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tenso
 import type { BlockScaled, Values, ValueType } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { framesOf, gather, ROW_FRAME, scaleFrame, scaleView } from "./chunks.ts";
+import { chunksOf, gather, ROW_CHUNK, scaleRectangle, scaleView } from "./chunks.ts";
 
 /** What became of values: sums and extremes, which add up over the parts of a tensor. All of them are finite. */
 export interface Precision {
@@ -103,8 +103,8 @@ function compareArrays(kernels: Kernels, arena: Arena, values: RawValues, became
   const n = data.length;
   checkArray("compare: became", became, "Float32Array", n);
   let precision = NOTHING;
-  for (let i = 0; i < n; i += ROW_FRAME) {
-    const length = Math.min(ROW_FRAME, n - i);
+  for (let i = 0; i < n; i += ROW_CHUNK) {
+    const length = Math.min(ROW_CHUNK, n - i);
     const [sums, x, y] = arena.frame([8 * SUMS, data.BYTES_PER_ELEMENT * length, 4 * length]) as Triple;
     stage(arena.buffer, x, data, { start: i, rows: 1, cols: length, stride: length });
     new Float32Array(arena.buffer, y, length).set(became.subarray(i, i + length));
@@ -119,10 +119,10 @@ function compareTensor(kernels: Kernels, arena: Arena, values: Values, tensor: B
   const { format, codes, scales, scaleType, grid } = checkTensor("compare", tensor);
   const { type, data } = checkValues("compare: values", values, grid.elements);
   let precision = NOTHING;
-  for (const frame of framesOf(grid)) {
-    const { rows, cols } = frame;
+  for (const chunk of chunksOf(grid)) {
+    const { rows, cols } = chunk;
     const n = rows * cols;
-    const blocks = frame.scaleRows * frame.scaleCols;
+    const blocks = chunk.scaleRows * chunk.scaleCols;
     const [sums, x, y, codesAt, scalesAt] = arena.frame([
       8 * SUMS,
       data.BYTES_PER_ELEMENT * n,
@@ -131,9 +131,9 @@ function compareTensor(kernels: Kernels, arena: Arena, values: Values, tensor: B
       scales.BYTES_PER_ELEMENT * blocks,
     ]) as [number, number, number, number, number];
     const { buffer } = arena;
-    stage(buffer, x, data, frame);
-    gather(new Uint8Array(buffer, codesAt, n), codes, frame);
-    gather(scaleView(scales, buffer, scalesAt, blocks), scales, scaleFrame(frame));
+    stage(buffer, x, data, chunk);
+    gather(new Uint8Array(buffer, codesAt, n), codes, chunk);
+    gather(scaleView(scales, buffer, scalesAt, blocks), scales, scaleRectangle(chunk));
     const [blockRows, blockCols] = grid.block;
     kernels.dequantize(
       FORMAT_ID[format],
@@ -195,7 +195,9 @@ function run(
   };
   const precision = measure(0);
   // The square of a difference of two finite float32 is far from the largest float64.
-  return precision.noise < Infinity ? precision : measure(setAside(arena.buffer, type, values, became, n));
+  return precision.noise < Infinity
+    ? precision
+    : measure(clearNonFinite(arena.buffer, type, values, became, n));
 }
 
 /** Bits of Inf. */
@@ -205,7 +207,13 @@ const INFINITY_BITS: Readonly<Record<ValueType, number>> = { f32: 0x7f800000, bf
  * Puts zeros, which count for nothing, in place of every pair with a NaN or Inf.
  * @returns how many of the pairs were not the same twice
  */
-function setAside(buffer: ArrayBuffer, type: ValueType, values: number, became: number, n: number): number {
+function clearNonFinite(
+  buffer: ArrayBuffer,
+  type: ValueType,
+  values: number,
+  became: number,
+  n: number,
+): number {
   const x = type === "f32" ? new Uint32Array(buffer, values, n) : new Uint16Array(buffer, values, n);
   const y = new Uint32Array(buffer, became, n);
   let different = 0;

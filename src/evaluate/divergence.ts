@@ -7,7 +7,7 @@
 export interface TokenScore {
   /** Natural logarithm of the probability that the original gave to the token that came. */
   readonly base: number;
-  /** The same of the model that is evaluated. */
+  /** Natural logarithm of the probability that the evaluated model gave to it. */
   readonly other: number;
   /** KL divergence of the two predictions in nats: sum of p (log p - log q), p the original's. */
   readonly divergence: number;

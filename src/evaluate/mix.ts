@@ -16,7 +16,7 @@ export interface Mix {
   /** Mean over the weights of all groups, scales included. */
   readonly bitsPerWeight: number;
   readonly score: number;
-  /** By the names of weights. */
+  /** Format of each weight, by name. */
   readonly formats: ReadonlyMap<string, WeightFormat>;
 }
 

@@ -17,9 +17,9 @@ import type { PlainModel } from "./rounded.ts";
 /** What a format does to a group of weights. */
 export interface FormatEffect {
   readonly format: WeightFormat;
-  /** Of the group, scales included. */
+  /** Bits of the group, scales included. */
   readonly bits: number;
-  /** Of the layer's output on real activations, in decibels; Infinity for weights as they are. */
+  /** SQNR of the layer's output on real activations, in decibels; Infinity for weights as they are. */
   readonly sqnr: number;
   /** Its effect on the loss, in the unit of {@link Sensitivity.measure}; sums over groups can be compared. */
   readonly score: number;

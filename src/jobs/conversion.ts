@@ -25,7 +25,7 @@ import type { Workers } from "./threads.ts";
 /** What to make of an input: with the input, all that decides the bytes of the output. */
 export interface Task {
   readonly direction: Direction;
-  /** Of `planQuantize` or `planDequantize`. */
+  /** Options of `planQuantize` or `planDequantize`. */
   readonly options: object;
 }
 
@@ -43,7 +43,7 @@ export interface Run {
   readonly signal: AbortSignal;
   readonly onProgress: (progress: Progress) => void;
   readonly measure: Measure;
-  /** Of the weights that are done. */
+  /** What was measured of the weights that are done. */
   readonly measured: Map<string, Precision>;
 }
 

@@ -23,9 +23,9 @@ export async function hasJournal(folder: string): Promise<boolean> {
 
 /** What is known of a finished file. */
 export interface Finished {
-  /** By weight, in the order of the file. */
+  /** What was measured, weight by weight in the order of the file. */
   readonly measured: readonly (readonly [weight: string, precision: Precision])[];
-  /** Of the whole file, to recognise it by. */
+  /** Hash of the whole file, to recognise it by. */
   readonly fingerprint: string;
 }
 

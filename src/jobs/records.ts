@@ -26,7 +26,7 @@ const RUN = "run.json";
 export interface Entry extends Finished {
   /** The SHA-256 of all its bytes. */
   readonly sha256: string;
-  /** Of the run that made it. */
+  /** Fingerprint of the run that made it. */
   readonly run: string;
   readonly size: number;
 }

@@ -16,11 +16,11 @@ import { identityOf, planOf, type Task } from "./conversion.ts";
 /** What several machines have to agree on to make one output: a plain record, kept beside the output and in jobs. */
 export interface Spec extends Task {
   readonly format: 1;
-  /** Of this package. */
+  /** Version of this package. */
   readonly version: string;
   /** Where the input is, as every machine sees it. */
   readonly from: string;
-  /** Of version, task, input and plan, as SHA-256: see {@link planShared}. */
+  /** SHA-256 of version, task, input and plan: see {@link planShared}. */
   readonly fingerprint: string;
 }
 

@@ -25,7 +25,7 @@ const STRIPS_PER_THREAD = 48;
 const MOST_THREADS = 16;
 
 /**
- * Threads to start: never more than there are strips, and of those that nobody asked for, as many as pay.
+ * Threads to start. With --jobs, at most one for each strip; without, one for each 48 strips, up to the number of cores.
  * @param jobs how many were asked for; one for each core if left out
  */
 export function threadsFor(plan: Plan, jobs: number | undefined): number {

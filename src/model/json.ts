@@ -16,7 +16,7 @@ export function sizeOf(where: string, config: Json, key: string): number {
   throw wrong(where, key, "a whole number", "none");
 }
 
-/** The same where it may be left out, or null. */
+/** A size that may be left out, or null. */
 export function optionalSize(where: string, config: Json, key: string): number | undefined {
   const value = config[key];
   if (value === undefined || value === null) return undefined;

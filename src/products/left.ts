@@ -91,7 +91,7 @@ export function notAMatrix(where: string, shape: readonly number[]): BlockscaleE
   });
 }
 
-/** Rows with a scale so large that a code times it may be beyond float32, as float64. */
+/** Rows with a scale so large that a code times it may be beyond float32, as float64 values. */
 function farRowsOf(x: BlockScaled, rows: number, cols: number): ReadonlyMap<number, Float64Array> {
   const { scales, block } = x;
   const limit = 2 ** (126 - FORMATS[x.format].emax);
@@ -114,7 +114,7 @@ function farRowsOf(x: BlockScaled, rows: number, cols: number): ReadonlyMap<numb
   return far;
 }
 
-/** A far row of [K, M] reaches into every row of [M, K]. */
+/** After transposing, a row that needs float64 is a column, so every row of the result needs float64. */
 function transposeFar(
   far: ReadonlyMap<number, Float64Array>,
   rows: number,

@@ -69,7 +69,7 @@ export interface Run {
   readonly slice: number;
 }
 
-/** Codes that pass through memory at a time: few, to meet them in a cache again; more if many rows of x wait for them. */
+/** Codes copied in at a time. 1 Mi stay in a cache while they are used; 16 Mi pay where many rows of x share one copy. */
 const CHUNK = 2 ** 20;
 const LARGE_CHUNK = 2 ** 24;
 

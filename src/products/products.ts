@@ -40,7 +40,7 @@ export type Layout = "nt" | "nn" | "tn" | "tt";
 export interface GemmOptions {
   /** M * N elements for the result: a Float32Array, a resident [M, N] matrix, or a Uint16Array with type "bf16". */
   readonly out?: Float32Array | Uint16Array | ResidentMatrix;
-  /** Of the result; "f32" if left out. */
+  /** Type of the result; "f32" if left out. */
   readonly type?: "f32" | "bf16";
   /** "nt" if left out. Packed weights are always `[N, K]`. */
   readonly layout?: Layout;
@@ -349,7 +349,8 @@ export class Products {
     }
     const [tensor, { format, codes, scales, grid }] = checkUpright("gemm: w", w, isTransposed);
     const { slices, rows, cols } = grid;
-    // The block as it is given, not cut to the shape: how tall blocks are decides how a product is rounded, packed or not.
+    // Keep the block as given, not cut to the shape: the kernel picks its order of sums by the height, so that packed and other
+    // weights give the same bits.
     const { shape, block } = tensor;
     const types = typesOf(format, scales);
     return { kind: "streamed", types, shape, block, slices, rows, cols, codes, scales };

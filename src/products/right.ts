@@ -36,16 +36,16 @@ export interface Survey {
 /** Weights that have been surveyed, and whose subnormal codes have been set aside. */
 export type Surveyed = Weights & { readonly survey: Survey };
 
-/** Up to 15 bytes behind the codes are read, and one in front of them, which is there always. */
+/** Bytes reserved behind codes: kernels read up to 15 past their end. They also read one byte before; that address is always valid. */
 export const MARGIN = 16;
 
-/** Of a row at most one code in so many is set aside. */
+/** At most one code in so many of a row is kept in the list; rows with more are decoded by table. */
 const LISTED = 64;
 
 /** Bytes that `survey` needs for its record. */
 export const recordBytes = (rows: number): number => 12 + rows;
 
-/** Bytes of a list of so many subnormal codes; of its beginning, which `survey` writes, if that is 0. */
+/** Bytes of a list with `entries` subnormal codes. With 0 entries: only the row starts, which `survey` writes. */
 export const listBytes = (rows: number, entries: number): number => 4 * (rows + 1 + entries);
 
 /** Bytes of the longest list there can be. */

@@ -33,7 +33,7 @@ export interface Points {
 export interface Exponents {
   readonly first: number;
   readonly counts: readonly number[];
-  /** The same for each layer; empty where a layer has no scales. */
+  /** Scale exponents of each layer; empty where a layer has no scales. */
   readonly byLayer: readonly (readonly number[])[];
 }
 

@@ -9,13 +9,13 @@ const ESCAPES: { readonly [c: string]: string } = {
 /** Longest name that is shown whole: what files call their tensors may be megabytes. */
 const LONGEST = 200;
 
-/** Text of strangers without what turns the order of letters or has no shape, and of bounded length. */
+/** Makes untrusted text safe to show: cuts it to a bounded length, and replaces control and bidirectional characters. */
 export function plain(unsafe: string): string {
   const cut = unsafe.length > LONGEST ? `${unsafe.slice(0, LONGEST)}…` : unsafe;
   return cut.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, "\ufffd");
 }
 
-/** Text of strangers inside of an element or a quoted attribute. */
+/** Untrusted text, escaped for the inside of an element or of a quoted attribute. */
 export function html(unsafe: string): string {
   return plain(unsafe).replace(/[&<>"']/g, (c) => ESCAPES[c]!);
 }

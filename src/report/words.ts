@@ -1,7 +1,7 @@
 import type { ReportKind } from "./report.ts";
 
 const en = {
-  /** Of the numbers. */
+  /** Locale in which numbers are written. */
   locale: "en",
   kinds: {
     quantize: "Quantisation",

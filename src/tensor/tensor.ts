@@ -65,8 +65,8 @@ export interface Grid {
   /** The block cut to the size of a slice, which changes nothing but keeps its area small. */
   readonly block: readonly [number, number];
   /** Blocks down and across one slice. */
-  readonly blockRows: number;
-  readonly blockCols: number;
+  readonly gridRows: number;
+  readonly gridCols: number;
   /** Of the whole tensor. */
   readonly elements: number;
   readonly blocks: number;
@@ -120,17 +120,17 @@ export function gridOf(where: string, shape: readonly number[], block: readonly 
       fix: "Convert the tensor in slices of rows.",
     });
   }
-  const blockRows = Math.ceil(rows / block[0]);
-  const blockCols = Math.ceil(cols / block[1]);
+  const gridRows = Math.ceil(rows / block[0]);
+  const gridCols = Math.ceil(cols / block[1]);
   return {
     slices,
     rows,
     cols,
     block: [Math.min(block[0], Math.max(1, rows)), Math.min(block[1], Math.max(1, cols))],
-    blockRows,
-    blockCols,
+    gridRows,
+    gridCols,
     elements: slices * rows * cols,
-    blocks: slices * blockRows * blockCols,
+    blocks: slices * gridRows * gridCols,
   };
 }
 

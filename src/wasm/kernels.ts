@@ -100,7 +100,7 @@ export interface Kernels {
    * [rows, n] at dst (float32 or bfloat16) <- float32 x[rows, k] times the transpose of the right operand, described as
    * for `survey`; `lowestScale` and `highestScale` are what that found, and far rows get arbitrary numbers. `list` is that of
    * `setAside`, or 0 where that was not called.
-   * One byte in front of the codes and up to 15 behind them are read. Sums are float32, of a block of columns, 512 or 2048 at a time; float64
+   * One byte in front of the codes and up to 15 behind them are read. Products are summed in float32 over one block of 512 or 2,048 columns; in float64
    * for what `setAside` has to do with.
    */
   gemm(

@@ -83,7 +83,7 @@ export function dotFarRow<F>(x: usize, n: usize): f64 {
   const codes = Weights.row(n);
   let scale = Weights.scalesOf(n);
   let sum: f64 = 0;
-  // Inf times a zero that stands for a code would be NaN: codes are taken from the list as it is come to.
+  // A listed code is stored as 0, and Inf * 0 is NaN: so the original code is read from the list.
   let entry: usize = Subnormals.list ? Subnormals.entries(n) : 0;
   const lastEntry: usize = Subnormals.list ? Subnormals.entries(n + 1) : 0;
   for (let k: usize = 0; k < Weights.cols; k += Weights.blockCols) {

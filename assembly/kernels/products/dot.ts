@@ -5,7 +5,7 @@ import { Weights } from "./right-operand";
 // How many rows meet in a loop was measured, on V8 11 to 14: many chains of additions, since each waits for its last sum, but no
 // more than there are registers for; and where `Simd.never` parts a loop, a chain goes on once or twice in a part.
 
-/** What the sum of a row is made of: runs of products that are summed, scaled and added. */
+/** The sum of a row is made of runs: the products of a run are summed, multiplied by its scale, and added. */
 export abstract class Terms {
   /** Columns of a run. */
   static cols: usize = 0;

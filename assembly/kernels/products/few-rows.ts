@@ -178,7 +178,7 @@ function multiplyFew<F>(
   }
 }
 
-/** A row that `Shifted` may see, in the place of those that it had better not, whose sums are made otherwise. */
+/** Row of codes read in place of a row with many subnormal codes. Its sum is discarded: that row is computed by table. */
 abstract class Spare {
   static row: usize = 0;
 
@@ -193,7 +193,10 @@ abstract class Spare {
   }
 }
 
-/** Columns n, n + part .. of dst[rows, N], up to `end` and but for dense rows of the weights, <- their sums, with what was done to x undone, and what was set aside of the weights. */
+/**
+ * Writes dst[row, column] for column = n, n + part, ... below `end`: the sum of the lanes, divided by the power of two that x was multiplied by,
+ * plus the products of the subnormal codes in the list. Rows of weights with many subnormal codes are left out.
+ */
 function storeSums(
   type: i32,
   before: usize,
@@ -221,7 +224,7 @@ function storeSums(
   }
 }
 
-/** How many rows of weights meet in a loop. Far apart they are so many streams to the prefetcher; neighbours would be one that it follows badly. */
+/** Rows of weights in one loop. They lie N / streams rows apart, so that the prefetcher sees separate streams; neighbours would be one that it follows badly. */
 function streamsOf(rows: usize): usize {
   return rows >= 3 ? 2 : 3;
 }

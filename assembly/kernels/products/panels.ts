@@ -154,7 +154,7 @@ function writeRow<T>(dst: usize, sums: usize, panelBytes: usize, width: usize): 
   }
 }
 
-/** Eight sums that become elements of the result; 0 is added since what underflows can be -0 or 0, depending on the codes behind a row. */
+/** Stores eight sums as elements of the result. Adding +0 makes an underflowed sum +0, whatever the codes behind a row are. */
 abstract class Eight {
   @inline static write<T>(dst: usize, sums: usize, zero: i32): void {
     const zeros = f32x4.splat(0);

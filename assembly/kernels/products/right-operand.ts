@@ -51,7 +51,7 @@ export abstract class Weights {
     Weights.rowBytes = cols * valueBytes;
   }
 
-  /** K in whole vectors of codes. What lies between belongs to the next row, and meets zeros. */
+  /** K rounded up to whole vectors of 16 codes. The extra codes are those of the next row; x is zero there. */
   static get paddedCols(): usize {
     return (Weights.cols + 15) & ~15;
   }

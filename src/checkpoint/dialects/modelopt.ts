@@ -42,7 +42,7 @@ export const modelopt: Dialect = {
   ...labels("MXFP8", schemes.mxfp8),
 };
 
-/** Of weights alone: NVFP4 of activations too needs scales that were measured on texts. */
+/** NVFP4 for weights alone. For activations too, it would need scales that were measured on texts. */
 export const modeloptNvfp4: Dialect = {
   name: "modelopt-nvfp4",
   about: "NVFP4 weights of NVIDIA ModelOpt: 1x16 blocks, E4M3 scales times a float32",

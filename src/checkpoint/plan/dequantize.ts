@@ -11,7 +11,7 @@ import { converted, copied, type Decision, dropped, layOut, type Plan, STRAY_REA
 
 /** What `dequantize` is to do. */
 export interface DequantizeOptions extends ResolveOptions, Selection {
-  /** Of the values written; `bf16` if left out. */
+  /** Type of the values written; `bf16` if left out. */
   readonly dtype?: ValueType;
 }
 

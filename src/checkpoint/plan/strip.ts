@@ -9,7 +9,7 @@ export interface Strip {
   /** The first slice, and the first row in it. */
   readonly slice: number;
   readonly firstRow: number;
-  /** Of all slices together: more than one slice has, where there are several. */
+  /** Rows of the strip, those of all its slices together where it holds several. */
   readonly rows: number;
 }
 

@@ -19,7 +19,7 @@ export interface Outputs {
 /** Bytes read back at a time. */
 const READ = 1 << 22;
 
-/** Bytes between two looks at what the page has to say. */
+/** Bytes read back between two checks for a cancellation by the page. */
 const BREATH = 16 * READ;
 
 /**
