@@ -464,7 +464,10 @@ function trainingCommand(command: Command, signal: AbortSignal): void {
       2e-3,
     )
     .option("--seed <n>", "of the first weights and of the order of the text", within(0, 2 ** 31), 1)
-    .option("--tokenizer <tokenizer>", '"bytes", or a tokenizer.json', "bytes")
+    .option("--tokenizer <tokenizer>", '"bytes", or a tokenizer.json; that of --from, or bytes, if left out')
+    .option("--from <folder>", "a checkpoint to begin with, FP8 ones too, instead of random weights")
+    .option("--lora <rank>", "train adapters of this rank instead of the weights of --from", within(1, 1024))
+    .option("--lora-targets <names...>", "linear layers that have adapters, if not q_proj and v_proj")
     .option("--threads <n>", "threads that share each step, to the same bits", jobs, 1)
     .option(
       "--parts <n>",

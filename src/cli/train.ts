@@ -1,6 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { SingleBar } from "cli-progress";
 import { makeFolder, systemFault } from "../io/node.ts";
+import { openFolder } from "../io/node-folder.ts";
+import type { Source } from "../io/source.ts";
 import type { Json } from "../model/json.ts";
 import { openTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { trainingPage } from "../report/training/page.ts";
@@ -22,12 +24,15 @@ export interface TrainFlags {
   readonly context: number;
   readonly learningRate: number;
   readonly seed: number;
-  readonly tokenizer: string;
+  readonly tokenizer?: string;
   readonly every: number;
   readonly threads: number;
   readonly parts: number;
   readonly recompute?: true;
   readonly moments: "f32" | "bf16";
+  readonly from?: string;
+  readonly lora?: number;
+  readonly loraTargets?: readonly string[];
   readonly report?: string;
   readonly json?: true;
 }
@@ -52,17 +57,22 @@ export async function train(
       }),
     ),
   );
-  const tokenizerFiles = await tokenizerOf(flags.tokenizer);
+  if (flags.lora !== undefined && flags.from === undefined) throw withoutModel();
+  const model = flags.from === undefined ? null : await openFolder(flags.from);
+  const tokenizerFiles = await tokenizerOf(flags.tokenizer, model);
   const tokenizer = (await openTokenizer(tokenizerFiles))!;
   const ids = tokenizer.encode(texts.join("\n"), { special: false });
   const split = Math.floor(ids.length * 0.95);
   const width = flags.context + 1;
   if (ids.length - split < width) throw tooShort(ids.length, 20 * width);
-  const config = await configOf(flags, vocabularyOf(tokenizer, ids));
+  const beginning = model ?? {
+    config: await configOf(flags, vocabularyOf(tokenizer, ids)),
+    seed: flags.seed,
+  };
   const { json: _, every: __, threads: ___, recompute: ____, report: path, ...settings } = flags;
   const report = await reserveReport(path, [out, ...paths]);
   await makeFolder(out);
-  const { trainer, log } = await begin(out, { ...settings, paths }, flags, config);
+  const { trainer, log } = await begin(out, { ...settings, paths }, flags, beginning);
   const batchAt = (step: number): Int32Array => {
     const batch = new Int32Array(flags.batch * width);
     for (let row = 0; row < flags.batch; row++) {
@@ -109,7 +119,7 @@ export async function train(
       if (path !== undefined && trainer.steps % Math.ceil(flags.steps / REPORTED) === 0) watch();
       if (trainer.steps % flags.every === 0 || trainer.steps === flags.steps) {
         log.validation.push([trainer.steps, await validate()]);
-        if (trainer.steps < flags.steps) await keep(out, trainer, log);
+        if (trainer.steps < flags.steps) await keep(out, trainer, log, flags.lora !== undefined);
       }
     }
   } catch (error) {
@@ -118,7 +128,7 @@ export async function train(
   } finally {
     bar?.stop();
   }
-  await finish(out, trainer, log, tokenizerFiles);
+  await finish(out, trainer, log, tokenizerFiles, flags.lora !== undefined);
   const parameters = trainer.names.reduce((sum, name) => sum + trainer.weight(name).length, 0);
   await report?.write(trainingPage({ texts: paths, out, recipe: flags.recipe, parameters, ...log }));
   await trainer.close();
@@ -146,8 +156,23 @@ function tooShort(found: number, needed: number): BlockscaleError {
   });
 }
 
-async function tokenizerOf(name: string): Promise<Map<string, Blob>> {
-  if (name === "bytes") return byteTokenizer();
+function withoutModel(): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "train: --lora",
+    expected: "a model to adapt",
+    got: "random weights",
+    fix: "Name its folder with --from.",
+  });
+}
+
+/** The tokenizer that was named; that of the model to begin with; or bytes. */
+async function tokenizerOf(
+  name: string | undefined,
+  model: ReadonlyMap<string, Source> | null,
+): Promise<Map<string, Source>> {
+  const own = [...(model ?? [])].filter(([file]) => /^tokenizer(_config)?\.json$/.test(file));
+  if (name === undefined && own.length > 0) return new Map(own);
+  if (name === undefined || name === "bytes") return byteTokenizer();
   const bytes = await readFile(name).catch((cause) => {
     throw systemFault(name, "a tokenizer.json", cause);
   });

@@ -2,10 +2,10 @@ import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createFile, makeFolder, writeText } from "../io/node.ts";
 import { openFolder } from "../io/node-folder.ts";
-import type { Json } from "../model/json.ts";
+import type { Source } from "../io/source.ts";
 import type { RangesByLayer } from "../report/training/report.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { createTrainer } from "../train/begin.ts";
+import { type Beginning, createTrainer } from "../train/begin.ts";
 import { warmupCosine } from "../train/options.ts";
 import type { Trainer } from "../train/trainer.ts";
 import type { TrainFlags } from "./train.ts";
@@ -24,13 +24,14 @@ export interface Log {
 
 const CHECKPOINT = /^checkpoint-(\d+)$/;
 const LOG = "training.json";
+const ADAPTER_FOLDER = "adapter";
 
 /** Takes up an unfinished run of the same settings, or begins one. */
 export async function begin(
   out: string,
   settings: object,
   flags: TrainFlags,
-  config: Json,
+  beginning: Beginning | ReadonlyMap<string, Source>,
 ): Promise<{ trainer: Trainer; log: Log }> {
   const options = {
     recipe: flags.recipe,
@@ -40,11 +41,13 @@ export async function begin(
     recompute: flags.recompute,
     moments: flags.moments,
     counts: flags.report !== undefined,
+    lora: flags.lora === undefined ? undefined : { rank: flags.lora, targets: flags.loraTargets },
+    seed: flags.seed,
   };
   const names = (await readdir(out)).filter((name) => CHECKPOINT.test(name));
   const newest = names.sort((a, b) => Number(CHECKPOINT.exec(b)![1]) - Number(CHECKPOINT.exec(a)![1]))[0];
   if (newest === undefined) {
-    const trainer = await createTrainer({ config, seed: flags.seed }, options);
+    const trainer = await createTrainer(beginning, options);
     return { trainer, log: { settings, losses: [], validation: [], speeds: [], ranges: [] } };
   }
   const path = join(out, newest);
@@ -57,35 +60,47 @@ export async function begin(
       fix: "Give the same command again, or another OUT, or remove the checkpoint folders there.",
     });
   }
-  return { trainer: await createTrainer(await openFolder(path), options), log };
+  const kept = await openFolder(path);
+  const files =
+    flags.lora === undefined ? kept : new Map([...(beginning as ReadonlyMap<string, Source>), ...kept]);
+  return { trainer: await createTrainer(files, options), log };
 }
 
-async function write(path: string, blob: Blob): Promise<void> {
-  await blob.stream().pipeTo(await createFile(path));
+async function write(path: string, source: Source): Promise<void> {
+  const writer = (await createFile(path)).getWriter();
+  await writer.write(new Uint8Array(await source.slice(0, source.size).arrayBuffer()));
+  await writer.close();
 }
 
 /** A folder of all that a later run needs, which appears under its name when it is whole; older ones go. */
-export async function keep(out: string, trainer: Trainer, log: Log): Promise<void> {
+export async function keep(out: string, trainer: Trainer, log: Log, isAdapted: boolean): Promise<void> {
   const name = `checkpoint-${trainer.steps}`;
   const partial = join(out, `.${name}`);
   await rm(partial, { recursive: true, force: true });
   await makeFolder(partial);
-  for (const [file, blob] of trainer.files(true)) await write(join(partial, file), blob);
+  const files = isAdapted ? trainer.adapter(true) : trainer.files(true);
+  for (const [file, blob] of files) await write(join(partial, file), blob);
   await writeText(join(partial, LOG), JSON.stringify(log));
   await rename(partial, join(out, name));
   for (const old of await readdir(out))
     if (CHECKPOINT.test(old) && old !== name) await rm(join(out, old), { recursive: true });
 }
 
-/** The model as a folder that `generate` and transformers load. */
+/** The model as a folder that `generate` and transformers load; adapters are added to its weights, and stand in a folder of their own, as PEFT loads them. */
 export async function finish(
   out: string,
   trainer: Trainer,
   log: Log,
-  tokenizer: ReadonlyMap<string, Blob>,
+  tokenizer: ReadonlyMap<string, Source>,
+  isAdapted: boolean,
 ): Promise<void> {
+  const adapter = isAdapted ? trainer.adapter() : [];
+  if (isAdapted) await makeFolder(join(out, ADAPTER_FOLDER));
   for (const [file, blob] of [...tokenizer, ...trainer.files()]) await write(join(out, file), blob);
-  await writeText(join(out, LOG), JSON.stringify(log));
+  for (const [file, blob] of adapter) await write(join(out, ADAPTER_FOLDER, file), blob);
+  // How fast it went is for the report: two runs leave the same bytes.
+  const { settings, losses, validation } = log;
+  await writeText(join(out, LOG), JSON.stringify({ settings, losses, validation }));
   for (const old of await readdir(out))
     if (/^\.?checkpoint-\d+$/.test(old)) await rm(join(out, old), { recursive: true });
 }

@@ -12,6 +12,7 @@ import { canShare } from "../threads/start.ts";
 import { instantiate, sharedMemory } from "../wasm/instantiate.ts";
 import { type Crew, LocalCrew, WorkerCrew } from "./crew.ts";
 import { LINEARS } from "./linears.ts";
+import { ADAPTER, ADAPTER_CONFIG, initializeAdapters, isAdapter, readAdapters } from "./lora.ts";
 import { Member, type Plan } from "./member.ts";
 import { checkOptions, type TrainerOptions, wrongOption } from "./options.ts";
 import { notTrained, type Parameters } from "./parameters.ts";
@@ -43,8 +44,8 @@ export async function createTrainer(
   const json = opened === null ? (beginning as Beginning).config : (opened.checkpoint.config as Json | null);
   const config = modelConfigOf(json);
   if (config.kind !== "decoder") throw notTrained(config);
-  const { recipe, counts, moments, recompute } = settings;
-  const plan: Plan = { config, recipe, counts, moments, recompute };
+  const { recipe, counts, moments, recompute, lora } = settings;
+  const plan: Plan = { config, recipe, counts, moments, recompute, lora };
   const member = new Member(instantiate(module, memory), { rank: 0, size }, null, plan);
   const { program, parameters } = member;
   let steps = 0;
@@ -60,23 +61,29 @@ export async function createTrainer(
     await loadWeights(located, [store], { sources: opened.sources, engine, signal: options.signal });
     takeWeights(program, parameters, store);
     store.drop("");
-    const state = (beginning as ReadonlyMap<string, Source>).get(OPTIMIZER);
-    if (state !== undefined) steps = await readOptimizer(program, parameters.all, moments, state);
   }
+  const files =
+    beginning instanceof Map ? (beginning as ReadonlyMap<string, Source>) : new Map<string, Source>();
+  const adapters = lora === null ? undefined : files.get(ADAPTER);
+  if (adapters !== undefined) await readAdapters(program, parameters.trained, adapters);
+  else if (lora !== null) initializeAdapters(program, parameters.all, settings.seed);
+  const state = files.get(OPTIMIZER);
+  if (state !== undefined) steps = await readOptimizer(program, parameters.trained, moments, state);
   const crew: Crew =
     memory === undefined ? new LocalCrew(member) : await WorkerCrew.open(size, module, memory, plan);
   return new Trainer({ member, crew, config, json: json!, settings, steps });
 }
 
 function withoutState(files: ReadonlyMap<string, Source>): Map<string, Source> {
-  return new Map([...files].filter(([name]) => name !== OPTIMIZER));
+  return new Map([...files].filter(([name]) => ![OPTIMIZER, ADAPTER, ADAPTER_CONFIG].includes(name)));
 }
 
 /** Norms of 1, and normal values with the standard deviation that config.json names. */
 function initialize(program: Program, parameters: Parameters, config: Json, seed: number): void {
   if (!Number.isSafeInteger(seed)) throw wrongOption("seed", "a whole number", seed);
   const deviation = typeof config.initializer_range === "number" ? config.initializer_range : 0.02;
-  parameters.all.forEach(({ value, count, isMatrix }, i) => {
+  parameters.all.forEach(({ name, value, count, isMatrix }, i) => {
+    if (isAdapter(name)) return;
     const values = program.view(value, count);
     if (isMatrix) normalValues(values, deviation, seed, i);
     else values.fill(1);
@@ -86,6 +93,7 @@ function initialize(program: Program, parameters: Parameters, config: Json, seed
 /** The weights of a store, as float32 parameters. */
 function takeWeights({ kernels }: Program, parameters: Parameters, store: Store): void {
   for (const { name, value, count } of parameters.all) {
+    if (isAdapter(name)) continue;
     const { slices, cols, rows } = store.get(keyOf(name));
     const stored = slices[0]!;
     if (stored.kind === "int7") throw new Error("integers cannot be trained");

@@ -5,6 +5,7 @@
 export { type Beginning, createTrainer } from "./begin.ts";
 export { type RandomWords, type StochasticCast, stochasticCast } from "./cast.ts";
 export type { OperandName, RangeCounts } from "./counts.ts";
+export type { LoraOptions } from "./lora.ts";
 export { type Schedule, type TrainerOptions, warmupCosine } from "./options.ts";
 export type { OperandFormat, Recipe, RecipeName } from "./recipes.ts";
 export { recipes } from "./recipes.ts";

@@ -1,6 +1,7 @@
 import type { DecoderConfig } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
 import type { Range } from "../model/share.ts";
+import type { Adapters } from "./adapters.ts";
 import { TrainedAttention } from "./attention.ts";
 import type { TrainKernels } from "./kernels.ts";
 import { attentionOf, sizesOf } from "./linears.ts";
@@ -32,6 +33,7 @@ export class TrainedLayer {
   readonly #parameters: Parameters;
   readonly #weights: Weights["layers"][number];
   readonly #products: Products;
+  readonly #adapters: Adapters;
   readonly #attention: TrainedAttention;
 
   constructor(
@@ -41,6 +43,7 @@ export class TrainedLayer {
     parameters: Parameters,
     weights: Weights,
     products: Products,
+    adapters: Adapters,
   ) {
     this.#program = program;
     this.#config = config;
@@ -48,6 +51,7 @@ export class TrainedLayer {
     this.#parameters = parameters;
     this.#weights = weights.layers[index]!;
     this.#products = products;
+    this.#adapters = adapters;
     this.#attention = new TrainedAttention(program, config, products);
   }
 
@@ -67,8 +71,11 @@ export class TrainedLayer {
     const { q, k, v, o, gate, up, down } = this.#weights;
     const { own, work } = rooms;
     const kernels = this.#kernels;
-    const linear = (x: number, ...products: { y: number; weight: Weight }[]) =>
+    const linear = (x: number, ...products: { y: number; weight: Weight }[]) => {
       this.#products.forward(x, own, products, work);
+      for (const { y, weight } of products)
+        if (weight.adapter !== null) this.#adapters.forward(y, x, weight, weight.adapter, rooms);
+    };
     const add = (dst: number, src: number) => {
       const at = 4 * own.start * hidden;
       kernels.addScaled(dst + at, src + at, (own.end - own.start) * hidden, 1);
@@ -130,7 +137,7 @@ export class TrainedLayer {
     const clear = (place: number, cols: number) =>
       this.#program.view(place + 4 * own.start * cols, rows * cols).fill(0);
     const linear = (dx: number, x: number, ...products: { dy: number; weight: Weight }[]) =>
-      linearBackward(this.#program, this.#products, dx, x, products, rooms, observer);
+      linearBackward(this.#program, this.#products, this.#adapters, dx, x, products, rooms, observer);
     clear(d.act, inner);
     linear(d.act, saved.act, { dy: d.x, weight: down });
     const at = 4 * own.start * inner;
@@ -179,21 +186,32 @@ export class TrainedLayer {
 export function linearBackward(
   program: Program,
   products: Products,
+  adapters: Adapters,
   dx: number,
   x: number,
   linears: readonly { readonly dy: number; readonly weight: Weight }[],
-  { tokens, turnedX, own, work }: Rooms,
+  rooms: Rooms,
   observer: Observer | null,
 ): void {
+  const { tokens, turnedX, own, work } = rooms;
+  const trained = linears.filter(({ weight }) => weight.parameter.isTrained);
+  const adapted = linears.flatMap(({ dy, weight }, i) =>
+    weight.adapter === null ? [] : [{ dy, weight, adapter: weight.adapter, dlow: rooms.dlow[i]! }],
+  );
   for (const { dy, weight } of linears) {
     const { n, k, parameter } = weight;
     observer?.(parameter.name, { x, dy, rows: tokens, n, k });
   }
   program.exchange.barrier(); // dy and x of all tokens are there, and nobody reads the last turnedX any more
-  products.turn(turnedX, x, tokens, linears[0]!.weight, work);
+  if (trained.length > 0) products.turn(turnedX, x, tokens, linears[0]!.weight, work);
+  for (const { dlow, dy, weight, adapter } of adapted) adapters.lower(dlow, dy, weight, adapter, rooms);
   program.exchange.barrier();
-  for (const { dy, weight } of linears) products.weightGradient(weight, dy, turnedX, tokens, work);
+  for (const { dy, weight } of trained) products.weightGradient(weight, dy, turnedX, tokens, work);
   for (const { dy, weight } of linears) products.inputGradient(dx, dy, own, weight, work);
+  for (const { dlow, dy, weight, adapter } of adapted) {
+    adapters.weightGradients(dlow, dy, x, weight, adapter, rooms);
+    adapters.inputGradient(dx, dlow, weight, adapter, rooms);
+  }
 }
 
 /** dx += the gradient of a norm for this member's tokens, of which each has `parts` vectors; those of its weight stay apart by chunk. */

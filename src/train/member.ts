@@ -6,6 +6,7 @@ import type { Instance } from "../wasm/instantiate.ts";
 import { Counts } from "./counts.ts";
 import type { TrainKernels } from "./kernels.ts";
 import type { Observer } from "./layer.ts";
+import type { Lora } from "./lora.ts";
 import { type Draw, Network } from "./network.ts";
 import { Optimizer, type Update } from "./optimizer.ts";
 import { type Moments, Parameters } from "./parameters.ts";
@@ -21,6 +22,8 @@ export interface Plan {
   readonly moments: Moments;
   /** Whether layers are computed once more in the backward pass. */
   readonly recompute: boolean;
+  /** Adapters to train instead of the model, or `null`. */
+  readonly lora: Lora | null;
 }
 
 /** What all members are asked to do together. */
@@ -48,17 +51,17 @@ export class Member {
   readonly #weights: Weights;
   readonly #network: Network;
   #rooms: Rooms | undefined;
-  /** Whether the values of weights have changed since products were made ready for them. */
-  #isStale = true;
+  /** Which weights have changed since products were made ready for them. */
+  #stale: "all" | "trained" | "none" = "all";
 
   constructor(instance: Instance, seat: Seat, shared: Shared | null, plan: Plan) {
-    const { config, recipe, counts, moments } = plan;
+    const { config, counts, moments, lora } = plan;
     const program = new Program(instance, seat, shared, {});
     if (seat.size > 1) moveScratch(program);
     this.program = program;
     this.#plan = plan;
-    this.parameters = new Parameters(program, config, moments);
-    this.#weights = new Weights(program, config, this.parameters, recipe);
+    this.parameters = new Parameters(program, config, moments, lora);
+    this.#weights = new Weights(program, plan, this.parameters);
     this.optimizer = new Optimizer(program, this.parameters, moments);
     this.counts = counts ? new Counts(program, this.#weights.linears) : null;
     this.#network = new Network(program, config, this.parameters, this.#weights, this.counts);
@@ -79,7 +82,7 @@ export class Member {
       else if (request.kind === "measure") this.optimizer.measure();
       else {
         this.optimizer.step(request.update);
-        this.#isStale = true;
+        this.#stale = "trained";
       }
     } catch (error) {
       this.program.exchange.fail();
@@ -90,8 +93,8 @@ export class Member {
   #pass({ size, factor, gradients, draw }: Request & { kind: "pass" }): void {
     const rooms = this.rooms(size);
     this.#network.draw(draw);
-    if (this.#isStale) this.#network.refresh(rooms);
-    this.#isStale = false;
+    if (this.#stale !== "none") this.#network.refresh(rooms, this.#stale === "all");
+    this.#stale = "none";
     if (gradients === "first") this.optimizer.clear();
     this.program.exchange.barrier();
     this.#network.forward(rooms, factor);

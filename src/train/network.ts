@@ -1,5 +1,6 @@
 import type { DecoderConfig } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
+import { Adapters } from "./adapters.ts";
 import type { Counts } from "./counts.ts";
 import type { TrainKernels } from "./kernels.ts";
 import { linearBackward, normBackward, type Observer, TrainedLayer } from "./layer.ts";
@@ -22,6 +23,7 @@ export class Network {
   readonly #parameters: Parameters;
   readonly #weights: Weights;
   readonly #products: Products;
+  readonly #adapters: Adapters;
   readonly #layers: readonly TrainedLayer[];
 
   constructor(
@@ -36,8 +38,9 @@ export class Network {
     this.#parameters = parameters;
     this.#weights = weights;
     this.#products = new Products(program, counts);
+    this.#adapters = new Adapters(program, this.#products);
     this.#layers = config.layers.map(
-      (_, i) => new TrainedLayer(program, config, i, parameters, weights, this.#products),
+      (_, i) => new TrainedLayer(program, config, i, parameters, weights, this.#products, this.#adapters),
     );
   }
 
@@ -51,9 +54,12 @@ export class Network {
   }
 
   /** Makes what products read of the weights, whose values have changed. Others read it after the next barrier. */
-  refresh(rooms: Rooms): void {
-    for (const weight of [...this.#weights.linears, this.#weights.head])
-      this.#products.refresh(weight, rooms.work);
+  refresh(rooms: Rooms, isFirst: boolean): void {
+    for (const weight of [...this.#weights.linears, this.#weights.head]) {
+      // Weights that are not trained stay as they are.
+      if (isFirst || weight.parameter.isTrained) this.#products.refresh(weight, rooms.work);
+      if (weight.adapter !== null) this.#adapters.refresh(weight, weight.adapter);
+    }
   }
 
   /** The cross-entropies of the next tokens, by chunk in rooms.losses; and `factor` times the gradient of each logit by them. */
@@ -103,7 +109,7 @@ export class Network {
     for (const place of [d.x, d.normed])
       program.view(place + 4 * own.start * hidden, (own.end - own.start) * hidden).fill(0);
     const head = { dy: logits, weight: this.#weights.head };
-    linearBackward(program, this.#products, d.normed, lastNormed, [head], rooms, null);
+    linearBackward(program, this.#products, this.#adapters, d.normed, lastNormed, [head], rooms, null);
     const norm = this.#parameters.get("model.norm.weight");
     normBackward(program, this.#config, d.x, norm, d.normed, last, rooms, 1);
     for (let i = layers.length - 1; i >= 0; i--) {
@@ -120,7 +126,8 @@ export class Network {
   #embedBackward({ tokens, inputs, d }: Rooms): void {
     const { hidden } = this.#config;
     const { buffer, seat } = this.#program;
-    const words = this.#parameters.get("model.embed_tokens.weight").gradient;
+    const { gradient: words, isTrained } = this.#parameters.get("model.embed_tokens.weight");
+    if (!isTrained) return;
     for (const [token, id] of new Int32Array(buffer, inputs, tokens).entries())
       if (id % seat.size === seat.rank)
         this.#kernels.addScaled(words + 4 * id * hidden, d.x + 4 * token * hidden, hidden, 1);
@@ -130,8 +137,8 @@ export class Network {
   #addNorms({ norms, chunks }: Rooms): void {
     const { seat } = this.#program;
     for (const [i, [name, parts]] of [...norms].entries()) {
-      if (i % seat.size !== seat.rank) continue;
-      const { gradient, count } = this.#parameters.get(name);
+      const { gradient, count, isTrained } = this.#parameters.get(name);
+      if (!isTrained || i % seat.size !== seat.rank) continue;
       for (let chunk = 0; chunk < chunks.count; chunk++)
         this.#kernels.addScaled(gradient, parts + 4 * chunk * count, count, 1);
     }

@@ -34,7 +34,7 @@ export class Optimizer {
   constructor(program: Program, parameters: Parameters, moments: Moments) {
     this.#program = program;
     this.#moments = moments;
-    this.#pieces = parameters.all.flatMap((parameter) =>
+    this.#pieces = parameters.trained.flatMap((parameter) =>
       Array.from({ length: Math.ceil(parameter.count / PIECE) }, (_, i) => ({
         parameter,
         start: i * PIECE,

@@ -1,6 +1,7 @@
 import { checkKnown } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Variant } from "../wasm/builds.ts";
+import { checkLora, type Lora, type LoraOptions } from "./lora.ts";
 import type { Moments } from "./parameters.ts";
 import { type Recipe, type RecipeName, recipeOf } from "./recipes.ts";
 
@@ -36,6 +37,8 @@ export interface TrainerOptions {
    * and of the inputs of the others; to the same bits.
    */
   readonly recompute?: boolean | undefined;
+  /** Left out, all weights are trained. */
+  readonly lora?: LoraOptions | undefined;
   /** Of roundings by chance, a whole number below 2^32; 0 if left out. */
   readonly seed?: number | undefined;
   readonly variant?: Variant | undefined;
@@ -62,6 +65,7 @@ export type Settings = Required<
   readonly seed: number;
   readonly moments: Moments;
   readonly recompute: boolean;
+  readonly lora: Lora | null;
 };
 
 const OPTIONS = [
@@ -77,6 +81,7 @@ const OPTIONS = [
   "seed",
   "moments",
   "recompute",
+  "lora",
   "variant",
   "signal",
 ];
@@ -113,6 +118,7 @@ export function checkOptions(options: TrainerOptions): Settings {
     seed,
     moments,
     recompute: options.recompute ?? false,
+    lora: options.lora === undefined ? null : checkLora(options.lora),
   };
 }
 

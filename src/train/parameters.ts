@@ -1,11 +1,12 @@
 import type { DecoderConfig } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { adapterOf, isAdapter, type Lora } from "./lora.ts";
 
 /** What the means of AdamW are kept in. */
 export type Moments = "f32" | "bf16";
 
-/** A tensor that is trained: float32 in memory, with its gradient and the two means of AdamW, each as long. */
+/** A tensor of the model: float32 in memory, with its gradient and the two means of AdamW, each as long. */
 export interface Parameter {
   readonly name: string;
   readonly shape: readonly number[];
@@ -16,22 +17,34 @@ export interface Parameter {
   readonly v: number;
   /** Whether it decays: matrices do. */
   readonly isMatrix: boolean;
+  /** Otherwise it has neither a gradient nor means, whose places are 0. */
+  readonly isTrained: boolean;
 }
 
 /** All tensors of a model by their names in checkpoints, in the order of the network. */
 export class Parameters {
   readonly all: readonly Parameter[];
+  readonly trained: readonly Parameter[];
   readonly #byName: ReadonlyMap<string, Parameter>;
 
-  constructor(program: Program, config: DecoderConfig, moments: Moments) {
-    this.all = shapesOf(config).map(([name, shape]) => {
+  /** @param lora adapters, which are trained instead of the model's own tensors; they come last */
+  constructor(program: Program, config: DecoderConfig, moments: Moments, lora: Lora | null) {
+    const shapes = shapesOf(config);
+    const adapters = shapes.flatMap(([name, shape]) => Object.values(adapterOf(lora, name, shape) ?? {}));
+    this.all = [...shapes, ...adapters].map(([name, shape]) => {
+      const isTrained = lora === null || isAdapter(name);
       const count = shape.reduce((product, size) => product * size, 1);
       // Memory is all zeros at first.
       const place = (what: string) => program.room(`${name} ${what}`, count);
       const mean = (what: string) => program.bytes(`${name} ${what}`, (moments === "f32" ? 4 : 2) * count);
-      const places = { value: place("value"), gradient: place("gradient"), m: mean("m"), v: mean("v") };
-      return { name, shape, count, ...places, isMatrix: shape.length > 1 };
+      const value = place("value");
+      const learned = isTrained
+        ? { gradient: place("gradient"), m: mean("m"), v: mean("v") }
+        : { gradient: 0, m: 0, v: 0 };
+      const places = { value, ...learned };
+      return { name, shape, count, ...places, isMatrix: shape.length > 1, isTrained };
     });
+    this.trained = this.all.filter(({ isTrained }) => isTrained);
     this.#byName = new Map(this.all.map((parameter) => [parameter.name, parameter]));
   }
 

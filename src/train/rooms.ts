@@ -64,6 +64,8 @@ export interface Workspace {
   readonly rounded: number;
   readonly turned: number;
   readonly made: number;
+  /** Of adapters: something of low rank turned, [rank, tokens]. */
+  readonly low: number;
   /** Of the kernels. */
   readonly product: number;
   readonly rounding: number;
@@ -102,6 +104,9 @@ export class Rooms {
   readonly back: number;
   /** Gradients of norms by chunk, [chunks, cols], by the norm's name. */
   readonly norms: ReadonlyMap<string, number>;
+  /** x A^T of adapters [tokens, rank], by the index of their weight; and up to three gradients of such. */
+  readonly low: ReadonlyMap<number, number>;
+  readonly dlow: readonly number[];
   readonly work: Workspace;
   readonly #program: Program;
   readonly #config: DecoderConfig;
@@ -140,6 +145,12 @@ export class Rooms {
     this.norms = new Map(
       norms.map(({ name, count }) => [name, program.room(`${name} by chunk`, this.chunks.count * count)]),
     );
+    const adapted = weights.linears.filter(({ adapter }) => adapter !== null);
+    this.low = new Map(
+      adapted.map(({ name, index, adapter }) => [index, room(`${name} low`, adapter!.rank)]),
+    );
+    const rank = adapted[0]?.adapter?.rank ?? 0;
+    this.dlow = [0, 1, 2].map((i) => room(`dlow ${i}`, rank));
     const works = Array.from({ length: program.seat.size }, (_, rank) =>
       workspaceOf(program, config, weights, this.chunks, tokens, size, { rank, size: program.seat.size }),
     );
@@ -244,7 +255,7 @@ function workspaceOf(
   const floats = (what: string, n: number) => program.room(name(what), n);
   const of = ({ start, end }: Range) => end - start;
   const rows = of(chunks.rows(chunks.of(seat)));
-  const shapes = [...weights.linears, weights.head].map(({ n, k, recipe }: Weight) => {
+  const shapes = [...weights.linears, weights.head].map(({ n, k, recipe, adapter }: Weight) => {
     const share = (total: number, multiple: number) => {
       const shares = new Chunks(total, multiple);
       return of(shares.rows(shares.of(seat)));
@@ -253,7 +264,9 @@ function workspaceOf(
     return {
       n,
       k,
-      ownN: share(n, blockRows(weightGradient.dy)),
+      // An adapter's A is shared by columns.
+      ownN: Math.max(share(n, blockRows(weightGradient.dy)), adapter === null ? 0 : share(k, 1)),
+      rank: adapter?.rank ?? 0,
       formats: [forward.x, forward.w, inputGradient.dy, inputGradient.w, weightGradient.dy, weightGradient.x],
     };
   });
@@ -285,6 +298,10 @@ function workspaceOf(
     made: floats(
       "made",
       most(({ ownN, k }) => Math.max(rows, ownN) * k),
+    ),
+    low: floats(
+      "low",
+      most(({ rank }) => rank * tokens),
     ),
     product: program.bytes(
       name("product"),

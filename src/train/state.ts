@@ -4,23 +4,75 @@ import type { Program } from "../model/program.ts";
 import { serializeHeader } from "../safetensors/header.ts";
 import { readHeader } from "../safetensors/read.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import type { Moments, Parameter } from "./parameters.ts";
+import { ADAPTER, ADAPTER_CONFIG, adapterConfig, adapterOf, isAdapter, type Lora, peftName } from "./lora.ts";
+import type { Moments, Parameter, Parameters } from "./parameters.ts";
 
 /** How means are stored. */
 const TYPES = { f32: { dtype: "F32", bytes: 4 }, bf16: { dtype: "BF16", bytes: 2 } } as const;
-const F32 = TYPES.f32;
 
 /** The file of an optimiser's state beside those of a checkpoint. */
 export const OPTIMIZER = "optimizer.safetensors";
 
-/** config.json and model.safetensors in float32. */
-export function modelFiles(program: Program, all: readonly Parameter[], json: Json): Map<string, Blob> {
+/** config.json and model.safetensors in float32, with adapters added to the weights that they belong to. */
+export function modelFiles(
+  program: Program,
+  { all }: Parameters,
+  lora: Lora | null,
+  json: Json,
+): Map<string, Blob> {
   const { quantization_config: _, ...rest } = json as { quantization_config?: unknown };
   const config = JSON.stringify({ ...rest, dtype: "float32", torch_dtype: "float32" }, null, 2);
-  const weights = all.map((one) => ({ name: one.name, parameter: one, place: one.value, type: F32 }));
+  const weights = all
+    .filter(({ name }) => !isAdapter(name))
+    .map((one) => ({
+      name: one.name,
+      parameter: one,
+      values: merged(program, one, all, lora),
+      dtype: "F32" as const,
+    }));
   return new Map([
     ["config.json", new Blob([config])],
-    ["model.safetensors", fileOf(program, weights, { format: "pt" })],
+    ["model.safetensors", fileOf(weights, { format: "pt" })],
+  ]);
+}
+
+/** w, or w + alpha / rank B A. */
+function merged(
+  program: Program,
+  weight: Parameter,
+  all: readonly Parameter[],
+  lora: Lora | null,
+): Float32Array {
+  const values = program.view(weight.value, weight.count).slice();
+  const names = adapterOf(lora, weight.name, weight.shape);
+  if (names === null) return values;
+  const [a, b] = [names.a[0], names.b[0]].map((name) => all.find((one) => one.name === name)!) as [
+    Parameter,
+    Parameter,
+  ];
+  const [rank, k] = a.shape as [number, number];
+  const [low, high] = [program.view(a.value, a.count), program.view(b.value, b.count)];
+  const scale = lora!.alpha / rank;
+  for (let i = 0; i < values.length; i++) {
+    const [row, col] = [Math.floor(i / k), i % k];
+    let sum = 0;
+    for (let r = 0; r < rank; r++) sum += high[row * rank + r]! * low[r * k + col]!;
+    values[i]! += scale * sum;
+  }
+  return values;
+}
+
+/** Adapters as PEFT's files: its names, float32. */
+export function adapterFiles(program: Program, { trained }: Parameters, lora: Lora): Map<string, Blob> {
+  const parts = trained.map((one) => ({
+    name: peftName(one.name),
+    parameter: one,
+    values: program.view(one.value, one.count).slice(),
+    dtype: "F32" as const,
+  }));
+  return new Map([
+    [ADAPTER_CONFIG, new Blob([adapterConfig(lora)])],
+    [ADAPTER, fileOf(parts, { format: "pt" })],
   ]);
 }
 
@@ -31,33 +83,30 @@ export function optimizerFile(
   moments: Moments,
   steps: number,
 ): Blob {
-  const type = TYPES[moments];
-  const means = all.flatMap((parameter) => [
-    { name: `${parameter.name}.m`, parameter, place: parameter.m, type },
-    { name: `${parameter.name}.v`, parameter, place: parameter.v, type },
-  ]);
-  return fileOf(program, means, { steps: String(steps) });
+  const { dtype, bytes } = TYPES[moments];
+  const means = all.flatMap((parameter) =>
+    (["m", "v"] as const).map((mean) => ({
+      name: `${parameter.name}.${mean}`,
+      parameter,
+      values: new Uint8Array(program.buffer, parameter[mean], bytes * parameter.count).slice(),
+      dtype,
+    })),
+  );
+  return fileOf(means, { steps: String(steps) });
 }
 
 interface Written {
   readonly name: string;
   readonly parameter: Parameter;
-  readonly place: number;
-  readonly type: (typeof TYPES)[Moments];
+  /** A copy of its own: a Blob takes no shared memory. */
+  readonly values: Float32Array | Uint8Array;
+  readonly dtype: (typeof TYPES)[Moments]["dtype"];
 }
 
-function fileOf(program: Program, tensors: readonly Written[], metadata: { [key: string]: string }): Blob {
-  const specs = tensors.map(({ name, parameter, type }) => ({
-    name,
-    dtype: type.dtype,
-    shape: [...parameter.shape],
-  }));
+function fileOf(tensors: readonly Written[], metadata: { [key: string]: string }): Blob {
+  const specs = tensors.map(({ name, parameter, dtype }) => ({ name, dtype, shape: [...parameter.shape] }));
   const { bytes } = serializeHeader("model.safetensors", specs, new Map(Object.entries(metadata)));
-  // Copies: a Blob takes no shared memory.
-  const values = tensors.map(({ parameter, place, type }) =>
-    new Uint8Array(program.buffer, place, type.bytes * parameter.count).slice(),
-  );
-  return new Blob([bytes as BlobPart, ...(values as BlobPart[])]);
+  return new Blob([bytes as BlobPart, ...tensors.map(({ values }) => values as BlobPart)]);
 }
 
 /**

@@ -8,7 +8,7 @@ import type { SeenLinear } from "./layer.ts";
 import type { Member } from "./member.ts";
 import { type Settings, wrongOption } from "./options.ts";
 import type { BatchSize } from "./rooms.ts";
-import { modelFiles, OPTIMIZER, optimizerFile } from "./state.ts";
+import { adapterFiles, modelFiles, OPTIMIZER, optimizerFile } from "./state.ts";
 
 /** What a step has done. */
 export interface StepResult {
@@ -162,7 +162,8 @@ export class Trainer {
 
   /** The gradient of the last step by the name of its tensor, before it was cut. */
   gradient(name: string): Float32Array {
-    const { gradient, count } = this.#member.parameters.get(name);
+    const { gradient, count, isTrained } = this.#member.parameters.get(name);
+    if (!isTrained) throw wrongOption("lora", "a tensor that is trained, which those of adapters are", name);
     return this.#program.view(gradient, count).slice();
   }
 
@@ -185,14 +186,38 @@ export class Trainer {
   }
 
   /**
-   * The checkpoint: config.json and model.safetensors in float32, which load in transformers and in `openModel`.
+   * The checkpoint: config.json and model.safetensors in float32, which load in transformers and in `openModel`. Adapters are added to the weights.
    * @param withOptimizer adds optimizer.safetensors, from which `createTrainer` goes on
    */
   files(withOptimizer = false): Map<string, Blob> {
-    const { all } = this.#member.parameters;
-    const files = modelFiles(this.#program, all, this.#json);
-    if (withOptimizer)
-      files.set(OPTIMIZER, optimizerFile(this.#program, all, this.#settings.moments, this.#steps));
+    const { lora } = this.#settings;
+    if (withOptimizer && lora !== null)
+      throw wrongOption(
+        "lora",
+        "none, for a checkpoint to go on from: adapters have adapter(true)",
+        "adapters",
+      );
+    const files = modelFiles(this.#program, this.#member.parameters, lora, this.#json);
+    return this.#withOptimizer(files, withOptimizer);
+  }
+
+  /**
+   * The adapters in PEFT's layout: adapter_config.json and adapter_model.safetensors. With these beside the files of the model, `createTrainer` goes on
+   * with them.
+   * @param withOptimizer adds optimizer.safetensors, for the same bits
+   * @throws BlockscaleError `option`: the trainer was made without `lora`
+   */
+  adapter(withOptimizer = false): Map<string, Blob> {
+    const { lora } = this.#settings;
+    if (lora === null) throw wrongOption("lora", "a rank, for adapters", "none");
+    const files = adapterFiles(this.#program, this.#member.parameters, lora);
+    return this.#withOptimizer(files, withOptimizer);
+  }
+
+  #withOptimizer(files: Map<string, Blob>, isWanted: boolean): Map<string, Blob> {
+    const { trained } = this.#member.parameters;
+    if (isWanted)
+      files.set(OPTIMIZER, optimizerFile(this.#program, trained, this.#settings.moments, this.#steps));
     return files;
   }
 

@@ -1,6 +1,7 @@
-import type { DecoderConfig } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
 import { LINEARS, type LinearName, shapeOf, sizesOf } from "./linears.ts";
+import { adapterOf, type Lora } from "./lora.ts";
+import type { Plan } from "./member.ts";
 import type { Parameter, Parameters } from "./parameters.ts";
 import { type Recipe, recipes } from "./recipes.ts";
 
@@ -18,10 +19,41 @@ export interface Weight {
   /** Its number among all, and that of the one that rounds the x which both meet. */
   readonly index: number;
   readonly indexOfX: number;
+  readonly adapter: Adapter | null;
+}
+
+function makeAdapter(
+  program: Program,
+  lora: Lora | null,
+  parameters: Parameters,
+  { name, shape }: Parameter,
+): Adapter | null {
+  const found = adapterOf(lora, name, shape);
+  if (found === null) return null;
+  const [a, b] = [parameters.get(found.a[0]), parameters.get(found.b[0])];
+  return {
+    a,
+    b,
+    rank: lora!.rank,
+    scale: lora!.alpha / lora!.rank,
+    turnedA: program.room(`${a.name} turned`, a.count),
+    turnedB: program.room(`${b.name} turned`, b.count),
+  };
 }
 
 /** Linear layers that meet the x of another one. */
 const SAME_X: { readonly [name in LinearName]?: LinearName } = { k: "q", v: "q", up: "gate" };
+
+/** The adapter of a weight: see `LoraOptions`. All of it is float32, whatever the recipe. */
+export interface Adapter {
+  readonly a: Parameter;
+  readonly b: Parameter;
+  readonly rank: number;
+  readonly scale: number;
+  /** A [k, rank] and B [rank, n], turned. */
+  readonly turnedA: number;
+  readonly turnedB: number;
+}
 
 /** The weights that are multiplied by. */
 export class Weights {
@@ -31,7 +63,11 @@ export class Weights {
   /** Those of layers. */
   readonly linears: readonly Weight[];
 
-  constructor(program: Program, config: DecoderConfig, parameters: Parameters, recipe: Recipe) {
+  constructor(
+    program: Program,
+    { config, recipe, lora }: Pick<Plan, "config" | "recipe" | "lora">,
+    parameters: Parameters,
+  ) {
     const sizes = sizesOf(config);
     const make = (
       name: string,
@@ -52,6 +88,7 @@ export class Weights {
         turned: program.room(`${name} turned`, parameter.count),
         index,
         indexOfX: index,
+        adapter: makeAdapter(program, lora, parameters, parameter),
       };
     };
     const names = Object.keys(LINEARS) as LinearName[];

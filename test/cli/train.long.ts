@@ -95,6 +95,30 @@ test("trains a model that generates words of its text, and goes on after a kill 
   expect(snapshot(killed)).toEqual(snapshot(whole));
 }, 120_000);
 
+test("goes on with a checkpoint on another text, all weights or adapters", async () => {
+  const other = join(folder, "other.txt");
+  writeFileSync(other, Array.from({ length: 3000 }, (_, i) => words[(i * 3) % 7]).join(" "));
+  const options = ["--from", join(folder, "whole"), "--steps", "12", "--batch", "8", "--context", "16"];
+  const tuned = join(folder, "tuned");
+  expect((await blockscale("train", other, tuned, ...options)).code).toBe(0);
+  const adapted = join(folder, "adapted");
+  const lora = ["--lora", "4", "--lora-targets", "q_proj", "down_proj", "--every", "6"];
+  const { code, out } = await blockscale("train", other, adapted, ...options, ...lora, "--json");
+  expect(code).toBe(0);
+  expect(JSON.parse(out).steps).toBe(12);
+  expect(readdirSync(join(adapted, "adapter")).sort()).toEqual([
+    "adapter_config.json",
+    "adapter_model.safetensors",
+  ]);
+  for (const model of [tuned, adapted]) {
+    const generated = await blockscale("generate", model, "in ", "--max-tokens", "8", "--temperature", "0");
+    expect(generated.code).toBe(0);
+    expect(generated.out.length).toBeGreaterThan(3);
+  }
+  const alone = await blockscale("train", other, join(folder, "w"), "--lora", "4");
+  expect(alone.err).toMatch(/a model to adapt/);
+}, 120_000);
+
 test("says what is wrong", async () => {
   expect((await blockscale("train", text)).code).toBe(2);
   expect((await blockscale("train", text, join(folder, "x"), "--recipe", "fp3")).code).toBe(2);

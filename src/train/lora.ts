@@ -1,0 +1,121 @@
+import type { Source } from "../io/source.ts";
+import type { Program } from "../model/program.ts";
+import { readHeader } from "../safetensors/read.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { LINEARS } from "./linears.ts";
+import { wrongOption } from "./options.ts";
+import type { Parameter } from "./parameters.ts";
+import { wordAt } from "./random.ts";
+
+/** Adapters of low rank: y = x w^T + alpha / rank (x A^T) B^T, of which A [rank, k] and B [n, rank] are trained and w is not. */
+export interface LoraOptions {
+  readonly rank: number;
+  /** Twice the rank if left out. */
+  readonly alpha?: number | undefined;
+  /** Linear layers that have them, by the last part of their names; `["q_proj", "v_proj"]` if left out. */
+  readonly targets?: readonly string[] | undefined;
+}
+
+/** {@link LoraOptions} that were checked. */
+export interface Lora {
+  readonly rank: number;
+  readonly alpha: number;
+  readonly targets: readonly string[];
+}
+
+/** The files that PEFT calls so. */
+export const ADAPTER = "adapter_model.safetensors";
+export const ADAPTER_CONFIG = "adapter_config.json";
+
+/** What PEFT puts in front of the names of a model's tensors. */
+const PREFIX = "base_model.model.";
+
+const lastPart = (path: string) => path.slice(path.lastIndexOf(".") + 1);
+const TARGETS = Object.values(LINEARS).map(lastPart);
+
+/** @throws BlockscaleError `option` */
+export function checkLora({ rank, alpha = 2 * rank, targets = ["q_proj", "v_proj"] }: LoraOptions): Lora {
+  if (!Number.isInteger(rank) || rank < 1) throw wrongOption("lora.rank", "a whole number from 1 on", rank);
+  if (!(alpha > 0 && alpha < Infinity)) throw wrongOption("lora.alpha", "a number above 0", alpha);
+  const unknown = targets.find((name) => !TARGETS.includes(name));
+  if (unknown !== undefined || targets.length === 0)
+    throw wrongOption("lora.targets", `some of ${TARGETS.join(", ")}`, unknown ?? "none");
+  return { rank, alpha, targets };
+}
+
+/** The parts of the adapter of a tensor, if it has one: names and shapes. */
+export function adapterOf(
+  lora: Lora | null,
+  name: string,
+  [n, k]: readonly number[],
+): { readonly a: [string, readonly number[]]; readonly b: [string, readonly number[]] } | null {
+  const path = name.replace(/\.weight$/, "");
+  if (lora === null || !lora.targets.includes(lastPart(path))) return null;
+  return { a: [`${path}.lora_A.weight`, [lora.rank, k!]], b: [`${path}.lora_B.weight`, [n!, lora.rank]] };
+}
+
+export function isAdapter(name: string): boolean {
+  return /\.lora_[AB]\.weight$/.test(name);
+}
+
+/** As PEFT begins: A uniform between -1 and 1 over the root of k, B zero, so that the model is what it was. */
+export function initializeAdapters(program: Program, all: readonly Parameter[], seed: number): void {
+  for (const [i, { name, shape, value, count }] of all.entries()) {
+    if (!name.endsWith(".lora_A.weight")) continue;
+    const bound = 1 / Math.sqrt(shape[1]!);
+    const values = program.view(value, count);
+    for (let j = 0; j < count; j++) values[j] = bound * ((2 * wordAt(seed, i, j)) / 2 ** 32 - 1);
+  }
+}
+
+/** What a tensor of a model is called in PEFT's file. */
+export function peftName(name: string): string {
+  return PREFIX + name;
+}
+
+/** adapter_config.json of PEFT. */
+export function adapterConfig({ rank, alpha, targets }: Lora): string {
+  const config = {
+    peft_type: "LORA",
+    task_type: "CAUSAL_LM",
+    base_model_name_or_path: null,
+    r: rank,
+    lora_alpha: alpha,
+    lora_dropout: 0,
+    target_modules: targets,
+    bias: "none",
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: true,
+    modules_to_save: null,
+    use_rslora: false,
+    use_dora: false,
+  };
+  return JSON.stringify(config, null, 2);
+}
+
+/**
+ * Reads adapters, in float32, into their places.
+ * @throws BlockscaleError `format`: they belong to another model, or have another rank
+ */
+export async function readAdapters(
+  program: Program,
+  all: readonly Parameter[],
+  source: Source,
+): Promise<void> {
+  const { tensors, dataStart } = await readHeader(ADAPTER, source);
+  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
+  for (const { name, shape, value, count } of all.filter(({ name }) => isAdapter(name))) {
+    const found = byName.get(peftName(name));
+    if (found?.dtype !== "F32" || `${found.shape}` !== `${shape}`) {
+      throw new BlockscaleError("format", {
+        where: ADAPTER,
+        expected: `${peftName(name)} F32 [${shape.join(", ")}]`,
+        got: found === undefined ? "none" : `${found.dtype} [${found.shape.join(", ")}]`,
+        fix: "Give the same `lora` as before, or leave the adapter's files out to begin with fresh ones.",
+      });
+    }
+    const bytes = await source.slice(dataStart + found.begin, dataStart + found.end).arrayBuffer();
+    program.view(value, count).set(new Float32Array(bytes));
+  }
+}
