@@ -14,11 +14,12 @@ import { type Crew, LocalCrew, WorkerCrew } from "./crew.ts";
 import { LINEARS } from "./linears.ts";
 import { ADAPTER, ADAPTER_CONFIG, initializeAdapters, isAdapter, readAdapters } from "./lora.ts";
 import { Member, type Plan } from "./member.ts";
-import { checkOptions, type TrainerOptions, wrongOption } from "./options.ts";
+import { checkOptions, type TrainerOptions } from "./options.ts";
 import { notTrained, type Parameters } from "./parameters.ts";
 import { normalValues } from "./random.ts";
 import { OPTIMIZER, readOptimizer } from "./state.ts";
 import { Trainer } from "./trainer.ts";
+import { wrongOption } from "./wrong-option.ts";
 
 /** A model to begin with: config.json and the seed of its random weights. */
 export interface Beginning {

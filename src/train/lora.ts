@@ -3,9 +3,9 @@ import type { Program } from "../model/program.ts";
 import { readHeader } from "../safetensors/read.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { LINEARS } from "./linears.ts";
-import { wrongOption } from "./options.ts";
 import type { Parameter } from "./parameters.ts";
 import { wordAt } from "./random.ts";
+import { wrongOption } from "./wrong-option.ts";
 
 /** Adapters of low rank: y = x w^T + alpha / rank (x A^T) B^T, of which A [rank, k] and B [n, rank] are trained and w is not. */
 export interface LoraOptions {

@@ -1,9 +1,9 @@
 import { checkKnown } from "../tensor/checks.ts";
-import { BlockscaleError } from "../tensor/errors.ts";
 import type { Variant } from "../wasm/builds.ts";
 import { checkLora, type Lora, type LoraOptions } from "./lora.ts";
 import type { Moments } from "./parameters.ts";
 import { type Recipe, type RecipeName, recipeOf } from "./recipes.ts";
+import { wrongOption } from "./wrong-option.ts";
 
 /** The learning rate of a step, from 0 on: a part of the trainer's. */
 export type Schedule = (step: number) => number;
@@ -120,13 +120,4 @@ export function checkOptions(options: TrainerOptions): Settings {
     recompute: options.recompute ?? false,
     lora: options.lora === undefined ? null : checkLora(options.lora),
   };
-}
-
-export function wrongOption(name: string, expected: string, got: unknown): BlockscaleError {
-  return new BlockscaleError("option", {
-    where: `createTrainer: ${name}`,
-    expected,
-    got: String(got),
-    fix: "Leave it out to get what is usual.",
-  });
 }

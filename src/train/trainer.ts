@@ -6,9 +6,10 @@ import type { OperandName, RangeCounts } from "./counts.ts";
 import type { Crew } from "./crew.ts";
 import type { SeenLinear } from "./layer.ts";
 import type { Member } from "./member.ts";
-import { type Settings, wrongOption } from "./options.ts";
+import type { Settings } from "./options.ts";
 import type { BatchSize } from "./rooms.ts";
 import { adapterFiles, modelFiles, OPTIMIZER, optimizerFile } from "./state.ts";
+import { wrongOption } from "./wrong-option.ts";
 
 /** What a step has done. */
 export interface StepResult {
