@@ -3,9 +3,10 @@ import { markdownTable } from "markdown-table";
 import type { Override } from "../checkpoint/dialects/rules.ts";
 import type { Evaluation } from "../evaluate/evaluate.ts";
 import { isStorable, type WeightFormat, weightFormatOf } from "../evaluate/formats.ts";
+import { measureGroups } from "../evaluate/measured.ts";
 import { type Mix, MixEvaluator, mixWithin, uniformMix } from "../evaluate/mix.ts";
 import { PlainModel } from "../evaluate/rounded.ts";
-import { type SensitiveGroup, sensitivityOf } from "../evaluate/sensitivity.ts";
+import { type SensitiveGroup, type Sensitivity, sensitivityOf } from "../evaluate/sensitivity.ts";
 import { worstInText } from "../evaluate/worst.ts";
 import { writeText } from "../io/node.ts";
 import { openTokenizer } from "../model/tokenizer.ts";
@@ -13,6 +14,7 @@ import { evaluationPage } from "../report/evaluation/page.ts";
 import type { MeasuredMix } from "../report/evaluation/report.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { idsOf, placesOf } from "./evaluate.ts";
+import * as figures from "./figures.ts";
 import { openInput } from "./input.ts";
 import { heed } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
@@ -26,6 +28,7 @@ export interface SensitivityFlags {
   readonly bits: number;
   readonly out?: string;
   readonly threads?: number;
+  readonly measure?: true;
   readonly report?: string;
   readonly json?: true;
 }
@@ -44,21 +47,26 @@ export async function sensitivity(
   if (flags.out !== undefined && control !== undefined) throw notWritten(control);
   const input = await openInput(place, signal);
   let page: ReservedReport | null = null;
+  let closing: MixEvaluator | null = null;
   try {
     page = await reserveReport(flags.report, placesOf(place, flags));
     const { files } = input;
     const tokenizer = await openTokenizer(files);
     const ids = await idsOf(flags, tokenizer);
     const model = await PlainModel.open(files);
-    const found = await sensitivityOf(model, ids, flags.context, formats, signal);
-    const { groups } = found;
-    const chosen = mixWithin(groups, flags.bits);
+    const estimated = await sensitivityOf(model, ids, flags.context, formats, signal);
     const threads = flags.threads ?? availableParallelism();
     const evaluator = await MixEvaluator.open(model, ids, flags.context, { threads, signal });
-    const mixes = [...mixesOf(groups, formats), chosen];
-    const { points, evaluation } = await pointsOf(evaluator, unlike(mixes), chosen, signal).finally(() =>
-      evaluator.close(),
-    );
+    closing = evaluator;
+    const found = flags.measure === true ? await measured(estimated, evaluator, signal) : estimated;
+    const { groups } = found;
+    const mixes = [...mixesOf(groups, formats), mixWithin(groups, flags.bits)];
+    const results = await resultsOf(evaluator, unlike(mixes), signal);
+    // Scores only propose: what was measured decides, and a uniform format may be the best mix.
+    const within = results.filter(({ mix }) => mix.bitsPerWeight <= flags.bits + 1e-6);
+    const best = within.reduce((a, b) => (b.evaluation.kldMean < a.evaluation.kldMean ? b : a));
+    const { mix: chosen, evaluation } = best;
+    const points = results.map((result) => pointOf(result, result === best));
     if (flags.out !== undefined)
       await writeText(flags.out, `${JSON.stringify(overridesOf(chosen), null, 2)}\n`);
     const record = {
@@ -88,6 +96,7 @@ export async function sensitivity(
       }),
     );
   } finally {
+    await closing?.close();
     await page?.discard();
     await input.close();
   }
@@ -101,33 +110,45 @@ function mixesOf(groups: readonly SensitiveGroup[], formats: readonly WeightForm
   return [...uniform, ...[...bits, ...between].map((budget) => mixWithin(groups, budget))];
 }
 
-/** Measures mixes, in the order of their bits. The evaluation is that of the chosen one, which is among them. */
-async function pointsOf(
+/** Scores by runs, of which there are many: tells how long they take once the first has. */
+function measured(
+  estimated: Sensitivity,
+  evaluator: MixEvaluator,
+  signal: AbortSignal,
+): Promise<Sensitivity> {
+  const started = performance.now();
+  const onProgress = ({ done, total }: { done: number; total: number }) => {
+    const left = figures.duration(((performance.now() - started) / 1000 / done) * (total - done));
+    if (done === 1) process.stderr.write(`About ${left} for the ${total - 1} groups that are left.\n`);
+  };
+  return measureGroups(estimated, evaluator, { signal, onProgress });
+}
+
+/** A mix, and what it did to the text. */
+interface Result {
+  readonly mix: Mix;
+  readonly evaluation: Evaluation;
+}
+
+/** Runs mixes beside the original. @returns in the order of their bits */
+async function resultsOf(
   evaluator: MixEvaluator,
   mixes: readonly Mix[],
-  chosen: Mix,
   signal: AbortSignal,
-): Promise<{ points: MeasuredMix[]; evaluation: Evaluation }> {
-  const points: MeasuredMix[] = [];
-  let found: Evaluation | null = null;
+): Promise<Result[]> {
+  const results: Result[] = [];
   for (const mix of mixes) {
     await heed(signal);
-    const evaluation = await evaluator.evaluate(mix.formats);
-    const { kldMean, sameTop, errors } = evaluation;
-    const { bitsPerWeight, score } = mix;
-    const isChosen = isSame(mix, chosen);
-    if (isChosen) found = evaluation;
-    points.push({
-      mix: mix.uniform ?? (isChosen ? "chosen" : "mixed"),
-      bitsPerWeight,
-      score,
-      kldMean,
-      kldError: errors.kldMean,
-      sameTop,
-    });
+    results.push({ mix, evaluation: await evaluator.evaluate(mix.formats) });
   }
-  points.sort((a, b) => a.bitsPerWeight - b.bitsPerWeight);
-  return { points, evaluation: found! };
+  return results.sort((a, b) => a.mix.bitsPerWeight - b.mix.bitsPerWeight);
+}
+
+function pointOf({ mix, evaluation }: Result, isChosen: boolean): MeasuredMix {
+  const { perplexity, kldMean, sameTop, errors } = evaluation;
+  const { bitsPerWeight, score } = mix;
+  const name = mix.uniform ?? (isChosen ? "chosen" : "mixed");
+  return { mix: name, bitsPerWeight, score, perplexity, kldMean, kldError: errors.kldMean, sameTop };
 }
 
 /** What `quantize --overrides` takes: the format of each weight. */
@@ -158,10 +179,11 @@ function tablesOf(
     }),
     chosen.formats.get(weights[0]!)!,
   ]);
-  const curve = points.map(({ mix, bitsPerWeight, score, kldMean, kldError, sameTop }) => [
+  const curve = points.map(({ mix, bitsPerWeight, score, perplexity, kldMean, kldError, sameTop }) => [
     mix,
     bitsPerWeight.toFixed(3),
     score.toExponential(2),
+    perplexity.toFixed(3),
     `${kldMean.toFixed(6)} ± ${kldError.toFixed(6)}`,
     `${(100 * sameTop).toFixed(2)} %`,
   ]);
@@ -171,7 +193,10 @@ function tablesOf(
     markdownTable([["layer", ...measured, "chosen"], ...layers], align(measured.length)),
     "",
     "Bits and KL divergence",
-    markdownTable([["mix", "bits/weight", "score", "mean KLD", "same top"], ...curve], align(4)),
+    markdownTable(
+      [["mix", "bits/weight", "score", "perplexity", "mean KLD", "same top"], ...curve],
+      align(5),
+    ),
   ].join("\n");
 }
 

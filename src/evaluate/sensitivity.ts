@@ -34,8 +34,11 @@ export interface SensitiveGroup {
 }
 
 export interface Sensitivity {
-  /** "gradient": sum of (dL/dy)^2 (error of y)^2; "output": noise to signal of y, times the part that its block has in the residual stream. */
-  readonly measure: "gradient" | "output";
+  /**
+   * "gradient": sum of (dL/dy)^2 (error of y)^2; "output": noise to signal of y, times the part that its block has in the residual stream;
+   * "measured": KL divergence.
+   */
+  readonly measure: "gradient" | "output" | "measured";
   readonly groups: readonly SensitiveGroup[];
 }
 
@@ -46,7 +49,7 @@ const BATCH_TOKENS = 2048;
  * How much each group of linear layers suffers from each format, on the activations of a text. The model, its rounding errors in each format and the
  * activations of a few chunks are in memory together.
  * @param ids chunks of `context` tokens; what is left over is not looked at
- * @throws BlockscaleError `dialect`: an encoder, or matrices of float32
+ * @throws BlockscaleError `option`: an encoder
  */
 export async function sensitivityOf(
   model: PlainModel,
@@ -55,8 +58,6 @@ export async function sensitivityOf(
   formats: readonly WeightFormat[],
   signal?: AbortSignal,
 ): Promise<Sensitivity> {
-  const wide = model.linears.find(({ type }) => type === "f32");
-  if (wide !== undefined) throw notHalf(wide.name);
   const { opened } = model;
   const config = modelConfigOf(opened.checkpoint.config);
   if (config.kind !== "decoder") throw noDecoder(config.architecture);
@@ -182,9 +183,10 @@ function effectsOf(
   const signal = all.reduce((sum, one) => sum + one.signal, 0);
   const effects = formats.flatMap((format): FormatEffect[] => {
     let bits = 0;
-    for (const { shape } of weights) {
+    for (const { shape, type } of weights) {
       const { rows, cols } = matrixOf(shape);
-      bits += bitsOf(format, [rows, cols]) ?? Number.NaN;
+      const kept = (type === "f32" ? 32 : 16) * rows * cols;
+      bits += format === "bf16" ? kept : (bitsOf(format, [rows, cols]) ?? Number.NaN);
     }
     if (Number.isNaN(bits)) return [];
     if (format === "bf16") return [{ format, bits, sqnr: Infinity, score: 0 }];
@@ -196,15 +198,6 @@ function effectsOf(
   });
   const elements = weights.reduce((sum, { shape }) => sum + matrixOf(shape).rows * matrixOf(shape).cols, 0);
   return { name, weights: weights.map((weight) => weight.name), elements, effects };
-}
-
-function notHalf(name: string): BlockscaleError {
-  return new BlockscaleError("dialect", {
-    where: name,
-    expected: "matrices of 16 bits, beside which the others are measured",
-    got: "float32",
-    fix: "Make a copy first: blockscale dequantize MODEL COPY --dtype bf16.",
-  });
 }
 
 function noDecoder(architecture: string): BlockscaleError {

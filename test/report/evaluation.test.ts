@@ -50,9 +50,25 @@ const report: EvaluationReport = {
       ["model.layers.1.mlp.gate, up.weight", "nvfp4"],
     ]),
     points: [
-      { mix: "nvfp4", bitsPerWeight: 4.5, score: 4, kldMean: 0.3, kldError: 0.01, sameTop: 0.5 },
-      { mix: "chosen", bitsPerWeight: 10.25, score: 2, kldMean: 0.1, kldError: 0.01, sameTop: 0.75 },
-      { mix: "bf16", bitsPerWeight: 16, score: 0, kldMean: 0, kldError: 0, sameTop: 1 },
+      {
+        mix: "nvfp4",
+        bitsPerWeight: 4.5,
+        score: 4,
+        perplexity: 9,
+        kldMean: 0.3,
+        kldError: 0.01,
+        sameTop: 0.5,
+      },
+      {
+        mix: "chosen",
+        bitsPerWeight: 10.25,
+        score: 2,
+        perplexity: 9,
+        kldMean: 0.1,
+        kldError: 0.01,
+        sameTop: 0.75,
+      },
+      { mix: "bf16", bitsPerWeight: 16, score: 0, perplexity: 9, kldMean: 0, kldError: 0, sameTop: 1 },
     ],
   },
 };

@@ -84,14 +84,17 @@ function curveFigure(
   words: EvaluationWords,
 ): Figure[] {
   if (curve === null || sensitivity === null) return [];
-  const rows = sensitivity.points.map(({ mix, bitsPerWeight, score, kldMean, kldError, sameTop }) => [
-    mix,
-    bitsPerWeight.toFixed(3),
-    score.toExponential(2),
-    `${kldMean.toFixed(6)} ± ${kldError.toFixed(6)}`,
-    `${(100 * sameTop).toFixed(2)} %`,
-  ]);
-  const heads = [words.mix, words.bits, words.score, words.kldMean, words.sameTop];
+  const rows = sensitivity.points.map(
+    ({ mix, bitsPerWeight, score, perplexity, kldMean, kldError, sameTop }) => [
+      mix,
+      bitsPerWeight.toFixed(3),
+      score.toExponential(2),
+      perplexity.toFixed(3),
+      `${kldMean.toFixed(6)} ± ${kldError.toFixed(6)}`,
+      `${(100 * sameTop).toFixed(2)} %`,
+    ],
+  );
+  const heads = [words.mix, words.bits, words.score, words.perplexity, words.kldMean, words.sameTop];
   const notes = [words.curveNote, ...(curve.exact > 0 ? [words.curveExact] : [])];
   return [{ id: "curve", title: words.curve, notes, table: { heads, rows } }];
 }

@@ -35,6 +35,7 @@ export interface MeasuredMix {
   readonly mix: string;
   readonly bitsPerWeight: number;
   readonly score: number;
+  readonly perplexity: number;
   readonly kldMean: number;
   readonly kldError: number;
   readonly sameTop: number;
