@@ -1,5 +1,6 @@
 import { type ComparedTensor, compareCheckpoints } from "../checkpoint/measure/compare.ts";
 import { openCheckpoint } from "../checkpoint/plan/folder.ts";
+import { startComparing } from "../jobs/threads.ts";
 import { load } from "../load.ts";
 import { reportPage } from "../report/page.ts";
 import { tensorNamed } from "../safetensors/names.ts";
@@ -23,6 +24,7 @@ export async function compare(
     readonly report?: string;
     readonly missingScale: "error" | "one";
     readonly minSqnr?: number;
+    readonly jobs?: number;
   },
   signal: AbortSignal,
 ): Promise<void> {
@@ -35,7 +37,10 @@ export async function compare(
       const sides = [await openCheckpoint(a.files, pathA), await openCheckpoint(b.files, pathB)] as const;
       const { missingScale } = flags;
       const engine = await load();
-      const tensors = await compareCheckpoints(...sides, engine, { missingScale, signal });
+      const threads = startComparing(sides[0].sources, sides[1].sources, flags.jobs);
+      const { compare, ahead } = threads ?? {};
+      const options = { missingScale, signal, ...(threads !== null && { compare, ahead }) };
+      const tensors = await compareCheckpoints(...sides, engine, options).finally(() => threads?.stop());
       await heed(signal);
       await (flags.json === true
         ? printJson({ a: pathA, b: pathB, tensors, total: totalOf(tensors) })

@@ -237,6 +237,7 @@ function program(signal: AbortSignal): Command {
     .argument("<B>", "what became of it", place)
     .option("--min-sqnr <db>", "end with 1 if a tensor has less", within(-1000, 1000))
     .addOption(missingScale())
+    .option("--jobs <n>", "worker threads, if not as many as pay; changes the speed, not the figures", jobs)
     .option("--json", "print as JSON")
     .option(...REPORT)
     .addHelpText("after", COMPARE_HELP)

@@ -1,14 +1,15 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
+import type { Pair, StripComparer, StripComparison } from "../checkpoint/measure/compare.ts";
 import { countStrips, type Plan } from "../checkpoint/plan/plan.ts";
+import type { Strip } from "../checkpoint/plan/strip.ts";
 import { type Converter, localConverter } from "../checkpoint/run/run.ts";
-import { createPool } from "../checkpoint/run/workers.ts";
+import { createDispatcher, createPool, type Port } from "../checkpoint/run/workers.ts";
 import type { FileSource } from "../io/node.ts";
 import type { S3Source } from "../io/s3.ts";
 import type { Source } from "../io/source.ts";
 import { load } from "../load.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import type { WorkerData } from "./worker.ts";
 
 /** Converts strips, in this thread or in several others. */
 export interface Workers {
@@ -39,31 +40,86 @@ export function threadsFor(plan: Plan, jobs: number | undefined): number {
  * @param least jobs that are worth threads: one alone needs none, unless this thread has something else to do
  */
 export async function startWorkers(sources: readonly Source[], jobs: number, least = 2): Promise<Workers> {
+  const paths = pathsOf(sources);
+  if (jobs < least || paths === null) {
+    return { convert: localConverter(await load(), sources), ahead: 2, stop: async () => {} };
+  }
+  const threads = startThreads({ paths }, jobs);
+  const pool = createPool(threads.map(portOf));
+  for (const thread of threads) thread.on("error", (cause) => pool.fail(died(cause)));
+  return { convert: pool.convert, ahead: 2 * jobs, stop: () => stopAll(threads) };
+}
+
+/** What a worker is started with. */
+export interface WorkerData {
+  /** Paths or addresses of the shards, in the order of the checkpoint. */
+  readonly paths: readonly string[];
+  /** Of another checkpoint, to compare the first one with. */
+  readonly others?: readonly string[];
+}
+
+/** A strip of two weights to be compared. */
+export interface ComparisonRequest {
+  readonly pair: Pair;
+  readonly strip: Strip;
+}
+
+/** Compares strips in several threads. */
+export interface ComparingThreads {
+  readonly compare: StripComparer;
+  readonly ahead: number;
+  stop(): Promise<void>;
+}
+
+/** Bytes of both sides that are compared in about the time that starting a thread costs. */
+const BYTES_PER_THREAD = 64 * 2 ** 20;
+
+/** Threads that compare; `null` where they would not pay, or cannot open the sources. */
+export function startComparing(
+  a: readonly Source[],
+  b: readonly Source[],
+  jobs: number | undefined,
+): ComparingThreads | null {
+  const [paths, others] = [pathsOf(a), pathsOf(b)];
+  const bytes = [...a, ...b].reduce((sum, { size }) => sum + size, 0);
+  const cores = Math.min(MOST_THREADS, availableParallelism());
+  const count = jobs ?? Math.min(cores, Math.floor(bytes / BYTES_PER_THREAD));
+  if (paths === null || others === null || count < 2) return null;
+  const threads = startThreads({ paths, others }, count);
+  const { ask, fail } = createDispatcher<ComparisonRequest, StripComparison>(threads.map(portOf));
+  for (const thread of threads) thread.on("error", (cause) => fail(died(cause)));
+  return {
+    compare: (pair, strip) => ask({ pair, strip }),
+    ahead: 2 * count,
+    stop: () => stopAll(threads),
+  };
+}
+
+/** Where threads can open sources again; `null` where there is one that they cannot. */
+function pathsOf(sources: readonly Source[]): string[] | null {
   const paths = sources.flatMap((source) => {
     const { path, address } = source as Partial<FileSource & S3Source>;
     return path ?? address ?? [];
   });
-  if (jobs < least || paths.length < sources.length) {
-    return { convert: localConverter(await load(), sources), ahead: 2, stop: async () => {} };
-  }
-  const threads = Array.from(
-    { length: jobs },
-    () => new Worker(new URL("./worker.js", import.meta.url), { workerData: { paths } satisfies WorkerData }),
+  return paths.length < sources.length ? null : paths;
+}
+
+function startThreads(workerData: WorkerData, count: number): Worker[] {
+  return Array.from(
+    { length: count },
+    () => new Worker(new URL("./worker.js", import.meta.url), { workerData }),
   );
-  const pool = createPool(
-    threads.map((thread) => ({
-      post: (message, transfer) => thread.postMessage(message, transfer),
-      listen: (handler) => thread.on("message", handler),
-    })),
-  );
-  for (const thread of threads) thread.on("error", (cause) => pool.fail(died(cause)));
+}
+
+function portOf(thread: Worker): Port {
   return {
-    convert: pool.convert,
-    ahead: 2 * jobs,
-    stop: async () => {
-      await Promise.all(threads.map((thread) => thread.terminate()));
-    },
+    post: (message, transfer) => thread.postMessage(message, transfer),
+    listen: (handler) => thread.on("message", handler),
   };
+}
+
+async function stopAll(threads: readonly Worker[]): Promise<void> {
+  await Promise.all(threads.map((thread) => thread.terminate()));
 }
 
 function died(cause: unknown): BlockscaleError {

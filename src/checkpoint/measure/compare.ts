@@ -37,6 +37,10 @@ export interface ComparedTensor {
 export interface CompareOptions extends ResolveOptions {
   readonly signal?: AbortSignal;
   readonly onTensor?: (tensor: ComparedTensor) => void;
+  /** Compares strips; in this thread if left out. */
+  readonly compare?: StripComparer;
+  /** Strips under way at a time; 1 if left out. */
+  readonly ahead?: number;
 }
 
 /**
@@ -56,22 +60,66 @@ export async function compareCheckpoints(
   const useless = new Set([...ofA.strays, ...ofB.strays]);
   const onOneSide = (weight: Weight, status: "only in A" | "only in B") =>
     notCompared(weight, useless.has(weight.name) ? "not compared" : status);
+  const sources = [a.sources, b.sources] as const;
+  const { ahead = 1, signal } = options;
+  const compare = limited(
+    options.compare ?? ((pair, strip) => compareStrip(pair, strip, sources, engine)),
+    ahead,
+    signal,
+  );
   const compared: ComparedTensor[] = [];
   const tell = (tensor: ComparedTensor) => {
     compared.push(tensor);
     options.onTensor?.(tensor);
   };
-  for (const weight of weights) {
-    options.signal?.throwIfAborted();
+  const outcomeOf = (weight: Weight): ComparedTensor | Promise<ComparedTensor> => {
     const other = others.get(weight.name);
     others.delete(weight.name);
-    if (other === undefined) tell(onOneSide(weight, "only in A"));
-    else if (weight.kind === "other" || other.kind === "other") tell(notCompared(weight, "not compared"));
-    else if (String(plainShape(weight)) !== String(plainShape(other))) tell(notCompared(weight, "differs"));
-    else tell(await compareWeights([weight, a], [other, b], engine, options.signal));
+    if (other === undefined) return onOneSide(weight, "only in A");
+    if (weight.kind === "other" || other.kind === "other") return notCompared(weight, "not compared");
+    if (String(plainShape(weight)) !== String(plainShape(other))) return notCompared(weight, "differs");
+    return compareWeights(weight, other, compare);
+  };
+  // Small weights are one strip each: several are under way, and told in order.
+  const pending: Promise<ComparedTensor>[] = [];
+  const upcoming = weights.values();
+  try {
+    for (;;) {
+      signal?.throwIfAborted();
+      while (pending.length < ahead) {
+        const next = upcoming.next();
+        if (next.done) break;
+        const outcome = Promise.resolve(outcomeOf(next.value));
+        outcome.catch(() => {});
+        pending.push(outcome);
+      }
+      const first = pending.shift();
+      if (first === undefined) break;
+      tell(await first);
+    }
+  } finally {
+    await Promise.allSettled(pending);
   }
   for (const weight of others.values()) tell(onOneSide(weight, "only in B"));
   return compared;
+}
+
+/** Never more than so many strips at a time, whichever weights they are of. */
+function limited(compare: StripComparer, most: number, signal: AbortSignal | undefined): StripComparer {
+  let running = 0;
+  const waiting: (() => void)[] = [];
+  return async (pair, strip) => {
+    if (running >= most) await new Promise<void>((resolve) => waiting.push(resolve));
+    else running++;
+    try {
+      signal?.throwIfAborted();
+      return await compare(pair, strip);
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) running--;
+      else next();
+    }
+  };
 }
 
 function notCompared(weight: Weight, status: ComparedTensor["status"]): ComparedTensor {
@@ -79,28 +127,58 @@ function notCompared(weight: Weight, status: ComparedTensor["status"]): Compared
   return { name: weight.name, shape, status, precision: null, worstBlock: null };
 }
 
-type Sided = readonly [PlainWeight | ScaledWeight, Side];
+/** A weight of A and that of the same name in B: a plain record. */
+export interface Pair {
+  readonly weights: readonly [PlainWeight | ScaledWeight, PlainWeight | ScaledWeight];
+}
 
-async function compareWeights(
-  [weight, a]: Sided,
-  [other, b]: Sided,
+/** What a strip of both gave: a plain record. */
+export interface StripComparison {
+  readonly precision: Precision;
+  /** Rows and columns count from the strip on. */
+  readonly worst: WorstBlock | null;
+}
+
+/** Compares one strip: in this thread, or by asking a worker. */
+export type StripComparer = (pair: Pair, strip: Strip) => Promise<StripComparison>;
+
+/** Compares one strip in this thread. @param sources of the shards of A and of B */
+export async function compareStrip(
+  { weights: [weight, other] }: Pair,
+  strip: Strip,
+  sources: readonly [readonly Source[], readonly Source[]],
   engine: Engine,
-  signal: AbortSignal | undefined,
-): Promise<ComparedTensor> {
-  const shape = plainShape(weight);
-  const { rows, cols } = matrixOf(shape);
+): Promise<StripComparison> {
+  const [x, y] = await Promise.all([
+    readRows(weight, strip, { sources: sources[0] }, engine),
+    readRows(other, strip, { sources: sources[1] }, engine),
+  ]);
+  const { rows, cols } = matrixOf(plainShape(weight));
   const block =
     other.kind === "scaled" ? other.block : weight.kind === "scaled" ? weight.block : ([128, 128] as const);
+  return {
+    precision: compareRows(x.values, y, engine),
+    worst: worstBlockOf(x.values, y.values, [rows, cols], block),
+  };
+}
+
+async function compareWeights(
+  weight: PlainWeight | ScaledWeight,
+  other: PlainWeight | ScaledWeight,
+  compare: StripComparer,
+): Promise<ComparedTensor> {
+  const shape = plainShape(weight);
+  const { rows } = matrixOf(shape);
+  const pair: Pair = { weights: [weight, other] };
+  const strips = [...sharedStrips(weight, other)];
+  const found = await settled(strips.map((strip) => compare(pair, strip)));
   let precision = NOTHING;
   let worst: WorstBlock | null = null;
-  for (const strip of sharedStrips(weight, other)) {
-    signal?.throwIfAborted();
-    const [x, y] = await Promise.all([readRows(weight, strip, a, engine), readRows(other, strip, b, engine)]);
-    precision = add(precision, compareRows(x.values, y, engine));
-    const found = worstBlockOf(x.values, y.values, [rows, cols], block);
-    if (found !== null && (worst === null || found.noiseToSignal > worst.noiseToSignal)) {
-      worst = { ...found, row: found.row + strip.slice * rows + strip.firstRow };
-    }
+  for (const [i, strip] of strips.entries()) {
+    const { precision: part, worst: block } = found[i]!;
+    precision = add(precision, part);
+    if (block !== null && (worst === null || block.noiseToSignal > worst.noiseToSignal))
+      worst = { ...block, row: block.row + strip.slice * rows + strip.firstRow };
   }
   return {
     name: weight.name,
@@ -109,6 +187,12 @@ async function compareWeights(
     precision: { ...inFigures(precision), cosine: cosine(precision) },
     worstBlock: worst,
   };
+}
+
+/** All results, or the first failure once nothing is under way any more. */
+async function settled<T>(work: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(work);
+  return Promise.all(work);
 }
 
 /** Rows of a weight as float32. */
@@ -127,7 +211,7 @@ function compareRows(values: Float32Array, became: Rows, engine: Engine): Precis
 export async function readRows(
   weight: PlainWeight | ScaledWeight,
   strip: Strip,
-  side: Side,
+  side: Pick<Side, "sources">,
   engine: Engine,
 ): Promise<Rows> {
   if (weight.kind === "plain") {
@@ -160,12 +244,18 @@ function worstBlockOf(
   const noise = new Float64Array(count);
   for (let i = 0, row = 0; i < x.length; row++) {
     const first = (Math.floor(row / height) * down + Math.floor((row % height) / blockRows)) * across;
-    for (let col = 0; col < cols; col++, i++) {
-      const at = first + Math.floor(col / blockCols);
-      if (!Number.isFinite(x[i]) && Object.is(x[i], y[i])) continue;
-      const error = x[i]! - y[i]!;
-      signal[at]! += x[i]! * x[i]!;
-      noise[at]! += error * error;
+    for (let b = 0, left = cols; b < across; b++, left -= blockCols) {
+      let [power, errors] = [0, 0];
+      for (const end = i + Math.min(left, blockCols); i < end; i++) {
+        const value = x[i]!;
+        const error = value - y[i]!;
+        // NaN and Inf that are the same on both sides are no noise.
+        if (Number.isNaN(error) && Object.is(value, y[i])) continue;
+        power += value * value;
+        errors += error * error;
+      }
+      signal[first + b]! += power;
+      noise[first + b]! += errors;
     }
   }
   let worst: WorstBlock | null = null;

@@ -12,8 +12,38 @@ export interface Port {
   listen(handler: (message: unknown) => void): void;
 }
 
-interface Request {
-  readonly id: number;
+/** Something to be done by a worker: a plain record. */
+type Request<R extends object> = R & { readonly id: number };
+
+/** Errors lose their class on the way between threads: it is put back from its parts. */
+type Response<T> =
+  | { readonly id: number; readonly result: T }
+  | { readonly id: number; readonly code: ErrorCode; readonly fault: Fault };
+
+/** What a worker gives back, and the memory that goes with it. */
+export interface Answer<T> {
+  readonly result: T;
+  readonly transfer: ArrayBuffer[];
+}
+
+/** In a worker: does what is asked for. */
+export function serveRequests<R extends object, T>(
+  port: Port,
+  answer: (request: R) => Promise<Answer<T>>,
+): void {
+  port.listen(async (message) => {
+    const { id, ...request } = message as Request<R>;
+    try {
+      const { result, transfer } = await answer(request as unknown as R);
+      port.post({ id, result } satisfies Response<T>, transfer);
+    } catch (error) {
+      const { code, fault } = error instanceof BlockscaleError ? error : internal(error);
+      port.post({ id, code, fault } satisfies Response<T>, []);
+    }
+  });
+}
+
+interface ConversionRequest {
   readonly conversion: Conversion;
   readonly strip: Strip;
   readonly prepared: Preparation;
@@ -21,24 +51,13 @@ interface Request {
   readonly spare: ArrayBuffer | undefined;
 }
 
-/** Errors lose their class on the way between threads: it is put back from its parts. */
-type Response =
-  | { readonly id: number; readonly piece: Piece }
-  | { readonly id: number; readonly code: ErrorCode; readonly fault: Fault };
-
 /** In a worker: converts the strips that are asked for. */
 export function serveConversions(port: Port, sources: readonly Source[], engine: Engine): void {
-  port.listen(async (message) => {
-    const { id, conversion, strip, prepared, spare } = message as Request;
+  serveRequests<ConversionRequest, Piece>(port, async ({ conversion, strip, prepared, spare }) => {
     if (spare !== undefined) giveBack(new Uint8Array(spare));
-    try {
-      const piece = await convertStrip(conversion, strip, prepared, sources, engine);
-      const buffers = new Set([piece.values.buffer, piece.scales.buffer] as ArrayBuffer[]);
-      port.post({ id, piece } satisfies Response, [...buffers]);
-    } catch (error) {
-      const { code, fault } = error instanceof BlockscaleError ? error : internal(error);
-      port.post({ id, code, fault } satisfies Response, []);
-    }
+    const piece = await convertStrip(conversion, strip, prepared, sources, engine);
+    const buffers = new Set([piece.values.buffer, piece.scales.buffer] as ArrayBuffer[]);
+    return { result: piece, transfer: [...buffers] };
   });
 }
 
@@ -51,39 +70,37 @@ function internal(error: unknown): BlockscaleError {
   });
 }
 
-/** Workers behind one converter. */
-export interface Pool {
-  readonly convert: Converter;
+/** Workers behind one function. */
+export interface Dispatcher<R extends object, T> {
+  ask(request: R, transfer?: ArrayBuffer[]): Promise<T>;
   /** Fails everything under way: a worker has died. */
   fail(error: BlockscaleError): void;
 }
 
-/** Hands each strip to the worker with the least to do. Which one that is changes no byte of the result. */
-export function createPool(ports: readonly Port[]): Pool {
-  const waiting = new Map<number, PromiseWithResolvers<Piece>>();
+/** Hands each request to the worker with the least to do. */
+export function createDispatcher<R extends object, T>(ports: readonly Port[]): Dispatcher<R, T> {
+  const waiting = new Map<number, PromiseWithResolvers<T>>();
   const load = ports.map(() => 0);
   let nextId = 0;
   let failure: BlockscaleError | null = null;
   for (const [i, port] of ports.entries()) {
     port.listen((message) => {
-      const response = message as Response;
+      const response = message as Response<T>;
       load[i]!--;
       const found = waiting.get(response.id);
       waiting.delete(response.id);
-      if ("piece" in response) found?.resolve(response.piece);
+      if ("result" in response) found?.resolve(response.result);
       else found?.reject(new BlockscaleError(response.code, response.fault));
     });
   }
   return {
-    convert(conversion, strip, prepared) {
+    ask(request, transfer = []) {
       if (failure !== null) return Promise.reject(failure);
       const id = nextId++;
       const least = load.indexOf(Math.min(...load));
       load[least]!++;
-      const promise = new Promise<Piece>((resolve, reject) => waiting.set(id, { resolve, reject }));
-      const spare = takeSpare();
-      const request: Request = { id, conversion, strip, prepared, spare };
-      ports[least]!.post(request, spare === undefined ? [] : [spare]);
+      const promise = new Promise<T>((resolve, reject) => waiting.set(id, { resolve, reject }));
+      ports[least]!.post({ ...request, id }, transfer);
       return promise;
     },
     fail(error) {
@@ -91,6 +108,25 @@ export function createPool(ports: readonly Port[]): Pool {
       for (const { reject } of waiting.values()) reject(error);
       waiting.clear();
     },
+  };
+}
+
+/** Workers behind one converter. */
+export interface Pool {
+  readonly convert: Converter;
+  /** Fails everything under way: a worker has died. */
+  fail(error: BlockscaleError): void;
+}
+
+/** A converter of several workers. Which one converts a strip changes no byte of the result. */
+export function createPool(ports: readonly Port[]): Pool {
+  const { ask, fail } = createDispatcher<ConversionRequest, Piece>(ports);
+  return {
+    convert(conversion, strip, prepared) {
+      const spare = takeSpare();
+      return ask({ conversion, strip, prepared, spare }, spare === undefined ? [] : [spare]);
+    },
+    fail,
   };
 }
 
