@@ -321,6 +321,7 @@ async function web() {
     entryPoints: {
       "train-worker": path("src/web/train/worker.ts"),
       "run-worker": path("src/web/run/worker.ts"),
+      "compare-worker": path("src/web/compare/worker.ts"),
     },
     alias: hubForBrowsers,
     splitting: true,

@@ -3,8 +3,10 @@
  * before anything else does.
  */
 export function hostTurn(): Promise<void> {
+  // Pages have no such function, nor a type for it.
+  const { setImmediate } = globalThis as { setImmediate?: (callback: () => void) => void };
   return new Promise((resolve) => {
-    if (typeof setImmediate === "function") {
+    if (setImmediate !== undefined) {
       setImmediate(resolve);
     } else if (typeof MessageChannel === "function") {
       // Timers of nested tasks wait for 4 ms in browsers; messages do not.

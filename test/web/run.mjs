@@ -46,6 +46,7 @@ const suites = await Promise.all(
     "train",
     "cached",
     "run-view",
+    "compare",
     "cards",
     "slow",
     "report",

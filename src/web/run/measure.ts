@@ -2,7 +2,7 @@ import { evaluate, type Predictor, worstTokens } from "../../evaluate/evaluate.t
 import type { Model } from "../../model/model.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Measured } from "./protocol.ts";
-import { textOf, turn } from "./writing.ts";
+import { textOf } from "./writing.ts";
 
 /** Tokens of a context, where the text and the model have as many: what other tools use. */
 const CONTEXT = 512;
@@ -58,14 +58,7 @@ export async function measureText(
   };
 }
 
-function predictorOf(model: Model): Predictor {
-  return {
-    async logits(ids, from) {
-      await turn();
-      return model.logits(ids, { from });
-    },
-  };
-}
+const predictorOf = (model: Model): Predictor => ({ logits: (ids, from) => model.logits(ids, { from }) });
 
 function tooShort(tokens: number): BlockscaleError {
   return new BlockscaleError("option", {

@@ -1,6 +1,5 @@
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
-import type { Chosen } from "../session/model.ts";
-import type { Problem } from "../workers/protocol.ts";
+import type { Chosen, Problem } from "../workers/protocol.ts";
 
 /** The model as it was opened, and what a conversion made of it. */
 export type Side = "original" | "converted";

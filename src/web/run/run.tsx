@@ -3,10 +3,10 @@ import { useEffect } from "preact/hooks";
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import { leave, openAnother } from "../session/actions.ts";
 import { origin, query, remember } from "../session/address.ts";
-import { chosen } from "../session/model.ts";
+import { chosen, nameOfChosen } from "../session/model.ts";
 import { bytes, percent, short } from "../strings/format.ts";
 import { FormatChoice } from "../views/format-choice.tsx";
-import { Openers } from "../views/start.tsx";
+import { PageOpeners } from "../views/start.tsx";
 import { Chat } from "./chat.tsx";
 import { Continue } from "./continue.tsx";
 import { Measure } from "./measure-text.tsx";
@@ -48,7 +48,7 @@ export function Run(): JSX.Element {
         <h1>{text.heading}</h1>
         <p class="lead">{text.lead}</p>
       </header>
-      {chosen.value === null ? <Openers /> : <Opened />}
+      {chosen.value === null ? <PageOpeners /> : <Opened />}
     </div>
   );
 }
@@ -69,7 +69,7 @@ function Opened(): JSX.Element {
   return (
     <>
       <section class="model-line">
-        <h2>{model?.name ?? nameOfChosen()}</h2>
+        <h2>{model?.name ?? nameOfChosen(chosen.value!)}</h2>
         <p class="help">{model !== null && text.facts(model.architecture, short(model.parameters))}</p>
         <button type="button" disabled={busy.value !== null} onClick={() => leave(openAnother)}>
           {text.another}
@@ -87,11 +87,6 @@ function Opened(): JSX.Element {
       )}
     </>
   );
-}
-
-function nameOfChosen(): string {
-  const what = chosen.value!;
-  return what.kind === "files" ? what.name : what.place;
 }
 
 /** Which format to compare with, and what is going on. */

@@ -1,9 +1,9 @@
 import { batch, effect, type Signal, signal } from "@preact/signals";
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
 import { origin } from "../session/address.ts";
-import { type Chosen, chosen, problem } from "../session/model.ts";
+import { chosen, problem } from "../session/model.ts";
 import { stories } from "../train/stories.ts";
-import type { Problem } from "../workers/protocol.ts";
+import type { Chosen, Problem } from "../workers/protocol.ts";
 import type {
   ChatTurn,
   Converted,

@@ -1,8 +1,6 @@
-import type { Chosen } from "../session/model.ts";
-import { findPlace } from "../workers/places.ts";
+import { openChosen } from "../workers/chosen.ts";
 import { PageError, problemOf } from "../workers/problem.ts";
-import type { Problem } from "../workers/protocol.ts";
-import { openSource } from "../workers/source-of.ts";
+import type { Chosen, Problem } from "../workers/protocol.ts";
 import { measureText } from "./measure.ts";
 import { ModelPair } from "./models.ts";
 import type { Continuing, News, Order } from "./protocol.ts";
@@ -31,11 +29,8 @@ async function open(chosen: Chosen): Promise<void> {
   const before = pair;
   pair = null;
   await before?.close();
-  const { name, files } = chosen.kind === "files" ? chosen : await findPlace(chosen.place, chosen.token);
-  const sources = await Promise.all(
-    files.map(async (named) => [named.path, await openSource(named)] as const),
-  );
-  pair = await ModelPair.open(name, new Map(sources), teller());
+  const { name, files } = await openChosen(chosen);
+  pair = await ModelPair.open(name, files, teller());
   tell({ kind: "opened", facts: pair.facts });
 }
 

@@ -7,14 +7,6 @@ import type { Candidate, Position, Speed, Token } from "./protocol.ts";
 /** Likely tokens of each model that a position shows. */
 const LIKELY = 5;
 
-/** Milliseconds between two turns of the event loop, in which messages come in. */
-const TURN = 50;
-
-/** Lets messages come in. */
-export function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve));
-}
-
 /**
  * Lets a model write, and tells each token as it comes.
  * @returns the tokens that were written, and how fast
@@ -26,17 +18,13 @@ export async function write(
   onToken: (token: Token) => void,
 ): Promise<{ readonly tokens: readonly Token[]; readonly speed: Speed }> {
   const tokens: Token[] = [];
-  let [first, last, turned] = [0, 0, 0];
+  let [first, last] = [0, 0];
   try {
     for await (const { id, text } of model.generate(prompt, options)) {
       last = performance.now();
       if (tokens.length === 0) first = last;
       tokens.push({ id, text });
       onToken({ id, text });
-      if (last - turned > TURN) {
-        await turn();
-        turned = performance.now();
-      }
     }
   } catch (error) {
     // What was written before it was stopped stays.

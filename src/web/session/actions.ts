@@ -5,13 +5,20 @@ import type { Precision } from "../../engine/precision.ts";
 import { percent } from "../strings/format.ts";
 import { doing, words } from "../strings/index.ts";
 import { PageError } from "../workers/problem.ts";
-import type { Found, Looked, RunProgress, Target, TensorBasics, Written } from "../workers/protocol.ts";
+import type {
+  Chosen,
+  Found,
+  Looked,
+  RunProgress,
+  Target,
+  TensorBasics,
+  Written,
+} from "../workers/protocol.ts";
 import { followAddress, LINKABLE, type Origin, origin, query, takeFromAddress } from "./address.ts";
 import { Client, inPieces, problemIn } from "./client.ts";
 import { type ExampleName, fetchExample, isExample } from "./examples.ts";
 import type { Selection } from "./files.ts";
 import {
-  type Chosen,
   changing,
   choice,
   chosen,
@@ -95,16 +102,22 @@ export function begin(): void {
   });
 }
 
+/**
+ * Files chosen together, as something to open; `null` where the user changed their mind.
+ * @throws PageError `format`: there are no weights among them
+ */
+export function chosenOf(selection: Selection | null): Chosen | null {
+  if (selection === null) return null;
+  if (selection.files.length > 0) return { kind: "files", ...selection };
+  const place = selection.name === "" ? {} : { facts: { place: selection.name } };
+  throw new PageError("format", "There is no .safetensors file among what was chosen.", place);
+}
+
 /** Opens what was chosen and shows it; `null` where the user changed their mind. */
 export async function open(choosing: Selection | Promise<Selection | null>): Promise<void> {
   try {
-    const selection = await choosing;
-    if (selection === null) return;
-    if (selection.files.length === 0) {
-      const place = selection.name === "" ? {} : { facts: { place: selection.name } };
-      throw new PageError("format", "There is no .safetensors file among what was chosen.", place);
-    }
-    await show({ kind: "files", ...selection }, null);
+    const found = chosenOf(await choosing);
+    if (found !== null) await show(found, null);
   } catch (error) {
     problem.value = problemIn(error);
   }
@@ -119,8 +132,11 @@ export function openPlace(place: string, token: string): Promise<void> {
 
 /** Opens one of the checkpoints that are served beside the page. */
 export function openExample(name: ExampleName): Promise<void> {
-  const found = fetchExample(name).then((files): Chosen => ({ kind: "files", name, files }));
-  return show(found, { kind: "example", name });
+  return show(chosenExample(name), { kind: "example", name });
+}
+
+export async function chosenExample(name: ExampleName): Promise<Chosen> {
+  return { kind: "files", name, files: await fetchExample(name) };
 }
 
 /** Opens what a link leads to, if it leads to a checkpoint. */

@@ -3,7 +3,7 @@ import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import { form, opened, selected, stage } from "./model.ts";
 
 /** The parts of the page, as `?view=` names them; the converter has no name in the address. */
-export const VIEWS = ["convert", "playground", "run", "train"] as const;
+export const VIEWS = ["convert", "playground", "run", "compare", "train"] as const;
 export type ViewName = (typeof VIEWS)[number];
 
 /** Where an open checkpoint can be had again: the hub or an address, or an example of this page. */

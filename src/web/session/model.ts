@@ -6,9 +6,9 @@ import type { Precision } from "../../engine/precision.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import type {
   Choice,
+  Chosen,
   Estimate,
   Kept,
-  NamedFile,
   Opened,
   Planned,
   Problem,
@@ -61,11 +61,6 @@ export const EMPTY_FORM: Form = {
   single: new Map(),
   keepsNotFinite: false,
 };
-
-/** Where a checkpoint comes from: files that the page holds, or a place on a server. */
-export type Chosen =
-  | { readonly kind: "files"; readonly name: string; readonly files: readonly NamedFile[] }
-  | { readonly kind: "place"; readonly place: string; readonly token: string };
 
 /** Everything the page shows follows from these. */
 export const stage: Signal<Stage> = signal("start");
@@ -177,6 +172,11 @@ export function nameOfWritten({ name: file }: Written): string {
 export function summary(): Summary | null {
   const plan = planned.value;
   return plan === null ? null : summarize({ files: [], tensors: plan.tensors }, measured.value);
+}
+
+/** What to call it before it is open, or what it was chosen by. */
+export function nameOfChosen(chosen: Chosen): string {
+  return chosen.kind === "files" ? chosen.name : chosen.place;
 }
 
 /** Back to the choice of files. */

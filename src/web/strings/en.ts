@@ -14,6 +14,7 @@ export const en = {
     convert: "Convert",
     playground: "Playground",
     run: "Run",
+    compare: "Compare",
     train: "Train",
   },
 

@@ -7,7 +7,14 @@ export const zh: Words = {
   skip: "跳到正文",
   theme: { label: "外观", auto: "跟随系统", light: "浅色", dark: "深色" },
 
-  views: { label: "页面的各部分", convert: "转换", playground: "试验台", run: "运行", train: "训练" },
+  views: {
+    label: "页面的各部分",
+    convert: "转换",
+    playground: "试验台",
+    run: "运行",
+    compare: "比较",
+    train: "训练",
+  },
 
   examples: {
     heading: "或者试试示例",

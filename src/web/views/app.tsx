@@ -21,6 +21,8 @@ const Train = lazy(async () => (await import("../train/train.tsx")).Train);
 
 const Run = lazy(async () => (await import("../run/run.tsx")).Run);
 
+const Compare = lazy(async () => (await import("../compare/compare.tsx")).Compare);
+
 export function App(): JSX.Element {
   const isOpen = stage.value !== "start" && stage.value !== "opening";
   const isConverter = view.value === "convert";
@@ -44,6 +46,7 @@ export function App(): JSX.Element {
         <ProblemNote />
         {view.value === "playground" && <Playground />}
         {view.value === "run" && <Run />}
+        {view.value === "compare" && <Compare />}
         {view.value === "train" && <Train />}
         {isConverter && (isOpen ? <Workspace /> : <Start />)}
       </main>

@@ -1,11 +1,14 @@
 import type { JSX } from "preact";
-import { openExample } from "../session/actions.ts";
 import { EXAMPLES, type ExampleName } from "../session/examples.ts";
-import { stage } from "../session/model.ts";
 import { words } from "../strings/index.ts";
 
+interface ExamplesProps {
+  readonly isOpening: boolean;
+  onExample(name: ExampleName): void;
+}
+
 /** Small checkpoints to try the page with. */
-export function Examples(): JSX.Element {
+export function Examples({ isOpening, onExample }: ExamplesProps): JSX.Element {
   const { examples } = words.value;
   return (
     <section class="examples" aria-labelledby="examples-heading">
@@ -13,7 +16,7 @@ export function Examples(): JSX.Element {
       <ul>
         {(Object.keys(EXAMPLES) as ExampleName[]).map((name) => (
           <li key={name}>
-            <button type="button" disabled={stage.value === "opening"} onClick={() => openExample(name)}>
+            <button type="button" disabled={isOpening} onClick={() => onExample(name)}>
               <b>{examples[name].title}</b>
               <span>{examples[name].text}</span>
             </button>

@@ -1,6 +1,7 @@
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import { open, openPlace, remove, save } from "../session/actions.ts";
+import { open, openExample, openPlace, remove, save } from "../session/actions.ts";
+import type { ExampleName } from "../session/examples.ts";
 import { fromDrop, fromInput, fromPicker } from "../session/files.ts";
 import { kept, packing, problem, stage, wasCutOff } from "../session/model.ts";
 import { pickers } from "../session/pickers.ts";
@@ -27,7 +28,7 @@ export function Start(): JSX.Element {
       <KeptOutputs />
       <h1>{start.heading}</h1>
       <p class="lead">{start.lead}</p>
-      <Openers />
+      <PageOpeners />
       <WhatYouGet />
       <ul class="promises">
         {[start.private, start.offline, start.memory].map((promise) => (
@@ -41,14 +42,26 @@ export function Start(): JSX.Element {
   );
 }
 
-/** Every way to open a checkpoint. */
-export function Openers(): JSX.Element {
+interface OpenersProps {
+  readonly isOpening: boolean;
+  readonly onFiles: typeof open;
+  onPlace(place: string, token: string): void;
+  onExample(name: ExampleName): void;
+}
+
+/** Every way to open a checkpoint on the page. */
+export function PageOpeners(): JSX.Element {
   const isOpening = stage.value === "opening";
+  return <Openers isOpening={isOpening} onFiles={open} onPlace={openPlace} onExample={openExample} />;
+}
+
+/** Every way to say which checkpoint is meant. */
+export function Openers({ isOpening, onFiles, onPlace, onExample }: OpenersProps): JSX.Element {
   return (
     <>
-      <DropArea isOpening={isOpening} />
-      <PlaceForm isOpening={isOpening} />
-      <Examples />
+      <DropArea isOpening={isOpening} onFiles={onFiles} />
+      <PlaceForm isOpening={isOpening} onPlace={onPlace} />
+      <Examples isOpening={isOpening} onExample={onExample} />
     </>
   );
 }
@@ -91,7 +104,7 @@ function KeptOutputs(): JSX.Element | null {
   );
 }
 
-function PlaceForm({ isOpening }: { readonly isOpening: boolean }): JSX.Element {
+function PlaceForm({ isOpening, onPlace }: Pick<OpenersProps, "isOpening" | "onPlace">): JSX.Element {
   const { start } = words.value;
   const [place, setPlace] = useState("");
   // In memory alone: gone with the page.
@@ -102,7 +115,7 @@ function PlaceForm({ isOpening }: { readonly isOpening: boolean }): JSX.Element 
       class="place"
       onSubmit={(event) => {
         event.preventDefault();
-        if (place.trim() !== "") openPlace(place, token.trim());
+        if (place.trim() !== "") onPlace(place, token.trim());
       }}
     >
       <label for="place">{start.urlLabel}</label>
@@ -138,20 +151,20 @@ function PlaceForm({ isOpening }: { readonly isOpening: boolean }): JSX.Element 
   );
 }
 
-function DropArea({ isOpening }: { readonly isOpening: boolean }): JSX.Element {
+function DropArea({ isOpening, onFiles }: Pick<OpenersProps, "isOpening" | "onFiles">): JSX.Element {
   const { start } = words.value;
   const [isOver, setOver] = useState(false);
   const files = useRef<HTMLInputElement>(null);
   const folder = useRef<HTMLInputElement>(null);
   const take = (input: HTMLInputElement) => {
-    if (input.files !== null && input.files.length > 0) open(fromInput(input.files));
+    if (input.files !== null && input.files.length > 0) onFiles(fromInput(input.files));
     // Choosing the same file again must count as a change.
     input.value = "";
   };
   const pickFolder = () => {
     const { showDirectoryPicker } = pickers;
     if (showDirectoryPicker === undefined) folder.current!.click();
-    else open(fromPicker(showDirectoryPicker));
+    else onFiles(fromPicker(showDirectoryPicker));
   };
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: dropping is one way of several, the buttons are the others
@@ -165,7 +178,7 @@ function DropArea({ isOpening }: { readonly isOpening: boolean }): JSX.Element {
       onDrop={(event) => {
         event.preventDefault();
         setOver(false);
-        if (event.dataTransfer !== null) open(fromDrop(event.dataTransfer));
+        if (event.dataTransfer !== null) onFiles(fromDrop(event.dataTransfer));
       }}
     >
       <p class="drop-text" aria-live="polite">

@@ -25,6 +25,11 @@ export interface NamedUrl {
 /** One file of a checkpoint, wherever it is. A record that can be cloned to every worker. */
 export type NamedSource = NamedFile | NamedUrl;
 
+/** Where a checkpoint comes from: files that the page holds, or a place on a server. */
+export type Chosen =
+  | { readonly kind: "files"; readonly name: string; readonly files: readonly NamedFile[] }
+  | { readonly kind: "place"; readonly place: string; readonly token: string };
+
 /** What the page is to do with a checkpoint. */
 export type Choice = {
   /** Patterns and single names, as `planQuantize` takes them. */

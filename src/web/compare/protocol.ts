@@ -1,0 +1,15 @@
+import type { ComparedTensor } from "../../checkpoint/measure/compare.ts";
+import type { Chosen, Problem } from "../workers/protocol.ts";
+
+/** Page to worker, once: `a` counts as the truth. */
+export interface Order {
+  readonly a: Chosen;
+  readonly b: Chosen;
+}
+
+/** Worker to page. */
+export type News =
+  /** Tensors that were compared since the last message. */
+  | { readonly kind: "tensors"; readonly tensors: readonly ComparedTensor[] }
+  | { readonly kind: "ended" }
+  | { readonly kind: "failed"; readonly problem: Problem };

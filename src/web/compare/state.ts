@@ -1,0 +1,75 @@
+import { batch, type Signal, signal } from "@preact/signals";
+import type { ComparedTensor } from "../../checkpoint/measure/compare.ts";
+import { chosenExample, chosenOf } from "../session/actions.ts";
+import { problemIn } from "../session/client.ts";
+import type { ExampleName } from "../session/examples.ts";
+import type { Selection } from "../session/files.ts";
+import { chosen, problem } from "../session/model.ts";
+import type { Chosen } from "../workers/protocol.ts";
+import type { News, Order } from "./protocol.ts";
+
+/** What the open checkpoint is held against; `null` until it is chosen. */
+export const other: Signal<Chosen | null> = signal(null);
+export const isComparing: Signal<boolean> = signal(false);
+export const tensors: Signal<readonly ComparedTensor[]> = signal([]);
+
+let worker: Worker | null = null;
+
+/** Holds another checkpoint against the one that is open. */
+async function compareWith(choosing: Chosen | null | Promise<Chosen | null>): Promise<void> {
+  try {
+    const b = await choosing;
+    const a = chosen.value;
+    if (b === null || a === null) return;
+    worker?.terminate();
+    worker = new Worker(new URL("./compare-worker.js", import.meta.url), { type: "module" });
+    worker.onmessage = ({ data }: MessageEvent<News>) => take(data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      take({
+        kind: "failed",
+        problem: { kind: "worker", message: event.message || "The worker stopped." },
+      });
+    };
+    batch(() => {
+      problem.value = null;
+      other.value = b;
+      tensors.value = [];
+      isComparing.value = true;
+    });
+    worker.postMessage({ a, b } satisfies Order);
+  } catch (error) {
+    problem.value = problemIn(error);
+  }
+}
+
+export async function compareWithFiles(choosing: Selection | Promise<Selection | null>): Promise<void> {
+  await compareWith(Promise.resolve(choosing).then(chosenOf));
+}
+
+export function compareWithPlace(place: string, token: string): void {
+  compareWith({ kind: "place", place, token });
+}
+
+export function compareWithExample(name: ExampleName): void {
+  compareWith(chosenExample(name));
+}
+
+/** Back to the choice of the other checkpoint; a comparison that goes on ends. */
+export function forgetOther(): void {
+  worker?.terminate();
+  batch(() => {
+    other.value = null;
+    isComparing.value = false;
+    tensors.value = [];
+  });
+}
+
+function take(news: News): void {
+  if (news.kind === "tensors") tensors.value = [...tensors.value, ...news.tensors];
+  else if (news.kind === "ended") isComparing.value = false;
+  else {
+    forgetOther();
+    problem.value = news.problem;
+  }
+}

@@ -1,0 +1,47 @@
+import { type ComparedTensor, compareCheckpoints, type Side } from "../../checkpoint/measure/compare.ts";
+import { openCheckpoint } from "../../checkpoint/plan/folder.ts";
+import { Engine } from "../../engine/engine.ts";
+import { compile } from "../../wasm/builds.ts";
+import { instantiate } from "../../wasm/instantiate.ts";
+import { openChosen } from "../workers/chosen.ts";
+import { problemOf } from "../workers/problem.ts";
+import type { Chosen } from "../workers/protocol.ts";
+import type { News, Order } from "./protocol.ts";
+
+const tell = (news: News) => self.postMessage(news);
+
+/** Milliseconds between two messages. */
+const INTERVAL = 100;
+
+async function sideOf(chosen: Chosen): Promise<Side> {
+  const { name, files } = await openChosen(chosen);
+  return openCheckpoint(files, name);
+}
+
+async function compare({ a, b }: Order): Promise<void> {
+  const sides = [await sideOf(a), await sideOf(b)] as const;
+  const { module, variant } = compile();
+  let waiting: ComparedTensor[] = [];
+  let told = 0;
+  const flush = () => {
+    tell({ kind: "tensors", tensors: waiting });
+    waiting = [];
+    told = performance.now();
+  };
+  await compareCheckpoints(...sides, new Engine(instantiate(module), variant), {
+    onTensor: (tensor) => {
+      waiting.push(tensor);
+      if (performance.now() - told > INTERVAL) flush();
+    },
+  });
+  flush();
+}
+
+self.onmessage = async ({ data }: MessageEvent<Order>) => {
+  try {
+    await compare(data);
+    tell({ kind: "ended" });
+  } catch (error) {
+    tell({ kind: "failed", problem: problemOf(error) });
+  }
+};
