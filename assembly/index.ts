@@ -5,7 +5,7 @@
 import { compare as compareAs } from "./kernels/casts/compare";
 import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/casts/dequantize";
 import { encode as encodeAs, quantize as quantizeAs } from "./kernels/casts/quantize";
-import { multiplyPlanes } from "./kernels/integers/product";
+import { E4M3_CODES, Matrix } from "./kernels/matrix";
 import { dotFarRow, surveyWeights } from "./kernels/products/analyse";
 import { multiply, workspace } from "./kernels/products/gemm";
 import { Weights } from "./kernels/products/right-operand";
@@ -18,7 +18,7 @@ import { BF16, F16, F32 } from "./lanes/half";
 export {
   hasTrueDots,
   integerWorkspace,
-  multiplyPacked as gemmPacked,
+  multiplyIntegers as gemmIntegers,
 } from "./kernels/integers/product";
 export { packedBytes as int7Bytes, packInt7, quantizeInt8 } from "./kernels/integers/quantize";
 
@@ -108,94 +108,34 @@ export function compare(
   }
 }
 
-export function survey(
-  format: i32,
-  scaleType: i32,
-  record: usize,
-  list: usize,
-  codes: usize,
-  scales: usize,
-  firstRow: usize,
-  n: usize,
-  k: usize,
-  blockRows: usize,
-  blockCols: usize,
-): i32 {
-  Weights.set(scaleType, codes, scales, firstRow, n, k, blockRows, blockCols);
-  return format == 0 ? surveyWeights<E4M3>(record, list) : surveyWeights<E5M2>(record, list);
+export function survey(matrix: Matrix, flags: usize, list: usize): i32 {
+  Weights.set(matrix);
+  return matrix.format == E4M3_CODES
+    ? surveyWeights<E4M3>(matrix, flags, list)
+    : surveyWeights<E5M2>(matrix, flags, list);
 }
 
-export function setAside(format: i32, list: usize, codes: usize, n: usize, k: usize): void {
-  Weights.set(0, codes, 0, 0, n, k, 1, 1);
-  setSubnormalsAside(list, format == 0 ? Fp8.largestSubnormal<E4M3>() : Fp8.largestSubnormal<E5M2>());
+export function setAside(matrix: Matrix): void {
+  if (matrix.list == 0) return;
+  Weights.set(matrix);
+  const largest = matrix.format == E4M3_CODES ? Fp8.largestSubnormal<E4M3>() : Fp8.largestSubnormal<E5M2>();
+  setSubnormalsAside(matrix.list, largest);
 }
 
 export function gemmWorkspace(rows: usize, k: usize): usize {
   return workspace(rows, k);
 }
 
-export function gemm(
-  format: i32,
-  type: i32,
-  scaleType: i32,
-  dst: usize,
-  x: usize,
-  rows: usize,
-  codes: usize,
-  scales: usize,
-  firstRow: usize,
-  n: usize,
-  k: usize,
-  blockRows: usize,
-  blockCols: usize,
-  list: usize,
-  lowestScale: i32,
-  highestScale: i32,
-  work: usize,
-): void {
-  Weights.set(scaleType, codes, scales, firstRow, n, k, blockRows, blockCols);
-  Subnormals.set(list, format == 0 ? Fp8.smallest<E4M3>() : Fp8.smallest<E5M2>());
-  if (format == 0) multiply<E4M3>(type, work, dst, x, rows, lowestScale, highestScale);
-  else multiply<E5M2>(type, work, dst, x, rows, lowestScale, highestScale);
+export function gemm(matrix: Matrix, type: i32, dst: usize, x: usize, rows: usize, work: usize): void {
+  Weights.set(matrix);
+  const isE4M3 = matrix.format == E4M3_CODES;
+  Subnormals.set(matrix.list, isE4M3 ? Fp8.smallest<E4M3>() : Fp8.smallest<E5M2>());
+  if (isE4M3) multiply<E4M3>(type, work, dst, x, rows, matrix.lowestScale, matrix.highestScale);
+  else multiply<E5M2>(type, work, dst, x, rows, matrix.lowestScale, matrix.highestScale);
 }
 
-export function dotFar(
-  format: i32,
-  scaleType: i32,
-  x: usize,
-  row: usize,
-  codes: usize,
-  scales: usize,
-  firstRow: usize,
-  n: usize,
-  k: usize,
-  blockRows: usize,
-  blockCols: usize,
-  list: usize,
-): f64 {
-  Weights.set(scaleType, codes, scales, firstRow, n, k, blockRows, blockCols);
-  Subnormals.list = list;
-  return format == 0 ? dotFarRow<E4M3>(x, row) : dotFarRow<E5M2>(x, row);
-}
-
-export function gemmPlanes(
-  type: i32,
-  scaleType: i32,
-  dst: usize,
-  x: usize,
-  xScales: usize,
-  offsets: usize,
-  rows: usize,
-  block: usize,
-  codes: usize,
-  scales: usize,
-  firstRow: usize,
-  n: usize,
-  k: usize,
-  blockRows: usize,
-  blockCols: usize,
-  work: usize,
-): void {
-  Weights.set(scaleType, codes, scales, firstRow, n, k, blockRows, blockCols);
-  multiplyPlanes(type, dst, x, xScales, offsets, rows, block, work);
+export function dotFar(matrix: Matrix, x: usize, row: usize): f64 {
+  Weights.set(matrix);
+  Subnormals.list = matrix.list;
+  return matrix.format == E4M3_CODES ? dotFarRow<E4M3>(x, row) : dotFarRow<E5M2>(x, row);
 }

@@ -33,11 +33,6 @@ export abstract class Integers {
     return f32x4.convert_i32x4_s(x);
   }
 
-  /** The largest magnitude of a running maximum and x; NaN, if one is. */
-  @inline static magnitude(most: v128, x: v128): v128 {
-    return f32x4.max(most, f32x4.abs(x));
-  }
-
   /** The 32-bit lane i. */
   @inline static word(x: v128, i: i32): i32 {
     if (i == 0) return i32x4.extract_lane(x, 0);
@@ -64,35 +59,56 @@ export abstract class Planes {
     return Simd.lanes(zero, zero, 0x02010000 | zero, 0x20100804 | zero);
   }
 
-  @inline static exponents(codes: v128): v128 {
-    return i16x8.shr_u(v128.and(codes, i8x16.splat(0x78)), 3);
+  /** Four low bits of each byte. */
+  @inline static nibbles(zero: i32): v128 {
+    return i32x4.splat(0x0f0f0f0f | zero);
+  }
+
+  /** What a code's mantissa lies in, and the bit in front of it, moved up by three. */
+  @inline static mantissas(zero: i32): v128 {
+    return i32x4.splat(0x38383838 | zero);
+  }
+  @inline static hidden(zero: i32): v128 {
+    return i32x4.splat(0x40404040 | zero);
+  }
+
+  /** 8192 in halves, and the seven bits of the lower plane. */
+  @inline static offsets(zero: i32): v128 {
+    return i32x4.splat(0x20002000 | zero);
+  }
+  @inline static sevenBits(zero: i32): v128 {
+    return i32x4.splat(0x007f007f | zero);
+  }
+
+  @inline static exponents(codes: v128, nibbles: v128): v128 {
+    return v128.and(i16x8.shr_u(codes, 3), nibbles);
   }
 
   /** The upper bytes of a; its lower ones are 0. */
-  @inline static significands(codes: v128): v128 {
-    const magnitudes = v128.or(i16x8.shl(v128.and(codes, i8x16.splat(7)), 3), i8x16.splat(64));
-    const signs = i8x16.lt_s(codes, i8x16.splat(0));
+  @inline static significands(codes: v128, mantissas: v128, hidden: v128, zeros: v128): v128 {
+    const magnitudes = v128.or(v128.and(i16x8.shl(codes, 3), mantissas), hidden);
+    const signs = i8x16.lt_s(codes, zeros);
     return i8x16.sub(v128.xor(magnitudes, signs), signs);
   }
 
   /** F + 8192 of the lower eight codes. */
-  @inline static lower(significands: v128, lows: v128, highs: v128): v128 {
-    const a = Simd.zipBytesLow(i8x16.splat(0), significands);
-    return i16x8.add(i16x8.q15mulr_sat_s(a, Simd.zipBytesLow(lows, highs)), i16x8.splat(8192));
+  @inline static lower(significands: v128, lows: v128, highs: v128, offsets: v128, zeros: v128): v128 {
+    const a = Simd.zipBytesLow(zeros, significands);
+    return i16x8.add(Simd.roundedHalf(a, Simd.zipBytesLow(lows, highs)), offsets);
   }
 
   /** Of the upper eight. */
-  @inline static upper(significands: v128, lows: v128, highs: v128): v128 {
-    const a = Simd.zipBytesHigh(i8x16.splat(0), significands);
-    return i16x8.add(i16x8.q15mulr_sat_s(a, Simd.zipBytesHigh(lows, highs)), i16x8.splat(8192));
+  @inline static upper(significands: v128, lows: v128, highs: v128, offsets: v128, zeros: v128): v128 {
+    const a = Simd.zipBytesHigh(zeros, significands);
+    return i16x8.add(Simd.roundedHalf(a, Simd.zipBytesHigh(lows, highs)), offsets);
   }
 
   @inline static high(lower: v128, upper: v128): v128 {
     return i8x16.narrow_i16x8_u(i16x8.shr_u(lower, 7), i16x8.shr_u(upper, 7));
   }
 
-  @inline static low(lower: v128, upper: v128): v128 {
-    return i8x16.narrow_i16x8_u(v128.and(lower, i16x8.splat(127)), v128.and(upper, i16x8.splat(127)));
+  @inline static low(lower: v128, upper: v128, sevenBits: v128): v128 {
+    return i8x16.narrow_i16x8_u(v128.and(lower, sevenBits), v128.and(upper, sevenBits));
   }
 
   /** 128 high + low, of sums. */

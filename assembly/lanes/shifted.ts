@@ -112,6 +112,11 @@ export abstract class Range {
     );
   }
 
+  /** The float32 with these bits. */
+  @inline static value(magnitude: i32): f32 {
+    return reinterpret<f32>(magnitude);
+  }
+
   /** The exponent field of a magnitude; 255 if it is Inf or NaN. */
   @inline static field(magnitude: i32): i32 {
     return magnitude >>> 23;

@@ -74,20 +74,19 @@ export class Engine {
     const bytes = Math.ceil(n / codesPerByte);
     const out = outArray("encode: out", outOf("encode", options), "Uint8Array", bytes);
     checkDisjoint("encode: out", out, values);
-    const [src, dst] = this.#arena.frame([4 * Math.min(n, ROW_CHUNK), Math.min(n, ROW_CHUNK)]) as [
-      number,
-      number,
-    ];
-    const buffer = this.#arena.buffer;
-    for (let i = 0; i < n; i += ROW_CHUNK) {
-      const length = Math.min(ROW_CHUNK, n - i);
-      new Float32Array(buffer, src, length).set(values.subarray(i, i + length));
-      this.#kernels.encode(id, dst, src, length);
-      const codes = new Uint8Array(buffer, dst, length);
-      if (isPacked) packFp4(codes, out.subarray(i / 2, Math.ceil((i + length) / 2)));
-      else out.set(codes, i);
-    }
-    return out;
+    const most = Math.min(n, ROW_CHUNK);
+    return this.#arena.frame([4 * most, most], (src, dst) => {
+      const buffer = this.#arena.buffer;
+      for (let i = 0; i < n; i += ROW_CHUNK) {
+        const length = Math.min(ROW_CHUNK, n - i);
+        new Float32Array(buffer, src, length).set(values.subarray(i, i + length));
+        this.#kernels.encode(id, dst, src, length);
+        const codes = new Uint8Array(buffer, dst, length);
+        if (isPacked) packFp4(codes, out.subarray(i / 2, Math.ceil((i + length) / 2)));
+        else out.set(codes, i);
+      }
+      return out;
+    });
   }
 
   /**
@@ -107,18 +106,17 @@ export class Engine {
     }
     const out = outArray("decode: out", outOf("decode", options), "Float32Array", n);
     checkDisjoint("decode: out", out, codes);
-    const [src, dst] = this.#arena.frame([Math.min(n, ROW_CHUNK), 4 * Math.min(n, ROW_CHUNK)]) as [
-      number,
-      number,
-    ];
-    const buffer = this.#arena.buffer;
-    for (let i = 0; i < n; i += ROW_CHUNK) {
-      const length = Math.min(ROW_CHUNK, n - i);
-      new Uint8Array(buffer, src, length).set(codes.subarray(i, i + length));
-      this.#kernels.decode(id, dst, src, length);
-      out.set(new Float32Array(buffer, dst, length), i);
-    }
-    return out;
+    const most = Math.min(n, ROW_CHUNK);
+    return this.#arena.frame([most, 4 * most], (src, dst) => {
+      const buffer = this.#arena.buffer;
+      for (let i = 0; i < n; i += ROW_CHUNK) {
+        const length = Math.min(ROW_CHUNK, n - i);
+        new Uint8Array(buffer, src, length).set(codes.subarray(i, i + length));
+        this.#kernels.decode(id, dst, src, length);
+        out.set(new Float32Array(buffer, dst, length), i);
+      }
+      return out;
+    });
   }
 
   /**
@@ -162,40 +160,38 @@ export class Engine {
     for (const chunk of chunksOf(grid)) {
       const elements = chunk.rows * chunk.cols;
       const blocks = chunk.scaleRows * chunk.scaleCols;
-      const [src, codesAt, scalesAt] = this.#arena.frame([
-        elements * width,
-        elements,
-        blocks * scales.BYTES_PER_ELEMENT,
-      ]) as [number, number, number];
-      const buffer = this.#arena.buffer;
-      if (isWidened) {
-        const halves = new Uint16Array(elements);
-        gather(halves, data, chunk);
-        widenSpan(VALUE_TYPE_ID[type], new Int32Array(buffer, src, elements), halves, 0, elements);
-      } else {
-        const staged =
-          width === 4 ? new Float32Array(buffer, src, elements) : new Uint16Array(buffer, src, elements);
-        gather(staged, data, chunk);
-      }
-      this.#kernels.quantize(
-        FORMAT_ID[format],
-        VALUE_TYPE_ID[isWidened ? "f32" : type],
-        scaleType,
-        codesAt,
-        scalesAt,
-        src,
-        chunk.rows,
-        chunk.cols,
-        grid.block[0],
-        grid.block[1],
-        ROUNDING_ID[scheme.rounding],
-        floorBits,
-        scheme.zeroScale,
-      );
-      const made = new Uint8Array(buffer, codesAt, elements);
-      if (isPacked) scatter(codes, packFp4(made, new Uint8Array(elements / 2)), halfOf(chunk));
-      else scatter(codes, made, chunk);
-      scatter(scales, scaleView(scales, buffer, scalesAt, blocks), scaleRectangle(chunk));
+      const sizes = [elements * width, elements, blocks * scales.BYTES_PER_ELEMENT] as const;
+      this.#arena.frame(sizes, (src, codesAt, scalesAt) => {
+        const buffer = this.#arena.buffer;
+        if (isWidened) {
+          const halves = new Uint16Array(elements);
+          gather(halves, data, chunk);
+          widenSpan(VALUE_TYPE_ID[type], new Int32Array(buffer, src, elements), halves, 0, elements);
+        } else {
+          const staged =
+            width === 4 ? new Float32Array(buffer, src, elements) : new Uint16Array(buffer, src, elements);
+          gather(staged, data, chunk);
+        }
+        this.#kernels.quantize(
+          FORMAT_ID[format],
+          VALUE_TYPE_ID[isWidened ? "f32" : type],
+          scaleType,
+          codesAt,
+          scalesAt,
+          src,
+          chunk.rows,
+          chunk.cols,
+          grid.block[0],
+          grid.block[1],
+          ROUNDING_ID[scheme.rounding],
+          floorBits,
+          scheme.zeroScale,
+        );
+        const made = new Uint8Array(buffer, codesAt, elements);
+        if (isPacked) scatter(codes, packFp4(made, new Uint8Array(elements / 2)), halfOf(chunk));
+        else scatter(codes, made, chunk);
+        scatter(scales, scaleView(scales, buffer, scalesAt, blocks), scaleRectangle(chunk));
+      });
     }
     return { format, shape: [...shape], block: [block[0], block[1]], codes, scales };
   }
@@ -239,31 +235,29 @@ export class Engine {
       const elements = chunk.rows * chunk.cols;
       const blocks = chunk.scaleRows * chunk.scaleCols;
       const isInPlace = out instanceof ResidentMatrix && (chunk.rows === 1 || chunk.stride === chunk.cols);
-      const [room, codesAt, scalesAt] = this.#arena.frame([
-        isInPlace ? 0 : elements * width,
-        elements,
-        blocks * scales.BYTES_PER_ELEMENT,
-      ]) as [number, number, number];
-      const dst = isInPlace ? out.placeFor("dequantize: out") + 4 * chunk.start : room;
-      const buffer = this.#arena.buffer;
-      gather(new Uint8Array(buffer, codesAt, elements), codes, chunk);
-      gather(scaleView(scales, buffer, scalesAt, blocks), scales, scaleRectangle(chunk));
-      this.#kernels.dequantize(
-        FORMAT_ID[format],
-        VALUE_TYPE_ID[type],
-        SCALE_TYPE_ID[scaleType],
-        dst,
-        codesAt,
-        scalesAt,
-        chunk.rows,
-        chunk.cols,
-        grid.block[0],
-        grid.block[1],
-      );
-      if (isInPlace) continue;
-      const staged =
-        width === 4 ? new Float32Array(buffer, dst, elements) : new Uint16Array(buffer, dst, elements);
-      scatter(out instanceof ResidentMatrix ? out.view("dequantize: out") : out, staged, chunk);
+      const sizes = [isInPlace ? 0 : elements * width, elements, blocks * scales.BYTES_PER_ELEMENT] as const;
+      this.#arena.frame(sizes, (room, codesAt, scalesAt) => {
+        const dst = isInPlace ? out.placeFor("dequantize: out") + 4 * chunk.start : room;
+        const buffer = this.#arena.buffer;
+        gather(new Uint8Array(buffer, codesAt, elements), codes, chunk);
+        gather(scaleView(scales, buffer, scalesAt, blocks), scales, scaleRectangle(chunk));
+        this.#kernels.dequantize(
+          FORMAT_ID[format],
+          VALUE_TYPE_ID[type],
+          SCALE_TYPE_ID[scaleType],
+          dst,
+          codesAt,
+          scalesAt,
+          chunk.rows,
+          chunk.cols,
+          grid.block[0],
+          grid.block[1],
+        );
+        if (isInPlace) return;
+        const staged =
+          width === 4 ? new Float32Array(buffer, dst, elements) : new Uint16Array(buffer, dst, elements);
+        scatter(out instanceof ResidentMatrix ? out.view("dequantize: out") : out, staged, chunk);
+      });
     }
     return out;
   }

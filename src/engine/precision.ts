@@ -105,15 +105,15 @@ function compareArrays(kernels: Kernels, arena: Arena, values: RawValues, became
   let precision = NOTHING;
   for (let i = 0; i < n; i += ROW_CHUNK) {
     const length = Math.min(ROW_CHUNK, n - i);
-    const [sums, x, y] = arena.frame([8 * SUMS, data.BYTES_PER_ELEMENT * length, 4 * length]) as Triple;
-    stage(arena.buffer, x, data, { start: i, rows: 1, cols: length, stride: length });
-    new Float32Array(arena.buffer, y, length).set(became.subarray(i, i + length));
-    precision = add(precision, run(kernels, arena, FORMAT_ID.e4m3, type, [sums, x, y, 0], length));
+    const sizes = [8 * SUMS, data.BYTES_PER_ELEMENT * length, 4 * length] as const;
+    arena.frame(sizes, (sums, x, y) => {
+      stage(arena.buffer, x, data, { start: i, rows: 1, cols: length, stride: length });
+      new Float32Array(arena.buffer, y, length).set(became.subarray(i, i + length));
+      precision = add(precision, run(kernels, arena, FORMAT_ID.e4m3, type, [sums, x, y, 0], length));
+    });
   }
   return precision;
 }
-
-type Triple = [number, number, number];
 
 function compareTensor(kernels: Kernels, arena: Arena, values: Values, tensor: BlockScaled): Precision {
   const { format, codes, scales, scaleType, grid } = checkTensor("compare", tensor);
@@ -123,31 +123,27 @@ function compareTensor(kernels: Kernels, arena: Arena, values: Values, tensor: B
     const { rows, cols } = chunk;
     const n = rows * cols;
     const blocks = chunk.scaleRows * chunk.scaleCols;
-    const [sums, x, y, codesAt, scalesAt] = arena.frame([
-      8 * SUMS,
-      data.BYTES_PER_ELEMENT * n,
-      4 * n,
-      n,
-      scales.BYTES_PER_ELEMENT * blocks,
-    ]) as [number, number, number, number, number];
-    const { buffer } = arena;
-    stage(buffer, x, data, chunk);
-    gather(new Uint8Array(buffer, codesAt, n), codes, chunk);
-    gather(scaleView(scales, buffer, scalesAt, blocks), scales, scaleRectangle(chunk));
-    const [blockRows, blockCols] = grid.block;
-    kernels.dequantize(
-      FORMAT_ID[format],
-      VALUE_TYPE_ID.f32,
-      SCALE_TYPE_ID[scaleType],
-      y,
-      codesAt,
-      scalesAt,
-      rows,
-      cols,
-      blockRows,
-      blockCols,
-    );
-    precision = add(precision, run(kernels, arena, FORMAT_ID[format], type, [sums, x, y, codesAt], n));
+    const [valueBytes, scaleBytes] = [data.BYTES_PER_ELEMENT * n, scales.BYTES_PER_ELEMENT * blocks];
+    arena.frame([8 * SUMS, valueBytes, 4 * n, n, scaleBytes], (sums, x, y, codesAt, scalesAt) => {
+      const { buffer } = arena;
+      stage(buffer, x, data, chunk);
+      gather(new Uint8Array(buffer, codesAt, n), codes, chunk);
+      gather(scaleView(scales, buffer, scalesAt, blocks), scales, scaleRectangle(chunk));
+      const [blockRows, blockCols] = grid.block;
+      kernels.dequantize(
+        FORMAT_ID[format],
+        VALUE_TYPE_ID.f32,
+        SCALE_TYPE_ID[scaleType],
+        y,
+        codesAt,
+        scalesAt,
+        rows,
+        cols,
+        blockRows,
+        blockCols,
+      );
+      precision = add(precision, run(kernels, arena, FORMAT_ID[format], type, [sums, x, y, codesAt], n));
+    });
   }
   return precision;
 }

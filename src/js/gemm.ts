@@ -1,27 +1,22 @@
-import { SCALE_TYPE_ID, type ScaleTypeId, VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
-import type { Fp8 } from "./fp8.ts";
+import { type FormatId, SCALE_TYPE_ID, VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
+import { type Matrix, readMatrix } from "../wasm/matrix.ts";
+import { fp8Of } from "./fp8.ts";
 import { narrow } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";
 import { bitsOf, floatOf, powerBits } from "./scale.ts";
 
-/** A row of the right operand: its codes, its first scale (an index into the view of their type), and their block. */
-interface Row {
-  readonly codes: number;
-  readonly scales: number;
-  readonly scaleType: ScaleTypeId;
-  readonly k: number;
-  readonly blockCols: number;
-}
-
-/** out[k] <- the values of a row as float64, where a code times a scale is exact. */
-function decodeRow(memory: ArrayMemory, { values }: Fp8, out: Float64Array, row: Row): void {
-  const { codes, scaleType, k, blockCols } = row;
-  let at = row.scales;
-  for (let from = 0; from < k; from += blockCols) {
-    const scale =
-      scaleType === SCALE_TYPE_ID.ue8m0 ? floatOf(powerBits(memory.u8[at++]!)) : memory.f32[at++]!;
-    const end = Math.min(k, from + blockCols);
-    for (let i = from; i < end; i++) out[i] = values[memory.u8[codes + i]!]! * scale;
+/** out[K] <- the values of a row as float64, where a code times a scale is exact. */
+function decodeRow(memory: ArrayMemory, out: Float64Array, matrix: Matrix, row: number): void {
+  const { codes, scales, scaleType, firstRow, cols, blockRows, blockCols } = matrix;
+  const { values } = fp8Of(matrix.format as FormatId);
+  const isBytes = scaleType === SCALE_TYPE_ID.ue8m0;
+  const first = codes + row * cols;
+  const scaleRow = Math.floor((firstRow + row) / blockRows) * Math.ceil(cols / blockCols);
+  let at = (isBytes ? scales : scales >>> 2) + scaleRow;
+  for (let from = 0; from < cols; from += blockCols) {
+    const scale = isBytes ? floatOf(powerBits(memory.u8[at++]!)) : memory.f32[at++]!;
+    const end = Math.min(cols, from + blockCols);
+    for (let i = from; i < end; i++) out[i] = values[memory.u8[first + i]!]! * scale;
   }
 }
 
@@ -40,30 +35,18 @@ function dot(x: Float32Array | Float64Array, from: number, w: Float64Array, k: n
 /** See `gemm` of `Kernels`; sums are float64 here. */
 export function gemm(
   memory: ArrayMemory,
-  format: Fp8,
+  at: number,
   type: ValueTypeId,
-  scaleType: ScaleTypeId,
   dst: number,
   x: number,
   rows: number,
-  codes: number,
-  scales: number,
-  firstRow: number,
-  n: number,
-  k: number,
-  blockRows: number,
-  blockCols: number,
-  _list: number,
-  _lowestScale: number,
-  _highestScale: number,
   work: number,
 ): void {
-  const first = scaleType === SCALE_TYPE_ID.ue8m0 ? scales : scales >>> 2;
-  const gridCols = Math.ceil(k / blockCols);
+  const matrix = readMatrix(memory.buffer, at);
+  const { rows: n, cols: k } = matrix;
   const w = new Float64Array(memory.buffer, work, k);
   for (let row = 0; row < n; row++) {
-    const scaleRow = first + Math.floor((firstRow + row) / blockRows) * gridCols;
-    decodeRow(memory, format, w, { codes: codes + row * k, scales: scaleRow, scaleType, k, blockCols });
+    decodeRow(memory, w, matrix, row);
     for (let m = 0; m < rows; m++) {
       // What underflows is 0, as in the other builds, and not -0.
       const bits = bitsOf(Math.fround(dot(memory.f32, (x >>> 2) + m * k, w, k)) + 0);
@@ -75,24 +58,9 @@ export function gemm(
 }
 
 /** See `dotFar` of `Kernels`. */
-export function dotFar(
-  memory: ArrayMemory,
-  format: Fp8,
-  scaleType: ScaleTypeId,
-  x: number,
-  row: number,
-  codes: number,
-  scales: number,
-  firstRow: number,
-  _n: number,
-  k: number,
-  blockRows: number,
-  blockCols: number,
-  _list: number,
-): number {
-  const w = new Float64Array(k);
-  const first = scaleType === SCALE_TYPE_ID.ue8m0 ? scales : scales >>> 2;
-  const scaleRow = first + Math.floor((firstRow + row) / blockRows) * Math.ceil(k / blockCols);
-  decodeRow(memory, format, w, { codes: codes + row * k, scales: scaleRow, scaleType, k, blockCols });
-  return dot(new Float64Array(memory.buffer, x, k), 0, w, k);
+export function dotFar(memory: ArrayMemory, at: number, x: number, row: number): number {
+  const matrix = readMatrix(memory.buffer, at);
+  const w = new Float64Array(matrix.cols);
+  decodeRow(memory, w, matrix, row);
+  return dot(new Float64Array(memory.buffer, x, matrix.cols), 0, w, matrix.cols);
 }

@@ -1,4 +1,5 @@
-import { SCALE_TYPE_ID, type ScaleTypeId, type ValueTypeId } from "../tensor/formats.ts";
+import { FORMAT_ID, SCALE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
+import { INT7_FORMAT, type Matrix, readMatrix } from "../wasm/matrix.ts";
 import { fp8Of } from "./fp8.ts";
 import { narrow } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";
@@ -47,19 +48,18 @@ function roundBlock(
 /** See `quantizeInt8` of `Kernels`. */
 export function quantizeInt8(
   memory: ArrayMemory,
-  codes: number,
-  scales: number,
-  offsets: number,
+  matrixAt: number,
+  first: number,
   x: number,
   rows: number,
-  k: number,
-  block: number,
 ): void {
+  const { codes, scales, offsets, cols: k, blockCols: block } = readMatrix(memory.buffer, matrixAt);
   const blocks = Math.ceil(k / block);
-  memory.u8.fill(0, codes, codes + rows * blocks * block);
+  const firstBlock = first * blocks;
+  memory.u8.fill(0, codes + firstBlock * block, codes + (firstBlock + rows * blocks) * block);
   for (let row = 0; row < rows; row++) {
     for (let b = 0; b < blocks; b++) {
-      const at = row * blocks + b;
+      const at = firstBlock + row * blocks + b;
       let sum = 0;
       const n = Math.min(block, k - b * block);
       const scale = roundBlock(memory.f32, (x >>> 2) + row * k + b * block, n, 127, (i, integer) => {
@@ -99,103 +99,81 @@ export function packInt7(
   }
 }
 
-/** dst[rows, n] <- x of `quantizeInt8` . rows of integers, as the builds compute it: exact sums of blocks, and float32 after them. */
-function multiply(
+/** Reads a row of weights, of so many blocks of some columns. */
+type Read = (row: number, into: Row, blocks: number, block: number) => void;
+
+/** See `gemmIntegers` of `Kernels`: exact sums of blocks, and float32 after them, as the builds compute it. */
+export function gemmIntegers(
   memory: ArrayMemory,
+  at: number,
   type: ValueTypeId,
   dst: number,
-  [x, xScales, rows]: readonly [codes: number, scales: number, rows: number],
-  [n, k, block]: readonly [n: number, k: number, block: number],
-  read: (row: number, into: Row) => void,
+  xAt: number,
+  first: number,
+  rows: number,
+  _work: number,
 ): void {
+  const weights = readMatrix(memory.buffer, at);
+  const x = readMatrix(memory.buffer, xAt);
+  const { rows: n, cols: k } = weights;
+  const block = x.blockCols;
   const blocks = Math.ceil(k / block);
-  const left = new Int8Array(memory.buffer, x, rows * blocks * block);
-  const weights = { integers: new Float64Array(blocks * block), scales: new Float32Array(blocks) };
-  for (let row = 0; row < n; row++) {
-    read(row, weights);
+  const read = weights.format === FORMAT_ID.e4m3 ? planesOf(memory, weights) : groupsOf(memory, weights);
+  const left = new Int8Array(memory.buffer, x.codes + first * blocks * block, rows * blocks * block);
+  const xScales = (x.scales >>> 2) + first * blocks;
+  const row = { integers: new Float64Array(blocks * block), scales: new Float32Array(blocks) };
+  for (let i = 0; i < n; i++) {
+    read(i, row, blocks, block);
     for (let m = 0; m < rows; m++) {
       let total = 0;
       for (let b = 0; b < blocks; b++) {
-        const at = (m * blocks + b) * block;
+        const from = (m * blocks + b) * block;
         let sum = 0;
-        for (let i = 0; i < block; i++) sum += left[at + i]! * weights.integers[b * block + i]!;
-        const scale = fround(memory.f32[(xScales >>> 2) + m * blocks + b]! * weights.scales[b]!);
+        for (let j = 0; j < block; j++) sum += left[from + j]! * row.integers[b * block + j]!;
+        const scale = fround(memory.f32[xScales + m * blocks + b]! * row.scales[b]!);
         total = fround(total + fround(fround(sum) * scale));
       }
       const bits = bitsOf(total + 0);
-      if (type === 0) memory.i32[(dst >>> 2) + m * n + row] = bits;
-      else memory.u16[(dst >>> 1) + m * n + row] = narrow(type, bits);
+      if (type === 0) memory.i32[(dst >>> 2) + m * n + i] = bits;
+      else memory.u16[(dst >>> 1) + m * n + i] = narrow(type, bits);
     }
   }
 }
 
-/** See `gemmPacked` of `Kernels`. */
-export function gemmPacked(
-  memory: ArrayMemory,
-  form: number,
-  type: ValueTypeId,
-  dst: number,
-  x: number,
-  xScales: number,
-  _offsets: number,
-  rows: number,
-  codes: number,
-  scales: number,
-  n: number,
-  k: number,
-  block: number,
-  _work: number,
-): void {
-  const blocks = Math.ceil(k / block);
-  const columns = blocks * block;
-  multiply(memory, type, dst, [x, xScales, rows], [n, k, block], (row, into) => {
+/** Integers of 7 bits and E2M1 codes, which lie in groups of twelve rows. */
+function groupsOf({ u8, f32 }: ArrayMemory, { format, codes, scales }: Matrix): Read {
+  return (row, into, blocks, block) => {
+    const columns = blocks * block;
     const group = Math.floor(row / GROUP);
     const within = row % GROUP;
     for (let b = 0; b < blocks; b++)
-      into.scales[b] = memory.f32[(scales >>> 2) + (group * blocks + b) * GROUP + within]!;
+      into.scales[b] = f32[(scales >>> 2) + (group * blocks + b) * GROUP + within]!;
     for (let i = 0; i < columns; i++) {
-      if (form === 0) {
+      if (format === INT7_FORMAT) {
         const at = codes + GROUP * (group * columns + (i & ~3)) + 4 * within + (i & 3);
-        into.integers[i] = memory.u8[at]! - 64;
+        into.integers[i] = u8[at]! - 64;
       } else {
         const at = codes + (GROUP * (group * columns + (i & ~7))) / 2 + 4 * within + (i & 3);
-        into.integers[i] = DOUBLES[(memory.u8[at]! >> (i & 4)) & 15]!;
+        into.integers[i] = DOUBLES[(u8[at]! >> (i & 4)) & 15]!;
       }
     }
-  });
+  };
 }
 
-/** See `gemmPlanes` of `Kernels`. */
-export function gemmPlanes(
-  memory: ArrayMemory,
-  type: ValueTypeId,
-  scaleType: ScaleTypeId,
-  dst: number,
-  x: number,
-  xScales: number,
-  _offsets: number,
-  rows: number,
-  block: number,
-  codes: number,
-  scales: number,
-  firstRow: number,
-  n: number,
-  k: number,
-  blockRows: number,
-  blockCols: number,
-  _work: number,
-): void {
-  const { values } = fp8Of(0);
-  const gridCols = Math.ceil(k / blockCols);
+/** E4M3 codes in sixteenths of their scale. */
+function planesOf({ u8, f32 }: ArrayMemory, matrix: Matrix): Read {
+  const { codes, scales, scaleType, firstRow, cols, blockRows, blockCols } = matrix;
+  const { values } = fp8Of(FORMAT_ID.e4m3);
+  const gridCols = Math.ceil(cols / blockCols);
   const isBytes = scaleType === SCALE_TYPE_ID.ue8m0;
-  multiply(memory, type, dst, [x, xScales, rows], [n, k, block], (row, into) => {
+  return (row, into, _blocks, block) => {
     const first = Math.floor((firstRow + row) / blockRows) * gridCols;
     into.scales.forEach((_, b) => {
       const at = first + Math.floor((b * block) / blockCols);
-      const scale = isBytes ? floatOf(powerBits(memory.u8[scales + at]!)) : memory.f32[(scales >>> 2) + at]!;
+      const scale = isBytes ? floatOf(powerBits(u8[scales + at]!)) : f32[(scales >>> 2) + at]!;
       into.scales[b] = scale / 16;
     });
-    for (let i = 0; i < k; i++)
-      into.integers[i] = Math.floor(16 * values[memory.u8[codes + row * k + i]!]! + 0.5);
-  });
+    for (let i = 0; i < cols; i++)
+      into.integers[i] = Math.floor(16 * values[u8[codes + row * cols + i]!]! + 0.5);
+  };
 }

@@ -4,7 +4,7 @@ import { compare } from "./compare.ts";
 import { dequantize, lookUp32, Products } from "./dequantize.ts";
 import { encodeSpan, fp8Of } from "./fp8.ts";
 import { dotFar, gemm } from "./gemm.ts";
-import { gemmPacked, gemmPlanes, int7Bytes, packInt7, quantizeInt8 } from "./integers.ts";
+import { gemmIntegers, int7Bytes, packInt7, quantizeInt8 } from "./integers.ts";
 import { ArrayMemory } from "./memory.ts";
 import { quantize } from "./quantize.ts";
 
@@ -37,21 +37,17 @@ export function instantiate(pages: number = 2): JsInstance {
     dequantize: (format, type, ...rest) => dequantize(memory, productsOf(format, type), ...rest),
     compare: (...args) => compare(memory, ...args),
     // float64 holds every sum of products, so that no row is a special case.
-    survey: (_format, _scaleType, record, _list, _codes, _scales, _firstRow, n) => {
-      memory.u8.fill(0, record, record + 12 + n);
-      return 0;
-    },
+    survey: () => 0,
     setAside: () => {},
     gemmWorkspace: (_rows, k) => 8 * k,
-    gemm: (format, ...rest) => gemm(memory, fp8Of(format), ...rest),
-    dotFar: (format, ...rest) => dotFar(memory, fp8Of(format), ...rest),
+    gemm: (...args) => gemm(memory, ...args),
+    dotFar: (...args) => dotFar(memory, ...args),
     hasTrueDots: () => 1,
     quantizeInt8: (...args) => quantizeInt8(memory, ...args),
     int7Bytes,
     packInt7: (...args) => packInt7(memory, ...args),
     integerWorkspace: () => 0,
-    gemmPacked: (...args) => gemmPacked(memory, ...args),
-    gemmPlanes: (...args) => gemmPlanes(memory, ...args),
+    gemmIntegers: (...args) => gemmIntegers(memory, ...args),
   };
   return { kernels, memory };
 }

@@ -1,6 +1,6 @@
 import { integerBlockOf } from "../products/pack-integers.ts";
 import type { Surveyed } from "../products/right.ts";
-import { FORMAT_ID } from "../tensor/formats.ts";
+import { FORMAT_ID, type FormatId } from "../tensor/formats.ts";
 import { Arena, type Resident } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import { Exchange, type Part, type Shared } from "./exchange.ts";
@@ -109,7 +109,7 @@ export class Program {
     const stored = weight.slices[slice]!;
     if (stored.kind === "int7") {
       const work = this.bytes("work", kernels.integerWorkspace(rows) >>> 0);
-      kernels.gemmPacked(0, 0, dst, ...x.int8, rows, stored.codes, stored.scales, own, cols, 32, work);
+      kernels.gemmIntegers(stored.at, 0, dst, x.int8, 0, rows, work);
     } else if (stored.kind === "plain") {
       const work = this.bytes("work", kernels.plainWorkspace(rows, cols) >>> 0);
       kernels.gemmPlain(stored.type, dst, x.plain, rows, stored.start, own, cols, work);
@@ -120,20 +120,19 @@ export class Program {
     }
   }
 
-  #multiplyCodes(dst: number, x: Rounded, rows: number, { types, place, survey }: Surveyed): void {
+  #multiplyCodes(dst: number, x: Rounded, rows: number, { at, matrix }: Surveyed): void {
     const { kernels } = this;
-    const [, , , , cols, , blockCols] = place;
+    const { format, cols, blockCols } = matrix;
     const { activations, int8Rows } = this.precisions;
-    const isSplit = types[0] === FORMAT_ID.e4m3 && integerBlockOf(blockCols, cols) === 32;
+    const isSplit = format === FORMAT_ID.e4m3 && integerBlockOf(blockCols, cols) === 32;
     if (activations === "int8" && rows >= int8Rows && isSplit) {
       const work = this.bytes("work", kernels.integerWorkspace(rows) >>> 0);
-      kernels.gemmPlanes(0, types[1], dst, ...x.int8, rows, 32, ...place, work);
+      kernels.gemmIntegers(at, 0, dst, x.int8, 0, rows, work);
       return;
     }
     const work = this.bytes("work", kernels.gemmWorkspace(rows, cols) >>> 0);
     const input = activations === "fp8" ? x.fp8 : x.plain;
-    const { list, lowestScale, highestScale } = survey;
-    kernels.gemm(types[0], 0, types[1], dst, input, rows, ...place, list, lowestScale, highestScale, work);
+    kernels.gemm(at, 0, dst, input, rows, work);
   }
 
   /** dst[rows, N] <- x[rows, K] . weight^T + bias, the rows of the weight computed by all members. */
@@ -171,21 +170,11 @@ export class Program {
         const bytes = cols * (stored.type === 0 ? 4 : 2);
         kernels.widen(stored.type, at, stored.start + row * bytes, cols);
       } else {
-        const [codes, scales, firstRow, , , blockRows, blockCols] = stored.place;
-        const scaleRow = Math.ceil(cols / blockCols) * (stored.types[1] === 0 ? 1 : 4);
+        const { format, scaleType, codes, scales, firstRow, blockRows, blockCols } = stored.matrix;
+        const scaleRow = Math.ceil(cols / blockCols) * (scaleType === 0 ? 1 : 4);
         const scale = scales + Math.floor((firstRow + row) / blockRows) * scaleRow;
-        kernels.dequantize(
-          stored.types[0],
-          0,
-          stored.types[1],
-          at,
-          codes + row * cols,
-          scale,
-          1,
-          cols,
-          1,
-          blockCols,
-        );
+        const from = codes + row * cols;
+        kernels.dequantize(format as FormatId, 0, scaleType, at, from, scale, 1, cols, 1, blockCols);
       }
     }
     this.exchange.collect(this.buffer, dst, ids.length, cols, isOwn);

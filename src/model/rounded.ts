@@ -1,5 +1,6 @@
-import { ROUNDING_ID } from "../tensor/formats.ts";
+import { ROUNDING_ID, SCALE_TYPE_ID } from "../tensor/formats.ts";
 import { schemes } from "../tensor/schemes.ts";
+import { INT8_FORMAT, MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
 import type { Program } from "./program.ts";
 
 /** Columns of int8 activations that share a scale. */
@@ -14,7 +15,7 @@ export class Rounded {
   readonly #rows: number;
   readonly #cols: number;
   #fp8: number | undefined;
-  #int8: [codes: number, scales: number, offsets: number] | undefined;
+  #int8: number | undefined;
 
   constructor(program: Program, x: number, rows: number, cols: number) {
     this.#program = program;
@@ -51,20 +52,26 @@ export class Rounded {
     return rounded;
   }
 
-  /** x as `quantizeInt8` of the kernels makes it, in blocks of 32. */
-  get int8(): readonly [codes: number, scales: number, offsets: number] {
+  /** Where the matrix is that `quantizeInt8` of the kernels makes of x, in blocks of 32. */
+  get int8(): number {
     this.#int8 ??= this.#roundInt8();
     return this.#int8;
   }
 
-  #roundInt8(): [codes: number, scales: number, offsets: number] {
+  #roundInt8(): number {
     const program = this.#program;
     const [rows, cols] = [this.#rows, this.#cols];
     const blocks = Math.ceil(cols / BLOCK);
+    const at = program.bytes("int8 matrix", MATRIX_BYTES);
     const codes = program.bytes("int8 codes", rows * blocks * BLOCK + 16);
     const scales = program.room("int8 scales", rows * blocks);
     const offsets = program.room("int8 offsets", rows * blocks);
-    program.kernels.quantizeInt8(codes, scales, offsets, this.#x, rows, cols, BLOCK);
-    return [codes, scales, offsets];
+    const matrix = matrixOf({
+      ...{ format: INT8_FORMAT, scaleType: SCALE_TYPE_ID.f32 },
+      ...{ codes, scales, offsets, rows, cols, blockCols: BLOCK },
+    });
+    writeMatrix(program.buffer, at, matrix);
+    program.kernels.quantizeInt8(at, 0, this.#x, rows);
+    return at;
   }
 }

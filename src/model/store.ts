@@ -1,8 +1,10 @@
-import { keepLists, MARGIN, type Surveyed, surveyEach, type Weights } from "../products/right.ts";
+import { int7Matrix } from "../products/pack-integers.ts";
+import { keepLists, MARGIN, type Surveyed, surveyEach } from "../products/right.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { FormatId, ScaleTypeId, ValueTypeId } from "../tensor/formats.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
+import { MATRIX_BYTES, type Matrix, matrixOf, writeMatrix } from "../wasm/matrix.ts";
 import type { ModelKernels } from "./kernels.ts";
 import type { Range } from "./share.ts";
 
@@ -55,13 +57,13 @@ export interface Placed {
 export type Slice =
   | ({ readonly kind: "scaled" } & Surveyed)
   | { readonly kind: "plain"; readonly type: ValueTypeId; readonly start: number }
-  /** Integers of 7 bits in groups of twelve rows: see `packInt7` of the kernels. */
-  | { readonly kind: "int7"; readonly codes: number; readonly scales: number };
+  /** Integers of 7 bits in groups of twelve rows: see `packInt7` of the kernels, which find their matrix at a place. */
+  | { readonly kind: "int7"; readonly at: number };
 
 /** A slice as it was stored. */
 type Stored =
   | { readonly kind: "plain"; readonly type: ValueTypeId; readonly start: number }
-  | ({ readonly kind: "scaled" } & Weights);
+  | { readonly kind: "scaled"; readonly matrix: Matrix };
 
 /** Rows that are packed together. */
 const GROUP = 12;
@@ -127,8 +129,11 @@ export class Store {
       const start = room.start + i * valueBytes;
       if (stored.kind === "plain") return { kind: "plain", type: stored.type, start };
       const scales = room.start + scalesAt + i * scaleBytes;
-      const place = [start, scales, range.start % stored.block[0], rows, cols, ...stored.block] as const;
-      return { kind: "scaled", types: [stored.format, stored.scaleType], place };
+      const { format, scaleType } = stored;
+      const [blockRows, blockCols] = stored.block;
+      const firstRow = range.start % blockRows;
+      const matrix = { format, scaleType, codes: start, scales, firstRow, rows, cols, blockRows, blockCols };
+      return { kind: "scaled", matrix: matrixOf(matrix) };
     });
     const shape = { name, rows, cols, range, totalRows };
     this.#pending.delete(key);
@@ -137,7 +142,9 @@ export class Store {
       this.#arena.release(this.#rooms.get(key)!.shift()!);
       return;
     }
-    const slices = places.flatMap((place) => (place.kind === "plain" ? [place] : this.#survey(key, [place])));
+    const slices = places.flatMap((place) =>
+      place.kind === "plain" ? [place] : this.#survey(key, [place.matrix]),
+    );
     this.#placed.set(key, { ...shape, slices });
     // A table that is looked up in and multiplied by as well has both forms.
     if (this.#weights === "int7" && key === "embedding")
@@ -148,24 +155,27 @@ export class Store {
   #integers(key: string, places: readonly Stored[], rows: number, cols: number): Slice[] {
     const kernels = this.#kernels;
     const bytes = kernels.int7Bytes(rows, cols) >>> 0;
-    const room = this.#arena.keep(places.length * bytes);
+    const room = this.#arena.keep(places.length * (MATRIX_BYTES + bytes));
     this.#rooms.get(key)!.push(room);
-    const [values] = this.#arena.frame([4 * GROUP * cols]) as [number];
     const blocks = Math.ceil(cols / 32);
     const groups = Math.ceil(rows / GROUP);
-    return places.map((place, i) => {
-      const codes = room.start + i * bytes;
-      const scales = codes + groups * GROUP * 32 * blocks;
-      for (let group = 0; group < groups; group++) {
-        const first = group * GROUP;
-        const count = Math.min(GROUP, rows - first);
-        for (let row = 0; row < count; row++)
-          this.#widenRow(values + 4 * row * cols, place, first + row, cols);
-        const at = group * GROUP * blocks;
-        kernels.packInt7(codes + 32 * at, scales + 4 * at, values, count, cols);
-      }
-      return { kind: "int7", codes, scales };
-    });
+    return this.#arena.frame([4 * GROUP * cols], (values) =>
+      places.map((place, i) => {
+        const at = room.start + i * MATRIX_BYTES;
+        const codes = room.start + places.length * MATRIX_BYTES + i * bytes;
+        const scales = codes + groups * GROUP * 32 * blocks;
+        for (let group = 0; group < groups; group++) {
+          const first = group * GROUP;
+          const count = Math.min(GROUP, rows - first);
+          for (let row = 0; row < count; row++)
+            this.#widenRow(values + 4 * row * cols, place, first + row, cols);
+          const block = group * GROUP * blocks;
+          kernels.packInt7(codes + 32 * block, scales + 4 * block, values, count, cols);
+        }
+        writeMatrix(this.#arena.buffer, at, int7Matrix(codes, scales, rows, cols));
+        return { kind: "int7", at };
+      }),
+    );
   }
 
   /** One row of a slice as float32. */
@@ -175,34 +185,33 @@ export class Store {
       kernels.widen(stored.type, dst, stored.start + row * cols * (stored.type === 0 ? 4 : 2), cols);
       return;
     }
-    const [format, scaleType] = stored.types;
-    const [codes, scales, firstRow, , , blockRows, blockCols] = stored.place;
+    const { format, scaleType, codes, scales, firstRow, blockRows, blockCols } = stored.matrix;
     const scaleRow = Math.ceil(cols / blockCols) * (scaleType === 0 ? 1 : 4);
     const at = scales + Math.floor((firstRow + row) / blockRows) * scaleRow;
-    kernels.dequantize(format, 0, scaleType, dst, codes + row * cols, at, 1, cols, 1, blockCols);
+    kernels.dequantize(format as FormatId, 0, scaleType, dst, codes + row * cols, at, 1, cols, 1, blockCols);
   }
 
-  #survey(key: string, weights: readonly Weights[]): Slice[] {
-    const survey = { lowestScale: 0, highestScale: 0, farRows: [], list: 0 };
-    if (this.#weights === "files") return weights.map((slice) => ({ kind: "scaled", ...slice, survey }));
+  #survey(key: string, weights: readonly Matrix[]): Slice[] {
+    if (this.#weights === "files")
+      return weights.map((matrix) => ({ kind: "scaled", at: 0, matrix, farRows: [] }));
     const keep = (bytes: number): number => {
       const room = this.#arena.keep(bytes);
       this.#rooms.get(key)!.push(room);
       return room.start;
     };
     return surveyEach(this.#kernels, this.#arena, weights).map((found) => {
-      if (found.survey.farRows.length > 0) return this.#asValues(found.weights, keep);
+      if (found.farRows.length > 0) return this.#asValues(found.matrix, keep);
       const [slice] = keepLists(this.#kernels, this.#arena, [found], keep);
       return { kind: "scaled", ...slice! };
     });
   }
 
   /** Rows that hold NaN, or leave float32, are for no product of codes: the few slices with such rows become float32. */
-  #asValues(weights: Weights, keep: (bytes: number) => number): Slice {
-    const [, , , rows, cols] = weights.place;
+  #asValues(matrix: Matrix, keep: (bytes: number) => number): Slice {
+    const { rows, cols } = matrix;
     const start = keep(4 * rows * cols);
     for (let row = 0; row < rows; row++)
-      this.#widenRow(start + 4 * row * cols, { kind: "scaled", ...weights }, row, cols);
+      this.#widenRow(start + 4 * row * cols, { kind: "scaled", matrix }, row, cols);
     return { kind: "plain", type: VALUE_TYPE_ID.f32, start };
   }
 

@@ -1,8 +1,10 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { BlockscaleError } from "../tensor/errors.ts";
+import { SCALE_TYPE_ID } from "../tensor/formats.ts";
 import { forget, releaseAbandoned } from "../wasm/abandoned.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
+import { INT8_FORMAT, MATRIX_BYTES, type Matrix, matrixOf, writeMatrix } from "../wasm/matrix.ts";
 
 /** Bytes behind the codes that the kernel may write. */
 const MARGIN = 16;
@@ -18,6 +20,7 @@ export class Int8Activations {
   /** Columns of a row that share a scale. */
   readonly block: 16 | 32;
   readonly #arena: Arena;
+  readonly #matrix: Matrix;
   #room: Resident | undefined;
 
   /** Use `engine.activations`. */
@@ -25,7 +28,18 @@ export class Int8Activations {
     this.shape = shape;
     this.block = block;
     this.#arena = arena;
-    this.#room = arena.keep(shape[0] * (this.#blocks * (block + 8)) + MARGIN);
+    const [rows, cols] = shape;
+    const blocks = Math.ceil(cols / block);
+    // Scales of all rows come first, the codes, which may be written past, last.
+    this.#room = arena.keep(MATRIX_BYTES + rows * blocks * (block + 8) + MARGIN);
+    const scales = this.#room.start + MATRIX_BYTES;
+    const offsets = scales + 4 * rows * blocks;
+    const codes = offsets + 4 * rows * blocks;
+    this.#matrix = matrixOf({
+      ...{ format: INT8_FORMAT, scaleType: SCALE_TYPE_ID.f32 },
+      ...{ codes, scales, offsets, rows, cols, blockCols: block },
+    });
+    writeMatrix(arena.buffer, this.#room.start, this.#matrix);
   }
 
   /**
@@ -37,42 +51,28 @@ export class Int8Activations {
     if (room !== undefined) releaseAbandoned(this, () => arena.release(room));
   }
 
-  get #blocks(): number {
-    return Math.ceil(this.shape[1] / this.block);
-  }
-
   /**
    * Rounds rows `first` and those behind it.
    * @param x where `rows` rows of float32 are
    * @internal
    */
   round(kernels: Kernels, first: number, x: number, rows: number): void {
-    const [codes, scales, offsets] = this.placesFrom(first);
-    kernels.quantizeInt8(codes, scales, offsets, x, rows, this.shape[1], this.block);
+    kernels.quantizeInt8(this.at, first, x, rows);
   }
 
   /**
-   * Where codes, scales and offsets of a row are: scales of all rows come first, the codes, which may be written past, last.
+   * Where the kernels find the matrix.
    * @throws BlockscaleError `option`: they were freed
    * @internal
    */
-  placesFrom(row: number): [codes: number, scales: number, offsets: number] {
-    if (this.#room === undefined) {
-      throw new BlockscaleError("option", {
-        where: "gemm: x",
-        expected: "activations in memory",
-        got: "activations that were freed",
-        fix: "Free them after the last product that uses them.",
-      });
-    }
-    const { start } = this.#room;
-    const blocks = this.#blocks;
-    const size = 4 * this.shape[0] * blocks;
-    return [
-      start + 2 * size + row * blocks * this.block,
-      start + 4 * row * blocks,
-      start + size + 4 * row * blocks,
-    ];
+  get at(): number {
+    if (this.#room !== undefined) return this.#room.start;
+    throw new BlockscaleError("option", {
+      where: "gemm: x",
+      expected: "activations in memory",
+      got: "activations that were freed",
+      fix: "Free them after the last product that uses them.",
+    });
   }
 
   /**
@@ -80,9 +80,11 @@ export class Int8Activations {
    * @internal
    */
   row(row: number): Float64Array {
-    const [codes, scales] = this.placesFrom(row);
-    const integers = new Int8Array(this.#arena.buffer, codes, this.shape[1]);
-    const multipliers = new Float32Array(this.#arena.buffer, scales, this.#blocks);
+    const { codes, scales, cols } = this.#matrix;
+    const blocks = Math.ceil(cols / this.block);
+    const { buffer } = this.#arena;
+    const integers = new Int8Array(buffer, codes + row * blocks * this.block, cols);
+    const multipliers = new Float32Array(buffer, scales + 4 * row * blocks, blocks);
     return Float64Array.from(integers, (code, i) => code * multipliers[Math.floor(i / this.block)]!);
   }
 

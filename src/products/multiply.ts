@@ -4,19 +4,11 @@ import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
+import { MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
 import { Int8Activations } from "./activations.ts";
 import type { Left } from "./left.ts";
-import { FORM_ID, type IntegerWeights } from "./pack-integers.ts";
 import { ResidentMatrix } from "./resident.ts";
-import {
-  MARGIN,
-  mostListBytes,
-  recordBytes,
-  type Surveyed,
-  setAside,
-  surveyOf,
-  type Weights,
-} from "./right.ts";
+import { MARGIN, mostListBytes, type Surveyed, surveyAt, typesOf } from "./right.ts";
 
 interface Facts {
   /** `[..., N, K]` */
@@ -35,16 +27,16 @@ export interface Packed extends Facts {
 }
 
 /** One that is taken there a chunk at a time. */
-export interface Streamed extends Facts, Pick<BlockScaled, "codes" | "scales"> {
+export interface Streamed extends Facts, Pick<BlockScaled, "format" | "codes" | "scales"> {
   readonly kind: "streamed";
-  readonly types: Weights["types"];
   readonly block: readonly [number, number];
 }
 
 /** Weights that were packed for products with int8 activations. */
 export interface Integers extends Facts {
   readonly kind: "int7" | "fp4";
-  readonly weights: readonly IntegerWeights[];
+  /** Where the kernels find the matrix of each slice. */
+  readonly weights: readonly { readonly at: number }[];
   /** Columns that share a scale. */
   readonly block: 16 | 32;
 }
@@ -93,37 +85,54 @@ export function multiply(product: Product, run: Run): void {
   const passRows = Math.ceil(m / Math.ceil(m / mostRows));
   for (let first = 0; first < n; first += chunkRows) {
     const rows = Math.min(chunkRows, n - first);
-    const [x, far, dst, work, ...staged] = arena.frame([
-      left.values instanceof ResidentMatrix || left.values instanceof Int8Activations ? 0 : 4 * passRows * k,
+    const isInMemory = left.values instanceof ResidentMatrix || left.values instanceof Int8Activations;
+    const sizes = [
+      isInMemory ? 0 : 4 * passRows * k,
       8 * k,
       out instanceof ResidentMatrix && rows === n ? 0 : (type === "f32" ? 4 : 2) * passRows * rows,
       (left.values instanceof Int8Activations
         ? kernels.integerWorkspace(passRows)
         : kernels.gemmWorkspace(passRows, k)) >>> 0,
-      ...(right.kind === "streamed" ? stagedSizes(right, rows) : []),
-    ]) as [number, number, number, number, ...number[]];
-    const weights =
-      right.kind === "streamed"
-        ? stage(kernels, arena, right, run.slice, first, rows, staged)
-        : right.weights[run.slice]!;
-    for (let start = run.start; start < run.end; start += passRows) {
-      const end = Math.min(start + passRows, run.end);
-      multiplyPass(product, weights, first, { start, end }, [x, dst, work]);
-    }
-    if ("survey" in weights && (weights.survey.farRows.length > 0 || left.farRows.size > 0)) {
-      multiplyFar(product, weights, first, run, far);
-    }
+    ] as const;
+    arena.frame(sizes, (x, far, dst, work) =>
+      withRows(product, run.slice, first, rows, (weights) => {
+        for (let start = run.start; start < run.end; start += passRows) {
+          const end = Math.min(start + passRows, run.end);
+          multiplyPass(product, weights, first, { start, end }, [x, dst, work]);
+        }
+        if ("matrix" in weights && (weights.farRows.length > 0 || left.farRows.size > 0))
+          multiplyFar(product, weights, first, run, far);
+      }),
+    );
   }
 }
 
-/** Bytes for so many rows of a record: codes, scales, and what a survey needs. */
-function stagedSizes({ cols, block, scales }: Streamed, rows: number): number[] {
+/** Calls `body` with rows first .. first + rows of a slice of the weights, which are taken into memory for that time unless they are there. */
+function withRows(
+  { kernels, arena, right }: Product,
+  slice: number,
+  first: number,
+  rows: number,
+  body: (weights: Surveyed | { readonly at: number }) => void,
+): void {
+  if (right.kind !== "streamed") body(right.weights[slice]!);
+  else
+    arena.frame(stagedSizes(right, rows), (...places) =>
+      body(stage(kernels, arena, right, slice, first, rows, places)),
+    );
+}
+
+type Room = readonly [at: number, codes: number, scales: number, flags: number, list: number];
+
+/** Bytes for so many rows of a record: the matrix, its codes and scales, and what a survey needs. */
+function stagedSizes({ cols, block, scales }: Streamed, rows: number): Room {
   // Rows that begin inside of a block reach into one more.
   const scaleRows = Math.ceil(rows / block[0]) + 1;
   return [
+    MATRIX_BYTES,
     rows * cols + MARGIN,
     scaleRows * Math.ceil(cols / block[1]) * scales.BYTES_PER_ELEMENT,
-    recordBytes(rows),
+    rows,
     mostListBytes(rows, cols),
   ];
 }
@@ -136,9 +145,8 @@ function stage(
   slice: number,
   first: number,
   rows: number,
-  room: readonly number[],
+  [matrixAt, codes, scales, flags, list]: Room,
 ): Surveyed {
-  const [codes, scales, record, list] = room as readonly [number, number, number, number];
   const { rows: n, cols, block } = right;
   const at = (slice * n + first) * cols;
   new Uint8Array(arena.buffer, codes, rows * cols).set(right.codes.subarray(at, at + rows * cols));
@@ -150,37 +158,38 @@ function stage(
   new Uint8Array(arena.buffer, scales, part.byteLength).set(
     new Uint8Array(part.buffer, part.byteOffset, part.byteLength),
   );
-  const weights: Weights = {
-    types: right.types,
-    place: [codes, scales, first % block[0], rows, cols, ...block],
-  };
-  const survey = surveyOf(kernels, arena, weights, [record, list]);
-  setAside(kernels, weights, survey);
-  return { ...weights, survey };
+  const [blockRows, blockCols] = block;
+  const types = typesOf(right.format, right.scales);
+  const firstRow = first % blockRows;
+  const matrix = matrixOf({ ...types, codes, scales, firstRow, rows, cols, blockRows, blockCols });
+  writeMatrix(arena.buffer, matrixAt, matrix);
+  const farRows = surveyAt(kernels, arena, matrixAt, rows, [flags, list]);
+  kernels.setAside(matrixAt);
+  return { at: matrixAt, matrix, farRows };
 }
 
 /** out[start .. end, first .. first + rows of the weights] <- rows start .. end of x . weights^T */
 function multiplyPass(
   product: Product,
-  weights: Surveyed | IntegerWeights,
+  weights: Surveyed | { readonly at: number },
   first: number,
   { start, end }: { readonly start: number; readonly end: number },
   [x, dst, work]: readonly [x: number, dst: number, work: number],
 ): void {
-  const { arena, left, right, out, type } = product;
-  const rows = "survey" in weights ? weights.place[3] : right.rows;
+  const { kernels, arena, left, right, out, type } = product;
+  const rows = "matrix" in weights ? weights.matrix.rows : right.rows;
   const { cols } = right;
   const m = end - start;
   const n = right.rows;
   const isInPlace = out instanceof ResidentMatrix && rows === n;
   const target = isInPlace ? out.placeFor("gemm: out") + 4 * start * n : dst;
   if (left.values instanceof Int8Activations) {
-    multiplyIntegers(product, left.values, weights, [start, m], target, work);
+    kernels.gemmIntegers(weights.at, VALUE_TYPE_ID[type], target, left.values.at, start, m, work);
   } else {
     let source = x;
     if (left.values instanceof ResidentMatrix) source = left.values.placeFor("gemm: x") + 4 * start * cols;
     else new Float32Array(arena.buffer, x, m * cols).set(left.values.subarray(start * cols, end * cols));
-    multiplyFloats(product, weights as Surveyed, [source, m], target, work);
+    kernels.gemm(weights.at, VALUE_TYPE_ID[type], target, source, m, work);
   }
   if (isInPlace) return;
   const into = arrayOf(out);
@@ -194,46 +203,15 @@ function multiplyPass(
       into.set(result.subarray(row * rows, (row + 1) * rows), (start + row) * n + first);
 }
 
-function multiplyFloats(
-  { kernels, type }: Product,
-  { types, place, survey }: Surveyed,
-  [x, m]: readonly [place: number, rows: number],
-  dst: number,
-  work: number,
-): void {
-  const { list, lowestScale, highestScale } = survey;
-  const typeId = VALUE_TYPE_ID[type];
-  kernels.gemm(types[0], typeId, types[1], dst, x, m, ...place, list, lowestScale, highestScale, work);
-}
-
-function multiplyIntegers(
-  { kernels, type, right }: Product,
-  x: Int8Activations,
-  weights: Surveyed | IntegerWeights,
-  [start, m]: readonly [row: number, rows: number],
-  dst: number,
-  work: number,
-): void {
-  const places = x.placesFrom(start);
-  const typeId = VALUE_TYPE_ID[type];
-  if ("survey" in weights) {
-    kernels.gemmPlanes(typeId, weights.types[1], dst, ...places, m, x.block, ...weights.place, work);
-    return;
-  }
-  const form = FORM_ID[right.kind as Integers["kind"]];
-  const { codes, scales } = weights;
-  kernels.gemmPacked(form, typeId, dst, ...places, m, codes, scales, right.rows, right.cols, x.block, work);
-}
-
 /** The results that the kernel `gemm` does not do: far rows of the weights, and all of far rows of x. `at` is room for a row of float64. */
 function multiplyFar(
   { kernels, arena, left, right, out, type }: Product,
-  { types, place, survey }: Surveyed,
+  { at: matrixAt, matrix, farRows }: Surveyed,
   first: number,
   run: Run,
   at: number,
 ): void {
-  const [, , , rows, cols] = place;
+  const { rows, cols } = matrix;
   const staged = new Float64Array(arena.buffer, at, cols);
   const into = arrayOf(out);
   const { values } = left;
@@ -243,7 +221,7 @@ function multiplyFar(
     return all.subarray(m * cols, (m + 1) * cols);
   };
   const compute = (m: number, row: number): void => {
-    const exact = kernels.dotFar(...types, at, row, ...place, survey.list);
+    const exact = kernels.dotFar(matrixAt, at, row);
     // As in the kernels, what underflows is 0 and not -0.
     const sum = Math.fround(exact) + 0;
     into[m * right.rows + first + row] = type === "f32" ? sum : narrow(VALUE_TYPE_ID.bf16, bitsOf(sum));
@@ -251,7 +229,7 @@ function multiplyFar(
   for (let m = run.start; m < run.end; m++) {
     const exact = left.farRows.get(m);
     staged.set(exact ?? rowOf(m));
-    if (exact === undefined) for (const row of survey.farRows) compute(m, row);
+    if (exact === undefined) for (const row of farRows) compute(m, row);
     else for (let row = 0; row < rows; row++) compute(m, row);
   }
 }

@@ -1,12 +1,20 @@
 import { widenSpan } from "../js/half.ts";
 import { type CheckedTensor, checkValues } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { scaleTypeOf, ue8m0Value, VALUE_TYPE_ID } from "../tensor/formats.ts";
+import {
+  FORMAT_ID,
+  type FormatId,
+  SCALE_TYPE_ID,
+  scaleTypeOf,
+  ue8m0Value,
+  VALUE_TYPE_ID,
+} from "../tensor/formats.ts";
 import { unpackFp4 } from "../tensor/fp4.ts";
 import { type BlockScaled, gridOf, type Values } from "../tensor/tensor.ts";
 import { transposed } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
+import { INT7_FORMAT, MATRIX_BYTES, type Matrix, matrixOf, writeMatrix } from "../wasm/matrix.ts";
 import { typesOf } from "./right.ts";
 
 /** Rows of weights that lie together. */
@@ -15,13 +23,9 @@ const GROUP = 12;
 /** Columns of integers of 7 bits that share a scale. */
 const INT7_BLOCK = 32;
 
-/** What `form` of `gemmPacked` of Kernels means. */
-export const FORM_ID = { int7: 0, fp4: 1 } as const;
-
-/** A matrix of weights as integers, in groups of twelve rows. */
+/** Where the kernels find a matrix of weights as integers, in groups of twelve rows. */
 export interface IntegerWeights {
-  readonly codes: number;
-  readonly scales: number;
+  readonly at: number;
 }
 
 /** Gives room that stays, by its size in bytes. */
@@ -71,38 +75,48 @@ export function floatWeights(weights: PlainWeights, isTransposed: boolean): Floa
   };
 }
 
-/** Packs each slice as integers of 7 bits, by way of up to twelve rows of float32 that `read` writes to a place. */
+/** Packs each slice as integers of 7 bits, by way of up to twelve rows of float32, which `read` writes to a place. */
 function packInt7(
   kernels: Kernels,
+  arena: Arena,
   keep: Keep,
   [slices, rows, cols]: readonly [number, number, number],
-  read: (slice: number, first: number, count: number) => number,
+  read: (values: number, slice: number, first: number, count: number) => void,
 ): IntegerWeights[] {
   const bytes = kernels.int7Bytes(rows, cols) >>> 0;
   const start = keep(slices * bytes);
   const blocks = Math.ceil(cols / INT7_BLOCK);
   const groups = Math.ceil(rows / GROUP);
-  return Array.from({ length: slices }, (_, slice) => {
-    const codes = start + slice * bytes;
-    const scales = codes + groups * GROUP * INT7_BLOCK * blocks;
-    for (let group = 0; group < groups; group++) {
-      const count = Math.min(GROUP, rows - group * GROUP);
-      const values = read(slice, group * GROUP, count);
-      const at = group * GROUP * blocks;
-      kernels.packInt7(codes + INT7_BLOCK * at, scales + 4 * at, values, count, cols);
-    }
-    return { codes, scales };
-  });
+  const matrices = keep(slices * MATRIX_BYTES);
+  return arena.frame([4 * GROUP * cols], (values) =>
+    Array.from({ length: slices }, (_, slice) => {
+      const at = matrices + slice * MATRIX_BYTES;
+      const codes = start + slice * bytes;
+      const scales = codes + groups * GROUP * INT7_BLOCK * blocks;
+      for (let group = 0; group < groups; group++) {
+        const count = Math.min(GROUP, rows - group * GROUP);
+        read(values, slice, group * GROUP, count);
+        const block = group * GROUP * blocks;
+        kernels.packInt7(codes + INT7_BLOCK * block, scales + 4 * block, values, count, cols);
+      }
+      writeMatrix(arena.buffer, at, int7Matrix(codes, scales, rows, cols));
+      return { at };
+    }),
+  );
+}
+
+/** What `packInt7` of the kernels has made of all groups of a matrix. */
+export function int7Matrix(codes: number, scales: number, rows: number, cols: number): Matrix {
+  const scaleType = SCALE_TYPE_ID.f32;
+  return matrixOf({ format: INT7_FORMAT, scaleType, codes, scales, rows, cols, blockCols: INT7_BLOCK });
 }
 
 /** float32 weights as integers of 7 bits. */
 export function packValues(kernels: Kernels, arena: Arena, keep: Keep, w: FloatWeights): IntegerWeights[] {
   const { values, slices, rows, cols } = w;
-  return packInt7(kernels, keep, [slices, rows, cols], (slice, first, count) => {
-    const [room] = arena.frame([4 * count * cols]) as [number];
+  return packInt7(kernels, arena, keep, [slices, rows, cols], (dst, slice, first, count) => {
     const at = (slice * rows + first) * cols;
-    new Float32Array(arena.buffer, room, count * cols).set(values.subarray(at, at + count * cols));
-    return room;
+    new Float32Array(arena.buffer, dst, count * cols).set(values.subarray(at, at + count * cols));
   });
 }
 
@@ -117,25 +131,21 @@ export function packCodes(
   const { slices, rows, cols } = grid;
   const gridCols = Math.ceil(cols / block[1]);
   const gridRows = Math.ceil(rows / block[0]);
-  const [formatId, scaleType] = typesOf(format, scales);
-  return packInt7(kernels, keep, [slices, rows, cols], (slice, first, count) => {
-    const [values, codesAt, scalesAt] = arena.frame([
-      4 * count * cols,
-      count * cols,
-      gridCols * scales.BYTES_PER_ELEMENT,
-    ]) as [number, number, number];
-    const at = (slice * rows + first) * cols;
-    new Uint8Array(arena.buffer, codesAt, count * cols).set(codes.subarray(at, at + count * cols));
-    for (let row = 0; row < count; row++) {
-      const scaleRow = (slice * gridRows + Math.floor((first + row) / block[0])) * gridCols;
-      const part = scales.subarray(scaleRow, scaleRow + gridCols);
-      if (scaleTypeOf(part) === "ue8m0") new Uint8Array(arena.buffer, scalesAt, gridCols).set(part);
-      else new Float32Array(arena.buffer, scalesAt, gridCols).set(part);
-      const [dst, src] = [values + 4 * row * cols, codesAt + row * cols];
-      kernels.dequantize(formatId, 0, scaleType, dst, src, scalesAt, 1, cols, 1, block[1]);
-    }
-    return values;
-  });
+  const { format: id, scaleType } = typesOf(format, scales);
+  return packInt7(kernels, arena, keep, [slices, rows, cols], (values, slice, first, count) =>
+    arena.frame([count * cols, gridCols * scales.BYTES_PER_ELEMENT], (codesAt, scalesAt) => {
+      const at = (slice * rows + first) * cols;
+      new Uint8Array(arena.buffer, codesAt, count * cols).set(codes.subarray(at, at + count * cols));
+      for (let row = 0; row < count; row++) {
+        const scaleRow = (slice * gridRows + Math.floor((first + row) / block[0])) * gridCols;
+        const part = scales.subarray(scaleRow, scaleRow + gridCols);
+        if (scaleTypeOf(part) === "ue8m0") new Uint8Array(arena.buffer, scalesAt, gridCols).set(part);
+        else new Float32Array(arena.buffer, scalesAt, gridCols).set(part);
+        const [dst, src] = [values + 4 * row * cols, codesAt + row * cols];
+        kernels.dequantize(id as FormatId, 0, scaleType, dst, src, scalesAt, 1, cols, 1, block[1]);
+      }
+    }),
+  );
 }
 
 /** The E2M1 code of each E4M3 one that has its value; signs are those of E4M3. */
@@ -147,7 +157,7 @@ function nibbleTable(): Uint8Array {
 }
 
 /**
- * FP4 weights, which have become E4M3 codes, half a byte each: see `gemmPacked` of Kernels.
+ * FP4 weights, which have become E4M3 codes, half a byte each: see `gemmIntegers` of Kernels.
  * @param block columns of x that share a scale
  */
 export function packNibbles(
@@ -165,6 +175,7 @@ export function packNibbles(
   const codeBytes = (groups * GROUP * columns) / 2;
   const bytes = codeBytes + 4 * groups * GROUP * blocks;
   const start = keep(slices * bytes);
+  const matrices = keep(slices * MATRIX_BYTES);
   const [blockRows, blockCols] = tensor.block;
   const gridCols = Math.ceil(cols / blockCols);
   const gridRows = Math.ceil(rows / blockRows);
@@ -188,7 +199,12 @@ export function packNibbles(
         multipliers[(group * blocks + b) * GROUP + (row % GROUP)] = value / 2;
       }
     }
-    return { codes: at, scales: at + codeBytes };
+    const matrix = matrixOf({
+      ...{ format: FORMAT_ID.e2m1, scaleType: SCALE_TYPE_ID.f32 },
+      ...{ codes: at, scales: at + codeBytes, rows, cols, blockCols: block },
+    });
+    writeMatrix(arena.buffer, matrices + slice * MATRIX_BYTES, matrix);
+    return { at: matrices + slice * MATRIX_BYTES };
   });
 }
 

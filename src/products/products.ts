@@ -1,59 +1,30 @@
-import {
-  type CheckedTensor,
-  checkArray,
-  checkDisjoint,
-  checkOptions,
-  outArray,
-  outOf,
-} from "../tensor/checks.ts";
+import { checkDisjoint, outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID } from "../tensor/formats.ts";
 import { asFp8, isFp4 } from "../tensor/fp4.ts";
-import type { BlockScaled, Format, ValueType } from "../tensor/tensor.ts";
+import type { BlockScaled, ValueType } from "../tensor/tensor.ts";
 import { checkUpright } from "../tensor/transpose.ts";
-import type { Arena, Resident } from "../wasm/arena.ts";
+import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { Int8Activations } from "./activations.ts";
+import { runsOf } from "./experts.ts";
 import { fasterOf } from "./faster.ts";
-import { type Left, type LeftOperand, leftOf, notAMatrix } from "./left.ts";
-import { type Integers, multiply, type Right, type Run } from "./multiply.ts";
+import { type Left, type LeftOperand, leftOf } from "./left.ts";
+import { multiply, type Right } from "./multiply.ts";
 import {
-  FORM_ID,
-  floatWeights,
-  integerBlockOf,
-  type Keep,
-  noIntegers,
-  type PlainWeights,
-  packCodes,
-  packNibbles,
-  packValues,
-} from "./pack-integers.ts";
+  type Activations,
+  checkChoice,
+  checkGemmOptions,
+  type GemmOptions,
+  onlyIntegers,
+} from "./options.ts";
+import { Packer } from "./pack.ts";
+import { integerBlockOf, noIntegers, type PlainWeights } from "./pack-integers.ts";
 import { PackedWeights, type PackOptions } from "./packed.ts";
 import { ResidentMatrix } from "./resident.ts";
-import { keepLists, MARGIN, surveyEach, typesOf, type Weights } from "./right.ts";
 
 export type { LeftOperand, Matrix } from "./left.ts";
-
-/** How the operands lie in memory: `n` as in x [M, K] and w [K, N], `t` transposed; x first, then w. */
-export type Layout = "nt" | "nn" | "tn" | "tt";
-
-export interface GemmOptions {
-  /** M * N elements for the result: a Float32Array, a resident [M, N] matrix, or a Uint16Array with type "bf16". */
-  readonly out?: Float32Array | Uint16Array | ResidentMatrix;
-  /** Type of the result; "f32" if left out. */
-  readonly type?: "f32" | "bf16";
-  /** "nt" if left out. Packed weights are always `[N, K]`. */
-  readonly layout?: Layout;
-  /** For each row of x the slice of w `[E, N, K]` that it meets, or -1: rows of the result that stay as they are. */
-  readonly experts?: Int32Array;
-  /**
-   * What x becomes first. "f32": nothing, and products are those of the float path. "int8": integers in blocks of 32 columns, with sums that are exact within
-   * a block: see docs/exactness.md. "auto": the faster one of both, for x of sixteen rows and more. Left out, "f32", but for operands that are integers already.
-   */
-  readonly activations?: Activations;
-}
-
-export type Activations = "f32" | "int8" | "auto";
+export type { Activations, GemmOptions, Layout } from "./options.ts";
 
 /** Rows of x from which weights in two planes may pay: below, it costs more to make them than to multiply by them. */
 const AUTO_ROWS = 16;
@@ -66,6 +37,7 @@ export class Products {
   readonly #kernels: Kernels;
   readonly #arena: Arena;
   readonly #dequantize: (tensor: BlockScaled) => Float32Array;
+  readonly #packer: Packer;
   readonly #packed: WeakSet<PackedWeights> = new WeakSet();
   readonly #resident: WeakSet<ResidentMatrix> = new WeakSet();
   readonly #rounded: WeakSet<Int8Activations> = new WeakSet();
@@ -75,6 +47,7 @@ export class Products {
     this.#kernels = kernels;
     this.#arena = arena;
     this.#dequantize = dequantize;
+    this.#packer = new Packer(kernels, arena);
   }
 
   /** See Engine.gemm. */
@@ -111,7 +84,7 @@ export class Products {
   /** Columns that share a scale of x, if a product is one of integers; undefined in the float path. */
   #blockFor(left: Left, right: Right, given: Activations | undefined): 16 | 32 | undefined {
     const activations = given ?? (right.kind === "packed" ? right.activations : undefined);
-    const isPacked = right.kind in FORM_ID;
+    const isPacked = right.kind === "int7" || right.kind === "fp4";
     const isRounded = left.values instanceof Int8Activations;
     if (activations === "f32" && (isPacked || isRounded)) throw onlyIntegers(isPacked ? "w" : "x");
     if (!isPacked && !isRounded) {
@@ -173,13 +146,14 @@ export class Products {
       if (values instanceof ResidentMatrix) rounded.round(this.#kernels, 0, values.placeFor("x"), rows);
       else {
         const chunk = Math.max(1, Math.floor(ROUNDED_ELEMENTS / Math.max(1, cols)));
-        for (let row = 0; row < rows; row += chunk) {
-          const count = Math.min(chunk, rows - row);
-          const [place] = this.#arena.frame([4 * count * cols]) as [number];
-          const part = values.subarray(row * cols, (row + count) * cols);
-          new Float32Array(this.#arena.buffer, place, part.length).set(part);
-          rounded.round(this.#kernels, row, place, count);
-        }
+        this.#arena.frame([4 * Math.min(chunk, rows) * cols], (place) => {
+          for (let row = 0; row < rows; row += chunk) {
+            const count = Math.min(chunk, rows - row);
+            const part = values.subarray(row * cols, (row + count) * cols);
+            new Float32Array(this.#arena.buffer, place, part.length).set(part);
+            rounded.round(this.#kernels, row, place, count);
+          }
+        });
       }
     } catch (error) {
       rounded.free();
@@ -230,115 +204,9 @@ export class Products {
 
   /** See Engine.pack. */
   pack(w: BlockScaled | PlainWeights, options: PackOptions): PackedWeights {
-    const { layout, weights, activations } = checkPackOptions(options);
-    const isTurned = layout === "n";
-    if (weights === "int7") return this.#packInt7(w, isTurned);
-    if (!("codes" in w)) throw onlyAsIntegers();
-    const [tensor, checked] = checkUpright("pack", asFp8("pack", w), isTurned);
-    const block = integerBlockOf(tensor.block[1], checked.grid.cols);
-    if (activations !== "int8") return this.#packCodes(tensor, checked, activations);
-    if (tensor.format === "e5m2") throw noIntegers("pack: activations", "E5M2", tensor.format);
-    if (block === undefined) throw noIntegers("pack: activations", "blocks", `${tensor.block[1]} columns`);
-    if (w.format !== "e2m1") return this.#packCodes(tensor, checked, activations);
-    return this.#packIntegers("fp4", block, w.format, tensor.block, [tensor.shape, checked.grid], (keep) =>
-      packNibbles(this.#arena, keep, tensor, checked, block),
-    );
-  }
-
-  #packInt7(w: BlockScaled | PlainWeights, isTurned: boolean): PackedWeights {
-    if (!("codes" in w)) {
-      const floats = floatWeights(w, isTurned);
-      return this.#packIntegers("int7", 32, undefined, [1, 32], [floats.shape, floats], (keep) =>
-        packValues(this.#kernels, this.#arena, keep, floats),
-      );
-    }
-    const [tensor, checked] = checkUpright("pack", asFp8("pack", w), isTurned);
-    return this.#packIntegers("int7", 32, w.format, [1, 32], [tensor.shape, checked.grid], (keep) =>
-      packCodes(this.#kernels, this.#arena, keep, tensor, checked),
-    );
-  }
-
-  #packIntegers(
-    kind: Integers["kind"],
-    inner: 16 | 32,
-    format: Format | undefined,
-    [blockRows, blockCols]: readonly [number, number],
-    [shape, { slices, rows, cols }]: readonly [
-      readonly number[],
-      { readonly slices: number; readonly rows: number; readonly cols: number },
-    ],
-    make: (keep: Keep) => Integers["weights"],
-  ): PackedWeights {
-    return this.#keepAll((keep, bytes, release) => {
-      const weights = make(keep);
-      const packed = new PackedWeights(
-        { format, shape: [...shape], block: [blockRows, blockCols], bytes: bytes() },
-        { kind, shape, slices, rows, cols, weights, block: inner },
-        release,
-      );
-      this.#packed.add(packed);
-      return packed;
-    });
-  }
-
-  /** Calls `make` with a way to room that stays, how much of that there is, and what gives all of it back, also if it throws. */
-  #keepAll(make: (keep: Keep, bytes: () => number, release: () => void) => PackedWeights): PackedWeights {
-    const residents: Resident[] = [];
-    let bytes = 0;
-    const keep = (size: number): number => {
-      const resident = this.#arena.keep(size);
-      residents.push(resident);
-      bytes += size;
-      return resident.start;
-    };
-    const release = (): void => {
-      for (const resident of residents) this.#arena.release(resident);
-    };
-    try {
-      return make(keep, () => bytes, release);
-    } catch (error) {
-      release();
-      throw error;
-    }
-  }
-
-  #packCodes(
-    tensor: BlockScaled,
-    { format, codes, scales, grid }: CheckedTensor,
-    activations: Activations | undefined,
-  ): PackedWeights {
-    const { slices, rows, cols } = grid;
-    return this.#keepAll((keep, bytes, release) => {
-      const scaleBytes = new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength);
-      const scalesFrom = alignTo4(codes.length + MARGIN);
-      const codesAt = keep(scalesFrom + scaleBytes.length);
-      new Uint8Array(this.#arena.buffer, codesAt, codes.length).set(codes);
-      new Uint8Array(this.#arena.buffer, codesAt + scalesFrom, scaleBytes.length).set(scaleBytes);
-      const weights = Array.from(
-        { length: slices },
-        (_, slice): Weights => ({
-          types: typesOf(format, scales),
-          place: [
-            codesAt + slice * rows * cols,
-            codesAt + scalesFrom + slice * (scaleBytes.length / slices),
-            0,
-            rows,
-            cols,
-            ...tensor.block,
-          ],
-        }),
-      );
-      const found = surveyEach(this.#kernels, this.#arena, weights);
-      const surveyed = keepLists(this.#kernels, this.#arena, found, keep);
-      const { shape, block } = tensor;
-      const packed = new PackedWeights(
-        { format, shape: [...shape], block: [block[0], block[1]], bytes: bytes() },
-        { kind: "packed", shape, slices, rows, cols, weights: surveyed, activations },
-        release,
-      );
-      this.#packed.add(packed);
-      return packed;
-    });
+    const packed = this.#packer.pack(w, options);
+    this.#packed.add(packed);
+    return packed;
   }
 
   #rightOf(w: BlockScaled | PackedWeights, isTransposed: boolean): Right {
@@ -352,51 +220,17 @@ export class Products {
     // Keep the block as given, not cut to the shape: the kernel picks its order of sums by the height, so that packed and other
     // weights give the same bits.
     const { shape, block } = tensor;
-    const types = typesOf(format, scales);
-    return { kind: "streamed", types, shape, block, slices, rows, cols, codes, scales };
+    return { kind: "streamed", format, shape, block, slices, rows, cols, codes, scales };
   }
-}
-
-/** The options of a product, each of them one that there is. */
-export function checkGemmOptions(options: GemmOptions): {
-  given: GemmOptions["out"];
-  layout: Layout;
-  type: "f32" | "bf16";
-  activations: Activations | undefined;
-} {
-  return {
-    given: outOf("gemm", options),
-    layout: checkChoice("gemm: layout", options.layout ?? "nt", ["nt", "nn", "tn", "tt"]),
-    type: checkChoice("gemm: type", options.type ?? "f32", ["f32", "bf16"]),
-    activations: checkActivations("gemm", options.activations),
-  };
-}
-
-function checkActivations(where: string, given: Activations | undefined): Activations | undefined {
-  if (given === undefined) return undefined;
-  return checkChoice<Activations>(`${where}: activations`, given, ["f32", "int8", "auto"]);
-}
-
-/** The options of weights, each of them one that there is. */
-export function checkPackOptions(options: PackOptions): {
-  layout: "t" | "n";
-  weights: "codes" | "int7";
-  activations: Activations | undefined;
-} {
-  const given = checkOptions("pack", options);
-  const weights = checkChoice("pack: weights", given.weights ?? "codes", ["codes", "int7"]);
-  const activations = checkActivations("pack", given.activations);
-  if (weights === "int7" && activations === "f32") throw onlyIntegers("w");
-  return { layout: checkChoice("pack: layout", given.layout ?? "t", ["t", "n"]), weights, activations };
 }
 
 /** The block of x that suits weights; why they are for the float path alone, otherwise. */
 function integersOf(right: Right): 16 | 32 | "E5M2" | "blocks" {
   if ("weights" in right && right.kind !== "packed") return right.block;
-  const slice = right.kind === "packed" ? right.weights[0] : undefined;
-  const types = right.kind === "packed" ? slice?.types : right.types;
-  const blockCols = right.kind === "packed" ? (slice?.place[6] ?? right.cols) : right.block[1];
-  if (types?.[0] === FORMAT_ID.e5m2) return "E5M2";
+  const matrix = right.kind === "packed" ? right.weights[0]?.matrix : undefined;
+  const format = right.kind === "packed" ? matrix?.format : FORMAT_ID[right.format];
+  const blockCols = right.kind === "packed" ? (matrix?.blockCols ?? right.cols) : right.block[1];
+  if (format === FORMAT_ID.e5m2) return "E5M2";
   return integerBlockOf(blockCols, right.cols) ?? "blocks";
 }
 
@@ -404,24 +238,6 @@ function blockOf(right: Right): 16 | 32 {
   const block = integersOf(right);
   if (typeof block === "number") return block;
   throw noIntegers("gemm: activations", block, block === "E5M2" ? "e5m2" : "other ones");
-}
-
-function onlyIntegers(operand: "x" | "w"): BlockscaleError {
-  return new BlockscaleError("option", {
-    where: `activations with ${operand}`,
-    expected: `"int8", since ${operand} is made of integers`,
-    got: '"f32"',
-    fix: "Leave the option out, or pass the values or codes that the integers were made of.",
-  });
-}
-
-function onlyAsIntegers(): BlockscaleError {
-  return new BlockscaleError("option", {
-    where: "pack: w",
-    expected: "a block-scaled record",
-    got: "{ values, shape }, which is for integers",
-    fix: 'Pass { weights: "int7" }, or quantise the values first.',
-  });
 }
 
 function otherBlock(given: number, block: number): BlockscaleError {
@@ -454,45 +270,6 @@ function sameMatrix(): BlockscaleError {
 function arraysOf(operand: LeftOperand): ArrayBufferView[] {
   if (operand instanceof ResidentMatrix || operand instanceof Int8Activations) return [];
   return "codes" in operand ? [operand.codes, operand.scales] : [operand.values];
-}
-
-function runsOf(experts: Int32Array | undefined, rows: number, { slices, shape }: Right): Run[] {
-  if (experts === undefined) {
-    if (slices !== 1) throw notAMatrix("gemm: w", shape);
-    return [{ start: 0, end: rows, slice: 0 }];
-  }
-  const numbers = checkArray("gemm: experts", experts, "Int32Array", rows);
-  const runs: Run[] = [];
-  for (let start = 0, end = 0; start < rows; start = end) {
-    const slice = numbers[start]!;
-    if (slice < -1 || slice >= slices) throw noExpert(slice, start, slices);
-    while (end < rows && numbers[end] === slice) end++;
-    if (slice >= 0) runs.push({ start, end, slice });
-  }
-  return runs;
-}
-
-function alignTo4(bytes: number): number {
-  return Math.ceil(bytes / 4) * 4;
-}
-
-function checkChoice<T extends string>(where: string, given: T, choices: readonly T[]): T {
-  if (choices.includes(given)) return given;
-  throw new BlockscaleError("option", {
-    where,
-    expected: choices.map((choice) => `"${choice}"`).join(" or "),
-    got: JSON.stringify(given) ?? String(given),
-    fix: "Pass one of these.",
-  });
-}
-
-function noExpert(slice: number, row: number, slices: number): BlockscaleError {
-  return new BlockscaleError("option", {
-    where: `gemm: experts[${row}]`,
-    expected: slices === 0 ? "-1, since w has no slices" : `-1, or a slice of w from 0 to ${slices - 1}`,
-    got: String(slice),
-    fix: "Stack the experts as w [E, N, K] and number them from 0.",
-  });
 }
 
 function unequal(left: Left, right: Right): BlockscaleError {

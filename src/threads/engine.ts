@@ -2,14 +2,9 @@
 import { Engine } from "../engine/engine.ts";
 import { Int8Activations } from "../products/activations.ts";
 import { leftSize } from "../products/left.ts";
+import { checkGemmOptions, checkPackOptions } from "../products/options.ts";
 import type { PackOptions } from "../products/packed.ts";
-import {
-  type Activations,
-  checkGemmOptions,
-  checkPackOptions,
-  type GemmOptions,
-  type LeftOperand,
-} from "../products/products.ts";
+import type { Activations, GemmOptions, LeftOperand } from "../products/products.ts";
 import { ResidentMatrix } from "../products/resident.ts";
 import { outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";

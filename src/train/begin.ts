@@ -8,6 +8,7 @@ import { loadWeights } from "../model/load.ts";
 import { locate } from "../model/locate.ts";
 import type { Program } from "../model/program.ts";
 import { Store } from "../model/store.ts";
+import type { FormatId } from "../tensor/formats.ts";
 import { canShare } from "../threads/start.ts";
 import { instantiate, sharedMemory } from "../wasm/instantiate.ts";
 import { type Crew, LocalCrew, WorkerCrew } from "./crew.ts";
@@ -100,9 +101,9 @@ function takeWeights({ kernels }: Program, parameters: Parameters, store: Store)
     if (stored.kind === "int7") throw new Error("integers cannot be trained");
     if (stored.kind === "plain") kernels.widen(stored.type, value, stored.start, count);
     else {
-      const [format, scaleType] = stored.types;
-      const [codes, scales, , , , height, width] = stored.place;
-      kernels.dequantize(format, 0, scaleType, value, codes, scales, rows, cols, height, width);
+      const { format, scaleType, codes, scales, blockRows, blockCols } = stored.matrix;
+      const id = format as FormatId;
+      kernels.dequantize(id, 0, scaleType, value, codes, scales, rows, cols, blockRows, blockCols);
     }
   }
 }

@@ -39,12 +39,13 @@ export function stochasticCast(variant?: Variant): StochasticCast {
     for (const [name, word] of Object.entries({ seed, stream, step }))
       if (!Number.isInteger(word) || word < 0 || word >= 2 ** 32) throw notWord(name, word);
     const n = source.length;
-    const [place, codes] = arena.frame([4 * n, n]) as [number, number];
-    new Float32Array(arena.buffer, place, n).set(source);
-    train.setDraws(seed, stream, step, 0);
-    train.roundByChance(FORMAT_ID[format], place, place, n, 0, 0);
-    train.encode(FORMAT_ID[format], codes, place, n);
-    return new Uint8Array(arena.buffer, codes, n).slice();
+    return arena.frame([4 * n, n], (place, codes) => {
+      new Float32Array(arena.buffer, place, n).set(source);
+      train.setDraws(seed, stream, step, 0);
+      train.roundByChance(FORMAT_ID[format], place, place, n, 0, 0);
+      train.encode(FORMAT_ID[format], codes, place, n);
+      return new Uint8Array(arena.buffer, codes, n).slice();
+    });
   };
 }
 

@@ -14,7 +14,7 @@ export interface Resident {
 }
 
 /**
- * The one owner of linear memory: static data of the kernels, what is kept until released, then the frame of the current call.
+ * The one owner of linear memory: static data of the kernels, what is kept until it is released, and the frames of the calls that are under way.
  * Growing detaches every view, so views are made when they are needed and never kept.
  */
 export class Arena {
@@ -33,24 +33,31 @@ export class Arena {
   }
 
   /**
-   * Room for arrays of the given byte lengths, one after another, as byte offsets. The next call may take the same
-   * place: a frame lasts until then, and no longer than the call it serves.
+   * Calls `body` with the byte offsets of arrays of the given byte lengths, one after another, and takes the room back when it returns
+   * or throws. Frames nest: one that is opened in `body`, and what is kept there, has room of its own.
    * @throws BlockscaleError `memory`: the engine refuses to grow that far.
    */
-  frame(sizes: readonly number[]): number[] {
-    const offsets: number[] = [];
+  frame<const Sizes extends readonly number[], T>(
+    sizes: Sizes,
+    body: (...places: { [I in keyof Sizes]: number }) => T,
+  ): T {
     let end = 0;
-    for (const size of sizes) {
-      offsets.push(end);
+    const offsets = sizes.map((size) => {
+      const offset = end;
       end = align(end + size);
+      return offset;
+    });
+    const room = this.keep(end);
+    try {
+      const places = offsets.map((offset) => room.start + offset);
+      return body(...(places as { [I in keyof Sizes]: number }));
+    } finally {
+      this.release(room);
     }
-    const { start } = this.#firstGap(end);
-    this.#reserve(start + end);
-    return offsets.map((offset) => start + offset);
   }
 
   /**
-   * Room that no frame will take, in the first gap that is large enough.
+   * Room that stays until it is released, in the first gap that is large enough.
    * @throws BlockscaleError `memory`
    */
   keep(size: number): Resident {

@@ -1,7 +1,9 @@
 import type { FormatId, RoundingId, ScaleTypeId, ValueTypeId } from "../tensor/formats.ts";
+import type { Matrix } from "./matrix.ts";
 
 /**
  * The seam between TypeScript and the kernels: every export of the wasm builds, typed and documented.
+ * A `matrix` is where a {@link Matrix} was written: see matrix.ts.
  * Pointers are byte offsets into the imported memory, 16-byte aligned unless said otherwise; counts are
  * in elements. Kernels trust their arguments: the engine checks everything before it calls.
  * The same interface is implemented in plain TypeScript over an ArrayBuffer for hosts without WebAssembly.
@@ -67,94 +69,41 @@ export interface Kernels {
   ): void;
 
   /**
-   * Looks through the right operand of a product: n rows of k codes at `codes`, and the rows of scales from that of row 0,
-   * which is row `firstRow` of its block. Writes to `record` three int32: the lowest and the highest exponent field of the scales
-   * that count, and 1 if there are subnormal codes to set aside, else 0; then a byte per row: 1 if it has to be computed by `dotFar`,
-   * since it has Inf or NaN or leaves float32. Writes to `list` what `setAside` begins with, n + 1 uint32; the last one is how many
-   * entries follow. Returns how many rows are for `dotFar`.
+   * Looks through the right operand of a product, the codes of a {@link Matrix} with the rows of scales from that of row 0. Writes into the matrix the lowest and the
+   * highest exponent field of the scales that count, and `list` if there are subnormal codes to set aside, else 0; to `flags` a byte per row: 1 if it
+   * has to be computed by `dotFar`, since it has Inf or NaN or leaves float32; and to `list` what `setAside` begins with, rows + 1 uint32, of which
+   * the last one is how many entries follow. Returns how many rows are for `dotFar`.
    */
-  survey(
-    format: FormatId,
-    scaleType: ScaleTypeId,
-    record: number,
-    list: number,
-    codes: number,
-    scales: number,
-    firstRow: number,
-    n: number,
-    k: number,
-    blockRows: number,
-    blockCols: number,
-  ): number;
+  survey(matrix: number, flags: number, list: number): number;
 
   /**
-   * Replaces subnormal codes by zeros, in rows that `survey` has found few of them in, and keeps what they were in `list`, an uint32 for each
-   * behind what `survey` has written. For processors that multiply such numbers slowly.
+   * Replaces subnormal codes by zeros, in rows that `survey` has found few of them in, and keeps what they were in the list of the matrix, an uint32 for each
+   * behind what `survey` has written. For processors that multiply such numbers slowly. Does nothing where the matrix has no list.
    */
-  setAside(format: FormatId, list: number, codes: number, n: number, k: number): void;
+  setAside(matrix: number): void;
 
   /** Bytes of working memory that `gemm` needs for this many rows or fewer, as an unsigned int32. */
   gemmWorkspace(rows: number, k: number): number;
 
   /**
-   * [rows, n] at dst (float32 or bfloat16) <- float32 x[rows, k] times the transpose of the right operand, described as
-   * for `survey`; `lowestScale` and `highestScale` are what that found, and far rows get arbitrary numbers. `list` is that of
-   * `setAside`, or 0 where that was not called.
-   * One byte in front of the codes and up to 15 behind them are read. Products are summed in float32 over one block of 512 or 2,048 columns; in float64
-   * for what `setAside` has to do with.
+   * [rows, N] at dst (float32 or bfloat16) <- float32 x[rows, K] times the transpose of a {@link Matrix} [N, K] of E4M3 or E5M2 codes that was surveyed; far rows get
+   * arbitrary numbers. One byte in front of the codes and up to 15 behind them are read. Products are summed in float32 over one block of 512 or 2,048
+   * columns; in float64 for what `setAside` has to do with.
    */
-  gemm(
-    format: FormatId,
-    type: ValueTypeId,
-    scaleType: ScaleTypeId,
-    dst: number,
-    x: number,
-    rows: number,
-    codes: number,
-    scales: number,
-    firstRow: number,
-    n: number,
-    k: number,
-    blockRows: number,
-    blockCols: number,
-    list: number,
-    lowestScale: number,
-    highestScale: number,
-    work: number,
-  ): void;
+  gemm(matrix: number, type: ValueTypeId, dst: number, x: number, rows: number, work: number): void;
 
-  /** The product of float64 x[k] and one row of the right operand, described as for `gemm`, summed in float64. */
-  dotFar(
-    format: FormatId,
-    scaleType: ScaleTypeId,
-    x: number,
-    row: number,
-    codes: number,
-    scales: number,
-    firstRow: number,
-    n: number,
-    k: number,
-    blockRows: number,
-    blockCols: number,
-    list: number,
-  ): number;
+  /** The product of float64 x[K] and one row of a surveyed matrix, summed in float64. */
+  dotFar(matrix: number, x: number, row: number): number;
 
   /** 1 unless this engine computes sums of integer products wrongly, as V8 11 does with relaxed SIMD. */
   hasTrueDots(): number;
 
   /**
-   * x[rows, k] as integers from -127 to 127 in blocks of 16 or 32 columns: codes[rows, k in whole blocks], and float32 scales and int32 offsets, -64 times the
-   * sums of codes, [rows, blocks]. A block with NaN or Inf has NaN as its scale. Up to sixteen bytes behind the codes are written.
+   * Rows first .. first + rows of a {@link Matrix} of integers from -127 to 127, in blocks of 1 x 16 or 32, <- float32 x[rows, K]: codes[rows, K in whole blocks], and float32
+   * scales and int32 offsets, -64 times the sums of codes, [rows, blocks]. A block with NaN or Inf has NaN as its scale. Up to sixteen bytes behind the
+   * codes are written.
    */
-  quantizeInt8(
-    codes: number,
-    scales: number,
-    offsets: number,
-    x: number,
-    rows: number,
-    k: number,
-    block: number,
-  ): void;
+  quantizeInt8(matrix: number, first: number, x: number, rows: number): void;
 
   /** Bytes of n rows of k weights as integers of 7 bits: codes, and scales behind them. */
   int7Bytes(n: number, k: number): number;
@@ -162,47 +111,22 @@ export interface Kernels {
   /** Up to twelve rows of float32 weights as integers from -63 to 63 with a scale for 32 columns; see assembly/kernels/integers/quantize.ts. */
   packInt7(codes: number, scales: number, x: number, rows: number, k: number): void;
 
-  /** Bytes of working memory for `gemmPacked` and `gemmPlanes`. */
+  /** Bytes of working memory for `gemmIntegers`. */
   integerWorkspace(rows: number): number;
 
   /**
-   * [rows, n] at dst (float32 or bfloat16) <- x of `quantizeInt8` times the transpose of packed weights: `form` 0 for those of `packInt7`, in blocks of 32;
-   * 1 for E2M1 codes[n / 12][k / 8][12 rows][4 bytes], of which each holds a code and, in its upper bits, that of four columns later, with
-   * halved scales[n / 12][k / block][12]. Error: see assembly/kernels/integers/product.ts.
+   * [rows, N] at dst (float32 or bfloat16) <- rows first .. first + rows of x, a {@link Matrix} of `quantizeInt8`, times the transpose of another one: integers of
+   * `packInt7`, in blocks of 32; E2M1 codes[N / 12][K / 8][12 rows][4 bytes], of which each holds a code and, in its upper bits, that of four columns
+   * later, with halved scales[N / 12][K / block][12]; or E4M3 codes that were surveyed, in blocks whose width is a multiple of those of x, where
+   * subnormal codes that were set aside count as 0. Error: see assembly/kernels/integers/product.ts.
    */
-  gemmPacked(
-    form: number,
+  gemmIntegers(
+    matrix: number,
     type: ValueTypeId,
     dst: number,
     x: number,
-    xScales: number,
-    offsets: number,
+    first: number,
     rows: number,
-    codes: number,
-    scales: number,
-    n: number,
-    k: number,
-    block: number,
-    work: number,
-  ): void;
-
-  /** The same for E4M3 codes, described as for `gemm`, whose blocks are `block` columns wide or a multiple of that; subnormal codes count as 0. */
-  gemmPlanes(
-    type: ValueTypeId,
-    scaleType: ScaleTypeId,
-    dst: number,
-    x: number,
-    xScales: number,
-    offsets: number,
-    rows: number,
-    block: number,
-    codes: number,
-    scales: number,
-    firstRow: number,
-    n: number,
-    k: number,
-    blockRows: number,
-    blockCols: number,
     work: number,
   ): void;
 }

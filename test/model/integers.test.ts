@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { openModel } from "../../src/model/open.ts";
+import { int7Matrix } from "../../src/products/pack-integers.ts";
+import { INT8_FORMAT, matrixOf } from "../../src/wasm/matrix.ts";
 import { integerProduct, roundedRow } from "../reference/integers.ts";
 import { type Bench, benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
 import { answersOf, DECODERS, decibels, ENCODERS, filesOf } from "../support/models.ts";
@@ -41,9 +43,13 @@ function multiply(
   const dst = at.room(4 * m * n);
   const codes = at.room(m * BLOCK * blocks + 16);
   const [xScales, offsets] = [at.room(4 * m * blocks), at.room(4 * m * blocks)];
-  kernels.quantizeInt8(codes, xScales, offsets, at.put(x), m, k, BLOCK);
   const work = at.room(kernels.integerWorkspace(m) >>> 0);
-  kernels.gemmPacked(0, 0, dst, codes, xScales, offsets, m, packed, scales, n, k, BLOCK, work);
+  const values = at.put(x);
+  const rounded = { codes, scales: xScales, offsets, rows: m, cols: k, blockCols: BLOCK };
+  const left = at.putMatrix(matrixOf({ format: INT8_FORMAT, scaleType: 1, ...rounded }));
+  const right = at.putMatrix(int7Matrix(packed, scales, n, k));
+  kernels.quantizeInt8(left, 0, values, m);
+  kernels.gemmIntegers(right, 0, dst, left, 0, m, work);
   return at.floats(dst, m * n);
 }
 

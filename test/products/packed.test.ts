@@ -76,10 +76,30 @@ describe("memory", () => {
     const held = [arena.keep(300_000), arena.keep(700_000)];
     for (const size of sizes) {
       held.push(arena.keep(size));
-      arena.frame([100_000]);
+      arena.frame([100_000], () => 0);
       arena.release(held.shift()!);
     }
     expect(memory.buffer.byteLength).toBeLessThan(8e6);
+  });
+
+  test("frames nest, beside what is kept meanwhile, and end when their body throws", () => {
+    const arena = new Arena(countingMemory(2 ** 32), 1000);
+    const outer = arena.frame([10, 100], (a, b) => {
+      expect(b).toBeGreaterThanOrEqual(a + 10);
+      const kept = arena.keep(50);
+      const inner = arena.frame([10], (c) => c);
+      expect(() =>
+        arena.frame([10], (c) => {
+          expect(c).toBe(inner);
+          throw new Error("inside");
+        }),
+      ).toThrow("inside");
+      expect(kept.start).toBeGreaterThanOrEqual(b + 100);
+      expect(inner).toBeGreaterThanOrEqual(kept.end);
+      arena.release(kept);
+      return a;
+    });
+    expect(arena.frame([], () => arena.keep(1).start)).toBe(outer);
   });
 
   test("10,000 times through the engine", async () => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { FORMAT_ID, SCALE_TYPE_ID } from "../../src/tensor/formats.ts";
 import type { BlockScaled, Fp8Format as Format } from "../../src/tensor/tensor.ts";
+import { MATRIX_BYTES, matrixOf, readMatrix, writeMatrix } from "../../src/wasm/matrix.ts";
 import { ENGINES, INSTANCES } from "../support/engines.ts";
 import { exact, expectWithinBound, extraRoundings } from "../support/products.ts";
 import { randomNormal, randomWords } from "../support/random.ts";
@@ -60,8 +61,12 @@ describe.each(INSTANCES.filter(([name]) => name !== "js"))(
         bytes.set(codes, CODES);
         bytes.fill(127, SCALES, SCALES + rows);
         const id = FORMAT_ID[format];
-        const weights = [CODES, SCALES, 0, rows, cols, 1, cols] as const;
-        expect(kernels.survey(id, SCALE_TYPE_ID.ue8m0, RECORD, LIST, ...weights)).toBe(1);
+        const matrix = matrixOf({
+          ...{ format: id, scaleType: SCALE_TYPE_ID.ue8m0, codes: CODES, scales: SCALES, rows, cols },
+          blockCols: cols,
+        });
+        writeMatrix(memory.buffer, RECORD, matrix);
+        expect(kernels.survey(RECORD, RECORD + MATRIX_BYTES, LIST)).toBe(1);
         const words = new Uint32Array(memory.buffer, LIST, rows + 1);
         const starts = words.map((word) => word & 0x7fffffff);
         const numbers = Array.from({ length: rows }, (_, row) => starts[row + 1]! - starts[row]!);
@@ -74,11 +79,11 @@ describe.each(INSTANCES.filter(([name]) => name !== "js"))(
         // The highest bit marks rows that have more, and rows that are computed from their codes.
         const marks = [...words].map((word) => word >>> 31);
         expect(marks).toEqual([...found.map((count, row) => (count > limits[row]! ? 1 : 0)), 0]);
-        const [needsList] = new Int32Array(memory.buffer, RECORD + 8, 1);
-        expect(needsList).toBe(found.some((count) => count > 0) ? 1 : 0);
+        const { list } = readMatrix(memory.buffer, RECORD);
+        expect(list).toBe(found.some((count) => count > 0) ? LIST : 0);
         expect(numbers.some((count) => count > 0)).toBe(most(cols) > 0);
 
-        kernels.setAside(id, LIST, CODES, rows, cols);
+        kernels.setAside(RECORD);
         const entries = new Uint32Array(memory.buffer, LIST + 4 * (rows + 1), starts[rows]!);
         const after = bytes.slice(CODES, CODES + rows * cols);
         const restored = after.slice();

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import type { ModelKernels } from "../../src/model/kernels.ts";
 import { instantiate, type LinearMemory } from "../../src/wasm/instantiate.ts";
+import { MATRIX_BYTES, type Matrix, writeMatrix } from "../../src/wasm/matrix.ts";
 import { toModule } from "../../src/wasm/module.ts";
 
 /** The kernels of models with room of their own, for tests that look into the memory. */
@@ -10,6 +11,8 @@ export interface Bench {
   put(values: Float32Array | Uint16Array | Uint8Array | Int32Array): number;
   /** Room of so many bytes. */
   room(bytes: number): number;
+  /** Writes a matrix down and tells where. */
+  putMatrix(matrix: Matrix): number;
   floats(start: number, n: number): Float32Array;
   ints(start: number, n: number): Int32Array;
   bytes(start: number, n: number): Uint8Array;
@@ -56,6 +59,12 @@ class MemoryBench implements Bench {
       new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
     );
     return start;
+  }
+
+  putMatrix(matrix: Matrix): number {
+    const at = this.room(MATRIX_BYTES);
+    writeMatrix(this.#memory.buffer, at, matrix);
+    return at;
   }
 
   floats(start: number, n: number): Float32Array {

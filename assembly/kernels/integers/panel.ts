@@ -99,8 +99,14 @@ export function splitPlanes(panel: usize, n: usize, from: usize, columns: usize,
 
 function splitRows(panel: usize, a: usize, b: usize, c: usize, d: usize, columns: usize, apart: usize): void {
   const zero = Simd.opaqueZero();
+  const zeros = i32x4.splat(zero);
   const lows = Planes.lowPowers(zero);
   const highs = Planes.highPowers(zero);
+  const nibbles = Planes.nibbles(zero);
+  const mantissas = Planes.mantissas(zero);
+  const hidden = Planes.hidden(zero);
+  const offsets = Planes.offsets(zero);
+  const sevenBits = Planes.sevenBits(zero);
   const end = a + columns;
   if (a < end)
     do {
@@ -113,10 +119,58 @@ function splitRows(panel: usize, a: usize, b: usize, c: usize, d: usize, columns
       const low23 = Simd.zip32Low(r2, r3);
       const high01 = Simd.zip32High(r0, r1);
       const high23 = Simd.zip32High(r2, r3);
-      Split.store(panel, Simd.lowHalves(low01, low23), apart, lows, highs);
-      Split.store(panel + 48, Simd.highHalves(low01, low23), apart, lows, highs);
-      Split.store(panel + 96, Simd.lowHalves(high01, high23), apart, lows, highs);
-      Split.store(panel + 144, Simd.highHalves(high01, high23), apart, lows, highs);
+      Split.store(
+        panel,
+        Simd.lowHalves(low01, low23),
+        apart,
+        lows,
+        highs,
+        nibbles,
+        mantissas,
+        hidden,
+        offsets,
+        sevenBits,
+        zeros,
+      );
+      Split.store(
+        panel + 48,
+        Simd.highHalves(low01, low23),
+        apart,
+        lows,
+        highs,
+        nibbles,
+        mantissas,
+        hidden,
+        offsets,
+        sevenBits,
+        zeros,
+      );
+      Split.store(
+        panel + 96,
+        Simd.lowHalves(high01, high23),
+        apart,
+        lows,
+        highs,
+        nibbles,
+        mantissas,
+        hidden,
+        offsets,
+        sevenBits,
+        zeros,
+      );
+      Split.store(
+        panel + 144,
+        Simd.highHalves(high01, high23),
+        apart,
+        lows,
+        highs,
+        nibbles,
+        mantissas,
+        hidden,
+        offsets,
+        sevenBits,
+        zeros,
+      );
       panel += 192;
       a += 16;
       b += 16;
@@ -125,16 +179,29 @@ function splitRows(panel: usize, a: usize, b: usize, c: usize, d: usize, columns
     } while (a < end);
 }
 
+/** Constants come from registers: built anew at each use, as V8 does from version 13 on, they were two fifths of the loop. */
 abstract class Split {
-  @inline static store(panel: usize, codes: v128, apart: usize, lows: v128, highs: v128): void {
-    const exponents = Planes.exponents(codes);
-    const significands = Planes.significands(codes);
+  @inline static store(
+    panel: usize,
+    codes: v128,
+    apart: usize,
+    lows: v128,
+    highs: v128,
+    nibbles: v128,
+    mantissas: v128,
+    hidden: v128,
+    offsets: v128,
+    sevenBits: v128,
+    zeros: v128,
+  ): void {
+    const exponents = Planes.exponents(codes, nibbles);
+    const significands = Planes.significands(codes, mantissas, hidden, zeros);
     const low = Simd.lookup(lows, exponents);
     const high = Simd.lookup(highs, exponents);
-    const lower = Planes.lower(significands, low, high);
-    const upper = Planes.upper(significands, low, high);
+    const lower = Planes.lower(significands, low, high, offsets, zeros);
+    const upper = Planes.upper(significands, low, high, offsets, zeros);
     v128.store(panel, Planes.high(lower, upper));
-    v128.store(panel + apart, Planes.low(lower, upper));
+    v128.store(panel + apart, Planes.low(lower, upper, sevenBits));
   }
 }
 

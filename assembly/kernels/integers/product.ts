@@ -1,15 +1,11 @@
 import { Integers } from "../../lanes/integers";
+import { E4M3_CODES, INT7_CODES, Matrix } from "../matrix";
 import { Weights } from "../products/right-operand";
 import { Scratch } from "../scratch";
 import { storeResult } from "../values";
 import { addNibbles, splitPlanes, spreadScales, unpackNibbles } from "./panel";
 import { GROUP } from "./quantize";
 import { addProducts, Left, SUMS } from "./tiles";
-
-/** How weights lie in memory: integers of 7 bits, E2M1 codes, both in groups of twelve rows, or E4M3 codes row by row. */
-const INT7: i32 = 0;
-const NIBBLES: i32 = 1;
-const CODES: i32 = 2;
 
 /** Columns of a panel that is made of codes: 12 KiB a plane. */
 const DEPTH: usize = 1024;
@@ -31,15 +27,15 @@ export function integerWorkspace(rows: usize): usize {
  *
  * Error: with amax_x that of a block of x, each x is off by at most d_x = amax_x / 254. What the integers make of a weight w is off by
  *
- *     d_w = amax_w / 126          INT7, amax_w that of a block of 32
- *     d_w = scale / 32            CODES, if |w| < scale / 2; else 0
- *     d_w = 0                     NIBBLES: twice an E2M1 value is an integer
+ *     d_w = amax_w / 126          INT7_CODES, amax_w that of a block of 32
+ *     d_w = scale / 32            E4M3_CODES, if |w| < scale / 2; else 0
+ *     d_w = 0                     E2M1_CODES: twice an E2M1 value is an integer
  *
  * so a product by at most |x| d_w + d_x |w| + d_x d_w, and a sum by those of its products; and there are the roundings of float32: four for each
  * block (of the sum, of both scales' product, of the product with it, of the addition), each at most 2^-24 of what it rounds.
  */
 function multiply(
-  form: i32,
+  format: i32,
   type: i32,
   dst: usize,
   rows: usize,
@@ -54,7 +50,7 @@ function multiply(
   const spread = panel + 2 * PLANE;
   const sums = spread + SPREAD;
   // Integers of few rows of x are read where they are, once.
-  const depth = form != CODES && rows == 1 ? columns : DEPTH;
+  const depth = format != E4M3_CODES && rows == 1 ? columns : DEPTH;
   for (let first: usize = 0; first < n; first += GROUP) {
     memory.fill(sums, 0, SUMS * rows);
     for (let from: usize = 0; from < columns; from += depth) {
@@ -62,9 +58,9 @@ function multiply(
       const blocks = width / block;
       const x = Left.codes + from;
       const scalesAt = scales + 4 * GROUP * (from / block);
-      if (form == INT7) {
+      if (format == INT7_CODES) {
         addProducts(sums, x, rows, codes + GROUP * from, scalesAt, blocks, 0);
-      } else if (form == CODES) {
+      } else if (format == E4M3_CODES) {
         splitPlanes(panel, first, from, width, PLANE);
         spreadScales(spread, first, from, width);
         addProducts(sums, x, rows, panel, spread, blocks, PLANE);
@@ -76,7 +72,7 @@ function multiply(
       }
     }
     storeSums(type, dst, sums, rows, first, n);
-    codes += form == INT7 ? GROUP * columns : (GROUP * columns) / 2;
+    codes += format == INT7_CODES ? GROUP * columns : (GROUP * columns) / 2;
     scales += 4 * GROUP * (columns / block);
   }
 }
@@ -86,57 +82,29 @@ function storeSums(type: i32, dst: usize, sums: usize, rows: usize, first: usize
   const columns = min(GROUP, n - first);
   for (let row: usize = 0; row < rows; row++, sums += SUMS) {
     const at = row * n + first;
-    if (type == 0) memory.copy(dst + 4 * at, sums, 4 * columns);
-    else for (let i: usize = 0; i < columns; i++) storeResult(type, dst, at + i, load<f32>(sums + 4 * i));
+    if (type == 0 && columns == GROUP) {
+      // Not `memory.copy`: V8 calls a function of the engine for that.
+      v128.store(dst + 4 * at, v128.load(sums));
+      v128.store(dst + 4 * at, v128.load(sums, 16), 16);
+      v128.store(dst + 4 * at, v128.load(sums, 32), 32);
+    } else for (let i: usize = 0; i < columns; i++) storeResult(type, dst, at + i, load<f32>(sums + 4 * i));
   }
 }
 
-function setLeft(codes: usize, scales: usize, offsets: usize, k: usize, block: usize): void {
-  const blocks = (k + block - 1) / block;
-  Left.codes = codes;
-  Left.scales = scales;
-  Left.offsets = offsets;
-  Left.codeRow = block * blocks;
-  Left.blockRow = 4 * blocks;
-  Left.block = block;
-}
-
-/** See `gemmPacked` of src/wasm/kernels.ts. */
-export function multiplyPacked(
-  form: i32,
+/** See `gemmIntegers` of src/wasm/kernels.ts. */
+export function multiplyIntegers(
+  weights: Matrix,
   type: i32,
   dst: usize,
-  x: usize,
-  xScales: usize,
-  offsets: usize,
+  x: Matrix,
+  first: usize,
   rows: usize,
-  codes: usize,
-  scales: usize,
-  n: usize,
-  k: usize,
-  block: usize,
   work: usize,
 ): void {
-  assert(form == INT7 || form == NIBBLES, "weights are packed");
-  if (rows == 0 || n == 0) return;
-  setLeft(x, xScales, offsets, k, block);
-  multiply(form, type, dst, rows, codes, scales, n, work);
-}
-
-/** See `gemmPlanes` of src/wasm/kernels.ts: the weights are those of `Weights`. */
-export function multiplyPlanes(
-  type: i32,
-  dst: usize,
-  x: usize,
-  xScales: usize,
-  offsets: usize,
-  rows: usize,
-  block: usize,
-  work: usize,
-): void {
-  if (rows == 0 || Weights.rows == 0) return;
-  setLeft(x, xScales, offsets, Weights.cols, block);
-  multiply(CODES, type, dst, rows, 0, 0, Weights.rows, work);
+  if (rows == 0 || weights.rows == 0) return;
+  Left.set(x, first);
+  if (weights.format == E4M3_CODES) Weights.set(weights);
+  multiply(weights.format, type, dst, rows, weights.codes, weights.scales, weights.rows, work);
 }
 
 /**

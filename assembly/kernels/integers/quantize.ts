@@ -1,5 +1,7 @@
-import { Functions } from "../../lanes/functions";
 import { Integers } from "../../lanes/integers";
+import { Range } from "../../lanes/shifted";
+import { Simd } from "../../lanes/simd";
+import { Matrix } from "../matrix";
 import { Scratch } from "../scratch";
 
 /** Columns that share a scale. */
@@ -17,11 +19,12 @@ export function blocksOf(cols: usize): usize {
 
 /** Thirty-two values on their way to bytes. */
 abstract class Block {
-  /** Largest magnitude of `n` values. */
+  /** Largest magnitude of 32 values; NaN, if one is: as integers the bits of NaN are above those of Inf. */
   static amax(x: usize): f32 {
-    let most = f32x4.splat(0);
-    for (let i: usize = 0; i < 128; i += 16) most = Integers.magnitude(most, v128.load(x + i));
-    return Functions.largest(most);
+    const absMask = Range.absMask(Simd.opaqueZero());
+    let highest = i32x4.splat(0);
+    for (let i: usize = 0; i < 128; i += 16) highest = Range.highest(highest, v128.load(x + i), absMask);
+    return Range.value(Range.largest(highest));
   }
 
   /** Where the values are, followed by zeros if there are fewer than 32. */
@@ -52,19 +55,17 @@ abstract class Block {
 }
 
 /**
- * codes[rows][block * blocks] <- x[rows, cols] as int8 from -127 to 127, in blocks of 16 or 32 columns with a float32 scale each, amax / 127; the last block is
- * filled up with zeros. offsets[rows][blocks] (int32) are -64 times the sums of a block's codes. A block with NaN or Inf has NaN as its scale. Up to
- * sixteen bytes behind the codes are written.
+ * Rows first .. first + rows of dst <- x[rows, cols] as int8 from -127 to 127, in blocks of 16 or 32 columns with a float32 scale each, amax / 127: codes
+ * [rows][block * blocks], the last block filled up with zeros, and offsets[rows][blocks] (int32), -64 times the sums of a block's codes. A block with NaN or
+ * Inf has NaN as its scale. Up to sixteen bytes behind the codes are written.
  */
-export function quantizeInt8(
-  codes: usize,
-  scales: usize,
-  offsets: usize,
-  x: usize,
-  rows: usize,
-  cols: usize,
-  block: usize,
-): void {
+export function quantizeInt8(dst: Matrix, first: usize, x: usize, rows: usize): void {
+  const cols = dst.cols;
+  const block = dst.blockCols;
+  const blocks = (cols + block - 1) / block;
+  let codes = dst.codes + first * blocks * block;
+  let scales = dst.scales + 4 * first * blocks;
+  let offsets = dst.offsets + 4 * first * blocks;
   for (; rows; rows--) {
     for (let k: usize = 0; k < cols; k += block) {
       const from = Block.whole(x + 4 * k, min(block, cols - k), Scratch.maxima);

@@ -1,4 +1,5 @@
 import { Integers, Planes } from "../../lanes/integers";
+import { Matrix } from "../matrix";
 import { GROUP } from "./quantize";
 
 /** Bytes of a group's float32 sums of one row of x. */
@@ -12,6 +13,17 @@ export abstract class Left {
   static codeRow: usize = 0;
   static blockRow: usize = 0;
   static block: usize = 0;
+
+  /** Rows `first` and on of a matrix that `quantizeInt8` has made. */
+  static set(x: Matrix, first: usize): void {
+    const blocks = (x.cols + x.blockCols - 1) / x.blockCols;
+    Left.block = x.blockCols;
+    Left.codeRow = x.blockCols * blocks;
+    Left.blockRow = 4 * blocks;
+    Left.codes = x.codes + first * Left.codeRow;
+    Left.scales = x.scales + first * Left.blockRow;
+    Left.offsets = x.offsets + first * Left.blockRow;
+  }
 
   /** Where the scale of the block that begins at x is. */
   @inline static scaleOf(x: usize): usize {

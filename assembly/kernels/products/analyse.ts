@@ -2,6 +2,7 @@ import { Fp8 } from "../../lanes/fp8";
 import { Scale } from "../../lanes/scale";
 import { Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
+import { Matrix } from "../matrix";
 import { Scratch } from "../scratch";
 import { Weights } from "./right-operand";
 import { countSubnormals, Entry, Subnormals, startRow } from "./subnormals";
@@ -10,11 +11,10 @@ import { countSubnormals, Entry, Subnormals, startRow } from "./subnormals";
  * What the fast products need to know of the weights, as `survey` of src/wasm/exports.ts says: which rows they cannot do, between which
  * exponents the scales of the others lie, and where there are subnormal codes.
  */
-export function surveyWeights<F>(record: usize, list: usize): i32 {
+export function surveyWeights<F>(matrix: Matrix, flags: usize, list: usize): i32 {
   let lowest = 255;
   let highest = 0;
   let farRows = 0;
-  const flags = record + 12;
   const most = Subnormals.most(Weights.cols);
   let start: u32 = 0;
   let needsList = false;
@@ -43,9 +43,9 @@ export function surveyWeights<F>(record: usize, list: usize): i32 {
     if (subnormals) needsList = true;
   }
   startRow(list, Weights.rows, start, false);
-  store<i32>(record, lowest);
-  store<i32>(record, highest, 4);
-  store<i32>(record, needsList ? 1 : 0, 8);
+  matrix.lowestScale = lowest;
+  matrix.highestScale = highest;
+  matrix.list = needsList ? list : 0;
   return farRows;
 }
 

@@ -1,6 +1,7 @@
 import { Scale } from "../../lanes/scale";
 import { Simd } from "../../lanes/simd";
 import { UE8M0 } from "../casts/dequantize";
+import { Matrix } from "../matrix";
 
 /** The right operand of the product that is being computed: N rows of K codes, and the rows of scales they belong to. */
 export abstract class Weights {
@@ -20,34 +21,29 @@ export abstract class Weights {
   /** Row of its block that row 0 is. */
   static firstRow: usize = 0;
 
-  static set(
-    scaleType: i32,
-    codes: usize,
-    scales: usize,
-    firstRow: usize,
-    rows: usize,
-    cols: usize,
-    blockRows: usize,
-    blockCols: usize,
-  ): void {
-    assert(blockRows > 0 && blockCols > 0, "a block has rows and columns");
-    Weights.codes = codes;
-    Weights.rows = rows;
+  static set(matrix: Matrix): void {
+    const cols = matrix.cols;
+    const blockCols = matrix.blockCols;
+    assert(matrix.blockRows > 0 && blockCols > 0, "a block has rows and columns");
+    Weights.codes = matrix.codes;
+    Weights.rows = matrix.rows;
     Weights.cols = cols;
     Weights.rowBytes = cols;
-    Weights.scales = scales;
-    Weights.firstRow = firstRow;
-    Weights.blockRows = blockRows;
+    Weights.scales = matrix.scales;
+    Weights.firstRow = matrix.firstRow;
+    Weights.blockRows = matrix.blockRows;
     const isWide = blockCols >= cols;
     Weights.blockCols = isWide ? max(Weights.paddedCols, 16) : blockCols;
-    Weights.isUe8m0 = scaleType == UE8M0;
+    Weights.isUe8m0 = matrix.scaleType == UE8M0;
     Weights.scaleBytes = Weights.isUe8m0 ? 1 : 4;
     Weights.scaleRowBytes = (isWide ? 1 : (cols + blockCols - 1) / blockCols) * Weights.scaleBytes;
   }
 
   /** Values without scales, of so many bytes. */
   static setPlain(values: usize, rows: usize, cols: usize, valueBytes: usize): void {
-    Weights.set(UE8M0, values, 0, 0, rows, cols, 1, max<usize>(cols, 1));
+    Weights.codes = values;
+    Weights.rows = rows;
+    Weights.cols = cols;
     Weights.rowBytes = cols * valueBytes;
   }
 

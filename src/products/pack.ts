@@ -1,0 +1,151 @@
+import type { CheckedTensor } from "../tensor/checks.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { asFp8 } from "../tensor/fp4.ts";
+import type { BlockScaled, Format } from "../tensor/tensor.ts";
+import { checkUpright } from "../tensor/transpose.ts";
+import type { Arena, Resident } from "../wasm/arena.ts";
+import type { Kernels } from "../wasm/kernels.ts";
+import { type Matrix, matrixOf } from "../wasm/matrix.ts";
+import type { Integers } from "./multiply.ts";
+import { type Activations, checkPackOptions } from "./options.ts";
+import {
+  floatWeights,
+  integerBlockOf,
+  type Keep,
+  noIntegers,
+  type PlainWeights,
+  packCodes,
+  packNibbles,
+  packValues,
+} from "./pack-integers.ts";
+import { PackedWeights, type PackOptions } from "./packed.ts";
+import { keepLists, MARGIN, surveyEach, typesOf } from "./right.ts";
+
+/** Copies weights into memory, where they stay: as codes, or as integers. */
+export class Packer {
+  readonly #kernels: Kernels;
+  readonly #arena: Arena;
+
+  constructor(kernels: Kernels, arena: Arena) {
+    this.#kernels = kernels;
+    this.#arena = arena;
+  }
+
+  /** See Engine.pack. */
+  pack(w: BlockScaled | PlainWeights, options: PackOptions): PackedWeights {
+    const { layout, weights, activations } = checkPackOptions(options);
+    const isTurned = layout === "n";
+    if (weights === "int7") return this.#packInt7(w, isTurned);
+    if (!("codes" in w)) throw onlyAsIntegers();
+    const [tensor, checked] = checkUpright("pack", asFp8("pack", w), isTurned);
+    const block = integerBlockOf(tensor.block[1], checked.grid.cols);
+    if (activations !== "int8") return this.#packCodes(tensor, checked, activations);
+    if (tensor.format === "e5m2") throw noIntegers("pack: activations", "E5M2", tensor.format);
+    if (block === undefined) throw noIntegers("pack: activations", "blocks", `${tensor.block[1]} columns`);
+    if (w.format !== "e2m1") return this.#packCodes(tensor, checked, activations);
+    return this.#packIntegers("fp4", block, w.format, tensor.block, [tensor.shape, checked.grid], (keep) =>
+      packNibbles(this.#arena, keep, tensor, checked, block),
+    );
+  }
+
+  #packInt7(w: BlockScaled | PlainWeights, isTurned: boolean): PackedWeights {
+    if (!("codes" in w)) {
+      const floats = floatWeights(w, isTurned);
+      return this.#packIntegers("int7", 32, undefined, [1, 32], [floats.shape, floats], (keep) =>
+        packValues(this.#kernels, this.#arena, keep, floats),
+      );
+    }
+    const [tensor, checked] = checkUpright("pack", asFp8("pack", w), isTurned);
+    return this.#packIntegers("int7", 32, w.format, [1, 32], [tensor.shape, checked.grid], (keep) =>
+      packCodes(this.#kernels, this.#arena, keep, tensor, checked),
+    );
+  }
+
+  #packIntegers(
+    kind: Integers["kind"],
+    inner: 16 | 32,
+    format: Format | undefined,
+    [blockRows, blockCols]: readonly [number, number],
+    [shape, { slices, rows, cols }]: readonly [
+      readonly number[],
+      { readonly slices: number; readonly rows: number; readonly cols: number },
+    ],
+    make: (keep: Keep) => Integers["weights"],
+  ): PackedWeights {
+    return this.#keepAll((keep, bytes, release) => {
+      const weights = make(keep);
+      return new PackedWeights(
+        { format, shape: [...shape], block: [blockRows, blockCols], bytes: bytes() },
+        { kind, shape, slices, rows, cols, weights, block: inner },
+        release,
+      );
+    });
+  }
+
+  /** Calls `make` with a way to room that stays, how much of that there is, and what gives all of it back, also if it throws. */
+  #keepAll(make: (keep: Keep, bytes: () => number, release: () => void) => PackedWeights): PackedWeights {
+    const residents: Resident[] = [];
+    let bytes = 0;
+    const keep = (size: number): number => {
+      const resident = this.#arena.keep(size);
+      residents.push(resident);
+      bytes += size;
+      return resident.start;
+    };
+    const release = (): void => {
+      for (const resident of residents) this.#arena.release(resident);
+    };
+    try {
+      return make(keep, () => bytes, release);
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  #packCodes(
+    tensor: BlockScaled,
+    { format, codes, scales, grid }: CheckedTensor,
+    activations: Activations | undefined,
+  ): PackedWeights {
+    const { slices, rows, cols } = grid;
+    return this.#keepAll((keep, bytes, release) => {
+      const scaleBytes = new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength);
+      const scalesFrom = alignTo4(codes.length + MARGIN);
+      const codesAt = keep(scalesFrom + scaleBytes.length);
+      new Uint8Array(this.#arena.buffer, codesAt, codes.length).set(codes);
+      new Uint8Array(this.#arena.buffer, codesAt + scalesFrom, scaleBytes.length).set(scaleBytes);
+      const weights = Array.from(
+        { length: slices },
+        (_, slice): Matrix =>
+          matrixOf({
+            ...typesOf(format, scales),
+            codes: codesAt + slice * rows * cols,
+            scales: codesAt + scalesFrom + slice * (scaleBytes.length / slices),
+            ...{ rows, cols, blockRows: tensor.block[0], blockCols: tensor.block[1] },
+          }),
+      );
+      const found = surveyEach(this.#kernels, this.#arena, weights);
+      const surveyed = keepLists(this.#kernels, this.#arena, found, keep);
+      const { shape, block } = tensor;
+      return new PackedWeights(
+        { format, shape: [...shape], block: [block[0], block[1]], bytes: bytes() },
+        { kind: "packed", shape, slices, rows, cols, weights: surveyed, activations },
+        release,
+      );
+    });
+  }
+}
+
+function onlyAsIntegers(): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "pack: w",
+    expected: "a block-scaled record",
+    got: "{ values, shape }, which is for integers",
+    fix: 'Pass { weights: "int7" }, or quantise the values first.',
+  });
+}
+
+function alignTo4(bytes: number): number {
+  return Math.ceil(bytes / 4) * 4;
+}

@@ -1,0 +1,72 @@
+import type { ScaleTypeId } from "../tensor/formats.ts";
+
+/**
+ * What the codes of a matrix are: row by row those of E4M3 (0) and E5M2 (1); in groups of twelve rows those of E2M1 (2) and integers of 7 bits (3); row by row
+ * integers of 8 bits (4). See `gemm` and `gemmIntegers` of Kernels.
+ */
+export type MatrixFormat = 0 | 1 | 2 | 3 | 4;
+
+export const INT7_FORMAT = 3;
+export const INT8_FORMAT = 4;
+
+/** A matrix in the memory of the kernels, which take the place of such a record: a pointer, instead of a dozen numbers. */
+export interface Matrix {
+  readonly format: MatrixFormat;
+  readonly scaleType: ScaleTypeId;
+  /** Where they begin, in bytes. */
+  readonly codes: number;
+  readonly scales: number;
+  /** Integers of 8 bits have them: see `quantizeInt8` of Kernels. */
+  readonly offsets: number;
+  /** Which row of its block the first one is. */
+  readonly firstRow: number;
+  readonly rows: number;
+  readonly cols: number;
+  readonly blockRows: number;
+  readonly blockCols: number;
+  /** What `survey` finds: the list of subnormal codes, or 0, and the exponent fields of the scales. */
+  readonly list: number;
+  readonly lowestScale: number;
+  readonly highestScale: number;
+}
+
+/** In the order of the fields of `Matrix` of assembly/kernels/matrix.ts, each of them 32 bits. A test compares both. */
+export const MATRIX_FIELDS: readonly (keyof Matrix)[] = [
+  "format",
+  "scaleType",
+  "codes",
+  "scales",
+  "offsets",
+  "firstRow",
+  "rows",
+  "cols",
+  "blockRows",
+  "blockCols",
+  "list",
+  "lowestScale",
+  "highestScale",
+];
+
+export const MATRIX_BYTES: number = 4 * MATRIX_FIELDS.length;
+
+/** What is 0 but where somebody says otherwise. */
+const NOTHING = { offsets: 0, firstRow: 0, blockRows: 1, list: 0, lowestScale: 0, highestScale: 0 };
+
+/** A matrix of which the fields that matter are given. */
+export function matrixOf(fields: Omit<Matrix, keyof typeof NOTHING> & Partial<Matrix>): Matrix {
+  return { ...NOTHING, ...fields };
+}
+
+/** Writes a matrix to a place for the kernels. */
+export function writeMatrix(buffer: ArrayBuffer, at: number, matrix: Matrix): void {
+  const words = new Uint32Array(buffer, at, MATRIX_FIELDS.length);
+  MATRIX_FIELDS.forEach((name, i) => {
+    words[i] = matrix[name];
+  });
+}
+
+/** The matrix at a place. */
+export function readMatrix(buffer: ArrayBuffer, at: number): Matrix {
+  const words = new Uint32Array(buffer, at, MATRIX_FIELDS.length);
+  return Object.fromEntries(MATRIX_FIELDS.map((name, i) => [name, words[i]])) as unknown as Matrix;
+}
