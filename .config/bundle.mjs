@@ -242,7 +242,7 @@ async function cli() {
   await writeFile(path("dist/cli/LICENSES.txt"), licences.join(`\n${"-".repeat(80)}\n\n`));
   // What is in main.js now, and the types of a program that nobody imports.
   for (const name of await readdir(folder)) {
-    if (!/^main\.js$|^LICENSES/.test(name)) await rm(folder + name);
+    if (!/^main\.js$|^LICENSES/.test(name)) await rm(folder + name, { recursive: true });
   }
 }
 

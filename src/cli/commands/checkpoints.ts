@@ -1,0 +1,170 @@
+import { readFile } from "node:fs/promises";
+import { type Command, Option } from "commander";
+import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
+import type { Override } from "../../checkpoint/dialects/rules.ts";
+import { systemFault } from "../../io/node.ts";
+import type { Task } from "../../jobs/conversion.ts";
+import type { Part } from "../../jobs/shares.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
+import type { ValueType } from "../../tensor/tensor.ts";
+import { compare } from "../compare.ts";
+import { convert } from "../convert.ts";
+import type { ConvertFlags } from "../convert-checkpoint.ts";
+import { findEvaluation, finishEvaluation } from "../evaluate-shared.ts";
+import { COMPARE_HELP, DEQUANTIZE_HELP, QUANTIZE_HELP } from "../help.ts";
+import { inspect } from "../inspect.ts";
+import { convertPart, finishConversion } from "../part.ts";
+import { convertQueued } from "../queue.ts";
+import { FILES, INPUTS, jobs, missingScale, part, place, REPORT, several, WORST, within } from "./options.ts";
+
+interface SelectionFlags extends ConvertFlags {
+  readonly include?: string[];
+  readonly exclude?: string[];
+  readonly missingScale: "error" | "one";
+  readonly part?: Part;
+  readonly queue?: string;
+}
+
+/** What quantize and dequantize have in common. */
+function conversion(command: Command, about: string): Command {
+  return command
+    .description(about)
+    .argument("<IN>", INPUTS, place)
+    .argument("<OUT>", "the file, folder or s3://BUCKET/PREFIX to write", place)
+    .option("--include <pattern>", "convert these weights (repeatable)", several)
+    .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
+    .option(...FILES)
+    .addOption(missingScale())
+    .option("--jobs <n>", "worker threads, if not one for each core; changes the speed, not the bytes", jobs)
+    .addOption(
+      new Option(
+        "--measure <which>",
+        "values that the report tells of: a sample of one in eight, or all, which takes longer",
+      )
+        .choices(["sample", "all"])
+        .default("sample"),
+    )
+    .option("--overwrite", "replace an OUT that is there already: a file, or the checkpoint in a folder")
+    .addOption(
+      new Option("--dry-run", "print the plan with exact sizes, and write nothing").conflicts("report"),
+    )
+    .option(...REPORT)
+    .addOption(
+      new Option("--part <i/N>", "make one of N parts of the shards; then: blockscale finish OUT")
+        .argParser(part)
+        .conflicts(["overwrite", "dryRun", "report"]),
+    )
+    .addOption(
+      new Option("--queue <redis>", "let `blockscale worker`s make the shards: redis://HOST:PORT").conflicts([
+        "part",
+        "overwrite",
+        "dryRun",
+        "report",
+        "jobs",
+        "measure",
+      ]),
+    )
+    .option("--json", "print the report as JSON");
+}
+
+/** Converts on this machine, all of it or a part, or on others. */
+function run(
+  from: string,
+  to: string,
+  task: Task,
+  flags: SelectionFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  if (flags.queue !== undefined) return convertQueued(from, to, flags.queue, task, flags, signal);
+  return flags.part === undefined
+    ? convert(from, to, task, flags, signal)
+    : convertPart(from, to, flags.part, task, flags, signal);
+}
+
+async function readOverrides(path: string | undefined): Promise<Override[]> {
+  if (path === undefined) return [];
+  const text = await readFile(path, "utf8").catch((cause) => {
+    throw systemFault(path, "a file of overrides", cause);
+  });
+  try {
+    const overrides = JSON.parse(text);
+    if (Array.isArray(overrides)) return overrides;
+    throw new Error("no list");
+  } catch (cause) {
+    throw new BlockscaleError("option", {
+      where: path,
+      expected: "a JSON list of overrides",
+      got: (cause as Error).message,
+      fix: 'Write it as [{ "pattern": "*.down_proj.weight", "scheme": "keep" }].',
+    });
+  }
+}
+
+/** The dialect that can store what overrides ask for. */
+function dialectFor(overrides: readonly Override[]): DialectName {
+  // What is no override at all is refused later, with where it stands.
+  const namesFormat = overrides.some((found) => typeof found?.scheme === "string" && found.scheme !== "keep");
+  return namesFormat ? "compressed-tensors-mixed" : "deepseek-v3.1";
+}
+
+/** quantize, dequantize, finish, inspect and compare. */
+export function checkpointCommands(command: Command, signal: AbortSignal): void {
+  conversion(command.command("quantize").alias("requantize"), "make an FP8 copy of a checkpoint")
+    .addOption(
+      new Option(
+        "--to <dialect>",
+        "how to store codes and scales; left out, deepseek-v3.1, or compressed-tensors-mixed where overrides name formats",
+      ).choices(Object.keys(dialects)),
+    )
+    .option("--overrides <file>", "JSON list of weights to treat differently", place)
+    .addHelpText("after", QUANTIZE_HELP)
+    .action(async (from, to, flags: SelectionFlags & { to?: DialectName; overrides?: string }) => {
+      const { include, exclude, missingScale } = flags;
+      const overrides = await readOverrides(flags.overrides);
+      const dialect = flags.to ?? dialectFor(overrides);
+      const options = { to: dialect, include, exclude, missingScale, overrides };
+      const direction = { kind: "quantize", to: dialect } as const;
+      await run(from, to, { direction, options }, flags, signal);
+    });
+  conversion(command.command("dequantize"), "make a plain BF16, F16 or F32 copy of an FP8 checkpoint")
+    .addOption(new Option("--dtype <type>", "of the values").choices(["bf16", "f16", "f32"]).default("bf16"))
+    .addHelpText("after", DEQUANTIZE_HELP)
+    .action(async (from, to, flags: SelectionFlags & { dtype: ValueType }) => {
+      const { include, exclude, missingScale, dtype } = flags;
+      const options = { dtype, include, exclude, missingScale };
+      const direction = { kind: "dequantize", dtype } as const;
+      await run(from, to, { direction, options }, flags, signal);
+    });
+  command
+    .command("finish")
+    .description("check and complete what was made by --part: a checkpoint, or the figures of an evaluation")
+    .argument("<OUT>", "the folder that the parts were written to", place)
+    .option("--verify", "read every file, and compare its SHA-256 with what its maker noted")
+    .option("--json", "print the report as JSON")
+    .option("--worst <n>", WORST, within(0, 10000), 10)
+    .action(async (to, flags) => {
+      const evaluation = await findEvaluation(to);
+      if (evaluation !== null) await finishEvaluation(to, evaluation, flags, signal);
+      else await finishConversion(to, flags, signal);
+    });
+  command
+    .command("inspect")
+    .description("show what is inside a checkpoint")
+    .argument("<PATH>", INPUTS, place)
+    .option(...FILES)
+    .option("--json", "print as JSON")
+    .option(...REPORT)
+    .action((path, flags) => inspect(path, flags, signal));
+  command
+    .command("compare")
+    .description("hold the values of one checkpoint against another's, whatever their dialects")
+    .argument("<A>", `the truth: ${INPUTS}`, place)
+    .argument("<B>", "what became of it", place)
+    .option("--min-sqnr <db>", "end with 1 if a tensor has less", within(-1000, 1000))
+    .addOption(missingScale())
+    .option("--jobs <n>", "worker threads, if not as many as pay; changes the speed, not the figures", jobs)
+    .option("--json", "print as JSON")
+    .option(...REPORT)
+    .addHelpText("after", COMPARE_HELP)
+    .action((a, b, flags) => compare(a, b, flags, signal));
+}

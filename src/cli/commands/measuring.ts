@@ -1,0 +1,95 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Part } from "../../jobs/shares.ts";
+import { type EvaluateFlags, evaluate } from "../evaluate.ts";
+import { evaluatePart, evaluateQueued } from "../evaluate-shared.ts";
+import { EVALUATE_HELP, SENSITIVITY_HELP } from "../help.ts";
+import { sensitivity } from "../sensitivity.ts";
+import { CACHE, jobs, MODEL, part, place, REPORT, WEIGHTS, WORST, within } from "./options.ts";
+
+interface SharedEvaluateFlags extends EvaluateFlags {
+  readonly part?: Part;
+  readonly out?: string;
+  readonly queue?: string;
+  readonly chunks: number;
+}
+
+/** An even number of tokens, of which the second half is predicted. */
+function evenTokens(text: string): number {
+  const n = within(2, 2 ** 24)(text);
+  if (n % 2 !== 0) throw new InvalidArgumentError("An even number.");
+  return n;
+}
+
+export function evaluationCommand(command: Command, signal: AbortSignal): void {
+  command
+    .command("evaluate")
+    .description("measure how well a model predicts a text, and how far it is from its original")
+    .argument("<MODEL>", MODEL, place)
+    .option("--against <reference>", "the original: figures of both, and the KL divergence", place)
+    .addOption(new Option("--text <file>", "the text").conflicts("tokens"))
+    .option("--tokens <file>", "a safetensors file with `ids` instead", place)
+    .option(
+      "--context <n>",
+      "tokens of a chunk; the second half of each is predicted and counted",
+      evenTokens,
+      512,
+    )
+    .addOption(
+      new Option("--activations <how>", "how the model's activations meet its weights")
+        .choices(["f32", "fp8", "int8"])
+        .default("f32"),
+    )
+    .option("--threads <n>", "threads that share the work, if not one for each core", jobs)
+    .addOption(WEIGHTS(["codes", "int7"]))
+    .addOption(CACHE())
+    .option("--state <folder>", "keep what is done there, so that a run that was cut off goes on", place)
+    .option("--worst <n>", WORST, within(0, 10000), 10)
+    .addOption(
+      new Option("--part <i/N>", "score one of N parts of the text into --out; then: blockscale finish OUT")
+        .argParser(part)
+        .conflicts(["queue", "report"]),
+    )
+    .option("--out <folder>", "where parts put their scores: a folder, or s3://BUCKET/PREFIX", place)
+    .addOption(
+      new Option("--queue <redis>", "let `blockscale worker`s score chunks: redis://HOST:PORT").conflicts([
+        "threads",
+        "state",
+        "out",
+      ]),
+    )
+    .option("--chunks <n>", "of one job of the queue, which reads the models once", jobs, 16)
+    .option("--json", "print as JSON")
+    .option(...REPORT)
+    .addHelpText("after", EVALUATE_HELP)
+    .action((path, flags: SharedEvaluateFlags, self: Command) => {
+      const { text, tokens, part, out, queue } = flags;
+      if (text === undefined && tokens === undefined) self.error("error: --text or --tokens is needed");
+      if ((part === undefined) !== (out === undefined)) self.error("error: --part and --out need each other");
+      if (queue !== undefined) return evaluateQueued(path, { ...flags, queue }, signal);
+      if (part !== undefined) return evaluatePart(path, { ...flags, part, out: out! }, signal);
+      return evaluate(path, flags, signal);
+    });
+}
+
+export function sensitivityCommand(command: Command, signal: AbortSignal): void {
+  command
+    .command("sensitivity")
+    .description("find out which layers bear which format, and the best mix within a budget of bits")
+    .argument("<MODEL>", `the original: ${MODEL}`, place)
+    .addOption(new Option("--text <file>", "the text").conflicts("tokens"))
+    .option("--tokens <file>", "a safetensors file with `ids` instead", place)
+    .option("--context <n>", "tokens of a chunk", evenTokens, 512)
+    .option("--formats <list>", "to choose from", "nvfp4,mxfp4,fp8,bf16")
+    .option("--bits <n>", "of a weight on average, scales included", within(1, 32), 6)
+    .option("--measure", "score each group by a run with it alone rounded, instead of an estimate")
+    .option("--out <file>", "write the choice as overrides for quantize", place)
+    .option("--threads <n>", "threads that share the work, if not one for each core", jobs)
+    .option("--json", "print as JSON")
+    .option(...REPORT)
+    .addHelpText("after", SENSITIVITY_HELP)
+    .action((path, flags, self: Command) => {
+      if (flags.text === undefined && flags.tokens === undefined)
+        self.error("error: --text or --tokens is needed");
+      return sensitivity(path, flags, signal);
+    });
+}

@@ -1,0 +1,69 @@
+import { type Command, Option } from "commander";
+import { chat } from "../chat.ts";
+import { embed } from "../embed.ts";
+import { generate } from "../generate.ts";
+import { serve } from "../serve.ts";
+import { CACHE, jobs, MODEL, place, several, WEIGHTS, within } from "./options.ts";
+
+/** What all commands that run a model have in common. */
+function modelCommand(command: Command, activations: "f32" | "near" = "near"): Command {
+  return command
+    .argument("<MODEL>", MODEL, place)
+    .option("--threads <n>", "threads that share the work, if not one for each core up to 8", jobs)
+    .addOption(
+      new Option(
+        "--activations <how>",
+        "how they meet FP8 weights: auto takes int8 for many tokens where it is faster here, near does so unless the model has experts",
+      )
+        .choices(["near", "auto", "f32", "int8", "fp8"])
+        .default(activations),
+    )
+    .addOption(CACHE())
+    .addOption(WEIGHTS(["codes", "int7", "auto"]));
+}
+
+function sampled(command: Command): Command {
+  return command
+    .option("--max-tokens <n>", "of the answer", within(0, 2 ** 31), 256)
+    .option(
+      "--temperature <t>",
+      "0 takes the likeliest token, 1 samples what the model says",
+      within(0, 100),
+      0.8,
+    )
+    .option("--top-k <k>", "sample among the k likeliest tokens", within(0, 2 ** 31))
+    .option("--top-p <p>", "sample among the fewest tokens whose probabilities sum to p", within(0, 1), 0.95)
+    .option("--min-p <p>", "sample among tokens at least p times as likely as the likeliest", within(0, 1))
+    .option("--seed <n>", "the same seed gives the same answer", within(0, 2 ** 53))
+    .option("--stop <text>", "end the answer at this text (repeatable)", several);
+}
+
+/** generate, chat, embed and serve. */
+export function modelCommands(command: Command, signal: AbortSignal): void {
+  sampled(modelCommand(command.command("generate").description("let a model go on with a text")))
+    .argument("[PROMPT]", "the text; left out, standard input")
+    .option("--ids <ids>", "the prompt as ids of tokens, for models without a tokenizer")
+    .option("--json", "print ids, log probabilities and tokens a second as JSON")
+    .action((path, prompt, flags) => generate(path, prompt, flags, signal));
+  sampled(modelCommand(command.command("chat").description("talk with a model in the terminal")))
+    .option("--system <text>", "what the model is told first")
+    .action((path, flags) => chat(path, flags, signal));
+  modelCommand(command.command("embed").description("turn each line of a text into a vector"), "f32")
+    .option("--input <file>", "the text; left out, standard input", place)
+    .option("--output <file>", "a .npy file, or JSON lines; left out, JSON lines to standard output", place)
+    .addOption(
+      new Option("--pooling <how>", "if not what the files of the model say").choices([
+        "mean",
+        "cls",
+        "last",
+      ]),
+    )
+    .option("--no-normalize", "leave vectors at their own lengths")
+    .action((path, flags) => embed(path, flags, signal));
+  modelCommand(command.command("serve").description("answer OpenAI's API: chat, completions, embeddings"))
+    .option("--host <address>", "where to listen; other machines reach 0.0.0.0", "127.0.0.1")
+    .option("--port <n>", "0 takes a free one", within(0, 65535), 8080)
+    .option("--max-tokens <n>", "of an answer, where a request does not say", within(1, 2 ** 31), 1024)
+    .option("--max-body <bytes>", "of a request", within(1, 2 ** 31), 2 ** 20)
+    .action((path, flags) => serve(path, flags, signal));
+}

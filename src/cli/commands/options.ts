@@ -1,0 +1,72 @@
+import { InvalidArgumentError, Option } from "commander";
+import { type Part, parsePart } from "../../jobs/shares.ts";
+
+// What several commands have in common: options, and how their values are read.
+
+/** Gathers an option that may be given several times. */
+export const several = (value: string, before: string[] = []): string[] => [...before, value];
+
+export function jobs(text: string): number {
+  const n = Number(text);
+  if (!/^[0-9]+$/.test(text) || n < 1 || n > 256) throw new InvalidArgumentError("1 to 256.");
+  return n;
+}
+
+/** A number within bounds. */
+export const within =
+  (least: number, most: number): ((text: string) => number) =>
+  (text) => {
+    const n = Number(text);
+    if (text.trim() === "" || !(n >= least && n <= most))
+      throw new InvalidArgumentError(`${least} to ${most}.`);
+    return n;
+  };
+
+/** An empty path would be the folder of the shell. */
+export function place(text: string): string {
+  if (text === "") throw new InvalidArgumentError("It is empty.");
+  return text;
+}
+
+/** `2/8` of --part. */
+export function part(text: string): Part {
+  try {
+    return parsePart(text);
+  } catch {
+    throw new InvalidArgumentError("Parts are 1/8 to 8/8, say: they count from 1.");
+  }
+}
+
+export const INPUTS: string =
+  "a .safetensors file, a checkpoint folder or its index, s3://BUCKET/PREFIX, a URL, hf:OWNER/NAME or ms:OWNER/NAME";
+
+export const MODEL: string = "the folder of a model, s3://BUCKET/PREFIX, hf:OWNER/NAME or ms:OWNER/NAME";
+
+export const REPORT: readonly [flags: string, about: string] = [
+  "--report <file>",
+  "write a page of charts and tables besides (HTML)",
+];
+
+export const FILES: readonly [flags: string, about: string, read: typeof several] = [
+  "--files <pattern>",
+  "the .safetensors files that are the model, where a folder holds others too (repeatable)",
+  several,
+];
+
+export const WORST: string = "how many of the tokens to list at which both models differ most";
+
+export function missingScale(): Option {
+  return new Option("--missing-scale <what>", "FP8 codes that have no scale: refuse them, or take 1")
+    .choices(["error", "one"])
+    .default("error");
+}
+
+export const CACHE = (): Option =>
+  new Option("--cache <type>", "how keys and values of past tokens are kept")
+    .choices(["f32", "fp8"])
+    .default("f32");
+
+export const WEIGHTS = (forms: readonly string[]): Option =>
+  new Option("--weights <form>", "codes as stored, or integers of 7 bits: faster, and about as exact as E4M3")
+    .choices(forms)
+    .default("codes");
