@@ -135,6 +135,14 @@ async function isFinishedFile(run: Run, { to, plan, opened }: Planned): Promise<
 
 /** A folder becomes a folder, a file a file: a name of the other kind would make something that is called what it is not. */
 function refuseName(to: string, isFolder: boolean): void {
+  if (to === "-") {
+    throw new BlockscaleError("option", {
+      where: "OUT",
+      expected: "the name of a file or folder",
+      got: "-, which stands for standard output elsewhere",
+      fix: "Outputs appear when they are whole: give a name, or ./- for a folder of that name.",
+    });
+  }
   const isFile = to.endsWith(".safetensors");
   if (isFolder ? !isFile : isFile) return;
   throw new BlockscaleError("option", {

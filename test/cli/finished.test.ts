@@ -140,3 +140,11 @@ test("a server that falls silent after the conversion costs the report, and not 
   });
   expect(existsSync(report)).toBe(false);
 });
+
+test("- as OUT is refused, since it is no standard output", async () => {
+  expect(await blockscale("quantize", await makeModel(), "-")).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("standard output"),
+  });
+  expect(existsSync("-")).toBe(false);
+});

@@ -90,7 +90,7 @@ describe("a run that is cut off", () => {
     expect(await blockscale("quantize", model, out, "--overwrite")).toMatchObject({ code: 0 });
   });
 
-  test("by Ctrl-C ends with 1, one message, and nothing half-written", async () => {
+  test("by Ctrl-C ends with 130, one message, and nothing half-written", async () => {
     const model = await makeModel(3, 700);
     const out = output();
     const { child, ended } = start(["quantize", model, out]);

@@ -245,15 +245,26 @@ function worstBlockOf(
   for (let i = 0, row = 0; i < x.length; row++) {
     const first = (Math.floor(row / height) * down + Math.floor((row % height) / blockRows)) * across;
     for (let b = 0, left = cols; b < across; b++, left -= blockCols) {
-      let [power, errors] = [0, 0];
-      for (const end = i + Math.min(left, blockCols); i < end; i++) {
-        const value = x[i]!;
-        const error = value - y[i]!;
-        // NaN and Inf that are the same on both sides are no noise.
-        if (Number.isNaN(error) && Object.is(value, y[i])) continue;
+      const end = i + Math.min(left, blockCols);
+      let power = 0;
+      let errors = 0;
+      for (let j = i; j < end; j++) {
+        const value = x[j]!;
+        const error = value - y[j]!;
         power += value * value;
         errors += error * error;
       }
+      if (Number.isNaN(errors)) {
+        // NaN and Inf that are the same on both sides are no noise.
+        power = 0;
+        errors = 0;
+        for (let j = i; j < end; j++) {
+          if (!Number.isFinite(x[j]) && Object.is(x[j], y[j])) continue;
+          power += x[j]! ** 2;
+          errors += (x[j]! - y[j]!) ** 2;
+        }
+      }
+      i = end;
       signal[first + b]! += power;
       noise[first + b]! += errors;
     }
