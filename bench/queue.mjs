@@ -1,6 +1,6 @@
 // Two workers of a queue against one process, and what a job costs Redis: node bench/queue.mjs [turns]. Needs redis-server.
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { markdownTable } from "markdown-table";
 
 const CLI = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
-const [SHARDS, SIZE] = [16, 4096];
+const [SHARDS, ROWS, COLUMNS] = [8, 8192, 8192];
 const turns = Number(process.argv[2] ?? 3);
 const folder = mkdtempSync(join(tmpdir(), "blockscale-bench-"));
 const running = new Set();
@@ -17,21 +17,42 @@ const running = new Set();
 function start(command, args) {
   const child = spawn(command, args);
   running.add(child);
-  const result = { child, text: "", ended: null };
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (result.text += text));
-  result.ended = new Promise((resolve, reject) =>
+  let text = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (more) => (text += more));
+  const ended = new Promise((resolve, reject) =>
     child.on("close", (code) => {
       running.delete(child);
-      if (code) reject(new Error(result.text));
+      if (code) reject(new Error(text));
       else resolve();
     }),
   );
+  return { child, said: () => text, ended };
+}
+
+/** Seconds of the processor that a running process has taken, by all of its threads; what it took before where it has ended. */
+function processorOf({ pid }, before) {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, "latin1")
+      .replace(/^.*\) /, "")
+      .split(" ");
+    // User and system time, in hundredths of a second.
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return before;
+  }
+}
+
+function blockscale(...args) {
+  const result = { ...start(process.execPath, [CLI, ...args]), processor: 0 };
+  const timer = setInterval(() => {
+    result.processor = processorOf(result.child, result.processor);
+  }, 20);
+  result.ended = result.ended.finally(() => clearInterval(timer));
   return result;
 }
-const blockscale = (...args) => start(process.execPath, [CLI, ...args]);
 
 async function until(process, words) {
-  while (!words.test(process.text)) await setTimeout(20);
+  while (!words.test(process.said())) await setTimeout(20);
 }
 
 async function freePort() {
@@ -42,19 +63,19 @@ async function freePort() {
   return port;
 }
 
-/** A BF16 checkpoint of half a gigabyte, one matrix a shard. */
+/** A BF16 checkpoint of a gigabyte, one matrix a shard. */
 function makeModel() {
   const model = join(folder, "model");
   mkdirSync(model);
   const values = Uint16Array.from(
-    { length: SIZE * SIZE },
+    { length: ROWS * COLUMNS },
     (_, i) => 0x3c00 + ((i * 7919) % 0x300) + (i & 1 ? 0x8000 : 0),
   );
   const weightMap = {};
   for (let i = 0; i < SHARDS; i++) {
     const weight = `model.layers.${i}.mlp.down_proj.weight`;
     const header = JSON.stringify({
-      [weight]: { dtype: "BF16", shape: [SIZE, SIZE], data_offsets: [0, values.byteLength] },
+      [weight]: { dtype: "BF16", shape: [ROWS, COLUMNS], data_offsets: [0, values.byteLength] },
     });
     const length = Buffer.alloc(8);
     length.writeBigUInt64LE(BigInt(header.length));
@@ -94,22 +115,29 @@ function costs() {
 async function timed(...flags) {
   const out = join(folder, "out");
   const started = performance.now();
-  await blockscale("quantize", model, out, ...flags).ended;
+  const process = blockscale("quantize", model, out, ...flags);
+  await process.ended;
   const seconds = (performance.now() - started) / 1000;
   rmSync(out, { recursive: true });
-  return { seconds };
+  return { seconds, processor: process.processor };
 }
 
 async function queued(count) {
   const flags = ["--queue", address, "--allow", folder, "--jobs", "1"];
   const workers = Array.from({ length: count }, () => blockscale("worker", ...flags));
   for (const worker of workers) await until(worker, /Waiting for jobs/);
-  const before = costs();
-  const { seconds } = await timed("--queue", address);
-  const after = costs();
+  const sum = () => workers.reduce((seconds, worker) => seconds + worker.processor, 0);
+  const before = { ...costs(), processor: sum() };
+  const { seconds, processor } = await timed("--queue", address);
+  const after = { ...costs(), processor: sum() };
   for (const worker of workers) worker.child.kill("SIGTERM");
   for (const worker of workers) await worker.ended;
-  return { seconds, commands: after.commands - before.commands, redis: after.seconds - before.seconds };
+  return {
+    seconds,
+    processor: processor + after.processor - before.processor,
+    commands: after.commands - before.commands,
+    redis: after.seconds - before.seconds,
+  };
 }
 
 const contestants = {
@@ -125,20 +153,29 @@ for (let turn = 0; turn < turns; turn++) {
     if (!(result.seconds >= best[name]?.seconds)) best[name] = result;
   }
 }
-const bytes = 2 * SHARDS * SIZE * SIZE;
+const bytes = 2 * SHARDS * ROWS * COLUMNS;
 const first = Object.values(best)[0].seconds;
-const rows = Object.entries(best).map(([name, { seconds, commands, redis }]) => [
+const rows = Object.entries(best).map(([name, { seconds, processor, commands, redis }]) => [
   name,
   seconds.toFixed(2),
   (first / seconds).toFixed(2),
   (bytes / 1e6 / seconds).toFixed(0),
+  processor.toFixed(2),
   commands === undefined ? "" : (commands / SHARDS).toFixed(0),
   redis === undefined ? "" : ((1000 * redis) / SHARDS).toFixed(1),
 ]);
 console.log(
   `${SHARDS} shards of ${(bytes / SHARDS / 1e6).toFixed(0)} MB in BF16 to FP8, the best of ${turns} turns\n`,
 );
-const columns = ["", "s", "times as fast", "MB/s read", "Redis commands a job", "ms of Redis a job"];
+const columns = [
+  "",
+  "s",
+  "times as fast",
+  "MB/s read",
+  "s of processors",
+  "Redis commands a job",
+  "ms of Redis a job",
+];
 console.log(markdownTable([columns, ...rows]));
 for (const child of running) child.kill("SIGKILL");
 rmSync(folder, { recursive: true, force: true });

@@ -55,6 +55,7 @@ Examples:
   blockscale evaluate Qwen3-8B-FP8/ --against Qwen3-8B/ --text book.txt
   blockscale evaluate DeepSeek-V3.1/ --text book.txt --context 256 --state unfinished/
   blockscale evaluate Qwen3-8B-FP8/ --against Qwen3-8B/ --text book.txt --activations fp8 --json
+  blockscale evaluate Qwen3-8B-FP8/ --against Qwen3-8B/ --text book.txt --part 3/8 --out scores/   # then: blockscale finish scores/
 `;
 
 /** Below the options of `blockscale sensitivity --help`. */
