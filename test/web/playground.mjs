@@ -23,6 +23,10 @@ export const tests = [
         await page.getByRole("heading", { name: tensor }).waitFor();
         await page.keyboard.press("Escape");
         assert.equal(await page.locator("#dialect").inputValue(), "mxfp8");
+        // A format that wants more than a name is not offered.
+        await page.goto(`${env.url}?example=outliers&format=compressed-tensors-mixed`);
+        await planned(page);
+        assert.equal(await page.locator("#dialect").inputValue(), "deepseek-v3.1");
         await page.goto(`${env.url}?example=../../etc&format=nonsense`);
         await page.getByRole("heading", { name: "Make an FP8 copy" }).waitFor();
       });

@@ -1,8 +1,8 @@
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
-import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import { leave, openAnother } from "../session/actions.ts";
 import { origin, query, remember } from "../session/address.ts";
+import { isOffered } from "../session/destinations.ts";
 import { chosen, nameOfChosen } from "../session/model.ts";
 import { bytes, percent, short } from "../strings/format.ts";
 import { FormatChoice } from "../views/format-choice.tsx";
@@ -57,7 +57,7 @@ export function Run(): JSX.Element {
 function takeLink(): void {
   const params = query();
   const [wanted, doing, begun] = [params.get("format"), params.get("task"), params.get("prompt")];
-  if (wanted !== null && Object.hasOwn(dialects, wanted)) format.value = wanted as DialectName;
+  if (wanted !== null && isOffered(wanted)) format.value = wanted;
   if (wanted === "none") format.value = null;
   if (TASKS.includes(doing as Task)) task.value = doing as Task;
   if (begun !== null) prompt.value = begun.slice(0, 2000);

@@ -1,5 +1,5 @@
 import { effect, type Signal, signal } from "@preact/signals";
-import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
+import { isOffered } from "./destinations.ts";
 import { form, opened, selected, stage } from "./model.ts";
 
 /** The parts of the page, as `?view=` names them; the converter has no name in the address. */
@@ -49,8 +49,7 @@ export function remember(name: ViewName, fields: Readonly<Record<string, string>
 /** What a link asks for, once its checkpoint is open. Names from outside count only if they are known. */
 export function takeFromAddress(params: URLSearchParams): void {
   const format = params.get("format");
-  if (format !== null && Object.hasOwn(dialects, format))
-    form.value = { ...form.value, action: "quantize", to: format as DialectName };
+  if (format !== null && isOffered(format)) form.value = { ...form.value, action: "quantize", to: format };
   const tensor = params.get("tensor");
   const isThere = opened.value?.inspection.tensors.some(({ name }) => name === tensor);
   if (tensor !== null && isThere) selected.value = tensor;

@@ -19,6 +19,11 @@ export function isReadAt(destination: Destination, dialect: DialectName): boolea
   return (DESTINATIONS[destination] as readonly DialectName[]).includes(dialect);
 }
 
+/** Whether the page offers a dialect: not those that want more than a name, as a mix of formats does. */
+export function isOffered(name: string): name is DialectName {
+  return destinationNames.some((destination) => isReadAt(destination, name as DialectName));
+}
+
 /** The first destination that reads a dialect. */
 export function destinationOf(dialect: DialectName): Destination {
   return destinationNames.find((name) => isReadAt(name, dialect)) ?? "servers";
