@@ -1,10 +1,9 @@
 // What formats cost a language model that was trained here: node bench/quality.mjs TEXT FOLDER [steps]
 // Trains a Llama of 0.9 million parameters in float32 on the bytes of TEXT, unless FOLDER holds one, rounds it to each format, and
-// prints a table over text that it has not seen. The King James Bible is `bible -f gen1:1-rev22:21` of Debian's bible-kjv.
+// prints a table over text that it has not seen, a row at a time. The King James Bible is `bible -f gen1:1-rev22:21` of Debian's bible-kjv.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { markdownTable } from "markdown-table";
 
 const CLI = new URL("../dist/cli/main.js", import.meta.url).pathname;
 const [text, folder, steps = "1500"] = process.argv.slice(2);
@@ -25,7 +24,6 @@ const CONFIG = {
   tie_word_embeddings: false,
   initializer_range: 0.02,
 };
-const FORMATS = "nvfp4,mxfp4,mxfp4Ocp,fp8,mxfp8,e5m2,bf16";
 /** Bytes of text that is predicted, of the last twentieth, which training does not see. */
 const BYTES = 8192;
 const CONTEXT = "128";
@@ -55,51 +53,56 @@ if (!existsSync(join(folder, "model.safetensors"))) {
     "100",
   );
 }
-const [mixed, fp8, heldOut, overrides] = ["-mixed", "-fp8", "-held-out.txt", "-mix.json"].map(
-  (end) => folder + end,
-);
+const [made, heldOut, overrides] = ["-made", "-held-out.txt", "-overrides.json"].map((end) => folder + end);
 const bytes = readFileSync(text);
 writeFileSync(heldOut, bytes.subarray(Math.ceil(0.95 * bytes.length)).subarray(0, BYTES));
 const said = ["--text", heldOut, "--context", CONTEXT, "--json"];
 
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
-const rowOf = (name, bits, { perplexity, kldMean, sameTop }) => [
-  name,
-  bits === null ? "" : bits.toFixed(2),
-  perplexity.toFixed(4),
-  kldMean.toExponential(2),
-  percent(sameTop),
+/** Dialects with one format each; the floor rule and more codes are controls. */
+const UNIFORM = [
+  ["fp8, 128x128", "deepseek-v3.1"],
+  ["mxfp8", "mxfp8"],
+  ["nvfp4", "compressed-tensors-nvfp4"],
+  ["mxfp4", "compressed-tensors-mxfp4"],
+  [
+    "mxfp4, floor (control)",
+    "compressed-tensors-mxfp4",
+    [{ pattern: "*_proj.weight", scheme: { rounding: "floor" } }],
+  ],
 ];
 
-const all = JSON.parse(blockscale("sensitivity", folder, ...said, "--formats", FORMATS, "--bits", "32"));
-const uniform = all.points.filter(({ mix }) => mix !== "mixed" && mix !== "chosen");
-const rows = uniform.map((point) =>
-  rowOf(point.mix === "bf16" ? "float32, as it is" : point.mix, point.bitsPerWeight, point),
-);
+/** A row of a table, printed as soon as it is known. */
+function row(name, bits, { perplexity, kldMean, sameTop }) {
+  const cells = [name, bits === null ? "" : bits.toFixed(2), perplexity.toFixed(4), kldMean.toExponential(2)];
+  console.log(`| ${[...cells, `${(100 * sameTop).toFixed(1)} %`].join(" | ")} |`);
+}
 
-for (const bits of ["4.5", "6", "8"]) {
-  const options = ["--formats", "nvfp4,mxfp4,fp8,bf16", "--bits", bits, "--out", overrides];
-  const { points, chosen } = JSON.parse(blockscale("sensitivity", folder, ...said, ...options));
-  const best = points
-    .filter(({ bitsPerWeight }) => bitsPerWeight <= Number(bits) + 1e-6)
-    .reduce((a, b) => (b.kldMean < a.kldMean ? b : a));
-  blockscale("quantize", folder, mixed, "--overrides", overrides, "--overwrite");
-  const evaluation = JSON.parse(blockscale("evaluate", mixed, "--against", folder, ...said));
-  const name = new Set(Object.values(chosen)).size === 1 ? best.mix : "mixed";
-  rows.push(rowOf(`${bits} bits allowed: ${name}`, best.bitsPerWeight, evaluation));
+console.log("| format | bits a weight | perplexity a byte | mean KL divergence | same top |");
+console.log("| :-- | --: | --: | --: | --: |");
+
+function evaluated(to, changes, ...more) {
+  writeFileSync(overrides, JSON.stringify(changes));
+  blockscale("quantize", folder, made, "--to", to, "--overrides", overrides, "--overwrite");
+  return JSON.parse(blockscale("evaluate", made, "--against", folder, ...said, ...more));
 }
-blockscale("quantize", folder, fp8, "--overwrite");
-for (const activations of ["f32", "fp8", "int8"]) {
-  const evaluation = JSON.parse(
-    blockscale("evaluate", fp8, "--against", folder, ...said, "--activations", activations),
+
+for (const [i, [name, to, changes = []]] of UNIFORM.entries()) {
+  const found = evaluated(to, changes);
+  if (i === 0) row("float32, as it is", 32, { perplexity: found.perplexityBase, kldMean: 0, sameTop: 1 });
+  row(name, null, found);
+}
+for (const activations of ["fp8", "int8"])
+  row(`fp8, activations ${activations}`, null, evaluated("deepseek-v3.1", [], "--activations", activations));
+
+for (const [formats, bits] of [
+  ["e5m2,bf16", "8.1"],
+  ["nvfp4,mxfp4,fp8,bf16", "4.5"],
+  ["nvfp4,mxfp4,fp8,bf16", "6"],
+  ["nvfp4,mxfp4,fp8,bf16", "8.1"],
+]) {
+  const { points } = JSON.parse(
+    blockscale("sensitivity", folder, ...said, "--formats", formats, "--bits", bits),
   );
-  rows.push(rowOf(`deepseek-v3.1, activations ${activations}`, null, evaluation));
+  for (const point of points)
+    if (point.mix !== "mixed") row(`${bits} bits of ${formats}: ${point.mix}`, point.bitsPerWeight, point);
 }
-console.log(
-  markdownTable(
-    [["format", "bits a weight", "perplexity a byte", "mean KL divergence", "same top"], ...rows],
-    {
-      align: ["l", "r", "r", "r", "r"],
-    },
-  ),
-);
