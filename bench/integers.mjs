@@ -17,6 +17,7 @@ const START = "<!-- bench-integers:start -->";
 const END = "<!-- bench-integers:end -->";
 
 const WORKS = [
+  { m: 1, n: 1024, k: 1024 },
   { m: 1, n: 3072, k: 2048 },
   { m: 1, n: 4096, k: 4096, cold: true },
   { m: 2, n: 2048, k: 2048 },
@@ -96,7 +97,9 @@ function table(records) {
   const body = variants.flatMap((variant) =>
     WORKS.map(({ m, n, k, cold = false }) => {
       const of = (way) =>
-        records.find((r) => r.variant === variant && r.m === m && r.cold === cold && r.way === way);
+        records.find(
+          (r) => r.variant === variant && r.m === m && r.n === n && r.cold === cold && r.way === way,
+        );
       const cells = names.map((way) => {
         const { gigaFlops, ofPeak, ofRead, ofFloat } = of(way);
         const share = m === 1 ? `${(100 * ofRead).toFixed(0)} % of reading` : `${ofPeak.toFixed(2)} of peak`;
