@@ -193,22 +193,23 @@ async function tokenizer() {
  * hosts choose between (#kernels) and optional peers stay outside.
  */
 async function cli() {
-  const outside = ["#*", "@aws-sdk/client-s3", "bullmq", "ioredis"];
+  const outside = ["#*kernels", "#*worker", "@aws-sdk/client-s3", "bullmq", "ioredis"];
   const workersStay = {
     name: "files of workers stay where they are",
     setup: ({ onLoad }) =>
       onLoad({ filter: /\/dist\/\w+\/[\w-]+\.js$/ }, async ({ path }) => {
         const room = path.split("/").at(-2);
         const text = await readFile(path, "utf8");
+        // That of conversions lies beside the command line, the only one to start it.
+        if (room === "jobs") return { contents: text };
         return { contents: text.replaceAll('URL("./worker.js"', `URL("../${room}/worker.js"`) };
       }),
   };
   const folder = path("dist/cli/");
-  /** Bundles a file in its place. */
-  const bundle = (file, options) =>
+  const bundle = (from, to, options) =>
     build({
-      entryPoints: [file],
-      outfile: file,
+      entryPoints: [path(from)],
+      outfile: path(to),
       allowOverwrite: true,
       metafile: true,
       bundle: true,
@@ -217,8 +218,8 @@ async function cli() {
       target: "node20",
       ...options,
     });
-  const file = path("dist/cli/main.js");
-  const { metafile } = await bundle(file, {
+  const file = "dist/cli/main.js";
+  const { metafile } = await bundle(file, file, {
     banner: {
       js: [
         "#!/usr/bin/env node",
@@ -231,8 +232,8 @@ async function cli() {
     // Half the size; names stay, for traces.
     minifyWhitespace: true,
   });
-  await chmod(file, 0o755);
-  await bundle(path("dist/jobs/worker.js"), {
+  await chmod(path(file), 0o755);
+  await bundle("dist/jobs/worker.js", "dist/cli/worker.js", {
     banner: { js: "// Holds @assemblyscript/loader: Apache License 2.0, see ../wasm/LICENSE.loader.txt" },
     external: outside,
   });
@@ -242,7 +243,7 @@ async function cli() {
   await writeFile(path("dist/cli/LICENSES.txt"), licences.join(`\n${"-".repeat(80)}\n\n`));
   // What is in main.js now, and the types of a program that nobody imports.
   for (const name of await readdir(folder)) {
-    if (!/^main\.js$|^LICENSES/.test(name)) await rm(folder + name, { recursive: true });
+    if (!/^(main|worker)\.js$|^LICENSES/.test(name)) await rm(folder + name, { recursive: true });
   }
 }
 

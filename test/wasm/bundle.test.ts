@@ -60,14 +60,14 @@ describe("the built package", () => {
     );
     const isOurs = (name: string) => name.startsWith(".") || Object.hasOwn(imports, name) || isBuiltin(name);
     const others = wanted.filter(({ name }) => !isOurs(name));
-    expect(others).toEqual([
-      { file: "cli/main.js", name: "@aws-sdk/client-s3" },
-      { file: "cli/main.js", name: "bullmq" },
-      { file: "cli/main.js", name: "ioredis" },
-      { file: "io/s3-client.js", name: "@aws-sdk/client-s3" },
-      { file: "jobs/worker.js", name: "@aws-sdk/client-s3" },
-      { file: "jobs/queue/connection.js", name: "bullmq" },
-      { file: "jobs/queue/connection.js", name: "ioredis" },
+    expect([...new Set(others.map(({ file, name }) => `${file} ${name}`))].sort()).toEqual([
+      "cli/main.js @aws-sdk/client-s3",
+      "cli/main.js bullmq",
+      "cli/main.js ioredis",
+      "cli/worker.js @aws-sdk/client-s3",
+      "io/s3-client.js @aws-sdk/client-s3",
+      "jobs/queue/connection.js bullmq",
+      "jobs/queue/connection.js ioredis",
     ]);
     for (const { name } of others) expect(peerDependenciesMeta[name]).toEqual({ optional: true });
   });
