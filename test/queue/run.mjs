@@ -162,7 +162,11 @@ async function chaos(large, shards, out, list, aof = "aof") {
   for (let round = 0; Date.now() < end && (round < 3 || (await list()).length < shards); round++) {
     const i = Math.floor(random() * workers.length);
     // One that has begun: it has a job, or is about to take one.
-    while (!/Waiting for jobs/.test(workers[i].said())) await setTimeout(20);
+    while (!/Waiting for jobs/.test(workers[i].said())) {
+      await setTimeout(20);
+      // It began while Redis was away, and said so.
+      if (workers[i].child.exitCode !== null) workers[i] = worker();
+    }
     await setTimeout(300 + 900 * random());
     await stop(workers[i], "SIGKILL");
     kills.workers++;
