@@ -1,4 +1,5 @@
 import type { Engine } from "../engine/engine.ts";
+import { fasterOf, weightsToTime } from "../products/faster.ts";
 import type { CacheType } from "./cache.ts";
 import type { ModelConfig } from "./config.ts";
 import type { WeightForm } from "./store.ts";
@@ -49,37 +50,18 @@ function hasExperts(config: ModelConfig): boolean {
 
 const [ROWS, COLUMNS] = [768, 1024];
 
-/** The form that a single row meets sooner, as in an answer token by token: both are timed in turns. */
+/** The form that a single row meets sooner, as in an answer token by token. */
 function fasterWeights(engine: Engine | null): WeightForm {
   if (engine === null) return "codes";
-  const codes = Uint8Array.from({ length: ROWS * COLUMNS }, (_, i) => 0x30 + ((i * 7) % 24));
-  const scales = new Uint8Array((ROWS / 128) * (COLUMNS / 128)).fill(127);
-  const w = { format: "e4m3", shape: [ROWS, COLUMNS], block: [128, 128], codes, scales } as const;
+  const w = weightsToTime(ROWS, COLUMNS);
   const packed = { codes: engine.pack(w), int7: engine.pack(w, { weights: "int7" }) };
   const x = { values: new Float32Array(COLUMNS).fill(1), shape: [1, COLUMNS] };
   const out = new Float32Array(ROWS);
-  const least = { codes: Infinity, int7: Infinity };
-  for (let turn = 0; turn < 2; turn++) {
-    for (const form of ["codes", "int7"] as const)
-      least[form] = Math.min(
-        least[form],
-        timeOf(() => engine.gemm(x, packed[form], { out })),
-      );
-  }
+  const faster = fasterOf({
+    codes: () => engine.gemm(x, packed.codes, { out }),
+    int7: () => engine.gemm(x, packed.int7, { out }),
+  });
   packed.codes.free();
   packed.int7.free();
-  return least.int7 < least.codes ? "int7" : "codes";
-}
-
-/** Milliseconds of an action, from a millisecond of them: a page's clock may move in such steps. 0 where it stands still. */
-function timeOf(action: () => void): number {
-  const start = performance.now();
-  let elapsed = 0;
-  let count = 0;
-  while (elapsed < 1 && count < 200) {
-    action();
-    count++;
-    elapsed = performance.now() - start;
-  }
-  return elapsed / count;
+  return faster;
 }

@@ -8,7 +8,7 @@ import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { Int8Activations } from "./activations.ts";
 import { runsOf } from "./experts.ts";
-import { fasterOf } from "./faster.ts";
+import { fasterActivations } from "./faster.ts";
 import { type Left, type LeftOperand, leftOf } from "./left.ts";
 import { multiply, type Right } from "./multiply.ts";
 import {
@@ -100,12 +100,12 @@ export class Products {
 
   #prefersIntegers(left: Left, right: Right): boolean {
     if (left.rows < AUTO_ROWS || typeof integersOf(right) === "string") return false;
-    return this.#kernels.hasTrueDots() === 1 && this.faster() === "int8";
+    return this.faster() === "int8";
   }
 
-  /** What "auto" means on this engine: found by timing both for a millisecond or two, once. */
+  /** What "auto" means on this engine: found by timing both, once. */
   faster(): "f32" | "int8" {
-    this.#faster ??= fasterOf(this);
+    this.#faster ??= this.#kernels.hasTrueDots() === 1 ? fasterActivations(this) : "f32";
     return this.#faster;
   }
 
