@@ -193,7 +193,7 @@ async function tokenizer() {
  * hosts choose between (#kernels) and optional peers stay outside.
  */
 async function cli() {
-  const outside = ["#*kernels", "#*worker", "@aws-sdk/client-s3", "bullmq", "ioredis"];
+  const outside = ["#*", "@aws-sdk/client-s3", "bullmq", "ioredis"];
   const workersStay = {
     name: "files of workers stay where they are",
     setup: ({ onLoad }) =>
