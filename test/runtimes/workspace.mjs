@@ -14,7 +14,7 @@ export const ROOT = join(HERE, "../..");
 export const WASM = textOf(Buffer.from("0061736d01000000", "hex"));
 
 /** Runs a command to its end; a failure carries what it printed. */
-export async function run(command, parameters, { cwd = ROOT, timeout = 120_000, env = {} } = {}) {
+export async function run(command, parameters, { cwd = ROOT, timeout = 300_000, env = {} } = {}) {
   const options = {
     cwd,
     timeout,
