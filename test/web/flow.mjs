@@ -353,7 +353,9 @@ export const tests = [
     browsers: ["chromium"],
     async body(env) {
       const input = made(env, "small.safetensors", writeSmall);
-      const report = cli(env, "quantize", input, join(env.folder, "reported.safetensors"));
+      const output = join(env.folder, "reported.safetensors");
+      // The page measures every value.
+      const report = cli(env, "quantize", input, output, "--measure", "all");
       await withPage(env, async (page) => {
         await openFiles(page, input);
         await planned(page);
