@@ -54,7 +54,7 @@ class JobRunner {
   }
 
   async work(job: Job, worker: string): Promise<object> {
-    let told = 0;
+    let told = Number.NEGATIVE_INFINITY;
     const tell = (done: number, size: number): void => {
       if (performance.now() - told < PROGRESS_MILLISECONDS) return;
       told = performance.now();
