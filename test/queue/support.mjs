@@ -203,10 +203,11 @@ export async function stop(process, signal = "SIGTERM") {
   return process.ended;
 }
 
-/** Ends every process and removes every file; says how many checks passed. */
+/** Ends every process, this one too, and removes every file; says how many checks passed. */
 export function finish() {
   for (const child of running) child.kill("SIGKILL");
   rmSync(folder, { recursive: true, force: true });
   console.log(`${passed} passed, ${failed} failed`);
-  process.exitCode = failed === 0 ? 0 : 1;
+  // A check that failed may have left a connection that would try for ever to reach its Redis.
+  process.exit(failed === 0 ? 0 : 1);
 }
