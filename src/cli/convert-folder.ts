@@ -2,6 +2,7 @@ import { dirname } from "node:path";
 import type { Document } from "../checkpoint/dialects/index.ts";
 import { isOfCheckpoint } from "../checkpoint/plan/folder.ts";
 import type { FilePlan, Plan } from "../checkpoint/plan/plan.ts";
+import { forEachOf } from "../io/concurrency.ts";
 import { filesAt, makeFolderAt, placeIn, removeAt } from "../io/place.ts";
 import { isS3 } from "../io/s3.ts";
 import {
@@ -73,15 +74,7 @@ async function makeAll(
 ): Promise<void> {
   for (const file of files) if (file.size > SMALL) await make(file);
   const small = files.filter(({ size }) => size <= SMALL);
-  const takeAll = async () => {
-    try {
-      for (let file = small.shift(); file !== undefined; file = small.shift()) await make(file);
-    } finally {
-      small.length = 0;
-    }
-  };
-  const lanes = await Promise.allSettled(Array.from({ length: small.length < MANY ? 1 : atOnce }, takeAll));
-  for (const lane of lanes) if (lane.status === "rejected") throw lane.reason;
+  await forEachOf(small, small.length < MANY ? 1 : atOnce, make);
 }
 
 /** Whether a folder holds all of this output, and no run that is not finished. */

@@ -1,3 +1,4 @@
+import { forEachOf } from "../io/concurrency.ts";
 import { openUrl, type UrlSource } from "../io/http.ts";
 import { readText, type Source } from "../io/source.ts";
 import { parseIndex } from "../safetensors/shards.ts";
@@ -47,20 +48,15 @@ export async function openWebFolder(
   const indexName = isIndex ? decodeURIComponent(url.pathname.split("/").at(-1)!) : INDEX;
   const index = await open(indexName);
   const files = new Map<string, Source>();
-  const add = async (names: readonly string[]) => {
-    const queue = [...names];
-    const takeAll = async () => {
-      for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
-        const source = await open(name);
-        if (source !== null) files.set(name, source);
-      }
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, takeAll));
-  };
+  const add = (names: Iterable<string>) =>
+    forEachOf(names, AT_ONCE, async (name) => {
+      const source = await open(name);
+      if (source !== null) files.set(name, source);
+    });
   if (index !== null) {
     const { weightMap } = parseIndex(indexName, await readText(indexName, index));
     files.set(indexName, index);
-    await add([...new Set(weightMap.values())]);
+    await add(new Set(weightMap.values()));
   } else if (isIndex) {
     throw new BlockscaleError("io", {
       where: place,

@@ -1,4 +1,5 @@
 import { BlockscaleError } from "../tensor/errors.ts";
+import { forEachOf } from "./concurrency.ts";
 import { openUrl, type UrlOptions, type UrlSource } from "./http.ts";
 import { readRange, type Source } from "./source.ts";
 
@@ -64,29 +65,17 @@ async function complete(
 ): Promise<Source> {
   const { size } = source;
   const pieces: File[] = new Array(Math.ceil(size / PIECE));
-  let next = 0;
   let done = 0;
-  const lane = async (): Promise<void> => {
-    for (let i = next++; i < pieces.length; i = next++) {
-      signal?.throwIfAborted();
-      const [start, end] = [i * PIECE, Math.min(size, (i + 1) * PIECE)];
-      pieces[i] =
-        (await held(folder, String(i), end - start)) ??
-        (await written(folder, String(i), await readRange(source.url, source, start, end)));
-      done += end - start;
-      onProgress?.({ done, total: size });
-    }
-  };
-  const lanes = Array.from({ length: AHEAD }, async () => {
-    try {
-      await lane();
-    } catch (error) {
-      next = pieces.length;
-      throw error;
-    }
+  // After a failure all have stopped: nobody else may work on the folder before.
+  await forEachOf(pieces.keys(), AHEAD, async (i) => {
+    signal?.throwIfAborted();
+    const [start, end] = [i * PIECE, Math.min(size, (i + 1) * PIECE)];
+    pieces[i] =
+      (await held(folder, String(i), end - start)) ??
+      (await written(folder, String(i), await readRange(source.url, source, start, end)));
+    done += end - start;
+    onProgress?.({ done, total: size });
   });
-  // Nobody else may work on the folder before all have stopped.
-  for (const end of await Promise.allSettled(lanes)) if (end.status === "rejected") throw end.reason;
   return new Blob(pieces);
 }
 

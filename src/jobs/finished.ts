@@ -2,6 +2,7 @@ import type { Document } from "../checkpoint/dialects/index.ts";
 import type { FilePlan, Plan, Step } from "../checkpoint/plan/plan.ts";
 import { stripsOf } from "../checkpoint/plan/strip.ts";
 import { prepare } from "../checkpoint/run/prepare.ts";
+import { forEachOf } from "../io/concurrency.ts";
 import { readRange, readText, type Source } from "../io/source.ts";
 import { parseHeader } from "../safetensors/header.ts";
 import { isOutput, type Run } from "./conversion.ts";
@@ -61,43 +62,48 @@ export async function isSame(name: string, source: Source, other: Source | undef
 async function holdsSamples(run: Run, file: FilePlan, source: Source): Promise<boolean> {
   const { tensors, dataStart } = parseHeader(file.name, file.header.subarray(8), file.size);
   const begins = new Map(tensors.map(({ name, begin }) => [name, dataStart + begin]));
-  const steps = [...file.steps];
   let holds = true;
-  const work = async () => {
-    for (let step = steps.shift(); step !== undefined && holds; step = steps.shift()) {
-      run.signal.throwIfAborted();
-      const samples = step.kind === "copy" ? await ends(step, run) : await firstRows(step, run);
-      for (const [i, bytes] of samples.entries()) {
-        const begin = begins.get(step.tensors[i]?.name ?? step.tensors[0]!.name)!;
-        const at =
-          step.kind === "copy" && i === 1 ? begin + step.from.end - step.from.start - bytes.length : begin;
-        const there = await readRange(file.name, source, at, at + bytes.length);
-        if (!Buffer.from(there).equals(bytes)) holds = false;
-      }
+  await forEachOf(file.steps, run.workers.ahead, async (step) => {
+    if (!holds) return;
+    run.signal.throwIfAborted();
+    const samples = step.kind === "copy" ? await ends(step, run) : await firstRows(step, run);
+    for (const { tensor, offset, bytes } of samples) {
+      const at = begins.get(tensor)! + offset;
+      const there = await readRange(file.name, source, at, at + bytes.length);
+      if (!Buffer.from(there).equals(bytes)) holds = false;
     }
-  };
-  await Promise.all(Array.from({ length: run.workers.ahead }, work));
+  });
   return holds;
 }
 
-async function ends({ from }: Extract<Step, { kind: "copy" }>, { opened }: Run): Promise<Uint8Array[]> {
+/** Bytes that a tensor of the output has to hold. */
+interface Sample {
+  readonly tensor: string;
+  /** Where they are in the tensor. */
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+async function ends({ from }: Extract<Step, { kind: "copy" }>, { opened }: Run): Promise<Sample[]> {
   const source = opened.sources[from.shard]!;
-  const length = Math.min(ENDS, from.end - from.start);
-  return [
-    await readRange(from.name, source, from.start, from.start + length),
-    await readRange(from.name, source, from.end - length, from.end),
-  ];
+  const size = from.end - from.start;
+  const length = Math.min(ENDS, size);
+  const sampleAt = async (offset: number): Promise<Sample> => {
+    const start = from.start + offset;
+    return { tensor: from.name, offset, bytes: await readRange(from.name, source, start, start + length) };
+  };
+  return [await sampleAt(0), await sampleAt(size - length)];
 }
 
 /** Codes, or codes and scales, of the first strip; nothing of a weight without elements. */
 async function firstRows(
-  { conversion, emit }: Extract<Step, { kind: "convert" }>,
+  { conversion, emit, tensors }: Extract<Step, { kind: "convert" }>,
   { opened, workers }: Run,
-): Promise<Uint8Array[]> {
+): Promise<Sample[]> {
   const [strip] = stripsOf(conversion);
   if (strip === undefined || emit === "tensorScale") return [];
   const prepared = await prepare(conversion, opened.sources, workers.convert);
   const { values, scales } = await workers.convert(conversion, strip, { ...prepared, measure: "sample" });
-  if (emit === "both") return [values, scales];
-  return [emit === "codes" ? values : scales];
+  const made = emit === "both" ? [values, scales] : [emit === "codes" ? values : scales];
+  return tensors.map(({ name }, i) => ({ tensor: name, offset: 0, bytes: made[i]! }));
 }

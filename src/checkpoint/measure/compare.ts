@@ -1,5 +1,6 @@
 import type { Engine } from "../../engine/engine.ts";
 import { add, cosine, NOTHING, type Precision } from "../../engine/precision.ts";
+import { inOrder, settled } from "../../io/concurrency.ts";
 import type { Source } from "../../io/source.ts";
 import { type Strip, sharedStrips } from "../plan/strip.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";
@@ -67,12 +68,15 @@ export async function compareCheckpoints(
     ahead,
     signal,
   );
+  function* outcomes() {
+    for (const weight of weights) yield outcomeOf(weight);
+  }
   const compared: ComparedTensor[] = [];
   const tell = (tensor: ComparedTensor) => {
     compared.push(tensor);
     options.onTensor?.(tensor);
   };
-  const outcomeOf = (weight: Weight): ComparedTensor | Promise<ComparedTensor> => {
+  const outcomeOf = async (weight: Weight): Promise<ComparedTensor> => {
     const other = others.get(weight.name);
     others.delete(weight.name);
     if (other === undefined) return onOneSide(weight, "only in A");
@@ -81,25 +85,7 @@ export async function compareCheckpoints(
     return compareWeights(weight, other, compare);
   };
   // Small weights are one strip each: several are under way, and told in order.
-  const pending: Promise<ComparedTensor>[] = [];
-  const upcoming = weights.values();
-  try {
-    for (;;) {
-      signal?.throwIfAborted();
-      while (pending.length < ahead) {
-        const next = upcoming.next();
-        if (next.done) break;
-        const outcome = Promise.resolve(outcomeOf(next.value));
-        outcome.catch(() => {});
-        pending.push(outcome);
-      }
-      const first = pending.shift();
-      if (first === undefined) break;
-      tell(await first);
-    }
-  } finally {
-    await Promise.allSettled(pending);
-  }
+  for await (const tensor of inOrder(outcomes(), ahead, signal)) tell(tensor);
   for (const weight of others.values()) tell(onOneSide(weight, "only in B"));
   return compared;
 }
@@ -187,12 +173,6 @@ async function compareWeights(
     precision: { ...inFigures(precision), cosine: cosine(precision) },
     worstBlock: worst,
   };
-}
-
-/** All results, or the first failure once nothing is under way any more. */
-async function settled<T>(work: readonly Promise<T>[]): Promise<T[]> {
-  await Promise.allSettled(work);
-  return Promise.all(work);
 }
 
 /** Rows of a weight as float32. */

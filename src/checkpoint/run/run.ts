@@ -1,5 +1,6 @@
 import type { Engine } from "../../engine/engine.ts";
 import { add, NOTHING, type Precision } from "../../engine/precision.ts";
+import { inOrder } from "../../io/concurrency.ts";
 import { readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import type { Conversion, Measure, Preparation } from "../plan/conversion.ts";
@@ -43,12 +44,11 @@ export interface RunOptions {
 /** Bytes copied at a time. */
 export const COPIED: number = 1 << 22;
 
-/** A part of the output in the making, and what to do when its turn comes. */
+/** A part of the output that has been made. */
 interface Part {
   readonly tensor: string;
-  readonly work: Promise<Piece | Uint8Array>;
-  /** The bytes to write now. */
-  finish(result: Piece | Uint8Array): Uint8Array[];
+  /** The bytes to write when its turn comes. */
+  finish(): Uint8Array[];
 }
 
 /**
@@ -63,51 +63,40 @@ export async function* fileBytes(
   const { ahead = 1, signal, onProgress } = options;
   let bytes = file.header.length;
   yield file.header.slice();
-  const pending: Part[] = [];
-  const upcoming = partsOf(file.steps, options);
-  try {
-    for (;;) {
-      signal?.throwIfAborted();
-      while (pending.length < ahead) {
-        const next = upcoming.next();
-        if (next.done) break;
-        // A failure is met when the part's turn comes; until then it must not count as unhandled.
-        next.value.work.catch(() => {});
-        pending.push(next.value);
-      }
-      const part = pending.shift();
-      if (part === undefined) return;
-      for (const chunk of part.finish(await part.work)) {
-        bytes += chunk.length;
-        yield chunk;
-      }
-      onProgress?.({ bytes, size: file.size, tensor: part.tensor });
+  for await (const { tensor, finish } of inOrder(partsOf(file.steps, options), ahead, signal)) {
+    for (const chunk of finish()) {
+      bytes += chunk.length;
+      yield chunk;
     }
-  } finally {
-    await Promise.allSettled(pending.map(({ work }) => work));
+    onProgress?.({ bytes, size: file.size, tensor });
   }
 }
 
-function* partsOf(steps: Iterable<Step>, options: RunOptions): Generator<Part> {
+function* partsOf(steps: Iterable<Step>, options: RunOptions): Generator<Promise<Part>> {
   for (const step of steps) {
     if (step.kind === "copy") yield* copyParts(step, options);
     else yield* convertParts(step, options);
   }
 }
 
-function* copyParts({ from }: Extract<Step, { kind: "copy" }>, { sources }: RunOptions): Generator<Part> {
+function* copyParts(
+  { from }: Extract<Step, { kind: "copy" }>,
+  { sources }: RunOptions,
+): Generator<Promise<Part>> {
   const source = sources[from.shard]!;
   for (let start = from.start; start < from.end; start += COPIED) {
     const end = Math.min(from.end, start + COPIED);
-    yield {
+    yield readRange(tensorNamed(from.name), source, start, end).then((bytes) => ({
       tensor: from.name,
-      work: readRange(tensorNamed(from.name), source, start, end),
-      finish: (bytes) => [bytes as Uint8Array],
-    };
+      finish: () => [bytes],
+    }));
   }
 }
 
-function* convertParts(step: Extract<Step, { kind: "convert" }>, options: RunOptions): Generator<Part> {
+function* convertParts(
+  step: Extract<Step, { kind: "convert" }>,
+  options: RunOptions,
+): Generator<Promise<Part>> {
   const { conversion, emit } = step;
   const { measure = "all" } = options;
   const { name } = conversion.from;
@@ -115,28 +104,22 @@ function* convertParts(step: Extract<Step, { kind: "convert" }>, options: RunOpt
   const preparation = prepare(conversion, options.sources, options.convert);
   preparation.catch(() => {});
   if (emit === "tensorScale") {
-    yield {
-      tensor: name,
-      work: preparation.then(tensorScaleBytes),
-      finish: (bytes) => [bytes as Uint8Array],
-    };
+    yield preparation.then((prepared) => ({ tensor: name, finish: () => [tensorScaleBytes(prepared)] }));
     return;
   }
   const scales: Uint8Array[] = [];
   let precision = NOTHING;
   for (const [i, strip] of strips.entries()) {
-    yield {
-      tensor: name,
-      work: preparation.then((prepared) => options.convert(conversion, strip, { ...prepared, measure })),
-      finish: (result) => {
-        const piece = result as Piece;
-        precision = add(precision, piece.precision);
-        if (emit !== "codes") scales.push(piece.scales);
-        const isLast = i === strips.length - 1;
-        if (isLast && emit !== "scales") options.onPrecision?.(name, precision);
-        return [...(emit === "scales" ? [] : [piece.values]), ...(isLast ? scales : [])];
-      },
+    const finish = (piece: Piece): Uint8Array[] => {
+      precision = add(precision, piece.precision);
+      if (emit !== "codes") scales.push(piece.scales);
+      const isLast = i === strips.length - 1;
+      if (isLast && emit !== "scales") options.onPrecision?.(name, precision);
+      return [...(emit === "scales" ? [] : [piece.values]), ...(isLast ? scales : [])];
     };
+    yield preparation
+      .then((prepared) => options.convert(conversion, strip, { ...prepared, measure }))
+      .then((piece) => ({ tensor: name, finish: () => finish(piece) }));
   }
   if (strips.length === 0 && emit !== "scales") options.onPrecision?.(name, precision);
 }
