@@ -1,7 +1,7 @@
 import { render } from "preact";
 import "uplot/dist/uPlot.min.css";
 import "./style/index.css";
-import { begin } from "./session/actions.ts";
+import { begin } from "./session/begin.ts";
 import { App } from "./views/app.tsx";
 
 render(<App />, document.getElementById("app")!);

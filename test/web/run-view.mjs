@@ -2,9 +2,8 @@
 import assert from "node:assert/strict";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { build } from "esbuild";
 import { chooseFormat, openFolder, withPage } from "./browser.mjs";
+import { importView } from "./in-node.mjs";
 import { audit } from "./page.mjs";
 
 const PROMPT = "One day Mia and a red cat";
@@ -12,21 +11,12 @@ const stories = (env) => join(env.root, "dist-web/examples/stories");
 
 /** The code of the view's worker, in Node, with a pair of models that is open. */
 async function inNode(env, to) {
-  const outfile = join(env.folder, "running.mjs");
-  await build({
-    stdin: {
-      contents: `export { ModelPair } from "./models.ts"; export { comparePositions, write } from "./writing.ts";
-        export { measureText } from "./measure.ts"; export { stories } from "../train/stories.ts";`,
-      resolveDir: join(env.root, "src/web/run"),
-      loader: "ts",
-    },
-    outfile,
-    bundle: true,
-    format: "esm",
-    platform: "node",
-    logLevel: "error",
-  });
-  const code = await import(pathToFileURL(outfile).href);
+  const code = await importView(
+    env,
+    "run",
+    `export { ModelPair } from "./models.ts"; export { comparePositions, write } from "./writing.ts";
+    export { measureText } from "./measure.ts"; export { stories } from "../train/stories.ts";`,
+  );
   const names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
   const files = new Map(names.map((name) => [name, new Blob([readFileSync(join(stories(env), name))])]));
   const pair = await code.ModelPair.open("stories", files, () => {});

@@ -2,28 +2,19 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { build } from "esbuild";
 import { downloadedBy, withPage } from "./browser.mjs";
 import { unzipped } from "./command-line.mjs";
+import { importView } from "./in-node.mjs";
 import { withScript } from "./isolated.mjs";
 import { audit } from "./page.mjs";
 
 /** The same run in Node: the losses of each step. */
 async function inNode(env, recipe, steps) {
-  const outfile = join(env.folder, "training.mjs");
-  await build({
-    stdin: {
-      contents: 'export { TrainingPair } from "./pair.ts"; export { stories } from "./stories.ts";',
-      resolveDir: join(env.root, "src/web/train"),
-      loader: "ts",
-    },
-    outfile,
-    bundle: true,
-    format: "esm",
-    platform: "node",
-    logLevel: "error",
-  });
-  const { TrainingPair, stories } = await import(pathToFileURL(outfile).href);
+  const { TrainingPair, stories } = await importView(
+    env,
+    "train",
+    'export { TrainingPair } from "./pair.ts"; export { stories } from "./stories.ts";',
+  );
   const pair = await TrainingPair.open({ text: stories(1, 1000), recipe, steps, seed: 1 });
   const losses = [];
   while (pair.steps < steps) {

@@ -1,10 +1,10 @@
 import { batch, type Signal, signal } from "@preact/signals";
 import type { ComparedTensor } from "../../checkpoint/measure/compare.ts";
-import { chosenExample, chosenOf } from "../session/actions.ts";
 import { problemIn } from "../session/client.ts";
 import type { ExampleName } from "../session/examples.ts";
 import type { Selection } from "../session/files.ts";
 import { chosen, problem } from "../session/model.ts";
+import { chosenExample, chosenOf } from "../session/opening.ts";
 import type { Chosen } from "../workers/protocol.ts";
 import type { News, Order } from "./protocol.ts";
 

@@ -1,9 +1,7 @@
 import { type ComparedTensor, compareCheckpoints, type Side } from "../../checkpoint/measure/compare.ts";
 import { openCheckpoint } from "../../checkpoint/plan/folder.ts";
-import { Engine } from "../../engine/engine.ts";
-import { compile } from "../../wasm/builds.ts";
-import { instantiate } from "../../wasm/instantiate.ts";
 import { openChosen } from "../workers/chosen.ts";
+import { openEngine } from "../workers/engine.ts";
 import { problemOf } from "../workers/problem.ts";
 import type { Chosen } from "../workers/protocol.ts";
 import type { News, Order } from "./protocol.ts";
@@ -20,7 +18,6 @@ async function sideOf(chosen: Chosen): Promise<Side> {
 
 async function compare({ a, b }: Order): Promise<void> {
   const sides = [await sideOf(a), await sideOf(b)] as const;
-  const { module, variant } = compile();
   let waiting: ComparedTensor[] = [];
   let told = 0;
   const flush = () => {
@@ -28,7 +25,7 @@ async function compare({ a, b }: Order): Promise<void> {
     waiting = [];
     told = performance.now();
   };
-  await compareCheckpoints(...sides, new Engine(instantiate(module), variant), {
+  await compareCheckpoints(...sides, openEngine(), {
     onTensor: (tensor) => {
       waiting.push(tensor);
       if (performance.now() - told > INTERVAL) flush();

@@ -3,6 +3,7 @@ import { CardButtons } from "../card/card-buttons.tsx";
 import type { CardContent } from "../card/content.ts";
 import { number, percent } from "../strings/format.ts";
 import { Choice } from "../views/choice.tsx";
+import { TextArea } from "../views/text-area.tsx";
 import { meansOf, Positions } from "./positions.tsx";
 import type { Side } from "./protocol.ts";
 import {
@@ -78,17 +79,15 @@ function Beginning(): JSX.Element {
         if (isIdle && prompt.value !== "") continueText();
       }}
     >
-      <div class="field own">
-        <label for="run-prompt">{text.prompt}</label>
-        <textarea
-          id="run-prompt"
-          rows={3}
-          value={prompt.value}
-          onInput={(event) => {
-            prompt.value = event.currentTarget.value;
-          }}
-        />
-      </div>
+      <TextArea
+        id="run-prompt"
+        label={text.prompt}
+        rows={3}
+        value={prompt.value}
+        onInput={(value) => {
+          prompt.value = value;
+        }}
+      />
       <Choice
         id="run-length"
         label={text.length}

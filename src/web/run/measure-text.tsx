@@ -3,6 +3,7 @@ import { CardButtons } from "../card/card-buttons.tsx";
 import type { CardContent } from "../card/content.ts";
 import { number, percent, probability, smallPercent, whole } from "../strings/format.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
+import { TextArea } from "../views/text-area.tsx";
 import { visible } from "./positions.tsx";
 import type { Measured } from "./protocol.ts";
 import { busy, converted, facts, format, measure, measured, progress, stop, text } from "./state.ts";
@@ -22,20 +23,16 @@ export function Measure(): JSX.Element {
           if (isIdle) measure();
         }}
       >
-        <div class="field own">
-          <label for="run-text">{said.text}</label>
-          <textarea
-            id="run-text"
-            rows={8}
-            value={text.value}
-            onInput={(event) => {
-              text.value = event.currentTarget.value;
-            }}
-          />
-          <p class="help">
-            {converted.value === null && format.value === null ? said.wantsConversion : said.textNote}
-          </p>
-        </div>
+        <TextArea
+          id="run-text"
+          label={said.text}
+          rows={8}
+          value={text.value}
+          help={converted.value === null && format.value === null ? said.wantsConversion : said.textNote}
+          onInput={(value) => {
+            text.value = value;
+          }}
+        />
         <div class="row buttons">
           {isMeasuring ? (
             <button type="button" onClick={stop}>

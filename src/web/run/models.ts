@@ -1,15 +1,12 @@
+import { convertCheckpoint } from "../../checkpoint/convert.ts";
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
-import { documentsOf, openCheckpoint } from "../../checkpoint/plan/folder.ts";
-import { planQuantize } from "../../checkpoint/plan/quantize.ts";
+import { openCheckpoint } from "../../checkpoint/plan/folder.ts";
 import { resolve } from "../../checkpoint/read/resolve.ts";
-import type { Weight } from "../../checkpoint/read/weights.ts";
-import { fileStream, localConverter } from "../../checkpoint/run/run.ts";
-import { Engine } from "../../engine/engine.ts";
+import { countOf, type Weight } from "../../checkpoint/read/weights.ts";
 import type { Source } from "../../io/source.ts";
 import type { Model } from "../../model/model.ts";
 import { openModel } from "../../model/open.ts";
-import { compile } from "../../wasm/builds.ts";
-import { instantiate } from "../../wasm/instantiate.ts";
+import { openEngine } from "../workers/engine.ts";
 import type { Converted, ModelFacts, Side } from "./protocol.ts";
 
 /** A model, and what a conversion makes of it: both in memory, ready to run. */
@@ -33,7 +30,7 @@ export class ModelPair {
   ): Promise<ModelPair> {
     const model = await openModel(files, { onProgress: ({ done, total }) => onProgress(done / total) });
     const { checkpoint } = await openCheckpoint(files, name);
-    const parameters = resolve(checkpoint).weights.reduce((sum, weight) => sum + countOf(weight), 0);
+    const parameters = resolve(checkpoint).weights.reduce((sum, weight) => sum + countOf(shapeOf(weight)), 0);
     const facts = {
       name,
       architecture: model.config.architecture,
@@ -65,24 +62,11 @@ export class ModelPair {
     this.#converted = null;
     await before?.close();
     if (to === null) return null;
-    const opened = await openCheckpoint(this.#files, this.facts.name);
-    const plan = planQuantize(opened.checkpoint, { to });
-    const { module, variant } = compile();
-    const convert = localConverter(new Engine(instantiate(module), variant), opened.sources);
-    const files = new Map(opened.others.map((name) => [name, this.#files.get(name)!]));
-    for (const { name, text } of documentsOf(opened, plan, { kind: "quantize", to }))
-      files.set(name, new Blob([text]));
-    const total = plan.files.reduce((sum, { size }) => sum + size, 0);
-    let done = 0;
-    for (const file of plan.files) {
-      const stream = fileStream(file, {
-        sources: opened.sources,
-        convert,
-        onProgress: ({ bytes }) => onProgress((done + bytes) / total),
-      });
-      files.set(file.name, await new Response(stream).blob());
-      done += file.size;
-    }
+    const { files, plan } = await convertCheckpoint(this.#files, {
+      engine: openEngine(),
+      to,
+      onProgress: ({ bytes, size }) => onProgress(bytes / size),
+    });
     this.#converted = await openModel(files);
     const changed = plan.tensors.filter(({ action }) => action !== "copy").length;
     return { to, bytes: weightBytes(files), changed };
@@ -94,10 +78,7 @@ export class ModelPair {
   }
 }
 
-function countOf(weight: Weight): number {
-  const { shape } = weight.kind === "other" ? weight.tensor : weight;
-  return shape.reduce((n, side) => n * side, 1);
-}
+const shapeOf = (weight: Weight) => (weight.kind === "other" ? weight.tensor : weight).shape;
 
 function weightBytes(files: ReadonlyMap<string, Source>): number {
   return [...files].reduce((sum, [name, { size }]) => sum + (name.endsWith(".safetensors") ? size : 0), 0);

@@ -1,9 +1,9 @@
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
-import { leave, openAnother } from "../session/actions.ts";
 import { origin, query, remember } from "../session/address.ts";
 import { isOffered } from "../session/destinations.ts";
 import { chosen, nameOfChosen } from "../session/model.ts";
+import { leave, openAnother } from "../session/outputs.ts";
 import { bytes, percent, short } from "../strings/format.ts";
 import { FormatChoice } from "../views/format-choice.tsx";
 import { PageOpeners } from "../views/start.tsx";

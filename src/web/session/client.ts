@@ -21,16 +21,18 @@ interface Open {
 const WORKERS = Math.max(1, Math.min(8, navigator.hardwareConcurrency || 2));
 
 /** The coordinator's methods, called from the page. A worker that dies fails every open call. */
-export class Client {
+class Client {
   private readonly worker = new Worker(new URL("./coordinator.js", import.meta.url), { type: "module" });
   private readonly open = new Map<number, Open>();
   private calls = 0;
+  /** Is told how far a run is. */
+  onProgress: (progress: RunProgress) => void = () => {};
 
-  constructor(onProgress: (progress: RunProgress) => void) {
+  constructor() {
     this.startCrew();
     this.worker.onmessage = ({ data }: MessageEvent<Reply>) => {
       if ("progress" in data) {
-        onProgress(data.progress);
+        this.onProgress(data.progress);
         return;
       }
       const call = this.open.get(data.id);
@@ -70,6 +72,9 @@ export class Client {
     return answer as ReturnType<Session[M]>;
   }
 }
+
+/** The coordinator of this page. */
+export const client: Client = new Client();
 
 /** Items to take in at once: a few milliseconds of work. */
 const PIECE = 3000;

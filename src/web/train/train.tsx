@@ -7,6 +7,7 @@ import { query, remember } from "../session/address.ts";
 import { axis, Chart, type Colours } from "../views/chart.tsx";
 import { Choice } from "../views/choice.tsx";
 import { FigureRows } from "../views/figure-rows.tsx";
+import { TextArea } from "../views/text-area.tsx";
 import {
   failure,
   form,
@@ -113,15 +114,13 @@ function Settings(): JSX.Element {
         onChange={(value) => change({ steps: Number(value) })}
       />
       {chosen === "own" && (
-        <div class="field own">
-          <label for="train-own">{text.own}</label>
-          <textarea
-            id="train-own"
-            rows={6}
-            value={own}
-            onInput={(event) => change({ own: event.currentTarget.value })}
-          />
-        </div>
+        <TextArea
+          id="train-own"
+          label={text.own}
+          rows={6}
+          value={own}
+          onInput={(value) => change({ own: value })}
+        />
       )}
       <div class="row buttons">
         <Buttons />

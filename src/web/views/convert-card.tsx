@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import type { ValueType } from "../../tensor/tensor.ts";
-import { convert } from "../session/actions.ts";
+import { convert } from "../session/converting.ts";
 import {
   changing,
   estimate,

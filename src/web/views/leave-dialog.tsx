@@ -1,8 +1,8 @@
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { remove, save } from "../session/actions.ts";
 import { problemIn } from "../session/client.ts";
 import { leaving, problem, result, savedName } from "../session/model.ts";
+import { remove, save } from "../session/outputs.ts";
 import { words } from "../strings/index.ts";
 
 /** Asks what is to become of an output that is not saved, before it goes out of sight. */

@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { keepAsIs } from "../session/actions.ts";
+import { keepAsIs } from "../session/converting.ts";
 import { problem } from "../session/model.ts";
 import { whole } from "../strings/format.ts";
 import { isTranslated, translated, words } from "../strings/index.ts";

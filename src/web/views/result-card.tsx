@@ -3,8 +3,9 @@ import { useState } from "preact/hooks";
 import { jsonOf } from "../../checkpoint/measure/summary.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
 import { cardOfConversion } from "../card/conversion.ts";
-import { again, leave, look, save } from "../session/actions.ts";
 import { problemIn } from "../session/client.ts";
+import { again } from "../session/converting.ts";
+import { look } from "../session/looking.ts";
 import {
   form,
   name,
@@ -17,6 +18,7 @@ import {
   savedName,
   summary,
 } from "../session/model.ts";
+import { leave, save } from "../session/outputs.ts";
 import { download, downloadText } from "../session/saving.ts";
 import { bytes, duration, exactBytes, signedPercent, smallPercent, sqnrText } from "../strings/format.ts";
 import { words } from "../strings/index.ts";

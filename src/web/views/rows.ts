@@ -2,6 +2,7 @@ import { computed, type ReadonlySignal, type Signal, signal } from "@preact/sign
 import { type Matcher, matcher } from "../../checkpoint/dialects/rules.ts";
 import type { InspectedTensor } from "../../checkpoint/measure/inspect.ts";
 import type { PlannedTensor } from "../../checkpoint/plan/plan.ts";
+import { countOf } from "../../checkpoint/read/weights.ts";
 import { sqnr } from "../../engine/precision.ts";
 import { measured, opened, patternFault, planned } from "../session/model.ts";
 
@@ -45,7 +46,7 @@ function keyOf(column: Column): (row: Row) => number {
     case "name":
       return ({ rank }) => rank;
     case "shape":
-      return ({ tensor }) => tensor.shape.reduce((n, side) => n * side, 1);
+      return ({ tensor }) => countOf(tensor.shape);
     case "type": {
       const dtypes = Object.keys(opened.value!.inspection.bytesByDtype).sort();
       return ({ tensor }) => dtypes.indexOf(tensor.dtype);

@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { cancel, pause, resume } from "../session/actions.ts";
+import { cancel, pause, resume } from "../session/converting.ts";
 import { run } from "../session/model.ts";
 import { bytes, duration, percent } from "../strings/format.ts";
 import { words } from "../strings/index.ts";

@@ -1,9 +1,10 @@
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import { open, openExample, openPlace, remove, save } from "../session/actions.ts";
 import type { ExampleName } from "../session/examples.ts";
 import { fromDrop, fromInput, fromPicker } from "../session/files.ts";
 import { kept, packing, problem, stage, wasCutOff } from "../session/model.ts";
+import { open, openExample, openPlace } from "../session/opening.ts";
+import { remove, save } from "../session/outputs.ts";
 import { pickers } from "../session/pickers.ts";
 import { ago, bytes } from "../strings/format.ts";
 import { words } from "../strings/index.ts";

@@ -1,7 +1,8 @@
 import type { JSX } from "preact";
 import type { Inspection } from "../../checkpoint/measure/inspect.ts";
-import { leave, openAnother } from "../session/actions.ts";
+import { countOf } from "../../checkpoint/read/weights.ts";
 import { measured, name, opened, stage } from "../session/model.ts";
+import { leave, openAnother } from "../session/outputs.ts";
 import { bytes, percent, short, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { ConvertCard } from "./convert-card.tsx";
@@ -41,7 +42,7 @@ function Heading(): JSX.Element {
   const { inspection, warning, part } = opened.value!;
   const { files, tensors, dialect } = inspection;
   const size = files.reduce((n, file) => n + file.bytes, 0);
-  const parameters = tensors.reduce((n, { shape }) => n + shape.reduce((m, side) => m * side, 1), 0);
+  const parameters = tensors.reduce((n, { shape }) => n + countOf(shape), 0);
   const dtypes = Object.keys(inspection.bytesByDtype);
   const facts = [
     bytes(size),

@@ -13,18 +13,18 @@ import { resolveWeights } from "../../checkpoint/read/resolve.ts";
 import type { Weight } from "../../checkpoint/read/weights.ts";
 import type { Source } from "../../io/source.ts";
 import { scalesFound, scalesOf } from "../../report/report.ts";
+import { filesOf, openFiles } from "./chosen.ts";
 import { measureSpeed, type Speed, secondsFromDisk, secondsFromServer } from "./estimate.ts";
 import { fingerprint, refuseChanged } from "./fingerprint.ts";
-import { findPlace } from "./places.ts";
 import type { Pool } from "./pool.ts";
 import { PageError, problemOf } from "./problem.ts";
 import type {
   Choice,
+  Chosen,
   Estimate,
   Finished,
   Found,
   Looked,
-  NamedFile,
   NamedSource,
   Opened,
   RunProgress,
@@ -37,7 +37,6 @@ import type {
 } from "./protocol.ts";
 import { Run } from "./run.ts";
 import { sampleWeight } from "./sampling.ts";
-import { openSource } from "./source-of.ts";
 import { PrivateStorage } from "./storage.ts";
 import { basicsOf, npyOf } from "./tensor-values.ts";
 
@@ -75,22 +74,12 @@ export class CheckpointSession implements Session {
     this.onProgress = onProgress;
   }
 
-  open(name: string, files: readonly NamedFile[]): Promise<Found> {
-    return this.openSources(name, files);
-  }
-
-  async openPlace(place: string, token: string): Promise<Found> {
-    const { name, files } = await findPlace(place, token);
-    return this.openSources(name, files);
-  }
-
-  private async openSources(name: string, files: readonly NamedSource[]): Promise<Found> {
+  async open(chosen: Chosen): Promise<Found> {
+    const { name, files } = await filesOf(chosen);
     this.current = null;
     this.ready = null;
-    const sources = await Promise.all(
-      files.map(async (named) => [named.path, await openSource(named)] as const),
-    );
-    const opened = await openCheckpoint(new Map(sources));
+    const sources = await openFiles(files);
+    const opened = await openCheckpoint(sources);
     const byPath = new Map(files.map((named) => [named.path, named]));
     const shards = opened.checkpoint.shards.map(({ name }) => byPath.get(name)!);
     const { inspection, warning, missingScale } = await lookInside(opened);
@@ -101,7 +90,7 @@ export class CheckpointSession implements Session {
       if ("file" in named) fingerprints.set(named.path, await fingerprint(named));
     }
     this.pool.open(shards);
-    const found = { files, sources: new Map(sources), opened, tensors, fingerprints, missingScale };
+    const found = { files, sources, opened, tensors, fingerprints, missingScale };
     this.current = { ...found, served: null };
     return {
       name,

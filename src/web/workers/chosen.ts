@@ -1,13 +1,26 @@
 import type { Source } from "../../io/source.ts";
 import { findPlace } from "./places.ts";
-import type { Chosen } from "./protocol.ts";
+import type { Chosen, NamedSource } from "./protocol.ts";
 import { openSource } from "./source-of.ts";
+
+/** The files of what was chosen, and what to call them together. @throws PageError, BlockscaleError `io` */
+export async function filesOf(
+  chosen: Chosen,
+): Promise<{ readonly name: string; readonly files: readonly NamedSource[] }> {
+  return chosen.kind === "files" ? chosen : findPlace(chosen.place, chosen.token);
+}
+
+/** Opens files. @returns them by path @throws BlockscaleError `io` */
+export async function openFiles(files: readonly NamedSource[]): Promise<ReadonlyMap<string, Source>> {
+  return new Map(
+    await Promise.all(files.map(async (named) => [named.path, await openSource(named)] as const)),
+  );
+}
 
 /** Opens every file of what was chosen. @throws PageError, BlockscaleError `io` */
 export async function openChosen(
   chosen: Chosen,
 ): Promise<{ readonly name: string; readonly files: ReadonlyMap<string, Source> }> {
-  const { name, files } = chosen.kind === "files" ? chosen : await findPlace(chosen.place, chosen.token);
-  const opened = files.map(async (named) => [named.path, await openSource(named)] as const);
-  return { name, files: new Map(await Promise.all(opened)) };
+  const { name, files } = await filesOf(chosen);
+  return { name, files: await openFiles(files) };
 }

@@ -1,7 +1,7 @@
 import type { Conversion, Preparation } from "../../checkpoint/plan/conversion.ts";
 import { conversionsOf, type Plan, type Step } from "../../checkpoint/plan/plan.ts";
 import { type Strip, stripsOf } from "../../checkpoint/plan/strip.ts";
-import { matrixOf, placesOfWeight } from "../../checkpoint/read/weights.ts";
+import { countOf, matrixOf, placesOfWeight } from "../../checkpoint/read/weights.ts";
 import { prepare } from "../../checkpoint/run/prepare.ts";
 import type { Source } from "../../io/source.ts";
 import type { Pool } from "./pool.ts";
@@ -89,7 +89,7 @@ function stepsOf({ files }: Plan): Step[] {
 }
 
 function elementsOf({ from }: Conversion): number {
-  return from.shape.reduce((n, size) => n * size, 1);
+  return countOf(from.shape);
 }
 
 function bytesRead({ from }: Conversion): number {

@@ -25,7 +25,10 @@ export interface NamedUrl {
 /** One file of a checkpoint, wherever it is. A record that can be cloned to every worker. */
 export type NamedSource = NamedFile | NamedUrl;
 
-/** Where a checkpoint comes from: files that the page holds, or a place on a server. */
+/**
+ * Where a checkpoint comes from: files that the page holds, or a place on a server. That is the URL of a .safetensors file, or a
+ * repository of the model hub by its address or as owner/name.
+ */
 export type Chosen =
   | { readonly kind: "files"; readonly name: string; readonly files: readonly NamedFile[] }
   | { readonly kind: "place"; readonly place: string; readonly token: string };
@@ -219,9 +222,7 @@ export interface RunProgress {
 
 /** What the coordinator does for the page. Every method is a message and its answer. */
 export interface Session {
-  open(name: string, files: readonly NamedFile[]): Promise<Found>;
-  /** Opens the URL of a .safetensors file, or a repository of the model hub by its address or as owner/name. */
-  openPlace(place: string, token: string): Promise<Found>;
+  open(chosen: Chosen): Promise<Found>;
   plan(choice: Choice): Promise<Sized>;
   /** Some tensors of what is open, and of the current plan. */
   inspected(start: number, end: number): Promise<readonly InspectedTensor[]>;

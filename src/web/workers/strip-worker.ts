@@ -2,10 +2,8 @@ import { type StripSample, type StripSampling, sampleStrip } from "../../checkpo
 import type { Conversion, Preparation } from "../../checkpoint/plan/conversion.ts";
 import type { Strip } from "../../checkpoint/plan/strip.ts";
 import { convertStrip, type Piece } from "../../checkpoint/run/convert.ts";
-import { Engine } from "../../engine/engine.ts";
 import type { Source } from "../../io/source.ts";
-import { compile } from "../../wasm/builds.ts";
-import { instantiate } from "../../wasm/instantiate.ts";
+import { openEngine } from "./engine.ts";
 import { problemOf } from "./problem.ts";
 import type { NamedSource, Problem } from "./protocol.ts";
 import { openSource } from "./source-of.ts";
@@ -24,13 +22,7 @@ export type StripReply = { readonly value: Piece | StripSample } | { readonly pr
 
 declare const self: DedicatedWorkerGlobalScope;
 
-/** Without `load`, which brings threads for products along. */
-async function openEngine(): Promise<Engine> {
-  const { module, variant } = compile();
-  return new Engine(instantiate(module), variant);
-}
-
-const engine = openEngine();
+const engine = Promise.resolve().then(openEngine);
 // Looked at when a task asks for it; until then it must not count as unhandled.
 engine.catch(() => {});
 let sources: Promise<readonly Source[]> = Promise.resolve([]);

@@ -1,0 +1,40 @@
+import { effect } from "@preact/signals";
+import { percent } from "../strings/format.ts";
+import { doing, words } from "../strings/index.ts";
+import { followAddress } from "./address.ts";
+import { client, problemIn } from "./client.ts";
+import { isUnsaved, kept, run, stage, storageProblem, wasCutOff } from "./model.ts";
+import { openLink } from "./opening.ts";
+import { followChoice } from "./planning.ts";
+
+/** Everything that has to be going on as long as the page is there. */
+export function begin(): void {
+  openLink();
+  followAddress();
+  client.call("tidy").then(
+    (visit) => {
+      wasCutOff.value = visit.wasCutOff;
+      kept.value = visit.kept;
+    },
+    (error) => {
+      const found = problemIn(error);
+      if (found.kind === "storage") storageProblem.value = found;
+    },
+  );
+  followChoice();
+  effect(() => {
+    const state = run.value;
+    const part = state === null || state.size === 0 ? 0 : state.bytes / state.size;
+    doing.value = stage.value === "done" ? words.value.done.heading : state === null ? "" : percent(part);
+  });
+  // Files dropped beside the place for them would replace the page, and a run with it.
+  for (const type of ["dragover", "drop"] as const) {
+    addEventListener(type, (event) => {
+      if (!event.defaultPrevented && event.dataTransfer !== null) event.dataTransfer.dropEffect = "none";
+      event.preventDefault();
+    });
+  }
+  addEventListener("beforeunload", (event) => {
+    if (stage.value === "running" || isUnsaved.value) event.preventDefault();
+  });
+}

@@ -1,0 +1,161 @@
+import { batch } from "@preact/signals";
+import type { Precision } from "../../engine/precision.ts";
+import type { RunProgress, Target } from "../workers/protocol.ts";
+import { client, problemIn } from "./client.ts";
+import {
+  changing,
+  choice,
+  form,
+  isFolder,
+  isSaved,
+  measured,
+  outputName,
+  planned,
+  planProblem,
+  problem,
+  result,
+  run,
+  savedName,
+  stage,
+} from "./model.ts";
+import { Pace } from "./pace.ts";
+import { keep, plan, stopPlanning } from "./planning.ts";
+import { chooseTarget } from "./saving.ts";
+
+const pace = new Pace();
+client.onProgress = onProgress;
+
+/** Milliseconds between two updates of the figures of all tensors. */
+const FIGURES = 500;
+
+/** Asks where to save, converts, and shows the result. */
+export async function convert(): Promise<void> {
+  problem.value = null;
+  try {
+    const target = await chooseTarget(isFolder.value, outputName.value);
+    if (target !== null) await runTo(target);
+  } catch (error) {
+    problem.value = problemIn(error);
+  }
+}
+
+/** Where a run went that met NaN or Inf; `null` where there was none. */
+let interrupted: Target | null = null;
+
+/**
+ * Keeps a tensor that holds NaN or Inf as it is. A run that met it starts again without asking anything else, since every
+ * place in its output would be another one.
+ * @param all whether to do the same with all others, without asking
+ */
+export async function keepAsIs(tensor: string, all: boolean): Promise<void> {
+  const before = interrupted;
+  interrupted = null;
+  batch(() => {
+    form.value = { ...form.value, keepsNotFinite: all || form.value.keepsNotFinite };
+    keep(tensor);
+    problem.value = null;
+    planProblem.value = null;
+  });
+  if (before === null) return;
+  try {
+    // What was to be a file has been removed with its handle.
+    const target = before.kind === "file" ? await chooseTarget(false, outputName.value) : before;
+    if (target === null) return;
+    await plan(choice.value);
+    if (planProblem.value === null && changing.value > 0) await runTo(target);
+  } catch (error) {
+    problem.value = problemIn(error);
+  }
+}
+
+async function runTo(target: Target): Promise<void> {
+  stopPlanning(); // what is being measured for an estimate is of no use any more
+  interrupted = null;
+  try {
+    pending = new Map();
+    batch(() => {
+      measured.value = new Map();
+      stage.value = "running";
+      run.value = {
+        phase: "convert",
+        bytes: 0,
+        size: planned.value!.size,
+        tensor: "",
+        isPaused: false,
+        rate: null,
+        left: null,
+      };
+    });
+    pace.start();
+    const { id, files } = await client.call("run", target, savedName.value);
+    batch(() => {
+      flush();
+      isSaved.value = false;
+      result.value = { id, written: files, seconds: pace.seconds() };
+      stage.value = "done";
+      run.value = null;
+    });
+  } catch (error) {
+    const found = problemIn(error);
+    const isNotFinite = found.kind === "not-finite";
+    if (isNotFinite) interrupted = target;
+    batch(() => {
+      problem.value = found;
+      measured.value = new Map();
+      stage.value = "ready";
+      run.value = null;
+    });
+    if (isNotFinite && form.value.keepsNotFinite && target.kind !== "file") {
+      await keepAsIs(found.facts!.tensor!, true);
+    }
+  }
+}
+
+/** Figures of tensors that the page does not show yet. */
+let pending = new Map<string, Precision>();
+/** When it was shown the last ones. */
+let flushed = 0;
+
+function flush(): void {
+  measured.value = new Map([...measured.value, ...pending]);
+  pending = new Map();
+  flushed = performance.now();
+}
+
+function onProgress({ phase, bytes, size, tensor, measured: figures }: RunProgress): void {
+  const before = run.value;
+  if (before === null) return;
+  for (const [weight, precision] of figures) pending.set(weight, precision);
+  batch(() => {
+    if (pending.size > 0 && performance.now() - flushed > FIGURES) flush();
+    const { rate, left } = phase === "convert" ? pace.at(bytes, size) : { rate: null, left: null };
+    run.value = { phase, bytes, size, tensor, isPaused: before.isPaused, rate, left };
+  });
+}
+
+export async function pause(): Promise<void> {
+  if (run.value === null) return;
+  run.value = { ...run.value, isPaused: true };
+  pace.pause();
+  await client.call("pause");
+}
+
+export async function resume(): Promise<void> {
+  if (run.value === null) return;
+  run.value = { ...run.value, isPaused: false };
+  pace.resume();
+  await client.call("resume");
+}
+
+export function cancel(): Promise<void> {
+  return client.call("cancel");
+}
+
+/** Back from a result to the settings. */
+export function again(): void {
+  batch(() => {
+    stage.value = "ready";
+    result.value = null;
+    measured.value = new Map();
+  });
+}

@@ -1,0 +1,23 @@
+import type { DialectName } from "../../checkpoint/dialects/index.ts";
+import type { Sample } from "../../checkpoint/measure/sample.ts";
+import type { Looked, TensorBasics } from "../workers/protocol.ts";
+import { client } from "./client.ts";
+
+/** What a report shows besides figures. */
+export function look(): Promise<Looked> {
+  return client.call("look");
+}
+
+/** What the values of a tensor are. */
+export function basics(tensor: string): Promise<TensorBasics> {
+  return client.call("basics", tensor);
+}
+
+/** A tensor as a file of NumPy; `null` where NumPy has no such type. */
+export function npy(tensor: string): Promise<Blob | null> {
+  return client.call("npy", tensor);
+}
+
+export function sample(tensor: string, names: readonly DialectName[], whole: boolean): Promise<Sample[]> {
+  return client.call("sample", tensor, names, whole);
+}

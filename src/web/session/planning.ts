@@ -1,0 +1,77 @@
+import { batch, effect } from "@preact/signals";
+import { client, inPieces, problemIn } from "./client.ts";
+import {
+  choice,
+  estimate,
+  form,
+  hasPatternFault,
+  opened,
+  planned,
+  plannedChoice,
+  planProblem,
+  stage,
+} from "./model.ts";
+
+/** Milliseconds to wait for the next key before planning anew. */
+const TYPING = 150;
+
+/** Plans anew whenever the form says something else, from now on. */
+export function followChoice(): void {
+  let timer = 0;
+  effect(() => {
+    const wanted = choice.value;
+    if (opened.value === null || stage.value !== "ready") return;
+    // After a run the plan is still good.
+    if (plannedChoice.peek() === wanted) return;
+    clearTimeout(timer);
+    if (hasPatternFault.value) return;
+    const isWanted = () => stage.peek() === "ready" && plannedChoice.peek() !== wanted;
+    timer = setTimeout(() => isWanted() && plan(wanted), planned.peek() === null ? 0 : TYPING);
+  });
+}
+
+/** Counts plans: what an earlier one still brings is of no use. */
+let planning = 0;
+
+export async function plan(wanted: typeof choice.value): Promise<void> {
+  const turn = ++planning;
+  try {
+    const found = await client.call("plan", wanted);
+    const tensors = await inPieces(found.tensors, (start, end) => {
+      if (turn !== planning) throw new Error("another plan is wanted by now");
+      return client.call("planned", start, end);
+    });
+    if (turn !== planning) return;
+    batch(() => {
+      planned.value = { ...found, tensors };
+      plannedChoice.value = wanted;
+      planProblem.value = null;
+      estimate.value = null;
+    });
+    const measurement = await client.call("estimate");
+    if (turn === planning) estimate.value = measurement;
+  } catch (error) {
+    if (turn !== planning) return;
+    const { kind, facts } = problemIn(error);
+    if (kind === "not-finite" && form.peek().keepsNotFinite) {
+      keep(facts!.tensor!);
+      return;
+    }
+    batch(() => {
+      planProblem.value = problemIn(error);
+      // One tensor cannot be converted: what would become of the others stays in sight.
+      if (kind !== "not-finite") plannedChoice.value = null;
+      estimate.value = null;
+    });
+  }
+}
+
+/** Ends what is still being planned or measured. */
+export function stopPlanning(): void {
+  planning++;
+}
+
+/** Marks a tensor as one to keep. */
+export function keep(tensor: string): void {
+  form.value = { ...form.value, single: new Map(form.value.single).set(tensor, false) };
+}

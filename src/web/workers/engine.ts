@@ -1,0 +1,12 @@
+import { Engine } from "../../engine/engine.ts";
+import { compile } from "../../wasm/builds.ts";
+import { instantiate } from "../../wasm/instantiate.ts";
+
+/**
+ * An engine of the best build that runs here. `load` makes the same, but brings threads for products along.
+ * @throws BlockscaleError `wasm`
+ */
+export function openEngine(): Engine {
+  const { module, variant } = compile();
+  return new Engine(instantiate(module), variant);
+}
