@@ -2,10 +2,12 @@ import { Range, Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
 import { Scratch } from "../scratch";
 import { storeResult } from "../values";
-import { dot1, dot1Of32, dot2, dot3, dot4, roomOf32, Terms } from "./dot";
+import { dot1, dot1Of32, roomOf32 } from "./dot-row";
+import { dot2, dot3, dot4 } from "./dot-rows";
 import { Weights } from "./right-operand";
 import { multiplyDense, roomOfDense } from "./subnormal-rows";
 import { Subnormals } from "./subnormals";
+import { Terms } from "./terms";
 
 /** Up to this many rows of x, decoding the weights to memory does not pay. */
 export const FEW: usize = 8;

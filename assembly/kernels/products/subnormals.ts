@@ -12,7 +12,7 @@ const DENSE: u32 = 0x80000000;
  * costs 5 % of the speed of a single row, one in a hundred 80 %, and one in twenty 95 % (measured).
  *
  * So rows that have few of them have zeros there, and a list says what they were. Products for a few rows of x add that, panels have it
- * put back. Rows that have more stay as they are, are marked as dense, and are decoded by table: see dense.ts. The list:
+ * put back. Rows that have more stay as they are, are marked as dense, and are decoded by table: see subnormal-rows.ts. The list:
  *
  *     starts[rows + 1]   uint32: how many entries there are before each row, plus DENSE if the row is that
  *     entries[]          uint32: column * 256 + code, row by row, in the order of columns

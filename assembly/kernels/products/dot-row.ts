@@ -1,0 +1,181 @@
+import { Shifted } from "../../lanes/shifted";
+import { Simd } from "../../lanes/simd";
+import { Weights } from "./right-operand";
+import { Terms } from "./terms";
+
+// How many rows meet in a loop was measured, on V8 11 to 14: many chains of additions, since each waits for its last sum, but no
+// more than there are registers for; and where `Simd.never` parts a loop, a chain goes on once or twice in a part.
+
+/**
+ * sums[0..2] <- x . rows i, j and k of the weights, lane by lane. Codes are loaded once from where they are and once from a byte
+ * before, which brings bytes 2 and 0 of each lane to where 3 and 1 were.
+ */
+export function dot1<F>(sums: usize, x: usize, i: usize, j: usize, k: usize): void {
+  const zero = Simd.opaqueZero();
+  const mask = Shifted.mask<F>(zero);
+  const weights = Shifted.weights<F>(zero);
+  let a = Weights.row(i) - 1;
+  let b = Weights.row(j) - 1;
+  let c = Weights.row(k) - 1;
+  let sa = Terms.scalesOf(i);
+  let sb = Terms.scalesOf(j);
+  let sc = Terms.scalesOf(k);
+  const end = a + Weights.paddedCols;
+  const termCols = Terms.cols;
+  const isUe8m0 = Terms.isUe8m0;
+  const scaleBytes = Terms.scaleBytes;
+  let totalA = f32x4.splat(0);
+  let totalB = f32x4.splat(0);
+  let totalC = f32x4.splat(0);
+  do {
+    // The last block takes the padding.
+    const termEnd = min(a + termCols, end);
+    let a0 = f32x4.splat(0);
+    let a1 = f32x4.splat(0);
+    let b0 = f32x4.splat(0);
+    let b1 = f32x4.splat(0);
+    let c0 = f32x4.splat(0);
+    let c1 = f32x4.splat(0);
+    if (a < termEnd)
+      do {
+        let u = v128.load(a, 1);
+        let v = v128.load(b, 1);
+        let w = v128.load(c, 1);
+        let y = v128.load(x, 48);
+        a0 = Simd.madd(Shifted.top<F>(u, mask), y, a0);
+        b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
+        c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
+        y = v128.load(x, 16);
+        a1 = Simd.madd(Shifted.middle(u, weights, mask), y, a1);
+        b1 = Simd.madd(Shifted.middle(v, weights, mask), y, b1);
+        c1 = Simd.madd(Shifted.middle(w, weights, mask), y, c1);
+        if (Simd.never(zero, 1)) break;
+        u = v128.load(a);
+        v = v128.load(b);
+        w = v128.load(c);
+        y = v128.load(x, 32);
+        a0 = Simd.madd(Shifted.top<F>(u, mask), y, a0);
+        b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
+        c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
+        y = v128.load(x);
+        a1 = Simd.madd(Shifted.middle(u, weights, mask), y, a1);
+        b1 = Simd.madd(Shifted.middle(v, weights, mask), y, b1);
+        c1 = Simd.madd(Shifted.middle(w, weights, mask), y, c1);
+        a += 16;
+        b += 16;
+        c += 16;
+        x += 64;
+      } while (a < termEnd);
+    totalA = Simd.madd(f32x4.add(a0, a1), f32x4.splat(Weights.finiteScale(isUe8m0, sa)), totalA);
+    totalB = Simd.madd(f32x4.add(b0, b1), f32x4.splat(Weights.finiteScale(isUe8m0, sb)), totalB);
+    totalC = Simd.madd(f32x4.add(c0, c1), f32x4.splat(Weights.finiteScale(isUe8m0, sc)), totalC);
+    sa += scaleBytes;
+    sb += scaleBytes;
+    sc += scaleBytes;
+  } while (a < end);
+  v128.store(sums, totalA);
+  v128.store(sums, totalB, 16);
+  v128.store(sums, totalC, 32);
+}
+
+/** Bytes that `dot1Of32` needs for the scales of three rows of weights. */
+export function roomOf32(cols: usize): usize {
+  return (3 * (4 + (cols >> 3)) + 15) & ~15;
+}
+
+/** dst <- a 0, then the scales of row n as float32; returns the end. */
+function stageScales(dst: usize, n: usize): usize {
+  const blocks = Weights.cols >> 5;
+  store<f32>(dst, 0);
+  Weights.copyScales(dst + 4, Weights.scalesOf(n), blocks);
+  return dst + 4 + 4 * blocks;
+}
+
+/**
+ * The same for blocks of 32 columns and whole blocks: the sums of each are scaled while the next ones begin, the first ones
+ * by a 0 in front of the scales.
+ */
+export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, k: usize, room: usize): void {
+  const zero = Simd.opaqueZero();
+  const mask = Shifted.mask<F>(zero);
+  const weights = Shifted.weights<F>(zero);
+  const zeros = i32x4.splat(zero);
+  let a = Weights.row(i) - 1;
+  let b = Weights.row(j) - 1;
+  let c = Weights.row(k) - 1;
+  const end = a + Weights.cols;
+  let sa = room;
+  let sb = stageScales(sa, i);
+  let sc = stageScales(sb, j);
+  stageScales(sc, k);
+  let totalA = zeros;
+  let totalB = zeros;
+  let totalC = zeros;
+  let a0 = zeros;
+  let b0 = zeros;
+  let c0 = zeros;
+  if (a < end)
+    do {
+      totalA = Simd.madd(a0, v128.load_splat<f32>(sa), totalA);
+      totalB = Simd.madd(b0, v128.load_splat<f32>(sb), totalB);
+      totalC = Simd.madd(c0, v128.load_splat<f32>(sc), totalC);
+      sa += 4;
+      sb += 4;
+      sc += 4;
+      if (Simd.never(zero, 1)) break;
+      let u = v128.load(a, 1);
+      let v = v128.load(b, 1);
+      let w = v128.load(c, 1);
+      let y = v128.load(x, 48);
+      a0 = Simd.product(Shifted.top<F>(u, mask), y, zeros);
+      b0 = Simd.product(Shifted.top<F>(v, mask), y, zeros);
+      c0 = Simd.product(Shifted.top<F>(w, mask), y, zeros);
+      y = v128.load(x, 16);
+      a0 = Simd.madd(Shifted.middle(u, weights, mask), y, a0);
+      b0 = Simd.madd(Shifted.middle(v, weights, mask), y, b0);
+      c0 = Simd.madd(Shifted.middle(w, weights, mask), y, c0);
+      if (Simd.never(zero, 2)) break;
+      u = v128.load(a);
+      v = v128.load(b);
+      w = v128.load(c);
+      y = v128.load(x, 32);
+      a0 = Simd.madd(Shifted.top<F>(u, mask), y, a0);
+      b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
+      c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
+      y = v128.load(x);
+      a0 = Simd.madd(Shifted.middle(u, weights, mask), y, a0);
+      b0 = Simd.madd(Shifted.middle(v, weights, mask), y, b0);
+      c0 = Simd.madd(Shifted.middle(w, weights, mask), y, c0);
+      if (Simd.never(zero, 3)) break;
+      u = v128.load(a, 17);
+      v = v128.load(b, 17);
+      w = v128.load(c, 17);
+      y = v128.load(x, 112);
+      a0 = Simd.madd(Shifted.top<F>(u, mask), y, a0);
+      b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
+      c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
+      y = v128.load(x, 80);
+      a0 = Simd.madd(Shifted.middle(u, weights, mask), y, a0);
+      b0 = Simd.madd(Shifted.middle(v, weights, mask), y, b0);
+      c0 = Simd.madd(Shifted.middle(w, weights, mask), y, c0);
+      if (Simd.never(zero, 4)) break;
+      u = v128.load(a, 16);
+      v = v128.load(b, 16);
+      w = v128.load(c, 16);
+      y = v128.load(x, 96);
+      a0 = Simd.madd(Shifted.top<F>(u, mask), y, a0);
+      b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
+      c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
+      y = v128.load(x, 64);
+      a0 = Simd.madd(Shifted.middle(u, weights, mask), y, a0);
+      b0 = Simd.madd(Shifted.middle(v, weights, mask), y, b0);
+      c0 = Simd.madd(Shifted.middle(w, weights, mask), y, c0);
+      a += 32;
+      b += 32;
+      c += 32;
+      x += 128;
+    } while (a < end);
+  v128.store(sums, Simd.madd(a0, v128.load_splat<f32>(sa), totalA));
+  v128.store(sums, Simd.madd(b0, v128.load_splat<f32>(sb), totalB), 16);
+  v128.store(sums, Simd.madd(c0, v128.load_splat<f32>(sc), totalC), 32);
+}
