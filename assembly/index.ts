@@ -7,7 +7,7 @@ import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/casts/
 import { encode as encodeAs, quantize as quantizeAs } from "./kernels/casts/quantize";
 import { E4M3_CODES, Matrix } from "./kernels/matrix";
 import { dotFarRow, surveyWeights } from "./kernels/products/analyse";
-import { multiply, workspace } from "./kernels/products/gemm";
+import { multiply } from "./kernels/products/gemm";
 import { Weights } from "./kernels/products/right-operand";
 import { Subnormals, setSubnormalsAside } from "./kernels/products/subnormals";
 import { Scratch } from "./kernels/scratch";
@@ -21,6 +21,7 @@ export {
   multiplyIntegers as gemmIntegers,
 } from "./kernels/integers/product";
 export { packedBytes as int7Bytes, packInt7, quantizeInt8 } from "./kernels/integers/quantize";
+export { workspace as gemmWorkspace } from "./kernels/products/gemm";
 
 export function heapBase(): usize {
   return Scratch.end;
@@ -120,10 +121,6 @@ export function setAside(matrix: Matrix): void {
   Weights.set(matrix);
   const largest = matrix.format == E4M3_CODES ? Fp8.largestSubnormal<E4M3>() : Fp8.largestSubnormal<E5M2>();
   setSubnormalsAside(matrix.list, largest);
-}
-
-export function gemmWorkspace(rows: usize, k: usize): usize {
-  return workspace(rows, k);
 }
 
 export function gemm(matrix: Matrix, type: i32, dst: usize, x: usize, rows: usize, work: usize): void {

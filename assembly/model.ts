@@ -1,7 +1,7 @@
 /**
  * What the builds for models export: all of index.ts, and the kernels of a forward pass. Documentation in src/model/kernels.ts.
  */
-import { multiplyPlain, workspaceOfPlain } from "./kernels/model/plain";
+import { multiplyPlain } from "./kernels/model/plain";
 import { Scratch } from "./kernels/scratch";
 import { adamw as adamwAs } from "./kernels/train/optimizer";
 import { round as roundAs } from "./kernels/train/round";
@@ -16,6 +16,7 @@ export * from "./index";
 export { activate, activateGated, activatePairs } from "./kernels/model/activation";
 export { attend, attentionWorkspace } from "./kernels/model/attention";
 export { addToRows, layerNorm, rmsNorm } from "./kernels/model/norm";
+export { workspaceOfPlain as plainWorkspace } from "./kernels/model/plain";
 export { rope } from "./kernels/model/rope";
 export { route } from "./kernels/model/routing";
 export { addScaled, softmax, widenAs as widen } from "./kernels/model/vectors";
@@ -38,10 +39,6 @@ export function scratchBytes(): usize {
 
 export function moveScratch(place: usize): void {
   Scratch.moved = place - Scratch.start;
-}
-
-export function plainWorkspace(rows: usize, k: usize): usize {
-  return workspaceOfPlain(rows, k);
 }
 
 export function gemmPlain(

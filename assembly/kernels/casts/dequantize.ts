@@ -9,6 +9,9 @@ import { Values } from "../values";
 export const UE8M0 = 0;
 export const F32_SCALE = 1;
 
+/** The UE8M0 byte of 1. */
+export const UE8M0_ONE: i32 = 127;
+
 /** dst[rows, cols] <- codes[rows, cols] times one scale per block, as `dequantize` of src/wasm/exports.ts says. */
 export function dequantize<F, T>(
   scaleType: i32,

@@ -119,58 +119,14 @@ function splitRows(panel: usize, a: usize, b: usize, c: usize, d: usize, columns
       const low23 = Simd.zip32Low(r2, r3);
       const high01 = Simd.zip32High(r0, r1);
       const high23 = Simd.zip32High(r2, r3);
-      Split.store(
-        panel,
-        Simd.lowHalves(low01, low23),
-        apart,
-        lows,
-        highs,
-        nibbles,
-        mantissas,
-        hidden,
-        offsets,
-        sevenBits,
-        zeros,
-      );
-      Split.store(
-        panel + 48,
-        Simd.highHalves(low01, low23),
-        apart,
-        lows,
-        highs,
-        nibbles,
-        mantissas,
-        hidden,
-        offsets,
-        sevenBits,
-        zeros,
-      );
-      Split.store(
-        panel + 96,
-        Simd.lowHalves(high01, high23),
-        apart,
-        lows,
-        highs,
-        nibbles,
-        mantissas,
-        hidden,
-        offsets,
-        sevenBits,
-        zeros,
-      );
-      Split.store(
-        panel + 144,
-        Simd.highHalves(high01, high23),
-        apart,
-        lows,
-        highs,
-        nibbles,
-        mantissas,
-        hidden,
-        offsets,
-        sevenBits,
-        zeros,
-      );
+      const q0 = Simd.lowHalves(low01, low23);
+      Split.store(panel, q0, apart, lows, highs, nibbles, mantissas, hidden, offsets, sevenBits, zeros);
+      const q1 = Simd.highHalves(low01, low23);
+      Split.store(panel + 48, q1, apart, lows, highs, nibbles, mantissas, hidden, offsets, sevenBits, zeros);
+      const q2 = Simd.lowHalves(high01, high23);
+      Split.store(panel + 96, q2, apart, lows, highs, nibbles, mantissas, hidden, offsets, sevenBits, zeros);
+      const q3 = Simd.highHalves(high01, high23);
+      Split.store(panel + 144, q3, apart, lows, highs, nibbles, mantissas, hidden, offsets, sevenBits, zeros);
       panel += 192;
       a += 16;
       b += 16;

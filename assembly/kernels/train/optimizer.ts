@@ -42,44 +42,9 @@ export function adamw<T>(
   correction: f32,
   decay: f32,
 ): void {
-  const full = n & ~3;
-  updateFours<T>(weights, gradient, m, v, full, factor, rate, beta1, beta2, epsilon, correction, decay);
-  const rest = n - full;
-  if (!rest) return;
-  // The last ones by way of four, the others of which are 0.
-  const size = Half.size<T>();
-  const w = Scratch.maxima;
-  const g = w + 16;
-  const a = w + 32;
-  const b = w + 48;
-  memory.fill(w, 0, 64);
-  memory.copy(w, weights + 4 * full, 4 * rest);
-  memory.copy(g, gradient + 4 * full, 4 * rest);
-  memory.copy(a, m + size * full, size * rest);
-  memory.copy(b, v + size * full, size * rest);
-  updateFours<T>(w, g, a, b, 4, factor, rate, beta1, beta2, epsilon, correction, decay);
-  memory.copy(weights + 4 * full, w, 4 * rest);
-  memory.copy(m + size * full, a, size * rest);
-  memory.copy(v + size * full, b, size * rest);
-}
-
-/** The same for a multiple of four. */
-function updateFours<T>(
-  weights: usize,
-  gradient: usize,
-  m: usize,
-  v: usize,
-  n: usize,
-  factor: f32,
-  rate: f32,
-  beta1: f32,
-  beta2: f32,
-  epsilon: f32,
-  correction: f32,
-  decay: f32,
-): void {
   const zero = Simd.opaqueZero();
-  const end = weights + 4 * n;
+  const rest = n & 3;
+  const end = weights + 4 * (n - rest);
   const b1 = f32x4.splat(beta1);
   const b2 = f32x4.splat(beta2);
   const part1: f32 = (1 - beta1) * factor;
@@ -100,6 +65,22 @@ function updateFours<T>(
     const move = f32x4.div(f32x4.mul(mean, f32x4.splat(rate)), size);
     v128.store(weights, f32x4.sub(f32x4.mul(v128.load(weights), keep), move));
   }
+  if (!rest) return;
+  // The last ones by way of four, the others of which are 0.
+  const size = Half.size<T>();
+  const w = Scratch.maxima;
+  const g = w + 16;
+  const a = w + 32;
+  const b = w + 48;
+  memory.fill(w, 0, 64);
+  memory.copy(w, weights, 4 * rest);
+  memory.copy(g, gradient, 4 * rest);
+  memory.copy(a, m, size * rest);
+  memory.copy(b, v, size * rest);
+  adamw<T>(w, g, a, b, 4, factor, rate, beta1, beta2, epsilon, correction, decay);
+  memory.copy(weights, w, 4 * rest);
+  memory.copy(m, a, size * rest);
+  memory.copy(v, b, size * rest);
 }
 
 /** Four values of type T in memory, float32 in a vector. */

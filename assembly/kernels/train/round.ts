@@ -2,14 +2,11 @@ import { E2M1, E4M3 } from "../../lanes/format";
 import { Fp4 } from "../../lanes/fp4";
 import { F32 } from "../../lanes/half";
 import { compare } from "../casts/compare";
-import { dequantize, UE8M0 } from "../casts/dequantize";
+import { dequantize, UE8M0, UE8M0_ONE } from "../casts/dequantize";
 import { quantize } from "../casts/quantize";
 
 /** Values that are rounded at a time: their codes stay in a first-level cache. */
 const STRIP: usize = 4096;
-
-/** Of an all-zero block: 1. */
-const ONE: i32 = 127;
 
 /** Rows of a strip: whole blocks of rows. */
 function stripRows(rows: usize, cols: usize, blockRows: usize): usize {
@@ -44,7 +41,7 @@ export function round<F>(
   while (rows) {
     const part = min(height, rows);
     const n = part * cols;
-    quantize<F, F32>(UE8M0, codes, scales, src, part, cols, blockRows, blockCols, rounding, 0, ONE);
+    quantize<F, F32>(UE8M0, codes, scales, src, part, cols, blockRows, blockCols, rounding, 0, UE8M0_ONE);
     if (idof<F>() == idof<E2M1>()) {
       // Every value of E2M1 is one of E4M3, which can be decoded.
       for (let i: usize = 0; i < n; i += 16) v128.store(decodable + i, Fp4.asE4m3(v128.load(codes + i)));

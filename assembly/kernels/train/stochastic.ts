@@ -2,7 +2,7 @@ import { E2M1, E4M3, Format } from "../../lanes/format";
 import { F32 } from "../../lanes/half";
 import { Random } from "../../lanes/random";
 import { Stochastic } from "../../lanes/stochastic";
-import { decode, UE8M0 } from "../casts/dequantize";
+import { decode, UE8M0, UE8M0_ONE } from "../casts/dequantize";
 import { encode, quantize } from "../casts/quantize";
 
 /** Which random words roundings take: element i of a tensor takes word i of a stream of a part of a step. */
@@ -57,7 +57,7 @@ export function roundBlocksByChance<F>(
   for (let row: usize = 0; row < rows; row += blockRows) {
     const height = min(blockRows, rows - row);
     const from = src + 4 * row * cols;
-    quantize<F, F32>(UE8M0, work, scales, from, height, cols, blockRows, blockCols, rounding, 0, 127);
+    quantize<F, F32>(UE8M0, work, scales, from, height, cols, blockRows, blockCols, rounding, 0, UE8M0_ONE);
     for (let r: usize = 0; r < height; r++) {
       for (let block: usize = 0; block < blocks; block++) {
         const col = block * blockCols;
