@@ -1,6 +1,6 @@
-import { widenSpan } from "../js/half.ts";
+import { floatsOf } from "../js/half.ts";
 import { checkValues, type RawValues } from "../tensor/checks.ts";
-import { FORMATS, largestOf, NAN_CODE, scaleValues, VALUE_TYPE_ID, valueOfCode } from "../tensor/formats.ts";
+import { FORMATS, largestOf, NAN_CODE, scaleValues, valueOfCode } from "../tensor/formats.ts";
 import { multipliersOf, unpackFp4 } from "../tensor/fp4.ts";
 import type { BlockScaled, Format, Grid, Values } from "../tensor/tensor.ts";
 
@@ -14,14 +14,6 @@ const [LARGEST_CODE, LARGEST_SCALE] = [largestOf("e2m1"), largestOf("e4m3")];
 
 /** The smallest scale that is not zero, as E4M3. */
 const SMALLEST = 1;
-
-/** All values as float32. */
-function floatsOf({ type, data }: RawValues): Float32Array {
-  if (type === "f32") return data as Float32Array;
-  const wide = new Float32Array(data.length);
-  widenSpan(VALUE_TYPE_ID[type], new Int32Array(wide.buffer), data as Uint16Array, 0, data.length);
-  return wide;
-}
 
 /** Calls `visit` with each block: its number, the index of its first element, and its rows and columns. */
 function eachBlock(

@@ -1,3 +1,4 @@
+import type { RawValues } from "../tensor/checks.ts";
 import { VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
 import { INFINITY_BITS } from "./fp8.ts";
 
@@ -34,6 +35,14 @@ export function widenSpan(
   } else {
     for (let i = 0; i < n; i++) wide[i] = widenF16(halves[from + i]!);
   }
+}
+
+/** Values as float32: the array itself, if they are float32 already. */
+export function floatsOf({ type, data }: RawValues): Float32Array {
+  if (type === "f32") return data as Float32Array;
+  const wide = new Float32Array(data.length);
+  widenSpan(VALUE_TYPE_ID[type], new Int32Array(wide.buffer), data as Uint16Array, 0, data.length);
+  return wide;
 }
 
 /** The nearest bfloat16, ties to even; a NaN gets its quiet bit, so that none of its bits carries. */

@@ -41,23 +41,17 @@ export async function partsOf({ wanted, weight }: Located, seat: Seat, context: 
   return scaledParts(wanted, weight, seat, context);
 }
 
+/** @param as how it is kept, where that is not with the shape it has in the file */
 function declaredOf(
   wanted: WantedTensor,
-  { name, shape }: Pick<Weight, "name" | "shape">,
+  { name, shape }: Weight,
   range: Range,
   stored: Declared["stored"],
+  as: Partial<Pick<Declared, "slices" | "cols" | "totalRows">> = {},
 ): Declared {
   const { slices, rows, cols } = matrixOf(shape);
-  return {
-    key: wanted.key,
-    name,
-    slices,
-    cols,
-    isMultiplied: isMultiplied(wanted),
-    range,
-    totalRows: rows,
-    stored,
-  };
+  const size = { slices, cols, totalRows: rows, ...as };
+  return { key: wanted.key, name, isMultiplied: isMultiplied(wanted), range, stored, ...size };
 }
 
 /** The same rows of every slice, in pieces. */
@@ -152,16 +146,8 @@ function dequantizeInBlock(rows: ScaledRows, start: number, engine: Engine): Flo
 async function vectorParts(wanted: WantedTensor, weight: Weight, context: Context): Promise<Parts> {
   const { slices, rows, cols } = matrixOf(weight.shape);
   const values = await valuesOf(weight, 0, { start: 0, end: slices * rows }, context);
-  const declared: Declared = {
-    key: wanted.key,
-    name: weight.name,
-    isMultiplied: isMultiplied(wanted),
-    slices: 1,
-    cols: slices * rows * cols,
-    range: { start: 0, end: 1 },
-    totalRows: 1,
-    stored: { kind: "plain", type: F32 },
-  };
+  const size = { slices: 1, cols: slices * rows * cols, totalRows: 1 };
+  const declared = declaredOf(wanted, weight, { start: 0, end: 1 }, { kind: "plain", type: F32 }, size);
   return { declared, pieces: [async () => [fillingOf(wanted.key, 0, values)]] };
 }
 
@@ -201,16 +187,9 @@ async function latentParts(
   const isShort = holdsInBf16(weight);
   const type: ValueTypeId = isShort ? VALUE_TYPE_ID.bf16 : F32;
   const count = heads.end - heads.start;
-  const declared: Declared = {
-    key: wanted.key,
-    name: weight.name,
-    isMultiplied: isMultiplied(wanted),
-    slices: count,
-    cols: isTo ? plain : rank,
-    range: isTo ? { start: 0, end: rank } : { start: 0, end: height },
-    totalRows: isTo ? rank : height,
-    stored: { kind: "plain", type },
-  };
+  const kept = isTo ? rank : height;
+  const size = { slices: count, cols: isTo ? plain : rank, totalRows: kept };
+  const declared = declaredOf(wanted, weight, { start: 0, end: kept }, { kind: "plain", type }, size);
   const pieces = Array.from({ length: count }, (_, i) => async (): Promise<Filling[]> => {
     const first = (heads.start + i) * perHead + (isTo ? 0 : plain);
     const values = await valuesOf(weight, 0, { start: first, end: first + height }, context);
@@ -242,17 +221,9 @@ function turnedParts(wanted: WantedTensor, weight: Weight, seat: Seat, context: 
     const turned = transposed(values, inner, outer).subarray(range.start * inner, range.end * inner);
     return [fillingOf(wanted.key, slice, turned)];
   });
-  const declared: Declared = {
-    key: wanted.key,
-    name: weight.name,
-    isMultiplied: isMultiplied(wanted),
-    slices,
-    cols: inner,
-    range,
-    totalRows: outer,
-    stored: { kind: "plain", type: isShort ? VALUE_TYPE_ID[weight.type] : F32 },
-  };
-  return { declared, pieces };
+  const type = isShort ? VALUE_TYPE_ID[weight.type] : F32;
+  const size = { cols: inner, totalRows: outer };
+  return { declared: declaredOf(wanted, weight, range, { kind: "plain", type }, size), pieces };
 }
 
 async function halvesOf(weight: PlainWeight, slice: number, { sources }: Context): Promise<Uint16Array> {

@@ -1,5 +1,5 @@
 import type { Engine } from "../engine/engine.ts";
-import { fasterOf, weightsToTime } from "../products/faster.ts";
+import { AUTO_ROWS, fasterOf, weightsToTime } from "../products/faster.ts";
 import type { CacheType } from "./cache.ts";
 import type { ModelConfig } from "./config.ts";
 import type { WeightForm } from "./store.ts";
@@ -25,9 +25,6 @@ export interface Asked {
   readonly weights?: WeightForm | "auto" | undefined;
   readonly cache?: CacheType | undefined;
 }
-
-/** Rows of x from which on "auto" may round them: with fewer, taking codes apart into two planes costs more than it saves. */
-const AUTO_ROWS = 16;
 
 /**
  * Chooses where it was left to this package. "auto" is the faster on this engine, found by timing. "near" is the same where rounding to int8 costs less than

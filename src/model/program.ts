@@ -1,6 +1,6 @@
 import { integerBlockOf } from "../products/pack-integers.ts";
 import type { Surveyed } from "../products/right.ts";
-import { FORMAT_ID, type FormatId } from "../tensor/formats.ts";
+import { FORMAT_ID } from "../tensor/formats.ts";
 import { Arena, type Resident } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import { Exchange, type Part, type Shared } from "./exchange.ts";
@@ -8,7 +8,7 @@ import type { ModelKernels } from "./kernels.ts";
 import { EXACT, type Precisions } from "./precisions.ts";
 import { Rounded } from "./rounded.ts";
 import type { Range, Seat } from "./share.ts";
-import { type Placed, Store } from "./store.ts";
+import { type Placed, Store, widenRow } from "./store.ts";
 
 /** A product of x with a weight: where its result goes, [rows, N]. */
 export interface Linear {
@@ -163,19 +163,8 @@ export class Program {
     const isOwn = (i: number) => ids[i]! >= range.start && ids[i]! < range.end;
     for (let i = 0; i < ids.length; i++) {
       if (!isOwn(i)) continue;
-      const row = ids[i]! - range.start;
-      const at = dst + 4 * i * cols;
       if (stored.kind === "int7") throw new Error("a table of integers");
-      if (stored.kind === "plain") {
-        const bytes = cols * (stored.type === 0 ? 4 : 2);
-        kernels.widen(stored.type, at, stored.start + row * bytes, cols);
-      } else {
-        const { format, scaleType, codes, scales, firstRow, blockRows, blockCols } = stored.matrix;
-        const scaleRow = Math.ceil(cols / blockCols) * (scaleType === 0 ? 1 : 4);
-        const scale = scales + Math.floor((firstRow + row) / blockRows) * scaleRow;
-        const from = codes + row * cols;
-        kernels.dequantize(format as FormatId, 0, scaleType, at, from, scale, 1, cols, 1, blockCols);
-      }
+      widenRow(kernels, dst + 4 * i * cols, stored, ids[i]! - range.start, cols);
     }
     this.exchange.collect(this.buffer, dst, ids.length, cols, isOwn);
   }

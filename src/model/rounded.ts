@@ -1,6 +1,7 @@
-import { ROUNDING_ID, SCALE_TYPE_ID } from "../tensor/formats.ts";
+import { int8Matrix } from "../products/activations.ts";
+import { ROUNDING_ID } from "../tensor/formats.ts";
 import { schemes } from "../tensor/schemes.ts";
-import { INT8_FORMAT, MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
+import { MATRIX_BYTES, writeMatrix } from "../wasm/matrix.ts";
 import type { Program } from "./program.ts";
 
 /** Columns of int8 activations that share a scale. */
@@ -66,11 +67,7 @@ export class Rounded {
     const codes = program.bytes("int8 codes", rows * blocks * BLOCK + 16);
     const scales = program.room("int8 scales", rows * blocks);
     const offsets = program.room("int8 offsets", rows * blocks);
-    const matrix = matrixOf({
-      ...{ format: INT8_FORMAT, scaleType: SCALE_TYPE_ID.f32 },
-      ...{ codes, scales, offsets, rows, cols, blockCols: BLOCK },
-    });
-    writeMatrix(program.buffer, at, matrix);
+    writeMatrix(program.buffer, at, int8Matrix({ codes, scales, offsets, rows, cols, blockCols: BLOCK }));
     program.kernels.quantizeInt8(at, 0, this.#x, rows);
     return at;
   }

@@ -1,10 +1,10 @@
-import { int7Matrix } from "../products/pack-integers.ts";
+import { packInt7 } from "../products/pack-integers.ts";
 import { keepLists, MARGIN, type Surveyed, surveyEach } from "../products/right.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { FormatId, ScaleTypeId, ValueTypeId } from "../tensor/formats.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
-import { MATRIX_BYTES, type Matrix, matrixOf, writeMatrix } from "../wasm/matrix.ts";
+import { type Matrix, matrixOf } from "../wasm/matrix.ts";
 import type { ModelKernels } from "./kernels.ts";
 import type { Range } from "./share.ts";
 
@@ -65,8 +65,23 @@ type Stored =
   | { readonly kind: "plain"; readonly type: ValueTypeId; readonly start: number }
   | { readonly kind: "scaled"; readonly matrix: Matrix };
 
-/** Rows that are packed together. */
-const GROUP = 12;
+/** One row of a slice as float32. */
+export function widenRow(
+  kernels: ModelKernels,
+  dst: number,
+  stored: Stored,
+  row: number,
+  cols: number,
+): void {
+  if (stored.kind === "plain") {
+    kernels.widen(stored.type, dst, stored.start + row * cols * (stored.type === 0 ? 4 : 2), cols);
+    return;
+  }
+  const { format, scaleType, codes, scales, firstRow, blockRows, blockCols } = stored.matrix;
+  const scaleRow = Math.ceil(cols / blockCols) * (scaleType === 0 ? 1 : 4);
+  const at = scales + Math.floor((firstRow + row) / blockRows) * scaleRow;
+  kernels.dequantize(format as FormatId, 0, scaleType, dst, codes + row * cols, at, 1, cols, 1, blockCols);
+}
 
 interface Pending {
   readonly declared: Declared;
@@ -151,54 +166,29 @@ export class Store {
       this.#placed.set("tied head", { ...shape, slices: this.#integers(key, places, rows, cols) });
   }
 
-  /** Packs slices as integers, twelve rows at a time by way of float32. */
+  /** Packs slices as integers, by way of float32. */
   #integers(key: string, places: readonly Stored[], rows: number, cols: number): Slice[] {
     const kernels = this.#kernels;
-    const bytes = kernels.int7Bytes(rows, cols) >>> 0;
-    const room = this.#arena.keep(places.length * (MATRIX_BYTES + bytes));
-    this.#rooms.get(key)!.push(room);
-    const blocks = Math.ceil(cols / 32);
-    const groups = Math.ceil(rows / GROUP);
-    return this.#arena.frame([4 * GROUP * cols], (values) =>
-      places.map((place, i) => {
-        const at = room.start + i * MATRIX_BYTES;
-        const codes = room.start + places.length * MATRIX_BYTES + i * bytes;
-        const scales = codes + groups * GROUP * 32 * blocks;
-        for (let group = 0; group < groups; group++) {
-          const first = group * GROUP;
-          const count = Math.min(GROUP, rows - first);
-          for (let row = 0; row < count; row++)
-            this.#widenRow(values + 4 * row * cols, place, first + row, cols);
-          const block = group * GROUP * blocks;
-          kernels.packInt7(codes + 32 * block, scales + 4 * block, values, count, cols);
-        }
-        writeMatrix(this.#arena.buffer, at, int7Matrix(codes, scales, rows, cols));
-        return { kind: "int7", at };
-      }),
-    );
+    const size = [places.length, rows, cols] as const;
+    return packInt7(kernels, this.#arena, this.#keepFor(key), size, (values, slice, first, count) => {
+      for (let row = 0; row < count; row++)
+        widenRow(kernels, values + 4 * row * cols, places[slice]!, first + row, cols);
+    }).map(({ at }) => ({ kind: "int7", at }));
   }
 
-  /** One row of a slice as float32. */
-  #widenRow(dst: number, stored: Stored, row: number, cols: number): void {
-    const kernels = this.#kernels;
-    if (stored.kind === "plain") {
-      kernels.widen(stored.type, dst, stored.start + row * cols * (stored.type === 0 ? 4 : 2), cols);
-      return;
-    }
-    const { format, scaleType, codes, scales, firstRow, blockRows, blockCols } = stored.matrix;
-    const scaleRow = Math.ceil(cols / blockCols) * (scaleType === 0 ? 1 : 4);
-    const at = scales + Math.floor((firstRow + row) / blockRows) * scaleRow;
-    kernels.dequantize(format as FormatId, 0, scaleType, dst, codes + row * cols, at, 1, cols, 1, blockCols);
+  /** Room that stays as long as a tensor does. */
+  #keepFor(key: string): (bytes: number) => number {
+    return (bytes) => {
+      const room = this.#arena.keep(bytes);
+      this.#rooms.get(key)!.push(room);
+      return room.start;
+    };
   }
 
   #survey(key: string, weights: readonly Matrix[]): Slice[] {
     if (this.#weights === "files")
       return weights.map((matrix) => ({ kind: "scaled", at: 0, matrix, farRows: [] }));
-    const keep = (bytes: number): number => {
-      const room = this.#arena.keep(bytes);
-      this.#rooms.get(key)!.push(room);
-      return room.start;
-    };
+    const keep = this.#keepFor(key);
     return surveyEach(this.#kernels, this.#arena, weights).map((found) => {
       if (found.farRows.length > 0) return this.#asValues(found.matrix, keep);
       const [slice] = keepLists(this.#kernels, this.#arena, [found], keep);
@@ -211,7 +201,7 @@ export class Store {
     const { rows, cols } = matrix;
     const start = keep(4 * rows * cols);
     for (let row = 0; row < rows; row++)
-      this.#widenRow(start + 4 * row * cols, { kind: "scaled", matrix }, row, cols);
+      widenRow(this.#kernels, start + 4 * row * cols, { kind: "scaled", matrix }, row, cols);
     return { kind: "plain", type: VALUE_TYPE_ID.f32, start };
   }
 

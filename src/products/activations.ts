@@ -9,6 +9,13 @@ import { INT8_FORMAT, MATRIX_BYTES, type Matrix, matrixOf, writeMatrix } from ".
 /** Bytes behind the codes that the kernel may write. */
 const MARGIN = 16;
 
+/** What `quantizeInt8` of the kernels writes into. */
+export function int8Matrix(
+  places: Pick<Matrix, "codes" | "scales" | "offsets" | "rows" | "cols" | "blockCols">,
+): Matrix {
+  return matrixOf({ format: INT8_FORMAT, scaleType: SCALE_TYPE_ID.f32, ...places });
+}
+
 /**
  * A matrix x [rows, cols] rounded to int8, in the memory of an engine, made by `engine.activations`: the left operand of any number of products, each of
  * which would round x anew otherwise. It stays until `free()`, or the end of a `using` block. JavaScript's garbage
@@ -35,10 +42,7 @@ export class Int8Activations {
     const scales = this.#room.start + MATRIX_BYTES;
     const offsets = scales + 4 * rows * blocks;
     const codes = offsets + 4 * rows * blocks;
-    this.#matrix = matrixOf({
-      ...{ format: INT8_FORMAT, scaleType: SCALE_TYPE_ID.f32 },
-      ...{ codes, scales, offsets, rows, cols, blockCols: block },
-    });
+    this.#matrix = int8Matrix({ codes, scales, offsets, rows, cols, blockCols: block });
     writeMatrix(arena.buffer, this.#room.start, this.#matrix);
   }
 

@@ -2,6 +2,9 @@ import type { BlockScaled } from "../tensor/tensor.ts";
 import type { PackedWeights, PackOptions } from "./packed.ts";
 import type { GemmOptions, Matrix } from "./products.ts";
 
+/** Rows of x from which on "auto" may round them: with fewer, taking codes apart into two planes costs more than it saves. */
+export const AUTO_ROWS = 16;
+
 /** What is needed of an engine. */
 interface Multiplier {
   pack(w: BlockScaled, options: PackOptions): PackedWeights;

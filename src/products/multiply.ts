@@ -8,7 +8,7 @@ import { MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
 import { Int8Activations } from "./activations.ts";
 import type { Left } from "./left.ts";
 import { ResidentMatrix } from "./resident.ts";
-import { MARGIN, mostListBytes, type Surveyed, surveyAt, typesOf } from "./right.ts";
+import { MARGIN, mostListBytes, putScales, type Surveyed, surveyAt, typesOf } from "./right.ts";
 
 interface Facts {
   /** `[..., N, K]` */
@@ -154,10 +154,7 @@ function stage(
   const sliceTop = slice * Math.ceil(n / block[0]);
   const top = (sliceTop + Math.floor(first / block[0])) * gridCols;
   const bottom = (sliceTop + Math.ceil((first + rows) / block[0])) * gridCols;
-  const part = right.scales.subarray(top, bottom);
-  new Uint8Array(arena.buffer, scales, part.byteLength).set(
-    new Uint8Array(part.buffer, part.byteOffset, part.byteLength),
-  );
+  putScales(arena.buffer, scales, right.scales.subarray(top, bottom));
   const [blockRows, blockCols] = block;
   const types = typesOf(right.format, right.scales);
   const firstRow = first % blockRows;

@@ -1,21 +1,14 @@
-import { widenSpan } from "../js/half.ts";
+import { floatsOf } from "../js/half.ts";
 import { type CheckedTensor, checkValues } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import {
-  FORMAT_ID,
-  type FormatId,
-  SCALE_TYPE_ID,
-  scaleTypeOf,
-  ue8m0Value,
-  VALUE_TYPE_ID,
-} from "../tensor/formats.ts";
+import { FORMAT_ID, type FormatId, SCALE_TYPE_ID, scaleTypeOf, ue8m0Value } from "../tensor/formats.ts";
 import { unpackFp4 } from "../tensor/fp4.ts";
 import { type BlockScaled, gridOf, type Values } from "../tensor/tensor.ts";
 import { transposed } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { INT7_FORMAT, MATRIX_BYTES, type Matrix, matrixOf, writeMatrix } from "../wasm/matrix.ts";
-import { typesOf } from "./right.ts";
+import { putScales, typesOf } from "./right.ts";
 
 /** Rows of weights that lie together. */
 const GROUP = 12;
@@ -58,13 +51,8 @@ export function integerBlockOf(blockCols: number, cols: number): 16 | 32 | undef
 /** High-precision weights as float32, `[..., N, K]`, turned round if they lie as `[..., K, N]`. */
 export function floatWeights(weights: PlainWeights, isTransposed: boolean): FloatWeights {
   const { slices, rows, cols, elements } = gridOf("pack: w", weights.shape, [1, 1]);
-  const { type, data } = checkValues("pack: w.values", weights.values, elements);
+  const values = floatsOf(checkValues("pack: w.values", weights.values, elements));
   const leading = weights.shape.slice(0, -2);
-  let values = data as Float32Array;
-  if (type !== "f32") {
-    values = new Float32Array(elements);
-    widenSpan(VALUE_TYPE_ID[type], new Int32Array(values.buffer), data as Uint16Array, 0, elements);
-  }
   if (!isTransposed) return { values, shape: [...leading, rows, cols], slices, rows, cols };
   return {
     values: transposed(values, rows, cols),
@@ -76,7 +64,7 @@ export function floatWeights(weights: PlainWeights, isTransposed: boolean): Floa
 }
 
 /** Packs each slice as integers of 7 bits, by way of up to twelve rows of float32, which `read` writes to a place. */
-function packInt7(
+export function packInt7(
   kernels: Kernels,
   arena: Arena,
   keep: Keep,
@@ -107,8 +95,18 @@ function packInt7(
 
 /** What `packInt7` of the kernels has made of all groups of a matrix. */
 export function int7Matrix(codes: number, scales: number, rows: number, cols: number): Matrix {
-  const scaleType = SCALE_TYPE_ID.f32;
-  return matrixOf({ format: INT7_FORMAT, scaleType, codes, scales, rows, cols, blockCols: INT7_BLOCK });
+  return groupsAt(INT7_FORMAT, codes, scales, [rows, cols], INT7_BLOCK);
+}
+
+/** Weights in groups of twelve rows, with float32 scales. */
+function groupsAt(
+  format: Matrix["format"],
+  codes: number,
+  scales: number,
+  [rows, cols]: readonly [number, number],
+  blockCols: number,
+): Matrix {
+  return matrixOf({ format, scaleType: SCALE_TYPE_ID.f32, codes, scales, rows, cols, blockCols });
 }
 
 /** float32 weights as integers of 7 bits. */
@@ -138,9 +136,7 @@ export function packCodes(
       new Uint8Array(arena.buffer, codesAt, count * cols).set(codes.subarray(at, at + count * cols));
       for (let row = 0; row < count; row++) {
         const scaleRow = (slice * gridRows + Math.floor((first + row) / block[0])) * gridCols;
-        const part = scales.subarray(scaleRow, scaleRow + gridCols);
-        if (scaleTypeOf(part) === "ue8m0") new Uint8Array(arena.buffer, scalesAt, gridCols).set(part);
-        else new Float32Array(arena.buffer, scalesAt, gridCols).set(part);
+        putScales(arena.buffer, scalesAt, scales.subarray(scaleRow, scaleRow + gridCols));
         const [dst, src] = [values + 4 * row * cols, codesAt + row * cols];
         kernels.dequantize(id as FormatId, 0, scaleType, dst, src, scalesAt, 1, cols, 1, block[1]);
       }
@@ -199,10 +195,7 @@ export function packNibbles(
         multipliers[(group * blocks + b) * GROUP + (row % GROUP)] = value / 2;
       }
     }
-    const matrix = matrixOf({
-      ...{ format: FORMAT_ID.e2m1, scaleType: SCALE_TYPE_ID.f32 },
-      ...{ codes: at, scales: at + codeBytes, rows, cols, blockCols: block },
-    });
+    const matrix = groupsAt(FORMAT_ID.e2m1, at, at + codeBytes, [rows, cols], block);
     writeMatrix(arena.buffer, matrices + slice * MATRIX_BYTES, matrix);
     return { at: matrices + slice * MATRIX_BYTES };
   });

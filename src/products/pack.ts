@@ -19,7 +19,7 @@ import {
   packValues,
 } from "./pack-integers.ts";
 import { PackedWeights, type PackOptions } from "./packed.ts";
-import { keepLists, MARGIN, surveyEach, typesOf } from "./right.ts";
+import { keepLists, MARGIN, putScales, surveyEach, typesOf } from "./right.ts";
 
 /** Copies weights into memory, where they stay: as codes, or as integers. */
 export class Packer {
@@ -110,18 +110,17 @@ export class Packer {
   ): PackedWeights {
     const { slices, rows, cols } = grid;
     return this.#keepAll((keep, bytes, release) => {
-      const scaleBytes = new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength);
       const scalesFrom = alignTo4(codes.length + MARGIN);
-      const codesAt = keep(scalesFrom + scaleBytes.length);
+      const codesAt = keep(scalesFrom + scales.byteLength);
       new Uint8Array(this.#arena.buffer, codesAt, codes.length).set(codes);
-      new Uint8Array(this.#arena.buffer, codesAt + scalesFrom, scaleBytes.length).set(scaleBytes);
+      putScales(this.#arena.buffer, codesAt + scalesFrom, scales);
       const weights = Array.from(
         { length: slices },
         (_, slice): Matrix =>
           matrixOf({
             ...typesOf(format, scales),
             codes: codesAt + slice * rows * cols,
-            scales: codesAt + scalesFrom + slice * (scaleBytes.length / slices),
+            scales: codesAt + scalesFrom + slice * (scales.byteLength / slices),
             ...{ rows, cols, blockRows: tensor.block[0], blockCols: tensor.block[1] },
           }),
       );

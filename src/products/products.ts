@@ -8,7 +8,7 @@ import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { Int8Activations } from "./activations.ts";
 import { runsOf } from "./experts.ts";
-import { fasterActivations } from "./faster.ts";
+import { AUTO_ROWS, fasterActivations } from "./faster.ts";
 import { type Left, type LeftOperand, leftOf } from "./left.ts";
 import { multiply, type Right } from "./multiply.ts";
 import {
@@ -25,9 +25,6 @@ import { ResidentMatrix } from "./resident.ts";
 
 export type { LeftOperand, Matrix } from "./left.ts";
 export type { Activations, GemmOptions, Layout } from "./options.ts";
-
-/** Rows of x from which weights in two planes may pay: below, it costs more to make them than to multiply by them. */
-const AUTO_ROWS = 16;
 
 /** Values of x that are in memory on their way to int8. */
 const ROUNDED_ELEMENTS = 2 ** 18;
@@ -65,10 +62,9 @@ export class Products {
     if (left.cols !== right.cols) throw unequal(left, right);
     const block = this.#blockFor(left, right, activations);
     const out = this.outOf("gemm: out", given, type, [left.rows, right.rows]);
-    for (const input of [...arraysOf(x), ...(w instanceof PackedWeights ? [] : arraysOf(w))]) {
-      if (out instanceof ResidentMatrix) continue;
-      checkDisjoint("gemm: out", out, input);
-    }
+    if (!(out instanceof ResidentMatrix))
+      for (const input of [...arraysOf(x), ...(w instanceof PackedWeights ? [] : arraysOf(w))])
+        checkDisjoint("gemm: out", out, input);
     if (out === x) throw sameMatrix();
     const runs = runsOf(options.experts, left.rows, right);
     const rounded = block === undefined ? left : this.#round(left, block);

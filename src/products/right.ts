@@ -1,16 +1,18 @@
-import { FORMAT_ID, SCALE_TYPE_ID, scaleTypeOf } from "../tensor/formats.ts";
+import { FORMAT_ID, SCALE_TYPE_ID, type Scales, scaleTypeOf } from "../tensor/formats.ts";
 import type { Format } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { MATRIX_BYTES, type Matrix, readMatrix, writeMatrix } from "../wasm/matrix.ts";
 
 /** What codes and scales are, in a {@link Matrix}. */
-export function typesOf(
-  format: Format,
-  scales: Uint8Array | Float32Array,
-): Pick<Matrix, "format" | "scaleType"> {
-  const scaleType = SCALE_TYPE_ID[scaleTypeOf(scales)];
-  return { format: FORMAT_ID[format], scaleType };
+export function typesOf(format: Format, scales: Scales): Pick<Matrix, "format" | "scaleType"> {
+  return { format: FORMAT_ID[format], scaleType: SCALE_TYPE_ID[scaleTypeOf(scales)] };
+}
+
+/** Copies scales into memory, as bytes. */
+export function putScales(buffer: ArrayBuffer, at: number, scales: Scales): void {
+  const bytes = new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength);
+  new Uint8Array(buffer, at, bytes.length).set(bytes);
 }
 
 /** Weights that have been surveyed, and whose subnormal codes have been set aside. */
