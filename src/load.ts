@@ -1,4 +1,5 @@
 import { Engine } from "./engine/engine.ts";
+import { checkKnown, checkThreads } from "./tensor/checks.ts";
 import { BlockscaleError } from "./tensor/errors.ts";
 import type { ThreadedEngine } from "./threads/engine.ts";
 import { compile, type Variant } from "./wasm/builds.ts";
@@ -11,7 +12,7 @@ export interface LoadOptions {
   /** A build that you host yourself, instead of the one inside: its bytes, a compiled module, or a fetch of it. */
   readonly wasm?: WasmSource;
   /**
-   * How many threads share each product: the engine is then a {@link ThreadedEngine}, whose `gemm` is asynchronous. The
+   * How many threads share each product: the engine is then a {@link ThreadedEngine}, whose `gemm` and `pack` are asynchronous. The
    * calling thread is one of them, but not on a page: there it stays free, and as many workers do the work.
    */
   readonly threads?: number;
@@ -26,17 +27,10 @@ export interface LoadOptions {
 export function load(options: LoadOptions & { readonly threads: number }): Promise<ThreadedEngine>;
 export function load(options?: LoadOptions & { readonly threads?: undefined }): Promise<Engine>;
 export async function load(options: LoadOptions = {}): Promise<Engine | ThreadedEngine> {
-  if (typeof options !== "object" || options === null) {
-    throw new BlockscaleError("option", {
-      where: "load: options",
-      expected: "{ variant } or { wasm }",
-      got: String(options),
-      fix: "Leave it out to get the best build that runs here.",
-    });
-  }
+  checkKnown("load", options, ["variant", "wasm", "threads"]);
   const { module, variant } = await buildOf(options);
   if (options.threads === undefined) return new Engine(instantiate(module), variant);
-  checkThreads(options.threads);
+  checkThreads("load", options.threads);
   // Workers and their entry point are fetched by those who ask for them.
   const { ThreadedEngine } = await import("./threads/engine.ts");
   return ThreadedEngine.open(options.threads, { module, variant });
@@ -55,14 +49,4 @@ async function buildOf({
     });
   }
   return wasm === undefined ? compile(variant) : { module: await moduleOf(wasm), variant: "custom" };
-}
-
-function checkThreads(threads: number): void {
-  if (Number.isInteger(threads) && threads >= 1 && threads <= 256) return;
-  throw new BlockscaleError("option", {
-    where: "load: threads",
-    expected: "a whole number from 1 to 256",
-    got: String(threads),
-    fix: "One per core is best: navigator.hardwareConcurrency.",
-  });
 }

@@ -1,7 +1,7 @@
 import type { Engine } from "../engine/engine.ts";
 import type { Precision } from "../engine/precision.ts";
 import type { Source } from "../io/source.ts";
-import { checkKnown, kindOf } from "../tensor/checks.ts";
+import { checkChoice, checkKnown, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { ValueType } from "../tensor/tensor.ts";
 import { type Summary, summarize } from "./measure/summary.ts";
@@ -124,14 +124,7 @@ export async function convertCheckpoint(
 function checkOptions(options: ConvertOptions): void {
   checkKnown("convertCheckpoint", options, [...OPTIONS, "files", "write", "measure", "signal", "onProgress"]);
   const { engine, to, dtype, measure } = options;
-  if (measure !== undefined && measure !== "all" && measure !== "sample") {
-    throw new BlockscaleError("option", {
-      where: "convertCheckpoint: measure",
-      expected: '"all" or "sample"',
-      got: JSON.stringify(measure) ?? String(measure),
-      fix: "Pass one of these.",
-    });
-  }
+  if (measure !== undefined) checkChoice("convertCheckpoint: measure", measure, ["all", "sample"]);
   if (typeof engine?.quantize !== "function") {
     throw new BlockscaleError("option", {
       where: "convertCheckpoint: engine",

@@ -7,8 +7,9 @@ import { type GemmOptions, type LeftOperand, type Matrix, Products } from "../pr
 import { ResidentMatrix } from "../products/resident.ts";
 import {
   checkArray,
+  checkChoice,
   checkDisjoint,
-  checkOptions,
+  checkKnown,
   checkTensor,
   checkValues,
   codeBytes,
@@ -215,8 +216,7 @@ export class Engine {
     type: ValueType = "f32",
     options: { out?: Float32Array | Uint16Array | ResidentMatrix } = {},
   ): Float32Array | Uint16Array | ResidentMatrix {
-    if (!Object.hasOwn(VALUE_TYPE_ID, type))
-      throw wrongOption("dequantize: type", '"f32", "bf16" or "f16"', type);
+    checkChoice("dequantize: type", type, ["f32", "bf16", "f16"]);
     const given = outOf("dequantize", options);
     if (tensor?.format === "e2m1") {
       if (ArrayBuffer.isView(given))
@@ -321,8 +321,15 @@ export class Engine {
    * @throws BlockscaleError `option`, `shape`, `buffer`, `memory`; `wasm`: a host that computes sums of integers wrongly
    */
   activations(x: LeftOperand, options: { readonly block?: 16 | 32 } = {}): Int8Activations {
-    const { block = 32 } = checkOptions("activations", options);
-    if (block !== 16 && block !== 32) throw wrongOption("activations: block", "16 or 32", block);
+    const { block = 32 } = checkKnown("activations", options, ["block"]);
+    if (block !== 16 && block !== 32) {
+      throw new BlockscaleError("option", {
+        where: "activations: block",
+        expected: "16 or 32",
+        got: JSON.stringify(block) ?? String(block),
+        fix: "Leave it out for 32; weights in blocks of 16 columns take 16.",
+      });
+    }
     return this.#products.activations(x, block);
   }
 
@@ -368,13 +375,4 @@ export class Engine {
 /** The rectangle of a chunk in codes that come two to a byte. */
 function halfOf({ start, rows, cols, stride }: Rectangle): Rectangle {
   return { start: start / 2, rows, cols: cols / 2, stride: stride / 2 };
-}
-
-function wrongOption(where: string, expected: string, got: unknown): BlockscaleError {
-  return new BlockscaleError("option", {
-    where,
-    expected,
-    got: typeof got === "string" ? JSON.stringify(got) : String(got),
-    fix: "Pass one of these.",
-  });
 }

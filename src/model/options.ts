@@ -1,4 +1,4 @@
-import { checkKnown } from "../tensor/checks.ts";
+import { checkChoice, checkKnown, checkThreads } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Variant } from "../wasm/builds.ts";
 import type { WasmSource } from "../wasm/module.ts";
@@ -90,21 +90,11 @@ export const EMBED_OPTIONS: readonly string[] = ["pooling", "normalize", "signal
 export function checkOptions(options: ModelOptions): number {
   checkKnown("openModel", options, MODEL_OPTIONS);
   const { threads = 1, activations, weights, cache } = options;
-  const wrong = (name: string, expected: string, got: unknown) =>
-    new BlockscaleError("option", {
-      where: `openModel: ${name}`,
-      expected,
-      got: String(got),
-      fix: "Leave it out, or pass one of these.",
-    });
-  if (activations !== undefined && !["f32", "fp8", "int8", "auto", "near"].includes(activations))
-    throw wrong("activations", '"f32", "fp8", "int8", "auto" or "near"', activations);
-  if (weights !== undefined && !["codes", "int7", "auto"].includes(weights))
-    throw wrong("weights", '"codes", "int7" or "auto"', weights);
-  if (cache !== undefined && cache !== "f32" && cache !== "fp8")
-    throw wrong("cache", '"f32" or "fp8"', cache);
-  if (Number.isInteger(threads) && threads >= 1 && threads <= 256) return threads;
-  throw wrong("threads", "a whole number from 1 to 256", threads);
+  if (activations !== undefined)
+    checkChoice("openModel: activations", activations, ["f32", "fp8", "int8", "auto", "near"]);
+  if (weights !== undefined) checkChoice("openModel: weights", weights, ["codes", "int7", "auto"]);
+  if (cache !== undefined) checkChoice("openModel: cache", cache, ["f32", "fp8"]);
+  return checkThreads("openModel", threads);
 }
 
 export function checkMost(maxTokens = 256): number {

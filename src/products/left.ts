@@ -37,8 +37,9 @@ export function leftSize(x: LeftOperand): { rows: number; cols: number } {
     return { rows: x.shape[0], cols: x.shape[1] };
   }
   if (x instanceof Int8Activations) return { rows: x.shape[0], cols: x.shape[1] };
-  // A typed array has a method named values.
-  if (typeof x !== "object" || x === null || ArrayBuffer.isView(x) || !("values" in x || "codes" in x)) {
+  // Arrays, typed or not, have a method named values.
+  const isArray = Array.isArray(x) || ArrayBuffer.isView(x);
+  if (typeof x !== "object" || x === null || isArray || !("values" in x || "codes" in x)) {
     throw new BlockscaleError("option", {
       where: "gemm: x",
       expected: "{ values, shape } or a block-scaled record",

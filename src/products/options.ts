@@ -1,4 +1,4 @@
-import { checkOptions, outOf } from "../tensor/checks.ts";
+import { checkChoice, checkKnown } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { PackOptions } from "./packed.ts";
 import type { ResidentMatrix } from "./resident.ts";
@@ -24,6 +24,8 @@ export interface GemmOptions {
 
 export type Activations = "f32" | "int8" | "auto";
 
+const GEMM_OPTIONS: readonly (keyof GemmOptions)[] = ["out", "type", "layout", "experts", "activations"];
+
 /** The options of a product, each of them one that there is. */
 export function checkGemmOptions(options: GemmOptions): {
   given: GemmOptions["out"];
@@ -32,7 +34,7 @@ export function checkGemmOptions(options: GemmOptions): {
   activations: Activations | undefined;
 } {
   return {
-    given: outOf("gemm", options),
+    given: checkKnown("gemm", options, GEMM_OPTIONS).out,
     layout: checkChoice("gemm: layout", options.layout ?? "nt", ["nt", "nn", "tn", "tt"]),
     type: checkChoice("gemm: type", options.type ?? "f32", ["f32", "bf16"]),
     activations: checkActivations("gemm", options.activations),
@@ -50,21 +52,11 @@ export function checkPackOptions(options: PackOptions): {
   weights: "codes" | "int7";
   activations: Activations | undefined;
 } {
-  const given = checkOptions("pack", options);
+  const given = checkKnown("pack", options, ["layout", "weights", "activations"]);
   const weights = checkChoice("pack: weights", given.weights ?? "codes", ["codes", "int7"]);
   const activations = checkActivations("pack", given.activations);
   if (weights === "int7" && activations === "f32") throw onlyIntegers("w");
   return { layout: checkChoice("pack: layout", given.layout ?? "t", ["t", "n"]), weights, activations };
-}
-
-export function checkChoice<T extends string>(where: string, given: T, choices: readonly T[]): T {
-  if (choices.includes(given)) return given;
-  throw new BlockscaleError("option", {
-    where,
-    expected: choices.map((choice) => `"${choice}"`).join(" or "),
-    got: JSON.stringify(given) ?? String(given),
-    fix: "Pass one of these.",
-  });
 }
 
 export function onlyIntegers(operand: "x" | "w"): BlockscaleError {

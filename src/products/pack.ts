@@ -1,4 +1,4 @@
-import type { CheckedTensor } from "../tensor/checks.ts";
+import { type CheckedTensor, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { asFp8 } from "../tensor/fp4.ts";
 import type { BlockScaled, Format } from "../tensor/tensor.ts";
@@ -34,6 +34,7 @@ export class Packer {
   /** See Engine.pack. */
   pack(w: BlockScaled | PlainWeights, options: PackOptions): PackedWeights {
     const { layout, weights, activations } = checkPackOptions(options);
+    if (!isRecord(w)) throw noWeights(w);
     const isTurned = layout === "n";
     if (weights === "int7") return this.#packInt7(w, isTurned);
     if (!("codes" in w)) throw onlyAsIntegers();
@@ -134,6 +135,19 @@ export class Packer {
       );
     });
   }
+}
+
+function isRecord(w: unknown): boolean {
+  return typeof w === "object" && w !== null && ("codes" in w || ("values" in w && "shape" in w));
+}
+
+function noWeights(w: unknown): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "pack: w",
+    expected: "a block-scaled record, or { values, shape }",
+    got: kindOf(w),
+    fix: "Pass what quantize() returned.",
+  });
 }
 
 function onlyAsIntegers(): BlockscaleError {

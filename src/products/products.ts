@@ -1,4 +1,4 @@
-import { checkDisjoint, outArray } from "../tensor/checks.ts";
+import { checkChoice, checkDisjoint, outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID } from "../tensor/formats.ts";
 import { asFp8, isFp4 } from "../tensor/fp4.ts";
@@ -11,13 +11,7 @@ import { runsOf } from "./experts.ts";
 import { AUTO_ROWS, fasterActivations } from "./faster.ts";
 import { type Left, type LeftOperand, leftOf } from "./left.ts";
 import { multiply, type Right } from "./multiply.ts";
-import {
-  type Activations,
-  checkChoice,
-  checkGemmOptions,
-  type GemmOptions,
-  onlyIntegers,
-} from "./options.ts";
+import { type Activations, checkGemmOptions, type GemmOptions, onlyIntegers } from "./options.ts";
 import { Packer } from "./pack.ts";
 import { integerBlockOf, noIntegers, type PlainWeights } from "./pack-integers.ts";
 import { PackedWeights, type PackOptions } from "./packed.ts";

@@ -174,11 +174,11 @@ function checkTensorScale(where: string, { format, tensorScale }: BlockScaled, i
 
 /** Checks every field of a block-scaled record against the others. */
 export function checkTensor(where: string, tensor: BlockScaled): CheckedTensor {
-  if (typeof tensor !== "object" || tensor === null) {
+  if (typeof tensor !== "object" || tensor === null || Array.isArray(tensor) || ArrayBuffer.isView(tensor)) {
     throw new BlockscaleError("option", {
       where: `${where}: tensor`,
       expected: "a block-scaled record { format, shape, block, codes, scales }",
-      got: String(tensor),
+      got: kindOf(tensor),
       fix: "Pass what quantize() returned, or a record of the same fields.",
     });
   }
@@ -213,43 +213,61 @@ export function checkDisjoint(where: string, out: ArrayBufferView, input: ArrayB
 }
 
 /**
- * The last argument of a method.
- * @throws BlockscaleError `option`: not an options object; the array itself, perhaps
+ * Checks that the last argument of a function is an options object, and knows all names in it: a misspelt option would be
+ * left out in silence.
+ * @param known names of the options
+ * @throws BlockscaleError `option`: an unknown name; or no object, such as the array that belongs into { out }
  */
-export function checkOptions<T extends object>(where: string, options: T): T {
-  if (typeof options === "object" && options !== null && !ArrayBuffer.isView(options)) return options;
-  throw new BlockscaleError("option", {
-    where: `${where}: options`,
-    expected: "an object such as { out }",
-    got: arrayName(options) ?? String(options),
-    fix: "Put the array for the result into an object: { out: array }.",
-  });
-}
-
-/**
- * Refuses options by names that there are none of: a misspelt one would be left out in silence.
- * @param known their names
- * @throws BlockscaleError `option`
- */
-export function checkKnown(where: string, options: object, known: readonly string[]): void {
+export function checkKnown<T extends object>(where: string, options: T, known: readonly string[]): T {
   const isRecord =
     typeof options === "object" &&
     options !== null &&
     !Array.isArray(options) &&
     !ArrayBuffer.isView(options);
   const unknown = isRecord ? Object.keys(options).find((key) => !known.includes(key)) : kindOf(options);
-  if (unknown === undefined) return;
+  if (unknown === undefined) return options;
   throw new BlockscaleError("option", {
     where: `${where}: options`,
-    expected: `some of ${known.join(", ")}`,
-    got: isRecord ? unknown : String(unknown),
-    fix: "Correct the name, or leave the option out.",
+    expected: isRecord ? `options named ${known.join(", ")}` : `an object such as { ${known[0]} }`,
+    got: unknown,
+    fix: isRecord
+      ? "Correct the name, or leave the option out."
+      : "Put the value into an object, by the name of the option.",
   });
 }
 
-/** The caller's `out`, from there. */
+/**
+ * Checks that an option is one of the words it can be.
+ * @throws BlockscaleError `option`
+ */
+export function checkChoice<T extends string>(where: string, given: unknown, choices: readonly T[]): T {
+  if (choices.includes(given as T)) return given as T;
+  const quoted = choices.map((choice) => JSON.stringify(choice));
+  throw new BlockscaleError("option", {
+    where,
+    expected: `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)}`,
+    got: JSON.stringify(given) ?? String(given),
+    fix: "Pass one of these.",
+  });
+}
+
+/**
+ * Checks a number of threads.
+ * @throws BlockscaleError `option`
+ */
+export function checkThreads(where: string, threads: number): number {
+  if (Number.isInteger(threads) && threads >= 1 && threads <= 256) return threads;
+  throw new BlockscaleError("option", {
+    where: `${where}: threads`,
+    expected: "a whole number from 1 to 256",
+    got: String(threads),
+    fix: "One per core is best: navigator.hardwareConcurrency.",
+  });
+}
+
+/** The caller's array for the result, if the options of a method have one; `out` is all they may have. */
 export function outOf<T>(where: string, options: { out?: T }): T | undefined {
-  return checkOptions(where, options).out;
+  return checkKnown(where, options, ["out"]).out;
 }
 
 /** The caller's output array, checked, or a new one. */

@@ -81,7 +81,7 @@ export function gridOf(where: string, shape: readonly number[], block: readonly 
     throw new BlockscaleError("shape", {
       where: `${where}: shape`,
       expected: "an array of at most 32 sizes",
-      got: Array.isArray(shape) ? `${shape.length} sizes` : typeof shape,
+      got: Array.isArray(shape) ? `${shape.length} sizes` : String(shape),
       fix: "Pass the shape as [rows, cols], with leading dimensions in front.",
     });
   }

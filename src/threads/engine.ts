@@ -55,18 +55,34 @@ interface Right {
 export class ThreadedEngine {
   readonly variant: Engine["variant"];
   readonly threads: number;
+  /** As `Engine.encode`: casts are bound by memory, and done by the calling thread. */
+  readonly encode: Engine["encode"];
+  /** As `Engine.decode`, in the calling thread. */
+  readonly decode: Engine["decode"];
+  /** As `Engine.quantize`, in the calling thread. */
+  readonly quantize: Engine["quantize"];
+  /** As `Engine.dequantize`, in the calling thread. */
+  readonly dequantize: Engine["dequantize"];
+  /** As `Engine.compare`, in the calling thread. */
+  readonly compare: Engine["compare"];
   readonly #workers: GemmThreads;
   readonly #sharedX: SharedOperand = new SharedOperand();
   readonly #packed: WeakMap<ThreadedWeights, Known> = new WeakMap();
-  readonly #start: Start;
-  #faster: "f32" | "int8" | undefined;
+  /** For all but products; and "auto" is timed on it, so that no thread decides for itself. */
+  readonly #local: Engine;
   #nextKey = 0;
 
   private constructor(threads: number, start: Start, workers: GemmThreads) {
     this.variant = start.variant;
     this.threads = threads;
-    this.#start = start;
     this.#workers = workers;
+    const local = new Engine(instantiate(start.module), start.variant);
+    this.#local = local;
+    this.encode = local.encode.bind(local);
+    this.decode = local.decode.bind(local);
+    this.quantize = local.quantize.bind(local);
+    this.dequantize = local.dequantize.bind(local);
+    this.compare = local.compare.bind(local);
   }
 
   /** Use `load({ threads })`. */
@@ -97,7 +113,7 @@ export class ThreadedEngine {
     const m = layout[0] === "t" ? xCols : xRows;
     const out = outArray("gemm: out", given, type === "f32" ? "Float32Array" : "Uint16Array", m * rows);
     const passed = { type, layout: `${layout[0]}${side}`, experts, activations } as GemmOptions;
-    const faster = activations === "auto" ? this.#fasterActivations() : undefined;
+    const faster = activations === "auto" ? this.#local.fasterActivations : undefined;
     const parts = await this.#sharedX.lend(x, (shared) =>
       this.#askAll(ranges, (range, thread) => {
         if (range.start === range.end && thread > 0) return undefined;
@@ -110,12 +126,6 @@ export class ThreadedEngine {
       if (part) scatter(out, part, rows, range, experts);
     });
     return out;
-  }
-
-  /** What "auto" means: timed by an engine for this alone, so that no thread decides for itself. */
-  #fasterActivations(): "f32" | "int8" {
-    this.#faster ??= new Engine(instantiate(this.#start.module), this.variant).fasterActivations;
-    return this.#faster;
   }
 
   /** As `Engine.pack`: a copy of some rows for each thread. FP4 takes a byte a weight here, and values without a scale have to be quantised first. */

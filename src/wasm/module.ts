@@ -30,7 +30,8 @@ export function toModule(source: WebAssembly.Module | BufferSource): WebAssembly
   try {
     return new WebAssembly.Module(source);
   } catch (error) {
-    throw refused(error instanceof Error ? error.message : String(error), error);
+    const got = error instanceof Error ? error.message : String(error);
+    throw accepts(source) ? refused(got, error) : wrongSource(got, error);
   }
 }
 
@@ -57,9 +58,10 @@ function wrongSource(got: string, cause?: unknown): BlockscaleError {
     "wasm",
     {
       where: "load: wasm",
-      expected: "bytes of blockscale/baseline.wasm, a WebAssembly.Module of it, or a fetch of it",
+      expected:
+        "bytes of blockscale/baseline.wasm, a WebAssembly.Module of it, or a fetch of it, on a host with SIMD",
       got,
-      fix: "Pass fetch(url), the bytes, or the module.",
+      fix: "Pass fetch(url), the bytes, or the module; without WebAssembly or SIMD, import blockscale/js.",
     },
     { cause },
   );

@@ -34,6 +34,17 @@ test.each(SCHEMES)("the bits of one thread: %s", async (_, scheme) => {
   await expect(threaded.gemm(x, packed)).rejects.toThrow(/freed/);
 });
 
+test("all but products is done by the calling thread, with the same results", () => {
+  const values = randomNormal(6, n * k);
+  const w = threaded.quantize(values, [n, k], "deepseekWeight");
+  expect(w).toEqual(single.quantize(values, [n, k], "deepseekWeight"));
+  expect(threaded.dequantize(w, "bf16")).toEqual(single.dequantize(w, "bf16"));
+  expect(threaded.compare(values, w)).toEqual(single.compare(values, w));
+  const codes = threaded.encode(values, "e5m2");
+  expect(codes).toEqual(single.encode(values, "e5m2"));
+  expect(threaded.decode(codes, "e5m2")).toEqual(single.decode(codes, "e5m2"));
+});
+
 test("layouts, experts, and fewer rows than threads", async () => {
   const across = single.quantize(randomNormal(3, k * n), [k, n], schemes.mxfp8);
   expect(await threaded.gemm(x, across, { layout: "nn" })).toEqual(single.gemm(x, across, { layout: "nn" }));
