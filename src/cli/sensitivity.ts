@@ -11,7 +11,7 @@ import { worstInText } from "../evaluate/worst.ts";
 import { writeText } from "../io/node.ts";
 import { openTokenizer } from "../model/tokenizer.ts";
 import { evaluationPage } from "../report/evaluation/page.ts";
-import type { MeasuredMix } from "../report/evaluation/report.ts";
+import { type MeasuredMix, mixCells } from "../report/evaluation/report.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { idsOf, placesOf } from "./evaluate.ts";
 import * as figures from "./figures.ts";
@@ -179,14 +179,6 @@ function tablesOf(
     }),
     chosen.formats.get(weights[0]!)!,
   ]);
-  const curve = points.map(({ mix, bitsPerWeight, score, perplexity, kldMean, kldError, sameTop }) => [
-    mix,
-    bitsPerWeight.toFixed(3),
-    score.toExponential(2),
-    perplexity.toFixed(3),
-    `${kldMean.toFixed(6)} ± ${kldError.toFixed(6)}`,
-    `${(100 * sameTop).toFixed(2)} %`,
-  ]);
   const align = (count: number) => ({ align: ["l", ...Array<string>(count).fill("r")] });
   return [
     "SQNR of each layer's output, and its effect on the loss",
@@ -194,7 +186,7 @@ function tablesOf(
     "",
     "Bits and KL divergence",
     markdownTable(
-      [["mix", "bits/weight", "score", "perplexity", "mean KLD", "same top"], ...curve],
+      [["mix", "bits/weight", "score", "perplexity", "mean KLD", "same top"], ...points.map(mixCells)],
       align(5),
     ),
   ].join("\n");

@@ -6,21 +6,28 @@ import type { Words } from "./words.ts";
 /** By its first bytes, a file is known to be a report, which may be replaced by another. */
 export const FIRST_BYTES = "<!doctype html>\n<!-- A report of blockscale -->\n";
 
+/** Words that every page says. */
+export type FrameWords = Pick<Words, "locale" | "numbers" | "undrawn">;
+
+/** What is to be known first: an entry of a list, its value in HTML. */
+export type Entry = readonly [label: string, value: string, isBad?: boolean];
+
 /** What a page holds. */
 interface Frame {
   /** What was done, in words. */
   readonly kind: string;
   /** What it was done with: input and output, say. */
   readonly names: readonly string[];
-  readonly words: Pick<Words, "locale">;
+  readonly words: FrameWords;
   /** What the script draws. */
   readonly charts: object;
-  /** Parts in HTML, one after the other. */
+  readonly summary: readonly Entry[];
+  /** What follows the summary: parts in HTML, one after the other. */
   readonly body: readonly string[];
 }
 
 /** A whole page: style, script and data are in it, and its policy lets it fetch nothing. */
-export function frame({ kind, names, words, charts, body }: Frame): string {
+export function frame({ kind, names, words, charts, summary, body }: Frame): string {
   const titles = names.map(html);
   return `${FIRST_BYTES}<html lang="${words.locale}">
 <meta charset="utf-8">
@@ -36,6 +43,8 @@ export function frame({ kind, names, words, charts, body }: Frame): string {
 <p class="kind">blockscale · ${kind}</p>
 <h1>${titles.map((name) => `<span>${name}</span>`).join(" <i>→</i> ")}</h1>
 </header>
+${entryList(summary)}
+<p class="note undrawn">${words.undrawn}</p>
 ${body.join("\n")}
 </main>
 <script type="application/json" id="charts">${json(charts)}</script>
@@ -43,6 +52,15 @@ ${body.join("\n")}
 </body>
 </html>
 `;
+}
+
+function entryList(entries: readonly Entry[]): string {
+  return `<dl>${entries
+    .map(
+      ([label, value, isBad]) =>
+        `<div${isBad ? ' class="bad"' : ""}><dt>${label}</dt><dd>${value}</dd></div>`,
+    )
+    .join("")}</dl>`;
 }
 
 /** A chart with its numbers as a table. */
@@ -56,10 +74,7 @@ export interface Figure {
 }
 
 /** A chart, which the script draws, with what it says as a table. */
-export function figure(
-  { id, title, notes, table, keys = [] }: Figure,
-  words: Pick<Words, "numbers">,
-): string {
+export function figure({ id, title, notes, table, keys = [] }: Figure, words: FrameWords): string {
   const legend = keys.map((key, i) => `<i class="key-${i}"></i>${key}`).join(" ");
   return `<figure id="${id}">
 <figcaption><h2>${title}</h2><p class="note">${notes.join(" ")}</p>${legend && `<p class="keys">${legend}</p>`}</figcaption>
@@ -77,4 +92,19 @@ function chartTable({ heads, rows }: ChartTable): string {
         `<tr><th scope="row">${html(first!)}</th>${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`,
     )
     .join("\n")}</tbody></table></div>`;
+}
+
+/** A part of a page with a table. Note, heads and rows are HTML; columns of a table of the kind "sortable" are sorted by their heads. */
+export function section(
+  id: string,
+  title: string,
+  note: string,
+  kind: "small" | "sortable" | "",
+  heads: readonly string[],
+  rows: readonly string[],
+): string {
+  const columns = heads.map((head) => `<th scope="col">${head}</th>`).join("");
+  return `<section id="${id}"><h2>${title}</h2>${note && `<p class="note">${note}</p>`}
+<div class="scroll" tabindex="0" role="region" aria-label="${title}"><table class="${kind}"><thead><tr>${columns}</tr></thead>
+<tbody>${rows.join("\n")}</tbody></table></div></section>`;
 }

@@ -3,7 +3,7 @@ import { type Charts, chartsOf, layerTable } from "./charts.ts";
 import { type Figures, figuresOf, power } from "./figures.ts";
 import { type Figure, figure, frame } from "./frame.ts";
 import type { Report } from "./report.ts";
-import { summaryList, tableOfFiles, tableOfTensors, tableOfTypes } from "./tables.ts";
+import { summaryOf, tableOfFiles, tableOfTensors, tableOfTypes } from "./tables.ts";
 import { languages, type Words } from "./words.ts";
 
 /**
@@ -20,9 +20,8 @@ export function reportPage(report: Report, words: Words = languages.en): string 
     names,
     words,
     charts,
+    summary: summaryOf(report, words, figures),
     body: [
-      summaryList(report, words, figures),
-      `<p class="note undrawn">${words.undrawn}</p>`,
       ...figuresIn(report, charts, words, figures),
       tableOfTypes(report, words, figures),
       tableOfTensors(report, words, figures),

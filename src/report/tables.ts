@@ -1,22 +1,15 @@
 import { countOf } from "../checkpoint/read/weights.ts";
 import { decibelsOf } from "./charts.ts";
 import { type Figures, shapeOf } from "./figures.ts";
+import { type Entry, section } from "./frame.ts";
 import type { Report, ReportedTensor } from "./report.ts";
 import { html } from "./text.ts";
 import type { Words } from "./words.ts";
 
 /** What is to be known first. Values are HTML. */
-export function summaryList(report: Report, words: Words, figures: Figures): string {
-  const entries = [...sizeEntries(report, words, figures), ...lossEntries(report, words, figures)];
-  return `<dl>${entries
-    .map(
-      ([label, value, isBad]) =>
-        `<div${isBad ? ' class="bad"' : ""}><dt>${label}</dt><dd>${value}</dd></div>`,
-    )
-    .join("")}</dl>`;
+export function summaryOf(report: Report, words: Words, figures: Figures): Entry[] {
+  return [...sizeEntries(report, words, figures), ...lossEntries(report, words, figures)];
 }
-
-type Entry = readonly [label: string, value: string, isBad?: boolean];
 
 function sizeEntries({ kind, form, tensors }: Report, words: Words, figures: Figures): Entry[] {
   const sum = (side: "before" | "after") => tensors.reduce((n, tensor) => n + (tensor[side]?.bytes ?? 0), 0);
@@ -131,11 +124,8 @@ export function tableOfTensors(report: Report, words: Words, figures: Figures): 
     shown.length < tensors.length
       ? words.listed(figures.whole(shown.length), figures.whole(tensors.length))
       : "";
-  return `<section id="tensors"><h2>${words.tensors}</h2><p class="note">${note}<span class="sorting" hidden> ${words.sort}</span></p>
-<div class="scroll" tabindex="0" role="region" aria-label="${words.tensors}"><table class="sortable"><thead><tr>${heads
-    .map((head) => `<th scope="col">${head}</th>`)
-    .join("")}</tr></thead>
-<tbody>${rows.join("\n")}</tbody></table></div></section>`;
+  const sorting = `${note}<span class="sorting" hidden> ${words.sort}</span>`;
+  return section("tensors", words.tensors, sorting, "sortable", heads, rows);
 }
 
 function worstOf(tensors: readonly ReportedTensor[]): ReportedTensor[] {

@@ -75,16 +75,14 @@ export class Adapters {
   ): void {
     const kernels = this.#kernels;
     const { seat } = this.#program;
-    const ofB = new Chunks(n);
-    const rows = ofB.rows(ofB.of(seat));
+    const rows = new Chunks(n).rowsOf(seat);
     const count = rows.end - rows.start;
     kernels.transpose(work.low, low.get(index)!, tokens, rank, rank);
     kernels.transpose(work.turned, dy + 4 * rows.start, tokens, count, n);
     this.#products.multiply(work.made, work.turned, work.low, [count, rank, tokens], work);
     kernels.addScaled(b.gradient + 4 * rows.start * rank, work.made, count * rank, scale);
     // The columns of dA as rows of what is turned afterwards: there are more of them than rows.
-    const ofA = new Chunks(k);
-    const columns = ofA.rows(ofA.of(seat));
+    const columns = new Chunks(k).rowsOf(seat);
     const width = columns.end - columns.start;
     kernels.transpose(work.low, dlow, tokens, rank, rank);
     kernels.transpose(work.turned, x + 4 * columns.start, tokens, width, k);

@@ -42,38 +42,41 @@ export async function createTrainer(
   const { module, variant } = sharing ?? compileForModels(options.variant);
   const memory = sharing && sharedMemory();
   const size = sharing ? settings.threads : 1;
-  const opened = beginning instanceof Map ? await openCheckpoint(withoutState(beginning), "the model") : null;
-  const json = opened === null ? (beginning as Beginning).config : (opened.checkpoint.config as Json | null);
+  const opened = isFiles(beginning) ? await openCheckpoint(withoutState(beginning), "the model") : null;
+  const json = isFiles(beginning) ? (opened!.checkpoint.config as Json | null) : beginning.config;
   const config = modelConfigOf(json);
   if (config.kind !== "decoder") throw notTrained(config);
   const { recipe, counts, moments, recompute, lora } = settings;
   const plan: Plan = { config, recipe, counts, moments, recompute, lora };
   const member = new Member(instantiate(module, memory), { rank: 0, size }, null, plan);
   const { program, parameters } = member;
-  let steps = 0;
-  if (opened === null)
-    initialize(program, parameters, (beginning as Beginning).config, (beginning as Beginning).seed);
+  if (!isFiles(beginning)) initialize(program, parameters, beginning.config, beginning.seed);
   else {
-    const located = locate(config, opened);
+    const located = locate(config, opened!);
     const bias = located.find(({ wanted }) => wanted.key.endsWith(".bias"));
     if (bias !== undefined) throw notTrained(config);
     // By way of a store of its own, which is given back: weights may be codes, and are trained as what these stand for.
     const store = new Store(program.kernels, program.arena, "files");
     const engine = new Engine(instantiate(module, sharing && sharedMemory()), variant);
-    await loadWeights(located, [store], { sources: opened.sources, engine, signal: options.signal });
+    await loadWeights(located, [store], { sources: opened!.sources, engine, signal: options.signal });
     takeWeights(program, parameters, store);
     store.drop("");
   }
-  const files =
-    beginning instanceof Map ? (beginning as ReadonlyMap<string, Source>) : new Map<string, Source>();
+  const files: ReadonlyMap<string, Source> = isFiles(beginning) ? beginning : new Map();
   const adapters = lora === null ? undefined : files.get(ADAPTER);
   if (adapters !== undefined) await readAdapters(program, parameters.trained, adapters);
   else if (lora !== null) initializeAdapters(program, parameters.all, settings.seed);
   const state = files.get(OPTIMIZER);
-  if (state !== undefined) steps = await readOptimizer(program, parameters.trained, moments, state);
+  const steps = state === undefined ? 0 : await readOptimizer(program, parameters.trained, moments, state);
   const crew: Crew =
     memory === undefined ? new LocalCrew(member) : await WorkerCrew.open(size, module, memory, plan);
   return new Trainer({ member, crew, config, json: json!, settings, steps });
+}
+
+function isFiles(
+  beginning: ReadonlyMap<string, Source> | Beginning,
+): beginning is ReadonlyMap<string, Source> {
+  return beginning instanceof Map;
 }
 
 function withoutState(files: ReadonlyMap<string, Source>): Map<string, Source> {

@@ -24,6 +24,11 @@ export class Chunks {
     return shareOf(this.count, seat);
   }
 
+  /** The rows of a member's chunks. */
+  rowsOf(seat: Seat): Range {
+    return this.rows(this.of(seat));
+  }
+
   /** The rows of some chunks. */
   rows({ start, end }: Range): Range {
     return { start: this.#edge(start), end: this.#edge(end) };

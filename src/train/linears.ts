@@ -30,14 +30,3 @@ export function sizesOf(config: DecoderConfig): LayerSizes {
   const { hidden, layers } = config;
   return { hidden, inner: layers[0]!.block.size, queries: heads * headDim, keys: keyHeads * headDim };
 }
-
-/** [n, k] of each linear layer. */
-export function shapeOf(
-  name: LinearName,
-  { hidden, inner, queries, keys }: LayerSizes,
-): readonly [n: number, k: number] {
-  if (name === "q") return [queries, hidden];
-  if (name === "k" || name === "v") return [keys, hidden];
-  if (name === "o") return [hidden, queries];
-  return name === "down" ? [hidden, inner] : [inner, hidden];
-}

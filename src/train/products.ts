@@ -24,6 +24,13 @@ const ROLES = [
 ] as const;
 type Role = (typeof ROLES)[number];
 
+/** Operands that are counted, where they are first rounded. */
+const COUNTED: { readonly [role in Role]?: OperandName } = {
+  "forward x": "x",
+  "forward w": "w",
+  "weightGradient dy": "dy",
+};
+
 /** The stream that signs of Hadamard matrices come from. */
 const HADAMARD = 2 ** 32 - 1;
 
@@ -54,15 +61,12 @@ export class Products {
     const { seat } = this.#program;
     const { w } = recipe.forward;
     if (w !== null) {
-      const chunks = new Chunks(n, blockRows(w));
-      const { start, end } = chunks.rows(chunks.of(seat));
+      const { start, end } = new Chunks(n, blockRows(w)).rowsOf(seat);
       const at = 4 * start * k;
-      const rows = { start, end, cols: k };
-      this.#round(rounded + at, parameter.value + at, rows, w, work, weight, "forward w", "w");
+      this.#round(rounded + at, parameter.value + at, { start, end, cols: k }, w, work, weight, "forward w");
     }
     const other = recipe.inputGradient.w;
-    const chunks = new Chunks(k, blockRows(other));
-    const { start, end } = chunks.rows(chunks.of(seat));
+    const { start, end } = new Chunks(k, blockRows(other)).rowsOf(seat);
     const at = turned + 4 * start * n;
     this.#kernels.transpose(at, parameter.value + 4 * start, n, end - start, k);
     this.#round(at, at, { start, end, cols: n }, other, work, weight, "inputGradient w");
@@ -75,37 +79,21 @@ export class Products {
     products: readonly { readonly y: number; readonly weight: Weight }[],
     work: Workspace,
   ): void {
-    const { k, recipe } = products[0]!.weight;
-    const rows = end - start;
-    let left = x + 4 * start * k;
-    if (recipe.forward.x !== null) {
-      const { weight } = products[0]!;
-      this.#round(
-        work.rounded,
-        left,
-        { start, end, cols: k },
-        recipe.forward.x,
-        work,
-        weight,
-        "forward x",
-        "x",
-      );
-      left = work.rounded;
-    }
+    const first = products[0]!.weight;
+    const { k, recipe } = first;
+    const own = { start, end, cols: k };
+    const left = this.#left(x + 4 * start * k, own, recipe.forward.x, work, first, "forward x");
     for (const { y, weight } of products)
-      this.multiply(y + 4 * start * weight.n, left, weight.rounded, [rows, weight.n, k], work);
+      this.multiply(y + 4 * start * weight.n, left, weight.rounded, [end - start, weight.n, k], work);
   }
 
   /** dx[rows, k] += dy[rows, n] w for some rows. */
   inputGradient(dx: number, dy: number, { start, end }: Range, weight: Weight, work: Workspace): void {
     const { n, k, turned, recipe } = weight;
     const rows = end - start;
-    let left = dy + 4 * start * n;
-    if (recipe.inputGradient.dy !== null) {
-      const { dy: format } = recipe.inputGradient;
-      this.#round(work.rounded, left, { start, end, cols: n }, format, work, weight, "inputGradient dy");
-      left = work.rounded;
-    }
+    const own = { start, end, cols: n };
+    const { dy: format } = recipe.inputGradient;
+    const left = this.#left(dy + 4 * start * n, own, format, work, weight, "inputGradient dy");
     this.multiply(work.made, left, turned, [rows, k, n], work);
     this.#kernels.addScaled(dx + 4 * start * k, work.made, rows * k, 1);
   }
@@ -114,8 +102,7 @@ export class Products {
   turn(turned: number, x: number, tokens: number, weight: Weight, work: Workspace): void {
     const { k, recipe } = weight;
     const format = recipe.weightGradient.x;
-    const chunks = new Chunks(k, blockRows(format));
-    const { start, end } = chunks.rows(chunks.of(this.#program.seat));
+    const { start, end } = new Chunks(k, blockRows(format)).rowsOf(this.#program.seat);
     const at = turned + 4 * start * tokens;
     this.#kernels.transpose(at, x + 4 * start, tokens, end - start, k);
     if (recipe.weightGradient.hadamard) this.#spread(at, end - start, tokens);
@@ -126,18 +113,13 @@ export class Products {
   weightGradient(weight: Weight, dy: number, turnedX: number, tokens: number, work: Workspace): void {
     const { n, k, recipe, parameter } = weight;
     const format = recipe.weightGradient.dy;
-    const chunks = new Chunks(n, blockRows(format));
-    const { start, end } = chunks.rows(chunks.of(this.#program.seat));
+    const { start, end } = new Chunks(n, blockRows(format)).rowsOf(this.#program.seat);
     const rows = end - start;
     if (rows === 0) return;
     this.#kernels.transpose(work.turned, dy + 4 * start, tokens, rows, n);
     if (recipe.weightGradient.hadamard) this.#spread(work.turned, rows, tokens);
-    let left = work.turned;
-    if (format !== null) {
-      const range = { start, end, cols: tokens };
-      this.#round(work.rounded, left, range, format, work, weight, "weightGradient dy", "dy");
-      left = work.rounded;
-    }
+    const own = { start, end, cols: tokens };
+    const left = this.#left(work.turned, own, format, work, weight, "weightGradient dy");
     this.multiply(work.made, left, turnedX, [rows, k, tokens], work);
     this.#kernels.addScaled(parameter.gradient + 4 * start * k, work.made, rows * k, 1);
   }
@@ -159,8 +141,22 @@ export class Products {
     if (m > 0) this.#kernels.gemmPlain(0, dst, x, m, w, n, k, product);
   }
 
+  /** Where the left operand of a product is, of which src has rows `start` to `end`: rounded in working memory, or src itself. */
+  #left(
+    src: number,
+    rows: Range & { readonly cols: number },
+    operand: OperandFormat | null,
+    work: Workspace,
+    weight: Weight,
+    role: Role,
+  ): number {
+    if (operand === null) return src;
+    this.#round(work.rounded, src, rows, operand, work, weight, role);
+    return work.rounded;
+  }
+
   /**
-   * dst <- rows `start` to `end` of an operand, which are at src, rounded; without counting, dst may be src.
+   * dst <- rows `start` to `end` of an operand, which are at src, rounded; of one that is not counted, dst may be src.
    * @param operand a `null` leaves them as they are
    */
   #round(
@@ -171,13 +167,13 @@ export class Products {
     { rounding: work }: Workspace,
     weight: Weight,
     role: Role,
-    counted?: OperandName,
   ): void {
     const rows = end - start;
     if (operand === null || rows === 0) return;
     const kernels = this.#kernels;
     const { format: name, block, rounding, scale, byChance } = operand;
     const [format, direction] = [FORMAT_ID[name], ROUNDING_ID[rounding]];
+    const counted = COUNTED[role];
     const sums = (counted && this.#counts?.add(weight, counted, rows * cols)) ?? 0;
     const stream = weight.index * ROLES.length + ROLES.indexOf(role);
     kernels.setDraws(this.seed, stream, this.step, this.part);

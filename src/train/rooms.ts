@@ -23,14 +23,10 @@ interface RoomPlan {
   readonly recompute: boolean;
 }
 
-/** What the forward pass of a layer leaves for the backward pass, each [tokens, ...]. */
-export interface Saved {
-  /** What came in, and what is between attention and block. */
+/** What both passes of a layer have places for, each [tokens, ...]: values in the forward pass, their gradients in the backward pass. */
+interface LayerRooms {
+  /** What comes in. */
   readonly x: number;
-  readonly middle: number;
-  /** These normalised. */
-  readonly normedX: number;
-  readonly normedMiddle: number;
   /** Queries and keys before their norms, where there are any; and after norms and positions. */
   readonly rawQ: number;
   readonly rawK: number;
@@ -43,19 +39,18 @@ export interface Saved {
   readonly act: number;
 }
 
-/** Gradients on their way back through a layer, each as long as that of which it is one. */
-export interface Gradients {
-  readonly x: number;
+/** What the forward pass of a layer leaves for the backward pass. */
+export interface Saved extends LayerRooms {
+  /** What is between attention and block. */
+  readonly middle: number;
+  /** x and middle, normalised. */
+  readonly normedX: number;
+  readonly normedMiddle: number;
+}
+
+/** Gradients on their way back through a layer. */
+export interface Gradients extends LayerRooms {
   readonly normed: number;
-  readonly act: number;
-  readonly gate: number;
-  readonly up: number;
-  readonly heads: number;
-  readonly q: number;
-  readonly k: number;
-  readonly v: number;
-  readonly rawQ: number;
-  readonly rawK: number;
 }
 
 /** Working memory of one member. */
@@ -160,7 +155,7 @@ export class Rooms {
 
   /** The tokens of this member. */
   get own(): Range {
-    return this.chunks.rows(this.chunks.of(this.#program.seat));
+    return this.chunks.rowsOf(this.#program.seat);
   }
 
   /** Puts a batch of ids [batch, length + 1] in its place: each but the last of a row predicts the next one. */
@@ -197,16 +192,15 @@ export class Rooms {
   }
 }
 
-function savedOf(config: DecoderConfig, room: (name: string, cols: number) => number): Saved {
+type MakeRoom = (name: string, cols: number) => number;
+
+function layerRooms(config: DecoderConfig, room: MakeRoom): LayerRooms {
   const { hidden, inner, queries, keys } = sizesOf(config);
   const { hasNorms } = attentionOf(config);
   const q = room("q", queries);
   const k = room("k", keys);
   return {
     x: room("x", hidden),
-    middle: room("middle", hidden),
-    normedX: room("normed x", hidden),
-    normedMiddle: room("normed middle", hidden),
     rawQ: hasNorms ? room("raw q", queries) : q,
     rawK: hasNorms ? room("raw k", keys) : k,
     q,
@@ -219,24 +213,18 @@ function savedOf(config: DecoderConfig, room: (name: string, cols: number) => nu
   };
 }
 
-function gradientsOf(config: DecoderConfig, room: (name: string, cols: number) => number): Gradients {
-  const { hidden, inner, queries, keys } = sizesOf(config);
-  const { hasNorms } = attentionOf(config);
-  const q = room("q", queries);
-  const k = room("k", keys);
+function savedOf(config: DecoderConfig, room: MakeRoom): Saved {
+  const { hidden } = config;
   return {
-    x: room("x", hidden),
-    normed: room("normed", hidden),
-    act: room("act", inner),
-    gate: room("gate", inner),
-    up: room("up", inner),
-    heads: room("heads", queries),
-    q,
-    k,
-    v: room("v", keys),
-    rawQ: hasNorms ? room("raw q", queries) : q,
-    rawK: hasNorms ? room("raw k", keys) : k,
+    ...layerRooms(config, room),
+    middle: room("middle", hidden),
+    normedX: room("normed x", hidden),
+    normedMiddle: room("normed middle", hidden),
   };
+}
+
+function gradientsOf(config: DecoderConfig, room: MakeRoom): Gradients {
+  return { ...layerRooms(config, room), normed: room("normed", config.hidden) };
 }
 
 /** Room for the largest of all products that a member takes part in. */
@@ -253,19 +241,21 @@ function workspaceOf(
   const { heads, keyHeads, headDim } = attentionOf(config);
   const name = (what: string) => `${what} of ${seat.rank}`;
   const floats = (what: string, n: number) => program.room(name(what), n);
-  const of = ({ start, end }: Range) => end - start;
-  const rows = of(chunks.rows(chunks.of(seat)));
+  const ownOf = (shares: Chunks) => {
+    const { start, end } = shares.rowsOf(seat);
+    return end - start;
+  };
+  const rows = ownOf(chunks);
   const shapes = [...weights.linears, weights.head].map(({ n, k, recipe, adapter }: Weight) => {
-    const share = (total: number, multiple: number) => {
-      const shares = new Chunks(total, multiple);
-      return of(shares.rows(shares.of(seat)));
-    };
     const { forward, inputGradient, weightGradient } = recipe;
     return {
       n,
       k,
       // An adapter's A is shared by columns.
-      ownN: Math.max(share(n, blockRows(weightGradient.dy)), adapter === null ? 0 : share(k, 1)),
+      ownN: Math.max(
+        ownOf(new Chunks(n, blockRows(weightGradient.dy))),
+        adapter === null ? 0 : ownOf(new Chunks(k)),
+      ),
       rank: adapter?.rank ?? 0,
       formats: [forward.x, forward.w, inputGradient.dy, inputGradient.w, weightGradient.dy, weightGradient.x],
     };

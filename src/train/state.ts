@@ -16,18 +16,18 @@ export const OPTIMIZER = "optimizer.safetensors";
 /** config.json and model.safetensors in float32, with adapters added to the weights that they belong to. */
 export function modelFiles(
   program: Program,
-  { all }: Parameters,
+  parameters: Parameters,
   lora: Lora | null,
   json: Json,
 ): Map<string, Blob> {
   const { quantization_config: _, ...rest } = json as { quantization_config?: unknown };
   const config = JSON.stringify({ ...rest, dtype: "float32", torch_dtype: "float32" }, null, 2);
-  const weights = all
+  const weights = parameters.all
     .filter(({ name }) => !isAdapter(name))
     .map((one) => ({
       name: one.name,
       parameter: one,
-      values: merged(program, one, all, lora),
+      values: merged(program, one, parameters, lora),
       dtype: "F32" as const,
     }));
   return new Map([
@@ -40,16 +40,13 @@ export function modelFiles(
 function merged(
   program: Program,
   weight: Parameter,
-  all: readonly Parameter[],
+  parameters: Parameters,
   lora: Lora | null,
 ): Float32Array {
   const values = program.view(weight.value, weight.count).slice();
   const names = adapterOf(lora, weight.name, weight.shape);
   if (names === null) return values;
-  const [a, b] = [names.a[0], names.b[0]].map((name) => all.find((one) => one.name === name)!) as [
-    Parameter,
-    Parameter,
-  ];
+  const [a, b] = [parameters.get(names.a[0]), parameters.get(names.b[0])];
   const [rank, k] = a.shape as [number, number];
   const [low, high] = [program.view(a.value, a.count), program.view(b.value, b.count)];
   const scale = lora!.alpha / rank;

@@ -1,5 +1,5 @@
 import type { Program } from "../model/program.ts";
-import { LINEARS, type LinearName, shapeOf, sizesOf } from "./linears.ts";
+import { LINEARS, type LinearName } from "./linears.ts";
 import { adapterOf, type Lora } from "./lora.ts";
 import type { Plan } from "./member.ts";
 import type { Parameter, Parameters } from "./parameters.ts";
@@ -22,6 +22,20 @@ export interface Weight {
   readonly adapter: Adapter | null;
 }
 
+/** Linear layers that meet the x of another one. */
+const SAME_X: { readonly [name in LinearName]?: LinearName } = { k: "q", v: "q", up: "gate" };
+
+/** The adapter of a weight: see `LoraOptions`. All of it is float32, whatever the recipe. */
+export interface Adapter {
+  readonly a: Parameter;
+  readonly b: Parameter;
+  readonly rank: number;
+  readonly scale: number;
+  /** A [k, rank] and B [rank, n], turned. */
+  readonly turnedA: number;
+  readonly turnedB: number;
+}
+
 function makeAdapter(
   program: Program,
   lora: Lora | null,
@@ -41,20 +55,6 @@ function makeAdapter(
   };
 }
 
-/** Linear layers that meet the x of another one. */
-const SAME_X: { readonly [name in LinearName]?: LinearName } = { k: "q", v: "q", up: "gate" };
-
-/** The adapter of a weight: see `LoraOptions`. All of it is float32, whatever the recipe. */
-export interface Adapter {
-  readonly a: Parameter;
-  readonly b: Parameter;
-  readonly rank: number;
-  readonly scale: number;
-  /** A [k, rank] and B [rank, n], turned. */
-  readonly turnedA: number;
-  readonly turnedB: number;
-}
-
 /** The weights that are multiplied by. */
 export class Weights {
   readonly layers: readonly { readonly [name in LinearName]: Weight }[];
@@ -68,26 +68,20 @@ export class Weights {
     { config, recipe, lora }: Pick<Plan, "config" | "recipe" | "lora">,
     parameters: Parameters,
   ) {
-    const sizes = sizesOf(config);
-    const make = (
-      name: string,
-      tensor: string,
-      index: number,
-      of: Recipe,
-      [n, k]: readonly number[],
-    ): Weight => {
+    const make = (name: string, tensor: string, of: Recipe, index: number, indexOfX = index): Weight => {
       const parameter = parameters.get(tensor);
+      const [n, k] = parameter.shape as [number, number];
       const isRounded = of.forward.w !== null;
       return {
         name,
         parameter,
-        n: n!,
-        k: k!,
+        n,
+        k,
         recipe: of,
         rounded: isRounded ? program.room(`${name} rounded`, parameter.count) : parameter.value,
         turned: program.room(`${name} turned`, parameter.count),
         index,
-        indexOfX: index,
+        indexOfX,
         adapter: makeAdapter(program, lora, parameters, parameter),
       };
     };
@@ -96,19 +90,13 @@ export class Weights {
       const numberOf = (name: LinearName) => i * names.length + names.indexOf(name);
       const weights = names.map((name) => {
         const path = `${i}.${LINEARS[name]}`;
-        const weight = make(
-          path,
-          `model.layers.${path}.weight`,
-          numberOf(name),
-          recipe,
-          shapeOf(name, sizes),
-        );
-        return [name, { ...weight, indexOfX: numberOf(SAME_X[name] ?? name) }];
+        const indexOfX = numberOf(SAME_X[name] ?? name);
+        return [name, make(path, `model.layers.${path}.weight`, recipe, numberOf(name), indexOfX)];
       });
       return Object.fromEntries(weights) as { [name in LinearName]: Weight };
     });
     this.linears = this.layers.flatMap((layer) => Object.values(layer));
     const head = config.isTied ? "model.embed_tokens.weight" : "lm_head.weight";
-    this.head = make("head", head, -1, recipes.f32, [config.vocabulary, config.hidden]);
+    this.head = make("head", head, recipes.f32, -1);
   }
 }

@@ -100,10 +100,7 @@ function heatOf(
     outside,
   );
   const parts = groups.map(({ name }) => partOf(name));
-  const formats = [...new Set(groups.flatMap(({ effects }) => effects.map(({ format }) => format)))].filter(
-    (format) => format !== "bf16",
-  );
-  const rows = formats.flatMap((format) => [...new Set(parts)].map((part) => ({ format, part })));
+  const rows = formatsIn(groups).flatMap((format) => [...new Set(parts)].map((part) => ({ format, part })));
   const decibels = rows.map(() => labels.map((): number | null => null));
   const marked: [number, number][] = [];
   for (const [i, { weights, effects }] of groups.entries()) {
@@ -120,6 +117,12 @@ function heatOf(
     decibels,
     chosen: marked,
   };
+}
+
+/** The formats of codes that groups were rounded to. */
+export function formatsIn(groups: readonly SensitiveGroup[]): WeightFormat[] {
+  const all = groups.flatMap(({ effects }) => effects.map(({ format }) => format));
+  return [...new Set(all)].filter((format) => format !== "bf16");
 }
 
 /** "gate, up" of "model.layers.3.mlp.gate, up": what all layers have. */

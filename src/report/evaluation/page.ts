@@ -1,10 +1,10 @@
 import { type FigureRow, figureRows } from "../../evaluate/rows.ts";
 import type { FormatEffect } from "../../evaluate/sensitivity.ts";
 import { type Figures, figuresOf } from "../figures.ts";
-import { type Figure, figure, frame } from "../frame.ts";
+import { type Entry, type Figure, figure, frame, section } from "../frame.ts";
 import { html } from "../text.ts";
-import { type EvaluationCharts, evaluationCharts } from "./charts.ts";
-import type { EvaluationReport } from "./report.ts";
+import { type EvaluationCharts, evaluationCharts, formatsIn } from "./charts.ts";
+import { type EvaluationReport, mixCells } from "./report.ts";
 import { type EvaluationWords, evaluationLanguages } from "./words.ts";
 
 /**
@@ -24,9 +24,8 @@ export function evaluationPage(
     names: [...(report.reference === null ? [] : [report.reference]), report.model],
     words,
     charts,
+    summary: summaryOf(report, words),
     body: [
-      summaryList(report, words),
-      `<p class="note undrawn">${words.undrawn}</p>`,
       ...drawn,
       groupTable(report, words, figures),
       worstTable(report, words),
@@ -35,15 +34,19 @@ export function evaluationPage(
   });
 }
 
-function summaryList(report: EvaluationReport, words: EvaluationWords): string {
+/** Whether there is an original beside the model. */
+function isCompared({ reference, sensitivity }: EvaluationReport): boolean {
+  return reference !== null || sensitivity !== null;
+}
+
+function summaryOf(report: EvaluationReport, words: EvaluationWords): Entry[] {
   const { evaluation: e, sensitivity } = report;
-  const isCompared = report.reference !== null || sensitivity !== null;
   const figure = (value: number, error: number, digits: number) =>
     `${value.toFixed(digits)} <small>± ${error.toFixed(digits)}</small>`;
-  const entries: [string, string][] = [];
+  const entries: Entry[] = [];
   if (e !== null) {
     entries.push([words.perplexity, figure(e.perplexity, e.errors.perplexity, 3)]);
-    if (isCompared)
+    if (isCompared(report))
       entries.push(
         [words.perplexityBase, figure(e.perplexityBase, e.errors.perplexityBase, 3)],
         [words.kldMean, figure(e.kldMean, e.errors.kldMean, 5)],
@@ -60,7 +63,7 @@ function summaryList(report: EvaluationReport, words: EvaluationWords): string {
       [words.measure, words.measures[sensitivity.measure]],
     );
   }
-  return `<dl>${entries.map(([label, value]) => `<div><dt>${label}</dt><dd>${value}</dd></div>`).join("")}</dl>`;
+  return entries;
 }
 
 /** The charts there are data for. */
@@ -70,11 +73,10 @@ function figuresIn(
   words: EvaluationWords,
   figures: Figures,
 ): Figure[] {
-  const isCompared = report.reference !== null || report.sensitivity !== null;
   return [
     ...curveFigure(report, charts, words),
     ...heatFigure(charts, words, figures),
-    ...positionFigures(charts, words, isCompared),
+    ...positionFigures(charts, words, isCompared(report)),
   ];
 }
 
@@ -84,16 +86,7 @@ function curveFigure(
   words: EvaluationWords,
 ): Figure[] {
   if (curve === null || sensitivity === null) return [];
-  const rows = sensitivity.points.map(
-    ({ mix, bitsPerWeight, score, perplexity, kldMean, kldError, sameTop }) => [
-      mix,
-      bitsPerWeight.toFixed(3),
-      score.toExponential(2),
-      perplexity.toFixed(3),
-      `${kldMean.toFixed(6)} ± ${kldError.toFixed(6)}`,
-      `${(100 * sameTop).toFixed(2)} %`,
-    ],
-  );
+  const rows = sensitivity.points.map(mixCells);
   const heads = [words.mix, words.bits, words.score, words.perplexity, words.kldMean, words.sameTop];
   const notes = [words.curveNote, ...(curve.exact > 0 ? [words.curveExact] : [])];
   return [{ id: "curve", title: words.curve, notes, table: { heads, rows } }];
@@ -112,7 +105,7 @@ function heatFigure({ heat }: EvaluationCharts, words: EvaluationWords, { decibe
 function positionFigures(
   { positions }: EvaluationCharts,
   words: EvaluationWords,
-  isCompared: boolean,
+  hasOriginal: boolean,
 ): Figure[] {
   if (positions === null) return [];
   const { first, mean, median, lossBase, loss } = positions;
@@ -133,19 +126,17 @@ function positionFigures(
     id: "losses",
     title: words.losses,
     notes: [words.lossesNote],
-    table: isCompared ? table(models, [lossBase, loss]) : table(models.slice(1), [loss]),
-    ...(isCompared ? { keys: models } : {}),
+    table: hasOriginal ? table(models, [lossBase, loss]) : table(models.slice(1), [loss]),
+    ...(hasOriginal ? { keys: models } : {}),
   };
-  return isCompared ? [divergences, losses] : [losses];
+  return hasOriginal ? [divergences, losses] : [losses];
 }
 
 /** What each format does to each group, as numbers. */
 function groupTable({ sensitivity }: EvaluationReport, words: EvaluationWords, figures: Figures): string {
   if (sensitivity === null) return "";
   const { groups, chosen } = sensitivity;
-  const formats = [...new Set(groups.flatMap(({ effects }) => effects.map(({ format }) => format)))].filter(
-    (format) => format !== "bf16",
-  );
+  const formats = formatsIn(groups);
   const cells = (effect: FormatEffect | undefined) =>
     effect === undefined
       ? "<td>–</td><td>–</td>"
@@ -177,11 +168,9 @@ function said(text: string): string {
   return html(text.replaceAll("\n", "⏎"));
 }
 
-function figureTable(
-  { evaluation, reference, sensitivity }: EvaluationReport,
-  words: EvaluationWords,
-): string {
-  if (evaluation === null || (reference === null && sensitivity === null)) return "";
+function figureTable(report: EvaluationReport, words: EvaluationWords): string {
+  const { evaluation } = report;
+  if (evaluation === null || !isCompared(report)) return "";
   const shown = (value: number, { isShare }: FigureRow) =>
     isShare ? `${(100 * value).toFixed(3)} %` : value.toFixed(6);
   const rows = figureRows(evaluation).flatMap(({ rows }) =>
@@ -191,18 +180,4 @@ function figureTable(
     }),
   );
   return section("figures", words.figures, "", "small", [words.figure, words.value, words.error], rows);
-}
-
-function section(
-  id: string,
-  title: string,
-  note: string,
-  kind: string,
-  heads: readonly string[],
-  rows: readonly string[],
-): string {
-  const columns = heads.map((head) => `<th scope="col">${head}</th>`).join("");
-  return `<section id="${id}"><h2>${title}</h2>${note && `<p class="note">${note}</p>`}
-<div class="scroll" tabindex="0" role="region" aria-label="${title}"><table class="${kind}"><thead><tr>${columns}</tr></thead>
-<tbody>${rows.join("\n")}</tbody></table></div></section>`;
 }

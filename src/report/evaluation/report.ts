@@ -40,3 +40,16 @@ export interface MeasuredMix {
   readonly kldError: number;
   readonly sameTop: number;
 }
+
+/** A row about a mix: its name, bits a weight, score, perplexity, mean KL divergence, and how often the top token is the same. */
+export function mixCells(point: MeasuredMix): string[] {
+  const { mix, bitsPerWeight, score, perplexity, kldMean, kldError, sameTop } = point;
+  return [
+    mix,
+    bitsPerWeight.toFixed(3),
+    score.toExponential(2),
+    perplexity.toFixed(3),
+    `${kldMean.toFixed(6)} ± ${kldError.toFixed(6)}`,
+    `${(100 * sameTop).toFixed(2)} %`,
+  ];
+}

@@ -1,7 +1,6 @@
+import { languages, type Words } from "../words.ts";
+
 const en = {
-  locale: "en",
-  numbers: "Numbers",
-  undrawn: "Charts are drawn by a script in this file; every number in them is in the tables.",
   evaluation: "Evaluation",
   sensitivity: "Sensitivity",
   perplexity: "Perplexity",
@@ -33,8 +32,6 @@ const en = {
   heatNote:
     "Signal to noise of what a group of weights gives on this text, with the group in a format: the stronger the colour, the more noise. Framed: the format that was chosen; no frame: as it is.",
   groups: "Layers and formats",
-  layer: "Layer",
-  outside: "others",
   part: "Part",
   format: "Format",
   sqnr: "SQNR",
@@ -56,12 +53,12 @@ const en = {
 };
 
 /** The words of the report of an evaluation, in one language. */
-export type EvaluationWords = typeof en;
+export type EvaluationWords = typeof en & SharedWords;
 
-const zh: EvaluationWords = {
-  locale: "zh-Hans",
-  numbers: "数据",
-  undrawn: "图表由本文件中的脚本绘制；其中的每个数字都在表格里。",
+/** What the report of a conversion says as well. */
+type SharedWords = Pick<Words, "locale" | "numbers" | "undrawn" | "outside">;
+
+const zh: typeof en = {
   evaluation: "评估",
   sensitivity: "敏感度",
   perplexity: "困惑度",
@@ -93,8 +90,6 @@ const zh: EvaluationWords = {
   heatNote:
     "一组权重采用某格式时，其在本文本上输出的信噪比：颜色越浓，噪声越大。带框者为所选格式，无框则保持原样。",
   groups: "各层与格式",
-  layer: "层",
-  outside: "其他",
   part: "部分",
   format: "格式",
   sqnr: "SQNR",
@@ -116,4 +111,7 @@ const zh: EvaluationWords = {
 };
 
 /** Adding a language is adding an entry. */
-export const evaluationLanguages: { readonly en: EvaluationWords; readonly zh: EvaluationWords } = { en, zh };
+export const evaluationLanguages: { readonly en: EvaluationWords; readonly zh: EvaluationWords } = {
+  en: { ...languages.en, ...en },
+  zh: { ...languages.zh, ...zh },
+};

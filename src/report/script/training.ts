@@ -13,12 +13,14 @@ export function drawSpeed({ speed: { steps, rates } }: TrainingCharts, place: Pl
   return lines(place, steps, [rates]);
 }
 
+const percent = (share: number) => `${Number((100 * share).toPrecision(3))} %`;
+
 export function drawFlushed({ ranges }: TrainingCharts, place: Place): uPlot {
-  return overTime(ranges!, ranges!.flushed, (share) => `${Number((100 * share).toPrecision(3))} %`, place);
+  return overTime(ranges!, ranges!.flushed, percent, place);
 }
 
 export function drawSaturated({ ranges }: TrainingCharts, place: Place): uPlot {
-  return overTime(ranges!, ranges!.saturated, (share) => `${Number((100 * share).toPrecision(3))} %`, place);
+  return overTime(ranges!, ranges!.saturated, percent, place);
 }
 
 export function drawAmax({ ranges }: TrainingCharts, place: Place): uPlot {

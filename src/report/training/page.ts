@@ -1,13 +1,13 @@
 import { figuresOf } from "../figures.ts";
-import { type Figure, figure, frame } from "../frame.ts";
+import { type Entry, type Figure, figure, frame } from "../frame.ts";
 import { html } from "../text.ts";
+import { languages } from "../words.ts";
 import { type RangeGrid, type TrainingCharts, trainingCharts } from "./charts.ts";
 import type { TrainingReport } from "./report.ts";
 
+const { locale, numbers, undrawn } = languages.en;
 const words = {
-  locale: "en",
-  numbers: "Numbers",
-  undrawn: "Charts are drawn by a script in this file; every number in them is in the tables.",
+  ...{ locale, numbers, undrawn },
   kind: "Training",
   steps: "Steps",
   loss: "Loss",
@@ -35,18 +35,15 @@ export function trainingPage(report: TrainingReport): string {
     names: [...report.texts, report.out],
     words,
     charts,
-    body: [
-      summaryList(report),
-      `<p class="note undrawn">${words.undrawn}</p>`,
-      ...figures.map((one) => figure(one, words)),
-    ],
+    summary: summaryOf(report),
+    body: figures.map((one) => figure(one, words)),
   });
 }
 
-function summaryList({ recipe, parameters, losses, validation }: TrainingReport): string {
+function summaryOf({ recipe, parameters, losses, validation }: TrainingReport): Entry[] {
   const { whole } = figuresOf(words.locale);
   const last = validation.at(-1)?.[1];
-  const entries: readonly (readonly [string, string])[] = [
+  return [
     ["Recipe", html(recipe)],
     ["Parameters", whole(parameters)],
     [words.steps, whole(losses.length)],
@@ -54,7 +51,6 @@ function summaryList({ recipe, parameters, losses, validation }: TrainingReport)
     ["Held-out loss", last?.toFixed(4) ?? ""],
     ["Bits a token", last === undefined ? "" : (last / Math.LN2).toFixed(3)],
   ];
-  return `<dl>${entries.map(([label, value]) => `<div><dt>${label}</dt><dd>${value}</dd></div>`).join("")}</dl>`;
 }
 
 function lossFigure({ loss: { steps, training, heldOut } }: TrainingCharts): Figure {
