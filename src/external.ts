@@ -1,6 +1,7 @@
 /**
- * `blockscale/external`: the same package without the WebAssembly inside, for those who host `blockscale/baseline.wasm`
- * or `blockscale/relaxed.wasm` themselves: less than half of the script, and no configuration or bundler needed to import it.
+ * `blockscale/external`: the same package without the WebAssembly inside, for those who host
+ * `blockscale/baseline.wasm` or `blockscale/relaxed.wasm` themselves: less than half of the script, and no
+ * configuration or bundler needed to import it.
  * @module
  */
 import { Engine } from "./engine/engine.ts";

@@ -9,18 +9,22 @@ import { moduleOf, type WasmSource } from "./wasm/module.ts";
 export interface LoadOptions {
   /** Which build to run; left out, the best one that this host accepts. */
   readonly variant?: Variant;
-  /** A build that you host yourself, instead of the one inside: its bytes, a compiled module, or a fetch of it. */
+  /**
+   * A build that you host yourself, instead of the one inside: its
+   * bytes, a compiled module, or a fetch of it.
+   */
   readonly wasm?: WasmSource;
   /**
-   * How many threads share each product: the engine is then a {@link ThreadedEngine}, whose `gemm` and `pack` are asynchronous. The
-   * calling thread is one of them, but not on a page: there it stays free, and as many workers do the work.
+   * How many threads share each product: the engine is then a {@link ThreadedEngine}, whose `gemm`
+   * and `pack` are asynchronous. The calling thread is one of them, but not on a page: there it
+   * stays free, and as many workers do the work.
    */
   readonly threads?: number;
 }
 
 /**
- * Compiles and instantiates the kernels, in about two milliseconds. Each engine has its own memory: a frame of the work in
- * hand, from a few hundred kilobytes to 20 MiB, and what is packed.
+ * Compiles and instantiates the kernels, in about two milliseconds. Each engine has its own memory: a frame
+ * of the work in hand, from a few hundred kilobytes to 20 MiB, and what is packed.
  * @throws BlockscaleError `wasm`: WebAssembly is refused here, or `options.wasm` is not a blockscale build;
  * `option`: there are no workers for `options.threads`, or the page's Content-Security-Policy blocks them
  */

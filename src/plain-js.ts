@@ -1,7 +1,7 @@
 /**
- * `blockscale/js`: the same engine without WebAssembly, for hosts that refuse it (a Content-Security-Policy without
- * 'wasm-unsafe-eval', for one). Same results, bit for bit, at about a tenth of the speed; products are
- * summed in float64 here, so they may be nearer to the exact ones.
+ * `blockscale/js`: the same engine without WebAssembly, for hosts that refuse it (a Content-Security-Policy
+ * without 'wasm-unsafe-eval', for one). Same results, bit for bit, at about a tenth of the speed; products
+ * are summed in float64 here, so they may be nearer to the exact ones.
  * @module
  */
 import { Engine } from "./engine/engine.ts";

@@ -1,4 +1,7 @@
-/** What `blockscale`, `blockscale/external` and `blockscale/js` have in common: everything but the way to load an engine. */
+/**
+ * What `blockscale`, `blockscale/external` and `blockscale/js` have in common:
+ * everything but the way to load an engine.
+ */
 export type { Engine, QuantizeOut } from "./engine/engine.ts";
 export type { Precision } from "./engine/precision.ts";
 export { cosine, sqnr } from "./engine/precision.ts";

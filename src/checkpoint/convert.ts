@@ -15,7 +15,7 @@ import { warningsOf } from "./plan/warnings.ts";
 import { outputBytes } from "./run/outputs.ts";
 import { localConverter, type Progress, streamOf } from "./run/run.ts";
 
-/** What to make of a checkpoint, and where to put it. */
+/** Options of {@link convertCheckpoint}: what to make of a checkpoint, and where to put it. */
 export interface ConvertOptions extends QuantizeOptions {
   /** What converts: an engine that `load()` has made. */
   readonly engine: Engine;
@@ -24,8 +24,8 @@ export interface ConvertOptions extends QuantizeOptions {
   /** Patterns of the .safetensors files that are the model, where a folder holds several. */
   readonly files?: readonly string[];
   /**
-   * Opens the sink of one output file, whose size in bytes is known before it is made. It is closed when the file is whole, and aborted
-   * when it will never be. Left out, the output stays in memory.
+   * Opens the sink of one output file, whose size in bytes is known before it is made. It is closed when the
+   * file is whole, and aborted when it will never be. Left out, the output stays in memory.
    */
   write?(name: string, size: number): WritableStream<Uint8Array> | Promise<WritableStream<Uint8Array>>;
   /** "sample" if left out: one value in eight of weights that are quantised. */
@@ -43,7 +43,7 @@ export interface ConvertProgress extends Progress {
 /** What became of a checkpoint. */
 export interface ConvertedCheckpoint extends Summary {
   readonly plan: Plan;
-  /** What to know before the output is used. */
+  /** Facts to know before the output is used, in English sentences. */
   readonly warnings: readonly string[];
   /** Files of the input that are no part of the output. */
   readonly leftOut: readonly string[];
@@ -56,9 +56,9 @@ export interface ConvertedCheckpoint extends Summary {
 const OPTIONS = ["engine", "to", "dtype", "include", "exclude", "overrides", "missingScale"];
 
 /**
- * Converts a whole checkpoint: to FP8 or FP4 of the dialect `to`, or to plain values of type `dtype`. The tokenizer and all other files
- * come along; config.json and the index are written last, as loaders want them. Memory is that of a few strips, besides what is not
- * written elsewhere.
+ * Converts a whole checkpoint: to FP8 or FP4 of the dialect `to`, or to plain values of type `dtype`. The
+ * tokenizer and all other files come along; config.json and the index are written last, as loaders want them.
+ * Memory is that of a few strips, besides what is not written elsewhere.
  * @param files sources by name relative to the folder: Files, Blobs, what `openFolder` or `openUrl` give
  * @example const { files } = await convertCheckpoint(input, { engine: await load(), to: "mxfp8" });
  * @throws BlockscaleError `option`, `dialect`, `format`, `shape` or `io`; what the signal was aborted with

@@ -1,6 +1,6 @@
 /**
- * Checkpoints of block-scaled weights, from Blobs to Web streams: open, plan, convert, inspect, compare. Nothing here
- * knows a file system; it runs in browsers and edge workers as it does in Node.
+ * Checkpoints of block-scaled weights, from Blobs to Web streams: open, plan, convert, inspect, compare.
+ * Nothing here knows a file system; it runs in browsers and edge workers as it does in Node.
  * @module
  */
 export type { UrlOptions, UrlSource } from "../io/http.ts";

@@ -5,7 +5,9 @@ import * as figures from "./figures.ts";
 import { type SamplingFlags, samplingOf } from "./generate.ts";
 import { openModelAt, precisionsNamed } from "./model-input.ts";
 
-/** `blockscale chat MODEL`: a conversation in the terminal. Ctrl-C ends an answer; at the prompt, the program. */
+/**
+ * `blockscale chat MODEL`: a conversation in the terminal. Ctrl-C ends an answer; at the prompt, the program.
+ */
 export async function chat(
   place: string,
   flags: SamplingFlags & { readonly system?: string },

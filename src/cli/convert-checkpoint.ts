@@ -39,7 +39,7 @@ export interface ConvertFlags {
   readonly report?: string;
 }
 
-/** What to convert, where from and where to. */
+/** The order for one conversion: what, where from and where to. */
 export interface Order {
   readonly from: string;
   readonly to: string;
@@ -133,7 +133,10 @@ async function isFinishedFile(run: Run, { to, plan, opened }: Planned): Promise<
   }
 }
 
-/** A folder becomes a folder, a file a file: a name of the other kind would make something that is called what it is not. */
+/**
+ * A folder becomes a folder, a file a file: a name of the other kind would make
+ * something that is called what it is not.
+ */
 function refuseName(to: string, isFolder: boolean): void {
   if (to === "-") {
     throw new BlockscaleError("option", {

@@ -22,7 +22,7 @@ import { type Input, openInput } from "./input.ts";
 
 /** The conversion of a folder. */
 export interface FolderRun extends Run {
-  /** Of the input, those that are meant. */
+  /** The files of the input that are to be converted. */
   readonly chosen: Input["files"];
   readonly plan: Plan;
   readonly documents: readonly Document[];
@@ -61,12 +61,17 @@ export async function convertFolder(run: FolderRun, folder: string, overwrite: b
   await journal.remove();
 }
 
-/** Files of at most so many bytes are made several at a time, where there are many: each waits for the disk at its end. */
+/**
+ * Files of at most so many bytes are made several at a time, where there are
+ * many: each waits for the disk at its end.
+ */
 const SMALL = 1 << 22;
 const MANY = 32;
 const AT_ONCE = 8;
 
-/** Makes large files one after the other, and small ones side by side. After a failure nothing more is begun. */
+/**
+ * Makes large files one after the other, and small ones side by side. After a failure nothing more is begun.
+ */
 async function makeAll(
   files: readonly FilePlan[],
   atOnce: number,
@@ -100,8 +105,8 @@ async function removeOther(folder: string, names: readonly string[]): Promise<vo
 }
 
 /**
- * Whether a folder holds what this command would make, and nothing else: then it was run before, to the end, and may be
- * run again.
+ * Whether a folder holds what this command would make, and nothing else: then it was run
+ * before, to the end, and may be run again.
  */
 async function holdsThisOutput(folder: string, run: FolderRun): Promise<boolean> {
   const found = await openInput(folder).catch(() => null);

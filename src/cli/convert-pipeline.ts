@@ -10,8 +10,8 @@ import * as figures from "./figures.ts";
 import type { Told } from "./told.ts";
 
 /**
- * Converts the models of a pipeline one after the other, each into its folder. What has no weights is carried over; so are autoencoders,
- * unless plain values are wanted.
+ * Converts the models of a pipeline one after the other, each into its folder. What has no weights is carried
+ * over; so are autoencoders, unless plain values are wanted.
  * @throws BlockscaleError `option`: what can only be asked of one model
  */
 export async function convertPipeline(pipeline: Pipeline, order: Order): Promise<Told> {

@@ -42,7 +42,9 @@ export async function embed(
   }
 }
 
-/** NumPy's file format, version 1.0: a header of text padded to 64 bytes, then float32 values [vectors, size]. */
+/**
+ * NumPy's file format, version 1.0: a header of text padded to 64 bytes, then float32 values [vectors, size].
+ */
 export function npyOf(vectors: readonly Float32Array[], size: number): Uint8Array {
   const text = `{'descr': '<f4', 'fortran_order': False, 'shape': (${vectors.length}, ${size}), }`;
   const length = Math.ceil((10 + text.length + 1) / 64) * 64 - 10;

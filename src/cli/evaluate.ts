@@ -93,7 +93,7 @@ async function tellFigures(
   );
 }
 
-/** What is read and written besides a report. */
+/** Places that are read and written, besides that of a report. */
 export function placesOf(
   model: string,
   { against, text, tokens, state }: Partial<Pick<EvaluateFlags, "against" | "text" | "tokens" | "state">>,
@@ -121,7 +121,7 @@ export async function withEvaluation(
   }
 }
 
-/** On this machine. */
+/** Scores all tokens on this machine. */
 export async function scoreHere(
   { inputs, ids }: OpenedEvaluation,
   flags: EvaluateFlags,
@@ -151,7 +151,10 @@ function tell(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
 }
 
-/** Tells how far a model is; and once, when its first layer tells how long one takes, how long the others will. */
+/**
+ * Tells how far a model is; and once, when its first layer tells how
+ * long one takes, how long the others will.
+ */
 function tellLayers(name: string): (progress: LayerProgress) => void {
   const started = performance.now();
   let ran = 0;

@@ -17,7 +17,7 @@ export function count(n: number): string {
   return n.toLocaleString("en-US");
 }
 
-/** So many values: 1 value, 2,000 values. */
+/** A number of values in words: "1 value", "2,000 values". */
 export function values(n: number): string {
   return n === 1 ? "1 value" : `${count(n)} values`;
 }
@@ -27,7 +27,9 @@ export function percent(share: number): string {
   return `${(100 * share).toPrecision(3)} %`;
 }
 
-/** Decibels, or what stands in their place: that nothing was lost, or how many values are no numbers any more. */
+/**
+ * Decibels, or what stands in their place: that nothing was lost, or how many values are no numbers any more.
+ */
 export function decibels({ sqnrDb, nonFinite }: PrecisionSummary): string {
   if (nonFinite > 0) return `${count(nonFinite)} not finite`;
   if (sqnrDb === null) return "exact";
@@ -41,7 +43,10 @@ export function shape(sizes: readonly number[]): string {
   return sizes.length === 0 ? "scalar" : sizes.length > 32 ? `${first} x ...` : first;
 }
 
-/** Text from a file, safe to show on a terminal: control characters, which could move the cursor, are replaced. */
+/**
+ * Text from a file, safe to show on a terminal: control characters,
+ * which could move the cursor, are replaced.
+ */
 export function text(unsafe: string): string {
   return unsafe.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\ufffd");
 }

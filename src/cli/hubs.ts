@@ -12,9 +12,9 @@ interface Hub {
   /** Its address. */
   readonly base: string;
   readonly revision: string;
-  /** For it alone: the fetch standard drops headers where a hub redirects to another host. */
+  /** Headers for the hub alone: the fetch standard drops them where it redirects to another host. */
   readonly headers: { readonly [name: string]: string };
-  /** What to set for models that are not public. */
+  /** The environment variable that holds a token for models that are not public. */
   readonly token: string;
   fileAt(name: string, revision: string, path: string): string;
   /** Paths of all files that have bytes. */
@@ -54,7 +54,9 @@ function huggingFace(): Hub {
   };
 }
 
-/** ModelScope's addresses are those of its own Python package (modelscope/hub/api.py and file_download.py). */
+/**
+ * ModelScope's addresses are those of its own Python package (modelscope/hub/api.py and file_download.py).
+ */
 function modelScope(): Hub {
   const { MODELSCOPE_API_TOKEN: token, MODELSCOPE_DOMAIN: domain = "www.modelscope.cn" } = process.env;
   const base = /^https?:\/\//.test(domain) ? domain : `https://${domain}`;

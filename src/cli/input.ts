@@ -17,8 +17,8 @@ export interface Input {
 const INDEX = /[^/\\]+\.safetensors\.index\.json$/;
 
 /**
- * Opens a path, an s3:// address, the URL of a file, of an index or of a folder that has one, or a model of a hub by its URL or as
- * hf:OWNER/NAME or ms:OWNER/NAME. An index stands for its folder.
+ * Opens a path, an s3:// address, the URL of a file, of an index or of a folder that has one, or a model of a
+ * hub by its URL or as hf:OWNER/NAME or ms:OWNER/NAME. An index stands for its folder.
  * @throws BlockscaleError `io`; `option`: no URL
  */
 export async function openInput(place: string, signal?: AbortSignal): Promise<Input> {

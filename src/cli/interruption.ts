@@ -23,7 +23,8 @@ export function interruption(): AbortSignal {
 }
 
 /**
- * Throws if the run was interrupted. Signals arrive between turns of the event loop, so it waits for two of them.
+ * Throws if the run was interrupted. Signals arrive between turns of the
+ * event loop, so it waits for two of them.
  * @throws what the signal was aborted with
  */
 export async function heed(signal: AbortSignal): Promise<void> {

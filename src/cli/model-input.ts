@@ -15,7 +15,7 @@ export interface ModelFlags extends Asked {
 
 export interface OpenedModel {
   readonly model: Model;
-  /** What it is called: its folder, or the last part of its address. */
+  /** Name of the model: that of its folder, or the last part of its address. */
   readonly name: string;
   close(): Promise<void>;
 }

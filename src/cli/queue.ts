@@ -119,7 +119,10 @@ export interface WorkerFlags {
   readonly stalledAfter: number;
 }
 
-/** `blockscale worker --queue redis://…`: does jobs until it is told to stop; the one under way is still finished. */
+/**
+ * `blockscale worker --queue redis://…`: does jobs until it is told to
+ * stop; the one under way is still finished.
+ */
 export async function work(flags: WorkerFlags, signal: AbortSignal): Promise<void> {
   const connection = parseQueue(flags.queue);
   const allowed = (flags.allow ?? ["."]).map(placeOf);

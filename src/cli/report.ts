@@ -24,7 +24,8 @@ export interface ReservedReport {
 }
 
 /**
- * Begins the file of a report before the work begins, so that nobody waits hours to learn that it cannot be written.
+ * Begins the file of a report before the work begins, so that nobody waits
+ * hours to learn that it cannot be written.
  * @param path as given with --report; without one there is no report
  * @param places what is read and written besides: the report must be apart from it
  * @throws BlockscaleError `io`; `option`: something else stands in its place

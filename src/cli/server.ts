@@ -18,7 +18,10 @@ class Refusal extends Error {
 
 type Json = { readonly [key: string]: unknown };
 
-/** A model behind the parts of OpenAI's API that concern one: completions, chat completions, embeddings and the list of models. */
+/**
+ * A model behind the parts of OpenAI's API that concern one: completions, chat
+ * completions, embeddings and the list of models.
+ */
 export interface Served {
   readonly model: Model;
   readonly name: string;

@@ -87,7 +87,7 @@ function precisionCells(precision: PrecisionSummary | null): string[] {
   ];
 }
 
-/** Which tensors stayed as they are, counted by reason. */
+/** Lines that count the tensors that stayed as they are, by reason. */
 function keptLines(tensors: readonly TensorSummary[]): string[] {
   const counts = new Map<string, number>();
   for (const { reason, action } of tensors) {
@@ -132,7 +132,7 @@ export function planTable({ tensors, files }: Plan): string {
 /** Warnings that are printed; `--json` has all. */
 const WARNINGS = 20;
 
-/** What is inside a checkpoint. */
+/** The table of `inspect`: tensors by format, scales, sizes and oddities. */
 export function inspectionTable({
   files,
   dialect,

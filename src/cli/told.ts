@@ -29,7 +29,7 @@ export interface Planned {
 
 export interface Converted extends Planned {
   readonly summary: Summary;
-  /** By `performance.now()`. */
+  /** Start of the run, by `performance.now()`. */
   readonly started: number;
 }
 
@@ -61,7 +61,7 @@ export function toldOfPlan(planned: Planned): Told {
   };
 }
 
-/** That nothing was left to do. */
+/** Tells that nothing was left to do. */
 export function toldOfFinished(planned: Planned): Told {
   const { to, opened, plan } = planned;
   const warnings = warningsFor(planned);

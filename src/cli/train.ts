@@ -179,7 +179,9 @@ async function tokenizerOf(
   return new Map([["tokenizer.json", new Blob([bytes as BlobPart])]]);
 }
 
-/** The ids of a tokenizer end with its largest; what a text does not hold is asked for by looking for them. */
+/**
+ * The ids of a tokenizer end with its largest; what a text does not hold is asked for by looking for them.
+ */
 function vocabularyOf(tokenizer: Tokenizer, ids: Int32Array): number {
   return Math.max(tokenizer.vocabulary, ids.reduce((most, id) => Math.max(most, id), 0) + 1);
 }

@@ -17,7 +17,7 @@ export interface Log {
   readonly losses: number[];
   /** Loss on the last twentieth of the text, which is not learned from, by the number of steps before it. */
   readonly validation: [steps: number, loss: number][];
-  /** For a report: tokens a second, and what rounding did, since the entry before. */
+  /** Tokens a second, and what rounding did, since the entry before: for a report. */
   readonly speeds: [steps: number, rate: number][];
   readonly ranges: [steps: number, counts: RangesByLayer][];
 }
@@ -86,7 +86,10 @@ export async function keep(out: string, trainer: Trainer, log: Log, isAdapted: b
     if (CHECKPOINT.test(old) && old !== name) await rm(join(out, old), { recursive: true });
 }
 
-/** The model as a folder that `generate` and transformers load; adapters are added to its weights, and stand in a folder of their own, as PEFT loads them. */
+/**
+ * The model as a folder that `generate` and transformers load; adapters are added to its weights, and stand
+ * in a folder of their own, as PEFT loads them.
+ */
 export async function finish(
   out: string,
   trainer: Trainer,

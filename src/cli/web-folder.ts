@@ -28,8 +28,8 @@ const BESIDE = [
 const AT_ONCE = 8;
 
 /**
- * The files that lie beside an index on a web server, by name; of a folder there, those of its index, or its one file of weights.
- * `null` where an address is of neither.
+ * The files that lie beside an index on a web server, by name; of a folder there, those of its index, or its
+ * one file of weights. `null` where an address is of neither.
  * @throws BlockscaleError `io`, `format`
  */
 export async function openWebFolder(

@@ -1,6 +1,6 @@
 /**
- * How far the predictions of a model are from those of its original: the figures that llama.cpp's `llama-perplexity
- * --kl-divergence` prints, computed in float64 from logits of both.
+ * How far the predictions of a model are from those of its original: the figures that llama.cpp's
+ * `llama-perplexity --kl-divergence` prints, computed in float64 from logits of both.
  */
 
 /** What one predicted token says about a model, and about its original if there is one. */
@@ -201,7 +201,10 @@ export function estimate(values: readonly number[]): Estimate {
   return { value, error: Math.sqrt(variance / n) };
 }
 
-/** The value that a share of the values does not exceed, interpolated between neighbours as NumPy and torch do by default. */
+/**
+ * The value that a share of the values does not exceed, interpolated between
+ * neighbours as NumPy and torch do by default.
+ */
 function quantilesOf(values: readonly number[]): (share: number) => number {
   const sorted = Float64Array.from(values).sort();
   return (share) => {

@@ -1,7 +1,10 @@
 import { BlockscaleError } from "../tensor/errors.ts";
 import { type Divergence, scoreToken, summarizeScores, type TokenScore } from "./divergence.ts";
 
-/** What is evaluated: anything that gives the logits [tokens - first, vocab] of a fresh context, from token `first` on. */
+/**
+ * A model to evaluate: anything that gives the logits [tokens - first, vocab]
+ * of a fresh context, from token `first` on.
+ */
 export interface Predictor {
   logits(ids: Int32Array, first: number): Promise<Float32Array>;
 }
@@ -9,7 +12,10 @@ export interface Predictor {
 export interface EvaluateOptions {
   /** Tokens of a chunk; the model sees each chunk as a context of its own. 512 if left out. */
   readonly context?: number;
-  /** The original to compare with. Left out, the model is compared with itself: only its perplexity says something then. */
+  /**
+   * The original to compare with. Left out, the model is compared with itself:
+   * only its perplexity says something then.
+   */
   readonly reference?: Predictor;
   readonly signal?: AbortSignal;
   /** Called after each chunk. */
@@ -28,7 +34,8 @@ export interface Evaluation extends Divergence {
 }
 
 /**
- * Perplexity of a model on `ids`, and its divergence from a reference: the figures of what `scoreChunks` gives.
+ * Perplexity of a model on `ids`, and its divergence from a reference:
+ * the figures of what `scoreChunks` gives.
  * @throws BlockscaleError `option`: a context that is no even number from 2, or fewer ids than one context
  */
 export async function evaluate(
@@ -45,8 +52,8 @@ export function evaluationOf(context: number, scores: readonly ScoredToken[]): E
 }
 
 /**
- * Scores of the predicted tokens. The ids are cut into chunks of `context` tokens, of which
- * the last may be short and is left out; of each chunk the tokens at positions context / 2 to context - 1 are predicted and
+ * Scores of the predicted tokens. The ids are cut into chunks of `context` tokens, of which the last may be
+ * short and is left out; of each chunk the tokens at positions context / 2 to context - 1 are predicted and
  * counted, as llama.cpp's `llama-perplexity` does, so that every prediction has some context before it.
  * @throws BlockscaleError `option`: a context that is no even number from 2, or fewer ids than one context
  */

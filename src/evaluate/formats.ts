@@ -9,7 +9,10 @@ export type WeightFormat = "nvfp4" | "mxfp4" | "mxfp4Ocp" | "fp8" | "mxfp8" | "m
 /** What one checkpoint can hold side by side. */
 const { nvfp4, mxfp4, fp8, mxfp8 } = compressedTensorsMixed.formats!;
 
-/** How a weight may be stored: formats of codes by the names people know, and "bf16" for as it is, float32 too. */
+/**
+ * How a weight may be stored: formats of codes by the names people
+ * know, and "bf16" for as it is, float32 too.
+ */
 export const weightFormats: Readonly<Record<WeightFormat, Scheme | null>> = {
   nvfp4: nvfp4!.scheme,
   mxfp4: mxfp4!.scheme,

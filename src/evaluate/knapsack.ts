@@ -2,7 +2,7 @@
 export interface Choice {
   /** Whole bits, scales included. */
   readonly bits: number;
-  /** What it costs in quality; sums over groups are compared. */
+  /** Loss of quality by this choice; sums over groups are compared. */
   readonly score: number;
 }
 
@@ -12,8 +12,9 @@ interface Partial extends Choice {
 }
 
 /**
- * Takes one choice of each group so that the scores sum to the least within a budget of bits: the multiple-choice knapsack, solved exactly. For each
- * number of groups all totals are kept that no other total beats in both bits and score; what was best for all groups is among them, since a
+ * Takes one choice of each group so that the scores sum to the least within a budget of bits: the
+ * multiple-choice knapsack, solved exactly. For each number of groups all totals are kept that no
+ * other total beats in both bits and score; what was best for all groups is among them, since a
  * beaten total stays beaten whatever follows.
  * @returns the index of the choice of each group, or `null` if even the fewest bits are too many
  */
@@ -40,7 +41,7 @@ export function chooseWithin(groups: readonly (readonly Choice[])[], budget: num
   return taken.reverse();
 }
 
-/** Those with more bits than another have a lower score. */
+/** The totals that no other one beats: of two, the one with more bits has a lower score. */
 function unbeaten(totals: Partial[]): Partial[] {
   totals.sort((a, b) => a.bits - b.bits || a.score - b.score);
   let lowest = Infinity;

@@ -9,9 +9,10 @@ interface MeasureOptions {
 }
 
 /**
- * Scores in nats: the KL divergence with one group rounded to a format and all others as they are, a run for each group and format. Divergences of
- * groups add up where nothing is decided by a threshold: for a Qwen3 of 12 groups in FP8 their sum is within 2 % of that of all together. In a
- * mixture of experts, where a small error sends a token elsewhere, the sum is three times that.
+ * Scores in nats: the KL divergence with one group rounded to a format and all others as they are, a run for
+ * each group and format. Divergences of groups add up where nothing is decided by a threshold: for a Qwen3 of
+ * 12 groups in FP8 their sum is within 2 % of that of all together. In a mixture of experts, where a small
+ * error sends a token elsewhere, the sum is three times that.
  * @throws BlockscaleError as `MixEvaluator.evaluate`
  */
 export async function measureGroups(

@@ -99,7 +99,10 @@ export class MixEvaluator {
     return new MixEvaluator(model, ids, context, options, reference);
   }
 
-  /** Runs a mix beside the original: weights are rounded to what their codes would stand for. The rounded model is in memory as a whole. */
+  /**
+   * Runs a mix beside the original: weights are rounded to what their codes would stand for.
+   * The rounded model is in memory as a whole.
+   */
   async evaluate(formats: ReadonlyMap<string, WeightFormat>): Promise<Evaluation> {
     const rounded = await this.#model.rounded((name) => formats.get(name), this.#engine);
     const model = await openStreamed(rounded, this.#ids, this.#context, this.#options);

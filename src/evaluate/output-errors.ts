@@ -12,11 +12,13 @@ export interface OutputSums {
   rows: number;
   /** Squares of the error that each format causes in the output. */
   readonly noise: Map<WeightFormat, number>;
-  /** The same, each square times that of the gradient of the loss by the output. */
+  /** As `noise`, each square times that of the gradient of the loss by the output. */
   readonly score: Map<WeightFormat, number>;
 }
 
-/** Measures what rounding weights does to the outputs of their layers: y = x w^T and dy = x (rounded w - w)^T. */
+/**
+ * Measures what rounding weights does to the outputs of their layers: y = x w^T and dy = x (rounded w - w)^T.
+ */
 export class OutputErrors {
   readonly sums: Map<string, OutputSums> = new Map();
   readonly #matrices = new Map<

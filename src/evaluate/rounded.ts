@@ -49,7 +49,8 @@ export class PlainModel {
   }
 
   /**
-   * The files of the model with its matrices rounded: float32 values that are exactly what codes and scales stand for. In memory as a whole.
+   * The files of the model with its matrices rounded: float32 values that are exactly what codes
+   * and scales stand for. In memory as a whole.
    * @param formatOf left out for a matrix, or "bf16", leaves it as it is
    */
   async rounded(

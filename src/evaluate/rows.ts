@@ -10,7 +10,10 @@ export interface FigureRow {
   readonly isShare?: true;
 }
 
-/** The figures of an evaluation in the order and by the names of `llama-perplexity --kl-divergence`, under its headings. */
+/**
+ * The figures of an evaluation in the order and by the names of
+ * `llama-perplexity --kl-divergence`, under its headings.
+ */
 export function figureRows(e: Divergence): { readonly title: string; readonly rows: readonly FigureRow[] }[] {
   const { errors } = e;
   const share = (name: string, value: number, error?: number): FigureRow => ({

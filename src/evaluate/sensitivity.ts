@@ -25,7 +25,9 @@ export interface FormatEffect {
   readonly score: number;
 }
 
-/** Weights that loaders put together, and so give one format: q, k and v; gate and up; all experts of a layer. */
+/**
+ * Weights that loaders put together, and so give one format: q, k and v; gate and up; all experts of a layer.
+ */
 export interface SensitiveGroup {
   readonly name: string;
   readonly weights: readonly string[];
@@ -35,8 +37,8 @@ export interface SensitiveGroup {
 
 export interface Sensitivity {
   /**
-   * "gradient": sum of (dL/dy)^2 (error of y)^2; "output": noise to signal of y, times the part that its block has in the residual stream;
-   * "measured": KL divergence.
+   * "gradient": sum of (dL/dy)^2 (error of y)^2; "output": noise to signal of y, times the part that its
+   * block has in the residual stream; "measured": KL divergence.
    */
   readonly measure: "gradient" | "output" | "measured";
   readonly groups: readonly SensitiveGroup[];
@@ -46,8 +48,8 @@ export interface Sensitivity {
 const BATCH_TOKENS = 2048;
 
 /**
- * How much each group of linear layers suffers from each format, on the activations of a text. The model, its rounding errors in each format and the
- * activations of a few chunks are in memory together.
+ * How much each group of linear layers suffers from each format, on the activations of a text. The model, its
+ * rounding errors in each format and the activations of a few chunks are in memory together.
  * @param ids chunks of `context` tokens; what is left over is not looked at
  * @throws BlockscaleError `option`: an encoder
  */
@@ -106,7 +108,10 @@ async function throughGradients(
   await trainer.close();
 }
 
-/** @returns by layer and part, how large what it adds is beside the residual stream, as a ratio of mean squares */
+/**
+ * @returns by layer and part, how large what it adds is beside the
+ * residual stream, as a ratio of mean squares
+ */
 function throughOutputs(
   program: Program,
   config: DecoderConfig,

@@ -18,7 +18,10 @@ export interface WorstToken {
 const BEFORE = 16;
 const AFTER = 8;
 
-/** The tokens at which the models differ most, with the text around; nothing of another chunk, which the models did not see. */
+/**
+ * The tokens at which the models differ most, with the text around; nothing of
+ * another chunk, which the models did not see.
+ */
 export function worstInText(
   { scores, context }: Pick<Evaluation, "scores" | "context">,
   ids: Int32Array,

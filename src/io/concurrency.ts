@@ -2,7 +2,8 @@
  * What some work gives, in the order of the work, though several of it are under way at a time.
  * @param work begun where the iterable gives it
  * @param most under way at a time
- * @throws the failure whose turn comes, or what the signal was aborted with; nothing is under way any more by then
+ * @throws the failure whose turn comes, or what the signal was aborted
+ * with; nothing is under way any more by then
  */
 export async function* inOrder<T>(
   work: Iterable<Promise<T>>,

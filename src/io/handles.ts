@@ -9,12 +9,13 @@ interface Opened<H> {
 }
 
 /**
- * Handles opened on demand, never more than some at a time: for another one, the handle that was left alone longest is
- * closed, and where all are in use, the asker waits. A checkpoint may have more files than a process has descriptors.
+ * Handles opened on demand, never more than some at a time: for another one, the handle that was
+ * left alone longest is closed, and where all are in use, the asker waits. A checkpoint may have
+ * more files than a process has descriptors.
  */
 export class Handles<H extends Handle> {
   private readonly most: number;
-  /** By whose they are, the longest unused first. */
+  /** Open handles by the object they belong to, the longest unused first. */
   private readonly opened = new Map<object, Opened<H>>();
   private readonly waiting: (() => void)[] = [];
 

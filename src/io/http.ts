@@ -12,7 +12,9 @@ export interface UrlSource extends Source {
 export interface UrlOptions extends RetryOptions {
   /** `fetch` if left out. */
   readonly fetch?: typeof globalThis.fetch;
-  /** Such as an Authorization. They are sent to the server asked for, never on to another one. */
+  /**
+   * Headers of each request, such as Authorization. They go to the server asked for, never on to another one.
+   */
   readonly headers?: { readonly [name: string]: string };
 }
 
@@ -20,9 +22,10 @@ export interface UrlOptions extends RetryOptions {
 const LARGEST_WHOLE = 64 * 2 ** 20;
 
 /**
- * Opens a file by its URL. One byte is asked for, not HEAD: some servers compress answers to HEAD and lose the length. A server that
- * knows no ranges sends the whole file instead, which is kept if it is small.
- * @throws BlockscaleError `io`: no such file, a large one without range support, or no answer after several tries
+ * Opens a file by its URL. One byte is asked for, not HEAD: some servers compress answers to HEAD and lose
+ * the length. A server that knows no ranges sends the whole file instead, which is kept if it is small.
+ * @throws BlockscaleError `io`: no such file, a large one without range
+ * support, or no answer after several tries
  */
 export async function openUrl(url: string, options: UrlOptions = {}): Promise<UrlSource> {
   const { size, tag, whole } = await attempt(url, options, (signal) => probe(url, options, signal));
@@ -91,7 +94,10 @@ async function probe(url: string, options: UrlOptions, signal: AbortSignal): Pro
   return { size: range.size, tag };
 }
 
-/** A body of unknown length, as long as it is small. What was compressed on the way has another length than it says. */
+/**
+ * A body of unknown length, as long as it is small. What was compressed on
+ * the way has another length than it says.
+ */
 async function wholeBody(url: string, response: Response): Promise<ArrayBuffer> {
   const said = response.headers.has("content-encoding") ? null : response.headers.get("content-length");
   const chunks: Uint8Array[] = [];

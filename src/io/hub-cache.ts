@@ -5,8 +5,8 @@ import { join } from "node:path";
 const COMMIT = /^[0-9a-f]{40}$/;
 
 /**
- * The folder of a model in the hub's cache on this machine, where every file of weights is in it: nobody wants to fetch them twice. `null`
- * where there is none, or not all of it.
+ * The folder of a model in the hub's cache on this machine, where every file of weights is in it: nobody
+ * wants to fetch them twice. `null` where there is none, or not all of it.
  * @param name OWNER/NAME
  * @param revision a branch, a tag, or a commit
  */
@@ -27,7 +27,10 @@ async function commitOf(folder: string, revision: string): Promise<string | null
   return COMMIT.test(found.trim()) ? found.trim() : null;
 }
 
-/** Whether all that an index names is there, as whole files; without an index, config.json and at least one file of weights. */
+/**
+ * Whether all that an index names is there, as whole files; without an index,
+ * config.json and at least one file of weights.
+ */
 export async function isWhole(snapshot: string): Promise<boolean> {
   const names = await readdir(snapshot).catch((): string[] => []);
   const isThere = async (name: string) =>

@@ -11,8 +11,8 @@ export interface LocalInput {
 }
 
 /**
- * Opens a file or a folder. Hidden files and folders are left out; so are files being written by another run. Links to files are
- * followed, wherever they lead.
+ * Opens a file or a folder. Hidden files and folders are left out; so are files being written by another run.
+ * Links to files are followed, wherever they lead.
  * @throws BlockscaleError `io`; also for links that lead nowhere
  */
 export async function openLocal(path: string): Promise<LocalInput> {
@@ -89,8 +89,9 @@ export async function refuseOverlap(input: string, output: string): Promise<void
 }
 
 /**
- * Refuses to write files where more would be lost than files of these names: through a link that leads out of the
- * folder, or in place of a device, a pipe or a folder; also where there can be no folder, as a file stands there.
+ * Refuses to write files where more would be lost than files of these names: through a link
+ * that leads out of the folder, or in place of a device, a pipe or a folder; also where there
+ * can be no folder, as a file stands there.
  * @param names relative to the folder; neither it nor they need exist
  * @throws BlockscaleError `option`
  */
@@ -131,8 +132,8 @@ async function refuseNoFolder(path: string): Promise<void> {
 }
 
 /**
- * The files of a folder by their relative names, as `openCheckpoint` and `openModel` take them. They are opened when they are first read, and closed
- * with the process, or by `close()` of each.
+ * The files of a folder by their relative names, as `openCheckpoint` and `openModel` take them. They are
+ * opened when they are first read, and closed with the process, or by `close()` of each.
  * @throws BlockscaleError `io`
  */
 export async function openFolder(path: string): Promise<Map<string, FileSource>> {

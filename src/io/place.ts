@@ -81,7 +81,10 @@ export async function makeFolderAt(place: string): Promise<void> {
   if (!isS3(place)) await makeFolder(place);
 }
 
-/** `removeLeftovers` of a folder. Unfinished uploads cannot be seen among objects: a rule of the bucket removes them. */
+/**
+ * `removeLeftovers` of a folder. Unfinished uploads cannot be seen among
+ * objects: a rule of the bucket removes them.
+ */
 export async function removeLeftoversAt(folder: string, of?: (name: string) => boolean): Promise<string[]> {
   return isS3(folder) ? [] : removeLeftovers(folder, of);
 }

@@ -9,7 +9,10 @@ export interface CacheOptions extends UrlOptions {
   onProgress?(bytes: { readonly done: number; readonly total: number }): void;
 }
 
-/** Bytes of a piece: each is a file of its own, which is there whole or not at all, so that a download goes on where it was cut off. */
+/**
+ * Bytes of a piece: each is a file of its own, which is there whole or not at all, so that
+ * a download goes on where it was cut off.
+ */
 const PIECE = 2 ** 24;
 
 /** Pieces that are fetched at a time, which is what it takes of memory. */
@@ -22,9 +25,10 @@ const FOLDER = "blockscale-files";
 const ORIGIN = "origin.json";
 
 /**
- * Opens a file by its URL, and keeps it in the private storage of the page's origin (OPFS), so that the next visit reads it from disk. The server is
- * asked each time whether the file still has its size and its ETag, where it tells one. The browser may clear the storage
- * if the disk is full; `navigator.storage.persist()` asks it not to.
+ * Opens a file by its URL, and keeps it in the private storage of the page's origin (OPFS), so that the
+ * next visit reads it from disk. The server is asked each time whether the file still has its size and its
+ * ETag, where it tells one. The browser may clear the storage if the disk is full;
+ * `navigator.storage.persist()` asks it not to.
  * @throws BlockscaleError `io`: no such file, no private storage here, or no room in it
  */
 export async function openCached(url: string, options: CacheOptions = {}): Promise<Source> {

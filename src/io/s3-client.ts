@@ -7,7 +7,7 @@ type Sdk = typeof import("@aws-sdk/client-s3");
 /** An object of a bucket, as a listing or HEAD tells it. */
 export interface S3Object {
   readonly key: string;
-  /** In bytes. */
+  /** Size of the object in bytes. */
   readonly size: number;
   /** The ETag: another one means other contents. */
   readonly tag: string;
@@ -21,8 +21,9 @@ interface Opened {
 let opened: Promise<Opened> | undefined;
 
 /**
- * The SDK and its client, made when the first address is used. Credentials, region and endpoint come from the environment and the
- * files in ~/.aws, as for every tool of AWS. Requests are tried again here and not by the SDK, which does not see bodies that end early.
+ * The SDK and its client, made when the first address is used. Credentials, region and endpoint come from the
+ * environment and the files in ~/.aws, as for every tool of AWS. Requests are tried again here and not by the
+ * SDK, which does not see bodies that end early.
  * @throws BlockscaleError `option`: the package is missing, or no endpoint
  */
 function open(where: string): Promise<Opened> {
@@ -206,8 +207,8 @@ export class Bucket {
   }
 
   /**
-   * Makes the object visible. Where an answer got lost the object is there and the upload is gone: then its ETag tells,
-   * as it is another than before.
+   * Makes the object visible. Where an answer got lost the object is there and the upload is gone: then its
+   * ETag tells, as it is another than before.
    * @param whole the ETag that the object will have on servers that do as AWS does
    */
   async completeUpload(

@@ -7,7 +7,7 @@ import type { Source } from "./source.ts";
 /** A place in object storage, `s3://bucket/key`. */
 export interface S3Address {
   readonly bucket: string;
-  /** Of an object, or what keys begin with; neither begins nor ends with a slash. */
+  /** Key of an object, or a prefix of keys; it neither begins nor ends with a slash. */
   readonly key: string;
 }
 
@@ -38,7 +38,10 @@ export function parseS3(address: string): S3Address {
   });
 }
 
-/** Keys come from strangers, and become names of files elsewhere: no empty part, none of dots alone, nothing of other systems. */
+/**
+ * Keys come from strangers, and become names of files elsewhere: no empty part, none
+ * of dots alone, nothing of other systems.
+ */
 function isFileName(key: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
   return !/[\u0000-\u001f\u007f\\]/.test(key) && key.split("/").every((part) => !/^\.{0,2}$/.test(part));
@@ -57,7 +60,8 @@ export async function openS3(address: string, options: RetryOptions = {}): Promi
 }
 
 /**
- * The objects under a prefix by their names behind it. Names that begin with a dot are left out, as in folders.
+ * The objects under a prefix by their names behind it. Names that
+ * begin with a dot are left out, as in folders.
  * @throws BlockscaleError `io`: none there, or no access; `format`: a key that can be no file name
  */
 export async function openS3Folder(
@@ -150,14 +154,16 @@ function sourceOf(bucket: string, requests: Bucket, object: S3Object): S3Source 
   };
 }
 
-/** Bytes of a part, and how many are sent at once: memory of an upload is their product, whatever the object. */
+/**
+ * Bytes of a part, and how many are sent at once: memory of an upload is their product, whatever the object.
+ */
 const PART = 8 << 20;
 const MOST_PARTS = 10_000;
 const AT_ONCE = 3;
 
 /**
- * A stream into an object that appears only when it is whole: a small one in one request, others in parts. Aborted or failed, it
- * leaves nothing that could be seen.
+ * A stream into an object that appears only when it is whole: a small one in one request, others in parts.
+ * Aborted or failed, it leaves nothing that could be seen.
  * @param size of the object, if known: parts are larger where 10,000 would not do
  * @param beforeVisible called when every byte is stored; the object appears when it is done
  * @throws BlockscaleError `io`

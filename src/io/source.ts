@@ -5,17 +5,18 @@ import { BlockscaleError } from "../tensor/errors.ts";
  * blobs of `@huggingface/hub`, and what `openFile` of `blockscale/node` gives.
  */
 export interface Source {
-  /** In bytes. */
+  /** Size of the file in bytes. */
   readonly size: number;
   /** The bytes `[start, end)`, read when `arrayBuffer` is called. */
   slice(start: number, end: number): { arrayBuffer(): Promise<ArrayBuffer> };
   /**
-   * Fills an array with the bytes from `start` on; tells how many there were. Optional: where it is, large reads use
-   * the same memory again and again.
+   * Fills an array with the bytes from `start` on; tells how many there were. Optional: where it is, large
+   * reads use the same memory again and again.
    */
   read?(start: number, into: Uint8Array): Promise<number>;
   /**
-   * Fails where the bytes are no longer those that were opened. Optional: sources that cannot change have none.
+   * Fails where the bytes are no longer those that were opened.
+   * Optional: sources that cannot change have none.
    * @throws BlockscaleError `io`
    */
   refuseChange?(): Promise<void>;
@@ -27,8 +28,8 @@ const MOST_SPARE = 8;
 const LEAST_SIZE = 1 << 16;
 
 /**
- * Gives back bytes that nobody will look at again, with all of their buffer. Garbage of this size is collected so late
- * that a few threads would hold hundreds of megabytes of it.
+ * Gives back bytes that nobody will look at again, with all of their buffer. Garbage of this size is
+ * collected so late that a few threads would hold hundreds of megabytes of it.
  */
 export function giveBack(bytes: Uint8Array): void {
   const { buffer } = bytes;
@@ -57,7 +58,8 @@ async function readBytes(source: Source, start: number, end: number): Promise<Ui
 
 /**
  * Reads exactly the bytes `[start, end)`.
- * @throws BlockscaleError `io`: the range passes the end, reading failed, or gave fewer bytes than there should be.
+ * @throws BlockscaleError `io`: the range passes the end, reading failed,
+ * or gave fewer bytes than there should be.
  */
 export async function readRange(
   where: string,

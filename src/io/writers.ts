@@ -6,14 +6,15 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 
 /**
- * Who writes a partial file, as its name tells. A process id alone means nothing to another host or container, and in a container
- * every run is process 1; so there are the realm in which it counts, the start of the process, and a random part.
+ * Who writes a partial file, as its name tells. A process id alone means nothing to another host or
+ * container, and in a container every run is process 1; so there are the realm in which it counts, the
+ * start of the process, and a random part.
  */
 interface Writer {
   /** Host, boot and process namespace, hashed: within one realm, process ids tell processes apart. */
   readonly realm: string;
   readonly pid: number;
-  /** When the process started, in the units of its system. */
+  /** Start of the process, in the units of its system. */
   readonly start: string;
 }
 
@@ -39,7 +40,10 @@ export function writerOf(name: string): Writer | null {
   return old === null ? null : { realm: "", pid: Number(old[1]), start: "0" };
 }
 
-/** How often a writer gives a sign of life, by the time of its file, and how long one is watched before it counts as dead. */
+/**
+ * How often a writer gives a sign of life, by the time of its file, and how long
+ * one is watched before it counts as dead.
+ */
 export const SIGN_OF_LIFE_MILLISECONDS = 1000;
 const WATCH_MILLISECONDS = 6000;
 
@@ -73,8 +77,8 @@ export async function removeLeftovers(
 }
 
 /**
- * Watches files of writers that this host cannot see. Only changes count, not how old a file's time is: clocks of hosts differ, and
- * jump.
+ * Watches files of writers that this host cannot see. Only changes count, not how old a file's
+ * time is: clocks of hosts differ, and jump.
  */
 async function withoutSignOfLife(folder: string, names: readonly string[]): Promise<string[]> {
   const signOf = async (name: string): Promise<string> => {
@@ -94,7 +98,9 @@ function isSelf({ realm, pid, start }: Writer): boolean {
   return realm === self.realm && pid === self.pid && start === self.start;
 }
 
-/** Whether a process of this realm still runs. One that was killed and that nobody has waited for does not. */
+/**
+ * Whether a process of this realm still runs. One that was killed and that nobody has waited for does not.
+ */
 function isRunning({ pid, start, realm }: Writer): boolean {
   if (realm === "" && pid === process.pid) return false; // left by an older version in another process of that number
   const found = statusOf(pid);
@@ -108,7 +114,10 @@ function isRunning({ pid, start, realm }: Writer): boolean {
   }
 }
 
-/** State and start of a process from /proc; `null` if there is none of that number, `undefined` if there is no /proc. */
+/**
+ * State and start of a process from /proc; `null` if there is none of that
+ * number, `undefined` if there is no /proc.
+ */
 function statusOf(pid: number): { state: string; start: string } | null | undefined {
   const own = fieldsOf(process.pid);
   if (own === undefined) return undefined;

@@ -22,7 +22,7 @@ import { Fingerprint, fingerprintOf } from "./fingerprint.ts";
 import type { Finished } from "./journal.ts";
 import type { Workers } from "./threads.ts";
 
-/** What to make of an input: with the input, all that decides the bytes of the output. */
+/** The settings of a conversion: together with the input, they decide every byte of the output. */
 export interface Task {
   readonly direction: Direction;
   /** Options of `planQuantize` or `planDequantize`. */
@@ -47,7 +47,9 @@ export interface Run {
   readonly measured: Map<string, Precision>;
 }
 
-/** Name, size, and time or tag of each file: what tells this input from another, or from what it was before. */
+/**
+ * Name, size, and time or tag of each file: what tells this input from another, or from what it was before.
+ */
 export function identityOf(files: ReadonlyMap<string, Source>): [string, number, number | string | null][] {
   return [...files].map(([name, source]) => {
     const { modified, tag } = source as { modified?: number; tag?: string | null };

@@ -17,24 +17,28 @@ export interface Inputs {
   readonly reference: Files | null;
 }
 
-/** What several machines have to agree on to score one text: a plain record, kept in jobs and beside scores. */
+/**
+ * What several machines have to agree on to score one text: a plain record, kept in jobs and beside scores.
+ */
 export interface EvaluationSpec extends Pick<Precisions, "activations" | "weights" | "cache"> {
   readonly format: 1;
-  /** Of this package. */
+  /** Version of this package. */
   readonly version: string;
-  /** Where the model and its original are, as every machine sees them. */
+  /** Places of the model and of its original, as every machine sees them. */
   readonly model: string;
   readonly against: string | null;
   readonly context: number;
   /** The build of the kernels: fused sums end in other digits. */
   readonly variant: Variant;
-  /** Of all this and of the files, as SHA-256. */
+  /** SHA-256 of all this and of the files. */
   readonly fingerprint: string;
 }
 
 type Asked = Omit<EvaluationSpec, "format" | "variant" | "fingerprint"> & { readonly variant?: Variant };
 
-/** Completes what is asked for with the build that runs here, and takes the fingerprint of it and the files. */
+/**
+ * Completes what is asked for with the build that runs here, and takes the fingerprint of it and the files.
+ */
 export function specOf(asked: Asked, { model, reference }: Inputs): EvaluationSpec {
   const { version, model: place, against, context, activations, weights, cache } = asked;
   const variant = asked.variant ?? compileForModels(undefined, { activations, weights }).variant;
@@ -87,7 +91,8 @@ export interface ScoreOptions {
 }
 
 /**
- * Scores a text, or some chunks of it: the same scores whatever the other chunks are, on any number of threads.
+ * Scores a text, or some chunks of it: the same scores whatever the
+ * other chunks are, on any number of threads.
  * @throws BlockscaleError as `openStreamed` and `scoreChunks` do
  */
 export async function scoreText(

@@ -22,8 +22,9 @@ export interface Expected {
 }
 
 /**
- * Whether an output is there, whole and of this very input: sizes and headers of its files, the first rows of every converted weight, both ends
- * of every copied tensor, all small files; and nothing of the input is newer. That takes a small part of the time of making it.
+ * Whether an output is there, whole and of this very input: sizes and headers of its files, the first rows of
+ * every converted weight, both ends of every copied tensor, all small files; and nothing of the input is
+ * newer. That takes a small part of the time of making it.
  * @param found files of the output by name
  * @throws BlockscaleError `io`, `dialect`; what the signal was aborted with
  */

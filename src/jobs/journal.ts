@@ -21,7 +21,7 @@ export async function hasJournal(folder: string): Promise<boolean> {
   return (await readTextAt(placeIn(folder, NAME))) !== null;
 }
 
-/** What is known of a finished file. */
+/** The journal's entry of a finished file. */
 export interface Finished {
   /** What was measured, weight by weight in the order of the file. */
   readonly measured: readonly (readonly [weight: string, precision: Precision])[];
@@ -30,17 +30,20 @@ export interface Finished {
 }
 
 /**
- * Remembers in the output folder which files are whole, so that a run that was cut off can go on. It disappears with
- * the end of the run.
+ * Remembers in the output folder which files are whole, so that a run that was cut off can go
+ * on. It disappears with the end of the run.
  */
 export interface Journal {
   /** Whether an unfinished run is taken up. */
   readonly goesOn: boolean;
-  /** Who else is writing into the folder, for people. */
+  /** Other processes that write into the folder, for people. */
   readonly others: readonly string[];
   /** What an earlier run noted of a file that it finished; `undefined` where it still has to be made. */
   finished(file: string): Finished | undefined;
-  /** To be told before a whole file appears under its name: what happens to stand there already does not count. */
+  /**
+   * Notes a file as finished. Call it before the file appears under its name: a file
+   * that stands there already does not count.
+   */
   add(file: string, finished: Finished): Promise<void>;
   remove(): Promise<void>;
 }
@@ -94,7 +97,7 @@ async function filesIn(folder: string): Promise<string[]> {
   return (await namesAt(folder)).filter((name) => writerOf(name) === null);
 }
 
-/** Not synced: what a power cut may take from the journal is done again. */
+/** Appends a line to the journal, without a sync: what a power cut takes from the journal is done again. */
 async function appendLine(path: string, line: unknown): Promise<void> {
   try {
     await appendFile(path, `${JSON.stringify(line)}\n`);
@@ -115,7 +118,10 @@ interface Noted {
   readonly done: [string, Finished][];
 }
 
-/** The task in the first line, and a line for each finished file. What is damaged or cut off is as good as not done. */
+/**
+ * The task in the first line, and a line for each finished file. What is
+ * damaged or cut off is as good as not done.
+ */
 async function readJournal(path: string): Promise<Noted> {
   const content = (await readTextAt(path)) ?? "";
   const [task, ...lines] = content.split("\n").slice(0, -1).map(parsed);

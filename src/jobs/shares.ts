@@ -3,14 +3,14 @@ import { BlockscaleError } from "../tensor/errors.ts";
 
 /** One of several parts of the output files. */
 export interface Part {
-  /** From 1 to `of`. */
+  /** Number of the part, from 1 to `of`. */
   readonly part: number;
   readonly of: number;
 }
 
 /**
- * The files of one part. Every machine that plans the same conversion comes to the same shares: the largest file goes first, each to the part that
- * has the fewest bytes, the first one of several.
+ * The files of one part. Every machine that plans the same conversion comes to the same shares: the largest
+ * file goes first, each to the part that has the fewest bytes, the first one of several.
  */
 export function shareOf(files: readonly FilePlan[], { part, of }: Part): FilePlan[] {
   const bytes = new Array<number>(of).fill(0);

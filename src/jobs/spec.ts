@@ -13,12 +13,15 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import type { ValueType } from "../tensor/tensor.ts";
 import { identityOf, planOf, type Task } from "./conversion.ts";
 
-/** What several machines have to agree on to make one output: a plain record, kept beside the output and in jobs. */
+/**
+ * What several machines have to agree on to make one output: a plain
+ * record, kept beside the output and in jobs.
+ */
 export interface Spec extends Task {
   readonly format: 1;
   /** Version of this package. */
   readonly version: string;
-  /** Where the input is, as every machine sees it. */
+  /** Place of the input, as every machine sees it. */
   readonly from: string;
   /** SHA-256 of version, task, input and plan: see {@link planShared}. */
   readonly fingerprint: string;
@@ -34,8 +37,8 @@ export interface SharedPlan {
 }
 
 /**
- * Plans a conversion and takes its fingerprint: another version of this package, other options, an input that was changed or another plan
- * give another one.
+ * Plans a conversion and takes its fingerprint: another version of this package, other options, an input that
+ * was changed or another plan give another one.
  * @throws BlockscaleError `option`, `dialect`, `format` or `io`
  */
 export async function planShared(

@@ -26,7 +26,8 @@ const STRIPS_PER_THREAD = 48;
 const MOST_THREADS = 16;
 
 /**
- * Threads to start. With --jobs, at most one for each strip; without, one for each 48 strips, up to the number of cores.
+ * Threads to start. With --jobs, at most one for each strip; without, one for
+ * each 48 strips, up to the number of cores.
  * @param jobs how many were asked for; one for each core if left out
  */
 export function threadsFor(plan: Plan, jobs: number | undefined): number {
@@ -54,7 +55,7 @@ export async function startWorkers(sources: readonly Source[], jobs: number, lea
 export interface WorkerData {
   /** Paths or addresses of the shards, in the order of the checkpoint. */
   readonly paths: readonly string[];
-  /** Of another checkpoint, to compare the first one with. */
+  /** Files of another checkpoint, to compare the first one with. */
   readonly others?: readonly string[];
 }
 
@@ -95,7 +96,7 @@ export function startComparing(
   };
 }
 
-/** Where threads can open sources again; `null` where there is one that they cannot. */
+/** Paths by which threads open sources again; `null` where there is one that they cannot. */
 function pathsOf(sources: readonly Source[]): string[] | null {
   const paths = sources.flatMap((source) => {
     const { path, address } = source as Partial<FileSource & S3Source>;

@@ -147,9 +147,10 @@ class Heads implements Attention {
 }
 
 /**
- * Multi-head latent attention in its absorbed form. The cache holds one vector a token: the latent c, from which every head's keys and values
- * would be made as c Uk^T and c Uv^T, and a part with positions that all heads share. A score q . (c Uk^T) is the same as
- * (q Uk) . c, so queries go to the latent space once, attention takes place there, and its result comes back by Uv.
+ * Multi-head latent attention in its absorbed form. The cache holds one vector a token: the latent c, from
+ * which every head's keys and values would be made as c Uk^T and c Uv^T, and a part with positions that all
+ * heads share. A score q . (c Uk^T) is the same as (q Uk) . c, so queries go to the latent space once,
+ * attention takes place there, and its result comes back by Uv.
  */
 class Latent implements Attention {
   readonly #program: Program;

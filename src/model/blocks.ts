@@ -8,7 +8,10 @@ export interface Block {
   apply(dst: number, x: number, tokens: number): void;
 }
 
-/** Experts of a mixture that are in memory at a time, and whether the shared one takes part: the results of all parts sum up to the block's. */
+/**
+ * Experts of a mixture that are in memory at a time, and whether the shared one takes part: the
+ * results of all parts sum up to the block's.
+ */
 export interface ExpertPart {
   readonly start: number;
   readonly end: number;
@@ -79,8 +82,8 @@ interface Expert {
 }
 
 /**
- * A mixture of experts. Each member holds some rows of every expert, so that the work is even whichever are chosen. Tokens are put in
- * the order of their experts, and each expert meets all of its tokens at once.
+ * A mixture of experts. Each member holds some rows of every expert, so that the work is even whichever are
+ * chosen. Tokens are put in the order of their experts, and each expert meets all of its tokens at once.
  */
 export class Mixture implements Block {
   readonly #program: Program;

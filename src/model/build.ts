@@ -5,8 +5,9 @@ import { withSharedMemory } from "../wasm/shared.ts";
 import type { Asked } from "./precisions.ts";
 
 /**
- * Compiles the kernels of models: a build of its own, with all that the usual one holds. For products of integers an engine is tried first: V8 11
- * has relaxed SIMD behind a flag, and gets its integer products wrong; it gets the baseline build.
+ * Compiles the kernels of models: a build of its own, with all that the usual one holds. For products
+ * of integers an engine is tried first: V8 11 has relaxed SIMD behind a flag, and gets its integer
+ * products wrong; it gets the baseline build.
  * @throws BlockscaleError `wasm`
  */
 export function compileForModels(variant?: Variant, precisions: Asked = {}): Binary {
@@ -21,7 +22,7 @@ function hasTrueDots(module: WebAssembly.Module): boolean {
 }
 
 /**
- * The same for instances that share a memory; undefined where the host compiles no bytes.
+ * As {@link compile}, a build for instances that share a memory; undefined where the host compiles no bytes.
  * @throws BlockscaleError `wasm`
  */
 export function compileForSharing(variant?: Variant): Binary | undefined {

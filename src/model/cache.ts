@@ -2,15 +2,18 @@ import type { Resident } from "../wasm/arena.ts";
 import { CACHE_FORMAT } from "./kernels.ts";
 import type { Program } from "./program.ts";
 
-/** How the cache keeps keys and values: as they are, or as E4M3 codes with a scale a head, a quarter of the bytes. */
+/**
+ * How the cache keeps keys and values: as they are, or as E4M3 codes
+ * with a scale a head, a quarter of the bytes.
+ */
 export type CacheType = "f32" | "fp8";
 
 /** Tokens that a cache has room for at first; each time it is full, it doubles. */
 const FIRST = 256;
 
 /**
- * Vectors of the tokens so far: `heads` of `dim` values each, `[capacity, heads, dim]`, or codes and float32 scales
- * `[capacity, heads]`.
+ * Vectors of the tokens so far: `heads` of `dim` values each, `[capacity, heads, dim]`, or
+ * codes and float32 scales `[capacity, heads]`.
  */
 export class Rows {
   readonly heads: number;
@@ -28,7 +31,7 @@ export class Rows {
     this.#type = program.precisions.cache;
   }
 
-  /** Of a token, and of a head's scale from one token to the next. */
+  /** Bytes from the values of one token to those of the next; `scaleStride` is the same for scales. */
   get stride(): number {
     return this.heads * this.dim * (this.#type === "fp8" ? 1 : 4);
   }
@@ -37,12 +40,12 @@ export class Rows {
     return 4 * this.heads;
   }
 
-  /** Where the first token's vector of a head is. */
+  /** Address of a head's vector of the first token. */
   values(head: number): number {
     return this.#values!.start + head * this.dim * (this.#type === "fp8" ? 1 : 4);
   }
 
-  /** Where its scale is; 0 if values are kept as they are. */
+  /** Address of a head's scale of the first token; 0 if values are kept as they are. */
   scales(head: number): number {
     return this.#scales === undefined ? 0 : this.#scales.start + 4 * head;
   }

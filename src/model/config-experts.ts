@@ -30,7 +30,10 @@ export function qwen3Experts(where: string, config: Json): (layer: number) => La
   return (layer) => (!plain.includes(layer) && step > 0 && (layer + 1) % step === 0 ? experts : dense);
 }
 
-/** Grouped sigmoid routing with shared experts, behind some layers that are dense: DeepSeek-V3, Kimi-K2, GLM-4.5 and later. */
+/**
+ * Grouped sigmoid routing with shared experts, behind some layers that are dense:
+ * DeepSeek-V3, Kimi-K2, GLM-4.5 and later.
+ */
 export function deepseekExperts(where: string, config: Json): (layer: number) => Layer["block"] {
   const size = positive(where, config, "moe_intermediate_size");
   const shared = optionalSize(where, config, "n_shared_experts") ?? 0;

@@ -21,11 +21,11 @@ export interface HeadAttention {
 export interface LatentAttention {
   readonly kind: "latent";
   readonly heads: number;
-  /** Of the latent queries; `null` where queries are made in one step. */
+  /** Rank of the latent queries; `null` where queries are made in one step. */
   readonly queryRank: number | null;
-  /** Of the latent keys and values. */
+  /** Rank of the latent keys and values. */
   readonly rank: number;
-  /** Of a head's query, the parts without positions and with them; and of its value. */
+  /** Sizes of a head: of the parts of its query without and with positions, and of its value. */
   readonly plainDim: number;
   readonly ropeDim: number;
   readonly valueDim: number;
@@ -48,7 +48,7 @@ export interface Experts {
   readonly factor: number;
   readonly groups: number;
   readonly chosenGroups: number;
-  /** Of the shared expert that every token takes; 0 for none. */
+  /** Rows of the shared expert that every token takes; 0 for none. */
   readonly sharedSize: number;
   /** Names of the tensors below the block's. */
   readonly names: ExpertNames;
@@ -83,7 +83,7 @@ export interface DecoderConfig {
   /** What scores are multiplied by. */
   readonly attentionScale: number;
   readonly activation: ActivationName;
-  /** Of the clamped SwiGLU with gate and up in turn; `null` for the usual one. */
+  /** Limit of the clamped SwiGLU, whose rows of gate and up alternate; `null` for the usual SwiGLU. */
   readonly pairLimit: number | null;
   /** Tokens that end an answer. */
   readonly ends: readonly number[];
@@ -110,7 +110,7 @@ export type ModelConfig = DecoderConfig | EncoderConfig;
 
 type Reader = (where: string, config: Json, architecture: string) => ModelConfig;
 
-/** What is known: an architecture is how its config.json becomes a record. */
+/** The known architectures: each is a function that makes a record of config.json. */
 const ARCHITECTURES: { readonly [name: string]: Reader } = {
   LlamaForCausalLM: (where, config, name) => decoder(where, config, name, {}),
   MistralForCausalLM: mistral,

@@ -37,7 +37,8 @@ export class Encoder {
   }
 
   /**
-   * Hidden states of the last layer, [tokens of all texts, hidden]. Texts lie behind one another without padding.
+   * Hidden states of the last layer, [tokens of all texts, hidden].
+   * Texts lie behind one another without padding.
    * @returns those of the first member only
    */
   forward(texts: readonly ArrayLike<number>[]): Float32Array | undefined {

@@ -1,7 +1,10 @@
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Range, Seat } from "./share.ts";
 
-/** What members of a model share: numbers on their way from one to all, and how far each has come. A plain record. */
+/**
+ * What members of a model share: numbers on their way from one to all,
+ * and how far each has come. A plain record.
+ */
 export interface Shared {
   readonly values: SharedArrayBuffer;
   readonly control: SharedArrayBuffer;
@@ -10,7 +13,7 @@ export interface Shared {
 /** Columns of a matrix that members have computed apart: each has `[rows, width]` of its range at `share`. */
 export interface Part {
   readonly share: number;
-  /** Where all of it goes: [rows, total]. */
+  /** Address of the whole result [rows, total]. */
   readonly dst: number;
   readonly total: number;
   readonly ranges: readonly Range[];
@@ -21,8 +24,9 @@ const TURN = 1;
 const FAILED = 2;
 
 /**
- * Loads of the turn before a member sleeps. A barrier takes half a microsecond if all come at once, and sleeping fifty. With 4,000 a token of a model of 0.6 B parameters
- * took 13 % longer in two threads, with 60,000 no less.
+ * Loads of the turn before a member sleeps. A barrier takes half a microsecond if all come at
+ * once, and sleeping fifty. With 4,000 a token of a model of 0.6 B parameters took 13 %
+ * longer in two threads, with 60,000 no less.
  */
 const SPINS = 16_000;
 
@@ -32,9 +36,9 @@ export function makeShared(floats: number): Shared {
 }
 
 /**
- * How members that run the same program in lock-step exchange results. Each writes its part of one half of the shared values,
- * waits until all have, and reads the others'. The next exchange takes the other half: whoever writes to this one again
- * has passed a barrier that all reach only after reading it.
+ * How members that run the same program in lock-step exchange results. Each writes its part of one half of
+ * the shared values, waits until all have, and reads the others'. The next exchange takes the other half:
+ * whoever writes to this one again has passed a barrier that all reach only after reading it.
  */
 export class Exchange {
   readonly seat: Seat;
@@ -156,7 +160,7 @@ export async function together<T>(shared: Shared | null, answers: readonly Promi
   throw failures.find((error) => (error as BlockscaleError).fault?.where !== DESERTED) ?? failures[0];
 }
 
-/** Where the error of a member is that waited for another one. */
+/** `where` of the error of a member that waited for one that has failed. */
 const DESERTED = "model: threads";
 
 function deserted(): BlockscaleError {

@@ -1,5 +1,6 @@
 /**
- * Models of FP8, FP4 and plain checkpoints on the CPU: logits, generation, embeddings. Runs wherever WebAssembly does.
+ * Models of FP8, FP4 and plain checkpoints on the CPU: logits, generation,
+ * embeddings. Runs wherever WebAssembly does.
  * @module
  */
 export type { CacheType } from "./cache.ts";

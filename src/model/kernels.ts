@@ -10,8 +10,9 @@ export const ROUTING_ID = { softmax: 0, sigmoid: 1, softmaxOfChosen: 2 } as cons
 export type RoutingName = keyof typeof ROUTING_ID;
 
 /**
- * What the wasm builds for models export besides {@link Kernels}. Pointers are byte offsets, counts are elements, strides are bytes;
- * all values are float32 unless said otherwise. As there, kernels trust their arguments.
+ * What the wasm builds for models export besides {@link Kernels}. Pointers are byte
+ * offsets, counts are elements, strides are bytes; all values are float32 unless said
+ * otherwise. As there, kernels trust their arguments.
  */
 export interface ModelKernels extends Kernels {
   /** Bytes of working memory that `gemmPlain` needs for this many rows or fewer. */
@@ -62,8 +63,8 @@ export interface ModelKernels extends Kernels {
   addScaled(dst: number, src: number, n: number, factor: number): void;
 
   /**
-   * Rotates pairs of the first `dim` values of each head: i and i + dim / 2, or neighbours if `isInterleaved`, by the angles of
-   * their token. cos and sin: [tokens, dim / 2].
+   * Rotates pairs of the first `dim` values of each head: i and i + dim / 2, or neighbours if
+   * `isInterleaved`, by the angles of their token. cos and sin: [tokens, dim / 2].
    */
   rope(
     x: number,
@@ -81,8 +82,9 @@ export interface ModelKernels extends Kernels {
   attentionWorkspace(rows: number, dim: number, valueDim: number): number;
 
   /**
-   * out <- softmax(scale * q . keys^T) . values, for `group` heads of queries of the last `tokens` of `count` positions. Keys are
-   * float32, or E4M3 codes with a float32 scale each where `keyScales` is not 0. `window` and `sinks` may be 0.
+   * out <- softmax(scale * q . keys^T) . values, for `group` heads of queries of the last `tokens`
+   * of `count` positions. Keys are float32, or E4M3 codes with a float32 scale each where
+   * `keyScales` is not 0. `window` and `sinks` may be 0.
    */
   attend(
     out: number,
@@ -119,7 +121,10 @@ export interface ModelKernels extends Kernels {
   /** dst[n] <- the clamped SwiGLU of n pairs (gate, up); dst may be where they are. */
   activatePairs(dst: number, pairs: number, n: number, limit: number): void;
 
-  /** Chooses the experts of each token: int32 indices and float32 weights [tokens, chosen]. work: 8 * experts + 4 * groups bytes. */
+  /**
+   * Chooses the experts of each token: int32 indices and float32 weights [tokens,
+   * chosen]. work: 8 * experts + 4 * groups bytes.
+   */
   route(
     kind: number,
     indices: number,

@@ -50,7 +50,8 @@ export class Model {
   }
 
   /**
-   * Logits for what follows each token, or each from index `from` on: `[tokens - from, vocabulary]`, in a fresh context.
+   * Logits for what follows each token, or each from index `from` on: `[tokens
+   * - from, vocabulary]`, in a fresh context.
    * @throws BlockscaleError `option`: tokens outside the vocabulary, or more than the context holds
    */
   async logits(
@@ -80,9 +81,10 @@ export class Model {
   }
 
   /**
-   * Generates what follows a text, token by token, until a token that ends it, a stop text, or the number of tokens. What the context has in
-   * common with the last one is not computed again.
-   * @throws BlockscaleError `option`: no tokenizer for a text, tokens outside the vocabulary, a context that is full
+   * Generates what follows a text, token by token, until a token that ends it, a stop text, or the number of
+   * tokens. What the context has in common with the last one is not computed again.
+   * @throws BlockscaleError `option`: no tokenizer for a text, tokens
+   * outside the vocabulary, a context that is full
    */
   async *generate(
     prompt: string | ArrayLike<number>,
@@ -120,7 +122,9 @@ export class Model {
     }
   }
 
-  /** Brings the context to these tokens; what it begins with already stays. Gives the logits of the last one. */
+  /**
+   * Brings the context to these tokens; what it begins with already stays. Gives the logits of the last one.
+   */
   async #prefill(ids: Int32Array, signal: AbortSignal | undefined): Promise<Float32Array> {
     let common = 0;
     while (common < this.#held.length && common < ids.length - 1 && this.#held[common] === ids[common])
@@ -139,7 +143,8 @@ export class Model {
 
   /**
    * A vector for each text, or for each list of tokens. Texts that are longer than the model takes are cut.
-   * @throws BlockscaleError `option`: no tokenizer for texts, tokens outside the vocabulary, or a list that is too long
+   * @throws BlockscaleError `option`: no tokenizer for texts, tokens outside
+   * the vocabulary, or a list that is too long
    */
   async embed(
     inputs: readonly (string | ArrayLike<number>)[],

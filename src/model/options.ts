@@ -12,18 +12,25 @@ export interface ModelOptions {
   /** Threads that share the work, each with its part of the weights; 1 if left out. */
   readonly threads?: number | undefined;
   /**
-   * How activations meet weights that are codes: "f32" (the default) is exact; "fp8" rounds them to E4M3 as GPUs do, and is for measuring; "int8" is for E4M3 codes,
-   * which meet integers in two planes; "auto" takes "int8" for 16 tokens at a time and more, if it is faster here; "near" is "auto", but "f32" for mixtures of experts.
+   * How activations meet weights that are codes: "f32" (the default) is exact; "fp8" rounds them to
+   * E4M3 as GPUs do, and is for measuring; "int8" is for E4M3 codes, which meet integers in two
+   * planes; "auto" takes "int8" for 16 tokens at a time and more, if it is faster here; "near" is
+   * "auto", but "f32" for mixtures of experts.
    */
   readonly activations?: Asked["activations"];
   /**
-   * How weights lie in memory: "codes" (the default) as they are stored; "int7" as integers from -63 to 63 in blocks of 32, made from them at loading,
-   * which meet activations rounded to int8: faster, and about as far from the original as E4M3 is. A head that is the embedding table too is kept in both forms. "auto": the faster of both here.
+   * How weights lie in memory: "codes" (the default) as they are stored; "int7" as integers from -63
+   * to 63 in blocks of 32, made from them at loading, which meet activations rounded to int8: faster,
+   * and about as far from the original as E4M3 is. A head that is the embedding table too is kept in
+   * both forms. "auto": the faster of both here.
    */
   readonly weights?: Asked["weights"];
-  /** How keys and values of past tokens are kept: "f32" (the default), or "fp8", which holds four times the context. */
+  /**
+   * How keys and values of past tokens are kept: "f32" (the default), or
+   * "fp8", which holds four times the context.
+   */
   readonly cache?: Asked["cache"];
-  /** Which build to run; left out, the best one here. */
+  /** The build to run; the best one that runs here if left out. */
   readonly variant?: Variant | undefined;
   /** A build for models that you host yourself, instead of the one inside. */
   readonly wasm?: WasmSource | undefined;
@@ -48,7 +55,7 @@ export interface GenerateOptions extends Sampling {
 export interface Generated {
   /** -1 for text that was held back when the answer ended. */
   readonly id: number;
-  /** What it adds to the text: empty while a character or a stop text is incomplete, or without a tokenizer. */
+  /** The text it adds: empty while a character or a stop text is incomplete, or without a tokenizer. */
   readonly text: string;
   /** The natural logarithm of its probability, where it was asked for. */
   readonly logProbability?: number;

@@ -4,7 +4,10 @@ import type { CacheType } from "./cache.ts";
 import type { ModelConfig } from "./config.ts";
 import type { WeightForm } from "./store.ts";
 
-/** How activations meet weights that are codes: as they are, rounded to FP8, or rounded to int8, for E4M3 codes in blocks of a multiple of 32 columns. */
+/**
+ * How activations meet weights that are codes: as they are, rounded to FP8, or rounded to int8, for E4M3
+ * codes in blocks of a multiple of 32 columns.
+ */
 export type Activations = "f32" | "fp8" | "int8";
 
 /** How the numbers of a forward pass are kept. A plain record. */
@@ -27,8 +30,9 @@ export interface Asked {
 }
 
 /**
- * Chooses where it was left to this package. "auto" is the faster on this engine, found by timing. "near" is the same where rounding to int8 costs less than
- * a tenth of the KL divergence that FP8 weights cost: not in a mixture of experts, where a token may take another expert for it (docs/models.md).
+ * Chooses where it was left to this package. "auto" is the faster on this engine, found by timing. "near" is
+ * the same where rounding to int8 costs less than a tenth of the KL divergence that FP8 weights cost: not in
+ * a mixture of experts, where a token may take another expert for it (docs/models.md).
  * @param engine of the build that will run the model; `null` if it computes sums of integers wrongly
  */
 export function choose(asked: Asked, config: ModelConfig, engine: Engine | null): Precisions {

@@ -6,7 +6,7 @@ import { numberOf, optionalNumber } from "./json.ts";
 export interface Rope {
   /** Values of a head that take part, two to a pair. */
   readonly dim: number;
-  /** Of the dim / 2 pairs, in radians a token, rounded to float32 as the reference does. */
+  /** Frequencies of the dim / 2 pairs, in radians a token, rounded to float32 as the reference does. */
   readonly frequencies: Float32Array;
   /** What cos and sin are multiplied by (YaRN). */
   readonly factor: number;
@@ -15,7 +15,8 @@ export interface Rope {
 }
 
 /**
- * Frequencies of the kinds `default`, `linear`, `llama3` and `yarn`, as transformers' `modeling_rope_utils` computes them.
+ * Frequencies of the kinds `default`, `linear`, `llama3` and `yarn`, as
+ * transformers' `modeling_rope_utils` computes them.
  * @param parameters `rope_parameters`, or `rope_scaling` of older files
  * @throws BlockscaleError `dialect`: another kind
  */

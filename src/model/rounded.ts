@@ -8,7 +8,8 @@ import type { Program } from "./program.ts";
 const BLOCK = 32;
 
 /**
- * x [rows, cols] of one product or more, and what it is rounded to, once for all of them. Rooms are the program's: what is rounded lasts until another x is.
+ * x [rows, cols] of one product or more, and what it is rounded to, once for all of them. Rooms are the
+ * program's: what is rounded lasts until another x is.
  */
 export class Rounded {
   readonly #program: Program;
@@ -31,8 +32,8 @@ export class Rounded {
   }
 
   /**
-   * x as FP8 products on GPUs see it: E4M3 in blocks of 1x128 with scales that are powers of two, as DeepSeek-V3 rounds activations. Products of
-   * the rounded values in float32 are those of the codes.
+   * x as FP8 products on GPUs see it: E4M3 in blocks of 1x128 with scales that are powers of two, as
+   * DeepSeek-V3 rounds activations. Products of the rounded values in float32 are those of the codes.
    */
   get fp8(): number {
     this.#fp8 ??= this.#roundFp8();
@@ -53,7 +54,7 @@ export class Rounded {
     return rounded;
   }
 
-  /** Where the matrix is that `quantizeInt8` of the kernels makes of x, in blocks of 32. */
+  /** Address of the matrix that the kernel `quantizeInt8` makes of x, in blocks of 32. */
   get int8(): number {
     this.#int8 ??= this.#roundInt8();
     return this.#int8;

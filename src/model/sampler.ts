@@ -10,7 +10,7 @@ export interface Sampling {
   readonly topP?: number | undefined;
   /** Among tokens at least this part as likely as the likeliest; 0 if left out. */
   readonly minP?: number | undefined;
-  /** The same seed gives the same answer; left out, each answer is another one. */
+  /** Seed of the random numbers: the same seed gives the same answer. Left out, each answer differs. */
   readonly seed?: number | undefined;
 }
 

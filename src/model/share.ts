@@ -26,8 +26,8 @@ export function rowsOf(total: number, seat: Seat): Range {
 }
 
 /**
- * The heads of queries that a member computes, and the heads of keys that they meet. Where there are enough of the latter, each belongs to one
- * member; else several members keep the same one.
+ * The heads of queries that a member computes, and the heads of keys that they meet. Where there are enough
+ * of the latter, each belongs to one member; else several members keep the same one.
  */
 export function headsOf(heads: number, keyHeads: number, seat: Seat): { queries: Range; keys: Range } {
   const group = heads / keyHeads;

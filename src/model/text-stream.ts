@@ -1,6 +1,9 @@
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** Tokens as they come, as text: characters that take several tokens are held back until they are whole, and so is what may become a stop text. */
+/**
+ * Tokens as they come, as text: characters that take several tokens are held back until they are
+ * whole, and so is what may become a stop text.
+ */
 export class TextStream {
   readonly #tokenizer: Tokenizer;
   readonly #stops: readonly string[];
@@ -33,7 +36,7 @@ export class TextStream {
     return this.#release(fresh);
   }
 
-  /** What is left when no more tokens come. */
+  /** Ends the stream, and returns the text that is left. */
   end(): string {
     if (this.isStopped) return "";
     const text = this.#tokenizer.decode(this.#ids).slice(this.#taken);

@@ -28,8 +28,8 @@ export interface Tokenizer {
 }
 
 /**
- * The tokenizer of a model's files: tokenizer.json, with tokenizer_config.json and chat_template.jinja where there are any.
- * `null` where there is none.
+ * The tokenizer of a model's files: tokenizer.json, with tokenizer_config.json and chat_template.jinja where
+ * there are any. `null` where there is none.
  * @throws BlockscaleError `format`: a file that is damaged
  */
 export async function openTokenizer(files: ReadonlyMap<string, Source>): Promise<Tokenizer | null> {

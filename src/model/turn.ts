@@ -1,6 +1,6 @@
 /**
- * Lets the host do what waits: timers, signals, Ctrl-C, bytes on their way out. Promises alone would not: a chain of them runs to its end
- * before anything else does.
+ * Lets the host do what waits: timers, signals, Ctrl-C, bytes on their way out. Promises alone would not: a
+ * chain of them runs to its end before anything else does.
  */
 export function hostTurn(): Promise<void> {
   // Pages have no such function, nor a type for it.

@@ -24,7 +24,7 @@ export interface Points {
   readonly layers: readonly number[];
   /** `null` where values became NaN or Inf. */
   readonly decibels: readonly (number | null)[];
-  /** What is left out: the better ones, where there are too many, and those of which nothing was lost. */
+  /** How many are left out: the better ones, where there are too many, and those that lost nothing. */
   readonly hidden: number;
   readonly exact: number;
 }

@@ -3,7 +3,7 @@ import type { ChartTable } from "./charts.ts";
 import { html, json } from "./text.ts";
 import type { Words } from "./words.ts";
 
-/** By its first bytes, a file is known to be a report, which may be replaced by another. */
+/** The first bytes of a report. A file that begins with them may be replaced by another report. */
 export const FIRST_BYTES = "<!doctype html>\n<!-- A report of blockscale -->\n";
 
 /** Words that every page says. */
@@ -16,7 +16,7 @@ export type Entry = readonly [label: string, value: string, isBad?: boolean];
 interface Frame {
   /** What was done, in words. */
   readonly kind: string;
-  /** What it was done with: input and output, say. */
+  /** Names of what was worked on: input and output, say. */
   readonly names: readonly string[];
   readonly words: FrameWords;
   /** What the script draws. */

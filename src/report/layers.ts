@@ -12,8 +12,8 @@ interface Place {
 }
 
 /**
- * Groups weights by the first number in their names: `model.layers.12.mlp.experts.3.up_proj.weight` is of layer 12.
- * What has no number is put together at the end.
+ * Groups weights by the first number in their names: `model.layers.12.mlp.experts.3.up_proj.weight` is of
+ * layer 12. What has no number is put together at the end.
  * @param outside label of weights outside of layers
  */
 export function layersOf(names: readonly string[], outside: string): Layers {

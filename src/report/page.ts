@@ -7,8 +7,8 @@ import { summaryOf, tableOfFiles, tableOfTensors, tableOfTypes } from "./tables.
 import { languages, type Words } from "./words.ts";
 
 /**
- * One page that opens offline, with nothing to fetch: figures, charts and tables. Its charts are drawn by a script,
- * which the page holds; what a script draws is in tables as well.
+ * One page that opens offline, with nothing to fetch: figures, charts and tables. Its charts are drawn by a
+ * script, which the page holds; what a script draws is in tables as well.
  * @param words of a language; English if left out
  */
 export function reportPage(report: Report, words: Words = languages.en): string {

@@ -6,7 +6,7 @@ import type { Report, ReportedTensor } from "./report.ts";
 import { html } from "./text.ts";
 import type { Words } from "./words.ts";
 
-/** What is to be known first. Values are HTML. */
+/** The list at the top of a report. Values are HTML. */
 export function summaryOf(report: Report, words: Words, figures: Figures): Entry[] {
   return [...sizeEntries(report, words, figures), ...lossEntries(report, words, figures)];
 }
@@ -103,7 +103,7 @@ interface Column {
   readonly head: string;
   /** HTML; empty where there is nothing to tell. */
   cell(tensor: ReportedTensor): string;
-  /** What to sort by, where it is a number. */
+  /** Key for sorting, where that is a number. */
   value?(tensor: ReportedTensor): number;
 }
 

@@ -9,7 +9,10 @@ const ESCAPES: { readonly [c: string]: string } = {
 /** Longest name that is shown whole: what files call their tensors may be megabytes. */
 const LONGEST = 200;
 
-/** Makes untrusted text safe to show: cuts it to a bounded length, and replaces control and bidirectional characters. */
+/**
+ * Makes untrusted text safe to show: cuts it to a bounded length, and
+ * replaces control and bidirectional characters.
+ */
 export function plain(unsafe: string): string {
   const cut = unsafe.length > LONGEST ? `${unsafe.slice(0, LONGEST)}…` : unsafe;
   return cut.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, "\ufffd");

@@ -2,16 +2,17 @@ import { JsonReader } from "./json.ts";
 
 interface Member {
   readonly key: string;
-  /** Where the key and the value start, and where the value ends. */
+  /** Offset of the key; `value` and `end` are where its value begins and ends. */
   readonly start: number;
   readonly value: number;
   readonly end: number;
 }
 
 /**
- * Sets or removes one member of a JSON object and leaves every other character as it is: parsing and printing would
- * turn 10000.0 into 10000, which other languages read as another type.
- * @param path keys from the root to the member; all but the last must exist, or the text is returned unchanged
+ * Sets or removes one member of a JSON object and leaves every other character as it is: parsing and printing
+ * would turn 10000.0 into 10000, which other languages read as another type.
+ * @param path keys from the root to the member; all but the last must
+ * exist, or the text is returned unchanged
  * @param value what to set it to; `undefined` removes it
  * @throws JsonError: no JSON object
  */

@@ -19,11 +19,11 @@ export interface TensorInfo {
 
 /** A validated header: its tensors tile the data section without hole or overlap. */
 export interface Header {
-  /** In the order of their data. */
+  /** Tensors, in the order of their data. */
   readonly tensors: readonly TensorInfo[];
   /** The `__metadata__` entry; `null` where there is none. */
   readonly metadata: ReadonlyMap<string, string> | null;
-  /** Where the data section starts in the file: 8 + length of the header. */
+  /** Offset of the data section in the file: 8 + length of the header. */
   readonly dataStart: number;
 }
 
@@ -56,8 +56,8 @@ export function headerLength(where: string, prefix: Uint8Array, fileSize: number
 }
 
 /**
- * Parses and validates a header; accepts and rejects what the reference reader (safetensors 0.8) does, but for
- * sizes beyond 2^53 - 1, which are rejected even where another size is 0.
+ * Parses and validates a header; accepts and rejects what the reference reader (safetensors 0.8) does, but
+ * for sizes beyond 2^53 - 1, which are rejected even where another size is 0.
  * @param where names the file in errors
  * @param bytes the header without its 8-byte length
  * @param fileSize size of the whole file

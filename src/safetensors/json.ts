@@ -19,8 +19,9 @@ const PYTHON_NUMBER = /-?Infinity|NaN/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 
 /**
- * Reads JSON from left to right, once, without building a tree. Where `JSON.parse` rounds large integers and
- * forgets repeated keys, this hands both to the caller; nesting is bounded, and `__proto__` is a key like any other.
+ * Reads JSON from left to right, once, without building a tree. Where `JSON.parse` rounds
+ * large integers and forgets repeated keys, this hands both to the caller; nesting is bounded,
+ * and `__proto__` is a key like any other.
  */
 export class JsonReader {
   readonly text: string;
@@ -28,7 +29,10 @@ export class JsonReader {
   private depth = 0;
   private readonly allowsPython: boolean;
 
-  /** @param options.python whether numbers may be `Infinity`, `-Infinity` and `NaN`, as Python's json module writes them */
+  /**
+   * @param options.python whether numbers may be `Infinity`, `-Infinity` and
+   * `NaN`, as Python's json module writes them
+   */
   constructor(text: string, options: { readonly python?: boolean } = {}) {
     this.text = text;
     this.allowsPython = options.python === true;

@@ -1,7 +1,7 @@
 /** What a file is that is no safetensors file, by how it begins. */
 export interface FileKind {
   readonly what: string;
-  /** What to do about it. */
+  /** Advice for somebody who has such a file. */
   readonly fix: string;
 }
 

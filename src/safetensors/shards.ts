@@ -1,6 +1,6 @@
 import { BlockscaleError } from "../tensor/errors.ts";
 
-/** Which file holds which tensor: the index of a checkpoint in several files. */
+/** The index of a checkpoint in several files: which file holds which tensor. */
 export interface ShardIndex {
   /** Everything the index says besides, such as total_size. */
   readonly metadata: { readonly [key: string]: unknown };
@@ -41,8 +41,8 @@ export function parseIndex(where: string, text: string): ShardIndex {
 }
 
 /**
- * A shard's name, unless it could lead out of the folder or mean something else to a server: no `..`, also not
- * percent-encoded once or many times, no absolute path, no backslash, no control character.
+ * A shard's name, unless it could lead out of the folder or mean something else to a server: no `..`, also
+ * not percent-encoded once or many times, no absolute path, no backslash, no control character.
  * @throws BlockscaleError `format`
  */
 export function checkShardName(where: string, name: string): string {

@@ -34,7 +34,8 @@ export function kindOf(value: unknown): string {
 }
 
 /**
- * A caller's typed array that is safe to read or write: of the right class and length, on a buffer that is there and stays.
+ * A caller's typed array that is safe to read or write: of the right class and
+ * length, on a buffer that is there and stays.
  * @param length elements it must have; undefined for any
  * @throws BlockscaleError `buffer` or `shape`
  */
@@ -131,7 +132,10 @@ export interface CheckedTensor {
   readonly grid: Grid;
 }
 
-/** A new array of the same element type; a subclass such as Node's Buffer has ways of its own, and is not asked. */
+/**
+ * A new array of the same element type; a subclass such as Node's
+ * Buffer has ways of its own, and is not asked.
+ */
 export function arrayLike<T extends Uint8Array | Uint16Array | Float32Array>(values: T, length: number): T {
   const { BYTES_PER_ELEMENT: size } = values;
   const kind = size === 1 ? Uint8Array : size === 2 ? Uint16Array : Float32Array;
@@ -197,7 +201,9 @@ export function checkTensor(where: string, tensor: BlockScaled): CheckedTensor {
   return { format, codes, scales, scaleType: scaleTypeOf(scales), grid };
 }
 
-/** Refuses an output that shares bytes with an input: frames of it would be written before the input is read. */
+/**
+ * Refuses an output that shares bytes with an input: frames of it would be written before the input is read.
+ */
 export function checkDisjoint(where: string, out: ArrayBufferView, input: ArrayBufferView): void {
   const overlap =
     out.buffer === input.buffer &&
@@ -213,10 +219,11 @@ export function checkDisjoint(where: string, out: ArrayBufferView, input: ArrayB
 }
 
 /**
- * Checks that the last argument of a function is an options object, and knows all names in it: a misspelt option would be
- * left out in silence.
+ * Checks that the last argument of a function is an options object, and knows all names in it: a
+ * misspelt option would be left out in silence.
  * @param known names of the options
- * @throws BlockscaleError `option`: an unknown name; or no object, such as the array that belongs into { out }
+ * @throws BlockscaleError `option`: an unknown name; or no object,
+ * such as the array that belongs into { out }
  */
 export function checkKnown<T extends object>(where: string, options: T, known: readonly string[]): T {
   const isRecord =

@@ -29,7 +29,10 @@ export interface Fault {
   readonly got: string;
   /** What the caller can do about it. */
   readonly fix: string;
-  /** The tensor whose values are at fault, where the rest would go through without it; and the first value of its block. */
+  /**
+   * The tensor whose values are at fault, where the rest would go through
+   * without it; and the first value of its block.
+   */
   readonly tensor?: string;
   readonly row?: number;
   readonly column?: number;

@@ -8,7 +8,10 @@ export type Format = Fp8Format | "e2m1";
 export const FORMAT_ID = { e4m3: 0, e5m2: 1, e2m1: 2 } as const;
 export type FormatId = (typeof FORMAT_ID)[keyof typeof FORMAT_ID];
 
-/** The facts of an element format. Kernels have a sign at bit 7 in front of the bits of exponent and mantissa, in all formats. */
+/**
+ * The facts of an element format. Kernels have a sign at bit 7 in front of the bits
+ * of exponent and mantissa, in all formats.
+ */
 export interface FormatFacts {
   readonly mantissaBits: number;
   /** Exponent of the smallest normal value. */
@@ -22,8 +25,9 @@ export interface FormatFacts {
 }
 
 /**
- * Every element format. E4M3 has no Inf and ends at 448, E5M2 ends at 57344, E2M1 has neither Inf nor NaN: its values are 0, 0.5, 1, 1.5,
- * 2, 3, 4, 6 and their negatives. OCP OFP8 v1.0, table 1; OCP MX v1.0, table 5.
+ * Every element format. E4M3 has no Inf and ends at 448, E5M2 ends at 57344, E2M1 has
+ * neither Inf nor NaN: its values are 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives. OCP
+ * OFP8 v1.0, table 1; OCP MX v1.0, table 5.
  */
 export const FORMATS: Readonly<Record<Format, FormatFacts>> = {
   e4m3: { mantissaBits: 3, emin: -6, emax: 8, topCode: 0x7e, codesPerByte: 1 },

@@ -1,17 +1,24 @@
 /**
- * `blockscale/scale-layouts`: scales as GPU kernels want them. Rearrangements, each with its inverse, of row-major UE8M0 bytes or
- * float32 multipliers `[rows, cols]`: one row per row (or block of rows) of the matrix, one column per block along K. Padding is 0.
+ * `blockscale/scale-layouts`: scales as GPU kernels want them. Rearrangements, each with its inverse, of
+ * row-major UE8M0 bytes or float32 multipliers `[rows, cols]`: one row per row (or block of rows) of the
+ * matrix, one column per block along K. Padding is 0.
  * @module
  */
 import { checkArray } from "./checks.ts";
 import { BlockscaleError } from "./errors.ts";
 
-/** Rows in whole vectors of 16 bytes, as the tensor memory accelerator reads them: DeepGEMM's get_tma_aligned_size. */
+/**
+ * Rows in whole vectors of 16 bytes, as the tensor memory accelerator
+ * reads them: DeepGEMM's get_tma_aligned_size.
+ */
 function alignedRows(rows: number): number {
   return Math.ceil(rows / 4) * 4;
 }
 
-/** Rows and columns of a matrix of scales: `[ceil(N / r), ceil(K / c)]` for a tensor [N, K] in blocks of [r, c]. */
+/**
+ * Rows and columns of a matrix of scales: `[ceil(N / r), ceil(K / c)]`
+ * for a tensor [N, K] in blocks of [r, c].
+ */
 export type GridSize = readonly [rows: number, cols: number];
 
 function checkSize(where: string, size: GridSize): GridSize {
@@ -90,7 +97,10 @@ const TILE_ROWS = 128;
 const TILE_COLS = 4;
 const TILE = TILE_ROWS * TILE_COLS;
 
-/** Where the scale [row, col] is: tiles of 128 x 4 in the order of rows, and within a tile four rows, 32 apart, side by side. */
+/**
+ * Index of the scale [row, col]: tiles of 128 x 4 in the order of rows, and within
+ * a tile four rows, 32 apart, side by side.
+ */
 function swizzledIndex(row: number, col: number, tilesAcross: number): number {
   const tile = Math.floor(row / TILE_ROWS) * tilesAcross + Math.floor(col / TILE_COLS);
   const inTile = row % TILE_ROWS;

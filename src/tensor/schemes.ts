@@ -3,9 +3,10 @@ import { ROUNDING_ID, SCALE_TYPE_ID } from "./formats.ts";
 import { checkFormat, type Format } from "./tensor.ts";
 
 /**
- * How the power-of-two scale of a block follows from its largest magnitude (amax), with
- * amax = m * 2^e, 1 <= m < 2, and the largest code 1.75 * 2^emax:
- * - `rceil`: smallest power of two that keeps amax in range: e - emax, one more if m > 1.75 (NVIDIA, DeepSeek, torchao RCEIL)
+ * How the power-of-two scale of a block follows from its largest magnitude (amax), with amax = m * 2^e, 1 <=
+ * m < 2, and the largest code 1.75 * 2^emax:
+ * - `rceil`: smallest power of two that keeps amax in range: e - emax, one more if m >
+ *   1.75 (NVIDIA, DeepSeek, torchao RCEIL)
  * - `floor`: e - emax, amax may saturate (OCP MX v1.0, section 6.3)
  * - `ceil`: one more if m > 1 (torchao CEIL)
  * - `even`: one more if m rounds up to 2 in the element's precision (torchao EVEN)
@@ -18,15 +19,19 @@ export interface Scheme {
   readonly format: Format;
   /** `[rows, cols]` of one block; `[1, 32]`, `[1, 128]` and `[128, 128]` are the fast ones. */
   readonly block: readonly [number, number];
-  /** Of the UE8M0 scale; an f32 scale is amax / largest code, unrounded. */
+  /** How a UE8M0 scale is rounded; an f32 scale is amax / largest code, unrounded. */
   readonly rounding: Rounding;
   /** Blocks with a smaller amax are scaled as if they had this one; 0 for none. */
   readonly amaxFloor: number;
-  /** The UE8M0 byte of an all-zero block. With f32 scales it is used as the multiplier 2^(byte - 127), unless amaxFloor > 0 gives one. */
+  /**
+   * The UE8M0 byte of an all-zero block. With f32 scales it is used as the multiplier
+   * 2^(byte - 127), unless amaxFloor > 0 gives one.
+   */
   readonly zeroScale: number;
   /**
-   * What the scales are: UE8M0 bytes, float32 multipliers, or E4M3 bytes times one float32 for the tensor (NVFP4): that is
-   * amax of the tensor / (448 * 6), and a block's byte the nearest E4M3 of its amax / 6 over it.
+   * What the scales are: UE8M0 bytes, float32 multipliers, or E4M3 bytes times one
+   * float32 for the tensor (NVFP4): that is amax of the tensor / (448 * 6), and a block's
+   * byte the nearest E4M3 of its amax / 6 over it.
    */
   readonly scale: "ue8m0" | "f32" | "e4m3";
 }

@@ -24,8 +24,8 @@ export interface BlockScaled {
    */
   readonly scales: Uint8Array | Float32Array;
   /**
-   * NVFP4: where it is given, the bytes of `scales` are E4M3 codes, and each is multiplied by this float32, rounded once. Left out, bytes
-   * are UE8M0.
+   * NVFP4: where it is given, the bytes of `scales` are E4M3 codes, and each is multiplied by this float32,
+   * rounded once. Left out, bytes are UE8M0.
    */
   readonly tensorScale?: number;
 }
@@ -59,7 +59,7 @@ export const MAX_ELEMENTS: number = 2 ** 32;
 export interface Grid {
   /** Product of the leading dimensions. */
   readonly slices: number;
-  /** Of one slice. */
+  /** Rows and columns of one slice. */
   readonly rows: number;
   readonly cols: number;
   /** The block cut to the size of a slice, which changes nothing but keeps its area small. */
@@ -67,7 +67,7 @@ export interface Grid {
   /** Blocks down and across one slice. */
   readonly gridRows: number;
   readonly gridCols: number;
-  /** Of the whole tensor. */
+  /** Elements and blocks of the whole tensor. */
   readonly elements: number;
   readonly blocks: number;
 }

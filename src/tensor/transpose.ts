@@ -30,7 +30,9 @@ export function transposed<T extends Numbers>(values: T, rows: number, cols: num
   return out;
 }
 
-/** The weights of a product as [..., N, K], turned round if they lie as [..., K, N], and their checked fields. */
+/**
+ * The weights of a product as [..., N, K], turned round if they lie as [..., K, N], and their checked fields.
+ */
 export function checkUpright(
   where: string,
   tensor: BlockScaled,
@@ -43,7 +45,7 @@ export function checkUpright(
 }
 
 /**
- * The same tensor with rows and columns exchanged, block and scales too: no value changes.
+ * A tensor with rows and columns exchanged, those of the block and the scales too: no value changes.
  * @param tensor a checked record of at least two dimensions
  */
 function transpose(tensor: BlockScaled): BlockScaled {

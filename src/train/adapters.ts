@@ -6,8 +6,8 @@ import type { Rooms } from "./rooms.ts";
 import type { Adapter, Weight } from "./weights.ts";
 
 /**
- * What adapters add to linear layers, and its gradients, in float32: y += scale low B^T with low = x A^T. A member computes its own tokens, its own rows of
- * dB and its own columns of dA.
+ * What adapters add to linear layers, and its gradients, in float32: y += scale low B^T with low = x A^T. A
+ * member computes its own tokens, its own rows of dB and its own columns of dA.
  */
 export class Adapters {
   readonly #program: Program;

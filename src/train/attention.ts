@@ -6,7 +6,10 @@ import { attentionOf } from "./linears.ts";
 import type { Products } from "./products.ts";
 import type { Rooms, Saved } from "./rooms.ts";
 
-/** Causal attention and its gradients. A member computes some heads of keys of some sequences, with the queries that meet them. */
+/**
+ * Causal attention and its gradients. A member computes some heads of keys of some
+ * sequences, with the queries that meet them.
+ */
 export class TrainedAttention {
   readonly #program: Program;
   readonly #sizes: HeadAttention;
@@ -60,7 +63,10 @@ export class TrainedAttention {
         this.#head(saved, rooms, row, head, keyHead);
   }
 
-  /** One head of a sequence. Its probabilities are computed once more: to keep them would take length^2 values for each. */
+  /**
+   * One head of a sequence. Its probabilities are computed once more: to keep
+   * them would take length^2 values for each.
+   */
   #head(
     saved: Saved,
     { size: { length }, d, work }: Rooms,

@@ -29,9 +29,10 @@ export interface Beginning {
 }
 
 /**
- * Makes a trainer of a checkpoint, or of a config and a seed. Where the files hold the state of an optimiser, as {@link Trainer.files} writes it,
- * training goes on to the same bits.
- * @throws BlockscaleError `dialect`: an architecture that is run here but not trained; `format`, `io`, `memory`, `option`
+ * Makes a trainer of a checkpoint, or of a config and a seed. Where the files hold the state of an optimiser,
+ * as {@link Trainer.files} writes it, training goes on to the same bits.
+ * @throws BlockscaleError `dialect`: an architecture that is run here but not
+ * trained; `format`, `io`, `memory`, `option`
  */
 export async function createTrainer(
   beginning: ReadonlyMap<string, Source> | Beginning,

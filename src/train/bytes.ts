@@ -1,6 +1,7 @@
 /**
- * A tokenizer whose 256 tokens are the bytes of UTF-8, in the form of the tokenizers library: for small models, which have no room for a
- * vocabulary. Bytes are written as the printable characters that byte-level vocabularies use for them.
+ * A tokenizer whose 256 tokens are the bytes of UTF-8, in the form of the tokenizers library: for
+ * small models, which have no room for a vocabulary. Bytes are written as the printable characters
+ * that byte-level vocabularies use for them.
  */
 export function byteTokenizer(): Map<string, Blob> {
   const isPrintable = (b: number) =>

@@ -23,9 +23,11 @@ export type StochasticCast = (
 ) => Uint8Array<ArrayBuffer>;
 
 /**
- * Makes a cast that rounds by chance: a value between two codes becomes the upper one with the probability of how far it is on the way there, to 2^-32, so that the
- * value itself is what is expected; codes stay what they are. What is above the largest code becomes that; NaN stays. Element i takes word i of Philox 4x32-10 under
- * the seed, stream and step: the same bits in every runtime, whatever is cast together. E2M1 has a byte a code, the sign at bit 7.
+ * Makes a cast that rounds by chance: a value between two codes becomes the upper one with the
+ * probability of how far it is on the way there, to 2^-32, so that the value itself is what is expected;
+ * codes stay what they are. What is above the largest code becomes that; NaN stays. Element i takes word
+ * i of Philox 4x32-10 under the seed, stream and step: the same bits in every runtime, whatever is cast
+ * together. E2M1 has a byte a code, the sign at bit 7.
  * @throws BlockscaleError `wasm`; the cast: `buffer`, `option`
  */
 export function stochasticCast(variant?: Variant): StochasticCast {

@@ -4,8 +4,9 @@ import { type Range, type Seat, shareOf } from "../model/share.ts";
 const LEAST_ROWS = 32;
 
 /**
- * Rows in groups that no two members share. What is summed over rows is summed chunk by chunk and then over chunks, however many members there
- * are. Each chunk has `unit` rows, and the last one what is left over as well.
+ * Rows in groups that no two members share. What is summed over rows is summed chunk by
+ * chunk and then over chunks, however many members there are. Each chunk has `unit` rows,
+ * and the last one what is left over as well.
  */
 export class Chunks {
   readonly count: number;

@@ -15,7 +15,10 @@ const OPERANDS = ["x", "w", "dy"] as const;
 /** The operands of a linear layer's products, by name. */
 export type OperandName = (typeof OPERANDS)[number];
 
-/** float64 of an operand: nine sums of the kernel `compare`, of which three are read, and how many values there were. */
+/**
+ * float64 of an operand: nine sums of the kernel `compare`, of which three
+ * are read, and how many values there were.
+ */
 const SUMS = 10;
 const [AMAX, FLUSHED, SATURATED, COUNT] = [4, 7, 8, 9];
 

@@ -3,7 +3,10 @@ import type { FormatId, RoundingId, ValueTypeId } from "../tensor/formats.ts";
 
 /** What the wasm builds for models export for training. All values are float32, counts are elements. */
 export interface TrainKernels extends ModelKernels {
-  /** Bytes of the kernels' own working memory. Instances that share a memory need a place of their own for it: `moveScratch`. */
+  /**
+   * Bytes of the kernels' own working memory. Instances that share a memory need a
+   * place of their own for it: `moveScratch`.
+   */
   scratchBytes(): number;
   moveScratch(place: number): void;
 
@@ -14,8 +17,8 @@ export interface TrainKernels extends ModelKernels {
   roundWorkspace(cols: number, blockRows: number): number;
 
   /**
-   * dst[rows, cols] <- what the codes and UE8M0 scales of src stand for. `sums`: nine float64 to which what rounding did is added, as `compare`
-   * does, or 0. Without it dst may be src.
+   * dst[rows, cols] <- what the codes and UE8M0 scales of src stand for. `sums`: nine float64 to which what
+   * rounding did is added, as `compare` does, or 0. Without it dst may be src.
    */
   round(
     format: FormatId,
@@ -30,10 +33,16 @@ export interface TrainKernels extends ModelKernels {
     work: number,
   ): void;
 
-  /** Which random words the next roundings by chance take: element i of a tensor takes word i of this stream. Numbers of 32 bits. */
+  /**
+   * Which random words the next roundings by chance take: element i of a tensor takes
+   * word i of this stream. Numbers of 32 bits.
+   */
   setDraws(seed: number, stream: number, step: number, part: number): void;
 
-  /** dst[n] <- src[n] to codes times 2^exponent, up or down by chance. src[0] is element `first` of its tensor. */
+  /**
+   * dst[n] <- src[n] to codes times 2^exponent, up or down by chance.
+   * src[0] is element `first` of its tensor.
+   */
   roundByChance(format: FormatId, dst: number, src: number, n: number, exponent: number, first: number): void;
 
   /** The same in blocks with UE8M0 scales, as `round`; row 0 is row `firstRow` of its tensor. */
@@ -50,7 +59,10 @@ export interface TrainKernels extends ModelKernels {
     work: number,
   ): void;
 
-  /** dst[rows, cols] <- src rounded to NVFP4 with a float32 for each row instead of one for the tensor. work: as for `round`. */
+  /**
+   * dst[rows, cols] <- src rounded to NVFP4 with a float32 for each row instead of
+   * one for the tensor. work: as for `round`.
+   */
   roundNvfp4(
     dst: number,
     src: number,
@@ -61,7 +73,10 @@ export interface TrainKernels extends ModelKernels {
     work: number,
   ): void;
 
-  /** x[rows, cols] <- each sixteen of a row turned by a Hadamard matrix with signs by chance, of word 0 of the stream. */
+  /**
+   * x[rows, cols] <- each sixteen of a row turned by a Hadamard matrix with
+   * signs by chance, of word 0 of the stream.
+   */
   hadamard(x: number, rows: number, cols: number): void;
 
   /** dx[rows, cols] += the gradient of rmsNorm; dweight[cols] += that of its weight. */
@@ -88,7 +103,10 @@ export interface TrainKernels extends ModelKernels {
   /** ds[n, n] <- scale * p (dp - sum of p dp, by row); ds may be dp. */
   softmaxBackward(ds: number, dp: number, p: number, n: number, scale: number): void;
 
-  /** logits[rows, n] <- factor times the gradient of the summed cross-entropy, which is returned; targets[rows] are int32. */
+  /**
+   * logits[rows, n] <- factor times the gradient of the summed cross-entropy,
+   * which is returned; targets[rows] are int32.
+   */
   crossEntropy(logits: number, targets: number, rows: number, n: number, factor: number): number;
 
   /** The sum of x[n] squared, in float64. */

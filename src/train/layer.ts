@@ -19,12 +19,16 @@ export interface SeenLinear {
   readonly k: number;
 }
 
-/** Called in the backward pass for each linear layer, with its weight's name: what went in, and the gradient of what came out. */
+/**
+ * Called in the backward pass for each linear layer, with its weight's name: what
+ * went in, and the gradient of what came out.
+ */
 export type Observer = (name: string, seen: SeenLinear) => void;
 
 /**
- * A layer of the Llama family with Qwen3's norms: a backward function beside each forward one, as the gradient of each part needs what went into
- * it. A member computes its own tokens of everything but attention and the gradients of weights; it waits for the others before it reads theirs.
+ * A layer of the Llama family with Qwen3's norms: a backward function beside each forward one, as the
+ * gradient of each part needs what went into it. A member computes its own tokens of everything but attention
+ * and the gradients of weights; it waits for the others before it reads theirs.
  */
 export class TrainedLayer {
   readonly #program: Program;
@@ -214,7 +218,10 @@ export function linearBackward(
   }
 }
 
-/** dx += the gradient of a norm for this member's tokens, of which each has `parts` vectors; those of its weight stay apart by chunk. */
+/**
+ * dx += the gradient of a norm for this member's tokens, of which each has `parts` vectors;
+ * those of its weight stay apart by chunk.
+ */
 export function normBackward(
   program: Program,
   { epsilon }: DecoderConfig,

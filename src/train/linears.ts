@@ -1,6 +1,9 @@
 import type { DecoderConfig, HeadAttention } from "../model/config.ts";
 
-/** The linear layers of a decoder's layer, y[tokens, n] = x[tokens, k] w[n, k]^T, by what their weights are called in checkpoints. */
+/**
+ * The linear layers of a decoder's layer, y[tokens, n] = x[tokens, k] w[n, k]^T, by what
+ * their weights are called in checkpoints.
+ */
 export const LINEARS = {
   q: "self_attn.q_proj",
   k: "self_attn.k_proj",

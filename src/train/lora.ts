@@ -7,7 +7,10 @@ import type { Parameter } from "./parameters.ts";
 import { wordAt } from "./random.ts";
 import { wrongOption } from "./wrong-option.ts";
 
-/** Adapters of low rank: y = x w^T + alpha / rank (x A^T) B^T, of which A [rank, k] and B [n, rank] are trained and w is not. */
+/**
+ * Adapters of low rank: y = x w^T + alpha / rank (x A^T) B^T, of which A [rank, k]
+ * and B [n, rank] are trained and w is not.
+ */
 export interface LoraOptions {
   readonly rank: number;
   /** Twice the rank if left out. */
@@ -58,7 +61,9 @@ export function isAdapter(name: string): boolean {
   return /\.lora_[AB]\.weight$/.test(name);
 }
 
-/** As PEFT begins: A uniform between -1 and 1 over the root of k, B zero, so that the model is what it was. */
+/**
+ * As PEFT begins: A uniform between -1 and 1 over the root of k, B zero, so that the model is what it was.
+ */
 export function initializeAdapters(program: Program, all: readonly Parameter[], seed: number): void {
   for (const [i, { name, shape, value, count }] of all.entries()) {
     if (!name.endsWith(".lora_A.weight")) continue;

@@ -28,7 +28,10 @@ export interface Plan {
 
 /** What all members are asked to do together. */
 export type Request =
-  /** A pass over the batch in the rooms; `gradients` of the loss times `factor` are added to those that are there, or to none. */
+  /**
+   * A pass over the batch in the rooms; `gradients` of the loss times `factor` are
+   * added to those that are there, or to none.
+   */
   | {
       readonly kind: "pass";
       readonly size: BatchSize;
@@ -39,7 +42,10 @@ export type Request =
   | { readonly kind: "measure" }
   | { readonly kind: "update"; readonly update: Update };
 
-/** Tensors, rooms and the passes over them: what each of those who train together has of the memory that they share. */
+/**
+ * Tensors, rooms and the passes over them: what each of those who train
+ * together has of the memory that they share.
+ */
 export class Member {
   readonly program: Program;
   readonly parameters: Parameters;
@@ -102,7 +108,10 @@ export class Member {
   }
 }
 
-/** Moves what the kernels keep of their own out of the others' way. The thread that asks works while no member does, and takes the first place. */
+/**
+ * Moves what the kernels keep of their own out of the others' way. The thread that asks works while
+ * no member does, and takes the first place.
+ */
 function moveScratch(program: Program): void {
   const kernels = program.kernels as TrainKernels;
   const { rank, size } = program.seat;

@@ -16,7 +16,9 @@ export interface Draw {
   readonly part: number;
 }
 
-/** Forward and backward pass of a model that predicts the next token, for one of those who run them together. */
+/**
+ * Forward and backward pass of a model that predicts the next token, for one of those who run them together.
+ */
 export class Network {
   readonly #program: Program;
   readonly #config: DecoderConfig;
@@ -53,7 +55,10 @@ export class Network {
     Object.assign(this.#products, { seed, step, part });
   }
 
-  /** Makes what products read of the weights, whose values have changed. Others read it after the next barrier. */
+  /**
+   * Makes what products read of the weights, whose values have
+   * changed. Others read it after the next barrier.
+   */
   refresh(rooms: Rooms, isFirst: boolean): void {
     for (const weight of [...this.#weights.linears, this.#weights.head]) {
       // Weights that are not trained stay as they are.
@@ -62,7 +67,10 @@ export class Network {
     }
   }
 
-  /** The cross-entropies of the next tokens, by chunk in rooms.losses; and `factor` times the gradient of each logit by them. */
+  /**
+   * The cross-entropies of the next tokens, by chunk in rooms.losses; and `factor`
+   * times the gradient of each logit by them.
+   */
   forward(rooms: Rooms, factor: number): void {
     const { layers } = this.#config;
     const { saved, last } = rooms;

@@ -23,7 +23,10 @@ export interface Update {
   readonly weightDecay: number;
 }
 
-/** AdamW over pieces of the parameters, of which each member takes some; the pieces are the same however many members there are. */
+/**
+ * AdamW over pieces of the parameters, of which each member takes some; the pieces are
+ * the same however many members there are.
+ */
 export class Optimizer {
   readonly #program: Program;
   readonly #pieces: readonly Piece[];
@@ -69,7 +72,10 @@ export class Optimizer {
     }
   }
 
-  /** The norm of all gradients, and the last tensor whose gradient is none, when all members have measured theirs. */
+  /**
+   * The norm of all gradients, and the last tensor whose gradient is
+   * none, when all members have measured theirs.
+   */
   norm(): { readonly norm: number; readonly bad: string | undefined } {
     const squares = new Float64Array(this.#program.buffer, this.#squares, this.#pieces.length);
     const norm = Math.sqrt(squares.reduce((a, b) => a + b, 0));

@@ -26,15 +26,15 @@ export interface TrainerOptions {
   /** Whether roundings are counted: see {@link Trainer.ranges}. */
   readonly counts?: boolean | undefined;
   /**
-   * How many workers share a step; the result is the same to the bit. 1 if left out, and where memory cannot be shared (a page without COOP and COEP
-   * headers): then the calling thread does the work.
+   * How many workers share a step; the result is the same to the bit. 1 if left out, and where memory cannot
+   * be shared (a page without COOP and COEP headers): then the calling thread does the work.
    */
   readonly threads?: number | undefined;
   /** What the means of AdamW are kept in; "f32" if left out. */
   readonly moments?: Moments | undefined;
   /**
-   * Whether the backward pass computes each layer once more, instead of keeping what it needs of all of them: a third more work, and the memory of one layer
-   * and of the inputs of the others; to the same bits.
+   * Whether the backward pass computes each layer once more, instead of keeping what it needs of all of them:
+   * a third more work, and the memory of one layer and of the inputs of the others; to the same bits.
    */
   readonly recompute?: boolean | undefined;
   /** Left out, all weights are trained. */

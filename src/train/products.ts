@@ -35,8 +35,9 @@ const COUNTED: { readonly [role in Role]?: OperandName } = {
 const HADAMARD = 2 ** 32 - 1;
 
 /**
- * The three products of a linear layer, with operands rounded as a recipe says: what the codes of an operand stand for is multiplied, which
- * float32 holds exactly, so the product is that of the codes, summed in float32. A member computes whole rows of each result.
+ * The three products of a linear layer, with operands rounded as a recipe says: what the codes of an operand
+ * stand for is multiplied, which float32 holds exactly, so the product is that of the codes, summed in
+ * float32. A member computes whole rows of each result.
  */
 export class Products {
   /** Which random words roundings by chance take: of a part of a step. */

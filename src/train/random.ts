@@ -1,6 +1,7 @@
 /**
- * Random words from counters: the n-th word of a stream depends on its number alone, so that the order and the number of threads make no
- * difference. SplitMix64's finaliser on 32-bit halves would need BigInt; this is the one of MurmurHash3, twice.
+ * Random words from counters: the n-th word of a stream depends on its number alone, so that the order
+ * and the number of threads make no difference. SplitMix64's finaliser on 32-bit halves would need
+ * BigInt; this is the one of MurmurHash3, twice.
  */
 export function wordAt(seed: number, stream: number, n: number): number {
   let h = mix(seed ^ Math.imul(stream + 1, 0x9e3779b9));

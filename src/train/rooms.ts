@@ -65,15 +65,19 @@ export interface Workspace {
   readonly product: number;
   readonly rounding: number;
   readonly attention: number;
-  /** One head of a sequence: q, k, v, the gradient of its result, one of these turned, a result, each [length, dim]. */
+  /**
+   * One head of a sequence: q, k, v, the gradient of its result, one of
+   * these turned, a result, each [length, dim].
+   */
   readonly head: readonly [number, number, number, number, number, number];
   /** Its probabilities, their gradients, and one of these turned, [length, length]. */
   readonly scores: readonly [number, number, number];
 }
 
 /**
- * Where everything is that a pass over a batch works on, but for parameters. All members and the thread that asks them make the same rooms in the
- * same order, so that each finds the others' values in the memory they share, and none has to be made while they are at work.
+ * Where everything is that a pass over a batch works on, but for parameters. All members and the thread that
+ * asks them make the same rooms in the same order, so that each finds the others' values in the memory they
+ * share, and none has to be made while they are at work.
  */
 export class Rooms {
   readonly size: BatchSize;
@@ -158,7 +162,9 @@ export class Rooms {
     return this.chunks.rowsOf(this.#program.seat);
   }
 
-  /** Puts a batch of ids [batch, length + 1] in its place: each but the last of a row predicts the next one. */
+  /**
+   * Puts a batch of ids [batch, length + 1] in its place: each but the last of a row predicts the next one.
+   */
   take(ids: Int32Array): void {
     const { buffer } = this.#program;
     const { batch, length } = this.size;
@@ -171,7 +177,10 @@ export class Rooms {
     }
   }
 
-  /** Computes the angles of all tokens: the thread that asks does it first, and members write the same values again. */
+  /**
+   * Computes the angles of all tokens: the thread that asks does it first,
+   * and members write the same values again.
+   */
   #turn(): void {
     const program = this.#program;
     const { batch, length } = this.size;

@@ -30,7 +30,10 @@ export interface TrainerParts {
   readonly steps: number;
 }
 
-/** A model that learns. Its weights, gradients and optimiser are float32; its products are those of the recipe. */
+/**
+ * A model that learns. Its weights, gradients and optimiser are
+ * float32; its products are those of the recipe.
+ */
 export class Trainer {
   readonly config: DecoderConfig;
   readonly #member: Member;
@@ -66,8 +69,10 @@ export class Trainer {
   /**
    * One step: forward, backward, AdamW.
    * @param ids tokens [batch, length + 1]: each but the last of a row predicts the next one
-   * @param parts the batch is taken in so many parts, one after another, whose gradients add up: less memory, the same step
-   * @throws BlockscaleError `option`: another shape, tokens outside the vocabulary; `dialect`: the loss is no number any more
+   * @param parts the batch is taken in so many parts, one after another, whose
+   * gradients add up: less memory, the same step
+   * @throws BlockscaleError `option`: another shape, tokens outside the vocabulary;
+   * `dialect`: the loss is no number any more
    */
   async step(ids: Int32Array, shape: readonly [number, number], parts = 1): Promise<StepResult> {
     const { betas, epsilon, weightDecay, clip, learningRate, schedule } = this.#settings;
@@ -97,7 +102,8 @@ export class Trainer {
   }
 
   /**
-   * Shows each linear layer with the gradient of the summed cross-entropy (in nats) by its output, without learning.
+   * Shows each linear layer with the gradient of the summed cross-entropy
+   * (in nats) by its output, without learning.
    * @param look called layer by layer, the last first; places are those of the program
    * @throws BlockscaleError `option`: there are several threads
    */
@@ -180,14 +186,16 @@ export class Trainer {
   }
 
   /**
-   * What rounding has done to the operands of each linear layer since this was last asked; empty unless the trainer was made with `counts`.
+   * What rounding has done to the operands of each linear layer since this was last asked; empty
+   * unless the trainer was made with `counts`.
    */
   ranges(): Map<string, Record<OperandName, RangeCounts>> {
     return this.#member.counts?.take() ?? new Map();
   }
 
   /**
-   * The checkpoint: config.json and model.safetensors in float32, which load in transformers and in `openModel`. Adapters are added to the weights.
+   * The checkpoint: config.json and model.safetensors in float32, which load in transformers and in
+   * `openModel`. Adapters are added to the weights.
    * @param withOptimizer adds optimizer.safetensors, from which `createTrainer` goes on
    */
   files(withOptimizer = false): Map<string, Blob> {
@@ -203,8 +211,8 @@ export class Trainer {
   }
 
   /**
-   * The adapters in PEFT's layout: adapter_config.json and adapter_model.safetensors. With these beside the files of the model, `createTrainer` goes on
-   * with them.
+   * The adapters in PEFT's layout: adapter_config.json and adapter_model.safetensors. With these beside the
+   * files of the model, `createTrainer` goes on with them.
    * @param withOptimizer adds optimizer.safetensors, for the same bits
    * @throws BlockscaleError `option`: the trainer was made without `lora`
    */

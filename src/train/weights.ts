@@ -5,7 +5,10 @@ import type { Plan } from "./member.ts";
 import type { Parameter, Parameters } from "./parameters.ts";
 import { type Recipe, recipes } from "./recipes.ts";
 
-/** A weight w [n, k], and the forms of it that products read, which follow from its values: they are made anew after each step. */
+/**
+ * A weight w [n, k], and the forms of it that products read, which follow from its
+ * values: they are made anew after each step.
+ */
 export interface Weight {
   readonly name: string;
   readonly parameter: Parameter;

@@ -11,8 +11,8 @@ const CACHE = PREFIX + VERSION;
 const EXAMPLE = /\/examples\/[\w/-]+\.\w+$/;
 
 /**
- * The same with headers that let threads share memory, for hosts that set none. Nothing is lost by them: all that the page takes from others
- * is fetched by CORS.
+ * A response with the headers that let threads share memory, for hosts that set none. Nothing is lost by
+ * them: all that the page takes from others is fetched by CORS.
  */
 function isolated(response: Response): Response {
   if (response.type === "opaqueredirect" || response.status === 0) return response;

@@ -3,7 +3,10 @@ import { describe, expect, test } from "vitest";
 import { decider } from "../../src/checkpoint/dialects/rules.ts";
 import type { PlainWeight } from "../../src/checkpoint/read/weights.ts";
 
-/** The matrices of 164 model classes of transformers 5.18, layer 0 standing for all: name, shape, whether an nn.Linear. */
+/**
+ * The matrices of 164 model classes of transformers 5.18, layer 0 standing
+ * for all: name, shape, whether an nn.Linear.
+ */
 const families: Record<string, [name: string, shape: number[], isLinear: boolean][]> = JSON.parse(
   readFileSync(new URL("families.json", import.meta.url), "utf8"),
 );

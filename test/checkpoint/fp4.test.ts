@@ -29,7 +29,9 @@ beforeAll(async () => {
 
 const fround = Math.fround;
 
-/** What a weight is to become: codes, scales as bytes, the float32 of NVFP4, and the values that readers get. */
+/**
+ * What a weight is to become: codes, scales as bytes, the float32 of NVFP4, and the values that readers get.
+ */
 interface Expected {
   readonly codes: number[];
   readonly scales: number[];

@@ -38,7 +38,10 @@ async function opened(tensors = stored, config: object = configOf({})) {
   );
 }
 
-/** Element i of a row is in bits 4i of its int32, plus 8; times the scale of its group, one rounding to bfloat16. */
+/**
+ * Element i of a row is in bits 4i of its int32, plus 8; times the
+ * scale of its group, one rounding to bfloat16.
+ */
 const factors = widen("bf16", scales);
 const values = Float32Array.from({ length: ROWS * COLS }, (_, i) => {
   const integer = ((words[Math.floor(i / 8)]! >>> (4 * (i % 8))) & 15) - 8;

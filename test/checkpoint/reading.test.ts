@@ -12,7 +12,9 @@ import { decode, E4M3 } from "../reference/binary.ts";
 import { checkpointOf, fileWith, run, type Stored, tensor, tensorsOf } from "../support/checkpoint-files.ts";
 import { randomWords } from "../support/random.ts";
 
-/** The table of docs/checkpoints.md, a small checkpoint for each row: what is read here is what is said there. */
+/**
+ * The table of docs/checkpoints.md, a small checkpoint for each row: what is read here is what is said there.
+ */
 type Row = [maker: string, what: string, tensors: Stored[], quantization?: Config];
 
 const [DEEPSEEK, COMPRESSED, MODELOPT, COMFYUI, MISTRAL, FBGEMM, TORCHAO, QUANTO, GPT_OSS] = makers.map(

@@ -4,7 +4,9 @@ import { blockscale, temporaryFolder, writeModel } from "../support/cli-runner.t
 
 const folder = temporaryFolder();
 
-/** Names of fields with their types, and of the fields in them; of a list, those of all its records together. */
+/**
+ * Names of fields with their types, and of the fields in them; of a list, those of all its records together.
+ */
 function fieldsOf(value: unknown): unknown {
   if (Array.isArray(value)) return value.length > 0 ? [value.map(fieldsOf).reduce(both)] : [];
   if (value === null) return null;

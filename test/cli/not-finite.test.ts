@@ -60,7 +60,10 @@ describe("compare", () => {
 });
 
 describe("Ctrl-C ends with 130 and one message", () => {
-  /** A module that interrupts the process as soon as it opens a file to read: once, as twice would end it at once. */
+  /**
+   * A module that interrupts the process as soon as it opens a file to
+   * read: once, as twice would end it at once.
+   */
   const INTERRUPTING = `data:text/javascript,${encodeURIComponent(`
     import fs from "node:fs";
     import { syncBuiltinESMExports } from "node:module";

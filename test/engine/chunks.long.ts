@@ -14,8 +14,8 @@ import { randomNormal } from "../support/random.ts";
 import { type Block, product, randomTensor, values } from "../support/tensors.ts";
 
 /**
- * Tensors that do not pass through linear memory in one piece: frames hold 2^16 elements in rows, 2^20 to 2^22 in tiles.
- * And blocks that are larger than such a piece.
+ * Tensors that do not pass through linear memory in one piece: frames hold 2^16 elements in rows, 2^20 to
+ * 2^22 in tiles. And blocks that are larger than such a piece.
  */
 const LARGE: readonly (readonly [block: Block, shape: readonly number[]])[] = [
   [

@@ -10,7 +10,10 @@ import { expectSameBits, expectSameValues } from "../support/bits.ts";
 import { INSTANCES } from "../support/engines.ts";
 import { randomNormal } from "../support/random.ts";
 
-/** A call that has to fail: what is wrong with it, the code of its error, and the call. Types are lied to, as JavaScript can. */
+/**
+ * A call that has to fail: what is wrong with it, the code of its error, and the
+ * call. Types are lied to, as JavaScript can.
+ */
 type Wrong = readonly [what: string, code: ErrorCode, call: (fp8: Engine) => unknown];
 
 // biome-ignore lint/suspicious/noExplicitAny: arguments that the types forbid are what is tested

@@ -16,11 +16,16 @@ import { randomNormal, randomWords } from "../support/random.ts";
 
 const CANARY = 0xa5;
 
-/** With its codes, 10 MiB: nearly twice what an engine may take for itself, if rows of blocks are not longer than 1 Mi elements. */
+/**
+ * With its codes, 10 MiB: nearly twice what an engine may take for itself, if rows of
+ * blocks are not longer than 1 Mi elements.
+ */
 const LARGE = new Float32Array(2 ** 21).fill(1.5);
 const WORKING_MEMORY = 6 * 2 ** 20;
 
-/** A view at a byte offset of a larger buffer full of canaries, and a check that the rest is still untouched. */
+/**
+ * A view at a byte offset of a larger buffer full of canaries, and a check that the rest is still untouched.
+ */
 function within<T extends Uint8Array | Uint16Array | Float32Array>(
   Class: { new (buffer: ArrayBuffer, offset: number, length: number): T; readonly BYTES_PER_ELEMENT: number },
   length: number,

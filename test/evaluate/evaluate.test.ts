@@ -1,7 +1,10 @@
 import { expect, test } from "vitest";
 import { evaluate, type Predictor, worstTokens } from "../../src/evaluate/evaluate.ts";
 
-/** Predicts that the next token is one more than this one, with the odds e^sharpness to 1 against each other one. */
+/**
+ * Predicts that the next token is one more than this one, with the odds
+ * e^sharpness to 1 against each other one.
+ */
 function counter(sharpness: number, vocab = 5): Predictor & { readonly seen: number[][] } {
   const seen: number[][] = [];
   return {

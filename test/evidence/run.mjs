@@ -61,7 +61,10 @@ function tensorsOf({ hidden_size: h, intermediate_size: m, vocab_size: vocab, nu
   ];
 }
 
-/** Bits of BF16 values from -0.05 to 0.05, of a generator with a fixed start; each tensor begins elsewhere in them. */
+/**
+ * Bits of BF16 values from -0.05 to 0.05, of a generator with a fixed
+ * start; each tensor begins elsewhere in them.
+ */
 function randomBits(count) {
   const values = new Float32Array(count);
   let state = 1;
@@ -108,7 +111,9 @@ function headerOf(header) {
   return padded;
 }
 
-/** A control group of Linux that holds a process to some bytes; `null` where this machine lets us make none. */
+/**
+ * A control group of Linux that holds a process to some bytes; `null` where this machine lets us make none.
+ */
 function limitOf(bytes) {
   const [old, unified] = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"];
   const [parent, limit, peak] = existsSync(join(old, "memory.limit_in_bytes"))

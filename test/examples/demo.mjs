@@ -10,7 +10,9 @@ const HIDDEN = 1024;
 const FFN = 2816;
 const VOCAB = 4096;
 
-/** Names, shapes and spreads of a two-layer model: one layer in the manner of Llama and Qwen, one of DeepSeek. */
+/**
+ * Names, shapes and spreads of a two-layer model: one layer in the manner of Llama and Qwen, one of DeepSeek.
+ */
 function* tensors() {
   yield ["model.embed_tokens.weight", [VOCAB, HIDDEN], "embedding"];
   for (const layer of [0, 1]) {

@@ -11,7 +11,10 @@ import {
   planQuantize,
 } from "blockscale/checkpoint";
 
-/** Whether the client takes gzip: FP8 codes lose 18 % by it, BF16 values 22 %, and none of the encodings that a worker knows does better. */
+/**
+ * Whether the client takes gzip: FP8 codes lose 18 % by it, BF16 values 22 %, and none of the
+ * encodings that a worker knows does better.
+ */
 const takesGzip = ({ headers }) =>
   /\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/i.test(headers.get("accept-encoding") ?? "");
 

@@ -12,7 +12,9 @@ import { randomFinite, randomNormal, randomWords } from "../support/random.ts";
 const ROWS = 11;
 const COLS = 683;
 const N = ROWS * COLS;
-/** Where things are in both memories: behind what the wasm build keeps for itself, each with room for 65536. */
+/**
+ * Where things are in both memories: behind what the wasm build keeps for itself, each with room for 65536.
+ */
 const SRC = 32768;
 const CODES = SRC + 4 * 65536;
 const SCALES = CODES + 65536;

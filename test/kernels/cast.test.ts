@@ -29,7 +29,10 @@ function withNeighbours(magnitudes: Iterable<number>): Uint32Array {
   return Uint32Array.from(found);
 }
 
-/** Every float32 exponent (subnormal, Inf and NaN too), with every mantissa of at most five bits: all ties are among them. */
+/**
+ * Every float32 exponent (subnormal, Inf and NaN too), with every mantissa of at
+ * most five bits: all ties are among them.
+ */
 function tiesOfEveryExponent(): Uint32Array {
   const magnitudes: number[] = [];
   for (let exponent = 0; exponent <= 255; exponent++) {
@@ -43,8 +46,8 @@ function tiesOfEveryExponent(): Uint32Array {
 const ties = once(tiesOfEveryExponent);
 
 /**
- * 2^24 patterns spread evenly over all 2^32, no two alike: multiples of an odd number near 2^32 / golden ratio.
- * In batches, so that the engine crosses its frames and the reference stays in the cache.
+ * 2^24 patterns spread evenly over all 2^32, no two alike: multiples of an odd number near 2^32 / golden
+ * ratio. In batches, so that the engine crosses its frames and the reference stays in the cache.
  */
 const SWEEP_BATCHES = 16;
 const SWEEP_BATCH = 2 ** 20;

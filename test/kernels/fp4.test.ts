@@ -11,7 +11,10 @@ const VALUES = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
 const numberOf = (code: number): number => (code & 8 ? -1 : 1) * VALUES[code & 7]!;
 const f = Math.fround;
 
-/** The code nearest to x, of two equally near ones the even one; the largest beyond, and for NaN, which E2M1 has none of. */
+/**
+ * The code nearest to x, of two equally near ones the even one; the largest
+ * beyond, and for NaN, which E2M1 has none of.
+ */
 function codeOf(x: number): number {
   const sign = x < 0 || Object.is(x, -0) ? 8 : 0;
   const a = Math.abs(x);

@@ -309,7 +309,10 @@ export const E8M0_CEIL: readonly (readonly [bits: number, byte: number])[] = [
   [0x7f000000, 0xfe],
 ];
 
-/** Scale bytes from and to which every finite code dequantises without an error; beyond them some code has one. */
+/**
+ * Scale bytes from and to which every finite code dequantises without
+ * an error; beyond them some code has one.
+ */
 export const EXACT_RANGES: readonly (readonly [
   format: Format,
   type: "f32" | "bf16" | "f16",

@@ -21,7 +21,10 @@ const BLOCKS: readonly (readonly [number, number])[] = [
 /** A power of two; halfway; 1.75 (RCEIL, and EVEN for FP4); 1.875 (EVEN, E5M2); 1.9375 (EVEN, E4M3). */
 const THRESHOLDS = [0, 0x400000, 0x600000, 0x700000, 0x780000];
 
-/** Finite magnitudes within `reach` of thresholds of an exponent, subnormals and the largest float32 among them. */
+/**
+ * Finite magnitudes within `reach` of thresholds of an exponent,
+ * subnormals and the largest float32 among them.
+ */
 function amaxes(exponents: Iterable<number>, thresholds: readonly number[], reach: number): Uint32Array {
   const found = new Set<number>();
   for (const exponent of exponents) {
@@ -39,7 +42,10 @@ function range(first: number, last: number): number[] {
   return Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }
 
-/** Many blocks where they are small, and where they are large the exponents at which a kernel may change its way. */
+/**
+ * Many blocks where they are small, and where they are large the
+ * exponents at which a kernel may change its way.
+ */
 const AMAXES: Readonly<Record<string, () => Uint32Array>> = {
   "1,32": once(() => amaxes(range(0, 255), THRESHOLDS, 2)),
   "1,128": once(() => amaxes(range(0, 255), [0, 0x600000], 1)),
@@ -48,8 +54,8 @@ const AMAXES: Readonly<Record<string, () => Uint32Array>> = {
 };
 
 /**
- * One block per amax, below one another: the amax at a place that moves from block to block, with alternating sign,
- * and around it smaller values of about two dozen binades, -0 and subnormals among them.
+ * One block per amax, below one another: the amax at a place that moves from block to block, with alternating
+ * sign, and around it smaller values of about two dozen binades, -0 and subnormals among them.
  */
 function stack(magnitudes: Uint32Array, elements: number): Float32Array {
   const bits = randomWords(elements, magnitudes.length * elements);
@@ -105,7 +111,9 @@ const EVERY_HALF = once(() => Uint16Array.from({ length: 65536 }, (_, bits) => b
 /** Where the patterns of a type are Inf and NaN. */
 const INFINITY = { bf16: 0x7f80, f16: 0x7c00 } as const;
 
-/** Every pattern of a type but Inf and NaN, which would make NaN of a large block; 0 and -0 in their place. */
+/**
+ * Every pattern of a type but Inf and NaN, which would make NaN of a large block; 0 and -0 in their place.
+ */
 function everyFinite(type: "bf16" | "f16"): Uint16Array {
   return EVERY_HALF().map((bits) => ((bits & 0x7fff) >= INFINITY[type] ? bits & 0x8000 : bits));
 }

@@ -63,7 +63,10 @@ const KINDS: { readonly [name: string]: (seed: number, n: number) => Float32Arra
   halves: (seed, n) => randomNormal(seed, n).map((v) => Math.round(4 * v) / 2),
 };
 
-/** Builds whose integer products this engine computes as it should: V8 11 does not with relaxed SIMD, which it hides behind a flag. */
+/**
+ * Builds whose integer products this engine computes as it should: V8 11 does not with
+ * relaxed SIMD, which it hides behind a flag.
+ */
 const TRUE_BUILDS = MODEL_BUILDS.filter((_, i) => trueDots[i]);
 
 test("the builds without relaxed SIMD compute integer products everywhere", () => {

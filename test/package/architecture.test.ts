@@ -108,7 +108,10 @@ function arrowsBetween(folder: string, layers: readonly (readonly string[])[]): 
   return [...found.values()];
 }
 
-/** The files of a circle of imports, if there is one. Types may refer to one another: they are gone when the code runs. */
+/**
+ * The files of a circle of imports, if there is one. Types may refer to one
+ * another: they are gone when the code runs.
+ */
 function circleIn(folder: string): string[] {
   const done = new Set<string>();
   const visit = (file: string, path: readonly string[]): string[] => {
@@ -129,7 +132,10 @@ function circleIn(folder: string): string[] {
   return [];
 }
 
-/** From the bottom up; a file may import from its own layer and those below. A file is of its longest matching place. */
+/**
+ * From the bottom up; a file may import from its own layer and those below.
+ * A file is of its longest matching place.
+ */
 const SRC_LAYERS = [
   ["tensor/"],
   ["wasm/", "js/"],
@@ -261,8 +267,8 @@ function withoutComments(text: string): string {
 }
 
 /**
- * What touches memory or makes an address: loads and stores of scalars and vectors, with `v128.load8_lane` and its
- * kind; memory.copy, fill, grow and data; casts between numbers and pointers; the end of static data.
+ * What touches memory or makes an address: loads and stores of scalars and vectors, with `v128.load8_lane`
+ * and its kind; memory.copy, fill, grow and data; casts between numbers and pointers; the end of static data.
  * `memory.size()` is a number that the compiler cannot know, and no access.
  */
 const MEMORY = new RegExp(
@@ -282,8 +288,8 @@ const MEMORY = new RegExp(
  * - integer comparison, minimum and maximum of lanes, which order floats by their bits
  * - moves between lanes: swizzle, shuffle, narrow, extend, dot, bitmask, extract_lane, replace_lane
  * - conversions and reinterpretations: convert, trunc, promote, demote, reinterpret
- * - constants: a lane constructor, or a splat of a literal other than 0
- * Adding, multiplying and dividing float lanes is arithmetic, and so is splatting a number that lanes/ has made.
+ * - constants: a lane constructor, or a splat of a literal other than 0 Adding, multiplying and dividing
+ *   float lanes is arithmetic, and so is splatting a number that lanes/ has made.
  */
 const LANE_BITS = new RegExp(
   [

@@ -3,7 +3,10 @@ import manifest from "../../package.json" with { type: "json" };
 
 const ENGINE = ["BlockscaleError", "bf16", "cosine", "f16", "load", "schemes", "sqnr"];
 
-/** What each entry exports at run time. A name that comes or goes changes the public interface: docs/changelog.md has to say so. */
+/**
+ * What each entry exports at run time. A name that comes or goes changes the public
+ * interface: docs/changelog.md has to say so.
+ */
 const NAMES: { readonly [entry: string]: readonly string[] } = {
   ".": ENGINE,
   "./js": ENGINE,

@@ -10,7 +10,9 @@ const docs = new URL("../../docs/", import.meta.url);
 const pages = readdirSync(docs).filter((name) => name.endsWith(".md"));
 const texts = [readme, ...pages.map((name) => readFileSync(new URL(name, docs), "utf8"))];
 
-/** The ```js blocks of the README and of docs/; the last console.log of each says in a comment what it prints. */
+/**
+ * The ```js blocks of the README and of docs/; the last console.log of each says in a comment what it prints.
+ */
 const examples = texts
   .flatMap((text) => [...text.matchAll(/^```js\n(.*?)^```/gms)])
   .map((match) => match[1] as string);

@@ -6,7 +6,8 @@ import { setTimeout } from "node:timers/promises";
 const ONE_IN = 10;
 
 /**
- * Passes requests on to a server; some fail with 500 or 503, before they are done or when they are, some answers are late and some end early.
+ * Passes requests on to a server; some fail with 500 or 503, before they are done or when they are,
+ * some answers are late and some end early.
  * @param random gives numbers from 0 to 1
  * @returns its port, and how often what has happened
  */

@@ -75,7 +75,10 @@ export async function startRedis(port, name, more = []) {
   return redis;
 }
 
-/** Starts an S3 server in a process of its own, and one in front of it that fails now and then; commands find that by their environment. */
+/**
+ * Starts an S3 server in a process of its own, and one in front of it that fails now and then;
+ * commands find that by their environment.
+ */
 export async function startS3(random) {
   const at = await freePort();
   const faults = await startFaults(at, random);

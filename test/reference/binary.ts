@@ -17,7 +17,10 @@ interface Layout {
 export interface BinaryFormat extends Layout {
   /** The value of every code, negative ones too. */
   readonly values: Float64Array;
-  /** Entry `c` lies halfway between the values of codes `c` and `c + 1`; the last one is where overflow begins. */
+  /**
+   * Entry `c` lies halfway between the values of codes `c` and `c +
+   * 1`; the last one is where overflow begins.
+   */
   readonly midpoints: Float64Array;
 }
 
@@ -30,7 +33,10 @@ const POWERS = new Float64Array(1074 + 1024);
 for (let e = 0, up = 1; e <= 1023; e++, up *= 2) POWERS[e + 1074] = up;
 for (let e = 0, down = 1; e >= -1074; e--, down /= 2) POWERS[e + 1074] = down;
 
-/** The largest power of two not above x > 0, as an exponent. Comparisons decide; the logarithm is only a guess. */
+/**
+ * The largest power of two not above x > 0, as an exponent.
+ * Comparisons decide; the logarithm is only a guess.
+ */
 export function floorLog2(x: number): number {
   let e = Math.floor(Math.log2(x));
   while (pow2(e) > x) e--;
@@ -133,8 +139,9 @@ export function nearestInTable({ midpoints }: BinaryFormat, x: number): number {
 }
 
 /**
- * The same by counting steps of the spacing at the magnitude, for formats with a long table and with Inf: codes from a power of
- * two to the next are equally spaced, as many in each such interval, and those below the smallest normal like those above.
+ * The same by counting steps of the spacing at the magnitude, for formats with a long table and with Inf:
+ * codes from a power of two to the next are equally spaced, as many in each such interval, and those
+ * below the smallest normal like those above.
  */
 export function nearestBySpacing(format: BinaryFormat, x: number): number {
   const { mantissaBits, bias, largest, midpoints } = format;

@@ -28,14 +28,18 @@ function blockScale(scheme: Scheme, amax: number): BlockScale {
   return { stored: byte, divisor: decodeScale(byte) };
 }
 
-/** The code of one element: the quotient is exact for a power of two, and rounded to float32 for a multiplier. */
+/**
+ * The code of one element: the quotient is exact for a power of two, and rounded to float32 for a multiplier.
+ */
 function elementCode(scheme: Scheme, x: number, divisor: number): number {
   if (Number.isNaN(divisor)) return scheme.format === "e2m1" ? 7 : 0x7f;
   const quotient = scheme.scale === "f32" ? Math.fround(x / divisor) : x / divisor;
   return encodeSaturating(FORMAT[scheme.format], quotient);
 }
 
-/** The rows and columns of one slice, and how many slices there are: a vector is one row, `[]` one element. */
+/**
+ * The rows and columns of one slice, and how many slices there are: a vector is one row, `[]` one element.
+ */
 function slicesOf(shape: readonly number[]): { slices: number; rows: number; cols: number } {
   const cols = shape.at(-1) ?? 1;
   const rows = shape.at(-2) ?? 1;

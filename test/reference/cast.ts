@@ -36,7 +36,9 @@ export function bitsOfF32(x: number): number {
   return word[0] as number;
 }
 
-/** FP8 code of a float32, given as bits because a NaN keeps its sign: nearest even, saturating, NaN is 0x7F. */
+/**
+ * FP8 code of a float32, given as bits because a NaN keeps its sign: nearest even, saturating, NaN is 0x7F.
+ */
 export function encodeBits(format: Format, bits: number): number {
   const x = f32FromBits(bits);
   if (Number.isNaN(x)) return bits >>> 31 ? 0xff : 0x7f;

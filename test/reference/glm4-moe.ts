@@ -1,6 +1,7 @@
 /**
- * GLM-4-MoE (GLM-4.5 and later) as its definition reads, in float64 and without a cache: grouped queries whose first half of each head carries
- * positions, biases on q, k and v, norms of q and k; after some dense layers experts by sigmoid, chosen in groups with a correction.
+ * GLM-4-MoE (GLM-4.5 and later) as its definition reads, in float64 and without a cache: grouped queries
+ * whose first half of each head carries positions, biases on q, k and v, norms of q and k; after some dense
+ * layers experts by sigmoid, chosen in groups with a correction.
  */
 export interface Glm4Sizes {
   readonly hidden: number;

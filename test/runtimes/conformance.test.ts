@@ -7,8 +7,8 @@ import { conformance, hashes, precisions } from "./conformance.ts";
 import { conversions } from "./conversions.ts";
 
 /**
- * Values come from the definitions; sums and converted files, which have tests of their own against them, from plain
- * JavaScript.
+ * Values come from the definitions; sums and converted files, which have tests of their
+ * own against them, from plain JavaScript.
  */
 async function expected(): Promise<Record<string, string>> {
   const [, makePlain] = ENGINES.find(([name]) => name === "js")!;

@@ -1,6 +1,6 @@
 /**
- * What blockscale must do everywhere, as one list of cases that needs nothing but the language and crypto.subtle:
- * whole outputs are hashed, so that runtimes can be compared by a few lines of text.
+ * What blockscale must do everywhere, as one list of cases that needs nothing but the language and
+ * crypto.subtle: whole outputs are hashed, so that runtimes can be compared by a few lines of text.
  */
 import type { Engine } from "../../src/engine/engine.ts";
 import type { Rounding, Scheme } from "../../src/tensor/schemes.ts";

@@ -11,7 +11,10 @@ export type Checkpoints = Pick<
 
 const NAME = "model.safetensors";
 
-/** Something to store for every dialect: a routed expert by itself for DeepSeek-V4's FP4, a stack [experts, in, out] for gpt-oss. */
+/**
+ * Something to store for every dialect: a routed expert by itself for DeepSeek-V4's
+ * FP4, a stack [experts, in, out] for gpt-oss.
+ */
 const SHAPES = {
   "model.embed_tokens.weight": [40, 256],
   "model.layers.0.input_layernorm.weight": [256],

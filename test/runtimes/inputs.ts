@@ -1,6 +1,6 @@
 /**
- * Seeded inputs, the same bits in every runtime: integer arithmetic only, since Math.log and its kind may differ in the
- * last bit from engine to engine.
+ * Seeded inputs, the same bits in every runtime: integer arithmetic only, since Math.log and its kind may
+ * differ in the last bit from engine to engine.
  */
 
 /** 32 random bits at a time (Marsaglia's xorshift). */
@@ -18,7 +18,10 @@ export function floatsOf(bits: Uint32Array): Float32Array<ArrayBuffer> {
   return new Float32Array(bits.buffer as ArrayBuffer, bits.byteOffset, bits.length);
 }
 
-/** Every upper half of a float32 with the lower halves around a tie: all exponents, all ties, and their neighbours. */
+/**
+ * Every upper half of a float32 with the lower halves around a tie: all
+ * exponents, all ties, and their neighbours.
+ */
 export function everyTie(): Float32Array {
   const lower = [0x0000, 0x0001, 0xffff];
   const bits = new Uint32Array(3 * 65536);
@@ -33,8 +36,8 @@ const SPECIALS: readonly number[] = [
 ];
 
 /**
- * float32 bits like those of weights: magnitudes within a few powers of two, an outlier now and then, some rows of
- * tiny values, runs of zeros; at the end specials, far enough from one another to spoil few blocks.
+ * float32 bits like those of weights: magnitudes within a few powers of two, an outlier now and then, some
+ * rows of tiny values, runs of zeros; at the end specials, far enough from one another to spoil few blocks.
  */
 export function weightBits(seed: number, n: number): Uint32Array {
   const next = random(seed);

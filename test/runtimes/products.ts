@@ -8,8 +8,8 @@ import { floatsOf, plainBits } from "./inputs.ts";
 const UNIT = 2 ** -24;
 
 /**
- * The largest error of c = x w^T, as a share of what rounding allows: gamma_K * sum |x||w|, in whatever order the sum
- * is taken (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). At most 1 is right.
+ * The largest error of c = x w^T, as a share of what rounding allows: gamma_K * sum |x||w|, in whatever order
+ * the sum is taken (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). At most 1 is right.
  */
 function worstShare(c: Float32Array, x: Float32Array, w: Float32Array, [m, n, k]: readonly number[]): number {
   const gamma = (k! * UNIT) / (1 - k! * UNIT);

@@ -39,7 +39,9 @@ function lineOf({ runtime, version, place, build, problems }) {
 const START = "<!-- runtimes:start -->";
 const END = "<!-- runtimes:end -->";
 
-/** The table of docs/runtimes.md: a line per runtime, with the places that ran and the build that was chosen. */
+/**
+ * The table of docs/runtimes.md: a line per runtime, with the places that ran and the build that was chosen.
+ */
 function tableOf(results) {
   const rows = new Map();
   for (const { runtime, version, place, build } of results.filter(

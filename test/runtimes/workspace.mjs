@@ -40,7 +40,10 @@ export function exists(path) {
   );
 }
 
-/** Installs a folder's locked packages, unless they are there. Install scripts stay off: every binary is a package. */
+/**
+ * Installs a folder's locked packages, unless they are there. Install
+ * scripts stay off: every binary is a package.
+ */
 export async function installPackages(folder) {
   const stamp = join(folder, "node_modules/.package-lock.json");
   const lock = join(folder, "package-lock.json");

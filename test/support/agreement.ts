@@ -54,7 +54,9 @@ export function describeQuantize(cases: readonly QuantizeCase[]): void {
   });
 }
 
-/** Declares a test per case, type and engine: the engine dequantises it to the same bits as the definitions. */
+/**
+ * Declares a test per case, type and engine: the engine dequantises it to the same bits as the definitions.
+ */
 export function describeDequantize(cases: readonly DequantizeCase[]): void {
   const each = cases.flatMap(({ name, tensor, types }) =>
     types.map((type) => {

@@ -28,12 +28,12 @@ const UNDERFLOW = 2 ** -150;
 const LARGEST = f32FromBits(0x7f7fffff);
 
 /**
- * Checks every element of c [m, n] against the exact product: |c - sum a b| <= gamma_r sum |a||b|, gamma_r = r u / (1 - r u), u = 2^-24
- * (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). A term takes part in one product and in at most K - 1 additions
- * that round, in whatever order the sum is taken, and adding a zero does not round; a scale that is a power of two does not
- * round, one that is not rounds once: r = K + `extra`. Where float32 underflows, each rounding costs up to 2^-150 instead: for a product, a sum, or
- * an operand that meets its scale there.
- * bfloat16 results carry one more rounding of 2^-8.
+ * Checks every element of c [m, n] against the exact product: |c - sum a b| <= gamma_r sum |a||b|, gamma_r =
+ * r u / (1 - r u), u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). A term
+ * takes part in one product and in at most K - 1 additions that round, in whatever order the sum is taken,
+ * and adding a zero does not round; a scale that is a power of two does not round, one that is not rounds
+ * once: r = K + `extra`. Where float32 underflows, each rounding costs up to 2^-150 instead: for a product, a
+ * sum, or an operand that meets its scale there. bfloat16 results carry one more rounding of 2^-8.
  */
 export function expectWithinBound(
   c: Float32Array | Uint16Array,

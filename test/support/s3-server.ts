@@ -17,8 +17,8 @@ export interface S3Server {
 }
 
 /**
- * An S3 server on this machine with a bucket `models`, and a proxy in front of it that can make requests fail. This process and those
- * that it starts find it by their environment.
+ * An S3 server on this machine with a bucket `models`, and a proxy in front of it that can make requests
+ * fail. This process and those that it starts find it by their environment.
  */
 export function s3Server(): S3Server {
   const folder = temporaryFolder();

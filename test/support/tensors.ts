@@ -15,7 +15,10 @@ import { randomNormal, randomWords } from "./random.ts";
 /** `[rows, cols]` of a block. */
 export type Block = readonly [number, number];
 
-/** Normal values with the outlier columns that real weights have, in a type; enough for any case that is not huge. */
+/**
+ * Normal values with the outlier columns that real weights have, in a
+ * type; enough for any case that is not huge.
+ */
 const POOL_SIZE = 5 * 2 ** 19;
 const pool: Readonly<Record<ValueType, () => Float32Array | Uint16Array>> = {
   f32: once(() => randomNormal(1, POOL_SIZE).map((x, i) => (i % 61 === 0 ? 40 * x : x))),

@@ -17,7 +17,9 @@ const MERGES = [
 /** Special tokens behind them. */
 export const SPECIAL = { start: 260, end: 261 };
 
-/** A small byte-level vocabulary of 262 tokens in the form of the tokenizers library, with a chat template. */
+/**
+ * A small byte-level vocabulary of 262 tokens in the form of the tokenizers library, with a chat template.
+ */
 export function tokenizerFiles(): Map<string, Blob> {
   const vocab: Record<string, number> = {};
   byteCharacters().forEach((character, byte) => {

@@ -12,7 +12,9 @@ const BUILDS = ["debug", ...RELEASES] as const;
 /** 40 kB: what a page may have to load before it can do anything. */
 const SIZE_BUDGET = 40_000;
 
-/** Every kernel and how many arguments it takes. Does not compile unless it says what {@link Kernels} says. */
+/**
+ * Every kernel and how many arguments it takes. Does not compile unless it says what {@link Kernels} says.
+ */
 const ARITIES: { readonly [K in keyof Kernels]: Parameters<Kernels[K]>["length"] } = {
   heapBase: 0,
   encode: 4,

@@ -7,7 +7,10 @@ import { chromium, firefox } from "playwright-core";
 
 const pathOf = (name) => execFileSync("which", [name], { encoding: "utf8" }).trim();
 
-/** Starts a browser with a profile of its own on disk: what private windows store is in memory, and too little. */
+/**
+ * Starts a browser with a profile of its own on disk: what private
+ * windows store is in memory, and too little.
+ */
 export async function launch(name, { preferences, ...options } = {}) {
   const profile = mkdtempSync(join(tmpdir(), `blockscale-${name}-`));
   if (preferences !== undefined) {
@@ -107,7 +110,8 @@ export async function convert(page, timeout = 120_000) {
 }
 
 /**
- * Starts the conversion and presses a button of it in the same moment: from outside, a fast run might be over by then.
+ * Starts the conversion and presses a button of it in the same moment: from
+ * outside, a fast run might be over by then.
  */
 export async function startAnd(page, label) {
   await page.evaluate((wanted) => {
@@ -136,8 +140,8 @@ export function written(page) {
 }
 
 /**
- * What the page hands to the downloads when a button is pressed: its name and its bytes. Seen from inside, since Firefox, driven from outside,
- * tells of no download.
+ * What the page hands to the downloads when a button is pressed: its name and its bytes. Seen from inside,
+ * since Firefox, driven from outside, tells of no download.
  */
 export async function downloadedBy(page, press) {
   await page.evaluate(() => {

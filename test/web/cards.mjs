@@ -4,7 +4,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { convert, downloadedBy, withPage } from "./browser.mjs";
 
-/** Presses the button of the card; gives its name, its size, and how many colours are in some strips of it. */
+/**
+ * Presses the button of the card; gives its name, its size, and how many colours are in some strips of it.
+ */
 async function cardOf(page) {
   const press = () => page.getByRole("button", { name: "Picture (PNG)" }).click();
   const { name } = await downloadedBy(page, press);

@@ -145,7 +145,10 @@ export function writeInfinite(path) {
 /** Bytes of one element of the dtypes below. */
 const BYTES = { BF16: 2, F16: 2, F32: 4, F64: 8, I64: 8, F8_E4M3: 1 };
 
-/** One file of tensors with bytes of the test's own: `{ name, dtype, shape, bytes }`, the last one zeros if left out. */
+/**
+ * One file of tensors with bytes of the test's own: `{ name, dtype, shape,
+ * bytes }`, the last one zeros if left out.
+ */
 export function writeTensors(path, tensors, metadata) {
   const header = metadata === undefined ? {} : { __metadata__: metadata };
   let at = 0;

@@ -24,7 +24,9 @@ export const hashes = (path) =>
 export const onlyHashes = (files) =>
   Object.fromEntries(Object.entries(files).map(([name, { sha256 }]) => [name, sha256]));
 
-/** SHA-256 of every file in an uncompressed zip archive, by name: told by its directory, which is at its end. */
+/**
+ * SHA-256 of every file in an uncompressed zip archive, by name: told by its directory, which is at its end.
+ */
 export function unzipped(bytes) {
   const end = bytes.lastIndexOf(Buffer.from("PK\x05\x06"));
   assert.ok(end >= 0, "an archive ends with its directory");

@@ -30,8 +30,8 @@ function made(env, name, write) {
 const dialects = ["deepseek-v3.1", "mxfp8"];
 
 /**
- * Answers what asks for ranges of a file at /far/far.safetensors, and denies all else below /far/. Counts its bytes;
- * long ranges have to wait until `release` is called.
+ * Answers what asks for ranges of a file at /far/far.safetensors, and denies all else below /far/. Counts its
+ * bytes; long ranges have to wait until `release` is called.
  */
 function rangesOf(path) {
   const size = statSync(path).size;

@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 
-/** Bundles and imports code of a folder of src/web. @param contents exports from "./models.ts" and the like */
+/**
+ * Bundles and imports code of a folder of src/web. @param contents exports from "./models.ts" and the like
+ */
 export async function importView(env, folder, contents) {
   const outfile = join(env.folder, `${folder}-in-node.mjs`);
   await build({

@@ -38,8 +38,8 @@ async function xxh64(path) {
 }
 
 /**
- * Milliseconds of processor time of each task of the page's main thread while `body` runs. Wall time would count
- * everything else the machine does meanwhile.
+ * Milliseconds of processor time of each task of the page's main thread while `body` runs. Wall time would
+ * count everything else the machine does meanwhile.
  */
 async function tasksDuring(page, body) {
   const session = await page.context().newCDPSession(page);

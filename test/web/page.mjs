@@ -32,7 +32,10 @@ async function eachState(page, env, look) {
   await look("done");
 }
 
-/** What axe finds that is serious or critical. Injected through the debugger: the page's policy allows no other way. */
+/**
+ * What axe finds that is serious or critical. Injected through the
+ * debugger: the page's policy allows no other way.
+ */
 export async function audit(page) {
   await page.evaluate(readFileSync(axe, "utf8"));
   const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ["violations"] }));

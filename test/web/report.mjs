@@ -39,7 +39,9 @@ function chartsIn(path) {
   return JSON.parse(data);
 }
 
-/** Asks the web page for its report. @returns the path of an .html file, without which browsers show its text */
+/**
+ * Asks the web page for its report. @returns the path of an .html file, without which browsers show its text
+ */
 async function downloadReport(page, name) {
   const [download] = await Promise.all([
     page.waitForEvent("download"),
@@ -73,7 +75,9 @@ function coloursOf(page) {
 
 const CHARTS = ["sqnr", "exponents", "layers", "errors", "values"];
 
-/** The report of a choice of formats for a small model: what was chosen, where it hurts, and at which tokens. */
+/**
+ * The report of a choice of formats for a small model: what was chosen, where it hurts, and at which tokens.
+ */
 function sensitivityReport(env) {
   const path = join(env.folder, "sensitivity.html");
   if (existsSync(path)) return path;

@@ -77,7 +77,10 @@ async function attempt(seconds, body) {
   }
 }
 
-/** Runs one test. Browsers on a busy machine fail now and then for no reason of ours: a second attempt counts, and is told. */
+/**
+ * Runs one test. Browsers on a busy machine fail now and then for no reason of
+ * ours: a second attempt counts, and is told.
+ */
 async function run(name, seconds, body) {
   const start = performance.now();
   const took = () => `${((performance.now() - start) / 1000).toFixed(1)} s`;

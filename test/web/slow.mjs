@@ -25,7 +25,10 @@ async function withServer(options, body) {
 /** Waits until the service worker has fetched all it keeps: it is active no sooner. */
 const kept = (page) => page.evaluate(() => navigator.serviceWorker.ready.then(() => {}));
 
-/** Visits the page for the first time, slowed down. @returns milliseconds until something is painted, and until it can be used */
+/**
+ * Visits the page for the first time, slowed down. @returns milliseconds until
+ * something is painted, and until it can be used
+ */
 async function firstVisit(url) {
   const { context, close } = await launch("chromium");
   try {

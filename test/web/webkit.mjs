@@ -68,8 +68,8 @@ function withModel(env, options, body) {
 }
 
 /**
- * For the main worker: files that can be written in place, which Safari has and WebKitGTK has not. Their bytes stay in
- * memory until they are closed, and then are written as a stream.
+ * For the main worker: files that can be written in place, which Safari has and WebKitGTK has not. Their
+ * bytes stay in memory until they are closed, and then are written as a stream.
  */
 const WRITTEN_IN_PLACE = `{
   const { createWritable, getFile } = FileSystemFileHandle.prototype;

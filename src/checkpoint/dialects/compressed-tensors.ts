@@ -140,8 +140,8 @@ const FP8_BLOCKS: Storage = {
 };
 
 /**
- * A module as a target. Loaders look up fused layers by the names of their parts, and experts by that of the first: all experts of a layer are
- * one pattern, where 256 names would be told.
+ * A module as a target. Loaders look up fused layers by the names of their parts, and experts by that of the
+ * first: all experts of a layer are one pattern, where 256 names would be told.
  */
 function targetOf(module: string): string {
   if (!/\.experts\.\d+\./.test(module)) return module;

@@ -33,8 +33,9 @@ const TURNED: ReadonlySet<unknown> = new Set([
 ]);
 
 /**
- * transformers keeps the experts of a layer as `gate_up_proj` [experts, 2 * size, hidden] and `down_proj` [experts, hidden, size], and
- * their scales beside them, one grid for each expert. vLLM cuts `gate_up_proj` and its scales in two halves.
+ * transformers keeps the experts of a layer as `gate_up_proj` [experts, 2 * size, hidden] and `down_proj`
+ * [experts, hidden, size], and their scales beside them, one grid for each expert. vLLM cuts
+ * `gate_up_proj` and its scales in two halves.
  */
 function readsStack({ name, shape }: Candidate, config: Config | null): true | string {
   const part = /\.experts\.(gate_up_proj|up_proj|down_proj)(\.weight)?$/.exec(name)?.[1];
@@ -78,7 +79,10 @@ export const deepseekV4: Dialect = {
   config: (kept) => squareConfig(kept, { scale_fmt: "ue8m0" }),
 };
 
-/** The smallest block that DeepSeek-V4 makes has 6 * 2^-126 as its largest magnitude: a block of zeros has the scale 2^-126. */
+/**
+ * The smallest block that DeepSeek-V4 makes has 6 * 2^-126 as its largest
+ * magnitude: a block of zeros has the scale 2^-126.
+ */
 const V4_EXPERTS: Storage = {
   scheme: { ...schemes.mxfp4, amaxFloor: 6 * 2 ** -126, zeroScale: 1 },
   codes: { suffix: ".weight", dtype: "I8" },

@@ -39,8 +39,8 @@ export interface Storage {
   /** NVFP4: the float32 of the tensor, by which its scales are to be multiplied, or divided. */
   readonly tensorScale?: { readonly suffix: string; readonly divides: boolean };
   /**
-   * gpt-oss: stacks whose plain values are [experts, in, out] are stored as [experts, out, in / 32, 16], 16 bytes for the 32 codes
-   * of a block.
+   * gpt-oss: stacks whose plain values are [experts, in, out] are stored as [experts, out, in / 32,
+   * 16], 16 bytes for the 32 codes of a block.
    */
   readonly turnsStacks?: true;
   /** What overrides call it, in a dialect that stores several formats. */
@@ -62,9 +62,15 @@ export interface Dialect {
   readonly storage: Storage;
   /** Formats that an override may choose for a weight, by name. Left out, there is `storage` alone. */
   readonly formats?: Readonly<Record<string, Storage>>;
-  /** How a certain weight is stored, where that depends on the weight; as a text, why its loaders take it in high precision only. */
+  /**
+   * How a certain weight is stored, where that depends on the weight; as a text, why
+   * its loaders take it in high precision only.
+   */
   storageOf?(weight: Candidate, config: Config | null): Storage | string;
-  /** Whether loaders read a stack of experts in one tensor with its scales, as it lies; as a text, why not. Left out, they do not. */
+  /**
+   * Whether loaders read a stack of experts in one tensor with its scales, as it lies;
+   * as a text, why not. Left out, they do not.
+   */
   readsStack?(stack: Candidate, config: Config | null): true | string;
   /**
    * The quantization_config that tells readers of it.
@@ -80,7 +86,10 @@ export interface Dialect {
   documents?(kept: readonly string[]): Document[];
 }
 
-/** Name of a tensor that belongs to a weight: `X.weight` gives `X` and the suffix, `X` the suffix without its `.weight`. */
+/**
+ * Name of a tensor that belongs to a weight: `X.weight` gives `X` and the
+ * suffix, `X` the suffix without its `.weight`.
+ */
 export function partName(weight: string, { suffix }: Pick<Part, "suffix">): string {
   if (suffix === ".weight") return weight;
   return weight.endsWith(".weight")

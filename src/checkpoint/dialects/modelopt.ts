@@ -5,7 +5,10 @@ import type { Dialect } from "./dialect.ts";
 /** Readers look for this name; the version is ours to leave out. */
 const PRODUCER: Config = { name: "modelopt" };
 
-/** In hf_quant_config.json for ModelOpt's own tools, in config.json for the others. */
+/**
+ * The description of a quantisation: in hf_quant_config.json for
+ * ModelOpt's own tools, in config.json for others.
+ */
 function quantization(algorithm: string, { block }: Scheme, kept: readonly string[]): Config {
   return { quant_algo: algorithm, kv_cache_quant_algo: null, group_size: block[1], exclude_modules: kept };
 }

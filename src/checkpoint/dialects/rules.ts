@@ -4,7 +4,9 @@ import type { Config } from "../read/checkpoint.ts";
 import type { PlainWeight, ScaledWeight } from "../read/weights.ts";
 import type { Dialect, Storage } from "./dialect.ts";
 
-/** Weights that stay in high precision unless asked for, and why. Tried in order against the tensor's name. */
+/**
+ * Weights that stay in high precision unless asked for, and why. Tried in order against the tensor's name.
+ */
 export interface KeepRule {
   readonly pattern: RegExp;
   readonly reason: string;
@@ -55,7 +57,7 @@ export const KEEP_RULES: readonly KeepRule[] = [
   },
 ];
 
-/** Which tensors to quantise, on top of the default rules. */
+/** Options that choose the tensors to quantise, on top of the default rules. */
 export interface Selection {
   /** Patterns of weights to quantise although a default rule keeps them. */
   readonly include?: readonly string[];
@@ -91,8 +93,9 @@ export function matcher(pattern: string): Matcher {
 }
 
 /**
- * Looks for the parts between the stars one behind the other. The first place that fits a part is as good as any, since
- * it leaves most of the name to the others: no place is tried twice, as `.*` of a regular expression would.
+ * Looks for the parts between the stars one behind the other. The first place that fits a
+ * part is as good as any, since it leaves most of the name to the others: no place is tried
+ * twice, as `.*` of a regular expression would.
  */
 function globMatcher(glob: string): Matcher {
   const parts = glob
@@ -140,9 +143,11 @@ export type Verdict = { readonly quantize: true } | { readonly quantize: false; 
 
 /**
  * Compiles a selection into the decision for one weight.
- * @param isQuantised whether the checkpoint holds scaled weights already: then its plain ones were kept on purpose
+ * @param isQuantised whether the checkpoint holds scaled weights already:
+ * then its plain ones were kept on purpose
  * @param config config.json, which tells what names do not
- * @returns the decision; `stack` says whether loaders of the dialect read a 3-D weight as a stack of experts, or why not
+ * @returns the decision; `stack` says whether loaders of the dialect read a 3-D
+ * weight as a stack of experts, or why not
  */
 export function decider(
   selection: Selection,
@@ -166,7 +171,10 @@ export function decider(
   };
 }
 
-/** Whether a matrix has a row for each token of the vocabulary: an embedding, or a head, whatever it is called. */
+/**
+ * Whether a matrix has a row for each token of the vocabulary: an
+ * embedding, or a head, whatever it is called.
+ */
 function isTableOfTokens([rows, cols]: readonly number[], config: Config | null): boolean {
   const { vocab_size: vocabulary, hidden_size: hidden, n_embd: width } = config ?? {};
   return rows === vocabulary && (cols === hidden || cols === width);
@@ -184,21 +192,25 @@ function isConv1D(name: string, config: Config | null): boolean {
 }
 
 /**
- * What to do differently with the weights of a pattern: keep them, store them in another format of the dialect, by its name, or change fields
- * of the scheme.
+ * An exception for the weights of a pattern: keep them, store them in another format of the dialect, by
+ * its name, or change fields of the scheme.
  */
 export interface Override {
   readonly pattern: string;
   readonly scheme: string | Partial<Pick<Scheme, "rounding" | "amaxFloor" | "zeroScale">>;
 }
 
-/** Fields that every reader of a dialect takes as they come: block, format and scale type are the dialect's own. */
+/**
+ * Fields that every reader of a dialect takes as they come: block,
+ * format and scale type are the dialect's own.
+ */
 const FREE_FIELDS = ["rounding", "amaxFloor", "zeroScale"];
 
 /**
  * Compiles overrides into how one weight is stored.
  * @param dialect what overrides may choose from
- * @throws BlockscaleError `option`: an unknown field or format, a pattern that does not compile, a value no scheme can have
+ * @throws BlockscaleError `option`: an unknown field or format, a pattern that
+ * does not compile, a value no scheme can have
  */
 export function overrider(
   overrides: readonly Override[],

@@ -21,7 +21,9 @@ export interface WorstBlock {
   /** First row and column; rows count on over the slices of a stack. */
   readonly row: number;
   readonly col: number;
-  /** Sum of squared errors over sum of squared values; Infinity where zeros, NaN or Inf became something else. */
+  /**
+   * Sum of squared errors over sum of squared values; Infinity where zeros, NaN or Inf became something else.
+   */
   readonly noiseToSignal: number;
 }
 
@@ -29,7 +31,10 @@ export interface WorstBlock {
 export interface ComparedTensor {
   readonly name: string;
   readonly shape: readonly number[];
-  /** `differs`: the shapes do not match. `not compared`: no numbers, codes nobody knows, scales of activations. */
+  /**
+   * `differs`: the shapes do not match. `not compared`: no numbers,
+   * codes nobody knows, scales of activations.
+   */
   readonly status: "compared" | "only in A" | "only in B" | "differs" | "not compared";
   readonly precision: (PrecisionSummary & { readonly cosine: number }) | null;
   readonly worstBlock: WorstBlock | null;
@@ -45,7 +50,8 @@ export interface CompareOptions extends ResolveOptions {
 }
 
 /**
- * Holds the values of one checkpoint against those of another, whatever their dialects. A counts as the truth.
+ * Holds the values of one checkpoint against those of another,
+ * whatever their dialects. A counts as the truth.
  * @throws BlockscaleError `dialect`, `io`; what the signal was aborted with
  */
 export async function compareCheckpoints(

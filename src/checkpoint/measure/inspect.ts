@@ -16,7 +16,7 @@ export interface InspectedTensor {
   readonly shape: readonly number[];
   /** Scales included. */
   readonly bytes: number;
-  /** How it is scaled; `null` for plain tensors. */
+  /** Format and scales; `null` for plain tensors. */
   readonly scaled: {
     readonly element: string;
     readonly block: readonly [number, number];
@@ -26,22 +26,23 @@ export interface InspectedTensor {
   } | null;
 }
 
-/** What is inside a checkpoint. */
+/** The contents of a checkpoint, from its headers and scales. */
 export interface Inspection {
   readonly files: readonly { readonly name: string; readonly bytes: number; readonly tensors: number }[];
   /** A name of a dialect, another format's, `mixed`, or `none` where nothing is quantised. */
   readonly dialect: string;
   readonly metadata: { readonly [key: string]: string };
   readonly tensors: readonly InspectedTensor[];
-  /** What is odd: scales that fit nothing, or data of methods that are not read. */
+  /** Oddities, in English sentences: scales that fit nothing, or data of methods that are not read. */
   readonly warnings: readonly string[];
   /** Bytes of tensors by dtype as stored, scales under their own. */
   readonly bytesByDtype: { readonly [dtype: string]: number };
 }
 
 /**
- * Looks inside a checkpoint. With sources it also reads the scales, which are small; without, headers are all. Codes without
- * scales, and scales that make no sense, are warnings: whatever has a valid header can be looked at.
+ * Looks inside a checkpoint. With sources it also reads the scales, which are small; without,
+ * headers are all. Codes without scales, and scales that make no sense, are warnings:
+ * whatever has a valid header can be looked at.
  * @throws BlockscaleError `io`; what the signal was aborted with
  */
 export async function inspect(

@@ -21,9 +21,15 @@ export interface StripSampling {
 export const FIRST_BINADE: number = -40;
 export const BINADES: number = 64;
 
-/** Bins of relative errors, evenly over a range to both sides of 0; what lies outside is in the first and last. */
+/**
+ * Bins of relative errors, evenly over a range to both sides of 0;
+ * what lies outside is in the first and last.
+ */
 export const ERROR_BINS: number = 65;
-/** Errors are counted over each of these ranges, since their size depends on the format; the report shows the smallest that holds 98 %. */
+/**
+ * Errors are counted over each of these ranges, since their size depends on the format; the
+ * report shows the smallest that holds 98 %.
+ */
 export const ERROR_RANGES: readonly number[] = [0.0025, 0.08, 0.25, 1];
 
 /** What became of values, counted. Adds up over strips and weights. */

@@ -5,8 +5,8 @@ import { countOf } from "../read/weights.ts";
 /** Precision in figures for people and machines. */
 export interface PrecisionSummary {
   /**
-   * Signal to quantisation noise in decibels; `null` where every value is what it was, -Infinity where one became NaN
-   * or Inf, or was, and where zeros became something else.
+   * Signal to quantisation noise in decibels; `null` where every value is what it was, -Infinity where one
+   * became NaN or Inf, or was, and where zeros became something else.
    */
   readonly sqnrDb: number | null;
   /** Largest |error| / |value| over values that are not 0; 1 as soon as a value became 0. */
@@ -18,7 +18,9 @@ export interface PrecisionSummary {
   readonly amax: number;
   readonly saturated: number;
   readonly flushedToZero: number;
-  /** Values that are NaN or Inf before or after, and not the same both times: no other figure knows of them. */
+  /**
+   * Values that are NaN or Inf before or after, and not the same both times: no other figure knows of them.
+   */
   readonly nonFinite: number;
   readonly values: number;
 }
@@ -37,7 +39,7 @@ export interface Summary {
     readonly converted: number;
     readonly bytesBefore: number;
     readonly bytesAfter: number;
-    /** Of the converted tensors; more than `precision.values` where a sample was measured. */
+    /** Values of the converted tensors; more than `precision.values` where a sample was measured. */
     readonly values: number;
     readonly precision: PrecisionSummary | null;
   };
@@ -96,8 +98,8 @@ export function inFigures(precision: Precision): PrecisionSummary {
 }
 
 /**
- * A record of figures as JSON, indented. What JSON cannot hold would become null, which means exact: such numbers are the
- * strings "Infinity", "-Infinity" and "NaN".
+ * A record of figures as JSON, indented. What JSON cannot hold would become null, which means exact: such
+ * numbers are the strings "Infinity", "-Infinity" and "NaN".
  */
 export function jsonOf(record: unknown): string {
   const spelled = (_: string, value: unknown) =>

@@ -43,7 +43,7 @@ export interface Survey extends Tally {
 /** A weight that may be looked at. */
 export interface Subject {
   readonly name: string;
-  /** Of the values. */
+  /** Shape of the values. */
   readonly shape: readonly number[];
   /** Rows that a strip must consist of, or multiples of them. */
   readonly unit: number;
@@ -63,8 +63,8 @@ const [MOST, MOST_EACH, MOST_WHOLE] = [2 ** 25, 2 ** 23, 2 ** 24];
 const MOST_WEIGHTS = 1024;
 
 /**
- * Looks at a few rows of many weights, both spread evenly: a bounded number of values, however many there are. The
- * same input gives the same result.
+ * Looks at a few rows of many weights, both spread evenly: a bounded number of values, however many there
+ * are. The same input gives the same result.
  * @throws what the look throws; what the signal was aborted with
  */
 async function survey<S extends Subject>(
@@ -107,7 +107,10 @@ async function survey<S extends Subject>(
 
 const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
-/** In an order whose beginnings are spread evenly, and never only over one kind of weight of each layer. */
+/**
+ * The items in an order whose beginnings are spread evenly, and never
+ * only over one kind of weight of each layer.
+ */
 function scattered<T>(items: readonly T[]): T[] {
   const place = (i: number) => (i * GOLDEN) % 1;
   return items
@@ -188,8 +191,8 @@ interface Planned extends Subject {
 }
 
 /**
- * Looks at what conversions to codes and scales make of their weights, without an output to read; of others, at the
- * values as they are.
+ * Looks at what conversions to codes and scales make of their weights, without an output to
+ * read; of others, at the values as they are.
  * @param sample looks at one strip: see sampleStrip
  * @param ahead strips to look at at a time
  */

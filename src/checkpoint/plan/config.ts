@@ -33,8 +33,9 @@ export function parseConfig(where: string, text: string): Config {
 }
 
 /**
- * The same JSON with numbers that Python writes and JSON does not know (Infinity, -Infinity, NaN) as null, outside of strings. The
- * text itself is edited with them in their places, so they are written back as they were.
+ * JSON text with the numbers that Python writes and JSON does not know (Infinity,
+ * -Infinity, NaN) as null, outside of strings. The text itself is edited with them in their
+ * places, so they are written back as they were.
  */
 function withoutPythonNumbers(text: string): string {
   return text.replace(/"(?:[^"\\]|\\[\s\S])*"|-?\bInfinity\b|\bNaN\b/g, (found) =>
@@ -51,7 +52,10 @@ const EDITED: ReadonlySet<string> = new Set([
   ...NESTED,
 ]);
 
-/** Reads an object in which nothing to be edited stands twice: without the second, the first would count again. */
+/**
+ * Reads an object in which nothing to be edited stands twice: without
+ * the second, the first would count again.
+ */
 function readMembers(json: JsonReader): void {
   const seen = new Set<string>();
   json.object((key) => {
@@ -75,8 +79,8 @@ function quantizationPaths(config: Config): string[][] {
 }
 
 /**
- * config.json of a quantised checkpoint, and the other files its readers want. The quantization_config goes where
- * there was one, else to the top; all other text stays as it is.
+ * config.json of a quantised checkpoint, and the other files its readers want. The quantization_config goes
+ * where there was one, else to the top; all other text stays as it is.
  */
 export function quantizedDocuments(text: string, config: Config, plan: Plan, to: DialectName): Document[] {
   const kept = keptModules(plan);
@@ -120,8 +124,9 @@ export function plainDocuments(text: string, config: Config, type: ValueType): D
 }
 
 /**
- * Modules that stay in high precision and could be mistaken for quantised ones: those of matrices that were kept. A tensor that is
- * no `.weight`, such as stacked experts, stands for the module that holds it, unless other tensors of that were converted.
+ * Modules that stay in high precision and could be mistaken for quantised ones: those of matrices that
+ * were kept. A tensor that is no `.weight`, such as stacked experts, stands for the module that holds it,
+ * unless other tensors of that were converted.
  */
 function keptModules(plan: Plan): string[] {
   const converted = plan.tensors.filter(({ after, action }) => action !== "copy" && after.dtype !== null);

@@ -7,7 +7,9 @@ export interface ScaledTarget {
   readonly kind: "scaled";
   readonly scheme: Scheme;
   readonly scaleDtype: Dtype;
-  /** NVFP4: how the float32 of the tensor is meant, and the weights whose largest magnitude it follows from. */
+  /**
+   * NVFP4: how the float32 of the tensor is meant, and the weights whose largest magnitude it follows from.
+   */
   readonly tensorScale?: {
     readonly divides: boolean;
     readonly together: readonly (PlainWeight | ScaledWeight)[];
@@ -25,10 +27,13 @@ export interface AmaxTarget {
   readonly kind: "amax";
 }
 
-/** Which values are held against what they became: all, or one in eight, rows spread evenly over each weight. */
+/**
+ * Which values are compared with what they became: all, or one in
+ * eight, in rows spread evenly over each weight.
+ */
 export type Measure = "all" | "sample";
 
-/** What is found out about a weight before its first strip is converted. A plain record. */
+/** Facts about a weight that are found before its first strip is converted. A plain record. */
 export interface Preparation {
   /** Whether codes stay as they are and only scales change. */
   readonly keepCodes: boolean;

@@ -63,7 +63,8 @@ export async function openCheckpoint(
 }
 
 /**
- * Keeps the .safetensors files of some patterns alone: which of several models in a folder is meant. The index of others goes with them.
+ * Keeps the .safetensors files of some patterns alone: which of several models in a folder is
+ * meant. The index of others goes with them.
  * @throws BlockscaleError `option`: a pattern that fits no file
  */
 export function chooseFiles<S>(
@@ -170,7 +171,9 @@ function isShard(name: string): boolean {
   return name.endsWith(".safetensors") && !name.includes("/");
 }
 
-/** Files of Mistral's own layout, which lie beside those of transformers as a second copy of the same model. */
+/**
+ * Files of Mistral's own layout, which lie beside those of transformers as a second copy of the same model.
+ */
 function isMistralFile(name: string): boolean {
   return /^consolidated[^/]*\.safetensors(\.index\.json)?$|^params\.json$/.test(name);
 }
@@ -194,7 +197,10 @@ function compareWithIndex(
   }
 }
 
-/** Whether a file at the top of a folder would be read as a part of the checkpoint there, whatever the others say. */
+/**
+ * Whether a file at the top of a folder would be read as a part of the
+ * checkpoint there, whatever the others say.
+ */
 export function isOfCheckpoint(name: string): boolean {
   if (name.startsWith(".")) return false;
   return (
@@ -211,7 +217,8 @@ export type Direction =
   | { readonly kind: "dequantize"; readonly dtype: ValueType };
 
 /**
- * The text files that a converted checkpoint needs besides its shards: config.json and the index, where there were any.
+ * The text files that a converted checkpoint needs besides its shards:
+ * config.json and the index, where there were any.
  * @throws BlockscaleError `dialect`: some weights would stay in another dialect than config.json can tell
  */
 export function documentsOf(opened: OpenedCheckpoint, plan: Plan, direction: Direction): Document[] {

@@ -4,9 +4,9 @@ import { ELEMENTS, matrixOf, type ScaledWeight } from "../read/weights.ts";
 import type { Conversion, ScaledTarget } from "./conversion.ts";
 
 /**
- * Whether codes can stay as they are when scaled becomes scaled: the element type is the same, each new block lies
- * inside one old block and so takes over its scale, and the new scales can hold the old ones. Only then is nothing lost;
- * otherwise values are quantised anew. A scale is never rounded under codes that stay.
+ * Whether codes can stay as they are when scaled becomes scaled: the element type is the same, each new block
+ * lies inside one old block and so takes over its scale, and the new scales can hold the old ones. Only then
+ * is nothing lost; otherwise values are quantised anew. A scale is never rounded under codes that stay.
  */
 export async function keepsCodes({ from, into }: Conversion, sources: readonly Source[]): Promise<boolean> {
   if (from.kind !== "scaled" || into.kind !== "scaled" || !fits(from, into)) return false;

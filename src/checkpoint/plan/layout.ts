@@ -12,9 +12,9 @@ function granularity(bytes: number): number {
 }
 
 /**
- * Orders groups so that every tensor starts at a multiple of its element size, and keeps the given order otherwise:
- * groups whose bytes are a multiple of 8 come first, odd ones last. What stands before a group is then always a
- * multiple of the group's own granularity, which its element size divides.
+ * Orders groups so that every tensor starts at a multiple of its element size, and keeps the given order
+ * otherwise: groups whose bytes are a multiple of 8 come first, odd ones last. What stands before a group is
+ * then always a multiple of the group's own granularity, which its element size divides.
  */
 export function arrangeGroups<G extends Group>(groups: readonly G[]): G[] {
   const key = new Map<G, number>();

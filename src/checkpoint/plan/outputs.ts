@@ -2,7 +2,10 @@ import type { Source } from "../../io/source.ts";
 import { type Direction, documentsOf, type OpenedCheckpoint } from "./folder.ts";
 import type { FilePlan, Plan } from "./plan.ts";
 
-/** One file of a converted checkpoint: weights, a file carried over as it is, or a text made anew. Sizes are in bytes. */
+/**
+ * One file of a converted checkpoint: weights, a file carried over as it is,
+ * or a text made anew. Sizes are in bytes.
+ */
 export type OutputFile = { readonly name: string; readonly size: number } & (
   | { readonly kind: "shard"; readonly plan: FilePlan }
   | { readonly kind: "copy"; readonly source: Source }
@@ -10,8 +13,8 @@ export type OutputFile = { readonly name: string; readonly size: number } & (
 );
 
 /**
- * All files of a converted checkpoint, in the order in which to write them. config.json and the index are the last ones: a folder that
- * has them is whole.
+ * All files of a converted checkpoint, in the order in which to write them. config.json and the index are the
+ * last ones: a folder that has them is whole.
  * @param files the input, by name
  * @throws BlockscaleError `dialect`: some weights would stay in another dialect than config.json can tell
  */

@@ -11,14 +11,20 @@ import { stripsOf } from "./strip.ts";
 
 export type { Conversion, PlainTarget, ScaledTarget } from "./conversion.ts";
 
-/** One entry of an output file, in the order of its bytes. Steps are plain records: they can be cloned to workers. */
+/**
+ * One entry of an output file, in the order of its bytes. Steps are
+ * plain records: they can be cloned to workers.
+ */
 export type Step =
   | { readonly kind: "copy"; readonly tensors: readonly TensorSpec[]; readonly from: Place }
   | {
       readonly kind: "convert";
       readonly tensors: readonly TensorSpec[];
       readonly conversion: Conversion;
-      /** Codes followed by scales; or one of them alone, where their alignment asks for different places; or the float32 of NVFP4. */
+      /**
+       * Codes followed by scales; or one of them alone, where their alignment asks for
+       * different places; or the float32 of NVFP4.
+       */
       readonly emit: "both" | "codes" | "scales" | "tensorScale";
     };
 
@@ -39,7 +45,7 @@ export interface PlannedTensor {
   readonly action: "copy" | "quantize" | "dequantize" | "requantize" | "drop";
   /** Whether it was stored as codes and scales. */
   readonly wasScaled: boolean;
-  /** It has codes without a scale, which was taken as 1. */
+  /** The tensor has codes without a scale, which was taken as 1. */
   readonly scaleTakenAsOne?: true;
   /** Why it is copied or dropped; `null` where it is converted. */
   readonly reason: string | null;
@@ -61,7 +67,7 @@ export interface FilePlan {
   readonly name: string;
   /** Length and header, ready to be written. */
   readonly header: Uint8Array;
-  /** Of the whole file, in bytes: known before anything is read. */
+  /** Size of the whole file in bytes: known before anything is read. */
   readonly size: number;
   readonly steps: readonly Step[];
 }
@@ -69,7 +75,7 @@ export interface FilePlan {
 /** A conversion that has been thought through and not yet begun: a plain record. */
 export interface Plan {
   readonly files: readonly FilePlan[];
-  /** In the order of the input's data. */
+  /** Tensors, in the order of the input's data. */
   readonly tensors: readonly PlannedTensor[];
 }
 
@@ -231,8 +237,8 @@ function refuseTwins(files: readonly Pick<FilePlan, "name" | "steps">[]): void {
 }
 
 /**
- * Codes of an odd number of bytes would leave the float32 scales behind them misaligned: such a weight is converted
- * twice, once for its scales and once for its codes, so that both can be placed freely.
+ * Codes of an odd number of bytes would leave the float32 scales behind them misaligned: such a weight is
+ * converted twice, once for its scales and once for its codes, so that both can be placed freely.
  */
 function splitOdd(step: Step): Step[] {
   if (step.kind !== "convert" || step.tensors.length < 2) return [step];

@@ -38,8 +38,8 @@ export interface QuantizeOptions extends Selection, ResolveOptions {
 }
 
 /**
- * Plans the quantisation of a checkpoint, plain or already quantised: decides what becomes FP8 of the dialect, and
- * where every byte of the output goes. Pure: reads nothing but the headers it is given.
+ * Plans the quantisation of a checkpoint, plain or already quantised: decides what becomes FP8 of the
+ * dialect, and where every byte of the output goes. Pure: reads nothing but the headers it is given.
  * @throws BlockscaleError `option`, `dialect`, `format` or `shape`
  */
 export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = {}): Plan {
@@ -180,7 +180,10 @@ function targetOf(scheme: Scheme, scaleDtype: ScaledTarget["scaleDtype"]): Scale
   return target;
 }
 
-/** Shape of the codes: one byte for each, or for two of FP4. @param inBlocks with the bytes of each block in a dimension of their own */
+/**
+ * Shape of the codes: one byte for each, or for two of FP4. @param inBlocks with the bytes
+ * of each block in a dimension of their own
+ */
 function codeShape(
   shape: readonly number[],
   { format, block }: Scheme,

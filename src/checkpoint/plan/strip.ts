@@ -2,8 +2,8 @@ import { type Matrix, matrixOf, type PlainWeight, plainShape, type ScaledWeight 
 import type { Conversion } from "./conversion.ts";
 
 /**
- * Some rows of one slice of a weight, or several small slices whole: the unit of work. How a weight is cut depends on
- * its shape and blocks alone, so that sums over strips come out the same whoever computes them.
+ * Some rows of one slice of a weight, or several small slices whole: the unit of work. How a weight is cut
+ * depends on its shape and blocks alone, so that sums over strips come out the same whoever computes them.
  */
 export interface Strip {
   /** The first slice, and the first row in it. */
@@ -19,7 +19,9 @@ export function stripShape(shape: readonly number[], strip: Strip): number[] {
   return strip.rows > rows ? [strip.rows / rows, rows, cols] : [strip.rows, cols];
 }
 
-/** Elements of a strip, unless one row of blocks has more: a few megabytes with everything that belongs to it. */
+/**
+ * Elements of a strip, unless one row of blocks has more: a few megabytes with everything that belongs to it.
+ */
 const STRIP_ELEMENTS = 1 << 20;
 
 /** Cuts a weight into strips of whole blocks, both of what it is and of what it becomes. */
@@ -45,7 +47,10 @@ export function unitOf({ from, into }: Conversion): number {
   return leastCommonMultiple(rowsTogether(from), into.kind === "scaled" ? into.scheme.block[0] : 1);
 }
 
-/** Rows that have to be read together: where one block of scales serves all rows, any of them can be read by itself. */
+/**
+ * Rows that have to be read together: where one block of scales serves all
+ * rows, any of them can be read by itself.
+ */
 export function rowsTogether(weight: PlainWeight | ScaledWeight): number {
   if (weight.kind === "plain" && weight.transposed) return Math.max(1, matrixOf(weight.shape).rows);
   return weight.kind === "scaled" && weight.block[0] < matrixOf(weight.shape).rows ? weight.block[0] : 1;

@@ -9,7 +9,7 @@ import { BlockscaleError } from "../../tensor/errors.ts";
 export interface Shard {
   readonly name: string;
   readonly header: Header;
-  /** Of the whole file, in bytes. */
+  /** Size of the whole file in bytes. */
   readonly size: number;
 }
 

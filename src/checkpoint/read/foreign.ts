@@ -6,7 +6,7 @@ import type { Config, Place } from "./checkpoint.ts";
 /** Quantised data of a method that is not read here. */
 export interface ForeignTensor {
   readonly place: Place;
-  /** What it looks like, for people. */
+  /** Name of the method that the data looks like, for people. */
   readonly method: string;
   /** What reads it. */
   readonly reader: string;
@@ -69,8 +69,9 @@ const CODE_DTYPES: ReadonlySet<Dtype> = new Set([
 const WEIGHT = /(^|[._])(weight|weight_packed|packed|blocks|kernel|[a-z_]*proj|w[123])$/;
 
 /**
- * The tensors of a checkpoint that hold quantised data of another method, or codes that nothing here can read. A label
- * of quantisation must not be changed while they are there: the checkpoint would claim to be what it is not.
+ * The tensors of a checkpoint that hold quantised data of another method, or codes that nothing
+ * here can read. A label of quantisation must not be changed while they are there: the
+ * checkpoint would claim to be what it is not.
  * @param places tensors that were not resolved as plain or scaled weights
  */
 export function foreignTensors(places: readonly Place[], config: Config | null): ForeignTensor[] {
@@ -106,7 +107,8 @@ function guessed({ dtype }: Place, quantization: Config | null): Method {
 /**
  * Refuses to convert a checkpoint while foreign quantised data are in it.
  * @param isRead whether codes and scales were found that are read, whatever config.json calls the method
- * @throws BlockscaleError `dialect`: names the method, the first tensors and their number, and what reads them
+ * @throws BlockscaleError `dialect`: names the method, the first
+ * tensors and their number, and what reads them
  */
 export function refuseForeign(
   foreign: readonly ForeignTensor[],

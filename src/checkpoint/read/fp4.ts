@@ -5,7 +5,9 @@ import { SCALE_TYPES, scaleNames, scalesOf } from "./names.ts";
 import { refuseSecond } from "./refusals.ts";
 import { mxfp4Weight, type ScaledWeight, scaleShape } from "./weights.ts";
 
-/** FP4 codes, two to a byte, under the name of the weight or with `_packed` behind it; or safetensors' own F4. */
+/**
+ * FP4 codes, two to a byte, under the name of the weight or with `_packed` behind it; or safetensors' own F4.
+ */
 export function packedFp4(codes: Place, byName: ReadonlyMap<string, Place>): ScaledWeight | null {
   const { name, dtype, shape } = codes;
   if ((dtype !== "U8" && dtype !== "I8" && dtype !== "F4") || shape.length < 2) return null;

@@ -14,7 +14,7 @@ const ELEMENTS: Readonly<Partial<Record<Place["dtype"], Element>>> = {
   F8_E5M2FNUZ: "e5m2fnuz",
 };
 
-/** What is around a tensor of codes. */
+/** The checkpoint around a tensor of codes. */
 export interface Around {
   readonly byName: ReadonlyMap<string, Place>;
   readonly config: Config | null;
@@ -71,8 +71,9 @@ function fusedGrid(
 }
 
 /**
- * One number at a parent, for all weights right below it: `X.weight_scale` of `X.q_proj.weight` and `X.k_proj.weight`. The parent must have no
- * weight of its own, and the name must say that it is of weights: a `scale` alone may be anything that a model multiplies with.
+ * One number at a parent, for all weights right below it: `X.weight_scale` of `X.q_proj.weight` and
+ * `X.k_proj.weight`. The parent must have no weight of its own, and the name must say that it is of weights:
+ * a `scale` alone may be anything that a model multiplies with.
  */
 function sharedScale(weight: string, byName: ReadonlyMap<string, Place>): Place | undefined {
   const parent = `${holderOf(holderOf(weight))}.weight`;

@@ -2,7 +2,10 @@ import type { Place } from "./checkpoint.ts";
 import type { Block } from "./makers/index.ts";
 import { matrixOf, type ScaledWeight, scaleShape } from "./weights.ts";
 
-/** Blocks tried in this order after those that config.json names. Where several fit a shape, they mean the same. */
+/**
+ * Blocks tried in this order after those that config.json names. Where
+ * several fit a shape, they mean the same.
+ */
 const KNOWN_BLOCKS: readonly Block[] = [
   [128, 128],
   [1, 32],
@@ -10,7 +13,9 @@ const KNOWN_BLOCKS: readonly Block[] = [
   [1, 16],
 ];
 
-/** How the scales of a weight lie: the block that one of them serves, and what one row of a padded grid holds. */
+/**
+ * How the scales of a weight lie: the block that one of them serves, and what one row of a padded grid holds.
+ */
 export type ScaleGrid = Pick<ScaledWeight, "block" | "storedCols">;
 
 /** The grid of scales, by their shape; `null` where they fit none. */
@@ -67,7 +72,10 @@ function paddedGrid(
   return storedCols === cols ? { block } : { block, storedCols };
 }
 
-/** [N / 128, 1, K / 128, 1] as [N / 128, K / 128], and [N, blocks, 1] as [N, blocks]: how some tools keep axes for broadcasting. */
+/**
+ * [N / 128, 1, K / 128, 1] as [N / 128, K / 128], and [N, blocks, 1] as [N, blocks]:
+ * how some tools keep axes for broadcasting.
+ */
 function withoutOnes(stored: readonly number[], rank: number): readonly number[] {
   if (rank !== 2) return stored;
   if (stored.length === 4 && stored[1] === 1 && stored[3] === 1) return [stored[0]!, stored[2]!];

@@ -5,8 +5,9 @@ import type { ScaledWeight } from "./weights.ts";
 const PACKED = 8;
 
 /**
- * Integers of 4 bits as compressed-tensors packs them (`pack-quantized`: Kimi-K2-Thinking): eight to an int32, the first in its lowest bits,
- * each plus 8, and a scale for each group of a row. `null` where config.json does not say that this is what the codes are.
+ * Integers of 4 bits as compressed-tensors packs them (`pack-quantized`: Kimi-K2-Thinking): eight to an
+ * int32, the first in its lowest bits, each plus 8, and a scale for each group of a row. `null` where
+ * config.json does not say that this is what the codes are.
  */
 export function int4Weight(
   codes: Place,

@@ -25,7 +25,10 @@ export function scalesOf(names: readonly string[], byName: ReadonlyMap<string, P
   });
 }
 
-/** The weight that codes of a tensor class belong to, and the name of its scales; `null` for names of another kind. */
+/**
+ * The weight that codes of a tensor class belong to, and the name of its
+ * scales; `null` for names of another kind.
+ */
 export function wrappedWeight(codes: string): { readonly weight: string; readonly scales: string } | null {
   for (const { codes: pattern, scales, weight } of makers.flatMap(({ wrapped }) => wrapped ?? [])) {
     if (pattern.test(codes))

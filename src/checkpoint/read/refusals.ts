@@ -5,8 +5,8 @@ import type { Block } from "./makers/index.ts";
 import { isStrayName, scaleNames } from "./names.ts";
 
 /**
- * Readers of each format know one of the names and ignore the others, or refuse the checkpoint: which scales are meant
- * cannot be told, and a guess could silently give a model of other values.
+ * Readers of each format know one of the names and ignore the others, or refuse the checkpoint: which scales
+ * are meant cannot be told, and a guess could silently give a model of other values.
  */
 export function refuseSecond(weight: string, found: readonly Place[]): void {
   if (found.length < 2) return;
@@ -18,7 +18,7 @@ export function refuseSecond(weight: string, found: readonly Place[]): void {
   });
 }
 
-/** Of codes for which no scales were found. @param beside a tensor that may be the scale all the same */
+/** The error for codes without scales. @param beside a tensor that may be the scale all the same */
 export function withoutScales({ name, dtype }: Place, beside: string | undefined): BlockscaleError {
   return new BlockscaleError("dialect", {
     where: tensorNamed(name),
@@ -31,7 +31,10 @@ export function withoutScales({ name, dtype }: Place, beside: string | undefined
   });
 }
 
-/** A tensor beside a weight, or beside its module, whose name has "scale" in it and that is not of activations. */
+/**
+ * A tensor beside a weight, or beside its module, whose name has
+ * "scale" in it and that is not of activations.
+ */
 export function possibleScales(weight: string, byName: ReadonlyMap<string, Place>): string | undefined {
   const module = holderOf(weight);
   const parent = holderOf(module);

@@ -10,13 +10,13 @@ import { placesOfWeight, type ScaledWeight, valueTypeOf, type Weight } from "./w
 
 /** How to read a checkpoint. */
 export interface ResolveOptions {
-  /** What to do with FP8 codes that have no scale: refuse them (the default), or take 1 as their scale. */
+  /** FP8 codes without a scale: "error" (the default) refuses them, "one" takes 1 as their scale. */
   readonly missingScale?: "error" | "one";
 }
 
 /** The logical tensors of a checkpoint, and what else is in it. */
 export interface Resolved {
-  /** In the order of their data. */
+  /** Weights, in the order of their data. */
   readonly weights: readonly Weight[];
   /** Quantised data that nothing here reads. */
   readonly foreign: readonly ForeignTensor[];
@@ -25,9 +25,10 @@ export interface Resolved {
 }
 
 /**
- * Takes codes and scales together: the logical weights of a checkpoint. A weight and its scales may be in different shards.
- * @param onProblem told of a weight whose scales are missing or make no sense, which then counts as another tensor;
- * left out, the first such weight is an error
+ * Takes codes and scales together: the logical weights of a checkpoint. A weight
+ * and its scales may be in different shards.
+ * @param onProblem told of a weight whose scales are missing or make no sense, which then counts as another
+ * tensor; left out, the first such weight is an error
  * @throws BlockscaleError `dialect`: codes without a scale, or scales that fit no block; names the tensor
  */
 export function resolve(

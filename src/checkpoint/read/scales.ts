@@ -9,7 +9,7 @@ import { countOf, type ScaledWeight, scaleShape } from "./weights.ts";
 /** Facts about the scales of one weight, or of many. */
 export interface ScaleFacts {
   readonly count: number;
-  /** Of the smallest and the largest scale: floor(log2(scale)). */
+  /** Exponent of the smallest scale, floor(log2(scale)); `maxExponent` is that of the largest. */
   readonly minExponent: number;
   readonly maxExponent: number;
   /** Scales with a mantissa: they cannot become UE8M0 without requantising the codes. */
@@ -153,5 +153,5 @@ export function countExponents(
   };
 }
 
-/** Of float32, subnormal values included; UE8M0 lies within, its NaN being one beyond. */
+/** Exponents of float32, subnormal values included; those of UE8M0 lie within, its NaN one beyond. */
 const [SMALLEST_EXPONENT, LARGEST_EXPONENT] = [-149, 128];

@@ -4,7 +4,10 @@ import { bf16, f16 } from "../../tensor/tensor.ts";
 /** Bytes of one value. */
 export const VALUE_BYTES: Readonly<Record<ValueType, number>> = { f32: 4, bf16: 2, f16: 2 };
 
-/** Sees raw little-endian bytes as values, without a copy. `bytes` must start at a multiple of the value's size. */
+/**
+ * Sees raw little-endian bytes as values, without a copy. `bytes` must
+ * start at a multiple of the value's size.
+ */
 export function valuesOf(type: ValueType, bytes: Uint8Array): Values {
   if (type === "f32") return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   const bits = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);

@@ -3,8 +3,8 @@ import type { Fp8Format, ValueType } from "../../tensor/tensor.ts";
 import type { Place } from "./checkpoint.ts";
 
 /**
- * An element type of codes, as far as this package reads them. `e2m1` and `int4` come two to a byte, low nibble first; `int4` is the
- * integer plus 8.
+ * An element type of codes, as far as this package reads them. `e2m1` and `int4` come two to a byte, low
+ * nibble first; `int4` is the integer plus 8.
  */
 export type Element = "e4m3" | "e5m2" | "e4m3fnuz" | "e5m2fnuz" | "e2m1" | "int4";
 
@@ -31,7 +31,7 @@ export interface PlainWeight {
   readonly shape: readonly number[];
   readonly type: ValueType;
   readonly values: Place;
-  /** Where values lie with rows and columns exchanged: `shape` is that of the values turned back. */
+  /** Values lie in the file with rows and columns exchanged: `shape` is that after turning them back. */
   readonly transposed?: true;
 }
 
@@ -40,7 +40,7 @@ export interface ScaledWeight {
   readonly kind: "scaled";
   /** What the weight is called once it is no longer quantised. */
   readonly name: string;
-  /** Of the values, not of packed codes. */
+  /** Shape of the values, not of packed codes. */
   readonly shape: readonly number[];
   readonly element: Element;
   readonly codes: Place;
@@ -71,7 +71,7 @@ export interface OtherTensor {
 /** One logical tensor of a checkpoint: what remains when codes and scales are taken together. */
 export type Weight = PlainWeight | ScaledWeight | OtherTensor;
 
-/** Where the bytes of a weight are: values or codes first, scales after them. */
+/** Places of the bytes of a weight: values or codes first, scales after them. */
 export function placesOfWeight(weight: Weight): readonly [Place, ...Place[]] {
   if (weight.kind === "other") return [weight.tensor];
   if (weight.kind === "plain") return [weight.values];

@@ -107,8 +107,8 @@ const SMALL = 2 ** 17;
 const SAMPLED = 8;
 
 /**
- * Measures some rows that follow one another, from the row of blocks in the middle of a strip on. Every strip of a weight gives as
- * large a share, so that the sample is spread over all of it.
+ * Measures some rows that follow one another, from the row of blocks in the middle of a strip on. Every strip
+ * of a weight gives as large a share, so that the sample is spread over all of it.
  */
 function compareSample(values: Values, tensor: BlockScaled, engine: Engine): Precision {
   const { format, shape, block, codes, scales } = tensor;
@@ -138,7 +138,10 @@ function partOf(values: Values, start: number, end: number): Values {
     : values.subarray(start, end);
 }
 
-/** Codes and E4M3 scales under a float32 that is settled; the tensor that comes back has the products of both as its scales. */
+/**
+ * Codes and E4M3 scales under a float32 that is settled; the tensor that comes
+ * back has the products of both as its scales.
+ */
 function quantizeAsNvfp4(
   values: Values,
   shape: readonly number[],
@@ -223,8 +226,8 @@ function takeValues(type: ValueType, count: number): Float32Array | Uint16Array 
 const TYPE_EXPONENTS = { f32: [-149, 127], bf16: [-133, 127], f16: [-24, 15] } as const;
 
 /**
- * Exponents of power-of-two scales under which every code is exact in a type. Of float32, whose rounding is part of what a product is:
- * under which none becomes Inf.
+ * Exponents of power-of-two scales under which every code is exact in a type. Of float32, whose rounding is
+ * part of what a product is: under which none becomes Inf.
  */
 function exactExponents(type: ValueType, format: Format): readonly [least: number, most: number] {
   const { emin, emax, mantissaBits } = FORMATS[format];

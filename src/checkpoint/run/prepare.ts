@@ -9,7 +9,9 @@ import type { Converter } from "./run.ts";
 /** The largest E4M3 scale times the largest E2M1 code. */
 const LARGEST: number = largestOf("e4m3") * largestOf("e2m1");
 
-/** What weights that share the float32 of NVFP4 have found out together: reading them once is enough for all. */
+/**
+ * What weights that share the float32 of NVFP4 have found out together: reading them once is enough for all.
+ */
 const found = new WeakMap<readonly (PlainWeight | ScaledWeight)[], Promise<number>>();
 
 /**
@@ -29,7 +31,10 @@ export async function prepare(
   return { keepCodes, tensorScale: tensorScaleOf(await amax, target.divides) };
 }
 
-/** The float32 that gives the largest block the largest scale; a power of two where the quotient is out of range. */
+/**
+ * The float32 that gives the largest block the largest scale; a power
+ * of two where the quotient is out of range.
+ */
 function tensorScaleOf(amax: number, divides: boolean): number {
   if (amax === 0) return 1;
   return divides

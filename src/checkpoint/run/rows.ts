@@ -55,7 +55,8 @@ export function transpose<A extends Float32Array | Uint16Array>(values: A, shape
 }
 
 /**
- * Reads codes and scales of a strip. Where it starts inside a row of blocks, the scales begin with those of that row.
+ * Reads codes and scales of a strip. Where it starts inside a row of blocks,
+ * the scales begin with those of that row.
  * @throws BlockscaleError `io`, `dialect`
  */
 export async function readScaledRows(
@@ -92,8 +93,8 @@ export async function readScaledRows(
 }
 
 /**
- * A scale of 0 makes zeros of a whole block. Where the codes are zeros as well, that is what the block is; other codes would be
- * lost.
+ * A scale of 0 makes zeros of a whole block. Where the codes are zeros as well, that is what
+ * the block is; other codes would be lost.
  */
 function refuseZeroScales(
   { name, shape, block, scales: place }: ScaledWeight,
@@ -139,9 +140,9 @@ export function dequantizeRows(
 }
 
 /**
- * AMD's FNUZ formats have an exponent bias of one more, no infinity, and 0x80 as their only NaN. A code is thus the
- * OCP code at half the scale, but for the largest binade, whose patterns OCP uses for Inf and NaN: those are the OCP
- * code one binade lower at the full scale. Both products are exact in the engine.
+ * AMD's FNUZ formats have an exponent bias of one more, no infinity, and 0x80 as their only NaN. A code is
+ * thus the OCP code at half the scale, but for the largest binade, whose patterns OCP uses for Inf and NaN:
+ * those are the OCP code one binade lower at the full scale. Both products are exact in the engine.
  */
 function dequantizeFnuz(rows: ScaledRows, type: ValueType, engine: Engine): Float32Array | Uint16Array {
   const { format, codes } = rows;

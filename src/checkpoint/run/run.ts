@@ -52,8 +52,8 @@ interface Part {
 }
 
 /**
- * The bytes of one output file, from the first to the last, as they are made. Memory is that of `ahead` strips and
- * the scales of one weight.
+ * The bytes of one output file, from the first to the last, as they are made. Memory is that of
+ * `ahead` strips and the scales of one weight.
  * @throws BlockscaleError; what the signal was aborted with
  */
 export async function* fileBytes(

@@ -26,7 +26,7 @@ export interface Answer<T> {
   readonly transfer: ArrayBuffer[];
 }
 
-/** In a worker: does what is asked for. */
+/** Answers requests, in a worker. */
 export function serveRequests<R extends object, T>(
   port: Port,
   answer: (request: R) => Promise<Answer<T>>,
@@ -51,7 +51,7 @@ interface ConversionRequest {
   readonly spare: ArrayBuffer | undefined;
 }
 
-/** In a worker: converts the strips that are asked for. */
+/** Converts the strips that are asked for, in a worker. */
 export function serveConversions(port: Port, sources: readonly Source[], engine: Engine): void {
   serveRequests<ConversionRequest, Piece>(port, async ({ conversion, strip, prepared, spare }) => {
     if (spare !== undefined) giveBack(new Uint8Array(spare));

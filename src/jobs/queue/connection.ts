@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import { BlockscaleError } from "../../tensor/errors.ts";
 
-/** Of the one queue that all workers of a Redis take from. */
+/** Name of the one queue that all workers of a Redis take from. */
 export const QUEUE = "blockscale";
 
 /** What BullMQ connects with. */
@@ -17,7 +17,8 @@ export interface Connection {
 }
 
 /**
- * Reads `redis://user:password@host:port/db`, or `rediss://`, whose certificate is verified. Messages never hold the address: it may hold a password.
+ * Reads `redis://user:password@host:port/db`, or `rediss://`, whose certificate is verified. Messages never
+ * hold the address: it may hold a password.
  * @param password where the address has none, from the environment
  * @throws BlockscaleError `option`
  */

@@ -93,7 +93,9 @@ export class ConversionRunner implements Runner<FileJob> {
     return { size: entry.size, sha256: entry.sha256 };
   }
 
-  /** The output must be that of this very run, begun by who asks for it: no other folder is ever written to. */
+  /**
+   * The output must be that of this very run, begun by who asks for it: no other folder is ever written to.
+   */
   async #refuseOther({ spec, to }: FileJob): Promise<void> {
     const { version } = this.#options;
     if (spec.version !== version) throw otherRun(to, spec, { version });

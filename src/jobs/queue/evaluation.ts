@@ -46,7 +46,8 @@ export function checkScoreJob(value: unknown): ScoreJob {
 }
 
 /**
- * Jobs of some chunks each. Their scores are taken in the order of the text, so that the sums are the same whoever computed what.
+ * Jobs of some chunks each. Their scores are taken in the order of the text, so that the
+ * sums are the same whoever computed what.
  * @param most chunks of a job: for each job the model is read once
  */
 export function evaluationWork(

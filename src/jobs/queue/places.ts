@@ -11,7 +11,8 @@ export interface Places {
 }
 
 /**
- * Refuses what a worker was not allowed to read or write. Whoever can write into the queue could ask for any file otherwise.
+ * Refuses what a worker was not allowed to read or write. Whoever can write into
+ * the queue could ask for any file otherwise.
  * @param allowed folders, and beginnings of addresses
  * @throws BlockscaleError `option`
  */

@@ -7,7 +7,10 @@ import { ConversionRunner, checkFileJob } from "./conversion.ts";
 import { checkScoreJob, EvaluationRunner } from "./evaluation.ts";
 import type { JobProgress, Runner, ServeOptions } from "./work.ts";
 
-/** How often a job may lose its worker before it counts as failed: machines die, but a job that kills them all must end. */
+/**
+ * How often a job may lose its worker before it counts as failed: machines
+ * die, but a job that kills them all must end.
+ */
 const MOST_STALLS = 20;
 const PROGRESS_MILLISECONDS = 1000;
 

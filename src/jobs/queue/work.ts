@@ -4,11 +4,11 @@ import { BlockscaleError } from "../../tensor/errors.ts";
 
 /** One job of some work, for whoever waits for it. */
 export interface Item {
-  /** The same job has the same id, whoever asks for it and however often. */
+  /** Id of the job: the same job has the same id, whoever asks for it and however often. */
   readonly id: string;
-  /** For people. */
+  /** Name of the job, for people. */
   readonly name: string;
-  /** In the unit of its work. */
+  /** Size of the job, in the unit of its work. */
   readonly size: number;
   /** What a worker is told. */
   readonly data: object;
@@ -25,9 +25,9 @@ export interface Work {
 
 /** How far a job is. */
 export interface JobProgress {
-  /** In the unit of the work. */
+  /** How much is done, in the unit of the work. */
   readonly done: number;
-  /** In per cent, under the name that dashboards look for. */
+  /** Per cent done, under the name that dashboards look for. */
   readonly progress: number;
   readonly worker: string;
 }

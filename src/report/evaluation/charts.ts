@@ -36,7 +36,7 @@ export interface Heat {
 
 export interface Curve {
   readonly uniform: readonly Point[];
-  /** In the order of their bits. */
+  /** Mixes of formats, in the order of their bits. */
   readonly mixes: readonly Point[];
   /** Points that lost nothing, which a logarithm cannot show. */
   readonly exact: number;

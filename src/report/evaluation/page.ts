@@ -8,8 +8,8 @@ import { type EvaluationReport, mixCells } from "./report.ts";
 import { type EvaluationWords, evaluationLanguages } from "./words.ts";
 
 /**
- * One page that opens offline: what a model lost against its original, where, and which format did it. What its script draws is in
- * tables as well.
+ * One page that opens offline: what a model lost against its original, where, and which format did it.
+ * What its script draws is in tables as well.
  * @param words of a language; English if left out
  */
 export function evaluationPage(

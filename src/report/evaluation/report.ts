@@ -11,7 +11,7 @@ export interface EvaluationReport {
   /** How activations and weights were rounded, where that is not told by a mix. */
   readonly activations: string | null;
   readonly weights: string | null;
-  /** Of the model, or of the chosen mix. */
+  /** Figures of the model, or of the chosen mix. */
   readonly evaluation: Evaluation | null;
   readonly worst: readonly WorstToken[];
   readonly sensitivity: ReportedSensitivity | null;
@@ -22,7 +22,7 @@ interface ReportedSensitivity {
   readonly groups: readonly SensitiveGroup[];
   /** Bits a weight that were allowed. */
   readonly bits: number;
-  /** By the names of weights. */
+  /** The chosen format of each weight, by name. */
   readonly chosen: ReadonlyMap<string, WeightFormat>;
   /** Bits a weight that the chosen mix takes. */
   readonly chosenBits: number;

@@ -10,7 +10,7 @@ export interface Heat {
   /** How many columns there are, and their axis. */
   readonly columns: number;
   readonly axis: uPlot.Axis;
-  /** From 0 to 1, the stronger the higher; `null` where there is none. */
+  /** Strength of a cell's colour, from 0 to 1; `null` where there is none. */
   strength(row: number, column: number): number | null;
   /** Whether a cell is framed. */
   isMarked(row: number, column: number): boolean;

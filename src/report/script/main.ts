@@ -16,7 +16,7 @@ import {
 import { makeSortable } from "./sorting.ts";
 import { drawAmax, drawFlushed, drawSaturated, drawSpeed, drawTraining } from "./training.ts";
 
-/** Of a conversion, of an evaluation or of training: the page has the figures of one of them. */
+/** Figures of a conversion, an evaluation or a training: a page has one of them. */
 const charts = JSON.parse(document.getElementById("charts")!.textContent!) as Charts &
   EvaluationCharts &
   TrainingCharts;

@@ -2,7 +2,7 @@ import uPlot from "uplot";
 import type { Charts } from "../charts.ts";
 import { figuresOf, power } from "../figures.ts";
 
-/** Where a chart goes, and how it should look. */
+/** The element a chart goes into, and how it should look. */
 export interface Place {
   readonly element: HTMLElement;
   /** Tells what is under the pointer. */
@@ -52,7 +52,7 @@ interface Drawing {
   readonly hooks?: uPlot.Hooks.Arrays;
   readonly isPointed?: boolean;
   readonly height?: number;
-  /** What is under the pointer, by index. */
+  /** Text about the point under the pointer. */
   tell(index: number, u: uPlot): string;
 }
 

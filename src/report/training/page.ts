@@ -26,7 +26,10 @@ const words = {
   operand: "Layer, operand",
 };
 
-/** One page that opens offline: how a model learned, how fast, and what rounding did. What its script draws is in tables as well. */
+/**
+ * One page that opens offline: how a model learned, how fast, and what rounding did.
+ * What its script draws is in tables as well.
+ */
 export function trainingPage(report: TrainingReport): string {
   const charts = trainingCharts(report);
   const figures = [lossFigure(charts), speedFigure(charts), ...rangeFigures(charts.ranges)];

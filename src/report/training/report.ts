@@ -7,9 +7,9 @@ export interface TrainingReport {
   readonly out: string;
   readonly recipe: string;
   readonly parameters: number;
-  /** Of every step, in nats. */
+  /** Training loss of every step, in nats. */
   readonly losses: readonly number[];
-  /** Of held-out text, by the number of steps before it. */
+  /** Loss on held-out text, each with the number of steps before it. */
   readonly validation: readonly (readonly [steps: number, loss: number])[];
   /** Tokens a second. */
   readonly speeds: readonly (readonly [steps: number, rate: number])[];
@@ -17,10 +17,13 @@ export interface TrainingReport {
   readonly ranges: readonly (readonly [steps: number, counts: RangesByLayer])[];
 }
 
-/** By "layer operand". */
+/** Counts of each row of the heat map, by "layer operand". */
 export type RangesByLayer = { readonly [row: string]: RangeCounts };
 
-/** Counts of linear layers, such as `0.mlp.up_proj`, put together by the layer of the model that they belong to: "0 x", "0 w", "0 dy". */
+/**
+ * Counts of linear layers, such as `0.mlp.up_proj`, put together by the layer of the model
+ * that they belong to: "0 x", "0 w", "0 dy".
+ */
 export function byLayer(ranges: ReadonlyMap<string, Record<OperandName, RangeCounts>>): RangesByLayer {
   const found: { [row: string]: RangeCounts } = {};
   for (const [name, operands] of ranges) {

@@ -6,7 +6,7 @@ export const CARD = { width: 1200, height: 630 } as const;
 const MARGIN = 64;
 const FONT = 'system-ui, -apple-system, "Segoe UI", Inter, "PingFang SC", "Noto Sans CJK SC", sans-serif';
 
-/** Where the picture below the figures is. */
+/** Place of the picture below the figures. */
 const PLOT = { left: MARGIN, top: 372, width: CARD.width - 2 * MARGIN, height: 186 } as const;
 
 type Context = CanvasRenderingContext2D;

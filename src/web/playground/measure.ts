@@ -24,7 +24,10 @@ export function valuesOf({ matrix, seed, painted }: Settings): Float32Array {
   return values;
 }
 
-/** A matrix with all that became of it. Arrays are [ROWS, COLS] but for the scales, of which there is one a block. */
+/**
+ * A matrix with all that became of it. Arrays are [ROWS, COLS] but for
+ * the scales, of which there is one a block.
+ */
 export interface Measured {
   readonly values: Float32Array;
   readonly tensor: BlockScaled;

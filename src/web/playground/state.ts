@@ -10,7 +10,7 @@ export const FORMATS = ["e4m3", "e5m2", "e2m1"] as const;
 export const BLOCKS = ["8", "16", "32", "64"] as const;
 /** How a block gets its scale: four rules for powers of two, and two kinds of scales that are none. */
 export const RULES = ["rceil", "floor", "ceil", "even", "f32", "nvfp4"] as const;
-/** What is quantised: activations have blocks along a row, weights square ones. */
+/** The tensors to quantise: activations have blocks along a row, weights square ones. */
 export const ROLES = ["activation", "weight"] as const;
 
 /** Values of the brush, by the letter that stands for each in the address. */

@@ -10,14 +10,15 @@ const CONTEXT = 512;
 /** Tokens that show, before one of the worst, where it was. */
 const BEFORE = 24;
 
-/** Of the tokens at which both differ most. */
+/** How many tokens are shown at which both differ most. */
 const WORST = 8;
 
 /** Fewest tokens that say anything. */
 const LEAST = 16;
 
 /**
- * Perplexity of both models on a text, and how far their predictions are apart, as `blockscale evaluate` computes them.
+ * Perplexity of both models on a text, and how far their predictions are
+ * apart, as `blockscale evaluate` computes them.
  * @throws BlockscaleError `option`: too short a text
  */
 export async function measureText(

@@ -30,7 +30,7 @@ export function visible(text: string): string {
   return text === "" ? "∅" : text.replace(/ /g, "␣").replace(/\n/g, "↵").replace(/\t/g, "⇥");
 }
 
-/** From which divergence on a token takes the next stronger colour. */
+/** Divergences from which on a token takes the next stronger colour. */
 const LEVELS = [0.001, 0.01, 0.1, 1];
 
 const levelOf = (divergence: number | null): number =>
@@ -121,7 +121,10 @@ function Share({ part, kind }: { readonly part: number; readonly kind: "before" 
   );
 }
 
-/** Mean KL divergence of all positions, `null` where nothing was converted; and of how many both find the same token likeliest. */
+/**
+ * Mean KL divergence of all positions, `null` where nothing was converted; and of how
+ * many both find the same token likeliest.
+ */
 export function meansOf(all: readonly Position[]): { readonly mean: number | null; readonly same: number } {
   const sum = all.reduce((n, { divergence }) => n + (divergence ?? 0), 0);
   const same = all.filter(({ candidates }) => {

@@ -4,12 +4,12 @@ import type { Chosen, Problem } from "../workers/protocol.ts";
 /** The model as it was opened, and what a conversion made of it. */
 export type Side = "original" | "converted";
 
-/** What is known of a model once it is open. */
+/** Facts of an open model. */
 export interface ModelFacts {
   readonly name: string;
   readonly architecture: string;
   readonly parameters: number;
-  /** Of its weights in the files. */
+  /** Bytes of its weights in the files. */
   readonly bytes: number;
   readonly context: number;
   /** Whether it predicts tokens; encoders make vectors. */

@@ -89,7 +89,7 @@ function Opened(): JSX.Element {
   );
 }
 
-/** Which format to compare with, and what is going on. */
+/** The choice of the format to compare with, and what is going on. */
 function Conversion(): JSX.Element {
   const text = words.value;
   const isBusy = busy.value !== null;

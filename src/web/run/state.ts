@@ -21,7 +21,7 @@ import type {
 export const TASKS = ["continue", "measure", "chat"] as const;
 export type Task = (typeof TASKS)[number];
 
-/** What is going on: nothing can be asked for meanwhile. */
+/** The task in progress: nothing can be asked for meanwhile. */
 export type Busy = "opening" | "converting" | Task;
 
 /** Something that each of both models has. */
@@ -32,7 +32,7 @@ const NO_SPEED: Both<Speed> = { original: null, converted: null };
 
 export const task: Signal<Task> = signal("continue");
 export const busy: Signal<Busy | null> = signal(null);
-/** Of the opening, the conversion or the measurement, from 0 to 1. */
+/** Progress of the opening, the conversion or the measurement, from 0 to 1. */
 export const progress: Signal<number> = signal(0);
 export const facts: Signal<ModelFacts | null> = signal(null);
 /** The format that is asked for; `null` runs the original alone. */
@@ -64,7 +64,9 @@ function order(what: Order): void {
   worker!.postMessage(what);
 }
 
-/** Opens in the worker what is open on the page, from now on, and converts it to the format that is asked for. */
+/**
+ * Opens in the worker what is open on the page, from now on, and converts it to the format that is asked for.
+ */
 export function follow(): () => void {
   return effect(() => {
     const wanted = chosen.value;
@@ -196,7 +198,7 @@ function take(news: News): void {
   }
 }
 
-/** Where both models are furthest apart: what is worth a look. */
+/** Index of the token at which both models are furthest apart: the one that is worth a look. */
 function mostApart(all: readonly Position[]): number {
   let most = 0;
   for (const [i, { divergence }] of all.entries())

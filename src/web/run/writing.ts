@@ -35,7 +35,8 @@ export async function write(
 }
 
 /**
- * What both models expect in the place of each token of a text: both read the same tokens, so that only the models differ.
+ * What both models expect in the place of each token of a text: both read the
+ * same tokens, so that only the models differ.
  * @param ids of the prompt and of the text that follows it
  * @param from where that text begins, at least 1
  */

@@ -6,7 +6,9 @@ import { form, opened, selected, stage } from "./model.ts";
 export const VIEWS = ["convert", "playground", "run", "compare", "train"] as const;
 export type ViewName = (typeof VIEWS)[number];
 
-/** Where an open checkpoint can be had again: the hub or an address, or an example of this page. */
+/**
+ * A place that an open checkpoint can be had from again: the hub or an address, or an example of this page.
+ */
 export type Origin = { readonly kind: "model" | "example"; readonly name: string };
 
 export const view: Signal<ViewName> = signal("convert");

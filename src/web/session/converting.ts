@@ -39,12 +39,12 @@ export async function convert(): Promise<void> {
   }
 }
 
-/** Where a run went that met NaN or Inf; `null` where there was none. */
+/** The destination of a run that met NaN or Inf; `null` where there was none. */
 let interrupted: Target | null = null;
 
 /**
- * Keeps a tensor that holds NaN or Inf as it is. A run that met it starts again without asking anything else, since every
- * place in its output would be another one.
+ * Keeps a tensor that holds NaN or Inf as it is. A run that met it starts again without asking anything else,
+ * since every place in its output would be another one.
  * @param all whether to do the same with all others, without asking
  */
 export async function keepAsIs(tensor: string, all: boolean): Promise<void> {

@@ -1,6 +1,9 @@
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
 
-/** Where a converted model is to be used, and the dialects that are read there, the usual one first (docs/checkpoints.md). */
+/**
+ * Programs that a converted model can be used in, and the dialects that are read there,
+ * the usual one first (docs/checkpoints.md).
+ */
 export const DESTINATIONS = {
   servers: ["deepseek-v3.1", "deepseek-v3", "modelopt", "modelopt-nvfp4"],
   transformers: ["mxfp8", "deepseek-v3.1", "deepseek-v3"],

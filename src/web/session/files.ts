@@ -32,7 +32,10 @@ export function fromInput(list: FileList): Selection {
   );
 }
 
-/** What was dropped: files, or folders with everything in them. Must be called before the drop event has ended. */
+/**
+ * What was dropped: files, or folders with everything in them. Must
+ * be called before the drop event has ended.
+ */
 export async function fromDrop({ items }: DataTransfer): Promise<Selection> {
   const entries = [...items].flatMap((item) => item.webkitGetAsEntry() ?? []);
   const isOneFolder = entries.length === 1 && entries[0]!.isDirectory;

@@ -15,7 +15,7 @@ import type {
   Written,
 } from "../workers/protocol.ts";
 
-/** Where the user is. */
+/** The step that the user has reached. */
 export type Stage = "start" | "opening" | "ready" | "running" | "done";
 
 /** What the form holds. */
@@ -46,7 +46,7 @@ export interface RunState {
 
 /** A run that came to its good end. */
 export interface Result {
-  /** Of the output in the browser's own storage; `null` where it went to a place the user chose. */
+  /** Id of the output in the browser's own storage; `null` where it went to a place the user chose. */
   readonly id: string | null;
   readonly written: readonly Written[];
   readonly seconds: number;
@@ -65,7 +65,7 @@ export const EMPTY_FORM: Form = {
 /** Everything the page shows follows from these. */
 export const stage: Signal<Stage> = signal("start");
 export const name: Signal<string> = signal("");
-/** What is open, so that other parts of the page can open it as well. */
+/** The files or place that are open, so that other parts of the page can open them as well. */
 export const chosen: Signal<Chosen | null> = signal(null);
 export const opened: Signal<Opened | null> = signal(null);
 export const form: Signal<Form> = signal(EMPTY_FORM);
@@ -92,7 +92,10 @@ export const leaving: Signal<(() => void) | null> = signal(null);
 export const wasCutOff: Signal<boolean> = signal(false);
 /** The tensor that is looked at closely. */
 export const selected: Signal<string | null> = signal(null);
-/** What the run measured so far. Replaced as a whole now and then, since thousands of names would be copied each time. */
+/**
+ * What the run measured so far. Replaced as a whole now and then, since
+ * thousands of names would be copied each time.
+ */
 export const measured: Signal<ReadonlyMap<string, Precision>> = signal(new Map());
 
 /** The form as the coordinator wants it. */
@@ -160,10 +163,10 @@ export const outputName: ReadonlySignal<string> = computed(() => {
   return `${name.value.replace(/\.safetensors$/, "")}-${suffix}.safetensors`;
 });
 
-/** What to call the output: the file, or the folder of several. */
+/** Name of the output: of the file, or of the folder of several. */
 export const savedName: ReadonlySignal<string> = computed(() => (isFolder.value ? name : outputName).value);
 
-/** What to call a file of the output once it is saved. */
+/** Name of a file of the output once it is saved. */
 export function nameOfWritten({ name: file }: Written): string {
   return isFolder.value ? file : outputName.value;
 }
@@ -174,7 +177,7 @@ export function summary(): Summary | null {
   return plan === null ? null : summarize({ files: [], tensors: plan.tensors }, measured.value);
 }
 
-/** What to call it before it is open, or what it was chosen by. */
+/** Name of a checkpoint before it is open: what it was chosen by. */
 export function nameOfChosen(chosen: Chosen): string {
   return chosen.kind === "files" ? chosen.name : chosen.place;
 }

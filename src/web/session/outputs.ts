@@ -9,7 +9,9 @@ export function leave(go: () => void): void {
   else go();
 }
 
-/** Hands an output to the browser's downloads: a file, or several as one archive. @param name of the output */
+/**
+ * Hands an output to the browser's downloads: a file, or several as one archive. @param name of the output
+ */
 export async function save(id: string, files: readonly Written[], name: string): Promise<void> {
   if (packing.value !== null) return;
   try {

@@ -42,7 +42,7 @@ export function bytes(n: number): string {
   return `${(i === 0 || value >= 99.95 ? whole : tenth).format(value)} ${UNITS[i]}`;
 }
 
-/** The same to the byte. */
+/** A number of bytes, to the byte. */
 export function exactBytes(n: number): string {
   return `${formats.value.whole.format(n)} B`;
 }
@@ -65,7 +65,7 @@ export function percent(part: number): string {
   return formats.value.percent.format(part);
 }
 
-/** With its sign: −37 %. */
+/** A percentage with its sign: −37 %. */
 export function signedPercent(part: number): string {
   return formats.value.signed.format(part);
 }
@@ -99,7 +99,10 @@ export function ago(time: number): string {
   return relative.format(-Math.round(seconds / 86_400), "day");
 }
 
-/** Decibels, with one digit after the point. Of what is exact, and where values became NaN or Inf, there are none. */
+/**
+ * Decibels, with one digit after the point. Of what is exact, and where
+ * values became NaN or Inf, there are none.
+ */
 export function decibels(db: number): string {
   return `${formats.value.tenth.format(db)} dB`;
 }

@@ -1,4 +1,7 @@
-/** What an earlier visit left. Browsers that are told to keep nothing throw at the mere mention of the storage. */
+/**
+ * What an earlier visit left. Browsers that are told to keep nothing
+ * throw at the mere mention of the storage.
+ */
 export function remembered(key: string): string | null {
   try {
     return localStorage.getItem(key);

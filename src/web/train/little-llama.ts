@@ -1,4 +1,7 @@
-/** config.json of a small Llama, without its vocabulary and context: that of the tab, and of the example model. */
+/**
+ * config.json of a small Llama, without its vocabulary and context:
+ * that of the tab, and of the example model.
+ */
 export const LITTLE_LLAMA = {
   architectures: ["LlamaForCausalLM"],
   model_type: "llama",

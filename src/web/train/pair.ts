@@ -38,7 +38,10 @@ const CONFIG = { ...LITTLE_LLAMA, vocab_size: 256, max_position_embeddings: 256 
 /** Fewest bytes of text that a batch can be taken from. */
 export const LEAST_TEXT: number = 4 * CONTEXT;
 
-/** Two models that begin alike and see the same text: one learns in float32, the other by a recipe of low precision. */
+/**
+ * Two models that begin alike and see the same text: one learns in
+ * float32, the other by a recipe of low precision.
+ */
 export class TrainingPair {
   readonly #ids: Int32Array;
   readonly #settings: RunSettings;

@@ -14,8 +14,8 @@ const ENDS = [
 ];
 
 /**
- * Little stories made of few words, for models with few parameters: which of two sentences comes next, who is meant by "it", and what was found
- * before are things to learn. The same seed gives the same text.
+ * Little stories made of few words, for models with few parameters: which of two sentences comes next, who is
+ * meant by "it", and what was found before are things to learn. The same seed gives the same text.
  */
 export function stories(seed: number, count: number): string {
   return Array.from({ length: count }, (_, n) => story(seed, n)).join("\n");

@@ -11,10 +11,10 @@ import { ProblemNote } from "./problem.tsx";
 import { Start } from "./start.tsx";
 import { Workspace } from "./workspace.tsx";
 
-/** With the charts in it, the largest part of the page. */
+/** Loaded when it is needed: it has the charts, the largest part of the page. */
 const TensorPanel = lazy(async () => (await import("./tensor-panel.tsx")).TensorPanel);
 
-/** With the kernels in it. */
+/** Loaded when it is needed: it has the kernels. */
 const Playground = lazy(async () => (await import("../playground/playground.tsx")).Playground);
 
 const Train = lazy(async () => (await import("../train/train.tsx")).Train);
@@ -56,7 +56,7 @@ export function App(): JSX.Element {
   );
 }
 
-/** With two languages, a button that says the other one. */
+/** A button that switches to the other one of two languages. */
 function LanguageButton(): JSX.Element {
   const names = Object.keys(languages) as Language[];
   const next = names[(names.indexOf(language.value) + 1) % names.length]!;

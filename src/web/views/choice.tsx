@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 
 interface ChoiceProps<T extends string> {
-  /** Of the element. */
+  /** Id of the element. */
   readonly id: string;
   readonly label: string;
   readonly value: T;

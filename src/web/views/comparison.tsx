@@ -86,7 +86,9 @@ function wordOf(db: number, best: number): string {
   return `${grade(db)}${db === best ? `, ${loses}` : isEqual(db, best) ? `, ${equal}` : ""}`;
 }
 
-/** A place on the axis from `from` to `to` decibels; nothing of what is exact or not finite, which has none. */
+/**
+ * A place on the axis from `from` to `to` decibels; nothing of what is exact or not finite, which has none.
+ */
 function Dot({
   db,
   from,

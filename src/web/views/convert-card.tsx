@@ -25,7 +25,7 @@ const change = (fields: Partial<Form>): void => {
   form.value = { ...form.value, ...fields };
 };
 
-/** What to make of the checkpoint. */
+/** The form that says what to make of the checkpoint. */
 export function ConvertCard(): JSX.Element {
   const { convert: text } = words.value;
   const { action } = form.value;

@@ -201,7 +201,7 @@ export function Figure({ title, note, keys, children }: FigureProps): JSX.Elemen
   );
 }
 
-/** The same numbers for those who do not see the picture, and for those who want them exactly. */
+/** The numbers of the picture as a table, for those who do not see it or want them exactly. */
 function DataTable({
   heads,
   rows,

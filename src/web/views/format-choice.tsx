@@ -12,14 +12,14 @@ import { translated, words } from "../strings/index.ts";
 import { Choice } from "./choice.tsx";
 
 interface FormatChoiceProps {
-  /** Of the list of dialects; that of destinations has `-for` behind it. */
+  /** Id of the list of dialects; that of destinations has `-for` behind it. */
   readonly id: string;
   readonly value: DialectName;
   readonly disabled?: boolean;
   onChange(value: DialectName): void;
 }
 
-/** Where the output is to be used, then the dialect: of most destinations one will do. */
+/** The choice of where the output is to be used, then of the dialect: for most destinations one will do. */
 export function FormatChoice({ id, value, disabled = false, onChange }: FormatChoiceProps): JSX.Element {
   const { target, destination, destinations } = words.value.convert;
   const [chosen, setChosen] = useState<Destination>(() => destinationOf(value));

@@ -8,7 +8,7 @@ import { Figure } from "./distributions.tsx";
 
 type Rgb = readonly [number, number, number];
 
-/** From hardly there to the accent at its strongest. */
+/** Colours from hardly visible to the accent at its strongest. */
 const RAMPS: { readonly light: readonly [Rgb, Rgb]; readonly dark: readonly [Rgb, Rgb] } = {
   light: [
     [238, 243, 240],

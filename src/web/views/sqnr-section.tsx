@@ -13,7 +13,9 @@ const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_
 /** Points to draw: about as many as there are pixels across. */
 const MOST = 2000;
 
-/** SQNR of every tensor measured so far: one point each, or where there are too many, the lowest of several. */
+/**
+ * SQNR of every tensor measured so far: one point each, or where there are too many, the lowest of several.
+ */
 export function SqnrSection(): JSX.Element | null {
   const { precision } = words.value;
   const points = useMemo(

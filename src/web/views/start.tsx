@@ -12,10 +12,10 @@ import { Examples } from "./examples.tsx";
 import { Icon } from "./icons.tsx";
 import { lazy } from "./lazy.tsx";
 
-/** With what draws in it. */
+/** Loaded when it is needed: it has the code that draws. */
 const WhatYouGet = lazy(async () => (await import("./what-you-get.tsx")).WhatYouGet);
 
-/** Where files come in. */
+/** The start of the page, where files come in. */
 export function Start(): JSX.Element {
   const { start } = words.value;
   return (

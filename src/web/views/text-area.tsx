@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 
 interface TextAreaProps {
-  /** Of the element. */
+  /** Id of the element. */
   readonly id: string;
   readonly label: string;
   readonly rows: number;

@@ -46,10 +46,12 @@ interface Open {
   readonly opened: OpenedCheckpoint;
   readonly tensors: readonly InspectedTensor[];
   readonly fingerprints: ReadonlyMap<string, string>;
-  /** By path: everything that was opened. */
+  /** Everything that was opened, by path. */
   readonly sources: ReadonlyMap<string, Source>;
   readonly missingScale: "error" | "one";
-  /** How fast files on a server come: measured once, since every measurement reads a few megabytes of them. */
+  /**
+   * How fast files on a server come: measured once, since every measurement reads a few megabytes of them.
+   */
   served: Speed | null;
 }
 
@@ -274,7 +276,10 @@ function ranksOf(tensors: readonly InspectedTensor[]): Uint32Array {
   return ranks;
 }
 
-/** What the name of a file says of its siblings: model-00001-of-00005.safetensors; `null` where all of them are open. */
+/**
+ * What the name of a file says of its siblings:
+ * model-00001-of-00005.safetensors; `null` where all of them are open.
+ */
 function partOf(names: readonly string[]): Found["part"] {
   const [, index, of] = /-(\d+)-of-(\d+)\.safetensors$/.exec(names[0] ?? "") ?? [];
   if (index === undefined || names.length >= Number(of)) return null;

@@ -3,7 +3,7 @@ import { createXXHash64 } from "hash-wasm";
 /** A checksum in the making. */
 export interface Checksum {
   update(bytes: Uint8Array): void;
-  /** In hexadecimal, as `xxhsum -H1` prints it. */
+  /** The hash so far in hexadecimal, as `xxhsum -H1` prints it. */
   digest(): string;
 }
 

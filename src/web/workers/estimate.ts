@@ -59,7 +59,7 @@ export function secondsFromDisk(plan: Plan, speed: Speed | null): number {
   return (speed === null ? 0 : elements / speed.elements) + secondsToWrite(plan);
 }
 
-/** The same where they come from a server, copied ones too. */
+/** Seconds that a plan takes where files come from a server, copied ones too. */
 export function secondsFromServer(plan: Plan, speed: Speed): number {
   const copied = stepsOf(plan).map((step) => (step.kind === "copy" ? step.from.end - step.from.start : 0));
   const bytes = sum(copied) + sum(conversionsOf(plan).map(bytesRead));

@@ -3,14 +3,16 @@ import { createChecksum } from "./checksum.ts";
 import { PageError } from "./problem.ts";
 import type { NamedFile } from "./protocol.ts";
 
-/** Bytes taken at the start of a file, where the header is, and at each of the places spread over the rest. */
+/**
+ * Bytes taken at the start of a file, where the header is, and at each of the places spread over the rest.
+ */
 const HEAD = 1 << 16;
 const PROBE = 1 << 12;
 const PROBES = 32;
 
 /**
- * A short stand-in for the contents of a file: its size, its first bytes, and some from all over it. Browsers are not
- * to be trusted to notice that a file was rewritten: Firefox goes on reading, from the new bytes.
+ * A short stand-in for the contents of a file: its size, its first bytes, and some from all over it. Browsers
+ * are not to be trusted to notice that a file was rewritten: Firefox goes on reading, from the new bytes.
  */
 export async function fingerprint({ path, file }: NamedFile): Promise<string> {
   const checksum = await createChecksum();

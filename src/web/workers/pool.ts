@@ -12,8 +12,8 @@ interface Waiting {
 }
 
 /**
- * Workers that each convert one strip at a time. The page starts them and hands over their ports: a worker that starts
- * workers of its own waits inside `new Worker`, in Firefox sometimes forever.
+ * Workers that each convert one strip at a time. The page starts them and hands over their ports: a worker
+ * that starts workers of its own waits inside `new Worker`, in Firefox sometimes forever.
  */
 export class Pool {
   readonly size: number;
@@ -39,7 +39,7 @@ export class Pool {
     return this.ask<StripSample>({ kind: "sample", sampling });
   }
 
-  /** From now on strips come from these files. @param files of the shards, by index */
+  /** Opens the files that strips come from, in place of those before. @param files of the shards, by index */
   open(files: readonly NamedSource[]): void {
     for (const port of this.ports) port.postMessage({ files });
   }

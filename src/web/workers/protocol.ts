@@ -26,8 +26,8 @@ export interface NamedUrl {
 export type NamedSource = NamedFile | NamedUrl;
 
 /**
- * Where a checkpoint comes from: files that the page holds, or a place on a server. That is the URL of a .safetensors file, or a
- * repository of the model hub by its address or as owner/name.
+ * The origin of a checkpoint: files that the page holds, or a place on a server. That is the URL of a
+ * .safetensors file, or a repository of the model hub by its address or as owner/name.
  */
 export type Chosen =
   | { readonly kind: "files"; readonly name: string; readonly files: readonly NamedFile[] }
@@ -43,7 +43,10 @@ export type Choice = {
   | { readonly action: "dequantize"; readonly dtype: ValueType }
 );
 
-/** What is known at once: everything comes from headers. Of tensors there may be so many that they are asked for apart. */
+/**
+ * Facts of a checkpoint that are known at once: they come from headers. Of tensors there may
+ * be so many that they are asked for apart.
+ */
 export interface Found {
   /** What to call it. */
   readonly name: string;
@@ -59,7 +62,7 @@ export interface Found {
   readonly part: { readonly index: number; readonly of: number } | null;
 }
 
-/** The same with its tensors. */
+/** Facts of a checkpoint with its tensors. */
 export interface Opened extends Omit<Found, "inspection" | "tensors"> {
   readonly inspection: Inspection;
 }
@@ -67,7 +70,7 @@ export interface Opened extends Omit<Found, "inspection" | "tensors"> {
 /** What a choice would do, but for the tensors. */
 export interface Sized {
   readonly files: readonly { readonly name: string; readonly size: number }[];
-  /** Of all output files. */
+  /** Bytes of all output files. */
   readonly size: number;
   readonly tensors: number;
   /** What config.json has to say of the output, where no config.json is open and the output is FP8. */
@@ -86,7 +89,7 @@ export interface Estimate {
   readonly rate: number | null;
 }
 
-/** Where the output goes. */
+/** The destination of the output. */
 export type Target =
   /** A file the user chose. */
   | { readonly kind: "file"; readonly handle: FileSystemFileHandle }
@@ -101,11 +104,16 @@ export interface Written {
   readonly size: number;
   /** XXH64 of the bytes, in hexadecimal. */
   readonly checksum: string;
-  /** Set where it is in the origin private file system. A file and not its handle, which WebKit cannot clone. */
+  /**
+   * Set where it is in the origin private file system. A file and not its handle, which WebKit cannot clone.
+   */
   readonly file: File | null;
 }
 
-/** The output of a run, and the name of its folder in the private storage; `null` where it was written to a place chosen. */
+/**
+ * The output of a run, and the name of its folder in the private storage;
+ * `null` where it was written to a place chosen.
+ */
 export interface Finished {
   readonly id: string | null;
   readonly files: readonly Written[];
@@ -116,7 +124,7 @@ export interface Kept {
   readonly id: string;
   /** What to call it: the file, or the folder of several. */
   readonly name: string;
-  /** When it was finished, in milliseconds since 1970. */
+  /** Time of the end of the run, in milliseconds since 1970. */
   readonly time: number;
   readonly files: readonly Written[];
 }
@@ -235,17 +243,23 @@ export interface Session {
   npy(tensor: string): Promise<Blob | null>;
   /** Looks at a part of the values that the current plan converts; not where they are on a server. */
   look(): Promise<Looked>;
-  /** Runs the current plan. Resolves when every file has been written, read back and compared. @param name of the output */
+  /**
+   * Runs the current plan. Resolves when every file has been written, read
+   * back and compared. @param name of the output
+   */
   run(target: Target, name: string): Promise<Finished>;
   pause(): Promise<void>;
   resume(): Promise<void>;
   cancel(): Promise<void>;
   /**
-   * Removes what nobody wants any more from the origin private file system, and tells which outputs wait there. Fails
-   * with `storage` where there is none.
+   * Removes what nobody wants any more from the origin private file system, and tells which outputs wait
+   * there. Fails with `storage` where there is none.
    */
   tidy(): Promise<Visit>;
-  /** Several files of an output as one archive, in a folder of this name, as they are: weights do not compress. */
+  /**
+   * Several files of an output as one archive, in a folder of this
+   * name, as they are: weights do not compress.
+   */
   zip(folder: string, files: readonly Written[]): Promise<Blob>;
   /** Notes that a finished output was handed to the browser's downloads. */
   saved(id: string): Promise<void>;

@@ -8,7 +8,9 @@ import type { Pool } from "./pool.ts";
 const SAMPLED = 1 << 21;
 const WHOLE = 1 << 25;
 
-/** Looks at a weight under a scheme: at all of it, or at strips spread evenly over it where that is too much. */
+/**
+ * Looks at a weight under a scheme: at all of it, or at strips spread evenly over it where that is too much.
+ */
 export async function sampleWeight(
   weight: PlainWeight | ScaledWeight,
   scheme: Scheme | null,

@@ -10,10 +10,10 @@ const DONE = ".done";
 /** Marks a folder whose output was handed to the browser's downloads. */
 const SAVED = ".saved";
 
-/** What is written down of a finished run. */
+/** The record of a finished run. */
 interface Record {
   readonly name: string;
-  /** When it ended, in milliseconds since 1970. */
+  /** Time of its end, in milliseconds since 1970. */
   readonly time: number;
   readonly files: readonly Omit<Written, "file">[];
 }
@@ -45,15 +45,17 @@ async function openRoot(): Promise<FileSystemDirectoryHandle> {
 }
 
 /**
- * The origin private file system as a place for outputs on their way to a download. Each run has a folder, and its tab
- * holds a lock of the folder's name for as long as it lives. A folder without a lock belongs to nobody: it is removed
- * where its run never ended or its output was saved, and offered again where the output was not.
+ * The origin private file system as a place for outputs on their way to a download. Each run has
+ * a folder, and its tab holds a lock of the folder's name for as long as it lives. A folder
+ * without a lock belongs to nobody: it is removed where its run never ended or its output was
+ * saved, and offered again where the output was not.
  */
 export class PrivateStorage {
   private readonly own = new Map<string, () => void>();
 
   /**
-   * Makes a folder for `size` bytes; where there is too little room, outputs of this tab that were saved are removed.
+   * Makes a folder for `size` bytes; where there is too little room, outputs
+   * of this tab that were saved are removed.
    * @throws PageError `space`, `storage`
    */
   async begin(size: number): Promise<Job> {
@@ -91,7 +93,9 @@ export class PrivateStorage {
     this.own.delete(id);
   }
 
-  /** Notes that an output was handed to the downloads: it stays until this tab is closed or converts again. */
+  /**
+   * Notes that an output was handed to the downloads: it stays until this tab is closed or converts again.
+   */
   async saved(id: string): Promise<void> {
     const root = await openRoot();
     if (!this.own.has(id)) this.own.set(id, await hold(id));
@@ -151,7 +155,10 @@ async function writeRecord(folder: FileSystemDirectoryHandle, record: Record): P
   access.close();
 }
 
-/** The output in a folder with its files; nothing where the run did not end, or a file is not what was written. */
+/**
+ * The output in a folder with its files; nothing where the run did
+ * not end, or a file is not what was written.
+ */
 async function readKept(id: string, folder: FileSystemDirectoryHandle): Promise<Kept[]> {
   try {
     const record = await (await folder.getFileHandle(DONE)).getFile();

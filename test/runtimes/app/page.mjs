@@ -24,8 +24,8 @@ function inFrame(url) {
 }
 
 /**
- * Opens a page of the README and waits for what it shows; once more if that is nothing, for a browser on a busy machine may
- * lose a worker. It is said then.
+ * Opens a page of the README and waits for what it shows; once more if that is nothing, for a browser on a
+ * busy machine may lose a worker. It is said then.
  */
 async function snippet(name) {
   const first = await shownBy(name);

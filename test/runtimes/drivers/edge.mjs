@@ -9,7 +9,10 @@ import { bundleForEdge } from "./bundle.mjs";
 
 const { version } = createRequire(import.meta.url)("edge-runtime/package.json");
 
-/** A runtime in which a bundle has run; its .wasm files are compiled out here, in another realm than the script's. */
+/**
+ * A runtime in which a bundle has run; its .wasm files are compiled out
+ * here, in another realm than the script's.
+ */
 async function runtimeOf(project, entry, more = "") {
   const { script, files } = await bundleForEdge(project, entry);
   const modules = {};

@@ -4,7 +4,10 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { writeCheckpoint } from "../../../bench/checkpoints.mjs";
 
-/** What hosts of edge workers give to a worker, in MB. Measured as what the process takes more than before the first request. */
+/**
+ * What hosts of edge workers give to a worker, in MB. Measured as what the process
+ * takes more than before the first request.
+ */
 const MOST_MEGABYTES = 128;
 
 const IDS = [Array.from({ length: 128 }, (_, i) => (i * 37) % 30000), [101, 2023, 2003, 102]];

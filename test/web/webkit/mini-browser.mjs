@@ -26,7 +26,10 @@ function miniBrowser() {
 const featureList = (features) =>
   features.length === 0 ? [] : [`--features=${features.map((name) => `+${name}`).join(",")}`];
 
-/** Runs `body` while a program runs on a screen that nobody sees, in a home of its own; ends it with all its children. */
+/**
+ * Runs `body` while a program runs on a screen that nobody sees, in a home
+ * of its own; ends it with all its children.
+ */
 async function withProgram(program, args, body) {
   const home = mkdtempSync(join(tmpdir(), "blockscale-webkit-"));
   mkdirSync(join(home, "Downloads"));
@@ -87,7 +90,9 @@ async function textOf(request) {
   return text;
 }
 
-/** Steps for a page to do: each is a module that the page asks for, since its policy forbids to evaluate text. */
+/**
+ * Steps for a page to do: each is a module that the page asks for, since its policy forbids to evaluate text.
+ */
 class Steps {
   #count = 0;
   #waiting = [];

@@ -10,7 +10,10 @@ import { quanto, torchao } from "./tensor-classes.ts";
 
 export type { Block, Maker } from "./maker.ts";
 
-/** Everybody whose quantised weights are read. Where names differ for one weight, no order decides: that is refused. */
+/**
+ * Everybody whose quantised weights are read. Where names differ for one
+ * weight, no order decides: that is refused.
+ */
 export const makers: readonly Maker[] = [
   deepseek,
   compressedTensors,

@@ -5,17 +5,23 @@ import type { ScaledWeight } from "../weights.ts";
 export type Block = readonly [rows: number, cols: number];
 
 /**
- * How one family of tools names what belongs to a quantised weight: all that reading knows of them. Shapes tell the rest, whoever made
- * it. A new family is a file beside this one, and a line in `index.ts`.
+ * How one family of tools names what belongs to a quantised weight: all that reading knows of them. Shapes
+ * tell the rest, whoever made it. A new family is a file beside this one, and a line in `index.ts`.
  */
 export interface Maker {
-  /** For people. */
+  /** Name of the family, for people. */
   readonly name: string;
-  /** What the scales of a weight may be called. @param weight its name @param module the same without `.weight` */
+  /**
+   * What the scales of a weight may be called. @param weight its name
+   * @param module the same without `.weight`
+   */
   scales?(weight: string, module: string): readonly string[];
   /** What codes are called that do not bear the name of their weight, and their scales. */
   readonly wrapped?: readonly { readonly codes: RegExp; readonly scales: string; readonly weight: string }[];
-  /** NVFP4: what follows the name of the weight in that of its float32, by which scales are multiplied, or divided. */
+  /**
+   * NVFP4: what follows the name of the weight in that of its float32, by
+   * which scales are multiplied, or divided.
+   */
   readonly tensorScale?: { readonly suffix: string; readonly divides: boolean };
   /** Codes that are packed in a way of its own. */
   packed?(codes: Place, byName: ReadonlyMap<string, Place>, quantization: Config | null): ScaledWeight | null;
