@@ -1,4 +1,5 @@
-// Two workers of a queue against one process, and what a job costs Redis: node bench/queue.mjs [turns]. Needs redis-server.
+// Two workers of a queue against one process, and what a job costs Redis: node bench/queue.mjs [turns] [shards]. Needs redis-server.
+// Files lie in TMPDIR: /dev/shm leaves the disk out of it.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -9,8 +10,8 @@ import { fileURLToPath } from "node:url";
 import { markdownTable } from "markdown-table";
 
 const CLI = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
-const [SHARDS, ROWS, COLUMNS] = [8, 8192, 8192];
-const turns = Number(process.argv[2] ?? 3);
+const [turns, SHARDS] = [process.argv[2] ?? 3, process.argv[3] ?? 16].map(Number);
+const [ROWS, COLUMNS] = [8192, 8192];
 const folder = mkdtempSync(join(tmpdir(), "blockscale-bench-"));
 const running = new Set();
 
@@ -63,7 +64,7 @@ async function freePort() {
   return port;
 }
 
-/** A BF16 checkpoint of a gigabyte, one matrix a shard. */
+/** A BF16 checkpoint, one matrix a shard. */
 function makeModel() {
   const model = join(folder, "model");
   mkdirSync(model);

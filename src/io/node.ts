@@ -118,6 +118,9 @@ async function readAt(handle: FileHandle, start: number, into: Uint8Array): Prom
   return done;
 }
 
+/** Bytes after which the disk is told to write what it has been given, while more is made: little is left to wait for at the end. */
+const FLUSHED = 1 << 24;
+
 /**
  * A stream into a file that appears under its name only when it is whole: written beside it, synced, renamed.
  * Aborted or failed, it leaves nothing.
@@ -137,6 +140,18 @@ export async function createFile(
   } catch (cause) {
     throw systemFault(path, "a file that can be written", cause);
   }
+  let unflushed = 0;
+  let flush = Promise.resolve();
+  const write = async (chunk: Uint8Array) => {
+    await writeAll(handle, chunk);
+    unflushed += chunk.length;
+    if (unflushed < FLUSHED) return;
+    unflushed = 0;
+    await flush;
+    flush = handle.datasync();
+    // A failure is met where it is waited for.
+    flush.catch(() => {});
+  };
   // A sign of life for runs on other hosts, which cannot see this process.
   const life = setInterval(() => {
     const now = new Date();
@@ -156,10 +171,11 @@ export async function createFile(
     }
   };
   return new WritableStream({
-    write: (chunk) => guard(() => writeAll(handle, chunk)),
+    write: (chunk) => guard(() => write(chunk)),
     close: () =>
       guard(async () => {
         clearInterval(life);
+        await flush;
         await handle.sync();
         // File systems without modes refuse, or ignore it.
         if (mode !== undefined) await handle.chmod(mode).catch(() => {});

@@ -49,6 +49,7 @@ export class Fingerprint {
  */
 export async function fingerprintOf(name: string, source: Source): Promise<string> {
   const hash = createHash("sha256");
-  for (const [start, end] of placesIn(source.size)) hash.update(await readRange(name, source, start, end));
+  const pieces = [...placesIn(source.size)].map(([start, end]) => readRange(name, source, start, end));
+  for (const piece of await Promise.all(pieces)) hash.update(piece);
   return hash.digest("hex");
 }

@@ -116,6 +116,9 @@ export async function makeRecorded(
   return { entry: entry!, isNew: true };
 }
 
+/** Object storage answers slowly, but many at once. */
+const LOOKS_AT_ONCE = 8;
+
 /** The files of a plan that are not there, or not whole. */
 export async function missingFiles(
   folder: string,
@@ -124,7 +127,7 @@ export async function missingFiles(
 ): Promise<{ missing: FilePlan[]; entries: Entry[] }> {
   const missing: FilePlan[] = [];
   const entries: Entry[] = [];
-  for (const file of plan.files) {
+  const look = async (file: FilePlan): Promise<Entry | null> => {
     options.signal.throwIfAborted();
     const entry = await entryOf(folder, spec, file);
     const path = placeIn(folder, file.name);
@@ -132,8 +135,13 @@ export async function missingFiles(
       entry !== undefined &&
       (await isMade(entry, file, path)) &&
       (options.verify !== true || (await sha256Of(path, options.signal)) === entry.sha256);
-    if (isWhole) entries.push(entry);
-    else missing.push(file);
+    return isWhole ? entry : null;
+  };
+  for (let i = 0; i < plan.files.length; i += LOOKS_AT_ONCE) {
+    const some = plan.files.slice(i, i + LOOKS_AT_ONCE);
+    for (const [j, entry] of (await Promise.all(some.map(look))).entries())
+      if (entry === null) missing.push(some[j]!);
+      else entries.push(entry);
   }
   return { missing, entries };
 }

@@ -23,10 +23,17 @@ export interface QueueStatus {
 
 /** Tries of one job before the run ends with its error. */
 const ATTEMPTS = 5;
-/** How often what has happened is looked at; this asks Redis for nothing where nothing has. */
-const TICK_MILLISECONDS = 250;
-/** How often every job is looked at: one that got lost with its Redis tells nothing. */
-const LOOK_MILLISECONDS = 10_000;
+/** Jobs that are looked at at once: each may be an output of which some places are read. */
+const AT_ONCE = 16;
+
+/** In milliseconds. */
+export interface Pace {
+  /** How often progress is told; this asks Redis for nothing. */
+  readonly tick: number;
+  /** How often every job is looked at: one that got lost with its Redis tells nothing. */
+  readonly look: number;
+}
+const PACE: Pace = { tick: 250, look: 10_000 };
 
 /**
  * Puts all jobs of some work into a queue, and waits until they are done. Jobs that are there already stay as they are; jobs that
@@ -53,16 +60,23 @@ export async function coordinate(
     await Promise.race([new Coordinator(queue, events, work, onStatus).run(signal), aborted]);
   } finally {
     for (const one of [queue, events]) {
-      await Promise.race([one.close().catch(() => {}), setTimeout(1000)]);
+      // Nobody waits for the rest of that second: it would keep the process from ending.
+      await Promise.race([one.close().catch(() => {}), setTimeout(1000, null, { ref: false })]);
       await one.disconnect().catch(() => {});
     }
   }
 }
 
-class Coordinator {
-  readonly #queue: Queue;
+/** What is asked of a queue, and of its events. */
+export type Jobs = Pick<Queue, "getJob" | "addBulk" | "remove">;
+export type Events = Pick<QueueEvents, "on">;
+
+/** Events may be repeated, come late or get lost: they only say where to look, and every job is looked at now and then anyway. */
+export class Coordinator {
+  readonly #queue: Jobs;
   readonly #work: Work;
   readonly #onStatus: (status: QueueStatus) => void;
+  readonly #pace: Pace;
   /** Items that are not done, by their ids: the largest first, so that no worker begins one when the others are done. */
   readonly #pending: Map<string, Item>;
   /** Pending jobs to which something has happened. */
@@ -72,8 +86,17 @@ class Coordinator {
   readonly #tries = new Map<string, number>();
   /** Jobs that said that they were done when they were not. */
   readonly #doubted = new Map<string, number>();
+  /** Aborted to end the rest between two looks. */
+  #rest = new AbortController();
 
-  constructor(queue: Queue, events: QueueEvents, work: Work, onStatus: (status: QueueStatus) => void) {
+  constructor(
+    queue: Jobs,
+    events: Events,
+    work: Work,
+    onStatus: (status: QueueStatus) => void,
+    pace: Pace = PACE,
+  ) {
+    this.#pace = pace;
     this.#queue = queue;
     this.#work = work;
     this.#onStatus = onStatus;
@@ -82,7 +105,9 @@ class Coordinator {
     for (const event of ["active", "waiting", "completed", "failed"] as const)
       events.on(event, ({ jobId }: { jobId: string }) => {
         this.#active.delete(jobId);
-        if (this.#pending.has(jobId)) this.#changed.add(jobId);
+        if (!this.#pending.has(jobId)) return;
+        this.#changed.add(jobId);
+        this.#rest.abort();
       });
     events.on("progress", ({ jobId, data }) => {
       if (this.#pending.has(jobId) && isProgress(data)) this.#active.set(jobId, data);
@@ -96,14 +121,17 @@ class Coordinator {
     let looked = Number.NEGATIVE_INFINITY;
     while (this.#pending.size > 0) {
       signal.throwIfAborted();
-      const isTime = performance.now() - looked >= LOOK_MILLISECONDS;
+      const isTime = performance.now() - looked >= this.#pace.look;
       if (isTime) looked = performance.now();
       // What is done by now may have told so again meanwhile.
       const ids = [...(isTime ? this.#pending.keys() : this.#changed)].filter((id) => this.#pending.has(id));
       this.#changed.clear();
       await this.#look(ids);
       this.#tell();
-      if (this.#pending.size > 0) await setTimeout(TICK_MILLISECONDS);
+      if (this.#pending.size > 0 && this.#changed.size === 0) {
+        this.#rest = new AbortController();
+        await setTimeout(this.#pace.tick, null, { signal: this.#rest.signal }).catch(() => {});
+      }
     }
     for (const { id } of items) await this.#queue.remove(id).catch(() => {});
   }
@@ -111,15 +139,18 @@ class Coordinator {
   async #look(ids: readonly string[]): Promise<void> {
     const found = await Promise.all(ids.map(async (id) => [id, await this.#queue.getJob(id)] as const));
     await this.#add(found.flatMap(([id, job]) => (job === undefined ? [this.#pending.get(id)!] : [])));
-    for (const [id, job] of found) {
-      if (job === undefined) continue;
-      this.#tries.set(id, job.attemptsStarted);
-      if (await this.#isDone(this.#pending.get(id)!, job)) {
-        this.#pending.delete(id);
-        this.#active.delete(id);
-      } else if (isProgress(job.progress) && job.processedOn !== undefined)
-        this.#active.set(id, job.progress);
+    for (let i = 0; i < found.length; i += AT_ONCE) {
+      const some = found.slice(i, i + AT_ONCE);
+      await Promise.all(some.map(async ([id, job]) => job !== undefined && this.#lookAt(id, job)));
     }
+  }
+
+  async #lookAt(id: string, job: Job): Promise<void> {
+    this.#tries.set(id, job.attemptsStarted);
+    if (await this.#isDone(this.#pending.get(id)!, job)) {
+      this.#pending.delete(id);
+      this.#active.delete(id);
+    } else if (isProgress(job.progress) && job.processedOn !== undefined) this.#active.set(id, job.progress);
   }
 
   #tell(): void {
