@@ -236,13 +236,34 @@ const isSkipped = (name: string, kept: readonly string[]) =>
 /** replace_with_fp8_linear: every nn.Linear, and every module named `experts`. */
 const transformersFp8: Rule = ({ name, kind }, kept) => kind !== "other" && !isSkipped(name, kept);
 
-/** Fp8Config and ModelOpt's configs: linear layers of the model's own, by whole names; experts by a name that holds theirs. */
+/**
+ * vLLM, vllm/model_executor/layers/quantization/fp8.py, Fp8Config.get_quant_method, and utils/quant_utils.py, is_layer_skipped: whole names; a
+ * module with `experts` in its name where a name of the list, with `experts` in it too, holds the whole of it. A head is no LinearBase.
+ */
 const vllmFp8: Rule = ({ name, kind }, kept) =>
-  kind === "experts"
-    ? !kept.some((ignored) => ignored.includes("experts") && ignored.includes(name))
-    : kind === "linear" && !kept.includes(name);
+  (kind === "experts" || kind === "linear") && !isSkippedByVllm(name, kept);
 
-/** compressed-tensors, targets ["Linear"]: by whole names, in transformers and vLLM; experts there by that of the module or of the first one's parts. */
+const isSkippedByVllm = (name: string, kept: readonly string[]) =>
+  name.includes("experts")
+    ? kept.some((ignored) => ignored.includes("experts") && ignored.includes(name))
+    : kept.includes(name);
+
+/**
+ * vLLM, vllm/model_executor/layers/quantization/modelopt.py, ModelOptQuantConfigBase.is_layer_excluded and get_quant_method, which MXFP8 of
+ * `quant_method: "mxfp8"` goes through too (ModelOptMxFp8Config.from_config): as Fp8Config does, or where a name of the list is any part
+ * of the module's; a list without wildcards adds nothing more. A head is quantised like all others. SGLang, modelopt_quant.py, looks
+ * for parts alone.
+ */
+const vllmModelopt: Rule = ({ name, kind }, kept) =>
+  (kind === "experts" || kind === "linear" || kind === "head") &&
+  !isSkippedByVllm(name, kept) &&
+  !kept.some((ignored) => name.includes(ignored)) &&
+  !["vision_tower", "vision_model", "visual"].some((tower) => name.includes(tower));
+
+/**
+ * compressed-tensors, targets ["Linear"]: by whole names, in transformers and in vLLM, vllm/model_executor/layers/quantization/
+ * compressed_tensors/utils.py, should_ignore_layer; experts there by the name of the module or of the first one's parts.
+ */
 const compressedTensors: Rule = ({ name, kind }, kept) =>
   kind !== "other" &&
   !kept.includes(name) &&
@@ -256,13 +277,16 @@ const SQUARE: [string, Rule][] = [
   ["vLLM", vllmFp8],
 ];
 const PACKED: [string, Rule][] = [["compressed-tensors", compressedTensors]];
-const MODELOPT: [string, Rule][] = [["vLLM", vllmFp8]];
+const MODELOPT: [string, Rule][] = [["vLLM", vllmModelopt]];
 const loaders: Record<DialectName, [string, Rule][]> = {
   "deepseek-v3": SQUARE,
   "deepseek-v3.1": SQUARE,
   "deepseek-v4": SQUARE,
   "deepseek-v4-fp4": SQUARE,
-  mxfp8: SQUARE,
+  mxfp8: [
+    ["transformers", transformersFp8],
+    ["vLLM", vllmModelopt],
+  ],
   "compressed-tensors": PACKED,
   "compressed-tensors-mxfp4": PACKED,
   "compressed-tensors-nvfp4": PACKED,

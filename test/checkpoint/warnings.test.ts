@@ -16,7 +16,9 @@ test("sides that are no multiple of 128 are told, for square blocks", async () =
   const [warning, ...more] = warningsOf(planQuantize(checkpoint, {}), "deepseek-v3.1");
   expect(warning).toMatch(/^2 weights, such as a.weight \[256, 704\], have sides .* CPU/);
   expect(more).toEqual([]);
-  expect(warningsOf(planQuantize(checkpoint, { to: "mxfp8" }), "mxfp8")).toEqual([]);
+  expect(warningsOf(planQuantize(checkpoint, { to: "compressed-tensors" }), "compressed-tensors")).toEqual(
+    [],
+  );
 });
 
 test("transformers does not read ModelOpt, and a dialect that finds nothing to store says so", async () => {

@@ -9,6 +9,9 @@ export const mxfp8: Dialect = {
     codes: { suffix: ".weight", dtype: "F8_E4M3" },
     scales: { suffix: ".weight_scale_inv", dtype: "U8" },
   },
+  warnings: [
+    "vLLM looks for these scales under another name, for all models but a few such as MiniMax: for vLLM write modelopt or compressed-tensors.",
+  ],
   config: (kept) => ({
     activation_scheme: "dynamic",
     fmt: "e4m3",
