@@ -8,18 +8,17 @@ import { importView } from "./in-node.mjs";
 import { withScript } from "./isolated.mjs";
 import { audit } from "./page.mjs";
 
-/** The same run in Node: the losses of each step. */
-async function inNode(env, recipe, steps) {
-  const { TrainingPair, stories } = await importView(
+/** The first steps of the same run in Node, one model after the other: the losses of each step. */
+async function inNode(env, recipe, steps, first = steps) {
+  const { Learner, stories } = await importView(
     env,
     "train",
-    'export { TrainingPair } from "./pair.ts"; export { stories } from "./stories.ts";',
+    'export { Learner } from "./learner.ts"; export { stories } from "./stories.ts";',
   );
-  const pair = await TrainingPair.open({ text: stories(1, 1000), recipe, steps, seed: 1 });
-  const losses = [];
-  while (pair.steps < steps) {
-    const { f32, low } = await pair.step();
-    losses.push([f32, low]);
+  const losses = Array.from({ length: first }, () => []);
+  for (const one of ["f32", recipe]) {
+    const learner = await Learner.open({ text: stories(1, 1000), recipe: one, steps, seed: 1 });
+    for (const pair of losses) pair.push((await learner.step()).loss);
   }
   return losses;
 }
@@ -82,6 +81,7 @@ window.isReady = true;`;
         });
         await page.getByRole("button", { name: "Train", exact: true }).click();
         await page.getByTestId("progress").getByText("Done").waitFor({ timeout: 90_000 });
+        assert.equal(page.workers().filter((worker) => worker.url().endsWith("/train-worker.js")).length, 2);
         const losses = await lossesOf(page);
         assert.equal(losses.length, 50);
         const worst = Math.max(
@@ -104,8 +104,10 @@ window.isReady = true;`;
     },
   },
   {
-    name: "training: stops, and goes on from there; too little text is said",
+    name: "training: stops, and goes on from there to the same bits; too little text is said",
+    seconds: 60,
     async body(env) {
+      const expected = await inNode(env, "mxfp4", 2000, 10);
       await withPage(env, async (page) => {
         await page.goto(`${env.url}?view=train&recipe=mxfp4&steps=2000`);
         await page.getByRole("button", { name: "Train", exact: true }).click();
@@ -121,6 +123,9 @@ window.isReady = true;`;
           before,
         );
         await page.getByRole("button", { name: "Stop" }).click();
+        const losses = (await lossesOf(page)).slice(0, expected.length);
+        assert.deepEqual(losses, expected.slice(0, losses.length));
+        assert.ok(losses.length > 3);
         await page.locator("#train-text").selectOption("own");
         await page.getByRole("button", { name: "Start anew" }).click();
         await page.getByRole("alert").getByText("At least 256 bytes").waitFor();

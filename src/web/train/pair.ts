@@ -1,26 +1,7 @@
-import { openModel } from "../../model/open.ts";
-import { createTrainer } from "../../train/begin.ts";
-import { warmupCosine } from "../../train/options.ts";
-import { wordAt } from "../../train/random.ts";
-import type { RecipeName } from "../../train/recipes.ts";
-import type { Trainer } from "../../train/trainer.ts";
-import { LITTLE_LLAMA } from "./little-llama.ts";
+import type { Ranges, RunSettings } from "./learner.ts";
+import { LearnerThread } from "./learner-thread.ts";
 
-/** What a run in the tab is: the same settings give the same run. */
-export interface RunSettings {
-  readonly text: string;
-  readonly recipe: RecipeName;
-  readonly steps: number;
-  readonly seed: number;
-}
-
-/** What rounding has done in a step, as parts of all values that were rounded. */
-export interface Ranges {
-  readonly flushed: number;
-  readonly saturated: number;
-}
-
-/** A step of both trainers. */
+/** A step of both models. */
 export interface PairStep {
   /** Steps taken with this one. */
   readonly step: number;
@@ -29,94 +10,42 @@ export interface PairStep {
   readonly ranges: Ranges;
 }
 
-const BATCH = 8;
-const CONTEXT = 64;
-
-/** A Llama of 360 thousand parameters that reads bytes. */
-const CONFIG = { ...LITTLE_LLAMA, vocab_size: 256, max_position_embeddings: 256 };
-
-/** Fewest bytes of text that a batch can be taken from. */
-export const LEAST_TEXT: number = 4 * CONTEXT;
-
 /**
- * Two models that begin alike and see the same text: one learns in
- * float32, the other by a recipe of low precision.
+ * Two models that begin alike and see the same text, side by side: one learns in float32, the other by a
+ * recipe of low precision. Each has a thread of its own, which needs no memory that is shared, and no worker
+ * that starts others.
  */
 export class TrainingPair {
-  readonly #ids: Int32Array;
-  readonly #settings: RunSettings;
-  readonly #f32: Trainer;
-  readonly #low: Trainer;
+  readonly #f32 = new LearnerThread();
+  readonly #low = new LearnerThread();
+  steps = 0;
 
-  private constructor(settings: RunSettings, f32: Trainer, low: Trainer) {
-    this.#settings = settings;
-    this.#ids = Int32Array.from(new TextEncoder().encode(settings.text));
-    this.#f32 = f32;
-    this.#low = low;
-  }
-
-  /** @throws BlockscaleError `option`; RangeError: too little text */
-  static async open(settings: RunSettings): Promise<TrainingPair> {
-    const { recipe, seed, steps } = settings;
-    if (new TextEncoder().encode(settings.text).length < LEAST_TEXT)
-      throw new RangeError(`At least ${LEAST_TEXT} bytes of text are needed.`);
-    const schedule = warmupCosine(Math.max(1, Math.round(steps / 20)), steps);
-    // Of the two builds the one that sums alike everywhere: a link to a run gives the same losses in every browser.
-    const options = { learningRate: 3e-3, schedule, variant: "baseline" as const };
-    const beginning = { config: CONFIG, seed };
-    return new TrainingPair(
-      settings,
-      await createTrainer(beginning, { ...options, recipe: "f32" }),
-      await createTrainer(beginning, { ...options, recipe, counts: true }),
-    );
-  }
-
-  get steps(): number {
-    return this.#low.steps;
+  /** @throws Error: too little text, or no worker */
+  async open(settings: RunSettings): Promise<void> {
+    await Promise.all([
+      this.#f32.ask({ kind: "start", settings: { ...settings, recipe: "f32" } }),
+      this.#low.ask({ kind: "start", settings }),
+    ]);
   }
 
   async step(): Promise<PairStep> {
-    const batch = this.#batch(this.steps);
-    const shape = [BATCH, CONTEXT + 1] as const;
-    const f32 = (await this.#f32.step(batch, shape)).loss;
-    const low = (await this.#low.step(batch, shape)).loss;
-    let [count, flushed, saturated] = [0, 0, 0];
-    for (const operands of this.#low.ranges().values()) {
-      for (const one of Object.values(operands)) {
-        count += one.count;
-        flushed += one.flushed;
-        saturated += one.saturated;
-      }
-    }
-    const part = (n: number) => (count === 0 ? 0 : n / count);
-    return { step: this.steps, f32, low, ranges: { flushed: part(flushed), saturated: part(saturated) } };
+    const [f32, low] = await Promise.all([this.#f32.ask({ kind: "step" }), this.#low.ask({ kind: "step" })]);
+    this.steps = low.step;
+    return { step: low.step, f32: f32.loss, low: low.loss, ranges: low.ranges! };
   }
 
-  #batch(step: number): Int32Array {
-    const width = CONTEXT + 1;
-    const batch = new Int32Array(BATCH * width);
-    for (let row = 0; row < BATCH; row++) {
-      const start = wordAt(this.#settings.seed, 2 ** 20 + step, row) % (this.#ids.length - width + 1);
-      batch.set(this.#ids.subarray(start, start + width), row * width);
-    }
-    return batch;
+  /** What the model of low precision writes by now. */
+  sample(): Promise<string> {
+    return this.#low.ask({ kind: "sample" });
   }
 
-  /** What the model of low precision writes by now, after the first letters of its text. */
-  async sample(): Promise<string> {
-    const model = await openModel(this.files(false));
-    try {
-      const ids = [...this.#ids.subarray(0, 8)];
-      for await (const { id } of model.generate(ids, { maxTokens: 120, temperature: 0.5, seed: 1 }))
-        ids.push(id);
-      return new TextDecoder().decode(Uint8Array.from(ids.filter((id) => id >= 0)));
-    } finally {
-      await model.close();
-    }
+  /** The checkpoint of low precision's model, as a .zip. */
+  archive(): Promise<Blob> {
+    return this.#low.ask({ kind: "files" });
   }
 
-  /** The checkpoint of low precision's model, with or without what it takes to go on from it. */
-  files(withOptimizer: boolean): Map<string, Blob> {
-    return this.#low.files(withOptimizer);
+  end(): void {
+    this.#f32.end();
+    this.#low.end();
   }
 }

@@ -1,14 +1,19 @@
-import type { PairStep, RunSettings } from "./pair.ts";
+import type { LearnerStep, RunSettings } from "./learner.ts";
 
-/** Page to worker. */
+/** Page to worker. Orders are carried out one after the other. */
 export type Order =
   | { readonly kind: "start"; readonly settings: RunSettings }
-  | { readonly kind: "stop" | "go" | "files" };
+  | { readonly kind: "step" | "sample" | "files" };
 
-/** Worker to page. */
-export type News =
-  | { readonly kind: "step"; readonly step: PairStep }
-  | { readonly kind: "sample"; readonly step: number; readonly text: string }
-  | { readonly kind: "archive"; readonly archive: Blob }
-  | { readonly kind: "ended" }
-  | { readonly kind: "failed"; readonly message: string };
+/** What a worker gives for each kind of order. */
+export interface Results {
+  readonly start: undefined;
+  readonly step: LearnerStep;
+  /** Text. */
+  readonly sample: string;
+  /** A .zip of the checkpoint. */
+  readonly files: Blob;
+}
+
+/** Worker to page, one for each order, in turn. */
+export type Answer = { readonly result: Results[Order["kind"]] } | { readonly failure: string };

@@ -1,8 +1,7 @@
 import { batch, type Signal, signal } from "@preact/signals";
 import type { RecipeName } from "../../train/recipes.ts";
 import { download } from "../session/saving.ts";
-import type { PairStep } from "./pair.ts";
-import type { News, Order } from "./protocol.ts";
+import { type PairStep, TrainingPair } from "./pair.ts";
 import { stories, sums } from "./stories.ts";
 
 export const TEXTS = ["stories", "sums", "own"] as const;
@@ -31,20 +30,24 @@ export const steps: Signal<readonly PairStep[]> = signal([]);
 export const sample: Signal<{ readonly step: number; readonly text: string } | null> = signal(null);
 export const failure: Signal<string | null> = signal(null);
 
-let worker: Worker | null = null;
+/** Steps between two samples of text. */
+const SAMPLED = 25;
 
-const order = (what: Order) => worker?.postMessage(what);
+/** A run and the number of its steps. It goes on while other parts of the page are shown. */
+interface Run {
+  readonly pair: TrainingPair;
+  readonly total: number;
+  /** Whether it is being opened, or takes steps, of which the last may not be over yet. */
+  isGoing: boolean;
+}
 
-/** A run goes on while other parts of the page are shown. */
+let run: Run | null = null;
+
 export function start(): void {
-  const { text, own, recipe, steps: wanted } = form.value;
-  worker?.terminate();
-  worker = new Worker(new URL("./train-worker.js", import.meta.url), { type: "module" });
-  worker.onmessage = ({ data }: MessageEvent<News>) => take(data);
-  worker.onerror = (event) => {
-    event.preventDefault();
-    take({ kind: "failed", message: event.message || "The worker stopped." });
-  };
+  const { text, own, recipe, steps: total } = form.value;
+  run?.pair.end();
+  const mine: Run = { pair: new TrainingPair(), total, isGoing: true };
+  run = mine;
   batch(() => {
     steps.value = [];
     sample.value = null;
@@ -52,29 +55,49 @@ export function start(): void {
     stage.value = "going";
   });
   const chosen = text === "own" ? own : text === "sums" ? sums(1, 3000) : stories(1, 1000);
-  order({ kind: "start", settings: { text: chosen, recipe, steps: wanted, seed: 1 } });
+  watched(mine, async () => {
+    await mine.pair.open({ text: chosen, recipe, steps: total, seed: 1 });
+    await go(mine);
+  });
+}
+
+/** Takes steps until the run is stopped, or over. */
+async function go(mine: Run): Promise<void> {
+  const { pair, total } = mine;
+  mine.isGoing = true;
+  while (stage.value === "going" && pair.steps < total) {
+    const step = await pair.step();
+    steps.value = [...steps.value, step];
+    if (pair.steps % SAMPLED === 0 || pair.steps === total)
+      sample.value = { step: pair.steps, text: await pair.sample() };
+  }
+  mine.isGoing = false;
+  if (pair.steps >= total) stage.value = "ended";
 }
 
 export function stop(): void {
   stage.value = "stopped";
-  order({ kind: "stop" });
 }
 
 export function goOn(): void {
   stage.value = "going";
-  order({ kind: "go" });
+  const mine = run!;
+  if (!mine.isGoing) watched(mine, () => go(mine));
 }
 
 export function save(): void {
-  order({ kind: "files" });
+  const mine = run!;
+  watched(mine, async () => download(await mine.pair.archive(), "trained.zip"));
 }
 
-function take(news: News): void {
-  if (news.kind === "step") steps.value = [...steps.value, news.step];
-  else if (news.kind === "sample") sample.value = news;
-  else if (news.kind === "ended") stage.value = "ended";
-  else if (news.kind === "failed") {
-    failure.value = news.message;
+/** Does something with a run; what goes wrong is shown. */
+async function watched(mine: Run, action: () => Promise<void>): Promise<void> {
+  try {
+    await action();
+  } catch (error) {
+    if (mine !== run) return;
+    mine.pair.end();
+    failure.value = (error as Error).message;
     stage.value = "idle";
-  } else download(news.archive, "trained.zip");
+  }
 }

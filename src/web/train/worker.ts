@@ -1,48 +1,37 @@
 import { downloadZip } from "client-zip";
 import { byteTokenizer } from "../../train/bytes.ts";
-import { TrainingPair } from "./pair.ts";
-import type { News, Order } from "./protocol.ts";
+import { Learner } from "./learner.ts";
+import type { Answer, Order, Results } from "./protocol.ts";
 
-/** Steps between two samples of text. */
-const SAMPLED = 25;
+/** One model that learns. */
+let learner: Learner | null = null;
 
-let pair: TrainingPair | null = null;
-let steps = 0;
-let isGoing = false;
-
-const tell = (news: News) => self.postMessage(news);
-
-/** Takes steps until it is stopped: between two of them messages come in. */
-async function go(): Promise<void> {
-  if (pair === null || isGoing) return;
-  isGoing = true;
-  while (isGoing && pair.steps < steps) {
-    tell({ kind: "step", step: await pair.step() });
-    if (pair.steps % SAMPLED === 0 || pair.steps === steps)
-      tell({ kind: "sample", step: pair.steps, text: await pair.sample() });
-    await new Promise((resolve) => setTimeout(resolve));
+async function carryOut(order: Order): Promise<Results[Order["kind"]]> {
+  if (order.kind === "start") {
+    learner = await Learner.open(order.settings);
+    return undefined;
   }
-  if (pair.steps >= steps) tell({ kind: "ended" });
-  isGoing = false;
+  if (order.kind === "step") return learner!.step();
+  return order.kind === "sample" ? learner!.sample() : archiveOf(learner!);
 }
 
 /** The checkpoint with its optimiser and its tokenizer, as one file. */
-function archiveOf(trained: TrainingPair): Promise<Blob> {
+function archiveOf(trained: Learner): Promise<Blob> {
   const files = [...byteTokenizer(), ...trained.files(true)];
   return downloadZip(files.map(([name, input]) => ({ name: `trained/${name}`, input }))).blob();
 }
 
-self.onmessage = async ({ data }: MessageEvent<Order>) => {
+async function answer(order: Order): Promise<void> {
+  let found: Answer;
   try {
-    if (data.kind === "start") {
-      steps = data.settings.steps;
-      pair = await TrainingPair.open(data.settings);
-      await go();
-    } else if (data.kind === "go") await go();
-    else if (data.kind === "stop") isGoing = false;
-    else if (pair !== null) tell({ kind: "archive", archive: await archiveOf(pair) });
+    found = { result: await carryOut(order) };
   } catch (error) {
-    isGoing = false;
-    tell({ kind: "failed", message: error instanceof Error ? error.message : String(error) });
+    found = { failure: error instanceof Error ? error.message : String(error) };
   }
+  self.postMessage(found);
+}
+
+let last = Promise.resolve();
+self.onmessage = ({ data }: MessageEvent<Order>) => {
+  last = last.then(() => answer(data));
 };
