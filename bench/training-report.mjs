@@ -1,10 +1,14 @@
-// The picture and the table of docs/training.md, of the runs of bench/training.mjs: node bench/training-report.mjs [results.json] [picture.svg]
+// The tables and the picture of docs/training.md, of what bench/training.mjs and bench/training-gradients.mjs have measured:
+// node bench/training-report.mjs [results.json] [picture.svg] [gradients.json]
 import { readFileSync, writeFileSync } from "node:fs";
 import { markdownTable } from "markdown-table";
 
 const here = (path) => new URL(path, import.meta.url).pathname;
-const [results = here("results/training.json"), picture = here("../docs/training.svg")] =
-  process.argv.slice(2);
+const [
+  results = here("results/training.json"),
+  picture = here("../docs/training.svg"),
+  gradients = here("results/training-gradients.json"),
+] = process.argv.slice(2);
 const { runs, steps } = JSON.parse(readFileSync(results, "utf8"));
 const recipes = [...new Set(runs.map(({ recipe }) => recipe))];
 const seeds = [...new Set(runs.map(({ seed }) => seed))].sort();
@@ -18,20 +22,74 @@ function difference(recipe, seed) {
   return one && base && one.validation / base.validation - 1;
 }
 
+const meanOf = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+/** Mean and standard deviation, if there are several. */
+function summary(values) {
+  const mean = meanOf(values);
+  if (values.length < 2) return signed(mean);
+  const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1);
+  return `${signed(mean)} ± ${(100 * Math.sqrt(variance)).toFixed(2)}`;
+}
+
 const rows = recipes.map((recipe) => {
   const known = seeds.map((seed) => difference(recipe, seed)).filter((value) => value !== undefined);
-  const mean = known.reduce((a, b) => a + b, 0) / known.length;
   return [
     `\`${recipe}\``,
     seeds.map((seed) => (find(recipe, seed) ? bits(find(recipe, seed).validation) : "–")).join(", "),
     recipe === "f32" ? "" : known.map(signed).join(", "),
-    recipe === "f32" ? "" : signed(mean),
+    recipe === "f32" ? "" : summary(known),
   ];
 });
-const heads = ["recipe", "held-out bits a byte, by seed", "against float32 of the same seed", "mean"];
+const heads = [
+  "recipe",
+  "held-out bits a byte, by seed",
+  "against float32 of the same seed",
+  "mean, deviation",
+];
 console.log(markdownTable([heads, ...rows], { align: ["l", "l", "l", "r"] }));
+
+/** How far two runs come apart that differ by chance alone: root mean square, and the largest. */
+function yardstick(name, distances) {
+  const root = Math.sqrt(meanOf(distances.map((distance) => distance ** 2)));
+  const largest = Math.max(...distances.map(Math.abs));
+  console.log(
+    `${name}: ${(100 * root).toFixed(2)} % on average (rms), ${(100 * largest).toFixed(2)} % at most, of ${distances.length}`,
+  );
+}
+
 const base = seeds.map((seed) => find("f32", seed)?.validation).filter((value) => value !== undefined);
-console.log(`\nfloat32 of ${base.length} seeds: spread ${signed(Math.max(...base) / Math.min(...base) - 1)}`);
+const pairs = base.flatMap((one, i) => base.slice(i + 1).map((other) => one / other - 1));
+console.log();
+if (pairs.length > 0) yardstick("two float32 runs of other seeds", pairs);
+const nudges = seeds.map((seed) => difference("f32-nudged", seed)).filter((value) => value !== undefined);
+if (nudges.length > 0) yardstick("two float32 runs that differ in a bit", nudges);
+
+const {
+  steps: before,
+  betweenBatches,
+  deepseekAgainstMxfp8,
+  rows: found,
+} = JSON.parse(readFileSync(gradients, "utf8"));
+const lossRange = (losses) => `${signed(Math.min(...losses))} to ${signed(Math.max(...losses))}`;
+console.log(`\nGradients after ${before} steps in float32:\n`);
+console.log(
+  markdownTable(
+    [
+      ["recipe", "all gradients", "worst tensor", "along float32's", "loss of a batch"],
+      ...found.map(({ recipe, decibels, worst, along, losses }) => [
+        `\`${recipe}\``,
+        `${decibels.toFixed(1)} dB`,
+        `${worst.decibels.toFixed(1)} dB`,
+        signed(along),
+        lossRange(losses),
+      ]),
+    ],
+    { align: ["l", "r", "r", "r", "r"] },
+  ),
+);
+console.log(
+  `\nanother batch: ${betweenBatches.toFixed(1)} dB; deepseek against mxfp8: ${deepseekAgainstMxfp8.toFixed(1)} dB`,
+);
 
 /** Differences of training losses, means of fifty steps, against float32 of the same seed: a line for each run. */
 const COLOURS = ["#888", "#111", "#1668c4", "#1a9850", "#d73027", "#e08214", "#7b3294", "#c51b7d"];

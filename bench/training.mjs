@@ -6,14 +6,15 @@ import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { createTrainer, warmupCosine } from "../dist/train/index.js";
 import { origin } from "./machine.mjs";
+import { CONTEXT, Corpus, config, judge } from "./training-task.mjs";
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    steps: { type: "string", default: "1000" },
+    steps: { type: "string", default: "3000" },
     batch: { type: "string", default: "8" },
     seeds: { type: "string", default: "3" },
-    recipes: { type: "string", default: "f32,f32-nudged,deepseek,mxfp8,mxfp4,mxfp8-floor,deepseek-square" },
+    recipes: { type: "string", default: "f32,deepseek,mxfp8,mxfp4,mxfp8-floor,deepseek-square,f32-nudged" },
     threads: { type: "string", default: "1" },
     out: { type: "string", default: new URL("results/training.json", import.meta.url).pathname },
   },
@@ -26,49 +27,8 @@ if (path === undefined) {
   process.exit(2);
 }
 
-const CONTEXT = 128;
-const WIDTH = CONTEXT + 1;
-/** Held-out sequences that a run is judged by, spread over the last twentieth of the text. */
-const HELD_OUT = 256;
 const [STEPS, BATCH] = [Number(options.steps), Number(options.batch)];
-const text = new Uint8Array(readFileSync(path));
-const split = Math.floor(text.length * 0.95);
-const config = {
-  architectures: ["LlamaForCausalLM"],
-  model_type: "llama",
-  hidden_size: 128,
-  intermediate_size: 384,
-  num_hidden_layers: 5,
-  num_attention_heads: 4,
-  num_key_value_heads: 4,
-  head_dim: 32,
-  vocab_size: 256,
-  max_position_embeddings: CONTEXT,
-  rms_norm_eps: 1e-6,
-  rope_theta: 10000,
-  hidden_act: "silu",
-  tie_word_embeddings: false,
-  initializer_range: 0.02,
-};
-
-/** Where each sequence begins: the same for all recipes of a seed. */
-function startsOf(seed) {
-  let state = seed * 7919;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0;
-    return (state >>> 1) % (split - WIDTH);
-  };
-}
-
-/** Nats a byte of the held-out text. */
-async function judge(trainer) {
-  let sum = 0;
-  for (let row = 0; row < HELD_OUT; row++) {
-    const at = split + Math.floor((row * (text.length - split - WIDTH)) / HELD_OUT);
-    sum += await trainer.loss(Int32Array.from(text.subarray(at, at + WIDTH)), [1, WIDTH]);
-  }
-  return sum / HELD_OUT;
-}
+const corpus = new Corpus(path);
 
 /**
  * The same model with the last bit of one weight changed: how far two runs in float32 come apart that differ in nothing else tells what a difference between
@@ -88,19 +48,15 @@ async function run(recipe, seed) {
   const trainer = await createTrainer(isNudged ? await nudged(seed) : { config, seed }, {
     recipe: isNudged ? "f32" : recipe,
     learningRate: 3e-3,
-    schedule: warmupCosine(Math.round(STEPS / 20), STEPS),
+    schedule: warmupCosine(Math.round(STEPS / 20), STEPS, 0),
     threads: Number(options.threads),
   });
-  const next = startsOf(seed);
+  const next = corpus.batches(seed, BATCH);
   const losses = [];
   const start = performance.now();
-  for (let step = 0; step < STEPS; step++) {
-    const ids = new Int32Array(BATCH * WIDTH);
-    for (let row = 0; row < BATCH; row++) ids.set(text.subarray(next()).subarray(0, WIDTH), row * WIDTH);
-    losses.push((await trainer.step(ids, [BATCH, WIDTH])).loss);
-  }
+  for (let step = 0; step < STEPS; step++) losses.push((await trainer.step(...next())).loss);
   const seconds = (performance.now() - start) / 1000;
-  const validation = await judge(trainer);
+  const validation = await judge(trainer, corpus);
   await trainer.close();
   const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
   return {
@@ -111,11 +67,21 @@ async function run(recipe, seed) {
     tokensPerSecond: (STEPS * BATCH * CONTEXT) / seconds,
     ...origin(new URL("../", import.meta.url)),
     // Means of ten steps.
-    curve: Array.from({ length: Math.floor(STEPS / 10) }, (_, i) => mean(losses.slice(10 * i, 10 * i + 10))),
+    curve: Array.from({ length: Math.floor(STEPS / 10) }, (_, i) =>
+      Number(mean(losses.slice(10 * i, 10 * i + 10)).toFixed(4)),
+    ),
   };
 }
 
-const settings = { corpus: path.split("/").at(-1), config, steps: STEPS, batch: BATCH, context: CONTEXT };
+const settings = {
+  corpus: path.split("/").at(-1),
+  config,
+  steps: STEPS,
+  batch: BATCH,
+  context: CONTEXT,
+  lastRate: 0,
+  heldOut: "all",
+};
 
 /** Runs of the same settings that the file has. */
 function found() {
