@@ -171,7 +171,8 @@ export const tests = [
       writeSmall(input);
       const path = join(env.folder, "command-line.html");
       const fp8 = join(env.folder, "reported-fp8.safetensors");
-      quantize(env, input, fp8, "--report", path);
+      // The page measures every value.
+      quantize(env, input, fp8, "--report", path, "--measure", "all");
       await withPage(env, async (page) => {
         await openFiles(page, input);
         await planned(page);

@@ -41,6 +41,7 @@ const suites = await Promise.all(
     "causes",
     "odd",
     "panel",
+    "tree",
     "page",
     "playground",
     "train",

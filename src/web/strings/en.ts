@@ -87,6 +87,9 @@ export const en = {
     convert: (name: string): string => `Convert ${name}`,
     onlyChanging: "Only those that change",
     hint: "Arrow keys move, Enter shows a tensor, Space keeps or converts it.",
+    byLayer: "By layer",
+    treeHint: "Arrow keys move, open and close; Enter shows a tensor, Space keeps or converts it.",
+    groupChanges: (n: string, total: string): string => `${n} of ${total} change`,
   },
 
   convert: {

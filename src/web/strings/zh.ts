@@ -77,6 +77,9 @@ export const zh: Words = {
     convert: (name) => `转换 ${name}`,
     onlyChanging: "只显示有变化的",
     hint: "方向键移动，回车查看张量，空格切换保留或转换。",
+    byLayer: "按层",
+    treeHint: "方向键移动、展开和折叠；回车键查看张量，空格键切换保留或转换。",
+    groupChanges: (n, total) => `${total} 个中 ${n} 个改变`,
   },
 
   convert: {

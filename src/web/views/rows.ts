@@ -23,7 +23,9 @@ export interface Order {
 
 export const search: Signal<string> = signal("");
 export const onlyChanging: Signal<boolean> = signal(false);
-/** Without a column, the order of the file. */
+/** Shown as a tree by the parts of their names. */
+export const byLayer: Signal<boolean> = signal(false);
+/** Of the list. Without a column, the order of the file. */
 export const order: Signal<Order> = signal({ column: null, isDescending: false });
 
 /** The plan follows the tensors one by one; a plan of other files would not. */
@@ -65,6 +67,9 @@ function keyOf(column: Column): (row: Row) => number {
 
 export const total: ReadonlySignal<number> = computed(() => rows.value.length);
 
+/** Of a tree: layer 2 comes before layer 10. */
+const BY_NAME: Order = { column: "name", isDescending: false };
+
 /** What the table shows: found, and in order. */
 export const visible: ReadonlySignal<readonly Row[]> = computed(() => {
   const fits = finder(search.value);
@@ -72,7 +77,7 @@ export const visible: ReadonlySignal<readonly Row[]> = computed(() => {
     if (onlyChanging.value && (plan === null || plan.action === "copy")) return false;
     return fits(tensor.name);
   });
-  const { column, isDescending } = order.value;
+  const { column, isDescending } = byLayer.value ? BY_NAME : order.value;
   if (column === null) return found;
   const key = keyOf(column);
   const sign = isDescending ? -1 : 1;
@@ -95,6 +100,16 @@ function finder(text: string): Matcher {
     const lower = name.toLowerCase();
     return wanted.every((word) => lower.includes(word));
   };
+}
+
+/** Whether a tensor comes out as another one. */
+export function changes({ plan }: Row): boolean {
+  return plan !== null && plan.action !== "copy" && plan.action !== "drop";
+}
+
+/** Bytes of a tensor in the output; before there is a plan, and of one that is left out, as it is stored. */
+export function bytesOf(row: Row): number {
+  return changes(row) ? row.plan!.after.bytes : row.tensor.bytes;
 }
 
 /** Whether a click can change what happens to a tensor. */

@@ -28,7 +28,7 @@ export function TensorPanel(): JSX.Element | null {
   const tensor = opened.value?.inspection.tensors.find((one) => one.name === name);
   const close = () => {
     selected.value = null;
-    document.querySelector<HTMLElement>("[role=grid]")?.focus();
+    document.querySelector<HTMLElement>("[data-testid=rows]")?.focus();
   };
   useEffect(() => heading.current?.focus(), [tensor]);
   useEffect(() => {
