@@ -286,6 +286,30 @@ async function report() {
   await writeFile(path("dist/report/assets.d.ts"), types.join(""));
 }
 
+/**
+ * Keeps what the page loads at first in one file. Parts that only some of the later views share with it would be files of
+ * their own; so every one of them names all of it, which is there by then.
+ */
+const firstInOneFile = {
+  name: "first in one file",
+  setup({ onResolve, onLoad }) {
+    const main = JSON.stringify(path("src/web/main.tsx"));
+    onResolve({ filter: /^\./ }, ({ kind, path: wanted, resolveDir, namespace }) =>
+      kind === "dynamic-import" && namespace === "file"
+        ? { path: wanted, namespace: "later", pluginData: resolveDir }
+        : undefined,
+    );
+    onLoad({ filter: /./, namespace: "later" }, ({ path: wanted, pluginData: resolveDir }) => ({
+      contents: `import ${main}; export * from ${JSON.stringify(wanted)};`,
+      resolveDir,
+    }));
+    onResolve({ filter: /\/src\/web\/main\.tsx$/ }, ({ path: entry }) => ({
+      path: entry,
+      sideEffects: true,
+    }));
+  },
+};
+
 /** The page of src/web/ as a folder that any web server can host. */
 async function web() {
   const out = path("dist-web/");
@@ -315,7 +339,10 @@ async function web() {
     chunkNames: "[name]-[hash]",
     jsx: "automatic",
     jsxImportSource: "preact",
+    plugins: [firstInOneFile],
   });
+  // Apart from the script, or every later view would bring it again.
+  await build({ ...options, entryPoints: { main: path("src/web/style/index.css") } });
   // Apart from the page: what both share would be cut into many small files, and the page loads its own at first.
   await build({
     ...options,

@@ -1,6 +1,4 @@
 import { render } from "preact";
-import "uplot/dist/uPlot.min.css";
-import "./style/index.css";
 import { begin } from "./session/begin.ts";
 import { App } from "./views/app.tsx";
 
