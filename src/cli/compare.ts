@@ -73,9 +73,12 @@ function verdictOf(tensors: readonly ComparedTensor[]): string {
     (least, tensor) => (least === undefined || sqnrOf(tensor) < sqnrOf(least) ? tensor : least),
     undefined,
   );
-  if (worst === undefined || sqnrOf(worst) === Infinity)
-    return `${tensors.length} tensors: nothing was lost.`;
-  return `${tensors.length} tensors, ${exact} of them without loss; the least SQNR is ${decibels(sqnrOf(worst))} dB, of ${figures.text(worst.name)}.`;
+  if (worst === undefined || sqnrOf(worst) === Infinity) return `${counted(tensors)}: nothing was lost.`;
+  return `${counted(tensors)}, ${exact} of them without loss; the least SQNR is ${decibels(sqnrOf(worst))} dB, of ${figures.text(worst.name)}.`;
+}
+
+function counted({ length }: readonly unknown[]): string {
+  return length === 1 ? "1 tensor" : `${figures.count(length)} tensors`;
 }
 
 function refuseNoise(where: string, tensors: readonly ComparedTensor[], least: number): void {

@@ -8,7 +8,7 @@ import { openInput } from "./input.ts";
 import { heed } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
 import { type ReservedReport, reserveReport } from "./report.ts";
-import { inspectionTable } from "./tables.ts";
+import { inspectionTable, otherFilesLines } from "./tables.ts";
 
 /** `blockscale inspect PATH` */
 export async function inspect(
@@ -22,12 +22,15 @@ export async function inspect(
     const pipeline = input.isFolder ? await pipelineOf(input.files) : null;
     if (pipeline !== null) return await inspectPipeline(path, pipeline, flags, signal);
     page = await reserveReport(flags.report, [path]);
-    const { checkpoint, sources } = await openCheckpoint(chooseFiles(input.files, flags.files).files, path);
+    const chosen = chooseFiles(input.files, flags.files);
+    const opened = await openCheckpoint(chosen.files, path);
+    const { checkpoint, sources, unread } = opened;
+    const beside = { leftOut: [...opened.leftOut, ...chosen.leftOut], unread };
     const inspection = await inspectCheckpoint(checkpoint, sources, { missingScale: "one", signal });
     await heed(signal);
     await (flags.json === true
-      ? printJson({ input: path, ...inspection })
-      : print(inspectionTable(inspection)));
+      ? printJson({ input: path, ...beside, ...inspection })
+      : print([inspectionTable(inspection), ...otherFilesLines(beside, "Not read")].join("\n")));
     await page?.write(reportPage(inspectionReport(path, inspection)));
   } finally {
     await page?.discard();

@@ -7,7 +7,7 @@ import { queueCommands } from "./commands/queue.ts";
 import { trainingCommand } from "./commands/training.ts";
 import * as figures from "./figures.ts";
 import { INTERRUPTED, interruption } from "./interruption.ts";
-import { printError } from "./print.ts";
+import { printError, printUsageError } from "./print.ts";
 import { version } from "./version.ts";
 
 function program(signal: AbortSignal): Command {
@@ -34,7 +34,11 @@ async function main(argv: readonly string[]): Promise<number> {
     await program(interruption()).parseAsync(argv);
     return 0;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return 0;
+      if (argv.includes("--json")) printUsageError(error.message);
+      return 2;
+    }
     const status = printError(error, argv.includes("--json"));
     const got = error instanceof BlockscaleError && error.code === "io" ? error.fault.got : "";
     return INTERRUPTED[got] ?? status;

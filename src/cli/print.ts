@@ -51,9 +51,24 @@ export function printError(thrown: unknown, asJson = false): 1 | 2 {
   };
   const { message } = new BlockscaleError(code, parts);
   console.error(`blockscale: ${message}`);
-  // A report that has been printed is what there is to read: a second record behind it would be none of JSON.
-  if (asJson && !isPrinted) console.log(JSON.stringify({ error: { code, message, ...parts } }, null, 2));
+  if (asJson) printJsonError({ code, message, ...parts });
   return code === "option" ? 2 : 1;
+}
+
+/** Prints what was wrong with the arguments as JSON, beside the text that commander prints. */
+export function printUsageError(message: string): void {
+  const fault = {
+    where: "the command line",
+    expected: "the arguments that --help explains",
+    got: message.replace(/^error: /, ""),
+    fix: "Correct the command.",
+  };
+  printJsonError({ code: "option", message: new BlockscaleError("option", fault).message, ...fault });
+}
+
+/** A report that has been printed is what there is to read: a second record behind it would be none of JSON. */
+function printJsonError(error: { readonly [part: string]: string }): void {
+  if (!isPrinted) console.log(JSON.stringify({ error }, null, 2));
 }
 
 function unforeseen(thrown: unknown): BlockscaleError {

@@ -1,4 +1,5 @@
 import { markdownTable } from "markdown-table";
+import type { Matched } from "../checkpoint/dialects/rules.ts";
 import type { ComparedTensor, WorstBlock } from "../checkpoint/measure/compare.ts";
 import type { Inspection } from "../checkpoint/measure/inspect.ts";
 import type { PrecisionSummary, Summary, TensorSummary } from "../checkpoint/measure/summary.ts";
@@ -51,6 +52,14 @@ function scaleLines(tensors: readonly PlannedTensor[]): string[] {
   return names.length === 0 ? [] : ["", "No scale was found, and 1 was taken, for:", ...names];
 }
 
+/** How many tensors each pattern fits. */
+export function matchLines(matched: readonly Matched[]): string[] {
+  return matched.map(
+    ({ option, pattern, tensors }) =>
+      `--${option} ${figures.text(pattern)}: ${figures.count(tensors)} of the tensors`,
+  );
+}
+
 /** Lines that must not be missed. */
 export function warningLines(warnings: readonly string[]): string[] {
   return warnings.map((warning) => `Warning: ${figures.text(warning)}`);
@@ -99,13 +108,16 @@ function keptLines(tensors: readonly TensorSummary[]): string[] {
 }
 
 /** Files beside the model of which a conversion made nothing, and what became of them. */
-export function otherFilesLines({ leftOut, unread }: OpenedCheckpoint): string[] {
+export function otherFilesLines(
+  { leftOut, unread }: Pick<OpenedCheckpoint, "leftOut" | "unread">,
+  what = "Copied as they are",
+): string[] {
   const list = (names: readonly string[]): string => names.map((name) => figures.text(name)).join(", ");
   return [
     ...(leftOut.length > 0
       ? [`Left out, a second copy of the model in another layout: ${list(leftOut)}`]
       : []),
-    ...(unread.length > 0 ? [`Copied as they are, no part of the model: ${list(unread)}`] : []),
+    ...(unread.length > 0 ? [`${what}, no part of the model: ${list(unread)}`] : []),
   ];
 }
 

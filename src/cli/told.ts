@@ -1,3 +1,4 @@
+import { type Matched, matchesOf } from "../checkpoint/dialects/rules.ts";
 import { type Summary, summarize } from "../checkpoint/measure/summary.ts";
 import type { OpenedCheckpoint } from "../checkpoint/plan/folder.ts";
 import type { Plan } from "../checkpoint/plan/plan.ts";
@@ -5,7 +6,7 @@ import { warningsOf } from "../checkpoint/plan/warnings.ts";
 import type { Task } from "../jobs/conversion.ts";
 import * as figures from "./figures.ts";
 import { print, printJson } from "./print.ts";
-import { otherFilesLines, planTable, summaryTable, warningLines } from "./tables.ts";
+import { matchLines, otherFilesLines, planTable, summaryTable, warningLines } from "./tables.ts";
 
 /** What a command has to say: to machines, and to people. */
 export interface Told {
@@ -42,6 +43,7 @@ export function toldOfSummary(converted: Converted): Told {
     lines: () =>
       [
         summaryTable(summary),
+        ...matchLines(matched(converted)),
         ...warningLines(warnings),
         ...otherFilesLines(opened),
         "",
@@ -57,7 +59,13 @@ export function toldOfPlan(planned: Planned): Told {
   const files = plan.files.map(({ name, size }) => ({ name, bytes: size }));
   return {
     record: { ...recordOf(planned), dryRun: true, warnings, files, ...summarize(plan, new Map()) },
-    lines: () => [planTable(plan), ...warningLines(warnings), ...otherFilesLines(opened)].join("\n"),
+    lines: () =>
+      [
+        planTable(plan),
+        ...matchLines(matched(planned)),
+        ...warningLines(warnings),
+        ...otherFilesLines(opened),
+      ].join("\n"),
   };
 }
 
@@ -76,8 +84,14 @@ export function toldOfFinished(planned: Planned): Told {
   };
 }
 
-function recordOf({ from, to, task, opened: { leftOut, unread } }: Planned): Told["record"] {
-  return { input: from, output: to, ...task.direction, leftOut, unread };
+function recordOf(planned: Planned): Told["record"] {
+  const { from, to, task, opened } = planned;
+  const { leftOut, unread } = opened;
+  return { input: from, output: to, ...task.direction, patterns: matched(planned), leftOut, unread };
+}
+
+function matched({ task: { options }, plan }: Planned): Matched[] {
+  return matchesOf(options, plan.tensors);
 }
 
 function warningsFor({ task: { direction }, plan }: Planned): string[] {

@@ -18,7 +18,16 @@ const MODEL_TYPES: Record<string, string> = {
 
 function verdictOf(family: string, name: string, shape: number[]) {
   const weight: PlainWeight = { kind: "plain", name, shape, type: "bf16", values: null as never };
-  return decider({}, false, { model_type: MODEL_TYPES[family] })(weight);
+  return decider({}, false, configOf(family))(weight);
+}
+
+/** What config.json has of it: those with towers have a config for them. */
+function configOf(family: string) {
+  return { model_type: MODEL_TYPES[family], ...(isMultimodal(family) && { vision_config: {} }) };
+}
+
+function isMultimodal(family: string): boolean {
+  return families[family]!.some(([name]) => TOWER.test(name.replace(/embed\w*/g, "")));
 }
 
 /** Attention and MLP projections of decoder layers, by the last two parts of their names. */
@@ -39,7 +48,8 @@ describe.each(Object.keys(families))("%s", (family) => {
 
   test("no projection of a decoder layer is lost", () => {
     const lost = families[family]!.filter(([name, shape, isLinear]) => {
-      const isDecoder = isLinear && DECODER_LINEAR.test(name) && !TOWER.test(name);
+      const isTower = TOWER.test(name) || (isMultimodal(family) && /video|encoder/.test(name));
+      const isDecoder = isLinear && DECODER_LINEAR.test(name) && !isTower;
       return isDecoder && shape.length === 2 && !verdictOf(family, name, shape).quantize;
     });
     expect(lost).toEqual([]);
@@ -51,6 +61,26 @@ test("the walk meets decoder layers of nearly every family", () => {
     list.some(([name, , isLinear]) => isLinear && DECODER_LINEAR.test(name) && !TOWER.test(name)),
   );
   expect(met.length).toBeGreaterThan(100);
+});
+
+test("parts of multimodal models that nobody knows are kept, unless asked for", () => {
+  const config = { audio_config: {}, text_config: { vocab_size: 96, hidden_size: 64 } };
+  const verdict = (name: string, shape = [64, 64], options = {}) =>
+    decider(options, false, config)({ kind: "plain", name, shape, type: "bf16", values: null } as never);
+  for (const name of ["frobnicator.layers.0.fc", "model.encoder.layers.0.attn.to_q", "action_out_proj"])
+    expect(verdict(`${name}.weight`)).toEqual({
+      quantize: false,
+      reason: expect.stringMatching(/not known/),
+    });
+  expect(verdict("frobnicator.layers.0.fc.weight", [64, 64], { include: ["frob*"] }).quantize).toBe(true);
+  expect(verdict("model.language_model.layers.0.mlp.fc.weight").quantize).toBe(true);
+  expect(verdict("model.language_model.strange.weight", [96, 64])).toMatchObject({ quantize: false });
+  const { quantize } = decider({}, false, { audio_config: 3 })({
+    kind: "plain",
+    name: "frobnicator.fc.weight",
+    shape: [64, 64],
+  } as never);
+  expect(quantize).toBe(true);
 });
 
 test("a table with a row for each token is kept, whatever it is called", () => {

@@ -266,6 +266,18 @@ describe("scales that are not where others keep them", () => {
     const { found } = await dequantized([tensor("a.weight", "F8_E4M3", [96, 64], zeros), perRow]);
     expect([...found.get("a.weight")!.bytes.subarray(0, 128)].every((byte) => byte === 0)).toBe(true);
     await expect(dequantized([weight, perRow])).rejects.toThrow(/a\.weight_scale.*0 for the block at row 0/);
+    for (const [found, warnings] of [
+      [zeros, []],
+      [codes, [expect.stringMatching(/a\.weight_scale.*0 for the block at row 0/)]],
+    ] as const) {
+      const { checkpoint, sources } = await opened(
+        [tensor("a.weight", "F8_E4M3", [96, 64], found), perRow],
+        {},
+      );
+      const inspection = await inspect(checkpoint, sources);
+      expect(inspection.warnings).toEqual(warnings);
+      expect(inspection.tensors[0]!.scaled!.facts).toMatchObject({ count: 96, minExponent: -1 });
+    }
   });
 
   test("a tensor that may be the scale is named, and scales of 1 are not advised", async () => {
@@ -275,6 +287,17 @@ describe("scales that are not where others keep them", () => {
       expect(() => planDequantize(checkpoint, options)).toThrow(/none, but tensor "a.strange_scale"/);
       expect(() => planDequantize(checkpoint, options)).not.toThrow(/--missing-scale/);
     }
+  });
+
+  test("so is a tensor of the shape of scales, and a bias is none", async () => {
+    const odd = tensor("a.strange", "F32", [96, 1], numbers(96));
+    const bias = tensor("a.bias", "F32", [96], numbers(96));
+    const { checkpoint } = await opened([weight, bias, odd], {});
+    for (const options of [{}, { missingScale: "one" as const }])
+      expect(() => planDequantize(checkpoint, options)).toThrow(/none, but tensor "a.strange"/);
+    const { checkpoint: biased } = await opened([weight, bias], {});
+    expect(() => planDequantize(biased)).toThrow(/--missing-scale one/);
+    expect(planDequantize(biased, { missingScale: "one" }).tensors[0]!.scaleTakenAsOne).toBe(true);
   });
 });
 

@@ -55,6 +55,7 @@ const TOTAL = {
   bytesAfter: "number",
 };
 const OTHER_FILES = { leftOut: [], unread: [] };
+const CONVERSION = { ...OTHER_FILES, patterns: [] };
 
 test("the fields that scripts rely on are there, and no others", async () => {
   const model = await writeModel(join(folder, "model"), 1, 64);
@@ -74,7 +75,7 @@ test("the fields that scripts rely on are there, and no others", async () => {
     tensors: [nothing],
     total: { ...TOTAL, precision: null },
     warnings: ["string"],
-    ...OTHER_FILES,
+    ...CONVERSION,
   });
   expect(await report("quantize", model, fp8)).toEqual({
     ...places,
@@ -82,7 +83,7 @@ test("the fields that scripts rely on are there, and no others", async () => {
     tensors: [{ ...CONVERTED, precision: PRECISION }],
     total: { ...TOTAL, precision: PRECISION },
     warnings: ["string"],
-    ...OTHER_FILES,
+    ...CONVERSION,
   });
   // Rounding to bfloat16 loses nothing here: null.
   const exact = { ...PRECISION, sqnrDb: null };
@@ -92,10 +93,11 @@ test("the fields that scripts rely on are there, and no others", async () => {
     tensors: [{ ...CONVERTED, precision: exact }],
     total: { ...TOTAL, precision: exact },
     warnings: [],
-    ...OTHER_FILES,
+    ...CONVERSION,
   });
   expect(await report("inspect", fp8)).toEqual({
     input: "string",
+    ...OTHER_FILES,
     files: [{ name: "string", bytes: "number", tensors: "number" }],
     dialect: "string",
     metadata: { format: "string" },

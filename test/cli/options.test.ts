@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
@@ -117,4 +117,40 @@ test("openCheckpoint says what it takes", async () => {
     await expect(openCheckpoint(given as never)).rejects.toThrow(message);
     await expect(openModel(given as never)).rejects.toThrow(/expected a Map of sources/);
   }
+});
+
+test("the summary tells how many tensors each pattern fits", async () => {
+  const options = ["--exclude", "*.weight", "--include", "re:up_", "--dry-run"];
+  const { out } = await blockscale("quantize", input, join(folder, "o.safetensors"), ...options);
+  expect(out).toMatch(/--include re:up_: 1 of the tensors\n--exclude \*\.weight: 2 of the tensors/);
+  const json = await blockscale("quantize", input, join(folder, "o.safetensors"), ...options, "--json");
+  expect(JSON.parse(json.out).patterns).toEqual([
+    { option: "include", pattern: "re:up_", tensors: 1 },
+    { option: "exclude", pattern: "*.weight", tensors: 2 },
+  ]);
+});
+
+test("wrong arguments are JSON too where that is asked for", async () => {
+  for (const args of [
+    ["quantize"],
+    ["quantize", input, "o", "--frob"],
+    ["compare", input, input, "--jobs", "x"],
+  ]) {
+    const { code, out, err } = await blockscale(...args, "--json");
+    expect([code, JSON.parse(out).error.code, err]).toEqual([2, "option", expect.stringMatching(/^error: /)]);
+  }
+});
+
+test("files beside the model are named by inspect, and PyTorch's by the error", async () => {
+  const model = join(folder, "beside");
+  mkdirSync(model);
+  writeFileSync(join(model, "config.json"), "{}");
+  writeFileSync(join(model, "pytorch_model.bin"), "");
+  expect((await blockscale("inspect", model)).err).toMatch(/PyTorch's own files are not read/);
+  for (const name of ["model", "adapter_model"])
+    writeFileSync(join(model, `${name}.safetensors`), readFileSync(input));
+  expect((await blockscale("inspect", model)).out).toMatch(/Not read, no part of the model: adapter_model/);
+  expect(JSON.parse((await blockscale("inspect", model, "--json")).out).unread).toEqual([
+    "adapter_model.safetensors",
+  ]);
 });

@@ -3,6 +3,7 @@ import { checkScheme, type Scheme } from "../../tensor/schemes.ts";
 import type { Config } from "../read/checkpoint.ts";
 import type { PlainWeight, ScaledWeight } from "../read/weights.ts";
 import type { Dialect, Storage } from "./dialect.ts";
+import { isConv1D, isOfLanguageModel, isTableOfTokens, readsMoreThanText } from "./structure.ts";
 
 /**
  * Weights that stay in high precision unless asked for, and why. Tried in order against the tensor's name.
@@ -138,6 +139,29 @@ export function refuseUnmatched(
   }
 }
 
+/** A pattern of an option, and how many tensors it fits. */
+export interface Matched {
+  readonly option: string;
+  readonly pattern: string;
+  readonly tensors: number;
+}
+
+/** How many tensors each pattern of a selection fits, and each of the overrides. */
+export function matchesOf(
+  { include = [], exclude = [], overrides = [] }: Selection & { readonly overrides?: readonly Override[] },
+  weights: readonly { readonly name: string }[],
+): Matched[] {
+  const count = (option: string, pattern: string): Matched => {
+    const fits = matcher(pattern);
+    return { option, pattern, tensors: weights.filter(({ name }) => fits(name)).length };
+  };
+  return [
+    ...include.map((pattern) => count("include", pattern)),
+    ...exclude.map((pattern) => count("exclude", pattern)),
+    ...overrides.map(({ pattern }) => count("overrides", pattern)),
+  ];
+}
+
 /** Whether to quantise, and the reason where not. */
 export type Verdict = { readonly quantize: true } | { readonly quantize: false; readonly reason: string };
 
@@ -156,6 +180,7 @@ export function decider(
 ): (weight: PlainWeight | ScaledWeight, stack?: true | string) => Verdict {
   const include = (selection.include ?? []).map(matcher);
   const exclude = (selection.exclude ?? []).map(matcher);
+  const isMultimodal = readsMoreThanText(config);
   return ({ name, shape, kind }, stack = "not 2-D") => {
     if (exclude.some((fits) => fits(name))) return { quantize: false, reason: "excluded" };
     if (shape.length < 2) return { quantize: false, reason: "not a matrix" };
@@ -167,28 +192,11 @@ export function decider(
     if (isTableOfTokens(shape, config)) return { quantize: false, reason: "embedding: a row for each token" };
     if (isConv1D(name, config)) return { quantize: false, reason: "GPT-2's Conv1D: stored as [in, out]" };
     const rule = KEEP_RULES.find(({ pattern }) => pattern.test(name));
-    return rule === undefined ? { quantize: true } : { quantize: false, reason: rule.reason };
+    if (rule !== undefined) return { quantize: false, reason: rule.reason };
+    return isMultimodal && !isOfLanguageModel(name)
+      ? { quantize: false, reason: "part of a multimodal model that is not known as its language model" }
+      : { quantize: true };
   };
-}
-
-/**
- * Whether a matrix has a row for each token of the vocabulary: an
- * embedding, or a head, whatever it is called.
- */
-function isTableOfTokens([rows, cols]: readonly number[], config: Config | null): boolean {
-  const { vocab_size: vocabulary, hidden_size: hidden, n_embd: width } = config ?? {};
-  return rows === vocabulary && (cols === hidden || cols === width);
-}
-
-/** Models that use the names of GPT-2's transposed layers for linear ones. */
-const LINEAR_LIKE_GPT2: ReadonlySet<unknown> = new Set(["gpt_bigcode", "gpt_neo"]);
-
-/** GPT-2 and its relatives store these transposed. */
-function isConv1D(name: string, config: Config | null): boolean {
-  return (
-    !LINEAR_LIKE_GPT2.has(config?.model_type) &&
-    /(^|\.)h\.\d+\.(attn|mlp|crossattention)\.(c_attn|c_fc|c_proj|q_attn)\.weight$/.test(name)
-  );
 }
 
 /**
@@ -220,7 +228,9 @@ export function overrider(
     const { pattern, scheme } = override ?? {};
     const isName = typeof scheme === "string";
     const fields = isName ? [] : Object.keys(scheme ?? {});
-    const unknown = fields.find((field) => !FREE_FIELDS.includes(field));
+    const unknown =
+      fields.find((field) => !FREE_FIELDS.includes(field)) ??
+      Object.keys(override ?? {}).find((member) => member !== "pattern" && member !== "scheme");
     if (typeof pattern !== "string" || (!isName && fields.length === 0) || unknown !== undefined) {
       throw new BlockscaleError("option", {
         where: typeof pattern === "string" ? `override of ${JSON.stringify(pattern)}` : `overrides[${i}]`,

@@ -2,11 +2,13 @@ import type { Source } from "../../io/source.ts";
 import type { Dtype } from "../../safetensors/dtype.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
+import { sharedStrips } from "../plan/strip.ts";
 import type { Checkpoint, Config } from "../read/checkpoint.ts";
 import { quantizationConfig } from "../read/quantization.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { readScales, type ScaleFacts, scaleCount, scaleFacts } from "../read/scales.ts";
 import { placesOfWeight, type ScaledWeight, type Weight } from "../read/weights.ts";
+import { readScaledRows, scalesOfStrip } from "../run/rows.ts";
 
 /** What inspection tells about one logical tensor. */
 export interface InspectedTensor {
@@ -114,12 +116,30 @@ async function factsOf(
   sources: readonly Source[],
   warn: (problem: BlockscaleError) => void,
 ): Promise<ScaleFacts | null> {
+  let facts: ScaleFacts | null = null;
   try {
-    return scaleFacts(await readScales(weight, sources, 0, scaleCount(weight)));
+    const scales = await readScales(weight, sources, 0, scaleCount(weight));
+    facts = scaleFacts(scales);
+    if (scales instanceof Float32Array && scales.includes(0)) await checkZeros(weight, scales, sources);
   } catch (error) {
     if (!(error instanceof BlockscaleError) || error.code !== "dialect") throw error;
     warn(error);
-    return null;
+  }
+  return facts;
+}
+
+/**
+ * Reads the codes that scales of 0 serve, and those around them.
+ * @throws BlockscaleError `dialect`: some of them are codes other than 0
+ */
+async function checkZeros(
+  weight: ScaledWeight,
+  scales: Float32Array,
+  sources: readonly Source[],
+): Promise<void> {
+  for (const strip of sharedStrips(weight, weight)) {
+    const { first, count } = scalesOfStrip(weight, strip);
+    if (scales.subarray(first, first + count).includes(0)) await readScaledRows(weight, strip, sources);
   }
 }
 

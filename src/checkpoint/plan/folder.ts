@@ -161,7 +161,9 @@ function shardsWithoutIndex(files: ReadonlyMap<string, Source>, where: string): 
       got: files.size === 0 ? "an empty folder" : [...files.keys()].slice(0, 5).join(", "),
       fix: files.has("model_index.json")
         ? "This is a pipeline of several models: give the folder of one of them."
-        : "Give the folder that holds the .safetensors files.",
+        : [...files.keys()].some((name) => /\.(bin|pt|pth|ckpt)$/.test(name))
+          ? "PyTorch's own files are not read: look for the model as .safetensors, or save it so with transformers."
+          : "Give the folder that holds the .safetensors files.",
     });
   }
   return shards;

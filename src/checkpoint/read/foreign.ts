@@ -76,14 +76,18 @@ const WEIGHT = /(^|[._])(weight|weight_packed|packed|blocks|kernel|[a-z_]*proj|w
  */
 export function foreignTensors(places: readonly Place[], config: Config | null): ForeignTensor[] {
   const named = methodOf(config);
-  return places.flatMap((place): ForeignTensor[] => {
-    const byName = NAMES.find(({ pattern }) => pattern.test(place.name));
-    if (byName !== undefined) {
-      return [{ place, method: named?.method ?? byName.method, reader: named?.reader ?? byName.reader }];
+  const marks = places.map(({ name }) => NAMES.find(({ pattern }) => pattern.test(name)));
+  return places.flatMap((place, i): ForeignTensor[] => {
+    const mark = marks[i];
+    if (mark !== undefined) {
+      const { method, reader } = named ?? mark;
+      return [{ place, method, reader }];
     }
     const isMatrix = place.shape.length >= 2 && place.end > place.start;
     if (!CODE_DTYPES.has(place.dtype) || !isMatrix || !WEIGHT.test(place.name)) return [];
-    return [{ place, ...(named ?? guessed(place, config)) }];
+    // Codes are called the same by several methods: what else is in the checkpoint tells.
+    const { method, reader } = named ?? marks.find((found) => found !== undefined) ?? guessed(place, config);
+    return [{ place, method, reader }];
   });
 }
 

@@ -18,6 +18,8 @@ const ELEMENTS: Readonly<Partial<Record<Place["dtype"], Element>>> = {
 export interface Around {
   readonly byName: ReadonlyMap<string, Place>;
   readonly config: Config | null;
+  /** Tensors by what they lie in; made when it is asked for. */
+  readonly holders: () => ReadonlyMap<string, readonly Place[]>;
   /** The blocks that config.json names. */
   readonly configured: readonly Block[];
   /** Whether codes without a scale are to be taken as they are. */
@@ -29,7 +31,7 @@ export interface Around {
  * @throws BlockscaleError `dialect`: no scales, several, or some that fit no block
  */
 export function fp8Weight(codes: Place, around: Around): ScaledWeight | null {
-  const { byName, config, configured, takesOne } = around;
+  const { byName, holders, config, configured, takesOne } = around;
   const element = ELEMENTS[codes.dtype];
   if (element === undefined || isStrayName(codes.name)) return null;
   const { shape } = codes;
@@ -51,7 +53,7 @@ export function fp8Weight(codes: Place, around: Around): ScaledWeight | null {
   const block: Block = [Math.max(1, rows), Math.max(1, cols)];
   const shared = sharedScale(name, byName);
   if (shared !== undefined) return { ...base, scales: shared, scaleType: SCALE_TYPES[shared.dtype]!, block };
-  const beside = possibleScales(name, byName);
+  const beside = possibleScales({ ...codes, name }, holders(), configured);
   if (takesOne && beside === undefined) return { ...base, scales: null, scaleType: "ue8m0", block };
   throw withoutScales(codes, beside);
 }

@@ -1,8 +1,9 @@
 import { shapeNamed, tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Place } from "./checkpoint.ts";
+import { gridOf } from "./grids.ts";
 import type { Block } from "./makers/index.ts";
-import { isStrayName, scaleNames } from "./names.ts";
+import { isStrayName, SCALE_TYPES, scaleNames } from "./names.ts";
 
 /**
  * Readers of each format know one of the names and ignore the others, or refuse the checkpoint: which scales
@@ -32,17 +33,39 @@ export function withoutScales({ name, dtype }: Place, beside: string | undefined
 }
 
 /**
- * A tensor beside a weight, or beside its module, whose name has
- * "scale" in it and that is not of activations.
+ * A tensor that may be the scale of a weight, though it has none of the known names: it lies beside the
+ * weight or beside its module and has "scale" in its name, or it lies beside the weight and has the shape
+ * of scales. Scales of activations and biases are none.
  */
-export function possibleScales(weight: string, byName: ReadonlyMap<string, Place>): string | undefined {
+export function possibleScales(
+  { name: weight, shape }: Place,
+  holders: ReadonlyMap<string, readonly Place[]>,
+  configured: readonly Block[],
+): string | undefined {
   const module = holderOf(weight);
-  const parent = holderOf(module);
-  return [...byName.keys()].find((name) => {
-    const holder = holderOf(name);
-    const last = name.slice(holder.length);
-    return (holder === module || holder === parent) && /scale/i.test(last) && !isStrayName(name);
-  });
+  const isCalledSo = ({ name }: Place) =>
+    /scale/i.test(name.slice(holderOf(name).length)) && !isStrayName(name);
+  const isShapedSo = (place: Place) =>
+    place.name !== weight &&
+    SCALE_TYPES[place.dtype] !== undefined &&
+    !/bias$/.test(place.name) &&
+    !isStrayName(place.name) &&
+    gridOf(shape, place, configured) !== null;
+  const beside = holders.get(module) ?? [];
+  const above = module === "" ? [] : (holders.get(holderOf(module)) ?? []);
+  return (beside.find(isCalledSo) ?? above.find(isCalledSo) ?? beside.find(isShapedSo))?.name;
+}
+
+/** Tensors by what they lie in. */
+export function byHolder(places: Iterable<Place>): ReadonlyMap<string, readonly Place[]> {
+  const found = new Map<string, Place[]>();
+  for (const place of places) {
+    const holder = holderOf(place.name);
+    const beside = found.get(holder);
+    if (beside === undefined) found.set(holder, [place]);
+    else beside.push(place);
+  }
+  return found;
 }
 
 /** What a tensor or a module lies in, by its name. */

@@ -6,6 +6,7 @@ import { type Around, fp8Weight } from "./fp8.ts";
 import { makers } from "./makers/index.ts";
 import { isStray } from "./names.ts";
 import { configuredBlocks, QUANTIZATION_METADATA, quantizationConfig } from "./quantization.ts";
+import { byHolder } from "./refusals.ts";
 import { placesOfWeight, type ScaledWeight, valueTypeOf, type Weight } from "./weights.ts";
 
 /** How to read a checkpoint. */
@@ -38,8 +39,10 @@ export function resolve(
 ): Resolved {
   const places = placesOf(checkpoint);
   const byName = new Map(places.map((place) => [place.name, place]));
+  let holders: ReturnType<Around["holders"]> | undefined;
   const around: Around = {
     byName,
+    holders: () => (holders ??= byHolder(places)),
     config: checkpoint.config,
     configured: configuredBlocks(checkpoint.config),
     takesOne: options.missingScale === "one",

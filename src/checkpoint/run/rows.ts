@@ -71,25 +71,34 @@ export async function readScaledRows(
   const start = place.start + (strip.slice * rows + strip.firstRow) * rowBytes;
   const end = start + strip.rows * rowBytes;
   const codes = await readRange(tensorNamed(place.name), sources[place.shard]!, start, end);
-  const scaleCols = Math.ceil(cols / block[1]);
-  const firstScaleRow = strip.slice * Math.ceil(rows / block[0]) + Math.floor(strip.firstRow / block[0]);
-  const shape = stripShape(from.shape, strip);
-  const inBlock = strip.firstRow % block[0];
-  const scaleRows =
-    inBlock === 0
-      ? countOf(scaleShape(shape, block).slice(0, -1))
-      : Math.ceil((inBlock + strip.rows) / block[0]);
-  const scales = await readScales(from, sources, firstScaleRow * scaleCols, scaleRows * scaleCols);
+  const { first, count } = scalesOfStrip(from, strip);
+  const scales = await readScales(from, sources, first, count);
   const unpacked = codesPerByte === 1 ? codes : unpackFp4(codes, element === "int4" ? INTEGERS : undefined);
   if (scales instanceof Float32Array && scales.includes(0)) refuseZeroScales(from, strip, unpacked, scales);
   return {
     format,
     fnuz: isFnuz,
-    shape,
+    shape: stripShape(from.shape, strip),
     block,
     codes: unpacked,
     scales,
   };
+}
+
+/** The scales that serve a strip: the index of the first among all of the weight, and how many. */
+export function scalesOfStrip(
+  { shape, block }: Pick<ScaledWeight, "shape" | "block">,
+  strip: Strip,
+): { readonly first: number; readonly count: number } {
+  const { rows, cols } = matrixOf(shape);
+  const scaleCols = Math.ceil(cols / block[1]);
+  const firstRow = strip.slice * Math.ceil(rows / block[0]) + Math.floor(strip.firstRow / block[0]);
+  const inBlock = strip.firstRow % block[0];
+  const scaleRows =
+    inBlock === 0
+      ? countOf(scaleShape(stripShape(shape, strip), block).slice(0, -1))
+      : Math.ceil((inBlock + strip.rows) / block[0]);
+  return { first: firstRow * scaleCols, count: scaleRows * scaleCols };
 }
 
 /**
