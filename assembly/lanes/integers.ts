@@ -45,18 +45,24 @@ export abstract class Integers {
  * E4M3 codes as integers of two planes: with F the nearest integer of 16 times a code's value, F + 8192 = 128 high + low, both from 0 to 127.
  *
  * A value is (8 + mantissa) * 2^(e - 10), so F = (8 + mantissa) * 2^(e - 6) from exponent field e = 6 on (|value| >= 0.5), exactly: at most 15 * 2^9. Below,
- * it is rounded, halves up. One instruction does both: (a * b + 2^14) >> 15 with a = +-(8 + mantissa) * 2^11 and b = 2^(e - 2); for
- * e < 2 the integer is 0, and so is b. The code of NaN becomes a number.
+ * it is rounded, halves up. A code's lower four bits, the last of e and the mantissa, say G = (8 + mantissa) * 2^(e & 1); its upper four, the sign and
+ * h = e >> 1, say what F is of that: +-4^(h - 3). One instruction multiplies and rounds: (a * b + 2^14) >> 15 with a = G * 2^10 and b = +-2^(2h - 1), or
+ * 0 for h = 0, where F < 1/2. The code of NaN becomes a number.
  */
 export abstract class Planes {
-  /** Bytes of b, by exponent field: the lower ones. */
+  /** The upper byte of a, 4 G, by the lower four bits of a code. */
+  @inline static significands(zero: i32): v128 {
+    return Simd.lanes(0x2c282420 | zero, 0x3c383430 | zero, 0x58504840 | zero, 0x78706860 | zero);
+  }
+
+  /** Bytes of b, by the upper four: the lower ones. */
   @inline static lowPowers(zero: i32): v128 {
-    return Simd.lanes(0x02010000 | zero, 0x20100804 | zero, 0x00008040 | zero, zero);
+    return Simd.lanes(0x20080200 | zero, 0x00000080 | zero, 0xe0f8fe00 | zero, 0x00000080 | zero);
   }
 
   /** The upper ones. */
   @inline static highPowers(zero: i32): v128 {
-    return Simd.lanes(zero, zero, 0x02010000 | zero, 0x20100804 | zero);
+    return Simd.lanes(zero, 0x20080200 | zero, 0xffffff00 | zero, 0xe0f8feff | zero);
   }
 
   /** Four low bits of each byte. */
@@ -64,47 +70,38 @@ export abstract class Planes {
     return i32x4.splat(0x0f0f0f0f | zero);
   }
 
-  /** What a code's mantissa lies in, and the bit in front of it, moved up by three. */
-  @inline static mantissas(zero: i32): v128 {
-    return i32x4.splat(0x38383838 | zero);
-  }
-  @inline static hidden(zero: i32): v128 {
+  /** What makes upper digits from -64 to 63 positive. */
+  @inline static raise(zero: i32): v128 {
     return i32x4.splat(0x40404040 | zero);
   }
 
-  /** 8192 in halves, and the seven bits of the lower plane. */
-  @inline static offsets(zero: i32): v128 {
-    return i32x4.splat(0x20002000 | zero);
-  }
+  /** The seven bits of the lower plane. */
   @inline static sevenBits(zero: i32): v128 {
     return i32x4.splat(0x007f007f | zero);
   }
 
-  @inline static exponents(codes: v128, nibbles: v128): v128 {
-    return v128.and(i16x8.shr_u(codes, 3), nibbles);
+  /** The lower four bits of each byte. */
+  @inline static lowers(codes: v128, nibbles: v128): v128 {
+    return v128.and(codes, nibbles);
   }
 
-  /** The upper bytes of a; its lower ones are 0. */
-  @inline static significands(codes: v128, mantissas: v128, hidden: v128, zeros: v128): v128 {
-    const magnitudes = v128.or(v128.and(i16x8.shl(codes, 3), mantissas), hidden);
-    const signs = i8x16.lt_s(codes, zeros);
-    return i8x16.sub(v128.xor(magnitudes, signs), signs);
+  /** The upper four. */
+  @inline static uppers(codes: v128, nibbles: v128): v128 {
+    return v128.and(i16x8.shr_u(codes, 4), nibbles);
   }
 
-  /** F + 8192 of the lower eight codes. */
-  @inline static lower(significands: v128, lows: v128, highs: v128, offsets: v128, zeros: v128): v128 {
-    const a = Simd.zipBytesLow(zeros, significands);
-    return i16x8.add(Simd.roundedHalf(a, Simd.zipBytesLow(lows, highs)), offsets);
+  /** F of the lower eight codes, whose significands and powers were looked up. */
+  @inline static lowerHalf(significands: v128, lows: v128, highs: v128, zeros: v128): v128 {
+    return Simd.roundedHalf(Simd.zipBytesLow(zeros, significands), Simd.zipBytesLow(lows, highs));
   }
 
   /** Of the upper eight. */
-  @inline static upper(significands: v128, lows: v128, highs: v128, offsets: v128, zeros: v128): v128 {
-    const a = Simd.zipBytesHigh(zeros, significands);
-    return i16x8.add(Simd.roundedHalf(a, Simd.zipBytesHigh(lows, highs)), offsets);
+  @inline static upperHalf(significands: v128, lows: v128, highs: v128, zeros: v128): v128 {
+    return Simd.roundedHalf(Simd.zipBytesHigh(zeros, significands), Simd.zipBytesHigh(lows, highs));
   }
 
-  @inline static high(lower: v128, upper: v128): v128 {
-    return i8x16.narrow_i16x8_u(i16x8.shr_u(lower, 7), i16x8.shr_u(upper, 7));
+  @inline static high(lower: v128, upper: v128, raise: v128): v128 {
+    return i8x16.add(i8x16.narrow_i16x8_s(i16x8.shr_s(lower, 7), i16x8.shr_s(upper, 7)), raise);
   }
 
   @inline static low(lower: v128, upper: v128, sevenBits: v128): v128 {

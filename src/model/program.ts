@@ -124,7 +124,7 @@ export class Program {
     const { kernels } = this;
     const { format, cols, blockCols } = matrix;
     const { activations, int8Rows } = this.precisions;
-    const isSplit = format === FORMAT_ID.e4m3 && integerBlockOf(blockCols, cols) === 32;
+    const isSplit = format === FORMAT_ID.e4m3 && (integerBlockOf(blockCols, cols) ?? 0) >= 32;
     if (activations === "int8" && rows >= int8Rows && isSplit) {
       const work = this.bytes("work", kernels.integerWorkspace(rows) >>> 0);
       kernels.gemmIntegers(at, 0, dst, x.int8, 0, rows, work);

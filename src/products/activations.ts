@@ -6,8 +6,8 @@ import type { Arena, Resident } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { INT8_FORMAT, MATRIX_BYTES, type Matrix, matrixOf, writeMatrix } from "../wasm/matrix.ts";
 
-/** Bytes behind the codes that the kernel may write. */
-const MARGIN = 16;
+/** Columns of activations that share a scale. */
+export type Int8Block = 16 | 32 | 128;
 
 /** What `quantizeInt8` of the kernels writes into. */
 export function int8Matrix(
@@ -25,20 +25,19 @@ export class Int8Activations {
   /** `[rows, cols]` */
   readonly shape: readonly [number, number];
   /** Columns of a row that share a scale. */
-  readonly block: 16 | 32;
+  readonly block: Int8Block;
   readonly #arena: Arena;
   readonly #matrix: Matrix;
   #room: Resident | undefined;
 
   /** Use `engine.activations`. */
-  constructor(arena: Arena, shape: readonly [number, number], block: 16 | 32) {
+  constructor(arena: Arena, shape: readonly [number, number], block: Int8Block) {
     this.shape = shape;
     this.block = block;
     this.#arena = arena;
     const [rows, cols] = shape;
     const blocks = Math.ceil(cols / block);
-    // Scales of all rows come first, the codes, which may be written past, last.
-    this.#room = arena.keep(MATRIX_BYTES + rows * blocks * (block + 8) + MARGIN);
+    this.#room = arena.keep(MATRIX_BYTES + rows * blocks * (block + 8));
     const scales = this.#room.start + MATRIX_BYTES;
     const offsets = scales + 4 * rows * blocks;
     const codes = offsets + 4 * rows * blocks;

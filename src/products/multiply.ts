@@ -5,7 +5,7 @@ import type { BlockScaled } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
-import { Int8Activations } from "./activations.ts";
+import { Int8Activations, type Int8Block } from "./activations.ts";
 import type { Left } from "./left.ts";
 import { ResidentMatrix } from "./resident.ts";
 import { MARGIN, mostListBytes, putScales, type Surveyed, surveyAt, typesOf } from "./right.ts";
@@ -38,7 +38,7 @@ export interface Integers extends Facts {
   /** Where the kernels find the matrix of each slice. */
   readonly weights: readonly { readonly at: number }[];
   /** Columns that share a scale. */
-  readonly block: 16 | 32;
+  readonly block: Int8Block;
 }
 
 export type Right = Packed | Streamed | Integers;

@@ -8,6 +8,7 @@ import { transposed } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { INT7_FORMAT, MATRIX_BYTES, type Matrix, matrixOf, writeMatrix } from "../wasm/matrix.ts";
+import type { Int8Block } from "./activations.ts";
 import { putScales, typesOf } from "./right.ts";
 
 /** Rows of weights that lie together. */
@@ -40,11 +41,13 @@ export interface FloatWeights {
 }
 
 /**
- * Columns that share a scale in a product of weights in blocks of `blockCols` with int8 activations.
- * @returns undefined, if they begin or end in the middle of sixteen columns
+ * Columns that share a scale in a product of weights in blocks of `blockCols` with int8 activations: the more, the faster, as long as they fill the rows.
+ * @returns undefined, if blocks of weights begin or end in the middle of sixteen columns
  */
-export function integerBlockOf(blockCols: number, cols: number): 16 | 32 | undefined {
-  if (blockCols >= cols || blockCols % 32 === 0) return 32;
+export function integerBlockOf(blockCols: number, cols: number): Int8Block | undefined {
+  const isWhole = blockCols >= cols;
+  if (cols % 128 === 0 && (isWhole || blockCols % 128 === 0)) return 128;
+  if (isWhole || blockCols % 32 === 0) return 32;
   return blockCols % 16 === 0 ? 16 : undefined;
 }
 
@@ -161,7 +164,7 @@ export function packNibbles(
   keep: Keep,
   tensor: BlockScaled,
   { codes, scales, grid }: CheckedTensor,
-  block: 16 | 32,
+  block: Int8Block,
 ): IntegerWeights[] {
   const { slices, rows, cols } = grid;
   const nibbles = nibbleTable();

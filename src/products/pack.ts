@@ -6,6 +6,7 @@ import { checkUpright } from "../tensor/transpose.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { type Matrix, matrixOf } from "../wasm/matrix.ts";
+import type { Int8Block } from "./activations.ts";
 import type { Integers } from "./multiply.ts";
 import { type Activations, checkPackOptions } from "./options.ts";
 import {
@@ -64,7 +65,7 @@ export class Packer {
 
   #packIntegers(
     kind: Integers["kind"],
-    inner: 16 | 32,
+    inner: Int8Block,
     format: Format | undefined,
     [blockRows, blockCols]: readonly [number, number],
     [shape, { slices, rows, cols }]: readonly [

@@ -6,7 +6,7 @@ import type { BlockScaled, ValueType } from "../tensor/tensor.ts";
 import { checkUpright } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { Int8Activations } from "./activations.ts";
+import { Int8Activations, type Int8Block } from "./activations.ts";
 import { runsOf } from "./experts.ts";
 import { AUTO_ROWS, fasterActivations } from "./faster.ts";
 import { type Left, type LeftOperand, leftOf } from "./left.ts";
@@ -72,7 +72,7 @@ export class Products {
   }
 
   /** Columns that share a scale of x, if a product is one of integers; undefined in the float path. */
-  #blockFor(left: Left, right: Right, given: Activations | undefined): 16 | 32 | undefined {
+  #blockFor(left: Left, right: Right, given: Activations | undefined): Int8Block | undefined {
     const activations = given ?? (right.kind === "packed" ? right.activations : undefined);
     const isPacked = right.kind === "int7" || right.kind === "fp4";
     const isRounded = left.values instanceof Int8Activations;
@@ -83,7 +83,8 @@ export class Products {
     }
     const block = blockOf(right);
     const held = left.values instanceof Int8Activations ? left.values.block : block;
-    if (held !== block) throw otherBlock(held, block);
+    // Integers have scales for as many columns as x; those of codes are spread.
+    if (isPacked ? held !== block : block % held !== 0) throw otherBlock(held, block);
     this.checkDots("gemm: activations");
     return block;
   }
@@ -115,7 +116,7 @@ export class Products {
   }
 
   /** See Engine.activations. */
-  activations(x: LeftOperand, block: 16 | 32): Int8Activations {
+  activations(x: LeftOperand, block: Int8Block): Int8Activations {
     this.checkDots("activations");
     if (isFp4(x)) return this.activations(asFp8("activations: x", x), block);
     if (x instanceof ResidentMatrix) this.#checkOwn("activations: x", x);
@@ -128,7 +129,7 @@ export class Products {
   }
 
   /** x as int8; itself, if it is that already. Far rows become NaN where float32 does not hold them. */
-  #round(left: Left, block: 16 | 32): Left & { values: Int8Activations } {
+  #round(left: Left, block: Int8Block): Left & { values: Int8Activations } {
     const { values, rows, cols } = left;
     if (values instanceof Int8Activations) return left as Left & { values: Int8Activations };
     const rounded = new Int8Activations(this.#arena, [rows, cols], block);
@@ -215,7 +216,7 @@ export class Products {
 }
 
 /** The block of x that suits weights; why they are for the float path alone, otherwise. */
-function integersOf(right: Right): 16 | 32 | "E5M2" | "blocks" {
+function integersOf(right: Right): Int8Block | "E5M2" | "blocks" {
   if ("weights" in right && right.kind !== "packed") return right.block;
   const matrix = right.kind === "packed" ? right.weights[0]?.matrix : undefined;
   const format = right.kind === "packed" ? matrix?.format : FORMAT_ID[right.format];
@@ -224,7 +225,7 @@ function integersOf(right: Right): 16 | 32 | "E5M2" | "blocks" {
   return integerBlockOf(blockCols, right.cols) ?? "blocks";
 }
 
-function blockOf(right: Right): 16 | 32 {
+function blockOf(right: Right): Int8Block {
   const block = integersOf(right);
   if (typeof block === "number") return block;
   throw noIntegers("gemm: activations", block, block === "E5M2" ? "e5m2" : "other ones");
@@ -233,7 +234,7 @@ function blockOf(right: Right): 16 | 32 {
 function otherBlock(given: number, block: number): BlockscaleError {
   return new BlockscaleError("option", {
     where: "gemm: x",
-    expected: `activations in blocks of ${block}, since those of w are no multiple of 32 columns wide`,
+    expected: `activations in blocks of ${block} columns, as the scales of w ask for`,
     got: `blocks of ${given}`,
     fix: `Make them with engine.activations(x, { block: ${block} }).`,
   });

@@ -99,9 +99,8 @@ export interface Kernels {
   hasTrueDots(): number;
 
   /**
-   * Rows first .. first + rows of a {@link Matrix} of integers from -127 to 127, in blocks of 1 x 16 or 32, <- float32 x[rows, K]: codes[rows, K in whole blocks], and float32
-   * scales and int32 offsets, -64 times the sums of codes, [rows, blocks]. A block with NaN or Inf has NaN as its scale. Up to sixteen bytes behind the
-   * codes are written.
+   * Rows first .. first + rows of a {@link Matrix} of integers from -127 to 127, in blocks of 1 x 16, 32 or 128, <- float32 x[rows, K]: codes[rows, K in whole blocks], and float32
+   * scales and int32 offsets, -64 times the sums of codes, [rows, blocks]. A block with NaN or Inf has NaN as its scale.
    */
   quantizeInt8(matrix: number, first: number, x: number, rows: number): void;
 

@@ -22,7 +22,7 @@ export function integerWorkspace(rows: usize): usize {
 /**
  * dst[rows, n] (float32 or bfloat16) <- x, rounded to int8 by `quantizeInt8`, times the transpose of weights.
  *
- * Sums of a block are integers and exact: with two planes at most 32 * 127 * 7680 < 2^25. Each is rounded to float32, multiplied by both
+ * Sums of a block are integers and exact: with two planes at most 128 * 127 * 7680 < 2^27. Each is rounded to float32, multiplied by both
  * scales and added to float32 sums, unfused and in the order of the columns, so that all builds, engines and numbers of threads give the same bits.
  *
  * Error: with amax_x that of a block of x, each x is off by at most d_x = amax_x / 254. What the integers make of a weight w is off by

@@ -4,7 +4,7 @@ import { Simd } from "../../lanes/simd";
 import { Matrix } from "../matrix";
 import { Scratch } from "../scratch";
 
-/** Columns that share a scale. */
+/** Columns of weights that share a scale. */
 export const BLOCK: usize = 32;
 
 /** Rows of weights that lie together. */
@@ -17,47 +17,54 @@ export function blocksOf(cols: usize): usize {
   return (cols + BLOCK - 1) / BLOCK;
 }
 
-/** Thirty-two values on their way to bytes. */
+/** Values of a row on their way to bytes, sixteen at a time. */
 abstract class Block {
-  /** Largest magnitude of 32 values; NaN, if one is: as integers the bits of NaN are above those of Inf. */
-  static amax(x: usize): f32 {
+  /** Largest magnitude of n values; NaN, if one is: as integers the bits of NaN are above those of Inf. */
+  static amax(x: usize, n: usize): f32 {
     const absMask = Range.absMask(Simd.opaqueZero());
     let highest = i32x4.splat(0);
-    for (let i: usize = 0; i < 128; i += 16) highest = Range.highest(highest, v128.load(x + i), absMask);
+    const end = x + 4 * n;
+    while (x < end) {
+      const from = Block.whole(x, end);
+      highest = Range.highest(highest, v128.load(from), absMask);
+      highest = Range.highest(highest, v128.load(from, 16), absMask);
+      highest = Range.highest(highest, v128.load(from, 32), absMask);
+      highest = Range.highest(highest, v128.load(from, 48), absMask);
+      x += 64;
+    }
     return Range.value(Range.largest(highest));
   }
 
-  /** Where the values are, followed by zeros if there are fewer than 32. */
-  static whole(x: usize, n: usize, room: usize): usize {
-    if (n >= BLOCK) return x;
-    memory.fill(room, 0, 128);
-    memory.copy(room, x, 4 * n);
-    return room;
+  /** Where the next sixteen values are, followed by zeros if there are fewer before `end`. */
+  @inline static whole(x: usize, end: usize): usize {
+    return x + 64 <= end ? x : Scratch.take(x, end - x);
   }
 
-  /** 32 bytes at dst <- the nearest integers of x * factor; returns -64 times their sum. */
-  static round(dst: usize, x: usize, factor: f32): i32 {
+  /** `width` bytes at dst <- the nearest integers of n values times a factor, and zeros; returns -64 times their sum. */
+  static round(dst: usize, x: usize, n: usize, width: usize, factor: f32): i32 {
     const factors = f32x4.splat(factor);
-    const a = Integers.rounded(v128.load(x), factors);
-    const b = Integers.rounded(v128.load(x, 16), factors);
-    const c = Integers.rounded(v128.load(x, 32), factors);
-    const d = Integers.rounded(v128.load(x, 48), factors);
-    const e = Integers.rounded(v128.load(x, 64), factors);
-    const f = Integers.rounded(v128.load(x, 80), factors);
-    const g = Integers.rounded(v128.load(x, 96), factors);
-    const h = Integers.rounded(v128.load(x, 112), factors);
-    v128.store(dst, Integers.bytes(a, b, c, d));
-    v128.store(dst, Integers.bytes(e, f, g, h), 16);
-    const left = i32x4.add(i32x4.add(a, b), i32x4.add(c, d));
-    const right = i32x4.add(i32x4.add(e, f), i32x4.add(g, h));
-    return Integers.offset(i32x4.add(left, right));
+    let sum = i32x4.splat(0);
+    const end = x + 4 * n;
+    const stop = dst + width;
+    do {
+      const from = Block.whole(min(x, end), end);
+      const a = Integers.rounded(v128.load(from), factors);
+      const b = Integers.rounded(v128.load(from, 16), factors);
+      const c = Integers.rounded(v128.load(from, 32), factors);
+      const d = Integers.rounded(v128.load(from, 48), factors);
+      v128.store(dst, Integers.bytes(a, b, c, d));
+      sum = i32x4.add(sum, i32x4.add(i32x4.add(a, b), i32x4.add(c, d)));
+      dst += 16;
+      x += 64;
+    } while (dst < stop);
+    return Integers.offset(sum);
   }
 }
 
 /**
- * Rows first .. first + rows of dst <- x[rows, cols] as int8 from -127 to 127, in blocks of 16 or 32 columns with a float32 scale each, amax / 127: codes
+ * Rows first .. first + rows of dst <- x[rows, cols] as int8 from -127 to 127, in blocks of a multiple of 16 columns with a float32 scale each, amax / 127: codes
  * [rows][block * blocks], the last block filled up with zeros, and offsets[rows][blocks] (int32), -64 times the sums of a block's codes. A block with NaN or
- * Inf has NaN as its scale. Up to sixteen bytes behind the codes are written.
+ * Inf has NaN as its scale.
  */
 export function quantizeInt8(dst: Matrix, first: usize, x: usize, rows: usize): void {
   const cols = dst.cols;
@@ -68,11 +75,12 @@ export function quantizeInt8(dst: Matrix, first: usize, x: usize, rows: usize): 
   let offsets = dst.offsets + 4 * first * blocks;
   for (; rows; rows--) {
     for (let k: usize = 0; k < cols; k += block) {
-      const from = Block.whole(x + 4 * k, min(block, cols - k), Scratch.maxima);
-      const amax = Block.amax(from);
+      const from = x + 4 * k;
+      const n = min(block, cols - k);
+      const amax = Block.amax(from, n);
       const isUsual = amax >= SMALLEST && amax < Infinity;
       store<f32>(scales, isUsual ? amax / 127 : amax < SMALLEST ? 0 : NaN);
-      store<i32>(offsets, Block.round(codes, from, isUsual ? 127 / amax : 0));
+      store<i32>(offsets, Block.round(codes, from, n, block, isUsual ? 127 / amax : 0));
       codes += block;
       scales += 4;
       offsets += 4;
@@ -100,17 +108,17 @@ export function packInt7(codes: usize, scales: usize, x: usize, rows: usize, col
   for (let row: usize = 0; row < GROUP; row++) {
     for (let block: usize = 0; block < blocks; block++) {
       const k = block * BLOCK;
-      const n: usize = row < rows ? cols - k : 0;
-      const from = Block.whole(x + 4 * (row * cols + k), n, Scratch.maxima);
-      const amax = Block.amax(from);
+      const n: usize = row < rows ? min(BLOCK, cols - k) : 0;
+      const from = x + 4 * (row * cols + k);
+      const amax = Block.amax(from, n);
       const isUsual = amax >= SMALLEST && amax < Infinity;
       store<f32>(scales + 4 * (block * GROUP + row), isUsual ? amax / 63 : amax < SMALLEST ? 0 : NaN);
-      Block.round(Scratch.output, from, isUsual ? 63 / amax : 0);
-      v128.store(Scratch.output, Integers.raised(v128.load(Scratch.output)));
-      v128.store(Scratch.output, Integers.raised(v128.load(Scratch.output, 16)), 16);
+      const room = Scratch.output;
+      Block.round(room, from, n, BLOCK, isUsual ? 63 / amax : 0);
+      v128.store(room, Integers.raised(v128.load(room)));
+      v128.store(room, Integers.raised(v128.load(room, 16)), 16);
       let dst = codes + k * GROUP + 4 * row;
-      for (let i: usize = 0; i < BLOCK; i += 4, dst += 4 * GROUP)
-        store<i32>(dst, load<i32>(Scratch.output + i));
+      for (let i: usize = 0; i < BLOCK; i += 4, dst += 4 * GROUP) store<i32>(dst, load<i32>(room + i));
     }
   }
 }
