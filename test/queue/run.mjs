@@ -6,6 +6,7 @@ import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Queue } from "bullmq";
 import { makeCertificates } from "./certificates.mjs";
+import { installDashboard, showOn } from "./dashboard.mjs";
 import {
   blockscale,
   blockscaleWith,
@@ -256,7 +257,8 @@ await check("TLS with a certificate of one's own, and no other is taken", async 
   await stop(secure);
 });
 
-await check("dashboards of BullMQ can show a job: its name, data, progress, result and error", async () => {
+await check("bull-board shows a job: its name, data, progress, result and error", async () => {
+  const dashboard = installDashboard(folder);
   const queue = new Queue("blockscale", { connection: { host: "127.0.0.1", port, password: PASSWORD } });
   const out = output();
   const coordinator = blockscale("quantize", model, out, "--queue", address);
@@ -268,16 +270,26 @@ await check("dashboards of BullMQ can show a job: its name, data, progress, resu
   const counts = () => queue.getJobCounts("completed", "failed");
   while ((await counts()).completed < 6 || (await counts()).failed < 1) await setTimeout(50);
   await stop(one);
-  for (const job of await queue.getJobs(["completed"])) {
-    const { name, data, progress, returnvalue } = job.toJSON();
-    expect(name === "quantize" && data.spec.from === model && data.to === out, JSON.stringify(data));
+  const { page, shown } = await showOn(await dashboard, queue, ["completed", "failed"]);
+  expect(/<title>Bull Dashboard/.test(page), page.slice(0, 300));
+  const { completed, failed } = shown;
+  expect(
+    completed.name === "blockscale" && completed.counts.completed === 6,
+    JSON.stringify(completed.counts),
+  );
+  expect(completed.jobs.length === 6 && failed.jobs.length === 1, "it does not show all jobs");
+  for (const { name, data, progress, returnValue } of completed.jobs)
     expect(
-      progress.worker !== undefined && progress.progress >= 0 && returnvalue.sha256.length === 64,
-      JSON.stringify(job),
+      name === "quantize" &&
+        data.spec.from === model &&
+        data.to === out &&
+        progress.worker !== undefined &&
+        progress.progress >= 0 &&
+        returnValue.sha256.length === 64,
+      JSON.stringify({ name, data, progress, returnValue }),
     );
-  }
-  const [refused] = await queue.getJobs(["failed"]);
-  expect(/a job of the queue: expected/.test(refused.failedReason), refused.failedReason);
+  const [{ failedReason }] = failed.jobs;
+  expect(/a job of the queue: expected/.test(failedReason), failedReason);
   await queue.obliterate({ force: true });
   await queue.close();
 });
