@@ -4,7 +4,15 @@ import type { Measure } from "../checkpoint/plan/conversion.ts";
 import type { Precision } from "../engine/precision.ts";
 import { isAddress } from "../io/place.ts";
 import type { Task } from "../jobs/conversion.ts";
-import { completeRun, findRun, joinRun, makeRecorded, missingFiles, otherRun } from "../jobs/records.ts";
+import {
+  completeRun,
+  type Entry,
+  findRun,
+  joinRun,
+  makeRecorded,
+  missingFiles,
+  otherRun,
+} from "../jobs/records.ts";
 import { type Part, shareOf } from "../jobs/shares.ts";
 import { planShared, type SharedPlan } from "../jobs/spec.ts";
 import { startWorkers, threadsFor } from "../jobs/threads.ts";
@@ -112,22 +120,26 @@ export async function finishConversion(to: string, flags: FinishFlags, signal: A
   try {
     const shared = await planShared(spec, input.files);
     if (shared.spec.fingerprint !== spec.fingerprint) throw otherRun(to, spec, shared.spec);
-    await finishRun(to, shared, { ...flags, started }, signal);
+    const { missing, entries } = await missingFiles(to, shared, { verify: flags.verify === true, signal });
+    if (missing.length > 0) throw incomplete(to, missing.length, shared.plan.files.length, missing[0]!.name);
+    await finishRun(to, shared, entries, { ...flags, started }, signal);
   } finally {
     await input.close();
   }
 }
 
-/** Checks that every file is there and whole, completes the output, and reports. */
+/**
+ * Completes an output of which every file is there and whole, and reports.
+ * @param entries what is known of each file
+ */
 export async function finishRun(
   to: string,
   shared: SharedPlan,
-  flags: FinishFlags & { readonly started: number },
+  entries: readonly Entry[],
+  flags: { readonly json?: true; readonly started: number },
   signal: AbortSignal,
 ): Promise<void> {
   const { spec, opened, plan } = shared;
-  const { missing, entries } = await missingFiles(to, shared, { verify: flags.verify === true, signal });
-  if (missing.length > 0) throw incomplete(to, missing.length, plan.files.length, missing[0]!.name);
   await completeRun(to, shared, signal);
   const summary = summarize(plan, new Map(entries.flatMap(({ measured }) => measured)));
   const { from } = spec;

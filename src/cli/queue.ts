@@ -33,8 +33,9 @@ export async function convertQueued(
   try {
     const shared = await planShared({ from: placeOf(from), version: version(), ...task }, input.files);
     await joinRun(to, shared);
-    await letWorkersDo(connection, conversionWork(to, shared), flags.json === true, signal);
-    await finishRun(to, shared, { ...flags, started }, signal);
+    const { work, entries } = conversionWork(to, shared);
+    await letWorkersDo(connection, work, flags.json === true, signal);
+    await finishRun(to, shared, entries, { ...flags, started }, signal);
   } finally {
     await input.close();
   }

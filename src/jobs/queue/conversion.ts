@@ -2,7 +2,7 @@ import type { FilePlan } from "../../checkpoint/plan/plan.ts";
 import { placeIn } from "../../io/place.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { isMade } from "../conversion.ts";
-import { entryOf, findRun, makeRecorded, otherRun } from "../records.ts";
+import { type Entry, entryOf, findRun, makeRecorded, otherRun } from "../records.ts";
 import { checkSpec, hasKeys, isText, LONGEST_PATH, planShared, type SharedPlan, type Spec } from "../spec.ts";
 import { startWorkers, threadsFor, type Workers } from "../threads.ts";
 import { refusePlaces } from "./places.ts";
@@ -33,25 +33,31 @@ function isResult(value: unknown): value is FileResult {
   return hasKeys(value, ["size", "sha256"]) && Number.isSafeInteger(value.size) && isText(value.sha256, 64);
 }
 
-/** A job for every file of a plan. What a worker says it has made is looked at before it counts. */
-export function conversionWork(to: string, { spec, plan }: SharedPlan): Work {
+/**
+ * A job for every file of a plan. What a worker says it has made is looked at before it counts.
+ * @returns with the work, what is known of each file that counts
+ */
+export function conversionWork(
+  to: string,
+  { spec, plan }: SharedPlan,
+): { readonly work: Work; readonly entries: readonly Entry[] } {
   const files = new Map<Item, FilePlan>();
+  const entries: Entry[] = [];
   for (const file of plan.files) {
     const data: FileJob = { spec, to, file: file.name };
     const id = idOf(spec.fingerprint, to, file.name);
     files.set({ id, name: file.name, size: file.size, data }, file);
   }
-  return {
-    kind: spec.direction.kind,
-    unit: "bytes",
-    items: [...files.keys()],
-    take: async (item, result) => {
-      const file = files.get(item)!;
-      const entry = await entryOf(to, spec, file);
-      const isTrue = isResult(result) && result.size === file.size && result.sha256 === entry?.sha256;
-      return isTrue && isMade(entry, file, placeIn(to, file.name));
-    },
+  const take = async (item: Item, result: unknown): Promise<boolean> => {
+    const file = files.get(item)!;
+    const entry = await entryOf(to, spec, file);
+    const isNoted =
+      entry !== undefined && isResult(result) && result.size === file.size && result.sha256 === entry.sha256;
+    if (!isNoted || !(await isMade(entry, file, placeIn(to, file.name)))) return false;
+    entries.push(entry);
+    return true;
   };
+  return { entries, work: { kind: spec.direction.kind, unit: "bytes", items: [...files.keys()], take } };
 }
 
 /** A run that has been opened: kept from one job to the next. */
