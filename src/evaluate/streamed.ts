@@ -7,6 +7,7 @@ import { type Crew, openCrew } from "../model/crew.ts";
 import { loadWeights } from "../model/load.ts";
 import { type Located, locate, memoryOf } from "../model/locate.ts";
 import { type Asked, choose } from "../model/precisions.ts";
+import type { WeightForm } from "../model/store.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
@@ -76,6 +77,7 @@ export async function openStreamed(
   const crew = await openCrew(module, options.threads ?? 1, precisions, options.apart);
   const run = new LayerRun(crew, config, locate(config, opened), {
     ...options,
+    weights: precisions.weights,
     sources: opened.sources,
     engine,
   });
@@ -105,6 +107,7 @@ export async function openStreamed(
 interface RunOptions extends StreamOptions {
   readonly sources: readonly Source[];
   readonly engine: Engine;
+  readonly weights: WeightForm;
 }
 
 /** Hidden states on their way through the layers. */
@@ -214,7 +217,7 @@ class LayerRun {
     for (const one of this.#located) {
       const { key } = one.wanted;
       const expert = key.startsWith(`${layer}.`) ? expertOf(key) : null;
-      if (expert !== null) bytes[expert]! += memoryOf(one);
+      if (expert !== null) bytes[expert]! += memoryOf(one, this.#options.weights);
     }
     const groups: { start: number; end: number; withShared: boolean }[] = [];
     for (let start = 0, end = 0; start < count; start = end) {

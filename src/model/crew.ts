@@ -78,15 +78,20 @@ class RemoteMember extends AskedThread<Task> implements Taker {
   }
 
   async fill(filling: Parameters<Taker["fill"]>[0]): Promise<void> {
-    const { bytes } = filling;
-    // Bytes with a buffer of their own go over; a part of one is copied.
-    const own = bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
-    await this.ask({ kind: "fill", filling: { ...filling, bytes: own } }, [own.buffer as ArrayBuffer]);
+    const values = withOwnBuffer(filling.values);
+    const scales = filling.scales === null ? null : withOwnBuffer(filling.scales);
+    const buffers = scales === null ? [values.buffer] : [values.buffer, scales.buffer];
+    await this.ask({ kind: "fill", filling: { ...filling, values, scales } }, buffers);
   }
 
   async seal(key: string): Promise<void> {
     await this.ask({ kind: "seal", key });
   }
+}
+
+/** Bytes with a buffer of their own can go over to another thread; a part of one is copied. */
+function withOwnBuffer(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return (bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice()) as Uint8Array<ArrayBuffer>;
 }
 
 class WorkerCrew implements Crew {

@@ -92,7 +92,7 @@ export class DecoderHead {
 
   constructor(program: Program, config: DecoderConfig) {
     const { store } = program;
-    const key = !config.isTied ? "head" : store.has("tied head") ? "tied head" : "embedding";
+    const key = config.isTied ? "embedding" : "head";
     this.#program = program;
     this.#config = config;
     this.#head = store.has(key) ? program.linear(key, (seat) => rowsOf(config.vocabulary, seat)) : null;

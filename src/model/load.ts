@@ -2,7 +2,8 @@ import type { Engine } from "../engine/engine.ts";
 import { giveBack, type Source } from "../io/source.ts";
 import { bytesOf, type Located, memoryOf } from "./locate.ts";
 import { partsOf } from "./parts.ts";
-import type { Declared, Filling } from "./store.ts";
+import type { WeightForm } from "./store.ts";
+import type { Declared, Filling } from "./stored.ts";
 
 /** A member that takes its share of weights in. */
 export interface Taker {
@@ -35,17 +36,20 @@ export async function loadWeights(
   {
     sources,
     engine,
+    weights = "codes",
     signal,
     onProgress,
   }: {
     readonly sources: readonly Source[];
     readonly engine: Engine;
+    /** The form that the members keep them in. */
+    readonly weights?: WeightForm;
     readonly signal?: AbortSignal | undefined;
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   },
 ): Promise<void> {
   const total = located.reduce((sum, { weight }) => sum + bytesOf(weight), 0);
-  const memory = located.reduce((sum, one) => sum + memoryOf(one), 0);
+  const memory = located.reduce((sum, one) => sum + memoryOf(one, weights), 0);
   for (const taker of takers) await taker.expect(memory / takers.length);
   let done = 0;
   for (const one of located) {
@@ -56,11 +60,11 @@ export async function loadWeights(
       await taker.declare(parts.declared);
       for (const piece of parts.pieces) {
         jobs.push(async () => {
-          for (const filling of await piece()) {
-            await taker.fill(filling);
-            // Empty by now, if it went to a worker.
-            giveBack(filling.bytes);
-          }
+          const filling = await piece();
+          await taker.fill(filling);
+          // Empty by now, if it went to a worker.
+          giveBack(filling.values);
+          if (filling.scales !== null) giveBack(filling.scales);
           done += share / parts.pieces.length;
           onProgress?.({ done: Math.min(total, Math.round(done)), total });
         });

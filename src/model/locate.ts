@@ -4,6 +4,7 @@ import { type PlainWeight, plainShape, type ScaledWeight } from "../checkpoint/r
 import { shapeNamed, tensorNamed } from "../safetensors/names.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { ModelConfig } from "./config.ts";
+import type { WeightForm } from "./store.ts";
 import { PREFIXES, tensorsOf, type WantedTensor } from "./tensors.ts";
 
 export type Weight = PlainWeight | ScaledWeight;
@@ -78,9 +79,10 @@ export function bytesOf(weight: Weight): number {
   return place.end - place.start;
 }
 
-/** Bytes that a tensor takes in memory. */
-export function memoryOf({ wanted, weight }: Located): number {
+/** Bytes that a tensor takes in memory, about. */
+export function memoryOf({ wanted, weight }: Located, form: WeightForm): number {
   const count = weight.shape.reduce((product, size) => product * size, 1);
+  if (form === "int7" && wanted.isMultiplied) return (count * 36) / 32;
   if (wanted.as === "vector") return 4 * count;
   if (weight.kind === "plain") return count * (weight.type === "f32" ? 4 : 2);
   if (wanted.as !== "matrix" && !weight.transposed) return 4 * count;

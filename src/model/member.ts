@@ -7,7 +7,7 @@ import type { Shared } from "./exchange.ts";
 import type { Precisions } from "./precisions.ts";
 import { Program } from "./program.ts";
 import type { Seat } from "./share.ts";
-import type { Declared, Filling } from "./store.ts";
+import type { Declared, Filling } from "./stored.ts";
 
 /** What members are asked to do, all of them the same. */
 export type Request =

@@ -13,6 +13,7 @@ import { Model } from "./model.ts";
 import { checkOptions, type ModelOptions } from "./options.ts";
 import { poolingOf } from "./pooling.ts";
 import { choose } from "./precisions.ts";
+import type { WeightForm } from "./store.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /**
@@ -31,7 +32,6 @@ export async function openModel(
   const opened = await openCheckpoint(files, "the model");
   const config = modelConfigOf(opened.checkpoint.config);
   const located = locate(config, opened);
-  refuseTooLarge(located, threads);
   const pooling = await poolingOf(files);
   const tokenizer = await tokenizerOf(files);
   const { module, variant } =
@@ -41,9 +41,12 @@ export async function openModel(
   const instance = instantiate(module);
   const engine = new Engine(instance, variant);
   const precisions = choose(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
+  const { weights } = precisions;
+  refuseTooLarge(located, threads, weights);
   const crew = await openCrew(module, threads, precisions);
   try {
-    await loadWeights(located, crew.takers, { sources: opened.sources, engine, signal, onProgress });
+    const { sources } = opened;
+    await loadWeights(located, crew.takers, { sources, engine, weights, signal, onProgress });
     await crew.start(config);
   } catch (error) {
     await crew.close();
@@ -55,8 +58,8 @@ export async function openModel(
 /** What a member's memory holds of weights: 4 GiB, less what activations and the cache of a short context take. */
 const MOST_BYTES = 3.75 * 2 ** 30;
 
-function refuseTooLarge(located: readonly Located[], threads: number): void {
-  const bytes = located.reduce((sum, one) => sum + memoryOf(one), 0);
+function refuseTooLarge(located: readonly Located[], threads: number, weights: WeightForm): void {
+  const bytes = located.reduce((sum, one) => sum + memoryOf(one, weights), 0);
   if (bytes <= threads * MOST_BYTES) return;
   const gigabytes = (n: number) => `${(n / 2 ** 30).toFixed(1)} GiB`;
   throw new BlockscaleError("memory", {

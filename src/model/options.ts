@@ -21,8 +21,7 @@ export interface ModelOptions {
   /**
    * How weights lie in memory: "codes" (the default) as they are stored; "int7" as integers from -63
    * to 63 in blocks of 32, made from them at loading, which meet activations rounded to int8: faster,
-   * and about as far from the original as E4M3 is. A head that is the embedding table too is kept in
-   * both forms. "auto": the faster of both here.
+   * and about as far from the original as E4M3 is. "auto": the faster of both here.
    */
   readonly weights?: Asked["weights"];
   /**

@@ -3,21 +3,16 @@ import { ELEMENTS, matrixOf, type PlainWeight, type ScaledWeight } from "../chec
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows } from "../checkpoint/run/rows.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Source } from "../io/source.ts";
+import { GROUP } from "../products/pack-integers.ts";
 import { FORMAT_ID, SCALE_TYPE_ID, VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
 import { transposed } from "../tensor/transpose.ts";
 import type { Located, Weight } from "./locate.ts";
 import type { Range, Seat } from "./share.ts";
-import type { Declared, Filling } from "./store.ts";
+import type { Declared, Filling } from "./stored.ts";
 import type { WantedTensor } from "./tensors.ts";
 
 /** Bytes read at a time. */
 const PIECE = 2 ** 23;
-
-/** Whether a tensor is multiplied by, and is not one to look up in, nor a router, whose choices should stay what they are. */
-function isMultiplied({ as, key }: WantedTensor): boolean {
-  if (as === "stack") return true;
-  return as === "matrix" && !/^(embedding|words|positions|types)$|\.router$/.test(key);
-}
 
 export interface Context {
   readonly sources: readonly Source[];
@@ -26,7 +21,7 @@ export interface Context {
 
 interface Parts {
   readonly declared: Declared;
-  readonly pieces: readonly (() => Promise<Filling[]>)[];
+  readonly pieces: readonly (() => Promise<Filling>)[];
 }
 
 /** What a member keeps of a tensor, and the reads that bring it. */
@@ -51,16 +46,16 @@ function declaredOf(
 ): Declared {
   const { slices, rows, cols } = matrixOf(shape);
   const size = { slices, cols, totalRows: rows, ...as };
-  return { key: wanted.key, name, isMultiplied: isMultiplied(wanted), range, stored, ...size };
+  return { key: wanted.key, name, isMultiplied: wanted.isMultiplied, range, stored, ...size };
 }
 
-/** The same rows of every slice, in pieces. */
+/** The same rows of every slice, in pieces of whole groups. */
 function cut(
   slices: number,
   { start, end }: Range,
   rowBytes: number,
 ): { slice: number; from: number; to: number }[] {
-  const height = Math.max(1, Math.floor(PIECE / Math.max(1, rowBytes)));
+  const height = GROUP * Math.max(1, Math.floor(PIECE / Math.max(1, GROUP * rowBytes)));
   const pieces: { slice: number; from: number; to: number }[] = [];
   for (let slice = 0; slice < slices; slice++)
     for (let from = start; from < end; from += height)
@@ -73,9 +68,9 @@ function plainParts(wanted: WantedTensor, weight: PlainWeight, seat: Seat, { sou
   const range = wanted.rows(seat);
   const type = VALUE_TYPE_ID[weight.type];
   const rowBytes = cols * (type === 0 ? 4 : 2);
-  const pieces = cut(slices, range, rowBytes).map(({ slice, from, to }) => async (): Promise<Filling[]> => {
+  const pieces = cut(slices, range, rowBytes).map(({ slice, from, to }) => async (): Promise<Filling> => {
     const bytes = await readPlainRows(weight, { slice, firstRow: from, rows: to - from }, sources);
-    return [{ key: wanted.key, slice, part: "values", offset: (from - range.start) * rowBytes, bytes }];
+    return { key: wanted.key, slice, first: from, values: bytes, scales: null };
   });
   return { declared: declaredOf(wanted, weight, range, { kind: "plain", type }), pieces };
 }
@@ -85,21 +80,11 @@ function scaledParts(wanted: WantedTensor, weight: ScaledWeight, seat: Seat, { s
   const range = wanted.rows(seat);
   const { block } = weight;
   const scaleType = SCALE_TYPE_ID[weight.scaleType === "ue8m0" ? "ue8m0" : "f32"];
-  const scaleRow = Math.ceil(cols / block[1]) * (scaleType === 0 ? 1 : 4);
-  const firstScales = Math.floor(range.start / block[0]);
-  const pieces = cut(slices, range, cols).map(({ slice, from, to }) => async (): Promise<Filling[]> => {
+  const pieces = cut(slices, range, cols).map(({ slice, from, to }) => async (): Promise<Filling> => {
     const rows = await readScaledRows(weight, { slice, firstRow: from, rows: to - from }, sources);
-    const { key } = wanted;
-    return [
-      { key, slice, part: "values", offset: (from - range.start) * cols, bytes: rows.codes },
-      {
-        key,
-        slice,
-        part: "scales",
-        offset: (Math.floor(from / block[0]) - firstScales) * scaleRow,
-        bytes: new Uint8Array(rows.scales.buffer, rows.scales.byteOffset, rows.scales.byteLength),
-      },
-    ];
+    const { buffer, byteOffset, byteLength } = rows.scales;
+    const scales = new Uint8Array(buffer, byteOffset, byteLength);
+    return { key: wanted.key, slice, first: from, values: rows.codes, scales };
   });
   const format = FORMAT_ID[ELEMENTS[weight.element].format];
   return {
@@ -148,21 +133,21 @@ async function vectorParts(wanted: WantedTensor, weight: Weight, context: Contex
   const values = await valuesOf(weight, 0, { start: 0, end: slices * rows }, context);
   const size = { slices: 1, cols: slices * rows * cols, totalRows: 1 };
   const declared = declaredOf(wanted, weight, { start: 0, end: 1 }, { kind: "plain", type: F32 }, size);
-  return { declared, pieces: [async () => [fillingOf(wanted.key, 0, values)]] };
+  return { declared, pieces: [async () => fillingOf(wanted.key, 0, 0, values)] };
 }
 
-function fillingOf(key: string, slice: number, values: Float32Array | Uint16Array): Filling {
-  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  return { key, slice, part: "values", offset: 0, bytes };
+function fillingOf(key: string, slice: number, first: number, rows: Float32Array | Uint16Array): Filling {
+  const values = new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength);
+  return { key, slice, first, values, scales: null };
 }
 
 /** Rows of codes that no kernel multiplies, as float32. */
 function decodedParts(wanted: WantedTensor, weight: ScaledWeight, seat: Seat, context: Context): Parts {
   const { slices, cols } = matrixOf(weight.shape);
   const range = wanted.rows(seat);
-  const pieces = cut(slices, range, 4 * cols).map(({ slice, from, to }) => async (): Promise<Filling[]> => {
+  const pieces = cut(slices, range, 4 * cols).map(({ slice, from, to }) => async (): Promise<Filling> => {
     const values = await valuesOf(weight, slice, { start: from, end: to }, context);
-    return [{ ...fillingOf(wanted.key, slice, values), offset: 4 * (from - range.start) * cols }];
+    return fillingOf(wanted.key, slice, from, values);
   });
   return { declared: declaredOf(wanted, weight, range, { kind: "plain", type: F32 }), pieces };
 }
@@ -190,11 +175,11 @@ async function latentParts(
   const kept = isTo ? rank : height;
   const size = { slices: count, cols: isTo ? plain : rank, totalRows: kept };
   const declared = declaredOf(wanted, weight, { start: 0, end: kept }, { kind: "plain", type }, size);
-  const pieces = Array.from({ length: count }, (_, i) => async (): Promise<Filling[]> => {
+  const pieces = Array.from({ length: count }, (_, i) => async (): Promise<Filling> => {
     const first = (heads.start + i) * perHead + (isTo ? 0 : plain);
     const values = await valuesOf(weight, 0, { start: first, end: first + height }, context);
     const turned = isTo ? transposed(values, height, rank) : values;
-    return [fillingOf(wanted.key, i, isShort ? upperHalves(turned) : turned)];
+    return fillingOf(wanted.key, i, 0, isShort ? upperHalves(turned) : turned);
   });
   return { declared, pieces };
 }
@@ -214,12 +199,12 @@ function turnedParts(wanted: WantedTensor, weight: Weight, seat: Seat, context: 
   const { slices, rows: inner, cols: outer } = matrixOf(weight.shape);
   const range = wanted.rows(seat);
   const isShort = weight.kind === "plain" && weight.type !== "f32";
-  const pieces = Array.from({ length: slices }, (_, slice) => async (): Promise<Filling[]> => {
+  const pieces = Array.from({ length: slices }, (_, slice) => async (): Promise<Filling> => {
     const values = isShort
       ? await halvesOf(weight, slice, context)
       : await valuesOf(weight, slice, { start: 0, end: inner }, context);
     const turned = transposed(values, inner, outer).subarray(range.start * inner, range.end * inner);
-    return [fillingOf(wanted.key, slice, turned)];
+    return fillingOf(wanted.key, slice, range.start, turned);
   });
   const type = isShort ? VALUE_TYPE_ID[weight.type] : F32;
   const size = { cols: inner, totalRows: outer };

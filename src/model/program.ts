@@ -8,7 +8,8 @@ import type { ModelKernels } from "./kernels.ts";
 import { EXACT, type Precisions } from "./precisions.ts";
 import { Rounded } from "./rounded.ts";
 import type { Range, Seat } from "./share.ts";
-import { type Placed, Store, widenRow } from "./store.ts";
+import { Store } from "./store.ts";
+import { type Placed, widenRow } from "./stored.ts";
 
 /** A product of x with a weight: where its result goes, [rows, N]. */
 export interface Linear {
@@ -158,14 +159,11 @@ export class Program {
 
   /** dst[ids, cols] <- rows of a weight. */
   look(dst: number, ids: ArrayLike<number>, { range, cols, slices }: Placed): void {
-    const { kernels } = this;
-    const stored = slices[0]!;
+    const slice = slices[0]!;
     const isOwn = (i: number) => ids[i]! >= range.start && ids[i]! < range.end;
-    for (let i = 0; i < ids.length; i++) {
-      if (!isOwn(i)) continue;
-      if (stored.kind === "int7") throw new Error("a table of integers");
-      widenRow(kernels, dst + 4 * i * cols, stored, ids[i]! - range.start, cols);
-    }
+    for (let i = 0; i < ids.length; i++)
+      if (isOwn(i))
+        widenRow(this.kernels, this.buffer, dst + 4 * i * cols, slice, ids[i]! - range.start, cols);
     this.exchange.collect(this.buffer, dst, ids.length, cols, isOwn);
   }
 

@@ -3,7 +3,7 @@ import type { Shared } from "./exchange.ts";
 import type { Request } from "./member.ts";
 import type { Precisions } from "./precisions.ts";
 import type { Seat } from "./share.ts";
-import type { Declared, Filling } from "./store.ts";
+import type { Declared, Filling } from "./stored.ts";
 
 /** Sent first to a worker, and answered without an id. */
 export interface Opening {

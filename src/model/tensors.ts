@@ -13,6 +13,8 @@ export interface WantedTensor {
    * tensor, whose plain values lie with rows and columns exchanged.
    */
   readonly as: "matrix" | "vector" | "to latent" | "from latent" | "stack";
+  /** Whether it may be rounded: the matrix of a product, but no router, whose choices should stay the same. */
+  readonly isMultiplied: boolean;
   /** The rows of a member, of a matrix, or of each slice. */
   readonly rows: (seat: Seat) => Range;
   readonly isOptional?: boolean;
@@ -35,12 +37,17 @@ function matrix(
   share: (seat: Seat) => Range,
 ): WantedTensor {
   const names = typeof name === "string" ? [name] : name;
-  return { key, names, shape: [rows, cols], as: "matrix", rows: share };
+  return { key, names, shape: [rows, cols], as: "matrix", isMultiplied: true, rows: share };
+}
+
+/** A matrix whose rows are looked up. */
+function table(...wanted: Parameters<typeof matrix>): WantedTensor {
+  return { ...matrix(...wanted), isMultiplied: false };
 }
 
 function vector(key: string, name: string | readonly string[], ...shape: number[]): WantedTensor {
   const names = typeof name === "string" ? [name] : name;
-  return { key, names, shape, as: "vector", rows: all(1) };
+  return { key, names, shape, as: "vector", isMultiplied: false, rows: all(1) };
 }
 
 /** A linear layer: its weight, and its bias where the checkpoint has one. */
@@ -65,7 +72,7 @@ function decoderTensors(config: DecoderConfig): WantedTensor[] {
     ? []
     : [{ ...matrix("head", "/lm_head.weight", vocabulary, hidden, words), isOptional: true }];
   return [
-    matrix("embedding", "embed_tokens.weight", vocabulary, hidden, words),
+    { ...table("embedding", "embed_tokens.weight", vocabulary, hidden, words), isMultiplied: config.isTied },
     ...layers,
     vector("norm", "norm.weight", hidden),
     ...head,
@@ -129,6 +136,7 @@ function attentionTensors(config: DecoderConfig, layer: Layer, key: string, name
       names: [`${name}.kv_b_proj.weight`],
       shape: [heads * (plainDim + valueDim), rank],
       as,
+      isMultiplied: false,
       rows: own,
       plainDim,
     })),
@@ -150,7 +158,10 @@ function expertTensors(config: DecoderConfig, experts: Experts, key: string, nam
   const { count, size, names, sharedSize } = experts;
   const inner = (seat: Seat) => rowsOf(size, seat);
   return [
-    ...linear(`${key}.router`, `${name}.${names.router}`, count, hidden, all(count)),
+    ...linear(`${key}.router`, `${name}.${names.router}`, count, hidden, all(count)).map((tensor) => ({
+      ...tensor,
+      isMultiplied: false,
+    })),
     ...(names.correction === null
       ? []
       : [{ ...vector(`${key}.correction`, `${name}.${names.correction}`, count), isOptional: true }]),
@@ -175,7 +186,7 @@ function expertTensors(config: DecoderConfig, experts: Experts, key: string, nam
 }
 
 function stack(key: string, name: string, shape: number[], rows: (seat: Seat) => Range): WantedTensor {
-  return { key, names: [name], shape, as: "stack", rows };
+  return { key, names: [name], shape, as: "stack", isMultiplied: true, rows };
 }
 
 function encoderTensors(config: EncoderConfig): WantedTensor[] {
@@ -200,9 +211,9 @@ function encoderTensors(config: EncoderConfig): WantedTensor[] {
     ];
   });
   return [
-    matrix("words", "embeddings.word_embeddings.weight", vocabulary, hidden, share(vocabulary)),
-    matrix("positions", "embeddings.position_embeddings.weight", positions, hidden, share(positions)),
-    matrix("types", "embeddings.token_type_embeddings.weight", 0, hidden, all(1)),
+    table("words", "embeddings.word_embeddings.weight", vocabulary, hidden, share(vocabulary)),
+    table("positions", "embeddings.position_embeddings.weight", positions, hidden, share(positions)),
+    table("types", "embeddings.token_type_embeddings.weight", 0, hidden, all(1)),
     ...norm("norm", "embeddings.LayerNorm"),
     ...layers,
   ];

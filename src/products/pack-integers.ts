@@ -12,7 +12,7 @@ import type { Int8Block } from "./activations.ts";
 import { putScales, typesOf } from "./right.ts";
 
 /** Rows of weights that lie together. */
-const GROUP = 12;
+export const GROUP = 12;
 
 /** Columns of integers of 7 bits that share a scale. */
 const INT7_BLOCK = 32;
@@ -66,34 +66,84 @@ export function floatWeights(weights: PlainWeights, isTransposed: boolean): Floa
   };
 }
 
-/** Packs each slice as integers of 7 bits, by way of up to twelve rows of float32, which `read` writes to a place. */
-export function packInt7(
+/** Matrices `[rows, cols]` that become integers of 7 bits as their rows come, by way of float32. */
+export class Int7Packer {
+  readonly #kernels: Kernels;
+  readonly #arena: Arena;
+  readonly #rows: number;
+  readonly #cols: number;
+  /** Bytes of a matrix. */
+  readonly #bytes: number;
+  readonly #start: number;
+  readonly #matrices: number;
+
+  constructor(
+    kernels: Kernels,
+    arena: Arena,
+    keep: Keep,
+    [slices, rows, cols]: readonly [number, number, number],
+  ) {
+    this.#kernels = kernels;
+    this.#arena = arena;
+    this.#rows = rows;
+    this.#cols = cols;
+    this.#bytes = kernels.int7Bytes(rows, cols) >>> 0;
+    this.#start = keep(slices * this.#bytes);
+    this.#matrices = keep(slices * MATRIX_BYTES);
+  }
+
+  /**
+   * Packs rows first .. first + count of a slice, `first` being a multiple of twelve.
+   * @param read writes up to twelve rows, from `row` of the slice on, as float32 to a place
+   */
+  pack(
+    slice: number,
+    first: number,
+    count: number,
+    read: (values: number, row: number, count: number) => void,
+  ): void {
+    const { codes, scales } = this.#placeOf(slice);
+    const cols = this.#cols;
+    const blocks = Math.ceil(cols / INT7_BLOCK);
+    this.#arena.frame([4 * GROUP * cols], (values) => {
+      for (let row = first; row < first + count; row += GROUP) {
+        const n = Math.min(GROUP, first + count - row);
+        read(values, row, n);
+        const block = row * blocks;
+        this.#kernels.packInt7(codes + INT7_BLOCK * block, scales + 4 * block, values, n, cols);
+      }
+    });
+  }
+
+  #placeOf(slice: number): { codes: number; scales: number } {
+    const codes = this.#start + slice * this.#bytes;
+    const groups = Math.ceil(this.#rows / GROUP);
+    return { codes, scales: codes + groups * GROUP * INT7_BLOCK * Math.ceil(this.#cols / INT7_BLOCK) };
+  }
+
+  /** Writes down the matrix of a slice whose rows have all come. */
+  matrixOf(slice: number): IntegerWeights & { readonly matrix: Matrix } {
+    const { codes, scales } = this.#placeOf(slice);
+    const at = this.#matrices + slice * MATRIX_BYTES;
+    const matrix = int7Matrix(codes, scales, this.#rows, this.#cols);
+    writeMatrix(this.#arena.buffer, at, matrix);
+    return { at, matrix };
+  }
+}
+
+/** Packs each slice as integers of 7 bits. `read` writes up to twelve rows as float32 to a place. */
+function packInt7(
   kernels: Kernels,
   arena: Arena,
   keep: Keep,
-  [slices, rows, cols]: readonly [number, number, number],
+  size: readonly [slices: number, rows: number, cols: number],
   read: (values: number, slice: number, first: number, count: number) => void,
 ): IntegerWeights[] {
-  const bytes = kernels.int7Bytes(rows, cols) >>> 0;
-  const start = keep(slices * bytes);
-  const blocks = Math.ceil(cols / INT7_BLOCK);
-  const groups = Math.ceil(rows / GROUP);
-  const matrices = keep(slices * MATRIX_BYTES);
-  return arena.frame([4 * GROUP * cols], (values) =>
-    Array.from({ length: slices }, (_, slice) => {
-      const at = matrices + slice * MATRIX_BYTES;
-      const codes = start + slice * bytes;
-      const scales = codes + groups * GROUP * INT7_BLOCK * blocks;
-      for (let group = 0; group < groups; group++) {
-        const count = Math.min(GROUP, rows - group * GROUP);
-        read(values, slice, group * GROUP, count);
-        const block = group * GROUP * blocks;
-        kernels.packInt7(codes + INT7_BLOCK * block, scales + 4 * block, values, count, cols);
-      }
-      writeMatrix(arena.buffer, at, int7Matrix(codes, scales, rows, cols));
-      return { at };
-    }),
-  );
+  const packer = new Int7Packer(kernels, arena, keep, size);
+  return Array.from({ length: size[0] }, (_, slice) => {
+    packer.pack(slice, 0, size[1], (values, first, count) => read(values, slice, first, count));
+    return { at: packer.matrixOf(slice).at };
+  });
 }
 
 /** What `packInt7` of the kernels has made of all groups of a matrix. */
@@ -110,6 +160,21 @@ function groupsAt(
   blockCols: number,
 ): Matrix {
   return matrixOf({ format, scaleType: SCALE_TYPE_ID.f32, codes, scales, rows, cols, blockCols });
+}
+
+/** float32[cols] at dst <- one row of integers of 7 bits, which lie as `packInt7` of the kernels says. */
+export function readInt7Row(buffer: ArrayBuffer, dst: number, w: Matrix, row: number): void {
+  const blocks = Math.ceil(w.cols / INT7_BLOCK);
+  const group = Math.floor(row / GROUP);
+  const inGroup = row % GROUP;
+  const size = GROUP * blocks;
+  const codes = new Uint8Array(buffer, w.codes + group * size * INT7_BLOCK, size * INT7_BLOCK);
+  const scales = new Float32Array(buffer, w.scales + 4 * group * size, size);
+  const values = new Float32Array(buffer, dst, w.cols);
+  for (let k = 0; k < w.cols; k++) {
+    const code = codes[(k >> 2) * (4 * GROUP) + 4 * inGroup + (k & 3)]! - 64;
+    values[k] = code * scales[Math.floor(k / INT7_BLOCK) * GROUP + inGroup]!;
+  }
 }
 
 /** float32 weights as integers of 7 bits. */

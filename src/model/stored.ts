@@ -1,0 +1,110 @@
+import { readInt7Row } from "../products/pack-integers.ts";
+import type { Surveyed } from "../products/right.ts";
+import type { FormatId, ScaleTypeId, ValueTypeId } from "../tensor/formats.ts";
+import { VALUE_TYPE_ID } from "../tensor/formats.ts";
+import { type Matrix, matrixOf } from "../wasm/matrix.ts";
+import type { ModelKernels } from "./kernels.ts";
+import type { Range } from "./share.ts";
+
+/** The rows of a tensor that one member holds, before any of its bytes have come. A plain record. */
+export interface Declared {
+  readonly key: string;
+  /** The name of the tensor in the checkpoint. */
+  readonly name: string;
+  /** Matrices of `[rows, cols]` in it: the experts of a stack, else 1. */
+  readonly slices: number;
+  readonly cols: number;
+  /** Whether it is multiplied by, and is no router: only such weights may become integers. */
+  readonly isMultiplied: boolean;
+  /** Which rows of each slice these are, of how many. */
+  readonly range: Range;
+  readonly totalRows: number;
+  readonly stored:
+    | { readonly kind: "plain"; readonly type: ValueTypeId }
+    | {
+        readonly kind: "scaled";
+        readonly format: FormatId;
+        readonly scaleType: ScaleTypeId;
+        readonly block: readonly [number, number];
+      };
+}
+
+/** Rows of a slice of a declared tensor: codes or values, and the scales of all blocks that they touch. */
+export interface Filling {
+  readonly key: string;
+  readonly slice: number;
+  /** The first of them in the tensor: a multiple of twelve rows behind the first row that is held. */
+  readonly first: number;
+  readonly values: Uint8Array;
+  readonly scales: Uint8Array | null;
+}
+
+/** A tensor in memory. */
+export interface Placed {
+  readonly name: string;
+  readonly rows: number;
+  readonly cols: number;
+  readonly range: Range;
+  readonly totalRows: number;
+  readonly slices: readonly Slice[];
+}
+
+export type Slice =
+  | ({ readonly kind: "scaled" } & Surveyed)
+  | PlainSlice
+  /** Integers of 7 bits in groups of twelve rows: see `packInt7` of the kernels. `at`: their matrix in memory. */
+  | { readonly kind: "int7"; readonly at: number; readonly matrix: Matrix };
+
+interface PlainSlice {
+  readonly kind: "plain";
+  readonly type: ValueTypeId;
+  readonly start: number;
+}
+
+/** A slice as it was stored. */
+export type Stored = PlainSlice | { readonly kind: "scaled"; readonly matrix: Matrix };
+
+/** Bytes of a value or code. */
+export function widthOf(stored: Declared["stored"]): number {
+  if (stored.kind === "scaled") return 1;
+  return stored.type === VALUE_TYPE_ID.f32 ? 4 : 2;
+}
+
+/** Bytes of the scales of a row of blocks. */
+export function scaleRowOf(stored: Declared["stored"], cols: number): number {
+  if (stored.kind === "plain") return 0;
+  return Math.ceil(cols / stored.block[1]) * (stored.scaleType === 0 ? 1 : 4);
+}
+
+/** Rows of a slice that lie at a place, the first of which is row `first` of the tensor. */
+export function storedAt(
+  { stored, cols }: Declared,
+  { start, scales, first, rows }: { start: number; scales: number; first: number; rows: number },
+): Stored {
+  if (stored.kind === "plain") return { kind: "plain", type: stored.type, start };
+  const { format, scaleType } = stored;
+  const [blockRows, blockCols] = stored.block;
+  const firstRow = first % blockRows;
+  const matrix = { format, scaleType, codes: start, scales, firstRow, rows, cols, blockRows, blockCols };
+  return { kind: "scaled", matrix: matrixOf(matrix) };
+}
+
+/** dst[cols] <- one row of a slice as float32. */
+export function widenRow(
+  kernels: ModelKernels,
+  buffer: ArrayBuffer,
+  dst: number,
+  slice: Stored | Slice,
+  row: number,
+  cols: number,
+): void {
+  if (slice.kind === "int7") readInt7Row(buffer, dst, slice.matrix, row);
+  else if (slice.kind === "plain")
+    kernels.widen(slice.type, dst, slice.start + row * cols * (slice.type === 0 ? 4 : 2), cols);
+  else {
+    const { format, scaleType, codes, scales, firstRow, blockRows, blockCols } = slice.matrix;
+    const scaleRow = Math.ceil(cols / blockCols) * (scaleType === 0 ? 1 : 4);
+    const at = scales + Math.floor((firstRow + row) / blockRows) * scaleRow;
+    kernels.dequantize(format as FormatId, 0, scaleType, dst, codes + row * cols, at, 1, cols, 1, blockCols);
+  }
+}
