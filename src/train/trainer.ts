@@ -4,10 +4,11 @@ import type { Program } from "../model/program.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { OperandName, RangeCounts } from "./counts.ts";
 import type { Crew } from "./crew.ts";
+import { firstWithoutNumbers } from "./failure.ts";
 import type { SeenLinear } from "./layer.ts";
 import type { Member } from "./member.ts";
 import type { Settings } from "./options.ts";
-import type { BatchSize } from "./rooms.ts";
+import type { BatchSize, Rooms } from "./rooms.ts";
 import { adapterFiles, modelFiles, OPTIMIZER, optimizerFile } from "./state.ts";
 import { wrongOption } from "./wrong-option.ts";
 
@@ -79,7 +80,10 @@ export class Trainer {
     const loss = await this.#run(ids, shape, true, parts);
     await this.#crew.run({ kind: "measure" });
     const { norm, bad } = this.#member.optimizer.norm();
-    if (!Number.isFinite(loss) || !Number.isFinite(norm)) throw this.#failed(loss, bad);
+    if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
+      const size = { batch: shape[0] / parts, length: shape[1] - 1 };
+      throw this.#failed(loss, this.#member.rooms(size), bad);
+    }
     this.#steps++;
     await this.#crew.run({
       kind: "update",
@@ -157,12 +161,15 @@ export class Trainer {
     return rooms.loss;
   }
 
-  /** Of the backward pass, which ends with the embedding, the first tensor that went wrong. */
-  #failed(loss: number, name: string | undefined): BlockscaleError {
+  /** Tells what went wrong first: on the way to the loss, or else, in the backward pass, which gradient. */
+  #failed(loss: number, rooms: Rooms, gradient: string | undefined): BlockscaleError {
+    const first = Number.isFinite(loss)
+      ? `the gradient of ${gradient}`
+      : (firstWithoutNumbers(this.#program, this.config, this.#member.parameters, rooms) ?? "the logits");
     return new BlockscaleError("dialect", {
       where: `trainer: step ${this.#steps + 1}`,
       expected: "a loss and gradients that are numbers",
-      got: `a loss of ${loss}${name === undefined ? "" : `; the first gradient without numbers is that of ${name}`}`,
+      got: `a loss of ${loss}; the first tensor that holds NaN or Inf is ${first}`,
       fix: "Take a lower learning rate, a longer warm-up, or a recipe of higher precision.",
     });
   }

@@ -242,7 +242,7 @@ describe("threads", () => {
     await expect(two.step(ids, [2, 33])).rejects.toThrow(/it was closed/);
     const config = tiny({ initializer_range: 1e20 });
     const wild = await createTrainer({ config, seed: 1 }, { recipe: "f32", threads: 2 });
-    await expect(wild.step(ids, [2, 33])).rejects.toThrow(/a loss of NaN|gradient without numbers/);
+    await expect(wild.step(ids, [2, 33])).rejects.toThrow(/the first tensor that holds NaN or Inf is/);
     await wild.close();
     await expect(createTrainer({ config: tiny(), seed: 1 }, { threads: 0 })).rejects.toThrow(/threads/);
   });
@@ -321,7 +321,7 @@ describe("a trainer", () => {
       { config: tiny({ initializer_range: 1e20 }), seed: 1 },
       { recipe: "f32" },
     );
-    await expect(wild.step(ids, [2, 33])).rejects.toThrow(/a loss of NaN|gradient without numbers/);
+    await expect(wild.step(ids, [2, 33])).rejects.toThrow(/the first tensor that holds NaN or Inf is/);
   });
 
   test("refuses what cannot be", async () => {
