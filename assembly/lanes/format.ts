@@ -7,7 +7,7 @@ export class E5M2 {}
 /** OCP MX E2M1 (FP4), a byte a code here: the sign at bit 7, magnitudes 0 to 7 for 0, 0.5, 1, 1.5, 2, 3, 4, 6; neither Inf nor NaN. */
 export class E2M1 {}
 
-/** What the number formats are, as compile-time facts: a new format is one more answer to each question. */
+/** Facts of the number formats, known at compile time. A new format answers the questions after its mantissa, bias and top; the rest follows. */
 export abstract class Format {
   /** Stored mantissa bits. */
   @inline static mantissa<F>(): i32 {
@@ -21,10 +21,9 @@ export abstract class Format {
     return idof<F>() == idof<E4M3>() ? 7 : 15;
   }
 
-  /** Exponent of the largest finite value, which is 1.75 * 2^emax in FP8, and 1.5 * 2^emax in FP4. */
+  /** Exponent of the largest finite value. */
   @inline static emax<F>(): i32 {
-    if (idof<F>() == idof<E2M1>()) return 2;
-    return idof<F>() == idof<E4M3>() ? 8 : 15;
+    return (Format.top<F>() >> Format.mantissa<F>()) - Format.bias<F>();
   }
 
   /** Exponent of the smallest value that is not zero, and the unit of all subnormal ones. */
@@ -38,9 +37,13 @@ export abstract class Format {
     return idof<F>() == idof<E4M3>() ? 0x7e : 0x7b;
   }
 
-  /** The largest finite value. */
+  /** The mantissa field of the largest finite value, as a float32 has it: 0x600000 for 1.75 * 2^emax of FP8, 0x400000 for 1.5 * 2^emax of FP4. */
+  @inline static topMantissa<F>(): i32 {
+    return (Format.top<F>() & ((1 << Format.mantissa<F>()) - 1)) << (23 - Format.mantissa<F>());
+  }
+
+  /** The largest finite value: 448, 57344, 6. */
   @inline static max<F>(): f32 {
-    if (idof<F>() == idof<E2M1>()) return 6;
-    return idof<F>() == idof<E4M3>() ? 448 : 57344;
+    return reinterpret<f32>(((Format.emax<F>() + 127) << 23) | Format.topMantissa<F>());
   }
 }

@@ -1,4 +1,4 @@
-import { E2M1, Format } from "./format";
+import { Format } from "./format";
 import { F32, Half } from "./half";
 import { Simd } from "./simd";
 
@@ -17,8 +17,8 @@ export abstract class Scale {
       case Scale.FLOOR:
         return 0; // OCP MX v1.0, 6.3
       case Scale.RCEIL:
-        // Carries if the mantissa is above that of the largest code, 1.75 or 1.5: DeepGEMM ceil_to_ue8m0(amax / 448), torchao RCEIL.
-        return idof<F>() == idof<E2M1>() ? 0x3fffff : 0x1fffff;
+        // Carries if the mantissa is above that of the largest code: DeepGEMM ceil_to_ue8m0(amax / 448), torchao RCEIL.
+        return 0x7fffff - Format.topMantissa<F>();
       case Scale.CEIL:
         return 0x7fffff; // carries unless amax is a power of two: torchao CEIL
       case Scale.EVEN:

@@ -39,7 +39,7 @@ export type { QuantizeOptions } from "./plan/quantize.ts";
 export { planQuantize } from "./plan/quantize.ts";
 export type { Strip } from "./plan/strip.ts";
 export { warningsOf } from "./plan/warnings.ts";
-export type { Checkpoint, Config, Place, Shard } from "./read/checkpoint.ts";
+export type { Checkpoint, Config, Shard, StoredTensor } from "./read/checkpoint.ts";
 export { readCheckpoint } from "./read/checkpoint.ts";
 export type { ResolveOptions } from "./read/resolve.ts";
 export type { ScaleFacts } from "./read/scales.ts";

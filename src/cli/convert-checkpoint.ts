@@ -52,7 +52,7 @@ export interface Order {
  * Converts one checkpoint, a file or a folder.
  * @param tell prints what became of it, before its page is made
  */
-export async function convertCheckpoint(
+export async function convertOrder(
   input: Pick<Input, "isFolder" | "files">,
   order: Order,
   tell: (told: Told) => Promise<void>,

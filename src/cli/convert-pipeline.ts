@@ -5,7 +5,7 @@ import type { Source } from "../io/source.ts";
 import { carry } from "../jobs/conversion.ts";
 import { isSame } from "../jobs/finished.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { convertCheckpoint, type Order } from "./convert-checkpoint.ts";
+import { convertOrder, type Order } from "./convert-checkpoint.ts";
 import * as figures from "./figures.ts";
 import type { Told } from "./told.ts";
 
@@ -34,7 +34,7 @@ export async function convertPipeline(pipeline: Pipeline, order: Order): Promise
   for (const [component, files] of pipeline.components) {
     if (isKept(component)) continue;
     const of = { ...order, from: `${from}/${component}`, to: placeIn(to, component) };
-    await convertCheckpoint({ isFolder: true, files }, of, async (said) => void told.push([component, said]));
+    await convertOrder({ isFolder: true, files }, of, async (said) => void told.push([component, said]));
   }
   if (flags.dryRun !== true) {
     for (const [name, source] of carried) {

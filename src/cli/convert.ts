@@ -1,6 +1,6 @@
 import { pipelineOf } from "../checkpoint/plan/pipeline.ts";
 import type { Task } from "../jobs/conversion.ts";
-import { type ConvertFlags, convertCheckpoint } from "./convert-checkpoint.ts";
+import { type ConvertFlags, convertOrder } from "./convert-checkpoint.ts";
 import { convertPipeline } from "./convert-pipeline.ts";
 import { openInput } from "./input.ts";
 import { tell } from "./told.ts";
@@ -17,7 +17,7 @@ export async function convert(
   try {
     const pipeline = input.isFolder ? await pipelineOf(input.files) : null;
     const order = { from, to, task, flags, signal };
-    if (pipeline === null) await convertCheckpoint(input, order, (told) => tell(flags, told));
+    if (pipeline === null) await convertOrder(input, order, (told) => tell(flags, told));
     else await tell(flags, await convertPipeline(pipeline, order));
   } finally {
     await input.close();

@@ -1,5 +1,5 @@
 import { BlockscaleError } from "../tensor/errors.ts";
-import { attempt, Passing, type RetryOptions } from "./retry.ts";
+import { attempt, type RetryOptions, TransientError } from "./retry.ts";
 import type { Source } from "./source.ts";
 
 /** A file on a web server that answers range requests. */
@@ -54,7 +54,7 @@ async function send(url: string, options: UrlOptions, signal: AbortSignal, range
   if (status === 206 || (status === 200 && range === PROBE)) return response;
   await response.body?.cancel();
   if (status === 200) throw withoutRanges(url);
-  if (status === 408 || status === 429 || status >= 500) throw new Passing(`status ${status}`);
+  if (status === 408 || status === 429 || status >= 500) throw new TransientError(`status ${status}`);
   const fix =
     status === 401 || status === 403 ? "Check that you may read it, and pass a token." : "Check the address.";
   throw fault(url, "the file", `status ${status}`, fix);
@@ -88,7 +88,7 @@ async function probe(url: string, options: UrlOptions, signal: AbortSignal): Pro
   const range = contentRange(response);
   if (range === null || range.start !== 0 || range.end !== 1) {
     await response.body?.cancel();
-    throw new Passing(`Content-Range ${response.headers.get("content-range")} for bytes 0-0`);
+    throw new TransientError(`Content-Range ${response.headers.get("content-range")} for bytes 0-0`);
   }
   await bodyOf(response, 1);
   return { size: range.size, tag };
@@ -110,7 +110,7 @@ async function wholeBody(url: string, response: Response): Promise<ArrayBuffer> 
       if (size > LARGEST_WHOLE) break;
     }
     if (size <= LARGEST_WHOLE) {
-      if (said !== null && size !== Number(said)) throw new Passing(`${size} of ${said} bytes`);
+      if (said !== null && size !== Number(said)) throw new TransientError(`${size} of ${said} bytes`);
       return new Blob(chunks as BlobPart[]).arrayBuffer();
     }
   }
@@ -146,7 +146,9 @@ async function fetchRange(
   }
   if (range === null || range.start !== start || range.end !== end) {
     await response.body?.cancel();
-    throw new Passing(`Content-Range ${response.headers.get("content-range")} for bytes ${start}-${end - 1}`);
+    throw new TransientError(
+      `Content-Range ${response.headers.get("content-range")} for bytes ${start}-${end - 1}`,
+    );
   }
   return bodyOf(response, end - start);
 }
@@ -159,12 +161,12 @@ async function bodyOf(response: Response, length: number): Promise<ArrayBuffer> 
   for (let next = await reader?.read(); next?.value !== undefined; next = await reader?.read()) {
     if (done + next.value.length > length) {
       await reader?.cancel();
-      throw new Passing(`more than ${length} bytes`);
+      throw new TransientError(`more than ${length} bytes`);
     }
     body.set(next.value, done);
     done += next.value.length;
   }
-  if (done !== length) throw new Passing(`${done} of ${length} bytes`);
+  if (done !== length) throw new TransientError(`${done} of ${length} bytes`);
   return body.buffer;
 }
 

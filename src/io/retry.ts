@@ -12,7 +12,7 @@ export interface RetryOptions {
 }
 
 /** A failure that another try may cure. */
-export class Passing extends Error {}
+export class TransientError extends Error {}
 
 /**
  * Tries a request until it succeeds, with twice the pause before each further try.

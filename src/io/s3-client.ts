@@ -1,6 +1,6 @@
 import type { S3Client } from "@aws-sdk/client-s3";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { attempt, Passing, type RetryOptions } from "./retry.ts";
+import { attempt, type RetryOptions, TransientError } from "./retry.ts";
 
 type Sdk = typeof import("@aws-sdk/client-s3");
 
@@ -141,21 +141,21 @@ export class Bucket {
       }
       if (answer.ContentRange !== `bytes ${start}-${end - 1}/${size}`) {
         body?.destroy();
-        throw new Passing(`Content-Range ${answer.ContentRange} for bytes ${start}-${end - 1}`);
+        throw new TransientError(`Content-Range ${answer.ContentRange} for bytes ${start}-${end - 1}`);
       }
       let done = 0;
       const stop = () => body?.destroy();
       abortSignal.addEventListener("abort", stop);
       try {
         for await (const chunk of body ?? []) {
-          if (done + chunk.length > into.length) throw new Passing(`more than ${into.length} bytes`);
+          if (done + chunk.length > into.length) throw new TransientError(`more than ${into.length} bytes`);
           into.set(chunk, done);
           done += chunk.length;
         }
       } finally {
         abortSignal.removeEventListener("abort", stop);
       }
-      if (done !== into.length) throw new Passing(`${done} of ${into.length} bytes`);
+      if (done !== into.length) throw new TransientError(`${done} of ${into.length} bytes`);
     });
   }
 
@@ -269,8 +269,8 @@ export class Bucket {
       try {
         return await send(library, signal);
       } catch (cause) {
-        if (cause instanceof BlockscaleError || cause instanceof Passing) throw cause;
-        if (isPassing(cause)) throw new Passing(reasonOf(cause));
+        if (cause instanceof BlockscaleError || cause instanceof TransientError) throw cause;
+        if (isTransient(cause)) throw new TransientError(reasonOf(cause));
         if (nameOf(cause) === "PreconditionFailed" || statusOf(cause) === 412) throw this.changed(key);
         // Without its cause: errors of the SDK hold the request, and with it signatures.
         throw faultOf(where, cause);
@@ -287,7 +287,7 @@ function statusOf(cause: unknown): number | undefined {
   return (cause as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
 }
 
-const PASSING = new Set([
+const TRANSIENT = new Set([
   "RequestTimeout",
   "RequestTimeTooSkewed",
   "SlowDown",
@@ -297,11 +297,11 @@ const PASSING = new Set([
 /** What another try does not cure although no server has answered. */
 const FINAL = new Set(["CredentialsProviderError", "EndpointError", "TokenProviderError"]);
 
-function isPassing(cause: unknown): boolean {
+function isTransient(cause: unknown): boolean {
   if (FINAL.has(nameOf(cause))) return false;
   const status = statusOf(cause);
   return (
-    PASSING.has(nameOf(cause)) || status === undefined || status === 408 || status === 429 || status >= 500
+    TRANSIENT.has(nameOf(cause)) || status === undefined || status === 408 || status === 429 || status >= 500
   );
 }
 

@@ -12,7 +12,8 @@ function addendOf(rounding: RoundingId, { mantissaBits, topCode }: Fp8): number 
     case ROUNDING_ID.floor:
       return 0;
     case ROUNDING_ID.rceil:
-      return topCode === 7 ? 0x3fffff : 0x1fffff; // mantissa above that of the largest code, 1.5 in FP4 and 1.75 in FP8
+      // a mantissa above that of the largest code, 1.75 in FP8 and 1.5 in FP4
+      return 0x7fffff - ((topCode & ((1 << mantissaBits) - 1)) << (23 - mantissaBits));
     case ROUNDING_ID.ceil:
       return 0x7fffff; // any mantissa but 1
     case ROUNDING_ID.even:

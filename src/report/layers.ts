@@ -5,7 +5,7 @@ export interface Layers {
   readonly of: readonly number[];
 }
 
-interface Place {
+interface LayerPosition {
   /** What stands before the number of the layer; `null` for weights outside of layers. */
   readonly stack: string | null;
   readonly number: number;
@@ -20,7 +20,7 @@ export function layersOf(names: readonly string[], outside: string): Layers {
   const places = names.map(placeOf);
   const stacks = [...new Set(places.map(({ stack }) => stack))].filter((stack) => stack !== null);
   const rank = new Map(stacks.map((stack, i) => [stack, i]));
-  const label = ({ stack, number }: Place) =>
+  const label = ({ stack, number }: LayerPosition) =>
     stack === null ? outside : stacks.length === 1 ? `${number}` : `${stack}.${number}`;
   const byLabel = new Map(places.map((place) => [label(place), place]));
   const ordered = [...byLabel].sort(([, a], [, b]) => {
@@ -34,7 +34,7 @@ export function layersOf(names: readonly string[], outside: string): Layers {
   return { labels: ordered.map(([name]) => name), of: places.map((place) => index.get(label(place))!) };
 }
 
-function placeOf(name: string): Place {
+function placeOf(name: string): LayerPosition {
   const parts = name.split(".");
   const at = parts.findIndex((part) => /^\d{1,9}$/.test(part));
   if (at < 0) return { stack: null, number: 0 };

@@ -47,7 +47,7 @@ const BYTES: readonly (readonly [begins: readonly number[], kind: FileKind])[] =
 export const KIND_BYTES = 64;
 
 /** The kind of a file that could not be read as safetensors; `null` if its beginning says nothing. */
-export function kindOf(beginning: Uint8Array): FileKind | null {
+export function fileKindOf(beginning: Uint8Array): FileKind | null {
   if (beginning.length === 0) return { what: "an empty file", fix: "Fetch the file again." };
   if (beginning.length === KIND_BYTES && beginning.every((byte) => byte === 0)) {
     return {

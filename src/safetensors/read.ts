@@ -1,7 +1,7 @@
 import { readRange, type Source } from "../io/source.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { type Header, headerLength, parseHeader } from "./header.ts";
-import { KIND_BYTES, kindOf } from "./kinds.ts";
+import { fileKindOf, KIND_BYTES } from "./kinds.ts";
 
 /**
  * Reads and validates the header of a safetensors file: two small reads, whatever the file's size.
@@ -16,7 +16,7 @@ export async function readHeader(where: string, source: Source): Promise<Header>
   } catch (error) {
     if (!(error instanceof BlockscaleError) || error.code !== "format") throw error;
     const beginning = await readRange(where, source, 0, Math.min(KIND_BYTES, source.size)).catch(() => null);
-    const kind = beginning === null ? null : kindOf(beginning);
+    const kind = beginning === null ? null : fileKindOf(beginning);
     if (kind === null) throw error;
     const { what: got, fix } = kind;
     const expected = source.size === 0 ? error.fault.expected : "a safetensors file";

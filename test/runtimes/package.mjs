@@ -1,6 +1,6 @@
 // The package as it would be published: what it holds, how it resolves, what a bundler leaves of it, and its size.
 import { cp, readFile, symlink } from "node:fs/promises";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { publint } from "publint";
@@ -40,8 +40,24 @@ function targetsOf(entry) {
 }
 
 const CHECKS = {
-  "nothing but dist, README and LICENSE": async ({ files }) =>
-    files.filter((file) => !/^(dist\/.*|README\.md|LICENSE|package\.json)$/.test(file)),
+  "nothing but dist, LICENSE, and pages with what they show": async ({ files }) =>
+    files.filter(
+      (file) =>
+        !/^(dist\/.*|README\.md|LICENSE|package\.json|docs\/[^/]+\.(md|svg)|bench\/gemm\.svg|test\/examples\/[^/]+\.(mjs|yaml))$/.test(
+          file,
+        ),
+    ),
+
+  "links of README and docs lead to files of the package": async ({ path, files }) => {
+    const lost = [];
+    for (const page of files.filter((file) => file.endsWith(".md"))) {
+      const text = await readFile(join(path, "node_modules/blockscale", page), "utf8");
+      for (const [, link] of text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g))
+        if (!link.includes(":") && !files.includes(posix.join(posix.dirname(page), link)))
+          lost.push(`${page}: ${link}`);
+    }
+    return lost;
+  },
 
   "no dependencies but peers that may be left out": async (project) => {
     const { dependencies, peerDependencies, peerDependenciesMeta, optionalDependencies } =

@@ -2,7 +2,7 @@ import { byteLength, type Dtype } from "../../safetensors/dtype.ts";
 import { serializeHeader, type TensorSpec } from "../../safetensors/header.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import type { Checkpoint, Place } from "../read/checkpoint.ts";
+import type { Checkpoint, StoredTensor } from "../read/checkpoint.ts";
 import { QUANTIZATION_METADATA } from "../read/quantization.ts";
 import { matrixOf, placesOfWeight, plainShape, type Weight } from "../read/weights.ts";
 import type { Conversion } from "./conversion.ts";
@@ -16,7 +16,7 @@ export type { Conversion, PlainTarget, ScaledTarget } from "./conversion.ts";
  * plain records: they can be cloned to workers.
  */
 export type Step =
-  | { readonly kind: "copy"; readonly tensors: readonly TensorSpec[]; readonly from: Place }
+  | { readonly kind: "copy"; readonly tensors: readonly TensorSpec[]; readonly from: StoredTensor }
   | {
       readonly kind: "convert";
       readonly tensors: readonly TensorSpec[];
@@ -119,7 +119,7 @@ export const STRAY_REASON =
 export const ALREADY_REASON = "stored so already";
 
 /** A tensor that the output has no use for. */
-export function dropped({ name, shape, shard, dtype, start, end }: Place, reason: string): Decision {
+export function dropped({ name, shape, shard, dtype, start, end }: StoredTensor, reason: string): Decision {
   const before = { dtype, bytes: end - start };
   const after = { dtype: null, bytes: 0 };
   return {

@@ -1,4 +1,10 @@
-import { type Matrix, matrixOf, type PlainWeight, plainShape, type ScaledWeight } from "../read/weights.ts";
+import {
+  type MatrixShape,
+  matrixOf,
+  type PlainWeight,
+  plainShape,
+  type ScaledWeight,
+} from "../read/weights.ts";
 import type { Conversion } from "./conversion.ts";
 
 /**
@@ -56,7 +62,7 @@ export function rowsTogether(weight: PlainWeight | ScaledWeight): number {
   return weight.kind === "scaled" && weight.block[0] < matrixOf(weight.shape).rows ? weight.block[0] : 1;
 }
 
-function* cut({ slices, rows, cols }: Matrix, unit: number, whole: boolean): Generator<Strip> {
+function* cut({ slices, rows, cols }: MatrixShape, unit: number, whole: boolean): Generator<Strip> {
   if (slices * rows * cols === 0) return;
   const together = Math.floor(STRIP_ELEMENTS / (rows * cols));
   if (together > 1) {

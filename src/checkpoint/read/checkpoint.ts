@@ -23,7 +23,7 @@ export interface Checkpoint {
 }
 
 /** A tensor and the place of its bytes in a file. */
-export interface Place {
+export interface StoredTensor {
   readonly name: string;
   readonly dtype: Dtype;
   readonly shape: readonly number[];
@@ -65,7 +65,7 @@ export async function readCheckpoint(
 }
 
 /** All tensors with the places of their bytes, in the order of the data. */
-export function placesOf(checkpoint: Checkpoint): Place[] {
+export function placesOf(checkpoint: Checkpoint): StoredTensor[] {
   return checkpoint.shards.flatMap(({ header }, shard) =>
     header.tensors.map(({ name, dtype, shape, begin, end }) => ({
       name,

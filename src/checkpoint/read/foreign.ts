@@ -1,11 +1,11 @@
 import type { Dtype } from "../../safetensors/dtype.ts";
 import { shapeNamed, tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import type { Config, Place } from "./checkpoint.ts";
+import type { Config, StoredTensor } from "./checkpoint.ts";
 
 /** Quantised data of a method that is not read here. */
 export interface ForeignTensor {
-  readonly place: Place;
+  readonly place: StoredTensor;
   /** Name of the method that the data looks like, for people. */
   readonly method: string;
   /** What reads it. */
@@ -74,7 +74,7 @@ const WEIGHT = /(^|[._])(weight|weight_packed|packed|blocks|kernel|[a-z_]*proj|w
  * checkpoint would claim to be what it is not.
  * @param places tensors that were not resolved as plain or scaled weights
  */
-export function foreignTensors(places: readonly Place[], config: Config | null): ForeignTensor[] {
+export function foreignTensors(places: readonly StoredTensor[], config: Config | null): ForeignTensor[] {
   const named = methodOf(config);
   const marks = places.map(({ name }) => NAMES.find(({ pattern }) => pattern.test(name)));
   return places.flatMap((place, i): ForeignTensor[] => {
@@ -99,7 +99,7 @@ export function methodOf(quantization: Config | null): Method | undefined {
     : undefined;
 }
 
-function guessed({ dtype }: Place, quantization: Config | null): Method {
+function guessed({ dtype }: StoredTensor, quantization: Config | null): Method {
   const format = quantization?.format ?? quantization?.quant_algo ?? quantization?.quant_method;
   if (typeof format === "string") {
     return { method: `${format} (${dtype} codes)`, reader: "the tool that made it, or vLLM" };

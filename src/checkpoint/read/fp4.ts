@@ -1,4 +1,4 @@
-import type { Place } from "./checkpoint.ts";
+import type { StoredTensor } from "./checkpoint.ts";
 import { sameShape } from "./grids.ts";
 import { makers } from "./makers/index.ts";
 import { SCALE_TYPES, scaleNames, scalesOf } from "./names.ts";
@@ -8,7 +8,10 @@ import { mxfp4Weight, type ScaledWeight, scaleShape } from "./weights.ts";
 /**
  * FP4 codes, two to a byte, under the name of the weight or with `_packed` behind it; or safetensors' own F4.
  */
-export function packedFp4(codes: Place, byName: ReadonlyMap<string, Place>): ScaledWeight | null {
+export function packedFp4(
+  codes: StoredTensor,
+  byName: ReadonlyMap<string, StoredTensor>,
+): ScaledWeight | null {
   const { name, dtype, shape } = codes;
   if ((dtype !== "U8" && dtype !== "I8" && dtype !== "F4") || shape.length < 2) return null;
   const weight = name.endsWith("_packed") ? name.slice(0, -"_packed".length) : name;
@@ -22,13 +25,15 @@ export function packedFp4(codes: Place, byName: ReadonlyMap<string, Place>): Sca
   return fitting[0] === undefined ? null : mxfp4Weight(weight, values, codes, fitting[0]);
 }
 
-type Nvfp4 = Required<Pick<ScaledWeight, "scaleType" | "block" | "tensorScale">> & { readonly scales: Place };
+type Nvfp4 = Required<Pick<ScaledWeight, "scaleType" | "block" | "tensorScale">> & {
+  readonly scales: StoredTensor;
+};
 
 /** Scales of NVFP4: E4M3 for blocks of 16, times one float32 or divided by it. */
 function nvfp4Scales(
   weight: string,
   values: readonly number[],
-  byName: ReadonlyMap<string, Place>,
+  byName: ReadonlyMap<string, StoredTensor>,
 ): Nvfp4 | null {
   const scales = byName.get(`${weight}_scale`);
   if (scales?.dtype !== "F8_E4M3" || !sameShape(scales.shape, scaleShape(values, [1, 16]))) return null;

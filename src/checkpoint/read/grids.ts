@@ -1,4 +1,4 @@
-import type { Place } from "./checkpoint.ts";
+import type { StoredTensor } from "./checkpoint.ts";
 import type { Block } from "./makers/index.ts";
 import { matrixOf, type ScaledWeight, scaleShape } from "./weights.ts";
 
@@ -21,7 +21,7 @@ export type ScaleGrid = Pick<ScaledWeight, "block" | "storedCols">;
 /** The grid of scales, by their shape; `null` where they fit none. */
 export function gridOf(
   shape: readonly number[],
-  scales: Place,
+  scales: StoredTensor,
   configured: readonly Block[],
 ): ScaleGrid | null {
   const { rows, cols } = matrixOf(shape);
@@ -46,7 +46,7 @@ export function gridOf(
 }
 
 /** Whether there is one number, whatever the shape says. */
-export function isScalar({ shape }: Place): boolean {
+export function isScalar({ shape }: StoredTensor): boolean {
   return shape.every((size) => size === 1);
 }
 

@@ -1,4 +1,4 @@
-import type { Config, Place } from "./checkpoint.ts";
+import type { Config, StoredTensor } from "./checkpoint.ts";
 import type { ScaledWeight } from "./weights.ts";
 
 /** Codes in one int32. */
@@ -10,8 +10,8 @@ const PACKED = 8;
  * config.json does not say that this is what the codes are.
  */
 export function int4Weight(
-  codes: Place,
-  byName: ReadonlyMap<string, Place>,
+  codes: StoredTensor,
+  byName: ReadonlyMap<string, StoredTensor>,
   quantization: Config | null,
 ): ScaledWeight | null {
   if (codes.dtype !== "I32" || !codes.name.endsWith("_packed") || codes.shape.length !== 2) return null;
@@ -53,6 +53,6 @@ function groupSize(quantization: Config | null): number | null {
 }
 
 /** Zero points, and groups in another order than that of the columns, are not read. */
-function isReordered(name: string, byName: ReadonlyMap<string, Place>): boolean {
+function isReordered(name: string, byName: ReadonlyMap<string, StoredTensor>): boolean {
   return byName.has(`${name}_zero_point`) || byName.has(`${name}_g_idx`);
 }

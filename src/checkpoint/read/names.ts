@@ -1,9 +1,9 @@
-import type { Place } from "./checkpoint.ts";
+import type { StoredTensor } from "./checkpoint.ts";
 import { makers } from "./makers/index.ts";
 import { type ScaleType, valueTypeOf } from "./weights.ts";
 
 /** How scales may be stored, by dtype. Flat bytes are UE8M0. */
-export const SCALE_TYPES: Readonly<Partial<Record<Place["dtype"], ScaleType>>> = {
+export const SCALE_TYPES: Readonly<Partial<Record<StoredTensor["dtype"], ScaleType>>> = {
   F32: "f32",
   BF16: "bf16",
   F16: "f16",
@@ -18,7 +18,10 @@ export function scaleNames(weight: string): string[] {
 }
 
 /** What may be the scales of a weight, as far as names and types tell. */
-export function scalesOf(names: readonly string[], byName: ReadonlyMap<string, Place>): Place[] {
+export function scalesOf(
+  names: readonly string[],
+  byName: ReadonlyMap<string, StoredTensor>,
+): StoredTensor[] {
   return names.flatMap((name) => {
     const place = byName.get(name);
     return place !== undefined && SCALE_TYPES[place.dtype] !== undefined ? [place] : [];
@@ -51,7 +54,7 @@ const ENDS = [
 ];
 
 /** Whether a tensor describes a quantisation: by its name, or as a scale that lies beside a plain weight. */
-export function isStray({ name, dtype }: Place, byName: ReadonlyMap<string, Place>): boolean {
+export function isStray({ name, dtype }: StoredTensor, byName: ReadonlyMap<string, StoredTensor>): boolean {
   if (isStrayName(name)) return true;
   if (SCALE_TYPES[dtype] === undefined) return false;
   return ENDS.some((end) => {

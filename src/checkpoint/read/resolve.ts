@@ -1,5 +1,5 @@
 import { BlockscaleError } from "../../tensor/errors.ts";
-import { type Checkpoint, type Config, type Place, placesOf } from "./checkpoint.ts";
+import { type Checkpoint, type Config, placesOf, type StoredTensor } from "./checkpoint.ts";
 import { type ForeignTensor, foreignTensors } from "./foreign.ts";
 import { packedFp4 } from "./fp4.ts";
 import { type Around, fp8Weight } from "./fp8.ts";
@@ -49,7 +49,7 @@ export function resolve(
   };
   const scaled = new Map<string, ScaledWeight>();
   const taken = new Set<string>();
-  const take = (place: Place, weight: ScaledWeight | null): void => {
+  const take = (place: StoredTensor, weight: ScaledWeight | null): void => {
     if (weight === null) return;
     scaled.set(place.name, weight);
     for (const { name } of placesOfWeight(weight).slice(1)) taken.add(name);
@@ -95,8 +95,8 @@ export function resolveWeights(checkpoint: Checkpoint, options: ResolveOptions =
 
 /** Codes that somebody packs in a way of their own. */
 function packedBy(
-  place: Place,
-  byName: ReadonlyMap<string, Place>,
+  place: StoredTensor,
+  byName: ReadonlyMap<string, StoredTensor>,
   quantization: Config | null,
 ): ScaledWeight | null {
   for (const { packed } of makers) {

@@ -1,6 +1,6 @@
 import type { Dtype } from "../../safetensors/dtype.ts";
 import type { Fp8Format, ValueType } from "../../tensor/tensor.ts";
-import type { Place } from "./checkpoint.ts";
+import type { StoredTensor } from "./checkpoint.ts";
 
 /**
  * An element type of codes, as far as this package reads them. `e2m1` and `int4` come two to a byte, low
@@ -30,7 +30,7 @@ export interface PlainWeight {
   readonly name: string;
   readonly shape: readonly number[];
   readonly type: ValueType;
-  readonly values: Place;
+  readonly values: StoredTensor;
   /** Values lie in the file with rows and columns exchanged: `shape` is that after turning them back. */
   readonly transposed?: true;
 }
@@ -43,14 +43,14 @@ export interface ScaledWeight {
   /** Shape of the values, not of packed codes. */
   readonly shape: readonly number[];
   readonly element: Element;
-  readonly codes: Place;
+  readonly codes: StoredTensor;
   /** `null` where a missing scale is taken as 1. */
-  readonly scales: Place | null;
+  readonly scales: StoredTensor | null;
   readonly scaleType: ScaleType;
   /** One float32 for the whole tensor, by which all scales are multiplied, or divided (NVFP4). */
-  readonly tensorScale?: { readonly place: Place; readonly divides: boolean };
+  readonly tensorScale?: { readonly place: StoredTensor; readonly divides: boolean };
   /** Tensors that say what the codes and scales say already. */
-  readonly besides?: readonly Place[];
+  readonly besides?: readonly StoredTensor[];
   /** Rows of each part of a fused matrix, where the stored scales are one for each part. */
   readonly parts?: readonly number[];
   /** Scales from one row of the grid to the next, where the stored grid is wider than the weight needs. */
@@ -65,14 +65,14 @@ export interface ScaledWeight {
 export interface OtherTensor {
   readonly kind: "other";
   readonly name: string;
-  readonly tensor: Place;
+  readonly tensor: StoredTensor;
 }
 
 /** One logical tensor of a checkpoint: what remains when codes and scales are taken together. */
 export type Weight = PlainWeight | ScaledWeight | OtherTensor;
 
 /** Places of the bytes of a weight: values or codes first, scales after them. */
-export function placesOfWeight(weight: Weight): readonly [Place, ...Place[]] {
+export function placesOfWeight(weight: Weight): readonly [StoredTensor, ...StoredTensor[]] {
   if (weight.kind === "other") return [weight.tensor];
   if (weight.kind === "plain") return [weight.values];
   if (weight.scales === null) return [weight.codes];
@@ -95,14 +95,14 @@ export function valueTypeOf(dtype: Dtype): ValueType | null {
 }
 
 /** Rows and columns of one slice, and the number of slices: `[..., rows, cols]`. */
-export interface Matrix {
+export interface MatrixShape {
   readonly slices: number;
   readonly rows: number;
   readonly cols: number;
 }
 
 /** Splits a shape into slices of matrices; a 1-D shape is one row. */
-export function matrixOf(shape: readonly number[]): Matrix {
+export function matrixOf(shape: readonly number[]): MatrixShape {
   return {
     slices: shape.slice(0, -2).reduce((n, size) => n * size, 1),
     rows: shape.length < 2 ? 1 : shape[shape.length - 2]!,
@@ -139,8 +139,8 @@ export function scaleShape(
 export function mxfp4Weight(
   name: string,
   shape: readonly number[],
-  codes: Place,
-  scales: Place,
+  codes: StoredTensor,
+  scales: StoredTensor,
 ): ScaledWeight {
   return {
     kind: "scaled",

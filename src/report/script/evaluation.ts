@@ -2,23 +2,23 @@ import uPlot from "uplot";
 import type { EvaluationCharts } from "../evaluation/charts.ts";
 import { figuresOf } from "../figures.ts";
 import { heat } from "./heat.ts";
-import { axis, layerAxis, type Place, plot, WHOLE } from "./plots.ts";
+import { axis, type ChartFrame, layerAxis, plot, WHOLE } from "./plots.ts";
 
 /** KL divergence by position in the chunk. */
-export function drawPositions(charts: EvaluationCharts, place: Place): uPlot {
+export function drawPositions(charts: EvaluationCharts, place: ChartFrame): uPlot {
   const { first, mean, median } = charts.positions!;
   return lines(place, first, [median, mean]);
 }
 
 /** Loss of both models by position in the chunk; of one, where there is no other. */
-export function drawLosses(charts: EvaluationCharts, place: Place): uPlot {
+export function drawLosses(charts: EvaluationCharts, place: ChartFrame): uPlot {
   const { first, lossBase, loss, mean } = charts.positions!;
   return lines(place, first, mean.some((kld) => kld > 0) ? [lossBase, loss] : [loss]);
 }
 
 /** Series over the same xs, the last one in the accent colour; `null` where a series has no value. */
 export function lines(
-  place: Place,
+  place: ChartFrame,
   xs: readonly number[],
   series: readonly (readonly (number | null)[])[],
 ): uPlot {
@@ -39,7 +39,7 @@ export function lines(
 }
 
 /** Noise of outputs by format and part, and by layer: one cell each, the stronger the noisier. */
-export function drawHeat(charts: EvaluationCharts, place: Place): uPlot {
+export function drawHeat(charts: EvaluationCharts, place: ChartFrame): uPlot {
   const { layers, rows, decibels, chosen } = charts.heat!;
   const figures = figuresOf(charts.locale);
   const known = decibels.flat().filter((db) => db !== null);
@@ -63,7 +63,7 @@ export function drawHeat(charts: EvaluationCharts, place: Place): uPlot {
 }
 
 /** Bits a weight against KL divergence: uniform formats by their names, and a line through the mixes. */
-export function drawCurve(charts: EvaluationCharts, place: Place): uPlot {
+export function drawCurve(charts: EvaluationCharts, place: ChartFrame): uPlot {
   const { uniform, mixes } = charts.curve!;
   const { colours } = place;
   const points = [...uniform, ...mixes].sort((a, b) => a.bits - b.bits);

@@ -1,5 +1,5 @@
 import type uPlot from "uplot";
-import { axis, type Place, plot } from "./plots.ts";
+import { axis, type ChartFrame, plot } from "./plots.ts";
 
 /** Height of a row of a heat map. */
 const ROW = 18;
@@ -18,7 +18,7 @@ export interface Heat {
 }
 
 /** One cell for each row and column, the stronger in colour the higher its strength. */
-export function heat(place: Place, { rows, columns, axis: columnAxis, ...of }: Heat): uPlot {
+export function heat(place: ChartFrame, { rows, columns, axis: columnAxis, ...of }: Heat): uPlot {
   const { colours } = place;
   const longest = rows.reduce((length, label) => Math.max(length, label.length), 0);
   const cell = (u: uPlot, row: number, column: number) => {

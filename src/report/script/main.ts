@@ -5,13 +5,13 @@ import type { EvaluationCharts } from "../evaluation/charts.ts";
 import type { TrainingCharts } from "../training/charts.ts";
 import { drawCurve, drawHeat, drawLosses, drawPositions } from "./evaluation.ts";
 import {
+  type ChartFrame,
   coloursOf,
   drawErrors,
   drawExponents,
   drawLayers,
   drawSqnr,
   drawValues,
-  type Place,
 } from "./plots.ts";
 import { makeSortable } from "./sorting.ts";
 import { drawAmax, drawFlushed, drawSaturated, drawSpeed, drawTraining } from "./training.ts";
@@ -21,7 +21,7 @@ const charts = JSON.parse(document.getElementById("charts")!.textContent!) as Ch
   EvaluationCharts &
   TrainingCharts;
 
-const DRAWERS: Readonly<Record<string, (data: typeof charts, place: Place) => uPlot>> = {
+const DRAWERS: Readonly<Record<string, (data: typeof charts, place: ChartFrame) => uPlot>> = {
   sqnr: drawSqnr,
   exponents: drawExponents,
   layers: drawLayers,

@@ -3,7 +3,7 @@ import type { Charts } from "../charts.ts";
 import { figuresOf, power } from "../figures.ts";
 
 /** The element a chart goes into, and how it should look. */
-export interface Place {
+export interface ChartFrame {
   readonly element: HTMLElement;
   /** Tells what is under the pointer. */
   readonly readout: HTMLElement;
@@ -28,13 +28,13 @@ const FONT = "12px system-ui, sans-serif";
 const HEIGHT = 240;
 export const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 
-export function axis({ colours }: Place, more: uPlot.Axis): uPlot.Axis {
+export function axis({ colours }: ChartFrame, more: uPlot.Axis): uPlot.Axis {
   const grid = { stroke: colours.line, width: 1, ...more.grid };
   return { stroke: colours.text, font: FONT, ticks: { show: false }, gap: 6, ...more, grid };
 }
 
 /** An axis of layers, which are numbered from 0 and called by their labels. */
-export function layerAxis(place: Place, layers: readonly string[]): uPlot.Axis {
+export function layerAxis(place: ChartFrame, layers: readonly string[]): uPlot.Axis {
   const long = layers.reduce((most, label) => Math.max(most, label.length), 0);
   return axis(place, {
     grid: { show: false },
@@ -56,7 +56,7 @@ interface Drawing {
   tell(index: number, u: uPlot): string;
 }
 
-export function plot(place: Place, data: uPlot.AlignedData, drawing: Drawing): uPlot {
+export function plot(place: ChartFrame, data: uPlot.AlignedData, drawing: Drawing): uPlot {
   const { element, readout, width } = place;
   const { axes, series, scales, hooks, isPointed = false, height = HEIGHT, tell } = drawing;
   const told = (u: uPlot) => {
@@ -78,7 +78,7 @@ export function plot(place: Place, data: uPlot.AlignedData, drawing: Drawing): u
 const fromZero: uPlot.Scale = { range: (_, __, most) => [0, Math.max(1, most * 1.05)] };
 
 /** SQNR of every tensor that lost something, by layer, and a line through the lowest. */
-export function drawSqnr(charts: Charts, place: Place): uPlot {
+export function drawSqnr(charts: Charts, place: ChartFrame): uPlot {
   const { names, layers, decibels } = charts.points!;
   const { colours } = place;
   const figures = figuresOf(charts.locale);
@@ -142,7 +142,7 @@ function lowestOf(layers: readonly number[], decibels: readonly (number | null)[
 /** Bars over whole numbers, or over what they stand for. */
 function bars(
   charts: Charts,
-  place: Place,
+  place: ChartFrame,
   xs: readonly number[],
   counts: readonly (readonly number[])[],
   label: (x: number) => string,
@@ -184,21 +184,21 @@ const powers: uPlot.Axis = {
 };
 
 /** All scales by power of two. */
-export function drawExponents(charts: Charts, place: Place): uPlot {
+export function drawExponents(charts: Charts, place: ChartFrame): uPlot {
   const { first, counts } = charts.exponents!;
   const xs = counts.map((_, i) => first + i);
   return bars(charts, place, xs, [counts], power, powers);
 }
 
 /** Values by power of two, before and after. */
-export function drawValues(charts: Charts, place: Place): uPlot {
+export function drawValues(charts: Charts, place: ChartFrame): uPlot {
   const { first, before, after } = charts.values!;
   const xs = before.map((_, i) => first + i);
   return bars(charts, place, xs, after === null ? [before] : [before, after], power, powers);
 }
 
 /** Relative errors. */
-export function drawErrors(charts: Charts, place: Place): uPlot {
+export function drawErrors(charts: Charts, place: ChartFrame): uPlot {
   const { range, counts } = charts.errors!;
   const xs = counts.map((_, i) => ((2 * i + 1) / counts.length - 1) * range);
   const percent = figuresOf(charts.locale).percent;
@@ -209,7 +209,7 @@ export function drawErrors(charts: Charts, place: Place): uPlot {
 }
 
 /** Scales by power of two and layer: one cell each, the darker the more. */
-export function drawLayers(charts: Charts, place: Place): uPlot {
+export function drawLayers(charts: Charts, place: ChartFrame): uPlot {
   const { first, byLayer, counts } = charts.exponents!;
   const { colours } = place;
   const xs = byLayer.map((_, i) => i);

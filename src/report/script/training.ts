@@ -2,28 +2,31 @@ import type uPlot from "uplot";
 import type { RangeGrid, TrainingCharts } from "../training/charts.ts";
 import { lines } from "./evaluation.ts";
 import { heat } from "./heat.ts";
-import { layerAxis, type Place } from "./plots.ts";
+import { type ChartFrame, layerAxis } from "./plots.ts";
 
 /** Loss by steps: of batches, and of held-out text. */
-export function drawTraining({ loss: { steps, training, heldOut } }: TrainingCharts, place: Place): uPlot {
+export function drawTraining(
+  { loss: { steps, training, heldOut } }: TrainingCharts,
+  place: ChartFrame,
+): uPlot {
   return lines(place, steps, [training, heldOut]);
 }
 
-export function drawSpeed({ speed: { steps, rates } }: TrainingCharts, place: Place): uPlot {
+export function drawSpeed({ speed: { steps, rates } }: TrainingCharts, place: ChartFrame): uPlot {
   return lines(place, steps, [rates]);
 }
 
 const percent = (share: number) => `${Number((100 * share).toPrecision(3))} %`;
 
-export function drawFlushed({ ranges }: TrainingCharts, place: Place): uPlot {
+export function drawFlushed({ ranges }: TrainingCharts, place: ChartFrame): uPlot {
   return overTime(ranges!, ranges!.flushed, percent, place);
 }
 
-export function drawSaturated({ ranges }: TrainingCharts, place: Place): uPlot {
+export function drawSaturated({ ranges }: TrainingCharts, place: ChartFrame): uPlot {
   return overTime(ranges!, ranges!.saturated, percent, place);
 }
 
-export function drawAmax({ ranges }: TrainingCharts, place: Place): uPlot {
+export function drawAmax({ ranges }: TrainingCharts, place: ChartFrame): uPlot {
   return overTime(ranges!, ranges!.amax, (log) => `2^${log.toFixed(1)}`, place);
 }
 
@@ -32,7 +35,7 @@ function overTime(
   { steps, rows }: RangeGrid,
   values: readonly (readonly (number | null)[])[],
   shown: (value: number) => string,
-  place: Place,
+  place: ChartFrame,
 ): uPlot {
   const known = values.flat().filter((value) => value !== null);
   const [least, most] = [Math.min(...known), Math.max(...known)];

@@ -1,6 +1,6 @@
 import type { Strip } from "../../checkpoint/plan/strip.ts";
 import { stripsOf } from "../../checkpoint/plan/strip.ts";
-import type { Place } from "../../checkpoint/read/checkpoint.ts";
+import type { StoredTensor } from "../../checkpoint/read/checkpoint.ts";
 import { VALUE_BYTES, widen } from "../../checkpoint/read/values.ts";
 import {
   countOf,
@@ -118,7 +118,7 @@ class Sums {
 }
 
 /** The first values of a tensor of integers or float64, as text. */
-async function firstOf(place: Place, sources: readonly Source[]): Promise<string[]> {
+async function firstOf(place: StoredTensor, sources: readonly Source[]): Promise<string[]> {
   const count = Math.min(FIRST, countOf(place.shape));
   const width = count === 0 ? 0 : (place.end - place.start) / countOf(place.shape);
   const read = READERS[place.dtype];

@@ -1,4 +1,4 @@
-import type { Place } from "../checkpoint.ts";
+import type { StoredTensor } from "../checkpoint.ts";
 import { sameShape } from "../grids.ts";
 import { mxfp4Weight, type ScaledWeight } from "../weights.ts";
 import type { Maker } from "./maker.ts";
@@ -6,7 +6,7 @@ import type { Maker } from "./maker.ts";
 /**
  * Blocks of 32 in a dimension of their own, 16 bytes each; the values lie along the other side of the matrix.
  */
-function packed(codes: Place, byName: ReadonlyMap<string, Place>): ScaledWeight | null {
+function packed(codes: StoredTensor, byName: ReadonlyMap<string, StoredTensor>): ScaledWeight | null {
   const { name, dtype, shape } = codes;
   if (dtype !== "U8" || !name.endsWith("_blocks") || shape.length < 3 || shape.at(-1) !== 16) return null;
   const weight = name.slice(0, -"_blocks".length);

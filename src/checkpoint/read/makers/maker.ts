@@ -1,4 +1,4 @@
-import type { Config, Place } from "../checkpoint.ts";
+import type { Config, StoredTensor } from "../checkpoint.ts";
 import type { ScaledWeight } from "../weights.ts";
 
 /** Rows and columns that one scale serves. */
@@ -24,7 +24,11 @@ export interface Maker {
    */
   readonly tensorScale?: { readonly suffix: string; readonly divides: boolean };
   /** Codes that are packed in a way of its own. */
-  packed?(codes: Place, byName: ReadonlyMap<string, Place>, quantization: Config | null): ScaledWeight | null;
+  packed?(
+    codes: StoredTensor,
+    byName: ReadonlyMap<string, StoredTensor>,
+    quantization: Config | null,
+  ): ScaledWeight | null;
   /** What its config calls the blocks of scales; what is no block is passed over. */
   blocks?(quantization: Config): readonly unknown[];
   /** Names of tensors that tell of activations, the cache or layers, and are no part of a weight. */
