@@ -4,6 +4,7 @@ import type { Source } from "../io/source.ts";
 import { checkChoice, checkKnown, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { ValueType } from "../tensor/tensor.ts";
+import { SELECTION } from "./dialects/rules.ts";
 import { type Summary, summarize } from "./measure/summary.ts";
 import type { Measure } from "./plan/conversion.ts";
 import { planDequantize } from "./plan/dequantize.ts";
@@ -53,7 +54,7 @@ export interface ConvertedCheckpoint extends Summary {
   readonly files: ReadonlyMap<string, Blob>;
 }
 
-const OPTIONS = ["engine", "to", "dtype", "include", "exclude", "overrides", "missingScale"];
+const OPTIONS = ["engine", "to", "dtype", ...SELECTION, "overrides", "missingScale"];
 
 /**
  * Converts a whole checkpoint: to FP8 or FP4 of the dialect `to`, or to plain values of type `dtype`. The

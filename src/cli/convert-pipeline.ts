@@ -16,10 +16,11 @@ import type { Told } from "./told.ts";
  */
 export async function convertPipeline(pipeline: Pipeline, order: Order): Promise<Told> {
   const { from, to, task, flags, signal } = order;
-  const { include, exclude, overrides } = task.options as {
+  const { also, include, only, exclude, overrides } = task.options as {
     readonly [option: string]: unknown[] | undefined;
   };
-  refuseForPipeline(from, { include, exclude, overrides, files: flags.files, report: flags.report });
+  const ofOneModel = { also, include, only, exclude, overrides, files: flags.files, report: flags.report };
+  refuseForPipeline(from, ofOneModel);
   const isKept = (name: string) => task.direction.kind === "quantize" && pipeline.kept.has(name);
   const carried = new Map<string, Source>(pipeline.others);
   for (const [component, files] of pipeline.components) {

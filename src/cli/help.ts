@@ -6,7 +6,7 @@ const PATTERNS =
 /** Below the options of `blockscale quantize --help`. */
 export const QUANTIZE_HELP: string = `
 Weights of linear layers become FP8; norms, embeddings, output heads, router gates and biases are copied, unless
-an --include asks for them. Weights that are FP8 or FP4 already are converted from their dialect to the one asked
+an --also asks for them. Weights that are FP8 or FP4 already are converted from their dialect to the one asked
 for: without loss where the new blocks divide the old ones and the scales are powers of two, else quantised anew.
 ${PATTERNS}
 

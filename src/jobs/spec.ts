@@ -129,7 +129,7 @@ function isDirection(value: unknown): value is Direction {
 /** The planner checks names and values of options again; here, that they are small and of the right kind. */
 function areOptions(options: unknown, direction: Direction): boolean {
   if (!isRecord(options)) return false;
-  const { include, exclude, missingScale, overrides, to, dtype, ...others } = options;
+  const { also, include, only, exclude, missingScale, overrides, to, dtype, ...others } = options;
   const patterns = (value: unknown): boolean =>
     value === undefined ||
     (Array.isArray(value) &&
@@ -139,8 +139,7 @@ function areOptions(options: unknown, direction: Direction): boolean {
   return (
     isSame &&
     Object.keys(others).length === 0 &&
-    patterns(include) &&
-    patterns(exclude) &&
+    [also, include, only, exclude].every(patterns) &&
     (missingScale === "error" || missingScale === "one") &&
     (overrides === undefined ||
       (Array.isArray(overrides) &&

@@ -65,7 +65,7 @@ test("docs/dialects.md is made of the records", async () => {
     "A dialect is how a family of checkpoints stores a scheme: names and dtypes of tensors, and what config.json says. `X.weight` is the weight. The JSON is what is added to config.json where `lm_head` is kept. Who reads what, and what is read: [checkpoints](checkpoints.md).",
     ...Object.values(dialects).map(section),
     "## What is kept",
-    "Matrices whose name fits one of these stay in high precision unless `include` asks for them; the first that fits counts.",
+    "Matrices whose name fits one of these stay in high precision unless `also` asks for them; the first that fits counts.",
     table(
       ["name", "why"],
       KEEP_RULES.map(({ pattern, reason }) => [`\`${pattern.source}\``, reason]),

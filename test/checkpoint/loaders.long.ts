@@ -227,8 +227,8 @@ function refuseHalfKept(modules: readonly Module[], isKept: (name: string) => bo
 type Rule = (module: Module, kept: readonly string[]) => boolean;
 
 /**
- * transformers, should_convert_module: a pattern counts where it matches from the beginning of a name, as a regular expression,
- * or where the name ends with it.
+ * transformers, should_convert_module: a pattern counts where it matches from the beginning of a name, as a
+ * regular expression, or where the name ends with it.
  */
 const isSkipped = (name: string, kept: readonly string[]) =>
   kept.some((pattern) => new RegExp(`^(?:${pattern})`).test(name) || name.endsWith(pattern));
@@ -237,8 +237,9 @@ const isSkipped = (name: string, kept: readonly string[]) =>
 const transformersFp8: Rule = ({ name, kind }, kept) => kind !== "other" && !isSkipped(name, kept);
 
 /**
- * vLLM, vllm/model_executor/layers/quantization/fp8.py, Fp8Config.get_quant_method, and utils/quant_utils.py, is_layer_skipped: whole names; a
- * module with `experts` in its name where a name of the list, with `experts` in it too, holds the whole of it. A head is no LinearBase.
+ * vLLM, vllm/model_executor/layers/quantization/fp8.py, Fp8Config.get_quant_method, and utils/quant_utils.py,
+ * is_layer_skipped: whole names; a module with `experts` in its name where a name of the list, with `experts`
+ * in it too, holds the whole of it. A head is no LinearBase.
  */
 const vllmFp8: Rule = ({ name, kind }, kept) =>
   (kind === "experts" || kind === "linear") && !isSkippedByVllm(name, kept);
@@ -249,10 +250,11 @@ const isSkippedByVllm = (name: string, kept: readonly string[]) =>
     : kept.includes(name);
 
 /**
- * vLLM, vllm/model_executor/layers/quantization/modelopt.py, ModelOptQuantConfigBase.is_layer_excluded and get_quant_method, which MXFP8 of
- * `quant_method: "mxfp8"` goes through too (ModelOptMxFp8Config.from_config): as Fp8Config does, or where a name of the list is any part
- * of the module's; a list without wildcards adds nothing more. A head is quantised like all others. SGLang, modelopt_quant.py, looks
- * for parts alone.
+ * vLLM, vllm/model_executor/layers/quantization/modelopt.py, ModelOptQuantConfigBase.is_layer_excluded and
+ * get_quant_method, which MXFP8 of `quant_method: "mxfp8"` goes through too
+ * (ModelOptMxFp8Config.from_config): as Fp8Config does, or where a name of the list is any part of the
+ * module's; a list without wildcards adds nothing more. A head is quantised like all others. SGLang,
+ * modelopt_quant.py, looks for parts alone.
  */
 const vllmModelopt: Rule = ({ name, kind }, kept) =>
   (kind === "experts" || kind === "linear" || kind === "head") &&
@@ -261,8 +263,9 @@ const vllmModelopt: Rule = ({ name, kind }, kept) =>
   !["vision_tower", "vision_model", "visual"].some((tower) => name.includes(tower));
 
 /**
- * compressed-tensors, targets ["Linear"]: by whole names, in transformers and in vLLM, vllm/model_executor/layers/quantization/
- * compressed_tensors/utils.py, should_ignore_layer; experts there by the name of the module or of the first one's parts.
+ * compressed-tensors, targets ["Linear"]: by whole names, in transformers and in vLLM,
+ * vllm/model_executor/layers/quantization/ compressed_tensors/utils.py, should_ignore_layer; experts there by
+ * the name of the module or of the first one's parts.
  */
 const compressedTensors: Rule = ({ name, kind }, kept) =>
   kind !== "other" &&

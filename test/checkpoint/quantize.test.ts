@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { type DialectName, dialects, partName } from "../../src/checkpoint/dialects/index.ts";
+import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
 import { scaleShape } from "../../src/checkpoint/read/weights.ts";
 import type { Engine } from "../../src/engine/engine.ts";
@@ -152,19 +153,42 @@ describe("which weights become FP8", () => {
     expect(action).toBe("copy");
     expect(reason).toBeTruthy();
   });
-  test("patterns decide first: exclude, then include", async () => {
+  test("patterns decide first: exclude, then also, then only", async () => {
     const name = "model.layers.3.mlp.gate.weight";
-    expect((await decide(name, { include: ["*.mlp.gate.*"] })).action).toBe("quantize");
+    for (const option of ["also", "include"])
+      expect((await decide(name, { [option]: ["*.mlp.gate.*"] })).action).toBe("quantize");
+    expect((await decide(name, { only: ["*"] })).action).toBe("copy");
+    expect((await decide(name, { only: ["*"], also: ["*"] })).action).toBe("quantize");
+    const linear = "model.layers.3.mlp.up_proj.weight";
+    expect((await decide(linear, { only: ["*.up_proj.weight"] })).action).toBe("quantize");
     expect((await decide(name, { include: ["*"], exclude: ["re:layers\\.[0-9]\\."] })).reason).toBe(
       "excluded",
     );
-    for (const option of ["exclude", "include"]) {
+    for (const option of ["exclude", "include", "also", "only"]) {
       const unmatched = decide("a.up_proj.weight", { [option]: ["up_proj"] });
       await expect(unmatched).rejects.toThrow(
         /"up_proj": expected a pattern that fits .* at least one tensor/,
       );
     }
     await expect(decide(name, { exclude: ["re:("] })).rejects.toMatchObject({ code: "option" });
+  });
+  test("only these, and the others stay as they are, plain and scaled ones", async () => {
+    const names = ["a.up_proj.weight", "b.up_proj.weight"];
+    const file = fileWith(names.map((name) => valuesAs(name, "BF16", [64, 64], new Float32Array(4096))));
+    const plan = planQuantize(await checkpointOf({ "m.safetensors": file }), { only: ["a.*"] });
+    const reasons = (of: typeof plan) =>
+      Object.fromEntries(of.tensors.map(({ name, reason }) => [name, reason]));
+    expect(reasons(plan)).toEqual({ "a.up_proj.weight": null, "b.up_proj.weight": "not chosen" });
+    const made = await checkpointOf({ "m.safetensors": (await run(plan, [file], engine)).files[0]! });
+    for (const option of ["only", "include"])
+      expect(() => planDequantize(made, { [option]: ["c.*"] })).toThrow("expected a pattern that fits");
+    expect(reasons(planDequantize(made, { only: ["b.*"] }))).toEqual({
+      "a.up_proj.weight": "not chosen",
+      "b.up_proj.weight": "not quantised",
+    });
+    expect(() => planDequantize(made, { also: ["*"] } as never)).toThrow(
+      "options named dtype, only, include, exclude, missingScale, got also",
+    );
   });
   test("not stacks, unless asked for; not vectors at all", async () => {
     expect((await decide("a.experts.weight", {}, [2, 4, 64])).action).toBe("copy");

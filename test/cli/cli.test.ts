@@ -105,8 +105,10 @@ describe("quantize and inspect", () => {
       "mxfp8",
       "--exclude",
       "*.0.*",
-      "--include",
+      "--also",
       "*.1.mlp.gate.*",
+      "--only",
+      "*.q_proj.weight",
       "--overrides",
       overrides,
     ];

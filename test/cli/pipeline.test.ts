@@ -93,7 +93,7 @@ test("goes back to plain values, the autoencoder included, and is inspected", as
 
 test("what can only be asked of one model is refused, and so is a folder of something else", async () => {
   for (const options of [
-    ["--include", "*"],
+    ["--also", "*"],
     ["--report", join(folder, "r.html")],
     ["--files", "*"],
   ])

@@ -77,7 +77,7 @@ describe("--report writes a page of", () => {
     const [file, page] = [path(".safetensors"), path(".html")];
     const [tensor] = layer(0, 128) as [Stored];
     await writeFileWith(file, [{ ...tensor, name: "</script><img src=x onerror=alert(1)>.0.weight" }]);
-    await blockscale("quantize", file, path(".safetensors"), "--include", "*", "--report", page);
+    await blockscale("quantize", file, path(".safetensors"), "--also", "*", "--report", page);
     const html = readFileSync(page, "utf8");
     expect(html).not.toContain("<img");
     expect(html.match(/<\/script/g)).toHaveLength(2);

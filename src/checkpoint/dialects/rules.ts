@@ -58,13 +58,20 @@ export const KEEP_RULES: readonly KeepRule[] = [
   },
 ];
 
-/** Options that choose the tensors to quantise, on top of the default rules. */
+/** Options that choose the tensors to quantise, on top of the default rules: lists of patterns. */
 export interface Selection {
-  /** Patterns of weights to quantise although a default rule keeps them. */
+  /** Weights to quantise although a default rule keeps them. */
+  readonly also?: readonly string[];
+  /** Another name of `also`; of `only` where weights are dequantised. */
   readonly include?: readonly string[];
-  /** Patterns of weights to keep; stronger than `include`. */
+  /** Of the weights that the rules choose, these alone are quantised. */
+  readonly only?: readonly string[];
+  /** Weights to keep; stronger than all others. */
   readonly exclude?: readonly string[];
 }
+
+/** Names of the options of {@link Selection}. */
+export const SELECTION = ["also", "include", "only", "exclude"] as const;
 
 /** Tells whether a name fits a pattern. */
 export type Matcher = (name: string) => boolean;
@@ -117,6 +124,17 @@ function globMatcher(glob: string): Matcher {
 }
 
 /**
+ * Refuses patterns of a selection that fit no tensor, see {@link refuseUnmatched}.
+ * @throws BlockscaleError `option`
+ */
+export function refuseUnmatchedSelection(
+  selection: Selection,
+  weights: readonly { readonly name: string }[],
+): void {
+  for (const option of SELECTION) refuseUnmatched(option, selection[option], weights);
+}
+
+/**
  * Refuses patterns that fit no tensor: what was meant to be kept or converted would silently not be.
  * @param option as the caller wrote it
  * @throws BlockscaleError `option`
@@ -148,7 +166,7 @@ export interface Matched {
 
 /** How many tensors each pattern of a selection fits, and each of the overrides. */
 export function matchesOf(
-  { include = [], exclude = [], overrides = [] }: Selection & { readonly overrides?: readonly Override[] },
+  selection: Selection & { readonly overrides?: readonly Override[] },
   weights: readonly { readonly name: string }[],
 ): Matched[] {
   const count = (option: string, pattern: string): Matched => {
@@ -156,11 +174,13 @@ export function matchesOf(
     return { option, pattern, tensors: weights.filter(({ name }) => fits(name)).length };
   };
   return [
-    ...include.map((pattern) => count("include", pattern)),
-    ...exclude.map((pattern) => count("exclude", pattern)),
-    ...overrides.map(({ pattern }) => count("overrides", pattern)),
+    ...SELECTION.flatMap((option) => (selection[option] ?? []).map((pattern) => count(option, pattern))),
+    ...(selection.overrides ?? []).map(({ pattern }) => count("overrides", pattern)),
   ];
 }
+
+/** Why a weight stays as it is that fits none of the patterns of `only`. */
+export const NOT_CHOSEN = "not chosen";
 
 /** Whether to quantise, and the reason where not. */
 export type Verdict = { readonly quantize: true } | { readonly quantize: false; readonly reason: string };
@@ -178,13 +198,16 @@ export function decider(
   isQuantised: boolean,
   config: Config | null = null,
 ): (weight: PlainWeight | ScaledWeight, stack?: true | string) => Verdict {
-  const include = (selection.include ?? []).map(matcher);
+  const also = [...(selection.also ?? []), ...(selection.include ?? [])].map(matcher);
+  const only = selection.only?.map(matcher);
   const exclude = (selection.exclude ?? []).map(matcher);
   const isMultimodal = readsMoreThanText(config);
   return ({ name, shape, kind }, stack = "not 2-D") => {
     if (exclude.some((fits) => fits(name))) return { quantize: false, reason: "excluded" };
     if (shape.length < 2) return { quantize: false, reason: "not a matrix" };
-    if (kind === "scaled" || include.some((fits) => fits(name))) return { quantize: true };
+    if (also.some((fits) => fits(name))) return { quantize: true };
+    if (only?.some((fits) => fits(name)) === false) return { quantize: false, reason: NOT_CHOSEN };
+    if (kind === "scaled") return { quantize: true };
     if (isQuantised) return { quantize: false, reason: "kept by whoever quantised the checkpoint" };
     if (shape.length === 3) return stack === true ? { quantize: true } : { quantize: false, reason: stack };
     if (shape.length > 2) return { quantize: false, reason: "not 2-D" };

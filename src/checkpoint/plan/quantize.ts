@@ -3,7 +3,15 @@ import { checkKnown } from "../../tensor/checks.ts";
 import { FORMATS } from "../../tensor/formats.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import { type DialectName, dialectOf, partName, type Storage } from "../dialects/index.ts";
-import { decider, type Override, overrider, refuseUnmatched, type Selection } from "../dialects/rules.ts";
+import {
+  decider,
+  type Override,
+  overrider,
+  refuseUnmatched,
+  refuseUnmatchedSelection,
+  SELECTION,
+  type Selection,
+} from "../dialects/rules.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";
 import { refuseForeign } from "../read/foreign.ts";
 import { quantizationConfig } from "../read/quantization.ts";
@@ -43,15 +51,14 @@ export interface QuantizeOptions extends Selection, ResolveOptions {
  * @throws BlockscaleError `option`, `dialect`, `format` or `shape`
  */
 export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = {}): Plan {
-  checkKnown("planQuantize", options, ["to", "include", "exclude", "overrides", "missingScale"]);
+  checkKnown("planQuantize", options, ["to", ...SELECTION, "overrides", "missingScale"]);
   const dialect = dialectOf(options.to ?? "deepseek-v3.1");
   const { weights, foreign, strays } = resolve(checkpoint, options);
   const isQuantised = weights.some(({ kind }) => kind === "scaled");
   refuseForeign(foreign, quantizationConfig(checkpoint.config), isQuantised);
   const decide = decider(options, isQuantised, checkpoint.config);
   const override = overrider(options.overrides ?? [], dialect);
-  refuseUnmatched("include", options.include, weights);
-  refuseUnmatched("exclude", options.exclude, weights);
+  refuseUnmatchedSelection(options, weights);
   refuseUnmatched(
     "overrides",
     options.overrides?.map(({ pattern }) => pattern),

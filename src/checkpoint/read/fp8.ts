@@ -1,4 +1,4 @@
-import type { Config, Place } from "./checkpoint.ts";
+import type { Config, StoredTensor } from "./checkpoint.ts";
 import { gridOf, isScalar } from "./grids.ts";
 import type { Block } from "./makers/index.ts";
 import { isStrayName, SCALE_TYPES, scaleNames, scalesOf, wrappedWeight } from "./names.ts";
@@ -7,7 +7,7 @@ import { configsOf } from "./quantization.ts";
 import { fitsNoBlock, holderOf, possibleScales, refuseSecond, withoutScales } from "./refusals.ts";
 import { type Element, matrixOf, type ScaledWeight } from "./weights.ts";
 
-const ELEMENTS: Readonly<Partial<Record<Place["dtype"], Element>>> = {
+const ELEMENTS: Readonly<Partial<Record<StoredTensor["dtype"], Element>>> = {
   F8_E4M3: "e4m3",
   F8_E5M2: "e5m2",
   F8_E4M3FNUZ: "e4m3fnuz",
@@ -16,10 +16,10 @@ const ELEMENTS: Readonly<Partial<Record<Place["dtype"], Element>>> = {
 
 /** The checkpoint around a tensor of codes. */
 export interface Around {
-  readonly byName: ReadonlyMap<string, Place>;
+  readonly byName: ReadonlyMap<string, StoredTensor>;
   readonly config: Config | null;
   /** Tensors by what they lie in; made when it is asked for. */
-  readonly holders: () => ReadonlyMap<string, readonly Place[]>;
+  readonly holders: () => ReadonlyMap<string, readonly StoredTensor[]>;
   /** The blocks that config.json names. */
   readonly configured: readonly Block[];
   /** Whether codes without a scale are to be taken as they are. */
@@ -30,7 +30,7 @@ export interface Around {
  * FP8 codes with the scales that lie beside them; `null` for tensors that hold none.
  * @throws BlockscaleError `dialect`: no scales, several, or some that fit no block
  */
-export function fp8Weight(codes: Place, around: Around): ScaledWeight | null {
+export function fp8Weight(codes: StoredTensor, around: Around): ScaledWeight | null {
   const { byName, holders, config, configured, takesOne } = around;
   const element = ELEMENTS[codes.dtype];
   if (element === undefined || isStrayName(codes.name)) return null;
@@ -62,7 +62,7 @@ export function fp8Weight(codes: Place, around: Around): ScaledWeight | null {
 function fusedGrid(
   name: string,
   shape: readonly number[],
-  scales: Place,
+  scales: StoredTensor,
   config: Config | null,
 ): Pick<ScaledWeight, "block" | "parts"> | null {
   const [rows, cols] = shape as [number, number];
@@ -77,7 +77,7 @@ function fusedGrid(
  * `X.k_proj.weight`. The parent must have no weight of its own, and the name must say that it is of weights:
  * a `scale` alone may be anything that a model multiplies with.
  */
-function sharedScale(weight: string, byName: ReadonlyMap<string, Place>): Place | undefined {
+function sharedScale(weight: string, byName: ReadonlyMap<string, StoredTensor>): StoredTensor | undefined {
   const parent = `${holderOf(holderOf(weight))}.weight`;
   if (!weight.endsWith(".weight") || parent === ".weight" || byName.has(parent)) return undefined;
   const found = scalesOf(

@@ -1,6 +1,6 @@
 import { shapeNamed, tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import type { Place } from "./checkpoint.ts";
+import type { StoredTensor } from "./checkpoint.ts";
 import { gridOf } from "./grids.ts";
 import type { Block } from "./makers/index.ts";
 import { isStrayName, SCALE_TYPES, scaleNames } from "./names.ts";
@@ -9,7 +9,7 @@ import { isStrayName, SCALE_TYPES, scaleNames } from "./names.ts";
  * Readers of each format know one of the names and ignore the others, or refuse the checkpoint: which scales
  * are meant cannot be told, and a guess could silently give a model of other values.
  */
-export function refuseSecond(weight: string, found: readonly Place[]): void {
+export function refuseSecond(weight: string, found: readonly StoredTensor[]): void {
   if (found.length < 2) return;
   throw new BlockscaleError("dialect", {
     where: tensorNamed(weight),
@@ -20,7 +20,7 @@ export function refuseSecond(weight: string, found: readonly Place[]): void {
 }
 
 /** The error for codes without scales. @param beside a tensor that may be the scale all the same */
-export function withoutScales({ name, dtype }: Place, beside: string | undefined): BlockscaleError {
+export function withoutScales({ name, dtype }: StoredTensor, beside: string | undefined): BlockscaleError {
   return new BlockscaleError("dialect", {
     where: tensorNamed(name),
     expected: `scales for its ${dtype} codes, named ${scaleNames(name).slice(0, 3).join(" or ")}`,
@@ -38,14 +38,14 @@ export function withoutScales({ name, dtype }: Place, beside: string | undefined
  * of scales. Scales of activations and biases are none.
  */
 export function possibleScales(
-  { name: weight, shape }: Place,
-  holders: ReadonlyMap<string, readonly Place[]>,
+  { name: weight, shape }: StoredTensor,
+  holders: ReadonlyMap<string, readonly StoredTensor[]>,
   configured: readonly Block[],
 ): string | undefined {
   const module = holderOf(weight);
-  const isCalledSo = ({ name }: Place) =>
+  const isCalledSo = ({ name }: StoredTensor) =>
     /scale/i.test(name.slice(holderOf(name).length)) && !isStrayName(name);
-  const isShapedSo = (place: Place) =>
+  const isShapedSo = (place: StoredTensor) =>
     place.name !== weight &&
     SCALE_TYPES[place.dtype] !== undefined &&
     !/bias$/.test(place.name) &&
@@ -57,8 +57,8 @@ export function possibleScales(
 }
 
 /** Tensors by what they lie in. */
-export function byHolder(places: Iterable<Place>): ReadonlyMap<string, readonly Place[]> {
-  const found = new Map<string, Place[]>();
+export function byHolder(places: Iterable<StoredTensor>): ReadonlyMap<string, readonly StoredTensor[]> {
+  const found = new Map<string, StoredTensor[]>();
   for (const place of places) {
     const holder = holderOf(place.name);
     const beside = found.get(holder);
@@ -74,8 +74,8 @@ export function holderOf(name: string): string {
 }
 
 export function fitsNoBlock(
-  { name, shape }: Place,
-  scales: Place,
+  { name, shape }: StoredTensor,
+  scales: StoredTensor,
   [configured]: readonly Block[],
 ): BlockscaleError {
   return new BlockscaleError("dialect", {

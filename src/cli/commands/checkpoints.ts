@@ -18,7 +18,9 @@ import { convertQueued } from "../queue.ts";
 import { FILES, INPUTS, jobs, missingScale, part, place, REPORT, several, WORST, within } from "./options.ts";
 
 interface SelectionFlags extends ConvertFlags {
+  readonly also?: string[];
   readonly include?: string[];
+  readonly only?: string[];
   readonly exclude?: string[];
   readonly missingScale: "error" | "one";
   readonly part?: Part;
@@ -31,7 +33,8 @@ function conversion(command: Command, about: string): Command {
     .description(about)
     .argument("<IN>", INPUTS, place)
     .argument("<OUT>", "the file, folder or s3://BUCKET/PREFIX to write", place)
-    .option("--include <pattern>", "convert these weights (repeatable)", several)
+    .option("--only <pattern>", "convert these weights alone (repeatable)", several)
+    .addOption(new Option("--include <pattern>").argParser(several).hideHelp())
     .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
     .option(...FILES)
     .addOption(missingScale())
@@ -116,13 +119,14 @@ export function checkpointCommands(command: Command, signal: AbortSignal): void 
         "how to store codes and scales; left out, deepseek-v3.1, or compressed-tensors-mixed where overrides name formats",
       ).choices(Object.keys(dialects)),
     )
+    .option("--also <pattern>", "convert these weights too, which are kept otherwise (repeatable)", several)
     .option("--overrides <file>", "JSON list of weights to treat differently", place)
     .addHelpText("after", QUANTIZE_HELP)
     .action(async (from, to, flags: SelectionFlags & { to?: DialectName; overrides?: string }) => {
-      const { include, exclude, missingScale } = flags;
+      const { also, include, only, exclude, missingScale } = flags;
       const overrides = await readOverrides(flags.overrides);
       const dialect = flags.to ?? dialectFor(overrides);
-      const options = { to: dialect, include, exclude, missingScale, overrides };
+      const options = { to: dialect, also, include, only, exclude, missingScale, overrides };
       const direction = { kind: "quantize", to: dialect } as const;
       await run(from, to, { direction, options }, flags, signal);
     });
@@ -130,8 +134,8 @@ export function checkpointCommands(command: Command, signal: AbortSignal): void 
     .addOption(new Option("--dtype <type>", "of the values").choices(["bf16", "f16", "f32"]).default("bf16"))
     .addHelpText("after", DEQUANTIZE_HELP)
     .action(async (from, to, flags: SelectionFlags & { dtype: ValueType }) => {
-      const { include, exclude, missingScale, dtype } = flags;
-      const options = { dtype, include, exclude, missingScale };
+      const { include, only, exclude, missingScale, dtype } = flags;
+      const options = { dtype, include, only, exclude, missingScale };
       const direction = { kind: "dequantize", dtype } as const;
       await run(from, to, { direction, options }, flags, signal);
     });
