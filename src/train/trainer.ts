@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { DecoderConfig } from "../model/config.ts";
 import type { Json } from "../model/json.ts";
 import type { Program } from "../model/program.ts";
@@ -241,7 +242,13 @@ export class Trainer {
   async close(): Promise<void> {
     await this.#crew.close();
   }
+
+  /** The end of an `await using` block closes it. */
+  declare [Symbol.asyncDispose]: () => Promise<void>;
 }
+
+// Hosts of 2024 and before have no such symbol.
+if (Symbol.asyncDispose) Trainer.prototype[Symbol.asyncDispose] = Trainer.prototype.close;
 
 function checkBatch(
   ids: Int32Array,

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Queue } from "bullmq";
+import { freePort } from "../support/free-port.mjs";
 import { makeCertificates } from "./certificates.mjs";
 import { installDashboard, showOn } from "./dashboard.mjs";
 import {
@@ -16,7 +17,6 @@ import {
   expectSame,
   finish,
   folder,
-  freePort,
   HUB_TOKEN,
   installRedis,
   makeModel,

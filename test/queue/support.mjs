@@ -2,11 +2,11 @@
 import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import { freePort } from "../support/free-port.mjs";
 import { startFaults } from "./faults.mjs";
 
 const CLI = new URL("../../dist/cli/main.js", import.meta.url).pathname;
@@ -46,14 +46,6 @@ export function run(command, args, env = {}) {
 export const blockscale = (...args) => run(process.execPath, [CLI, ...args]);
 /** The same with other variables in its environment. */
 export const blockscaleWith = (env, ...args) => run(process.execPath, [CLI, ...args], env);
-
-export async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 // What nobody may ever read in what is printed, or in what Redis keeps.
 export const PASSWORD = "p4ssw0rd-of-the-test";

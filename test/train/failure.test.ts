@@ -43,6 +43,12 @@ async function messageOf(
   }
 }
 
+test("a trainer closes at the end of an `await using` block", async () => {
+  const trainer = await createTrainer({ config, seed: 1 });
+  expect(trainer[Symbol.asyncDispose]).toBe(trainer.close);
+  await trainer.close();
+});
+
 describe("a loss that is no number tells the first tensor without numbers", () => {
   const layer = "model.layers.1";
   test("nothing where all are numbers", async () => {

@@ -1,6 +1,6 @@
 // Browsers, the page in them, and what tests do with it.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium, firefox } from "playwright-core";
@@ -261,4 +261,28 @@ export async function withPage({ browser, url }, body, { pickers = false, ...opt
   } finally {
     if (!instance.isShared) await instance.close();
   }
+}
+
+/** Measures from now on how long the page stands still: {@link longestPause}. */
+export const watchPauses = (page) =>
+  page.evaluate(() => {
+    window.longest = 0;
+    let before = performance.now();
+    setInterval(() => {
+      const now = performance.now();
+      window.longest = Math.max(window.longest, now - before);
+      before = now;
+    }, 10);
+  });
+
+/** The longest time in milliseconds that the page stood still since {@link watchPauses}. */
+export const longestPause = (page) => page.evaluate(() => window.longest);
+
+/** What the button for a report in JSON gives, parsed. */
+export async function jsonReport(page) {
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "Report JSON" }).click(),
+  ]);
+  return JSON.parse(readFileSync(await download.path(), "utf8"));
 }

@@ -1,11 +1,12 @@
 // The whole flow, with output compared byte for byte with the command line's.
 import assert from "node:assert/strict";
-import { createReadStream, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { createReadStream, existsSync, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
   chooseFormat,
   convert,
   downloadedBy,
+  jsonReport,
   openFiles,
   openFolder,
   openReady,
@@ -360,11 +361,7 @@ export const tests = [
         await openFiles(page, input);
         await planned(page);
         await convert(page);
-        const [download] = await Promise.all([
-          page.waitForEvent("download"),
-          page.getByRole("button", { name: "Report JSON" }).click(),
-        ]);
-        const json = JSON.parse(readFileSync(await download.path(), "utf8"));
+        const json = await jsonReport(page);
         assert.deepEqual(json.tensors, report.tensors);
         assert.deepEqual(json.total, report.total);
       });
@@ -392,11 +389,7 @@ export const tests = [
         const row = page.getByRole("row", { name: "a.weight" });
         await row.getByText("4,096 became NaN or Inf").waitFor();
         await page.getByTestId("done").getByText("4,096 became NaN or Inf").waitFor();
-        const [download] = await Promise.all([
-          page.waitForEvent("download"),
-          page.getByRole("button", { name: "Report JSON" }).click(),
-        ]);
-        const json = JSON.parse(readFileSync(await download.path(), "utf8"));
+        const json = await jsonReport(page);
         assert.deepEqual(json.tensors, report.tensors);
         assert.deepEqual(json.total, report.total);
       });

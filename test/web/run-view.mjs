@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { chooseFormat, openFolder, withPage } from "./browser.mjs";
+import { chooseFormat, longestPause, openFolder, watchPauses, withPage } from "./browser.mjs";
 import { importView } from "./in-node.mjs";
 import { audit } from "./page.mjs";
 
@@ -34,18 +34,6 @@ const figure = async (page, name) =>
 /** The page's figure has four digits; builds of the kernels differ in the last bits of their sums. */
 const isClose = (found, expected) => Math.abs(found / expected - 1) < 0.02;
 
-/** Measures from now on how long the page stands still. */
-const watch = (page) =>
-  page.evaluate(() => {
-    window.longest = 0;
-    let before = performance.now();
-    setInterval(() => {
-      const now = performance.now();
-      window.longest = Math.max(window.longest, now - before);
-      before = now;
-    }, 10);
-  });
-
 export const tests = [
   {
     name: "running: both models go on as in Node, with the same divergence, on a page that is never blocked",
@@ -65,7 +53,7 @@ export const tests = [
         await page.goto(`${env.url}?view=run&example=stories&format=compressed-tensors-mxfp4`);
         await ready(page);
         await page.locator("#run-temperature").selectOption("1");
-        await watch(page);
+        await watchPauses(page);
         await page.getByRole("button", { name: "Go on" }).click();
         await page.getByTestId("positions").waitFor();
         for (const side of ["original", "converted"]) {
@@ -78,7 +66,7 @@ export const tests = [
         const found = await figure(page, "kl-mean");
         console.log(`        mean KL ${found} (Node: ${mean}), ${marks} tokens differ`);
         assert.ok(isClose(found, mean));
-        assert.ok((await page.evaluate(() => window.longest)) < 500);
+        assert.ok((await longestPause(page)) < 500);
         // The position where both are furthest apart is shown first; arrow keys choose others.
         const worst = positions.reduce((a, b) => (b.divergence > a.divergence ? b : a));
         const caption = page.getByTestId("likely").locator("caption");

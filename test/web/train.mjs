@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { downloadedBy, withPage } from "./browser.mjs";
+import { downloadedBy, longestPause, watchPauses, withPage } from "./browser.mjs";
 import { unzipped } from "./command-line.mjs";
 import { importView } from "./in-node.mjs";
 import { withScript } from "./isolated.mjs";
@@ -70,15 +70,7 @@ window.isReady = true;`;
       const expected = await inNode(env, "deepseek", 50);
       await withPage(env, async (page) => {
         await page.goto(`${env.url}?view=train&steps=50`);
-        await page.evaluate(() => {
-          window.longest = 0;
-          let before = performance.now();
-          setInterval(() => {
-            const now = performance.now();
-            window.longest = Math.max(window.longest, now - before);
-            before = now;
-          }, 10);
-        });
+        await watchPauses(page);
         await page.getByRole("button", { name: "Train", exact: true }).click();
         await page.getByTestId("progress").getByText("Done").waitFor({ timeout: 90_000 });
         assert.equal(page.workers().filter((worker) => worker.url().endsWith("/train-worker.js")).length, 2);
@@ -87,9 +79,7 @@ window.isReady = true;`;
         const worst = Math.max(
           ...losses.flatMap((pair, i) => pair.map((loss, j) => Math.abs(loss / expected[i][j] - 1))),
         );
-        console.log(
-          `        largest difference ${worst}, longest wait ${await page.evaluate(() => window.longest)} ms`,
-        );
+        console.log(`        largest difference ${worst}, longest wait ${await longestPause(page)} ms`);
         assert.equal(worst, 0);
         assert.ok(losses[49][0] < 0.75 * losses[0][0] && losses[49][1] < 0.75 * losses[0][1]);
         assert.ok((await page.getByTestId("sample").textContent()).length > 20);

@@ -1,9 +1,9 @@
 // npm run test:bundlers: builds an app with every bundler from the packed package, and opens it in Chromium.
 import { spawn } from "node:child_process";
 import { cp, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { freePort } from "../../support/free-port.mjs";
 import { installBrowsers, open } from "../drivers/launch.mjs";
 import { serve } from "../drivers/server.mjs";
 import { serveWorker } from "../drivers/workerd.mjs";
@@ -45,14 +45,6 @@ async function createWorkspace(folder) {
   await run("npm", ["ci", ...flags], { cwd: path, timeout: 300_000 });
   await run("npm", ["install", "--no-save", ...flags, tarball], { cwd: path });
   return path;
-}
-
-async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** Runs `next start` while `work` runs; `work` gets the origin. */

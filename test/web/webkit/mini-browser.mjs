@@ -1,9 +1,9 @@
 // WebKitGTK's own small browser: a normal window steered by a script in the page, or one started by WebKitWebDriver.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "../../support/free-port.mjs";
 import { withFront } from "../front.mjs";
 
 /** Debian packages, of which the first brings what the others only start. */
@@ -164,14 +164,6 @@ export function withWindow(env, { features = [], files = [], worker = "" }, body
       await body(steps, join(home, "Downloads"));
     }),
   );
-}
-
-async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /**
