@@ -19,7 +19,7 @@ export { addToRows, layerNorm, rmsNorm } from "./kernels/model/norm";
 export { workspaceOfPlain as plainWorkspace } from "./kernels/model/plain";
 export { rope } from "./kernels/model/rope";
 export { route } from "./kernels/model/routing";
-export { addScaled, softmax, widenAs as widen } from "./kernels/model/vectors";
+export { addScaled, copyRows, softmax, widenAs as widen } from "./kernels/model/vectors";
 export {
   causalSoftmax,
   crossEntropy,

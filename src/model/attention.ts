@@ -243,19 +243,19 @@ class Latent implements Attention {
   /** lifted[head][token] <- (q Uk, the part of q with positions) */
   #lift(lifted: number, q: number, tokens: number, count: number): void {
     const program = this.#program;
+    const { kernels } = program;
     const { plainDim, ropeDim, rank, valueDim } = this.#sizes;
     const headWidth = plainDim + ropeDim;
     const part = program.room("part", tokens * Math.max(plainDim, rank));
     const made = program.room("made", tokens * Math.max(valueDim, rank));
     for (let head = 0; head < count; head++) {
-      for (let token = 0; token < tokens; token++)
-        program.copy(part + 4 * token * plainDim, q + 4 * (token * count + head) * headWidth, plainDim);
+      const from = q + 4 * head * headWidth;
+      kernels.copyRows(part, 4 * plainDim, from, 4 * count * headWidth, tokens, 4 * plainDim);
       program.multiplyOwn(made, part, tokens, this.#toLatent, head);
-      for (let token = 0; token < tokens; token++) {
-        const at = lifted + 4 * (head * tokens + token) * (rank + ropeDim);
-        program.copy(at, made + 4 * token * rank, rank);
-        program.copy(at + 4 * rank, q + 4 * ((token * count + head) * headWidth + plainDim), ropeDim);
-      }
+      const width = 4 * (rank + ropeDim);
+      const at = lifted + head * tokens * width;
+      kernels.copyRows(at, width, made, 4 * rank, tokens, 4 * rank);
+      kernels.copyRows(at + 4 * rank, width, from + 4 * plainDim, 4 * count * headWidth, tokens, 4 * ropeDim);
     }
   }
 
@@ -301,8 +301,8 @@ class Latent implements Attention {
     const made = program.room("made", tokens * Math.max(valueDim, rank));
     for (let head = 0; head < count; head++) {
       program.multiplyOwn(made, mixed + 4 * head * tokens * rank, tokens, this.#fromLatent, head);
-      for (let token = 0; token < tokens; token++)
-        program.copy(out + 4 * (token * count + head) * valueDim, made + 4 * token * valueDim, valueDim);
+      const bytes = 4 * valueDim;
+      program.kernels.copyRows(out + head * bytes, count * bytes, made, bytes, tokens, bytes);
     }
   }
 }

@@ -12,8 +12,8 @@ export type CacheType = "f32" | "fp8";
 const FIRST = 256;
 
 /**
- * Vectors of the tokens so far: `heads` of `dim` values each, `[capacity, heads, dim]`, or
- * codes and float32 scales `[capacity, heads]`.
+ * Vectors of the tokens so far: `heads` of `dim` values each, `[heads, capacity, dim]`, or codes and float32
+ * scales `[heads, capacity]`. Attention meets one head after another, so the vectors of a head lie together.
  */
 export class Rows {
   readonly heads: number;
@@ -33,47 +33,57 @@ export class Rows {
 
   /** Bytes from the values of one token to those of the next; `scaleStride` is the same for scales. */
   get stride(): number {
-    return this.heads * this.dim * (this.#type === "fp8" ? 1 : 4);
+    return this.dim * (this.#type === "fp8" ? 1 : 4);
   }
 
   get scaleStride(): number {
-    return 4 * this.heads;
+    return 4;
   }
 
   /** Address of a head's vector of the first token. */
   values(head: number): number {
-    return this.#values!.start + head * this.dim * (this.#type === "fp8" ? 1 : 4);
+    return this.#values!.start + head * this.#capacity * this.stride;
   }
 
   /** Address of a head's scale of the first token; 0 if values are kept as they are. */
   scales(head: number): number {
-    return this.#scales === undefined ? 0 : this.#scales.start + 4 * head;
+    return this.#scales === undefined ? 0 : this.#scales.start + head * this.#capacity * this.scaleStride;
   }
 
   /** Takes [tokens, heads, dim] at `src` in as tokens `length` and following. */
   append(src: number, length: number, tokens: number): void {
     this.#reserve(length, length + tokens);
     const { kernels } = this.#program;
-    const at = this.#values!.start + length * this.stride;
-    if (this.#scales === undefined) {
-      this.#program.copy(at, src, tokens * this.heads * this.dim);
-      return;
+    const { dim, heads } = this;
+    const bytes = 4 * dim;
+    const room = this.#scales === undefined ? 0 : this.#program.bytes("head to keep", tokens * bytes);
+    for (let head = 0; head < heads; head++) {
+      const at = this.values(head) + length * this.stride;
+      kernels.copyRows(room || at, bytes, src + head * bytes, heads * bytes, tokens, bytes);
+      if (room === 0) continue;
+      const scales = this.scales(head) + length * this.scaleStride;
+      // Scales that are powers of two, rounded up so that nothing is cut.
+      kernels.quantize(CACHE_FORMAT, 0, 1, at, scales, room, tokens, dim, 1, dim, 1, 0, 127);
     }
-    const rows = tokens * this.heads;
-    const scales = this.#scales.start + length * this.scaleStride;
-    // Scales that are powers of two, rounded up so that nothing is cut.
-    kernels.quantize(CACHE_FORMAT, 0, 1, at, scales, src, rows, this.dim, 1, this.dim, 1, 0, 127);
   }
 
   #reserve(length: number, needed: number): void {
     if (needed <= this.#capacity) return;
-    const { arena } = this.#program;
-    let capacity = Math.max(FIRST, this.#capacity);
+    const { arena, kernels } = this.#program;
+    const before = this.#capacity;
+    let capacity = Math.max(FIRST, before);
     while (capacity < needed) capacity *= 2;
     const grow = (old: Resident | undefined, stride: number): Resident => {
-      const room = arena.keep(capacity * stride);
+      const room = arena.keep(this.heads * capacity * stride);
       if (old === undefined) return room;
-      new Uint8Array(arena.buffer).copyWithin(room.start, old.start, old.start + length * stride);
+      kernels.copyRows(
+        room.start,
+        capacity * stride,
+        old.start,
+        before * stride,
+        this.heads,
+        length * stride,
+      );
       arena.release(old);
       return room;
     };

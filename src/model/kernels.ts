@@ -62,6 +62,9 @@ export interface ModelKernels extends Kernels {
   /** dst[n] += src[n] * factor */
   addScaled(dst: number, src: number, n: number, factor: number): void;
 
+  /** dst <- src, rows of so many bytes whose beginnings are strides apart. */
+  copyRows(dst: number, dstStride: number, src: number, srcStride: number, rows: number, bytes: number): void;
+
   /**
    * Rotates pairs of the first `dim` values of each head: i and i + dim / 2, or neighbours if
    * `isInterleaved`, by the angles of their token. cos and sin: [tokens, dim / 2].

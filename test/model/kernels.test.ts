@@ -221,6 +221,23 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     }
   });
 
+  test("copyRows moves rows from one distance to another, and nothing between them", async () => {
+    const at = await fresh();
+    for (const [rows, length] of [
+      [0, 5],
+      [1, 0],
+      [3, 5],
+    ] as const) {
+      const values = randomNormal(1, 21);
+      const [src, dst] = [at.put(values), at.put(new Float32Array(33).fill(9))];
+      at.kernels.copyRows(dst, 44, src, 28, rows, 4 * length);
+      const expected = Float32Array.from({ length: 33 }, (_, i) =>
+        i / 11 < rows && i % 11 < length ? values[7 * Math.floor(i / 11) + (i % 11)]! : 9,
+      );
+      expect(at.floats(dst, 33)).toEqual(expected);
+    }
+  });
+
   interface Case {
     readonly tokens: number;
     readonly group: number;
@@ -236,6 +253,9 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     { tokens: 1, group: 3, count: 31, dim: 12, valueDim: 8, isCausal: true, window: 0, hasSinks: true },
     { tokens: 1, group: 4, count: 32, dim: 16, valueDim: 20, isCausal: true, window: 0, hasSinks: false },
     { tokens: 1, group: 5, count: 33, dim: 16, valueDim: 16, isCausal: true, window: 5, hasSinks: false },
+    { tokens: 1, group: 2, count: 34, dim: 12, valueDim: 36, isCausal: true, window: 0, hasSinks: false },
+    { tokens: 2, group: 1, count: 67, dim: 8, valueDim: 20, isCausal: true, window: 3, hasSinks: true },
+    { tokens: 3, group: 2, count: 39, dim: 8, valueDim: 80, isCausal: true, window: 0, hasSinks: false },
     { tokens: 7, group: 2, count: 7, dim: 8, valueDim: 8, isCausal: true, window: 0, hasSinks: false },
     { tokens: 9, group: 3, count: 70, dim: 24, valueDim: 12, isCausal: true, window: 33, hasSinks: true },
     { tokens: 40, group: 1, count: 100, dim: 32, valueDim: 36, isCausal: true, window: 8, hasSinks: false },

@@ -13,6 +13,18 @@ export function addScaled(dst: usize, src: usize, n: usize, factor: f32): void {
   for (; src < end; src += 4, dst += 4) store<f32>(dst, load<f32>(dst) + load<f32>(src) * factor);
 }
 
+/** dst <- src, rows of so many bytes whose beginnings are `dstStride` and `srcStride` bytes apart. */
+export function copyRows(
+  dst: usize,
+  dstStride: usize,
+  src: usize,
+  srcStride: usize,
+  rows: usize,
+  bytes: usize,
+): void {
+  for (; rows; rows--, dst += dstStride, src += srcStride) memory.copy(dst, src, bytes);
+}
+
 /** float32[n] at dst <- values[n] of type T. */
 export function widen<T>(dst: usize, src: usize, n: usize): void {
   if (idof<T>() == idof<F32>()) {
