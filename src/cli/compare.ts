@@ -7,7 +7,7 @@ import { tensorNamed } from "../safetensors/names.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import * as figures from "./figures.ts";
 import { openInput } from "./input.ts";
-import { heed } from "./interruption.ts";
+import { throwIfInterrupted } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
 import { type ReservedReport, reportOfComparison, reserveReport } from "./report.ts";
 import { comparisonTable } from "./tables.ts";
@@ -41,7 +41,7 @@ export async function compare(
       const { compare, ahead } = threads ?? {};
       const options = { missingScale, signal, ...(threads !== null && { compare, ahead }) };
       const tensors = await compareCheckpoints(...sides, engine, options).finally(() => threads?.stop());
-      await heed(signal);
+      await throwIfInterrupted(signal);
       await (flags.json === true
         ? printJson({ a: pathA, b: pathB, tensors, total: totalOf(tensors) })
         : print(`${comparisonTable(tensors)}\n\n${verdictOf(tensors)}`));

@@ -108,7 +108,10 @@ export async function convertOrder(
   }
 }
 
-/** The conversion is whole, whatever becomes of its page, for which the input is read once more. */
+/**
+ * Writes the page of a report, for which the input is read once more. If that
+ * fails, the conversion is whole all the same.
+ */
 async function writePage(page: ReservedReport, converted: Converted, signal: AbortSignal): Promise<void> {
   const { direction } = converted.task;
   try {
@@ -158,7 +161,7 @@ function refuseName(to: string, isFolder: boolean): void {
   });
 }
 
-/** A file that is there already may be made again by the same command, and by no other. */
+/** Refuses an OUT that is there already, unless this very command has made it. */
 async function refuseTaken(path: string, file: FilePlan): Promise<void> {
   const found = await openAt(path).catch(() => undefined);
   if (found === undefined) return;

@@ -30,7 +30,7 @@ export interface FolderRun extends Run {
   readonly finish: (size: number) => void;
 }
 
-/** Makes what is not there yet of a folder. */
+/** Makes the files of a folder that are not there yet. */
 export async function convertFolder(run: FolderRun, folder: string, overwrite: boolean): Promise<void> {
   const { chosen, opened, plan, documents, task, signal } = run;
   const isOurs = overwrite || (await holdsThisOutput(folder, run));

@@ -80,7 +80,7 @@ export function refuseForPipeline(
   });
 }
 
-/** OUT may hold what an earlier run of this command has made, and nothing else. */
+/** Refuses an OUT that holds anything but what an earlier run of this command has made. */
 async function refuseOthers({ components, others }: Pipeline, to: string): Promise<void> {
   const ours = new Set([...components.keys(), ...[...others.keys()].map((name) => name.split("/")[0]!)]);
   const names = await namesAt(to).catch((): string[] => []);

@@ -66,7 +66,7 @@ interface Record {
 const RECORD = "evaluation.json";
 const nameOf = ({ part, of }: Part): string => `scores-${part}-of-${of}.json`;
 
-/** The chunks of a part: as many as of any other, but for one. */
+/** The chunks of a part: parts differ by one chunk at most. */
 function chunksOf(
   { part, of }: Part,
   { context }: EvaluationSpec,

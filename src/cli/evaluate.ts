@@ -18,7 +18,7 @@ import { readHeader } from "../safetensors/read.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import * as figures from "./figures.ts";
 import { type Input, openInput } from "./input.ts";
-import { heed } from "./interruption.ts";
+import { throwIfInterrupted } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
 import { type ReservedReport, reserveReport } from "./report.ts";
 
@@ -41,7 +41,7 @@ export interface OpenedEvaluation {
   readonly ids: Int32Array;
 }
 
-/** How the scores of all tokens are come by. */
+/** A way to compute the scores of all tokens: here, or by workers. */
 export type Scoring = (
   opened: OpenedEvaluation,
   flags: EvaluateFlags,
@@ -141,12 +141,12 @@ export async function scoreHere(
     onChunk: ({ done, total }) => tell(`chunk ${done} of ${total}`),
   });
   tell("");
-  await heed(signal);
+  await throwIfInterrupted(signal);
   for (const state of states) await state.remove();
   return scores;
 }
 
-/** A line that is written over, where somebody watches. */
+/** Shows a line of progress that is overwritten, on a terminal. */
 function tell(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
 }

@@ -12,7 +12,7 @@ export function bytes(n: number): string {
   return `${i === 0 ? value : value.toPrecision(3)} ${units[i]}`;
 }
 
-/** A whole number with thin groups of thousands: 1,234,567. */
+/** A whole number with its thousands in groups: 1,234,567. */
 export function count(n: number): string {
   return n.toLocaleString("en-US");
 }
@@ -28,7 +28,7 @@ export function percent(share: number): string {
 }
 
 /**
- * Decibels, or what stands in their place: that nothing was lost, or how many values are no numbers any more.
+ * Decibels, or a word instead of them: that nothing was lost, or how many values are no numbers any more.
  */
 export function decibels({ sqnrDb, nonFinite }: PrecisionSummary): string {
   if (nonFinite > 0) return `${count(nonFinite)} not finite`;

@@ -65,12 +65,12 @@ export async function generate(
   }
 }
 
-/** The line end that a shell or an editor leaves behind a prompt is no part of it. */
+/** A prompt without the line end that a shell or an editor leaves behind it. */
 function withoutLineEnd(text: string): string {
   return text.replace(/\r?\n$/, "");
 }
 
-/** Ids of tokens as people write them: apart by spaces or commas. */
+/** Ids of tokens from a text: separated by spaces or commas. */
 function idsOf(text: string): number[] {
   const parts = text.split(/[\s,]+/).filter((part) => part !== "");
   const ids = parts.map(Number);

@@ -5,7 +5,7 @@ import { cachedModel, isWhole } from "../io/hub-cache.ts";
 import type { Source } from "../io/source.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 
-/** A hub of models, as far as it differs from others. */
+/** A hub of models: all in which it differs from others. */
 interface Hub {
   /** What addresses begin with: `hf` of `hf:OWNER/NAME`. */
   readonly scheme: string;

@@ -34,7 +34,7 @@ export async function openInput(place: string, signal?: AbortSignal): Promise<In
   return INDEX.test(place) ? openBesideIndex(place) : openLocal(place);
 }
 
-/** Files that are there as long as the server is. */
+/** An input on a server: there is nothing to close. */
 function onServer(files: ReadonlyMap<string, Source>, isFolder = true): Input {
   return { isFolder, files, close: async () => {} };
 }
@@ -68,7 +68,9 @@ async function openObjects(place: string, signal?: AbortSignal): Promise<Input> 
   return onServer(files, isFolder);
 }
 
-/** Addresses that would be taken for paths: hf:NAME without an owner, and schemes that are not read. */
+/**
+ * Refuses addresses that would be taken for paths: hf:NAME without an owner, and schemes that are not read.
+ */
 function refuseAddress(place: string): void {
   const isHub = /^(hf|ms):/i.test(place);
   const scheme = /^([a-z][a-z0-9+.-]+):\/\//i.exec(place)?.[1];

@@ -5,7 +5,7 @@ import { reportPage } from "../report/page.ts";
 import { inspectionReport } from "../report/report.ts";
 import { refuseForPipeline } from "./convert-pipeline.ts";
 import { openInput } from "./input.ts";
-import { heed } from "./interruption.ts";
+import { throwIfInterrupted } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
 import { type ReservedReport, reserveReport } from "./report.ts";
 import { inspectionTable, otherFilesLines } from "./tables.ts";
@@ -27,7 +27,7 @@ export async function inspect(
     const { checkpoint, sources, unread } = opened;
     const beside = { leftOut: [...opened.leftOut, ...chosen.leftOut], unread };
     const inspection = await inspectCheckpoint(checkpoint, sources, { missingScale: "one", signal });
-    await heed(signal);
+    await throwIfInterrupted(signal);
     await (flags.json === true
       ? printJson({ input: path, ...beside, ...inspection })
       : print([inspectionTable(inspection), ...otherFilesLines(beside, "Not read")].join("\n")));

@@ -4,7 +4,7 @@ import { BlockscaleError } from "../tensor/errors.ts";
 /** Exit status of a process that a signal ended, as shells give it. */
 export const INTERRUPTED: Readonly<Record<string, number>> = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
 
-/** Aborted by Ctrl-C or a polite kill, so that nothing half-written stays behind. */
+/** A signal that Ctrl-C or SIGTERM aborts, so that nothing half-written stays behind. */
 export function interruption(): AbortSignal {
   const controller = new AbortController();
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
@@ -23,11 +23,11 @@ export function interruption(): AbortSignal {
 }
 
 /**
- * Throws if the run was interrupted. Signals arrive between turns of the
- * event loop, so it waits for two of them.
+ * Throws if the run was interrupted. Waits for two turns of the event loop first, since signals arrive
+ * between turns.
  * @throws what the signal was aborted with
  */
-export async function heed(signal: AbortSignal): Promise<void> {
+export async function throwIfInterrupted(signal: AbortSignal): Promise<void> {
   // The first one comes before the system is asked again, the second one after.
   await setImmediate();
   await setImmediate();

@@ -66,7 +66,7 @@ export function printUsageError(message: string): void {
   printJsonError({ code: "option", message: new BlockscaleError("option", fault).message, ...fault });
 }
 
-/** A report that has been printed is what there is to read: a second record behind it would be none of JSON. */
+/** Prints an error as JSON, unless a report was printed already: two records in a row would be no JSON. */
 function printJsonError(error: { readonly [part: string]: string }): void {
   if (!isPrinted) console.log(JSON.stringify({ error }, null, 2));
 }

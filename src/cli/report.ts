@@ -58,7 +58,7 @@ export async function reserveReport(
   };
 }
 
-/** Nothing is replaced but an earlier report, or an empty file. */
+/** Refuses to replace anything but an earlier report, or an empty file. */
 async function refuseOther(path: string): Promise<void> {
   if (path === "") throw misplaced("--report", "the name of a file", "an empty name");
   const found = await stat(path).catch((cause) => {
@@ -90,7 +90,7 @@ function misplaced(where: string, expected: string, got: string): BlockscaleErro
   return new BlockscaleError("option", { where, expected, got, fix: "Choose another name for --report." });
 }
 
-/** Codes without scales have been refused before, if they are to be. */
+/** How the report reads: the conversion has refused codes without scales already, if it was asked to. */
 const READING = { missingScale: "one" } as const;
 
 interface Conversion {

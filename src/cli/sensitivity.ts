@@ -16,7 +16,7 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { idsOf, placesOf } from "./evaluate.ts";
 import * as figures from "./figures.ts";
 import { openInput } from "./input.ts";
-import { heed } from "./interruption.ts";
+import { throwIfInterrupted } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
 import { type ReservedReport, reserveReport } from "./report.ts";
 
@@ -110,7 +110,7 @@ function mixesOf(groups: readonly SensitiveGroup[], formats: readonly WeightForm
   return [...uniform, ...[...bits, ...between].map((budget) => mixWithin(groups, budget))];
 }
 
-/** Scores by runs, of which there are many: tells how long they take once the first has. */
+/** Scores groups by runs, and tells how long all will take after the first one. */
 function measured(
   estimated: Sensitivity,
   evaluator: MixEvaluator,
@@ -138,7 +138,7 @@ async function resultsOf(
 ): Promise<Result[]> {
   const results: Result[] = [];
   for (const mix of mixes) {
-    await heed(signal);
+    await throwIfInterrupted(signal);
     results.push({ mix, evaluation: await evaluator.evaluate(mix.formats) });
   }
   return results.sort((a, b) => a.mix.bitsPerWeight - b.mix.bitsPerWeight);

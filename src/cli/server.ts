@@ -4,7 +4,7 @@ import type { GenerateOptions } from "../model/options.ts";
 import type { ChatMessage } from "../model/tokenizer.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 
-/** What a request asked for that cannot be. */
+/** The error for a request that cannot be answered: an HTTP status and a message. */
 class Refusal extends Error {
   readonly status: number;
   readonly param: string | null;
@@ -31,7 +31,7 @@ export interface Served {
   readonly maxTokens: number;
 }
 
-/** Requests are answered one after another: a model does one thing at a time. */
+/** A server for one model. Requests are answered one after another: a model does one thing at a time. */
 export function serverOf(served: Served): Server {
   return createServer((request, response) => {
     answer(served, request, response).catch((error: unknown) => {
@@ -176,7 +176,7 @@ function chatPrompt({ model }: Served, { messages }: Json): Int32Array {
   return model.tokenizer.chat(messages.map(messageOf));
 }
 
-/** Content may come in parts, of which only texts are taken. */
+/** The text of a message. Content may come in parts, of which only texts are taken. */
 function messageOf(message: unknown, i: number): ChatMessage {
   const { role, content } = (message ?? {}) as Json;
   const where = `messages[${i}]`;

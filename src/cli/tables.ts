@@ -44,7 +44,7 @@ export function summaryTable({ tensors, total }: Summary): string {
   ].join("\n");
 }
 
-/** Weights without a scale: each is named, since nothing tells that 1 is right. */
+/** Lines that name each weight without a scale, since nothing shows that 1 is right. */
 function scaleLines(tensors: readonly PlannedTensor[]): string[] {
   const names = tensors
     .filter(({ scaleTakenAsOne }) => scaleTakenAsOne)
@@ -60,12 +60,12 @@ export function matchLines(matched: readonly Matched[]): string[] {
   );
 }
 
-/** Lines that must not be missed. */
+/** Lines of warnings, above the table. */
 export function warningLines(warnings: readonly string[]): string[] {
   return warnings.map((warning) => `Warning: ${figures.text(warning)}`);
 }
 
-/** Says so where not all values were measured. */
+/** The line that says that a sample was measured, where it was. */
 function sampleLines({ precision, values }: Summary["total"]): string[] {
   if (precision === null || precision.values >= values) return [];
   return [
@@ -74,7 +74,7 @@ function sampleLines({ precision, values }: Summary["total"]): string[] {
   ];
 }
 
-/** What stands in place of decibels, explained. */
+/** Lines that explain figures in place of decibels. */
 function notFiniteLines(precision: PrecisionSummary | null): string[] {
   const n = precision?.nonFinite ?? 0;
   if (n === 0) return [];
@@ -181,7 +181,7 @@ export function inspectionTable({
   ].join("\n");
 }
 
-/** Two checkpoints held against each other. */
+/** The table of `compare`: a row for each tensor. */
 export function comparisonTable(tensors: readonly ComparedTensor[]): string {
   const head = [
     "tensor",

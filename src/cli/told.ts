@@ -14,7 +14,7 @@ export interface Told {
   lines(): string;
 }
 
-/** Prints one or the other. */
+/** Prints the record as JSON, or the lines for people. */
 export function tell(flags: { readonly json?: true }, { record, lines }: Told): Promise<void> {
   return flags.json === true ? printJson(record) : print(lines());
 }
@@ -34,7 +34,7 @@ export interface Converted extends Planned {
   readonly started: number;
 }
 
-/** What became of a whole checkpoint. */
+/** Tells what became of a checkpoint. */
 export function toldOfSummary(converted: Converted): Told {
   const { to, opened, plan, summary, started } = converted;
   const warnings = warningsFor(converted);
@@ -52,7 +52,7 @@ export function toldOfSummary(converted: Converted): Told {
   };
 }
 
-/** What would become of it. */
+/** Tells what would become of a checkpoint: --dry-run. */
 export function toldOfPlan(planned: Planned): Told {
   const { opened, plan } = planned;
   const warnings = warningsFor(planned);

@@ -11,7 +11,7 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { byteTokenizer } from "../train/bytes.ts";
 import { wordAt } from "../train/random.ts";
 import type { RecipeName } from "../train/recipes.ts";
-import { heed } from "./interruption.ts";
+import { throwIfInterrupted } from "./interruption.ts";
 import { print } from "./print.ts";
 import { reserveReport } from "./report.ts";
 import { begin, finish, keep } from "./training-folder.ts";
@@ -110,7 +110,7 @@ export async function train(
   bar?.start(flags.steps, first, { loss: "-", rate: "-" });
   try {
     while (trainer.steps < flags.steps) {
-      await heed(signal);
+      await throwIfInterrupted(signal);
       const { loss } = await trainer.step(batchAt(trainer.steps), [flags.batch, width], flags.parts);
       log.losses.push(loss);
       const tokens = (trainer.steps - first) * flags.batch * flags.context;

@@ -10,7 +10,7 @@ import { warmupCosine } from "../train/options.ts";
 import type { Trainer } from "../train/trainer.ts";
 import type { TrainFlags } from "./train.ts";
 
-/** What a run has seen so far: it is kept with every checkpoint. */
+/** The log of a run so far, kept with every checkpoint. */
 export interface Log {
   /** Options that make a run what it is: another run is not taken up. */
   readonly settings: object;
@@ -72,7 +72,10 @@ async function write(path: string, source: Source): Promise<void> {
   await writer.close();
 }
 
-/** A folder of all that a later run needs, which appears under its name when it is whole; older ones go. */
+/**
+ * Writes a folder with all that a later run needs. It appears under its name
+ * when it is whole; older ones are removed.
+ */
 export async function keep(out: string, trainer: Trainer, log: Log, isAdapted: boolean): Promise<void> {
   const name = `checkpoint-${trainer.steps}`;
   const partial = join(out, `.${name}`);

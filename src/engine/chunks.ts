@@ -2,9 +2,9 @@ import { scaleTypeOf } from "../tensor/formats.ts";
 import type { Grid } from "../tensor/tensor.ts";
 
 /**
- * How a tensor passes through linear memory: in rectangles of whole blocks, each small enough that its values and codes
- * stay in a core's cache between the copy in, the kernel and the copy out. Working memory is that of one chunk,
- * however large the tensor; only a single block larger than a chunk needs more.
+ * How a tensor passes through linear memory: in rectangles of whole blocks, each small enough that its values
+ * and codes stay in a core's cache between the copy in, the kernel and the copy out. Working memory is that
+ * of one chunk, however large the tensor; only a single block larger than a chunk needs more.
  */
 export interface Chunk {
   /** Index of the chunk's first element in the tensor. */
@@ -20,16 +20,21 @@ export interface Chunk {
   readonly scaleStride: number;
 }
 
-/** 64 Ki elements: the float32 and codes of a chunk are 320 KiB, under a third of a usual second-level cache. */
+/**
+ * 64 Ki elements: the float32 and codes of a chunk are 320 KiB, under a third of a usual second-level cache.
+ */
 export const ROW_CHUNK: number = 1 << 16;
 
 /**
- * Where a row of blocks spans many rows, 1 Mi elements (5 MiB): whole rows copied at once beat chunks of the size above by two to one,
- * for those have to be copied in pieces of a row.
+ * Where a row of blocks spans many rows, 1 Mi elements (5 MiB): whole rows copied at once beat chunks of the
+ * size above by two to one, for those have to be copied in pieces of a row.
  */
 export const TILE_CHUNK: number = 1 << 20;
 
-/** A single row of blocks may be longer than that, up to 4 Mi elements, and is still faster in one piece (by a quarter to a half). */
+/**
+ * A single row of blocks may be longer than that, up to 4 Mi elements, and is still
+ * faster in one piece (by a quarter to a half).
+ */
 const LONG_CHUNK = 1 << 22;
 
 /** The chunks of a tensor, in the order of its memory. */

@@ -36,16 +36,18 @@ import { chunksOf, gather, type Rectangle, ROW_CHUNK, scaleRectangle, scaleView,
 import { quantizeNvfp4, saturatedFp4 } from "./fp4.ts";
 import { comparePrecision, type Precision } from "./precision.ts";
 
-/** What {@link Engine.quantize} can write into, instead of allocating; a block-scaled tensor fits as it is. */
+/**
+ * What {@link Engine.quantize} can write into, instead of allocating; a block-scaled tensor fits as it is.
+ */
 export interface QuantizeOut {
   readonly codes: Uint8Array;
   readonly scales: Uint8Array | Float32Array;
 }
 
 /**
- * Block-scaled FP8 operations on one set of kernels. All methods are synchronous and check their arguments before
- * any memory is touched; errors are of class {@link BlockscaleError}. Methods that return arrays take the caller's own as
- * `out`: allocating the result is the largest cost of a large call.
+ * Block-scaled FP8 operations on one set of kernels. All methods are synchronous and check their arguments
+ * before any memory is touched; errors are of class {@link BlockscaleError}. Methods that return arrays take
+ * the caller's own as `out`: allocating the result is the largest cost of a large call.
  */
 export class Engine {
   /** Which kernels run: a WebAssembly build, or plain JavaScript. */
@@ -63,8 +65,8 @@ export class Engine {
   }
 
   /**
-   * Codes of float32 values, without a scale: nearest even, saturating (Inf too); NaN is 0x7F with its sign, and in E2M1, which
-   * has none, the largest value with its sign.
+   * Codes of float32 values, without a scale: nearest even, saturating (Inf too); NaN is 0x7F with its sign,
+   * and in E2M1, which has none, the largest value with its sign.
    * @param options.out `values.length` codes; half as many bytes for E2M1, rounded up
    */
   encode(values: Float32Array, format: Format, options: { out?: Uint8Array } = {}): Uint8Array {
@@ -198,10 +200,12 @@ export class Engine {
   }
 
   /**
-   * Values of a block-scaled tensor: code * scale in float32, then one rounding to nearest even for bf16 and f16.
+   * Values of a block-scaled tensor: code * scale in float32, then one
+   * rounding to nearest even for bf16 and f16.
    * @param type of the result: "f32" (Float32Array), or "bf16" and "f16" (Uint16Array of bits)
-   * @param options.out as many elements as the tensor has; or, of float32, a {@link resident} matrix of its shape, [slices * rows, cols] if that
-   * has leading dimensions, which the kernel writes into: nothing is copied out
+   * @param options.out as many elements as the tensor has; or, of float32, a {@link resident}
+   * matrix of its shape, [slices * rows, cols] if that has leading dimensions, which the
+   * kernel writes into: nothing is copied out
    */
   dequantize(tensor: BlockScaled, type: "f32" | undefined, options: { out: ResidentMatrix }): ResidentMatrix;
   dequantize(tensor: BlockScaled, type?: "f32", options?: { out?: Float32Array }): Float32Array;
@@ -263,8 +267,8 @@ export class Engine {
   }
 
   /**
-   * Measures what became of `values`: a block-scaled tensor made from them, or an array of as many float32. Sums are float64,
-   * and the same in every build and runtime.
+   * Measures what became of `values`: a block-scaled tensor made from them, or an array of as many float32.
+   * Sums are float64, and the same in every build and runtime.
    */
   compare(values: Values, became: BlockScaled | Float32Array): Precision {
     if (!ArrayBuffer.isView(became) && (became as BlockScaled)?.format === "e2m1") {
@@ -280,16 +284,18 @@ export class Engine {
   }
 
   /**
-   * The matrix product x [M, K] . w [N, K]^T, summed in float32: DeepGEMM's "nt", and its other layouts by `layout`.
-   * `x` is float32 (only the weights are quantised) or block-scaled; `w` a block-scaled record or what {@link pack} made of it.
-   * Within gamma_k * sum |x||w| of the exact product: k is K, and one more for each operand with float32 scales. Below
-   * float32's normal range a rounding costs up to 2^-150 instead; sums on the way that pass its end are Inf or NaN. NaN and
-   * Inf propagate.
+   * The matrix product x [M, K] . w [N, K]^T, summed in float32: DeepGEMM's "nt", and its other layouts by
+   * `layout`. `x` is float32 (only the weights are quantised) or block-scaled; `w` a block-scaled record or
+   * what {@link pack} made of it. Within gamma_k * sum |x||w| of the exact product: k is K, and one more for
+   * each operand with float32 scales. Below float32's normal range a rounding costs up to 2^-150 instead;
+   * sums on the way that pass its end are Inf or NaN. NaN and Inf propagate.
    * @param options.layout "nt", "nn" (w is [K, N]), "tn" and "tt" (x is [K, M])
    * @param options.type of the result: "f32" (Float32Array), or "bf16" (Uint16Array of bits), rounded once
-   * @param options.experts one number per row of x: which slice of w [E, N, K] it meets; -1 for rows to leave alone
+   * @param options.experts one number per row of x: which slice of w [E,
+   * N, K] it meets; -1 for rows to leave alone
    * @param options.out M * N elements, or a {@link resident} matrix [M, N]
-   * @param options.activations "f32"; "int8": x is rounded to integers first, which E4M3 and E2M1 codes in blocks of a multiple of 16 columns can meet; "auto"
+   * @param options.activations "f32"; "int8": x is rounded to integers first, which E4M3 and E2M1 codes in
+   * blocks of a multiple of 16 columns can meet; "auto"
    * @returns [M, N], row-major
    */
   gemm(
@@ -316,9 +322,12 @@ export class Engine {
   }
 
   /**
-   * Rounds x [M, K] to int8, once for any number of products: as x of {@link gemm}. It is in the engine's memory until `free()`.
-   * @param options.block columns that share a scale: 32; 16 for weights in blocks of 16 columns such as NVFP4; 128, faster, if all are E4M3 codes in blocks of 128 columns
-   * @throws BlockscaleError `option`, `shape`, `buffer`, `memory`; `wasm`: a host that computes sums of integers wrongly
+   * Rounds x [M, K] to int8, once for any number of products: as x of {@link gemm}. It
+   * is in the engine's memory until `free()`.
+   * @param options.block columns that share a scale: 32; 16 for weights in blocks of 16 columns such as
+   * NVFP4; 128, faster, if all are E4M3 codes in blocks of 128 columns
+   * @throws BlockscaleError `option`, `shape`, `buffer`, `memory`; `wasm`: a
+   * host that computes sums of integers wrongly
    */
   activations(x: LeftOperand, options: { readonly block?: Int8Block } = {}): Int8Activations {
     const { block = 32 } = checkKnown("activations", options, ["block"]);
@@ -333,7 +342,10 @@ export class Engine {
     return this.#products.activations(x, block);
   }
 
-  /** What "auto" means for products of this engine: the faster of both, found by timing them once, or what it was set to. */
+  /**
+   * What "auto" means for products of this engine: the faster of both, found by
+   * timing them once, or what it was set to.
+   */
   get fasterActivations(): "f32" | "int8" {
     return this.#products.faster();
   }
@@ -345,7 +357,8 @@ export class Engine {
   /**
    * Room for a float32 matrix in the engine's memory. Products read x and write `out` there without a copy.
    * @param source its shape [rows, cols], for a matrix of zeros; or { values, shape }
-   * @example const hidden = fp8.resident([1, 4096]); fp8.gemm(x, w1, { out: hidden }); fp8.gemm(hidden, w2, { out: y });
+   * @example const hidden = fp8.resident([1, 4096]); fp8.gemm(x, w1, { out:
+   * hidden }); fp8.gemm(hidden, w2, { out: y });
    * @throws BlockscaleError `shape`, `buffer`; `memory`: no room
    */
   resident(source: readonly [number, number] | Matrix): ResidentMatrix {
@@ -360,10 +373,12 @@ export class Engine {
   }
 
   /**
-   * Copies weights into the engine's memory, where they stay for any number of products: a byte per weight, its share of the
-   * scales, and at most a sixteenth of a byte for subnormal codes, which are kept apart. An engine holds up to 4 GiB.
+   * Copies weights into the engine's memory, where they stay for any number of products: a byte per
+   * weight, its share of the scales, and at most a sixteenth of a byte for subnormal codes, which are
+   * kept apart. An engine holds up to 4 GiB.
    * @param options.layout "t" for [N, K], "n" for [K, N], which is transposed once
-   * @param options.weights "codes", or "int7": integers for products with int8 activations, also of { values, shape }
+   * @param options.weights "codes", or "int7": integers for products with
+   * int8 activations, also of { values, shape }
    * @param options.activations "int8" keeps FP4 at half a byte a weight
    * @throws BlockscaleError `memory`: no room; free other weights, or use a second engine
    */

@@ -39,7 +39,8 @@ export interface TensorFactor {
 }
 
 /**
- * Writes codes and E4M3 scales of NVFP4, and gives the float32 that belongs to the tensor: amax / (448 * 6), so that the largest block has the largest scale.
+ * Writes codes and E4M3 scales of NVFP4, and gives the float32 that belongs to the tensor: amax / (448 * 6),
+ * so that the largest block has the largest scale.
  */
 export function quantizeNvfp4(
   engine: Encoder,
@@ -86,8 +87,9 @@ function amaxesOf(x: Float32Array, grid: Grid): Float32Array {
 }
 
 /**
- * Each step is rounded to float32: a block's scale is the nearest E4M3 of amax / 6 over the tensor's, at least the smallest one unless the block
- * is zero; a code is the nearest of x over the product of both. A block with NaN or Inf has NaN as its scale, and counts for no other.
+ * Each step is rounded to float32: a block's scale is the nearest E4M3 of amax / 6 over the tensor's, at
+ * least the smallest one unless the block is zero; a code is the nearest of x over the product of both. A
+ * block with NaN or Inf has NaN as its scale, and counts for no other.
  */
 function encodeBlocks(
   engine: Encoder,

@@ -5,7 +5,9 @@ import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { chunksOf, gather, ROW_CHUNK, scaleRectangle, scaleView } from "./chunks.ts";
 
-/** What became of values: sums and extremes, which add up over the parts of a tensor. All of them are finite. */
+/**
+ * What became of values: sums and extremes, which add up over the parts of a tensor. All of them are finite.
+ */
 export interface Precision {
   /** Values compared. */
   readonly count: number;
@@ -27,8 +29,8 @@ export interface Precision {
   /** Values beyond the largest one their block can hold, cut down to it. Counted where codes are known. */
   readonly saturated: number;
   /**
-   * Values that are NaN or Inf before or after, and not the same both times. They count for nothing else here; nor
-   * do those that stayed NaN or Inf, of which nothing was lost.
+   * Values that are NaN or Inf before or after, and not the same both times. They count for nothing else
+   * here; nor do those that stayed NaN or Inf, of which nothing was lost.
    */
   readonly nonFinite: number;
 }
@@ -66,8 +68,8 @@ export function add(a: Precision, b: Precision): Precision {
 }
 
 /**
- * Signal to quantisation noise in decibels: 10 log10(signal / noise). Infinity where nothing was lost, -Infinity where
- * a value became NaN or Inf, or was.
+ * Signal to quantisation noise in decibels: 10 log10(signal / noise). Infinity where nothing was lost,
+ * -Infinity where a value became NaN or Inf, or was.
  */
 export function sqnr({ signal, noise, nonFinite }: Precision): number {
   if (nonFinite > 0) return -Infinity;
@@ -75,8 +77,8 @@ export function sqnr({ signal, noise, nonFinite }: Precision): number {
 }
 
 /**
- * Cosine of the angle between the values and what they became, as vectors, NaN and Inf left out; 1 where both are 0,
- * and 0 where one is.
+ * Cosine of the angle between the values and what they became, as vectors, NaN and Inf left
+ * out; 1 where both are 0, and 0 where one is.
  */
 export function cosine({ signal, energy, product }: Precision): number {
   if (signal === 0 || energy === 0) return signal === energy ? 1 : 0;

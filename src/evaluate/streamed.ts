@@ -28,7 +28,10 @@ export interface StateStore {
 
 export interface StreamOptions extends Asked {
   readonly threads?: number | undefined;
-  /** Whether no member runs in this thread, even if there is one alone: this thread has something else to do meanwhile. */
+  /**
+   * Whether no member runs in this thread, even if there is one alone: this
+   * thread has something else to do meanwhile.
+   */
   readonly apart?: boolean | undefined;
   /** The build of the kernels; the best one that runs here if left out. */
   readonly variant?: Variant | undefined;
@@ -45,15 +48,15 @@ export interface StreamedPredictor extends Predictor {
 }
 
 /**
- * Experts of a layer that are in memory at a time, in bytes. Their results are summed up group by group: the groups must not depend on
- * the number of threads, or the last digits would.
+ * Experts of a layer that are in memory at a time, in bytes. Their results are summed up group by group: the
+ * groups must not depend on the number of threads, or the last digits would.
  */
 const GROUP_BYTES = 2 ** 29;
 
 /**
- * Runs a model of any size over chunks of tokens, a layer at a time: its weights are read, meet the hidden states of all chunks, and are
- * dropped. Experts are read in groups, and only those that some token takes. Memory: the hidden states of all chunks, one layer without experts, and
- * one group of them.
+ * Runs a model of any size over chunks of tokens, a layer at a time: its weights are read, meet the hidden
+ * states of all chunks, and are dropped. Experts are read in groups, and only those that some token takes.
+ * Memory: the hidden states of all chunks, one layer without experts, and one group of them.
  *
  * Gives logits for the chunks in their order, and for no others.
  * @param files as `openModel` takes them
@@ -229,7 +232,10 @@ class LayerRun {
     return groups;
   }
 
-  /** Does something with the states of each chunk; what comes of it takes their place, unless it is for something else. */
+  /**
+   * Does something with the states of each chunk; what comes of it takes
+   * their place, unless it is for something else.
+   */
   async #eachChunk(
     states: Float32Array,
     context: number,

@@ -1,6 +1,6 @@
 /**
- * What some work gives, in the order of the work, though several of it are under way at a time.
- * @param work begun where the iterable gives it
+ * Results of promises in the order in which they were begun, with several under way at a time.
+ * @param work makes each promise, and so begins its work, when it is asked for the next one
  * @param most under way at a time
  * @throws the failure whose turn comes, or what the signal was aborted
  * with; nothing is under way any more by then

@@ -1,4 +1,4 @@
-/** Something opened that has to be closed again. */
+/** An open file or the like, which has to be closed. */
 interface Handle {
   close(): Promise<void>;
 }

@@ -8,15 +8,15 @@ import { partialName, SIGN_OF_LIFE_MILLISECONDS } from "./writers.ts";
 /** A file on disk as a source. `fs.openAsBlob` reports sizes modulo 2^32: this reads by position. */
 export interface FileSource extends Source {
   readonly path: string;
-  /** When it was last changed, in milliseconds since 1970. */
+  /** Time of the file's last change, in milliseconds since 1970. */
   readonly modified: number;
-  /** Who may read, write and run it: the last nine bits of its mode. */
+  /** Permissions: the last nine bits of the file's mode. */
   readonly mode: number;
   refuseChange(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** What the system says went wrong, as an error of ours. */
+/** A BlockscaleError for an error of the operating system. */
 export function systemFault(where: string, expected: string, cause: unknown): BlockscaleError {
   const { code, message } = cause as NodeJS.ErrnoException;
   const words: { [code: string]: [got: string, fix: string] } = {
@@ -54,8 +54,8 @@ export async function fileFacts(
 const handles = new Handles<FileHandle>(4);
 
 /**
- * A regular file for reading. It is opened when read, and closed when other files are, so that a folder of many files
- * costs few descriptors.
+ * A regular file for reading. It is opened when read, and closed when other files are, so that a
+ * folder of many files costs few descriptors.
  * @throws BlockscaleError `io`; also where a file was replaced or written to before it was opened again
  */
 export async function openFile(path: string): Promise<FileSource> {
@@ -98,7 +98,7 @@ export async function openFile(path: string): Promise<FileSource> {
   };
 }
 
-/** A shard that changed while it was read has become a mixture of two. */
+/** The error for a file that changed while it was read: what was read is a mixture of two versions. */
 function changedFault(path: string): BlockscaleError {
   return new BlockscaleError("io", {
     where: path,
@@ -118,7 +118,10 @@ async function readAt(handle: FileHandle, start: number, into: Uint8Array): Prom
   return done;
 }
 
-/** Bytes after which the disk is told to write what it has been given, while more is made: little is left to wait for at the end. */
+/**
+ * Bytes after which the disk is told to write what it has been given, while more is
+ * made: little is left to wait for at the end.
+ */
 const FLUSHED = 1 << 24;
 
 /**
@@ -188,7 +191,7 @@ export async function createFile(
   });
 }
 
-/** Writes a whole small file the same way. */
+/** Writes a small text as a file that appears only when it is whole. */
 export async function writeText(path: string, text: string): Promise<void> {
   await new Blob([text]).stream().pipeTo(await createFile(path));
 }
@@ -200,7 +203,8 @@ async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {
 }
 
 /**
- * Makes a folder and those it lies in. Node's own recursion says of a read-only system that a folder is missing.
+ * Makes a folder and those it lies in. Node's own recursion says of a
+ * read-only system that a folder is missing.
  * @throws BlockscaleError `io`
  */
 export async function makeFolder(path: string): Promise<void> {

@@ -37,7 +37,7 @@ export async function createAt(
   return isS3(place) ? createS3(place, size, beforeVisible) : createFile(place, beforeVisible, mode);
 }
 
-/** Writes a whole small file the same way. */
+/** Writes a small text as a file that appears only when it is whole. */
 export async function writeTextAt(place: string, text: string, mode?: number): Promise<void> {
   await new Blob([text]).stream().pipeTo(await createAt(place, undefined, undefined, mode));
 }

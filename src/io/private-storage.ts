@@ -15,13 +15,13 @@ export interface CacheOptions extends UrlOptions {
  */
 const PIECE = 2 ** 24;
 
-/** Pieces that are fetched at a time, which is what it takes of memory. */
+/** Pieces that are fetched at a time: this bounds the memory. */
 const AHEAD = 3;
 
 /** The folder in private storage that holds one folder for each address. */
 const FOLDER = "blockscale-files";
 
-/** What a kept file was made from: another size or tag, and it is fetched anew. */
+/** The file that tells which version is kept: if size or tag on the server differ, it is fetched anew. */
 const ORIGIN = "origin.json";
 
 /**
@@ -134,7 +134,7 @@ async function remove(files: FileSystemDirectoryHandle, name: string): Promise<v
   });
 }
 
-/** One tab at a time works on a file; another one waits, and finds what was fetched. */
+/** Runs work on a kept file while no other tab does: others wait, and find what was fetched. */
 async function alone<T>(name: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   const options = signal === undefined ? {} : { signal };
   return navigator.locks.request(`${FOLDER}/${name}`, options, work) as Promise<T>;

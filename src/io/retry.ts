@@ -40,7 +40,7 @@ export async function attempt<T>(
   }
 }
 
-/** Ends early when the signal is aborted. */
+/** Waits; ends early when the signal is aborted. */
 async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let wake = () => {};

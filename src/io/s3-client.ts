@@ -294,7 +294,7 @@ const TRANSIENT = new Set([
   "InternalError",
   "TimeoutError",
 ]);
-/** What another try does not cure although no server has answered. */
+/** Names of errors that another try does not cure, although no server has answered. */
 const FINAL = new Set(["CredentialsProviderError", "EndpointError", "TokenProviderError"]);
 
 function isTransient(cause: unknown): boolean {

@@ -45,7 +45,7 @@ export function takeBytes(size: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(size);
 }
 
-/** Something that was given back, to be given to another thread. */
+/** Memory that was given back, to be handed to another thread. */
 export function takeSpare(): ArrayBuffer | undefined {
   return spare.pop();
 }

@@ -18,9 +18,9 @@ interface Writer {
   readonly start: string;
 }
 
-/** How a file is called while it is being written. */
+/** The name of a file while it is being written. */
 const PARTIAL = /^\..*\.([0-9a-f]{8})-(\d+)-(\w+)-[0-9a-f]{8}-\d+\.part$/s;
-/** How versions up to 0.1 called them. */
+/** Names of partial files that versions up to 0.1 wrote. */
 const OLD_PARTIAL = /^\..*\.(\d+)-\d+\.part$/s;
 
 const self: Writer = { realm: realmOf(), pid: process.pid, start: startOf(process.pid) ?? "0" };

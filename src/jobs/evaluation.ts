@@ -11,7 +11,7 @@ import { hasKeys, isText, LONGEST_PATH, refuseRecord } from "./spec.ts";
 
 type Files = ReadonlyMap<string, Source>;
 
-/** A model, and the original that it is held against, if any. */
+/** A model, and the original that it is compared with, if any. */
 export interface Inputs {
   readonly model: Files;
   readonly reference: Files | null;

@@ -14,9 +14,9 @@ function* placesIn(size: number): Generator<[start: number, end: number]> {
 }
 
 /**
- * A short stand-in for the contents of a file, taken while it is written: whether it is still the same can then be told
- * without reading hundreds of gigabytes again. A change of a few bytes by hand may escape it; a file that is empty in
- * places, cut off, or another one does not.
+ * A short stand-in for the contents of a file, taken while it is written: whether it is still the same can
+ * then be told without reading hundreds of gigabytes again. A change of a few bytes by hand may escape it; a
+ * file that is empty in places, cut off, or another one does not.
  */
 export class Fingerprint {
   readonly #hash = createHash("sha256");

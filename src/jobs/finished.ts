@@ -8,7 +8,7 @@ import { parseHeader } from "../safetensors/header.ts";
 import { isOutput, type Run } from "./conversion.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 
-/** Bytes at both ends of a copied tensor that are held against the input. */
+/** Bytes at both ends of a copied tensor that are compared with the input. */
 const ENDS = 1 << 14;
 
 /** An output that may be there already, with what it has to hold. */
@@ -49,7 +49,7 @@ export async function isFinished(
   return true;
 }
 
-/** In milliseconds since 1970, of files on disk. */
+/** Time of the last change of a file on disk, in milliseconds since 1970. */
 function modifiedOf(source: Source | undefined): number | undefined {
   return (source as { modified?: number } | undefined)?.modified;
 }

@@ -18,11 +18,14 @@ import { completeFolder, isMade, makeFile, type Run, removeLeftoversOf } from ".
 import { type Finished, isMeasured } from "./journal.ts";
 import { checkSpec, hasKeys, type SharedPlan, type Spec } from "./spec.ts";
 
-/** A folder in the output with what is known of an unfinished run: the run, and a record for each file that is whole. */
+/**
+ * A folder in the output with what is known of an unfinished run: the run,
+ * and a record for each file that is whole.
+ */
 const RECORDS = ".blockscale-run";
 const RUN = "run.json";
 
-/** What is known of a file that is whole. */
+/** The record of a file that is whole. */
 export interface Entry extends Finished {
   /** The SHA-256 of all its bytes. */
   readonly sha256: string;
@@ -83,7 +86,7 @@ export function otherRun(folder: string, found: Spec, wanted: Pick<Spec, "versio
   });
 }
 
-/** What is noted of a file; `undefined` where it has not been made, by this run. */
+/** The record of a file; `undefined` where this run has not made it. */
 export async function entryOf(folder: string, spec: Spec, file: FilePlan): Promise<Entry | undefined> {
   const text = (await readTextAt(recordPath(folder, file))) ?? "";
   const entry = parsed(text);
@@ -91,8 +94,8 @@ export async function entryOf(folder: string, spec: Spec, file: FilePlan): Promi
 }
 
 /**
- * Makes one file of a run that several processes share, unless it is there already. Two processes may make the same one: they
- * write the same bytes, and each file appears whole.
+ * Makes one file of a run that several processes share, unless it is there already. Two processes may make
+ * the same one: they write the same bytes, and each file appears whole.
  */
 export async function makeRecorded(
   run: Run,
@@ -162,7 +165,8 @@ async function sha256Of(path: string, signal: AbortSignal): Promise<string> {
 }
 
 /**
- * Completes an output of which every shard is there: the files carried over, config.json and the index; then forgets the run.
+ * Completes an output of which every shard is there: the files carried over,
+ * config.json and the index; then forgets the run.
  * @throws BlockscaleError `io`
  */
 export async function completeRun(folder: string, shared: SharedPlan, signal: AbortSignal): Promise<void> {
@@ -171,7 +175,7 @@ export async function completeRun(folder: string, shared: SharedPlan, signal: Ab
   await removeFolderAt(placeIn(folder, RECORDS));
 }
 
-/** File names may hold folders: the record's name does not. */
+/** Path of the record of a file. Names of files may hold folders, names of records do not. */
 function recordPath(folder: string, { name }: FilePlan): string {
   return placeIn(folder, RECORDS, `${encodeURIComponent(name)}.done`);
 }

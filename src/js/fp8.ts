@@ -85,9 +85,9 @@ function encodeOne(x: number, table: Uint8Array, rebase: number): number {
 }
 
 /**
- * codes[at + i] <- the code of float32 bits[from + i] / 2^(rebase >> 23), saturating.
- * The power of two comes straight off the exponent field, which is right while the ends of the field do not matter:
- * Inf and NaN want a rebase of 0; zeros and subnormals one from -95 << 23, where their codes are 0 in any case.
+ * codes[at + i] <- the code of float32 bits[from + i] / 2^(rebase >> 23), saturating. The power of two comes
+ * straight off the exponent field, which is right while the ends of the field do not matter: Inf and NaN want
+ * a rebase of 0; zeros and subnormals one from -95 << 23, where their codes are 0 in any case.
  */
 export function encodeSpan(
   codes: Uint8Array,

@@ -29,7 +29,10 @@ function nearest(x: number): number {
   return rounded - x === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
-/** Calls `put` with the integers of x[n], which begin at an index, in the range of +-most; returns the scale of this block. */
+/**
+ * Calls `put` with the integers of x[n], which begin at an index, in the range of
+ * +-most; returns the scale of this block.
+ */
 function roundBlock(
   x: Float32Array,
   at: number,
@@ -102,7 +105,9 @@ export function packInt7(
 /** Reads a row of weights, of so many blocks of some columns. */
 type Read = (row: number, into: Row, blocks: number, block: number) => void;
 
-/** See `gemmIntegers` of `Kernels`: exact sums of blocks, and float32 after them, as the builds compute it. */
+/**
+ * See `gemmIntegers` of `Kernels`: exact sums of blocks, and float32 after them, as the builds compute it.
+ */
 export function gemmIntegers(
   memory: ArrayMemory,
   at: number,

@@ -4,7 +4,9 @@ const MOST_PAGES = 65536;
 /** The part of `WebAssembly.Memory` that the engine uses. */
 export interface Memory {
   readonly buffer: ArrayBuffer;
-  /** Adds pages of 64 KiB, zeroed; the old buffer must not be used any more. Returns the old number of pages. */
+  /**
+   * Adds pages of 64 KiB, zeroed; the old buffer must not be used any more. Returns the old number of pages.
+   */
   grow(pages: number): number;
 }
 

@@ -40,8 +40,9 @@ export function scaleByte(
 }
 
 /**
- * float32 bits of the multiplier of a block with this amax (float32 bits): amax / largest code, never subnormal.
- * Rounding the quotient of two float32 first to float64 and then to float32 is the same as rounding it once.
+ * float32 bits of the multiplier of a block with this amax (float32 bits): amax / largest
+ * code, never subnormal. Rounding the quotient of two float32 first to float64 and then to
+ * float32 is the same as rounding it once.
  */
 export function multiplierBits(amax: number, fp8: Fp8, amaxFloor: number, zeroScale: number): number {
   if (amax >= INFINITY_BITS) return NAN_BITS;

@@ -16,7 +16,10 @@ interface DecoderParts {
   readonly pairLimit?: number;
 }
 
-/** Far above any model: tables of angles are made before shapes are compared with the tensors. */
+/**
+ * Most dimensions that turn with the position, far above any model: tables of angles are made
+ * before shapes are compared with the tensors.
+ */
 const MOST_ROTATED = 65_536;
 
 /** The family of Llama: RMS norms before attention and block, rotary positions, gated feed-forward. */

@@ -2,8 +2,8 @@ import { type Json, sizeOf, wrong } from "./json.ts";
 import type { ActivationName } from "./kernels.ts";
 
 /**
- * Far above any model, and few enough that a record of a hostile config.json takes neither memory nor time:
- * records are made before the tensors' shapes are compared with them.
+ * Most layers of a model: far above any, and few enough that a record of a hostile config.json takes neither
+ * memory nor time: records are made before the tensors' shapes are compared with them.
  */
 const MOST_LAYERS = 10_000;
 

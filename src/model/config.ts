@@ -37,7 +37,7 @@ export interface Dense {
   readonly size: number;
 }
 
-/** Many of them, of which each token takes a few. */
+/** A mixture of experts: many feed-forward blocks, of which each token takes a few. */
 export interface Experts {
   readonly kind: "experts";
   readonly size: number;

@@ -28,7 +28,8 @@ export interface Crew {
 const EXCHANGED = 2 ** 21;
 
 /**
- * One member in this thread, if that is all and it is no page; else workers. Without memory that can be shared there is one.
+ * One member in this thread, if that is all and it is no page; else workers.
+ * Without memory that can be shared there is one.
  * @param apart workers even for one member: this thread has something else to do meanwhile
  * @throws BlockscaleError `option`: there are no workers here; `wasm`
  */

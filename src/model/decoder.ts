@@ -42,7 +42,10 @@ export class DecoderLayer {
     return (this.#block as Mixture).counts(this.#normed(x, tokens, this.#norms[1]), tokens);
   }
 
-  /** What some experts of the second half add to x, which stays as it is: [tokens, hidden], in memory until the next call. */
+  /**
+   * What some experts of the second half add to x, which stays as it is:
+   * [tokens, hidden], in memory until the next call.
+   */
   part(x: number, tokens: number, part: ExpertPart): number {
     const y = this.#program.room("y", tokens * this.#config.hidden);
     (this.#block as Mixture).applyPart(y, this.#normed(x, tokens, this.#norms[1]), tokens, part);
@@ -66,7 +69,10 @@ export class DecoderLayer {
   }
 }
 
-/** Angles of tokens, rounded to float32 in the steps of the reference: position times frequency, then cos and sin. */
+/**
+ * Angles of tokens, rounded to float32 in the steps of the reference:
+ * position times frequency, then cos and sin.
+ */
 export function anglesOf(program: Program, { rope }: DecoderConfig, first: number, tokens: number): Angles {
   const { frequencies, factor } = rope;
   const n = frequencies.length;
@@ -151,7 +157,8 @@ export class Decoder {
 
   /**
    * Takes tokens in behind those of the cache.
-   * @returns logits `[tokens, vocabulary]`, or of the last one; or its normalised hidden states; of the first member only
+   * @returns logits `[tokens, vocabulary]`, or of the last one; or its
+   * normalised hidden states; of the first member only
    */
   forward(ids: ArrayLike<number>, wanted: Wanted): Float32Array | undefined {
     const program = this.#program;

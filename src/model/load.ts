@@ -5,7 +5,7 @@ import { partsOf } from "./parts.ts";
 import type { WeightForm } from "./store.ts";
 import type { Declared, Filling } from "./stored.ts";
 
-/** A member that takes its share of weights in. */
+/** A member that stores its share of the weights. */
 export interface Taker {
   /** Makes room for about so many bytes of tensors, before any of them is declared. */
   expect(bytes: number): void | Promise<void>;

@@ -18,8 +18,8 @@ export type Request =
   | LayerRequest;
 
 /**
- * A model layer by layer, for contexts whose hidden states x [tokens, hidden] are kept outside: only the weights that a request needs have to be
- * in memory. Each answers with x, or with what its comment says.
+ * A model layer by layer, for contexts whose hidden states x [tokens, hidden] are kept outside: only the
+ * weights that a request needs have to be in memory. Each answers with x, or with what its comment says.
  */
 export type LayerRequest =
   | { readonly kind: "words"; readonly config: DecoderConfig; readonly ids: Int32Array }

@@ -17,10 +17,11 @@ import type { WeightForm } from "./store.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /**
- * Opens a model of a checkpoint: FP8 weights of every dialect that is read here stay codes in memory, and so do those of MXFP4 and NVFP4, as
- * FP8 codes of the same values; BF16, F16 and F32 stay as they are.
+ * Opens a model of a checkpoint: FP8 weights of every dialect that is read here stay codes in memory, and so
+ * do those of MXFP4 and NVFP4, as FP8 codes of the same values; BF16, F16 and F32 stay as they are.
  * @param files config.json, the shards, and tokenizer.json where there is one, by name
- * @throws BlockscaleError `dialect`: an architecture or a format that is not known; `format`, `io`, `memory`, `option`
+ * @throws BlockscaleError `dialect`: an architecture or a format that is not
+ * known; `format`, `io`, `memory`, `option`
  */
 export async function openModel(
   files: ReadonlyMap<string, Source>,
@@ -55,7 +56,10 @@ export async function openModel(
   return new Model(crew, precisions, { config, tokenizer, pooling });
 }
 
-/** What a member's memory holds of weights: 4 GiB, less what activations and the cache of a short context take. */
+/**
+ * What a member's memory holds of weights: 4 GiB, less what
+ * activations and the cache of a short context take.
+ */
 const MOST_BYTES = 3.75 * 2 ** 30;
 
 function refuseTooLarge(located: readonly Located[], threads: number, weights: WeightForm): void {
@@ -70,7 +74,7 @@ function refuseTooLarge(located: readonly Located[], threads: number, weights: W
   });
 }
 
-/** Fetched by those whose model has a vocabulary. */
+/** The tokenizer of a model. Its code is loaded only where the model has a vocabulary. */
 async function tokenizerOf(files: ReadonlyMap<string, Source>): Promise<Tokenizer | null> {
   if (!files.has("tokenizer.json")) return null;
   return (await import("./tokenizer.ts")).openTokenizer(files);

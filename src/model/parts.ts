@@ -110,7 +110,10 @@ async function valuesOf(
   return dequantizeInBlock(await readScaledRows(weight, strip, sources), start, engine);
 }
 
-/** Rows that may begin inside a block: the engine takes whole blocks, so zeros stand in for the rows before them. */
+/**
+ * Dequantises rows that may begin inside a block: the engine takes whole
+ * blocks, so zeros stand in for the rows before.
+ */
 function dequantizeInBlock(rows: ScaledRows, start: number, engine: Engine): Float32Array {
   const before = start % rows.block[0];
   const [count, cols] = rows.shape as [number, number];
@@ -153,8 +156,9 @@ function decodedParts(wanted: WantedTensor, weight: ScaledWeight, seat: Seat, co
 }
 
 /**
- * The matrices of each head that `kv_b_proj` [heads * (plain + value), rank] is made of: to the latent space [rank, plain], which is
- * turned, and from it [value, rank]. As bfloat16 where that holds their values, else float32.
+ * The matrices of each head that `kv_b_proj` [heads * (plain + value), rank] is made of: to
+ * the latent space [rank, plain], which is turned, and from it [value, rank]. As bfloat16
+ * where that holds their values, else float32.
  */
 async function latentParts(
   wanted: WantedTensor,
@@ -194,7 +198,10 @@ function upperHalves(values: Float32Array): Uint16Array {
   return Uint16Array.from(words, (word) => word >>> 16);
 }
 
-/** Experts [experts, in, out], of which each becomes [out, in]; codes become float32, since their blocks would lie across. */
+/**
+ * Experts [experts, in, out], of which each becomes [out, in]; codes become
+ * float32, since their blocks would lie across.
+ */
 function turnedParts(wanted: WantedTensor, weight: Weight, seat: Seat, context: Context): Parts {
   const { slices, rows: inner, cols: outer } = matrixOf(weight.shape);
   const range = wanted.rows(seat);

@@ -51,7 +51,7 @@ function hasExperts(config: ModelConfig): boolean {
 
 const [ROWS, COLUMNS] = [768, 1024];
 
-/** The form that a single row meets sooner, as in an answer token by token. */
+/** The form of weights that is faster for a single row of x, as for an answer token by token. */
 function fasterWeights(engine: Engine | null): WeightForm {
   if (engine === null) return "codes";
   const w = weightsToTime(ROWS, COLUMNS);

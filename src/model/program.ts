@@ -21,7 +21,7 @@ export interface Linear {
 }
 
 /**
- * What every part of a forward pass stands on: the kernels, the memory with weights and activations, and the members that run the same
+ * What every part of a forward pass uses: the kernels, the memory with weights and activations, and the members that run the same
  * program. Places are byte offsets of float32 values.
  */
 export class Program {
@@ -88,7 +88,7 @@ export class Program {
     this.multiplyOwnAll(x, rows, [{ dst, linear }], slice);
   }
 
-  /** The same for several weights that meet the same x, which is rounded once. */
+  /** As `multiplyOwn`, for several weights that meet the same x, which is rounded once. */
   multiplyOwnAll(
     x: number,
     rows: number,
@@ -141,7 +141,7 @@ export class Program {
     this.multiplyAll(x, rows, [{ dst, linear }]);
   }
 
-  /** The same for several weights that meet the same x, with one exchange. */
+  /** As `multiply`, for several weights that meet the same x, with one exchange. */
   multiplyAll(x: number, rows: number, products: readonly { dst: number; linear: Linear }[]): void {
     const parts: Part[] = products.map(({ dst, linear }, i) => ({
       share: this.seat.size === 1 ? dst : this.room(`share ${i}`, rows * linear.weight.rows),

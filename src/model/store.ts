@@ -195,7 +195,7 @@ export class Store {
     });
   }
 
-  /** Where the float32 values of a vector are; 0 if there is none by this key. */
+  /** Address of the float32 values of a vector; 0 if there is none by this key. */
   vector(key: string): number {
     const slice = this.#placed.get(key)?.slices[0];
     return slice?.kind === "plain" ? slice.start : 0;

@@ -5,20 +5,22 @@ import { headsOf, type Range, rowsOf, type Seat, shareOf, times } from "./share.
 export interface WantedTensor {
   /** What the pass calls it. */
   readonly key: string;
-  /** What it is called in checkpoints, without the prefix of the model; the first of these names that is there. */
+  /** Names in checkpoints, without the prefix of the model; the first one that is there is taken. */
   readonly names: readonly string[];
   readonly shape: readonly number[];
   /**
-   * How it is kept: rows of a matrix, or a vector of float32; matrices of each head made from `kv_b_proj`; experts in one
-   * tensor, whose plain values lie with rows and columns exchanged.
+   * How it is kept: rows of a matrix, or a vector of float32; matrices of each head made from `kv_b_proj`;
+   * experts in one tensor, whose plain values lie with rows and columns exchanged.
    */
   readonly as: "matrix" | "vector" | "to latent" | "from latent" | "stack";
-  /** Whether it may be rounded: the matrix of a product, but no router, whose choices should stay the same. */
+  /**
+   * Whether it may be rounded: the matrix of a product, but no router, whose choices should stay the same.
+   */
   readonly isMultiplied: boolean;
   /** The rows of a member, of a matrix, or of each slice. */
   readonly rows: (seat: Seat) => Range;
   readonly isOptional?: boolean;
-  /** Of `kv_b_proj`: rows of a head that make its keys; those of its values follow. */
+  /** Rows of a head in `kv_b_proj` that make its keys; those of its values follow. */
   readonly plainDim?: number;
 }
 
@@ -219,7 +221,10 @@ function encoderTensors(config: EncoderConfig): WantedTensor[] {
   ];
 }
 
-/** What stands in front of names: models of a language model's kind, its base model, and parts of multimodal ones. */
+/**
+ * What stands in front of names: models of a language model's kind, its
+ * base model, and parts of multimodal ones.
+ */
 export const PREFIXES: readonly string[] = [
   "model.",
   "",

@@ -17,9 +17,10 @@ export function int8Matrix(
 }
 
 /**
- * A matrix x [rows, cols] rounded to int8, in the memory of an engine, made by `engine.activations`: the left operand of any number of products, each of
- * which would round x anew otherwise. It stays until `free()`, or the end of a `using` block. JavaScript's garbage
- * collection does not see how large it is: one that nobody freed goes late.
+ * A matrix x [rows, cols] rounded to int8, in the memory of an engine, made by `engine.activations`:
+ * the left operand of any number of products, each of which would round x anew otherwise. It stays
+ * until `free()`, or the end of a `using` block. JavaScript's garbage collection does not see how
+ * large it is: one that nobody freed goes late.
  */
 export class Int8Activations {
   /** `[rows, cols]` */
@@ -46,7 +47,8 @@ export class Int8Activations {
   }
 
   /**
-   * Has it freed once nobody can reach it any more: for one that is handed out, which a single product does not do.
+   * Has it freed once nobody can reach it any more: for one that is handed
+   * out, which a single product does not do.
    * @internal
    */
   freeAbandoned(): void {

@@ -2,7 +2,10 @@ import type { BlockScaled } from "../tensor/tensor.ts";
 import type { PackedWeights, PackOptions } from "./packed.ts";
 import type { GemmOptions, Matrix } from "./products.ts";
 
-/** Rows of x from which on "auto" may round them: with fewer, taking codes apart into two planes costs more than it saves. */
+/**
+ * Rows of x from which on "auto" may round them: with fewer, taking codes apart
+ * into two planes costs more than it saves.
+ */
 export const AUTO_ROWS = 16;
 
 /** What is needed of an engine. */
@@ -12,15 +15,15 @@ interface Multiplier {
 }
 
 /**
- * Engines compile what runs often a second time, in the background, and until then times say little: V8 is through with a product after ten
- * runs, or some 10 ms.
+ * Engines compile what runs often a second time, in the background, and until then times say little: V8 is
+ * through with a product after ten runs, or some 10 ms.
  */
 const TURNS = 6;
 const MILLISECONDS = 2;
 
 /**
- * The name of the action that takes less time here, both timed in turns for some 25 ms in all. The first where they take as long, or where the clock
- * stands still, as it does during a request at the edge.
+ * The name of the action that takes less time here, both timed in turns for some 25 ms in all. The first
+ * where they take as long, or where the clock stands still, as it does during a request at the edge.
  */
 export function fasterOf<Name extends string>(actions: { readonly [name in Name]: () => unknown }): Name {
   const names = Object.keys(actions) as Name[];
@@ -35,7 +38,9 @@ export function fasterOf<Name extends string>(actions: { readonly [name in Name]
   return names.reduce((best, name) => (least.get(name)! < least.get(best)! ? name : best));
 }
 
-/** Milliseconds of an action, on average: a page's clock may move in steps of one. 0 where it stands still. */
+/**
+ * Milliseconds of an action, on average: a page's clock may move in steps of one. 0 where it stands still.
+ */
 function timeOf(action: () => unknown): number {
   const start = performance.now();
   let elapsed = 0;
@@ -58,8 +63,8 @@ export function weightsToTime(rows: number, cols: number): BlockScaled {
 const [ROWS, COLUMNS, DEPTH] = [64, 256, 512];
 
 /**
- * Whether products of E4M3 codes are faster in float32 or with int8 activations here: the instruction that makes the difference, a dot of four bytes, cannot be
- * asked for.
+ * Whether products of E4M3 codes are faster in float32 or with int8 activations here: the instruction that
+ * makes the difference, a dot of four bytes, cannot be asked for.
  */
 export function fasterActivations(engine: Multiplier): "f32" | "int8" {
   const w = engine.pack(weightsToTime(COLUMNS, DEPTH), {});

@@ -7,17 +7,24 @@ import type { ResidentMatrix } from "./resident.ts";
 export type Layout = "nt" | "nn" | "tn" | "tt";
 
 export interface GemmOptions {
-  /** M * N elements for the result: a Float32Array, a resident [M, N] matrix, or a Uint16Array with type "bf16". */
+  /**
+   * M * N elements for the result: a Float32Array, a resident [M, N]
+   * matrix, or a Uint16Array with type "bf16".
+   */
   readonly out?: Float32Array | Uint16Array | ResidentMatrix;
   /** Type of the result; "f32" if left out. */
   readonly type?: "f32" | "bf16";
   /** "nt" if left out. Packed weights are always `[N, K]`. */
   readonly layout?: Layout;
-  /** For each row of x the slice of w `[E, N, K]` that it meets, or -1: rows of the result that stay as they are. */
+  /**
+   * For each row of x the slice of w `[E, N, K]` that it meets, or -1:
+   * rows of the result that stay as they are.
+   */
   readonly experts?: Int32Array;
   /**
-   * What x becomes first. "f32": nothing, and products are those of the float path. "int8": integers in blocks of 32 columns, with sums that are exact within
-   * a block: see docs/exactness.md. "auto": the faster one of both, for x of sixteen rows and more. Left out, "f32", but for operands that are integers already.
+   * What x becomes first. "f32": nothing, and products are those of the float path. "int8": integers in
+   * blocks of 32 columns, with sums that are exact within a block: see docs/exactness.md. "auto": the faster
+   * one of both, for x of sixteen rows and more. Left out, "f32", but for operands that are integers already.
    */
   readonly activations?: Activations;
 }

@@ -41,7 +41,8 @@ export interface FloatWeights {
 }
 
 /**
- * Columns that share a scale in a product of weights in blocks of `blockCols` with int8 activations: the more, the faster, as long as they fill the rows.
+ * Columns that share a scale in a product of weights in blocks of `blockCols` with int8 activations: the
+ * more, the faster, as long as they fill the rows.
  * @returns undefined, if blocks of weights begin or end in the middle of sixteen columns
  */
 export function integerBlockOf(blockCols: number, cols: number): Int8Block | undefined {

@@ -2,7 +2,7 @@ import { type CheckedTensor, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { asFp8 } from "../tensor/fp4.ts";
 import type { BlockScaled, Format } from "../tensor/tensor.ts";
-import { checkUpright } from "../tensor/transpose.ts";
+import { checkRightOperand } from "../tensor/transpose.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { type Matrix, matrixOf } from "../wasm/matrix.ts";
@@ -39,7 +39,7 @@ export class Packer {
     const isTurned = layout === "n";
     if (weights === "int7") return this.#packInt7(w, isTurned);
     if (!("codes" in w)) throw onlyAsIntegers();
-    const [tensor, checked] = checkUpright("pack", asFp8("pack", w), isTurned);
+    const [tensor, checked] = checkRightOperand("pack", asFp8("pack", w), isTurned);
     const block = integerBlockOf(tensor.block[1], checked.grid.cols);
     if (activations !== "int8") return this.#packCodes(tensor, checked, activations);
     if (tensor.format === "e5m2") throw noIntegers("pack: activations", "E5M2", tensor.format);
@@ -57,7 +57,7 @@ export class Packer {
         packValues(this.#kernels, this.#arena, keep, floats),
       );
     }
-    const [tensor, checked] = checkUpright("pack", asFp8("pack", w), isTurned);
+    const [tensor, checked] = checkRightOperand("pack", asFp8("pack", w), isTurned);
     return this.#packIntegers("int7", 32, w.format, [1, 32], [tensor.shape, checked.grid], (keep) =>
       packCodes(this.#kernels, this.#arena, keep, tensor, checked),
     );

@@ -8,20 +8,23 @@ export interface PackOptions {
   /** "t" (the default): `[N, K]`, as linear layers store it. "n": `[K, N]`. */
   readonly layout?: "t" | "n";
   /**
-   * "codes" (the default): as they are. "int7": rounded to integers from -63 to 63 in blocks of 32 columns with a float32 scale, for products with int8
-   * activations alone; w may then be { values, shape } of float32, bfloat16 or float16 too.
+   * "codes" (the default): as they are. "int7": rounded to integers from -63 to 63 in blocks of 32
+   * columns with a float32 scale, for products with int8 activations alone; w may then be { values,
+   * shape } of float32, bfloat16 or float16 too.
    */
   readonly weights?: "codes" | "int7";
   /**
-   * What they meet, unless a product says otherwise. "int8" keeps E2M1 codes at half a byte, for products with int8 activations alone; E4M3 codes are packed for
-   * both ways anyway. "f32" if left out, but for integers.
+   * What they meet, unless a product says otherwise. "int8" keeps E2M1 codes at half a
+   * byte, for products with int8 activations alone; E4M3 codes are packed for both ways
+   * anyway. "f32" if left out, but for integers.
    */
   readonly activations?: "f32" | "int8" | "auto";
 }
 
 /**
- * Weights in the memory of an engine, made by `engine.pack`. They stay until `free()`, or the end of a `using` block.
- * JavaScript's garbage collection does not see how large they are: those that nobody freed go late.
+ * Weights in the memory of an engine, made by `engine.pack`. They stay until `free()`,
+ * or the end of a `using` block. JavaScript's garbage collection does not see how large
+ * they are: those that nobody freed go late.
  */
 export class PackedWeights {
   /** Undefined for integers that were made of values without a format. */

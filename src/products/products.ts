@@ -3,7 +3,7 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID } from "../tensor/formats.ts";
 import { asFp8, isFp4 } from "../tensor/fp4.ts";
 import type { BlockScaled, ValueType } from "../tensor/tensor.ts";
-import { checkUpright } from "../tensor/transpose.ts";
+import { checkRightOperand } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { Int8Activations, type Int8Block } from "./activations.ts";
@@ -206,7 +206,7 @@ export class Products {
       if (!this.#packed.has(w) || isTransposed) throw wrongPack(isTransposed);
       return place;
     }
-    const [tensor, { format, codes, scales, grid }] = checkUpright("gemm: w", w, isTransposed);
+    const [tensor, { format, codes, scales, grid }] = checkRightOperand("gemm: w", w, isTransposed);
     const { slices, rows, cols } = grid;
     // Keep the block as given, not cut to the shape: the kernel picks its order of sums by the height, so that packed and other
     // weights give the same bits.

@@ -5,9 +5,10 @@ import { forget, releaseAbandoned } from "../wasm/abandoned.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
 
 /**
- * A float32 matrix [rows, cols] in the memory of an engine, made by `engine.resident`. As x or `out` of a product it is used
- * where it lies, so that a chain of products copies nothing. It stays until `free()`, or the end of a `using` block.
- * JavaScript's garbage collection does not see how large it is: one that nobody freed goes late.
+ * A float32 matrix [rows, cols] in the memory of an engine, made by `engine.resident`. As x or
+ * `out` of a product it is used where it lies, so that a chain of products copies nothing. It stays
+ * until `free()`, or the end of a `using` block. JavaScript's garbage collection does not see how
+ * large it is: one that nobody freed goes late.
  */
 export class ResidentMatrix {
   /** `[rows, cols]` */

@@ -45,7 +45,7 @@ export interface Values {
   readonly after: readonly number[] | null;
 }
 
-/** Points that a page bears. */
+/** Most points of a chart: a page with more is slow. */
 const MOST_POINTS = 50_000;
 
 /** Gathers what the charts of a report show. */
@@ -134,7 +134,7 @@ export interface ChartTable {
   readonly rows: readonly (readonly string[])[];
 }
 
-/** Rows of a table of layers that a page bears. */
+/** Most rows of a table of layers. */
 const MOST_LAYERS = 2000;
 
 /** What was lost in each layer. */

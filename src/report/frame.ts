@@ -94,7 +94,10 @@ function chartTable({ heads, rows }: ChartTable): string {
     .join("\n")}</tbody></table></div>`;
 }
 
-/** A part of a page with a table. Note, heads and rows are HTML; columns of a table of the kind "sortable" are sorted by their heads. */
+/**
+ * A part of a page with a table. Note, heads and rows are HTML; columns of a table of the
+ * kind "sortable" are sorted by their heads.
+ */
 export function section(
   id: string,
   title: string,

@@ -96,7 +96,7 @@ function bar(share: number): string {
   return `<svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect width="${(100 * share).toFixed(2)}" height="10"/></svg>`;
 }
 
-/** Rows that a page bears. */
+/** Most rows of a table: a page with more is slow. */
 const MOST_ROWS = 4000;
 
 interface Column {

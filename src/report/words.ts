@@ -145,5 +145,5 @@ const zh: Words = {
   undrawn: "图表由本文件中的脚本绘制；其中的每个数字都在表格里。",
 };
 
-/** Adding a language is adding an entry. */
+/** The words of each language. To add a language, add an entry. */
 export const languages: { readonly en: Words; readonly zh: Words } = { en, zh };

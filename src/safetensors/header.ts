@@ -116,7 +116,10 @@ function readMetadata(json: JsonReader): ReadonlyMap<string, string> | null {
   return metadata;
 }
 
-/** One array for all tensors of a shape: large models have a hundred thousand tensors of a few shapes. */
+/**
+ * Arrays of sizes, one for all tensors of the same shape: large models have a
+ * hundred thousand tensors of a few shapes.
+ */
 type Shapes = Map<string, readonly number[]>;
 
 function readTensor(json: JsonReader, name: string, shapes: Shapes): TensorInfo {

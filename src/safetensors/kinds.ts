@@ -1,4 +1,4 @@
-/** What a file is that is no safetensors file, by how it begins. */
+/** What a file is that is not safetensors, told by its first bytes. */
 export interface FileKind {
   readonly what: string;
   /** Advice for somebody who has such a file. */

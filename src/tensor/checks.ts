@@ -100,7 +100,7 @@ export interface RawValues {
   readonly data: Float32Array | Uint16Array;
 }
 
-/** Checks {@link Values} and looks through their wrapping. */
+/** Checks {@link Values} and takes them out of their wrapping. */
 export function checkValues(where: string, values: Values, length?: number): RawValues {
   const name = arrayName(values);
   if (name === "Float32Array")
@@ -202,7 +202,8 @@ export function checkTensor(where: string, tensor: BlockScaled): CheckedTensor {
 }
 
 /**
- * Refuses an output that shares bytes with an input: frames of it would be written before the input is read.
+ * Refuses an output that shares bytes with an input: chunks of it would be
+ * written before all of the input is read.
  */
 export function checkDisjoint(where: string, out: ArrayBufferView, input: ArrayBufferView): void {
   const overlap =

@@ -64,7 +64,7 @@ export type ScaleTypeId = (typeof SCALE_TYPE_ID)[keyof typeof SCALE_TYPE_ID];
 /** Scales as kernels take them: UE8M0 bytes, or float32 multipliers. */
 export type Scales = Uint8Array | Float32Array;
 
-/** What scales are that kernels take: bytes are UE8M0. Those of NVFP4 become multipliers first. */
+/** The type of scales as kernels take them: bytes are UE8M0. Scales of NVFP4 become multipliers first. */
 export function scaleTypeOf(scales: Scales): keyof typeof SCALE_TYPE_ID {
   return scales.BYTES_PER_ELEMENT === 1 ? "ue8m0" : "f32";
 }
@@ -74,7 +74,7 @@ export function ue8m0Value(byte: number): number {
   return byte === 0xff ? Number.NaN : 2 ** (byte - 127);
 }
 
-/** What each block is multiplied by, in float32, which holds every power of two of UE8M0. */
+/** The multipliers of scales in float32, which holds every power of two of UE8M0. */
 export function scaleValues(scales: Scales): Float32Array {
   return scaleTypeOf(scales) === "f32" ? (scales as Float32Array) : Float32Array.from(scales, ue8m0Value);
 }

@@ -35,8 +35,8 @@ export function packFp4(codes: Uint8Array, out: Uint8Array): Uint8Array {
 }
 
 /**
- * What each block of NVFP4 is multiplied by: its E4M3 scale times
- * that of the tensor, rounded once to float32.
+ * Multipliers of the blocks of NVFP4: their E4M3 scales times that of the
+ * tensor, each rounded once to float32.
  */
 export function multipliersOf(scales: Uint8Array, tensorScale: number): Float32Array<ArrayBuffer> {
   const factor = Math.fround(tensorScale);

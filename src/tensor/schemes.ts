@@ -29,7 +29,7 @@ export interface Scheme {
    */
   readonly zeroScale: number;
   /**
-   * What the scales are: UE8M0 bytes, float32 multipliers, or E4M3 bytes times one
+   * Type of the scales: UE8M0 bytes, float32 multipliers, or E4M3 bytes times one
    * float32 for the tensor (NVFP4): that is amax of the tensor / (448 * 6), and a block's
    * byte the nearest E4M3 of its amax / 6 over it.
    */

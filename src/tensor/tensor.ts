@@ -49,7 +49,7 @@ export function f16(bits: Uint16Array): HalfValues {
 /** `Float16Array` where the platform's types know it (Node 24, browsers of 2025). */
 export type Float16Values = typeof globalThis extends { Float16Array: { prototype: infer T } } ? T : never;
 
-/** What the engine takes as high-precision values. */
+/** High-precision values as the engine takes them. */
 export type Values = Float32Array | Float16Values | HalfValues;
 
 /** The most elements a tensor may have: the range in which every byte offset is far below 2^53. */

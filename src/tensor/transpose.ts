@@ -31,9 +31,9 @@ export function transposed<T extends Numbers>(values: T, rows: number, cols: num
 }
 
 /**
- * The weights of a product as [..., N, K], turned round if they lie as [..., K, N], and their checked fields.
+ * Checks the right operand of a product, and transposes it to [..., N, K] if it lies as [..., K, N].
  */
-export function checkUpright(
+export function checkRightOperand(
   where: string,
   tensor: BlockScaled,
   isTransposed: boolean,

@@ -10,7 +10,7 @@ import { outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { asFp8, isFp4 } from "../tensor/fp4.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
-import { checkUpright } from "../tensor/transpose.ts";
+import { checkRightOperand } from "../tensor/transpose.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import { GemmThreads } from "./gemm-threads.ts";
 import type { Start, Task } from "./protocol.ts";
@@ -46,11 +46,12 @@ interface Right {
 }
 
 /**
- * Matrix products by several threads at once: each has an engine of its own and multiplies by some rows of the weights,
- * so it runs wherever workers do. Where memory can be shared, one copy of x serves all threads. Made by `load({ threads })`.
+ * Matrix products by several threads at once: each has an engine of its own and multiplies by some
+ * rows of the weights, so it runs wherever workers do. Where memory can be shared, one copy of x
+ * serves all threads. Made by `load({ threads })`.
  *
- * The calling thread is one of them, and is busy with its share when `gemm` returns its promise. Not so on a page, which
- * would stand still meanwhile: there all the work is done by workers.
+ * The calling thread is one of them, and is busy with its share when `gemm` returns its promise. Not so on a
+ * page, which would stand still meanwhile: there all the work is done by workers.
  */
 export class ThreadedEngine {
   readonly variant: Engine["variant"];
@@ -91,9 +92,9 @@ export class ThreadedEngine {
   }
 
   /**
-   * As `Engine.gemm`. Packed weights stay with the threads; a record is sent to them for each call.
-   * The bits are those of `Engine.gemm` in the same build, as long as scales and x stay within 2^-60 and 2^60: beyond, a
-   * thread chooses the order of roundings by the scales it has.
+   * As `Engine.gemm`. Packed weights stay with the threads; a record is sent to them for each call. The bits
+   * are those of `Engine.gemm` in the same build, as long as scales and x stay within 2^-60 and 2^60: beyond,
+   * a thread chooses the order of roundings by the scales it has.
    */
   async gemm(
     x: LeftOperand,
@@ -128,11 +129,14 @@ export class ThreadedEngine {
     return out;
   }
 
-  /** As `Engine.pack`: a copy of some rows for each thread. FP4 takes a byte a weight here, and values without a scale have to be quantised first. */
+  /**
+   * As `Engine.pack`: a copy of some rows for each thread. FP4 takes a byte a weight here, and values
+   * without a scale have to be quantised first.
+   */
   async pack(w: BlockScaled, options: PackOptions = {}): Promise<ThreadedWeights> {
     const { layout, ...rest } = checkPackOptions(options);
     if (isFp4(w)) return this.pack(asFp8("pack", w), options);
-    const [record, checked] = checkUpright("pack", w, layout === "n");
+    const [record, checked] = checkRightOperand("pack", w, layout === "n");
     const key = this.#nextKey++;
     const ranges = rowRangesOf(checked.grid.rows, record.block[0], this.threads);
     const free = async (): Promise<void> => {
@@ -187,7 +191,7 @@ export class ThreadedEngine {
       const { key, rows, ranges, activations } = this.#knownOf(w);
       return { rows, ranges, side, activations, partOf: () => [key, []] };
     }
-    const [record, checked] = checkUpright("gemm: w", w, side === "n");
+    const [record, checked] = checkRightOperand("gemm: w", w, side === "n");
     const partOf = (range: RowRange): [BlockScaled, ArrayBuffer[]] => {
       const part = cut(record, checked, range);
       return [part, [part.codes.buffer as ArrayBuffer, part.scales.buffer as ArrayBuffer]];

@@ -21,11 +21,12 @@ interface Waiting {
 }
 
 /**
- * Threads that each answer every request, in turn. The first is the calling thread, which would only wait for the others
- * otherwise, but not on a page: there it has a user to answer. One worker that dies takes all of them with it: its weights
- * are gone.
+ * Threads that each answer every request, in turn. The first is the calling thread, which would only wait
+ * for the others otherwise, but not on a page: there it has a user to answer. One worker that dies takes
+ * all of them with it: its weights are gone.
  *
- * Workers that sleep in Atomics.wait were tried: no faster than messages, and Node hung at its end, waiting for one.
+ * Workers that sleep in Atomics.wait were tried: no faster than messages,
+ * and Node hung at its end, waiting for one.
  */
 export class GemmThreads {
   readonly #share: Share | undefined;

@@ -19,8 +19,8 @@ export interface NodeThreads {
 }
 
 /**
- * Node's threads, or undefined elsewhere. Asked of `process`, because an import of them would be in the way of every
- * bundler for the web.
+ * Node's threads, or undefined elsewhere. Asked of `process`, because an import of them would be
+ * in the way of every bundler for the web.
  */
 export function nodeThreads(): NodeThreads | undefined {
   const { process } = globalThis as { process?: { getBuiltinModule?(name: string): unknown } };

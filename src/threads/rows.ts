@@ -7,7 +7,10 @@ export interface RowRange {
   readonly end: number;
 }
 
-/** N rows in equal parts, as far as blocks allow it; a part may be empty, but the first one only if there are no rows. */
+/**
+ * N rows in equal parts, as far as blocks allow it; a part may be empty, but
+ * the first one only if there are no rows.
+ */
 export function rowRangesOf(rows: number, blockRows: number, parts: number): RowRange[] {
   const gridRows = Math.ceil(rows / blockRows);
   const edge = (part: number): number => Math.min(rows, Math.ceil((part * gridRows) / parts) * blockRows);
@@ -45,7 +48,9 @@ function take<T extends Uint8Array | Float32Array>(
   return out;
 }
 
-/** Columns start to end of out[rows, n] <- part[rows, end - start]. Rows whose expert is -1 stay as they are. */
+/**
+ * Columns start to end of out[rows, n] <- part[rows, end - start]. Rows whose expert is -1 stay as they are.
+ */
 export function scatter(
   out: Float32Array | Uint16Array,
   part: Float32Array | Uint16Array,

@@ -3,8 +3,8 @@ import { nodeThreads } from "./node.ts";
 import type { Reply } from "./protocol.ts";
 
 /**
- * In a worker of any host: answers each message in turn. A message without an id is the first one, which says what the
- * worker runs.
+ * In a worker of any host: answers each message in turn. A message without an id is the
+ * first one, which says what the worker runs.
  * @param perform does what a message asks; what it throws becomes the answer
  * @param answered is told after each answer
  */

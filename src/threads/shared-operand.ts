@@ -2,10 +2,16 @@ import type { LeftOperand } from "../products/products.ts";
 import { checkArray, checkTensor } from "../tensor/checks.ts";
 import { canShare } from "./start.ts";
 
-/** Bytes of the largest shared buffer that is kept for the next product: allocating one costs more than the copy into it. */
+/**
+ * Bytes of the largest shared buffer that is kept for the next product:
+ * allocating one costs more than the copy into it.
+ */
 const LARGEST_SPARE = 2 ** 26;
 
-/** The left operand x in memory that all threads share, where the host has such memory: one copy serves them all. */
+/**
+ * The left operand x in memory that all threads share, where the host
+ * has such memory: one copy serves them all.
+ */
 export class SharedOperand {
   #spare: SharedArrayBuffer | undefined;
 

@@ -30,7 +30,10 @@ export function isPage(): boolean {
   return "window" in globalThis && "document" in globalThis;
 }
 
-/** Whether memory can be shared with workers. Pages without COOP and COEP headers may make such memory and not send it. */
+/**
+ * Whether memory can be shared with workers. Pages without COOP and COEP
+ * headers may make such memory and not send it.
+ */
 export function canShare(): boolean {
   const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
   return typeof SharedArrayBuffer === "function" && crossOriginIsolated !== false;
@@ -56,8 +59,8 @@ export async function openThread(script: Script, start: unknown, listener: Liste
 type Way = (listener: Listener) => Thread;
 
 /**
- * From text, which works in every bundler. A Content-Security-Policy can forbid that and allow a file: Vite and webpack
- * know the pattern below and emit the file.
+ * From text, which works in every bundler. A Content-Security-Policy can forbid that and allow a file: Vite
+ * and webpack know the pattern below and emit the file.
  */
 function waysHere({ source, open }: Script): Way[] {
   const threads = nodeThreads();

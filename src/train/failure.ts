@@ -11,7 +11,9 @@ interface Made {
   readonly cols: number;
 }
 
-/** What a pass has left, in the order in which it was made: of layers that share rooms their results alone. */
+/**
+ * What a pass has left, in the order in which it was made: of layers that share rooms their results alone.
+ */
 function madeBy(config: DecoderConfig, rooms: Rooms): Made[] {
   const { saved, isShared, last, lastNormed } = rooms;
   const { hidden, inner, queries, keys } = sizesOf(config);

@@ -142,7 +142,10 @@ export class Products {
     if (m > 0) this.#kernels.gemmPlain(0, dst, x, m, w, n, k, product);
   }
 
-  /** Where the left operand of a product is, of which src has rows `start` to `end`: rounded in working memory, or src itself. */
+  /**
+   * Where the left operand of a product is, of which src has rows `start` to `end`:
+   * rounded in working memory, or src itself.
+   */
   #left(
     src: number,
     rows: Range & { readonly cols: number },
@@ -157,7 +160,8 @@ export class Products {
   }
 
   /**
-   * dst <- rows `start` to `end` of an operand, which are at src, rounded; of one that is not counted, dst may be src.
+   * dst <- rows `start` to `end` of an operand, which are at src, rounded; of
+   * one that is not counted, dst may be src.
    * @param operand a `null` leaves them as they are
    */
   #round(

@@ -23,7 +23,10 @@ interface RoomPlan {
   readonly recompute: boolean;
 }
 
-/** What both passes of a layer have places for, each [tokens, ...]: values in the forward pass, their gradients in the backward pass. */
+/**
+ * What both passes of a layer have places for, each [tokens, ...]: values in the forward
+ * pass, their gradients in the backward pass.
+ */
 interface LayerRooms {
   /** What comes in. */
   readonly x: number;

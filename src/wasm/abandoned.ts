@@ -5,8 +5,8 @@ const registry =
     : undefined;
 
 /**
- * Calls `release` some time after the garbage collector has found that nobody can reach `owner` any more: the net under
- * memory of an engine that nobody freed. It may be late, so `free()` stays the way.
+ * Calls `release` some time after the garbage collector has found that nobody can reach `owner` any more: the
+ * net under memory of an engine that nobody freed. It may be late, so `free()` stays the way.
  * @param release must not lead to `owner`, or it lives for ever
  */
 export function releaseAbandoned(owner: object, release: () => void): void {

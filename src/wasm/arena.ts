@@ -4,7 +4,9 @@ import type { LinearMemory } from "./instantiate.ts";
 const PAGE = 65536;
 /** Frames start on cache lines. */
 const ALIGN = 64;
-/** The last page of the 4 GiB is left alone: the address after the last byte has to be a number of 32 bits. */
+/**
+ * The last page of the 4 GiB is left alone: the address after the last byte has to be a number of 32 bits.
+ */
 const MOST_BYTES = 2 ** 32 - PAGE;
 
 /** Bytes that stay until they are released. */
@@ -14,8 +16,9 @@ export interface Resident {
 }
 
 /**
- * The one owner of linear memory: static data of the kernels, what is kept until it is released, and the frames of the calls that are under way.
- * Growing detaches every view, so views are made when they are needed and never kept.
+ * The one owner of linear memory: static data of the kernels, what is kept until it is
+ * released, and the frames of the calls that are under way. Growing detaches every view, so
+ * views are made when they are needed and never kept.
  */
 export class Arena {
   readonly #memory: LinearMemory;
@@ -33,8 +36,9 @@ export class Arena {
   }
 
   /**
-   * Calls `body` with the byte offsets of arrays of the given byte lengths, one after another, and takes the room back when it returns
-   * or throws. Frames nest: one that is opened in `body`, and what is kept there, has room of its own.
+   * Calls `body` with the byte offsets of arrays of the given byte lengths, one after another, and
+   * takes the room back when it returns or throws. Frames nest: one that is opened in `body`, and
+   * what is kept there, has room of its own.
    * @throws BlockscaleError `memory`: the engine refuses to grow that far.
    */
   frame<const Sizes extends readonly number[], T>(
@@ -69,8 +73,8 @@ export class Arena {
   }
 
   /**
-   * Grows at once for what will be kept, so many bytes in all, if the host goes along: V8 looks for garbage each time a large memory grows, be it by
-   * little.
+   * Grows at once for what will be kept, so many bytes in all, if the host goes along: V8 looks for garbage
+   * each time a large memory grows, be it by little.
    */
   expect(bytes: number): void {
     const end = (this.#residents.at(-1)?.end ?? this.#base) + bytes;

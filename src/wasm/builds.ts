@@ -19,8 +19,8 @@ export interface Binary {
 }
 
 /**
- * Compiles the asked-for build, or the best one that this host accepts: the relaxed bytes themselves are validated,
- * so nothing is guessed from names or versions.
+ * Compiles the asked-for build, or the best one that this host accepts: the relaxed bytes themselves are
+ * validated, so nothing is guessed from names or versions.
  * @param builds left out, those of the products and casts
  * @throws BlockscaleError `wasm`: no WebAssembly, no SIMD, or compiling is forbidden.
  */

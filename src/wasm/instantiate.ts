@@ -27,8 +27,8 @@ export function sharedMemory(): WebAssembly.Memory {
 }
 
 /**
- * Instantiates a build. The AssemblyScript loader supplies `env.abort`, which turns a failed assertion of the debug
- * build into message, file and line; the release builds import nothing but the memory.
+ * Instantiates a build. The AssemblyScript loader supplies `env.abort`, which turns a failed assertion of the
+ * debug build into message, file and line; the release builds import nothing but the memory.
  * @param memory left out, one of its own
  * @throws BlockscaleError `wasm`: the module is not one of ours, or WebAssembly is refused here.
  */

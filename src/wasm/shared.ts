@@ -3,13 +3,16 @@ const IMPORT_SECTION = 2;
 const FUNCTION = 0;
 const MEMORY = 2;
 
-/** Limits of a memory: shared, with a maximum, which such a memory has to have; 65536 pages as a LEB128 number. */
+/**
+ * Limits of a memory: shared, with a maximum, which such a memory has
+ * to have; 65536 pages as a LEB128 number.
+ */
 const SHARED = 3;
 const MOST_PAGES = [0x80, 0x80, 0x04];
 
 /**
- * A build whose instances can share a memory: the same code, with the memory that it imports said to be shared. (WebAssembly core
- * specification with threads, binary format: import section, limits.)
+ * A build whose instances can share a memory: the same code, with the memory that it imports said to be
+ * shared. (WebAssembly core specification with threads, binary format: import section, limits.)
  */
 export function withSharedMemory(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   let at = 8;

@@ -3,7 +3,7 @@ import type { Config } from "../read/checkpoint.ts";
 import { configsOf } from "../read/quantization.ts";
 import type { Candidate, Dialect, Part, Storage } from "./dialect.ts";
 
-/** What DeepSeek and Qwen write for square blocks. */
+/** The quantization_config that DeepSeek and Qwen write for square blocks. */
 function squareConfig(kept: readonly string[], more: Config = {}): Config {
   return {
     activation_scheme: "dynamic",

@@ -13,7 +13,7 @@ function quantization(algorithm: string, { block }: Scheme, kept: readonly strin
   return { quant_algo: algorithm, kv_cache_quant_algo: null, group_size: block[1], exclude_modules: kept };
 }
 
-/** What both dialects tell. @param algorithm ModelOpt's name of the scheme */
+/** The labels that both dialects of ModelOpt write. @param algorithm ModelOpt's name of the scheme */
 function labels(algorithm: string, scheme: Scheme): Pick<Dialect, "config" | "documents" | "warnings"> {
   return {
     warnings: [

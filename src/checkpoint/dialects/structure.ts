@@ -20,7 +20,7 @@ export function isTableOfTokens([rows, cols]: readonly number[], config: Config 
 /** Models that use the names of GPT-2's transposed layers for linear ones. */
 const LINEAR_LIKE_GPT2: ReadonlySet<unknown> = new Set(["gpt_bigcode", "gpt_neo"]);
 
-/** GPT-2 and its relatives store these transposed. */
+/** Whether a weight is one that GPT-2 and its relatives store transposed. */
 export function isConv1D(name: string, config: Config | null): boolean {
   return (
     !LINEAR_LIKE_GPT2.has(config?.model_type) &&

@@ -27,7 +27,7 @@ export interface WorstBlock {
   readonly noiseToSignal: number;
 }
 
-/** One tensor of A held against that of the same name in B. */
+/** One tensor of A compared with that of the same name in B. */
 export interface ComparedTensor {
   readonly name: string;
   readonly shape: readonly number[];
@@ -96,7 +96,7 @@ export async function compareCheckpoints(
   return compared;
 }
 
-/** Never more than so many strips at a time, whichever weights they are of. */
+/** Limits how many strips are compared at a time, whichever weights they are of. */
 function limited(compare: StripComparer, most: number, signal: AbortSignal | undefined): StripComparer {
   let running = 0;
   const waiting: (() => void)[] = [];
@@ -124,7 +124,7 @@ export interface Pair {
   readonly weights: readonly [PlainWeight | ScaledWeight, PlainWeight | ScaledWeight];
 }
 
-/** What a strip of both gave: a plain record. */
+/** Figures of one strip of both weights: a plain record. */
 export interface StripComparison {
   readonly precision: Precision;
   /** Rows and columns count from the strip on. */
@@ -188,7 +188,7 @@ export interface Rows {
   readonly tensor: ScaledRows | null;
 }
 
-/** Saturated values can only be told from codes. */
+/** Compares rows. Saturated values can only be counted by codes. */
 function compareRows(values: Float32Array, became: Rows, engine: Engine): Precision {
   return engine.compare(values, became.tensor ?? became.values);
 }

@@ -182,7 +182,7 @@ export function addTallies(a: Tally, b: Tally): Tally {
   };
 }
 
-/** Values counted, whatever they are. */
+/** Number of values in a tally. */
 export function valuesIn({ before, zerosBefore, notFinite }: Tally): number {
   return before.reduce((a, b) => a + b, zerosBefore + notFinite);
 }

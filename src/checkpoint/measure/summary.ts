@@ -74,7 +74,7 @@ export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>):
   };
 }
 
-/** Codes and scales that came out as they went in: whether they do, only their scales tell. */
+/** Whether codes and scales came out as they went in, which only the scales tell. */
 function isUnchanged({ action, before, after }: PlannedTensor, precision: PrecisionSummary | null): boolean {
   const isAlike = before.dtype === after.dtype && before.bytes === after.bytes;
   return action === "requantize" && isAlike && precision !== null && precision.sqnrDb === null;

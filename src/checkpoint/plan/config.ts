@@ -43,7 +43,7 @@ function withoutPythonNumbers(text: string): string {
   );
 }
 
-/** Members that are removed or set. */
+/** Members of config.json that are removed or set. */
 const EDITED: ReadonlySet<string> = new Set([
   ...QUANTIZATION_KEYS,
   "expert_dtype",

@@ -22,7 +22,7 @@ export interface PlainTarget {
   readonly dtype: "F32" | "BF16" | "F16";
 }
 
-/** No output: the largest magnitude alone is wanted. */
+/** A weight of which the largest magnitude alone is wanted, and no output. */
 export interface AmaxTarget {
   readonly kind: "amax";
 }

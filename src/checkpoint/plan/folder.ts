@@ -13,7 +13,7 @@ import { ALREADY_REASON, type Plan } from "./plan.ts";
 
 const CONFIG = "config.json";
 const MODELOPT_CONFIG = "hf_quant_config.json";
-/** What a model in one file is called. */
+/** Name of the file of a model in one file. */
 const WHOLE = ["model.safetensors", "diffusion_pytorch_model.safetensors"];
 const INDEX_SUFFIX = ".safetensors.index.json";
 
@@ -93,7 +93,7 @@ export function chooseFiles<S>(
 }
 
 /**
- * Sources by name, and nothing else.
+ * Refuses anything but a Map of sources by name.
  * @throws BlockscaleError `option`
  */
 function checkFiles(files: unknown, where: string): void {
@@ -180,7 +180,7 @@ function isMistralFile(name: string): boolean {
   return /^consolidated[^/]*\.safetensors(\.index\.json)?$|^params\.json$/.test(name);
 }
 
-/** Every tensor of the index must be in the file that the index names. */
+/** Refuses an index that names another file for a tensor than the one that holds it. */
 function compareWithIndex(
   checkpoint: Checkpoint,
   { name, content }: NonNullable<OpenedCheckpoint["index"]>,

@@ -72,7 +72,7 @@ export interface FilePlan {
   readonly steps: readonly Step[];
 }
 
-/** A conversion that has been thought through and not yet begun: a plain record. */
+/** A planned conversion: every decision and every byte's place, before anything is read. A plain record. */
 export interface Plan {
   readonly files: readonly FilePlan[];
   /** Tensors, in the order of the input's data. */
@@ -162,7 +162,10 @@ export function converted(conversion: Conversion, tensors: readonly TensorSpec[]
 
 let last: readonly StoredAs[] = [];
 
-/** The record of before, where it was the same: tensors of a shape come one after the other. */
+/**
+ * How a tensor is stored. The last record is used again where it says the
+ * same: tensors of one shape follow each other.
+ */
 function storedAs(dtype: Dtype, bytes: number): StoredAs {
   const found = last.find((stored) => stored.dtype === dtype && stored.bytes === bytes) ?? { dtype, bytes };
   if (!last.includes(found)) last = [found, ...last.slice(0, 7)];
@@ -217,7 +220,7 @@ function withoutLabels<T extends ReadonlyMap<string, string> | null | undefined>
   return new Map([...metadata].filter(([key]) => !QUANTIZATION_METADATA.has(key))) as unknown as T;
 }
 
-/** A name that would appear in two output files, or twice in one. */
+/** Refuses a name that would appear in two output files, or twice in one. */
 function refuseTwins(files: readonly Pick<FilePlan, "name" | "steps">[]): void {
   const owners = new Map<string, string>();
   for (const { name: file, steps } of files) {

@@ -178,7 +178,10 @@ function quantize(
 
 const targets = new WeakMap<Scheme, ScaledTarget>();
 
-/** One record for all weights of a scheme, where it says all: a plan may have a hundred thousand of them. */
+/**
+ * How a weight is stored: one record for all weights of a scheme, since a
+ * plan may have a hundred thousand of them.
+ */
 function targetOf(scheme: Scheme, scaleDtype: ScaledTarget["scaleDtype"]): ScaledTarget {
   const found = targets.get(scheme);
   if (found?.scaleDtype === scaleDtype) return found;

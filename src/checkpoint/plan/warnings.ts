@@ -2,12 +2,12 @@ import { type DialectName, dialects } from "../dialects/index.ts";
 import { matrixOf } from "../read/weights.ts";
 import { conversionsOf, type Plan } from "./plan.ts";
 
-/** What people should know before they use the output: weights and readers that do not go together. */
+/** Warnings to read before the output is used: weights and readers that do not go together. */
 export function warningsOf(plan: Plan, to: DialectName): string[] {
   return [...raggedWarnings(plan), ...(dialects[to].warnings ?? []), ...emptyWarnings(plan, to)];
 }
 
-/** Sides that are no multiple of square blocks. */
+/** Warnings about weights whose sides are no multiple of square blocks. */
 function raggedWarnings(plan: Plan): string[] {
   const ragged = conversionsOf(plan).flatMap(({ from, into }) => {
     if (into.kind !== "scaled" || into.scheme.block[0] === 1) return [];

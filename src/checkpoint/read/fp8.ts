@@ -58,7 +58,7 @@ export function fp8Weight(codes: StoredTensor, around: Around): ScaledWeight | n
   throw withoutScales(codes, beside);
 }
 
-/** One scale for each part of a fused matrix. */
+/** The scales of a fused matrix that has one for each of its parts. */
 function fusedGrid(
   name: string,
   shape: readonly number[],

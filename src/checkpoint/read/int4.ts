@@ -1,7 +1,7 @@
 import type { Config, StoredTensor } from "./checkpoint.ts";
 import type { ScaledWeight } from "./weights.ts";
 
-/** Codes in one int32. */
+/** Number of codes in one int32. */
 const PACKED = 8;
 
 /**

@@ -93,7 +93,7 @@ export function resolveWeights(checkpoint: Checkpoint, options: ResolveOptions =
   return resolve(checkpoint, options).weights;
 }
 
-/** Codes that somebody packs in a way of their own. */
+/** Reads codes that one maker packs in its own way. */
 function packedBy(
   place: StoredTensor,
   byName: ReadonlyMap<string, StoredTensor>,

@@ -100,10 +100,10 @@ function quantizeRows(
   return { values: tensor.codes, scales, precision };
 }
 
-/** Strips of so many values are measured whole: a sample of them would cost as much. */
+/** Values of a strip up to which it is measured whole: a sample would cost as much. */
 const SMALL = 2 ** 17;
 
-/** One row in so many is measured of a sample. */
+/** Of a sample, one row in this many is measured. */
 const SAMPLED = 8;
 
 /**
@@ -131,7 +131,7 @@ function compareSample(values: Values, tensor: BlockScaled, engine: Engine): Pre
   return engine.compare(partOf(values, start, end), sample);
 }
 
-/** Values from `start` up to `end`. */
+/** The values from `start` up to `end`. */
 function partOf(values: Values, start: number, end: number): Values {
   return "bits" in values
     ? { type: values.type, bits: values.bits.subarray(start, end) }
@@ -203,7 +203,7 @@ function toPlain(from: ScaledWeight, rows: ScaledRows, { dtype }: PlainTarget, e
   return { values: bytesOf(turned), scales: NO_SCALES, precision };
 }
 
-/** Holds values against the products of codes and scales in float32, some of which may be Inf already. */
+/** Compares values with the products of codes and scales in float32, some of which may be Inf already. */
 function measure(rows: ScaledRows, became: Float32Array, engine: Engine): Precision {
   const products = dequantizeRows(rows, "f32", engine) as Float32Array;
   const precision = engine.compare(products, became);
@@ -276,7 +276,9 @@ function scaleBytes(scales: Uint8Array | Float32Array, { scaleDtype }: ScaledTar
   return scales instanceof Uint8Array ? scales : Uint8Array.from(scales, (scale) => exponentOf(scale) + 127);
 }
 
-/** Near the end of float32's range, a power-of-two scale times the code next to the value is Inf. */
+/**
+ * The error for values so near the end of float32's range that their code times a power-of-two scale is Inf.
+ */
 function overflows({ name }: PlainWeight | ScaledWeight, { nonFinite }: Precision): BlockscaleError {
   return new BlockscaleError("dialect", {
     where: tensorNamed(name),

@@ -9,9 +9,7 @@ import type { Converter } from "./run.ts";
 /** The largest E4M3 scale times the largest E2M1 code. */
 const LARGEST: number = largestOf("e4m3") * largestOf("e2m1");
 
-/**
- * What weights that share the float32 of NVFP4 have found out together: reading them once is enough for all.
- */
+/** Largest magnitudes by the weights that share a float32 of NVFP4: reading them once is enough for all. */
 const found = new WeakMap<readonly (PlainWeight | ScaledWeight)[], Promise<number>>();
 
 /**

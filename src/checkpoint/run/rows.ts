@@ -102,8 +102,7 @@ export function scalesOfStrip(
 }
 
 /**
- * A scale of 0 makes zeros of a whole block. Where the codes are zeros as well, that is what
- * the block is; other codes would be lost.
+ * Refuses a scale of 0 over codes that are not 0: they would be lost. Over codes of 0 it does no harm.
  */
 function refuseZeroScales(
   { name, shape, block, scales: place }: ScaledWeight,

@@ -44,7 +44,7 @@ export interface RunOptions {
 /** Bytes copied at a time. */
 export const COPIED: number = 1 << 22;
 
-/** A part of the output that has been made. */
+/** A piece of the output that has been made. */
 interface Part {
   readonly tensor: string;
   /** The bytes to write when its turn comes. */

@@ -27,7 +27,7 @@ interface SelectionFlags extends ConvertFlags {
   readonly queue?: string;
 }
 
-/** What quantize and dequantize have in common. */
+/** Adds the arguments and options that quantize and dequantize share. */
 function conversion(command: Command, about: string): Command {
   return command
     .description(about)

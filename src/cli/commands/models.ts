@@ -5,7 +5,7 @@ import { generate } from "../generate.ts";
 import { serve } from "../serve.ts";
 import { CACHE, jobs, MODEL, place, several, WEIGHTS, within } from "./options.ts";
 
-/** What all commands that run a model have in common. */
+/** Adds the argument and options that all commands share which run a model. */
 function modelCommand(command: Command, activations: "f32" | "near" = "near"): Command {
   return command
     .argument("<MODEL>", MODEL, place)

@@ -12,7 +12,7 @@ export function jobs(text: string): number {
   return n;
 }
 
-/** A number within bounds. */
+/** A reader of option values: a number within bounds. */
 export const within =
   (least: number, most: number): ((text: string) => number) =>
   (text) => {
@@ -22,13 +22,13 @@ export const within =
     return n;
   };
 
-/** An empty path would be the folder of the shell. */
+/** Reads a path. An empty one is refused: it would be the shell's folder. */
 export function place(text: string): string {
   if (text === "") throw new InvalidArgumentError("It is empty.");
   return text;
 }
 
-/** `2/8` of --part. */
+/** Reads `2/8` of --part. */
 export function part(text: string): Part {
   try {
     return parsePart(text);

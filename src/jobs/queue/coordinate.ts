@@ -36,8 +36,9 @@ export interface Pace {
 const PACE: Pace = { tick: 250, look: 10_000 };
 
 /**
- * Puts all jobs of some work into a queue, and waits until they are done. Jobs that are there already stay as they are; jobs that
- * got lost with their Redis are put there again. What a worker says it has made is looked at before it counts.
+ * Puts all jobs of some work into a queue, and waits until they are done. Jobs that are there
+ * already stay as they are; jobs that got lost with their Redis are put there again. What a worker
+ * says it has made is looked at before it counts.
  * @throws BlockscaleError `io`: a job failed in every try; what the signal was aborted with
  */
 export async function coordinate(
@@ -71,13 +72,19 @@ export async function coordinate(
 export type Jobs = Pick<Queue, "getJob" | "addBulk" | "remove">;
 export type Events = Pick<QueueEvents, "on">;
 
-/** Events may be repeated, come late or get lost: they only say where to look, and every job is looked at now and then anyway. */
+/**
+ * Events may be repeated, come late or get lost: they only say where to look, and
+ * every job is looked at now and then anyway.
+ */
 export class Coordinator {
   readonly #queue: Jobs;
   readonly #work: Work;
   readonly #onStatus: (status: QueueStatus) => void;
   readonly #pace: Pace;
-  /** Items that are not done, by their ids: the largest first, so that no worker begins one when the others are done. */
+  /**
+   * Items that are not done, by their ids: the largest first, so that no
+   * worker begins one when the others are done.
+   */
   readonly #pending: Map<string, Item>;
   /** Pending jobs to which something has happened. */
   readonly #changed = new Set<string>();

@@ -14,7 +14,7 @@ export interface Item {
   readonly data: object;
 }
 
-/** What a coordinator has done by workers. */
+/** Work that a coordinator lets workers do. */
 export interface Work {
   readonly kind: "quantize" | "dequantize" | "evaluate";
   readonly unit: "bytes" | "tokens";

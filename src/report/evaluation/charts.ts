@@ -85,7 +85,7 @@ function medianOf(values: number[]): number {
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
-/** Five digits are more than a chart shows. */
+/** A number with five digits, which is more than a chart shows. */
 function rounded(value: number): number {
   return Number(value.toPrecision(5));
 }

@@ -41,7 +41,10 @@ export interface MeasuredMix {
   readonly sameTop: number;
 }
 
-/** A row about a mix: its name, bits a weight, score, perplexity, mean KL divergence, and how often the top token is the same. */
+/**
+ * A row about a mix: its name, bits a weight, score, perplexity, mean KL divergence,
+ * and how often the top token is the same.
+ */
 export function mixCells(point: MeasuredMix): string[] {
   const { mix, bitsPerWeight, score, perplexity, kldMean, kldError, sameTop } = point;
   return [

@@ -110,7 +110,7 @@ const zh: typeof en = {
   error: "标准误",
 };
 
-/** Adding a language is adding an entry. */
+/** The words of each language. To add a language, add an entry. */
 export const evaluationLanguages: { readonly en: EvaluationWords; readonly zh: EvaluationWords } = {
   en: { ...languages.en, ...en },
   zh: { ...languages.zh, ...zh },

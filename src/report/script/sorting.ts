@@ -24,7 +24,7 @@ function keyOf(cell: HTMLTableCellElement): number | string {
   return value === undefined ? cell.textContent! : Number(value);
 }
 
-/** Layer 2 comes before layer 10. */
+/** Compares texts by the numbers in them: layer 2 comes before layer 10. */
 const byText = new Intl.Collator("en", { numeric: true });
 
 function compare(a: number | string, b: number | string): number {

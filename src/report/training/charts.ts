@@ -27,7 +27,7 @@ export interface RangeGrid {
   readonly amax: readonly (readonly (number | null)[])[];
 }
 
-/** Points of a line that a page bears well. */
+/** Most points of a line: a page with more is slow. */
 const MOST_POINTS = 500;
 
 export function trainingCharts({ losses, validation, speeds, ranges }: TrainingReport): TrainingCharts {

@@ -310,7 +310,7 @@ export const en = {
 
   /** Words of the library that are shown as they are in English; other languages translate those they know. */
   textsOfLibrary: {} as Readonly<Record<string, string>>,
-  /** The same for those with names and numbers in them. */
+  /** Sentences of the library with names and numbers in them, as patterns. */
   patternsOfLibrary: [] as readonly (readonly [pattern: RegExp, become: string])[],
 };
 

@@ -88,8 +88,8 @@ export const visible: ReadonlySignal<readonly Row[]> = computed(() => {
 });
 
 /**
- * What is searched for: a pattern as those that select tensors, where it has a star or begins with re:, else words that
- * all have to be in the name. A pattern that is not finished finds everything.
+ * What is searched for: a pattern as those that select tensors, where it has a star or begins with re:, else
+ * words that all have to be in the name. A pattern that is not finished finds everything.
  */
 function finder(text: string): Matcher {
   const typed = text.trim();

@@ -41,8 +41,8 @@ export interface Line {
 type Branch = Map<string, Branch | Row>;
 
 /**
- * Groups tensors by the parts of their names between dots. A group of one thing is no group: its label goes before that of
- * what it holds, so `o_proj.weight` is one line.
+ * Groups tensors by the parts of their names between dots. A group of one thing is no group: its label goes
+ * before that of what it holds, so `o_proj.weight` is one line.
  * @param rows in the order to show them in
  */
 export function treeOf(rows: readonly Row[], measured: ReadonlyMap<string, Precision>): TreeNode[] {
