@@ -29,6 +29,7 @@ export interface SensitivityFlags {
   readonly out?: string;
   readonly threads?: number;
   readonly measure?: true;
+  readonly apart?: true;
   readonly report?: string;
   readonly json?: true;
 }
@@ -54,7 +55,10 @@ export async function sensitivity(
     const tokenizer = await openTokenizer(files);
     const ids = await idsOf(flags, tokenizer);
     const model = await PlainModel.open(files);
-    const estimated = await sensitivityOf(model, ids, flags.context, formats, signal);
+    const estimated = await sensitivityOf(model, ids, flags.context, formats, {
+      apart: flags.apart === true,
+      signal,
+    });
     const threads = flags.threads ?? availableParallelism();
     const evaluator = await MixEvaluator.open(model, ids, flags.context, { threads, signal });
     closing = evaluator;

@@ -26,7 +26,7 @@ export interface FormatEffect {
 }
 
 /**
- * Weights that loaders put together, and so give one format: q, k and v; gate and up; all experts of a layer.
+ * Weights that have one format, since many loaders put them together: q, k and v; gate and up; all experts of a layer.
  */
 export interface SensitiveGroup {
   readonly name: string;
@@ -44,6 +44,12 @@ export interface Sensitivity {
   readonly groups: readonly SensitiveGroup[];
 }
 
+export interface SensitivityOptions {
+  /** Whether q, k and v, or gate and up, may differ in format; the experts of a layer never do. */
+  readonly apart?: boolean;
+  readonly signal?: AbortSignal;
+}
+
 /** Tokens of the chunks that go through a backward pass together. */
 const BATCH_TOKENS = 2048;
 
@@ -58,7 +64,7 @@ export async function sensitivityOf(
   ids: Int32Array,
   context: number,
   formats: readonly WeightFormat[],
-  signal?: AbortSignal,
+  { apart = false, signal }: SensitivityOptions = {},
 ): Promise<Sensitivity> {
   const { opened } = model;
   const config = modelConfigOf(opened.checkpoint.config);
@@ -78,7 +84,7 @@ export async function sensitivityOf(
     await loadWeights(locate(config, opened), [program.store], { sources: opened.sources, engine, signal });
     shares = throughOutputs(program, config, chunks, context, errors, signal);
   }
-  const groups = groupsOf(model.linears).map(([name, weights]) =>
+  const groups = groupsOf(model.linears, apart).map(([name, weights]) =>
     effectsOf(name, weights, formats, errors, shares.get(partOf(name))),
   );
   return { measure, groups };
@@ -159,19 +165,29 @@ function partOf(name: string): string {
   return found === null ? name : `${found[1]}.${found[2]}`;
 }
 
-/** Weights that share a format, by a common name. */
-export function groupsOf<W extends { readonly name: string }>(weights: readonly W[]): [string, W[]][] {
+/**
+ * Weights that share a format, by a common name.
+ * @param apart only the experts of a layer do
+ */
+function groupsOf<W extends { readonly name: string }>(
+  weights: readonly W[],
+  apart: boolean,
+): [string, W[]][] {
   const groups = new Map<string, W[]>();
   for (const weight of weights) {
-    const name = weight.name
-      .replace(/\.weight$/, "")
-      .replace(/\.experts\.\d+\..*/, ".experts.*")
-      .replace(/\.(q_proj|k_proj|v_proj)$/, ".qkv")
-      .replace(/\.(q_a_proj|kv_a_proj_with_mqa)$/, ".q_a, kv_a")
-      .replace(/\.(gate_proj|up_proj)$/, ".gate, up");
+    const module = weight.name.replace(/\.weight$/, "").replace(/\.experts\.\d+\..*/, ".experts.*");
+    const name = apart ? module : fusedName(module);
     groups.set(name, [...(groups.get(name) ?? []), weight]);
   }
   return [...groups];
+}
+
+/** The name of what loaders make of a module and those beside it. */
+function fusedName(module: string): string {
+  return module
+    .replace(/\.(q_proj|k_proj|v_proj)$/, ".qkv")
+    .replace(/\.(q_a_proj|kv_a_proj_with_mqa)$/, ".q_a, kv_a")
+    .replace(/\.(gate_proj|up_proj)$/, ".gate, up");
 }
 
 function effectsOf(

@@ -72,6 +72,27 @@ test("a measured mix is no worse than a uniform format of as many bits, and meas
   expect(Math.abs(score / kldMean - 1)).toBeLessThan(0.05);
 });
 
+test("where q, k and v may differ, a measured mix beats uniform FP8 of as many bits, and is written so", async () => {
+  const overrides = join(folder, "apart.json");
+  const flags = [
+    "--formats",
+    "nvfp4,fp8,bf16",
+    "--bits",
+    "8.0005",
+    "--measure",
+    "--apart",
+    "--out",
+    overrides,
+  ];
+  const points = await pointsOf("qwen3", ...flags);
+  const [chosen, fp8] = [named(points, "chosen"), named(points, "fp8")];
+  expect(chosen.bitsPerWeight).toBeLessThanOrEqual(fp8.bitsPerWeight);
+  expect(chosen.kldMean).toBeLessThan(0.9 * fp8.kldMean);
+  const written: { pattern: string; scheme: string }[] = JSON.parse(readFileSync(overrides, "utf8"));
+  const of = (part: string) => written.find(({ pattern }) => pattern.endsWith(`2.self_attn.${part}.weight`));
+  expect(of("q_proj")?.scheme).not.toBe(of("v_proj")?.scheme);
+});
+
 test.each(["qwen3", "deepseek_v3"])("what --out writes is what quantize makes: %s", async (name) => {
   const overrides = join(folder, "keep.json");
   const path = join(folder, "mixed");

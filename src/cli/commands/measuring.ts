@@ -82,6 +82,7 @@ export function sensitivityCommand(command: Command, signal: AbortSignal): void 
     .option("--formats <list>", "to choose from", "nvfp4,mxfp4,fp8,bf16")
     .option("--bits <n>", "of a weight on average, scales included", within(1, 32), 6)
     .option("--measure", "score each group by a run with it alone rounded, instead of an estimate")
+    .option("--apart", "let q, k and v differ, and gate and up: for loaders that do not fuse them")
     .option("--out <file>", "write the choice as overrides for quantize", place)
     .option("--threads <n>", "threads that share the work, if not one for each core", jobs)
     .option("--json", "print as JSON")
