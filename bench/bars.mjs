@@ -68,6 +68,11 @@ export const BARS = [
     reached: timesFaster("api", "js arithmetic", dequantize("f32", L3)),
   },
   {
+    work: "the same, the result kept in the engine's memory",
+    ...{ floor: 6, goal: 10, show: times },
+    reached: timesFaster("resident", "js arithmetic", dequantize("f32", L3)),
+  },
+  {
     work: "quantise f32, 1x32 and 1x128, 256 MiB: kernel, of memory.copy of the same bytes",
     ...{ floor: 0.45, goal: 0.65, show: percent },
     reached: lowest(ofCopy("kernel", quantize("1x32", MEMORY)), ofCopy("kernel", quantize("1x128", MEMORY))),

@@ -2,25 +2,17 @@ import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import * as tf from "@tensorflow/tfjs-core";
-import ort from "onnxruntime-web";
 import { gemmModel, matMulModel, matMulNBitsModel } from "./peers/onnx.mjs";
+import { ofModel } from "./peers/ort.mjs";
 
 const require = createRequire(import.meta.url);
 
-ort.env.wasm.numThreads = 1;
 setThreadsCount(1);
 setWasmPaths(`${dirname(require.resolve("@tensorflow/tfjs-backend-wasm"))}/`);
 // It does not ask Node whether there is SIMD.
 tf.env().set("WASM_HAS_SIMD_SUPPORT", true);
 tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
 await tf.setBackend("wasm");
-
-/** A product in onnxruntime-web, one thread of WebAssembly. */
-async function ofModel(model, x, [m, , k]) {
-  const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
-  const feeds = { x: new ort.Tensor("float32", x, [m, k]) };
-  return { run: async () => (await session.run(feeds)).y.data, free: () => session.release() };
-}
 
 function ofTensorFlow(x, w, [m, n, k]) {
   const a = tf.tensor2d(x, [m, k]);

@@ -7,7 +7,7 @@ import { load, schemes } from "../dist/index.js";
 import { codesWithSubnormals, values } from "./data.mjs";
 import { reachedBars } from "./gemm-bars.mjs";
 import { origin, slug } from "./machine.mjs";
-import { median, medianRatio } from "./measure.mjs";
+import { interleaveAwaited, median, medianRatio } from "./measure.mjs";
 import { COLD_BYTES, PEAK_OPERATIONS, PEAK_TURNS, read, roofsOf } from "./roofs.mjs";
 
 const root = new URL("../", import.meta.url);
@@ -45,41 +45,6 @@ const peers = existsSync(new URL("node_modules/onnxruntime-web", import.meta.url
   ? await import("./gemm-peers.mjs")
   : undefined;
 if (!peers) console.log("no peers: npm install --prefix bench");
-
-/** Seconds of one core in `calls` calls: wall time, or CPU time if that is less, since others may have had the core. */
-async function sample(run, calls) {
-  // One call that does not count brings the data into the caches it fits in, where the others left theirs.
-  if (calls > 1) await run();
-  const cpu = process.cpuUsage();
-  const start = performance.now();
-  for (let i = 0; i < calls; i++) await run();
-  const wall = (performance.now() - start) / 1000;
-  const { user, system } = process.cpuUsage(cpu);
-  return Math.min(wall, (user + system) / 1e6 || wall) / calls;
-}
-
-/** Seconds of each contestant in each round; they take turns. */
-async function interleave(contestants) {
-  const names = Object.keys(contestants);
-  const calls = {};
-  for (const name of names) {
-    const start = performance.now();
-    let warm = 0;
-    while (performance.now() - start < 200 || warm < 2) {
-      await contestants[name]();
-      warm++;
-    }
-    calls[name] = Math.max(1, Math.round((warm * SAMPLE_SECONDS) / 0.2));
-  }
-  const seconds = Object.fromEntries(names.map((name) => [name, []]));
-  for (let round = 0; round < ROUNDS; round++) {
-    for (let i = 0; i < names.length; i++) {
-      const name = names[(i + round) % names.length];
-      seconds[name].push(await sample(contestants[name], calls[name]));
-    }
-  }
-  return seconds;
-}
 
 /**
  * What is measured: every scheme and kind of operands at every shape, one row against the most weights, hot and cold, and weights
@@ -202,7 +167,7 @@ function recordsOf(work, seconds) {
 const records = [];
 for (const { withPeers, ...work } of works()) {
   const { contestants, release } = await contestantsOf({ ...work, withPeers });
-  const made = recordsOf(work, await interleave(contestants));
+  const made = recordsOf(work, await interleaveAwaited(contestants, ROUNDS, SAMPLE_SECONDS));
   await release();
   records.push(...made);
   console.log(

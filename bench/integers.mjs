@@ -1,12 +1,12 @@
 // Products of integers beside the float path: node bench/integers.mjs [--quick]; part of `npm run bench`. Writes
-// bench/results/integers-MACHINE.json and the table of docs/speed.md. The builds with relaxed SIMD need Node 22 or newer.
-import { readFileSync, writeFileSync } from "node:fs";
+// bench/results/integers-MACHINE.json and the table of docs/speed.md. The builds with relaxed SIMD need Node 22 or newer; the peer is of bench/package.json.
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { markdownTable } from "markdown-table";
 import { load, schemes } from "../dist/index.js";
 import { values } from "./data.mjs";
 import { origin, slug } from "./machine.mjs";
-import { interleave, median, medianRatio } from "./measure.mjs";
+import { interleave, interleaveAwaited, median, medianRatio } from "./measure.mjs";
 import { COLD_BYTES, PEAK_OPERATIONS, PEAK_TURNS, read, roofsOf } from "./roofs.mjs";
 
 const root = new URL("../", import.meta.url);
@@ -46,6 +46,12 @@ const WAYS = {
   },
 };
 const FLOAT = Object.keys(WAYS)[0];
+
+/** The sizes of a row against 4-bit weights of onnxruntime-web, both hot. */
+const FOUR_BITS = [
+  [1024, 1024],
+  [3072, 2048],
+];
 
 async function engineOf(variant) {
   try {
@@ -89,6 +95,59 @@ function measure(engine, variant, roofs, { m, n, k, cold = false }) {
     ofRead: ((n * k * bytes) / readBytes) * medianRatio(seconds.read, seconds[way]),
     ofFloat: medianRatio(seconds[FLOAT], seconds[way]),
   }));
+}
+
+/** Both have rounded the weights to four bits, each in its way. */
+function checkNear(a, b) {
+  const largest = a.reduce((most, y) => Math.max(most, Math.abs(y)), 0);
+  const wrong = a.findIndex((y, i) => !(Math.abs(y - b[i]) < largest / 4));
+  if (wrong >= 0) throw new Error(`4 bits: ${a[wrong]} and ${b[wrong]} at ${wrong}`);
+}
+
+/** How many times as fast a row of MXFP4 is as one of onnxruntime-web's MatMulNBits with 4 bits, by build and size. */
+async function besideFourBits(engines) {
+  if (!existsSync(new URL("node_modules/onnxruntime-web", import.meta.url))) {
+    console.log("no peer: npm install --prefix bench");
+    return [];
+  }
+  const { fourBitsOf } = await import("./peers/ort.mjs");
+  const found = [];
+  for (const [n, k] of FOUR_BITS) {
+    const [w, x, out] = [values("normal", "f32", n * k), values("normal", "f32", k), new Float32Array(n)];
+    const peer = await fourBitsOf(x, w, [1, n, k]);
+    const packed = Object.entries(engines).map(([variant, engine]) => [
+      variant,
+      engine,
+      WAYS.MXFP4.pack(engine, w, [n, k]),
+    ]);
+    const contestants = Object.fromEntries(
+      packed.map(([variant, engine, four]) => [
+        variant,
+        () => engine.gemm({ values: x, shape: [1, k] }, four, { out }),
+      ]),
+    );
+    checkNear(await peer.run(), Object.values(contestants)[0]());
+    const seconds = await interleaveAwaited({ ...contestants, peer: peer.run }, ROUNDS, 0.02);
+    for (const [variant, , four] of packed) {
+      const timesFaster = medianRatio(seconds.peer, seconds[variant]);
+      found.push({ variant, n, k, timesFaster });
+      console.log(
+        `${variant}, MXFP4, ${n}x${k}: ${timesFaster.toFixed(1)} times onnxruntime-web with 4 bits`,
+      );
+      four.free();
+    }
+    await peer.free();
+  }
+  return found;
+}
+
+/** That as a sentence. */
+function fourBitsSentence(found) {
+  if (found.length === 0) return "";
+  const parts = found.map(
+    ({ variant, n, k, timesFaster }) => `${timesFaster.toFixed(1)} times (${n}x${k}, ${variant})`,
+  );
+  return `\nA row of MXFP4 against onnxruntime-web's MatMulNBits with 4 bits, one thread: ${parts.join(", ")} as fast.\n`;
 }
 
 function table(records) {
@@ -136,9 +195,11 @@ function instruction() {
 const variants = ["relaxed", "baseline"];
 const roofs = roofsOf(variants);
 const records = [];
+const engines = {};
 for (const variant of variants) {
   const engine = await engineOf(variant);
   if (engine === undefined) continue;
+  engines[variant] = engine;
   console.log(`${variant}: "auto" is ${engine.fasterActivations}`);
   for (const work of WORKS) {
     const made = measure(engine, variant, roofs, work);
@@ -149,12 +210,13 @@ for (const variant of variants) {
       );
   }
 }
+const fourBits = await besideFourBits(engines);
 const where = origin(root);
 if (!options.quick) {
   const round = (_key, value) =>
     typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value;
   const file = new URL(`bench/results/integers-${slug(where.machine.cpu)}.json`, root);
-  writeFileSync(file, `${JSON.stringify({ origin: where, records }, round, 1)}\n`);
+  writeFileSync(file, `${JSON.stringify({ origin: where, records, fourBits }, round, 1)}\n`);
   const page = new URL("docs/speed.md", root);
   const text = readFileSync(page, "utf8");
   const { machine, runtime, build, time } = where;
@@ -164,9 +226,11 @@ GFLOP/s through the API, rounding x included, and in brackets: against the float
 ${table(records)}
 
 ${fewRows(records)}
-`;
+${fourBitsSentence(fourBits)}`;
   writeFileSync(
     page,
     `${text.slice(0, text.indexOf(START) + START.length)}\n${section}${text.slice(text.indexOf(END))}`,
   );
 }
+// onnxruntime-web leaves something running.
+process.exit();

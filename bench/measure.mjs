@@ -50,3 +50,37 @@ export function interleave(contestants, rounds, warmSeconds = WARM_SECONDS) {
   }
   return seconds;
 }
+
+/** Seconds a call, as `sample`, of functions that may return promises. */
+async function sampleAwaited(run, calls) {
+  if (calls > 1) await run();
+  const cpu = process.cpuUsage();
+  const start = performance.now();
+  for (let i = 0; i < calls; i++) await run();
+  const wall = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  return Math.min(wall, (user + system) / 1e6 || wall) / calls;
+}
+
+/** As `interleave`, for functions that may return promises: some peers have no others. */
+export async function interleaveAwaited(contestants, rounds, sampleSeconds) {
+  const names = Object.keys(contestants);
+  const calls = {};
+  for (const name of names) {
+    const start = performance.now();
+    let warm = 0;
+    while (performance.now() - start < 1000 * WARM_SECONDS || warm < 2) {
+      await contestants[name]();
+      warm++;
+    }
+    calls[name] = Math.max(1, Math.round((warm * sampleSeconds) / WARM_SECONDS));
+  }
+  const seconds = Object.fromEntries(names.map((name) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (let i = 0; i < names.length; i++) {
+      const name = names[(i + round) % names.length];
+      seconds[name].push(await sampleAwaited(contestants[name], calls[name]));
+    }
+  }
+  return seconds;
+}

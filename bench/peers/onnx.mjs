@@ -61,22 +61,25 @@ export function matMulModel(w, [m, n, k]) {
   return model("MatMul", "", ["x", "w"], {}, [tensor("w", FLOAT, [k, n], transposed)], [m, n, k]);
 }
 
-/** The same with eight-bit weights in blocks of 32, each with a float32 scale; zero is 128. */
-export function matMulNBitsModel(w, [m, n, k]) {
-  const codes = new Uint8Array(n * k);
+/** The same with weights of 8 or 4 bits (two a byte, the lower first) in blocks of 32, each with a float32 scale; zero is in the middle. */
+export function matMulNBitsModel(w, [m, n, k], bits = 8) {
+  const middle = 2 ** (bits - 1);
+  const each = 8 / bits;
+  const codes = new Uint8Array((n * k) / each);
   const scales = new Float32Array((n * k) / 32);
   for (let block = 0; block < scales.length; block++) {
     const values = w.subarray(32 * block, 32 * block + 32);
-    const scale = values.reduce((most, v) => Math.max(most, Math.abs(v)), 0) / 127 || 1;
+    const scale = values.reduce((most, v) => Math.max(most, Math.abs(v)), 0) / (middle - 1) || 1;
     scales[block] = scale;
     values.forEach((v, i) => {
-      codes[32 * block + i] = 128 + Math.round(v / scale);
+      const at = 32 * block + i;
+      codes[Math.floor(at / each)] |= (middle + Math.round(v / scale)) << (bits * (at % each));
     });
   }
   const initializers = [
-    tensor("w", UINT8, [n, k / 32, 32], codes),
+    tensor("w", UINT8, [n, k / 32, 32 / each], codes),
     tensor("s", FLOAT, [scales.length], scales),
   ];
-  const attributes = { K: k, N: n, bits: 8, block_size: 32 };
+  const attributes = { K: k, N: n, bits, block_size: 32 };
   return model("MatMulNBits", "com.microsoft", ["x", "w", "s"], attributes, initializers, [m, n, k]);
 }

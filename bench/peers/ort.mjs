@@ -1,0 +1,16 @@
+import ort from "onnxruntime-web";
+import { matMulNBitsModel } from "./onnx.mjs";
+
+ort.env.wasm.numThreads = 1;
+
+/** A product in onnxruntime-web, one thread of WebAssembly. */
+export async function ofModel(model, x, [m, , k]) {
+  const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+  const feeds = { x: new ort.Tensor("float32", x, [m, k]) };
+  return { run: async () => (await session.run(feeds)).y.data, free: () => session.release() };
+}
+
+/** onnxruntime-web's product of x and weights of four bits. */
+export function fourBitsOf(x, w, sizes) {
+  return ofModel(matMulNBitsModel(w, sizes, 4), x, sizes);
+}
