@@ -30,9 +30,23 @@ export function unpackNibbles(panel: usize, codes: usize, columns: usize): void 
 }
 
 /**
- * sums[12] += one row of x . E2M1 codes, which are unpacked in registers: see `unpackNibbles`. The tile of one row for weights that are read once.
+ * How far ahead codes are read that come from memory. Steps that wait for their data fill a processor's queue after some four cache lines of codes; a byte
+ * that nothing waits for does not: a tenth faster, at any distance from 384 to 3072.
  */
-export function addNibbles(sums: usize, x: usize, codes: usize, scales: usize, blocks: usize): void {
+const AHEAD: usize = 1024;
+
+/**
+ * sums[12] += one row of x . E2M1 codes, which are unpacked in registers: see `unpackNibbles`. The tile of one row for weights that are read once.
+ * @param last the last byte behind codes or scales that may be read
+ */
+export function addNibbles(
+  sums: usize,
+  x: usize,
+  codes: usize,
+  scales: usize,
+  blocks: usize,
+  last: usize,
+): void {
   const block = Left.block;
   const zero = Simd.opaqueZero();
   const mask = Nibbles.mask(zero);
@@ -61,6 +75,7 @@ export function addNibbles(sums: usize, x: usize, codes: usize, scales: usize, b
         const r = v128.load(codes, 32);
         a2 = Integers.dot(y, Nibbles.low(r, mask, doubles), a2);
         a2 = Integers.dot(z, Nibbles.high(r, mask, doubles), a2);
+        load<u8>(min(codes + AHEAD, last));
         codes += 48;
         x += 8;
       } while (x < stop);
@@ -70,6 +85,7 @@ export function addNibbles(sums: usize, x: usize, codes: usize, scales: usize, b
       total2 = Total.plus(total2, a2, scale, v128.load(scales, 32));
       xScales += 4;
       offsets += 4;
+      load<u8>(min(scales + AHEAD / 4, last));
       scales += 48;
     } while (x < end);
   v128.store(sums, total0);

@@ -49,6 +49,7 @@ function multiply(
   const panel = work;
   const spread = panel + 2 * PLANE;
   const sums = spread + SPREAD;
+  const last = scales + 4 * GROUP * ((n + GROUP - 1) / GROUP) * (columns / block) - 1;
   // Integers of few rows of x are read where they are, once.
   const depth = format != E4M3_CODES && rows == 1 ? columns : DEPTH;
   for (let first: usize = 0; first < n; first += GROUP) {
@@ -65,7 +66,7 @@ function multiply(
         spreadScales(spread, first, from, width);
         addProducts(sums, x, rows, panel, spread, blocks, PLANE);
       } else if (rows == 1) {
-        addNibbles(sums, x, codes + (GROUP * from) / 2, scalesAt, blocks);
+        addNibbles(sums, x, codes + (GROUP * from) / 2, scalesAt, blocks, last);
       } else {
         unpackNibbles(panel, codes + (GROUP * from) / 2, width);
         addProducts(sums, x, rows, panel, scalesAt, blocks, 0);
