@@ -42,6 +42,7 @@ const suites = await Promise.all(
     "odd",
     "panel",
     "tree",
+    "plots",
     "page",
     "playground",
     "train",

@@ -4,11 +4,13 @@ import type { Source } from "../../io/source.ts";
 import { scaleTypeOf } from "../../tensor/formats.ts";
 import { multipliersOf } from "../../tensor/fp4.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
+import type { BlockScaled } from "../../tensor/tensor.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
 import { exponentOf } from "../read/scales.ts";
 import { VALUE_BYTES, widen } from "../read/values.ts";
 import { matrixOf, type PlainWeight, type ScaledWeight } from "../read/weights.ts";
 import { dequantizeRows, readPlainRows, readScaledRows } from "../run/rows.ts";
+import { drawMap, type ScaleMap } from "./scale-map.ts";
 
 /** Some rows of a weight, to be looked at under a scheme; without one, as they are stored. */
 export interface StripSampling {
@@ -60,31 +62,26 @@ export interface Sample extends Omit<StripSample, "strip" | "exponents" | "scale
   /** Rows looked at, and of how many. */
   readonly rows: number;
   readonly totalRows: number;
-  /** Scales as a picture of at most {@link MAP_SIZE} a side, the largest of each patch. */
+  /** Scales as a picture of at most 256 a side, the largest of each patch. */
   readonly map: ScaleMap | null;
 }
 
-export interface ScaleMap {
-  readonly rows: number;
-  readonly cols: number;
-  readonly exponents: Int16Array<ArrayBuffer>;
-  /** Scales that the picture stands for. */
-  readonly scales: number;
-  readonly block: readonly [number, number];
+/** A strip of a weight, and what a scheme makes of it. */
+export interface Looked {
+  readonly values: Float32Array;
+  /** `null` without a scheme. */
+  readonly tensor: BlockScaled | null;
+  /** Of the scheme, or as they are stored; empty where there are none. */
+  readonly scales: Uint8Array | Float32Array;
+  readonly block: readonly [number, number] | null;
 }
 
-const MAP_SIZE = 256;
-
-/**
- * Reads a strip and tells what a scheme does to its values.
- * @throws BlockscaleError `io`, `dialect`
- */
-export async function sampleStrip(
+/** @throws BlockscaleError `io`, `dialect` */
+export async function lookAt(
   { weight, strip, scheme }: StripSampling,
   sources: readonly Source[],
   engine: Engine,
-): Promise<StripSample> {
-  const { cols } = matrixOf(weight.shape);
+): Promise<Looked> {
   const stored = weight.kind === "scaled" ? await readScaledRows(weight, strip, sources) : null;
   const values =
     stored === null
@@ -92,25 +89,39 @@ export async function sampleStrip(
       : (dequantizeRows(stored, "f32", engine) as Float32Array);
   if (scheme === null) {
     return {
-      ...tally(values, values),
-      strip,
-      precision: { ...NOTHING, count: values.length },
-      exponents: exponentsOf(stored?.scales ?? new Uint8Array(0)),
-      scaleCols: stored === null ? 0 : Math.ceil(cols / stored.block[1]),
+      values,
+      tensor: null,
+      scales: stored?.scales ?? new Uint8Array(0),
+      block: stored?.block ?? null,
     };
   }
   const tensor = engine.quantize(values, stripShape(weight.shape, strip), scheme);
-  const became = engine.dequantize(tensor);
-  const multipliers =
-    tensor.tensorScale === undefined
-      ? tensor.scales
-      : multipliersOf(tensor.scales as Uint8Array, tensor.tensorScale);
+  const { scales, tensorScale } = tensor;
   return {
-    ...tally(values, became),
+    values,
+    tensor,
+    scales: tensorScale === undefined ? scales : multipliersOf(scales as Uint8Array, tensorScale),
+    block: scheme.block,
+  };
+}
+
+/**
+ * Reads a strip and tells what a scheme does to its values.
+ * @throws BlockscaleError `io`, `dialect`
+ */
+export async function sampleStrip(
+  sampling: StripSampling,
+  sources: readonly Source[],
+  engine: Engine,
+): Promise<StripSample> {
+  const { weight, strip } = sampling;
+  const { values, tensor, scales, block } = await lookAt(sampling, sources, engine);
+  return {
+    ...tally(values, tensor === null ? values : engine.dequantize(tensor)),
     strip,
-    precision: engine.compare(values, tensor),
-    exponents: exponentsOf(multipliers),
-    scaleCols: Math.ceil(cols / scheme.block[1]),
+    precision: tensor === null ? { ...NOTHING, count: values.length } : engine.compare(values, tensor),
+    exponents: exponentsOf(scales),
+    scaleCols: block === null ? 0 : Math.ceil(matrixOf(weight.shape).cols / block[1]),
   };
 }
 
@@ -234,25 +245,6 @@ export function joinSamples(
     totalRows: slices * rows,
     ...strips.reduce<Tally>(addTallies, NO_TALLY),
     precision: strips.reduce((sum, { precision }) => add(sum, precision), NOTHING),
-    map: block === null ? null : drawMap(strips, block),
+    map: block === null ? null : drawMap(strips, rows, block),
   };
-}
-
-function drawMap(strips: readonly StripSample[], block: readonly [number, number]): ScaleMap | null {
-  const scaleCols = strips[0]?.scaleCols ?? 0;
-  const scales = strips.reduce((n, { exponents }) => n + exponents.length, 0);
-  if (scales === 0 || scaleCols === 0) return null;
-  const scaleRows = scales / scaleCols;
-  const [rows, cols] = [Math.min(MAP_SIZE, scaleRows), Math.min(MAP_SIZE, scaleCols)];
-  const map = new Int16Array(rows * cols).fill(-32768);
-  let row = 0;
-  for (const { exponents } of strips) {
-    for (let i = 0; i < exponents.length; i++) {
-      const r = Math.floor(((row + Math.floor(i / scaleCols)) * rows) / scaleRows);
-      const at = r * cols + Math.floor(((i % scaleCols) * cols) / scaleCols);
-      if (exponents[i]! > map[at]!) map[at] = exponents[i]!;
-    }
-    row += exponents.length / scaleCols;
-  }
-  return { rows, cols, exponents: map, scales, block };
 }

@@ -1,4 +1,4 @@
-import { effect, type Signal, signal } from "@preact/signals";
+import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { remember, remembered } from "../strings/remembered.ts";
 
 export type Theme = "auto" | "light" | "dark";
@@ -15,7 +15,18 @@ const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
 /** Whether the page is dark now. */
 export const isDark: Signal<boolean> = signal(false);
 
+/** Whether the system's own colours take the place of the page's. */
+const isForced: Signal<boolean> = signal(false);
+
+const systemForces = matchMedia("(forced-colors: active)");
+
+/** What pictures that are drawn with the page's colours follow: they are drawn anew when it changes. */
+export const look: ReadonlySignal<string> = computed(
+  () => `${isDark.value ? "dark" : "light"}${isForced.value ? " forced" : ""}`,
+);
+
 function settle(): void {
+  isForced.value = systemForces.matches;
   isDark.value = theme.value === "auto" ? systemIsDark.matches : theme.value === "dark";
 }
 
@@ -25,4 +36,4 @@ effect(() => {
   remember(KEY, theme.value);
 });
 
-systemIsDark.addEventListener("change", settle);
+for (const query of [systemIsDark, systemForces]) query.addEventListener("change", settle);

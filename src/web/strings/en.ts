@@ -235,7 +235,6 @@ export const en = {
     mapNote: (rows: number, cols: number): string =>
       `One cell per ${rows}×${cols} block; the stronger the colour, the larger`,
     mapShrunk: (scales: string): string => `${scales} scales; each cell shows the largest of several`,
-    mapCell: (row: number, col: number, scale: string): string => `row ${row}, column ${col}: ${scale}`,
     loading: "Looking…",
     nothing: "This tensor holds no floating-point values to look at.",
     table: "As a table",

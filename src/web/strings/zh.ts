@@ -220,7 +220,6 @@ export const zh: Words = {
     map: "块缩放因子",
     mapNote: (rows, cols) => `每格为一个 ${rows}×${cols} 的块；颜色越浓越大`,
     mapShrunk: (scales) => `共 ${scales} 个缩放因子；每格显示若干个中最大的`,
-    mapCell: (row, col, scale) => `第 ${row} 行，第 ${col} 列：${scale}`,
     loading: "正在查看…",
     nothing: "此张量中没有可查看的浮点数值。",
     table: "以表格显示",

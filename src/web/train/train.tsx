@@ -4,8 +4,9 @@ import type uPlot from "uplot";
 import type { RecipeName } from "../../train/recipes.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
 import { query, remember } from "../session/address.ts";
-import { axis, Chart, type Colours } from "../views/chart.tsx";
+import { axis, Chart } from "../views/chart.tsx";
 import { Choice } from "../views/choice.tsx";
+import type { Colours } from "../views/colours.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
 import { TextArea } from "../views/text-area.tsx";
 import {

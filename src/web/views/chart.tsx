@@ -1,7 +1,8 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
-import { isDark } from "../session/settings.ts";
+import { look } from "../session/settings.ts";
+import { type Colours, coloursOf } from "./colours.ts";
 
 interface ChartProps {
   /** What the chart shows, for those who do not see it. */
@@ -14,29 +15,6 @@ interface ChartProps {
   pointed?(index: number): string;
   /** Made anew when the colours change. */
   options(colours: Colours): Omit<uPlot.Options, "width" | "height">;
-}
-
-/** The colours of the page, as a canvas needs them. */
-export interface Colours {
-  readonly text: string;
-  readonly line: string;
-  readonly accent: string;
-  readonly accentFaint: string;
-  readonly muted: string;
-  readonly mutedFaint: string;
-}
-
-function coloursOf(element: Element): Colours {
-  const style = getComputedStyle(element);
-  const colour = (name: string) => style.getPropertyValue(`--${name}`).trim();
-  return {
-    text: colour("muted"),
-    line: colour("line"),
-    accent: colour("accent"),
-    accentFaint: colour("accent-faint"),
-    muted: colour("before"),
-    mutedFaint: colour("before-faint"),
-  };
 }
 
 /** A chart of uPlot that follows the width of its place and the colours of the page. */
@@ -62,7 +40,7 @@ export function Chart({ label, height, data, options, pointed, redraw }: ChartPr
       observer.disconnect();
       plot.current?.destroy();
     };
-  }, [isDark.value, height, redraw]);
+  }, [look.value, height, redraw]);
   useEffect(() => plot.current?.setData(data), [data]);
   return (
     <>

@@ -99,7 +99,7 @@ function Dot({
   readonly to: number;
 }): JSX.Element {
   return (
-    <span class="db-axis" aria-hidden="true">
+    <span class={Number.isFinite(db) ? "db-axis" : ""} aria-hidden="true">
       {Number.isFinite(db) && <i style={{ left: `${(100 * (db - from)) / (to - from)}%` }} />}
     </span>
   );

@@ -1,4 +1,4 @@
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import uPlot from "uplot";
 import {
@@ -10,7 +10,8 @@ import {
 } from "../../checkpoint/measure/sample.ts";
 import { power, short, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
-import { axis, Chart, type Colours } from "./chart.tsx";
+import { axis, Chart } from "./chart.tsx";
+import type { Colours } from "./colours.ts";
 
 const counts = (_: uPlot, ticks: number[]): string[] => ticks.map((tick) => short(tick));
 
@@ -30,7 +31,10 @@ export function ValueChart({
     const used = Array.from({ length: BINADES }, (_, i) => i).filter(
       (i) => sample.before[i]! >= least || sample.after[i]! >= least,
     );
-    const [first, last] = [used[0] ?? 0, used.at(-1) ?? 0];
+    // A few to both sides of a single one, so that it stands in the middle of an axis.
+    const room = used.length < 2 ? 2 : 0;
+    const first = Math.max(0, (used[0] ?? 0) - room);
+    const last = Math.min(BINADES - 1, (used.at(-1) ?? 0) + room);
     const binades = Array.from({ length: last - first + 1 }, (_, i) => FIRST_BINADE + first + i);
     const data: uPlot.AlignedData = [
       binades,
@@ -70,7 +74,7 @@ export function ValueChart({
       {
         stroke: colours.muted,
         fill: colours.mutedFaint,
-        width: 0,
+        width: 1,
         paths: bars({ size: [0.9, 60] }),
         points: { show: false },
       },
@@ -177,7 +181,7 @@ interface FigureProps {
   readonly note: string;
   /** Whether to tell before from after. */
   readonly keys: boolean;
-  readonly children: JSX.Element | (JSX.Element | null)[];
+  readonly children: ComponentChildren;
 }
 
 export function Figure({ title, note, keys, children }: FigureProps): JSX.Element {

@@ -1,60 +1,173 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import type { ScaleMap } from "../../checkpoint/measure/sample.ts";
-import { isDark } from "../session/settings.ts";
+import type { DialectName } from "../../checkpoint/dialects/index.ts";
+import type { BlockPlace, BlockValues } from "../../checkpoint/measure/block.ts";
+import type { ScaleMap } from "../../checkpoint/measure/scale-map.ts";
+import { problemIn } from "../session/client.ts";
+import { block } from "../session/looking.ts";
+import { problem } from "../session/model.ts";
+import { look } from "../session/settings.ts";
 import { power, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
+import { BlockTable } from "./block-table.tsx";
+import { coloursOf, type Rgb, rgbOf } from "./colours.ts";
 import { Figure } from "./distributions.tsx";
+import { words as heatWords } from "./heat-words.ts";
 
-type Rgb = readonly [number, number, number];
-
-/** Colours from hardly visible to the accent at its strongest. */
-const RAMPS: { readonly light: readonly [Rgb, Rgb]; readonly dark: readonly [Rgb, Rgb] } = {
-  light: [
-    [238, 243, 240],
-    [6, 78, 59],
-  ],
-  dark: [
-    [34, 40, 38],
-    [126, 231, 190],
-  ],
-};
+interface HeatMapProps {
+  readonly map: ScaleMap;
+  /** The tensor, and the dialect it is shown under; `null` for the scales it is stored with. */
+  readonly tensor: string;
+  readonly dialect: DialectName | null;
+}
 
 /** Block scales as a picture: one cell a block, or the largest of several where there are too many. */
-export function HeatMap({ map }: { readonly map: ScaleMap }): JSX.Element {
+export function HeatMap({ map, tensor, dialect }: HeatMapProps): JSX.Element {
   const { precision: text } = words.value;
+  const said = heatWords.value;
   const canvas = useRef<HTMLCanvasElement>(null);
-  const [pointed, setPointed] = useState<string | null>(null);
+  const face = useRef<HTMLDivElement>(null);
+  const [cell, setCell] = useState<number | null>(null);
+  const [shown, setShown] = useState<readonly [BlockPlace, BlockValues] | null>(null);
   const [least, most] = useMemo(() => rangeOf(map.exponents), [map]);
-  const ramp = RAMPS[isDark.value ? "dark" : "light"];
-  useEffect(() => draw(canvas.current!, map, least, most, ramp), [map, least, most, ramp]);
-  const point = (event: PointerEvent) => {
+  useEffect(() => draw(canvas.current!, map, least, most), [map, least, most, look.value]);
+  const { rows, cols, exponents } = map;
+  const at = (event: MouseEvent) => {
     const box = canvas.current!.getBoundingClientRect();
-    const row = Math.min(map.rows - 1, Math.floor(((event.clientY - box.top) / box.height) * map.rows));
-    const col = Math.min(map.cols - 1, Math.floor(((event.clientX - box.left) / box.width) * map.cols));
-    setPointed(text.mapCell(row, col, power(map.exponents[row * map.cols + col]!)));
+    const row = Math.min(rows - 1, Math.floor(((event.clientY - box.top) / box.height) * rows));
+    const col = Math.min(cols - 1, Math.floor(((event.clientX - box.left) / box.width) * cols));
+    return Math.max(0, row) * cols + Math.max(0, col);
   };
-  const isShrunk = map.rows * map.cols < map.scales;
+  const open = (index: number) => {
+    const place = placeOf(map, index);
+    block(tensor, dialect, place).then(
+      (values) => setShown(values === null ? null : [place, values]),
+      (error) => {
+        problem.value = problemIn(error);
+      },
+    );
+  };
+  const keys: { readonly [key: string]: (now: number) => number } = {
+    ArrowLeft: (now) => (now % cols > 0 ? now - 1 : now),
+    ArrowRight: (now) => (now % cols < cols - 1 ? now + 1 : now),
+    ArrowUp: (now) => (now >= cols ? now - cols : now),
+    ArrowDown: (now) => (now < (rows - 1) * cols ? now + cols : now),
+    Home: (now) => now - (now % cols),
+    End: (now) => now - (now % cols) + cols - 1,
+  };
+  const onKey = (event: KeyboardEvent) => {
+    const now = cell ?? 0;
+    if (event.key === "Enter" || event.key === " ") open(now);
+    else if (keys[event.key] !== undefined) setCell(cell === null ? 0 : keys[event.key]!(now));
+    else return;
+    event.preventDefault();
+  };
+  const isShrunk = rows * cols < map.scales;
+  const sayCell = (index: number) => {
+    const { blockRow, blockCol } = placeOf(map, index);
+    return said.cell(blockRow, blockCol, power(exponents[index]!));
+  };
   return (
     <Figure title={text.map} note={text.mapNote(map.block[0], map.block[1])} keys={false}>
-      <canvas
-        ref={canvas}
-        class="heat"
-        width={map.cols}
-        height={map.rows}
-        role="img"
-        aria-label={`${text.map}: ${power(least)} – ${power(most)}`}
-        style={{ aspectRatio: `${Math.max(0.8, Math.min(4, map.cols / map.rows))}` }}
-        onPointerMove={point}
-        onPointerLeave={() => setPointed(null)}
-      />
-      <p class="help ramp-line">
-        <span>{power(least)}</span>
-        <i class="ramp" aria-hidden="true" />
-        <span>{power(most)}</span>
-        <span class="pointed">{pointed ?? (isShrunk ? text.mapShrunk(whole(map.scales)) : "")}</span>
+      <div class="heat-plot" style={{ "--cells": cols }}>
+        <p class="help">{said.rowAxis}</p>
+        <Axis map={map} isRows={true} />
+        {/* biome-ignore lint/a11y/useSemanticElements: a picture with a cursor; no element of HTML is one */}
+        <div
+          ref={face}
+          class="heat-face"
+          role="group"
+          aria-label={`${text.map}: ${power(least)} – ${power(most)}`}
+          aria-describedby="heat-cell"
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: arrow keys move the cursor
+          tabIndex={0}
+          data-testid="heat"
+          onPointerMove={(event) => setCell(at(event))}
+          onPointerLeave={() => setCell(null)}
+          onClick={(event) => open(at(event))}
+          onFocus={() => setCell((before) => before ?? 0)}
+          onKeyDown={onKey}
+        >
+          <canvas
+            ref={canvas}
+            class="heat"
+            width={cols}
+            height={rows}
+            style={{ aspectRatio: `${Math.max(0.8, Math.min(4, cols / rows))}` }}
+          />
+          {cell !== null && (
+            <span
+              class="matrix-cell"
+              style={{
+                top: `${(100 * Math.floor(cell / cols)) / rows}%`,
+                left: `${(100 * (cell % cols)) / cols}%`,
+                height: `${100 / rows}%`,
+                width: `${100 / cols}%`,
+              }}
+            />
+          )}
+        </div>
+        <Axis map={map} isRows={false} />
+        <p class="help heat-cols">{said.colAxis}</p>
+      </div>
+      <p class="help" id="heat-cell" aria-live="polite">
+        {cell !== null ? sayCell(cell) : isShrunk ? text.mapShrunk(whole(map.scales)) : "\u00a0"}
       </p>
+      {least === most ? (
+        <p class="help">{said.uniform(power(least))}</p>
+      ) : (
+        <p class="help ramp-line">
+          <span>{power(least)}</span>
+          <i class="ramp" aria-hidden="true" />
+          <span>{power(most)}</span>
+        </p>
+      )}
+      <p class="help with-keys">{said.keys}</p>
+      <p class="help by-touch">{said.touch}</p>
+      {shown !== null && (
+        <BlockTable
+          place={shown[0]}
+          block={shown[1]}
+          onClose={() => {
+            setShown(null);
+            face.current?.focus();
+          }}
+        />
+      )}
     </Figure>
+  );
+}
+
+function placeOf({ places, blockCols }: ScaleMap, cell: number): BlockPlace {
+  const place = places[cell]!;
+  return { blockRow: Math.floor(place / blockCols), blockCol: place % blockCols };
+}
+
+/** Numbers along one side, at most. */
+const TICKS = 5;
+
+/** Numbers of blocks along a side, each with the first row or column of its values. */
+function Axis({ map, isRows }: { readonly map: ScaleMap; readonly isRows: boolean }): JSX.Element {
+  const cells = isRows ? map.rows : map.cols;
+  const size = map.block[isRows ? 0 : 1];
+  const count = Math.min(cells, TICKS);
+  const ticks = Array.from({ length: count }, (_, i) =>
+    count === 1 ? 0 : Math.round((i * (cells - 1)) / (count - 1)),
+  );
+  return (
+    <div class={isRows ? "heat-axis rows" : "heat-axis"} aria-hidden="true">
+      {ticks.map((cell) => {
+        const { blockRow, blockCol } = placeOf(map, isRows ? cell * map.cols : cell);
+        const block = isRows ? blockRow : blockCol;
+        const side = `${(100 * (cell + 0.5)) / cells}%`;
+        return (
+          <span key={cell} style={isRows ? { top: side } : { left: side }}>
+            {block}
+            {size > 1 && <small>{block * size}</small>}
+          </span>
+        );
+      })}
+    </div>
   );
 }
 
@@ -67,18 +180,14 @@ function rangeOf(exponents: Int16Array): [number, number] {
   return [least, most];
 }
 
-function draw(
-  canvas: HTMLCanvasElement,
-  map: ScaleMap,
-  least: number,
-  most: number,
-  [from, to]: readonly [Rgb, Rgb],
-): void {
+function draw(canvas: HTMLCanvasElement, map: ScaleMap, least: number, most: number): void {
+  const { rampFrom, rampTo } = coloursOf(canvas);
+  const [from, to]: readonly [Rgb, Rgb] = [rgbOf(rampFrom), rgbOf(rampTo)];
   const context = canvas.getContext("2d")!;
   const image = context.createImageData(map.cols, map.rows);
-  const span = Math.max(1, most - least);
   map.exponents.forEach((exponent, i) => {
-    const part = (exponent - least) / span;
+    // Scales that are all the same have the colour of the middle.
+    const part = most === least ? 0.5 : (exponent - least) / (most - least);
     for (let c = 0; c < 3; c++) image.data[4 * i + c] = from[c]! + (to[c]! - from[c]!) * part;
     image.data[4 * i + 3] = 255;
   });

@@ -185,6 +185,8 @@ function dialectsToTry(): DialectName[] {
 function Closer({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
   const { precision: text } = words.value;
   const isPlain = tensor.scaled === null;
+  /** Of what is shown closely: it stays the same while the form changes. */
+  const [dialect] = useState<DialectName | null>(isPlain ? form.value.to : null);
   const [whole, setWhole] = useState<Sample | null>(null);
   const [tried, setTried] = useState<readonly (readonly [DialectName, Sample])[]>([]);
   const [failure, setFailure] = useState<Problem | null>(null);
@@ -192,7 +194,7 @@ function Closer({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
   useEffect(() => {
     const names = dialectsToTry();
     const look = async () => {
-      const [closely] = await sample(tensor.name, isPlain ? [names[0]!] : [], true);
+      const [closely] = await sample(tensor.name, dialect === null ? [] : [dialect], true);
       if (closely === undefined || closely.precision.count === 0) return setEmpty(true);
       setWhole(closely);
       if (tensor.shape.length < 2) return;
@@ -231,7 +233,7 @@ function Closer({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
       <div class="charts" data-testid="charts">
         <ValueChart sample={whole} hasAfter={isPlain} />
         {isPlain && <ErrorChart sample={whole} />}
-        {whole.map !== null && <HeatMap map={whole.map} />}
+        {whole.map !== null && <HeatMap map={whole.map} tensor={tensor.name} dialect={dialect} />}
       </div>
     </>
   );

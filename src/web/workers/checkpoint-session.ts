@@ -1,5 +1,6 @@
 import { downloadZip } from "client-zip";
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
+import type { BlockPlace, BlockValues } from "../../checkpoint/measure/block.ts";
 import { type InspectedTensor, inspect } from "../../checkpoint/measure/inspect.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
 import { surveyConversions } from "../../checkpoint/measure/survey.ts";
@@ -36,7 +37,7 @@ import type {
   Written,
 } from "./protocol.ts";
 import { Run } from "./run.ts";
-import { sampleWeight } from "./sampling.ts";
+import { blockOfWeight, sampleWeight } from "./sampling.ts";
 import { PrivateStorage } from "./storage.ts";
 import { basicsOf, npyOf } from "./tensor-values.ts";
 
@@ -161,6 +162,12 @@ export class CheckpointSession implements Session {
     if (weight === undefined || weight.kind === "other") return [];
     const schemes = names.length === 0 ? [null] : names.map((name) => dialects[name].storage.scheme);
     return Promise.all(schemes.map((scheme) => sampleWeight(weight, scheme, whole, this.pool)));
+  }
+
+  async block(tensor: string, name: DialectName | null, place: BlockPlace): Promise<BlockValues | null> {
+    const weight = this.weightOf(tensor);
+    if (weight === undefined || weight.kind === "other") return null;
+    return blockOfWeight(weight, name === null ? null : dialects[name].storage.scheme, place, this.pool);
   }
 
   async basics(tensor: string): Promise<TensorBasics> {

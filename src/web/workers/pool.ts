@@ -1,3 +1,4 @@
+import type { BlockPlace, BlockValues } from "../../checkpoint/measure/block.ts";
 import type { StripSample, StripSampling } from "../../checkpoint/measure/sample.ts";
 import type { Piece } from "../../checkpoint/run/convert.ts";
 import type { Converter } from "../../checkpoint/run/run.ts";
@@ -39,6 +40,10 @@ export class Pool {
     return this.ask<StripSample>({ kind: "sample", sampling });
   }
 
+  block(sampling: StripSampling, place: BlockPlace): Promise<BlockValues> {
+    return this.ask<BlockValues>({ kind: "block", sampling, place });
+  }
+
   /** Opens the files that strips come from, in place of those before. @param files of the shards, by index */
   open(files: readonly NamedSource[]): void {
     for (const port of this.ports) port.postMessage({ files });
@@ -52,7 +57,7 @@ export class Pool {
     this.queue.length = 0;
   }
 
-  private ask<T extends Piece | StripSample>(task: StripTask): Promise<T> {
+  private ask<T extends Piece | StripSample | BlockValues>(task: StripTask): Promise<T> {
     if (this.failure !== null) return Promise.reject(this.failure);
     return new Promise<T>((resolve, reject) => {
       this.queue.push({ task, resolve: resolve as (value: never) => void, reject });

@@ -1,4 +1,5 @@
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
+import type { BlockPlace, BlockValues } from "../../checkpoint/measure/block.ts";
 import type { InspectedTensor, Inspection } from "../../checkpoint/measure/inspect.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
 import type { Survey } from "../../checkpoint/measure/survey.ts";
@@ -239,6 +240,8 @@ export interface Session {
   estimate(): Promise<Estimate>;
   /** What each scheme would do to a tensor; the empty list asks for the tensor as it is. */
   sample(tensor: string, dialects: readonly DialectName[], whole: boolean): Promise<Sample[]>;
+  /** One block under a dialect's scheme, or as it is stored; `null` where there is none. */
+  block(tensor: string, dialect: DialectName | null, place: BlockPlace): Promise<BlockValues | null>;
   basics(tensor: string): Promise<TensorBasics>;
   npy(tensor: string): Promise<Blob | null>;
   /** Looks at a part of the values that the current plan converts; not where they are on a server. */

@@ -1,3 +1,4 @@
+import { type BlockPlace, type BlockValues, holdsBlock } from "../../checkpoint/measure/block.ts";
 import { joinSamples, type Sample } from "../../checkpoint/measure/sample.ts";
 import { type Strip, stripsOf } from "../../checkpoint/plan/strip.ts";
 import { matrixOf, type PlainWeight, type ScaledWeight } from "../../checkpoint/read/weights.ts";
@@ -17,15 +18,34 @@ export async function sampleWeight(
   whole: boolean,
   pool: Pool,
 ): Promise<Sample> {
-  const into = { kind: "scaled", scheme: scheme ?? schemes.deepseekWeight, scaleDtype: "F32" } as const;
-  const strips = thinOut(
-    [...stripsOf({ from: weight, into })],
-    matrixOf(weight.shape).cols,
-    whole ? WHOLE : SAMPLED,
-  );
+  const strips = thinOut(stripsUnder(weight, scheme), matrixOf(weight.shape).cols, whole ? WHOLE : SAMPLED);
   const samples = await Promise.all(strips.map((strip) => pool.sample({ weight, strip, scheme })));
-  const block = scheme?.block ?? (weight.kind === "scaled" ? weight.block : null);
-  return joinSamples(weight, scheme, block, samples);
+  return joinSamples(weight, scheme, blockOf(weight, scheme), samples);
+}
+
+/** One block of a weight under a scheme, or as it is stored; `null` where it has no blocks. */
+export async function blockOfWeight(
+  weight: PlainWeight | ScaledWeight,
+  scheme: Scheme | null,
+  place: BlockPlace,
+  pool: Pool,
+): Promise<BlockValues | null> {
+  const block = blockOf(weight, scheme);
+  if (block === null) return null;
+  const strip = stripsUnder(weight, scheme).find((one) => holdsBlock(one, weight.shape, block, place));
+  return strip === undefined ? null : pool.block({ weight, strip, scheme }, place);
+}
+
+function stripsUnder(weight: PlainWeight | ScaledWeight, scheme: Scheme | null): Strip[] {
+  const into = { kind: "scaled", scheme: scheme ?? schemes.deepseekWeight, scaleDtype: "F32" } as const;
+  return [...stripsOf({ from: weight, into })];
+}
+
+function blockOf(
+  weight: PlainWeight | ScaledWeight,
+  scheme: Scheme | null,
+): readonly [number, number] | null {
+  return scheme?.block ?? (weight.kind === "scaled" ? weight.block : null);
 }
 
 /** All strips, or some spread evenly over them. */

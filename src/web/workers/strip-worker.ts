@@ -1,7 +1,9 @@
+import { type BlockPlace, type BlockValues, sampleBlock } from "../../checkpoint/measure/block.ts";
 import { type StripSample, type StripSampling, sampleStrip } from "../../checkpoint/measure/sample.ts";
 import type { Conversion, Preparation } from "../../checkpoint/plan/conversion.ts";
 import type { Strip } from "../../checkpoint/plan/strip.ts";
 import { convertStrip, type Piece } from "../../checkpoint/run/convert.ts";
+import type { Engine } from "../../engine/engine.ts";
 import type { Source } from "../../io/source.ts";
 import { openEngine } from "./engine.ts";
 import { problemOf } from "./problem.ts";
@@ -16,9 +18,12 @@ export type StripTask =
       readonly strip: Strip;
       readonly prepared: Preparation;
     }
-  | { readonly kind: "sample"; readonly sampling: StripSampling };
+  | { readonly kind: "sample"; readonly sampling: StripSampling }
+  | { readonly kind: "block"; readonly sampling: StripSampling; readonly place: BlockPlace };
 
-export type StripReply = { readonly value: Piece | StripSample } | { readonly problem: Problem };
+type Answer = Piece | StripSample | BlockValues;
+
+export type StripReply = { readonly value: Answer } | { readonly problem: Problem };
 
 declare const self: DedicatedWorkerGlobalScope;
 
@@ -39,19 +44,32 @@ async function answer(port: MessagePort, data: { files: readonly NamedSource[] }
     return;
   }
   try {
-    const value =
-      data.kind === "convert"
-        ? await convertStrip(data.conversion, data.strip, data.prepared, await sources, await engine)
-        : await sampleStrip(data.sampling, await sources, await engine);
+    const value = await work(data, await sources, await engine);
     port.postMessage({ value } satisfies StripReply, buffersOf(value));
   } catch (error) {
     port.postMessage({ problem: problemOf(error) } satisfies StripReply);
   }
 }
 
+function work(task: StripTask, files: readonly Source[], on: Engine): Promise<Answer> {
+  switch (task.kind) {
+    case "convert":
+      return convertStrip(task.conversion, task.strip, task.prepared, files, on);
+    case "sample":
+      return sampleStrip(task.sampling, files, on);
+    case "block":
+      return sampleBlock(task.sampling, task.place, files, on);
+  }
+}
+
 /** Buffers to hand over instead of copying; views into one buffer give it once. */
-function buffersOf(value: Piece | StripSample): ArrayBuffer[] {
-  const arrays = "values" in value ? [value.values, value.scales] : [value.exponents];
+function buffersOf(value: Answer): ArrayBuffer[] {
+  const arrays =
+    "values" in value
+      ? [value.values, value.scales]
+      : "exponents" in value
+        ? [value.exponents]
+        : [value.before, ...(value.after === null ? [] : [value.after])];
   return [...new Set(arrays.map(({ buffer }) => buffer as ArrayBuffer))].filter(
     ({ byteLength }) => byteLength > 0,
   );

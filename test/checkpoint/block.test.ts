@@ -1,0 +1,75 @@
+import { expect, test } from "vitest";
+import { holdsBlock, SHOWN, sampleBlock } from "../../src/checkpoint/measure/block.ts";
+import { joinSamples, sampleStrip } from "../../src/checkpoint/measure/sample.ts";
+import { type Strip, stripsOf } from "../../src/checkpoint/plan/strip.ts";
+import type { PlainWeight } from "../../src/checkpoint/read/weights.ts";
+import { load } from "../../src/load.ts";
+import { schemes } from "../../src/tensor/schemes.ts";
+import { randomNormal } from "../support/random.ts";
+
+const engine = await load();
+
+function weightOf(shape: readonly number[], values: Float32Array<ArrayBuffer>) {
+  const place = { name: "w", shard: 0, dtype: "F32" as const, shape, start: 0, end: values.byteLength };
+  const weight: PlainWeight = { kind: "plain", name: "w", shape, type: "f32", values: place };
+  return { weight, sources: [new Blob([values])] };
+}
+
+/** Strips as a conversion has them, or lower ones, so that a small tensor has several. */
+const SLICES: Strip[] = [0, 1, 2].flatMap((slice) => [
+  { slice, firstRow: 0, rows: 256 },
+  { slice, firstRow: 256, rows: 44 },
+]);
+
+test.each([
+  ["a stack in strips of rows", [3, 300, 200], SLICES],
+  ["a stack in one strip", [3, 300, 200], null],
+  ["one value", [1, 1], null],
+  ["a row of 1x32 blocks", [1, 100], null],
+] as const)("each block of %s is what the whole tensor holds there", async (_, shape, cut) => {
+  const rows = shape.at(-2)!;
+  const cols = shape.at(-1)!;
+  const values = Float32Array.from(
+    randomNormal(
+      3,
+      shape.reduce<number>((a, b) => a * b, 1),
+    ),
+  );
+  const { weight, sources } = weightOf(shape, values);
+  for (const scheme of [schemes.deepseekWeight, schemes.mxfp8]) {
+    const { block } = scheme;
+    const into = { kind: "scaled", scheme, scaleDtype: "F32" } as const;
+    const strips = cut ?? [...stripsOf({ from: weight, into })];
+    const whole = engine.quantize(values, shape, scheme);
+    const became = engine.dequantize(whole);
+    const samples = await Promise.all(
+      strips.map((strip) => sampleStrip({ weight, strip, scheme }, sources, engine)),
+    );
+    const map = joinSamples(weight, scheme, block, samples).map!;
+    const perSlice = Math.ceil(rows / block[0]);
+    // Each of few, and some of many.
+    const places = [...new Set(map.places)].filter((_, i, all) => all.length < 50 || i % 97 === 0);
+    for (const place of places) {
+      const at = { blockRow: Math.floor(place / map.blockCols), blockCol: place % map.blockCols };
+      const holding = strips.filter((strip) => holdsBlock(strip, shape, block, at));
+      expect(holding).toHaveLength(1);
+      const found = await sampleBlock({ weight, strip: holding[0]!, scheme }, at, sources, engine);
+      const slice = Math.floor(at.blockRow / perSlice);
+      const firstRow = (at.blockRow % perSlice) * block[0];
+      const firstCol = at.blockCol * block[1];
+      const size = [Math.min(block[0], rows - firstRow), Math.min(block[1], cols - firstCol)] as const;
+      const shown = [Math.min(size[0], SHOWN[0]), Math.min(size[1], SHOWN[1])] as const;
+      const cutOf = (all: Float32Array) =>
+        Float32Array.from({ length: shown[0] * shown[1] }, (_, i) => {
+          const row = slice * rows + firstRow + Math.floor(i / shown[1]);
+          return all[row * cols + firstCol + (i % shown[1])]!;
+        });
+      expect(found).toMatchObject({ slice, firstRow, firstCol, rows: size[0], cols: size[1], shown });
+      expect(found.before).toEqual(cutOf(values));
+      expect(found.after).toEqual(cutOf(became));
+      expect(found.scale).toBe(2 ** (whole.scales[place]! - 127));
+    }
+    if (map.rows * map.cols === map.scales)
+      expect([...map.places]).toEqual(Array.from({ length: map.scales }, (_, i) => i));
+  }
+});
