@@ -30,6 +30,7 @@ export {
 } from "./kernels/train/backward";
 export { sumOfSquares } from "./kernels/train/optimizer";
 export { roundWorkspace } from "./kernels/train/round";
+export { addRows, takeRows } from "./kernels/train/rows";
 export { hadamard, roundNvfp4, setDraws } from "./kernels/train/stochastic";
 export { transpose } from "./kernels/train/transpose";
 

@@ -79,16 +79,10 @@ export class TrainedAttention {
     const [q, k, v, dout, turned, made] = work.head;
     const [p, dp, turnedP] = work.scores;
     const at = (x: number, count: number, one: number) => x + 4 * (row * length * count + one) * headDim;
-    const take = (dst: number, src: number, count: number, one: number) => {
-      const from = at(src, count, one);
-      for (let t = 0; t < length; t++)
-        this.#program.copy(dst + 4 * t * headDim, from + 4 * t * count * headDim, headDim);
-    };
-    const add = (dst: number, count: number, one: number) => {
-      const to = at(dst, count, one);
-      for (let t = 0; t < length; t++)
-        kernels.addScaled(to + 4 * t * count * headDim, made + 4 * t * headDim, headDim, 1);
-    };
+    const take = (dst: number, src: number, count: number, one: number) =>
+      kernels.takeRows(dst, at(src, count, one), length, headDim, count * headDim);
+    const add = (dst: number, count: number, one: number) =>
+      kernels.addRows(at(dst, count, one), made, length, headDim, count * headDim);
     const multiply = (dst: number, x: number, w: number, n: number, depth: number) =>
       this.#products.multiply(dst, x, w, [length, n, depth], work);
     const turn = (dst: number, src: number, cols: number) => kernels.transpose(dst, src, length, cols, cols);

@@ -13,6 +13,12 @@ export interface TrainKernels extends ModelKernels {
   /** dst[cols, rows] <- src[rows, cols], whose rows are `stride` values apart, turned. */
   transpose(dst: number, src: number, rows: number, cols: number, stride: number): void;
 
+  /** dst[rows, cols] <- rows of src, which are `stride` values apart. */
+  takeRows(dst: number, src: number, rows: number, cols: number, stride: number): void;
+
+  /** Rows of dst, which are `stride` values apart, += src[rows, cols]. */
+  addRows(dst: number, src: number, rows: number, cols: number, stride: number): void;
+
   /** Bytes of working memory for `round` of any rows of so many columns or fewer. */
   roundWorkspace(cols: number, blockRows: number): number;
 

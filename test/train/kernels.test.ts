@@ -91,7 +91,7 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
   });
 
   test("transpose, of all sizes around a tile", async () => {
-    for (const rows of [1, 3, 4, 5, 8, 13]) {
+    for (const rows of [1, 3, 4, 5, 8, 13, 16, 20, 35]) {
       for (const cols of [1, 2, 4, 7, 8, 17]) {
         const at = await fresh();
         const x = randomNormal(rows, rows * cols);
@@ -101,6 +101,20 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
         expect(at.floats(dst, rows * cols)).toEqual(expected);
       }
     }
+  });
+
+  test.each([1, 3, 4, 9, 32])("rows of %i columns are taken, and added", async (cols) => {
+    const at = await fresh();
+    const [rows, stride] = [5, cols + 3];
+    const x = randomNormal(1, rows * stride);
+    const [src, dst] = [at.put(x), at.room(4 * rows * cols)];
+    at.train.takeRows(dst, src, rows, cols, stride);
+    const taken = at.floats(dst, rows * cols).slice();
+    const inside = (i: number) => i % stride < cols;
+    expect([...taken]).toEqual([...x].filter((_, i) => inside(i)));
+    at.train.addRows(src, dst, rows, cols, stride);
+    const sums = x.map((value, i) => (inside(i) ? Math.fround(value + value) : value));
+    expect(at.floats(src, rows * stride)).toEqual(sums);
   });
 
   test.each([1, 3, 4, 9, 32])("rmsNormBackward of %i columns, by differences", async (cols) => {

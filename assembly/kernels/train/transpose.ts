@@ -1,33 +1,44 @@
 import { Simd } from "../../lanes/simd";
 
+/**
+ * Rows and columns that are turned together: sixteen rows fill a cache line of what is written, and
+ * so many columns, each on a page of its own when there are many rows, stay in a first-level TLB.
+ */
+const HEIGHT: usize = 16;
+const WIDTH: usize = 32;
+
+abstract class Tile {
+  /** Turns 4x4 values, of rows that are `from` and `to` values apart. */
+  @inline static turn(dst: usize, src: usize, to: usize, from: usize): void {
+    const a = v128.load(src);
+    const b = v128.load(src + 4 * from);
+    const c = v128.load(src + 8 * from);
+    const d = v128.load(src + 12 * from);
+    const low01 = Simd.zip32Low(a, b);
+    const low23 = Simd.zip32Low(c, d);
+    const high01 = Simd.zip32High(a, b);
+    const high23 = Simd.zip32High(c, d);
+    v128.store(dst, Simd.lowHalves(low01, low23));
+    v128.store(dst + 4 * to, Simd.highHalves(low01, low23));
+    v128.store(dst + 8 * to, Simd.lowHalves(high01, high23));
+    v128.store(dst + 12 * to, Simd.highHalves(high01, high23));
+  }
+}
+
 /** dst[cols, rows] <- src[rows, cols], whose rows are `stride` values apart: turned, in tiles of 4x4. */
 export function transpose(dst: usize, src: usize, rows: usize, cols: usize, stride: usize): void {
   const wide = cols & ~3;
-  let row: usize = 0;
-  for (; row + 4 <= rows; row += 4) {
-    const at = src + 4 * row * stride;
-    let out = dst + 4 * row;
-    for (let col: usize = 0; col < wide; col += 4) {
-      const p = at + 4 * col;
-      const a = v128.load(p);
-      const b = v128.load(p + 4 * stride);
-      const c = v128.load(p + 8 * stride);
-      const d = v128.load(p + 12 * stride);
-      const low01 = Simd.zip32Low(a, b);
-      const low23 = Simd.zip32Low(c, d);
-      const high01 = Simd.zip32High(a, b);
-      const high23 = Simd.zip32High(c, d);
-      v128.store(out, Simd.lowHalves(low01, low23));
-      v128.store(out + 4 * rows, Simd.highHalves(low01, low23));
-      v128.store(out + 8 * rows, Simd.lowHalves(high01, high23));
-      v128.store(out + 12 * rows, Simd.highHalves(high01, high23));
-      out += 16 * rows;
+  const tall = rows & ~3;
+  for (let left: usize = 0; left < wide; left += WIDTH) {
+    const right = min(left + WIDTH, wide);
+    for (let top: usize = 0; top < tall; top += HEIGHT) {
+      const bottom = min(top + HEIGHT, tall);
+      for (let col = left; col < right; col += 4)
+        for (let row = top; row < bottom; row += 4)
+          Tile.turn(dst + 4 * (col * rows + row), src + 4 * (row * stride + col), rows, stride);
     }
-    for (let col = wide; col < cols; col++)
-      for (let i: usize = 0; i < 4; i++)
-        store<f32>(dst + 4 * (col * rows + row + i), load<f32>(at + 4 * (i * stride + col)));
   }
-  for (; row < rows; row++)
-    for (let col: usize = 0; col < cols; col++)
+  for (let row: usize = 0; row < rows; row++)
+    for (let col = row < tall ? wide : 0; col < cols; col++)
       store<f32>(dst + 4 * (col * rows + row), load<f32>(src + 4 * (row * stride + col)));
 }
