@@ -148,13 +148,13 @@ function apiOf({ verb, type }, arrays) {
 function residentOf(arrays) {
   const { codes, scales, rows, cols, blockRows, blockCols } = arrays;
   const tensor = { format: "e4m3", shape: [rows, cols], block: [blockRows, blockCols], codes, scales };
-  resident?.free();
-  resident = engine.resident([rows, cols]);
-  const out = resident;
+  const out = engine.resident([rows, cols]);
+  residents.push(out);
   return () => engine.dequantize(tensor, "f32", { out });
 }
 
-let resident;
+/** The results in the engine's memory, the last one behind the others. */
+const residents = [];
 
 function arithmeticOf({ verb, type }, { values, codes, scales, rows, cols, blockRows, blockCols }) {
   const bits = type === "f32" ? new Int32Array(values.buffer) : values;
@@ -184,6 +184,7 @@ const free = { wasm: 0, js: 0 };
 export function releaseAll() {
   free.wasm = kernelsOf.baseline.heapBase();
   free.js = js.kernels.heapBase();
+  for (const resident of residents.splice(0)) resident.free();
 }
 
 /**
@@ -223,7 +224,7 @@ function verified(work, arrays, contestants, at, jsAt) {
   const target = arrays[key];
   const bytesOf = (name) => {
     if (name.startsWith("kernel")) return new Uint8Array(memory.buffer, at[key], target.byteLength);
-    if (name === "resident") return new Uint8Array(resident.read().buffer);
+    if (name === "resident") return new Uint8Array(residents.at(-1).read().buffer);
     if (name === "js table") return new Uint8Array(js.memory.buffer, jsAt[key], target.byteLength);
     return new Uint8Array(target.buffer);
   };
