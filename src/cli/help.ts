@@ -3,6 +3,9 @@ import { dialects } from "../checkpoint/dialects/index.ts";
 const PATTERNS =
   "A PATTERN is a glob over tensor names, in which * stands for any text, or re: and a regular expression.";
 
+/** Columns of the names of dialects and the space behind them. */
+const WIDTH = 2 + Math.max(...Object.keys(dialects).map((name) => name.length));
+
 /** Below the options of `blockscale quantize --help`. */
 export const QUANTIZE_HELP: string = `
 Weights of linear layers become FP8; norms, embeddings, output heads, router gates and biases are copied, unless
@@ -15,7 +18,7 @@ over. A run that was cut off goes on where it stopped when the same command is g
 
 Dialects:
 ${Object.values(dialects)
-  .map(({ name, about }) => `  ${name.padEnd(20)}${about}`)
+  .map(({ name, about }) => `  ${name.padEnd(WIDTH)}${about}`)
   .join("\n")}
 
 Examples:
