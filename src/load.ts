@@ -1,6 +1,6 @@
 import { Engine } from "./engine/engine.ts";
-import { checkKnown, checkThreads } from "./tensor/checks.ts";
 import { BlockscaleError } from "./tensor/errors.ts";
+import { checkKnown, checkThreads } from "./tensor/options.ts";
 import type { ThreadedEngine } from "./threads/engine.ts";
 import { compile, type Variant } from "./wasm/builds.ts";
 import { instantiate } from "./wasm/instantiate.ts";

@@ -1,8 +1,9 @@
 import type { Engine } from "../engine/engine.ts";
 import type { Precision } from "../engine/precision.ts";
 import type { Source } from "../io/source.ts";
-import { checkChoice, checkKnown, kindOf } from "../tensor/checks.ts";
+import { kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { checkChoice, checkKnown } from "../tensor/options.ts";
 import type { ValueType } from "../tensor/tensor.ts";
 import { SELECTION } from "./dialects/rules.ts";
 import { type Summary, summarize } from "./measure/summary.ts";

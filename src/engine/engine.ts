@@ -7,19 +7,17 @@ import { type GemmOptions, type LeftOperand, type Matrix, Products } from "../pr
 import { ResidentMatrix } from "../products/resident.ts";
 import {
   checkArray,
-  checkChoice,
   checkDisjoint,
-  checkKnown,
   checkTensor,
   checkValues,
   codeBytes,
   newArray,
   outArray,
-  outOf,
 } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, FORMATS, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { asFp8, packFp4, unpackFp4 } from "../tensor/fp4.ts";
+import { checkChoice, checkKnown, outOf } from "../tensor/options.ts";
 import { type Scheme, type SchemeName, schemeOf } from "../tensor/schemes.ts";
 import {
   type BlockScaled,

@@ -1,6 +1,7 @@
 import type { S3Client } from "@aws-sdk/client-s3";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { attempt, type RetryOptions, TransientError } from "./retry.ts";
+import { faultOf, isTransient, nameOf, reasonOf, statusOf } from "./s3-errors.ts";
 
 type Sdk = typeof import("@aws-sdk/client-s3");
 
@@ -277,62 +278,4 @@ export class Bucket {
       }
     });
   }
-}
-
-function nameOf(cause: unknown): string {
-  return cause instanceof Error ? cause.name : "";
-}
-
-function statusOf(cause: unknown): number | undefined {
-  return (cause as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
-}
-
-const TRANSIENT = new Set([
-  "RequestTimeout",
-  "RequestTimeTooSkewed",
-  "SlowDown",
-  "InternalError",
-  "TimeoutError",
-]);
-/** Names of errors that another try does not cure, although no server has answered. */
-const FINAL = new Set(["CredentialsProviderError", "EndpointError", "TokenProviderError"]);
-
-function isTransient(cause: unknown): boolean {
-  if (FINAL.has(nameOf(cause))) return false;
-  const status = statusOf(cause);
-  return (
-    TRANSIENT.has(nameOf(cause)) || status === undefined || status === 408 || status === 429 || status >= 500
-  );
-}
-
-/** The name of an error and its status or code: messages of servers may hold anything, keys too. */
-function reasonOf(cause: unknown): string {
-  const { code } = cause as { code?: unknown };
-  const status = statusOf(cause);
-  const name = nameOf(cause) === "Error" ? "" : nameOf(cause);
-  return [name, typeof code === "string" ? code : "", status === undefined ? "" : `status ${status}`]
-    .filter((part, i, all) => part !== "" && all.indexOf(part) === i)
-    .join(", ");
-}
-
-function faultOf(where: string, cause: unknown): BlockscaleError {
-  const name = nameOf(cause);
-  const status = statusOf(cause);
-  const fault = (got: string, fix: string) =>
-    new BlockscaleError("io", { where, expected: "object storage that answers", got, fix });
-  if (name === "CredentialsProviderError" || name === "TokenProviderError")
-    return fault(
-      "no credentials",
-      "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a profile of ~/.aws/credentials.",
-    );
-  if (name === "NoSuchBucket") return fault("no such bucket", "Check the name, and AWS_ENDPOINT_URL.");
-  if (name === "NoSuchKey" || status === 404) return fault("no such object", "Check the address.");
-  if (name === "SignatureDoesNotMatch" || name === "InvalidAccessKeyId")
-    return fault(
-      `credentials that are refused: ${name}`,
-      "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_PROFILE.",
-    );
-  if (status === 401 || status === 403)
-    return fault(`access denied: ${reasonOf(cause)}`, "Check the rights of these credentials.");
-  return fault(reasonOf(cause) || "an unknown failure", "Check the address, region and endpoint.");
 }

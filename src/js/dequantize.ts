@@ -30,7 +30,7 @@ export function lookUp32(
   for (; i < n; i++) out[at + i] = table[row + codes[from + i]!]!;
 }
 
-/** The same for halves: a function of its own, so that each sees one type of array and is compiled for it. */
+/** Looks up values as halves: a function of its own, so that each sees one type of array and is compiled for it. */
 function lookUp16(
   out: Uint16Array,
   at: number,

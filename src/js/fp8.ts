@@ -14,7 +14,7 @@ export interface Fp8 extends FormatFacts {
   readonly codes: Uint8Array;
   /** float32 bits of all 256 codes. NaN is 0x7FFx0000 (0x7FA00000 for the code 0x7D of E5M2), sign kept. */
   readonly bits: Int32Array;
-  /** The same memory as numbers. */
+  /** The values of all codes: the memory of `bits` as numbers. */
   readonly values: Float32Array;
 }
 

@@ -13,7 +13,7 @@ export interface Memory {
 /** Linear memory in plain JavaScript: an ArrayBuffer that is replaced by a larger one when it grows. */
 export class ArrayMemory implements Memory {
   buffer: ArrayBuffer;
-  /** The same bytes under the four types the kernels read and write. */
+  /** Views of the bytes under the four types the kernels read and write. */
   u8: Uint8Array;
   u16: Uint16Array;
   i32: Int32Array;

@@ -49,7 +49,7 @@ function amaxOfSpan(bits: Int32Array, from: number, n: number): number {
   return Math.max(a, b, c, d);
 }
 
-/** The same over halves, whose patterns are in the order of their magnitudes too. */
+/** The largest magnitude of halves as bits: their patterns are in the order of their magnitudes too. */
 function amaxOfHalves(halves: Uint16Array, from: number, n: number): number {
   let amax = 0;
   for (let i = 0; i < n; i++) amax = Math.max(amax, halves[from + i]! & 0x7fff);

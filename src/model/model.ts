@@ -1,6 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { checkKnown } from "../tensor/checks.ts";
+
 import { BlockscaleError } from "../tensor/errors.ts";
+import { checkKnown } from "../tensor/options.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Crew } from "./crew.ts";
 import {
@@ -50,8 +51,8 @@ export class Model {
   }
 
   /**
-   * Logits for what follows each token, or each from index `from` on: `[tokens
-   * - from, vocabulary]`, in a fresh context.
+   * Logits for what follows each token, or each from index `from` on, in a fresh context:
+   * `[tokens - from, vocabulary]`.
    * @throws BlockscaleError `option`: tokens outside the vocabulary, or more than the context holds
    */
   async logits(

@@ -1,5 +1,5 @@
-import { checkChoice, checkKnown, checkThreads } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { checkChoice, checkKnown, checkThreads } from "../tensor/options.ts";
 import type { Variant } from "../wasm/builds.ts";
 import type { WasmSource } from "../wasm/module.ts";
 import type { LoadProgress } from "./load.ts";

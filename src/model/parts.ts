@@ -49,7 +49,7 @@ function declaredOf(
   return { key: wanted.key, name, isMultiplied: wanted.isMultiplied, range, stored, ...size };
 }
 
-/** The same rows of every slice, in pieces of whole groups. */
+/** Cuts the same rows out of every slice, in pieces of whole groups. */
 function cut(
   slices: number,
   { start, end }: Range,

@@ -1,5 +1,5 @@
-import { checkChoice, checkKnown } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { checkChoice, checkKnown } from "../tensor/options.ts";
 import type { PackOptions } from "./packed.ts";
 import type { ResidentMatrix } from "./resident.ts";
 

@@ -1,7 +1,8 @@
-import { checkChoice, checkDisjoint, outArray } from "../tensor/checks.ts";
+import { checkDisjoint, outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID } from "../tensor/formats.ts";
 import { asFp8, isFp4 } from "../tensor/fp4.ts";
+import { checkChoice } from "../tensor/options.ts";
 import type { BlockScaled, ValueType } from "../tensor/tensor.ts";
 import { checkRightOperand } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";

@@ -3,7 +3,7 @@ import type { Weight } from "./weights.ts";
 
 /** What the rounding of an operand has done, over all of its values since the counts were taken. */
 export interface RangeCounts {
-  /** Of the values, in float32 before rounding. */
+  /** Largest magnitude of the values, in float32 before rounding. */
   amax: number;
   count: number;
   /** Values that were not 0 and became 0, and values that were cut to the largest code. */
@@ -36,7 +36,7 @@ export class Counts {
     this.#start = program.bytes("counts", 8 * this.#length);
   }
 
-  /** Where this member's sums of an operand are, to which a rounding of so many values is to be added. */
+  /** Address of this member's sums of an operand, to which a rounding of so many values is to be added. */
   add({ index }: Weight, operand: OperandName, values: number): number {
     const sums = this.#sums(index, operand, this.#program.seat.rank);
     sums[COUNT]! += values;

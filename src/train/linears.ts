@@ -19,7 +19,7 @@ export type LinearName = keyof typeof LINEARS;
 export interface LayerSizes {
   readonly hidden: number;
   readonly inner: number;
-  /** Of all heads of queries, and of keys. */
+  /** Rows of all heads of queries; `keys` of all heads of keys. */
   readonly queries: number;
   readonly keys: number;
 }

@@ -14,7 +14,7 @@ import type { Recipe } from "./recipes.ts";
 import { type BatchSize, Rooms } from "./rooms.ts";
 import { Weights } from "./weights.ts";
 
-/** What is trained, and how. */
+/** What members need to know to train: the model, the recipe and the optimiser. A plain record. */
 export interface Plan {
   readonly config: DecoderConfig;
   readonly recipe: Recipe;

@@ -1,4 +1,4 @@
-import { checkKnown } from "../tensor/checks.ts";
+import { checkKnown } from "../tensor/options.ts";
 import type { Variant } from "../wasm/builds.ts";
 import { checkLora, type Lora, type LoraOptions } from "./lora.ts";
 import type { Moments } from "./parameters.ts";
@@ -13,11 +13,11 @@ export interface TrainerOptions {
   readonly recipe?: RecipeName | Recipe | undefined;
   /** 1e-3 if left out. */
   readonly learningRate?: number | undefined;
-  /** Of AdamW; 0.9 and 0.95 if left out. */
+  /** Decay of the two means of AdamW; 0.9 and 0.95 if left out. */
   readonly betas?: readonly [number, number] | undefined;
   /** 1e-8 if left out. */
   readonly epsilon?: number | undefined;
-  /** Of matrices; 0.1 if left out. */
+  /** Weight decay of matrices; 0.1 if left out. */
   readonly weightDecay?: number | undefined;
   /** The norm of all gradients together is cut down to this; 1 if left out, and 0 leaves them alone. */
   readonly clip?: number | undefined;
@@ -39,13 +39,13 @@ export interface TrainerOptions {
   readonly recompute?: boolean | undefined;
   /** Left out, all weights are trained. */
   readonly lora?: LoraOptions | undefined;
-  /** Of roundings by chance, a whole number below 2^32; 0 if left out. */
+  /** Seed of roundings by chance, a whole number below 2^32; 0 if left out. */
   readonly seed?: number | undefined;
   readonly variant?: Variant | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** From 0 to the whole rate in `warmup` steps, then down to `last` of it along half a cosine. */
+/** A schedule from 0 to the whole rate in `warmup` steps, then down to `last` of it along half a cosine. */
 export function warmupCosine(warmup: number, steps: number, last = 0.1): Schedule {
   return (step) => {
     if (step < warmup) return (step + 1) / warmup;

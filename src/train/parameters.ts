@@ -17,7 +17,7 @@ export interface Parameter {
   readonly v: number;
   /** Whether it decays: matrices do. */
   readonly isMatrix: boolean;
-  /** Otherwise it has neither a gradient nor means, whose places are 0. */
+  /** Whether it is trained. If not, it has neither a gradient nor means, whose places are 0. */
   readonly isTrained: boolean;
 }
 

@@ -99,7 +99,7 @@ export class Products {
     this.#kernels.addScaled(dx + 4 * start * k, work.made, rows * k, 1);
   }
 
-  /** This member's rows of x[tokens, k] turned and rounded along the tokens, as weight gradients read it. */
+  /** Transposes this member's rows of x[tokens, k] and rounds them along the tokens, as weight gradients read them. */
   turn(turned: number, x: number, tokens: number, weight: Weight, work: Workspace): void {
     const { k, recipe } = weight;
     const format = recipe.weightGradient.x;
@@ -110,7 +110,7 @@ export class Products {
     this.#round(at, at, { start, end, cols: tokens }, format, work, weight, "weightGradient x");
   }
 
-  /** This member's rows of dw[n, k] += dy[tokens, n]^T x, of x what `turn` has made. */
+  /** Computes this member's rows of dw[n, k] += dy[tokens, n]^T x, with x as `turn` has made it. */
   weightGradient(weight: Weight, dy: number, turnedX: number, tokens: number, work: Workspace): void {
     const { n, k, recipe, parameter } = weight;
     const format = recipe.weightGradient.dy;

@@ -5,7 +5,7 @@ import type { Plan, Request } from "./member.ts";
 /** Sent first to a worker, and answered without an id. */
 export interface Opening {
   readonly module: WebAssembly.Module;
-  /** Of all members, and of the thread that asks them. */
+  /** Memory of all members, and of the thread that asks them. */
   readonly memory: WebAssembly.Memory;
   readonly seat: Seat;
   readonly shared: Shared;

@@ -81,7 +81,7 @@ export const recipes: { readonly [name in RecipeName]: Recipe } = {
   deepseek: recipe(e4m3(1, 128), e4m3(128, 128), e4m3(1, 128)),
   /** MXFP8: E4M3 everywhere in blocks of 1x32, scales rounded up. */
   mxfp8: recipe(e4m3(1, 32), e4m3(1, 32), e4m3(1, 32)),
-  /** The same with E5M2 for output gradients. */
+  /** `mxfp8` with E5M2 for output gradients. */
   "mxfp8-e5m2": recipe(e4m3(1, 32), e4m3(1, 32), { ...e4m3(1, 32), format: "e5m2" }),
   /**
    * A control that is meant to be worse: the OCP specification's
@@ -100,7 +100,7 @@ export const recipes: { readonly [name in RecipeName]: Recipe } = {
   mxfp4: recipe(e2m1("rceil"), e2m1("rceil"), e2m1("rceil")),
   "mxfp4-floor": recipe(e2m1("floor"), e2m1("floor"), e2m1("floor")),
   /**
-   * The same with care: gradients rounded by chance, operands of
+   * `mxfp4` with care: gradients rounded by chance, operands of
    * weight gradients turned by Hadamard matrices.
    */
   "mxfp4-stochastic": careful(e2m1("rceil")),

@@ -16,7 +16,7 @@ export interface BatchSize {
   readonly length: number;
 }
 
-/** Of a plan, what rooms depend on. */
+/** The part of a plan that rooms depend on. */
 interface RoomPlan {
   readonly config: DecoderConfig;
   readonly recipe: Recipe;
@@ -62,9 +62,9 @@ export interface Workspace {
   readonly rounded: number;
   readonly turned: number;
   readonly made: number;
-  /** Of adapters: something of low rank turned, [rank, tokens]. */
+  /** Transpose of a matrix of low rank, for adapters: [rank, tokens]. */
   readonly low: number;
-  /** Of the kernels. */
+  /** Workspace of the kernels for a product. */
   readonly product: number;
   readonly rounding: number;
   readonly attention: number;

@@ -23,7 +23,7 @@ export interface StepResult {
 
 /** What a trainer is made of. */
 export interface TrainerParts {
-  /** This thread's view of the memory that all members work on. */
+  /** The member of this thread: its view of the memory that all work on. */
   readonly member: Member;
   readonly crew: Crew;
   readonly config: DecoderConfig;

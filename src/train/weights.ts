@@ -61,9 +61,9 @@ function makeAdapter(
 /** The weights that are multiplied by. */
 export class Weights {
   readonly layers: readonly { readonly [name in LinearName]: Weight }[];
-  /** In float32, whatever the recipe. */
+  /** The head, in float32 whatever the recipe. */
   readonly head: Weight;
-  /** Those of layers. */
+  /** The linear layers of all layers. */
   readonly linears: readonly Weight[];
 
   constructor(

@@ -1,4 +1,4 @@
-/** Of the sections of a module: what it imports. */
+/** Number of the section of a module that lists its imports. */
 const IMPORT_SECTION = 2;
 const FUNCTION = 0;
 const MEMORY = 2;

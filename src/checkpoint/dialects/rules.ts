@@ -64,7 +64,7 @@ export interface Selection {
   readonly also?: readonly string[];
   /** Another name of `also`; of `only` where weights are dequantised. */
   readonly include?: readonly string[];
-  /** Of the weights that the rules choose, these alone are quantised. */
+  /** Patterns: no other weights that the rules choose are quantised. */
   readonly only?: readonly string[];
   /** Weights to keep; stronger than all others. */
   readonly exclude?: readonly string[];

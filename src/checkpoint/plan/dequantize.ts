@@ -1,4 +1,4 @@
-import { checkChoice, checkKnown } from "../../tensor/checks.ts";
+import { checkChoice, checkKnown } from "../../tensor/options.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import { matcher, NOT_CHOSEN, refuseUnmatchedSelection, type Selection } from "../dialects/rules.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";

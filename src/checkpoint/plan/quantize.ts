@@ -1,6 +1,6 @@
 import type { TensorSpec } from "../../safetensors/header.ts";
-import { checkKnown } from "../../tensor/checks.ts";
 import { FORMATS } from "../../tensor/formats.ts";
+import { checkKnown } from "../../tensor/options.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import { type DialectName, dialectOf, partName, type Storage } from "../dialects/index.ts";
 import {

@@ -103,7 +103,7 @@ function quantizeRows(
 /** Values of a strip up to which it is measured whole: a sample would cost as much. */
 const SMALL = 2 ** 17;
 
-/** Of a sample, one row in this many is measured. */
+/** Rows of which one is measured, in a sample. */
 const SAMPLED = 8;
 
 /**

@@ -19,7 +19,7 @@ export function localConverter(engine: Engine, sources: readonly Source[]): Conv
 
 /** How far the conversion of one file is. */
 export interface Progress {
-  /** Of the output file, written so far. */
+  /** Bytes of the output file that are written so far. */
   readonly bytes: number;
   readonly size: number;
   /** The tensor being written. */

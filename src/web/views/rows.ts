@@ -25,7 +25,7 @@ export const search: Signal<string> = signal("");
 export const onlyChanging: Signal<boolean> = signal(false);
 /** Shown as a tree by the parts of their names. */
 export const byLayer: Signal<boolean> = signal(false);
-/** Of the list. Without a column, the order of the file. */
+/** Order of the list. Without a column, that of the file. */
 export const order: Signal<Order> = signal({ column: null, isDescending: false });
 
 /** The plan follows the tensors one by one; a plan of other files would not. */
@@ -67,7 +67,7 @@ function keyOf(column: Column): (row: Row) => number {
 
 export const total: ReadonlySignal<number> = computed(() => rows.value.length);
 
-/** Of a tree: layer 2 comes before layer 10. */
+/** Order of a tree: layer 2 comes before layer 10. */
 const BY_NAME: Order = { column: "name", isDescending: false };
 
 /** What the table shows: found, and in order. */

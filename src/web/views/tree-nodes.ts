@@ -8,7 +8,7 @@ export interface Sums {
   readonly parameters: number;
   readonly bytes: number;
   readonly changing: number;
-  /** Of the tensors that were measured. */
+  /** Precision of the tensors that were measured. */
   readonly precision: Precision;
 }
 
@@ -16,7 +16,7 @@ export interface Sums {
 export interface Group extends Sums {
   /** The part of the name below the group it lies in: `layers.0`. */
   readonly label: string;
-  /** Of the name, from its start: `model.layers.0`. */
+  /** The name from its start: `model.layers.0`. */
   readonly path: string;
   readonly children: readonly TreeNode[];
 }

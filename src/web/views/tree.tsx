@@ -12,7 +12,7 @@ import { Cell, GridRow, type Place, VirtualGrid } from "./virtual-grid.tsx";
 /** Groups that were opened, or, among those found by a search, which are open at first, closed. */
 const flipped: Signal<ReadonlySet<string>> = signal(new Set());
 
-/** Of a group, as it is found by the search. */
+/** Key of a group, as the search finds it. */
 const keyOf = ({ path }: Group): string => `${search.value.trim()}\n${path}`;
 
 function isOpen(group: Group): boolean {

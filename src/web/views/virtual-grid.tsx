@@ -25,7 +25,7 @@ export interface Place {
 interface VirtualGridProps {
   readonly role: "grid" | "treegrid";
   readonly class: string;
-  /** Of the heading that names it. */
+  /** Id of the heading that names it. */
   readonly labelledBy: string;
   readonly count: number;
   readonly heads: ComponentChildren;
