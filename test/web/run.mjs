@@ -43,6 +43,7 @@ const suites = await Promise.all(
     "panel",
     "tree",
     "plots",
+    "large-text",
     "page",
     "playground",
     "train",

@@ -1,12 +1,14 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
-/** One line, or two where the page is narrow, as in the style sheet. */
-const NARROW = matchMedia("(max-width: 640px)");
-const rowHeight = (): number => (NARROW.matches ? 64 : 40);
+/** Rows have two lines where the page is narrow, as in the style sheet. */
+const NARROW = matchMedia("(max-width: 40em)");
 
-/** Height of the column heads, which stay in sight. */
-const HEAD = 40;
+/** Height of a row in pixels: it grows with the letters. */
+function rowHeight(): number {
+  const letter = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+  return Math.round((NARROW.matches ? 4.25 : 2.7) * letter);
+}
 
 /** Rows drawn beyond the visible ones. */
 const OVERSCAN = 6;
@@ -61,7 +63,8 @@ export function VirtualGrid(props: VirtualGridProps): JSX.Element {
     setActive(next);
     const element = body.current!;
     if (next * each < element.scrollTop) element.scrollTop = next * each;
-    const room = height - HEAD;
+    // The column heads stay in sight.
+    const room = height - element.firstElementChild!.clientHeight;
     if ((next + 1) * each > element.scrollTop + room) element.scrollTop = (next + 1) * each - room;
   };
   const all: Keys = {
@@ -82,6 +85,7 @@ export function VirtualGrid(props: VirtualGridProps): JSX.Element {
       role={role}
       ref={body}
       tabIndex={0}
+      style={{ "--row": `${each}px` }}
       aria-rowcount={count + 1}
       aria-activedescendant={count > 0 ? `row-${active}` : undefined}
       aria-labelledby={labelledBy}
