@@ -1,13 +1,14 @@
 // Models beside their peers, in turns: node bench/model-peers.mjs [ROUNDS]. The peers, which are large, are installed in a temporary folder (PEERS names one to
 // keep); weights are random, in the shapes of Qwen3-0.6B and MiniLM. Prints ratios, and writes bench/results/model-peers-CPU.json. Needs Node 22 and Chromium.
-import { execFileSync, fork } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { fork } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SHAPES, writeCheckpoint } from "./checkpoints.mjs";
 import { writeGguf } from "./gguf.mjs";
 import { origin, slug } from "./machine.mjs";
+import { install } from "./peers/install.mjs";
 import { openWllama } from "./peers/wllama.mjs";
 
 const PACKAGES = [
@@ -21,11 +22,7 @@ const MODEL = "qwen3-0.6b";
 
 const temporary = mkdtempSync(join(tmpdir(), "blockscale-peers-"));
 const peers = process.env.PEERS ?? temporary;
-if (!existsSync(join(peers, "node_modules"))) {
-  writeFileSync(join(peers, "package.json"), "{}");
-  const flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefix", peers];
-  execFileSync("npm", ["install", ...flags, ...PACKAGES], { stdio: "inherit" });
-}
+install(peers, PACKAGES);
 
 /** A contestant in a process of its own. */
 async function openProcess(kind, options) {

@@ -1,8 +1,15 @@
-// How long a step of training takes: node bench/training-speed.mjs [rounds]. Several threads against one, FP8 against float32, and the share of the
-// time that products alone would take. All of them in turn in one process, the best time of each.
+// How long a step of training takes: node bench/training-speed.mjs [rounds]. Several threads against one, FP8 against float32, the share of the time that
+// products alone would take, and the same Llama in TensorFlow.js, which is installed in a temporary folder (PEERS names one to keep). All of them in turn in one
+// process, the best time of each.
+import { mkdtempSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { compileForModels } from "../dist/model/build.js";
 import { createTrainer } from "../dist/train/index.js";
 import { instantiate } from "../dist/wasm/instantiate.js";
+import { install } from "./peers/install.mjs";
+import { openTfjsLlama } from "./peers/tfjs-llama.mjs";
 
 const ROUNDS = Number(process.argv[2] ?? 10);
 const [BATCH, CONTEXT, LAYERS] = [8, 128, 4];
@@ -61,11 +68,46 @@ const kinds = {
   "f32, 2 threads": { recipe: "f32", threads: 2 },
   "deepseek, 2 threads": { recipe: "deepseek", threads: 2 },
 };
+/** The tensors of model.safetensors, all of them float32. */
+async function tensorsOf(files) {
+  const bytes = await files.get("model.safetensors").arrayBuffer();
+  const start = 8 + Number(new DataView(bytes).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, start - 8)));
+  return new Map(
+    Object.entries(header)
+      .filter(([name]) => name !== "__metadata__")
+      .map(
+        ([
+          name,
+          {
+            shape,
+            data_offsets: [from, to],
+          },
+        ]) => [name, { shape, values: new Float32Array(bytes.slice(start + from, start + to)) }],
+      ),
+  );
+}
+
+/** The same model, from the same start, in TensorFlow.js. */
+async function openPeer(files) {
+  const temporary = mkdtempSync(join(tmpdir(), "blockscale-peers-"));
+  const peers = process.env.PEERS ?? temporary;
+  install(peers, ["@tensorflow/tfjs@4.22.0", "@tensorflow/tfjs-backend-wasm@4.22.0"]);
+  const require = createRequire(join(peers, "package.json"));
+  const peer = await openTfjsLlama(require, config, await tensorsOf(files), [BATCH, CONTEXT], 1e-3);
+  rmSync(temporary, { recursive: true });
+  return peer;
+}
+
 const runs = new Map();
 for (const [name, options] of Object.entries(kinds)) {
   const trainer = await createTrainer({ config, seed: 1 }, options);
   runs.set(name, { trainer, run: () => trainer.step(ids, [BATCH, CONTEXT + 1]) });
 }
+const peer = await openPeer(runs.get("f32, 1 thread").trainer.files());
+const losses = [peer.step(ids), await runs.get("f32, 1 thread").trainer.loss(ids, [BATCH, CONTEXT + 1])];
+if (Math.abs(losses[0] / losses[1] - 1) > 1e-5) throw new Error(`not the same model: losses ${losses}`);
+runs.set("tfjs, f32, 1 thread", { run: () => peer.step(ids) });
 runs.set("products alone, 1 thread", { run: productsAlone() });
 const best = new Map();
 for (let round = 0; round < ROUNDS; round++) {
@@ -84,5 +126,7 @@ console.log(`2 threads of 1: f32 ${ratio("f32, 1 thread", "f32, 2 threads")}x`);
 console.log(`2 threads of 1: deepseek ${ratio("deepseek, 1 thread", "deepseek, 2 threads")}x`);
 console.log(`deepseek step against f32 ${ratio("f32, 1 thread", "deepseek, 1 thread")}x`);
 console.log(`mxfp8 step against f32 ${ratio("f32, 1 thread", "mxfp8, 1 thread")}x`);
+for (const recipe of ["f32", "deepseek", "mxfp8"])
+  console.log(`${recipe} step against tfjs ${ratio("tfjs, f32, 1 thread", `${recipe}, 1 thread`)}x`);
 console.log(`products of the f32 step ${ratio("products alone, 1 thread", "f32, 1 thread")}`);
 for (const { trainer } of runs.values()) await trainer?.close();
