@@ -4,9 +4,14 @@ import type { Linear, Program } from "./program.ts";
 import { headsOf, rowsOf, type Seat, times } from "./share.ts";
 
 /** Angles of the tokens of a pass: cos and sin [tokens, dim / 2]. */
-export interface Angles {
+export interface Turns {
   readonly cos: number;
   readonly sin: number;
+}
+
+/** The same for layers that see all tokens, and for those with a window. */
+export interface Angles extends Turns {
+  readonly local: Turns;
 }
 
 /** The attention of a layer, with what it keeps of the tokens so far. */
@@ -77,8 +82,9 @@ class Heads implements Attention {
       { dst: k, linear: this.#k },
       { dst: v, linear: this.#v },
     ]);
-    this.#turn(q, tokens, queryHeads, this.#norms[0], angles);
-    this.#turn(k, tokens, keyHeads, this.#norms[1], angles);
+    const turns = this.#window > 0 ? angles.local : angles;
+    this.#turn(q, tokens, queryHeads, this.#norms[0], turns);
+    this.#turn(k, tokens, keyHeads, this.#norms[1], turns);
     if (keyHeads > 0) {
       this.#keys.append(k, length, tokens);
       this.#values.append(v, length, tokens);
@@ -94,7 +100,7 @@ class Heads implements Attention {
   }
 
   /** Norms and positions of some heads. */
-  #turn(x: number, tokens: number, heads: number, norm: number, { cos, sin }: Angles): void {
+  #turn(x: number, tokens: number, heads: number, norm: number, { cos, sin }: Turns): void {
     const { kernels } = this.#program;
     const { headDim } = this.#sizes;
     const { rope, epsilon } = this.#config;

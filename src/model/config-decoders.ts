@@ -14,6 +14,11 @@ interface DecoderParts {
   readonly isInterleaved?: boolean;
   readonly attentionScale?: number;
   readonly pairLimit?: number;
+  readonly rope?: Json;
+  readonly localRope?: Json;
+  readonly embeddingScale?: number;
+  readonly normOffset?: 1;
+  readonly hasPostNorms?: boolean;
 }
 
 /**
@@ -53,11 +58,13 @@ export function decoder(
       String(keyHeads),
     );
   }
-  const rotary = ropeParameters(config);
+  const rotary = parts.rope ?? ropeParameters(config);
   const part = optionalNumber(where, { ...rotary, ...config }, "partial_rotary_factor") ?? 1;
   const rotated = parts.ropeDim ?? headDim * part;
   refuseUnless(where, "head_dim", rotated <= MOST_ROTATED, `at most ${MOST_ROTATED}`, String(rotated));
   const count = layerCount(where, config);
+  const rope = (parameters: Json) =>
+    ropeOf(where, parameters, rotated, context, parts.isInterleaved ?? false);
   return {
     kind: "decoder",
     architecture,
@@ -71,7 +78,11 @@ export function decoder(
       block: parts.block?.(i) ?? { kind: "dense", size },
       window: parts.window?.(i) ?? 0,
     })),
-    rope: ropeOf(where, rotary, rotated, context, parts.isInterleaved ?? false),
+    rope: rope(rotary),
+    localRope: parts.localRope === undefined ? null : rope(parts.localRope),
+    embeddingScale: parts.embeddingScale ?? 1,
+    normOffset: parts.normOffset ?? 0,
+    hasPostNorms: parts.hasPostNorms ?? false,
     attentionScale: parts.attentionScale ?? headDim ** -0.5,
     activation: activationOf(where, config),
     pairLimit: parts.pairLimit ?? null,
@@ -80,7 +91,7 @@ export function decoder(
 }
 
 /** `rope_parameters`, or what older files have instead. */
-function ropeParameters(config: Json): Json {
+export function ropeParameters(config: Json): Json {
   const { rope_parameters: parameters, rope_scaling: scaling, rope_theta: theta } = config;
   return { rope_theta: theta ?? 10000, ...((scaling ?? {}) as Json), ...((parameters ?? {}) as Json) };
 }

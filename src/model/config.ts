@@ -1,6 +1,7 @@
 import { BlockscaleError } from "../tensor/errors.ts";
 import { decoder, deepseek, glm4, gptOss, mistral, qwen2, qwen3, qwen3Moe } from "./config-decoders.ts";
 import { encoder } from "./config-encoders.ts";
+import { gemma3 } from "./config-gemma.ts";
 import type { Json } from "./json.ts";
 import type { ActivationName, RoutingName } from "./kernels.ts";
 import type { Rope } from "./rope.ts";
@@ -80,6 +81,14 @@ export interface DecoderConfig {
   readonly isTied: boolean;
   readonly layers: readonly Layer[];
   readonly rope: Rope;
+  /** How layers with a window turn, where that is by another base (Gemma 3). */
+  readonly localRope: Rope | null;
+  /** What rows of the embedding table are multiplied by. */
+  readonly embeddingScale: number;
+  /** What is added to the weights of norms: 1 in Gemma, which keeps what they differ from 1 by. */
+  readonly normOffset: 0 | 1;
+  /** Whether the results of attention and block are normalised too, before they are added. */
+  readonly hasPostNorms: boolean;
   /** What scores are multiplied by. */
   readonly attentionScale: number;
   readonly activation: ActivationName;
@@ -121,6 +130,8 @@ const ARCHITECTURES: { readonly [name: string]: Reader } = {
   DeepseekV3ForCausalLM: deepseek,
   KimiK2ForCausalLM: deepseek,
   GptOssForCausalLM: gptOss,
+  Gemma3ForCausalLM: gemma3,
+  Gemma3ForConditionalGeneration: gemma3,
   BertModel: encoder,
   BertForMaskedLM: encoder,
   XLMRobertaModel: encoder,

@@ -1,7 +1,8 @@
-import { type Angles, type Attention, attentionOf } from "./attention.ts";
+import { type Angles, type Attention, attentionOf, type Turns } from "./attention.ts";
 import { type Block, blockOf, type ExpertPart, type Mixture } from "./blocks.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { Linear, Program } from "./program.ts";
+import type { Rope } from "./rope.ts";
 import { rowsOf } from "./share.ts";
 
 /** Which logits a pass is asked for. */
@@ -12,6 +13,8 @@ export class DecoderLayer {
   readonly #program: Program;
   readonly #config: DecoderConfig;
   readonly #norms: readonly [attention: number, block: number];
+  /** Weights of the norms of what both add; 0 where there are none. */
+  readonly #postNorms: readonly [attention: number, block: number];
   readonly #attention: Attention;
   readonly #block: Block;
 
@@ -21,20 +24,19 @@ export class DecoderLayer {
     this.#program = program;
     this.#config = config;
     this.#norms = [store.vector(`${i}.attention_norm`), store.vector(`${i}.block_norm`)];
+    this.#postNorms = [store.vector(`${i}.after_attention_norm`), store.vector(`${i}.after_block_norm`)];
     this.#attention = attentionOf(program, config, layer, `${i}.attention`);
     this.#block = blockOf(program, config, layer, `${i}.block`);
   }
 
   apply(x: number, tokens: number, length: number, angles: Angles): void {
     this.attend(x, tokens, length, angles);
-    this.#addTo(x, tokens, this.#norms[1], (y, normed) => this.#block.apply(y, normed, tokens));
+    this.#addTo(x, tokens, 1, (y, normed) => this.#block.apply(y, normed, tokens));
   }
 
   /** The first half of a layer. */
   attend(x: number, tokens: number, length: number, angles: Angles): void {
-    this.#addTo(x, tokens, this.#norms[0], (y, normed) =>
-      this.#attention.apply(y, normed, tokens, length, angles),
-    );
+    this.#addTo(x, tokens, 0, (y, normed) => this.#attention.apply(y, normed, tokens, length, angles));
   }
 
   /** How many tokens take each expert of the second half. */
@@ -52,12 +54,17 @@ export class DecoderLayer {
     return y;
   }
 
-  #addTo(x: number, tokens: number, norm: number, action: (y: number, normed: number) => void): void {
-    const { hidden } = this.#config;
-    const normed = this.#normed(x, tokens, norm);
+  /** x += what one half of the layer makes of it: 0 is attention, 1 the block. */
+  #addTo(x: number, tokens: number, half: 0 | 1, action: (y: number, normed: number) => void): void {
+    const { hidden, epsilon } = this.#config;
+    const { kernels } = this.#program;
+    const normed = this.#normed(x, tokens, this.#norms[half]);
     const y = this.#program.room("y", tokens * hidden);
     action(y, normed);
-    this.#program.kernels.addScaled(x, y, tokens * hidden, 1);
+    const after = this.#postNorms[half];
+    const stride = 4 * hidden;
+    if (after !== 0) kernels.rmsNorm(y, stride, y, stride, after, tokens, hidden, epsilon);
+    kernels.addScaled(x, y, tokens * hidden, 1);
   }
 
   #normed(x: number, tokens: number, norm: number): number {
@@ -73,11 +80,19 @@ export class DecoderLayer {
  * Angles of tokens, rounded to float32 in the steps of the reference:
  * position times frequency, then cos and sin.
  */
-export function anglesOf(program: Program, { rope }: DecoderConfig, first: number, tokens: number): Angles {
+export function anglesOf(program: Program, config: DecoderConfig, first: number, tokens: number): Angles {
+  const { rope, localRope } = config;
+  const angles = turnsOf(program, rope, "", first, tokens);
+  return localRope === null
+    ? { ...angles, local: angles }
+    : { ...angles, local: turnsOf(program, localRope, "local ", first, tokens) };
+}
+
+function turnsOf(program: Program, rope: Rope, name: string, first: number, tokens: number): Turns {
   const { frequencies, factor } = rope;
   const n = frequencies.length;
-  const cos = program.room("cos", tokens * n);
-  const sin = program.room("sin", tokens * n);
+  const cos = program.room(`${name}cos`, tokens * n);
+  const sin = program.room(`${name}sin`, tokens * n);
   const [c, s] = [program.view(cos, tokens * n), program.view(sin, tokens * n)];
   for (let token = 0; token < tokens; token++) {
     for (let i = 0; i < n; i++) {
@@ -87,6 +102,18 @@ export function anglesOf(program: Program, { rope }: DecoderConfig, first: numbe
     }
   }
   return { cos, sin };
+}
+
+/** x[ids, hidden] <- rows of the embedding table, as layers take them. */
+export function lookUp(program: Program, config: DecoderConfig, ids: ArrayLike<number>): number {
+  const { hidden, embeddingScale } = config;
+  const x = program.room("x", ids.length * hidden);
+  program.look(x, ids, program.store.get("embedding"));
+  if (embeddingScale !== 1) {
+    const values = program.view(x, ids.length * hidden);
+    for (let i = 0; i < values.length; i++) values[i]! *= embeddingScale;
+  }
+  return x;
 }
 
 /** The end of a pass: the last norm, and the head. */
@@ -164,8 +191,7 @@ export class Decoder {
     const program = this.#program;
     const { hidden } = this.#config;
     const tokens = ids.length;
-    const x = program.room("x", tokens * hidden);
-    program.look(x, ids, program.store.get("embedding"));
+    const x = lookUp(program, this.#config, ids);
     const angles = anglesOf(program, this.#config, this.#length, tokens);
     for (const layer of this.#layers) layer.apply(x, tokens, this.#length, angles);
     this.#length += tokens;

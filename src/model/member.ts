@@ -1,7 +1,7 @@
 import type { Instance } from "../wasm/instantiate.ts";
 import type { ExpertPart } from "./blocks.ts";
 import type { DecoderConfig, ModelConfig } from "./config.ts";
-import { anglesOf, Decoder, DecoderHead, DecoderLayer, type Wanted } from "./decoder.ts";
+import { anglesOf, Decoder, DecoderHead, DecoderLayer, lookUp, type Wanted } from "./decoder.ts";
 import { Encoder } from "./encoder.ts";
 import type { Shared } from "./exchange.ts";
 import type { Precisions } from "./precisions.ts";
@@ -109,9 +109,7 @@ export class Member {
     const result = (place: number, tokens: number) =>
       isFirst ? program.view(place, tokens * hidden).slice() : undefined;
     if (request.kind === "words") {
-      const x = program.room("x", request.ids.length * hidden);
-      program.look(x, request.ids, program.store.get("embedding"));
-      return result(x, request.ids.length);
+      return result(lookUp(program, config, request.ids), request.ids.length);
     }
     const tokens = request.x.length / hidden;
     const x = program.room("x", tokens * hidden);

@@ -133,7 +133,9 @@ function dequantizeInBlock(rows: ScaledRows, start: number, engine: Engine): Flo
 
 async function vectorParts(wanted: WantedTensor, weight: Weight, context: Context): Promise<Parts> {
   const { slices, rows, cols } = matrixOf(weight.shape);
-  const values = await valuesOf(weight, 0, { start: 0, end: slices * rows }, context);
+  const read = await valuesOf(weight, 0, { start: 0, end: slices * rows }, context);
+  const { offset = 0 } = wanted;
+  const values = offset === 0 ? read : read.map((value) => value + offset);
   const size = { slices: 1, cols: slices * rows * cols, totalRows: 1 };
   const declared = declaredOf(wanted, weight, { start: 0, end: 1 }, { kind: "plain", type: F32 }, size);
   return { declared, pieces: [async () => fillingOf(wanted.key, 0, 0, values)] };

@@ -20,6 +20,8 @@ export interface WantedTensor {
   /** The rows of a member, of a matrix, or of each slice. */
   readonly rows: (seat: Seat) => Range;
   readonly isOptional?: boolean;
+  /** Added to each value of a vector. */
+  readonly offset?: number;
   /** Rows of a head in `kv_b_proj` that make its keys; those of its values follow. */
   readonly plainDim?: number;
 }
@@ -76,7 +78,7 @@ function decoderTensors(config: DecoderConfig): WantedTensor[] {
   return [
     { ...table("embedding", "embed_tokens.weight", vocabulary, hidden, words), isMultiplied: config.isTied },
     ...layers,
-    vector("norm", "norm.weight", hidden),
+    normOf(config, "norm", "norm.weight", hidden),
     ...head,
   ];
 }
@@ -86,12 +88,28 @@ export function layerTensors(config: DecoderConfig, layer: Layer, i: number): Wa
   const { hidden } = config;
   const at = `layers.${i}`;
   return [
-    vector(`${i}.attention_norm`, `${at}.input_layernorm.weight`, hidden),
+    ...layerNorms(config, i, at),
     ...attentionTensors(config, layer, `${i}.attention`, `${at}.self_attn`),
-    vector(`${i}.block_norm`, `${at}.post_attention_layernorm.weight`, hidden),
     ...(layer.block.kind === "dense"
       ? gatedTensors(`${i}.block`, `${at}.mlp`, hidden, layer.block.size)
       : expertTensors(config, layer.block, `${i}.block`, `${at}.mlp`)),
+  ];
+}
+
+function normOf(config: DecoderConfig, key: string, name: string, size: number): WantedTensor {
+  return { ...vector(key, name, size), offset: config.normOffset };
+}
+
+/** The norms of a layer: two before its halves, and two behind them in models with four. */
+function layerNorms(config: DecoderConfig, i: number, at: string): WantedTensor[] {
+  const norm = (key: string, name: string) =>
+    normOf(config, `${i}.${key}_norm`, `${at}.${name}_layernorm.weight`, config.hidden);
+  if (!config.hasPostNorms) return [norm("attention", "input"), norm("block", "post_attention")];
+  return [
+    norm("attention", "input"),
+    norm("after_attention", "post_attention"),
+    norm("block", "pre_feedforward"),
+    norm("after_block", "post_feedforward"),
   ];
 }
 
@@ -110,8 +128,8 @@ function attentionTensors(config: DecoderConfig, layer: Layer, key: string, name
       ...linear(`${key}.o`, `${name}.o_proj`, hidden, heads * headDim, outer),
       ...(hasNorms
         ? [
-            vector(`${key}.q_norm`, `${name}.q_norm.weight`, headDim),
-            vector(`${key}.k_norm`, `${name}.k_norm.weight`, headDim),
+            normOf(config, `${key}.q_norm`, `${name}.q_norm.weight`, headDim),
+            normOf(config, `${key}.k_norm`, `${name}.k_norm.weight`, headDim),
           ]
         : []),
       ...(hasSinks ? [vector(`${key}.sinks`, `${name}.sinks`, heads)] : []),
