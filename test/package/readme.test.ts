@@ -39,6 +39,12 @@ describe("the README", () => {
     }
   });
 
+  it("names files that are there, and so do docs/", () => {
+    for (const text of texts)
+      for (const [, path] of text.matchAll(/`((?:src|test|bench|assembly|docs|\.config)\/[^`\s*]*)`/g))
+        expect(existsSync(new URL(`../../${path}`, import.meta.url)), path).toBe(true);
+  });
+
   it("says how to install, and shows one picture that follows the reader's colours", () => {
     expect(readme).toContain("npm install blockscale");
     const pictures = [...readme.matchAll(/!\[[^\]]+\]\(([^)]+\.svg)\)/g)].map(([, path]) => path!);
