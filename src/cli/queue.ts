@@ -100,8 +100,8 @@ class Board {
     const lines = [head, ...markdownTable([["worker", "job", "done"], ...rows]).split("\n")];
     this.clear();
     // Never more than the screen has, or the cursor could not go back.
-    const shown = lines.slice(0, Math.max(1, (process.stderr.rows ?? 24) - 1));
-    process.stderr.write(`${shown.map((line) => line.slice(0, process.stderr.columns ?? 80)).join("\n")}\n`);
+    const shown = lines.slice(0, Math.max(1, (process.stderr.rows || 24) - 1));
+    process.stderr.write(`${shown.map((line) => line.slice(0, process.stderr.columns || 80)).join("\n")}\n`);
     this.#drawn = shown.length;
   }
 
