@@ -181,8 +181,8 @@ export async function check(name, action) {
   try {
     await Promise.race([
       action(),
-      setTimeout(240_000, null, { ref: false }).then(() => {
-        throw new Error("it takes longer than 240 s");
+      setTimeout(400_000, null, { ref: false }).then(() => {
+        throw new Error("it takes longer than 400 s");
       }),
     ]);
     passed++;
