@@ -289,6 +289,29 @@ describe("scales that are not where others keep them", () => {
     }
   });
 
+  test("scales of several rows beside a weight of no columns fit no block", async () => {
+    const empty = tensor("a.weight", "F8_E4M3", [96, 0], new Uint8Array(0));
+    const scales = tensor("a.weight_scale_inv", "F32", [1, 3], numbers(3));
+    const config = { quantization_config: { weight_block_size: [128, 128] } };
+    const { checkpoint, sources } = await opened([empty, scales], config);
+    expect(() => planDequantize(checkpoint)).toThrow(/fits neither the configured block/);
+    expect((await inspect(checkpoint, sources)).warnings).toHaveLength(1);
+  });
+
+  test.each([
+    ["F4 of one dimension", tensor("a.table", "F4", [8], new Uint8Array(4))],
+    ["F6 of any name", tensor("a.weight_scale", "F6_E2M3", [4, 4], new Uint8Array(12))],
+  ])("%s is codes, whatever is beside it", async (_, codes) => {
+    const { checkpoint } = await opened([codes, valuesAs("b.weight", "BF16", [4, 4], numbers(16))], {});
+    expect(() => planDequantize(checkpoint)).toThrow(/codes of an unknown kind/);
+  });
+
+  test("a marker of FP8 without a weight is dropped", async () => {
+    const marker = tensor("scaled_fp8", "F8_E4M3", [2], new Uint8Array(2));
+    const { checkpoint } = await opened([marker, valuesAs("b.weight", "BF16", [4, 4], numbers(16))], {});
+    expect(planDequantize(checkpoint).tensors.map(({ action }) => action)).toEqual(["drop", "copy"]);
+  });
+
   test("so is a tensor of the shape of scales, and a bias is none", async () => {
     const odd = tensor("a.strange", "F32", [96, 1], numbers(96));
     const bias = tensor("a.bias", "F32", [96], numbers(96));

@@ -53,17 +53,10 @@ const NAMES: readonly (Method & { readonly pattern: RegExp })[] = [
 ];
 
 /** Types whose bytes are codes rather than numbers, in a tensor that is a weight. */
-const CODE_DTYPES: ReadonlySet<Dtype> = new Set([
-  "U8",
-  "I8",
-  "I16",
-  "U16",
-  "I32",
-  "U32",
-  "F4",
-  "F6_E2M3",
-  "F6_E3M2",
-]);
+const CODE_DTYPES: ReadonlySet<Dtype> = new Set(["U8", "I8", "I16", "U16", "I32", "U32"]);
+
+/** Types that nobody uses for anything but codes, whatever the tensor is called and however it is shaped. */
+const ALWAYS_CODES: ReadonlySet<Dtype> = new Set(["F4", "F6_E2M3", "F6_E3M2"]);
 
 /** Names of weights, packed or not. Masks and position numbers have others. */
 const WEIGHT = /(^|[._])(weight|weight_packed|packed|blocks|kernel|[a-z_]*proj|w[123])$/;
@@ -83,12 +76,15 @@ export function foreignTensors(places: readonly StoredTensor[], config: Config |
       const { method, reader } = named ?? mark;
       return [{ place, method, reader }];
     }
-    const isMatrix = place.shape.length >= 2 && place.end > place.start;
-    if (!CODE_DTYPES.has(place.dtype) || !isMatrix || !WEIGHT.test(place.name)) return [];
+    if (!ALWAYS_CODES.has(place.dtype) && !isWeightOfCodes(place)) return [];
     // Codes are called the same by several methods: what else is in the checkpoint tells.
     const { method, reader } = named ?? marks.find((found) => found !== undefined) ?? guessed(place, config);
     return [{ place, method, reader }];
   });
+}
+
+function isWeightOfCodes({ name, dtype, shape, start, end }: StoredTensor): boolean {
+  return CODE_DTYPES.has(dtype) && shape.length >= 2 && end > start && WEIGHT.test(name);
 }
 
 /** The method that config.json names, if it is one of those that are not read here. */

@@ -67,7 +67,7 @@ function paddedGrid(
   const [rows, cols] = scaleShape(shape, block) as [number, number];
   const [storedRows, storedCols] = stored as [number, number];
   // Kernels pad to a few blocks; a grid of twice the size is something else.
-  const fits = (needed: number, found: number) => found >= needed && found <= 2 * needed + 8;
+  const fits = (needed: number, found: number) => needed > 0 && found >= needed && found <= 2 * needed + 8;
   if (!fits(rows, storedRows) || !fits(cols, storedCols)) return null;
   return storedCols === cols ? { block } : { block, storedCols };
 }

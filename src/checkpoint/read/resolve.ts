@@ -4,7 +4,7 @@ import { type ForeignTensor, foreignTensors } from "./foreign.ts";
 import { packedFp4 } from "./fp4.ts";
 import { type Around, fp8Weight } from "./fp8.ts";
 import { makers } from "./makers/index.ts";
-import { isStray } from "./names.ts";
+import { isStray, isStrayName } from "./names.ts";
 import { configuredBlocks, QUANTIZATION_METADATA, quantizationConfig } from "./quantization.ts";
 import { byHolder } from "./refusals.ts";
 import { placesOfWeight, type ScaledWeight, valueTypeOf, type Weight } from "./weights.ts";
@@ -68,7 +68,8 @@ export function resolve(
       onProblem(error);
     }
   }
-  const isQuantised = scaled.size > 0 || quantization !== null || isLabelled(checkpoint);
+  const isQuantised =
+    scaled.size > 0 || quantization !== null || isLabelled(checkpoint) || places.some(isMarker);
   const strays = new Set(
     isQuantised ? places.filter((place) => isStray(place, byName)).map(({ name }) => name) : [],
   );
@@ -104,6 +105,11 @@ function packedBy(
     if (weight !== null) return weight;
   }
   return null;
+}
+
+/** A tensor of FP8 whose name says that it tells of a quantisation, such as ComfyUI's `scaled_fp8`. */
+function isMarker({ name, dtype }: StoredTensor): boolean {
+  return dtype.startsWith("F8_") && isStrayName(name);
 }
 
 function isLabelled({ shards }: Checkpoint): boolean {
