@@ -16,12 +16,13 @@ export type { Candidate, Dialect, DialectName, Document, Part, Storage } from ".
 export { dialects } from "./dialects/index.ts";
 export type { KeepRule, Override, Selection } from "./dialects/rules.ts";
 export { KEEP_RULES } from "./dialects/rules.ts";
-export type { ComparedTensor, CompareOptions, Side, WorstBlock } from "./measure/compare.ts";
+export type { ComparedTensor, CompareOptions, Side } from "./measure/compare.ts";
 export { compareCheckpoints } from "./measure/compare.ts";
 export type { InspectedTensor, Inspection } from "./measure/inspect.ts";
 export { inspect } from "./measure/inspect.ts";
 export type { PrecisionSummary, Summary, TensorSummary } from "./measure/summary.ts";
 export { jsonOf, summarize } from "./measure/summary.ts";
+export type { WorstBlock } from "./measure/worst-block.ts";
 export type {
   AmaxTarget,
   Conversion,

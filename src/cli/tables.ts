@@ -1,8 +1,9 @@
 import { markdownTable } from "markdown-table";
 import type { Matched } from "../checkpoint/dialects/rules.ts";
-import type { ComparedTensor, WorstBlock } from "../checkpoint/measure/compare.ts";
+import type { ComparedTensor } from "../checkpoint/measure/compare.ts";
 import type { Inspection } from "../checkpoint/measure/inspect.ts";
 import type { PrecisionSummary, Summary, TensorSummary } from "../checkpoint/measure/summary.ts";
+import type { WorstBlock } from "../checkpoint/measure/worst-block.ts";
 import type { OpenedCheckpoint } from "../checkpoint/plan/folder.ts";
 import type { Plan, PlannedTensor } from "../checkpoint/plan/plan.ts";
 import * as figures from "./figures.ts";

@@ -1,7 +1,8 @@
-import type { ComparedTensor, WorstBlock } from "../checkpoint/measure/compare.ts";
+import type { ComparedTensor } from "../checkpoint/measure/compare.ts";
 import type { InspectedTensor, Inspection } from "../checkpoint/measure/inspect.ts";
 import type { PrecisionSummary, Summary } from "../checkpoint/measure/summary.ts";
 import type { ScaleCounts, Survey } from "../checkpoint/measure/survey.ts";
+import type { WorstBlock } from "../checkpoint/measure/worst-block.ts";
 import type { StoredAs } from "../checkpoint/plan/plan.ts";
 
 /** What a report is about: one of the four commands. */

@@ -51,6 +51,32 @@ test.each([200, 4900])("the worst block is found, in whichever strip it is: row 
   expect(compared!.precision!.maxAbsoluteError).toBeCloseTo(50, 3);
 });
 
+test("the worst block is that of the definition, where blocks are ragged", async () => {
+  const shape = [130, 259];
+  const x = randomNormal(11, 130 * 259);
+  const y = Float32Array.from(x, (value, i) => value + 0.01 * Math.sin(i));
+  const [compared] = await compare(
+    [valuesAs("a.weight", "F32", shape, x)],
+    [valuesAs("a.weight", "F32", shape, y)],
+  );
+  const blocks = [0, 128].flatMap((row) =>
+    [0, 128, 256].map((col) => {
+      let [signal, noise] = [0, 0];
+      for (let r = row; r < Math.min(130, row + 128); r++)
+        for (let c = col; c < Math.min(259, col + 128); c++) {
+          signal += x[r * 259 + c]! ** 2;
+          noise += (x[r * 259 + c]! - y[r * 259 + c]!) ** 2;
+        }
+      return { row, col, noiseToSignal: noise / signal };
+    }),
+  );
+  const worst = blocks.reduce((a, b) => (b.noiseToSignal > a.noiseToSignal ? b : a));
+  expect(compared!.worstBlock).toEqual({
+    ...worst,
+    noiseToSignal: expect.closeTo(worst.noiseToSignal, 12),
+  });
+});
+
 test("what cannot be compared is said", async () => {
   const ids = tensor("ids", "I64", [2], new Uint8Array(16));
   const compared = await compare(

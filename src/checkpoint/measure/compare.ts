@@ -1,30 +1,21 @@
 import type { Engine } from "../../engine/engine.ts";
 import { add, cosine, NOTHING, type Precision } from "../../engine/precision.ts";
 import { inOrder, settled } from "../../io/concurrency.ts";
-import type { Source } from "../../io/source.ts";
+import { giveBack, type Source } from "../../io/source.ts";
+import type { ValueType } from "../../tensor/tensor.ts";
 import { type Strip, sharedStrips } from "../plan/strip.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
-import { widen } from "../read/values.ts";
+import { VALUE_BYTES, valuesOf, widen } from "../read/values.ts";
 import { matrixOf, type PlainWeight, plainShape, type ScaledWeight, type Weight } from "../read/weights.ts";
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows, transpose } from "../run/rows.ts";
 import { inFigures, type PrecisionSummary } from "./summary.ts";
+import { type WorstBlock, worstBlockOf } from "./worst-block.ts";
 
 /** A checkpoint and the bytes of its shards. */
 export interface Side {
   readonly checkpoint: Checkpoint;
   readonly sources: readonly Source[];
-}
-
-/** The block in which two tensors differ most, relative to what is in it. */
-export interface WorstBlock {
-  /** First row and column; rows count on over the slices of a stack. */
-  readonly row: number;
-  readonly col: number;
-  /**
-   * Sum of squared errors over sum of squared values; Infinity where zeros, NaN or Inf became something else.
-   */
-  readonly noiseToSignal: number;
 }
 
 /** One tensor of A compared with that of the same name in B. */
@@ -142,16 +133,35 @@ export async function compareStrip(
   engine: Engine,
 ): Promise<StripComparison> {
   const [x, y] = await Promise.all([
-    readRows(weight, strip, { sources: sources[0] }, engine),
-    readRows(other, strip, { sources: sources[1] }, engine),
+    readRows(weight, strip, { sources: sources[0] }),
+    readRows(other, strip, { sources: sources[1] }),
   ]);
   const { rows, cols } = matrixOf(plainShape(weight));
+  const count = strip.rows * cols;
   const block =
     other.kind === "scaled" ? other.block : weight.kind === "scaled" ? weight.block : ([128, 128] as const);
-  return {
-    precision: compareRows(x.values, y, engine),
-    worst: worstBlockOf(x.values, y.values, [rows, cols], block),
-  };
+  // Nothing waits from here on: strips that are compared next may write over the same floats.
+  const values = floatsOf(x, engine, room(0, count));
+  const became = floatsOf(y, engine, room(1, count));
+  const tensor = y.kind === "scaled" && !y.turned && !y.rows.fnuz ? y.rows : null;
+  const precision = engine.compare(
+    x.kind === "plain" ? valuesOf(x.type, x.bytes) : values,
+    // Saturated values can only be told from codes.
+    tensor ?? became,
+  );
+  const worst = worstBlockOf(values, became, [rows, cols], block);
+  for (const read of [x, y]) giveBack(read.kind === "plain" ? read.bytes : read.rows.codes);
+  return { precision, worst };
+}
+
+/** Room for the floats of a strip of each side: allocating it costs as much as filling it. */
+const LARGEST_ROOM = 1 << 22;
+const rooms: [Float32Array, Float32Array] = [new Float32Array(0), new Float32Array(0)];
+
+function room(side: 0 | 1, count: number): Float32Array | undefined {
+  if (count > LARGEST_ROOM) return undefined;
+  if (rooms[side].length < count) rooms[side] = new Float32Array(count);
+  return rooms[side].subarray(0, count);
 }
 
 async function compareWeights(
@@ -181,90 +191,41 @@ async function compareWeights(
   };
 }
 
-/** Rows of a weight as float32. */
-export interface Rows {
-  readonly values: Float32Array;
-  /** Where the codes are in the order of the values, and mean what the engine takes them for. */
-  readonly tensor: ScaledRows | null;
-}
+/** Rows of a weight as they are stored. */
+export type Rows =
+  | { readonly kind: "plain"; readonly type: ValueType; readonly bytes: Uint8Array }
+  | {
+      readonly kind: "scaled";
+      readonly rows: ScaledRows;
+      /** Whether plain values lie along the other side of the matrix. */
+      readonly turned: boolean;
+    };
 
-/** Compares rows. Saturated values can only be counted by codes. */
-function compareRows(values: Float32Array, became: Rows, engine: Engine): Precision {
-  return engine.compare(values, became.tensor ?? became.values);
-}
-
-/** The values of a strip, in the order of plain values. */
+/** Reads a strip, whose rows are counted in the order of plain values. */
 export async function readRows(
   weight: PlainWeight | ScaledWeight,
   strip: Strip,
-  side: Pick<Side, "sources">,
-  engine: Engine,
+  { sources }: Pick<Side, "sources">,
 ): Promise<Rows> {
-  if (weight.kind === "plain") {
-    const bytes = await readPlainRows(weight, strip, side.sources);
-    const values = widen(weight.type, bytes, new Float32Array(strip.rows * matrixOf(weight.shape).cols));
-    return { values, tensor: null };
-  }
+  if (weight.kind === "plain")
+    return { kind: "plain", type: weight.type, bytes: await readPlainRows(weight, strip, sources) };
   // Slices of a transposed weight are read whole: their own rows are the columns of the strip.
   const { rows: height, cols: width } = matrixOf(weight.shape);
   const own = weight.transposed ? { ...strip, rows: (strip.rows / width) * height } : strip;
-  const rows = await readScaledRows(weight, own, side.sources);
-  const values = dequantizeRows(rows, "f32", engine) as Float32Array;
-  return weight.transposed
-    ? { values: transpose(values, rows.shape), tensor: null }
-    : { values, tensor: rows.fnuz ? null : rows };
+  return {
+    kind: "scaled",
+    rows: await readScaledRows(weight, own, sources),
+    turned: weight.transposed,
+  };
 }
 
-function worstBlockOf(
-  x: Float32Array,
-  y: Float32Array,
-  [rows, cols]: readonly [number, number],
-  [blockRows, blockCols]: readonly [number, number],
-): WorstBlock | null {
-  // Several slices are whole.
-  const height = Math.min(rows, x.length / cols);
-  const down = Math.ceil(height / blockRows);
-  const across = Math.ceil(cols / blockCols);
-  const count = (x.length / cols / height) * down * across;
-  const signal = new Float64Array(count);
-  const noise = new Float64Array(count);
-  for (let i = 0, row = 0; i < x.length; row++) {
-    const first = (Math.floor(row / height) * down + Math.floor((row % height) / blockRows)) * across;
-    for (let b = 0, left = cols; b < across; b++, left -= blockCols) {
-      const end = i + Math.min(left, blockCols);
-      let power = 0;
-      let errors = 0;
-      for (let j = i; j < end; j++) {
-        const value = x[j]!;
-        const error = value - y[j]!;
-        power += value * value;
-        errors += error * error;
-      }
-      if (Number.isNaN(errors)) {
-        // NaN and Inf that are the same on both sides are no noise.
-        power = 0;
-        errors = 0;
-        for (let j = i; j < end; j++) {
-          if (!Number.isFinite(x[j]) && Object.is(x[j], y[j])) continue;
-          power += x[j]! ** 2;
-          errors += (x[j]! - y[j]!) ** 2;
-        }
-      }
-      i = end;
-      signal[first + b]! += power;
-      noise[first + b]! += errors;
-    }
+/** The values of rows, in the order of plain values. @param out room for them, which may be used or not */
+export function floatsOf(read: Rows, engine: Engine, out?: Float32Array): Float32Array {
+  if (read.kind === "plain") {
+    const { type, bytes } = read;
+    return widen(type, bytes, out ?? new Float32Array(bytes.length / VALUE_BYTES[type]));
   }
-  let worst: WorstBlock | null = null;
-  for (let at = 0; at < count; at++) {
-    if (noise[at] === 0) continue;
-    // Whatever is not finite makes the noise so.
-    const noiseToSignal = noise[at]! < Infinity ? noise[at]! / signal[at]! : Infinity;
-    if (worst === null || noiseToSignal > worst.noiseToSignal) {
-      const [slice, inSlice] = [Math.floor(at / across / down), Math.floor(at / across) % down];
-      const [row, col] = [slice * height + inSlice * blockRows, (at % across) * blockCols];
-      worst = { row, col, noiseToSignal };
-    }
-  }
-  return worst;
+  const { rows, turned } = read;
+  const values = dequantizeRows(rows, "f32", engine, out) as Float32Array;
+  return turned ? transpose(values, rows.shape) : values;
 }

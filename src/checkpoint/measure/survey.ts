@@ -11,7 +11,7 @@ import {
 import { type ResolveOptions, resolveWeights } from "../read/resolve.ts";
 import { countExponents, type ScaleFacts } from "../read/scales.ts";
 import { countOf, matrixOf, type PlainWeight, plainShape, type ScaledWeight } from "../read/weights.ts";
-import { readRows, type Side } from "./compare.ts";
+import { floatsOf, readRows, type Side } from "./compare.ts";
 import {
   addTallies,
   NO_TALLY,
@@ -171,8 +171,8 @@ export async function surveyPairs(
     ];
   });
   const look: Look<Pair> = async ({ before, after }, strip) => {
-    const [x, y] = await Promise.all([readRows(before, strip, a, engine), readRows(after, strip, b, engine)]);
-    return tally(x.values, y.values);
+    const [x, y] = await Promise.all([readRows(before, strip, a), readRows(after, strip, b)]);
+    return tally(floatsOf(x, engine), floatsOf(y, engine));
   };
   return { ...(await survey(pairs, look, { ahead: 1, signal })), became: true };
 }
