@@ -7,6 +7,7 @@ import { isSame } from "../jobs/finished.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { convertOrder, type Order } from "./convert-checkpoint.ts";
 import * as figures from "./figures.ts";
+import { ordersOf } from "./pipeline-orders.ts";
 import type { Told } from "./told.ts";
 
 /**
@@ -16,15 +17,17 @@ import type { Told } from "./told.ts";
  */
 export async function convertPipeline(pipeline: Pipeline, order: Order): Promise<Told> {
   const { from, to, task, flags, signal } = order;
-  const { also, include, only, exclude, overrides } = task.options as {
-    readonly [option: string]: unknown[] | undefined;
-  };
-  const ofOneModel = { also, include, only, exclude, overrides, files: flags.files, report: flags.report };
-  refuseForPipeline(from, ofOneModel);
+  refuseForPipeline(from, { report: flags.report });
   const isKept = (name: string) => task.direction.kind === "quantize" && pipeline.kept.has(name);
+  const names = [...pipeline.components.keys()];
+  const orders = await ordersOf(
+    pipeline,
+    names.filter((name) => !isKept(name)),
+    order,
+  );
   const carried = new Map<string, Source>(pipeline.others);
   for (const [component, files] of pipeline.components) {
-    if (isKept(component)) for (const [name, file] of files) carried.set(`${component}/${name}`, file);
+    if (!orders.has(component)) for (const [name, file] of files) carried.set(`${component}/${name}`, file);
   }
   if (flags.dryRun !== true) {
     await refuseOverlap(from, to);
@@ -33,8 +36,9 @@ export async function convertPipeline(pipeline: Pipeline, order: Order): Promise
   }
   const told: [component: string, Told][] = [];
   for (const [component, files] of pipeline.components) {
-    if (isKept(component)) continue;
-    const of = { ...order, from: `${from}/${component}`, to: placeIn(to, component) };
+    const own = orders.get(component);
+    if (own === undefined) continue;
+    const of = { ...own, to: placeIn(to, component) };
     await convertOrder({ isFolder: true, files }, of, async (said) => void told.push([component, said]));
   }
   if (flags.dryRun !== true) {
@@ -45,7 +49,7 @@ export async function convertPipeline(pipeline: Pipeline, order: Order): Promise
       await found?.close();
     }
   }
-  const kept = [...pipeline.components.keys()].filter(isKept);
+  const kept = names.filter((name) => !orders.has(name));
   return {
     record: {
       input: from,
@@ -59,7 +63,7 @@ export async function convertPipeline(pipeline: Pipeline, order: Order): Promise
         ...told.flatMap(([component, { lines }]) => [`## ${figures.text(component)}`, "", lines(), ""]),
         ...kept.map(
           (name) =>
-            `${figures.text(name)} stays as it is: an autoencoder, whose errors are seen in every picture.`,
+            `${figures.text(name)} stays as it is: ${isKept(name) ? "an autoencoder, whose errors are seen in every picture" : "nothing of it was chosen"}.`,
         ),
       ].join("\n"),
   };

@@ -91,16 +91,53 @@ test("goes back to plain values, the autoencoder included, and is inspected", as
   for (const { dialect } of Object.values(components) as { dialect: string }[]) expect(dialect).toBe("none");
 });
 
-test("what can only be asked of one model is refused, and so is a folder of something else", async () => {
-  for (const options of [
-    ["--also", "*"],
-    ["--report", join(folder, "r.html")],
-    ["--files", "*"],
-  ])
-    expect(await blockscale("quantize", input, join(folder, "no"), ...options)).toMatchObject({
+test("patterns count in the models where they fit, and must fit in one of them", async () => {
+  const overrides = join(folder, "overrides.json");
+  writeFileSync(overrides, JSON.stringify([{ pattern: "encoder.*", scheme: "keep" }]));
+  const options = ["--exclude", "*.0.attn.to_q.weight", "--overrides", overrides, "--files", "model*"];
+  const out = join(folder, "chosen");
+  const { code, out: text, err } = await blockscale("quantize", input, out, ...options, "--json");
+  expect({ code, err }).toEqual({ code: 0, err: "" });
+  const { transformer, text_encoder: encoder } = JSON.parse(text).components;
+  const reasons = ({ tensors }: { tensors: { name: string; reason: string | null }[] }) =>
+    Object.fromEntries(tensors.map(({ name, reason }) => [name, reason]));
+  expect(reasons(transformer)).toEqual({
+    "transformer_blocks.0.attn.to_q.weight": "excluded",
+    "transformer_blocks.1.attn.to_q.weight": null,
+  });
+  expect(Object.values(reasons(encoder))).toEqual(["kept by an override"]);
+  for (const [option, pattern] of [
+    ["--also", "nothing*"],
+    ["--only", "nothing*"],
+    ["--exclude", "decoder.*"],
+    ["--files", "x*"],
+  ] as const)
+    expect(await blockscale("quantize", input, join(folder, "no"), option, pattern)).toMatchObject({
       code: 2,
-      err: expect.stringContaining("a pipeline of several"),
+      err: expect.stringContaining(`"${pattern}": expected a pattern that fits`),
     });
+  const alone = join(folder, "alone");
+  const some = await blockscale("quantize", input, alone, "--only", "transformer_blocks.1.*");
+  expect(some).toMatchObject({
+    code: 0,
+    out: expect.stringContaining("text_encoder stays as it is: nothing"),
+  });
+  expect(snapshot(alone).get("text_encoder/config.json")).toEqual(
+    snapshot(input).get("text_encoder/config.json"),
+  );
+  writeFileSync(overrides, "[null]");
+  expect(await blockscale("quantize", input, join(folder, "no"), "--overrides", overrides)).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("overrides[0]"),
+  });
+});
+
+test("what can only be asked of one model is refused, and so is a folder of something else", async () => {
+  const page = ["--report", join(folder, "r.html")];
+  expect(await blockscale("quantize", input, join(folder, "no"), ...page)).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("a pipeline of several"),
+  });
   const other = join(folder, "other");
   mkdirSync(other);
   writeFileSync(join(other, "notes.txt"), "");

@@ -1,0 +1,106 @@
+import {
+  matcher,
+  type Override,
+  refuseUnmatched,
+  refuseUnmatchedSelection,
+  SELECTION,
+  type Selection,
+} from "../checkpoint/dialects/rules.ts";
+import { chooseFiles, openCheckpoint } from "../checkpoint/plan/folder.ts";
+import type { Pipeline } from "../checkpoint/plan/pipeline.ts";
+import { resolveWeights } from "../checkpoint/read/resolve.ts";
+import type { Order } from "./convert-checkpoint.ts";
+
+interface Named {
+  readonly name: string;
+}
+
+/** Options of a task that hold patterns of tensors. */
+interface Patterns extends Selection {
+  readonly overrides?: readonly Override[];
+}
+
+/**
+ * Makes the orders for the models of a pipeline, each with those patterns alone that fit in it: what is meant
+ * for one model must not be an error in another. A model in which nothing is chosen gets no order.
+ * @param names of the models that may be converted
+ * @throws BlockscaleError `option`: a pattern that fits in none of them
+ */
+export async function ordersOf(
+  { components }: Pipeline,
+  names: readonly string[],
+  order: Order,
+): Promise<ReadonlyMap<string, Order>> {
+  const { task, flags, from } = order;
+  const patterns: Patterns = task.options;
+  const orders = new Map<string, Order>();
+  const tensors: Named[] = [];
+  const shards: Named[] = [];
+  for (const component of names) {
+    const files = components.get(component)!;
+    const ofFiles = [...files.keys()]
+      .filter((name) => name.endsWith(".safetensors"))
+      .map((name) => ({ name }));
+    const chosen = fitting(flags.files, ofFiles);
+    const place = `${from}/${component}`;
+    const { checkpoint } = await openCheckpoint(chooseFiles(files, chosen).files, place);
+    const weights = resolveWeights(checkpoint, { missingScale: "one" });
+    shards.push(...ofFiles);
+    tensors.push(...weights);
+    const own = patternsFor(patterns, weights);
+    if (choosesNothing(patterns, own, order)) continue;
+    const options = { ...task.options, ...own };
+    orders.set(component, {
+      ...order,
+      from: place,
+      flags: { ...flags, files: chosen },
+      task: { ...task, options },
+    });
+  }
+  refuseUnmatched("files", flags.files, shards);
+  refuseUnmatchedSelection(patterns, tensors);
+  const overrides = patterns.overrides?.filter(isOverride).map(({ pattern }) => pattern);
+  refuseUnmatched("overrides", overrides, tensors);
+  return orders;
+}
+
+/** The patterns that fit in a model. What is no override at all stays, to be refused by the planner. */
+function patternsFor(patterns: Patterns, weights: readonly Named[]): Patterns {
+  const given = SELECTION.filter((option) => patterns[option] !== undefined);
+  const own: Patterns = Object.fromEntries(
+    given.map((option) => [option, fitting(patterns[option], weights)]),
+  );
+  const overrides = patterns.overrides?.filter(
+    (found) => !isOverride(found) || fitsAny(found.pattern, weights),
+  );
+  return overrides === undefined ? own : { ...own, overrides };
+}
+
+/** Whether a command chooses certain weights, of which a model has none. */
+function choosesNothing(asked: Patterns, own: Patterns, { task }: Order): boolean {
+  const isQuantised = task.direction.kind === "quantize";
+  const restricting = ({ only, include }: Patterns) => [
+    ...(only ?? []),
+    ...(isQuantised ? [] : (include ?? [])),
+  ];
+  const adding = ({ also, include }: Patterns) => [...(also ?? []), ...(isQuantised ? (include ?? []) : [])];
+  return restricting(asked).length > 0 && restricting(own).length === 0 && adding(own).length === 0;
+}
+
+function isOverride(found: Override): boolean {
+  return typeof found?.pattern === "string";
+}
+
+function fitsAny(pattern: string, names: readonly Named[]): boolean {
+  const fits = matcher(pattern);
+  return names.some(({ name }) => fits(name));
+}
+
+/** The patterns that fit a name; `undefined` where none does, which stands for no choice. */
+function fitting(
+  patterns: readonly string[] | undefined,
+  names: readonly Named[],
+): readonly string[] | undefined {
+  const found = patterns?.filter((pattern) => fitsAny(pattern, names));
+  return found?.length === 0 ? undefined : found;
+}
