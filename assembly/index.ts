@@ -8,8 +8,7 @@ import { encode as encodeAs, quantize as quantizeAs } from "./kernels/casts/quan
 import { E4M3_CODES, Matrix } from "./kernels/matrix";
 import { dotFarRow, surveyWeights } from "./kernels/products/analyse";
 import { multiply } from "./kernels/products/gemm";
-import { Weights } from "./kernels/products/right-operand";
-import { Subnormals, setSubnormalsAside } from "./kernels/products/subnormals";
+import { setSubnormalsAside } from "./kernels/products/subnormals";
 import { Scratch } from "./kernels/scratch";
 import { E2M1, E4M3, E5M2 } from "./lanes/format";
 import { Fp8 } from "./lanes/fp8";
@@ -110,7 +109,6 @@ export function compare(
 }
 
 export function survey(matrix: Matrix, flags: usize, list: usize): i32 {
-  Weights.set(matrix);
   return matrix.format == E4M3_CODES
     ? surveyWeights<E4M3>(matrix, flags, list)
     : surveyWeights<E5M2>(matrix, flags, list);
@@ -118,21 +116,15 @@ export function survey(matrix: Matrix, flags: usize, list: usize): i32 {
 
 export function setAside(matrix: Matrix): void {
   if (matrix.list == 0) return;
-  Weights.set(matrix);
   const largest = matrix.format == E4M3_CODES ? Fp8.largestSubnormal<E4M3>() : Fp8.largestSubnormal<E5M2>();
-  setSubnormalsAside(matrix.list, largest);
+  setSubnormalsAside(matrix, largest);
 }
 
 export function gemm(matrix: Matrix, type: i32, dst: usize, x: usize, rows: usize, work: usize): void {
-  Weights.set(matrix);
-  const isE4M3 = matrix.format == E4M3_CODES;
-  Subnormals.set(matrix.list, isE4M3 ? Fp8.smallest<E4M3>() : Fp8.smallest<E5M2>());
-  if (isE4M3) multiply<E4M3>(type, work, dst, x, rows, matrix.lowestScale, matrix.highestScale);
-  else multiply<E5M2>(type, work, dst, x, rows, matrix.lowestScale, matrix.highestScale);
+  if (matrix.format == E4M3_CODES) multiply<E4M3>(matrix, type, work, dst, x, rows);
+  else multiply<E5M2>(matrix, type, work, dst, x, rows);
 }
 
 export function dotFar(matrix: Matrix, x: usize, row: usize): f64 {
-  Weights.set(matrix);
-  Subnormals.list = matrix.list;
-  return matrix.format == E4M3_CODES ? dotFarRow<E4M3>(x, row) : dotFarRow<E5M2>(x, row);
+  return matrix.format == E4M3_CODES ? dotFarRow<E4M3>(matrix, x, row) : dotFarRow<E5M2>(matrix, x, row);
 }

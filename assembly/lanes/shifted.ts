@@ -20,7 +20,7 @@ export abstract class Shifted {
   }
 
   /** Multipliers of the low 16-bit halves: bit 8 goes to the lowest mantissa bit. */
-  @inline static weights<F>(zero: i32): v128 {
+  @inline static multipliers<F>(zero: i32): v128 {
     return i32x4.splat((1 << (15 - Format.mantissa<F>())) | zero);
   }
 
@@ -30,8 +30,8 @@ export abstract class Shifted {
   }
 
   /** Byte 1 of each 32-bit lane. */
-  @inline static middle(codes: v128, weights: v128, mask: v128): v128 {
-    return v128.and(i32x4.dot_i16x8_s(codes, weights), mask);
+  @inline static middle(codes: v128, multipliers: v128, mask: v128): v128 {
+    return v128.and(i32x4.dot_i16x8_s(codes, multipliers), mask);
   }
 
   /** Bytes 2 and 0 moved to where bytes 3 and 1 are. */

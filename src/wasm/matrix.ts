@@ -1,4 +1,4 @@
-import type { ScaleTypeId } from "../tensor/formats.ts";
+import { SCALE_TYPE_ID, type ScaleTypeId } from "../tensor/formats.ts";
 
 /**
  * What the codes of a matrix are: row by row those of E4M3 (0) and E5M2 (1); in groups of twelve rows those of E2M1 (2) and integers of 7 bits (3); row by row
@@ -22,6 +22,9 @@ export interface Matrix {
   readonly firstRow: number;
   readonly rows: number;
   readonly cols: number;
+  /** Bytes from one row of codes to the next, and from one row of scales to the next, where codes lie row by row. */
+  readonly stride: number;
+  readonly scaleStride: number;
   readonly blockRows: number;
   readonly blockCols: number;
   /** What `survey` finds: the list of subnormal codes, or 0, and the exponent fields of the scales. */
@@ -40,6 +43,8 @@ export const MATRIX_FIELDS: readonly (keyof Matrix)[] = [
   "firstRow",
   "rows",
   "cols",
+  "stride",
+  "scaleStride",
   "blockRows",
   "blockCols",
   "list",
@@ -52,9 +57,13 @@ export const MATRIX_BYTES: number = 4 * MATRIX_FIELDS.length;
 /** What is 0 but where somebody says otherwise. */
 const NOTHING = { offsets: 0, firstRow: 0, blockRows: 1, list: 0, lowestScale: 0, highestScale: 0 };
 
-/** A matrix of which the fields that matter are given. */
-export function matrixOf(fields: Omit<Matrix, keyof typeof NOTHING> & Partial<Matrix>): Matrix {
-  return { ...NOTHING, ...fields };
+/** A matrix of which the fields that matter are given; its rows follow one another without gaps. */
+export function matrixOf(
+  fields: Omit<Matrix, keyof typeof NOTHING | "stride" | "scaleStride"> & Partial<Matrix>,
+): Matrix {
+  const { cols, blockCols, scaleType } = fields;
+  const scaleStride = Math.ceil(cols / blockCols) * (scaleType === SCALE_TYPE_ID.ue8m0 ? 1 : 4);
+  return { ...NOTHING, stride: cols, scaleStride, ...fields };
 }
 
 /** Writes a matrix to a place for the kernels. */

@@ -2,15 +2,9 @@ import { Fp8 } from "../../lanes/fp8";
 import { BF16, F32, Half } from "../../lanes/half";
 import { Scale } from "../../lanes/scale";
 import { Simd } from "../../lanes/simd";
+import { UE8M0 } from "../matrix";
 import { Scratch } from "../scratch";
 import { Values } from "../values";
-
-/** Scale types; ids of src/wasm/exports.ts. */
-export const UE8M0 = 0;
-export const F32_SCALE = 1;
-
-/** The UE8M0 byte of 1. */
-export const UE8M0_ONE: i32 = 127;
 
 /** dst[rows, cols] <- codes[rows, cols] times one scale per block, as `dequantize` of src/wasm/exports.ts says. */
 export function dequantize<F, T>(

@@ -2,9 +2,9 @@ import { Fp8 } from "../../lanes/fp8";
 import { F32, Half } from "../../lanes/half";
 import { Scale } from "../../lanes/scale";
 import { Simd } from "../../lanes/simd";
+import { UE8M0 } from "../matrix";
 import { Scratch } from "../scratch";
 import { Values } from "../values";
-import { UE8M0 } from "./dequantize";
 
 /**
  * Elements of a panel: what is read twice, for its scales and for its codes, so it should stay in a cache between the

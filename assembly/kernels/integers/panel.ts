@@ -1,6 +1,6 @@
 import { Integers, Nibbles, Planes } from "../../lanes/integers";
 import { Simd } from "../../lanes/simd";
-import { Weights } from "../products/right-operand";
+import { Matrix } from "../matrix";
 import { GROUP } from "./quantize";
 import { Left, Total } from "./tiles";
 
@@ -97,17 +97,24 @@ export function addNibbles(
  * Two panels[columns / 4][12][4], `apart` bytes apart, <- the planes of E4M3 codes of rows n .. n + 11, columns from .. from + columns. Sixteen columns at a time:
  * those behind the end of a row belong to the next one, or are what was there, and meet zeros of x.
  */
-export function splitPlanes(panel: usize, n: usize, from: usize, columns: usize, apart: usize): void {
-  const known = min(columns, Weights.paddedCols - from);
-  for (let row: usize = 0; row < GROUP; row++) touch(Weights.row(n + row) + from, known);
+export function splitPlanes(
+  panel: usize,
+  weights: Matrix,
+  n: usize,
+  from: usize,
+  columns: usize,
+  apart: usize,
+): void {
+  const known = min(columns, weights.paddedCols - from);
+  for (let row: usize = 0; row < GROUP; row++) touch(weights.row(weights.rowFor(n + row)) + from, known);
   for (let row: usize = 0; row < GROUP; row += 4, panel += 16) {
     const first = n + row;
     splitRows(
       panel,
-      Weights.row(first) + from,
-      Weights.row(first + 1) + from,
-      Weights.row(first + 2) + from,
-      Weights.row(first + 3) + from,
+      weights.row(weights.rowFor(first)) + from,
+      weights.row(weights.rowFor(first + 1)) + from,
+      weights.row(weights.rowFor(first + 2)) + from,
+      weights.row(weights.rowFor(first + 3)) + from,
       known,
       apart,
     );
@@ -183,12 +190,12 @@ abstract class Split {
 }
 
 /** spread[columns / block][12] <- the scales of rows n .. n + 11 in sixteenths, those of columns from .. from + columns. */
-export function spreadScales(spread: usize, n: usize, from: usize, columns: usize): void {
+export function spreadScales(spread: usize, weights: Matrix, n: usize, from: usize, columns: usize): void {
   const block = Left.block;
   for (let row: usize = 0; row < GROUP; row++, spread += 4) {
-    const scales = Weights.scalesOf(n + row);
+    const scales = weights.scalesOf(weights.rowFor(n + row));
     let dst = spread;
     for (let k = from; k < from + columns; k += block, dst += 4 * GROUP)
-      store<f32>(dst, Weights.scaleAt(scales, k) * UNIT);
+      store<f32>(dst, weights.scaleAt(scales, k) * UNIT);
   }
 }

@@ -1,6 +1,5 @@
 import { Integers } from "../../lanes/integers";
 import { E4M3_CODES, INT7_CODES, Matrix } from "../matrix";
-import { Weights } from "../products/right-operand";
 import { Scratch } from "../scratch";
 import { storeResult } from "../values";
 import { addNibbles, splitPlanes, spreadScales, unpackNibbles } from "./panel";
@@ -34,16 +33,11 @@ export function integerWorkspace(rows: usize): usize {
  * so a product by at most |x| d_w + d_x |w| + d_x d_w, and a sum by those of its products; and there are the roundings of float32: four for each
  * block (of the sum, of both scales' product, of the product with it, of the addition), each at most 2^-24 of what it rounds.
  */
-function multiply(
-  format: i32,
-  type: i32,
-  dst: usize,
-  rows: usize,
-  codes: usize,
-  scales: usize,
-  n: usize,
-  work: usize,
-): void {
+function multiply(weights: Matrix, type: i32, dst: usize, rows: usize, work: usize): void {
+  const format = weights.format;
+  const n = weights.rows;
+  let codes = weights.codes;
+  let scales = weights.scales;
   const block = Left.block;
   const columns = Left.codeRow;
   const panel = work;
@@ -62,8 +56,8 @@ function multiply(
       if (format == INT7_CODES) {
         addProducts(sums, x, rows, codes + GROUP * from, scalesAt, blocks, 0);
       } else if (format == E4M3_CODES) {
-        splitPlanes(panel, first, from, width, PLANE);
-        spreadScales(spread, first, from, width);
+        splitPlanes(panel, weights, first, from, width, PLANE);
+        spreadScales(spread, weights, first, from, width);
         addProducts(sums, x, rows, panel, spread, blocks, PLANE);
       } else if (rows == 1) {
         addNibbles(sums, x, codes + (GROUP * from) / 2, scalesAt, blocks, last);
@@ -104,8 +98,7 @@ export function multiplyIntegers(
 ): void {
   if (rows == 0 || weights.rows == 0) return;
   Left.set(x, first);
-  if (weights.format == E4M3_CODES) Weights.set(weights);
-  multiply(weights.format, type, dst, rows, weights.codes, weights.scales, weights.rows, work);
+  multiply(weights, type, dst, rows, work);
 }
 
 /**

@@ -1,6 +1,6 @@
 import { E4M3 } from "../../lanes/format";
 import { F32 } from "../../lanes/half";
-import { dequantize, F32_SCALE } from "../casts/dequantize";
+import { multiplyBlock } from "../casts/dequantize";
 import { Attention, KEYS, ROWS } from "./attention-call";
 import { addTile, scoreTile } from "./attention-tiles";
 
@@ -104,7 +104,7 @@ export function attend(
 
 /** dst[n] <- E4M3 codes times a float32 scale. */
 function decodeRow(dst: usize, codes: usize, scale: usize, n: usize): void {
-  dequantize<E4M3, F32>(F32_SCALE, dst, codes, scale, 1, n, 1, n);
+  multiplyBlock<E4M3, F32>(dst, codes, n, load<f32>(scale));
 }
 
 /** x[valueDim] *= factor */

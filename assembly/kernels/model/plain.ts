@@ -1,15 +1,17 @@
 import { F32, Half } from "../../lanes/half";
 import { Simd } from "../../lanes/simd";
+import { Matrix } from "../matrix";
 import { multiplyPanels, workspaceOfPanels } from "../products/panels";
-import { Weights } from "../products/right-operand";
-import { Subnormals } from "../products/subnormals";
 
 /** Up to this many rows of x, widening the weights in registers is faster. */
 const FEW: usize = 4;
 
+/** Bytes for the matrix that the weights are described by. */
+const DESCRIPTION: usize = (offsetof<Matrix>() + 15) & ~15;
+
 /** Bytes of working memory for `multiplyPlain`. */
 export function workspaceOfPlain(rows: usize, cols: usize): usize {
-  return workspaceOfPanels(rows, cols);
+  return DESCRIPTION + workspaceOfPanels(rows, cols);
 }
 
 /** float32 dst[rows, N] <- x[rows, K] . weights[N, K]^T of type T, which have no scales. */
@@ -25,9 +27,13 @@ export function multiplyPlain<T>(
   if (k == 0) memory.fill(dst, 0, 4 * rows * n);
   if (rows == 0 || n == 0 || k == 0) return;
   if (rows > FEW) {
-    Weights.setPlain(values, n, k, Half.size<T>());
-    Subnormals.list = 0;
-    multiplyPanels<T>(0, work, dst, x, rows, true);
+    const weights = changetype<Matrix>(work);
+    weights.codes = values;
+    weights.rows = n;
+    weights.cols = k;
+    weights.stride = k * Half.size<T>();
+    weights.list = 0;
+    multiplyPanels<T>(weights, 0, work + DESCRIPTION, dst, x, rows, true);
     return;
   }
   for (; rows >= 2; rows -= 2, x += 8 * k, dst += 8 * n) dotRows<T>(2, dst, x, values, n, k);

@@ -4,28 +4,29 @@ import { Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
 import { Matrix } from "../matrix";
 import { Scratch } from "../scratch";
-import { Weights } from "./right-operand";
 import { countSubnormals, Entry, Subnormals, startRow } from "./subnormals";
 
 /**
  * What the fast products need to know of the weights, as `survey` of src/wasm/exports.ts says: which rows they cannot do, between which
  * exponents the scales of the others lie, and where there are subnormal codes.
  */
-export function surveyWeights<F>(matrix: Matrix, flags: usize, list: usize): i32 {
+export function surveyWeights<F>(weights: Matrix, flags: usize, list: usize): i32 {
+  assert(weights.blockRows > 0 && weights.blockCols > 0, "a block has rows and columns");
   let lowest = 255;
   let highest = 0;
   let farRows = 0;
-  const most = Subnormals.most(Weights.cols);
+  const runCols = weights.runCols;
+  const most = Subnormals.most(weights.cols);
   let start: u32 = 0;
   let needsList = false;
-  for (let n: usize = 0; n < Weights.rows; n++) {
-    const codes = Weights.row(n);
-    let scale = Weights.scalesOf(n);
+  for (let n: usize = 0; n < weights.rows; n++) {
+    const codes = weights.row(n);
+    let scale = weights.scalesOf(n);
     let isFar = false;
-    for (let k: usize = 0; k < Weights.cols; k += Weights.blockCols) {
-      const found = inspect<F>(codes + k, min(Weights.blockCols, Weights.cols - k));
-      const field = Scale.field(Weights.scale(scale));
-      scale += Weights.scaleBytes;
+    for (let k: usize = 0; k < weights.cols; k += runCols) {
+      const found = inspect<F>(codes + k, min(runCols, weights.cols - k));
+      const field = Scale.field(weights.scale(scale));
+      scale += weights.scaleBytes;
       if (found == SPECIAL || Shifted.overflows<F>(field)) isFar = true;
       else {
         // Zeros are decoded like any code, but their products do not get smaller.
@@ -35,17 +36,17 @@ export function surveyWeights<F>(matrix: Matrix, flags: usize, list: usize): i32
     }
     store<u8>(flags + n, isFar ? 1 : 0);
     farRows += isFar ? 1 : 0;
-    const subnormals: u32 = most ? countSubnormals(n, Fp8.largestSubnormal<F>()) : 0;
+    const subnormals: u32 = most ? countSubnormals(weights, n, Fp8.largestSubnormal<F>()) : 0;
     // Far rows are computed from their codes, which therefore stay.
     const isDense = subnormals > (isFar ? 0 : most);
     startRow(list, n, start, isDense);
     if (!isDense) start += subnormals;
     if (subnormals) needsList = true;
   }
-  startRow(list, Weights.rows, start, false);
-  matrix.lowestScale = lowest;
-  matrix.highestScale = highest;
-  matrix.list = needsList ? list : 0;
+  startRow(list, weights.rows, start, false);
+  weights.lowestScale = lowest;
+  weights.highestScale = highest;
+  weights.list = needsList ? list : 0;
   return farRows;
 }
 
@@ -79,16 +80,17 @@ function inspect<F>(codes: usize, n: usize): i32 {
 }
 
 /** x[K] . weights[n, K] in float64, where every product of a code and a scale is exact, and nothing overflows. */
-export function dotFarRow<F>(x: usize, n: usize): f64 {
-  const codes = Weights.row(n);
-  let scale = Weights.scalesOf(n);
+export function dotFarRow<F>(weights: Matrix, x: usize, n: usize): f64 {
+  const codes = weights.row(n);
+  let scale = weights.scalesOf(n);
+  const runCols = weights.runCols;
   let sum: f64 = 0;
   // A listed code is stored as 0, and Inf * 0 is NaN: so the original code is read from the list.
-  let entry: usize = Subnormals.list ? Subnormals.entries(n) : 0;
-  const lastEntry: usize = Subnormals.list ? Subnormals.entries(n + 1) : 0;
-  for (let k: usize = 0; k < Weights.cols; k += Weights.blockCols) {
-    const factor = <f64>Weights.scale(scale);
-    const end = min(k + Weights.blockCols, Weights.cols);
+  let entry: usize = weights.list ? Subnormals.entries(weights, n) : 0;
+  const lastEntry: usize = weights.list ? Subnormals.entries(weights, n + 1) : 0;
+  for (let k: usize = 0; k < weights.cols; k += runCols) {
+    const factor = <f64>weights.scale(scale);
+    const end = min(k + runCols, weights.cols);
     for (let i = k; i < end; i++) {
       let code = load<u8>(codes + i);
       if (entry < lastEntry && Entry.column(entry) == i) {
@@ -97,7 +99,7 @@ export function dotFarRow<F>(x: usize, n: usize): f64 {
       }
       sum += load<f64>(x + 8 * i) * (Shifted.value<F>(code) * factor);
     }
-    scale += Weights.scaleBytes;
+    scale += weights.scaleBytes;
   }
   return sum;
 }

@@ -1,42 +1,43 @@
 import { Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
-import { Weights } from "./right-operand";
-import { Terms } from "./terms";
+import { Matrix } from "../matrix";
+import { Pass } from "./pass";
 
 // How many rows meet in a loop was measured, on V8 11 to 14: many chains of additions, since each waits for its last sum, but no
 // more than there are registers for; and where `Simd.never` parts a loop, a chain goes on once or twice in a part.
 
 /**
- * sums[0..2] <- x . rows i, j and k of the weights, lane by lane. Codes are loaded once from where they are and once from a byte
+ * sums[0..2] of the pass <- x . rows i, j and k of the weights, lane by lane. Codes are loaded once from where they are and once from a byte
  * before, which brings bytes 2 and 0 of each lane to where 3 and 1 were.
  */
-export function dot1<F>(sums: usize, x: usize, i: usize, j: usize, k: usize): void {
+export function dot1<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
+  const weights = pass.weights;
+  let sa = pass.scalesOf(i);
+  let sb = pass.scalesOf(j);
+  let sc = pass.scalesOf(k);
   const zero = Simd.opaqueZero();
   const mask = Shifted.mask<F>(zero);
-  const weights = Shifted.weights<F>(zero);
-  let a = Weights.row(i) - 1;
-  let b = Weights.row(j) - 1;
-  let c = Weights.row(k) - 1;
-  let sa = Terms.scalesOf(i);
-  let sb = Terms.scalesOf(j);
-  let sc = Terms.scalesOf(k);
-  const end = a + Weights.paddedCols;
-  const termCols = Terms.cols;
-  const isUe8m0 = Terms.isUe8m0;
-  const scaleBytes = Terms.scaleBytes;
+  const multipliers = Shifted.multipliers<F>(zero);
+  let a = weights.row(i) - 1;
+  let b = weights.row(j) - 1;
+  let c = weights.row(k) - 1;
+  const end = a + weights.paddedCols;
+  const runCols = pass.runCols;
+  const isUe8m0 = pass.isUe8m0;
+  const scaleBytes = pass.scaleBytes;
   let totalA = f32x4.splat(0);
   let totalB = f32x4.splat(0);
   let totalC = f32x4.splat(0);
   do {
     // The last block takes the padding.
-    const termEnd = min(a + termCols, end);
+    const runEnd = min(a + runCols, end);
     let a0 = f32x4.splat(0);
     let a1 = f32x4.splat(0);
     let b0 = f32x4.splat(0);
     let b1 = f32x4.splat(0);
     let c0 = f32x4.splat(0);
     let c1 = f32x4.splat(0);
-    if (a < termEnd)
+    if (a < runEnd)
       do {
         let u = v128.load(a, 1);
         let v = v128.load(b, 1);
@@ -46,9 +47,9 @@ export function dot1<F>(sums: usize, x: usize, i: usize, j: usize, k: usize): vo
         b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
         c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
         y = v128.load(x, 16);
-        a1 = Simd.madd(Shifted.middle(u, weights, mask), y, a1);
-        b1 = Simd.madd(Shifted.middle(v, weights, mask), y, b1);
-        c1 = Simd.madd(Shifted.middle(w, weights, mask), y, c1);
+        a1 = Simd.madd(Shifted.middle(u, multipliers, mask), y, a1);
+        b1 = Simd.madd(Shifted.middle(v, multipliers, mask), y, b1);
+        c1 = Simd.madd(Shifted.middle(w, multipliers, mask), y, c1);
         if (Simd.never(zero, 1)) break;
         u = v128.load(a);
         v = v128.load(b);
@@ -58,21 +59,22 @@ export function dot1<F>(sums: usize, x: usize, i: usize, j: usize, k: usize): vo
         b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
         c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
         y = v128.load(x);
-        a1 = Simd.madd(Shifted.middle(u, weights, mask), y, a1);
-        b1 = Simd.madd(Shifted.middle(v, weights, mask), y, b1);
-        c1 = Simd.madd(Shifted.middle(w, weights, mask), y, c1);
+        a1 = Simd.madd(Shifted.middle(u, multipliers, mask), y, a1);
+        b1 = Simd.madd(Shifted.middle(v, multipliers, mask), y, b1);
+        c1 = Simd.madd(Shifted.middle(w, multipliers, mask), y, c1);
         a += 16;
         b += 16;
         c += 16;
         x += 64;
-      } while (a < termEnd);
-    totalA = Simd.madd(f32x4.add(a0, a1), f32x4.splat(Weights.finiteScale(isUe8m0, sa)), totalA);
-    totalB = Simd.madd(f32x4.add(b0, b1), f32x4.splat(Weights.finiteScale(isUe8m0, sb)), totalB);
-    totalC = Simd.madd(f32x4.add(c0, c1), f32x4.splat(Weights.finiteScale(isUe8m0, sc)), totalC);
+      } while (a < runEnd);
+    totalA = Simd.madd(f32x4.add(a0, a1), f32x4.splat(Matrix.finiteScale(isUe8m0, sa)), totalA);
+    totalB = Simd.madd(f32x4.add(b0, b1), f32x4.splat(Matrix.finiteScale(isUe8m0, sb)), totalB);
+    totalC = Simd.madd(f32x4.add(c0, c1), f32x4.splat(Matrix.finiteScale(isUe8m0, sc)), totalC);
     sa += scaleBytes;
     sb += scaleBytes;
     sc += scaleBytes;
   } while (a < end);
+  const sums = pass.sums;
   v128.store(sums, totalA);
   v128.store(sums, totalB, 16);
   v128.store(sums, totalC, 32);
@@ -84,30 +86,31 @@ export function roomOf32(cols: usize): usize {
 }
 
 /** dst <- a 0, then the scales of row n as float32; returns the end. */
-function stageScales(dst: usize, n: usize): usize {
-  const blocks = Weights.cols >> 5;
+function stageScales(dst: usize, w: Matrix, n: usize): usize {
+  const blocks = w.cols >> 5;
   store<f32>(dst, 0);
-  Weights.copyScales(dst + 4, Weights.scalesOf(n), blocks);
+  w.copyScales(dst + 4, w.scalesOf(n), blocks);
   return dst + 4 + 4 * blocks;
 }
 
 /**
- * The same for blocks of 32 columns and whole blocks: the sums of each are scaled while the next ones begin, the first ones
- * by a 0 in front of the scales.
+ * What `dot1` does, for blocks of 32 columns and whole blocks: the sums of each are scaled while the next ones begin, the first ones
+ * by a 0 in front of the scales. Those are staged where the rest of the pass begins.
  */
-export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, k: usize, room: usize): void {
+export function dot1Of32<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
+  const weights = pass.weights;
   const zero = Simd.opaqueZero();
   const mask = Shifted.mask<F>(zero);
-  const weights = Shifted.weights<F>(zero);
+  const multipliers = Shifted.multipliers<F>(zero);
   const zeros = i32x4.splat(zero);
-  let a = Weights.row(i) - 1;
-  let b = Weights.row(j) - 1;
-  let c = Weights.row(k) - 1;
-  const end = a + Weights.cols;
-  let sa = room;
-  let sb = stageScales(sa, i);
-  let sc = stageScales(sb, j);
-  stageScales(sc, k);
+  let a = weights.row(i) - 1;
+  let b = weights.row(j) - 1;
+  let c = weights.row(k) - 1;
+  const end = a + weights.cols;
+  let sa = pass.rest;
+  let sb = stageScales(sa, weights, i);
+  let sc = stageScales(sb, weights, j);
+  stageScales(sc, weights, k);
   let totalA = zeros;
   let totalB = zeros;
   let totalC = zeros;
@@ -131,9 +134,9 @@ export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, k: usize,
       b0 = Simd.product(Shifted.top<F>(v, mask), y, zeros);
       c0 = Simd.product(Shifted.top<F>(w, mask), y, zeros);
       y = v128.load(x, 16);
-      a0 = Simd.madd(Shifted.middle(u, weights, mask), y, a0);
-      b0 = Simd.madd(Shifted.middle(v, weights, mask), y, b0);
-      c0 = Simd.madd(Shifted.middle(w, weights, mask), y, c0);
+      a0 = Simd.madd(Shifted.middle(u, multipliers, mask), y, a0);
+      b0 = Simd.madd(Shifted.middle(v, multipliers, mask), y, b0);
+      c0 = Simd.madd(Shifted.middle(w, multipliers, mask), y, c0);
       if (Simd.never(zero, 2)) break;
       u = v128.load(a);
       v = v128.load(b);
@@ -143,9 +146,9 @@ export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, k: usize,
       b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
       c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
       y = v128.load(x);
-      a0 = Simd.madd(Shifted.middle(u, weights, mask), y, a0);
-      b0 = Simd.madd(Shifted.middle(v, weights, mask), y, b0);
-      c0 = Simd.madd(Shifted.middle(w, weights, mask), y, c0);
+      a0 = Simd.madd(Shifted.middle(u, multipliers, mask), y, a0);
+      b0 = Simd.madd(Shifted.middle(v, multipliers, mask), y, b0);
+      c0 = Simd.madd(Shifted.middle(w, multipliers, mask), y, c0);
       if (Simd.never(zero, 3)) break;
       u = v128.load(a, 17);
       v = v128.load(b, 17);
@@ -155,9 +158,9 @@ export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, k: usize,
       b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
       c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
       y = v128.load(x, 80);
-      a0 = Simd.madd(Shifted.middle(u, weights, mask), y, a0);
-      b0 = Simd.madd(Shifted.middle(v, weights, mask), y, b0);
-      c0 = Simd.madd(Shifted.middle(w, weights, mask), y, c0);
+      a0 = Simd.madd(Shifted.middle(u, multipliers, mask), y, a0);
+      b0 = Simd.madd(Shifted.middle(v, multipliers, mask), y, b0);
+      c0 = Simd.madd(Shifted.middle(w, multipliers, mask), y, c0);
       if (Simd.never(zero, 4)) break;
       u = v128.load(a, 16);
       v = v128.load(b, 16);
@@ -167,14 +170,15 @@ export function dot1Of32<F>(sums: usize, x: usize, i: usize, j: usize, k: usize,
       b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
       c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
       y = v128.load(x, 64);
-      a0 = Simd.madd(Shifted.middle(u, weights, mask), y, a0);
-      b0 = Simd.madd(Shifted.middle(v, weights, mask), y, b0);
-      c0 = Simd.madd(Shifted.middle(w, weights, mask), y, c0);
+      a0 = Simd.madd(Shifted.middle(u, multipliers, mask), y, a0);
+      b0 = Simd.madd(Shifted.middle(v, multipliers, mask), y, b0);
+      c0 = Simd.madd(Shifted.middle(w, multipliers, mask), y, c0);
       a += 32;
       b += 32;
       c += 32;
       x += 128;
     } while (a < end);
+  const sums = pass.sums;
   v128.store(sums, Simd.madd(a0, v128.load_splat<f32>(sa), totalA));
   v128.store(sums, Simd.madd(b0, v128.load_splat<f32>(sb), totalB), 16);
   v128.store(sums, Simd.madd(c0, v128.load_splat<f32>(sc), totalC), 32);

@@ -1,23 +1,23 @@
 import { Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
-import { Weights } from "./right-operand";
-import { Terms } from "./terms";
+import { Matrix } from "../matrix";
+import { Pass } from "./pass";
 
 // How many rows meet in a loop, and where `Simd.never` parts it, was measured: see dot-row.ts.
 
-/** sums[row of x][0..2] <- two rows of x, staged sixteen values of each in turn, . rows i, j and k of the weights. */
-export function dot2<F>(sums: usize, x: usize, i: usize, j: usize, k: usize): void {
-  Dot.group<F>(2, sums, x, i, j, k);
+/** sums[row of x][0..2] of the pass <- two rows of x, staged sixteen values of each in turn, . rows i, j and k of the weights. */
+export function dot2<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
+  Dot.group<F>(2, pass, x, i, j, k);
 }
 
-/** sums[row of x][0..1] <- three rows of x . rows i and j of the weights. */
-export function dot3<F>(sums: usize, x: usize, i: usize, j: usize): void {
-  Dot.group<F>(3, sums, x, i, j, j);
+/** sums[row of x][0..1] of the pass <- three rows of x . rows i and j of the weights. */
+export function dot3<F>(pass: Pass, x: usize, i: usize, j: usize): void {
+  Dot.group<F>(3, pass, x, i, j, j);
 }
 
-/** sums[row of x][0..1] <- four rows of x . rows i and j of the weights. */
-export function dot4<F>(sums: usize, x: usize, i: usize, j: usize): void {
-  Dot.group<F>(4, sums, x, i, j, j);
+/** sums[row of x][0..1] of the pass <- four rows of x . rows i and j of the weights. */
+export function dot4<F>(pass: Pass, x: usize, i: usize, j: usize): void {
+  Dot.group<F>(4, pass, x, i, j, j);
 }
 
 abstract class Dot {
@@ -30,20 +30,22 @@ abstract class Dot {
    * of the forty operations that meet the multipliers are for decoding, so 0.8 is the most. Eight rows and one of weights: 0.55, since all
    * of x is loaded for each row of weights.
    */
-  @inline static group<F>(rows: i32, sums: usize, x: usize, i: usize, j: usize, k: usize): void {
+  @inline static group<F>(rows: i32, pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
+    const weights = pass.weights;
+    const sums = pass.sums;
+    let sa = pass.scalesOf(i);
+    let sb = pass.scalesOf(j);
+    let sc = rows == 2 ? pass.scalesOf(k) : 0;
     const zero = Simd.opaqueZero();
     const mask = Shifted.mask<F>(zero);
-    const weights = Shifted.weights<F>(zero);
-    let a = Weights.row(i) - 1;
-    let b = Weights.row(j) - 1;
-    let c = Weights.row(k) - 1;
-    let sa = Terms.scalesOf(i);
-    let sb = Terms.scalesOf(j);
-    let sc = Terms.scalesOf(k);
-    const end = a + Weights.paddedCols;
-    const termCols = Terms.cols;
-    const isUe8m0 = Terms.isUe8m0;
-    const scaleBytes = Terms.scaleBytes;
+    const multipliers = Shifted.multipliers<F>(zero);
+    let a = weights.row(i) - 1;
+    let b = weights.row(j) - 1;
+    let c = rows == 2 ? weights.row(k) - 1 : 0;
+    const end = a + weights.paddedCols;
+    const runCols = pass.runCols;
+    const isUe8m0 = pass.isUe8m0;
+    const scaleBytes = pass.scaleBytes;
     // Bytes of the sums of a row of x.
     const rowSums: usize = rows == 2 ? 48 : 32;
     // Not `memory.fill`: V8 calls a function of the engine for that.
@@ -51,7 +53,7 @@ abstract class Dot {
     for (let at = sums; at < sumsEnd; at += 16) v128.store(at, f32x4.splat(0));
     do {
       // The last block takes the padding.
-      const termEnd = min(a + termCols, end);
+      const runEnd = min(a + runCols, end);
       let a0 = f32x4.splat(0);
       let a1 = f32x4.splat(0);
       let a2 = f32x4.splat(0);
@@ -62,7 +64,7 @@ abstract class Dot {
       let b3 = f32x4.splat(0);
       let c0 = f32x4.splat(0);
       let c1 = f32x4.splat(0);
-      if (a < termEnd)
+      if (a < runEnd)
         do {
           let u = v128.load(a, 1);
           let v = v128.load(b, 1);
@@ -90,12 +92,12 @@ abstract class Dot {
             b3 = Simd.madd(q, y, b3);
           }
           if (Simd.never(zero, 1)) break;
-          p = Shifted.middle(u, weights, mask);
-          q = Shifted.middle(v, weights, mask);
+          p = Shifted.middle(u, multipliers, mask);
+          q = Shifted.middle(v, multipliers, mask);
           y = v128.load(x, 16);
           a0 = Simd.madd(p, y, a0);
           b0 = Simd.madd(q, y, b0);
-          r = Shifted.middle(w, weights, mask);
+          r = Shifted.middle(w, multipliers, mask);
           if (rows == 2) c0 = Simd.madd(r, y, c0);
           y = v128.load(x, 80);
           a1 = Simd.madd(p, y, a1);
@@ -139,12 +141,12 @@ abstract class Dot {
             b3 = Simd.madd(q, y, b3);
           }
           if (Simd.never(zero, 3)) break;
-          p = Shifted.middle(u, weights, mask);
-          q = Shifted.middle(v, weights, mask);
+          p = Shifted.middle(u, multipliers, mask);
+          q = Shifted.middle(v, multipliers, mask);
           y = v128.load(x, 0);
           a0 = Simd.madd(p, y, a0);
           b0 = Simd.madd(q, y, b0);
-          r = Shifted.middle(w, weights, mask);
+          r = Shifted.middle(w, multipliers, mask);
           if (rows == 2) c0 = Simd.madd(r, y, c0);
           y = v128.load(x, 64);
           a1 = Simd.madd(p, y, a1);
@@ -165,10 +167,10 @@ abstract class Dot {
           b += 16;
           if (rows == 2) c += 16;
           x += 64 * rows;
-        } while (a < termEnd);
-      const scaleA = f32x4.splat(Weights.finiteScale(isUe8m0, sa));
-      const scaleB = f32x4.splat(Weights.finiteScale(isUe8m0, sb));
-      const scaleC = rows == 2 ? f32x4.splat(Weights.finiteScale(isUe8m0, sc)) : scaleB;
+        } while (a < runEnd);
+      const scaleA = f32x4.splat(Matrix.finiteScale(isUe8m0, sa));
+      const scaleB = f32x4.splat(Matrix.finiteScale(isUe8m0, sb));
+      const scaleC = rows == 2 ? f32x4.splat(Matrix.finiteScale(isUe8m0, sc)) : scaleB;
       // Sums of all blocks are in memory: registers are for those of one.
       Dot.addScaled(sums, a0, scaleA);
       Dot.addScaled(sums + 16, b0, scaleB);

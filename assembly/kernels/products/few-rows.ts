@@ -1,19 +1,16 @@
 import { Range, Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
+import { Matrix } from "../matrix";
 import { Scratch } from "../scratch";
 import { storeResult } from "../values";
 import { dot1, dot1Of32, roomOf32 } from "./dot-row";
 import { dot2, dot3, dot4 } from "./dot-rows";
-import { Weights } from "./right-operand";
+import { PASS_ROWS, Pass } from "./pass";
 import { multiplyDense, roomOfDense } from "./subnormal-rows";
 import { Subnormals } from "./subnormals";
-import { Terms } from "./terms";
 
 /** Up to this many rows of x, decoding the weights to memory does not pay. */
 export const FEW: usize = 8;
-
-/** The most rows of x that are multiplied in one pass. */
-const DOT_ROWS: usize = 4;
 
 /** From blocks of so many rows on, x is scaled for each row of blocks: that costs what a row or two of weights do. */
 const FOLDED_ROWS: usize = 32;
@@ -22,46 +19,21 @@ const FOLDED_ROWS: usize = 32;
 const PER_BLOCK: i32 = 1;
 const FOLDED: i32 = 2;
 
-/**
- * Working memory: the highest exponent of each row of x; then, for the rows of a pass, what each is multiplied by before it meets the codes and
- * its sums afterwards, and what was set aside of a row of weights times each; sums of some rows of weights; a 1; and x in the order of the codes.
- */
+/** Bytes in front of the pass: the highest exponent of each row of x. */
 const HIGHEST: usize = 4 * FEW;
-const BEFORE: usize = 4 * DOT_ROWS;
-const AFTER: usize = 4 * DOT_ROWS;
-const LISTED: usize = 8 * DOT_ROWS;
-const SUMS: usize = 16 * 2 * DOT_ROWS;
-const ONE: usize = 16;
-
-/** Where the rooms of a pass begin, one after another. */
-abstract class Pass {
-  @inline static after(before: usize): usize {
-    return before + BEFORE;
-  }
-  @inline static listed(before: usize): usize {
-    return before + BEFORE + AFTER;
-  }
-  @inline static sums(before: usize): usize {
-    return before + BEFORE + AFTER + LISTED;
-  }
-  @inline static one(before: usize): usize {
-    return Pass.sums(before) + SUMS;
-  }
-  @inline static rest(before: usize): usize {
-    return Pass.one(before) + ONE;
-  }
-}
 
 /** Bytes that `multiplyRows` needs for x[rows, cols]. */
 export function workspaceOfRows(rows: usize, cols: usize): usize {
-  const staged: usize = 4 * min(rows, DOT_ROWS) * ((cols + 15) & ~15);
-  return Pass.rest(HIGHEST) + max(roomOf32(cols) + staged, roomOfDense(rows));
+  const staged: usize = 4 * min(rows, PASS_ROWS) * ((cols + 15) & ~15);
+  return HIGHEST + Pass.bytes + max(roomOf32(cols) + staged, roomOfDense(rows));
 }
 
 /** How `multiplyRows` can do x[rows, cols], FEW rows at most; 0 if it cannot: see Range. Leaves the highest exponent of each row at `work`. */
-export function wayOf<F>(work: usize, x: usize, rows: usize, lowestScale: i32, highestScale: i32): i32 {
-  const cols = Weights.cols;
-  let isFoldable = Weights.blockRows >= FOLDED_ROWS;
+export function wayOf<F>(weights: Matrix, work: usize, x: usize, rows: usize): i32 {
+  const cols = weights.cols;
+  const lowestScale = weights.lowestScale;
+  const highestScale = weights.highestScale;
+  let isFoldable = weights.blockRows >= FOLDED_ROWS;
   let isSafe = true;
   for (let m: usize = 0; m < rows; m++) {
     const highest = Range.field(highestOf(x, cols));
@@ -109,90 +81,86 @@ function lowestOf(x: usize, n: usize): i32 {
  * registers, once for two or three rows of x. Blocks have to be aligned; `way` is that of `wayOf`, which has left the highest exponents of x at `work`.
  */
 export function multiplyRows<F>(
+  weights: Matrix,
   type: i32,
   work: usize,
   dst: usize,
   x: usize,
   rows: usize,
   way: i32,
-  highestScale: i32,
 ): void {
-  const before = work + HIGHEST;
-  if (Subnormals.list) multiplyDense<F>(type, Pass.rest(before), dst, x, rows);
-  Spare.set();
-  if (Spare.row == Weights.rows) return;
+  const pass = changetype<Pass>(work + HIGHEST);
+  if (weights.list) multiplyDense<F>(weights, type, pass.rest, dst, x, rows);
+  const spareRow = spareRowOf(weights);
+  if (spareRow == weights.rows) return;
   const isFolded = way == FOLDED;
-  if (isFolded) Terms.setFolded(Pass.one(before));
-  else Terms.setScaled();
+  pass.set(weights, isFolded, spareRow);
   let highest = work;
   while (rows) {
-    const height = min(rows, DOT_ROWS);
+    const height = min(rows, PASS_ROWS);
     for (let m: usize = 0; m < height; m++) {
       const field = load<i32>(highest + 4 * m);
-      const lift = isFolded ? Range.foldedLift<F>(field, highestScale) : Range.lift<F>(field);
-      store<f32>(before + 4 * m, Range.power(lift));
-      store<f32>(Pass.after(before) + 4 * m, Range.power(Shifted.exponent<F>() - lift));
+      const lift = isFolded ? Range.foldedLift<F>(field, weights.highestScale) : Range.lift<F>(field);
+      store<f32>(pass.before + 4 * m, Range.power(lift));
+      store<f32>(pass.after + 4 * m, Range.power(Shifted.exponent<F>() - lift));
     }
     // Rows of weights that meet the same x.
-    for (let n: usize = 0; n < Weights.rows; ) {
-      const end = isFolded ? Weights.blockEnd(n) : Weights.rows;
-      multiplyFew<F>(type, before, dst, x, height, n, end, isFolded);
+    for (let n: usize = 0; n < weights.rows; ) {
+      const end = isFolded ? weights.blockEnd(n) : weights.rows;
+      multiplyFew<F>(pass, type, dst, x, height, n, end);
       n = end;
     }
     highest += 4 * height;
-    x += 4 * height * Weights.cols;
-    dst += (type == 0 ? 4 : 2) * height * Weights.rows;
+    x += 4 * height * weights.cols;
+    dst += (type == 0 ? 4 : 2) * height * weights.rows;
     rows -= height;
   }
 }
 
-/** The same for up to four rows of x and for rows first .. end - 1 of the weights. */
+/** The first row that has not too many subnormal codes; the number of rows, if all have. */
+function spareRowOf(weights: Matrix): usize {
+  let row: usize = 0;
+  while (row < weights.rows && Subnormals.isDense(weights, row)) row++;
+  return row;
+}
+
+/** What `multiplyRows` does, for up to four rows of x and for rows first .. end - 1 of the weights. */
 function multiplyFew<F>(
+  pass: Pass,
   type: i32,
-  before: usize,
   dst: usize,
   x: usize,
   rows: usize,
   first: usize,
   end: usize,
-  isFolded: bool,
 ): void {
-  const sums = Pass.sums(before);
-  const room = Pass.rest(before);
-  const staged = room + roomOf32(Weights.cols);
-  const scales = isFolded ? Weights.scalesOf(first) : 0;
+  const weights = pass.weights;
+  const staged = pass.rest + roomOf32(weights.cols);
+  const scales = pass.isFolded ? weights.scalesOf(first) : 0;
   for (let m: usize = 0; m < rows; m++) {
-    stageRow(staged + 64 * m, 64 * rows, x + 4 * m * Weights.cols, load<f32>(before + 4 * m), scales);
+    const factor = load<f32>(pass.before + 4 * m);
+    stageRow(staged + 64 * m, 64 * rows, weights, x + 4 * m * weights.cols, factor, scales);
   }
   const streams = streamsOf(rows);
   const part = (end - first + streams - 1) / streams;
-  const isOf32 = !isFolded && Weights.blockCols == 32 && (Weights.cols & 31) == 0;
+  const isOf32 = !pass.isFolded && pass.runCols == 32 && (weights.cols & 31) == 0;
   for (let n = first; n < first + part; n++) {
-    const i = Spare.or(n);
-    const j = Spare.or(n + part);
-    const k = Spare.or(n + 2 * part);
-    if (rows == 4) dot4<F>(sums, staged, i, j);
-    else if (rows == 3) dot3<F>(sums, staged, i, j);
-    else if (rows == 2) dot2<F>(sums, staged, i, j, k);
-    else if (isOf32) dot1Of32<F>(sums, staged, i, j, k, room);
-    else dot1<F>(sums, staged, i, j, k);
-    storeSums(type, before, dst, x, rows, n, part, end);
+    const i = rowFor(pass, n);
+    const j = rowFor(pass, n + part);
+    const k = rowFor(pass, n + 2 * part);
+    if (rows == 4) dot4<F>(pass, staged, i, j);
+    else if (rows == 3) dot3<F>(pass, staged, i, j);
+    else if (rows == 2) dot2<F>(pass, staged, i, j, k);
+    else if (isOf32) dot1Of32<F>(pass, staged, i, j, k);
+    else dot1<F>(pass, staged, i, j, k);
+    storeSums(pass, type, dst, x, rows, n, part, end);
   }
 }
 
-/** Row of codes read in place of a row with many subnormal codes. Its sum is discarded: that row is computed by table. */
-abstract class Spare {
-  static row: usize = 0;
-
-  /** The first row that is not dense; the number of rows, if all are. */
-  static set(): void {
-    Spare.row = 0;
-    while (Spare.row < Weights.rows && Subnormals.isDense(Spare.row)) Spare.row++;
-  }
-
-  @inline static or(n: usize): usize {
-    return Subnormals.isDense(n) ? Spare.row : n;
-  }
+/** The row whose codes are read for row n, which may be past the end. */
+function rowFor(pass: Pass, n: usize): usize {
+  const row = pass.weights.rowFor(n);
+  return Subnormals.isDense(pass.weights, row) ? pass.spareRow : row;
 }
 
 /**
@@ -200,8 +168,8 @@ abstract class Spare {
  * plus the products of the subnormal codes in the list. Rows of weights with many subnormal codes are left out.
  */
 function storeSums(
+  pass: Pass,
   type: i32,
-  before: usize,
   dst: usize,
   x: usize,
   rows: usize,
@@ -209,19 +177,20 @@ function storeSums(
   part: usize,
   end: usize,
 ): void {
-  let sums = Pass.sums(before);
-  const factors = Pass.after(before);
-  const listed = Pass.listed(before);
+  const weights = pass.weights;
+  let sums = pass.sums;
+  const factors = pass.after;
+  const listed = pass.listed;
   const streams = streamsOf(rows);
   for (let s: usize = 0; s < streams && n < end; s++, n += part, sums += 16) {
-    if (Subnormals.isDense(n)) continue;
-    const isListed = Subnormals.has(n);
-    if (isListed) Subnormals.dots(listed, x, rows, n);
+    if (Subnormals.isDense(weights, n)) continue;
+    const isListed = Subnormals.has(weights, n);
+    if (isListed) Subnormals.dots(listed, weights, x, rows, n);
     for (let m: usize = 0; m < rows; m++) {
       let value = Simd.sum(v128.load(sums + 16 * m * streams)) * load<f32>(factors + 4 * m);
       if (isListed) value = <f32>(<f64>value + load<f64>(listed + 8 * m));
       // A sum that underflows can be -0 or 0, depending on the codes behind the row: 0 it is.
-      storeResult(type, dst, m * Weights.rows + n, value + 0);
+      storeResult(type, dst, m * weights.rows + n, value + 0);
     }
   }
 }
@@ -235,21 +204,21 @@ function streamsOf(rows: usize): usize {
  * dst <- x[K] times a factor and, where `scales` are given, those of its blocks: sixteen values at a time in the order in
  * which `Shifted` gives the codes, those of bytes 0 of the four lanes, then of bytes 1, 2, 3.
  */
-function stageRow(dst: usize, stride: usize, x: usize, factor: f32, scales: usize): void {
-  const blockCols = scales ? Weights.blockCols : Weights.paddedCols;
-  let left = Weights.cols;
+function stageRow(dst: usize, stride: usize, weights: Matrix, x: usize, factor: f32, scales: usize): void {
+  const blockCols = scales ? weights.runCols : weights.paddedCols;
+  let left = weights.cols;
   do {
     const cols = min(left, blockCols);
-    const scale = scales ? Weights.scale(scales) : 1;
+    const scale = scales ? weights.scale(scales) : 1;
     stageBlock(dst, stride, x, cols, f32x4.splat(factor * scale));
     dst += (cols >> 4) * stride;
     x += 4 * cols;
-    scales += scales ? Weights.scaleBytes : 0;
+    scales += scales ? weights.scaleBytes : 0;
     left -= cols;
   } while (left);
 }
 
-/** The same for `cols` values and one factor. */
+/** What `stageRow` does, for `cols` values and one factor. */
 function stageBlock(dst: usize, stride: usize, x: usize, cols: usize, factors: v128): void {
   const full = x + 4 * (cols & ~15);
   if (x < full)

@@ -1,7 +1,7 @@
 import { Shifted } from "../../lanes/shifted";
+import { Matrix } from "../matrix";
 import { FEW, multiplyRows, wayOf, workspaceOfRows } from "./few-rows";
 import { multiplyPanels, workspaceOfPanels } from "./panels";
-import { Weights } from "./right-operand";
 
 /** Bytes of working memory for x[rows, K], and for fewer rows. */
 export function workspace(rows: usize, cols: usize): usize {
@@ -10,19 +10,20 @@ export function workspace(rows: usize, cols: usize): usize {
 
 /** [rows, N] at dst <- x[rows, K] . weights[N, K]^T, by the way that suits the shapes; see `gemm` of src/wasm/exports.ts. */
 export function multiply<F>(
+  weights: Matrix,
   type: i32,
   work: usize,
   dst: usize,
   x: usize,
   rows: usize,
-  lowestScale: i32,
-  highestScale: i32,
 ): void {
-  const n = rows * Weights.rows;
-  if (Weights.cols == 0) memory.fill(dst, 0, n * (type == 0 ? 4 : 2));
-  if (n == 0 || Weights.cols == 0) return;
-  const isFew = rows <= FEW && Weights.isAligned;
-  const way = isFew ? wayOf<F>(work, x, rows, lowestScale, highestScale) : 0;
-  if (way) multiplyRows<F>(type, work, dst, x, rows, way, highestScale);
-  else multiplyPanels<F>(type, work, dst, x, rows, highestScale <= Shifted.highestField<F>());
+  assert(weights.blockRows > 0 && weights.blockCols > 0, "a block has rows and columns");
+  const n = rows * weights.rows;
+  if (weights.cols == 0) memory.fill(dst, 0, n * (type == 0 ? 4 : 2));
+  if (n == 0 || weights.cols == 0) return;
+  const isFew = rows <= FEW && weights.isAligned;
+  const way = isFew ? wayOf<F>(weights, work, x, rows) : 0;
+  if (way) multiplyRows<F>(weights, type, work, dst, x, rows, way);
+  else
+    multiplyPanels<F>(weights, type, work, dst, x, rows, weights.highestScale <= Shifted.highestField<F>());
 }

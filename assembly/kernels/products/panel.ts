@@ -1,6 +1,6 @@
 import { Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
-import { Weights } from "./right-operand";
+import { Matrix } from "../matrix";
 import { fillDense } from "./subnormal-rows";
 import { Subnormals } from "./subnormals";
 
@@ -18,58 +18,80 @@ export function decodePanel<F>(
   panel: usize,
   spread: usize,
   zeros: usize,
+  weights: Matrix,
   n: usize,
   from: usize,
   columns: usize,
   isFused: bool,
 ): void {
-  const isPlain = isFused && Weights.isAligned;
+  const isPlain = isFused && weights.isAligned;
   for (let half: usize = 0; half < 2; half++) {
-    spreadScales(spread, n, from, columns, isPlain ? 16 : 1);
-    const codes0 = codesOf(n, from, zeros);
-    const codes1 = codesOf(n + 1, from, zeros);
-    const codes2 = codesOf(n + 2, from, zeros);
-    const codes3 = codesOf(n + 3, from, zeros);
+    const n0 = weights.rowFor(n);
+    const n1 = weights.rowFor(n + 1);
+    const n2 = weights.rowFor(n + 2);
+    const n3 = weights.rowFor(n + 3);
+    spreadScales(spread, weights, n0, n1, n2, n3, from, columns, isPlain ? 16 : 1);
+    const codes0 = codesOf(weights, n0, from, zeros);
+    const codes1 = codesOf(weights, n1, from, zeros);
+    const codes2 = codesOf(weights, n2, from, zeros);
+    const codes3 = codesOf(weights, n3, from, zeros);
     decodeRows<F>(panel, codes0, codes1, codes2, codes3, columns, spread, isPlain);
     if (!isPlain) scalePanel(panel, spread, columns);
-    if (Subnormals.list) addSubnormals<F>(panel, n, from, columns, spread);
+    if (weights.list) addSubnormals<F>(panel, weights, n, from, columns, spread);
     panel += 16;
     n += 4;
   }
 }
 
 /** Codes of row n; zeros where there are too many subnormal ones. */
-function codesOf(n: usize, from: usize, zeros: usize): usize {
-  return Subnormals.isDense(n) ? zeros : Weights.row(n) + from;
+function codesOf(weights: Matrix, n: usize, from: usize, zeros: usize): usize {
+  return Subnormals.isDense(weights, n) ? zeros : weights.row(n) + from;
 }
 
 /** What is missing of rows n .. n + 3: codes that were set aside, and whole rows. */
-function addSubnormals<F>(panel: usize, n: usize, from: usize, columns: usize, room: usize): void {
-  const end = min(n + 4, Weights.rows);
+function addSubnormals<F>(
+  panel: usize,
+  weights: Matrix,
+  n: usize,
+  from: usize,
+  columns: usize,
+  room: usize,
+): void {
+  const end = min(n + 4, weights.rows);
   for (; n < end; n++, panel += 4) {
-    if (Subnormals.isDense(n)) fillDense<F>(panel, n, from, room);
-    else Subnormals.putBack(panel, n, from, columns);
+    if (Subnormals.isDense(weights, n)) fillDense<F>(panel, weights, n, from, room);
+    else Subnormals.putBack(panel, weights, n, from, columns);
   }
 }
 
-/** spread[columns / step][4] <- the scales of rows n .. n + 3 at every column, or at every sixteenth. */
-function spreadScales(spread: usize, n: usize, from: usize, columns: usize, step: usize): void {
-  const a = Weights.scalesOf(n);
-  const b = Weights.scalesOf(n + 1);
-  const c = Weights.scalesOf(n + 2);
-  const d = Weights.scalesOf(n + 3);
-  const blockCols = Weights.blockCols;
-  let block = (from / blockCols) * Weights.scaleBytes;
+/** spread[columns / step][4] <- the scales of four rows at every column, or at every sixteenth. */
+function spreadScales(
+  spread: usize,
+  weights: Matrix,
+  n0: usize,
+  n1: usize,
+  n2: usize,
+  n3: usize,
+  from: usize,
+  columns: usize,
+  step: usize,
+): void {
+  const a = weights.scalesOf(n0);
+  const b = weights.scalesOf(n1);
+  const c = weights.scalesOf(n2);
+  const d = weights.scalesOf(n3);
+  const blockCols = weights.runCols;
+  let block = (from / blockCols) * weights.scaleBytes;
   let blockEnd = from - (from % blockCols);
   const end = from + columns;
   let column = from;
   do {
     blockEnd += blockCols;
     // The last block takes the padding.
-    const pieceEnd = blockEnd < Weights.cols ? min(blockEnd, end) : end;
-    const scales = Weights.scalesAt(a + block, b + block, c + block, d + block);
+    const pieceEnd = blockEnd < weights.cols ? min(blockEnd, end) : end;
+    const scales = weights.scalesAt(a + block, b + block, c + block, d + block);
     for (; column < pieceEnd; column += step, spread += 16) v128.store(spread, scales);
-    block += Weights.scaleBytes;
+    block += weights.scaleBytes;
   } while (column < end);
 }
 
@@ -86,7 +108,7 @@ function decodeRows<F>(
 ): void {
   const zero = Simd.opaqueZero();
   const mask = Shifted.mask<F>(zero);
-  const weights = Shifted.weights<F>(zero);
+  const multipliers = Shifted.multipliers<F>(zero);
   const zeros = f32x4.splat(0);
   const unit = f32x4.splat(Shifted.unit<F>());
   const end = a + columns;
@@ -102,28 +124,28 @@ function decodeRows<F>(
       const low23 = Simd.zip32Low(r2, r3);
       const t0 = Simd.lowHalves(low01, low23);
       const l0 = Shifted.lower(t0);
-      v128.store(dst, Simd.product(Shifted.middle(l0, weights, mask), factors, zeros), 0);
-      v128.store(dst, Simd.product(Shifted.middle(t0, weights, mask), factors, zeros), 32);
+      v128.store(dst, Simd.product(Shifted.middle(l0, multipliers, mask), factors, zeros), 0);
+      v128.store(dst, Simd.product(Shifted.middle(t0, multipliers, mask), factors, zeros), 32);
       v128.store(dst, Simd.product(Shifted.top<F>(l0, mask), factors, zeros), 64);
       v128.store(dst, Simd.product(Shifted.top<F>(t0, mask), factors, zeros), 96);
       const t1 = Simd.highHalves(low01, low23);
       const l1 = Shifted.lower(t1);
-      v128.store(dst, Simd.product(Shifted.middle(l1, weights, mask), factors, zeros), 128);
-      v128.store(dst, Simd.product(Shifted.middle(t1, weights, mask), factors, zeros), 160);
+      v128.store(dst, Simd.product(Shifted.middle(l1, multipliers, mask), factors, zeros), 128);
+      v128.store(dst, Simd.product(Shifted.middle(t1, multipliers, mask), factors, zeros), 160);
       v128.store(dst, Simd.product(Shifted.top<F>(l1, mask), factors, zeros), 192);
       v128.store(dst, Simd.product(Shifted.top<F>(t1, mask), factors, zeros), 224);
       const high01 = Simd.zip32High(r0, r1);
       const high23 = Simd.zip32High(r2, r3);
       const t2 = Simd.lowHalves(high01, high23);
       const l2 = Shifted.lower(t2);
-      v128.store(dst, Simd.product(Shifted.middle(l2, weights, mask), factors, zeros), 256);
-      v128.store(dst, Simd.product(Shifted.middle(t2, weights, mask), factors, zeros), 288);
+      v128.store(dst, Simd.product(Shifted.middle(l2, multipliers, mask), factors, zeros), 256);
+      v128.store(dst, Simd.product(Shifted.middle(t2, multipliers, mask), factors, zeros), 288);
       v128.store(dst, Simd.product(Shifted.top<F>(l2, mask), factors, zeros), 320);
       v128.store(dst, Simd.product(Shifted.top<F>(t2, mask), factors, zeros), 352);
       const t3 = Simd.highHalves(high01, high23);
       const l3 = Shifted.lower(t3);
-      v128.store(dst, Simd.product(Shifted.middle(l3, weights, mask), factors, zeros), 384);
-      v128.store(dst, Simd.product(Shifted.middle(t3, weights, mask), factors, zeros), 416);
+      v128.store(dst, Simd.product(Shifted.middle(l3, multipliers, mask), factors, zeros), 384);
+      v128.store(dst, Simd.product(Shifted.middle(t3, multipliers, mask), factors, zeros), 416);
       v128.store(dst, Simd.product(Shifted.top<F>(l3, mask), factors, zeros), 448);
       v128.store(dst, Simd.product(Shifted.top<F>(t3, mask), factors, zeros), 480);
       a += 16;

@@ -1,9 +1,8 @@
 import { BF16, F32, Half } from "../../lanes/half";
 import { Simd } from "../../lanes/simd";
+import { Matrix } from "../matrix";
 import { decodePanel, PANEL_ROWS } from "./panel";
 import { widenPanel } from "./plain-panel";
-import { Weights } from "./right-operand";
-import { Subnormals } from "./subnormals";
 import { DEPTH, multiplyPanel, STAGED_ROW, Tile } from "./tile";
 
 /** Rows of x per pass over the weights, in tiles: their staged columns stay in a second-level cache. */
@@ -12,30 +11,29 @@ const TILES: usize = 32;
 /** Panels whose sums wait side by side, so that a row of the result is written 128 columns at a time. */
 const PANELS: usize = 16;
 
-/** The rooms of a product's working memory, one after another. */
+/** The rooms of a product's working memory, one after another; a panel is the first one. */
 abstract class Work {
-  static panel: usize = 0;
-  @inline static get spread(): usize {
-    return Work.panel + (DEPTH << 5);
+  @inline static spread(panel: usize): usize {
+    return panel + (DEPTH << 5);
   }
-  @inline static get zeros(): usize {
-    return Work.spread + (DEPTH << 4);
+  @inline static zeros(panel: usize): usize {
+    return Work.spread(panel) + (DEPTH << 4);
   }
-  @inline static get product(): usize {
-    return Work.zeros + DEPTH;
+  @inline static product(panel: usize): usize {
+    return Work.zeros(panel) + DEPTH;
   }
-  @inline static get sums(): usize {
-    return Work.product + ((TILES * Tile.rows) << 5);
+  @inline static sums(panel: usize): usize {
+    return Work.product(panel) + ((TILES * Tile.rows) << 5);
   }
-  @inline static get staged(): usize {
-    return Work.sums + ((PANELS * TILES * Tile.rows) << 5);
+  @inline static staged(panel: usize): usize {
+    return Work.sums(panel) + ((PANELS * TILES * Tile.rows) << 5);
   }
 }
 
 /** Bytes that `multiplyPanels` needs for x[rows, cols]. */
 export function workspaceOfPanels(rows: usize, cols: usize): usize {
   const depths = (cols + DEPTH - 1) / DEPTH;
-  return Work.staged - Work.panel + min(rows, TILES * Tile.rows) * depths * STAGED_ROW;
+  return Work.staged(0) + min(rows, TILES * Tile.rows) * depths * STAGED_ROW;
 }
 
 /**
@@ -43,6 +41,7 @@ export function workspaceOfPanels(rows: usize, cols: usize): usize {
  * each panel meets all rows of x while it is in the first-level cache; sums of 512 products are added up in float32.
  */
 export function multiplyPanels<F>(
+  weights: Matrix,
   type: i32,
   work: usize,
   dst: usize,
@@ -50,32 +49,30 @@ export function multiplyPanels<F>(
   rows: usize,
   isFused: bool,
 ): void {
-  Work.panel = work;
-  if (Subnormals.list) memory.fill(Work.zeros, 0, DEPTH);
+  if (weights.list) memory.fill(Work.zeros(work), 0, DEPTH);
   let passes = (rows + TILES * Tile.rows - 1) / (TILES * Tile.rows);
   const width: usize = type == 0 ? 4 : 2;
-  const rowBytes = Weights.rows * width;
+  const rowBytes = weights.rows * width;
   while (rows) {
     const height = (rows + passes - 1) / passes--;
-    stage(x, height, Weights.cols);
-    for (let n: usize = 0; n < Weights.rows; n += PANELS * PANEL_ROWS) {
-      const columns = min(PANELS * PANEL_ROWS, Weights.rows - n);
-      sumPanels<F>(n, columns, height, isFused);
+    stage(Work.staged(work), x, height, weights.cols);
+    for (let n: usize = 0; n < weights.rows; n += PANELS * PANEL_ROWS) {
+      const columns = min(PANELS * PANEL_ROWS, weights.rows - n);
+      sumPanels<F>(work, weights, n, columns, height, isFused);
       for (let m: usize = 0; m < height; m++) {
         const at = dst + m * rowBytes + n * width;
-        if (type == 0) writeRow<F32>(at, Work.sums + (m << 5), height << 5, columns);
-        else writeRow<BF16>(at, Work.sums + (m << 5), height << 5, columns);
+        if (type == 0) writeRow<F32>(at, work, m, height << 5, columns);
+        else writeRow<BF16>(at, work, m, height << 5, columns);
       }
     }
-    x += height * Weights.cols * 4;
+    x += height * weights.cols * 4;
     dst += height * rowBytes;
     rows -= height;
   }
 }
 
-/** staged[K / 512][rows][512] <- x[rows, K], padded with zeros to a multiple of 16 columns. */
-function stage(x: usize, rows: usize, cols: usize): void {
-  let dst = Work.staged;
+/** dst[K / 512][rows][512] <- x[rows, K], padded with zeros to a multiple of 16 columns. */
+function stage(dst: usize, x: usize, rows: usize, cols: usize): void {
   for (let k: usize = 0; k < cols; k += DEPTH) {
     const bytes: usize = 4 * min(DEPTH, cols - k);
     const padding: usize = (64 - (bytes & 63)) & 63;
@@ -87,27 +84,35 @@ function stage(x: usize, rows: usize, cols: usize): void {
   }
 }
 
-/** sums[panels][rows][8] of weights n .. n + width. */
-function sumPanels<F>(n: usize, width: usize, rows: usize, isFused: bool): void {
-  let staged = Work.staged;
+/** sums[panels][rows][8] <- staged x . rows n .. n + width of the weights. */
+function sumPanels<F>(
+  panel: usize,
+  weights: Matrix,
+  n: usize,
+  width: usize,
+  rows: usize,
+  isFused: bool,
+): void {
+  let staged = Work.staged(panel);
   const panelBytes = rows << 5;
-  for (let k: usize = 0; k < Weights.cols; k += DEPTH) {
-    const columns = min(DEPTH, Weights.paddedCols - k);
-    let sums = Work.sums;
+  for (let k: usize = 0; k < weights.cols; k += DEPTH) {
+    const columns = min(DEPTH, weights.paddedCols - k);
+    let sums = Work.sums(panel);
     for (let row: usize = 0; row < width; row += PANEL_ROWS) {
-      if (Half.has<F>()) widenPanel<F>(Work.panel, n + row, k, columns);
-      else decodePanel<F>(Work.panel, Work.spread, Work.zeros, n + row, k, columns, isFused);
+      if (Half.has<F>()) widenPanel<F>(panel, weights, n + row, k, columns);
+      else
+        decodePanel<F>(panel, Work.spread(panel), Work.zeros(panel), weights, n + row, k, columns, isFused);
       // The next panel's codes come to the first-level cache while this one is multiplied: eight rows are more than a prefetcher follows.
       if (Half.has<F>()) {
         // Rows of values are long enough for the prefetcher.
-      } else if (row + PANEL_ROWS < width) touch(n + row + PANEL_ROWS, k, columns);
-      else if (k + DEPTH < Weights.cols) touch(n, k + DEPTH, DEPTH);
-      else touch(n + width, 0, DEPTH);
+      } else if (row + PANEL_ROWS < width) touch(weights, n + row + PANEL_ROWS, k, columns);
+      else if (k + DEPTH < weights.cols) touch(weights, n, k + DEPTH, DEPTH);
+      else touch(weights, n + width, 0, DEPTH);
       if (k == 0) {
-        multiplyPanel(sums, staged, rows, Work.panel, columns);
+        multiplyPanel(sums, staged, rows, panel, columns);
       } else {
-        multiplyPanel(Work.product, staged, rows, Work.panel, columns);
-        addTo(sums, Work.product, panelBytes);
+        multiplyPanel(Work.product(panel), staged, rows, panel, columns);
+        addTo(sums, Work.product(panel), panelBytes);
       }
       sums += panelBytes;
     }
@@ -116,10 +121,10 @@ function sumPanels<F>(n: usize, width: usize, rows: usize, isFused: bool): void 
 }
 
 /** Has the codes of a panel fetched by reading a byte in 64, each 64 of a row being about one cache line. */
-function touch(n: usize, from: usize, columns: usize): void {
-  const end = min(from + columns, Weights.cols);
+function touch(weights: Matrix, n: usize, from: usize, columns: usize): void {
+  const end = min(from + columns, weights.cols);
   for (let row: usize = 0; row < PANEL_ROWS; row++) {
-    const codes = Weights.row(n + row);
+    const codes = weights.row(weights.rowFor(n + row));
     for (let at = codes + from; at < codes + end; at += 64) load<u8>(at);
   }
 }
@@ -136,8 +141,9 @@ function addTo(dst: usize, src: usize, bytes: usize): void {
     } while (dst < end);
 }
 
-/** One row of the result, from eight sums of each panel. */
-function writeRow<T>(dst: usize, sums: usize, panelBytes: usize, width: usize): void {
+/** dst[width] <- row m of the sums: eight of each panel. */
+function writeRow<T>(dst: usize, work: usize, m: usize, panelBytes: usize, width: usize): void {
+  let sums = Work.sums(work) + (m << 5);
   const zero = Simd.opaqueZero();
   const end = dst + (width & ~7) * Half.size<T>();
   if (dst < end)
@@ -149,8 +155,9 @@ function writeRow<T>(dst: usize, sums: usize, panelBytes: usize, width: usize): 
   const rest = width & 7;
   if (rest) {
     // The product's room is free at this time.
-    Eight.write<T>(Work.product, sums, zero);
-    memory.copy(dst, Work.product, rest * Half.size<T>());
+    const product = Work.product(work);
+    Eight.write<T>(product, sums, zero);
+    memory.copy(dst, product, rest * Half.size<T>());
   }
 }
 

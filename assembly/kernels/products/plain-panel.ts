@@ -1,17 +1,17 @@
 import { F32, Half } from "../../lanes/half";
 import { Simd } from "../../lanes/simd";
+import { Matrix } from "../matrix";
 import { Scratch } from "../scratch";
-import { Weights } from "./right-operand";
 
 /** panel[columns][8] <- float32 of rows n .. n + 7, columns from .. from + columns; 0 past the end of a row. For weights of type T without scales. */
-export function widenPanel<T>(panel: usize, n: usize, from: usize, columns: usize): void {
-  const width = min(columns, Weights.cols - from);
+export function widenPanel<T>(panel: usize, weights: Matrix, n: usize, from: usize, columns: usize): void {
+  const width = min(columns, weights.cols - from);
   for (let half: usize = 0; half < 2; half++, panel += 16, n += 4) {
     const at = from * Half.size<T>();
-    const a = Weights.row(n) + at;
-    const b = Weights.row(n + 1) + at;
-    const c = Weights.row(n + 2) + at;
-    const d = Weights.row(n + 3) + at;
+    const a = weights.row(weights.rowFor(n)) + at;
+    const b = weights.row(weights.rowFor(n + 1)) + at;
+    const c = weights.row(weights.rowFor(n + 2)) + at;
+    const d = weights.row(weights.rowFor(n + 3)) + at;
     const full = (width & ~3) * Half.size<T>();
     const zero = Simd.opaqueZero();
     let dst = panel;

@@ -1,8 +1,8 @@
 import { F32 } from "../../lanes/half";
 import { Simd } from "../../lanes/simd";
 import { multiplyBlock } from "../casts/dequantize";
+import { Matrix } from "../matrix";
 import { storeResult } from "../values";
-import { Weights } from "./right-operand";
 import { Subnormals } from "./subnormals";
 import { DEPTH } from "./tile";
 
@@ -15,38 +15,46 @@ export function roomOfDense(rows: usize): usize {
  * The columns of dst[rows, N] that belong to dense rows of the weights <- x[rows, K] . those rows, decoded by table. Sums of DEPTH
  * products are float32, and are added up in float64.
  */
-export function multiplyDense<F>(type: i32, room: usize, dst: usize, x: usize, rows: usize): void {
+export function multiplyDense<F>(
+  weights: Matrix,
+  type: i32,
+  room: usize,
+  dst: usize,
+  x: usize,
+  rows: usize,
+): void {
   const sums = room + 4 * DEPTH;
-  for (let n: usize = 0; n < Weights.rows; n++) {
-    if (!Subnormals.isDense(n)) continue;
+  for (let n: usize = 0; n < weights.rows; n++) {
+    if (!Subnormals.isDense(weights, n)) continue;
     memory.fill(sums, 0, 8 * rows);
-    for (let from: usize = 0; from < Weights.cols; from += DEPTH) {
-      const columns = decodeScaled<F>(room, n, from);
+    for (let from: usize = 0; from < weights.cols; from += DEPTH) {
+      const columns = decodeScaled<F>(room, weights, n, from);
       for (let m: usize = 0; m < rows; m++) {
         const at = sums + 8 * m;
-        store<f64>(at, load<f64>(at) + <f64>dot(x + 4 * (m * Weights.cols + from), room, columns));
+        store<f64>(at, load<f64>(at) + <f64>dot(x + 4 * (m * weights.cols + from), room, columns));
       }
     }
     for (let m: usize = 0; m < rows; m++) {
-      storeResult(type, dst, m * Weights.rows + n, <f32>load<f64>(sums + 8 * m) + 0);
+      storeResult(type, dst, m * weights.rows + n, <f32>load<f64>(sums + 8 * m) + 0);
     }
   }
 }
 
 /** panel[column - from][8] <- dense row n in columns from .. from + DEPTH. */
-export function fillDense<F>(panel: usize, n: usize, from: usize, room: usize): void {
-  const end = room + 4 * decodeScaled<F>(room, n, from);
+export function fillDense<F>(panel: usize, weights: Matrix, n: usize, from: usize, room: usize): void {
+  const end = room + 4 * decodeScaled<F>(room, weights, n, from);
   for (; room < end; room += 4, panel += 32) store<f32>(panel, load<f32>(room));
 }
 
 /** dst[] <- float32 values of row n in columns from .. from + DEPTH, or to the row's end; returns how many. */
-function decodeScaled<F>(dst: usize, n: usize, from: usize): usize {
-  const codes = Weights.row(n);
-  const scales = Weights.scalesOf(n);
-  const end = min(from + DEPTH, Weights.cols);
+function decodeScaled<F>(dst: usize, weights: Matrix, n: usize, from: usize): usize {
+  const codes = weights.row(n);
+  const scales = weights.scalesOf(n);
+  const runCols = weights.runCols;
+  const end = min(from + DEPTH, weights.cols);
   for (let k = from; k < end; ) {
-    const next = min(k - (k % Weights.blockCols) + Weights.blockCols, end);
-    multiplyBlock<F, F32>(dst + 4 * (k - from), codes + k, next - k, Weights.scaleAt(scales, k));
+    const next = min(k - (k % runCols) + runCols, end);
+    multiplyBlock<F, F32>(dst + 4 * (k - from), codes + k, next - k, weights.scaleAt(scales, k));
     k = next;
   }
   return end - from;

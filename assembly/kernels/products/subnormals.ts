@@ -1,7 +1,8 @@
+import { E4M3, E5M2 } from "../../lanes/format";
 import { Fp8 } from "../../lanes/fp8";
 import { Simd } from "../../lanes/simd";
+import { E4M3_CODES, Matrix } from "../matrix";
 import { Scratch } from "../scratch";
-import { Weights } from "./right-operand";
 
 /** Marks a row in a list. */
 const DENSE: u32 = 0x80000000;
@@ -18,16 +19,6 @@ const DENSE: u32 = 0x80000000;
  *     entries[]          uint32: column * 256 + code, row by row, in the order of columns
  */
 export abstract class Subnormals {
-  /** Where the list is; 0 if there is none. */
-  static list: usize = 0;
-  /** The smallest value of the format, not zero. */
-  static unit: f64 = 0;
-
-  static set(list: usize, unit: f64): void {
-    Subnormals.list = list;
-    Subnormals.unit = unit;
-  }
-
   /**
    * How many may be set aside of a row: they and the row's start take at most a sixteenth of the bytes that the codes do, and a
    * column has to fit an entry. Rows that are too short or too long for one are neither looked at nor dense.
@@ -36,31 +27,33 @@ export abstract class Subnormals {
     return cols < 128 || cols >= 1 << 24 ? 0 : <u32>(cols / 64 - 1);
   }
 
-  /** Whether row n has been left as it is, with more subnormal codes than `Shifted` should see; past the end, the last one. */
-  @inline static isDense(n: usize): bool {
-    return Subnormals.list && load<u32>(Subnormals.list + 4 * min(n, Weights.rows - 1)) >= DENSE;
+  /** Whether row n has been left as it is, with more subnormal codes than `Shifted` should see. */
+  @inline static isDense(weights: Matrix, n: usize): bool {
+    const list = weights.list;
+    return list && load<u32>(list + 4 * n) >= DENSE;
   }
 
   /** Whether something was set aside of row n. */
-  @inline static has(n: usize): bool {
-    return Subnormals.list && Subnormals.entries(n) != Subnormals.entries(n + 1);
+  @inline static has(weights: Matrix, n: usize): bool {
+    return weights.list && Subnormals.entries(weights, n) != Subnormals.entries(weights, n + 1);
   }
 
   /** Where the entries of row n begin. */
-  @inline static entries(n: usize): usize {
-    const start = load<u32>(Subnormals.list + 4 * n) % DENSE;
-    return Subnormals.list + 4 * (Weights.rows + 1 + start);
+  @inline static entries(weights: Matrix, n: usize): usize {
+    const list = weights.list;
+    const start = load<u32>(list + 4 * n) % DENSE;
+    return list + 4 * (weights.rows + 1 + start);
   }
 
   /** sums[rows] (float64) <- x[rows, K] . what was set aside of row n. */
-  static dots(sums: usize, x: usize, rows: usize, n: usize): void {
+  static dots(sums: usize, weights: Matrix, x: usize, rows: usize, n: usize): void {
     for (let m: usize = 0; m < rows; m++) store<f64>(sums + 8 * m, 0);
-    const end = Subnormals.entries(n + 1);
-    const scales = Weights.scalesOf(n);
-    for (let at = Subnormals.entries(n); at < end; at += 4) {
-      const value = Entry.value(at, scales);
+    const end = Subnormals.entries(weights, n + 1);
+    const scales = weights.scalesOf(n);
+    for (let at = Subnormals.entries(weights, n); at < end; at += 4) {
+      const value = Entry.value(at, weights, scales);
       let from = x + 4 * Entry.column(at);
-      for (let m: usize = 0; m < rows; m++, from += 4 * Weights.cols) {
+      for (let m: usize = 0; m < rows; m++, from += 4 * weights.cols) {
         const sum = sums + 8 * m;
         store<f64>(sum, load<f64>(sum) + <f64>load<f32>(from) * value);
       }
@@ -68,13 +61,13 @@ export abstract class Subnormals {
   }
 
   /** panel[column - from][8] <- what was set aside of row n in columns from .. from + columns. */
-  static putBack(panel: usize, n: usize, from: usize, columns: usize): void {
-    const end = Subnormals.entries(n + 1);
-    const scales = Weights.scalesOf(n);
-    for (let at = Subnormals.entries(n); at < end; at += 4) {
+  static putBack(panel: usize, weights: Matrix, n: usize, from: usize, columns: usize): void {
+    const end = Subnormals.entries(weights, n + 1);
+    const scales = weights.scalesOf(n);
+    for (let at = Subnormals.entries(weights, n); at < end; at += 4) {
       const column = Entry.column(at);
       if (column >= from + columns) break;
-      if (column >= from) store<f32>(panel + 32 * (column - from), <f32>Entry.value(at, scales));
+      if (column >= from) store<f32>(panel + 32 * (column - from), <f32>Entry.value(at, weights, scales));
     }
   }
 }
@@ -89,9 +82,9 @@ export abstract class Entry {
   }
 
   /** Code times scale, exactly. */
-  @inline static value(at: usize, scales: usize): f64 {
-    const units = <f64>Fp8.subnormal(Entry.code(at)) * <f64>Weights.scaleAt(scales, Entry.column(at));
-    return units * Subnormals.unit;
+  @inline static value(at: usize, weights: Matrix, scales: usize): f64 {
+    const units = <f64>Fp8.subnormal(Entry.code(at)) * <f64>weights.scaleAt(scales, Entry.column(at));
+    return units * (weights.format == E4M3_CODES ? Fp8.smallest<E4M3>() : Fp8.smallest<E5M2>());
   }
 }
 
@@ -101,14 +94,14 @@ export function startRow(list: usize, n: usize, start: u32, isDense: bool): void
 }
 
 /** How many codes of row n are 1 to `largest`, sign aside. */
-export function countSubnormals(n: usize, largest: i32): u32 {
+export function countSubnormals(weights: Matrix, n: usize, largest: i32): u32 {
   const zero = Simd.opaqueZero();
   const magnitudeMask = Fp8.magnitudeMask(zero);
   const one = Fp8.one(zero);
   const limit = i8x16.splat(<i8>largest);
-  let at = Weights.row(n);
-  const rest = Weights.cols & 15;
-  const full = at + Weights.cols - rest;
+  let at = weights.row(n);
+  const rest = weights.cols & 15;
+  const full = at + weights.cols - rest;
   let count: u32 = 0;
   if (at < full)
     do {
@@ -124,16 +117,15 @@ export function countSubnormals(n: usize, largest: i32): u32 {
 }
 
 /** Moves the subnormal codes of rows that are not dense to the list, which has been begun; zeros are in their place. */
-export function setSubnormalsAside(list: usize, largest: i32): void {
-  Subnormals.list = list;
+export function setSubnormalsAside(weights: Matrix, largest: i32): void {
   const zero = Simd.opaqueZero();
   const magnitudeMask = Fp8.magnitudeMask(zero);
   const one = Fp8.one(zero);
   const limit = i8x16.splat(<i8>largest);
-  for (let n: usize = 0; n < Weights.rows; n++) {
-    const codes = Weights.row(n);
-    const end = Subnormals.entries(n + 1);
-    let entry = Subnormals.entries(n);
+  for (let n: usize = 0; n < weights.rows; n++) {
+    const codes = weights.row(n);
+    const end = Subnormals.entries(weights, n + 1);
+    let entry = Subnormals.entries(weights, n);
     for (let column: usize = 0; entry < end; column += 16) {
       const m = Fp8.magnitude(v128.load(codes + column), magnitudeMask);
       if (!Simd.any(Fp8.isSubnormal(m, one, limit))) continue;

@@ -2,8 +2,9 @@ import { E2M1, E4M3 } from "../../lanes/format";
 import { Fp4 } from "../../lanes/fp4";
 import { F32 } from "../../lanes/half";
 import { compare } from "../casts/compare";
-import { dequantize, UE8M0, UE8M0_ONE } from "../casts/dequantize";
+import { dequantize } from "../casts/dequantize";
 import { quantize } from "../casts/quantize";
+import { UE8M0, UE8M0_ONE } from "../matrix";
 
 /** Values that are rounded at a time: their codes stay in a first-level cache. */
 const STRIP: usize = 4096;

@@ -2,8 +2,9 @@ import { E2M1, E4M3, Format } from "../../lanes/format";
 import { F32 } from "../../lanes/half";
 import { Random } from "../../lanes/random";
 import { Stochastic } from "../../lanes/stochastic";
-import { decode, UE8M0, UE8M0_ONE } from "../casts/dequantize";
+import { decode } from "../casts/dequantize";
 import { encode, quantize } from "../casts/quantize";
+import { UE8M0, UE8M0_ONE } from "../matrix";
 
 /** Which random words roundings take: element i of a tensor takes word i of a stream of a part of a step. */
 export abstract class Draws {

@@ -1,0 +1,79 @@
+import { Matrix } from "../matrix";
+
+/** The most rows of x that one pass takes. */
+export const PASS_ROWS: usize = 4;
+
+/** As many products as float32 sums well. */
+const LONG_RUN: usize = 2048;
+
+/** Bytes of the fields, and of the rooms behind them. */
+const FIELDS: usize = (offsetof<Pass>() + 15) & ~15;
+const BEFORE: usize = 4 * PASS_ROWS;
+const AFTER: usize = 4 * PASS_ROWS;
+const LISTED: usize = 8 * PASS_ROWS;
+const SUMS: usize = 16 * 2 * PASS_ROWS;
+
+/**
+ * One pass over the weights with up to four rows of x: a record in the working memory of a product. The sum of a row of weights is made of
+ * runs: the products of a run are summed, multiplied by its scale, and added.
+ */
+@unmanaged
+export class Pass {
+  weights: Matrix = changetype<Matrix>(0);
+  /** Columns of a run. */
+  runCols: usize = 0;
+  /** From the scale of one run to the next; 0 where all of them are `one`. */
+  scaleBytes: usize = 0;
+  isUe8m0: bool = false;
+  /** Whether the scales are in x, which meets one row of blocks at a time. */
+  isFolded: bool = false;
+  one: f32 = 1;
+  /** A row of weights that is read in place of one with many subnormal codes, which is computed by table. */
+  spareRow: usize = 0;
+
+  /** Begins a pass. */
+  set(weights: Matrix, isFolded: bool, spareRow: usize): void {
+    this.weights = weights;
+    this.isFolded = isFolded;
+    this.one = 1;
+    this.spareRow = spareRow;
+    this.runCols = isFolded ? LONG_RUN : weights.runCols;
+    this.isUe8m0 = !isFolded && weights.isUe8m0;
+    this.scaleBytes = isFolded ? 0 : weights.scaleBytes;
+  }
+
+  /** Where the scales of the runs of row n are. */
+  scalesOf(n: usize): usize {
+    return this.isFolded ? changetype<usize>(this) + offsetof<Pass>("one") : this.weights.scalesOf(n);
+  }
+
+  /** What each row of x is multiplied by before it meets the codes: float32[4]. */
+  @inline get before(): usize {
+    return changetype<usize>(this) + FIELDS;
+  }
+
+  /** What the sums of each row of x are multiplied by: float32[4]. */
+  @inline get after(): usize {
+    return this.before + BEFORE;
+  }
+
+  /** Each row of x times the subnormal codes in the list of a row of weights: float64[4]. */
+  @inline get listed(): usize {
+    return this.after + AFTER;
+  }
+
+  /** Sums of some rows of weights with each row of x, four lanes each. */
+  @inline get sums(): usize {
+    return this.listed + LISTED;
+  }
+
+  /** Where the rest of the working memory begins: float32 scales, and x in the order of the codes. */
+  @inline get rest(): usize {
+    return this.sums + SUMS;
+  }
+
+  /** Bytes in front of the rest. */
+  static get bytes(): usize {
+    return FIELDS + BEFORE + AFTER + LISTED + SUMS;
+  }
+}
