@@ -6,9 +6,9 @@ import { compare as compareAs } from "./kernels/casts/compare";
 import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/casts/dequantize";
 import { encode as encodeAs, quantize as quantizeAs } from "./kernels/casts/quantize";
 import { E4M3_CODES, Matrix } from "./kernels/matrix";
-import { dotFarRow, surveyWeights } from "./kernels/products/analyse";
+import { analyseWeights, dotRow } from "./kernels/products/analyse";
 import { multiply } from "./kernels/products/gemm";
-import { setSubnormalsAside } from "./kernels/products/subnormals";
+import { moveSubnormals } from "./kernels/products/subnormals";
 import { Scratch } from "./kernels/scratch";
 import { E2M1, E4M3, E5M2 } from "./lanes/format";
 import { Fp8 } from "./lanes/fp8";
@@ -108,16 +108,16 @@ export function compare(
   }
 }
 
-export function survey(matrix: Matrix, flags: usize, list: usize): i32 {
+export function analyse(matrix: Matrix, flags: usize, list: usize): i32 {
   return matrix.format == E4M3_CODES
-    ? surveyWeights<E4M3>(matrix, flags, list)
-    : surveyWeights<E5M2>(matrix, flags, list);
+    ? analyseWeights<E4M3>(matrix, flags, list)
+    : analyseWeights<E5M2>(matrix, flags, list);
 }
 
-export function setAside(matrix: Matrix): void {
+export function listSubnormals(matrix: Matrix): void {
   if (matrix.list == 0) return;
   const largest = matrix.format == E4M3_CODES ? Fp8.largestSubnormal<E4M3>() : Fp8.largestSubnormal<E5M2>();
-  setSubnormalsAside(matrix, largest);
+  moveSubnormals(matrix, largest);
 }
 
 export function gemm(matrix: Matrix, type: i32, dst: usize, x: usize, rows: usize, work: usize): void {
@@ -125,6 +125,6 @@ export function gemm(matrix: Matrix, type: i32, dst: usize, x: usize, rows: usiz
   else multiply<E5M2>(matrix, type, work, dst, x, rows);
 }
 
-export function dotFar(matrix: Matrix, x: usize, row: usize): f64 {
-  return matrix.format == E4M3_CODES ? dotFarRow<E4M3>(matrix, x, row) : dotFarRow<E5M2>(matrix, x, row);
+export function dotFloat64(matrix: Matrix, x: usize, row: usize): f64 {
+  return matrix.format == E4M3_CODES ? dotRow<E4M3>(matrix, x, row) : dotRow<E5M2>(matrix, x, row);
 }

@@ -11,7 +11,7 @@ import { Simd } from "./simd";
  * float32 is one too low for up to 42 values above each power of two.
  */
 export abstract class Scale {
-  /** Added to amax's bits before the exponent is taken; ids of src/wasm/exports.ts. */
+  /** Added to amax's bits before the exponent is taken; ids of src/wasm/kernels.ts. */
   @inline static addend<F>(rounding: i32): i32 {
     switch (rounding) {
       case Scale.FLOOR:

@@ -131,7 +131,7 @@ export abstract class Range {
    * The power of two, as an exponent, that x with largest exponent field `highest` is multiplied by so that its products with
    * `Shifted` codes are true to size, or as near to that as float32 reaches.
    */
-  @inline static lift<F>(highest: i32): i32 {
+  @inline static xExponent<F>(highest: i32): i32 {
     return min(Shifted.exponent<F>(), 253 - highest);
   }
 
@@ -142,17 +142,17 @@ export abstract class Range {
    */
   @inline static isSafe<F>(highest: i32, lowest: i32, lowestScale: i32, highestScale: i32): bool {
     if (highest == 255) return false;
-    const lift = Range.lift<F>(highest);
-    const product = lowest - 127 + lift - Shifted.exponent<F>() + Format.emin<F>();
-    if (lift == Shifted.exponent<F>()) return product >= -126 || highestScale <= 127;
+    const exponent = Range.xExponent<F>(highest);
+    const product = lowest - 127 + exponent - Shifted.exponent<F>() + Format.emin<F>();
+    if (exponent == Shifted.exponent<F>()) return product >= -126 || highestScale <= 127;
     return lowest > 0 && product + min(0, lowestScale - 127) >= -126;
   }
 
   /**
-   * `lift` for x that is multiplied by scales up to exponent field `highestScale` besides: a product of the largest of both is
-   * below 2^(highest + highestScale + lift - 252), which is at most 2^128.
+   * `xExponent` for x that is multiplied by scales up to exponent field `highestScale` besides: a product of the largest of both is
+   * below 2^(highest + highestScale + exponent - 252), which is at most 2^128.
    */
-  @inline static foldedLift<F>(highest: i32, highestScale: i32): i32 {
+  @inline static foldedExponent<F>(highest: i32, highestScale: i32): i32 {
     return min(Shifted.exponent<F>(), min(380 - highest - highestScale, 254 - highestScale));
   }
 
@@ -162,10 +162,10 @@ export abstract class Range {
    */
   @inline static isFoldable<F>(highest: i32, lowest: i32, lowestScale: i32, highestScale: i32): bool {
     if (highest == 255 || lowest == 0 || lowestScale == 0) return false;
-    const lift = Range.foldedLift<F>(highest, highestScale);
-    // The lift and a scale are one factor, and what undoes the lift is another.
-    if (lowestScale + lift < 1 || Shifted.exponent<F>() - lift > 127) return false;
-    const product = lowest - 127 + (lowestScale - 127) + lift - Shifted.exponent<F>() + Format.emin<F>();
-    return lift == Shifted.exponent<F>() || product >= -126;
+    const exponent = Range.foldedExponent<F>(highest, highestScale);
+    // The power of two and a scale are one factor, and what undoes the power is another.
+    if (lowestScale + exponent < 1 || Shifted.exponent<F>() - exponent > 127) return false;
+    const product = lowest - 127 + (lowestScale - 127) + exponent - Shifted.exponent<F>() + Format.emin<F>();
+    return exponent == Shifted.exponent<F>() || product >= -126;
   }
 }

@@ -64,7 +64,7 @@ const ROW_PAYS = 1024;
  * Products of one format in one value type: a row of 256 for each UE8M0 byte, filled when the byte is first met, so
  * that dequantising is a lookup and nothing else. A tensor has a few dozen different bytes.
  */
-export class Products {
+export class ProductTable {
   readonly #format: Fp8;
   readonly #type: ValueTypeId;
   readonly #words: Int32Array;
@@ -132,7 +132,7 @@ export class Products {
 /** dst[rows, cols] <- codes[rows, cols] times one scale per block, as `dequantize` of `Kernels` says. */
 export function dequantize(
   memory: ArrayMemory,
-  products: Products,
+  products: ProductTable,
   scaleType: ScaleTypeId,
   dst: number,
   codes: number,

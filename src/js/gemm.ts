@@ -57,8 +57,8 @@ export function gemm(
   }
 }
 
-/** See `dotFar` of `Kernels`. */
-export function dotFar(memory: ArrayMemory, at: number, x: number, row: number): number {
+/** See `dotFloat64` of `Kernels`. */
+export function dotFloat64(memory: ArrayMemory, at: number, x: number, row: number): number {
   const matrix = readMatrix(memory.buffer, at);
   const w = new Float64Array(matrix.cols);
   decodeRow(memory, w, matrix, row);

@@ -1,9 +1,9 @@
 import type { FormatId, ValueTypeId } from "../tensor/formats.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { compare } from "./compare.ts";
-import { dequantize, lookUp32, Products } from "./dequantize.ts";
+import { dequantize, lookUp32, ProductTable } from "./dequantize.ts";
 import { encodeSpan, fp8Of } from "./fp8.ts";
-import { dotFar, gemm } from "./gemm.ts";
+import { dotFloat64, gemm } from "./gemm.ts";
 import { gemmIntegers, int7Bytes, packInt7, quantizeInt8 } from "./integers.ts";
 import { ArrayMemory } from "./memory.ts";
 import { quantize } from "./quantize.ts";
@@ -20,11 +20,11 @@ export interface JsInstance {
  */
 export function instantiate(pages: number = 2): JsInstance {
   const memory = new ArrayMemory(pages);
-  const products = new Map<number, Products>();
-  const productsOf = (format: FormatId, type: ValueTypeId): Products => {
+  const tables = new Map<number, ProductTable>();
+  const tableOf = (format: FormatId, type: ValueTypeId): ProductTable => {
     const key = 8 * format + type;
-    const known = products.get(key) ?? new Products(format, type);
-    products.set(key, known);
+    const known = tables.get(key) ?? new ProductTable(format, type);
+    tables.set(key, known);
     return known;
   };
   const kernels: Kernels = {
@@ -34,14 +34,14 @@ export function instantiate(pages: number = 2): JsInstance {
     decode: (format, dst, src, n) =>
       lookUp32(memory.i32, dst >>> 2, memory.u8, src, n, fp8Of(format).bits, 0),
     quantize: (format, ...rest) => quantize(memory, fp8Of(format), ...rest),
-    dequantize: (format, type, ...rest) => dequantize(memory, productsOf(format, type), ...rest),
+    dequantize: (format, type, ...rest) => dequantize(memory, tableOf(format, type), ...rest),
     compare: (...args) => compare(memory, ...args),
     // float64 holds every sum of products, so that no row is a special case.
-    survey: () => 0,
-    setAside: () => {},
+    analyse: () => 0,
+    listSubnormals: () => {},
     gemmWorkspace: (_rows, k) => 8 * k,
     gemm: (...args) => gemm(memory, ...args),
-    dotFar: (...args) => dotFar(memory, ...args),
+    dotFloat64: (...args) => dotFloat64(memory, ...args),
     hasTrueDots: () => 1,
     quantizeInt8: (...args) => quantizeInt8(memory, ...args),
     int7Bytes,

@@ -11,9 +11,9 @@ import { widen, widenSpan } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";
 import { floatOf, multiplierBits, NAN_SCALE, scaleByte } from "./scale.ts";
 
-/** Scale bytes below this one meet float32 subnormals: their blocks are encoded as if 2^LIFT times larger. */
+/** Scale bytes below this one meet float32 subnormals: their blocks are encoded as if 2^RAISE times larger. */
 const LOW_SCALE = 32;
-const LIFT = 64;
+const RAISE = 64;
 
 /** Values on their way from the value type to codes, a span of a row at a time. */
 const staged: Float32Array = /* @__PURE__ */ new Float32Array(512);
@@ -77,15 +77,15 @@ function amaxOfBlock(
 /** Codes of n finite values from element `at`, over 2^(byte - 127) * divisor. */
 function encodeRow(matrix: Matrix, at: number, n: number, byte: number, divisor: number): void {
   const { memory, type, format } = matrix;
-  const lift = byte < LOW_SCALE ? LIFT : 0;
-  const rebase = (byte + lift - 127) << 23;
+  const exponent = byte < LOW_SCALE ? RAISE : 0;
+  const rebase = (byte + exponent - 127) << 23;
   const from = matrix.first + at;
   const dst = matrix.codes + at;
-  if (type === VALUE_TYPE_ID.f32 && lift === 0 && divisor === 1) {
+  if (type === VALUE_TYPE_ID.f32 && exponent === 0 && divisor === 1) {
     encodeSpan(memory.u8, dst, memory.i32, from, n, format.codes, rebase);
     return;
   }
-  const factor = 2 ** lift;
+  const factor = 2 ** exponent;
   for (let done = 0; done < n; done += staged.length) {
     const length = Math.min(staged.length, n - done);
     if (type === VALUE_TYPE_ID.f32) stagedBits.set(memory.i32.subarray(from + done, from + done + length));

@@ -1,5 +1,5 @@
 import { integerBlockOf } from "../products/pack-integers.ts";
-import type { Surveyed } from "../products/right.ts";
+import type { Analysed } from "../products/right.ts";
 import { FORMAT_ID } from "../tensor/formats.ts";
 import { Arena, type Resident } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
@@ -121,7 +121,7 @@ export class Program {
     }
   }
 
-  #multiplyCodes(dst: number, x: Rounded, rows: number, { at, matrix }: Surveyed): void {
+  #multiplyCodes(dst: number, x: Rounded, rows: number, { at, matrix }: Analysed): void {
     const { kernels } = this;
     const { format, cols, blockCols } = matrix;
     const { activations, int8Rows } = this.precisions;

@@ -1,5 +1,5 @@
 import { Int7Packer } from "../products/pack-integers.ts";
-import { keepLists, MARGIN, surveyEach } from "../products/right.ts";
+import { analyseEach, keepLists, MARGIN } from "../products/right.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
@@ -153,9 +153,9 @@ export class Store {
   #ready(key: string, stored: Stored): Slice {
     if (stored.kind === "plain") return stored;
     const { matrix } = stored;
-    if (this.#weights === "files") return { kind: "scaled", at: 0, matrix, farRows: [] };
-    const [found] = surveyEach(this.#kernels, this.#arena, [matrix]);
-    if (found!.farRows.length > 0) return this.#asValues(key, matrix);
+    if (this.#weights === "files") return { kind: "scaled", at: 0, matrix, float64Rows: [] };
+    const [found] = analyseEach(this.#kernels, this.#arena, [matrix]);
+    if (found!.float64Rows.length > 0) return this.#asValues(key, matrix);
     const [slice] = keepLists(this.#kernels, this.#arena, [found!], this.#keepFor(key));
     return { kind: "scaled", ...slice! };
   }

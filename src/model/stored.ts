@@ -1,5 +1,5 @@
 import { readInt7Row } from "../products/pack-integers.ts";
-import type { Surveyed } from "../products/right.ts";
+import type { Analysed } from "../products/right.ts";
 import type { FormatId, ScaleTypeId, ValueTypeId } from "../tensor/formats.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { type Matrix, matrixOf } from "../wasm/matrix.ts";
@@ -50,7 +50,7 @@ export interface Placed {
 }
 
 export type Slice =
-  | ({ readonly kind: "scaled" } & Surveyed)
+  | ({ readonly kind: "scaled" } & Analysed)
   | PlainSlice
   /** Integers of 7 bits in groups of twelve rows: see `packInt7` of the kernels. `at`: their matrix in memory. */
   | { readonly kind: "int7"; readonly at: number; readonly matrix: Matrix };

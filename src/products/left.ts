@@ -22,7 +22,7 @@ export interface Left {
   readonly values: Float32Array | ResidentMatrix | Int8Activations;
   readonly rows: number;
   readonly cols: number;
-  readonly farRows: ReadonlyMap<number, Float64Array>;
+  readonly float64Rows: ReadonlyMap<number, Float64Array>;
 }
 
 const NO_ROWS: ReadonlyMap<number, Float64Array> = new Map();
@@ -62,7 +62,7 @@ export function leftOf(
 ): Left {
   const { rows, cols } = leftSize(x);
   if (x instanceof Int8Activations) {
-    if (!isTransposed) return { values: x, rows, cols, farRows: NO_ROWS };
+    if (!isTransposed) return { values: x, rows, cols, float64Rows: NO_ROWS };
     throw new BlockscaleError("option", {
       where: "gemm: layout",
       expected: "x as it was rounded: its rows share scales",
@@ -71,16 +71,16 @@ export function leftOf(
     });
   }
   if (x instanceof ResidentMatrix) {
-    if (!isTransposed) return { values: x, rows, cols, farRows: NO_ROWS };
+    if (!isTransposed) return { values: x, rows, cols, float64Rows: NO_ROWS };
     const values = transposeInto(new Float32Array(rows * cols), x.view("gemm: x"), rows, cols);
-    return { values, rows: cols, cols: rows, farRows: NO_ROWS };
+    return { values, rows: cols, cols: rows, float64Rows: NO_ROWS };
   }
   const given = "codes" in x ? dequantize(x) : x.values;
-  const far = "codes" in x ? farRowsOf(x, rows, cols) : NO_ROWS;
-  if (!isTransposed) return { values: given, rows, cols, farRows: far };
+  const float64Rows = "codes" in x ? float64RowsOf(x, rows, cols) : NO_ROWS;
+  if (!isTransposed) return { values: given, rows, cols, float64Rows };
   const values = transposeInto(new Float32Array(given.length), given, rows, cols);
-  const farRows = far.size === 0 ? NO_ROWS : transposeFar(far, rows, cols, given);
-  return { values, rows: cols, cols: rows, farRows };
+  const columns = float64Rows.size === 0 ? NO_ROWS : transposeFloat64Rows(float64Rows, rows, cols, given);
+  return { values, rows: cols, cols: rows, float64Rows: columns };
 }
 
 export function notAMatrix(where: string, shape: readonly number[]): BlockscaleError {
@@ -93,17 +93,17 @@ export function notAMatrix(where: string, shape: readonly number[]): BlockscaleE
 }
 
 /** Rows with a scale so large that a code times it may be beyond float32, as float64 values. */
-function farRowsOf(x: BlockScaled, rows: number, cols: number): ReadonlyMap<number, Float64Array> {
+function float64RowsOf(x: BlockScaled, rows: number, cols: number): ReadonlyMap<number, Float64Array> {
   const { scales, block } = x;
   const limit = 2 ** (126 - FORMATS[x.format].emax);
   const numbers = scaleValues(scales);
   if (numbers.every((scale) => !(Math.abs(scale) > limit))) return NO_ROWS;
   const gridCols = Math.ceil(cols / block[1]);
-  const far = new Map<number, Float64Array>();
+  const float64Rows = new Map<number, Float64Array>();
   for (let row = 0; row < rows; row++) {
     const first = Math.floor(row / block[0]) * gridCols;
     if (numbers.subarray(first, first + gridCols).every((scale) => !(Math.abs(scale) > limit))) continue;
-    far.set(
+    float64Rows.set(
       row,
       Float64Array.from(
         { length: cols },
@@ -112,12 +112,12 @@ function farRowsOf(x: BlockScaled, rows: number, cols: number): ReadonlyMap<numb
       ),
     );
   }
-  return far;
+  return float64Rows;
 }
 
 /** After transposing, a row that needs float64 is a column, so every row of the result needs float64. */
-function transposeFar(
-  far: ReadonlyMap<number, Float64Array>,
+function transposeFloat64Rows(
+  float64Rows: ReadonlyMap<number, Float64Array>,
   rows: number,
   cols: number,
   values: Float32Array,
@@ -126,7 +126,10 @@ function transposeFar(
   for (let col = 0; col < cols; col++) {
     transposed.set(
       col,
-      Float64Array.from({ length: rows }, (_, row) => far.get(row)?.[col] ?? values[row * cols + col]!),
+      Float64Array.from(
+        { length: rows },
+        (_, row) => float64Rows.get(row)?.[col] ?? values[row * cols + col]!,
+      ),
     );
   }
   return transposed;

@@ -8,7 +8,7 @@ import { MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
 import { Int8Activations, type Int8Block } from "./activations.ts";
 import type { Left } from "./left.ts";
 import { ResidentMatrix } from "./resident.ts";
-import { MARGIN, mostListBytes, putScales, type Surveyed, surveyAt, typesOf } from "./right.ts";
+import { type Analysed, analyseAt, MARGIN, mostListBytes, putScales, typesOf } from "./right.ts";
 
 interface Facts {
   /** `[..., N, K]` */
@@ -21,7 +21,7 @@ interface Facts {
 /** The right operand that is in the engine's memory, slice by slice. */
 export interface Packed extends Facts {
   readonly kind: "packed";
-  readonly weights: readonly Surveyed[];
+  readonly weights: readonly Analysed[];
   /** What they meet unless a product says otherwise. */
   readonly activations: "f32" | "int8" | "auto" | undefined;
 }
@@ -94,14 +94,14 @@ export function multiply(product: Product, run: Run): void {
         ? kernels.integerWorkspace(passRows)
         : kernels.gemmWorkspace(passRows, k)) >>> 0,
     ] as const;
-    arena.frame(sizes, (x, far, dst, work) =>
+    arena.frame(sizes, (x, float64Row, dst, work) =>
       withRows(product, run.slice, first, rows, (weights) => {
         for (let start = run.start; start < run.end; start += passRows) {
           const end = Math.min(start + passRows, run.end);
           multiplyPass(product, weights, first, { start, end }, [x, dst, work]);
         }
-        if ("matrix" in weights && (weights.farRows.length > 0 || left.farRows.size > 0))
-          multiplyFar(product, weights, first, run, far);
+        if ("matrix" in weights && (weights.float64Rows.length > 0 || left.float64Rows.size > 0))
+          multiplyFloat64Rows(product, weights, first, run, float64Row);
       }),
     );
   }
@@ -113,7 +113,7 @@ function withRows(
   slice: number,
   first: number,
   rows: number,
-  body: (weights: Surveyed | { readonly at: number }) => void,
+  body: (weights: Analysed | { readonly at: number }) => void,
 ): void {
   if (right.kind !== "streamed") body(right.weights[slice]!);
   else
@@ -124,7 +124,7 @@ function withRows(
 
 type Room = readonly [at: number, codes: number, scales: number, flags: number, list: number];
 
-/** Bytes for so many rows of a record: the matrix, its codes and scales, and what a survey needs. */
+/** Bytes for so many rows of a record: the matrix, its codes and scales, and what `analyse` needs. */
 function stagedSizes({ cols, block, scales }: Streamed, rows: number): Room {
   // Rows that begin inside of a block reach into one more.
   const scaleRows = Math.ceil(rows / block[0]) + 1;
@@ -146,7 +146,7 @@ function stage(
   first: number,
   rows: number,
   [matrixAt, codes, scales, flags, list]: Room,
-): Surveyed {
+): Analysed {
   const { rows: n, cols, block } = right;
   const at = (slice * n + first) * cols;
   new Uint8Array(arena.buffer, codes, rows * cols).set(right.codes.subarray(at, at + rows * cols));
@@ -160,15 +160,15 @@ function stage(
   const firstRow = first % blockRows;
   const matrix = matrixOf({ ...types, codes, scales, firstRow, rows, cols, blockRows, blockCols });
   writeMatrix(arena.buffer, matrixAt, matrix);
-  const farRows = surveyAt(kernels, arena, matrixAt, rows, [flags, list]);
-  kernels.setAside(matrixAt);
-  return { at: matrixAt, matrix, farRows };
+  const float64Rows = analyseAt(kernels, arena, matrixAt, rows, [flags, list]);
+  kernels.listSubnormals(matrixAt);
+  return { at: matrixAt, matrix, float64Rows };
 }
 
 /** out[start .. end, first .. first + rows of the weights] <- rows start .. end of x . weights^T */
 function multiplyPass(
   product: Product,
-  weights: Surveyed | { readonly at: number },
+  weights: Analysed | { readonly at: number },
   first: number,
   { start, end }: { readonly start: number; readonly end: number },
   [x, dst, work]: readonly [x: number, dst: number, work: number],
@@ -200,10 +200,10 @@ function multiplyPass(
       into.set(result.subarray(row * rows, (row + 1) * rows), (start + row) * n + first);
 }
 
-/** The results that the kernel `gemm` does not do: far rows of the weights, and all of far rows of x. `at` is room for a row of float64. */
-function multiplyFar(
+/** The results that the kernel `gemm` does not do: rows of the weights that need float64, and all of such rows of x. `at` is room for a row of float64. */
+function multiplyFloat64Rows(
   { kernels, arena, left, right, out, type }: Product,
-  { at: matrixAt, matrix, farRows }: Surveyed,
+  { at: matrixAt, matrix, float64Rows }: Analysed,
   first: number,
   run: Run,
   at: number,
@@ -218,15 +218,15 @@ function multiplyFar(
     return all.subarray(m * cols, (m + 1) * cols);
   };
   const compute = (m: number, row: number): void => {
-    const exact = kernels.dotFar(matrixAt, at, row);
+    const exact = kernels.dotFloat64(matrixAt, at, row);
     // As in the kernels, what underflows is 0 and not -0.
     const sum = Math.fround(exact) + 0;
     into[m * right.rows + first + row] = type === "f32" ? sum : narrow(VALUE_TYPE_ID.bf16, bitsOf(sum));
   };
   for (let m = run.start; m < run.end; m++) {
-    const exact = left.farRows.get(m);
+    const exact = left.float64Rows.get(m);
     staged.set(exact ?? rowOf(m));
-    if (exact === undefined) for (const row of farRows) compute(m, row);
+    if (exact === undefined) for (const row of float64Rows) compute(m, row);
     else for (let row = 0; row < rows; row++) compute(m, row);
   }
 }

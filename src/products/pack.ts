@@ -20,7 +20,7 @@ import {
   packValues,
 } from "./pack-integers.ts";
 import { PackedWeights, type PackOptions } from "./packed.ts";
-import { keepLists, MARGIN, putScales, surveyEach, typesOf } from "./right.ts";
+import { analyseEach, keepLists, MARGIN, putScales, typesOf } from "./right.ts";
 
 /** Copies weights into memory, where they stay: as codes, or as integers. */
 export class Packer {
@@ -126,12 +126,12 @@ export class Packer {
             ...{ rows, cols, blockRows: tensor.block[0], blockCols: tensor.block[1] },
           }),
       );
-      const found = surveyEach(this.#kernels, this.#arena, weights);
-      const surveyed = keepLists(this.#kernels, this.#arena, found, keep);
+      const found = analyseEach(this.#kernels, this.#arena, weights);
+      const analysed = keepLists(this.#kernels, this.#arena, found, keep);
       const { shape, block } = tensor;
       return new PackedWeights(
         { format, shape: [...shape], block: [block[0], block[1]], bytes: bytes() },
-        { kind: "packed", shape, slices, rows, cols, weights: surveyed, activations },
+        { kind: "packed", shape, slices, rows, cols, weights: analysed, activations },
         release,
       );
     });

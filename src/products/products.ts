@@ -151,7 +151,7 @@ export class Products {
       rounded.free();
       throw error;
     }
-    return { values: rounded, rows, cols, farRows: new Map() };
+    return { values: rounded, rows, cols, float64Rows: new Map() };
   }
 
   /** See Engine.resident. */

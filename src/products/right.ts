@@ -15,13 +15,13 @@ export function putScales(buffer: ArrayBuffer, at: number, scales: Scales): void
   new Uint8Array(buffer, at, bytes.length).set(bytes);
 }
 
-/** Weights that have been surveyed, and whose subnormal codes have been set aside. */
-export interface Surveyed {
+/** Weights that have been analysed, and whose few subnormal codes are in a list. */
+export interface Analysed {
   /** Where the kernels find the matrix. */
   readonly at: number;
   readonly matrix: Matrix;
   /** Rows that are computed in float64, since they hold NaN or leave float32. */
-  readonly farRows: readonly number[];
+  readonly float64Rows: readonly number[];
 }
 
 /** Bytes reserved behind codes: kernels read up to 15 past their end. They also read one byte before; that address is always valid. */
@@ -30,7 +30,7 @@ export const MARGIN = 16;
 /** At most one code in so many of a row is kept in the list; rows with more are decoded by table. */
 const LISTED = 64;
 
-/** Bytes of a list with `entries` subnormal codes. With 0 entries: only the row starts, which `survey` writes. */
+/** Bytes of a list with `entries` subnormal codes. With 0 entries: only the row starts, which `analyse` writes. */
 export const listBytes = (rows: number, entries: number): number => 4 * (rows + 1 + entries);
 
 /** Bytes of the longest list there can be. */
@@ -38,61 +38,61 @@ export const mostListBytes = (rows: number, cols: number): number =>
   listBytes(rows, Math.ceil((rows * cols) / LISTED));
 
 /**
- * Runs the kernel `survey` on a matrix that was written down; returns its far rows.
+ * Runs the kernel `analyse` on a matrix that was written down; returns the rows that need float64.
  * @param flags room for a byte a row
  * @param list room for the beginning of a list
  */
-export function surveyAt(
+export function analyseAt(
   kernels: Kernels,
   arena: Arena,
   at: number,
   rows: number,
   [flags, list]: readonly [flags: number, list: number],
 ): number[] {
-  if (kernels.survey(at, flags, list) === 0) return [];
+  if (kernels.analyse(at, flags, list) === 0) return [];
   return [...new Uint8Array(arena.buffer, flags, rows)].flatMap((flag, row) => (flag ? [row] : []));
 }
 
-/** What a survey has found, and the beginning of the list that it asks for. */
-export interface Found extends Pick<Surveyed, "matrix" | "farRows"> {
+/** What `analyse` has found of a matrix, and the beginning of the list that it asks for. */
+export interface Analysis extends Pick<Analysed, "matrix" | "float64Rows"> {
   readonly starts: Uint32Array;
 }
 
-/** Surveys each slice; nothing of it stays in memory. */
-export function surveyEach(kernels: Kernels, arena: Arena, slices: readonly Matrix[]): Found[] {
+/** Analyses each slice; nothing of it stays in memory. */
+export function analyseEach(kernels: Kernels, arena: Arena, slices: readonly Matrix[]): Analysis[] {
   return slices.map((slice) =>
     arena.frame([MATRIX_BYTES, slice.rows, listBytes(slice.rows, 0)], (at, flags, list) => {
       writeMatrix(arena.buffer, at, slice);
-      const farRows = surveyAt(kernels, arena, at, slice.rows, [flags, list]);
+      const float64Rows = analyseAt(kernels, arena, at, slice.rows, [flags, list]);
       const matrix = readMatrix(arena.buffer, at);
       const starts = new Uint32Array(arena.buffer, list, matrix.list === 0 ? 0 : slice.rows + 1).slice();
-      return { matrix, farRows, starts };
+      return { matrix, float64Rows, starts };
     }),
   );
 }
 
 /**
- * Sets the subnormal codes of surveyed slices aside, in lists that stay, as the matrices do.
+ * Moves the subnormal codes of analysed slices to lists that stay, as the matrices do.
  * @param keep gives room that stays, by its size in bytes
  */
 export function keepLists(
   kernels: Kernels,
   arena: Arena,
-  found: readonly Found[],
+  found: readonly Analysis[],
   keep: (bytes: number) => number,
-): Surveyed[] {
-  const bytesOf = ({ starts }: Found) =>
+): Analysed[] {
+  const bytesOf = ({ starts }: Analysis) =>
     starts.length === 0 ? 0 : listBytes(starts.length - 1, starts.at(-1)!);
   const start = keep(found.length * MATRIX_BYTES + found.reduce((sum, one) => sum + bytesOf(one), 0));
   let end = start + found.length * MATRIX_BYTES;
   return found.map((one, i) => {
-    const { starts, farRows } = one;
+    const { starts, float64Rows } = one;
     const matrix = { ...one.matrix, list: starts.length === 0 ? 0 : end };
     const at = start + i * MATRIX_BYTES;
     writeMatrix(arena.buffer, at, matrix);
     new Uint32Array(arena.buffer, end, starts.length).set(starts);
     end += bytesOf(one);
-    kernels.setAside(at);
-    return { at, matrix, farRows };
+    kernels.listSubnormals(at);
+    return { at, matrix, float64Rows };
   });
 }

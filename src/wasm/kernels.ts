@@ -70,30 +70,30 @@ export interface Kernels {
 
   /**
    * Looks through the right operand of a product, the codes of a {@link Matrix} with the rows of scales from that of row 0. Writes into the matrix the lowest and the
-   * highest exponent field of the scales that count, and `list` if there are subnormal codes to set aside, else 0; to `flags` a byte per row: 1 if it
-   * has to be computed by `dotFar`, since it has Inf or NaN or leaves float32; and to `list` what `setAside` begins with, rows + 1 uint32, of which
-   * the last one is how many entries follow. Returns how many rows are for `dotFar`.
+   * highest exponent field of the scales that count, and `list` if there are subnormal codes to list, else 0; to `flags` a byte per row: 1 if it
+   * has to be computed by `dotFloat64`, since it has Inf or NaN or leaves float32; and to `list` what `listSubnormals` begins with, rows + 1 uint32, of which
+   * the last one is how many entries follow. Returns how many rows are for `dotFloat64`.
    */
-  survey(matrix: number, flags: number, list: number): number;
+  analyse(matrix: number, flags: number, list: number): number;
 
   /**
-   * Replaces subnormal codes by zeros, in rows that `survey` has found few of them in, and keeps what they were in the list of the matrix, an uint32 for each
-   * behind what `survey` has written. For processors that multiply such numbers slowly. Does nothing where the matrix has no list.
+   * Replaces subnormal codes by zeros, in rows that `analyse` has found few of them in, and keeps what they were in the list of the matrix, an uint32 for each
+   * behind what `analyse` has written. For processors that multiply such numbers slowly. Does nothing where the matrix has no list.
    */
-  setAside(matrix: number): void;
+  listSubnormals(matrix: number): void;
 
   /** Bytes of working memory that `gemm` needs for this many rows or fewer, as an unsigned int32. */
   gemmWorkspace(rows: number, k: number): number;
 
   /**
-   * [rows, N] at dst (float32 or bfloat16) <- float32 x[rows, K] times the transpose of a {@link Matrix} [N, K] of E4M3 or E5M2 codes that was surveyed; far rows get
-   * arbitrary numbers. One byte in front of the codes and up to 15 behind them are read. Products are summed in float32 over one block of 512 or 2,048
-   * columns; in float64 for what `setAside` has to do with.
+   * [rows, N] at dst (float32 or bfloat16) <- float32 x[rows, K] times the transpose of a {@link Matrix} [N, K] of E4M3 or E5M2 codes that was analysed; rows
+   * for `dotFloat64` get arbitrary numbers. One byte in front of the codes and up to 15 behind them are read. Products are summed in float32 over one block of 512 or 2,048
+   * columns; in float64 for the codes in the list.
    */
   gemm(matrix: number, type: ValueTypeId, dst: number, x: number, rows: number, work: number): void;
 
-  /** The product of float64 x[K] and one row of a surveyed matrix, summed in float64. */
-  dotFar(matrix: number, x: number, row: number): number;
+  /** The product of float64 x[K] and one row of an analysed matrix, summed in float64. */
+  dotFloat64(matrix: number, x: number, row: number): number;
 
   /** 1 unless this engine computes sums of integer products wrongly, as V8 11 does with relaxed SIMD. */
   hasTrueDots(): number;
@@ -116,8 +116,8 @@ export interface Kernels {
   /**
    * [rows, N] at dst (float32 or bfloat16) <- rows first .. first + rows of x, a {@link Matrix} of `quantizeInt8`, times the transpose of another one: integers of
    * `packInt7`, in blocks of 32; E2M1 codes[N / 12][K / 8][12 rows][4 bytes], of which each holds a code and, in its upper bits, that of four columns
-   * later, with halved scales[N / 12][K / block][12]; or E4M3 codes that were surveyed, in blocks whose width is a multiple of those of x, where
-   * subnormal codes that were set aside count as 0. Error: see assembly/kernels/integers/product.ts.
+   * later, with halved scales[N / 12][K / block][12]; or E4M3 codes that were analysed, in blocks whose width is a multiple of those of x, where
+   * subnormal codes in the list count as 0. Error: see assembly/kernels/integers/product.ts.
    */
   gemmIntegers(
     matrix: number,

@@ -27,7 +27,7 @@ export interface Matrix {
   readonly scaleStride: number;
   readonly blockRows: number;
   readonly blockCols: number;
-  /** What `survey` finds: the list of subnormal codes, or 0, and the exponent fields of the scales. */
+  /** What `analyse` finds: the list of subnormal codes, or 0, and the exponent fields of the scales. */
   readonly list: number;
   readonly lowestScale: number;
   readonly highestScale: number;

@@ -70,7 +70,7 @@ function randomTensor(draw: Draw, rows: number, cols: number): BlockScaled {
   const words = randomWords(draw(2 ** 30), rows * cols);
   // Now and then whole blocks are zero, under scales like the others.
   const zeroFrom = draw(4) === 0 ? draw(cols) : cols;
-  // So few subnormal codes in half of the cases that they are set aside.
+  // So few subnormal codes in half of the cases that they go to a list.
   const isThin = draw(2) === 0;
   const codes = Uint8Array.from(words, (word, i) => {
     let code = i % cols < zeroFrom ? word & 0xff : word & 0x80;

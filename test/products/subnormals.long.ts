@@ -12,7 +12,7 @@ function isSubnormal(format: Format, code: number): boolean {
   return (code & 0x7f) > 0 && (code & 0x7f) <= LARGEST_SUBNORMAL[format];
 }
 
-/** How many of a row are set aside at most: their list takes a sixteenth of what the codes do. */
+/** How many of a row are listed at most: the list takes a sixteenth of what the codes do. */
 const most = (cols: number): number => Math.max(0, Math.floor(cols / 64) - 1);
 
 /** Normal and zero codes, and as many subnormal ones in each row as `counts` says, in turn. */
@@ -42,7 +42,7 @@ const SIZES = [63, 64, 127, 128, 133, 640, 1030] as const;
 const countsOf = (cols: number): number[] => [0, 1, most(cols) >> 1, most(cols), most(cols) + 1, cols, 1];
 
 describe.each(INSTANCES.filter(([name]) => name !== "js"))(
-  "%s: codes that are set aside",
+  "%s: codes that go to the list",
   async (_, make) => {
     const { kernels, memory } = await make();
     memory.grow(8);
@@ -66,7 +66,7 @@ describe.each(INSTANCES.filter(([name]) => name !== "js"))(
           blockCols: cols,
         });
         writeMatrix(memory.buffer, RECORD, matrix);
-        expect(kernels.survey(RECORD, RECORD + MATRIX_BYTES, LIST)).toBe(1);
+        expect(kernels.analyse(RECORD, RECORD + MATRIX_BYTES, LIST)).toBe(1);
         const words = new Uint32Array(memory.buffer, LIST, rows + 1);
         const starts = words.map((word) => word & 0x7fffffff);
         const numbers = Array.from({ length: rows }, (_, row) => starts[row + 1]! - starts[row]!);
@@ -83,7 +83,7 @@ describe.each(INSTANCES.filter(([name]) => name !== "js"))(
         expect(list).toBe(found.some((count) => count > 0) ? LIST : 0);
         expect(numbers.some((count) => count > 0)).toBe(most(cols) > 0);
 
-        kernels.setAside(RECORD);
+        kernels.listSubnormals(RECORD);
         const entries = new Uint32Array(memory.buffer, LIST + 4 * (rows + 1), starts[rows]!);
         const after = bytes.slice(CODES, CODES + rows * cols);
         const restored = after.slice();
@@ -196,7 +196,7 @@ describe.each(ENGINES)("%s: products of weights with subnormal codes", async (_,
       codes,
       scales: new Uint8Array(rows * (cols / 32)).fill(120),
     };
-    // The first and the last column of row 0 are set aside, and x has nothing but them.
+    // The first and the last column of row 0 are in the list, and x has nothing but them.
     expect([codes[0], codes[cols - 1]].every((code) => isSubnormal("e4m3", code!))).toBe(true);
     const packed = fp8.pack(w);
     for (const special of [0x38, 0x7c, 0xfc]) {
@@ -223,7 +223,7 @@ describe.each(ENGINES)("%s: products of weights with subnormal codes", async (_,
   test.each([1, 9])("%i rows of x: what underflows is 0, never -0, in rows of every kind", (m) => {
     const [rows, cols] = [4, 128];
     const codes = new Uint8Array(rows * cols);
-    // A normal code, one that is set aside, a dense row, and one whose second block has a scale near the end.
+    // A normal code, one in the list, a row with many subnormal codes, and one whose second block has a scale near the end.
     for (const [row, code] of [0x89, 0x81, 0x81, 0x81].entries()) codes[row * cols] = code;
     codes.fill(1, 2 * cols + 1, 2 * cols + 9);
     const scales = Uint8Array.of(20, 127, 20, 127, 20, 127, 20, 250);

@@ -6,7 +6,7 @@ import { UE8M0 } from "../matrix";
 import { Scratch } from "../scratch";
 import { Values } from "../values";
 
-/** dst[rows, cols] <- codes[rows, cols] times one scale per block, as `dequantize` of src/wasm/exports.ts says. */
+/** dst[rows, cols] <- codes[rows, cols] times one scale per block, as `dequantize` of src/wasm/kernels.ts says. */
 export function dequantize<F, T>(
   scaleType: i32,
   dst: usize,

@@ -14,7 +14,7 @@ import { Values } from "../values";
 const ROW_PANEL: usize = 1024;
 const TILE_PANEL: usize = 1 << 22;
 
-/** codes[rows, cols] and one scale per block from values[rows, cols], as `quantize` of src/wasm/exports.ts says. */
+/** codes[rows, cols] and one scale per block from values[rows, cols], as `quantize` of src/wasm/kernels.ts says. */
 export function quantize<F, T>(
   scaleType: i32,
   codes: usize,

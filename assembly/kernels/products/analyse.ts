@@ -7,14 +7,14 @@ import { Scratch } from "../scratch";
 import { countSubnormals, Entry, Subnormals, startRow } from "./subnormals";
 
 /**
- * What the fast products need to know of the weights, as `survey` of src/wasm/exports.ts says: which rows they cannot do, between which
+ * What the fast products need to know of the weights, as `analyse` of src/wasm/kernels.ts says: which rows they cannot do, between which
  * exponents the scales of the others lie, and where there are subnormal codes.
  */
-export function surveyWeights<F>(weights: Matrix, flags: usize, list: usize): i32 {
+export function analyseWeights<F>(weights: Matrix, flags: usize, list: usize): i32 {
   assert(weights.blockRows > 0 && weights.blockCols > 0, "a block has rows and columns");
   let lowest = 255;
   let highest = 0;
-  let farRows = 0;
+  let float64Rows = 0;
   const runCols = weights.runCols;
   const most = Subnormals.most(weights.cols);
   let start: u32 = 0;
@@ -22,32 +22,32 @@ export function surveyWeights<F>(weights: Matrix, flags: usize, list: usize): i3
   for (let n: usize = 0; n < weights.rows; n++) {
     const codes = weights.row(n);
     let scale = weights.scalesOf(n);
-    let isFar = false;
+    let needsFloat64 = false;
     for (let k: usize = 0; k < weights.cols; k += runCols) {
       const found = inspect<F>(codes + k, min(runCols, weights.cols - k));
       const field = Scale.field(weights.scale(scale));
       scale += weights.scaleBytes;
-      if (found == SPECIAL || Shifted.overflows<F>(field)) isFar = true;
+      if (found == SPECIAL || Shifted.overflows<F>(field)) needsFloat64 = true;
       else {
         // Zeros are decoded like any code, but their products do not get smaller.
         highest = max(highest, field);
         if (found != ZERO) lowest = min(lowest, field);
       }
     }
-    store<u8>(flags + n, isFar ? 1 : 0);
-    farRows += isFar ? 1 : 0;
+    store<u8>(flags + n, needsFloat64 ? 1 : 0);
+    float64Rows += needsFloat64 ? 1 : 0;
     const subnormals: u32 = most ? countSubnormals(weights, n, Fp8.largestSubnormal<F>()) : 0;
-    // Far rows are computed from their codes, which therefore stay.
-    const isDense = subnormals > (isFar ? 0 : most);
-    startRow(list, n, start, isDense);
-    if (!isDense) start += subnormals;
+    // Rows in float64 are computed from their codes, which therefore stay.
+    const hasMany = subnormals > (needsFloat64 ? 0 : most);
+    startRow(list, n, start, hasMany);
+    if (!hasMany) start += subnormals;
     if (subnormals) needsList = true;
   }
   startRow(list, weights.rows, start, false);
   weights.lowestScale = lowest;
   weights.highestScale = highest;
   weights.list = needsList ? list : 0;
-  return farRows;
+  return float64Rows;
 }
 
 /** What a row of a block has: nothing but zeros, or an Inf or NaN, or neither. */
@@ -80,7 +80,7 @@ function inspect<F>(codes: usize, n: usize): i32 {
 }
 
 /** x[K] . weights[n, K] in float64, where every product of a code and a scale is exact, and nothing overflows. */
-export function dotFarRow<F>(weights: Matrix, x: usize, n: usize): f64 {
+export function dotRow<F>(weights: Matrix, x: usize, n: usize): f64 {
   const codes = weights.row(n);
   let scale = weights.scalesOf(n);
   const runCols = weights.runCols;

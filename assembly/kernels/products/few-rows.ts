@@ -6,7 +6,7 @@ import { storeResult } from "../values";
 import { dot1, dot1Of32, roomOf32 } from "./dot-row";
 import { dot2, dot3, dot4 } from "./dot-rows";
 import { PASS_ROWS, Pass } from "./pass";
-import { multiplyDense, roomOfDense } from "./subnormal-rows";
+import { multiplyByTable, roomOfTable } from "./subnormal-rows";
 import { Subnormals } from "./subnormals";
 
 /** Up to this many rows of x, decoding the weights to memory does not pay. */
@@ -25,7 +25,7 @@ const HIGHEST: usize = 4 * FEW;
 /** Bytes that `multiplyRows` needs for x[rows, cols]. */
 export function workspaceOfRows(rows: usize, cols: usize): usize {
   const staged: usize = 4 * min(rows, PASS_ROWS) * ((cols + 15) & ~15);
-  return HIGHEST + Pass.bytes + max(roomOf32(cols) + staged, roomOfDense(rows));
+  return HIGHEST + Pass.bytes + max(roomOf32(cols) + staged, roomOfTable(rows));
 }
 
 /** How `multiplyRows` can do x[rows, cols], FEW rows at most; 0 if it cannot: see Range. Leaves the highest exponent of each row at `work`. */
@@ -90,7 +90,7 @@ export function multiplyRows<F>(
   way: i32,
 ): void {
   const pass = changetype<Pass>(work + HIGHEST);
-  if (weights.list) multiplyDense<F>(weights, type, pass.rest, dst, x, rows);
+  if (weights.list) multiplyByTable<F>(weights, type, pass.rest, dst, x, rows);
   const spareRow = spareRowOf(weights);
   if (spareRow == weights.rows) return;
   const isFolded = way == FOLDED;
@@ -100,9 +100,11 @@ export function multiplyRows<F>(
     const height = min(rows, PASS_ROWS);
     for (let m: usize = 0; m < height; m++) {
       const field = load<i32>(highest + 4 * m);
-      const lift = isFolded ? Range.foldedLift<F>(field, weights.highestScale) : Range.lift<F>(field);
-      store<f32>(pass.before + 4 * m, Range.power(lift));
-      store<f32>(pass.after + 4 * m, Range.power(Shifted.exponent<F>() - lift));
+      const exponent = isFolded
+        ? Range.foldedExponent<F>(field, weights.highestScale)
+        : Range.xExponent<F>(field);
+      store<f32>(pass.before + 4 * m, Range.power(exponent));
+      store<f32>(pass.after + 4 * m, Range.power(Shifted.exponent<F>() - exponent));
     }
     // Rows of weights that meet the same x.
     for (let n: usize = 0; n < weights.rows; ) {
@@ -120,7 +122,7 @@ export function multiplyRows<F>(
 /** The first row that has not too many subnormal codes; the number of rows, if all have. */
 function spareRowOf(weights: Matrix): usize {
   let row: usize = 0;
-  while (row < weights.rows && Subnormals.isDense(weights, row)) row++;
+  while (row < weights.rows && Subnormals.hasMany(weights, row)) row++;
   return row;
 }
 
@@ -160,7 +162,7 @@ function multiplyFew<F>(
 /** The row whose codes are read for row n, which may be past the end. */
 function rowFor(pass: Pass, n: usize): usize {
   const row = pass.weights.rowFor(n);
-  return Subnormals.isDense(pass.weights, row) ? pass.spareRow : row;
+  return Subnormals.hasMany(pass.weights, row) ? pass.spareRow : row;
 }
 
 /**
@@ -183,7 +185,7 @@ function storeSums(
   const listed = pass.listed;
   const streams = streamsOf(rows);
   for (let s: usize = 0; s < streams && n < end; s++, n += part, sums += 16) {
-    if (Subnormals.isDense(weights, n)) continue;
+    if (Subnormals.hasMany(weights, n)) continue;
     const isListed = Subnormals.has(weights, n);
     if (isListed) Subnormals.dots(listed, weights, x, rows, n);
     for (let m: usize = 0; m < rows; m++) {

@@ -1,7 +1,7 @@
 import { Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
 import { Matrix } from "../matrix";
-import { fillDense } from "./subnormal-rows";
+import { fillByTable } from "./subnormal-rows";
 import { Subnormals } from "./subnormals";
 
 /** Rows of weights that are decoded together: the columns of a micro-kernel's tile. */
@@ -45,10 +45,10 @@ export function decodePanel<F>(
 
 /** Codes of row n; zeros where there are too many subnormal ones. */
 function codesOf(weights: Matrix, n: usize, from: usize, zeros: usize): usize {
-  return Subnormals.isDense(weights, n) ? zeros : weights.row(n) + from;
+  return Subnormals.hasMany(weights, n) ? zeros : weights.row(n) + from;
 }
 
-/** What is missing of rows n .. n + 3: codes that were set aside, and whole rows. */
+/** What is missing of rows n .. n + 3: codes in the list, and rows with many subnormal codes. */
 function addSubnormals<F>(
   panel: usize,
   weights: Matrix,
@@ -59,7 +59,7 @@ function addSubnormals<F>(
 ): void {
   const end = min(n + 4, weights.rows);
   for (; n < end; n++, panel += 4) {
-    if (Subnormals.isDense(weights, n)) fillDense<F>(panel, weights, n, from, room);
+    if (Subnormals.hasMany(weights, n)) fillByTable<F>(panel, weights, n, from, room);
     else Subnormals.putBack(panel, weights, n, from, columns);
   }
 }

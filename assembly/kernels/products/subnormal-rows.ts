@@ -6,16 +6,16 @@ import { storeResult } from "../values";
 import { Subnormals } from "./subnormals";
 import { DEPTH } from "./tile";
 
-/** Bytes of room for `multiplyDense`; `fillDense` needs 4 * DEPTH. */
-export function roomOfDense(rows: usize): usize {
+/** Bytes of room for `multiplyByTable`; `fillByTable` needs 4 * DEPTH. */
+export function roomOfTable(rows: usize): usize {
   return 4 * DEPTH + 8 * rows;
 }
 
 /**
- * The columns of dst[rows, N] that belong to dense rows of the weights <- x[rows, K] . those rows, decoded by table. Sums of DEPTH
+ * The columns of dst[rows, N] that belong to rows of the weights with many subnormal codes <- x[rows, K] . those rows, decoded by table. Sums of DEPTH
  * products are float32, and are added up in float64.
  */
-export function multiplyDense<F>(
+export function multiplyByTable<F>(
   weights: Matrix,
   type: i32,
   room: usize,
@@ -25,7 +25,7 @@ export function multiplyDense<F>(
 ): void {
   const sums = room + 4 * DEPTH;
   for (let n: usize = 0; n < weights.rows; n++) {
-    if (!Subnormals.isDense(weights, n)) continue;
+    if (!Subnormals.hasMany(weights, n)) continue;
     memory.fill(sums, 0, 8 * rows);
     for (let from: usize = 0; from < weights.cols; from += DEPTH) {
       const columns = decodeScaled<F>(room, weights, n, from);
@@ -40,8 +40,8 @@ export function multiplyDense<F>(
   }
 }
 
-/** panel[column - from][8] <- dense row n in columns from .. from + DEPTH. */
-export function fillDense<F>(panel: usize, weights: Matrix, n: usize, from: usize, room: usize): void {
+/** panel[column - from][8] <- row n, which has many subnormal codes, in columns from .. from + DEPTH. */
+export function fillByTable<F>(panel: usize, weights: Matrix, n: usize, from: usize, room: usize): void {
   const end = room + 4 * decodeScaled<F>(room, weights, n, from);
   for (; room < end; room += 4, panel += 32) store<f32>(panel, load<f32>(room));
 }

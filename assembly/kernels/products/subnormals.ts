@@ -4,8 +4,8 @@ import { Simd } from "../../lanes/simd";
 import { E4M3_CODES, Matrix } from "../matrix";
 import { Scratch } from "../scratch";
 
-/** Marks a row in a list. */
-const DENSE: u32 = 0x80000000;
+/** Marks a row with many subnormal codes, in a list. */
+const MANY: u32 = 0x80000000;
 
 /**
  * Subnormal codes of the weights. `Shifted` makes float32 below the normal range of them, and many processors need much
@@ -13,27 +13,27 @@ const DENSE: u32 = 0x80000000;
  * costs 5 % of the speed of a single row, one in a hundred 80 %, and one in twenty 95 % (measured).
  *
  * So rows that have few of them have zeros there, and a list says what they were. Products for a few rows of x add that, panels have it
- * put back. Rows that have more stay as they are, are marked as dense, and are decoded by table: see subnormal-rows.ts. The list:
+ * put back. Rows with many of them stay as they are, are marked, and are decoded by table: see subnormal-rows.ts. The list:
  *
- *     starts[rows + 1]   uint32: how many entries there are before each row, plus DENSE if the row is that
+ *     starts[rows + 1]   uint32: how many entries there are before each row, plus MANY if the row has many
  *     entries[]          uint32: column * 256 + code, row by row, in the order of columns
  */
 export abstract class Subnormals {
   /**
-   * How many may be set aside of a row: they and the row's start take at most a sixteenth of the bytes that the codes do, and a
-   * column has to fit an entry. Rows that are too short or too long for one are neither looked at nor dense.
+   * How many codes of a row the list takes at most: they and the row's start take at most a sixteenth of the bytes that the codes do, and a
+   * column has to fit an entry. Rows that are too short or too long for one are not looked at.
    */
   @inline static most(cols: usize): u32 {
     return cols < 128 || cols >= 1 << 24 ? 0 : <u32>(cols / 64 - 1);
   }
 
   /** Whether row n has been left as it is, with more subnormal codes than `Shifted` should see. */
-  @inline static isDense(weights: Matrix, n: usize): bool {
+  @inline static hasMany(weights: Matrix, n: usize): bool {
     const list = weights.list;
-    return list && load<u32>(list + 4 * n) >= DENSE;
+    return list && load<u32>(list + 4 * n) >= MANY;
   }
 
-  /** Whether something was set aside of row n. */
+  /** Whether the list has codes of row n. */
   @inline static has(weights: Matrix, n: usize): bool {
     return weights.list && Subnormals.entries(weights, n) != Subnormals.entries(weights, n + 1);
   }
@@ -41,11 +41,11 @@ export abstract class Subnormals {
   /** Where the entries of row n begin. */
   @inline static entries(weights: Matrix, n: usize): usize {
     const list = weights.list;
-    const start = load<u32>(list + 4 * n) % DENSE;
+    const start = load<u32>(list + 4 * n) % MANY;
     return list + 4 * (weights.rows + 1 + start);
   }
 
-  /** sums[rows] (float64) <- x[rows, K] . what was set aside of row n. */
+  /** sums[rows] (float64) <- x[rows, K] . the codes of row n in the list. */
   static dots(sums: usize, weights: Matrix, x: usize, rows: usize, n: usize): void {
     for (let m: usize = 0; m < rows; m++) store<f64>(sums + 8 * m, 0);
     const end = Subnormals.entries(weights, n + 1);
@@ -60,7 +60,7 @@ export abstract class Subnormals {
     }
   }
 
-  /** panel[column - from][8] <- what was set aside of row n in columns from .. from + columns. */
+  /** panel[column - from][8] <- the codes of row n in the list, of columns from .. from + columns. */
   static putBack(panel: usize, weights: Matrix, n: usize, from: usize, columns: usize): void {
     const end = Subnormals.entries(weights, n + 1);
     const scales = weights.scalesOf(n);
@@ -89,8 +89,8 @@ export abstract class Entry {
 }
 
 /** Begins the entries of row n, of which there are `start` before; n can be the number of rows, where they end. */
-export function startRow(list: usize, n: usize, start: u32, isDense: bool): void {
-  store<u32>(list + 4 * n, isDense ? start + DENSE : start);
+export function startRow(list: usize, n: usize, start: u32, hasMany: bool): void {
+  store<u32>(list + 4 * n, hasMany ? start + MANY : start);
 }
 
 /** How many codes of row n are 1 to `largest`, sign aside. */
@@ -116,8 +116,8 @@ export function countSubnormals(weights: Matrix, n: usize, largest: i32): u32 {
   return count;
 }
 
-/** Moves the subnormal codes of rows that are not dense to the list, which has been begun; zeros are in their place. */
-export function setSubnormalsAside(weights: Matrix, largest: i32): void {
+/** Moves the subnormal codes of rows that have few of them to the list, which has been begun; zeros are in their place. */
+export function moveSubnormals(weights: Matrix, largest: i32): void {
   const zero = Simd.opaqueZero();
   const magnitudeMask = Fp8.magnitudeMask(zero);
   const one = Fp8.one(zero);
