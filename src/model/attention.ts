@@ -9,7 +9,7 @@ export interface Turns {
   readonly sin: number;
 }
 
-/** The same for layers that see all tokens, and for those with a window. */
+/** Turns for layers that see all tokens, and for those with a window. */
 export interface Angles extends Turns {
   readonly local: Turns;
 }

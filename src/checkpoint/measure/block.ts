@@ -16,7 +16,7 @@ export interface BlockValues {
   readonly slice: number;
   readonly firstRow: number;
   readonly firstCol: number;
-  /** Of the block: smaller at the edges of a tensor. */
+  /** Size of the block: smaller at the edges of a tensor. */
   readonly rows: number;
   readonly cols: number;
   readonly scale: number;
@@ -25,7 +25,7 @@ export interface BlockValues {
   readonly before: Float32Array<ArrayBuffer>;
   /** `null` without a scheme: the values are shown as they are stored. */
   readonly after: Float32Array<ArrayBuffer> | null;
-  /** Of the whole block: the largest magnitude, and the largest error. */
+  /** The largest magnitude of the whole block, and the largest error. */
   readonly amax: number;
   readonly error: number;
 }

@@ -71,7 +71,7 @@ export interface Looked {
   readonly values: Float32Array;
   /** `null` without a scheme. */
   readonly tensor: BlockScaled | null;
-  /** Of the scheme, or as they are stored; empty where there are none. */
+  /** Scales of the scheme, or as they are stored; empty where there are none. */
   readonly scales: Uint8Array | Float32Array;
   readonly block: readonly [number, number] | null;
 }

@@ -185,7 +185,7 @@ function dialectsToTry(): DialectName[] {
 function Closer({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
   const { precision: text } = words.value;
   const isPlain = tensor.scaled === null;
-  /** Of what is shown closely: it stays the same while the form changes. */
+  /** The dialect of what is shown closely: it stays the same while the form changes. */
   const [dialect] = useState<DialectName | null>(isPlain ? form.value.to : null);
   const [whole, setWhole] = useState<Sample | null>(null);
   const [tried, setTried] = useState<readonly (readonly [DialectName, Sample])[]>([]);
