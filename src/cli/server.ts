@@ -157,7 +157,7 @@ function optionsOf(body: Json, served: Served): GenerateOptions {
     topK: number("top_k"),
     minP: number("min_p"),
     seed: number("seed"),
-    stop: (stop ?? undefined) as string | string[] | undefined,
+    stop: (stop || undefined) as string | string[] | undefined,
   };
 }
 

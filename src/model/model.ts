@@ -6,6 +6,7 @@ import type { ModelConfig } from "./config.ts";
 import type { Crew } from "./crew.ts";
 import {
   checkMost,
+  checkStops,
   EMBED_OPTIONS,
   type EmbedOptions,
   GENERATE_OPTIONS,
@@ -98,7 +99,7 @@ export class Model {
     const ids = checkIds("generate", tokens, this.config);
     const most = checkMost(options.maxTokens);
     if (ids.length === 0) throw emptyPrompt();
-    const stops = typeof options.stop === "string" ? [options.stop] : (options.stop ?? []);
+    const stops = checkStops(options.stop);
     const stream = this.tokenizer === null ? null : new TextStream(this.tokenizer, stops);
     const leave = await this.#enter();
     try {

@@ -113,6 +113,18 @@ export function checkMost(maxTokens = 256): number {
   });
 }
 
+/** @throws BlockscaleError `option`: no text or texts, or an empty one, at which every answer would end */
+export function checkStops(stop: unknown): readonly string[] {
+  const stops: readonly unknown[] = Array.isArray(stop) ? stop : stop === undefined ? [] : [stop];
+  if (stops.every((text): text is string => typeof text === "string" && text !== "")) return stops;
+  throw new BlockscaleError("option", {
+    where: "generate: stop",
+    expected: "a text or a list of texts, none of them empty",
+    got: JSON.stringify(stop),
+    fix: "Leave it out to end at no text.",
+  });
+}
+
 export function unknownPooling(pooling: unknown): BlockscaleError {
   return new BlockscaleError("option", {
     where: "embed: pooling",

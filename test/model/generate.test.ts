@@ -265,6 +265,10 @@ describe("a model", () => {
     expect(await failing(all(model.generate("text")))).toMatch(/tokenizer/);
     expect(await failing(all(model.generate([])))).toMatch(/at least one token/);
     expect(await failing(all(model.generate([1], { maxTokens: -1 })))).toMatch(/maxTokens/);
+    for (const stop of [5, "", ["a", ""], [null]])
+      expect(await failing(all(model.generate([1], { stop: stop as never })))).toMatch(
+        /^option: generate: stop: expected a text or a list of texts/,
+      );
     expect(
       await failing(all(model.generate(new Int32Array(510).fill(3), { maxTokens: 20, temperature: 0 }))),
     ).toMatch(/at most 512 tokens of prompt and answer/);
