@@ -26,7 +26,8 @@ export interface FormatEffect {
 }
 
 /**
- * Weights that have one format, since many loaders put them together: q, k and v; gate and up; all experts of a layer.
+ * Weights that have one format, since many loaders put them together: q, k
+ * and v; gate and up; all experts of a layer.
  */
 export interface SensitiveGroup {
   readonly name: string;

@@ -23,8 +23,8 @@ const DEFAULTS: Json = {
 const REFUSED = ["final_logit_softcapping", "attn_logit_softcapping", "use_bidirectional_attention"];
 
 /**
- * Gemma 3, or the text part of one with vision: four norms a layer, norms of heads, scaled embeddings, and a window in
- * most layers, which turn by a base of their own.
+ * Gemma 3, or the text part of one with vision: four norms a layer, norms of heads, scaled embeddings, and a
+ * window in most layers, which turn by a base of their own.
  */
 export function gemma3(where: string, file: Json, name: string): DecoderConfig {
   const text = (file.text_config ?? {}) as Json;

@@ -51,7 +51,10 @@ export interface TrainKernels extends ModelKernels {
    */
   roundByChance(format: FormatId, dst: number, src: number, n: number, exponent: number, first: number): void;
 
-  /** Rounds by chance in blocks with UE8M0 scales, otherwise as `round`; row 0 is row `firstRow` of its tensor. */
+  /**
+   * Rounds by chance in blocks with UE8M0 scales, otherwise as
+   * `round`; row 0 is row `firstRow` of its tensor.
+   */
   roundBlocksByChance(
     format: FormatId,
     dst: number,

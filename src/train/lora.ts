@@ -62,7 +62,8 @@ export function isAdapter(name: string): boolean {
 }
 
 /**
- * Sets adapters to what PEFT begins with: A uniform between -1 and 1 over the root of k, B zero, so that the model is what it was.
+ * Sets adapters to what PEFT begins with: A uniform between -1 and 1 over the root of k,
+ * B zero, so that the model is what it was.
  */
 export function initializeAdapters(program: Program, all: readonly Parameter[], seed: number): void {
   for (const [i, { name, shape, value, count }] of all.entries()) {

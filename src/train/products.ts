@@ -99,7 +99,10 @@ export class Products {
     this.#kernels.addScaled(dx + 4 * start * k, work.made, rows * k, 1);
   }
 
-  /** Transposes this member's rows of x[tokens, k] and rounds them along the tokens, as weight gradients read them. */
+  /**
+   * Transposes this member's rows of x[tokens, k] and rounds them along
+   * the tokens, as weight gradients read them.
+   */
   turn(turned: number, x: number, tokens: number, weight: Weight, work: Workspace): void {
     const { k, recipe } = weight;
     const format = recipe.weightGradient.x;

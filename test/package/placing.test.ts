@@ -25,7 +25,8 @@ const MEMORY = new RegExp(
  * - conversions and reinterpretations: convert, trunc, promote, demote, reinterpret
  * - constants: a lane constructor, or a splat of a literal other than 0
  *
- * Adding, multiplying and dividing float lanes is arithmetic, and so is splatting a number that lanes/ has made.
+ * Adding, multiplying and dividing float lanes is arithmetic, and so is
+ * splatting a number that lanes/ has made.
  */
 const LANE_BITS = new RegExp(
   [

@@ -1,7 +1,7 @@
 /**
- * Gemma 3 (text) as its definition reads, in float64 and without a cache: scaled embeddings, norms of 1 + w before and
- * after attention and feed-forward, norms of q and k, a window in all layers but each `pattern`-th one, which turn by
- * another base, and GELU by tanh.
+ * Gemma 3 (text) as its definition reads, in float64 and without a cache: scaled embeddings, norms of 1 + w
+ * before and after attention and feed-forward, norms of q and k, a window in all layers but each `pattern`-th
+ * one, which turn by another base, and GELU by tanh.
  */
 export interface Gemma3Sizes {
   readonly hidden: number;

@@ -307,7 +307,9 @@ export const en = {
     } satisfies Record<ProblemKind, string> as Record<ProblemKind, string>,
   },
 
-  /** Words of the library that are shown as they are in English; other languages translate those they know. */
+  /**
+   * Words of the library that are shown as they are in English; other languages translate those they know.
+   */
   textsOfLibrary: {} as Readonly<Record<string, string>>,
   /** Sentences of the library with names and numbers in them, as patterns. */
   patternsOfLibrary: [] as readonly (readonly [pattern: RegExp, become: string])[],
