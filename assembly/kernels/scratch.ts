@@ -1,9 +1,13 @@
 /**
- * The kernels' own working memory, in front of the engine's heap: a place for the last few values of a row, padded
- * to a whole vector, and one running maximum per block of a panel.
+ * The kernels' own working memory, in front of the engine's heap: a place for the last few values of a row, padded to a whole
+ * vector, and one running maximum per block of a panel.
+ *
+ * It is one place for each instance and not one for each call: nothing in it outlives a call of the host, calls do not overlap, and
+ * a place of each call would be one more argument of every kernel with a tail. Instances that share a memory have it moved, each to a
+ * place of its own.
  */
 export abstract class Scratch {
-  /** How far it was moved: instances that share a memory have a place each. */
+  /** Bytes between where it is and where it is unless it is moved. */
   static moved: usize = 0;
 
   @inline static get start(): usize {

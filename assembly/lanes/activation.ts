@@ -13,7 +13,7 @@ export abstract class Activation {
     return f32x4.add(half, f32x4.mul(half, Functions.erf(f32x4.mul(x, f32x4.splat(Mathf.SQRT1_2)))));
   }
 
-  /** The same by the approximation 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). */
+  /** `gelu` by the approximation 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). */
   @inline static geluTanh(x: v128): v128 {
     const cube = f32x4.mul(f32x4.mul(x, x), f32x4.mul(x, f32x4.splat(0.044715)));
     const inner = f32x4.mul(f32x4.add(x, cube), f32x4.splat(0.7978845608028654));

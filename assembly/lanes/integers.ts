@@ -95,7 +95,7 @@ export abstract class Planes {
     return Simd.roundedHalf(Simd.zipBytesLow(zeros, significands), Simd.zipBytesLow(lows, highs));
   }
 
-  /** Of the upper eight. */
+  /** F of the upper eight codes. */
   @inline static upperHalf(significands: v128, lows: v128, highs: v128, zeros: v128): v128 {
     return Simd.roundedHalf(Simd.zipBytesHigh(zeros, significands), Simd.zipBytesHigh(lows, highs));
   }

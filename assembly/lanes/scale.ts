@@ -123,12 +123,12 @@ export abstract class Scale {
     return reinterpret<f32>(byte == 0xff ? 0x7fc00000 : byte << 23);
   }
 
-  /** The same, but 255 becomes Inf: no branch, for loops that have looked for 255 before. */
+  /** 2^(byte - 127) as float32, as `power` gives it, but 255 becomes Inf: no branch, for loops that have looked for 255 before. */
   @inline static finitePower(byte: i32): f32 {
     return reinterpret<f32>(max(byte << 23, 0x00400000));
   }
 
-  /** The same of four bytes in 32-bit lanes. */
+  /** What `finitePower` gives, for four bytes in 32-bit lanes. */
   @inline static powers(bytes: v128): v128 {
     return i32x4.max_s(i32x4.shl(bytes, 23), i32x4.splat(0x00400000));
   }

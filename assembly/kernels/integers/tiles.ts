@@ -113,7 +113,7 @@ abstract class Tile {
     } while (x < end);
   }
 
-  /** The same for weights of two planes, the lower one `apart` bytes behind the upper: 6 * rows accumulators. */
+  /** What `one` does, for weights of two planes, the lower one `apart` bytes behind the upper: 6 * rows accumulators. */
   @inline static two(
     rows: i32,
     sums: usize,
