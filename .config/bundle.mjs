@@ -310,6 +310,19 @@ const firstInOneFile = {
   },
 };
 
+/** The page's policy allows workers from files alone: the one of models lies beside it, and its text is left out. */
+const modelWorkerFromFile = {
+  name: "model's worker from a file",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^#model-worker$/ }, () => ({ path: "source", namespace: "none" }));
+    onLoad({ filter: /./, namespace: "none" }, () => ({ contents: 'export const source = "";' }));
+    onLoad({ filter: /\/src\/model\/crew\.ts$/ }, async ({ path: file }) => ({
+      contents: (await readFile(file, "utf8")).replace('URL("./worker.js"', 'URL("./model-worker.js"'),
+      loader: "ts",
+    }));
+  },
+};
+
 /** The page of src/web/ as a folder that any web server can host. */
 async function web() {
   const out = path("dist-web/");
@@ -354,7 +367,9 @@ async function web() {
     alias: hubForBrowsers,
     splitting: true,
     chunkNames: "worker-[hash]",
+    plugins: [modelWorkerFromFile],
   });
+  await build({ ...options, ...threadWorker("model"), outdir: undefined, outfile: `${out}model-worker.js` });
   await build({
     ...options,
     entryPoints: {

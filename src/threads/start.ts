@@ -2,7 +2,10 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { isNode, type NodeThreads, nodeThreads } from "./node.ts";
 import { errorOf, type Reply } from "./protocol.ts";
 
-/** What a worker runs: its script as text, and the same as a file for pages that allow no other workers. */
+/**
+ * What a worker runs: its script as text, and the same as a file for pages that allow no other workers. Where such a
+ * page is bundled, the text may be left empty.
+ */
 export interface Script {
   readonly source: string;
   open(): Worker;
@@ -68,12 +71,14 @@ function waysHere({ source, open }: Script): Way[] {
   if (threads && (isNode() || typeof Worker !== "function"))
     return [(listener) => nodeThread(threads, source, listener)];
   if (typeof Worker === "function") {
+    const file: Way = (listener) => webThread(open(), listener);
+    if (source === "") return [file];
     return [
       (listener) => {
         const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
         return webThread(new Worker(url, { type: "module" }), listener);
       },
-      (listener) => webThread(open(), listener),
+      file,
     ];
   }
   return [];

@@ -19,7 +19,7 @@ async function inNode(env, to) {
   );
   const names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
   const files = new Map(names.map((name) => [name, new Blob([readFileSync(join(stories(env), name))])]));
-  const pair = await code.ModelPair.open("stories", files, () => {});
+  const pair = await code.ModelPair.open("stories", files, 1, () => {});
   await pair.convert(to, () => {});
   return { ...code, pair };
 }
@@ -52,6 +52,9 @@ export const tests = [
       await withPage(env, async (page) => {
         await page.goto(`${env.url}?view=run&example=stories&format=compressed-tensors-mxfp4`);
         await ready(page);
+        // Node computes in one thread, and to the same bits.
+        const threads = await page.evaluate(() => Math.min(8, navigator.hardwareConcurrency));
+        if (threads > 1) await page.getByTestId("run-facts").getByText(`${threads} threads`).waitFor();
         await page.locator("#run-temperature").selectOption("1");
         await watchPauses(page);
         await page.getByRole("button", { name: "Go on" }).click();

@@ -111,6 +111,9 @@ export const tests = [
         try {
           const page = await openPage(context, url);
           assert.equal(await page.evaluate(() => crossOriginIsolated), false);
+          await page.goto(`${url}?view=run&example=stories`);
+          await page.getByTestId("run-facts").getByText("1 thread: this page cannot share memory").waitFor();
+          await page.goto(url);
           await kept(page);
           await page.reload();
           assert.equal(await page.evaluate(() => crossOriginIsolated), true);

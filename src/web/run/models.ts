@@ -26,9 +26,13 @@ export class ModelPair {
   static async open(
     name: string,
     files: ReadonlyMap<string, Source>,
+    threads: number,
     onProgress: (part: number) => void,
   ): Promise<ModelPair> {
-    const model = await openModel(files, { onProgress: ({ done, total }) => onProgress(done / total) });
+    const model = await openModel(files, {
+      threads,
+      onProgress: ({ done, total }) => onProgress(done / total),
+    });
     const { checkpoint } = await openCheckpoint(files, name);
     const parameters = resolve(checkpoint).weights.reduce((sum, weight) => sum + countOf(shapeOf(weight)), 0);
     const facts = {
@@ -37,6 +41,7 @@ export class ModelPair {
       parameters,
       bytes: weightBytes(files),
       context: model.config.context,
+      threads,
       writes: model.config.kind === "decoder",
       hasTokenizer: model.tokenizer !== null,
       hasChat: model.tokenizer?.hasChat ?? false,
@@ -67,7 +72,7 @@ export class ModelPair {
       to,
       onProgress: ({ bytes, size }) => onProgress(bytes / size),
     });
-    this.#converted = await openModel(files);
+    this.#converted = await openModel(files, { threads: this.facts.threads });
     const changed = plan.tensors.filter(({ action }) => action !== "copy").length;
     return { to, bytes: weightBytes(files), changed };
   }

@@ -12,6 +12,8 @@ export interface ModelFacts {
   /** Bytes of its weights in the files. */
   readonly bytes: number;
   readonly context: number;
+  /** That share its work. */
+  readonly threads: number;
   /** Whether it predicts tokens; encoders make vectors. */
   readonly writes: boolean;
   readonly hasTokenizer: boolean;

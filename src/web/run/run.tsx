@@ -70,7 +70,10 @@ function Opened(): JSX.Element {
     <>
       <section class="model-line">
         <h2>{model?.name ?? nameOfChosen(chosen.value!)}</h2>
-        <p class="help">{model !== null && text.facts(model.architecture, short(model.parameters))}</p>
+        <p class="help" data-testid="run-facts">
+          {model !== null &&
+            `${text.facts(model.architecture, short(model.parameters))} · ${text.threads(model.threads, crossOriginIsolated)}`}
+        </p>
         <button type="button" disabled={busy.value !== null} onClick={() => leave(openAnother)}>
           {text.another}
         </button>

@@ -7,6 +7,12 @@ const en = {
   lead: "Run a model as it is and as FP8 or FP4, side by side: what both write, how likely they find each token, and how fast they are. Everything runs in this tab.",
   another: "Open another",
   facts: (architecture: string, parameters: string): string => `${architecture}, ${parameters} parameters`,
+  threads: (n: number, canShare: boolean): string =>
+    n > 1
+      ? `${n} threads`
+      : canShare
+        ? "1 thread"
+        : "1 thread: this page cannot share memory between several",
   opening: (part: string): string => `Reading the weights: ${part}`,
   converting: (part: string): string => `Converting: ${part}`,
   isConverted: (before: string, after: string): string => `${before} of weights became ${after}`,
@@ -81,6 +87,8 @@ const zh: typeof en = {
   lead: "将原模型与其 FP8 或 FP4 版本并排运行：看两者写出什么、对每个词元有多大把握、速度如何。一切都在此标签页中进行。",
   another: "打开其他模型",
   facts: (architecture, parameters) => `${architecture}，${parameters} 个参数`,
+  threads: (n, canShare) =>
+    n > 1 ? `${n} 个线程` : canShare ? "1 个线程" : "1 个线程：此页面无法在线程间共享内存",
   opening: (part) => `正在读取权重：${part}`,
   converting: (part) => `正在转换：${part}`,
   isConverted: (before, after) => `权重从 ${before} 变为 ${after}`,

@@ -1,3 +1,4 @@
+import { canShare } from "../../threads/start.ts";
 import { openChosen } from "../workers/chosen.ts";
 import { PageError, problemOf } from "../workers/problem.ts";
 import type { Chosen, Problem } from "../workers/protocol.ts";
@@ -25,12 +26,17 @@ function teller(): (part: number) => void {
   };
 }
 
+/** One for each core, within reason, where memory can be shared between them. */
+function threadsHere(): number {
+  return canShare() ? Math.max(1, Math.min(8, navigator.hardwareConcurrency)) : 1;
+}
+
 async function open(chosen: Chosen): Promise<void> {
   const before = pair;
   pair = null;
   await before?.close();
   const { name, files } = await openChosen(chosen);
-  pair = await ModelPair.open(name, files, teller());
+  pair = await ModelPair.open(name, files, threadsHere(), teller());
   tell({ kind: "opened", facts: pair.facts });
 }
 
