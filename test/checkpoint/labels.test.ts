@@ -298,6 +298,14 @@ describe("scales that are not where others keep them", () => {
     expect((await inspect(checkpoint, sources)).warnings).toHaveLength(1);
   });
 
+  test("blocks that no tensor can have are a warning to who looks, and refused otherwise", async () => {
+    const config = { quantization_config: { weight_block_size: [2 ** 40, 1] } };
+    const { checkpoint } = await opened([weight], config);
+    expect(() => planDequantize(checkpoint)).toThrow(/at most 2\^31/);
+    const { warnings } = await inspect(checkpoint, null);
+    expect(warnings[0]).toMatch(/at most 2\^31/);
+  });
+
   test.each([
     ["F4 of one dimension", tensor("a.table", "F4", [8], new Uint8Array(4))],
     ["F6 of any name", tensor("a.weight_scale", "F6_E2M3", [4, 4], new Uint8Array(12))],

@@ -39,12 +39,21 @@ export function resolve(
 ): Resolved {
   const places = placesOf(checkpoint);
   const byName = new Map(places.map((place) => [place.name, place]));
+  const attempt = <T>(read: () => T): T | undefined => {
+    try {
+      return read();
+    } catch (error) {
+      if (onProblem === undefined || !(error instanceof BlockscaleError)) throw error;
+      onProblem(error);
+      return undefined;
+    }
+  };
   let holders: ReturnType<Around["holders"]> | undefined;
   const around: Around = {
     byName,
     holders: () => (holders ??= byHolder(places)),
     config: checkpoint.config,
-    configured: configuredBlocks(checkpoint.config),
+    configured: attempt(() => configuredBlocks(checkpoint.config)) ?? [],
     takesOne: options.missingScale === "one",
   };
   const scaled = new Map<string, ScaledWeight>();
@@ -61,12 +70,7 @@ export function resolve(
   }
   for (const place of places) {
     if (scaled.has(place.name) || taken.has(place.name)) continue;
-    try {
-      take(place, fp8Weight(place, around));
-    } catch (error) {
-      if (onProblem === undefined || !(error instanceof BlockscaleError)) throw error;
-      onProblem(error);
-    }
+    attempt(() => take(place, fp8Weight(place, around)));
   }
   const isQuantised =
     scaled.size > 0 || quantization !== null || isLabelled(checkpoint) || places.some(isMarker);
