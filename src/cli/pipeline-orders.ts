@@ -41,14 +41,16 @@ export async function ordersOf(
     const ofFiles = [...files.keys()]
       .filter((name) => name.endsWith(".safetensors"))
       .map((name) => ({ name }));
-    const chosen = fitting(flags.files, ofFiles);
+    const fit = fitting(flags.files ?? [], ofFiles);
+    // Without a pattern of its own a model is read as ever.
+    const chosen = fit.length > 0 ? fit : undefined;
     const place = `${from}/${component}`;
     const { checkpoint } = await openCheckpoint(chooseFiles(files, chosen).files, place);
     const weights = resolveWeights(checkpoint, { missingScale: "one" });
     shards.push(...ofFiles);
     tensors.push(...weights);
     const own = patternsFor(patterns, weights);
-    if (choosesNothing(patterns, own, order)) continue;
+    if (choosesNothing(own, order)) continue;
     const options = { ...task.options, ...own };
     orders.set(component, {
       ...order,
@@ -64,11 +66,14 @@ export async function ordersOf(
   return orders;
 }
 
-/** The patterns that fit in a model. What is no override at all stays, to be refused by the planner. */
+/**
+ * The patterns that fit in a model. Lists of which none fits stay, empty: `only` then still means no others.
+ * What is no override at all stays too, to be refused by the planner.
+ */
 function patternsFor(patterns: Patterns, weights: readonly Named[]): Patterns {
   const given = SELECTION.filter((option) => patterns[option] !== undefined);
   const own: Patterns = Object.fromEntries(
-    given.map((option) => [option, fitting(patterns[option], weights)]),
+    given.map((option) => [option, fitting(patterns[option]!, weights)]),
   );
   const overrides = patterns.overrides?.filter(
     (found) => !isOverride(found) || fitsAny(found.pattern, weights),
@@ -77,14 +82,9 @@ function patternsFor(patterns: Patterns, weights: readonly Named[]): Patterns {
 }
 
 /** Whether a command chooses certain weights, of which a model has none. */
-function choosesNothing(asked: Patterns, own: Patterns, { task }: Order): boolean {
-  const isQuantised = task.direction.kind === "quantize";
-  const restricting = ({ only, include }: Patterns) => [
-    ...(only ?? []),
-    ...(isQuantised ? [] : (include ?? [])),
-  ];
-  const adding = ({ also, include }: Patterns) => [...(also ?? []), ...(isQuantised ? (include ?? []) : [])];
-  return restricting(asked).length > 0 && restricting(own).length === 0 && adding(own).length === 0;
+function choosesNothing({ only, include, also }: Patterns, { task }: Order): boolean {
+  const isChosen = only !== undefined || (task.direction.kind === "dequantize" && include !== undefined);
+  return isChosen && [only, include, also].every((fit = []) => fit.length === 0);
 }
 
 function isOverride(found: Override): boolean {
@@ -96,11 +96,6 @@ function fitsAny(pattern: string, names: readonly Named[]): boolean {
   return names.some(({ name }) => fits(name));
 }
 
-/** The patterns that fit a name; `undefined` where none does, which stands for no choice. */
-function fitting(
-  patterns: readonly string[] | undefined,
-  names: readonly Named[],
-): readonly string[] | undefined {
-  const found = patterns?.filter((pattern) => fitsAny(pattern, names));
-  return found?.length === 0 ? undefined : found;
+function fitting(patterns: readonly string[], names: readonly Named[]): readonly string[] {
+  return patterns.filter((pattern) => fitsAny(pattern, names));
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { valuesAs } from "../support/checkpoint-files.ts";
@@ -130,6 +130,20 @@ test("patterns count in the models where they fit, and must fit in one of them",
     code: 2,
     err: expect.stringContaining("overrides[0]"),
   });
+});
+
+test("--only means no other weights in a model where only --also fits", async () => {
+  const [q, shared] = ["encoder.block.0.layer.0.SelfAttention.q.weight", "shared.weight"];
+  const from = join(folder, "shared");
+  cpSync(input, from, { recursive: true });
+  await writeFileWith(join(from, "text_encoder/model.safetensors"), [linear(q), linear(shared)]);
+  const options = ["--only", "transformer_blocks.1.*", "--also", "shared.*", "--dry-run", "--json"];
+  const { out } = await blockscale("quantize", from, join(folder, "no"), ...options);
+  const { tensors } = JSON.parse(out).components.text_encoder;
+  expect(tensors).toMatchObject([
+    { name: q, reason: "not chosen" },
+    { name: shared, reason: null },
+  ]);
 });
 
 test("what can only be asked of one model is refused, and so is a folder of something else", async () => {
