@@ -186,6 +186,11 @@ describe("which weights become FP8", () => {
       "a.up_proj.weight": "not chosen",
       "b.up_proj.weight": "not quantised",
     });
+    // Two names of one option.
+    expect(reasons(planDequantize(made, { only: ["b.*"], include: ["a.*"] }))).toEqual({
+      "a.up_proj.weight": null,
+      "b.up_proj.weight": "not quantised",
+    });
     expect(() => planDequantize(made, { also: ["*"] } as never)).toThrow(
       "options named dtype, only, include, exclude, missingScale, got also",
     );

@@ -23,7 +23,8 @@ const DTYPES = { bf16: "BF16", f16: "F16", f32: "F32" } as const;
 export function planDequantize(checkpoint: Checkpoint, options: DequantizeOptions = {}): Plan {
   checkKnown("planDequantize", options, ["dtype", "only", "include", "exclude", "missingScale"]);
   const dtype = DTYPES[checkChoice("planDequantize: dtype", options.dtype ?? "bf16", ["bf16", "f16", "f32"])];
-  const only = (options.only ?? options.include)?.map(matcher);
+  const { only, include } = options;
+  const chosen = (only ?? include) && [...(only ?? []), ...(include ?? [])].map(matcher);
   const exclude = (options.exclude ?? []).map(matcher);
   const { weights, foreign, strays } = resolve(checkpoint, options);
   const isQuantised = weights.some(({ kind }) => kind === "scaled");
@@ -34,7 +35,7 @@ export function planDequantize(checkpoint: Checkpoint, options: DequantizeOption
     if (strays.has(name) && weight.kind !== "scaled") return dropped(placesOfWeight(weight)[0], STRAY_REASON);
     if (weight.kind !== "scaled") return copied(weight, "not quantised");
     if (exclude.some((fits) => fits(name))) return copied(weight, "excluded");
-    if (only?.some((fits) => fits(name)) === false) return copied(weight, NOT_CHOSEN);
+    if (chosen?.some((fits) => fits(name)) === false) return copied(weight, NOT_CHOSEN);
     return converted({ from: weight, into: { kind: "plain", dtype } }, [
       { name, dtype, shape: plainShape(weight) },
     ]);
