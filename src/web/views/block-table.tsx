@@ -46,10 +46,7 @@ export function BlockTable({ place, block, onClose }: BlockTableProps): JSX.Elem
           <Icon name="close" />
         </button>
       </header>
-      <p class="help">
-        {slice > 0 && `${text.slice(slice)}, `}
-        {text.place(range(firstRow, rows), range(firstCol, cols))}
-      </p>
+      <p class="help">{text.place(slice, range(firstRow, rows), range(firstCol, cols))}</p>
       <dl class="figures">
         <FigureRows rows={figures} />
       </dl>
