@@ -2,12 +2,12 @@
 // Files lie in TMPDIR: /dev/shm leaves the disk out of it.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { markdownTable } from "markdown-table";
+import { freePort } from "../test/support/free-port.mjs";
 
 const CLI = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
 const [turns, SHARDS] = [process.argv[2] ?? 3, process.argv[3] ?? 16].map(Number);
@@ -54,14 +54,6 @@ function blockscale(...args) {
 
 async function until(process, words) {
   while (!words.test(process.said())) await setTimeout(20);
-}
-
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** A BF16 checkpoint, one matrix a shard. */

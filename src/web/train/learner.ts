@@ -36,7 +36,7 @@ const CONTEXT = 64;
 const CONFIG = { ...LITTLE_LLAMA, vocab_size: 256, max_position_embeddings: 256 };
 
 /** Fewest bytes of text that a batch can be taken from. */
-export const LEAST_TEXT: number = 4 * CONTEXT;
+const LEAST_TEXT = 4 * CONTEXT;
 
 /**
  * A model that learns from a text. Two with the same settings but for the recipe begin alike and see the same
