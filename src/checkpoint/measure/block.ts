@@ -3,6 +3,7 @@ import type { Source } from "../../io/source.ts";
 import { scaleTypeOf } from "../../tensor/formats.ts";
 import type { Strip } from "../plan/strip.ts";
 import { matrixOf } from "../read/weights.ts";
+import { scalesOfStrip } from "../run/rows.ts";
 import { lookAt, type StripSampling } from "./sample.ts";
 
 /** Where a block lies: rows of blocks are counted on over the slices of a tensor. */
@@ -41,15 +42,19 @@ export function holdsBlock(
   { blockRow }: BlockPlace,
 ): boolean {
   const { rows } = matrixOf(shape);
-  const row = rowInStrip(strip, rows, block, blockRow);
+  const row = rowInStrip(strip, rows, beginOf(blockRow, rows, block[0]));
   return row >= 0 && row < strip.rows;
 }
 
-/** The first row of a block, counted from the first of a strip. */
-function rowInStrip(strip: Strip, rows: number, block: readonly [number, number], blockRow: number): number {
-  const perSlice = Math.ceil(rows / block[0]);
-  const slice = Math.floor(blockRow / perSlice);
-  return (slice - strip.slice) * rows + (blockRow % perSlice) * block[0] - strip.firstRow;
+/** The slice in which a row of blocks begins, and its first row there. */
+function beginOf(blockRow: number, rows: number, height: number): readonly [slice: number, row: number] {
+  const perSlice = Math.ceil(rows / height);
+  return [Math.floor(blockRow / perSlice), (blockRow % perSlice) * height];
+}
+
+/** A row of a slice, counted from the first row of a strip. */
+function rowInStrip(strip: Strip, rows: number, [slice, row]: readonly [number, number]): number {
+  return (slice - strip.slice) * rows + row - strip.firstRow;
 }
 
 /**
@@ -58,7 +63,7 @@ function rowInStrip(strip: Strip, rows: number, block: readonly [number, number]
  */
 export async function sampleBlock(
   sampling: StripSampling,
-  place: BlockPlace,
+  { blockRow, blockCol }: BlockPlace,
   sources: readonly Source[],
   engine: Engine,
 ): Promise<BlockValues> {
@@ -67,13 +72,11 @@ export async function sampleBlock(
   const became = tensor === null ? values : engine.dequantize(tensor);
   const { rows, cols } = matrixOf(weight.shape);
   const [height, width] = block!;
-  const perSlice = Math.ceil(rows / height);
-  const slice = Math.floor(place.blockRow / perSlice);
-  const rowOfSlice = (place.blockRow % perSlice) * height;
-  const first = rowInStrip(strip, rows, block!, place.blockRow);
-  const firstCol = place.blockCol * width;
+  const [slice, firstRow] = beginOf(blockRow, rows, height);
+  const first = rowInStrip(strip, rows, [slice, firstRow]);
+  const firstCol = blockCol * width;
   const size = [
-    Math.min(height, rows - rowOfSlice, strip.rows - first),
+    Math.min(height, rows - firstRow, strip.rows - first),
     Math.min(width, cols - firstCol),
   ] as const;
   const shown = [Math.min(SHOWN[0], size[0]), Math.min(SHOWN[1], size[1])] as const;
@@ -90,11 +93,11 @@ export async function sampleBlock(
       after[r * shown[1] + c] = became[at]!;
     }
   }
-  const scaleRow = place.blockRow - strip.slice * perSlice - Math.floor(strip.firstRow / height);
-  const scale = scales[scaleRow * Math.ceil(cols / width) + place.blockCol]!;
+  const { first: firstScale } = scalesOfStrip({ shape: weight.shape, block: block! }, strip);
+  const scale = scales[blockRow * Math.ceil(cols / width) + blockCol - firstScale]!;
   return {
     slice,
-    firstRow: rowOfSlice,
+    firstRow,
     firstCol,
     rows: size[0],
     cols: size[1],

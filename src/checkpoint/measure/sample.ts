@@ -76,7 +76,10 @@ export interface Looked {
   readonly block: readonly [number, number] | null;
 }
 
-/** @throws BlockscaleError `io`, `dialect` */
+/**
+ * Reads a strip and stores it under a scheme.
+ * @throws BlockscaleError `io`, `dialect`
+ */
 export async function lookAt(
   { weight, strip, scheme }: StripSampling,
   sources: readonly Source[],
@@ -245,6 +248,6 @@ export function joinSamples(
     totalRows: slices * rows,
     ...strips.reduce<Tally>(addTallies, NO_TALLY),
     precision: strips.reduce((sum, { precision }) => add(sum, precision), NOTHING),
-    map: block === null ? null : drawMap(strips, rows, block),
+    map: block === null ? null : drawMap(strips, shape, block),
   };
 }

@@ -1,4 +1,5 @@
 import type { Strip } from "../plan/strip.ts";
+import { scalesOfStrip } from "../run/rows.ts";
 
 /** Scales of one strip, row by row of blocks, as exponents. */
 export interface StripScales {
@@ -12,7 +13,7 @@ export interface ScaleMap {
   readonly rows: number;
   readonly cols: number;
   readonly exponents: Int16Array<ArrayBuffer>;
-  /** The block each cell shows: its {@link BlockPlace} as blockRow * blockCols + blockCol. */
+  /** The block each cell shows: its place, counted over the whole weight, is blockRow * blockCols + blockCol. */
   readonly places: Int32Array<ArrayBuffer>;
   readonly blockCols: number;
   /** Scales that the picture stands for. */
@@ -23,10 +24,10 @@ export interface ScaleMap {
 /** Cells a side, at most. */
 const MAP_SIZE = 256;
 
-/** @param height rows of a slice */
+/** The picture of a weight's scales; `null` where it has none. @param shape of the weight */
 export function drawMap(
   strips: readonly StripScales[],
-  height: number,
+  shape: readonly number[],
   block: readonly [number, number],
 ): ScaleMap | null {
   const scaleCols = strips[0]?.scaleCols ?? 0;
@@ -38,13 +39,13 @@ export function drawMap(
   const places = new Int32Array(rows * cols);
   let row = 0;
   for (const { exponents, strip } of strips) {
-    const first = strip.slice * Math.ceil(height / block[0]) + Math.floor(strip.firstRow / block[0]);
+    const { first } = scalesOfStrip({ shape, block }, strip);
     for (let i = 0; i < exponents.length; i++) {
       const r = Math.floor(((row + Math.floor(i / scaleCols)) * rows) / scaleRows);
       const at = r * cols + Math.floor(((i % scaleCols) * cols) / scaleCols);
       if (exponents[i]! > map[at]!) {
         map[at] = exponents[i]!;
-        places[at] = first * scaleCols + i;
+        places[at] = first + i;
       }
     }
     row += exponents.length / scaleCols;
