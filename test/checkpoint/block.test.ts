@@ -73,3 +73,16 @@ test.each([
       expect([...map.places]).toEqual(Array.from({ length: map.scales }, (_, i) => i));
   }
 });
+
+test("the scale of a block with a NaN is NaN", async () => {
+  const { weight, sources } = weightOf(
+    [1, 32],
+    Float32Array.from({ length: 32 }, () => Number.NaN),
+  );
+  const [place, strip] = [
+    { blockRow: 0, blockCol: 0 },
+    { slice: 0, firstRow: 0, rows: 1 },
+  ];
+  const found = await sampleBlock({ weight, strip, scheme: schemes.mxfp8 }, place, sources, engine);
+  expect(found.scale).toBeNaN();
+});

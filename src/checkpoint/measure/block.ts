@@ -1,6 +1,6 @@
 import type { Engine } from "../../engine/engine.ts";
 import type { Source } from "../../io/source.ts";
-import { scaleTypeOf } from "../../tensor/formats.ts";
+import { scaleTypeOf, ue8m0Value } from "../../tensor/formats.ts";
 import type { Strip } from "../plan/strip.ts";
 import { matrixOf } from "../read/weights.ts";
 import { scalesOfStrip } from "../run/rows.ts";
@@ -101,7 +101,7 @@ export async function sampleBlock(
     firstCol,
     rows: size[0],
     cols: size[1],
-    scale: scaleTypeOf(scales) === "ue8m0" ? 2 ** (scale - 127) : scale,
+    scale: scaleTypeOf(scales) === "ue8m0" ? ue8m0Value(scale) : scale,
     shown,
     before,
     after: tensor === null ? null : after,
