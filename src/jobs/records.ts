@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { dirname } from "node:path";
 import type { FilePlan } from "../checkpoint/plan/plan.ts";
+import { inOrder } from "../io/concurrency.ts";
 import { refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
 import {
   makeFolderAt,
@@ -128,24 +129,23 @@ export async function missingFiles(
   { spec, plan }: SharedPlan,
   options: { readonly verify?: boolean; readonly signal: AbortSignal },
 ): Promise<{ missing: FilePlan[]; entries: Entry[] }> {
-  const missing: FilePlan[] = [];
-  const entries: Entry[] = [];
-  const look = async (file: FilePlan): Promise<Entry | null> => {
-    options.signal.throwIfAborted();
+  const look = async (file: FilePlan): Promise<{ file: FilePlan; entry: Entry | null }> => {
     const entry = await entryOf(folder, spec, file);
     const path = placeIn(folder, file.name);
     const isWhole =
       entry !== undefined &&
       (await isMade(entry, file, path)) &&
       (options.verify !== true || (await sha256Of(path, options.signal)) === entry.sha256);
-    return isWhole ? entry : null;
+    return { file, entry: isWhole ? entry : null };
   };
-  for (let i = 0; i < plan.files.length; i += LOOKS_AT_ONCE) {
-    const some = plan.files.slice(i, i + LOOKS_AT_ONCE);
-    for (const [j, entry] of (await Promise.all(some.map(look))).entries())
-      if (entry === null) missing.push(some[j]!);
-      else entries.push(entry);
+  function* looks() {
+    for (const file of plan.files) yield look(file);
   }
+  const missing: FilePlan[] = [];
+  const entries: Entry[] = [];
+  for await (const { file, entry } of inOrder(looks(), LOOKS_AT_ONCE, options.signal))
+    if (entry === null) missing.push(file);
+    else entries.push(entry);
   return { missing, entries };
 }
 

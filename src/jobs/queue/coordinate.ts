@@ -1,5 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import type { Job, Queue, QueueEvents } from "bullmq";
+import { forEachOf } from "../../io/concurrency.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { type Connection, openLibrary, QUEUE } from "./connection.ts";
 import type { Item, JobProgress, Work } from "./work.ts";
@@ -26,11 +27,11 @@ const ATTEMPTS = 5;
 /** Jobs that are looked at at once: each may be an output of which some places are read. */
 const AT_ONCE = 16;
 
-/** In milliseconds. */
+/** How often a coordinator tells and looks, in milliseconds. */
 export interface Pace {
-  /** How often progress is told; this asks Redis for nothing. */
+  /** Pause between two reports of progress, which ask Redis for nothing. */
   readonly tick: number;
-  /** How often every job is looked at: one that got lost with its Redis tells nothing. */
+  /** Time after which every job is looked at: one that got lost with its Redis tells nothing. */
   readonly look: number;
 }
 const PACE: Pace = { tick: 250, look: 10_000 };
@@ -146,10 +147,9 @@ export class Coordinator {
   async #look(ids: readonly string[]): Promise<void> {
     const found = await Promise.all(ids.map(async (id) => [id, await this.#queue.getJob(id)] as const));
     await this.#add(found.flatMap(([id, job]) => (job === undefined ? [this.#pending.get(id)!] : [])));
-    for (let i = 0; i < found.length; i += AT_ONCE) {
-      const some = found.slice(i, i + AT_ONCE);
-      await Promise.all(some.map(async ([id, job]) => job !== undefined && this.#lookAt(id, job)));
-    }
+    await forEachOf(found, AT_ONCE, async ([id, job]) => {
+      if (job !== undefined) await this.#lookAt(id, job);
+    });
   }
 
   async #lookAt(id: string, job: Job): Promise<void> {
