@@ -31,28 +31,29 @@ function uniformConfig(description: Description, kept: readonly string[]): Confi
   return configOf(description.format, [groupOf(description, ["Linear"])], kept);
 }
 
-/** Weights or activations in MXFP8 or MXFP4. */
-function mxArguments(bits: 4 | 8, dynamic: boolean): Config {
-  return {
-    num_bits: bits,
-    type: "float",
-    strategy: "group",
-    group_size: 32,
-    symmetric: true,
-    dynamic,
-    scale_dtype: "torch.uint8",
-  };
+/**
+ * Describes weights or activations in floating point.
+ * @param size of the group or block that shares a scale
+ * @param dynamic whether scales are computed while a model runs
+ */
+function floats(bits: 4 | 8, strategy: string, size: Config, dynamic: boolean): Config {
+  return { num_bits: bits, type: "float", strategy, ...size, symmetric: true, dynamic };
+}
+
+/** Describes weights or activations in MXFP8 or MXFP4. */
+function mxFloats(bits: 4 | 8, dynamic: boolean): Config {
+  return { ...floats(bits, "group", { group_size: 32 }, dynamic), scale_dtype: "torch.uint8" };
 }
 
 const MXFP8: Description = {
   format: "mxfp8-quantized",
-  weights: mxArguments(8, false),
-  activations: mxArguments(8, true),
+  weights: mxFloats(8, false),
+  activations: mxFloats(8, true),
 };
 
 const MXFP4: Description = {
   format: "mxfp4-pack-quantized",
-  weights: mxArguments(4, false),
+  weights: mxFloats(4, false),
   activations: null,
 };
 
@@ -80,15 +81,7 @@ export const compressedTensorsMxfp4: Dialect = {
 
 const NVFP4: Description = {
   format: "nvfp4-pack-quantized",
-  weights: {
-    num_bits: 4,
-    type: "float",
-    strategy: "tensor_group",
-    group_size: 16,
-    symmetric: true,
-    dynamic: false,
-    scale_dtype: "torch.float8_e4m3fn",
-  },
+  weights: { ...floats(4, "tensor_group", { group_size: 16 }, false), scale_dtype: "torch.float8_e4m3fn" },
   activations: null,
 };
 
@@ -107,22 +100,8 @@ export const compressedTensorsNvfp4: Dialect = {
 /** FP8_BLOCK of llm-compressor: what DeepSeek's weights are, in the words of compressed-tensors. */
 const FP8: Description = {
   format: "float-quantized",
-  weights: {
-    num_bits: 8,
-    type: "float",
-    strategy: "block",
-    block_structure: [128, 128],
-    symmetric: true,
-    dynamic: false,
-  },
-  activations: {
-    num_bits: 8,
-    type: "float",
-    strategy: "group",
-    group_size: 128,
-    symmetric: true,
-    dynamic: true,
-  },
+  weights: floats(8, "block", { block_structure: [128, 128] }, false),
+  activations: floats(8, "group", { group_size: 128 }, true),
 };
 
 const DESCRIPTIONS: Readonly<Record<string, Description>> = {
