@@ -4,7 +4,7 @@ import { type EvaluateFlags, evaluate } from "../evaluate.ts";
 import { evaluatePart, evaluateQueued } from "../evaluate-shared.ts";
 import { EVALUATE_HELP, SENSITIVITY_HELP } from "../help.ts";
 import { sensitivity } from "../sensitivity.ts";
-import { CACHE, jobs, MODEL, part, place, REPORT, WEIGHTS, WORST, within } from "./options.ts";
+import { CACHE, jobs, MODEL, part, place, REPORT, THREADS, WEIGHTS, WORST, within } from "./options.ts";
 
 interface SharedEvaluateFlags extends EvaluateFlags {
   readonly part?: Part;
@@ -20,14 +20,25 @@ function evenTokens(text: string): number {
   return n;
 }
 
-export function evaluationCommand(command: Command, signal: AbortSignal): void {
-  command
-    .command("evaluate")
-    .description("measure how well a model predicts a text, and how far it is from its original")
-    .argument("<MODEL>", MODEL, place)
-    .option("--against <reference>", "the original: figures of both, and the KL divergence", place)
+/** Adds --text and --tokens, of which one is needed. */
+function readingText(command: Command): Command {
+  return command
     .addOption(new Option("--text <file>", "the text").conflicts("tokens"))
     .option("--tokens <file>", "a safetensors file with `ids` instead", place)
+    .hook("preAction", (self) => {
+      const { text, tokens } = self.opts();
+      if (text === undefined && tokens === undefined) self.error("error: --text or --tokens is needed");
+    });
+}
+
+export function evaluationCommand(command: Command, signal: AbortSignal): void {
+  readingText(
+    command
+      .command("evaluate")
+      .description("measure how well a model predicts a text, and how far it is from its original")
+      .argument("<MODEL>", MODEL, place)
+      .option("--against <reference>", "the original: figures of both, and the KL divergence", place),
+  )
     .option(
       "--context <n>",
       "tokens of a chunk; the second half of each is predicted and counted",
@@ -39,7 +50,7 @@ export function evaluationCommand(command: Command, signal: AbortSignal): void {
         .choices(["f32", "fp8", "int8"])
         .default("f32"),
     )
-    .option("--threads <n>", "threads that share the work, if not one for each core", jobs)
+    .option(...THREADS)
     .addOption(WEIGHTS(["codes", "int7"]))
     .addOption(CACHE())
     .option("--state <folder>", "keep what is done there, so that a run that was cut off goes on", place)
@@ -62,8 +73,7 @@ export function evaluationCommand(command: Command, signal: AbortSignal): void {
     .option(...REPORT)
     .addHelpText("after", EVALUATE_HELP)
     .action((path, flags: SharedEvaluateFlags, self: Command) => {
-      const { text, tokens, part, out, queue } = flags;
-      if (text === undefined && tokens === undefined) self.error("error: --text or --tokens is needed");
+      const { part, out, queue } = flags;
       if ((part === undefined) !== (out === undefined)) self.error("error: --part and --out need each other");
       if (queue !== undefined) return evaluateQueued(path, { ...flags, queue }, signal);
       if (part !== undefined) return evaluatePart(path, { ...flags, part, out: out! }, signal);
@@ -72,25 +82,21 @@ export function evaluationCommand(command: Command, signal: AbortSignal): void {
 }
 
 export function sensitivityCommand(command: Command, signal: AbortSignal): void {
-  command
-    .command("sensitivity")
-    .description("find out which layers bear which format, and the best mix within a budget of bits")
-    .argument("<MODEL>", `the original: ${MODEL}`, place)
-    .addOption(new Option("--text <file>", "the text").conflicts("tokens"))
-    .option("--tokens <file>", "a safetensors file with `ids` instead", place)
+  readingText(
+    command
+      .command("sensitivity")
+      .description("find out which layers bear which format, and the best mix within a budget of bits")
+      .argument("<MODEL>", `the original: ${MODEL}`, place),
+  )
     .option("--context <n>", "tokens of a chunk", evenTokens, 512)
     .option("--formats <list>", "to choose from", "nvfp4,mxfp4,fp8,bf16")
     .option("--bits <n>", "of a weight on average, scales included", within(1, 32), 6)
     .option("--measure", "score each group by a run with it alone rounded, instead of an estimate")
     .option("--apart", "let q, k and v differ, and gate and up: for loaders that do not fuse them")
     .option("--out <file>", "write the choice as overrides for quantize", place)
-    .option("--threads <n>", "threads that share the work, if not one for each core", jobs)
+    .option(...THREADS)
     .option("--json", "print as JSON")
     .option(...REPORT)
     .addHelpText("after", SENSITIVITY_HELP)
-    .action((path, flags, self: Command) => {
-      if (flags.text === undefined && flags.tokens === undefined)
-        self.error("error: --text or --tokens is needed");
-      return sensitivity(path, flags, signal);
-    });
+    .action((path, flags) => sensitivity(path, flags, signal));
 }

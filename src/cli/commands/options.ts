@@ -47,6 +47,12 @@ export const REPORT: readonly [flags: string, about: string] = [
   "write a page of charts and tables besides (HTML)",
 ];
 
+export const THREADS: readonly [flags: string, about: string, read: typeof jobs] = [
+  "--threads <n>",
+  "threads that share the work, if not one for each core",
+  jobs,
+];
+
 export const FILES: readonly [flags: string, about: string, read: typeof several] = [
   "--files <pattern>",
   "the .safetensors files that are the model, where a folder holds others too (repeatable)",
