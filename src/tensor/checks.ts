@@ -33,6 +33,11 @@ export function kindOf(value: unknown): string {
   );
 }
 
+/** Whether a value is an object with fields: no array of any kind. */
+export function isRecord(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
+}
+
 /**
  * A caller's typed array that is safe to read or write: of the right class and
  * length, on a buffer that is there and stays.
@@ -178,7 +183,7 @@ function checkTensorScale(where: string, { format, tensorScale }: BlockScaled, i
 
 /** Checks every field of a block-scaled record against the others. */
 export function checkTensor(where: string, tensor: BlockScaled): CheckedTensor {
-  if (typeof tensor !== "object" || tensor === null || Array.isArray(tensor) || ArrayBuffer.isView(tensor)) {
+  if (!isRecord(tensor)) {
     throw new BlockscaleError("option", {
       where: `${where}: tensor`,
       expected: "a block-scaled record { format, shape, block, codes, scales }",

@@ -1,4 +1,4 @@
-import { kindOf } from "./checks.ts";
+import { isRecord, kindOf } from "./checks.ts";
 import { BlockscaleError } from "./errors.ts";
 
 /**
@@ -9,18 +9,14 @@ import { BlockscaleError } from "./errors.ts";
  * such as the array that belongs into { out }
  */
 export function checkKnown<T extends object>(where: string, options: T, known: readonly string[]): T {
-  const isRecord =
-    typeof options === "object" &&
-    options !== null &&
-    !Array.isArray(options) &&
-    !ArrayBuffer.isView(options);
-  const unknown = isRecord ? Object.keys(options).find((key) => !known.includes(key)) : kindOf(options);
+  const isObject = isRecord(options);
+  const unknown = isObject ? Object.keys(options).find((key) => !known.includes(key)) : kindOf(options);
   if (unknown === undefined) return options;
   throw new BlockscaleError("option", {
     where: `${where}: options`,
-    expected: isRecord ? `options named ${known.join(", ")}` : `an object such as { ${known[0]} }`,
+    expected: isObject ? `options named ${known.join(", ")}` : `an object such as { ${known[0]} }`,
     got: unknown,
-    fix: isRecord
+    fix: isObject
       ? "Correct the name, or leave the option out."
       : "Put the value into an object, by the name of the option.",
   });
