@@ -264,7 +264,7 @@ const vllmModelopt: Rule = ({ name, kind }, kept) =>
 
 /**
  * compressed-tensors, targets ["Linear"]: by whole names, in transformers and in vLLM,
- * vllm/model_executor/layers/quantization/ compressed_tensors/utils.py, should_ignore_layer; experts there by
+ * vllm/model_executor/layers/quantization/compressed_tensors/utils.py, should_ignore_layer; experts there by
  * the name of the module or of the first one's parts.
  */
 const compressedTensors: Rule = ({ name, kind }, kept) =>

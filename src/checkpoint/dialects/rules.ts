@@ -64,7 +64,7 @@ export interface Selection {
   readonly also?: readonly string[];
   /** Another name of `also`; of `only` where weights are dequantised. */
   readonly include?: readonly string[];
-  /** Patterns: no other weights that the rules choose are quantised. */
+  /** Weights among which the rules choose, instead of all; `also` adds to them. */
   readonly only?: readonly string[];
   /** Weights to keep; stronger than all others. */
   readonly exclude?: readonly string[];
