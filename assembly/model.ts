@@ -1,5 +1,6 @@
 /**
- * What the builds for models export: all of index.ts, and the kernels of a forward pass. Documentation in src/model/kernels.ts.
+ * What the builds for models export: all of index.ts, and the kernels of a forward pass. Documentation in
+ * src/model/kernels.ts.
  */
 import { multiplyPlain } from "./kernels/model/plain";
 import { Scratch } from "./kernels/scratch";
@@ -30,7 +31,7 @@ export {
 } from "./kernels/train/backward";
 export { sumOfSquares } from "./kernels/train/optimizer";
 export { roundWorkspace } from "./kernels/train/round";
-export { addRows, takeRows } from "./kernels/train/rows";
+export { addRows } from "./kernels/train/rows";
 export { hadamard, roundNvfp4, setDraws } from "./kernels/train/stochastic";
 export { transpose } from "./kernels/train/transpose";
 

@@ -79,8 +79,9 @@ export class TrainedAttention {
     const [q, k, v, dout, turned, made] = work.head;
     const [p, dp, turnedP] = work.scores;
     const at = (x: number, count: number, one: number) => x + 4 * (row * length * count + one) * headDim;
+    const bytes = 4 * headDim;
     const take = (dst: number, src: number, count: number, one: number) =>
-      kernels.takeRows(dst, at(src, count, one), length, headDim, count * headDim);
+      kernels.copyRows(dst, bytes, at(src, count, one), count * bytes, length, bytes);
     const add = (dst: number, count: number, one: number) =>
       kernels.addRows(at(dst, count, one), made, length, headDim, count * headDim);
     const multiply = (dst: number, x: number, w: number, n: number, depth: number) =>

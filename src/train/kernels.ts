@@ -13,9 +13,6 @@ export interface TrainKernels extends ModelKernels {
   /** dst[cols, rows] <- src[rows, cols], whose rows are `stride` values apart, turned. */
   transpose(dst: number, src: number, rows: number, cols: number, stride: number): void;
 
-  /** dst[rows, cols] <- rows of src, which are `stride` values apart. */
-  takeRows(dst: number, src: number, rows: number, cols: number, stride: number): void;
-
   /** Rows of dst, which are `stride` values apart, += src[rows, cols]. */
   addRows(dst: number, src: number, rows: number, cols: number, stride: number): void;
 

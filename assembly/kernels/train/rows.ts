@@ -1,8 +1,3 @@
-/** dst[rows, cols] <- rows of src, which are `stride` values apart. */
-export function takeRows(dst: usize, src: usize, rows: usize, cols: usize, stride: usize): void {
-  for (; rows; rows--, dst += 4 * cols, src += 4 * stride) memory.copy(dst, src, 4 * cols);
-}
-
 /** Rows of dst, which are `stride` values apart, += src[rows, cols]. */
 export function addRows(dst: usize, src: usize, rows: usize, cols: usize, stride: usize): void {
   const wide = cols & ~3;
