@@ -1,3 +1,6 @@
+import { narrow, widen } from "../js/half.ts";
+import { bitsOf, floatOf } from "../js/scale.ts";
+import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { DecoderConfig } from "./config.ts";
 import { decoder, ropeParameters } from "./config-decoders.ts";
 import { positive, refuseUnless } from "./config-fields.ts";
@@ -75,8 +78,7 @@ function ropesOf(config: Json): { rope: Json; localRope: Json } {
 function embeddingScaleOf(hidden: number, config: Json): number {
   const scale = Math.fround(Math.sqrt(hidden));
   if ((config.dtype ?? config.torch_dtype) !== "bfloat16") return scale;
+  const { bf16 } = VALUE_TYPE_ID;
   // A root of a whole number is halfway between two bfloat16 only where it is exact itself.
-  const bits = new Uint32Array(Float32Array.of(scale).buffer)[0]!;
-  const rounded = (bits + 0x7fff + ((bits >>> 16) & 1)) & ~0xffff;
-  return new Float32Array(Uint32Array.of(rounded).buffer)[0]!;
+  return floatOf(widen(bf16, narrow(bf16, bitsOf(scale))));
 }

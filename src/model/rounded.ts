@@ -65,7 +65,7 @@ export class Rounded {
     const [rows, cols] = [this.#rows, this.#cols];
     const blocks = Math.ceil(cols / BLOCK);
     const at = program.bytes("int8 matrix", MATRIX_BYTES);
-    const codes = program.bytes("int8 codes", rows * blocks * BLOCK + 16);
+    const codes = program.bytes("int8 codes", rows * blocks * BLOCK);
     const scales = program.room("int8 scales", rows * blocks);
     const offsets = program.room("int8 offsets", rows * blocks);
     writeMatrix(program.buffer, at, int8Matrix({ codes, scales, offsets, rows, cols, blockCols: BLOCK }));

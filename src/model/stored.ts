@@ -52,7 +52,9 @@ export interface Placed {
 export type Slice =
   | ({ readonly kind: "scaled" } & Analysed)
   | PlainSlice
-  /** Integers of 7 bits in groups of twelve rows: see `packInt7` of the kernels. `at`: their matrix in memory. */
+  /**
+   * Integers of 7 bits in groups of twelve rows: see `packInt7` of the kernels. `at`: their matrix in memory.
+   */
   | { readonly kind: "int7"; readonly at: number; readonly matrix: Matrix };
 
 interface PlainSlice {
@@ -65,7 +67,7 @@ interface PlainSlice {
 export type Stored = PlainSlice | { readonly kind: "scaled"; readonly matrix: Matrix };
 
 /** Bytes of a value or code. */
-export function widthOf(stored: Declared["stored"]): number {
+export function widthOf(stored: Declared["stored"] | Stored): number {
   if (stored.kind === "scaled") return 1;
   return stored.type === VALUE_TYPE_ID.f32 ? 4 : 2;
 }
@@ -100,11 +102,13 @@ export function widenRow(
 ): void {
   if (slice.kind === "int7") readInt7Row(buffer, dst, slice.matrix, row);
   else if (slice.kind === "plain")
-    kernels.widen(slice.type, dst, slice.start + row * cols * (slice.type === 0 ? 4 : 2), cols);
+    kernels.widen(slice.type, dst, slice.start + row * cols * widthOf(slice), cols);
   else {
-    const { format, scaleType, codes, scales, firstRow, blockRows, blockCols } = slice.matrix;
-    const scaleRow = Math.ceil(cols / blockCols) * (scaleType === 0 ? 1 : 4);
-    const at = scales + Math.floor((firstRow + row) / blockRows) * scaleRow;
-    kernels.dequantize(format as FormatId, 0, scaleType, dst, codes + row * cols, at, 1, cols, 1, blockCols);
+    const { matrix } = slice;
+    const { format, scaleType, blockCols } = matrix;
+    const codes = matrix.codes + row * matrix.stride;
+    const scaleRow = Math.floor((matrix.firstRow + row) / matrix.blockRows);
+    const scales = matrix.scales + scaleRow * matrix.scaleStride;
+    kernels.dequantize(format as FormatId, 0, scaleType, dst, codes, scales, 1, cols, 1, blockCols);
   }
 }

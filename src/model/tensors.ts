@@ -76,7 +76,7 @@ function decoderTensors(config: DecoderConfig): WantedTensor[] {
     ? []
     : [{ ...matrix("head", "/lm_head.weight", vocabulary, hidden, words), isOptional: true }];
   return [
-    { ...table("embedding", "embed_tokens.weight", vocabulary, hidden, words), isMultiplied: config.isTied },
+    { ...matrix("embedding", "embed_tokens.weight", vocabulary, hidden, words), isMultiplied: config.isTied },
     ...layers,
     normOf(config, "norm", "norm.weight", hidden),
     ...head,
