@@ -13,8 +13,9 @@ export const UE8M0: i32 = 0;
 export const UE8M0_ONE: i32 = 127;
 
 /**
- * A matrix, as the host has written it down: the fields of `Matrix` of src/wasm/matrix.ts, which says what they mean, in the order of MATRIX_FIELDS there.
- * The methods are for codes that lie row by row; as the right operand of a product it has N rows of K columns.
+ * A matrix, as the host has written it down: the fields of `Matrix` of src/wasm/matrix.ts, which says what
+ * they mean, in the order of MATRIX_FIELDS there. The methods are for codes that lie row by row; as the right
+ * operand of a product it has N rows of K columns.
  */
 @unmanaged
 export class Matrix {
@@ -34,7 +35,9 @@ export class Matrix {
   lowestScale: i32 = 0;
   highestScale: i32 = 0;
 
-  /** K rounded up to whole vectors of 16 codes. The extra codes are those of the next row; x is zero there. */
+  /**
+   * K rounded up to whole vectors of 16 codes. The extra codes are those of the next row; x is zero there.
+   */
   @inline get paddedCols(): usize {
     return (this.cols + 15) & ~15;
   }

@@ -1,13 +1,13 @@
 /**
- * The kernels' own working memory, in front of the engine's heap: a place for the last few values of a row, padded to a whole
- * vector, and one running maximum per block of a panel.
+ * The kernels' own working memory, in front of the engine's heap: room for the last few values of a row,
+ * padded to a whole vector, and for one running maximum per block of a panel.
  *
- * It is one place for each instance and not one for each call: nothing in it outlives a call of the host, calls do not overlap, and
- * a place of each call would be one more argument of every kernel with a tail. Instances that share a memory have it moved, each to a
- * place of its own.
+ * There is one such place for each instance, not one for each call: nothing in it is needed after a call from
+ * the host, and calls do not overlap. A place for each call would be one more argument of every kernel that
+ * has a tail. Where instances share a memory, each moves its own to another place.
  */
 export abstract class Scratch {
-  /** Bytes between where it is and where it is unless it is moved. */
+  /** How many bytes it was moved by; 0 unless instances share a memory. */
   static moved: usize = 0;
 
   @inline static get start(): usize {
@@ -38,7 +38,7 @@ export abstract class Scratch {
     return 128 + 16 * Scratch.blocks;
   }
 
-  /** Where the heap begins, behind the place that it has when nothing was moved. */
+  /** Where the heap begins: behind the place that it has when it was not moved. */
   @inline static get end(): usize {
     return Scratch.start + Scratch.bytes;
   }

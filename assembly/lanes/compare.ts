@@ -1,6 +1,6 @@
 /**
- * What became of values: magnitudes and counts in float32 lanes, sums in float64 lanes. No relaxed operation, and always the
- * same order, so every build reports the same numbers.
+ * What became of values: magnitudes and counts in float32 lanes, sums in float64 lanes. No relaxed operation,
+ * and always the same order, so every build reports the same numbers.
  */
 export abstract class Compare {
   /** Lanes 0 and 1 as float64. */

@@ -4,10 +4,16 @@ export class E4M3 {}
 /** OCP OFP8 E5M2: IEEE-like, Inf is 0x7C. */
 export class E5M2 {}
 
-/** OCP MX E2M1 (FP4), a byte a code here: the sign at bit 7, magnitudes 0 to 7 for 0, 0.5, 1, 1.5, 2, 3, 4, 6; neither Inf nor NaN. */
+/**
+ * OCP MX E2M1 (FP4), a byte a code here: the sign at bit 7, magnitudes 0 to 7 for 0, 0.5, 1, 1.5, 2, 3, 4, 6;
+ * neither Inf nor NaN.
+ */
 export class E2M1 {}
 
-/** Facts of the number formats, known at compile time. A new format answers the questions after its mantissa, bias and top; the rest follows. */
+/**
+ * Facts of the number formats, known at compile time. For a new format, mantissa, bias and top have to say
+ * what they are; the rest follows from them.
+ */
 export abstract class Format {
   /** Stored mantissa bits. */
   @inline static mantissa<F>(): i32 {
@@ -37,7 +43,10 @@ export abstract class Format {
     return idof<F>() == idof<E4M3>() ? 0x7e : 0x7b;
   }
 
-  /** The mantissa field of the largest finite value, as a float32 has it: 0x600000 for 1.75 * 2^emax of FP8, 0x400000 for 1.5 * 2^emax of FP4. */
+  /**
+   * The mantissa field of the largest finite value, as a float32 has it: 0x600000 for 1.75 * 2^emax of FP8,
+   * 0x400000 for 1.5 * 2^emax of FP4.
+   */
   @inline static topMantissa<F>(): i32 {
     return (Format.top<F>() & ((1 << Format.mantissa<F>()) - 1)) << (23 - Format.mantissa<F>());
   }

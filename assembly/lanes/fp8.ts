@@ -1,24 +1,27 @@
 import { Format } from "./format";
 
 /**
- * FP8 codes to and from wider floats. All of it is integer arithmetic but for one addition in `round`, and nothing
- * depends on the data: subnormal codes cost what others cost, and no operand is ever a denormal float32.
+ * FP8 codes to and from wider floats. All of it is integer arithmetic but for one addition in `round`, and
+ * nothing depends on the data: subnormal codes cost what others cost, and no operand is ever a denormal
+ * float32.
  *
- * **Decoding** goes through bfloat16, which holds every code times every power of two in range exactly.
- * Moved left until its mantissa sits at the top of bfloat16's, a normal code is right but for its exponent, which is
- * too small by K = (scale byte - bias) << 7. So `code << shift` plus an addend from a 16-entry table is the answer:
+ * **Decoding** goes through bfloat16, which holds every code times every power of two in range exactly. Moved
+ * left until its mantissa sits at the top of bfloat16's, a normal code is right but for its exponent, which
+ * is too small by K = (scale byte - bias) << 7. So `code << shift` plus an addend from a 16-entry table is
+ * the answer:
  *
  *   index -1         code 0          0 (the lookup gives 0 for an index with its top bit set)
  *   index 0..        subnormal m     K + what turns m << shift into the normalised pattern
  *   index ..7        normal          K
- *   index 8..        Inf, NaN        lifts the exponent field to all ones, whatever the scale
+ *   index 8..        Inf, NaN        raises the exponent field to all ones, whatever the scale
  *
  * This is exact while every result is a normal bfloat16: `scaleIsPlain`.
  *
- * **Encoding** adds to |x| a power of two M = 2^(23 - mantissa) * max(2^exponent(x), smallest normal value): the sum's last
- * place is exactly the spacing of codes near x, so the one float32 addition rounds to nearest even at the right bit,
- * for normal and subnormal results alike. The sum's exponent field and low mantissa bits then hold the code:
- * code = (field - constant) << mantissa | low bits, merged by one multiply-add of 16-bit halves.
+ * **Encoding** adds to |x| a power of two M = 2^(23 - mantissa) * max(2^exponent(x), smallest normal value):
+ * the sum's last place is exactly the spacing of codes near x, so the one float32 addition rounds to nearest
+ * even at the right bit, for normal and subnormal results alike. The sum's exponent field and low mantissa
+ * bits then hold the code: code = (field - constant) << mantissa | low bits, merged by one multiply-add of
+ * 16-bit halves.
  */
 export abstract class Fp8 {
   /** How far left a code moves to have its mantissa at the top of bfloat16's seven bits. */
@@ -28,7 +31,10 @@ export abstract class Fp8 {
 
   // ---- decode
 
-  /** Whether every finite code times 2^(byte - 127) is zero or a normal float32: neither subnormal nor above its range. */
+  /**
+   * Whether every finite code times 2^(byte - 127) is zero or a normal float32: neither subnormal nor above
+   * its range.
+   */
   @inline static scaleIsPlain<F>(byte: i32): bool {
     // Smallest: 2^(1 - bias - mantissa + byte - 127) >= 2^-126. Largest: 2^(emax + byte - 127) <= 2^127.
     const lowest = Format.bias<F>() + Format.mantissa<F>();
@@ -36,7 +42,10 @@ export abstract class Fp8 {
     return <u32>(byte - lowest) <= <u32>(highest - lowest);
   }
 
-  /** The addend of subnormal code m without K. Its bfloat16 pattern, seen from K, is (e - mantissa) << 7 plus m with its top bit at bit 7. */
+  /**
+   * The addend of subnormal code m without K. Its bfloat16 pattern, seen from K, is (e - mantissa) << 7 plus
+   * m with its top bit at bit 7.
+   */
   @inline static correction<F>(m: i32): i16 {
     const e = 31 - clz(m);
     const subnormal = m < 1 << Format.mantissa<F>();
@@ -62,7 +71,7 @@ export abstract class Fp8 {
     return i16x8.add(corrections, i16x8.splat(<i16>((byte - Format.bias<F>()) << 7)));
   }
 
-  /** Addends of indices 8..15. The field of Inf and NaN codes, all ones or nearly, is lifted to 0xFF. */
+  /** Addends of indices 8..15. The field of Inf and NaN codes, all ones or nearly, is raised to 0xFF. */
   @inline static specials<F>(): v128 {
     const field: i32 = 0x7f >> Format.mantissa<F>();
     return i16x8.splat(<i16>(0x7f80 - (field << 7)));
@@ -124,15 +133,18 @@ export abstract class Fp8 {
   @inline static topCode<F>(zero: i32): v128 {
     return i8x16.splat(<i8>(Format.top<F>() | zero));
   }
-  /** 16-bit multipliers of `round`: low halves to code position, high halves (exponent field << 7) as they are. */
+  /**
+   * 16-bit multipliers of `round`: low halves to code position, high halves (exponent field << 7) as they
+   * are.
+   */
   @inline static mergeWeights<F>(zero: i32): v128 {
     return i32x4.splat(0x10000 | (1 << Fp8.shift<F>()) | zero);
   }
 
   /**
-   * Whether `round` stays in float32's range at this scale. Downwards: the exponent field of the threshold has to be 1 or
-   * more. Upwards: M's exponent is up to 21 above that of amax, which is below 2^(byte - 127 + emax + 1), and 216 leaves
-   * room for both formats.
+   * Whether `round` stays in float32's range at this scale. Downwards: the exponent field of the threshold
+   * has to be 1 or more. Upwards: M's exponent is up to 21 above that of amax, which is below 2^(byte - 127 +
+   * emax + 1), and 216 leaves room for both formats.
    */
   @inline static scaleIsNear<F>(byte: i32): bool {
     return <u32>(byte - Format.bias<F>()) <= <u32>(216 - Format.bias<F>());
@@ -144,11 +156,12 @@ export abstract class Fp8 {
   }
 
   /**
-   * What turns 2^e into M: the exponent goes up, and the low half takes away the constant of the code's exponent,
-   * (field of the threshold + up) << mantissa. The constant is even, so rounding to even is not disturbed. It is taken from
-   * 2^16: as a signed 16-bit number the low half is then -constant, and the sum's low bits (up to 2^(mantissa + 1)) never carry.
+   * What turns 2^e into M: the exponent goes up, and the low half takes away the constant of the code's
+   * exponent, (field of the threshold + up) << mantissa. The constant is even, so rounding to even is not
+   * disturbed. It is taken from 2^16: as a signed 16-bit number the low half is then -constant, and the sum's
+   * low bits (up to 2^(mantissa + 1)) never carry.
    */
-  @inline static lift<F>(threshold: i32): i32 {
+  @inline static powerAddend<F>(threshold: i32): i32 {
     const up = 23 - Format.mantissa<F>();
     return (up << 23) + 0x10000 - (up << Format.mantissa<F>()) - (threshold >> up);
   }
@@ -162,11 +175,11 @@ export abstract class Fp8 {
   @inline static round(
     magnitude: v128,
     threshold: v128,
-    lift: v128,
+    addend: v128,
     exponentMask: v128,
     mergeWeights: v128,
   ): v128 {
-    const power = i32x4.add(i32x4.max_s(v128.and(magnitude, exponentMask), threshold), lift);
+    const power = i32x4.add(i32x4.max_s(v128.and(magnitude, exponentMask), threshold), addend);
     return i32x4.dot_i16x8_s(f32x4.add(magnitude, power), mergeWeights);
   }
 
@@ -177,20 +190,23 @@ export abstract class Fp8 {
     return i8x16.min_u(i8x16.narrow_i16x8_u(low, high), topCode);
   }
 
-  /** Codes with the signs of the sixteen float32 they came from: saturating narrowing keeps the sign bit on top. */
+  /**
+   * Codes with the signs of the sixteen float32 they came from: saturating narrowing keeps the sign bit on
+   * top.
+   */
   @inline static withSigns(codes: v128, a: v128, b: v128, c: v128, d: v128, signMask: v128): v128 {
     const signs = i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
     return v128.or(codes, v128.and(signs, signMask));
   }
 
-  /** Codes of sixteen finite float32, at the scale that made `threshold` and `lift`. */
+  /** Codes of sixteen finite float32, at the scale that made `threshold` and `addend`. */
   @inline static encode<F>(
     a: v128,
     b: v128,
     c: v128,
     d: v128,
     threshold: v128,
-    lift: v128,
+    addend: v128,
     absMask: v128,
     exponentMask: v128,
     mergeWeights: v128,
@@ -198,10 +214,10 @@ export abstract class Fp8 {
     signMask: v128,
   ): v128 {
     const magnitudes = Fp8.pack<F>(
-      Fp8.round(Fp8.magnitude(a, absMask), threshold, lift, exponentMask, mergeWeights),
-      Fp8.round(Fp8.magnitude(b, absMask), threshold, lift, exponentMask, mergeWeights),
-      Fp8.round(Fp8.magnitude(c, absMask), threshold, lift, exponentMask, mergeWeights),
-      Fp8.round(Fp8.magnitude(d, absMask), threshold, lift, exponentMask, mergeWeights),
+      Fp8.round(Fp8.magnitude(a, absMask), threshold, addend, exponentMask, mergeWeights),
+      Fp8.round(Fp8.magnitude(b, absMask), threshold, addend, exponentMask, mergeWeights),
+      Fp8.round(Fp8.magnitude(c, absMask), threshold, addend, exponentMask, mergeWeights),
+      Fp8.round(Fp8.magnitude(d, absMask), threshold, addend, exponentMask, mergeWeights),
       topCode,
     );
     return Fp8.withSigns(magnitudes, a, b, c, d, signMask);
@@ -254,7 +270,10 @@ export abstract class Fp8 {
     return reinterpret<f64>((<u64>(1023 + Format.emin<F>())) << 52);
   }
 
-  /** The value of a subnormal code in units of the smallest one. With a sign of 1, ^ -1 and + 1 negate; with 0 they change nothing. */
+  /**
+   * The value of a subnormal code in units of the smallest one. With a sign of 1, ^ -1 and + 1 negate; with 0
+   * they change nothing.
+   */
   @inline static subnormal(code: i32): i32 {
     const sign = code >> 7;
     return ((code & 0x7f) ^ -sign) + sign;

@@ -1,11 +1,12 @@
 /** Functions of four float32 at a time, and the masks and maxima that attention needs. */
 export abstract class Functions {
   /**
-   * e^x with a relative error below 2^-22; 0 below ln(2^-126), where the result would no longer be normal; NaN stays NaN.
+   * e^x with a relative error below 2^-22; 0 below ln(2^-126), where the result would no longer be normal;
+   * NaN stays NaN.
    *
-   * x = n ln 2 + r with |r| <= ln(2) / 2, so e^x = 2^n e^r. n ln 2 is taken away in two parts: the first has nine trailing zeros, so that
-   * its product with any n below 2^9 is exact. e^r is its Taylor series to r^7, whose rest is below (ln(2) / 2)^8 / 8!, that is 2^-27. 2^n
-   * is added to the exponent field.
+   * x = n ln 2 + r with |r| <= ln(2) / 2, so e^x = 2^n e^r. n ln 2 is taken away in two parts: the first has
+   * nine trailing zeros, so that its product with any n below 2^9 is exact. e^r is its Taylor series to r^7,
+   * whose rest is below (ln(2) / 2)^8 / 8!, that is 2^-27. 2^n is added to the exponent field.
    */
   @inline static exp(x: v128): v128 {
     const lowest = f32x4.splat(-87.33654);
@@ -44,8 +45,8 @@ export abstract class Functions {
   }
 
   /**
-   * The error function, by the rational approximation x P(x^2) / Q(x^2) of Eigen's `erf` for float32; beyond 4 it is 1.
-   * Absolute error below 2^-22.
+   * The error function, by the rational approximation x P(x^2) / Q(x^2) of Eigen's `erf` for float32; beyond
+   * 4 it is 1. Absolute error below 2^-22.
    */
   @inline static erf(x: v128): v128 {
     const t = f32x4.min(f32x4.max(x, f32x4.splat(-4)), f32x4.splat(4));

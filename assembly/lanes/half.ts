@@ -6,8 +6,9 @@ export class BF16 {}
 export class F16 {}
 
 /**
- * bfloat16 and IEEE half precision to and from float32, eight at a time; every conversion to a half rounds to nearest even.
- * `zero` is `Simd.opaqueZero()`: a constant made from it is made once per iteration instead of once per use.
+ * bfloat16 and IEEE half precision to and from float32, eight at a time; every conversion to a half rounds to
+ * nearest even. `zero` is `Simd.opaqueZero()`: a constant made from it is made once per iteration instead of
+ * once per use.
  */
 export abstract class Half {
   /** Whether T is one of these types, and not one of codes. */
@@ -26,8 +27,9 @@ export abstract class Half {
   }
 
   /**
-   * Half patterns in 32-bit lanes to float32. Moved up by 13, the fields are in place and the exponent is short by
-   * 112, or by twice that for Inf and NaN. A subnormal m is made as 2^-14 (1 + m / 1024) - 2^-14, exactly.
+   * Half patterns in 32-bit lanes to float32. Moved up by 13, the fields are in place and the exponent is
+   * short by 112, or by twice that for Inf and NaN. A subnormal m is made as 2^-14 (1 + m / 1024) - 2^-14,
+   * exactly.
    */
   @inline static fromF16(h: v128, zero: i32): v128 {
     const rebias = i32x4.splat((112 << 23) | zero);
@@ -72,8 +74,8 @@ export abstract class Half {
   }
 
   /**
-   * Half patterns in 32-bit lanes from float32, by the addition that Fp8 explains: M = 2^13 * max(2^e, 2^-14).
-   * Magnitudes from 65536 on are Inf already; those from 65520 round up to it by themselves.
+   * Half patterns in 32-bit lanes from float32, by the addition that Fp8 explains: M = 2^13 * max(2^e,
+   * 2^-14). Magnitudes from 65536 on are Inf already; those from 65520 round up to it by themselves.
    */
   @inline static toF16(x: v128, zero: i32): v128 {
     const bits = v128.and(x, i32x4.splat(0x7fffffff | zero));

@@ -42,12 +42,14 @@ export abstract class Integers {
 }
 
 /**
- * E4M3 codes as integers of two planes: with F the nearest integer of 16 times a code's value, F + 8192 = 128 high + low, both from 0 to 127.
+ * E4M3 codes as integers of two planes: with F the nearest integer of 16 times a code's value, F + 8192 = 128
+ * high + low, both from 0 to 127.
  *
- * A value is (8 + mantissa) * 2^(e - 10), so F = (8 + mantissa) * 2^(e - 6) from exponent field e = 6 on (|value| >= 0.5), exactly: at most 15 * 2^9. Below,
- * it is rounded, halves up. A code's lower four bits, the last of e and the mantissa, say G = (8 + mantissa) * 2^(e & 1); its upper four, the sign and
- * h = e >> 1, say what F is of that: +-4^(h - 3). One instruction multiplies and rounds: (a * b + 2^14) >> 15 with a = G * 2^10 and b = +-2^(2h - 1), or
- * 0 for h = 0, where F < 1/2. The code of NaN becomes a number.
+ * A value is (8 + mantissa) * 2^(e - 10), so F = (8 + mantissa) * 2^(e - 6) from exponent field e = 6 on
+ * (|value| >= 0.5), exactly: at most 15 * 2^9. Below, it is rounded, halves up. A code's lower four bits, the
+ * last of e and the mantissa, say G = (8 + mantissa) * 2^(e & 1); its upper four, the sign and h = e >> 1,
+ * say what F is of that: +-4^(h - 3). One instruction multiplies and rounds: (a * b + 2^14) >> 15 with
+ * a = G * 2^10 and b = +-2^(2h - 1), or 0 for h = 0, where F < 1/2. The code of NaN becomes a number.
  */
 export abstract class Planes {
   /** The upper byte of a, 4 G, by the lower four bits of a code. */

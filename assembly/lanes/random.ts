@@ -1,6 +1,7 @@
 /**
- * Random words from a counter: Philox 4x32 of ten rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). A word depends
- * on the counter and the key alone, so it is the same in any order, in any thread and in every runtime.
+ * Random words from a counter: Philox 4x32 of ten rounds (Salmon et al., "Parallel random numbers: as easy as
+ * 1, 2, 3", SC 2011). A word depends on the counter and the key alone, so it is the same in any order, in any
+ * thread and in every runtime.
  */
 export abstract class Random {
   /** Four words of a counter of four and a key of two. */

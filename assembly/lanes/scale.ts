@@ -5,10 +5,10 @@ import { Simd } from "./simd";
 /**
  * Scales from the largest magnitude of a block (amax), by integer arithmetic on its float32 bits.
  *
- * Magnitudes compare as integers: below Inf, below NaN. The largest FP8 code is 1.75 * 2^emax, so the exponent
- * of amax / largest, rounded up, is exponent(amax) - emax, and one more if the mantissa is above 1.75. Adding
- * 2^23 - 1 - 0.75 * 2^23 to the bits carries into the exponent in just those cases. No logarithm: ceil(log2(x)) in
- * float32 is one too low for up to 42 values above each power of two.
+ * Magnitudes compare as integers: below Inf, below NaN. The largest FP8 code is 1.75 * 2^emax, so the
+ * exponent of amax / largest, rounded up, is exponent(amax) - emax, and one more if the mantissa is above
+ * 1.75. Adding 2^23 - 1 - 0.75 * 2^23 to the bits carries into the exponent in just those cases. No
+ * logarithm: ceil(log2(x)) in float32 is one too low for up to 42 values above each power of two.
  */
 export abstract class Scale {
   /** Added to amax's bits before the exponent is taken; ids of src/wasm/kernels.ts. */
@@ -17,7 +17,8 @@ export abstract class Scale {
       case Scale.FLOOR:
         return 0; // OCP MX v1.0, 6.3
       case Scale.RCEIL:
-        // Carries if the mantissa is above that of the largest code: DeepGEMM ceil_to_ue8m0(amax / 448), torchao RCEIL.
+        // Carries if the mantissa is above that of the largest code: DeepGEMM ceil_to_ue8m0(amax / 448),
+        // torchao RCEIL.
         return 0x7fffff - Format.topMantissa<F>();
       case Scale.CEIL:
         return 0x7fffff; // carries unless amax is a power of two: torchao CEIL
@@ -72,8 +73,9 @@ export abstract class Scale {
   // ---- scale of four blocks
 
   /**
-   * UE8M0 bytes in 32-bit lanes: exponent(amax + addend) - emax, not below 0. `floors`, `offsets` and `limits` are made
-   * below, once for many blocks: the floor keeps the difference from becoming negative, the offset is addend and -emax in one.
+   * UE8M0 bytes in 32-bit lanes: exponent(amax + addend) - emax, not below 0. `floors`, `offsets` and
+   * `limits` are made below, once for many blocks: the floor keeps the difference from becoming negative, the
+   * offset is addend and -emax in one.
    */
   @inline static ue8m0(amax: v128, floors: v128, offsets: v128, limits: v128, zeroScales: v128): v128 {
     const byte = i32x4.shr_u(i32x4.add(i32x4.max_s(amax, floors), offsets), 23);
@@ -91,12 +93,18 @@ export abstract class Scale {
     return Scale.addend<F>(rounding) - (Format.emax<F>() << 23);
   }
 
-  /** Above this amax a block is NaN: the largest float32, or for EVEN, as in torchao, what does not round to Inf. */
+  /**
+   * Above this amax a block is NaN: the largest float32, or for EVEN, as in torchao, what does not round to
+   * Inf.
+   */
   @inline static limit<F>(rounding: i32): i32 {
     return 0x7f7fffff - (rounding == Scale.EVEN ? Scale.addend<F>(rounding) : 0);
   }
 
-  /** float32 multipliers amax / largest code, never below the smallest normal float32; NaN where amax is not finite. */
+  /**
+   * float32 multipliers amax / largest code, never below the smallest normal float32; NaN where amax is not
+   * finite.
+   */
   @inline static f32<F>(amax: v128, amaxFloor: i32, zeroScale: i32): v128 {
     const floored = i32x4.max_s(amax, i32x4.splat(amaxFloor));
     const ratio = i32x4.max_s(f32x4.div(floored, f32x4.splat(Format.max<F>())), i32x4.splat(1 << 23));
@@ -123,7 +131,10 @@ export abstract class Scale {
     return reinterpret<f32>(byte == 0xff ? 0x7fc00000 : byte << 23);
   }
 
-  /** 2^(byte - 127) as float32, as `power` gives it, but 255 becomes Inf: no branch, for loops that have looked for 255 before. */
+  /**
+   * 2^(byte - 127) as float32, as `power` gives it, but 255 becomes Inf: no branch, for loops that have
+   * looked for 255 before.
+   */
   @inline static finitePower(byte: i32): f32 {
     return reinterpret<f32>(max(byte << 23, 0x00400000));
   }
@@ -143,8 +154,9 @@ export abstract class Scale {
   }
 
   /**
-   * For a scale byte outside `Fp8.scaleIsNear`: one inside, 96 steps away. Values times `nearFactor` quantised with
-   * it give the same codes: the product is exact unless it is below 2^-126, and then its code is 0 either way.
+   * For a scale byte outside `Fp8.scaleIsNear`: one inside, 96 steps away. Values times `nearFactor`
+   * quantised with it give the same codes: the product is exact unless it is below 2^-126, and then its code
+   * is 0 either way.
    */
   @inline static nearByte(byte: i32): i32 {
     return byte < 127 ? byte + 96 : byte - 96;

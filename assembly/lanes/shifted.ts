@@ -1,17 +1,19 @@
 import { E4M3, Format } from "./format";
 
 /**
- * FP8 codes to float32 by shift and mask, the form that products take. Moved so that its mantissa meets float32's, a
- * code is the float32 of its value times 2^(bias - 127), exactly, zero and subnormal codes included: nine operations
- * for sixteen codes, where `Fp8` needs twenty-one. A product has to multiply by a scale anyway, and 2^(127 - bias)
- * goes into that. Inf and NaN codes come out as if they were further finite ones.
+ * FP8 codes to float32 by shift and mask, the form that products take. Moved so that its mantissa meets
+ * float32's, a code is the float32 of its value times 2^(bias - 127), exactly, zero and subnormal codes
+ * included: nine operations for sixteen codes, where `Fp8` needs twenty-one. A product has to multiply by a
+ * scale anyway, and 2^(127 - bias) goes into that. Inf and NaN codes come out as if they were further finite
+ * ones.
  *
- * The four codes in a 32-bit lane are worked on at once, those of bytes 3 and 1 where they are, those of 2 and 0 after a
- * shift of 8, or loaded again from a byte before, which leaves eight operations. A byte on top is shifted down arithmetically, which leaves its sign at bit 31. The byte below the middle
- * is sign-extended and shifted up by one multiply-add of 16-bit halves, which takes the low half alone.
+ * The four codes in a 32-bit lane are worked on at once, those of bytes 3 and 1 where they are, those of 2
+ * and 0 after a shift of 8, or loaded again from a byte before, which leaves eight operations. A byte on top
+ * is shifted down arithmetically, which leaves its sign at bit 31. The byte below the middle is sign-extended
+ * and shifted up by one multiply-add of 16-bit halves, which takes the low half alone.
  *
- * Measured and lost: unpacking to 16-bit lanes first (9 operations too, on fewer ports), widening loads (10), byte
- * shuffles into place (11), four loads a byte apart (8, but all of the shifts on the same ports).
+ * Measured and lost: unpacking to 16-bit lanes first (9 operations too, on fewer ports), widening loads (10),
+ * byte shuffles into place (11), four loads a byte apart (8, but all of the shifts on the same ports).
  */
 export abstract class Shifted {
   /** Sign and magnitude at their place in float32. */
@@ -55,8 +57,8 @@ export abstract class Shifted {
   }
 
   /**
-   * Whether a scale with this exponent field can take a code beyond float32, be it one that means Inf or NaN: bytes behind
-   * a row are decoded too, and multiplied by 0. Scales that are NaN or Inf count as such.
+   * Whether a scale with this exponent field can take a code beyond float32, be it one that means Inf or NaN:
+   * bytes behind a row are decoded too, and multiplied by 0. Scales that are NaN or Inf count as such.
    */
   @inline static overflows<F>(field: i32): bool {
     return field > 253 + Format.bias<F>() - (0x7f >> Format.mantissa<F>());
@@ -128,17 +130,17 @@ export abstract class Range {
   }
 
   /**
-   * The power of two, as an exponent, that x with largest exponent field `highest` is multiplied by so that its products with
-   * `Shifted` codes are true to size, or as near to that as float32 reaches.
+   * The power of two, as an exponent, that x with largest exponent field `highest` is multiplied by so that
+   * its products with `Shifted` codes are true to size, or as near to that as float32 reaches.
    */
   @inline static xExponent<F>(highest: i32): i32 {
     return min(Shifted.exponent<F>(), 253 - highest);
   }
 
   /**
-   * Whether products with codes may be summed before they are scaled: none is rounded below float32's normal range
-   * that is above it with its scale. `lowest` is the exponent field of the smallest nonzero x, `lowestScale` and
-   * `highestScale` those of the scales.
+   * Whether products with codes may be summed before they are scaled: none is rounded below float32's normal
+   * range that is above it with its scale. `lowest` is the exponent field of the smallest nonzero x,
+   * `lowestScale` and `highestScale` those of the scales.
    */
   @inline static isSafe<F>(highest: i32, lowest: i32, lowestScale: i32, highestScale: i32): bool {
     if (highest == 255) return false;
@@ -149,16 +151,16 @@ export abstract class Range {
   }
 
   /**
-   * `xExponent` for x that is multiplied by scales up to exponent field `highestScale` besides: a product of the largest of both is
-   * below 2^(highest + highestScale + exponent - 252), which is at most 2^128.
+   * `xExponent` for x that is multiplied by scales up to exponent field `highestScale` besides: a product of
+   * the largest of both is below 2^(highest + highestScale + exponent - 252), which is at most 2^128.
    */
   @inline static foldedExponent<F>(highest: i32, highestScale: i32): i32 {
     return min(Shifted.exponent<F>(), min(380 - highest - highestScale, 254 - highestScale));
   }
 
   /**
-   * Whether x may be multiplied by the scales before it meets the codes: none of the factors leaves float32's normal range,
-   * and no product is rounded below it but one that is below it when true to size.
+   * Whether x may be multiplied by the scales before it meets the codes: none of the factors leaves float32's
+   * normal range, and no product is rounded below it but one that is below it when true to size.
    */
   @inline static isFoldable<F>(highest: i32, lowest: i32, lowestScale: i32, highestScale: i32): bool {
     if (highest == 255 || lowest == 0 || lowestScale == 0) return false;

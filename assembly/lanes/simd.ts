@@ -6,19 +6,20 @@ export abstract class Simd {
   /**
    * A zero that no optimiser can prove to be one: linear memory has at most 2^16 pages.
    *
-   * Binaryen copies a constant vector to every place it is used, and V8 from version 13 on builds such a constant
-   * anew each time, inside the loop too (1.3 to 1.9 times slower, measured). A splat of `bits | opaqueZero()`,
-   * kept in a local before the loop, stays in a register.
+   * Binaryen copies a constant vector to every place it is used, and V8 from version 13 on builds such a
+   * constant anew each time, inside the loop too (1.3 to 1.9 times slower, measured). A splat of
+   * `bits | opaqueZero()`, kept in a local before the loop, stays in a register.
    */
   @inline static opaqueZero(): i32 {
     return memory.size() >>> 20;
   }
 
   /**
-   * False, where `zero` is `opaqueZero()`: leaving a loop by it ends V8's basic block. V8 puts pure operations off as
-   * long as their block lasts, behind all of its loads, and a long loop then keeps its operands on the stack (half the
-   * speed, measured). This holds for what is used after the loop, such as its sums: the way out needs them as they are there.
-   * Every place in a loop has a number of its own, since V8 12 leaves out a second test of the same condition.
+   * False, where `zero` is `opaqueZero()`: leaving a loop by it ends V8's basic block. V8 puts pure
+   * operations off as long as their block lasts, behind all of its loads, and a long loop then keeps its
+   * operands on the stack (half the speed, measured). This holds for what is used after the loop, such as its
+   * sums: the way out needs them as they are there. Every place in a loop has a number of its own, since V8
+   * 12 leaves out a second test of the same condition.
    */
   @inline static never(zero: i32, place: i32): bool {
     return zero == place;
@@ -43,8 +44,9 @@ export abstract class Simd {
   }
 
   /**
-   * sum[i] + a[4i] b[4i] + .. + a[4i + 3] b[4i + 3], a from -127 to 127, b from 0 to 127: one instruction on ARM with dot products and on
-   * x86 with AVX-VNNI. Elsewhere on x86 pairs are summed in 16 bits first, and do not overflow: 2 * 127 * 127 < 2^15. So every engine gives the same.
+   * sum[i] + a[4i] b[4i] + .. + a[4i + 3] b[4i + 3], a from -127 to 127, b from 0 to 127: one instruction on
+   * ARM with dot products and on x86 with AVX-VNNI. Elsewhere on x86 pairs are summed in 16 bits first, and
+   * do not overflow: 2 * 127 * 127 < 2^15. So every engine gives the same.
    */
   @inline static dot4(a: v128, b: v128, sum: v128): v128 {
     if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, sum);
@@ -55,8 +57,8 @@ export abstract class Simd {
   }
 
   /**
-   * a * b, but for the sign of a zero. On some x86 (Zen 4, measured: four times slower) a multiplication has to be
-   * repeated for a subnormal operand, and a fused multiply-add does not.
+   * a * b, but for the sign of a zero. On some x86 (Zen 4, measured: four times slower) a multiplication has
+   * to be repeated for a subnormal operand, and a fused multiply-add does not.
    */
   @inline static product(a: v128, b: v128, zeros: v128): v128 {
     if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, zeros);
@@ -64,8 +66,8 @@ export abstract class Simd {
   }
 
   /**
-   * (a * b + 2^14) >> 15 of 16-bit lanes, not both -2^15, which engines may saturate or not: the exact form has five instructions on x86 for
-   * that case, of one.
+   * (a * b + 2^14) >> 15 of 16-bit lanes, not both -2^15, which engines may saturate or not: the exact form
+   * has five instructions on x86 for that case, of one.
    */
   @inline static roundedHalf(a: v128, b: v128): v128 {
     if (ASC_FEATURE_RELAXED_SIMD) return i16x8.relaxed_q15mulr_s(a, b);

@@ -3,9 +3,10 @@ import { Format } from "./format";
 /** Rounding up or down by chance, so that what is expected is the value itself. */
 export abstract class Stochastic {
   /**
-   * x rounded to a multiple of the spacing that codes of format F times 2^exponent have there: up with the probability (to 2^-32) of how far it is
-   * on the way to the next one. |x| over the spacing has 24 bits and a word 32: their sum is exact in float64 unless |x| is below 2^-20 spacings.
-   * What is above the largest code becomes that; NaN stays.
+   * x rounded to a multiple of the spacing that codes of format F times 2^exponent have there: up with the
+   * probability (to 2^-32) of how far it is on the way to the next one. |x| over the spacing has 24 bits and
+   * a word 32: their sum is exact in float64 unless |x| is below 2^-20 spacings. What is above the largest
+   * code becomes that; NaN stays.
    */
   @inline static round<F>(x: f32, exponent: i32, word: u32): f32 {
     const field = ((reinterpret<i32>(x) >> 23) & 0xff) - 127;

@@ -289,8 +289,8 @@ export class Engine {
    * sums on the way that pass its end are Inf or NaN. NaN and Inf propagate.
    * @param options.layout "nt", "nn" (w is [K, N]), "tn" and "tt" (x is [K, M])
    * @param options.type of the result: "f32" (Float32Array), or "bf16" (Uint16Array of bits), rounded once
-   * @param options.experts one number per row of x: which slice of w [E,
-   * N, K] it meets; -1 for rows to leave alone
+   * @param options.experts one number per row of x: which slice of w [E, N, K] it meets;
+   * -1 for rows to leave alone
    * @param options.out M * N elements, or a {@link resident} matrix [M, N]
    * @param options.activations "f32"; "int8": x is rounded to integers first, which E4M3 and E2M1 codes in
    * blocks of a multiple of 16 columns can meet; "auto"
@@ -355,8 +355,10 @@ export class Engine {
   /**
    * Room for a float32 matrix in the engine's memory. Products read x and write `out` there without a copy.
    * @param source its shape [rows, cols], for a matrix of zeros; or { values, shape }
-   * @example const hidden = fp8.resident([1, 4096]); fp8.gemm(x, w1, { out:
-   * hidden }); fp8.gemm(hidden, w2, { out: y });
+   * @example
+   * const hidden = fp8.resident([1, 4096]);
+   * fp8.gemm(x, w1, { out: hidden });
+   * fp8.gemm(hidden, w2, { out: y });
    * @throws BlockscaleError `shape`, `buffer`; `memory`: no room
    */
   resident(source: readonly [number, number] | Matrix): ResidentMatrix {

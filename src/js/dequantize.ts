@@ -30,7 +30,10 @@ export function lookUp32(
   for (; i < n; i++) out[at + i] = table[row + codes[from + i]!]!;
 }
 
-/** Looks up values as halves: a function of its own, so that each sees one type of array and is compiled for it. */
+/**
+ * Looks up values as halves: a function of its own, so that each sees one type of array and is compiled for
+ * it.
+ */
 function lookUp16(
   out: Uint16Array,
   at: number,
@@ -50,7 +53,10 @@ function lookUp16(
   for (; i < n; i++) out[at + i] = table[row + codes[from + i]!]!;
 }
 
-/** float32 bits of a code times a scale, rounded once. Which NaN comes out is decided here, not by the JavaScript engine. */
+/**
+ * float32 bits of a code times a scale, rounded once. Which NaN comes out is decided here, not by the
+ * JavaScript engine.
+ */
 function product(code: number, { bits, values }: Fp8, scale: number): number {
   const value = values[code]! * scale;
   if (!Number.isNaN(value)) return bitsOf(value);
@@ -61,8 +67,8 @@ function product(code: number, { bits, values }: Fp8, scale: number): number {
 const ROW_PAYS = 1024;
 
 /**
- * Products of one format in one value type: a row of 256 for each UE8M0 byte, filled when the byte is first met, so
- * that dequantising is a lookup and nothing else. A tensor has a few dozen different bytes.
+ * Products of one format in one value type: a row of 256 for each UE8M0 byte, filled when the byte is first
+ * met, so that dequantising is a lookup and nothing else. A tensor has a few dozen different bytes.
  */
 export class ProductTable {
   readonly #format: Fp8;

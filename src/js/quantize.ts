@@ -11,7 +11,9 @@ import { widen, widenSpan } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";
 import { floatOf, multiplierBits, NAN_SCALE, scaleByte } from "./scale.ts";
 
-/** Scale bytes below this one meet float32 subnormals: their blocks are encoded as if 2^RAISE times larger. */
+/**
+ * Scale bytes below this one meet float32 subnormals: their blocks are encoded as if 2^RAISE times larger.
+ */
 const LOW_SCALE = 32;
 const RAISE = 64;
 

@@ -233,10 +233,10 @@ class Latent implements Attention {
       isInterleaved,
     );
     this.#cache.append(kv, length, tokens);
-    const lifted = program.room("lifted q", count * tokens * (rank + ropeDim));
-    this.#lift(lifted, q, tokens, count);
+    const latentQ = program.room("latent q", count * tokens * (rank + ropeDim));
+    this.#toLatentQueries(latentQ, q, tokens, count);
     const mixed = program.room("mixed", count * tokens * rank);
-    this.#attend(mixed, lifted, tokens, length, count);
+    this.#attend(mixed, latentQ, tokens, length, count);
     const whole = program.room("heads", tokens * heads * valueDim);
     const mine = program.seat.size === 1 ? whole : program.room("own heads", tokens * count * valueDim);
     this.#bringBack(mine, mixed, tokens, count);
@@ -246,8 +246,8 @@ class Latent implements Attention {
     program.multiply(dst, whole, tokens, this.#o);
   }
 
-  /** lifted[head][token] <- (q Uk, the part of q with positions) */
-  #lift(lifted: number, q: number, tokens: number, count: number): void {
+  /** latentQ[head][token] <- (q Uk, the part of q with positions) */
+  #toLatentQueries(latentQ: number, q: number, tokens: number, count: number): void {
     const program = this.#program;
     const { kernels } = program;
     const { plainDim, ropeDim, rank, valueDim } = this.#sizes;
@@ -259,13 +259,13 @@ class Latent implements Attention {
       kernels.copyRows(part, 4 * plainDim, from, 4 * count * headWidth, tokens, 4 * plainDim);
       program.multiplyOwn(made, part, tokens, this.#toLatent, head);
       const width = 4 * (rank + ropeDim);
-      const at = lifted + head * tokens * width;
+      const at = latentQ + head * tokens * width;
       kernels.copyRows(at, width, made, 4 * rank, tokens, 4 * rank);
       kernels.copyRows(at + 4 * rank, width, from + 4 * plainDim, 4 * count * headWidth, tokens, 4 * ropeDim);
     }
   }
 
-  #attend(mixed: number, lifted: number, tokens: number, length: number, count: number): void {
+  #attend(mixed: number, latentQ: number, tokens: number, length: number, count: number): void {
     const program = this.#program;
     const { kernels } = program;
     const { ropeDim, rank } = this.#sizes;
@@ -277,7 +277,7 @@ class Latent implements Attention {
       mixed,
       4 * rank,
       4 * tokens * rank,
-      lifted,
+      latentQ,
       4 * dim,
       4 * tokens * dim,
       tokens,

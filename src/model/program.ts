@@ -21,8 +21,8 @@ export interface Linear {
 }
 
 /**
- * What every part of a forward pass uses: the kernels, the memory with weights and activations, and the members that run the same
- * program. Places are byte offsets of float32 values.
+ * What every part of a forward pass uses: the kernels, the memory with weights and activations, and the
+ * members that run the same program. Places are byte offsets of float32 values.
  */
 export class Program {
   readonly kernels: ModelKernels;
@@ -31,7 +31,10 @@ export class Program {
   readonly exchange: Exchange;
   readonly precisions: Precisions;
   readonly #rooms = new Map<string, { room: Resident; bytes: number }>();
-  /** Called before each product of x[rows, cols] with a slice of a weight: for those who measure what activations are. */
+  /**
+   * Called before each product of x[rows, cols] with a slice of a weight: for those who measure what
+   * activations are.
+   */
   onProduct: ((weight: Placed, slice: number, x: number, rows: number) => void) | null = null;
 
   constructor(
@@ -56,7 +59,8 @@ export class Program {
   }
 
   /**
-   * Room of this name for so many float32. It keeps its place until more is asked for, and then loses what was in it.
+   * Room of this name for so many float32. It keeps its place until more is asked for, and then loses what
+   * was in it.
    * @throws BlockscaleError `memory`
    */
   room(name: string, floats: number): number {
@@ -73,7 +77,10 @@ export class Program {
     return room.start;
   }
 
-  /** A weight with its bias. `ranges` are the rows of all members; a weight that one member uses alone has its own only. */
+  /**
+   * A weight with its bias. `ranges` are the rows of all members; a weight that one member uses alone has its
+   * own only.
+   */
   linear(key: string, ranges: (seat: Seat) => Range): Linear {
     const { size } = this.seat;
     return {

@@ -17,7 +17,9 @@ import {
   widthOf,
 } from "./stored.ts";
 
-/** How weights lie in memory: codes as they are stored, or integers of 7 bits in blocks of 32 made from them. */
+/**
+ * How weights lie in memory: codes as they are stored, or integers of 7 bits in blocks of 32 made from them.
+ */
 export type WeightForm = "codes" | "int7";
 
 /** A tensor whose bytes are coming. */
@@ -37,7 +39,10 @@ export class Store {
   readonly #placed = new Map<string, Placed>();
   readonly #rooms = new Map<string, Resident[]>();
 
-  /** @param weights "codes": made ready for products; "int7": rounded to integers of 7 bits; "files": as they are in the files */
+  /**
+   * @param weights "codes": made ready for products; "int7": rounded to integers of 7 bits; "files": as they
+   * are in the files
+   */
   constructor(kernels: ModelKernels, arena: Arena, weights: WeightForm | "files" = "codes") {
     this.#kernels = kernels;
     this.#arena = arena;
@@ -160,7 +165,10 @@ export class Store {
     return { kind: "scaled", ...slice! };
   }
 
-  /** Rows that hold NaN, or leave float32, are for no product of codes: the few slices with such rows become float32. */
+  /**
+   * Rows that hold NaN, or leave float32, are for no product of codes: the few slices with such rows become
+   * float32.
+   */
   #asValues(key: string, matrix: Matrix): Slice {
     const { rows, cols } = matrix;
     const start = this.#keepFor(key)(4 * rows * cols);

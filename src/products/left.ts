@@ -18,7 +18,10 @@ export type LeftOperand = Matrix | ResidentMatrix | BlockScaled | Int8Activation
 
 /** The left operand as the kernels take it, and the rows that float32 cannot hold. */
 export interface Left {
-  /** [rows, cols], row-major: an array, or a matrix that is in the engine's memory already, rounded to int8 or not. */
+  /**
+   * [rows, cols], row-major: an array, or a matrix that is in the engine's memory already, rounded to int8 or
+   * not.
+   */
   readonly values: Float32Array | ResidentMatrix | Int8Activations;
   readonly rows: number;
   readonly cols: number;

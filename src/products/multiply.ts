@@ -61,7 +61,10 @@ export interface Run {
   readonly slice: number;
 }
 
-/** Codes copied in at a time. 1 Mi stay in a cache while they are used; 16 Mi pay where many rows of x share one copy. */
+/**
+ * Codes copied in at a time. 1 Mi stay in a cache while they are used; 16 Mi pay where many rows of x share
+ * one copy.
+ */
 const CHUNK = 2 ** 20;
 const LARGE_CHUNK = 2 ** 24;
 
@@ -81,7 +84,8 @@ export function multiply(product: Product, run: Run): void {
   const chunkRows =
     right.kind !== "streamed" ? n : Math.min(n, Math.max(8, Math.floor(limit / Math.max(1, k)) & ~7));
   const mostRows = Math.max(PASS, Math.floor(ELEMENTS / (k + chunkRows)));
-  // Passes of about the same height: which kernel does a row depends on m, not on what is left for the last pass.
+  // Passes of about the same height: which kernel does a row depends on m, not on what is left for the last
+  // pass.
   const passRows = Math.ceil(m / Math.ceil(m / mostRows));
   for (let first = 0; first < n; first += chunkRows) {
     const rows = Math.min(chunkRows, n - first);
@@ -107,7 +111,10 @@ export function multiply(product: Product, run: Run): void {
   }
 }
 
-/** Calls `body` with rows first .. first + rows of a slice of the weights, which are taken into memory for that time unless they are there. */
+/**
+ * Calls `body` with rows first .. first + rows of a slice of the weights, which are taken into memory for
+ * that time unless they are there.
+ */
 function withRows(
   { kernels, arena, right }: Product,
   slice: number,
@@ -200,7 +207,10 @@ function multiplyPass(
       into.set(result.subarray(row * rows, (row + 1) * rows), (start + row) * n + first);
 }
 
-/** The results that the kernel `gemm` does not do: rows of the weights that need float64, and all of such rows of x. `at` is room for a row of float64. */
+/**
+ * The results that the kernel `gemm` does not do: rows of the weights that need float64, and all of such rows
+ * of x. `at` is room for a row of float64.
+ */
 function multiplyFloat64Rows(
   { kernels, arena, left, right, out, type }: Product,
   { at: matrixAt, matrix, float64Rows }: Analysed,
@@ -231,7 +241,10 @@ function multiplyFloat64Rows(
   }
 }
 
-/** The result as an array; of a matrix in memory a view, which must not outlive the next growth of that memory. */
+/**
+ * The result as an array; of a matrix in memory a view, which must not outlive the next growth of that
+ * memory.
+ */
 function arrayOf(out: Product["out"]): Float32Array | Uint16Array {
   return out instanceof ResidentMatrix ? out.view("gemm: out") : out;
 }

@@ -84,7 +84,10 @@ export class Packer {
     });
   }
 
-  /** Calls `make` with a way to room that stays, how much of that there is, and what gives all of it back, also if it throws. */
+  /**
+   * Calls `make` with a way to room that stays, how much of that there is, and what gives all of it back,
+   * also if it throws.
+   */
   #keepAll(make: (keep: Keep, bytes: () => number, release: () => void) => PackedWeights): PackedWeights {
     const residents: Resident[] = [];
     let bytes = 0;

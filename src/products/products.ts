@@ -129,7 +129,7 @@ export class Products {
     return values;
   }
 
-  /** x as int8; itself, if it is that already. Far rows become NaN where float32 does not hold them. */
+  /** x as int8; itself, if it is that already. A block with a value beyond float32 becomes NaN. */
   #round(left: Left, block: Int8Block): Left & { values: Int8Activations } {
     const { values, rows, cols } = left;
     if (values instanceof Int8Activations) return left as Left & { values: Int8Activations };
@@ -209,8 +209,8 @@ export class Products {
     }
     const [tensor, { format, codes, scales, grid }] = checkRightOperand("gemm: w", w, isTransposed);
     const { slices, rows, cols } = grid;
-    // Keep the block as given, not cut to the shape: the kernel picks its order of sums by the height, so that packed and other
-    // weights give the same bits.
+    // Keep the block as given, not cut to the shape: the kernel picks its order of sums by the height, so
+    // that packed and other weights give the same bits.
     const { shape, block } = tensor;
     return { kind: "streamed", format, shape, block, slices, rows, cols, codes, scales };
   }

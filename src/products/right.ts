@@ -24,13 +24,19 @@ export interface Analysed {
   readonly float64Rows: readonly number[];
 }
 
-/** Bytes reserved behind codes: kernels read up to 15 past their end. They also read one byte before; that address is always valid. */
+/**
+ * Bytes reserved behind codes: kernels read up to 15 past their end. They also read one byte before; that
+ * address is always valid.
+ */
 export const MARGIN = 16;
 
 /** At most one code in so many of a row is kept in the list; rows with more are decoded by table. */
 const LISTED = 64;
 
-/** Bytes of a list with `entries` subnormal codes. With 0 entries: only the row starts, which `analyse` writes. */
+/**
+ * Bytes of a list with `entries` subnormal codes. With 0 entries: only the row starts, which `analyse`
+ * writes.
+ */
 export const listBytes = (rows: number, entries: number): number => 4 * (rows + 1 + entries);
 
 /** Bytes of the longest list there can be. */

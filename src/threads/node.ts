@@ -1,4 +1,5 @@
-// A file of its own: worker.ts must not import what names worker.ts as a worker, or Next's Turbopack builds for ever.
+// A file of its own: worker.ts must not import what names worker.ts as a worker, or Next's Turbopack builds
+// for ever.
 
 /** The parts of node:worker_threads that are used. */
 export interface NodeThreads {

@@ -56,7 +56,8 @@ export async function createTrainer(
     const located = locate(config, opened!);
     const bias = located.find(({ wanted }) => wanted.key.endsWith(".bias"));
     if (bias !== undefined) throw notTrained(config);
-    // By way of a store of its own, which is given back: weights may be codes, and are trained as what these stand for.
+    // By way of a store of its own, which is given back: weights may be codes, and are trained as what these
+    // stand for.
     const store = new Store(program.kernels, program.arena, "files");
     const engine = new Engine(instantiate(module, sharing && sharedMemory()), variant);
     await loadWeights(located, [store], { sources: opened!.sources, engine, signal: options.signal });

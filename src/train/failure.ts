@@ -12,7 +12,8 @@ interface Made {
 }
 
 /**
- * What a pass has left, in the order in which it was made: of layers that share rooms their results alone.
+ * The tensors that a pass has left, in the order in which it made them. Of layers that share rooms, only the
+ * results are left.
  */
 function madeBy(config: DecoderConfig, rooms: Rooms): Made[] {
   const { saved, isShared, last, lastNormed } = rooms;
@@ -41,10 +42,10 @@ function madeBy(config: DecoderConfig, rooms: Rooms): Made[] {
 }
 
 /**
- * The first tensor of a pass that holds NaN or Inf: one of the weights, or else something that was made of
- * them. `undefined` where there is none: then only the logits have grown too large.
+ * The first tensor of a pass that holds NaN or Inf: a weight, or else a tensor made from weights.
+ * @returns `undefined` where there is none: then only the logits have grown too large
  */
-export function firstWithoutNumbers(
+export function firstNonFinite(
   program: Program,
   config: DecoderConfig,
   parameters: Parameters,

@@ -121,7 +121,8 @@ export class Network {
     const norm = this.#parameters.get("model.norm.weight");
     normBackward(program, this.#config, d.x, norm, d.normed, last, rooms, 1);
     for (let i = layers.length - 1; i >= 0; i--) {
-      // Of the last layer everything is still there; what a layer gives is not needed a second time, nor is `last`.
+      // Of the last layer everything is still there; what a layer gives is not needed a second time, nor is
+      // `last`.
       if (rooms.isShared && i < layers.length - 1) this.#layers[i]!.forward(saved[i]!, last, rooms);
       this.#layers[i]!.backward(saved[i]!, rooms, observer);
     }

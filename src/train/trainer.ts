@@ -5,7 +5,7 @@ import type { Program } from "../model/program.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { OperandName, RangeCounts } from "./counts.ts";
 import type { Crew } from "./crew.ts";
-import { firstWithoutNumbers } from "./failure.ts";
+import { firstNonFinite } from "./failure.ts";
 import type { SeenLinear } from "./layer.ts";
 import type { Member } from "./member.ts";
 import type { Settings } from "./options.ts";
@@ -166,7 +166,7 @@ export class Trainer {
   #failed(loss: number, rooms: Rooms, gradient: string | undefined): BlockscaleError {
     const first = Number.isFinite(loss)
       ? `the gradient of ${gradient}`
-      : (firstWithoutNumbers(this.#program, this.config, this.#member.parameters, rooms) ?? "the logits");
+      : (firstNonFinite(this.#program, this.config, this.#member.parameters, rooms) ?? "the logits");
     return new BlockscaleError("dialect", {
       where: `trainer: step ${this.#steps + 1}`,
       expected: "a loss and gradients that are numbers",

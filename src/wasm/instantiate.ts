@@ -46,7 +46,8 @@ export function instantiate(
     if (typeof kernels.heapBase !== "function") throw new Error("no export heapBase");
     return { kernels, memory: memory as unknown as LinearMemory };
   } catch (error) {
-    // WebKit applies a Content-Security-Policy here, with the error of a compiler, and lets any module compile.
+    // WebKit applies a Content-Security-Policy here, with the error of a compiler, and lets any module
+    // compile.
     if (error instanceof WebAssembly.CompileError) throw refused(error.message, error);
     throw new BlockscaleError(
       "wasm",

@@ -12,16 +12,19 @@ export interface Kernels {
   /** First byte that no static data occupies. Memory from here on belongs to the engine. */
   heapBase(): number;
 
-  /** codes[n] at dst <- float32[n] at src: round to nearest even, saturating; NaN is 0x7F with the sign kept. */
+  /**
+   * codes[n] at dst <- float32[n] at src: round to nearest even, saturating; NaN is 0x7F with the sign kept.
+   */
   encode(format: FormatId, dst: number, src: number, n: number): void;
 
   /** float32[n] at dst <- codes[n] at src; NaN and Inf stay what they are, signs too. */
   decode(format: FormatId, dst: number, src: number, n: number): void;
 
   /**
-   * Quantises one rows x cols matrix (row-major, no padding) in blocks of blockRows x blockCols, ragged at the
-   * right and bottom edge: codes[rows * cols], and one scale per block, row-major: a UE8M0 byte or a float32.
-   * `amaxFloor` is float32 bits; `zeroScale` a UE8M0 byte. E2M1 takes float32 values alone, and writes a byte a code, its sign at bit 7.
+   * Quantises one rows x cols matrix (row-major, no padding) in blocks of blockRows x blockCols, ragged at
+   * the right and bottom edge: codes[rows * cols], and one scale per block, row-major: a UE8M0 byte or a
+   * float32. `amaxFloor` is float32 bits; `zeroScale` a UE8M0 byte. E2M1 takes float32 values alone, and
+   * writes a byte a code, its sign at bit 7.
    */
   quantize(
     format: FormatId,
@@ -54,9 +57,10 @@ export interface Kernels {
   ): void;
 
   /**
-   * Compares values[n] of a value type with the float32[n] that became of them, and adds to nine float64 at `sums`: sums of
-   * x^2, (x - y)^2, y^2 and x * y; maxima of |x|, |x - y| and |x - y| / |x|; how many x != 0 became 0; and how many were cut to
-   * the largest code, if `codes`, those of y, is not 0. Even and odd elements are summed apart, the rest after the last sixteen too.
+   * Compares values[n] of a value type with the float32[n] that became of them, and adds to nine float64 at
+   * `sums`: sums of x^2, (x - y)^2, y^2 and x * y; maxima of |x|, |x - y| and |x - y| / |x|; how many x != 0
+   * became 0; and how many were cut to the largest code, if `codes`, those of y, is not 0. Even and odd
+   * elements are summed apart, the rest after the last sixteen too.
    */
   compare(
     format: FormatId,
@@ -69,16 +73,22 @@ export interface Kernels {
   ): void;
 
   /**
-   * Looks through the right operand of a product, the codes of a {@link Matrix} with the rows of scales from that of row 0. Writes into the matrix the lowest and the
-   * highest exponent field of the scales that count, and `list` if there are subnormal codes to list, else 0; to `flags` a byte per row: 1 if it
-   * has to be computed by `dotFloat64`, since it has Inf or NaN or leaves float32; and to `list` what `listSubnormals` begins with, rows + 1 uint32, of which
-   * the last one is how many entries follow. Returns how many rows are for `dotFloat64`.
+   * Looks through the right operand of a product: the codes of a {@link Matrix}, and its scales from the row
+   * of scales that row 0 belongs to. Writes:
+   * - into the matrix: the lowest and the highest exponent field of the scales that count, and `list`, or 0
+   * instead if no subnormal codes have to be listed;
+   * - to `flags`: a byte per row, 1 if it has to be computed by `dotFloat64`, since it has Inf or NaN or
+   * leaves float32;
+   * - to `list`: rows + 1 uint32, which `listSubnormals` begins with; the last one is how many entries
+   * follow.
+   * @returns how many rows are for `dotFloat64`
    */
   analyse(matrix: number, flags: number, list: number): number;
 
   /**
-   * Replaces subnormal codes by zeros, in rows that `analyse` has found few of them in, and keeps what they were in the list of the matrix, an uint32 for each
-   * behind what `analyse` has written. For processors that multiply such numbers slowly. Does nothing where the matrix has no list.
+   * Replaces subnormal codes by zeros, in the rows in which `analyse` has found few of them, and keeps what
+   * they were in the list of the matrix: an uint32 each, behind what `analyse` has written. For processors
+   * that multiply such numbers slowly. Does nothing where the matrix has no list.
    */
   listSubnormals(matrix: number): void;
 
@@ -86,9 +96,10 @@ export interface Kernels {
   gemmWorkspace(rows: number, k: number): number;
 
   /**
-   * [rows, N] at dst (float32 or bfloat16) <- float32 x[rows, K] times the transpose of a {@link Matrix} [N, K] of E4M3 or E5M2 codes that was analysed; rows
-   * for `dotFloat64` get arbitrary numbers. One byte in front of the codes and up to 15 behind them are read. Products are summed in float32 over one block of 512 or 2,048
-   * columns; in float64 for the codes in the list.
+   * [rows, N] at dst (float32 or bfloat16) <- float32 x[rows, K] times the transpose of a {@link Matrix}
+   * [N, K] of E4M3 or E5M2 codes that was analysed; rows for `dotFloat64` get arbitrary numbers. One byte in
+   * front of the codes and up to 15 behind them are read. Products are summed in float32 over one block of
+   * 512 or 2,048 columns; those of codes in the list in float64.
    */
   gemm(matrix: number, type: ValueTypeId, dst: number, x: number, rows: number, work: number): void;
 
@@ -99,25 +110,34 @@ export interface Kernels {
   hasTrueDots(): number;
 
   /**
-   * Rows first .. first + rows of a {@link Matrix} of integers from -127 to 127, in blocks of 1 x 16, 32 or 128, <- float32 x[rows, K]: codes[rows, K in whole blocks], and float32
-   * scales and int32 offsets, -64 times the sums of codes, [rows, blocks]. A block with NaN or Inf has NaN as its scale.
+   * Rows first .. first + rows of a {@link Matrix} of integers from -127 to 127, in blocks of 1 x 16, 32 or
+   * 128, <- float32 x[rows, K]. Codes are [rows, K in whole blocks]; float32 scales and int32 offsets, -64
+   * times the sums of a block's codes, are [rows, blocks]. A block with NaN or Inf has NaN as its scale.
    */
   quantizeInt8(matrix: number, first: number, x: number, rows: number): void;
 
   /** Bytes of n rows of k weights as integers of 7 bits: codes, and scales behind them. */
   int7Bytes(n: number, k: number): number;
 
-  /** Up to twelve rows of float32 weights as integers from -63 to 63 with a scale for 32 columns; see assembly/kernels/integers/quantize.ts. */
+  /**
+   * Up to twelve rows of float32 weights as integers from -63 to 63 with a scale for 32 columns; see
+   * assembly/kernels/integers/quantize.ts.
+   */
   packInt7(codes: number, scales: number, x: number, rows: number, k: number): void;
 
   /** Bytes of working memory for `gemmIntegers`. */
   integerWorkspace(rows: number): number;
 
   /**
-   * [rows, N] at dst (float32 or bfloat16) <- rows first .. first + rows of x, a {@link Matrix} of `quantizeInt8`, times the transpose of another one: integers of
-   * `packInt7`, in blocks of 32; E2M1 codes[N / 12][K / 8][12 rows][4 bytes], of which each holds a code and, in its upper bits, that of four columns
-   * later, with halved scales[N / 12][K / block][12]; or E4M3 codes that were analysed, in blocks whose width is a multiple of those of x, where
-   * subnormal codes in the list count as 0. Error: see assembly/kernels/integers/product.ts.
+   * [rows, N] at dst (float32 or bfloat16) <- rows first .. first + rows of x, a {@link Matrix} of
+   * `quantizeInt8`, times the transpose of another one, which has one of:
+   * - integers of `packInt7`, in blocks of 32;
+   * - E2M1 codes[N / 12][K / 8][12 rows][4 bytes], each byte a code and, in its upper bits, that of four
+   * columns later, with halved scales[N / 12][K / block][12];
+   * - E4M3 codes that were analysed, in blocks whose width is a multiple of those of x; subnormal codes in
+   * the list count as 0.
+   *
+   * Error: see assembly/kernels/integers/product.ts.
    */
   gemmIntegers(
     matrix: number,

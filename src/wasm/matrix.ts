@@ -1,15 +1,19 @@
 import { SCALE_TYPE_ID, type ScaleTypeId } from "../tensor/formats.ts";
 
 /**
- * What the codes of a matrix are: row by row those of E4M3 (0) and E5M2 (1); in groups of twelve rows those of E2M1 (2) and integers of 7 bits (3); row by row
- * integers of 8 bits (4). See `gemm` and `gemmIntegers` of Kernels.
+ * What the codes of a matrix are: row by row those of E4M3 (0) and E5M2 (1); in groups of twelve rows those
+ * of E2M1 (2) and integers of 7 bits (3); row by row integers of 8 bits (4). See `gemm` and `gemmIntegers` of
+ * Kernels.
  */
 export type MatrixFormat = 0 | 1 | 2 | 3 | 4;
 
 export const INT7_FORMAT = 3;
 export const INT8_FORMAT = 4;
 
-/** A matrix in the memory of the kernels, which take the place of such a record: a pointer, instead of a dozen numbers. */
+/**
+ * A matrix in the memory of the kernels, which take the place of such a record: a pointer, instead of a dozen
+ * numbers.
+ */
 export interface Matrix {
   readonly format: MatrixFormat;
   readonly scaleType: ScaleTypeId;
@@ -22,7 +26,10 @@ export interface Matrix {
   readonly firstRow: number;
   readonly rows: number;
   readonly cols: number;
-  /** Bytes from one row of codes to the next, and from one row of scales to the next, where codes lie row by row. */
+  /**
+   * Bytes from one row of codes to the next, and from one row of scales to the next, where codes lie row by
+   * row.
+   */
   readonly stride: number;
   readonly scaleStride: number;
   readonly blockRows: number;
@@ -33,7 +40,10 @@ export interface Matrix {
   readonly highestScale: number;
 }
 
-/** In the order of the fields of `Matrix` of assembly/kernels/matrix.ts, each of them 32 bits. A test compares both. */
+/**
+ * In the order of the fields of `Matrix` of assembly/kernels/matrix.ts, each of them 32 bits. A test compares
+ * both.
+ */
 export const MATRIX_FIELDS: readonly (keyof Matrix)[] = [
   "format",
   "scaleType",

@@ -6,8 +6,8 @@ import { Scratch } from "../scratch";
 import { Values } from "../values";
 
 /**
- * Compares values[n] of type T with the float32 that became of them, and adds to the nine float64 at `sums` what
- * src/wasm/kernels.ts says. `codes` are those of the second array, 0 if there are none.
+ * Compares values[n] of type T with the float32 that became of them, and adds to the nine float64 at `sums`
+ * what src/wasm/kernels.ts says. `codes` are those of the second array, 0 if there are none.
  */
 export function compare<F, T>(sums: usize, values: usize, became: usize, codes: usize, n: usize): void {
   const whole = n & ~15;

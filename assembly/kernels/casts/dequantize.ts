@@ -6,7 +6,10 @@ import { UE8M0 } from "../matrix";
 import { Scratch } from "../scratch";
 import { Values } from "../values";
 
-/** dst[rows, cols] <- codes[rows, cols] times one scale per block, as `dequantize` of src/wasm/kernels.ts says. */
+/**
+ * dst[rows, cols] <- codes[rows, cols] times one scale per block, as `dequantize` of src/wasm/kernels.ts
+ * says.
+ */
 export function dequantize<F, T>(
   scaleType: i32,
   dst: usize,
@@ -61,8 +64,8 @@ function dequantizeRow<F, T>(dst: usize, codes: usize, n: usize, blockCols: usiz
 }
 
 /**
- * Decodes blocks of whole vectors of sixteen codes, up to one with a scale that is not plain; returns how many.
- * There is no call in here: none of the constants has to be saved across one.
+ * Decodes blocks of whole vectors of sixteen codes, up to one with a scale that is not plain; returns how
+ * many. There is no call in here: none of the constants has to be saved across one.
  */
 function dequantizeBlocks<F, T>(
   dst: usize,
@@ -91,7 +94,8 @@ function dequantizeBlocks<F, T>(
     const tableLow = Simd.lowBytes(addends, Fp8.specials<F>());
     const tableHigh = Simd.highBytes(addends, Fp8.specials<F>());
     const end = codes + blockCols;
-    // Loops are tested at the end: V8 11 (Node 20) runs them up to twice as fast as loops tested at the start.
+    // Loops are tested at the end: V8 11 (Node 20) runs them up to twice as fast as loops tested at the
+    // start.
     do {
       const x = v128.load(codes);
       const index = Fp8.index(x, magnitudeMask, one, normalIndex, specialOffset);

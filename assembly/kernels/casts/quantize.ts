@@ -7,14 +7,18 @@ import { Scratch } from "../scratch";
 import { Values } from "../values";
 
 /**
- * Elements of a panel: what is read twice, for its scales and for its codes, so it should stay in a cache between the
- * two. One row: 2 KiB of float32 was best at every size from L2 to memory. Many rows: whole rows, of up to 32,768 columns in blocks
- * of 128 rows, since rows that follow one another are read half as fast again as pieces of rows at a distance.
+ * Elements of a panel: what is read twice, for its scales and for its codes, so it should stay in a cache
+ * between the two. One row: 2 KiB of float32 was best at every size from L2 to memory. Many rows: whole rows,
+ * of up to 32,768 columns in blocks of 128 rows, since rows that follow one another are read half as fast
+ * again as pieces of rows at a distance.
  */
 const ROW_PANEL: usize = 1024;
 const TILE_PANEL: usize = 1 << 22;
 
-/** codes[rows, cols] and one scale per block from values[rows, cols], as `quantize` of src/wasm/kernels.ts says. */
+/**
+ * codes[rows, cols] and one scale per block from values[rows, cols], as `quantize` of src/wasm/kernels.ts
+ * says.
+ */
 export function quantize<F, T>(
   scaleType: i32,
   codes: usize,
@@ -163,8 +167,8 @@ function encodeRow<F, T>(codes: usize, src: usize, n: usize, blockCols: usize, s
 }
 
 /**
- * Encodes blocks of whole vectors of sixteen values, up to one with a scale that `Fp8.round` cannot take; returns how many.
- * There is no call in here: none of the constants has to be saved across one.
+ * Encodes blocks of whole vectors of sixteen values, up to one with a scale that `Fp8.round` cannot take;
+ * returns how many. There is no call in here: none of the constants has to be saved across one.
  */
 function encodeBlocks<F, T>(
   codes: usize,
@@ -191,7 +195,7 @@ function encodeBlocks<F, T>(
     }
     const bits = Fp8.threshold<F>(byte);
     const threshold = i32x4.splat(bits);
-    const lift = i32x4.splat(Fp8.lift<F>(bits));
+    const addend = i32x4.splat(Fp8.powerAddend<F>(bits));
     const end = codes + blockCols;
     do {
       const a = Values.load0<T>(src, zero);
@@ -200,7 +204,7 @@ function encodeBlocks<F, T>(
       const d = Values.load3<T>(src, zero);
       v128.store(
         codes,
-        Fp8.encode<F>(a, b, c, d, threshold, lift, absMask, exponentMask, mergeWeights, topCode, signMask),
+        Fp8.encode<F>(a, b, c, d, threshold, addend, absMask, exponentMask, mergeWeights, topCode, signMask),
       );
       codes += 16;
       src += 16 * Half.size<T>();
@@ -221,7 +225,10 @@ function divideRow<F, T>(codes: usize, src: usize, n: usize, blockCols: usize, s
   }
 }
 
-/** codes[n] <- (values[n] / factor, or * factor) over 2^(byte - 127): any n, a byte near enough for `Fp8.round`. */
+/**
+ * codes[n] <- (values[n] / factor, or * factor) over 2^(byte - 127): any n, a byte near enough for
+ * `Fp8.round`.
+ */
 function encodeBlock<F, T>(codes: usize, src: usize, n: usize, factor: f32, byte: i32, divide: bool): void {
   const zero = Simd.opaqueZero();
   const absMask = Fp8.absMask(zero);
@@ -230,7 +237,7 @@ function encodeBlock<F, T>(codes: usize, src: usize, n: usize, factor: f32, byte
   const topCode = Fp8.topCode<F>(zero);
   const signMask = Fp8.signMask(zero);
   const threshold = i32x4.splat(Fp8.threshold<F>(byte));
-  const lift = i32x4.splat(Fp8.lift<F>(Fp8.threshold<F>(byte)));
+  const addend = i32x4.splat(Fp8.powerAddend<F>(Fp8.threshold<F>(byte)));
   const factors = f32x4.splat(factor);
   const full = codes + (n & ~15);
   if (codes < full)
@@ -252,7 +259,7 @@ function encodeBlock<F, T>(codes: usize, src: usize, n: usize, factor: f32, byte
       }
       v128.store(
         codes,
-        Fp8.encode<F>(a, b, c, d, threshold, lift, absMask, exponentMask, mergeWeights, topCode, signMask),
+        Fp8.encode<F>(a, b, c, d, threshold, addend, absMask, exponentMask, mergeWeights, topCode, signMask),
       );
       codes += 16;
       src += 16 * Half.size<T>();
@@ -275,7 +282,7 @@ export function encode<F>(codes: usize, src: usize, n: usize): void {
   const nanMask = Fp8.magnitudeMask(zero);
   const saturation = Fp8.saturation<F>(zero);
   const threshold = i32x4.splat(Fp8.threshold<F>(127) | zero);
-  const lift = i32x4.splat(Fp8.lift<F>(Fp8.threshold<F>(127)) | zero);
+  const addend = i32x4.splat(Fp8.powerAddend<F>(Fp8.threshold<F>(127)) | zero);
   const full = codes + (n & ~15);
   if (codes < full)
     do {
@@ -288,10 +295,10 @@ export function encode<F>(codes: usize, src: usize, n: usize): void {
       const c = Fp8.magnitude(x2, absMask);
       const d = Fp8.magnitude(x3, absMask);
       const magnitudes = Fp8.pack<F>(
-        Fp8.round(Fp8.saturate(a, saturation), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(Fp8.saturate(b, saturation), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(Fp8.saturate(c, saturation), threshold, lift, exponentMask, mergeWeights),
-        Fp8.round(Fp8.saturate(d, saturation), threshold, lift, exponentMask, mergeWeights),
+        Fp8.round(Fp8.saturate(a, saturation), threshold, addend, exponentMask, mergeWeights),
+        Fp8.round(Fp8.saturate(b, saturation), threshold, addend, exponentMask, mergeWeights),
+        Fp8.round(Fp8.saturate(c, saturation), threshold, addend, exponentMask, mergeWeights),
+        Fp8.round(Fp8.saturate(d, saturation), threshold, addend, exponentMask, mergeWeights),
         topCode,
       );
       const withNan = Fp8.withNan(magnitudes, a, b, c, d, exponentMask, nanMask);

@@ -7,7 +7,10 @@ import { Left, Total } from "./tiles";
 /** What F of `Planes` counts: sixteenths of a block's scale. */
 const UNIT: f32 = 1 / 16;
 
-/** panel[columns / 4][12][4] <- E2M1 codes[columns / 8][12][8], which lie four bits apart from those of the four columns behind them. */
+/**
+ * panel[columns / 4][12][4] <- E2M1 codes[columns / 8][12][8], which lie four bits apart from those of the
+ * four columns behind them.
+ */
 export function unpackNibbles(panel: usize, codes: usize, columns: usize): void {
   const zero = Simd.opaqueZero();
   const mask = Nibbles.mask(zero);
@@ -30,13 +33,15 @@ export function unpackNibbles(panel: usize, codes: usize, columns: usize): void 
 }
 
 /**
- * How far ahead codes are read that come from memory. Steps that wait for their data fill a processor's queue after some four cache lines of codes; a byte
- * that nothing waits for does not: a tenth faster, at any distance from 384 to 3072.
+ * How many bytes ahead codes are read while they come from memory. Loads whose data the next steps wait for
+ * fill a processor's queue after some four cache lines of codes; a byte that nothing waits for does not. It is
+ * a tenth faster, at any distance from 384 to 3072.
  */
 const AHEAD: usize = 1024;
 
 /**
- * sums[12] += one row of x . E2M1 codes, which are unpacked in registers: see `unpackNibbles`. The tile of one row for weights that are read once.
+ * sums[12] += one row of x . E2M1 codes, which are unpacked in registers: see `unpackNibbles`. The tile of
+ * one row for weights that are read once.
  * @param last the last byte behind codes or scales that may be read
  */
 export function addNibbles(
@@ -94,8 +99,9 @@ export function addNibbles(
 }
 
 /**
- * Two panels[columns / 4][12][4], `apart` bytes apart, <- the planes of E4M3 codes of rows n .. n + 11, columns from .. from + columns. Sixteen columns at a time:
- * those behind the end of a row belong to the next one, or are what was there, and meet zeros of x.
+ * Two panels[columns / 4][12][4], `apart` bytes apart, <- the planes of E4M3 codes of rows n .. n + 11,
+ * columns from .. from + columns. Sixteen columns at a time: those behind the end of a row belong to the next
+ * one, or are what was there, and meet zeros of x.
  */
 export function splitPlanes(
   panel: usize,
@@ -121,7 +127,10 @@ export function splitPlanes(
   }
 }
 
-/** Reads a byte of every cache line. Row after row, as a prefetcher expects it; of four rows at a time, two to a page, it makes nothing. */
+/**
+ * Reads a byte of every cache line of a row, which has a prefetcher fetch it. A prefetcher does not follow
+ * four rows at a time, two of them on a page.
+ */
 function touch(at: usize, bytes: usize): void {
   const end = at + bytes;
   for (; at < end; at += 64) load<u8>(at);
@@ -164,7 +173,10 @@ function splitRows(panel: usize, a: usize, b: usize, c: usize, d: usize, columns
     } while (a < end);
 }
 
-/** Constants come from registers: built anew at each use, as V8 does from version 13 on, they were two fifths of the loop. */
+/**
+ * Constants come from registers: built anew at each use, as V8 does from version 13 on, they were two fifths
+ * of the loop.
+ */
 abstract class Split {
   @inline static store(
     panel: usize,
@@ -189,7 +201,10 @@ abstract class Split {
   }
 }
 
-/** spread[columns / block][12] <- the scales of rows n .. n + 11 in sixteenths, those of columns from .. from + columns. */
+/**
+ * spread[columns / block][12] <- the scales of rows n .. n + 11 in sixteenths, those of columns
+ * from .. from + columns.
+ */
 export function spreadScales(spread: usize, weights: Matrix, n: usize, from: usize, columns: usize): void {
   const block = Left.block;
   for (let row: usize = 0; row < GROUP; row++, spread += 4) {

@@ -21,17 +21,20 @@ export function integerWorkspace(rows: usize): usize {
 /**
  * dst[rows, n] (float32 or bfloat16) <- x, rounded to int8 by `quantizeInt8`, times the transpose of weights.
  *
- * Sums of a block are integers and exact: with two planes at most 128 * 127 * 7680 < 2^27. Each is rounded to float32, multiplied by both
- * scales and added to float32 sums, unfused and in the order of the columns, so that all builds, engines and numbers of threads give the same bits.
+ * Sums of a block are integers and exact: with two planes at most 128 * 127 * 7680 < 2^27. Each is rounded to
+ * float32, multiplied by both scales and added to float32 sums, unfused and in the order of the columns, so
+ * that all builds, engines and numbers of threads give the same bits.
  *
- * Error: with amax_x that of a block of x, each x is off by at most d_x = amax_x / 254. What the integers make of a weight w is off by
+ * Error: with amax_x that of a block of x, each x is off by at most d_x = amax_x / 254. What the integers
+ * make of a weight w is off by
  *
  *     d_w = amax_w / 126          INT7_CODES, amax_w that of a block of 32
  *     d_w = scale / 32            E4M3_CODES, if |w| < scale / 2; else 0
  *     d_w = 0                     E2M1_CODES: twice an E2M1 value is an integer
  *
- * so a product by at most |x| d_w + d_x |w| + d_x d_w, and a sum by those of its products; and there are the roundings of float32: four for each
- * block (of the sum, of both scales' product, of the product with it, of the addition), each at most 2^-24 of what it rounds.
+ * so a product by at most |x| d_w + d_x |w| + d_x d_w, and a sum by those of its products; and there are the
+ * roundings of float32: four for each block (of the sum, of both scales' product, of the product with it, of
+ * the addition), each at most 2^-24 of what it rounds.
  */
 function multiply(weights: Matrix, type: i32, dst: usize, rows: usize, work: usize): void {
   const format = weights.format;
@@ -102,7 +105,8 @@ export function multiplyIntegers(
 }
 
 /**
- * Whether the engine computes dots as it should. V8 11's first tier forgets the sum that is added to where both share a register.
+ * Whether the engine computes dots as it should. V8 11's first tier forgets the sum that is added to where
+ * both share a register.
  */
 export function hasTrueDots(): i32 {
   memory.fill(Scratch.input, 1, 64);

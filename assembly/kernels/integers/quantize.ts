@@ -40,7 +40,10 @@ abstract class Block {
     return x + 64 <= end ? x : Scratch.take(x, end - x);
   }
 
-  /** `width` bytes at dst <- the nearest integers of n values times a factor, and zeros; returns -64 times their sum. */
+  /**
+   * `width` bytes at dst <- the nearest integers of n values times a factor, and zeros; returns -64 times
+   * their sum.
+   */
   static round(dst: usize, x: usize, n: usize, width: usize, factor: f32): i32 {
     const factors = f32x4.splat(factor);
     let sum = i32x4.splat(0);
@@ -62,9 +65,10 @@ abstract class Block {
 }
 
 /**
- * Rows first .. first + rows of dst <- x[rows, cols] as int8 from -127 to 127, in blocks of a multiple of 16 columns with a float32 scale each, amax / 127: codes
- * [rows][block * blocks], the last block filled up with zeros, and offsets[rows][blocks] (int32), -64 times the sums of a block's codes. A block with NaN or
- * Inf has NaN as its scale.
+ * Rows first .. first + rows of dst <- x[rows, cols] as int8 from -127 to 127, in blocks of a multiple of 16
+ * columns with a float32 scale each, amax / 127: codes [rows][block * blocks], the last block filled up with
+ * zeros, and offsets[rows][blocks] (int32), -64 times the sums of a block's codes. A block with NaN or Inf
+ * has NaN as its scale.
  */
 export function quantizeInt8(dst: Matrix, first: usize, x: usize, rows: usize): void {
   const cols = dst.cols;
@@ -96,7 +100,8 @@ export function packedBytes(n: usize, k: usize): usize {
 }
 
 /**
- * Packs up to twelve rows of weights, float32 x[rows, cols], as integers from -63 to 63, + 64, in blocks of 32 columns with a float32 scale each, amax / 63.
+ * Packs up to twelve rows of weights, float32 x[rows, cols], as integers from -63 to 63, + 64, in blocks of
+ * 32 columns with a float32 scale each, amax / 63.
  *
  *     codes[K / 4][12 rows][4 columns]   a vector holds four columns of four rows
  *     scales[K / 32][12 rows]

@@ -5,7 +5,10 @@ import { GROUP } from "./quantize";
 /** Bytes of a group's float32 sums of one row of x. */
 export const SUMS: usize = 4 * GROUP;
 
-/** Rows of x that are rounded to int8, from one of their columns on: codes, scales and offsets, and bytes from row to row. */
+/**
+ * Rows of x that are rounded to int8, from one of their columns on: codes, scales and offsets, and bytes from
+ * row to row.
+ */
 export abstract class Left {
   static codes: usize = 0;
   static scales: usize = 0;
@@ -43,7 +46,10 @@ export abstract class Total {
     return f32x4.add(total, f32x4.mul(Integers.floats(sum), f32x4.mul(scale, weightScales)));
   }
 
-  /** Adds the integers of one row of x and twelve of the weights to sums in memory: registers are for the integers. */
+  /**
+   * Adds the integers of one row of x and twelve of the weights to sums in memory: registers are for the
+   * integers.
+   */
   @inline static addRow(at: usize, a: v128, b: v128, c: v128, x: usize, scales: usize): void {
     const scale = v128.load_splat<f32>(x);
     v128.store(at, Total.plus(v128.load(at), a, scale, v128.load(scales)));
@@ -54,7 +60,8 @@ export abstract class Total {
 
 abstract class Tile {
   /**
-   * sums[rows][12] += rows of x . a panel[blocks * block / 4][12][4 columns], each block's integer sum times both scales.
+   * sums[rows][12] += rows of x . a panel[blocks * block / 4][12][4 columns], each block's integer sum times
+   * both scales.
    *
    *              panel    p (4)   q (4)   r (4)
    *     x row 0  splat     a0      a1      a2
@@ -113,7 +120,10 @@ abstract class Tile {
     } while (x < end);
   }
 
-  /** What `one` does, for weights of two planes, the lower one `apart` bytes behind the upper: 6 * rows accumulators. */
+  /**
+   * What `one` does, for weights of two planes, the lower one `apart` bytes behind the upper: 6 * rows
+   * accumulators.
+   */
   @inline static two(
     rows: i32,
     sums: usize,
@@ -195,7 +205,8 @@ function planes2(sums: usize, x: usize, panel: usize, scales: usize, blocks: usi
 }
 
 /**
- * sums[rows][12] += rows of x, from `x` on, . a panel, by tiles of up to three of them, or two where there are two planes.
+ * sums[rows][12] += rows of x, from `x` on, . a panel, by tiles of up to three of them, or two where there
+ * are two planes.
  * @param apart bytes from the upper plane to the lower; 0 for one plane
  */
 export function addProducts(
@@ -223,7 +234,10 @@ export function addProducts(
   } while (--tiles);
 }
 
-/** The tile of one row. Its float32 sums are in registers, and two chains of integer sums for each vector hide the latency of a dot. */
+/**
+ * The tile of one row. Its float32 sums are in registers, and two chains of integer sums for each vector hide
+ * the latency of a dot.
+ */
 function tile1(sums: usize, x: usize, panel: usize, scales: usize, blocks: usize): void {
   const block = Left.block;
   let xScales = Left.scaleOf(x);

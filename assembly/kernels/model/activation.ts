@@ -26,8 +26,8 @@ export function activateGated(kind: i32, gate: usize, up: usize, n: usize): void
 }
 
 /**
- * dst[n] <- (up + 1) * gate / (1 + e^(-1.702 gate)) of pairs[n] (gate, up), gate at most `limit` and up within -limit and limit: the
- * clamped SwiGLU of gpt-oss. dst may be where the pairs are.
+ * dst[n] <- (up + 1) * gate / (1 + e^(-1.702 gate)) of pairs[n] (gate, up), gate at most `limit` and up
+ * within -limit and limit: the clamped SwiGLU of gpt-oss. dst may be where the pairs are.
  */
 export function activatePairs(dst: usize, pairs: usize, n: usize, limit: f32): void {
   const full = dst + 4 * (n & ~3);

@@ -5,8 +5,8 @@ export const KEYS: usize = 32;
 export const ROWS: usize = 4;
 
 /**
- * The attention that is being computed. A row is one head of queries of one token; `group` heads share keys and values, and row r is head
- * r % group of token r / group.
+ * The attention that is being computed. A row is one head of queries of one token; `group` heads share keys
+ * and values, and row r is head r % group of token r / group.
  */
 export abstract class Attention {
   static q: usize = 0;
@@ -25,7 +25,10 @@ export abstract class Attention {
   static scale: f32 = 0;
   static work: usize = 0;
 
-  /** Where scores [KEYS][ROWS] are; a factor for four rows; decoded keys and values; a spare row of the result; maxima and sums [rows]. */
+  /**
+   * Where scores [KEYS][ROWS] are; a factor for four rows; decoded keys and values; a spare row of the
+   * result; maxima and sums [rows].
+   */
   @inline static get scores(): usize {
     return Attention.work;
   }

@@ -2,7 +2,10 @@ import { Functions } from "../../lanes/functions";
 import { Simd } from "../../lanes/simd";
 import { Attention } from "./attention-call";
 
-/** scores[key][row] <- scale * q . key of four rows and keys first .. end - 1; the weights of the softmax take their place. */
+/**
+ * scores[key][row] <- scale * q . key of four rows and keys first .. end - 1; the weights of the softmax take
+ * their place.
+ */
 export function scoreTile(row: usize, first: usize, end: usize, k: usize, stride: usize): void {
   const n = end - first;
   const scale = f32x4.splat(Attention.scale);
@@ -57,7 +60,10 @@ function dotsOfFour(row: usize, n: usize, k: usize, stride: usize): void {
   }
 }
 
-/** scores[n][4] <- q . key of two rows, twice, four keys at a time; up to three scores behind them are written. */
+/**
+ * scores[n][4] <- q . key of two rows, twice, four keys at a time; up to three scores behind them are
+ * written.
+ */
 function dotsOfTwo(row: usize, n: usize, k: usize, stride: usize): void {
   const q0 = Attention.query(row);
   const q1 = Attention.query(row + 1);
@@ -229,7 +235,7 @@ function addToFour(row: usize, n: usize, values: usize, stride: usize): void {
 }
 
 abstract class Columns {
-  /** The same for four columns of the values, or for eight if `width` is 2. */
+  /** Four columns of the values, or eight if `width` is 2. */
   @inline static add(
     width: i32,
     o0: usize,

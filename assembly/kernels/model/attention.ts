@@ -10,15 +10,16 @@ export function attentionWorkspace(rows: usize, dim: usize, valueDim: usize): us
 }
 
 /**
- * out <- softmax(scale * q . keys^T) . values for the heads that share keys [count, dim] and values [count, valueDim], whose rows are
- * keyStride and valueStride bytes apart. The queries are those of the last `tokens` positions; if `isCausal`, each sees the keys up
- * to its own, and no more than the last `window` of them unless that is 0. `sinks`, unless 0, holds a score for each head that takes
- * part in the softmax without a value. Where `keyScales` is not 0,
- * keys and values are E4M3 codes with a float32 scale a row, `scaleStride` bytes apart.
+ * out <- softmax(scale * q . keys^T) . values for the heads that share keys [count, dim] and values
+ * [count, valueDim], whose rows are keyStride and valueStride bytes apart. The queries are those of the last
+ * `tokens` positions; if `isCausal`, each sees the keys up to its own, and no more than the last `window` of
+ * them unless that is 0. `sinks`, unless 0, holds a score for each head that takes part in the softmax
+ * without a value. Where `keyScales` is not 0, keys and values are E4M3 codes with a float32 scale a row,
+ * `scaleStride` bytes apart.
  *
- * A tile of 32 keys meets all rows before the next one comes: maxima and sums so far are corrected as it goes (online softmax), and the
- * results grow in their place. Four rows are worked on at once, each a lane of the scores, or two where no more are left.
- * dim and valueDim are multiples of 4.
+ * A tile of 32 keys meets all rows before the next one comes: maxima and sums so far are corrected as it goes
+ * (online softmax), and the results grow in their place. Four rows are worked on at once, each a lane of the
+ * scores, or two where no more are left. dim and valueDim are multiples of 4.
  */
 export function attend(
   out: usize,

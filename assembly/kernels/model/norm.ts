@@ -1,8 +1,8 @@
 import { Simd } from "../../lanes/simd";
 
 /**
- * dst[rows, cols] <- src[rows, cols] / sqrt(mean of its squares + epsilon) * weight[cols]. Rows are `dstStride` and `srcStride` bytes
- * apart; dst may be src.
+ * dst[rows, cols] <- src[rows, cols] / sqrt(mean of its squares + epsilon) * weight[cols]. Rows are
+ * `dstStride` and `srcStride` bytes apart; dst may be src.
  */
 export function rmsNorm(
   dst: usize,

@@ -40,7 +40,10 @@ export function multiplyPlain<T>(
   if (rows) dotRows<T>(1, dst, x, values, n, k);
 }
 
-/** What `multiplyPlain` does, for one row of x or two; four rows of weights, a quarter of them apart, are read at a time. */
+/**
+ * What `multiplyPlain` does, for one row of x or two; four rows of weights, a quarter of them apart, are read
+ * at a time.
+ */
 function dotRows<T>(rows: i32, dst: usize, x: usize, values: usize, n: usize, k: usize): void {
   const part = (n + 3) / 4;
   const rowBytes = k * Half.size<T>();

@@ -1,7 +1,8 @@
 /**
- * Rotates, in place, pairs of the first `dim` values of each head of x by the angles of their token: (a, b) becomes
- * (a cos - b sin, b cos + a sin). x is [tokens] rows `tokenStride` bytes apart with heads `headStride` apart; cos and sin are
- * [tokens, dim / 2]. Pairs are values i and i + dim / 2, or neighbours if `isInterleaved`. dim is a multiple of 8, or of 4 if interleaved.
+ * Rotates, in place, pairs of the first `dim` values of each head of x by the angles of their token: (a, b)
+ * becomes (a cos - b sin, b cos + a sin). x is [tokens] rows `tokenStride` bytes apart with heads
+ * `headStride` apart; cos and sin are [tokens, dim / 2]. Pairs are values i and i + dim / 2, or neighbours if
+ * `isInterleaved`. dim is a multiple of 8, or of 4 if interleaved.
  */
 export function rope(
   x: usize,

@@ -7,12 +7,14 @@ const SIGMOID = 1;
 const SOFTMAX_OF_CHOSEN = 2;
 
 /**
- * Chooses experts: indices[tokens, chosen] (int32) and weights[tokens, chosen] (float32) of logits[tokens, experts], the best first; of
- * equal ones the first.
+ * Chooses experts: indices[tokens, chosen] (int32) and weights[tokens, chosen] (float32) of
+ * logits[tokens, experts], the best first; of equal ones the first.
  *
- * kind 0: the softmax over all; 1: the sigmoid; 2: the softmax over the chosen ones. `bias[experts]`, unless 0, is added to the scores for the
- * choice alone. If `groups` is above 1, experts of all but the `chosenGroups` groups whose two best scores have the largest sum are out (DeepSeek-V3).
- * `isNormalized`: the weights of a token are divided by their sum. All are multiplied by `factor`. work: 8 * experts + 4 * groups bytes.
+ * kind 0: the softmax over all; 1: the sigmoid; 2: the softmax over the chosen ones. `bias[experts]`, unless
+ * 0, is added to the scores for the choice alone. If `groups` is above 1, experts of all but the
+ * `chosenGroups` groups whose two best scores have the largest sum are out (DeepSeek-V3). `isNormalized`: the
+ * weights of a token are divided by their sum. All are multiplied by `factor`. work: 8 * experts + 4 * groups
+ * bytes.
  */
 export function route(
   kind: i32,

@@ -7,8 +7,8 @@ import { Scratch } from "../scratch";
 import { countSubnormals, Entry, Subnormals, startRow } from "./subnormals";
 
 /**
- * What the fast products need to know of the weights, as `analyse` of src/wasm/kernels.ts says: which rows they cannot do, between which
- * exponents the scales of the others lie, and where there are subnormal codes.
+ * What the fast products need to know of the weights, as `analyse` of src/wasm/kernels.ts says: which rows
+ * they cannot do, between which exponents the scales of the others lie, and where there are subnormal codes.
  */
 export function analyseWeights<F>(weights: Matrix, flags: usize, list: usize): i32 {
   assert(weights.blockRows > 0 && weights.blockCols > 0, "a block has rows and columns");
@@ -79,7 +79,9 @@ function inspect<F>(codes: usize, n: usize): i32 {
   return Simd.any(magnitudes) ? FINITE : ZERO;
 }
 
-/** x[K] . weights[n, K] in float64, where every product of a code and a scale is exact, and nothing overflows. */
+/**
+ * x[K] . weights[n, K] in float64, where every product of a code and a scale is exact, and nothing overflows.
+ */
 export function dotRow<F>(weights: Matrix, x: usize, n: usize): f64 {
   const codes = weights.row(n);
   let scale = weights.scalesOf(n);

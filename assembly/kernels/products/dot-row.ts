@@ -3,12 +3,13 @@ import { Simd } from "../../lanes/simd";
 import { Matrix } from "../matrix";
 import { Pass } from "./pass";
 
-// How many rows meet in a loop was measured, on V8 11 to 14: many chains of additions, since each waits for its last sum, but no
-// more than there are registers for; and where `Simd.never` parts a loop, a chain goes on once or twice in a part.
+// How many rows meet in a loop was measured, on V8 11 to 14: many chains of additions, since each waits for
+// its last sum, but no more than there are registers for; and where `Simd.never` parts a loop, a chain goes
+// on once or twice in a part.
 
 /**
- * sums[0..2] of the pass <- x . rows i, j and k of the weights, lane by lane. Codes are loaded once from where they are and once from a byte
- * before, which brings bytes 2 and 0 of each lane to where 3 and 1 were.
+ * sums[0..2] of the pass <- x . rows i, j and k of the weights, lane by lane. Codes are loaded once from
+ * where they are and once from a byte before, which brings bytes 2 and 0 of each lane to where 3 and 1 were.
  */
 export function dot1<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
   const weights = pass.weights;
@@ -94,8 +95,9 @@ function stageScales(dst: usize, w: Matrix, n: usize): usize {
 }
 
 /**
- * What `dot1` does, for blocks of 32 columns and whole blocks: the sums of each are scaled while the next ones begin, the first ones
- * by a 0 in front of the scales. Those are staged where the rest of the pass begins.
+ * What `dot1` does, for blocks of 32 columns and whole blocks: the sums of each are scaled while the next
+ * ones begin, the first ones by a 0 in front of the scales. Those are staged where the rest of the pass
+ * begins.
  */
 export function dot1Of32<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
   const weights = pass.weights;

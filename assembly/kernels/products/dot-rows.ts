@@ -5,7 +5,10 @@ import { Pass } from "./pass";
 
 // How many rows meet in a loop, and where `Simd.never` parts it, was measured: see dot-row.ts.
 
-/** sums[row of x][0..2] of the pass <- two rows of x, staged sixteen values of each in turn, . rows i, j and k of the weights. */
+/**
+ * sums[row of x][0..2] of the pass <- two rows of x, staged sixteen values of each in turn, . rows i, j and k
+ * of the weights.
+ */
 export function dot2<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
   Dot.group<F>(2, pass, x, i, j, k);
 }
@@ -24,11 +27,12 @@ abstract class Dot {
   /**
    * Two rows of x and three of weights, or three or four and two. Codes are decoded once for all rows of x.
    *
-   * Four and two are eight chains, as many as two multiply-adds a cycle of four cycles each ask for, and with the rest the fifteen registers
-   * that V8 has on x86. It keeps all in them, V8 12 only where a segment is parted once more (else slower than three rows; V8 13 is the same
-   * either way). Measured on Golden Cove: 0.6 of the peak of multiply-adds, three rows 0.44, two 0.42; of sixteen codes of two rows, eight
-   * of the forty operations that meet the multipliers are for decoding, so 0.8 is the most. Eight rows and one of weights: 0.55, since all
-   * of x is loaded for each row of weights.
+   * Four and two are eight chains, as many as two multiply-adds a cycle of four cycles each ask for, and with
+   * the rest the fifteen registers that V8 has on x86. It keeps all in them, V8 12 only where a segment is
+   * parted once more (else slower than three rows; V8 13 is the same either way). Measured on Golden Cove:
+   * 0.6 of the peak of multiply-adds, three rows 0.44, two 0.42; of sixteen codes of two rows, eight of the
+   * forty operations that meet the multipliers are for decoding, so 0.8 is the most. Eight rows and one of
+   * weights: 0.55, since all of x is loaded for each row of weights.
    */
   @inline static group<F>(rows: i32, pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
     const weights = pass.weights;

@@ -12,7 +12,10 @@ import { Subnormals } from "./subnormals";
 /** Up to this many rows of x, decoding the weights to memory does not pay. */
 export const FEW: usize = 8;
 
-/** From blocks of so many rows on, x is scaled for each row of blocks: that costs what a row or two of weights do. */
+/**
+ * From blocks of so many rows on, x is scaled for each row of blocks: that costs what a row or two of weights
+ * do.
+ */
 const FOLDED_ROWS: usize = 32;
 
 /** Where the scales go: into each sum of a block, or into x before it meets the codes. */
@@ -28,7 +31,10 @@ export function workspaceOfRows(rows: usize, cols: usize): usize {
   return HIGHEST + Pass.bytes + max(roomOf32(cols) + staged, roomOfTable(rows));
 }
 
-/** How `multiplyRows` can do x[rows, cols], FEW rows at most; 0 if it cannot: see Range. Leaves the highest exponent of each row at `work`. */
+/**
+ * How `multiplyRows` can do x[rows, cols], FEW rows at most; 0 if it cannot: see Range. Leaves the highest
+ * exponent of each row at `work`.
+ */
 export function wayOf<F>(weights: Matrix, work: usize, x: usize, rows: usize): i32 {
   const cols = weights.cols;
   const lowestScale = weights.lowestScale;
@@ -77,8 +83,9 @@ function lowestOf(x: usize, n: usize): i32 {
 }
 
 /**
- * dst[rows, N] <- x[rows, K] . weights[N, K]^T in float32 or bfloat16, for a handful of rows: codes are decoded in
- * registers, once for two or three rows of x. Blocks have to be aligned; `way` is that of `wayOf`, which has left the highest exponents of x at `work`.
+ * dst[rows, N] <- x[rows, K] . weights[N, K]^T in float32 or bfloat16, for a handful of rows: codes are
+ * decoded in registers, once for two or three rows of x. Blocks have to be aligned; `way` is that of `wayOf`,
+ * which has left the highest exponents of x at `work`.
  */
 export function multiplyRows<F>(
   weights: Matrix,
@@ -166,8 +173,9 @@ function rowFor(pass: Pass, n: usize): usize {
 }
 
 /**
- * Writes dst[row, column] for column = n, n + part, ... below `end`: the sum of the lanes, divided by the power of two that x was multiplied by,
- * plus the products of the subnormal codes in the list. Rows of weights with many subnormal codes are left out.
+ * Writes dst[row, column] for column = n, n + part, ... below `end`: the sum of the lanes, divided by the
+ * power of two that x was multiplied by, plus the products of the subnormal codes in the list. Rows of
+ * weights with many subnormal codes are left out.
  */
 function storeSums(
   pass: Pass,
@@ -197,14 +205,17 @@ function storeSums(
   }
 }
 
-/** Rows of weights in one loop. They lie N / streams rows apart, so that the prefetcher sees separate streams; neighbours would be one that it follows badly. */
+/**
+ * Rows of weights in one loop. They lie N / streams rows apart, so that the prefetcher sees separate streams;
+ * neighbours would be one that it follows badly.
+ */
 function streamsOf(rows: usize): usize {
   return rows >= 3 ? 2 : 3;
 }
 
 /**
- * dst <- x[K] times a factor and, where `scales` are given, those of its blocks: sixteen values at a time in the order in
- * which `Shifted` gives the codes, those of bytes 0 of the four lanes, then of bytes 1, 2, 3.
+ * dst <- x[K] times a factor and, where `scales` are given, those of its blocks: sixteen values at a time in
+ * the order in which `Shifted` gives the codes, those of bytes 0 of the four lanes, then of bytes 1, 2, 3.
  */
 function stageRow(dst: usize, stride: usize, weights: Matrix, x: usize, factor: f32, scales: usize): void {
   const blockCols = scales ? weights.runCols : weights.paddedCols;

@@ -8,7 +8,10 @@ export function workspace(rows: usize, cols: usize): usize {
   return max(workspaceOfPanels(rows, cols), workspaceOfRows(min(rows, FEW), cols));
 }
 
-/** [rows, N] at dst <- x[rows, K] . weights[N, K]^T, by the way that suits the shapes; see `gemm` of src/wasm/kernels.ts. */
+/**
+ * [rows, N] at dst <- x[rows, K] . weights[N, K]^T, by the way that suits the shapes; see `gemm` of
+ * src/wasm/kernels.ts.
+ */
 export function multiply<F>(
   weights: Matrix,
   type: i32,

@@ -8,8 +8,8 @@ import { Subnormals } from "./subnormals";
 export const PANEL_ROWS: usize = 8;
 
 /**
- * panel[columns][8] <- float32 values of rows n .. n + 7, columns from .. from + columns, scaled. `columns` is a
- * multiple of 16; what is past the end of a row is some finite number.
+ * panel[columns][8] <- float32 values of rows n .. n + 7, columns from .. from + columns, scaled. `columns`
+ * is a multiple of 16; what is past the end of a row is some finite number.
  * @param isFused whether each scale times `Shifted.unit` is a float32
  * @param spread room for half a panel
  * @param zeros as many bytes as columns
@@ -157,7 +157,9 @@ function decodeRows<F>(
     } while (a < end);
 }
 
-/** Scales of any size, a step of its own: panel[columns][0..3] of a panel of eight, times spread[columns][4]. */
+/**
+ * Scales of any size, a step of its own: panel[columns][0..3] of a panel of eight, times spread[columns][4].
+ */
 function scalePanel(panel: usize, spread: usize, columns: usize): void {
   const end = spread + (columns << 4);
   if (spread < end)

@@ -37,8 +37,9 @@ export function workspaceOfPanels(rows: usize, cols: usize): usize {
 }
 
 /**
- * dst[rows, N] <- x[rows, K] . weights[N, K]^T in float32 or bfloat16. The weights are decoded a panel of eight rows and 512 columns at a time, and
- * each panel meets all rows of x while it is in the first-level cache; sums of 512 products are added up in float32.
+ * dst[rows, N] <- x[rows, K] . weights[N, K]^T in float32 or bfloat16. The weights are decoded a panel of
+ * eight rows and 512 columns at a time, and each panel meets all rows of x while it is in the first-level
+ * cache; sums of 512 products are added up in float32.
  */
 export function multiplyPanels<F>(
   weights: Matrix,
@@ -102,7 +103,8 @@ function sumPanels<F>(
       if (Half.has<F>()) widenPanel<F>(panel, weights, n + row, k, columns);
       else
         decodePanel<F>(panel, Work.spread(panel), Work.zeros(panel), weights, n + row, k, columns, isFused);
-      // The next panel's codes come to the first-level cache while this one is multiplied: eight rows are more than a prefetcher follows.
+      // The next panel's codes come to the first-level cache while this one is multiplied: eight rows are
+      // more than a prefetcher follows.
       if (Half.has<F>()) {
         // Rows of values are long enough for the prefetcher.
       } else if (row + PANEL_ROWS < width) touch(weights, n + row + PANEL_ROWS, k, columns);
@@ -161,7 +163,10 @@ function writeRow<T>(dst: usize, work: usize, m: usize, panelBytes: usize, width
   }
 }
 
-/** Stores eight sums as elements of the result. Adding +0 makes an underflowed sum +0, whatever the codes behind a row are. */
+/**
+ * Stores eight sums as elements of the result. Adding +0 makes an underflowed sum +0, whatever the codes
+ * behind a row are.
+ */
 abstract class Eight {
   @inline static write<T>(dst: usize, sums: usize, zero: i32): void {
     const zeros = f32x4.splat(0);

@@ -14,8 +14,8 @@ const LISTED: usize = 8 * PASS_ROWS;
 const SUMS: usize = 16 * 2 * PASS_ROWS;
 
 /**
- * One pass over the weights with up to four rows of x: a record in the working memory of a product. The sum of a row of weights is made of
- * runs: the products of a run are summed, multiplied by its scale, and added.
+ * One pass over the weights with up to four rows of x: a record in the working memory of a product. The sum
+ * of a row of weights is made of runs: the products of a run are summed, multiplied by its scale, and added.
  */
 @unmanaged
 export class Pass {

@@ -12,8 +12,8 @@ export function roomOfTable(rows: usize): usize {
 }
 
 /**
- * The columns of dst[rows, N] that belong to rows of the weights with many subnormal codes <- x[rows, K] . those rows, decoded by table. Sums of DEPTH
- * products are float32, and are added up in float64.
+ * The columns of dst[rows, N] that belong to rows of the weights with many subnormal codes <- x[rows, K] .
+ * those rows, decoded by table. Sums of DEPTH products are float32, and are added up in float64.
  */
 export function multiplyByTable<F>(
   weights: Matrix,
@@ -46,7 +46,9 @@ export function fillByTable<F>(panel: usize, weights: Matrix, n: usize, from: us
   for (; room < end; room += 4, panel += 32) store<f32>(panel, load<f32>(room));
 }
 
-/** dst[] <- float32 values of row n in columns from .. from + DEPTH, or to the row's end; returns how many. */
+/**
+ * dst[] <- float32 values of row n in columns from .. from + DEPTH, or to the row's end; returns how many.
+ */
 function decodeScaled<F>(dst: usize, weights: Matrix, n: usize, from: usize): usize {
   const codes = weights.row(n);
   const scales = weights.scalesOf(n);

@@ -8,20 +8,23 @@ import { Scratch } from "../scratch";
 const MANY: u32 = 0x80000000;
 
 /**
- * Subnormal codes of the weights. `Shifted` makes float32 below the normal range of them, and many processors need much
- * longer to multiply such numbers: a hundred and fifty cycles on Intel, where one code in ten thousand, as normal weights have,
- * costs 5 % of the speed of a single row, one in a hundred 80 %, and one in twenty 95 % (measured).
+ * Subnormal codes of the weights. `Shifted` makes float32 below the normal range of them, and many processors
+ * need much longer to multiply such numbers: a hundred and fifty cycles on Intel, where one code in ten
+ * thousand, as normal weights have, costs 5 % of the speed of a single row, one in a hundred 80 %, and one in
+ * twenty 95 % (measured).
  *
- * So rows that have few of them have zeros there, and a list says what they were. Products for a few rows of x add that, panels have it
- * put back. Rows with many of them stay as they are, are marked, and are decoded by table: see subnormal-rows.ts. The list:
+ * So rows that have few of them have zeros there, and a list says what they were. Products for a few rows of
+ * x add that, panels have it put back. Rows with many of them stay as they are, are marked, and are decoded
+ * by table: see subnormal-rows.ts. The list:
  *
  *     starts[rows + 1]   uint32: how many entries there are before each row, plus MANY if the row has many
  *     entries[]          uint32: column * 256 + code, row by row, in the order of columns
  */
 export abstract class Subnormals {
   /**
-   * How many codes of a row the list takes at most: they and the row's start take at most a sixteenth of the bytes that the codes do, and a
-   * column has to fit an entry. Rows that are too short or too long for one are not looked at.
+   * How many codes of a row the list takes at most: they and the row's start take at most a sixteenth of the
+   * bytes that the codes do, and a column has to fit an entry. Rows that are too short or too long for one
+   * are not looked at.
    */
   @inline static most(cols: usize): u32 {
     return cols < 128 || cols >= 1 << 24 ? 0 : <u32>(cols / 64 - 1);
@@ -88,7 +91,10 @@ export abstract class Entry {
   }
 }
 
-/** Begins the entries of row n, of which there are `start` before; n can be the number of rows, where they end. */
+/**
+ * Begins the entries of row n, of which there are `start` before; n can be the number of rows, where they
+ * end.
+ */
 export function startRow(list: usize, n: usize, start: u32, hasMany: bool): void {
   store<u32>(list + 4 * n, hasMany ? start + MANY : start);
 }
@@ -116,7 +122,10 @@ export function countSubnormals(weights: Matrix, n: usize, largest: i32): u32 {
   return count;
 }
 
-/** Moves the subnormal codes of rows that have few of them to the list, which has been begun; zeros are in their place. */
+/**
+ * Moves the subnormal codes of rows that have few of them to the list, which has been begun; zeros are in
+ * their place.
+ */
 export function moveSubnormals(weights: Matrix, largest: i32): void {
   const zero = Simd.opaqueZero();
   const magnitudeMask = Fp8.magnitudeMask(zero);

@@ -1,9 +1,14 @@
 import { Simd } from "../../lanes/simd";
 
-/** Columns of K that are staged and decoded at a time; a panel of them, 16 KiB, stays in a first-level cache. */
+/**
+ * Columns of K that are staged and decoded at a time; a panel of them, 16 KiB, stays in a first-level cache.
+ */
 export const DEPTH: usize = 512;
 
-/** Bytes from one staged row to the next: not a power of two, or the rows of a tile would share their cache sets. */
+/**
+ * Bytes from one staged row to the next: not a power of two, or the rows of a tile would share their cache
+ * sets.
+ */
 export const STAGED_ROW: usize = 2112;
 
 /** Rows of the tallest tile: what the registers of x86 hold with and without a register for the product. */
@@ -36,7 +41,8 @@ export abstract class Tile {
     let b4 = f32x4.splat(0);
     let a5 = f32x4.splat(0);
     let b5 = f32x4.splat(0);
-    // Without the test in front, V8 11 schedules all loads before all multiply-adds, and spills: half the speed.
+    // Without the test in front, V8 11 schedules all loads before all multiply-adds, and spills: half the
+    // speed.
     if (panel < end)
       do {
         const p = v128.load(panel);
@@ -136,8 +142,9 @@ function tileOf(rows: usize): TileFunction {
 }
 
 /**
- * dst[rows][8] <- x[rows][columns] . panel[columns][8], by tiles whose heights differ by one at most. They are called
- * through a table: a tile that Binaryen has taken into this function loses a third of its speed on V8 11.
+ * dst[rows][8] <- x[rows][columns] . panel[columns][8], by tiles whose heights differ by one at most. They
+ * are called through a table: a tile that Binaryen has taken into this function loses a third of its speed on
+ * V8 11.
  */
 export function multiplyPanel(dst: usize, x: usize, rows: usize, panel: usize, columns: usize): void {
   let tiles = (rows + Tile.rows - 1) / Tile.rows;

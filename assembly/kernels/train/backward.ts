@@ -5,7 +5,8 @@ import { Simd } from "../../lanes/simd";
 const ONE: f32 = 1;
 
 /**
- * dx[rows, cols] += gradient of rmsNorm, dweight[cols] += that of its weight, from dy[rows, cols] and the x that went in.
+ * dx[rows, cols] += gradient of rmsNorm, dweight[cols] += that of its weight, from dy[rows, cols] and the x
+ * that went in.
  *
  * With r = 1 / sqrt(mean(x^2) + epsilon), y = x r w: dw += dy x r, and dx = r (dy w - x r^2 mean(dy w x)).
  */
@@ -47,8 +48,9 @@ export function rmsNormBackward(
 }
 
 /**
- * The gradients of act = silu(gate) * up, each of n values, n a multiple of 4: dgate and dup, from dact. With s the sigmoid of gate,
- * dgate = dact up s (1 + gate (1 - s)), dup = dact gate s. They may take the place of gate and up.
+ * The gradients of act = silu(gate) * up, each of n values, n a multiple of 4: dgate and dup, from dact. With
+ * s the sigmoid of gate, dgate = dact up s (1 + gate (1 - s)), dup = dact gate s. They may take the place of
+ * gate and up.
  */
 export function swigluBackward(
   dgate: usize,
@@ -117,8 +119,8 @@ export function softmaxBackward(ds: usize, dp: usize, p: usize, n: usize, scale:
 }
 
 /**
- * logits[rows, n] <- (softmax - the target's one) * factor, the gradient of `factor` times the summed cross-entropy; returns that sum in nats,
- * without the factor. targets are int32.
+ * logits[rows, n] <- (softmax - the target's one) * factor, the gradient of `factor` times the summed
+ * cross-entropy; returns that sum in nats, without the factor. targets are int32.
  */
 export function crossEntropy(logits: usize, targets: usize, rows: usize, n: usize, factor: f32): f64 {
   let loss: f64 = 0;

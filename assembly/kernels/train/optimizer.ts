@@ -23,10 +23,11 @@ export function sumOfSquares(x: usize, n: usize): f64 {
 }
 
 /**
- * One step of AdamW on n weights: m and v, float32 or bfloat16, become the running means of gradient and squared gradient; the weights decay by `decay` of
- * themselves and move by rate * m / (sqrt(v) + epsilon). The gradient is multiplied by `factor` first. `rate` and the root of `correction`
- * hold what makes up for means that began at 0: m / (1 - beta1^t) and v * correction, correction = 1 / (1 - beta2^t).
- * What moves the weights are the means before they are rounded to bfloat16.
+ * One step of AdamW on n weights: m and v, float32 or bfloat16, become the running means of gradient and
+ * squared gradient; the weights decay by `decay` of themselves and move by rate * m / (sqrt(v) + epsilon).
+ * The gradient is multiplied by `factor` first. `rate` and the root of `correction` hold what makes up for
+ * means that began at 0: m / (1 - beta1^t) and v * correction, correction = 1 / (1 - beta2^t). What moves the
+ * weights are the means before they are rounded to bfloat16.
  */
 export function adamw<T>(
   weights: usize,

@@ -14,13 +14,17 @@ function stripRows(rows: usize, cols: usize, blockRows: usize): usize {
   return min(rows, max(STRIP / max(cols, 1) / blockRows, 1) * blockRows);
 }
 
-/** Bytes of working memory that `round` needs for so many columns or fewer: codes, the same as E4M3, and scales, a byte each or less. */
+/**
+ * Bytes of working memory that `round` needs for so many columns or fewer: codes, the same as E4M3, and
+ * scales, a byte each or less.
+ */
 export function roundWorkspace(cols: usize, blockRows: usize): usize {
   return 3 * (max(STRIP, blockRows * cols) + 16);
 }
 
 /**
- * dst[rows, cols] <- what the codes of format F and the UE8M0 scales of src stand for; dst may be src where nothing is counted.
+ * dst[rows, cols] <- what the codes of format F and the UE8M0 scales of src stand for; dst may be src where
+ * nothing is counted.
  * @param sums nine float64 to which `compare` adds what rounding did, or 0
  */
 export function round<F>(

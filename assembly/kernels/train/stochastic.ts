@@ -25,7 +25,10 @@ export function setDraws(seed: u32, stream: u32, step: u32, part: u32): void {
   Draws.part = part;
 }
 
-/** dst[n] <- src[n] to codes of format F times 2^exponent, up or down by chance; src[0] is element `first` of its tensor. NaN stays. */
+/**
+ * dst[n] <- src[n] to codes of format F times 2^exponent, up or down by chance; src[0] is element `first` of
+ * its tensor. NaN stays.
+ */
 export function roundByChance<F>(dst: usize, src: usize, n: usize, exponent: i32, first: usize): void {
   let words = Draws.words(first);
   for (let i: usize = 0; i < n; i++) {
@@ -38,8 +41,8 @@ export function roundByChance<F>(dst: usize, src: usize, n: usize, exponent: i32
 }
 
 /**
- * dst[rows, cols] <- src rounded by chance, in blocks of format F under UE8M0 scales as `quantize` makes them. Row 0 is row `firstRow` of the tensor;
- * dst may be src.
+ * dst[rows, cols] <- src rounded by chance, in blocks of format F under UE8M0 scales as `quantize` makes
+ * them. Row 0 is row `firstRow` of the tensor; dst may be src.
  * @param work one byte for each value of `blockRows` rows, and one for each of their blocks
  */
 export function roundBlocksByChance<F>(
@@ -73,8 +76,9 @@ export function roundBlocksByChance<F>(
 }
 
 /**
- * dst[rows, cols] <- src rounded to NVFP4: E2M1 in blocks of 16 along a row, an E4M3 scale for each, and over them a float32 for each row, its largest
- * magnitude over 448 * 6. NVFP4 has one of these for a tensor; with one for a row, rows do not depend on one another. dst may be src.
+ * dst[rows, cols] <- src rounded to NVFP4: E2M1 in blocks of 16 along a row, an E4M3 scale for each, and over
+ * them a float32 for each row, its largest magnitude over 448 * 6. NVFP4 has one of these for a tensor; with
+ * one for a row, rows do not depend on one another. dst may be src.
  * @param isByChance whether codes are up or down by chance, else the nearest
  * @param work 25 bytes for each column
  */
@@ -130,8 +134,9 @@ function largest(src: usize, n: usize): f32 {
 }
 
 /**
- * x[rows, cols] in place, each sixteen of a row times a Hadamard matrix of 16 over 4, whose rows were given signs by chance. It is orthogonal, so products of two
- * operands that were both turned by it stay what they are, and large values are spread out before they are rounded. What is left at the end of a row stays.
+ * x[rows, cols] in place, each sixteen of a row times a Hadamard matrix of 16 over 4, whose rows were given
+ * signs by chance. It is orthogonal, so products of two operands that were both turned by it stay what they
+ * are, and large values are spread out before they are rounded. What is left at the end of a row stays.
  */
 export function hadamard(x: usize, rows: usize, cols: usize): void {
   const signs = Random.word(Draws.words(0), 0);
