@@ -298,6 +298,14 @@ describe("scales that are not where others keep them", () => {
     expect((await inspect(checkpoint, sources)).warnings).toHaveLength(1);
   });
 
+  test("nor does a scale for each of several parts of a row without columns", async () => {
+    const empty = tensor("a.weight", "F8_E4M3", [96, 0], new Uint8Array(0));
+    const scales = tensor("a.weight_scale", "F32", [96, 3, 1], numbers(96 * 3));
+    const { checkpoint, sources } = await opened([empty, scales], {});
+    expect(() => planDequantize(checkpoint)).toThrow(/fits neither any known one/);
+    expect((await inspect(checkpoint, sources)).warnings).toHaveLength(1);
+  });
+
   test("blocks that no tensor can have are a warning to who looks, and refused otherwise", async () => {
     const config = { quantization_config: { weight_block_size: [2 ** 40, 1] } };
     const { checkpoint } = await opened([weight], config);

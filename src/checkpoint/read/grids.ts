@@ -39,6 +39,7 @@ export function gridOf(
     shape.length === 2 &&
     stored.length === 2 &&
     stored[0] === rows &&
+    cols > 0 &&
     cols % stored[1]! === 0 &&
     scales.shape.length === 3;
   if (isInBlocks) return { block: [1, cols / stored[1]!] };
