@@ -1,4 +1,4 @@
-import { type Matched, matchesOf } from "../checkpoint/dialects/rules.ts";
+import { matchesOf } from "../checkpoint/dialects/rules.ts";
 import { type Summary, summarize } from "../checkpoint/measure/summary.ts";
 import type { OpenedCheckpoint } from "../checkpoint/plan/folder.ts";
 import type { Plan } from "../checkpoint/plan/plan.ts";
@@ -38,12 +38,13 @@ export interface Converted extends Planned {
 export function toldOfSummary(converted: Converted): Told {
   const { to, opened, plan, summary, started } = converted;
   const warnings = warningsFor(converted);
+  const record = recordOf(converted);
   return {
-    record: { ...recordOf(converted), ...summary, warnings },
+    record: { ...record, ...summary, warnings },
     lines: () =>
       [
         summaryTable(summary),
-        ...matchLines(matched(converted)),
+        ...matchLines(record.patterns),
         ...warningLines(warnings),
         ...otherFilesLines(opened),
         "",
@@ -57,12 +58,13 @@ export function toldOfPlan(planned: Planned): Told {
   const { opened, plan } = planned;
   const warnings = warningsFor(planned);
   const files = plan.files.map(({ name, size }) => ({ name, bytes: size }));
+  const record = recordOf(planned);
   return {
-    record: { ...recordOf(planned), dryRun: true, warnings, files, ...summarize(plan, new Map()) },
+    record: { ...record, dryRun: true, warnings, files, ...summarize(plan, new Map()) },
     lines: () =>
       [
         planTable(plan),
-        ...matchLines(matched(planned)),
+        ...matchLines(record.patterns),
         ...warningLines(warnings),
         ...otherFilesLines(opened),
       ].join("\n"),
@@ -84,14 +86,9 @@ export function toldOfFinished(planned: Planned): Told {
   };
 }
 
-function recordOf(planned: Planned): Told["record"] {
-  const { from, to, task, opened } = planned;
-  const { leftOut, unread } = opened;
-  return { input: from, output: to, ...task.direction, patterns: matched(planned), leftOut, unread };
-}
-
-function matched({ task: { options }, plan }: Planned): Matched[] {
-  return matchesOf(options, plan.tensors);
+function recordOf({ from, to, task: { direction, options }, opened: { leftOut, unread }, plan }: Planned) {
+  const patterns = matchesOf(options, plan.tensors);
+  return { input: from, output: to, ...direction, patterns, leftOut, unread };
 }
 
 function warningsFor({ task: { direction }, plan }: Planned): string[] {

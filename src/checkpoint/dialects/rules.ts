@@ -179,7 +179,7 @@ export function matchesOf(
   ];
 }
 
-/** Why a weight stays as it is that fits none of the patterns of `only`. */
+/** Why a weight stays as it is if it fits no pattern of `only`. */
 export const NOT_CHOSEN = "not chosen";
 
 /** Whether to quantise, and the reason where not. */

@@ -140,7 +140,7 @@ export async function compareStrip(
   const count = strip.rows * cols;
   const block =
     other.kind === "scaled" ? other.block : weight.kind === "scaled" ? weight.block : ([128, 128] as const);
-  // Nothing waits from here on: strips that are compared next may write over the same floats.
+  // No await from here on: other strips write over the same floats.
   const values = floatsOf(x, engine, room(0, count));
   const became = floatsOf(y, engine, room(1, count));
   const tensor = y.kind === "scaled" && !y.turned && !y.rows.fnuz ? y.rows : null;
@@ -154,8 +154,9 @@ export async function compareStrip(
   return { precision, worst };
 }
 
-/** Room for the floats of a strip of each side: allocating it costs as much as filling it. */
+/** Floats of the largest room that is kept. */
 const LARGEST_ROOM = 1 << 22;
+/** Room for the floats of a strip of each side: allocating it costs as much as filling it. */
 const rooms: [Float32Array, Float32Array] = [new Float32Array(0), new Float32Array(0)];
 
 function room(side: 0 | 1, count: number): Float32Array | undefined {
