@@ -20,7 +20,7 @@ type Checked<N extends ArrayName> = N extends "Float32Array"
       : Uint16Array;
 
 /** The name of a typed array's class, also if it comes from another realm; undefined for anything else. */
-export function arrayName(value: unknown): string | undefined {
+function arrayName(value: unknown): string | undefined {
   return ArrayBuffer.isView(value)
     ? (value as unknown as { [Symbol.toStringTag]?: string })[Symbol.toStringTag]
     : undefined;

@@ -41,8 +41,7 @@ export interface CompareOptions extends ResolveOptions {
 }
 
 /**
- * Holds the values of one checkpoint against those of another,
- * whatever their dialects. A counts as the truth.
+ * Compares the values of two checkpoints, whatever their dialects. A counts as the truth.
  * @throws BlockscaleError `dialect`, `io`; what the signal was aborted with
  */
 export async function compareCheckpoints(

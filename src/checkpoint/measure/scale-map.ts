@@ -2,7 +2,7 @@ import type { Strip } from "../plan/strip.ts";
 import { scalesOfStrip } from "../run/rows.ts";
 
 /** Scales of one strip, row by row of blocks, as exponents. */
-export interface StripScales {
+interface StripScales {
   readonly strip: Strip;
   readonly exponents: Int16Array<ArrayBuffer>;
   readonly scaleCols: number;

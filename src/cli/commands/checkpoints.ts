@@ -161,7 +161,7 @@ export function checkpointCommands(command: Command, signal: AbortSignal): void 
     .action((path, flags) => inspect(path, flags, signal));
   command
     .command("compare")
-    .description("hold the values of one checkpoint against another's, whatever their dialects")
+    .description("compare the values of two checkpoints, whatever their dialects")
     .argument("<A>", `the truth: ${INPUTS}`, place)
     .argument("<B>", "what became of it", place)
     .option("--min-sqnr <db>", "end with 1 if a tensor has less", within(-1000, 1000))
