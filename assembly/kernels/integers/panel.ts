@@ -1,6 +1,7 @@
 import { Integers, Nibbles, Planes } from "../../lanes/integers";
 import { Simd } from "../../lanes/simd";
 import { Matrix } from "../matrix";
+import { prefetch } from "../prefetch";
 import { GROUP } from "./quantize";
 import { Left, Total } from "./tiles";
 
@@ -112,7 +113,8 @@ export function splitPlanes(
   apart: usize,
 ): void {
   const known = min(columns, weights.paddedCols - from);
-  for (let row: usize = 0; row < GROUP; row++) touch(weights.row(weights.rowFor(n + row)) + from, known);
+  // A processor's prefetcher follows one row, and not four at a time, two of them on a page.
+  for (let row: usize = 0; row < GROUP; row++) prefetch(weights.row(weights.rowFor(n + row)) + from, known);
   for (let row: usize = 0; row < GROUP; row += 4, panel += 16) {
     const first = n + row;
     splitRows(
@@ -125,15 +127,6 @@ export function splitPlanes(
       apart,
     );
   }
-}
-
-/**
- * Reads a byte of every cache line of a row, which has a prefetcher fetch it. A prefetcher does not follow
- * four rows at a time, two of them on a page.
- */
-function touch(at: usize, bytes: usize): void {
-  const end = at + bytes;
-  for (; at < end; at += 64) load<u8>(at);
 }
 
 function splitRows(panel: usize, a: usize, b: usize, c: usize, d: usize, columns: usize, apart: usize): void {

@@ -1,6 +1,7 @@
 import { BF16, F32, Half } from "../../lanes/half";
 import { Simd } from "../../lanes/simd";
 import { Matrix } from "../matrix";
+import { prefetch } from "../prefetch";
 import { decodePanel, PANEL_ROWS } from "./panel";
 import { widenPanel } from "./plain-panel";
 import { DEPTH, multiplyPanel, STAGED_ROW, Tile } from "./tile";
@@ -107,9 +108,9 @@ function sumPanels<F>(
       // more than a prefetcher follows.
       if (Half.has<F>()) {
         // Rows of values are long enough for the prefetcher.
-      } else if (row + PANEL_ROWS < width) touch(weights, n + row + PANEL_ROWS, k, columns);
-      else if (k + DEPTH < weights.cols) touch(weights, n, k + DEPTH, DEPTH);
-      else touch(weights, n + width, 0, DEPTH);
+      } else if (row + PANEL_ROWS < width) prefetchPanel(weights, n + row + PANEL_ROWS, k, columns);
+      else if (k + DEPTH < weights.cols) prefetchPanel(weights, n, k + DEPTH, DEPTH);
+      else prefetchPanel(weights, n + width, 0, DEPTH);
       if (k == 0) {
         multiplyPanel(sums, staged, rows, panel, columns);
       } else {
@@ -122,13 +123,11 @@ function sumPanels<F>(
   }
 }
 
-/** Has the codes of a panel fetched by reading a byte in 64, each 64 of a row being about one cache line. */
-function touch(weights: Matrix, n: usize, from: usize, columns: usize): void {
-  const end = min(from + columns, weights.cols);
-  for (let row: usize = 0; row < PANEL_ROWS; row++) {
-    const codes = weights.row(weights.rowFor(n + row));
-    for (let at = codes + from; at < codes + end; at += 64) load<u8>(at);
-  }
+/** Has the codes of a panel fetched, row by row. */
+function prefetchPanel(weights: Matrix, n: usize, from: usize, columns: usize): void {
+  const known = min(columns, weights.cols - from);
+  for (let row: usize = 0; row < PANEL_ROWS; row++)
+    prefetch(weights.row(weights.rowFor(n + row)) + from, known);
 }
 
 /** dst[] += src[]; a multiple of 32 bytes. */
