@@ -1,5 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { Engine } from "../engine/engine.ts";
+import type { Engine } from "../engine/engine.ts";
 import { Int8Activations } from "../products/activations.ts";
 import { leftSize } from "../products/left.ts";
 import { checkGemmOptions, checkPackOptions } from "../products/options.ts";
@@ -11,10 +11,10 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { asFp8, isFp4 } from "../tensor/fp4.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import { checkRightOperand } from "../tensor/transpose.ts";
-import { instantiate } from "../wasm/instantiate.ts";
 import { GemmThreads } from "./gemm-threads.ts";
 import type { Start, Task } from "./protocol.ts";
 import { cut, type RowRange, rowRangesOf, scatter } from "./rows.ts";
+import { engineOf } from "./share.ts";
 import { SharedOperand } from "./shared-operand.ts";
 
 /** Weights of a {@link ThreadedEngine}: every thread has some of their rows in its memory. */
@@ -69,15 +69,14 @@ export class ThreadedEngine {
   readonly #workers: GemmThreads;
   readonly #sharedX: SharedOperand = new SharedOperand();
   readonly #packed: WeakMap<ThreadedWeights, Known> = new WeakMap();
-  /** For all but products; and "auto" is timed on it, so that no thread decides for itself. */
+  /** The engine of the calling thread. "auto" is timed on it, so that no thread decides for itself. */
   readonly #local: Engine;
   #nextKey = 0;
 
-  private constructor(threads: number, start: Start, workers: GemmThreads) {
-    this.variant = start.variant;
+  private constructor(threads: number, local: Engine, workers: GemmThreads) {
+    this.variant = local.variant;
     this.threads = threads;
     this.#workers = workers;
-    const local = new Engine(instantiate(start.module), start.variant);
     this.#local = local;
     this.encode = local.encode.bind(local);
     this.decode = local.decode.bind(local);
@@ -88,7 +87,8 @@ export class ThreadedEngine {
 
   /** Use `load({ threads })`. */
   static async open(threads: number, start: Start): Promise<ThreadedEngine> {
-    return new ThreadedEngine(threads, start, await GemmThreads.open(threads, start));
+    const local = engineOf(start);
+    return new ThreadedEngine(threads, local, await GemmThreads.open(threads, start, local));
   }
 
   /**

@@ -1,4 +1,5 @@
 import { source } from "#worker";
+import type { Engine } from "../engine/engine.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { dead, errorOf, type Reply, type Start, type Task } from "./protocol.ts";
 import { Share } from "./share.ts";
@@ -36,13 +37,16 @@ export class GemmThreads {
   #nextId = 0;
   #end: BlockscaleError | undefined;
 
-  private constructor(start: Start) {
-    this.#share = isPage() ? undefined : new Share(start);
+  private constructor(local: Engine) {
+    this.#share = isPage() ? undefined : new Share(local);
   }
 
-  /** @throws BlockscaleError `option`: there are no workers here, or they are blocked */
-  static async open(size: number, start: Start): Promise<GemmThreads> {
-    const threads = new GemmThreads(start);
+  /**
+   * @param local the engine of the calling thread
+   * @throws BlockscaleError `option`: there are no workers here, or they are blocked
+   */
+  static async open(size: number, start: Start, local: Engine): Promise<GemmThreads> {
+    const threads = new GemmThreads(local);
     const listener = {
       reply: (reply: Reply): void => threads.#settle(reply),
       died: (reason: string): void => threads.#stop(dead(reason)),

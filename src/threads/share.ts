@@ -3,13 +3,18 @@ import type { PackedWeights } from "../products/packed.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import type { Start, Task } from "./protocol.ts";
 
+/** The engine of a thread. */
+export function engineOf({ module, variant }: Start): Engine {
+  return new Engine(instantiate(module), variant);
+}
+
 /** One thread's share of the work: an engine of its own, with some rows of the weights in its memory. */
 export class Share {
   readonly #engine: Engine;
   readonly #packed: Map<number, PackedWeights> = new Map();
 
-  constructor({ module, variant }: Start) {
-    this.#engine = new Engine(instantiate(module), variant);
+  constructor(engine: Engine) {
+    this.#engine = engine;
   }
 
   run(task: Task): Float32Array | Uint16Array | undefined {

@@ -1,6 +1,6 @@
 import type { Message } from "./protocol.ts";
 import { serveMessages } from "./serve.ts";
-import { Share } from "./share.ts";
+import { engineOf, Share } from "./share.ts";
 import { ANSWERED, ASKED, type Counters, spinUntil } from "./spin.ts";
 
 /** What a worker of `load({ threads })` runs: its share of every product. */
@@ -15,7 +15,7 @@ let received = 0;
 serveMessages<Message>(
   (message) => {
     if ("id" in message) return (share as Share).run(message.task);
-    share = new Share(message);
+    share = new Share(engineOf(message));
     counters = message.counters;
     return undefined;
   },
