@@ -47,6 +47,11 @@ describe("the page in Chinese", () => {
     expect(said.filter((about) => !isTranslated(about))).toEqual([]);
   });
 
+  it("says why training does not begin, or ends", () => {
+    for (const text of ["At least 256 bytes of text are needed.", "The worker stopped."])
+      expect(isTranslated(text)).toBe(true);
+  });
+
   it("translates nothing that nobody says any more", () => {
     const said = sources.map((file) => textOf("src", file)).join("\n");
     expect(Object.keys(zh.textsOfLibrary).filter((text) => !said.includes(text))).toEqual([]);

@@ -300,6 +300,7 @@ export const zh: Words = {
     [/^at least (\d+) tokens$/, "至少 $1 个词元"],
     [/^tensor (".*")$/, "张量 $1"],
     [/^columns are no multiple of (\d+)$/, "列数不是 $1 的倍数"],
+    [/^At least (\d+) bytes of text are needed\.$/, "文本至少需要 $1 字节。"],
   ],
 
   textsOfLibrary: {
@@ -320,6 +321,7 @@ export const zh: Words = {
     "zeros where a header should be": "全零的文件，没有文件头",
     "a safetensors file": "safetensors 文件",
     "finite values": "有限的数值",
+    "The worker stopped.": "页面的一部分停止了工作。",
     "at least 8 bytes": "至少 8 字节",
     "the file": "文件",
     "the text": "文本",

@@ -4,6 +4,7 @@ import type uPlot from "uplot";
 import type { RecipeName } from "../../train/recipes.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
 import { query, remember } from "../session/address.ts";
+import { translated } from "../strings/index.ts";
 import { axis, Chart } from "../views/chart.tsx";
 import { Choice } from "../views/choice.tsx";
 import type { Colours } from "../views/colours.ts";
@@ -59,7 +60,7 @@ export function Train(): JSX.Element {
         <div class="note bad" role="alert">
           <div class="problem">
             <strong>{text.failed}</strong>
-            <p class="message">{failure.value}</p>
+            <p class="message">{translated(failure.value)}</p>
           </div>
         </div>
       )}
