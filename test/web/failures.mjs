@@ -27,7 +27,7 @@ import { withFront } from "./front.mjs";
 /**
  * Runs a test against the page with some code put in front of the main worker's: a browser that misbehaves.
  */
-function withSabotage(env, code, body, options) {
+export function withSabotage(env, code, body, options) {
   const change = (path, bytes) => (path === "/coordinator.js" ? `${code}\n${bytes}` : bytes);
   return withFront(env, { change }, (url) => withPage({ ...env, url }, body, options));
 }

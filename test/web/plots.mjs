@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { openFiles, planned, withPage } from "./browser.mjs";
 import { writeTensors } from "./checkpoints.mjs";
+import { withSabotage } from "./failures.mjs";
 import { audit } from "./page.mjs";
 
 const bitsOf = (value) => new Uint32Array(new Float32Array([value]).buffer)[0] >>> 16;
@@ -158,6 +159,32 @@ export const tests = [
         await page.setViewportSize({ width: 390, height: 800 });
         assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 390);
         await page.setViewportSize({ width: 1280, height: 860 });
+      });
+    },
+  },
+  {
+    name: "heat map: of two blocks the one that was asked for last is shown, whichever comes first",
+    async body(env) {
+      const late = `let first = true;
+const post = self.postMessage.bind(self);
+self.postMessage = (data) => {
+  const isLate = first && data.value?.before !== undefined;
+  if (isLate) first = false;
+  setTimeout(() => post(data), isLate ? 1500 : 0);
+};`;
+      await withSabotage(env, late, async (page) => {
+        await openFiles(page, input(env));
+        await planned(page);
+        await show(page, "grown.weight");
+        const heat = panel(page).getByTestId("heat");
+        await heat.focus();
+        await page.keyboard.press("Enter");
+        await page.keyboard.press("ArrowRight");
+        await page.keyboard.press("Enter");
+        const heading = panel(page).getByTestId("block").getByRole("heading");
+        await panel(page).getByRole("heading", { name: "Block (0, 1)" }).waitFor();
+        await page.waitForTimeout(2000);
+        assert.equal(await heading.textContent(), "Block (0, 1)");
       });
     },
   },

@@ -38,10 +38,15 @@ export function HeatMap({ map, tensor, dialect }: HeatMapProps): JSX.Element {
     const col = Math.min(cols - 1, Math.floor(((event.clientX - box.left) / box.width) * cols));
     return Math.max(0, row) * cols + Math.max(0, col);
   };
+  /** Counts blocks that were asked for: one that comes after a later one is of no use. */
+  const asked = useRef(0);
   const open = (index: number) => {
     const place = placeOf(map, index);
+    const turn = ++asked.current;
     block(tensor, dialect, place).then(
-      (values) => setShown(values === null ? null : [place, values]),
+      (values) => {
+        if (turn === asked.current) setShown(values === null ? null : [place, values]);
+      },
       (error) => {
         problem.value = problemIn(error);
       },
@@ -129,6 +134,7 @@ export function HeatMap({ map, tensor, dialect }: HeatMapProps): JSX.Element {
           place={shown[0]}
           block={shown[1]}
           onClose={() => {
+            asked.current++;
             setShown(null);
             face.current?.focus();
           }}
