@@ -38,7 +38,7 @@ function conversion(command: Command, about: string): Command {
     .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
     .option(...FILES)
     .addOption(missingScale())
-    .option("--jobs <n>", "worker threads, if not one for each core; changes the speed, not the bytes", jobs)
+    .option("--jobs <n>", "worker threads, if not as many as pay; changes the speed, not the bytes", jobs)
     .addOption(
       new Option(
         "--measure <which>",
