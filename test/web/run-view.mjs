@@ -53,8 +53,9 @@ export const tests = [
         await page.goto(`${env.url}?view=run&example=stories&format=compressed-tensors-mxfp4`);
         await ready(page);
         // Node computes in one thread, and to the same bits.
-        const threads = await page.evaluate(() => Math.min(8, navigator.hardwareConcurrency));
-        if (threads > 1) await page.getByTestId("run-facts").getByText(`${threads} threads`).waitFor();
+        const cores = await page.evaluate(() => Math.min(8, navigator.hardwareConcurrency));
+        const threads = env.browser === "firefox" || cores === 1 ? "1 thread" : `${cores} threads`;
+        await page.getByTestId("run-facts").getByText(threads).waitFor();
         await page.locator("#run-temperature").selectOption("1");
         await watchPauses(page);
         await page.getByRole("button", { name: "Go on" }).click();

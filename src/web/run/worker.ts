@@ -26,9 +26,13 @@ function teller(): (part: number) => void {
   };
 }
 
-/** One for each core, within reason, where memory can be shared between them. */
+/**
+ * One for each core, within reason, where memory can be shared between them. One in Firefox: there, a worker that
+ * is made by a worker, as threads of models are, now and then never begins.
+ */
 function threadsHere(): number {
-  return canShare() ? Math.max(1, Math.min(8, navigator.hardwareConcurrency)) : 1;
+  const isFirefox = navigator.userAgent.includes("Firefox/");
+  return canShare() && !isFirefox ? Math.max(1, Math.min(8, navigator.hardwareConcurrency)) : 1;
 }
 
 async function open(chosen: Chosen): Promise<void> {
