@@ -220,7 +220,7 @@ if (!options.quick) {
   const page = new URL("docs/speed.md", root);
   const text = readFileSync(page, "utf8");
   const { machine, runtime, build, time } = where;
-  const section = `One core of ${machine.cpu}, which others used meanwhile; ${runtime.name} ${runtime.version}, commit ${build.commit}, ${time.slice(0, 10)}.${instruction()}
+  const section = `One core of ${machine.cpu}; ${runtime.name} ${runtime.version}, commit ${build.commit}, ${time.slice(0, 10)}.${instruction()}
 GFLOP/s through the API, rounding x included, and in brackets: against the float path; of the peak of float32 multiply-adds of the build, or for one row of the rate at which bytes are read.
 
 ${table(records)}
