@@ -46,6 +46,7 @@ const AHEAD: usize = 1024;
  * @param last the last byte behind codes or scales that may be read
  */
 export function addNibbles(
+  left: Left,
   sums: usize,
   x: usize,
   codes: usize,
@@ -53,12 +54,12 @@ export function addNibbles(
   blocks: usize,
   last: usize,
 ): void {
-  const block = Left.block;
+  const block = left.block;
   const zero = Simd.opaqueZero();
   const mask = Nibbles.mask(zero);
   const doubles = Nibbles.doubles(zero);
-  let xScales = Left.scaleOf(x);
-  let offsets = Left.offsetOf(x);
+  let xScales = left.scaleOf(x);
+  let offsets = left.offsetOf(x);
   let total0 = v128.load(sums);
   let total1 = v128.load(sums, 16);
   let total2 = v128.load(sums, 32);
@@ -198,8 +199,14 @@ abstract class Split {
  * spread[columns / block][12] <- the scales of rows n .. n + 11 in sixteenths, those of columns
  * from .. from + columns.
  */
-export function spreadScales(spread: usize, weights: Matrix, n: usize, from: usize, columns: usize): void {
-  const block = Left.block;
+export function spreadScales(
+  spread: usize,
+  weights: Matrix,
+  n: usize,
+  from: usize,
+  columns: usize,
+  block: usize,
+): void {
   for (let row: usize = 0; row < GROUP; row++, spread += 4) {
     const scales = weights.scalesOf(weights.rowFor(n + row));
     let dst = spread;

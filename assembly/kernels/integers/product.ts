@@ -4,7 +4,7 @@ import { Scratch } from "../scratch";
 import { storeResult } from "../values";
 import { addNibbles, splitPlanes, spreadScales, unpackNibbles } from "./panel";
 import { GROUP } from "./quantize";
-import { addProducts, Left, SUMS } from "./tiles";
+import { addProducts, LEFT_BYTES, Left, SUMS } from "./tiles";
 
 /** Columns of a panel that is made of codes: 12 KiB a plane. */
 const DEPTH: usize = 1024;
@@ -15,7 +15,7 @@ const SPREAD: usize = (4 * PLANE) / 16;
 
 /** Bytes of working memory for products of this many rows. */
 export function integerWorkspace(rows: usize): usize {
-  return 2 * PLANE + SPREAD + SUMS * rows;
+  return LEFT_BYTES + 2 * PLANE + SPREAD + SUMS * rows;
 }
 
 /**
@@ -36,14 +36,14 @@ export function integerWorkspace(rows: usize): usize {
  * roundings of float32: four for each block (of the sum, of both scales' product, of the product with it, of
  * the addition), each at most 2^-24 of what it rounds.
  */
-function multiply(weights: Matrix, type: i32, dst: usize, rows: usize, work: usize): void {
+function multiply(weights: Matrix, type: i32, dst: usize, left: Left, rows: usize): void {
   const format = weights.format;
   const n = weights.rows;
   let codes = weights.codes;
   let scales = weights.scales;
-  const block = Left.block;
-  const columns = Left.codeRow;
-  const panel = work;
+  const block = left.block;
+  const columns = left.codeRow;
+  const panel = changetype<usize>(left) + LEFT_BYTES;
   const spread = panel + 2 * PLANE;
   const sums = spread + SPREAD;
   const last = scales + 4 * GROUP * ((n + GROUP - 1) / GROUP) * (columns / block) - 1;
@@ -54,19 +54,19 @@ function multiply(weights: Matrix, type: i32, dst: usize, rows: usize, work: usi
     for (let from: usize = 0; from < columns; from += depth) {
       const width = min(depth, columns - from);
       const blocks = width / block;
-      const x = Left.codes + from;
+      const x = left.codes + from;
       const scalesAt = scales + 4 * GROUP * (from / block);
       if (format == INT7_CODES) {
-        addProducts(sums, x, rows, codes + GROUP * from, scalesAt, blocks, 0);
+        addProducts(left, sums, x, rows, codes + GROUP * from, scalesAt, blocks, 0);
       } else if (format == E4M3_CODES) {
         splitPlanes(panel, weights, first, from, width, PLANE);
-        spreadScales(spread, weights, first, from, width);
-        addProducts(sums, x, rows, panel, spread, blocks, PLANE);
+        spreadScales(spread, weights, first, from, width, block);
+        addProducts(left, sums, x, rows, panel, spread, blocks, PLANE);
       } else if (rows == 1) {
-        addNibbles(sums, x, codes + (GROUP * from) / 2, scalesAt, blocks, last);
+        addNibbles(left, sums, x, codes + (GROUP * from) / 2, scalesAt, blocks, last);
       } else {
         unpackNibbles(panel, codes + (GROUP * from) / 2, width);
-        addProducts(sums, x, rows, panel, scalesAt, blocks, 0);
+        addProducts(left, sums, x, rows, panel, scalesAt, blocks, 0);
       }
     }
     storeSums(type, dst, sums, rows, first, n);
@@ -100,8 +100,9 @@ export function multiplyIntegers(
   work: usize,
 ): void {
   if (rows == 0 || weights.rows == 0) return;
-  Left.set(x, first);
-  multiply(weights, type, dst, rows, work);
+  const left = changetype<Left>(work);
+  left.set(x, first);
+  multiply(weights, type, dst, left, rows);
 }
 
 /**

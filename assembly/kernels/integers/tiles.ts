@@ -6,38 +6,44 @@ import { GROUP } from "./quantize";
 export const SUMS: usize = 4 * GROUP;
 
 /**
- * Rows of x that are rounded to int8, from one of their columns on: codes, scales and offsets, and bytes from
- * row to row.
+ * Rows of x that are rounded to int8, for one product: a record in its working memory, since tiles need its
+ * places and strides, and registers are scarce.
  */
-export abstract class Left {
-  static codes: usize = 0;
-  static scales: usize = 0;
-  static offsets: usize = 0;
-  static codeRow: usize = 0;
-  static blockRow: usize = 0;
-  static block: usize = 0;
+@unmanaged
+export class Left {
+  codes: usize = 0;
+  scales: usize = 0;
+  offsets: usize = 0;
+  /** Bytes from one row of codes to the next, and from one row of scales or offsets to the next. */
+  codeRow: usize = 0;
+  blockRow: usize = 0;
+  /** Columns that share a scale. */
+  block: usize = 0;
 
-  /** Rows `first` and on of a matrix that `quantizeInt8` has made. */
-  static set(x: Matrix, first: usize): void {
+  /** Takes rows `first` and on of a matrix that `quantizeInt8` has made. */
+  set(x: Matrix, first: usize): void {
     const blocks = (x.cols + x.blockCols - 1) / x.blockCols;
-    Left.block = x.blockCols;
-    Left.codeRow = x.blockCols * blocks;
-    Left.blockRow = 4 * blocks;
-    Left.codes = x.codes + first * Left.codeRow;
-    Left.scales = x.scales + first * Left.blockRow;
-    Left.offsets = x.offsets + first * Left.blockRow;
+    this.block = x.blockCols;
+    this.codeRow = x.blockCols * blocks;
+    this.blockRow = 4 * blocks;
+    this.codes = x.codes + first * this.codeRow;
+    this.scales = x.scales + first * this.blockRow;
+    this.offsets = x.offsets + first * this.blockRow;
   }
 
   /** Where the scale of the block that begins at x is. */
-  @inline static scaleOf(x: usize): usize {
-    return Left.scales + ((x - Left.codes) / Left.block) * 4;
+  @inline scaleOf(x: usize): usize {
+    return this.scales + ((x - this.codes) / this.block) * 4;
   }
 
   /** Where its offset is. */
-  @inline static offsetOf(x: usize): usize {
-    return Left.offsets + ((x - Left.codes) / Left.block) * 4;
+  @inline offsetOf(x: usize): usize {
+    return this.offsets + ((x - this.codes) / this.block) * 4;
   }
 }
+
+/** Bytes of the record, and of what follows it on a boundary of 16. */
+export const LEFT_BYTES: usize = (offsetof<Left>() + 15) & ~15;
 
 /** Float32 sums of a group. */
 export abstract class Total {
@@ -70,12 +76,20 @@ abstract class Tile {
    *
    * Four rows were tried: 5 % slower without the instruction.
    */
-  @inline static one(rows: i32, sums: usize, x: usize, panel: usize, scales: usize, blocks: usize): void {
-    const row = Left.codeRow;
-    const blockRow = Left.blockRow;
-    const block = Left.block;
-    let xScales = Left.scaleOf(x);
-    let offsets = Left.offsetOf(x);
+  @inline static one(
+    rows: i32,
+    left: Left,
+    sums: usize,
+    x: usize,
+    panel: usize,
+    scales: usize,
+    blocks: usize,
+  ): void {
+    const row = left.codeRow;
+    const blockRow = left.blockRow;
+    const block = left.block;
+    let xScales = left.scaleOf(x);
+    let offsets = left.offsetOf(x);
     const end = x + block * blocks;
     do {
       let a0 = v128.load_splat<i32>(offsets);
@@ -126,6 +140,7 @@ abstract class Tile {
    */
   @inline static two(
     rows: i32,
+    left: Left,
     sums: usize,
     x: usize,
     panel: usize,
@@ -133,11 +148,11 @@ abstract class Tile {
     blocks: usize,
     apart: usize,
   ): void {
-    const row = Left.codeRow;
-    const blockRow = Left.blockRow;
-    const block = Left.block;
-    let xScales = Left.scaleOf(x);
-    let offsets = Left.offsetOf(x);
+    const row = left.codeRow;
+    const blockRow = left.blockRow;
+    const block = left.block;
+    let xScales = left.scaleOf(x);
+    let offsets = left.offsetOf(x);
     const end = x + block * blocks;
     do {
       let a0 = v128.load_splat<i32>(offsets);
@@ -191,17 +206,33 @@ abstract class Tile {
   }
 }
 
-function tile2(sums: usize, x: usize, panel: usize, scales: usize, blocks: usize): void {
-  Tile.one(2, sums, x, panel, scales, blocks);
+function tile2(left: Left, sums: usize, x: usize, panel: usize, scales: usize, blocks: usize): void {
+  Tile.one(2, left, sums, x, panel, scales, blocks);
 }
-function tile3(sums: usize, x: usize, panel: usize, scales: usize, blocks: usize): void {
-  Tile.one(3, sums, x, panel, scales, blocks);
+function tile3(left: Left, sums: usize, x: usize, panel: usize, scales: usize, blocks: usize): void {
+  Tile.one(3, left, sums, x, panel, scales, blocks);
 }
-function planes1(sums: usize, x: usize, panel: usize, scales: usize, blocks: usize, apart: usize): void {
-  Tile.two(1, sums, x, panel, scales, blocks, apart);
+function planes1(
+  left: Left,
+  sums: usize,
+  x: usize,
+  panel: usize,
+  scales: usize,
+  blocks: usize,
+  apart: usize,
+): void {
+  Tile.two(1, left, sums, x, panel, scales, blocks, apart);
 }
-function planes2(sums: usize, x: usize, panel: usize, scales: usize, blocks: usize, apart: usize): void {
-  Tile.two(2, sums, x, panel, scales, blocks, apart);
+function planes2(
+  left: Left,
+  sums: usize,
+  x: usize,
+  panel: usize,
+  scales: usize,
+  blocks: usize,
+  apart: usize,
+): void {
+  Tile.two(2, left, sums, x, panel, scales, blocks, apart);
 }
 
 /**
@@ -210,6 +241,7 @@ function planes2(sums: usize, x: usize, panel: usize, scales: usize, blocks: usi
  * @param apart bytes from the upper plane to the lower; 0 for one plane
  */
 export function addProducts(
+  left: Left,
   sums: usize,
   x: usize,
   rows: usize,
@@ -223,13 +255,13 @@ export function addProducts(
   do {
     const height = (rows + tiles - 1) / tiles;
     if (apart) {
-      if (height == 1) planes1(sums, x, panel, scales, blocks, apart);
-      else planes2(sums, x, panel, scales, blocks, apart);
-    } else if (height == 1) tile1(sums, x, panel, scales, blocks);
-    else if (height == 2) tile2(sums, x, panel, scales, blocks);
-    else tile3(sums, x, panel, scales, blocks);
+      if (height == 1) planes1(left, sums, x, panel, scales, blocks, apart);
+      else planes2(left, sums, x, panel, scales, blocks, apart);
+    } else if (height == 1) tile1(left, sums, x, panel, scales, blocks);
+    else if (height == 2) tile2(left, sums, x, panel, scales, blocks);
+    else tile3(left, sums, x, panel, scales, blocks);
     sums += height * SUMS;
-    x += height * Left.codeRow;
+    x += height * left.codeRow;
     rows -= height;
   } while (--tiles);
 }
@@ -238,10 +270,10 @@ export function addProducts(
  * The tile of one row. Its float32 sums are in registers, and two chains of integer sums for each vector hide
  * the latency of a dot.
  */
-function tile1(sums: usize, x: usize, panel: usize, scales: usize, blocks: usize): void {
-  const block = Left.block;
-  let xScales = Left.scaleOf(x);
-  let offsets = Left.offsetOf(x);
+function tile1(left: Left, sums: usize, x: usize, panel: usize, scales: usize, blocks: usize): void {
+  const block = left.block;
+  let xScales = left.scaleOf(x);
+  let offsets = left.offsetOf(x);
   let total0 = v128.load(sums);
   let total1 = v128.load(sums, 16);
   let total2 = v128.load(sums, 32);
