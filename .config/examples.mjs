@@ -15,7 +15,7 @@ export async function examples(out) {
   const stories = join(out, "stories");
   await mkdir(stories, { recursive: true });
   await cp(kept, stories, { recursive: true });
-  const { byteTokenizer } = await import("../dist/train/bytes.js");
+  const { byteTokenizer } = await import("../dist/train/byte-tokenizer.js");
   for (const [name, blob] of byteTokenizer()) await writeFile(join(stories, name), await blob.text());
   const cli = join(root, "dist/cli/main.js");
   const fp8 = join(out, "stories-fp8");

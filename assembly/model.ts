@@ -7,8 +7,8 @@ import { Scratch } from "./kernels/scratch";
 import { adamw as adamwAs } from "./kernels/train/optimizer";
 import { round as roundAs } from "./kernels/train/round";
 import {
-  roundBlocksByChance as roundBlocksByChanceAs,
-  roundByChance as roundByChanceAs,
+  roundBlocksStochastic as roundBlocksStochasticAs,
+  roundStochastic as roundStochasticAs,
 } from "./kernels/train/stochastic";
 import { E2M1, E4M3, E5M2 } from "./lanes/format";
 import { BF16, F16, F32 } from "./lanes/half";
@@ -75,7 +75,7 @@ export function round(
   else roundAs<E2M1>(dst, src, rows, cols, blockRows, blockCols, rounding, sums, work);
 }
 
-export function roundByChance(
+export function roundStochastic(
   format: i32,
   dst: usize,
   src: usize,
@@ -83,12 +83,12 @@ export function roundByChance(
   exponent: i32,
   first: usize,
 ): void {
-  if (format == 0) roundByChanceAs<E4M3>(dst, src, n, exponent, first);
-  else if (format == 1) roundByChanceAs<E5M2>(dst, src, n, exponent, first);
-  else roundByChanceAs<E2M1>(dst, src, n, exponent, first);
+  if (format == 0) roundStochasticAs<E4M3>(dst, src, n, exponent, first);
+  else if (format == 1) roundStochasticAs<E5M2>(dst, src, n, exponent, first);
+  else roundStochasticAs<E2M1>(dst, src, n, exponent, first);
 }
 
-export function roundBlocksByChance(
+export function roundBlocksStochastic(
   format: i32,
   dst: usize,
   src: usize,
@@ -102,9 +102,9 @@ export function roundBlocksByChance(
 ): void {
   // biome-ignore format: one instantiation a line
   switch (format) {
-    case 0: return roundBlocksByChanceAs<E4M3>(dst, src, rows, cols, blockRows, blockCols, rounding, firstRow, work);
-    case 1: return roundBlocksByChanceAs<E5M2>(dst, src, rows, cols, blockRows, blockCols, rounding, firstRow, work);
-    default: return roundBlocksByChanceAs<E2M1>(dst, src, rows, cols, blockRows, blockCols, rounding, firstRow, work);
+    case 0: return roundBlocksStochasticAs<E4M3>(dst, src, rows, cols, blockRows, blockCols, rounding, firstRow, work);
+    case 1: return roundBlocksStochasticAs<E5M2>(dst, src, rows, cols, blockRows, blockCols, rounding, firstRow, work);
+    default: return roundBlocksStochasticAs<E2M1>(dst, src, rows, cols, blockRows, blockCols, rounding, firstRow, work);
   }
 }
 

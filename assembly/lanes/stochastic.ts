@@ -1,6 +1,6 @@
 import { Format } from "./format";
 
-/** Rounding up or down by chance, so that what is expected is the value itself. */
+/** Stochastic rounding: up or down at random, so that the mean is the value itself. */
 export abstract class Stochastic {
   /**
    * x rounded to a multiple of the spacing that codes of format F times 2^exponent have there: up with the

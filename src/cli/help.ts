@@ -78,7 +78,7 @@ Examples:
 export const TRAIN_HELP: string = `
 Recipes: f32; deepseek (E4M3, activations and gradients in blocks of 1x128, weights 128x128); mxfp8 (E4M3, 1x32);
 mxfp8-e5m2 (output gradients in E5M2); and controls, which are meant to be worse: mxfp8-floor, deepseek-square, e5m2,
-mxfp4, mxfp4-floor; mxfp4-stochastic and nvfp4 round gradients by chance.
+mxfp4, mxfp4-floor; mxfp4-stochastic and nvfp4 round gradients stochastically.
 Weights, gradients, sums, embedding, head, norms and attention stay in float32. A run that was cut off goes on from its last
 checkpoint, to the same bits, when the same command is given again. The folder runs in blockscale generate and in
 transformers.

@@ -8,7 +8,7 @@ import { openTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { trainingPage } from "../report/training/page.ts";
 import { byLayer } from "../report/training/report.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { byteTokenizer } from "../train/bytes.ts";
+import { byteTokenizer } from "../train/byte-tokenizer.ts";
 import { wordAt } from "../train/random.ts";
 import type { RecipeName } from "../train/recipes.ts";
 import { throwIfInterrupted } from "./interruption.ts";

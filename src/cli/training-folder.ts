@@ -5,7 +5,7 @@ import { openFolder } from "../io/node-folder.ts";
 import type { Source } from "../io/source.ts";
 import type { RangesByLayer } from "../report/training/report.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { type Beginning, createTrainer } from "../train/begin.ts";
+import { createTrainer, type NewModel } from "../train/create.ts";
 import { warmupCosine } from "../train/options.ts";
 import type { Trainer } from "../train/trainer.ts";
 import type { TrainFlags } from "./train.ts";
@@ -31,7 +31,7 @@ export async function begin(
   out: string,
   settings: object,
   flags: TrainFlags,
-  beginning: Beginning | ReadonlyMap<string, Source>,
+  beginning: NewModel | ReadonlyMap<string, Source>,
 ): Promise<{ trainer: Trainer; log: Log }> {
   const options = {
     recipe: flags.recipe,

@@ -8,7 +8,7 @@ import { loadWeights } from "../model/load.ts";
 import { locate } from "../model/locate.ts";
 import { Program } from "../model/program.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { createTrainer } from "../train/begin.ts";
+import { createTrainer } from "../train/create.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import { bitsOf, type WeightFormat } from "./formats.ts";
 import { OutputErrors, type OutputSums, squares } from "./output-errors.ts";

@@ -1,22 +1,22 @@
 import type { DecoderConfig, HeadAttention } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
 import { shareOf } from "../model/share.ts";
+import type { Buffers, Saved } from "./buffers.ts";
 import type { TrainKernels } from "./kernels.ts";
 import { attentionOf } from "./linears.ts";
-import type { Products } from "./products.ts";
-import type { Rooms, Saved } from "./rooms.ts";
+import type { LinearProducts } from "./products.ts";
 
 /**
- * Causal attention and its gradients. A member computes some heads of keys of some
- * sequences, with the queries that meet them.
+ * Causal attention and its gradients. A member computes some key-value heads of some sequences, with all
+ * query heads that share them.
  */
 export class TrainedAttention {
   readonly #program: Program;
   readonly #sizes: HeadAttention;
   readonly #scale: number;
-  readonly #products: Products;
+  readonly #products: LinearProducts;
 
-  constructor(program: Program, config: DecoderConfig, products: Products) {
+  constructor(program: Program, config: DecoderConfig, products: LinearProducts) {
     this.#program = program;
     this.#sizes = attentionOf(config);
     this.#scale = config.attentionScale;
@@ -27,7 +27,7 @@ export class TrainedAttention {
     return this.#program.kernels as TrainKernels;
   }
 
-  /** The sequences and heads of keys of this member. */
+  /** The sequences and key-value heads of this member. */
   #tasks(batch: number): { readonly row: number; readonly keyHead: number }[] {
     const { keyHeads } = this.#sizes;
     const { start, end } = shareOf(batch * keyHeads, this.#program.seat);
@@ -38,7 +38,7 @@ export class TrainedAttention {
   }
 
   /** saved.heads <- attention of saved.q, saved.k and saved.v. */
-  forward(saved: Saved, { size: { batch, length }, work }: Rooms): void {
+  forward(saved: Saved, { size: { batch, length }, work }: Buffers): void {
     const { heads, keyHeads, headDim } = this.#sizes;
     const group = heads / keyHeads;
     const [wide, narrow] = [4 * heads * headDim, 4 * keyHeads * headDim];
@@ -54,39 +54,40 @@ export class TrainedAttention {
     }
   }
 
-  /** Adds to the gradients of q, k and v, from that of the heads: d of `rooms`. */
-  backward(saved: Saved, rooms: Rooms): void {
+  /** Adds to d.q, d.k and d.v from d.heads, the gradient of `forward`'s result. */
+  backward(saved: Saved, buffers: Buffers): void {
     const { heads, keyHeads } = this.#sizes;
     const group = heads / keyHeads;
-    for (const { row, keyHead } of this.#tasks(rooms.size.batch))
+    for (const { row, keyHead } of this.#tasks(buffers.size.batch))
       for (let head = keyHead * group; head < (keyHead + 1) * group; head++)
-        this.#head(saved, rooms, row, head, keyHead);
+        this.#head(saved, buffers, row, head, keyHead);
   }
 
   /**
-   * One head of a sequence. Its probabilities are computed once more: to keep
-   * them would take length^2 values for each.
+   * The backward pass of one query head of a sequence. Its probabilities are computed again: keeping them from
+   * the forward pass would take length^2 values a head.
    */
   #head(
     saved: Saved,
-    { size: { length }, d, work }: Rooms,
+    { size: { length }, d, work }: Buffers,
     row: number,
     head: number,
     keyHead: number,
   ): void {
     const { heads, keyHeads, headDim } = this.#sizes;
     const kernels = this.#kernels;
-    const [q, k, v, dout, turned, made] = work.head;
-    const [p, dp, turnedP] = work.scores;
+    const { q, k, v, dout, transposed, result } = work.head;
+    const { p, dp, transposed: transposedP } = work.scores;
     const at = (x: number, count: number, one: number) => x + 4 * (row * length * count + one) * headDim;
     const bytes = 4 * headDim;
     const take = (dst: number, src: number, count: number, one: number) =>
       kernels.copyRows(dst, bytes, at(src, count, one), count * bytes, length, bytes);
     const add = (dst: number, count: number, one: number) =>
-      kernels.addRows(at(dst, count, one), made, length, headDim, count * headDim);
+      kernels.addRows(at(dst, count, one), result, length, headDim, count * headDim);
     const multiply = (dst: number, x: number, w: number, n: number, depth: number) =>
       this.#products.multiply(dst, x, w, [length, n, depth], work);
-    const turn = (dst: number, src: number, cols: number) => kernels.transpose(dst, src, length, cols, cols);
+    const transpose = (dst: number, src: number, cols: number) =>
+      kernels.transpose(dst, src, length, cols, cols);
     take(q, saved.q, heads, head);
     take(k, saved.k, keyHeads, keyHead);
     take(v, saved.v, keyHeads, keyHead);
@@ -95,19 +96,19 @@ export class TrainedAttention {
     kernels.causalSoftmax(p, length, this.#scale);
     multiply(dp, dout, v, length, headDim);
     // dv = p^T dout
-    turn(turnedP, p, length);
-    turn(turned, dout, headDim);
-    multiply(made, turnedP, turned, headDim, length);
+    transpose(transposedP, p, length);
+    transpose(transposed, dout, headDim);
+    multiply(result, transposedP, transposed, headDim, length);
     add(d.v, keyHeads, keyHead);
     kernels.softmaxBackward(dp, dp, p, length, this.#scale);
     // dq = ds k
-    turn(turned, k, headDim);
-    multiply(made, dp, turned, headDim, length);
+    transpose(transposed, k, headDim);
+    multiply(result, dp, transposed, headDim, length);
     add(d.q, heads, head);
     // dk = ds^T q
-    turn(turnedP, dp, length);
-    turn(turned, q, headDim);
-    multiply(made, turnedP, turned, headDim, length);
+    transpose(transposedP, dp, length);
+    transpose(transposed, q, headDim);
+    multiply(result, transposedP, transposed, headDim, length);
     add(d.k, keyHeads, keyHead);
   }
 }

@@ -1,19 +1,19 @@
 import { type Range, type Seat, shareOf } from "../model/share.ts";
 
-/** Fewest rows of a chunk: products of few rows are summed in another order than those of many. */
+/** Fewest rows of a chunk: the kernels sum products of few rows in another order than those of many. */
 const LEAST_ROWS = 32;
 
 /**
- * Rows in groups that no two members share. What is summed over rows is summed chunk by
- * chunk and then over chunks, however many members there are. Each chunk has `unit` rows,
- * and the last one what is left over as well.
+ * Cuts `total` rows into chunks, each of which one member computes. Sums over rows are taken chunk by chunk
+ * and then over chunks, so their bits do not depend on the number of members. Each chunk has at least
+ * LEAST_ROWS rows; the last one takes what is left over as well.
  */
 export class Chunks {
   readonly count: number;
   readonly #total: number;
   readonly #unit: number;
 
-  /** @param multiple rows of the blocks that are rounded together */
+  /** @param multiple rows of a block that is rounded with one scale: no chunk cuts a block */
   constructor(total: number, multiple = 1) {
     this.#total = total;
     this.#unit = Math.ceil(LEAST_ROWS / multiple) * multiple;

@@ -1,7 +1,7 @@
 import type { Program } from "../model/program.ts";
-import type { Weight } from "./weights.ts";
+import type { LinearWeight } from "./weights.ts";
 
-/** What the rounding of an operand has done, over all of its values since the counts were taken. */
+/** What rounding has done to the values of an operand since the counts were last taken. */
 export interface RangeCounts {
   /** Largest magnitude of the values, in float32 before rounding. */
   amax: number;
@@ -22,22 +22,22 @@ export type OperandName = (typeof OPERANDS)[number];
 const SUMS = 10;
 const [AMAX, FLUSHED, SATURATED, COUNT] = [4, 7, 8, 9];
 
-/** What roundings have done, in memory: each member adds to sums of its own. */
+/** The counts of all operands, as sums in wasm memory. Each member adds to its own sums. */
 export class Counts {
   readonly #program: Program;
-  readonly #weights: readonly Weight[];
+  readonly #weights: readonly LinearWeight[];
   readonly #start: number;
   readonly #length: number;
 
-  constructor(program: Program, weights: readonly Weight[]) {
+  constructor(program: Program, weights: readonly LinearWeight[]) {
     this.#program = program;
     this.#weights = weights;
     this.#length = program.seat.size * weights.length * OPERANDS.length * SUMS;
     this.#start = program.bytes("counts", 8 * this.#length);
   }
 
-  /** Address of this member's sums of an operand, to which a rounding of so many values is to be added. */
-  add({ index }: Weight, operand: OperandName, values: number): number {
+  /** Counts `values` more values of an operand, and gives the address of the sums the kernel adds to. */
+  add({ index }: LinearWeight, operand: OperandName, values: number): number {
     const sums = this.#sums(index, operand, this.#program.seat.rank);
     sums[COUNT]! += values;
     return sums.byteOffset;
@@ -48,7 +48,7 @@ export class Counts {
     return new Float64Array(this.#program.buffer, this.#start + 8 * place * SUMS, SUMS);
   }
 
-  /** What all members have seen since this was last asked, by layer. None of them may be at work. */
+  /** Adds up and clears the counts of all members, by layer. Call it while no member is running. */
   take(): Map<string, Record<OperandName, RangeCounts>> {
     const of = (index: number, operand: OperandName): RangeCounts => {
       const counts = { amax: 0, count: 0, flushed: 0, saturated: 0 };

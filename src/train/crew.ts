@@ -2,29 +2,29 @@ import { source } from "#train-worker";
 import { makeShared, type Shared, together } from "../model/exchange.ts";
 import { AskedThread } from "../threads/asked.ts";
 import type { Script } from "../threads/start.ts";
-import type { Member, Plan, Request } from "./member.ts";
-import type { Opening } from "./protocol.ts";
+import type { TrainingMember, TrainingPlan, TrainingRequest } from "./member.ts";
+import type { TrainingOpening } from "./protocol.ts";
 
 const SCRIPT: Script = {
   source,
   open: () => new Worker(new URL("./worker.js", import.meta.url), { type: "module" }),
 };
 
-/** All who train a model together, in this thread or in workers. */
-export interface Crew {
-  run(request: Request): Promise<void>;
+/** The members that train a model together: one in this thread, or several in workers. */
+export interface TrainingCrew {
+  run(request: TrainingRequest): Promise<void>;
   close(): Promise<void>;
 }
 
 /** The one member of this thread. */
-export class LocalCrew implements Crew {
-  readonly #member: Member;
+export class LocalTrainingCrew implements TrainingCrew {
+  readonly #member: TrainingMember;
 
-  constructor(member: Member) {
+  constructor(member: TrainingMember) {
     this.#member = member;
   }
 
-  async run(request: Request): Promise<void> {
+  async run(request: TrainingRequest): Promise<void> {
     this.#member.run(request);
   }
 
@@ -32,12 +32,12 @@ export class LocalCrew implements Crew {
 }
 
 /** Workers that run the same program in lock-step, on one memory. */
-export class WorkerCrew implements Crew {
+export class WorkerTrainingCrew implements TrainingCrew {
   readonly #shared: Shared = makeShared(0);
-  readonly #threads: readonly AskedThread<Request>[];
+  readonly #threads: readonly AskedThread<TrainingRequest>[];
 
   private constructor(size: number) {
-    this.#threads = Array.from({ length: size }, () => new AskedThread<Request>());
+    this.#threads = Array.from({ length: size }, () => new AskedThread<TrainingRequest>());
   }
 
   /** @throws BlockscaleError `option`: there are no workers here, or they are blocked */
@@ -45,11 +45,11 @@ export class WorkerCrew implements Crew {
     size: number,
     module: WebAssembly.Module,
     memory: WebAssembly.Memory,
-    plan: Plan,
-  ): Promise<WorkerCrew> {
-    const crew = new WorkerCrew(size);
+    plan: TrainingPlan,
+  ): Promise<WorkerTrainingCrew> {
+    const crew = new WorkerTrainingCrew(size);
     const openings = crew.#threads.map((thread, rank) => {
-      const opening: Opening = { module, memory, seat: { rank, size }, shared: crew.#shared, plan };
+      const opening: TrainingOpening = { module, memory, seat: { rank, size }, shared: crew.#shared, plan };
       return thread.start(SCRIPT, opening);
     });
     try {
@@ -61,7 +61,7 @@ export class WorkerCrew implements Crew {
     return crew;
   }
 
-  async run(request: Request): Promise<void> {
+  async run(request: TrainingRequest): Promise<void> {
     await together(
       this.#shared,
       this.#threads.map((thread) => thread.ask(request)),

@@ -10,7 +10,7 @@ export interface TrainKernels extends ModelKernels {
   scratchBytes(): number;
   moveScratch(place: number): void;
 
-  /** dst[cols, rows] <- src[rows, cols], whose rows are `stride` values apart, turned. */
+  /** dst[cols, rows] <- the transpose of src[rows, cols], whose rows are `stride` values apart. */
   transpose(dst: number, src: number, rows: number, cols: number, stride: number): void;
 
   /** Rows of dst, which are `stride` values apart, += src[rows, cols]. */
@@ -20,8 +20,8 @@ export interface TrainKernels extends ModelKernels {
   roundWorkspace(cols: number, blockRows: number): number;
 
   /**
-   * dst[rows, cols] <- what the codes and UE8M0 scales of src stand for. `sums`: nine float64 to which what
-   * rounding did is added, as `compare` does, or 0. Without it dst may be src.
+   * dst[rows, cols] <- src quantised with UE8M0 scales and dequantised again. `sums`: address of nine float64,
+   * to which the kernel adds what `compare` would of src and dst; or 0, and then dst may be src.
    */
   round(
     format: FormatId,
@@ -37,22 +37,28 @@ export interface TrainKernels extends ModelKernels {
   ): void;
 
   /**
-   * Which random words the next roundings by chance take: element i of a tensor takes
-   * word i of this stream. Numbers of 32 bits.
+   * Chooses the random words of the next stochastic roundings: element i of a tensor takes word i of this
+   * stream. All four are numbers of 32 bits.
    */
   setDraws(seed: number, stream: number, step: number, part: number): void;
 
   /**
-   * dst[n] <- src[n] to codes times 2^exponent, up or down by chance.
-   * src[0] is element `first` of its tensor.
+   * dst[n] <- src[n] rounded stochastically to codes times 2^exponent. src[0] is element `first` of its
+   * tensor.
    */
-  roundByChance(format: FormatId, dst: number, src: number, n: number, exponent: number, first: number): void;
+  roundStochastic(
+    format: FormatId,
+    dst: number,
+    src: number,
+    n: number,
+    exponent: number,
+    first: number,
+  ): void;
 
   /**
-   * Rounds by chance in blocks with UE8M0 scales, otherwise as
-   * `round`; row 0 is row `firstRow` of its tensor.
+   * As `round`, with stochastic rounding to codes. Row 0 of src is row `firstRow` of its tensor.
    */
-  roundBlocksByChance(
+  roundBlocksStochastic(
     format: FormatId,
     dst: number,
     src: number,
@@ -74,14 +80,14 @@ export interface TrainKernels extends ModelKernels {
     src: number,
     rows: number,
     cols: number,
-    isByChance: number,
+    isStochastic: number,
     firstRow: number,
     work: number,
   ): void;
 
   /**
-   * x[rows, cols] <- each sixteen of a row turned by a Hadamard matrix with
-   * signs by chance, of word 0 of the stream.
+   * Multiplies each 16 values of a row of x[rows, cols] by a 16x16 Hadamard matrix with random signs, which are
+   * the bits of word 0 of the stream.
    */
   hadamard(x: number, rows: number, cols: number): void;
 

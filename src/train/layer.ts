@@ -3,14 +3,14 @@ import type { Program } from "../model/program.ts";
 import type { Range } from "../model/share.ts";
 import type { Adapters } from "./adapters.ts";
 import { TrainedAttention } from "./attention.ts";
+import type { Buffers, Saved } from "./buffers.ts";
 import type { TrainKernels } from "./kernels.ts";
 import { attentionOf, sizesOf } from "./linears.ts";
 import type { Parameter, Parameters } from "./parameters.ts";
-import type { Products } from "./products.ts";
-import type { Rooms, Saved } from "./rooms.ts";
-import type { Weight, Weights } from "./weights.ts";
+import type { LinearProducts } from "./products.ts";
+import type { LinearWeight, Weights } from "./weights.ts";
 
-/** A linear layer y = x w^T as a backward pass meets it: places of x [rows, k] and dy [rows, n]. */
+/** A linear layer y = x w^T in a backward pass: the addresses of x [rows, k] and dy [rows, n]. */
 export interface SeenLinear {
   readonly x: number;
   readonly dy: number;
@@ -20,15 +20,16 @@ export interface SeenLinear {
 }
 
 /**
- * Called in the backward pass for each linear layer, with its weight's name: what
- * went in, and the gradient of what came out.
+ * Called in the backward pass for each linear layer, with the name of its weight, its input and the gradient
+ * of its output.
  */
 export type Observer = (name: string, seen: SeenLinear) => void;
 
 /**
- * A layer of the Llama family with Qwen3's norms: a backward function beside each forward one, as the
- * gradient of each part needs what went into it. A member computes its own tokens of everything but attention
- * and the gradients of weights; it waits for the others before it reads theirs.
+ * A decoder layer of the Llama family, with Qwen3's norms of heads where the model has them: a backward
+ * function beside each forward one. A member computes its own tokens, except in attention, where it has its
+ * own heads, and in gradients of weights, where it has its own rows. Barriers stand where it reads what others
+ * have written.
  */
 export class TrainedLayer {
   readonly #program: Program;
@@ -36,7 +37,7 @@ export class TrainedLayer {
   readonly #path: string;
   readonly #parameters: Parameters;
   readonly #weights: Weights["layers"][number];
-  readonly #products: Products;
+  readonly #products: LinearProducts;
   readonly #adapters: Adapters;
   readonly #attention: TrainedAttention;
 
@@ -46,7 +47,7 @@ export class TrainedLayer {
     index: number,
     parameters: Parameters,
     weights: Weights,
-    products: Products,
+    products: LinearProducts,
     adapters: Adapters,
   ) {
     this.#program = program;
@@ -67,18 +68,18 @@ export class TrainedLayer {
     return this.#parameters.get(`${this.#path}.${name}.weight`);
   }
 
-  /** next <- the layer of saved.x */
-  forward(saved: Saved, next: number, rooms: Rooms): void {
+  /** next <- the output of the layer for its input saved.x; both are [tokens, hidden]. */
+  forward(saved: Saved, next: number, buffers: Buffers): void {
     const { hidden } = this.#config;
     const { heads, keyHeads } = attentionOf(this.#config);
     const { inner } = sizesOf(this.#config);
     const { q, k, v, o, gate, up, down } = this.#weights;
-    const { own, work } = rooms;
+    const { own, work } = buffers;
     const kernels = this.#kernels;
-    const linear = (x: number, ...products: { y: number; weight: Weight }[]) => {
+    const linear = (x: number, ...products: { y: number; weight: LinearWeight }[]) => {
       this.#products.forward(x, own, products, work);
       for (const { y, weight } of products)
-        if (weight.adapter !== null) this.#adapters.forward(y, x, weight, weight.adapter, rooms);
+        if (weight.adapter !== null) this.#adapters.forward(y, x, weight, weight.adapter, buffers);
     };
     const add = (dst: number, src: number) => {
       const at = 4 * own.start * hidden;
@@ -91,10 +92,10 @@ export class TrainedLayer {
       { y: saved.rawK, weight: k },
       { y: saved.v, weight: v },
     );
-    this.#turn(saved.q, saved.rawQ, "self_attn.q_norm", heads, rooms);
-    this.#turn(saved.k, saved.rawK, "self_attn.k_norm", keyHeads, rooms);
+    this.#normAndRotate(saved.q, saved.rawQ, "self_attn.q_norm", heads, buffers);
+    this.#normAndRotate(saved.k, saved.rawK, "self_attn.k_norm", keyHeads, buffers);
     this.#program.exchange.barrier();
-    this.#attention.forward(saved, rooms);
+    this.#attention.forward(saved, buffers);
     this.#program.exchange.barrier();
     linear(saved.heads, { y: saved.middle, weight: o });
     add(saved.middle, saved.x);
@@ -106,7 +107,7 @@ export class TrainedLayer {
     add(next, saved.middle);
   }
 
-  /** y <- the norm of x for some tokens, of which each has `parts` vectors. */
+  /** y <- RMSNorm of x for tokens `start` to `end`; a token has `parts` vectors (its heads, or 1). */
   #normalize(y: number, x: number, norm: Parameter, { start, end }: Range, parts: number): void {
     const stride = 4 * norm.count;
     const at = stride * parts * start;
@@ -114,14 +115,14 @@ export class TrainedLayer {
     this.#kernels.rmsNorm(y + at, stride, x + at, stride, norm.value, rows, norm.count, this.#config.epsilon);
   }
 
-  /** Norm of each head, where there is one, and positions: x <- of raw. */
-  #turn(x: number, raw: number, norm: string, heads: number, rooms: Rooms): void {
-    if (attentionOf(this.#config).hasNorms) this.#normalize(x, raw, this.#norm(norm), rooms.own, heads);
-    this.#rotate(x, heads, rooms.sin, rooms);
+  /** x <- raw with each head normalised, where the model does that, and rotated by its position. */
+  #normAndRotate(x: number, raw: number, norm: string, heads: number, buffers: Buffers): void {
+    if (attentionOf(this.#config).hasNorms) this.#normalize(x, raw, this.#norm(norm), buffers.own, heads);
+    this.#rotate(x, heads, buffers.sin, buffers);
   }
 
-  /** Turns heads of this member's tokens by their angles. */
-  #rotate(x: number, heads: number, sin: number, { own: { start, end }, cos }: Rooms): void {
+  /** Rotates the heads of this member's tokens by their positions (RoPE), in place. */
+  #rotate(x: number, heads: number, sin: number, { own: { start, end }, cos }: Buffers): void {
     const { headDim } = attentionOf(this.#config);
     const { dim } = this.#config.rope;
     const stride = 4 * heads * headDim;
@@ -130,18 +131,18 @@ export class TrainedLayer {
     this.#kernels.rope(x + start * stride, end - start, stride, heads, 4 * headDim, dim, cos + at, sin + at, 0);
   }
 
-  /** rooms.d.x, the gradient of what the layer gave, becomes that of what went in. */
-  backward(saved: Saved, rooms: Rooms, observer: Observer | null): void {
+  /** Takes the gradient of the layer's output in d.x, and leaves that of its input there. */
+  backward(saved: Saved, buffers: Buffers, observer: Observer | null): void {
     const { hidden } = this.#config;
     const { inner, queries, keys } = sizesOf(this.#config);
     const { heads, keyHeads } = attentionOf(this.#config);
     const { q, k, v, o, gate, up, down } = this.#weights;
-    const { d, own } = rooms;
+    const { d, own } = buffers;
     const rows = own.end - own.start;
     const clear = (place: number, cols: number) =>
       this.#program.view(place + 4 * own.start * cols, rows * cols).fill(0);
-    const linear = (dx: number, x: number, ...products: { dy: number; weight: Weight }[]) =>
-      linearBackward(this.#program, this.#products, this.#adapters, dx, x, products, rooms, observer);
+    const linear = (dx: number, x: number, ...products: { dy: number; weight: LinearWeight }[]) =>
+      linearBackward(this.#program, this.#products, this.#adapters, dx, x, products, buffers, observer);
     clear(d.act, inner);
     linear(d.act, saved.act, { dy: d.x, weight: down });
     const at = 4 * own.start * inner;
@@ -149,19 +150,19 @@ export class TrainedLayer {
     this.#kernels.swigluBackward(d.gate + at, d.up + at, d.act + at, saved.gate + at, saved.up + at, rows * inner);
     clear(d.normed, hidden);
     linear(d.normed, saved.normedMiddle, { dy: d.gate, weight: gate }, { dy: d.up, weight: up });
-    // What goes around the block is in d.x already: the block's own part is added.
+    // d.x already holds the gradient of the residual connection; that through the block is added to it.
     const second = this.#norm("post_attention_layernorm");
-    normBackward(this.#program, this.#config, d.x, second, d.normed, saved.middle, rooms, 1);
+    normBackward(this.#program, this.#config, d.x, second, d.normed, saved.middle, buffers, 1);
     clear(d.heads, queries);
     linear(d.heads, saved.heads, { dy: d.x, weight: o });
     clear(d.q, queries);
     clear(d.k, keys);
     clear(d.v, keys);
     this.#program.exchange.barrier();
-    this.#attention.backward(saved, rooms);
+    this.#attention.backward(saved, buffers);
     this.#program.exchange.barrier();
-    this.#turnBackward(d.rawQ, d.q, saved.rawQ, "self_attn.q_norm", heads, rooms);
-    this.#turnBackward(d.rawK, d.k, saved.rawK, "self_attn.k_norm", keyHeads, rooms);
+    this.#normAndRotateBackward(d.rawQ, d.q, saved.rawQ, "self_attn.q_norm", heads, buffers);
+    this.#normAndRotateBackward(d.rawK, d.k, saved.rawK, "self_attn.k_norm", keyHeads, buffers);
     clear(d.normed, hidden);
     linear(
       d.normed,
@@ -171,56 +172,63 @@ export class TrainedLayer {
       { dy: d.v, weight: v },
     );
     const first = this.#norm("input_layernorm");
-    normBackward(this.#program, this.#config, d.x, first, d.normed, saved.x, rooms, 1);
+    normBackward(this.#program, this.#config, d.x, first, d.normed, saved.x, buffers, 1);
   }
 
-  /** Turns a gradient back by the positions, and through the norms of heads: draw <- of dx. */
-  #turnBackward(draw: number, dx: number, raw: number, norm: string, heads: number, rooms: Rooms): void {
-    this.#rotate(dx, heads, rooms.back, rooms);
+  /** Undoes the rotation in the gradient dx, then goes back through the norms of heads: dRaw <- of dx. */
+  #normAndRotateBackward(
+    dRaw: number,
+    dx: number,
+    raw: number,
+    norm: string,
+    heads: number,
+    buffers: Buffers,
+  ): void {
+    this.#rotate(dx, heads, buffers.negatedSin, buffers);
     if (!attentionOf(this.#config).hasNorms) return;
-    const { start, end } = rooms.own;
+    const { start, end } = buffers.own;
     const parameter = this.#norm(norm);
     const width = heads * parameter.count;
-    this.#program.view(draw + 4 * start * width, (end - start) * width).fill(0);
-    normBackward(this.#program, this.#config, draw, parameter, dx, raw, rooms, heads);
+    this.#program.view(dRaw + 4 * start * width, (end - start) * width).fill(0);
+    normBackward(this.#program, this.#config, dRaw, parameter, dx, raw, buffers, heads);
   }
 }
 
-/** The gradients of y = x w^T for all weights that met the same x: dw += dy^T x, dx += dy w. */
+/** The gradients of y = x w^T for all weights that multiply the same x: dw += dy^T x, dx += dy w. */
 export function linearBackward(
   program: Program,
-  products: Products,
+  products: LinearProducts,
   adapters: Adapters,
   dx: number,
   x: number,
-  linears: readonly { readonly dy: number; readonly weight: Weight }[],
-  rooms: Rooms,
+  linears: readonly { readonly dy: number; readonly weight: LinearWeight }[],
+  buffers: Buffers,
   observer: Observer | null,
 ): void {
-  const { tokens, turnedX, own, work } = rooms;
+  const { tokens, transposedX, own, work } = buffers;
   const trained = linears.filter(({ weight }) => weight.parameter.isTrained);
   const adapted = linears.flatMap(({ dy, weight }, i) =>
-    weight.adapter === null ? [] : [{ dy, weight, adapter: weight.adapter, dlow: rooms.dlow[i]! }],
+    weight.adapter === null ? [] : [{ dy, weight, adapter: weight.adapter, dlow: buffers.dlow[i]! }],
   );
   for (const { dy, weight } of linears) {
     const { n, k, parameter } = weight;
     observer?.(parameter.name, { x, dy, rows: tokens, n, k });
   }
-  program.exchange.barrier(); // dy and x of all tokens are there, and nobody reads the last turnedX any more
-  if (trained.length > 0) products.turn(turnedX, x, tokens, linears[0]!.weight, work);
-  for (const { dlow, dy, weight, adapter } of adapted) adapters.lower(dlow, dy, weight, adapter, rooms);
+  program.exchange.barrier(); // All members have written dy and x, and are done with the last transposedX.
+  if (trained.length > 0) products.transposeX(transposedX, x, tokens, linears[0]!.weight, work);
+  for (const { dlow, dy, weight, adapter } of adapted) adapters.lower(dlow, dy, weight, adapter, buffers);
   program.exchange.barrier();
-  for (const { dy, weight } of trained) products.weightGradient(weight, dy, turnedX, tokens, work);
+  for (const { dy, weight } of trained) products.weightGradient(weight, dy, transposedX, tokens, work);
   for (const { dy, weight } of linears) products.inputGradient(dx, dy, own, weight, work);
   for (const { dlow, dy, weight, adapter } of adapted) {
-    adapters.weightGradients(dlow, dy, x, weight, adapter, rooms);
-    adapters.inputGradient(dx, dlow, weight, adapter, rooms);
+    adapters.weightGradients(dlow, dy, x, weight, adapter, buffers);
+    adapters.inputGradient(dx, dlow, weight, adapter, buffers);
   }
 }
 
 /**
- * dx += the gradient of a norm for this member's tokens, of which each has `parts` vectors;
- * those of its weight stay apart by chunk.
+ * dx += the gradient of a norm's input for this member's tokens, of which each has `parts` vectors. The
+ * gradient of its weight is kept as one sum for each chunk.
  */
 export function normBackward(
   program: Program,
@@ -229,7 +237,7 @@ export function normBackward(
   { name, value, count }: Parameter,
   dy: number,
   x: number,
-  { chunks, norms }: Rooms,
+  { chunks, norms }: Buffers,
   parts: number,
 ): void {
   const kernels = program.kernels as TrainKernels;

@@ -1,8 +1,8 @@
 import type { DecoderConfig, HeadAttention } from "../model/config.ts";
 
 /**
- * The linear layers of a decoder's layer, y[tokens, n] = x[tokens, k] w[n, k]^T, by what
- * their weights are called in checkpoints.
+ * The linear layers of a decoder layer, y[tokens, n] = x[tokens, k] w[n, k]^T, with the names of their weights
+ * in checkpoints.
  */
 export const LINEARS = {
   q: "self_attn.q_proj",
@@ -15,11 +15,11 @@ export const LINEARS = {
 } as const;
 export type LinearName = keyof typeof LINEARS;
 
-/** Sizes that a layer's places and products follow from; all layers are alike. */
+/** Columns of the tensors of a layer, a token a row. All layers are alike. */
 export interface LayerSizes {
   readonly hidden: number;
   readonly inner: number;
-  /** Rows of all heads of queries; `keys` of all heads of keys. */
+  /** All query heads together; `keys`: all key-value heads. */
   readonly queries: number;
   readonly keys: number;
 }

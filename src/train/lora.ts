@@ -26,11 +26,11 @@ export interface Lora {
   readonly targets: readonly string[];
 }
 
-/** The files that PEFT calls so. */
+/** The names of PEFT's two files. */
 export const ADAPTER = "adapter_model.safetensors";
 export const ADAPTER_CONFIG = "adapter_config.json";
 
-/** What PEFT puts in front of the names of a model's tensors. */
+/** PEFT's prefix of the names of tensors. */
 const PREFIX = "base_model.model.";
 
 const lastPart = (path: string) => path.slice(path.lastIndexOf(".") + 1);
@@ -46,7 +46,7 @@ export function checkLora({ rank, alpha = 2 * rank, targets = ["q_proj", "v_proj
   return { rank, alpha, targets };
 }
 
-/** The parts of the adapter of a tensor, if it has one: names and shapes. */
+/** Names and shapes of the two tensors of a weight's adapter; `null` for a weight that has none. */
 export function adapterOf(
   lora: Lora | null,
   name: string,
@@ -62,8 +62,8 @@ export function isAdapter(name: string): boolean {
 }
 
 /**
- * Sets adapters to what PEFT begins with: A uniform between -1 and 1 over the root of k,
- * B zero, so that the model is what it was.
+ * Initialises adapters as PEFT does: A uniform between -1 / sqrt(k) and 1 / sqrt(k). B is zero already, so that
+ * the model is unchanged.
  */
 export function initializeAdapters(program: Program, all: readonly Parameter[], seed: number): void {
   for (const [i, { name, shape, value, count }] of all.entries()) {
@@ -74,12 +74,12 @@ export function initializeAdapters(program: Program, all: readonly Parameter[], 
   }
 }
 
-/** What a tensor of a model is called in PEFT's file. */
+/** The name of an adapter's tensor in PEFT's file. */
 export function peftName(name: string): string {
   return PREFIX + name;
 }
 
-/** adapter_config.json of PEFT. */
+/** The text of PEFT's adapter_config.json. */
 export function adapterConfig({ rank, alpha, targets }: Lora): string {
   const config = {
     peft_type: "LORA",
@@ -101,7 +101,7 @@ export function adapterConfig({ rank, alpha, targets }: Lora): string {
 }
 
 /**
- * Reads adapters, in float32, into their places.
+ * Reads float32 adapters from PEFT's file into memory.
  * @throws BlockscaleError `format`: they belong to another model, or have another rank
  */
 export async function readAdapters(

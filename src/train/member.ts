@@ -3,6 +3,7 @@ import type { Shared } from "../model/exchange.ts";
 import { Program } from "../model/program.ts";
 import type { Seat } from "../model/share.ts";
 import type { Instance } from "../wasm/instantiate.ts";
+import { type BatchSize, Buffers } from "./buffers.ts";
 import { Counts } from "./counts.ts";
 import type { TrainKernels } from "./kernels.ts";
 import type { Observer } from "./layer.ts";
@@ -11,11 +12,10 @@ import { type Draw, Network } from "./network.ts";
 import { Optimizer, type Update } from "./optimizer.ts";
 import { type Moments, Parameters } from "./parameters.ts";
 import type { Recipe } from "./recipes.ts";
-import { type BatchSize, Rooms } from "./rooms.ts";
 import { Weights } from "./weights.ts";
 
-/** What members need to know to train: the model, the recipe and the optimiser. A plain record. */
-export interface Plan {
+/** The settings that all members share: the model, the recipe and the optimiser. A plain record. */
+export interface TrainingPlan {
   readonly config: DecoderConfig;
   readonly recipe: Recipe;
   readonly counts: boolean;
@@ -26,11 +26,11 @@ export interface Plan {
   readonly lora: Lora | null;
 }
 
-/** What all members are asked to do together. */
-export type Request =
+/** One step of work that all members do together. */
+export type TrainingRequest =
   /**
-   * A pass over the batch in the rooms; `gradients` of the loss times `factor` are
-   * added to those that are there, or to none.
+   * A pass over the batch in the buffers: forward alone ("none"), or forward and backward. Gradients of the
+   * loss times `factor` replace those of before ("first"), or are added to them ("more").
    */
   | {
       readonly kind: "pass";
@@ -43,24 +43,24 @@ export type Request =
   | { readonly kind: "update"; readonly update: Update };
 
 /**
- * Tensors, rooms and the passes over them: what each of those who train
- * together has of the memory that they share.
+ * One of the threads that train a model together, each with its view of the memory that all share: the
+ * parameters, the buffers of a pass, and the passes over them.
  */
-export class Member {
+export class TrainingMember {
   readonly program: Program;
   readonly parameters: Parameters;
   readonly optimizer: Optimizer;
   readonly counts: Counts | null;
-  /** Called in backward passes, where there is one member. */
+  /** Called in backward passes. Used with one member only. */
   observer: Observer | null = null;
-  readonly #plan: Plan;
+  readonly #plan: TrainingPlan;
   readonly #weights: Weights;
   readonly #network: Network;
-  #rooms: Rooms | undefined;
-  /** Which weights have changed since products were made ready for them. */
+  #buffers: Buffers | undefined;
+  /** The weights whose rounded and transposed forms have to be made again. */
   #stale: "all" | "trained" | "none" = "all";
 
-  constructor(instance: Instance, seat: Seat, shared: Shared | null, plan: Plan) {
+  constructor(instance: Instance, seat: Seat, shared: Shared | null, plan: TrainingPlan) {
     const { config, counts, moments, lora } = plan;
     const program = new Program(instance, seat, shared, {});
     if (seat.size > 1) moveScratch(program);
@@ -73,16 +73,16 @@ export class Member {
     this.#network = new Network(program, config, this.parameters, this.#weights, this.counts);
   }
 
-  /** The rooms for batches of a size. Those of the last size are gone. */
-  rooms(size: BatchSize): Rooms {
-    const { batch, length } = this.#rooms?.size ?? {};
+  /** The buffers for batches of a size; those of another size are dropped. */
+  buffers(size: BatchSize): Buffers {
+    const { batch, length } = this.#buffers?.size ?? {};
     if (batch !== size.batch || length !== size.length) {
-      this.#rooms = new Rooms(this.program, this.#plan, this.parameters, this.#weights, size);
+      this.#buffers = new Buffers(this.program, this.#plan, this.parameters, this.#weights, size);
     }
-    return this.#rooms!;
+    return this.#buffers!;
   }
 
-  run(request: Request): void {
+  run(request: TrainingRequest): void {
     try {
       if (request.kind === "pass") this.#pass(request);
       else if (request.kind === "measure") this.optimizer.measure();
@@ -96,21 +96,21 @@ export class Member {
     }
   }
 
-  #pass({ size, factor, gradients, draw }: Request & { kind: "pass" }): void {
-    const rooms = this.rooms(size);
+  #pass({ size, factor, gradients, draw }: TrainingRequest & { kind: "pass" }): void {
+    const buffers = this.buffers(size);
     this.#network.draw(draw);
-    if (this.#stale !== "none") this.#network.refresh(rooms, this.#stale === "all");
+    if (this.#stale !== "none") this.#network.refresh(buffers, this.#stale === "all");
     this.#stale = "none";
     if (gradients === "first") this.optimizer.clear();
     this.program.exchange.barrier();
-    this.#network.forward(rooms, factor);
-    if (gradients !== "none") this.#network.backward(rooms, this.observer);
+    this.#network.forward(buffers, factor);
+    if (gradients !== "none") this.#network.backward(buffers, this.observer);
   }
 }
 
 /**
- * Moves what the kernels keep of their own out of the others' way. The thread that asks works while
- * no member does, and takes the first place.
+ * Gives each member's kernels their own working memory in the memory that all share. The calling thread runs
+ * kernels only while no member does, so it uses that of member 0.
  */
 function moveScratch(program: Program): void {
   const kernels = program.kernels as TrainKernels;

@@ -1,15 +1,15 @@
 import type { DecoderConfig } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
 import { Adapters } from "./adapters.ts";
+import type { Buffers } from "./buffers.ts";
 import type { Counts } from "./counts.ts";
 import type { TrainKernels } from "./kernels.ts";
 import { linearBackward, normBackward, type Observer, TrainedLayer } from "./layer.ts";
 import type { Parameters } from "./parameters.ts";
-import { Products } from "./products.ts";
-import type { Rooms } from "./rooms.ts";
+import { LinearProducts } from "./products.ts";
 import type { Weights } from "./weights.ts";
 
-/** A part of a step, by which random words are told apart; all numbers of 32 bits. */
+/** The counters that choose random words: seed, step, and micro-batch of the step. Numbers of 32 bits. */
 export interface Draw {
   readonly seed: number;
   readonly step: number;
@@ -17,14 +17,14 @@ export interface Draw {
 }
 
 /**
- * Forward and backward pass of a model that predicts the next token, for one of those who run them together.
+ * One member's part of the forward and backward pass of a model that predicts the next token.
  */
 export class Network {
   readonly #program: Program;
   readonly #config: DecoderConfig;
   readonly #parameters: Parameters;
   readonly #weights: Weights;
-  readonly #products: Products;
+  readonly #products: LinearProducts;
   readonly #adapters: Adapters;
   readonly #layers: readonly TrainedLayer[];
 
@@ -39,7 +39,7 @@ export class Network {
     this.#config = config;
     this.#parameters = parameters;
     this.#weights = weights;
-    this.#products = new Products(program, counts);
+    this.#products = new LinearProducts(program, counts);
     this.#adapters = new Adapters(program, this.#products);
     this.#layers = config.layers.map(
       (_, i) => new TrainedLayer(program, config, i, parameters, weights, this.#products, this.#adapters),
@@ -50,37 +50,37 @@ export class Network {
     return this.#program.kernels as TrainKernels;
   }
 
-  /** Says which random words roundings by chance take. */
+  /** Chooses the random words of stochastic rounding. */
   draw({ seed, step, part }: Draw): void {
     Object.assign(this.#products, { seed, step, part });
   }
 
   /**
-   * Makes what products read of the weights, whose values have
-   * changed. Others read it after the next barrier.
+   * Makes this member's rows of the rounded and transposed weights, after their values have changed. Other
+   * members may read them after the next barrier.
    */
-  refresh(rooms: Rooms, isFirst: boolean): void {
+  refresh(buffers: Buffers, isFirst: boolean): void {
     for (const weight of [...this.#weights.linears, this.#weights.head]) {
       // Weights that are not trained stay as they are.
-      if (isFirst || weight.parameter.isTrained) this.#products.refresh(weight, rooms.work);
+      if (isFirst || weight.parameter.isTrained) this.#products.refresh(weight, buffers.work);
       if (weight.adapter !== null) this.#adapters.refresh(weight, weight.adapter);
     }
   }
 
   /**
-   * The cross-entropies of the next tokens, by chunk in rooms.losses; and `factor`
-   * times the gradient of each logit by them.
+   * Leaves the summed cross-entropies of the next tokens in buffers.losses, one for each chunk, and `factor`
+   * times their gradient in buffers.logits.
    */
-  forward(rooms: Rooms, factor: number): void {
+  forward(buffers: Buffers, factor: number): void {
     const { layers } = this.#config;
-    const { saved, last } = rooms;
-    this.#embed(rooms);
+    const { saved, last } = buffers;
+    this.#embed(buffers);
     for (let i = 0; i < layers.length; i++)
-      this.#layers[i]!.forward(saved[i]!, saved[i + 1]?.x ?? last, rooms);
-    this.#predict(rooms, factor);
+      this.#layers[i]!.forward(saved[i]!, saved[i + 1]?.x ?? last, buffers);
+    this.#predict(buffers, factor);
   }
 
-  #embed({ own, inputs, saved }: Rooms): void {
+  #embed({ own, inputs, saved }: Buffers): void {
     const { hidden } = this.#config;
     const program = this.#program;
     const words = this.#parameters.get("model.embed_tokens.weight").value;
@@ -89,8 +89,8 @@ export class Network {
       program.copy(saved[0]!.x + 4 * token * hidden, words + 4 * ids[token]! * hidden, hidden);
   }
 
-  /** The last norm, the head and the loss. */
-  #predict({ own, chunks, last, lastNormed, logits, targets, losses, work }: Rooms, factor: number): void {
+  /** The final norm, the head and the loss. */
+  #predict({ own, chunks, last, lastNormed, logits, targets, losses, work }: Buffers, factor: number): void {
     const { hidden, vocabulary, epsilon } = this.#config;
     const program = this.#program;
     const kernels = this.#kernels;
@@ -110,29 +110,29 @@ export class Network {
   }
 
   /** Adds the gradients of what `forward` has computed to those of the parameters. */
-  backward(rooms: Rooms, observer: Observer | null): void {
+  backward(buffers: Buffers, observer: Observer | null): void {
     const { hidden, layers } = this.#config;
     const program = this.#program;
-    const { d, own, saved, last, lastNormed, logits } = rooms;
+    const { d, own, saved, last, lastNormed, logits } = buffers;
     for (const place of [d.x, d.normed])
       program.view(place + 4 * own.start * hidden, (own.end - own.start) * hidden).fill(0);
     const head = { dy: logits, weight: this.#weights.head };
-    linearBackward(program, this.#products, this.#adapters, d.normed, lastNormed, [head], rooms, null);
+    linearBackward(program, this.#products, this.#adapters, d.normed, lastNormed, [head], buffers, null);
     const norm = this.#parameters.get("model.norm.weight");
-    normBackward(program, this.#config, d.x, norm, d.normed, last, rooms, 1);
+    normBackward(program, this.#config, d.x, norm, d.normed, last, buffers, 1);
     for (let i = layers.length - 1; i >= 0; i--) {
-      // Of the last layer everything is still there; what a layer gives is not needed a second time, nor is
-      // `last`.
-      if (rooms.isShared && i < layers.length - 1) this.#layers[i]!.forward(saved[i]!, last, rooms);
-      this.#layers[i]!.backward(saved[i]!, rooms, observer);
+      // With `recompute`, only the last layer's buffers still hold its own values. The output of the layer is
+      // not needed again, so it goes to `last`, which is not needed either.
+      if (buffers.isShared && i < layers.length - 1) this.#layers[i]!.forward(saved[i]!, last, buffers);
+      this.#layers[i]!.backward(saved[i]!, buffers, observer);
     }
     program.exchange.barrier();
-    this.#embedBackward(rooms);
-    this.#addNorms(rooms);
+    this.#embedBackward(buffers);
+    this.#addNorms(buffers);
   }
 
-  /** A member adds the gradients of every so manyth word. */
-  #embedBackward({ tokens, inputs, d }: Rooms): void {
+  /** Gradients of the embedding. A member adds those of the tokens with id % members = its rank. */
+  #embedBackward({ tokens, inputs, d }: Buffers): void {
     const { hidden } = this.#config;
     const { buffer, seat } = this.#program;
     const { gradient: words, isTrained } = this.#parameters.get("model.embed_tokens.weight");
@@ -142,8 +142,8 @@ export class Network {
         this.#kernels.addScaled(words + 4 * id * hidden, d.x + 4 * token * hidden, hidden, 1);
   }
 
-  /** The gradients of norms, which are there by chunk; a member adds those of some of them. */
-  #addNorms({ norms, chunks }: Rooms): void {
+  /** Adds up the gradients of norms over chunks. Each norm is done by one member. */
+  #addNorms({ norms, chunks }: Buffers): void {
     const { seat } = this.#program;
     for (const [i, [name, parts]] of [...norms].entries()) {
       const { gradient, count, isTrained } = this.#parameters.get(name);

@@ -4,18 +4,18 @@ import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { TrainKernels } from "./kernels.ts";
 import type { Moments, Parameter, Parameters } from "./parameters.ts";
 
-/** Values of a piece at most: those of a tensor that one member updates together. */
+/** Most values of a piece of a parameter. */
 const PIECE = 2 ** 14;
 
-interface Piece extends Range {
+interface ParameterPiece extends Range {
   readonly parameter: Parameter;
 }
 
-/** What a step of AdamW is, but for the parameters. */
+/** The numbers of one step of AdamW. */
 export interface Update {
-  /** Steps with this one. */
+  /** The number of this step, from 1 on. */
   readonly step: number;
-  /** What gradients are multiplied by. */
+  /** What gradients are multiplied by, to clip their norm. */
   readonly factor: number;
   readonly rate: number;
   readonly betas: readonly [number, number];
@@ -24,12 +24,12 @@ export interface Update {
 }
 
 /**
- * AdamW over pieces of the parameters, of which each member takes some; the pieces are
- * the same however many members there are.
+ * AdamW over pieces of the parameters, which members share. The pieces do not depend on the number of
+ * members, so neither do the bits of the result.
  */
 export class Optimizer {
   readonly #program: Program;
-  readonly #pieces: readonly Piece[];
+  readonly #pieces: readonly ParameterPiece[];
   /** The sum of the squares of each piece's gradient, float64. */
   readonly #squares: number;
   readonly #moments: Moments;
@@ -73,8 +73,8 @@ export class Optimizer {
   }
 
   /**
-   * The norm of all gradients, and the last tensor whose gradient is
-   * none, when all members have measured theirs.
+   * The norm of all gradients together, and the last tensor whose gradient holds NaN or Inf. Call it after all
+   * members have run `measure`.
    */
   norm(): { readonly norm: number; readonly bad: string | undefined } {
     const squares = new Float64Array(this.#program.buffer, this.#squares, this.#pieces.length);
@@ -88,13 +88,13 @@ export class Optimizer {
     for (const { parameter, ...piece } of this.#pieces.slice(start, end)) {
       const { value, gradient, m, v, isMatrix } = parameter;
       const at = 4 * piece.start;
-      const atMeans = (this.#moments === "f32" ? 4 : 2) * piece.start;
+      const atMoments = (this.#moments === "f32" ? 4 : 2) * piece.start;
       this.#kernels.adamw(
         VALUE_TYPE_ID[this.#moments],
         value + at,
         gradient + at,
-        m + atMeans,
-        v + atMeans,
+        m + atMoments,
+        v + atMoments,
         piece.end - piece.start,
         factor,
         rate / (1 - beta1 ** step),

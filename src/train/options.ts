@@ -5,7 +5,7 @@ import type { Moments } from "./parameters.ts";
 import { type Recipe, type RecipeName, recipeOf } from "./recipes.ts";
 import { wrongOption } from "./wrong-option.ts";
 
-/** The learning rate of a step, from 0 on: a part of the trainer's. */
+/** What the learning rate is multiplied by in a step; steps count from 0. */
 export type Schedule = (step: number) => number;
 
 export interface TrainerOptions {
@@ -13,33 +13,34 @@ export interface TrainerOptions {
   readonly recipe?: RecipeName | Recipe | undefined;
   /** 1e-3 if left out. */
   readonly learningRate?: number | undefined;
-  /** Decay of the two means of AdamW; 0.9 and 0.95 if left out. */
+  /** Decay of the two moments of AdamW; 0.9 and 0.95 if left out. */
   readonly betas?: readonly [number, number] | undefined;
   /** 1e-8 if left out. */
   readonly epsilon?: number | undefined;
   /** Weight decay of matrices; 0.1 if left out. */
   readonly weightDecay?: number | undefined;
-  /** The norm of all gradients together is cut down to this; 1 if left out, and 0 leaves them alone. */
+  /** Largest norm of all gradients together, which are scaled down to it; 1 if left out, 0 for no limit. */
   readonly clip?: number | undefined;
-  /** Left out, the learning rate stays what it is. See {@link warmupCosine}. */
+  /** Left out, the learning rate is the same in all steps. See {@link warmupCosine}. */
   readonly schedule?: Schedule | undefined;
   /** Whether roundings are counted: see {@link Trainer.ranges}. */
   readonly counts?: boolean | undefined;
   /**
-   * How many workers share a step; the result is the same to the bit. 1 if left out, and where memory cannot
+   * How many workers share a step; the results have the same bits. 1 if left out, and wherever memory cannot
    * be shared (a page without COOP and COEP headers): then the calling thread does the work.
    */
   readonly threads?: number | undefined;
-  /** What the means of AdamW are kept in; "f32" if left out. */
+  /** The type of AdamW's two moments; "f32" if left out. */
   readonly moments?: Moments | undefined;
   /**
-   * Whether the backward pass computes each layer once more, instead of keeping what it needs of all of them:
-   * a third more work, and the memory of one layer and of the inputs of the others; to the same bits.
+   * Whether the backward pass computes each layer's forward pass again instead of keeping the activations of
+   * all layers ("activation checkpointing"): a third more work, memory for one layer and for the inputs of the
+   * others, and the same bits.
    */
   readonly recompute?: boolean | undefined;
   /** Left out, all weights are trained. */
   readonly lora?: LoraOptions | undefined;
-  /** Seed of roundings by chance, a whole number below 2^32; 0 if left out. */
+  /** Seed of stochastic rounding, a whole number below 2^32; 0 if left out. */
   readonly seed?: number | undefined;
   readonly variant?: Variant | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -54,8 +55,8 @@ export function warmupCosine(warmup: number, steps: number, last = 0.1): Schedul
   };
 }
 
-/** Options that were checked, with what is usual for those that were left out. */
-export type Settings = Required<
+/** Checked options, with defaults for those that were left out. */
+export type TrainerSettings = Required<
   Pick<TrainerOptions, "learningRate" | "betas" | "epsilon" | "weightDecay" | "clip">
 > & {
   readonly recipe: Recipe;
@@ -87,7 +88,7 @@ const OPTIONS = [
 ];
 
 /** @throws BlockscaleError `option` */
-export function checkOptions(options: TrainerOptions): Settings {
+export function checkOptions(options: TrainerOptions): TrainerSettings {
   checkKnown("createTrainer", options, OPTIONS);
   const number = (name: "learningRate" | "epsilon" | "weightDecay" | "clip", standard: number): number => {
     const value = options[name] ?? standard;

@@ -3,10 +3,13 @@ import type { Program } from "../model/program.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { adapterOf, isAdapter, type Lora } from "./lora.ts";
 
-/** What the means of AdamW are kept in. */
+/** The type of AdamW's two moments in memory. */
 export type Moments = "f32" | "bf16";
 
-/** A tensor of the model: float32 in memory, with its gradient and the two means of AdamW, each as long. */
+/**
+ * A tensor of the model, float32, with its gradient and the two moments of AdamW, which have its shape.
+ * `value`, `gradient`, `m` and `v` are addresses.
+ */
 export interface Parameter {
   readonly name: string;
   readonly shape: readonly number[];
@@ -15,9 +18,9 @@ export interface Parameter {
   readonly gradient: number;
   readonly m: number;
   readonly v: number;
-  /** Whether it decays: matrices do. */
+  /** Whether it is a matrix: weight decay is for matrices. */
   readonly isMatrix: boolean;
-  /** Whether it is trained. If not, it has neither a gradient nor means, whose places are 0. */
+  /** Whether it is trained. If not, it has no gradient and no moments: their addresses are 0. */
   readonly isTrained: boolean;
 }
 
@@ -36,10 +39,10 @@ export class Parameters {
       const count = shape.reduce((product, size) => product * size, 1);
       // Memory is all zeros at first.
       const place = (what: string) => program.room(`${name} ${what}`, count);
-      const mean = (what: string) => program.bytes(`${name} ${what}`, (moments === "f32" ? 4 : 2) * count);
+      const moment = (what: string) => program.bytes(`${name} ${what}`, (moments === "f32" ? 4 : 2) * count);
       const value = place("value");
       const learned = isTrained
-        ? { gradient: place("gradient"), m: mean("m"), v: mean("v") }
+        ? { gradient: place("gradient"), m: moment("m"), v: moment("v") }
         : { gradient: 0, m: 0, v: 0 };
       const places = { value, ...learned };
       return { name, shape, count, ...places, isMatrix: shape.length > 1, isTrained };

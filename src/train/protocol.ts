@@ -1,15 +1,15 @@
 import type { Shared } from "../model/exchange.ts";
 import type { Seat } from "../model/share.ts";
-import type { Plan, Request } from "./member.ts";
+import type { TrainingPlan, TrainingRequest } from "./member.ts";
 
 /** Sent first to a worker, and answered without an id. */
-export interface Opening {
+export interface TrainingOpening {
   readonly module: WebAssembly.Module;
   /** Memory of all members, and of the thread that asks them. */
   readonly memory: WebAssembly.Memory;
   readonly seat: Seat;
   readonly shared: Shared;
-  readonly plan: Plan;
+  readonly plan: TrainingPlan;
 }
 
-export type Message = Opening | { readonly id: number; readonly task: Request };
+export type TrainingMessage = TrainingOpening | { readonly id: number; readonly task: TrainingRequest };

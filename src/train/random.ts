@@ -1,7 +1,7 @@
 /**
- * Random words from counters: the n-th word of a stream depends on its number alone, so that the order
- * and the number of threads make no difference. SplitMix64's finaliser on 32-bit halves would need
- * BigInt; this is the one of MurmurHash3, twice.
+ * Word n of a stream of random 32-bit words. It depends on seed, stream and n alone, so that neither the order
+ * nor the number of threads makes a difference. The mixing function is the finaliser of MurmurHash3: that of
+ * SplitMix64 would need BigInt.
  */
 export function wordAt(seed: number, stream: number, n: number): number {
   let h = mix(seed ^ Math.imul(stream + 1, 0x9e3779b9));
@@ -16,7 +16,7 @@ function mix(word: number): number {
   return h ^ (h >>> 16);
 }
 
-/** Fills values with normal numbers of a standard deviation, by the method of Box and Muller. */
+/** Fills values with normally distributed numbers of a standard deviation, by the Box-Muller transform. */
 export function normalValues(values: Float32Array, deviation: number, seed: number, stream: number): void {
   for (let i = 0; i < values.length; i += 2) {
     const u = (wordAt(seed, stream, i) + 1) / 2 ** 32;

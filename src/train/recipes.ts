@@ -2,8 +2,8 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import type { Format } from "../tensor/tensor.ts";
 
 /**
- * What an operand of a product is rounded to: codes of a format, with a scale for each block
- * of [rows, cols], the sum being along cols.
+ * The format that an operand of a product is rounded to: codes, with a scale for each block of [rows, cols].
+ * The product sums along cols.
  */
 export interface OperandFormat {
   readonly format: Format;
@@ -15,8 +15,8 @@ export interface OperandFormat {
   readonly rounding: "rceil" | "floor";
   /** NVFP4: an E4M3 scale for each block of 1x16, and a float32 for each row. */
   readonly scale?: "e4m3";
-  /** Codes up or down by chance, so that the value itself is expected; else the nearest. */
-  readonly byChance?: boolean;
+  /** Stochastic rounding: up or down at random, so that the mean is the value itself. Else to nearest. */
+  readonly stochastic?: boolean;
 }
 
 /**
@@ -31,8 +31,8 @@ export interface Recipe {
     readonly dy: OperandFormat | null;
     readonly x: OperandFormat | null;
     /**
-     * Both are turned by a Hadamard matrix of 16 along the tokens before they
-     * are rounded, which spreads large values.
+     * Whether each 16 tokens of both operands are multiplied by a Hadamard matrix before rounding, which
+     * spreads large values over all 16 (a random Hadamard transform). The product stays the same.
      */
     readonly hadamard?: boolean;
   };
@@ -51,10 +51,10 @@ const e4m3 = (rows: number, cols: number, rounding: "rceil" | "floor" = "rceil")
 });
 
 /**
- * What recipes of FP4 take care of: gradients are rounded by chance, and operands of weight gradients turned.
+ * A recipe of FP4 with stochastic rounding of gradients and a Hadamard transform in weight gradients.
  */
 const careful = (operand: OperandFormat): Recipe => {
-  const dy = { ...operand, byChance: true };
+  const dy = { ...operand, stochastic: true };
   return { ...recipe(operand, operand, dy), weightGradient: { dy, x: operand, hadamard: true } };
 };
 
@@ -84,27 +84,27 @@ export const recipes: { readonly [name in RecipeName]: Recipe } = {
   /** `mxfp8` with E5M2 for output gradients. */
   "mxfp8-e5m2": recipe(e4m3(1, 32), e4m3(1, 32), { ...e4m3(1, 32), format: "e5m2" }),
   /**
-   * A control that is meant to be worse: the OCP specification's
-   * scales, which let the largest values saturate.
+   * A control that is meant to be worse: scales as in the OCP specification, with which the largest values
+   * saturate.
    */
   "mxfp8-floor": recipe(e4m3(1, 32, "floor"), e4m3(1, 32, "floor"), e4m3(1, 32, "floor")),
-  /** Another one: a scale for 128x128 gradients. */
+  /** A control: one scale for 128x128 gradients. */
   "deepseek-square": recipe(e4m3(1, 128), e4m3(128, 128), e4m3(128, 128)),
-  /** A third one: E5M2, with two bits of significand, for everything. */
+  /** A control: E5M2, with two bits of mantissa, for everything. */
   e5m2: recipe(
     { ...e4m3(1, 128), format: "e5m2" },
     { ...e4m3(128, 128), format: "e5m2" },
     { ...e4m3(1, 128), format: "e5m2" },
   ),
-  /** FP4 for everything, rounded to nearest and without other care: a control that has to be worse. */
+  /** A control: FP4 for everything, rounded to nearest. */
   mxfp4: recipe(e2m1("rceil"), e2m1("rceil"), e2m1("rceil")),
   "mxfp4-floor": recipe(e2m1("floor"), e2m1("floor"), e2m1("floor")),
   /**
-   * `mxfp4` with care: gradients rounded by chance, operands of
-   * weight gradients turned by Hadamard matrices.
+   * `mxfp4` with stochastic rounding of gradients, and a Hadamard transform of the operands of weight
+   * gradients.
    */
   "mxfp4-stochastic": careful(e2m1("rceil")),
-  /** NVFP4 with the same care. */
+  /** NVFP4 with both. */
   nvfp4: careful({ format: "e2m1", block: [1, 16], rounding: "rceil", scale: "e4m3" }),
 };
 
@@ -118,4 +118,9 @@ export function recipeOf(given: RecipeName | Recipe): Recipe {
     got: String(given),
     fix: "Leave it out to get deepseek.",
   });
+}
+
+/** Rows of an operand that are rounded with one scale: the tallest block of some formats. */
+export function blockRows(...formats: (OperandFormat | null)[]): number {
+  return Math.max(1, ...formats.map((format) => format?.block[0] ?? 1));
 }

@@ -3,45 +3,45 @@ import type { DecoderConfig } from "../model/config.ts";
 import type { Json } from "../model/json.ts";
 import type { Program } from "../model/program.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import type { BatchSize, Buffers } from "./buffers.ts";
 import type { OperandName, RangeCounts } from "./counts.ts";
-import type { Crew } from "./crew.ts";
-import { firstNonFinite } from "./failure.ts";
+import type { TrainingCrew } from "./crew.ts";
+import { adapterFiles, modelFiles, OPTIMIZER, optimizerFile } from "./files.ts";
 import type { SeenLinear } from "./layer.ts";
-import type { Member } from "./member.ts";
-import type { Settings } from "./options.ts";
-import type { BatchSize, Rooms } from "./rooms.ts";
-import { adapterFiles, modelFiles, OPTIMIZER, optimizerFile } from "./state.ts";
+import type { TrainingMember } from "./member.ts";
+import { firstNonFinite } from "./non-finite.ts";
+import type { TrainerSettings } from "./options.ts";
 import { wrongOption } from "./wrong-option.ts";
 
-/** What a step has done. */
+/** The result of a training step. */
 export interface StepResult {
   /** Mean cross-entropy of the next tokens, in nats. */
   readonly loss: number;
-  /** The norm of all gradients together, before it was cut. */
+  /** The norm of all gradients together, before it was clipped. */
   readonly gradientNorm: number;
 }
 
-/** What a trainer is made of. */
+/** The parts of a trainer. */
 export interface TrainerParts {
-  /** The member of this thread: its view of the memory that all work on. */
-  readonly member: Member;
-  readonly crew: Crew;
+  /** The member of this thread: the only one, or the view of the workers' memory. */
+  readonly member: TrainingMember;
+  readonly crew: TrainingCrew;
   readonly config: DecoderConfig;
   readonly json: Json;
-  readonly settings: Settings;
+  readonly settings: TrainerSettings;
   readonly steps: number;
 }
 
 /**
- * A model that learns. Its weights, gradients and optimiser are
- * float32; its products are those of the recipe.
+ * A model in training. Its weights, gradients and optimiser are float32; its recipe says how the operands of
+ * products are rounded.
  */
 export class Trainer {
   readonly config: DecoderConfig;
-  readonly #member: Member;
-  readonly #crew: Crew;
+  readonly #member: TrainingMember;
+  readonly #crew: TrainingCrew;
   readonly #json: Json;
-  readonly #settings: Settings;
+  readonly #settings: TrainerSettings;
   #steps: number;
 
   /** Use {@link createTrainer}. */
@@ -54,12 +54,12 @@ export class Trainer {
     this.#steps = steps;
   }
 
-  /** Steps that have been taken. */
+  /** The number of steps taken so far. */
   get steps(): number {
     return this.#steps;
   }
 
-  /** How many share the work of a step. */
+  /** The number of threads that share a step. */
   get threads(): number {
     return this.#program.seat.size;
   }
@@ -71,8 +71,7 @@ export class Trainer {
   /**
    * One step: forward, backward, AdamW.
    * @param ids tokens [batch, length + 1]: each but the last of a row predicts the next one
-   * @param parts the batch is taken in so many parts, one after another, whose
-   * gradients add up: less memory, the same step
+   * @param parts micro-batches that the batch is cut into (gradient accumulation): less memory, the same step
    * @throws BlockscaleError `option`: another shape, tokens outside the vocabulary;
    * `dialect`: the loss is no number any more
    */
@@ -83,7 +82,7 @@ export class Trainer {
     const { norm, bad } = this.#member.optimizer.norm();
     if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
       const size = { batch: shape[0] / parts, length: shape[1] - 1 };
-      throw this.#failed(loss, this.#member.rooms(size), bad);
+      throw this.#failed(loss, this.#member.buffers(size), bad);
     }
     this.#steps++;
     await this.#crew.run({
@@ -107,9 +106,9 @@ export class Trainer {
   }
 
   /**
-   * Shows each linear layer with the gradient of the summed cross-entropy
-   * (in nats) by its output, without learning.
-   * @param look called layer by layer, the last first; places are those of the program
+   * Runs a forward and a backward pass without learning, and shows the input of each linear layer and the
+   * gradient of the summed cross-entropy (in nats) by its output.
+   * @param look called for each layer, the last one first; addresses are those of the program's memory
    * @throws BlockscaleError `option`: there are several threads
    */
   async observe(
@@ -156,17 +155,17 @@ export class Trainer {
     part: number,
   ): Promise<number> {
     const draw = { seed: this.#settings.seed, step: this.#steps, part };
-    const rooms = this.#member.rooms(size);
-    rooms.take(ids);
+    const buffers = this.#member.buffers(size);
+    buffers.take(ids);
     await this.#crew.run({ kind: "pass", size, factor, gradients, draw });
-    return rooms.loss;
+    return buffers.loss;
   }
 
-  /** Tells what went wrong first: on the way to the loss, or else, in the backward pass, which gradient. */
-  #failed(loss: number, rooms: Rooms, gradient: string | undefined): BlockscaleError {
+  /** The error of a step without finite results: it names the first tensor with NaN or Inf. */
+  #failed(loss: number, buffers: Buffers, gradient: string | undefined): BlockscaleError {
     const first = Number.isFinite(loss)
       ? `the gradient of ${gradient}`
-      : (firstNonFinite(this.#program, this.config, this.#member.parameters, rooms) ?? "the logits");
+      : (firstNonFinite(this.#program, this.config, this.#member.parameters, buffers) ?? "the logits");
     return new BlockscaleError("dialect", {
       where: `trainer: step ${this.#steps + 1}`,
       expected: "a loss and gradients that are numbers",
@@ -175,27 +174,27 @@ export class Trainer {
     });
   }
 
-  /** The gradient of the last step by the name of its tensor, before it was cut. */
+  /** The gradient of a tensor in the last step, before clipping, by the tensor's name. */
   gradient(name: string): Float32Array {
     const { gradient, count, isTrained } = this.#member.parameters.get(name);
     if (!isTrained) throw wrongOption("lora", "a tensor that is trained, which those of adapters are", name);
     return this.#program.view(gradient, count).slice();
   }
 
-  /** A tensor of the model by its name. */
+  /** The values of a tensor of the model, by its name. */
   weight(name: string): Float32Array {
     const { value, count } = this.#member.parameters.get(name);
     return this.#program.view(value, count).slice();
   }
 
-  /** Names of all tensors. */
+  /** The names of all tensors. */
   get names(): string[] {
     return this.#member.parameters.all.map(({ name }) => name);
   }
 
   /**
-   * What rounding has done to the operands of each linear layer since this was last asked; empty
-   * unless the trainer was made with `counts`.
+   * What rounding has done to the operands of each linear layer since the last call. Empty unless the trainer
+   * was created with `counts`.
    */
   ranges(): Map<string, Record<OperandName, RangeCounts>> {
     return this.#member.counts?.take() ?? new Map();

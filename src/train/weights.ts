@@ -1,15 +1,15 @@
 import type { Program } from "../model/program.ts";
 import { LINEARS, type LinearName } from "./linears.ts";
 import { adapterOf, type Lora } from "./lora.ts";
-import type { Plan } from "./member.ts";
+import type { TrainingPlan } from "./member.ts";
 import type { Parameter, Parameters } from "./parameters.ts";
 import { type Recipe, recipes } from "./recipes.ts";
 
 /**
- * A weight w [n, k], and the forms of it that products read, which follow from its
- * values: they are made anew after each step.
+ * A weight w [n, k], and the two forms of it that products read, which are made again after each step.
+ * `rounded` and `transposed` are addresses.
  */
-export interface Weight {
+export interface LinearWeight {
   readonly name: string;
   readonly parameter: Parameter;
   readonly n: number;
@@ -17,26 +17,26 @@ export interface Weight {
   readonly recipe: Recipe;
   /** [n, k], rounded for y = x w^T; the values themselves where nothing is rounded. */
   readonly rounded: number;
-  /** [k, n], turned and rounded for dx = dy w. */
-  readonly turned: number;
-  /** Its number among all, and that of the one that rounds the x which both meet. */
+  /** [k, n], transposed and rounded for dx = dy w. */
+  readonly transposed: number;
+  /** Its number among all weights, and that of the weight under which their common x is rounded. */
   readonly index: number;
   readonly indexOfX: number;
   readonly adapter: Adapter | null;
 }
 
-/** Linear layers that meet the x of another one. */
+/** Linear layers that have the same input x as another one. */
 const SAME_X: { readonly [name in LinearName]?: LinearName } = { k: "q", v: "q", up: "gate" };
 
-/** The adapter of a weight: see `LoraOptions`. All of it is float32, whatever the recipe. */
+/** The adapter of a weight: see `LoraOptions`. It is computed in float32 with every recipe. */
 export interface Adapter {
   readonly a: Parameter;
   readonly b: Parameter;
   readonly rank: number;
   readonly scale: number;
-  /** A [k, rank] and B [rank, n], turned. */
-  readonly turnedA: number;
-  readonly turnedB: number;
+  /** Addresses of A^T [k, rank] and B^T [rank, n]. */
+  readonly transposedA: number;
+  readonly transposedB: number;
 }
 
 function makeAdapter(
@@ -53,25 +53,31 @@ function makeAdapter(
     b,
     rank: lora!.rank,
     scale: lora!.alpha / lora!.rank,
-    turnedA: program.room(`${a.name} turned`, a.count),
-    turnedB: program.room(`${b.name} turned`, b.count),
+    transposedA: program.room(`${a.name} transposed`, a.count),
+    transposedB: program.room(`${b.name} transposed`, b.count),
   };
 }
 
-/** The weights that are multiplied by. */
+/** The weights of all linear layers and of the head. */
 export class Weights {
-  readonly layers: readonly { readonly [name in LinearName]: Weight }[];
-  /** The head, in float32 whatever the recipe. */
-  readonly head: Weight;
-  /** The linear layers of all layers. */
-  readonly linears: readonly Weight[];
+  readonly layers: readonly { readonly [name in LinearName]: LinearWeight }[];
+  /** The output projection to the vocabulary, in float32 with every recipe. */
+  readonly head: LinearWeight;
+  /** The weights of `layers`, one after another. */
+  readonly linears: readonly LinearWeight[];
 
   constructor(
     program: Program,
-    { config, recipe, lora }: Pick<Plan, "config" | "recipe" | "lora">,
+    { config, recipe, lora }: Pick<TrainingPlan, "config" | "recipe" | "lora">,
     parameters: Parameters,
   ) {
-    const make = (name: string, tensor: string, of: Recipe, index: number, indexOfX = index): Weight => {
+    const make = (
+      name: string,
+      tensor: string,
+      of: Recipe,
+      index: number,
+      indexOfX = index,
+    ): LinearWeight => {
       const parameter = parameters.get(tensor);
       const [n, k] = parameter.shape as [number, number];
       const isRounded = of.forward.w !== null;
@@ -82,7 +88,7 @@ export class Weights {
         k,
         recipe: of,
         rounded: isRounded ? program.room(`${name} rounded`, parameter.count) : parameter.value,
-        turned: program.room(`${name} turned`, parameter.count),
+        transposed: program.room(`${name} transposed`, parameter.count),
         index,
         indexOfX,
         adapter: makeAdapter(program, lora, parameters, parameter),
@@ -96,7 +102,7 @@ export class Weights {
         const indexOfX = numberOf(SAME_X[name] ?? name);
         return [name, make(path, `model.layers.${path}.weight`, recipe, numberOf(name), indexOfX)];
       });
-      return Object.fromEntries(weights) as { [name in LinearName]: Weight };
+      return Object.fromEntries(weights) as { [name in LinearName]: LinearWeight };
     });
     this.linears = this.layers.flatMap((layer) => Object.values(layer));
     const head = config.isTied ? "model.embed_tokens.weight" : "lm_head.weight";

@@ -1,17 +1,17 @@
 import { serveMessages } from "../threads/serve.ts";
 import { instantiate } from "../wasm/instantiate.ts";
-import { Member } from "./member.ts";
-import type { Message } from "./protocol.ts";
+import { TrainingMember } from "./member.ts";
+import type { TrainingMessage } from "./protocol.ts";
 
-/** What a worker of `createTrainer` runs: one member of those who train the model. */
+/** The script of a worker thread of `createTrainer`: one member. */
 
-let member: Member | undefined;
+let member: TrainingMember | undefined;
 
-serveMessages<Message>((message) => {
+serveMessages<TrainingMessage>((message) => {
   if ("id" in message) member!.run(message.task);
   else {
     const { module, memory, seat, shared, plan } = message;
-    member = new Member(instantiate(module, memory), seat, shared, plan);
+    member = new TrainingMember(instantiate(module, memory), seat, shared, plan);
   }
   return undefined;
 });

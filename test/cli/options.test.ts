@@ -5,7 +5,7 @@ import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
 import { openCheckpoint } from "../../src/checkpoint/plan/folder.ts";
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
 import { openModel } from "../../src/model/open.ts";
-import { createTrainer } from "../../src/train/begin.ts";
+import { createTrainer } from "../../src/train/create.ts";
 import { fileWith, valuesAs } from "../support/checkpoint-files.ts";
 import { blockscale, temporaryFolder } from "../support/cli-runner.ts";
 import { filesOf } from "../support/models.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { createTrainer } from "../../src/train/begin.ts";
+import { createTrainer } from "../../src/train/create.ts";
 import type { TrainerOptions } from "../../src/train/options.ts";
 import { fileWith, tensorsOf } from "../support/checkpoint-files.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { openModel } from "../../src/model/open.ts";
-import { createTrainer } from "../../src/train/begin.ts";
+import { createTrainer } from "../../src/train/create.ts";
 import type { TrainerOptions } from "../../src/train/options.ts";
 import { tensorsOf } from "../support/checkpoint-files.ts";
 import { decibels } from "../support/models.ts";

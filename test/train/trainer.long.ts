@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { openModel } from "../../src/model/open.ts";
-import { createTrainer } from "../../src/train/begin.ts";
+import { createTrainer } from "../../src/train/create.ts";
 import { type TrainerOptions, warmupCosine } from "../../src/train/options.ts";
 import { type RecipeName, recipes } from "../../src/train/recipes.ts";
 import { tensorsOf } from "../support/checkpoint-files.ts";

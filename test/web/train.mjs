@@ -25,7 +25,7 @@ async function inNode(env, recipe, steps, first = steps) {
 
 const lossesOf = async (page) => JSON.parse(await page.getByTestId("losses").getAttribute("data-last"));
 
-/** Losses of a few steps, and a cast by chance: in a page, and here. */
+/** Losses of a few steps, and a stochastic cast: in a page, and here. */
 async function fewSteps(createTrainer, stochasticCast, threads) {
   const config = {
     ...{ architectures: ["LlamaForCausalLM"], hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2 },

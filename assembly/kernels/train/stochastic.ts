@@ -26,10 +26,10 @@ export function setDraws(seed: u32, stream: u32, step: u32, part: u32): void {
 }
 
 /**
- * dst[n] <- src[n] to codes of format F times 2^exponent, up or down by chance; src[0] is element `first` of
+ * dst[n] <- src[n] to codes of format F times 2^exponent, rounded stochastically; src[0] is element `first` of
  * its tensor. NaN stays.
  */
-export function roundByChance<F>(dst: usize, src: usize, n: usize, exponent: i32, first: usize): void {
+export function roundStochastic<F>(dst: usize, src: usize, n: usize, exponent: i32, first: usize): void {
   let words = Draws.words(first);
   for (let i: usize = 0; i < n; i++) {
     const index = first + i;
@@ -41,11 +41,11 @@ export function roundByChance<F>(dst: usize, src: usize, n: usize, exponent: i32
 }
 
 /**
- * dst[rows, cols] <- src rounded by chance, in blocks of format F under UE8M0 scales as `quantize` makes
+ * dst[rows, cols] <- src rounded stochastically, in blocks of format F under UE8M0 scales as `quantize` makes
  * them. Row 0 is row `firstRow` of the tensor; dst may be src.
  * @param work one byte for each value of `blockRows` rows, and one for each of their blocks
  */
-export function roundBlocksByChance<F>(
+export function roundBlocksStochastic<F>(
   dst: usize,
   src: usize,
   rows: usize,
@@ -69,7 +69,8 @@ export function roundBlocksByChance<F>(
         const n = min(blockCols, cols - col);
         const byte = <u32>load<u8>(scales + block);
         if (byte == 0xff) for (let i: usize = 0; i < n; i++) store<f32>(dst + 4 * (at + i), NaN);
-        else roundByChance<F>(dst + 4 * at, src + 4 * at, n, Stochastic.exponent(byte), firstRow * cols + at);
+        else
+          roundStochastic<F>(dst + 4 * at, src + 4 * at, n, Stochastic.exponent(byte), firstRow * cols + at);
       }
     }
   }
@@ -79,7 +80,7 @@ export function roundBlocksByChance<F>(
  * dst[rows, cols] <- src rounded to NVFP4: E2M1 in blocks of 16 along a row, an E4M3 scale for each, and over
  * them a float32 for each row, its largest magnitude over 448 * 6. NVFP4 has one of these for a tensor; with
  * one for a row, rows do not depend on one another. dst may be src.
- * @param isByChance whether codes are up or down by chance, else the nearest
+ * @param isStochastic whether codes are rounded stochastically, else to nearest
  * @param work 25 bytes for each column
  */
 export function roundNvfp4(
@@ -87,7 +88,7 @@ export function roundNvfp4(
   src: usize,
   rows: usize,
   cols: usize,
-  isByChance: bool,
+  isStochastic: bool,
   firstRow: usize,
   work: usize,
 ): void {
@@ -110,7 +111,7 @@ export function roundNvfp4(
       const scale: f32 = load<f32>(scales + 4 * block) * outer;
       for (let i: usize = 0; i < n; i++)
         store<f32>(to + at + 4 * i, scale == 0 ? 0 : load<f32>(from + at + 4 * i) / scale);
-      if (isByChance) roundByChance<E2M1>(to + at, to + at, n, 0, (firstRow + row) * cols + 16 * block);
+      if (isStochastic) roundStochastic<E2M1>(to + at, to + at, n, 0, (firstRow + row) * cols + 16 * block);
       else roundToFp4(to + at, n);
       for (let i: usize = 0; i < n; i++) store<f32>(to + at + 4 * i, load<f32>(to + at + 4 * i) * scale);
     }

@@ -1,5 +1,5 @@
 import { openModel } from "../../model/open.ts";
-import { createTrainer } from "../../train/begin.ts";
+import { createTrainer } from "../../train/create.ts";
 import { warmupCosine } from "../../train/options.ts";
 import { wordAt } from "../../train/random.ts";
 import type { RecipeName } from "../../train/recipes.ts";

@@ -1,5 +1,5 @@
 import { downloadZip } from "client-zip";
-import { byteTokenizer } from "../../train/bytes.ts";
+import { byteTokenizer } from "../../train/byte-tokenizer.ts";
 import { Learner } from "./learner.ts";
 import type { Answer, Order, Results } from "./protocol.ts";
 

@@ -7,10 +7,10 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { ADAPTER, ADAPTER_CONFIG, adapterConfig, adapterOf, isAdapter, type Lora, peftName } from "./lora.ts";
 import type { Moments, Parameter, Parameters } from "./parameters.ts";
 
-/** How means are stored. */
+/** How moments are stored. */
 const TYPES = { f32: { dtype: "F32", bytes: 4 }, bf16: { dtype: "BF16", bytes: 2 } } as const;
 
-/** The file of an optimiser's state beside those of a checkpoint. */
+/** The file that holds the optimiser's state, beside those of a checkpoint. */
 export const OPTIMIZER = "optimizer.safetensors";
 
 /** config.json and model.safetensors in float32, with adapters added to the weights that they belong to. */
@@ -36,7 +36,7 @@ export function modelFiles(
   ]);
 }
 
-/** w, or w + alpha / rank B A. */
+/** The values of a weight; w + alpha / rank B A if it has an adapter. */
 function merged(
   program: Program,
   weight: Parameter,
@@ -73,7 +73,7 @@ export function adapterFiles(program: Program, { trained }: Parameters, lora: Lo
   ]);
 }
 
-/** The means of AdamW, and the number of steps. */
+/** The file of the optimiser's state: AdamW's moments, and the number of steps. */
 export function optimizerFile(
   program: Program,
   all: readonly Parameter[],
@@ -81,18 +81,18 @@ export function optimizerFile(
   steps: number,
 ): Blob {
   const { dtype, bytes } = TYPES[moments];
-  const means = all.flatMap((parameter) =>
-    (["m", "v"] as const).map((mean) => ({
-      name: `${parameter.name}.${mean}`,
+  const tensors = all.flatMap((parameter) =>
+    (["m", "v"] as const).map((moment) => ({
+      name: `${parameter.name}.${moment}`,
       parameter,
-      values: new Uint8Array(program.buffer, parameter[mean], bytes * parameter.count).slice(),
+      values: new Uint8Array(program.buffer, parameter[moment], bytes * parameter.count).slice(),
       dtype,
     })),
   );
-  return fileOf(means, { steps: String(steps) });
+  return fileOf(tensors, { steps: String(steps) });
 }
 
-interface Written {
+interface TensorToWrite {
   readonly name: string;
   readonly parameter: Parameter;
   /** A copy of its own: a Blob takes no shared memory. */
@@ -100,14 +100,14 @@ interface Written {
   readonly dtype: (typeof TYPES)[Moments]["dtype"];
 }
 
-function fileOf(tensors: readonly Written[], metadata: { [key: string]: string }): Blob {
+function fileOf(tensors: readonly TensorToWrite[], metadata: { [key: string]: string }): Blob {
   const specs = tensors.map(({ name, parameter, dtype }) => ({ name, dtype, shape: [...parameter.shape] }));
   const { bytes } = serializeHeader("model.safetensors", specs, new Map(Object.entries(metadata)));
   return new Blob([bytes as BlobPart, ...tensors.map(({ values }) => values as BlobPart)]);
 }
 
 /**
- * Reads the means of AdamW into their places.
+ * Reads AdamW's moments into memory.
  * @returns the number of steps
  * @throws BlockscaleError `format`: they belong to another model, or are of another type
  */

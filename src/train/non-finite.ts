@@ -1,24 +1,25 @@
 import type { DecoderConfig } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
+import type { Buffers } from "./buffers.ts";
 import { sizesOf } from "./linears.ts";
 import type { Parameters } from "./parameters.ts";
-import type { Rooms } from "./rooms.ts";
 
-/** A tensor that a forward pass has made, of so many columns for each token. */
-interface Made {
+/** A tensor [tokens, cols] that a forward pass has written. */
+interface Activation {
   readonly what: string;
+  /** Its address. */
   readonly place: number;
   readonly cols: number;
 }
 
 /**
- * The tensors that a pass has left, in the order in which it made them. Of layers that share rooms, only the
- * results are left.
+ * The tensors that are left of a forward pass, in the order in which it wrote them. Of layers that share
+ * buffers (`recompute`), only the outputs are left.
  */
-function madeBy(config: DecoderConfig, rooms: Rooms): Made[] {
-  const { saved, isShared, last, lastNormed } = rooms;
+function activationsOf(config: DecoderConfig, buffers: Buffers): Activation[] {
+  const { saved, isShared, last, lastNormed } = buffers;
   const { hidden, inner, queries, keys } = sizesOf(config);
-  const layers = saved.flatMap((one, i): Made[] => {
+  const layers = saved.flatMap((one, i): Activation[] => {
     const path = `the output of model.layers.${i}`;
     const result = { what: `${path}.mlp.down_proj`, place: saved[i + 1]?.x ?? last, cols: hidden };
     if (isShared) return [{ ...result, what: path }];
@@ -42,18 +43,18 @@ function madeBy(config: DecoderConfig, rooms: Rooms): Made[] {
 }
 
 /**
- * The first tensor of a pass that holds NaN or Inf: a weight, or else a tensor made from weights.
- * @returns `undefined` where there is none: then only the logits have grown too large
+ * The name of the first tensor of a forward pass that holds NaN or Inf: a weight, or else an activation.
+ * @returns `undefined` if there is none: then it is the logits, which the loss has overwritten
  */
 export function firstNonFinite(
   program: Program,
   config: DecoderConfig,
   parameters: Parameters,
-  rooms: Rooms,
+  buffers: Buffers,
 ): string | undefined {
   const isBad = (place: number, count: number) =>
     program.view(place, count).some((value) => !Number.isFinite(value));
   const weight = parameters.all.find(({ value, count }) => isBad(value, count));
   if (weight !== undefined) return weight.name;
-  return madeBy(config, rooms).find(({ place, cols }) => isBad(place, rooms.tokens * cols))?.what;
+  return activationsOf(config, buffers).find(({ place, cols }) => isBad(place, buffers.tokens * cols))?.what;
 }

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { load } from "../../src/load.ts";
 import type { Format } from "../../src/tensor/tensor.ts";
-import { stochasticCast } from "../../src/train/cast.ts";
 import type { TrainKernels } from "../../src/train/kernels.ts";
+import { stochasticCast } from "../../src/train/stochastic-cast.ts";
 import { benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
 import { randomNormal } from "../support/random.ts";
 
@@ -126,15 +126,15 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const [codes, scales, one] = [bench.room(rows * cols), bench.room(rows * 3), bench.room(4)];
     for (const format of [0, 1, 2] as const) {
       kernels.setDraws(1, 2, 3, 4);
-      kernels.roundBlocksByChance(format, dst, src, rows, cols, 1, 32, 1, 0, work);
-      kernels.roundBlocksByChance(format, part, src + 4 * 3 * cols, 2, cols, 1, 32, 1, 3, work);
+      kernels.roundBlocksStochastic(format, dst, src, rows, cols, 1, 32, 1, 0, work);
+      kernels.roundBlocksStochastic(format, part, src + 4 * 3 * cols, 2, cols, 1, 32, 1, 3, work);
       const found = bench.floats(dst, rows * cols);
       expect(bench.floats(part, 2 * cols)).toEqual(found.subarray(3 * cols, 5 * cols));
       kernels.quantize(format, 0, 0, codes, scales, src, rows, cols, 1, 32, 1, 0, 127);
       const exponents = bench.bytes(scales, rows * 3);
       for (let i = 0; i < found.length; i++) {
         const byte = exponents[Math.floor(i / cols) * 3 + Math.floor((i % cols) / 32)]!;
-        kernels.roundByChance(format, one, src + 4 * i, 1, byte - 127, i);
+        kernels.roundStochastic(format, one, src + 4 * i, 1, byte - 127, i);
         expect(found[i]).toBe(bench.floats(one, 1)[0]);
       }
     }

@@ -11,31 +11,32 @@ import { Store } from "../model/store.ts";
 import type { FormatId } from "../tensor/formats.ts";
 import { canShare } from "../threads/start.ts";
 import { instantiate, sharedMemory } from "../wasm/instantiate.ts";
-import { type Crew, LocalCrew, WorkerCrew } from "./crew.ts";
+import { LocalTrainingCrew, type TrainingCrew, WorkerTrainingCrew } from "./crew.ts";
+import { OPTIMIZER, readOptimizer } from "./files.ts";
 import { LINEARS } from "./linears.ts";
 import { ADAPTER, ADAPTER_CONFIG, initializeAdapters, isAdapter, readAdapters } from "./lora.ts";
-import { Member, type Plan } from "./member.ts";
+import { TrainingMember, type TrainingPlan } from "./member.ts";
 import { checkOptions, type TrainerOptions } from "./options.ts";
 import { notTrained, type Parameters } from "./parameters.ts";
 import { normalValues } from "./random.ts";
-import { OPTIMIZER, readOptimizer } from "./state.ts";
 import { Trainer } from "./trainer.ts";
 import { wrongOption } from "./wrong-option.ts";
 
-/** A model to begin with: config.json and the seed of its random weights. */
-export interface Beginning {
+/** A model with random weights: its config.json, and the seed of the weights. */
+export interface NewModel {
   readonly config: Json;
   readonly seed: number;
 }
 
 /**
- * Makes a trainer of a checkpoint, or of a config and a seed. Where the files hold the state of an optimiser,
- * as {@link Trainer.files} writes it, training goes on to the same bits.
- * @throws BlockscaleError `dialect`: an architecture that is run here but not
- * trained; `format`, `io`, `memory`, `option`
+ * Creates a trainer for the model of a checkpoint, or for a new one. If the files hold the state of an
+ * optimiser, as {@link Trainer.files} writes it, training continues with the same bits.
+ * @param model the files of a checkpoint by name, or a config and a seed
+ * @throws BlockscaleError `dialect`: an architecture that can be run but not trained; `format`, `io`,
+ * `memory`, `option`
  */
 export async function createTrainer(
-  beginning: ReadonlyMap<string, Source> | Beginning,
+  model: ReadonlyMap<string, Source> | NewModel,
   options: TrainerOptions = {},
 ): Promise<Trainer> {
   const settings = checkOptions(options);
@@ -43,49 +44,48 @@ export async function createTrainer(
   const { module, variant } = sharing ?? compileForModels(options.variant);
   const memory = sharing && sharedMemory();
   const size = sharing ? settings.threads : 1;
-  const opened = isFiles(beginning) ? await openCheckpoint(withoutState(beginning), "the model") : null;
-  const json = isFiles(beginning) ? (opened!.checkpoint.config as Json | null) : beginning.config;
+  const opened = isFiles(model) ? await openCheckpoint(withoutState(model), "the model") : null;
+  const json = isFiles(model) ? (opened!.checkpoint.config as Json | null) : model.config;
   const config = modelConfigOf(json);
   if (config.kind !== "decoder") throw notTrained(config);
   const { recipe, counts, moments, recompute, lora } = settings;
-  const plan: Plan = { config, recipe, counts, moments, recompute, lora };
-  const member = new Member(instantiate(module, memory), { rank: 0, size }, null, plan);
+  const plan: TrainingPlan = { config, recipe, counts, moments, recompute, lora };
+  const member = new TrainingMember(instantiate(module, memory), { rank: 0, size }, null, plan);
   const { program, parameters } = member;
-  if (!isFiles(beginning)) initialize(program, parameters, beginning.config, beginning.seed);
+  if (!isFiles(model)) initialize(program, parameters, model.config, model.seed);
   else {
     const located = locate(config, opened!);
     const bias = located.find(({ wanted }) => wanted.key.endsWith(".bias"));
     if (bias !== undefined) throw notTrained(config);
-    // By way of a store of its own, which is given back: weights may be codes, and are trained as what these
-    // stand for.
+    // Weights may be stored as codes, so they are loaded into a store first, and dequantised from there.
     const store = new Store(program.kernels, program.arena, "files");
     const engine = new Engine(instantiate(module, sharing && sharedMemory()), variant);
     await loadWeights(located, [store], { sources: opened!.sources, engine, signal: options.signal });
     takeWeights(program, parameters, store);
     store.drop("");
   }
-  const files: ReadonlyMap<string, Source> = isFiles(beginning) ? beginning : new Map();
+  const files: ReadonlyMap<string, Source> = isFiles(model) ? model : new Map();
   const adapters = lora === null ? undefined : files.get(ADAPTER);
   if (adapters !== undefined) await readAdapters(program, parameters.trained, adapters);
   else if (lora !== null) initializeAdapters(program, parameters.all, settings.seed);
   const state = files.get(OPTIMIZER);
   const steps = state === undefined ? 0 : await readOptimizer(program, parameters.trained, moments, state);
-  const crew: Crew =
-    memory === undefined ? new LocalCrew(member) : await WorkerCrew.open(size, module, memory, plan);
+  const crew: TrainingCrew =
+    memory === undefined
+      ? new LocalTrainingCrew(member)
+      : await WorkerTrainingCrew.open(size, module, memory, plan);
   return new Trainer({ member, crew, config, json: json!, settings, steps });
 }
 
-function isFiles(
-  beginning: ReadonlyMap<string, Source> | Beginning,
-): beginning is ReadonlyMap<string, Source> {
-  return beginning instanceof Map;
+function isFiles(model: ReadonlyMap<string, Source> | NewModel): model is ReadonlyMap<string, Source> {
+  return model instanceof Map;
 }
 
 function withoutState(files: ReadonlyMap<string, Source>): Map<string, Source> {
   return new Map([...files].filter(([name]) => ![OPTIMIZER, ADAPTER, ADAPTER_CONFIG].includes(name)));
 }
 
-/** Norms of 1, and normal values with the standard deviation that config.json names. */
+/** Sets norms to 1, and matrices to normal values with the standard deviation of config.json. */
 function initialize(program: Program, parameters: Parameters, config: Json, seed: number): void {
   if (!Number.isSafeInteger(seed)) throw wrongOption("seed", "a whole number", seed);
   const deviation = typeof config.initializer_range === "number" ? config.initializer_range : 0.02;
@@ -97,7 +97,7 @@ function initialize(program: Program, parameters: Parameters, config: Json, seed
   });
 }
 
-/** The weights of a store, as float32 parameters. */
+/** Copies the weights of a store to the parameters, dequantised to float32. */
 function takeWeights({ kernels }: Program, parameters: Parameters, store: Store): void {
   for (const { name, value, count } of parameters.all) {
     if (isAdapter(name)) continue;
@@ -127,7 +127,7 @@ const KEYS: { readonly [part: string]: string } = {
   post_attention_layernorm: "block_norm",
 };
 
-/** What the forward pass of models calls a tensor. */
+/** The key of a tensor in the store of the model's forward pass. */
 function keyOf(name: string): string {
   const found = /^model\.layers\.(\d+)\.(.+)\.weight$/.exec(name);
   if (found !== null) return `${found[1]}.${KEYS[found[2]!]!}`;

@@ -8,14 +8,14 @@ import type { Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import type { TrainKernels } from "./kernels.ts";
 
-/** Which random words a cast takes; numbers of 32 bits, 0 if left out. */
+/** The counters that choose the random words of a cast: numbers of 32 bits, 0 if left out. */
 export interface RandomWords {
   readonly seed?: number;
   readonly stream?: number;
   readonly step?: number;
 }
 
-/** Float32 to codes, up or down by chance. */
+/** Rounds float32 values to codes, up or down at random. */
 export type StochasticCast = (
   values: Float32Array,
   format: Format,
@@ -23,11 +23,11 @@ export type StochasticCast = (
 ) => Uint8Array<ArrayBuffer>;
 
 /**
- * Makes a cast that rounds by chance: a value between two codes becomes the upper one with the
- * probability of how far it is on the way there, to 2^-32, so that the value itself is what is expected;
- * codes stay what they are. What is above the largest code becomes that; NaN stays. Element i takes word
- * i of Philox 4x32-10 under the seed, stream and step: the same bits in every runtime, whatever is cast
- * together. E2M1 has a byte a code, the sign at bit 7.
+ * Makes a cast with stochastic rounding. A value between two codes is rounded up with a probability equal to
+ * its distance from the lower one, in steps of 2^-32, so that the mean of many casts is the value itself;
+ * values of codes do not change. What is above the largest code becomes that code; NaN stays NaN. Element i
+ * takes word i of Philox 4x32-10 under the seed, stream and step: the bits are the same in every runtime, and
+ * for any part of an array cast by itself. A code of E2M1 takes a byte here, with the sign at bit 7.
  * @throws BlockscaleError `wasm`; the cast: `buffer`, `option`
  */
 export function stochasticCast(variant?: Variant): StochasticCast {
@@ -44,7 +44,7 @@ export function stochasticCast(variant?: Variant): StochasticCast {
     return arena.frame([4 * n, n], (place, codes) => {
       new Float32Array(arena.buffer, place, n).set(source);
       train.setDraws(seed, stream, step, 0);
-      train.roundByChance(FORMAT_ID[format], place, place, n, 0, 0);
+      train.roundStochastic(FORMAT_ID[format], place, place, n, 0, 0);
       train.encode(FORMAT_ID[format], codes, place, n);
       return new Uint8Array(arena.buffer, codes, n).slice();
     });
