@@ -12,7 +12,7 @@ export type { Header, TensorInfo, TensorSpec } from "../safetensors/header.ts";
 export type { ShardIndex } from "../safetensors/shards.ts";
 export type { ConvertedCheckpoint, ConvertOptions, ConvertProgress } from "./convert.ts";
 export { convertCheckpoint } from "./convert.ts";
-export type { Candidate, Dialect, DialectName, Document, Part, Storage } from "./dialects/index.ts";
+export type { Candidate, Dialect, DialectName, Document, Storage, StoredPart } from "./dialects/index.ts";
 export { dialects } from "./dialects/index.ts";
 export type { KeepRule, Override, Selection } from "./dialects/rules.ts";
 export { KEEP_RULES } from "./dialects/rules.ts";

@@ -6,7 +6,14 @@ import type { FilePlan } from "../checkpoint/plan/plan.ts";
 import { isSameFile } from "../io/node.ts";
 import { refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
 import { openAt } from "../io/place.ts";
-import { isOutput, makeFile, planOf, type Run, removeLeftoversOf, type Task } from "../jobs/conversion.ts";
+import {
+  beginsAsOutput,
+  type ConversionRun,
+  type ConversionSettings,
+  makeFile,
+  planOf,
+  removeLeftoversOf,
+} from "../jobs/conversion.ts";
 import { isFinished } from "../jobs/finished.ts";
 import { startWorkers, threadsFor } from "../jobs/threads.ts";
 import { reportPage } from "../report/page.ts";
@@ -40,10 +47,10 @@ export interface ConvertFlags {
 }
 
 /** The order for one conversion: what, where from and where to. */
-export interface Order {
+export interface ConversionOrder {
   readonly from: string;
   readonly to: string;
-  readonly task: Task;
+  readonly task: ConversionSettings;
   readonly flags: ConvertFlags;
   readonly signal: AbortSignal;
 }
@@ -54,7 +61,7 @@ export interface Order {
  */
 export async function convertOrder(
   input: Pick<Input, "isFolder" | "files">,
-  order: Order,
+  order: ConversionOrder,
   tell: (told: Told) => Promise<void>,
 ): Promise<void> {
   const { from, to, task, flags, signal } = order;
@@ -84,7 +91,14 @@ export async function convertOrder(
     const workers = await startWorkers(opened.sources, threadsFor(plan, flags.jobs));
     const progress = startProgress(plan.files.reduce((n, { size }) => n + size, 0));
     const { measure } = flags;
-    const run: Run = { opened, workers, measure, signal, onProgress: progress.update, measured: new Map() };
+    const run: ConversionRun = {
+      opened,
+      workers,
+      measure,
+      signal,
+      onProgress: progress.update,
+      measured: new Map(),
+    };
     try {
       const folder: FolderRun = { ...run, chosen, plan, documents, task, finish: progress.finish };
       // Figures of all values, and pages, are wanted of a run of their own.
@@ -125,7 +139,7 @@ async function writePage(page: ReservedReport, converted: Converted, signal: Abo
   }
 }
 
-async function isFinishedFile(run: Run, { to, plan, opened }: Planned): Promise<boolean> {
+async function isFinishedFile(run: ConversionRun, { to, plan, opened }: Planned): Promise<boolean> {
   const found = await openAt(to).catch(() => undefined);
   if (found === undefined) return false;
   try {
@@ -166,7 +180,7 @@ async function refuseTaken(path: string, file: FilePlan): Promise<void> {
   const found = await openAt(path).catch(() => undefined);
   if (found === undefined) return;
   try {
-    if (await isOutput(found, file)) return;
+    if (await beginsAsOutput(found, file)) return;
   } finally {
     await found.close();
   }

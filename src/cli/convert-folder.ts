@@ -6,14 +6,14 @@ import { forEachOf } from "../io/concurrency.ts";
 import { filesAt, makeFolderAt, placeIn, removeAt } from "../io/place.ts";
 import { isS3 } from "../io/s3.ts";
 import {
+  beginsAsOutput,
+  type ConversionRun,
+  type ConversionSettings,
   completeFolder,
   identityOf,
   isMade,
-  isOutput,
   makeFile,
-  type Run,
   removeFiles,
-  type Task,
 } from "../jobs/conversion.ts";
 import { isFinished } from "../jobs/finished.ts";
 import { hasJournal, openJournal } from "../jobs/journal.ts";
@@ -21,12 +21,12 @@ import * as figures from "./figures.ts";
 import { type Input, openInput } from "./input.ts";
 
 /** The conversion of a folder. */
-export interface FolderRun extends Run {
+export interface FolderRun extends ConversionRun {
   /** The files of the input that are to be converted. */
   readonly chosen: Input["files"];
   readonly plan: Plan;
   readonly documents: readonly Document[];
-  readonly task: Task;
+  readonly task: ConversionSettings;
   readonly finish: (size: number) => void;
 }
 
@@ -115,7 +115,7 @@ async function holdsThisOutput(folder: string, run: FolderRun): Promise<boolean>
   try {
     for (const file of run.plan.files) {
       names.add(file.name);
-      if (!(await isOutput(found.files.get(file.name), file))) return false;
+      if (!(await beginsAsOutput(found.files.get(file.name), file))) return false;
     }
     return [...found.files.keys()].every((name) => names.has(name));
   } finally {

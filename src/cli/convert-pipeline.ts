@@ -3,9 +3,9 @@ import { refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
 import { namesAt, openAt, placeIn } from "../io/place.ts";
 import type { Source } from "../io/source.ts";
 import { carry } from "../jobs/conversion.ts";
-import { isSame } from "../jobs/finished.ts";
+import { haveSameFingerprint } from "../jobs/finished.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { convertOrder, type Order } from "./convert-checkpoint.ts";
+import { type ConversionOrder, convertOrder } from "./convert-checkpoint.ts";
 import * as figures from "./figures.ts";
 import { ordersOf } from "./pipeline-orders.ts";
 import type { Told } from "./told.ts";
@@ -15,7 +15,7 @@ import type { Told } from "./told.ts";
  * over; so are autoencoders, unless plain values are wanted.
  * @throws BlockscaleError `option`: what can only be asked of one model
  */
-export async function convertPipeline(pipeline: Pipeline, order: Order): Promise<Told> {
+export async function convertPipeline(pipeline: Pipeline, order: ConversionOrder): Promise<Told> {
   const { from, to, task, flags, signal } = order;
   refuseForPipeline(from, { report: flags.report });
   const isKept = (name: string) => task.direction.kind === "quantize" && pipeline.kept.has(name);
@@ -45,7 +45,7 @@ export async function convertPipeline(pipeline: Pipeline, order: Order): Promise
     for (const [name, source] of carried) {
       const place = placeIn(to, ...name.split("/"));
       const found = await openAt(place).catch(() => undefined);
-      if (!(await isSame(name, source, found))) await carry(source, place, signal);
+      if (!(await haveSameFingerprint(name, source, found))) await carry(source, place, signal);
       await found?.close();
     }
   }

@@ -1,5 +1,5 @@
 import { pipelineOf } from "../checkpoint/plan/pipeline.ts";
-import type { Task } from "../jobs/conversion.ts";
+import type { ConversionSettings } from "../jobs/conversion.ts";
 import { type ConvertFlags, convertOrder } from "./convert-checkpoint.ts";
 import { convertPipeline } from "./convert-pipeline.ts";
 import { openInput } from "./input.ts";
@@ -9,7 +9,7 @@ import { tell } from "./told.ts";
 export async function convert(
   from: string,
   to: string,
-  task: Task,
+  task: ConversionSettings,
   flags: ConvertFlags,
   signal: AbortSignal,
 ): Promise<void> {

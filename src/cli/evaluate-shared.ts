@@ -9,10 +9,10 @@ import {
   specOf,
   unpackScores,
 } from "../jobs/evaluation.ts";
+import { MOST_PARTS, type PartNumber } from "../jobs/parts.ts";
 import { parseQueue } from "../jobs/queue/connection.ts";
 import { evaluationWork } from "../jobs/queue/evaluation.ts";
 import { refuseSecrets } from "../jobs/queue/places.ts";
-import { MOST_PARTS, type Part } from "../jobs/shares.ts";
 import { hasKeys, isText, LONGEST_PATH, refuseRecord } from "../jobs/spec.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import {
@@ -64,11 +64,11 @@ interface Record {
 }
 
 const RECORD = "evaluation.json";
-const nameOf = ({ part, of }: Part): string => `scores-${part}-of-${of}.json`;
+const nameOf = ({ part, of }: PartNumber): string => `scores-${part}-of-${of}.json`;
 
 /** The chunks of a part: parts differ by one chunk at most. */
 function chunksOf(
-  { part, of }: Part,
+  { part, of }: PartNumber,
   { context }: EvaluationSpec,
   ids: Int32Array,
 ): readonly [number, number] {
@@ -79,7 +79,7 @@ function chunksOf(
 /** `blockscale evaluate MODEL --part i/N --out FOLDER`: scores the chunks of one part. */
 export async function evaluatePart(
   place: string,
-  flags: EvaluateFlags & { readonly part: Part; readonly out: string },
+  flags: EvaluateFlags & { readonly part: PartNumber; readonly out: string },
   signal: AbortSignal,
 ): Promise<void> {
   const { part, out } = flags;
@@ -106,7 +106,7 @@ export async function evaluatePart(
 
 function recordOf(
   place: string,
-  flags: EvaluateFlags & { readonly part: Part },
+  flags: EvaluateFlags & { readonly part: PartNumber },
   opened: OpenedEvaluation,
 ): Record {
   return {
@@ -155,7 +155,7 @@ export async function findEvaluation(folder: string): Promise<Record | null> {
 
 async function scoresIn(
   folder: string,
-  part: Part,
+  part: PartNumber,
   { context, fingerprint }: EvaluationSpec,
   chunks: readonly [number, number],
 ): Promise<ScoredToken[] | null> {

@@ -3,17 +3,17 @@ import { summarize } from "../checkpoint/measure/summary.ts";
 import type { Measure } from "../checkpoint/plan/conversion.ts";
 import type { Precision } from "../engine/precision.ts";
 import { isAddress } from "../io/place.ts";
-import type { Task } from "../jobs/conversion.ts";
+import type { ConversionSettings } from "../jobs/conversion.ts";
+import { filesOfPart, type PartNumber } from "../jobs/parts.ts";
 import {
   completeRun,
-  type Entry,
+  type FileRecord,
   findRun,
   joinRun,
   makeRecorded,
   missingFiles,
   otherRun,
 } from "../jobs/records.ts";
-import { type Part, shareOf } from "../jobs/shares.ts";
 import { planShared, type SharedPlan } from "../jobs/spec.ts";
 import { startWorkers, threadsFor } from "../jobs/threads.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
@@ -55,8 +55,8 @@ interface PartFlags {
 export async function convertPart(
   from: string,
   to: string,
-  part: Part,
-  task: Task,
+  part: PartNumber,
+  task: ConversionSettings,
   flags: PartFlags,
   signal: AbortSignal,
 ): Promise<void> {
@@ -65,7 +65,7 @@ export async function convertPart(
   try {
     const shared = await planShared({ from: placeOf(from), version: version(), ...task }, input.files);
     await joinRun(to, shared);
-    const mine = shareOf(shared.plan.files, part);
+    const mine = filesOfPart(shared.plan.files, part);
     const workers = await startWorkers(
       shared.opened.sources,
       threadsFor({ ...shared.plan, files: mine }, flags.jobs),
@@ -135,7 +135,7 @@ export async function finishConversion(to: string, flags: FinishFlags, signal: A
 export async function finishRun(
   to: string,
   shared: SharedPlan,
-  entries: readonly Entry[],
+  entries: readonly FileRecord[],
   flags: { readonly json?: true; readonly started: number },
   signal: AbortSignal,
 ): Promise<void> {

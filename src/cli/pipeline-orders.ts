@@ -9,7 +9,7 @@ import {
 import { chooseFiles, openCheckpoint } from "../checkpoint/plan/folder.ts";
 import type { Pipeline } from "../checkpoint/plan/pipeline.ts";
 import { resolveWeights } from "../checkpoint/read/resolve.ts";
-import type { Order } from "./convert-checkpoint.ts";
+import type { ConversionOrder } from "./convert-checkpoint.ts";
 
 interface Named {
   readonly name: string;
@@ -29,11 +29,11 @@ interface Patterns extends Selection {
 export async function ordersOf(
   { components }: Pipeline,
   names: readonly string[],
-  order: Order,
-): Promise<ReadonlyMap<string, Order>> {
+  order: ConversionOrder,
+): Promise<ReadonlyMap<string, ConversionOrder>> {
   const { task, flags, from } = order;
   const patterns: Patterns = task.options;
-  const orders = new Map<string, Order>();
+  const orders = new Map<string, ConversionOrder>();
   const tensors: Named[] = [];
   const shards: Named[] = [];
   for (const component of names) {
@@ -82,7 +82,7 @@ function patternsFor(patterns: Patterns, weights: readonly Named[]): Patterns {
 }
 
 /** Whether a command chooses certain weights, of which a model has none. */
-function choosesNothing({ only, include, also }: Patterns, { task }: Order): boolean {
+function choosesNothing({ only, include, also }: Patterns, { task }: ConversionOrder): boolean {
   const isChosen = only !== undefined || (task.direction.kind === "dequantize" && include !== undefined);
   return isChosen && [only, include, also].every((fit = []) => fit.length === 0);
 }

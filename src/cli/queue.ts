@@ -1,6 +1,6 @@
 import { clearScreenDown, moveCursor } from "node:readline";
 import { markdownTable } from "markdown-table";
-import type { Task } from "../jobs/conversion.ts";
+import type { ConversionSettings } from "../jobs/conversion.ts";
 import { type Connection, parseQueue } from "../jobs/queue/connection.ts";
 import { conversionWork } from "../jobs/queue/conversion.ts";
 import { coordinate, type QueueStatus } from "../jobs/queue/coordinate.ts";
@@ -21,7 +21,7 @@ export async function convertQueued(
   from: string,
   out: string,
   address: string,
-  task: Task,
+  task: ConversionSettings,
   flags: { readonly json?: true },
   signal: AbortSignal,
 ): Promise<void> {

@@ -56,7 +56,7 @@ export async function sensitivity(
     const ids = await idsOf(flags, tokenizer);
     const model = await PlainModel.open(files);
     const estimated = await sensitivityOf(model, ids, flags.context, formats, {
-      apart: flags.apart === true,
+      perMatrix: flags.apart === true,
       signal,
     });
     const threads = flags.threads ?? availableParallelism();

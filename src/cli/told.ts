@@ -3,7 +3,7 @@ import { type Summary, summarize } from "../checkpoint/measure/summary.ts";
 import type { OpenedCheckpoint } from "../checkpoint/plan/folder.ts";
 import type { Plan } from "../checkpoint/plan/plan.ts";
 import { warningsOf } from "../checkpoint/plan/warnings.ts";
-import type { Task } from "../jobs/conversion.ts";
+import type { ConversionSettings } from "../jobs/conversion.ts";
 import * as figures from "./figures.ts";
 import { print, printJson } from "./print.ts";
 import { matchLines, otherFilesLines, planTable, summaryTable, warningLines } from "./tables.ts";
@@ -23,7 +23,7 @@ export function tell(flags: { readonly json?: true }, { record, lines }: Told): 
 export interface Planned {
   readonly from: string;
   readonly to: string;
-  readonly task: Task;
+  readonly task: ConversionSettings;
   readonly opened: OpenedCheckpoint;
   readonly plan: Plan;
 }

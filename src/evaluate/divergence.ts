@@ -1,13 +1,13 @@
 /**
- * How far the predictions of a model are from those of its original: the figures that llama.cpp's
- * `llama-perplexity --kl-divergence` prints, computed in float64 from logits of both.
+ * The distance between the predictions of a model and of its original: the figures that llama.cpp's
+ * `llama-perplexity --kl-divergence` prints, computed in float64 from the logits of both.
  */
 
-/** What one predicted token says about a model, and about its original if there is one. */
+/** The scores of one predicted token: of a model, and of its original. */
 export interface TokenScore {
-  /** Natural logarithm of the probability that the original gave to the token that came. */
+  /** Natural logarithm of the probability that the original gave to the actual token. */
   readonly base: number;
-  /** Natural logarithm of the probability that the evaluated model gave to it. */
+  /** Natural logarithm of the probability that the evaluated model gave to the actual token. */
   readonly other: number;
   /** KL divergence of the two predictions in nats: sum of p (log p - log q), p the original's. */
   readonly divergence: number;
@@ -19,7 +19,7 @@ export interface TokenScore {
  * Scores one prediction.
  * @param base logits [vocab] of the original
  * @param other logits [vocab] of the model that is evaluated
- * @param token the token that came, from 0 to vocab - 1
+ * @param token the actual token, from 0 to vocab - 1
  */
 export function scoreToken(base: Float32Array, other: Float32Array, token: number): TokenScore {
   const ofBase = logSum(base);
@@ -39,7 +39,7 @@ export function scoreToken(base: Float32Array, other: Float32Array, token: numbe
   };
 }
 
-/** Logarithm of the sum of the exponentials. The largest is taken out first, so that nothing overflows. */
+/** log(sum(exp(logits))). The largest logit is subtracted first, so that nothing overflows. */
 function logSum(logits: Float32Array): number {
   const top = logits[largest(logits)]!;
   let sum = 0;
@@ -118,7 +118,7 @@ export interface Divergence {
   >;
 }
 
-/** Sums scores up. Their order makes no difference to the figures but for the last bits of float64 sums. */
+/** The figures over all scores. Their order changes nothing but the last bits of float64 sums. */
 export function summarizeScores(scores: readonly TokenScore[]): Divergence {
   const base = estimate(scores.map((score) => -score.base));
   const other = estimate(scores.map((score) => -score.other));
@@ -135,7 +135,7 @@ export function summarizeScores(scores: readonly TokenScore[]): Divergence {
   const perplexityBase = Math.exp(base.value);
   const perplexity = Math.exp(other.value);
   const perplexityRatio = Math.exp(ratio.value);
-  // Both are functions of one text: what they have in common follows from the error of their ratio.
+  // Both perplexities are of the same text: their covariance follows from the error of their ratio.
   const covariance = (base.error ** 2 + other.error ** 2 - ratio.error ** 2) / 2;
   const varianceOfDifference =
     (perplexity * other.error) ** 2 +
@@ -192,7 +192,7 @@ export function summarizeScores(scores: readonly TokenScore[]): Divergence {
   };
 }
 
-/** Mean, and its standard error from the spread of the values. */
+/** The mean of values, and its standard error. */
 export function estimate(values: readonly number[]): Estimate {
   const n = values.length;
   const value = values.reduce((sum, x) => sum + x, 0) / n;

@@ -6,12 +6,11 @@ import { type Scheme, schemes } from "../tensor/schemes.ts";
 /** The names of formats that a weight may be stored in. */
 export type WeightFormat = "nvfp4" | "mxfp4" | "mxfp4Ocp" | "fp8" | "mxfp8" | "mxfp8Ocp" | "e5m2" | "bf16";
 
-/** What one checkpoint can hold side by side. */
+/** The formats that one mixed checkpoint can hold. */
 const { nvfp4, mxfp4, fp8, mxfp8 } = compressedTensorsMixed.formats!;
 
 /**
- * How a weight may be stored: formats of codes by the names people
- * know, and "bf16" for as it is, float32 too.
+ * The scheme of each format by its usual name. "bf16" stands for an unchanged weight, even a float32 one.
  */
 export const weightFormats: Readonly<Record<WeightFormat, Scheme | null>> = {
   nvfp4: nvfp4!.scheme,
@@ -24,7 +23,7 @@ export const weightFormats: Readonly<Record<WeightFormat, Scheme | null>> = {
   bf16: null,
 };
 
-/** Whether an override can choose it; the others are controls, which no dialect stores. */
+/** Whether a checkpoint can store a format. Those that no dialect stores are for comparison only. */
 export function isStorable(format: WeightFormat): boolean {
   return format === "bf16" || Object.hasOwn(compressedTensorsMixed.formats!, format);
 }

@@ -2,13 +2,13 @@
 export interface Choice {
   /** Whole bits, scales included. */
   readonly bits: number;
-  /** Loss of quality by this choice; sums over groups are compared. */
+  /** Loss of quality by this choice; losses of groups add up. */
   readonly score: number;
 }
 
-interface Partial extends Choice {
+interface Total extends Choice {
   readonly taken: number;
-  readonly before: Partial | null;
+  readonly before: Total | null;
 }
 
 /**
@@ -22,10 +22,10 @@ export function chooseWithin(groups: readonly (readonly Choice[])[], budget: num
   // The fewest bits that the groups from here on take: a total that cannot end within the budget is dropped at once.
   const least = groups.map((choices) => Math.min(...choices.map(({ bits }) => bits)));
   let rest = least.reduce((sum, bits) => sum + bits, 0);
-  let front: Partial[] = [{ bits: 0, score: 0, taken: -1, before: null }];
+  let front: Total[] = [{ bits: 0, score: 0, taken: -1, before: null }];
   for (const [i, choices] of groups.entries()) {
     rest -= least[i]!;
-    const next: Partial[] = [];
+    const next: Total[] = [];
     for (const before of front) {
       for (const [taken, { bits, score }] of choices.entries()) {
         const total = before.bits + bits;
@@ -37,12 +37,12 @@ export function chooseWithin(groups: readonly (readonly Choice[])[], budget: num
   const best = front.at(-1);
   if (best === undefined) return null;
   const taken: number[] = [];
-  for (let at: Partial | null = best; at !== null && at.taken >= 0; at = at.before) taken.push(at.taken);
+  for (let at: Total | null = best; at !== null && at.taken >= 0; at = at.before) taken.push(at.taken);
   return taken.reverse();
 }
 
 /** The totals that no other one beats: of two, the one with more bits has a lower score. */
-function unbeaten(totals: Partial[]): Partial[] {
+function unbeaten(totals: Total[]): Total[] {
   totals.sort((a, b) => a.bits - b.bits || a.score - b.score);
   let lowest = Infinity;
   return totals.filter(({ score }) => {

@@ -4,7 +4,7 @@ import type { Program } from "../model/program.ts";
 import { bitsOf, type WeightFormat } from "./formats.ts";
 import { type PlainModel, roundedValues } from "./rounded.ts";
 
-/** Sums over all tokens that met a weight. */
+/** Sums over all rows of x that were multiplied by a weight. */
 export interface OutputSums {
   /** Squares of the layer's output. */
   signal: number;

@@ -10,7 +10,7 @@ import { serializeHeader } from "../safetensors/header.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { type WeightFormat, weightFormats } from "./formats.ts";
 
-/** A model of plain values, whose weights can be rounded to formats of choice. */
+/** A model with BF16, F16 or F32 weights, which can be rounded to other formats. */
 export class PlainModel {
   readonly files: ReadonlyMap<string, Source>;
   readonly opened: OpenedCheckpoint;

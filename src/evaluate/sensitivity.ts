@@ -46,8 +46,8 @@ export interface Sensitivity {
 }
 
 export interface SensitivityOptions {
-  /** Whether q, k and v, or gate and up, may differ in format; the experts of a layer never do. */
-  readonly apart?: boolean;
+  /** Whether each matrix may have its own format, instead of q, k and v, or gate and up, sharing one. */
+  readonly perMatrix?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -65,7 +65,7 @@ export async function sensitivityOf(
   ids: Int32Array,
   context: number,
   formats: readonly WeightFormat[],
-  { apart = false, signal }: SensitivityOptions = {},
+  { perMatrix = false, signal }: SensitivityOptions = {},
 ): Promise<Sensitivity> {
   const { opened } = model;
   const config = modelConfigOf(opened.checkpoint.config);
@@ -85,13 +85,13 @@ export async function sensitivityOf(
     await loadWeights(locate(config, opened), [program.store], { sources: opened.sources, engine, signal });
     shares = throughOutputs(program, config, chunks, context, errors, signal);
   }
-  const groups = groupsOf(model.linears, apart).map(([name, weights]) =>
+  const groups = groupsOf(model.linears, perMatrix).map(([name, weights]) =>
     effectsOf(name, weights, formats, errors, shares.get(partOf(name))),
   );
   return { measure, groups };
 }
 
-/** What the trainer computes as the model is: the family of Llama without windows. */
+/** Whether the trainer has a backward pass for the model: the Llama family without sliding windows. */
 function hasBackward({ architecture, layers }: DecoderConfig): boolean {
   return /^(Llama|Qwen3)ForCausalLM$/.test(architecture) && layers.every(({ window }) => window === 0);
 }
@@ -116,8 +116,7 @@ async function throughGradients(
 }
 
 /**
- * @returns by layer and part, how large what it adds is beside the
- * residual stream, as a ratio of mean squares
+ * @returns for each layer and half ("3.mlp"), the mean square of what it adds over that of the residual stream
  */
 function throughOutputs(
   program: Program,
@@ -160,7 +159,7 @@ function isLast(name: string): boolean {
   return /\.(o_proj|down_proj)\./.test(name);
 }
 
-/** "3.self_attn" of a name in layer 3. */
+/** The layer and half that a weight belongs to, such as "3.self_attn". */
 function partOf(name: string): string {
   const found = /layers\.(\d+)\.([^.]+)/.exec(name);
   return found === null ? name : `${found[1]}.${found[2]}`;
@@ -168,22 +167,22 @@ function partOf(name: string): string {
 
 /**
  * Weights that share a format, by a common name.
- * @param apart only the experts of a layer do
+ * @param perMatrix whether only the experts of a layer share one
  */
 function groupsOf<W extends { readonly name: string }>(
   weights: readonly W[],
-  apart: boolean,
+  perMatrix: boolean,
 ): [string, W[]][] {
   const groups = new Map<string, W[]>();
   for (const weight of weights) {
     const module = weight.name.replace(/\.weight$/, "").replace(/\.experts\.\d+\..*/, ".experts.*");
-    const name = apart ? module : fusedName(module);
+    const name = perMatrix ? module : fusedName(module);
     groups.set(name, [...(groups.get(name) ?? []), weight]);
   }
   return [...groups];
 }
 
-/** The name of what loaders make of a module and those beside it. */
+/** The common name of modules that loaders fuse into one. */
 function fusedName(module: string): string {
   return module
     .replace(/\.(q_proj|k_proj|v_proj)$/, ".qkv")

@@ -3,7 +3,7 @@ interface Handle {
   close(): Promise<void>;
 }
 
-interface Opened<H> {
+interface OpenedHandle<H> {
   readonly handle: Promise<H>;
   users: number;
 }
@@ -16,7 +16,7 @@ interface Opened<H> {
 export class Handles<H extends Handle> {
   private readonly most: number;
   /** Open handles by the object they belong to, the longest unused first. */
-  private readonly opened = new Map<object, Opened<H>>();
+  private readonly opened = new Map<object, OpenedHandle<H>>();
   private readonly waiting: (() => void)[] = [];
 
   constructor(most: number) {
@@ -45,7 +45,7 @@ export class Handles<H extends Handle> {
     );
   }
 
-  private async take(owner: object, open: () => Promise<H>): Promise<Opened<H>> {
+  private async take(owner: object, open: () => Promise<H>): Promise<OpenedHandle<H>> {
     for (;;) {
       const found = this.opened.get(owner);
       if (found !== undefined) {
@@ -61,7 +61,7 @@ export class Handles<H extends Handle> {
     }
   }
 
-  private add(owner: object, handle: Promise<H>): Opened<H> {
+  private add(owner: object, handle: Promise<H>): OpenedHandle<H> {
     const added = { handle, users: 1 };
     this.opened.set(owner, added);
     // What could not be opened is tried anew the next time.

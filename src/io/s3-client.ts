@@ -14,12 +14,12 @@ export interface S3Object {
   readonly tag: string;
 }
 
-interface Opened {
+interface OpenedClient {
   readonly sdk: Sdk;
   readonly client: S3Client;
 }
 
-let opened: Promise<Opened> | undefined;
+let opened: Promise<OpenedClient> | undefined;
 
 /**
  * The SDK and its client, made when the first address is used. Credentials, region and endpoint come from the
@@ -27,12 +27,12 @@ let opened: Promise<Opened> | undefined;
  * SDK, which does not see bodies that end early.
  * @throws BlockscaleError `option`: the package is missing, or no endpoint
  */
-function open(where: string): Promise<Opened> {
+function open(where: string): Promise<OpenedClient> {
   opened ??= start(where);
   return opened;
 }
 
-async function start(where: string): Promise<Opened> {
+async function start(where: string): Promise<OpenedClient> {
   // It would be printed by every command, and by every thread of it.
   process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= "true";
   const sdk = await import("@aws-sdk/client-s3").catch((cause) => {
@@ -263,7 +263,10 @@ export class Bucket {
     });
   }
 
-  async #request<T>(key: string, send: (opened: Opened, signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #request<T>(
+    key: string,
+    send: (opened: OpenedClient, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     const where = `s3://${this.#name}/${key}`;
     const library = await open(where);
     return attempt(where, this.#options, async (signal) => {

@@ -19,36 +19,36 @@ import {
 } from "../io/place.ts";
 import { giveBack, type Source } from "../io/source.ts";
 import { Fingerprint, fingerprintOf } from "./fingerprint.ts";
-import type { Finished } from "./journal.ts";
+import type { FinishedFile } from "./journal.ts";
 import type { Workers } from "./threads.ts";
 
-/** The settings of a conversion: together with the input, they decide every byte of the output. */
-export interface Task {
+/** The settings of a conversion. Together with the input, they determine every byte of the output. */
+export interface ConversionSettings {
   readonly direction: Direction;
   /** Options of `planQuantize` or `planDequantize`. */
   readonly options: object;
 }
 
 /** @throws BlockscaleError `option`, `dialect` or `format` */
-export function planOf({ direction, options }: Task, { checkpoint }: OpenedCheckpoint): Plan {
+export function planOf({ direction, options }: ConversionSettings, { checkpoint }: OpenedCheckpoint): Plan {
   return direction.kind === "quantize"
     ? planQuantize(checkpoint, options)
     : planDequantize(checkpoint, options);
 }
 
-/** A conversion under way in this process. */
-export interface Run {
+/** A conversion that this process is running. */
+export interface ConversionRun {
   readonly opened: OpenedCheckpoint;
   readonly workers: Workers;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: Progress) => void;
   readonly measure: Measure;
-  /** What was measured of the weights that are done. */
+  /** The measured errors of the weights that are done. */
   readonly measured: Map<string, Precision>;
 }
 
 /**
- * Name, size, and time or tag of each file: what tells this input from another, or from what it was before.
+ * Name, size, and time or ETag of each file. They tell whether an input is the same, and unchanged.
  */
 export function identityOf(files: ReadonlyMap<string, Source>): [string, number, number | string | null][] {
   return [...files].map(([name, source]) => {
@@ -57,22 +57,22 @@ export function identityOf(files: ReadonlyMap<string, Source>): [string, number,
   });
 }
 
-/** Removes what runs that were killed have left of one file. */
+/** Removes temporary files that killed runs have left of one output file. */
 export async function removeLeftoversOf(path: string): Promise<void> {
   await removeLeftoversAt(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
 }
 
 /**
- * Makes one output file, in a folder that is there. It appears under its name when it is whole.
- * @param beforeRename told what was made, just before that
- * @param onBytes told of all its bytes, one piece after another
+ * Makes one output file in an existing folder. It gets its name when it is complete.
+ * @param beforeRename called with the result just before the file gets its name
+ * @param onBytes called with all bytes of the file, one piece after another
  * @throws BlockscaleError `io`; what the signal was aborted with
  */
 export async function makeFile(
-  run: Run,
+  run: ConversionRun,
   file: FilePlan,
   path: string,
-  beforeRename?: (finished: Finished) => Promise<void>,
+  beforeRename?: (finished: FinishedFile) => Promise<void>,
   onBytes?: (bytes: Uint8Array) => void,
 ): Promise<void> {
   const { opened, workers, measure, signal, onProgress } = run;
@@ -99,7 +99,7 @@ export async function makeFile(
   for (const [name, precision] of measured) run.measured.set(name, precision);
 }
 
-/** Like pipeTo, but knows when a chunk has been written, and gives its memory back. */
+/** Like pipeTo, but reuses the memory of each chunk after it has been written. */
 async function writeAll(
   chunks: AsyncIterable<Uint8Array>,
   sink: WritableStream<Uint8Array>,
@@ -119,28 +119,35 @@ async function writeAll(
   }
 }
 
-/** Whether a file was made before, as noted, and is still there as it was, as far as a short look tells. */
-export async function isMade(finished: Finished | undefined, file: FilePlan, path: string): Promise<boolean> {
+/** Whether a file that an earlier run finished is still there and, as far as its fingerprint tells, unchanged. */
+export async function isMade(
+  finished: FinishedFile | undefined,
+  file: FilePlan,
+  path: string,
+): Promise<boolean> {
   if (finished === undefined) return false;
   const { measured, fingerprint } = finished;
   const weights = conversionsOf({ files: [file] }).map(({ from }) => from.name);
   if (String(measured.map(([name]) => name)) !== String(weights)) return false;
   const found = await openAt(path).catch(() => undefined);
   try {
-    if (found === undefined || !(await isOutput(found, file))) return false;
+    if (found === undefined || !(await beginsAsOutput(found, file))) return false;
     return (await fingerprintOf(path, found)) === fingerprint;
   } finally {
     await found?.close();
   }
 }
 
-/** Whether a file is as long and begins as the output would. */
-export async function isOutput(found: Source | undefined, { header, size }: FilePlan): Promise<boolean> {
+/** Whether a file has the size and the header of the planned output. */
+export async function beginsAsOutput(
+  found: Source | undefined,
+  { header, size }: FilePlan,
+): Promise<boolean> {
   if (found?.size !== size) return false;
   return Buffer.from(await found.slice(0, header.length).arrayBuffer()).equals(header);
 }
 
-/** What a finished checkpoint has besides its shards: files carried over, and documents written anew. */
+/** Writes the files of a checkpoint besides its shards: copies the other files, and writes the documents. */
 export async function completeFolder(
   folder: string,
   files: ReadonlyMap<string, Source>,
@@ -166,17 +173,17 @@ export async function carry(source: Source, path: string, signal: AbortSignal): 
   );
 }
 
-/** The mode of a file on disk, which what is made of it keeps. */
+/** The file mode of an input on disk. Outputs get the same one. */
 function modeOf(source: Source | undefined): number | undefined {
   return (source as { mode?: number } | undefined)?.mode;
 }
 
-/** Refuses an output made of files of which some are not what they were at first. */
+/** Throws if one of the input files has changed since it was opened. */
 async function refuseChange(sources: Iterable<Source>): Promise<void> {
   for (const source of sources) await source.refuseChange?.();
 }
 
-/** Removes what stands under the names of files to be made. */
+/** Removes existing files with the names of the planned ones. */
 export async function removeFiles(folder: string, files: readonly FilePlan[]): Promise<void> {
   await Promise.all(files.map(({ name }) => removeAt(placeIn(folder, name))));
 }

@@ -34,12 +34,14 @@ export interface EvaluationSpec extends Pick<Precisions, "activations" | "weight
   readonly fingerprint: string;
 }
 
-type Asked = Omit<EvaluationSpec, "format" | "variant" | "fingerprint"> & { readonly variant?: Variant };
+type AskedEvaluation = Omit<EvaluationSpec, "format" | "variant" | "fingerprint"> & {
+  readonly variant?: Variant;
+};
 
 /**
  * Completes what is asked for with the build that runs here, and takes the fingerprint of it and the files.
  */
-export function specOf(asked: Asked, { model, reference }: Inputs): EvaluationSpec {
+export function specOf(asked: AskedEvaluation, { model, reference }: Inputs): EvaluationSpec {
   const { version, model: place, against, context, activations, weights, cache } = asked;
   const variant = asked.variant ?? compileForModels(undefined, { activations, weights }).variant;
   const fields = { version, model: place, against, context, activations, weights, cache, variant };

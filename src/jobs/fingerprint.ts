@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readRange, type Source } from "../io/source.ts";
 
-/** Places of a file that are looked at, spread evenly from its first byte to its last, and bytes in each. */
+/** The number of places in a file that a fingerprint covers, spread evenly, and the bytes of each. */
 const PLACES = 32;
 const LENGTH = 1 << 14;
 
@@ -14,9 +14,9 @@ function* placesIn(size: number): Generator<[start: number, end: number]> {
 }
 
 /**
- * A short stand-in for the contents of a file, taken while it is written: whether it is still the same can
- * then be told without reading hundreds of gigabytes again. A change of a few bytes by hand may escape it; a
- * file that is empty in places, cut off, or another one does not.
+ * SHA-256 over samples of a file, taken while the file is written. With it a file of hundreds of gigabytes can
+ * be recognised without reading it again. It notices a file that is cut off, has holes or is another one, but
+ * perhaps not a change of a few bytes.
  */
 export class Fingerprint {
   readonly #hash = createHash("sha256");
@@ -44,7 +44,7 @@ export class Fingerprint {
 }
 
 /**
- * The fingerprint of a file that is there.
+ * The fingerprint of an existing file.
  * @throws BlockscaleError `io`
  */
 export async function fingerprintOf(name: string, source: Source): Promise<string> {

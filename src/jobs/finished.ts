@@ -5,13 +5,13 @@ import { prepare } from "../checkpoint/run/prepare.ts";
 import { forEachOf } from "../io/concurrency.ts";
 import { readRange, readText, type Source } from "../io/source.ts";
 import { parseHeader } from "../safetensors/header.ts";
-import { isOutput, type Run } from "./conversion.ts";
+import { beginsAsOutput, type ConversionRun } from "./conversion.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 
 /** Bytes at both ends of a copied tensor that are compared with the input. */
 const ENDS = 1 << 14;
 
-/** An output that may be there already, with what it has to hold. */
+/** An output as it should be, to compare with what is there. */
 export interface Expected {
   readonly plan: Plan;
   readonly documents: readonly Document[];
@@ -22,14 +22,14 @@ export interface Expected {
 }
 
 /**
- * Whether an output is there, whole and of this very input: sizes and headers of its files, the first rows of
- * every converted weight, both ends of every copied tensor, all small files; and nothing of the input is
- * newer. That takes a small part of the time of making it.
+ * Whether a complete output of this input is already there. Compares the sizes and headers of its files, the
+ * first rows of every converted weight, both ends of every copied tensor, and all small files; and checks that
+ * no input file is newer. This takes a small part of the time of a conversion.
  * @param found files of the output by name
  * @throws BlockscaleError `io`, `dialect`; what the signal was aborted with
  */
 export async function isFinished(
-  run: Run,
+  run: ConversionRun,
   { plan, documents, others, inputs }: Expected,
   found: ReadonlyMap<string, Source>,
 ): Promise<boolean> {
@@ -37,13 +37,13 @@ export async function isFinished(
   const times = made.map(({ source }) => modifiedOf(source) ?? Infinity);
   const newest = [...inputs].reduce((time, source) => Math.max(time, modifiedOf(source) ?? 0), 0);
   if (times.some((time) => time < newest)) return false;
-  for (const { file, source } of made) if (!(await isOutput(source, file))) return false;
+  for (const { file, source } of made) if (!(await beginsAsOutput(source, file))) return false;
   for (const { name, text } of documents) {
     const source = found.get(name);
     if (source === undefined || (await readText(name, source)) !== text) return false;
   }
   for (const [name, source] of others) {
-    if (!(await isSame(name, source, found.get(name)))) return false;
+    if (!(await haveSameFingerprint(name, source, found.get(name)))) return false;
   }
   for (const { file, source } of made) if (!(await holdsSamples(run, file, source!))) return false;
   return true;
@@ -54,13 +54,17 @@ function modifiedOf(source: Source | undefined): number | undefined {
   return (source as { modified?: number } | undefined)?.modified;
 }
 
-/** Whether two files are alike, as far as a short look tells. */
-export async function isSame(name: string, source: Source, other: Source | undefined): Promise<boolean> {
+/** Whether two files have the same size and fingerprint. */
+export async function haveSameFingerprint(
+  name: string,
+  source: Source,
+  other: Source | undefined,
+): Promise<boolean> {
   if (other?.size !== source.size) return false;
   return (await fingerprintOf(name, source)) === (await fingerprintOf(name, other));
 }
 
-async function holdsSamples(run: Run, file: FilePlan, source: Source): Promise<boolean> {
+async function holdsSamples(run: ConversionRun, file: FilePlan, source: Source): Promise<boolean> {
   const { tensors, dataStart } = parseHeader(file.name, file.header.subarray(8), file.size);
   const begins = new Map(tensors.map(({ name, begin }) => [name, dataStart + begin]));
   let holds = true;
@@ -78,29 +82,32 @@ async function holdsSamples(run: Run, file: FilePlan, source: Source): Promise<b
 }
 
 /** Bytes that a tensor of the output has to hold. */
-interface Sample {
+interface TensorSample {
   readonly tensor: string;
   /** Where they are in the tensor. */
   readonly offset: number;
   readonly bytes: Uint8Array;
 }
 
-async function ends({ from }: Extract<Step, { kind: "copy" }>, { opened }: Run): Promise<Sample[]> {
+async function ends(
+  { from }: Extract<Step, { kind: "copy" }>,
+  { opened }: ConversionRun,
+): Promise<TensorSample[]> {
   const source = opened.sources[from.shard]!;
   const size = from.end - from.start;
   const length = Math.min(ENDS, size);
-  const sampleAt = async (offset: number): Promise<Sample> => {
+  const sampleAt = async (offset: number): Promise<TensorSample> => {
     const start = from.start + offset;
     return { tensor: from.name, offset, bytes: await readRange(from.name, source, start, start + length) };
   };
   return [await sampleAt(0), await sampleAt(size - length)];
 }
 
-/** Codes, or codes and scales, of the first strip; nothing of a weight without elements. */
+/** The bytes of a converted weight's first strip: codes, or codes and scales; none if it has no elements. */
 async function firstRows(
   { conversion, emit, tensors }: Extract<Step, { kind: "convert" }>,
-  { opened, workers }: Run,
-): Promise<Sample[]> {
+  { opened, workers }: ConversionRun,
+): Promise<TensorSample[]> {
   const [strip] = stripsOf(conversion);
   if (strip === undefined || emit === "tensorScale") return [];
   const prepared = await prepare(conversion, opened.sources, workers.convert);

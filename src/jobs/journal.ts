@@ -22,7 +22,7 @@ export async function hasJournal(folder: string): Promise<boolean> {
 }
 
 /** The journal's entry of a finished file. */
-export interface Finished {
+export interface FinishedFile {
   /** What was measured, weight by weight in the order of the file. */
   readonly measured: readonly (readonly [weight: string, precision: Precision])[];
   /** Hash of the whole file, to recognise it by. */
@@ -30,27 +30,27 @@ export interface Finished {
 }
 
 /**
- * Remembers in the output folder which files are whole, so that a run that was cut off can go
- * on. It disappears with the end of the run.
+ * A file in the output folder that lists the finished files, so that a run that was cut off can continue. It
+ * is removed at the end of the run.
  */
 export interface Journal {
-  /** Whether an unfinished run is taken up. */
+  /** Whether this continues an unfinished run. */
   readonly goesOn: boolean;
-  /** Other processes that write into the folder, for people. */
+  /** Names of other processes that write into the folder, to show to people. */
   readonly others: readonly string[];
-  /** What an earlier run noted of a file that it finished; `undefined` where it still has to be made. */
-  finished(file: string): Finished | undefined;
+  /** The entry of a finished file; `undefined` for a file that still has to be made. */
+  finished(file: string): FinishedFile | undefined;
   /**
-   * Notes a file as finished. Call it before the file appears under its name: a file
-   * that stands there already does not count.
+   * Adds a finished file. Call it before the file gets its final name: a file that already has this name does
+   * not count.
    */
-  add(file: string, finished: Finished): Promise<void>;
+  add(file: string, finished: FinishedFile): Promise<void>;
   remove(): Promise<void>;
 }
 
 /**
- * Makes the output folder, or takes up an unfinished run there.
- * @param task what is being done to which input: an unfinished run of another task is not taken up
+ * Makes the output folder, or continues an unfinished run there.
+ * @param task settings and input, as JSON: an unfinished run with others is not continued
  * @throws BlockscaleError `option`: the folder holds something else
  */
 export async function openJournal(folder: string, task: unknown, overwrite: boolean): Promise<Journal> {
@@ -73,11 +73,11 @@ export async function openJournal(folder: string, task: unknown, overwrite: bool
     });
   }
   const others = await removeLeftoversAt(folder);
-  const done = new Map<string, Finished>(isSame ? found.done : []);
+  const done = new Map<string, FinishedFile>(isSame ? found.done : []);
   const path = placeIn(folder, NAME);
   const writeAll = () =>
     writeTextAt(path, [task, ...[...done].map(lineOf)].map((line) => `${JSON.stringify(line)}\n`).join(""));
-  // Written anew even where a run is taken up: a line that was cut off must not be continued.
+  // Rewritten even when a run is continued: nothing may be appended to a line that was cut off.
   await writeAll();
   return {
     goesOn: isSame,
@@ -85,7 +85,7 @@ export async function openJournal(folder: string, task: unknown, overwrite: bool
     finished: (file) => done.get(file),
     add: async (file, finished) => {
       done.set(file, finished);
-      // Objects cannot grow.
+      // An S3 object cannot be appended to.
       await (isS3(path) ? writeAll() : appendLine(path, lineOf([file, finished])));
     },
     remove: () => removeAt(path),
@@ -97,7 +97,7 @@ async function filesIn(folder: string): Promise<string[]> {
   return (await namesAt(folder)).filter((name) => writerOf(name) === null);
 }
 
-/** Appends a line to the journal, without a sync: what a power cut takes from the journal is done again. */
+/** Appends a line without a sync: if a power cut loses it, the file is made again. */
 async function appendLine(path: string, line: unknown): Promise<void> {
   try {
     await appendFile(path, `${JSON.stringify(line)}\n`);
@@ -106,28 +106,27 @@ async function appendLine(path: string, line: unknown): Promise<void> {
   }
 }
 
-type Line = readonly [file: string, measured: Finished["measured"], fingerprint: string];
+type JournalLine = readonly [file: string, measured: FinishedFile["measured"], fingerprint: string];
 
-function lineOf([file, { measured, fingerprint }]: readonly [string, Finished]): Line {
+function lineOf([file, { measured, fingerprint }]: readonly [string, FinishedFile]): JournalLine {
   return [file, measured, fingerprint];
 }
 
-interface Noted {
+interface JournalContent {
   /** `undefined` where it cannot be read. */
   readonly task: unknown;
-  readonly done: [string, Finished][];
+  readonly done: [string, FinishedFile][];
 }
 
 /**
- * The task in the first line, and a line for each finished file. What is
- * damaged or cut off is as good as not done.
+ * Reads the task in the first line, and a line for each finished file. Damaged lines are ignored.
  */
-async function readJournal(path: string): Promise<Noted> {
+async function readJournal(path: string): Promise<JournalContent> {
   const content = (await readTextAt(path)) ?? "";
   const [task, ...lines] = content.split("\n").slice(0, -1).map(parsed);
   const done = lines
     .filter(isLine)
-    .map(([file, measured, fingerprint]): [string, Finished] => [file, { measured, fingerprint }]);
+    .map(([file, measured, fingerprint]): [string, FinishedFile] => [file, { measured, fingerprint }]);
   return { task, done };
 }
 
@@ -139,14 +138,14 @@ function parsed(line: string): unknown {
   }
 }
 
-function isLine(line: unknown): line is Line {
+function isLine(line: unknown): line is JournalLine {
   if (!Array.isArray(line) || line.length !== 3) return false;
   const [file, measured, fingerprint] = line;
   return typeof file === "string" && typeof fingerprint === "string" && isMeasured(measured);
 }
 
-/** Whether a value is what {@link Finished} calls measured. */
-export function isMeasured(value: unknown): value is Finished["measured"] {
+/** Whether a value is what {@link FinishedFile} calls measured. */
+export function isMeasured(value: unknown): value is FinishedFile["measured"] {
   return (
     Array.isArray(value) &&
     value.every(

@@ -15,9 +15,9 @@ import {
 } from "../io/place.ts";
 import { writerOf } from "../io/writers.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { completeFolder, isMade, makeFile, type Run, removeLeftoversOf } from "./conversion.ts";
-import { type Finished, isMeasured } from "./journal.ts";
-import { checkSpec, hasKeys, type SharedPlan, type Spec } from "./spec.ts";
+import { type ConversionRun, completeFolder, isMade, makeFile, removeLeftoversOf } from "./conversion.ts";
+import { type FinishedFile, isMeasured } from "./journal.ts";
+import { type ConversionSpec, checkConversion, hasKeys, type SharedPlan } from "./spec.ts";
 
 /**
  * A folder in the output with what is known of an unfinished run: the run,
@@ -26,8 +26,8 @@ import { checkSpec, hasKeys, type SharedPlan, type Spec } from "./spec.ts";
 const RECORDS = ".blockscale-run";
 const RUN = "run.json";
 
-/** The record of a file that is whole. */
-export interface Entry extends Finished {
+/** The record of a finished file. */
+export interface FileRecord extends FinishedFile {
   /** The SHA-256 of all its bytes. */
   readonly sha256: string;
   /** Fingerprint of the run that made it. */
@@ -39,10 +39,10 @@ export interface Entry extends Finished {
  * The run that an output folder belongs to; `null` where there is none.
  * @throws BlockscaleError `format`: its record is damaged
  */
-export async function findRun(folder: string): Promise<Spec | null> {
+export async function findRun(folder: string): Promise<ConversionSpec | null> {
   const path = placeIn(folder, RECORDS, RUN);
   const text = await readTextAt(path);
-  return text === null ? null : checkSpec(path, parsed(text));
+  return text === null ? null : checkConversion(path, parsed(text));
 }
 
 /**
@@ -73,7 +73,11 @@ export async function joinRun(folder: string, { spec, plan, documents, opened }:
 }
 
 /** @throws BlockscaleError `option`: another run goes on in a folder */
-export function otherRun(folder: string, found: Spec, wanted: Pick<Spec, "version">): BlockscaleError {
+export function otherRun(
+  folder: string,
+  found: ConversionSpec,
+  wanted: Pick<ConversionSpec, "version">,
+): BlockscaleError {
   const isVersion = found.version !== wanted.version;
   return new BlockscaleError("option", {
     where: folder,
@@ -88,7 +92,11 @@ export function otherRun(folder: string, found: Spec, wanted: Pick<Spec, "versio
 }
 
 /** The record of a file; `undefined` where this run has not made it. */
-export async function entryOf(folder: string, spec: Spec, file: FilePlan): Promise<Entry | undefined> {
+export async function recordOf(
+  folder: string,
+  spec: ConversionSpec,
+  file: FilePlan,
+): Promise<FileRecord | undefined> {
   const text = (await readTextAt(recordPath(folder, file))) ?? "";
   const entry = parsed(text);
   return isEntry(entry) && entry.run === spec.fingerprint && entry.size === file.size ? entry : undefined;
@@ -99,19 +107,19 @@ export async function entryOf(folder: string, spec: Spec, file: FilePlan): Promi
  * the same one: they write the same bytes, and each file appears whole.
  */
 export async function makeRecorded(
-  run: Run,
+  run: ConversionRun,
   folder: string,
-  spec: Spec,
+  spec: ConversionSpec,
   file: FilePlan,
-): Promise<{ entry: Entry; isNew: boolean }> {
+): Promise<{ entry: FileRecord; isNew: boolean }> {
   const path = placeIn(folder, file.name);
-  const found = await entryOf(folder, spec, file);
+  const found = await recordOf(folder, spec, file);
   if (found !== undefined && (await isMade(found, file, path))) return { entry: found, isNew: false };
   await refuseObstacles(folder, [file.name]);
-  let entry: Entry | undefined;
+  let entry: FileRecord | undefined;
   await makeFolderAt(dirname(path));
   const hash = createHash("sha256");
-  const record = async (finished: Finished) => {
+  const record = async (finished: FinishedFile) => {
     entry = { ...finished, sha256: hash.digest("hex"), run: spec.fingerprint, size: file.size };
     await writeTextAt(recordPath(folder, file), JSON.stringify(entry));
   };
@@ -128,9 +136,9 @@ export async function missingFiles(
   folder: string,
   { spec, plan }: SharedPlan,
   options: { readonly verify?: boolean; readonly signal: AbortSignal },
-): Promise<{ missing: FilePlan[]; entries: Entry[] }> {
-  const look = async (file: FilePlan): Promise<{ file: FilePlan; entry: Entry | null }> => {
-    const entry = await entryOf(folder, spec, file);
+): Promise<{ missing: FilePlan[]; entries: FileRecord[] }> {
+  const look = async (file: FilePlan): Promise<{ file: FilePlan; entry: FileRecord | null }> => {
+    const entry = await recordOf(folder, spec, file);
     const path = placeIn(folder, file.name);
     const isWhole =
       entry !== undefined &&
@@ -142,7 +150,7 @@ export async function missingFiles(
     for (const file of plan.files) yield look(file);
   }
   const missing: FilePlan[] = [];
-  const entries: Entry[] = [];
+  const entries: FileRecord[] = [];
   for await (const { file, entry } of inOrder(looks(), LOOKS_AT_ONCE, options.signal))
     if (entry === null) missing.push(file);
     else entries.push(entry);
@@ -188,7 +196,7 @@ function parsed(text: string): unknown {
   }
 }
 
-function isEntry(value: unknown): value is Entry {
+function isEntry(value: unknown): value is FileRecord {
   return (
     hasKeys(value, ["measured", "fingerprint", "sha256", "run", "size"]) &&
     isMeasured(value.measured) &&

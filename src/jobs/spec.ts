@@ -11,17 +11,17 @@ import type { Plan } from "../checkpoint/plan/plan.ts";
 import type { Source } from "../io/source.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { ValueType } from "../tensor/tensor.ts";
-import { identityOf, planOf, type Task } from "./conversion.ts";
+import { type ConversionSettings, identityOf, planOf } from "./conversion.ts";
 
 /**
- * What several machines have to agree on to make one output: a plain
- * record, kept beside the output and in jobs.
+ * The conversion that several machines do together. All of them need the same record: it is kept beside the
+ * output and in jobs. A plain record.
  */
-export interface Spec extends Task {
+export interface ConversionSpec extends ConversionSettings {
   readonly format: 1;
   /** Version of this package. */
   readonly version: string;
-  /** Place of the input, as every machine sees it. */
+  /** Path or address of the input, the same on every machine. */
   readonly from: string;
   /** SHA-256 of version, task, input and plan: see {@link planShared}. */
   readonly fingerprint: string;
@@ -29,7 +29,7 @@ export interface Spec extends Task {
 
 /** A conversion that has been planned for several machines. */
 export interface SharedPlan {
-  readonly spec: Spec;
+  readonly spec: ConversionSpec;
   readonly files: ReadonlyMap<string, Source>;
   readonly opened: OpenedCheckpoint;
   readonly plan: Plan;
@@ -37,12 +37,12 @@ export interface SharedPlan {
 }
 
 /**
- * Plans a conversion and takes its fingerprint: another version of this package, other options, an input that
- * was changed or another plan give another one.
+ * Plans a conversion and computes its fingerprint. Another version of this package, other options, a changed
+ * input or another plan give another fingerprint.
  * @throws BlockscaleError `option`, `dialect`, `format` or `io`
  */
 export async function planShared(
-  { from, version, direction, options }: Omit<Spec, "format" | "fingerprint">,
+  { from, version, direction, options }: Omit<ConversionSpec, "format" | "fingerprint">,
   files: ReadonlyMap<string, Source>,
 ): Promise<SharedPlan> {
   const opened = await openCheckpoint(files, from);
@@ -72,10 +72,10 @@ const MOST_PATTERNS = 1000;
 const LONGEST_PATTERN = 500;
 
 /**
- * Checks what another machine has written, or somebody else.
+ * Checks a record that another machine, or somebody else, has written.
  * @throws BlockscaleError `format`
  */
-export function checkSpec(where: string, value: unknown): Spec {
+export function checkConversion(where: string, value: unknown): ConversionSpec {
   const refuse = (expected: string): never => refuseRecord(where, expected, value);
   if (!hasKeys(value, ["format", "version", "from", "direction", "options", "fingerprint"]))
     return refuse("a record of a run");
@@ -86,7 +86,7 @@ export function checkSpec(where: string, value: unknown): Spec {
   if (!isText(fingerprint, 64) || !/^[0-9a-f]{64}$/.test(fingerprint)) refuse("a fingerprint");
   if (!isDirection(direction)) refuse("a known direction");
   if (!areOptions(options, direction as Direction)) refuse("known options");
-  return value as unknown as Spec;
+  return value as unknown as ConversionSpec;
 }
 
 /** @throws BlockscaleError `format` */
@@ -105,7 +105,7 @@ function isRecord(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** A record of these keys and no others. */
+/** Whether a value is a record with exactly these keys. */
 export function hasKeys(value: unknown, keys: readonly string[]): value is Fields {
   return isRecord(value) && String(Object.keys(value).sort()) === String([...keys].sort());
 }
@@ -126,7 +126,7 @@ function isDirection(value: unknown): value is Direction {
   );
 }
 
-/** The planner checks names and values of options again; here, that they are small and of the right kind. */
+/** Checks that options are small and of the right types. The planner checks their values. */
 function areOptions(options: unknown, direction: Direction): boolean {
   if (!isRecord(options)) return false;
   const { also, include, only, exclude, missingScale, overrides, to, dtype, ...others } = options;

@@ -14,15 +14,15 @@ import { BlockscaleError } from "../tensor/errors.ts";
 /** Converts strips, in this thread or in several others. */
 export interface Workers {
   readonly convert: Converter;
-  /** Strips to have under way, so that nobody waits. */
+  /** Strips to request in advance, so that no thread waits. */
   readonly ahead: number;
   stop(): Promise<void>;
 }
 
-/** Strips that are converted in about the time that starting a thread costs, as far as it was measured. */
+/** Strips that can be converted in the time that starting a thread takes (measured). */
 const STRIPS_PER_THREAD = 48;
 
-/** More threads than this wait for the disk, and for the one that writes. */
+/** Most threads without --jobs: more would wait for the disk and for the thread that writes. */
 const MOST_THREADS = 16;
 
 /**

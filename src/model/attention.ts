@@ -1,22 +1,22 @@
-import { Rows } from "./cache.ts";
+import { CacheRows } from "./cache.ts";
 import type { DecoderConfig, HeadAttention, LatentAttention, Layer } from "./config.ts";
 import type { Linear, Program } from "./program.ts";
 import { headsOf, rowsOf, type Seat, times } from "./share.ts";
 
-/** Angles of the tokens of a pass: cos and sin [tokens, dim / 2]. */
-export interface Turns {
+/** Addresses of the cos and sin [tokens, dim / 2] of RoPE's angles, for the tokens of a pass. */
+export interface CosSin {
   readonly cos: number;
   readonly sin: number;
 }
 
-/** Turns for layers that see all tokens, and for those with a window. */
-export interface Angles extends Turns {
-  readonly local: Turns;
+/** Angles for layers that see all tokens, and `local` ones for layers with a sliding window. */
+export interface Angles extends CosSin {
+  readonly local: CosSin;
 }
 
-/** The attention of a layer, with what it keeps of the tokens so far. */
+/** The attention of a layer, with its key-value cache. */
 export interface Attention {
-  /** dst[tokens, hidden] <- attention of x[tokens, hidden], which follows `length` tokens. */
+  /** dst[tokens, hidden] <- attention of x[tokens, hidden]; the cache holds `length` tokens before these. */
   apply(dst: number, x: number, tokens: number, length: number, angles: Angles): void;
 }
 
@@ -26,7 +26,7 @@ export function attentionOf(program: Program, config: DecoderConfig, layer: Laye
     : new Latent(program, config, layer.attention, layer.window, key);
 }
 
-/** The rows of an output projection are split by themselves: its columns are all heads. */
+/** The output projection. Members share its rows; its columns are those of all heads. */
 function outputOf(program: Program, key: string, hidden: number): Linear {
   return program.linear(`${key}.o`, (seat) => rowsOf(hidden, seat));
 }
@@ -40,9 +40,9 @@ class Heads implements Attention {
   readonly #k: Linear;
   readonly #v: Linear;
   readonly #o: Linear;
-  readonly #keys: Rows;
-  readonly #values: Rows;
-  /** Weights of the norms of queries and keys, and scores without a value; 0 where there are none. */
+  readonly #keys: CacheRows;
+  readonly #values: CacheRows;
+  /** Addresses of the weights of the norms of heads, and of the attention sinks; 0 where there are none. */
   readonly #norms: readonly [q: number, k: number];
   readonly #sinks: number;
 
@@ -59,8 +59,8 @@ class Heads implements Attention {
     this.#v = program.linear(`${key}.v`, keys);
     this.#o = outputOf(program, key, config.hidden);
     const own = this.#own;
-    this.#keys = new Rows(program, own.keys.end - own.keys.start, headDim);
-    this.#values = new Rows(program, own.keys.end - own.keys.start, headDim);
+    this.#keys = new CacheRows(program, own.keys.end - own.keys.start, headDim);
+    this.#values = new CacheRows(program, own.keys.end - own.keys.start, headDim);
     this.#norms = [program.store.vector(`${key}.q_norm`), program.store.vector(`${key}.k_norm`)];
     this.#sinks = program.store.vector(`${key}.sinks`);
   }
@@ -83,8 +83,8 @@ class Heads implements Attention {
       { dst: v, linear: this.#v },
     ]);
     const turns = this.#window > 0 ? angles.local : angles;
-    this.#turn(q, tokens, queryHeads, this.#norms[0], turns);
-    this.#turn(k, tokens, keyHeads, this.#norms[1], turns);
+    this.#normAndRotate(q, tokens, queryHeads, this.#norms[0], turns);
+    this.#normAndRotate(k, tokens, keyHeads, this.#norms[1], turns);
     if (keyHeads > 0) {
       this.#keys.append(k, length, tokens);
       this.#values.append(v, length, tokens);
@@ -99,8 +99,8 @@ class Heads implements Attention {
     program.multiply(dst, whole, tokens, this.#o);
   }
 
-  /** Norms and positions of some heads. */
-  #turn(x: number, tokens: number, heads: number, norm: number, { cos, sin }: Turns): void {
+  /** Normalises each head, where the model does that, and rotates it by its position, in place. */
+  #normAndRotate(x: number, tokens: number, heads: number, norm: number, { cos, sin }: CosSin): void {
     const { kernels } = this.#program;
     const { headDim } = this.#sizes;
     const { rope, epsilon } = this.#config;
@@ -153,24 +153,24 @@ class Heads implements Attention {
 }
 
 /**
- * Multi-head latent attention in its absorbed form. The cache holds one vector a token: the latent c, from
- * which every head's keys and values would be made as c Uk^T and c Uv^T, and a part with positions that all
- * heads share. A score q . (c Uk^T) is the same as (q Uk) . c, so queries go to the latent space once,
- * attention takes place there, and its result comes back by Uv.
+ * Multi-head latent attention in its absorbed form. The cache holds one vector a token: the latent c, and a
+ * part with positions that all heads share. The keys and values of a head would be c Uk^T and c Uv^T. A score
+ * q . (c Uk^T) equals (q Uk) . c, so queries are projected to the latent space once, attention is computed
+ * there, and its result is projected back by Uv.
  */
 class Latent implements Attention {
   readonly #program: Program;
   readonly #config: DecoderConfig;
   readonly #sizes: LatentAttention;
   readonly #window: number;
-  /** Queries: in one step, or down to the latent queries and up again. */
+  /** Projections of queries: `up` alone, or `down` to the latent queries and then `up`. */
   readonly #down: Linear | null;
   readonly #up: Linear;
   readonly #kv: Linear;
   readonly #toLatent: Linear;
   readonly #fromLatent: Linear;
   readonly #o: Linear;
-  readonly #cache: Rows;
+  readonly #cache: CacheRows;
   readonly #queryNorm: number;
   readonly #latentNorm: number;
 
@@ -187,7 +187,7 @@ class Latent implements Attention {
     this.#toLatent = program.linear(`${key}.to_latent`, share);
     this.#fromLatent = program.linear(`${key}.from_latent`, (seat) => times(share(seat), valueDim));
     this.#o = outputOf(program, key, config.hidden);
-    this.#cache = new Rows(program, 1, rank + ropeDim);
+    this.#cache = new CacheRows(program, 1, rank + ropeDim);
     this.#queryNorm = program.store.vector(`${key}.q_a_norm`);
     this.#latentNorm = program.store.vector(`${key}.kv_a_norm`);
   }

@@ -9,8 +9,8 @@ export interface Block {
 }
 
 /**
- * Experts of a mixture that are in memory at a time, and whether the shared one takes part: the
- * results of all parts sum up to the block's.
+ * Experts `start` to `end` of a mixture, and whether the shared expert is included. The results of all parts
+ * of a block sum to the block's result.
  */
 export interface ExpertPart {
   readonly start: number;
@@ -48,7 +48,7 @@ class Gated implements Block {
     program.multiply(dst, inner, tokens, this.#down);
   }
 
-  /** activation(gate(x)) * up(x), of all members. */
+  /** activation(gate(x)) * up(x), gathered from all members: the address of [tokens, size]. */
   inner(x: number, tokens: number, name: string): number {
     const program = this.#program;
     const own = this.#gate.weight.rows;
@@ -66,24 +66,25 @@ class Gated implements Block {
     return whole;
   }
 
-  /** The own columns of down(inner). */
+  /** This member's columns of down(inner). */
   downOwn(dst: number, inner: number, tokens: number): void {
     this.#program.multiplyOwn(dst, inner, tokens, this.#down);
   }
 }
 
-/** One expert's matrices: tensors of its own, or slices of stacked ones. */
+/** The matrices of one expert: separate tensors, or slice number `slice` of stacked ones. */
 interface Expert {
   readonly gate: Linear;
-  /** `null` where gate and up are one, in turn. */
+  /** `null` where the rows of gate and up alternate in one tensor. */
   readonly up: Linear | null;
   readonly down: Linear;
   readonly slice: number;
 }
 
 /**
- * A mixture of experts. Each member holds some rows of every expert, so that the work is even whichever are
- * chosen. Tokens are put in the order of their experts, and each expert meets all of its tokens at once.
+ * A mixture of experts. Each member holds some rows of every expert, so that members have equal work
+ * whichever experts are chosen. Tokens are sorted by expert, and each expert is multiplied with all of its
+ * tokens at once.
  */
 export class Mixture implements Block {
   readonly #program: Program;
@@ -109,7 +110,7 @@ export class Mixture implements Block {
     this.#shared = hasShared ? new Gated(program, config, { size: sharedSize }, `${key}.shared`) : null;
   }
 
-  /** An expert, whose weights have to be in the store by now. */
+  /** An expert. Its weights have to be in the store already. */
   #expert(e: number): Expert {
     const found = this.#experts.get(e);
     if (found !== undefined) return found;
@@ -132,13 +133,13 @@ export class Mixture implements Block {
     this.applyPart(dst, x, tokens, { start: 0, end: this.#sizes.count, withShared: true });
   }
 
-  /** How many tokens take each expert. */
+  /** The number of tokens that are routed to each expert. */
   counts(x: number, tokens: number): Float32Array {
     const order = this.#route(x, tokens);
     return Float32Array.from({ length: this.#sizes.count }, (_, e) => order.of(e).end - order.of(e).start);
   }
 
-  /** What some of the experts contribute to the block: dst[tokens, hidden]. */
+  /** dst[tokens, hidden] <- the sum of what some of the experts contribute to the block. */
   applyPart(dst: number, x: number, tokens: number, part: ExpertPart): void {
     const program = this.#program;
     const { kernels } = program;
@@ -202,8 +203,8 @@ export class Mixture implements Block {
     return Array.from({ length: size }, (_, rank) => rowsOf(total, { rank, size }));
   }
 
-  /** The rows of x that an expert meets, one after another: x itself, if it is all of it in order. */
-  #taken(rows: number, x: number, order: Order, start: number, end: number, tokens: number): number {
+  /** The rows of x of an expert's tokens, contiguous: inside x if they are that already, else copied. */
+  #taken(rows: number, x: number, order: ExpertOrder, start: number, end: number, tokens: number): number {
     const { hidden } = this.#config;
     if (end - start === 1) return x + 4 * order.tokens[start]! * hidden;
     if (end - start === tokens) return x;
@@ -212,8 +213,8 @@ export class Mixture implements Block {
     return rows;
   }
 
-  /** Asks the router, and sorts what it says by expert. */
-  #route(x: number, tokens: number): Order {
+  /** Computes the router's choices, and sorts them by expert. */
+  #route(x: number, tokens: number): ExpertOrder {
     const program = this.#program;
     const sizes = this.#sizes;
     const { count, chosen } = sizes;
@@ -249,14 +250,14 @@ function lengthOf({ start, end }: Range): number {
   return end - start;
 }
 
-/** Pairs of a token and an expert in the order of the experts, tokens in their own within each. */
-interface Order {
+/** Pairs of a token and an expert, sorted by expert and then by token, with the weight of each. */
+interface ExpertOrder {
   readonly tokens: Int32Array;
   readonly weights: Float32Array;
   of(expert: number): { start: number; end: number };
 }
 
-function orderOf(indices: Int32Array, weights: Float32Array, count: number, chosen: number): Order {
+function orderOf(indices: Int32Array, weights: Float32Array, count: number, chosen: number): ExpertOrder {
   const ends = new Int32Array(count + 1);
   for (const expert of indices) ends[expert + 1]!++;
   for (let e = 0; e < count; e++) ends[e + 1]! += ends[e]!;

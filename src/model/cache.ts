@@ -8,14 +8,15 @@ import type { Program } from "./program.ts";
  */
 export type CacheType = "f32" | "fp8";
 
-/** Tokens that a cache has room for at first; each time it is full, it doubles. */
+/** Capacity of a new cache in tokens. A full cache doubles. */
 const FIRST = 256;
 
 /**
- * Vectors of the tokens so far: `heads` of `dim` values each, `[heads, capacity, dim]`, or codes and float32
- * scales `[heads, capacity]`. Attention meets one head after another, so the vectors of a head lie together.
+ * Keys or values of the tokens so far: float32 `[heads, capacity, dim]`, or E4M3 codes of that shape with
+ * float32 scales `[heads, capacity]`. Attention reads one head after another, so the vectors of a head lie
+ * together.
  */
-export class Rows {
+export class CacheRows {
   readonly heads: number;
   readonly dim: number;
   readonly #program: Program;
@@ -50,7 +51,7 @@ export class Rows {
     return this.#scales === undefined ? 0 : this.#scales.start + head * this.#capacity * this.scaleStride;
   }
 
-  /** Takes [tokens, heads, dim] at `src` in as tokens `length` and following. */
+  /** Appends [tokens, heads, dim] at `src`, as tokens `length` and following. */
   append(src: number, length: number, tokens: number): void {
     this.#reserve(length, length + tokens);
     const { kernels } = this.#program;

@@ -6,9 +6,10 @@ import type { Json } from "./json.ts";
 import type { ActivationName, RoutingName } from "./kernels.ts";
 import type { Rope } from "./rope.ts";
 
-/** Attention with keys and values for each head, or for each group of heads. */
+/** Multi-head or grouped-query attention: each group of query heads shares one key-value head. */
 export interface HeadAttention {
   readonly kind: "heads";
+  /** Query heads, and key-value heads. */
   readonly heads: number;
   readonly keyHeads: number;
   readonly headDim: number;
@@ -26,7 +27,7 @@ export interface LatentAttention {
   readonly queryRank: number | null;
   /** Rank of the latent keys and values. */
   readonly rank: number;
-  /** Sizes of a head: of the parts of its query without and with positions, and of its value. */
+  /** Sizes of a head: the parts of its query without and with positions, and its value. */
   readonly plainDim: number;
   readonly ropeDim: number;
   readonly valueDim: number;
@@ -66,7 +67,7 @@ export interface ExpertNames {
 export interface Layer {
   readonly attention: HeadAttention | LatentAttention;
   readonly block: Dense | Experts;
-  /** How many tokens back attention reaches; 0 for all. */
+  /** Tokens of the sliding window of attention; 0 for all tokens. */
   readonly window: number;
 }
 
@@ -81,11 +82,11 @@ export interface DecoderConfig {
   readonly isTied: boolean;
   readonly layers: readonly Layer[];
   readonly rope: Rope;
-  /** How layers with a window turn, where that is by another base (Gemma 3). */
+  /** RoPE of layers with a window, where their base differs (Gemma 3). */
   readonly localRope: Rope | null;
   /** What rows of the embedding table are multiplied by. */
   readonly embeddingScale: number;
-  /** What is added to the weights of norms: 1 in Gemma, which keeps what they differ from 1 by. */
+  /** What is added to the weights of norms: 1 in Gemma, whose files store weight - 1. */
   readonly normOffset: 0 | 1;
   /** Whether the results of attention and block are normalised too, before they are added. */
   readonly hasPostNorms: boolean;
@@ -98,7 +99,7 @@ export interface DecoderConfig {
   readonly ends: readonly number[];
 }
 
-/** A model that turns a text into a vector for each token, all of which see one another. */
+/** A model that gives a vector for each token of a text; each token sees all others. */
 export interface EncoderConfig {
   readonly kind: "encoder";
   readonly architecture: string;

@@ -5,10 +5,10 @@ import { instantiate } from "../wasm/instantiate.ts";
 import type { ModelConfig } from "./config.ts";
 import { makeShared, type Shared, together } from "./exchange.ts";
 import type { Taker } from "./load.ts";
-import { Member, type Request } from "./member.ts";
+import { Member, type ModelRequest } from "./member.ts";
 import type { Precisions } from "./precisions.ts";
-import type { Opening, Task } from "./protocol.ts";
-import { hostTurn } from "./turn.ts";
+import type { ModelOpening, ModelTask } from "./protocol.ts";
+import { yieldToHost } from "./yield-to-host.ts";
 
 const SCRIPT: Script = {
   source,
@@ -20,7 +20,7 @@ export interface Crew {
   readonly takers: readonly Taker[];
   start(config: ModelConfig): Promise<void>;
   /** @returns what the first member says */
-  run(request: Request): Promise<Float32Array | undefined>;
+  run(request: ModelRequest): Promise<Float32Array | undefined>;
   close(): Promise<void>;
 }
 
@@ -60,8 +60,8 @@ class LocalCrew implements Crew {
     this.#member.start(config);
   }
 
-  async run(request: Request): Promise<Float32Array | undefined> {
-    await hostTurn();
+  async run(request: ModelRequest): Promise<Float32Array | undefined> {
+    await yieldToHost();
     return this.#member.run(request);
   }
 
@@ -69,7 +69,7 @@ class LocalCrew implements Crew {
 }
 
 /** A member in a worker, which answers in turn. */
-class RemoteMember extends AskedThread<Task> implements Taker {
+class RemoteMember extends AskedThread<ModelTask> implements Taker {
   async expect(bytes: number): Promise<void> {
     await this.ask({ kind: "expect", bytes });
   }
@@ -107,7 +107,7 @@ class WorkerCrew implements Crew {
     this.#members = Array.from({ length: size }, () => new RemoteMember());
     try {
       await this.#all((member, rank) => {
-        const opening: Opening = { module, seat: { rank, size }, shared: this.#shared, precisions };
+        const opening: ModelOpening = { module, seat: { rank, size }, shared: this.#shared, precisions };
         return member.start(SCRIPT, opening);
       });
     } catch (error) {
@@ -124,7 +124,7 @@ class WorkerCrew implements Crew {
     await this.#all((member) => member.ask({ kind: "start", config }));
   }
 
-  async run(request: Request): Promise<Float32Array | undefined> {
+  async run(request: ModelRequest): Promise<Float32Array | undefined> {
     const answers = await this.#all((member) => member.ask({ kind: "run", request }));
     return answers[0] as Float32Array | undefined;
   }

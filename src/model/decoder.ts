@@ -1,4 +1,4 @@
-import { type Angles, type Attention, attentionOf, type Turns } from "./attention.ts";
+import { type Angles, type Attention, attentionOf, type CosSin } from "./attention.ts";
 import { type Block, blockOf, type ExpertPart, type Mixture } from "./blocks.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { Linear, Program } from "./program.ts";
@@ -8,12 +8,12 @@ import { rowsOf } from "./share.ts";
 /** Which logits a pass is asked for. */
 export type Wanted = "all" | "last" | "hidden" | "none";
 
-/** A layer whose weights are in the store: x[tokens, hidden] becomes what the next layer gets. */
+/** A decoder layer. Its weights have to be in the store. It works on the residual stream x[tokens, hidden]. */
 export class DecoderLayer {
   readonly #program: Program;
   readonly #config: DecoderConfig;
   readonly #norms: readonly [attention: number, block: number];
-  /** Weights of the norms of what both add; 0 where there are none. */
+  /** Addresses of the weights of the norms after attention and block; 0 where there are none. */
   readonly #postNorms: readonly [attention: number, block: number];
   readonly #attention: Attention;
   readonly #block: Block;
@@ -34,19 +34,19 @@ export class DecoderLayer {
     this.#addTo(x, tokens, 1, (y, normed) => this.#block.apply(y, normed, tokens));
   }
 
-  /** The first half of a layer. */
+  /** The first half of a layer: attention. */
   attend(x: number, tokens: number, length: number, angles: Angles): void {
     this.#addTo(x, tokens, 0, (y, normed) => this.#attention.apply(y, normed, tokens, length, angles));
   }
 
-  /** How many tokens take each expert of the second half. */
+  /** The number of tokens that are routed to each expert of the block. */
   counts(x: number, tokens: number): Float32Array {
     return (this.#block as Mixture).counts(this.#normed(x, tokens, this.#norms[1]), tokens);
   }
 
   /**
-   * What some experts of the second half add to x, which stays as it is:
-   * [tokens, hidden], in memory until the next call.
+   * What some experts of the block would add to x, which is not changed.
+   * @returns the address of [tokens, hidden], valid until the next call
    */
   part(x: number, tokens: number, part: ExpertPart): number {
     const y = this.#program.room("y", tokens * this.#config.hidden);
@@ -54,7 +54,7 @@ export class DecoderLayer {
     return y;
   }
 
-  /** x += what one half of the layer makes of it: 0 is attention, 1 the block. */
+  /** x += the output of one half of the layer: 0 is attention, 1 the block. */
   #addTo(x: number, tokens: number, half: 0 | 1, action: (y: number, normed: number) => void): void {
     const { hidden, epsilon } = this.#config;
     const { kernels } = this.#program;
@@ -77,18 +77,18 @@ export class DecoderLayer {
 }
 
 /**
- * Angles of tokens, rounded to float32 in the steps of the reference:
- * position times frequency, then cos and sin.
+ * RoPE's angles of some tokens, from position `first` on. The angle is rounded to float32 before cos and sin
+ * are taken, as in transformers.
  */
 export function anglesOf(program: Program, config: DecoderConfig, first: number, tokens: number): Angles {
   const { rope, localRope } = config;
-  const angles = turnsOf(program, rope, "", first, tokens);
+  const angles = cosSinOf(program, rope, "", first, tokens);
   return localRope === null
     ? { ...angles, local: angles }
-    : { ...angles, local: turnsOf(program, localRope, "local ", first, tokens) };
+    : { ...angles, local: cosSinOf(program, localRope, "local ", first, tokens) };
 }
 
-function turnsOf(program: Program, rope: Rope, name: string, first: number, tokens: number): Turns {
+function cosSinOf(program: Program, rope: Rope, name: string, first: number, tokens: number): CosSin {
   const { frequencies, factor } = rope;
   const n = frequencies.length;
   const cos = program.room(`${name}cos`, tokens * n);
@@ -104,7 +104,7 @@ function turnsOf(program: Program, rope: Rope, name: string, first: number, toke
   return { cos, sin };
 }
 
-/** x[ids, hidden] <- rows of the embedding table, as layers take them. */
+/** x[ids, hidden] <- rows of the embedding table, scaled where the model does that. */
 export function lookUp(program: Program, config: DecoderConfig, ids: ArrayLike<number>): number {
   const { hidden, embeddingScale } = config;
   const x = program.room("x", ids.length * hidden);
@@ -116,7 +116,7 @@ export function lookUp(program: Program, config: DecoderConfig, ids: ArrayLike<n
   return x;
 }
 
-/** The end of a pass: the last norm, and the head. */
+/** The final norm and the projection to the vocabulary. */
 export class DecoderHead {
   readonly #program: Program;
   readonly #config: DecoderConfig;
@@ -177,15 +177,15 @@ export class Decoder {
     this.#head = new DecoderHead(program, config);
   }
 
-  /** Forgets all tokens but the first ones. */
+  /** Keeps the first `length` tokens of the cache and forgets the rest. */
   truncate(length: number): void {
     this.#length = Math.min(this.#length, length);
   }
 
   /**
-   * Takes tokens in behind those of the cache.
-   * @returns logits `[tokens, vocabulary]`, or of the last one; or its
-   * normalised hidden states; of the first member only
+   * Runs the tokens that follow those in the cache.
+   * @returns logits `[tokens, vocabulary]`, or those of the last token, or the hidden states after the final
+   * norm; `undefined` in all members but the first
    */
   forward(ids: ArrayLike<number>, wanted: Wanted): Float32Array | undefined {
     const program = this.#program;

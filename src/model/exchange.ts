@@ -2,16 +2,19 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import type { Range, Seat } from "./share.ts";
 
 /**
- * What members of a model share: numbers on their way from one to all,
- * and how far each has come. A plain record.
+ * The memory that the members of a model share: values that they exchange, and the state of the barrier. A
+ * plain record, which can be sent to workers.
  */
 export interface Shared {
   readonly values: SharedArrayBuffer;
   readonly control: SharedArrayBuffer;
 }
 
-/** Columns of a matrix that members have computed apart: each has `[rows, width]` of its range at `share`. */
-export interface Part {
+/**
+ * A matrix of which each member has computed some columns: member i has those of `ranges[i]`, `[rows, width]`,
+ * at the address `share`.
+ */
+export interface GatheredPart {
   readonly share: number;
   /** Address of the whole result [rows, total]. */
   readonly dst: number;
@@ -20,7 +23,7 @@ export interface Part {
 }
 
 const ARRIVED = 0;
-const TURN = 1;
+const GENERATION = 1;
 const FAILED = 2;
 
 /**
@@ -30,7 +33,7 @@ const FAILED = 2;
  */
 const SPINS = 16_000;
 
-/** Room for values that members share, of which a half is used at a time. */
+/** Allocates memory for exchanges of `floats` values at a time, twice. */
 export function makeShared(floats: number): Shared {
   return { values: new SharedArrayBuffer(8 * floats), control: new SharedArrayBuffer(16) };
 }
@@ -57,15 +60,15 @@ export class Exchange {
     return Math.max(1, Math.floor(this.#values.length / 2 / cols));
   }
 
-  /** Brings the parts of all members together in `memory`, rows of them. */
-  gather(memory: ArrayBuffer, rows: number, parts: readonly Part[]): void {
+  /** Gathers matrices [rows, total] from the columns of all members (an all-gather). */
+  gather(memory: ArrayBuffer, rows: number, parts: readonly GatheredPart[]): void {
     if (this.seat.size === 1) return;
     const most = this.rowsAtOnce(parts.reduce((sum, { total }) => sum + total, 0));
     for (let first = 0; first < rows; first += most)
       this.#gatherRows(memory, first, Math.min(most, rows - first), parts);
   }
 
-  #gatherRows(memory: ArrayBuffer, first: number, rows: number, parts: readonly Part[]): void {
+  #gatherRows(memory: ArrayBuffer, first: number, rows: number, parts: readonly GatheredPart[]): void {
     const half = this.#nextHalf();
     let base = 0;
     for (const { share, total, ranges } of parts) {
@@ -89,7 +92,7 @@ export class Exchange {
     }
   }
 
-  /** Brings rows together of which each is one member's. */
+  /** Gathers a matrix [rows, cols] of which each row was written by one member. */
   collect(
     memory: ArrayBuffer,
     dst: number,
@@ -123,16 +126,16 @@ export class Exchange {
   barrier(): void {
     if (this.seat.size === 1) return;
     const control = this.#control;
-    const turn = Atomics.load(control, TURN);
+    const turn = Atomics.load(control, GENERATION);
     if (Atomics.add(control, ARRIVED, 1) === this.seat.size - 1) {
       Atomics.store(control, ARRIVED, 0);
-      Atomics.add(control, TURN, 1);
-      Atomics.notify(control, TURN);
+      Atomics.add(control, GENERATION, 1);
+      Atomics.notify(control, GENERATION);
     } else {
-      for (let i = 0; i < SPINS && Atomics.load(control, TURN) === turn; i++);
-      while (Atomics.load(control, TURN) === turn) {
+      for (let i = 0; i < SPINS && Atomics.load(control, GENERATION) === turn; i++);
+      while (Atomics.load(control, GENERATION) === turn) {
         if (Atomics.load(control, FAILED) !== 0) throw deserted();
-        Atomics.wait(control, TURN, turn, 1000);
+        Atomics.wait(control, GENERATION, turn, 1000);
       }
     }
     if (Atomics.load(control, FAILED) !== 0) throw deserted();
@@ -142,14 +145,14 @@ export class Exchange {
   fail(): void {
     if (this.seat.size === 1) return;
     Atomics.store(this.#control, FAILED, 1);
-    Atomics.add(this.#control, TURN, 1);
-    Atomics.notify(this.#control, TURN);
+    Atomics.add(this.#control, GENERATION, 1);
+    Atomics.notify(this.#control, GENERATION);
   }
 }
 
 /**
- * The answers of all members to what they do together, when each has answered.
- * @throws the error of the one that tells the cause: others say that a member has failed
+ * Waits for the answers of all members to one request.
+ * @throws the error of the member that failed first, not those of members that waited for it at a barrier
  */
 export async function together<T>(shared: Shared | null, answers: readonly Promise<T>[]): Promise<T[]> {
   const settled = await Promise.allSettled(answers);

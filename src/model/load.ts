@@ -26,7 +26,7 @@ const AHEAD = 4;
 type Job = () => Promise<void>;
 
 /**
- * Brings the weights to the members, each byte from its file to its place, a few megabytes at a time.
+ * Reads the weights and sends each member its share, a few megabytes at a time.
  * @param engine decodes what cannot stay as it is
  * @throws BlockscaleError `io`, `dialect`, `memory`
  */

@@ -9,14 +9,14 @@ import { PREFIXES, tensorsOf, type WantedTensor } from "./tensors.ts";
 
 export type Weight = PlainWeight | ScaledWeight;
 
-/** A tensor that is asked for, and where it is. */
+/** A tensor that a model needs, and the weight of the checkpoint that holds it. */
 export interface Located {
   readonly wanted: WantedTensor;
   readonly weight: Weight;
 }
 
 /**
- * Finds the tensors that a model asks for.
+ * Finds the tensors that a model needs.
  * @throws BlockscaleError `dialect`: one is missing, has another shape, or is in a format that is not read
  */
 export function locate(config: ModelConfig, opened: OpenedCheckpoint): Located[] {
@@ -57,29 +57,29 @@ function missing(name: string, strange: string | undefined): BlockscaleError {
 }
 
 function checkShape({ shape, as }: WantedTensor, weight: Weight): void {
-  // Plain stacks have rows and columns exchanged; codes of the same are not.
-  const turned = as === "stack" ? [shape[0]!, shape[2]!, shape[1]!] : shape;
+  // Stacked experts are transposed where they are plain values, but not where they are codes.
+  const expected = as === "stack" ? [shape[0]!, shape[2]!, shape[1]!] : shape;
   const found = as === "stack" ? plainShape(weight) : weight.shape;
-  // How many rows the table of types has is of no concern.
+  // 0 stands for any number of rows: that of token types.
   const fits =
-    found.length === turned.length &&
-    found.every((size, i) => size === turned[i] || (i === 0 && turned[0] === 0));
+    found.length === expected.length &&
+    found.every((size, i) => size === expected[i] || (i === 0 && expected[0] === 0));
   if (fits) return;
   throw new BlockscaleError("dialect", {
     where: tensorNamed(weight.name),
-    expected: `${shapeNamed(turned)}, as config.json says`,
+    expected: `${shapeNamed(expected)}, as config.json says`,
     got: shapeNamed(found),
     fix: "config.json and the weights belong to different models: fetch both from one place.",
   });
 }
 
-/** Bytes of its values or codes in the file. */
+/** Bytes of a weight's values or codes in the file. */
 export function bytesOf(weight: Weight): number {
   const place = weight.kind === "plain" ? weight.values : weight.codes;
   return place.end - place.start;
 }
 
-/** Bytes that a tensor takes in memory, about. */
+/** Bytes that a tensor takes in memory, roughly. */
 export function memoryOf({ wanted, weight }: Located, form: WeightForm): number {
   const count = weight.shape.reduce((product, size) => product * size, 1);
   if (form === "int7" && wanted.isMultiplied) return (count * 36) / 32;

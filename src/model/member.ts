@@ -9,8 +9,8 @@ import { Program } from "./program.ts";
 import type { Seat } from "./share.ts";
 import type { Declared, Filling } from "./stored.ts";
 
-/** What members are asked to do, all of them the same. */
-export type Request =
+/** A request that all members carry out together. */
+export type ModelRequest =
   | { readonly kind: "forward"; readonly ids: Int32Array; readonly wanted: Wanted }
   | { readonly kind: "encode"; readonly texts: readonly Int32Array[] }
   /** Keeps the first tokens of the context and forgets the rest. */
@@ -18,8 +18,8 @@ export type Request =
   | LayerRequest;
 
 /**
- * A model layer by layer, for contexts whose hidden states x [tokens, hidden] are kept outside: only the
- * weights that a request needs have to be in memory. Each answers with x, or with what its comment says.
+ * Requests that run a model layer by layer, so that only one layer's weights have to be in memory. The caller
+ * keeps the hidden states x [tokens, hidden]. The answer is the new x, unless a comment says otherwise.
  */
 export type LayerRequest =
   | { readonly kind: "words"; readonly config: DecoderConfig; readonly ids: Int32Array }
@@ -29,14 +29,14 @@ export type LayerRequest =
       readonly layer: number;
       readonly x: Float32Array;
     }
-  /** How many tokens take each expert. */
+  /** The answer: the number of tokens that are routed to each expert. */
   | {
       readonly kind: "counts";
       readonly config: DecoderConfig;
       readonly layer: number;
       readonly x: Float32Array;
     }
-  /** What some experts add to x. */
+  /** The answer: what some experts would add to x. */
   | {
       readonly kind: "part";
       readonly config: DecoderConfig;
@@ -44,12 +44,12 @@ export type LayerRequest =
       readonly x: Float32Array;
       readonly part: ExpertPart;
     }
-  /** Logits. */
+  /** The answer: logits. */
   | { readonly kind: "head"; readonly config: DecoderConfig; readonly x: Float32Array }
-  /** Gives back the weights whose keys begin so; answers with nothing. */
+  /** Frees the weights whose keys begin with a prefix. There is no answer. */
   | { readonly kind: "drop"; readonly prefix: string };
 
-/** One of those who run a model together: a share of its weights, and the passes over them. */
+/** One of the threads that run a model together, with its share of the weights and the passes over them. */
 export class Member {
   readonly #program: Program;
   #pass: Decoder | Encoder | undefined;
@@ -75,14 +75,14 @@ export class Member {
     this.#program.store.seal(key);
   }
 
-  /** All weights are there. */
+  /** Builds the forward pass. Call it when all weights are loaded. */
   start(config: ModelConfig): void {
     this.#pass =
       config.kind === "decoder" ? new Decoder(this.#program, config) : new Encoder(this.#program, config);
   }
 
   /** @returns the results of the first member, for requests that have any */
-  run(request: Request): Float32Array | undefined {
+  run(request: ModelRequest): Float32Array | undefined {
     const pass = this.#pass;
     try {
       if (request.kind === "encode") return (pass as Encoder).forward(request.texts);

@@ -24,19 +24,19 @@ interface Parts {
   readonly pieces: readonly (() => Promise<Filling>)[];
 }
 
-/** What a member keeps of a tensor, and the reads that bring it. */
+/** Describes the rows of a tensor that a member keeps, and gives the reads that fetch them. */
 export async function partsOf({ wanted, weight }: Located, seat: Seat, context: Context): Promise<Parts> {
   if (wanted.as === "vector") return vectorParts(wanted, weight, context);
   if (wanted.as === "to latent" || wanted.as === "from latent")
     return latentParts(wanted, weight, seat, context);
   if (wanted.as === "stack" && (weight.kind === "plain" || !weight.transposed))
-    return turnedParts(wanted, weight, seat, context);
+    return transposedParts(wanted, weight, seat, context);
   if (weight.kind === "plain") return plainParts(wanted, weight, seat, context);
   if (weight.element.endsWith("fnuz")) return decodedParts(wanted, weight, seat, context);
   return scaledParts(wanted, weight, seat, context);
 }
 
-/** @param as how it is kept, where that is not with the shape it has in the file */
+/** @param as the shape in memory, where that differs from the file */
 function declaredOf(
   wanted: WantedTensor,
   { name, shape }: Weight,
@@ -204,7 +204,7 @@ function upperHalves(values: Float32Array): Uint16Array {
  * Experts [experts, in, out], of which each becomes [out, in]; codes become
  * float32, since their blocks would lie across.
  */
-function turnedParts(wanted: WantedTensor, weight: Weight, seat: Seat, context: Context): Parts {
+function transposedParts(wanted: WantedTensor, weight: Weight, seat: Seat, context: Context): Parts {
   const { slices, rows: inner, cols: outer } = matrixOf(weight.shape);
   const range = wanted.rows(seat);
   const isShort = weight.kind === "plain" && weight.type !== "f32";

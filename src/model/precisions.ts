@@ -5,24 +5,24 @@ import type { ModelConfig } from "./config.ts";
 import type { WeightForm } from "./store.ts";
 
 /**
- * How activations meet weights that are codes: as they are, rounded to FP8, or rounded to int8, for E4M3
- * codes in blocks of a multiple of 32 columns.
+ * How activations are rounded before products with weights that are codes: not at all, to FP8, or to int8. The
+ * last is for E4M3 codes in blocks of a multiple of 32 columns.
  */
 export type Activations = "f32" | "fp8" | "int8";
 
-/** How the numbers of a forward pass are kept. A plain record. */
+/** The number formats of a forward pass. A plain record. */
 export interface Precisions {
   readonly activations: Activations;
-  /** Rows of x from which on "int8" holds: fewer meet the codes as float32, which is faster for them. */
+  /** Fewest rows of x that are rounded with "int8"; fewer stay float32, which is faster for them. */
   readonly int8Rows: number;
   readonly weights: WeightForm;
   readonly cache: CacheType;
 }
 
-/** No rounding but that of the weights. */
+/** No rounding except that of the stored weights. */
 export const EXACT: Precisions = { activations: "f32", int8Rows: 1, weights: "codes", cache: "f32" };
 
-/** What may be asked for: a precision, or how to choose one. */
+/** The precisions that a caller asks for: given, or left to this package to choose. */
 export interface Asked {
   readonly activations?: Activations | "auto" | "near" | undefined;
   readonly weights?: WeightForm | "auto" | undefined;
@@ -30,9 +30,9 @@ export interface Asked {
 }
 
 /**
- * Chooses where it was left to this package. "auto" is the faster on this engine, found by timing. "near" is
- * the same where rounding to int8 costs less than a tenth of the KL divergence that FP8 weights cost: not in
- * a mixture of experts, where a token may take another expert for it (docs/models.md).
+ * Chooses the precisions that were left open. "auto" is the faster on this engine, found by timing. "near" is
+ * the same, but without int8 in mixtures of experts: there its rounding can send a token to another expert,
+ * while elsewhere it costs less than a tenth of the KL divergence that FP8 weights cost (docs/models.md).
  * @param engine of the build that will run the model; `null` if it computes sums of integers wrongly
  */
 export function choose(asked: Asked, config: ModelConfig, engine: Engine | null): Precisions {

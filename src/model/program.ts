@@ -3,7 +3,7 @@ import type { Analysed } from "../products/right.ts";
 import { FORMAT_ID } from "../tensor/formats.ts";
 import { Arena, type Resident } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
-import { Exchange, type Part, type Shared } from "./exchange.ts";
+import { Exchange, type GatheredPart, type Shared } from "./exchange.ts";
 import type { ModelKernels } from "./kernels.ts";
 import { EXACT, type Precisions } from "./precisions.ts";
 import { Rounded } from "./rounded.ts";
@@ -11,18 +11,18 @@ import type { Range, Seat } from "./share.ts";
 import { Store } from "./store.ts";
 import { type Placed, widenRow } from "./stored.ts";
 
-/** A product of x with a weight: where its result goes, [rows, N]. */
+/** A linear layer: its weight [N, K] and bias. */
 export interface Linear {
   readonly weight: Placed;
-  /** Float32[N], or 0 where there is none. */
+  /** Address of float32 [N], or 0 where there is none. */
   readonly bias: number;
-  /** The rows of all members. */
+  /** The rows of the weight that each member has. */
   readonly ranges: readonly Range[];
 }
 
 /**
- * What every part of a forward pass uses: the kernels, the memory with weights and activations, and the
- * members that run the same program. Places are byte offsets of float32 values.
+ * What all parts of a forward pass use: the kernels, the memory with weights and activations, and the exchange
+ * with other members. Tensors are given by their addresses (byte offsets), and are float32.
  */
 export class Program {
   readonly kernels: ModelKernels;
@@ -32,8 +32,7 @@ export class Program {
   readonly precisions: Precisions;
   readonly #rooms = new Map<string, { room: Resident; bytes: number }>();
   /**
-   * Called before each product of x[rows, cols] with a slice of a weight: for those who measure what
-   * activations are.
+   * Called before each product of x[rows, cols] with a slice of a weight, to measure activations.
    */
   onProduct: ((weight: Placed, slice: number, x: number, rows: number) => void) | null = null;
 
@@ -150,7 +149,7 @@ export class Program {
 
   /** As `multiply`, for several weights that meet the same x, with one exchange. */
   multiplyAll(x: number, rows: number, products: readonly { dst: number; linear: Linear }[]): void {
-    const parts: Part[] = products.map(({ dst, linear }, i) => ({
+    const parts: GatheredPart[] = products.map(({ dst, linear }, i) => ({
       share: this.seat.size === 1 ? dst : this.room(`share ${i}`, rows * linear.weight.rows),
       dst,
       total: linear.weight.totalRows,

@@ -1,12 +1,12 @@
 import type { ModelConfig } from "./config.ts";
 import type { Shared } from "./exchange.ts";
-import type { Request } from "./member.ts";
+import type { ModelRequest } from "./member.ts";
 import type { Precisions } from "./precisions.ts";
 import type { Seat } from "./share.ts";
 import type { Declared, Filling } from "./stored.ts";
 
 /** Sent first to a worker, and answered without an id. */
-export interface Opening {
+export interface ModelOpening {
   readonly module: WebAssembly.Module;
   readonly seat: Seat;
   readonly shared: Shared | null;
@@ -14,17 +14,17 @@ export interface Opening {
 }
 
 /** What a worker is asked: to take weights in, and then to run requests. */
-export type Task =
+export type ModelTask =
   | { readonly kind: "expect"; readonly bytes: number }
   | { readonly kind: "declare"; readonly declared: Declared }
   | { readonly kind: "fill"; readonly filling: Filling }
   | { readonly kind: "seal"; readonly key: string }
   | { readonly kind: "start"; readonly config: ModelConfig }
-  | { readonly kind: "run"; readonly request: Request };
+  | { readonly kind: "run"; readonly request: ModelRequest };
 
-export interface TaskMessage {
+export interface ModelTaskMessage {
   readonly id: number;
-  readonly task: Task;
+  readonly task: ModelTask;
 }
 
-export type Message = Opening | TaskMessage;
+export type ModelMessage = ModelOpening | ModelTaskMessage;

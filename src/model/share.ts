@@ -1,23 +1,23 @@
-/** Numbers start to end, the last one left out. */
+/** The indices from `start` to `end`, without `end`. */
 export interface Range {
   readonly start: number;
   readonly end: number;
 }
 
-/** One of the members that run a model together, each in a thread of its own: the first is number 0. */
+/** A member's number, from 0, and the number of members. Members run a model together, a thread each. */
 export interface Seat {
   readonly rank: number;
   readonly size: number;
 }
 
-/** A member's part of `total` things, in whole groups of `unit`: equal parts, as far as that allows. */
+/** A member's part of `total` indices: equal parts in multiples of `unit`. */
 export function shareOf(total: number, { rank, size }: Seat, unit = 1): Range {
   const units = Math.ceil(total / unit);
   const edge = (part: number): number => Math.min(total, Math.ceil((part * units) / size) * unit);
   return { start: edge(rank), end: edge(rank + 1) };
 }
 
-/** Rows of a product that are computed side by side. */
+/** Rows of a weight that the product kernels compute side by side. */
 const PANEL = 8;
 
 /** A member's rows of a matrix. */
@@ -26,8 +26,8 @@ export function rowsOf(total: number, seat: Seat): Range {
 }
 
 /**
- * The heads of queries that a member computes, and the heads of keys that they meet. Where there are enough
- * of the latter, each belongs to one member; else several members keep the same one.
+ * The query heads that a member computes, and the key-value heads that they need. With fewer key-value heads
+ * than members, several members keep the same one.
  */
 export function headsOf(heads: number, keyHeads: number, seat: Seat): { queries: Range; keys: Range } {
   const group = heads / keyHeads;
@@ -45,7 +45,7 @@ export function headsOf(heads: number, keyHeads: number, seat: Seat): { queries:
   };
 }
 
-/** A range of things that are `size` numbers each. */
+/** The range of elements of a range of things with `size` elements each. */
 export function times({ start, end }: Range, size: number): Range {
   return { start: start * size, end: end * size };
 }

@@ -22,11 +22,11 @@ import {
  */
 export type WeightForm = "codes" | "int7";
 
-/** A tensor whose bytes are coming. */
+/** A tensor that is being loaded. */
 interface Pending {
   readonly declared: Declared;
   fill(filling: Filling): void;
-  /** The slices, once all bytes have come. */
+  /** Finishes the tensor. Call it when all bytes have been filled in. */
   slices(): Slice[];
 }
 
@@ -49,13 +49,13 @@ export class Store {
     this.#weights = weights;
   }
 
-  /** Tensors of about so many bytes are going to be declared. */
+  /** Reserves memory for about so many bytes of tensors. */
   expect(bytes: number): void {
     this.#arena.expect(bytes);
   }
 
   /**
-   * Makes room for a tensor.
+   * Allocates memory for a tensor.
    * @throws BlockscaleError `memory`
    */
   declare(declared: Declared): void {
@@ -69,7 +69,7 @@ export class Store {
     this.#pendingOf(filling.key).fill(filling);
   }
 
-  /** All bytes of a tensor have come: from now on it can be used. */
+  /** Finishes a tensor whose bytes have all been filled in: from now on it can be used. */
   seal(key: string): void {
     const pending = this.#pendingOf(key);
     const { name, range, cols, totalRows } = pending.declared;
@@ -78,7 +78,7 @@ export class Store {
     this.#pending.delete(key);
   }
 
-  /** Room that stays as long as a tensor does. */
+  /** Allocates memory that is freed together with a tensor. */
   #keepFor(key: string): (bytes: number) => number {
     return (bytes) => {
       const room = this.#arena.keep(bytes);
@@ -87,7 +87,7 @@ export class Store {
     };
   }
 
-  /** A tensor that stays what it is in the file: all slices, and behind them their scales. */
+  /** A tensor kept as in the file: the codes or values of all slices, then their scales. */
   #asStored(declared: Declared): Pending {
     const { key, range, cols, slices, stored } = declared;
     const rows = range.end - range.start;
@@ -123,7 +123,7 @@ export class Store {
     };
   }
 
-  /** A tensor that becomes integers as its rows come. */
+  /** A tensor that is rounded to integers as its rows arrive. */
   #integers(declared: Declared): Pending {
     const { key, range, cols, slices, stored } = declared;
     const kernels = this.#kernels;
@@ -154,7 +154,7 @@ export class Store {
     new Uint8Array(this.#arena.buffer, at, bytes.length).set(bytes);
   }
 
-  /** Makes a slice ready for products. */
+  /** Prepares a slice for products: see `analyseEach`. */
   #ready(key: string, stored: Stored): Slice {
     if (stored.kind === "plain") return stored;
     const { matrix } = stored;
@@ -166,8 +166,8 @@ export class Store {
   }
 
   /**
-   * Rows that hold NaN, or leave float32, are for no product of codes: the few slices with such rows become
-   * float32.
+   * Dequantises a slice. Product kernels of codes cannot do rows with NaN or with values outside float32; the
+   * few slices with such rows become float32.
    */
   #asValues(key: string, matrix: Matrix): Slice {
     const { rows, cols } = matrix;
@@ -209,7 +209,7 @@ export class Store {
     return slice?.kind === "plain" ? slice.start : 0;
   }
 
-  /** Gives back the room of all tensors whose keys begin so. */
+  /** Frees all tensors whose keys begin with a prefix. */
   drop(prefix: string): void {
     for (const [key, rooms] of this.#rooms) {
       if (!key.startsWith(prefix)) continue;

@@ -78,7 +78,7 @@ export function scaleRowOf(stored: Declared["stored"], cols: number): number {
   return Math.ceil(cols / stored.block[1]) * (stored.scaleType === 0 ? 1 : 4);
 }
 
-/** Rows of a slice that lie at a place, the first of which is row `first` of the tensor. */
+/** Describes rows in memory at `start`, the first of which is row `first` of the tensor. */
 export function storedAt(
   { stored, cols }: Declared,
   { start, scales, first, rows }: { start: number; scales: number; first: number; rows: number },

@@ -1,23 +1,24 @@
 import type { DecoderConfig, EncoderConfig, Experts, Layer, ModelConfig } from "./config.ts";
 import { headsOf, type Range, rowsOf, type Seat, shareOf, times } from "./share.ts";
 
-/** A tensor that a forward pass asks for. */
+/** A tensor that a forward pass needs. */
 export interface WantedTensor {
-  /** What the pass calls it. */
+  /** Its key in the store. */
   readonly key: string;
   /** Names in checkpoints, without the prefix of the model; the first one that is there is taken. */
   readonly names: readonly string[];
   readonly shape: readonly number[];
   /**
-   * How it is kept: rows of a matrix, or a vector of float32; matrices of each head made from `kv_b_proj`;
-   * experts in one tensor, whose plain values lie with rows and columns exchanged.
+   * How it is kept: rows of a matrix; a float32 vector; for each head a matrix that is part of `kv_b_proj`; or
+   * stacked experts, whose plain values are transposed in the file.
    */
   readonly as: "matrix" | "vector" | "to latent" | "from latent" | "stack";
   /**
-   * Whether it may be rounded: the matrix of a product, but no router, whose choices should stay the same.
+   * Whether it may be rounded to integers: the weight of a product, but not a router, whose choices should not
+   * change.
    */
   readonly isMultiplied: boolean;
-  /** The rows of a member, of a matrix, or of each slice. */
+  /** The rows that a member keeps of a matrix, or of each slice. */
   readonly rows: (seat: Seat) => Range;
   readonly isOptional?: boolean;
   /** Added to each value of a vector. */
@@ -28,7 +29,7 @@ export interface WantedTensor {
 
 const all = (rows: number) => (): Range => ({ start: 0, end: rows });
 
-/** What the forward pass of a model asks for, in the order of its use. */
+/** The tensors that the forward pass of a model needs, in the order of their use. */
 export function tensorsOf(config: ModelConfig): WantedTensor[] {
   return config.kind === "decoder" ? decoderTensors(config) : encoderTensors(config);
 }

@@ -4,7 +4,7 @@ import type { ModelConfig } from "./config.ts";
 /** Tokens of several texts that an encoder takes at a time. */
 const BATCH = 512;
 
-/** Texts whose tokens go through an encoder together. */
+/** Groups texts into batches that go through an encoder together. */
 export function batchesOf(lists: readonly Int32Array[]): Int32Array[][] {
   const batches: Int32Array[][] = [];
   let room = 0;
@@ -20,7 +20,7 @@ export function batchesOf(lists: readonly Int32Array[]): Int32Array[][] {
 }
 
 /**
- * Tokens of a caller, as the model takes them.
+ * Checks a caller's token ids and copies them.
  * @throws BlockscaleError `option`: more than the context holds, or one outside the vocabulary
  */
 export function checkIds(where: string, ids: ArrayLike<number>, config: ModelConfig): Int32Array {

@@ -2,9 +2,9 @@ import { expect, test } from "vitest";
 import {
   type Dialect,
   dialects,
-  type Part,
   partName,
   type Storage,
+  type StoredPart,
 } from "../../src/checkpoint/dialects/index.ts";
 import { KEEP_RULES } from "../../src/checkpoint/dialects/rules.ts";
 
@@ -15,7 +15,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return [line(head), line(head.map(() => ":--")), ...rows.map(line)].join("\n");
 }
 
-const named = (part: Part) => `${part.dtype} \`${partName("X.weight", part)}\``;
+const named = (part: StoredPart) => `${part.dtype} \`${partName("X.weight", part)}\``;
 
 function storageRow({ scheme, codes, scales, tensorScale }: Storage): string[] {
   const factor = tensorScale && `F32 \`${partName("X.weight", tensorScale)}\``;

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { parsePart, shareOf } from "../../src/jobs/shares.ts";
+import { filesOfPart, parsePart } from "../../src/jobs/parts.ts";
 import { blockscale, cutOff, expectSameFiles, snapshot, workplace } from "../support/cli-runner.ts";
 
 const { makeModel, output } = workplace();
@@ -15,7 +15,7 @@ describe("shares", () => {
     [[1, 1, 1], 5],
     [Array.from({ length: 163 }, (_, i) => 4_000_000_000 + ((i * 7919) % 1000) * 1_000_000), 10],
   ])("of %j in %i parts: every file once, balanced", (sizes, of) => {
-    const shares = Array.from({ length: of }, (_, i) => shareOf(files(sizes), { part: i + 1, of }));
+    const shares = Array.from({ length: of }, (_, i) => filesOfPart(files(sizes), { part: i + 1, of }));
     const names = shares.flat().map(({ name }) => name);
     expect(names.sort()).toEqual(
       files(sizes)
@@ -24,7 +24,7 @@ describe("shares", () => {
     );
     const bytes = shares.map((share) => share.reduce((sum, { size }) => sum + size, 0));
     expect(Math.max(...bytes) - Math.min(...bytes)).toBeLessThanOrEqual(Math.max(...sizes));
-    const turned = shareOf(files(sizes).reverse(), { part: 1, of });
+    const turned = filesOfPart(files(sizes).reverse(), { part: 1, of });
     expect(turned).toEqual(shares[0]);
   });
 

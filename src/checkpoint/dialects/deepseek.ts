@@ -1,7 +1,7 @@
 import { type Scheme, schemes } from "../../tensor/schemes.ts";
 import type { Config } from "../read/checkpoint.ts";
 import { configsOf } from "../read/quantization.ts";
-import type { Candidate, Dialect, Part, Storage } from "./dialect.ts";
+import type { Candidate, Dialect, Storage, StoredPart } from "./dialect.ts";
 
 /** The quantization_config that DeepSeek and Qwen write for square blocks. */
 function squareConfig(kept: readonly string[], more: Config = {}): Config {
@@ -15,11 +15,11 @@ function squareConfig(kept: readonly string[], more: Config = {}): Config {
   };
 }
 
-const CODES: Part = { suffix: ".weight", dtype: "F8_E4M3" };
-const MULTIPLIERS: Part = { suffix: ".weight_scale_inv", dtype: "F32" };
-const BYTES: Part = { suffix: ".scale", dtype: "F8_E8M0" };
+const CODES: StoredPart = { suffix: ".weight", dtype: "F8_E4M3" };
+const MULTIPLIERS: StoredPart = { suffix: ".weight_scale_inv", dtype: "F32" };
+const BYTES: StoredPart = { suffix: ".scale", dtype: "F8_E8M0" };
 
-function squares(scheme: Scheme, scales: Part): Storage {
+function squares(scheme: Scheme, scales: StoredPart): Storage {
   return { scheme, codes: CODES, scales };
 }
 

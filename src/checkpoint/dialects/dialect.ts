@@ -24,7 +24,7 @@ export interface Document {
 }
 
 /** A tensor that belongs to a weight. */
-export interface Part {
+export interface StoredPart {
   /** What replaces the `.weight` at the end of the weight's name. */
   readonly suffix: string;
   readonly dtype: Dtype;
@@ -34,8 +34,8 @@ export interface Part {
 export interface Storage {
   readonly scheme: Scheme;
   /** FP4 codes, two to a byte, halve the columns. */
-  readonly codes: Part;
-  readonly scales: Part;
+  readonly codes: StoredPart;
+  readonly scales: StoredPart;
   /** NVFP4: the float32 of the tensor, by which its scales are to be multiplied, or divided. */
   readonly tensorScale?: { readonly suffix: string; readonly divides: boolean };
   /**
@@ -90,7 +90,7 @@ export interface Dialect {
  * Name of a tensor that belongs to a weight: `X.weight` gives `X` and the
  * suffix, `X` the suffix without its `.weight`.
  */
-export function partName(weight: string, { suffix }: Pick<Part, "suffix">): string {
+export function partName(weight: string, { suffix }: Pick<StoredPart, "suffix">): string {
   if (suffix === ".weight") return weight;
   return weight.endsWith(".weight")
     ? weight.slice(0, -".weight".length) + suffix

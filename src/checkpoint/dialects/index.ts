@@ -11,7 +11,7 @@ import { gptOss } from "./gpt-oss.ts";
 import { modelopt, modeloptNvfp4 } from "./modelopt.ts";
 import { mxfp8 } from "./mxfp8.ts";
 
-export type { Candidate, Dialect, DialectName, Document, Part, Storage } from "./dialect.ts";
+export type { Candidate, Dialect, DialectName, Document, Storage, StoredPart } from "./dialect.ts";
 export { partName } from "./dialect.ts";
 
 /** Every dialect that can be written, by name. */

@@ -13,7 +13,7 @@ export interface Port {
 }
 
 /** Something to be done by a worker: a plain record. */
-type Request<R extends object> = R & { readonly id: number };
+type Numbered<R extends object> = R & { readonly id: number };
 
 /** Errors lose their class on the way between threads: it is put back from its parts. */
 type Response<T> =
@@ -32,7 +32,7 @@ export function serveRequests<R extends object, T>(
   answer: (request: R) => Promise<Answer<T>>,
 ): void {
   port.listen(async (message) => {
-    const { id, ...request } = message as Request<R>;
+    const { id, ...request } = message as Numbered<R>;
     try {
       const { result, transfer } = await answer(request as unknown as R);
       port.post({ id, result } satisfies Response<T>, transfer);

@@ -3,8 +3,8 @@ import { type Command, Option } from "commander";
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import type { Override } from "../../checkpoint/dialects/rules.ts";
 import { systemFault } from "../../io/node.ts";
-import type { Task } from "../../jobs/conversion.ts";
-import type { Part } from "../../jobs/shares.ts";
+import type { ConversionSettings } from "../../jobs/conversion.ts";
+import type { PartNumber } from "../../jobs/parts.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import { compare } from "../compare.ts";
@@ -23,7 +23,7 @@ interface SelectionFlags extends ConvertFlags {
   readonly only?: string[];
   readonly exclude?: string[];
   readonly missingScale: "error" | "one";
-  readonly part?: Part;
+  readonly part?: PartNumber;
   readonly queue?: string;
 }
 
@@ -74,7 +74,7 @@ function conversion(command: Command, about: string): Command {
 function run(
   from: string,
   to: string,
-  task: Task,
+  task: ConversionSettings,
   flags: SelectionFlags,
   signal: AbortSignal,
 ): Promise<void> {

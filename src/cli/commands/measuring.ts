@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { Part } from "../../jobs/shares.ts";
+import type { PartNumber } from "../../jobs/parts.ts";
 import { type EvaluateFlags, evaluate } from "../evaluate.ts";
 import { evaluatePart, evaluateQueued } from "../evaluate-shared.ts";
 import { EVALUATE_HELP, SENSITIVITY_HELP } from "../help.ts";
@@ -7,7 +7,7 @@ import { sensitivity } from "../sensitivity.ts";
 import { CACHE, jobs, MODEL, part, place, REPORT, THREADS, WEIGHTS, WORST, within } from "./options.ts";
 
 interface SharedEvaluateFlags extends EvaluateFlags {
-  readonly part?: Part;
+  readonly part?: PartNumber;
   readonly out?: string;
   readonly queue?: string;
   readonly chunks: number;

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option } from "commander";
-import { type Part, parsePart } from "../../jobs/shares.ts";
+import { type PartNumber, parsePart } from "../../jobs/parts.ts";
 
 // What several commands have in common: options, and how their values are read.
 
@@ -29,7 +29,7 @@ export function place(text: string): string {
 }
 
 /** Reads `2/8` of --part. */
-export function part(text: string): Part {
+export function part(text: string): PartNumber {
   try {
     return parsePart(text);
   } catch {

@@ -2,15 +2,23 @@ import type { FilePlan } from "../../checkpoint/plan/plan.ts";
 import { placeIn } from "../../io/place.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { isMade } from "../conversion.ts";
-import { type Entry, entryOf, findRun, makeRecorded, otherRun } from "../records.ts";
-import { checkSpec, hasKeys, isText, LONGEST_PATH, planShared, type SharedPlan, type Spec } from "../spec.ts";
+import { type FileRecord, findRun, makeRecorded, otherRun, recordOf } from "../records.ts";
+import {
+  type ConversionSpec,
+  checkConversion,
+  hasKeys,
+  isText,
+  LONGEST_PATH,
+  planShared,
+  type SharedPlan,
+} from "../spec.ts";
 import { startWorkers, threadsFor, type Workers } from "../threads.ts";
 import { refusePlaces } from "./places.ts";
 import { type Item, idOf, type Runner, refuseJob, type ServeOptions, type Work } from "./work.ts";
 
 /** One output file of a run. */
 export interface FileJob {
-  readonly spec: Spec;
+  readonly spec: ConversionSpec;
   /** The output folder, as every machine sees it. */
   readonly to: string;
   readonly file: string;
@@ -26,7 +34,7 @@ interface FileResult {
 export function checkFileJob(value: unknown): FileJob {
   if (!hasKeys(value, ["spec", "to", "file"]) || !isText(value.to, LONGEST_PATH) || !isText(value.file, 1024))
     return refuseJob("a run, its output and a file", value);
-  return { spec: checkSpec("a job of the queue", value.spec), to: value.to, file: value.file };
+  return { spec: checkConversion("a job of the queue", value.spec), to: value.to, file: value.file };
 }
 
 function isResult(value: unknown): value is FileResult {
@@ -40,9 +48,9 @@ function isResult(value: unknown): value is FileResult {
 export function conversionWork(
   to: string,
   { spec, plan }: SharedPlan,
-): { readonly work: Work; readonly entries: readonly Entry[] } {
+): { readonly work: Work; readonly entries: readonly FileRecord[] } {
   const files = new Map<Item, FilePlan>();
-  const entries: Entry[] = [];
+  const entries: FileRecord[] = [];
   for (const file of plan.files) {
     const data: FileJob = { spec, to, file: file.name };
     const id = idOf(spec.fingerprint, to, file.name);
@@ -50,7 +58,7 @@ export function conversionWork(
   }
   const take = async (item: Item, result: unknown): Promise<boolean> => {
     const file = files.get(item)!;
-    const entry = await entryOf(to, spec, file);
+    const entry = await recordOf(to, spec, file);
     const isNoted =
       entry !== undefined && isResult(result) && result.size === file.size && result.sha256 === entry.sha256;
     if (!isNoted || !(await isMade(entry, file, placeIn(to, file.name)))) return false;
@@ -115,7 +123,7 @@ export class ConversionRunner implements Runner<FileJob> {
     });
   }
 
-  async #open(spec: Spec): Promise<OpenedRun> {
+  async #open(spec: ConversionSpec): Promise<OpenedRun> {
     const key = JSON.stringify(spec);
     if (this.#opened?.key === key) return this.#opened;
     await this.close();

@@ -15,7 +15,7 @@ import { refusePlaces } from "./places.ts";
 import {
   type Item,
   idOf,
-  type Opened,
+  type OpenedFiles,
   type Runner,
   refuseJob,
   type ServeOptions,
@@ -86,7 +86,8 @@ export function evaluationWork(
 /** Scores chunks. */
 export class EvaluationRunner implements Runner<ScoreJob> {
   readonly #options: ServeOptions;
-  #opened: { readonly key: string; readonly inputs: Inputs; readonly all: readonly Opened[] } | null = null;
+  #opened: { readonly key: string; readonly inputs: Inputs; readonly all: readonly OpenedFiles[] } | null =
+    null;
 
   constructor(options: ServeOptions) {
     this.#options = options;
@@ -118,7 +119,7 @@ export class EvaluationRunner implements Runner<ScoreJob> {
     const key = JSON.stringify(spec);
     if (this.#opened?.key === key) return this.#opened.inputs;
     await this.close();
-    const all: Opened[] = [];
+    const all: OpenedFiles[] = [];
     try {
       for (const place of spec.against === null ? [spec.model] : [spec.model, spec.against])
         all.push(await this.#options.open(place));

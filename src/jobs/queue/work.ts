@@ -43,11 +43,11 @@ export interface ServeOptions {
   readonly stalledAfter: number;
   /** Aborted when the worker shall end: the job under way is still finished. */
   readonly signal: AbortSignal;
-  open(place: string): Promise<Opened>;
+  open(place: string): Promise<OpenedFiles>;
   onEvent(event: { readonly kind: "done" | "failed" | "trouble"; readonly text: string }): void;
 }
 
-export interface Opened {
+export interface OpenedFiles {
   readonly files: ReadonlyMap<string, Source>;
   close(): Promise<void>;
 }

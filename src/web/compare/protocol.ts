@@ -2,13 +2,13 @@ import type { ComparedTensor } from "../../checkpoint/measure/compare.ts";
 import type { Chosen, Problem } from "../workers/protocol.ts";
 
 /** Page to worker, once: `a` counts as the truth. */
-export interface Order {
+export interface ComparisonOrder {
   readonly a: Chosen;
   readonly b: Chosen;
 }
 
 /** Worker to page. */
-export type News =
+export type ComparisonNews =
   /** Tensors that were compared since the last message. */
   | { readonly kind: "tensors"; readonly tensors: readonly ComparedTensor[] }
   | { readonly kind: "ended" }

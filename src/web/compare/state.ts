@@ -6,7 +6,7 @@ import type { Selection } from "../session/files.ts";
 import { chosen, problem } from "../session/model.ts";
 import { chosenExample, chosenOf } from "../session/opening.ts";
 import type { Chosen } from "../workers/protocol.ts";
-import type { News, Order } from "./protocol.ts";
+import type { ComparisonNews, ComparisonOrder } from "./protocol.ts";
 
 /** What the open checkpoint is held against; `null` until it is chosen. */
 export const other: Signal<Chosen | null> = signal(null);
@@ -23,7 +23,7 @@ async function compareWith(choosing: Chosen | null | Promise<Chosen | null>): Pr
     if (b === null || a === null) return;
     worker?.terminate();
     worker = new Worker(new URL("./compare-worker.js", import.meta.url), { type: "module" });
-    worker.onmessage = ({ data }: MessageEvent<News>) => take(data);
+    worker.onmessage = ({ data }: MessageEvent<ComparisonNews>) => take(data);
     worker.onerror = (event) => {
       event.preventDefault();
       take({
@@ -37,7 +37,7 @@ async function compareWith(choosing: Chosen | null | Promise<Chosen | null>): Pr
       tensors.value = [];
       isComparing.value = true;
     });
-    worker.postMessage({ a, b } satisfies Order);
+    worker.postMessage({ a, b } satisfies ComparisonOrder);
   } catch (error) {
     problem.value = problemIn(error);
   }
@@ -65,7 +65,7 @@ export function forgetOther(): void {
   });
 }
 
-function take(news: News): void {
+function take(news: ComparisonNews): void {
   if (news.kind === "tensors") tensors.value = [...tensors.value, ...news.tensors];
   else if (news.kind === "ended") isComparing.value = false;
   else {

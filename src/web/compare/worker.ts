@@ -4,9 +4,9 @@ import { openChosen } from "../workers/chosen.ts";
 import { openEngine } from "../workers/engine.ts";
 import { problemOf } from "../workers/problem.ts";
 import type { Chosen } from "../workers/protocol.ts";
-import type { News, Order } from "./protocol.ts";
+import type { ComparisonNews, ComparisonOrder } from "./protocol.ts";
 
-const tell = (news: News) => self.postMessage(news);
+const tell = (news: ComparisonNews) => self.postMessage(news);
 
 /** Milliseconds between two messages. */
 const INTERVAL = 100;
@@ -16,7 +16,7 @@ async function sideOf(chosen: Chosen): Promise<Side> {
   return openCheckpoint(files, name);
 }
 
-async function compare({ a, b }: Order): Promise<void> {
+async function compare({ a, b }: ComparisonOrder): Promise<void> {
   const sides = [await sideOf(a), await sideOf(b)] as const;
   let waiting: ComparedTensor[] = [];
   let told = 0;
@@ -34,7 +34,7 @@ async function compare({ a, b }: Order): Promise<void> {
   flush();
 }
 
-self.onmessage = async ({ data }: MessageEvent<Order>) => {
+self.onmessage = async ({ data }: MessageEvent<ComparisonOrder>) => {
   try {
     await compare(data);
     tell({ kind: "ended" });

@@ -88,7 +88,7 @@ export interface ChatTurn {
 }
 
 /** Page to worker. */
-export type Order =
+export type ModelOrder =
   | { readonly kind: "open"; readonly chosen: Chosen }
   /** `null` takes the converted model away. */
   | { readonly kind: "convert"; readonly to: DialectName | null }
@@ -103,7 +103,7 @@ export type Order =
   | { readonly kind: "stop" };
 
 /** Worker to page. */
-export type News =
+export type ModelNews =
   | { readonly kind: "opened"; readonly facts: ModelFacts }
   | { readonly kind: "converted"; readonly converted: Converted | null }
   /** How much of the opening, the conversion or the measurement is done, from 0 to 1. */

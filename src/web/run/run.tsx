@@ -17,11 +17,11 @@ import {
   facts,
   follow,
   format,
+  MODEL_ACTIONS,
+  type ModelAction,
   PROMPT,
   progress,
   prompt,
-  TASKS,
-  type Task,
   task,
 } from "./state.ts";
 import { words } from "./words.ts";
@@ -59,7 +59,7 @@ function takeLink(): void {
   const [wanted, doing, begun] = [params.get("format"), params.get("task"), params.get("prompt")];
   if (wanted !== null && isOffered(wanted)) format.value = wanted;
   if (wanted === "none") format.value = null;
-  if (TASKS.includes(doing as Task)) task.value = doing as Task;
+  if (MODEL_ACTIONS.includes(doing as ModelAction)) task.value = doing as ModelAction;
   if (begun !== null) prompt.value = begun.slice(0, 2000);
 }
 
@@ -126,7 +126,11 @@ function statusText(): string {
   return made.changed === 0 ? text.unchanged : text.isConverted(bytes(facts.value!.bytes), bytes(made.bytes));
 }
 
-const VIEWS: Readonly<Record<Task, () => JSX.Element>> = { continue: Continue, measure: Measure, chat: Chat };
+const VIEWS: Readonly<Record<ModelAction, () => JSX.Element>> = {
+  continue: Continue,
+  measure: Measure,
+  chat: Chat,
+};
 
 function Tasks(): JSX.Element {
   const { tasks } = words.value;
@@ -135,7 +139,7 @@ function Tasks(): JSX.Element {
     <>
       <fieldset class="segments tasks">
         <legend class="hidden">{tasks.label}</legend>
-        {TASKS.map((one) => (
+        {MODEL_ACTIONS.map((one) => (
           <label key={one}>
             <input
               type="radio"

@@ -9,8 +9,8 @@ import type {
   Converted,
   Measured,
   ModelFacts,
-  News,
-  Order,
+  ModelNews,
+  ModelOrder,
   Position,
   Side,
   Speed,
@@ -18,11 +18,11 @@ import type {
 } from "./protocol.ts";
 
 /** What can be done with a model here. */
-export const TASKS = ["continue", "measure", "chat"] as const;
-export type Task = (typeof TASKS)[number];
+export const MODEL_ACTIONS = ["continue", "measure", "chat"] as const;
+export type ModelAction = (typeof MODEL_ACTIONS)[number];
 
 /** The task in progress: nothing can be asked for meanwhile. */
-export type Busy = "opening" | "converting" | Task;
+export type Busy = "opening" | "converting" | ModelAction;
 
 /** Something that each of both models has. */
 export type Both<T> = Readonly<Record<Side, T>>;
@@ -30,7 +30,7 @@ export type Both<T> = Readonly<Record<Side, T>>;
 const NO_TOKENS: Both<readonly Token[]> = { original: [], converted: [] };
 const NO_SPEED: Both<Speed> = { original: null, converted: null };
 
-export const task: Signal<Task> = signal("continue");
+export const task: Signal<ModelAction> = signal("continue");
 export const busy: Signal<Busy | null> = signal(null);
 /** Progress of the opening, the conversion or the measurement, from 0 to 1. */
 export const progress: Signal<number> = signal(0);
@@ -60,7 +60,7 @@ let worker: Worker | null = null;
 /** What the worker has open. */
 let held: Chosen | null = null;
 
-function order(what: Order): void {
+function order(what: ModelOrder): void {
   worker!.postMessage(what);
 }
 
@@ -77,7 +77,7 @@ export function follow(): () => void {
 function load(wanted: Chosen): void {
   worker?.terminate();
   worker = new Worker(new URL("./run-worker.js", import.meta.url), { type: "module" });
-  worker.onmessage = ({ data }: MessageEvent<News>) => take(data);
+  worker.onmessage = ({ data }: MessageEvent<ModelNews>) => take(data);
   worker.onerror = (event) => {
     event.preventDefault();
     fail({ kind: "worker", message: event.message || "The worker stopped." });
@@ -166,7 +166,7 @@ function fail(found: Problem): void {
   });
 }
 
-function take(news: News): void {
+function take(news: ModelNews): void {
   switch (news.kind) {
     case "progress":
       progress.value = news.part;

@@ -1,6 +1,6 @@
 import { computed, type ReadonlySignal } from "@preact/signals";
 import { language } from "../strings/index.ts";
-import type { Task } from "./state.ts";
+import type { ModelAction } from "./state.ts";
 
 const en = {
   heading: "Does it still work?",
@@ -20,7 +20,7 @@ const en = {
   compare: "Compare with a conversion",
   tasks: { label: "What to do", continue: "Continue a text", measure: "Measure on a text", chat: "Chat" } as {
     label: string;
-  } & Record<Task, string>,
+  } & Record<ModelAction, string>,
   encoder: "This model makes vectors of texts and writes none: there is nothing to continue or to ask.",
   noTokenizer: "There is no tokenizer.json among the files: open the folder that holds it.",
   noChat: "This model has no chat template: it goes on with texts, and knows no turns of a conversation.",

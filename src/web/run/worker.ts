@@ -4,14 +4,14 @@ import { PageError, problemOf } from "../workers/problem.ts";
 import type { Chosen, Problem } from "../workers/protocol.ts";
 import { measureText } from "./measure.ts";
 import { ModelPair } from "./models.ts";
-import type { Continuing, News, Order } from "./protocol.ts";
+import type { Continuing, ModelNews, ModelOrder } from "./protocol.ts";
 import { comparePositions, write } from "./writing.ts";
 
 let pair: ModelPair | null = null;
 /** Ends what is going on. */
 let stopping = new AbortController();
 
-const tell = (news: News) => self.postMessage(news);
+const tell = (news: ModelNews) => self.postMessage(news);
 
 /** Milliseconds between two messages of progress. */
 const INTERVAL = 100;
@@ -67,7 +67,7 @@ async function continueText({ prompt, tokens, temperature, seed }: Continuing): 
   tell({ kind: "positions", positions });
 }
 
-async function chat({ side, turns, temperature }: Extract<Order, { kind: "chat" }>): Promise<void> {
+async function chat({ side, turns, temperature }: Extract<ModelOrder, { kind: "chat" }>): Promise<void> {
   const model = opened().of(side) ?? opened().original;
   const { signal } = stopping;
   const ids = model.tokenizer!.chat(turns);
@@ -89,7 +89,7 @@ async function measure(text: string): Promise<void> {
   }
 }
 
-async function follow(order: Exclude<Order, { kind: "stop" }>): Promise<void> {
+async function follow(order: Exclude<ModelOrder, { kind: "stop" }>): Promise<void> {
   stopping = new AbortController();
   if (order.kind === "open") await open(order.chosen);
   else if (order.kind === "convert")
@@ -105,7 +105,7 @@ function problemIn(error: unknown): Problem {
   return problem.kind === "pattern" ? { ...problem, kind: "other" } : problem;
 }
 
-self.onmessage = async ({ data }: MessageEvent<Order>) => {
+self.onmessage = async ({ data }: MessageEvent<ModelOrder>) => {
   if (data.kind === "stop") {
     stopping.abort();
     return;

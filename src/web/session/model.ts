@@ -8,11 +8,11 @@ import type {
   Choice,
   Chosen,
   Estimate,
+  InspectedCheckpoint,
   Kept,
-  Opened,
-  Planned,
+  PlannedOutput,
   Problem,
-  Written,
+  WrittenFile,
 } from "../workers/protocol.ts";
 
 /** The step that the user has reached. */
@@ -48,7 +48,7 @@ export interface RunState {
 export interface Result {
   /** Id of the output in the browser's own storage; `null` where it went to a place the user chose. */
   readonly id: string | null;
-  readonly written: readonly Written[];
+  readonly written: readonly WrittenFile[];
   readonly seconds: number;
 }
 
@@ -67,9 +67,9 @@ export const stage: Signal<Stage> = signal("start");
 export const name: Signal<string> = signal("");
 /** The files or place that are open, so that other parts of the page can open them as well. */
 export const chosen: Signal<Chosen | null> = signal(null);
-export const opened: Signal<Opened | null> = signal(null);
+export const opened: Signal<InspectedCheckpoint | null> = signal(null);
 export const form: Signal<Form> = signal(EMPTY_FORM);
-export const planned: Signal<Planned | null> = signal(null);
+export const planned: Signal<PlannedOutput | null> = signal(null);
 /** The choice that was planned: another one on the form is not, yet. */
 export const plannedChoice: Signal<Choice | null> = signal(null);
 export const planProblem: Signal<Problem | null> = signal(null);
@@ -167,7 +167,7 @@ export const outputName: ReadonlySignal<string> = computed(() => {
 export const savedName: ReadonlySignal<string> = computed(() => (isFolder.value ? name : outputName).value);
 
 /** Name of a file of the output once it is saved. */
-export function nameOfWritten({ name: file }: Written): string {
+export function nameOfWritten({ name: file }: WrittenFile): string {
   return isFolder.value ? file : outputName.value;
 }
 

@@ -1,4 +1,4 @@
-import type { Written } from "../workers/protocol.ts";
+import type { WrittenFile } from "../workers/protocol.ts";
 import { client, problemIn } from "./client.ts";
 import { forget, isSaved, isUnsaved, kept, leaving, packing, problem, result } from "./model.ts";
 import { download } from "./saving.ts";
@@ -12,7 +12,7 @@ export function leave(go: () => void): void {
 /**
  * Hands an output to the browser's downloads: a file, or several as one archive. @param name of the output
  */
-export async function save(id: string, files: readonly Written[], name: string): Promise<void> {
+export async function save(id: string, files: readonly WrittenFile[], name: string): Promise<void> {
   if (packing.value !== null) return;
   try {
     if (files.length === 1) download(files[0]!.file!, name);

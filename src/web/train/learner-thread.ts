@@ -1,7 +1,7 @@
-import type { Answer, Order, Results } from "./protocol.ts";
+import type { Results, TrainingAnswer, TrainingOrder } from "./protocol.ts";
 
 interface Waiting {
-  resolve(result: Results[Order["kind"]]): void;
+  resolve(result: Results[TrainingOrder["kind"]]): void;
   reject(error: Error): void;
 }
 
@@ -11,7 +11,7 @@ export class LearnerThread {
   readonly #waiting: Waiting[] = [];
 
   constructor() {
-    this.#worker.onmessage = ({ data }: MessageEvent<Answer>) => {
+    this.#worker.onmessage = ({ data }: MessageEvent<TrainingAnswer>) => {
       const { resolve, reject } = this.#waiting.shift()!;
       if ("failure" in data) reject(new Error(data.failure));
       else resolve(data.result);
@@ -23,7 +23,9 @@ export class LearnerThread {
     };
   }
 
-  ask<Kind extends Order["kind"]>(order: Order & { readonly kind: Kind }): Promise<Results[Kind]> {
+  ask<Kind extends TrainingOrder["kind"]>(
+    order: TrainingOrder & { readonly kind: Kind },
+  ): Promise<Results[Kind]> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve: resolve as Waiting["resolve"], reject });
       this.#worker.postMessage(order);

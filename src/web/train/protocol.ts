@@ -1,7 +1,7 @@
 import type { LearnerStep, RunSettings } from "./learner.ts";
 
 /** Page to worker. Orders are carried out one after the other. */
-export type Order =
+export type TrainingOrder =
   | { readonly kind: "start"; readonly settings: RunSettings }
   | { readonly kind: "step" | "sample" | "files" };
 
@@ -16,4 +16,6 @@ export interface Results {
 }
 
 /** Worker to page, one for each order, in turn. */
-export type Answer = { readonly result: Results[Order["kind"]] } | { readonly failure: string };
+export type TrainingAnswer =
+  | { readonly result: Results[TrainingOrder["kind"]] }
+  | { readonly failure: string };

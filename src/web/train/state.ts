@@ -34,19 +34,19 @@ export const failure: Signal<string | null> = signal(null);
 const SAMPLED = 25;
 
 /** A run and the number of its steps. It goes on while other parts of the page are shown. */
-interface Run {
+interface TrainingRun {
   readonly pair: TrainingPair;
   readonly total: number;
   /** Whether it is being opened, or takes steps, of which the last may not be over yet. */
   isGoing: boolean;
 }
 
-let run: Run | null = null;
+let run: TrainingRun | null = null;
 
 export function start(): void {
   const { text, own, recipe, steps: total } = form.value;
   run?.pair.end();
-  const mine: Run = { pair: new TrainingPair(), total, isGoing: true };
+  const mine: TrainingRun = { pair: new TrainingPair(), total, isGoing: true };
   run = mine;
   batch(() => {
     steps.value = [];
@@ -62,7 +62,7 @@ export function start(): void {
 }
 
 /** Takes steps until the run is stopped, or over. */
-async function go(mine: Run): Promise<void> {
+async function go(mine: TrainingRun): Promise<void> {
   const { pair, total } = mine;
   mine.isGoing = true;
   while (stage.value === "going" && pair.steps < total) {
@@ -91,7 +91,7 @@ export function save(): void {
 }
 
 /** Does something with a run; what goes wrong is shown. */
-async function watched(mine: Run, action: () => Promise<void>): Promise<void> {
+async function watched(mine: TrainingRun, action: () => Promise<void>): Promise<void> {
   try {
     await action();
   } catch (error) {

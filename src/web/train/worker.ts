@@ -1,12 +1,12 @@
 import { downloadZip } from "client-zip";
 import { byteTokenizer } from "../../train/byte-tokenizer.ts";
 import { Learner } from "./learner.ts";
-import type { Answer, Order, Results } from "./protocol.ts";
+import type { Results, TrainingAnswer, TrainingOrder } from "./protocol.ts";
 
 /** One model that learns. */
 let learner: Learner | null = null;
 
-async function carryOut(order: Order): Promise<Results[Order["kind"]]> {
+async function carryOut(order: TrainingOrder): Promise<Results[TrainingOrder["kind"]]> {
   if (order.kind === "start") {
     learner = await Learner.open(order.settings);
     return undefined;
@@ -21,8 +21,8 @@ function archiveOf(trained: Learner): Promise<Blob> {
   return downloadZip(files.map(([name, input]) => ({ name: `trained/${name}`, input }))).blob();
 }
 
-async function answer(order: Order): Promise<void> {
-  let found: Answer;
+async function answer(order: TrainingOrder): Promise<void> {
+  let found: TrainingAnswer;
   try {
     found = { result: await carryOut(order) };
   } catch (error) {
@@ -32,6 +32,6 @@ async function answer(order: Order): Promise<void> {
 }
 
 let last = Promise.resolve();
-self.onmessage = ({ data }: MessageEvent<Order>) => {
+self.onmessage = ({ data }: MessageEvent<TrainingOrder>) => {
   last = last.then(() => answer(data));
 };

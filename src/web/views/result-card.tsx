@@ -22,7 +22,7 @@ import { leave, save } from "../session/outputs.ts";
 import { download, downloadText } from "../session/saving.ts";
 import { bytes, duration, exactBytes, signedPercent, smallPercent, sqnrText } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
-import type { Written } from "../workers/protocol.ts";
+import type { WrittenFile } from "../workers/protocol.ts";
 import { ToAdd } from "./convert-card.tsx";
 import { Icon } from "./icons.tsx";
 
@@ -54,7 +54,7 @@ export function ResultCard(): JSX.Element | null {
       {isPrivate && <SaveButton written={written} />}
       <ul class="written">
         {written.map((one) => (
-          <WrittenFile key={one.name} written={one} />
+          <FileRow key={one.name} written={one} />
         ))}
       </ul>
       <ToAdd text={planned.value?.toAdd ?? null} />
@@ -123,7 +123,7 @@ function ServeLine(): JSX.Element {
   );
 }
 
-function SaveButton({ written }: { readonly written: readonly Written[] }): JSX.Element {
+function SaveButton({ written }: { readonly written: readonly WrittenFile[] }): JSX.Element {
   const { done: text } = words.value;
   const isOne = written.length === 1;
   const isPacking = packing.value !== null;
@@ -143,7 +143,7 @@ function SaveButton({ written }: { readonly written: readonly Written[] }): JSX.
   );
 }
 
-function WrittenFile({ written }: { readonly written: Written }): JSX.Element {
+function FileRow({ written }: { readonly written: WrittenFile }): JSX.Element {
   const label = nameOfWritten(written);
   const { name: path, size, checksum, file } = written;
   return (

@@ -16,7 +16,7 @@ export interface Row {
 
 export type Column = "name" | "shape" | "type" | "size" | "sqnr";
 
-export interface Order {
+export interface SortOrder {
   readonly column: Column | null;
   readonly isDescending: boolean;
 }
@@ -26,7 +26,7 @@ export const onlyChanging: Signal<boolean> = signal(false);
 /** Shown as a tree by the parts of their names. */
 export const byLayer: Signal<boolean> = signal(false);
 /** Order of the list. Without a column, that of the file. */
-export const order: Signal<Order> = signal({ column: null, isDescending: false });
+export const order: Signal<SortOrder> = signal({ column: null, isDescending: false });
 
 /** The plan follows the tensors one by one; a plan of other files would not. */
 const rows: ReadonlySignal<readonly Row[]> = computed(() => {
@@ -68,7 +68,7 @@ function keyOf(column: Column): (row: Row) => number {
 export const total: ReadonlySignal<number> = computed(() => rows.value.length);
 
 /** Order of a tree: layer 2 comes before layer 10. */
-const BY_NAME: Order = { column: "name", isDescending: false };
+const BY_NAME: SortOrder = { column: "name", isDescending: false };
 
 /** What the table shows: found, and in order. */
 export const visible: ReadonlySignal<readonly Row[]> = computed(() => {

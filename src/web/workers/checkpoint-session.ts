@@ -23,20 +23,20 @@ import type {
   Choice,
   Chosen,
   Estimate,
-  Finished,
+  FinishedRun,
   Found,
+  InspectedCheckpoint,
   Looked,
   NamedSource,
-  Opened,
   RunProgress,
   Session,
   Sized,
   Target,
   TensorBasics,
   Visit,
-  Written,
+  WrittenFile,
 } from "./protocol.ts";
-import { Run } from "./run.ts";
+import { OutputRun } from "./run.ts";
 import { blockOfWeight, sampleWeight } from "./sampling.ts";
 import { PrivateStorage } from "./storage.ts";
 import { basicsOf, npyOf } from "./tensor-values.ts";
@@ -70,7 +70,7 @@ export class CheckpointSession implements Session {
   private readonly storage = new PrivateStorage();
   private current: Open | null = null;
   private ready: Ready | null = null;
-  private running: Run | null = null;
+  private running: OutputRun | null = null;
 
   constructor(pool: Pool, onProgress: (progress: RunProgress) => void) {
     this.pool = pool;
@@ -202,14 +202,22 @@ export class CheckpointSession implements Session {
     return { survey, scales: found === null ? null : { ...found, isAll } };
   }
 
-  async run(target: Target, name: string): Promise<Finished> {
+  async run(target: Target, name: string): Promise<FinishedRun> {
     const { opened, fingerprints, files } = this.need();
     const { files: outputs } = this.needPlan();
     if (this.running !== null) throw new PageError("other", "A conversion is running already.");
     const local = files.filter((named) => "file" in named);
     const shards = local.filter(({ path }) => fingerprints.has(path));
     const inputs = local.map(({ file }) => file);
-    const run = new Run(outputs, target, this.pool, opened.sources, inputs, this.storage, this.onProgress);
+    const run = new OutputRun(
+      outputs,
+      target,
+      this.pool,
+      opened.sources,
+      inputs,
+      this.storage,
+      this.onProgress,
+    );
     this.running = run;
     try {
       await refuseChanged(shards, fingerprints);
@@ -235,7 +243,7 @@ export class CheckpointSession implements Session {
     return this.storage.tidy();
   }
 
-  zip(folder: string, files: readonly Written[]): Promise<Blob> {
+  zip(folder: string, files: readonly WrittenFile[]): Promise<Blob> {
     const entries = files.map(({ name, file }) => ({ name: `${folder}/${name}`, input: file! }));
     // A stream, that no file is in memory as a whole; the browser keeps large blobs on the disk.
     return downloadZip(entries).blob();
@@ -263,7 +271,7 @@ export class CheckpointSession implements Session {
 /** Shows what is inside even where scales are missing, as in a single shard of many; and says so. */
 async function lookInside(
   opened: OpenedCheckpoint,
-): Promise<Pick<Opened, "inspection" | "warning"> & { readonly missingScale: "error" | "one" }> {
+): Promise<Pick<InspectedCheckpoint, "inspection" | "warning"> & { readonly missingScale: "error" | "one" }> {
   try {
     resolveWeights(opened.checkpoint);
     return { inspection: await inspect(opened.checkpoint, null), warning: null, missingScale: "error" };

@@ -1,12 +1,12 @@
 import { type Checksum, createChecksum } from "./checksum.ts";
 import { PageError } from "./problem.ts";
-import type { Target, Written } from "./protocol.ts";
+import type { Target, WrittenFile } from "./protocol.ts";
 
 /** A file being written. It counts as done only when `close` has read it back. */
 export interface Output {
   write(bytes: Uint8Array): Promise<void>;
   /** Ends the file, reads it back, compares size and checksum. @throws PageError `verify` */
-  close(onRead: (bytes: number) => void): Promise<Written>;
+  close(onRead: (bytes: number) => void): Promise<WrittenFile>;
   /** Leaves nothing behind. */
   discard(): Promise<void>;
 }

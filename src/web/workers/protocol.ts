@@ -64,7 +64,7 @@ export interface Found {
 }
 
 /** Facts of a checkpoint with its tensors. */
-export interface Opened extends Omit<Found, "inspection" | "tensors"> {
+export interface InspectedCheckpoint extends Omit<Found, "inspection" | "tensors"> {
   readonly inspection: Inspection;
 }
 
@@ -79,7 +79,7 @@ export interface Sized {
 }
 
 /** What a choice would do. */
-export interface Planned extends Omit<Sized, "tensors"> {
+export interface PlannedOutput extends Omit<Sized, "tensors"> {
   readonly tensors: readonly PlannedTensor[];
 }
 
@@ -100,7 +100,7 @@ export type Target =
   | { readonly kind: "private" };
 
 /** An output file that was read back and found to be what was written. */
-export interface Written {
+export interface WrittenFile {
   readonly name: string;
   readonly size: number;
   /** XXH64 of the bytes, in hexadecimal. */
@@ -115,9 +115,9 @@ export interface Written {
  * The output of a run, and the name of its folder in the private storage;
  * `null` where it was written to a place chosen.
  */
-export interface Finished {
+export interface FinishedRun {
   readonly id: string | null;
-  readonly files: readonly Written[];
+  readonly files: readonly WrittenFile[];
 }
 
 /** A finished output that waits in the private storage to be saved. */
@@ -127,7 +127,7 @@ export interface Kept {
   readonly name: string;
   /** Time of the end of the run, in milliseconds since 1970. */
   readonly time: number;
-  readonly files: readonly Written[];
+  readonly files: readonly WrittenFile[];
 }
 
 /** What earlier visits left. */
@@ -250,7 +250,7 @@ export interface Session {
    * Runs the current plan. Resolves when every file has been written, read
    * back and compared. @param name of the output
    */
-  run(target: Target, name: string): Promise<Finished>;
+  run(target: Target, name: string): Promise<FinishedRun>;
   pause(): Promise<void>;
   resume(): Promise<void>;
   cancel(): Promise<void>;
@@ -263,7 +263,7 @@ export interface Session {
    * Several files of an output as one archive, in a folder of this
    * name, as they are: weights do not compress.
    */
-  zip(folder: string, files: readonly Written[]): Promise<Blob>;
+  zip(folder: string, files: readonly WrittenFile[]): Promise<Blob>;
   /** Notes that a finished output was handed to the browser's downloads. */
   saved(id: string): Promise<void>;
   /** Deletes a finished output. */

@@ -5,14 +5,14 @@ import type { Source } from "../../io/source.ts";
 import { type Output, outputsOf } from "./outputs.ts";
 import type { Pool } from "./pool.ts";
 import { PageError } from "./problem.ts";
-import type { Finished, RunProgress, Target, Written } from "./protocol.ts";
+import type { FinishedRun, RunProgress, Target, WrittenFile } from "./protocol.ts";
 import type { PrivateStorage } from "./storage.ts";
 
 /** Milliseconds between two messages to the page. */
 const INTERVAL = 100;
 
 /** Writes the files of a plan one after the other; can be paused and cancelled. */
-export class Run {
+export class OutputRun {
   private readonly files: readonly OutputFile[];
   private readonly target: Target;
   private readonly pool: Pool;
@@ -70,13 +70,13 @@ export class Run {
    * @param name of the output, for the next visit
    * @param check is run after the last read of the input: what was read must still be what is there
    */
-  async start(name: string, check: () => Promise<void>): Promise<Finished> {
+  async start(name: string, check: () => Promise<void>): Promise<FinishedRun> {
     const isPrivate = this.target.kind === "private";
     // Also where the output goes elsewhere: the folder tells the next visit that this run did not end.
     const job = await this.storage.begin(isPrivate ? this.size : 0);
     const outputs = outputsOf(this.target, this.inputs, async () => job.folder);
     const begun: Output[] = [];
-    const written: Written[] = [];
+    const written: WrittenFile[] = [];
     try {
       // One file after the other is closed and verified, so that a long run finds out early that it is in vain.
       for (const file of this.files) {
@@ -112,7 +112,7 @@ export class Run {
     this.tell("convert", file.name, this.bytes, this.size, true);
   }
 
-  private async verify(file: OutputFile, output: Output): Promise<Written> {
+  private async verify(file: OutputFile, output: Output): Promise<WrittenFile> {
     let read = 0;
     const size = file.size;
     const written = await output.close((bytes) => {

@@ -1,5 +1,5 @@
 import { PageError } from "./problem.ts";
-import type { Kept, Visit, Written } from "./protocol.ts";
+import type { Kept, Visit, WrittenFile } from "./protocol.ts";
 
 /** Prefix of our folders in the origin private file system. */
 const PREFIX = "blockscale-";
@@ -15,7 +15,7 @@ interface Record {
   readonly name: string;
   /** Time of its end, in milliseconds since 1970. */
   readonly time: number;
-  readonly files: readonly Omit<Written, "file">[];
+  readonly files: readonly Omit<WrittenFile, "file">[];
 }
 
 /** A run's folder, while the run goes on. */
@@ -23,7 +23,7 @@ export interface Job {
   readonly id: string;
   readonly folder: FileSystemDirectoryHandle;
   /** Says that everything in the folder is whole, and what to call it. */
-  finish(name: string, files: readonly Written[]): Promise<void>;
+  finish(name: string, files: readonly WrittenFile[]): Promise<void>;
   /** Removes the folder. */
   discard(): Promise<void>;
 }

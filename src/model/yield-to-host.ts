@@ -1,8 +1,8 @@
 /**
- * Lets the host do what waits: timers, signals, Ctrl-C, bytes on their way out. Promises alone would not: a
- * chain of them runs to its end before anything else does.
+ * Lets the event loop run other tasks first: timers, signals such as Ctrl-C, pending output. Awaiting promises
+ * alone does not: microtasks run to the end before any other task.
  */
-export function hostTurn(): Promise<void> {
+export function yieldToHost(): Promise<void> {
   // Pages have no such function, nor a type for it.
   const { setImmediate } = globalThis as { setImmediate?: (callback: () => void) => void };
   return new Promise((resolve) => {

@@ -1,18 +1,18 @@
 import type { FilePlan } from "../checkpoint/plan/plan.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 
-/** One of several parts of the output files. */
-export interface Part {
+/** Which part of the output files this machine makes: part 2 of 8, for example. */
+export interface PartNumber {
   /** Number of the part, from 1 to `of`. */
   readonly part: number;
   readonly of: number;
 }
 
 /**
- * The files of one part. Every machine that plans the same conversion comes to the same shares: the largest
- * file goes first, each to the part that has the fewest bytes, the first one of several.
+ * The files of one part. Files are assigned from the largest to the smallest, each to the first part with the
+ * fewest bytes so far; so all machines with the same plan get the same parts.
  */
-export function shareOf(files: readonly FilePlan[], { part, of }: Part): FilePlan[] {
+export function filesOfPart(files: readonly FilePlan[], { part, of }: PartNumber): FilePlan[] {
   const bytes = new Array<number>(of).fill(0);
   const mine: FilePlan[] = [];
   const bySize = [...files].sort((a, b) => b.size - a.size || (a.name < b.name ? -1 : 1));
@@ -31,7 +31,7 @@ export const MOST_PARTS = 100_000;
  * Reads `2/8`.
  * @throws BlockscaleError `option`
  */
-export function parsePart(text: string): Part {
+export function parsePart(text: string): PartNumber {
   const [part, of] = /^[0-9]{1,6}\/[0-9]{1,6}$/.test(text) ? text.split("/").map(Number) : [0, 0];
   if (part! >= 1 && part! <= of! && of! <= MOST_PARTS) return { part: part!, of: of! };
   throw new BlockscaleError("option", {
