@@ -1,3 +1,4 @@
+import type { Int8Block } from "../products/activations.ts";
 import { integerBlockOf } from "../products/pack-integers.ts";
 import type { Analysed } from "../products/right.ts";
 import { FORMAT_ID } from "../tensor/formats.ts";
@@ -116,7 +117,7 @@ export class Program {
     const stored = weight.slices[slice]!;
     if (stored.kind === "int7") {
       const work = this.bytes("work", kernels.integerWorkspace(rows) >>> 0);
-      kernels.gemmIntegers(stored.at, 0, dst, x.int8, 0, rows, work);
+      kernels.gemmIntegers(stored.at, 0, dst, x.int8(stored.matrix.blockCols as Int8Block), 0, rows, work);
     } else if (stored.kind === "plain") {
       const work = this.bytes("work", kernels.plainWorkspace(rows, cols) >>> 0);
       kernels.gemmPlain(stored.type, dst, x.plain, rows, stored.start, own, cols, work);
@@ -131,10 +132,10 @@ export class Program {
     const { kernels } = this;
     const { format, cols, blockCols } = matrix;
     const { activations, int8Rows } = this.precisions;
-    const isSplit = format === FORMAT_ID.e4m3 && (integerBlockOf(blockCols, cols) ?? 0) >= 32;
-    if (activations === "int8" && rows >= int8Rows && isSplit) {
+    const block = format === FORMAT_ID.e4m3 ? integerBlockOf(blockCols, cols) : undefined;
+    if (activations === "int8" && rows >= int8Rows && block !== undefined && block >= 32) {
       const work = this.bytes("work", kernels.integerWorkspace(rows) >>> 0);
-      kernels.gemmIntegers(at, 0, dst, x.int8, 0, rows, work);
+      kernels.gemmIntegers(at, 0, dst, x.int8(block), 0, rows, work);
       return;
     }
     const work = this.bytes("work", kernels.gemmWorkspace(rows, cols) >>> 0);

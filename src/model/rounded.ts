@@ -1,11 +1,8 @@
-import { int8Matrix } from "../products/activations.ts";
+import { type Int8Block, int8Matrix } from "../products/activations.ts";
 import { ROUNDING_ID } from "../tensor/formats.ts";
 import { schemes } from "../tensor/schemes.ts";
 import { MATRIX_BYTES, writeMatrix } from "../wasm/matrix.ts";
 import type { Program } from "./program.ts";
-
-/** Columns of int8 activations that share a scale. */
-const BLOCK = 32;
 
 /**
  * x [rows, cols] of one product or more, and what it is rounded to, once for all of them. Rooms are the
@@ -17,7 +14,7 @@ export class Rounded {
   readonly #rows: number;
   readonly #cols: number;
   #fp8: number | undefined;
-  #int8: number | undefined;
+  readonly #int8 = new Map<Int8Block, number>();
 
   constructor(program: Program, x: number, rows: number, cols: number) {
     this.#program = program;
@@ -54,21 +51,25 @@ export class Rounded {
     return rounded;
   }
 
-  /** Address of the matrix that the kernel `quantizeInt8` makes of x, in blocks of 32. */
-  get int8(): number {
-    this.#int8 ??= this.#roundInt8();
-    return this.#int8;
+  /**
+   * Address of the matrix that the kernel `quantizeInt8` makes of x.
+   * @param block columns that share a scale: a divisor of those of the weights
+   */
+  int8(block: Int8Block): number {
+    const at = this.#int8.get(block) ?? this.#roundInt8(block);
+    this.#int8.set(block, at);
+    return at;
   }
 
-  #roundInt8(): number {
+  #roundInt8(block: Int8Block): number {
     const program = this.#program;
     const [rows, cols] = [this.#rows, this.#cols];
-    const blocks = Math.ceil(cols / BLOCK);
-    const at = program.bytes("int8 matrix", MATRIX_BYTES);
-    const codes = program.bytes("int8 codes", rows * blocks * BLOCK);
-    const scales = program.room("int8 scales", rows * blocks);
-    const offsets = program.room("int8 offsets", rows * blocks);
-    writeMatrix(program.buffer, at, int8Matrix({ codes, scales, offsets, rows, cols, blockCols: BLOCK }));
+    const blocks = Math.ceil(cols / block);
+    const at = program.bytes(`int8 matrix ${block}`, MATRIX_BYTES);
+    const codes = program.bytes(`int8 codes ${block}`, rows * blocks * block);
+    const scales = program.room(`int8 scales ${block}`, rows * blocks);
+    const offsets = program.room(`int8 offsets ${block}`, rows * blocks);
+    writeMatrix(program.buffer, at, int8Matrix({ codes, scales, offsets, rows, cols, blockCols: block }));
     program.kernels.quantizeInt8(at, 0, this.#x, rows);
     return at;
   }
