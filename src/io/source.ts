@@ -50,9 +50,18 @@ export function takeSpare(): ArrayBuffer | undefined {
   return spare.pop();
 }
 
-async function readBytes(source: Source, start: number, end: number): Promise<Uint8Array> {
+/**
+ * Reads the bytes `[start, end)`, or fewer where there are no more.
+ * @param into memory to use, where the source can
+ */
+export async function readBytes(
+  source: Source,
+  start: number,
+  end: number,
+  into?: Uint8Array,
+): Promise<Uint8Array> {
   if (source.read === undefined) return new Uint8Array(await source.slice(start, end).arrayBuffer());
-  const bytes = takeBytes(end - start);
+  const bytes = into ?? takeBytes(end - start);
   return bytes.subarray(0, await source.read(start, bytes));
 }
 

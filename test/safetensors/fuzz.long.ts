@@ -154,7 +154,7 @@ test("a length beyond the limit is refused before it is allocated", async () => 
   const source = {
     size: 2 ** 50,
     slice(start: number, end: number) {
-      expect([start, end]).toEqual([0, 8]);
+      expect(end - start).toBeLessThanOrEqual(65536);
       return { arrayBuffer: async () => fileOf("", 0, BigInt(MAX_HEADER) + 1n).buffer as ArrayBuffer };
     },
   };

@@ -1,3 +1,4 @@
+import type { Loaded } from "../../io/together.ts";
 import type { Dtype } from "../../safetensors/dtype.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import type { PlainWeight, ScaledWeight } from "../read/weights.ts";
@@ -41,6 +42,8 @@ export interface Preparation {
   readonly tensorScale?: number;
   /** "all" if left out. */
   readonly measure?: Measure;
+  /** Small tensors of the weight, read already: whoever converts its strips reads the rest. */
+  readonly loaded?: readonly Loaded[];
 }
 
 /** A weight to be converted, with all that a worker needs to know of it. */

@@ -37,6 +37,11 @@ export function conversionsOf({ files }: Pick<Plan, "files">): Conversion[] {
   );
 }
 
+/** The places that a file of the output is made from. */
+export function rangesOf({ steps }: Pick<FilePlan, "steps">): StoredTensor[] {
+  return steps.flatMap((step) => (step.kind === "copy" ? [step.from] : placesOfWeight(step.conversion.from)));
+}
+
 /** What becomes of one logical tensor. */
 export interface PlannedTensor {
   readonly name: string;

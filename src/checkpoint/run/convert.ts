@@ -2,6 +2,7 @@ import type { Engine } from "../../engine/engine.ts";
 import { quantizeNvfp4Under } from "../../engine/fp4.ts";
 import { NOTHING, type Precision } from "../../engine/precision.ts";
 import { giveBack, type Source, takeBytes } from "../../io/source.ts";
+import { withLoaded } from "../../io/together.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { checkValues } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
@@ -36,17 +37,18 @@ const NO_SCALES = new Uint8Array(0);
 /**
  * Converts one strip: reads its rows, runs the kernels, measures what was lost.
  * @param prepared what was found out about the whole weight
- * @param sources of the shards, by index
+ * @param files the shards, by index
  * @throws BlockscaleError `dialect`: values that cannot be quantised, scales that make no sense; `io`
  */
 export async function convertStrip(
   { from, into }: Conversion,
   strip: Strip,
   prepared: Preparation,
-  sources: readonly Source[],
+  files: readonly Source[],
   engine: Engine,
 ): Promise<Piece> {
-  const { keepCodes } = prepared;
+  const { keepCodes, loaded = [] } = prepared;
+  const sources = withLoaded(files, loaded);
   if (into.kind === "amax") return largest(from, strip, sources, engine);
   if (from.kind === "plain") {
     const bytes = await readPlainRows(from, strip, sources);

@@ -1,7 +1,6 @@
 import { readRange, type Source } from "../../io/source.ts";
 import type { OutputFile } from "../plan/outputs.ts";
-import type { FilePlan } from "../plan/plan.ts";
-import { placesOfWeight } from "../read/weights.ts";
+import { type FilePlan, rangesOf } from "../plan/plan.ts";
 import { COPIED, fileBytes, type RunOptions } from "./run.ts";
 
 /**
@@ -47,9 +46,6 @@ function inputsOf(output: OutputFile, sources: readonly Source[]): readonly Sour
 }
 
 /** The shards that an output file is made from. */
-export function shardsOf({ steps }: FilePlan, sources: readonly Source[]): Source[] {
-  const places = steps.flatMap((step) =>
-    step.kind === "copy" ? [step.from] : placesOfWeight(step.conversion.from),
-  );
-  return [...new Set(places.map(({ shard }) => sources[shard]!))];
+export function shardsOf(file: FilePlan, sources: readonly Source[]): Source[] {
+  return [...new Set(rangesOf(file).map(({ shard }) => sources[shard]!))];
 }

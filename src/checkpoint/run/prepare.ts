@@ -1,9 +1,11 @@
-import type { Source } from "../../io/source.ts";
+import { readRange, type Source } from "../../io/source.ts";
+import { isSmall, type Loaded, withLoaded } from "../../io/together.ts";
+import { tensorNamed } from "../../safetensors/names.ts";
 import { largestOf } from "../../tensor/formats.ts";
 import type { Conversion, Preparation } from "../plan/conversion.ts";
 import { keepsCodes } from "../plan/keep-codes.ts";
 import { stripsOf } from "../plan/strip.ts";
-import type { PlainWeight, ScaledWeight } from "../read/weights.ts";
+import { type PlainWeight, placesOfWeight, type ScaledWeight } from "../read/weights.ts";
 import type { Converter } from "./run.ts";
 
 /** The largest E4M3 scale times the largest E2M1 code. */
@@ -21,12 +23,14 @@ export async function prepare(
   sources: readonly Source[],
   convert: Converter,
 ): Promise<Preparation> {
-  const keepCodes = await keepsCodes(conversion, sources);
+  const { from } = conversion;
+  const loaded = await loadSmall(from, sources);
+  const keepCodes = await keepsCodes(conversion, withLoaded(sources, loaded));
   const target = conversion.into.kind === "scaled" ? conversion.into.tensorScale : undefined;
-  if (target === undefined) return { keepCodes };
-  const amax = found.get(target.together) ?? amaxOf(target.together, convert);
+  if (target === undefined) return { keepCodes, loaded };
+  const amax = found.get(target.together) ?? amaxOf(target.together, sources, convert);
   found.set(target.together, amax);
-  return { keepCodes, tensorScale: tensorScaleOf(await amax, target.divides) };
+  return { keepCodes, loaded, tensorScale: tensorScaleOf(await amax, target.divides) };
 }
 
 /**
@@ -41,14 +45,30 @@ function tensorScaleOf(amax: number, divides: boolean): number {
 }
 
 /** The largest finite magnitude of some weights. */
-async function amaxOf(weights: readonly (PlainWeight | ScaledWeight)[], convert: Converter): Promise<number> {
+async function amaxOf(
+  weights: readonly (PlainWeight | ScaledWeight)[],
+  sources: readonly Source[],
+  convert: Converter,
+): Promise<number> {
   let amax = 0;
   for (const from of weights) {
+    const loaded = await loadSmall(from, sources);
     const conversion: Conversion = { from, into: { kind: "amax" } };
     for (const strip of stripsOf(conversion)) {
-      const { precision } = await convert(conversion, strip, { keepCodes: false });
+      const { precision } = await convert(conversion, strip, { keepCodes: false, loaded });
       amax = Math.max(amax, precision.amax);
     }
   }
   return amax;
+}
+
+/** Reads those tensors of a weight that are small: its scales, and all of a small weight. */
+async function loadSmall(weight: PlainWeight | ScaledWeight, sources: readonly Source[]): Promise<Loaded[]> {
+  const small = placesOfWeight(weight).filter(isSmall);
+  return Promise.all(
+    small.map(async ({ name, shard, start, end }) => {
+      const bytes = await readRange(tensorNamed(name), sources[shard]!, start, end);
+      return { shard, start, bytes };
+    }),
+  );
 }

@@ -2,9 +2,10 @@ import type { Engine } from "../../engine/engine.ts";
 import { add, NOTHING, type Precision } from "../../engine/precision.ts";
 import { inOrder } from "../../io/concurrency.ts";
 import { readRange, type Source } from "../../io/source.ts";
+import { readTogether } from "../../io/together.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import type { Conversion, Measure, Preparation } from "../plan/conversion.ts";
-import type { FilePlan, Step } from "../plan/plan.ts";
+import { type FilePlan, rangesOf, type Step } from "../plan/plan.ts";
 import { type Strip, stripsOf } from "../plan/strip.ts";
 import { convertStrip, type Piece } from "./convert.ts";
 import { prepare } from "./prepare.ts";
@@ -61,9 +62,14 @@ export async function* fileBytes(
   options: RunOptions,
 ): AsyncGenerator<Uint8Array, void, void> {
   const { ahead = 1, signal, onProgress } = options;
+  const sources = readTogether(options.sources, rangesOf(file));
   let bytes = file.header.length;
   yield file.header.slice();
-  for await (const { tensor, finish } of inOrder(partsOf(file.steps, options), ahead, signal)) {
+  for await (const { tensor, finish } of inOrder(
+    partsOf(file.steps, { ...options, sources }),
+    ahead,
+    signal,
+  )) {
     for (const chunk of finish()) {
       bytes += chunk.length;
       yield chunk;
