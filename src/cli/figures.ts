@@ -12,9 +12,12 @@ export function bytes(n: number): string {
   return `${i === 0 ? value : value.toPrecision(3)} ${units[i]}`;
 }
 
+// Made once: toLocaleString looks the language up again for every number of a table.
+const GROUPS = new Intl.NumberFormat("en-US");
+
 /** A whole number with its thousands in groups: 1,234,567. */
 export function count(n: number): string {
-  return n.toLocaleString("en-US");
+  return GROUPS.format(n);
 }
 
 /** A number of values in words: "1 value", "2,000 values". */

@@ -219,8 +219,27 @@ export async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/** Makes a rename survive a power cut, where the system lets folders be synced. */
-async function syncFolder(path: string): Promise<void> {
+/** Syncs of folders that have not begun yet. */
+const upcoming = new Map<string, Promise<void>>();
+let syncing: Promise<void> = Promise.resolve();
+
+/**
+ * Makes a rename survive a power cut, where the system lets folders be synced. One sync serves all renames that
+ * came before it: of files made side by side, several share one.
+ */
+function syncFolder(path: string): Promise<void> {
+  const found = upcoming.get(path);
+  if (found !== undefined) return found;
+  const sync = syncing.then(() => {
+    upcoming.delete(path);
+    return syncNow(path);
+  });
+  upcoming.set(path, sync);
+  syncing = sync.catch(() => {});
+  return sync;
+}
+
+async function syncNow(path: string): Promise<void> {
   const folder = await open(path, "r").catch(() => null);
   await folder?.sync().catch(() => {});
   await folder?.close();

@@ -1,8 +1,9 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { Pair, StripComparer, StripComparison } from "../checkpoint/measure/compare.ts";
-import { countStrips, type Plan } from "../checkpoint/plan/plan.ts";
+import { conversionsOf, countStrips, type Plan } from "../checkpoint/plan/plan.ts";
 import type { Strip } from "../checkpoint/plan/strip.ts";
+import { countOf } from "../checkpoint/read/weights.ts";
 import { type Converter, localConverter } from "../checkpoint/run/run.ts";
 import { createDispatcher, createPool, type Port } from "../checkpoint/run/workers.ts";
 import type { FileSource } from "../io/node.ts";
@@ -19,21 +20,22 @@ export interface Workers {
   stop(): Promise<void>;
 }
 
-/** Strips that can be converted in the time that starting a thread takes (measured). */
-const STRIPS_PER_THREAD = 48;
+/** Elements that can be converted in the time that starting a thread takes (measured). */
+const ELEMENTS_PER_THREAD = 48 * 2 ** 20;
 
 /** Most threads without --jobs: more would wait for the disk and for the thread that writes. */
 const MOST_THREADS = 16;
 
 /**
  * Threads to start. With --jobs, at most one for each strip; without, one for
- * each 48 strips, up to the number of cores.
+ * each 48 Mi elements, up to the number of cores.
  * @param jobs how many were asked for; one for each core if left out
  */
 export function threadsFor(plan: Plan, jobs: number | undefined): number {
   if (jobs !== undefined) return countStrips(plan, jobs);
   const cores = Math.min(MOST_THREADS, availableParallelism());
-  return Math.floor(countStrips(plan, cores * STRIPS_PER_THREAD) / STRIPS_PER_THREAD);
+  const elements = conversionsOf(plan).reduce((sum, { from }) => sum + countOf(from.shape), 0);
+  return Math.min(cores, Math.floor(elements / ELEMENTS_PER_THREAD));
 }
 
 /**

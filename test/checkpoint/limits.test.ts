@@ -5,6 +5,7 @@ import { parseConfig } from "../../src/checkpoint/plan/config.ts";
 import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
 import { countStrips } from "../../src/checkpoint/plan/plan.ts";
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
+import type { Checkpoint } from "../../src/checkpoint/read/checkpoint.ts";
 import { threadsFor } from "../../src/jobs/threads.ts";
 import { checkpointOf, fileWith, type Stored, tensor } from "../support/checkpoint-files.ts";
 
@@ -107,6 +108,24 @@ test("other members may stand twice, as they stay as they are", () => {
   expect(() => parseConfig("config.json", "{} 1")).toThrow(/a JSON object/);
 });
 
+/** Headers of some square weights, without any bytes. */
+function ofSize(n: number, size: number): Checkpoint {
+  const bytes = 2 * size * size;
+  const tensors = Array.from({ length: n }, (_, i) => ({
+    name: `${i}.weight`,
+    dtype: "BF16" as const,
+    shape: [size, size],
+    begin: i * bytes,
+    end: (i + 1) * bytes,
+  }));
+  return {
+    shards: [
+      { name: "m.safetensors", header: { tensors, metadata: null, dataStart: 8 }, size: 8 + n * bytes },
+    ],
+    config: null,
+  };
+}
+
 test("there are no more threads than strips, and none that do not pay", async () => {
   const plain = (n: number, size: number) =>
     fileWith(
@@ -124,5 +143,7 @@ test("there are no more threads than strips, and none that do not pay", async ()
   expect(threadsFor(middle, undefined)).toBeLessThan(2);
   const many = await planOf(plain(1000, 16));
   expect(threadsFor(many, 64)).toBe(64);
-  expect(threadsFor(many, undefined)).toBeGreaterThan(0);
+  expect(threadsFor(many, undefined)).toBe(0);
+  const large = planQuantize(ofSize(50, 1024));
+  expect(threadsFor(large, undefined)).toBe(1);
 });

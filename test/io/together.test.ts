@@ -67,7 +67,7 @@ test("a hundred small neighbours are one read, and large ones a read each", asyn
     [0, 199_000],
     [1 << 18, SIZE],
   ]);
-  expect([small[0]!, large, { start: 1, end: 1 }].map(isSmall)).toEqual([true, false, false]);
+  expect([small[0]!, large, { shard: 0, start: 1, end: 1 }].map(isSmall)).toEqual([true, false, false]);
 });
 
 test("what failed once is read again", async () => {
