@@ -1,4 +1,4 @@
-// What bench/training.mjs and bench/training-gradients.mjs train: a small Llama on the bytes of a text, whose last twentieth is held out.
+// What bench/training.mjs and bench/training-gradients.mjs train: a small Llama on the bytes of a text, of which a twentieth is held out.
 import { readFileSync } from "node:fs";
 
 export const CONTEXT = 128;
@@ -24,14 +24,21 @@ export const config = {
   initializer_range: 0.02,
 };
 
+/** Bytes of a block: every twentieth block of the text is held out, so that what is judged is of the same kind as what is learned. */
+const BLOCK = 32 * CONTEXT + 1;
+
 /** A text in bytes, from which batches are taken. */
 export class Corpus {
-  #text;
-  #split;
+  #learned;
+  #heldOut;
 
   constructor(path) {
-    this.#text = new Uint8Array(readFileSync(path));
-    this.#split = Math.floor(this.#text.length * 0.95);
+    const text = new Uint8Array(readFileSync(path));
+    const blocks = Array.from({ length: Math.floor(text.length / BLOCK) }, (_, i) =>
+      text.subarray(i * BLOCK, (i + 1) * BLOCK),
+    );
+    this.#learned = Buffer.concat(blocks.filter((_, i) => i % 20 !== 19));
+    this.#heldOut = blocks.filter((_, i) => i % 20 === 19);
   }
 
   /** A function that gives the next batch of a seed as arguments for `step`: the same ones whatever is trained with them. */
@@ -39,23 +46,27 @@ export class Corpus {
     let state = seed * 7919;
     const next = () => {
       state = (Math.imul(state, 1664525) + 1013904223) | 0;
-      return (state >>> 1) % (this.#split - WIDTH);
+      const start = (state >>> 1) % (this.#learned.length - WIDTH);
+      return this.#learned.subarray(start, start + WIDTH);
     };
-    return () => this.#batch(Array.from({ length: rows }, next));
+    return () => batchOf(Array.from({ length: rows }, next));
   }
 
-  /** All held-out sequences, one after the other, as arguments for `loss`. What is left at the end, shorter than a sequence, is not used. */
+  /** All held-out sequences, one after the other, as arguments for `loss`. */
   *heldOut(rows) {
-    const starts = [];
-    for (let at = this.#split; at + WIDTH <= this.#text.length; at += CONTEXT) starts.push(at);
-    for (let i = 0; i < starts.length; i += rows) yield this.#batch(starts.slice(i, i + rows));
+    const sequences = this.#heldOut.flatMap((block) =>
+      Array.from({ length: (BLOCK - 1) / CONTEXT }, (_, i) =>
+        block.subarray(i * CONTEXT, i * CONTEXT + WIDTH),
+      ),
+    );
+    for (let i = 0; i < sequences.length; i += rows) yield batchOf(sequences.slice(i, i + rows));
   }
+}
 
-  #batch(starts) {
-    const ids = new Int32Array(starts.length * WIDTH);
-    for (const [row, at] of starts.entries()) ids.set(this.#text.subarray(at, at + WIDTH), row * WIDTH);
-    return [ids, [starts.length, WIDTH]];
-  }
+function batchOf(sequences) {
+  const ids = new Int32Array(sequences.length * WIDTH);
+  for (const [row, sequence] of sequences.entries()) ids.set(sequence, row * WIDTH);
+  return [ids, [sequences.length, WIDTH]];
 }
 
 /** Nats a byte of the whole held-out text. */

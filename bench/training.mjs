@@ -11,7 +11,7 @@ import { CONTEXT, Corpus, config, judge } from "./training-task.mjs";
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    steps: { type: "string", default: "3000" },
+    steps: { type: "string", default: "1500" },
     batch: { type: "string", default: "8" },
     seeds: { type: "string", default: "3" },
     recipes: { type: "string", default: "f32,deepseek,mxfp8,mxfp4,mxfp8-floor,deepseek-square,f32-nudged" },
@@ -80,7 +80,7 @@ const settings = {
   batch: BATCH,
   context: CONTEXT,
   lastRate: 0,
-  heldOut: "all",
+  heldOut: "every twentieth block",
 };
 
 /** Runs of the same settings that the file has. */
