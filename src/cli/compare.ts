@@ -9,7 +9,7 @@ import * as figures from "./figures.ts";
 import { openInput } from "./input.ts";
 import { throwIfInterrupted } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
-import { type ReservedReport, reportOfComparison, reserveReport } from "./report.ts";
+import { type ReservedFile, reportOfComparison, reserveReport } from "./report.ts";
 import { comparisonTable } from "./tables.ts";
 
 /**
@@ -29,7 +29,7 @@ export async function compare(
   signal: AbortSignal,
 ): Promise<void> {
   const a = await openInput(pathA, signal);
-  let page: ReservedReport | null = null;
+  let page: ReservedFile | null = null;
   try {
     const b = await openInput(pathB, signal);
     try {

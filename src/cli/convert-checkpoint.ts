@@ -22,7 +22,7 @@ import { convertFolder, type FolderRun, isFinishedFolder } from "./convert-folde
 import * as figures from "./figures.ts";
 import type { Input } from "./input.ts";
 import { startProgress } from "./progress.ts";
-import { type ReservedReport, reportOfConversion, reserveReport } from "./report.ts";
+import { type ReservedFile, reportOfConversion, reserveReport } from "./report.ts";
 import {
   type Converted,
   type Planned,
@@ -126,7 +126,7 @@ export async function convertOrder(
  * Writes the page of a report, for which the input is read once more. If that
  * fails, the conversion is whole all the same.
  */
-async function writePage(page: ReservedReport, converted: Converted, signal: AbortSignal): Promise<void> {
+async function writePage(page: ReservedFile, converted: Converted, signal: AbortSignal): Promise<void> {
   const { direction } = converted.task;
   try {
     await page.write(reportPage(await reportOfConversion({ ...converted, direction, signal })));

@@ -1,16 +1,13 @@
-import { createHash } from "node:crypto";
-import { readFile, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
 import type { Divergence } from "../evaluate/divergence.ts";
-import { type Evaluation, evaluationOf, type ScoredToken } from "../evaluate/evaluate.ts";
+import { checkContext, type Evaluation, evaluationOf, type ScoredToken } from "../evaluate/evaluate.ts";
 import { type FigureRow, figureRows } from "../evaluate/rows.ts";
-import type { LayerProgress, StateStore } from "../evaluate/streamed.ts";
+import type { LayerProgress } from "../evaluate/streamed.ts";
 import { type WorstToken, worstInText } from "../evaluate/worst.ts";
-import { createFile, makeFolder, systemFault } from "../io/node.ts";
-import type { Source } from "../io/source.ts";
+import { makeFolderAt, readAt } from "../io/place.ts";
 import { type Inputs, scoreText } from "../jobs/evaluation.ts";
-import { fingerprintOf } from "../jobs/fingerprint.ts";
+import { FileStates, stateKey } from "../jobs/hidden-states.ts";
+import { compileForModels } from "../model/build.ts";
 import { EXACT, type Precisions } from "../model/precisions.ts";
 import { openTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { evaluationPage } from "../report/evaluation/page.ts";
@@ -20,7 +17,8 @@ import * as figures from "./figures.ts";
 import { type Input, openInput } from "./input.ts";
 import { throwIfInterrupted } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
-import { type ReservedReport, reserveReport } from "./report.ts";
+import { type ReservedFile, reserveReport } from "./report.ts";
+import { version } from "./version.ts";
 
 export interface EvaluateFlags extends Pick<Precisions, "activations" | "weights" | "cache"> {
   readonly against?: string;
@@ -71,7 +69,7 @@ async function tellFigures(
   flags: EvaluateFlags,
   { inputs, ids, tokenizer }: OpenedEvaluation,
   evaluation: Evaluation,
-  page: ReservedReport | null,
+  page: ReservedFile | null,
 ): Promise<void> {
   const { activations, weights, cache, against } = flags;
   const isCompared = inputs.reference !== null;
@@ -115,6 +113,7 @@ export async function withEvaluation(
     if (flags.against !== undefined) open.push(await openInput(flags.against, signal));
     const tokenizer = await openTokenizer(model);
     const ids = await idsOf(flags, tokenizer);
+    checkContext(flags.context, ids.length);
     await action({ inputs: { model, reference: open[1]?.files ?? null }, tokenizer, ids });
   } finally {
     for (const input of open) await input.close();
@@ -134,8 +133,13 @@ export async function scoreHere(
     signal,
     forModel: async (name) => {
       const { activations, weights, cache } = name === "model" ? flags : EXACT;
-      const precisions = [activations, weights, cache];
-      if (flags.state !== undefined) states.push(await stateOf(flags, name, inputs[name]!, ids, precisions));
+      if (flags.state !== undefined) {
+        await makeFolderAt(flags.state);
+        // The builds of the kernels round sums in different ways.
+        const { variant } = compileForModels(undefined, { activations, weights });
+        const settings = [flags.context, activations, weights, cache, variant, version()];
+        states.push(new FileStates(flags.state, name, await stateKey(inputs[name]!, ids, settings)));
+      }
       return { state: states.at(-1), onProgress: tellLayers(name) };
     },
     onChunk: ({ done, total }) => tell(`chunk ${done} of ${total}`),
@@ -186,11 +190,9 @@ export async function idsOf(
   tokenizer: Tokenizer | null,
 ): Promise<Int32Array> {
   const path = flags.tokens ?? flags.text!;
-  const bytes = await readFile(path).catch((cause) => {
-    throw systemFault(path, "a readable file", cause);
-  });
+  const bytes = await readAt(path);
   if (flags.tokens !== undefined) return idsIn(path, bytes);
-  if (tokenizer !== null) return tokenizer.encode(bytes.toString("utf8"), { special: false });
+  if (tokenizer !== null) return tokenizer.encode(new TextDecoder().decode(bytes), { special: false });
   throw new BlockscaleError("option", {
     where: "evaluate: --text",
     expected: "a tokenizer.json among the files of the model",
@@ -199,7 +201,7 @@ export async function idsOf(
   });
 }
 
-async function idsIn(path: string, bytes: Buffer): Promise<Int32Array> {
+async function idsIn(path: string, bytes: Uint8Array): Promise<Int32Array> {
   const source = new Blob([bytes as BlobPart]);
   const { tensors, dataStart } = await readHeader(path, source);
   const found = tensors.find(({ name }) => name === "ids");
@@ -213,58 +215,6 @@ async function idsIn(path: string, bytes: Buffer): Promise<Int32Array> {
   }
   const data = await source.slice(dataStart + found.begin, dataStart + found.end).arrayBuffer();
   return found.dtype === "I32" ? new Int32Array(data) : Int32Array.from(new BigInt64Array(data), Number);
-}
-
-/** Hidden states in a file of a folder: a line of JSON that says what they belong to, then float32. */
-class FileStates implements StateStore {
-  readonly #path: string;
-  readonly #key: string;
-
-  constructor(path: string, key: string) {
-    this.#path = path;
-    this.#key = key;
-  }
-
-  async read(): Promise<{ layers: number; states: Float32Array } | null> {
-    const bytes = await readFile(this.#path).catch(() => null);
-    const end = bytes?.indexOf("\n") ?? -1;
-    if (bytes === null || end < 0) return null;
-    try {
-      const { key, layers } = JSON.parse(bytes.subarray(0, end).toString("utf8"));
-      if (key !== this.#key) return null;
-      const start = bytes.byteOffset + end + 1;
-      return { layers, states: new Float32Array(bytes.buffer.slice(start, bytes.byteOffset + bytes.length)) };
-    } catch {
-      // Not what this program wrote: the run begins anew.
-      return null;
-    }
-  }
-
-  async write(layers: number, states: Float32Array): Promise<void> {
-    const head = `${JSON.stringify({ key: this.#key, layers })}\n`;
-    await new Blob([head, states as BlobPart]).stream().pipeTo(await createFile(this.#path));
-  }
-
-  remove(): Promise<void> {
-    return rm(this.#path, { force: true });
-  }
-}
-
-async function stateOf(
-  flags: EvaluateFlags,
-  name: string,
-  files: ReadonlyMap<string, Source>,
-  ids: Int32Array,
-  precisions: readonly string[],
-): Promise<FileStates> {
-  await makeFolder(flags.state!);
-  const hash = createHash("sha256").update(ids);
-  hash.update(JSON.stringify([flags.context, ...precisions]));
-  for (const [file, source] of files) {
-    if (!/\.(safetensors|json)$/.test(file)) continue;
-    hash.update(await fingerprintOf(file, source));
-  }
-  return new FileStates(join(flags.state!, `${name}.states`), hash.digest("hex"));
 }
 
 /** Rows and names as llama-perplexity prints them, so that what reads its output reads this. */

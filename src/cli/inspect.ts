@@ -7,7 +7,7 @@ import { refuseForPipeline } from "./convert-pipeline.ts";
 import { openInput } from "./input.ts";
 import { throwIfInterrupted } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
-import { type ReservedReport, reserveReport } from "./report.ts";
+import { type ReservedFile, reserveReport } from "./report.ts";
 import { inspectionTable, otherFilesLines } from "./tables.ts";
 
 /** `blockscale inspect PATH` */
@@ -17,7 +17,7 @@ export async function inspect(
   signal: AbortSignal,
 ): Promise<void> {
   const input = await openInput(path, signal);
-  let page: ReservedReport | null = null;
+  let page: ReservedFile | null = null;
   try {
     const pipeline = input.isFolder ? await pipelineOf(input.files) : null;
     if (pipeline !== null) return await inspectPipeline(path, pipeline, flags, signal);

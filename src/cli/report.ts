@@ -7,8 +7,9 @@ import { surveyPairs } from "../checkpoint/measure/survey.ts";
 import { type Direction, type OpenedCheckpoint, openCheckpoint } from "../checkpoint/plan/folder.ts";
 import type { Plan } from "../checkpoint/plan/plan.ts";
 import type { Engine } from "../engine/engine.ts";
-import { createFile, systemFault } from "../io/node.ts";
+import { systemFault } from "../io/node.ts";
 import { isWithin } from "../io/node-folder.ts";
+import { createAt } from "../io/place.ts";
 import { removeLeftovers } from "../io/writers.ts";
 import { load } from "../load.ts";
 import { FIRST_BYTES } from "../report/frame.ts";
@@ -16,9 +17,9 @@ import { comparisonReport, conversionReport, type Report, scalesFound, scalesOf 
 import { BlockscaleError } from "../tensor/errors.ts";
 import { openInput } from "./input.ts";
 
-/** A report to be written when the work is done. */
-export interface ReservedReport {
-  write(page: string): Promise<void>;
+/** A file to be written when the work is done. */
+export interface ReservedFile {
+  write(text: string): Promise<void>;
   /** Leaves nothing of it, unless it has been written. */
   discard(): Promise<void>;
 }
@@ -33,7 +34,7 @@ export interface ReservedReport {
 export async function reserveReport(
   path: string | undefined,
   places: readonly string[],
-): Promise<ReservedReport | null> {
+): Promise<ReservedFile | null> {
   if (path === undefined) return null;
   for (const place of places) {
     if (await isWithin(place, path))
@@ -41,14 +42,22 @@ export async function reserveReport(
   }
   await refuseOther(path);
   await removeLeftovers(dirname(path), (name) => name.startsWith(`.${basename(path)}.`));
-  const writer = (await createFile(path)).getWriter();
+  return reserve(path);
+}
+
+/**
+ * Begins a file before the work begins.
+ * @throws BlockscaleError `io`
+ */
+export async function reserve(path: string): Promise<ReservedFile> {
+  const writer = (await createAt(path)).getWriter();
   // What went wrong is told by write; closed must not count as unhandled besides.
   writer.closed.catch(() => {});
   let isOpen = true;
   return {
-    async write(page) {
+    async write(text) {
       isOpen = false;
-      await writer.write(new TextEncoder().encode(page)).catch(() => {});
+      await writer.write(new TextEncoder().encode(text)).catch(() => {});
       await writer.close();
     },
     async discard() {

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { markdownTable } from "markdown-table";
 import type { Override } from "../checkpoint/dialects/rules.ts";
+import { estimate } from "../evaluate/divergence.ts";
 import type { Evaluation } from "../evaluate/evaluate.ts";
 import { isStorable, type WeightFormat, weightFormatOf } from "../evaluate/formats.ts";
 import { measureGroups } from "../evaluate/measured.ts";
@@ -8,7 +9,6 @@ import { type Mix, MixEvaluator, mixWithin, uniformMix } from "../evaluate/mix.t
 import { PlainModel } from "../evaluate/rounded.ts";
 import { type SensitiveGroup, type Sensitivity, sensitivityOf } from "../evaluate/sensitivity.ts";
 import { worstInText } from "../evaluate/worst.ts";
-import { writeText } from "../io/node.ts";
 import { openTokenizer } from "../model/tokenizer.ts";
 import { evaluationPage } from "../report/evaluation/page.ts";
 import { type MeasuredMix, mixCells } from "../report/evaluation/report.ts";
@@ -18,7 +18,7 @@ import * as figures from "./figures.ts";
 import { openInput } from "./input.ts";
 import { throwIfInterrupted } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
-import { type ReservedReport, reserveReport } from "./report.ts";
+import { type ReservedFile, reserve, reserveReport } from "./report.ts";
 
 export interface SensitivityFlags {
   readonly text?: string;
@@ -47,41 +47,26 @@ export async function sensitivity(
   const control = formats.find((format) => !isStorable(format));
   if (flags.out !== undefined && control !== undefined) throw notWritten(control);
   const input = await openInput(place, signal);
-  let page: ReservedReport | null = null;
-  let closing: MixEvaluator | null = null;
+  const reserved: ReservedFile[] = [];
   try {
-    page = await reserveReport(flags.report, placesOf(place, flags));
-    const { files } = input;
-    const tokenizer = await openTokenizer(files);
+    const page = await reserveReport(flags.report, placesOf(place, flags));
+    if (page !== null) reserved.push(page);
+    const overrides = flags.out === undefined ? null : await reserve(flags.out);
+    if (overrides !== null) reserved.push(overrides);
+    const tokenizer = await openTokenizer(input.files);
     const ids = await idsOf(flags, tokenizer);
-    const model = await PlainModel.open(files);
-    const estimated = await sensitivityOf(model, ids, flags.context, formats, {
-      perMatrix: flags.apart === true,
-      signal,
-    });
-    const threads = flags.threads ?? availableParallelism();
-    const evaluator = await MixEvaluator.open(model, ids, flags.context, { threads, signal });
-    closing = evaluator;
-    const found = flags.measure === true ? await measured(estimated, evaluator, signal) : estimated;
-    const { groups } = found;
-    const mixes = [...mixesOf(groups, formats), mixWithin(groups, flags.bits)];
-    const results = await resultsOf(evaluator, unlike(mixes), signal);
-    // Scores only propose: what was measured decides, and a uniform format may be the best mix.
-    const within = results.filter(({ mix }) => mix.bitsPerWeight <= flags.bits + 1e-6);
-    const best = within.reduce((a, b) => (b.evaluation.kldMean < a.evaluation.kldMean ? b : a));
-    const { mix: chosen, evaluation } = best;
-    const points = results.map((result) => pointOf(result, result === best));
-    if (flags.out !== undefined)
-      await writeText(flags.out, `${JSON.stringify(overridesOf(chosen), null, 2)}\n`);
-    const record = {
-      model: place,
-      bits: flags.bits,
-      ...found,
-      points,
-      chosen: Object.fromEntries(chosen.formats),
-    };
-    if (flags.json === true) await printJson(record);
-    else await print(tablesOf(groups, formats, chosen, points));
+    const tried = await tryMixes(await PlainModel.open(input.files), ids, formats, flags, signal);
+    const { found, best, points } = tried;
+    const { formats: chosen, bitsPerWeight: chosenBits } = best.mix;
+    await overrides?.write(`${JSON.stringify(overridesOf(found.groups, chosen), null, 2)}\n`);
+    if (flags.json === true)
+      await printJson({
+        ...{ model: place, bits: flags.bits },
+        ...found,
+        ...{ points, chosen: Object.fromEntries(chosen) },
+      });
+    else await print(tablesOf(found.groups, formats, best.mix, points));
+    const { evaluation } = best;
     await page?.write(
       evaluationPage({
         model: place,
@@ -90,19 +75,44 @@ export async function sensitivity(
         weights: null,
         evaluation,
         worst: worstInText(evaluation, ids, tokenizer, WORST),
-        sensitivity: {
-          ...found,
-          bits: flags.bits,
-          chosen: chosen.formats,
-          chosenBits: chosen.bitsPerWeight,
-          points,
-        },
+        sensitivity: { ...found, bits: flags.bits, chosen, chosenBits, points },
       }),
     );
   } finally {
-    await closing?.close();
-    await page?.discard();
+    for (const file of reserved) await file.discard();
     await input.close();
+  }
+}
+
+/** What was found out about a model. */
+interface Tried {
+  readonly found: Sensitivity;
+  readonly best: Result;
+  readonly points: readonly MeasuredMix[];
+}
+
+/** Scores the groups, and runs the mixes that the scores propose beside the original. */
+async function tryMixes(
+  model: PlainModel,
+  ids: Int32Array,
+  formats: readonly WeightFormat[],
+  flags: SensitivityFlags,
+  signal: AbortSignal,
+): Promise<Tried> {
+  const perMatrix = flags.apart === true;
+  const estimated = await sensitivityOf(model, ids, flags.context, formats, { perMatrix, signal });
+  const threads = flags.threads ?? availableParallelism();
+  const evaluator = await MixEvaluator.open(model, ids, flags.context, { threads, signal });
+  try {
+    const found = flags.measure === true ? await measured(estimated, evaluator, signal) : estimated;
+    const mixes = [...mixesOf(found.groups, formats), mixWithin(found.groups, flags.bits)];
+    const results = await resultsOf(evaluator, unlike(mixes), signal);
+    // Scores only propose: what was measured decides, and a uniform format may be the best mix.
+    const within = results.filter(({ mix }) => mix.bitsPerWeight <= flags.bits + 1e-6);
+    const best = within.reduce((a, b) => (b.evaluation.kldMean < a.evaluation.kldMean ? b : a));
+    return { found, best, points: results.map((result) => pointOf(result, best)) };
+  } finally {
+    await evaluator.close();
   }
 }
 
@@ -148,16 +158,39 @@ async function resultsOf(
   return results.sort((a, b) => a.mix.bitsPerWeight - b.mix.bitsPerWeight);
 }
 
-function pointOf({ mix, evaluation }: Result, isChosen: boolean): MeasuredMix {
-  const { perplexity, kldMean, sameTop, errors } = evaluation;
+function pointOf(result: Result, best: Result): MeasuredMix {
+  const { mix, evaluation } = result;
+  const { perplexity, kldMean, sameTop, errors, scores } = evaluation;
   const { bitsPerWeight, score } = mix;
-  const name = mix.uniform ?? (isChosen ? "chosen" : "mixed");
-  return { mix: name, bitsPerWeight, score, perplexity, kldMean, kldError: errors.kldMean, sameTop };
+  const { value, error } = estimate(
+    scores.map(({ divergence }, i) => divergence - best.evaluation.scores[i]!.divergence),
+  );
+  return {
+    mix: mix.uniform ?? (result === best ? "chosen" : "mixed"),
+    bitsPerWeight,
+    score,
+    perplexity,
+    kldMean,
+    kldError: errors.kldMean,
+    kldOverChosen: value,
+    kldOverChosenError: error,
+    sameTop,
+  };
 }
 
-/** What `quantize --overrides` takes: the format of each weight. */
-function overridesOf({ formats }: Mix): Override[] {
-  return [...formats].map(([pattern, format]) => ({ pattern, scheme: format === "bf16" ? "keep" : format }));
+/**
+ * What `quantize --overrides` takes: the format of each weight. The experts of a layer have one pattern
+ * together, as they have one format.
+ */
+function overridesOf(
+  groups: readonly SensitiveGroup[],
+  formats: ReadonlyMap<string, WeightFormat>,
+): Override[] {
+  return groups.flatMap(({ name, weights }) => {
+    const format = formats.get(weights[0]!)!;
+    const patterns = name.endsWith(".*") ? [name] : weights;
+    return patterns.map((pattern) => ({ pattern, scheme: format === "bf16" ? "keep" : format }));
+  });
 }
 
 function isSame(a: Mix, b: Mix): boolean {
@@ -190,8 +223,11 @@ function tablesOf(
     "",
     "Bits and KL divergence",
     markdownTable(
-      [["mix", "bits/weight", "score", "perplexity", "mean KLD", "same top"], ...points.map(mixCells)],
-      align(5),
+      [
+        ["mix", "bits/weight", "score", "perplexity", "mean KLD", "above chosen", "same top"],
+        ...points.map(mixCells),
+      ],
+      align(6),
     ),
   ].join("\n");
 }

@@ -83,7 +83,7 @@ export async function scoreChunks(
 function scoresOf(base: Float32Array, other: Float32Array, ids: Int32Array, start: number): ScoredToken[] {
   const rows = ids.length / 2 + 1;
   const vocab = other.length / rows;
-  if (base.length !== other.length) throw otherVocabulary(base.length / rows, vocab);
+  refuseOtherVocabulary(base.length / rows, vocab);
   const row = (logits: Float32Array, t: number): Float32Array => logits.subarray(t * vocab, (t + 1) * vocab);
   return Array.from({ length: ids.length / 2 }, (_, i) => {
     const position = ids.length / 2 + i;
@@ -98,7 +98,11 @@ export function worstTokens(scores: readonly ScoredToken[], count: number): Scor
   return [...scores].sort((a, b) => b.divergence - a.divergence).slice(0, count);
 }
 
-function checkContext(context: number, ids: number): number {
+/**
+ * @param ids how many there are
+ * @throws BlockscaleError `option`: a context that is no even number from 2, or fewer ids than one context
+ */
+export function checkContext(context: number, ids: number): number {
   if (!Number.isInteger(context) || context < 2 || context % 2 !== 0) {
     throw new BlockscaleError("option", {
       where: "evaluate: context",
@@ -116,8 +120,10 @@ function checkContext(context: number, ids: number): number {
   });
 }
 
-function otherVocabulary(base: number, other: number): BlockscaleError {
-  return new BlockscaleError("shape", {
+/** @throws BlockscaleError `shape`: predictions of two vocabularies cannot be compared */
+export function refuseOtherVocabulary(base: number, other: number): void {
+  if (base === other) return;
+  throw new BlockscaleError("shape", {
     where: "evaluate",
     expected: "two models of the same vocabulary",
     got: `${base} tokens in the reference and ${other} in the model`,

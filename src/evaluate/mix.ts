@@ -7,7 +7,7 @@ import type { WeightFormat } from "./formats.ts";
 import { chooseWithin } from "./knapsack.ts";
 import type { PlainModel } from "./rounded.ts";
 import type { SensitiveGroup } from "./sensitivity.ts";
-import { openStreamed, type StreamedPredictor, type StreamOptions } from "./streamed.ts";
+import { openStreamed, planStreamed, type StreamedPredictor, type StreamOptions } from "./streamed.ts";
 
 /** A format for each group. */
 export interface Mix {
@@ -88,14 +88,14 @@ export class MixEvaluator {
     this.#engine = new Engine(instantiate(module), variant);
   }
 
-  /** @throws BlockscaleError as `openStreamed` */
+  /** @throws BlockscaleError as `planStreamed` and `openStreamed` */
   static async open(
     model: PlainModel,
     ids: Int32Array,
     context: number,
     options: MixOptions = {},
   ): Promise<MixEvaluator> {
-    const reference = await openStreamed(model.files, ids, context, options);
+    const reference = await openStreamed(await planStreamed(model.files, ids, context), options);
     return new MixEvaluator(model, ids, context, options, reference);
   }
 
@@ -105,7 +105,8 @@ export class MixEvaluator {
    */
   async evaluate(formats: ReadonlyMap<string, WeightFormat>): Promise<Evaluation> {
     const rounded = await this.#model.rounded((name) => formats.get(name), this.#engine);
-    const model = await openStreamed(rounded, this.#ids, this.#context, this.#options);
+    const plan = await planStreamed(rounded, this.#ids, this.#context);
+    const model = await openStreamed(plan, this.#options);
     this.#reference.rewind();
     try {
       return await evaluate(model, this.#ids, { context: this.#context, reference: this.#reference });

@@ -2,17 +2,17 @@ import { matrixOf, type PlainWeight } from "../checkpoint/read/weights.ts";
 import { Engine } from "../engine/engine.ts";
 import type { Source } from "../io/source.ts";
 import { compileForModels } from "../model/build.ts";
-import { type DecoderConfig, modelConfigOf } from "../model/config.ts";
+import type { DecoderConfig } from "../model/config.ts";
 import { Decoder } from "../model/decoder.ts";
 import { loadWeights } from "../model/load.ts";
 import { locate } from "../model/locate.ts";
 import { Program } from "../model/program.ts";
-import { BlockscaleError } from "../tensor/errors.ts";
 import { createTrainer } from "../train/create.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import { bitsOf, type WeightFormat } from "./formats.ts";
 import { OutputErrors, type OutputSums, squares } from "./output-errors.ts";
 import type { PlainModel } from "./rounded.ts";
+import { decoderFor } from "./streamed.ts";
 
 /** What a format does to a group of weights. */
 export interface FormatEffect {
@@ -58,7 +58,7 @@ const BATCH_TOKENS = 2048;
  * How much each group of linear layers suffers from each format, on the activations of a text. The model, its
  * rounding errors in each format and the activations of a few chunks are in memory together.
  * @param ids chunks of `context` tokens; what is left over is not looked at
- * @throws BlockscaleError `option`: an encoder
+ * @throws BlockscaleError `option`: as `decoderFor`
  */
 export async function sensitivityOf(
   model: PlainModel,
@@ -68,8 +68,7 @@ export async function sensitivityOf(
   { perMatrix = false, signal }: SensitivityOptions = {},
 ): Promise<Sensitivity> {
   const { opened } = model;
-  const config = modelConfigOf(opened.checkpoint.config);
-  if (config.kind !== "decoder") throw noDecoder(config.architecture);
+  const config = decoderFor("sensitivity", opened, ids, context);
   const { module, variant } = compileForModels();
   const engine = new Engine(instantiate(module), variant);
   const errors = await OutputErrors.of(model, formats, engine);
@@ -219,13 +218,4 @@ function effectsOf(
   });
   const elements = weights.reduce((sum, { shape }) => sum + matrixOf(shape).rows * matrixOf(shape).cols, 0);
   return { name, weights: weights.map((weight) => weight.name), elements, effects };
-}
-
-function noDecoder(architecture: string): BlockscaleError {
-  return new BlockscaleError("option", {
-    where: "sensitivity",
-    expected: "a model that predicts tokens",
-    got: `${architecture}, an encoder`,
-    fix: "Compare encoders by the vectors they give: blockscale embed.",
-  });
 }

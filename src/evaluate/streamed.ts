@@ -1,4 +1,4 @@
-import { openCheckpoint } from "../checkpoint/plan/folder.ts";
+import { type OpenedCheckpoint, openCheckpoint } from "../checkpoint/plan/folder.ts";
 import { Engine } from "../engine/engine.ts";
 import type { Source } from "../io/source.ts";
 import { compileForModels } from "../model/build.ts";
@@ -8,10 +8,11 @@ import { loadWeights } from "../model/load.ts";
 import { type Located, locate, memoryOf } from "../model/locate.ts";
 import { type Asked, choose } from "../model/precisions.ts";
 import type { WeightForm } from "../model/store.ts";
+import { refuseStrangers } from "../model/tokens.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
-import type { Predictor } from "./evaluate.ts";
+import { checkContext, type Predictor } from "./evaluate.ts";
 
 /** How far a model has come: layers done, of all. */
 export interface LayerProgress {
@@ -53,32 +54,71 @@ export interface StreamedPredictor extends Predictor {
  */
 const GROUP_BYTES = 2 ** 29;
 
+/** A model and the chunks that it is to be run over; no weight is read yet. */
+export interface StreamPlan {
+  readonly opened: OpenedCheckpoint;
+  readonly config: DecoderConfig;
+  /** Where the model's weights are. */
+  readonly located: readonly Located[];
+  readonly ids: Int32Array;
+  /** Tokens of a chunk. */
+  readonly context: number;
+}
+
+/**
+ * Finds out whether a model can be run over chunks of tokens, from its config and the headers of its files.
+ * @param files as `openModel` takes them
+ * @param ids chunks of `context` tokens; what is left over is not looked at
+ * @throws BlockscaleError `dialect`: an architecture that is not known; `option`: as `decoderFor`; `io`
+ */
+export async function planStreamed(
+  files: ReadonlyMap<string, Source>,
+  ids: Int32Array,
+  context: number,
+): Promise<StreamPlan> {
+  const opened = await openCheckpoint(files, "the model");
+  const config = decoderFor("evaluate", opened, ids, context);
+  return { opened, config, located: locate(config, opened), ids, context };
+}
+
+/**
+ * The config of a model that can be run over chunks of tokens.
+ * @param where names who asks, for messages
+ * @throws BlockscaleError `option`: an encoder, a context that is too long or odd, too few ids, or ids outside
+ * the vocabulary; `dialect`
+ */
+export function decoderFor(
+  where: string,
+  { checkpoint }: OpenedCheckpoint,
+  ids: Int32Array,
+  context: number,
+): DecoderConfig {
+  const config = modelConfigOf(checkpoint.config);
+  if (config.kind !== "decoder") throw noDecoder(where, config.architecture);
+  if (context > config.context) throw tooLong(where, context, config.context);
+  checkContext(context, ids.length);
+  refuseStrangers(where, ids, config.vocabulary);
+  return config;
+}
+
 /**
  * Runs a model of any size over chunks of tokens, a layer at a time: its weights are read, meet the hidden
  * states of all chunks, and are dropped. Experts are read in groups, and only those that some token takes.
  * Memory: the hidden states of all chunks, one layer without experts, and one group of them.
  *
  * Gives logits for the chunks in their order, and for no others.
- * @param files as `openModel` takes them
- * @param ids chunks of `context` tokens; what is left over is not looked at
- * @throws BlockscaleError `dialect`: an encoder, or an architecture that is not known; `io`, `memory`
+ * @throws BlockscaleError `io`, `memory`
  */
 export async function openStreamed(
-  files: ReadonlyMap<string, Source>,
-  ids: Int32Array,
-  context: number,
+  { opened, config, located, ids, context }: StreamPlan,
   options: StreamOptions = {},
 ): Promise<StreamedPredictor> {
-  const opened = await openCheckpoint(files, "the model");
-  const config = modelConfigOf(opened.checkpoint.config);
-  if (config.kind !== "decoder") throw noDecoder(config.architecture);
-  if (context > config.context) throw tooLong(context, config.context);
   const { module, variant } = compileForModels(options.variant, options);
   const instance = instantiate(module);
   const engine = new Engine(instance, variant);
   const precisions = choose(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
   const crew = await openCrew(module, options.threads ?? 1, precisions, options.apart);
-  const run = new LayerRun(crew, config, locate(config, opened), {
+  const run = new LayerRun(crew, config, located, {
     ...options,
     weights: precisions.weights,
     sources: opened.sources,
@@ -251,18 +291,18 @@ class LayerRun {
   }
 }
 
-function noDecoder(architecture: string): BlockscaleError {
+function noDecoder(where: string, architecture: string): BlockscaleError {
   return new BlockscaleError("option", {
-    where: "evaluate",
+    where,
     expected: "a model that predicts tokens",
     got: `${architecture}, an encoder`,
     fix: "Compare encoders by the vectors they give: blockscale embed.",
   });
 }
 
-function tooLong(context: number, most: number): BlockscaleError {
+function tooLong(where: string, context: number, most: number): BlockscaleError {
   return new BlockscaleError("option", {
-    where: "evaluate: context",
+    where: `${where}: context`,
     expected: `at most ${most} tokens, which is the model's context`,
     got: String(context),
     fix: "Give a smaller context.",

@@ -2,6 +2,7 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createFile, type FileSource, makeFolder, openFile, systemFault } from "./node.ts";
 import { createS3, isS3, listS3, openS3, readS3Text, removeS3, type S3Source } from "./s3.ts";
+import { readRange } from "./source.ts";
 import { removeLeftovers } from "./writers.ts";
 
 // What commands do with files, be they on disk or in object storage: a place is a path, or s3://bucket/key.
@@ -40,6 +41,21 @@ export async function createAt(
 /** Writes a small text as a file that appears only when it is whole. */
 export async function writeTextAt(place: string, text: string, mode?: number): Promise<void> {
   await new Blob([text]).stream().pipeTo(await createAt(place, undefined, undefined, mode));
+}
+
+/**
+ * All bytes of a file.
+ * @throws BlockscaleError `io`
+ */
+export async function readAt(place: string): Promise<Uint8Array> {
+  if (isS3(place)) {
+    const source = await openS3(place);
+    return readRange(place, source, 0, source.size);
+  }
+  // By name: a pipe such as <(command) has no size to open it by.
+  return readFile(place).catch((cause) => {
+    throw systemFault(place, "a readable file", cause);
+  });
 }
 
 /** A small file; `null` where it cannot be read. */

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { type ScoredToken, scoreChunks } from "../evaluate/evaluate.ts";
-import { openStreamed, type StreamOptions } from "../evaluate/streamed.ts";
+import { refuseOtherVocabulary, type ScoredToken, scoreChunks } from "../evaluate/evaluate.ts";
+import { openStreamed, planStreamed, type StreamOptions, type StreamPlan } from "../evaluate/streamed.ts";
 import type { Source } from "../io/source.ts";
 import { compileForModels } from "../model/build.ts";
 import { EXACT, type Precisions } from "../model/precisions.ts";
@@ -95,7 +95,8 @@ export interface ScoreOptions {
 /**
  * Scores a text, or some chunks of it: the same scores whatever the
  * other chunks are, on any number of threads.
- * @throws BlockscaleError as `openStreamed` and `scoreChunks` do
+ * Whether both models fit the text and each other is found out before a weight is read.
+ * @throws BlockscaleError as `planStreamed`, `openStreamed` and `scoreChunks` do
  */
 export async function scoreText(
   spec: Pick<EvaluationSpec, "context" | "activations" | "weights" | "cache"> & {
@@ -107,19 +108,22 @@ export async function scoreText(
 ): Promise<ScoredToken[]> {
   const { context, variant } = spec;
   const { threads, apart, signal } = options;
+  const plan = await planStreamed(model, ids, context);
+  const basePlan = reference && (await planStreamed(reference, ids, context));
+  if (basePlan !== null) refuseOtherVocabulary(basePlan.config.vocabulary, plan.config.vocabulary);
   const open = async (
     name: keyof Inputs,
-    files: Files,
+    planned: StreamPlan,
     { activations, weights, cache }: Pick<Precisions, "activations" | "weights" | "cache">,
   ) =>
-    openStreamed(files, ids, context, {
+    openStreamed(planned, {
       ...{ threads, apart, variant, activations, weights, cache, signal },
       ...(await options.forModel(name)),
     });
-  const other = await open("model", model, spec);
+  const other = await open("model", plan, spec);
   try {
     // The original is what it is: activations and the cache are rounded in the model alone.
-    const base = reference && (await open("reference", reference, EXACT));
+    const base = basePlan && (await open("reference", basePlan, EXACT));
     try {
       return await scoreChunks(other, ids, {
         context,

@@ -33,6 +33,12 @@ export function checkIds(where: string, ids: ArrayLike<number>, config: ModelCon
       fix: "Leave out the oldest part of the text.",
     });
   }
+  refuseStrangers(where, ids, vocabulary);
+  return Int32Array.from(ids);
+}
+
+/** @throws BlockscaleError `option`: a token outside the vocabulary */
+export function refuseStrangers(where: string, ids: ArrayLike<number>, vocabulary: number): void {
   for (let i = 0; i < ids.length; i++) {
     if (Number.isInteger(ids[i]) && ids[i]! >= 0 && ids[i]! < vocabulary) continue;
     throw new BlockscaleError("option", {
@@ -42,7 +48,6 @@ export function checkIds(where: string, ids: ArrayLike<number>, config: ModelCon
       fix: "Use the tokenizer of this model.",
     });
   }
-  return Int32Array.from(ids);
 }
 
 /** A text's tokens, cut to what the model takes. */

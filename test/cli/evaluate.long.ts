@@ -92,8 +92,8 @@ test("streamed and whole, a model says the same", async () => {
   const ids = Int32Array.from({ length: 64 }, (_, i) => (i * 53) % 320);
   const whole = await model.logits(ids);
   await model.close();
-  const { openStreamed } = await import("../../src/evaluate/streamed.ts");
-  const streamed = await openStreamed(files, ids, 64);
+  const { openStreamed, planStreamed } = await import("../../src/evaluate/streamed.ts");
+  const streamed = await openStreamed(await planStreamed(files, ids, 64));
   expect(await streamed.logits(ids, 10)).toEqual(whole.subarray(10 * 320));
   await streamed.close();
   for (const file of files.values()) await file.close();
@@ -138,6 +138,13 @@ test("says what is wrong", async () => {
   );
   const long = await blockscale("evaluate", original("qwen3"), "--tokens", tokens, "--context", "1024");
   expect(long.err).toMatch(/at most 512 tokens/);
+  // Every part would have no chunks, and the whole no figures.
+  const part = ["--context", "4096", "--part", "1/2", "--out", join(folder, "parts")];
+  const short = await blockscale("evaluate", original("qwen3"), "--tokens", tokens, ...part);
+  expect(short).toMatchObject({
+    code: 2,
+    err: expect.stringMatching(/one context of 4096 tokens, got 2048/),
+  });
   const none = await blockscale(
     "evaluate",
     original("qwen3"),

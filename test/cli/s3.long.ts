@@ -120,6 +120,39 @@ describe("a checkpoint in object storage", () => {
   });
 });
 
+describe("an evaluation in object storage", () => {
+  const model = new URL("../evaluate/models/qwen3/", import.meta.url).pathname;
+  const at = (prefix: string) => [
+    ...["evaluate", `${prefix}qwen3`, "--tokens", `${prefix}qwen3/tokens.safetensors`],
+    ...["--context", "64", "--worst", "3", "--json"],
+  ];
+
+  test("has the figures of one on a disk: at once, with states kept there, and in parts", async () => {
+    await upload(model, "s3://models/qwen3");
+    const figures = ({ out }: { out: string }) => ({ ...JSON.parse(out), model: "" });
+    const wanted = figures(await blockscale(...at(join(model, "../"))));
+    const state = ["--state", "s3://models/states", "--report", "s3://models/report.html"];
+    expect(figures(await blockscale(...at("s3://models/"), ...state))).toEqual(wanted);
+    expect(server.requests.filter((line) => /^PUT .*model\.states/.test(line)).length).toBe(3);
+    await expect(openS3Folder("s3://models/states")).rejects.toThrow(/no object under it/);
+    expect(`${(await contents("s3://models")).get("report.html")}`).toMatch(/^<!doctype html>/i);
+    for (const part of ["1/2", "2/2"]) {
+      const made = await blockscale(...at("s3://models/"), "--part", part, "--out", "s3://models/scores");
+      expect(made).toMatchObject({ code: 0 });
+    }
+    const all = await blockscale("finish", "s3://models/scores", "--worst", "3", "--json");
+    expect(figures(all)).toEqual(wanted);
+  });
+
+  test("says which object of tokens is not there", async () => {
+    const none = await blockscale("evaluate", model, "--tokens", "s3://models/none");
+    expect(none).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/s3:\/\/models\/none: .*no such object/),
+    });
+  });
+});
+
 describe("what is missing gets one clear error, without a secret", () => {
   const SECRET = "verySecretKey0123456789";
   const one = (words: RegExp) => ({ code: 1, err: expect.stringMatching(words) });

@@ -18,6 +18,8 @@ interface Point {
   readonly bitsPerWeight: number;
   readonly kldMean: number;
   readonly score: number;
+  readonly kldOverChosen: number;
+  readonly kldOverChosenError: number;
 }
 
 async function pointsOf(name: string, ...more: string[]): Promise<Point[]> {
@@ -97,6 +99,14 @@ test.each(["qwen3", "deepseek_v3"])("what --out writes is what quantize makes: %
   const overrides = join(folder, "keep.json");
   const path = join(folder, "mixed");
   const points = await pointsOf(name, "--bits", "7", "--out", overrides);
+  const patterns: string[] = JSON.parse(readFileSync(overrides, "utf8")).map(
+    ({ pattern }: { pattern: string }) => pattern,
+  );
+  // One pattern for all experts of a layer: a model may have tens of thousands.
+  const experts = patterns.filter((pattern) => pattern.includes(".experts."));
+  expect(experts).toEqual(
+    name === "qwen3" ? [] : [1, 2].map((layer) => `model.layers.${layer}.mlp.experts.*`),
+  );
   const { code, err } = await blockscale(
     "quantize",
     original(name),
@@ -112,6 +122,9 @@ test.each(["qwen3", "deepseek_v3"])("what --out writes is what quantize makes: %
   const { out } = await blockscale("evaluate", path, "--against", original(name), ...textOf(name));
   const { kldMean, bitsPerWeight } = named(points, "chosen");
   expect(bitsPerWeight).toBeGreaterThan(6.5);
+  const fp8 = named(points, "fp8");
+  expect(fp8.kldOverChosen).toBeCloseTo(fp8.kldMean - kldMean, 12);
+  expect(fp8.kldOverChosenError).toBeGreaterThan(0);
   // NVFP4 of parts that loaders fuse has one float32 for all in a checkpoint, and one for each here.
   expect(Math.abs(JSON.parse(out).kldMean / kldMean - 1)).toBeLessThan(0.02);
 });
@@ -123,5 +136,8 @@ test("says what is wrong", async () => {
   const control = await run("--formats", "e5m2,bf16", "--out", join(folder, "x.json"));
   expect(control.err).toMatch(/e5m2, a control/);
   expect((await run("--bits", "2")).err).toMatch(/a budget that some mix/);
+  // Told before the work begins, not when it is done.
+  const nowhere = await run("--out", join(folder, "no such folder", "x.json"));
+  expect(nowhere).toMatchObject({ code: 1, out: "", err: expect.stringMatching(/no such file or folder/) });
   expect((await blockscale("sensitivity", path)).code).toBe(2);
 });

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { evaluationOf, type ScoredToken } from "../../src/evaluate/evaluate.ts";
+import type { Source } from "../../src/io/source.ts";
 import { packScores, scoreText, unpackScores } from "../../src/jobs/evaluation.ts";
 import { evaluationWork } from "../../src/jobs/queue/evaluation.ts";
 import { openFolder } from "../../src/node.ts";
@@ -32,6 +33,67 @@ test("a text scored in pieces, on other numbers of threads, gives every digit of
   expect(pieces).toEqual(whole);
   expect(evaluationOf(CONTEXT, pieces)).toEqual(evaluationOf(CONTEXT, whole));
   expect(evaluationOf(CONTEXT, whole).perplexity).toBeGreaterThan(100);
+});
+
+/** A model of which the header can be read and nothing else; with another vocabulary, if one is given. */
+function withoutWeights(name: string, vocabulary = 320): Map<string, Source> {
+  const folder = new URL(`../model/models/${name}/`, import.meta.url);
+  const file = readFileSync(new URL("model.safetensors", folder));
+  const config = { ...JSON.parse(`${readFileSync(new URL("config.json", folder))}`), vocab_size: vocabulary };
+  const { __metadata__: _, ...tensors } = JSON.parse(
+    file.toString("utf8", 8, 8 + Number(file.readBigUInt64LE(0))),
+  );
+  let end = 0;
+  for (const [tensor, { shape, data_offsets: offsets }] of Object.entries<Entry>(tensors)) {
+    const rows = /embed_tokens|lm_head/.test(tensor) ? vocabulary : shape[0]!;
+    const bytes = ((offsets[1]! - offsets[0]!) / shape[0]!) * rows;
+    Object.assign(tensors[tensor], { shape: [rows, ...shape.slice(1)], data_offsets: [end, end + bytes] });
+    end += bytes;
+  }
+  const header = Buffer.from(JSON.stringify(tensors));
+  const front = Buffer.concat([Buffer.alloc(8), header]);
+  front.writeBigUInt64LE(BigInt(header.length));
+  const slice = (start: number, stop: number) => {
+    if (stop > front.length) throw new Error("a weight is read");
+    return new Blob([front.subarray(start, stop)]);
+  };
+  return new Map<string, Source>([
+    ["config.json", new Blob([JSON.stringify(config)])],
+    ["model.safetensors", { size: front.length + end, slice }],
+  ]);
+}
+
+interface Entry {
+  readonly shape: readonly number[];
+  readonly data_offsets: readonly number[];
+}
+
+describe("before a weight is read", () => {
+  const some = Int32Array.from({ length: CONTEXT }, (_, i) => i);
+  const run = (ids: Int32Array, reference: Map<string, Source> | null = null, context = CONTEXT) =>
+    scoreText({ ...spec, context }, { model: withoutWeights("qwen3"), reference }, ids, {
+      threads: 1,
+      signal: new AbortController().signal,
+      forModel: async () => ({}),
+    });
+
+  test("a text and a reference that fit pass", async () => {
+    await expect(run(some, withoutWeights("llama"))).rejects.toThrow(/a weight is read/);
+  });
+
+  test("a token outside the vocabulary, and a text or a context that does not fit, are refused", async () => {
+    for (const stranger of [-1, 320, 2 ** 31 - 1]) {
+      const ids = some.map((id, i) => (i === 3 ? stranger : id));
+      await expect(run(ids)).rejects.toThrow(/token 3: .*from 0 to 319/);
+    }
+    await expect(run(some.slice(1))).rejects.toThrow(/at least one context of 64 tokens, got 63/);
+    await expect(run(some, null, 4096)).rejects.toThrow(/at most 512 tokens/);
+  });
+
+  test("a reference that does not fit is refused", async () => {
+    await expect(run(some, withoutWeights("bert"))).rejects.toThrow(/an encoder/);
+    await expect(run(some, withoutWeights("llama", 352))).rejects.toThrow(/the same vocabulary, got 352/);
+  });
 });
 
 describe("scores on their way", () => {

@@ -87,7 +87,8 @@ function curveFigure(
 ): Figure[] {
   if (curve === null || sensitivity === null) return [];
   const rows = sensitivity.points.map(mixCells);
-  const heads = [words.mix, words.bits, words.score, words.perplexity, words.kldMean, words.sameTop];
+  const { mix, bits, score, perplexity, kldMean, overChosen, sameTop } = words;
+  const heads = [mix, bits, score, perplexity, kldMean, overChosen, sameTop];
   const notes = [words.curveNote, ...(curve.exact > 0 ? [words.curveExact] : [])];
   return [{ id: "curve", title: words.curve, notes, table: { heads, rows } }];
 }

@@ -37,22 +37,30 @@ export interface MeasuredMix {
   readonly score: number;
   readonly perplexity: number;
   readonly kldMean: number;
+  /** Standard error of `kldMean`. */
   readonly kldError: number;
+  /**
+   * How far its mean KL divergence is above that of the chosen mix, and the standard error of that: taken token by
+   * token, since both were run on the same text. What is within two errors of 0 may be chance.
+   */
+  readonly kldOverChosen: number;
+  readonly kldOverChosenError: number;
   readonly sameTop: number;
 }
 
 /**
- * A row about a mix: its name, bits a weight, score, perplexity, mean KL divergence,
- * and how often the top token is the same.
+ * A row about a mix: its name, bits a weight, score, perplexity, mean KL divergence, how far that is above
+ * the chosen mix, and how often the top token is the same.
  */
 export function mixCells(point: MeasuredMix): string[] {
-  const { mix, bitsPerWeight, score, perplexity, kldMean, kldError, sameTop } = point;
+  const { mix, bitsPerWeight, score, perplexity, kldMean, kldError, kldOverChosen, sameTop } = point;
   return [
     mix,
     bitsPerWeight.toFixed(3),
     score.toExponential(2),
     perplexity.toFixed(3),
     `${kldMean.toFixed(6)} ± ${kldError.toFixed(6)}`,
+    `${kldOverChosen.toFixed(6)} ± ${point.kldOverChosenError.toFixed(6)}`,
     `${(100 * sameTop).toFixed(2)} %`,
   ];
 }

@@ -37,8 +37,10 @@ const en = {
   sqnr: "SQNR",
   score: "Score",
   chosen: "Chosen",
+  overChosen: "Above the chosen mix",
   curve: "Bits a weight and KL divergence",
-  curveNote: "Named: one format for all. The line: mixes, the best that the scores promise for each budget.",
+  curveNote:
+    "Named: one format for all. The line: mixes, the best that the scores promise for each budget. Bars: one standard error up and down. In the table, the difference from the chosen mix has its own, smaller error, since both saw the same tokens.",
   curveExact: "Mixes that lose nothing have no point.",
   mix: "Mix",
   bits: "Bits a weight",
@@ -95,8 +97,10 @@ const zh: typeof en = {
   sqnr: "SQNR",
   score: "评分",
   chosen: "所选",
+  overChosen: "高于所选组合",
   curve: "每权重位数与 KL 散度",
-  curveNote: "有名称者：全部采用同一格式。折线：各预算下评分最优的组合。",
+  curveNote:
+    "有名称者：全部采用同一格式。折线：各预算下评分最优的组合。竖线：上下各一个标准误。表中与所选组合之差另有更小的误差，因为两者用的是相同的词元。",
   curveExact: "无损的组合没有点。",
   mix: "组合",
   bits: "每权重位数",

@@ -62,18 +62,11 @@ export function drawHeat(charts: EvaluationCharts, place: ChartFrame): uPlot {
   });
 }
 
-/** Bits a weight against KL divergence: uniform formats by their names, and a line through the mixes. */
-export function drawCurve(charts: EvaluationCharts, place: ChartFrame): uPlot {
-  const { uniform, mixes } = charts.curve!;
-  const { colours } = place;
-  const points = [...uniform, ...mixes].sort((a, b) => a.bits - b.bits);
-  const xs = points.map(({ bits }) => bits);
-  const of = (wanted: readonly object[]) =>
-    points.map((point) => (wanted.includes(point) ? point.kld : null));
-  const named = [...uniform, ...mixes.filter(({ name }) => name === "chosen")].sort(
-    (a, b) => a.bits - b.bits,
-  );
-  const names = (u: uPlot) => {
+type CurvePoint = NonNullable<EvaluationCharts["curve"]>["uniform"][number];
+
+/** Writes the names of points beside them. */
+function names(named: readonly CurvePoint[], colours: ChartFrame["colours"]): (u: uPlot) => void {
+  return (u) => {
     const { ctx } = u;
     const gap = 6 * uPlot.pxRatio;
     ctx.save();
@@ -91,6 +84,39 @@ export function drawCurve(charts: EvaluationCharts, place: ChartFrame): uPlot {
     }
     ctx.restore();
   };
+}
+
+/** Draws one standard error up and down from each point. */
+function errorBars(points: readonly CurvePoint[], colours: ChartFrame["colours"]): (u: uPlot) => void {
+  return (u) => {
+    const { ctx } = u;
+    ctx.save();
+    ctx.strokeStyle = colours.muted;
+    ctx.lineWidth = uPlot.pxRatio;
+    for (const { bits, kld, error } of points) {
+      const x = u.valToPos(bits, "x", true);
+      // A logarithm has no place for what reaches 0: the bar ends at a tenth.
+      const [low, high] = [Math.max(kld / 10, kld - error), kld + error];
+      ctx.beginPath();
+      ctx.moveTo(x, u.valToPos(low, "y", true));
+      ctx.lineTo(x, u.valToPos(high, "y", true));
+      ctx.stroke();
+    }
+    ctx.restore();
+  };
+}
+
+/** Bits a weight against KL divergence: uniform formats by their names, and a line through the mixes. */
+export function drawCurve(charts: EvaluationCharts, place: ChartFrame): uPlot {
+  const { uniform, mixes } = charts.curve!;
+  const { colours } = place;
+  const points = [...uniform, ...mixes].sort((a, b) => a.bits - b.bits);
+  const xs = points.map(({ bits }) => bits);
+  const of = (wanted: readonly object[]) =>
+    points.map((point) => (wanted.includes(point) ? point.kld : null));
+  const named = [...uniform, ...mixes.filter(({ name }) => name === "chosen")].sort(
+    (a, b) => a.bits - b.bits,
+  );
   return plot(place, [xs, of(mixes), of(uniform)], {
     axes: [
       axis(place, { grid: { show: false }, size: 30 }),
@@ -115,7 +141,7 @@ export function drawCurve(charts: EvaluationCharts, place: ChartFrame): uPlot {
       },
     ],
     scales: { x: { time: false, range: (_, least, most) => [least - 0.6, most + 0.8] }, y: { distr: 3 } },
-    hooks: { draw: [names] },
+    hooks: { draw: [errorBars(points, colours), names(named, colours)] },
     isPointed: true,
     tell: (i) => {
       const { name, bits, kld, error } = points[i]!;
