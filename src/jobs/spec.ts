@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Document } from "../checkpoint/dialects/index.ts";
-import { type DialectName, dialects } from "../checkpoint/dialects/index.ts";
+import { dialects } from "../checkpoint/dialects/index.ts";
 import {
   type Direction,
   documentsOf,
@@ -68,7 +68,7 @@ export async function planShared(
 }
 
 export const LONGEST_PATH = 4096;
-const MOST_PATTERNS = 1000;
+const MOST_PATTERNS = 10_000;
 const LONGEST_PATTERN = 500;
 
 /**
@@ -90,13 +90,15 @@ export function checkConversion(where: string, value: unknown): ConversionSpec {
 }
 
 /** @throws BlockscaleError `format` */
-export function refuseRecord(where: string, expected: string, value: unknown): never {
-  throw new BlockscaleError("format", {
-    where,
-    expected,
-    got: `${JSON.stringify(value)}`.slice(0, 200),
-    fix: "It was not written by this version of blockscale, or is damaged: begin the run anew.",
-  });
+export function refuseRecord(
+  where: string,
+  expected: string,
+  value: unknown,
+  fix = "It was not written by this version of blockscale, or is damaged: begin the run anew.",
+): never {
+  const text = `${JSON.stringify(value)}`;
+  const got = text.length > 200 ? `${text.slice(0, 200)}...` : text;
+  throw new BlockscaleError("format", { where, expected, got, fix });
 }
 
 type Fields = { readonly [key: string]: unknown };
@@ -117,12 +119,20 @@ export function isText(value: unknown, longest: number): value is string {
 
 function isDirection(value: unknown): value is Direction {
   if (hasKeys(value, ["kind", "to"])) {
-    return value.kind === "quantize" && Object.hasOwn(dialects, value.to as DialectName);
+    return value.kind === "quantize" && isText(value.to, 100) && Object.hasOwn(dialects, value.to);
   }
   return (
     hasKeys(value, ["kind", "dtype"]) &&
     value.kind === "dequantize" &&
     ["bf16", "f16", "f32"].includes(value.dtype as ValueType)
+  );
+}
+
+function isOverride(value: unknown): boolean {
+  return (
+    hasKeys(value, ["pattern", "scheme"]) &&
+    isText(value.pattern, LONGEST_PATTERN) &&
+    (isText(value.scheme, 100) || (isRecord(value.scheme) && JSON.stringify(value.scheme).length <= 100))
   );
 }
 
@@ -142,8 +152,6 @@ function areOptions(options: unknown, direction: Direction): boolean {
     [also, include, only, exclude].every(patterns) &&
     (missingScale === "error" || missingScale === "one") &&
     (overrides === undefined ||
-      (Array.isArray(overrides) &&
-        overrides.length <= MOST_PATTERNS &&
-        overrides.every((override) => JSON.stringify(override).length <= LONGEST_PATTERN)))
+      (Array.isArray(overrides) && overrides.length <= MOST_PATTERNS && overrides.every(isOverride)))
   );
 }

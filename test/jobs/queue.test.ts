@@ -1,11 +1,15 @@
 import { mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { refuseOtherEvaluation } from "../../src/jobs/evaluation.ts";
 import { parseQueue } from "../../src/jobs/queue/connection.ts";
 import { checkFileJob } from "../../src/jobs/queue/conversion.ts";
 import { checkScoreJob } from "../../src/jobs/queue/evaluation.ts";
 import { refusePlaces, refuseSecrets } from "../../src/jobs/queue/places.ts";
 import { idOf } from "../../src/jobs/queue/work.ts";
+import { planShared } from "../../src/jobs/spec.ts";
+import { BlockscaleError } from "../../src/tensor/errors.ts";
 import { temporaryFolder } from "../support/cli-runner.ts";
 
 const spec = {
@@ -13,10 +17,42 @@ const spec = {
   version: "1.0.0",
   from: "/in",
   direction: { kind: "quantize", to: "mxfp8" },
-  options: { to: "mxfp8", missingScale: "error" },
+  options: {
+    to: "mxfp8",
+    missingScale: "error",
+    include: ["*"],
+    overrides: [{ pattern: "*", scheme: "keep" }],
+  },
   fingerprint: "a".repeat(64),
 } as const;
 const data = { spec, to: "/out", file: "model.safetensors" };
+
+/** A checkpoint of one matrix of 32 x 32 zeros. */
+const safetensors = (() => {
+  const header = new TextEncoder().encode(
+    '{"a.q_proj.weight":{"dtype":"BF16","shape":[32,32],"data_offsets":[0,2048]}}',
+  );
+  const bytes = new Uint8Array(8 + header.length + 2048);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true);
+  bytes.set(header, 8);
+  return bytes;
+})();
+
+type Place = readonly (string | number)[];
+
+/** Ways to every value in a record, and to the record itself. */
+function placesIn(value: unknown, above: Place = []): Place[] {
+  const below = typeof value === "object" && value !== null ? Object.entries(value) : [];
+  return [above, ...below.flatMap(([key, one]) => placesIn(one, [...above, key]))];
+}
+
+/** A copy with another value in one place. */
+function withValue(record: unknown, [key, ...rest]: Place, value: unknown): unknown {
+  if (key === undefined) return value;
+  const copy = structuredClone(record) as { [key: string]: unknown };
+  copy[key] = withValue(copy[key], rest, value);
+  return copy;
+}
 
 describe("jobs from strangers", () => {
   test("are taken when they are whole", () => expect(checkFileJob(data)).toEqual(data));
@@ -36,6 +72,8 @@ describe("jobs from strangers", () => {
     { ...data, spec: { ...spec, options: { ...spec.options, to: "deepseek-v3" } } },
     { ...data, spec: { ...spec, options: { ...spec.options, include: ["x".repeat(501)] } } },
     { ...data, spec: { ...spec, options: { ...spec.options, surprise: true } } },
+    { ...data, spec: { ...spec, options: { ...spec.options, overrides: [null] } } },
+    { ...data, spec: { ...spec, options: { ...spec.options, overrides: [{ pattern: 5, scheme: "keep" }] } } },
   ])("are refused: %j", (job) => expect(() => checkFileJob(job)).toThrow(/expected/));
 
   const evaluation = {
@@ -71,6 +109,32 @@ describe("jobs from strangers", () => {
     { ...scores, spec: { ...evaluation, variant: "other" } },
     { ...scores, spec: { ...evaluation, surprise: true } },
   ])("of an evaluation are refused: %j", (job) => expect(() => checkScoreJob(job)).toThrow(/expected/));
+
+  test.each([
+    [data, checkFileJob],
+    [scores, checkScoreJob],
+  ] as const)("are taken or refused in our words, whatever stands where: %#", async (job, check) => {
+    const files = new Map([["model.safetensors", new Blob([safetensors])]]);
+    const places = placesIn(job);
+    const anything = fc.oneof(
+      fc.jsonValue({ maxDepth: 2 }),
+      fc.constantFrom(null, "", "../../x", "re:(", "__proto__", 1e308, -1, 2 ** 53, { toString: 1 }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...places), anything, async (place, value) => {
+        const hostile = withValue(job, place, value);
+        try {
+          const taken = check(hostile);
+          expect(taken).toEqual(hostile);
+          if ("file" in taken) await planShared(taken.spec, files);
+          else refuseOtherEvaluation("x", taken.spec, { ...taken.spec, fingerprint: "other" });
+        } catch (error) {
+          expect(error, `${error}`).toBeInstanceOf(BlockscaleError);
+        }
+      }),
+      { numRuns: 600 },
+    );
+  });
 
   test("of the same have one id", () => {
     expect(idOf("a", 1, [2])).toBe(idOf("a", 1, [2]));

@@ -53,6 +53,25 @@ export function parseQueue(
   };
 }
 
+/**
+ * The error for a Redis that answers but refuses a command, or holds jobs that cannot be read; any other error
+ * as it is.
+ */
+export function refusalOf(cause: unknown): unknown {
+  const isRefusal = cause instanceof Error && (cause.name === "ReplyError" || cause instanceof SyntaxError);
+  if (!isRefusal) return cause;
+  return new BlockscaleError(
+    "io",
+    {
+      where: "--queue",
+      expected: "a Redis of version 5 or later that takes the commands of BullMQ, and jobs of JSON in it",
+      got: cause.message,
+      fix: "Give blockscale a Redis, or a database of one, by itself, and a user with rights to all commands.",
+    },
+    { cause },
+  );
+}
+
 type Libraries = typeof import("bullmq");
 
 /**

@@ -2,7 +2,7 @@ import { setTimeout } from "node:timers/promises";
 import type { Job, Queue, QueueEvents } from "bullmq";
 import { forEachOf } from "../../io/concurrency.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import { type Connection, openLibrary, QUEUE } from "./connection.ts";
+import { type Connection, openLibrary, QUEUE, refusalOf } from "./connection.ts";
 import type { Item, JobProgress, Work } from "./work.ts";
 
 /** How far a run is, over all workers: amounts in the unit of the work. */
@@ -60,6 +60,8 @@ export async function coordinate(
   aborted.catch(() => {});
   try {
     await Promise.race([new Coordinator(queue, events, work, onStatus).run(signal), aborted]);
+  } catch (error) {
+    throw refusalOf(error);
   } finally {
     for (const one of [queue, events]) {
       // Nobody waits for the rest of that second: it would keep the process from ending.

@@ -30,7 +30,11 @@ export async function serveQueue(connection: Connection, options: ServeOptions):
     maxStalledCount: MOST_STALLS,
     name,
   });
-  const nameOf = (job: Job | undefined): string => String(job?.data?.file ?? `${job?.name} ${job?.id}`);
+  // A job may be anybody's.
+  const nameOf = (job: Job | undefined): string => {
+    const { file } = (job?.data ?? {}) as { file?: unknown };
+    return typeof file === "string" ? file : `${job?.name} ${job?.id}`;
+  };
   worker.on("completed", (job) => options.onEvent({ kind: "done", text: nameOf(job) }));
   worker.on("failed", (job, { message }) =>
     options.onEvent({ kind: "failed", text: `${nameOf(job)}: ${message}` }),

@@ -1,4 +1,6 @@
-import { type Connection, openLibrary, QUEUE } from "./connection.ts";
+import type { Queue } from "bullmq";
+import { isText, LONGEST_PATH } from "../spec.ts";
+import { type Connection, openLibrary, QUEUE, refusalOf } from "./connection.ts";
 
 /** What a queue holds of one run. */
 export interface RunStatus {
@@ -11,29 +13,44 @@ export interface RunStatus {
   readonly failed: number;
 }
 
-/** Counts the jobs of each run in a queue. */
+/**
+ * Counts the jobs of each run in a queue.
+ * @throws BlockscaleError `option`, `io`: as `openLibrary`, or Redis refuses to tell
+ */
 export async function statusOf(connection: Connection): Promise<RunStatus[]> {
   const { Queue } = await openLibrary(connection);
   const queue = new Queue(QUEUE, { connection });
-  const runs = new Map<string, { -readonly [K in keyof RunStatus]: RunStatus[K] }>();
   try {
-    for (const [kind, states] of [
-      ["waiting", ["waiting", "delayed", "prioritized"]],
-      ["active", ["active"]],
-      ["done", ["completed"]],
-      ["failed", ["failed"]],
-    ] as const) {
-      for (const job of await queue.getJobs([...states])) {
-        const { spec, to: out } = job?.data ?? {};
-        const from = String(spec?.from ?? spec?.model ?? "unknown");
-        const to = String(out ?? (spec?.model === undefined ? "unknown" : "scores"));
-        const run = runs.get(`${from}\n${to}`) ?? { from, to, waiting: 0, active: 0, done: 0, failed: 0 };
-        run[kind]++;
-        runs.set(`${from}\n${to}`, run);
-      }
-    }
+    return await count(queue);
+  } catch (error) {
+    throw refusalOf(error);
   } finally {
     await queue.close();
   }
+}
+
+async function count(queue: Queue): Promise<RunStatus[]> {
+  const runs = new Map<string, { -readonly [K in keyof RunStatus]: RunStatus[K] }>();
+  for (const [kind, states] of [
+    ["waiting", ["waiting", "delayed", "prioritized"]],
+    ["active", ["active"]],
+    ["done", ["completed"]],
+    ["failed", ["failed"]],
+  ] as const) {
+    for (const job of await queue.getJobs([...states])) {
+      const [from, to] = placesOf(job?.data);
+      const run = runs.get(`${from}\n${to}`) ?? { from, to, waiting: 0, active: 0, done: 0, failed: 0 };
+      run[kind]++;
+      runs.set(`${from}\n${to}`, run);
+    }
+  }
   return [...runs.values()];
+}
+
+/** Input and output of a job, as far as it tells them: it may be anybody's. */
+function placesOf(data: unknown): [from: string, to: string] {
+  const { spec, to } = (data ?? {}) as { spec?: unknown; to?: unknown };
+  const { from, model } = (spec ?? {}) as { from?: unknown; model?: unknown };
+  const place = (value: unknown): string => (isText(value, LONGEST_PATH) ? value : "unknown");
+  return model === undefined ? [place(from), place(to)] : [place(model), "scores"];
 }

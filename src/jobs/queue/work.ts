@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Source } from "../../io/source.ts";
-import { BlockscaleError } from "../../tensor/errors.ts";
+import { refuseRecord } from "../spec.ts";
 
 /** One job of some work, for whoever waits for it. */
 export interface Item {
@@ -65,10 +65,7 @@ export function idOf(...parts: readonly unknown[]): string {
 
 /** @throws BlockscaleError `format` */
 export function refuseJob(expected: string, value: unknown): never {
-  throw new BlockscaleError("format", {
-    where: "a job of the queue",
-    expected,
-    got: `${JSON.stringify(value)}`.slice(0, 200),
-    fix: "Something else writes into this queue: give blockscale a Redis, or a database of one, by itself.",
-  });
+  const fix =
+    "Something else writes into this queue: give blockscale a Redis, or a database of one, by itself.";
+  return refuseRecord("a job of the queue", expected, value, fix);
 }
