@@ -1,7 +1,6 @@
 import type { Engine } from "../engine/engine.ts";
 import type { Precision } from "../engine/precision.ts";
 import type { Source } from "../io/source.ts";
-import { kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { checkChoice, checkKnown } from "../tensor/options.ts";
 import type { ValueType } from "../tensor/tensor.ts";
@@ -14,6 +13,7 @@ import { outputsOf } from "./plan/outputs.ts";
 import type { Plan } from "./plan/plan.ts";
 import { planQuantize, type QuantizeOptions } from "./plan/quantize.ts";
 import { warningsOf } from "./plan/warnings.ts";
+import { checkEngine } from "./run/check-engine.ts";
 import { outputBytes } from "./run/outputs.ts";
 import { localConverter, type Progress, streamOf } from "./run/run.ts";
 
@@ -127,14 +127,7 @@ function checkOptions(options: ConvertOptions): void {
   checkKnown("convertCheckpoint", options, [...OPTIONS, "files", "write", "measure", "signal", "onProgress"]);
   const { engine, to, dtype, measure } = options;
   if (measure !== undefined) checkChoice("convertCheckpoint: measure", measure, ["all", "sample"]);
-  if (typeof engine?.quantize !== "function") {
-    throw new BlockscaleError("option", {
-      where: "convertCheckpoint: engine",
-      expected: "an engine",
-      got: kindOf(engine),
-      fix: "Pass { engine: await load() }, with load of blockscale.",
-    });
-  }
+  checkEngine("convertCheckpoint", engine);
   if ((to === undefined) === (dtype === undefined)) {
     throw new BlockscaleError("option", {
       where: "convertCheckpoint: options",

@@ -1,3 +1,4 @@
+import { isRecord, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { decoder, deepseek, glm4, gptOss, mistral, qwen2, qwen3, qwen3Moe } from "./config-decoders.ts";
 import { encoder } from "./config-encoders.ts";
@@ -156,18 +157,18 @@ export const architectures: readonly string[] = Object.keys(ARCHITECTURES);
  * @throws BlockscaleError `dialect`: an unknown architecture, or sizes that make no sense
  */
 export function modelConfigOf(config: Json | null, where = "config.json"): ModelConfig {
-  if (config === null) {
+  if (!isRecord(config)) {
     throw new BlockscaleError("dialect", {
       where,
       expected: "the config.json of the model among its files",
-      got: "none",
+      got: config === null ? "none" : kindOf(config),
       fix: "Fetch it from where the weights came from.",
     });
   }
-  const { architectures: named } = config;
+  const { architectures: named } = config as Json;
   const given = Array.isArray(named) ? String(named[0]) : "";
   const name = Object.hasOwn(ALIASES, given) ? ALIASES[given]! : given;
-  if (Object.hasOwn(ARCHITECTURES, name)) return ARCHITECTURES[name]!(where, config, name);
+  if (Object.hasOwn(ARCHITECTURES, name)) return ARCHITECTURES[name]!(where, config as Json, name);
   throw new BlockscaleError("dialect", {
     where: `${where}: architectures`,
     expected: `one of ${architectures.join(", ")}`,

@@ -5,6 +5,7 @@ import { checkKnown } from "../tensor/options.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Crew } from "./crew.ts";
 import {
+  checkFrom,
   checkMost,
   checkStops,
   EMBED_OPTIONS,
@@ -12,6 +13,7 @@ import {
   GENERATE_OPTIONS,
   type Generated,
   type GenerateOptions,
+  noList,
   unknownPooling,
 } from "./options.ts";
 import { type PoolingFiles, pool } from "./pooling.ts";
@@ -58,10 +60,13 @@ export class Model {
    */
   async logits(
     ids: ArrayLike<number>,
-    { from = 0, signal }: { readonly from?: number; readonly signal?: AbortSignal } = {},
+    options: { readonly from?: number; readonly signal?: AbortSignal } = {},
   ): Promise<Float32Array> {
+    checkKnown("logits", options, ["from", "signal"]);
+    const { from = 0, signal } = options;
     const { vocabulary } = this.#decoder("logits");
     const tokens = checkIds("logits", ids, this.config);
+    checkFrom(from, tokens.length);
     const out = new Float32Array(Math.max(0, tokens.length - from) * vocabulary);
     await this.#alone(async () => {
       await this.#rewind(0);
@@ -158,6 +163,7 @@ export class Model {
     const isNormalized = options.normalize ?? this.#pooling.isNormalized ?? true;
     if (!["mean", "cls", "last"].includes(pooling)) throw unknownPooling(pooling);
     const length = Math.min(this.config.context, this.#pooling.length ?? Infinity);
+    if (!Array.isArray(inputs)) throw noList(inputs);
     const lists = inputs.map((input) => {
       const ids =
         typeof input === "string" ? cutTo(length, this.#encode("embed", input), this.config) : input;

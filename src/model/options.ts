@@ -1,3 +1,4 @@
+import { kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { checkChoice, checkKnown, checkThreads } from "../tensor/options.ts";
 import type { Variant } from "../wasm/builds.ts";
@@ -122,6 +123,26 @@ export function checkStops(stop: unknown): readonly string[] {
     expected: "a text or a list of texts, none of them empty",
     got: JSON.stringify(stop),
     fix: "Leave it out to end at no text.",
+  });
+}
+
+/** @throws BlockscaleError `option` */
+export function checkFrom(from: number, tokens: number): void {
+  if (Number.isInteger(from) && from >= 0 && from <= tokens) return;
+  throw new BlockscaleError("option", {
+    where: "logits: from",
+    expected: `the index of a token, from 0 to ${tokens}`,
+    got: String(from),
+    fix: "Leave it out to get the logits of all tokens.",
+  });
+}
+
+export function noList(inputs: unknown): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "embed: inputs",
+    expected: "a list of texts, or of lists of tokens",
+    got: kindOf(inputs),
+    fix: "Put a single text into a list: embed([text]).",
   });
 }
 

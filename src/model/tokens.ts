@@ -1,3 +1,4 @@
+import { kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { ModelConfig } from "./config.ts";
 
@@ -25,6 +26,14 @@ export function batchesOf(lists: readonly Int32Array[]): Int32Array[][] {
  */
 export function checkIds(where: string, ids: ArrayLike<number>, config: ModelConfig): Int32Array {
   const { vocabulary, context } = config;
+  if (typeof ids !== "object" || ids === null || !Number.isInteger(ids.length)) {
+    throw new BlockscaleError("option", {
+      where,
+      expected: "the ids of tokens, as an Int32Array or an array",
+      got: kindOf(ids),
+      fix: "model.tokenizer.encode(text) makes ids of a text.",
+    });
+  }
   if (ids.length > context) {
     throw new BlockscaleError("option", {
       where,

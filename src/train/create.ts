@@ -1,5 +1,6 @@
 import { openCheckpoint } from "../checkpoint/plan/folder.ts";
 import { Engine } from "../engine/engine.ts";
+import { isMap } from "../io/files.ts";
 import type { Source } from "../io/source.ts";
 import { compileForModels, compileForSharing } from "../model/build.ts";
 import { modelConfigOf } from "../model/config.ts";
@@ -8,6 +9,8 @@ import { loadWeights } from "../model/load.ts";
 import { locate } from "../model/locate.ts";
 import type { Program } from "../model/program.ts";
 import { Store } from "../model/store.ts";
+import { isRecord, kindOf } from "../tensor/checks.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import type { FormatId } from "../tensor/formats.ts";
 import { canShare } from "../threads/start.ts";
 import { instantiate, sharedMemory } from "../wasm/instantiate.ts";
@@ -20,7 +23,6 @@ import { checkOptions, type TrainerOptions } from "./options.ts";
 import { notTrained, type Parameters } from "./parameters.ts";
 import { normalValues } from "./random.ts";
 import { Trainer } from "./trainer.ts";
-import { wrongOption } from "./wrong-option.ts";
 
 /** A model with random weights: its config.json, and the seed of the weights. */
 export interface NewModel {
@@ -40,6 +42,8 @@ export async function createTrainer(
   options: TrainerOptions = {},
 ): Promise<Trainer> {
   const settings = checkOptions(options);
+  checkModel(model);
+  options.signal?.throwIfAborted();
   const sharing = settings.threads > 1 && canShare() ? compileForSharing(options.variant) : undefined;
   const { module, variant } = sharing ?? compileForModels(options.variant);
   const memory = sharing && sharedMemory();
@@ -78,7 +82,20 @@ export async function createTrainer(
 }
 
 function isFiles(model: ReadonlyMap<string, Source> | NewModel): model is ReadonlyMap<string, Source> {
-  return model instanceof Map;
+  return isMap(model);
+}
+
+/** @throws BlockscaleError `option` */
+function checkModel(model: ReadonlyMap<string, Source> | NewModel): void {
+  if (isFiles(model)) return;
+  const isNew = isRecord(model) && isRecord(model.config) && Number.isSafeInteger(model.seed);
+  if (isNew && Object.keys(model).length === 2) return;
+  throw new BlockscaleError("option", {
+    where: "createTrainer: model",
+    expected: "a Map of the files of a checkpoint, or { config, seed }: an object and a whole number",
+    got: isRecord(model) ? `an object of ${Object.keys(model).join(", ") || "nothing"}` : kindOf(model),
+    fix: "In Node openFolder(path) makes the Map.",
+  });
 }
 
 function withoutState(files: ReadonlyMap<string, Source>): Map<string, Source> {
@@ -87,7 +104,6 @@ function withoutState(files: ReadonlyMap<string, Source>): Map<string, Source> {
 
 /** Sets norms to 1, and matrices to normal values with the standard deviation of config.json. */
 function initialize(program: Program, parameters: Parameters, config: Json, seed: number): void {
-  if (!Number.isSafeInteger(seed)) throw wrongOption("seed", "a whole number", seed);
   const deviation = typeof config.initializer_range === "number" ? config.initializer_range : 0.02;
   parameters.all.forEach(({ name, value, count, isMatrix }, i) => {
     if (isAdapter(name)) return;

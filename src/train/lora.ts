@@ -2,6 +2,7 @@ import type { Source } from "../io/source.ts";
 import type { Program } from "../model/program.ts";
 import { readHeader } from "../safetensors/read.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { checkKnown } from "../tensor/options.ts";
 import { LINEARS } from "./linears.ts";
 import type { Parameter } from "./parameters.ts";
 import { wordAt } from "./random.ts";
@@ -37,12 +38,13 @@ const lastPart = (path: string) => path.slice(path.lastIndexOf(".") + 1);
 const TARGETS = Object.values(LINEARS).map(lastPart);
 
 /** @throws BlockscaleError `option` */
-export function checkLora({ rank, alpha = 2 * rank, targets = ["q_proj", "v_proj"] }: LoraOptions): Lora {
+export function checkLora(options: LoraOptions): Lora {
+  checkKnown("createTrainer: lora", options, ["rank", "alpha", "targets"]);
+  const { rank, alpha = 2 * rank, targets = ["q_proj", "v_proj"] } = options;
   if (!Number.isInteger(rank) || rank < 1) throw wrongOption("lora.rank", "a whole number from 1 on", rank);
   if (!(alpha > 0 && alpha < Infinity)) throw wrongOption("lora.alpha", "a number above 0", alpha);
-  const unknown = targets.find((name) => !TARGETS.includes(name));
-  if (unknown !== undefined || targets.length === 0)
-    throw wrongOption("lora.targets", `some of ${TARGETS.join(", ")}`, unknown ?? "none");
+  if (!Array.isArray(targets) || targets.length === 0 || targets.some((name) => !TARGETS.includes(name)))
+    throw wrongOption("lora.targets", `a list of some of ${TARGETS.join(", ")}`, targets);
   return { rank, alpha, targets };
 }
 

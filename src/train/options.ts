@@ -96,7 +96,7 @@ export function checkOptions(options: TrainerOptions): TrainerSettings {
     throw wrongOption(name, "a number from 0 on", value);
   };
   const betas = options.betas ?? [0.9, 0.95];
-  if (betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1))
+  if (!Array.isArray(betas) || betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1))
     throw wrongOption("betas", "two numbers from 0 to 1, 1 left out", betas);
   const threads = options.threads ?? 1;
   if (!Number.isInteger(threads) || threads < 1 || threads > 64)
@@ -104,6 +104,11 @@ export function checkOptions(options: TrainerOptions): TrainerSettings {
   const seed = options.seed ?? 0;
   if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32)
     throw wrongOption("seed", "a whole number below 2^32", seed);
+  for (const name of ["counts", "recompute"] as const)
+    if (!["undefined", "boolean"].includes(typeof options[name]))
+      throw wrongOption(name, "true or false", options[name]);
+  if (!["undefined", "function"].includes(typeof options.schedule))
+    throw wrongOption("schedule", "a function of the step", options.schedule);
   const moments = options.moments ?? "f32";
   if (moments !== "f32" && moments !== "bf16") throw wrongOption("moments", '"f32" or "bf16"', moments);
   return {

@@ -1,3 +1,4 @@
+import { isRecord, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Format } from "../tensor/tensor.ts";
 
@@ -110,12 +111,24 @@ export const recipes: { readonly [name in RecipeName]: Recipe } = {
 
 /** @throws BlockscaleError `option`: no such recipe */
 export function recipeOf(given: RecipeName | Recipe): Recipe {
-  if (typeof given === "object" && given !== null) return given;
-  if (Object.hasOwn(recipes, given)) return recipes[given];
+  if (isRecord(given)) {
+    const { forward, inputGradient, weightGradient } = given as Partial<Recipe>;
+    const isWhole = [
+      forward?.x,
+      forward?.w,
+      inputGradient?.dy,
+      inputGradient?.w,
+      weightGradient?.dy,
+      weightGradient?.x,
+    ].every((operand) => operand !== undefined);
+    if (isWhole) return given as Recipe;
+  }
+  if (typeof given === "string" && Object.hasOwn(recipes, given)) return recipes[given];
   throw new BlockscaleError("option", {
     where: "createTrainer: recipe",
-    expected: `a recipe, or one of ${Object.keys(recipes).join(", ")}`,
-    got: String(given),
+    expected: `a recipe with all six operands, or one of ${Object.keys(recipes).join(", ")}`,
+    got:
+      typeof given === "string" ? given : isRecord(given) ? "an object without some of them" : kindOf(given),
     fix: "Leave it out to get deepseek.",
   });
 }

@@ -2,6 +2,7 @@ import { compileForModels } from "../model/build.ts";
 import { checkArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID } from "../tensor/formats.ts";
+import { checkKnown } from "../tensor/options.ts";
 import { checkFormat, type Format } from "../tensor/tensor.ts";
 import { Arena } from "../wasm/arena.ts";
 import type { Variant } from "../wasm/builds.ts";
@@ -37,6 +38,7 @@ export function stochasticCast(variant?: Variant): StochasticCast {
   return (values, format, words = {}) => {
     const source = checkArray("stochasticCast: values", values, "Float32Array");
     checkFormat("stochasticCast", format);
+    checkKnown("stochasticCast", words, ["seed", "stream", "step"]);
     const { seed = 0, stream = 0, step = 0 } = words;
     for (const [name, word] of Object.entries({ seed, stream, step }))
       if (!Number.isInteger(word) || word < 0 || word >= 2 ** 32) throw notWord(name, word);

@@ -2,6 +2,7 @@
 import type { DecoderConfig } from "../model/config.ts";
 import type { Json } from "../model/json.ts";
 import type { Program } from "../model/program.ts";
+import { kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { BatchSize, Buffers } from "./buffers.ts";
 import type { OperandName, RangeCounts } from "./counts.ts";
@@ -11,7 +12,7 @@ import type { SeenLinear } from "./layer.ts";
 import type { TrainingMember } from "./member.ts";
 import { firstNonFinite } from "./non-finite.ts";
 import type { TrainerSettings } from "./options.ts";
-import { wrongOption } from "./wrong-option.ts";
+import { wrongArgument } from "./wrong-option.ts";
 
 /** The result of a training step. */
 export interface StepResult {
@@ -43,6 +44,7 @@ export class Trainer {
   readonly #json: Json;
   readonly #settings: TrainerSettings;
   #steps: number;
+  #isClosed = false;
 
   /** Use {@link createTrainer}. */
   constructor({ member, crew, config, json, settings, steps }: TrainerParts) {
@@ -116,7 +118,8 @@ export class Trainer {
     shape: readonly [number, number],
     look: (program: Program, name: string, seen: SeenLinear) => void,
   ): Promise<void> {
-    if (this.threads > 1) throw wrongOption("threads", "1, to observe", this.threads);
+    if (this.threads > 1)
+      throw wrongArgument("observe", "a trainer of one thread", this.threads, "Create it with threads: 1.");
     const [batch, width] = checkBatch(ids, shape, this.config);
     this.#member.observer = (name, seen) => look(this.#program, name, seen);
     try {
@@ -134,7 +137,7 @@ export class Trainer {
   ): Promise<number> {
     const [batch, width] = checkBatch(ids, shape, this.config);
     if (!Number.isInteger(parts) || parts < 1 || batch % parts !== 0)
-      throw wrongOption("parts", `a divisor of the batch, ${batch}`, parts);
+      throw wrongArgument("step: parts", `a divisor of the batch, ${batch}`, parts, "Leave it out for 1.");
     const size = batch / parts;
     const tokens = batch * (width - 1);
     let loss = 0;
@@ -154,6 +157,8 @@ export class Trainer {
     gradients: "none" | "first" | "more",
     part: number,
   ): Promise<number> {
+    if (this.#isClosed)
+      throw wrongArgument("step", "a trainer that is open", "one that was closed", "Create another.");
     const draw = { seed: this.#settings.seed, step: this.#steps, part };
     const buffers = this.#member.buffers(size);
     buffers.take(ids);
@@ -177,7 +182,13 @@ export class Trainer {
   /** The gradient of a tensor in the last step, before clipping, by the tensor's name. */
   gradient(name: string): Float32Array {
     const { gradient, count, isTrained } = this.#member.parameters.get(name);
-    if (!isTrained) throw wrongOption("lora", "a tensor that is trained, which those of adapters are", name);
+    if (!isTrained)
+      throw wrongArgument(
+        "gradient",
+        "a tensor that is trained",
+        name,
+        "With lora only adapters are trained.",
+      );
     return this.#program.view(gradient, count).slice();
   }
 
@@ -208,10 +219,11 @@ export class Trainer {
   files(withOptimizer = false): Map<string, Blob> {
     const { lora } = this.#settings;
     if (withOptimizer && lora !== null)
-      throw wrongOption(
-        "lora",
-        "none, for a checkpoint to go on from: adapters have adapter(true)",
+      throw wrongArgument(
+        "files",
+        "a trainer without lora, to add the optimiser",
         "adapters",
+        "Use adapter(true).",
       );
     const files = modelFiles(this.#program, this.#member.parameters, lora, this.#json);
     return this.#withOptimizer(files, withOptimizer);
@@ -225,7 +237,13 @@ export class Trainer {
    */
   adapter(withOptimizer = false): Map<string, Blob> {
     const { lora } = this.#settings;
-    if (lora === null) throw wrongOption("lora", "a rank, for adapters", "none");
+    if (lora === null)
+      throw wrongArgument(
+        "adapter",
+        "a trainer with lora",
+        "one without",
+        "Create it with lora: { rank: 8 }.",
+      );
     const files = adapterFiles(this.#program, this.#member.parameters, lora);
     return this.#withOptimizer(files, withOptimizer);
   }
@@ -239,6 +257,7 @@ export class Trainer {
 
   /** Ends the workers. The trainer cannot be used any more; its memory goes with it. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await this.#crew.close();
   }
 
@@ -251,21 +270,35 @@ if (Symbol.asyncDispose) Trainer.prototype[Symbol.asyncDispose] = Trainer.protot
 
 function checkBatch(
   ids: Int32Array,
-  [batch, width]: readonly [number, number],
+  shape: readonly [number, number],
   { vocabulary, context }: DecoderConfig,
 ): readonly [number, number] {
+  const where = "ids";
+  const [batch, width] = Array.isArray(shape)
+    ? (shape as readonly [number, number])
+    : [Number.NaN, Number.NaN];
   const isShape = Number.isInteger(batch) && Number.isInteger(width) && batch > 0 && width > 1;
   if (!isShape || !(ids instanceof Int32Array) || ids.length !== batch * width) {
     throw new BlockscaleError("shape", {
-      where: "trainer: ids",
-      expected: "an Int32Array of [batch, length + 1]",
-      got: `${ids?.length} values for [${batch}, ${width}]`,
+      where: "trainer.ids",
+      expected: "an Int32Array of the shape [batch, length + 1]",
+      got: `${kindOf(ids)} of ${ids?.length} for ${Array.isArray(shape) ? `[${shape}]` : kindOf(shape)}`,
       fix: "Each row holds one token more than the model sees at once.",
     });
   }
   if (width - 1 > context)
-    throw wrongOption("length", `at most ${context} tokens, which is the model's context`, width - 1);
+    throw wrongArgument(
+      where,
+      `at most ${context} tokens a row, the model's context`,
+      width - 1,
+      "Cut the rows.",
+    );
   const bad = ids.findIndex((id) => id < 0 || id >= vocabulary);
   if (bad < 0) return [batch, width];
-  throw wrongOption(`token ${bad}`, `a whole number from 0 to ${vocabulary - 1}`, ids[bad]);
+  throw wrongArgument(
+    `${where}: token ${bad}`,
+    `a whole number from 0 to ${vocabulary - 1}`,
+    ids[bad],
+    "Use the tokenizer of this model.",
+  );
 }

@@ -239,7 +239,7 @@ describe("threads", () => {
     const two = await createTrainer(one.files(true), { ...SETTINGS, threads: 2 });
     expect(await two.step(ids, [2, 33])).toEqual(await one.step(ids, [2, 33]));
     await two.close();
-    await expect(two.step(ids, [2, 33])).rejects.toThrow(/it was closed/);
+    await expect(two.step(ids, [2, 33])).rejects.toThrow(/was closed/);
     const config = tiny({ initializer_range: 1e20 });
     const wild = await createTrainer({ config, seed: 1 }, { recipe: "f32", threads: 2 });
     await expect(wild.step(ids, [2, 33])).rejects.toThrow(/the first tensor that holds NaN or Inf is/);

@@ -1,3 +1,4 @@
+import { kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkScheme, type Scheme } from "../../tensor/schemes.ts";
 import type { Config } from "../read/checkpoint.ts";
@@ -72,6 +73,24 @@ export interface Selection {
 
 /** Names of the options of {@link Selection}. */
 export const SELECTION = ["also", "include", "only", "exclude"] as const;
+
+/**
+ * Refuses a selection that is no lists of patterns, such as a single pattern.
+ * @throws BlockscaleError `option`
+ */
+export function checkSelection(where: string, selection: Selection): void {
+  for (const option of SELECTION) {
+    const given: unknown = selection[option];
+    if (given === undefined) continue;
+    if (Array.isArray(given) && given.every((pattern) => typeof pattern === "string")) continue;
+    throw new BlockscaleError("option", {
+      where: `${where}: ${option}`,
+      expected: "a list of patterns",
+      got: kindOf(given),
+      fix: 'Put patterns into a list: ["*.down_proj.weight"].',
+    });
+  }
+}
 
 /** Tells whether a name fits a pattern. */
 export type Matcher = (name: string) => boolean;

@@ -2,12 +2,14 @@ import type { Engine } from "../../engine/engine.ts";
 import { add, cosine, NOTHING, type Precision } from "../../engine/precision.ts";
 import { inOrder, settled } from "../../io/concurrency.ts";
 import { giveBack, type Source } from "../../io/source.ts";
+import { checkKnown } from "../../tensor/options.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import { type Strip, sharedStrips } from "../plan/strip.ts";
-import type { Checkpoint } from "../read/checkpoint.ts";
+import { type Checkpoint, checkCheckpoint } from "../read/checkpoint.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { VALUE_BYTES, valuesOf, widen } from "../read/values.ts";
 import { matrixOf, type PlainWeight, plainShape, type ScaledWeight, type Weight } from "../read/weights.ts";
+import { checkEngine } from "../run/check-engine.ts";
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows, transpose } from "../run/rows.ts";
 import { inFigures, type PrecisionSummary } from "./summary.ts";
 import { type WorstBlock, worstBlockOf } from "./worst-block.ts";
@@ -50,6 +52,10 @@ export async function compareCheckpoints(
   engine: Engine,
   options: CompareOptions = {},
 ): Promise<ComparedTensor[]> {
+  checkKnown("compareCheckpoints", options, ["missingScale", "signal", "onTensor", "compare", "ahead"]);
+  for (const [name, side] of Object.entries({ a, b }))
+    checkCheckpoint(`compareCheckpoints: ${name}.checkpoint`, side?.checkpoint);
+  checkEngine("compareCheckpoints", engine);
   const [ofA, ofB] = [resolve(a.checkpoint, options), resolve(b.checkpoint, options)];
   const [weights, otherWeights] = [ofA.weights, ofB.weights];
   const others = new Map(otherWeights.map((weight) => [weight.name, weight]));

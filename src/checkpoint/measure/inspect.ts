@@ -2,8 +2,9 @@ import type { Source } from "../../io/source.ts";
 import type { Dtype } from "../../safetensors/dtype.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
+import { checkKnown } from "../../tensor/options.ts";
 import { sharedStrips } from "../plan/strip.ts";
-import type { Checkpoint, Config } from "../read/checkpoint.ts";
+import { type Checkpoint, type Config, checkCheckpoint } from "../read/checkpoint.ts";
 import { quantizationConfig } from "../read/quantization.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { readScales, type ScaleFacts, scaleCount, scaleFacts } from "../read/scales.ts";
@@ -52,6 +53,8 @@ export async function inspect(
   sources: readonly Source[] | null,
   options: ResolveOptions & { readonly signal?: AbortSignal } = {},
 ): Promise<Inspection> {
+  checkKnown("inspect", options, ["missingScale", "signal"]);
+  checkCheckpoint("inspect", checkpoint);
   const warnings: string[] = [];
   const warn = ({ fault }: BlockscaleError): void => {
     warnings.push(`${fault.where}: expected ${fault.expected}, got ${fault.got}`);

@@ -1,7 +1,13 @@
 import { checkChoice, checkKnown } from "../../tensor/options.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
-import { matcher, NOT_CHOSEN, refuseUnmatchedSelection, type Selection } from "../dialects/rules.ts";
-import type { Checkpoint } from "../read/checkpoint.ts";
+import {
+  checkSelection,
+  matcher,
+  NOT_CHOSEN,
+  refuseUnmatchedSelection,
+  type Selection,
+} from "../dialects/rules.ts";
+import { type Checkpoint, checkCheckpoint } from "../read/checkpoint.ts";
 import { refuseForeign } from "../read/foreign.ts";
 import { quantizationConfig } from "../read/quantization.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
@@ -22,6 +28,8 @@ const DTYPES = { bf16: "BF16", f16: "F16", f32: "F32" } as const;
  */
 export function planDequantize(checkpoint: Checkpoint, options: DequantizeOptions = {}): Plan {
   checkKnown("planDequantize", options, ["dtype", "only", "include", "exclude", "missingScale"]);
+  checkCheckpoint("planDequantize", checkpoint);
+  checkSelection("planDequantize", options);
   const dtype = DTYPES[checkChoice("planDequantize: dtype", options.dtype ?? "bf16", ["bf16", "f16", "f32"])];
   const { only, include } = options;
   const chosen = (only ?? include) && [...(only ?? []), ...(include ?? [])].map(matcher);

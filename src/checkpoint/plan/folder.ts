@@ -1,9 +1,10 @@
+import { checkFiles } from "../../io/files.ts";
 import { readText, type Source } from "../../io/source.ts";
 import { byteLength } from "../../safetensors/dtype.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { parseIndex, type ShardIndex, serializeIndex } from "../../safetensors/shards.ts";
-import { kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
+import { checkChoice } from "../../tensor/options.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import type { DialectName, Document } from "../dialects/index.ts";
 import { matcher, refuseUnmatched } from "../dialects/rules.ts";
@@ -44,7 +45,7 @@ export async function openCheckpoint(
   files: ReadonlyMap<string, Source>,
   where = "the checkpoint",
 ): Promise<OpenedCheckpoint> {
-  checkFiles(files, where);
+  checkFiles(where, files);
   const config = files.get(CONFIG);
   const configText = config === undefined ? null : await readText(CONFIG, config);
   const index = await readIndex(files);
@@ -90,34 +91,6 @@ export function chooseFiles<S>(
   );
   const others = [...files].filter(([name]) => !leftOut.includes(name));
   return { files: new Map(others), leftOut };
-}
-
-/**
- * Refuses anything but a Map of sources by name.
- * @throws BlockscaleError `option`
- */
-function checkFiles(files: unknown, where: string): void {
-  const isMap = files instanceof Map || Object.prototype.toString.call(files) === "[object Map]";
-  const found = isMap ? [...(files as Map<unknown, unknown>)].find((entry) => !isEntry(entry)) : files;
-  if (isMap && found === undefined) return;
-  throw new BlockscaleError("option", {
-    where,
-    expected: "a Map of sources by name, such as new Map([[file.name, file]])",
-    got: isMap
-      ? `an entry ${nameOf((found as [unknown, unknown])[0])} of ${kindOf((found as [unknown, unknown])[1])}`
-      : kindOf(files),
-    fix: "A source is a Blob, a File, what openFile or openUrl gives, or any { size, slice(start, end) }; in Node openFolder(path) makes the Map.",
-  });
-}
-
-function nameOf(name: unknown): string {
-  return typeof name === "string" ? JSON.stringify(name) : `named by ${kindOf(name)}`;
-}
-
-function isEntry([name, source]: readonly [unknown, unknown]): boolean {
-  const { size, slice } = (source ?? {}) as Partial<Source>;
-  // Typed arrays and strings have a slice as well, and no size.
-  return typeof name === "string" && Number.isSafeInteger(size) && typeof slice === "function";
 }
 
 async function readIndex(files: ReadonlyMap<string, Source>): Promise<OpenedCheckpoint["index"]> {
@@ -224,6 +197,7 @@ export type Direction =
  * @throws BlockscaleError `dialect`: some weights would stay in another dialect than config.json can tell
  */
 export function documentsOf(opened: OpenedCheckpoint, plan: Plan, direction: Direction): Document[] {
+  checkChoice("documentsOf: direction.kind", direction?.kind, ["quantize", "dequantize"]);
   const { configText, checkpoint, index } = opened;
   const documents: Document[] = [];
   if (configText !== null && checkpoint.config !== null) {

@@ -4,6 +4,7 @@ import { checkKnown } from "../../tensor/options.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import { type DialectName, dialectOf, partName, type Storage } from "../dialects/index.ts";
 import {
+  checkSelection,
   decider,
   type Override,
   overrider,
@@ -12,7 +13,7 @@ import {
   SELECTION,
   type Selection,
 } from "../dialects/rules.ts";
-import type { Checkpoint } from "../read/checkpoint.ts";
+import { type Checkpoint, checkCheckpoint } from "../read/checkpoint.ts";
 import { refuseForeign } from "../read/foreign.ts";
 import { quantizationConfig } from "../read/quantization.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
@@ -52,6 +53,8 @@ export interface QuantizeOptions extends Selection, ResolveOptions {
  */
 export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = {}): Plan {
   checkKnown("planQuantize", options, ["to", ...SELECTION, "overrides", "missingScale"]);
+  checkCheckpoint("planQuantize", checkpoint);
+  checkSelection("planQuantize", options);
   const dialect = dialectOf(options.to ?? "deepseek-v3.1");
   const { weights, foreign, strays } = resolve(checkpoint, options);
   const isQuantised = weights.some(({ kind }) => kind === "scaled");

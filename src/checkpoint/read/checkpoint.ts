@@ -1,8 +1,10 @@
+import { checkFiles } from "../../io/files.ts";
 import type { Source } from "../../io/source.ts";
 import type { Dtype } from "../../safetensors/dtype.ts";
 import type { Header } from "../../safetensors/header.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { readHeader } from "../../safetensors/read.ts";
+import { isRecord, kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 
 /** One safetensors file of a checkpoint. */
@@ -43,6 +45,7 @@ export async function readCheckpoint(
   files: ReadonlyMap<string, Source>,
   config: Config | null = null,
 ): Promise<Checkpoint> {
+  checkFiles("readCheckpoint", files);
   const shards: Shard[] = [];
   const owners = new Map<string, string>();
   for (const [name, source] of files) {
@@ -62,6 +65,22 @@ export async function readCheckpoint(
     shards.push({ name, header, size: source.size });
   }
   return { shards, config };
+}
+
+/**
+ * Refuses what is no checkpoint, such as the record around it that `openCheckpoint` gives.
+ * @throws BlockscaleError `option`
+ */
+export function checkCheckpoint(where: string, checkpoint: Checkpoint): void {
+  if (isRecord(checkpoint) && Array.isArray(checkpoint.shards)) return;
+  throw new BlockscaleError("option", {
+    where,
+    expected: "a checkpoint: { shards, config }",
+    got: isRecord(checkpoint)
+      ? `an object of ${Object.keys(checkpoint).join(", ") || "nothing"}`
+      : kindOf(checkpoint),
+    fix: "Pass const { checkpoint } = await openCheckpoint(files).",
+  });
 }
 
 /** All tensors with the places of their bytes, in the order of the data. */

@@ -1,4 +1,5 @@
 import { BlockscaleError } from "../../tensor/errors.ts";
+import { checkChoice } from "../../tensor/options.ts";
 import { type Checkpoint, type Config, placesOf, type StoredTensor } from "./checkpoint.ts";
 import { type ForeignTensor, foreignTensors } from "./foreign.ts";
 import { packedFp4 } from "./fp4.ts";
@@ -37,6 +38,7 @@ export function resolve(
   options: ResolveOptions = {},
   onProblem?: (problem: BlockscaleError) => void,
 ): Resolved {
+  if (options.missingScale !== undefined) checkChoice("missingScale", options.missingScale, ["error", "one"]);
   const places = placesOf(checkpoint);
   const byName = new Map(places.map((place) => [place.name, place]));
   const attempt = <T>(read: () => T): T | undefined => {

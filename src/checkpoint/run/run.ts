@@ -4,6 +4,7 @@ import { inOrder } from "../../io/concurrency.ts";
 import { readRange, type Source } from "../../io/source.ts";
 import { readTogether } from "../../io/together.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
+import { checkKnown } from "../../tensor/options.ts";
 import type { Conversion, Measure, Preparation } from "../plan/conversion.ts";
 import { type FilePlan, rangesOf, type Step } from "../plan/plan.ts";
 import { type Strip, stripsOf } from "../plan/strip.ts";
@@ -41,6 +42,8 @@ export interface RunOptions {
   /** Told once for every converted weight, when its last byte has been produced. */
   readonly onPrecision?: (weight: string, precision: Precision) => void;
 }
+
+const RUN_OPTIONS = ["sources", "convert", "ahead", "measure", "signal", "onProgress", "onPrecision"];
 
 /** Bytes copied at a time. */
 export const COPIED: number = 1 << 22;
@@ -136,6 +139,7 @@ function tensorScaleBytes({ tensorScale }: Preparation): Uint8Array {
 
 /** The bytes of one output file as a stream: what a `Response`, a file or a pipe takes. */
 export function fileStream(file: FilePlan, options: RunOptions): ReadableStream<Uint8Array> {
+  checkKnown("fileStream", options, RUN_OPTIONS);
   return streamOf(fileBytes(file, options));
 }
 

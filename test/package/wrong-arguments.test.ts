@@ -1,0 +1,116 @@
+import { beforeAll, describe, expect, test } from "vitest";
+import * as checkpoint from "../../src/checkpoint/index.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import { load } from "../../src/load.ts";
+import type { Model } from "../../src/model/model.ts";
+import { openModel } from "../../src/model/open.ts";
+import { createTrainer } from "../../src/train/create.ts";
+import { stochasticCast } from "../../src/train/stochastic-cast.ts";
+import type { Trainer } from "../../src/train/trainer.ts";
+
+// biome-ignore lint/suspicious/noExplicitAny: arguments that the types forbid are what is tested
+type Anything = any;
+
+const config = {
+  architectures: ["LlamaForCausalLM"],
+  hidden_size: 64,
+  intermediate_size: 64,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  num_key_value_heads: 2,
+  head_dim: 32,
+  vocab_size: 16,
+  max_position_embeddings: 32,
+  rms_norm_eps: 1e-6,
+  tie_word_embeddings: true,
+};
+const ids = Int32Array.from({ length: 18 }, (_, i) => i % 16);
+
+let engine: Engine;
+let files: Map<string, Blob>;
+let trainer: Trainer;
+let model: Model;
+let opened: Anything;
+
+beforeAll(async () => {
+  engine = await load();
+  trainer = await createTrainer({ config, seed: 1 }, { recipe: "f32" });
+  files = trainer.files();
+  model = await openModel(files);
+  opened = await checkpoint.openCheckpoint(files);
+});
+
+/** Whatever a call with a wrong argument throws, at once or later, has to be a clear error of ours. */
+const CALLS: [call: string, message: RegExp, action: () => unknown][] = [
+  ["createTrainer(undefined)", /model: expected a Map .* got undefined/, () => train(undefined)],
+  ["createTrainer(a path)", /got string/, () => train("model/")],
+  ["createTrainer({ config })", /got an object of config/, () => train({ config })],
+  ["createTrainer({ config, seed, sede })", /config, seed, sede/, () => train({ config, seed: 1, sede: 2 })],
+  ["createTrainer, half a recipe", /all six operands/, () => fresh({ recipe: { forward: {} } })],
+  ["createTrainer, betas as text", /two numbers/, () => fresh({ betas: "x" })],
+  ["createTrainer, counts as text", /true or false, got yes/, () => fresh({ counts: "yes" })],
+  ["createTrainer, schedule as a number", /a function of the step/, () => fresh({ schedule: 1 })],
+  ["createTrainer, lora as a number", /lora: options: expected an object/, () => fresh({ lora: 8 })],
+  ["createTrainer, lora misspelt", /got alhpa/, () => fresh({ lora: { rank: 8, alhpa: 1 } })],
+  ["createTrainer, one target", /a list of some of/, () => fresh({ lora: { rank: 8, targets: "q_proj" } })],
+  ["step()", /expected an Int32Array/, () => (trainer.step as Anything)()],
+  ["step, no shape", /for undefined/, () => (trainer.step as Anything)(ids)],
+  ["step, parts", /trainer.step: parts: expected a divisor/, () => trainer.step(ids, [2, 9], 3)],
+  [
+    "step, a token",
+    /token 0: .* Use the tokenizer/,
+    () =>
+      trainer.step(
+        ids.map(() => 99),
+        [2, 9],
+      ),
+  ],
+  ["stochasticCast, misspelt", /got sed/, () => cast({ sed: 1 })],
+  ["logits()", /the ids of tokens.* got undefined/, () => (model.logits as Anything)()],
+  ["logits, misspelt", /got form/, () => model.logits([1], { form: 1 } as Anything)],
+  ["logits, from", /from 0 to 1, got -1/, () => model.logits([1], { from: -1 })],
+  ["hidden(null)", /the ids of tokens/, () => model.hidden(null as Anything)],
+  ["embed(a text)", /a list of texts.* got string/, () => model.embed("abc" as Anything)],
+  ["planQuantize()", /a checkpoint.* got undefined/, () => (checkpoint.planQuantize as Anything)()],
+  ["planQuantize(opened)", /const \{ checkpoint \}/, () => checkpoint.planQuantize(opened)],
+  ["planQuantize, one pattern", /exclude: expected a list/, () => plan({ exclude: "x" })],
+  ["planDequantize, missingScale", /"error" or "one"/, () => dequantize({ missingScale: "two" })],
+  ["documentsOf, direction", /direction.kind/, () => documents({ kind: "quantise" })],
+  ["fileStream, misspelt", /got onprogress/, () => stream({ onprogress: () => {} })],
+  ["inspect(opened)", /const \{ checkpoint \}/, () => checkpoint.inspect(opened, null)],
+  [
+    "inspect, misspelt",
+    /got missing/,
+    () => checkpoint.inspect(opened.checkpoint, null, { missing: 1 } as Anything),
+  ],
+  ["compareCheckpoints, no engine", /engine: expected an engine/, () => compare(opened, opened)],
+  ["compareCheckpoints()", /a.checkpoint: expected a checkpoint/, () => compare()],
+  ["readCheckpoint([])", /a Map of sources/, () => checkpoint.readCheckpoint([] as Anything)],
+];
+
+const train = (...given: unknown[]) => (createTrainer as Anything)(...given);
+const fresh = (options: Anything) => train({ config, seed: 1 }, options);
+const cast = (words: Anything) => stochasticCast()(new Float32Array(1), "e4m3", words);
+const plan = (options: Anything) => checkpoint.planQuantize(opened.checkpoint, options);
+const dequantize = (options: Anything) => checkpoint.planDequantize(opened.checkpoint, options);
+const documents = (direction: Anything) => checkpoint.documentsOf(opened, plan({}), direction);
+const compare = (...given: unknown[]) => (checkpoint.compareCheckpoints as Anything)(...given);
+const stream = (options: object) => {
+  const { sources } = opened;
+  const convert = checkpoint.localConverter(engine, sources);
+  return checkpoint.fileStream(plan({}).files[0]!, { sources, convert, ...options });
+};
+
+describe("wrong arguments of every entry", () => {
+  test.each(CALLS)("%s", async (_, message, action) => {
+    const thrown = await (async () => action())().catch((error: unknown) => error);
+    expect(thrown).toMatchObject({ name: "BlockscaleError", message: expect.stringMatching(message) });
+  });
+
+  test("a signal that is aborted already, and a trainer after its end", async () => {
+    await expect(fresh({ signal: AbortSignal.abort() })).rejects.toThrow(/aborted/);
+    const ended = await fresh({ recipe: "f32" });
+    await ended.close();
+    await expect(ended.step(ids, [2, 9])).rejects.toThrow(/one that was closed/);
+  });
+});
