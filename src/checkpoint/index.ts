@@ -14,7 +14,8 @@ export type { ConvertedCheckpoint, ConvertOptions, ConvertProgress } from "./con
 export { convertCheckpoint } from "./convert.ts";
 export type { Candidate, Dialect, DialectName, Document, Storage, StoredPart } from "./dialects/index.ts";
 export { dialects } from "./dialects/index.ts";
-export type { KeepRule, Override, Selection } from "./dialects/rules.ts";
+export type { Override } from "./dialects/overrides.ts";
+export type { KeepRule, Selection } from "./dialects/rules.ts";
 export { KEEP_RULES } from "./dialects/rules.ts";
 export type { ComparedTensor, CompareOptions, Side } from "./measure/compare.ts";
 export { compareCheckpoints } from "./measure/compare.ts";

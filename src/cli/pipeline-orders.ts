@@ -1,6 +1,6 @@
+import type { Override } from "../checkpoint/dialects/overrides.ts";
 import {
   matcher,
-  type Override,
   refuseUnmatched,
   refuseUnmatchedSelection,
   SELECTION,

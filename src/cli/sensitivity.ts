@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { markdownTable } from "markdown-table";
-import type { Override } from "../checkpoint/dialects/rules.ts";
+import type { Override } from "../checkpoint/dialects/overrides.ts";
 import { estimate } from "../evaluate/divergence.ts";
 import type { Evaluation } from "../evaluate/evaluate.ts";
 import { isStorable, type WeightFormat, weightFormatOf } from "../evaluate/formats.ts";

@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from "vitest";
 import type { DialectName } from "../../src/checkpoint/dialects/index.ts";
-import type { Override } from "../../src/checkpoint/dialects/rules.ts";
+import type { Override } from "../../src/checkpoint/dialects/overrides.ts";
 import { inspect } from "../../src/checkpoint/measure/inspect.ts";
 import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
 import { documentsOf, openCheckpoint } from "../../src/checkpoint/plan/folder.ts";

@@ -143,7 +143,7 @@ export function writeInfinite(path) {
 }
 
 /** Bytes of one element of the dtypes below. */
-const BYTES = { BF16: 2, F16: 2, F32: 4, F64: 8, I64: 8, F8_E4M3: 1 };
+const BYTES = { BF16: 2, F16: 2, F32: 4, F64: 8, I32: 4, I64: 8, F8_E4M3: 1 };
 
 /**
  * One file of tensors with bytes of the test's own: `{ name, dtype, shape,

@@ -23,12 +23,39 @@ export const tests = [
         await page.getByRole("heading", { name: tensor }).waitFor();
         await page.keyboard.press("Escape");
         assert.equal(await page.locator("#dialect").inputValue(), "mxfp8");
-        // A format that wants more than a name is not offered.
         await page.goto(`${env.url}?example=outliers&format=compressed-tensors-mixed`);
         await planned(page);
+        assert.equal(await page.locator("#dialect").inputValue(), "compressed-tensors-mixed");
+      });
+    },
+  },
+  {
+    name: "links that ask for what is not there: it is said, in both languages, and the rest is shown",
+    async body(env) {
+      await withPage(env, async (page) => {
+        const notes = page.getByRole("alert").locator("strong");
+        const says = (...texts) => Promise.all(texts.map((text) => notes.getByText(text).waitFor()));
+        await page.goto(`${env.url}?example=outliers&format=nonsense&tensor=no.weight`);
+        await planned(page);
+        await says(/a format “nonsense”/, /a tensor no\.weight/);
         assert.equal(await page.locator("#dialect").inputValue(), "deepseek-v3.1");
-        await page.goto(`${env.url}?example=../../etc&format=nonsense`);
-        await page.getByRole("heading", { name: "Make an FP8 copy" }).waitFor();
+        await page.getByRole("button", { name: "中文" }).click();
+        await says(/格式 “nonsense”/, /张量 no\.weight/);
+        await page.getByRole("button", { name: "English" }).click();
+        await page.getByRole("button", { name: "Close" }).first().click();
+        assert.equal(await notes.count(), 1);
+        await page.goto(`${env.url}?view=run&example=stories&format=compressed-tensors-mixed`);
+        await page.getByText("of weights became").waitFor();
+        await says(/a format “compressed-tensors-mixed”/);
+        for (const [link, name] of [
+          ["example=../../etc&format=nonsense", "../../etc"],
+          ["model=ftp://example.org/a", "ftp://example.org/a"],
+          ["view=nowhere", "nowhere"],
+        ]) {
+          await page.goto(`${env.url}?${link}`);
+          await page.getByRole("heading", { name: "Make an FP8 copy" }).waitFor();
+          await says(`“${name}”, which is not there`);
+        }
       });
     },
   },

@@ -41,6 +41,8 @@ const suites = await Promise.all(
     "causes",
     "odd",
     "panel",
+    "warnings",
+    "mixed",
     "tree",
     "plots",
     "large-text",

@@ -3,11 +3,10 @@ import { FORMATS } from "../../tensor/formats.ts";
 import { checkKnown } from "../../tensor/options.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import { type DialectName, dialectOf, partName, type Storage } from "../dialects/index.ts";
+import { type Override, overrider } from "../dialects/overrides.ts";
 import {
   checkSelection,
   decider,
-  type Override,
-  overrider,
   refuseUnmatched,
   refuseUnmatchedSelection,
   SELECTION,

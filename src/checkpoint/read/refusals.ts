@@ -81,9 +81,11 @@ export function fitsNoBlock(
   return new BlockscaleError("dialect", {
     where: tensorNamed(scales.name),
     expected: `one scale per block of ${tensorNamed(name)} ${shapeNamed(shape)}`,
-    got: `${shapeNamed(scales.shape)}, which fits neither ${
-      configured === undefined ? "" : `the configured block [${configured.join(", ")}] nor `
-    }any known one`,
+    got: `${shapeNamed(scales.shape)}, which fits ${
+      configured === undefined
+        ? "no known block"
+        : `neither the configured block [${configured.join(", ")}] nor any known one`
+    }`,
     fix: "Set weight_block_size in the quantization_config of config.json to the block used.",
   });
 }

@@ -1,11 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
-import type { Override } from "../../checkpoint/dialects/rules.ts";
+import { type Override, parseOverrides } from "../../checkpoint/dialects/overrides.ts";
 import { systemFault } from "../../io/node.ts";
 import type { ConversionSettings } from "../../jobs/conversion.ts";
 import type { PartNumber } from "../../jobs/parts.ts";
-import { BlockscaleError } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import { compare } from "../compare.ts";
 import { convert } from "../convert.ts";
@@ -89,18 +88,7 @@ async function readOverrides(path: string | undefined): Promise<Override[]> {
   const text = await readFile(path, "utf8").catch((cause) => {
     throw systemFault(path, "a file of overrides", cause);
   });
-  try {
-    const overrides = JSON.parse(text);
-    if (Array.isArray(overrides)) return overrides;
-    throw new Error("no list");
-  } catch (cause) {
-    throw new BlockscaleError("option", {
-      where: path,
-      expected: "a JSON list of overrides",
-      got: (cause as Error).message,
-      fix: 'Write it as [{ "pattern": "*.down_proj.weight", "scheme": "keep" }].',
-    });
-  }
+  return parseOverrides(path, text);
 }
 
 /** The dialect that can store what overrides ask for. */

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
-import { origin, query, remember } from "../session/address.ts";
-import { isOffered } from "../session/destinations.ts";
+import { origin, query, refuseLink, remember } from "../session/address.ts";
+import { isOffered, MIXED } from "../session/destinations.ts";
 import { chosen, nameOfChosen } from "../session/model.ts";
 import { leave, openAnother } from "../session/outputs.ts";
 import { bytes, percent, short } from "../strings/format.ts";
@@ -57,8 +57,12 @@ export function Run(): JSX.Element {
 function takeLink(): void {
   const params = query();
   const [wanted, doing, begun] = [params.get("format"), params.get("task"), params.get("prompt")];
-  if (wanted !== null && isOffered(wanted)) format.value = wanted;
   if (wanted === "none") format.value = null;
+  else if (wanted !== null) {
+    // A mix wants more than its name.
+    if (isOffered(wanted) && wanted !== MIXED) format.value = wanted;
+    else refuseLink({ format: wanted });
+  }
   if (MODEL_ACTIONS.includes(doing as ModelAction)) task.value = doing as ModelAction;
   if (begun !== null) prompt.value = begun.slice(0, 2000);
 }

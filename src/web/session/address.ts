@@ -1,6 +1,7 @@
 import { effect, type Signal, signal } from "@preact/signals";
+import type { Facts } from "../workers/protocol.ts";
 import { isOffered } from "./destinations.ts";
-import { form, opened, selected, stage } from "./model.ts";
+import { changeForm, form, linkProblems, opened, selected, stage } from "./model.ts";
 
 /** The parts of the page, as `?view=` names them; the converter has no name in the address. */
 export const VIEWS = ["convert", "playground", "run", "compare", "train"] as const;
@@ -20,7 +21,8 @@ export function query(): URLSearchParams {
   return new URLSearchParams(location.search);
 }
 
-function viewIn(params: URLSearchParams): ViewName {
+/** The part of the page that an address names. */
+export function viewIn(params: URLSearchParams): ViewName {
   const named = params.get("view") as ViewName;
   return VIEWS.includes(named) ? named : "convert";
 }
@@ -48,13 +50,23 @@ export function remember(name: ViewName, fields: Readonly<Record<string, string>
   if (wanted !== (location.search || location.pathname)) history.replaceState(null, "", wanted);
 }
 
+/** Says that a link asks for something in vain. */
+export function refuseLink(facts: Facts): void {
+  linkProblems.value = [...linkProblems.value, { kind: "link", message: "", facts }];
+}
+
 /** What a link asks for, once its checkpoint is open. Names from outside count only if they are known. */
 export function takeFromAddress(params: URLSearchParams): void {
   const format = params.get("format");
-  if (format !== null && isOffered(format)) form.value = { ...form.value, action: "quantize", to: format };
+  if (format !== null) {
+    if (isOffered(format)) changeForm({ action: "quantize", to: format });
+    else refuseLink({ format });
+  }
   const tensor = params.get("tensor");
-  const isThere = opened.value?.inspection.tensors.some(({ name }) => name === tensor);
-  if (tensor !== null && isThere) selected.value = tensor;
+  if (tensor !== null) {
+    if (opened.value!.inspection.tensors.some(({ name }) => name === tensor)) selected.value = tensor;
+    else refuseLink({ tensor });
+  }
 }
 
 /** A repository as owner/name or owner/name@revision, or an https address: what a link may open. */

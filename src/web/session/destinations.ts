@@ -7,11 +7,19 @@ import type { DialectName } from "../../checkpoint/dialects/index.ts";
 export const DESTINATIONS = {
   servers: ["deepseek-v3.1", "deepseek-v3", "modelopt", "modelopt-nvfp4"],
   transformers: ["mxfp8", "deepseek-v3.1", "deepseek-v3"],
-  compressor: ["compressed-tensors", "compressed-tensors-nvfp4", "compressed-tensors-mxfp4"],
+  compressor: [
+    "compressed-tensors",
+    "compressed-tensors-nvfp4",
+    "compressed-tensors-mxfp4",
+    "compressed-tensors-mixed",
+  ],
   modelopt: ["modelopt", "modelopt-nvfp4"],
   deepseek: ["deepseek-v4", "deepseek-v4-fp4"],
   gptOss: ["gpt-oss"],
 } as const satisfies Readonly<Record<string, readonly DialectName[]>>;
+
+/** The dialect that wants more than its name: the format of each weight. */
+export const MIXED = "compressed-tensors-mixed" satisfies DialectName;
 
 export type Destination = keyof typeof DESTINATIONS;
 
@@ -22,7 +30,7 @@ export function isReadAt(destination: Destination, dialect: DialectName): boolea
   return (DESTINATIONS[destination] as readonly DialectName[]).includes(dialect);
 }
 
-/** Whether the page offers a dialect: not those that want more than a name, as a mix of formats does. */
+/** Whether the page offers a dialect. */
 export function isOffered(name: string): name is DialectName {
   return destinationNames.some((destination) => isReadAt(destination, name as DialectName));
 }
@@ -30,4 +38,9 @@ export function isOffered(name: string): name is DialectName {
 /** The first destination that reads a dialect. */
 export function destinationOf(dialect: DialectName): Destination {
   return destinationNames.find((name) => isReadAt(name, dialect)) ?? "servers";
+}
+
+/** Whether vLLM reads a dialect, of all models or those that it is for. */
+export function isReadByVllm(dialect: DialectName): boolean {
+  return (["servers", "compressor", "deepseek", "gptOss"] as const).some((name) => isReadAt(name, dialect));
 }

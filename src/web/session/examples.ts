@@ -7,8 +7,8 @@ export const EXAMPLES = {
 
 export type ExampleName = keyof typeof EXAMPLES;
 
-export function isExample(name: string | null): name is ExampleName {
-  return name !== null && Object.hasOwn(EXAMPLES, name);
+export function isExample(name: string | null | undefined): name is ExampleName {
+  return name != null && Object.hasOwn(EXAMPLES, name);
 }
 
 /** Fetches the files of an example. */

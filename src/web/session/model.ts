@@ -1,8 +1,10 @@
 import { batch, computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
-import type { DialectName } from "../../checkpoint/dialects/index.ts";
+import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
+import { type Override, overrider, parseOverrides } from "../../checkpoint/dialects/overrides.ts";
 import { matcher } from "../../checkpoint/dialects/rules.ts";
 import { type Summary, summarize } from "../../checkpoint/measure/summary.ts";
 import type { Precision } from "../../engine/precision.ts";
+import { BlockscaleError, type Fault } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import type {
   Choice,
@@ -14,6 +16,7 @@ import type {
   Problem,
   WrittenFile,
 } from "../workers/protocol.ts";
+import { MIXED } from "./destinations.ts";
 
 /** The step that the user has reached. */
 export type Stage = "start" | "opening" | "ready" | "running" | "done";
@@ -26,6 +29,8 @@ export interface Form {
   /** One pattern per line, as typed. */
   readonly include: string;
   readonly exclude: string;
+  /** A format for each weight as JSON, as typed: of {@link MIXED} alone. */
+  readonly overrides: string;
   /** Single tensors, by click: true to convert, false to keep. */
   readonly single: ReadonlyMap<string, boolean>;
   /** Tensors that turn out to hold NaN or Inf are kept without asking. */
@@ -58,6 +63,7 @@ export const EMPTY_FORM: Form = {
   dtype: "bf16",
   include: "",
   exclude: "",
+  overrides: "",
   single: new Map(),
   keepsNotFinite: false,
 };
@@ -78,6 +84,8 @@ export const estimate: Signal<Estimate | null> = signal(null);
 export const run: Signal<RunState | null> = signal(null);
 export const result: Signal<Result | null> = signal(null);
 export const problem: Signal<Problem | null> = signal(null);
+/** What the link that led here asks for in vain. */
+export const linkProblems: Signal<readonly Problem[]> = signal([]);
 /** Why this window cannot hold an output, found out at the start of the visit. */
 export const storageProblem: Signal<Problem | null> = signal(null);
 /** Outputs of this visit and earlier ones that wait to be saved. */
@@ -98,6 +106,28 @@ export const selected: Signal<string | null> = signal(null);
  */
 export const measured: Signal<ReadonlyMap<string, Precision>> = signal(new Map());
 
+/** Changes fields of the form. */
+export function changeForm(fields: Partial<Form>): void {
+  form.value = { ...form.value, ...fields };
+}
+
+/** What the field of overrides says; nothing of it counts where there is a fault. */
+export const overrides: ReadonlySignal<{
+  readonly list: readonly Override[];
+  readonly fault: Fault | null;
+}> = computed(() => {
+  const typed = form.value.overrides.trim();
+  if (typed === "") return { list: [], fault: null };
+  try {
+    const list = parseOverrides("the text", typed);
+    overrider(list, dialects[MIXED]);
+    return { list, fault: null };
+  } catch (error) {
+    if (!(error instanceof BlockscaleError)) throw error;
+    return { list: [], fault: error.fault };
+  }
+});
+
 /** The form as the coordinator wants it. */
 export const choice: ReadonlySignal<Choice> = computed(() => {
   const { action, to, dtype, include, exclude, single } = form.value;
@@ -107,7 +137,8 @@ export const choice: ReadonlySignal<Choice> = computed(() => {
     include: action === "dequantize" ? linesOf(include) : [...linesOf(include), ...names(true)],
     exclude: [...linesOf(exclude), ...names(false)],
   };
-  return action === "quantize" ? { action, to, ...patterns } : { action, dtype, ...patterns };
+  if (action === "dequantize") return { action, dtype, ...patterns };
+  return { action, to, overrides: to === MIXED ? overrides.value.list : [], ...patterns };
 });
 
 /** Why a field of patterns cannot be used: a line that is no pattern; `null` where all are. */
@@ -122,10 +153,15 @@ export function patternFault(text: string): string | null {
   return null;
 }
 
-/** Fields of patterns in which something is unfinished or wrong: nothing is planned meanwhile. */
-export const hasPatternFault: ReadonlySignal<boolean> = computed(
-  () => patternFault(form.value.include) !== null || patternFault(form.value.exclude) !== null,
-);
+/** Something is unfinished or wrong in a field: nothing is planned meanwhile. */
+export const hasFieldFault: ReadonlySignal<boolean> = computed(() => {
+  const { action, to, include, exclude } = form.value;
+  return (
+    patternFault(include) !== null ||
+    patternFault(exclude) !== null ||
+    (action === "quantize" && to === MIXED && overrides.value.fault !== null)
+  );
+});
 
 /** Whether there is an output that would be out of sight, and was saved nowhere. */
 export const isUnsaved: ReadonlySignal<boolean> = computed(
@@ -197,5 +233,6 @@ export function forget(): void {
     selected.value = null;
     measured.value = new Map();
     form.value = EMPTY_FORM;
+    linkProblems.value = [];
   });
 }

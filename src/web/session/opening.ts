@@ -1,7 +1,16 @@
 import { batch } from "@preact/signals";
 import { PageError } from "../workers/problem.ts";
 import type { Chosen } from "../workers/protocol.ts";
-import { LINKABLE, type Origin, origin, query, takeFromAddress } from "./address.ts";
+import {
+  LINKABLE,
+  type Origin,
+  origin,
+  query,
+  refuseLink,
+  takeFromAddress,
+  view,
+  viewIn,
+} from "./address.ts";
 import { client, inPieces, problemIn } from "./client.ts";
 import { type ExampleName, fetchExample, isExample } from "./examples.ts";
 import type { Selection } from "./files.ts";
@@ -47,11 +56,15 @@ export async function chosenExample(name: ExampleName): Promise<Chosen> {
 /** Opens what a link leads to, if it leads to a checkpoint. */
 export async function openLink(): Promise<void> {
   const params = query();
-  const [place, example] = [params.get("model"), params.get("example")];
+  const [place, example, part] = ["model", "example", "view"].map((name) => params.get(name));
+  if (part != null && viewIn(params) !== part) refuseLink({ place: part });
   if (isExample(example)) await openExample(example);
-  else if (place !== null && LINKABLE.test(place)) await openPlace(place, "");
-  else return;
-  if (opened.value !== null) takeFromAddress(params);
+  else if (example != null) return refuseLink({ place: example });
+  else if (place == null) return;
+  else if (LINKABLE.test(place)) await openPlace(place, "");
+  else return refuseLink({ place });
+  // What another part of the page is asked for, it takes by itself.
+  if (opened.value !== null && view.value === "convert") takeFromAddress(params);
 }
 
 async function show(choosing: Chosen | Promise<Chosen>, from: Origin | null): Promise<void> {

@@ -4,7 +4,7 @@ import {
   choice,
   estimate,
   form,
-  hasPatternFault,
+  hasFieldFault,
   opened,
   planned,
   plannedChoice,
@@ -24,7 +24,7 @@ export function followChoice(): void {
     // After a run the plan is still good.
     if (plannedChoice.peek() === wanted) return;
     clearTimeout(timer);
-    if (hasPatternFault.value) return;
+    if (hasFieldFault.value) return;
     const isWanted = () => stage.peek() === "ready" && plannedChoice.peek() !== wanted;
     timer = setTimeout(() => isWanted() && plan(wanted), planned.peek() === null ? 0 : TYPING);
   });

@@ -67,7 +67,7 @@ export const en = {
     metadata: "What the header says besides (__metadata__)",
     part: (index: number, of: number): string =>
       `This is file ${index} of ${of}. Open all of them together to convert the model.`,
-    warning: "Some scales are in files that are not open: those tensors are shown as if their scale were 1.",
+    takesOne: "Some scales are in files that are not open: those tensors are shown as if their scale were 1.",
   },
 
   table: {
@@ -81,7 +81,8 @@ export const en = {
     sqnrHelp: "Signal to quantisation noise in decibels: higher is better",
     shown: (n: string, total: string): string => `${n} of ${total}`,
     nothing: "No tensor has such a name.",
-    warnings: "What is odd in this checkpoint",
+    warnings: (n: number): string => `${n} warnings`,
+    odd: "Something is odd here: open it to see what",
     kept: "kept",
     dropped: "left out",
     convert: (name: string): string => `Convert ${name}`,
@@ -113,6 +114,12 @@ export const en = {
     exclude: "Keep as they are",
     patternHelp: "One pattern per line. * stands for any text; re: starts a regular expression.",
     patternExample: "*.o_proj.weight",
+    overrides: "A format for each weight",
+    overridesHelp:
+      "What `blockscale sensitivity --out` writes: nvfp4, mxfp4, mxfp8, fp8 or keep, by pattern; the first that fits counts. The rest becomes fp8.",
+    overridesCount: (n: number): string =>
+      n === 1 ? "1 override; the rest becomes fp8." : `${n} overrides; the rest becomes fp8.`,
+    overridesFile: "Take from a file",
     changes: (n: string, total: string): string => `${n} of ${total} tensors change`,
     nothing: "Nothing would change with these settings.",
     outputSize: "Output",
@@ -250,7 +257,7 @@ export const en = {
     parts: { where: "Where", expected: "Expected", got: "Found", fix: "What to do" },
     isWhat: (where: string, what: string): string => `${where} is ${what}`,
     unlike: (where: string, expected: string, got: string): string =>
-      `${where}: ${expected} expected, ${got} found.`,
+      `${where}: expected ${expected}, found ${got}.`,
     cutOff: (where: string): string => `${where} is cut off`,
     missingFiles: (names: string): string => `Files are missing: ${names}`,
     noWeights: (place: string): string => `There is no .safetensors file in ${place}`,
@@ -262,6 +269,9 @@ export const en = {
     gated: (place: string): string => `${place} wants an access token`,
     missing: (place: string): string => `There is nothing at ${place}`,
     address: (place: string): string => `“${place}” is no address that a browser opens`,
+    linkFormat: (name: string): string => `The link asks for a format “${name}”, which is not offered here`,
+    linkTensor: (name: string): string => `The link asks for a tensor ${name}, which is not in here`,
+    linkPlace: (name: string): string => `The link asks for “${name}”, which is not there`,
     titles: {
       space: "There is not enough space",
       storage: "This window has no room for the output",
@@ -276,6 +286,7 @@ export const en = {
       gated: "An access token is wanted",
       missing: "There is nothing at this address",
       address: "This is no address",
+      link: "The link asks for something that is not there",
       "not-finite": "A tensor holds NaN or Inf",
       pattern: "A pattern fits nothing",
       worker: "A part of the page stopped",
@@ -298,6 +309,7 @@ export const en = {
         "It is gated or private, or there is none of this name. Enter a token of someone who may read it below, then open it again.",
       missing: "Check owner, name and revision, or the address.",
       address: "Type owner/name of a model on Hugging Face, or an address that begins with https://.",
+      link: "Check the link for a mistake, or choose here.",
       "not-finite":
         "FP8 has no block for such values. Keep this tensor in its own type, or repair the checkpoint.",
       pattern: "Patterns fit whole names: write *.down_proj.weight, or re: and a regular expression.",

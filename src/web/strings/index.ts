@@ -48,15 +48,18 @@ export function chooseLanguage(chosen: Language): void {
 /** A text of the library in the language of the user, where it is known. */
 export function translated(text: string): string {
   const { textsOfLibrary, patternsOfLibrary } = words.value;
-  const known = textsOfLibrary[text];
-  if (known !== undefined) return known;
+  if (Object.hasOwn(textsOfLibrary, text)) return textsOfLibrary[text]!;
   for (const [pattern, become] of patternsOfLibrary) {
-    if (pattern.test(text)) return text.replace(pattern, become);
+    const parts = pattern.exec(text);
+    if (parts !== null) return become.replace(/\$(\d)/g, (_, i) => translated(parts[i]!));
   }
   return text;
 }
 
-/** Whether a text is one of the library's that tell what a file is instead of a checkpoint. */
-export function isTranslated(text: string): boolean {
-  return Object.hasOwn(zh.textsOfLibrary, text);
+/** A warning of the library: where something is, what was expected and what was found; or a sentence. */
+export function translatedWarning(text: string): string {
+  const [, ...parts] = /^(.+?): expected (.+), got (.+)$/s.exec(text) ?? [];
+  if (parts.length === 0) return translated(text);
+  const [where, expected, got] = parts.map(translated);
+  return words.value.problem.unlike(where!, expected!, got!);
 }

@@ -57,7 +57,7 @@ export const zh: Words = {
     composition: "各数据类型所占字节",
     metadata: "文件头中的其他信息（__metadata__）",
     part: (index, of) => `这是 ${of} 个文件中的第 ${index} 个。请一起打开所有文件，再转换模型。`,
-    warning: "部分缩放因子在未打开的文件中：这些张量按缩放因子为 1 显示。",
+    takesOne: "部分缩放因子在未打开的文件中：这些张量按缩放因子为 1 显示。",
   },
 
   table: {
@@ -71,7 +71,8 @@ export const zh: Words = {
     sqnrHelp: "信号与量化噪声之比，单位分贝：越高越好",
     shown: (n, total) => `${n} / ${total}`,
     nothing: "没有匹配的张量。",
-    warnings: "此模型中不寻常之处",
+    warnings: (n) => `${n} 条警告`,
+    odd: "此处有异常：打开查看",
     kept: "保留",
     dropped: "舍去",
     convert: (name) => `转换 ${name}`,
@@ -103,6 +104,11 @@ export const zh: Words = {
     exclude: "保持不变",
     patternHelp: "每行一个模式。* 代表任意文字；以 re: 开头则为正则表达式。",
     patternExample: "*.o_proj.weight",
+    overrides: "每个权重的格式",
+    overridesHelp:
+      "即 `blockscale sensitivity --out` 的输出：按模式给出 nvfp4、mxfp4、mxfp8、fp8 或 keep，以首个匹配的模式为准；其余为 fp8。",
+    overridesCount: (n) => `${n} 条 overrides；其余为 fp8。`,
+    overridesFile: "从文件读取",
     changes: (n, total) => `${total} 个张量中有 ${n} 个会变化`,
     nothing: "按当前设置不会有任何变化。",
     outputSize: "输出",
@@ -245,6 +251,9 @@ export const zh: Words = {
     gated: (place) => `${place} 需要访问令牌`,
     missing: (place) => `${place} 不存在`,
     address: (place) => `“${place}” 不是浏览器能打开的地址`,
+    linkFormat: (name) => `链接要求的格式 “${name}” 此处没有`,
+    linkTensor: (name) => `链接要求的张量 ${name} 不在此模型中`,
+    linkPlace: (name) => `链接要求的 “${name}” 不存在`,
     titles: {
       space: "空间不足",
       storage: "此窗口没有存放输出的空间",
@@ -259,6 +268,7 @@ export const zh: Words = {
       gated: "需要访问令牌",
       missing: "此地址没有内容",
       address: "这不是地址",
+      link: "链接要求的内容不存在",
       "not-finite": "张量含有 NaN 或 Inf",
       pattern: "模式没有匹配任何张量",
       worker: "页面的一部分停止了工作",
@@ -278,6 +288,7 @@ export const zh: Words = {
       gated: "它受限或为私有，或者不存在。请在下方输入有权读取者的令牌，然后重新打开。",
       missing: "请检查所有者、名称和版本，或地址。",
       address: "请输入 Hugging Face 上模型的 owner/name，或以 https:// 开头的地址。",
+      link: "请检查链接是否有误，或在此处选择。",
       "not-finite": "FP8 的块不能表示这样的数值。请让此张量保持原类型，或修复模型。",
       pattern: "模式要匹配完整名称：请写 *.down_proj.weight，或 re: 加正则表达式。",
       format: "请检查下载是否完整，以及它是否为 .safetensors 文件。",
@@ -286,7 +297,44 @@ export const zh: Words = {
     },
   },
 
+  // Parts in brackets are translated too; the first pattern that fits counts.
   patternsOfLibrary: [
+    [/^tensor (".*"): (.+), not read here; (.+) reads it$/, "张量 $1：$2，此处不读取，可用 $3 读取"],
+    [/^tensor (".*") and tensor (".*")$/, "张量 $1 和张量 $2"],
+    [/^none, but tensor (".*"), which may be its scale$/, "没有，但有张量 $1，可能是它的缩放因子"],
+    [
+      /^scales for its (\S+) codes, named (\S+) or (\S+) or (\S+)$/,
+      "其 $1 编码的缩放因子，名为 $2、$3 或 $4",
+    ],
+    [/^one scale per block of tensor (".*") (\[.*\])$/, "张量 $1 $2 的每个块有一个缩放因子"],
+    [/^(\[.*\]), which fits no known block$/, "$1，与任何已知的块都不相符"],
+    [
+      /^(\[.*\]), which fits neither the configured block (\[.*\]) nor any known one$/,
+      "$1，既不符合所配置的块 $2，也不符合任何已知的块",
+    ],
+    [/^(.+) \(not read\)$/, "$1（不读取）"],
+    [/^(.+): (\S+) (\[.*\]), in (\d+) tensors?$/, "$1：$2 $3，共 $4 个张量"],
+    [
+      /^Make plain weights with (.+) first\./,
+      "请先用 $1 生成普通权重。未写入任何内容：否则 config.json 不再说明这些张量是什么。",
+    ],
+    [/^transformers with (\S+)$/, "带 $1 的 transformers"],
+    [/^(\S+) or (\S+)$/, "$1 或 $2"],
+    [/^(\S+) codes of an unknown kind$/, "未知类型的 $1 编码"],
+    [/^(\S+) \((\S+) codes\)$/, "$1（$2 编码）"],
+    [
+      /^(\S+ \[.*\]) has sides that are no multiple of (\d+): transformers refuses/,
+      "$1 的边长不是 $2 的倍数：transformers 在 CPU 上拒绝这样的权重，vLLM 和 SGLang 在需要把这样的块分到多个 GPU 时也会拒绝。",
+    ],
+    [
+      /^(\d+) weights, such as (\S+ \[.*\]), have sides that are no multiple of (\d+): transformers refuses/,
+      "$1 个权重（如 $2）的边长不是 $3 的倍数：transformers 在 CPU 上拒绝这样的权重，vLLM 和 SGLang 在需要把这样的块分到多个 GPU 时也会拒绝。",
+    ],
+    [/^override of (".*")$/, "对 $1 的 override"],
+    [/^overrides: (".*")$/, "overrides：$1"],
+    [/^a pattern, and as its scheme "keep" or some of (.*)$/, '一个模式，其 scheme 为 "keep" 或 $1 中的几项'],
+    [/^"keep", (.*)$/, '"keep"、$1'],
+    [/^none of (\d+) names, such as (".*")$/, "$1 个名称无一匹配，例如 $2"],
     [/^(\d+) bytes$/, "$1 字节"],
     [/^a header of (\d+) bytes$/, "$1 字节的文件头"],
     [/^a header of at most (\d+) bytes$/, "不超过 $1 字节的文件头"],
@@ -322,6 +370,29 @@ export const zh: Words = {
     "a safetensors file": "safetensors 文件",
     "finite values": "有限的数值",
     "The worker stopped.": "页面的一部分停止了工作。",
+    none: "没有",
+    "tensors that are plain, or FP8 or FP4 with scales": "普通张量，或带缩放因子的 FP8 或 FP4 张量",
+    "Set weight_block_size in the quantization_config of config.json to the block used.":
+      "请把 config.json 的 quantization_config 中的 weight_block_size 设为所用的块。",
+    "Remove what does not belong to the checkpoint: perhaps two formats were mixed in one folder.":
+      "请移除不属于此模型的内容：一个文件夹中可能混有两种格式。",
+    "Convert the checkpoint with the tool that made it: what that scale means is not known here.":
+      "请用生成此模型的工具转换：此处不知道该缩放因子的含义。",
+    "one tensor of scales": "一个缩放因子张量",
+    "INT8 codes": "INT8 编码",
+    "integers with zero points": "带零点的整数",
+    "the tool that made it": "生成它的工具",
+    "the tool that made it, or vLLM": "生成它的工具或 vLLM",
+    "blocks of scales [rows, cols], each side at most 2^31 - 1": "缩放因子的块 [行, 列]，每边不超过 2^31 - 1",
+    "a JSON list of overrides": "overrides 的 JSON 列表",
+    'Write overrides as [{ "pattern": "*.down_proj.weight", "scheme": "keep" }].':
+      '请写成 [{ "pattern": "*.down_proj.weight", "scheme": "keep" }]。',
+    "Choose one of these.": "请从中选择一个。",
+    "a pattern that fits the name of at least one tensor": "至少匹配一个张量名称的模式",
+    "transformers loads ModelOpt's folders without an error, and wrong: this is for vLLM, SGLang and TensorRT-LLM.":
+      "transformers 加载 ModelOpt 的文件夹时不报错，但结果错误：此格式供 vLLM、SGLang 和 TensorRT-LLM 使用。",
+    "vLLM looks for these scales under another name, for all models but a few such as MiniMax: for vLLM write modelopt or compressed-tensors.":
+      "除 MiniMax 等少数模型外，vLLM 按另一名称查找这些缩放因子：要用于 vLLM，请选择 modelopt 或 compressed-tensors。",
     "at least 8 bytes": "至少 8 字节",
     "the file": "文件",
     "the text": "文本",

@@ -1,12 +1,13 @@
 import type { JSX } from "preact";
 import type { ValueType } from "../../tensor/tensor.ts";
 import { convert } from "../session/converting.ts";
+import { MIXED } from "../session/destinations.ts";
 import {
+  changeForm,
   changing,
   estimate,
-  type Form,
   form,
-  hasPatternFault,
+  hasFieldFault,
   isFolder,
   isPlanned,
   opened,
@@ -19,11 +20,10 @@ import { canChoose } from "../session/saving.ts";
 import { bytes, duration, percent, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { FormatChoice } from "./format-choice.tsx";
+import { OverridesField } from "./overrides-field.tsx";
 import { ProblemText } from "./problem.tsx";
-
-const change = (fields: Partial<Form>): void => {
-  form.value = { ...form.value, ...fields };
-};
+import { TextArea } from "./text-area.tsx";
+import { Warnings } from "./warnings.tsx";
 
 /** The form that says what to make of the checkpoint. */
 export function ConvertCard(): JSX.Element {
@@ -42,7 +42,7 @@ export function ConvertCard(): JSX.Element {
                 type="radio"
                 name="action"
                 checked={action === one}
-                onChange={() => change({ action: one, single: new Map() })}
+                onChange={() => changeForm({ action: one, single: new Map() })}
               />
               <span>{text[one]}</span>
             </label>
@@ -50,10 +50,16 @@ export function ConvertCard(): JSX.Element {
         </fieldset>
       )}
       {action === "quantize" ? (
-        <FormatChoice id="dialect" value={form.value.to} onChange={(to) => change({ to })} />
+        <FormatChoice
+          id="dialect"
+          value={form.value.to}
+          offersMix={true}
+          onChange={(to) => changeForm({ to })}
+        />
       ) : (
         <DtypeField />
       )}
+      {action === "quantize" && form.value.to === MIXED && <OverridesField />}
       <Patterns />
       <Outcome />
     </section>
@@ -72,7 +78,7 @@ function DtypeField(): JSX.Element {
             type="radio"
             name="dtype"
             checked={form.value.dtype === dtype}
-            onChange={() => change({ dtype })}
+            onChange={() => changeForm({ dtype })}
           />
           <span>{dtype.toUpperCase()}</span>
         </label>
@@ -85,25 +91,17 @@ function Patterns(): JSX.Element {
   const { convert: text } = words.value;
   const { include, exclude, single } = form.value;
   const area = (id: "include" | "exclude", value: string) => {
-    const fault = patternFault(value);
+    const line = patternFault(value);
     return (
-      <div class="field">
-        <label for={id}>{text[id]}</label>
-        <textarea
-          id={id}
-          rows={2}
-          spellcheck={false}
-          autocomplete="off"
-          placeholder={text.patternExample}
-          value={value}
-          aria-invalid={fault !== null}
-          aria-describedby={fault === null ? undefined : `${id}-fault`}
-          onInput={(event) => change({ [id]: event.currentTarget.value })}
-        />
-        <p id={`${id}-fault`} class="field-fault" aria-live="polite">
-          {fault !== null && text.noPattern(fault)}
-        </p>
-      </div>
+      <TextArea
+        id={id}
+        label={text[id]}
+        rows={2}
+        value={value}
+        placeholder={text.patternExample}
+        fault={line === null ? null : text.noPattern(line)}
+        onInput={(typed) => changeForm({ [id]: typed })}
+      />
     );
   };
   return (
@@ -113,7 +111,7 @@ function Patterns(): JSX.Element {
       {area("include", include)}
       <p class="help">{text.patternHelp}</p>
       {single.size > 0 && (
-        <button type="button" class="quiet" onClick={() => change({ single: new Map() })}>
+        <button type="button" class="quiet" onClick={() => changeForm({ single: new Map() })}>
           {text.reset(single.size)}
         </button>
       )}
@@ -130,7 +128,7 @@ function Outcome(): JSX.Element {
   const mayChoose = canChoose(isFolder.value);
   const noRoom = mayChoose ? null : storageProblem.value;
   const isIdle =
-    !isPlanned.value || hasPatternFault.value || failure !== null || noRoom !== null || changing.value === 0;
+    !isPlanned.value || hasFieldFault.value || failure !== null || noRoom !== null || changing.value === 0;
   return (
     <div class="outcome">
       {failure !== null && (
@@ -161,6 +159,7 @@ function Outcome(): JSX.Element {
           </div>
         </dl>
       )}
+      <PlanWarnings />
       {noRoom !== null && (
         <div class="note bad" role="status">
           <ProblemText problem={noRoom} />
@@ -175,6 +174,12 @@ function Outcome(): JSX.Element {
       )}
     </div>
   );
+}
+
+/** Which readers refuse the output, or some of it; nothing where nothing changes. */
+export function PlanWarnings(): JSX.Element | null {
+  if (planProblem.value !== null || changing.value === 0) return null;
+  return <Warnings of={planned.value?.warnings ?? []} />;
 }
 
 /** What has to be put into config.json where the output has none beside it. */

@@ -7,6 +7,7 @@ import {
   destinationNames,
   destinationOf,
   isReadAt,
+  MIXED,
 } from "../session/destinations.ts";
 import { translated, words } from "../strings/index.ts";
 import { Choice } from "./choice.tsx";
@@ -16,11 +17,14 @@ interface FormatChoiceProps {
   readonly id: string;
   readonly value: DialectName;
   readonly disabled?: boolean;
+  /** Whether a mix of formats is one of them. */
+  readonly offersMix?: boolean;
   onChange(value: DialectName): void;
 }
 
 /** The choice of where the output is to be used, then of the dialect: for most destinations one will do. */
-export function FormatChoice({ id, value, disabled = false, onChange }: FormatChoiceProps): JSX.Element {
+export function FormatChoice(props: FormatChoiceProps): JSX.Element {
+  const { id, value, disabled = false, offersMix = false, onChange } = props;
   const { target, destination, destinations } = words.value.convert;
   const [chosen, setChosen] = useState<Destination>(() => destinationOf(value));
   const shown = isReadAt(chosen, value) ? chosen : destinationOf(value);
@@ -42,7 +46,9 @@ export function FormatChoice({ id, value, disabled = false, onChange }: FormatCh
         label={target}
         value={value}
         disabled={disabled}
-        options={DESTINATIONS[shown].map((name) => [name, name])}
+        options={DESTINATIONS[shown]
+          .filter((name) => offersMix || name !== MIXED)
+          .map((name) => [name, name])}
         help={translated(dialects[value].about)}
         onChange={onChange}
       />

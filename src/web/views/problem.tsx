@@ -1,32 +1,35 @@
 import type { JSX } from "preact";
+import type { Fault } from "../../tensor/errors.ts";
 import { keepAsIs } from "../session/converting.ts";
-import { problem } from "../session/model.ts";
+import { linkProblems, problem } from "../session/model.ts";
 import { whole } from "../strings/format.ts";
-import { isTranslated, translated, words } from "../strings/index.ts";
+import { translated, words } from "../strings/index.ts";
 import type { Problem, ProblemKind } from "../workers/protocol.ts";
 import { Icon } from "./icons.tsx";
 
 /** What went wrong and what to do about it, at the top of the page until it is closed. */
 export function ProblemNote(): JSX.Element {
-  const found = problem.value;
+  const all = problem.value === null ? linkProblems.value : [problem.value, ...linkProblems.value];
+  const dismiss = (found: Problem) => {
+    if (problem.value === found) problem.value = null;
+    linkProblems.value = linkProblems.value.filter((one) => one !== found);
+  };
   return (
     <div role="alert">
-      {found !== null && (
-        <div class={found.kind === "cancelled" ? "note" : "note bad"}>
+      {all.map((found) => (
+        <div key={found} class={found.kind === "cancelled" ? "note" : "note bad"}>
           <Icon name={found.kind === "cancelled" ? "close" : "alert"} />
           <ProblemText problem={found} />
           <button
             type="button"
             class="quiet square"
             aria-label={words.value.problem.dismiss}
-            onClick={() => {
-              problem.value = null;
-            }}
+            onClick={() => dismiss(found)}
           >
             <Icon name="close" />
           </button>
         </div>
-      )}
+      ))}
     </div>
   );
 }
@@ -41,6 +44,7 @@ const BEFORE_WRITING: ReadonlySet<ProblemKind> = new Set([
   "missing",
   "address",
   "pattern",
+  "link",
   "not-finite",
 ]);
 
@@ -56,7 +60,7 @@ export function ProblemText({ problem: found }: { readonly problem: Problem }): 
         {adviceOf(found)}
       </p>
       {kind === "not-finite" && <KeepButtons tensor={found.facts!.tensor!} />}
-      {kind !== "cancelled" && (
+      {kind !== "cancelled" && kind !== "link" && (
         <details>
           <summary>{details}</summary>
           <Story problem={found} />
@@ -68,32 +72,41 @@ export function ProblemText({ problem: found }: { readonly problem: Problem }): 
 
 /** What happened, as exactly as it is known, in one line. */
 function causeOf({ kind, facts = {} }: Problem): string {
-  const { titles, cutOff, missingFiles, isWhat, notFinite, overflows, gated, missing, address, noWeights } =
-    words.value.problem;
-  const { fault, tensor, row, column, place } = facts;
+  const text = words.value.problem;
+  const { titles, cutOff, missingFiles, isWhat, notFinite, overflows, noWeights } = text;
+  const { fault, tensor, row, column, place, format } = facts;
   switch (kind) {
     case "not-finite":
       return row === undefined || column === undefined
         ? overflows(tensor!)
         : notFinite(tensor!, whole(row), whole(column));
     case "gated":
-      return gated(place!);
     case "missing":
-      return missing(place!);
     case "address":
-      return address(place!);
+      return text[kind](place!);
+    case "link":
+      return format !== undefined
+        ? text.linkFormat(format)
+        : tensor !== undefined
+          ? text.linkTensor(tensor)
+          : text.linkPlace(place!);
     case "format": {
       if (fault === undefined) return place === undefined ? titles.format : noWeights(place);
       if (fault.fix.startsWith("The file is cut off")) return cutOff(fault.where);
       const absent = /^\d+ missing: (.*)$/.exec(fault.got)?.[1];
       if (absent !== undefined) return missingFiles(absent);
-      return isTranslated(fault.got) ? isWhat(fault.where, translated(fault.got)) : titles.format;
+      return isOtherKind(fault) ? isWhat(fault.where, translated(fault.got)) : titles.format;
     }
     case "other":
       return fault === undefined ? titles.other : `${translated(fault.where)}: ${translated(fault.got)}`;
     default:
       return titles[kind];
   }
+}
+
+/** Whether a file is one of another kind, and `got` says which. */
+function isOtherKind({ expected, got }: Fault): boolean {
+  return expected === "a safetensors file" || got === "an empty file";
 }
 
 function adviceOf({ kind, facts = {} }: Problem): string {
@@ -104,7 +117,7 @@ function adviceOf({ kind, facts = {} }: Problem): string {
   if (kind === "other")
     return unlike(translated(fault.where), translated(fault.expected), translated(fault.got));
   if (kind !== "format") return advice[kind];
-  const isSaid = isTranslated(fault.got) || /^(The file is cut off|Fetch the missing)/.test(fault.fix);
+  const isSaid = isOtherKind(fault) || /^(The file is cut off|Fetch the missing)/.test(fault.fix);
   const story = isSaid ? "" : `${unlike(fault.where, translated(fault.expected), translated(fault.got))} `;
   return `${story}${translated(fault.fix)}`;
 }

@@ -5,6 +5,7 @@ import { CardButtons } from "../card/card-buttons.tsx";
 import { cardOfConversion } from "../card/conversion.ts";
 import { problemIn } from "../session/client.ts";
 import { again } from "../session/converting.ts";
+import { isReadByVllm } from "../session/destinations.ts";
 import { look } from "../session/looking.ts";
 import {
   form,
@@ -23,7 +24,7 @@ import { download, downloadText } from "../session/saving.ts";
 import { bytes, duration, exactBytes, signedPercent, smallPercent, sqnrText } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import type { WrittenFile } from "../workers/protocol.ts";
-import { ToAdd } from "./convert-card.tsx";
+import { PlanWarnings, ToAdd } from "./convert-card.tsx";
 import { Icon } from "./icons.tsx";
 
 /** A conversion that has been checked: files to save, reports. */
@@ -57,6 +58,7 @@ export function ResultCard(): JSX.Element | null {
           <FileRow key={one.name} written={one} />
         ))}
       </ul>
+      <PlanWarnings />
       <ToAdd text={planned.value?.toAdd ?? null} />
       {precision !== null && (
         <div class="figure">
@@ -70,7 +72,9 @@ export function ResultCard(): JSX.Element | null {
           {text.meaning(smallPercent(10 ** (-precision.sqnrDb / 20)))}
         </p>
       )}
-      {opened.value!.hasConfig && form.value.action === "quantize" && <ServeLine />}
+      {opened.value!.hasConfig && form.value.action === "quantize" && isReadByVllm(form.value.to) && (
+        <ServeLine />
+      )}
       <div class="pair">
         <button
           type="button"

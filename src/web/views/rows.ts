@@ -42,6 +42,12 @@ const rows: ReadonlySignal<readonly Row[]> = computed(() => {
   );
 });
 
+/** Tensors that a warning names. */
+export const odd: ReadonlySignal<ReadonlySet<string>> = computed(() => {
+  const text = opened.value?.inspection.warnings.join("\n") ?? "";
+  return new Set(Array.from(text.matchAll(/\btensor ("(?:[^"\\]|\\.)*")/g), ([, name]) => JSON.parse(name!)));
+});
+
 /** What rows are ordered by, as a number. */
 function keyOf(column: Column): (row: Row) => number {
   switch (column) {

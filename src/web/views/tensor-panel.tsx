@@ -3,9 +3,10 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import type { InspectedTensor } from "../../checkpoint/measure/inspect.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
+import { tensorNamed } from "../../safetensors/names.ts";
 import { problemIn } from "../session/client.ts";
 import { basics, npy, sample } from "../session/looking.ts";
-import { form, opened, problem, selected } from "../session/model.ts";
+import { form, opened, planned, problem, selected } from "../session/model.ts";
 import { download } from "../session/saving.ts";
 import { bytes, number, shapeOf } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
@@ -16,6 +17,7 @@ import { HeatMap } from "./heat-map.tsx";
 import { Icon } from "./icons.tsx";
 import { ProblemText } from "./problem.tsx";
 import { visible } from "./rows.ts";
+import { Warnings } from "./warnings.tsx";
 
 /** Whether the newest entry of the history is the panel's. */
 let hasEntry = false;
@@ -80,10 +82,17 @@ export function TensorPanel(): JSX.Element | null {
         </h2>
       </header>
       <Facts tensor={tensor} />
+      <Warnings of={warningsAbout(tensor.name)} />
       <Basics key={`basics ${tensor.name}`} tensor={tensor} />
       <Closer key={tensor.name} tensor={tensor} />
     </aside>
   );
+}
+
+/** What is odd in a tensor, or in its scales. */
+function warningsAbout(name: string): string[] {
+  const { warnings } = opened.value!.inspection;
+  return warnings.filter((warning) => warning.includes(tensorNamed(name)));
 }
 
 /** What the values are: smallest, largest, mean, deviation, the first ones; and the tensor as a file. */
@@ -166,10 +175,19 @@ function Facts({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
   );
 }
 
-/** The chosen dialect first, then those whose scheme is another one. */
-function dialectsToTry(): DialectName[] {
+/** The dialect whose scheme a tensor gets: of a mix, the one that has this format for all. */
+function dialectOf(tensor: string): DialectName {
+  const { to } = form.value;
+  const format = planned.value?.tensors.find(({ name }) => name === tensor)?.format;
+  const scheme = dialects[to].formats?.[format ?? ""]?.scheme;
+  if (scheme === undefined) return to;
   const names = Object.keys(dialects) as DialectName[];
-  const chosen = form.value.to;
+  return names.find((name) => dialects[name].storage.scheme === scheme) ?? to;
+}
+
+/** The chosen dialect first, then those whose scheme is another one. */
+function dialectsToTry(chosen: DialectName): DialectName[] {
+  const names = Object.keys(dialects) as DialectName[];
   const seen = new Set<unknown>([dialects[chosen].storage.scheme]);
   return [
     chosen,
@@ -186,13 +204,13 @@ function Closer({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
   const { precision: text } = words.value;
   const isPlain = tensor.scaled === null;
   /** The dialect of what is shown closely: it stays the same while the form changes. */
-  const [dialect] = useState<DialectName | null>(isPlain ? form.value.to : null);
+  const [dialect] = useState<DialectName | null>(isPlain ? dialectOf(tensor.name) : null);
   const [whole, setWhole] = useState<Sample | null>(null);
   const [tried, setTried] = useState<readonly (readonly [DialectName, Sample])[]>([]);
   const [failure, setFailure] = useState<Problem | null>(null);
   const [isEmpty, setEmpty] = useState(false);
   useEffect(() => {
-    const names = dialectsToTry();
+    const names = dialectsToTry(dialect ?? form.value.to);
     const look = async () => {
       const [closely] = await sample(tensor.name, dialect === null ? [] : [dialect], true);
       if (closely === undefined || closely.precision.count === 0) return setEmpty(true);

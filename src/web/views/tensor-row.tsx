@@ -3,7 +3,8 @@ import { sqnr } from "../../engine/precision.ts";
 import { form, measured, selected, stage } from "../session/model.ts";
 import { bytes, shapeOf, sqnrText } from "../strings/format.ts";
 import { translated, words } from "../strings/index.ts";
-import { bytesOf, canToggle, changes, type Row } from "./rows.ts";
+import { Icon } from "./icons.tsx";
+import { bytesOf, canToggle, changes, odd, type Row } from "./rows.ts";
 import { Cell, GridRow, type Place } from "./virtual-grid.tsx";
 
 export function show(row: Row | undefined): void {
@@ -59,6 +60,11 @@ export function TensorRow({ row, place, level, label }: TensorRowProps): JSX.Ele
           {/* Cut at the start: names of one layer differ at their end. */}
           <bdi>{label ?? tensor.name}</bdi>
         </button>
+        {odd.value.has(tensor.name) && (
+          <span class="odd" role="img" aria-label={table.odd} title={table.odd}>
+            <Icon name="alert" />
+          </span>
+        )}
       </Cell>
       <Cell column="shape">{shapeOf(tensor.shape)}</Cell>
       <Cell column="type" title={reason}>

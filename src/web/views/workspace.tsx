@@ -1,15 +1,15 @@
 import type { JSX } from "preact";
-import type { Inspection } from "../../checkpoint/measure/inspect.ts";
 import { countOf } from "../../checkpoint/read/weights.ts";
 import { measured, name, opened, stage } from "../session/model.ts";
 import { leave, openAnother } from "../session/outputs.ts";
 import { bytes, percent, short, whole } from "../strings/format.ts";
-import { words } from "../strings/index.ts";
+import { translated, words } from "../strings/index.ts";
 import { ConvertCard } from "./convert-card.tsx";
 import { lazy } from "./lazy.tsx";
 import { ResultCard } from "./result-card.tsx";
 import { RunCard } from "./run-card.tsx";
 import { Tensors } from "./tensors.tsx";
+import { Warnings } from "./warnings.tsx";
 
 const SqnrSection = lazy(async () => (await import("./sqnr-section.tsx")).SqnrSection);
 
@@ -39,7 +39,7 @@ export function Workspace(): JSX.Element {
 
 function Heading(): JSX.Element {
   const { open } = words.value;
-  const { inspection, warning, part } = opened.value!;
+  const { inspection, takesOne, part } = opened.value!;
   const { files, tensors, dialect } = inspection;
   const size = files.reduce((n, file) => n + file.bytes, 0);
   const parameters = tensors.reduce((n, { shape }) => n + countOf(shape), 0);
@@ -50,7 +50,11 @@ function Heading(): JSX.Element {
     open.tensors(whole(tensors.length), tensors.length === 1),
     open.parameters(short(parameters)),
     ...(dtypes.length === 1 ? dtypes : []),
-    dialect === "none" ? open.notQuantised : open.dialect(dialect),
+    dialect === "none"
+      ? open.notQuantised
+      : dialect.endsWith(" (not read)")
+        ? translated(dialect)
+        : open.dialect(dialect),
   ];
   return (
     <section class="heading">
@@ -66,64 +70,45 @@ function Heading(): JSX.Element {
         ))}
       </ul>
       {dtypes.length > 1 && <Composition byDtype={inspection.bytesByDtype} />}
-      <Remarks inspection={inspection} />
+      <Metadata entries={Object.entries(inspection.metadata)} />
       {part !== null && (
         <div class="note" role="status">
           <p>{open.part(part.index, part.of)}</p>
         </div>
       )}
-      {warning !== null && (
+      {takesOne && (
         <div class="note" role="status">
-          <p>
-            {open.warning}
-            <span class="message">{warning.message}</span>
-          </p>
+          <p>{open.takesOne}</p>
         </div>
       )}
+      <Warnings of={inspection.warnings} />
     </section>
   );
 }
 
-/** What headers say of the checkpoint beside its tensors, and what is odd in it. */
-function Remarks({ inspection }: { readonly inspection: Inspection }): JSX.Element {
-  const { open, table } = words.value;
-  const entries = Object.entries(inspection.metadata);
-  const { warnings } = inspection;
-  return (
-    <>
-      {entries.length > 0 && (
-        <details class="remarks" data-testid="metadata">
-          <summary>
-            {open.metadata} ({entries.length})
-          </summary>
-          <dl class="message parts">
-            {entries.map(([key, value]) => (
-              <div key={key}>
-                <dt>{key}</dt>
-                <dd>{value}</dd>
-              </div>
-            ))}
-          </dl>
-        </details>
-      )}
-      {warnings.length > 0 && (
-        <details class="remarks" data-testid="warnings">
-          <summary>
-            {table.warnings} ({warnings.length})
-          </summary>
-          <ul class="message">
-            {warnings.slice(0, SHOWN).map((warning) => (
-              <li key={warning}>{warning}</li>
-            ))}
-          </ul>
-        </details>
-      )}
-    </>
-  );
+interface MetadataProps {
+  readonly entries: readonly (readonly [key: string, value: string])[];
 }
 
-/** Warnings shown: a checkpoint may have one for each of its tensors. */
-const SHOWN = 100;
+/** What headers say of the checkpoint beside its tensors. */
+function Metadata({ entries }: MetadataProps): JSX.Element | null {
+  if (entries.length === 0) return null;
+  return (
+    <details class="remarks" data-testid="metadata">
+      <summary>
+        {words.value.open.metadata} ({entries.length})
+      </summary>
+      <dl class="message parts">
+        {entries.map(([key, value]) => (
+          <div key={key}>
+            <dt>{key}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </details>
+  );
+}
 
 /** Shares of the data types, the largest first. */
 function Composition({ byDtype }: { readonly byDtype: { readonly [dtype: string]: number } }): JSX.Element {

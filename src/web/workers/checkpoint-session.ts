@@ -1,7 +1,7 @@
 import { downloadZip } from "client-zip";
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import type { BlockPlace, BlockValues } from "../../checkpoint/measure/block.ts";
-import { type InspectedTensor, inspect } from "../../checkpoint/measure/inspect.ts";
+import { type InspectedTensor, type Inspection, inspect } from "../../checkpoint/measure/inspect.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
 import { surveyConversions } from "../../checkpoint/measure/survey.ts";
 import { quantizedDocuments } from "../../checkpoint/plan/config.ts";
@@ -10,6 +10,7 @@ import { type Direction, type OpenedCheckpoint, openCheckpoint } from "../../che
 import { type OutputFile, outputsOf } from "../../checkpoint/plan/outputs.ts";
 import { conversionsOf, type Plan, type PlannedTensor } from "../../checkpoint/plan/plan.ts";
 import { planQuantize } from "../../checkpoint/plan/quantize.ts";
+import { warningsOf } from "../../checkpoint/plan/warnings.ts";
 import { resolveWeights } from "../../checkpoint/read/resolve.ts";
 import type { Weight } from "../../checkpoint/read/weights.ts";
 import type { Source } from "../../io/source.ts";
@@ -18,14 +19,13 @@ import { filesOf, openFiles } from "./chosen.ts";
 import { measureSpeed, type Speed, secondsFromDisk, secondsFromServer } from "./estimate.ts";
 import { fingerprint, refuseChanged } from "./fingerprint.ts";
 import type { Pool } from "./pool.ts";
-import { PageError, problemOf } from "./problem.ts";
+import { PageError } from "./problem.ts";
 import type {
   Choice,
   Chosen,
   Estimate,
   FinishedRun,
   Found,
-  InspectedCheckpoint,
   Looked,
   NamedSource,
   RunProgress,
@@ -85,7 +85,7 @@ export class CheckpointSession implements Session {
     const opened = await openCheckpoint(sources);
     const byPath = new Map(files.map((named) => [named.path, named]));
     const shards = opened.checkpoint.shards.map(({ name }) => byPath.get(name)!);
-    const { inspection, warning, missingScale } = await lookInside(opened);
+    const { inspection, missingScale } = await lookInside(opened);
     const { tensors, ...facts } = inspection;
     const fingerprints = new Map<string, string>();
     // Files on servers are watched by their ETag.
@@ -100,7 +100,7 @@ export class CheckpointSession implements Session {
       inspection: facts,
       tensors: tensors.length,
       ranks: ranksOf(tensors),
-      warning,
+      takesOne: missingScale === "one",
       hasConfig: opened.configText !== null,
       part: partOf(shards.map(({ path }) => path)),
     };
@@ -119,7 +119,13 @@ export class CheckpointSession implements Session {
     const { include, exclude } = choice;
     const plan =
       choice.action === "quantize"
-        ? planQuantize(opened.checkpoint, { include, exclude, to: choice.to, missingScale })
+        ? planQuantize(opened.checkpoint, {
+            include,
+            exclude,
+            to: choice.to,
+            overrides: choice.overrides,
+            missingScale,
+          })
         : planDequantize(opened.checkpoint, {
             ...(include.length > 0 && { include }),
             exclude,
@@ -140,6 +146,7 @@ export class CheckpointSession implements Session {
       size: sizes.reduce((n, { size }) => n + size, 0),
       tensors: plan.tensors.length,
       toAdd: opened.configText === null && choice.action === "quantize" ? additions(plan, choice.to) : null,
+      warnings: choice.action === "quantize" ? warningsOf(plan, choice.to) : [],
     };
   }
 
@@ -269,17 +276,16 @@ export class CheckpointSession implements Session {
 }
 
 /** Shows what is inside even where scales are missing, as in a single shard of many; and says so. */
-async function lookInside(
-  opened: OpenedCheckpoint,
-): Promise<Pick<InspectedCheckpoint, "inspection" | "warning"> & { readonly missingScale: "error" | "one" }> {
-  try {
-    resolveWeights(opened.checkpoint);
-    return { inspection: await inspect(opened.checkpoint, null), warning: null, missingScale: "error" };
-  } catch (error) {
-    const missingScale = "one";
-    const inspection = await inspect(opened.checkpoint, null, { missingScale });
-    return { inspection, warning: problemOf(error), missingScale };
-  }
+async function lookInside({
+  checkpoint,
+}: OpenedCheckpoint): Promise<Pick<Open, "missingScale"> & { readonly inspection: Inspection }> {
+  const inspection = await inspect(checkpoint, null);
+  if (inspection.warnings.length === 0) return { inspection, missingScale: "error" };
+  const lenient = await inspect(checkpoint, null, { missingScale: "one" });
+  // Only missing scales are no problem any more then.
+  return lenient.warnings.length === inspection.warnings.length
+    ? { inspection, missingScale: "error" }
+    : { inspection: { ...lenient, warnings: inspection.warnings }, missingScale: "one" };
 }
 
 /** Places of tensors in the order of their names, in which layer 2 comes before layer 10. */

@@ -1,4 +1,5 @@
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
+import type { Override } from "../../checkpoint/dialects/overrides.ts";
 import type { BlockPlace, BlockValues } from "../../checkpoint/measure/block.ts";
 import type { InspectedTensor, Inspection } from "../../checkpoint/measure/inspect.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
@@ -40,7 +41,7 @@ export type Choice = {
   readonly include: readonly string[];
   readonly exclude: readonly string[];
 } & (
-  | { readonly action: "quantize"; readonly to: DialectName }
+  | { readonly action: "quantize"; readonly to: DialectName; readonly overrides: readonly Override[] }
   | { readonly action: "dequantize"; readonly dtype: ValueType }
 );
 
@@ -56,7 +57,7 @@ export interface Found {
   /** For each tensor, how many come before it in the order of names, with their numbers taken as numbers. */
   readonly ranks: Uint32Array;
   /** Codes were found whose scales are missing; they were taken as 1 to be able to show the rest. */
-  readonly warning: Problem | null;
+  readonly takesOne: boolean;
   /** Without config.json no loader takes what is written as FP8. */
   readonly hasConfig: boolean;
   /** Which file of how many this is by its name, where the others are not open. */
@@ -76,6 +77,8 @@ export interface Sized {
   readonly tensors: number;
   /** What config.json has to say of the output, where no config.json is open and the output is FP8. */
   readonly toAdd: string | null;
+  /** Weights and readers of the output that do not go together, in English sentences. */
+  readonly warnings: readonly string[];
 }
 
 /** What a choice would do. */
@@ -156,6 +159,8 @@ export interface Facts {
   readonly fault?: Fault;
   /** What the user typed or chose, as far as it is to blame. */
   readonly place?: string;
+  /** A format that a link names. */
+  readonly format?: string;
 }
 
 export type ProblemKind =
@@ -179,6 +184,8 @@ export type ProblemKind =
   | "missing"
   /** No address at all, or one that browsers do not open. */
   | "address"
+  /** A link that asks for something that is not known, or not there. */
+  | "link"
   | "cancelled"
   /** The output would replace what is being read. */
   | "same-file"
