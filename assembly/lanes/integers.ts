@@ -7,9 +7,17 @@ export abstract class Integers {
     return Simd.dot4(a, b, sum);
   }
 
-  /** The nearest integers of x * factor, ties to even. */
-  @inline static rounded(x: v128, factor: v128): v128 {
-    return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(x, factor)));
+  /** Bits of 3 * 2^22: float32 between 2^23 and 2^24 are the integers there, in the order of their bits. */
+  @inline static large(zero: i32): v128 {
+    return i32x4.splat(((127 + 23) << 23) | (1 << 22) | zero);
+  }
+
+  /**
+   * The nearest integers of x * factor, ties to even, for results below 2^22: an addition rounds to them. The
+   * instructions for that, and for conversion, are ten on x86 for these three.
+   */
+  @inline static rounded(x: v128, factor: v128, large: v128): v128 {
+    return i32x4.sub(f32x4.add(f32x4.mul(x, factor), large), large);
   }
 
   /** Sixteen bytes of four vectors of integers from -128 to 127. */

@@ -21,8 +21,8 @@ import { ResidentMatrix } from "./resident.ts";
 export type { LeftOperand, Matrix } from "./left.ts";
 export type { Activations, GemmOptions, Layout } from "./options.ts";
 
-/** Values of x that are in memory on their way to int8. */
-const ROUNDED_ELEMENTS = 2 ** 18;
+/** Values of x that are in memory on their way to int8, and in a cache: 128 KiB. */
+const ROUNDED_ELEMENTS = 2 ** 15;
 
 /** Matrix products on one set of kernels: checks, then the right operand in chunks or where it is packed. */
 export class Products {

@@ -42,19 +42,24 @@ abstract class Block {
 
   /**
    * `width` bytes at dst <- the nearest integers of n values times a factor, and zeros; returns -64 times
-   * their sum.
+   * their sum. With a factor of 0 all are zeros, be the values NaN.
    */
   static round(dst: usize, x: usize, n: usize, width: usize, factor: f32): i32 {
+    const stop = dst + width;
+    if (factor == 0) {
+      for (; dst < stop; dst += 16) v128.store(dst, i32x4.splat(0));
+      return 0;
+    }
     const factors = f32x4.splat(factor);
+    const large = Integers.large(Simd.opaqueZero());
     let sum = i32x4.splat(0);
     const end = x + 4 * n;
-    const stop = dst + width;
     do {
       const from = Block.whole(min(x, end), end);
-      const a = Integers.rounded(v128.load(from), factors);
-      const b = Integers.rounded(v128.load(from, 16), factors);
-      const c = Integers.rounded(v128.load(from, 32), factors);
-      const d = Integers.rounded(v128.load(from, 48), factors);
+      const a = Integers.rounded(v128.load(from), factors, large);
+      const b = Integers.rounded(v128.load(from, 16), factors, large);
+      const c = Integers.rounded(v128.load(from, 32), factors, large);
+      const d = Integers.rounded(v128.load(from, 48), factors, large);
       v128.store(dst, Integers.bytes(a, b, c, d));
       sum = i32x4.add(sum, i32x4.add(i32x4.add(a, b), i32x4.add(c, d)));
       dst += 16;
