@@ -10,10 +10,16 @@ import { INT8_FORMAT, MATRIX_BYTES, type Matrix, matrixOf, writeMatrix } from ".
 export type Int8Block = 16 | 32 | 128;
 
 /** What `quantizeInt8` of the kernels writes into. */
-export function int8Matrix(
-  places: Pick<Matrix, "codes" | "scales" | "offsets" | "rows" | "cols" | "blockCols">,
-): Matrix {
-  return matrixOf({ format: INT8_FORMAT, scaleType: SCALE_TYPE_ID.f32, ...places });
+export function int8Matrix({
+  codes,
+  scales,
+  offsets,
+  rows,
+  cols,
+  blockCols,
+}: Pick<Matrix, "codes" | "scales" | "offsets" | "rows" | "cols" | "blockCols">): Matrix {
+  const scaleType = SCALE_TYPE_ID.f32;
+  return matrixOf({ format: INT8_FORMAT, scaleType, codes, scales, offsets, rows, cols, blockCols });
 }
 
 /**

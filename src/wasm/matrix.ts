@@ -40,48 +40,48 @@ export interface Matrix {
   readonly highestScale: number;
 }
 
+/** What may be left out is 0, or what it is for rows that follow one another without gaps. */
+export type MatrixParts = Pick<
+  Matrix,
+  "format" | "scaleType" | "codes" | "scales" | "rows" | "cols" | "blockCols"
+> &
+  Partial<Matrix>;
+
+/** A matrix of which the fields that matter are given. Small products make one each: no object is spread. */
+export function matrixOf(parts: MatrixParts): Matrix {
+  const { format, scaleType, codes, scales, rows, cols, blockCols } = parts;
+  const { offsets = 0, firstRow = 0, blockRows = 1, list = 0, lowestScale = 0, highestScale = 0 } = parts;
+  const scaleBytes = scaleType === SCALE_TYPE_ID.ue8m0 ? 1 : 4;
+  const { stride = cols, scaleStride = Math.ceil(cols / blockCols) * scaleBytes } = parts;
+  // biome-ignore format: the order is that of MATRIX_FIELDS
+  return {
+    format, scaleType, codes, scales, offsets, firstRow, rows, cols, stride, scaleStride, blockRows, blockCols,
+    list, lowestScale, highestScale,
+  };
+}
+
 /**
  * In the order of the fields of `Matrix` of assembly/kernels/matrix.ts, each of them 32 bits. A test compares
  * both.
  */
-export const MATRIX_FIELDS: readonly (keyof Matrix)[] = [
-  "format",
-  "scaleType",
-  "codes",
-  "scales",
-  "offsets",
-  "firstRow",
-  "rows",
-  "cols",
-  "stride",
-  "scaleStride",
-  "blockRows",
-  "blockCols",
-  "list",
-  "lowestScale",
-  "highestScale",
-];
+export const MATRIX_FIELDS: readonly (keyof Matrix)[] = Object.keys(
+  matrixOf({
+    format: 0,
+    scaleType: SCALE_TYPE_ID.f32,
+    codes: 0,
+    scales: 0,
+    rows: 0,
+    cols: 0,
+    blockCols: 1,
+  }),
+) as (keyof Matrix)[];
 
 export const MATRIX_BYTES: number = 4 * MATRIX_FIELDS.length;
-
-/** What is 0 but where somebody says otherwise. */
-const NOTHING = { offsets: 0, firstRow: 0, blockRows: 1, list: 0, lowestScale: 0, highestScale: 0 };
-
-/** A matrix of which the fields that matter are given; its rows follow one another without gaps. */
-export function matrixOf(
-  fields: Omit<Matrix, keyof typeof NOTHING | "stride" | "scaleStride"> & Partial<Matrix>,
-): Matrix {
-  const { cols, blockCols, scaleType } = fields;
-  const scaleStride = Math.ceil(cols / blockCols) * (scaleType === SCALE_TYPE_ID.ue8m0 ? 1 : 4);
-  return { ...NOTHING, stride: cols, scaleStride, ...fields };
-}
 
 /** Writes a matrix to a place for the kernels. */
 export function writeMatrix(buffer: ArrayBuffer, at: number, matrix: Matrix): void {
   const words = new Uint32Array(buffer, at, MATRIX_FIELDS.length);
-  MATRIX_FIELDS.forEach((name, i) => {
-    words[i] = matrix[name];
-  });
+  for (let i = 0; i < words.length; i++) words[i] = matrix[MATRIX_FIELDS[i]!];
 }
 
 /** The matrix at a place. */
