@@ -40,7 +40,7 @@ const WAYS = {
   },
   int7: { bytes: 1.125, pack: (engine, w, shape) => engine.pack({ values: w, shape }, { weights: "int7" }) },
   MXFP4: {
-    bytes: 0.625,
+    bytes: 0.5625,
     pack: (engine, w, shape) =>
       engine.pack(engine.quantize(w, shape, schemes.mxfp4), { activations: "int8" }),
   },
@@ -172,11 +172,24 @@ function table(records) {
   });
 }
 
-/** Rows a second of four and eight rows of x against two, in the float path. */
+/** The float path's record of so many rows, of the better build. */
+const floatOf = (records, m, cold = false) =>
+  records.find((r) => r.variant === records[0].variant && r.m === m && r.cold === cold && r.way === FLOAT);
+
+/** Rows a second of four and eight rows of x against two, in the float path, and what they can be at most. */
 function fewRows(records) {
-  const variant = records[0].variant;
-  const of = (m) => records.find((r) => r.variant === variant && r.m === m && r.way === FLOAT).gigaFlops;
-  return `In the float path, four rows of x at a time are ${(of(4) / of(2)).toFixed(2)} times as many a second as two, eight ${(of(8) / of(2)).toFixed(2)} times (${variant}).`;
+  const [two, four, eight] = [2, 4, 8].map((m) => floatOf(records, m));
+  const times = ({ gigaFlops }) => (gigaFlops / two.gigaFlops).toFixed(2);
+  const most = (share) => (share / two.ofPeak).toFixed(2);
+  return `In the float path, four rows of x at a time are ${times(four)} times as many a second as two, eight ${times(eight)} times (${two.variant}).
+Two are at ${two.ofPeak.toFixed(2)} of the peak, so that the peak itself would be ${most(1)} times as many; four that share what is decoded, a fifth of what the multipliers do, ${most(0.8)} times.`;
+}
+
+/** How many times the float path a row from memory can be at most: as fast as its bytes are read. */
+function coldRow(records) {
+  const { ofRead } = floatOf(records, 1, true);
+  const most = (way) => (1 / (WAYS[way].bytes * ofRead)).toFixed(2);
+  return `From memory, where the float path reads at ${(100 * ofRead).toFixed(0)} % of the rate of reading, a row of int7 at all of it would be ${most("int7")} times as fast, one of MXFP4 ${most("MXFP4")} times.`;
 }
 
 /** x86 names the instruction; elsewhere only the ratio tells. */
@@ -226,6 +239,8 @@ GFLOP/s through the API, rounding x included, and in brackets: against the float
 ${table(records)}
 
 ${fewRows(records)}
+
+${coldRow(records)}
 ${fourBitsSentence(fourBits)}`;
   writeFileSync(
     page,

@@ -6,8 +6,9 @@ export const E4M3_CODES: i32 = 0;
 export const E2M1_CODES: i32 = 2;
 export const INT7_CODES: i32 = 3;
 
-/** What its scales are, if they are not float32; SCALE_TYPE_ID of src/tensor/formats.ts. */
+/** What its scales are, if they are not float32; see `Matrix` of src/wasm/matrix.ts. */
 export const UE8M0: i32 = 0;
+export const BF16_SCALES: i32 = 2;
 
 /** The UE8M0 byte of 1. */
 export const UE8M0_ONE: i32 = 127;

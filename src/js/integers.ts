@@ -1,5 +1,5 @@
 import { FORMAT_ID, SCALE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
-import { INT7_FORMAT, type Matrix, readMatrix } from "../wasm/matrix.ts";
+import { BF16_SCALES, INT7_FORMAT, type Matrix, readMatrix } from "../wasm/matrix.ts";
 import { fp8Of } from "./fp8.ts";
 import { narrow } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";
@@ -146,13 +146,14 @@ export function gemmIntegers(
 }
 
 /** Integers of 7 bits and E2M1 codes, which lie in groups of twelve rows. */
-function groupsOf({ u8, f32 }: ArrayMemory, { format, codes, scales }: Matrix): Read {
+function groupsOf({ u8, u16, f32 }: ArrayMemory, { format, scaleType, codes, scales }: Matrix): Read {
+  const scaleOf = (i: number): number =>
+    scaleType === BF16_SCALES ? floatOf(u16[(scales >>> 1) + i]! << 16) : f32[(scales >>> 2) + i]!;
   return (row, into, blocks, block) => {
     const columns = blocks * block;
     const group = Math.floor(row / GROUP);
     const within = row % GROUP;
-    for (let b = 0; b < blocks; b++)
-      into.scales[b] = f32[(scales >>> 2) + (group * blocks + b) * GROUP + within]!;
+    for (let b = 0; b < blocks; b++) into.scales[b] = scaleOf((group * blocks + b) * GROUP + within);
     for (let i = 0; i < columns; i++) {
       if (format === INT7_FORMAT) {
         const at = codes + GROUP * (group * columns + (i & ~3)) + 4 * within + (i & 3);

@@ -105,7 +105,8 @@ export function widenRow(
     kernels.widen(slice.type, dst, slice.start + row * cols * widthOf(slice), cols);
   else {
     const { matrix } = slice;
-    const { format, scaleType, blockCols } = matrix;
+    const { format, blockCols } = matrix;
+    const scaleType = matrix.scaleType as ScaleTypeId;
     const codes = matrix.codes + row * matrix.stride;
     const scaleRow = Math.floor((matrix.firstRow + row) / matrix.blockRows);
     const scales = matrix.scales + scaleRow * matrix.scaleStride;

@@ -1,13 +1,21 @@
 import { floatsOf } from "../js/half.ts";
+import { bitsOf } from "../js/scale.ts";
 import { type CheckedTensor, checkValues } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { FORMAT_ID, type FormatId, SCALE_TYPE_ID, scaleTypeOf, ue8m0Value } from "../tensor/formats.ts";
+import { FORMAT_ID, SCALE_TYPE_ID, scaleTypeOf, ue8m0Value } from "../tensor/formats.ts";
 import { unpackFp4 } from "../tensor/fp4.ts";
 import { type BlockScaled, gridOf, type Values } from "../tensor/tensor.ts";
 import { transposed } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { INT7_FORMAT, MATRIX_BYTES, type Matrix, matrixOf, writeMatrix } from "../wasm/matrix.ts";
+import {
+  BF16_SCALES,
+  INT7_FORMAT,
+  MATRIX_BYTES,
+  type Matrix,
+  matrixOf,
+  writeMatrix,
+} from "../wasm/matrix.ts";
 import type { Int8Block } from "./activations.ts";
 import { putScales, typesOf } from "./right.ts";
 
@@ -149,18 +157,19 @@ function packInt7(
 
 /** What `packInt7` of the kernels has made of all groups of a matrix. */
 export function int7Matrix(codes: number, scales: number, rows: number, cols: number): Matrix {
-  return groupsAt(INT7_FORMAT, codes, scales, [rows, cols], INT7_BLOCK);
+  return groupsAt(INT7_FORMAT, SCALE_TYPE_ID.f32, codes, scales, [rows, cols], INT7_BLOCK);
 }
 
-/** Weights in groups of twelve rows, with float32 scales. */
+/** Weights in groups of twelve rows. */
 function groupsAt(
   format: Matrix["format"],
+  scaleType: Matrix["scaleType"],
   codes: number,
   scales: number,
   [rows, cols]: readonly [number, number],
   blockCols: number,
 ): Matrix {
-  return matrixOf({ format, scaleType: SCALE_TYPE_ID.f32, codes, scales, rows, cols, blockCols });
+  return matrixOf({ format, scaleType, codes, scales, rows, cols, blockCols });
 }
 
 /** float32[cols] at dst <- one row of integers of 7 bits, which lie as `packInt7` of the kernels says. */
@@ -207,7 +216,7 @@ export function packCodes(
         const scaleRow = (slice * gridRows + Math.floor((first + row) / block[0])) * gridCols;
         putScales(arena.buffer, scalesAt, scales.subarray(scaleRow, scaleRow + gridCols));
         const [dst, src] = [values + 4 * row * cols, codesAt + row * cols];
-        kernels.dequantize(id as FormatId, 0, scaleType, dst, src, scalesAt, 1, cols, 1, block[1]);
+        kernels.dequantize(id, 0, scaleType, dst, src, scalesAt, 1, cols, 1, block[1]);
       }
     }),
   );
@@ -238,17 +247,20 @@ export function packNibbles(
   const columns = blocks * block;
   const groups = Math.ceil(rows / GROUP);
   const codeBytes = (groups * GROUP * columns) / 2;
-  const bytes = codeBytes + 4 * groups * GROUP * blocks;
+  const isBytes = scaleTypeOf(scales) === "ue8m0";
+  // Powers of two are exact in bfloat16, halved ones too.
+  const scaleBytes = isBytes ? 2 : 4;
+  const bytes = codeBytes + scaleBytes * groups * GROUP * blocks;
   const start = keep(slices * bytes);
   const matrices = keep(slices * MATRIX_BYTES);
   const [blockRows, blockCols] = tensor.block;
   const gridCols = Math.ceil(cols / blockCols);
   const gridRows = Math.ceil(rows / blockRows);
-  const isBytes = scaleTypeOf(scales) === "ue8m0";
   return Array.from({ length: slices }, (_, slice) => {
     const at = start + slice * bytes;
     const packed = new Uint8Array(arena.buffer, at, codeBytes).fill(0);
-    const multipliers = new Float32Array(arena.buffer, at + codeBytes, groups * GROUP * blocks).fill(0);
+    const Multipliers = isBytes ? Uint16Array : Float32Array;
+    const multipliers = new Multipliers(arena.buffer, at + codeBytes, groups * GROUP * blocks).fill(0);
     for (let row = 0; row < rows; row++) {
       const group = Math.floor(row / GROUP);
       const from = (slice * rows + row) * cols;
@@ -260,11 +272,13 @@ export function packNibbles(
       const scaleRow = (slice * gridRows + Math.floor(row / blockRows)) * gridCols;
       for (let b = 0; b < blocks; b++) {
         const scale = scales[scaleRow + Math.floor((b * block) / blockCols)]!;
-        const value = isBytes ? ue8m0Value(scale) : scale;
-        multipliers[(group * blocks + b) * GROUP + (row % GROUP)] = value / 2;
+        const multiplier = isBytes ? bitsOf(ue8m0Value(scale) / 2) >>> 16 : scale / 2;
+        multipliers[(group * blocks + b) * GROUP + (row % GROUP)] = multiplier;
       }
     }
-    const matrix = groupsAt(FORMAT_ID.e2m1, at, at + codeBytes, [rows, cols], block);
+    const scalesAt = at + codeBytes;
+    const scaleType = isBytes ? BF16_SCALES : SCALE_TYPE_ID.f32;
+    const matrix = groupsAt(FORMAT_ID.e2m1, scaleType, at, scalesAt, [rows, cols], block);
     writeMatrix(arena.buffer, matrices + slice * MATRIX_BYTES, matrix);
     return { at: matrices + slice * MATRIX_BYTES };
   });

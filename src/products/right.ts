@@ -1,11 +1,18 @@
-import { FORMAT_ID, SCALE_TYPE_ID, type Scales, scaleTypeOf } from "../tensor/formats.ts";
+import {
+  FORMAT_ID,
+  type FormatId,
+  SCALE_TYPE_ID,
+  type Scales,
+  type ScaleTypeId,
+  scaleTypeOf,
+} from "../tensor/formats.ts";
 import type { Format } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { MATRIX_BYTES, type Matrix, readMatrix, writeMatrix } from "../wasm/matrix.ts";
 
 /** What codes and scales are, in a {@link Matrix}. */
-export function typesOf(format: Format, scales: Scales): Pick<Matrix, "format" | "scaleType"> {
+export function typesOf(format: Format, scales: Scales): { format: FormatId; scaleType: ScaleTypeId } {
   return { format: FORMAT_ID[format], scaleType: SCALE_TYPE_ID[scaleTypeOf(scales)] };
 }
 

@@ -11,7 +11,7 @@ import type { Program } from "../model/program.ts";
 import { Store } from "../model/store.ts";
 import { isRecord, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import type { FormatId } from "../tensor/formats.ts";
+import type { FormatId, ScaleTypeId } from "../tensor/formats.ts";
 import { canShare } from "../threads/start.ts";
 import { instantiate, sharedMemory } from "../wasm/instantiate.ts";
 import { LocalTrainingCrew, type TrainingCrew, WorkerTrainingCrew } from "./crew.ts";
@@ -122,7 +122,8 @@ function takeWeights({ kernels }: Program, parameters: Parameters, store: Store)
     if (stored.kind === "int7") throw new Error("integers cannot be trained");
     if (stored.kind === "plain") kernels.widen(stored.type, value, stored.start, count);
     else {
-      const { format, scaleType, codes, scales, blockRows, blockCols } = stored.matrix;
+      const { format, codes, scales, blockRows, blockCols } = stored.matrix;
+      const scaleType = stored.matrix.scaleType as ScaleTypeId;
       const id = format as FormatId;
       kernels.dequantize(id, 0, scaleType, value, codes, scales, rows, cols, blockRows, blockCols);
     }

@@ -133,7 +133,7 @@ export interface Kernels {
    * `quantizeInt8`, times the transpose of another one, which has one of:
    * - integers of `packInt7`, in blocks of 32;
    * - E2M1 codes[N / 12][K / 8][12 rows][4 bytes], each byte a code and, in its upper bits, that of four
-   * columns later, with halved scales[N / 12][K / block][12];
+   * columns later, with halved scales[N / 12][K / block][12] in float32 or bfloat16;
    * - E4M3 codes that were analysed, in blocks whose width is a multiple of those of x; subnormal codes in
    * the list count as 0.
    *

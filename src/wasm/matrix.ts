@@ -10,13 +10,16 @@ export type MatrixFormat = 0 | 1 | 2 | 3 | 4;
 export const INT7_FORMAT = 3;
 export const INT8_FORMAT = 4;
 
+/** bfloat16 scales: those of E2M1 codes whose scales are powers of two. */
+export const BF16_SCALES = 2;
+
 /**
  * A matrix in the memory of the kernels, which take the place of such a record: a pointer, instead of a dozen
  * numbers.
  */
 export interface Matrix {
   readonly format: MatrixFormat;
-  readonly scaleType: ScaleTypeId;
+  readonly scaleType: ScaleTypeId | typeof BF16_SCALES;
   /** Where they begin, in bytes. */
   readonly codes: number;
   readonly scales: number;

@@ -1,7 +1,9 @@
+import { BF16, Half } from "../../lanes/half";
 import { Integers, Nibbles, Planes } from "../../lanes/integers";
 import { Simd } from "../../lanes/simd";
 import { Matrix } from "../matrix";
 import { prefetch } from "../prefetch";
+import { Quad } from "../products/plain-panel";
 import { GROUP } from "./quantize";
 import { Left, Total } from "./tiles";
 
@@ -33,6 +35,13 @@ export function unpackNibbles(panel: usize, codes: usize, columns: usize): void 
     } while (panel < end);
 }
 
+/** spread[blocks][12] <- bfloat16 scales as float32. */
+export function widenScales(spread: usize, scales: usize, blocks: usize): void {
+  const zero = Simd.opaqueZero();
+  for (const end = spread + 4 * GROUP * blocks; spread < end; spread += 16, scales += 8)
+    v128.store(spread, Quad.load<BF16>(scales, zero));
+}
+
 /**
  * How many bytes ahead codes are read while they come from memory. Loads whose data the next steps wait for
  * fill a processor's queue after some four cache lines of codes; a byte that nothing waits for does not. It is
@@ -42,10 +51,10 @@ const AHEAD: usize = 1024;
 
 /**
  * sums[12] += one row of x . E2M1 codes, which are unpacked in registers: see `unpackNibbles`. The tile of
- * one row for weights that are read once.
+ * one row for weights that are read once, with scales of type S.
  * @param last the last byte behind codes or scales that may be read
  */
-export function addNibbles(
+export function addNibbles<S>(
   left: Left,
   sums: usize,
   x: usize,
@@ -58,6 +67,7 @@ export function addNibbles(
   const zero = Simd.opaqueZero();
   const mask = Nibbles.mask(zero);
   const doubles = Nibbles.doubles(zero);
+  const quad: usize = 4 * Half.size<S>();
   let xScales = left.scaleOf(x);
   let offsets = left.offsetOf(x);
   let total0 = v128.load(sums);
@@ -87,13 +97,13 @@ export function addNibbles(
         x += 8;
       } while (x < stop);
       const scale = v128.load_splat<f32>(xScales);
-      total0 = Total.plus(total0, a0, scale, v128.load(scales));
-      total1 = Total.plus(total1, a1, scale, v128.load(scales, 16));
-      total2 = Total.plus(total2, a2, scale, v128.load(scales, 32));
+      total0 = Total.plus(total0, a0, scale, Quad.load<S>(scales, zero));
+      total1 = Total.plus(total1, a1, scale, Quad.load<S>(scales + quad, zero));
+      total2 = Total.plus(total2, a2, scale, Quad.load<S>(scales + 2 * quad, zero));
       xScales += 4;
       offsets += 4;
-      load<u8>(min(scales + AHEAD / 4, last));
-      scales += 48;
+      load<u8>(min(scales + (AHEAD / 16) * Half.size<S>(), last));
+      scales += 3 * quad;
     } while (x < end);
   v128.store(sums, total0);
   v128.store(sums, total1, 16);

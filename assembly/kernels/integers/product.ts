@@ -1,8 +1,9 @@
+import { BF16, F32 } from "../../lanes/half";
 import { Integers } from "../../lanes/integers";
-import { E4M3_CODES, INT7_CODES, Matrix } from "../matrix";
+import { BF16_SCALES, E4M3_CODES, INT7_CODES, Matrix } from "../matrix";
 import { Scratch } from "../scratch";
 import { storeResult } from "../values";
-import { addNibbles, splitPlanes, spreadScales, unpackNibbles } from "./panel";
+import { addNibbles, splitPlanes, spreadScales, unpackNibbles, widenScales } from "./panel";
 import { GROUP } from "./quantize";
 import { addProducts, LEFT_BYTES, Left, SUMS } from "./tiles";
 
@@ -46,7 +47,10 @@ function multiply(weights: Matrix, type: i32, dst: usize, left: Left, rows: usiz
   const panel = changetype<usize>(left) + LEFT_BYTES;
   const spread = panel + 2 * PLANE;
   const sums = spread + SPREAD;
-  const last = scales + 4 * GROUP * ((n + GROUP - 1) / GROUP) * (columns / block) - 1;
+  const isHalf = weights.scaleType == BF16_SCALES;
+  // Bytes of the scales of a group's columns with one scale.
+  const groupScales: usize = GROUP * (isHalf ? 2 : 4);
+  const last = scales + groupScales * ((n + GROUP - 1) / GROUP) * (columns / block) - 1;
   // Integers of few rows of x are read where they are, once.
   const depth = format != E4M3_CODES && rows == 1 ? columns : DEPTH;
   for (let first: usize = 0; first < n; first += GROUP) {
@@ -55,7 +59,7 @@ function multiply(weights: Matrix, type: i32, dst: usize, left: Left, rows: usiz
       const width = min(depth, columns - from);
       const blocks = width / block;
       const x = left.codes + from;
-      const scalesAt = scales + 4 * GROUP * (from / block);
+      const scalesAt = scales + groupScales * (from / block);
       if (format == INT7_CODES) {
         addProducts(left, sums, x, rows, codes + GROUP * from, scalesAt, blocks, 0);
       } else if (format == E4M3_CODES) {
@@ -63,15 +67,18 @@ function multiply(weights: Matrix, type: i32, dst: usize, left: Left, rows: usiz
         spreadScales(spread, weights, first, from, width, block);
         addProducts(left, sums, x, rows, panel, spread, blocks, PLANE);
       } else if (rows == 1) {
-        addNibbles(left, sums, x, codes + (GROUP * from) / 2, scalesAt, blocks, last);
+        const nibbles = codes + (GROUP * from) / 2;
+        if (isHalf) addNibbles<BF16>(left, sums, x, nibbles, scalesAt, blocks, last);
+        else addNibbles<F32>(left, sums, x, nibbles, scalesAt, blocks, last);
       } else {
         unpackNibbles(panel, codes + (GROUP * from) / 2, width);
-        addProducts(left, sums, x, rows, panel, scalesAt, blocks, 0);
+        if (isHalf) widenScales(spread, scalesAt, blocks);
+        addProducts(left, sums, x, rows, panel, isHalf ? spread : scalesAt, blocks, 0);
       }
     }
     storeSums(type, dst, sums, rows, first, n);
     codes += format == INT7_CODES ? GROUP * columns : (GROUP * columns) / 2;
-    scales += 4 * GROUP * (columns / block);
+    scales += groupScales * (columns / block);
   }
 }
 

@@ -38,7 +38,9 @@ export function widenPanel<T>(panel: usize, weights: Matrix, n: usize, from: usi
   }
 }
 
-abstract class Quad {
+/** Four values of type T. */
+export abstract class Quad {
+  /** As float32. */
   @inline static load<T>(src: usize, zero: i32): v128 {
     return idof<T>() == idof<F32>() ? v128.load(src) : Half.widen<T>(v128.load_ext<u16>(src), zero);
   }
