@@ -24,13 +24,13 @@ import type { Input } from "./input.ts";
 import { startProgress } from "./progress.ts";
 import { type ReservedFile, reportOfConversion, reserveReport } from "./report.ts";
 import {
+  type CommandResult,
   type Converted,
   type Planned,
-  type Told,
-  toldOfFinished,
-  toldOfPlan,
-  toldOfSummary,
-} from "./told.ts";
+  resultOfFinished,
+  resultOfPlan,
+  resultOfSummary,
+} from "./results.ts";
 
 /** Options that quantize and dequantize share. */
 export interface ConvertFlags {
@@ -57,12 +57,12 @@ export interface ConversionOrder {
 
 /**
  * Converts one checkpoint, a file or a folder.
- * @param tell prints what became of it, before its page is made
+ * @param print prints the result, before the report page is made
  */
 export async function convertOrder(
   input: Pick<Input, "isFolder" | "files">,
   order: ConversionOrder,
-  tell: (told: Told) => Promise<void>,
+  print: (result: CommandResult) => Promise<void>,
 ): Promise<void> {
   const { from, to, task, flags, signal } = order;
   const started = performance.now();
@@ -77,7 +77,7 @@ export async function convertOrder(
   const planned: Planned = { from, to, task, opened, plan };
   const documents = input.isFolder ? documentsOf(opened, plan, task.direction) : [];
   refuseName(to, input.isFolder);
-  if (flags.dryRun === true) return tell(toldOfPlan(planned));
+  if (flags.dryRun === true) return print(resultOfPlan(planned));
   if (input.isFolder) {
     await refuseOverlap(from, to);
     await refuseObstacles(to, [...plan.files, ...documents].map(({ name }) => name).concat(opened.others));
@@ -104,7 +104,7 @@ export async function convertOrder(
       // Figures of all values, and pages, are wanted of a run of their own.
       const mayBeDone = flags.overwrite !== true && flags.report === undefined && measure !== "all";
       if (mayBeDone && (await (input.isFolder ? isFinishedFolder(folder, to) : isFinishedFile(run, planned))))
-        return await tell(toldOfFinished(planned));
+        return await print(resultOfFinished(planned));
       if (input.isFolder) await convertFolder(folder, to, flags.overwrite === true);
       else {
         await removeLeftoversOf(to);
@@ -115,7 +115,7 @@ export async function convertOrder(
       await workers.stop();
     }
     const converted = { ...planned, summary: summarize(plan, run.measured), started };
-    await tell(toldOfSummary(converted));
+    await print(resultOfSummary(converted));
     if (page !== null) await writePage(page, converted, signal);
   } finally {
     await page?.discard();

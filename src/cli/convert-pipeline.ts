@@ -8,14 +8,14 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { type ConversionOrder, convertOrder } from "./convert-checkpoint.ts";
 import * as figures from "./figures.ts";
 import { ordersOf } from "./pipeline-orders.ts";
-import type { Told } from "./told.ts";
+import type { CommandResult } from "./results.ts";
 
 /**
  * Converts the models of a pipeline one after the other, each into its folder. What has no weights is carried
  * over; so are autoencoders, unless plain values are wanted.
  * @throws BlockscaleError `option`: what can only be asked of one model
  */
-export async function convertPipeline(pipeline: Pipeline, order: ConversionOrder): Promise<Told> {
+export async function convertPipeline(pipeline: Pipeline, order: ConversionOrder): Promise<CommandResult> {
   const { from, to, task, flags, signal } = order;
   refuseForPipeline(from, { report: flags.report });
   const isKept = (name: string) => task.direction.kind === "quantize" && pipeline.kept.has(name);
@@ -34,12 +34,16 @@ export async function convertPipeline(pipeline: Pipeline, order: ConversionOrder
     await refuseObstacles(to, [...carried.keys()]);
     if (flags.overwrite !== true) await refuseOthers(pipeline, to);
   }
-  const told: [component: string, Told][] = [];
+  const results: [component: string, CommandResult][] = [];
   for (const [component, files] of pipeline.components) {
     const own = orders.get(component);
     if (own === undefined) continue;
     const of = { ...own, to: placeIn(to, component) };
-    await convertOrder({ isFolder: true, files }, of, async (said) => void told.push([component, said]));
+    await convertOrder(
+      { isFolder: true, files },
+      of,
+      async (result) => void results.push([component, result]),
+    );
   }
   if (flags.dryRun !== true) {
     for (const [name, source] of carried) {
@@ -55,12 +59,12 @@ export async function convertPipeline(pipeline: Pipeline, order: ConversionOrder
       input: from,
       output: to,
       ...task.direction,
-      components: Object.fromEntries(told.map(([component, { record }]) => [component, record])),
+      components: Object.fromEntries(results.map(([component, { record }]) => [component, record])),
       kept,
     },
     lines: () =>
       [
-        ...told.flatMap(([component, { lines }]) => [`## ${figures.text(component)}`, "", lines(), ""]),
+        ...results.flatMap(([component, { lines }]) => [`## ${figures.text(component)}`, "", lines(), ""]),
         ...kept.map(
           (name) =>
             `${figures.text(name)} stays as it is: ${isKept(name) ? "an autoencoder, whose errors are seen in every picture" : "nothing of it was chosen"}.`,

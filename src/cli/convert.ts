@@ -3,7 +3,7 @@ import type { ConversionSettings } from "../jobs/conversion.ts";
 import { type ConvertFlags, convertOrder } from "./convert-checkpoint.ts";
 import { convertPipeline } from "./convert-pipeline.ts";
 import { openInput } from "./input.ts";
-import { tell } from "./told.ts";
+import { printResult } from "./results.ts";
 
 /** `blockscale quantize IN OUT` and `blockscale dequantize IN OUT` */
 export async function convert(
@@ -17,8 +17,8 @@ export async function convert(
   try {
     const pipeline = input.isFolder ? await pipelineOf(input.files) : null;
     const order = { from, to, task, flags, signal };
-    if (pipeline === null) await convertOrder(input, order, (told) => tell(flags, told));
-    else await tell(flags, await convertPipeline(pipeline, order));
+    if (pipeline === null) await convertOrder(input, order, (result) => printResult(flags, result));
+    else await printResult(flags, await convertPipeline(pipeline, order));
   } finally {
     await input.close();
   }

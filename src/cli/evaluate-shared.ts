@@ -53,7 +53,7 @@ export async function evaluateQueued(
 }
 
 /** What the parts of one evaluation have in common, beside their scores. */
-interface Record {
+interface PartsRecord {
   readonly spec: EvaluationSpec;
   readonly parts: number;
   /** `--text` or `--tokens`, and the file. */
@@ -108,7 +108,7 @@ function recordOf(
   place: string,
   flags: EvaluateFlags & { readonly part: PartNumber },
   opened: OpenedEvaluation,
-): Record {
+): PartsRecord {
   return {
     spec: specHere(place, flags, opened),
     parts: flags.part.of,
@@ -121,7 +121,7 @@ function recordOf(
 const hashOf = (ids: Int32Array): string => createHash("sha256").update(ids).digest("hex");
 
 /** @throws BlockscaleError `option`: the folder belongs to another evaluation */
-async function joinEvaluation(out: string, record: Record): Promise<void> {
+async function joinEvaluation(out: string, record: PartsRecord): Promise<void> {
   await makeFolderAt(out);
   const found = await findEvaluation(out);
   if (found === null) return writeTextAt(placeIn(out, RECORD), JSON.stringify(record));
@@ -136,7 +136,7 @@ async function joinEvaluation(out: string, record: Record): Promise<void> {
 }
 
 /** The evaluation whose parts a folder holds; `null` where there is none. */
-export async function findEvaluation(folder: string): Promise<Record | null> {
+export async function findEvaluation(folder: string): Promise<PartsRecord | null> {
   const where = placeIn(folder, RECORD);
   const text = await readTextAt(where);
   if (text === null) return null;
@@ -150,7 +150,7 @@ export async function findEvaluation(folder: string): Promise<Record | null> {
     isText(value.file, LONGEST_PATH) &&
     isText(value.ids, 64);
   if (!isRecord) return refuseRecord(where, "a record of an evaluation", value);
-  return { ...(value as unknown as Record), spec: checkEvaluation(where, value.spec) };
+  return { ...(value as unknown as PartsRecord), spec: checkEvaluation(where, value.spec) };
 }
 
 async function scoresIn(
@@ -175,7 +175,7 @@ function parsed(text: string): unknown {
 /** `blockscale finish OUT` of an evaluation: the figures of all parts together. */
 export async function finishEvaluation(
   out: string,
-  record: Record,
+  record: PartsRecord,
   flags: Pick<EvaluateFlags, "json" | "worst">,
   signal: AbortSignal,
 ): Promise<void> {

@@ -21,7 +21,7 @@ import * as figures from "./figures.ts";
 import { type Input, openInput } from "./input.ts";
 import { print, printJson } from "./print.ts";
 import { startProgress } from "./progress.ts";
-import { tell, toldOfSummary } from "./told.ts";
+import { printResult, resultOfSummary } from "./results.ts";
 import { version } from "./version.ts";
 
 /** A path as every process of a machine understands it, or an address as it is. */
@@ -143,7 +143,10 @@ export async function finishRun(
   await completeRun(to, shared, signal);
   const summary = summarize(plan, new Map(entries.flatMap(({ measured }) => measured)));
   const { from } = spec;
-  await tell(flags, toldOfSummary({ from, to, task: spec, opened, plan, summary, started: flags.started }));
+  await printResult(
+    flags,
+    resultOfSummary({ from, to, task: spec, opened, plan, summary, started: flags.started }),
+  );
 }
 
 function noRun(to: string): BlockscaleError {

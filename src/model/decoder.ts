@@ -1,6 +1,8 @@
-import { type Angles, type Attention, attentionOf, type CosSin } from "./attention.ts";
+import type { Angles, Attention, CosSin } from "./attention.ts";
 import { type Block, blockOf, type ExpertPart, type Mixture } from "./blocks.ts";
-import type { DecoderConfig } from "./config.ts";
+import type { DecoderConfig, Layer } from "./config.ts";
+import { HeadAttentionLayer } from "./head-attention.ts";
+import { LatentAttentionLayer } from "./latent-attention.ts";
 import type { Linear, Program } from "./program.ts";
 import type { Rope } from "./rope.ts";
 import { rowsOf } from "./share.ts";
@@ -74,6 +76,12 @@ export class DecoderLayer {
     this.#program.kernels.rmsNorm(normed, stride, x, stride, norm, tokens, hidden, epsilon);
     return normed;
   }
+}
+
+function attentionOf(program: Program, config: DecoderConfig, layer: Layer, key: string): Attention {
+  return layer.attention.kind === "heads"
+    ? new HeadAttentionLayer(program, config, layer.attention, layer.window, key)
+    : new LatentAttentionLayer(program, config, layer.attention, layer.window, key);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { readText, type Source } from "../io/source.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 
 /** An object of config.json. */
@@ -46,4 +47,21 @@ export function wrong(where: string, key: string, expected: string, got: string)
     got,
     fix: "Correct the file, or fetch it again.",
   });
+}
+
+/**
+ * Reads a small file of JSON.
+ * @throws BlockscaleError `format`: it is damaged; `io`
+ */
+export async function readJson(name: string, source: Source): Promise<unknown> {
+  const text = await readText(name, source);
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new BlockscaleError(
+      "format",
+      { where: name, expected: "JSON", got: (cause as Error).message, fix: "Fetch the file again." },
+      { cause },
+    );
+  }
 }

@@ -1,6 +1,6 @@
-import { readText, type Source } from "../io/source.ts";
+import type { Source } from "../io/source.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import type { Json } from "./json.ts";
+import { type Json, readJson } from "./json.ts";
 
 /** How the vectors of a text's tokens become one: their mean, that of the first, or of the last. */
 export type Pooling = "mean" | "cls" | "last";
@@ -54,20 +54,10 @@ export async function poolingOf(files: ReadonlyMap<string, Source>): Promise<Poo
 
 async function jsonOf(files: ReadonlyMap<string, Source>, name: string): Promise<unknown> {
   const source = files.get(name);
-  if (source === undefined) return undefined;
-  const text = await readText(name, source);
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new BlockscaleError(
-      "format",
-      { where: name, expected: "JSON", got: (cause as Error).message, fix: "Fetch the file again." },
-      { cause },
-    );
-  }
+  return source === undefined ? undefined : readJson(name, source);
 }
 
-/** One vector of `hidden` [tokens, size]. */
+/** Pools hidden states [tokens, size] to one vector [size]. */
 export function pool(
   hidden: Float32Array,
   size: number,

@@ -2,7 +2,7 @@ import { Template } from "@huggingface/jinja";
 import { Tokenizer as Engine } from "@huggingface/tokenizers";
 import { readText, type Source } from "../io/source.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import type { Json } from "./json.ts";
+import { type Json, readJson } from "./json.ts";
 
 /** One turn of a conversation. */
 export interface ChatMessage {
@@ -35,24 +35,15 @@ export interface Tokenizer {
 export async function openTokenizer(files: ReadonlyMap<string, Source>): Promise<Tokenizer | null> {
   const source = files.get("tokenizer.json");
   if (source === undefined) return null;
-  const content = await jsonOf("tokenizer.json", source);
+  const content = (await readJson("tokenizer.json", source)) as Json;
   const settings = files.get("tokenizer_config.json");
-  const config = settings === undefined ? {} : await jsonOf("tokenizer_config.json", settings);
+  const config = settings === undefined ? {} : ((await readJson("tokenizer_config.json", settings)) as Json);
   const template = files.get("chat_template.jinja");
   const text = template === undefined ? templateIn(config) : await readText("chat_template.jinja", template);
   try {
     return new FileTokenizer(new Engine(content, config), config, text);
   } catch (cause) {
     throw damaged("tokenizer.json", cause);
-  }
-}
-
-async function jsonOf(name: string, source: Source): Promise<Json> {
-  const text = await readText(name, source);
-  try {
-    return JSON.parse(text) as Json;
-  } catch (cause) {
-    throw damaged(name, cause);
   }
 }
 

@@ -11,7 +11,7 @@ const DONE = ".done";
 const SAVED = ".saved";
 
 /** The record of a finished run. */
-interface Record {
+interface SavedRecord {
   readonly name: string;
   /** Time of its end, in milliseconds since 1970. */
   readonly time: number;
@@ -147,7 +147,7 @@ function has(folder: FileSystemDirectoryHandle, name: string): Promise<boolean> 
   );
 }
 
-async function writeRecord(folder: FileSystemDirectoryHandle, record: Record): Promise<void> {
+async function writeRecord(folder: FileSystemDirectoryHandle, record: SavedRecord): Promise<void> {
   const handle = await folder.getFileHandle(DONE, { create: true });
   const access = await handle.createSyncAccessHandle();
   access.write(new TextEncoder().encode(JSON.stringify(record)), { at: 0 });
@@ -162,7 +162,7 @@ async function writeRecord(folder: FileSystemDirectoryHandle, record: Record): P
 async function readKept(id: string, folder: FileSystemDirectoryHandle): Promise<Kept[]> {
   try {
     const record = await (await folder.getFileHandle(DONE)).getFile();
-    const { name, time, files } = JSON.parse(await record.text()) as Record;
+    const { name, time, files } = JSON.parse(await record.text()) as SavedRecord;
     const written = await Promise.all(
       files.map(async (facts) => {
         const parts = facts.name.split("/");

@@ -8,14 +8,17 @@ import * as figures from "./figures.ts";
 import { print, printJson } from "./print.ts";
 import { matchLines, otherFilesLines, planTable, summaryTable, warningLines } from "./tables.ts";
 
-/** What a command has to say: to machines, and to people. */
-export interface Told {
+/** The result of a command: a record for machines, and lines for people. */
+export interface CommandResult {
   readonly record: { readonly [key: string]: unknown };
   lines(): string;
 }
 
 /** Prints the record as JSON, or the lines for people. */
-export function tell(flags: { readonly json?: true }, { record, lines }: Told): Promise<void> {
+export function printResult(
+  flags: { readonly json?: true },
+  { record, lines }: CommandResult,
+): Promise<void> {
   return flags.json === true ? printJson(record) : print(lines());
 }
 
@@ -34,8 +37,8 @@ export interface Converted extends Planned {
   readonly started: number;
 }
 
-/** Tells what became of a checkpoint. */
-export function toldOfSummary(converted: Converted): Told {
+/** The result of a conversion. */
+export function resultOfSummary(converted: Converted): CommandResult {
   const { to, opened, plan, summary, started } = converted;
   const warnings = warningsFor(converted);
   const record = recordOf(converted);
@@ -53,8 +56,8 @@ export function toldOfSummary(converted: Converted): Told {
   };
 }
 
-/** Tells what would become of a checkpoint: --dry-run. */
-export function toldOfPlan(planned: Planned): Told {
+/** The result of a dry run: the plan. */
+export function resultOfPlan(planned: Planned): CommandResult {
   const { opened, plan } = planned;
   const warnings = warningsFor(planned);
   const files = plan.files.map(({ name, size }) => ({ name, bytes: size }));
@@ -71,8 +74,8 @@ export function toldOfPlan(planned: Planned): Told {
   };
 }
 
-/** Tells that nothing was left to do. */
-export function toldOfFinished(planned: Planned): Told {
+/** The result of a conversion whose output was there already. */
+export function resultOfFinished(planned: Planned): CommandResult {
   const { to, opened, plan } = planned;
   const warnings = warningsFor(planned);
   return {

@@ -1,0 +1,127 @@
+import { type Angles, type Attention, type CosSin, outputOf } from "./attention.ts";
+import { CacheRows } from "./cache.ts";
+import type { DecoderConfig, HeadAttention } from "./config.ts";
+import type { Linear, Program } from "./program.ts";
+import { headsOf, type Seat, times } from "./share.ts";
+
+/** Multi-head or grouped-query attention. A member computes its own heads, and all gather the results. */
+export class HeadAttentionLayer implements Attention {
+  readonly #program: Program;
+  readonly #config: DecoderConfig;
+  readonly #sizes: HeadAttention;
+  readonly #window: number;
+  readonly #q: Linear;
+  readonly #k: Linear;
+  readonly #v: Linear;
+  readonly #o: Linear;
+  readonly #keys: CacheRows;
+  readonly #values: CacheRows;
+  /** Addresses of the weights of the norms of heads, and of the attention sinks; 0 where there are none. */
+  readonly #norms: readonly [q: number, k: number];
+  readonly #sinks: number;
+
+  constructor(program: Program, config: DecoderConfig, sizes: HeadAttention, window: number, key: string) {
+    const { heads, keyHeads, headDim } = sizes;
+    this.#program = program;
+    this.#config = config;
+    this.#sizes = sizes;
+    this.#window = window;
+    const queries = (seat: Seat) => times(headsOf(heads, keyHeads, seat).queries, headDim);
+    const keys = (seat: Seat) => times(headsOf(heads, keyHeads, seat).keys, headDim);
+    this.#q = program.linear(`${key}.q`, queries);
+    this.#k = program.linear(`${key}.k`, keys);
+    this.#v = program.linear(`${key}.v`, keys);
+    this.#o = outputOf(program, key, config.hidden);
+    const own = this.#own;
+    this.#keys = new CacheRows(program, own.keys.end - own.keys.start, headDim);
+    this.#values = new CacheRows(program, own.keys.end - own.keys.start, headDim);
+    this.#norms = [program.store.vector(`${key}.q_norm`), program.store.vector(`${key}.k_norm`)];
+    this.#sinks = program.store.vector(`${key}.sinks`);
+  }
+
+  get #own() {
+    return headsOf(this.#sizes.heads, this.#sizes.keyHeads, this.#program.seat);
+  }
+
+  apply(dst: number, x: number, tokens: number, length: number, angles: Angles): void {
+    const program = this.#program;
+    const { heads, headDim } = this.#sizes;
+    const { queries, keys } = this.#own;
+    const [queryHeads, keyHeads] = [queries.end - queries.start, keys.end - keys.start];
+    const q = program.room("q", tokens * queryHeads * headDim);
+    const k = program.room("k", tokens * keyHeads * headDim);
+    const v = program.room("v", tokens * keyHeads * headDim);
+    program.multiplyOwnAll(x, tokens, [
+      { dst: q, linear: this.#q },
+      { dst: k, linear: this.#k },
+      { dst: v, linear: this.#v },
+    ]);
+    const turns = this.#window > 0 ? angles.local : angles;
+    this.#normAndRotate(q, tokens, queryHeads, this.#norms[0], turns);
+    this.#normAndRotate(k, tokens, keyHeads, this.#norms[1], turns);
+    if (keyHeads > 0) {
+      this.#keys.append(k, length, tokens);
+      this.#values.append(v, length, tokens);
+    }
+    const width = queryHeads * headDim;
+    const whole = program.room("heads", tokens * heads * headDim);
+    const own = program.seat.size === 1 ? whole : program.room("own heads", tokens * width);
+    this.#attend(own, q, tokens, length);
+    program.exchange.gather(program.buffer, tokens, [
+      { share: own, dst: whole, total: heads * headDim, ranges: this.#q.ranges },
+    ]);
+    program.multiply(dst, whole, tokens, this.#o);
+  }
+
+  /** Normalises each head, where the model does that, and rotates it by its position, in place. */
+  #normAndRotate(x: number, tokens: number, heads: number, norm: number, { cos, sin }: CosSin): void {
+    const { kernels } = this.#program;
+    const { headDim } = this.#sizes;
+    const { rope, epsilon } = this.#config;
+    const stride = 4 * headDim;
+    if (norm !== 0) kernels.rmsNorm(x, stride, x, stride, norm, tokens * heads, headDim, epsilon);
+    const isInterleaved = rope.isInterleaved ? 1 : 0;
+    kernels.rope(x, tokens, heads * stride, heads, stride, rope.dim, cos, sin, isInterleaved);
+  }
+
+  #attend(out: number, q: number, tokens: number, length: number): void {
+    const program = this.#program;
+    const { kernels } = program;
+    const { heads, keyHeads, headDim } = this.#sizes;
+    const { queries, keys } = this.#own;
+    const group = heads / keyHeads;
+    const tokenStride = 4 * (queries.end - queries.start) * headDim;
+    const work = program.bytes("scores", kernels.attentionWorkspace(tokens * group, headDim, headDim));
+    for (let head = keys.start; head < keys.end; head++) {
+      const first = Math.max(queries.start, head * group);
+      const last = Math.min(queries.end, (head + 1) * group);
+      const at = 4 * (first - queries.start) * headDim;
+      const slot = head - keys.start;
+      kernels.attend(
+        out + at,
+        tokenStride,
+        4 * headDim,
+        q + at,
+        tokenStride,
+        4 * headDim,
+        tokens,
+        last - first,
+        this.#keys.values(slot),
+        this.#keys.stride,
+        this.#keys.scales(slot),
+        this.#values.values(slot),
+        this.#values.stride,
+        this.#values.scales(slot),
+        this.#keys.scaleStride,
+        length + tokens,
+        headDim,
+        headDim,
+        1,
+        this.#window,
+        this.#config.attentionScale,
+        this.#sinks === 0 ? 0 : this.#sinks + 4 * first,
+        work,
+      );
+    }
+  }
+}

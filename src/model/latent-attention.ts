@@ -1,0 +1,166 @@
+import { type Angles, type Attention, outputOf } from "./attention.ts";
+import { CacheRows } from "./cache.ts";
+import type { DecoderConfig, LatentAttention } from "./config.ts";
+import type { Linear, Program } from "./program.ts";
+import { headsOf, rowsOf, type Seat, times } from "./share.ts";
+
+/**
+ * Multi-head latent attention in its absorbed form. The cache holds one vector a token: the latent c, and a
+ * part with positions that all heads share. The keys and values of a head would be c Uk^T and c Uv^T. A score
+ * q . (c Uk^T) equals (q Uk) . c, so queries are projected to the latent space once, attention is computed
+ * there, and its result is projected back by Uv.
+ */
+export class LatentAttentionLayer implements Attention {
+  readonly #program: Program;
+  readonly #config: DecoderConfig;
+  readonly #sizes: LatentAttention;
+  readonly #window: number;
+  /** Projections of queries: `up` alone, or `down` to the latent queries and then `up`. */
+  readonly #down: Linear | null;
+  readonly #up: Linear;
+  readonly #kv: Linear;
+  readonly #toLatent: Linear;
+  readonly #fromLatent: Linear;
+  readonly #o: Linear;
+  readonly #cache: CacheRows;
+  readonly #queryNorm: number;
+  readonly #latentNorm: number;
+
+  constructor(program: Program, config: DecoderConfig, sizes: LatentAttention, window: number, key: string) {
+    this.#program = program;
+    this.#config = config;
+    this.#sizes = sizes;
+    this.#window = window;
+    const { heads, queryRank, plainDim, ropeDim, rank, valueDim } = sizes;
+    const share = (seat: Seat) => headsOf(heads, heads, seat).queries;
+    this.#down = queryRank === null ? null : program.linear(`${key}.q_a`, (seat) => rowsOf(queryRank, seat));
+    this.#up = program.linear(`${key}.q_b`, (seat) => times(share(seat), plainDim + ropeDim));
+    this.#kv = program.linear(`${key}.kv_a`, (seat) => rowsOf(rank + ropeDim, seat));
+    this.#toLatent = program.linear(`${key}.to_latent`, share);
+    this.#fromLatent = program.linear(`${key}.from_latent`, (seat) => times(share(seat), valueDim));
+    this.#o = outputOf(program, key, config.hidden);
+    this.#cache = new CacheRows(program, 1, rank + ropeDim);
+    this.#queryNorm = program.store.vector(`${key}.q_a_norm`);
+    this.#latentNorm = program.store.vector(`${key}.kv_a_norm`);
+  }
+
+  apply(dst: number, x: number, tokens: number, length: number, angles: Angles): void {
+    const program = this.#program;
+    const { kernels } = program;
+    const { heads, queryRank, plainDim, ropeDim, rank, valueDim } = this.#sizes;
+    const own = headsOf(heads, heads, program.seat).queries;
+    const count = own.end - own.start;
+    const kv = program.room("kv", tokens * (rank + ropeDim));
+    const latent = 4 * (rank + ropeDim);
+    const headWidth = plainDim + ropeDim;
+    const q = program.room("q", tokens * count * headWidth);
+    if (this.#down === null || queryRank === null) {
+      program.multiply(kv, x, tokens, this.#kv);
+      program.multiplyOwn(q, x, tokens, this.#up);
+    } else {
+      const low = program.room("low q", tokens * queryRank);
+      program.multiplyAll(x, tokens, [
+        { dst: kv, linear: this.#kv },
+        { dst: low, linear: this.#down },
+      ]);
+      const stride = 4 * queryRank;
+      kernels.rmsNorm(low, stride, low, stride, this.#queryNorm, tokens, queryRank, this.#config.epsilon);
+      program.multiplyOwn(q, low, tokens, this.#up);
+    }
+    kernels.rmsNorm(kv, latent, kv, latent, this.#latentNorm, tokens, rank, this.#config.epsilon);
+    const { cos, sin } = angles;
+    const { rope } = this.#config;
+    const isInterleaved = rope.isInterleaved ? 1 : 0;
+    kernels.rope(kv + 4 * rank, tokens, latent, 1, latent, ropeDim, cos, sin, isInterleaved);
+    const tokenStride = 4 * count * headWidth;
+    kernels.rope(
+      q + 4 * plainDim,
+      tokens,
+      tokenStride,
+      count,
+      4 * headWidth,
+      ropeDim,
+      cos,
+      sin,
+      isInterleaved,
+    );
+    this.#cache.append(kv, length, tokens);
+    const latentQ = program.room("latent q", count * tokens * (rank + ropeDim));
+    this.#toLatentQueries(latentQ, q, tokens, count);
+    const mixed = program.room("mixed", count * tokens * rank);
+    this.#attend(mixed, latentQ, tokens, length, count);
+    const whole = program.room("heads", tokens * heads * valueDim);
+    const mine = program.seat.size === 1 ? whole : program.room("own heads", tokens * count * valueDim);
+    this.#bringBack(mine, mixed, tokens, count);
+    program.exchange.gather(program.buffer, tokens, [
+      { share: mine, dst: whole, total: heads * valueDim, ranges: this.#fromLatent.ranges },
+    ]);
+    program.multiply(dst, whole, tokens, this.#o);
+  }
+
+  /** latentQ[head][token] <- (q Uk, the part of q with positions) */
+  #toLatentQueries(latentQ: number, q: number, tokens: number, count: number): void {
+    const program = this.#program;
+    const { kernels } = program;
+    const { plainDim, ropeDim, rank, valueDim } = this.#sizes;
+    const headWidth = plainDim + ropeDim;
+    const part = program.room("part", tokens * Math.max(plainDim, rank));
+    const made = program.room("made", tokens * Math.max(valueDim, rank));
+    for (let head = 0; head < count; head++) {
+      const from = q + 4 * head * headWidth;
+      kernels.copyRows(part, 4 * plainDim, from, 4 * count * headWidth, tokens, 4 * plainDim);
+      program.multiplyOwn(made, part, tokens, this.#toLatent, head);
+      const width = 4 * (rank + ropeDim);
+      const at = latentQ + head * tokens * width;
+      kernels.copyRows(at, width, made, 4 * rank, tokens, 4 * rank);
+      kernels.copyRows(at + 4 * rank, width, from + 4 * plainDim, 4 * count * headWidth, tokens, 4 * ropeDim);
+    }
+  }
+
+  #attend(mixed: number, latentQ: number, tokens: number, length: number, count: number): void {
+    const program = this.#program;
+    const { kernels } = program;
+    const { ropeDim, rank } = this.#sizes;
+    if (count === 0) return;
+    const dim = rank + ropeDim;
+    const cache = this.#cache;
+    const work = program.bytes("scores", kernels.attentionWorkspace(tokens * count, dim, rank));
+    kernels.attend(
+      mixed,
+      4 * rank,
+      4 * tokens * rank,
+      latentQ,
+      4 * dim,
+      4 * tokens * dim,
+      tokens,
+      count,
+      cache.values(0),
+      cache.stride,
+      cache.scales(0),
+      cache.values(0),
+      cache.stride,
+      cache.scales(0),
+      cache.scaleStride,
+      length + tokens,
+      dim,
+      rank,
+      1,
+      this.#window,
+      this.#config.attentionScale,
+      0,
+      work,
+    );
+  }
+
+  /** out[token][head] <- mixed[head][token] Uv^T */
+  #bringBack(out: number, mixed: number, tokens: number, count: number): void {
+    const program = this.#program;
+    const { rank, valueDim } = this.#sizes;
+    const made = program.room("made", tokens * Math.max(valueDim, rank));
+    for (let head = 0; head < count; head++) {
+      program.multiplyOwn(made, mixed + 4 * head * tokens * rank, tokens, this.#fromLatent, head);
+      const bytes = 4 * valueDim;
+      program.kernels.copyRows(out + head * bytes, count * bytes, made, bytes, tokens, bytes);
+    }
+  }
+}
