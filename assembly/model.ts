@@ -29,9 +29,9 @@ export {
   swiglu,
   swigluBackward,
 } from "./kernels/train/backward";
+export { multiply } from "./kernels/train/multiply";
 export { sumOfSquares } from "./kernels/train/optimizer";
 export { roundWorkspace } from "./kernels/train/round";
-export { addRows } from "./kernels/train/rows";
 export { hadamard, roundNvfp4, setDraws } from "./kernels/train/stochastic";
 export { transpose } from "./kernels/train/transpose";
 
@@ -61,7 +61,9 @@ export function gemmPlain(
 export function round(
   format: i32,
   dst: usize,
+  dstStride: usize,
   src: usize,
+  stride: usize,
   rows: usize,
   cols: usize,
   blockRows: usize,
@@ -70,9 +72,12 @@ export function round(
   sums: usize,
   work: usize,
 ): void {
-  if (format == 0) roundAs<E4M3>(dst, src, rows, cols, blockRows, blockCols, rounding, sums, work);
-  else if (format == 1) roundAs<E5M2>(dst, src, rows, cols, blockRows, blockCols, rounding, sums, work);
-  else roundAs<E2M1>(dst, src, rows, cols, blockRows, blockCols, rounding, sums, work);
+  // biome-ignore format: one instantiation a line
+  switch (format) {
+    case 0: return roundAs<E4M3>(dst, dstStride, src, stride, rows, cols, blockRows, blockCols, rounding, sums, work);
+    case 1: return roundAs<E5M2>(dst, dstStride, src, stride, rows, cols, blockRows, blockCols, rounding, sums, work);
+    default: return roundAs<E2M1>(dst, dstStride, src, stride, rows, cols, blockRows, blockCols, rounding, sums, work);
+  }
 }
 
 export function roundStochastic(

@@ -1,10 +1,14 @@
 import type { DecoderConfig, HeadAttention } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
-import { shareOf } from "../model/share.ts";
+import { type Range, shareOf } from "../model/share.ts";
 import type { Buffers, Saved } from "./buffers.ts";
 import type { TrainKernels } from "./kernels.ts";
 import { attentionOf } from "./linears.ts";
-import type { LinearProducts } from "./products.ts";
+import type { LinearProducts, Sizes } from "./products.ts";
+import type { Operand } from "./roundings.ts";
+
+/** Queries that are multiplied together, by the keys up to the last one that any of them sees. */
+export const HEAD_BLOCK = 64;
 
 /**
  * Causal attention and its gradients. A member computes some key-value heads of some sequences, with all
@@ -54,18 +58,19 @@ export class TrainedAttention {
     }
   }
 
-  /** Adds to d.q, d.k and d.v from d.heads, the gradient of `forward`'s result. */
+  /** d.q, d.k and d.v <- the gradients of q, k and v, from d.heads, the gradient of `forward`'s result. */
   backward(saved: Saved, buffers: Buffers): void {
     const { heads, keyHeads } = this.#sizes;
     const group = heads / keyHeads;
     for (const { row, keyHead } of this.#tasks(buffers.size.batch))
-      for (let head = keyHead * group; head < (keyHead + 1) * group; head++)
-        this.#head(saved, buffers, row, head, keyHead);
+      for (let i = 0; i < group; i++) this.#head(saved, buffers, row, keyHead * group + i, keyHead, i > 0);
   }
 
   /**
    * The backward pass of one query head of a sequence. Its probabilities are computed again: keeping them from
-   * the forward pass would take length^2 values a head.
+   * the forward pass would take length^2 values a head. No query sees a later key: a block of queries meets the keys up to its last one, and a block of
+   * keys the queries from its first one on.
+   * @param adds whether d.k and d.v hold the part of another query head already
    */
   #head(
     saved: Saved,
@@ -73,42 +78,46 @@ export class TrainedAttention {
     row: number,
     head: number,
     keyHead: number,
+    adds: boolean,
   ): void {
     const { heads, keyHeads, headDim } = this.#sizes;
-    const kernels = this.#kernels;
-    const { q, k, v, dout, transposed, result } = work.head;
-    const { p, dp, transposed: transposedP } = work.scores;
-    const at = (x: number, count: number, one: number) => x + 4 * (row * length * count + one) * headDim;
-    const bytes = 4 * headDim;
-    const take = (dst: number, src: number, count: number, one: number) =>
-      kernels.copyRows(dst, bytes, at(src, count, one), count * bytes, length, bytes);
-    const add = (dst: number, count: number, one: number) =>
-      kernels.addRows(at(dst, count, one), result, length, headDim, count * headDim);
-    const multiply = (dst: number, x: number, w: number, n: number, depth: number) =>
-      this.#products.multiply(dst, x, w, [length, n, depth], work);
-    const transpose = (dst: number, src: number, cols: number) =>
-      kernels.transpose(dst, src, length, cols, cols);
-    take(q, saved.q, heads, head);
-    take(k, saved.k, keyHeads, keyHead);
-    take(v, saved.v, keyHeads, keyHead);
-    take(dout, d.heads, heads, head);
-    multiply(p, q, k, length, headDim);
-    kernels.causalSoftmax(p, length, this.#scale);
-    multiply(dp, dout, v, length, headDim);
-    // dv = p^T dout
-    transpose(transposedP, p, length);
-    transpose(transposed, dout, headDim);
-    multiply(result, transposedP, transposed, headDim, length);
-    add(d.v, keyHeads, keyHead);
-    kernels.softmaxBackward(dp, dp, p, length, this.#scale);
-    // dq = ds k
-    transpose(transposed, k, headDim);
-    multiply(result, dp, transposed, headDim, length);
-    add(d.q, heads, head);
-    // dk = ds^T q
-    transpose(transposedP, dp, length);
-    transpose(transposed, q, headDim);
-    multiply(result, transposedP, transposed, headDim, length);
-    add(d.k, keyHeads, keyHead);
+    const { p, dp } = work.scores;
+    const of = (x: number, count: number, one: number, from: number): Operand => ({
+      at: x + 4 * ((row * length + from) * count + one) * headDim,
+      stride: count * headDim,
+    });
+    const query = (x: number, from: number) => of(x, heads, head, from);
+    const key = (x: number, from: number) => of(x, keyHeads, keyHead, from);
+    const square = (x: number, i: number, j: number) => ({ at: x + 4 * (i * length + j), stride: length });
+    const transposed = (operand: Operand) => ({ ...operand, isTransposed: true });
+    const multiply = (dst: Operand, x: Operand, w: Operand, sizes: Sizes, factor = 0) =>
+      this.#products.multiply(dst, x, w, sizes, work, factor);
+    const blocks = blocksOf(length);
+    for (const { start, end } of blocks) {
+      const sizes = [end - start, end, headDim] as const;
+      multiply(square(p, start, 0), query(saved.q, start), key(saved.k, 0), sizes);
+      multiply(square(dp, start, 0), query(d.heads, start), key(saved.v, 0), sizes);
+    }
+    this.#kernels.causalSoftmax(p, length, this.#scale);
+    const ds = dp;
+    this.#kernels.softmaxBackward(ds, dp, p, length, this.#scale);
+    for (const { start, end } of blocks) {
+      const sizes = [end - start, headDim, length - start] as const;
+      const factor = adds ? 1 : 0;
+      // dv = p^T dout, dk = ds^T q, dq = ds k
+      const [pOfKeys, dsOfKeys] = [transposed(square(p, start, start)), transposed(square(ds, start, start))];
+      multiply(key(d.v, start), pOfKeys, transposed(query(d.heads, start)), sizes, factor);
+      multiply(key(d.k, start), dsOfKeys, transposed(query(saved.q, start)), sizes, factor);
+      const before = [end - start, headDim, end] as const;
+      multiply(query(d.q, start), square(ds, start, 0), transposed(key(saved.k, 0)), before);
+    }
   }
+}
+
+/** Queries, or keys, in blocks. */
+function blocksOf(length: number): Range[] {
+  return Array.from({ length: Math.ceil(length / HEAD_BLOCK) }, (_, i) => ({
+    start: i * HEAD_BLOCK,
+    end: Math.min((i + 1) * HEAD_BLOCK, length),
+  }));
 }

@@ -80,8 +80,8 @@ export class Buffers {
   readonly lastNormed: number;
   readonly logits: number;
   readonly d: Gradients;
-  /** The input x of a linear layer, transposed: [k, tokens]. */
-  readonly transposedX: number;
+  /** The input x of a linear layer, rounded along the tokens: [tokens, k], or its transpose [k, tokens]. */
+  readonly roundedX: number;
   /** cos, sin and -sin of each token's angles, [tokens, dim / 2]. -sin undoes a rotation. */
   readonly cos: number;
   readonly sin: number;
@@ -121,7 +121,7 @@ export class Buffers {
     this.lastNormed = buffer("last normed", hidden);
     this.logits = buffer("logits", vocabulary);
     this.d = gradientsOf(config, (name, cols) => buffer(`d${name}`, cols));
-    this.transposedX = buffer("transposed x", Math.max(...weights.linears.map(({ k }) => k), hidden));
+    this.roundedX = buffer("rounded x", Math.max(...weights.linears.map(({ k }) => k), hidden));
     this.cos = buffer("all cos", rope.frequencies.length);
     this.sin = buffer("all sin", rope.frequencies.length);
     this.negatedSin = buffer("all back", rope.frequencies.length);
@@ -135,10 +135,11 @@ export class Buffers {
     );
     const rank = adapted[0]?.adapter?.rank ?? 0;
     this.dlow = [0, 1, 2].map((i) => buffer(`dlow ${i}`, rank));
-    const works = Array.from({ length: program.seat.size }, (_, rank) =>
-      workspaceOf(program, config, weights, this.chunks, tokens, size, { rank, size: program.seat.size }),
+    const { seat } = program;
+    const works = Array.from({ length: seat.size }, (_, rank) =>
+      workspaceOf(program, config, weights, this.chunks, size, { rank, size: seat.size }),
     );
-    this.work = works[program.seat.rank]!;
+    this.work = works[seat.rank]!;
     this.#fillAngles();
   }
 

@@ -10,23 +10,46 @@ export interface TrainKernels extends ModelKernels {
   scratchBytes(): number;
   moveScratch(place: number): void;
 
-  /** dst[cols, rows] <- the transpose of src[rows, cols], whose rows are `stride` values apart. */
-  transpose(dst: number, src: number, rows: number, cols: number, stride: number): void;
+  /**
+   * dst[m, n] += factor * x[m, k] w[n, k]^T, or dst <- x w^T with a factor of 0. A transposed operand lies
+   * as [k, m] or [k, n]. Strides are from row to row, in values. Each value is summed in the same order whatever
+   * m and n are.
+   * @param work `plainWorkspace(m, k)` bytes
+   */
+  multiply(
+    dst: number,
+    dstStride: number,
+    x: number,
+    xStride: number,
+    isXTransposed: number,
+    w: number,
+    wStride: number,
+    isWTransposed: number,
+    m: number,
+    n: number,
+    k: number,
+    factor: number,
+    work: number,
+  ): void;
 
-  /** Rows of dst, which are `stride` values apart, += src[rows, cols]. */
-  addRows(dst: number, src: number, rows: number, cols: number, stride: number): void;
+  /** dst[cols, rows] <- the transpose of src[rows, cols]. Strides are from row to row, in values. */
+  transpose(dst: number, dstStride: number, src: number, stride: number, rows: number, cols: number): void;
 
   /** Bytes of working memory for `round` of any rows of so many columns or fewer. */
   roundWorkspace(cols: number, blockRows: number): number;
 
   /**
-   * dst[rows, cols] <- src quantised with UE8M0 scales and dequantised again. `sums`: address of nine float64,
-   * to which the kernel adds what `compare` would of src and dst; or 0, and then dst may be src.
+   * dst[rows, cols] <- src quantised with UE8M0 scales and dequantised again. Strides are from row to row, in
+   * values. `sums`: address of nine float64, to three of which the kernel adds what `compare` would: the
+   * largest magnitude, and how many values were flushed to 0 and cut to the largest code; or 0, and then dst
+   * may be src.
    */
   round(
     format: FormatId,
     dst: number,
+    dstStride: number,
     src: number,
+    stride: number,
     rows: number,
     cols: number,
     blockRows: number,

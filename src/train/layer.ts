@@ -133,37 +133,27 @@ export class TrainedLayer {
 
   /** Takes the gradient of the layer's output in d.x, and leaves that of its input there. */
   backward(saved: Saved, buffers: Buffers, observer: Observer | null): void {
-    const { hidden } = this.#config;
-    const { inner, queries, keys } = sizesOf(this.#config);
+    const { inner } = sizesOf(this.#config);
     const { heads, keyHeads } = attentionOf(this.#config);
     const { q, k, v, o, gate, up, down } = this.#weights;
     const { d, own } = buffers;
     const rows = own.end - own.start;
-    const clear = (place: number, cols: number) =>
-      this.#program.view(place + 4 * own.start * cols, rows * cols).fill(0);
     const linear = (dx: number, x: number, ...products: { dy: number; weight: LinearWeight }[]) =>
       linearBackward(this.#program, this.#products, this.#adapters, dx, x, products, buffers, observer);
-    clear(d.act, inner);
     linear(d.act, saved.act, { dy: d.x, weight: down });
     const at = 4 * own.start * inner;
     // biome-ignore format: a table of arguments
     this.#kernels.swigluBackward(d.gate + at, d.up + at, d.act + at, saved.gate + at, saved.up + at, rows * inner);
-    clear(d.normed, hidden);
     linear(d.normed, saved.normedMiddle, { dy: d.gate, weight: gate }, { dy: d.up, weight: up });
     // d.x already holds the gradient of the residual connection; that through the block is added to it.
     const second = this.#norm("post_attention_layernorm");
     normBackward(this.#program, this.#config, d.x, second, d.normed, saved.middle, buffers, 1);
-    clear(d.heads, queries);
     linear(d.heads, saved.heads, { dy: d.x, weight: o });
-    clear(d.q, queries);
-    clear(d.k, keys);
-    clear(d.v, keys);
     this.#program.exchange.barrier();
     this.#attention.backward(saved, buffers);
     this.#program.exchange.barrier();
     this.#normAndRotateBackward(d.rawQ, d.q, saved.rawQ, "self_attn.q_norm", heads, buffers);
     this.#normAndRotateBackward(d.rawK, d.k, saved.rawK, "self_attn.k_norm", keyHeads, buffers);
-    clear(d.normed, hidden);
     linear(
       d.normed,
       saved.normedX,
@@ -194,7 +184,7 @@ export class TrainedLayer {
   }
 }
 
-/** The gradients of y = x w^T for all weights that multiply the same x: dw += dy^T x, dx += dy w. */
+/** The gradients of y = x w^T for all weights that multiply the same x: dw += dy^T x, and dx <- the sum of their dy w. */
 export function linearBackward(
   program: Program,
   products: LinearProducts,
@@ -205,7 +195,7 @@ export function linearBackward(
   buffers: Buffers,
   observer: Observer | null,
 ): void {
-  const { tokens, transposedX, own, work } = buffers;
+  const { tokens, roundedX, own, work } = buffers;
   const trained = linears.filter(({ weight }) => weight.parameter.isTrained);
   const adapted = linears.flatMap(({ dy, weight }, i) =>
     weight.adapter === null ? [] : [{ dy, weight, adapter: weight.adapter, dlow: buffers.dlow[i]! }],
@@ -214,12 +204,13 @@ export function linearBackward(
     const { n, k, parameter } = weight;
     observer?.(parameter.name, { x, dy, rows: tokens, n, k });
   }
-  program.exchange.barrier(); // All members have written dy and x, and are done with the last transposedX.
-  if (trained.length > 0) products.transposeX(transposedX, x, tokens, linears[0]!.weight, work);
+  program.exchange.barrier(); // All members have written dy and x, and are done with the last roundedX.
+  if (trained.length > 0) products.roundX(roundedX, x, tokens, linears[0]!.weight, work);
   for (const { dlow, dy, weight, adapter } of adapted) adapters.lower(dlow, dy, weight, adapter, buffers);
   program.exchange.barrier();
-  for (const { dy, weight } of trained) products.weightGradient(weight, dy, transposedX, tokens, work);
-  for (const { dy, weight } of linears) products.inputGradient(dx, dy, own, weight, work);
+  for (const { dy, weight } of trained) products.weightGradient(weight, dy, x, roundedX, tokens, work);
+  for (const [i, { dy, weight }] of linears.entries())
+    products.inputGradient(dx, dy, own, weight, work, i > 0);
   for (const { dlow, dy, weight, adapter } of adapted) {
     adapters.weightGradients(dlow, dy, x, weight, adapter, buffers);
     adapters.inputGradient(dx, dlow, weight, adapter, buffers);

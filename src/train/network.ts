@@ -52,18 +52,17 @@ export class Network {
 
   /** Chooses the random words of stochastic rounding. */
   draw({ seed, step, part }: Draw): void {
-    Object.assign(this.#products, { seed, step, part });
+    Object.assign(this.#products.roundings, { seed, step, part });
   }
 
   /**
-   * Makes this member's rows of the rounded and transposed weights, after their values have changed. Other
+   * Makes this member's part of the rounded weights, after their values have changed. Other
    * members may read them after the next barrier.
    */
   refresh(buffers: Buffers, isFirst: boolean): void {
     for (const weight of [...this.#weights.linears, this.#weights.head]) {
       // Weights that are not trained stay as they are.
       if (isFirst || weight.parameter.isTrained) this.#products.refresh(weight, buffers.work);
-      if (weight.adapter !== null) this.#adapters.refresh(weight, weight.adapter);
     }
   }
 
@@ -114,8 +113,7 @@ export class Network {
     const { hidden, layers } = this.#config;
     const program = this.#program;
     const { d, own, saved, last, lastNormed, logits } = buffers;
-    for (const place of [d.x, d.normed])
-      program.view(place + 4 * own.start * hidden, (own.end - own.start) * hidden).fill(0);
+    program.view(d.x + 4 * own.start * hidden, (own.end - own.start) * hidden).fill(0);
     const head = { dy: logits, weight: this.#weights.head };
     linearBackward(program, this.#products, this.#adapters, d.normed, lastNormed, [head], buffers, null);
     const norm = this.#parameters.get("model.norm.weight");
@@ -123,7 +121,10 @@ export class Network {
     for (let i = layers.length - 1; i >= 0; i--) {
       // With `recompute`, only the last layer's buffers still hold its own values. The output of the layer is
       // not needed again, so it goes to `last`, which is not needed either.
-      if (buffers.isShared && i < layers.length - 1) this.#layers[i]!.forward(saved[i]!, last, buffers);
+      if (buffers.isShared && i < layers.length - 1) {
+        program.exchange.barrier(); // Nobody reads the buffers for gradients of weights any more.
+        this.#layers[i]!.forward(saved[i]!, last, buffers);
+      }
       this.#layers[i]!.backward(saved[i]!, buffers, observer);
     }
     program.exchange.barrier();

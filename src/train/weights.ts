@@ -4,10 +4,11 @@ import { adapterOf, type Lora } from "./lora.ts";
 import type { TrainingPlan } from "./member.ts";
 import type { Parameter, Parameters } from "./parameters.ts";
 import { type Recipe, recipes } from "./recipes.ts";
+import { isOneRounding } from "./roundings.ts";
 
 /**
- * A weight w [n, k], and the two forms of it that products read, which are made again after each step.
- * `rounded` and `transposed` are addresses.
+ * A weight w [n, k], and the forms of it that products read where it is rounded, which are made again after
+ * each step. `rounded` and `across` are addresses.
  */
 export interface LinearWeight {
   readonly name: string;
@@ -17,8 +18,8 @@ export interface LinearWeight {
   readonly recipe: Recipe;
   /** [n, k], rounded for y = x w^T; the values themselves where nothing is rounded. */
   readonly rounded: number;
-  /** [k, n], transposed and rounded for dx = dy w. */
-  readonly transposed: number;
+  /** Rounded along n for dx = dy w: [n, k], or its transpose [k, n]. The values themselves if not rounded. */
+  readonly across: number;
   /** Its number among all weights, and that of the weight under which their common x is rounded. */
   readonly index: number;
   readonly indexOfX: number;
@@ -34,28 +35,13 @@ export interface Adapter {
   readonly b: Parameter;
   readonly rank: number;
   readonly scale: number;
-  /** Addresses of A^T [k, rank] and B^T [rank, n]. */
-  readonly transposedA: number;
-  readonly transposedB: number;
 }
 
-function makeAdapter(
-  program: Program,
-  lora: Lora | null,
-  parameters: Parameters,
-  { name, shape }: Parameter,
-): Adapter | null {
+function makeAdapter(lora: Lora | null, parameters: Parameters, { name, shape }: Parameter): Adapter | null {
   const found = adapterOf(lora, name, shape);
   if (found === null) return null;
   const [a, b] = [parameters.get(found.a[0]), parameters.get(found.b[0])];
-  return {
-    a,
-    b,
-    rank: lora!.rank,
-    scale: lora!.alpha / lora!.rank,
-    transposedA: program.room(`${a.name} transposed`, a.count),
-    transposedB: program.room(`${b.name} transposed`, b.count),
-  };
+  return { a, b, rank: lora!.rank, scale: lora!.alpha / lora!.rank };
 }
 
 /** The weights of all linear layers and of the head. */
@@ -80,18 +66,21 @@ export class Weights {
     ): LinearWeight => {
       const parameter = parameters.get(tensor);
       const [n, k] = parameter.shape as [number, number];
-      const isRounded = of.forward.w !== null;
+      const { w } = of.forward;
+      const other = of.inputGradient.w;
+      const room = (what: string) => program.room(`${name} ${what}`, parameter.count);
+      const rounded = w === null ? parameter.value : room("rounded");
       return {
         name,
         parameter,
         n,
         k,
         recipe: of,
-        rounded: isRounded ? program.room(`${name} rounded`, parameter.count) : parameter.value,
-        transposed: program.room(`${name} transposed`, parameter.count),
+        rounded,
+        across: other === null ? parameter.value : isOneRounding(w, other) ? rounded : room("across"),
         index,
         indexOfX,
-        adapter: makeAdapter(program, lora, parameters, parameter),
+        adapter: makeAdapter(lora, parameters, parameter),
       };
     };
     const names = Object.keys(LINEARS) as LinearName[];

@@ -1,6 +1,7 @@
 import type { DecoderConfig } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
 import type { Seat } from "../model/share.ts";
+import { HEAD_BLOCK } from "./attention.ts";
 import type { BatchSize } from "./buffers.ts";
 import { Chunks } from "./chunks.ts";
 import type { TrainKernels } from "./kernels.ts";
@@ -10,112 +11,58 @@ import type { LinearWeight, Weights } from "./weights.ts";
 
 /** Working memory of one member: addresses. */
 export interface Workspace {
-  /** A rounded operand, a transposed operand, and a result that is going to be added to another tensor. */
+  /** A rounded operand, and an operand that is transposed before it is rounded. */
   readonly rounded: number;
   readonly transposed: number;
-  readonly result: number;
-  /** The transpose of a low-rank matrix of an adapter, [rank, tokens]. */
-  readonly lowTransposed: number;
-  /** Workspaces of the kernels `gemmPlain`, `round` and `attend`. */
+  /** Workspaces of the kernels `multiply`, `round` and `attend`. */
   readonly gemm: number;
   readonly rounding: number;
   readonly attention: number;
-  /** One head of a sequence, each [length, headDim]; dout is the gradient of its result. */
-  readonly head: {
-    readonly q: number;
-    readonly k: number;
-    readonly v: number;
-    readonly dout: number;
-    readonly transposed: number;
-    readonly result: number;
-  };
-  /** The head's probabilities, their gradients, and one of these transposed, [length, length]. */
-  readonly scores: { readonly p: number; readonly dp: number; readonly transposed: number };
+  /** The probabilities of one head of a sequence, and their gradients, [length, length]. */
+  readonly scores: { readonly p: number; readonly dp: number };
 }
 
 /** Allocates a member's working memory, large enough for the largest of its products. */
 export function workspaceOf(
   program: Program,
   config: DecoderConfig,
-  weights: Weights,
+  { linears, head }: Weights,
   chunks: Chunks,
-  tokens: number,
-  { length }: BatchSize,
+  { batch, length }: BatchSize,
   seat: Seat,
 ): Workspace {
   const kernels = program.kernels as TrainKernels;
   const { heads, keyHeads, headDim } = attentionOf(config);
-  const name = (what: string) => `${what} of ${seat.rank}`;
-  const floats = (what: string, n: number) => program.room(name(what), n);
+  const tokens = batch * length;
+  const bytes = (what: string, count: number) => program.bytes(`${what} of ${seat.rank}`, count >>> 0);
+  const floats = (what: string, count: number) => program.room(`${what} of ${seat.rank}`, count);
+  const most = (of: (weight: LinearWeight) => number) => Math.max(...[...linears, head].map(of));
   const ownOf = (shares: Chunks) => {
     const { start, end } = shares.rowsOf(seat);
     return end - start;
   };
   const rows = ownOf(chunks);
-  const shapes = [...weights.linears, weights.head].map(({ n, k, recipe, adapter }: LinearWeight) => {
-    const { forward, inputGradient, weightGradient } = recipe;
-    return {
-      n,
-      k,
-      // An adapter's A is shared by columns.
-      ownN: Math.max(
-        ownOf(new Chunks(n, blockRows(weightGradient.dy))),
-        adapter === null ? 0 : ownOf(new Chunks(k)),
-      ),
-      rank: adapter?.rank ?? 0,
-      formats: [forward.x, forward.w, inputGradient.dy, inputGradient.w, weightGradient.dy, weightGradient.x],
-    };
-  });
-  const most = (of: (shape: (typeof shapes)[number]) => number) => Math.max(...shapes.map(of));
-  const products = shapes.flatMap(({ n, k, ownN }) => [
-    kernels.plainWorkspace(rows, Math.max(n, k)),
-    kernels.plainWorkspace(ownN, tokens),
+  const width = ({ n, k }: LinearWeight) => Math.max(n, k);
+  /** Rows of the left operands of weight gradients, of a weight and of its adapter. */
+  const height = ({ n, recipe, adapter }: LinearWeight) =>
+    Math.max(
+      ownOf(new Chunks(n, blockRows(recipe.weightGradient.dy))),
+      adapter === null ? 0 : Math.max(ownOf(new Chunks(n)), adapter.rank),
+    );
+  const formats = linears.flatMap(({ recipe: { forward, inputGradient, weightGradient } }) => [
+    ...[forward.x, forward.w, inputGradient.dy, inputGradient.w, weightGradient.dy, weightGradient.x],
   ]);
-  const attention = Math.max(length, headDim);
-  const widest = Math.max(
-    tokens,
-    most(({ n, k }) => Math.max(n, k)),
+  const gemm = Math.max(
+    kernels.plainWorkspace(rows, most(width)) >>> 0,
+    kernels.plainWorkspace(most(height), tokens) >>> 0,
+    kernels.plainWorkspace(HEAD_BLOCK, Math.max(length, headDim)) >>> 0,
   );
-  const tallest = blockRows(...shapes.flatMap(({ formats }) => formats));
-  const dims = (what: string) => floats(what, length * headDim);
-  const squares = (what: string) => floats(what, length * length);
   return {
-    rounded: floats(
-      "rounded",
-      Math.max(
-        most(({ n, k }) => rows * Math.max(n, k)),
-        most(({ ownN }) => ownN * tokens),
-      ),
-    ),
-    transposed: floats(
-      "transposed",
-      most(({ ownN }) => ownN * tokens),
-    ),
-    result: floats(
-      "result",
-      most(({ ownN, k }) => Math.max(rows, ownN) * k),
-    ),
-    lowTransposed: floats(
-      "low",
-      most(({ rank }) => rank * tokens),
-    ),
-    gemm: program.bytes(
-      name("gemm"),
-      Math.max(...products.map((bytes) => bytes >>> 0), kernels.plainWorkspace(attention, attention) >>> 0),
-    ),
-    rounding: program.bytes(name("rounding"), kernels.roundWorkspace(widest, tallest) >>> 0),
-    attention: program.bytes(
-      name("attention"),
-      kernels.attentionWorkspace(length * (heads / keyHeads), headDim, headDim) >>> 0,
-    ),
-    head: {
-      q: dims("q"),
-      k: dims("k"),
-      v: dims("v"),
-      dout: dims("dout"),
-      transposed: dims("transposed head"),
-      result: dims("result of head"),
-    },
-    scores: { p: squares("p"), dp: squares("dp"), transposed: squares("transposed p") },
+    rounded: floats("rounded", Math.max(rows * most(width), most(height) * tokens)),
+    transposed: floats("transposed", most(height) * tokens),
+    gemm: bytes("gemm", gemm),
+    rounding: bytes("rounding", kernels.roundWorkspace(Math.max(tokens, most(width)), blockRows(...formats))),
+    attention: bytes("attention", kernels.attentionWorkspace(length * (heads / keyHeads), headDim, headDim)),
+    scores: { p: floats("p", length * length), dp: floats("dp", length * length) },
   };
 }

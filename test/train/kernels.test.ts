@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { FORMAT_ID, ROUNDING_ID } from "../../src/tensor/formats.ts";
+import { FORMAT_ID, ROUNDING_ID, valueOfCode } from "../../src/tensor/formats.ts";
 import type { TrainKernels } from "../../src/train/kernels.ts";
 import { type Bench, benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
 import { randomNormal } from "../support/random.ts";
@@ -12,6 +12,12 @@ function worst(found: ArrayLike<number>, expected: ArrayLike<number>): number {
     size = Math.max(size, Math.abs(expected[i]!));
   }
   return found.length === expected.length ? most / (size || 1) : Infinity;
+}
+
+/** The bits of float32 values; those of NaN are all the same. */
+function bytesOf(values: Float32Array): Buffer {
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  return Buffer.from(words.map((word, i) => (Number.isNaN(values[i]) ? 0x7fc00000 : word)).buffer);
 }
 
 /** The gradient of sum(weights * f(x)) by central differences in float64. */
@@ -37,58 +43,197 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     return Object.assign(bench, { train: bench.kernels as TrainKernels });
   };
 
-  test("transpose, of some columns", async () => {
+  test("transpose, of some columns to some", async () => {
     const at = await fresh();
     const x = randomNormal(1, 9 * 20);
-    const dst = at.room(4 * 9 * 7);
-    at.train.transpose(dst, at.put(x) + 4 * 5, 9, 7, 20);
-    const expected = Float32Array.from({ length: 63 }, (_, i) => x[(i % 9) * 20 + 5 + Math.floor(i / 9)]!);
-    expect(at.floats(dst, 63)).toEqual(expected);
+    const dst = at.put(new Float32Array(7 * 11));
+    at.train.transpose(dst, 11, at.put(x) + 4 * 5, 20, 9, 7);
+    const expected = Float32Array.from({ length: 7 * 11 }, (_, i) =>
+      i % 11 < 9 ? x[(i % 11) * 20 + 5 + Math.floor(i / 11)]! : 0,
+    );
+    expect(at.floats(dst, 7 * 11)).toEqual(expected);
   });
+
+  const turns = [
+    [false, false],
+    [false, true],
+    [true, false],
+    [true, true],
+  ] as const;
+  test.each([
+    ...turns.map((turn) => [7, 9, 13, ...turn] as const),
+    ...turns.map((turn) => [200, 140, 33, ...turn] as const),
+    ...turns.map((turn) => [6, 8, 1030, ...turn] as const),
+    ...turns.map((turn) => [1, 1, 1, ...turn] as const),
+    [4, 129, 512, true, true],
+    [193, 8, 5, true, false],
+    [3, 4, 0, false, true],
+    [0, 4, 3, true, true],
+    [3, 0, 4, false, false],
+  ] as const)(
+    "multiply %i x %i x %i, transposed %s and %s",
+    async (m, n, k, isXTransposed, isWTransposed) => {
+      const at = await fresh();
+      const [x, w] = [randomNormal(1, m * k), randomNormal(2, n * k)];
+      /** rows x cols, laid down as it is or transposed, in rows that are three values longer than needed. */
+      const lay = (values: Float32Array, rows: number, cols: number, isTransposed: boolean) => {
+        const [height, width] = isTransposed ? [cols, rows] : [rows, cols];
+        const laid = new Float32Array(height * (width + 3)).fill(NaN);
+        for (let i = 0; i < rows; i++)
+          for (let j = 0; j < cols; j++)
+            laid[isTransposed ? j * (width + 3) + i : i * (width + 3) + j] = values[i * cols + j]!;
+        return [at.put(laid), width + 3] as const;
+      };
+      const [px, xStride] = lay(x, m, k, isXTransposed);
+      const [pw, wStride] = lay(w, n, k, isWTransposed);
+      const before = randomNormal(3, m * (n + 2));
+      const [dst, plain] = [at.put(before), at.room(4 * (m + 5) * n)];
+      const work = at.room(at.kernels.plainWorkspace(m + 5, k) >>> 0);
+      const flags = [isXTransposed, isWTransposed].map(Number) as [number, number];
+      const run = (factor: number) =>
+        at.train.multiply(dst, n + 2, px, xStride, flags[0], pw, wStride, flags[1], m, n, k, factor, work);
+      run(0);
+      // The same as the product of models, which sums in this order from five rows on.
+      const padded = new Float32Array((m + 5) * k);
+      padded.set(x);
+      at.kernels.gemmPlain(0, plain, at.put(padded), m + 5, at.put(w), n, k, work);
+      const product = at.floats(plain, m * n);
+      const stored = at.floats(dst, m * (n + 2));
+      const expected = before.map((value, i) =>
+        i % (n + 2) < n ? product[Math.floor(i / (n + 2)) * n + (i % (n + 2))]! : value,
+      );
+      expect(stored).toEqual(expected);
+      run(0.75);
+      const sums = stored.map((value, i) => (i % (n + 2) < n ? value + 0.75 * value : value));
+      expect(worst(at.floats(dst, m * (n + 2)), sums)).toBeLessThan(1e-6);
+      run(1);
+      expect(
+        worst(
+          at.floats(dst, m * (n + 2)),
+          sums.map((v, i) => v + (i % (n + 2) < n ? stored[i]! : 0)),
+        ),
+      ).toBeLessThan(1e-6);
+    },
+  );
+
+  /** What quantize and dequantize make of src[rows, cols]: the definition of `round`. */
+  const quantised = (
+    at: Bench,
+    format: "e4m3" | "e5m2" | "e2m1",
+    rounding: "floor" | "rceil",
+    src: number,
+    [rows, cols]: readonly [number, number],
+    [height, width]: readonly [number, number],
+  ) => {
+    const n = rows * cols;
+    const blocks = Math.ceil(cols / width);
+    const [codes, scales, dst] = [
+      at.room(n + 16),
+      at.room(Math.ceil(rows / height) * blocks),
+      at.room(4 * n),
+    ];
+    const [id, mode] = [FORMAT_ID[format], ROUNDING_ID[rounding]];
+    at.kernels.quantize(id, 0, 0, codes, scales, src, rows, cols, height, width, mode, 0, 127);
+    if (format !== "e2m1") {
+      at.kernels.dequantize(id, 0, 0, dst, codes, scales, rows, cols, height, width);
+      return { values: at.floats(dst, n), codes, dst };
+    }
+    const bytes = at.bytes(codes, n);
+    const exponents = at.bytes(scales, Math.ceil(rows / height) * blocks);
+    const values = Float32Array.from(bytes, (code, i) => {
+      const block = Math.floor(Math.floor(i / cols) / height) * blocks + Math.floor((i % cols) / width);
+      const scale = exponents[block] === 255 ? NaN : 2 ** (exponents[block]! - 127);
+      return valueOfCode(format, code) * scale;
+    });
+    return { values, codes, dst };
+  };
 
   test.each([
     ["e4m3", 5, 300, [1, 128]],
     ["e4m3", 200, 70, [128, 128]],
+    ["e4m3", 300, 39, [128, 1]],
+    ["e4m3", 33, 20, [2, 3]],
     ["e5m2", 70, 96, [1, 32]],
     ["e4m3", 1, 9000, [1, 32]],
     ["e2m1", 7, 50, [1, 32]],
-  ] as const)("round to %s, %i x %i", async (format, rows, cols, [height, width]) => {
+    ["e2m1", 70, 5, [32, 1]],
+    ["e4m3", 1, 1, [1, 128]],
+    ["e4m3", 0, 8, [1, 128]],
+  ] as const)("round to %s, %i x %i, counted and with strides", async (format, rows, cols, block) => {
     const at = await fresh();
     const n = rows * cols;
+    const [height, width] = block;
     const x = randomNormal(7, n).map((value, i) => (i % 50 === 0 ? 0 : value * 10 ** ((i % 7) - 3)));
-    const grid = Math.ceil(rows / height) * Math.ceil(cols / width);
     const work = at.room(at.train.roundWorkspace(cols, height));
-    const [src, dst, apart] = [at.put(x), at.room(4 * n), at.room(4 * n)];
+    const [src, dst] = [at.put(x), at.room(4 * n)];
     const [sums, expectedSums] = [at.put(new Uint8Array(72)), at.put(new Uint8Array(72))];
-    const [codes, scales] = [at.room(n + 16), at.room(grid)];
     const [id, floor] = [FORMAT_ID[format], ROUNDING_ID.floor];
-    at.train.round(id, dst, src, rows, cols, height, width, floor, sums, work);
-    at.train.quantize(id, 0, 0, codes, scales, src, rows, cols, height, width, floor, 0, 127);
+    at.train.round(id, dst, cols, src, cols, rows, cols, height, width, floor, sums, work);
+    const { values, codes, dst: apart } = quantised(at, format, "floor", src, [rows, cols], block);
     const found = at.floats(dst, n);
-    if (format === "e2m1") {
-      const [bytes, exponents] = [at.bytes(codes, n), at.bytes(scales, grid)];
-      const values = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
-      const blocks = Math.ceil(cols / width);
-      const expected = x.map((_, i) => {
-        const exponent = exponents[Math.floor(i / cols) * blocks + Math.floor((i % cols) / width)]!;
-        return (bytes[i]! & 128 ? -1 : 1) * values[bytes[i]! & 7]! * 2 ** (exponent - 127);
-      });
-      expect(found).toEqual(expected);
-    } else {
-      at.train.dequantize(id, 0, 0, apart, codes, scales, rows, cols, height, width);
-      expect(found).toEqual(at.floats(apart, n));
-    }
+    expect(found).toEqual(values);
     // The largest magnitude, and how many were flushed to 0 and cut to the largest code.
     const counted = at.doubles(sums, 9);
     expect(counted[4]).toBe(x.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
     expect(counted[7]).toBe(x.filter((value, i) => value !== 0 && found[i] === 0).length);
     if (format !== "e2m1") {
-      at.train.compare(id, 0, expectedSums, src, dst, codes, n);
+      at.train.compare(id, 0, expectedSums, src, apart, codes, n);
       expect(counted[8]).toBe(at.doubles(expectedSums, 9)[8]);
     } else expect(counted[8]).toBeGreaterThan(0);
-    at.train.round(id, src, src, rows, cols, height, width, floor, 0, work);
+    // From rows that are apart to rows that are apart otherwise.
+    const wide = new Float32Array(rows * (cols + 5)).map((_, i) =>
+      i % (cols + 5) < cols ? x[Math.floor(i / (cols + 5)) * cols + (i % (cols + 5))]! : NaN,
+    );
+    const to = at.put(new Float32Array(rows * (cols + 3)).fill(7));
+    at.train.round(id, to, cols + 3, at.put(wide), cols + 5, rows, cols, height, width, floor, 0, work);
+    at.floats(to, rows * (cols + 3)).forEach((value, i) => {
+      const [row, col] = [Math.floor(i / (cols + 3)), i % (cols + 3)];
+      expect(value).toBe(col < cols ? values[row * cols + col] : 7);
+    });
+    at.train.round(id, src, cols, src, cols, rows, cols, height, width, floor, 0, work);
     expect(at.floats(src, n)).toEqual(found);
   });
+
+  test.each(["e4m3", "e5m2", "e2m1"] as const)(
+    "round to %s agrees with codes at every exponent of a block, and its ties",
+    async (format) => {
+      // A row for each exponent: the largest value first, then magnitudes below it down to 2^-30 of it, with
+      // significands on both sides of every tie, of the largest codes, and of powers of two.
+      const mantissas = [0, 1, 7, 14].flatMap((i) => {
+        const tie = i * 0x80000 + 0x40000;
+        return [i * 0x80000, tie - 1, tie, tie + 1];
+      });
+      const more = [0x200000, 0x3fffff, 0x400000, 0x400001, 0x5fffff, 0x600000, 0x600001, 0x700000, 0x7fffff];
+      const all = [...mantissas, ...more];
+      const cols = 512;
+      for (const top of all) {
+        const at = await fresh();
+        const bits = new Uint32Array(256 * cols);
+        for (let e = 0; e < 256; e++) {
+          const most = (e << 23) | top;
+          for (let i = 0; i < cols; i++) {
+            const exponent = e - (i % 31);
+            const value = exponent < 0 ? 0 : (exponent << 23) | all[(i * 7) % all.length]!;
+            bits[e * cols + i] = (i === 0 ? most : Math.min(value, most)) + (i % 3 === 1 ? 2 ** 31 : 0);
+          }
+        }
+        const x = new Float32Array(bits.buffer);
+        const across = new Float32Array(x.length).map((_, i) => x[(i % 256) * cols + Math.floor(i / 256)]!);
+        const work = at.room(at.train.roundWorkspace(cols, cols));
+        const [src, transposed, dst] = [at.put(x), at.put(across), at.room(4 * x.length)];
+        for (const rounding of ["rceil", "floor"] as const) {
+          const mode = ROUNDING_ID[rounding];
+          const { values } = quantised(at, format, rounding, src, [256, cols], [1, cols]);
+          at.train.round(FORMAT_ID[format], dst, cols, src, cols, 256, cols, 1, cols, mode, 0, work);
+          expect(Buffer.compare(bytesOf(at.floats(dst, x.length)), bytesOf(values))).toBe(0);
+          at.train.round(FORMAT_ID[format], dst, 256, transposed, 256, cols, 256, cols, 1, mode, 0, work);
+          const columns = at.floats(dst, x.length);
+          const expected = columns.map((_, i) => values[(i % 256) * cols + Math.floor(i / 256)]!);
+          expect(Buffer.compare(bytesOf(columns), bytesOf(expected))).toBe(0);
+        }
+      }
+    },
+  );
 
   test("transpose, of all sizes around a tile", async () => {
     for (const rows of [1, 3, 4, 5, 8, 13, 16, 20, 35]) {
@@ -96,25 +241,11 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
         const at = await fresh();
         const x = randomNormal(rows, rows * cols);
         const [src, dst] = [at.put(x), at.room(4 * rows * cols)];
-        at.train.transpose(dst, src, rows, cols, cols);
+        at.train.transpose(dst, rows, src, cols, rows, cols);
         const expected = Float32Array.from(x, (_, i) => x[(i % rows) * cols + Math.floor(i / rows)]!);
         expect(at.floats(dst, rows * cols)).toEqual(expected);
       }
     }
-  });
-
-  test.each([1, 3, 4, 9, 32])("rows of %i columns are taken, and added", async (cols) => {
-    const at = await fresh();
-    const [rows, stride] = [5, cols + 3];
-    const x = randomNormal(1, rows * stride);
-    const [src, dst] = [at.put(x), at.room(4 * rows * cols)];
-    at.train.copyRows(dst, 4 * cols, src, 4 * stride, rows, 4 * cols);
-    const taken = at.floats(dst, rows * cols).slice();
-    const inside = (i: number) => i % stride < cols;
-    expect([...taken]).toEqual([...x].filter((_, i) => inside(i)));
-    at.train.addRows(src, dst, rows, cols, stride);
-    const sums = x.map((value, i) => (inside(i) ? Math.fround(value + value) : value));
-    expect(at.floats(src, rows * stride)).toEqual(sums);
   });
 
   test.each([1, 3, 4, 9, 32])("rmsNormBackward of %i columns, by differences", async (cols) => {

@@ -129,7 +129,8 @@ describe("adapters", () => {
     const trainer = await createTrainer(await base(), options);
     const { loss } = await trainer.step(ids, SHAPE);
     const files = new Map([...(await base()), ...trainer.adapter(true)]);
-    const again = await createTrainer(files, { ...options, threads: 2 });
+    // Two threads that compute layers once more must not overwrite what the other one still reads.
+    const again = await createTrainer(files, { ...options, threads: 2, recompute: true });
     let last = loss;
     for (let step = 0; step < 12; step++) {
       const result = await trainer.step(ids, SHAPE);

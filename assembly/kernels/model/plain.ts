@@ -7,7 +7,7 @@ import { multiplyPanels, workspaceOfPanels } from "../products/panels";
 const FEW: usize = 4;
 
 /** Bytes for the matrix that the weights are described by. */
-const DESCRIPTION: usize = (offsetof<Matrix>() + 15) & ~15;
+export const DESCRIPTION: usize = (offsetof<Matrix>() + 15) & ~15;
 
 /** Bytes of working memory for `multiplyPlain`. */
 export function workspaceOfPlain(rows: usize, cols: usize): usize {

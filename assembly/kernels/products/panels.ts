@@ -7,13 +7,13 @@ import { widenPanel } from "./plain-panel";
 import { DEPTH, multiplyPanel, STAGED_ROW, Tile } from "./tile";
 
 /** Rows of x per pass over the weights, in tiles: their staged columns stay in a second-level cache. */
-const TILES: usize = 32;
+export const TILES: usize = 32;
 
 /** Panels whose sums wait side by side, so that a row of the result is written 128 columns at a time. */
-const PANELS: usize = 16;
+export const PANELS: usize = 16;
 
 /** The rooms of a product's working memory, one after another; a panel is the first one. */
-abstract class Work {
+export abstract class Work {
   @inline static spread(panel: usize): usize {
     return panel + (DEPTH << 5);
   }
@@ -57,7 +57,7 @@ export function multiplyPanels<F>(
   const rowBytes = weights.rows * width;
   while (rows) {
     const height = (rows + passes - 1) / passes--;
-    stage(Work.staged(work), x, height, weights.cols);
+    stage(Work.staged(work), x, height, weights.cols, weights.cols);
     for (let n: usize = 0; n < weights.rows; n += PANELS * PANEL_ROWS) {
       const columns = min(PANELS * PANEL_ROWS, weights.rows - n);
       sumPanels<F>(work, weights, n, columns, height, isFused);
@@ -73,13 +73,16 @@ export function multiplyPanels<F>(
   }
 }
 
-/** dst[K / 512][rows][512] <- x[rows, K], padded with zeros to a multiple of 16 columns. */
-function stage(dst: usize, x: usize, rows: usize, cols: usize): void {
+/**
+ * dst[K / 512][rows][512] <- x[rows, K], whose rows are `stride` values apart; padded with zeros to a multiple
+ * of 16 columns.
+ */
+export function stage(dst: usize, x: usize, rows: usize, cols: usize, stride: usize): void {
   for (let k: usize = 0; k < cols; k += DEPTH) {
     const bytes: usize = 4 * min(DEPTH, cols - k);
     const padding: usize = (64 - (bytes & 63)) & 63;
     for (let m: usize = 0; m < rows; m++) {
-      memory.copy(dst, x + 4 * (m * cols + k), bytes);
+      memory.copy(dst, x + 4 * (m * stride + k), bytes);
       if (padding) memory.fill(dst + bytes, 0, padding);
       dst += STAGED_ROW;
     }
@@ -131,7 +134,7 @@ function prefetchPanel(weights: Matrix, n: usize, from: usize, columns: usize): 
 }
 
 /** dst[] += src[]; a multiple of 32 bytes. */
-function addTo(dst: usize, src: usize, bytes: usize): void {
+export function addTo(dst: usize, src: usize, bytes: usize): void {
   const end = dst + bytes;
   if (dst < end)
     do {

@@ -1,4 +1,5 @@
 import { Activation } from "../../lanes/activation";
+import { Compare } from "../../lanes/compare";
 import { Functions } from "../../lanes/functions";
 import { Simd } from "../../lanes/simd";
 
@@ -20,26 +21,51 @@ export function rmsNormBackward(
   cols: usize,
   epsilon: f32,
 ): void {
+  const full = cols & ~3;
   for (; rows; rows--) {
-    let squares: f64 = 0;
-    let products: f64 = 0;
-    for (let i: usize = 0; i < cols; i++) {
+    // In float64, four at a time; the others one by one.
+    let squareSums = f64x2.splat(0);
+    let productSums = f64x2.splat(0);
+    for (let i: usize = 0; i < full; i += 4) {
+      const value = v128.load(x + 4 * i);
+      const slope = v128.load(dy + 4 * i);
+      const factor = v128.load(weight + 4 * i);
+      const low = Compare.low(value);
+      const high = Compare.high(value);
+      squareSums = Compare.addProduct(Compare.addProduct(squareSums, low, low), high, high);
+      productSums = Compare.addProduct(productSums, f64x2.mul(Compare.low(slope), Compare.low(factor)), low);
+      productSums = Compare.addProduct(
+        productSums,
+        f64x2.mul(Compare.high(slope), Compare.high(factor)),
+        high,
+      );
+    }
+    let squares = Compare.sum(squareSums);
+    let products = Compare.sum(productSums);
+    for (let i = full; i < cols; i++) {
       const value = <f64>load<f32>(x + 4 * i);
       squares += value * value;
       products += <f64>load<f32>(dy + 4 * i) * <f64>load<f32>(weight + 4 * i) * value;
     }
-    const r: f64 = 1 / sqrt<f64>(squares / <f64>cols + <f64>epsilon);
-    const pull = (r * r * products) / <f64>cols;
-    for (let i: usize = 0; i < cols; i++) {
-      const value = <f64>load<f32>(x + 4 * i);
-      const slope = <f64>load<f32>(dy + 4 * i);
-      const into = dx + 4 * i;
-      store<f32>(
-        into,
-        <f32>(<f64>load<f32>(into) + r * (slope * <f64>load<f32>(weight + 4 * i) - value * pull)),
-      );
-      const sum = dweight + 4 * i;
-      store<f32>(sum, <f32>(<f64>load<f32>(sum) + slope * value * r));
+    const root: f64 = 1 / sqrt<f64>(squares / <f64>cols + <f64>epsilon);
+    const r = <f32>root;
+    const pull = <f32>((root * root * products) / <f64>cols);
+    const rs = f32x4.splat(r);
+    const pulls = f32x4.splat(pull);
+    for (let i: usize = 0; i < full; i += 4) {
+      const value = v128.load(x + 4 * i);
+      const slope = v128.load(dy + 4 * i);
+      const pulled = f32x4.sub(f32x4.mul(slope, v128.load(weight + 4 * i)), f32x4.mul(value, pulls));
+      v128.store(dx + 4 * i, f32x4.add(v128.load(dx + 4 * i), f32x4.mul(rs, pulled)));
+      const part = f32x4.mul(f32x4.mul(slope, value), rs);
+      v128.store(dweight + 4 * i, f32x4.add(v128.load(dweight + 4 * i), part));
+    }
+    for (let i = full; i < cols; i++) {
+      const value = load<f32>(x + 4 * i);
+      const slope = load<f32>(dy + 4 * i);
+      const pulled: f32 = slope * load<f32>(weight + 4 * i) - value * pull;
+      store<f32>(dx + 4 * i, load<f32>(dx + 4 * i) + r * pulled);
+      store<f32>(dweight + 4 * i, load<f32>(dweight + 4 * i) + slope * value * r);
     }
     dx += 4 * cols;
     dy += 4 * cols;

@@ -1,35 +1,34 @@
-import { E2M1, E4M3 } from "../../lanes/format";
-import { Fp4 } from "../../lanes/fp4";
+import { Compare } from "../../lanes/compare";
 import { F32 } from "../../lanes/half";
-import { compare } from "../casts/compare";
-import { dequantize } from "../casts/dequantize";
-import { quantize } from "../casts/quantize";
-import { UE8M0, UE8M0_ONE } from "../matrix";
+import { Rounded } from "../../lanes/rounded";
+import { Scale } from "../../lanes/scale";
+import { Simd } from "../../lanes/simd";
+import { UE8M0_ONE } from "../matrix";
+import { Scratch } from "../scratch";
 
-/** Values that are rounded at a time: their codes stay in a first-level cache. */
-const STRIP: usize = 4096;
-
-/** Rows of a strip: whole blocks of rows. */
-function stripRows(rows: usize, cols: usize, blockRows: usize): usize {
-  return min(rows, max(STRIP / max(cols, 1) / blockRows, 1) * blockRows);
-}
+/** Columns that are rounded at a time, in blocks of one row and of more: they stay in a cache between reading twice. */
+const ROW_STRIP: usize = 1024;
+const TILE_STRIP: usize = 256;
 
 /**
- * Bytes of working memory that `round` needs for so many columns or fewer: codes, the same as E4M3, and
- * scales, a byte each or less.
+ * Bytes of working memory for the roundings of so many columns or fewer: `round` takes three numbers for each
+ * column; stochastic ones a byte for each value of a row of blocks and for each block.
  */
 export function roundWorkspace(cols: usize, blockRows: usize): usize {
-  return 3 * (max(STRIP, blockRows * cols) + 16);
+  return max<usize>(12 * (max<usize>(ROW_STRIP, cols) + 16), 2 * blockRows * cols + 64);
 }
 
 /**
- * dst[rows, cols] <- what the codes of format F and the UE8M0 scales of src stand for; dst may be src where
- * nothing is counted.
- * @param sums nine float64 to which `compare` adds what rounding did, or 0
+ * dst[rows, cols] <- what the codes of format F and the UE8M0 scales of src stand for, as `quantize` makes them;
+ * dst may be src where nothing is counted. Strides are from row to row, in values.
+ * @param sums float64: the largest magnitude, and how many values became 0 and how many were cut to the
+ * largest code, are added to where `compare` adds them; or 0
  */
 export function round<F>(
   dst: usize,
+  dstStride: usize,
   src: usize,
+  stride: usize,
   rows: usize,
   cols: usize,
   blockRows: usize,
@@ -38,25 +37,181 @@ export function round<F>(
   sums: usize,
   work: usize,
 ): void {
-  const height = stripRows(rows, cols, blockRows);
-  const size = (height * cols + 15) & ~15;
-  const codes = work;
-  const decodable = codes + size;
-  const scales = decodable + size;
-  while (rows) {
-    const part = min(height, rows);
-    const n = part * cols;
-    quantize<F, F32>(UE8M0, codes, scales, src, part, cols, blockRows, blockCols, rounding, 0, UE8M0_ONE);
-    if (idof<F>() == idof<E2M1>()) {
-      // Every value of E2M1 is one of E4M3, which can be decoded.
-      for (let i: usize = 0; i < n; i += 16) v128.store(decodable + i, Fp4.asE4m3(v128.load(codes + i)));
-      dequantize<E4M3, F32>(UE8M0, dst, decodable, scales, part, cols, blockRows, blockCols);
-    } else {
-      dequantize<F, F32>(UE8M0, dst, codes, scales, part, cols, blockRows, blockCols);
-    }
-    if (sums) compare<F, F32>(sums, src, dst, codes, n);
-    rows -= part;
-    src += 4 * n;
-    dst += 4 * n;
+  if (blockRows == 1 && cols % blockCols == 0 && dstStride == cols && stride == cols) {
+    // Blocks that end where rows end follow one another as in one long row.
+    cols *= rows;
+    rows = cols ? 1 : 0;
   }
+  const strip = max((blockRows == 1 ? ROW_STRIP : TILE_STRIP) / blockCols, 1) * blockCols;
+  for (let row: usize = 0; row < rows; row += blockRows) {
+    const height = min(blockRows, rows - row);
+    for (let col: usize = 0; col < cols; col += strip) {
+      const width = min(strip, cols - col);
+      const to = dst + 4 * (row * dstStride + col);
+      const from = src + 4 * (row * stride + col);
+      const thresholds = work + 4 * ((width + 3) & ~3);
+      // Blocks of one row find their maxima in the row itself.
+      const isRow = height == 1 && blockCols > 1;
+      if (!isRow) foldColumns(work, from, stride, height, width);
+      const isNear = setThresholds<F>(thresholds, isRow ? from : work, width, blockCols, rounding);
+      for (let r: usize = 0; r < height; r++) {
+        const out = to + 4 * r * dstStride;
+        roundRow<F>(out, from + 4 * r * stride, width, thresholds, isNear);
+        if (sums) countRow<F>(sums, from + 4 * r * stride, out, width, thresholds, isNear);
+      }
+    }
+  }
+}
+
+/** maxima[width] <- the largest magnitude of each column, as bits; 0 behind the last one, up to a whole vector. */
+function foldColumns(maxima: usize, src: usize, stride: usize, rows: usize, width: usize): void {
+  const magnitudeMask = Scale.magnitudeMask<F32>(Simd.opaqueZero());
+  const full = width & ~3;
+  if (full < width) v128.store(maxima + 4 * full, i32x4.splat(0));
+  for (let row: usize = 0; row < rows; row++, src += 4 * stride) {
+    for (let i: usize = 0; i < full; i += 4) {
+      const before = row ? v128.load(maxima + 4 * i) : i32x4.splat(0);
+      v128.store(maxima + 4 * i, Scale.fold<F32>(before, v128.load(src + 4 * i), magnitudeMask));
+    }
+    for (let i = full; i < width; i++) {
+      const most = Scale.fold<F32>(
+        v128.load32_zero(maxima + 4 * i),
+        v128.load32_zero(src + 4 * i),
+        magnitudeMask,
+      );
+      v128.store_lane<u32>(maxima + 4 * i, most, 0);
+    }
+  }
+}
+
+/**
+ * thresholds[width] <- of the block of each column, four blocks at a time, from the largest magnitude of each
+ * column or, in blocks of one row, from the values.
+ * @returns whether all of them are near
+ */
+function setThresholds<F>(
+  thresholds: usize,
+  maxima: usize,
+  width: usize,
+  blockCols: usize,
+  rounding: i32,
+): bool {
+  const floors = i32x4.splat(Scale.floor<F>(rounding, 0));
+  const offsets = i32x4.splat(Scale.offset<F>(rounding));
+  const limits = i32x4.splat(Scale.limit<F>(rounding));
+  const zeroScales = i32x4.splat(UE8M0_ONE);
+  let isNear = true;
+  for (let col: usize = 0; col < width; col += 4 * blockCols) {
+    const at = maxima + 4 * col;
+    const left = width - col;
+    const amaxes =
+      blockCols == 1
+        ? v128.load(at)
+        : Simd.maxOfEach(
+            foldBlock(at, 0, blockCols, left),
+            foldBlock(at, 1, blockCols, left),
+            foldBlock(at, 2, blockCols, left),
+            foldBlock(at, 3, blockCols, left),
+          );
+    const bytes = Scale.ue8m0(amaxes, floors, offsets, limits, zeroScales);
+    if (Rounded.someAreFar<F>(bytes)) isNear = false;
+    const values = Rounded.thresholds<F>(bytes);
+    const to = thresholds + 4 * col;
+    if (blockCols == 1) {
+      v128.store(to, values);
+      continue;
+    }
+    v128.store(Scratch.output, values);
+    for (let i: usize = 0; i < 4; i++) spreadTo(to, i, blockCols, left, load<i32>(Scratch.output + 4 * i));
+  }
+  return isNear;
+}
+
+/** The maxima of block i, of those that `left` columns from `at` on hold, in four lanes; 0 where there is none. */
+function foldBlock(at: usize, i: usize, blockCols: usize, left: usize): v128 {
+  const start = min(i * blockCols, left);
+  const end = min(start + blockCols, left);
+  const magnitudeMask = Scale.magnitudeMask<F32>(Simd.opaqueZero());
+  let most = i32x4.splat(0);
+  let col = start;
+  for (; col + 4 <= end; col += 4) most = Scale.fold<F32>(most, v128.load(at + 4 * col), magnitudeMask);
+  for (; col < end; col++) most = Scale.fold<F32>(most, v128.load32_zero(at + 4 * col), magnitudeMask);
+  return most;
+}
+
+/** A threshold for each column of block i. */
+function spreadTo(at: usize, i: usize, blockCols: usize, left: usize, threshold: i32): void {
+  const start = min(i * blockCols, left);
+  const end = min(start + blockCols, left);
+  let col = start;
+  for (; col + 4 <= end; col += 4) v128.store(at + 4 * col, i32x4.splat(threshold));
+  for (; col < end; col++) store<i32>(at + 4 * col, threshold);
+}
+
+/** dst[width] <- src[width], rounded by the thresholds of its columns. */
+function roundRow<F>(dst: usize, src: usize, width: usize, thresholds: usize, isNear: bool): void {
+  const zero = Simd.opaqueZero();
+  const absMask = Rounded.absMask(zero);
+  const exponentMask = Rounded.exponentMask(zero);
+  const rise = Rounded.rise<F>(zero);
+  const span = Rounded.span<F>(zero);
+  const end = src + 4 * width;
+  const full = isNear ? src + 4 * (width & ~3) : src;
+  for (const wide = src + ((full - src) & ~31); src < wide; src += 32, dst += 32, thresholds += 32) {
+    const a = Rounded.nearest(v128.load(src), v128.load(thresholds), absMask, exponentMask, rise, span);
+    const b = Rounded.nearest(
+      v128.load(src, 16),
+      v128.load(thresholds, 16),
+      absMask,
+      exponentMask,
+      rise,
+      span,
+    );
+    v128.store(dst, a);
+    v128.store(dst, b, 16);
+  }
+  for (; src < full; src += 16, dst += 16, thresholds += 16)
+    v128.store(
+      dst,
+      Rounded.nearest(v128.load(src), v128.load(thresholds), absMask, exponentMask, rise, span),
+    );
+  for (; src < end; src += 4, dst += 4, thresholds += 4)
+    store<f32>(dst, Rounded.value<F>(load<f32>(src), load<i32>(thresholds)));
+}
+
+/** Adds to the sums what the rounding of a row did. */
+function countRow<F>(
+  sums: usize,
+  src: usize,
+  dst: usize,
+  width: usize,
+  thresholds: usize,
+  isNear: bool,
+): void {
+  const zero = Simd.opaqueZero();
+  const absMask = Rounded.absMask(zero);
+  const span = Rounded.span<F>(zero);
+  let maxima = f32x4.splat(0);
+  let zeros = i32x4.splat(0);
+  let cuts = i32x4.splat(0);
+  const full = isNear ? width & ~3 : 0;
+  for (let i: usize = 0; i < full; i += 4) {
+    const x = v128.load(src + 4 * i);
+    maxima = Compare.largerMagnitude(maxima, x);
+    zeros = Compare.countFlushed(zeros, x, v128.load(dst + 4 * i));
+    cuts = Rounded.countCut(cuts, x, v128.load(thresholds + 4 * i), absMask, span);
+  }
+  let amax = max<f64>(load<f64>(sums, 32), <f64>Compare.largest(maxima));
+  let flushed = Compare.total(zeros);
+  let saturated = Compare.total(cuts);
+  for (let i = full; i < width; i++) {
+    const x = <f64>abs<f32>(load<f32>(src + 4 * i));
+    const y = <f64>abs<f32>(load<f32>(dst + 4 * i));
+    if (x > amax) amax = x;
+    if (x != 0 && y == 0) flushed++;
+    if (x > y && x > Rounded.largest<F>(load<i32>(thresholds + 4 * i))) saturated++;
+  }
+  store<f64>(sums, amax, 32);
+  store<f64>(sums, load<f64>(sums, 56) + <f64>flushed, 56);
+  store<f64>(sums, load<f64>(sums, 64) + <f64>saturated, 64);
 }

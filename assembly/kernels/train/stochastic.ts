@@ -81,7 +81,7 @@ export function roundBlocksStochastic<F>(
  * them a float32 for each row, its largest magnitude over 448 * 6. NVFP4 has one of these for a tensor; with
  * one for a row, rows do not depend on one another. dst may be src.
  * @param isStochastic whether codes are rounded stochastically, else to nearest
- * @param work 25 bytes for each column
+ * @param work five bytes for each block, and 64
  */
 export function roundNvfp4(
   dst: usize,

@@ -1,7 +1,7 @@
 import { Simd } from "../../lanes/simd";
 
 /**
- * Rows and columns that are turned together: sixteen rows fill a cache line of what is written, and
+ * Rows and columns that are transposed together: sixteen rows fill a cache line of what is written, and
  * so many columns, each on a page of its own when there are many rows, stay in a first-level TLB.
  */
 const HEIGHT: usize = 16;
@@ -25,8 +25,18 @@ abstract class Tile {
   }
 }
 
-/** dst[cols, rows] <- src[rows, cols], whose rows are `stride` values apart: turned, in tiles of 4x4. */
-export function transpose(dst: usize, src: usize, rows: usize, cols: usize, stride: usize): void {
+/**
+ * dst[cols, rows] <- the transpose of src[rows, cols], in tiles of 4x4. Rows of dst are `dstStride` values apart, and those
+ * of src `stride`.
+ */
+export function transpose(
+  dst: usize,
+  dstStride: usize,
+  src: usize,
+  stride: usize,
+  rows: usize,
+  cols: usize,
+): void {
   const wide = cols & ~3;
   const tall = rows & ~3;
   for (let left: usize = 0; left < wide; left += WIDTH) {
@@ -35,10 +45,10 @@ export function transpose(dst: usize, src: usize, rows: usize, cols: usize, stri
       const bottom = min(top + HEIGHT, tall);
       for (let col = left; col < right; col += 4)
         for (let row = top; row < bottom; row += 4)
-          Tile.turn(dst + 4 * (col * rows + row), src + 4 * (row * stride + col), rows, stride);
+          Tile.turn(dst + 4 * (col * dstStride + row), src + 4 * (row * stride + col), dstStride, stride);
     }
   }
   for (let row: usize = 0; row < rows; row++)
     for (let col = row < tall ? wide : 0; col < cols; col++)
-      store<f32>(dst + 4 * (col * rows + row), load<f32>(src + 4 * (row * stride + col)));
+      store<f32>(dst + 4 * (col * dstStride + row), load<f32>(src + 4 * (row * stride + col)));
 }

@@ -1,0 +1,204 @@
+import type { Program } from "../model/program.ts";
+import type { Range } from "../model/share.ts";
+import { FORMAT_ID, ROUNDING_ID } from "../tensor/formats.ts";
+import type { Counts, OperandName } from "./counts.ts";
+import type { TrainKernels } from "./kernels.ts";
+import type { OperandFormat } from "./recipes.ts";
+import type { LinearWeight } from "./weights.ts";
+import type { Workspace } from "./workspace.ts";
+
+/** The six operands of the three products of a linear layer. Each has its own stream of random words. */
+const ROLES = [
+  "forward x",
+  "forward w",
+  "inputGradient dy",
+  "inputGradient w",
+  "weightGradient dy",
+  "weightGradient x",
+] as const;
+export type Role = (typeof ROLES)[number];
+
+/** The roundings that are counted: x, w and dy, each in one of the two products that read it. */
+const COUNTED: { readonly [role in Role]?: OperandName } = {
+  "forward x": "x",
+  "forward w": "w",
+  "weightGradient dy": "dy",
+};
+
+/** The stream of random words that gives the signs of Hadamard matrices. */
+const HADAMARD = 2 ** 32 - 1;
+
+/**
+ * A float32 matrix in memory, whose rows are `stride` values apart. If it is transposed, its rows lie there as
+ * columns.
+ */
+export interface Operand {
+  readonly at: number;
+  readonly stride: number;
+  readonly isTransposed?: boolean;
+}
+
+/** Which operand is rounded, of which weight and how; `null` if it is not. */
+export interface Rounding {
+  readonly weight: LinearWeight;
+  readonly role: Role;
+  readonly format: OperandFormat | null;
+  /** Whether it is multiplied by a Hadamard matrix first. */
+  readonly hadamard?: boolean | undefined;
+}
+
+/** Whether codes are the nearest and scales UE8M0: what the kernel `round` does. */
+function isPlain({ scale, stochastic }: OperandFormat): boolean {
+  return scale === undefined && !stochastic;
+}
+
+/**
+ * Whether an operand that is summed along its columns is rounded as it lies. Random words and Hadamard matrices
+ * go by the place in the transpose, so there that is made first.
+ */
+function isAsItLies({ format, hadamard }: Pick<Rounding, "format" | "hadamard">): boolean {
+  return !hadamard && (format === null || isPlain(format));
+}
+
+/** What `columns` leaves of a matrix [rows, cols], as the operand of a product that sums along its columns. */
+export function operandOf(
+  at: number,
+  rows: number,
+  cols: number,
+  rounding: Pick<Rounding, "format" | "hadamard">,
+): Operand {
+  return isAsItLies(rounding) ? { at, stride: cols, isTransposed: true } : { at, stride: rows };
+}
+
+/** Whether w rounded for y = x w^T can be read for dx = dy w too: nearest codes in square blocks. */
+export function isOneRounding(w: OperandFormat | null, other: OperandFormat | null): boolean {
+  if (w === null || other === null || !isPlain(w) || !isPlain(other)) return false;
+  const isSame = w.format === other.format && w.rounding === other.rounding;
+  return isSame && [w.block[1], ...other.block].every((size) => size === w.block[0]);
+}
+
+/** Quantises and dequantises operands of products as a recipe says, in memory. */
+export class Roundings {
+  /** Which random words stochastic rounding takes; `part` is the micro-batch of the step. */
+  seed = 0;
+  step = 0;
+  part = 0;
+  readonly #program: Program;
+  readonly #counts: Counts | null;
+
+  constructor(program: Program, counts: Counts | null) {
+    this.#program = program;
+    this.#counts = counts;
+  }
+
+  get #kernels(): TrainKernels {
+    return this.#program.kernels as TrainKernels;
+  }
+
+  /**
+   * Rounds columns `start` to `end` of src[rows, cols], which is summed along its columns, to their places in
+   * dst: see `operandOf`.
+   */
+  share(
+    dst: number,
+    src: number,
+    [rows, cols]: readonly [number, number],
+    own: Range,
+    work: Workspace,
+    rounding: Rounding,
+  ): void {
+    const at = dst + 4 * own.start * (isAsItLies(rounding) ? 1 : rows);
+    this.columns({ at, stride: cols }, { at: src + 4 * own.start, stride: cols }, rows, own, work, rounding);
+  }
+
+  /**
+   * The same of columns that begin at src, to a place of their own; the transpose, if it is made, has no stride.
+   */
+  columns(
+    dst: Operand,
+    src: Operand,
+    rows: number,
+    { start, end }: Range,
+    work: Workspace,
+    rounding: Rounding,
+  ): void {
+    const { format, hadamard, role } = rounding;
+    const cols = end - start;
+    if (cols === 0) return;
+    if (format !== null && isAsItLies(rounding)) {
+      const [height, length] = format.block;
+      this.#roundPlain(dst, src, [rows, cols], { ...format, block: [length, height] }, work, rounding);
+      return;
+    }
+    // Where roundings are counted, the kernel compares both: they cannot be in one place.
+    const isApart = format !== null && this.#counts !== null && COUNTED[role] !== undefined;
+    const transposed = isApart ? work.transposed : dst.at;
+    this.#kernels.transpose(transposed, rows, src.at, src.stride, rows, cols);
+    if (hadamard) {
+      this.#kernels.setDraws(this.seed, HADAMARD, this.step, this.part);
+      this.#kernels.hadamard(transposed, cols, rows);
+    }
+    this.rows(dst.at, transposed, { start, end, cols: rows }, work, rounding);
+  }
+
+  /**
+   * dst <- rows `start` to `end` of an operand that is summed along its rows, which are at src, rounded. dst may
+   * be src if the operand is not counted.
+   */
+  rows(
+    dst: number,
+    src: number,
+    { start, end, cols }: Range & { readonly cols: number },
+    work: Workspace,
+    rounding: Rounding,
+  ): void {
+    const { weight, role, format: operand } = rounding;
+    const rows = end - start;
+    if (operand === null || rows === 0) return;
+    if (isPlain(operand)) {
+      this.#roundPlain(
+        { at: dst, stride: cols },
+        { at: src, stride: cols },
+        [rows, cols],
+        operand,
+        work,
+        rounding,
+      );
+      return;
+    }
+    const kernels = this.#kernels;
+    const { block, scale, stochastic } = operand;
+    const [format, direction] = [FORMAT_ID[operand.format], ROUNDING_ID[operand.rounding]];
+    const stream = weight.index * ROLES.length + ROLES.indexOf(role);
+    kernels.setDraws(this.seed, stream, this.step, this.part);
+    if (scale === "e4m3") kernels.roundNvfp4(dst, src, rows, cols, stochastic ? 1 : 0, start, work.rounding);
+    else
+      kernels.roundBlocksStochastic(format, dst, src, rows, cols, ...block, direction, start, work.rounding);
+    // `round` adds to the sums itself; these two kernels do not.
+    const sums = this.#sums(rounding, rows * cols);
+    if (sums !== 0) kernels.compare(FORMAT_ID.e4m3, 0, sums, src, dst, 0, rows * cols);
+  }
+
+  /** dst[rows, cols] <- src, rounded to the nearest codes in blocks with UE8M0 scales. */
+  #roundPlain(
+    dst: Operand,
+    src: Operand,
+    [rows, cols]: readonly [number, number],
+    { format, block, rounding: direction }: OperandFormat,
+    work: Workspace,
+    rounding: Rounding,
+  ): void {
+    const sums = this.#sums(rounding, rows * cols);
+    const [id, mode] = [FORMAT_ID[format], ROUNDING_ID[direction]];
+    // biome-ignore format: a table of arguments
+    this.#kernels.round(
+      id, dst.at, dst.stride, src.at, src.stride, rows, cols, ...block, mode, sums, work.rounding,
+    );
+  }
+
+  /** Address of the sums to which a rounding of so many values is to be added, or 0. */
+  #sums({ weight, role }: Rounding, values: number): number {
+    const counted = COUNTED[role];
+    return (counted && this.#counts?.add(weight, counted, values)) ?? 0;
+  }
+}
