@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { holdsBlock, SHOWN, sampleBlock } from "../../src/checkpoint/measure/block.ts";
+import { joinBlock, meetsBlock, SHOWN, sampleBlock } from "../../src/checkpoint/measure/block.ts";
 import { joinSamples, sampleStrip } from "../../src/checkpoint/measure/sample.ts";
 import { type Strip, stripsOf } from "../../src/checkpoint/plan/strip.ts";
-import type { PlainWeight } from "../../src/checkpoint/read/weights.ts";
+import type { PlainWeight, ScaledWeight } from "../../src/checkpoint/read/weights.ts";
 import { load } from "../../src/load.ts";
 import { schemes } from "../../src/tensor/schemes.ts";
 import { randomNormal } from "../support/random.ts";
@@ -51,7 +51,7 @@ test.each([
     const places = [...new Set(map.places)].filter((_, i, all) => all.length < 50 || i % 97 === 0);
     for (const place of places) {
       const at = { blockRow: Math.floor(place / map.blockCols), blockCol: place % map.blockCols };
-      const holding = strips.filter((strip) => holdsBlock(strip, shape, block, at));
+      const holding = strips.filter((strip) => meetsBlock(strip, shape, block, at));
       expect(holding).toHaveLength(1);
       const found = await sampleBlock({ weight, strip: holding[0]!, scheme }, at, sources, engine);
       const slice = Math.floor(at.blockRow / perSlice);
@@ -85,4 +85,48 @@ test("the scale of a block with a NaN is NaN", async () => {
   ];
   const found = await sampleBlock({ weight, strip, scheme: schemes.mxfp8 }, place, sources, engine);
   expect(found.scale).toBeNaN();
+});
+
+test("a block that is a whole weight is told of all of its strips", async () => {
+  const [rows, cols] = [300, 40];
+  const codes = Uint8Array.from({ length: rows * cols }, (_, i) => 0x20 + (i % 16));
+  codes[0] = 0x38;
+  codes[270 * cols + 7] = 0xc8;
+  const place = { shard: 0, dtype: "F8_E4M3" as const, shape: [rows, cols] };
+  const weight: ScaledWeight = {
+    kind: "scaled",
+    name: "w",
+    shape: [rows, cols],
+    element: "e4m3",
+    codes: { ...place, name: "w", start: 0, end: codes.length },
+    scales: { ...place, name: "s", dtype: "F32", shape: [], start: codes.length, end: codes.length + 4 },
+    scaleType: "f32",
+    block: [rows, cols],
+    transposed: false,
+  };
+  const sources = [new Blob([codes, Float32Array.of(0.5)])];
+  const at = { blockRow: 0, blockCol: 0 };
+  const strips = [0, 128, 256].map((firstRow) => ({
+    slice: 0,
+    firstRow,
+    rows: Math.min(128, rows - firstRow),
+  }));
+  expect(strips.map((strip) => meetsBlock(strip, weight.shape, weight.block, at))).toEqual([
+    true,
+    true,
+    true,
+  ]);
+  const [first, ...others] = await Promise.all(
+    strips.map((strip) => sampleBlock({ weight, strip, scheme: null }, at, sources, engine)),
+  );
+  // 0x38 is 1 and 0xc8 is -4, each at a scale of a half.
+  expect(first).toMatchObject({ rows: 128, amax: 0.5 });
+  expect(joinBlock([first!, ...others])).toMatchObject({
+    firstRow: 0,
+    rows,
+    cols,
+    scale: 0.5,
+    amax: 2,
+    error: 0,
+  });
 });

@@ -34,16 +34,16 @@ export interface BlockValues {
 /** Rows and columns of a block that are handed over at most. */
 export const SHOWN: readonly [number, number] = [16, 128];
 
-/** Whether a block begins in a strip. */
-export function holdsBlock(
+/** Whether some rows of a block are in a strip. */
+export function meetsBlock(
   strip: Strip,
   shape: readonly number[],
   block: readonly [number, number],
   { blockRow }: BlockPlace,
 ): boolean {
   const { rows } = matrixOf(shape);
-  const row = rowInStrip(strip, rows, beginOf(blockRow, rows, block[0]));
-  return row >= 0 && row < strip.rows;
+  const [first, end] = rowsInStrip(strip, rows, blockRow, block[0]);
+  return first < end;
 }
 
 /** The slice in which a row of blocks begins, and its first row there. */
@@ -52,13 +52,30 @@ function beginOf(blockRow: number, rows: number, height: number): readonly [slic
   return [Math.floor(blockRow / perSlice), (blockRow % perSlice) * height];
 }
 
-/** A row of a slice, counted from the first row of a strip. */
-function rowInStrip(strip: Strip, rows: number, [slice, row]: readonly [number, number]): number {
-  return (slice - strip.slice) * rows + row - strip.firstRow;
+/** Rows of a block that are in a strip, counted from its first row on; none where the first is the last. */
+function rowsInStrip(
+  strip: Strip,
+  rows: number,
+  blockRow: number,
+  height: number,
+): readonly [first: number, end: number] {
+  const [slice, row] = beginOf(blockRow, rows, height);
+  const first = (slice - strip.slice) * rows + row - strip.firstRow;
+  return [Math.max(0, first), Math.min(strip.rows, first + Math.min(height, rows - row))];
+}
+
+/** A block from its parts in several strips, in the order of its rows: that of a per-tensor scale is all of a weight. */
+export function joinBlock(parts: readonly [BlockValues, ...BlockValues[]]): BlockValues {
+  return {
+    ...parts[0],
+    rows: parts.reduce((sum, { rows }) => sum + rows, 0),
+    amax: parts.reduce((most, { amax }) => Math.max(most, amax), 0),
+    error: parts.reduce((most, { error }) => Math.max(most, error), 0),
+  };
 }
 
 /**
- * Reads the strip that holds a block, and cuts the block out.
+ * Reads a strip that a block meets, and cuts out the rows that are in it.
  * @throws BlockscaleError `io`, `dialect`
  */
 export async function sampleBlock(
@@ -73,12 +90,9 @@ export async function sampleBlock(
   const { rows, cols } = matrixOf(weight.shape);
   const [height, width] = block!;
   const [slice, firstRow] = beginOf(blockRow, rows, height);
-  const first = rowInStrip(strip, rows, [slice, firstRow]);
+  const [first, end] = rowsInStrip(strip, rows, blockRow, height);
   const firstCol = blockCol * width;
-  const size = [
-    Math.min(height, rows - firstRow, strip.rows - first),
-    Math.min(width, cols - firstCol),
-  ] as const;
+  const size = [end - first, Math.min(width, cols - firstCol)] as const;
   const shown = [Math.min(SHOWN[0], size[0]), Math.min(SHOWN[1], size[1])] as const;
   const before = new Float32Array(shown[0] * shown[1]);
   const after = new Float32Array(before.length);

@@ -1,4 +1,4 @@
-import { type BlockPlace, type BlockValues, holdsBlock } from "../../checkpoint/measure/block.ts";
+import { type BlockPlace, type BlockValues, joinBlock, meetsBlock } from "../../checkpoint/measure/block.ts";
 import { joinSamples, type Sample } from "../../checkpoint/measure/sample.ts";
 import { type Strip, stripsOf } from "../../checkpoint/plan/strip.ts";
 import { matrixOf, type PlainWeight, type ScaledWeight } from "../../checkpoint/read/weights.ts";
@@ -32,8 +32,10 @@ export async function blockOfWeight(
 ): Promise<BlockValues | null> {
   const block = blockOf(weight, scheme);
   if (block === null) return null;
-  const strip = stripsUnder(weight, scheme).find((one) => holdsBlock(one, weight.shape, block, place));
-  return strip === undefined ? null : pool.block({ weight, strip, scheme }, place);
+  const strips = stripsUnder(weight, scheme).filter((one) => meetsBlock(one, weight.shape, block, place));
+  const parts = await Promise.all(strips.map((strip) => pool.block({ weight, strip, scheme }, place)));
+  const [first, ...others] = parts;
+  return first === undefined ? null : joinBlock([first, ...others]);
 }
 
 function stripsUnder(weight: PlainWeight | ScaledWeight, scheme: Scheme | null): Strip[] {
