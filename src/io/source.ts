@@ -99,10 +99,21 @@ export async function readRange(
   return bytes;
 }
 
+/** Bytes of the largest text that is read: strings of JavaScript end at half a gigabyte. */
+const LARGEST_TEXT = 2 ** 28;
+
 /**
  * A whole file as text, for those that are small: configs, indices, tokenizers.
- * @throws BlockscaleError `io`
+ * @throws BlockscaleError `io`, `format`: larger than any such file
  */
 export async function readText(where: string, source: Source): Promise<string> {
+  if (source.size > LARGEST_TEXT) {
+    throw new BlockscaleError("format", {
+      where,
+      expected: `a text of at most ${LARGEST_TEXT} bytes`,
+      got: `${source.size} bytes`,
+      fix: "The file is damaged, or something else by that name: fetch it again.",
+    });
+  }
   return new TextDecoder().decode(await readRange(where, source, 0, source.size));
 }

@@ -33,12 +33,26 @@ export function parseIndex(where: string, text: string): ShardIndex {
   if (!isRecord(json) || !isRecord(json.weight_map))
     return refuse(where, "an object with a weight_map", "another");
   const weightMap = new Map<string, string>();
+  const checked = new Set<string>();
   for (const [tensor, file] of Object.entries(json.weight_map)) {
     if (typeof file !== "string") return refuse(where, "file names as text", typeof file);
-    weightMap.set(tensor, checkShardName(where, file));
+    // A large model names each of its files thousands of times.
+    if (!checked.has(file)) checked.add(checkShardName(where, file));
+    weightMap.set(tensor, file);
   }
-  return { metadata: isRecord(json.metadata) ? json.metadata : {}, weightMap };
+  if (weightMap.size === 0) return refuse(where, "a weight_map that names the file of each tensor", "none");
+  const metadata = isRecord(json.metadata) ? json.metadata : {};
+  try {
+    // It is written again one day, and JSON.stringify cannot go as deep as JSON.parse.
+    JSON.stringify(metadata);
+  } catch {
+    return refuse(where, "metadata of a few levels", "some nested too deep");
+  }
+  return { metadata, weightMap };
 }
+
+/** The longest name of a file, as systems have them. */
+const LONGEST = 1000;
 
 /**
  * A shard's name, unless it could lead out of the folder or mean something else to a server: no `..`, also
@@ -52,7 +66,8 @@ export function checkShardName(where: string, name: string): string {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
     /[\\\u0000-\u001f\u007f:?#]/.test(text) ||
     text.split("/").some((part) => part === "" || part === "." || part === "..");
-  if (isTricky(name) || plain === null || isTricky(plain) || !name.endsWith(".safetensors")) {
+  const isLong = name.length > LONGEST;
+  if (isLong || isTricky(name) || plain === null || isTricky(plain) || !name.endsWith(".safetensors")) {
     refuse(where, expected, JSON.stringify(name.slice(0, 200)));
   }
   return name;

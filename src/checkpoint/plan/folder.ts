@@ -2,6 +2,7 @@ import { checkFiles } from "../../io/files.ts";
 import { readText, type Source } from "../../io/source.ts";
 import { byteLength } from "../../safetensors/dtype.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
+import { readHeader } from "../../safetensors/read.ts";
 import { parseIndex, type ShardIndex, serializeIndex } from "../../safetensors/shards.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkChoice } from "../../tensor/options.ts";
@@ -60,6 +61,7 @@ export async function openCheckpoint(
   const taken = new Set([...shards, ...leftOut, CONFIG, MODELOPT_CONFIG, index?.name]);
   const others = [...files.keys()].filter((name) => !taken.has(name));
   const unread = others.filter((name) => name.endsWith(".safetensors"));
+  if (index !== null) await refuseForgotten(index.name, shards, unread, files);
   return { checkpoint, sources: [...sources.values()], configText, index, leftOut, unread, others };
 }
 
@@ -117,6 +119,36 @@ function shardsOfIndex(
     });
   }
   return shards;
+}
+
+/** The set that a shard belongs to by its name: what stands before its number, and how many there are. */
+function setOf(name: string): string | undefined {
+  return /^(.*)-\d{5}-of-(\d{5})\.safetensors$/.exec(name)?.slice(1).join();
+}
+
+/**
+ * Refuses an index that leaves out shards of the set it lists: their tensors would stay as they are, while
+ * config.json tells of the others. A shard without tensors has no place in an index.
+ */
+async function refuseForgotten(
+  where: string,
+  shards: readonly string[],
+  unread: readonly string[],
+  files: ReadonlyMap<string, Source>,
+): Promise<void> {
+  const sets = new Set(shards.map(setOf));
+  for (const name of unread) {
+    const set = setOf(name);
+    if (set === undefined || !sets.has(set)) continue;
+    const { tensors } = await readHeader(name, files.get(name)!);
+    if (tensors.length === 0) continue;
+    throw new BlockscaleError("format", {
+      where,
+      expected: "the tensors of all shards",
+      got: `none of ${name}, which holds ${tensors.length}`,
+      fix: "The index is of another version of the model: fetch it again, or remove that file.",
+    });
+  }
 }
 
 function shardsWithoutIndex(files: ReadonlyMap<string, Source>, where: string): string[] {
