@@ -1,16 +1,27 @@
-import { type ComparedTensor, compareCheckpoints } from "../checkpoint/measure/compare.ts";
+import { type ComparedTensor, compareCheckpoints, type Side } from "../checkpoint/measure/compare.ts";
 import { openCheckpoint } from "../checkpoint/plan/folder.ts";
+import { type Pipeline, pipelineOf } from "../checkpoint/plan/pipeline.ts";
+import type { Engine } from "../engine/engine.ts";
 import { startComparing } from "../jobs/threads.ts";
 import { load } from "../load.ts";
 import { reportPage } from "../report/page.ts";
 import { tensorNamed } from "../safetensors/names.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { refuseForPipeline } from "./convert-pipeline.ts";
 import * as figures from "./figures.ts";
-import { openInput } from "./input.ts";
+import { type Input, openInput } from "./input.ts";
 import { throwIfInterrupted } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
 import { type ReservedFile, reportOfComparison, reserveReport } from "./report.ts";
 import { comparisonTable } from "./tables.ts";
+
+interface CompareFlags {
+  readonly json?: true;
+  readonly report?: string;
+  readonly missingScale: "error" | "one";
+  readonly minSqnr?: number;
+  readonly jobs?: number;
+}
 
 /**
  * `blockscale compare A B`
@@ -19,13 +30,7 @@ import { comparisonTable } from "./tables.ts";
 export async function compare(
   pathA: string,
   pathB: string,
-  flags: {
-    readonly json?: true;
-    readonly report?: string;
-    readonly missingScale: "error" | "one";
-    readonly minSqnr?: number;
-    readonly jobs?: number;
-  },
+  flags: CompareFlags,
   signal: AbortSignal,
 ): Promise<void> {
   const a = await openInput(pathA, signal);
@@ -33,18 +38,20 @@ export async function compare(
   try {
     const b = await openInput(pathB, signal);
     try {
+      const pairs = await pairsOf([a, b], [pathA, pathB]);
+      if (pairs.length !== 1 || pairs[0]!.prefix !== "") refuseForPipeline(pathA, { report: flags.report });
       page = await reserveReport(flags.report, [pathA, pathB]);
-      const sides = [await openCheckpoint(a.files, pathA), await openCheckpoint(b.files, pathB)] as const;
-      const { missingScale } = flags;
       const engine = await load();
-      const threads = startComparing(sides[0].sources, sides[1].sources, flags.jobs);
-      const { compare, ahead } = threads ?? {};
-      const options = { missingScale, signal, ...(threads !== null && { compare, ahead }) };
-      const tensors = await compareCheckpoints(...sides, engine, options).finally(() => threads?.stop());
+      const tensors: ComparedTensor[] = [];
+      for (const { prefix, sides } of pairs) {
+        const found = await comparePair(sides, flags, engine, signal);
+        tensors.push(...found.map((tensor) => ({ ...tensor, name: prefix + tensor.name })));
+      }
       await throwIfInterrupted(signal);
       await (flags.json === true
         ? printJson({ a: pathA, b: pathB, tensors, total: totalOf(tensors) })
         : print(`${comparisonTable(tensors)}\n\n${verdictOf(tensors)}`));
+      const { sides } = pairs[0]!;
       await page?.write(reportPage(await reportOfComparison([pathA, pathB], sides, tensors, engine, signal)));
       refuseDifferences(`${pathA}, ${pathB}`, tensors);
       if (flags.minSqnr !== undefined) refuseNoise(`${pathA}, ${pathB}`, tensors, flags.minSqnr);
@@ -55,6 +62,52 @@ export async function compare(
     await page?.discard();
     await a.close();
   }
+}
+
+/** Two models to be compared. */
+interface ComparedPair {
+  /** What the names of their tensors begin with in a pipeline. */
+  readonly prefix: string;
+  readonly sides: readonly [Side, Side];
+}
+
+/** The models of both sides: one each, or those of two pipelines by the names of their folders. */
+async function pairsOf(
+  inputs: readonly [Input, Input],
+  paths: readonly [string, string],
+): Promise<ComparedPair[]> {
+  const [a, b] = await Promise.all(
+    inputs.map(({ isFolder, files }) => (isFolder ? pipelineOf(files) : null)),
+  );
+  if (a == null || b == null) {
+    const open = (i: 0 | 1): Promise<Side> => openCheckpoint(inputs[i].files, paths[i]);
+    return [{ prefix: "", sides: [await open(0), await open(1)] }];
+  }
+  const names = [...new Set([...a.components.keys(), ...b.components.keys()])];
+  const side = async ({ components }: Pipeline, name: string, path: string): Promise<Side> => {
+    const files = components.get(name);
+    return files === undefined ? NOTHING : openCheckpoint(files, `${path}/${name}`);
+  };
+  return Promise.all(
+    names.map(async (name): Promise<ComparedPair> => {
+      return { prefix: `${name}/`, sides: [await side(a, name, paths[0]), await side(b, name, paths[1])] };
+    }),
+  );
+}
+
+/** A model that one of two pipelines does not have. */
+const NOTHING: Side = { checkpoint: { shards: [], config: null }, sources: [] };
+
+async function comparePair(
+  [a, b]: readonly [Side, Side],
+  { missingScale, jobs }: CompareFlags,
+  engine: Engine,
+  signal: AbortSignal,
+): Promise<ComparedTensor[]> {
+  const threads = startComparing(a.sources, b.sources, jobs);
+  const { compare, ahead } = threads ?? {};
+  const options = { missingScale, signal, ...(threads !== null && { compare, ahead }) };
+  return compareCheckpoints(a, b, engine, options).finally(() => threads?.stop());
 }
 
 /** SQNR in decibels; Infinity where nothing was lost. */

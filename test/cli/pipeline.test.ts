@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { valuesAs } from "../support/checkpoint-files.ts";
@@ -132,6 +132,37 @@ test("patterns count in the models where they fit, and must fit in one of them",
   });
 });
 
+test("is compared model by model, with one verdict", async () => {
+  const made = join(folder, "compared");
+  expect(await blockscale("quantize", input, made)).toMatchObject({ code: 0 });
+  const { code, out } = await blockscale("compare", input, made, "--json");
+  expect(code).toBe(0);
+  const { tensors, total } = JSON.parse(out);
+  expect(total).toMatchObject({ compared: 4 });
+  const sqnr = (found: { name: string; precision: { sqnrDb: number | null } }[]) =>
+    Object.fromEntries(found.map(({ name, precision }) => [name, precision.sqnrDb]));
+  expect(sqnr(tensors)).toEqual({
+    "text_encoder/encoder.block.0.layer.0.SelfAttention.q.weight": expect.any(Number),
+    "transformer/transformer_blocks.0.attn.to_q.weight": expect.any(Number),
+    "transformer/transformer_blocks.1.attn.to_q.weight": expect.any(Number),
+    "vae/decoder.mid_block.attentions.0.to_q.weight": null,
+  });
+  expect(await blockscale("compare", input, made, "--min-sqnr", "60")).toMatchObject({
+    code: 1,
+    out: expect.stringContaining("4 tensors, 1 of them without loss"),
+    err: expect.stringContaining("3 tensors below it"),
+  });
+  rmSync(join(made, "vae"), { recursive: true });
+  expect(await blockscale("compare", input, made)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('1 only in A; first of all in tensor "vae/decoder'),
+  });
+  expect(await blockscale("compare", input, made, "--report", join(folder, "r.html"))).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("a pipeline of several"),
+  });
+});
+
 test("--only means no other weights in a model where only --also fits", async () => {
   const [q, shared] = ["encoder.block.0.layer.0.SelfAttention.q.weight", "shared.weight"];
   const from = join(folder, "shared");
@@ -159,10 +190,14 @@ test("what can only be asked of one model is refused, and so is a folder of some
     code: 2,
     err: expect.stringContaining("a folder that holds notes.txt"),
   });
-  expect(await blockscale("compare", input, input)).toMatchObject({
-    code: 1,
-    err: expect.stringContaining("give the folder of one of them"),
-  });
+  for (const args of [
+    ["quantize", input, join(folder, "no"), "--part", "1/2"],
+    ["compare", input, join(input, "transformer")],
+  ])
+    expect(await blockscale(...args)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("give the folder of one of them"),
+    });
   expect(await blockscale("quantize", input, join(folder, "dry"), "--dry-run")).toMatchObject({
     code: 0,
     err: "",
