@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { createS3, openS3Folder } from "../../src/io/s3.ts";
+import { createS3, openS3, openS3Folder } from "../../src/io/s3.ts";
 import { blockscale, snapshot, workplace } from "../support/cli-runner.ts";
 import { s3Server } from "../support/s3-server.ts";
 
@@ -135,7 +135,8 @@ describe("an evaluation in object storage", () => {
     expect(figures(await blockscale(...at("s3://models/"), ...state))).toEqual(wanted);
     expect(server.requests.filter((line) => /^PUT .*model\.states/.test(line)).length).toBe(3);
     await expect(openS3Folder("s3://models/states")).rejects.toThrow(/no object under it/);
-    expect(`${(await contents("s3://models")).get("report.html")}`).toMatch(/^<!doctype html>/i);
+    const page = await (await openS3("s3://models/report.html")).slice(0, 15).arrayBuffer();
+    expect(`${Buffer.from(page)}`).toBe("<!doctype html>");
     for (const part of ["1/2", "2/2"]) {
       const made = await blockscale(...at("s3://models/"), "--part", part, "--out", "s3://models/scores");
       expect(made).toMatchObject({ code: 0 });

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Queue } from "bullmq";
+import { Redis } from "ioredis";
 import { freePort } from "../support/free-port.mjs";
 import { makeCertificates } from "./certificates.mjs";
 import { installDashboard, showOn } from "./dashboard.mjs";
@@ -290,6 +291,37 @@ await check("bull-board shows a job: its name, data, progress, result and error"
     );
   const [{ failedReason }] = failed.jobs;
   expect(/a job of the queue: expected/.test(failedReason), failedReason);
+  await queue.obliterate({ force: true });
+  await queue.close();
+});
+
+await check("jobs of strangers fail, and stop neither worker nor status", async () => {
+  const queue = new Queue("blockscale", { connection: { host: "127.0.0.1", port, password: PASSWORD } });
+  // What has no text made status and the worker's messages fail.
+  const odd = { toString: 1 };
+  const strangers = [
+    null,
+    "x",
+    [1],
+    { file: odd },
+    { spec: { from: odd }, to: odd },
+    { spec: { model: odd } },
+  ];
+  await queue.addBulk(
+    strangers.map((data, i) => ({ name: "quantize", data, opts: { jobId: `stranger-${i}` } })),
+  );
+  const one = worker();
+  while ((await queue.getJobCounts("failed")).failed < strangers.length) await setTimeout(50);
+  const known = await blockscale("status", "--queue", address).ended;
+  expect(known.code === 0 && /\| unknown +\| unknown +\|/.test(known.out), known.err + known.out);
+  const client = new Redis({ host: "127.0.0.1", port, password: PASSWORD });
+  await client.hset("bull:blockscale:damaged", { name: "x", data: "{", opts: "{}", timestamp: 1 });
+  await client.lpush("bull:blockscale:wait", "damaged");
+  const damaged = await blockscale("status", "--queue", address).ended;
+  expect(damaged.code === 1 && /^blockscale: --queue: .*jobs of JSON/.test(damaged.err), damaged.err);
+  const { code, err } = await stop(one);
+  expect(code === 0 && !/primitive value/.test(err), err);
+  client.disconnect();
   await queue.obliterate({ force: true });
   await queue.close();
 });
