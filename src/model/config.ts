@@ -162,7 +162,7 @@ export function modelConfigOf(config: Json | null, where = "config.json"): Model
       where,
       expected: "the config.json of the model among its files",
       got: config === null ? "none" : kindOf(config),
-      fix: "Fetch it from where the weights came from.",
+      fix: "Give the folder that holds it; fetch it from where the weights came from if it is missing.",
     });
   }
   const { architectures: named } = config as Json;

@@ -25,8 +25,14 @@ export interface Listener {
   died(reason: string): void;
 }
 
-/** Blocked workers report an error; some that were never started say nothing. */
-const PATIENCE_SECONDS = 30;
+/**
+ * Blocked workers report an error; some never begin and say nothing. That happens now and then to workers that are
+ * made by workers in Firefox: one that is silent for so long is made anew, once.
+ */
+const PATIENCE_SECONDS = [10, 30] as const;
+
+/** A worker has not answered in time. */
+class Silence extends Error {}
 
 /** Whether this is the thread in which a page is drawn and its user is answered. */
 export function isPage(): boolean {
@@ -42,6 +48,9 @@ export function canShare(): boolean {
   return typeof SharedArrayBuffer === "function" && crossOriginIsolated !== false;
 }
 
+/** Whether this page allows no workers from text: then it is not asked again. */
+let isTextRefused = false;
+
 /**
  * Starts a worker and waits until it is ready for requests.
  * @throws BlockscaleError `option`: there are no workers here, or they are blocked
@@ -50,7 +59,9 @@ export async function openThread(script: Script, start: unknown, listener: Liste
   const reasons: string[] = [];
   for (const way of waysHere(script)) {
     try {
-      return await openBy(way, start, listener);
+      const thread = await openPatiently(way, start, listener);
+      isTextRefused ||= reasons.length > 0;
+      return thread;
     } catch (error) {
       if (error instanceof BlockscaleError) throw error;
       reasons.push((error as Error).message);
@@ -72,7 +83,7 @@ function waysHere({ source, open }: Script): Way[] {
     return [(listener) => nodeThread(threads, source, listener)];
   if (typeof Worker === "function") {
     const file: Way = (listener) => webThread(open(), listener);
-    if (source === "") return [file];
+    if (source === "" || isTextRefused) return [file];
     return [
       (listener) => {
         const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
@@ -84,15 +95,22 @@ function waysHere({ source, open }: Script): Way[] {
   return [];
 }
 
-function openBy(way: Way, start: unknown, listener: Listener): Promise<Thread> {
+async function openPatiently(way: Way, start: unknown, listener: Listener): Promise<Thread> {
+  const [first, second] = PATIENCE_SECONDS;
+  try {
+    return await openBy(way, start, listener, first);
+  } catch (error) {
+    if (!(error instanceof Silence)) throw error;
+    return openBy(way, start, listener, second);
+  }
+}
+
+function openBy(way: Way, start: unknown, listener: Listener, seconds: number): Promise<Thread> {
   let thread: Thread | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let isOpen = false;
   return new Promise<Thread>((resolve, reject) => {
-    timer = setTimeout(
-      () => reject(new Error(`no answer in ${PATIENCE_SECONDS} s`)),
-      1000 * PATIENCE_SECONDS,
-    );
+    timer = setTimeout(() => reject(new Silence(`no answer in ${seconds} s`)), 1000 * seconds);
     const opening = way({
       reply(reply) {
         if (isOpen) return listener.reply(reply);

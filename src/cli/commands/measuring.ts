@@ -16,7 +16,7 @@ interface SharedEvaluateFlags extends EvaluateFlags {
 /** An even number of tokens, of which the second half is predicted. */
 function evenTokens(text: string): number {
   const n = within(2, 2 ** 24)(text);
-  if (n % 2 !== 0) throw new InvalidArgumentError("An even number.");
+  if (n % 2 !== 0) throw new InvalidArgumentError("Expected an even number.");
   return n;
 }
 

@@ -8,7 +8,8 @@ export const several = (value: string, before: string[] = []): string[] => [...b
 
 export function jobs(text: string): number {
   const n = Number(text);
-  if (!/^[0-9]+$/.test(text) || n < 1 || n > 256) throw new InvalidArgumentError("1 to 256.");
+  if (!/^[0-9]+$/.test(text) || n < 1 || n > 256)
+    throw new InvalidArgumentError("Expected a whole number from 1 to 256.");
   return n;
 }
 
@@ -18,7 +19,7 @@ export const within =
   (text) => {
     const n = Number(text);
     if (text.trim() === "" || !(n >= least && n <= most))
-      throw new InvalidArgumentError(`${least} to ${most}.`);
+      throw new InvalidArgumentError(`Expected a number from ${least} to ${most}.`);
     return n;
   };
 
