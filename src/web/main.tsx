@@ -1,9 +1,12 @@
 import { render } from "preact";
 import { begin } from "./session/begin.ts";
+import { ready } from "./strings/index.ts";
 import { App } from "./views/app.tsx";
 
-render(<App />, document.getElementById("app")!);
-begin();
+ready.then(() => {
+  render(<App />, document.getElementById("app")!);
+  begin();
+});
 
 // Without a service worker the page works all the same, only not offline. It fetches every part of the page: later, on slow networks.
 const register = () => navigator.serviceWorker?.register("service-worker.js").catch(() => {});

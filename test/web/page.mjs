@@ -82,7 +82,7 @@ export const tests = [
         await page.getByRole("button", { name: "中文" }).click();
         await page.getByRole("heading", { name: "在这里，生成模型的 FP8 副本" }).waitFor();
         await page.reload();
-        assert.equal(await page.locator("html").getAttribute("lang"), "zh-Hans");
+        await page.locator("html[lang=zh-Hans]").waitFor();
         await eachState(page, env, async (state) => {
           const text = await page.locator("main").evaluate((main) => main.innerText);
           // Names of formats, tensors and units stay; sentences do not.

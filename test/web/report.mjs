@@ -181,6 +181,7 @@ export const tests = [
         assert.deepEqual(chartsIn(made), chartsIn(path));
         assert.match(readFileSync(made, "utf8"), /all [\d,]+ of them.*<th[^>]*>XXH64<\/th>/s);
         await page.getByRole("button", { name: "中文" }).click();
+        await page.locator("html[lang=zh-Hans]").waitFor();
         const chinese = await downloadReport(page, /HTML/);
         await page.getByRole("button", { name: "English" }).click();
         assert.deepEqual(await openReport(page, chinese), []);

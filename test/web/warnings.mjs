@@ -7,7 +7,7 @@ import { audit } from "./page.mjs";
 
 /** The panel of a tensor covers the button. */
 const choose = (page, name) => page.getByRole("button", { name }).evaluate((button) => button.click());
-const inChinese = (page) => choose(page, "中文");
+const inChinese = (page) => choose(page, "中文").then(() => page.locator("html[lang=zh-Hans]").waitFor());
 const inEnglish = (page) => choose(page, "English");
 
 /** No sentence of a warning is left in English: names of tensors and programs stay. */

@@ -3,7 +3,6 @@ import type { ProblemKind } from "../workers/protocol.ts";
 
 /** All words of the page. Other languages have the same shape: {@link Words}. */
 export const en = {
-  language: "English",
   title: "blockscale",
   tagline: "FP8 copies of AI models, made in your browser",
   skip: "Skip to content",

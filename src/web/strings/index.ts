@@ -1,12 +1,14 @@
-import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { batch, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { en, type Words } from "./en.ts";
 import { remember, remembered } from "./remembered.ts";
-import { zh } from "./zh.ts";
 
-/** The languages there are. Adding one is adding a file and an entry here. */
-export const languages = { en, zh } as const satisfies Record<string, Words>;
+/** The languages there are, by their own names. Adding one is adding a file, and an entry here and below. */
+export const languages = { en: "English", zh: "中文" } as const;
 
 export type Language = keyof typeof languages;
+
+/** Words that are loaded when they are asked for. */
+const LATER = { zh: async (): Promise<Words> => (await import("./zh.ts")).zh };
 
 // WebKitGTK calls the language of a system that has none "C". Intl throws at that, and uPlot asks Intl while it loads:
 // the views that draw come after this file.
@@ -26,13 +28,15 @@ function preferred(): Language {
   return (found as Language | undefined) ?? "en";
 }
 
-export const language: Signal<Language> = signal(preferred());
+export const language: Signal<Language> = signal("en");
+
+const loaded: Signal<Words> = signal(en);
 
 /** What goes on, for the title of the tab: a percentage, or that it is done. */
 export const doing: Signal<string> = signal("");
 
 /** The words in the language of the user. */
-export const words: ReadonlySignal<Words> = computed(() => languages[language.value]);
+export const words: ReadonlySignal<Words> = loaded;
 
 effect(() => {
   document.documentElement.lang = language.value === "zh" ? "zh-Hans" : language.value;
@@ -40,9 +44,21 @@ effect(() => {
   document.title = doing.value === "" ? `${title} – ${tagline}` : `${doing.value} – ${title}`;
 });
 
+/** Shows the page in a language, once its words are here; without them it stays as it is. */
+async function show(chosen: Language): Promise<void> {
+  const found = chosen === "en" ? en : await LATER[chosen]();
+  batch(() => {
+    loaded.value = found;
+    language.value = chosen;
+  });
+}
+
+/** Resolves when the words of the user's language are here. */
+export const ready: Promise<void> = show(preferred()).catch(() => {});
+
 export function chooseLanguage(chosen: Language): void {
-  language.value = chosen;
   remember(KEY, chosen);
+  show(chosen).catch(() => {});
 }
 
 /** A text of the library in the language of the user, where it is known. */

@@ -1,7 +1,6 @@
 import type { Words } from "./en.ts";
 
 export const zh: Words = {
-  language: "中文",
   title: "blockscale",
   tagline: "在浏览器中生成 FP8 模型",
   skip: "跳到正文",

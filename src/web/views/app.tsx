@@ -67,7 +67,7 @@ function LanguageButton(): JSX.Element {
       lang={next === "zh" ? "zh-Hans" : next}
       onClick={() => chooseLanguage(next)}
     >
-      {languages[next].language}
+      {languages[next]}
     </button>
   );
 }
