@@ -112,7 +112,7 @@ export class Roundings {
   }
 
   /**
-   * The same of columns that begin at src, to a place of their own; the transpose, if it is made, has no stride.
+   * Rounds columns that begin at src, to a place of their own; the transpose, if it is made, has no stride.
    */
   columns(
     dst: Operand,
