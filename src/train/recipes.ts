@@ -1,5 +1,6 @@
 import { isRecord, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { FORMAT_ID } from "../tensor/formats.ts";
 import type { Format } from "../tensor/tensor.ts";
 
 /**
@@ -109,19 +110,23 @@ export const recipes: { readonly [name in RecipeName]: Recipe } = {
   nvfp4: careful({ format: "e2m1", block: [1, 16], rounding: "rceil", scale: "e4m3" }),
 };
 
-/** @throws BlockscaleError `option`: no such recipe */
+/** @throws BlockscaleError `option`: no such recipe, or an operand that cannot be rounded so */
 export function recipeOf(given: RecipeName | Recipe): Recipe {
   if (isRecord(given)) {
     const { forward, inputGradient, weightGradient } = given as Partial<Recipe>;
-    const isWhole = [
-      forward?.x,
-      forward?.w,
-      inputGradient?.dy,
-      inputGradient?.w,
-      weightGradient?.dy,
-      weightGradient?.x,
-    ].every((operand) => operand !== undefined);
-    if (isWhole) return given as Recipe;
+    const operands = {
+      "forward.x": forward?.x,
+      "forward.w": forward?.w,
+      "inputGradient.dy": inputGradient?.dy,
+      "inputGradient.w": inputGradient?.w,
+      "weightGradient.dy": weightGradient?.dy,
+      "weightGradient.x": weightGradient?.x,
+    };
+    if (Object.values(operands).every((operand) => operand !== undefined)) {
+      const wrong = Object.entries(operands).find(([, operand]) => !isOperand(operand));
+      if (wrong !== undefined) throw wrongOperand(...wrong);
+      return given as Recipe;
+    }
   }
   if (typeof given === "string" && Object.hasOwn(recipes, given)) return recipes[given];
   throw new BlockscaleError("option", {
@@ -130,6 +135,33 @@ export function recipeOf(given: RecipeName | Recipe): Recipe {
     got:
       typeof given === "string" ? given : isRecord(given) ? "an object without some of them" : kindOf(given),
     fix: "Leave it out to get deepseek.",
+  });
+}
+
+/** Whether an operand is left alone, or says all that its rounding needs. */
+function isOperand(operand: unknown): boolean {
+  if (operand === null) return true;
+  if (!isRecord(operand)) return false;
+  const { format, block, rounding, scale, stochastic } = operand as unknown as OperandFormat;
+  const isSize = (size: unknown) => Number.isInteger(size) && Number(size) >= 1 && Number(size) <= 65536;
+  const isBlock = Array.isArray(block) && block.length === 2 && block.every(isSize);
+  const isNvfp4 = scale === "e4m3" && format === "e2m1" && String(block) === "1,16";
+  return (
+    isBlock &&
+    Object.hasOwn(FORMAT_ID, format) &&
+    ["rceil", "floor"].includes(rounding) &&
+    (scale === undefined || isNvfp4) &&
+    ["undefined", "boolean"].includes(typeof stochastic)
+  );
+}
+
+function wrongOperand(name: string, got: unknown): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: `createTrainer: recipe.${name}`,
+    expected:
+      'null, or { format: "e4m3", "e5m2" or "e2m1", block: [rows, cols], rounding: "rceil" or "floor" }, with scale: "e4m3" for e2m1 in blocks of [1, 16]',
+    got: JSON.stringify(got),
+    fix: "Change one of `recipes`.",
   });
 }
 

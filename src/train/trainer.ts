@@ -86,6 +86,9 @@ export class Trainer {
       const size = { batch: shape[0] / parts, length: shape[1] - 1 };
       throw this.#failed(loss, this.#member.buffers(size), bad);
     }
+    const rate = learningRate * schedule(this.#steps);
+    if (!(rate >= 0 && rate < Infinity))
+      throw wrongArgument("step: schedule", "a rate from 0 on", rate, "Return a number from 0 on.");
     this.#steps++;
     await this.#crew.run({
       kind: "update",
@@ -93,7 +96,7 @@ export class Trainer {
         step: this.#steps,
         // As torch's clip_grad_norm_ computes it.
         factor: clip > 0 ? Math.min(1, clip / (norm + 1e-6)) : 1,
-        rate: learningRate * schedule(this.#steps - 1),
+        rate,
         betas,
         epsilon,
         weightDecay,
