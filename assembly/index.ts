@@ -38,53 +38,35 @@ export function decode(format: i32, dst: usize, src: usize, n: usize): void {
 }
 
 export function quantize(
-  format: i32,
+  matrix: Matrix,
   type: i32,
-  scaleType: i32,
-  codes: usize,
-  scales: usize,
   src: usize,
-  rows: usize,
-  cols: usize,
-  blockRows: usize,
-  blockCols: usize,
   rounding: i32,
   amaxFloor: i32,
   zeroScale: i32,
 ): void {
   // biome-ignore format: one instantiation a line
-  switch (format * 3 + type) {
-    case 0: return quantizeAs<E4M3, F32>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
-    case 1: return quantizeAs<E4M3, BF16>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
-    case 2: return quantizeAs<E4M3, F16>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
-    case 3: return quantizeAs<E5M2, F32>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
-    case 4: return quantizeAs<E5M2, BF16>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
-    case 5: return quantizeAs<E5M2, F16>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
-    // Of FP4 for float32 alone: the engine widens halves, and a third of this code is not downloaded.
-    default: return quantizeAs<E2M1, F32>(scaleType, codes, scales, src, rows, cols, blockRows, blockCols, rounding, amaxFloor, zeroScale);
+  switch (matrix.format * 3 + type) {
+    case 0: return quantizeAs<E4M3, F32>(matrix, src, rounding, amaxFloor, zeroScale);
+    case 1: return quantizeAs<E4M3, BF16>(matrix, src, rounding, amaxFloor, zeroScale);
+    case 2: return quantizeAs<E4M3, F16>(matrix, src, rounding, amaxFloor, zeroScale);
+    case 3: return quantizeAs<E5M2, F32>(matrix, src, rounding, amaxFloor, zeroScale);
+    case 4: return quantizeAs<E5M2, BF16>(matrix, src, rounding, amaxFloor, zeroScale);
+    case 5: return quantizeAs<E5M2, F16>(matrix, src, rounding, amaxFloor, zeroScale);
+    // FP4 takes float32 alone: the engine widens halves, and a third of this code is not downloaded.
+    default: return quantizeAs<E2M1, F32>(matrix, src, rounding, amaxFloor, zeroScale);
   }
 }
 
-export function dequantize(
-  format: i32,
-  type: i32,
-  scaleType: i32,
-  dst: usize,
-  codes: usize,
-  scales: usize,
-  rows: usize,
-  cols: usize,
-  blockRows: usize,
-  blockCols: usize,
-): void {
+export function dequantize(matrix: Matrix, type: i32, dst: usize): void {
   // biome-ignore format: one instantiation a line
-  switch (format * 3 + type) {
-    case 0: return dequantizeAs<E4M3, F32>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
-    case 1: return dequantizeAs<E4M3, BF16>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
-    case 2: return dequantizeAs<E4M3, F16>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
-    case 3: return dequantizeAs<E5M2, F32>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
-    case 4: return dequantizeAs<E5M2, BF16>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
-    default: return dequantizeAs<E5M2, F16>(scaleType, dst, codes, scales, rows, cols, blockRows, blockCols);
+  switch (matrix.format * 3 + type) {
+    case 0: return dequantizeAs<E4M3, F32>(matrix, dst);
+    case 1: return dequantizeAs<E4M3, BF16>(matrix, dst);
+    case 2: return dequantizeAs<E4M3, F16>(matrix, dst);
+    case 3: return dequantizeAs<E5M2, F32>(matrix, dst);
+    case 4: return dequantizeAs<E5M2, BF16>(matrix, dst);
+    default: return dequantizeAs<E5M2, F16>(matrix, dst);
   }
 }
 

@@ -2,6 +2,7 @@
  * What the builds for models export: all of index.ts, and the kernels of a forward pass. Documentation in
  * src/model/kernels.ts.
  */
+import { Matrix } from "./kernels/matrix";
 import { multiplyPlain } from "./kernels/model/plain";
 import { Scratch } from "./kernels/scratch";
 import { adamw as adamwAs } from "./kernels/train/optimizer";
@@ -94,22 +95,18 @@ export function roundStochastic(
 }
 
 export function roundBlocksStochastic(
-  format: i32,
+  matrix: Matrix,
   dst: usize,
   src: usize,
-  rows: usize,
-  cols: usize,
-  blockRows: usize,
-  blockCols: usize,
   rounding: i32,
   firstRow: usize,
   work: usize,
 ): void {
   // biome-ignore format: one instantiation a line
-  switch (format) {
-    case 0: return roundBlocksStochasticAs<E4M3>(dst, src, rows, cols, blockRows, blockCols, rounding, firstRow, work);
-    case 1: return roundBlocksStochasticAs<E5M2>(dst, src, rows, cols, blockRows, blockCols, rounding, firstRow, work);
-    default: return roundBlocksStochasticAs<E2M1>(dst, src, rows, cols, blockRows, blockCols, rounding, firstRow, work);
+  switch (matrix.format) {
+    case 0: return roundBlocksStochasticAs<E4M3>(matrix, dst, src, rounding, firstRow, work);
+    case 1: return roundBlocksStochasticAs<E5M2>(matrix, dst, src, rounding, firstRow, work);
+    default: return roundBlocksStochasticAs<E2M1>(matrix, dst, src, rounding, firstRow, work);
   }
 }
 

@@ -62,6 +62,12 @@ export class Matrix {
     return this.isUe8m0 ? 1 : 4;
   }
 
+  /** Whether blocks follow one another as in one long row: they are one row high, and end where rows end. */
+  @inline get isOneRow(): bool {
+    if (this.blockRows != 1 || this.stride != this.cols || this.cols % this.blockCols) return false;
+    return this.scaleStride == (this.cols / this.blockCols) * this.scaleBytes;
+  }
+
   /** A row to read in place of row n, which may be past the end: the last one. */
   @inline rowFor(n: usize): usize {
     return min(n, this.rows - 1);
@@ -104,6 +110,12 @@ export class Matrix {
     return isUe8m0 ? Scale.finitePower(load<u8>(at)) : load<f32>(at);
   }
 
+  /** A copy of the record at another place. */
+  copyTo(at: usize): Matrix {
+    memory.copy(at, changetype<usize>(this), offsetof<Matrix>());
+    return changetype<Matrix>(at);
+  }
+
   /** dst[n] <- the scales at `src` as float32. NaN becomes another number. */
   copyScales(dst: usize, src: usize, n: usize): void {
     if (!this.isUe8m0) {
@@ -116,3 +128,6 @@ export class Matrix {
     for (; src < end; src++, dst += 4) store<f32>(dst, Scale.finitePower(load<u8>(src)));
   }
 }
+
+/** Bytes of a matrix, and of what follows it on a boundary of 16. */
+export const MATRIX_BYTES: usize = (offsetof<Matrix>() + 15) & ~15;

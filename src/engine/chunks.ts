@@ -1,5 +1,7 @@
-import { scaleTypeOf } from "../tensor/formats.ts";
+import type { CheckedTensor } from "../tensor/checks.ts";
+import { FORMAT_ID, SCALE_TYPE_ID, scaleTypeOf } from "../tensor/formats.ts";
 import type { Grid } from "../tensor/tensor.ts";
+import { MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
 
 /**
  * How a tensor passes through linear memory: in rectangles of whole blocks, each small enough that its values
@@ -127,4 +129,35 @@ export function scatter(tensor: Numbers, packed: Numbers, { start, rows, cols, s
     return;
   }
   for (let r = 0; r < rows; r++) tensor.set(packed.subarray(r * cols, r * cols + cols), start + r * stride);
+}
+
+/** Where a chunk of a block-scaled tensor is in linear memory. */
+export type Places = readonly [matrix: number, codes: number, scales: number];
+
+/** Bytes of each of the {@link Places}. */
+export function placesBytes(chunk: Chunk, { scales }: CheckedTensor): Places {
+  const blocks = chunk.scaleRows * chunk.scaleCols;
+  return [MATRIX_BYTES, chunk.rows * chunk.cols, blocks * scales.BYTES_PER_ELEMENT];
+}
+
+/** Writes down the matrix of a chunk, whose codes and scales have no gaps there. */
+export function describeChunk(
+  buffer: ArrayBuffer,
+  [at, codes, scales]: Places,
+  { rows, cols }: Chunk,
+  tensor: CheckedTensor,
+): void {
+  const [format, scaleType] = [FORMAT_ID[tensor.format], SCALE_TYPE_ID[tensor.scaleType]];
+  const [blockRows, blockCols] = tensor.grid.block;
+  const matrix = matrixOf({ format, scaleType, codes, scales, rows, cols, blockRows, blockCols });
+  writeMatrix(buffer, at, matrix);
+}
+
+/** Copies a chunk of a tensor into linear memory. */
+export function putChunk(buffer: ArrayBuffer, places: Places, chunk: Chunk, tensor: CheckedTensor): void {
+  const [, codesAt, scalesAt] = places;
+  const blocks = chunk.scaleRows * chunk.scaleCols;
+  describeChunk(buffer, places, chunk, tensor);
+  gather(new Uint8Array(buffer, codesAt, chunk.rows * chunk.cols), tensor.codes, chunk);
+  gather(scaleView(tensor.scales, buffer, scalesAt, blocks), tensor.scales, scaleRectangle(chunk));
 }

@@ -15,7 +15,7 @@ import {
   outArray,
 } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { FORMAT_ID, FORMATS, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
+import { FORMAT_ID, FORMATS, ROUNDING_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { asFp8, packFp4, unpackFp4 } from "../tensor/fp4.ts";
 import { checkChoice, checkKnown, outOf } from "../tensor/options.ts";
 import { type Scheme, type SchemeName, schemeOf } from "../tensor/schemes.ts";
@@ -30,7 +30,18 @@ import {
 import { Arena } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { chunksOf, gather, type Rectangle, ROW_CHUNK, scaleRectangle, scaleView, scatter } from "./chunks.ts";
+import {
+  chunksOf,
+  describeChunk,
+  gather,
+  placesBytes,
+  putChunk,
+  type Rectangle,
+  ROW_CHUNK,
+  scaleRectangle,
+  scaleView,
+  scatter,
+} from "./chunks.ts";
 import { quantizeNvfp4, saturatedFp4 } from "./fp4.ts";
 import { comparePrecision, type Precision } from "./precision.ts";
 
@@ -152,7 +163,7 @@ export class Engine {
       const tensorScale = quantizeNvfp4(this, { type, data }, grid, codes, scales as Uint8Array);
       return { format, shape: [...shape], block: [block[0], block[1]], codes, scales, tensorScale };
     }
-    const scaleType = SCALE_TYPE_ID[scheme.scale];
+    const tensor = { format, codes, scales, scaleType: scheme.scale, grid };
     const isPacked = FORMATS[format].codesPerByte > 1;
     const floorBits = new Uint32Array(Float32Array.of(scheme.amaxFloor).buffer)[0] as number;
     // Halves are widened where the kernel takes float32 alone.
@@ -161,8 +172,9 @@ export class Engine {
     for (const chunk of chunksOf(grid)) {
       const elements = chunk.rows * chunk.cols;
       const blocks = chunk.scaleRows * chunk.scaleCols;
-      const sizes = [elements * width, elements, blocks * scales.BYTES_PER_ELEMENT] as const;
-      this.#arena.frame(sizes, (src, codesAt, scalesAt) => {
+      const sizes = [elements * width, ...placesBytes(chunk, tensor)] as const;
+      this.#arena.frame(sizes, (src, ...places) => {
+        const [matrix, codesAt, scalesAt] = places;
         const buffer = this.#arena.buffer;
         if (isWidened) {
           const halves = new Uint16Array(elements);
@@ -173,21 +185,10 @@ export class Engine {
             width === 4 ? new Float32Array(buffer, src, elements) : new Uint16Array(buffer, src, elements);
           gather(staged, data, chunk);
         }
-        this.#kernels.quantize(
-          FORMAT_ID[format],
-          VALUE_TYPE_ID[isWidened ? "f32" : type],
-          scaleType,
-          codesAt,
-          scalesAt,
-          src,
-          chunk.rows,
-          chunk.cols,
-          grid.block[0],
-          grid.block[1],
-          ROUNDING_ID[scheme.rounding],
-          floorBits,
-          scheme.zeroScale,
-        );
+        describeChunk(buffer, places, chunk, tensor);
+        const valueType = VALUE_TYPE_ID[isWidened ? "f32" : type];
+        const rounding = ROUNDING_ID[scheme.rounding];
+        this.#kernels.quantize(matrix, valueType, src, rounding, floorBits, scheme.zeroScale);
         const made = new Uint8Array(buffer, codesAt, elements);
         if (isPacked) scatter(codes, packFp4(made, new Uint8Array(elements / 2)), halfOf(chunk));
         else scatter(codes, made, chunk);
@@ -226,7 +227,8 @@ export class Engine {
           if (ArrayBuffer.isView(input)) checkDisjoint("dequantize: out", given, input);
       return this.dequantize(asFp8("dequantize", tensor), type, options as { out?: Float32Array });
     }
-    const { format, codes, scales, scaleType, grid } = checkTensor("dequantize", tensor);
+    const checked = checkTensor("dequantize", tensor);
+    const { codes, scales, grid } = checked;
     const out = this.#products.outOf("dequantize: out", given, type, [grid.slices * grid.rows, grid.cols]);
     if (!(out instanceof ResidentMatrix)) {
       checkDisjoint("dequantize: out", out, codes);
@@ -235,26 +237,13 @@ export class Engine {
     const width = type === "f32" ? 4 : 2;
     for (const chunk of chunksOf(grid)) {
       const elements = chunk.rows * chunk.cols;
-      const blocks = chunk.scaleRows * chunk.scaleCols;
       const isInPlace = out instanceof ResidentMatrix && (chunk.rows === 1 || chunk.stride === chunk.cols);
-      const sizes = [isInPlace ? 0 : elements * width, elements, blocks * scales.BYTES_PER_ELEMENT] as const;
-      this.#arena.frame(sizes, (room, codesAt, scalesAt) => {
+      const sizes = [isInPlace ? 0 : elements * width, ...placesBytes(chunk, checked)] as const;
+      this.#arena.frame(sizes, (room, ...places) => {
         const dst = isInPlace ? out.placeFor("dequantize: out") + 4 * chunk.start : room;
         const buffer = this.#arena.buffer;
-        gather(new Uint8Array(buffer, codesAt, elements), codes, chunk);
-        gather(scaleView(scales, buffer, scalesAt, blocks), scales, scaleRectangle(chunk));
-        this.#kernels.dequantize(
-          FORMAT_ID[format],
-          VALUE_TYPE_ID[type],
-          SCALE_TYPE_ID[scaleType],
-          dst,
-          codesAt,
-          scalesAt,
-          chunk.rows,
-          chunk.cols,
-          grid.block[0],
-          grid.block[1],
-        );
+        putChunk(buffer, places, chunk, checked);
+        this.#kernels.dequantize(places[0], VALUE_TYPE_ID[type], dst);
         if (isInPlace) return;
         const staged =
           width === 4 ? new Float32Array(buffer, dst, elements) : new Uint16Array(buffer, dst, elements);

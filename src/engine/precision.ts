@@ -1,9 +1,9 @@
 import { checkArray, checkTensor, checkValues, type RawValues } from "../tensor/checks.ts";
-import { FORMAT_ID, type FormatId, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
+import { FORMAT_ID, type FormatId, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { BlockScaled, Values, ValueType } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { chunksOf, gather, ROW_CHUNK, scaleRectangle, scaleView } from "./chunks.ts";
+import { chunksOf, gather, placesBytes, putChunk, ROW_CHUNK } from "./chunks.ts";
 
 /**
  * What became of values: sums and extremes, which add up over the parts of a tensor. All of them are finite.
@@ -118,33 +118,20 @@ function compareArrays(kernels: Kernels, arena: Arena, values: RawValues, became
 }
 
 function compareTensor(kernels: Kernels, arena: Arena, values: Values, tensor: BlockScaled): Precision {
-  const { format, codes, scales, scaleType, grid } = checkTensor("compare", tensor);
+  const checked = checkTensor("compare", tensor);
+  const { format, grid } = checked;
   const { type, data } = checkValues("compare: values", values, grid.elements);
   let precision = NOTHING;
   for (const chunk of chunksOf(grid)) {
-    const { rows, cols } = chunk;
-    const n = rows * cols;
-    const blocks = chunk.scaleRows * chunk.scaleCols;
-    const [valueBytes, scaleBytes] = [data.BYTES_PER_ELEMENT * n, scales.BYTES_PER_ELEMENT * blocks];
-    arena.frame([8 * SUMS, valueBytes, 4 * n, n, scaleBytes], (sums, x, y, codesAt, scalesAt) => {
+    const n = chunk.rows * chunk.cols;
+    const sizes = [8 * SUMS, data.BYTES_PER_ELEMENT * n, 4 * n, ...placesBytes(chunk, checked)] as const;
+    arena.frame(sizes, (sums, x, y, ...places) => {
       const { buffer } = arena;
+      const [matrix, codes] = places;
       stage(buffer, x, data, chunk);
-      gather(new Uint8Array(buffer, codesAt, n), codes, chunk);
-      gather(scaleView(scales, buffer, scalesAt, blocks), scales, scaleRectangle(chunk));
-      const [blockRows, blockCols] = grid.block;
-      kernels.dequantize(
-        FORMAT_ID[format],
-        VALUE_TYPE_ID.f32,
-        SCALE_TYPE_ID[scaleType],
-        y,
-        codesAt,
-        scalesAt,
-        rows,
-        cols,
-        blockRows,
-        blockCols,
-      );
-      precision = add(precision, run(kernels, arena, FORMAT_ID[format], type, [sums, x, y, codesAt], n));
+      putChunk(buffer, places, chunk, checked);
+      kernels.dequantize(matrix, VALUE_TYPE_ID.f32, y);
+      precision = add(precision, run(kernels, arena, FORMAT_ID[format], type, [sums, x, y, codes], n));
     });
   }
   return precision;

@@ -1,10 +1,5 @@
-import {
-  type FormatId,
-  SCALE_TYPE_ID,
-  type ScaleTypeId,
-  VALUE_TYPE_ID,
-  type ValueTypeId,
-} from "../tensor/formats.ts";
+import { type FormatId, SCALE_TYPE_ID, VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
+import type { Matrix } from "../wasm/matrix.ts";
 import { type Fp8, fp8Of } from "./fp8.ts";
 import { narrow } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";
@@ -101,27 +96,29 @@ export class ProductTable {
     return 256 << 8;
   }
 
-  /** Values of n codes from element `at`, looked up in a row. */
-  lookUp(memory: ArrayMemory, dst: number, codes: number, at: number, n: number, row: number): void {
-    if (this.#type === VALUE_TYPE_ID.f32) {
-      lookUp32(memory.i32, (dst >>> 2) + at, memory.u8, codes + at, n, this.#words, row);
-    } else {
-      lookUp16(memory.u16, (dst >>> 1) + at, memory.u8, codes + at, n, this.#halves, row);
-    }
+  /** Bytes of a value. */
+  get valueBytes(): number {
+    return this.#type === VALUE_TYPE_ID.f32 ? 4 : 2;
   }
 
-  /** Values of n codes from element `at`, multiplied one by one. */
-  multiply(memory: ArrayMemory, dst: number, codes: number, at: number, n: number, scale: number): void {
+  /** Values from index `to` on <- n codes from address `from` on, looked up in a row of the table. */
+  lookUp(memory: ArrayMemory, to: number, from: number, n: number, row: number): void {
+    if (this.#type === VALUE_TYPE_ID.f32) lookUp32(memory.i32, to, memory.u8, from, n, this.#words, row);
+    else lookUp16(memory.u16, to, memory.u8, from, n, this.#halves, row);
+  }
+
+  /** Values from index `to` on <- n codes from address `from` on, multiplied one by one. */
+  multiply(memory: ArrayMemory, to: number, from: number, n: number, scale: number): void {
     const { u8, u16, i32, f32 } = memory;
     const { values } = this.#format;
-    for (let i = at; i < at + n; i++) {
-      const code = u8[codes + i]!;
+    for (let i = 0; i < n; i++) {
+      const code = u8[from + i]!;
       if (this.#type !== VALUE_TYPE_ID.f32) {
-        u16[(dst >>> 1) + i] = narrow(this.#type, product(code, this.#format, scale));
+        u16[to + i] = narrow(this.#type, product(code, this.#format, scale));
       } else {
         const value = values[code]! * scale;
-        if (Number.isNaN(value)) i32[(dst >>> 2) + i] = product(code, this.#format, scale);
-        else f32[(dst >>> 2) + i] = value;
+        if (Number.isNaN(value)) i32[to + i] = product(code, this.#format, scale);
+        else f32[to + i] = value;
       }
     }
   }
@@ -135,35 +132,29 @@ export class ProductTable {
   }
 }
 
-/** dst[rows, cols] <- codes[rows, cols] times one scale per block, as `dequantize` of `Kernels` says. */
-export function dequantize(
-  memory: ArrayMemory,
-  products: ProductTable,
-  scaleType: ScaleTypeId,
-  dst: number,
-  codes: number,
-  scales: number,
-  rows: number,
-  cols: number,
-  blockRows: number,
-  blockCols: number,
-): void {
-  const isByte = scaleType === SCALE_TYPE_ID.ue8m0;
-  let scaleAt = isByte ? scales : scales >>> 2;
-  for (let top = 0; top < rows; top += blockRows) {
-    const end = Math.min(top + blockRows, rows) * cols;
-    for (let left = 0; left < cols; left += blockCols, scaleAt++) {
+/** dst[rows, cols] <- a matrix times its scales, as `dequantize` of `Kernels` says. */
+export function dequantize(memory: ArrayMemory, products: ProductTable, matrix: Matrix, dst: number): void {
+  const { codes, scales, firstRow, rows, cols, stride, scaleStride, blockRows, blockCols } = matrix;
+  const isByte = matrix.scaleType === SCALE_TYPE_ID.ue8m0;
+  for (let top = 0, end = 0; top < rows; top = end) {
+    const block = Math.floor((firstRow + top) / blockRows);
+    end = Math.min((block + 1) * blockRows - firstRow, rows);
+    let scaleAt = scales + block * scaleStride;
+    for (let left = 0; left < cols; left += blockCols, scaleAt += isByte ? 1 : 4) {
       const n = Math.min(blockCols, cols - left);
-      const first = top * cols + left;
-      if (!isByte && n * (end / cols - top) < ROW_PAYS) {
-        const scale = memory.f32[scaleAt]!;
-        for (let at = first; at < end; at += cols) products.multiply(memory, dst, codes, at, n, scale);
-        continue;
-      }
-      const row = isByte
+      const isSmall = !isByte && n * (end - top) < ROW_PAYS;
+      const scale = isByte ? 0 : memory.f32[scaleAt >>> 2]!;
+      const table = isByte
         ? products.rowOfByte(memory.u8[scaleAt]!)
-        : products.rowOfScale(memory.f32[scaleAt]!);
-      for (let at = first; at < end; at += cols) products.lookUp(memory, dst, codes, at, n, row);
+        : isSmall
+          ? 0
+          : products.rowOfScale(scale);
+      for (let row = top; row < end; row++) {
+        const to = dst / products.valueBytes + row * cols + left;
+        const from = codes + row * stride + left;
+        if (isSmall) products.multiply(memory, to, from, n, scale);
+        else products.lookUp(memory, to, from, n, table);
+      }
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { FormatId, ValueTypeId } from "../tensor/formats.ts";
 import type { Kernels } from "../wasm/kernels.ts";
+import { readMatrix } from "../wasm/matrix.ts";
 import { compare } from "./compare.ts";
 import { dequantize, lookUp32, ProductTable } from "./dequantize.ts";
 import { encodeSpan, fp8Of } from "./fp8.ts";
@@ -33,8 +34,11 @@ export function instantiate(pages: number = 2): JsInstance {
       encodeSpan(memory.u8, dst, memory.i32, src >>> 2, n, fp8Of(format).codes, 0),
     decode: (format, dst, src, n) =>
       lookUp32(memory.i32, dst >>> 2, memory.u8, src, n, fp8Of(format).bits, 0),
-    quantize: (format, ...rest) => quantize(memory, fp8Of(format), ...rest),
-    dequantize: (format, type, ...rest) => dequantize(memory, tableOf(format, type), ...rest),
+    quantize: (...args) => quantize(memory, ...args),
+    dequantize: (at, type, dst) => {
+      const matrix = readMatrix(memory.buffer, at);
+      dequantize(memory, tableOf(matrix.format as FormatId, type), matrix, dst);
+    },
     compare: (...args) => compare(memory, ...args),
     // float64 holds every sum of products, so that no row is a special case.
     analyse: () => 0,

@@ -1,12 +1,13 @@
 import {
+  type FormatId,
   NAN_CODE,
   type RoundingId,
   SCALE_TYPE_ID,
-  type ScaleTypeId,
   VALUE_TYPE_ID,
   type ValueTypeId,
 } from "../tensor/formats.ts";
-import { encodeSpan, type Fp8 } from "./fp8.ts";
+import { readMatrix } from "../wasm/matrix.ts";
+import { encodeSpan, type Fp8, fp8Of } from "./fp8.ts";
 import { widen, widenSpan } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";
 import { floatOf, multiplierBits, NAN_SCALE, scaleByte } from "./scale.ts";
@@ -21,16 +22,19 @@ const RAISE = 64;
 const staged: Float32Array = /* @__PURE__ */ new Float32Array(512);
 const stagedBits: Int32Array = /* @__PURE__ */ new Int32Array(staged.buffer);
 
-/** A matrix that becomes codes. */
-interface Matrix {
+/** A block of values that becomes codes. */
+interface Block {
   readonly memory: ArrayMemory;
   readonly format: Fp8;
   readonly type: ValueTypeId;
-  /** Address of the codes. */
+  /** Address of its first code, and codes from one row to the next. */
   readonly codes: number;
-  /** Index of the first value in the view of its type. */
-  readonly first: number;
+  readonly stride: number;
+  /** Index of its first value in the view of their type, and values from one row to the next. */
+  readonly values: number;
   readonly cols: number;
+  readonly height: number;
+  readonly width: number;
 }
 
 /** The largest magnitude of n float32, as bits: Inf and NaN come out on top. */
@@ -58,15 +62,11 @@ function amaxOfHalves(halves: Uint16Array, from: number, n: number): number {
   return amax;
 }
 
-/** The largest magnitude, as float32 bits, of the height x width block that starts at element `at`. */
-function amaxOfBlock(
-  { memory, type, first, cols }: Matrix,
-  at: number,
-  height: number,
-  width: number,
-): number {
+/** The largest magnitude of a block, as float32 bits. */
+function amaxOfBlock({ memory, type, values, cols, height, width }: Block): number {
   let amax = 0;
-  for (let from = first + at; height > 0; height--, from += cols) {
+  for (let row = 0; row < height; row++) {
+    const from = values + row * cols;
     const ofRow =
       type === VALUE_TYPE_ID.f32
         ? amaxOfSpan(memory.i32, from, width)
@@ -76,20 +76,20 @@ function amaxOfBlock(
   return type === VALUE_TYPE_ID.f32 ? amax : widen(type, amax);
 }
 
-/** Codes of n finite values from element `at`, over 2^(byte - 127) * divisor. */
-function encodeRow(matrix: Matrix, at: number, n: number, byte: number, divisor: number): void {
-  const { memory, type, format } = matrix;
+/** Codes of a row of a block of finite values, over 2^(byte - 127) * divisor. */
+function encodeRow(block: Block, row: number, byte: number, divisor: number): void {
+  const { memory, type, format, width } = block;
   const exponent = byte < LOW_SCALE ? RAISE : 0;
   const rebase = (byte + exponent - 127) << 23;
-  const from = matrix.first + at;
-  const dst = matrix.codes + at;
+  const from = block.values + row * block.cols;
+  const dst = block.codes + row * block.stride;
   if (type === VALUE_TYPE_ID.f32 && exponent === 0 && divisor === 1) {
-    encodeSpan(memory.u8, dst, memory.i32, from, n, format.codes, rebase);
+    encodeSpan(memory.u8, dst, memory.i32, from, width, format.codes, rebase);
     return;
   }
   const factor = 2 ** exponent;
-  for (let done = 0; done < n; done += staged.length) {
-    const length = Math.min(staged.length, n - done);
+  for (let done = 0; done < width; done += staged.length) {
+    const length = Math.min(staged.length, width - done);
     if (type === VALUE_TYPE_ID.f32) stagedBits.set(memory.i32.subarray(from + done, from + done + length));
     else widenSpan(type, stagedBits, memory.u16, from + done, length);
     if (factor !== 1) for (let i = 0; i < length; i++) staged[i] = staged[i]! * factor;
@@ -99,55 +99,57 @@ function encodeRow(matrix: Matrix, at: number, n: number, byte: number, divisor:
 }
 
 /** Codes of a block; a scale that is NaN makes them all NaN. */
-function encodeBlock(
-  matrix: Matrix,
-  at: number,
-  height: number,
-  width: number,
-  byte: number,
-  divisor: number,
-): void {
+function encodeBlock(block: Block, byte: number, divisor: number): void {
   const isNan = byte === NAN_SCALE || Number.isNaN(divisor);
-  for (; height > 0; height--, at += matrix.cols) {
-    if (isNan) matrix.memory.u8.fill(NAN_CODE, matrix.codes + at, matrix.codes + at + width);
-    else encodeRow(matrix, at, width, byte, divisor);
+  for (let row = 0; row < block.height; row++) {
+    const dst = block.codes + row * block.stride;
+    if (isNan) block.memory.u8.fill(NAN_CODE, dst, dst + block.width);
+    else encodeRow(block, row, byte, divisor);
   }
 }
 
-/** codes[rows, cols] and one scale per block from values[rows, cols], as `quantize` of `Kernels` says. */
+/** The codes and scales of a matrix <- values[rows, cols], as `quantize` of `Kernels` says. */
 export function quantize(
   memory: ArrayMemory,
-  format: Fp8,
+  at: number,
   type: ValueTypeId,
-  scaleType: ScaleTypeId,
-  codes: number,
-  scales: number,
   src: number,
-  rows: number,
-  cols: number,
-  blockRows: number,
-  blockCols: number,
   rounding: RoundingId,
   amaxFloor: number,
   zeroScale: number,
 ): void {
+  const matrix = readMatrix(memory.buffer, at);
+  const { codes, scales, rows, cols, stride, scaleStride, blockRows, blockCols } = matrix;
+  const format = fp8Of(matrix.format as FormatId);
+  const isUe8m0 = matrix.scaleType === SCALE_TYPE_ID.ue8m0;
   const first = type === VALUE_TYPE_ID.f32 ? src >>> 2 : src >>> 1;
-  const matrix: Matrix = { memory, format, type, codes, first, cols };
-  let scaleAt = scaleType === SCALE_TYPE_ID.ue8m0 ? scales : scales >>> 2;
   for (let row = 0; row < rows; row += blockRows) {
     const height = Math.min(blockRows, rows - row);
+    let scaleAt = scales + (row / blockRows) * scaleStride;
     for (let col = 0; col < cols; col += blockCols) {
       const width = Math.min(blockCols, cols - col);
-      const at = row * cols + col;
-      const amax = amaxOfBlock(matrix, at, height, width);
-      if (scaleType === SCALE_TYPE_ID.ue8m0) {
+      const values = first + row * cols + col;
+      const block = {
+        memory,
+        format,
+        type,
+        codes: codes + row * stride + col,
+        stride,
+        values,
+        cols,
+        height,
+        width,
+      };
+      const amax = amaxOfBlock(block);
+      if (isUe8m0) {
         const byte = scaleByte(amax, format, rounding, amaxFloor, zeroScale);
         memory.u8[scaleAt++] = byte;
-        encodeBlock(matrix, at, height, width, amax === 0 && byte < NAN_SCALE ? 127 : byte, 1);
+        encodeBlock(block, amax === 0 && byte < NAN_SCALE ? 127 : byte, 1);
       } else {
         const bits = multiplierBits(amax, format, amaxFloor, zeroScale);
-        memory.i32[scaleAt++] = bits;
-        encodeBlock(matrix, at, height, width, 127, floatOf(bits));
+        memory.i32[scaleAt >>> 2] = bits;
+        scaleAt += 4;
+        encodeBlock(block, 127, floatOf(bits));
       }
     }
   }

@@ -1,4 +1,6 @@
+import { ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { Resident } from "../wasm/arena.ts";
+import { MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
 import { CACHE_FORMAT } from "./kernels.ts";
 import type { Program } from "./program.ts";
 
@@ -54,17 +56,32 @@ export class CacheRows {
   /** Appends [tokens, heads, dim] at `src`, as tokens `length` and following. */
   append(src: number, length: number, tokens: number): void {
     this.#reserve(length, length + tokens);
+    if (this.#type === "fp8") {
+      this.#round(src, length, tokens);
+      return;
+    }
     const { kernels } = this.#program;
     const { dim, heads } = this;
     const bytes = 4 * dim;
-    const room = this.#scales === undefined ? 0 : this.#program.bytes("head to keep", tokens * bytes);
     for (let head = 0; head < heads; head++) {
-      const at = this.values(head) + length * this.stride;
-      kernels.copyRows(room || at, bytes, src + head * bytes, heads * bytes, tokens, bytes);
-      if (room === 0) continue;
-      const scales = this.scales(head) + length * this.scaleStride;
-      // Scales that are powers of two, rounded up so that nothing is cut.
-      kernels.quantize(CACHE_FORMAT, 0, 1, at, scales, room, tokens, dim, 1, dim, 1, 0, 127);
+      const at = this.values(head) + length * bytes;
+      kernels.copyRows(at, bytes, src + head * bytes, heads * bytes, tokens, bytes);
+    }
+  }
+
+  /** Rounds the heads of each token, which are a matrix whose rows are as far apart as heads are. */
+  #round(src: number, length: number, tokens: number): void {
+    const { kernels, buffer } = this.#program;
+    const { dim, heads } = this;
+    const at = this.#program.bytes("heads to keep", MATRIX_BYTES);
+    const types = { format: CACHE_FORMAT, scaleType: SCALE_TYPE_ID.f32 };
+    const [stride, scaleStride] = [this.#capacity * this.stride, this.#capacity * this.scaleStride];
+    for (let token = 0; token < tokens; token++) {
+      const codes = this.values(0) + (length + token) * this.stride;
+      const scales = this.scales(0) + (length + token) * this.scaleStride;
+      const places = { codes, scales, rows: heads, cols: dim, stride, scaleStride, blockCols: dim };
+      writeMatrix(buffer, at, matrixOf({ ...types, ...places }));
+      kernels.quantize(at, VALUE_TYPE_ID.f32, src + 4 * token * heads * dim, ROUNDING_ID.rceil, 0, 127);
     }
   }
 

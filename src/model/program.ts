@@ -10,7 +10,7 @@ import { EXACT, type Precisions } from "./precisions.ts";
 import { Rounded } from "./rounded.ts";
 import type { Range, Seat } from "./share.ts";
 import { Store } from "./store.ts";
-import { type Placed, widenRow } from "./stored.ts";
+import { type Placed, widenRows } from "./stored.ts";
 
 /** A linear layer: its weight [N, K] and bias. */
 export interface Linear {
@@ -170,7 +170,7 @@ export class Program {
     const isOwn = (i: number) => ids[i]! >= range.start && ids[i]! < range.end;
     for (let i = 0; i < ids.length; i++)
       if (isOwn(i))
-        widenRow(this.kernels, this.buffer, dst + 4 * i * cols, slice, ids[i]! - range.start, cols);
+        widenRows(this.kernels, this.arena, dst + 4 * i * cols, slice, ids[i]! - range.start, 1, cols);
     this.exchange.collect(this.buffer, dst, ids.length, cols, isOwn);
   }
 

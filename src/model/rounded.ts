@@ -1,7 +1,7 @@
 import { type Int8Block, int8Matrix } from "../products/activations.ts";
-import { ROUNDING_ID } from "../tensor/formats.ts";
+import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { schemes } from "../tensor/schemes.ts";
-import { MATRIX_BYTES, writeMatrix } from "../wasm/matrix.ts";
+import { MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
 import type { Program } from "./program.ts";
 
 /**
@@ -46,8 +46,12 @@ export class Rounded {
     const scales = program.bytes("activation scales", rows * Math.ceil(cols / block[1]));
     const rounded = program.room("rounded", rows * cols);
     const floor = new Int32Array(Float32Array.of(amaxFloor).buffer)[0]!;
-    kernels.quantize(0, 0, 0, codes, scales, x, rows, cols, 1, block[1], ROUNDING_ID.rceil, floor, zeroScale);
-    kernels.dequantize(0, 0, 0, rounded, codes, scales, rows, cols, 1, block[1]);
+    const matrix = program.bytes("activation matrix", MATRIX_BYTES);
+    const [format, scaleType, blockCols] = [FORMAT_ID.e4m3, SCALE_TYPE_ID.ue8m0, block[1]];
+    const fields = matrixOf({ format, scaleType, codes, scales, rows, cols, blockCols });
+    writeMatrix(program.buffer, matrix, fields);
+    kernels.quantize(matrix, VALUE_TYPE_ID.f32, x, ROUNDING_ID.rceil, floor, zeroScale);
+    kernels.dequantize(matrix, VALUE_TYPE_ID.f32, rounded);
     return rounded;
   }
 

@@ -13,7 +13,7 @@ import {
   type Stored,
   scaleRowOf,
   storedAt,
-  widenRow,
+  widenRows,
   widthOf,
 } from "./stored.ts";
 
@@ -140,8 +140,7 @@ export class Store {
           const source = storedAt(declared, { start: valuesAt, scales: scalesAt, first, rows });
           const top = first - range.start;
           packer.pack(slice, top, rows, (dst, row, count) => {
-            for (let i = 0; i < count; i++)
-              widenRow(kernels, arena.buffer, dst + 4 * i * cols, source, row - top + i, cols);
+            widenRows(kernels, arena, dst, source, row - top, count, cols);
           });
         });
       },
@@ -173,8 +172,7 @@ export class Store {
     const { rows, cols } = matrix;
     const start = this.#keepFor(key)(4 * rows * cols);
     const stored = { kind: "scaled", matrix } as const;
-    for (let row = 0; row < rows; row++)
-      widenRow(this.#kernels, this.#arena.buffer, start + 4 * row * cols, stored, row, cols);
+    widenRows(this.#kernels, this.#arena, start, stored, 0, rows, cols);
     return { kind: "plain", type: VALUE_TYPE_ID.f32, start };
   }
 

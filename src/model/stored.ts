@@ -2,7 +2,8 @@ import { readInt7Row } from "../products/pack-integers.ts";
 import type { Analysed } from "../products/right.ts";
 import type { FormatId, ScaleTypeId, ValueTypeId } from "../tensor/formats.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
-import { type Matrix, matrixOf } from "../wasm/matrix.ts";
+import type { Arena } from "../wasm/arena.ts";
+import { type Matrix, matrixOf, withMatrix } from "../wasm/matrix.ts";
 import type { ModelKernels } from "./kernels.ts";
 import type { Range } from "./share.ts";
 
@@ -91,25 +92,24 @@ export function storedAt(
   return { kind: "scaled", matrix: matrixOf(matrix) };
 }
 
-/** dst[cols] <- one row of a slice as float32. */
-export function widenRow(
+/** dst[rows, cols] <- rows `first` and on of a slice as float32; integers of 7 bits one row at a time. */
+export function widenRows(
   kernels: ModelKernels,
-  buffer: ArrayBuffer,
+  arena: Arena,
   dst: number,
   slice: Stored | Slice,
-  row: number,
+  first: number,
+  rows: number,
   cols: number,
 ): void {
-  if (slice.kind === "int7") readInt7Row(buffer, dst, slice.matrix, row);
-  else if (slice.kind === "plain")
-    kernels.widen(slice.type, dst, slice.start + row * cols * widthOf(slice), cols);
+  if (slice.kind === "int7") {
+    for (let i = 0; i < rows; i++) readInt7Row(arena.buffer, dst + 4 * i * cols, slice.matrix, first + i);
+  } else if (slice.kind === "plain")
+    kernels.widen(slice.type, dst, slice.start + first * cols * widthOf(slice), rows * cols);
   else {
     const { matrix } = slice;
-    const { format, blockCols } = matrix;
-    const scaleType = matrix.scaleType as ScaleTypeId;
-    const codes = matrix.codes + row * matrix.stride;
-    const scaleRow = Math.floor((matrix.firstRow + row) / matrix.blockRows);
-    const scales = matrix.scales + scaleRow * matrix.scaleStride;
-    kernels.dequantize(format as FormatId, 0, scaleType, dst, codes, scales, 1, cols, 1, blockCols);
+    const codes = matrix.codes + first * matrix.stride;
+    const part = { ...matrix, codes, firstRow: matrix.firstRow + first, rows };
+    withMatrix(arena, part, (at) => kernels.dequantize(at, VALUE_TYPE_ID.f32, dst));
   }
 }

@@ -2,7 +2,7 @@ import { floatsOf } from "../js/half.ts";
 import { bitsOf } from "../js/scale.ts";
 import { type CheckedTensor, checkValues } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { FORMAT_ID, SCALE_TYPE_ID, scaleTypeOf, ue8m0Value } from "../tensor/formats.ts";
+import { FORMAT_ID, SCALE_TYPE_ID, scaleTypeOf, ue8m0Value, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { unpackFp4 } from "../tensor/fp4.ts";
 import { type BlockScaled, gridOf, type Values } from "../tensor/tensor.ts";
 import { transposed } from "../tensor/transpose.ts";
@@ -207,19 +207,27 @@ export function packCodes(
   const { slices, rows, cols } = grid;
   const gridCols = Math.ceil(cols / block[1]);
   const gridRows = Math.ceil(rows / block[0]);
-  const { format: id, scaleType } = typesOf(format, scales);
-  return packInt7(kernels, arena, keep, [slices, rows, cols], (values, slice, first, count) =>
-    arena.frame([count * cols, gridCols * scales.BYTES_PER_ELEMENT], (codesAt, scalesAt) => {
-      const at = (slice * rows + first) * cols;
-      new Uint8Array(arena.buffer, codesAt, count * cols).set(codes.subarray(at, at + count * cols));
-      for (let row = 0; row < count; row++) {
-        const scaleRow = (slice * gridRows + Math.floor((first + row) / block[0])) * gridCols;
-        putScales(arena.buffer, scalesAt, scales.subarray(scaleRow, scaleRow + gridCols));
-        const [dst, src] = [values + 4 * row * cols, codesAt + row * cols];
-        kernels.dequantize(id, 0, scaleType, dst, src, scalesAt, 1, cols, 1, block[1]);
-      }
-    }),
-  );
+  const types = typesOf(format, scales);
+  const [blockRows, blockCols] = block;
+  return packInt7(kernels, arena, keep, [slices, rows, cols], (values, slice, first, count) => {
+    const firstBlock = Math.floor(first / blockRows);
+    const above = (slice * gridRows + firstBlock) * gridCols;
+    const below = (slice * gridRows + Math.ceil((first + count) / blockRows)) * gridCols;
+    const own = scales.subarray(above, below);
+    arena.frame([MATRIX_BYTES, count * cols, own.byteLength], (at, codesAt, scalesAt) => {
+      const start = (slice * rows + first) * cols;
+      new Uint8Array(arena.buffer, codesAt, count * cols).set(codes.subarray(start, start + count * cols));
+      putScales(arena.buffer, scalesAt, own);
+      const firstRow = first - firstBlock * blockRows;
+      const places = { codes: codesAt, scales: scalesAt, firstRow };
+      writeMatrix(
+        arena.buffer,
+        at,
+        matrixOf({ ...types, ...places, rows: count, cols, blockRows, blockCols }),
+      );
+      kernels.dequantize(at, VALUE_TYPE_ID.f32, values);
+    });
+  });
 }
 
 /** The E2M1 code of each E4M3 one that has its value; signs are those of E4M3. */

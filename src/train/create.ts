@@ -9,9 +9,9 @@ import { loadWeights } from "../model/load.ts";
 import { locate } from "../model/locate.ts";
 import type { Program } from "../model/program.ts";
 import { Store } from "../model/store.ts";
+import { widenRows } from "../model/stored.ts";
 import { isRecord, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import type { FormatId, ScaleTypeId } from "../tensor/formats.ts";
 import { canShare } from "../threads/start.ts";
 import { instantiate, sharedMemory } from "../wasm/instantiate.ts";
 import { LocalTrainingCrew, type TrainingCrew, WorkerTrainingCrew } from "./crew.ts";
@@ -114,19 +114,13 @@ function initialize(program: Program, parameters: Parameters, config: Json, seed
 }
 
 /** Copies the weights of a store to the parameters, dequantised to float32. */
-function takeWeights({ kernels }: Program, parameters: Parameters, store: Store): void {
-  for (const { name, value, count } of parameters.all) {
+function takeWeights({ kernels, arena }: Program, parameters: Parameters, store: Store): void {
+  for (const { name, value } of parameters.all) {
     if (isAdapter(name)) continue;
     const { slices, cols, rows } = store.get(keyOf(name));
     const stored = slices[0]!;
     if (stored.kind === "int7") throw new Error("integers cannot be trained");
-    if (stored.kind === "plain") kernels.widen(stored.type, value, stored.start, count);
-    else {
-      const { format, codes, scales, blockRows, blockCols } = stored.matrix;
-      const scaleType = stored.matrix.scaleType as ScaleTypeId;
-      const id = format as FormatId;
-      kernels.dequantize(id, 0, scaleType, value, codes, scales, rows, cols, blockRows, blockCols);
-    }
+    widenRows(kernels, arena, value, stored, 0, rows, cols);
   }
 }
 

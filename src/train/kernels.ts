@@ -78,17 +78,11 @@ export interface TrainKernels extends ModelKernels {
     first: number,
   ): void;
 
-  /**
-   * As `round`, with stochastic rounding to codes. Row 0 of src is row `firstRow` of its tensor.
-   */
+  /** As `round`, with stochastic rounding to codes. Row 0 of src is row `firstRow` of its tensor. */
   roundBlocksStochastic(
-    format: FormatId,
+    matrix: number,
     dst: number,
     src: number,
-    rows: number,
-    cols: number,
-    blockRows: number,
-    blockCols: number,
     rounding: RoundingId,
     firstRow: number,
     work: number,

@@ -1,6 +1,7 @@
 import type { Program } from "../model/program.ts";
 import type { Range } from "../model/share.ts";
-import { FORMAT_ID, ROUNDING_ID } from "../tensor/formats.ts";
+import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID } from "../tensor/formats.ts";
+import { MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
 import type { Counts, OperandName } from "./counts.ts";
 import type { TrainKernels } from "./kernels.ts";
 import type { OperandFormat } from "./recipes.ts";
@@ -168,12 +169,17 @@ export class Roundings {
     }
     const kernels = this.#kernels;
     const { block, scale, stochastic } = operand;
-    const [format, direction] = [FORMAT_ID[operand.format], ROUNDING_ID[operand.rounding]];
+    const direction = ROUNDING_ID[operand.rounding];
     const stream = weight.index * ROLES.length + ROLES.indexOf(role);
     kernels.setDraws(this.seed, stream, this.step, this.part);
     if (scale === "e4m3") kernels.roundNvfp4(dst, src, rows, cols, stochastic ? 1 : 0, start, work.rounding);
-    else
-      kernels.roundBlocksStochastic(format, dst, src, rows, cols, ...block, direction, start, work.rounding);
+    else {
+      const types = { format: FORMAT_ID[operand.format], scaleType: SCALE_TYPE_ID.ue8m0, codes: 0, scales: 0 };
+      const matrix = this.#program.bytes("blocks to round", MATRIX_BYTES);
+      const fields = matrixOf({ ...types, rows, cols, blockRows: block[0], blockCols: block[1] });
+      writeMatrix(this.#program.buffer, matrix, fields);
+      kernels.roundBlocksStochastic(matrix, dst, src, direction, start, work.rounding);
+    }
     // `round` adds to the sums itself; these two kernels do not.
     const sums = this.#sums(rounding, rows * cols);
     if (sums !== 0) kernels.compare(FORMAT_ID.e4m3, 0, sums, src, dst, 0, rows * cols);

@@ -1,4 +1,4 @@
-import type { FormatId, RoundingId, ScaleTypeId, ValueTypeId } from "../tensor/formats.ts";
+import type { FormatId, RoundingId, ValueTypeId } from "../tensor/formats.ts";
 import type { Matrix } from "./matrix.ts";
 
 /**
@@ -21,40 +21,25 @@ export interface Kernels {
   decode(format: FormatId, dst: number, src: number, n: number): void;
 
   /**
-   * Quantises one rows x cols matrix (row-major, no padding) in blocks of blockRows x blockCols, ragged at
-   * the right and bottom edge: codes[rows * cols], and one scale per block, row-major: a UE8M0 byte or a
-   * float32. `amaxFloor` is float32 bits; `zeroScale` a UE8M0 byte. E2M1 takes float32 values alone, and
-   * writes a byte a code, its sign at bit 7.
+   * Quantises values[rows, cols] of a type at src, without gaps, to the codes and scales of a {@link Matrix}
+   * that lies row by row and begins with a block, ragged at the right and bottom edge. `amaxFloor` is float32
+   * bits; `zeroScale` a UE8M0 byte. E2M1 takes float32 values alone, and writes a byte a code, its sign at
+   * bit 7.
    */
   quantize(
-    format: FormatId,
+    matrix: number,
     type: ValueTypeId,
-    scaleType: ScaleTypeId,
-    codes: number,
-    scales: number,
     src: number,
-    rows: number,
-    cols: number,
-    blockRows: number,
-    blockCols: number,
     rounding: RoundingId,
     amaxFloor: number,
     zeroScale: number,
   ): void;
 
-  /** Inverse of quantize: value = code * scale in float32, then one rounding to the value type at dst. */
-  dequantize(
-    format: FormatId,
-    type: ValueTypeId,
-    scaleType: ScaleTypeId,
-    dst: number,
-    codes: number,
-    scales: number,
-    rows: number,
-    cols: number,
-    blockRows: number,
-    blockCols: number,
-  ): void;
+  /**
+   * values[rows, cols] of a type at dst, without gaps, <- a {@link Matrix} of E4M3 or E5M2 that lies row by
+   * row: code * scale in float32, then one rounding to the type.
+   */
+  dequantize(matrix: number, type: ValueTypeId, dst: number): void;
 
   /**
    * Compares values[n] of a value type with the float32[n] that became of them, and adds to nine float64 at

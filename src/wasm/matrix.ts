@@ -1,4 +1,5 @@
 import { SCALE_TYPE_ID, type ScaleTypeId } from "../tensor/formats.ts";
+import type { Arena } from "./arena.ts";
 
 /**
  * What the codes of a matrix are: row by row those of E4M3 (0) and E5M2 (1); in groups of twelve rows those
@@ -91,4 +92,12 @@ export function writeMatrix(buffer: ArrayBuffer, at: number, matrix: Matrix): vo
 export function readMatrix(buffer: ArrayBuffer, at: number): Matrix {
   const words = new Uint32Array(buffer, at, MATRIX_FIELDS.length);
   return Object.fromEntries(MATRIX_FIELDS.map((name, i) => [name, words[i]])) as unknown as Matrix;
+}
+
+/** Calls `body` with the place of a matrix that is written down for as long as that takes. */
+export function withMatrix<T>(arena: Arena, matrix: Matrix, body: (at: number) => T): T {
+  return arena.frame([MATRIX_BYTES], (at) => {
+    writeMatrix(arena.buffer, at, matrix);
+    return body(at);
+  });
 }

@@ -6,6 +6,7 @@ import { load } from "../../src/load.ts";
 import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../../src/tensor/formats.ts";
 import { type Scheme, schemes } from "../../src/tensor/schemes.ts";
 import { bf16, f16 } from "../../src/tensor/tensor.ts";
+import { MATRIX_BYTES, matrixOf, writeMatrix } from "../../src/wasm/matrix.ts";
 import { countBlocks } from "../reference/block.ts";
 import { narrow } from "../reference/cast.ts";
 import { reference } from "../reference/engine.ts";
@@ -188,6 +189,7 @@ describe.each(INSTANCES)("the memory of %s", async (_, make) => {
     const codesAt = 65536;
     const scalesAt = 2 * 65536;
     const valuesAt = 3 * 65536;
+    const matrixAt = 4 * 65536;
     memory.grow(4);
     const bytes = new Uint8Array(memory.buffer);
     const untouched = new Uint8Array(bytes.length).fill(CANARY);
@@ -215,27 +217,19 @@ describe.each(INSTANCES)("the memory of %s", async (_, make) => {
             const blocks = countBlocks([rows, cols], [blockRows, blockCols]);
             const scaleBytes = blocks * (scale === "f32" ? 4 : 1);
             const valueBytes = rows * cols * (type === "f32" ? 4 : 2);
-            const ids = [FORMAT_ID.e4m3, VALUE_TYPE_ID[type], SCALE_TYPE_ID[scale]] as const;
-            const block = [blockRows, blockCols] as const;
+            const types = { format: FORMAT_ID.e4m3, scaleType: SCALE_TYPE_ID[scale] };
+            const places = { codes: codesAt, scales: scalesAt };
+            const matrix = matrixOf({ ...types, ...places, rows, cols, blockRows, blockCols });
 
             bytes.fill(CANARY, heap);
-            kernels.quantize(
-              ...ids,
-              codesAt,
-              scalesAt,
-              valuesAt,
-              rows,
-              cols,
-              ...block,
-              ROUNDING_ID.rceil,
-              0,
-              0,
-            );
-            expectOnly([codesAt, rows * cols], [scalesAt, scaleBytes]);
+            writeMatrix(memory.buffer, matrixAt, matrix);
+            kernels.quantize(matrixAt, VALUE_TYPE_ID[type], valuesAt, ROUNDING_ID.rceil, 0, 0);
+            expectOnly([codesAt, rows * cols], [scalesAt, scaleBytes], [matrixAt, MATRIX_BYTES]);
 
             bytes.fill(CANARY, heap);
-            kernels.dequantize(...ids, valuesAt, codesAt, scalesAt, rows, cols, ...block);
-            expectOnly([valuesAt, valueBytes]);
+            writeMatrix(memory.buffer, matrixAt, matrix);
+            kernels.dequantize(matrixAt, VALUE_TYPE_ID[type], valuesAt);
+            expectOnly([valuesAt, valueBytes], [matrixAt, MATRIX_BYTES]);
           }
         }
       }

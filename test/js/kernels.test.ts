@@ -6,6 +6,7 @@ import { schemes } from "../../src/tensor/schemes.ts";
 import type { Format, ValueType } from "../../src/tensor/tensor.ts";
 import { compile } from "../../src/wasm/builds.ts";
 import { type Instance, instantiate } from "../../src/wasm/instantiate.ts";
+import { matrixOf, writeMatrix } from "../../src/wasm/matrix.ts";
 import { expectSameBits, expectSameValues } from "../support/bits.ts";
 import { randomFinite, randomNormal, randomWords } from "../support/random.ts";
 
@@ -15,6 +16,7 @@ const N = ROWS * COLS;
 /**
  * Where things are in both memories: behind what the wasm build keeps for itself, each with room for 65536.
  */
+const MATRIX = 32000;
 const SRC = 32768;
 const CODES = SRC + 4 * 65536;
 const SCALES = CODES + 65536;
@@ -74,11 +76,17 @@ const TYPES: readonly ValueType[] = ["f32", "bf16", "f16"];
 type Way = (typeof WAYS)[number];
 
 /** Quantises what is at SRC to CODES and SCALES, and dequantises that to DST. */
-function roundTrip({ kernels }: Instance, format: Format, type: ValueType, way: Way): void {
-  const ids = [FORMAT_ID[format], VALUE_TYPE_ID[type], way.scaleType] as const;
-  const { block, rounding, amaxFloor } = way;
-  kernels.quantize(...ids, CODES, SCALES, SRC, ROWS, COLS, ...block, rounding, amaxFloor, 0x69);
-  kernels.dequantize(...ids, DST, CODES, SCALES, ROWS, COLS, ...block);
+function roundTrip(instance: Instance, format: Format, type: ValueType, way: Way): void {
+  const { kernels } = instance;
+  const { block, rounding, amaxFloor, scaleType } = way;
+  const size = { rows: ROWS, cols: COLS, blockRows: block[0], blockCols: block[1] };
+  putMatrix(instance, { format: FORMAT_ID[format], scaleType, codes: CODES, scales: SCALES, ...size });
+  kernels.quantize(MATRIX, VALUE_TYPE_ID[type], SRC, rounding, amaxFloor, 0x69);
+  kernels.dequantize(MATRIX, VALUE_TYPE_ID[type], DST);
+}
+
+function putMatrix({ memory }: Instance, fields: Parameters<typeof matrixOf>[0]): void {
+  writeMatrix(memory.buffer, MATRIX, matrixOf(fields));
 }
 
 function view(buffer: ArrayBuffer, type: ValueType, n: number): Float32Array | Uint16Array {
@@ -114,22 +122,14 @@ describe.each(FORMATS)("%s: the same memory as the wasm build", (format) => {
   });
 
   test.each(TYPES)("dequantize to %s: every code with every scale byte", (type) => {
-    const read = ({ kernels, memory }: Instance) => {
+    const read = (instance: Instance) => {
+      const { kernels, memory } = instance;
       const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
       new Uint8Array(memory.buffer, SCALES, 256).set(bytes);
       for (let row = 0; row < 256; row++) new Uint8Array(memory.buffer, CODES + 256 * row, 256).set(bytes);
-      kernels.dequantize(
-        FORMAT_ID[format],
-        VALUE_TYPE_ID[type],
-        SCALE_TYPE_ID.ue8m0,
-        DST,
-        CODES,
-        SCALES,
-        256,
-        256,
-        1,
-        256,
-      );
+      const types = { format: FORMAT_ID[format], scaleType: SCALE_TYPE_ID.ue8m0 };
+      putMatrix(instance, { ...types, codes: CODES, scales: SCALES, rows: 256, cols: 256, blockCols: 256 });
+      kernels.dequantize(MATRIX, VALUE_TYPE_ID[type], DST);
       return view(memory.buffer, type, 65536);
     };
     expectSameValues(read(js), read(wasm), type, (i) => `(scale byte ${i >> 8}, code ${i & 255})`);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { ACTIVATION_ID, ROUTING_ID } from "../../src/model/kernels.ts";
+import { matrixOf } from "../../src/wasm/matrix.ts";
 import { narrow } from "../reference/cast.ts";
 import { type Bench, benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
 import { randomNormal } from "../support/random.ts";
@@ -309,8 +310,10 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const coded = (x: Float32Array, width: number): [codes: number, scales: number, values: Float32Array] => {
       const [codes, scales, back] = [at.room(x.length), at.room(4 * count), at.room(4 * x.length)];
       const src = at.put(x);
-      at.kernels.quantize(0, 0, 1, codes, scales, src, count, width, 1, width, 1, 0, 127);
-      at.kernels.dequantize(0, 0, 1, back, codes, scales, count, width, 1, width);
+      const places = { codes, scales, rows: count, cols: width, blockCols: width };
+      const matrix = at.putMatrix(matrixOf({ format: 0, scaleType: 1, ...places }));
+      at.kernels.quantize(matrix, 0, src, 1, 0, 127);
+      at.kernels.dequantize(matrix, 0, back);
       return [codes, scales, at.floats(back, x.length)];
     };
     const [k, kScales, kValues] = coded(keys, dim);

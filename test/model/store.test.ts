@@ -3,7 +3,7 @@ import { Engine } from "../../src/engine/engine.ts";
 import { compileForModels } from "../../src/model/build.ts";
 import type { ModelKernels } from "../../src/model/kernels.ts";
 import { Store } from "../../src/model/store.ts";
-import { type Declared, type Placed, widenRow } from "../../src/model/stored.ts";
+import { type Declared, type Placed, widenRows } from "../../src/model/stored.ts";
 import { schemes } from "../../src/tensor/schemes.ts";
 import { Arena } from "../../src/wasm/arena.ts";
 import { instantiate } from "../../src/wasm/instantiate.ts";
@@ -22,7 +22,7 @@ function makeStore(weights: "codes" | "int7") {
     arena.frame([4 * cols], (at) =>
       slices.flatMap((slice) =>
         Array.from({ length: rows }, (_, row) => {
-          widenRow(kernels as ModelKernels, arena.buffer, at, slice, row, cols);
+          widenRows(kernels as ModelKernels, arena, at, slice, row, 1, cols);
           return new Float32Array(arena.buffer, at, cols).slice();
         }),
       ),

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { FORMAT_ID, ROUNDING_ID, valueOfCode } from "../../src/tensor/formats.ts";
 import type { TrainKernels } from "../../src/train/kernels.ts";
+import { matrixOf } from "../../src/wasm/matrix.ts";
 import { type Bench, benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
 import { randomNormal } from "../support/random.ts";
 
@@ -133,9 +134,11 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
       at.room(4 * n),
     ];
     const [id, mode] = [FORMAT_ID[format], ROUNDING_ID[rounding]];
-    at.kernels.quantize(id, 0, 0, codes, scales, src, rows, cols, height, width, mode, 0, 127);
+    const size = { rows, cols, blockRows: height, blockCols: width };
+    const matrix = at.putMatrix(matrixOf({ format: id, scaleType: 0, codes, scales, ...size }));
+    at.kernels.quantize(matrix, 0, src, mode, 0, 127);
     if (format !== "e2m1") {
-      at.kernels.dequantize(id, 0, 0, dst, codes, scales, rows, cols, height, width);
+      at.kernels.dequantize(matrix, 0, dst);
       return { values: at.floats(dst, n), codes, dst };
     }
     const bytes = at.bytes(codes, n);

@@ -3,6 +3,7 @@ import { load } from "../../src/load.ts";
 import type { Format } from "../../src/tensor/tensor.ts";
 import type { TrainKernels } from "../../src/train/kernels.ts";
 import { stochasticCast } from "../../src/train/stochastic-cast.ts";
+import { matrixOf } from "../../src/wasm/matrix.ts";
 import { benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
 import { randomNormal } from "../support/random.ts";
 
@@ -126,11 +127,14 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const [codes, scales, one] = [bench.room(rows * cols), bench.room(rows * 3), bench.room(4)];
     for (const format of [0, 1, 2] as const) {
       kernels.setDraws(1, 2, 3, 4);
-      kernels.roundBlocksStochastic(format, dst, src, rows, cols, 1, 32, 1, 0, work);
-      kernels.roundBlocksStochastic(format, part, src + 4 * 3 * cols, 2, cols, 1, 32, 1, 3, work);
+      const fields = { format, scaleType: 0, codes, scales, cols, blockCols: 32 } as const;
+      const whole = bench.putMatrix(matrixOf({ ...fields, rows }));
+      kernels.roundBlocksStochastic(whole, dst, src, 1, 0, work);
+      const rowsOfPart = bench.putMatrix(matrixOf({ ...fields, rows: 2 }));
+      kernels.roundBlocksStochastic(rowsOfPart, part, src + 4 * 3 * cols, 1, 3, work);
       const found = bench.floats(dst, rows * cols);
       expect(bench.floats(part, 2 * cols)).toEqual(found.subarray(3 * cols, 5 * cols));
-      kernels.quantize(format, 0, 0, codes, scales, src, rows, cols, 1, 32, 1, 0, 127);
+      kernels.quantize(whole, 0, src, 1, 0, 127);
       const exponents = bench.bytes(scales, rows * 3);
       for (let i = 0; i < found.length; i++) {
         const byte = exponents[Math.floor(i / cols) * 3 + Math.floor((i % cols) / 32)]!;

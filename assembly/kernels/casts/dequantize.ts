@@ -2,40 +2,33 @@ import { Fp8 } from "../../lanes/fp8";
 import { BF16, F32, Half } from "../../lanes/half";
 import { Scale } from "../../lanes/scale";
 import { Simd } from "../../lanes/simd";
-import { UE8M0 } from "../matrix";
+import { Matrix } from "../matrix";
 import { Scratch } from "../scratch";
 import { Values } from "../values";
 
-/**
- * dst[rows, cols] <- codes[rows, cols] times one scale per block, as `dequantize` of src/wasm/kernels.ts
- * says.
- */
-export function dequantize<F, T>(
-  scaleType: i32,
-  dst: usize,
-  codes: usize,
-  scales: usize,
-  rows: usize,
-  cols: usize,
-  blockRows: usize,
-  blockCols: usize,
-): void {
+/** dst[rows, cols] <- the codes of a matrix times its scales, as `dequantize` of src/wasm/kernels.ts says. */
+export function dequantize<F, T>(matrix: Matrix, dst: usize): void {
+  const blockRows = matrix.blockRows;
+  const blockCols = matrix.blockCols;
   assert(blockRows > 0 && blockCols > 0, "a block has rows and columns");
-  if (blockRows == 1 && cols % blockCols == 0) {
-    // Blocks that end where rows end follow one another as in one long row.
+  let rows = matrix.rows;
+  let cols = matrix.cols;
+  if (matrix.isOneRow) {
     cols *= rows;
     rows = cols ? 1 : 0;
   }
-  const scaleRowBytes = ((cols + blockCols - 1) / blockCols) * (scaleType == UE8M0 ? 1 : 4);
-  let untilNext = blockRows;
+  const isUe8m0 = matrix.isUe8m0;
+  let codes = matrix.codes;
+  let scales = matrix.scalesOf(0);
+  let untilNext = blockRows - (matrix.firstRow % blockRows);
   for (let row: usize = 0; row < rows; row++) {
-    if (scaleType == UE8M0) dequantizeRow<F, T>(dst, codes, cols, blockCols, scales);
+    if (isUe8m0) dequantizeRow<F, T>(dst, codes, cols, blockCols, scales);
     else multiplyRow<F, T>(dst, codes, cols, blockCols, scales);
     dst += cols * Half.size<T>();
-    codes += cols;
+    codes += matrix.stride;
     if (--untilNext == 0) {
       untilNext = blockRows;
-      scales += scaleRowBytes;
+      scales += matrix.scaleStride;
     }
   }
 }

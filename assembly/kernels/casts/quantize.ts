@@ -2,7 +2,7 @@ import { Fp8 } from "../../lanes/fp8";
 import { F32, Half } from "../../lanes/half";
 import { Scale } from "../../lanes/scale";
 import { Simd } from "../../lanes/simd";
-import { UE8M0 } from "../matrix";
+import { Matrix } from "../matrix";
 import { Scratch } from "../scratch";
 import { Values } from "../values";
 
@@ -15,51 +15,46 @@ import { Values } from "../values";
 const ROW_PANEL: usize = 1024;
 const TILE_PANEL: usize = 1 << 22;
 
-/**
- * codes[rows, cols] and one scale per block from values[rows, cols], as `quantize` of src/wasm/kernels.ts
- * says.
- */
+/** The codes and scales of a matrix <- values[rows, cols], as `quantize` of src/wasm/kernels.ts says. */
 export function quantize<F, T>(
-  scaleType: i32,
-  codes: usize,
-  scales: usize,
+  matrix: Matrix,
   src: usize,
-  rows: usize,
-  cols: usize,
-  blockRows: usize,
-  blockCols: usize,
   rounding: i32,
   amaxFloor: i32,
   zeroScale: i32,
 ): void {
+  const blockRows = matrix.blockRows;
+  const blockCols = matrix.blockCols;
   assert(blockRows > 0 && blockCols > 0, "a block has rows and columns");
-  if (blockRows == 1 && cols % blockCols == 0) {
-    // Blocks that end where rows end follow one another as in one long row.
+  let rows = matrix.rows;
+  let cols = matrix.cols;
+  if (matrix.isOneRow) {
     cols *= rows;
     rows = cols ? 1 : 0;
   }
-  const scaleBytes: usize = scaleType == UE8M0 ? 1 : 4;
+  const isUe8m0 = matrix.isUe8m0;
+  const rowBytes = cols * Half.size<T>();
   const budget = blockRows == 1 ? ROW_PANEL : TILE_PANEL;
   const panelBlocks = min(max(budget / blockRows / blockCols, 1), Scratch.blocks);
   const panelCols = panelBlocks * blockCols;
-  for (let row: usize = 0; row < rows; row += blockRows) {
+  let scaleRow = matrix.scales;
+  for (let row: usize = 0; row < rows; row += blockRows, scaleRow += matrix.scaleStride) {
     const height = min(blockRows, rows - row);
+    let scales = scaleRow;
     for (let col: usize = 0; col < cols; col += panelCols) {
       const width = min(panelCols, cols - col);
       const blocks = (width + blockCols - 1) / blockCols;
-      const first = row * cols + col;
-      for (let r: usize = 0; r < height; r++) {
-        foldRow<T>(src + (first + r * cols) * Half.size<T>(), width, blockCols, r == 0);
-      }
-      if (scaleType == UE8M0) ue8m0Scales<F, T>(scales, blocks, rounding, amaxFloor, zeroScale);
+      const values = src + row * rowBytes + col * Half.size<T>();
+      const codes = matrix.row(row) + col;
+      for (let r: usize = 0; r < height; r++) foldRow<T>(values + r * rowBytes, width, blockCols, r == 0);
+      if (isUe8m0) ue8m0Scales<F, T>(scales, blocks, rounding, amaxFloor, zeroScale);
       else f32Scales<F, T>(scales, blocks, amaxFloor, zeroScale);
       for (let r: usize = 0; r < height; r++) {
-        const at = first + r * cols;
-        if (scaleType == UE8M0)
-          encodeRow<F, T>(codes + at, src + at * Half.size<T>(), width, blockCols, scales);
-        else divideRow<F, T>(codes + at, src + at * Half.size<T>(), width, blockCols, scales);
+        const at = codes + r * matrix.stride;
+        if (isUe8m0) encodeRow<F, T>(at, values + r * rowBytes, width, blockCols, scales);
+        else divideRow<F, T>(at, values + r * rowBytes, width, blockCols, scales);
       }
-      scales += blocks * scaleBytes;
+      scales += blocks * matrix.scaleBytes;
     }
   }
 }

@@ -4,7 +4,7 @@ import { Random } from "../../lanes/random";
 import { Stochastic } from "../../lanes/stochastic";
 import { decode } from "../casts/dequantize";
 import { encode, quantize } from "../casts/quantize";
-import { UE8M0, UE8M0_ONE } from "../matrix";
+import { MATRIX_BYTES, Matrix, UE8M0_ONE } from "../matrix";
 
 /** Which random words roundings take: element i of a tensor takes word i of a stream of a part of a step. */
 export abstract class Draws {
@@ -43,31 +43,35 @@ export function roundStochastic<F>(dst: usize, src: usize, n: usize, exponent: i
 /**
  * dst[rows, cols] <- src rounded stochastically, in blocks of format F under UE8M0 scales as `quantize` makes
  * them. Row 0 is row `firstRow` of the tensor; dst may be src.
- * @param work one byte for each value of `blockRows` rows, and one for each of their blocks
+ * @param matrix what rows, columns and blocks it has; its places are not used
+ * @param work room for a matrix, one byte for each value of `blockRows` rows, and one for each of their blocks
  */
 export function roundBlocksStochastic<F>(
+  matrix: Matrix,
   dst: usize,
   src: usize,
-  rows: usize,
-  cols: usize,
-  blockRows: usize,
-  blockCols: usize,
   rounding: i32,
   firstRow: usize,
   work: usize,
 ): void {
+  const rows = matrix.rows;
+  const cols = matrix.cols;
+  const blockRows = matrix.blockRows;
+  const blockCols = matrix.blockCols;
   const blocks = (cols + blockCols - 1) / blockCols;
-  const scales = work + blockRows * cols;
+  const part = matrix.copyTo(work);
+  part.codes = work + MATRIX_BYTES;
+  part.scales = part.codes + blockRows * cols;
   for (let row: usize = 0; row < rows; row += blockRows) {
     const height = min(blockRows, rows - row);
-    const from = src + 4 * row * cols;
-    quantize<F, F32>(UE8M0, work, scales, from, height, cols, blockRows, blockCols, rounding, 0, UE8M0_ONE);
+    part.rows = height;
+    quantize<F, F32>(part, src + 4 * row * cols, rounding, 0, UE8M0_ONE);
     for (let r: usize = 0; r < height; r++) {
       for (let block: usize = 0; block < blocks; block++) {
         const col = block * blockCols;
         const at = (row + r) * cols + col;
         const n = min(blockCols, cols - col);
-        const byte = <u32>load<u8>(scales + block);
+        const byte = <u32>load<u8>(part.scales + block);
         if (byte == 0xff) for (let i: usize = 0; i < n; i++) store<f32>(dst + 4 * (at + i), NaN);
         else
           roundStochastic<F>(dst + 4 * at, src + 4 * at, n, Stochastic.exponent(byte), firstRow * cols + at);
