@@ -1,7 +1,7 @@
 import { narrow } from "../js/half.ts";
 import { bitsOf } from "../js/scale.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
-import type { BlockScaled } from "../tensor/tensor.ts";
+import type { BlockScaled, Format } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
@@ -18,8 +18,14 @@ interface Facts {
   readonly cols: number;
 }
 
+/** What the codes of a right operand are. */
+interface Codes extends Facts {
+  readonly format: Format;
+  readonly block: readonly [number, number];
+}
+
 /** The right operand that is in the engine's memory, slice by slice. */
-export interface Packed extends Facts {
+export interface Packed extends Codes {
   readonly kind: "packed";
   readonly weights: readonly Analysed[];
   /** What they meet unless a product says otherwise. */
@@ -27,9 +33,8 @@ export interface Packed extends Facts {
 }
 
 /** One that is taken there a chunk at a time. */
-export interface Streamed extends Facts, Pick<BlockScaled, "format" | "codes" | "scales"> {
+export interface Streamed extends Codes, Pick<BlockScaled, "codes" | "scales"> {
   readonly kind: "streamed";
-  readonly block: readonly [number, number];
 }
 
 /** Weights that were packed for products with int8 activations. */

@@ -293,9 +293,9 @@ export function packNibbles(
 }
 
 /** Why weights have no products with int8 activations. */
-export function noIntegers(where: string, reason: "E5M2" | "blocks", got: string): BlockscaleError {
+export function noIntegers(where: string, reason: "format" | "blocks", got: string): BlockscaleError {
   const expected =
-    reason === "E5M2"
+    reason === "format"
       ? "E4M3 or E2M1 codes: those of E5M2 take more than the two planes of 7 bits"
       : "blocks of a multiple of 16 columns";
   return new BlockscaleError("option", {

@@ -1,5 +1,6 @@
 import { type CheckedTensor, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { FORMATS } from "../tensor/formats.ts";
 import { asFp8 } from "../tensor/fp4.ts";
 import type { BlockScaled, Format } from "../tensor/tensor.ts";
 import { checkRightOperand } from "../tensor/transpose.ts";
@@ -42,7 +43,8 @@ export class Packer {
     const [tensor, checked] = checkRightOperand("pack", asFp8("pack", w), isTurned);
     const block = integerBlockOf(tensor.block[1], checked.grid.cols);
     if (activations !== "int8") return this.#packCodes(tensor, checked, activations);
-    if (tensor.format === "e5m2") throw noIntegers("pack: activations", "E5M2", tensor.format);
+    if (!FORMATS[tensor.format].hasIntegerProducts)
+      throw noIntegers("pack: activations", "format", tensor.format);
     if (block === undefined) throw noIntegers("pack: activations", "blocks", `${tensor.block[1]} columns`);
     if (w.format !== "e2m1") return this.#packCodes(tensor, checked, activations);
     return this.#packIntegers("fp4", block, w.format, tensor.block, [tensor.shape, checked.grid], (keep) =>
@@ -134,7 +136,7 @@ export class Packer {
       const { shape, block } = tensor;
       return new PackedWeights(
         { format, shape: [...shape], block: [block[0], block[1]], bytes: bytes() },
-        { kind: "packed", shape, slices, rows, cols, weights: analysed, activations },
+        { kind: "packed", format, block, shape, slices, rows, cols, weights: analysed, activations },
         release,
       );
     });

@@ -1,6 +1,6 @@
 import { checkDisjoint, outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { FORMAT_ID } from "../tensor/formats.ts";
+import { FORMATS } from "../tensor/formats.ts";
 import { asFp8, isFp4 } from "../tensor/fp4.ts";
 import { checkChoice } from "../tensor/options.ts";
 import type { BlockScaled, ValueType } from "../tensor/tensor.ts";
@@ -49,11 +49,8 @@ export class Products {
     options: GemmOptions,
   ): Float32Array | Uint16Array | ResidentMatrix {
     const { given, layout, type, activations } = checkGemmOptions(options);
-    if (isFp4(x)) return this.gemm(asFp8("gemm: x", x), w, options);
-    if (isFp4(w)) return this.gemm(x, asFp8("gemm: w", w), options);
     const right = this.#rightOf(w, layout[1] === "n");
-    if (x instanceof ResidentMatrix || x instanceof Int8Activations) this.#checkOwn("gemm: x", x);
-    const left = leftOf(x, layout[0] === "t", this.#dequantize);
+    const left = this.#leftOf("gemm: x", x, layout[0] === "t");
     if (left.cols !== right.cols) throw unequal(left, right);
     const block = this.#blockFor(left, right, activations);
     const out = this.outOf("gemm: out", given, type, [left.rows, right.rows]);
@@ -119,9 +116,7 @@ export class Products {
   /** See Engine.activations. */
   activations(x: LeftOperand, block: Int8Block): Int8Activations {
     this.checkDots("activations");
-    if (isFp4(x)) return this.activations(asFp8("activations: x", x), block);
-    if (x instanceof ResidentMatrix) this.#checkOwn("activations: x", x);
-    const left = leftOf(x, false, this.#dequantize);
+    const left = this.#leftOf("activations: x", x, false);
     if (left.values instanceof Int8Activations) throw roundedTwice();
     const { values } = this.#round(left, block);
     this.#rounded.add(values);
@@ -201,13 +196,24 @@ export class Products {
     return packed;
   }
 
+  /** The left operand, checked: one in memory is this engine's, and FP4 has become FP8. */
+  #leftOf(where: string, x: LeftOperand, isTransposed: boolean): Left {
+    if (x instanceof ResidentMatrix || x instanceof Int8Activations) this.#checkOwn(where, x);
+    return leftOf(isFp4(x) ? asFp8(where, x) : x, isTransposed, this.#dequantize);
+  }
+
+  /** The right operand, checked: packed by this engine, or a record, in which FP4 has become FP8. */
   #rightOf(w: BlockScaled | PackedWeights, isTransposed: boolean): Right {
     if (w instanceof PackedWeights) {
       const place = w.placeFor("gemm: w");
       if (!this.#packed.has(w) || isTransposed) throw wrongPack(isTransposed);
       return place;
     }
-    const [tensor, { format, codes, scales, grid }] = checkRightOperand("gemm: w", w, isTransposed);
+    const [tensor, { format, codes, scales, grid }] = checkRightOperand(
+      "gemm: w",
+      asFp8("gemm: w", w),
+      isTransposed,
+    );
     const { slices, rows, cols } = grid;
     // Keep the block as given, not cut to the shape: the kernel picks its order of sums by the height, so
     // that packed and other weights give the same bits.
@@ -216,20 +222,18 @@ export class Products {
   }
 }
 
-/** The block of x that suits weights; why they are for the float path alone, otherwise. */
-function integersOf(right: Right): Int8Block | "E5M2" | "blocks" {
-  if ("weights" in right && right.kind !== "packed") return right.block;
-  const matrix = right.kind === "packed" ? right.weights[0]?.matrix : undefined;
-  const format = right.kind === "packed" ? matrix?.format : FORMAT_ID[right.format];
-  const blockCols = right.kind === "packed" ? (matrix?.blockCols ?? right.cols) : right.block[1];
-  if (format === FORMAT_ID.e5m2) return "E5M2";
-  return integerBlockOf(blockCols, right.cols) ?? "blocks";
+/** The block of x that suits weights; what about them is for the float path alone, otherwise. */
+function integersOf(right: Right): Int8Block | "format" | "blocks" {
+  if (right.kind !== "packed" && right.kind !== "streamed") return right.block;
+  if (!FORMATS[right.format].hasIntegerProducts) return "format";
+  return integerBlockOf(right.block[1], right.cols) ?? "blocks";
 }
 
 function blockOf(right: Right): Int8Block {
   const block = integersOf(right);
   if (typeof block === "number") return block;
-  throw noIntegers("gemm: activations", block, block === "E5M2" ? "e5m2" : "other ones");
+  const got = block === "format" && "format" in right ? right.format : "other ones";
+  throw noIntegers("gemm: activations", block, got);
 }
 
 function otherBlock(given: number, block: number): BlockscaleError {

@@ -22,6 +22,11 @@ export interface FormatFacts {
   readonly topCode: number;
   /** E2M1 has two codes to a byte, the first in the lower four bits. */
   readonly codesPerByte: 1 | 2;
+  /**
+   * Whether its codes can meet int8 activations: E4M3 codes are two planes of 7 bits, E2M1 codes one. E5M2
+   * spans too many powers of two.
+   */
+  readonly hasIntegerProducts: boolean;
 }
 
 /**
@@ -30,9 +35,9 @@ export interface FormatFacts {
  * OFP8 v1.0, table 1; OCP MX v1.0, table 5.
  */
 export const FORMATS: Readonly<Record<Format, FormatFacts>> = {
-  e4m3: { mantissaBits: 3, emin: -6, emax: 8, topCode: 0x7e, codesPerByte: 1 },
-  e5m2: { mantissaBits: 2, emin: -14, emax: 15, topCode: 0x7b, codesPerByte: 1 },
-  e2m1: { mantissaBits: 1, emin: 0, emax: 2, topCode: 7, codesPerByte: 2 },
+  e4m3: { mantissaBits: 3, emin: -6, emax: 8, topCode: 0x7e, codesPerByte: 1, hasIntegerProducts: true },
+  e5m2: { mantissaBits: 2, emin: -14, emax: 15, topCode: 0x7b, codesPerByte: 1, hasIntegerProducts: false },
+  e2m1: { mantissaBits: 1, emin: 0, emax: 2, topCode: 7, codesPerByte: 2, hasIntegerProducts: true },
 };
 
 /** The code that stands for every element of a block with NaN or Inf. */

@@ -174,7 +174,12 @@ export class Roundings {
     kernels.setDraws(this.seed, stream, this.step, this.part);
     if (scale === "e4m3") kernels.roundNvfp4(dst, src, rows, cols, stochastic ? 1 : 0, start, work.rounding);
     else {
-      const types = { format: FORMAT_ID[operand.format], scaleType: SCALE_TYPE_ID.ue8m0, codes: 0, scales: 0 };
+      const types = {
+        format: FORMAT_ID[operand.format],
+        scaleType: SCALE_TYPE_ID.ue8m0,
+        codes: 0,
+        scales: 0,
+      };
       const matrix = this.#program.bytes("blocks to round", MATRIX_BYTES);
       const fields = matrixOf({ ...types, rows, cols, blockRows: block[0], blockCols: block[1] });
       writeMatrix(this.#program.buffer, matrix, fields);
