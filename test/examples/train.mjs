@@ -7,7 +7,7 @@ const out = process.argv[2] ?? "tiny-model";
 const steps = Number(process.argv[3] ?? 80);
 const TEXT = "The quick brown fox jumps over the lazy dog. ";
 const BATCH = 4;
-const LENGTH = 32;
+const LENGTH = 64;
 
 const config = {
   architectures: ["LlamaForCausalLM"],

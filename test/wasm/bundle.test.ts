@@ -7,7 +7,7 @@ const DIST = new URL("../../dist/", import.meta.url);
 /** What a script asks for from elsewhere, static and dynamic. */
 function importsOf(script: string): string[] {
   const pattern =
-    /^(?:import|export)\b[^'"`;]*?\bfrom\s*"([^"]+)"|^import\s*"([^"]+)"|\bimport\(\s*"([^"]+)"\s*\)/gm;
+    /^(?:import|export)\b[^'"`;]*?\bfrom\s*"([^"]+)"|^import\s*"([^"]+)"|\b(?:import|require\d*)\(\s*"([^"]+)"\s*\)/gm;
   return [...script.matchAll(pattern)].map(([, from, bare, dynamic]) => from ?? bare ?? (dynamic as string));
 }
 
