@@ -1,5 +1,5 @@
 import { readInt7Row } from "../products/pack-integers.ts";
-import type { Analysed } from "../products/right.ts";
+import { type Analysed, putSubnormals } from "../products/right.ts";
 import type { FormatId, ScaleTypeId, ValueTypeId } from "../tensor/formats.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { Arena } from "../wasm/arena.ts";
@@ -110,6 +110,8 @@ export function widenRows(
     const { matrix } = slice;
     const codes = matrix.codes + first * matrix.stride;
     const part = { ...matrix, codes, firstRow: matrix.firstRow + first, rows };
+    putSubnormals(arena.buffer, matrix, first, rows, "codes");
     withMatrix(arena, part, (at) => kernels.dequantize(at, VALUE_TYPE_ID.f32, dst));
+    putSubnormals(arena.buffer, matrix, first, rows, "zeros");
   }
 }

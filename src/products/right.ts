@@ -109,3 +109,25 @@ export function keepLists(
     return { at, matrix, float64Rows };
   });
 }
+
+/**
+ * Writes the codes that `keepLists` moved out of some rows back into them, or zeros again. Products must find
+ * zeros there; whoever reads the rows themselves needs the codes.
+ */
+export function putSubnormals(
+  buffer: ArrayBuffer,
+  { list, codes, stride, rows }: Matrix,
+  first: number,
+  count: number,
+  put: "codes" | "zeros",
+): void {
+  if (list === 0) return;
+  const starts = new Uint32Array(buffer, list, rows + 1);
+  // The top bit of a start says that its row has too many for the list.
+  const startOf = (row: number) => starts[row]! & 0x7fff_ffff;
+  const entries = new Uint32Array(buffer, list + listBytes(rows, 0), startOf(rows));
+  const bytes = new Uint8Array(buffer, codes, rows * stride);
+  for (let row = first; row < first + count; row++)
+    for (const entry of entries.subarray(startOf(row), startOf(row + 1)))
+      bytes[row * stride + (entry >>> 8)] = put === "codes" ? entry & 0xff : 0;
+}

@@ -94,6 +94,27 @@ test.each([true, false])("rows become integers piece by piece, to the bit: codes
   expect(rowsOf(store.get("a"))).toEqual(expected);
 });
 
+test("rows have their subnormal codes, whose places products need as zeros", () => {
+  const { store, rowsOf } = makeStore("codes");
+  const [rows, cols] = [3, 256];
+  const values = randomNormal(3, rows * cols);
+  values[7] = 9e-5;
+  values[cols + 200] = -5e-5;
+  values[cols + 201] = 8e-5;
+  const tensor = engine.quantize(values, [rows, cols], schemes.deepseekWeight!);
+  expect(tensor.codes.filter((code) => (code & 0x7f) > 0 && (code & 0x7f) < 8).length).toBeGreaterThan(2);
+  store.declare({
+    ...{ key: "a", name: "a", slices: 1, cols, isMultiplied: true, totalRows: rows },
+    range: { start: 0, end: rows },
+    stored: { kind: "scaled", format: 0, scaleType: 0, block: [128, 128] },
+  });
+  store.fill({ key: "a", slice: 0, first: 0, values: tensor.codes, scales: tensor.scales as Uint8Array });
+  store.seal("a");
+  const all = engine.dequantize(tensor);
+  const expected = Array.from({ length: rows }, (_, row) => all.slice(row * cols, (row + 1) * cols));
+  for (let turn = 0; turn < 2; turn++) expect(rowsOf(store.get("a"))).toEqual(expected);
+});
+
 test("integers are made without a copy of the whole tensor", () => {
   const { store, bytes } = makeStore("int7");
   const [rows, cols] = [12 * 1024, 256];
