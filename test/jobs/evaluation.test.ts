@@ -54,8 +54,9 @@ function withoutWeights(name: string, vocabulary = 320): Map<string, Source> {
   const front = Buffer.concat([Buffer.alloc(8), header]);
   front.writeBigUInt64LE(BigInt(header.length));
   const slice = (start: number, stop: number) => {
-    if (stop > front.length) throw new Error("a weight is read");
-    return new Blob([front.subarray(start, stop)]);
+    // The read of the header, which is at the front, goes on into what follows.
+    if (start > 0) throw new Error("a weight is read");
+    return new Blob([front.subarray(0, stop), new Uint8Array(Math.max(0, stop - front.length))]);
   };
   return new Map<string, Source>([
     ["config.json", new Blob([JSON.stringify(config)])],

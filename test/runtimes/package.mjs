@@ -14,7 +14,7 @@ const BUDGETS = {
   'import { load } from "blockscale/js"; console.log(load);': 20,
   'import { schemes } from "blockscale"; console.log(schemes);': 1,
   'import { swizzleScales } from "blockscale/scale-layouts"; console.log(swizzleScales);': 2,
-  'import { openModel } from "blockscale/model"; console.log(openModel);': 157,
+  'import { openModel } from "blockscale/model"; console.log(openModel);': 161,
   'import { createTrainer } from "blockscale/train"; console.log(createTrainer);': 140,
 };
 
