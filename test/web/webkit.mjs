@@ -42,9 +42,9 @@ const press = (page, label) =>
 
 /** Looking inside goes on working; converting is not offered, and the reason is there to read. */
 async function refusesToConvert(page, reason) {
-  await until(page, () => document.querySelector(".outcome .note") !== null);
+  await until(page, () => document.querySelector(".outcome .note.bad") !== null);
   const { note, isOffered } = await page.evaluate(() => ({
-    note: document.querySelector(".outcome .note").textContent,
+    note: document.querySelector(".outcome .note.bad").textContent,
     isOffered: !document.querySelector(".outcome > button").disabled,
   }));
   assert.match(note, /^This window has no room for the output.*Open the page in a normal window/);
