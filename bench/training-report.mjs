@@ -14,7 +14,11 @@ const recipes = [...new Set(runs.map(({ recipe }) => recipe))];
 const seeds = [...new Set(runs.map(({ seed }) => seed))].sort();
 const find = (recipe, seed) => runs.find((one) => one.recipe === recipe && one.seed === seed);
 const bits = (nats) => (nats / Math.LN2).toFixed(4);
-const signed = (share) => `${share >= 0 ? "+" : ""}${(100 * share).toFixed(2)} %`;
+/** A share as percent, with its sign; what rounds to zero is +0.00. */
+function signed(share) {
+  const percent = Number((100 * share).toFixed(2)) + 0;
+  return `${percent >= 0 ? "+" : "-"}${Math.abs(percent).toFixed(2)} %`;
+}
 
 /** Held-out loss of a run against float32 of the same seed. */
 function difference(recipe, seed) {
