@@ -3,6 +3,7 @@ import { bf16, load, schemes } from "../dist/index.js";
 import { instantiate as instantiateJs } from "../dist/js/kernels.js";
 import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../dist/tensor/formats.js";
 import { compile } from "../dist/wasm/builds.js";
+import { MATRIX_BYTES, matrixOf, writeMatrix } from "../dist/wasm/matrix.js";
 import { randomCodes, values } from "./data.mjs";
 import * as arithmetic from "./peers/arithmetic.mjs";
 import { blockOf, elementsOf, SIZES, trafficOf } from "./works.mjs";
@@ -73,6 +74,7 @@ function layout(memory, base, arrays, spare) {
     values: place(arrays.values.byteLength),
     codes: place(arrays.codes.byteLength),
     scales: place(arrays.scales.byteLength),
+    matrix: place(MATRIX_BYTES),
     spare: place(spare),
   };
   const missing = Math.ceil((end - memory.buffer.byteLength) / 65536);
@@ -84,28 +86,17 @@ function layout(memory, base, arrays, spare) {
  * One call of a verb on kernels, all of it in their memory. Functions are bound, here and below, instead of wrapped: V8 would
  * inline a wrapped one and compile it anew, some loops five times as slow, and each caller would be measured differently.
  */
-function callOf(kernels, { verb, type }, at, { n, rows, cols, blockRows, blockCols }) {
-  const ids = [e4m3, VALUE_TYPE_ID[type], ue8m0];
-  const grid = [rows, cols, blockRows, blockCols];
+function callOf(kernels, { verb, type }, at, { n }) {
+  const id = VALUE_TYPE_ID[type];
   switch (verb) {
     case "encode":
       return kernels.encode.bind(null, e4m3, at.codes, at.values, n);
     case "decode":
       return kernels.decode.bind(null, e4m3, at.values, at.codes, n);
     case "quantize":
-      return kernels.quantize.bind(
-        null,
-        ...ids,
-        at.codes,
-        at.scales,
-        at.values,
-        ...grid,
-        rceil,
-        0,
-        ZERO_SCALE,
-      );
+      return kernels.quantize.bind(null, at.matrix, id, at.values, rceil, 0, ZERO_SCALE);
     case "dequantize":
-      return kernels.dequantize.bind(null, ...ids, at.values, at.codes, at.scales, ...grid);
+      return kernels.dequantize.bind(null, at.matrix, id, at.values);
   }
 }
 
@@ -113,6 +104,10 @@ function fill(memory, at, arrays) {
   new arrays.values.constructor(memory.buffer, at.values, arrays.n).set(arrays.values);
   new Uint8Array(memory.buffer, at.codes, arrays.n).set(arrays.codes);
   new Uint8Array(memory.buffer, at.scales, arrays.scales.length).set(arrays.scales);
+  const { rows, cols, blockRows, blockCols } = arrays;
+  const { codes, scales } = at;
+  const parts = { format: e4m3, scaleType: ue8m0, codes, scales, rows, cols, blockRows, blockCols };
+  writeMatrix(memory.buffer, at.matrix, matrixOf(parts));
 }
 
 const isEncoding = ({ verb }) => verb === "encode" || verb === "quantize";
