@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { matcher } from "../../src/checkpoint/dialects/rules.ts";
@@ -146,4 +148,56 @@ test("there are no more threads than strips, and none that do not pay", async ()
   expect(threadsFor(many, undefined)).toBe(0);
   const large = planQuantize(ofSize(50, 1024));
   expect(threadsFor(large, undefined)).toBe(1);
+});
+
+/** A checkpoint of so many experts, as its headers tell of it. */
+function experts(count: number): Checkpoint {
+  const size = 2 * 2048 * 7168;
+  const tensors = Array.from({ length: count }, (_, i) => ({
+    name: `model.layers.0.mlp.experts.${i >> 1}.${i % 2 === 0 ? "gate" : "up"}_proj.weight`,
+    dtype: "BF16" as const,
+    shape: [2048, 7168],
+    begin: i * size,
+    end: (i + 1) * size,
+  }));
+  // As a file gives them: names put together here would count as memory of whoever reads them first.
+  const header = { tensors: JSON.parse(JSON.stringify(tensors)), metadata: null, dataStart: 8 };
+  return { shards: [{ name: "m.safetensors", header, size: count * size }], config: null };
+}
+
+test.each(["deepseek-v3.1", "modelopt-nvfp4"] as const)(
+  "a plan for %s takes less than 500 bytes a tensor: a large model has a hundred thousand",
+  (to) => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const heap = () => {
+      for (let i = 0; i < 3; i++) collect();
+      return process.memoryUsage().heapUsed;
+    };
+    const checkpoint = experts(20_000);
+    planQuantize(experts(1000), { to });
+    const before = heap();
+    const plan = planQuantize(checkpoint, { to });
+    const each = (heap() - before) / 20_000;
+    expect(plan.tensors).toHaveLength(20_000);
+    expect(each).toBeLessThan(500);
+  },
+);
+
+test("the steps of a plan are the same at each look, and in a copy", async () => {
+  const odd = tensor("b.weight", "F32", [3, 3], new Float32Array(9).fill(1));
+  const shared = ["a", "c"].map((name) => ({ ...codes, name: `m.${name}.weight` }));
+  const checkpoint = await checkpointWith([...shared, scales("m.weight_scale", [1]), odd]);
+  for (const to of ["deepseek-v3.1", "deepseek-v3", "modelopt-nvfp4"] as const) {
+    for (const exclude of [[], ["m.*"]]) {
+      const plan = planQuantize(checkpoint, { to, exclude, also: ["b.*"] });
+      const steps = plan.files[0]!.steps;
+      expect(plan.files[0]!.steps).toEqual(steps);
+      expect(structuredClone(plan)).toEqual(plan);
+      // A scale that two weights share is written once.
+      const written = steps.flatMap(({ tensors }) => tensors.map(({ name }) => name));
+      expect(new Set(written).size).toBe(written.length);
+      if (exclude.length > 0) expect(written).toContain("m.weight_scale");
+    }
+  }
 });

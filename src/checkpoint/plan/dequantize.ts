@@ -11,8 +11,17 @@ import { type Checkpoint, checkCheckpoint } from "../read/checkpoint.ts";
 import { refuseForeign } from "../read/foreign.ts";
 import { quantizationConfig } from "../read/quantization.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
-import { placesOfWeight, plainShape } from "../read/weights.ts";
-import { converted, copied, type Decision, dropped, layOut, type Plan, STRAY_REASON } from "./plan.ts";
+import { plainShape } from "../read/weights.ts";
+import {
+  converted,
+  copied,
+  type Decision,
+  dropped,
+  layOut,
+  type Plan,
+  STRAY_REASON,
+  type Target,
+} from "./plan.ts";
 
 /** What `dequantize` is to do. */
 export interface DequantizeOptions extends ResolveOptions, Omit<Selection, "also"> {
@@ -38,15 +47,18 @@ export function planDequantize(checkpoint: Checkpoint, options: DequantizeOption
   const isQuantised = weights.some(({ kind }) => kind === "scaled");
   refuseForeign(foreign, quantizationConfig(checkpoint.config), isQuantised);
   refuseUnmatchedSelection(options, weights);
+  const into = { kind: "plain", dtype } as const;
+  const target: Target = {
+    intoOf: () => into,
+    tensorsOf: (weight) => [{ name: weight.name, dtype, shape: plainShape(weight) }],
+  };
   const decisions = weights.map((weight): Decision => {
     const { name } = weight;
-    if (strays.has(name) && weight.kind !== "scaled") return dropped(placesOfWeight(weight)[0], STRAY_REASON);
+    if (strays.has(name) && weight.kind !== "scaled") return dropped(weight, STRAY_REASON);
     if (weight.kind !== "scaled") return copied(weight, "not quantised");
     if (exclude.some((fits) => fits(name))) return copied(weight, "excluded");
     if (chosen?.some((fits) => fits(name)) === false) return copied(weight, NOT_CHOSEN);
-    return converted({ from: weight, into: { kind: "plain", dtype } }, [
-      { name, dtype, shape: plainShape(weight) },
-    ]);
+    return converted(weight, target);
   });
   return layOut(checkpoint, decisions);
 }

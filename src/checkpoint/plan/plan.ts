@@ -4,7 +4,14 @@ import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Checkpoint, StoredTensor } from "../read/checkpoint.ts";
 import { QUANTIZATION_METADATA } from "../read/quantization.ts";
-import { matrixOf, placesOfWeight, plainShape, type Weight } from "../read/weights.ts";
+import {
+  matrixOf,
+  type PlainWeight,
+  placesOfWeight,
+  plainShape,
+  type ScaledWeight,
+  type Weight,
+} from "../read/weights.ts";
 import type { Conversion } from "./conversion.ts";
 import { arrangeGroups, type Group } from "./layout.ts";
 import { stripsOf } from "./strip.ts";
@@ -74,6 +81,7 @@ export interface FilePlan {
   readonly header: Uint8Array;
   /** Size of the whole file in bytes: known before anything is read. */
   readonly size: number;
+  /** Made anew at each look, since those of all files would fill much memory: keep them no longer than needed. */
   readonly steps: readonly Step[];
 }
 
@@ -93,10 +101,19 @@ export function countStrips(plan: Plan, most: number): number {
   return count;
 }
 
-/** One logical tensor with the steps that write it; none where it is dropped. */
+/** How weights are converted: one record for all that are stored alike, since a plan may have a hundred thousand. */
+export interface Target {
+  intoOf(weight: PlainWeight | ScaledWeight): Conversion["into"];
+  /** The tensors that a weight becomes: values; or codes and scales, and the float32 of NVFP4. */
+  tensorsOf(weight: PlainWeight | ScaledWeight): readonly TensorSpec[];
+}
+
+/** What becomes of one logical tensor, and all that is needed to write it. */
 export interface Decision {
   readonly planned: PlannedTensor;
-  readonly steps: readonly Step[];
+  readonly weight: Weight;
+  /** `null` where the bytes stay as they are, or go. */
+  readonly target: Target | null;
 }
 
 /** A tensor that keeps its bytes, with its scales if it has any. */
@@ -104,15 +121,12 @@ export function copied(weight: Weight, reason: string): Decision {
   const places = placesOfWeight(weight);
   const wasScaled = weight.kind === "scaled";
   const { name } = weight;
-  const { dtype, shape, shard } = places[0]!;
-  const stored = { dtype, bytes: places.reduce((n, { start, end }) => n + end - start, 0) };
+  const { dtype, shape, shard } = places[0];
+  const stored = storedAs(dtype, bytesOf(places));
   return {
     planned: { name, shard, action: "copy", wasScaled, reason, shape, before: stored, after: stored },
-    steps: places.map((from) => ({
-      kind: "copy",
-      tensors: [{ name: from.name, dtype: from.dtype, shape: from.shape }],
-      from,
-    })),
+    weight,
+    target: null,
   };
 }
 
@@ -124,45 +138,45 @@ export const STRAY_REASON =
 export const ALREADY_REASON = "stored so already";
 
 /** A tensor that the output has no use for. */
-export function dropped({ name, shape, shard, dtype, start, end }: StoredTensor, reason: string): Decision {
+export function dropped(weight: Weight, reason: string): Decision {
+  const [{ name, shape, shard, dtype, start, end }] = placesOfWeight(weight);
   const before = { dtype, bytes: end - start };
   const after = { dtype: null, bytes: 0 };
   return {
     planned: { name, shard, action: "drop", wasScaled: false, reason, shape, before, after },
-    steps: [],
+    weight,
+    target: null,
   };
 }
 
 /**
- * A weight to be converted into the tensors given: values; or codes and scales, and the float32 of NVFP4.
+ * A weight to be converted.
  * @throws BlockscaleError `shape`: one row of blocks is too large for memory
  */
-export function converted(conversion: Conversion, tensors: readonly TensorSpec[]): Decision {
-  const { from, into } = conversion;
-  refuseLargeStrips(conversion);
-  const places = placesOfWeight(from);
+export function converted(weight: PlainWeight | ScaledWeight, target: Target): Decision {
+  const into = target.intoOf(weight);
+  refuseLargeStrips({ from: weight, into });
+  const places = placesOfWeight(weight);
+  const tensors = target.tensorsOf(weight);
   const bytes = tensors.reduce((n, { dtype, shape }) => n + byteLength(dtype, shape)!, 0);
-  const both = tensors.length > 2 ? tensors.slice(0, 2) : tensors;
-  const steps: Step[] = [{ kind: "convert", tensors: both, conversion, emit: "both" }];
-  if (tensors.length > 2)
-    steps.push({ kind: "convert", tensors: tensors.slice(2), conversion, emit: "tensorScale" });
-  return {
-    planned: {
-      name: from.name,
-      shard: places[0]!.shard,
-      action: into.kind === "plain" ? "dequantize" : from.kind === "plain" ? "quantize" : "requantize",
-      wasScaled: from.kind === "scaled",
-      ...(from.kind === "scaled" && from.scales === null ? { scaleTakenAsOne: true } : {}),
-      reason: null,
-      shape: from.kind === "plain" ? plainShape(from) : from.shape,
-      before: storedAs(
-        places[0]!.dtype,
-        places.reduce((n, { start, end }) => n + end - start, 0),
-      ),
-      after: storedAs(tensors[0]!.dtype, bytes),
-    },
-    steps,
+  const isScaled = weight.kind === "scaled";
+  // One literal: what is put together from two takes more room.
+  const planned: PlannedTensor = {
+    name: weight.name,
+    shard: places[0].shard,
+    action: into.kind === "plain" ? "dequantize" : isScaled ? "requantize" : "quantize",
+    wasScaled: isScaled,
+    reason: null,
+    shape: isScaled ? weight.shape : plainShape(weight),
+    before: storedAs(places[0].dtype, bytesOf(places)),
+    after: storedAs(tensors[0]!.dtype, bytes),
   };
+  const takesOne = isScaled && weight.scales === null;
+  return { planned: takesOne ? { ...planned, scaleTakenAsOne: true } : planned, weight, target };
+}
+
+function bytesOf(places: readonly StoredTensor[]): number {
+  return places.reduce((n, { start, end }) => n + end - start, 0);
 }
 
 let last: readonly StoredAs[] = [];
@@ -197,25 +211,85 @@ function refuseLargeStrips(conversion: Conversion): void {
  * @throws BlockscaleError `format`: two output tensors of one name
  */
 export function layOut(checkpoint: Checkpoint, decisions: readonly Decision[]): Plan {
-  const byShard: Step[][] = checkpoint.shards.map(() => []);
-  // Weights that stay as they are may share a scale.
-  const seen = new Set<string>();
-  const isFirst = (step: Step) =>
-    step.kind !== "copy" || (!seen.has(step.from.name) && seen.add(step.from.name));
-  for (const { planned, steps } of decisions)
-    byShard[planned.shard]!.push(...steps.filter(isFirst).flatMap(splitOdd));
-  const steps = checkpoint.shards.map(({ name }, shard) => ({
-    name,
-    steps: arrangeGroups<Step & Group>(byShard[shard]!),
-  }));
-  refuseTwins(steps);
-  const files = steps.map(({ name, steps }, shard): FilePlan => {
-    const tensors = steps.flatMap((step) => step.tensors);
-    const metadata = withoutLabels(checkpoint.shards[shard]!.header.metadata);
-    const { bytes, header } = serializeHeader(`${name} (output)`, tensors, metadata);
-    return { name, header: bytes, size: bytes.length + (header.tensors.at(-1)?.end ?? 0), steps };
+  const byShard: Decision[][] = checkpoint.shards.map(() => []);
+  for (const decision of decisions) byShard[decision.planned.shard]!.push(decision);
+  const shared = sharedPlaces(decisions);
+  const owners = new Map<string, string>();
+  const files = checkpoint.shards.map(({ name, header: { metadata } }, shard) => {
+    const own = byShard[shard]!;
+    const tensors = stepsOf(own, shared).flatMap((step) => step.tensors);
+    refuseTwins(name, tensors, owners);
+    const { bytes, header } = serializeHeader(`${name} (output)`, tensors, withoutLabels(metadata));
+    const size = bytes.length + (header.tensors.at(-1)?.end ?? 0);
+    return filePlan({ name, header: bytes, size }, own, shared);
   });
   return { files, tensors: decisions.map(({ planned }) => planned) };
+}
+
+/** Adds the steps. A function of its own: a getter keeps alive whatever is in reach of it. */
+function filePlan(
+  { name, header, size }: Omit<FilePlan, "steps">,
+  decisions: readonly Decision[],
+  shared: ReadonlyMap<string, Weight>,
+): FilePlan {
+  return {
+    name,
+    header,
+    size,
+    get steps() {
+      return stepsOf(decisions, shared);
+    },
+  };
+}
+
+/** Weights that stay as they are may share a scale: by its name, the first of them, which it is written with. */
+function sharedPlaces(decisions: readonly Decision[]): ReadonlyMap<string, Weight> {
+  const first = new Map<string, Weight>();
+  const shared = new Map<string, Weight>();
+  for (const { weight, target } of decisions) {
+    if (weight.kind !== "scaled" || target !== null) continue;
+    for (const { name } of placesOfWeight(weight).slice(1)) {
+      const owner = first.get(name);
+      if (owner === undefined) first.set(name, weight);
+      else shared.set(name, owner);
+    }
+  }
+  return shared;
+}
+
+/** The steps of one file, in the order of its bytes. */
+function stepsOf(decisions: readonly Decision[], shared: ReadonlyMap<string, Weight>): Step[] {
+  const steps = decisions.flatMap(({ planned, weight, target }): Step[] => {
+    if (planned.action === "drop") return [];
+    if (target !== null && weight.kind !== "other") return conversionSteps(weight, target);
+    const own = placesOfWeight(weight).filter(({ name }) => (shared.get(name) ?? weight) === weight);
+    return own.map((from) => ({
+      kind: "copy",
+      tensors: [{ name: from.name, dtype: from.dtype, shape: from.shape }],
+      from,
+    }));
+  });
+  return arrangeGroups<Step & Group>(steps);
+}
+
+function conversionSteps(from: PlainWeight | ScaledWeight, target: Target): Step[] {
+  const conversion: Conversion = { from, into: target.intoOf(from) };
+  const tensors = target.tensorsOf(from);
+  const [codes, scales] = tensors;
+  const last: Step[] =
+    tensors.length > 2
+      ? [{ kind: "convert", tensors: tensors.slice(2), conversion, emit: "tensorScale" }]
+      : [];
+  // Codes of an odd number of bytes would leave the float32 scales behind them misaligned: such a weight is
+  // converted twice, once for its scales and once for its codes, so that both can be placed freely.
+  const isOdd = scales?.dtype === "F32" && byteLength(codes!.dtype, codes!.shape)! % 4 !== 0;
+  return isOdd
+    ? [
+        { kind: "convert", tensors: [scales], conversion, emit: "scales" },
+        { kind: "convert", tensors: [codes!], conversion, emit: "codes" },
+        ...last,
+      ]
+    : [{ kind: "convert", tensors: tensors.slice(0, 2), conversion, emit: "both" }, ...last];
 }
 
 /** `__metadata__` without what describes the quantisation of the input. */
@@ -225,35 +299,21 @@ function withoutLabels<T extends ReadonlyMap<string, string> | null | undefined>
   return new Map([...metadata].filter(([key]) => !QUANTIZATION_METADATA.has(key))) as unknown as T;
 }
 
-/** Refuses a name that would appear in two output files, or twice in one. */
-function refuseTwins(files: readonly Pick<FilePlan, "name" | "steps">[]): void {
-  const owners = new Map<string, string>();
-  for (const { name: file, steps } of files) {
-    for (const { name } of steps.flatMap((step) => step.tensors)) {
-      const owner = owners.get(name);
-      if (owner !== undefined) {
-        throw new BlockscaleError("dialect", {
-          where: `${file}: ${tensorNamed(name)}`,
-          expected: "a name that is free for scales",
-          got: `a tensor of that name in ${owner}`,
-          fix: "Choose another dialect, or exclude the weight.",
-        });
-      }
-      owners.set(name, file);
-    }
-  }
-}
-
 /**
- * Codes of an odd number of bytes would leave the float32 scales behind them misaligned: such a weight is
- * converted twice, once for its scales and once for its codes, so that both can be placed freely.
+ * Refuses a name that would appear in two output files, or twice in one.
+ * @param owners files by the names of their tensors, of those looked at before
  */
-function splitOdd(step: Step): Step[] {
-  if (step.kind !== "convert" || step.tensors.length < 2) return [step];
-  const [codes, scales] = step.tensors as [TensorSpec, TensorSpec];
-  if (scales.dtype !== "F32" || byteLength(codes.dtype, codes.shape)! % 4 === 0) return [step];
-  return [
-    { ...step, tensors: [scales], emit: "scales" },
-    { ...step, tensors: [codes], emit: "codes" },
-  ];
+function refuseTwins(file: string, tensors: readonly TensorSpec[], owners: Map<string, string>): void {
+  for (const { name } of tensors) {
+    const owner = owners.get(name);
+    if (owner !== undefined) {
+      throw new BlockscaleError("dialect", {
+        where: `${file}: ${tensorNamed(name)}`,
+        expected: "a name that is free for scales",
+        got: `a tensor of that name in ${owner}`,
+        fix: "Choose another dialect, or exclude the weight.",
+      });
+    }
+    owners.set(name, file);
+  }
 }

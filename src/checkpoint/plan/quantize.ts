@@ -1,4 +1,3 @@
-import type { TensorSpec } from "../../safetensors/header.ts";
 import { FORMATS } from "../../tensor/formats.ts";
 import { checkKnown } from "../../tensor/options.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
@@ -19,13 +18,11 @@ import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import {
   matrixOf,
   type PlainWeight,
-  placesOfWeight,
   type ScaledWeight,
   scaleShape,
   turnedShape,
   type Weight,
 } from "../read/weights.ts";
-import type { ScaledTarget } from "./conversion.ts";
 import {
   ALREADY_REASON,
   converted,
@@ -35,6 +32,7 @@ import {
   layOut,
   type Plan,
   STRAY_REASON,
+  type Target,
 } from "./plan.ts";
 
 /** What `quantize` is to do. */
@@ -66,10 +64,10 @@ export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = 
     options.overrides?.map(({ pattern }) => pattern),
     weights,
   );
-  const together = fusedParts(weights);
+  const targetOf = targets(weights);
   const decisions = weights.map((weight): Decision => {
     const { name } = weight;
-    if (strays.has(name) && weight.kind !== "scaled") return dropped(placesOfWeight(weight)[0], STRAY_REASON);
+    if (strays.has(name) && weight.kind !== "scaled") return dropped(weight, STRAY_REASON);
     if (weight.kind === "other") return copied(weight, "not of a type to quantise");
     const usual = dialect.storageOf?.(weight, checkpoint.config) ?? dialect.storage;
     if (typeof usual === "string") return copied(weight, usual);
@@ -83,7 +81,7 @@ export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = 
     if (!verdict.quantize) return copied(weight, verdict.reason);
     const decision = isStoredSo(weight, storage)
       ? copied(weight, ALREADY_REASON)
-      : quantize(turned, storage, together.get(name) ?? [weight]);
+      : converted(turned, targetOf(storage));
     if (storage.format === undefined) return decision;
     return { ...decision, planned: { ...decision.planned, format: storage.format } };
   });
@@ -150,46 +148,45 @@ function fusedParts(
   return groups;
 }
 
-/** @param together weights that share the float32 of NVFP4 with this one, itself included */
-function quantize(
-  weight: PlainWeight | ScaledWeight,
-  { scheme, codes, scales, tensorScale, turnsStacks }: Storage,
-  together: readonly (PlainWeight | ScaledWeight)[],
-): Decision {
-  const { name, shape } = weight;
-  const tensors: TensorSpec[] = [
-    {
-      name: partName(name, codes),
-      dtype: codes.dtype,
-      shape: codeShape(shape, scheme, turnsStacks === true),
-    },
-    { name: partName(name, scales), dtype: scales.dtype, shape: scaleShape(shape, scheme.block) },
-  ];
-  if (tensorScale === undefined)
-    return converted({ from: weight, into: targetOf(scheme, scales.dtype) }, tensors);
-  tensors.push({ name: partName(name, tensorScale), dtype: "F32", shape: tensorScale.divides ? [1] : [] });
-  const { divides } = tensorScale;
-  const into = {
-    kind: "scaled",
-    scheme,
-    scaleDtype: scales.dtype,
-    tensorScale: { divides, together },
-  } as const;
-  return converted({ from: weight, into }, tensors);
+/**
+ * How weights are stored, by storage: one record for all that are stored alike.
+ * @param weights all of the checkpoint: some share the float32 of NVFP4
+ */
+function targets(weights: readonly Weight[]): (storage: Storage) => Target {
+  const found = new Map<Storage, Target>();
+  let together: ReturnType<typeof fusedParts> | undefined;
+  return (storage) => {
+    const target =
+      found.get(storage) ??
+      targetFor(storage, (weight) => {
+        together ??= fusedParts(weights);
+        return together.get(weight.name) ?? [weight];
+      });
+    found.set(storage, target);
+    return target;
+  };
 }
 
-const targets = new WeakMap<Scheme, ScaledTarget>();
-
-/**
- * How a weight is stored: one record for all weights of a scheme, since a
- * plan may have a hundred thousand of them.
- */
-function targetOf(scheme: Scheme, scaleDtype: ScaledTarget["scaleDtype"]): ScaledTarget {
-  const found = targets.get(scheme);
-  if (found?.scaleDtype === scaleDtype) return found;
-  const target = { kind: "scaled", scheme, scaleDtype } as const;
-  targets.set(scheme, target);
-  return target;
+/** @param together weights that share the float32 of NVFP4 with one, itself included */
+function targetFor(
+  { scheme, codes, scales, tensorScale, turnsStacks }: Storage,
+  together: (weight: PlainWeight | ScaledWeight) => readonly (PlainWeight | ScaledWeight)[],
+): Target {
+  const into = { kind: "scaled", scheme, scaleDtype: scales.dtype } as const;
+  const inBlocks = turnsStacks === true;
+  const tensorsOf: Target["tensorsOf"] = ({ name, shape }) => [
+    { name: partName(name, codes), dtype: codes.dtype, shape: codeShape(shape, scheme, inBlocks) },
+    { name: partName(name, scales), dtype: scales.dtype, shape: scaleShape(shape, scheme.block) },
+  ];
+  if (tensorScale === undefined) return { intoOf: () => into, tensorsOf };
+  const { divides } = tensorScale;
+  return {
+    intoOf: (weight) => ({ ...into, tensorScale: { divides, together: together(weight) } }),
+    tensorsOf: (weight) => [
+      ...tensorsOf(weight),
+      { name: partName(weight.name, tensorScale), dtype: "F32", shape: divides ? [1] : [] },
+    ],
+  };
 }
 
 /**

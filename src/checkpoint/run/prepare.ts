@@ -11,8 +11,8 @@ import type { Converter } from "./run.ts";
 /** The largest E4M3 scale times the largest E2M1 code. */
 const LARGEST: number = largestOf("e4m3") * largestOf("e2m1");
 
-/** Largest magnitudes by the weights that share a float32 of NVFP4: reading them once is enough for all. */
-const found = new WeakMap<readonly (PlainWeight | ScaledWeight)[], Promise<number>>();
+/** Largest magnitudes of weights that share a float32 of NVFP4, by the first of them: reading them once is enough for all. */
+const found = new WeakMap<PlainWeight | ScaledWeight, Promise<number>>();
 
 /**
  * Finds out what the strips of a conversion need to know of the whole weight.
@@ -28,9 +28,10 @@ export async function prepare(
   const keepCodes = await keepsCodes(conversion, withLoaded(sources, loaded));
   const target = conversion.into.kind === "scaled" ? conversion.into.tensorScale : undefined;
   if (target === undefined) return { keepCodes, loaded };
-  const amax = found.get(target.together) ?? amaxOf(target.together, sources, convert);
-  found.set(target.together, amax);
-  return { keepCodes, loaded, tensorScale: tensorScaleOf(await amax, target.divides) };
+  const { together, divides } = target;
+  const amax = found.get(together[0]!) ?? amaxOf(together, sources, convert);
+  found.set(together[0]!, amax);
+  return { keepCodes, loaded, tensorScale: tensorScaleOf(await amax, divides) };
 }
 
 /**
