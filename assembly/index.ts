@@ -5,7 +5,7 @@
 import { compare as compareAs } from "./kernels/casts/compare";
 import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/casts/dequantize";
 import { encode as encodeAs, quantize as quantizeAs } from "./kernels/casts/quantize";
-import { E4M3_CODES, Matrix } from "./kernels/matrix";
+import { E4M3_CODES, MatrixRecord } from "./kernels/matrix";
 import { analyseWeights, dotRow } from "./kernels/products/analyse";
 import { multiply } from "./kernels/products/gemm";
 import { moveSubnormals } from "./kernels/products/subnormals";
@@ -38,7 +38,7 @@ export function decode(format: i32, dst: usize, src: usize, n: usize): void {
 }
 
 export function quantize(
-  matrix: Matrix,
+  matrix: MatrixRecord,
   type: i32,
   src: usize,
   rounding: i32,
@@ -58,7 +58,7 @@ export function quantize(
   }
 }
 
-export function dequantize(matrix: Matrix, type: i32, dst: usize): void {
+export function dequantize(matrix: MatrixRecord, type: i32, dst: usize): void {
   // biome-ignore format: one instantiation a line
   switch (matrix.format * 3 + type) {
     case 0: return dequantizeAs<E4M3, F32>(matrix, dst);
@@ -90,23 +90,23 @@ export function compare(
   }
 }
 
-export function analyse(matrix: Matrix, flags: usize, list: usize): i32 {
+export function analyse(matrix: MatrixRecord, flags: usize, list: usize): i32 {
   return matrix.format == E4M3_CODES
     ? analyseWeights<E4M3>(matrix, flags, list)
     : analyseWeights<E5M2>(matrix, flags, list);
 }
 
-export function listSubnormals(matrix: Matrix): void {
+export function listSubnormals(matrix: MatrixRecord): void {
   if (matrix.list == 0) return;
   const largest = matrix.format == E4M3_CODES ? Fp8.largestSubnormal<E4M3>() : Fp8.largestSubnormal<E5M2>();
   moveSubnormals(matrix, largest);
 }
 
-export function gemm(matrix: Matrix, type: i32, dst: usize, x: usize, rows: usize, work: usize): void {
+export function gemm(matrix: MatrixRecord, type: i32, dst: usize, x: usize, rows: usize, work: usize): void {
   if (matrix.format == E4M3_CODES) multiply<E4M3>(matrix, type, work, dst, x, rows);
   else multiply<E5M2>(matrix, type, work, dst, x, rows);
 }
 
-export function dotFloat64(matrix: Matrix, x: usize, row: usize): f64 {
+export function dotFloat64(matrix: MatrixRecord, x: usize, row: usize): f64 {
   return matrix.format == E4M3_CODES ? dotRow<E4M3>(matrix, x, row) : dotRow<E5M2>(matrix, x, row);
 }

@@ -2,12 +2,13 @@
  * What the builds for models export: all of index.ts, and the kernels of a forward pass. Documentation in
  * src/model/kernels.ts.
  */
-import { Matrix } from "./kernels/matrix";
+import { MatrixRecord } from "./kernels/matrix";
 import { multiplyPlain } from "./kernels/model/plain";
 import { Scratch } from "./kernels/scratch";
-import { adamw as adamwAs } from "./kernels/train/optimizer";
-import { round as roundAs } from "./kernels/train/round";
+import { AdamwCall, adamw as adamwAs } from "./kernels/train/optimizer";
+import { RoundingCall, round as roundAs } from "./kernels/train/round";
 import {
+  Draws,
   roundBlocksStochastic as roundBlocksStochasticAs,
   roundStochastic as roundStochasticAs,
 } from "./kernels/train/stochastic";
@@ -33,7 +34,7 @@ export {
 export { multiply } from "./kernels/train/multiply";
 export { sumOfSquares } from "./kernels/train/optimizer";
 export { roundWorkspace } from "./kernels/train/round";
-export { hadamard, roundNvfp4, setDraws } from "./kernels/train/stochastic";
+export { hadamard, roundNvfp4 } from "./kernels/train/stochastic";
 export { transpose } from "./kernels/train/transpose";
 
 export function scratchBytes(): usize {
@@ -59,26 +60,10 @@ export function gemmPlain(
   else multiplyPlain<F16>(dst, x, rows, values, n, k, work);
 }
 
-export function round(
-  format: i32,
-  dst: usize,
-  dstStride: usize,
-  src: usize,
-  stride: usize,
-  rows: usize,
-  cols: usize,
-  blockRows: usize,
-  blockCols: usize,
-  rounding: i32,
-  sums: usize,
-  work: usize,
-): void {
-  // biome-ignore format: one instantiation a line
-  switch (format) {
-    case 0: return roundAs<E4M3>(dst, dstStride, src, stride, rows, cols, blockRows, blockCols, rounding, sums, work);
-    case 1: return roundAs<E5M2>(dst, dstStride, src, stride, rows, cols, blockRows, blockCols, rounding, sums, work);
-    default: return roundAs<E2M1>(dst, dstStride, src, stride, rows, cols, blockRows, blockCols, rounding, sums, work);
-  }
+export function round(call: RoundingCall): void {
+  if (call.format == 0) roundAs<E4M3>(call);
+  else if (call.format == 1) roundAs<E5M2>(call);
+  else roundAs<E2M1>(call);
 }
 
 export function roundStochastic(
@@ -88,45 +73,31 @@ export function roundStochastic(
   n: usize,
   exponent: i32,
   first: usize,
+  draws: Draws,
 ): void {
-  if (format == 0) roundStochasticAs<E4M3>(dst, src, n, exponent, first);
-  else if (format == 1) roundStochasticAs<E5M2>(dst, src, n, exponent, first);
-  else roundStochasticAs<E2M1>(dst, src, n, exponent, first);
+  if (format == 0) roundStochasticAs<E4M3>(dst, src, n, exponent, first, draws);
+  else if (format == 1) roundStochasticAs<E5M2>(dst, src, n, exponent, first, draws);
+  else roundStochasticAs<E2M1>(dst, src, n, exponent, first, draws);
 }
 
 export function roundBlocksStochastic(
-  matrix: Matrix,
+  matrix: MatrixRecord,
   dst: usize,
   src: usize,
   rounding: i32,
   firstRow: usize,
+  draws: Draws,
   work: usize,
 ): void {
   // biome-ignore format: one instantiation a line
   switch (matrix.format) {
-    case 0: return roundBlocksStochasticAs<E4M3>(matrix, dst, src, rounding, firstRow, work);
-    case 1: return roundBlocksStochasticAs<E5M2>(matrix, dst, src, rounding, firstRow, work);
-    default: return roundBlocksStochasticAs<E2M1>(matrix, dst, src, rounding, firstRow, work);
+    case 0: return roundBlocksStochasticAs<E4M3>(matrix, dst, src, rounding, firstRow, draws, work);
+    case 1: return roundBlocksStochasticAs<E5M2>(matrix, dst, src, rounding, firstRow, draws, work);
+    default: return roundBlocksStochasticAs<E2M1>(matrix, dst, src, rounding, firstRow, draws, work);
   }
 }
 
-/** m and v are float32 (type 0) or bfloat16. */
-export function adamw(
-  type: i32,
-  weights: usize,
-  gradient: usize,
-  m: usize,
-  v: usize,
-  n: usize,
-  factor: f32,
-  rate: f32,
-  beta1: f32,
-  beta2: f32,
-  epsilon: f32,
-  correction: f32,
-  decay: f32,
-): void {
-  if (type == 0)
-    adamwAs<F32>(weights, gradient, m, v, n, factor, rate, beta1, beta2, epsilon, correction, decay);
-  else adamwAs<BF16>(weights, gradient, m, v, n, factor, rate, beta1, beta2, epsilon, correction, decay);
+export function adamw(call: AdamwCall): void {
+  if (call.type == 0) adamwAs<F32>(call);
+  else adamwAs<BF16>(call);
 }

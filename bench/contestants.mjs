@@ -3,7 +3,7 @@ import { bf16, load, schemes } from "../dist/index.js";
 import { instantiate as instantiateJs } from "../dist/js/kernels.js";
 import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../dist/tensor/formats.js";
 import { compile } from "../dist/wasm/builds.js";
-import { MATRIX_BYTES, matrixOf, writeMatrix } from "../dist/wasm/matrix.js";
+import { MATRIX, matrixOf } from "../dist/wasm/matrix.js";
 import { randomCodes, values } from "./data.mjs";
 import * as arithmetic from "./peers/arithmetic.mjs";
 import { blockOf, elementsOf, SIZES, trafficOf } from "./works.mjs";
@@ -74,7 +74,7 @@ function layout(memory, base, arrays, spare) {
     values: place(arrays.values.byteLength),
     codes: place(arrays.codes.byteLength),
     scales: place(arrays.scales.byteLength),
-    matrix: place(MATRIX_BYTES),
+    matrix: place(MATRIX.bytes),
     spare: place(spare),
   };
   const missing = Math.ceil((end - memory.buffer.byteLength) / 65536);
@@ -107,7 +107,7 @@ function fill(memory, at, arrays) {
   const { rows, cols, blockRows, blockCols } = arrays;
   const { codes, scales } = at;
   const parts = { format: e4m3, scaleType: ue8m0, codes, scales, rows, cols, blockRows, blockCols };
-  writeMatrix(memory.buffer, at.matrix, matrixOf(parts));
+  MATRIX.write(memory.buffer, at.matrix, matrixOf(parts));
 }
 
 const isEncoding = ({ verb }) => verb === "encode" || verb === "quantize";

@@ -6,7 +6,7 @@ export const E4M3_CODES: i32 = 0;
 export const E2M1_CODES: i32 = 2;
 export const INT7_CODES: i32 = 3;
 
-/** What its scales are, if they are not float32; see `Matrix` of src/wasm/matrix.ts. */
+/** What its scales are, if they are not float32; see `MatrixRecord` of src/wasm/matrix.ts. */
 export const UE8M0: i32 = 0;
 export const BF16_SCALES: i32 = 2;
 
@@ -14,12 +14,12 @@ export const BF16_SCALES: i32 = 2;
 export const UE8M0_ONE: i32 = 127;
 
 /**
- * A matrix, as the host has written it down: the fields of `Matrix` of src/wasm/matrix.ts, which says what
- * they mean, in the order of MATRIX_FIELDS there. The methods are for codes that lie row by row; as the right
- * operand of a product it has N rows of K columns.
+ * A matrix, as the host has written it down: the fields of `MatrixRecord` of src/wasm/matrix.ts, which says
+ * what they mean, in the order of MATRIX_FIELDS there. The methods are for codes that lie row by row; as
+ * the right operand of a product it has N rows of K columns.
  */
 @unmanaged
-export class Matrix {
+export class MatrixRecord {
   format: i32 = 0;
   scaleType: i32 = 0;
   codes: usize = 0;
@@ -111,9 +111,9 @@ export class Matrix {
   }
 
   /** A copy of the record at another place. */
-  copyTo(at: usize): Matrix {
-    memory.copy(at, changetype<usize>(this), offsetof<Matrix>());
-    return changetype<Matrix>(at);
+  copyTo(at: usize): MatrixRecord {
+    memory.copy(at, changetype<usize>(this), offsetof<MatrixRecord>());
+    return changetype<MatrixRecord>(at);
   }
 
   /** dst[n] <- the scales at `src` as float32. NaN becomes another number. */
@@ -130,4 +130,4 @@ export class Matrix {
 }
 
 /** Bytes of a matrix, and of what follows it on a boundary of 16. */
-export const MATRIX_BYTES: usize = (offsetof<Matrix>() + 15) & ~15;
+export const MATRIX_BYTES: usize = (offsetof<MatrixRecord>() + 15) & ~15;

@@ -3,10 +3,10 @@ import { Format } from "./format";
 /**
  * The nearest value of a format under a UE8M0 scale, as a float32 and without a code in between.
  *
- * Blocks are told by their threshold: what the bits of the smallest normal value at their scale, 2^(byte - 126 -
- * bias), would be. To |x| is added M = 2^(23 - mantissa) * max(2^exponent(x), smallest normal value): the sum's
- * last place is the spacing of codes near x, so that the addition rounds to the nearest code, of two the even
- * one, and taking M away again is exact. See `Fp8` for the same with codes.
+ * Blocks are told by their threshold: what the bits of the smallest normal value at their scale, 2^(byte -
+ * 126 - bias), would be. To |x| is added M = 2^(23 - mantissa) * max(2^exponent(x), smallest normal value):
+ * the sum's last place is the spacing of codes near x, so that the addition rounds to the nearest code, of
+ * two the even one, and taking M away again is exact. See `Fp8` for the same with codes.
  */
 export abstract class Rounded {
   /** Thresholds of UE8M0 bytes in 32-bit lanes. Those of bytes that are not near are not float32. */
@@ -14,7 +14,10 @@ export abstract class Rounded {
     return i32x4.shl(i32x4.add(bytes, i32x4.splat(1 - Format.bias<F>())), 23);
   }
 
-  /** Whether a byte of four is one that `Fp8.scaleIsNear` refuses: M or the result may leave float32's range. */
+  /**
+   * Whether a byte of four is one that `Fp8.scaleIsNear` refuses: M or the result may leave float32's
+   * range.
+   */
   @inline static someAreFar<F>(bytes: v128): bool {
     const above = i32x4.sub(bytes, i32x4.splat(Format.bias<F>()));
     return v128.any_true(i32x4.gt_u(above, i32x4.splat(216 - Format.bias<F>())));

@@ -1,7 +1,7 @@
 import type { CheckedTensor } from "../tensor/checks.ts";
 import { FORMAT_ID, SCALE_TYPE_ID, scaleTypeOf } from "../tensor/formats.ts";
 import type { Grid } from "../tensor/tensor.ts";
-import { MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
+import { MATRIX, matrixOf } from "../wasm/matrix.ts";
 
 /**
  * How a tensor passes through linear memory: in rectangles of whole blocks, each small enough that its values
@@ -137,7 +137,7 @@ export type Places = readonly [matrix: number, codes: number, scales: number];
 /** Bytes of each of the {@link Places}. */
 export function placesBytes(chunk: Chunk, { scales }: CheckedTensor): Places {
   const blocks = chunk.scaleRows * chunk.scaleCols;
-  return [MATRIX_BYTES, chunk.rows * chunk.cols, blocks * scales.BYTES_PER_ELEMENT];
+  return [MATRIX.bytes, chunk.rows * chunk.cols, blocks * scales.BYTES_PER_ELEMENT];
 }
 
 /** Writes down the matrix of a chunk, whose codes and scales have no gaps there. */
@@ -150,7 +150,7 @@ export function describeChunk(
   const [format, scaleType] = [FORMAT_ID[tensor.format], SCALE_TYPE_ID[tensor.scaleType]];
   const [blockRows, blockCols] = tensor.grid.block;
   const matrix = matrixOf({ format, scaleType, codes, scales, rows, cols, blockRows, blockCols });
-  writeMatrix(buffer, at, matrix);
+  MATRIX.write(buffer, at, matrix);
 }
 
 /** Copies a chunk of a tensor into linear memory. */

@@ -1,5 +1,5 @@
 import { type FormatId, SCALE_TYPE_ID, VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
-import type { Matrix } from "../wasm/matrix.ts";
+import type { MatrixRecord } from "../wasm/matrix.ts";
 import { type Fp8, fp8Of } from "./fp8.ts";
 import { narrow } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";
@@ -133,7 +133,12 @@ export class ProductTable {
 }
 
 /** dst[rows, cols] <- a matrix times its scales, as `dequantize` of `Kernels` says. */
-export function dequantize(memory: ArrayMemory, products: ProductTable, matrix: Matrix, dst: number): void {
+export function dequantize(
+  memory: ArrayMemory,
+  products: ProductTable,
+  matrix: MatrixRecord,
+  dst: number,
+): void {
   const { codes, scales, firstRow, rows, cols, stride, scaleStride, blockRows, blockCols } = matrix;
   const isByte = matrix.scaleType === SCALE_TYPE_ID.ue8m0;
   for (let top = 0, end = 0; top < rows; top = end) {

@@ -1,12 +1,12 @@
 import { type FormatId, SCALE_TYPE_ID, VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
-import { type Matrix, readMatrix } from "../wasm/matrix.ts";
+import { type MatrixRecord, readMatrix } from "../wasm/matrix.ts";
 import { fp8Of } from "./fp8.ts";
 import { narrow } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";
 import { bitsOf, floatOf, powerBits } from "./scale.ts";
 
 /** out[K] <- the values of a row as float64, where a code times a scale is exact. */
-function decodeRow(memory: ArrayMemory, out: Float64Array, matrix: Matrix, row: number): void {
+function decodeRow(memory: ArrayMemory, out: Float64Array, matrix: MatrixRecord, row: number): void {
   const { codes, scales, scaleType, firstRow, cols, blockRows, blockCols } = matrix;
   const { values } = fp8Of(matrix.format as FormatId);
   const isBytes = scaleType === SCALE_TYPE_ID.ue8m0;

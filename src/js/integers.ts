@@ -1,5 +1,5 @@
 import { FORMAT_ID, SCALE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
-import { BF16_SCALES, INT7_FORMAT, type Matrix, readMatrix } from "../wasm/matrix.ts";
+import { BF16_SCALES, INT7_FORMAT, type MatrixRecord, readMatrix } from "../wasm/matrix.ts";
 import { fp8Of } from "./fp8.ts";
 import { narrow } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";
@@ -146,7 +146,7 @@ export function gemmIntegers(
 }
 
 /** Integers of 7 bits and E2M1 codes, which lie in groups of twelve rows. */
-function groupsOf({ u8, u16, f32 }: ArrayMemory, { format, scaleType, codes, scales }: Matrix): Read {
+function groupsOf({ u8, u16, f32 }: ArrayMemory, { format, scaleType, codes, scales }: MatrixRecord): Read {
   const scaleOf = (i: number): number =>
     scaleType === BF16_SCALES ? floatOf(u16[(scales >>> 1) + i]! << 16) : f32[(scales >>> 2) + i]!;
   return (row, into, blocks, block) => {
@@ -167,7 +167,7 @@ function groupsOf({ u8, u16, f32 }: ArrayMemory, { format, scaleType, codes, sca
 }
 
 /** E4M3 codes in sixteenths of their scale. */
-function planesOf({ u8, f32 }: ArrayMemory, matrix: Matrix): Read {
+function planesOf({ u8, f32 }: ArrayMemory, matrix: MatrixRecord): Read {
   const { codes, scales, scaleType, firstRow, cols, blockRows, blockCols } = matrix;
   const { values } = fp8Of(FORMAT_ID.e4m3);
   const gridCols = Math.ceil(cols / blockCols);

@@ -1,3 +1,4 @@
+import { ROUTING_CALL } from "./calls.ts";
 import type { DecoderConfig, Dense, Experts, Layer } from "./config.ts";
 import { ACTIVATION_ID, ROUTING_ID } from "./kernels.ts";
 import type { Linear, Program } from "./program.ts";
@@ -222,21 +223,22 @@ export class Mixture implements Block {
     program.multiplyOwn(logits, x, tokens, this.#router);
     const indices = program.room("experts", tokens * chosen);
     const weights = program.room("expert weights", tokens * chosen);
-    program.kernels.route(
-      ROUTING_ID[sizes.routing],
+    const call = program.call(ROUTING_CALL, {
+      kind: ROUTING_ID[sizes.routing],
       indices,
       weights,
       logits,
       tokens,
-      count,
+      experts: count,
       chosen,
-      this.#correction,
-      sizes.groups,
-      sizes.chosenGroups,
-      sizes.isNormalized ? 1 : 0,
-      sizes.factor,
-      program.bytes("routing", 8 * count + 4 * sizes.groups),
-    );
+      bias: this.#correction,
+      groups: sizes.groups,
+      chosenGroups: sizes.chosenGroups,
+      isNormalized: sizes.isNormalized ? 1 : 0,
+      factor: sizes.factor,
+      work: program.bytes("routing", 8 * count + 4 * sizes.groups),
+    });
+    program.kernels.route(call);
     return orderOf(
       new Int32Array(program.buffer, indices, tokens * chosen),
       program.view(weights, tokens * chosen),

@@ -1,6 +1,6 @@
 import { ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { Resident } from "../wasm/arena.ts";
-import { MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
+import { MATRIX, matrixOf } from "../wasm/matrix.ts";
 import { CACHE_FORMAT } from "./kernels.ts";
 import type { Program } from "./program.ts";
 
@@ -71,17 +71,16 @@ export class CacheRows {
 
   /** Rounds the heads of each token, which are a matrix whose rows are as far apart as heads are. */
   #round(src: number, length: number, tokens: number): void {
-    const { kernels, buffer } = this.#program;
+    const { kernels } = this.#program;
     const { dim, heads } = this;
-    const at = this.#program.bytes("heads to keep", MATRIX_BYTES);
     const types = { format: CACHE_FORMAT, scaleType: SCALE_TYPE_ID.f32 };
     const [stride, scaleStride] = [this.#capacity * this.stride, this.#capacity * this.scaleStride];
     for (let token = 0; token < tokens; token++) {
       const codes = this.values(0) + (length + token) * this.stride;
       const scales = this.scales(0) + (length + token) * this.scaleStride;
       const places = { codes, scales, rows: heads, cols: dim, stride, scaleStride, blockCols: dim };
-      writeMatrix(buffer, at, matrixOf({ ...types, ...places }));
-      kernels.quantize(at, VALUE_TYPE_ID.f32, src + 4 * token * heads * dim, ROUNDING_ID.rceil, 0, 127);
+      const matrix = this.#program.call(MATRIX, matrixOf({ ...types, ...places }));
+      kernels.quantize(matrix, VALUE_TYPE_ID.f32, src + 4 * token * heads * dim, ROUNDING_ID.rceil, 0, 127);
     }
   }
 

@@ -1,3 +1,4 @@
+import { ATTENTION_CALL } from "./calls.ts";
 import type { EncoderConfig } from "./config.ts";
 import { ACTIVATION_ID } from "./kernels.ts";
 import type { Linear, Program } from "./program.ts";
@@ -122,11 +123,13 @@ export class Encoder {
       for (let head = 0; head < own.end - own.start; head++) {
         const at = first * stride + 4 * head * headDim;
         // biome-ignore format: a table of arguments
-        kernels.attend(
-          out + at, stride, 0, q + at, stride, 0, length, 1,
-          k + at, stride, 0, v + at, stride, 0, 0,
-          length, headDim, headDim, 0, 0, headDim ** -0.5, 0, work,
-        );
+        kernels.attend(program.call(ATTENTION_CALL, {
+          out: out + at, outTokenStride: stride, outHeadStride: 0,
+          q: q + at, qTokenStride: stride, qHeadStride: 0, tokens: length, group: 1,
+          keys: k + at, keyStride: stride, keyScales: 0, values: v + at, valueStride: stride, valueScales: 0,
+          scaleStride: 0, count: length, dim: headDim, valueDim: headDim,
+          isCausal: 0, window: 0, scale: headDim ** -0.5, sinks: 0, work,
+        }));
       }
       first += length;
     }

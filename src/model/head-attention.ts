@@ -1,5 +1,6 @@
 import { type Angles, type Attention, type CosSin, outputOf } from "./attention.ts";
 import { CacheRows } from "./cache.ts";
+import { ATTENTION_CALL, ROPE_CALL } from "./calls.ts";
 import type { DecoderConfig, HeadAttention } from "./config.ts";
 import type { Linear, Program } from "./program.ts";
 import { headsOf, type Seat, times } from "./share.ts";
@@ -80,8 +81,11 @@ export class HeadAttentionLayer implements Attention {
     const { rope, epsilon } = this.#config;
     const stride = 4 * headDim;
     if (norm !== 0) kernels.rmsNorm(x, stride, x, stride, norm, tokens * heads, headDim, epsilon);
-    const isInterleaved = rope.isInterleaved ? 1 : 0;
-    kernels.rope(x, tokens, heads * stride, heads, stride, rope.dim, cos, sin, isInterleaved);
+    // biome-ignore format: a table of arguments
+    kernels.rope(this.#program.call(ROPE_CALL, {
+      x, tokens, tokenStride: heads * stride, heads, headStride: stride,
+      dim: rope.dim, cos, sin, isInterleaved: rope.isInterleaved ? 1 : 0,
+    }));
   }
 
   #attend(out: number, q: number, tokens: number, length: number): void {
@@ -89,6 +93,7 @@ export class HeadAttentionLayer implements Attention {
     const { kernels } = program;
     const { heads, keyHeads, headDim } = this.#sizes;
     const { queries, keys } = this.#own;
+    const [cachedKeys, cachedValues] = [this.#keys, this.#values];
     const group = heads / keyHeads;
     const tokenStride = 4 * (queries.end - queries.start) * headDim;
     const work = program.bytes("scores", kernels.attentionWorkspace(tokens * group, headDim, headDim));
@@ -97,31 +102,16 @@ export class HeadAttentionLayer implements Attention {
       const last = Math.min(queries.end, (head + 1) * group);
       const at = 4 * (first - queries.start) * headDim;
       const slot = head - keys.start;
-      kernels.attend(
-        out + at,
-        tokenStride,
-        4 * headDim,
-        q + at,
-        tokenStride,
-        4 * headDim,
-        tokens,
-        last - first,
-        this.#keys.values(slot),
-        this.#keys.stride,
-        this.#keys.scales(slot),
-        this.#values.values(slot),
-        this.#values.stride,
-        this.#values.scales(slot),
-        this.#keys.scaleStride,
-        length + tokens,
-        headDim,
-        headDim,
-        1,
-        this.#window,
-        this.#config.attentionScale,
-        this.#sinks === 0 ? 0 : this.#sinks + 4 * first,
-        work,
-      );
+      // biome-ignore format: a table of arguments
+      kernels.attend(program.call(ATTENTION_CALL, {
+        out: out + at, outTokenStride: tokenStride, outHeadStride: 4 * headDim,
+        q: q + at, qTokenStride: tokenStride, qHeadStride: 4 * headDim, tokens, group: last - first,
+        keys: cachedKeys.values(slot), keyStride: cachedKeys.stride, keyScales: cachedKeys.scales(slot),
+        values: cachedValues.values(slot), valueStride: cachedValues.stride, valueScales: cachedValues.scales(slot),
+        scaleStride: cachedKeys.scaleStride, count: length + tokens, dim: headDim, valueDim: headDim,
+        isCausal: 1, window: this.#window, scale: this.#config.attentionScale,
+        sinks: this.#sinks === 0 ? 0 : this.#sinks + 4 * first, work,
+      }));
     }
   }
 }

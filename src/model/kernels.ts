@@ -1,5 +1,6 @@
 import type { FormatId, ValueTypeId } from "../tensor/formats.ts";
 import type { Kernels } from "../wasm/kernels.ts";
+import type { AttentionCall, RopeCall, RoutingCall } from "./calls.ts";
 
 /** What stands between the halves of a feed-forward block. */
 export const ACTIVATION_ID = { silu: 0, gelu: 1, geluTanh: 2 } as const;
@@ -65,55 +66,17 @@ export interface ModelKernels extends Kernels {
   /** dst <- src, rows of so many bytes whose beginnings are strides apart. */
   copyRows(dst: number, dstStride: number, src: number, srcStride: number, rows: number, bytes: number): void;
 
-  /**
-   * Rotates pairs of the first `dim` values of each head: i and i + dim / 2, or neighbours if
-   * `isInterleaved`, by the angles of their token. cos and sin: [tokens, dim / 2].
-   */
-  rope(
-    x: number,
-    tokens: number,
-    tokenStride: number,
-    heads: number,
-    headStride: number,
-    dim: number,
-    cos: number,
-    sin: number,
-    isInterleaved: number,
-  ): void;
+  /** Rotates heads by the angles of their tokens, in place. `call`: the place of a {@link RopeCall}. */
+  rope(call: number): void;
 
   /** Bytes of working memory for `attend`, for tokens * group rows. */
   attentionWorkspace(rows: number, dim: number, valueDim: number): number;
 
   /**
-   * out <- softmax(scale * q . keys^T) . values, for `group` heads of queries of the last `tokens`
-   * of `count` positions. Keys are float32, or E4M3 codes with a float32 scale each where
-   * `keyScales` is not 0. `window` and `sinks` may be 0.
+   * out <- softmax(scale * q . keys^T) . values, for `group` heads of queries of the last `tokens` of `count`
+   * positions. `call`: the place of an {@link AttentionCall}.
    */
-  attend(
-    out: number,
-    outTokenStride: number,
-    outHeadStride: number,
-    q: number,
-    qTokenStride: number,
-    qHeadStride: number,
-    tokens: number,
-    group: number,
-    keys: number,
-    keyStride: number,
-    keyScales: number,
-    values: number,
-    valueStride: number,
-    valueScales: number,
-    scaleStride: number,
-    count: number,
-    dim: number,
-    valueDim: number,
-    isCausal: number,
-    window: number,
-    scale: number,
-    sinks: number,
-    work: number,
-  ): void;
+  attend(call: number): void;
 
   /** x[n] <- activation(x) */
   activate(kind: number, x: number, n: number): void;
@@ -124,25 +87,8 @@ export interface ModelKernels extends Kernels {
   /** dst[n] <- the clamped SwiGLU of n pairs (gate, up); dst may be where they are. */
   activatePairs(dst: number, pairs: number, n: number, limit: number): void;
 
-  /**
-   * Chooses the experts of each token: int32 indices and float32 weights [tokens,
-   * chosen]. work: 8 * experts + 4 * groups bytes.
-   */
-  route(
-    kind: number,
-    indices: number,
-    weights: number,
-    logits: number,
-    tokens: number,
-    experts: number,
-    chosen: number,
-    bias: number,
-    groups: number,
-    chosenGroups: number,
-    isNormalized: number,
-    factor: number,
-    work: number,
-  ): void;
+  /** Chooses the experts of each token, and their weights. `call`: the place of a {@link RoutingCall}. */
+  route(call: number): void;
 
   /** dst[n] <- e^((src - largest) * factor) over the sum of all; returns the largest of src. */
   softmax(dst: number, src: number, n: number, factor: number): number;

@@ -1,5 +1,6 @@
 import { type Angles, type Attention, outputOf } from "./attention.ts";
 import { CacheRows } from "./cache.ts";
+import { ATTENTION_CALL, ROPE_CALL } from "./calls.ts";
 import type { DecoderConfig, LatentAttention } from "./config.ts";
 import type { Linear, Program } from "./program.ts";
 import { headsOf, rowsOf, type Seat, times } from "./share.ts";
@@ -69,21 +70,12 @@ export class LatentAttentionLayer implements Attention {
     }
     kernels.rmsNorm(kv, latent, kv, latent, this.#latentNorm, tokens, rank, this.#config.epsilon);
     const { cos, sin } = angles;
-    const { rope } = this.#config;
-    const isInterleaved = rope.isInterleaved ? 1 : 0;
-    kernels.rope(kv + 4 * rank, tokens, latent, 1, latent, ropeDim, cos, sin, isInterleaved);
-    const tokenStride = 4 * count * headWidth;
-    kernels.rope(
-      q + 4 * plainDim,
-      tokens,
-      tokenStride,
-      count,
-      4 * headWidth,
-      ropeDim,
-      cos,
-      sin,
-      isInterleaved,
-    );
+    const turns = { tokens, dim: ropeDim, cos, sin, isInterleaved: this.#config.rope.isInterleaved ? 1 : 0 };
+    const keys = { x: kv + 4 * rank, tokenStride: latent, heads: 1, headStride: latent };
+    kernels.rope(program.call(ROPE_CALL, { ...turns, ...keys }));
+    const [tokenStride, headStride] = [4 * count * headWidth, 4 * headWidth];
+    const queries = { x: q + 4 * plainDim, tokenStride, heads: count, headStride };
+    kernels.rope(program.call(ROPE_CALL, { ...turns, ...queries }));
     this.#cache.append(kv, length, tokens);
     const latentQ = program.room("latent q", count * tokens * (rank + ropeDim));
     this.#toLatentQueries(latentQ, q, tokens, count);
@@ -125,31 +117,16 @@ export class LatentAttentionLayer implements Attention {
     const dim = rank + ropeDim;
     const cache = this.#cache;
     const work = program.bytes("scores", kernels.attentionWorkspace(tokens * count, dim, rank));
-    kernels.attend(
-      mixed,
-      4 * rank,
-      4 * tokens * rank,
-      latentQ,
-      4 * dim,
-      4 * tokens * dim,
-      tokens,
-      count,
-      cache.values(0),
-      cache.stride,
-      cache.scales(0),
-      cache.values(0),
-      cache.stride,
-      cache.scales(0),
-      cache.scaleStride,
-      length + tokens,
-      dim,
-      rank,
-      1,
-      this.#window,
-      this.#config.attentionScale,
-      0,
-      work,
-    );
+    const [stride, scales] = [cache.stride, cache.scales(0)];
+    // biome-ignore format: a table of arguments
+    kernels.attend(program.call(ATTENTION_CALL, {
+      out: mixed, outTokenStride: 4 * rank, outHeadStride: 4 * tokens * rank,
+      q: latentQ, qTokenStride: 4 * dim, qHeadStride: 4 * tokens * dim, tokens, group: count,
+      keys: cache.values(0), keyStride: stride, keyScales: scales,
+      values: cache.values(0), valueStride: stride, valueScales: scales,
+      scaleStride: cache.scaleStride, count: length + tokens, dim, valueDim: rank,
+      isCausal: 1, window: this.#window, scale: this.#config.attentionScale, sinks: 0, work,
+    }));
   }
 
   /** out[token][head] <- mixed[head][token] Uv^T */

@@ -4,6 +4,7 @@ import type { Analysed } from "../products/right.ts";
 import { FORMAT_ID } from "../tensor/formats.ts";
 import { Arena, type Resident } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
+import type { RecordLayout, RecordOf } from "../wasm/record.ts";
 import { Exchange, type GatheredPart, type Shared } from "./exchange.ts";
 import type { ModelKernels } from "./kernels.ts";
 import { EXACT, type Precisions } from "./precisions.ts";
@@ -21,9 +22,12 @@ export interface Linear {
   readonly ranges: readonly Range[];
 }
 
+/** Bytes of the largest record of arguments, and more. */
+export const CALL_BYTES = 128;
+
 /**
- * What all parts of a forward pass use: the kernels, the memory with weights and activations, and the exchange
- * with other members. Tensors are given by their addresses (byte offsets), and are float32.
+ * What all parts of a forward pass use: the kernels, the memory with weights and activations, and the
+ * exchange with other members. Tensors are given by their addresses (byte offsets), and are float32.
  */
 export class Program {
   readonly kernels: ModelKernels;
@@ -31,6 +35,7 @@ export class Program {
   readonly store: Store;
   readonly exchange: Exchange;
   readonly precisions: Precisions;
+  readonly #call: number;
   readonly #rooms = new Map<string, { room: Resident; bytes: number }>();
   /**
    * Called before each product of x[rows, cols] with a slice of a weight, to measure activations.
@@ -48,6 +53,7 @@ export class Program {
     this.arena = new Arena(memory, kernels.heapBase());
     this.store = new Store(this.kernels, this.arena, this.precisions.weights);
     this.exchange = new Exchange(seat, shared);
+    this.#call = this.own("call", CALL_BYTES);
   }
 
   get seat(): Seat {
@@ -75,6 +81,22 @@ export class Program {
     const room = this.arena.keep(bytes);
     this.#rooms.set(name, { room, bytes });
     return room.start;
+  }
+
+  /**
+   * Room for this member alone, also where all members work on one memory: there each has room for all of
+   * them, in the same place, and uses its own part. So it has to be asked for by all, in the same order.
+   */
+  own(name: string, bytes: number): number {
+    const { rank, size } = this.seat;
+    const part = 64 * Math.ceil(bytes / 64);
+    return this.bytes(name, part * size) + part * rank;
+  }
+
+  /** Writes the arguments of one call of a kernel down, and tells where. The next call's take their place. */
+  call<T extends RecordOf<T>>(layout: RecordLayout<T>, record: T): number {
+    layout.write(this.buffer, this.#call, record);
+    return this.#call;
   }
 
   /**

@@ -1,7 +1,7 @@
 import { type Int8Block, int8Matrix } from "../products/activations.ts";
 import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { schemes } from "../tensor/schemes.ts";
-import { MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
+import { MATRIX, matrixOf } from "../wasm/matrix.ts";
 import type { Program } from "./program.ts";
 
 /**
@@ -46,10 +46,9 @@ export class Rounded {
     const scales = program.bytes("activation scales", rows * Math.ceil(cols / block[1]));
     const rounded = program.room("rounded", rows * cols);
     const floor = new Int32Array(Float32Array.of(amaxFloor).buffer)[0]!;
-    const matrix = program.bytes("activation matrix", MATRIX_BYTES);
     const [format, scaleType, blockCols] = [FORMAT_ID.e4m3, SCALE_TYPE_ID.ue8m0, block[1]];
     const fields = matrixOf({ format, scaleType, codes, scales, rows, cols, blockCols });
-    writeMatrix(program.buffer, matrix, fields);
+    const matrix = program.call(MATRIX, fields);
     kernels.quantize(matrix, VALUE_TYPE_ID.f32, x, ROUNDING_ID.rceil, floor, zeroScale);
     kernels.dequantize(matrix, VALUE_TYPE_ID.f32, rounded);
     return rounded;
@@ -69,11 +68,11 @@ export class Rounded {
     const program = this.#program;
     const [rows, cols] = [this.#rows, this.#cols];
     const blocks = Math.ceil(cols / block);
-    const at = program.bytes(`int8 matrix ${block}`, MATRIX_BYTES);
+    const at = program.bytes(`int8 matrix ${block}`, MATRIX.bytes);
     const codes = program.bytes(`int8 codes ${block}`, rows * blocks * block);
     const scales = program.room(`int8 scales ${block}`, rows * blocks);
     const offsets = program.room(`int8 offsets ${block}`, rows * blocks);
-    writeMatrix(program.buffer, at, int8Matrix({ codes, scales, offsets, rows, cols, blockCols: block }));
+    MATRIX.write(program.buffer, at, int8Matrix({ codes, scales, offsets, rows, cols, blockCols: block }));
     program.kernels.quantizeInt8(at, 0, this.#x, rows);
     return at;
   }

@@ -3,7 +3,7 @@ import { analyseEach, keepLists, MARGIN } from "../products/right.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
-import type { Matrix } from "../wasm/matrix.ts";
+import type { MatrixRecord } from "../wasm/matrix.ts";
 import type { ModelKernels } from "./kernels.ts";
 import {
   type Declared,
@@ -168,7 +168,7 @@ export class Store {
    * Dequantises a slice. Product kernels of codes cannot do rows with NaN or with values outside float32; the
    * few slices with such rows become float32.
    */
-  #asValues(key: string, matrix: Matrix): Slice {
+  #asValues(key: string, matrix: MatrixRecord): Slice {
     const { rows, cols } = matrix;
     const start = this.#keepFor(key)(4 * rows * cols);
     const stored = { kind: "scaled", matrix } as const;

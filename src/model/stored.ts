@@ -3,7 +3,7 @@ import { type Analysed, putSubnormals } from "../products/right.ts";
 import type { FormatId, ScaleTypeId, ValueTypeId } from "../tensor/formats.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { Arena } from "../wasm/arena.ts";
-import { type Matrix, matrixOf, withMatrix } from "../wasm/matrix.ts";
+import { type MatrixRecord, matrixOf, withMatrix } from "../wasm/matrix.ts";
 import type { ModelKernels } from "./kernels.ts";
 import type { Range } from "./share.ts";
 
@@ -56,7 +56,7 @@ export type Slice =
   /**
    * Integers of 7 bits in groups of twelve rows: see `packInt7` of the kernels. `at`: their matrix in memory.
    */
-  | { readonly kind: "int7"; readonly at: number; readonly matrix: Matrix };
+  | { readonly kind: "int7"; readonly at: number; readonly matrix: MatrixRecord };
 
 interface PlainSlice {
   readonly kind: "plain";
@@ -65,7 +65,7 @@ interface PlainSlice {
 }
 
 /** A slice as it was stored. */
-export type Stored = PlainSlice | { readonly kind: "scaled"; readonly matrix: Matrix };
+export type Stored = PlainSlice | { readonly kind: "scaled"; readonly matrix: MatrixRecord };
 
 /** Bytes of a value or code. */
 export function widthOf(stored: Declared["stored"] | Stored): number {

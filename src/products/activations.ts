@@ -4,7 +4,7 @@ import { SCALE_TYPE_ID } from "../tensor/formats.ts";
 import { forget, releaseAbandoned } from "../wasm/abandoned.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { INT8_FORMAT, MATRIX_BYTES, type Matrix, matrixOf, writeMatrix } from "../wasm/matrix.ts";
+import { INT8_FORMAT, MATRIX, type MatrixRecord, matrixOf } from "../wasm/matrix.ts";
 
 /** Columns of activations that share a scale. */
 export type Int8Block = 16 | 32 | 128;
@@ -17,7 +17,7 @@ export function int8Matrix({
   rows,
   cols,
   blockCols,
-}: Pick<Matrix, "codes" | "scales" | "offsets" | "rows" | "cols" | "blockCols">): Matrix {
+}: Pick<MatrixRecord, "codes" | "scales" | "offsets" | "rows" | "cols" | "blockCols">): MatrixRecord {
   const scaleType = SCALE_TYPE_ID.f32;
   return matrixOf({ format: INT8_FORMAT, scaleType, codes, scales, offsets, rows, cols, blockCols });
 }
@@ -34,7 +34,7 @@ export class Int8Activations {
   /** Columns of a row that share a scale. */
   readonly block: Int8Block;
   readonly #arena: Arena;
-  readonly #matrix: Matrix;
+  readonly #matrix: MatrixRecord;
   #room: Resident | undefined;
 
   /** Use `engine.activations`. */
@@ -44,12 +44,12 @@ export class Int8Activations {
     this.#arena = arena;
     const [rows, cols] = shape;
     const blocks = Math.ceil(cols / block);
-    this.#room = arena.keep(MATRIX_BYTES + rows * blocks * (block + 8));
-    const scales = this.#room.start + MATRIX_BYTES;
+    this.#room = arena.keep(MATRIX.bytes + rows * blocks * (block + 8));
+    const scales = this.#room.start + MATRIX.bytes;
     const offsets = scales + 4 * rows * blocks;
     const codes = offsets + 4 * rows * blocks;
     this.#matrix = int8Matrix({ codes, scales, offsets, rows, cols, blockCols: block });
-    writeMatrix(arena.buffer, this.#room.start, this.#matrix);
+    MATRIX.write(arena.buffer, this.#room.start, this.#matrix);
   }
 
   /**

@@ -4,7 +4,7 @@ import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { BlockScaled, Format } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
+import { MATRIX, matrixOf } from "../wasm/matrix.ts";
 import { Int8Activations, type Int8Block } from "./activations.ts";
 import type { Left } from "./left.ts";
 import { ResidentMatrix } from "./resident.ts";
@@ -141,7 +141,7 @@ function stagedSizes({ cols, block, scales }: Streamed, rows: number): Room {
   // Rows that begin inside of a block reach into one more.
   const scaleRows = Math.ceil(rows / block[0]) + 1;
   return [
-    MATRIX_BYTES,
+    MATRIX.bytes,
     rows * cols + MARGIN,
     scaleRows * Math.ceil(cols / block[1]) * scales.BYTES_PER_ELEMENT,
     rows,
@@ -171,7 +171,7 @@ function stage(
   const types = typesOf(right.format, right.scales);
   const firstRow = first % blockRows;
   const matrix = matrixOf({ ...types, codes, scales, firstRow, rows, cols, blockRows, blockCols });
-  writeMatrix(arena.buffer, matrixAt, matrix);
+  MATRIX.write(arena.buffer, matrixAt, matrix);
   const float64Rows = analyseAt(kernels, arena, matrixAt, rows, [flags, list]);
   kernels.listSubnormals(matrixAt);
   return { at: matrixAt, matrix, float64Rows };

@@ -8,14 +8,7 @@ import { type BlockScaled, gridOf, type Values } from "../tensor/tensor.ts";
 import { transposed } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import {
-  BF16_SCALES,
-  INT7_FORMAT,
-  MATRIX_BYTES,
-  type Matrix,
-  matrixOf,
-  writeMatrix,
-} from "../wasm/matrix.ts";
+import { BF16_SCALES, INT7_FORMAT, MATRIX, type MatrixRecord, matrixOf } from "../wasm/matrix.ts";
 import type { Int8Block } from "./activations.ts";
 import { putScales, typesOf } from "./right.ts";
 
@@ -98,7 +91,7 @@ export class Int7Packer {
     this.#cols = cols;
     this.#bytes = kernels.int7Bytes(rows, cols) >>> 0;
     this.#start = keep(slices * this.#bytes);
-    this.#matrices = keep(slices * MATRIX_BYTES);
+    this.#matrices = keep(slices * MATRIX.bytes);
   }
 
   /**
@@ -131,11 +124,11 @@ export class Int7Packer {
   }
 
   /** Writes down the matrix of a slice whose rows have all come. */
-  matrixOf(slice: number): IntegerWeights & { readonly matrix: Matrix } {
+  matrixOf(slice: number): IntegerWeights & { readonly matrix: MatrixRecord } {
     const { codes, scales } = this.#placeOf(slice);
-    const at = this.#matrices + slice * MATRIX_BYTES;
+    const at = this.#matrices + slice * MATRIX.bytes;
     const matrix = int7Matrix(codes, scales, this.#rows, this.#cols);
-    writeMatrix(this.#arena.buffer, at, matrix);
+    MATRIX.write(this.#arena.buffer, at, matrix);
     return { at, matrix };
   }
 }
@@ -156,24 +149,24 @@ function packInt7(
 }
 
 /** What `packInt7` of the kernels has made of all groups of a matrix. */
-export function int7Matrix(codes: number, scales: number, rows: number, cols: number): Matrix {
+export function int7Matrix(codes: number, scales: number, rows: number, cols: number): MatrixRecord {
   return groupsAt(INT7_FORMAT, SCALE_TYPE_ID.f32, codes, scales, [rows, cols], INT7_BLOCK);
 }
 
 /** Weights in groups of twelve rows. */
 function groupsAt(
-  format: Matrix["format"],
-  scaleType: Matrix["scaleType"],
+  format: MatrixRecord["format"],
+  scaleType: MatrixRecord["scaleType"],
   codes: number,
   scales: number,
   [rows, cols]: readonly [number, number],
   blockCols: number,
-): Matrix {
+): MatrixRecord {
   return matrixOf({ format, scaleType, codes, scales, rows, cols, blockCols });
 }
 
 /** float32[cols] at dst <- one row of integers of 7 bits, which lie as `packInt7` of the kernels says. */
-export function readInt7Row(buffer: ArrayBuffer, dst: number, w: Matrix, row: number): void {
+export function readInt7Row(buffer: ArrayBuffer, dst: number, w: MatrixRecord, row: number): void {
   const blocks = Math.ceil(w.cols / INT7_BLOCK);
   const group = Math.floor(row / GROUP);
   const inGroup = row % GROUP;
@@ -214,13 +207,13 @@ export function packCodes(
     const above = (slice * gridRows + firstBlock) * gridCols;
     const below = (slice * gridRows + Math.ceil((first + count) / blockRows)) * gridCols;
     const own = scales.subarray(above, below);
-    arena.frame([MATRIX_BYTES, count * cols, own.byteLength], (at, codesAt, scalesAt) => {
+    arena.frame([MATRIX.bytes, count * cols, own.byteLength], (at, codesAt, scalesAt) => {
       const start = (slice * rows + first) * cols;
       new Uint8Array(arena.buffer, codesAt, count * cols).set(codes.subarray(start, start + count * cols));
       putScales(arena.buffer, scalesAt, own);
       const firstRow = first - firstBlock * blockRows;
       const places = { codes: codesAt, scales: scalesAt, firstRow };
-      writeMatrix(
+      MATRIX.write(
         arena.buffer,
         at,
         matrixOf({ ...types, ...places, rows: count, cols, blockRows, blockCols }),
@@ -260,7 +253,7 @@ export function packNibbles(
   const scaleBytes = isBytes ? 2 : 4;
   const bytes = codeBytes + scaleBytes * groups * GROUP * blocks;
   const start = keep(slices * bytes);
-  const matrices = keep(slices * MATRIX_BYTES);
+  const matrices = keep(slices * MATRIX.bytes);
   const [blockRows, blockCols] = tensor.block;
   const gridCols = Math.ceil(cols / blockCols);
   const gridRows = Math.ceil(rows / blockRows);
@@ -287,8 +280,8 @@ export function packNibbles(
     const scalesAt = at + codeBytes;
     const scaleType = isBytes ? BF16_SCALES : SCALE_TYPE_ID.f32;
     const matrix = groupsAt(FORMAT_ID.e2m1, scaleType, at, scalesAt, [rows, cols], block);
-    writeMatrix(arena.buffer, matrices + slice * MATRIX_BYTES, matrix);
-    return { at: matrices + slice * MATRIX_BYTES };
+    MATRIX.write(arena.buffer, matrices + slice * MATRIX.bytes, matrix);
+    return { at: matrices + slice * MATRIX.bytes };
   });
 }
 

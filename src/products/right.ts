@@ -9,9 +9,9 @@ import {
 import type { Format } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { MATRIX_BYTES, type Matrix, readMatrix, writeMatrix } from "../wasm/matrix.ts";
+import { MATRIX, type MatrixRecord, readMatrix } from "../wasm/matrix.ts";
 
-/** What codes and scales are, in a {@link Matrix}. */
+/** What codes and scales are, in a {@link MatrixRecord}. */
 export function typesOf(format: Format, scales: Scales): { format: FormatId; scaleType: ScaleTypeId } {
   return { format: FORMAT_ID[format], scaleType: SCALE_TYPE_ID[scaleTypeOf(scales)] };
 }
@@ -26,7 +26,7 @@ export function putScales(buffer: ArrayBuffer, at: number, scales: Scales): void
 export interface Analysed {
   /** Where the kernels find the matrix. */
   readonly at: number;
-  readonly matrix: Matrix;
+  readonly matrix: MatrixRecord;
   /** Rows that are computed in float64, since they hold NaN or leave float32. */
   readonly float64Rows: readonly number[];
 }
@@ -72,10 +72,10 @@ export interface Analysis extends Pick<Analysed, "matrix" | "float64Rows"> {
 }
 
 /** Analyses each slice; nothing of it stays in memory. */
-export function analyseEach(kernels: Kernels, arena: Arena, slices: readonly Matrix[]): Analysis[] {
+export function analyseEach(kernels: Kernels, arena: Arena, slices: readonly MatrixRecord[]): Analysis[] {
   return slices.map((slice) =>
-    arena.frame([MATRIX_BYTES, slice.rows, listBytes(slice.rows, 0)], (at, flags, list) => {
-      writeMatrix(arena.buffer, at, slice);
+    arena.frame([MATRIX.bytes, slice.rows, listBytes(slice.rows, 0)], (at, flags, list) => {
+      MATRIX.write(arena.buffer, at, slice);
       const float64Rows = analyseAt(kernels, arena, at, slice.rows, [flags, list]);
       const matrix = readMatrix(arena.buffer, at);
       const starts = new Uint32Array(arena.buffer, list, matrix.list === 0 ? 0 : slice.rows + 1).slice();
@@ -96,13 +96,13 @@ export function keepLists(
 ): Analysed[] {
   const bytesOf = ({ starts }: Analysis) =>
     starts.length === 0 ? 0 : listBytes(starts.length - 1, starts.at(-1)!);
-  const start = keep(found.length * MATRIX_BYTES + found.reduce((sum, one) => sum + bytesOf(one), 0));
-  let end = start + found.length * MATRIX_BYTES;
+  const start = keep(found.length * MATRIX.bytes + found.reduce((sum, one) => sum + bytesOf(one), 0));
+  let end = start + found.length * MATRIX.bytes;
   return found.map((one, i) => {
     const { starts, float64Rows } = one;
     const matrix = { ...one.matrix, list: starts.length === 0 ? 0 : end };
-    const at = start + i * MATRIX_BYTES;
-    writeMatrix(arena.buffer, at, matrix);
+    const at = start + i * MATRIX.bytes;
+    MATRIX.write(arena.buffer, at, matrix);
     new Uint32Array(arena.buffer, end, starts.length).set(starts);
     end += bytesOf(one);
     kernels.listSubnormals(at);
@@ -116,7 +116,7 @@ export function keepLists(
  */
 export function putSubnormals(
   buffer: ArrayBuffer,
-  { list, codes, stride, rows }: Matrix,
+  { list, codes, stride, rows }: MatrixRecord,
   first: number,
   count: number,
   put: "codes" | "zeros",

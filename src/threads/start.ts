@@ -26,8 +26,8 @@ export interface Listener {
 }
 
 /**
- * Blocked workers report an error; some never begin and say nothing. That happens now and then to workers that are
- * made by workers in Firefox: one that is silent for so long is made anew, once.
+ * Blocked workers report an error; some never begin and say nothing. That happens now and then to workers
+ * that are made by workers in Firefox: one that is silent for so long is made anew, once.
  */
 const PATIENCE_SECONDS = [10, 30] as const;
 

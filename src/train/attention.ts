@@ -1,3 +1,4 @@
+import { ATTENTION_CALL } from "../model/calls.ts";
 import type { DecoderConfig, HeadAttention } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
 import { type Range, shareOf } from "../model/share.ts";
@@ -50,11 +51,15 @@ export class TrainedAttention {
       const q = row * length * wide + 4 * keyHead * group * headDim;
       const k = row * length * narrow + 4 * keyHead * headDim;
       // biome-ignore format: a table of arguments
-      this.#kernels.attend(
-        saved.heads + q, wide, 4 * headDim, saved.q + q, wide, 4 * headDim, length, group,
-        saved.k + k, narrow, 0, saved.v + k, narrow, 0, 0,
-        length, headDim, headDim, 1, 0, this.#scale, 0, work.attention,
-      );
+      const call = this.#program.call(ATTENTION_CALL, {
+        out: saved.heads + q, outTokenStride: wide, outHeadStride: 4 * headDim,
+        q: saved.q + q, qTokenStride: wide, qHeadStride: 4 * headDim, tokens: length, group,
+        keys: saved.k + k, keyStride: narrow, keyScales: 0,
+        values: saved.v + k, valueStride: narrow, valueScales: 0, scaleStride: 0,
+        count: length, dim: headDim, valueDim: headDim, isCausal: 1, window: 0, scale: this.#scale,
+        sinks: 0, work: work.attention,
+      });
+      this.#kernels.attend(call);
     }
   }
 
@@ -67,9 +72,9 @@ export class TrainedAttention {
   }
 
   /**
-   * The backward pass of one query head of a sequence. Its probabilities are computed again: keeping them from
-   * the forward pass would take length^2 values a head. No query sees a later key: a block of queries meets the keys up to its last one, and a block of
-   * keys the queries from its first one on.
+   * The backward pass of one query head of a sequence. Its probabilities are computed again: keeping them
+   * from the forward pass would take length^2 values a head. No query sees a later key: a block of queries
+   * meets the keys up to its last one, and a block of keys the queries from its first one on.
    * @param adds whether d.k and d.v hold the part of another query head already
    */
   #head(

@@ -1,3 +1,4 @@
+import { ROPE_CALL } from "../model/calls.ts";
 import type { DecoderConfig } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
 import type { Range } from "../model/share.ts";
@@ -128,7 +129,11 @@ export class TrainedLayer {
     const stride = 4 * heads * headDim;
     const at = 4 * start * (dim / 2);
     // biome-ignore format: a table of arguments
-    this.#kernels.rope(x + start * stride, end - start, stride, heads, 4 * headDim, dim, cos + at, sin + at, 0);
+    const call = this.#program.call(ROPE_CALL, {
+      x: x + start * stride, tokens: end - start, tokenStride: stride, heads, headStride: 4 * headDim,
+      dim, cos: cos + at, sin: sin + at, isInterleaved: 0,
+    });
+    this.#kernels.rope(call);
   }
 
   /** Takes the gradient of the layer's output in d.x, and leaves that of its input there. */

@@ -114,7 +114,5 @@ export class TrainingMember {
  */
 function moveScratch(program: Program): void {
   const kernels = program.kernels as TrainKernels;
-  const { rank, size } = program.seat;
-  const bytes = kernels.scratchBytes();
-  kernels.moveScratch(program.bytes("scratch", bytes * size) + rank * bytes);
+  kernels.moveScratch(program.own("scratch", kernels.scratchBytes()));
 }

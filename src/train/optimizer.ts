@@ -1,6 +1,7 @@
 import type { Program } from "../model/program.ts";
 import { type Range, shareOf } from "../model/share.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
+import { ADAMW_CALL } from "./calls.ts";
 import type { TrainKernels } from "./kernels.ts";
 import type { Moments, Parameter, Parameters } from "./parameters.ts";
 
@@ -89,21 +90,22 @@ export class Optimizer {
       const { value, gradient, m, v, isMatrix } = parameter;
       const at = 4 * piece.start;
       const atMoments = (this.#moments === "f32" ? 4 : 2) * piece.start;
-      this.#kernels.adamw(
-        VALUE_TYPE_ID[this.#moments],
-        value + at,
-        gradient + at,
-        m + atMoments,
-        v + atMoments,
-        piece.end - piece.start,
+      const call = this.#program.call(ADAMW_CALL, {
+        type: VALUE_TYPE_ID[this.#moments],
+        weights: value + at,
+        gradient: gradient + at,
+        m: m + atMoments,
+        v: v + atMoments,
+        count: piece.end - piece.start,
         factor,
-        rate / (1 - beta1 ** step),
+        rate: rate / (1 - beta1 ** step),
         beta1,
         beta2,
         epsilon,
-        1 / (1 - beta2 ** step),
-        isMatrix ? rate * weightDecay : 0,
-      );
+        correction: 1 / (1 - beta2 ** step),
+        decay: isMatrix ? rate * weightDecay : 0,
+      });
+      this.#kernels.adamw(call);
     }
   }
 }

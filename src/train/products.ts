@@ -1,5 +1,6 @@
 import type { Program } from "../model/program.ts";
 import type { Range } from "../model/share.ts";
+import { PRODUCT_CALL } from "./calls.ts";
 import { Chunks } from "./chunks.ts";
 import type { Counts } from "./counts.ts";
 import type { TrainKernels } from "./kernels.ts";
@@ -124,14 +125,14 @@ export class LinearProducts {
   /** dst[m, n] += factor x[m, k] w[n, k]^T in float32. Without a factor the product is stored. */
   multiply(dst: Operand, x: Operand, w: Operand, [m, n, k]: Sizes, { gemm }: Workspace, factor = 0): void {
     const kernels = this.#program.kernels as TrainKernels;
-    const [isXTransposed, isWTransposed] = [x, w].map((one) => (one.isTransposed ? 1 : 0)) as [
-      number,
-      number,
-    ];
     // biome-ignore format: a table of arguments
-    kernels.multiply(
-      dst.at, dst.stride, x.at, x.stride, isXTransposed, w.at, w.stride, isWTransposed, m, n, k, factor, gemm,
-    );
+    const call = this.#program.call(PRODUCT_CALL, {
+      dst: dst.at, dstStride: dst.stride,
+      x: x.at, xStride: x.stride, isXTransposed: x.isTransposed ? 1 : 0,
+      w: w.at, wStride: w.stride, isWTransposed: w.isTransposed ? 1 : 0,
+      m, n, k, factor, work: gemm,
+    });
+    kernels.multiply(call);
   }
 
   /**

@@ -1,7 +1,8 @@
 import type { Program } from "../model/program.ts";
 import type { Range } from "../model/share.ts";
 import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID } from "../tensor/formats.ts";
-import { MATRIX_BYTES, matrixOf, writeMatrix } from "../wasm/matrix.ts";
+import { MATRIX, matrixOf } from "../wasm/matrix.ts";
+import { DRAWS, ROUNDING_CALL } from "./calls.ts";
 import type { Counts, OperandName } from "./counts.ts";
 import type { TrainKernels } from "./kernels.ts";
 import type { OperandFormat } from "./recipes.ts";
@@ -86,10 +87,12 @@ export class Roundings {
   part = 0;
   readonly #program: Program;
   readonly #counts: Counts | null;
+  readonly #draws: number;
 
   constructor(program: Program, counts: Counts | null) {
     this.#program = program;
     this.#counts = counts;
+    this.#draws = program.own("draws", DRAWS.bytes);
   }
 
   get #kernels(): TrainKernels {
@@ -136,8 +139,7 @@ export class Roundings {
     const transposed = isApart ? work.transposed : dst.at;
     this.#kernels.transpose(transposed, rows, src.at, src.stride, rows, cols);
     if (hadamard) {
-      this.#kernels.setDraws(this.seed, HADAMARD, this.step, this.part);
-      this.#kernels.hadamard(transposed, cols, rows);
+      this.#kernels.hadamard(transposed, cols, rows, this.#drawsOf(HADAMARD));
     }
     this.rows(dst.at, transposed, { start, end, cols: rows }, work, rounding);
   }
@@ -171,8 +173,8 @@ export class Roundings {
     const { block, scale, stochastic } = operand;
     const direction = ROUNDING_ID[operand.rounding];
     const stream = weight.index * ROLES.length + ROLES.indexOf(role);
-    kernels.setDraws(this.seed, stream, this.step, this.part);
-    if (scale === "e4m3") kernels.roundNvfp4(dst, src, rows, cols, stochastic ? 1 : 0, start, work.rounding);
+    const draws = stochastic ? this.#drawsOf(stream) : 0;
+    if (scale === "e4m3") kernels.roundNvfp4(dst, src, rows, cols, start, draws, work.rounding);
     else {
       const types = {
         format: FORMAT_ID[operand.format],
@@ -180,10 +182,9 @@ export class Roundings {
         codes: 0,
         scales: 0,
       };
-      const matrix = this.#program.bytes("blocks to round", MATRIX_BYTES);
       const fields = matrixOf({ ...types, rows, cols, blockRows: block[0], blockCols: block[1] });
-      writeMatrix(this.#program.buffer, matrix, fields);
-      kernels.roundBlocksStochastic(matrix, dst, src, direction, start, work.rounding);
+      const matrix = this.#program.call(MATRIX, fields);
+      kernels.roundBlocksStochastic(matrix, dst, src, direction, start, draws, work.rounding);
     }
     // `round` adds to the sums itself; these two kernels do not.
     const sums = this.#sums(rounding, rows * cols);
@@ -200,11 +201,20 @@ export class Roundings {
     rounding: Rounding,
   ): void {
     const sums = this.#sums(rounding, rows * cols);
-    const [id, mode] = [FORMAT_ID[format], ROUNDING_ID[direction]];
     // biome-ignore format: a table of arguments
-    this.#kernels.round(
-      id, dst.at, dst.stride, src.at, src.stride, rows, cols, ...block, mode, sums, work.rounding,
-    );
+    const call = this.#program.call(ROUNDING_CALL, {
+      format: FORMAT_ID[format], dst: dst.at, dstStride: dst.stride, src: src.at, srcStride: src.stride,
+      rows, cols, blockRows: block[0], blockCols: block[1], rounding: ROUNDING_ID[direction],
+      sums, work: work.rounding,
+    });
+    this.#kernels.round(call);
+  }
+
+  /** Writes a stream of random words down for the next rounding, and tells where. */
+  #drawsOf(stream: number): number {
+    const { seed, step, part } = this;
+    DRAWS.write(this.#program.buffer, this.#draws, { seed, stream, step, part });
+    return this.#draws;
   }
 
   /** Address of the sums to which a rounding of so many values is to be added, or 0. */

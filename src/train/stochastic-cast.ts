@@ -7,6 +7,7 @@ import { checkFormat, type Format } from "../tensor/tensor.ts";
 import { Arena } from "../wasm/arena.ts";
 import type { Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
+import { DRAWS } from "./calls.ts";
 import type { TrainKernels } from "./kernels.ts";
 
 /** The counters that choose the random words of a cast: numbers of 32 bits, 0 if left out. */
@@ -43,10 +44,10 @@ export function stochasticCast(variant?: Variant): StochasticCast {
     for (const [name, word] of Object.entries({ seed, stream, step }))
       if (!Number.isInteger(word) || word < 0 || word >= 2 ** 32) throw notWord(name, word);
     const n = source.length;
-    return arena.frame([4 * n, n], (place, codes) => {
+    return arena.frame([4 * n, n, DRAWS.bytes], (place, codes, draws) => {
       new Float32Array(arena.buffer, place, n).set(source);
-      train.setDraws(seed, stream, step, 0);
-      train.roundStochastic(FORMAT_ID[format], place, place, n, 0, 0);
+      DRAWS.write(arena.buffer, draws, { seed, stream, step, part: 0 });
+      train.roundStochastic(FORMAT_ID[format], place, place, n, 0, 0, draws);
       train.encode(FORMAT_ID[format], codes, place, n);
       return new Uint8Array(arena.buffer, codes, n).slice();
     });

@@ -1,9 +1,9 @@
 import type { FormatId, RoundingId, ValueTypeId } from "../tensor/formats.ts";
-import type { Matrix } from "./matrix.ts";
+import type { MatrixRecord } from "./matrix.ts";
 
 /**
  * The seam between TypeScript and the kernels: every export of the wasm builds, typed and documented.
- * A `matrix` is where a {@link Matrix} was written: see matrix.ts.
+ * A `matrix` is where a {@link MatrixRecord} was written: see matrix.ts.
  * Pointers are byte offsets into the imported memory, 16-byte aligned unless said otherwise; counts are
  * in elements. Kernels trust their arguments: the engine checks everything before it calls.
  * The same interface is implemented in plain TypeScript over an ArrayBuffer for hosts without WebAssembly.
@@ -21,10 +21,10 @@ export interface Kernels {
   decode(format: FormatId, dst: number, src: number, n: number): void;
 
   /**
-   * Quantises values[rows, cols] of a type at src, without gaps, to the codes and scales of a {@link Matrix}
-   * that lies row by row and begins with a block, ragged at the right and bottom edge. `amaxFloor` is float32
-   * bits; `zeroScale` a UE8M0 byte. E2M1 takes float32 values alone, and writes a byte a code, its sign at
-   * bit 7.
+   * Quantises values[rows, cols] of a type at src, without gaps, to the codes and scales of a {@link
+   * MatrixRecord} that lies row by row and begins with a block, ragged at the right and bottom edge.
+   * `amaxFloor` is float32 bits; `zeroScale` a UE8M0 byte. E2M1 takes float32 values alone, and writes a
+   * byte a code, its sign at bit 7.
    */
   quantize(
     matrix: number,
@@ -36,8 +36,8 @@ export interface Kernels {
   ): void;
 
   /**
-   * values[rows, cols] of a type at dst, without gaps, <- a {@link Matrix} of E4M3 or E5M2 that lies row by
-   * row: code * scale in float32, then one rounding to the type.
+   * values[rows, cols] of a type at dst, without gaps, <- a {@link MatrixRecord} of E4M3 or E5M2 that lies
+   * row by row: code * scale in float32, then one rounding to the type.
    */
   dequantize(matrix: number, type: ValueTypeId, dst: number): void;
 
@@ -58,8 +58,8 @@ export interface Kernels {
   ): void;
 
   /**
-   * Looks through the right operand of a product: the codes of a {@link Matrix}, and its scales from the row
-   * of scales that row 0 belongs to. Writes:
+   * Looks through the right operand of a product: the codes of a {@link MatrixRecord}, and its scales from
+   * the row of scales that row 0 belongs to. Writes:
    * - into the matrix: the lowest and the highest exponent field of the scales that count, and `list`, or 0
    * instead if no subnormal codes have to be listed;
    * - to `flags`: a byte per row, 1 if it has to be computed by `dotFloat64`, since it has Inf or NaN or
@@ -81,10 +81,10 @@ export interface Kernels {
   gemmWorkspace(rows: number, k: number): number;
 
   /**
-   * [rows, N] at dst (float32 or bfloat16) <- float32 x[rows, K] times the transpose of a {@link Matrix}
-   * [N, K] of E4M3 or E5M2 codes that was analysed; rows for `dotFloat64` get arbitrary numbers. One byte in
-   * front of the codes and up to 15 behind them are read. Products are summed in float32 over one block of
-   * 512 or 2,048 columns; those of codes in the list in float64.
+   * [rows, N] at dst (float32 or bfloat16) <- float32 x[rows, K] times the transpose of a {@link
+   * MatrixRecord} [N, K] of E4M3 or E5M2 codes that was analysed; rows for `dotFloat64` get arbitrary
+   * numbers. One byte in front of the codes and up to 15 behind them are read. Products are summed in
+   * float32 over one block of 512 or 2,048 columns; those of codes in the list in float64.
    */
   gemm(matrix: number, type: ValueTypeId, dst: number, x: number, rows: number, work: number): void;
 
@@ -95,9 +95,10 @@ export interface Kernels {
   hasTrueDots(): number;
 
   /**
-   * Rows first .. first + rows of a {@link Matrix} of integers from -127 to 127, in blocks of 1 x 16, 32 or
-   * 128, <- float32 x[rows, K]. Codes are [rows, K in whole blocks]; float32 scales and int32 offsets, -64
-   * times the sums of a block's codes, are [rows, blocks]. A block with NaN or Inf has NaN as its scale.
+   * Rows first .. first + rows of a {@link MatrixRecord} of integers from -127 to 127, in blocks of 1 x 16,
+   * 32 or 128, <- float32 x[rows, K]. Codes are [rows, K in whole blocks]; float32 scales and int32
+   * offsets, -64 times the sums of a block's codes, are [rows, blocks]. A block with NaN or Inf has NaN as
+   * its scale.
    */
   quantizeInt8(matrix: number, first: number, x: number, rows: number): void;
 
@@ -114,7 +115,7 @@ export interface Kernels {
   integerWorkspace(rows: number): number;
 
   /**
-   * [rows, N] at dst (float32 or bfloat16) <- rows first .. first + rows of x, a {@link Matrix} of
+   * [rows, N] at dst (float32 or bfloat16) <- rows first .. first + rows of x, a {@link MatrixRecord} of
    * `quantizeInt8`, times the transpose of another one, which has one of:
    * - integers of `packInt7`, in blocks of 32;
    * - E2M1 codes[N / 12][K / 8][12 rows][4 bytes], each byte a code and, in its upper bits, that of four

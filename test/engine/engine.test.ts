@@ -6,7 +6,7 @@ import { load } from "../../src/load.ts";
 import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../../src/tensor/formats.ts";
 import { type Scheme, schemes } from "../../src/tensor/schemes.ts";
 import { bf16, f16 } from "../../src/tensor/tensor.ts";
-import { MATRIX_BYTES, matrixOf, writeMatrix } from "../../src/wasm/matrix.ts";
+import { MATRIX, matrixOf } from "../../src/wasm/matrix.ts";
 import { countBlocks } from "../reference/block.ts";
 import { narrow } from "../reference/cast.ts";
 import { reference } from "../reference/engine.ts";
@@ -222,14 +222,14 @@ describe.each(INSTANCES)("the memory of %s", async (_, make) => {
             const matrix = matrixOf({ ...types, ...places, rows, cols, blockRows, blockCols });
 
             bytes.fill(CANARY, heap);
-            writeMatrix(memory.buffer, matrixAt, matrix);
+            MATRIX.write(memory.buffer, matrixAt, matrix);
             kernels.quantize(matrixAt, VALUE_TYPE_ID[type], valuesAt, ROUNDING_ID.rceil, 0, 0);
-            expectOnly([codesAt, rows * cols], [scalesAt, scaleBytes], [matrixAt, MATRIX_BYTES]);
+            expectOnly([codesAt, rows * cols], [scalesAt, scaleBytes], [matrixAt, MATRIX.bytes]);
 
             bytes.fill(CANARY, heap);
-            writeMatrix(memory.buffer, matrixAt, matrix);
+            MATRIX.write(memory.buffer, matrixAt, matrix);
             kernels.dequantize(matrixAt, VALUE_TYPE_ID[type], valuesAt);
-            expectOnly([valuesAt, valueBytes], [matrixAt, MATRIX_BYTES]);
+            expectOnly([valuesAt, valueBytes], [matrixAt, MATRIX.bytes]);
           }
         }
       }

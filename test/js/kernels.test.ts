@@ -6,7 +6,7 @@ import { schemes } from "../../src/tensor/schemes.ts";
 import type { Format, ValueType } from "../../src/tensor/tensor.ts";
 import { compile } from "../../src/wasm/builds.ts";
 import { type Instance, instantiate } from "../../src/wasm/instantiate.ts";
-import { matrixOf, writeMatrix } from "../../src/wasm/matrix.ts";
+import { MATRIX, matrixOf } from "../../src/wasm/matrix.ts";
 import { expectSameBits, expectSameValues } from "../support/bits.ts";
 import { randomFinite, randomNormal, randomWords } from "../support/random.ts";
 
@@ -16,7 +16,7 @@ const N = ROWS * COLS;
 /**
  * Where things are in both memories: behind what the wasm build keeps for itself, each with room for 65536.
  */
-const MATRIX = 32000;
+const PLACE = 32000;
 const SRC = 32768;
 const CODES = SRC + 4 * 65536;
 const SCALES = CODES + 65536;
@@ -81,12 +81,12 @@ function roundTrip(instance: Instance, format: Format, type: ValueType, way: Way
   const { block, rounding, amaxFloor, scaleType } = way;
   const size = { rows: ROWS, cols: COLS, blockRows: block[0], blockCols: block[1] };
   putMatrix(instance, { format: FORMAT_ID[format], scaleType, codes: CODES, scales: SCALES, ...size });
-  kernels.quantize(MATRIX, VALUE_TYPE_ID[type], SRC, rounding, amaxFloor, 0x69);
-  kernels.dequantize(MATRIX, VALUE_TYPE_ID[type], DST);
+  kernels.quantize(PLACE, VALUE_TYPE_ID[type], SRC, rounding, amaxFloor, 0x69);
+  kernels.dequantize(PLACE, VALUE_TYPE_ID[type], DST);
 }
 
 function putMatrix({ memory }: Instance, fields: Parameters<typeof matrixOf>[0]): void {
-  writeMatrix(memory.buffer, MATRIX, matrixOf(fields));
+  MATRIX.write(memory.buffer, PLACE, matrixOf(fields));
 }
 
 function view(buffer: ArrayBuffer, type: ValueType, n: number): Float32Array | Uint16Array {
@@ -129,7 +129,7 @@ describe.each(FORMATS)("%s: the same memory as the wasm build", (format) => {
       for (let row = 0; row < 256; row++) new Uint8Array(memory.buffer, CODES + 256 * row, 256).set(bytes);
       const types = { format: FORMAT_ID[format], scaleType: SCALE_TYPE_ID.ue8m0 };
       putMatrix(instance, { ...types, codes: CODES, scales: SCALES, rows: 256, cols: 256, blockCols: 256 });
-      kernels.dequantize(MATRIX, VALUE_TYPE_ID[type], DST);
+      kernels.dequantize(PLACE, VALUE_TYPE_ID[type], DST);
       return view(memory.buffer, type, 65536);
     };
     expectSameValues(read(js), read(wasm), type, (i) => `(scale byte ${i >> 8}, code ${i & 255})`);

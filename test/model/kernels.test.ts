@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { ATTENTION_CALL, ROPE_CALL, ROUTING_CALL } from "../../src/model/calls.ts";
 import { ACTIVATION_ID, ROUTING_ID } from "../../src/model/kernels.ts";
 import { matrixOf } from "../../src/wasm/matrix.ts";
 import { narrow } from "../reference/cast.ts";
@@ -164,7 +165,9 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const [c, s] = [at.put(angles.map(Math.cos)), at.put(angles.map(Math.sin))];
     for (const isInterleaved of [0, 1]) {
       const place = at.put(x);
-      at.kernels.rope(place, tokens, 4 * heads * width, heads, 4 * width, dim, c, s, isInterleaved);
+      const strides = { tokenStride: 4 * heads * width, headStride: 4 * width };
+      const call = { x: place, tokens, heads, ...strides, dim, cos: c, sin: s, isInterleaved };
+      at.kernels.rope(at.putRecord(ROPE_CALL, call));
       const expected = x.slice();
       for (let row = 0; row < tokens * heads; row++) {
         for (let i = 0; i < dim / 2; i++) {
@@ -277,11 +280,13 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const place = [at.put(q), at.put(keys), at.put(values), hasSinks ? at.put(sinks) : 0] as const;
     const attend = (k: number, v: number, scales: readonly [number, number], width: number): Float32Array => {
       // biome-ignore format: a table of arguments
-      at.kernels.attend(
-        out, 4 * group * valueDim, 4 * valueDim, place[0], 4 * group * dim, 4 * dim, tokens, group,
-        k, width * dim, scales[0], v, width * valueDim, scales[1], 4,
-        count, dim, valueDim, isCausal ? 1 : 0, window, scale, place[3], work,
-      );
+      at.kernels.attend(at.putRecord(ATTENTION_CALL, {
+        out, outTokenStride: 4 * group * valueDim, outHeadStride: 4 * valueDim,
+        q: place[0], qTokenStride: 4 * group * dim, qHeadStride: 4 * dim, tokens, group,
+        keys: k, keyStride: width * dim, keyScales: scales[0],
+        values: v, valueStride: width * valueDim, valueScales: scales[1], scaleStride: 4,
+        count, dim, valueDim, isCausal: isCausal ? 1 : 0, window, scale, sinks: place[3], work,
+      }));
       return at.floats(out, tokens * group * valueDim);
     };
     const expected = (k: Float32Array, v: Float32Array): Float32Array => {
@@ -328,7 +333,11 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const values = Float32Array.of(1, 2, 3, 4, 9, 9, 9, 9, 3, 4, 5, 6);
     const [out, work] = [at.room(16), at.room(at.kernels.attentionWorkspace(1, 4, 4))];
     const [a, b, c] = [at.put(q), at.put(keys), at.put(values)];
-    at.kernels.attend(out, 16, 16, a, 16, 16, 1, 1, b, 16, 0, c, 16, 0, 0, 3, 4, 4, 1, 0, 1, 0, work);
+    const queries = { out, outTokenStride: 16, outHeadStride: 16, q: a, qTokenStride: 16, qHeadStride: 16 };
+    const plain = { keyScales: 0, valueScales: 0, scaleStride: 0, window: 0, sinks: 0 };
+    const cached = { keys: b, keyStride: 16, values: c, valueStride: 16, count: 3, dim: 4, valueDim: 4 };
+    const call = { ...queries, ...plain, ...cached, tokens: 1, group: 1, isCausal: 1, scale: 1, work };
+    at.kernels.attend(at.putRecord(ATTENTION_CALL, call));
     expect([...at.floats(out, 4)]).toEqual([2, 3, 4, 5]);
   });
 
@@ -344,10 +353,10 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
       const groups = kind === "sigmoid" ? 4 : 1;
       const isNormalized = kind === "softmaxOfChosen" ? 0 : 1;
       // biome-ignore format: a table of arguments
-      at.kernels.route(
-        ROUTING_ID[kind], indices, weights, l, tokens, experts, chosen,
-        kind === "sigmoid" ? b : 0, groups, 2, isNormalized, 2.5, work,
-      );
+      at.kernels.route(at.putRecord(ROUTING_CALL, {
+        kind: ROUTING_ID[kind], indices, weights, logits: l, tokens, experts, chosen,
+        bias: kind === "sigmoid" ? b : 0, groups, chosenGroups: 2, isNormalized, factor: 2.5, work,
+      }));
       for (let token = 0; token < tokens; token++) {
         const row = Array.from(logits.subarray(token * experts, (token + 1) * experts));
         const total = row.reduce((sum, x) => sum + Math.exp(x), 0);

@@ -26,7 +26,7 @@ test.each(["src", "assembly"])("docstrings of %s name their subject", (folder) =
   expect(docstringsMatching(folder, /^(Of|By|The same|That of|Those)\b/)).toEqual([]);
 });
 
-test.each(["src/engine", "src/js", "src/products", "src/tensor", "src/wasm"])(
+test.each(["assembly", "src/engine", "src/js", "src/products", "src/tensor", "src/threads", "src/wasm"])(
   "docstrings of %s fit 110 columns",
   (folder) => {
     expect(longLinesOf(folder, 110)).toEqual([]);

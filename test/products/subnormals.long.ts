@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { FORMAT_ID, SCALE_TYPE_ID } from "../../src/tensor/formats.ts";
 import type { BlockScaled, Fp8Format as Format } from "../../src/tensor/tensor.ts";
-import { MATRIX_BYTES, matrixOf, readMatrix, writeMatrix } from "../../src/wasm/matrix.ts";
+import { MATRIX, matrixOf, readMatrix } from "../../src/wasm/matrix.ts";
 import { ENGINES, INSTANCES } from "../support/engines.ts";
 import { exact, expectWithinBound, extraRoundings } from "../support/products.ts";
 import { randomNormal, randomWords } from "../support/random.ts";
@@ -65,8 +65,8 @@ describe.each(INSTANCES.filter(([name]) => name !== "js"))(
           ...{ format: id, scaleType: SCALE_TYPE_ID.ue8m0, codes: CODES, scales: SCALES, rows, cols },
           blockCols: cols,
         });
-        writeMatrix(memory.buffer, RECORD, matrix);
-        expect(kernels.analyse(RECORD, RECORD + MATRIX_BYTES, LIST)).toBe(1);
+        MATRIX.write(memory.buffer, RECORD, matrix);
+        expect(kernels.analyse(RECORD, RECORD + MATRIX.bytes, LIST)).toBe(1);
         const words = new Uint32Array(memory.buffer, LIST, rows + 1);
         const starts = words.map((word) => word & 0x7fffffff);
         const numbers = Array.from({ length: rows }, (_, row) => starts[row + 1]! - starts[row]!);

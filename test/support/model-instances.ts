@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
 import type { ModelKernels } from "../../src/model/kernels.ts";
 import { instantiate, type LinearMemory } from "../../src/wasm/instantiate.ts";
-import { MATRIX_BYTES, type Matrix, writeMatrix } from "../../src/wasm/matrix.ts";
+import { MATRIX, type MatrixRecord } from "../../src/wasm/matrix.ts";
 import { toModule } from "../../src/wasm/module.ts";
+import type { RecordLayout, RecordOf } from "../../src/wasm/record.ts";
 
 /** The kernels of models with room of their own, for tests that look into the memory. */
 export interface Bench {
@@ -12,7 +13,9 @@ export interface Bench {
   /** Room of so many bytes. */
   room(bytes: number): number;
   /** Writes a matrix down and tells where. */
-  putMatrix(matrix: Matrix): number;
+  putMatrix(matrix: MatrixRecord): number;
+  /** Writes the arguments of a kernel down and tells where. */
+  putRecord<T extends RecordOf<T>>(layout: RecordLayout<T>, record: T): number;
   floats(start: number, n: number): Float32Array;
   ints(start: number, n: number): Int32Array;
   bytes(start: number, n: number): Uint8Array;
@@ -61,9 +64,13 @@ class MemoryBench implements Bench {
     return start;
   }
 
-  putMatrix(matrix: Matrix): number {
-    const at = this.room(MATRIX_BYTES);
-    writeMatrix(this.#memory.buffer, at, matrix);
+  putMatrix(matrix: MatrixRecord): number {
+    return this.putRecord(MATRIX, matrix);
+  }
+
+  putRecord<T extends RecordOf<T>>(layout: RecordLayout<T>, record: T): number {
+    const at = this.room(layout.bytes);
+    layout.write(this.#memory.buffer, at, record);
     return at;
   }
 

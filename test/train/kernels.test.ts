@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { FORMAT_ID, ROUNDING_ID, valueOfCode } from "../../src/tensor/formats.ts";
+import { ADAMW_CALL, PRODUCT_CALL, ROUNDING_CALL } from "../../src/train/calls.ts";
 import type { TrainKernels } from "../../src/train/kernels.ts";
 import { matrixOf } from "../../src/wasm/matrix.ts";
 import { type Bench, benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
@@ -90,9 +91,12 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
       const before = randomNormal(3, m * (n + 2));
       const [dst, plain] = [at.put(before), at.room(4 * (m + 5) * n)];
       const work = at.room(at.kernels.plainWorkspace(m + 5, k) >>> 0);
-      const flags = [isXTransposed, isWTransposed].map(Number) as [number, number];
+      const operands = {
+        ...{ dst, dstStride: n + 2, x: px, xStride, isXTransposed: Number(isXTransposed) },
+        ...{ w: pw, wStride, isWTransposed: Number(isWTransposed) },
+      };
       const run = (factor: number) =>
-        at.train.multiply(dst, n + 2, px, xStride, flags[0], pw, wStride, flags[1], m, n, k, factor, work);
+        at.train.multiply(at.putRecord(PRODUCT_CALL, { ...operands, m, n, k, factor, work }));
       run(0);
       // The same as the product of models, which sums in this order from five rows on.
       const padded = new Float32Array((m + 5) * k);
@@ -171,7 +175,10 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const [src, dst] = [at.put(x), at.room(4 * n)];
     const [sums, expectedSums] = [at.put(new Uint8Array(72)), at.put(new Uint8Array(72))];
     const [id, floor] = [FORMAT_ID[format], ROUNDING_ID.floor];
-    at.train.round(id, dst, cols, src, cols, rows, cols, height, width, floor, sums, work);
+    const how = { format: id, rows, cols, blockRows: height, blockCols: width, rounding: floor, work };
+    const round = (to: number, dstStride: number, from: number, srcStride: number, sums = 0) =>
+      at.train.round(at.putRecord(ROUNDING_CALL, { ...how, dst: to, dstStride, src: from, srcStride, sums }));
+    round(dst, cols, src, cols, sums);
     const { values, codes, dst: apart } = quantised(at, format, "floor", src, [rows, cols], block);
     const found = at.floats(dst, n);
     expect(found).toEqual(values);
@@ -188,12 +195,12 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
       i % (cols + 5) < cols ? x[Math.floor(i / (cols + 5)) * cols + (i % (cols + 5))]! : NaN,
     );
     const to = at.put(new Float32Array(rows * (cols + 3)).fill(7));
-    at.train.round(id, to, cols + 3, at.put(wide), cols + 5, rows, cols, height, width, floor, 0, work);
+    round(to, cols + 3, at.put(wide), cols + 5);
     at.floats(to, rows * (cols + 3)).forEach((value, i) => {
       const [row, col] = [Math.floor(i / (cols + 3)), i % (cols + 3)];
       expect(value).toBe(col < cols ? values[row * cols + col] : 7);
     });
-    at.train.round(id, src, cols, src, cols, rows, cols, height, width, floor, 0, work);
+    round(src, cols, src, cols);
     expect(at.floats(src, n)).toEqual(found);
   });
 
@@ -227,9 +234,20 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
         for (const rounding of ["rceil", "floor"] as const) {
           const mode = ROUNDING_ID[rounding];
           const { values } = quantised(at, format, rounding, src, [256, cols], [1, cols]);
-          at.train.round(FORMAT_ID[format], dst, cols, src, cols, 256, cols, 1, cols, mode, 0, work);
+          const how = { format: FORMAT_ID[format], dst, rounding: mode, sums: 0, work };
+          const rows = {
+            dstStride: cols,
+            src,
+            srcStride: cols,
+            rows: 256,
+            cols,
+            blockRows: 1,
+            blockCols: cols,
+          };
+          at.train.round(at.putRecord(ROUNDING_CALL, { ...how, ...rows }));
           expect(Buffer.compare(bytesOf(at.floats(dst, x.length)), bytesOf(values))).toBe(0);
-          at.train.round(FORMAT_ID[format], dst, 256, transposed, 256, cols, 256, cols, 1, mode, 0, work);
+          const turned = { dstStride: 256, src: transposed, srcStride: 256, rows: cols, cols: 256 };
+          at.train.round(at.putRecord(ROUNDING_CALL, { ...how, ...turned, blockRows: cols, blockCols: 1 }));
           const columns = at.floats(dst, x.length);
           const expected = columns.map((_, i) => values[(i % 256) * cols + Math.floor(i / 256)]!);
           expect(Buffer.compare(bytesOf(columns), bytesOf(expected))).toBe(0);
@@ -341,7 +359,12 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const [w, g] = [randomNormal(1, n), randomNormal(2, n)];
     const [m, v] = [randomNormal(3, n), randomNormal(4, n).map((x) => x * x)];
     const places = [w, g, m, v].map((x) => at.put(x)) as [number, number, number, number];
-    at.train.adamw(0, ...places, n, 0.5, 0.01, 0.9, 0.95, 1e-8, 1.5, 0.001);
+    const numbers = { factor: 0.5, rate: 0.01, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, correction: 1.5 };
+    const step = (type: 0 | 1, [weights, gradient, m, v]: typeof places) => {
+      const call = { type, weights, gradient, m, v, count: n, ...numbers, decay: 0.001 };
+      at.train.adamw(at.putRecord(ADAMW_CALL, call));
+    };
+    step(0, places);
     const squares = g.reduce((sum, x) => sum + x * x, 0);
     expect(Math.abs(at.train.sumOfSquares(places[1], n) / squares - 1)).toBeLessThan(1e-6);
     const mean = m.map((x, i) => 0.9 * x + 0.1 * 0.5 * g[i]!);
@@ -356,8 +379,8 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const [m16, v16] = [bits(m), bits(v)];
     const coarse = [w, g, m16, v16].map((x) => at.put(x)) as [number, number, number, number];
     const fine = [w, g, held(m16), held(v16)].map((x) => at.put(x)) as [number, number, number, number];
-    at.train.adamw(1, ...coarse, n, 0.5, 0.01, 0.9, 0.95, 1e-8, 1.5, 0.001);
-    at.train.adamw(0, ...fine, n, 0.5, 0.01, 0.9, 0.95, 1e-8, 1.5, 0.001);
+    step(1, coarse);
+    step(0, fine);
     expect(at.floats(coarse[0], n)).toEqual(at.floats(fine[0], n));
     for (const i of [2, 3] as const) {
       const found = held(new Uint16Array(at.bytes(coarse[i], 2 * n).buffer));

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { load } from "../../src/load.ts";
 import type { Format } from "../../src/tensor/tensor.ts";
+import { DRAWS } from "../../src/train/calls.ts";
 import type { TrainKernels } from "../../src/train/kernels.ts";
 import { stochasticCast } from "../../src/train/stochastic-cast.ts";
 import { matrixOf } from "../../src/wasm/matrix.ts";
@@ -126,19 +127,19 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const work = bench.room(kernels.roundWorkspace(cols, 1));
     const [codes, scales, one] = [bench.room(rows * cols), bench.room(rows * 3), bench.room(4)];
     for (const format of [0, 1, 2] as const) {
-      kernels.setDraws(1, 2, 3, 4);
+      const draws = bench.putRecord(DRAWS, { seed: 1, stream: 2, step: 3, part: 4 });
       const fields = { format, scaleType: 0, codes, scales, cols, blockCols: 32 } as const;
       const whole = bench.putMatrix(matrixOf({ ...fields, rows }));
-      kernels.roundBlocksStochastic(whole, dst, src, 1, 0, work);
+      kernels.roundBlocksStochastic(whole, dst, src, 1, 0, draws, work);
       const rowsOfPart = bench.putMatrix(matrixOf({ ...fields, rows: 2 }));
-      kernels.roundBlocksStochastic(rowsOfPart, part, src + 4 * 3 * cols, 1, 3, work);
+      kernels.roundBlocksStochastic(rowsOfPart, part, src + 4 * 3 * cols, 1, 3, draws, work);
       const found = bench.floats(dst, rows * cols);
       expect(bench.floats(part, 2 * cols)).toEqual(found.subarray(3 * cols, 5 * cols));
       kernels.quantize(whole, 0, src, 1, 0, 127);
       const exponents = bench.bytes(scales, rows * 3);
       for (let i = 0; i < found.length; i++) {
         const byte = exponents[Math.floor(i / cols) * 3 + Math.floor((i % cols) / 32)]!;
-        kernels.roundStochastic(format, one, src + 4 * i, 1, byte - 127, i);
+        kernels.roundStochastic(format, one, src + 4 * i, 1, byte - 127, i, draws);
         expect(found[i]).toBe(bench.floats(one, 1)[0]);
       }
     }
@@ -176,8 +177,8 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
       expected.map((value) => value + 0),
     );
     // By chance: one of the two neighbours, which are no further apart than 2 of the scale.
-    kernels.setDraws(1, 2, 3, 0);
-    kernels.roundNvfp4(dst, src, rows, cols, 1, 0, work);
+    const draws = bench.putRecord(DRAWS, { seed: 1, stream: 2, step: 3, part: 0 });
+    kernels.roundNvfp4(dst, src, rows, cols, 0, draws, work);
     const chance = bench.floats(dst, rows * cols);
     expect(chance).not.toEqual(expected);
     for (const [i, value] of chance.entries()) {
@@ -191,8 +192,8 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const kernels = bench.kernels as TrainKernels;
     const [a, b] = [randomNormal(1, 2 * 40), randomNormal(2, 2 * 40)];
     const places = [bench.put(a), bench.put(b)] as const;
-    kernels.setDraws(5, 6, 7, 0);
-    for (const place of places) kernels.hadamard(place, 2, 40);
+    const draws = bench.putRecord(DRAWS, { seed: 5, stream: 6, step: 7, part: 0 });
+    for (const place of places) kernels.hadamard(place, 2, 40, draws);
     const [x, y] = places.map((place) => bench.floats(place, 80)) as [Float32Array, Float32Array];
     const dot = (p: Float32Array, q: Float32Array, from: number, to: number) =>
       p.subarray(from, to).reduce((sum, value, i) => sum + value * q[from + i]!, 0);

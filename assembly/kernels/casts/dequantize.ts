@@ -2,12 +2,12 @@ import { Fp8 } from "../../lanes/fp8";
 import { BF16, F32, Half } from "../../lanes/half";
 import { Scale } from "../../lanes/scale";
 import { Simd } from "../../lanes/simd";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { Scratch } from "../scratch";
 import { Values } from "../values";
 
 /** dst[rows, cols] <- the codes of a matrix times its scales, as `dequantize` of src/wasm/kernels.ts says. */
-export function dequantize<F, T>(matrix: Matrix, dst: usize): void {
+export function dequantize<F, T>(matrix: MatrixRecord, dst: usize): void {
   const blockRows = matrix.blockRows;
   const blockCols = matrix.blockCols;
   assert(blockRows > 0 && blockCols > 0, "a block has rows and columns");

@@ -2,7 +2,7 @@ import { Fp8 } from "../../lanes/fp8";
 import { F32, Half } from "../../lanes/half";
 import { Scale } from "../../lanes/scale";
 import { Simd } from "../../lanes/simd";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { Scratch } from "../scratch";
 import { Values } from "../values";
 
@@ -17,7 +17,7 @@ const TILE_PANEL: usize = 1 << 22;
 
 /** The codes and scales of a matrix <- values[rows, cols], as `quantize` of src/wasm/kernels.ts says. */
 export function quantize<F, T>(
-  matrix: Matrix,
+  matrix: MatrixRecord,
   src: usize,
   rounding: i32,
   amaxFloor: i32,

@@ -1,7 +1,7 @@
 import { BF16, Half } from "../../lanes/half";
 import { Integers, Nibbles, Planes } from "../../lanes/integers";
 import { Simd } from "../../lanes/simd";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { prefetch } from "../prefetch";
 import { Quad } from "../products/plain-panel";
 import { GROUP } from "./quantize";
@@ -44,8 +44,8 @@ export function widenScales(spread: usize, scales: usize, blocks: usize): void {
 
 /**
  * How many bytes ahead codes are read while they come from memory. Loads whose data the next steps wait for
- * fill a processor's queue after some four cache lines of codes; a byte that nothing waits for does not. It is
- * a tenth faster, at any distance from 384 to 3072.
+ * fill a processor's queue after some four cache lines of codes; a byte that nothing waits for does not. It
+ * is a tenth faster, at any distance from 384 to 3072.
  */
 const AHEAD: usize = 1024;
 
@@ -117,7 +117,7 @@ export function addNibbles<S>(
  */
 export function splitPlanes(
   panel: usize,
-  weights: Matrix,
+  weights: MatrixRecord,
   n: usize,
   from: usize,
   columns: usize,
@@ -211,7 +211,7 @@ abstract class Split {
  */
 export function spreadScales(
   spread: usize,
-  weights: Matrix,
+  weights: MatrixRecord,
   n: usize,
   from: usize,
   columns: usize,

@@ -1,6 +1,6 @@
 import { BF16, F32 } from "../../lanes/half";
 import { Integers } from "../../lanes/integers";
-import { BF16_SCALES, E4M3_CODES, INT7_CODES, Matrix } from "../matrix";
+import { BF16_SCALES, E4M3_CODES, INT7_CODES, MatrixRecord } from "../matrix";
 import { Scratch } from "../scratch";
 import { storeResult } from "../values";
 import { addNibbles, splitPlanes, spreadScales, unpackNibbles, widenScales } from "./panel";
@@ -37,7 +37,7 @@ export function integerWorkspace(rows: usize): usize {
  * roundings of float32: four for each block (of the sum, of both scales' product, of the product with it, of
  * the addition), each at most 2^-24 of what it rounds.
  */
-function multiply(weights: Matrix, type: i32, dst: usize, left: Left, rows: usize): void {
+function multiply(weights: MatrixRecord, type: i32, dst: usize, left: Left, rows: usize): void {
   const format = weights.format;
   const n = weights.rows;
   let codes = weights.codes;
@@ -98,10 +98,10 @@ function storeSums(type: i32, dst: usize, sums: usize, rows: usize, first: usize
 
 /** See `gemmIntegers` of src/wasm/kernels.ts. */
 export function multiplyIntegers(
-  weights: Matrix,
+  weights: MatrixRecord,
   type: i32,
   dst: usize,
-  x: Matrix,
+  x: MatrixRecord,
   first: usize,
   rows: usize,
   work: usize,

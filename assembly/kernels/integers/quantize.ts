@@ -1,7 +1,7 @@
 import { Integers } from "../../lanes/integers";
 import { Range } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { Scratch } from "../scratch";
 
 /** Columns of weights that share a scale. */
@@ -75,7 +75,7 @@ abstract class Block {
  * zeros, and offsets[rows][blocks] (int32), -64 times the sums of a block's codes. A block with NaN or Inf
  * has NaN as its scale.
  */
-export function quantizeInt8(dst: Matrix, first: usize, x: usize, rows: usize): void {
+export function quantizeInt8(dst: MatrixRecord, first: usize, x: usize, rows: usize): void {
   const cols = dst.cols;
   const block = dst.blockCols;
   const blocks = (cols + block - 1) / block;

@@ -1,5 +1,5 @@
 import { Integers, Planes } from "../../lanes/integers";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { GROUP } from "./quantize";
 
 /** Bytes of a group's float32 sums of one row of x. */
@@ -21,7 +21,7 @@ export class Left {
   block: usize = 0;
 
   /** Takes rows `first` and on of a matrix that `quantizeInt8` has made. */
-  set(x: Matrix, first: usize): void {
+  set(x: MatrixRecord, first: usize): void {
     const blocks = (x.cols + x.blockCols - 1) / x.blockCols;
     this.block = x.blockCols;
     this.codeRow = x.blockCols * blocks;

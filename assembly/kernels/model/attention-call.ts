@@ -5,84 +5,85 @@ export const KEYS: usize = 32;
 export const ROWS: usize = 4;
 
 /**
- * The attention that is being computed. A row is one head of queries of one token; `group` heads share keys
- * and values, and row r is head r % group of token r / group.
+ * The arguments of `attend`: an AttentionCall of src/model/calls.ts, which says what they mean. A row is one
+ * head of queries of one token: row r is head r % group of token r / group.
  */
-export abstract class Attention {
-  static q: usize = 0;
-  static qTokenStride: usize = 0;
-  static qHeadStride: usize = 0;
-  static out: usize = 0;
-  static outTokenStride: usize = 0;
-  static outHeadStride: usize = 0;
-  static tokens: usize = 0;
-  static group: usize = 0;
-  static dim: usize = 0;
-  static valueDim: usize = 0;
-  static count: usize = 0;
-  static window: usize = 0;
-  static isCausal: bool = false;
-  static scale: f32 = 0;
-  static work: usize = 0;
+@unmanaged
+export class AttentionCall {
+  out: usize = 0;
+  outTokenStride: usize = 0;
+  outHeadStride: usize = 0;
+  q: usize = 0;
+  qTokenStride: usize = 0;
+  qHeadStride: usize = 0;
+  tokens: usize = 0;
+  group: usize = 0;
+  keys: usize = 0;
+  keyStride: usize = 0;
+  keyScales: usize = 0;
+  values: usize = 0;
+  valueStride: usize = 0;
+  valueScales: usize = 0;
+  scaleStride: usize = 0;
+  count: usize = 0;
+  dim: usize = 0;
+  valueDim: usize = 0;
+  isCausal: u32 = 0;
+  window: usize = 0;
+  scale: f32 = 0;
+  sinks: usize = 0;
+  work: usize = 0;
 
   /**
-   * Where scores [KEYS][ROWS] are; a factor for four rows; decoded keys and values; a spare row of the
-   * result; maxima and sums [rows].
+   * The places in working memory: scores [KEYS][ROWS]; a factor for each of four rows; decoded keys and
+   * values of a tile; a spare row of the result; maxima and sums [rows].
    */
-  @inline static get scores(): usize {
-    return Attention.work;
+  @inline get scores(): usize {
+    return this.work;
   }
-  @inline static get corrections(): usize {
-    return Attention.scores + 16 * KEYS;
+  @inline get corrections(): usize {
+    return this.scores + 16 * KEYS;
   }
-  @inline static get keys(): usize {
-    return Attention.corrections + 16;
+  @inline get decodedKeys(): usize {
+    return this.corrections + 16;
   }
-  @inline static get values(): usize {
-    return Attention.keys + 4 * KEYS * Attention.dim;
+  @inline get decodedValues(): usize {
+    return this.decodedKeys + 4 * KEYS * this.dim;
   }
-  @inline static get spare(): usize {
-    return Attention.values + 4 * KEYS * Attention.valueDim;
+  @inline get spare(): usize {
+    return this.decodedValues + 4 * KEYS * this.valueDim;
   }
-  @inline static get maxima(): usize {
-    return Attention.spare + 4 * Attention.valueDim;
+  @inline get maxima(): usize {
+    return this.spare + 4 * this.valueDim;
   }
-  @inline static get sums(): usize {
-    return Attention.maxima + 4 * ((Attention.rows + 3) & ~3);
+  @inline get sums(): usize {
+    return this.maxima + 4 * ((this.rows + 3) & ~3);
   }
-  @inline static get rows(): usize {
-    return Attention.tokens * Attention.group;
+  @inline get rows(): usize {
+    return this.tokens * this.group;
   }
 
   /** The query of a row; past the end, of the last one. */
-  @inline static query(row: usize): usize {
-    const r = min(row, Attention.rows - 1);
-    return (
-      Attention.q +
-      (r / Attention.group) * Attention.qTokenStride +
-      (r % Attention.group) * Attention.qHeadStride
-    );
+  @inline query(row: usize): usize {
+    const r = min(row, this.rows - 1);
+    return this.q + (r / this.group) * this.qTokenStride + (r % this.group) * this.qHeadStride;
   }
 
   /** Where the result of a row goes; past the end, a place of no concern. */
-  @inline static result(row: usize): usize {
-    if (row >= Attention.rows) return Attention.spare;
-    return (
-      Attention.out +
-      (row / Attention.group) * Attention.outTokenStride +
-      (row % Attention.group) * Attention.outHeadStride
-    );
+  @inline result(row: usize): usize {
+    if (row >= this.rows) return this.spare;
+    return this.out + (row / this.group) * this.outTokenStride + (row % this.group) * this.outHeadStride;
   }
 
   /** One past the last key that a row sees. */
-  @inline static end(row: usize): usize {
-    if (!Attention.isCausal) return Attention.count;
-    return Attention.count - Attention.tokens + min(row, Attention.rows - 1) / Attention.group + 1;
+  @inline end(row: usize): usize {
+    if (!this.isCausal) return this.count;
+    return this.count - this.tokens + min(row, this.rows - 1) / this.group + 1;
   }
 
   /** The first key that a row sees. */
-  @inline static begin(row: usize): usize {
-    const end = Attention.end(row);
-    return Attention.window && end > Attention.window ? end - Attention.window : 0;
+  @inline begin(row: usize): usize {
+    const end = this.end(row);
+    return this.window && end > this.window ? end - this.window : 0;
   }
 }

@@ -1,62 +1,69 @@
 import { Functions } from "../../lanes/functions";
 import { Simd } from "../../lanes/simd";
-import { Attention } from "./attention-call";
+import { AttentionCall } from "./attention-call";
 
 /**
  * scores[key][row] <- scale * q . key of four rows and keys first .. end - 1; the weights of the softmax take
  * their place.
  */
-export function scoreTile(row: usize, first: usize, end: usize, k: usize, stride: usize): void {
+export function scoreTile(
+  call: AttentionCall,
+  row: usize,
+  first: usize,
+  end: usize,
+  k: usize,
+  stride: usize,
+): void {
   const n = end - first;
-  const scale = f32x4.splat(Attention.scale);
-  const isWhole = Attention.begin(row + 3) <= first && Attention.end(row) >= end;
+  const scale = f32x4.splat(call.scale);
+  const isWhole = call.begin(row + 3) <= first && call.end(row) >= end;
   const begins = Simd.lanes(
-    <i32>Attention.begin(row),
-    <i32>Attention.begin(row + 1),
-    <i32>Attention.begin(row + 2),
-    <i32>Attention.begin(row + 3),
+    <i32>call.begin(row),
+    <i32>call.begin(row + 1),
+    <i32>call.begin(row + 2),
+    <i32>call.begin(row + 3),
   );
   const ends = Simd.lanes(
-    <i32>Attention.end(row),
-    <i32>Attention.end(row + 1),
-    <i32>Attention.end(row + 2),
-    <i32>Attention.end(row + 3),
+    <i32>call.end(row),
+    <i32>call.end(row + 1),
+    <i32>call.end(row + 2),
+    <i32>call.end(row + 3),
   );
-  if (Attention.rows - row <= 2) dotsOfTwo(row, n, k, stride);
-  else dotsOfFour(row, n, k, stride);
-  const before = v128.load(Attention.maxima + 4 * row);
+  if (call.rows - row <= 2) dotsOfTwo(call, row, n, k, stride);
+  else dotsOfFour(call, row, n, k, stride);
+  const before = v128.load(call.maxima + 4 * row);
   let most = before;
-  let s = Attention.scores;
+  let s = call.scores;
   for (let j: usize = 0; j < n; j++, s += 16) {
     let x = f32x4.mul(v128.load(s), scale);
     if (!isWhole) x = Functions.maskScores(x, <i32>(first + j), begins, ends);
     v128.store(s, x);
     most = Functions.max(most, x);
   }
-  v128.store(Attention.maxima + 4 * row, most);
+  v128.store(call.maxima + 4 * row, most);
   const offset = Functions.finite(most);
   const correction = Functions.exp(f32x4.sub(before, offset));
-  let sums = f32x4.mul(v128.load(Attention.sums + 4 * row), correction);
-  s = Attention.scores;
+  let sums = f32x4.mul(v128.load(call.sums + 4 * row), correction);
+  s = call.scores;
   for (let j: usize = 0; j < n; j++, s += 16) {
     const weight = Functions.exp(f32x4.sub(v128.load(s), offset));
     v128.store(s, weight);
     sums = f32x4.add(sums, weight);
   }
-  v128.store(Attention.sums + 4 * row, sums);
-  v128.store(Attention.corrections, correction);
+  v128.store(call.sums + 4 * row, sums);
+  v128.store(call.corrections, correction);
 }
 
 /** scores[n][4] <- q . key of four rows, two keys at a time. */
-function dotsOfFour(row: usize, n: usize, k: usize, stride: usize): void {
-  const q0 = Attention.query(row);
-  const q1 = Attention.query(row + 1);
-  const q2 = Attention.query(row + 2);
-  const q3 = Attention.query(row + 3);
-  let s = Attention.scores;
+function dotsOfFour(call: AttentionCall, row: usize, n: usize, k: usize, stride: usize): void {
+  const q0 = call.query(row);
+  const q1 = call.query(row + 1);
+  const q2 = call.query(row + 2);
+  const q3 = call.query(row + 3);
+  let s = call.scores;
   for (let j: usize = 0; j < n; j += 2, s += 32, k += 2 * stride) {
     // An odd one out is paired with itself.
-    dotPair(s, q0, q1, q2, q3, k, j + 1 < n ? k + stride : k);
+    dotPair(call, s, q0, q1, q2, q3, k, j + 1 < n ? k + stride : k);
   }
 }
 
@@ -64,18 +71,36 @@ function dotsOfFour(row: usize, n: usize, k: usize, stride: usize): void {
  * scores[n][4] <- q . key of two rows, twice, four keys at a time; up to three scores behind them are
  * written.
  */
-function dotsOfTwo(row: usize, n: usize, k: usize, stride: usize): void {
-  const q0 = Attention.query(row);
-  const q1 = Attention.query(row + 1);
-  let s = Attention.scores;
+function dotsOfTwo(call: AttentionCall, row: usize, n: usize, k: usize, stride: usize): void {
+  const q0 = call.query(row);
+  const q1 = call.query(row + 1);
+  let s = call.scores;
   for (let j: usize = 0; j < n; j += 4, s += 64, k += 4 * stride) {
     const last = n - 1 - j;
-    dotQuad(s, q0, q1, k, k + min(1, last) * stride, k + min(2, last) * stride, k + min(3, last) * stride);
+    dotQuad(
+      call,
+      s,
+      q0,
+      q1,
+      k,
+      k + min(1, last) * stride,
+      k + min(2, last) * stride,
+      k + min(3, last) * stride,
+    );
   }
 }
 
 /** scores of four keys: s[4][4] <- q0, q1, q0, q1 . k0..k3 */
-function dotQuad(s: usize, q0: usize, q1: usize, k0: usize, k1: usize, k2: usize, k3: usize): void {
+function dotQuad(
+  call: AttentionCall,
+  s: usize,
+  q0: usize,
+  q1: usize,
+  k0: usize,
+  k1: usize,
+  k2: usize,
+  k3: usize,
+): void {
   let a0 = f32x4.splat(0);
   let a1 = f32x4.splat(0);
   let a2 = f32x4.splat(0);
@@ -84,7 +109,7 @@ function dotQuad(s: usize, q0: usize, q1: usize, k0: usize, k1: usize, k2: usize
   let b1 = f32x4.splat(0);
   let b2 = f32x4.splat(0);
   let b3 = f32x4.splat(0);
-  const end = q0 + 4 * Attention.dim;
+  const end = q0 + 4 * call.dim;
   do {
     const p = v128.load(q0);
     const r = v128.load(q1);
@@ -116,7 +141,16 @@ function dotQuad(s: usize, q0: usize, q1: usize, k0: usize, k1: usize, k2: usize
 }
 
 /** scores of two keys: s[2][4] <- q0..q3 . k, l */
-function dotPair(s: usize, q0: usize, q1: usize, q2: usize, q3: usize, k: usize, l: usize): void {
+function dotPair(
+  call: AttentionCall,
+  s: usize,
+  q0: usize,
+  q1: usize,
+  q2: usize,
+  q3: usize,
+  k: usize,
+  l: usize,
+): void {
   let a0 = f32x4.splat(0);
   let a1 = f32x4.splat(0);
   let a2 = f32x4.splat(0);
@@ -125,7 +159,7 @@ function dotPair(s: usize, q0: usize, q1: usize, q2: usize, q3: usize, k: usize,
   let b1 = f32x4.splat(0);
   let b2 = f32x4.splat(0);
   let b3 = f32x4.splat(0);
-  const end = k + 4 * Attention.dim;
+  const end = k + 4 * call.dim;
   do {
     const x = v128.load(k);
     const y = v128.load(l);
@@ -153,25 +187,33 @@ function dotPair(s: usize, q0: usize, q1: usize, q2: usize, q3: usize, k: usize,
 }
 
 /** The results of four rows, or of the last two, corrected, += their weights . values of n keys. */
-export function addTile(row: usize, n: usize, values: usize, stride: usize): void {
-  if (Attention.rows - row <= 2) addToTwo(row, n, values, stride);
-  else addToFour(row, n, values, stride);
+export function addTile(call: AttentionCall, row: usize, n: usize, values: usize, stride: usize): void {
+  if (call.rows - row <= 2) addToTwo(call, row, n, values, stride);
+  else addToFour(call, row, n, values, stride);
 }
 
-function addToTwo(row: usize, n: usize, values: usize, stride: usize): void {
-  const o0 = Attention.result(row);
-  const o1 = Attention.result(row + 1);
-  const bytes: usize = 4 * Attention.valueDim;
+function addToTwo(call: AttentionCall, row: usize, n: usize, values: usize, stride: usize): void {
+  const o0 = call.result(row);
+  const o1 = call.result(row + 1);
+  const bytes: usize = 4 * call.valueDim;
   let d: usize = 0;
-  for (; d + 64 <= bytes; d += 64) ColumnsOfTwo.add(4, o0 + d, o1 + d, n, values + d, stride);
-  for (; d < bytes; d += 16) ColumnsOfTwo.add(1, o0 + d, o1 + d, n, values + d, stride);
+  for (; d + 64 <= bytes; d += 64) ColumnsOfTwo.add(call, 4, o0 + d, o1 + d, n, values + d, stride);
+  for (; d < bytes; d += 16) ColumnsOfTwo.add(call, 1, o0 + d, o1 + d, n, values + d, stride);
 }
 
 abstract class ColumnsOfTwo {
   /** Four columns of the values, or sixteen if `width` is 4. */
-  @inline static add(width: i32, o0: usize, o1: usize, n: usize, values: usize, stride: usize): void {
-    const c0 = v128.load_splat<f32>(Attention.corrections);
-    const c1 = v128.load_splat<f32>(Attention.corrections, 4);
+  @inline static add(
+    call: AttentionCall,
+    width: i32,
+    o0: usize,
+    o1: usize,
+    n: usize,
+    values: usize,
+    stride: usize,
+  ): void {
+    const c0 = v128.load_splat<f32>(call.corrections);
+    const c1 = v128.load_splat<f32>(call.corrections, 4);
     let a0 = f32x4.mul(v128.load(o0), c0);
     let b0 = f32x4.mul(v128.load(o1), c1);
     let a1 = f32x4.splat(0);
@@ -188,7 +230,7 @@ abstract class ColumnsOfTwo {
       b2 = f32x4.mul(v128.load(o1, 32), c1);
       b3 = f32x4.mul(v128.load(o1, 48), c1);
     }
-    let s = Attention.scores;
+    let s = call.scores;
     const end = s + 16 * n;
     do {
       const w0 = v128.load_splat<f32>(s);
@@ -223,20 +265,22 @@ abstract class ColumnsOfTwo {
   }
 }
 
-function addToFour(row: usize, n: usize, values: usize, stride: usize): void {
-  const o0 = Attention.result(row);
-  const o1 = Attention.result(row + 1);
-  const o2 = Attention.result(row + 2);
-  const o3 = Attention.result(row + 3);
-  const bytes: usize = 4 * Attention.valueDim;
+function addToFour(call: AttentionCall, row: usize, n: usize, values: usize, stride: usize): void {
+  const o0 = call.result(row);
+  const o1 = call.result(row + 1);
+  const o2 = call.result(row + 2);
+  const o3 = call.result(row + 3);
+  const bytes: usize = 4 * call.valueDim;
   let d: usize = 0;
-  for (; d + 32 <= bytes; d += 32) Columns.add(2, o0 + d, o1 + d, o2 + d, o3 + d, n, values + d, stride);
-  if (d < bytes) Columns.add(1, o0 + d, o1 + d, o2 + d, o3 + d, n, values + d, stride);
+  for (; d + 32 <= bytes; d += 32)
+    Columns.add(call, 2, o0 + d, o1 + d, o2 + d, o3 + d, n, values + d, stride);
+  if (d < bytes) Columns.add(call, 1, o0 + d, o1 + d, o2 + d, o3 + d, n, values + d, stride);
 }
 
 abstract class Columns {
   /** Four columns of the values, or eight if `width` is 2. */
   @inline static add(
+    call: AttentionCall,
     width: i32,
     o0: usize,
     o1: usize,
@@ -246,10 +290,10 @@ abstract class Columns {
     values: usize,
     stride: usize,
   ): void {
-    const c0 = v128.load_splat<f32>(Attention.corrections);
-    const c1 = v128.load_splat<f32>(Attention.corrections, 4);
-    const c2 = v128.load_splat<f32>(Attention.corrections, 8);
-    const c3 = v128.load_splat<f32>(Attention.corrections, 12);
+    const c0 = v128.load_splat<f32>(call.corrections);
+    const c1 = v128.load_splat<f32>(call.corrections, 4);
+    const c2 = v128.load_splat<f32>(call.corrections, 8);
+    const c3 = v128.load_splat<f32>(call.corrections, 12);
     let a0 = f32x4.mul(v128.load(o0), c0);
     let a1 = f32x4.mul(v128.load(o1), c1);
     let a2 = f32x4.mul(v128.load(o2), c2);
@@ -264,7 +308,7 @@ abstract class Columns {
       b2 = f32x4.mul(v128.load(o2, 16), c2);
       b3 = f32x4.mul(v128.load(o3, 16), c3);
     }
-    let s = Attention.scores;
+    let s = call.scores;
     const end = s + 16 * n;
     do {
       const v = v128.load(values);

@@ -1,13 +1,13 @@
 import { F32, Half } from "../../lanes/half";
 import { Simd } from "../../lanes/simd";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { multiplyPanels, workspaceOfPanels } from "../products/panels";
 
 /** Up to this many rows of x, widening the weights in registers is faster. */
 const FEW: usize = 4;
 
 /** Bytes for the matrix that the weights are described by. */
-export const DESCRIPTION: usize = (offsetof<Matrix>() + 15) & ~15;
+export const DESCRIPTION: usize = (offsetof<MatrixRecord>() + 15) & ~15;
 
 /** Bytes of working memory for `multiplyPlain`. */
 export function workspaceOfPlain(rows: usize, cols: usize): usize {
@@ -27,7 +27,7 @@ export function multiplyPlain<T>(
   if (k == 0) memory.fill(dst, 0, 4 * rows * n);
   if (rows == 0 || n == 0 || k == 0) return;
   if (rows > FEW) {
-    const weights = changetype<Matrix>(work);
+    const weights = changetype<MatrixRecord>(work);
     weights.codes = values;
     weights.rows = n;
     weights.cols = k;

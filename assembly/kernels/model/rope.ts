@@ -1,29 +1,34 @@
+/** The arguments of `rope`: a RopeCall of src/model/calls.ts, which says what they mean. */
+@unmanaged
+export class RopeCall {
+  x: usize = 0;
+  tokens: usize = 0;
+  tokenStride: usize = 0;
+  heads: usize = 0;
+  headStride: usize = 0;
+  dim: usize = 0;
+  cos: usize = 0;
+  sin: usize = 0;
+  isInterleaved: u32 = 0;
+}
+
 /**
  * Rotates, in place, pairs of the first `dim` values of each head of x by the angles of their token: (a, b)
- * becomes (a cos - b sin, b cos + a sin). x is [tokens] rows `tokenStride` bytes apart with heads
- * `headStride` apart; cos and sin are [tokens, dim / 2]. Pairs are values i and i + dim / 2, or neighbours if
- * `isInterleaved`. dim is a multiple of 8, or of 4 if interleaved.
+ * becomes (a cos - b sin, b cos + a sin). dim is a multiple of 8, or of 4 if interleaved.
  */
-export function rope(
-  x: usize,
-  tokens: usize,
-  tokenStride: usize,
-  heads: usize,
-  headStride: usize,
-  dim: usize,
-  cos: usize,
-  sin: usize,
-  isInterleaved: i32,
-): void {
-  const half = dim << 1;
-  for (; tokens; tokens--) {
+export function rope(call: RopeCall): void {
+  const half = call.dim << 1;
+  let x = call.x;
+  let cos = call.cos;
+  let sin = call.sin;
+  for (let token: usize = 0; token < call.tokens; token++) {
     let head = x;
-    for (let h: usize = 0; h < heads; h++) {
-      if (isInterleaved) rotateNeighbours(head, dim, cos, sin);
+    for (let h: usize = 0; h < call.heads; h++) {
+      if (call.isInterleaved) rotateNeighbours(head, call.dim, cos, sin);
       else rotateHalves(head, half, cos, sin);
-      head += headStride;
+      head += call.headStride;
     }
-    x += tokenStride;
+    x += call.tokenStride;
     cos += half;
     sin += half;
   }

@@ -2,66 +2,79 @@ import { Functions } from "../../lanes/functions";
 import { softmax } from "./vectors";
 
 /** How scores come from logits; ids of src/model/kernels.ts. */
-const SOFTMAX = 0;
-const SIGMOID = 1;
-const SOFTMAX_OF_CHOSEN = 2;
+const SOFTMAX: u32 = 0;
+const SIGMOID: u32 = 1;
+const SOFTMAX_OF_CHOSEN: u32 = 2;
+
+/** The arguments of `route`: a RoutingCall of src/model/calls.ts, which says what they mean. */
+@unmanaged
+export class RoutingCall {
+  kind: u32 = 0;
+  indices: usize = 0;
+  weights: usize = 0;
+  logits: usize = 0;
+  tokens: usize = 0;
+  experts: usize = 0;
+  chosen: usize = 0;
+  bias: usize = 0;
+  groups: usize = 0;
+  chosenGroups: usize = 0;
+  isNormalized: u32 = 0;
+  factor: f32 = 0;
+  work: usize = 0;
+}
 
 /**
- * Chooses experts: indices[tokens, chosen] (int32) and weights[tokens, chosen] (float32) of
- * logits[tokens, experts], the best first; of equal ones the first.
+ * Chooses experts: indices and weights [tokens, chosen] of logits [tokens, experts], the best first; of equal
+ * ones the first.
  *
- * kind 0: the softmax over all; 1: the sigmoid; 2: the softmax over the chosen ones. `bias[experts]`, unless
- * 0, is added to the scores for the choice alone. If `groups` is above 1, experts of all but the
- * `chosenGroups` groups whose two best scores have the largest sum are out (DeepSeek-V3). `isNormalized`: the
- * weights of a token are divided by their sum. All are multiplied by `factor`. work: 8 * experts + 4 * groups
- * bytes.
+ * kind 0: weights are the softmax over all; 1: the sigmoid; 2: the softmax over the chosen ones. If `groups`
+ * is above 1, experts of all but the `chosenGroups` groups whose two best scores have the largest sum are out
+ * (DeepSeek-V3).
  */
-export function route(
-  kind: i32,
-  indices: usize,
-  weights: usize,
-  logits: usize,
-  tokens: usize,
-  experts: usize,
-  chosen: usize,
-  bias: usize,
-  groups: usize,
-  chosenGroups: usize,
-  isNormalized: i32,
-  factor: f32,
-  work: usize,
-): void {
-  const scores = work;
-  const choice = work + 4 * experts;
-  const sums = choice + 4 * experts;
-  for (; tokens; tokens--) {
-    if (kind == SOFTMAX) softmax(scores, logits, experts, 1);
-    else
-      for (let e: usize = 0; e < experts; e++) {
-        const x = load<f32>(logits + 4 * e);
-        store<f32>(
-          scores + 4 * e,
-          kind == SIGMOID ? Functions.lane(Functions.sigmoid(f32x4.splat(x)), 0) : x,
-        );
-      }
-    for (let e: usize = 0; e < experts; e++)
-      store<f32>(choice + 4 * e, load<f32>(scores + 4 * e) + (bias ? load<f32>(bias + 4 * e) : 0));
-    if (groups > 1) dropGroups(choice, experts, groups, chosenGroups, sums);
-    let total: f32 = 0;
-    for (let i: usize = 0; i < chosen; i++) {
-      const best = takeBest(choice, experts);
-      store<i32>(indices + 4 * i, <i32>best);
-      const weight = load<f32>(scores + 4 * best);
-      store<f32>(weights + 4 * i, weight);
-      total += weight;
-    }
-    if (kind == SOFTMAX_OF_CHOSEN) softmax(weights, weights, chosen, 1);
-    const scale = isNormalized ? factor / (total + <f32>1e-20) : factor;
-    for (let i: usize = 0; i < chosen; i++) store<f32>(weights + 4 * i, load<f32>(weights + 4 * i) * scale);
+export function route(call: RoutingCall): void {
+  const experts = call.experts;
+  const chosen = call.chosen;
+  let indices = call.indices;
+  let weights = call.weights;
+  let logits = call.logits;
+  for (let token: usize = 0; token < call.tokens; token++) {
+    routeToken(call, indices, weights, logits);
     logits += 4 * experts;
     indices += 4 * chosen;
     weights += 4 * chosen;
   }
+}
+
+/** Chooses the experts of one token. */
+function routeToken(call: RoutingCall, indices: usize, weights: usize, logits: usize): void {
+  const kind = call.kind;
+  const experts = call.experts;
+  const chosen = call.chosen;
+  const bias = call.bias;
+  const scores = call.work;
+  const choice = scores + 4 * experts;
+  const sums = choice + 4 * experts;
+  if (kind == SOFTMAX) softmax(scores, logits, experts, 1);
+  else
+    for (let e: usize = 0; e < experts; e++) {
+      const x = load<f32>(logits + 4 * e);
+      store<f32>(scores + 4 * e, kind == SIGMOID ? Functions.lane(Functions.sigmoid(f32x4.splat(x)), 0) : x);
+    }
+  for (let e: usize = 0; e < experts; e++)
+    store<f32>(choice + 4 * e, load<f32>(scores + 4 * e) + (bias ? load<f32>(bias + 4 * e) : 0));
+  if (call.groups > 1) dropGroups(choice, experts, call.groups, call.chosenGroups, sums);
+  let total: f32 = 0;
+  for (let i: usize = 0; i < chosen; i++) {
+    const best = takeBest(choice, experts);
+    store<i32>(indices + 4 * i, <i32>best);
+    const weight = load<f32>(scores + 4 * best);
+    store<f32>(weights + 4 * i, weight);
+    total += weight;
+  }
+  if (kind == SOFTMAX_OF_CHOSEN) softmax(weights, weights, chosen, 1);
+  const scale = call.isNormalized ? call.factor / (total + <f32>1e-20) : call.factor;
+  for (let i: usize = 0; i < chosen; i++) store<f32>(weights + 4 * i, load<f32>(weights + 4 * i) * scale);
 }
 
 /** The index of the largest of n, which is then out: -Infinity. NaN is taken for the smallest. */

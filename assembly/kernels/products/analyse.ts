@@ -2,7 +2,7 @@ import { Fp8 } from "../../lanes/fp8";
 import { Scale } from "../../lanes/scale";
 import { Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { Scratch } from "../scratch";
 import { countSubnormals, Entry, Subnormals, startRow } from "./subnormals";
 
@@ -10,7 +10,7 @@ import { countSubnormals, Entry, Subnormals, startRow } from "./subnormals";
  * What the fast products need to know of the weights, as `analyse` of src/wasm/kernels.ts says: which rows
  * they cannot do, between which exponents the scales of the others lie, and where there are subnormal codes.
  */
-export function analyseWeights<F>(weights: Matrix, flags: usize, list: usize): i32 {
+export function analyseWeights<F>(weights: MatrixRecord, flags: usize, list: usize): i32 {
   assert(weights.blockRows > 0 && weights.blockCols > 0, "a block has rows and columns");
   let lowest = 255;
   let highest = 0;
@@ -82,7 +82,7 @@ function inspect<F>(codes: usize, n: usize): i32 {
 /**
  * x[K] . weights[n, K] in float64, where every product of a code and a scale is exact, and nothing overflows.
  */
-export function dotRow<F>(weights: Matrix, x: usize, n: usize): f64 {
+export function dotRow<F>(weights: MatrixRecord, x: usize, n: usize): f64 {
   const codes = weights.row(n);
   let scale = weights.scalesOf(n);
   const runCols = weights.runCols;

@@ -1,6 +1,6 @@
 import { Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { Pass } from "./pass";
 
 // How many rows meet in a loop was measured, on V8 11 to 14: many chains of additions, since each waits for
@@ -68,9 +68,9 @@ export function dot1<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): voi
         c += 16;
         x += 64;
       } while (a < runEnd);
-    totalA = Simd.madd(f32x4.add(a0, a1), f32x4.splat(Matrix.finiteScale(isUe8m0, sa)), totalA);
-    totalB = Simd.madd(f32x4.add(b0, b1), f32x4.splat(Matrix.finiteScale(isUe8m0, sb)), totalB);
-    totalC = Simd.madd(f32x4.add(c0, c1), f32x4.splat(Matrix.finiteScale(isUe8m0, sc)), totalC);
+    totalA = Simd.madd(f32x4.add(a0, a1), f32x4.splat(MatrixRecord.finiteScale(isUe8m0, sa)), totalA);
+    totalB = Simd.madd(f32x4.add(b0, b1), f32x4.splat(MatrixRecord.finiteScale(isUe8m0, sb)), totalB);
+    totalC = Simd.madd(f32x4.add(c0, c1), f32x4.splat(MatrixRecord.finiteScale(isUe8m0, sc)), totalC);
     sa += scaleBytes;
     sb += scaleBytes;
     sc += scaleBytes;
@@ -87,7 +87,7 @@ export function roomOf32(cols: usize): usize {
 }
 
 /** dst <- a 0, then the scales of row n as float32; returns the end. */
-function stageScales(dst: usize, w: Matrix, n: usize): usize {
+function stageScales(dst: usize, w: MatrixRecord, n: usize): usize {
   const blocks = w.cols >> 5;
   store<f32>(dst, 0);
   w.copyScales(dst + 4, w.scalesOf(n), blocks);

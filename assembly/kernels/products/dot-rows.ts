@@ -1,6 +1,6 @@
 import { Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { Pass } from "./pass";
 
 // How many rows meet in a loop, and where `Simd.never` parts it, was measured: see dot-row.ts.
@@ -172,9 +172,9 @@ abstract class Dot {
           if (rows == 2) c += 16;
           x += 64 * rows;
         } while (a < runEnd);
-      const scaleA = f32x4.splat(Matrix.finiteScale(isUe8m0, sa));
-      const scaleB = f32x4.splat(Matrix.finiteScale(isUe8m0, sb));
-      const scaleC = rows == 2 ? f32x4.splat(Matrix.finiteScale(isUe8m0, sc)) : scaleB;
+      const scaleA = f32x4.splat(MatrixRecord.finiteScale(isUe8m0, sa));
+      const scaleB = f32x4.splat(MatrixRecord.finiteScale(isUe8m0, sb));
+      const scaleC = rows == 2 ? f32x4.splat(MatrixRecord.finiteScale(isUe8m0, sc)) : scaleB;
       // Sums of all blocks are in memory: registers are for those of one.
       Dot.addScaled(sums, a0, scaleA);
       Dot.addScaled(sums + 16, b0, scaleB);

@@ -1,6 +1,6 @@
 import { Range, Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { Scratch } from "../scratch";
 import { storeResult } from "../values";
 import { dot1, dot1Of32, roomOf32 } from "./dot-row";
@@ -35,7 +35,7 @@ export function workspaceOfRows(rows: usize, cols: usize): usize {
  * How `multiplyRows` can do x[rows, cols], FEW rows at most; 0 if it cannot: see Range. Leaves the highest
  * exponent of each row at `work`.
  */
-export function wayOf<F>(weights: Matrix, work: usize, x: usize, rows: usize): i32 {
+export function wayOf<F>(weights: MatrixRecord, work: usize, x: usize, rows: usize): i32 {
   const cols = weights.cols;
   const lowestScale = weights.lowestScale;
   const highestScale = weights.highestScale;
@@ -88,7 +88,7 @@ function lowestOf(x: usize, n: usize): i32 {
  * which has left the highest exponents of x at `work`.
  */
 export function multiplyRows<F>(
-  weights: Matrix,
+  weights: MatrixRecord,
   type: i32,
   work: usize,
   dst: usize,
@@ -127,7 +127,7 @@ export function multiplyRows<F>(
 }
 
 /** The first row that has not too many subnormal codes; the number of rows, if all have. */
-function spareRowOf(weights: Matrix): usize {
+function spareRowOf(weights: MatrixRecord): usize {
   let row: usize = 0;
   while (row < weights.rows && Subnormals.hasMany(weights, row)) row++;
   return row;
@@ -217,7 +217,14 @@ function streamsOf(rows: usize): usize {
  * dst <- x[K] times a factor and, where `scales` are given, those of its blocks: sixteen values at a time in
  * the order in which `Shifted` gives the codes, those of bytes 0 of the four lanes, then of bytes 1, 2, 3.
  */
-function stageRow(dst: usize, stride: usize, weights: Matrix, x: usize, factor: f32, scales: usize): void {
+function stageRow(
+  dst: usize,
+  stride: usize,
+  weights: MatrixRecord,
+  x: usize,
+  factor: f32,
+  scales: usize,
+): void {
   const blockCols = scales ? weights.runCols : weights.paddedCols;
   let left = weights.cols;
   do {

@@ -1,5 +1,5 @@
 import { Shifted } from "../../lanes/shifted";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { FEW, multiplyRows, wayOf, workspaceOfRows } from "./few-rows";
 import { multiplyPanels, workspaceOfPanels } from "./panels";
 
@@ -13,7 +13,7 @@ export function workspace(rows: usize, cols: usize): usize {
  * src/wasm/kernels.ts.
  */
 export function multiply<F>(
-  weights: Matrix,
+  weights: MatrixRecord,
   type: i32,
   work: usize,
   dst: usize,

@@ -1,6 +1,6 @@
 import { Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { fillByTable } from "./subnormal-rows";
 import { Subnormals } from "./subnormals";
 
@@ -18,7 +18,7 @@ export function decodePanel<F>(
   panel: usize,
   spread: usize,
   zeros: usize,
-  weights: Matrix,
+  weights: MatrixRecord,
   n: usize,
   from: usize,
   columns: usize,
@@ -44,14 +44,14 @@ export function decodePanel<F>(
 }
 
 /** Codes of row n; zeros where there are too many subnormal ones. */
-function codesOf(weights: Matrix, n: usize, from: usize, zeros: usize): usize {
+function codesOf(weights: MatrixRecord, n: usize, from: usize, zeros: usize): usize {
   return Subnormals.hasMany(weights, n) ? zeros : weights.row(n) + from;
 }
 
 /** What is missing of rows n .. n + 3: codes in the list, and rows with many subnormal codes. */
 function addSubnormals<F>(
   panel: usize,
-  weights: Matrix,
+  weights: MatrixRecord,
   n: usize,
   from: usize,
   columns: usize,
@@ -67,7 +67,7 @@ function addSubnormals<F>(
 /** spread[columns / step][4] <- the scales of four rows at every column, or at every sixteenth. */
 function spreadScales(
   spread: usize,
-  weights: Matrix,
+  weights: MatrixRecord,
   n0: usize,
   n1: usize,
   n2: usize,

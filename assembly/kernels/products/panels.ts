@@ -1,6 +1,6 @@
 import { BF16, F32, Half } from "../../lanes/half";
 import { Simd } from "../../lanes/simd";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { prefetch } from "../prefetch";
 import { decodePanel, PANEL_ROWS } from "./panel";
 import { widenPanel } from "./plain-panel";
@@ -43,7 +43,7 @@ export function workspaceOfPanels(rows: usize, cols: usize): usize {
  * cache; sums of 512 products are added up in float32.
  */
 export function multiplyPanels<F>(
-  weights: Matrix,
+  weights: MatrixRecord,
   type: i32,
   work: usize,
   dst: usize,
@@ -74,8 +74,8 @@ export function multiplyPanels<F>(
 }
 
 /**
- * dst[K / 512][rows][512] <- x[rows, K], whose rows are `stride` values apart; padded with zeros to a multiple
- * of 16 columns.
+ * dst[K / 512][rows][512] <- x[rows, K], whose rows are `stride` values apart; padded with zeros to a
+ * multiple of 16 columns.
  */
 export function stage(dst: usize, x: usize, rows: usize, cols: usize, stride: usize): void {
   for (let k: usize = 0; k < cols; k += DEPTH) {
@@ -92,7 +92,7 @@ export function stage(dst: usize, x: usize, rows: usize, cols: usize, stride: us
 /** sums[panels][rows][8] <- staged x . rows n .. n + width of the weights. */
 function sumPanels<F>(
   panel: usize,
-  weights: Matrix,
+  weights: MatrixRecord,
   n: usize,
   width: usize,
   rows: usize,
@@ -127,7 +127,7 @@ function sumPanels<F>(
 }
 
 /** Has the codes of a panel fetched, row by row. */
-function prefetchPanel(weights: Matrix, n: usize, from: usize, columns: usize): void {
+function prefetchPanel(weights: MatrixRecord, n: usize, from: usize, columns: usize): void {
   const known = min(columns, weights.cols - from);
   for (let row: usize = 0; row < PANEL_ROWS; row++)
     prefetch(weights.row(weights.rowFor(n + row)) + from, known);

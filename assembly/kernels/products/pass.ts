@@ -1,4 +1,4 @@
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 
 /** The most rows of x that one pass takes. */
 export const PASS_ROWS: usize = 4;
@@ -19,7 +19,7 @@ const SUMS: usize = 16 * 2 * PASS_ROWS;
  */
 @unmanaged
 export class Pass {
-  weights: Matrix = changetype<Matrix>(0);
+  weights: MatrixRecord = changetype<MatrixRecord>(0);
   /** Columns of a run. */
   runCols: usize = 0;
   /** From the scale of one run to the next; 0 where all of them are `one`. */
@@ -32,7 +32,7 @@ export class Pass {
   spareRow: usize = 0;
 
   /** Begins a pass. */
-  set(weights: Matrix, isFolded: bool, spareRow: usize): void {
+  set(weights: MatrixRecord, isFolded: bool, spareRow: usize): void {
     this.weights = weights;
     this.isFolded = isFolded;
     this.one = 1;

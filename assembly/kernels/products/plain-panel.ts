@@ -1,13 +1,19 @@
 import { F32, Half } from "../../lanes/half";
 import { Simd } from "../../lanes/simd";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { Scratch } from "../scratch";
 
 /**
  * panel[columns][8] <- float32 of rows n .. n + 7, columns from .. from + columns; 0 past the end of a row.
  * For weights of type T without scales.
  */
-export function widenPanel<T>(panel: usize, weights: Matrix, n: usize, from: usize, columns: usize): void {
+export function widenPanel<T>(
+  panel: usize,
+  weights: MatrixRecord,
+  n: usize,
+  from: usize,
+  columns: usize,
+): void {
   const width = min(columns, weights.cols - from);
   for (let half: usize = 0; half < 2; half++, panel += 16, n += 4) {
     const at = from * Half.size<T>();

@@ -1,7 +1,7 @@
 import { F32 } from "../../lanes/half";
 import { Simd } from "../../lanes/simd";
 import { multiplyBlock } from "../casts/dequantize";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { storeResult } from "../values";
 import { Subnormals } from "./subnormals";
 import { DEPTH } from "./tile";
@@ -16,7 +16,7 @@ export function roomOfTable(rows: usize): usize {
  * those rows, decoded by table. Sums of DEPTH products are float32, and are added up in float64.
  */
 export function multiplyByTable<F>(
-  weights: Matrix,
+  weights: MatrixRecord,
   type: i32,
   room: usize,
   dst: usize,
@@ -41,7 +41,13 @@ export function multiplyByTable<F>(
 }
 
 /** panel[column - from][8] <- row n, which has many subnormal codes, in columns from .. from + DEPTH. */
-export function fillByTable<F>(panel: usize, weights: Matrix, n: usize, from: usize, room: usize): void {
+export function fillByTable<F>(
+  panel: usize,
+  weights: MatrixRecord,
+  n: usize,
+  from: usize,
+  room: usize,
+): void {
   const end = room + 4 * decodeScaled<F>(room, weights, n, from);
   for (; room < end; room += 4, panel += 32) store<f32>(panel, load<f32>(room));
 }
@@ -49,7 +55,7 @@ export function fillByTable<F>(panel: usize, weights: Matrix, n: usize, from: us
 /**
  * dst[] <- float32 values of row n in columns from .. from + DEPTH, or to the row's end; returns how many.
  */
-function decodeScaled<F>(dst: usize, weights: Matrix, n: usize, from: usize): usize {
+function decodeScaled<F>(dst: usize, weights: MatrixRecord, n: usize, from: usize): usize {
   const codes = weights.row(n);
   const scales = weights.scalesOf(n);
   const runCols = weights.runCols;

@@ -1,7 +1,7 @@
 import { E4M3, E5M2 } from "../../lanes/format";
 import { Fp8 } from "../../lanes/fp8";
 import { Simd } from "../../lanes/simd";
-import { E4M3_CODES, Matrix } from "../matrix";
+import { E4M3_CODES, MatrixRecord } from "../matrix";
 import { Scratch } from "../scratch";
 
 /** Marks a row with many subnormal codes, in a list. */
@@ -31,25 +31,25 @@ export abstract class Subnormals {
   }
 
   /** Whether row n has been left as it is, with more subnormal codes than `Shifted` should see. */
-  @inline static hasMany(weights: Matrix, n: usize): bool {
+  @inline static hasMany(weights: MatrixRecord, n: usize): bool {
     const list = weights.list;
     return list && load<u32>(list + 4 * n) >= MANY;
   }
 
   /** Whether the list has codes of row n. */
-  @inline static has(weights: Matrix, n: usize): bool {
+  @inline static has(weights: MatrixRecord, n: usize): bool {
     return weights.list && Subnormals.entries(weights, n) != Subnormals.entries(weights, n + 1);
   }
 
   /** Where the entries of row n begin. */
-  @inline static entries(weights: Matrix, n: usize): usize {
+  @inline static entries(weights: MatrixRecord, n: usize): usize {
     const list = weights.list;
     const start = load<u32>(list + 4 * n) % MANY;
     return list + 4 * (weights.rows + 1 + start);
   }
 
   /** sums[rows] (float64) <- x[rows, K] . the codes of row n in the list. */
-  static dots(sums: usize, weights: Matrix, x: usize, rows: usize, n: usize): void {
+  static dots(sums: usize, weights: MatrixRecord, x: usize, rows: usize, n: usize): void {
     for (let m: usize = 0; m < rows; m++) store<f64>(sums + 8 * m, 0);
     const end = Subnormals.entries(weights, n + 1);
     const scales = weights.scalesOf(n);
@@ -64,7 +64,7 @@ export abstract class Subnormals {
   }
 
   /** panel[column - from][8] <- the codes of row n in the list, of columns from .. from + columns. */
-  static putBack(panel: usize, weights: Matrix, n: usize, from: usize, columns: usize): void {
+  static putBack(panel: usize, weights: MatrixRecord, n: usize, from: usize, columns: usize): void {
     const end = Subnormals.entries(weights, n + 1);
     const scales = weights.scalesOf(n);
     for (let at = Subnormals.entries(weights, n); at < end; at += 4) {
@@ -85,7 +85,7 @@ export abstract class Entry {
   }
 
   /** Code times scale, exactly. */
-  @inline static value(at: usize, weights: Matrix, scales: usize): f64 {
+  @inline static value(at: usize, weights: MatrixRecord, scales: usize): f64 {
     const units = <f64>Fp8.subnormal(Entry.code(at)) * <f64>weights.scaleAt(scales, Entry.column(at));
     return units * (weights.format == E4M3_CODES ? Fp8.smallest<E4M3>() : Fp8.smallest<E5M2>());
   }
@@ -100,7 +100,7 @@ export function startRow(list: usize, n: usize, start: u32, hasMany: bool): void
 }
 
 /** How many codes of row n are 1 to `largest`, sign aside. */
-export function countSubnormals(weights: Matrix, n: usize, largest: i32): u32 {
+export function countSubnormals(weights: MatrixRecord, n: usize, largest: i32): u32 {
   const zero = Simd.opaqueZero();
   const magnitudeMask = Fp8.magnitudeMask(zero);
   const one = Fp8.one(zero);
@@ -126,7 +126,7 @@ export function countSubnormals(weights: Matrix, n: usize, largest: i32): u32 {
  * Moves the subnormal codes of rows that have few of them to the list, which has been begun; zeros are in
  * their place.
  */
-export function moveSubnormals(weights: Matrix, largest: i32): void {
+export function moveSubnormals(weights: MatrixRecord, largest: i32): void {
   const zero = Simd.opaqueZero();
   const magnitudeMask = Fp8.magnitudeMask(zero);
   const one = Fp8.one(zero);

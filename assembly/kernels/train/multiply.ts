@@ -1,6 +1,6 @@
 import { F32 } from "../../lanes/half";
 import { Simd } from "../../lanes/simd";
-import { Matrix } from "../matrix";
+import { MatrixRecord } from "../matrix";
 import { DESCRIPTION } from "../model/plain";
 import { PANEL_ROWS } from "../products/panel";
 import { addTo, PANELS, stage, TILES, Work } from "../products/panels";
@@ -8,35 +8,47 @@ import { widenPanel } from "../products/plain-panel";
 import { DEPTH, multiplyPanel, STAGED_ROW, Tile } from "../products/tile";
 import { transpose } from "./transpose";
 
+/** The arguments of `multiply`: a ProductCall of src/train/calls.ts, which says what they mean. */
+@unmanaged
+export class ProductCall {
+  dst: usize = 0;
+  dstStride: usize = 0;
+  x: usize = 0;
+  xStride: usize = 0;
+  isXTransposed: u32 = 0;
+  w: usize = 0;
+  wStride: usize = 0;
+  isWTransposed: u32 = 0;
+  m: usize = 0;
+  n: usize = 0;
+  k: usize = 0;
+  factor: f32 = 0;
+  work: usize = 0;
+}
+
 /**
- * dst[m, n] += factor * x . w^T in float32, or with a factor of 0 dst <- x . w^T. Strides are from row to row,
- * in values. The right operand w is [n, k] or, transposed, [k, n]; the left one x is [m, k] or, transposed, [k, m]. As
- * both are copied to where the micro-kernel reads them, it costs next to nothing to transpose them on the way.
+ * dst[m, n] += factor * x . w^T in float32, or with a factor of 0 dst <- x . w^T. As both operands are copied
+ * to where the micro-kernel reads them, it costs next to nothing to transpose them on the way.
  *
- * Each value is the sum of k products in their order, 512 at a time, however many rows and columns are asked for.
- * @param work `plainWorkspace(m, k)` bytes
+ * Each value is the sum of k products in their order, 512 at a time, however many rows and columns are asked
+ * for.
  */
-export function multiply(
-  dst: usize,
-  dstStride: usize,
-  x: usize,
-  xStride: usize,
-  isXTransposed: bool,
-  w: usize,
-  wStride: usize,
-  isWTransposed: bool,
-  m: usize,
-  n: usize,
-  k: usize,
-  factor: f32,
-  work: usize,
-): void {
-  const weights = changetype<Matrix>(work);
-  weights.codes = w;
+export function multiply(call: ProductCall): void {
+  const n = call.n;
+  const k = call.k;
+  const weights = changetype<MatrixRecord>(call.work);
+  weights.codes = call.w;
   weights.rows = n;
   weights.cols = k;
-  weights.stride = 4 * wStride;
-  const room = work + DESCRIPTION;
+  weights.stride = 4 * call.wStride;
+  const room = call.work + DESCRIPTION;
+  const dstStride = call.dstStride;
+  const xStride = call.xStride;
+  const isXTransposed = call.isXTransposed != 0;
+  const isWTransposed = call.isWTransposed != 0;
+  let dst = call.dst;
+  let x = call.x;
+  let m = call.m;
   let passes = (m + TILES * Tile.rows - 1) / (TILES * Tile.rows);
   while (m) {
     const height = (m + passes - 1) / passes--;
@@ -47,7 +59,7 @@ export function multiply(
       sumPanels(room, weights, isWTransposed, col, width, height);
       for (let row: usize = 0; row < height; row++) {
         const sums = Work.sums(room) + (row << 5);
-        addRow(dst + 4 * (row * dstStride + col), sums, height << 5, width, factor);
+        addRow(dst + 4 * (row * dstStride + col), sums, height << 5, width, call.factor);
       }
     }
     x += 4 * height * (isXTransposed ? 1 : xStride);
@@ -65,7 +77,7 @@ function stageTransposed(dst: usize, x: usize, rows: usize, cols: usize, stride:
 /** sums[panels][rows][8] <- staged x . `width` rows of the weights, from row n on. */
 function sumPanels(
   panel: usize,
-  weights: Matrix,
+  weights: MatrixRecord,
   isTransposed: bool,
   n: usize,
   width: usize,
@@ -91,7 +103,7 @@ function sumPanels(
 }
 
 /** panel[columns][8] <- columns n .. n + 7 of transposed weights, rows from .. from + columns. */
-function copyPanel(panel: usize, weights: Matrix, n: usize, from: usize, columns: usize): void {
+function copyPanel(panel: usize, weights: MatrixRecord, n: usize, from: usize, columns: usize): void {
   let src = weights.row(from) + 4 * n;
   const end = panel + 32 * columns;
   const width = min(PANEL_ROWS, weights.rows - n);

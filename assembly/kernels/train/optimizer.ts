@@ -22,38 +22,72 @@ export function sumOfSquares(x: usize, n: usize): f64 {
   return total;
 }
 
+/** The arguments of `adamw`: an AdamwCall of src/train/calls.ts, which says what they mean. */
+@unmanaged
+export class AdamwCall {
+  type: u32 = 0;
+  weights: usize = 0;
+  gradient: usize = 0;
+  m: usize = 0;
+  v: usize = 0;
+  count: usize = 0;
+  factor: f32 = 0;
+  rate: f32 = 0;
+  beta1: f32 = 0;
+  beta2: f32 = 0;
+  epsilon: f32 = 0;
+  correction: f32 = 0;
+  decay: f32 = 0;
+}
+
 /**
- * One step of AdamW on n weights: m and v, float32 or bfloat16, become the running means of gradient and
- * squared gradient; the weights decay by `decay` of themselves and move by rate * m / (sqrt(v) + epsilon).
- * The gradient is multiplied by `factor` first. `rate` and the root of `correction` hold what makes up for
- * means that began at 0: m / (1 - beta1^t) and v * correction, correction = 1 / (1 - beta2^t). What moves the
- * weights are the means before they are rounded to bfloat16.
+ * One step of AdamW: m and v of type T, float32 or bfloat16, become the running means of gradient and
+ * squared gradient; the weights lose `decay` of themselves and move by rate * m / (sqrt(v) + epsilon). The
+ * gradient is multiplied by `factor` first. `rate` and `correction` hold what makes up for means that began
+ * at 0: m / (1 - beta1^t) and v * correction, correction = 1 / (1 - beta2^t). What moves the weights are
+ * the means before they are rounded to bfloat16.
  */
-export function adamw<T>(
-  weights: usize,
-  gradient: usize,
-  m: usize,
-  v: usize,
-  n: usize,
-  factor: f32,
-  rate: f32,
-  beta1: f32,
-  beta2: f32,
-  epsilon: f32,
-  correction: f32,
-  decay: f32,
-): void {
+export function adamw<T>(call: AdamwCall): void {
+  const rest = call.count & 3;
+  const full = call.count - rest;
+  update<T>(call, call.weights, call.gradient, call.m, call.v, full);
+  if (!rest) return;
+  // The last ones by way of four, the others of which are 0.
+  const size = Half.size<T>();
+  const weights = call.weights + 4 * full;
+  const m = call.m + size * full;
+  const v = call.v + size * full;
+  const w = Scratch.maxima;
+  const g = w + 16;
+  const a = w + 32;
+  const b = w + 48;
+  memory.fill(w, 0, 64);
+  memory.copy(w, weights, 4 * rest);
+  memory.copy(g, call.gradient + 4 * full, 4 * rest);
+  memory.copy(a, m, size * rest);
+  memory.copy(b, v, size * rest);
+  update<T>(call, w, g, a, b, 4);
+  memory.copy(weights, w, 4 * rest);
+  memory.copy(m, a, size * rest);
+  memory.copy(v, b, size * rest);
+}
+
+/** The step for n values, a multiple of four. */
+function update<T>(call: AdamwCall, weights: usize, gradient: usize, m: usize, v: usize, n: usize): void {
   const zero = Simd.opaqueZero();
-  const rest = n & 3;
-  const end = weights + 4 * (n - rest);
-  const b1 = f32x4.splat(beta1);
-  const b2 = f32x4.splat(beta2);
-  const part1: f32 = (1 - beta1) * factor;
-  const part2: f32 = (1 - beta2) * factor * factor;
-  const kept: f32 = 1 - decay;
+  const end = weights + 4 * n;
+  const factor = call.factor;
+  const b1 = f32x4.splat(call.beta1);
+  const b2 = f32x4.splat(call.beta2);
+  const part1: f32 = (1 - call.beta1) * factor;
+  const part2: f32 = (1 - call.beta2) * factor * factor;
+  const kept: f32 = 1 - call.decay;
   const c1 = f32x4.splat(part1);
   const c2 = f32x4.splat(part2);
   const keep = f32x4.splat(kept);
+  const rate = f32x4.splat(call.rate);
+  const epsilon = f32x4.splat(call.epsilon);
+  const correction = f32x4.splat(call.correction);
   for (; weights < end; weights += 16, gradient += 16) {
     const g = v128.load(gradient);
     const mean = f32x4.add(f32x4.mul(Four.load<T>(m, zero), b1), f32x4.mul(g, c1));
@@ -62,26 +96,10 @@ export function adamw<T>(
     Four.store<T>(v, square, zero);
     m += 4 * Half.size<T>();
     v += 4 * Half.size<T>();
-    const size = f32x4.add(Functions.sqrt(f32x4.mul(square, f32x4.splat(correction))), f32x4.splat(epsilon));
-    const move = f32x4.div(f32x4.mul(mean, f32x4.splat(rate)), size);
+    const size = f32x4.add(Functions.sqrt(f32x4.mul(square, correction)), epsilon);
+    const move = f32x4.div(f32x4.mul(mean, rate), size);
     v128.store(weights, f32x4.sub(f32x4.mul(v128.load(weights), keep), move));
   }
-  if (!rest) return;
-  // The last ones by way of four, the others of which are 0.
-  const size = Half.size<T>();
-  const w = Scratch.maxima;
-  const g = w + 16;
-  const a = w + 32;
-  const b = w + 48;
-  memory.fill(w, 0, 64);
-  memory.copy(w, weights, 4 * rest);
-  memory.copy(g, gradient, 4 * rest);
-  memory.copy(a, m, size * rest);
-  memory.copy(b, v, size * rest);
-  adamw<T>(w, g, a, b, 4, factor, rate, beta1, beta2, epsilon, correction, decay);
-  memory.copy(weights, w, 4 * rest);
-  memory.copy(m, a, size * rest);
-  memory.copy(v, b, size * rest);
 }
 
 /** Four values of type T in memory, float32 in a vector. */

@@ -3,40 +3,54 @@ import { F32 } from "../../lanes/half";
 import { Rounded } from "../../lanes/rounded";
 import { Scale } from "../../lanes/scale";
 import { Simd } from "../../lanes/simd";
-import { UE8M0_ONE } from "../matrix";
+import { MATRIX_BYTES, UE8M0_ONE } from "../matrix";
 import { Scratch } from "../scratch";
 
-/** Columns that are rounded at a time, in blocks of one row and of more: they stay in a cache between reading twice. */
+/**
+ * Columns that are rounded at a time, in blocks of one row and of more: they stay in a cache between
+ * reading twice.
+ */
 const ROW_STRIP: usize = 1024;
 const TILE_STRIP: usize = 256;
 
 /**
  * Bytes of working memory for the roundings of so many columns or fewer: `round` takes three numbers for each
- * column; stochastic ones a byte for each value of a row of blocks and for each block.
+ * column; stochastic ones a matrix record, and a byte for each value of a row of blocks and for each block.
  */
 export function roundWorkspace(cols: usize, blockRows: usize): usize {
-  return max<usize>(12 * (max<usize>(ROW_STRIP, cols) + 16), 2 * blockRows * cols + 64);
+  return max<usize>(12 * (max<usize>(ROW_STRIP, cols) + 16), MATRIX_BYTES + 2 * blockRows * cols);
+}
+
+/** The arguments of `round`: a RoundingCall of src/train/calls.ts, which says what they mean. */
+@unmanaged
+export class RoundingCall {
+  format: u32 = 0;
+  dst: usize = 0;
+  dstStride: usize = 0;
+  src: usize = 0;
+  srcStride: usize = 0;
+  rows: usize = 0;
+  cols: usize = 0;
+  blockRows: usize = 0;
+  blockCols: usize = 0;
+  rounding: i32 = 0;
+  sums: usize = 0;
+  work: usize = 0;
 }
 
 /**
- * dst[rows, cols] <- what the codes of format F and the UE8M0 scales of src stand for, as `quantize` makes them;
- * dst may be src where nothing is counted. Strides are from row to row, in values.
- * @param sums float64: the largest magnitude, and how many values became 0 and how many were cut to the
- * largest code, are added to where `compare` adds them; or 0
+ * dst[rows, cols] <- what the codes of format F and the UE8M0 scales of src stand for, as `quantize` makes
+ * them.
  */
-export function round<F>(
-  dst: usize,
-  dstStride: usize,
-  src: usize,
-  stride: usize,
-  rows: usize,
-  cols: usize,
-  blockRows: usize,
-  blockCols: usize,
-  rounding: i32,
-  sums: usize,
-  work: usize,
-): void {
+export function round<F>(call: RoundingCall): void {
+  const dstStride = call.dstStride;
+  const stride = call.srcStride;
+  const blockRows = call.blockRows;
+  const blockCols = call.blockCols;
+  const sums = call.sums;
+  const work = call.work;
+  let rows = call.rows;
+  let cols = call.cols;
   if (blockRows == 1 && cols % blockCols == 0 && dstStride == cols && stride == cols) {
     // Blocks that end where rows end follow one another as in one long row.
     cols *= rows;
@@ -47,13 +61,13 @@ export function round<F>(
     const height = min(blockRows, rows - row);
     for (let col: usize = 0; col < cols; col += strip) {
       const width = min(strip, cols - col);
-      const to = dst + 4 * (row * dstStride + col);
-      const from = src + 4 * (row * stride + col);
+      const to = call.dst + 4 * (row * dstStride + col);
+      const from = call.src + 4 * (row * stride + col);
       const thresholds = work + 4 * ((width + 3) & ~3);
       // Blocks of one row find their maxima in the row itself.
       const isRow = height == 1 && blockCols > 1;
       if (!isRow) foldColumns(work, from, stride, height, width);
-      const isNear = setThresholds<F>(thresholds, isRow ? from : work, width, blockCols, rounding);
+      const isNear = setThresholds<F>(thresholds, isRow ? from : work, width, blockCols, call.rounding);
       for (let r: usize = 0; r < height; r++) {
         const out = to + 4 * r * dstStride;
         roundRow<F>(out, from + 4 * r * stride, width, thresholds, isNear);
@@ -63,7 +77,10 @@ export function round<F>(
   }
 }
 
-/** maxima[width] <- the largest magnitude of each column, as bits; 0 behind the last one, up to a whole vector. */
+/**
+ * maxima[width] <- the largest magnitude of each column, as bits; 0 behind the last one, up to a whole
+ * vector.
+ */
 function foldColumns(maxima: usize, src: usize, stride: usize, rows: usize, width: usize): void {
   const magnitudeMask = Scale.magnitudeMask<F32>(Simd.opaqueZero());
   const full = width & ~3;
@@ -127,7 +144,10 @@ function setThresholds<F>(
   return isNear;
 }
 
-/** The maxima of block i, of those that `left` columns from `at` on hold, in four lanes; 0 where there is none. */
+/**
+ * The maxima of block i, of those that `left` columns from `at` on hold, in four lanes; 0 where there is
+ * none.
+ */
 function foldBlock(at: usize, i: usize, blockCols: usize, left: usize): v128 {
   const start = min(i * blockCols, left);
   const end = min(start + blockCols, left);

@@ -4,36 +4,41 @@ import { Random } from "../../lanes/random";
 import { Stochastic } from "../../lanes/stochastic";
 import { decode } from "../casts/dequantize";
 import { encode, quantize } from "../casts/quantize";
-import { MATRIX_BYTES, Matrix, UE8M0_ONE } from "../matrix";
+import { MATRIX_BYTES, MatrixRecord, UE8M0_ONE } from "../matrix";
 
-/** Which random words roundings take: element i of a tensor takes word i of a stream of a part of a step. */
-export abstract class Draws {
-  static seed: u32 = 0;
-  static stream: u32 = 0;
-  static step: u32 = 0;
-  static part: u32 = 0;
+/**
+ * Which random words roundings take, as the host has written it down: Draws of src/train/calls.ts. Element i
+ * of a tensor takes word i of a stream of a part of a step.
+ */
+@unmanaged
+export class Draws {
+  seed: u32 = 0;
+  stream: u32 = 0;
+  step: u32 = 0;
+  part: u32 = 0;
 
-  @inline static words(index: usize): v128 {
-    return Random.words(<u32>(index >> 2), Draws.stream, Draws.step, Draws.part, Draws.seed, 0);
+  /** Words index & ~3 and the three behind it. */
+  @inline words(index: usize): v128 {
+    return Random.words(<u32>(index >> 2), this.stream, this.step, this.part, this.seed, 0);
   }
 }
 
-export function setDraws(seed: u32, stream: u32, step: u32, part: u32): void {
-  Draws.seed = seed;
-  Draws.stream = stream;
-  Draws.step = step;
-  Draws.part = part;
-}
-
 /**
- * dst[n] <- src[n] to codes of format F times 2^exponent, rounded stochastically; src[0] is element `first` of
- * its tensor. NaN stays.
+ * dst[n] <- src[n] to codes of format F times 2^exponent, rounded stochastically; src[0] is element `first`
+ * of its tensor. NaN stays.
  */
-export function roundStochastic<F>(dst: usize, src: usize, n: usize, exponent: i32, first: usize): void {
-  let words = Draws.words(first);
+export function roundStochastic<F>(
+  dst: usize,
+  src: usize,
+  n: usize,
+  exponent: i32,
+  first: usize,
+  draws: Draws,
+): void {
+  let words = draws.words(first);
   for (let i: usize = 0; i < n; i++) {
     const index = first + i;
-    if ((index & 3) == 0) words = Draws.words(index);
+    if ((index & 3) == 0) words = draws.words(index);
     const x = load<f32>(src + 4 * i);
     const rounded = Stochastic.round<F>(x, exponent, Random.word(words, <u32>index & 3));
     store<f32>(dst + 4 * i, rounded);
@@ -41,17 +46,19 @@ export function roundStochastic<F>(dst: usize, src: usize, n: usize, exponent: i
 }
 
 /**
- * dst[rows, cols] <- src rounded stochastically, in blocks of format F under UE8M0 scales as `quantize` makes
- * them. Row 0 is row `firstRow` of the tensor; dst may be src.
+ * dst[rows, cols] <- src rounded stochastically, in blocks of format F under UE8M0 scales as `quantize`
+ * makes them. Row 0 is row `firstRow` of the tensor; dst may be src.
  * @param matrix what rows, columns and blocks it has; its places are not used
- * @param work room for a matrix, one byte for each value of `blockRows` rows, and one for each of their blocks
+ * @param work room for a matrix, one byte for each value of `blockRows` rows, and one for each of their
+ * blocks
  */
 export function roundBlocksStochastic<F>(
-  matrix: Matrix,
+  matrix: MatrixRecord,
   dst: usize,
   src: usize,
   rounding: i32,
   firstRow: usize,
+  draws: Draws,
   work: usize,
 ): void {
   const rows = matrix.rows;
@@ -73,8 +80,10 @@ export function roundBlocksStochastic<F>(
         const n = min(blockCols, cols - col);
         const byte = <u32>load<u8>(part.scales + block);
         if (byte == 0xff) for (let i: usize = 0; i < n; i++) store<f32>(dst + 4 * (at + i), NaN);
-        else
-          roundStochastic<F>(dst + 4 * at, src + 4 * at, n, Stochastic.exponent(byte), firstRow * cols + at);
+        else {
+          const exponent = Stochastic.exponent(byte);
+          roundStochastic<F>(dst + 4 * at, src + 4 * at, n, exponent, firstRow * cols + at, draws);
+        }
       }
     }
   }
@@ -84,7 +93,7 @@ export function roundBlocksStochastic<F>(
  * dst[rows, cols] <- src rounded to NVFP4: E2M1 in blocks of 16 along a row, an E4M3 scale for each, and over
  * them a float32 for each row, its largest magnitude over 448 * 6. NVFP4 has one of these for a tensor; with
  * one for a row, rows do not depend on one another. dst may be src.
- * @param isStochastic whether codes are rounded stochastically, else to nearest
+ * @param draws for stochastic rounding; 0: codes are the nearest
  * @param work five bytes for each block, and 64
  */
 export function roundNvfp4(
@@ -92,8 +101,8 @@ export function roundNvfp4(
   src: usize,
   rows: usize,
   cols: usize,
-  isStochastic: bool,
   firstRow: usize,
+  draws: Draws | null,
   work: usize,
 ): void {
   const blocks = (cols + 15) / 16;
@@ -115,7 +124,8 @@ export function roundNvfp4(
       const scale: f32 = load<f32>(scales + 4 * block) * outer;
       for (let i: usize = 0; i < n; i++)
         store<f32>(to + at + 4 * i, scale == 0 ? 0 : load<f32>(from + at + 4 * i) / scale);
-      if (isStochastic) roundStochastic<E2M1>(to + at, to + at, n, 0, (firstRow + row) * cols + 16 * block);
+      const first = (firstRow + row) * cols + 16 * block;
+      if (draws) roundStochastic<E2M1>(to + at, to + at, n, 0, first, draws);
       else roundToFp4(to + at, n);
       for (let i: usize = 0; i < n; i++) store<f32>(to + at + 4 * i, load<f32>(to + at + 4 * i) * scale);
     }
@@ -143,8 +153,8 @@ function largest(src: usize, n: usize): f32 {
  * signs by chance. It is orthogonal, so products of two operands that were both turned by it stay what they
  * are, and large values are spread out before they are rounded. What is left at the end of a row stays.
  */
-export function hadamard(x: usize, rows: usize, cols: usize): void {
-  const signs = Random.word(Draws.words(0), 0);
+export function hadamard(x: usize, rows: usize, cols: usize, draws: Draws): void {
+  const signs = Random.word(draws.words(0), 0);
   const whole = cols & ~15;
   for (let row: usize = 0; row < rows; row++, x += 4 * cols) {
     for (let block: usize = 0; block < whole; block += 16) {

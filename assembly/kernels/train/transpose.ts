@@ -26,8 +26,8 @@ abstract class Tile {
 }
 
 /**
- * dst[cols, rows] <- the transpose of src[rows, cols], in tiles of 4x4. Rows of dst are `dstStride` values apart, and those
- * of src `stride`.
+ * dst[cols, rows] <- the transpose of src[rows, cols], in tiles of 4x4. Rows of dst are `dstStride` values
+ * apart, and those of src `stride`.
  */
 export function transpose(
   dst: usize,
