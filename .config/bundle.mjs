@@ -316,7 +316,7 @@ const modelWorkerFromFile = {
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^#model-worker$/ }, () => ({ path: "source", namespace: "none" }));
     onLoad({ filter: /./, namespace: "none" }, () => ({ contents: 'export const source = "";' }));
-    onLoad({ filter: /\/src\/model\/crew\.ts$/ }, async ({ path: file }) => ({
+    onLoad({ filter: /\/src\/model\/script\.ts$/ }, async ({ path: file }) => ({
       contents: (await readFile(file, "utf8")).replace('URL("./worker.js"', 'URL("./model-worker.js"'),
       loader: "ts",
     }));
@@ -354,7 +354,7 @@ async function web() {
     chunkNames: "[name]-[hash]",
     jsx: "automatic",
     jsxImportSource: "preact",
-    plugins: [firstInOneFile],
+    plugins: [firstInOneFile, modelWorkerFromFile],
   });
   // Apart from the script, or every later view would bring it again.
   await build({ ...options, entryPoints: { main: path("src/web/style/index.css") } });

@@ -117,7 +117,7 @@ export async function openStreamed(
   const instance = instantiate(module);
   const engine = new Engine(instance, variant);
   const precisions = choose(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
-  const crew = await openCrew(module, options.threads ?? 1, precisions, options.apart);
+  const crew = await openCrew(module, options.threads ?? 1, precisions, { apart: options.apart });
   const run = new LayerRun(crew, config, located, {
     ...options,
     weights: precisions.weights,

@@ -1,4 +1,3 @@
-import { source } from "#model-worker";
 import { AskedThread } from "../threads/asked.ts";
 import { canShare, isPage, type Script } from "../threads/start.ts";
 import { instantiate } from "../wasm/instantiate.ts";
@@ -8,12 +7,8 @@ import type { Taker } from "./load.ts";
 import { Member, type ModelRequest } from "./member.ts";
 import type { Precisions } from "./precisions.ts";
 import type { ModelOpening, ModelTask } from "./protocol.ts";
+import { SCRIPT } from "./script.ts";
 import { yieldToHost } from "./yield-to-host.ts";
-
-const SCRIPT: Script = {
-  source,
-  open: () => new Worker(new URL("./worker.js", import.meta.url), { type: "module" }),
-};
 
 /** All members that run a model together, in this thread or in workers. */
 export interface Crew {
@@ -31,19 +26,23 @@ const EXCHANGED = 2 ** 21;
  * One member in this thread, if that is all and it is no page; else workers.
  * Without memory that can be shared there is one.
  * @param apart workers even for one member: this thread has something else to do meanwhile
+ * @param lender makes the workers in place of this thread
  * @throws BlockscaleError `option`: there are no workers here; `wasm`
  */
 export async function openCrew(
   module: WebAssembly.Module,
   threads: number,
   precisions: Precisions,
-  apart: boolean = isPage(),
+  {
+    apart = isPage(),
+    lender,
+  }: { readonly apart?: boolean | undefined; readonly lender?: MessagePort | undefined },
 ): Promise<Crew> {
   if (threads === 1 && !apart) return new LocalCrew(module, precisions);
   const size = canShare() ? threads : 1;
   const shared = size > 1 ? makeShared(EXCHANGED) : null;
   const crew = new WorkerCrew(shared);
-  await crew.open(module, size, precisions);
+  await crew.open({ ...SCRIPT, lender }, module, size, precisions);
   return crew;
 }
 
@@ -103,12 +102,17 @@ class WorkerCrew implements Crew {
     this.#shared = shared;
   }
 
-  async open(module: WebAssembly.Module, size: number, precisions: Precisions): Promise<void> {
+  async open(
+    script: Script,
+    module: WebAssembly.Module,
+    size: number,
+    precisions: Precisions,
+  ): Promise<void> {
     this.#members = Array.from({ length: size }, () => new RemoteMember());
     try {
       await this.#all((member, rank) => {
         const opening: ModelOpening = { module, seat: { rank, size }, shared: this.#shared, precisions };
-        return member.start(SCRIPT, opening);
+        return member.start(script, opening);
       });
     } catch (error) {
       await this.close();

@@ -13,5 +13,6 @@ export type { EmbedOptions, Generated, GenerateOptions, ModelOptions } from "./o
 export type { Pooling } from "./pooling.ts";
 export type { Activations, Precisions } from "./precisions.ts";
 export type { Sampling } from "./sampler.ts";
+export { lendModelWorkers } from "./script.ts";
 export type { WeightForm } from "./store.ts";
 export type { ChatMessage, Tokenizer } from "./tokenizer.ts";

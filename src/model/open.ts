@@ -44,7 +44,7 @@ export async function openModel(
   const precisions = choose(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
   const { weights } = precisions;
   refuseTooLarge(located, threads, weights);
-  const crew = await openCrew(module, threads, precisions);
+  const crew = await openCrew(module, threads, precisions, { lender: options.workers });
   try {
     const { sources } = opened;
     await loadWeights(located, crew.takers, { sources, engine, weights, signal, onProgress });

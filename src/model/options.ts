@@ -12,6 +12,8 @@ import type { Sampling } from "./sampler.ts";
 export interface ModelOptions {
   /** Threads that share the work, each with its part of the weights; 1 if left out. */
   readonly threads?: number | undefined;
+  /** In a worker: the port of `lendModelWorkers` of its page, which then makes the threads in place of the worker. */
+  readonly workers?: MessagePort | undefined;
   /**
    * How activations meet weights that are codes: "f32" (the default) is exact; "fp8" rounds them to
    * E4M3 as GPUs do, and is for measuring; "int8" is for E4M3 codes, which meet integers in two
@@ -72,6 +74,7 @@ export interface EmbedOptions {
 
 const MODEL_OPTIONS = [
   "threads",
+  "workers",
   "activations",
   "weights",
   "cache",
@@ -96,12 +99,22 @@ export const EMBED_OPTIONS: readonly string[] = ["pooling", "normalize", "signal
  */
 export function checkOptions(options: ModelOptions): number {
   checkKnown("openModel", options, MODEL_OPTIONS);
-  const { threads = 1, activations, weights, cache } = options;
+  const { threads = 1, workers, activations, weights, cache } = options;
+  if (workers !== undefined && !(workers instanceof MessagePort)) throw noPort(workers);
   if (activations !== undefined)
     checkChoice("openModel: activations", activations, ["f32", "fp8", "int8", "auto", "near"]);
   if (weights !== undefined) checkChoice("openModel: weights", weights, ["codes", "int7", "auto"]);
   if (cache !== undefined) checkChoice("openModel: cache", cache, ["f32", "fp8"]);
   return checkThreads("openModel", threads);
+}
+
+function noPort(workers: unknown): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "openModel: workers",
+    expected: "the port that lendModelWorkers() gave the page",
+    got: kindOf(workers),
+    fix: "Send the port from the page to this worker: postMessage({ port }, [port]).",
+  });
 }
 
 export function checkMost(maxTokens = 256): number {

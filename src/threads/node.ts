@@ -7,7 +7,7 @@ export interface NodeThreads {
     source: string,
     options: { eval: true; execArgv: string[] },
   ) => {
-    postMessage(message: unknown, transfer?: readonly ArrayBuffer[]): void;
+    postMessage(message: unknown, transfer?: readonly Transferable[]): void;
     on(event: string, listener: (value: never) => void): void;
     terminate(): Promise<number>;
     unref(): void;

@@ -1,10 +1,11 @@
 import { BlockscaleError } from "../tensor/errors.ts";
+import type { Answering } from "./lend.ts";
 import { nodeThreads } from "./node.ts";
 import type { Reply } from "./protocol.ts";
 
 /**
  * In a worker of any host: answers each message in turn. A message without an id is the
- * first one, which says what the worker runs.
+ * first one, which says what the worker runs. Ports that it is sent are answered as well.
  * @param perform does what a message asks; what it throws becomes the answer
  * @param answered is told after each answer
  */
@@ -21,19 +22,26 @@ export function serveMessages<Message extends object>(
       return { id, error: { message: String(error) } };
     }
   };
-  const receive = (message: Message, post: (reply: Reply, transfer: ArrayBuffer[]) => void): void => {
+  const receive = (message: Message | Answering, asker: Asker): void => {
+    if ("ports" in message) {
+      for (const port of message.ports) port.onmessage = ({ data }) => receive(data, port);
+      asker.postMessage({ id: undefined }, []);
+      return;
+    }
     const reply = answer(message);
-    post(reply, reply.result ? [reply.result.buffer as ArrayBuffer] : []);
+    asker.postMessage(reply, reply.result ? [reply.result.buffer as ArrayBuffer] : []);
     answered(reply);
   };
   const port = nodeThreads()?.parentPort;
   if (port) {
-    port.on("message", (message: Message) => receive(message, (...reply) => port.postMessage(...reply)));
+    port.on("message", (message: Message | Answering) => receive(message, port));
     return;
   }
-  const scope = globalThis as unknown as {
-    onmessage: (event: { data: Message }) => void;
-    postMessage(message: Reply, transfer: ArrayBuffer[]): void;
-  };
-  scope.onmessage = ({ data }) => receive(data, (...reply) => scope.postMessage(...reply));
+  const scope = globalThis as unknown as Asker & { onmessage: (event: { data: Message }) => void };
+  scope.onmessage = ({ data }) => receive(data, scope);
+}
+
+/** Where answers go. */
+interface Asker {
+  postMessage(message: Reply, transfer: ArrayBuffer[]): void;
 }

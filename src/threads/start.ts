@@ -9,11 +9,21 @@ import { errorOf, type Reply } from "./protocol.ts";
 export interface Script {
   readonly source: string;
   open(): Worker;
+  /** Makes the worker in place of this thread, if there is one: see lend.ts. */
+  readonly lender?: MessagePort | undefined;
+}
+
+/** What a thread asks its lender for: a worker, with these ports. */
+export interface Wanted {
+  /** The worker answers here. */
+  readonly work: MessagePort;
+  /** Says why the worker is dead; any message to it ends the worker. */
+  readonly control: MessagePort;
 }
 
 /** A worker of whatever host this is, which answers each message, the first one too. */
 export interface Thread {
-  post(message: unknown, transfer?: ArrayBuffer[]): void;
+  post(message: unknown, transfer?: Transferable[]): void;
   /** Whether the process waits for it. */
   hold(isBusy: boolean): void;
   terminate(): Promise<void>;
@@ -76,7 +86,8 @@ type Way = (listener: Listener) => Thread;
  * From text, which works in every bundler. A Content-Security-Policy can forbid that and allow a file: Vite
  * and webpack know the pattern below and emit the file.
  */
-function waysHere({ source, open }: Script): Way[] {
+function waysHere({ source, open, lender }: Script): Way[] {
+  if (lender !== undefined) return [(listener) => lentThread(lender, listener)];
   const threads = nodeThreads();
   // Libraries give Node a global Worker of their own, which takes no blob.
   if (threads && (isNode() || typeof Worker !== "function"))
@@ -149,6 +160,21 @@ function webThread(worker: Worker & { ref?(): void; unref?(): void }, listener: 
     post: (message, transfer = []) => worker.postMessage(message, transfer),
     hold: (isBusy) => (isBusy ? worker.ref?.() : worker.unref?.()),
     terminate: async () => worker.terminate(),
+  };
+}
+
+function lentThread(lender: MessagePort, listener: Listener): Thread {
+  const { port1: work, port2: answering } = new MessageChannel();
+  const { port1: control, port2: controlled } = new MessageChannel();
+  const wanted: Wanted = { work: answering, control: controlled };
+  lender.postMessage(wanted, [answering, controlled]);
+  work.onmessage = ({ data }: MessageEvent<Reply>) => listener.reply(data);
+  work.onmessageerror = () => listener.died("a message that cannot be read");
+  control.onmessage = ({ data }: MessageEvent<string>) => listener.died(data);
+  return {
+    post: (message, transfer = []) => work.postMessage(message, transfer),
+    hold: () => {},
+    terminate: async () => control.postMessage(null),
   };
 }
 

@@ -155,7 +155,7 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   "#kernels": ["wasm/builds.ts"],
   "#model-kernels": ["model/build.ts"],
   "#worker": ["threads/gemm-threads.ts"],
-  "#model-worker": ["model/crew.ts"],
+  "#model-worker": ["model/script.ts"],
   "#train-worker": ["train/crew.ts"],
   "@huggingface/tokenizers": ["model/tokenizer.ts"],
   "@huggingface/jinja": ["model/tokenizer.ts"],

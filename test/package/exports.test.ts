@@ -43,7 +43,7 @@ const NAMES: { readonly [entry: string]: readonly string[] } = {
     "unswizzleScales",
   ],
   "./node": ["createFile", "openFile", "openFolder"],
-  "./model": ["architectures", "modelConfigOf", "openModel"],
+  "./model": ["architectures", "lendModelWorkers", "modelConfigOf", "openModel"],
   "./train": ["createTrainer", "recipes", "stochasticCast", "warmupCosine"],
 };
 

@@ -19,7 +19,7 @@ async function inNode(env, to) {
   );
   const names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
   const files = new Map(names.map((name) => [name, new Blob([readFileSync(join(stories(env), name))])]));
-  const pair = await code.ModelPair.open("stories", files, 1, () => {});
+  const pair = await code.ModelPair.open("stories", files, { threads: 1 }, () => {});
   await pair.convert(to, () => {});
   return { ...code, pair };
 }
@@ -54,7 +54,7 @@ export const tests = [
         await ready(page);
         // Node computes in one thread, and to the same bits.
         const cores = await page.evaluate(() => Math.min(8, navigator.hardwareConcurrency));
-        const threads = env.browser === "firefox" || cores === 1 ? "1 thread" : `${cores} threads`;
+        const threads = cores === 1 ? "1 thread" : `${cores} threads`;
         await page.getByTestId("run-facts").getByText(threads).waitFor();
         await page.locator("#run-temperature").selectOption("1");
         await watchPauses(page);

@@ -9,16 +9,29 @@ import { openModel } from "../../model/open.ts";
 import { openEngine } from "../workers/engine.ts";
 import type { Converted, ModelFacts, Side } from "./protocol.ts";
 
+/** How many threads share the work, and the page's port that makes them. */
+export interface Threading {
+  readonly threads: number;
+  readonly workers?: MessagePort;
+}
+
 /** A model, and what a conversion makes of it: both in memory, ready to run. */
 export class ModelPair {
   readonly facts: ModelFacts;
   readonly #files: ReadonlyMap<string, Source>;
+  readonly #threading: Threading;
   readonly #original: Model;
   #converted: Model | null = null;
 
-  private constructor(facts: ModelFacts, files: ReadonlyMap<string, Source>, original: Model) {
+  private constructor(
+    facts: ModelFacts,
+    files: ReadonlyMap<string, Source>,
+    threading: Threading,
+    original: Model,
+  ) {
     this.facts = facts;
     this.#files = files;
+    this.#threading = threading;
     this.#original = original;
   }
 
@@ -26,11 +39,11 @@ export class ModelPair {
   static async open(
     name: string,
     files: ReadonlyMap<string, Source>,
-    threads: number,
+    threading: Threading,
     onProgress: (part: number) => void,
   ): Promise<ModelPair> {
     const model = await openModel(files, {
-      threads,
+      ...threading,
       onProgress: ({ done, total }) => onProgress(done / total),
     });
     const { checkpoint } = await openCheckpoint(files, name);
@@ -41,12 +54,12 @@ export class ModelPair {
       parameters,
       bytes: weightBytes(files),
       context: model.config.context,
-      threads,
+      threads: threading.threads,
       writes: model.config.kind === "decoder",
       hasTokenizer: model.tokenizer !== null,
       hasChat: model.tokenizer?.hasChat ?? false,
     };
-    return new ModelPair(facts, files, model);
+    return new ModelPair(facts, files, threading, model);
   }
 
   /** The model of a side; `null` where nothing was converted. */
@@ -72,7 +85,7 @@ export class ModelPair {
       to,
       onProgress: ({ bytes, size }) => onProgress(bytes / size),
     });
-    this.#converted = await openModel(files, { threads: this.facts.threads });
+    this.#converted = await openModel(files, this.#threading);
     const changed = plan.tensors.filter(({ action }) => action !== "copy").length;
     return { to, bytes: weightBytes(files), changed };
   }

@@ -89,7 +89,8 @@ export interface ChatTurn {
 
 /** Page to worker. */
 export type ModelOrder =
-  | { readonly kind: "open"; readonly chosen: Chosen }
+  /** With a port of workers that the page makes for its models. */
+  | { readonly kind: "open"; readonly chosen: Chosen; readonly workers: MessagePort }
   /** `null` takes the converted model away. */
   | { readonly kind: "convert"; readonly to: DialectName | null }
   | { readonly kind: "continue"; readonly how: Continuing }

@@ -1,5 +1,7 @@
 import { batch, effect, type Signal, signal } from "@preact/signals";
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
+import { lendModelWorkers } from "../../model/script.ts";
+import type { LentWorkers } from "../../threads/lend.ts";
 import { origin } from "../session/address.ts";
 import { chosen, problem } from "../session/model.ts";
 import { stories } from "../train/stories.ts";
@@ -57,11 +59,13 @@ export const turns: Signal<readonly ChatTurn[]> = signal([]);
 export const partner: Signal<Side> = signal("original");
 
 let worker: Worker | null = null;
+/** The threads of its models. */
+let lent: LentWorkers | null = null;
 /** What the worker has open. */
 let held: Chosen | null = null;
 
-function order(what: ModelOrder): void {
-  worker!.postMessage(what);
+function order(what: ModelOrder, transfer: Transferable[] = []): void {
+  worker!.postMessage(what, transfer);
 }
 
 /**
@@ -76,6 +80,7 @@ export function follow(): () => void {
 
 function load(wanted: Chosen): void {
   worker?.terminate();
+  void lent?.close();
   worker = new Worker(new URL("./run-worker.js", import.meta.url), { type: "module" });
   worker.onmessage = ({ data }: MessageEvent<ModelNews>) => take(data);
   worker.onerror = (event) => {
@@ -92,7 +97,8 @@ function load(wanted: Chosen): void {
     forgetText();
     begin("opening");
   });
-  order({ kind: "open", chosen: wanted });
+  lent = lendModelWorkers();
+  order({ kind: "open", chosen: wanted, workers: lent.port }, [lent.port]);
 }
 
 function forgetText(): void {

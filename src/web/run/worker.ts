@@ -26,21 +26,17 @@ function teller(): (part: number) => void {
   };
 }
 
-/**
- * One for each core, within reason, where memory can be shared between them. One in Firefox: there, a worker that
- * is made by a worker, as threads of models are, now and then never begins.
- */
+/** One for each core, within reason, where memory can be shared between them. */
 function threadsHere(): number {
-  const isFirefox = navigator.userAgent.includes("Firefox/");
-  return canShare() && !isFirefox ? Math.max(1, Math.min(8, navigator.hardwareConcurrency)) : 1;
+  return canShare() ? Math.max(1, Math.min(8, navigator.hardwareConcurrency)) : 1;
 }
 
-async function open(chosen: Chosen): Promise<void> {
+async function open(chosen: Chosen, workers: MessagePort): Promise<void> {
   const before = pair;
   pair = null;
   await before?.close();
   const { name, files } = await openChosen(chosen);
-  pair = await ModelPair.open(name, files, threadsHere(), teller());
+  pair = await ModelPair.open(name, files, { threads: threadsHere(), workers }, teller());
   tell({ kind: "opened", facts: pair.facts });
 }
 
@@ -91,7 +87,7 @@ async function measure(text: string): Promise<void> {
 
 async function follow(order: Exclude<ModelOrder, { kind: "stop" }>): Promise<void> {
   stopping = new AbortController();
-  if (order.kind === "open") await open(order.chosen);
+  if (order.kind === "open") await open(order.chosen, order.workers);
   else if (order.kind === "convert")
     tell({ kind: "converted", converted: await opened().convert(order.to, teller()) });
   else if (order.kind === "continue") await continueText(order.how);

@@ -14,6 +14,7 @@ const ENTRIES = [
   "threads-worker",
   "threads-frame",
   "isolated-page",
+  "models-worker",
 ].map((name) => `${name}.mjs`);
 
 const policy = (text) => ({ "content-security-policy": text });
