@@ -59,9 +59,9 @@ export class OutputErrors {
     const sums = this.sums.get(name) ?? { signal: 0, rows: 0, noise: new Map(), score: new Map() };
     this.sums.set(name, sums);
     const output = (w: Float32Array): number => {
-      const place = program.room("measured w", n * k);
+      const place = program.floats("measured w", n * k);
       program.view(place, n * k).set(w);
-      const out = program.room("measured y", rows * n);
+      const out = program.floats("measured y", rows * n);
       const work = program.bytes("work", program.kernels.plainWorkspace(rows, k) >>> 0);
       program.kernels.gemmPlain(0, out, x, rows, place, n, k, work);
       return out;

@@ -131,7 +131,7 @@ function throughOutputs(
     errors.add(program, name, x, rows);
     if (!isLast(name)) return;
     // The stream before the part's result is added, as it stands in the decoder's room of this name.
-    const stream = program.view(program.room("x", context * config.hidden), context * config.hidden);
+    const stream = program.view(program.floats("x", context * config.hidden), context * config.hidden);
     const sums = residuals.get(name) ?? { squares: 0, rows: 0 };
     residuals.set(name, {
       squares: sums.squares + (squares(stream) * rows) / context,

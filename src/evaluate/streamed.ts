@@ -3,9 +3,9 @@ import { Engine } from "../engine/engine.ts";
 import type { Source } from "../io/source.ts";
 import { compileForModels } from "../model/build.ts";
 import { type DecoderConfig, modelConfigOf } from "../model/config.ts";
-import { type Crew, openCrew } from "../model/crew.ts";
 import { loadWeights } from "../model/load.ts";
 import { type Located, locate, memoryOf } from "../model/locate.ts";
+import { type Members, openMembers } from "../model/members.ts";
 import { type Asked, choose } from "../model/precisions.ts";
 import type { WeightForm } from "../model/store.ts";
 import { refuseStrangers } from "../model/tokens.ts";
@@ -117,8 +117,8 @@ export async function openStreamed(
   const instance = instantiate(module);
   const engine = new Engine(instance, variant);
   const precisions = choose(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
-  const crew = await openCrew(module, options.threads ?? 1, precisions, { apart: options.apart });
-  const run = new LayerRun(crew, config, located, {
+  const members = await openMembers(module, options.threads ?? 1, precisions, { apart: options.apart });
+  const run = new LayerRun(members, config, located, {
     ...options,
     weights: precisions.weights,
     sources: opened.sources,
@@ -134,15 +134,15 @@ export async function openStreamed(
       async logits(_, first = 0) {
         const start = next++ * width;
         const x = states.slice(start + first * config.hidden, start + width);
-        return (await crew.run({ kind: "head", config, x }))!;
+        return (await members.run({ kind: "head", config, x }))!;
       },
       rewind() {
         next = 0;
       },
-      close: () => crew.close(),
+      close: () => members.close(),
     };
   } catch (error) {
-    await crew.close();
+    await members.close();
     throw error;
   }
 }
@@ -155,13 +155,13 @@ interface RunOptions extends StreamOptions {
 
 /** Hidden states on their way through the layers. */
 class LayerRun {
-  readonly #crew: Crew;
+  readonly #members: Members;
   readonly #config: DecoderConfig;
   readonly #located: readonly Located[];
   readonly #options: RunOptions;
 
-  constructor(crew: Crew, config: DecoderConfig, located: readonly Located[], options: RunOptions) {
-    this.#crew = crew;
+  constructor(members: Members, config: DecoderConfig, located: readonly Located[], options: RunOptions) {
+    this.#members = members;
     this.#config = config;
     this.#located = located;
     this.#options = options;
@@ -171,7 +171,7 @@ class LayerRun {
   async load(isWanted: (key: string) => boolean): Promise<void> {
     const wanted = this.#located.filter((one) => isWanted(one.wanted.key));
     // Progress here counts layers, not the bytes of their weights.
-    await loadWeights(wanted, this.#crew.takers, { ...this.#options, onProgress: undefined });
+    await loadWeights(wanted, this.#members.receivers, { ...this.#options, onProgress: undefined });
   }
 
   /** The hidden states of all tokens after the last layer. */
@@ -198,17 +198,17 @@ class LayerRun {
     await this.load((key) => key === "embedding");
     for (let start = 0; start < ids.length; start += context) {
       const chunk = ids.slice(start, start + context);
-      states.set((await this.#crew.run({ kind: "words", config, ids: chunk }))!, start * config.hidden);
+      states.set((await this.#members.run({ kind: "words", config, ids: chunk }))!, start * config.hidden);
     }
-    await this.#crew.run({ kind: "drop", prefix: "embedding" });
+    await this.#members.run({ kind: "drop", prefix: "embedding" });
     return states;
   }
 
   async #throughLayer(layer: number, states: Float32Array, context: number): Promise<void> {
     const config = this.#config;
     await this.load((key) => key.startsWith(`${layer}.`));
-    await this.#eachChunk(states, context, (x) => this.#crew.run({ kind: "layer", config, layer, x }));
-    await this.#crew.run({ kind: "drop", prefix: `${layer}.` });
+    await this.#eachChunk(states, context, (x) => this.#members.run({ kind: "layer", config, layer, x }));
+    await this.#members.run({ kind: "drop", prefix: `${layer}.` });
   }
 
   /** Attention first; then the experts that tokens take, in groups, whose results are added up. */
@@ -219,12 +219,12 @@ class LayerRun {
       return found === null ? null : Number(found[1]);
     };
     await this.load((key) => key.startsWith(`${layer}.`) && expertOf(key) === null);
-    await this.#eachChunk(states, context, (x) => this.#crew.run({ kind: "attend", config, layer, x }));
+    await this.#eachChunk(states, context, (x) => this.#members.run({ kind: "attend", config, layer, x }));
     const block = config.layers[layer]!.block;
     const count = block.kind === "experts" ? block.count : 0;
     const needed = new Float64Array(count);
     await this.#eachChunk(states, context, async (x) => {
-      const counts = (await this.#crew.run({ kind: "counts", config, layer, x }))!;
+      const counts = (await this.#members.run({ kind: "counts", config, layer, x }))!;
       for (const [e, n] of counts.entries()) needed[e]! += n;
       return undefined;
     });
@@ -238,16 +238,16 @@ class LayerRun {
       await this.#eachChunk(
         states,
         context,
-        (x) => this.#crew.run({ kind: "part", config, layer, x, part: { start, end, withShared } }),
+        (x) => this.#members.run({ kind: "part", config, layer, x, part: { start, end, withShared } }),
         (y, at) => {
           for (let i = 0; i < y.length; i++) sums[at + i]! += y[i]!;
         },
       );
       for (let e = start; e < end; e++)
-        await this.#crew.run({ kind: "drop", prefix: `${layer}.block.${e}.` });
+        await this.#members.run({ kind: "drop", prefix: `${layer}.block.${e}.` });
     }
     states.set(sums);
-    await this.#crew.run({ kind: "drop", prefix: `${layer}.` });
+    await this.#members.run({ kind: "drop", prefix: `${layer}.` });
   }
 
   /** Experts in groups that fit in memory; those of one tensor come as a whole. */

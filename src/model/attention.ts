@@ -20,5 +20,5 @@ export interface Attention {
 
 /** The output projection. Members share its rows; its columns are those of all heads. */
 export function outputOf(program: Program, key: string, hidden: number): Linear {
-  return program.linear(`${key}.o`, (seat) => rowsOf(hidden, seat));
+  return program.linear(`${key}.o`, (team) => rowsOf(hidden, team));
 }

@@ -2,7 +2,7 @@ import { ROUTING_CALL } from "./calls.ts";
 import type { DecoderConfig, Dense, Experts, Layer } from "./config.ts";
 import { ACTIVATION_ID, ROUTING_ID } from "./kernels.ts";
 import type { Linear, Program } from "./program.ts";
-import { type Range, rowsOf, type Seat, times } from "./share.ts";
+import { type Range, rowsOf, type Team, times } from "./share.ts";
 
 /** The feed-forward block of a layer: dst[tokens, hidden] <- block of x[tokens, hidden]. */
 export interface Block {
@@ -38,9 +38,9 @@ class Gated implements Block {
     this.#program = program;
     this.#activation = ACTIVATION_ID[config.activation];
     this.#size = size;
-    this.#gate = program.linear(`${key}.gate`, (seat) => rowsOf(size, seat));
-    this.#up = program.linear(`${key}.up`, (seat) => rowsOf(size, seat));
-    this.#down = program.linear(`${key}.down`, (seat) => rowsOf(config.hidden, seat));
+    this.#gate = program.linear(`${key}.gate`, (team) => rowsOf(size, team));
+    this.#up = program.linear(`${key}.up`, (team) => rowsOf(size, team));
+    this.#down = program.linear(`${key}.down`, (team) => rowsOf(config.hidden, team));
   }
 
   apply(dst: number, x: number, tokens: number): void {
@@ -53,9 +53,9 @@ class Gated implements Block {
   inner(x: number, tokens: number, name: string): number {
     const program = this.#program;
     const own = this.#gate.weight.rows;
-    const whole = program.room(name, tokens * this.#size);
-    const share = program.seat.size === 1 ? whole : program.room(`${name} share`, tokens * own);
-    const up = program.room("up", tokens * own);
+    const whole = program.floats(name, tokens * this.#size);
+    const share = program.team.size === 1 ? whole : program.floats(`${name} share`, tokens * own);
+    const up = program.floats("up", tokens * own);
     program.multiplyOwnAll(x, tokens, [
       { dst: share, linear: this.#gate },
       { dst: up, linear: this.#up },
@@ -119,11 +119,11 @@ export class Mixture implements Block {
     const isEach = this.#sizes.names.layout === "each";
     const key = isEach ? `${this.#key}.${e}` : `${this.#key}.experts`;
     const isPaired = this.#pairLimit !== null;
-    const inner = (seat: Seat) => rowsOf(this.#sizes.size, seat);
+    const inner = (team: Team) => rowsOf(this.#sizes.size, team);
     const expert: Expert = {
-      gate: program.linear(`${key}.gate`, isPaired ? (seat) => times(inner(seat), 2) : inner),
+      gate: program.linear(`${key}.gate`, isPaired ? (team) => times(inner(team), 2) : inner),
       up: isPaired ? null : program.linear(`${key}.up`, inner),
-      down: program.linear(`${key}.down`, (seat) => rowsOf(this.#config.hidden, seat)),
+      down: program.linear(`${key}.down`, (team) => rowsOf(this.#config.hidden, team)),
       slice: isEach ? 0 : e,
     };
     this.#experts.set(e, expert);
@@ -151,11 +151,11 @@ export class Mixture implements Block {
     const isPaired = this.#pairLimit !== null;
     const innerRanges = this.#rangesOf(size);
     const outerRanges = this.#rangesOf(hidden);
-    const own = lengthOf(innerRanges[program.seat.rank]!);
-    const whole = program.room("inner", pairs * size);
-    const share = program.seat.size === 1 ? whole : program.room("inner share", pairs * own);
-    const up = program.room("up", pairs * own * (isPaired ? 2 : 1));
-    const rows = program.room("rows", tokens * Math.max(hidden, size));
+    const own = lengthOf(innerRanges[program.team.rank]!);
+    const whole = program.floats("inner", pairs * size);
+    const share = program.team.size === 1 ? whole : program.floats("inner share", pairs * own);
+    const up = program.floats("up", pairs * own * (isPaired ? 2 : 1));
+    const rows = program.floats("rows", tokens * Math.max(hidden, size));
     for (let e = part.start; e < part.end; e++) {
       const { start, end } = order.of(e);
       const n = end - start;
@@ -178,9 +178,9 @@ export class Mixture implements Block {
     program.exchange.gather(program.buffer, pairs, [{ share, dst: whole, total: size, ranges: innerRanges }]);
     const shared = part.withShared ? this.#shared : null;
     const sharedInner = shared?.inner(x, tokens, "shared inner");
-    const outer = lengthOf(outerRanges[program.seat.rank]!);
-    const result = program.seat.size === 1 ? dst : program.room("outer share", tokens * outer);
-    const made = program.room("made rows", tokens * outer);
+    const outer = lengthOf(outerRanges[program.team.rank]!);
+    const result = program.team.size === 1 ? dst : program.floats("outer share", tokens * outer);
+    const made = program.floats("made rows", tokens * outer);
     if (shared !== null) shared.downOwn(result, sharedInner!, tokens);
     else program.view(result, tokens * outer).fill(0);
     for (let e = part.start; e < part.end; e++) {
@@ -200,7 +200,7 @@ export class Mixture implements Block {
 
   /** The rows of all members, of an expert's matrices. */
   #rangesOf(total: number): Range[] {
-    const { size } = this.#program.seat;
+    const { size } = this.#program.team;
     return Array.from({ length: size }, (_, rank) => rowsOf(total, { rank, size }));
   }
 
@@ -219,10 +219,10 @@ export class Mixture implements Block {
     const program = this.#program;
     const sizes = this.#sizes;
     const { count, chosen } = sizes;
-    const logits = program.room("router logits", tokens * count);
+    const logits = program.floats("router logits", tokens * count);
     program.multiplyOwn(logits, x, tokens, this.#router);
-    const indices = program.room("experts", tokens * chosen);
-    const weights = program.room("expert weights", tokens * chosen);
+    const indices = program.floats("experts", tokens * chosen);
+    const weights = program.floats("expert weights", tokens * chosen);
     const call = program.call(ROUTING_CALL, {
       kind: ROUTING_ID[sizes.routing],
       indices,

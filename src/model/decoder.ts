@@ -51,7 +51,7 @@ export class DecoderLayer {
    * @returns the address of [tokens, hidden], valid until the next call
    */
   part(x: number, tokens: number, part: ExpertPart): number {
-    const y = this.#program.room("y", tokens * this.#config.hidden);
+    const y = this.#program.floats("y", tokens * this.#config.hidden);
     (this.#block as Mixture).applyPart(y, this.#normed(x, tokens, this.#norms[1]), tokens, part);
     return y;
   }
@@ -61,7 +61,7 @@ export class DecoderLayer {
     const { hidden, epsilon } = this.#config;
     const { kernels } = this.#program;
     const normed = this.#normed(x, tokens, this.#norms[half]);
-    const y = this.#program.room("y", tokens * hidden);
+    const y = this.#program.floats("y", tokens * hidden);
     action(y, normed);
     const after = this.#postNorms[half];
     const stride = 4 * hidden;
@@ -71,7 +71,7 @@ export class DecoderLayer {
 
   #normed(x: number, tokens: number, norm: number): number {
     const { hidden, epsilon } = this.#config;
-    const normed = this.#program.room("normed", tokens * hidden);
+    const normed = this.#program.floats("normed", tokens * hidden);
     const stride = 4 * hidden;
     this.#program.kernels.rmsNorm(normed, stride, x, stride, norm, tokens, hidden, epsilon);
     return normed;
@@ -99,8 +99,8 @@ export function anglesOf(program: Program, config: DecoderConfig, first: number,
 function cosSinOf(program: Program, rope: Rope, name: string, first: number, tokens: number): CosSin {
   const { frequencies, factor } = rope;
   const n = frequencies.length;
-  const cos = program.room(`${name}cos`, tokens * n);
-  const sin = program.room(`${name}sin`, tokens * n);
+  const cos = program.floats(`${name}cos`, tokens * n);
+  const sin = program.floats(`${name}sin`, tokens * n);
   const [c, s] = [program.view(cos, tokens * n), program.view(sin, tokens * n)];
   for (let token = 0; token < tokens; token++) {
     for (let i = 0; i < n; i++) {
@@ -115,7 +115,7 @@ function cosSinOf(program: Program, rope: Rope, name: string, first: number, tok
 /** x[ids, hidden] <- rows of the embedding table, scaled where the model does that. */
 export function lookUp(program: Program, config: DecoderConfig, ids: ArrayLike<number>): number {
   const { hidden, embeddingScale } = config;
-  const x = program.room("x", ids.length * hidden);
+  const x = program.floats("x", ids.length * hidden);
   program.look(x, ids, program.store.get("embedding"));
   if (embeddingScale !== 1) {
     const values = program.view(x, ids.length * hidden);
@@ -136,7 +136,7 @@ export class DecoderHead {
     const key = config.isTied ? "embedding" : "head";
     this.#program = program;
     this.#config = config;
-    this.#head = store.has(key) ? program.linear(key, (seat) => rowsOf(config.vocabulary, seat)) : null;
+    this.#head = store.has(key) ? program.linear(key, (team) => rowsOf(config.vocabulary, team)) : null;
     this.#norm = store.vector("norm");
   }
 
@@ -148,15 +148,15 @@ export class DecoderHead {
     const program = this.#program;
     const { hidden, epsilon, vocabulary } = this.#config;
     const stride = 4 * hidden;
-    const normed = program.room("normed", count * hidden);
+    const normed = program.floats("normed", count * hidden);
     program.kernels.rmsNorm(normed, stride, x, stride, this.#norm, count, hidden, epsilon);
-    const isFirst = program.seat.rank === 0;
+    const isFirst = program.team.rank === 0;
     if (isHidden || this.#head === null)
       return isFirst ? program.view(normed, count * hidden).slice() : undefined;
     const out = isFirst ? new Float32Array(count * vocabulary) : undefined;
     // A vocabulary is large: a few rows of logits are in memory at a time.
     const step = Math.max(1, Math.min(count, Math.floor(LOGITS / vocabulary)));
-    const logits = program.room("logits", step * vocabulary);
+    const logits = program.floats("logits", step * vocabulary);
     for (let row = 0; row < count; row += step) {
       const rows = Math.min(step, count - row);
       program.multiply(logits, normed + row * stride, rows, this.#head);

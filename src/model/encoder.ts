@@ -2,7 +2,7 @@ import { ATTENTION_CALL } from "./calls.ts";
 import type { EncoderConfig } from "./config.ts";
 import { ACTIVATION_ID } from "./kernels.ts";
 import type { Linear, Program } from "./program.ts";
-import { headsOf, rowsOf, type Seat, times } from "./share.ts";
+import { headsOf, rowsOf, type Team, times } from "./share.ts";
 
 interface BuiltLayer {
   readonly q: Linear;
@@ -24,14 +24,14 @@ export class Encoder {
     this.#program = program;
     this.#config = config;
     this.#layers = config.layers.map(({ heads, headDim, size }, i) => {
-      const share = (seat: Seat) => times(headsOf(heads, heads, seat).queries, headDim);
-      const hidden = (seat: Seat) => rowsOf(config.hidden, seat);
+      const share = (team: Team) => times(headsOf(heads, heads, team).queries, headDim);
+      const hidden = (team: Team) => rowsOf(config.hidden, team);
       return {
         q: program.linear(`${i}.q`, share),
         k: program.linear(`${i}.k`, share),
         v: program.linear(`${i}.v`, share),
         o: program.linear(`${i}.o`, hidden),
-        up: program.linear(`${i}.up`, (seat) => rowsOf(size, seat)),
+        up: program.linear(`${i}.up`, (team) => rowsOf(size, team)),
         down: program.linear(`${i}.down`, hidden),
       };
     });
@@ -48,7 +48,7 @@ export class Encoder {
     const x = this.#embed(texts);
     for (let i = 0; i < this.#layers.length; i++) this.#applyLayer(i, x, texts);
     const tokens = texts.reduce((sum, ids) => sum + ids.length, 0);
-    return program.seat.rank === 0 ? program.view(x, tokens * hidden).slice() : undefined;
+    return program.team.rank === 0 ? program.view(x, tokens * hidden).slice() : undefined;
   }
 
   /** Words, positions and the type of a first sentence, summed and normalised. */
@@ -57,8 +57,8 @@ export class Encoder {
     const { hidden, firstPosition } = this.#config;
     const ids = texts.flatMap((text) => Array.from(text));
     const positions = texts.flatMap((text) => Array.from(text, (_, i) => firstPosition + i));
-    const x = program.room("x", ids.length * hidden);
-    const y = program.room("y", ids.length * hidden);
+    const x = program.floats("x", ids.length * hidden);
+    const y = program.floats("y", ids.length * hidden);
     program.look(x, ids, program.store.get("words"));
     program.look(y, positions, program.store.get("positions"));
     program.kernels.addScaled(x, y, ids.length * hidden, 1);
@@ -81,20 +81,24 @@ export class Encoder {
     const { size } = layers[i]!;
     const { q, k, v, o, up, down } = this.#layers[i]!;
     const tokens = texts.reduce((sum, ids) => sum + ids.length, 0);
-    const y = program.room("y", tokens * hidden);
+    const y = program.floats("y", tokens * hidden);
     const own = q.weight.rows;
-    const products = [q, k, v].map((linear, j) => ({ dst: program.room(`qkv ${j}`, tokens * own), linear }));
+    const products = [q, k, v].map((linear, j) => ({
+      dst: program.floats(`qkv ${j}`, tokens * own),
+      linear,
+    }));
     program.multiplyOwnAll(x, tokens, products);
     const places = products.map(({ dst }) => dst) as [number, number, number];
-    const whole = program.room("heads", tokens * hidden);
-    const share = program.seat.size === 1 ? whole : program.room("own heads", tokens * own);
+    const whole = program.floats("heads", tokens * hidden);
+    const share = program.team.size === 1 ? whole : program.floats("own heads", tokens * own);
     this.#attend(i, share, places, texts);
     program.exchange.gather(program.buffer, tokens, [{ share, dst: whole, total: hidden, ranges: q.ranges }]);
     program.multiply(y, whole, tokens, o);
     kernels.addScaled(x, y, tokens * hidden, 1);
     this.#norm(x, tokens, `${i}.attention_norm`);
-    const inner = program.room("inner", tokens * size);
-    const innerShare = program.seat.size === 1 ? inner : program.room("inner share", tokens * up.weight.rows);
+    const inner = program.floats("inner", tokens * size);
+    const innerShare =
+      program.team.size === 1 ? inner : program.floats("inner share", tokens * up.weight.rows);
     program.multiplyOwn(innerShare, x, tokens, up);
     kernels.activate(ACTIVATION_ID[activation], innerShare, tokens * up.weight.rows);
     program.exchange.gather(program.buffer, tokens, [
@@ -114,7 +118,7 @@ export class Encoder {
     const program = this.#program;
     const { kernels } = program;
     const { heads, headDim } = this.#config.layers[i]!;
-    const own = headsOf(heads, heads, program.seat).queries;
+    const own = headsOf(heads, heads, program.team).queries;
     const stride = 4 * (own.end - own.start) * headDim;
     const longest = Math.max(...texts.map((ids) => ids.length));
     const work = program.bytes("scores", kernels.attentionWorkspace(longest, headDim, headDim));

@@ -1,5 +1,5 @@
 import { BlockscaleError } from "../tensor/errors.ts";
-import type { Range, Seat } from "./share.ts";
+import type { Range, Team } from "./share.ts";
 
 /**
  * The memory that the members of a model share: values that they exchange, and the state of the barrier. A
@@ -44,13 +44,13 @@ export function makeShared(floats: number): Shared {
  * whoever writes to this one again has passed a barrier that all reach only after reading it.
  */
 export class Exchange {
-  readonly seat: Seat;
+  readonly team: Team;
   readonly #values: Float32Array;
   readonly #control: Int32Array;
   #half = 0;
 
-  constructor(seat: Seat, shared: Shared | null) {
-    this.seat = seat;
+  constructor(team: Team, shared: Shared | null) {
+    this.team = team;
     this.#values = shared === null ? new Float32Array(0) : new Float32Array(shared.values);
     this.#control = shared === null ? new Int32Array(0) : new Int32Array(shared.control);
   }
@@ -62,7 +62,7 @@ export class Exchange {
 
   /** Gathers matrices [rows, total] from the columns of all members (an all-gather). */
   gather(memory: ArrayBuffer, rows: number, parts: readonly GatheredPart[]): void {
-    if (this.seat.size === 1) return;
+    if (this.team.size === 1) return;
     const most = this.rowsAtOnce(parts.reduce((sum, { total }) => sum + total, 0));
     for (let first = 0; first < rows; first += most)
       this.#gatherRows(memory, first, Math.min(most, rows - first), parts);
@@ -72,7 +72,7 @@ export class Exchange {
     const half = this.#nextHalf();
     let base = 0;
     for (const { share, total, ranges } of parts) {
-      const { start, end } = ranges[this.seat.rank]!;
+      const { start, end } = ranges[this.team.rank]!;
       const width = end - start;
       const own = new Float32Array(memory, share + 4 * first * width, rows * width);
       half.set(own, base + rows * start);
@@ -100,7 +100,7 @@ export class Exchange {
     cols: number,
     isOwn: (row: number) => boolean,
   ): void {
-    if (this.seat.size === 1) return;
+    if (this.team.size === 1) return;
     const most = this.rowsAtOnce(cols);
     for (let first = 0; first < rows; first += most) {
       const half = this.#nextHalf();
@@ -124,10 +124,10 @@ export class Exchange {
    * @throws BlockscaleError `internal`: one of them has failed, and will not come
    */
   barrier(): void {
-    if (this.seat.size === 1) return;
+    if (this.team.size === 1) return;
     const control = this.#control;
     const turn = Atomics.load(control, GENERATION);
-    if (Atomics.add(control, ARRIVED, 1) === this.seat.size - 1) {
+    if (Atomics.add(control, ARRIVED, 1) === this.team.size - 1) {
       Atomics.store(control, ARRIVED, 0);
       Atomics.add(control, GENERATION, 1);
       Atomics.notify(control, GENERATION);
@@ -143,7 +143,7 @@ export class Exchange {
 
   /** Tells the others that this member will not come to the next barrier. */
   fail(): void {
-    if (this.seat.size === 1) return;
+    if (this.team.size === 1) return;
     Atomics.store(this.#control, FAILED, 1);
     Atomics.add(this.#control, GENERATION, 1);
     Atomics.notify(this.#control, GENERATION);

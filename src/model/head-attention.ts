@@ -3,7 +3,7 @@ import { CacheRows } from "./cache.ts";
 import { ATTENTION_CALL, ROPE_CALL } from "./calls.ts";
 import type { DecoderConfig, HeadAttention } from "./config.ts";
 import type { Linear, Program } from "./program.ts";
-import { headsOf, type Seat, times } from "./share.ts";
+import { headsOf, type Team, times } from "./share.ts";
 
 /** Multi-head or grouped-query attention. A member computes its own heads, and all gather the results. */
 export class HeadAttentionLayer implements Attention {
@@ -27,8 +27,8 @@ export class HeadAttentionLayer implements Attention {
     this.#config = config;
     this.#sizes = sizes;
     this.#window = window;
-    const queries = (seat: Seat) => times(headsOf(heads, keyHeads, seat).queries, headDim);
-    const keys = (seat: Seat) => times(headsOf(heads, keyHeads, seat).keys, headDim);
+    const queries = (team: Team) => times(headsOf(heads, keyHeads, team).queries, headDim);
+    const keys = (team: Team) => times(headsOf(heads, keyHeads, team).keys, headDim);
     this.#q = program.linear(`${key}.q`, queries);
     this.#k = program.linear(`${key}.k`, keys);
     this.#v = program.linear(`${key}.v`, keys);
@@ -41,7 +41,7 @@ export class HeadAttentionLayer implements Attention {
   }
 
   get #own() {
-    return headsOf(this.#sizes.heads, this.#sizes.keyHeads, this.#program.seat);
+    return headsOf(this.#sizes.heads, this.#sizes.keyHeads, this.#program.team);
   }
 
   apply(dst: number, x: number, tokens: number, length: number, angles: Angles): void {
@@ -49,9 +49,9 @@ export class HeadAttentionLayer implements Attention {
     const { heads, headDim } = this.#sizes;
     const { queries, keys } = this.#own;
     const [queryHeads, keyHeads] = [queries.end - queries.start, keys.end - keys.start];
-    const q = program.room("q", tokens * queryHeads * headDim);
-    const k = program.room("k", tokens * keyHeads * headDim);
-    const v = program.room("v", tokens * keyHeads * headDim);
+    const q = program.floats("q", tokens * queryHeads * headDim);
+    const k = program.floats("k", tokens * keyHeads * headDim);
+    const v = program.floats("v", tokens * keyHeads * headDim);
     program.multiplyOwnAll(x, tokens, [
       { dst: q, linear: this.#q },
       { dst: k, linear: this.#k },
@@ -65,8 +65,8 @@ export class HeadAttentionLayer implements Attention {
       this.#values.append(v, length, tokens);
     }
     const width = queryHeads * headDim;
-    const whole = program.room("heads", tokens * heads * headDim);
-    const own = program.seat.size === 1 ? whole : program.room("own heads", tokens * width);
+    const whole = program.floats("heads", tokens * heads * headDim);
+    const own = program.team.size === 1 ? whole : program.floats("own heads", tokens * width);
     this.#attend(own, q, tokens, length);
     program.exchange.gather(program.buffer, tokens, [
       { share: own, dst: whole, total: heads * headDim, ranges: this.#q.ranges },

@@ -3,7 +3,7 @@ import { CacheRows } from "./cache.ts";
 import { ATTENTION_CALL, ROPE_CALL } from "./calls.ts";
 import type { DecoderConfig, LatentAttention } from "./config.ts";
 import type { Linear, Program } from "./program.ts";
-import { headsOf, rowsOf, type Seat, times } from "./share.ts";
+import { headsOf, rowsOf, type Team, times } from "./share.ts";
 
 /**
  * Multi-head latent attention in its absorbed form. The cache holds one vector a token: the latent c, and a
@@ -33,12 +33,12 @@ export class LatentAttentionLayer implements Attention {
     this.#sizes = sizes;
     this.#window = window;
     const { heads, queryRank, plainDim, ropeDim, rank, valueDim } = sizes;
-    const share = (seat: Seat) => headsOf(heads, heads, seat).queries;
-    this.#down = queryRank === null ? null : program.linear(`${key}.q_a`, (seat) => rowsOf(queryRank, seat));
-    this.#up = program.linear(`${key}.q_b`, (seat) => times(share(seat), plainDim + ropeDim));
-    this.#kv = program.linear(`${key}.kv_a`, (seat) => rowsOf(rank + ropeDim, seat));
+    const share = (team: Team) => headsOf(heads, heads, team).queries;
+    this.#down = queryRank === null ? null : program.linear(`${key}.q_a`, (team) => rowsOf(queryRank, team));
+    this.#up = program.linear(`${key}.q_b`, (team) => times(share(team), plainDim + ropeDim));
+    this.#kv = program.linear(`${key}.kv_a`, (team) => rowsOf(rank + ropeDim, team));
     this.#toLatent = program.linear(`${key}.to_latent`, share);
-    this.#fromLatent = program.linear(`${key}.from_latent`, (seat) => times(share(seat), valueDim));
+    this.#fromLatent = program.linear(`${key}.from_latent`, (team) => times(share(team), valueDim));
     this.#o = outputOf(program, key, config.hidden);
     this.#cache = new CacheRows(program, 1, rank + ropeDim);
     this.#queryNorm = program.store.vector(`${key}.q_a_norm`);
@@ -49,17 +49,17 @@ export class LatentAttentionLayer implements Attention {
     const program = this.#program;
     const { kernels } = program;
     const { heads, queryRank, plainDim, ropeDim, rank, valueDim } = this.#sizes;
-    const own = headsOf(heads, heads, program.seat).queries;
+    const own = headsOf(heads, heads, program.team).queries;
     const count = own.end - own.start;
-    const kv = program.room("kv", tokens * (rank + ropeDim));
+    const kv = program.floats("kv", tokens * (rank + ropeDim));
     const latent = 4 * (rank + ropeDim);
     const headWidth = plainDim + ropeDim;
-    const q = program.room("q", tokens * count * headWidth);
+    const q = program.floats("q", tokens * count * headWidth);
     if (this.#down === null || queryRank === null) {
       program.multiply(kv, x, tokens, this.#kv);
       program.multiplyOwn(q, x, tokens, this.#up);
     } else {
-      const low = program.room("low q", tokens * queryRank);
+      const low = program.floats("low q", tokens * queryRank);
       program.multiplyAll(x, tokens, [
         { dst: kv, linear: this.#kv },
         { dst: low, linear: this.#down },
@@ -77,12 +77,12 @@ export class LatentAttentionLayer implements Attention {
     const queries = { x: q + 4 * plainDim, tokenStride, heads: count, headStride };
     kernels.rope(program.call(ROPE_CALL, { ...turns, ...queries }));
     this.#cache.append(kv, length, tokens);
-    const latentQ = program.room("latent q", count * tokens * (rank + ropeDim));
+    const latentQ = program.floats("latent q", count * tokens * (rank + ropeDim));
     this.#toLatentQueries(latentQ, q, tokens, count);
-    const mixed = program.room("mixed", count * tokens * rank);
+    const mixed = program.floats("mixed", count * tokens * rank);
     this.#attend(mixed, latentQ, tokens, length, count);
-    const whole = program.room("heads", tokens * heads * valueDim);
-    const mine = program.seat.size === 1 ? whole : program.room("own heads", tokens * count * valueDim);
+    const whole = program.floats("heads", tokens * heads * valueDim);
+    const mine = program.team.size === 1 ? whole : program.floats("own heads", tokens * count * valueDim);
     this.#bringBack(mine, mixed, tokens, count);
     program.exchange.gather(program.buffer, tokens, [
       { share: mine, dst: whole, total: heads * valueDim, ranges: this.#fromLatent.ranges },
@@ -96,8 +96,8 @@ export class LatentAttentionLayer implements Attention {
     const { kernels } = program;
     const { plainDim, ropeDim, rank, valueDim } = this.#sizes;
     const headWidth = plainDim + ropeDim;
-    const part = program.room("part", tokens * Math.max(plainDim, rank));
-    const made = program.room("made", tokens * Math.max(valueDim, rank));
+    const part = program.floats("part", tokens * Math.max(plainDim, rank));
+    const made = program.floats("made", tokens * Math.max(valueDim, rank));
     for (let head = 0; head < count; head++) {
       const from = q + 4 * head * headWidth;
       kernels.copyRows(part, 4 * plainDim, from, 4 * count * headWidth, tokens, 4 * plainDim);
@@ -133,7 +133,7 @@ export class LatentAttentionLayer implements Attention {
   #bringBack(out: number, mixed: number, tokens: number, count: number): void {
     const program = this.#program;
     const { rank, valueDim } = this.#sizes;
-    const made = program.room("made", tokens * Math.max(valueDim, rank));
+    const made = program.floats("made", tokens * Math.max(valueDim, rank));
     for (let head = 0; head < count; head++) {
       program.multiplyOwn(made, mixed + 4 * head * tokens * rank, tokens, this.#fromLatent, head);
       const bytes = 4 * valueDim;

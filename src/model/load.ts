@@ -3,14 +3,14 @@ import { giveBack, type Source } from "../io/source.ts";
 import { bytesOf, type Located, memoryOf } from "./locate.ts";
 import { partsOf } from "./parts.ts";
 import type { WeightForm } from "./store.ts";
-import type { Declared, Filling } from "./stored.ts";
+import type { DeclaredRows, RowsToFill } from "./stored.ts";
 
 /** A member that stores its share of the weights. */
-export interface Taker {
+export interface WeightReceiver {
   /** Makes room for about so many bytes of tensors, before any of them is declared. */
   expect(bytes: number): void | Promise<void>;
-  declare(declared: Declared): void | Promise<void>;
-  fill(filling: Filling): void | Promise<void>;
+  declare(declared: DeclaredRows): void | Promise<void>;
+  fill(filling: RowsToFill): void | Promise<void>;
   seal(key: string): void | Promise<void>;
 }
 
@@ -32,7 +32,7 @@ type Job = () => Promise<void>;
  */
 export async function loadWeights(
   located: readonly Located[],
-  takers: readonly Taker[],
+  receivers: readonly WeightReceiver[],
   {
     sources,
     engine,
@@ -50,18 +50,18 @@ export async function loadWeights(
 ): Promise<void> {
   const total = located.reduce((sum, { weight }) => sum + bytesOf(weight), 0);
   const memory = located.reduce((sum, one) => sum + memoryOf(one, weights), 0);
-  for (const taker of takers) await taker.expect(memory / takers.length);
+  for (const receiver of receivers) await receiver.expect(memory / receivers.length);
   let done = 0;
   for (const one of located) {
     const jobs: Job[] = [];
-    const share = bytesOf(one.weight) / takers.length;
-    for (const [rank, taker] of takers.entries()) {
-      const parts = await partsOf(one, { rank, size: takers.length }, { sources, engine });
-      await taker.declare(parts.declared);
+    const share = bytesOf(one.weight) / receivers.length;
+    for (const [rank, receiver] of receivers.entries()) {
+      const parts = await partsOf(one, { rank, size: receivers.length }, { sources, engine });
+      await receiver.declare(parts.declared);
       for (const piece of parts.pieces) {
         jobs.push(async () => {
           const filling = await piece();
-          await taker.fill(filling);
+          await receiver.fill(filling);
           // Empty by now, if it went to a worker.
           giveBack(filling.values);
           if (filling.scales !== null) giveBack(filling.scales);
@@ -71,7 +71,7 @@ export async function loadWeights(
       }
     }
     await runAll(jobs, signal);
-    for (const taker of takers) await taker.seal(one.wanted.key);
+    for (const receiver of receivers) await receiver.seal(one.wanted.key);
   }
 }
 

@@ -6,8 +6,8 @@ import { Encoder } from "./encoder.ts";
 import type { Shared } from "./exchange.ts";
 import type { Precisions } from "./precisions.ts";
 import { Program } from "./program.ts";
-import type { Seat } from "./share.ts";
-import type { Declared, Filling } from "./stored.ts";
+import type { Team } from "./share.ts";
+import type { DeclaredRows, RowsToFill } from "./stored.ts";
 
 /** A request that all members carry out together. */
 export type ModelRequest =
@@ -55,19 +55,19 @@ export class Member {
   #pass: Decoder | Encoder | undefined;
   #layer: { readonly index: number; readonly built: DecoderLayer } | undefined;
 
-  constructor(instance: Instance, seat: Seat, shared: Shared | null, precisions: Precisions) {
-    this.#program = new Program(instance, seat, shared, precisions);
+  constructor(instance: Instance, team: Team, shared: Shared | null, precisions: Precisions) {
+    this.#program = new Program(instance, team, shared, precisions);
   }
 
   expect(bytes: number): void {
     this.#program.store.expect(bytes);
   }
 
-  declare(declared: Declared): void {
+  declare(declared: DeclaredRows): void {
     this.#program.store.declare(declared);
   }
 
-  fill(filling: Filling): void {
+  fill(filling: RowsToFill): void {
     this.#program.store.fill(filling);
   }
 
@@ -105,14 +105,14 @@ export class Member {
     }
     const { config } = request;
     const { hidden } = config;
-    const isFirst = program.seat.rank === 0;
+    const isFirst = program.team.rank === 0;
     const result = (place: number, tokens: number) =>
       isFirst ? program.view(place, tokens * hidden).slice() : undefined;
     if (request.kind === "words") {
       return result(lookUp(program, config, request.ids), request.ids.length);
     }
     const tokens = request.x.length / hidden;
-    const x = program.room("x", tokens * hidden);
+    const x = program.floats("x", tokens * hidden);
     program.view(x, tokens * hidden).set(request.x);
     if (request.kind === "head") return new DecoderHead(program, config).apply(x, tokens, false);
     if (this.#layer?.index !== request.layer)

@@ -3,7 +3,7 @@
 import { BlockscaleError } from "../tensor/errors.ts";
 import { checkKnown } from "../tensor/options.ts";
 import type { ModelConfig } from "./config.ts";
-import type { Crew } from "./crew.ts";
+import type { Members } from "./members.ts";
 import {
   checkFrom,
   checkMost,
@@ -33,7 +33,7 @@ export class Model {
   readonly tokenizer: Tokenizer | null;
   /** How numbers are kept: what was asked for, or what was chosen. */
   readonly precisions: Precisions;
-  readonly #crew: Crew;
+  readonly #members: Members;
   readonly #pooling: PoolingFiles;
   /** The tokens in the cache. */
   #held: number[] = [];
@@ -42,11 +42,11 @@ export class Model {
 
   /** Use {@link openModel}. */
   constructor(
-    crew: Crew,
+    members: Members,
     precisions: Precisions,
     { config, tokenizer, pooling }: Pick<Model, "config" | "tokenizer"> & { readonly pooling: PoolingFiles },
   ) {
-    this.#crew = crew;
+    this.#members = members;
     this.precisions = precisions;
     this.config = config;
     this.tokenizer = tokenizer;
@@ -75,7 +75,7 @@ export class Model {
         const isWanted = start >= from;
         end = Math.min(start + CHUNK, tokens.length, isWanted ? Infinity : from);
         const chunk = tokens.slice(start, end);
-        const logits = await this.#crew.run({
+        const logits = await this.#members.run({
           kind: "forward",
           ids: chunk,
           wanted: isWanted ? "all" : "none",
@@ -119,7 +119,7 @@ export class Model {
           : { id, text };
         if (stream?.isStopped || count + 1 === most) break;
         if (this.#held.length >= context) throw contextFull(context);
-        logits = (await this.#crew.run({ kind: "forward", ids: Int32Array.of(id), wanted: "last" }))!;
+        logits = (await this.#members.run({ kind: "forward", ids: Int32Array.of(id), wanted: "last" }))!;
         this.#held.push(id);
       }
       const rest = stream?.end() ?? "";
@@ -142,7 +142,7 @@ export class Model {
       signal?.throwIfAborted();
       const chunk = ids.slice(start, start + CHUNK);
       const isLast = start + CHUNK >= ids.length;
-      logits = await this.#crew.run({ kind: "forward", ids: chunk, wanted: isLast ? "last" : "none" });
+      logits = await this.#members.run({ kind: "forward", ids: chunk, wanted: isLast ? "last" : "none" });
       this.#held.push(...chunk);
     }
     return logits!;
@@ -196,7 +196,7 @@ export class Model {
   }
 
   async #encoded(texts: readonly Int32Array[]): Promise<Float32Array> {
-    return (await this.#crew.run({ kind: "encode", texts }))!;
+    return (await this.#members.run({ kind: "encode", texts }))!;
   }
 
   async #hidden(ids: Int32Array): Promise<Float32Array> {
@@ -205,7 +205,7 @@ export class Model {
     await this.#rewind(0);
     for (let start = 0; start < ids.length; start += CHUNK) {
       const chunk = ids.slice(start, start + CHUNK);
-      const states = await this.#crew.run({ kind: "forward", ids: chunk, wanted: "hidden" });
+      const states = await this.#members.run({ kind: "forward", ids: chunk, wanted: "hidden" });
       this.#held.push(...chunk);
       out.set(states!, start * hidden);
     }
@@ -218,7 +218,7 @@ export class Model {
     const leave = await this.#enter();
     this.#isClosed = true;
     leave();
-    await this.#crew.close();
+    await this.#members.close();
   }
 
   /** The end of an `await using` block closes it. */
@@ -227,7 +227,7 @@ export class Model {
   async #rewind(length: number): Promise<void> {
     // Known before the members are asked: if a pass fails halfway, the next one starts from what all have.
     this.#held.length = length;
-    await this.#crew.run({ kind: "truncate", length });
+    await this.#members.run({ kind: "truncate", length });
   }
 
   /** Waits for its turn; the function given back ends it. */

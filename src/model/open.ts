@@ -6,9 +6,9 @@ import { instantiate } from "../wasm/instantiate.ts";
 import { moduleOf } from "../wasm/module.ts";
 import { compileForModels } from "./build.ts";
 import { modelConfigOf } from "./config.ts";
-import { openCrew } from "./crew.ts";
 import { loadWeights } from "./load.ts";
 import { type Located, locate, memoryOf } from "./locate.ts";
+import { openMembers } from "./members.ts";
 import { Model } from "./model.ts";
 import { checkOptions, type ModelOptions } from "./options.ts";
 import { poolingOf } from "./pooling.ts";
@@ -44,16 +44,16 @@ export async function openModel(
   const precisions = choose(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
   const { weights } = precisions;
   refuseTooLarge(located, threads, weights);
-  const crew = await openCrew(module, threads, precisions, { lender: options.workers });
+  const members = await openMembers(module, threads, precisions, { lender: options.workers });
   try {
     const { sources } = opened;
-    await loadWeights(located, crew.takers, { sources, engine, weights, signal, onProgress });
-    await crew.start(config);
+    await loadWeights(located, members.receivers, { sources, engine, weights, signal, onProgress });
+    await members.start(config);
   } catch (error) {
-    await crew.close();
+    await members.close();
     throw error;
   }
-  return new Model(crew, precisions, { config, tokenizer, pooling });
+  return new Model(members, precisions, { config, tokenizer, pooling });
 }
 
 /**

@@ -7,8 +7,8 @@ import { GROUP } from "../products/pack-integers.ts";
 import { FORMAT_ID, SCALE_TYPE_ID, VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
 import { transposed } from "../tensor/transpose.ts";
 import type { Located, Weight } from "./locate.ts";
-import type { Range, Seat } from "./share.ts";
-import type { Declared, Filling } from "./stored.ts";
+import type { Range, Team } from "./share.ts";
+import type { DeclaredRows, RowsToFill } from "./stored.ts";
 import type { WantedTensor } from "./tensors.ts";
 
 /** Bytes read at a time. */
@@ -20,20 +20,20 @@ export interface Context {
 }
 
 interface Parts {
-  readonly declared: Declared;
-  readonly pieces: readonly (() => Promise<Filling>)[];
+  readonly declared: DeclaredRows;
+  readonly pieces: readonly (() => Promise<RowsToFill>)[];
 }
 
 /** Describes the rows of a tensor that a member keeps, and gives the reads that fetch them. */
-export async function partsOf({ wanted, weight }: Located, seat: Seat, context: Context): Promise<Parts> {
+export async function partsOf({ wanted, weight }: Located, team: Team, context: Context): Promise<Parts> {
   if (wanted.as === "vector") return vectorParts(wanted, weight, context);
   if (wanted.as === "to latent" || wanted.as === "from latent")
-    return latentParts(wanted, weight, seat, context);
+    return latentParts(wanted, weight, team, context);
   if (wanted.as === "stack" && (weight.kind === "plain" || !weight.transposed))
-    return transposedParts(wanted, weight, seat, context);
-  if (weight.kind === "plain") return plainParts(wanted, weight, seat, context);
-  if (weight.element.endsWith("fnuz")) return decodedParts(wanted, weight, seat, context);
-  return scaledParts(wanted, weight, seat, context);
+    return transposedParts(wanted, weight, team, context);
+  if (weight.kind === "plain") return plainParts(wanted, weight, team, context);
+  if (weight.element.endsWith("fnuz")) return decodedParts(wanted, weight, team, context);
+  return scaledParts(wanted, weight, team, context);
 }
 
 /** @param as the shape in memory, where that differs from the file */
@@ -41,9 +41,9 @@ function declaredOf(
   wanted: WantedTensor,
   { name, shape }: Weight,
   range: Range,
-  stored: Declared["stored"],
-  as: Partial<Pick<Declared, "slices" | "cols" | "totalRows">> = {},
-): Declared {
+  stored: DeclaredRows["stored"],
+  as: Partial<Pick<DeclaredRows, "slices" | "cols" | "totalRows">> = {},
+): DeclaredRows {
   const { slices, rows, cols } = matrixOf(shape);
   const size = { slices, cols, totalRows: rows, ...as };
   return { key: wanted.key, name, isMultiplied: wanted.isMultiplied, range, stored, ...size };
@@ -63,24 +63,24 @@ function cut(
   return pieces;
 }
 
-function plainParts(wanted: WantedTensor, weight: PlainWeight, seat: Seat, { sources }: Context): Parts {
+function plainParts(wanted: WantedTensor, weight: PlainWeight, team: Team, { sources }: Context): Parts {
   const { slices, cols } = matrixOf(weight.shape);
-  const range = wanted.rows(seat);
+  const range = wanted.rows(team);
   const type = VALUE_TYPE_ID[weight.type];
   const rowBytes = cols * (type === 0 ? 4 : 2);
-  const pieces = cut(slices, range, rowBytes).map(({ slice, from, to }) => async (): Promise<Filling> => {
+  const pieces = cut(slices, range, rowBytes).map(({ slice, from, to }) => async (): Promise<RowsToFill> => {
     const bytes = await readPlainRows(weight, { slice, firstRow: from, rows: to - from }, sources);
     return { key: wanted.key, slice, first: from, values: bytes, scales: null };
   });
   return { declared: declaredOf(wanted, weight, range, { kind: "plain", type }), pieces };
 }
 
-function scaledParts(wanted: WantedTensor, weight: ScaledWeight, seat: Seat, { sources }: Context): Parts {
+function scaledParts(wanted: WantedTensor, weight: ScaledWeight, team: Team, { sources }: Context): Parts {
   const { slices, cols } = matrixOf(weight.shape);
-  const range = wanted.rows(seat);
+  const range = wanted.rows(team);
   const { block } = weight;
   const scaleType = SCALE_TYPE_ID[weight.scaleType === "ue8m0" ? "ue8m0" : "f32"];
-  const pieces = cut(slices, range, cols).map(({ slice, from, to }) => async (): Promise<Filling> => {
+  const pieces = cut(slices, range, cols).map(({ slice, from, to }) => async (): Promise<RowsToFill> => {
     const rows = await readScaledRows(weight, { slice, firstRow: from, rows: to - from }, sources);
     const { buffer, byteOffset, byteLength } = rows.scales;
     const scales = new Uint8Array(buffer, byteOffset, byteLength);
@@ -141,16 +141,16 @@ async function vectorParts(wanted: WantedTensor, weight: Weight, context: Contex
   return { declared, pieces: [async () => fillingOf(wanted.key, 0, 0, values)] };
 }
 
-function fillingOf(key: string, slice: number, first: number, rows: Float32Array | Uint16Array): Filling {
+function fillingOf(key: string, slice: number, first: number, rows: Float32Array | Uint16Array): RowsToFill {
   const values = new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength);
   return { key, slice, first, values, scales: null };
 }
 
 /** Rows of codes that no kernel multiplies, as float32. */
-function decodedParts(wanted: WantedTensor, weight: ScaledWeight, seat: Seat, context: Context): Parts {
+function decodedParts(wanted: WantedTensor, weight: ScaledWeight, team: Team, context: Context): Parts {
   const { slices, cols } = matrixOf(weight.shape);
-  const range = wanted.rows(seat);
-  const pieces = cut(slices, range, 4 * cols).map(({ slice, from, to }) => async (): Promise<Filling> => {
+  const range = wanted.rows(team);
+  const pieces = cut(slices, range, 4 * cols).map(({ slice, from, to }) => async (): Promise<RowsToFill> => {
     const values = await valuesOf(weight, slice, { start: from, end: to }, context);
     return fillingOf(wanted.key, slice, from, values);
   });
@@ -165,10 +165,10 @@ function decodedParts(wanted: WantedTensor, weight: ScaledWeight, seat: Seat, co
 async function latentParts(
   wanted: WantedTensor,
   weight: Weight,
-  seat: Seat,
+  team: Team,
   context: Context,
 ): Promise<Parts> {
-  const heads = wanted.rows(seat);
+  const heads = wanted.rows(team);
   const total = wanted.rows({ rank: 0, size: 1 }).end;
   const [rows, rank] = weight.shape as [number, number];
   const perHead = rows / total;
@@ -181,7 +181,7 @@ async function latentParts(
   const kept = isTo ? rank : height;
   const size = { slices: count, cols: isTo ? plain : rank, totalRows: kept };
   const declared = declaredOf(wanted, weight, { start: 0, end: kept }, { kind: "plain", type }, size);
-  const pieces = Array.from({ length: count }, (_, i) => async (): Promise<Filling> => {
+  const pieces = Array.from({ length: count }, (_, i) => async (): Promise<RowsToFill> => {
     const first = (heads.start + i) * perHead + (isTo ? 0 : plain);
     const values = await valuesOf(weight, 0, { start: first, end: first + height }, context);
     const turned = isTo ? transposed(values, height, rank) : values;
@@ -204,11 +204,11 @@ function upperHalves(values: Float32Array): Uint16Array {
  * Experts [experts, in, out], of which each becomes [out, in]; codes become
  * float32, since their blocks would lie across.
  */
-function transposedParts(wanted: WantedTensor, weight: Weight, seat: Seat, context: Context): Parts {
+function transposedParts(wanted: WantedTensor, weight: Weight, team: Team, context: Context): Parts {
   const { slices, rows: inner, cols: outer } = matrixOf(weight.shape);
-  const range = wanted.rows(seat);
+  const range = wanted.rows(team);
   const isShort = weight.kind === "plain" && weight.type !== "f32";
-  const pieces = Array.from({ length: slices }, (_, slice) => async (): Promise<Filling> => {
+  const pieces = Array.from({ length: slices }, (_, slice) => async (): Promise<RowsToFill> => {
     const values = isShort
       ? await halvesOf(weight, slice, context)
       : await valuesOf(weight, slice, { start: 0, end: inner }, context);

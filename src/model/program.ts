@@ -9,13 +9,13 @@ import { Exchange, type GatheredPart, type Shared } from "./exchange.ts";
 import type { ModelKernels } from "./kernels.ts";
 import { EXACT, type Precisions } from "./precisions.ts";
 import { Rounded } from "./rounded.ts";
-import type { Range, Seat } from "./share.ts";
+import type { Range, Team } from "./share.ts";
 import { Store } from "./store.ts";
-import { type Placed, widenRows } from "./stored.ts";
+import { type LoadedTensor, widenRows } from "./stored.ts";
 
 /** A linear layer: its weight [N, K] and bias. */
 export interface Linear {
-  readonly weight: Placed;
+  readonly weight: LoadedTensor;
   /** Address of float32 [N], or 0 where there is none. */
   readonly bias: number;
   /** The rows of the weight that each member has. */
@@ -36,15 +36,15 @@ export class Program {
   readonly exchange: Exchange;
   readonly precisions: Precisions;
   readonly #call: number;
-  readonly #rooms = new Map<string, { room: Resident; bytes: number }>();
+  readonly #buffers = new Map<string, { place: Resident; bytes: number }>();
   /**
    * Called before each product of x[rows, cols] with a slice of a weight, to measure activations.
    */
-  onProduct: ((weight: Placed, slice: number, x: number, rows: number) => void) | null = null;
+  onProduct: ((weight: LoadedTensor, slice: number, x: number, rows: number) => void) | null = null;
 
   constructor(
     { kernels, memory }: Instance,
-    seat: Seat,
+    team: Team,
     shared: Shared | null,
     precisions: Partial<Precisions>,
   ) {
@@ -52,12 +52,12 @@ export class Program {
     this.kernels = kernels as ModelKernels;
     this.arena = new Arena(memory, kernels.heapBase());
     this.store = new Store(this.kernels, this.arena, this.precisions.weights);
-    this.exchange = new Exchange(seat, shared);
+    this.exchange = new Exchange(team, shared);
     this.#call = this.own("call", CALL_BYTES);
   }
 
-  get seat(): Seat {
-    return this.exchange.seat;
+  get team(): Team {
+    return this.exchange.team;
   }
 
   get buffer(): ArrayBuffer {
@@ -65,30 +65,31 @@ export class Program {
   }
 
   /**
-   * Room of this name for so many float32. It keeps its place until more is asked for, and then loses what
-   * was in it.
+   * The address of the buffer of this name, which holds at least `count` float32. A buffer keeps its address
+   * and contents until a larger one is asked for under its name; then the contents are lost.
    * @throws BlockscaleError `memory`
    */
-  room(name: string, floats: number): number {
-    return this.bytes(name, 4 * floats);
+  floats(name: string, count: number): number {
+    return this.bytes(name, 4 * count);
   }
 
+  /** As {@link floats}, with a size in bytes. */
   bytes(name: string, bytes: number): number {
-    const held = this.#rooms.get(name);
-    if (held !== undefined && held.bytes >= bytes) return held.room.start;
-    if (held !== undefined) this.arena.release(held.room);
-    this.#rooms.delete(name);
-    const room = this.arena.keep(bytes);
-    this.#rooms.set(name, { room, bytes });
-    return room.start;
+    const held = this.#buffers.get(name);
+    if (held !== undefined && held.bytes >= bytes) return held.place.start;
+    if (held !== undefined) this.arena.release(held.place);
+    this.#buffers.delete(name);
+    const place = this.arena.keep(bytes);
+    this.#buffers.set(name, { place, bytes });
+    return place.start;
   }
 
   /**
-   * Room for this member alone, also where all members work on one memory: there each has room for all of
-   * them, in the same place, and uses its own part. So it has to be asked for by all, in the same order.
+   * The address of a buffer that this member alone uses. Where all members work on one memory, each of them has
+   * to ask for it, in the same order: it is one buffer for all, of which each uses its own part.
    */
   own(name: string, bytes: number): number {
-    const { rank, size } = this.seat;
+    const { rank, size } = this.team;
     const part = 64 * Math.ceil(bytes / 64);
     return this.bytes(name, part * size) + part * rank;
   }
@@ -103,8 +104,8 @@ export class Program {
    * A weight with its bias. `ranges` are the rows of all members; a weight that one member uses alone has its
    * own only.
    */
-  linear(key: string, ranges: (seat: Seat) => Range): Linear {
-    const { size } = this.seat;
+  linear(key: string, ranges: (team: Team) => Range): Linear {
+    const { size } = this.team;
     return {
       weight: this.store.get(key),
       bias: this.store.vector(`${key}.bias`),
@@ -173,7 +174,7 @@ export class Program {
   /** As `multiply`, for several weights that meet the same x, with one exchange. */
   multiplyAll(x: number, rows: number, products: readonly { dst: number; linear: Linear }[]): void {
     const parts: GatheredPart[] = products.map(({ dst, linear }, i) => ({
-      share: this.seat.size === 1 ? dst : this.room(`share ${i}`, rows * linear.weight.rows),
+      share: this.team.size === 1 ? dst : this.floats(`share ${i}`, rows * linear.weight.rows),
       dst,
       total: linear.weight.totalRows,
       ranges: linear.ranges,
@@ -187,7 +188,7 @@ export class Program {
   }
 
   /** dst[ids, cols] <- rows of a weight. */
-  look(dst: number, ids: ArrayLike<number>, { range, cols, slices }: Placed): void {
+  look(dst: number, ids: ArrayLike<number>, { range, cols, slices }: LoadedTensor): void {
     const slice = slices[0]!;
     const isOwn = (i: number) => ids[i]! >= range.start && ids[i]! < range.end;
     for (let i = 0; i < ids.length; i++)

@@ -2,13 +2,13 @@ import type { ModelConfig } from "./config.ts";
 import type { Shared } from "./exchange.ts";
 import type { ModelRequest } from "./member.ts";
 import type { Precisions } from "./precisions.ts";
-import type { Seat } from "./share.ts";
-import type { Declared, Filling } from "./stored.ts";
+import type { Team } from "./share.ts";
+import type { DeclaredRows, RowsToFill } from "./stored.ts";
 
 /** Sent first to a worker, and answered without an id. */
 export interface ModelOpening {
   readonly module: WebAssembly.Module;
-  readonly seat: Seat;
+  readonly team: Team;
   readonly shared: Shared | null;
   readonly precisions: Precisions;
 }
@@ -16,8 +16,8 @@ export interface ModelOpening {
 /** What a worker is asked: to take weights in, and then to run requests. */
 export type ModelTask =
   | { readonly kind: "expect"; readonly bytes: number }
-  | { readonly kind: "declare"; readonly declared: Declared }
-  | { readonly kind: "fill"; readonly filling: Filling }
+  | { readonly kind: "declare"; readonly declared: DeclaredRows }
+  | { readonly kind: "fill"; readonly filling: RowsToFill }
   | { readonly kind: "seal"; readonly key: string }
   | { readonly kind: "start"; readonly config: ModelConfig }
   | { readonly kind: "run"; readonly request: ModelRequest };

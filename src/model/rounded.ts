@@ -44,7 +44,7 @@ export class Rounded {
     const { block, amaxFloor, zeroScale } = schemes.deepseekActivation;
     const codes = program.bytes("activation codes", rows * cols);
     const scales = program.bytes("activation scales", rows * Math.ceil(cols / block[1]));
-    const rounded = program.room("rounded", rows * cols);
+    const rounded = program.floats("rounded", rows * cols);
     const floor = new Int32Array(Float32Array.of(amaxFloor).buffer)[0]!;
     const [format, scaleType, blockCols] = [FORMAT_ID.e4m3, SCALE_TYPE_ID.ue8m0, block[1]];
     const fields = matrixOf({ format, scaleType, codes, scales, rows, cols, blockCols });
@@ -70,8 +70,8 @@ export class Rounded {
     const blocks = Math.ceil(cols / block);
     const at = program.bytes(`int8 matrix ${block}`, MATRIX.bytes);
     const codes = program.bytes(`int8 codes ${block}`, rows * blocks * block);
-    const scales = program.room(`int8 scales ${block}`, rows * blocks);
-    const offsets = program.room(`int8 offsets ${block}`, rows * blocks);
+    const scales = program.floats(`int8 scales ${block}`, rows * blocks);
+    const offsets = program.floats(`int8 offsets ${block}`, rows * blocks);
     MATRIX.write(program.buffer, at, int8Matrix({ codes, scales, offsets, rows, cols, blockCols: block }));
     program.kernels.quantizeInt8(at, 0, this.#x, rows);
     return at;

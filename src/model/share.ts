@@ -4,14 +4,17 @@ export interface Range {
   readonly end: number;
 }
 
-/** A member's number, from 0, and the number of members. Members run a model together, a thread each. */
-export interface Seat {
+/**
+ * The team of threads that run a model together, as one of its members sees it: the member's rank, from 0, and
+ * the number of members (OpenMP's thread number and team size).
+ */
+export interface Team {
   readonly rank: number;
   readonly size: number;
 }
 
 /** A member's part of `total` indices: equal parts in multiples of `unit`. */
-export function shareOf(total: number, { rank, size }: Seat, unit = 1): Range {
+export function shareOf(total: number, { rank, size }: Team, unit = 1): Range {
   const units = Math.ceil(total / unit);
   const edge = (part: number): number => Math.min(total, Math.ceil((part * units) / size) * unit);
   return { start: edge(rank), end: edge(rank + 1) };
@@ -21,21 +24,21 @@ export function shareOf(total: number, { rank, size }: Seat, unit = 1): Range {
 const PANEL = 8;
 
 /** A member's rows of a matrix. */
-export function rowsOf(total: number, seat: Seat): Range {
-  return shareOf(total, seat, PANEL);
+export function rowsOf(total: number, team: Team): Range {
+  return shareOf(total, team, PANEL);
 }
 
 /**
  * The query heads that a member computes, and the key-value heads that they need. With fewer key-value heads
  * than members, several members keep the same one.
  */
-export function headsOf(heads: number, keyHeads: number, seat: Seat): { queries: Range; keys: Range } {
+export function headsOf(heads: number, keyHeads: number, team: Team): { queries: Range; keys: Range } {
   const group = heads / keyHeads;
-  if (keyHeads >= seat.size) {
-    const keys = shareOf(keyHeads, seat);
+  if (keyHeads >= team.size) {
+    const keys = shareOf(keyHeads, team);
     return { keys, queries: { start: keys.start * group, end: keys.end * group } };
   }
-  const queries = shareOf(heads, seat);
+  const queries = shareOf(heads, team);
   const isEmpty = queries.start === queries.end;
   return {
     queries,

@@ -6,11 +6,11 @@ import type { Arena, Resident } from "../wasm/arena.ts";
 import type { MatrixRecord } from "../wasm/matrix.ts";
 import type { ModelKernels } from "./kernels.ts";
 import {
-  type Declared,
-  type Filling,
-  type Placed,
+  type DeclaredRows,
+  type LoadedTensor,
+  type RowsToFill,
   type Slice,
-  type Stored,
+  type StoredSlice,
   scaleRowOf,
   storedAt,
   widenRows,
@@ -24,8 +24,8 @@ export type WeightForm = "codes" | "int7";
 
 /** A tensor that is being loaded. */
 interface Pending {
-  readonly declared: Declared;
-  fill(filling: Filling): void;
+  readonly declared: DeclaredRows;
+  fill(filling: RowsToFill): void;
   /** Finishes the tensor. Call it when all bytes have been filled in. */
   slices(): Slice[];
 }
@@ -36,8 +36,8 @@ export class Store {
   readonly #arena: Arena;
   readonly #weights: WeightForm | "files";
   readonly #pending = new Map<string, Pending>();
-  readonly #placed = new Map<string, Placed>();
-  readonly #rooms = new Map<string, Resident[]>();
+  readonly #loaded = new Map<string, LoadedTensor>();
+  readonly #places = new Map<string, Resident[]>();
 
   /**
    * @param weights "codes": made ready for products; "int7": rounded to integers of 7 bits; "files": as they
@@ -58,14 +58,14 @@ export class Store {
    * Allocates memory for a tensor.
    * @throws BlockscaleError `memory`
    */
-  declare(declared: Declared): void {
+  declare(declared: DeclaredRows): void {
     const { key, isMultiplied } = declared;
-    this.#rooms.set(key, []);
+    this.#places.set(key, []);
     const areIntegers = this.#weights === "int7" && isMultiplied;
     this.#pending.set(key, areIntegers ? this.#integers(declared) : this.#asStored(declared));
   }
 
-  fill(filling: Filling): void {
+  fill(filling: RowsToFill): void {
     this.#pendingOf(filling.key).fill(filling);
   }
 
@@ -74,21 +74,21 @@ export class Store {
     const pending = this.#pendingOf(key);
     const { name, range, cols, totalRows } = pending.declared;
     const rows = range.end - range.start;
-    this.#placed.set(key, { name, rows, cols, range, totalRows, slices: pending.slices() });
+    this.#loaded.set(key, { name, rows, cols, range, totalRows, slices: pending.slices() });
     this.#pending.delete(key);
   }
 
   /** Allocates memory that is freed together with a tensor. */
   #keepFor(key: string): (bytes: number) => number {
     return (bytes) => {
-      const room = this.#arena.keep(bytes);
-      this.#rooms.get(key)!.push(room);
-      return room.start;
+      const place = this.#arena.keep(bytes);
+      this.#places.get(key)!.push(place);
+      return place.start;
     };
   }
 
   /** A tensor kept as in the file: the codes or values of all slices, then their scales. */
-  #asStored(declared: Declared): Pending {
+  #asStored(declared: DeclaredRows): Pending {
     const { key, range, cols, slices, stored } = declared;
     const rows = range.end - range.start;
     const width = widthOf(stored);
@@ -124,7 +124,7 @@ export class Store {
   }
 
   /** A tensor that is rounded to integers as its rows arrive. */
-  #integers(declared: Declared): Pending {
+  #integers(declared: DeclaredRows): Pending {
     const { key, range, cols, slices, stored } = declared;
     const kernels = this.#kernels;
     const arena = this.#arena;
@@ -154,7 +154,7 @@ export class Store {
   }
 
   /** Prepares a slice for products: see `analyseEach`. */
-  #ready(key: string, stored: Stored): Slice {
+  #ready(key: string, stored: StoredSlice): Slice {
     if (stored.kind === "plain") return stored;
     const { matrix } = stored;
     if (this.#weights === "files") return { kind: "scaled", at: 0, matrix, float64Rows: [] };
@@ -183,16 +183,16 @@ export class Store {
   }
 
   has(key: string): boolean {
-    return this.#placed.has(key);
+    return this.#loaded.has(key);
   }
 
   /**
    * A tensor by its key.
    * @throws BlockscaleError `internal`: none has been loaded
    */
-  get(key: string): Placed {
-    const placed = this.#placed.get(key);
-    if (placed !== undefined) return placed;
+  get(key: string): LoadedTensor {
+    const loaded = this.#loaded.get(key);
+    if (loaded !== undefined) return loaded;
     throw new BlockscaleError("internal", {
       where: "model",
       expected: `the tensor ${key}`,
@@ -203,17 +203,17 @@ export class Store {
 
   /** Address of the float32 values of a vector; 0 if there is none by this key. */
   vector(key: string): number {
-    const slice = this.#placed.get(key)?.slices[0];
+    const slice = this.#loaded.get(key)?.slices[0];
     return slice?.kind === "plain" ? slice.start : 0;
   }
 
   /** Frees all tensors whose keys begin with a prefix. */
   drop(prefix: string): void {
-    for (const [key, rooms] of this.#rooms) {
+    for (const [key, places] of this.#places) {
       if (!key.startsWith(prefix)) continue;
-      for (const room of rooms) this.#arena.release(room);
-      this.#rooms.delete(key);
-      this.#placed.delete(key);
+      for (const place of places) this.#arena.release(place);
+      this.#places.delete(key);
+      this.#loaded.delete(key);
       this.#pending.delete(key);
     }
   }

@@ -8,7 +8,7 @@ import type { ModelKernels } from "./kernels.ts";
 import type { Range } from "./share.ts";
 
 /** The rows of a tensor that one member holds, before any of its bytes have come. A plain record. */
-export interface Declared {
+export interface DeclaredRows {
   readonly key: string;
   /** The name of the tensor in the checkpoint. */
   readonly name: string;
@@ -31,7 +31,7 @@ export interface Declared {
 }
 
 /** Rows of a slice of a declared tensor: codes or values, and the scales of all blocks that they touch. */
-export interface Filling {
+export interface RowsToFill {
   readonly key: string;
   readonly slice: number;
   /** The first of them in the tensor: a multiple of twelve rows behind the first row that is held. */
@@ -41,7 +41,7 @@ export interface Filling {
 }
 
 /** A tensor in memory. */
-export interface Placed {
+export interface LoadedTensor {
   readonly name: string;
   readonly rows: number;
   readonly cols: number;
@@ -65,25 +65,25 @@ interface PlainSlice {
 }
 
 /** A slice as it was stored. */
-export type Stored = PlainSlice | { readonly kind: "scaled"; readonly matrix: MatrixRecord };
+export type StoredSlice = PlainSlice | { readonly kind: "scaled"; readonly matrix: MatrixRecord };
 
 /** Bytes of a value or code. */
-export function widthOf(stored: Declared["stored"] | Stored): number {
+export function widthOf(stored: DeclaredRows["stored"] | StoredSlice): number {
   if (stored.kind === "scaled") return 1;
   return stored.type === VALUE_TYPE_ID.f32 ? 4 : 2;
 }
 
 /** Bytes of the scales of a row of blocks. */
-export function scaleRowOf(stored: Declared["stored"], cols: number): number {
+export function scaleRowOf(stored: DeclaredRows["stored"], cols: number): number {
   if (stored.kind === "plain") return 0;
   return Math.ceil(cols / stored.block[1]) * (stored.scaleType === 0 ? 1 : 4);
 }
 
 /** Describes rows in memory at `start`, the first of which is row `first` of the tensor. */
 export function storedAt(
-  { stored, cols }: Declared,
+  { stored, cols }: DeclaredRows,
   { start, scales, first, rows }: { start: number; scales: number; first: number; rows: number },
-): Stored {
+): StoredSlice {
   if (stored.kind === "plain") return { kind: "plain", type: stored.type, start };
   const { format, scaleType } = stored;
   const [blockRows, blockCols] = stored.block;
@@ -97,7 +97,7 @@ export function widenRows(
   kernels: ModelKernels,
   arena: Arena,
   dst: number,
-  slice: Stored | Slice,
+  slice: StoredSlice | Slice,
   first: number,
   rows: number,
   cols: number,

@@ -1,5 +1,5 @@
 import type { DecoderConfig, EncoderConfig, Experts, Layer, ModelConfig } from "./config.ts";
-import { headsOf, type Range, rowsOf, type Seat, shareOf, times } from "./share.ts";
+import { headsOf, type Range, rowsOf, shareOf, type Team, times } from "./share.ts";
 
 /** A tensor that a forward pass needs. */
 export interface WantedTensor {
@@ -19,7 +19,7 @@ export interface WantedTensor {
    */
   readonly isMultiplied: boolean;
   /** The rows that a member keeps of a matrix, or of each slice. */
-  readonly rows: (seat: Seat) => Range;
+  readonly rows: (team: Team) => Range;
   readonly isOptional?: boolean;
   /** Added to each value of a vector. */
   readonly offset?: number;
@@ -39,7 +39,7 @@ function matrix(
   name: string | readonly string[],
   rows: number,
   cols: number,
-  share: (seat: Seat) => Range,
+  share: (team: Team) => Range,
 ): WantedTensor {
   const names = typeof name === "string" ? [name] : name;
   return { key, names, shape: [rows, cols], as: "matrix", isMultiplied: true, rows: share };
@@ -61,7 +61,7 @@ function linear(
   name: string,
   rows: number,
   cols: number,
-  share: (seat: Seat) => Range,
+  share: (team: Team) => Range,
 ): WantedTensor[] {
   return [
     matrix(key, `${name}.weight`, rows, cols, share),
@@ -71,7 +71,7 @@ function linear(
 
 function decoderTensors(config: DecoderConfig): WantedTensor[] {
   const { hidden, vocabulary } = config;
-  const words = (seat: Seat) => rowsOf(vocabulary, seat);
+  const words = (team: Team) => rowsOf(vocabulary, team);
   const layers = config.layers.flatMap((layer, i) => layerTensors(config, layer, i));
   const head: WantedTensor[] = config.isTied
     ? []
@@ -117,11 +117,11 @@ function layerNorms(config: DecoderConfig, i: number, at: string): WantedTensor[
 function attentionTensors(config: DecoderConfig, layer: Layer, key: string, name: string): WantedTensor[] {
   const { hidden } = config;
   const { attention } = layer;
-  const outer = (seat: Seat) => rowsOf(hidden, seat);
+  const outer = (team: Team) => rowsOf(hidden, team);
   if (attention.kind === "heads") {
     const { heads, keyHeads, headDim, hasNorms, hasSinks } = attention;
-    const queries = (seat: Seat) => times(headsOf(heads, keyHeads, seat).queries, headDim);
-    const keys = (seat: Seat) => times(headsOf(heads, keyHeads, seat).keys, headDim);
+    const queries = (team: Team) => times(headsOf(heads, keyHeads, team).queries, headDim);
+    const keys = (team: Team) => times(headsOf(heads, keyHeads, team).keys, headDim);
     return [
       ...linear(`${key}.q`, `${name}.q_proj`, heads * headDim, hidden, queries),
       ...linear(`${key}.k`, `${name}.k_proj`, keyHeads * headDim, hidden, keys),
@@ -137,19 +137,19 @@ function attentionTensors(config: DecoderConfig, layer: Layer, key: string, name
     ];
   }
   const { heads, queryRank, rank, plainDim, ropeDim, valueDim } = attention;
-  const own = (seat: Seat) => headsOf(heads, heads, seat).queries;
-  const queries = (seat: Seat) => times(own(seat), plainDim + ropeDim);
+  const own = (team: Team) => headsOf(heads, heads, team).queries;
+  const queries = (team: Team) => times(own(team), plainDim + ropeDim);
   const rows = heads * (plainDim + ropeDim);
   return [
     ...(queryRank === null
       ? linear(`${key}.q_b`, `${name}.q_proj`, rows, hidden, queries)
       : [
-          ...linear(`${key}.q_a`, `${name}.q_a_proj`, queryRank, hidden, (seat) => rowsOf(queryRank, seat)),
+          ...linear(`${key}.q_a`, `${name}.q_a_proj`, queryRank, hidden, (team) => rowsOf(queryRank, team)),
           vector(`${key}.q_a_norm`, `${name}.q_a_layernorm.weight`, queryRank),
           ...linear(`${key}.q_b`, `${name}.q_b_proj`, rows, queryRank, queries),
         ]),
-    ...linear(`${key}.kv_a`, `${name}.kv_a_proj_with_mqa`, rank + ropeDim, hidden, (seat) =>
-      rowsOf(rank + ropeDim, seat),
+    ...linear(`${key}.kv_a`, `${name}.kv_a_proj_with_mqa`, rank + ropeDim, hidden, (team) =>
+      rowsOf(rank + ropeDim, team),
     ),
     vector(`${key}.kv_a_norm`, `${name}.kv_a_layernorm.weight`, rank),
     ...(["to latent", "from latent"] as const).map((as) => ({
@@ -166,18 +166,18 @@ function attentionTensors(config: DecoderConfig, layer: Layer, key: string, name
 }
 
 function gatedTensors(key: string, name: string, hidden: number, size: number): WantedTensor[] {
-  const inner = (seat: Seat) => rowsOf(size, seat);
+  const inner = (team: Team) => rowsOf(size, team);
   return [
     ...linear(`${key}.gate`, `${name}.gate_proj`, size, hidden, inner),
     ...linear(`${key}.up`, `${name}.up_proj`, size, hidden, inner),
-    ...linear(`${key}.down`, `${name}.down_proj`, hidden, size, (seat) => rowsOf(hidden, seat)),
+    ...linear(`${key}.down`, `${name}.down_proj`, hidden, size, (team) => rowsOf(hidden, team)),
   ];
 }
 
 function expertTensors(config: DecoderConfig, experts: Experts, key: string, name: string): WantedTensor[] {
   const { hidden } = config;
   const { count, size, names, sharedSize } = experts;
-  const inner = (seat: Seat) => rowsOf(size, seat);
+  const inner = (team: Team) => rowsOf(size, team);
   return [
     ...linear(`${key}.router`, `${name}.${names.router}`, count, hidden, all(count)).map((tensor) => ({
       ...tensor,
@@ -191,12 +191,12 @@ function expertTensors(config: DecoderConfig, experts: Experts, key: string, nam
           gatedTensors(`${key}.${e}`, `${name}.experts.${e}`, hidden, size),
         ).flat()
       : [
-          stack(`${key}.experts.gate`, `${name}.experts.gate_up_proj`, [count, 2 * size, hidden], (seat) =>
-            times(inner(seat), 2),
+          stack(`${key}.experts.gate`, `${name}.experts.gate_up_proj`, [count, 2 * size, hidden], (team) =>
+            times(inner(team), 2),
           ),
           vector(`${key}.experts.gate.bias`, `${name}.experts.gate_up_proj_bias`, count, 2 * size),
-          stack(`${key}.experts.down`, `${name}.experts.down_proj`, [count, hidden, size], (seat) =>
-            rowsOf(hidden, seat),
+          stack(`${key}.experts.down`, `${name}.experts.down_proj`, [count, hidden, size], (team) =>
+            rowsOf(hidden, team),
           ),
           vector(`${key}.experts.down.bias`, `${name}.experts.down_proj_bias`, count, hidden),
         ]),
@@ -206,7 +206,7 @@ function expertTensors(config: DecoderConfig, experts: Experts, key: string, nam
   ];
 }
 
-function stack(key: string, name: string, shape: number[], rows: (seat: Seat) => Range): WantedTensor {
+function stack(key: string, name: string, shape: number[], rows: (team: Team) => Range): WantedTensor {
   return { key, names: [name], shape, as: "stack", isMultiplied: true, rows };
 }
 
@@ -216,10 +216,10 @@ function encoderTensors(config: EncoderConfig): WantedTensor[] {
     vector(key, `${name}.weight`, hidden),
     vector(`${key}.bias`, `${name}.bias`, hidden),
   ];
-  const share = (total: number) => (seat: Seat) => rowsOf(total, seat);
+  const share = (total: number) => (team: Team) => rowsOf(total, team);
   const layers = config.layers.flatMap(({ heads, headDim, size }, i) => {
     const at = `encoder.layer.${i}`;
-    const own = (seat: Seat) => times(shareOf(heads, seat), headDim);
+    const own = (team: Team) => times(shareOf(heads, team), headDim);
     return [
       ...linear(`${i}.q`, `${at}.attention.self.query`, hidden, hidden, own),
       ...linear(`${i}.k`, `${at}.attention.self.key`, hidden, hidden, own),

@@ -8,14 +8,14 @@ const BATCH = 512;
 /** Groups texts into batches that go through an encoder together. */
 export function batchesOf(lists: readonly Int32Array[]): Int32Array[][] {
   const batches: Int32Array[][] = [];
-  let room = 0;
+  let budget = 0;
   for (const ids of lists) {
-    if (room < ids.length) {
+    if (budget < ids.length) {
       batches.push([]);
-      room = BATCH;
+      budget = BATCH;
     }
     batches.at(-1)!.push(ids);
-    room -= ids.length;
+    budget -= ids.length;
   }
   return batches;
 }

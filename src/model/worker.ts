@@ -20,6 +20,6 @@ function perform(task: ModelTask): Float32Array | undefined {
 
 serveMessages<ModelMessage>((message) => {
   if ("id" in message) return perform(message.task);
-  member = new Member(instantiate(message.module), message.seat, message.shared, message.precisions);
+  member = new Member(instantiate(message.module), message.team, message.shared, message.precisions);
   return undefined;
 });

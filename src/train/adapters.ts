@@ -70,9 +70,9 @@ export class Adapters {
     { a, b, rank, scale }: Adapter,
     { tokens, low, work }: Buffers,
   ): void {
-    const { seat } = this.#program;
+    const { team } = this.#program;
     const transposed = (at: number, stride: number) => ({ at, stride, isTransposed: true });
-    const rows = new Chunks(n).rowsOf(seat);
+    const rows = new Chunks(n).rowsOf(team);
     const ofB = { at: b.gradient + 4 * rows.start * rank, stride: rank };
     const height = rows.end - rows.start;
     const dyOfRows = transposed(dy + 4 * rows.start, n);
@@ -84,7 +84,7 @@ export class Adapters {
       work,
       scale,
     );
-    const columns = new Chunks(k).rowsOf(seat);
+    const columns = new Chunks(k).rowsOf(team);
     const ofA = { at: a.gradient + 4 * columns.start, stride: k };
     const width = columns.end - columns.start;
     const xOfColumns = transposed(x + 4 * columns.start, k);

@@ -35,7 +35,7 @@ export class TrainedAttention {
   /** The sequences and key-value heads of this member. */
   #tasks(batch: number): { readonly row: number; readonly keyHead: number }[] {
     const { keyHeads } = this.#sizes;
-    const { start, end } = shareOf(batch * keyHeads, this.#program.seat);
+    const { start, end } = shareOf(batch * keyHeads, this.#program.team);
     return Array.from({ length: end - start }, (_, i) => ({
       row: Math.floor((start + i) / keyHeads),
       keyHead: (start + i) % keyHeads,

@@ -109,7 +109,7 @@ export class Buffers {
     this.size = size;
     this.tokens = tokens;
     this.chunks = new Chunks(tokens, blockRows(recipe.forward.x, recipe.inputGradient.dy));
-    const buffer = (name: string, cols: number) => program.room(name, tokens * cols);
+    const buffer = (name: string, cols: number) => program.floats(name, tokens * cols);
     this.inputs = buffer("inputs", 1);
     this.targets = buffer("targets", 1);
     this.losses = program.bytes("losses", 8 * this.chunks.count);
@@ -127,7 +127,7 @@ export class Buffers {
     this.negatedSin = buffer("all back", rope.frequencies.length);
     const norms = parameters.all.filter(({ isMatrix }) => !isMatrix);
     this.norms = new Map(
-      norms.map(({ name, count }) => [name, program.room(`${name} by chunk`, this.chunks.count * count)]),
+      norms.map(({ name, count }) => [name, program.floats(`${name} by chunk`, this.chunks.count * count)]),
     );
     const adapted = weights.linears.filter(({ adapter }) => adapter !== null);
     this.low = new Map(
@@ -135,17 +135,17 @@ export class Buffers {
     );
     const rank = adapted[0]?.adapter?.rank ?? 0;
     this.dlow = [0, 1, 2].map((i) => buffer(`dlow ${i}`, rank));
-    const { seat } = program;
-    const works = Array.from({ length: seat.size }, (_, rank) =>
-      workspaceOf(program, config, weights, this.chunks, size, { rank, size: seat.size }),
+    const { team } = program;
+    const works = Array.from({ length: team.size }, (_, rank) =>
+      workspaceOf(program, config, weights, this.chunks, size, { rank, size: team.size }),
     );
-    this.work = works[seat.rank]!;
+    this.work = works[team.rank]!;
     this.#fillAngles();
   }
 
   /** The tokens of this member. */
   get own(): Range {
-    return this.chunks.rowsOf(this.#program.seat);
+    return this.chunks.rowsOf(this.#program.team);
   }
 
   /**

@@ -1,4 +1,4 @@
-import { type Range, type Seat, shareOf } from "../model/share.ts";
+import { type Range, shareOf, type Team } from "../model/share.ts";
 
 /** Fewest rows of a chunk: the kernels sum products of few rows in another order than those of many. */
 const LEAST_ROWS = 32;
@@ -21,13 +21,13 @@ export class Chunks {
   }
 
   /** The chunks of a member. */
-  of(seat: Seat): Range {
-    return shareOf(this.count, seat);
+  of(team: Team): Range {
+    return shareOf(this.count, team);
   }
 
   /** The rows of a member's chunks. */
-  rowsOf(seat: Seat): Range {
-    return this.rows(this.of(seat));
+  rowsOf(team: Team): Range {
+    return this.rows(this.of(team));
   }
 
   /** The rows of some chunks. */

@@ -32,13 +32,13 @@ export class Counts {
   constructor(program: Program, weights: readonly LinearWeight[]) {
     this.#program = program;
     this.#weights = weights;
-    this.#length = program.seat.size * weights.length * OPERANDS.length * SUMS;
+    this.#length = program.team.size * weights.length * OPERANDS.length * SUMS;
     this.#start = program.bytes("counts", 8 * this.#length);
   }
 
   /** Counts `values` more values of an operand, and gives the address of the sums the kernel adds to. */
   add({ index }: LinearWeight, operand: OperandName, values: number): number {
-    const sums = this.#sums(index, operand, this.#program.seat.rank);
+    const sums = this.#sums(index, operand, this.#program.team.rank);
     sums[COUNT]! += values;
     return sums.byteOffset;
   }
@@ -52,7 +52,7 @@ export class Counts {
   take(): Map<string, Record<OperandName, RangeCounts>> {
     const of = (index: number, operand: OperandName): RangeCounts => {
       const counts = { amax: 0, count: 0, flushed: 0, saturated: 0 };
-      for (let rank = 0; rank < this.#program.seat.size; rank++) {
+      for (let rank = 0; rank < this.#program.team.size; rank++) {
         const sums = this.#sums(index, operand, rank);
         counts.amax = Math.max(counts.amax, sums[AMAX]!);
         counts.count += sums[COUNT]!;

@@ -14,11 +14,11 @@ import { isRecord, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { canShare } from "../threads/start.ts";
 import { instantiate, sharedMemory } from "../wasm/instantiate.ts";
-import { LocalTrainingCrew, type TrainingCrew, WorkerTrainingCrew } from "./crew.ts";
 import { OPTIMIZER, readOptimizer } from "./files.ts";
 import { LINEARS } from "./linears.ts";
 import { ADAPTER, ADAPTER_CONFIG, initializeAdapters, isAdapter, readAdapters } from "./lora.ts";
 import { TrainingMember, type TrainingPlan } from "./member.ts";
+import { LocalTrainingMembers, type TrainingMembers, WorkerTrainingMembers } from "./members.ts";
 import { checkOptions, type TrainerOptions } from "./options.ts";
 import { notTrained, type Parameters } from "./parameters.ts";
 import { normalValues } from "./random.ts";
@@ -74,11 +74,11 @@ export async function createTrainer(
   else if (lora !== null) initializeAdapters(program, parameters.all, settings.seed);
   const state = files.get(OPTIMIZER);
   const steps = state === undefined ? 0 : await readOptimizer(program, parameters.trained, moments, state);
-  const crew: TrainingCrew =
+  const members: TrainingMembers =
     memory === undefined
-      ? new LocalTrainingCrew(member)
-      : await WorkerTrainingCrew.open(size, module, memory, plan);
-  return new Trainer({ member, crew, config, json: json!, settings, steps });
+      ? new LocalTrainingMembers(member)
+      : await WorkerTrainingMembers.open(size, module, memory, plan);
+  return new Trainer({ member, members, config, json: json!, settings, steps });
 }
 
 function isFiles(model: ReadonlyMap<string, Source> | NewModel): model is ReadonlyMap<string, Source> {

@@ -237,7 +237,7 @@ export function normBackward(
   parts: number,
 ): void {
   const kernels = program.kernels as TrainKernels;
-  const { start, end } = chunks.of(program.seat);
+  const { start, end } = chunks.of(program.team);
   for (let chunk = start; chunk < end; chunk++) {
     const rows = chunks.rows({ start: chunk, end: chunk + 1 });
     const at = 4 * rows.start * parts * count;

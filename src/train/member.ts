@@ -1,7 +1,7 @@
 import type { DecoderConfig } from "../model/config.ts";
 import type { Shared } from "../model/exchange.ts";
 import { Program } from "../model/program.ts";
-import type { Seat } from "../model/share.ts";
+import type { Team } from "../model/share.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import { type BatchSize, Buffers } from "./buffers.ts";
 import { Counts } from "./counts.ts";
@@ -60,10 +60,10 @@ export class TrainingMember {
   /** The weights whose rounded and transposed forms have to be made again. */
   #stale: "all" | "trained" | "none" = "all";
 
-  constructor(instance: Instance, seat: Seat, shared: Shared | null, plan: TrainingPlan) {
+  constructor(instance: Instance, team: Team, shared: Shared | null, plan: TrainingPlan) {
     const { config, counts, moments, lora } = plan;
-    const program = new Program(instance, seat, shared, {});
-    if (seat.size > 1) moveScratch(program);
+    const program = new Program(instance, team, shared, {});
+    if (team.size > 1) moveScratch(program);
     this.program = program;
     this.#plan = plan;
     this.parameters = new Parameters(program, config, moments, lora);

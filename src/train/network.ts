@@ -98,7 +98,7 @@ export class Network {
     const norm = this.#parameters.get("model.norm.weight").value;
     kernels.rmsNorm(lastNormed + at, stride, last + at, stride, norm, own.end - own.start, hidden, epsilon);
     this.#products.forward(lastNormed, own, [{ y: logits, weight: this.#weights.head }], work);
-    const { start, end } = chunks.of(program.seat);
+    const { start, end } = chunks.of(program.team);
     for (let chunk = start; chunk < end; chunk++) {
       const rows = chunks.rows({ start: chunk, end: chunk + 1 });
       const place = logits + 4 * rows.start * vocabulary;
@@ -135,20 +135,20 @@ export class Network {
   /** Gradients of the embedding. A member adds those of the tokens with id % members = its rank. */
   #embedBackward({ tokens, inputs, d }: Buffers): void {
     const { hidden } = this.#config;
-    const { buffer, seat } = this.#program;
+    const { buffer, team } = this.#program;
     const { gradient: words, isTrained } = this.#parameters.get("model.embed_tokens.weight");
     if (!isTrained) return;
     for (const [token, id] of new Int32Array(buffer, inputs, tokens).entries())
-      if (id % seat.size === seat.rank)
+      if (id % team.size === team.rank)
         this.#kernels.addScaled(words + 4 * id * hidden, d.x + 4 * token * hidden, hidden, 1);
   }
 
   /** Adds up the gradients of norms over chunks. Each norm is done by one member. */
   #addNorms({ norms, chunks }: Buffers): void {
-    const { seat } = this.#program;
+    const { team } = this.#program;
     for (const [i, [name, parts]] of [...norms].entries()) {
       const { gradient, count, isTrained } = this.#parameters.get(name);
-      if (!isTrained || i % seat.size !== seat.rank) continue;
+      if (!isTrained || i % team.size !== team.rank) continue;
       for (let chunk = 0; chunk < chunks.count; chunk++)
         this.#kernels.addScaled(gradient, parts + 4 * chunk * count, count, 1);
     }

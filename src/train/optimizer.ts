@@ -53,7 +53,7 @@ export class Optimizer {
   }
 
   get #own(): Range {
-    return shareOf(this.#pieces.length, this.#program.seat);
+    return shareOf(this.#pieces.length, this.#program.team);
   }
 
   /** Sets this member's gradients to 0. */

@@ -38,7 +38,7 @@ export class Parameters {
       const isTrained = lora === null || isAdapter(name);
       const count = shape.reduce((product, size) => product * size, 1);
       // Memory is all zeros at first.
-      const place = (what: string) => program.room(`${name} ${what}`, count);
+      const place = (what: string) => program.floats(`${name} ${what}`, count);
       const moment = (what: string) => program.bytes(`${name} ${what}`, (moments === "f32" ? 4 : 2) * count);
       const value = place("value");
       const learned = isTrained

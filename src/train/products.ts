@@ -29,17 +29,17 @@ export class LinearProducts {
   /** Makes this member's part of a weight's rounded forms, after its values have changed. */
   refresh(weight: LinearWeight, work: Workspace): void {
     const { parameter, n, k, recipe, rounded, across } = weight;
-    const { seat } = this.#program;
+    const { team } = this.#program;
     const { w } = recipe.forward;
     if (w !== null) {
-      const { start, end } = new Chunks(n, blockRows(w)).rowsOf(seat);
+      const { start, end } = new Chunks(n, blockRows(w)).rowsOf(team);
       const at = 4 * start * k;
       const rounding: Rounding = { weight, role: "forward w", format: w };
       this.roundings.rows(rounded + at, parameter.value + at, { start, end, cols: k }, work, rounding);
     }
     const { w: other } = recipe.inputGradient;
     if (other !== null && across !== rounded) {
-      const own = new Chunks(k, blockRows(other)).rowsOf(seat);
+      const own = new Chunks(k, blockRows(other)).rowsOf(team);
       const rounding: Rounding = { weight, role: "inputGradient w", format: other };
       this.roundings.share(across, parameter.value, [n, k], own, work, rounding);
     }
@@ -92,7 +92,7 @@ export class LinearProducts {
     const { k, recipe } = weight;
     const { x: format, hadamard } = recipe.weightGradient;
     if (format === null && !hadamard) return;
-    const own = new Chunks(k, blockRows(format)).rowsOf(this.#program.seat);
+    const own = new Chunks(k, blockRows(format)).rowsOf(this.#program.team);
     const rounding: Rounding = { weight, role: "weightGradient x", format, hadamard };
     this.roundings.share(dst, x, [tokens, k], own, work, rounding);
   }
@@ -108,7 +108,7 @@ export class LinearProducts {
   ): void {
     const { n, k, recipe, parameter } = weight;
     const { dy: format, x: formatOfX, hadamard } = recipe.weightGradient;
-    const own = new Chunks(n, blockRows(format)).rowsOf(this.#program.seat);
+    const own = new Chunks(n, blockRows(format)).rowsOf(this.#program.team);
     const rows = own.end - own.start;
     let left: Operand = { at: dy + 4 * own.start, stride: n, isTransposed: true };
     if (format !== null || hadamard) {

@@ -1,5 +1,5 @@
 import type { Shared } from "../model/exchange.ts";
-import type { Seat } from "../model/share.ts";
+import type { Team } from "../model/share.ts";
 import type { TrainingPlan, TrainingRequest } from "./member.ts";
 
 /** Sent first to a worker, and answered without an id. */
@@ -7,7 +7,7 @@ export interface TrainingOpening {
   readonly module: WebAssembly.Module;
   /** Memory of all members, and of the thread that asks them. */
   readonly memory: WebAssembly.Memory;
-  readonly seat: Seat;
+  readonly team: Team;
   readonly shared: Shared;
   readonly plan: TrainingPlan;
 }

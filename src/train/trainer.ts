@@ -6,10 +6,10 @@ import { kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { BatchSize, Buffers } from "./buffers.ts";
 import type { OperandName, RangeCounts } from "./counts.ts";
-import type { TrainingCrew } from "./crew.ts";
 import { adapterFiles, modelFiles, OPTIMIZER, optimizerFile } from "./files.ts";
 import type { SeenLinear } from "./layer.ts";
 import type { TrainingMember } from "./member.ts";
+import type { TrainingMembers } from "./members.ts";
 import { firstNonFinite } from "./non-finite.ts";
 import type { TrainerSettings } from "./options.ts";
 import { wrongArgument } from "./wrong-option.ts";
@@ -26,7 +26,7 @@ export interface StepResult {
 export interface TrainerParts {
   /** The member of this thread: the only one, or the view of the workers' memory. */
   readonly member: TrainingMember;
-  readonly crew: TrainingCrew;
+  readonly members: TrainingMembers;
   readonly config: DecoderConfig;
   readonly json: Json;
   readonly settings: TrainerSettings;
@@ -40,17 +40,17 @@ export interface TrainerParts {
 export class Trainer {
   readonly config: DecoderConfig;
   readonly #member: TrainingMember;
-  readonly #crew: TrainingCrew;
+  readonly #members: TrainingMembers;
   readonly #json: Json;
   readonly #settings: TrainerSettings;
   #steps: number;
   #isClosed = false;
 
   /** Use {@link createTrainer}. */
-  constructor({ member, crew, config, json, settings, steps }: TrainerParts) {
+  constructor({ member, members, config, json, settings, steps }: TrainerParts) {
     this.config = config;
     this.#member = member;
-    this.#crew = crew;
+    this.#members = members;
     this.#json = json;
     this.#settings = settings;
     this.#steps = steps;
@@ -63,7 +63,7 @@ export class Trainer {
 
   /** The number of threads that share a step. */
   get threads(): number {
-    return this.#program.seat.size;
+    return this.#program.team.size;
   }
 
   get #program(): Program {
@@ -80,7 +80,7 @@ export class Trainer {
   async step(ids: Int32Array, shape: readonly [number, number], parts = 1): Promise<StepResult> {
     const { betas, epsilon, weightDecay, clip, learningRate, schedule } = this.#settings;
     const loss = await this.#run(ids, shape, true, parts);
-    await this.#crew.run({ kind: "measure" });
+    await this.#members.run({ kind: "measure" });
     const { norm, bad } = this.#member.optimizer.norm();
     if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
       const size = { batch: shape[0] / parts, length: shape[1] - 1 };
@@ -90,7 +90,7 @@ export class Trainer {
     if (!(rate >= 0 && rate < Infinity))
       throw wrongArgument("step: schedule", "a rate from 0 on", rate, "Return a number from 0 on.");
     this.#steps++;
-    await this.#crew.run({
+    await this.#members.run({
       kind: "update",
       update: {
         step: this.#steps,
@@ -165,7 +165,7 @@ export class Trainer {
     const draw = { seed: this.#settings.seed, step: this.#steps, part };
     const buffers = this.#member.buffers(size);
     buffers.take(ids);
-    await this.#crew.run({ kind: "pass", size, factor, gradients, draw });
+    await this.#members.run({ kind: "pass", size, factor, gradients, draw });
     return buffers.loss;
   }
 
@@ -261,7 +261,7 @@ export class Trainer {
   /** Ends the workers. The trainer cannot be used any more; its memory goes with it. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    await this.#crew.close();
+    await this.#members.close();
   }
 
   /** The end of an `await using` block closes it. */

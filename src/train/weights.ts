@@ -68,8 +68,8 @@ export class Weights {
       const [n, k] = parameter.shape as [number, number];
       const { w } = of.forward;
       const other = of.inputGradient.w;
-      const room = (what: string) => program.room(`${name} ${what}`, parameter.count);
-      const rounded = w === null ? parameter.value : room("rounded");
+      const buffer = (what: string) => program.floats(`${name} ${what}`, parameter.count);
+      const rounded = w === null ? parameter.value : buffer("rounded");
       return {
         name,
         parameter,
@@ -77,7 +77,7 @@ export class Weights {
         k,
         recipe: of,
         rounded,
-        across: other === null ? parameter.value : isOneRounding(w, other) ? rounded : room("across"),
+        across: other === null ? parameter.value : isOneRounding(w, other) ? rounded : buffer("across"),
         index,
         indexOfX,
         adapter: makeAdapter(lora, parameters, parameter),

@@ -10,8 +10,8 @@ let member: TrainingMember | undefined;
 serveMessages<TrainingMessage>((message) => {
   if ("id" in message) member!.run(message.task);
   else {
-    const { module, memory, seat, shared, plan } = message;
-    member = new TrainingMember(instantiate(module, memory), seat, shared, plan);
+    const { module, memory, team, shared, plan } = message;
+    member = new TrainingMember(instantiate(module, memory), team, shared, plan);
   }
   return undefined;
 });

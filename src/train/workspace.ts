@@ -1,6 +1,6 @@
 import type { DecoderConfig } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
-import type { Seat } from "../model/share.ts";
+import type { Team } from "../model/share.ts";
 import { HEAD_BLOCK } from "./attention.ts";
 import type { BatchSize } from "./buffers.ts";
 import { Chunks } from "./chunks.ts";
@@ -29,16 +29,16 @@ export function workspaceOf(
   { linears, head }: Weights,
   chunks: Chunks,
   { batch, length }: BatchSize,
-  seat: Seat,
+  team: Team,
 ): Workspace {
   const kernels = program.kernels as TrainKernels;
   const { heads, keyHeads, headDim } = attentionOf(config);
   const tokens = batch * length;
-  const bytes = (what: string, count: number) => program.bytes(`${what} of ${seat.rank}`, count >>> 0);
-  const floats = (what: string, count: number) => program.room(`${what} of ${seat.rank}`, count);
+  const bytes = (what: string, count: number) => program.bytes(`${what} of ${team.rank}`, count >>> 0);
+  const named = (what: string, count: number) => program.floats(`${what} of ${team.rank}`, count);
   const most = (of: (weight: LinearWeight) => number) => Math.max(...[...linears, head].map(of));
   const ownOf = (shares: Chunks) => {
-    const { start, end } = shares.rowsOf(seat);
+    const { start, end } = shares.rowsOf(team);
     return end - start;
   };
   const rows = ownOf(chunks);
@@ -58,11 +58,11 @@ export function workspaceOf(
     kernels.plainWorkspace(HEAD_BLOCK, Math.max(length, headDim)) >>> 0,
   );
   return {
-    rounded: floats("rounded", Math.max(rows * most(width), most(height) * tokens)),
-    transposed: floats("transposed", most(height) * tokens),
+    rounded: named("rounded", Math.max(rows * most(width), most(height) * tokens)),
+    transposed: named("transposed", most(height) * tokens),
     gemm: bytes("gemm", gemm),
     rounding: bytes("rounding", kernels.roundWorkspace(Math.max(tokens, most(width)), blockRows(...formats))),
     attention: bytes("attention", kernels.attentionWorkspace(length * (heads / keyHeads), headDim, headDim)),
-    scores: { p: floats("p", length * length), dp: floats("dp", length * length) },
+    scores: { p: named("p", length * length), dp: named("dp", length * length) },
   };
 }

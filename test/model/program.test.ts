@@ -22,9 +22,9 @@ function productsOf(x: Float32Array, weights: readonly BlockScaled[]): Float32Ar
     program.store.fill({ key: `${i}`, slice: 0, first: 0, values: codes, scales: scales as Uint8Array });
     program.store.seal(`${i}`);
   });
-  const at = program.room("x", x.length);
+  const at = program.floats("x", x.length);
   const products = weights.map((_, i) => ({
-    dst: program.room(`y ${i}`, ROWS * N),
+    dst: program.floats(`y ${i}`, ROWS * N),
     linear: program.linear(`${i}`, () => range),
   }));
   program.view(at, x.length).set(x);

@@ -3,7 +3,7 @@ import { Engine } from "../../src/engine/engine.ts";
 import { compileForModels } from "../../src/model/build.ts";
 import type { ModelKernels } from "../../src/model/kernels.ts";
 import { Store } from "../../src/model/store.ts";
-import { type Declared, type Placed, widenRows } from "../../src/model/stored.ts";
+import { type DeclaredRows, type LoadedTensor, widenRows } from "../../src/model/stored.ts";
 import { schemes } from "../../src/tensor/schemes.ts";
 import { Arena } from "../../src/wasm/arena.ts";
 import { instantiate } from "../../src/wasm/instantiate.ts";
@@ -18,7 +18,7 @@ function makeStore(weights: "codes" | "int7") {
   const { kernels, memory } = instantiate(module);
   const arena = new Arena(memory, kernels.heapBase());
   const store = new Store(kernels as ModelKernels, arena, weights);
-  const rowsOf = ({ rows, cols, slices }: Placed) =>
+  const rowsOf = ({ rows, cols, slices }: LoadedTensor) =>
     arena.frame([4 * cols], (at) =>
       slices.flatMap((slice) =>
         Array.from({ length: rows }, (_, row) => {
@@ -39,7 +39,7 @@ function fill(store: Store, isScaled: boolean): Float32Array {
   const values = randomNormal(7, SLICES * ROWS * COLS);
   const scheme = { ...schemes.deepseekWeight!, block: BLOCK };
   const tensor = engine.quantize(values, [SLICES, ROWS, COLS], scheme);
-  const declared: Declared = {
+  const declared: DeclaredRows = {
     ...{ key: "a", name: "a", slices: SLICES, cols: COLS, isMultiplied: true, range: RANGE },
     totalRows: ROWS,
     stored: isScaled ? { kind: "scaled", format: 0, scaleType: 0, block: BLOCK } : { kind: "plain", type: 0 },

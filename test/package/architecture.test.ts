@@ -156,7 +156,7 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   "#model-kernels": ["model/build.ts"],
   "#worker": ["threads/gemm-threads.ts"],
   "#model-worker": ["model/script.ts"],
-  "#train-worker": ["train/crew.ts"],
+  "#train-worker": ["train/members.ts"],
   "@huggingface/tokenizers": ["model/tokenizer.ts"],
   "@huggingface/jinja": ["model/tokenizer.ts"],
   "@assemblyscript/loader": ["wasm/instantiate.ts"],

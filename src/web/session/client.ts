@@ -1,5 +1,5 @@
 import { problemOf } from "../workers/problem.ts";
-import type { Call, Crew, Method, Problem, Reply, RunProgress, Session } from "../workers/protocol.ts";
+import type { Call, Method, Problem, Reply, RunProgress, Session, WorkerPorts } from "../workers/protocol.ts";
 
 /** A problem on its way through promises. */
 export class Trouble extends Error {
@@ -29,7 +29,7 @@ class Client {
   onProgress: (progress: RunProgress) => void = () => {};
 
   constructor() {
-    this.startCrew();
+    this.startWorkers();
     this.worker.onmessage = ({ data }: MessageEvent<Reply>) => {
       if ("progress" in data) {
         this.onProgress(data.progress);
@@ -49,7 +49,7 @@ class Client {
   }
 
   /** Starts a worker per core for the coordinator, each at the other end of a port. */
-  private startCrew(): void {
+  private startWorkers(): void {
     const ports: MessagePort[] = [];
     for (let i = 0; i < WORKERS; i++) {
       const { port1, port2 } = new MessageChannel();
@@ -57,12 +57,12 @@ class Client {
       worker.onerror = (event) => {
         event.preventDefault();
         const lost = event.message || "A worker stopped.";
-        this.worker.postMessage({ lost } satisfies Crew);
+        this.worker.postMessage({ lost } satisfies WorkerPorts);
       };
       worker.postMessage({ port: port1 }, [port1]);
       ports.push(port2);
     }
-    this.worker.postMessage({ ports } satisfies Crew, ports);
+    this.worker.postMessage({ ports } satisfies WorkerPorts, ports);
   }
 
   call<M extends Method>(method: M, ...args: Parameters<Session[M]>): ReturnType<Session[M]> {

@@ -1,7 +1,7 @@
 import { CheckpointSession } from "./checkpoint-session.ts";
 import { Pool } from "./pool.ts";
 import { problemOf } from "./problem.ts";
-import type { Call, Crew, Reply } from "./protocol.ts";
+import type { Call, Reply, WorkerPorts } from "./protocol.ts";
 
 declare const self: DedicatedWorkerGlobalScope;
 
@@ -9,7 +9,7 @@ const send = (reply: Reply): void => self.postMessage(reply);
 let pool: Pool;
 let session: CheckpointSession;
 
-self.onmessage = async ({ data }: MessageEvent<Crew | Call>): Promise<void> => {
+self.onmessage = async ({ data }: MessageEvent<WorkerPorts | Call>): Promise<void> => {
   if ("ports" in data) {
     pool = new Pool(data.ports);
     session = new CheckpointSession(pool, (progress) => send({ progress }));

@@ -287,7 +287,7 @@ export interface Call {
 }
 
 /** Page to coordinator: the strip workers there are, first of all; later, that one of them died. */
-export type Crew = { readonly ports: readonly MessagePort[] } | { readonly lost: string };
+export type WorkerPorts = { readonly ports: readonly MessagePort[] } | { readonly lost: string };
 
 /** Coordinator to page: the answer to a call, or the progress of a run. */
 export type Reply =

@@ -3,7 +3,7 @@ import { canShare, isPage, type Script } from "../threads/start.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import type { ModelConfig } from "./config.ts";
 import { makeShared, type Shared, together } from "./exchange.ts";
-import type { Taker } from "./load.ts";
+import type { WeightReceiver } from "./load.ts";
 import { Member, type ModelRequest } from "./member.ts";
 import type { Precisions } from "./precisions.ts";
 import type { ModelOpening, ModelTask } from "./protocol.ts";
@@ -11,8 +11,8 @@ import { SCRIPT } from "./script.ts";
 import { yieldToHost } from "./yield-to-host.ts";
 
 /** All members that run a model together, in this thread or in workers. */
-export interface Crew {
-  readonly takers: readonly Taker[];
+export interface Members {
+  readonly receivers: readonly WeightReceiver[];
   start(config: ModelConfig): Promise<void>;
   /** @returns what the first member says */
   run(request: ModelRequest): Promise<Float32Array | undefined>;
@@ -29,7 +29,7 @@ const EXCHANGED = 2 ** 21;
  * @param lender makes the workers in place of this thread
  * @throws BlockscaleError `option`: there are no workers here; `wasm`
  */
-export async function openCrew(
+export async function openMembers(
   module: WebAssembly.Module,
   threads: number,
   precisions: Precisions,
@@ -37,22 +37,22 @@ export async function openCrew(
     apart = isPage(),
     lender,
   }: { readonly apart?: boolean | undefined; readonly lender?: MessagePort | undefined },
-): Promise<Crew> {
-  if (threads === 1 && !apart) return new LocalCrew(module, precisions);
+): Promise<Members> {
+  if (threads === 1 && !apart) return new LocalMembers(module, precisions);
   const size = canShare() ? threads : 1;
   const shared = size > 1 ? makeShared(EXCHANGED) : null;
-  const crew = new WorkerCrew(shared);
-  await crew.open({ ...SCRIPT, lender }, module, size, precisions);
-  return crew;
+  const members = new WorkerMembers(shared);
+  await members.open({ ...SCRIPT, lender }, module, size, precisions);
+  return members;
 }
 
-class LocalCrew implements Crew {
+class LocalMembers implements Members {
   readonly #member: Member;
-  readonly takers: readonly Taker[];
+  readonly receivers: readonly WeightReceiver[];
 
   constructor(module: WebAssembly.Module, precisions: Precisions) {
     this.#member = new Member(instantiate(module), { rank: 0, size: 1 }, null, precisions);
-    this.takers = [this.#member];
+    this.receivers = [this.#member];
   }
 
   async start(config: ModelConfig): Promise<void> {
@@ -68,16 +68,16 @@ class LocalCrew implements Crew {
 }
 
 /** A member in a worker, which answers in turn. */
-class RemoteMember extends AskedThread<ModelTask> implements Taker {
+class RemoteMember extends AskedThread<ModelTask> implements WeightReceiver {
   async expect(bytes: number): Promise<void> {
     await this.ask({ kind: "expect", bytes });
   }
 
-  async declare(declared: Parameters<Taker["declare"]>[0]): Promise<void> {
+  async declare(declared: Parameters<WeightReceiver["declare"]>[0]): Promise<void> {
     await this.ask({ kind: "declare", declared });
   }
 
-  async fill(filling: Parameters<Taker["fill"]>[0]): Promise<void> {
+  async fill(filling: Parameters<WeightReceiver["fill"]>[0]): Promise<void> {
     const values = withOwnBuffer(filling.values);
     const scales = filling.scales === null ? null : withOwnBuffer(filling.scales);
     const buffers = scales === null ? [values.buffer] : [values.buffer, scales.buffer];
@@ -94,7 +94,7 @@ function withOwnBuffer(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return (bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice()) as Uint8Array<ArrayBuffer>;
 }
 
-class WorkerCrew implements Crew {
+class WorkerMembers implements Members {
   readonly #shared: Shared | null;
   #members: readonly RemoteMember[] = [];
 
@@ -111,7 +111,7 @@ class WorkerCrew implements Crew {
     this.#members = Array.from({ length: size }, () => new RemoteMember());
     try {
       await this.#all((member, rank) => {
-        const opening: ModelOpening = { module, seat: { rank, size }, shared: this.#shared, precisions };
+        const opening: ModelOpening = { module, team: { rank, size }, shared: this.#shared, precisions };
         return member.start(script, opening);
       });
     } catch (error) {
@@ -120,7 +120,7 @@ class WorkerCrew implements Crew {
     }
   }
 
-  get takers(): readonly Taker[] {
+  get receivers(): readonly WeightReceiver[] {
     return this.#members;
   }
 

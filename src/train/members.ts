@@ -11,13 +11,13 @@ const SCRIPT: Script = {
 };
 
 /** The members that train a model together: one in this thread, or several in workers. */
-export interface TrainingCrew {
+export interface TrainingMembers {
   run(request: TrainingRequest): Promise<void>;
   close(): Promise<void>;
 }
 
 /** The one member of this thread. */
-export class LocalTrainingCrew implements TrainingCrew {
+export class LocalTrainingMembers implements TrainingMembers {
   readonly #member: TrainingMember;
 
   constructor(member: TrainingMember) {
@@ -32,7 +32,7 @@ export class LocalTrainingCrew implements TrainingCrew {
 }
 
 /** Workers that run the same program in lock-step, on one memory. */
-export class WorkerTrainingCrew implements TrainingCrew {
+export class WorkerTrainingMembers implements TrainingMembers {
   readonly #shared: Shared = makeShared(0);
   readonly #threads: readonly AskedThread<TrainingRequest>[];
 
@@ -46,19 +46,25 @@ export class WorkerTrainingCrew implements TrainingCrew {
     module: WebAssembly.Module,
     memory: WebAssembly.Memory,
     plan: TrainingPlan,
-  ): Promise<WorkerTrainingCrew> {
-    const crew = new WorkerTrainingCrew(size);
-    const openings = crew.#threads.map((thread, rank) => {
-      const opening: TrainingOpening = { module, memory, seat: { rank, size }, shared: crew.#shared, plan };
+  ): Promise<WorkerTrainingMembers> {
+    const members = new WorkerTrainingMembers(size);
+    const openings = members.#threads.map((thread, rank) => {
+      const opening: TrainingOpening = {
+        module,
+        memory,
+        team: { rank, size },
+        shared: members.#shared,
+        plan,
+      };
       return thread.start(SCRIPT, opening);
     });
     try {
-      await together(crew.#shared, openings);
+      await together(members.#shared, openings);
     } catch (error) {
-      await crew.close();
+      await members.close();
       throw error;
     }
-    return crew;
+    return members;
   }
 
   async run(request: TrainingRequest): Promise<void> {
