@@ -77,16 +77,17 @@ export function compare(
   values: usize,
   became: usize,
   codes: usize,
+  parts: usize,
   n: usize,
 ): void {
   // biome-ignore format: one instantiation a line
   switch (format * 3 + type) {
-    case 0: return compareAs<E4M3, F32>(sums, values, became, codes, n);
-    case 1: return compareAs<E4M3, BF16>(sums, values, became, codes, n);
-    case 2: return compareAs<E4M3, F16>(sums, values, became, codes, n);
-    case 3: return compareAs<E5M2, F32>(sums, values, became, codes, n);
-    case 4: return compareAs<E5M2, BF16>(sums, values, became, codes, n);
-    default: return compareAs<E5M2, F16>(sums, values, became, codes, n);
+    case 0: return compareAs<E4M3, F32>(sums, values, became, codes, parts, n);
+    case 1: return compareAs<E4M3, BF16>(sums, values, became, codes, parts, n);
+    case 2: return compareAs<E4M3, F16>(sums, values, became, codes, parts, n);
+    case 3: return compareAs<E5M2, F32>(sums, values, became, codes, parts, n);
+    case 4: return compareAs<E5M2, BF16>(sums, values, became, codes, parts, n);
+    default: return compareAs<E5M2, F16>(sums, values, became, codes, parts, n);
   }
 }
 

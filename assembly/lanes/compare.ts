@@ -89,6 +89,11 @@ export abstract class Compare {
     return f64x2.extract_lane(x, 0) + f64x2.extract_lane(x, 1);
   }
 
+  /** The sums of two vectors of float64, side by side. */
+  @inline static sums(x: v128, y: v128): v128 {
+    return f64x2.add(i64x2.shuffle(x, y, 0, 2), i64x2.shuffle(x, y, 1, 3));
+  }
+
   /** Largest of the float64 lanes, which are not NaN. */
   @inline static largest64(x: v128): f64 {
     return max(f64x2.extract_lane(x, 0), f64x2.extract_lane(x, 1));

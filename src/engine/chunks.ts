@@ -123,7 +123,11 @@ export function gather(packed: Numbers, tensor: Numbers, { start, rows, cols, st
 }
 
 /** Copies `packed` into a rectangle of `tensor`: the inverse of {@link gather}. */
-export function scatter(tensor: Numbers, packed: Numbers, { start, rows, cols, stride }: Rectangle): void {
+export function scatter<A extends Numbers | Float64Array>(
+  tensor: A,
+  packed: A,
+  { start, rows, cols, stride }: Rectangle,
+): void {
   if (stride === cols) {
     tensor.set(packed, start);
     return;

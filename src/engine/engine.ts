@@ -256,18 +256,28 @@ export class Engine {
   /**
    * Measures what became of `values`: a block-scaled tensor made from them, or an array of as many float32.
    * Sums are float64, and the same in every build and runtime.
+   * @param options.parts room for two numbers for each sixteen values, in the order of their memory: the sums of
+   * their squares and of the squares of their errors, NaN and Inf left out. Columns, and those of a block, must be
+   * a multiple of 16
    */
-  compare(values: Values, became: BlockScaled | Float32Array): Precision {
+  compare(
+    values: Values,
+    became: BlockScaled | Float32Array,
+    options: { readonly parts?: Float64Array } = {},
+  ): Precision {
+    checkKnown("compare", options, ["parts"]);
+    const { parts } = options;
     if (!ArrayBuffer.isView(became) && (became as BlockScaled)?.format === "e2m1") {
       const precision = comparePrecision(
         this.#kernels,
         this.#arena,
         values,
         asFp8("compare", became as BlockScaled),
+        parts,
       );
       return { ...precision, saturated: saturatedFp4(values, became as BlockScaled) };
     }
-    return comparePrecision(this.#kernels, this.#arena, values, became);
+    return comparePrecision(this.#kernels, this.#arena, values, became, parts);
   }
 
   /**

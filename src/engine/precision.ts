@@ -1,9 +1,10 @@
 import { checkArray, checkTensor, checkValues, type RawValues } from "../tensor/checks.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, type FormatId, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { BlockScaled, Values, ValueType } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { chunksOf, gather, placesBytes, putChunk, ROW_CHUNK } from "./chunks.ts";
+import { chunksOf, gather, placesBytes, putChunk, type Rectangle, ROW_CHUNK, scatter } from "./chunks.ts";
 
 /**
  * What became of values: sums and extremes, which add up over the parts of a tensor. All of them are finite.
@@ -94,55 +95,103 @@ export function comparePrecision(
   arena: Arena,
   values: Values,
   became: BlockScaled | Float32Array,
+  parts: Float64Array | undefined,
 ): Precision {
   return ArrayBuffer.isView(became)
-    ? compareArrays(kernels, arena, checkValues("compare: values", values), became as Float32Array)
-    : compareTensor(kernels, arena, values, became);
+    ? compareArrays(kernels, arena, checkValues("compare: values", values), became as Float32Array, parts)
+    : compareTensor(kernels, arena, values, became, parts);
 }
 
-function compareArrays(kernels: Kernels, arena: Arena, values: RawValues, became: Float32Array): Precision {
+/** Values whose sums are also given by themselves. */
+const PART = 16;
+
+/** Checks the room for the sums of each sixteen values. */
+function checkParts(parts: Float64Array | undefined, cols: number, elements: number): void {
+  if (parts === undefined) return;
+  if (cols % PART !== 0) {
+    throw new BlockscaleError("shape", {
+      where: "compare: parts",
+      expected: `rows, and pieces of them, of a multiple of ${PART} values`,
+      got: String(cols),
+      fix: "Leave parts out.",
+    });
+  }
+  checkArray("compare: parts", parts, "Float64Array", (2 * elements) / PART);
+}
+
+function compareArrays(
+  kernels: Kernels,
+  arena: Arena,
+  values: RawValues,
+  became: Float32Array,
+  parts: Float64Array | undefined,
+): Precision {
   const { type, data } = values;
   const n = data.length;
+  checkParts(parts, n, n);
   checkArray("compare: became", became, "Float32Array", n);
   let precision = NOTHING;
   for (let i = 0; i < n; i += ROW_CHUNK) {
     const length = Math.min(ROW_CHUNK, n - i);
-    const sizes = [8 * SUMS, data.BYTES_PER_ELEMENT * length, 4 * length] as const;
-    arena.frame(sizes, (sums, x, y) => {
-      stage(arena.buffer, x, data, { start: i, rows: 1, cols: length, stride: length });
+    const sizes = [8 * SUMS, data.BYTES_PER_ELEMENT * length, 4 * length, partsBytes(parts, length)] as const;
+    const whole = { start: i, rows: 1, cols: length, stride: length };
+    arena.frame(sizes, (sums, x, y, own) => {
+      stage(arena.buffer, x, data, whole);
       new Float32Array(arena.buffer, y, length).set(became.subarray(i, i + length));
-      precision = add(precision, run(kernels, arena, FORMAT_ID.e4m3, type, [sums, x, y, 0], length));
+      const at = { sums, values: x, became: y, codes: 0, parts: parts === undefined ? 0 : own };
+      precision = add(precision, run(kernels, arena, FORMAT_ID.e4m3, type, at, length));
+      if (parts !== undefined) takeParts(arena.buffer, own, parts, whole);
     });
   }
   return precision;
 }
 
-function compareTensor(kernels: Kernels, arena: Arena, values: Values, tensor: BlockScaled): Precision {
+function compareTensor(
+  kernels: Kernels,
+  arena: Arena,
+  values: Values,
+  tensor: BlockScaled,
+  parts: Float64Array | undefined,
+): Precision {
   const checked = checkTensor("compare", tensor);
   const { format, grid } = checked;
   const { type, data } = checkValues("compare: values", values, grid.elements);
   let precision = NOTHING;
   for (const chunk of chunksOf(grid)) {
     const n = chunk.rows * chunk.cols;
-    const sizes = [8 * SUMS, data.BYTES_PER_ELEMENT * n, 4 * n, ...placesBytes(chunk, checked)] as const;
-    arena.frame(sizes, (sums, x, y, ...places) => {
+    checkParts(parts, chunk.cols, grid.elements);
+    const sizes = [8 * SUMS, data.BYTES_PER_ELEMENT * n, 4 * n, partsBytes(parts, n)] as const;
+    arena.frame([...sizes, ...placesBytes(chunk, checked)] as const, (sums, x, y, own, ...places) => {
       const { buffer } = arena;
       const [matrix, codes] = places;
       stage(buffer, x, data, chunk);
       putChunk(buffer, places, chunk, checked);
       kernels.dequantize(matrix, VALUE_TYPE_ID.f32, y);
-      precision = add(precision, run(kernels, arena, FORMAT_ID[format], type, [sums, x, y, codes], n));
+      const at = { sums, values: x, became: y, codes, parts: parts === undefined ? 0 : own };
+      precision = add(precision, run(kernels, arena, FORMAT_ID[format], type, at, n));
+      if (parts !== undefined) takeParts(buffer, own, parts, chunk);
     });
   }
   return precision;
 }
 
-function stage(
+function partsBytes(parts: Float64Array | undefined, n: number): number {
+  return parts === undefined ? 0 : (2 * 8 * n) / PART;
+}
+
+/** Copies the sums of a rectangle to their places among all. */
+function takeParts(
   buffer: ArrayBuffer,
-  at: number,
-  data: Float32Array | Uint16Array,
-  part: Parameters<typeof gather>[2],
+  own: number,
+  parts: Float64Array,
+  { start, rows, cols, stride }: Rectangle,
 ): void {
+  const each = PART / 2;
+  const found = new Float64Array(buffer, own, (rows * cols) / each);
+  scatter(parts, found, { start: start / each, rows, cols: cols / each, stride: stride / each });
+}
+
+function stage(buffer: ArrayBuffer, at: number, data: Float32Array | Uint16Array, part: Rectangle): void {
   const n = part.rows * part.cols;
   gather(
     data.BYTES_PER_ELEMENT === 4 ? new Float32Array(buffer, at, n) : new Uint16Array(buffer, at, n),
@@ -151,17 +200,26 @@ function stage(
   );
 }
 
+/** Addresses of what the kernel compares and writes; 0 for codes and parts that there are not. */
+interface ComparedPlaces {
+  readonly sums: number;
+  readonly values: number;
+  readonly became: number;
+  readonly codes: number;
+  readonly parts: number;
+}
+
 function run(
   kernels: Kernels,
   arena: Arena,
   format: FormatId,
   type: ValueType,
-  [sums, values, became, codes]: [number, number, number, number],
+  { sums, values, became, codes, parts }: ComparedPlaces,
   n: number,
 ): Precision {
   const measure = (nonFinite: number): Precision => {
     const found = new Float64Array(arena.buffer, sums, SUMS).fill(0);
-    kernels.compare(format, VALUE_TYPE_ID[type], sums, values, became, codes, n);
+    kernels.compare(format, VALUE_TYPE_ID[type], sums, values, became, codes, parts, n);
     const [signal, noise, energy, product, amax, maxError, maxRelative, flushed, saturated] =
       found as unknown as [number, number, number, number, number, number, number, number, number];
     return {

@@ -15,14 +15,17 @@ export function compare(
   values: number,
   became: number,
   codes: number,
+  parts: number,
   n: number,
 ): void {
   const whole = n & ~15;
   const size = type === VALUE_TYPE_ID.f32 ? 4 : 2;
-  if (whole > 0) compareSpan(memory, format, type, sums, values, became, codes, whole);
+  if (whole > 0) compareSpan(memory, format, type, sums, values, became, codes, parts, whole);
   if (n > whole) {
     const codesAt = codes === 0 ? 0 : codes + whole;
-    compareSpan(memory, format, type, sums, values + whole * size, became + 4 * whole, codesAt, n - whole);
+    const partsAt = parts === 0 ? 0 : parts + whole;
+    const left = [values + whole * size, became + 4 * whole, codesAt, partsAt, n - whole] as const;
+    compareSpan(memory, format, type, sums, ...left);
   }
 }
 
@@ -34,36 +37,38 @@ function compareSpan(
   values: number,
   became: number,
   codes: number,
+  parts: number,
   n: number,
 ): void {
   const out = new Float64Array(memory.buffer, sums, 9);
+  const sixteens = new Float64Array(memory.buffer, parts, parts === 0 ? 0 : 2 * Math.ceil(n / 16));
   const top = fp8Of(format).topCode;
   const isFloat = type === VALUE_TYPE_ID.f32;
-  // Even and odd elements apart, as in two lanes.
-  const signal = [0, 0];
-  const noise = [0, 0];
-  const energy = [0, 0];
-  const product = [0, 0];
-  for (let i = 0; i < n; i++) {
-    const x = isFloat
-      ? memory.f32[(values >>> 2) + i]!
-      : floatOf(widen(type, memory.u16[(values >>> 1) + i]!));
-    const y = memory.f32[(became >>> 2) + i]!;
-    const magnitude = Math.abs(x);
-    const error = Math.abs(x - y);
-    const lane = i & 1;
-    signal[lane]! += x * x;
-    noise[lane]! += error * error;
-    energy[lane]! += y * y;
-    product[lane]! += x * y;
-    if (magnitude > out[4]!) out[4] = magnitude;
-    if (error > out[5]!) out[5] = error;
-    if (magnitude > 0 && error > out[6]! * magnitude) out[6] = error / magnitude;
-    if (y === 0 && x !== 0) out[7]!++;
-    if (codes !== 0 && (memory.u8[codes + i]! & 0x7f) === top && magnitude > Math.abs(y)) out[8]!++;
+  // Sums of x^2, (x - y)^2, y^2 and x * y, even and odd elements apart, as in two lanes: of all, and of sixteen.
+  const all = new Float64Array(8);
+  const own = new Float64Array(8);
+  for (let start = 0; start < n; start += 16) {
+    own.fill(0);
+    for (let i = start; i < Math.min(n, start + 16); i++) {
+      const x = isFloat
+        ? memory.f32[(values >>> 2) + i]!
+        : floatOf(widen(type, memory.u16[(values >>> 1) + i]!));
+      const y = memory.f32[(became >>> 2) + i]!;
+      const magnitude = Math.abs(x);
+      const error = Math.abs(x - y);
+      const lane = i & 1;
+      own[lane]! += x * x;
+      own[2 + lane]! += error * error;
+      own[4 + lane]! += y * y;
+      own[6 + lane]! += x * y;
+      if (magnitude > out[4]!) out[4] = magnitude;
+      if (error > out[5]!) out[5] = error;
+      if (magnitude > 0 && error > out[6]! * magnitude) out[6] = error / magnitude;
+      if (y === 0 && x !== 0) out[7]!++;
+      if (codes !== 0 && (memory.u8[codes + i]! & 0x7f) === top && magnitude > Math.abs(y)) out[8]!++;
+    }
+    if (parts !== 0) sixteens.set([own[0]! + own[1]!, own[2]! + own[3]!], start >>> 3);
+    for (let k = 0; k < 8; k++) all[k]! += own[k]!;
   }
-  out[0]! += signal[0]! + signal[1]!;
-  out[1]! += noise[0]! + noise[1]!;
-  out[2]! += energy[0]! + energy[1]!;
-  out[3]! += product[0]! + product[1]!;
+  for (let k = 0; k < 4; k++) out[k]! += all[2 * k]! + all[2 * k + 1]!;
 }

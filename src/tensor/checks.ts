@@ -10,14 +10,22 @@ import {
   type ValueType,
 } from "./tensor.ts";
 
-type ArrayName = "Float32Array" | "Int32Array" | "Uint8Array" | "Uint16Array" | "Float16Array";
+type ArrayName =
+  | "Float32Array"
+  | "Float64Array"
+  | "Int32Array"
+  | "Uint8Array"
+  | "Uint16Array"
+  | "Float16Array";
 type Checked<N extends ArrayName> = N extends "Float32Array"
   ? Float32Array
   : N extends "Uint8Array"
     ? Uint8Array
     : N extends "Int32Array"
       ? Int32Array
-      : Uint16Array;
+      : N extends "Float64Array"
+        ? Float64Array
+        : Uint16Array;
 
 /** The name of a typed array's class, also if it comes from another realm; undefined for anything else. */
 function arrayName(value: unknown): string | undefined {

@@ -188,7 +188,7 @@ export class Roundings {
     }
     // `round` adds to the sums itself; these two kernels do not.
     const sums = this.#sums(rounding, rows * cols);
-    if (sums !== 0) kernels.compare(FORMAT_ID.e4m3, 0, sums, src, dst, 0, rows * cols);
+    if (sums !== 0) kernels.compare(FORMAT_ID.e4m3, 0, sums, src, dst, 0, 0, rows * cols);
   }
 
   /** dst[rows, cols] <- src, rounded to the nearest codes in blocks with UE8M0 scales. */

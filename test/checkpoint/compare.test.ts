@@ -1,6 +1,9 @@
 import { beforeAll, expect, test } from "vitest";
-import { compareCheckpoints } from "../../src/checkpoint/measure/compare.ts";
+import { compareCheckpoints, floatsOf, readRows } from "../../src/checkpoint/measure/compare.ts";
+import { worstBlockOf } from "../../src/checkpoint/measure/worst-block.ts";
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
+import { resolveWeights } from "../../src/checkpoint/read/resolve.ts";
+import type { PlainWeight } from "../../src/checkpoint/read/weights.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { load } from "../../src/load.ts";
 import { checkpointOf, fileWith, run, type Stored, tensor, valuesAs } from "../support/checkpoint-files.ts";
@@ -124,4 +127,62 @@ test("FP4 of gpt-oss is held against the transposed values that its models have"
     [valuesAs("w", "BF16", [2, 64, 3], plain)],
   );
   expect(compared).toMatchObject({ name: "w", shape: [2, 64, 3], precision: { sqnrDb: null } });
+});
+
+test.each([
+  ["BF16 against FP8 in squares", "deepseek-v3.1", [300, 384]],
+  ["BF16 against MXFP8", "mxfp8", [300, 384]],
+  ["a stack of small matrices", "mxfp8", [5, 40, 96]],
+  ["columns that sixteen do not divide", "deepseek-v3", [130, 260]],
+] as const)("the worst block is that of the definition: %s", async (_, to, shape) => {
+  const count = shape.reduce((n, size) => n * size, 1);
+  const x = randomNormal(21, count);
+  // Here the loss is the largest: values far below the others of their block.
+  const file = fileWith([
+    valuesAs(
+      "a.weight",
+      "BF16",
+      shape,
+      x.map((v, i) => (i % 977 === 0 ? v * 1e6 : v)),
+    ),
+  ]);
+  const a = await side(file);
+  const plan = planQuantize(a.checkpoint, { to, also: ["*"] });
+  const { files } = await run(plan, [file], engine);
+  const b = await side(files[0]!);
+  const [compared] = await compareCheckpoints(a, b, engine);
+  const [before, after] = await Promise.all(
+    [a, b].map(async ({ checkpoint, sources }) => {
+      const [weight] = resolveWeights(checkpoint);
+      const rows = await readRows(
+        weight as PlainWeight,
+        { slice: 0, firstRow: 0, rows: count / shape.at(-1)! },
+        { sources },
+      );
+      return floatsOf(rows, engine);
+    }),
+  );
+  const block = to === "mxfp8" ? ([1, 32] as const) : ([128, 128] as const);
+  const worst = worstBlockOf(before!, after!, [shape.at(-2)!, shape.at(-1)!], block)!;
+  expect(worst.noiseToSignal).toBeGreaterThan(0);
+  expect(compared!.worstBlock).toEqual({
+    ...worst,
+    noiseToSignal: expect.closeTo(worst.noiseToSignal, 12),
+  });
+});
+
+test("the worst block holds what is not finite, on one side or the other, and not what is so on both", async () => {
+  const x = randomNormal(31, 256 * 256);
+  x[5] = Infinity;
+  const y = x.map((v, i) => (i === 128 * 256 + 200 ? NaN : v));
+  const of = (values: Float32Array) => [valuesAs("a.weight", "F32", [256, 256], values)];
+  const [one] = await compare(of(x), of(y));
+  expect(one).toMatchObject({
+    worstBlock: { row: 128, col: 128, noiseToSignal: Infinity },
+    precision: { nonFinite: 1 },
+  });
+  const [both] = await compare(of(x), of(x));
+  expect(both).toMatchObject({ worstBlock: null, precision: { nonFinite: 0, sqnrDb: null } });
+  const [near] = await compare(of(x), of(x.map((v, i) => (i === 9 ? v + 1 : v))));
+  expect(near).toMatchObject({ worstBlock: { row: 0, col: 0 }, precision: { nonFinite: 0 } });
 });

@@ -28,6 +28,15 @@ function plainly(x: Float32Array, y: Float32Array, codes?: Uint8Array, top?: num
   return p;
 }
 
+function sumsOf(x: Float32Array, y: Float32Array): { signal: number; noise: number } {
+  let [signal, noise] = [0, 0];
+  for (let i = 0; i < x.length; i++) {
+    signal += x[i]! ** 2;
+    noise += (x[i]! - y[i]!) ** 2;
+  }
+  return { signal, noise };
+}
+
 /** Sums may differ in the order of adding; everything else is exact. */
 function expectSame(got: Precision, wanted: Precision): void {
   for (const sum of ["signal", "noise", "energy", "product"] as const) {
@@ -44,7 +53,7 @@ const wild = (n: number) =>
 
 const LENGTHS = [0, 1, 15, 16, 17, 33, 100, 65536, 65536 + 37];
 
-describe.each(ENGINES)("compare, %s", (_name, make) => {
+describe.each(ENGINES)("compare, %s", (engineName, make) => {
   const engine: Promise<Engine> = make();
 
   it.each(LENGTHS)("%i values with another array", async (n) => {
@@ -107,6 +116,72 @@ describe.each(ENGINES)("compare, %s", (_name, make) => {
     const x = wild(70_001);
     const measure = (fp8: Engine) => fp8.compare(x, fp8.quantize(x, [70_001], schemes.mxfp8));
     expect(measure(await engine)).toEqual(measure(await first()));
+  });
+
+  it.each([
+    ["mxfp8", [70, 2048]],
+    ["mxfp8", [3, 5, 64]],
+    ["deepseekWeight", [131, 208]],
+    ["deepseekV3Weight", [2, 130, 64]],
+    ["wholeMatrix", [3, 48]],
+  ] as const)("tells the sums of each sixteen of %s %j", async (name, shape) => {
+    const fp8 = await engine;
+    const scheme =
+      name === "wholeMatrix" ? { ...schemes.deepseekV3Weight, block: [3, 48] as const } : schemes[name];
+    const n = shape.reduce((product, size) => product * size, 1);
+    const x = wild(n);
+    const w = fp8.quantize(x, shape, scheme);
+    const y = fp8.dequantize(w);
+    const halves = bf16(Uint16Array.from(x, (_, i) => (i * 40503) & 0x7bff));
+    for (const [values, became] of [
+      [x, w],
+      [x, y],
+      [halves, w],
+    ] as const) {
+      const parts = new Float64Array(n / 8).fill(NaN);
+      const found = fp8.compare(values, became, { parts });
+      expect(found).toEqual(fp8.compare(values, became));
+      const wide = values instanceof Float32Array ? values : widen(values.type, values.bits);
+      let worst = 0;
+      for (let i = 0; i < n; i += 16) {
+        const { signal, noise } = sumsOf(wide.subarray(i, i + 16), y.subarray(i, i + 16));
+        const off = Math.abs(parts[i / 8]! - signal) + Math.abs(parts[i / 8 + 1]! - noise);
+        worst = Math.max(worst, off / (signal + noise || 1));
+      }
+      expect(worst).toBeLessThan(1e-14);
+    }
+  });
+
+  it("tells them where a row of blocks goes through memory in pieces", async () => {
+    if (engineName !== ENGINES[0]![0]) return;
+    const fp8 = await engine;
+    const [rows, cols] = [129, 2 ** 15 + 256];
+    const x = wild(rows * cols);
+    const w = fp8.quantize(x, [rows, cols], schemes.deepseekV3Weight);
+    const [ofTensor, ofArray] = [new Float64Array(x.length / 8), new Float64Array(x.length / 8)];
+    fp8.compare(x, w, { parts: ofTensor });
+    fp8.compare(x, fp8.dequantize(w), { parts: ofArray });
+    expect(ofTensor).toEqual(ofArray);
+  });
+
+  it("leaves out of them what is not finite, and refuses room that does not fit", async () => {
+    const fp8 = await engine;
+    const x = Float32Array.from({ length: 32 }, (_, i) => (i === 3 ? Infinity : 1));
+    const parts = new Float64Array(4);
+    expect(
+      fp8.compare(
+        x,
+        x.map((v) => v * 2),
+        { parts },
+      ).nonFinite,
+    ).toBe(0);
+    expect([...parts]).toEqual([15, 15, 16, 16]);
+    expect(() => fp8.compare(x, x, { parts: new Float64Array(3) })).toThrow(/compare: parts: expected 4/);
+    expect(() => fp8.compare(x, x, { parts: new Float32Array(4) as never })).toThrow(/a Float64Array/);
+    const few = new Float32Array(24);
+    expect(() => fp8.compare(few, few, { parts: new Float64Array(3) })).toThrow(/multiple of 16/);
+    const tensor = fp8.quantize(few, [3, 8], schemes.deepseekWeight);
+    expect(() => fp8.compare(few, tensor, { parts: new Float64Array(3) })).toThrow(/multiple of 16/);
   });
 
   it("counts no relative error of zeros, and refuses what does not fit", async () => {

@@ -187,7 +187,7 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     expect(counted[4]).toBe(x.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
     expect(counted[7]).toBe(x.filter((value, i) => value !== 0 && found[i] === 0).length);
     if (format !== "e2m1") {
-      at.train.compare(id, 0, expectedSums, src, apart, codes, n);
+      at.train.compare(id, 0, expectedSums, src, apart, codes, 0, n);
       expect(counted[8]).toBe(at.doubles(expectedSums, 9)[8]);
     } else expect(counted[8]).toBeGreaterThan(0);
     // From rows that are apart to rows that are apart otherwise.

@@ -20,7 +20,7 @@ const SIZE_BUDGET = 40_000;
 const ARITIES: { readonly [K in keyof Kernels]: Parameters<Kernels[K]>["length"] } = {
   heapBase: 0,
   encode: 4,
-  compare: 7,
+  compare: 8,
   decode: 4,
   quantize: 6,
   dequantize: 3,

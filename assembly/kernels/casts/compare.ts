@@ -7,11 +7,19 @@ import { Values } from "../values";
 
 /**
  * Compares values[n] of type T with the float32 that became of them, and adds to the nine float64 at `sums`
- * what src/wasm/kernels.ts says. `codes` are those of the second array, 0 if there are none.
+ * what src/wasm/kernels.ts says. `codes` are those of the second array, and `parts` the place for the sums of
+ * each sixteen values; 0 if there are none.
  */
-export function compare<F, T>(sums: usize, values: usize, became: usize, codes: usize, n: usize): void {
+export function compare<F, T>(
+  sums: usize,
+  values: usize,
+  became: usize,
+  codes: usize,
+  parts: usize,
+  n: usize,
+): void {
   const whole = n & ~15;
-  if (whole) compareVectors<F, T>(sums, values, became, codes, whole);
+  if (whole) compareVectors<F, T>(sums, values, became, codes, parts, whole);
   const rest = n & 15;
   if (!rest) return;
   // Zeros that became zeros add nothing.
@@ -22,10 +30,17 @@ export function compare<F, T>(sums: usize, values: usize, became: usize, codes: 
   if (codes) memory.copy(paddedCodes, codes + whole, rest);
   const size = Half.size<T>();
   const padded = Scratch.take(values + whole * size, rest * size);
-  compareVectors<F, T>(sums, padded, paddedBecame, codes ? paddedCodes : 0, 16);
+  compareVectors<F, T>(sums, padded, paddedBecame, codes ? paddedCodes : 0, parts ? parts + whole : 0, 16);
 }
 
-function compareVectors<F, T>(sums: usize, values: usize, became: usize, codes: usize, n: usize): void {
+function compareVectors<F, T>(
+  sums: usize,
+  values: usize,
+  became: usize,
+  codes: usize,
+  parts: usize,
+  n: usize,
+): void {
   const zero = Simd.opaqueZero();
   const magnitudeMask = Fp8.magnitudeMask(zero);
   const topCode = Fp8.topCode<F>(zero);
@@ -40,6 +55,11 @@ function compareVectors<F, T>(sums: usize, values: usize, became: usize, codes: 
   let saturated = i32x4.splat(0);
   const end = became + 4 * n;
   do {
+    // Of these sixteen alone: what is added up does not wait for those before.
+    let ownSignal = f64x2.splat(0);
+    let ownNoise = f64x2.splat(0);
+    let ownEnergy = f64x2.splat(0);
+    let ownProduct = f64x2.splat(0);
     let k: usize = 0;
     do {
       const x = Values.load0<T>(values + 4 * k * Half.size<T>(), zero);
@@ -50,10 +70,10 @@ function compareVectors<F, T>(sums: usize, values: usize, became: usize, codes: 
       const yHigh = Compare.high(y);
       const errorLow = Compare.error(xLow, yLow);
       const errorHigh = Compare.error(xHigh, yHigh);
-      signal = Compare.addProduct(Compare.addProduct(signal, xLow, xLow), xHigh, xHigh);
-      noise = Compare.addProduct(Compare.addProduct(noise, errorLow, errorLow), errorHigh, errorHigh);
-      energy = Compare.addProduct(Compare.addProduct(energy, yLow, yLow), yHigh, yHigh);
-      product = Compare.addProduct(Compare.addProduct(product, xLow, yLow), xHigh, yHigh);
+      ownSignal = Compare.addProduct(Compare.addProduct(ownSignal, xLow, xLow), xHigh, xHigh);
+      ownNoise = Compare.addProduct(Compare.addProduct(ownNoise, errorLow, errorLow), errorHigh, errorHigh);
+      ownEnergy = Compare.addProduct(Compare.addProduct(ownEnergy, yLow, yLow), yHigh, yHigh);
+      ownProduct = Compare.addProduct(Compare.addProduct(ownProduct, xLow, yLow), xHigh, yHigh);
       amax = Compare.largerMagnitude(amax, x);
       maxError = Compare.larger(Compare.larger(maxError, errorLow), errorHigh);
       flushed = Compare.countFlushed(flushed, x, y);
@@ -62,6 +82,14 @@ function compareVectors<F, T>(sums: usize, values: usize, became: usize, codes: 
         relative = Compare.worst(relative, errorHigh, xHigh);
       }
     } while (++k < 4);
+    signal = f64x2.add(signal, ownSignal);
+    noise = f64x2.add(noise, ownNoise);
+    energy = f64x2.add(energy, ownEnergy);
+    product = f64x2.add(product, ownProduct);
+    if (parts) {
+      v128.store(parts, Compare.sums(ownSignal, ownNoise));
+      parts += 16;
+    }
     if (codes) {
       const isTop = Compare.isTop(v128.load(codes), magnitudeMask, topCode);
       if (Compare.any(isTop)) {

@@ -12,7 +12,7 @@ import { matrixOf, type PlainWeight, plainShape, type ScaledWeight, type Weight 
 import { checkEngine } from "../run/check-engine.ts";
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows, transpose } from "../run/rows.ts";
 import { inFigures, type PrecisionSummary } from "./summary.ts";
-import { type WorstBlock, worstBlockOf } from "./worst-block.ts";
+import { arePartsWhole, partsOf, type WorstBlock, worstBlockOf, worstOfParts } from "./worst-block.ts";
 
 /** A checkpoint and the bytes of its shards. */
 export interface Side {
@@ -146,15 +146,17 @@ export async function compareStrip(
   const block =
     other.kind === "scaled" ? other.block : weight.kind === "scaled" ? weight.block : ([128, 128] as const);
   // No await from here on: other strips write over the same floats.
-  const values = floatsOf(x, engine, room(0, count));
-  const became = floatsOf(y, engine, room(1, count));
-  const tensor = y.kind === "scaled" && !y.turned && !y.rows.fnuz ? y.rows : null;
-  const precision = engine.compare(
-    x.kind === "plain" ? valuesOf(x.type, x.bytes) : values,
-    // Saturated values can only be told from codes.
-    tensor ?? became,
-  );
-  const worst = worstBlockOf(values, became, [rows, cols], block);
+  const made: [Float32Array?, Float32Array?] = [];
+  const floats = (side: 0 | 1) => (made[side] ??= floatsOf([x, y][side]!, engine, room(side, count)));
+  const values = x.kind === "plain" ? valuesOf(x.type, x.bytes) : floats(0);
+  // Saturated values can only be told from codes.
+  const became = y.kind === "scaled" && !y.turned && !y.rows.fnuz ? y.rows : floats(1);
+  const parts = arePartsWhole(cols, block[1]) ? roomForParts(partsOf(count)) : undefined;
+  const precision = engine.compare(values, became, parts === undefined ? {} : { parts });
+  const worst =
+    parts !== undefined && precision.nonFinite === 0
+      ? worstOfParts(parts, [rows, cols], block)
+      : worstBlockOf(floats(0), floats(1), [rows, cols], block);
   for (const read of [x, y]) giveBack(read.kind === "plain" ? read.bytes : read.rows.codes);
   return { precision, worst };
 }
@@ -168,6 +170,14 @@ function room(side: 0 | 1, count: number): Float32Array | undefined {
   if (count > LARGEST_ROOM) return undefined;
   if (rooms[side].length < count) rooms[side] = new Float32Array(count);
   return rooms[side].subarray(0, count);
+}
+
+let partsRoom = new Float64Array(0);
+
+function roomForParts(count: number): Float64Array {
+  if (count > LARGEST_ROOM / 8) return new Float64Array(count);
+  if (partsRoom.length < count) partsRoom = new Float64Array(count);
+  return partsRoom.subarray(0, count);
 }
 
 async function compareWeights(

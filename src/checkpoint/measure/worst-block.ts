@@ -9,6 +9,96 @@ export interface WorstBlock {
   readonly noiseToSignal: number;
 }
 
+/** How blocks lie in values: whole rows of one slice, or several whole slices. */
+class Blocks {
+  /** Sums over each block: of the squares of its values, and of its errors. */
+  readonly signal: Float64Array;
+  readonly noise: Float64Array;
+  readonly #height: number;
+  readonly #down: number;
+  readonly #across: number;
+  readonly #block: readonly [number, number];
+
+  constructor(count: number, [rows, cols]: readonly [number, number], block: readonly [number, number]) {
+    this.#block = block;
+    // Several slices are whole.
+    this.#height = Math.min(rows, count / cols);
+    this.#down = Math.ceil(this.#height / block[0]);
+    this.#across = Math.ceil(cols / block[1]);
+    const blocks = (count / cols / this.#height) * this.#down * this.#across;
+    this.signal = new Float64Array(blocks);
+    this.noise = new Float64Array(blocks);
+  }
+
+  /** The first block of those that a row goes through. */
+  firstOf(row: number): number {
+    const slice = Math.floor(row / this.#height);
+    return (slice * this.#down + Math.floor((row % this.#height) / this.#block[0])) * this.#across;
+  }
+
+  /** The block that lost most; `null` where nothing was lost. */
+  worst(): WorstBlock | null {
+    const { signal, noise } = this;
+    let worst: WorstBlock | null = null;
+    for (let at = 0; at < noise.length; at++) {
+      if (noise[at] === 0) continue;
+      // Whatever is not finite makes the noise so.
+      const noiseToSignal = noise[at]! < Infinity ? noise[at]! / signal[at]! : Infinity;
+      if (worst !== null && noiseToSignal <= worst.noiseToSignal) continue;
+      const down = Math.floor(at / this.#across);
+      const [slice, inSlice] = [Math.floor(down / this.#down), down % this.#down];
+      const row = slice * this.#height + inSlice * this.#block[0];
+      worst = { row, col: (at % this.#across) * this.#block[1], noiseToSignal };
+    }
+    return worst;
+  }
+}
+
+/** Values of which the engine gives the sums. */
+const PART = 16;
+
+/** Whether sums of sixteen values in a row tell what is in each block: see {@link worstOfParts}. */
+export function arePartsWhole(cols: number, blockCols: number): boolean {
+  return cols % PART === 0 && (blockCols % PART === 0 || blockCols >= cols);
+}
+
+/** Numbers that so many values have as their parts. */
+export function partsOf(count: number): number {
+  return (2 * count) / PART;
+}
+
+/**
+ * The block that lost most, from what {@link Engine.compare} gives as `parts`.
+ * @param shape [rows, cols] of a slice
+ * @param block [rows, cols]
+ */
+export function worstOfParts(
+  parts: Float64Array,
+  shape: readonly [number, number],
+  block: readonly [number, number],
+): WorstBlock | null {
+  const [, cols] = shape;
+  const blocks = new Blocks((parts.length * PART) / 2, shape, block);
+  const { signal, noise } = blocks;
+  const perRow = cols / PART;
+  const perBlock = block[1] / PART;
+  for (let i = 0, row = 0; i < parts.length; row++) {
+    const first = blocks.firstOf(row);
+    for (let at = first, part = 0; part < perRow; at++) {
+      let power = 0;
+      let errors = 0;
+      const end = Math.min(perRow, part + perBlock);
+      for (; part < end; part++, i += 2) {
+        power += parts[i]!;
+        errors += parts[i + 1]!;
+      }
+      signal[at]! += power;
+      noise[at]! += errors;
+    }
+  }
+  return blocks.worst();
+}
+
 /**
  * The block that lost most; `null` where nothing was lost.
  * @param x values, whole rows of one slice or several whole slices
@@ -19,20 +109,18 @@ export interface WorstBlock {
 export function worstBlockOf(
   x: Float32Array,
   y: Float32Array,
-  [rows, cols]: readonly [number, number],
-  [blockRows, blockCols]: readonly [number, number],
+  shape: readonly [number, number],
+  block: readonly [number, number],
 ): WorstBlock | null {
-  // Several slices are whole.
-  const height = Math.min(rows, x.length / cols);
-  const down = Math.ceil(height / blockRows);
-  const across = Math.ceil(cols / blockCols);
-  const count = (x.length / cols / height) * down * across;
-  const signal = new Float64Array(count);
-  const noise = new Float64Array(count);
+  const [, cols] = shape;
+  const [, blockCols] = block;
+  const blocks = new Blocks(x.length, shape, block);
+  const { signal, noise } = blocks;
   for (let i = 0, row = 0; i < x.length; row++) {
-    const first = (Math.floor(row / height) * down + Math.floor((row % height) / blockRows)) * across;
-    for (let b = 0, left = cols; b < across; b++, left -= blockCols) {
-      const end = i + Math.min(left, blockCols);
+    const first = blocks.firstOf(row);
+    const last = i + cols;
+    for (let at = first; i < last; at++) {
+      const end = Math.min(last, i + blockCols);
       let [power, errors] = sumsOf(x, y, i, end);
       if (Number.isNaN(errors)) {
         // NaN and Inf that are the same on both sides are no noise.
@@ -45,22 +133,11 @@ export function worstBlockOf(
         }
       }
       i = end;
-      signal[first + b]! += power;
-      noise[first + b]! += errors;
+      signal[at]! += power;
+      noise[at]! += errors;
     }
   }
-  let worst: WorstBlock | null = null;
-  for (let at = 0; at < count; at++) {
-    if (noise[at] === 0) continue;
-    // Whatever is not finite makes the noise so.
-    const noiseToSignal = noise[at]! < Infinity ? noise[at]! / signal[at]! : Infinity;
-    if (worst === null || noiseToSignal > worst.noiseToSignal) {
-      const [slice, inSlice] = [Math.floor(at / across / down), Math.floor(at / across) % down];
-      const [row, col] = [slice * height + inSlice * blockRows, (at % across) * blockCols];
-      worst = { row, col, noiseToSignal };
-    }
-  }
-  return worst;
+  return blocks.worst();
 }
 
 /** Sums of squares of values and of errors. Four at a time: one sum would wait for each addition. */
