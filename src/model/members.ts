@@ -1,4 +1,5 @@
 import { AskedThread } from "../threads/asked.ts";
+import { lentBy } from "../threads/lend.ts";
 import { canShare, isPage, type Script } from "../threads/start.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import type { ModelConfig } from "./config.ts";
@@ -42,7 +43,8 @@ export async function openMembers(
   const size = canShare() ? threads : 1;
   const shared = size > 1 ? makeShared(EXCHANGED) : null;
   const members = new WorkerMembers(shared);
-  await members.open({ ...SCRIPT, lender }, module, size, precisions);
+  const script = lender === undefined ? SCRIPT : { ...SCRIPT, way: lentBy(lender) };
+  await members.open(script, module, size, precisions);
   return members;
 }
 

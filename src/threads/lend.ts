@@ -1,4 +1,5 @@
-import { openThread, type Script, type Thread, type Wanted } from "./start.ts";
+import type { Reply } from "./protocol.ts";
+import { openThread, type Script, type Thread, type Way } from "./start.ts";
 
 /**
  * Workers that a page makes for another worker, which uses them. A worker that is made by a worker now and then
@@ -9,6 +10,14 @@ export interface LentWorkers {
   readonly port: MessagePort;
   /** Ends all of them. Call it too when the worker that uses them was terminated. */
   close(): Promise<void>;
+}
+
+/** What a thread asks its lender for: a worker, with these ports. */
+interface Wanted {
+  /** The worker answers here. */
+  readonly work: MessagePort;
+  /** Says why the worker is dead; any message to it ends the worker. */
+  readonly control: MessagePort;
 }
 
 /** To a worker: ports that it answers from now on, as it answers who has made it. */
@@ -47,3 +56,21 @@ async function lend(script: Script, { work, control }: Wanted): Promise<Thread |
     return undefined;
   }
 }
+
+/** Has workers made by whoever has the other end of the port that was lent. */
+export const lentBy =
+  (lender: MessagePort): Way =>
+  (listener) => {
+    const { port1: work, port2: answering } = new MessageChannel();
+    const { port1: control, port2: controlled } = new MessageChannel();
+    const wanted: Wanted = { work: answering, control: controlled };
+    lender.postMessage(wanted, [answering, controlled]);
+    work.onmessage = ({ data }: MessageEvent<Reply>) => listener.reply(data);
+    work.onmessageerror = () => listener.died("a message that cannot be read");
+    control.onmessage = ({ data }: MessageEvent<string>) => listener.died(data);
+    return {
+      post: (message, transfer = []) => work.postMessage(message, transfer),
+      hold: () => {},
+      terminate: async () => control.postMessage(null),
+    };
+  };

@@ -9,16 +9,8 @@ import { errorOf, type Reply } from "./protocol.ts";
 export interface Script {
   readonly source: string;
   open(): Worker;
-  /** Makes the worker in place of this thread, if there is one: see lend.ts. */
-  readonly lender?: MessagePort | undefined;
-}
-
-/** What a thread asks its lender for: a worker, with these ports. */
-export interface Wanted {
-  /** The worker answers here. */
-  readonly work: MessagePort;
-  /** Says why the worker is dead; any message to it ends the worker. */
-  readonly control: MessagePort;
+  /** How to make the worker, if not here: see lend.ts. */
+  readonly way?: Way | undefined;
 }
 
 /** A worker of whatever host this is, which answers each message, the first one too. */
@@ -34,6 +26,9 @@ export interface Listener {
   /** The worker is gone, or cannot be talked to. */
   died(reason: string): void;
 }
+
+/** Makes a worker. */
+export type Way = (listener: Listener) => Thread;
 
 /**
  * Blocked workers report an error; some never begin and say nothing. That happens now and then to workers
@@ -80,14 +75,12 @@ export async function openThread(script: Script, start: unknown, listener: Liste
   throw reasons.length > 0 ? blocked(reasons) : without();
 }
 
-type Way = (listener: Listener) => Thread;
-
 /**
  * From text, which works in every bundler. A Content-Security-Policy can forbid that and allow a file: Vite
  * and webpack know the pattern below and emit the file.
  */
-function waysHere({ source, open, lender }: Script): Way[] {
-  if (lender !== undefined) return [(listener) => lentThread(lender, listener)];
+function waysHere({ source, open, way }: Script): Way[] {
+  if (way !== undefined) return [way];
   const threads = nodeThreads();
   // Libraries give Node a global Worker of their own, which takes no blob.
   if (threads && (isNode() || typeof Worker !== "function"))
@@ -160,21 +153,6 @@ function webThread(worker: Worker & { ref?(): void; unref?(): void }, listener: 
     post: (message, transfer = []) => worker.postMessage(message, transfer),
     hold: (isBusy) => (isBusy ? worker.ref?.() : worker.unref?.()),
     terminate: async () => worker.terminate(),
-  };
-}
-
-function lentThread(lender: MessagePort, listener: Listener): Thread {
-  const { port1: work, port2: answering } = new MessageChannel();
-  const { port1: control, port2: controlled } = new MessageChannel();
-  const wanted: Wanted = { work: answering, control: controlled };
-  lender.postMessage(wanted, [answering, controlled]);
-  work.onmessage = ({ data }: MessageEvent<Reply>) => listener.reply(data);
-  work.onmessageerror = () => listener.died("a message that cannot be read");
-  control.onmessage = ({ data }: MessageEvent<string>) => listener.died(data);
-  return {
-    post: (message, transfer = []) => work.postMessage(message, transfer),
-    hold: () => {},
-    terminate: async () => control.postMessage(null),
   };
 }
 

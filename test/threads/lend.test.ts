@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { lendModelWorkers } from "../../src/model/index.ts";
 import { openModel } from "../../src/model/open.ts";
-import { lendWorkers } from "../../src/threads/lend.ts";
+import { lendWorkers, lentBy } from "../../src/threads/lend.ts";
 import { openThread } from "../../src/threads/start.ts";
 import { filesOf } from "../support/models.ts";
 
@@ -36,7 +36,7 @@ test("a wrong port is refused", async () => {
 async function lentThread(source: string): Promise<string[]> {
   const lent = lendWorkers({ source, open: () => expect.unreachable() });
   const said: string[] = [];
-  const script = { source: "", open: () => expect.unreachable(), lender: lent.port };
+  const script = { source: "", open: () => expect.unreachable(), way: lentBy(lent.port) };
   let died: (reason: string) => void = () => {};
   const death = new Promise<string>((resolve) => {
     died = resolve;
