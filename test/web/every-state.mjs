@@ -1,0 +1,73 @@
+// Every state of the page, to axe in light and dark, at the width of a phone, and in Chinese.
+import assert from "node:assert/strict";
+import { withPage } from "./browser.mjs";
+import { audit } from "./page.mjs";
+import { inputsIn, press, STATES } from "./states.mjs";
+
+/** Presses the button of the appearance until it is this one. */
+async function chooseTheme(page, theme) {
+  for (let i = 0; i < 3; i++) {
+    if ((await page.evaluate(() => localStorage.getItem("theme"))) === theme) return;
+    await press(page, ".settings .square");
+  }
+}
+
+async function chooseLanguage(page, tag) {
+  await press(page, ".settings button");
+  await page.locator(`html[lang=${tag}]`).waitFor({ state: "attached" });
+}
+
+/** Whether the page is wider than its window. */
+const tooWide = (page) =>
+  page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    return scrollWidth > clientWidth ? [`the page is ${scrollWidth} px wide in ${clientWidth}`] : [];
+  });
+
+/** What of the page is still English, where names of formats, tensors and units may be. */
+const englishIn = (page) =>
+  page.evaluate(() => {
+    const shown = [...document.querySelectorAll("main, .side, dialog[open]")].map((part) => {
+      const copy = part.cloneNode(true);
+      // What was typed, what a model wrote, and what the browser says of an error.
+      for (const one of copy.querySelectorAll("textarea, code, pre, .passage, .turns p, .context, .message"))
+        one.remove();
+      return copy.textContent;
+    });
+    return shown.join("\n").match(/\b(?:[A-Z][a-z]+|[a-z]{3,}) [a-z]{2,} [a-z]{2,}/g) ?? [];
+  });
+
+export const tests = Object.entries(STATES).map(([name, reach]) => ({
+  name: `every state: ${name}, to axe in light and dark, at 390 px, and in Chinese`,
+  seconds: 90,
+  async body(env) {
+    const at = inputsIn(env.folder);
+    await withPage(env, async (page) => {
+      await reach(page, { url: env.url, at });
+      const found = [];
+      const look = (what, some) => {
+        for (const one of some) found.push(`${what}: ${one}`);
+      };
+      for (const theme of ["light", "dark"]) {
+        await chooseTheme(page, theme);
+        // Colours change step by step.
+        await page.waitForTimeout(200);
+        look(theme, await audit(page));
+      }
+      await page.setViewportSize({ width: 390, height: 844 });
+      await page.waitForTimeout(200);
+      look("390 px", await tooWide(page));
+      await chooseLanguage(page, "zh-Hans");
+      await page.waitForTimeout(200);
+      look("390 px in Chinese", await tooWide(page));
+      look("in Chinese", await englishIn(page));
+      await chooseLanguage(page, "en");
+      await page.setViewportSize({ width: 1280, height: 860 });
+      assert.deepEqual(found, []);
+      // Of servers that do not answer the browser itself complains.
+      page.errors = page.errors.filter(
+        (error) => !/Failed to load resource|Cross-Origin Request/.test(error),
+      );
+    });
+  },
+}));
