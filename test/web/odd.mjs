@@ -81,6 +81,25 @@ export const tests = [
     },
   },
   {
+    name: "scales that fit no block: the other tensors can be looked at",
+    async body(env) {
+      const input = join(env.folder, `misfit-${env.browser}.safetensors`);
+      writeTensors(input, [
+        { name: "a.weight", dtype: "F8_E4M3", shape: [256, 256] },
+        { name: "a.weight_scale_inv", dtype: "F32", shape: [5, 7] },
+        { name: "b.weight", dtype: "BF16", shape: [128, 128], bytes: Buffer.alloc(2 * 128 * 128, 0x3f) },
+      ]);
+      await withPage(env, async (page) => {
+        await openFiles(page, input);
+        await page.getByRole("row", { name: "b.weight" }).locator(".cell.shape").click();
+        await page.getByTestId("charts").waitFor();
+        await page.keyboard.press("Escape");
+        await page.getByRole("row", { name: "a.weight_scale_inv" }).first().locator(".cell.shape").click();
+        await page.getByTestId("warnings").nth(1).getByText("which fits no known block").waitFor();
+      });
+    },
+  },
+  {
     name: "any text in every field: the page goes on",
     seconds: 120,
     async body(env) {

@@ -31,11 +31,11 @@ export function CardButtons({ name, make }: { readonly name: string; make(): Car
   };
   return (
     <div class="row card-buttons">
-      <button type="button" class="quiet" onClick={run((made) => download(made, made.name))}>
+      <button type="button" onClick={run((made) => download(made, made.name))}>
         {card.save}
       </button>
       {canShare && (
-        <button type="button" class="quiet" onClick={run((made) => navigator.share({ files: [made] }))}>
+        <button type="button" onClick={run((made) => navigator.share({ files: [made] }))}>
           {card.share}
         </button>
       )}

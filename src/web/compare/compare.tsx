@@ -120,13 +120,12 @@ function Verdict({ all, name }: VerdictProps): JSX.Element {
   const a = nameOfChosen(chosen.value!);
   const finite = all.map(sqnrOf).filter(Number.isFinite);
   return (
-    <section data-testid="verdict">
+    <section class="verdict" data-testid="verdict">
       <p class="big">{isApart ? text.apart : verdict}</p>
       {isApart && <p class="help">{verdict}</p>}
       <div class="row card-buttons">
         <button
           type="button"
-          class="quiet"
           onClick={() =>
             downloadText(`${jsonOf({ a, b: name, tensors: all })}\n`, "comparison.json", "application/json")
           }

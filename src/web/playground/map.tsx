@@ -71,7 +71,7 @@ export function MatrixMap(props: MapProps): JSX.Element {
   return (
     <figure class="matrix">
       <figcaption>
-        <h3>{title}</h3>
+        <h2>{title}</h2>
         <p class="help">{note}</p>
       </figcaption>
       {/* biome-ignore lint/a11y/useSemanticElements: a picture with a cursor; no element of HTML is one */}

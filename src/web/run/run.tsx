@@ -87,10 +87,13 @@ function Opened(): JSX.Element {
       ) : model !== null && !model.hasTokenizer ? (
         <p class="note">{text.noTokenizer}</p>
       ) : (
-        <>
-          <Conversion />
-          <Tasks />
-        </>
+        // Of a model that could not be opened there is nothing to be asked.
+        (model !== null || busy.value !== null) && (
+          <>
+            <Conversion />
+            <Tasks />
+          </>
+        )
       )}
     </>
   );

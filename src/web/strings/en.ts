@@ -257,6 +257,7 @@ export const en = {
     isWhat: (where: string, what: string): string => `${where} is ${what}`,
     unlike: (where: string, expected: string, got: string): string =>
       `${where}: expected ${expected}, found ${got}.`,
+    expects: (expected: string): string => `Expected ${expected}.`,
     cutOff: (where: string): string => `${where} is cut off`,
     missingFiles: (names: string): string => `Files are missing: ${names}`,
     noWeights: (place: string): string => `There is no .safetensors file in ${place}`,

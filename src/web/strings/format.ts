@@ -67,7 +67,7 @@ export function percent(part: number): string {
 
 /** A percentage with its sign: −37 %. */
 export function signedPercent(part: number): string {
-  return formats.value.signed.format(part);
+  return formats.value.signed.format(part).replace("-", "−");
 }
 
 export function smallPercent(part: number): string {

@@ -50,7 +50,8 @@ export const zh: Words = {
     another: "打开其他文件",
     files: (n) => `${n} 个文件`,
     tensors: (n) => `${n} 个张量`,
-    parameters: (n) => `${n} 个参数`,
+    // 146.3万 ends with a word itself.
+    parameters: (n) => `${n}${/\d$/.test(n) ? " " : ""}个参数`,
     notQuantised: "未量化",
     dialect: (name) => `FP8：${name}`,
     composition: "各数据类型所占字节",
@@ -240,6 +241,7 @@ export const zh: Words = {
     parts: { where: "位置", expected: "应为", got: "实际", fix: "处理方法" },
     isWhat: (where, what) => `${where} 是${what}`,
     unlike: (where, expected, got) => `${where}：应为 ${expected}，实际为 ${got}。`,
+    expects: (expected) => `应为 ${expected}。`,
     cutOff: (where) => `${where} 不完整`,
     missingFiles: (names) => `缺少文件：${names}`,
     noWeights: (place) => `${place} 中没有 .safetensors 文件`,
@@ -351,6 +353,9 @@ export const zh: Words = {
   ],
 
   textsOfLibrary: {
+    "Run this model with another engine.": "请用其他引擎运行此模型。",
+    "Run this model with another engine, or ask for the architecture.":
+      "请用其他引擎运行此模型，或者提出支持此架构的请求。",
     "a GGUF file (llama.cpp)": " GGUF 文件（llama.cpp）",
     "a git-lfs pointer, not the file it points to": " git-lfs 指针，而不是它指向的文件",
     "a web page or XML": "网页或 XML",

@@ -5,7 +5,7 @@ import type { RecipeName } from "../../train/recipes.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
 import { query, remember } from "../session/address.ts";
 import { translated } from "../strings/index.ts";
-import { axis, Chart } from "../views/chart.tsx";
+import { axis, Chart, WHOLE } from "../views/chart.tsx";
 import { Choice } from "../views/choice.tsx";
 import type { Colours } from "../views/colours.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
@@ -243,7 +243,7 @@ function lines(
   return {
     scales: { x: { time: false } },
     axes: [
-      axis(colours),
+      axis(colours, { size: 30, incrs: WHOLE }),
       axis(colours, { size: 56, values: (_, ticks) => ticks.map((tick) => `${tick}${unit}`) }),
     ],
     series: [

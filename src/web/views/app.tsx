@@ -42,6 +42,11 @@ export function App(): JSX.Element {
           <ThemeButton />
         </div>
       </header>
+      <p class="hidden" role="status">
+        {stage.value === "running"
+          ? words.value.run.heading
+          : stage.value === "done" && words.value.done.heading}
+      </p>
       <main id="main" tabIndex={-1}>
         <ProblemNote />
         {view.value === "playground" && <Playground />}

@@ -37,7 +37,7 @@ export function BlockTable({ place, block, onClose }: BlockTableProps): JSX.Elem
       : ([["error", text.error, number(block.error)]] satisfies [string, string, string][])),
   ];
   return (
-    <section class="block" aria-labelledby="block-heading" data-testid="block">
+    <div class="block" data-testid="block">
       <header>
         <h4 id="block-heading" ref={heading} tabIndex={-1}>
           {text.heading(place.blockRow, place.blockCol)}
@@ -83,6 +83,6 @@ export function BlockTable({ place, block, onClose }: BlockTableProps): JSX.Elem
           ))}
         </table>
       </section>
-    </section>
+    </div>
   );
 }

@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import { look } from "../session/settings.ts";
+import { words } from "../strings/index.ts";
 import { type Colours, coloursOf } from "./colours.ts";
 
 interface ChartProps {
@@ -13,7 +14,7 @@ interface ChartProps {
   readonly redraw?: unknown;
   /** What the point under the pointer says. */
   pointed?(index: number): string;
-  /** Made anew when the colours change. */
+  /** Made anew when the colours or the language change. */
   options(colours: Colours): Omit<uPlot.Options, "width" | "height">;
 }
 
@@ -40,7 +41,7 @@ export function Chart({ label, height, data, options, pointed, redraw }: ChartPr
       observer.disconnect();
       plot.current?.destroy();
     };
-  }, [look.value, height, redraw]);
+  }, [look.value, words.value, height, redraw]);
   useEffect(() => plot.current?.setData(data), [data]);
   return (
     <>
@@ -55,6 +56,9 @@ export function Chart({ label, height, data, options, pointed, redraw }: ChartPr
 }
 
 const FONT = "12px system-ui, sans-serif";
+
+/** Steps between the numbers of an axis that counts. */
+export const WHOLE: number[] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000];
 
 /** An axis with quiet lines and words. */
 export function axis(colours: Colours, more: uPlot.Axis = {}): uPlot.Axis {

@@ -19,6 +19,7 @@ import {
 import { canChoose } from "../session/saving.ts";
 import { bytes, duration, percent, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
+import { useFocus } from "./focus.ts";
 import { FormatChoice } from "./format-choice.tsx";
 import { OverridesField } from "./overrides-field.tsx";
 import { ProblemText } from "./problem.tsx";
@@ -28,11 +29,14 @@ import { Warnings } from "./warnings.tsx";
 /** The form that says what to make of the checkpoint. */
 export function ConvertCard(): JSX.Element {
   const { convert: text } = words.value;
+  const heading = useFocus<HTMLHeadingElement>();
   const { action } = form.value;
   const isQuantised = opened.value!.inspection.tensors.some(({ scaled }) => scaled !== null);
   return (
     <section class="card" aria-labelledby="convert-heading">
-      <h2 id="convert-heading">{text.heading}</h2>
+      <h2 id="convert-heading" tabIndex={-1} ref={heading}>
+        {text.heading}
+      </h2>
       {isQuantised && (
         <fieldset class="segments">
           <legend class="hidden">{text.action}</legend>

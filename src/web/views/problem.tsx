@@ -110,12 +110,11 @@ function isOtherKind({ expected, got }: Fault): boolean {
 }
 
 function adviceOf({ kind, facts = {} }: Problem): string {
-  const { advice, unlike } = words.value.problem;
+  const { advice, unlike, expects } = words.value.problem;
   const { fault } = facts;
   if (fault === undefined) return advice[kind];
   if (kind === "pattern") return `${fault.where}. ${translated(fault.fix)}`;
-  if (kind === "other")
-    return unlike(translated(fault.where), translated(fault.expected), translated(fault.got));
+  if (kind === "other") return `${expects(translated(fault.expected))} ${translated(fault.fix)}`;
   if (kind !== "format") return advice[kind];
   const isSaid = isOtherKind(fault) || /^(The file is cut off|Fetch the missing)/.test(fault.fix);
   const story = isSaid ? "" : `${unlike(fault.where, translated(fault.expected), translated(fault.got))} `;

@@ -25,11 +25,13 @@ import { bytes, duration, exactBytes, signedPercent, smallPercent, sqnrText } fr
 import { words } from "../strings/index.ts";
 import type { WrittenFile } from "../workers/protocol.ts";
 import { PlanWarnings, ToAdd } from "./convert-card.tsx";
+import { useFocus } from "./focus.ts";
 import { Icon } from "./icons.tsx";
 
 /** A conversion that has been checked: files to save, reports. */
 export function ResultCard(): JSX.Element | null {
   const { done: text } = words.value;
+  const change = useFocus<HTMLParagraphElement>();
   const found = result.value;
   if (found === null) return null;
   const { written, seconds } = found;
@@ -43,10 +45,10 @@ export function ResultCard(): JSX.Element | null {
         <Icon name="check" />
         {text.heading}
       </h2>
-      <p class="big" tabIndex={-1} ref={(element) => element?.focus()} data-testid="change">
+      <p class="big" tabIndex={-1} ref={change} data-testid="change">
         {text.change(bytes(before), bytes(total), signedPercent(total / before - 1))}
       </p>
-      <p class="help">
+      <p class="help took">
         {text.took} {duration(seconds)}
       </p>
       <p class="help">
@@ -67,7 +69,7 @@ export function ResultCard(): JSX.Element | null {
         </div>
       )}
       {precision?.sqnrDb != null && Number.isFinite(precision.sqnrDb) && (
-        <p class="help">
+        <p class="help meaning">
           {words.value.precision.grade(precision.sqnrDb)}:{" "}
           {text.meaning(smallPercent(10 ** (-precision.sqnrDb / 20)))}
         </p>
@@ -116,11 +118,7 @@ function ServeLine(): JSX.Element {
     <div class="serve">
       <span class="help">{text.serve}</span>
       <code>{line}</code>
-      <button
-        type="button"
-        class="quiet"
-        onClick={() => navigator.clipboard.writeText(line).then(() => setCopied(true))}
-      >
+      <button type="button" onClick={() => navigator.clipboard.writeText(line).then(() => setCopied(true))}>
         {isCopied ? text.copied : text.copy}
       </button>
     </div>

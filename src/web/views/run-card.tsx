@@ -3,11 +3,13 @@ import { cancel, pause, resume } from "../session/converting.ts";
 import { run } from "../session/model.ts";
 import { bytes, duration, percent } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
+import { useFocus } from "./focus.ts";
 import { Icon } from "./icons.tsx";
 
 /** A conversion going on. */
 export function RunCard(): JSX.Element | null {
   const { run: text } = words.value;
+  const place = useFocus<HTMLHeadingElement>();
   const state = run.value;
   if (state === null) return null;
   const part = state.size === 0 ? 1 : state.bytes / state.size;
@@ -15,7 +17,9 @@ export function RunCard(): JSX.Element | null {
   const heading = state.isPaused ? text.paused : isVerifying ? text.verifying : text.heading;
   return (
     <section class="card" aria-labelledby="run-heading" data-testid="running">
-      <h2 id="run-heading">{heading}</h2>
+      <h2 id="run-heading" tabIndex={-1} ref={place}>
+        {heading}
+      </h2>
       <div
         class={state.isPaused ? "progress paused" : "progress"}
         role="progressbar"
@@ -26,7 +30,7 @@ export function RunCard(): JSX.Element | null {
       >
         <span style={{ transform: `scaleX(${part})` }} />
       </div>
-      <p class="big">
+      <p class="big part">
         {percent(part)}
         <span>{state.left === null || state.isPaused ? "" : text.left(duration(state.left))}</span>
       </p>

@@ -5,11 +5,8 @@ import { sqnr } from "../../engine/precision.ts";
 import { measured, planned, selected } from "../session/model.ts";
 import { decibels } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
-import { axis, Chart } from "./chart.tsx";
+import { axis, Chart, WHOLE } from "./chart.tsx";
 import type { Colours } from "./colours.ts";
-
-/** Steps between the numbers of tensors. */
-const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000];
 
 /** Points to draw: about as many as there are pixels across. */
 const MOST = 2000;

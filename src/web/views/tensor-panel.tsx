@@ -144,7 +144,7 @@ function Basics({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element |
       )}
       {moments !== null && !moments.isAll && <p class="help">{text.ofSample}</p>}
       {found.hasNpy && (
-        <button type="button" class="quiet npy" onClick={save}>
+        <button type="button" class="npy" onClick={save}>
           <Icon name="down" />
           .npy
         </button>

@@ -46,7 +46,6 @@ export function TensorRow({ row, place, level, label }: TensorRowProps): JSX.Ele
       onShow={() => show(row)}
     >
       <Cell column="name">
-        {level !== undefined && <i class="indent" style={{ width: `${level - 1}rem` }} />}
         <input
           type="checkbox"
           tabIndex={-1}

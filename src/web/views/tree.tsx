@@ -113,7 +113,6 @@ function GroupRow({ group, level, place }: GroupRowProps): JSX.Element {
       onShow={() => flip(group)}
     >
       <Cell column="name" title={group.path}>
-        <i class="indent" style={{ width: `${level - 1}rem` }} />
         <i class={isExpanded ? "twist open" : "twist"} aria-hidden="true" />
         <bdi>{group.label}</bdi>
       </Cell>

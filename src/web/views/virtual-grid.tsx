@@ -143,7 +143,7 @@ export function GridRow({ place, level, isExpanded, children, onShow, ...more }:
       aria-level={level}
       aria-expanded={isExpanded}
       tabIndex={-1}
-      style={{ transform: `translateY(${place.top}px)` }}
+      style={{ transform: `translateY(${place.top}px)`, "--level": level }}
       onPointerDown={place.onPress}
       onClick={(event) => {
         if ((event.target as Element).closest("input, button") === null) onShow();

@@ -5,6 +5,7 @@ import { leave, openAnother } from "../session/outputs.ts";
 import { bytes, percent, short, whole } from "../strings/format.ts";
 import { translated, words } from "../strings/index.ts";
 import { ConvertCard } from "./convert-card.tsx";
+import { useFocus } from "./focus.ts";
 import { lazy } from "./lazy.tsx";
 import { ResultCard } from "./result-card.tsx";
 import { RunCard } from "./run-card.tsx";
@@ -29,8 +30,9 @@ export function Workspace(): JSX.Element {
           )}
         </aside>
         <div class="inside">
-          {measured.value.size > 0 && <SqnrSection />}
           <Tensors />
+          {/* Below, so that the table stays in its place when the first figures come. */}
+          {measured.value.size > 0 && <SqnrSection />}
         </div>
       </div>
     </>
@@ -39,6 +41,7 @@ export function Workspace(): JSX.Element {
 
 function Heading(): JSX.Element {
   const { open } = words.value;
+  const heading = useFocus<HTMLHeadingElement>();
   const { inspection, takesOne, part } = opened.value!;
   const { files, tensors, dialect } = inspection;
   const size = files.reduce((n, file) => n + file.bytes, 0);
@@ -59,7 +62,9 @@ function Heading(): JSX.Element {
   return (
     <section class="heading">
       <div class="heading-row">
-        <h1 title={name.value}>{name.value}</h1>
+        <h1 title={name.value} tabIndex={-1} ref={heading}>
+          {name.value}
+        </h1>
         <button type="button" disabled={stage.value === "running"} onClick={() => leave(openAnother)}>
           {open.another}
         </button>

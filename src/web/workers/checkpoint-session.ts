@@ -11,7 +11,7 @@ import { type OutputFile, outputsOf } from "../../checkpoint/plan/outputs.ts";
 import { conversionsOf, type Plan, type PlannedTensor } from "../../checkpoint/plan/plan.ts";
 import { planQuantize } from "../../checkpoint/plan/quantize.ts";
 import { warningsOf } from "../../checkpoint/plan/warnings.ts";
-import { resolveWeights } from "../../checkpoint/read/resolve.ts";
+import { resolve } from "../../checkpoint/read/resolve.ts";
 import type { Weight } from "../../checkpoint/read/weights.ts";
 import type { Source } from "../../io/source.ts";
 import { scalesFound, scalesOf } from "../../report/report.ts";
@@ -54,6 +54,8 @@ interface Open {
    * How fast files on a server come: measured once, since every measurement reads a few megabytes of them.
    */
   served: Speed | null;
+  /** Logical weights by name, once one of them is looked at. */
+  weights: ReadonlyMap<string, Weight> | null;
 }
 
 /** A plan with the small files that go with it. */
@@ -94,7 +96,7 @@ export class CheckpointSession implements Session {
     }
     this.pool.open(shards);
     const found = { files, sources, opened, tensors, fingerprints, missingScale };
-    this.current = { ...found, served: null };
+    this.current = { ...found, served: null, weights: null };
     return {
       name,
       inspection: facts,
@@ -189,8 +191,9 @@ export class CheckpointSession implements Session {
   }
 
   private weightOf(tensor: string): Weight | undefined {
-    const { opened, missingScale } = this.need();
-    return resolveWeights(opened.checkpoint, { missingScale }).find(({ name }) => name === tensor);
+    const current = this.need();
+    current.weights ??= weightsOf(current);
+    return current.weights.get(tensor);
   }
 
   async look(): Promise<Looked> {
@@ -286,6 +289,12 @@ async function lookInside({
   return lenient.warnings.length === inspection.warnings.length
     ? { inspection, missingScale: "error" }
     : { inspection: { ...lenient, warnings: inspection.warnings }, missingScale: "one" };
+}
+
+/** What is wrong with a weight was said when the checkpoint was opened: the others can be looked at. */
+function weightsOf({ opened, missingScale }: Open): ReadonlyMap<string, Weight> {
+  const { weights } = resolve(opened.checkpoint, { missingScale }, () => {});
+  return new Map(weights.map((weight) => [weight.name, weight]));
 }
 
 /** Places of tensors in the order of their names, in which layer 2 comes before layer 10. */
