@@ -5,6 +5,7 @@
  * @module
  */
 import { Engine } from "./engine/engine.ts";
+import { checkKnown } from "./tensor/options.ts";
 import { instantiate } from "./wasm/instantiate.ts";
 import { moduleOf, type WasmSource } from "./wasm/module.ts";
 
@@ -14,8 +15,9 @@ export type { WasmSource };
 /**
  * Instantiates the build that `wasm` holds: its bytes, a compiled module, or a fetch of it.
  * @example const fp8 = await load({ wasm: fetch("/assets/baseline.wasm") });
- * @throws BlockscaleError `wasm`: WebAssembly is refused here, or `wasm` is not a blockscale build
+ * @throws BlockscaleError `wasm`: WebAssembly is refused here, or `wasm` is not a blockscale build; `option`
  */
 export async function load(options: { readonly wasm: WasmSource }): Promise<Engine> {
-  return new Engine(instantiate(await moduleOf(options?.wasm)), "custom");
+  checkKnown("load", options, ["wasm"]);
+  return new Engine(instantiate(await moduleOf(options.wasm)), "custom");
 }

@@ -6,10 +6,16 @@
  */
 import { Engine } from "./engine/engine.ts";
 import { instantiate } from "./js/kernels.ts";
+import { checkKnown } from "./tensor/options.ts";
 
 export * from "./public.ts";
 
-/** An engine of plain JavaScript; asynchronous only to be called like that of `blockscale`. */
-export async function load(): Promise<Engine> {
+/**
+ * An engine of plain JavaScript. It is asynchronous only to be called like `load` of `blockscale`, and has no
+ * options: there are no builds to choose from.
+ * @throws BlockscaleError `option`: an option, such as `variant` or `threads`
+ */
+export async function load(options: Readonly<Record<string, never>> = {}): Promise<Engine> {
+  checkKnown("load", options, []);
   return new Engine(instantiate(), "js");
 }

@@ -13,7 +13,7 @@ import { outputsOf } from "./plan/outputs.ts";
 import type { Plan } from "./plan/plan.ts";
 import { planQuantize, type QuantizeOptions } from "./plan/quantize.ts";
 import { warningsOf } from "./plan/warnings.ts";
-import { checkEngine } from "./run/check-engine.ts";
+import { checkEngine } from "./run/check.ts";
 import { outputBytes } from "./run/outputs.ts";
 import { localConverter, type Progress, streamOf } from "./run/run.ts";
 

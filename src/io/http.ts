@@ -1,4 +1,6 @@
+import { kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { checkKnown } from "../tensor/options.ts";
 import { attempt, type RetryOptions, TransientError } from "./retry.ts";
 import type { Source } from "./source.ts";
 
@@ -18,6 +20,23 @@ export interface UrlOptions extends RetryOptions {
   readonly headers?: { readonly [name: string]: string };
 }
 
+/** Names of the options of {@link openUrl}. */
+export const URL_OPTIONS: readonly string[] = ["signal", "tries", "wait", "timeout", "fetch", "headers"];
+
+/**
+ * Refuses what is no address. On a page an address may be relative to that of the page.
+ * @throws BlockscaleError `option`
+ */
+export function checkUrl(where: string, url: string): void {
+  if (typeof url === "string" && URL.canParse(url, globalThis.location?.href)) return;
+  throw new BlockscaleError("option", {
+    where: `${where}: url`,
+    expected: "an address, such as https://example.org/model.safetensors",
+    got: typeof url === "string" ? JSON.stringify(url) : kindOf(url),
+    fix: "Pass the whole address of the file as a string; files on disk are opened with openFile of blockscale/node.",
+  });
+}
+
 /** Bytes of the largest file that is kept in memory where a server knows no ranges. */
 const LARGEST_WHOLE = 64 * 2 ** 20;
 
@@ -28,6 +47,8 @@ const LARGEST_WHOLE = 64 * 2 ** 20;
  * support, or no answer after several tries
  */
 export async function openUrl(url: string, options: UrlOptions = {}): Promise<UrlSource> {
+  checkUrl("openUrl", url);
+  checkKnown("openUrl", options, URL_OPTIONS);
   const { size, tag, whole } = await attempt(url, options, (signal) => probe(url, options, signal));
   if (whole !== undefined) {
     return { url, size, tag, slice: (start, end) => ({ arrayBuffer: async () => whole.slice(start, end) }) };

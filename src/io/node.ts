@@ -1,5 +1,6 @@
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { Handles } from "./handles.ts";
 import type { Source } from "./source.ts";
@@ -40,6 +41,7 @@ export function systemFault(where: string, expected: string, cause: unknown): Bl
 export async function fileFacts(
   path: string,
 ): Promise<{ size: number; modified: number; mode: number; isFolder: boolean }> {
+  checkPath(path);
   try {
     const found = await stat(path);
     if (!found.isFile() && !found.isDirectory()) throw new Error("neither a file nor a folder");
@@ -48,6 +50,17 @@ export async function fileFacts(
   } catch (cause) {
     throw systemFault(path, "a readable file or folder", cause);
   }
+}
+
+/** @throws BlockscaleError `option`: no path, but a URL object or nothing at all */
+function checkPath(path: string): void {
+  if (typeof path === "string") return;
+  throw new BlockscaleError("option", {
+    where: "path",
+    expected: "the path of a file or folder, as a string",
+    got: (path as unknown) instanceof URL ? "a URL object" : kindOf(path),
+    fix: "For the URL of a file pass fileURLToPath(url) of node:url.",
+  });
 }
 
 /** Files that a thread holds open for reading: weights and scales, of this shard and the next. */
@@ -136,6 +149,7 @@ export async function createFile(
   beforeRename?: () => Promise<void>,
   mode?: number,
 ): Promise<WritableStream<Uint8Array>> {
+  checkPath(path);
   const partial = join(dirname(path), partialName(basename(path)));
   let handle: FileHandle;
   try {

@@ -1,6 +1,7 @@
 import { BlockscaleError } from "../tensor/errors.ts";
+import { checkKnown } from "../tensor/options.ts";
 import { forEachOf } from "./concurrency.ts";
-import { openUrl, type UrlOptions, type UrlSource } from "./http.ts";
+import { checkUrl, openUrl, URL_OPTIONS, type UrlOptions, type UrlSource } from "./http.ts";
 import { readRange, type Source } from "./source.ts";
 
 /** How to keep a file of the web. */
@@ -29,13 +30,15 @@ const ORIGIN = "origin.json";
  * next visit reads it from disk. The server is asked each time whether the file still has its size and its
  * ETag, where it tells one. The browser may clear the storage if the disk is full;
  * `navigator.storage.persist()` asks it not to.
- * @throws BlockscaleError `io`: no such file, no private storage here, or no room in it
+ * @throws BlockscaleError `io`: no such file, no private storage here, or no room in it; `option`: no address
  */
 export async function openCached(url: string, options: CacheOptions = {}): Promise<Source> {
-  const { fetch: fetchBy = fetch } = options;
+  checkUrl("openCached", url);
+  const { onProgress, ...rest } = checkKnown("openCached", options, [...URL_OPTIONS, "onProgress"]);
+  const { fetch: fetchBy = fetch } = rest;
   // What is kept here need not lie in the browser's cache too.
   const uncached: typeof fetch = (input, init) => fetchBy(input, { ...init, cache: "no-store" });
-  const source = await openUrl(url, { ...options, fetch: uncached });
+  const source = await openUrl(url, { ...rest, fetch: uncached });
   const files = await privateFolder(true);
   const name = await nameOf(url);
   return alone(name, options.signal, async () => {
@@ -51,6 +54,7 @@ export async function openCached(url: string, options: CacheOptions = {}): Promi
 
 /** Removes what {@link openCached} keeps of a URL, or of all; does nothing where there is none. */
 export async function removeCached(url?: string): Promise<void> {
+  if (url !== undefined) checkUrl("removeCached", url);
   const files = await privateFolder(false);
   if (files === null) return;
   if (url !== undefined) {

@@ -2,24 +2,42 @@ import { isRecord, kindOf } from "./checks.ts";
 import { BlockscaleError } from "./errors.ts";
 
 /**
- * Checks that the last argument of a function is an options object, and knows all names in it: a
- * misspelt option would be left out in silence.
+ * Checks that the last argument of a function is an options object and that all names in it are known: a
+ * misspelt option would be ignored without a word. Checks those that mean the same everywhere, too: `signal`
+ * is an AbortSignal, and `onProgress` and all others that begin with `on` are functions.
  * @param known names of the options
- * @throws BlockscaleError `option`: an unknown name; or no object,
- * such as the array that belongs into { out }
+ * @throws BlockscaleError `option`: an unknown name; no object, such as the array that belongs into { out };
+ * or a signal or callback of another type
  */
 export function checkKnown<T extends object>(where: string, options: T, known: readonly string[]): T {
   const isObject = isRecord(options);
   const unknown = isObject ? Object.keys(options).find((key) => !known.includes(key)) : kindOf(options);
-  if (unknown === undefined) return options;
+  if (unknown === undefined) {
+    for (const name in options) checkUsual(`${where}: ${name}`, name, options[name]);
+    return options;
+  }
+  const names = known.length > 0 ? `options named ${known.join(", ")}` : "no options";
   throw new BlockscaleError("option", {
     where: `${where}: options`,
-    expected: isObject ? `options named ${known.join(", ")}` : `an object such as { ${known[0]} }`,
+    expected: isObject ? names : `an object such as { ${known.join(", ")} }`,
     got: unknown,
     fix: isObject
       ? "Correct the name, or leave the option out."
       : "Put the value into an object, by the name of the option.",
   });
+}
+
+/** Checks an option whose meaning its name alone tells, in whichever function. */
+function checkUsual(where: string, name: string, value: unknown): void {
+  if (value === undefined) return;
+  if (name === "signal" && typeof (value as AbortSignal | null)?.throwIfAborted !== "function")
+    throw wrongUsual(where, "an AbortSignal", value, "Pass the signal of an AbortController.");
+  if (/^on[A-Z]/.test(name) && typeof value !== "function")
+    throw wrongUsual(where, "a function", value, "Pass the function to call.");
+}
+
+function wrongUsual(where: string, expected: string, value: unknown, fix: string): BlockscaleError {
+  return new BlockscaleError("option", { where, expected, got: kindOf(value), fix });
 }
 
 /**

@@ -221,6 +221,7 @@ export class Trainer {
    */
   files(withOptimizer = false): Map<string, Blob> {
     const { lora } = this.#settings;
+    checkFlag("files", withOptimizer);
     if (withOptimizer && lora !== null)
       throw wrongArgument(
         "files",
@@ -240,6 +241,7 @@ export class Trainer {
    */
   adapter(withOptimizer = false): Map<string, Blob> {
     const { lora } = this.#settings;
+    checkFlag("adapter", withOptimizer);
     if (lora === null)
       throw wrongArgument(
         "adapter",
@@ -304,4 +306,15 @@ function checkBatch(
     ids[bad],
     "Use the tokenizer of this model.",
   );
+}
+
+/** @throws BlockscaleError `option` */
+function checkFlag(method: string, withOptimizer: boolean): void {
+  if (typeof withOptimizer !== "boolean")
+    throw wrongArgument(
+      `${method}: withOptimizer`,
+      "true or false",
+      withOptimizer,
+      "Pass true to go on later.",
+    );
 }

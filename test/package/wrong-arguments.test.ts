@@ -1,9 +1,12 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import * as checkpoint from "../../src/checkpoint/index.ts";
 import type { Engine } from "../../src/engine/engine.ts";
+import * as external from "../../src/external.ts";
 import { load } from "../../src/load.ts";
 import type { Model } from "../../src/model/model.ts";
 import { openModel } from "../../src/model/open.ts";
+import * as node from "../../src/node.ts";
+import * as plainJs from "../../src/plain-js.ts";
 import { createTrainer } from "../../src/train/create.ts";
 import { stochasticCast } from "../../src/train/stochastic-cast.ts";
 import type { Trainer } from "../../src/train/trainer.ts";
@@ -86,6 +89,49 @@ const CALLS: [call: string, message: RegExp, action: () => unknown][] = [
   ["compareCheckpoints, no engine", /engine: expected an engine/, () => compare(opened, opened)],
   ["compareCheckpoints()", /a.checkpoint: expected a checkpoint/, () => compare()],
   ["readCheckpoint([])", /a Map of sources/, () => checkpoint.readCheckpoint([] as Anything)],
+  [
+    "openModel, a signal",
+    /openModel: signal: expected an AbortSignal, got number/,
+    () => open({ signal: 5 }),
+  ],
+  ["openModel, onProgress", /onProgress: expected a function, got object/, () => open({ onProgress: {} })],
+  ["createTrainer, a signal", /signal: expected an AbortSignal/, () => fresh({ signal: {} })],
+  ["logits, a signal", /logits: signal: expected/, () => model.logits([1], { signal: 5 } as Anything)],
+  ["inspect, a signal", /inspect: signal: expected/, () => inspect({ signal: true })],
+  ["compareCheckpoints, onTensor", /onTensor: expected a function/, () => compareThem({ onTensor: 1 })],
+  ["convertCheckpoint, onProgress", /onProgress: expected a function/, () => convert({ onProgress: 1 })],
+  ["fileStream, onProgress", /onProgress: expected a function/, () => stream({ onProgress: 1 })],
+  ["fileStream, sources", /fileStream: sources: expected a list/, () => stream({ sources: undefined })],
+  ["fileStream, convert", /convert: expected a converter/, () => stream({ convert: undefined })],
+  ["fileStream, measure", /"all" or "sample"/, () => stream({ measure: "some" })],
+  ["fileStream, file", /one of the files of a plan/, () => stream({}, {})],
+  ["localConverter()", /engine: expected an engine/, () => (checkpoint.localConverter as Anything)()],
+  [
+    "localConverter(engine)",
+    /expected a list of sources/,
+    () => (checkpoint.localConverter as Anything)(engine),
+  ],
+  ["summarize()", /plan: expected a plan.* got undefined/, () => (checkpoint.summarize as Anything)()],
+  ["summarize(plan)", /measured: expected a Map/, () => (checkpoint.summarize as Anything)(plan({}))],
+  ["warningsOf()", /plan: expected a plan/, () => (checkpoint.warningsOf as Anything)()],
+  ["warningsOf(plan)", /to: expected deepseek-v3/, () => (checkpoint.warningsOf as Anything)(plan({}))],
+  ["documentsOf()", /opened.checkpoint: expected/, () => (checkpoint.documentsOf as Anything)()],
+  ["createPool()", /at least one port, got undefined/, () => (checkpoint.createPool as Anything)()],
+  ["createPool([])", /at least one port, got none/, () => checkpoint.createPool([])],
+  ["openUrl()", /openUrl: url: expected an address.* got undefined/, () => url(undefined)],
+  ["openUrl(a path)", /got "model.safetensors"/, () => url("model.safetensors")],
+  ["openUrl, misspelt", /got header/, () => url("https://127.0.0.1:1/", { header: {} })],
+  ["openUrl, a signal", /signal: expected/, () => url("https://127.0.0.1:1/", { signal: 5 })],
+  ["openCached()", /openCached: url: expected an address/, () => (checkpoint.openCached as Anything)()],
+  ["removeCached(5)", /removeCached: url: expected/, () => checkpoint.removeCached(5 as Anything)],
+  ["openFile()", /path: expected .* got undefined/, () => (node.openFile as Anything)()],
+  ["openFile(a URL)", /got a URL object/, () => node.openFile(new URL("file:///tmp/a") as Anything)],
+  ["openFolder()", /path: expected/, () => (node.openFolder as Anything)()],
+  ["createFile()", /path: expected/, () => (node.createFile as Anything)()],
+  ["external.load()", /load: wasm: expected/, () => (external.load as Anything)({})],
+  ["external.load, misspelt", /options named wasm, got wsm/, () => external.load({ wsm: 1 } as Anything)],
+  ["js.load, variant", /no options, got variant/, () => plainJs.load({ variant: "baseline" } as Anything)],
+  ["files(a text)", /withOptimizer: expected true or false/, () => trainer.files("yes" as Anything)],
 ];
 
 const train = (...given: unknown[]) => (createTrainer as Anything)(...given);
@@ -95,11 +141,17 @@ const plan = (options: Anything) => checkpoint.planQuantize(opened.checkpoint, o
 const dequantize = (options: Anything) => checkpoint.planDequantize(opened.checkpoint, options);
 const documents = (direction: Anything) => checkpoint.documentsOf(opened, plan({}), direction);
 const compare = (...given: unknown[]) => (checkpoint.compareCheckpoints as Anything)(...given);
-const stream = (options: object) => {
+const stream = (options: object, file: Anything = plan({}).files[0]) => {
   const { sources } = opened;
   const convert = checkpoint.localConverter(engine, sources);
-  return checkpoint.fileStream(plan({}).files[0]!, { sources, convert, ...options });
+  return checkpoint.fileStream(file, { sources, convert, ...options });
 };
+const open = (options: Anything) => openModel(files, options);
+const url = (address: Anything, options?: Anything) => checkpoint.openUrl(address, options);
+const inspect = (options: Anything) => checkpoint.inspect(opened.checkpoint, null, options);
+const compareThem = (options: Anything) => checkpoint.compareCheckpoints(opened, opened, engine, options);
+const convert = (options: Anything) =>
+  checkpoint.convertCheckpoint(files, { engine, to: "mxfp8", ...options });
 
 describe("wrong arguments of every entry", () => {
   test.each(CALLS)("%s", async (_, message, action) => {

@@ -9,7 +9,7 @@ import { type Checkpoint, checkCheckpoint } from "../read/checkpoint.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { VALUE_BYTES, valuesOf, widen } from "../read/values.ts";
 import { matrixOf, type PlainWeight, plainShape, type ScaledWeight, type Weight } from "../read/weights.ts";
-import { checkEngine } from "../run/check-engine.ts";
+import { checkEngine } from "../run/check.ts";
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows, transpose } from "../run/rows.ts";
 import { inFigures, type PrecisionSummary } from "./summary.ts";
 import { arePartsWhole, partsOf, type WorstBlock, worstBlockOf, worstOfParts } from "./worst-block.ts";
@@ -43,7 +43,7 @@ export interface CompareOptions extends ResolveOptions {
 }
 
 /**
- * Compares the values of two checkpoints, whatever their dialects. A counts as the truth.
+ * Compares the values of two checkpoints, whatever their dialects. A is the original, and errors are measured relative to it.
  * @throws BlockscaleError `dialect`, `io`; what the signal was aborted with
  */
 export async function compareCheckpoints(

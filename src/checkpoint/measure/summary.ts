@@ -1,5 +1,8 @@
 import { add, NOTHING, type Precision, sqnr } from "../../engine/precision.ts";
-import { ALREADY_REASON, type Plan, type PlannedTensor } from "../plan/plan.ts";
+import { isMap } from "../../io/files.ts";
+import { kindOf } from "../../tensor/checks.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
+import { ALREADY_REASON, checkPlan, type Plan, type PlannedTensor } from "../plan/plan.ts";
 import { countOf } from "../read/weights.ts";
 
 /** Precision in figures for people and machines. */
@@ -45,8 +48,14 @@ export interface Summary {
   };
 }
 
-/** Puts a plan and what its run measured together. */
+/**
+ * The report of a conversion: its plan, and what its run measured.
+ * @param measured by the name of the weight, as `onPrecision` of {@link fileStream} tells
+ * @throws BlockscaleError `option`
+ */
 export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>): Summary {
+  checkPlan("summarize", plan);
+  if (!isMap(measured)) throw wrongMeasured(measured);
   const tensors = plan.tensors.map((tensor): TensorSummary => {
     const found = measured.get(tensor.name);
     const precision = found === undefined ? null : inFigures(found);
@@ -72,6 +81,15 @@ export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>):
           : { ...inFigures(sum), maxErrorOfAmax: ofAmax.reduce((a, b) => Math.max(a, b), 0) },
     },
   };
+}
+
+function wrongMeasured(measured: unknown): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "summarize: measured",
+    expected: "a Map of what was measured, by the names of the weights",
+    got: kindOf(measured),
+    fix: "Fill one in onPrecision of fileStream, or pass new Map().",
+  });
 }
 
 /** Whether codes and scales came out as they went in, which only the scales tell. */

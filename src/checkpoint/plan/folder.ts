@@ -9,9 +9,9 @@ import { checkChoice } from "../../tensor/options.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import type { DialectName, Document } from "../dialects/index.ts";
 import { matcher, refuseUnmatched } from "../dialects/rules.ts";
-import { type Checkpoint, placesOf, readCheckpoint } from "../read/checkpoint.ts";
+import { type Checkpoint, checkCheckpoint, placesOf, readCheckpoint } from "../read/checkpoint.ts";
 import { parseConfig, plainDocuments, quantizedDocuments } from "./config.ts";
-import { ALREADY_REASON, type Plan } from "./plan.ts";
+import { ALREADY_REASON, checkPlan, type Plan } from "./plan.ts";
 
 const CONFIG = "config.json";
 const MODELOPT_CONFIG = "hf_quant_config.json";
@@ -229,6 +229,8 @@ export type Direction =
  * @throws BlockscaleError `dialect`: some weights would stay in another dialect than config.json can tell
  */
 export function documentsOf(opened: OpenedCheckpoint, plan: Plan, direction: Direction): Document[] {
+  checkCheckpoint("documentsOf: opened.checkpoint", opened?.checkpoint);
+  checkPlan("documentsOf", plan);
   checkChoice("documentsOf: direction.kind", direction?.kind, ["quantize", "dequantize"]);
   const { configText, checkpoint, index } = opened;
   const documents: Document[] = [];

@@ -1,6 +1,7 @@
 import { byteLength, type Dtype } from "../../safetensors/dtype.ts";
 import { serializeHeader, type TensorSpec } from "../../safetensors/header.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
+import { kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Checkpoint, StoredTensor } from "../read/checkpoint.ts";
 import { QUANTIZATION_METADATA } from "../read/quantization.ts";
@@ -90,6 +91,17 @@ export interface Plan {
   readonly files: readonly FilePlan[];
   /** Tensors, in the order of the input's data. */
   readonly tensors: readonly PlannedTensor[];
+}
+
+/** @throws BlockscaleError `option`: it is no plan */
+export function checkPlan(where: string, plan: Plan): void {
+  if (Array.isArray(plan?.files) && Array.isArray(plan.tensors)) return;
+  throw new BlockscaleError("option", {
+    where: `${where}: plan`,
+    expected: "a plan: { files, tensors }",
+    got: kindOf(plan),
+    fix: "Pass what planQuantize or planDequantize gives.",
+  });
 }
 
 /** Strips that a plan is cut into, counted up to a number: the work that can be shared out. */

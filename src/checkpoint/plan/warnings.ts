@@ -1,9 +1,14 @@
-import { type DialectName, dialects } from "../dialects/index.ts";
+import { type DialectName, dialectOf, dialects } from "../dialects/index.ts";
 import { matrixOf } from "../read/weights.ts";
-import { conversionsOf, type Plan } from "./plan.ts";
+import { checkPlan, conversionsOf, type Plan } from "./plan.ts";
 
-/** Warnings to read before the output is used: weights and readers that do not go together. */
+/**
+ * Warnings to read before the output is used: weights and readers that do not go together.
+ * @throws BlockscaleError `option`
+ */
 export function warningsOf(plan: Plan, to: DialectName): string[] {
+  checkPlan("warningsOf", plan);
+  dialectOf(to);
   return [...raggedWarnings(plan), ...(dialects[to].warnings ?? []), ...emptyWarnings(plan, to)];
 }
 

@@ -4,18 +4,27 @@ import { inOrder } from "../../io/concurrency.ts";
 import { readRange, type Source } from "../../io/source.ts";
 import { readTogether } from "../../io/together.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
-import { checkKnown } from "../../tensor/options.ts";
+import { kindOf } from "../../tensor/checks.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
+import { checkChoice, checkKnown } from "../../tensor/options.ts";
 import type { Conversion, Measure, Preparation } from "../plan/conversion.ts";
 import { type FilePlan, rangesOf, type Step } from "../plan/plan.ts";
 import { type Strip, stripsOf } from "../plan/strip.ts";
+import { checkEngine, checkSources } from "./check.ts";
 import { convertStrip, type Piece } from "./convert.ts";
 import { prepare } from "./prepare.ts";
 
 /** Converts one strip: in this thread, or by asking a worker. */
 export type Converter = (conversion: Conversion, strip: Strip, prepared: Preparation) => Promise<Piece>;
 
-/** A converter that runs in this thread. */
+/**
+ * A converter that runs in this thread.
+ * @param sources bytes of the shards, in the order of the checkpoint
+ * @throws BlockscaleError `option`
+ */
 export function localConverter(engine: Engine, sources: readonly Source[]): Converter {
+  checkEngine("localConverter", engine);
+  checkSources("localConverter", sources);
   return (conversion, strip, prepared) => convertStrip(conversion, strip, prepared, sources, engine);
 }
 
@@ -137,10 +146,28 @@ function tensorScaleBytes({ tensorScale }: Preparation): Uint8Array {
   return new Uint8Array(Float32Array.of(tensorScale!).buffer);
 }
 
-/** The bytes of one output file as a stream: what a `Response`, a file or a pipe takes. */
+/**
+ * The bytes of one output file as a stream: what a `Response`, a file or a pipe takes.
+ * @throws BlockscaleError `option`; the stream fails as the conversion does
+ */
 export function fileStream(file: FilePlan, options: RunOptions): ReadableStream<Uint8Array> {
-  checkKnown("fileStream", options, RUN_OPTIONS);
+  const { sources, convert, measure } = checkKnown("fileStream", options, RUN_OPTIONS);
+  checkSources("fileStream", sources);
+  if (typeof file?.size !== "number" || typeof convert !== "function") throw wrongRun(file, convert);
+  if (measure !== undefined) checkChoice("fileStream: measure", measure, ["all", "sample"]);
   return streamOf(fileBytes(file, options));
+}
+
+function wrongRun(file: unknown, convert: unknown): BlockscaleError {
+  const isFile = typeof convert !== "function";
+  return new BlockscaleError("option", {
+    where: isFile ? "fileStream: convert" : "fileStream: file",
+    expected: isFile ? "a converter" : "one of the files of a plan",
+    got: kindOf(isFile ? convert : file),
+    fix: isFile
+      ? "Pass localConverter(engine, sources)."
+      : "Pass plan.files[0], of planQuantize or planDequantize.",
+  });
 }
 
 /** A stream of bytes that are made when they are asked for, and not before. */

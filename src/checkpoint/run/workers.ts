@@ -1,5 +1,6 @@
 import type { Engine } from "../../engine/engine.ts";
 import { giveBack, type Source, takeSpare } from "../../io/source.ts";
+import { kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError, type ErrorCode, type Fault } from "../../tensor/errors.ts";
 import type { Conversion, Preparation } from "../plan/conversion.ts";
 import type { Strip } from "../plan/strip.ts";
@@ -118,8 +119,12 @@ export interface Pool {
   fail(error: BlockscaleError): void;
 }
 
-/** A converter of several workers. Which one converts a strip changes no byte of the result. */
+/**
+ * A converter of several workers. Which one converts a strip changes no byte of the result.
+ * @throws BlockscaleError `option`: no port
+ */
 export function createPool(ports: readonly Port[]): Pool {
+  if (!Array.isArray(ports) || ports.length === 0) throw noPorts(ports);
   const { ask, fail } = createDispatcher<ConversionRequest, Piece>(ports);
   return {
     convert(conversion, strip, prepared) {
@@ -128,6 +133,15 @@ export function createPool(ports: readonly Port[]): Pool {
     },
     fail,
   };
+}
+
+function noPorts(ports: unknown): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "createPool: ports",
+    expected: "a list of at least one port",
+    got: Array.isArray(ports) ? "none" : kindOf(ports),
+    fix: "Pass one { post, listen } for each worker that calls serveConversions.",
+  });
 }
 
 interface PromiseWithResolvers<T> {
