@@ -25,7 +25,7 @@ interface CompareFlags {
 
 /**
  * `blockscale compare A B`
- * @throws BlockscaleError where more than precision was lost: also what has been reported must end with 1
+ * @throws BlockscaleError where more than precision was lost, after the report has been printed: the exit status is 1
  */
 export async function compare(
   pathA: string,
@@ -164,7 +164,7 @@ function refuseDifferences(where: string, tensors: readonly ComparedTensor[]): v
   );
   throw new BlockscaleError("format", {
     where,
-    expected: "the same tensors on both sides, finite where the other is",
+    expected: "the same tensors on both sides, with NaN and Inf in the same places",
     got: `${found.join(", ")}; first of all in ${tensorNamed(first!.name)}`,
     fix: "The report tells which.",
   });

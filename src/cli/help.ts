@@ -13,8 +13,8 @@ an --also asks for them. Weights that are FP8 or FP4 already are converted from 
 for: without loss where the new blocks divide the old ones and the scales are powers of two, else quantised anew.
 ${PATTERNS}
 
-A folder becomes a folder that loads as it is: config.json and the index are rewritten, all other files carried
-over. A run that was cut off goes on where it stopped when the same command is given again.
+A folder becomes a folder that loads as it is: config.json and the index are rewritten, all other files
+copied. An interrupted run continues where it stopped when the same command is given again.
 
 Dialects:
 ${Object.values(dialects)
@@ -41,8 +41,8 @@ Examples:
 
 /** Below the options of `blockscale compare --help`. */
 export const COMPARE_HELP: string = `
-Precision that was lost is told, and no failure. Ends with 1 where more than that differs: tensors that are on one side
-alone or have other shapes, and values that are NaN or Inf on one side alone. These count for no other figure.
+Lost precision is reported and is no failure. The exit status is 1 where more than that differs: tensors that only one
+side has, or whose shapes differ, and values that are NaN or Inf on one side only. Such values count in no other figure.
 
 Examples:
   blockscale compare model.safetensors model-fp8.safetensors
@@ -51,8 +51,8 @@ Examples:
 
 /** Below the options of `blockscale evaluate --help`. */
 export const EVALUATE_HELP: string = `
-A model of any size is run a layer at a time: its weights are read, meet the hidden states of all chunks, and are dropped.
-Experts are read only if some token takes them. Figures and names are those of llama.cpp's llama-perplexity.
+A model of any size is run a layer at a time: its weights are read, applied to all chunks of the text, and dropped.
+Experts are read only if some token is routed to them. Figures and names are those of llama.cpp's llama-perplexity.
 
 Examples:
   blockscale evaluate Qwen3-8B-FP8/ --against Qwen3-8B/ --text book.txt
@@ -65,8 +65,8 @@ Examples:
 export const SENSITIVITY_HELP: string = `
 Rounds each linear layer to each format and measures the error of its output on the text, and what that does to the loss. Formats:
 nvfp4, mxfp4, mxfp4Ocp, fp8 (128x128), mxfp8, mxfp8Ocp, e5m2, bf16 (as it is). The choice within the budget is exact; uniform formats and
-mixes of as many bits are run beside the original. The whole model is in memory. Matrices that vLLM and SGLang put together (q, k, v; gate, up)
-get one format; with --apart each gets its own, which transformers and blockscale read.
+mixes of as many bits are run beside the original. The whole model is in memory. Matrices that vLLM and SGLang fuse (q, k, v; gate, up)
+get one format; with --apart each gets its own, which transformers and blockscale can read.
 
 Examples:
   blockscale sensitivity model/ --text book.txt --bits 6 --out mix.json --report mix.html
@@ -77,11 +77,11 @@ Examples:
 /** Below the options of `blockscale train --help`. */
 export const TRAIN_HELP: string = `
 Recipes: f32; deepseek (E4M3, activations and gradients in blocks of 1x128, weights 128x128); mxfp8 (E4M3, 1x32);
-mxfp8-e5m2 (output gradients in E5M2); and controls, which are meant to be worse: mxfp8-floor, deepseek-square, e5m2,
+mxfp8-e5m2 (output gradients in E5M2); and controls, which should be worse: mxfp8-floor, deepseek-square, e5m2,
 mxfp4, mxfp4-floor; mxfp4-stochastic and nvfp4 round gradients stochastically.
-Weights, gradients, sums, embedding, head, norms and attention stay in float32. A run that was cut off goes on from its last
-checkpoint, to the same bits, when the same command is given again. The folder runs in blockscale generate and in
-transformers.
+Weights, gradients, sums, embedding, head, norms and attention stay in float32. An interrupted run continues from its last
+checkpoint when the same command is given again, and ends with the same bits. The folder can be used with blockscale generate and
+with transformers.
 
 Examples:
   blockscale train book.txt out/ --steps 2000

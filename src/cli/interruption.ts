@@ -12,9 +12,9 @@ export function interruption(): AbortSignal {
       controller.abort(
         new BlockscaleError("io", {
           where: "blockscale",
-          expected: "to finish",
+          expected: "to run until the work is done",
           got: name,
-          fix: "No half-written file was left: run the same command again to go on.",
+          fix: "No half-written file is left. Run the same command again to continue.",
         }),
       ),
     );

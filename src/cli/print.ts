@@ -15,7 +15,7 @@ export async function print(text: string): Promise<void> {
     process.stdout.write(`${text}\n`, (cause) => {
       // Whoever stops reading, such as head, has seen enough.
       if (cause == null || (cause as NodeJS.ErrnoException).code === "EPIPE") resolve();
-      else reject(systemFault("standard output", "to be able to write the report", cause));
+      else reject(systemFault("standard output", "to be able to write to it", cause));
     });
   });
 }
@@ -41,7 +41,7 @@ const LONGEST_PART = 500;
  * @returns the exit status: 1 failed, 2 wrong usage
  */
 export function printError(thrown: unknown, asJson = false): 1 | 2 {
-  const { code, fault } = thrown instanceof BlockscaleError ? thrown : unforeseen(thrown);
+  const { code, fault } = thrown instanceof BlockscaleError ? thrown : internalError(thrown);
   const part = (text: string) => figures.text(figures.cut(text, LONGEST_PART));
   const parts = {
     where: part(fault.where),
@@ -71,11 +71,11 @@ function printJsonError(error: { readonly [part: string]: string }): void {
   if (!isPrinted) console.log(JSON.stringify({ error }, null, 2));
 }
 
-function unforeseen(thrown: unknown): BlockscaleError {
+function internalError(thrown: unknown): BlockscaleError {
   const place = thrown instanceof Error ? thrown.stack?.match(/^ +at .*$/m)?.[0].trim() : undefined;
   return new BlockscaleError("internal", {
     where: "blockscale",
-    expected: "to foresee everything",
+    expected: "no failure of this program itself",
     got: `${thrown}${place === undefined ? "" : ` ${place}`}`,
     fix: "Please report it with the command that was given.",
   });

@@ -37,11 +37,15 @@ function conversion(command: Command, about: string): Command {
     .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
     .option(...FILES)
     .addOption(missingScale())
-    .option("--jobs <n>", "worker threads, if not as many as pay; changes the speed, not the bytes", jobs)
+    .option(
+      "--jobs <n>",
+      "worker threads; left out, as many as are of use. The bytes are the same with any number",
+      jobs,
+    )
     .addOption(
       new Option(
         "--measure <which>",
-        "values that the report tells of: a sample of one in eight, or all, which takes longer",
+        "values that are compared for the report: a sample of one in eight, or all, which takes longer",
       )
         .choices(["sample", "all"])
         .default("sample"),
@@ -57,14 +61,10 @@ function conversion(command: Command, about: string): Command {
         .conflicts(["overwrite", "dryRun", "report"]),
     )
     .addOption(
-      new Option("--queue <redis>", "let `blockscale worker`s make the shards: redis://HOST:PORT").conflicts([
-        "part",
-        "overwrite",
-        "dryRun",
-        "report",
-        "jobs",
-        "measure",
-      ]),
+      new Option(
+        "--queue <redis>",
+        "let processes of `blockscale worker` make the shards: redis://HOST:PORT",
+      ).conflicts(["part", "overwrite", "dryRun", "report", "jobs", "measure"]),
     )
     .option("--json", "print the report as JSON");
 }
@@ -131,7 +131,7 @@ export function checkpointCommands(command: Command, signal: AbortSignal): void 
     .command("finish")
     .description("check and complete what was made by --part: a checkpoint, or the figures of an evaluation")
     .argument("<OUT>", "the folder that the parts were written to", place)
-    .option("--verify", "read every file, and compare its SHA-256 with what its maker noted")
+    .option("--verify", "read every file, and compare its SHA-256 with the one noted when it was made")
     .option("--json", "print the report as JSON")
     .option("--worst <n>", WORST, within(0, 10000), 10)
     .action(async (to, flags) => {
@@ -150,11 +150,19 @@ export function checkpointCommands(command: Command, signal: AbortSignal): void 
   command
     .command("compare")
     .description("compare the values of two checkpoints, whatever their dialects")
-    .argument("<A>", `the truth: ${INPUTS}`, place)
-    .argument("<B>", "what became of it", place)
-    .option("--min-sqnr <db>", "end with 1 if a tensor has less", within(-1000, 1000))
+    .argument("<A>", `the original: ${INPUTS}`, place)
+    .argument("<B>", "its converted copy", place)
+    .option(
+      "--min-sqnr <db>",
+      "exit with status 1 if a tensor has a lower signal-to-noise ratio (SQNR)",
+      within(-1000, 1000),
+    )
     .addOption(missingScale())
-    .option("--jobs <n>", "worker threads, if not as many as pay; changes the speed, not the figures", jobs)
+    .option(
+      "--jobs <n>",
+      "worker threads; left out, as many as are of use. The figures are the same with any number",
+      jobs,
+    )
     .option("--json", "print as JSON")
     .option(...REPORT)
     .addHelpText("after", COMPARE_HELP)

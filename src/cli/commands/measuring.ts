@@ -46,14 +46,21 @@ export function evaluationCommand(command: Command, signal: AbortSignal): void {
       512,
     )
     .addOption(
-      new Option("--activations <how>", "how the model's activations meet its weights")
+      new Option(
+        "--activations <how>",
+        "how the model's activations are rounded before they are multiplied by weights",
+      )
         .choices(["f32", "fp8", "int8"])
         .default("f32"),
     )
     .option(...THREADS)
     .addOption(WEIGHTS(["codes", "int7"]))
     .addOption(CACHE())
-    .option("--state <folder>", "keep what is done there, so that a run that was cut off goes on", place)
+    .option(
+      "--state <folder>",
+      "keep intermediate results there, so that an interrupted run continues from them",
+      place,
+    )
     .option("--worst <n>", WORST, within(0, 10000), 10)
     .addOption(
       new Option("--part <i/N>", "score one of N parts of the text into --out; then: blockscale finish OUT")
@@ -62,13 +69,17 @@ export function evaluationCommand(command: Command, signal: AbortSignal): void {
     )
     .option("--out <folder>", "where parts put their scores: a folder, or s3://BUCKET/PREFIX", place)
     .addOption(
-      new Option("--queue <redis>", "let `blockscale worker`s score chunks: redis://HOST:PORT").conflicts([
-        "threads",
-        "state",
-        "out",
-      ]),
+      new Option(
+        "--queue <redis>",
+        "let processes of `blockscale worker` score chunks: redis://HOST:PORT",
+      ).conflicts(["threads", "state", "out"]),
     )
-    .option("--chunks <n>", "of one job of the queue, which reads the models once", jobs, 16)
+    .option(
+      "--chunks <n>",
+      "chunks of text in one job of the queue; each job reads the models once",
+      jobs,
+      16,
+    )
     .option("--json", "print as JSON")
     .option(...REPORT)
     .addHelpText("after", EVALUATE_HELP)
@@ -85,14 +96,22 @@ export function sensitivityCommand(command: Command, signal: AbortSignal): void 
   readingText(
     command
       .command("sensitivity")
-      .description("find out which layers bear which format, and the best mix within a budget of bits")
+      .description(
+        "measure what each format costs in each layer, and find the best mix within a budget of bits",
+      )
       .argument("<MODEL>", `the original: ${MODEL}`, place),
   )
     .option("--context <n>", "tokens of a chunk", evenTokens, 512)
-    .option("--formats <list>", "to choose from", "nvfp4,mxfp4,fp8,bf16")
-    .option("--bits <n>", "of a weight on average, scales included", within(1, 32), 6)
-    .option("--measure", "score each group by a run with it alone rounded, instead of an estimate")
-    .option("--apart", "let q, k and v differ, and gate and up: for loaders that do not fuse them")
+    .option("--formats <list>", "formats to choose from", "nvfp4,mxfp4,fp8,bf16")
+    .option("--bits <n>", "bits of a weight on average, scales included", within(1, 32), 6)
+    .option(
+      "--measure",
+      "score each group of layers by running the model with that group alone rounded, instead of estimating",
+    )
+    .option(
+      "--apart",
+      "choose formats for q, k and v one by one, and for gate and up: for loaders that do not fuse them",
+    )
     .option("--out <file>", "write the choice as overrides for quantize", place)
     .option(...THREADS)
     .option("--json", "print as JSON")

@@ -9,11 +9,11 @@ import { CACHE, jobs, MODEL, place, several, WEIGHTS, within } from "./options.t
 function modelCommand(command: Command, activations: "f32" | "near" = "near"): Command {
   return command
     .argument("<MODEL>", MODEL, place)
-    .option("--threads <n>", "threads that share the work, if not one for each core up to 8", jobs)
+    .option("--threads <n>", "threads that share the work; left out, one for each core, at most 8", jobs)
     .addOption(
       new Option(
         "--activations <how>",
-        "how they meet FP8 weights: auto takes int8 for many tokens where it is faster here, near does so unless the model has experts",
+        "precision of activations in products with FP8 weights: auto takes int8 for many tokens where it is faster here; near does the same unless the model has experts",
       )
         .choices(["near", "auto", "f32", "int8", "fp8"])
         .default(activations),
@@ -24,7 +24,7 @@ function modelCommand(command: Command, activations: "f32" | "near" = "near"): C
 
 function sampled(command: Command): Command {
   return command
-    .option("--max-tokens <n>", "of the answer", within(0, 2 ** 31), 256)
+    .option("--max-tokens <n>", "tokens of the answer, at most", within(0, 2 ** 31), 256)
     .option(
       "--temperature <t>",
       "0 takes the likeliest token, 1 samples what the model says",
@@ -40,30 +40,29 @@ function sampled(command: Command): Command {
 
 /** generate, chat, embed and serve. */
 export function modelCommands(command: Command, signal: AbortSignal): void {
-  sampled(modelCommand(command.command("generate").description("let a model go on with a text")))
+  sampled(modelCommand(command.command("generate").description("let a model continue a text")))
     .argument("[PROMPT]", "the text; left out, standard input")
     .option("--ids <ids>", "the prompt as ids of tokens, for models without a tokenizer")
     .option("--json", "print ids, log probabilities and tokens a second as JSON")
     .action((path, prompt, flags) => generate(path, prompt, flags, signal));
   sampled(modelCommand(command.command("chat").description("talk with a model in the terminal")))
-    .option("--system <text>", "what the model is told first")
+    .option("--system <text>", "the system message, which comes first")
     .action((path, flags) => chat(path, flags, signal));
   modelCommand(command.command("embed").description("turn each line of a text into a vector"), "f32")
     .option("--input <file>", "the text; left out, standard input", place)
     .option("--output <file>", "a .npy file, or JSON lines; left out, JSON lines to standard output", place)
     .addOption(
-      new Option("--pooling <how>", "if not what the files of the model say").choices([
-        "mean",
-        "cls",
-        "last",
-      ]),
+      new Option(
+        "--pooling <how>",
+        "how token vectors become one; left out, as the files of the model say",
+      ).choices(["mean", "cls", "last"]),
     )
-    .option("--no-normalize", "leave vectors at their own lengths")
+    .option("--no-normalize", "do not scale vectors to length 1")
     .action((path, flags) => embed(path, flags, signal));
   modelCommand(command.command("serve").description("answer OpenAI's API: chat, completions, embeddings"))
-    .option("--host <address>", "where to listen; other machines reach 0.0.0.0", "127.0.0.1")
-    .option("--port <n>", "0 takes a free one", within(0, 65535), 8080)
-    .option("--max-tokens <n>", "of an answer, where a request does not say", within(1, 2 ** 31), 1024)
-    .option("--max-body <bytes>", "of a request", within(1, 2 ** 31), 2 ** 20)
+    .option("--host <address>", "address to listen on; 0.0.0.0 lets other machines connect", "127.0.0.1")
+    .option("--port <n>", "port to listen on; 0 takes a free one", within(0, 65535), 8080)
+    .option("--max-tokens <n>", "tokens of an answer, where a request does not say", within(1, 2 ** 31), 1024)
+    .option("--max-body <bytes>", "size of a request at most", within(1, 2 ** 31), 2 ** 20)
     .action((path, flags) => serve(path, flags, signal));
 }

@@ -45,12 +45,12 @@ export const MODEL: string = "the folder of a model, s3://BUCKET/PREFIX, hf:OWNE
 
 export const REPORT: readonly [flags: string, about: string] = [
   "--report <file>",
-  "write a page of charts and tables besides (HTML)",
+  "also write an HTML page of charts and tables",
 ];
 
 export const THREADS: readonly [flags: string, about: string, read: typeof jobs] = [
   "--threads <n>",
-  "threads that share the work, if not one for each core",
+  "threads that share the work; left out, one for each core",
   jobs,
 ];
 
@@ -60,20 +60,26 @@ export const FILES: readonly [flags: string, about: string, read: typeof several
   several,
 ];
 
-export const WORST: string = "how many of the tokens to list at which both models differ most";
+export const WORST: string = "list so many of the tokens at which the two models differ most";
 
 export function missingScale(): Option {
-  return new Option("--missing-scale <what>", "FP8 codes that have no scale: refuse them, or take 1")
+  return new Option(
+    "--missing-scale <what>",
+    "what to do with FP8 codes that have no scale: refuse them, or use a scale of 1",
+  )
     .choices(["error", "one"])
     .default("error");
 }
 
 export const CACHE = (): Option =>
-  new Option("--cache <type>", "how keys and values of past tokens are kept")
+  new Option("--cache <type>", "type in which keys and values of past tokens are kept")
     .choices(["f32", "fp8"])
     .default("f32");
 
 export const WEIGHTS = (forms: readonly string[]): Option =>
-  new Option("--weights <form>", "codes as stored, or integers of 7 bits: faster, and about as exact as E4M3")
+  new Option(
+    "--weights <form>",
+    "form of the weights in memory: codes as stored, or integers of 7 bits, which are faster and about as exact as E4M3",
+  )
     .choices(forms)
     .default("codes");

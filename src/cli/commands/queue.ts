@@ -7,19 +7,24 @@ export function queueCommands(command: Command, signal: AbortSignal): void {
   const queue = ["--queue <redis>", "redis://HOST:PORT, or rediss:// for TLS"] as const;
   command
     .command("worker")
-    .description("do the jobs of quantize, dequantize and evaluate --queue, until told to stop")
+    .description("do jobs of quantize, dequantize and evaluate --queue, until it is stopped")
     .requiredOption(...queue)
-    .option("--jobs <n>", "threads of one job, if not one for each core", jobs)
+    .option("--jobs <n>", "threads for one job; left out, one for each core", jobs)
     .option(
       "--allow <place>",
       "a folder, or the beginning of an address, that jobs may use (repeatable); the current folder if left out",
       several,
     )
-    .option("--stalled-after <s>", "seconds without a sign of life that lose a job", within(1, 3600), 30)
+    .option(
+      "--stalled-after <s>",
+      "seconds without a message from a worker after which its job is given to another",
+      within(1, 3600),
+      30,
+    )
     .action((flags) => work(flags, signal));
   command
     .command("status")
-    .description("show what a queue holds")
+    .description("show the jobs of a queue and how far they are")
     .requiredOption(...queue)
     .option("--json", "print as JSON")
     .action((flags) => status(flags));

@@ -23,40 +23,46 @@ export function trainingCommand(command: Command, signal: AbortSignal): void {
         .choices(Object.keys(recipes))
         .default("deepseek"),
     )
-    .option("--steps <n>", "to take", within(1, 2 ** 31), 1000)
-    .option("--batch <n>", "sequences of a step", within(1, 4096), 16)
-    .option("--context <n>", "tokens of a sequence", within(2, 65536), 128)
+    .option("--steps <n>", "training steps to take", within(1, 2 ** 31), 1000)
+    .option("--batch <n>", "sequences in a batch, one batch for each step", within(1, 4096), 16)
+    .option("--context <n>", "tokens in a sequence", within(2, 65536), 128)
     .option(
       "--learning-rate <rate>",
-      "at its highest: it warms up and falls along a cosine",
+      "peak learning rate, after a linear warm-up and before a cosine decay",
       within(0, 1),
       2e-3,
     )
-    .option("--seed <n>", "of the first weights and of the order of the text", within(0, 2 ** 31), 1)
-    .option("--tokenizer <tokenizer>", '"bytes", or a tokenizer.json; that of --from, or bytes, if left out')
+    .option("--seed <n>", "seed of the initial weights and of the order of the text", within(0, 2 ** 31), 1)
+    .option("--tokenizer <tokenizer>", '"bytes", or a tokenizer.json; left out, that of --from, or bytes')
     .option("--from <folder>", "a checkpoint to begin with, FP8 ones too, instead of random weights")
     .option("--lora <rank>", "train adapters of this rank instead of the weights of --from", within(1, 1024))
-    .option("--lora-targets <names...>", "linear layers that have adapters, if not q_proj and v_proj")
-    .option("--threads <n>", "threads that share each step, to the same bits", jobs, 1)
+    .option("--lora-targets <names...>", "linear layers that get adapters; left out, q_proj and v_proj")
+    .option("--threads <n>", "threads that share each step; the result is the same with any number", jobs, 1)
     .option(
       "--parts <n>",
-      "take each batch in n parts, whose gradients add up: less memory",
+      "split each batch in n micro-batches and add up their gradients, which takes less memory",
       within(1, 4096),
       1,
     )
-    .option("--recompute", "compute layers once more in the backward pass: less memory, to the same bits")
+    .option(
+      "--recompute",
+      "compute layers again in the backward pass, which takes less memory and gives the same result",
+    )
     .addOption(
-      new Option("--moments <type>", "what the means of AdamW are kept in")
+      new Option("--moments <type>", "type in which AdamW's moments are kept")
         .choices(["f32", "bf16"])
         .default("f32"),
     )
     .option(
       "--every <n>",
-      "keep a checkpoint, and look at held-out text, every n steps",
+      "save a checkpoint and compute the loss on held-out text every n steps",
       within(1, 2 ** 31),
       200,
     )
-    .option("--report <file>", "write a page of curves, of speed, and of what rounding did to each layer")
+    .option(
+      "--report <file>",
+      "write an HTML page with the loss curves, the speed, and the effect of rounding on each layer",
+    )
     .option("--json", "print the result as JSON")
     .addHelpText("after", TRAIN_HELP)
     .action((paths: string[], flags, self: Command) => {

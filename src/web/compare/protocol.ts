@@ -1,7 +1,7 @@
 import type { ComparedTensor } from "../../checkpoint/measure/compare.ts";
 import type { Chosen, Problem } from "../workers/protocol.ts";
 
-/** Page to worker, once: `a` counts as the truth. */
+/** Page to worker, once: `a` is the original. */
 export interface ComparisonOrder {
   readonly a: Chosen;
   readonly b: Chosen;

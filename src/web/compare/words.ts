@@ -5,7 +5,7 @@ import { language } from "../strings/index.ts";
 const en = {
   heading: "Compare two checkpoints",
   lead: "Tensor by tensor, whatever their formats: how far the values of the second are from those of the first. Conversions, fine-tunes, downloads that should be the same.",
-  first: "First, which counts as the truth",
+  first: "First, the original",
   second: "Second",
   chooseFirst: "Open the first one",
   chooseSecond: "Open the second one",
@@ -36,7 +36,7 @@ const en = {
 const zh: typeof en = {
   heading: "比较两个检查点",
   lead: "逐个张量比较，不论格式：第二个的数值与第一个相差多少。可用于转换、微调，或本应相同的下载。",
-  first: "第一个（视为正确）",
+  first: "第一个（原始检查点）",
   second: "第二个",
   chooseFirst: "打开第一个",
   chooseSecond: "打开第二个",
