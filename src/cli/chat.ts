@@ -37,7 +37,12 @@ export async function chat(
         process.stdout.write(figures.text(text));
       }
     } catch (error) {
-      if (!answering.signal.aborted) throw error;
+      if (!answering.signal.aborted) {
+        // A context that is full, say: the user can begin anew.
+        if (!(error instanceof BlockscaleError && error.code === "option")) throw error;
+        process.stderr.write(`${content === "" ? "" : "\n"}${error.message}\n/reset begins anew.\n`);
+        return;
+      }
     } finally {
       answering = undefined;
     }

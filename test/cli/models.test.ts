@@ -123,6 +123,17 @@ test("chat in a terminal: an answer, one that Ctrl-C stops, and the end", { time
   expect(code).toBe(0);
 });
 
+test("chat goes on after a message that the context does not hold", { timeout: 60_000 }, async () => {
+  const path = await folderOf("llama");
+  const { child, ended } = start(["chat", path, "--threads", "1", "--max-tokens", "3", "--seed", "1"]);
+  child.stdin!.end(`${"in ".repeat(600)}\nin the end\n/exit\n`);
+  const { code, out, err } = await ended;
+  expect(code).toBe(0);
+  expect(err).toMatch(/at most 512 tokens.*\n\/reset begins anew\./);
+  // The answer to the second message follows its prompt.
+  expect(out).toMatch(/> > [\s\S]+\n> $/);
+});
+
 describe("serve", () => {
   /** Runs the server while something is asked of it. */
   async function serving(name: string, action: (url: string) => Promise<void>): Promise<void> {
