@@ -7,12 +7,17 @@ import { load } from "../load.ts";
 import { reportPage } from "../report/page.ts";
 import { tensorNamed } from "../safetensors/names.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { refuseForPipeline } from "./convert-pipeline.ts";
 import * as figures from "./figures.ts";
 import { type Input, openInput } from "./input.ts";
 import { throwIfInterrupted } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
-import { type ReservedFile, reportOfComparison, reserveReport } from "./report.ts";
+import {
+  type Prefixed,
+  type ReportedComparison,
+  type ReservedFile,
+  reportOfComparisons,
+  reserveReport,
+} from "./report.ts";
 import { comparisonTable } from "./tables.ts";
 
 interface CompareFlags {
@@ -39,20 +44,19 @@ export async function compare(
     const b = await openInput(pathB, signal);
     try {
       const pairs = await pairsOf([a, b], [pathA, pathB]);
-      if (pairs.length !== 1 || pairs[0]!.prefix !== "") refuseForPipeline(pathA, { report: flags.report });
       page = await reserveReport(flags.report, [pathA, pathB]);
       const engine = await load();
-      const tensors: ComparedTensor[] = [];
-      for (const { prefix, sides } of pairs) {
-        const found = await comparePair(sides, flags, engine, signal);
-        tensors.push(...found.map((tensor) => ({ ...tensor, name: prefix + tensor.name })));
-      }
+      const compared: Prefixed<ReportedComparison>[] = [];
+      for (const { prefix, sides } of pairs)
+        compared.push({ prefix, sides, tensors: await comparePair(sides, flags, engine, signal) });
+      const tensors = compared.flatMap(({ prefix, tensors }) =>
+        tensors.map((tensor) => ({ ...tensor, name: prefix + tensor.name })),
+      );
       await throwIfInterrupted(signal);
       await (flags.json === true
         ? printJson({ a: pathA, b: pathB, tensors, total: totalOf(tensors) })
         : print(`${comparisonTable(tensors)}\n\n${verdictOf(tensors)}`));
-      const { sides } = pairs[0]!;
-      await page?.write(reportPage(await reportOfComparison([pathA, pathB], sides, tensors, engine, signal)));
+      await page?.write(reportPage(await reportOfComparisons([pathA, pathB], compared, engine, signal)));
       refuseDifferences(`${pathA}, ${pathB}`, tensors);
       if (flags.minSqnr !== undefined) refuseNoise(`${pathA}, ${pathB}`, tensors, flags.minSqnr);
     } finally {

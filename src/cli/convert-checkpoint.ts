@@ -3,6 +3,7 @@ import { summarize } from "../checkpoint/measure/summary.ts";
 import type { Measure } from "../checkpoint/plan/conversion.ts";
 import { chooseFiles, documentsOf, openCheckpoint } from "../checkpoint/plan/folder.ts";
 import type { FilePlan } from "../checkpoint/plan/plan.ts";
+import type { Precision } from "../engine/precision.ts";
 import { isSameFile } from "../io/node.ts";
 import { refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
 import { openAt } from "../io/place.ts";
@@ -16,16 +17,13 @@ import {
 } from "../jobs/conversion.ts";
 import { isFinished } from "../jobs/finished.ts";
 import { startWorkers, threadsFor } from "../jobs/threads.ts";
-import { reportPage } from "../report/page.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { convertFolder, type FolderRun, isFinishedFolder } from "./convert-folder.ts";
-import * as figures from "./figures.ts";
 import type { Input } from "./input.ts";
 import { startProgress } from "./progress.ts";
-import { type ReservedFile, reportOfConversion, reserveReport } from "./report.ts";
+import type { ReportedConversion } from "./report.ts";
 import {
   type CommandResult,
-  type Converted,
   type Planned,
   resultOfFinished,
   resultOfPlan,
@@ -57,13 +55,14 @@ export interface ConversionOrder {
 
 /**
  * Converts one checkpoint, a file or a folder.
- * @param print prints the result, before the report page is made
+ * @param print prints the result
+ * @returns what a report can tell of; `null` where nothing was converted
  */
 export async function convertOrder(
   input: Pick<Input, "isFolder" | "files">,
   order: ConversionOrder,
   print: (result: CommandResult) => Promise<void>,
-): Promise<void> {
+): Promise<ReportedConversion | null> {
   const { from, to, task, flags, signal } = order;
   const started = performance.now();
   const { files: chosen, leftOut: unchosen } = chooseFiles(input.files, flags.files);
@@ -77,7 +76,10 @@ export async function convertOrder(
   const planned: Planned = { from, to, task, opened, plan };
   const documents = input.isFolder ? documentsOf(opened, plan, task.direction) : [];
   refuseName(to, input.isFolder);
-  if (flags.dryRun === true) return print(resultOfPlan(planned));
+  if (flags.dryRun === true) {
+    await print(resultOfPlan(planned));
+    return null;
+  }
   if (input.isFolder) {
     await refuseOverlap(from, to);
     await refuseObstacles(to, [...plan.files, ...documents].map(({ name }) => name).concat(opened.others));
@@ -86,57 +88,30 @@ export async function convertOrder(
     await refuseObstacles(dirname(to), [basename(to)]);
     if (flags.overwrite !== true) await refuseTaken(to, plan.files[0]!);
   }
-  const page = await reserveReport(flags.report, [from, to]);
+  const workers = await startWorkers(opened.sources, threadsFor(plan, flags.jobs));
+  const progress = startProgress(plan.files.reduce((n, { size }) => n + size, 0));
+  const { measure } = flags;
+  const measured = new Map<string, Precision>();
+  const run: ConversionRun = { opened, workers, measure, signal, onProgress: progress.update, measured };
   try {
-    const workers = await startWorkers(opened.sources, threadsFor(plan, flags.jobs));
-    const progress = startProgress(plan.files.reduce((n, { size }) => n + size, 0));
-    const { measure } = flags;
-    const run: ConversionRun = {
-      opened,
-      workers,
-      measure,
-      signal,
-      onProgress: progress.update,
-      measured: new Map(),
-    };
-    try {
-      const folder: FolderRun = { ...run, chosen, plan, documents, task, finish: progress.finish };
-      // Figures of all values, and pages, are wanted of a run of their own.
-      const mayBeDone = flags.overwrite !== true && flags.report === undefined && measure !== "all";
-      if (mayBeDone && (await (input.isFolder ? isFinishedFolder(folder, to) : isFinishedFile(run, planned))))
-        return await print(resultOfFinished(planned));
-      if (input.isFolder) await convertFolder(folder, to, flags.overwrite === true);
-      else {
-        await removeLeftoversOf(to);
-        await makeFile(run, plan.files[0]!, to);
-      }
-    } finally {
-      progress.stop();
-      await workers.stop();
+    const folder: FolderRun = { ...run, chosen, plan, documents, task, finish: progress.finish };
+    // Figures of all values, and pages, are wanted of a run of their own.
+    const mayBeDone = flags.overwrite !== true && flags.report === undefined && measure !== "all";
+    if (mayBeDone && (await (input.isFolder ? isFinishedFolder(folder, to) : isFinishedFile(run, planned)))) {
+      await print(resultOfFinished(planned));
+      return null;
     }
-    const converted = { ...planned, summary: summarize(plan, run.measured), started };
-    await print(resultOfSummary(converted));
-    if (page !== null) await writePage(page, converted, signal);
+    if (input.isFolder) await convertFolder(folder, to, flags.overwrite === true);
+    else {
+      await removeLeftoversOf(to);
+      await makeFile(run, plan.files[0]!, to);
+    }
   } finally {
-    await page?.discard();
+    progress.stop();
+    await workers.stop();
   }
-}
-
-/**
- * Writes the page of a report, for which the input is read once more. If that
- * fails, the conversion is whole all the same.
- */
-async function writePage(page: ReservedFile, converted: Converted, signal: AbortSignal): Promise<void> {
-  const { direction } = converted.task;
-  try {
-    await page.write(reportPage(await reportOfConversion({ ...converted, direction, signal })));
-  } catch (error) {
-    signal.throwIfAborted();
-    if (!(error instanceof BlockscaleError)) throw error;
-    console.error(
-      figures.text(`blockscale: the output is whole, but there is no report of it: ${error.message}`),
-    );
-  }
+  await print(resultOfSummary({ ...planned, summary: summarize(plan, measured), started }));
+  return { from, to, direction: task.direction, opened, plan, measured };
 }
 
 async function isFinishedFile(run: ConversionRun, { to, plan, opened }: Planned): Promise<boolean> {

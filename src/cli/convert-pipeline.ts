@@ -8,16 +8,21 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { type ConversionOrder, convertOrder } from "./convert-checkpoint.ts";
 import * as figures from "./figures.ts";
 import { ordersOf } from "./pipeline-orders.ts";
+import type { ReportedConversion } from "./report.ts";
 import type { CommandResult } from "./results.ts";
 
 /**
  * Converts the models of a pipeline one after the other, each into its folder. What has no weights is carried
  * over; so are autoencoders, unless plain values are wanted.
- * @throws BlockscaleError `option`: what can only be asked of one model
+ * @param print prints the result of all
+ * @returns the models that were converted, with their folders: see {@link convertOrder}
  */
-export async function convertPipeline(pipeline: Pipeline, order: ConversionOrder): Promise<CommandResult> {
+export async function convertPipeline(
+  pipeline: Pipeline,
+  order: ConversionOrder,
+  print: (result: CommandResult) => Promise<void>,
+): Promise<{ readonly prefix: string; readonly made: ReportedConversion | null }[]> {
   const { from, to, task, flags, signal } = order;
-  refuseForPipeline(from, { report: flags.report });
   const isKept = (name: string) => task.direction.kind === "quantize" && pipeline.kept.has(name);
   const names = [...pipeline.components.keys()];
   const orders = await ordersOf(
@@ -35,15 +40,17 @@ export async function convertPipeline(pipeline: Pipeline, order: ConversionOrder
     if (flags.overwrite !== true) await refuseOthers(pipeline, to);
   }
   const results: [component: string, CommandResult][] = [];
+  const all: { prefix: string; made: ReportedConversion | null }[] = [];
   for (const [component, files] of pipeline.components) {
     const own = orders.get(component);
     if (own === undefined) continue;
     const of = { ...own, to: placeIn(to, component) };
-    await convertOrder(
+    const made = await convertOrder(
       { isFolder: true, files },
       of,
       async (result) => void results.push([component, result]),
     );
+    all.push({ prefix: `${component}/`, made });
   }
   if (flags.dryRun !== true) {
     for (const [name, source] of carried) {
@@ -54,7 +61,7 @@ export async function convertPipeline(pipeline: Pipeline, order: ConversionOrder
     }
   }
   const kept = names.filter((name) => !orders.has(name));
-  return {
+  await print({
     record: {
       input: from,
       output: to,
@@ -70,7 +77,8 @@ export async function convertPipeline(pipeline: Pipeline, order: ConversionOrder
             `${figures.text(name)} stays as it is: ${isKept(name) ? "an autoencoder, whose errors are seen in every picture" : "nothing of it was chosen"}.`,
         ),
       ].join("\n"),
-  };
+  });
+  return all;
 }
 
 /** @throws BlockscaleError `option`: what can only be asked of one model */

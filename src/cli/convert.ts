@@ -1,8 +1,18 @@
 import { pipelineOf } from "../checkpoint/plan/pipeline.ts";
 import type { ConversionSettings } from "../jobs/conversion.ts";
-import { type ConvertFlags, convertOrder } from "./convert-checkpoint.ts";
+import { reportPage } from "../report/page.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { type ConversionOrder, type ConvertFlags, convertOrder } from "./convert-checkpoint.ts";
 import { convertPipeline } from "./convert-pipeline.ts";
+import * as figures from "./figures.ts";
 import { openInput } from "./input.ts";
+import {
+  type Prefixed,
+  type ReportedConversion,
+  type ReservedFile,
+  reportOfConversions,
+  reserveReport,
+} from "./report.ts";
 import { printResult } from "./results.ts";
 
 /** `blockscale quantize IN OUT` and `blockscale dequantize IN OUT` */
@@ -14,12 +24,39 @@ export async function convert(
   signal: AbortSignal,
 ): Promise<void> {
   const input = await openInput(from, signal);
+  let page: ReservedFile | null = null;
   try {
     const pipeline = input.isFolder ? await pipelineOf(input.files) : null;
     const order = { from, to, task, flags, signal };
-    if (pipeline === null) await convertOrder(input, order, (result) => printResult(flags, result));
-    else await printResult(flags, await convertPipeline(pipeline, order));
+    if (flags.dryRun !== true) page = await reserveReport(flags.report, [from, to]);
+    const made =
+      pipeline === null
+        ? [{ prefix: "", made: await convertOrder(input, order, (result) => printResult(flags, result)) }]
+        : await convertPipeline(pipeline, order, (result) => printResult(flags, result));
+    const parts = made.flatMap(({ prefix, made }) => (made === null ? [] : [{ ...made, prefix }]));
+    if (page !== null) await writePage(page, order, parts);
   } finally {
+    await page?.discard();
     await input.close();
+  }
+}
+
+/**
+ * Writes the page of a report, for which the input is read once more. If that
+ * fails, the conversion is whole all the same.
+ */
+async function writePage(
+  page: ReservedFile,
+  { from, to, task: { direction }, signal }: ConversionOrder,
+  parts: readonly Prefixed<ReportedConversion>[],
+): Promise<void> {
+  try {
+    await page.write(reportPage(await reportOfConversions({ from, to, direction }, parts, signal)));
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof BlockscaleError)) throw error;
+    console.error(
+      figures.text(`blockscale: the output is whole, but there is no report of it: ${error.message}`),
+    );
   }
 }

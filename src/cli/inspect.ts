@@ -7,7 +7,7 @@ import { refuseForPipeline } from "./convert-pipeline.ts";
 import { openInput } from "./input.ts";
 import { throwIfInterrupted } from "./interruption.ts";
 import { print, printJson } from "./print.ts";
-import { type ReservedFile, reserveReport } from "./report.ts";
+import { joinInspections, type Prefixed, type ReservedFile, reserveReport } from "./report.ts";
 import { inspectionTable, otherFilesLines } from "./tables.ts";
 
 /** `blockscale inspect PATH` */
@@ -20,8 +20,13 @@ export async function inspect(
   let page: ReservedFile | null = null;
   try {
     const pipeline = input.isFolder ? await pipelineOf(input.files) : null;
-    if (pipeline !== null) return await inspectPipeline(path, pipeline, flags, signal);
+    if (pipeline !== null) refuseForPipeline(path, { files: flags.files });
     page = await reserveReport(flags.report, [path]);
+    if (pipeline !== null) {
+      const found = await inspectPipeline(path, pipeline, flags, signal);
+      await page?.write(reportPage(inspectionReport(path, joinInspections(found))));
+      return;
+    }
     const chosen = chooseFiles(input.files, flags.files);
     const opened = await openCheckpoint(chosen.files, path);
     const { checkpoint, sources, unread } = opened;
@@ -42,10 +47,9 @@ export async function inspect(
 async function inspectPipeline(
   path: string,
   { components }: Pipeline,
-  flags: { readonly json?: true; readonly report?: string; readonly files?: readonly string[] },
+  flags: { readonly json?: true },
   signal: AbortSignal,
-): Promise<void> {
-  refuseForPipeline(path, { report: flags.report, files: flags.files });
+): Promise<Prefixed<Inspection>[]> {
   const found: [component: string, Inspection][] = [];
   for (const [component, files] of components) {
     const { checkpoint, sources } = await openCheckpoint(files, `${path}/${component}`);
@@ -55,4 +59,5 @@ async function inspectPipeline(
   await (flags.json === true
     ? printJson({ input: path, components: Object.fromEntries(found) })
     : print(tables.join("\n\n")));
+  return found.map(([component, inspection]) => ({ ...inspection, prefix: `${component}/` }));
 }

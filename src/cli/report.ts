@@ -2,11 +2,12 @@ import { open, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import type { ComparedTensor, Side } from "../checkpoint/measure/compare.ts";
 import { type Inspection, inspect } from "../checkpoint/measure/inspect.ts";
-import type { Summary } from "../checkpoint/measure/summary.ts";
-import { surveyPairs } from "../checkpoint/measure/survey.ts";
+import { summarize } from "../checkpoint/measure/summary.ts";
+import { joinSurveys, type ScaleCounts, type Survey, surveyPairs } from "../checkpoint/measure/survey.ts";
 import { type Direction, type OpenedCheckpoint, openCheckpoint } from "../checkpoint/plan/folder.ts";
 import type { Plan } from "../checkpoint/plan/plan.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { Precision } from "../engine/precision.ts";
 import { systemFault } from "../io/node.ts";
 import { isWithin } from "../io/node-folder.ts";
 import { createAt } from "../io/place.ts";
@@ -102,56 +103,131 @@ function misplaced(where: string, expected: string, got: string): BlockscaleErro
 /** How the report reads: the conversion has refused codes without scales already, if it was asked to. */
 const READING = { missingScale: "one" } as const;
 
-interface Conversion {
+/** A conversion that is done: of a checkpoint, or of one model of a pipeline. */
+export interface ReportedConversion {
   readonly from: string;
   readonly to: string;
   readonly direction: Direction;
   readonly opened: OpenedCheckpoint;
   readonly plan: Plan;
-  readonly summary: Summary;
-  readonly signal: AbortSignal;
+  readonly measured: ReadonlyMap<string, Precision>;
 }
 
-/** Looks once more at a conversion that is done: at all scales, and at a part of the values on both sides. */
-export async function reportOfConversion(conversion: Conversion): Promise<Report> {
-  const { from, to, direction, opened, plan, summary, signal } = conversion;
+/** The folder of a model in a pipeline, which is put before names; "" where there is one model alone. */
+export type Prefixed<T> = T & { readonly prefix: string };
+
+/**
+ * Looks once more at conversions that are done: at all scales, and at a part of the values on both sides.
+ * @param whole where they were read and written
+ * @param parts a checkpoint, or the models of a pipeline
+ */
+export async function reportOfConversions(
+  { from, to, direction }: Pick<ReportedConversion, "from" | "to" | "direction">,
+  parts: readonly Prefixed<ReportedConversion>[],
+  signal: AbortSignal,
+): Promise<Report> {
+  const of = direction.kind === "quantize" ? "output" : "input";
+  const looks = [];
+  for (const part of parts) looks.push(await lookAgain(part, of, signal));
+  const tensors = parts.flatMap(({ plan, prefix }) => renamed(plan.tensors, prefix));
+  const measured = new Map(
+    parts.flatMap((part) => [...part.measured].map(([name, found]) => [part.prefix + name, found] as const)),
+  );
+  return conversionReport({
+    kind: direction.kind,
+    input: from,
+    output: to,
+    form: direction.kind === "quantize" ? direction.to : direction.dtype,
+    summary: summarize({ files: [], tensors }, measured),
+    files: parts.flatMap(({ plan, prefix }) =>
+      renamed(plan.files, prefix).map(({ name, size }) => ({ name, bytes: size, checksum: null })),
+    ),
+    scales: scalesFound(
+      of,
+      looks.flatMap(({ scales }) => scales),
+    ),
+    survey: joinSurveys(looks.map(({ survey }) => survey)),
+  });
+}
+
+async function lookAgain(
+  { to, opened, plan, measured, prefix }: Prefixed<ReportedConversion>,
+  of: "input" | "output",
+  signal: AbortSignal,
+): Promise<{ scales: ScaleCounts[]; survey: Survey }> {
   const output = await openInput(to);
   try {
     const made = await openCheckpoint(output.files, to);
-    const of = direction.kind === "quantize" ? "output" : "input";
     const { checkpoint, sources } = of === "output" ? made : opened;
-    const weights = scalesOf(await inspect(checkpoint, sources, READING));
+    const scales = scalesOf(await inspect(checkpoint, sources, READING));
     const names = new Set(
-      summary.tensors.flatMap(({ name, action }) => (action === "copy" || action === "drop" ? [] : [name])),
+      summarize(plan, measured).tensors.flatMap(({ name, action }) =>
+        action === "copy" || action === "drop" ? [] : [name],
+      ),
     );
-    return conversionReport({
-      kind: direction.kind,
-      input: from,
-      output: to,
-      form: direction.kind === "quantize" ? direction.to : direction.dtype,
-      summary,
-      files: plan.files.map(({ name, size }) => ({ name, bytes: size, checksum: null })),
-      scales: scalesFound(of, weights),
-      survey: await surveyPairs([opened, made], names, await load(), { ...READING, signal }),
-    });
+    const survey = await surveyPairs([opened, made], names, await load(), { ...READING, signal });
+    return { scales: renamed(scales, prefix), survey: { ...survey, scales: renamed(survey.scales, prefix) } };
   } finally {
     await output.close();
   }
 }
 
-/** Looks once more at two checkpoints that were compared. */
-export async function reportOfComparison(
+function renamed<T extends { readonly name: string }>(items: readonly T[], prefix: string): T[] {
+  return items.map((item) => ({ ...item, name: prefix + item.name }));
+}
+
+/** Two checkpoints that were compared. */
+export interface ReportedComparison {
+  readonly sides: readonly [Side, Side];
+  readonly tensors: readonly ComparedTensor[];
+}
+
+/**
+ * Looks once more at checkpoints that were compared.
+ * @param pairs two checkpoints, or the models of two pipelines
+ */
+export async function reportOfComparisons(
   [a, b]: readonly [string, string],
-  sides: readonly [Side, Side],
-  tensors: readonly ComparedTensor[],
+  pairs: readonly Prefixed<ReportedComparison>[],
   engine: Engine,
   signal: AbortSignal,
 ): Promise<Report> {
-  const names = new Set(tensors.flatMap(({ name, status }) => (status === "compared" ? [name] : [])));
-  const second = await inspectSide(sides[1], true);
-  const first = await inspectSide(sides[0], scalesOf(second).length === 0);
-  const survey = await surveyPairs(sides, names, engine, { ...READING, signal });
-  return comparisonReport({ a, b, tensors, inspections: [first, second], survey });
+  const inspections: [Inspection, Inspection][] = [];
+  const surveys: Survey[] = [];
+  for (const { sides, tensors, prefix } of pairs) {
+    const names = new Set(tensors.flatMap(({ name, status }) => (status === "compared" ? [name] : [])));
+    const second = await inspectSide(sides[1], true);
+    const first = await inspectSide(sides[0], scalesOf(second).length === 0);
+    inspections.push([prefixed(first, prefix), prefixed(second, prefix)]);
+    const survey = await surveyPairs(sides, names, engine, { ...READING, signal });
+    surveys.push({ ...survey, scales: renamed(survey.scales, prefix) });
+  }
+  return comparisonReport({
+    a,
+    b,
+    tensors: pairs.flatMap(({ tensors, prefix }) => renamed(tensors, prefix)),
+    inspections: [inspections.map(([first]) => first), inspections.map(([, second]) => second)],
+    survey: joinSurveys(surveys),
+  });
+}
+
+/** What is inside the models of a pipeline, as if they were one checkpoint. */
+export function joinInspections(parts: readonly Prefixed<Inspection>[]): Inspection {
+  const bytesByDtype: { [dtype: string]: number } = {};
+  for (const [dtype, bytes] of parts.flatMap((part) => Object.entries(part.bytesByDtype)))
+    bytesByDtype[dtype] = (bytesByDtype[dtype] ?? 0) + bytes;
+  return {
+    files: parts.flatMap(({ files, prefix }) => renamed(files, prefix)),
+    dialect: [...new Set(parts.map(({ dialect }) => dialect))].join(", "),
+    metadata: Object.assign({}, ...parts.map(({ metadata }) => metadata)),
+    tensors: parts.flatMap(({ tensors, prefix }) => renamed(tensors, prefix)),
+    warnings: parts.flatMap(({ warnings }) => warnings),
+    bytesByDtype,
+  };
+}
+
+function prefixed(inspection: Inspection, prefix: string): Inspection {
+  return { ...inspection, tensors: renamed(inspection.tensors, prefix) };
 }
 
 function inspectSide({ checkpoint, sources }: Side, reads: boolean): Promise<Inspection> {

@@ -77,16 +77,17 @@ interface Comparison extends Pick<Report, "survey"> {
   readonly a: string;
   readonly b: string;
   readonly tensors: readonly ComparedTensor[];
-  /** Both sides; the scales of the second, if it has any, were read. */
-  readonly inspections: readonly [Inspection, Inspection];
+  /** Of both sides, several of pipelines; the scales of the second, if it has any, were read. */
+  readonly inspections: readonly [readonly Inspection[], readonly Inspection[]];
 }
 
 /** The report of a comparison. */
 export function comparisonReport({ a, b, tensors, inspections, survey }: Comparison): Report {
   const [first, second] = inspections.map(
-    (inspection) => new Map(inspection.tensors.map((tensor) => [tensor.name, storedAs(tensor)])),
+    (side) =>
+      new Map(side.flatMap(({ tensors }) => tensors.map((tensor) => [tensor.name, storedAs(tensor)]))),
   ) as [Map<string, StoredAs>, Map<string, StoredAs>];
-  const [before, after] = inspections.map(scalesOf) as [ScaleCounts[], ScaleCounts[]];
+  const [before, after] = inspections.map((side) => side.flatMap(scalesOf)) as [ScaleCounts[], ScaleCounts[]];
   const of = after.length > 0 ? "output" : "input";
   return {
     kind: "compare",

@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { valuesAs } from "../support/checkpoint-files.ts";
@@ -157,10 +157,51 @@ test("is compared model by model, with one verdict", async () => {
     code: 1,
     err: expect.stringContaining('1 only in A; first of all in tensor "vae/decoder'),
   });
-  expect(await blockscale("compare", input, made, "--report", join(folder, "r.html"))).toMatchObject({
-    code: 2,
-    err: expect.stringContaining("a pipeline of several"),
-  });
+});
+
+/** The data that the script of a page draws, and its text. */
+function pageAt(path: string) {
+  const text = readFileSync(path, "utf8");
+  return { text, charts: JSON.parse(/id="charts">(.*?)<\/script>/s.exec(text)![1]!) };
+}
+
+test("has one report of all its models: converted, compared and inspected", async () => {
+  const [made, page] = [join(folder, "reported"), join(folder, "page.html")];
+  const report = ["--report", page];
+  expect(await blockscale("quantize", input, made, ...report)).toMatchObject({ code: 0, err: "" });
+  const names = [
+    "text_encoder/encoder.block.0.layer.0.SelfAttention.q.weight",
+    "transformer/transformer_blocks.0.attn.to_q.weight",
+    "transformer/transformer_blocks.1.attn.to_q.weight",
+  ];
+  const kept = "vae/decoder.mid_block.attentions.0.to_q.weight";
+  const converted = pageAt(page);
+  expect(converted.charts.points.names).toEqual(names);
+  expect(converted.text).toContain("transformer/diffusion_pytorch_model-00002-of-00002.safetensors");
+  // All values of all three were looked at again, and all scales.
+  expect(converted.text).toContain("49,152");
+  expect(converted.charts.exponents.counts.reduce((a: number, b: number) => a + b, 0)).toBe(3);
+  expect(await blockscale("compare", input, made, ...report)).toMatchObject({ code: 0, err: "" });
+  const compared = pageAt(page);
+  expect(compared.charts.points.names).toEqual(names);
+  expect(compared.text).toContain(kept);
+  expect(await blockscale("inspect", made, ...report)).toMatchObject({ code: 0, err: "" });
+  const inspected = pageAt(page).text;
+  for (const name of [...names, kept]) expect(inspected).toContain(name);
+  expect(inspected).toContain("deepseek-v3.1, none");
+  // Nothing of a page stays where the work is refused.
+  const none = join(folder, "none.html");
+  const refused = await blockscale(
+    "quantize",
+    input,
+    join(folder, "no"),
+    "--only",
+    "nothing*",
+    "--report",
+    none,
+  );
+  expect(refused).toMatchObject({ code: 2 });
+  expect(existsSync(none)).toBe(false);
 });
 
 test("--only means no other weights in a model where only --also fits", async () => {
@@ -178,8 +219,7 @@ test("--only means no other weights in a model where only --also fits", async ()
 });
 
 test("what can only be asked of one model is refused, and so is a folder of something else", async () => {
-  const page = ["--report", join(folder, "r.html")];
-  expect(await blockscale("quantize", input, join(folder, "no"), ...page)).toMatchObject({
+  expect(await blockscale("inspect", input, "--files", "model*")).toMatchObject({
     code: 2,
     err: expect.stringContaining("a pipeline of several"),
   });

@@ -5,6 +5,9 @@ import { pipeline, Readable } from "node:stream";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { convertCheckpoint } from "../../src/checkpoint/convert.ts";
 import type { DialectName } from "../../src/checkpoint/dialects/index.ts";
+import { compareCheckpoints } from "../../src/checkpoint/measure/compare.ts";
+import { inspect } from "../../src/checkpoint/measure/inspect.ts";
+import { openCheckpoint } from "../../src/checkpoint/plan/folder.ts";
 import { openUrl } from "../../src/io/http.ts";
 import type { Source } from "../../src/io/source.ts";
 import { load } from "../../src/load.ts";
@@ -145,6 +148,16 @@ test("a model of many small tensors is converted in few requests", async () => {
     expect(Buffer.from(await bytesOf(made)).equals(await bytesOf(await convert(file, to)))).toBe(true);
     // The probe, the header, and all tensors: not a request for each of 120.
     expect(requests).toHaveLength(3);
+    const a = await openCheckpoint(new Map([["m.safetensors", file]]));
+    answer = well(await bytesOf(made));
+    for (const look of ["inspect", "compare"] as const) {
+      requests = [];
+      const source = await openUrl(`${base}/f`, quick);
+      const b = await openCheckpoint(new Map([["m.safetensors", source]]));
+      if (look === "inspect") await inspect(b.checkpoint, b.sources);
+      else expect(await compareCheckpoints(a, b, engine)).toHaveLength(120);
+      expect(requests, look).toHaveLength(3);
+    }
   }
   // A grid of scales is asked for once, and not for each strip of its weight.
   const codes = tensor("a.weight", "F8_E4M3", [1280, 4096], new Uint8Array(1280 * 4096).fill(0x38));

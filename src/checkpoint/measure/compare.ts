@@ -2,13 +2,21 @@ import type { Engine } from "../../engine/engine.ts";
 import { add, cosine, NOTHING, type Precision } from "../../engine/precision.ts";
 import { inOrder, settled } from "../../io/concurrency.ts";
 import { giveBack, type Source } from "../../io/source.ts";
+import { readTogether } from "../../io/together.ts";
 import { checkKnown } from "../../tensor/options.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import { type Strip, sharedStrips } from "../plan/strip.ts";
 import { type Checkpoint, checkCheckpoint } from "../read/checkpoint.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { VALUE_BYTES, valuesOf, widen } from "../read/values.ts";
-import { matrixOf, type PlainWeight, plainShape, type ScaledWeight, type Weight } from "../read/weights.ts";
+import {
+  matrixOf,
+  type PlainWeight,
+  placesOfWeight,
+  plainShape,
+  type ScaledWeight,
+  type Weight,
+} from "../read/weights.ts";
 import { checkEngine } from "../run/check.ts";
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows, transpose } from "../run/rows.ts";
 import { inFigures, type PrecisionSummary } from "./summary.ts";
@@ -63,7 +71,9 @@ export async function compareCheckpoints(
   const useless = new Set([...ofA.strays, ...ofB.strays]);
   const onOneSide = (weight: Weight, status: "only in A" | "only in B") =>
     notCompared(weight, useless.has(weight.name) ? "not compared" : status);
-  const sources = [a.sources, b.sources] as const;
+  const small = ({ sources }: Side, all: readonly Weight[]) =>
+    readTogether(sources, all.flatMap(placesOfWeight));
+  const sources = [small(a, weights), small(b, otherWeights)] as const;
   const { ahead = 1, signal } = options;
   const compare = limited(
     options.compare ?? ((pair, strip) => compareStrip(pair, strip, sources, engine)),

@@ -1,4 +1,5 @@
 import type { Source } from "../../io/source.ts";
+import { readTogether } from "../../io/together.ts";
 import type { Dtype } from "../../safetensors/dtype.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
@@ -64,9 +65,12 @@ export async function inspect(
     warnings.push(`${tensorNamed(place.name)}: ${method}, not read here; ${reader} reads it`);
   }
   const tensors: InspectedTensor[] = [];
+  // Scales are read: what stands behind the first place of a weight.
+  const scales = weights.flatMap((weight) => placesOfWeight(weight).slice(1));
+  const together = sources === null ? null : readTogether(sources, scales);
   for (const weight of weights) {
     options.signal?.throwIfAborted();
-    tensors.push(await inspectWeight(weight, checkpoint, sources, warn));
+    tensors.push(await inspectWeight(weight, checkpoint, together, warn));
   }
   const methods = new Set(foreign.map(({ method }) => method));
   const bytesByDtype: { [dtype: string]: number } = {};

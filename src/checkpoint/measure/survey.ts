@@ -105,6 +105,21 @@ async function survey<S extends Subject>(
   };
 }
 
+/** Several looks as one. */
+export function joinSurveys(surveys: readonly Survey[]): Survey {
+  const sum = (field: "weights" | "totalWeights" | "values" | "totalValues") =>
+    surveys.reduce((n, survey) => n + survey[field], 0);
+  return {
+    ...surveys.reduce<Tally>(addTallies, NO_TALLY),
+    weights: sum("weights"),
+    totalWeights: sum("totalWeights"),
+    values: sum("values"),
+    totalValues: sum("totalValues"),
+    became: surveys.every(({ became }) => became),
+    scales: surveys.flatMap(({ scales }) => scales),
+  };
+}
+
 const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
 /**
