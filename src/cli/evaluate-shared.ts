@@ -13,7 +13,7 @@ import { MOST_PARTS, type PartNumber } from "../jobs/parts.ts";
 import { parseQueue } from "../jobs/queue/connection.ts";
 import { evaluationWork } from "../jobs/queue/evaluation.ts";
 import { refuseSecrets } from "../jobs/queue/places.ts";
-import { hasKeys, isText, LONGEST_PATH, refuseRecord } from "../jobs/spec.ts";
+import { hasKeys, isText, LONGEST_PATH, parsed, refuseRecord } from "../jobs/spec.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import {
   type EvaluateFlags,
@@ -162,14 +162,6 @@ async function scoresIn(
   const value = parsed((await readTextAt(placeIn(folder, nameOf(part)))) ?? "");
   const isOurs = hasKeys(value, ["fingerprint", "scores"]) && value.fingerprint === fingerprint;
   return isOurs ? unpackScores(value.scores, context, chunks) : null;
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** `blockscale finish OUT` of an evaluation: the figures of all parts together. */

@@ -1,8 +1,9 @@
 import { availableParallelism } from "node:os";
 import type { Divergence } from "../evaluate/divergence.ts";
+import type { Estimate } from "../evaluate/estimate.ts";
 import { checkContext, type Evaluation, evaluationOf, type ScoredToken } from "../evaluate/evaluate.ts";
+import type { LayerProgress } from "../evaluate/layers.ts";
 import { type FigureRow, figureRows } from "../evaluate/rows.ts";
-import type { LayerProgress } from "../evaluate/streamed.ts";
 import { type WorstToken, worstInText } from "../evaluate/worst.ts";
 import { makeFolderAt, readAt } from "../io/place.ts";
 import { type Inputs, scoreText } from "../jobs/evaluation.ts";
@@ -142,12 +143,28 @@ export async function scoreHere(
       }
       return { state: states.at(-1), onProgress: tellLayers(name) };
     },
-    onChunk: ({ done, total }) => tell(`chunk ${done} of ${total}`),
+    onEstimate: tellEstimate,
+    onScored: ({ done, total }) => tell(`predictions: ${Math.floor((100 * done) / total)} %`),
   });
   tell("");
   await throwIfInterrupted(signal);
   for (const state of states) await state.remove();
   return scores;
+}
+
+/** Tells beforehand how long a run from the start takes. */
+function tellEstimate(estimates: readonly Estimate[]): void {
+  const seconds = estimates.reduce(
+    (sum, one) => sum + one.bytes / one.bytesPerSecond + one.products / one.productsPerSecond,
+    0,
+  );
+  const trials = estimates.map(
+    ({ bytesPerSecond, productsPerSecond }) =>
+      `${figures.bytes(bytesPerSecond)} and ${(productsPerSecond / 1e9).toPrecision(2)} G multiplications a second`,
+  );
+  process.stderr.write(
+    `From the start about ${figures.duration(seconds)}, as a trial of one product tells (${trials.join("; ")}); attention comes on top.\n`,
+  );
 }
 
 /** Shows a line of progress that is overwritten, on a terminal. */

@@ -103,17 +103,13 @@ async function tryMixes(
   const estimated = await sensitivityOf(model, ids, flags.context, formats, { perMatrix, signal });
   const threads = flags.threads ?? availableParallelism();
   const evaluator = await MixEvaluator.open(model, ids, flags.context, { threads, signal });
-  try {
-    const found = flags.measure === true ? await measured(estimated, evaluator, signal) : estimated;
-    const mixes = [...mixesOf(found.groups, formats), mixWithin(found.groups, flags.bits)];
-    const results = await resultsOf(evaluator, unlike(mixes), signal);
-    // Scores only propose: what was measured decides, and a uniform format may be the best mix.
-    const within = results.filter(({ mix }) => mix.bitsPerWeight <= flags.bits + 1e-6);
-    const best = within.reduce((a, b) => (b.evaluation.kldMean < a.evaluation.kldMean ? b : a));
-    return { found, best, points: results.map((result) => pointOf(result, best)) };
-  } finally {
-    await evaluator.close();
-  }
+  const found = flags.measure === true ? await measured(estimated, evaluator, signal) : estimated;
+  const mixes = [...mixesOf(found.groups, formats), mixWithin(found.groups, flags.bits)];
+  const results = await resultsOf(evaluator, unlike(mixes), signal);
+  // Scores only propose: what was measured decides, and a uniform format may be the best mix.
+  const within = results.filter(({ mix }) => mix.bitsPerWeight <= flags.bits + 1e-6);
+  const best = within.reduce((a, b) => (b.evaluation.kldMean < a.evaluation.kldMean ? b : a));
+  return { found, best, points: results.map((result) => pointOf(result, best)) };
 }
 
 /** The uniform formats, and beside each the best mix of as many bits, and one half way to the next. */

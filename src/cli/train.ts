@@ -3,10 +3,11 @@ import { SingleBar } from "cli-progress";
 import { makeFolder, systemFault } from "../io/node.ts";
 import { openFolder } from "../io/node-folder.ts";
 import type { Source } from "../io/source.ts";
-import type { Json } from "../model/json.ts";
+import { type Json, readJson } from "../model/json.ts";
 import { openTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { trainingPage } from "../report/training/page.ts";
 import { byLayer } from "../report/training/report.ts";
+import { isRecord, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { byteTokenizer } from "../train/byte-tokenizer.ts";
 import { wordAt } from "../train/random.ts";
@@ -165,6 +166,15 @@ function withoutModel(): BlockscaleError {
   });
 }
 
+function noConfig(path: string, found: unknown): BlockscaleError {
+  return new BlockscaleError("format", {
+    where: path,
+    expected: "the object of a config.json",
+    got: kindOf(found),
+    fix: "Name another file with --config, or leave it out for a small Llama.",
+  });
+}
+
 /** The tokenizer that was named; that of the model to begin with; or bytes. */
 async function tokenizerOf(
   name: string | undefined,
@@ -190,14 +200,15 @@ function vocabularyOf(tokenizer: Tokenizer, ids: Int32Array): number {
 async function configOf(flags: TrainFlags, vocabulary: number): Promise<Json> {
   const common = { vocab_size: vocabulary, max_position_embeddings: flags.context };
   if (flags.config !== "small") {
-    const text = await readFile(flags.config, "utf8").catch((cause) => {
+    const bytes = await readFile(flags.config).catch((cause) => {
       throw systemFault(flags.config, '"small", or a config.json', cause);
     });
-    const json = JSON.parse(text) as Json;
+    const json = await readJson(flags.config, new Blob([bytes as BlobPart]));
+    if (!isRecord(json)) throw noConfig(flags.config, json);
     return {
-      ...json,
+      ...(json as Json),
       ...common,
-      max_position_embeddings: Math.max(flags.context, Number(json.max_position_embeddings) || 0),
+      max_position_embeddings: Math.max(flags.context, Number((json as Json).max_position_embeddings) || 0),
     };
   }
   return {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { createFile, makeFolder, writeText } from "../io/node.ts";
 import { openFolder } from "../io/node-folder.ts";
 import type { Source } from "../io/source.ts";
+import { hasKeys, parsed } from "../jobs/spec.ts";
 import type { RangesByLayer } from "../report/training/report.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { createTrainer, type NewModel } from "../train/create.ts";
@@ -51,7 +52,7 @@ export async function begin(
     return { trainer, log: { settings, losses: [], validation: [], speeds: [], ranges: [] } };
   }
   const path = join(out, newest);
-  const log = JSON.parse(await readFile(join(path, LOG), "utf8")) as Log;
+  const log = logIn(path, await readFile(join(path, LOG), "utf8").catch(() => ""));
   if (JSON.stringify(log.settings) !== JSON.stringify(settings)) {
     throw new BlockscaleError("option", {
       where: path,
@@ -64,6 +65,20 @@ export async function begin(
   const files =
     flags.lora === undefined ? kept : new Map([...(beginning as ReadonlyMap<string, Source>), ...kept]);
   return { trainer: await createTrainer(files, options), log };
+}
+
+/** @throws BlockscaleError `format`: a log is missing, or damaged */
+function logIn(folder: string, text: string): Log {
+  const log = parsed(text);
+  const lists = ["losses", "validation", "speeds", "ranges"];
+  if (hasKeys(log, ["settings", ...lists]) && lists.every((key) => Array.isArray(log[key])))
+    return log as unknown as Log;
+  throw new BlockscaleError("format", {
+    where: join(folder, LOG),
+    expected: "the log of the run that is to be gone on with",
+    got: text === "" ? "nothing" : "something else",
+    fix: `Bring the file back, or remove ${folder} and begin anew.`,
+  });
 }
 
 async function write(path: string, source: Source): Promise<void> {

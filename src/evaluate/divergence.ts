@@ -15,6 +15,25 @@ export interface TokenScore {
   readonly sameTop: boolean;
 }
 
+/** What one model says of a token by the logits of a part of the vocabulary. */
+interface PartSeen {
+  /** log(sum(exp(logits))). */
+  readonly sum: number;
+  /** The largest logit, and the first token that has it. */
+  readonly top: number;
+  readonly topToken: number;
+  /** The logit of the actual token, where it is in the part. */
+  readonly actual: number | undefined;
+}
+
+/** What both models say of a token by the logits of a part of the vocabulary. */
+export interface PartScore {
+  readonly base: PartSeen;
+  readonly other: PartSeen;
+  /** KL divergence of the predictions of a token, given that it is in the part. */
+  readonly divergence: number;
+}
+
 /**
  * Scores one prediction.
  * @param base logits [vocab] of the original
@@ -22,35 +41,74 @@ export interface TokenScore {
  * @param token the actual token, from 0 to vocab - 1
  */
 export function scoreToken(base: Float32Array, other: Float32Array, token: number): TokenScore {
-  const ofBase = logSum(base);
-  const ofOther = logSum(other);
+  return scoreOf(scorePart(base, other, token, 0));
+}
+
+/**
+ * Scores one prediction by a part of the vocabulary.
+ * @param base logits [part] of the original
+ * @param other logits [part] of the model that is evaluated
+ * @param token the actual token, in the part or not
+ * @param first the first token of the part
+ */
+export function scorePart(base: Float32Array, other: Float32Array, token: number, first: number): PartScore {
+  const ofBase = seen(base, token, first);
+  const ofOther = seen(other, token, first);
   let divergence = 0;
   for (let i = 0; i < base.length; i++) {
-    const logP = base[i]! - ofBase;
+    const logP = base[i]! - ofBase.sum;
     const p = Math.exp(logP);
-    if (p > 0) divergence += p * (logP - (other[i]! - ofOther));
+    if (p > 0) divergence += p * (logP - (other[i]! - ofOther.sum));
   }
+  // Rounding can leave a sum just below 0 where both predictions are the same.
+  return { base: ofBase, other: ofOther, divergence: Math.max(0, divergence) };
+}
+
+/**
+ * The score by two parts of the vocabulary together, `a` in front of `b`. By the chain rule of KL divergence: that of
+ * the part that a token is in, and those within both parts, weighted by the original's probability of each part.
+ */
+export function joinParts(a: PartScore, b: PartScore): PartScore {
+  const base = joinSeen(a.base, b.base);
+  const other = joinSeen(a.other, b.other);
+  let divergence = 0;
+  for (const part of [a, b]) {
+    const logP = part.base.sum - base.sum;
+    const p = Math.exp(logP);
+    if (p > 0) divergence += p * (logP - (part.other.sum - other.sum) + part.divergence);
+  }
+  return { base, other, divergence: Math.max(0, divergence) };
+}
+
+/** The score of a prediction by all of the vocabulary. */
+export function scoreOf({ base, other, divergence }: PartScore): TokenScore {
   return {
-    base: base[token]! - ofBase,
-    other: other[token]! - ofOther,
-    // Rounding can leave a sum just below 0 where both predictions are the same.
-    divergence: Math.max(0, divergence),
-    sameTop: largest(base) === largest(other),
+    base: (base.actual ?? Number.NaN) - base.sum,
+    other: (other.actual ?? Number.NaN) - other.sum,
+    divergence,
+    sameTop: base.topToken === other.topToken,
   };
 }
 
-/** log(sum(exp(logits))). The largest logit is subtracted first, so that nothing overflows. */
-function logSum(logits: Float32Array): number {
-  const top = logits[largest(logits)]!;
-  let sum = 0;
-  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - top);
-  return top + Math.log(sum);
-}
-
-function largest(logits: Float32Array): number {
+/** The largest logit is subtracted before the exponential, so that nothing overflows. */
+function seen(logits: Float32Array, token: number, first: number): PartSeen {
   let best = 0;
   for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i;
-  return best;
+  const top = logits[best]!;
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - top);
+  return { sum: top + Math.log(sum), top, topToken: first + best, actual: logits[token - first] };
+}
+
+function joinSeen(a: PartSeen, b: PartSeen): PartSeen {
+  const most = Math.max(a.sum, b.sum);
+  const { top, topToken } = b.top > a.top ? b : a;
+  return {
+    sum: most + Math.log(Math.exp(a.sum - most) + Math.exp(b.sum - most)),
+    top,
+    topToken,
+    actual: a.actual ?? b.actual,
+  };
 }
 
 /** A figure with its standard error. */

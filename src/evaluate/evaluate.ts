@@ -87,10 +87,17 @@ function scoresOf(base: Float32Array, other: Float32Array, ids: Int32Array, star
   const row = (logits: Float32Array, t: number): Float32Array => logits.subarray(t * vocab, (t + 1) * vocab);
   return Array.from({ length: ids.length / 2 }, (_, i) => {
     const position = ids.length / 2 + i;
-    const score = scoreToken(row(base, i), row(other, i), ids[position]!);
-    if (!Number.isFinite(score.other + score.base + score.divergence)) throw notFinite(start + position);
-    return { ...score, index: start + position };
+    return scoredAt(start + position, scoreToken(row(base, i), row(other, i), ids[position]!));
   });
+}
+
+/**
+ * The score of the token at an index of the ids.
+ * @throws BlockscaleError `option`: it is not finite
+ */
+export function scoredAt(index: number, score: TokenScore): ScoredToken {
+  if (!Number.isFinite(score.other + score.base + score.divergence)) throw notFinite(index);
+  return { ...score, index };
 }
 
 /** The tokens at which the models differ most, the largest divergence first. */

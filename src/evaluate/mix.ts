@@ -1,13 +1,16 @@
 import { Engine } from "../engine/engine.ts";
+import type { Source } from "../io/source.ts";
 import { compileForModels } from "../model/build.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { instantiate } from "../wasm/instantiate.ts";
-import { type Evaluation, evaluate } from "./evaluate.ts";
+import { type Evaluation, evaluationOf } from "./evaluate.ts";
 import type { WeightFormat } from "./formats.ts";
+import { type Streamed, scoreStreamed } from "./head.ts";
 import { chooseWithin } from "./knapsack.ts";
+import { runLayers } from "./layers.ts";
 import type { PlainModel } from "./rounded.ts";
 import type { SensitiveGroup } from "./sensitivity.ts";
-import { openStreamed, planStreamed, type StreamedPredictor, type StreamOptions } from "./streamed.ts";
+import { planStreamed, type StreamOptions } from "./streamed.ts";
 
 /** A format for each group. */
 export interface Mix {
@@ -70,14 +73,14 @@ export class MixEvaluator {
   readonly #context: number;
   readonly #options: MixOptions;
   readonly #engine: Engine;
-  readonly #reference: StreamedPredictor;
+  readonly #reference: Streamed;
 
   private constructor(
     model: PlainModel,
     ids: Int32Array,
     context: number,
     options: MixOptions,
-    reference: StreamedPredictor,
+    reference: Streamed,
   ) {
     this.#model = model;
     this.#ids = ids;
@@ -88,14 +91,14 @@ export class MixEvaluator {
     this.#engine = new Engine(instantiate(module), variant);
   }
 
-  /** @throws BlockscaleError as `planStreamed` and `openStreamed` */
+  /** @throws BlockscaleError as `planStreamed` and `runLayers` */
   static async open(
     model: PlainModel,
     ids: Int32Array,
     context: number,
     options: MixOptions = {},
   ): Promise<MixEvaluator> {
-    const reference = await openStreamed(await planStreamed(model.files, ids, context), options);
+    const reference = await streamed(model.files, ids, context, options);
     return new MixEvaluator(model, ids, context, options, reference);
   }
 
@@ -105,19 +108,20 @@ export class MixEvaluator {
    */
   async evaluate(formats: ReadonlyMap<string, WeightFormat>): Promise<Evaluation> {
     const rounded = await this.#model.rounded((name) => formats.get(name), this.#engine);
-    const plan = await planStreamed(rounded, this.#ids, this.#context);
-    const model = await openStreamed(plan, this.#options);
-    this.#reference.rewind();
-    try {
-      return await evaluate(model, this.#ids, { context: this.#context, reference: this.#reference });
-    } finally {
-      await model.close();
-    }
+    const model = await streamed(rounded, this.#ids, this.#context, this.#options);
+    const { signal } = this.#options;
+    return evaluationOf(this.#context, await scoreStreamed(model, this.#reference, { signal }));
   }
+}
 
-  close(): Promise<void> {
-    return this.#reference.close();
-  }
+async function streamed(
+  files: ReadonlyMap<string, Source>,
+  ids: Int32Array,
+  context: number,
+  options: MixOptions,
+): Promise<Streamed> {
+  const plan = await planStreamed(files, ids, context);
+  return { plan, states: await runLayers(plan, options), options };
 }
 
 type MixOptions = Pick<StreamOptions, "threads" | "signal">;

@@ -4,7 +4,7 @@ import type { Source } from "../io/source.ts";
 import { compileForModels } from "../model/build.ts";
 import { type DecoderConfig, modelConfigOf } from "../model/config.ts";
 import { loadWeights } from "../model/load.ts";
-import { type Located, locate, memoryOf } from "../model/locate.ts";
+import { type Located, locate } from "../model/locate.ts";
 import { type Members, openMembers } from "../model/members.ts";
 import { type Asked, choose } from "../model/precisions.ts";
 import type { WeightForm } from "../model/store.ts";
@@ -12,20 +12,7 @@ import { refuseStrangers } from "../model/tokens.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
-import { checkContext, type Predictor } from "./evaluate.ts";
-
-/** How far a model has come: layers done, of all. */
-export interface LayerProgress {
-  readonly done: number;
-  readonly total: number;
-}
-
-/** Keeps hidden states between runs, so that one that was cut off goes on. */
-export interface StateStore {
-  /** The layers that are done and the states after them; `null` where there are none. */
-  read(): Promise<{ readonly layers: number; readonly states: Float32Array } | null>;
-  write(layers: number, states: Float32Array): Promise<void>;
-}
+import { checkContext } from "./evaluate.ts";
 
 export interface StreamOptions extends Asked {
   readonly threads?: number | undefined;
@@ -37,22 +24,7 @@ export interface StreamOptions extends Asked {
   /** The build of the kernels; the best one that runs here if left out. */
   readonly variant?: Variant | undefined;
   readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((progress: LayerProgress) => void) | undefined;
-  readonly state?: StateStore | undefined;
 }
-
-/** Gives logits for the chunks that it was opened with, in their order. */
-export interface StreamedPredictor extends Predictor {
-  /** Begins with the first chunk again. */
-  rewind(): void;
-  close(): Promise<void>;
-}
-
-/**
- * Experts of a layer that are in memory at a time, in bytes. Their results are summed up group by group: the
- * groups must not depend on the number of threads, or the last digits would.
- */
-const GROUP_BYTES = 2 ** 29;
 
 /** A model and the chunks that it is to be run over; no weight is read yet. */
 export interface StreamPlan {
@@ -78,7 +50,10 @@ export async function planStreamed(
 ): Promise<StreamPlan> {
   const opened = await openCheckpoint(files, "the model");
   const config = decoderFor("evaluate", opened, ids, context);
-  return { opened, config, located: locate(config, opened), ids, context };
+  const located = locate(config, opened);
+  const hasHead = config.isTied || located.some(({ wanted }) => wanted.key === "head");
+  if (!hasHead) throw noHead(config.architecture);
+  return { opened, config, located, ids, context };
 }
 
 /**
@@ -101,193 +76,40 @@ export function decoderFor(
   return config;
 }
 
+/** Members that run a model, some weights at a time. */
+export interface Runner {
+  readonly members: Members;
+  /** How they keep weights. */
+  readonly weights: WeightForm;
+  /** Brings weights into memory; a `drop` takes them out. */
+  load(wanted: readonly Located[]): Promise<void>;
+}
+
 /**
- * Runs a model of any size over chunks of tokens, a layer at a time: its weights are read, meet the hidden
- * states of all chunks, and are dropped. Experts are read in groups, and only those that some token takes.
- * Memory: the hidden states of all chunks, one layer without experts, and one group of them.
- *
- * Gives logits for the chunks in their order, and for no others.
- * @throws BlockscaleError `io`, `memory`
+ * Opens members, does something with them, and closes them: their memory, which does not shrink, is given back.
+ * @throws BlockscaleError `option`: there are no workers here; `wasm`
  */
-export async function openStreamed(
-  { opened, config, located, ids, context }: StreamPlan,
-  options: StreamOptions = {},
-): Promise<StreamedPredictor> {
+export async function withRunner<T>(
+  { opened, config }: StreamPlan,
+  options: StreamOptions,
+  action: (runner: Runner) => Promise<T>,
+): Promise<T> {
   const { module, variant } = compileForModels(options.variant, options);
   const instance = instantiate(module);
   const engine = new Engine(instance, variant);
   const precisions = choose(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
   const members = await openMembers(module, options.threads ?? 1, precisions, { apart: options.apart });
-  const run = new LayerRun(members, config, located, {
-    ...options,
-    weights: precisions.weights,
-    sources: opened.sources,
-    engine,
-  });
+  const { weights } = precisions;
+  const { sources } = opened;
+  const { signal } = options;
   try {
-    const chunks = Math.floor(ids.length / context);
-    const states = await run.through(ids.subarray(0, chunks * context), context);
-    const width = context * config.hidden;
-    await run.load((key) => key === "norm" || key === "head" || (config.isTied && key === "embedding"));
-    let next = 0;
-    return {
-      async logits(_, first = 0) {
-        const start = next++ * width;
-        const x = states.slice(start + first * config.hidden, start + width);
-        return (await members.run({ kind: "head", config, x }))!;
-      },
-      rewind() {
-        next = 0;
-      },
-      close: () => members.close(),
-    };
-  } catch (error) {
-    await members.close();
-    throw error;
-  }
-}
-
-interface RunOptions extends StreamOptions {
-  readonly sources: readonly Source[];
-  readonly engine: Engine;
-  readonly weights: WeightForm;
-}
-
-/** Hidden states on their way through the layers. */
-class LayerRun {
-  readonly #members: Members;
-  readonly #config: DecoderConfig;
-  readonly #located: readonly Located[];
-  readonly #options: RunOptions;
-
-  constructor(members: Members, config: DecoderConfig, located: readonly Located[], options: RunOptions) {
-    this.#members = members;
-    this.#config = config;
-    this.#located = located;
-    this.#options = options;
-  }
-
-  /** Brings some weights into memory. */
-  async load(isWanted: (key: string) => boolean): Promise<void> {
-    const wanted = this.#located.filter((one) => isWanted(one.wanted.key));
-    // Progress here counts layers, not the bytes of their weights.
-    await loadWeights(wanted, this.#members.receivers, { ...this.#options, onProgress: undefined });
-  }
-
-  /** The hidden states of all tokens after the last layer. */
-  async through(ids: Int32Array, context: number): Promise<Float32Array> {
-    const { layers, hidden } = this.#config;
-    const { state, signal, onProgress } = this.#options;
-    const found = await state?.read();
-    const states =
-      found?.states.length === ids.length * hidden ? found.states : await this.#words(ids, context);
-    for (let i = found?.states === states ? found.layers : 0; i < layers.length; i++) {
-      signal?.throwIfAborted();
-      if (this.#located.some((one) => one.wanted.key.startsWith(`${i}.block.router`)))
-        await this.#throughMixture(i, states, context);
-      else await this.#throughLayer(i, states, context);
-      await state?.write(i + 1, states);
-      onProgress?.({ done: i + 1, total: layers.length });
-    }
-    return states;
-  }
-
-  async #words(ids: Int32Array, context: number): Promise<Float32Array> {
-    const config = this.#config;
-    const states = new Float32Array(ids.length * config.hidden);
-    await this.load((key) => key === "embedding");
-    for (let start = 0; start < ids.length; start += context) {
-      const chunk = ids.slice(start, start + context);
-      states.set((await this.#members.run({ kind: "words", config, ids: chunk }))!, start * config.hidden);
-    }
-    await this.#members.run({ kind: "drop", prefix: "embedding" });
-    return states;
-  }
-
-  async #throughLayer(layer: number, states: Float32Array, context: number): Promise<void> {
-    const config = this.#config;
-    await this.load((key) => key.startsWith(`${layer}.`));
-    await this.#eachChunk(states, context, (x) => this.#members.run({ kind: "layer", config, layer, x }));
-    await this.#members.run({ kind: "drop", prefix: `${layer}.` });
-  }
-
-  /** Attention first; then the experts that tokens take, in groups, whose results are added up. */
-  async #throughMixture(layer: number, states: Float32Array, context: number): Promise<void> {
-    const config = this.#config;
-    const expertOf = (key: string): number | null => {
-      const found = /^\d+\.block\.(\d+)\./.exec(key);
-      return found === null ? null : Number(found[1]);
-    };
-    await this.load((key) => key.startsWith(`${layer}.`) && expertOf(key) === null);
-    await this.#eachChunk(states, context, (x) => this.#members.run({ kind: "attend", config, layer, x }));
-    const block = config.layers[layer]!.block;
-    const count = block.kind === "experts" ? block.count : 0;
-    const needed = new Float64Array(count);
-    await this.#eachChunk(states, context, async (x) => {
-      const counts = (await this.#members.run({ kind: "counts", config, layer, x }))!;
-      for (const [e, n] of counts.entries()) needed[e]! += n;
-      return undefined;
+    return await action({
+      members,
+      weights,
+      load: (wanted) => loadWeights(wanted, members.receivers, { sources, engine, weights, signal }),
     });
-    const sums = states.slice();
-    for (const { start, end, withShared } of this.#groupsOf(layer, count, expertOf)) {
-      this.#options.signal?.throwIfAborted();
-      await this.load((key) => {
-        const expert = key.startsWith(`${layer}.`) ? expertOf(key) : null;
-        return expert !== null && expert >= start && expert < end && needed[expert]! > 0;
-      });
-      await this.#eachChunk(
-        states,
-        context,
-        (x) => this.#members.run({ kind: "part", config, layer, x, part: { start, end, withShared } }),
-        (y, at) => {
-          for (let i = 0; i < y.length; i++) sums[at + i]! += y[i]!;
-        },
-      );
-      for (let e = start; e < end; e++)
-        await this.#members.run({ kind: "drop", prefix: `${layer}.block.${e}.` });
-    }
-    states.set(sums);
-    await this.#members.run({ kind: "drop", prefix: `${layer}.` });
-  }
-
-  /** Experts in groups that fit in memory; those of one tensor come as a whole. */
-  #groupsOf(
-    layer: number,
-    count: number,
-    expertOf: (key: string) => number | null,
-  ): { start: number; end: number; withShared: boolean }[] {
-    const bytes = new Float64Array(count);
-    for (const one of this.#located) {
-      const { key } = one.wanted;
-      const expert = key.startsWith(`${layer}.`) ? expertOf(key) : null;
-      if (expert !== null) bytes[expert]! += memoryOf(one, this.#options.weights);
-    }
-    const groups: { start: number; end: number; withShared: boolean }[] = [];
-    for (let start = 0, end = 0; start < count; start = end) {
-      let size = 0;
-      do size += bytes[end++]!;
-      while (end < count && size + bytes[end]! <= GROUP_BYTES);
-      groups.push({ start, end, withShared: start === 0 });
-    }
-    return groups;
-  }
-
-  /**
-   * Does something with the states of each chunk; what comes of it takes
-   * their place, unless it is for something else.
-   */
-  async #eachChunk(
-    states: Float32Array,
-    context: number,
-    action: (x: Float32Array) => Promise<Float32Array | undefined>,
-    take: (result: Float32Array, at: number) => void = (result, at) => states.set(result, at),
-  ): Promise<void> {
-    const width = context * this.#config.hidden;
-    for (let at = 0; at < states.length; at += width) {
-      this.#options.signal?.throwIfAborted();
-      const result = await action(states.subarray(at, at + width));
-      if (result !== undefined) take(result, at);
-    }
+  } finally {
+    await members.close();
   }
 }
 
@@ -297,6 +119,15 @@ function noDecoder(where: string, architecture: string): BlockscaleError {
     expected: "a model that predicts tokens",
     got: `${architecture}, an encoder`,
     fix: "Compare encoders by the vectors they give: blockscale embed.",
+  });
+}
+
+function noHead(architecture: string): BlockscaleError {
+  return new BlockscaleError("dialect", {
+    where: "lm_head.weight",
+    expected: "a model that predicts tokens",
+    got: `${architecture} without it`,
+    fix: "Fetch the missing shard, or compare the vectors: blockscale embed.",
   });
 }
 

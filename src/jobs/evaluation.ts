@@ -1,6 +1,9 @@
 import { createHash } from "node:crypto";
-import { refuseOtherVocabulary, type ScoredToken, scoreChunks } from "../evaluate/evaluate.ts";
-import { openStreamed, planStreamed, type StreamOptions, type StreamPlan } from "../evaluate/streamed.ts";
+import { type Estimate, estimate } from "../evaluate/estimate.ts";
+import { refuseOtherVocabulary, type ScoredToken } from "../evaluate/evaluate.ts";
+import { type Streamed, scoreStreamed } from "../evaluate/head.ts";
+import { type LayerOptions, runLayers } from "../evaluate/layers.ts";
+import { planStreamed } from "../evaluate/streamed.ts";
 import type { Source } from "../io/source.ts";
 import { compileForModels } from "../model/build.ts";
 import { EXACT, type Precisions } from "../model/precisions.ts";
@@ -88,15 +91,18 @@ export interface ScoreOptions {
   readonly apart?: boolean;
   readonly signal: AbortSignal;
   /** Called before a model runs: where its hidden states are kept, and who is told of its layers. */
-  forModel(name: keyof Inputs): Promise<Pick<StreamOptions, "state" | "onProgress">>;
-  onChunk?(progress: { readonly done: number; readonly total: number }): void;
+  forModel(name: keyof Inputs): Promise<Pick<LayerOptions, "state" | "onProgress">>;
+  /** Called before a model runs, if it is wanted: a trial that tells takes some tenths of a second. */
+  onEstimate?(estimates: readonly Estimate[]): void;
+  /** Called while predictions are compared. */
+  onScored?(progress: { readonly done: number; readonly total: number }): void;
 }
 
 /**
  * Scores a text, or some chunks of it: the same scores whatever the
  * other chunks are, on any number of threads.
  * Whether both models fit the text and each other is found out before a weight is read.
- * @throws BlockscaleError as `planStreamed`, `openStreamed` and `scoreChunks` do
+ * @throws BlockscaleError as `planStreamed`, `runLayers` and `scoreStreamed` do
  */
 export async function scoreText(
   spec: Pick<EvaluationSpec, "context" | "activations" | "weights" | "cache"> & {
@@ -111,32 +117,27 @@ export async function scoreText(
   const plan = await planStreamed(model, ids, context);
   const basePlan = reference && (await planStreamed(reference, ids, context));
   if (basePlan !== null) refuseOtherVocabulary(basePlan.config.vocabulary, plan.config.vocabulary);
-  const open = async (
-    name: keyof Inputs,
-    planned: StreamPlan,
-    { activations, weights, cache }: Pick<Precisions, "activations" | "weights" | "cache">,
-  ) =>
-    openStreamed(planned, {
-      ...{ threads, apart, variant, activations, weights, cache, signal },
-      ...(await options.forModel(name)),
-    });
-  const other = await open("model", plan, spec);
-  try {
-    // The original is what it is: activations and the cache are rounded in the model alone.
-    const base = basePlan && (await open("reference", basePlan, EXACT));
-    try {
-      return await scoreChunks(other, ids, {
-        context,
-        signal,
-        ...(base === null ? {} : { reference: base }),
-        onProgress: (progress) => options.onChunk?.(progress),
-      });
-    } finally {
-      await base?.close();
-    }
-  } finally {
-    await other.close();
+  const shared = { threads, apart, variant, signal };
+  const { activations, weights, cache } = spec;
+  // The original is what it is: activations and the cache are rounded in the model alone.
+  const models = {
+    model: { plan, options: { ...shared, activations, weights, cache } },
+    reference: basePlan && { plan: basePlan, options: { ...shared, ...EXACT } },
+  };
+  if (options.onEstimate !== undefined) {
+    const { model: one, reference: base } = models;
+    const all = base === null ? [one] : [one, base];
+    const estimates: Estimate[] = [];
+    for (const each of all) estimates.push(await estimate(each.plan, each.options));
+    options.onEstimate(estimates);
   }
+  const run = async (name: keyof Inputs, asked: Omit<Streamed, "states">): Promise<Streamed> => ({
+    ...asked,
+    states: await runLayers(asked.plan, { ...asked.options, ...(await options.forModel(name)) }),
+  });
+  const other = await run("model", models.model);
+  const base = models.reference && (await run("reference", models.reference));
+  return scoreStreamed(other, base, { signal, onProgress: options.onScored });
 }
 
 /** Scores as text: base64 of float64 [tokens, 4], which keeps every bit. */

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { StateStore } from "../evaluate/streamed.ts";
+import type { StateStore } from "../evaluate/layers.ts";
 import { createAt, openAt, placeIn, removeAt } from "../io/place.ts";
 import { readRange, type Source } from "../io/source.ts";
 import { fingerprintOf } from "./fingerprint.ts";

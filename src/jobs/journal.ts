@@ -13,6 +13,7 @@ import {
 import { isS3 } from "../io/s3.ts";
 import { writerOf } from "../io/writers.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { parsed } from "./spec.ts";
 
 const NAME = ".blockscale-unfinished.jsonl";
 
@@ -128,14 +129,6 @@ async function readJournal(path: string): Promise<JournalContent> {
     .filter(isLine)
     .map(([file, measured, fingerprint]): [string, FinishedFile] => [file, { measured, fingerprint }]);
   return { task, done };
-}
-
-function parsed(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
-  }
 }
 
 function isLine(line: unknown): line is JournalLine {

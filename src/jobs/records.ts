@@ -17,7 +17,7 @@ import { writerOf } from "../io/writers.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { type ConversionRun, completeFolder, isMade, makeFile, removeLeftoversOf } from "./conversion.ts";
 import { type FinishedFile, isMeasured } from "./journal.ts";
-import { type ConversionSpec, checkConversion, hasKeys, type SharedPlan } from "./spec.ts";
+import { type ConversionSpec, checkConversion, hasKeys, parsed, type SharedPlan } from "./spec.ts";
 
 /**
  * A folder in the output with what is known of an unfinished run: the run,
@@ -186,14 +186,6 @@ export async function completeRun(folder: string, shared: SharedPlan, signal: Ab
 /** Path of the record of a file. Names of files may hold folders, names of records do not. */
 function recordPath(folder: string, { name }: FilePlan): string {
   return placeIn(folder, RECORDS, `${encodeURIComponent(name)}.done`);
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 function isEntry(value: unknown): value is FileRecord {

@@ -112,6 +112,15 @@ export function hasKeys(value: unknown, keys: readonly string[]): value is Field
   return isRecord(value) && String(Object.keys(value).sort()) === String([...keys].sort());
 }
 
+/** What a text of JSON says; `undefined` where it is none. */
+export function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 export function isText(value: unknown, longest: number): value is string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
   return typeof value === "string" && value.length <= longest && !/[\u0000-\u001f\u007f]/.test(value);

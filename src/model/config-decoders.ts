@@ -63,6 +63,8 @@ export function decoder(
   const rotated = parts.ropeDim ?? headDim * part;
   refuseUnless(where, "head_dim", rotated <= MOST_ROTATED, `at most ${MOST_ROTATED}`, String(rotated));
   const count = layerCount(where, config);
+  const epsilon = optionalNumber(where, config, "rms_norm_eps") ?? 1e-6;
+  refuseUnless(where, "rms_norm_eps", epsilon >= 0, "0 or more", String(epsilon));
   const rope = (parameters: Json) =>
     ropeOf(where, parameters, rotated, context, parts.isInterleaved ?? false);
   return {
@@ -71,7 +73,7 @@ export function decoder(
     hidden,
     vocabulary: positive(where, config, "vocab_size"),
     context,
-    epsilon: optionalNumber(where, config, "rms_norm_eps") ?? 1e-6,
+    epsilon,
     isTied: config.tie_word_embeddings === true,
     layers: Array.from({ length: count }, (_, i) => ({
       attention,

@@ -79,9 +79,12 @@ export function bytesOf(weight: Weight): number {
   return place.end - place.start;
 }
 
-/** Bytes that a tensor takes in memory, roughly. */
+/** Bytes that a tensor, or the rows of it that are wanted, takes in memory, roughly. */
 export function memoryOf({ wanted, weight }: Located, form: WeightForm): number {
-  const count = weight.shape.reduce((product, size) => product * size, 1);
+  const elements = weight.shape.reduce((product, size) => product * size, 1);
+  const { start, end } = wanted.rows({ rank: 0, size: 1 });
+  const isPart = wanted.as === "matrix" && end - start < weight.shape[0]!;
+  const count = isPart ? (elements / weight.shape[0]!) * (end - start) : elements;
   if (form === "int7" && wanted.isMultiplied) return (count * 36) / 32;
   if (wanted.as === "vector") return 4 * count;
   if (weight.kind === "plain") return count * (weight.type === "f32" ? 4 : 2);
@@ -89,5 +92,5 @@ export function memoryOf({ wanted, weight }: Located, form: WeightForm): number 
   const { scales } = weight;
   const width = weight.scaleType === "ue8m0" ? 1 : 4;
   const grid = scales === null ? 1 : scales.shape.reduce((product, size) => product * size, 1);
-  return count + grid * width;
+  return count + (grid * width * count) / elements;
 }

@@ -176,7 +176,7 @@ export class Program {
     const parts: GatheredPart[] = products.map(({ dst, linear }, i) => ({
       share: this.team.size === 1 ? dst : this.floats(`share ${i}`, rows * linear.weight.rows),
       dst,
-      total: linear.weight.totalRows,
+      total: linear.ranges.at(-1)!.end,
       ranges: linear.ranges,
     }));
     this.multiplyOwnAll(

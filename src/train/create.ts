@@ -4,7 +4,8 @@ import { isMap } from "../io/files.ts";
 import type { Source } from "../io/source.ts";
 import { compileForModels, compileForSharing } from "../model/build.ts";
 import { modelConfigOf } from "../model/config.ts";
-import type { Json } from "../model/json.ts";
+import { refuseUnless } from "../model/config-fields.ts";
+import { type Json, optionalNumber } from "../model/json.ts";
 import { loadWeights } from "../model/load.ts";
 import { locate } from "../model/locate.ts";
 import type { Program } from "../model/program.ts";
@@ -102,9 +103,14 @@ function withoutState(files: ReadonlyMap<string, Source>): Map<string, Source> {
   return new Map([...files].filter(([name]) => ![OPTIMIZER, ADAPTER, ADAPTER_CONFIG].includes(name)));
 }
 
-/** Sets norms to 1, and matrices to normal values with the standard deviation of config.json. */
+/**
+ * Sets norms to 1, and matrices to normal values with the standard deviation of config.json.
+ * @throws BlockscaleError `dialect`: that is no number above 0
+ */
 function initialize(program: Program, parameters: Parameters, config: Json, seed: number): void {
-  const deviation = typeof config.initializer_range === "number" ? config.initializer_range : 0.02;
+  const key = "initializer_range";
+  const deviation = optionalNumber("config.json", config, key) ?? 0.02;
+  refuseUnless("config.json", key, deviation > 0, "more than 0", String(deviation));
   parameters.all.forEach(({ name, value, count, isMatrix }, i) => {
     if (isAdapter(name)) return;
     const values = program.view(value, count);

@@ -73,16 +73,16 @@ export class Arena {
   }
 
   /**
-   * Grows at once for what will be kept, so many bytes in all, if the host goes along: V8 looks for garbage
-   * each time a large memory grows, be it by little.
+   * Grows at once for what will be kept, so many bytes in all, gaps included, if the host goes along: V8 looks for
+   * garbage each time a large memory grows, be it by little.
    */
   expect(bytes: number): void {
-    const end = (this.#residents.at(-1)?.end ?? this.#base) + bytes;
-    const missing = Math.min(end, MOST_BYTES) - this.#memory.buffer.byteLength;
+    const kept = this.#residents.reduce((sum, { start, end }) => sum + end - start, this.#base);
+    const missing = Math.min(kept + bytes, MOST_BYTES) - this.#memory.buffer.byteLength;
     try {
       if (missing > 0) this.#memory.grow(Math.ceil(missing / PAGE));
     } catch {
-      // Gaps between what is kept may do.
+      // It may do in smaller steps, as it is kept.
     }
   }
 

@@ -1,6 +1,10 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { scoreChunks } from "../../src/evaluate/evaluate.ts";
+import { scoreStreamed } from "../../src/evaluate/head.ts";
+import { runLayers } from "../../src/evaluate/layers.ts";
+import { planStreamed } from "../../src/evaluate/streamed.ts";
 import { openModel } from "../../src/model/open.ts";
 import { openFolder } from "../../src/node.ts";
 import { blockscale, start, temporaryFolder } from "../support/cli-runner.ts";
@@ -90,12 +94,13 @@ test("streamed and whole, a model says the same", async () => {
   const files = await openFolder(original("qwen3"));
   const model = await openModel(files);
   const ids = Int32Array.from({ length: 64 }, (_, i) => (i * 53) % 320);
-  const whole = await model.logits(ids);
+  const whole = await scoreChunks({ logits: (some, from) => model.logits(some, { from }) }, ids, {
+    context: 64,
+  });
   await model.close();
-  const { openStreamed, planStreamed } = await import("../../src/evaluate/streamed.ts");
-  const streamed = await openStreamed(await planStreamed(files, ids, 64));
-  expect(await streamed.logits(ids, 10)).toEqual(whole.subarray(10 * 320));
-  await streamed.close();
+  const plan = await planStreamed(files, ids, 64);
+  const states = await runLayers(plan);
+  expect(await scoreStreamed({ plan, states, options: {} }, null)).toEqual(whole);
   for (const file of files.values()) await file.close();
 });
 

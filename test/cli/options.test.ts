@@ -154,3 +154,27 @@ test("files beside the model are named by inspect, and PyTorch's by the error", 
     "adapter_model.safetensors",
   ]);
 });
+
+test("train names the file whose JSON is damaged", async () => {
+  const text = join(folder, "text.txt");
+  writeFileSync(text, "in the beginning ".repeat(100));
+  const config = join(folder, "config.json");
+  const out = join(folder, "trained");
+  const options = ["--config", config, "--context", "32"];
+  for (const [wrong, message] of [
+    ['{ "hidden_size": ', `${config}: expected JSON, got `],
+    ["null", `${config}: expected the object of a config.json, got null.`],
+    ["[1]", `${config}: expected the object of a config.json, got a plain array.`],
+  ] as const) {
+    writeFileSync(config, wrong);
+    const { code, err } = await blockscale("train", text, out, ...options);
+    expect([code, err]).toEqual([1, expect.stringContaining(message)]);
+  }
+  for (const log of ["{", "[]", '{"settings": {}}']) {
+    mkdirSync(join(out, "checkpoint-3"), { recursive: true });
+    writeFileSync(join(out, "checkpoint-3", "training.json"), log);
+    const { code, err } = await blockscale("train", text, out, "--context", "32");
+    const wanted = "checkpoint-3/training.json: expected the log of the run that is to be gone on with, got";
+    expect([code, err]).toEqual([1, expect.stringContaining(wanted)]);
+  }
+});

@@ -1,5 +1,14 @@
 import { describe, expect, test } from "vitest";
-import { estimate, scoreToken, summarizeScores, type TokenScore } from "../../src/evaluate/divergence.ts";
+import {
+  estimate,
+  joinParts,
+  type PartScore,
+  scoreOf,
+  scorePart,
+  scoreToken,
+  summarizeScores,
+  type TokenScore,
+} from "../../src/evaluate/divergence.ts";
 import { randomNormal } from "../support/random.ts";
 
 /** The definition: probabilities first, then sums over them. */
@@ -45,6 +54,46 @@ describe("the score of a token", () => {
   test("is 0 apart from itself", () => {
     const logits = randomNormal(5, 1000);
     expect(scoreToken(logits, logits, 3)).toMatchObject({ divergence: 0, sameTop: true });
+  });
+});
+
+describe("parts of the vocabulary joined", () => {
+  /** The score by parts that end at these tokens. */
+  function byParts(base: Float32Array, other: Float32Array, token: number, ends: readonly number[]) {
+    const parts = ends.map((end, i): PartScore => {
+      const first = ends[i - 1] ?? 0;
+      return scorePart(base.subarray(first, end), other.subarray(first, end), token, first);
+    });
+    return scoreOf(parts.reduce(joinParts));
+  }
+
+  test.each([
+    [2, [1, 2]],
+    [300, [1, 2, 130, 299, 300]],
+    [300, [300]],
+    [1000, [384, 768, 1000]],
+  ])("say what all of it says, %i tokens in parts up to %j", (vocab, ends) => {
+    for (let seed = 0; seed < 20; seed++) {
+      const base = randomNormal(seed, vocab).map((x) => 5 * x);
+      const noise = randomNormal(seed + 100, vocab);
+      const other = base.map((x, i) => x + 0.3 * noise[i]!);
+      const token = (37 * seed) % vocab;
+      const [found, wanted] = [byParts(base, other, token, ends), scoreToken(base, other, token)];
+      for (const key of ["base", "other", "divergence"] as const)
+        expect(Math.abs(found[key] - wanted[key]), key).toBeLessThan(1e-13 * (1 + Math.abs(wanted[key])));
+      expect(found.sameTop).toBe(wanted.sameTop);
+    }
+  });
+
+  test("take the first of equal logits, as all of it does", () => {
+    const [base, other] = [Float32Array.of(1, 5, 5, 0), Float32Array.of(1, 5, 4, 0)];
+    expect(byParts(base, other, 0, [2, 4]).sameTop).toBe(true);
+    expect(byParts(base, Float32Array.of(0, 4, 5, 1), 0, [2, 4]).sameTop).toBe(false);
+  });
+
+  test("survive parts whose share is beyond float64", () => {
+    const [base, other] = [Float32Array.of(3000, -3000), Float32Array.of(2999, -3000)];
+    expect(byParts(base, other, 1, [1, 2])).toMatchObject({ base: -6000, other: -5999, divergence: 0 });
   });
 });
 

@@ -25,12 +25,25 @@ test.each([
   expect(() => checkOptions({ recipe })).toThrow(/recipe\.inputGradient\.dy: expected null, or \{ format/);
 });
 
+const config = {
+  ...{ architectures: ["LlamaForCausalLM"], hidden_size: 32, intermediate_size: 32, num_hidden_layers: 1 },
+  ...{ num_attention_heads: 1, num_key_value_heads: 1, head_dim: 32, vocab_size: 16, hidden_act: "silu" },
+  ...{ max_position_embeddings: 8, rms_norm_eps: 1e-6, tie_word_embeddings: true },
+};
+
+test.each([
+  ["initializer_range", "a", "a finite number", '"a"'],
+  ["initializer_range", -1, "more than 0", "-1"],
+  ["initializer_range", 0, "more than 0", "0"],
+  ["rms_norm_eps", -1, "0 or more", "-1"],
+])("a config with %s %j is refused", async (key, value, expected, got) => {
+  const wrong = { ...config, [key]: value };
+  await expect(createTrainer({ config: wrong, seed: 1 })).rejects.toThrow(
+    `config.json: ${key}: expected ${expected}, got ${got}`,
+  );
+});
+
 test("a learning rate that is no number is refused, and the weights stay", async () => {
-  const config = {
-    ...{ architectures: ["LlamaForCausalLM"], hidden_size: 32, intermediate_size: 32, num_hidden_layers: 1 },
-    ...{ num_attention_heads: 1, num_key_value_heads: 1, head_dim: 32, vocab_size: 16, hidden_act: "silu" },
-    ...{ max_position_embeddings: 8, rms_norm_eps: 1e-6, tie_word_embeddings: true },
-  };
   const trainer = await createTrainer({ config, seed: 1 }, { schedule: () => Number.NaN });
   const before = trainer.weight("model.norm.weight");
   await expect(trainer.step(new Int32Array(9), [1, 9])).rejects.toThrow(

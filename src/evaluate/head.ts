@@ -1,0 +1,132 @@
+import type { Located } from "../model/locate.ts";
+import type { Range } from "../model/share.ts";
+import { joinParts, type PartScore, scoreOf, scorePart } from "./divergence.ts";
+import { type ScoredToken, scoredAt } from "./evaluate.ts";
+import { type Runner, type StreamOptions, type StreamPlan, withRunner } from "./streamed.ts";
+import { someRows, stripsOf } from "./strips.ts";
+
+/** A model that has been run through its layers, with the hidden states [tokens, hidden] after the last. */
+export interface Streamed {
+  readonly plan: StreamPlan;
+  readonly states: Float32Array;
+  readonly options: StreamOptions;
+}
+
+interface ScoreOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Called with each group of positions and strip of the head that is done. */
+  readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
+}
+
+/** Float32 of hidden states or logits that are in memory at a time. */
+const FLOATS = 2 ** 20;
+
+/**
+ * Scores of the predicted tokens, as `scoreChunks` gives them, in constant memory: a strip of the vocabulary at a
+ * time, whose rows of the head are read once and meet the hidden states of all positions, a group at a time. What all
+ * strips say of a token is joined.
+ * @param reference the original to compare with; `null`: the model is compared with itself
+ * @throws BlockscaleError `option`: a score that is not finite; `io`, `memory`
+ */
+export async function scoreStreamed(
+  model: Streamed,
+  reference: Streamed | null,
+  options: ScoreOptions = {},
+): Promise<ScoredToken[]> {
+  return withRunner(model.plan, model.options, async (runner) => {
+    const other = new Head(model, runner);
+    if (reference === null) return scoreBy(other, null, options);
+    return withRunner(reference.plan, reference.options, (base) =>
+      scoreBy(other, new Head(reference, base), options),
+    );
+  });
+}
+
+/** The head of a model, a strip of whose rows is in memory. */
+export class Head {
+  readonly matrix: Located;
+  readonly plan: StreamPlan;
+  readonly runner: Runner;
+  readonly #states: Float32Array;
+  #rows = 0;
+
+  /** @param matrix the head, or another matrix that takes its place, by its key */
+  constructor({ plan, states }: Streamed, runner: Runner, matrix: Located = headOf(plan)) {
+    this.matrix = matrix;
+    this.plan = plan;
+    this.runner = runner;
+    this.#states = states;
+  }
+
+  loadNorm(): Promise<void> {
+    return this.runner.load(this.plan.located.filter(({ wanted }) => wanted.key === "norm"));
+  }
+
+  async load(strip: Range): Promise<void> {
+    await this.runner.members.run({ kind: "drop", prefix: this.matrix.wanted.key });
+    await this.runner.load([someRows(this.matrix, strip)]);
+    this.#rows = strip.end - strip.start;
+  }
+
+  /** @returns for each of some tokens, the logits of the strip that the token after it gets */
+  async logits(tokens: Range): Promise<Float32Array[]> {
+    const { hidden } = this.plan.config;
+    const rows = this.#rows;
+    const config = { ...this.plan.config, vocabulary: rows };
+    const x = this.#states.slice(tokens.start * hidden, tokens.end * hidden);
+    const logits = (await this.runner.members.run({ kind: "head", config, x }))!;
+    return Array.from({ length: tokens.end - tokens.start }, (_, i) =>
+      logits.subarray(i * rows, (i + 1) * rows),
+    );
+  }
+}
+
+/** The matrix that makes logits of hidden states. */
+export function headOf({ config, located }: StreamPlan): Located {
+  return located.find(({ wanted }) => wanted.key === (config.isTied ? "embedding" : "head"))!;
+}
+
+async function scoreBy(
+  other: Head,
+  base: Head | null,
+  { signal, onProgress }: ScoreOptions,
+): Promise<ScoredToken[]> {
+  const heads = base === null ? [other] : [other, base];
+  const { ids } = other.plan;
+  const scores = new Map<number, PartScore>();
+  const strips = stripsOf(
+    heads.map(({ matrix }) => matrix),
+    other.runner.weights,
+  );
+  const widest = Math.max(...heads.map(({ plan }) => plan.config.hidden), strips[0]!.end);
+  const groups = groupsOf(other.plan, Math.max(1, Math.floor(FLOATS / widest)));
+  for (const head of heads) await head.loadNorm();
+  for (const [s, strip] of strips.entries()) {
+    for (const head of heads) await head.load(strip);
+    for (const [g, group] of groups.entries()) {
+      signal?.throwIfAborted();
+      const ofOther = await other.logits(group);
+      const ofBase = base === null ? ofOther : await base.logits(group);
+      for (const [i, logits] of ofOther.entries()) {
+        // The prediction of a token is in the row before its own.
+        const index = group.start + i + 1;
+        const part = scorePart(ofBase[i]!, logits, ids[index]!, strip.start);
+        const before = scores.get(index);
+        scores.set(index, before === undefined ? part : joinParts(before, part));
+      }
+      onProgress?.({ done: s * groups.length + g + 1, total: strips.length * groups.length });
+    }
+  }
+  return Array.from(scores, ([index, part]) => scoredAt(index, scoreOf(part)));
+}
+
+/** The tokens before those that are predicted: of each chunk half, in groups of a few. */
+function groupsOf({ ids, context }: StreamPlan, most: number): Range[] {
+  const groups: Range[] = [];
+  for (let chunk = 0; chunk + context <= ids.length; chunk += context) {
+    const end = chunk + context - 1;
+    for (let start = chunk + context / 2 - 1; start < end; start += most)
+      groups.push({ start, end: Math.min(end, start + most) });
+  }
+  return groups;
+}

@@ -1,0 +1,189 @@
+import type { DecoderConfig } from "../model/config.ts";
+import { type Located, memoryOf } from "../model/locate.ts";
+import { type Runner, type StreamOptions, type StreamPlan, withRunner } from "./streamed.ts";
+import { someRows, stripsOf } from "./strips.ts";
+
+/** How far a model has come: layers done, of all. */
+export interface LayerProgress {
+  readonly done: number;
+  readonly total: number;
+}
+
+/** Keeps hidden states between runs, so that one that was cut off goes on. */
+export interface StateStore {
+  /** The layers that are done and the states after them; `null` where there are none. */
+  read(): Promise<{ readonly layers: number; readonly states: Float32Array } | null>;
+  write(layers: number, states: Float32Array): Promise<void>;
+}
+
+export interface LayerOptions extends StreamOptions {
+  readonly onProgress?: ((progress: LayerProgress) => void) | undefined;
+  readonly state?: StateStore | undefined;
+}
+
+/**
+ * Runs a model of any size over chunks of tokens, a layer at a time: its weights are read, meet the hidden
+ * states of all chunks, and are dropped. Experts are read in groups, and only those that some token takes.
+ * Memory: the hidden states of all chunks, one layer without experts, and one group of them.
+ * @returns the hidden states [tokens, hidden] after the last layer
+ * @throws BlockscaleError `io`, `memory`
+ */
+export function runLayers(plan: StreamPlan, options: LayerOptions = {}): Promise<Float32Array> {
+  return withRunner(plan, options, (runner) => new LayerRun(runner, plan, options).through());
+}
+
+/**
+ * Experts of a layer that are in memory at a time, in bytes. Their results are summed up group by group: the
+ * groups must not depend on the number of threads, or the last digits would.
+ */
+const GROUP_BYTES = 2 ** 29;
+
+/** Hidden states on their way through the layers. */
+class LayerRun {
+  readonly #runner: Runner;
+  readonly #config: DecoderConfig;
+  readonly #located: readonly Located[];
+  readonly #ids: Int32Array;
+  readonly #context: number;
+  readonly #options: LayerOptions;
+
+  constructor(runner: Runner, { config, located, ids, context }: StreamPlan, options: LayerOptions) {
+    this.#runner = runner;
+    this.#config = config;
+    this.#located = located;
+    this.#ids = ids.subarray(0, Math.floor(ids.length / context) * context);
+    this.#context = context;
+    this.#options = options;
+  }
+
+  /** Brings some weights into memory. */
+  #load(isWanted: (key: string) => boolean): Promise<void> {
+    return this.#runner.load(this.#located.filter((one) => isWanted(one.wanted.key)));
+  }
+
+  /** The hidden states of all tokens after the last layer. */
+  async through(): Promise<Float32Array> {
+    const { layers, hidden } = this.#config;
+    const { state, signal, onProgress } = this.#options;
+    const found = await state?.read();
+    const states = found?.states.length === this.#ids.length * hidden ? found.states : await this.#words();
+    for (let i = found?.states === states ? found.layers : 0; i < layers.length; i++) {
+      signal?.throwIfAborted();
+      if (this.#located.some((one) => one.wanted.key.startsWith(`${i}.block.router`)))
+        await this.#throughMixture(i, states);
+      else await this.#throughLayer(i, states);
+      await state?.write(i + 1, states);
+      onProgress?.({ done: i + 1, total: layers.length });
+    }
+    return states;
+  }
+
+  /** The rows of the embedding table, of which a strip is in memory at a time. */
+  async #words(): Promise<Float32Array> {
+    const config = this.#config;
+    const { hidden } = config;
+    const states = new Float32Array(this.#ids.length * hidden);
+    const table = this.#located.find((one) => one.wanted.key === "embedding")!;
+    for (const strip of stripsOf([table], this.#runner.weights)) {
+      const places: number[] = [];
+      for (const [place, id] of this.#ids.entries())
+        if (id >= strip.start && id < strip.end) places.push(place);
+      if (places.length === 0) continue;
+      await this.#runner.load([someRows(table, strip)]);
+      for (let from = 0; from < places.length; from += this.#context) {
+        const some = places.slice(from, from + this.#context);
+        const ids = Int32Array.from(some, (place) => this.#ids[place]!);
+        const x = (await this.#runner.members.run({ kind: "words", config, ids }))!;
+        for (const [i, place] of some.entries())
+          states.set(x.subarray(i * hidden, (i + 1) * hidden), place * hidden);
+      }
+      await this.#runner.members.run({ kind: "drop", prefix: "embedding" });
+    }
+    return states;
+  }
+
+  async #throughLayer(layer: number, states: Float32Array): Promise<void> {
+    const config = this.#config;
+    await this.#load((key) => key.startsWith(`${layer}.`));
+    await this.#eachChunk(states, (x) => this.#runner.members.run({ kind: "layer", config, layer, x }));
+    await this.#runner.members.run({ kind: "drop", prefix: `${layer}.` });
+  }
+
+  /** Attention first; then the experts that tokens take, in groups, whose results are added up. */
+  async #throughMixture(layer: number, states: Float32Array): Promise<void> {
+    const config = this.#config;
+    const expertOf = (key: string): number | null => {
+      const found = /^\d+\.block\.(\d+)\./.exec(key);
+      return found === null ? null : Number(found[1]);
+    };
+    await this.#load((key) => key.startsWith(`${layer}.`) && expertOf(key) === null);
+    await this.#eachChunk(states, (x) => this.#runner.members.run({ kind: "attend", config, layer, x }));
+    const block = config.layers[layer]!.block;
+    const count = block.kind === "experts" ? block.count : 0;
+    const needed = new Float64Array(count);
+    await this.#eachChunk(states, async (x) => {
+      const counts = (await this.#runner.members.run({ kind: "counts", config, layer, x }))!;
+      for (const [e, n] of counts.entries()) needed[e]! += n;
+      return undefined;
+    });
+    const sums = states.slice();
+    for (const { start, end, withShared } of this.#groupsOf(layer, count, expertOf)) {
+      this.#options.signal?.throwIfAborted();
+      await this.#load((key) => {
+        const expert = key.startsWith(`${layer}.`) ? expertOf(key) : null;
+        return expert !== null && expert >= start && expert < end && needed[expert]! > 0;
+      });
+      await this.#eachChunk(
+        states,
+        (x) => this.#runner.members.run({ kind: "part", config, layer, x, part: { start, end, withShared } }),
+        (y, at) => {
+          for (let i = 0; i < y.length; i++) sums[at + i]! += y[i]!;
+        },
+      );
+      for (let e = start; e < end; e++)
+        await this.#runner.members.run({ kind: "drop", prefix: `${layer}.block.${e}.` });
+    }
+    states.set(sums);
+    await this.#runner.members.run({ kind: "drop", prefix: `${layer}.` });
+  }
+
+  /** Experts in groups that fit in memory; those of one tensor come as a whole. */
+  #groupsOf(
+    layer: number,
+    count: number,
+    expertOf: (key: string) => number | null,
+  ): { start: number; end: number; withShared: boolean }[] {
+    const bytes = new Float64Array(count);
+    for (const one of this.#located) {
+      const { key } = one.wanted;
+      const expert = key.startsWith(`${layer}.`) ? expertOf(key) : null;
+      if (expert !== null) bytes[expert]! += memoryOf(one, this.#runner.weights);
+    }
+    const groups: { start: number; end: number; withShared: boolean }[] = [];
+    for (let start = 0, end = 0; start < count; start = end) {
+      let size = 0;
+      do size += bytes[end++]!;
+      while (end < count && size + bytes[end]! <= GROUP_BYTES);
+      groups.push({ start, end, withShared: start === 0 });
+    }
+    return groups;
+  }
+
+  /**
+   * Does something with the states of each chunk; what comes of it takes
+   * their place, unless it is for something else.
+   */
+  async #eachChunk(
+    states: Float32Array,
+    action: (x: Float32Array) => Promise<Float32Array | undefined>,
+    take: (result: Float32Array, at: number) => void = (result, at) => states.set(result, at),
+  ): Promise<void> {
+    const width = this.#context * this.#config.hidden;
+    for (let at = 0; at < states.length; at += width) {
+      this.#options.signal?.throwIfAborted();
+      // A copy: sent to a worker, a part of an array takes the whole buffer along.
+      const result = await action(states.slice(at, at + width));
+      if (result !== undefined) take(result, at);
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import { type Located, memoryOf } from "../model/locate.ts";
+import { type Range, rowsOf, type Team } from "../model/share.ts";
+import type { WeightForm } from "../model/store.ts";
+
+/** Strips are of whole blocks of 128 rows, and of whole groups of 12, as integers of 7 bits are packed. */
+const ROWS = 384;
+/** Bytes of a strip, of all matrices together. They decide the last digits of sums: not the number of threads. */
+const BYTES = 2 ** 23;
+
+/** Cuts matrices of as many rows into the same strips, of which one of each matrix is in memory at a time. */
+export function stripsOf(matrices: readonly Located[], form: WeightForm): Range[] {
+  const rows = matrices[0]!.wanted.shape[0]!;
+  const bytes = matrices.reduce((sum, one) => sum + memoryOf(one, form), 0);
+  const height = ROWS * Math.max(1, Math.floor((BYTES * rows) / bytes / ROWS));
+  return Array.from({ length: Math.ceil(rows / height) }, (_, i) => ({
+    start: i * height,
+    end: Math.min(rows, (i + 1) * height),
+  }));
+}
+
+/** Some rows of a matrix, of which each member keeps its share. */
+export function someRows({ wanted, weight }: Located, { start, end }: Range): Located {
+  const rows = (team: Team): Range => {
+    const own = rowsOf(end - start, team);
+    return { start: start + own.start, end: start + own.end };
+  };
+  return { weight, wanted: { ...wanted, rows } };
+}
