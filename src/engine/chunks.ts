@@ -139,7 +139,7 @@ export function scatter<A extends Numbers | Float64Array>(
 export type Places = readonly [matrix: number, codes: number, scales: number];
 
 /** Bytes of each of the {@link Places}. */
-export function placesBytes(chunk: Chunk, { scales }: CheckedTensor): Places {
+export function placesBytes(chunk: Chunk, { scales }: Pick<CheckedTensor, "scales">): Places {
   const blocks = chunk.scaleRows * chunk.scaleCols;
   return [MATRIX.bytes, chunk.rows * chunk.cols, blocks * scales.BYTES_PER_ELEMENT];
 }
@@ -149,7 +149,7 @@ export function describeChunk(
   buffer: ArrayBuffer,
   [at, codes, scales]: Places,
   { rows, cols }: Chunk,
-  tensor: CheckedTensor,
+  tensor: Pick<CheckedTensor, "format" | "scaleType" | "grid">,
 ): void {
   const [format, scaleType] = [FORMAT_ID[tensor.format], SCALE_TYPE_ID[tensor.scaleType]];
   const [blockRows, blockCols] = tensor.grid.block;

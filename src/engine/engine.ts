@@ -6,6 +6,7 @@ import type { PackedWeights, PackOptions } from "../products/packed.ts";
 import { type GemmOptions, type LeftOperand, type Matrix, Products } from "../products/products.ts";
 import { ResidentMatrix } from "../products/resident.ts";
 import {
+  type CheckedTensor,
   checkArray,
   checkDisjoint,
   checkTensor,
@@ -16,7 +17,7 @@ import {
 } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, FORMATS, ROUNDING_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
-import { asFp8, packFp4, unpackFp4 } from "../tensor/fp4.ts";
+import { asFp8, isPacked, packFp4, unpackFp4 } from "../tensor/fp4.ts";
 import { checkChoice, checkKnown, outOf } from "../tensor/options.ts";
 import { type Scheme, type SchemeName, schemeOf } from "../tensor/schemes.ts";
 import {
@@ -43,7 +44,7 @@ import {
   scatter,
 } from "./chunks.ts";
 import { quantizeNvfp4, saturatedFp4 } from "./fp4.ts";
-import { comparePrecision, type Precision } from "./precision.ts";
+import { compareArrays, compareTensor, type Precision } from "./precision.ts";
 
 /**
  * What {@link Engine.quantize} can write into, instead of allocating; a block-scaled tensor fits as it is.
@@ -70,7 +71,10 @@ export class Engine {
     this.variant = variant;
     this.#kernels = instance.kernels;
     this.#arena = new Arena(instance.memory, instance.kernels.heapBase());
-    this.#products = new Products(this.#kernels, this.#arena, (tensor) => this.dequantize(tensor));
+    this.#products = new Products(this.#kernels, this.#arena, (tensor) => {
+      const out = newArray("gemm: x", "Float32Array", tensor.grid.elements);
+      return this.#dequantize(tensor, "f32", out);
+    });
   }
 
   /**
@@ -82,7 +86,6 @@ export class Engine {
     const id = FORMAT_ID[checkFormat("encode: format", format)];
     const n = checkArray("encode: values", values, "Float32Array").length;
     const { codesPerByte } = FORMATS[format];
-    const isPacked = codesPerByte > 1;
     const bytes = Math.ceil(n / codesPerByte);
     const out = outArray("encode: out", outOf("encode", options), "Uint8Array", bytes);
     checkDisjoint("encode: out", out, values);
@@ -94,7 +97,7 @@ export class Engine {
         new Float32Array(buffer, src, length).set(values.subarray(i, i + length));
         this.#kernels.encode(id, dst, src, length);
         const codes = new Uint8Array(buffer, dst, length);
-        if (isPacked) packFp4(codes, out.subarray(i / 2, Math.ceil((i + length) / 2)));
+        if (isPacked(format)) packFp4(codes, out.subarray(i / 2, Math.ceil((i + length) / 2)));
         else out.set(codes, i);
       }
       return out;
@@ -106,24 +109,18 @@ export class Engine {
    * @param options.out `codes.length` values; twice as many for E2M1
    */
   decode(codes: Uint8Array, format: Format, options: { out?: Float32Array } = {}): Float32Array {
-    const id = FORMAT_ID[checkFormat("decode: format", format)];
-    const n = checkArray("decode: codes", codes, "Uint8Array").length;
-    if (format === "e2m1") {
-      checkDisjoint(
-        "decode: out",
-        outArray("decode: out", outOf("decode", options), "Float32Array", 2 * n),
-        codes,
-      );
-      return this.decode(unpackFp4(codes), "e4m3", options);
-    }
+    const { codesPerByte } = FORMATS[checkFormat("decode: format", format)];
+    const n = codesPerByte * checkArray("decode: codes", codes, "Uint8Array").length;
     const out = outArray("decode: out", outOf("decode", options), "Float32Array", n);
     checkDisjoint("decode: out", out, codes);
+    const bytes = isPacked(format) ? unpackFp4(codes) : codes;
+    const id = isPacked(format) ? FORMAT_ID.e4m3 : FORMAT_ID[format];
     const most = Math.min(n, ROW_CHUNK);
     return this.#arena.frame([most, 4 * most], (src, dst) => {
       const buffer = this.#arena.buffer;
       for (let i = 0; i < n; i += ROW_CHUNK) {
         const length = Math.min(ROW_CHUNK, n - i);
-        new Uint8Array(buffer, src, length).set(codes.subarray(i, i + length));
+        new Uint8Array(buffer, src, length).set(bytes.subarray(i, i + length));
         this.#kernels.decode(id, dst, src, length);
         out.set(new Float32Array(buffer, dst, length), i);
       }
@@ -163,11 +160,10 @@ export class Engine {
       const tensorScale = quantizeNvfp4(this, { type, data }, grid, codes, scales as Uint8Array);
       return { format, shape: [...shape], block: [block[0], block[1]], codes, scales, tensorScale };
     }
-    const tensor = { format, codes, scales, scaleType: scheme.scale, grid };
-    const isPacked = FORMATS[format].codesPerByte > 1;
+    const tensor = { format, scales, scaleType: scheme.scale, grid };
     const floorBits = new Uint32Array(Float32Array.of(scheme.amaxFloor).buffer)[0] as number;
     // Halves are widened where the kernel takes float32 alone.
-    const isWidened = isPacked && type !== "f32";
+    const isWidened = isPacked(format) && type !== "f32";
     const width = isWidened ? 4 : data.BYTES_PER_ELEMENT;
     for (const chunk of chunksOf(grid)) {
       const elements = chunk.rows * chunk.cols;
@@ -190,7 +186,7 @@ export class Engine {
         const rounding = ROUNDING_ID[scheme.rounding];
         this.#kernels.quantize(matrix, valueType, src, rounding, floorBits, scheme.zeroScale);
         const made = new Uint8Array(buffer, codesAt, elements);
-        if (isPacked) scatter(codes, packFp4(made, new Uint8Array(elements / 2)), halfOf(chunk));
+        if (isPacked(format)) scatter(codes, packFp4(made, new Uint8Array(elements / 2)), halfOf(chunk));
         else scatter(codes, made, chunk);
         scatter(scales, scaleView(scales, buffer, scalesAt, blocks), scaleRectangle(chunk));
       });
@@ -221,12 +217,6 @@ export class Engine {
   ): Float32Array | Uint16Array | ResidentMatrix {
     checkChoice("dequantize: type", type, ["f32", "bf16", "f16"]);
     const given = outOf("dequantize", options);
-    if (tensor?.format === "e2m1") {
-      if (ArrayBuffer.isView(given))
-        for (const input of [tensor.codes, tensor.scales])
-          if (ArrayBuffer.isView(input)) checkDisjoint("dequantize: out", given, input);
-      return this.dequantize(asFp8("dequantize", tensor), type, options as { out?: Float32Array });
-    }
     const checked = checkTensor("dequantize", tensor);
     const { codes, scales, grid } = checked;
     const out = this.#products.outOf("dequantize: out", given, type, [grid.slices * grid.rows, grid.cols]);
@@ -234,15 +224,24 @@ export class Engine {
       checkDisjoint("dequantize: out", out, codes);
       checkDisjoint("dequantize: out", out, scales);
     }
+    return this.#dequantize(asFp8(checked), type, out);
+  }
+
+  /** Writes the values of a tensor into `out`, all of which was checked. Its codes are FP8. */
+  #dequantize<Out extends Float32Array | Uint16Array | ResidentMatrix>(
+    tensor: CheckedTensor,
+    type: ValueType,
+    out: Out,
+  ): Out {
     const width = type === "f32" ? 4 : 2;
-    for (const chunk of chunksOf(grid)) {
+    for (const chunk of chunksOf(tensor.grid)) {
       const elements = chunk.rows * chunk.cols;
       const isInPlace = out instanceof ResidentMatrix && (chunk.rows === 1 || chunk.stride === chunk.cols);
-      const sizes = [isInPlace ? 0 : elements * width, ...placesBytes(chunk, checked)] as const;
+      const sizes = [isInPlace ? 0 : elements * width, ...placesBytes(chunk, tensor)] as const;
       this.#arena.frame(sizes, (room, ...places) => {
         const dst = isInPlace ? out.placeFor("dequantize: out") + 4 * chunk.start : room;
         const buffer = this.#arena.buffer;
-        putChunk(buffer, places, chunk, checked);
+        putChunk(buffer, places, chunk, tensor);
         this.#kernels.dequantize(places[0], VALUE_TYPE_ID[type], dst);
         if (isInPlace) return;
         const staged =
@@ -265,19 +264,12 @@ export class Engine {
     became: BlockScaled | Float32Array,
     options: { readonly parts?: Float64Array } = {},
   ): Precision {
-    checkKnown("compare", options, ["parts"]);
-    const { parts } = options;
-    if (!ArrayBuffer.isView(became) && (became as BlockScaled)?.format === "e2m1") {
-      const precision = comparePrecision(
-        this.#kernels,
-        this.#arena,
-        values,
-        asFp8("compare", became as BlockScaled),
-        parts,
-      );
-      return { ...precision, saturated: saturatedFp4(values, became as BlockScaled) };
-    }
-    return comparePrecision(this.#kernels, this.#arena, values, became, parts);
+    const { parts } = checkKnown("compare", options, ["parts"]);
+    if (ArrayBuffer.isView(became)) return compareArrays(this.#kernels, this.#arena, values, became, parts);
+    const checked = checkTensor("compare", became);
+    const precision = compareTensor(this.#kernels, this.#arena, values, asFp8(checked), parts);
+    if (!isPacked(checked.format)) return precision;
+    return { ...precision, saturated: saturatedFp4(values, checked) };
   }
 
   /**

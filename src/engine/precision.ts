@@ -1,7 +1,7 @@
-import { checkArray, checkTensor, checkValues, type RawValues } from "../tensor/checks.ts";
+import { type CheckedTensor, checkArray, checkValues } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, type FormatId, VALUE_TYPE_ID } from "../tensor/formats.ts";
-import type { BlockScaled, Values, ValueType } from "../tensor/tensor.ts";
+import type { Values, ValueType } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { chunksOf, gather, placesBytes, putChunk, type Rectangle, ROW_CHUNK, scatter } from "./chunks.ts";
@@ -89,19 +89,6 @@ export function cosine({ signal, energy, product }: Precision): number {
 /** Float64 numbers that the kernel adds to. */
 const SUMS = 9;
 
-/** Compares values with a tensor or an array in linear memory; see Engine.compare. */
-export function comparePrecision(
-  kernels: Kernels,
-  arena: Arena,
-  values: Values,
-  became: BlockScaled | Float32Array,
-  parts: Float64Array | undefined,
-): Precision {
-  return ArrayBuffer.isView(became)
-    ? compareArrays(kernels, arena, checkValues("compare: values", values), became as Float32Array, parts)
-    : compareTensor(kernels, arena, values, became, parts);
-}
-
 /** Values whose sums are also given by themselves. */
 const PART = 16;
 
@@ -119,14 +106,15 @@ function checkParts(parts: Float64Array | undefined, cols: number, elements: num
   checkArray("compare: parts", parts, "Float64Array", (2 * elements) / PART);
 }
 
-function compareArrays(
+/** Compares values with an array; see Engine.compare. */
+export function compareArrays(
   kernels: Kernels,
   arena: Arena,
-  values: RawValues,
+  values: Values,
   became: Float32Array,
   parts: Float64Array | undefined,
 ): Precision {
-  const { type, data } = values;
+  const { type, data } = checkValues("compare: values", values);
   const n = data.length;
   checkParts(parts, n, n);
   checkArray("compare: became", became, "Float32Array", n);
@@ -146,26 +134,26 @@ function compareArrays(
   return precision;
 }
 
-function compareTensor(
+/** Compares values with a tensor of FP8 codes; see Engine.compare. */
+export function compareTensor(
   kernels: Kernels,
   arena: Arena,
   values: Values,
-  tensor: BlockScaled,
+  tensor: CheckedTensor,
   parts: Float64Array | undefined,
 ): Precision {
-  const checked = checkTensor("compare", tensor);
-  const { format, grid } = checked;
+  const { format, grid } = tensor;
   const { type, data } = checkValues("compare: values", values, grid.elements);
   let precision = NOTHING;
   for (const chunk of chunksOf(grid)) {
     const n = chunk.rows * chunk.cols;
     checkParts(parts, chunk.cols, grid.elements);
     const sizes = [8 * SUMS, data.BYTES_PER_ELEMENT * n, 4 * n, partsBytes(parts, n)] as const;
-    arena.frame([...sizes, ...placesBytes(chunk, checked)] as const, (sums, x, y, own, ...places) => {
+    arena.frame([...sizes, ...placesBytes(chunk, tensor)] as const, (sums, x, y, own, ...places) => {
       const { buffer } = arena;
       const [matrix, codes] = places;
       stage(buffer, x, data, chunk);
-      putChunk(buffer, places, chunk, checked);
+      putChunk(buffer, places, chunk, tensor);
       kernels.dequantize(matrix, VALUE_TYPE_ID.f32, y);
       const at = { sums, values: x, became: y, codes, parts: parts === undefined ? 0 : own };
       precision = add(precision, run(kernels, arena, FORMAT_ID[format], type, at, n));

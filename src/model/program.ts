@@ -1,7 +1,7 @@
 import type { Int8Block } from "../products/activations.ts";
 import { integerBlockOf } from "../products/pack-integers.ts";
 import type { Analysed } from "../products/right.ts";
-import { FORMAT_ID } from "../tensor/formats.ts";
+import { type FormatId, factsOf } from "../tensor/formats.ts";
 import { Arena, type Resident } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import type { RecordLayout, RecordOf } from "../wasm/record.ts";
@@ -155,8 +155,9 @@ export class Program {
     const { kernels } = this;
     const { format, cols, blockCols } = matrix;
     const { activations, int8Rows } = this.precisions;
-    const block = format === FORMAT_ID.e4m3 ? integerBlockOf(blockCols, cols) : undefined;
-    if (activations === "int8" && rows >= int8Rows && block !== undefined && block >= 32) {
+    const wantsIntegers = activations === "int8" && rows >= int8Rows;
+    const block = wantsIntegers ? integerBlockOf(blockCols, cols) : undefined;
+    if (block !== undefined && block >= 32 && factsOf(format as FormatId).hasIntegerProducts) {
       const work = this.bytes("work", kernels.integerWorkspace(rows) >>> 0);
       kernels.gemmIntegers(at, 0, dst, x.int8(block), 0, rows, work);
       return;

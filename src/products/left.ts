@@ -1,6 +1,7 @@
-import { checkArray, checkTensor, kindOf } from "../tensor/checks.ts";
+import { type CheckedTensor, checkArray, checkTensor, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMATS, scaleValues, valueOfCode } from "../tensor/formats.ts";
+import { asFp8 } from "../tensor/fp4.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import { gridOf } from "../tensor/tensor.ts";
 import { transposeInto } from "../tensor/transpose.ts";
@@ -30,40 +31,48 @@ export interface Left {
 
 const NO_ROWS: ReadonlyMap<number, Float64Array> = new Map();
 
+/** A left operand whose fields fit each other; codes are FP8. */
+export type CheckedLeft = Matrix | ResidentMatrix | CheckedTensor | Int8Activations;
+
 /**
- * The size of the left operand as it lies in memory.
- * @throws BlockscaleError `option`, `shape`: it is no matrix
+ * Checks the left operand.
+ * @returns it, and its size as it lies in memory
+ * @throws BlockscaleError `option`, `shape`, `buffer`
  */
-export function leftSize(x: LeftOperand): { rows: number; cols: number } {
-  if (x instanceof ResidentMatrix) {
-    x.placeFor("gemm: x");
-    return { rows: x.shape[0], cols: x.shape[1] };
-  }
-  if (x instanceof Int8Activations) return { rows: x.shape[0], cols: x.shape[1] };
+export function checkLeft(
+  where: string,
+  x: LeftOperand,
+): { readonly operand: CheckedLeft; readonly rows: number; readonly cols: number } {
+  if (x instanceof ResidentMatrix) x.placeFor(where);
+  if (x instanceof ResidentMatrix || x instanceof Int8Activations)
+    return { operand: x, rows: x.shape[0], cols: x.shape[1] };
   // Arrays, typed or not, have a method named values.
   const isArray = Array.isArray(x) || ArrayBuffer.isView(x);
   if (typeof x !== "object" || x === null || isArray || !("values" in x || "codes" in x)) {
     throw new BlockscaleError("option", {
-      where: "gemm: x",
+      where,
       expected: "{ values, shape } or a block-scaled record",
       got: kindOf(x),
       fix: "Wrap a Float32Array: { values, shape: [M, K] }.",
     });
   }
-  const { slices, rows, cols } =
-    "codes" in x ? checkTensor("gemm: x", x).grid : gridOf("gemm: x", x.shape, [1, 1]);
-  if (slices !== 1) throw notAMatrix("gemm: x", x.shape);
-  if (!("codes" in x)) checkArray("gemm: x.values", x.values, "Float32Array", rows * cols);
-  return { rows, cols };
+  const checked = "codes" in x ? checkTensor(where, x) : undefined;
+  const { slices, rows, cols } = checked?.grid ?? gridOf(where, x.shape, [1, 1]);
+  if (slices !== 1) throw notAMatrix(where, x.shape);
+  if (checked !== undefined) return { operand: asFp8(checked), rows, cols };
+  const { values, shape } = x as Matrix;
+  checkArray(`${where}.values`, values, "Float32Array", rows * cols);
+  return { operand: { values, shape }, rows, cols };
 }
 
 /** Checks the left operand and brings it to float32 [M, K]. */
 export function leftOf(
-  x: LeftOperand,
+  where: string,
+  given: LeftOperand,
   isTransposed: boolean,
-  dequantize: (tensor: BlockScaled) => Float32Array,
+  dequantize: (tensor: CheckedTensor) => Float32Array,
 ): Left {
-  const { rows, cols } = leftSize(x);
+  const { operand: x, rows, cols } = checkLeft(where, given);
   if (x instanceof Int8Activations) {
     if (!isTransposed) return { values: x, rows, cols, float64Rows: NO_ROWS };
     throw new BlockscaleError("option", {
@@ -78,11 +87,11 @@ export function leftOf(
     const values = transposeInto(new Float32Array(rows * cols), x.view("gemm: x"), rows, cols);
     return { values, rows: cols, cols: rows, float64Rows: NO_ROWS };
   }
-  const given = "codes" in x ? dequantize(x) : x.values;
+  const floats = "codes" in x ? dequantize(x) : x.values;
   const float64Rows = "codes" in x ? float64RowsOf(x, rows, cols) : NO_ROWS;
-  if (!isTransposed) return { values: given, rows, cols, float64Rows };
-  const values = transposeInto(new Float32Array(given.length), given, rows, cols);
-  const columns = float64Rows.size === 0 ? NO_ROWS : transposeFloat64Rows(float64Rows, rows, cols, given);
+  if (!isTransposed) return { values: floats, rows, cols, float64Rows };
+  const values = transposeInto(new Float32Array(floats.length), floats, rows, cols);
+  const columns = float64Rows.size === 0 ? NO_ROWS : transposeFloat64Rows(float64Rows, rows, cols, floats);
   return { values, rows: cols, cols: rows, float64Rows: columns };
 }
 

@@ -4,7 +4,7 @@ import { type CheckedTensor, checkValues } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, SCALE_TYPE_ID, scaleTypeOf, ue8m0Value, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { unpackFp4 } from "../tensor/fp4.ts";
-import { type BlockScaled, gridOf, type Values } from "../tensor/tensor.ts";
+import { gridOf, type Values } from "../tensor/tensor.ts";
 import { transposed } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
@@ -194,8 +194,7 @@ export function packCodes(
   kernels: Kernels,
   arena: Arena,
   keep: Keep,
-  { block }: BlockScaled,
-  { format, codes, scales, grid }: CheckedTensor,
+  { format, block, codes, scales, grid }: CheckedTensor,
 ): IntegerWeights[] {
   const { slices, rows, cols } = grid;
   const gridCols = Math.ceil(cols / block[1]);
@@ -238,8 +237,7 @@ function nibbleTable(): Uint8Array {
 export function packNibbles(
   arena: Arena,
   keep: Keep,
-  tensor: BlockScaled,
-  { codes, scales, grid }: CheckedTensor,
+  { block: [blockRows, blockCols], codes, scales, grid }: CheckedTensor,
   block: Int8Block,
 ): IntegerWeights[] {
   const { slices, rows, cols } = grid;
@@ -254,7 +252,6 @@ export function packNibbles(
   const bytes = codeBytes + scaleBytes * groups * GROUP * blocks;
   const start = keep(slices * bytes);
   const matrices = keep(slices * MATRIX.bytes);
-  const [blockRows, blockCols] = tensor.block;
   const gridCols = Math.ceil(cols / blockCols);
   const gridRows = Math.ceil(rows / blockRows);
   return Array.from({ length: slices }, (_, slice) => {

@@ -1,7 +1,7 @@
 import { type CheckedTensor, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMATS } from "../tensor/formats.ts";
-import { asFp8 } from "../tensor/fp4.ts";
+import { isPacked } from "../tensor/fp4.ts";
 import type { BlockScaled, Format } from "../tensor/tensor.ts";
 import { checkRightOperand } from "../tensor/transpose.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
@@ -40,15 +40,15 @@ export class Packer {
     const isTurned = layout === "n";
     if (weights === "int7") return this.#packInt7(w, isTurned);
     if (!("codes" in w)) throw onlyAsIntegers();
-    const [tensor, checked] = checkRightOperand("pack", asFp8("pack", w), isTurned);
-    const block = integerBlockOf(tensor.block[1], checked.grid.cols);
-    if (activations !== "int8") return this.#packCodes(tensor, checked, activations);
-    if (!FORMATS[tensor.format].hasIntegerProducts)
-      throw noIntegers("pack: activations", "format", tensor.format);
+    const tensor = checkRightOperand("pack", w, isTurned);
+    if (activations !== "int8") return this.#packCodes(tensor, activations);
+    const { format, shape, grid } = tensor;
+    if (!FORMATS[format].hasIntegerProducts) throw noIntegers("pack: activations", "format", format);
+    const block = integerBlockOf(tensor.block[1], grid.cols);
     if (block === undefined) throw noIntegers("pack: activations", "blocks", `${tensor.block[1]} columns`);
-    if (w.format !== "e2m1") return this.#packCodes(tensor, checked, activations);
-    return this.#packIntegers("fp4", block, w.format, tensor.block, [tensor.shape, checked.grid], (keep) =>
-      packNibbles(this.#arena, keep, tensor, checked, block),
+    if (!isPacked(w.format)) return this.#packCodes(tensor, activations);
+    return this.#packIntegers("fp4", block, w.format, tensor.block, [shape, grid], (keep) =>
+      packNibbles(this.#arena, keep, tensor, block),
     );
   }
 
@@ -59,9 +59,9 @@ export class Packer {
         packValues(this.#kernels, this.#arena, keep, floats),
       );
     }
-    const [tensor, checked] = checkRightOperand("pack", asFp8("pack", w), isTurned);
-    return this.#packIntegers("int7", 32, w.format, [1, 32], [tensor.shape, checked.grid], (keep) =>
-      packCodes(this.#kernels, this.#arena, keep, tensor, checked),
+    const tensor = checkRightOperand("pack", w, isTurned);
+    return this.#packIntegers("int7", 32, w.format, [1, 32], [tensor.shape, tensor.grid], (keep) =>
+      packCodes(this.#kernels, this.#arena, keep, tensor),
     );
   }
 
@@ -111,8 +111,7 @@ export class Packer {
   }
 
   #packCodes(
-    tensor: BlockScaled,
-    { format, codes, scales, grid }: CheckedTensor,
+    { format, shape, block, codes, scales, grid }: CheckedTensor,
     activations: Activations | undefined,
   ): PackedWeights {
     const { slices, rows, cols } = grid;
@@ -128,12 +127,11 @@ export class Packer {
             ...typesOf(format, scales),
             codes: codesAt + slice * rows * cols,
             scales: codesAt + scalesFrom + slice * (scales.byteLength / slices),
-            ...{ rows, cols, blockRows: tensor.block[0], blockCols: tensor.block[1] },
+            ...{ rows, cols, blockRows: block[0], blockCols: block[1] },
           }),
       );
       const found = analyseEach(this.#kernels, this.#arena, weights);
       const analysed = keepLists(this.#kernels, this.#arena, found, keep);
-      const { shape, block } = tensor;
       return new PackedWeights(
         { format, shape: [...shape], block: [block[0], block[1]], bytes: bytes() },
         { kind: "packed", format, block, shape, slices, rows, cols, weights: analysed, activations },

@@ -1,7 +1,6 @@
-import { checkDisjoint, outArray } from "../tensor/checks.ts";
+import { type CheckedTensor, checkDisjoint, outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMATS } from "../tensor/formats.ts";
-import { asFp8, isFp4 } from "../tensor/fp4.ts";
 import { checkChoice } from "../tensor/options.ts";
 import type { BlockScaled, ValueType } from "../tensor/tensor.ts";
 import { checkRightOperand } from "../tensor/transpose.ts";
@@ -28,14 +27,14 @@ const ROUNDED_ELEMENTS = 2 ** 15;
 export class Products {
   readonly #kernels: Kernels;
   readonly #arena: Arena;
-  readonly #dequantize: (tensor: BlockScaled) => Float32Array;
+  readonly #dequantize: (tensor: CheckedTensor) => Float32Array;
   readonly #packer: Packer;
   readonly #packed: WeakSet<PackedWeights> = new WeakSet();
   readonly #resident: WeakSet<ResidentMatrix> = new WeakSet();
   readonly #rounded: WeakSet<Int8Activations> = new WeakSet();
   #faster: "f32" | "int8" | undefined;
 
-  constructor(kernels: Kernels, arena: Arena, dequantize: (tensor: BlockScaled) => Float32Array) {
+  constructor(kernels: Kernels, arena: Arena, dequantize: (tensor: CheckedTensor) => Float32Array) {
     this.#kernels = kernels;
     this.#arena = arena;
     this.#dequantize = dequantize;
@@ -196,10 +195,10 @@ export class Products {
     return packed;
   }
 
-  /** The left operand, checked: one in memory is this engine's, and FP4 has become FP8. */
+  /** The left operand, checked: one in memory is this engine's. */
   #leftOf(where: string, x: LeftOperand, isTransposed: boolean): Left {
     if (x instanceof ResidentMatrix || x instanceof Int8Activations) this.#checkOwn(where, x);
-    return leftOf(isFp4(x) ? asFp8(where, x) : x, isTransposed, this.#dequantize);
+    return leftOf(where, x, isTransposed, this.#dequantize);
   }
 
   /** The right operand, checked: packed by this engine, or a record, in which FP4 has become FP8. */
@@ -209,15 +208,10 @@ export class Products {
       if (!this.#packed.has(w) || isTransposed) throw wrongPack(isTransposed);
       return place;
     }
-    const [tensor, { format, codes, scales, grid }] = checkRightOperand(
-      "gemm: w",
-      asFp8("gemm: w", w),
-      isTransposed,
-    );
+    const { format, shape, block, codes, scales, grid } = checkRightOperand("gemm: w", w, isTransposed);
     const { slices, rows, cols } = grid;
-    // Keep the block as given, not cut to the shape: the kernel picks its order of sums by the height, so
-    // that packed and other weights give the same bits.
-    const { shape, block } = tensor;
+    // The block is as given, not cut to the shape as in the grid: the kernel picks its order of sums by the
+    // height, so that packed and other weights give the same bits.
     return { kind: "streamed", format, shape, block, slices, rows, cols, codes, scales };
   }
 }

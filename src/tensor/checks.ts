@@ -135,11 +135,8 @@ export function checkValues(where: string, values: Values, length?: number): Raw
   });
 }
 
-/** A block-scaled record whose fields fit each other. */
-export interface CheckedTensor {
-  readonly format: Format;
-  readonly codes: Uint8Array;
-  readonly scales: Uint8Array | Float32Array;
+/** A block-scaled record whose fields were found to fit each other, and what follows from them. */
+export interface CheckedTensor extends BlockScaled {
   /** What the kernels take the scales for. Bytes beside a `tensorScale` become multipliers before. */
   readonly scaleType: "ue8m0" | "f32";
   readonly grid: Grid;
@@ -199,7 +196,7 @@ export function checkTensor(where: string, tensor: BlockScaled): CheckedTensor {
       fix: "Pass what quantize() returned, or a record of the same fields.",
     });
   }
-  const { block, shape } = tensor;
+  const { block, shape, tensorScale } = tensor;
   const format = checkFormat(`${where}: format`, tensor.format);
   const grid = gridOf(where, shape, block);
   const codes = checkArray(`${where}: codes`, tensor.codes, "Uint8Array", codeBytes(where, format, grid));
@@ -211,7 +208,8 @@ export function checkTensor(where: string, tensor: BlockScaled): CheckedTensor {
     isBytes ? "Uint8Array" : "Float32Array",
     grid.blocks,
   );
-  return { format, codes, scales, scaleType: scaleTypeOf(scales), grid };
+  const checked = { format, shape, block, codes, scales, scaleType: scaleTypeOf(scales), grid };
+  return tensorScale === undefined ? checked : { ...checked, tensorScale };
 }
 
 /**

@@ -40,6 +40,12 @@ export const FORMATS: Readonly<Record<Format, FormatFacts>> = {
   e2m1: { mantissaBits: 1, emin: 0, emax: 2, topCode: 7, codesPerByte: 2, hasIntegerProducts: true },
 };
 
+/** The facts of a format, by its number. */
+export function factsOf(id: FormatId): FormatFacts {
+  const [name] = Object.entries(FORMAT_ID).find(([, number]) => number === id)!;
+  return FORMATS[name as Format];
+}
+
 /** The code that stands for every element of a block with NaN or Inf. */
 export const NAN_CODE = 0x7f;
 

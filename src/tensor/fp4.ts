@@ -1,6 +1,5 @@
-import { checkTensor } from "./checks.ts";
-import { valueOfCode } from "./formats.ts";
-import type { BlockScaled } from "./tensor.ts";
+import type { CheckedTensor } from "./checks.ts";
+import { FORMATS, type Format, scaleTypeOf, valueOfCode } from "./formats.ts";
 
 /**
  * E4M3 codes of the sixteen E2M1 codes, whose values they hold: 0,
@@ -43,23 +42,17 @@ export function multipliersOf(scales: Uint8Array, tensorScale: number): Float32A
   return Float32Array.from(scales, (byte) => valueOfCode("e4m3", byte) * factor);
 }
 
-/**
- * Whether an operand of a product is a record of E2M1 codes, which
- * products take as E4M3 ones of the same values.
- */
-export function isFp4(operand: unknown): operand is BlockScaled {
-  const { format, codes } = (operand ?? {}) as { format?: unknown; codes?: unknown };
-  return format === "e2m1" && codes !== undefined;
+/** Whether codes of a format lie two to a byte. */
+export function isPacked(format: Format): boolean {
+  return FORMATS[format].codesPerByte > 1;
 }
 
-/**
- * A block-scaled tensor with E4M3 codes, if it has E2M1 ones: no value changes.
- * @throws BlockscaleError as {@link checkTensor}
- */
-export function asFp8(where: string, tensor: BlockScaled): BlockScaled {
-  if (tensor?.format !== "e2m1") return tensor;
-  checkTensor(where, tensor);
-  const { shape, block, codes, scales, tensorScale } = tensor;
-  const multipliers = tensorScale === undefined ? scales : multipliersOf(scales as Uint8Array, tensorScale);
-  return { format: "e4m3", shape, block, codes: unpackFp4(codes), scales: multipliers };
+/** A tensor whose codes take a byte each: E2M1 codes become E4M3 ones, and no value changes. */
+export function asFp8(tensor: CheckedTensor): CheckedTensor {
+  if (!isPacked(tensor.format)) return tensor;
+  const { shape, block, codes, grid, tensorScale } = tensor;
+  const scales =
+    tensorScale === undefined ? tensor.scales : multipliersOf(tensor.scales as Uint8Array, tensorScale);
+  const scaleType = scaleTypeOf(scales);
+  return { format: "e4m3", shape, block, codes: unpackFp4(codes), scales, scaleType, grid };
 }

@@ -1,4 +1,5 @@
 import { arrayLike, type CheckedTensor, checkTensor } from "./checks.ts";
+import { asFp8 } from "./fp4.ts";
 import type { BlockScaled } from "./tensor.ts";
 
 type Numbers = Uint8Array | Uint16Array | Float32Array;
@@ -31,33 +32,28 @@ export function transposed<T extends Numbers>(values: T, rows: number, cols: num
 }
 
 /**
- * Checks the right operand of a product, and transposes it to [..., N, K] if it lies as [..., K, N].
+ * Checks the right operand of a product, which then has FP8 codes and lies as [..., N, K].
+ * @param isTransposed whether it was given as [..., K, N]
  */
-export function checkRightOperand(
-  where: string,
-  tensor: BlockScaled,
-  isTransposed: boolean,
-): [tensor: BlockScaled, checked: CheckedTensor] {
-  const checked = checkTensor(where, tensor);
-  if (!isTransposed) return [tensor, checked];
-  const turned = transpose(tensor);
-  return [turned, checkTensor(where, turned)];
+export function checkRightOperand(where: string, tensor: BlockScaled, isTransposed: boolean): CheckedTensor {
+  const checked = asFp8(checkTensor(where, tensor));
+  return isTransposed ? transpose(checked) : checked;
 }
 
-/**
- * A tensor with rows and columns exchanged, those of the block and the scales too: no value changes.
- * @param tensor a checked record of at least two dimensions
- */
-function transpose(tensor: BlockScaled): BlockScaled {
-  const { format, shape, block, codes, scales } = tensor;
-  const rows = shape.at(-2) ?? 1;
-  const cols = shape.at(-1) ?? 1;
-  const leading = shape.slice(0, -2);
+/** A tensor with rows and columns exchanged, those of the block and the scales too: no value changes. */
+function transpose({ format, shape, block, codes, scales, scaleType, grid }: CheckedTensor): CheckedTensor {
+  const { rows, cols, gridRows, gridCols } = grid;
   return {
     format,
-    shape: [...leading, cols, rows],
+    shape: [...shape.slice(0, -2), cols, rows],
     block: [block[1], block[0]],
     codes: transposed(codes, rows, cols),
-    scales: transposed(scales, Math.ceil(rows / block[0]), Math.ceil(cols / block[1])),
+    scales: transposed(scales, gridRows, gridCols),
+    scaleType,
+    grid: {
+      ...grid,
+      ...{ rows: cols, cols: rows, gridRows: gridCols, gridCols: gridRows },
+      block: [grid.block[1], grid.block[0]],
+    },
   };
 }

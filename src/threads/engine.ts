@@ -1,14 +1,13 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { Engine } from "../engine/engine.ts";
 import { Int8Activations } from "../products/activations.ts";
-import { leftSize } from "../products/left.ts";
+import { checkLeft } from "../products/left.ts";
 import { checkGemmOptions, checkPackOptions } from "../products/options.ts";
 import type { PackOptions } from "../products/packed.ts";
 import type { Activations, GemmOptions, LeftOperand } from "../products/products.ts";
 import { ResidentMatrix } from "../products/resident.ts";
 import { outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { asFp8, isFp4 } from "../tensor/fp4.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import { checkRightOperand } from "../tensor/transpose.ts";
 import { GemmThreads } from "./gemm-threads.ts";
@@ -102,12 +101,10 @@ export class ThreadedEngine {
     options: GemmOptions = {},
   ): Promise<Float32Array | Uint16Array> {
     const { given, layout, type, activations: wanted } = checkGemmOptions(options);
-    if (isFp4(x)) return this.gemm(asFp8("gemm: x", x), w, options);
-    if (isFp4(w)) return this.gemm(x, asFp8("gemm: w", w), options);
     const { experts } = options;
-    if (x instanceof ResidentMatrix || x instanceof Int8Activations || given instanceof ResidentMatrix)
-      throw notShared();
-    const { rows: xRows, cols: xCols } = leftSize(x);
+    const { operand, rows: xRows, cols: xCols } = checkLeft("gemm: x", x);
+    if (operand instanceof ResidentMatrix || operand instanceof Int8Activations) throw notShared();
+    if (given instanceof ResidentMatrix) throw notShared();
     const right = this.#rightOf(w, layout[1] as "t" | "n");
     const { rows, ranges, side, partOf } = right;
     const activations = wanted ?? right.activations;
@@ -115,7 +112,7 @@ export class ThreadedEngine {
     const out = outArray("gemm: out", given, type === "f32" ? "Float32Array" : "Uint16Array", m * rows);
     const passed = { type, layout: `${layout[0]}${side}`, experts, activations } as GemmOptions;
     const faster = activations === "auto" ? this.#local.fasterActivations : undefined;
-    const parts = await this.#sharedX.lend(x, (shared) =>
+    const parts = await this.#sharedX.lend(operand, (shared) =>
       this.#askAll(ranges, (range, thread) => {
         if (range.start === range.end && thread > 0) return undefined;
         const [part, transfer] = partOf(range);
@@ -135,16 +132,16 @@ export class ThreadedEngine {
    */
   async pack(w: BlockScaled, options: PackOptions = {}): Promise<ThreadedWeights> {
     const { layout, ...rest } = checkPackOptions(options);
-    if (isFp4(w)) return this.pack(asFp8("pack", w), options);
-    const [record, checked] = checkRightOperand("pack", w, layout === "n");
+    const checked = checkRightOperand("pack", w, layout === "n");
+    const { shape, block, grid } = checked;
     const key = this.#nextKey++;
-    const ranges = rowRangesOf(checked.grid.rows, record.block[0], this.threads);
+    const ranges = rowRangesOf(grid.rows, block[0], this.threads);
     const free = async (): Promise<void> => {
       await this.#askAll(ranges, () => [{ kind: "free", key }]);
     };
     try {
       await this.#askAll(ranges, (range) => {
-        const part = cut(record, checked, range);
+        const part = cut(checked, range);
         return [
           { kind: "pack", key, w: part, options: rest },
           [part.codes.buffer, part.scales.buffer] as ArrayBuffer[],
@@ -157,13 +154,13 @@ export class ThreadedEngine {
     const freeOnce = async (): Promise<void> => {
       if (this.#packed.delete(weights)) await free();
     };
-    const weights = { shape: [...record.shape], free: freeOnce } as Omit<
+    const weights = { shape: [...shape], free: freeOnce } as Omit<
       ThreadedWeights,
       typeof Symbol.asyncDispose
     > as ThreadedWeights;
     // Hosts of 2024 and before have no such symbol.
     if (Symbol.asyncDispose) weights[Symbol.asyncDispose] = freeOnce;
-    this.#packed.set(weights, { key, activations: rest.activations, rows: checked.grid.rows, ranges });
+    this.#packed.set(weights, { key, activations: rest.activations, rows: grid.rows, ranges });
     return weights;
   }
 
@@ -191,13 +188,13 @@ export class ThreadedEngine {
       const { key, rows, ranges, activations } = this.#knownOf(w);
       return { rows, ranges, side, activations, partOf: () => [key, []] };
     }
-    const [record, checked] = checkRightOperand("gemm: w", w, side === "n");
+    const checked = checkRightOperand("gemm: w", w, side === "n");
     const partOf = (range: RowRange): [BlockScaled, ArrayBuffer[]] => {
-      const part = cut(record, checked, range);
+      const part = cut(checked, range);
       return [part, [part.codes.buffer as ArrayBuffer, part.scales.buffer as ArrayBuffer]];
     };
     const { rows } = checked.grid;
-    return { rows, ranges: rowRangesOf(rows, record.block[0], this.threads), side: "t", partOf };
+    return { rows, ranges: rowRangesOf(rows, checked.block[0], this.threads), side: "t", partOf };
   }
 
   #knownOf(w: ThreadedWeights): Known {

@@ -18,8 +18,8 @@ export function rowRangesOf(rows: number, blockRows: number, parts: number): Row
 }
 
 /** The weights of a range of rows, in arrays of their own, since they are transferred to the worker. */
-export function cut(tensor: BlockScaled, { grid }: CheckedTensor, { start, end }: RowRange): BlockScaled {
-  const { format, shape, block, codes, scales } = tensor;
+export function cut(tensor: CheckedTensor, { start, end }: RowRange): BlockScaled {
+  const { format, shape, block, codes, scales, grid } = tensor;
   const { slices, rows, cols } = grid;
   const gridCols = Math.ceil(cols / block[1]);
   const gridRows = Math.ceil(rows / block[0]);

@@ -1,5 +1,5 @@
-import type { LeftOperand } from "../products/products.ts";
-import { checkArray, checkTensor } from "../tensor/checks.ts";
+import type { LeftOperand, Matrix } from "../products/products.ts";
+import type { CheckedTensor } from "../tensor/checks.ts";
 import { canShare } from "./start.ts";
 
 /**
@@ -16,20 +16,18 @@ export class SharedOperand {
   #spare: SharedArrayBuffer | undefined;
 
   /** Calls `work` with a copy of x in shared memory, or with x itself where memory cannot be shared. */
-  async lend<T>(x: LeftOperand, work: (x: LeftOperand) => Promise<T>): Promise<T> {
-    if (!canShare() || typeof x !== "object" || x === null) return work(x);
+  async lend<T>(x: Matrix | CheckedTensor, work: (x: LeftOperand) => Promise<T>): Promise<T> {
     if ("codes" in x) {
-      const { codes, scales } = checkTensor("gemm: x", x);
+      const { format, shape, block, codes, scales } = x;
+      if (!canShare()) return work({ format, shape, block, codes, scales });
       const scalesAt = Math.ceil(codes.length / 4) * 4;
       return this.#lend(scalesAt + scales.byteLength, (buffer) =>
-        work({ ...x, codes: put(codes, buffer, 0), scales: put(scales, buffer, scalesAt) }),
+        work({ format, shape, block, codes: put(codes, buffer, 0), scales: put(scales, buffer, scalesAt) }),
       );
     }
-    if (!("values" in x)) return work(x);
-    const values = checkArray("gemm: x.values", x.values, "Float32Array");
-    return this.#lend(values.byteLength, (buffer) =>
-      work({ values: put(values, buffer, 0), shape: x.shape }),
-    );
+    const { values, shape } = x;
+    if (!canShare()) return work(x);
+    return this.#lend(values.byteLength, (buffer) => work({ values: put(values, buffer, 0), shape }));
   }
 
   async #lend<T>(bytes: number, work: (buffer: SharedArrayBuffer) => Promise<T>): Promise<T> {

@@ -21,8 +21,8 @@ export interface Kernels {
   decode(format: FormatId, dst: number, src: number, n: number): void;
 
   /**
-   * Quantises values[rows, cols] of a type at src, without gaps, to the codes and scales of a {@link
-   * MatrixRecord} that lies row by row and begins with a block, ragged at the right and bottom edge.
+   * Quantises values[rows, cols] of a type at src, without gaps, to the codes and scales of a
+   * {@link MatrixRecord} that lies row by row and begins with a block, ragged at the right and bottom edge.
    * `amaxFloor` is float32 bits; `zeroScale` a UE8M0 byte. E2M1 takes float32 values alone, and writes a
    * byte a code, its sign at bit 7.
    */
@@ -83,8 +83,8 @@ export interface Kernels {
   gemmWorkspace(rows: number, k: number): number;
 
   /**
-   * [rows, N] at dst (float32 or bfloat16) <- float32 x[rows, K] times the transpose of a {@link
-   * MatrixRecord} [N, K] of E4M3 or E5M2 codes that was analysed; rows for `dotFloat64` get arbitrary
+   * [rows, N] at dst (float32 or bfloat16) <- float32 x[rows, K] times the transpose of a
+   * {@link MatrixRecord} [N, K] of E4M3 or E5M2 codes that was analysed; rows for `dotFloat64` get arbitrary
    * numbers. One byte in front of the codes and up to 15 behind them are read. Products are summed in
    * float32 over one block of 512 or 2,048 columns; those of codes in the list in float64.
    */
