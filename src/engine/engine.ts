@@ -255,9 +255,9 @@ export class Engine {
   /**
    * Measures what became of `values`: a block-scaled tensor made from them, or an array of as many float32.
    * Sums are float64, and the same in every build and runtime.
-   * @param options.parts room for two numbers for each sixteen values, in the order of their memory: the sums of
-   * their squares and of the squares of their errors, NaN and Inf left out. Columns, and those of a block, must be
-   * a multiple of 16
+   * @param options.parts room for two numbers for each sixteen values, in the order of their memory: the
+   * sums of their squares and of the squares of their errors, NaN and Inf left out. Columns, and those of a
+   * block, must be a multiple of 16
    */
   compare(
     values: Values,
