@@ -49,10 +49,8 @@ export const odd: ReadonlySignal<ReadonlySet<string>> = computed(() => {
 });
 
 /** What rows are ordered by, as a number. */
-function keyOf(column: Column): (row: Row) => number {
+function keyOf(column: Exclude<Column, "name">): (row: Row) => number {
   switch (column) {
-    case "name":
-      return ({ rank }) => rank;
     case "shape":
       return ({ tensor }) => countOf(tensor.shape);
     case "type": {
@@ -85,6 +83,7 @@ export const visible: ReadonlySignal<readonly Row[]> = computed(() => {
   });
   const { column, isDescending } = byLayer.value ? BY_NAME : order.value;
   if (column === null) return found;
+  if (column === "name") return byName(found, isDescending);
   const key = keyOf(column);
   const sign = isDescending ? -1 : 1;
   return found
@@ -92,6 +91,14 @@ export const visible: ReadonlySignal<readonly Row[]> = computed(() => {
     .sort((a, b) => a.key - b.key)
     .map(({ row }) => row);
 });
+
+/** Ranks are places already: nothing is left to be sorted. */
+function byName(found: readonly Row[], isDescending: boolean): Row[] {
+  const places = new Array<Row | undefined>(rows.value.length);
+  for (const row of found) places[row.rank] = row;
+  const ordered = places.filter((row) => row !== undefined);
+  return isDescending ? ordered.reverse() : ordered;
+}
 
 /**
  * What is searched for: a pattern as those that select tensors, where it has a star or begins with re:, else
@@ -101,7 +108,8 @@ function finder(text: string): Matcher {
   const typed = text.trim();
   if (typed.startsWith("re:") || typed.includes("*"))
     return patternFault(typed) === null ? matcher(typed) : () => true;
-  const wanted = typed.toLowerCase().split(/\s+/).filter(Boolean);
+  if (typed === "") return () => true;
+  const wanted = typed.toLowerCase().split(/\s+/);
   return (name) => {
     const lower = name.toLowerCase();
     return wanted.every((word) => lower.includes(word));

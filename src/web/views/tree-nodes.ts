@@ -38,67 +38,80 @@ export interface Line {
   readonly parent: number;
 }
 
-type Branch = Map<string, Branch | Row>;
-
 /**
  * Groups tensors by the parts of their names between dots. A group of one thing is no group: its label goes
  * before that of what it holds, so `o_proj.weight` is one line.
- * @param rows in the order to show them in
+ * @param rows in the order of their names: those that begin alike follow each other
  */
 export function treeOf(rows: readonly Row[], measured: ReadonlyMap<string, Precision>): TreeNode[] {
-  const root: Branch = new Map();
-  for (const row of rows) {
-    const parts = row.tensor.name.split(".");
-    const last = parts.pop()!;
-    let branch = root;
-    for (const part of parts) {
-      let next = branch.get(part);
-      // A tensor may be called as others begin: it stands beside their group.
-      if (!(next instanceof Map)) {
-        if (next !== undefined) branch.set(`${part}\n`, next);
-        next = new Map();
-        branch.set(part, next);
-      }
-      branch = next;
-    }
-    branch.set(branch.has(last) ? `${last}\n` : last, row);
-  }
-  return nodesOf(root, "", measured);
+  return nodesOf(rows, 0, rows.length, 0, measured);
 }
 
-function nodesOf(branch: Branch, path: string, measured: ReadonlyMap<string, Precision>): TreeNode[] {
-  return [...branch].map(([key, value]): TreeNode => {
-    const label = key.trimEnd();
-    if (!(value instanceof Map)) return { label, row: value };
-    const whole = path + label;
-    const children = nodesOf(value, `${whole}.`, measured);
-    const [only] = children;
-    if (children.length === 1) return { ...only!, label: `${label}.${only!.label}` };
-    return { label, path: whole, children, ...sumsOf(children, measured) };
-  });
+/** Nodes of the rows from `start` to `end`, whose names are the same before the part that begins at `from`. */
+function nodesOf(
+  rows: readonly Row[],
+  start: number,
+  end: number,
+  from: number,
+  measured: ReadonlyMap<string, Precision>,
+): TreeNode[] {
+  const nodes: TreeNode[] = [];
+  for (let at = start; at < end; ) {
+    const { name } = rows[at]!.tensor;
+    const dot = name.indexOf(".", from);
+    // A tensor may be called as others begin: it stands beside their group.
+    const isApart = dot < 0;
+    const inside = isApart ? `${name}.` : name.slice(0, dot + 1);
+    const first = isApart ? at + 1 : at;
+    let next = first;
+    while (next < end && rows[next]!.tensor.name.startsWith(inside)) next++;
+    if (next - first === 1) nodes.push(leafOf(rows[first]!, from));
+    else if (next > first) nodes.push(groupOf(rows, first, next, from, inside, measured));
+    if (isApart) nodes.push(leafOf(rows[at]!, from));
+    at = next;
+  }
+  return nodes;
+}
+
+const leafOf = (row: Row, from: number): Leaf => ({ label: row.tensor.name.slice(from), row });
+
+/** The node of several rows whose names begin with `inside`, of which the last part begins at `from`. */
+function groupOf(
+  rows: readonly Row[],
+  start: number,
+  end: number,
+  from: number,
+  inside: string,
+  measured: ReadonlyMap<string, Precision>,
+): TreeNode {
+  const path = inside.slice(0, -1);
+  const label = path.slice(from);
+  const children = nodesOf(rows, start, end, inside.length, measured);
+  const [only] = children;
+  if (children.length === 1) return { ...only!, label: `${label}.${only!.label}` };
+  return { label, path, children, ...sumsOf(children, measured) };
 }
 
 function sumsOf(children: readonly TreeNode[], measured: ReadonlyMap<string, Precision>): Sums {
   let [tensors, parameters, bytes, changing, precision] = [0, 0, 0, 0, NOTHING];
   for (const child of children) {
-    const sums = "row" in child ? sumsOfRow(child.row, measured) : child;
-    tensors += sums.tensors;
-    parameters += sums.parameters;
-    bytes += sums.bytes;
-    changing += sums.changing;
-    precision = add(precision, sums.precision);
+    if ("row" in child) {
+      const { row } = child;
+      const found = measured.get(row.tensor.name);
+      tensors++;
+      parameters += countOf(row.tensor.shape);
+      bytes += bytesOf(row);
+      if (changes(row)) changing++;
+      if (found !== undefined) precision = add(precision, found);
+      continue;
+    }
+    tensors += child.tensors;
+    parameters += child.parameters;
+    bytes += child.bytes;
+    changing += child.changing;
+    if (child.precision !== NOTHING) precision = add(precision, child.precision);
   }
   return { tensors, parameters, bytes, changing, precision };
-}
-
-function sumsOfRow(row: Row, measured: ReadonlyMap<string, Precision>): Sums {
-  return {
-    tensors: 1,
-    parameters: countOf(row.tensor.shape),
-    bytes: bytesOf(row),
-    changing: changes(row) ? 1 : 0,
-    precision: measured.get(row.tensor.name) ?? NOTHING,
-  };
 }
 
 /** The lines in sight: all of a group where it is open, and only its own where not. */
