@@ -1,5 +1,5 @@
 // How far the gradients of one step are from float32's: node bench/training-gradients.mjs TEXT [steps] [results.json]. The model of bench/training.mjs, after so
-// many steps in float32; the same weights and the same batches for every recipe. Unlike the loss of a long run this has no chance in it.
+// many steps in float32; the same weights and the same batches for every recipe. How far they are depends on the weights: measure after several numbers of steps.
 import { writeFileSync } from "node:fs";
 import { createTrainer, recipes } from "../dist/train/index.js";
 import { origin } from "./machine.mjs";
