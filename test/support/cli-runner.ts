@@ -14,12 +14,17 @@ export interface Result {
   readonly err: string;
 }
 
-/** Starts the built command line, as npx would, or with options of Node's own. */
+/**
+ * Starts the built command line, as npx would, or with options of Node's own.
+ * @param under a command that starts another, such as `unshare -pf`
+ */
 export function start(
   args: readonly string[],
   options: readonly string[] = [],
+  under: readonly string[] = [],
 ): { child: ChildProcess; ended: Promise<Result> } {
-  return collect(spawn(process.execPath, [...options, CLI, ...args]));
+  const [command, ...rest] = [...under, process.execPath, ...options, CLI, ...args];
+  return collect(spawn(command!, rest));
 }
 
 /** Starts it with a limit of the shell, such as `ulimit -f 100`. */
