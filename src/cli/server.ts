@@ -1,35 +1,15 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Model } from "../model/model.ts";
-import type { GenerateOptions } from "../model/options.ts";
-import type { ChatMessage } from "../model/tokenizer.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-
-/** The error for a request that cannot be answered: an HTTP status and a message. */
-class Refusal extends Error {
-  readonly status: number;
-  readonly param: string | null;
-
-  constructor(status: number, message: string, param: string | null = null) {
-    super(message);
-    this.status = status;
-    this.param = param;
-  }
-}
-
-type Json = { readonly [key: string]: unknown };
-
-/**
- * A model behind the parts of OpenAI's API that concern one: completions, chat
- * completions, embeddings and the list of models.
- */
-export interface Served {
-  readonly model: Model;
-  readonly name: string;
-  /** Bytes of a request, at most. */
-  readonly mostBytes: number;
-  /** Tokens of an answer where a request does not say. */
-  readonly maxTokens: number;
-}
+import {
+  bodyOf,
+  chatPrompt,
+  inputsOf,
+  type Json,
+  optionsOf,
+  Refusal,
+  type Served,
+  textPrompt,
+} from "./server-requests.ts";
 
 /** A server for one model. Requests are answered one after another: a model does one thing at a time. */
 export function serverOf(served: Served): Server {
@@ -93,23 +73,6 @@ function refuseUnless({ method }: IncomingMessage, expected: string): void {
   if (method !== expected) throw new Refusal(405, `This path takes ${expected}, and not ${method}.`);
 }
 
-async function bodyOf(request: IncomingMessage, most: number): Promise<Json> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request) {
-    size += (chunk as Buffer).length;
-    if (size > most) throw new Refusal(413, `A request has at most ${most} bytes.`);
-    chunks.push(chunk as Buffer);
-  }
-  try {
-    const found: unknown = JSON.parse(Buffer.concat(chunks).toString("utf8"));
-    if (typeof found === "object" && found !== null && !Array.isArray(found)) return found as Json;
-  } catch {
-    // Said below.
-  }
-  throw new Refusal(400, "The body has to be a JSON object.");
-}
-
 type Handler = (served: Served, body: Json, response: ServerResponse, signal: AbortSignal) => Promise<void>;
 
 const HANDLERS: { readonly [path: string]: Handler } = {
@@ -119,84 +82,6 @@ const HANDLERS: { readonly [path: string]: Handler } = {
     complete(served, body, response, signal, textPrompt(served, body), "text"),
   "/v1/embeddings": embeddings,
 };
-
-/** Options that are taken only at the value that changes nothing. */
-const FIXED: { readonly [name: string]: unknown } = {
-  n: 1,
-  best_of: 1,
-  frequency_penalty: 0,
-  presence_penalty: 0,
-};
-
-const UNKNOWN = ["tools", "functions", "response_format", "logit_bias", "logprobs", "suffix", "echo"];
-
-function optionsOf(body: Json, served: Served): GenerateOptions {
-  for (const [name, value] of Object.entries(FIXED)) {
-    if (body[name] !== undefined && body[name] !== null && body[name] !== value)
-      throw new Refusal(400, `${name} can only be ${String(value)} here.`, name);
-  }
-  for (const name of UNKNOWN) {
-    const value = body[name];
-    if (value === undefined || value === null || value === false) continue;
-    if (name === "response_format" && (value as Json).type === "text") continue;
-    throw new Refusal(400, `${name} is not supported.`, name);
-  }
-  const number = (name: string): number | undefined => {
-    const value = body[name];
-    if (value === undefined || value === null) return undefined;
-    if (typeof value === "number") return value;
-    throw new Refusal(400, `${name} has to be a number.`, name);
-  };
-  const { stop } = body;
-  if (stop !== undefined && stop !== null && typeof stop !== "string" && !isTexts(stop))
-    throw new Refusal(400, "stop has to be a text, or a list of texts.", "stop");
-  return {
-    maxTokens: number("max_completion_tokens") ?? number("max_tokens") ?? served.maxTokens,
-    temperature: number("temperature"),
-    topP: number("top_p"),
-    topK: number("top_k"),
-    minP: number("min_p"),
-    seed: number("seed"),
-    stop: (stop || undefined) as string | string[] | undefined,
-  };
-}
-
-function isTexts(value: unknown): value is string[] {
-  return Array.isArray(value) && value.every((one) => typeof one === "string");
-}
-
-function isIds(value: unknown): value is number[] {
-  return Array.isArray(value) && value.length > 0 && value.every((one) => typeof one === "number");
-}
-
-function chatPrompt({ model }: Served, { messages }: Json): Int32Array {
-  if (!Array.isArray(messages) || messages.length === 0)
-    throw new Refusal(400, "messages has to be a list of { role, content }.", "messages");
-  if (model.tokenizer === null) throw new Refusal(400, "This model has no tokenizer.");
-  return model.tokenizer.chat(messages.map(messageOf));
-}
-
-/** The text of a message. Content may come in parts, of which only texts are taken. */
-function messageOf(message: unknown, i: number): ChatMessage {
-  const { role, content } = (message ?? {}) as Json;
-  const where = `messages[${i}]`;
-  if (typeof role !== "string") throw new Refusal(400, `${where}.role has to be a text.`, "messages");
-  if (typeof content === "string") return { role, content };
-  const parts = Array.isArray(content) ? (content as Json[]) : null;
-  if (parts === null || !parts.every((part) => part?.type === "text" && typeof part.text === "string"))
-    throw new Refusal(400, `${where}.content has to be a text, or parts that are texts.`, "messages");
-  return { role, content: parts.map(({ text }) => text).join("") };
-}
-
-function textPrompt({ model }: Served, { prompt }: Json): Int32Array {
-  if (isIds(prompt)) return Int32Array.from(prompt);
-  const text = isTexts(prompt) && prompt.length === 1 ? prompt[0] : prompt;
-  if (typeof text !== "string")
-    throw new Refusal(400, "prompt has to be one text, or the ids of tokens.", "prompt");
-  if (model.tokenizer === null)
-    throw new Refusal(400, "This model has no tokenizer: send the ids of tokens.", "prompt");
-  return model.tokenizer.encode(text);
-}
 
 async function complete(
   served: Served,
@@ -293,12 +178,4 @@ async function embeddings(
     })),
     usage: { prompt_tokens: tokens, total_tokens: tokens },
   });
-}
-
-function inputsOf(input: unknown): (string | number[])[] {
-  if (typeof input === "string") return [input];
-  if (isIds(input)) return [input];
-  if (Array.isArray(input) && input.length > 0 && (isTexts(input) || input.every(isIds)))
-    return input as string[];
-  throw new Refusal(400, "input has to be a text, a list of texts, or ids of tokens.", "input");
 }

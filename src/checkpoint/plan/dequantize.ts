@@ -12,16 +12,9 @@ import { refuseForeign } from "../read/foreign.ts";
 import { quantizationConfig } from "../read/quantization.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { plainShape } from "../read/weights.ts";
-import {
-  converted,
-  copied,
-  type Decision,
-  dropped,
-  layOut,
-  type Plan,
-  STRAY_REASON,
-  type Target,
-} from "./plan.ts";
+import { converted, copied, type Decision, dropped, STRAY_REASON, type Target } from "./decisions.ts";
+import { layOut } from "./files.ts";
+import type { Plan } from "./plan.ts";
 
 /** What `dequantize` is to do. */
 export interface DequantizeOptions extends ResolveOptions, Omit<Selection, "also"> {

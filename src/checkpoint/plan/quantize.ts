@@ -23,17 +23,9 @@ import {
   turnedShape,
   type Weight,
 } from "../read/weights.ts";
-import {
-  ALREADY_REASON,
-  converted,
-  copied,
-  type Decision,
-  dropped,
-  layOut,
-  type Plan,
-  STRAY_REASON,
-  type Target,
-} from "./plan.ts";
+import { converted, copied, type Decision, dropped, STRAY_REASON, type Target } from "./decisions.ts";
+import { layOut } from "./files.ts";
+import { ALREADY_REASON, type Plan } from "./plan.ts";
 
 /** What `quantize` is to do. */
 export interface QuantizeOptions extends Selection, ResolveOptions {

@@ -7,11 +7,11 @@ import { tensorNamed } from "../../safetensors/names.ts";
 import { checkValues } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { FORMATS, scaleValues } from "../../tensor/formats.ts";
-import { type BlockScaled, type Format, gridOf, type Values, type ValueType } from "../../tensor/tensor.ts";
+import { type BlockScaled, gridOf, type Values, type ValueType } from "../../tensor/tensor.ts";
 import type { Conversion, PlainTarget, Preparation, ScaledTarget } from "../plan/conversion.ts";
 import { spreadScales } from "../plan/keep-codes.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
-import { exponentOf, isPowerOfTwo } from "../read/scales.ts";
+import { exponentOf } from "../read/scales.ts";
 import { VALUE_BYTES, valuesOf, widen } from "../read/values.ts";
 import {
   countOf,
@@ -22,6 +22,7 @@ import {
   valueTypeOf,
 } from "../read/weights.ts";
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows, transpose } from "./rows.ts";
+import { compareSample, holdsExactly, measurePlain, productsAreFinite } from "./strip-precision.ts";
 
 /** What a strip became: bytes as they go into the file. A plain record whose buffers can be transferred. */
 export interface Piece {
@@ -102,44 +103,6 @@ function quantizeRows(
   return { values: tensor.codes, scales, precision };
 }
 
-/** Values of a strip up to which it is measured whole: a sample would cost as much. */
-const SMALL = 2 ** 17;
-
-/** Rows of which one is measured, in a sample. */
-const SAMPLED = 8;
-
-/**
- * Measures some rows that follow one another, from the row of blocks in the middle of a strip on. Every strip
- * of a weight gives as large a share, so that the sample is spread over all of it.
- */
-function compareSample(values: Values, tensor: BlockScaled, engine: Engine): Precision {
-  const { format, shape, block, codes, scales } = tensor;
-  const { slices, rows, cols } = matrixOf(shape);
-  if (slices > 1 || rows * cols <= SMALL) return engine.compare(values, tensor);
-  const [blockRows, blockCols] = block;
-  const firstBlock = Math.ceil(rows / blockRows) >> 1;
-  const first = firstBlock * blockRows;
-  const count = Math.min(rows - first, Math.ceil(rows / SAMPLED));
-  const scaleCols = Math.ceil(cols / blockCols);
-  const [start, end] = [first * cols, (first + count) * cols];
-  const { codesPerByte } = FORMATS[format];
-  const sample: BlockScaled = {
-    format,
-    shape: [count, cols],
-    block,
-    codes: codes.subarray(start / codesPerByte, end / codesPerByte),
-    scales: scales.subarray(firstBlock * scaleCols, (firstBlock + Math.ceil(count / blockRows)) * scaleCols),
-  };
-  return engine.compare(partOf(values, start, end), sample);
-}
-
-/** The values from `start` up to `end`. */
-function partOf(values: Values, start: number, end: number): Values {
-  return "bits" in values
-    ? { type: values.type, bits: values.bits.subarray(start, end) }
-    : values.subarray(start, end);
-}
-
 /**
  * Codes and E4M3 scales under a float32 that is settled; the tensor that comes
  * back has the products of both as its scales.
@@ -201,56 +164,13 @@ function toPlain(from: ScaledWeight, rows: ScaledRows, { dtype }: PlainTarget, e
   const turned = from.transposed ? transpose(values, rows.shape) : values;
   const precision = holdsExactly(type, rows)
     ? { ...NOTHING, count: values.length }
-    : measure(rows, widen(type, bytesOf(values), new Float32Array(values.length)), engine);
+    : measurePlain(rows, widen(type, bytesOf(values), new Float32Array(values.length)), engine);
   return { values: bytesOf(turned), scales: NO_SCALES, precision };
-}
-
-/** Compares values with the products of codes and scales in float32, some of which may be Inf already. */
-function measure(rows: ScaledRows, became: Float32Array, engine: Engine): Precision {
-  const products = dequantizeRows(rows, "f32", engine) as Float32Array;
-  const precision = engine.compare(products, became);
-  if (holdsExactly("f32", rows)) return precision;
-  const { format, fnuz, codes } = rows;
-  const isNumber = (code: number) => (fnuz ? code !== 0x80 : (code & 0x7f) <= FORMATS[format].topCode);
-  let overflowed = 0;
-  for (let i = 0; i < codes.length; i++) {
-    if (!Number.isFinite(products[i]!) && isNumber(codes[i]!)) overflowed++;
-  }
-  return { ...precision, nonFinite: precision.nonFinite + overflowed };
 }
 
 function takeValues(type: ValueType, count: number): Float32Array | Uint16Array {
   const { buffer } = takeBytes(count * VALUE_BYTES[type]);
   return type === "f32" ? new Float32Array(buffer, 0, count) : new Uint16Array(buffer, 0, count);
-}
-
-/** Exponents of the smallest subnormal number of a type, and of its largest one. */
-const TYPE_EXPONENTS = { f32: [-149, 127], bf16: [-133, 127], f16: [-24, 15] } as const;
-
-/**
- * Exponents of power-of-two scales under which every code is exact in a type. Of float32, whose rounding is
- * part of what a product is: under which none becomes Inf.
- */
-function exactExponents(type: ValueType, format: Format): readonly [least: number, most: number] {
-  const { emin, emax, mantissaBits } = FORMATS[format];
-  const [least, most] = TYPE_EXPONENTS[type];
-  return [type === "f32" ? least : least - emin + mantissaBits, most - emax];
-}
-
-/** Whether no product is Inf, and rounding it to a type does not change it, as far as the scales can tell. */
-function holdsExactly(type: ValueType, { format, scales, fnuz }: ScaledRows): boolean {
-  const isF32 = type === "f32";
-  if (fnuz && !isF32) return false;
-  const [least, most] = exactExponents(type, format);
-  return scales instanceof Uint8Array
-    ? scales.every((byte) => byte - 127 >= least && byte - 127 <= most)
-    : scales.every((scale) => scale >= 2 ** least && scale <= 2 ** most && (isF32 || isPowerOfTwo(scale)));
-}
-
-/** Whether no code times its scale is Inf, as far as the scales can tell. */
-function productsAreFinite({ format, scales }: BlockScaled): boolean {
-  const [, most] = exactExponents("f32", format);
-  return scaleValues(scales).every((scale) => scale <= 2 ** most);
 }
 
 function bytesOf(values: Float32Array | Uint16Array): Uint8Array {
