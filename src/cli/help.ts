@@ -82,6 +82,8 @@ mxfp4, mxfp4-floor; mxfp4-stochastic and nvfp4 round gradients stochastically.
 Weights, gradients, sums, embedding, head, norms and attention stay in float32. An interrupted run continues from its last
 checkpoint when the same command is given again, and ends with the same bits. The folder can be used with blockscale generate and
 with transformers.
+On several machines (docs/machines.md), each with its own --rank, all with the same texts and an OUT that they share:
+  blockscale train book.txt /shared/out/ --queue redis://queue:6379 --world-size 2 --rank 0
 
 Examples:
   blockscale train book.txt out/ --steps 2000

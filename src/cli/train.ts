@@ -15,20 +15,19 @@ import type { RecipeName } from "../train/recipes.ts";
 import { throwIfInterrupted } from "./interruption.ts";
 import { print } from "./print.ts";
 import { reserveReport } from "./report.ts";
+import { type RankFlags, TrainingRank, weightsOf } from "./train-ranks.ts";
 import { begin, finish, keep } from "./training-folder.ts";
 
-export interface TrainFlags {
+export interface TrainFlags extends RankFlags {
   readonly config: string;
   readonly recipe: RecipeName;
   readonly steps: number;
-  readonly batch: number;
   readonly context: number;
   readonly learningRate: number;
   readonly seed: number;
   readonly tokenizer?: string;
   readonly every: number;
   readonly threads: number;
-  readonly parts: number;
   readonly recompute?: true;
   readonly moments: "f32" | "bf16";
   readonly from?: string;
@@ -44,12 +43,30 @@ const REPORTED = 60;
 /** Sequences of held-out text that a validation looks at. */
 const VALIDATED = 16;
 
-/** `blockscale train TEXT... OUT` */
+/** `blockscale train TEXT... OUT`: on one machine, or as one of several ranks. */
 export async function train(
   paths: readonly string[],
   out: string,
   flags: TrainFlags,
   signal: AbortSignal,
+): Promise<void> {
+  const place = await TrainingRank.open(flags, signal);
+  try {
+    await run(paths, out, flags, signal, place);
+  } catch (error) {
+    await place?.stop(error);
+    throw error;
+  } finally {
+    await place?.close();
+  }
+}
+
+async function run(
+  paths: readonly string[],
+  out: string,
+  flags: TrainFlags,
+  signal: AbortSignal,
+  place: TrainingRank | null,
 ): Promise<void> {
   const texts = await Promise.all(
     paths.map((path) =>
@@ -70,14 +87,20 @@ export async function train(
     config: await configOf(flags, vocabularyOf(tokenizer, ids)),
     seed: flags.seed,
   };
-  const { json: _, every: __, threads: ___, recompute: ____, report: path, ...settings } = flags;
+  const settings = { ...settingsOf(flags), paths };
+  const { rank, size } = place?.exchange ?? { rank: 0, size: 1 };
+  const isFirst = rank === 0;
+  const path = isFirst ? flags.report : undefined;
   const report = await reserveReport(path, [out, ...paths]);
   await makeFolder(out);
-  const { trainer, log } = await begin(out, { ...settings, paths }, flags, beginning);
+  const { trainer, log } = await begin(out, settings, flags, beginning, place?.exchange);
+  await place?.join(trainer, { ...settings, every: flags.every }, ids);
+  const share = flags.batch / size;
+  /** This rank's rows of a batch. */
   const batchAt = (step: number): Int32Array => {
-    const batch = new Int32Array(flags.batch * width);
-    for (let row = 0; row < flags.batch; row++) {
-      const start = wordAt(flags.seed, 2 ** 20 + step, row) % (split - width + 1);
+    const batch = new Int32Array(share * width);
+    for (let row = 0; row < share; row++) {
+      const start = wordAt(flags.seed, 2 ** 20 + step, rank * share + row) % (split - width + 1);
       batch.set(ids.subarray(start, start + width), row * width);
     }
     return batch;
@@ -89,15 +112,16 @@ export async function train(
       sum += await trainer.loss(ids.slice(split + row * width, split + (row + 1) * width), [1, width]);
     return sum / rows;
   };
-  const bar = process.stderr.isTTY
-    ? new SingleBar({
-        stream: process.stderr,
-        format: "{bar} step {value} of {total} | loss {loss} | {rate} tokens/s | {eta_formatted} left",
-        hideCursor: true,
-        clearOnComplete: true,
-        linewrap: false,
-      })
-    : null;
+  const bar =
+    process.stderr.isTTY && isFirst
+      ? new SingleBar({
+          stream: process.stderr,
+          format: "{bar} step {value} of {total} | loss {loss} | {rate} tokens/s | {eta_formatted} left",
+          hideCursor: true,
+          clearOnComplete: true,
+          linewrap: false,
+        })
+      : null;
   const started = performance.now();
   const first = trainer.steps;
   let before = { steps: first, time: started };
@@ -112,13 +136,15 @@ export async function train(
   try {
     while (trainer.steps < flags.steps) {
       await throwIfInterrupted(signal);
-      const { loss } = await trainer.step(batchAt(trainer.steps), [flags.batch, width], flags.parts);
+      const { loss } = await trainer.step(batchAt(trainer.steps), [share, width], flags.parts);
       log.losses.push(loss);
       const tokens = (trainer.steps - first) * flags.batch * flags.context;
       const rate = Math.round(tokens / ((performance.now() - started) / 1000));
       bar?.update(trainer.steps, { loss: loss.toFixed(4), rate });
       if (path !== undefined && trainer.steps % Math.ceil(flags.steps / REPORTED) === 0) watch();
       if (trainer.steps % flags.every === 0 || trainer.steps === flags.steps) {
+        await place?.agree(trainer);
+        if (!isFirst) continue;
         log.validation.push([trainer.steps, await validate()]);
         if (trainer.steps < flags.steps) await keep(out, trainer, log, flags.lora !== undefined);
       }
@@ -129,23 +155,37 @@ export async function train(
   } finally {
     bar?.stop();
   }
-  await finish(out, trainer, log, tokenizerFiles, flags.lora !== undefined);
+  if (isFirst) await finish(out, trainer, log, tokenizerFiles, flags.lora !== undefined);
   const parameters = trainer.names.reduce((sum, name) => sum + trainer.weight(name).length, 0);
   await report?.write(trainingPage({ texts: paths, out, recipe: flags.recipe, parameters, ...log }));
-  await trainer.close();
   const seconds = (performance.now() - started) / 1000;
+  const [, validation] = log.validation.at(-1) ?? [];
+  const bitsPerToken = validation === undefined ? undefined : validation / Math.LN2;
   const record = {
     steps: trainer.steps,
     loss: log.losses.at(-1),
-    validation: log.validation.at(-1)?.[1],
-    bitsPerToken: log.validation.at(-1)![1] / Math.LN2,
+    ...(isFirst ? { validation, bitsPerToken } : {}),
     tokensPerSecond: ((trainer.steps - first) * flags.batch * flags.context) / seconds,
+    ...(place === null
+      ? {}
+      : { rank, worldSize: size, weights: weightsOf(trainer), bytes: place.exchange.bytes }),
   };
+  await trainer.close();
+  const heldOut = isFirst
+    ? `held-out loss ${validation?.toFixed(4)} (${bitsPerToken?.toFixed(3)} bits a token), `
+    : `rank ${rank} of ${size}, `;
   await print(
     flags.json
       ? JSON.stringify(record, null, 2)
-      : `${record.steps} steps: loss ${record.loss?.toFixed(4)}, held-out loss ${record.validation?.toFixed(4)} (${record.bitsPerToken.toFixed(3)} bits a token), ${Math.round(record.tokensPerSecond)} tokens/s`,
+      : `${record.steps} steps: loss ${record.loss?.toFixed(4)}, ${heldOut}${Math.round(record.tokensPerSecond)} tokens/s`,
   );
+}
+
+/** The options that make a run what it is. */
+function settingsOf(flags: TrainFlags): object {
+  const { json: _, every: __, threads: ___, recompute: ____, report: _____, ...more } = flags;
+  const { queue, rank: ______, timeout: _______, gradients, ...settings } = more;
+  return queue === undefined ? settings : { ...settings, gradients };
 }
 
 function tooShort(found: number, needed: number): BlockscaleError {

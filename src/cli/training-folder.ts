@@ -7,6 +7,7 @@ import { hasKeys, parsed } from "../jobs/spec.ts";
 import type { RangesByLayer } from "../report/training/report.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { createTrainer, type NewModel } from "../train/create.ts";
+import type { DataParallel } from "../train/data-parallel.ts";
 import { warmupCosine } from "../train/options.ts";
 import type { Trainer } from "../train/trainer.ts";
 import type { TrainFlags } from "./train.ts";
@@ -33,6 +34,7 @@ export async function begin(
   settings: object,
   flags: TrainFlags,
   beginning: NewModel | ReadonlyMap<string, Source>,
+  dataParallel?: DataParallel,
 ): Promise<{ trainer: Trainer; log: Log }> {
   const options = {
     recipe: flags.recipe,
@@ -44,6 +46,7 @@ export async function begin(
     counts: flags.report !== undefined,
     lora: flags.lora === undefined ? undefined : { rank: flags.lora, targets: flags.loraTargets },
     seed: flags.seed,
+    dataParallel,
   };
   const names = (await readdir(out)).filter((name) => CHECKPOINT.test(name));
   const newest = names.sort((a, b) => Number(CHECKPOINT.exec(b)![1]) - Number(CHECKPOINT.exec(a)![1]))[0];

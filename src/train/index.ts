@@ -5,6 +5,7 @@
 
 export type { OperandName, RangeCounts } from "./counts.ts";
 export { createTrainer, type NewModel } from "./create.ts";
+export type { DataParallel, RankStep } from "./data-parallel.ts";
 export type { LoraOptions } from "./lora.ts";
 export { type Schedule, type TrainerOptions, warmupCosine } from "./options.ts";
 export type { OperandFormat, Recipe, RecipeName } from "./recipes.ts";

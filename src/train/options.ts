@@ -1,5 +1,6 @@
 import { checkKnown } from "../tensor/options.ts";
 import type { Variant } from "../wasm/builds.ts";
+import { checkDataParallel, type DataParallel } from "./data-parallel.ts";
 import { checkLora, type Lora, type LoraOptions } from "./lora.ts";
 import type { Moments } from "./parameters.ts";
 import { type Recipe, type RecipeName, recipeOf } from "./recipes.ts";
@@ -40,6 +41,8 @@ export interface TrainerOptions {
   readonly recompute?: boolean | undefined;
   /** Left out, all weights are trained. */
   readonly lora?: LoraOptions | undefined;
+  /** This trainer's place among several, on other machines say, that train one model together. */
+  readonly dataParallel?: DataParallel | undefined;
   /** Seed of stochastic rounding, a whole number below 2^32; 0 if left out. */
   readonly seed?: number | undefined;
   readonly variant?: Variant | undefined;
@@ -67,6 +70,7 @@ export type TrainerSettings = Required<
   readonly moments: Moments;
   readonly recompute: boolean;
   readonly lora: Lora | null;
+  readonly dataParallel: DataParallel | null;
 };
 
 const OPTIONS = [
@@ -83,6 +87,7 @@ const OPTIONS = [
   "moments",
   "recompute",
   "lora",
+  "dataParallel",
   "variant",
   "signal",
 ];
@@ -125,5 +130,6 @@ export function checkOptions(options: TrainerOptions): TrainerSettings {
     moments,
     recompute: options.recompute ?? false,
     lora: options.lora === undefined ? null : checkLora(options.lora),
+    dataParallel: checkDataParallel(options.dataParallel),
   };
 }

@@ -6,6 +6,7 @@ import { kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { BatchSize, Buffers } from "./buffers.ts";
 import type { OperandName, RangeCounts } from "./counts.ts";
+import { exchangeGradients } from "./data-parallel.ts";
 import { adapterFiles, modelFiles, OPTIMIZER, optimizerFile } from "./files.ts";
 import type { SeenLinear } from "./layer.ts";
 import type { TrainingMember } from "./member.ts";
@@ -72,14 +73,20 @@ export class Trainer {
 
   /**
    * One step: forward, backward, AdamW.
-   * @param ids tokens [batch, length + 1]: each but the last of a row predicts the next one
+   * @param ids tokens [batch, length + 1]: each but the last of a row predicts the next one. With
+   * `dataParallel` this rank's share of the batch
    * @param parts micro-batches that the batch is cut into (gradient accumulation): less memory, the same step
    * @throws BlockscaleError `option`: another shape, tokens outside the vocabulary;
    * `dialect`: the loss is no number any more
    */
   async step(ids: Int32Array, shape: readonly [number, number], parts = 1): Promise<StepResult> {
-    const { betas, epsilon, weightDecay, clip, learningRate, schedule } = this.#settings;
-    const loss = await this.#run(ids, shape, true, parts);
+    const { betas, epsilon, weightDecay, clip, learningRate, schedule, dataParallel } = this.#settings;
+    const own = await this.#run(ids, shape, true, parts);
+    const { program, parameters } = this.#member;
+    const loss =
+      dataParallel === null
+        ? own
+        : await exchangeGradients(dataParallel, program, parameters, this.#steps + 1, own);
     await this.#members.run({ kind: "measure" });
     const { norm, bad } = this.#member.optimizer.norm();
     if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
@@ -143,11 +150,20 @@ export class Trainer {
       throw wrongArgument("step: parts", `a divisor of the batch, ${batch}`, parts, "Leave it out for 1.");
     const size = batch / parts;
     const tokens = batch * (width - 1);
+    // Stochastic rounding draws for each micro-batch what a trainer of the whole batch would draw.
+    const { rank, size: ranks } = this.#settings.dataParallel ?? { rank: 0, size: 1 };
+    const first = rank * parts;
     let loss = 0;
     for (let part = 0; part < parts; part++) {
       const rows = ids.subarray(part * size * width, (part + 1) * size * width);
       const gradients = !withGradients ? "none" : part === 0 ? "first" : "more";
-      loss += await this.#pass(rows, { batch: size, length: width - 1 }, 1 / tokens, gradients, part);
+      loss += await this.#pass(
+        rows,
+        { batch: size, length: width - 1 },
+        1 / (tokens * ranks),
+        gradients,
+        first + part,
+      );
     }
     return loss / tokens;
   }

@@ -1,4 +1,4 @@
-// Conversions by a queue, with a real Redis: node test/queue/run.mjs [seed]. Ends with `N passed, N failed`.
+// Conversions, evaluations and training by several machines, with a real Redis: node test/queue/run.mjs [seed]. Ends with `N passed, N failed`.
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -29,6 +29,7 @@ import {
   startS3,
   stop,
 } from "./support.mjs";
+import { checkTraining } from "./training.mjs";
 
 const seed = Number(process.argv[2] ?? 19);
 installRedis();
@@ -325,6 +326,8 @@ await check("jobs of strangers fail, and stop neither worker nor status", async 
   await queue.obliterate({ force: true });
   await queue.close();
 });
+
+await checkTraining(port);
 
 await check("no secret is told, or kept by Redis", async () => {
   const wrong = `redis://user:s3cret-2@127.0.0.1:${port}`;

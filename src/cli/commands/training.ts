@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { GRADIENT_FORMATS } from "../../jobs/gradients.ts";
 import { recipes } from "../../train/recipes.ts";
 import { TRAIN_HELP } from "../help.ts";
 import { train } from "../train.ts";
@@ -59,6 +60,18 @@ export function trainingCommand(command: Command, signal: AbortSignal): void {
       within(1, 2 ** 31),
       200,
     )
+    .option(
+      "--queue <redis>",
+      "train on several machines that meet on redis://HOST:PORT, or rediss:// for TLS",
+    )
+    .option("--world-size <n>", "how many machines: each takes a share of every batch", within(1, 1024))
+    .option("--rank <n>", "which of them this one is, from 0 on; 0 writes OUT", within(0, 1023))
+    .addOption(
+      new Option("--gradients <format>", "what machines send: float32, or E4M3 with a scale for 32 values")
+        .choices(GRADIENT_FORMATS)
+        .default("fp8"),
+    )
+    .option("--timeout <s>", "seconds to wait for another machine", within(1, 86400), 120)
     .option(
       "--report <file>",
       "write an HTML page with the loss curves, the speed, and the effect of rounding on each layer",

@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { isIP } from "node:net";
+import type { Redis } from "ioredis";
 import { BlockscaleError } from "../../tensor/errors.ts";
 
 /** Name of the one queue that all workers of a Redis take from. */
@@ -100,13 +101,26 @@ function loadLibraries(): [bullmq: Libraries, ioredis: typeof import("ioredis")]
  * @throws BlockscaleError `option`: a library is missing; `io`: no Redis
  */
 export async function openLibrary(connection: Connection): Promise<Libraries> {
-  const [bullmq, { Redis }] = loadLibraries();
-  // The first connection must succeed; later ones are tried again until they do.
+  const [bullmq] = loadLibraries();
+  (await openRedis(connection)).disconnect();
+  return bullmq;
+}
+
+/**
+ * A connection to a Redis that has answered.
+ * @param commandTimeout milliseconds after which a command fails; left out, it waits until Redis is there
+ * @throws BlockscaleError `option`: a library is missing; `io`: no Redis
+ */
+export async function openRedis(connection: Connection, commandTimeout?: number): Promise<Redis> {
+  const [, { Redis }] = loadLibraries();
+  let isOpen = false;
   const redis = new Redis({
     ...connection,
     lazyConnect: true,
-    retryStrategy: () => null,
+    // The first connection must succeed; later ones are tried again until they do.
+    retryStrategy: (times) => (isOpen ? connection.retryStrategy(times) : null),
     connectTimeout: 10_000,
+    ...(commandTimeout === undefined ? {} : { commandTimeout }),
   });
   let reason: unknown;
   redis.on("error", (error) => {
@@ -115,7 +129,10 @@ export async function openLibrary(connection: Connection): Promise<Libraries> {
   try {
     await redis.connect();
     await redis.ping();
+    isOpen = true;
+    return redis;
   } catch (cause) {
+    redis.disconnect();
     const why = reason ?? cause;
     throw new BlockscaleError("io", {
       where: "--queue",
@@ -123,8 +140,5 @@ export async function openLibrary(connection: Connection): Promise<Libraries> {
       got: why instanceof Error ? why.message || why.name : "no answer",
       fix: "Start redis-server there, or check address, password and certificate.",
     });
-  } finally {
-    redis.disconnect();
   }
-  return bullmq;
 }

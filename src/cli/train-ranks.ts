@@ -1,0 +1,90 @@
+import { createHash } from "node:crypto";
+import { GradientExchange, type GradientFormat } from "../jobs/gradients.ts";
+import { parseQueue } from "../jobs/queue/connection.ts";
+import { RedisRanks } from "../jobs/queue/ranks.ts";
+import { load } from "../load.ts";
+import { compileForModels } from "../model/build.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import type { Trainer } from "../train/trainer.ts";
+import { version } from "./version.ts";
+
+export interface RankFlags {
+  readonly queue?: string;
+  readonly rank?: number;
+  readonly worldSize?: number;
+  readonly gradients: GradientFormat;
+  readonly timeout: number;
+  readonly batch: number;
+  readonly parts: number;
+}
+
+/** This machine's place among those of `train --queue`. */
+export class TrainingRank {
+  readonly exchange: GradientExchange;
+  readonly #ranks: RedisRanks;
+
+  private constructor(ranks: RedisRanks, exchange: GradientExchange) {
+    this.#ranks = ranks;
+    this.exchange = exchange;
+  }
+
+  /**
+   * @returns `null` for a run on one machine
+   * @throws BlockscaleError `option`: flags that do not go together; `io`: no Redis
+   */
+  static async open(flags: RankFlags, signal: AbortSignal): Promise<TrainingRank | null> {
+    const { queue, rank, worldSize: size, gradients: format, timeout, batch, parts } = flags;
+    if (queue === undefined && rank === undefined && size === undefined) return null;
+    if (queue === undefined || rank === undefined || size === undefined || rank >= size)
+      throw wrongFlags("--queue, --world-size N, and a --rank from 0 to N - 1", `${rank} of ${size}`);
+    if (batch % (size * parts) !== 0)
+      throw wrongFlags(`a --batch that ${size} ranks of ${parts} parts can share`, String(batch));
+    const ranks = await RedisRanks.open(parseQueue(queue), { rank, size, timeout, signal });
+    return new TrainingRank(ranks, new GradientExchange(ranks, { rank, size, format }, await load()));
+  }
+
+  /** Waits for the other ranks, and makes sure that they are about to train the same. */
+  async join(trainer: Trainer, options: object, ids: Int32Array): Promise<void> {
+    await this.#ranks.join({
+      version: version(),
+      build: compileForModels().variant,
+      options: digestOf([Buffer.from(JSON.stringify(options))]),
+      text: digestOf([ids]),
+      step: trainer.steps,
+      weights: weightsOf(trainer),
+    });
+  }
+
+  /** Makes sure that all ranks have the same weights. */
+  async agree(trainer: Trainer): Promise<void> {
+    await this.exchange.agree(trainer.steps, weightsOf(trainer));
+  }
+
+  async stop(error: unknown): Promise<void> {
+    await this.#ranks.stop(error);
+  }
+
+  async close(): Promise<void> {
+    await this.#ranks.close();
+  }
+}
+
+/** SHA-256 of all weights, in the order of their names. */
+export function weightsOf(trainer: Trainer): string {
+  return digestOf(trainer.names.map((name) => trainer.weight(name)));
+}
+
+function digestOf(arrays: readonly (Uint8Array | Int32Array | Float32Array)[]): string {
+  const hash = createHash("sha256");
+  for (const array of arrays) hash.update(array);
+  return hash.digest("hex");
+}
+
+function wrongFlags(expected: string, got: string): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: "train: ranks",
+    expected,
+    got,
+    fix: "Give all machines the same command, each with its own --rank; leave all of these out for one machine.",
+  });
+}

@@ -1,0 +1,268 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
+import type { Redis } from "ioredis";
+import { isRecord } from "../../tensor/checks.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
+import type { Transport } from "../gradients.ts";
+import { hasKeys } from "../spec.ts";
+import { type Connection, openRedis, refusalOf } from "./connection.ts";
+
+const PREFIX = "blockscale:train";
+/** Bytes of one value in Redis, which takes at most 512 MiB. */
+const PIECE = 1 << 26;
+/** Pauses between two looks, in milliseconds. */
+const [SHORTEST, LONGEST] = [1, 50];
+/** Most characters of what a rank says of itself. */
+const MOST = 2000;
+/** Where a run has its keys in Redis: `session` names the run under way. */
+const SESSION = `${PREFIX}:session`;
+
+export interface RankOptions {
+  readonly rank: number;
+  readonly size: number;
+  /** Seconds that a rank waits for another one, or for Redis. */
+  readonly timeout: number;
+  readonly signal: AbortSignal;
+}
+
+/** What must be the same on all ranks, by what it is: "text", "options". */
+export type Agreed = Readonly<Record<string, string | number>>;
+
+/**
+ * The ranks of one training run, which meet on a Redis. Rank 0 begins a session; the others say in it what
+ * they are about to train; when all are there and agree, rank 0 lets them go. Values pass through keys that are
+ * removed when all have read them, and expire if nobody does.
+ */
+export class RedisRanks implements Transport {
+  readonly #redis: Redis;
+  readonly #options: RankOptions;
+  /** Keys of what this rank has sent, by its name. */
+  readonly #sent = new Map<string, string[]>();
+  #session = "";
+
+  private constructor(redis: Redis, options: RankOptions) {
+    this.#redis = redis;
+    this.#options = options;
+  }
+
+  /** @throws BlockscaleError `option`: a library is missing; `io`: no Redis */
+  static async open(connection: Connection, options: RankOptions): Promise<RedisRanks> {
+    const redis = await openRedis(connection, 1000 * options.timeout);
+    redis.on("error", () => {});
+    return new RedisRanks(redis, options);
+  }
+
+  /**
+   * Waits until all ranks are there.
+   * @throws BlockscaleError `io`: not in time; `option`: a rank is about to train something else
+   */
+  async join(own: Agreed): Promise<void> {
+    await (this.#options.rank === 0 ? this.#lead(own) : this.#follow(own));
+  }
+
+  async #lead(own: Agreed): Promise<void> {
+    const session = randomUUID();
+    this.#session = session;
+    await this.#set(SESSION, session);
+    const lives = ["0"];
+    for (let rank = 1; rank < this.#options.size; rank++) {
+      const hello = await this.#wait(rank, this.#key(`hello:${rank}`));
+      lives.push(checkHello(hello, rank, own));
+    }
+    await this.#set(this.#key("go"), JSON.stringify(lives));
+  }
+
+  async #follow(own: Agreed): Promise<void> {
+    const life = randomUUID();
+    const { rank } = this.#options;
+    await this.#until(0, async () => {
+      if (this.#session !== "") await this.#refuseStopped();
+      const session = (await this.#ask((redis) => redis.get(SESSION))) ?? "";
+      if (!/^[0-9a-f-]{36}$/.test(session)) return null;
+      const go = await this.#ask((redis) => redis.get(keyOf(session, "go")));
+      // A rank 0 that died leaves a session that has begun without this rank: another one will take its place.
+      if (go !== null) return isListed(go, rank, life) ? true : null;
+      this.#session = session;
+      await this.#set(this.#key(`hello:${rank}`), JSON.stringify({ life, own }));
+      return null;
+    });
+  }
+
+  async send(name: string, bytes: Uint8Array): Promise<void> {
+    const keys: string[] = [];
+    this.#sent.set(name, keys);
+    for (let at = 0; at < bytes.length; at += PIECE) {
+      keys.push(this.#key(`${name}:${this.#options.rank}:${at}`));
+      const piece = bytes.subarray(at, at + PIECE);
+      await this.#set(keys.at(-1)!, Buffer.from(piece.buffer, piece.byteOffset, piece.length));
+    }
+  }
+
+  async receive(rank: number, name: string, length: number): Promise<Uint8Array> {
+    const pieces: Buffer[] = [];
+    for (let at = 0; at < length; at += PIECE) {
+      const piece = await this.#wait(rank, this.#key(`${name}:${rank}:${at}`));
+      if (piece.length !== Math.min(PIECE, length - at)) throw otherLength(rank, length, at + piece.length);
+      pieces.push(piece);
+    }
+    return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
+  }
+
+  async forget(name: string): Promise<void> {
+    await this.#ask((redis) => redis.del(this.#sent.get(name) ?? []));
+    this.#sent.delete(name);
+  }
+
+  /** Tells the other ranks why this one stops. */
+  async stop(error: unknown): Promise<void> {
+    const { rank } = this.#options;
+    const reason = (error instanceof Error ? error.message : String(error)).slice(0, MOST);
+    await this.#set(this.#key("stop"), JSON.stringify({ rank, reason }), true).catch(() => {});
+  }
+
+  /** Ends the session and the connection. */
+  async close(): Promise<void> {
+    const { rank } = this.#options;
+    const redis = this.#redis;
+    if (rank === 0 && redis.status === "ready") {
+      const session = await redis.get(SESSION).catch(() => null);
+      if (session === this.#session) await redis.del(SESSION).catch(() => 0);
+    }
+    redis.disconnect();
+  }
+
+  #key(name: string): string {
+    return keyOf(this.#session, name);
+  }
+
+  async #set(key: string, value: string | Buffer, onlyFirst = false): Promise<void> {
+    const seconds = 2 * this.#options.timeout + 60;
+    await this.#ask((redis) =>
+      onlyFirst ? redis.set(key, value, "EX", seconds, "NX") : redis.set(key, value, "EX", seconds),
+    );
+  }
+
+  /** Waits until a key has a value. */
+  #wait(rank: number, key: string): Promise<Buffer> {
+    return this.#until(rank, async () => {
+      const [value, session] = await this.#ask((redis) => redis.mgetBuffer(key, SESSION));
+      if (value) return value;
+      await this.#refuseStopped();
+      if (session && session.toString() !== this.#session) throw replaced();
+      return null;
+    });
+  }
+
+  async #refuseStopped(): Promise<void> {
+    const stop = await this.#ask((redis) => redis.get(this.#key("stop")));
+    if (stop !== null) throw stopped(stop.slice(0, 2 * MOST));
+  }
+
+  /** @param rank that is waited for */
+  async #until<T>(rank: number, look: () => Promise<T | null>): Promise<T> {
+    const { timeout, signal } = this.#options;
+    const end = performance.now() + 1000 * timeout;
+    for (let pause = SHORTEST; ; pause = Math.min(LONGEST, 2 * pause)) {
+      signal.throwIfAborted();
+      const found = await look();
+      if (found !== null) return found;
+      if (performance.now() > end) throw late(rank, timeout);
+      await setTimeout(pause);
+    }
+  }
+
+  async #ask<T>(command: (redis: Redis) => Promise<T>): Promise<T> {
+    try {
+      return await command(this.#redis);
+    } catch (cause) {
+      const error = refusalOf(cause);
+      if (error instanceof BlockscaleError) throw error;
+      throw new BlockscaleError(
+        "io",
+        {
+          where: "--queue",
+          expected: `a Redis that answers within ${this.#options.timeout} s`,
+          got: cause instanceof Error ? cause.message : "no answer",
+          fix: "Start all ranks again: they go on from the last checkpoint.",
+        },
+        { cause },
+      );
+    }
+  }
+}
+
+function keyOf(session: string, name: string): string {
+  return `${PREFIX}:${session}:${name}`;
+}
+
+/** @returns which process has said so */
+function checkHello(bytes: Buffer, rank: number, own: Agreed): string {
+  const hello = bytes.length > MOST ? null : parse(bytes.toString());
+  if (!hasKeys(hello, ["life", "own"]) || typeof hello.life !== "string" || !isRecord(hello.own))
+    throw new BlockscaleError("format", {
+      where: `train: rank ${rank}`,
+      expected: "what it is about to train",
+      got: "something else",
+      fix: "Give this run a Redis, or a database of one, by itself.",
+    });
+  const theirs = hello.own as Agreed;
+  const other = Object.keys(own).find((name) => own[name] !== theirs[name]);
+  if (other === undefined) return hello.life;
+  throw new BlockscaleError("option", {
+    where: `train: rank ${rank}`,
+    expected: `the ${other} of rank 0, ${own[other]}`,
+    got: String(JSON.stringify(theirs[other] ?? "none")).slice(0, 100),
+    fix: "Give all ranks the same command but for --rank, the same files, and an OUT that they share.",
+  });
+}
+
+/** Whether rank 0 has counted this very process in. */
+function isListed(go: string, rank: number, life: string): boolean {
+  const lives = parse(go);
+  return Array.isArray(lives) && lives[rank] === life;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function late(rank: number, timeout: number): BlockscaleError {
+  return new BlockscaleError("io", {
+    where: `train: rank ${rank}`,
+    expected: `it to come within ${timeout} s (--timeout)`,
+    got: "nothing",
+    fix: "Start all ranks again: they go on from the last checkpoint.",
+  });
+}
+
+function stopped(stop: string): BlockscaleError {
+  const { rank, reason } = (parse(stop) ?? {}) as { rank?: unknown; reason?: unknown };
+  return new BlockscaleError("io", {
+    where: `train: rank ${Number(rank)}`,
+    expected: "it to go on",
+    got: `it stopped: ${String(reason).slice(0, MOST).replace(/\.$/, "")}`,
+    fix: "Cure that, then start all ranks again: they go on from the last checkpoint.",
+  });
+}
+
+function replaced(): BlockscaleError {
+  return new BlockscaleError("io", {
+    where: "train: --queue",
+    expected: "one training run at a time on a database of Redis",
+    got: "another rank 0 that has begun",
+    fix: "Stop one of both, or give it another database: redis://HOST:PORT/1.",
+  });
+}
+
+function otherLength(rank: number, expected: number, got: number): BlockscaleError {
+  return new BlockscaleError("format", {
+    where: `train: rank ${rank}`,
+    expected: `${expected} bytes`,
+    got: `${got} bytes`,
+    fix: "Give this run a Redis, or a database of one, by itself.",
+  });
+}
