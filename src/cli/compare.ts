@@ -144,7 +144,7 @@ function refuseNoise(where: string, tensors: readonly ComparedTensor[], least: n
   throw new BlockscaleError("format", {
     where,
     expected: `an SQNR of at least ${least} dB`,
-    got: `${below.length} tensors below it; first of all ${tensorNamed(below[0]!.name)} with ${decibels(sqnrOf(below[0]!))} dB`,
+    got: `${counted(below)} below it; first of all ${tensorNamed(below[0]!.name)} with ${decibels(sqnrOf(below[0]!))} dB`,
     fix: "Keep these weights as they are (--exclude), or ask for less.",
   });
 }
