@@ -77,7 +77,7 @@ interface Comparison extends Pick<Report, "survey"> {
   readonly a: string;
   readonly b: string;
   readonly tensors: readonly ComparedTensor[];
-  /** Of both sides, several of pipelines; the scales of the second, if it has any, were read. */
+  /** The figures of both sides, several of pipelines; the scales of the second, if it has any, were read. */
   readonly inspections: readonly [readonly Inspection[], readonly Inspection[]];
 }
 

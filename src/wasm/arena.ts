@@ -73,8 +73,8 @@ export class Arena {
   }
 
   /**
-   * Grows at once for what will be kept, so many bytes in all, gaps included, if the host goes along: V8 looks for
-   * garbage each time a large memory grows, be it by little.
+   * Grows at once for what will be kept, so many bytes in all, gaps included, if the host goes along: V8
+   * looks for garbage each time a large memory grows, be it by little.
    */
   expect(bytes: number): void {
     const kept = this.#residents.reduce((sum, { start, end }) => sum + end - start, this.#base);
