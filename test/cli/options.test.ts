@@ -29,7 +29,7 @@ test("compare ends with a verdict, and with 1 below the SQNR that is asked for",
     /2 tensors, 1 of them without loss; the least SQNR is 3[12]\.\d\d dB, of model\.layers\.0/,
   );
   const bad = await blockscale("compare", input, output, "--min-sqnr", "40");
-  expect([bad.code, bad.err]).toEqual([1, expect.stringMatching(/1 tensors below it/)]);
+  expect([bad.code, bad.err]).toEqual([1, expect.stringMatching(/1 tensor below it/)]);
   expect((await blockscale("compare", input, input)).out).toMatch(/2 tensors: nothing was lost\.\n$/);
 });
 
