@@ -151,4 +151,40 @@ export const tests = [
       });
     },
   },
+  {
+    name: "tensors by layer, one looked at closely, a block of it; two checkpoints compared; a model run",
+    browsers: ["webkit"],
+    seconds: 150,
+    async body(env) {
+      await withModel(env, {}, async (page) => {
+        await page.evaluate(() => document.querySelector(".table-tools input[type=checkbox]").click());
+        await until(page, () => document.querySelector("[role=treegrid] .group") !== null);
+        await page.evaluate(() => document.querySelector(".group").click());
+        await until(page, () => document.querySelectorAll("[role=treegrid] [aria-level='2']").length > 0);
+        await page.evaluate(() => document.querySelector(".table-tools input[type=checkbox]").click());
+        await until(page, () => document.querySelectorAll(".cell.name .link").length > 2);
+        await page.evaluate(() => document.querySelectorAll(".cell.name .link")[2].click());
+        await until(page, () => document.querySelectorAll("[data-testid=charts] canvas").length === 3);
+        await page.evaluate(() => {
+          const heat = document.querySelector("[data-testid=heat]");
+          heat.focus();
+          heat.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+        });
+        await until(page, () => document.querySelectorAll("[data-testid=block] td").length > 100);
+        const go = (name) =>
+          page.evaluate((view) => document.querySelector(`.views a[href="?view=${view}"]`).click(), name);
+        await go("compare");
+        await until(page, () => document.querySelector(".compare .examples button") !== null);
+        await page.evaluate(() => document.querySelectorAll(".compare .examples button")[2].click());
+        await until(page, () => /not the same model/.test(document.body.textContent));
+        await page.evaluate(() => document.querySelector(".model-line button").click());
+        await go("run");
+        await until(page, () => document.querySelector(".run .examples button") !== null);
+        await page.evaluate(() => document.querySelector(".run .examples button").click());
+        await until(page, () => /weights became/.test(document.body.textContent));
+        await page.evaluate(() => document.querySelector(".run button.primary").click());
+        await until(page, () => document.querySelector("[data-testid=positions] canvas") !== null);
+      });
+    },
+  },
 ];
