@@ -18,6 +18,6 @@ export type { WasmSource };
  * @throws BlockscaleError `wasm`: WebAssembly is refused here, or `wasm` is not a blockscale build; `option`
  */
 export async function load(options: { readonly wasm: WasmSource }): Promise<Engine> {
-  checkKnown("load", options, ["wasm"]);
-  return new Engine(instantiate(await moduleOf(options.wasm)), "custom");
+  checkKnown("load", options ?? {}, ["wasm"]);
+  return new Engine(instantiate(await moduleOf(options?.wasm)), "custom");
 }
