@@ -236,7 +236,7 @@ function vocabularyOf(tokenizer: Tokenizer, ids: Int32Array): number {
   return Math.max(tokenizer.vocabulary, ids.reduce((most, id) => Math.max(most, id), 0) + 1);
 }
 
-/** A Llama of 3.4 million parameters, or what a config.json says. */
+/** A Llama of 3.5 million parameters, or what a config.json says. */
 async function configOf(flags: TrainFlags, vocabulary: number): Promise<Json> {
   const common = { vocab_size: vocabulary, max_position_embeddings: flags.context };
   if (flags.config !== "small") {

@@ -16,7 +16,7 @@ export function trainingCommand(command: Command, signal: AbortSignal): void {
     )
     .option(
       "--config <config>",
-      '"small", 3.4 million parameters, or the config.json of a Llama or Qwen3',
+      '"small", 3.5 million parameters, or the config.json of a Llama or Qwen3',
       "small",
     )
     .addOption(
