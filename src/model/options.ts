@@ -12,7 +12,10 @@ import type { Sampling } from "./sampler.ts";
 export interface ModelOptions {
   /** Threads that share the work, each with its part of the weights; 1 if left out. */
   readonly threads?: number | undefined;
-  /** In a worker: the port of `lendModelWorkers` of its page, which then makes the threads in place of the worker. */
+  /**
+   * In a worker: the port of `lendModelWorkers` of its page, which then makes the threads in place of the
+   * worker.
+   */
   readonly workers?: MessagePort | undefined;
   /**
    * How activations meet weights that are codes: "f32" (the default) is exact; "fp8" rounds them to

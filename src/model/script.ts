@@ -9,8 +9,8 @@ export const SCRIPT: Script = {
 };
 
 /**
- * On a page: makes the workers of models that another worker opens. That worker gets `port` by `postMessage(..., [port])`,
- * and passes it to `openModel` as `workers`.
+ * On a page: makes the workers of models that another worker opens. That worker gets `port` by
+ * `postMessage(..., [port])`, and passes it to `openModel` as `workers`.
  */
 export function lendModelWorkers(): LentWorkers {
   return lendWorkers(SCRIPT);

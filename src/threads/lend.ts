@@ -8,7 +8,7 @@ import { openThread, type Script, type Thread, type Way } from "./start.ts";
 export interface LentWorkers {
   /** For the worker that uses them, and to be transferred to it. */
   readonly port: MessagePort;
-  /** Ends all of them. Call it too when the worker that uses them was terminated. */
+  /** Ends all of them, also those in use. Call it too when the worker that uses them was terminated. */
   close(): Promise<void>;
 }
 
@@ -28,33 +28,47 @@ export interface Answering {
 /** Makes workers for whoever has the port. */
 export function lendWorkers(script: Script): LentWorkers {
   const { port1: requests, port2: port } = new MessageChannel();
-  const lent: Promise<Thread | undefined>[] = [];
-  requests.onmessage = ({ data }: MessageEvent<Wanted>) => void lent.push(lend(script, data));
+  const lent = new Set<Promise<Lent>>();
+  requests.onmessage = ({ data }: MessageEvent<Wanted>) => {
+    const lending: Promise<Lent> = lend(script, data, () => lent.delete(lending));
+    lent.add(lending);
+  };
   return {
     port,
     async close() {
       requests.close();
-      for (const thread of await Promise.all(lent)) await thread?.terminate();
+      await Promise.all([...lent].map(async (lending) => (await lending).close()));
     },
   };
 }
 
-async function lend(script: Script, { work, control }: Wanted): Promise<Thread | undefined> {
+interface Lent {
+  /** Ends the worker, and tells who uses it. */
+  close(): Promise<void>;
+}
+
+/** @param ended is called when the worker is no longer wanted */
+async function lend(script: Script, { work, control }: Wanted, ended: () => void): Promise<Lent> {
   const died = (reason: string): void => control.postMessage(reason);
-  const listener = { reply: () => {}, died };
+  let thread: Thread | undefined;
   try {
     // A port can be sent once, and a silent worker is made anew: the first message has none.
-    const thread = await openThread(script, { ports: [] } satisfies Answering, listener);
-    control.onmessage = () => {
-      control.close();
-      void thread.terminate();
-    };
+    thread = await openThread(script, { ports: [] } satisfies Answering, { reply: () => {}, died });
     thread.post({ ports: [work] } satisfies Answering, [work]);
-    return thread;
   } catch (error) {
     died((error as Error).message);
-    return undefined;
   }
+  control.onmessage = () => {
+    ended();
+    control.close();
+    void thread?.terminate();
+  };
+  return {
+    async close() {
+      died("its lender ended it");
+      await thread?.terminate();
+    },
+  };
 }
 
 /** Has workers made by whoever has the other end of the port that was lent. */
@@ -71,6 +85,9 @@ export const lentBy =
     return {
       post: (message, transfer = []) => work.postMessage(message, transfer),
       hold: () => {},
-      terminate: async () => control.postMessage(null),
+      terminate: async () => {
+        work.close();
+        control.postMessage(null);
+      },
     };
   };

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { lendModelWorkers } from "../../src/model/index.ts";
 import { openModel } from "../../src/model/open.ts";
-import { lendWorkers, lentBy } from "../../src/threads/lend.ts";
-import { openThread } from "../../src/threads/start.ts";
+import { type LentWorkers, lendWorkers, lentBy } from "../../src/threads/lend.ts";
+import { openThread, type Thread } from "../../src/threads/start.ts";
 import { filesOf } from "../support/models.ts";
 
 const IDS = [1, 2, 3, 4, 5];
@@ -32,8 +32,13 @@ test("a wrong port is refused", async () => {
   });
 });
 
-/** Opens a thread that a lender makes of this script, and tells what became of it. */
-async function lentThread(source: string): Promise<string[]> {
+const kill = (thread: Thread): void => thread.post("die");
+
+/** Opens a thread that a lender makes of this script, ends it, and tells what became of it. */
+async function lentThread(
+  source: string,
+  end: (thread: Thread, lent: LentWorkers) => unknown = kill,
+): Promise<string[]> {
   const lent = lendWorkers({ source, open: () => expect.unreachable() });
   const said: string[] = [];
   const script = { source: "", open: () => expect.unreachable(), way: lentBy(lent.port) };
@@ -46,7 +51,7 @@ async function lentThread(source: string): Promise<string[]> {
   );
   if (opened instanceof Error) said.push(opened.message);
   else {
-    opened.post("die");
+    await end(opened, lent);
     said.push(await death);
     await opened.terminate();
   }
@@ -62,6 +67,10 @@ const ANSWERING = `const { parentPort } = require("node:worker_threads");
 
 test("the death of a lent worker is told", async () => {
   expect(await lentThread(ANSWERING)).toEqual(["exit code 3"]);
+});
+
+test("a lender that ends a worker in use tells who uses it", async () => {
+  expect(await lentThread(ANSWERING, (_, lent) => lent.close())).toEqual(["its lender ended it"]);
 });
 
 test("a worker that cannot be made is an error", async () => {
