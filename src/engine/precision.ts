@@ -1,4 +1,4 @@
-import { type CheckedTensor, checkArray, checkValues } from "../tensor/checks.ts";
+import { type CheckedTensor, checkArray, checkDisjoint, checkValues } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, type FormatId, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { Values, ValueType } from "../tensor/tensor.ts";
@@ -92,8 +92,13 @@ const SUMS = 9;
 /** Values whose sums are also given by themselves. */
 const PART = 16;
 
-/** Checks the room for the sums of each sixteen values. */
-function checkParts(parts: Float64Array | undefined, cols: number, elements: number): void {
+/** Checks the room for the sums of each sixteen values, which is apart from what is compared. */
+function checkParts(
+  parts: Float64Array | undefined,
+  cols: number,
+  elements: number,
+  inputs: readonly ArrayBufferView[],
+): void {
   if (parts === undefined) return;
   if (cols % PART !== 0) {
     throw new BlockscaleError("shape", {
@@ -104,6 +109,7 @@ function checkParts(parts: Float64Array | undefined, cols: number, elements: num
     });
   }
   checkArray("compare: parts", parts, "Float64Array", (2 * elements) / PART);
+  for (const input of inputs) checkDisjoint("compare: parts", parts, input);
 }
 
 /** Compares values with an array; see Engine.compare. */
@@ -116,8 +122,8 @@ export function compareArrays(
 ): Precision {
   const { type, data } = checkValues("compare: values", values);
   const n = data.length;
-  checkParts(parts, n, n);
   checkArray("compare: became", became, "Float32Array", n);
+  checkParts(parts, n, n, [data, became]);
   let precision = NOTHING;
   for (let i = 0; i < n; i += ROW_CHUNK) {
     const length = Math.min(ROW_CHUNK, n - i);
@@ -147,7 +153,7 @@ export function compareTensor(
   let precision = NOTHING;
   for (const chunk of chunksOf(grid)) {
     const n = chunk.rows * chunk.cols;
-    checkParts(parts, chunk.cols, grid.elements);
+    checkParts(parts, chunk.cols, grid.elements, [data, tensor.codes, tensor.scales]);
     const sizes = [8 * SUMS, data.BYTES_PER_ELEMENT * n, 4 * n, partsBytes(parts, n)] as const;
     arena.frame([...sizes, ...placesBytes(chunk, tensor)] as const, (sums, x, y, own, ...places) => {
       const { buffer } = arena;

@@ -182,6 +182,13 @@ describe.each(ENGINES)("compare, %s", (engineName, make) => {
     expect(() => fp8.compare(few, few, { parts: new Float64Array(3) })).toThrow(/multiple of 16/);
     const tensor = fp8.quantize(few, [3, 8], schemes.deepseekWeight);
     expect(() => fp8.compare(few, tensor, { parts: new Float64Array(3) })).toThrow(/multiple of 16/);
+    const overlapping = new Float64Array(x.buffer, 0, 4);
+    const rounded = fp8.quantize(x, [32], schemes.mxfp8);
+    for (const became of [x.slice(), rounded])
+      expect(() => fp8.compare(x, became, { parts: overlapping })).toThrow(/compare: parts.*apart from/);
+    expect(() => fp8.compare(x.slice(), x, { parts: overlapping })).toThrow(/compare: parts.*apart from/);
+    const inCodes = new Float64Array(rounded.codes.buffer, rounded.codes.byteOffset, 4);
+    expect(() => fp8.compare(x, rounded, { parts: inCodes })).toThrow(/compare: parts.*apart from/);
   });
 
   it("counts no relative error of zeros, and refuses what does not fit", async () => {
