@@ -1,17 +1,14 @@
 import { F32, Half } from "../../lanes/half";
 import { Simd } from "../../lanes/simd";
-import { MatrixRecord } from "../matrix";
+import { MATRIX_BYTES, MatrixRecord } from "../matrix";
 import { multiplyPanels, workspaceOfPanels } from "../products/panels";
 
 /** Up to this many rows of x, widening the weights in registers is faster. */
 const FEW: usize = 4;
 
-/** Bytes for the matrix that the weights are described by. */
-export const DESCRIPTION: usize = (offsetof<MatrixRecord>() + 15) & ~15;
-
-/** Bytes of working memory for `multiplyPlain`. */
+/** Bytes of working memory for `multiplyPlain`: that of the panels, behind the matrix of the weights. */
 export function workspaceOfPlain(rows: usize, cols: usize): usize {
-  return DESCRIPTION + workspaceOfPanels(rows, cols);
+  return MATRIX_BYTES + workspaceOfPanels(rows, cols);
 }
 
 /** float32 dst[rows, N] <- x[rows, K] . weights[N, K]^T of type T, which have no scales. */
@@ -33,7 +30,7 @@ export function multiplyPlain<T>(
     weights.cols = k;
     weights.stride = k * Half.size<T>();
     weights.list = 0;
-    multiplyPanels<T>(weights, 0, work + DESCRIPTION, dst, x, rows, true);
+    multiplyPanels<T>(weights, 0, work + MATRIX_BYTES, dst, x, rows, true);
     return;
   }
   for (; rows >= 2; rows -= 2, x += 8 * k, dst += 8 * n) dotRows<T>(2, dst, x, values, n, k);

@@ -1,7 +1,6 @@
 import { F32 } from "../../lanes/half";
 import { Simd } from "../../lanes/simd";
-import { MatrixRecord } from "../matrix";
-import { DESCRIPTION } from "../model/plain";
+import { MATRIX_BYTES, MatrixRecord } from "../matrix";
 import { PANEL_ROWS } from "../products/panel";
 import { addTo, PANELS, stage, TILES, Work } from "../products/panels";
 import { widenPanel } from "../products/plain-panel";
@@ -41,7 +40,7 @@ export function multiply(call: ProductCall): void {
   weights.rows = n;
   weights.cols = k;
   weights.stride = 4 * call.wStride;
-  const room = call.work + DESCRIPTION;
+  const room = call.work + MATRIX_BYTES;
   const dstStride = call.dstStride;
   const xStride = call.xStride;
   const isXTransposed = call.isXTransposed != 0;
