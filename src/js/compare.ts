@@ -44,7 +44,8 @@ function compareSpan(
   const sixteens = new Float64Array(memory.buffer, parts, parts === 0 ? 0 : 2 * Math.ceil(n / 16));
   const top = fp8Of(format).topCode;
   const isFloat = type === VALUE_TYPE_ID.f32;
-  // Sums of x^2, (x - y)^2, y^2 and x * y, even and odd elements apart, as in two lanes: of all, and of sixteen.
+  // Sums of x^2, (x - y)^2, y^2 and x * y, of all and of sixteen. Even and odd elements are apart, as in two
+  // lanes.
   const all = new Float64Array(8);
   const own = new Float64Array(8);
   for (let start = 0; start < n; start += 16) {
