@@ -15,7 +15,7 @@ const BUDGETS = {
   'import { schemes } from "blockscale"; console.log(schemes);': 1,
   'import { swizzleScales } from "blockscale/scale-layouts"; console.log(swizzleScales);': 2,
   'import { openModel } from "blockscale/model"; console.log(openModel);': 163,
-  'import { createTrainer } from "blockscale/train"; console.log(createTrainer);': 144,
+  'import { createTrainer } from "blockscale/train"; console.log(createTrainer);': 146,
 };
 
 async function bundled(project, code) {
