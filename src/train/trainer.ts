@@ -91,7 +91,7 @@ export class Trainer {
     const { norm, bad } = this.#member.optimizer.norm();
     if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
       const size = { batch: shape[0] / parts, length: shape[1] - 1 };
-      throw this.#failed(loss, this.#member.buffers(size), bad);
+      throw this.#failed(loss, own, this.#member.buffers(size), bad);
     }
     const rate = learningRate * schedule(this.#steps);
     if (!(rate >= 0 && rate < Infinity))
@@ -185,11 +185,16 @@ export class Trainer {
     return buffers.loss;
   }
 
-  /** The error of a step without finite results: it names the first tensor with NaN or Inf. */
-  #failed(loss: number, buffers: Buffers, gradient: string | undefined): BlockscaleError {
+  /**
+   * The error of a step without finite results: it names the first tensor with NaN or Inf.
+   * @param own the loss of this rank alone: where it is a number, no tensor here made that of all none
+   */
+  #failed(loss: number, own: number, buffers: Buffers, gradient: string | undefined): BlockscaleError {
     const first = Number.isFinite(loss)
       ? `the gradient of ${gradient}`
-      : (firstNonFinite(this.#program, this.config, this.#member.parameters, buffers) ?? "the logits");
+      : Number.isFinite(own)
+        ? "on another rank"
+        : (firstNonFinite(this.#program, this.config, this.#member.parameters, buffers) ?? "the logits");
     return new BlockscaleError("dialect", {
       where: `trainer: step ${this.#steps + 1}`,
       expected: "a loss and gradients that are numbers",

@@ -208,6 +208,14 @@ describe("ranks", () => {
     expect(errors[1]).toBe(errors[0]);
   });
 
+  test("a loss that is no number on one rank is not laid to the tensors of another", async () => {
+    const dataParallel = { rank: 0, size: 2, exchange: async () => Number.NaN };
+    const trainer = await createTrainer({ config, seed: 3 }, { dataParallel });
+    await expect(trainer.step(idsOf(0), [rows, 17])).rejects.toThrow(
+      "a loss of NaN; the first tensor that holds NaN or Inf is on another rank",
+    );
+  });
+
   test("that hold other weights do not agree", async () => {
     const memory = new Memory();
     const found = await Promise.allSettled(
