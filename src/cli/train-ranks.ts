@@ -39,8 +39,9 @@ export class TrainingRank {
       throw wrongFlags("--queue, --world-size N, and a --rank from 0 to N - 1", `${rank} of ${size}`);
     if (batch % (size * parts) !== 0)
       throw wrongFlags(`a --batch that ${size} ranks of ${parts} parts can share`, String(batch));
+    const engine = await load();
     const ranks = await RedisRanks.open(parseQueue(queue), { rank, size, timeout, signal });
-    return new TrainingRank(ranks, new GradientExchange(ranks, { rank, size, format }, await load()));
+    return new TrainingRank(ranks, new GradientExchange(ranks, { rank, size, format }, engine));
   }
 
   /** Waits for the other ranks, and makes sure that they are about to train the same. */

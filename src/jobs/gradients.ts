@@ -38,7 +38,7 @@ const MAGIC = 0x47525342; // "BSRG", little-endian
 const { block } = schemes.mxfp8;
 
 /** The length of a message of so many gradients: a head of 40 bytes, codes, scales. */
-export function messageBytes({ format, count }: Pick<Head, "format" | "count">): number {
+function messageBytes({ format, count }: Pick<Head, "format" | "count">): number {
   return HEAD + (format === "f32" ? 4 * count : count + Math.ceil(count / block[1]));
 }
 

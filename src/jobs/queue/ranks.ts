@@ -4,7 +4,7 @@ import type { Redis } from "ioredis";
 import { isRecord } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Transport } from "../gradients.ts";
-import { hasKeys } from "../spec.ts";
+import { hasKeys, parsed } from "../spec.ts";
 import { type Connection, openRedis, refusalOf } from "./connection.ts";
 
 const PREFIX = "blockscale:train";
@@ -47,9 +47,7 @@ export class RedisRanks implements Transport {
 
   /** @throws BlockscaleError `option`: a library is missing; `io`: no Redis */
   static async open(connection: Connection, options: RankOptions): Promise<RedisRanks> {
-    const redis = await openRedis(connection, 1000 * options.timeout);
-    redis.on("error", () => {});
-    return new RedisRanks(redis, options);
+    return new RedisRanks(await openRedis(connection, 1000 * options.timeout), options);
   }
 
   /**
@@ -113,8 +111,9 @@ export class RedisRanks implements Transport {
     this.#sent.delete(name);
   }
 
-  /** Tells the other ranks why this one stops. */
+  /** Tells the other ranks why this one stops, if it has met them and Redis is there. */
   async stop(error: unknown): Promise<void> {
+    if (this.#session === "" || this.#redis.status !== "ready") return;
     const { rank } = this.#options;
     const reason = (error instanceof Error ? error.message : String(error)).slice(0, MOST);
     await this.#set(this.#key("stop"), JSON.stringify({ rank, reason }), true).catch(() => {});
@@ -197,7 +196,7 @@ function keyOf(session: string, name: string): string {
 
 /** @returns which process has said so */
 function checkHello(bytes: Buffer, rank: number, own: Agreed): string {
-  const hello = bytes.length > MOST ? null : parse(bytes.toString());
+  const hello = bytes.length > MOST ? undefined : parsed(bytes.toString());
   if (!hasKeys(hello, ["life", "own"]) || typeof hello.life !== "string" || !isRecord(hello.own))
     throw new BlockscaleError("format", {
       where: `train: rank ${rank}`,
@@ -218,16 +217,8 @@ function checkHello(bytes: Buffer, rank: number, own: Agreed): string {
 
 /** Whether rank 0 has counted this very process in. */
 function isListed(go: string, rank: number, life: string): boolean {
-  const lives = parse(go);
+  const lives = parsed(go);
   return Array.isArray(lives) && lives[rank] === life;
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }
 
 function late(rank: number, timeout: number): BlockscaleError {
@@ -240,7 +231,7 @@ function late(rank: number, timeout: number): BlockscaleError {
 }
 
 function stopped(stop: string): BlockscaleError {
-  const { rank, reason } = (parse(stop) ?? {}) as { rank?: unknown; reason?: unknown };
+  const { rank, reason } = (parsed(stop) ?? {}) as { rank?: unknown; reason?: unknown };
   return new BlockscaleError("io", {
     where: `train: rank ${Number(rank)}`,
     expected: "it to go on",
