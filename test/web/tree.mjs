@@ -130,4 +130,28 @@ export const tests = [
       });
     },
   },
+  {
+    name: "tree: layers 1 and 01 are two groups",
+    browsers: ["chromium"],
+    async body(env) {
+      const path = join(env.folder, "zeros.safetensors");
+      const names = ["h.1.a", "h.01.a", "h.1.b", "h.01.b"];
+      writeTensors(
+        path,
+        names.map((name) => ({ name, ...VECTOR })),
+      );
+      await withPage(env, async (page) => {
+        await openFiles(page, path);
+        await page.getByLabel("By layer").check();
+        await wait(page, 1);
+        await page.locator(".group").click();
+        await wait(page, 3);
+        assert.deepEqual(
+          (await rows(page)).map(([name]) => name),
+          ["h", "01", "1"],
+        );
+        await page.getByLabel("By layer").uncheck();
+      });
+    },
+  },
 ];

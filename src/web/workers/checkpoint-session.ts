@@ -297,9 +297,12 @@ function weightsOf({ opened, missingScale }: Open): ReadonlyMap<string, Weight> 
   return new Map(weights.map((weight) => [weight.name, weight]));
 }
 
-/** Places of tensors in the order of their names, in which layer 2 comes before layer 10. */
+/**
+ * Places of tensors in the order of their names, in which layer 2 comes before layer 10, and all of layer 01
+ * before layer 1.
+ */
 function ranksOf(tensors: readonly InspectedTensor[]): Uint32Array {
-  const keys = tensors.map(({ name }) => name.replace(/\d+/g, (digits) => digits.padStart(8, "0")));
+  const keys = tensors.map(({ name }) => name.replace(/\d+/g, (digits) => digits.padStart(8, "0") + digits));
   const ranks = new Uint32Array(tensors.length);
   const inOrder = [...keys.keys()].sort((a, b) => (keys[a]! < keys[b]! ? -1 : 1));
   for (const [rank, i] of inOrder.entries()) ranks[i] = rank;
