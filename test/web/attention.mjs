@@ -1,7 +1,7 @@
 // Where the reader's attention is led: the focus, what is said aloud, hints for hands and keyboards, nothing that jumps.
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { openFiles, planned, startAnd, withPage } from "./browser.mjs";
+import { openFiles, planned, startAnd, startAndPause, withPage } from "./browser.mjs";
 import { writeFile, writeLarge, writeSmall, writeTensors } from "./checkpoints.mjs";
 
 function small(env) {
@@ -17,6 +17,7 @@ const focused = (page, selector) =>
 export const tests = [
   {
     name: "attention: the focus goes to what appeared after open, convert, cancel and done, and Done is said",
+    seconds: 120,
     async body(env) {
       const input = join(env.folder, `attention-large-${env.browser}.safetensors`);
       writeLarge(input, 2e8);
@@ -30,9 +31,10 @@ export const tests = [
         await page.getByText("Nothing unfinished was kept.").waitFor();
         await focused(page, "#convert-heading");
         await page.locator(".outcome > button").focus();
-        await page.keyboard.press("Enter");
+        await startAndPause(page);
         await focused(page, "#run-heading");
         assert.equal(await said.textContent(), "Converting");
+        await page.getByRole("button", { name: "Resume" }).click();
         await page.getByTestId("done").waitFor();
         await focused(page, "[data-testid=change]");
         assert.equal(await said.textContent(), "Done");
@@ -74,7 +76,7 @@ export const tests = [
           return [...seen];
         });
         await page.getByTestId("done").waitFor();
-        assert.ok((await page.locator(".sqnr-section canvas").count()) === 1);
+        assert.equal(await page.locator(".sqnr-section canvas").count(), 1);
         assert.equal(places.length, 1, places.join(" | "));
       });
     },

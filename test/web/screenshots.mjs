@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { serve } from "../../.config/serve.mjs";
 import { closeBrowsers, withPage } from "./browser.mjs";
-import { inputsIn, press, STATES } from "./states.mjs";
+import { chooseLanguage, inputsIn, STATES, settled } from "./states.mjs";
 
 const [out = "screenshots", look = "", state = ""] = process.argv.slice(2);
 
@@ -25,12 +25,8 @@ async function wear(page, { size, language = "en", ...media }) {
   await page.setViewportSize(size);
   const session = await page.context().newCDPSession(page);
   await session.send("Emulation.setTouchEmulationEnabled", { enabled: size === PHONE });
-  if ((await page.evaluate(() => document.documentElement.lang)) !== language) {
-    await press(page, ".settings button");
-    await page.locator(`html[lang=${language}]`).waitFor({ state: "attached" });
-  }
-  // Charts and rows are drawn anew.
-  await page.waitForTimeout(300);
+  await chooseLanguage(page, language);
+  await settled(page);
 }
 
 /** States of the panel and of dialogs are seen as the window shows them; the others whole. */

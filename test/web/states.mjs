@@ -42,6 +42,24 @@ export const press = (page, selector) =>
     .first()
     .evaluate((button) => button.click());
 
+/** Shows the page in English (`en`) or Chinese (`zh-Hans`). */
+export async function chooseLanguage(page, tag) {
+  if ((await page.evaluate(() => document.documentElement.lang)) === tag) return;
+  await press(page, ".settings button");
+  await page.locator(`html[lang=${tag}]`).waitFor({ state: "attached" });
+}
+
+/** Waits until a change is to be seen: charts and rows are drawn anew, and colours change step by step. */
+export async function settled(page) {
+  await page.waitForTimeout(200);
+  await page.evaluate(async () => {
+    const frame = () => new Promise(requestAnimationFrame);
+    for (let i = 0; i < 2; i++) await frame();
+    const steps = document.getAnimations().filter((one) => one instanceof CSSTransition);
+    await Promise.allSettled(steps.map(({ finished }) => finished));
+  });
+}
+
 const alert = (page) => page.locator("main > [role=alert] strong").first().waitFor();
 
 /** Opens a file that cannot be opened. */
