@@ -186,7 +186,7 @@ export function countFiles(page) {
   });
 }
 
-/** SHA-256 of each output in the origin private file system, by name: what is really there. */
+/** SHA-256 of each output in the origin private file system, by name, of two of one name the later: what is really there. */
 export function privateFiles(page) {
   return page.evaluate(async () => {
     const found = {};
@@ -195,8 +195,11 @@ export function privateFiles(page) {
         if (handle.kind === "directory") await walk(handle, path === null ? "" : `${path}${name}/`);
         else {
           const file = await handle.getFile();
+          const known = found[(path ?? "") + name];
+          if (known !== undefined && known.time > file.lastModified) continue;
           const digest = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
           found[(path ?? "") + name] = {
+            time: file.lastModified,
             size: file.size,
             sha256: [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join(""),
           };
