@@ -71,15 +71,14 @@ export async function compareCheckpoints(
   const useless = new Set([...ofA.strays, ...ofB.strays]);
   const onOneSide = (weight: Weight, status: "only in A" | "only in B") =>
     notCompared(weight, useless.has(weight.name) ? "not compared" : status);
-  const small = ({ sources }: Side, all: readonly Weight[]) =>
-    readTogether(sources, all.flatMap(placesOfWeight));
-  const sources = [small(a, weights), small(b, otherWeights)] as const;
   const { ahead = 1, signal } = options;
-  const compare = limited(
-    options.compare ?? ((pair, strip) => compareStrip(pair, strip, sources, engine)),
-    ahead,
-    signal,
-  );
+  const together = ({ sources }: Side, all: readonly Weight[]) =>
+    readTogether(sources, all.flatMap(placesOfWeight));
+  const localComparer = (): StripComparer => {
+    const sources = [together(a, weights), together(b, otherWeights)] as const;
+    return (pair, strip) => compareStrip(pair, strip, sources, engine);
+  };
+  const compare = limited(options.compare ?? localComparer(), ahead, signal);
   function* outcomes() {
     for (const weight of weights) yield outcomeOf(weight);
   }

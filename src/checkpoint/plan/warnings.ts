@@ -31,6 +31,6 @@ function raggedWarnings(plan: Plan): string[] {
 }
 
 function emptyWarnings(plan: Plan, to: DialectName): string[] {
-  const isEmpty = conversionsOf(plan).length === 0 && plan.tensors.every(({ wasScaled }) => !wasScaled);
+  const isEmpty = plan.tensors.every(({ action, wasScaled }) => action !== "quantize" && !wasScaled);
   return isEmpty ? [`Nothing was quantised: no weight is one that ${to} stores.`] : [];
 }

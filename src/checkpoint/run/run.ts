@@ -153,21 +153,18 @@ function tensorScaleBytes({ tensorScale }: Preparation): Uint8Array {
 export function fileStream(file: FilePlan, options: RunOptions): ReadableStream<Uint8Array> {
   const { sources, convert, measure } = checkKnown("fileStream", options, RUN_OPTIONS);
   checkSources("fileStream", sources);
-  if (typeof file?.size !== "number" || typeof convert !== "function") throw wrongRun(file, convert);
+  if (typeof convert !== "function")
+    throw wrongRun("convert", "a converter", convert, "Pass localConverter(engine, sources).");
+  if (typeof file?.size !== "number") {
+    const fix = "Pass plan.files[0], of planQuantize or planDequantize.";
+    throw wrongRun("file", "one of the files of a plan", file, fix);
+  }
   if (measure !== undefined) checkChoice("fileStream: measure", measure, ["all", "sample"]);
   return streamOf(fileBytes(file, options));
 }
 
-function wrongRun(file: unknown, convert: unknown): BlockscaleError {
-  const isFile = typeof convert !== "function";
-  return new BlockscaleError("option", {
-    where: isFile ? "fileStream: convert" : "fileStream: file",
-    expected: isFile ? "a converter" : "one of the files of a plan",
-    got: kindOf(isFile ? convert : file),
-    fix: isFile
-      ? "Pass localConverter(engine, sources)."
-      : "Pass plan.files[0], of planQuantize or planDequantize.",
-  });
+function wrongRun(name: string, expected: string, given: unknown, fix: string): BlockscaleError {
+  return new BlockscaleError("option", { where: `fileStream: ${name}`, expected, got: kindOf(given), fix });
 }
 
 /** A stream of bytes that are made when they are asked for, and not before. */

@@ -60,7 +60,7 @@ export const FILES: readonly [flags: string, about: string, read: typeof several
   several,
 ];
 
-export const WORST: string = "list so many of the tokens at which the two models differ most";
+export const WORST: string = "list the n tokens at which the two models differ most";
 
 export function missingScale(): Option {
   return new Option(

@@ -67,7 +67,10 @@ export function trainingCommand(command: Command, signal: AbortSignal): void {
     .option("--world-size <n>", "how many machines: each takes a share of every batch", within(1, 1024))
     .option("--rank <n>", "which of them this one is, from 0 on; 0 writes OUT", within(0, 1023))
     .addOption(
-      new Option("--gradients <format>", "what machines send: float32, or E4M3 with a scale for 32 values")
+      new Option(
+        "--gradients <format>",
+        "format of the gradients that machines send: float32, or E4M3 with a scale for each 32 values",
+      )
         .choices(GRADIENT_FORMATS)
         .default("fp8"),
     )
