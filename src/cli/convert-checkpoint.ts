@@ -110,8 +110,9 @@ export async function convertOrder(
     progress.stop();
     await workers.stop();
   }
-  await print(resultOfSummary({ ...planned, summary: summarize(plan, measured), started }));
-  return { from, to, direction: task.direction, opened, plan, measured };
+  const summary = summarize(plan, measured);
+  await print(resultOfSummary({ ...planned, summary, started }));
+  return { to, opened, plan, measured, summary };
 }
 
 async function isFinishedFile(run: ConversionRun, { to, plan, opened }: Planned): Promise<boolean> {

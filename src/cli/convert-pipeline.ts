@@ -8,20 +8,20 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { type ConversionOrder, convertOrder } from "./convert-checkpoint.ts";
 import * as figures from "./figures.ts";
 import { ordersOf } from "./pipeline-orders.ts";
-import type { ReportedConversion } from "./report.ts";
+import type { Prefixed, ReportedConversion } from "./report.ts";
 import type { CommandResult } from "./results.ts";
 
 /**
  * Converts the models of a pipeline one after the other, each into its folder. What has no weights is carried
  * over; so are autoencoders, unless plain values are wanted.
  * @param print prints the result of all
- * @returns the models that were converted, with their folders: see {@link convertOrder}
+ * @returns the models that were converted: see {@link convertOrder}
  */
 export async function convertPipeline(
   pipeline: Pipeline,
   order: ConversionOrder,
   print: (result: CommandResult) => Promise<void>,
-): Promise<{ readonly prefix: string; readonly made: ReportedConversion | null }[]> {
+): Promise<Prefixed<ReportedConversion>[]> {
   const { from, to, task, flags, signal } = order;
   const isKept = (name: string) => task.direction.kind === "quantize" && pipeline.kept.has(name);
   const names = [...pipeline.components.keys()];
@@ -40,7 +40,7 @@ export async function convertPipeline(
     if (flags.overwrite !== true) await refuseOthers(pipeline, to);
   }
   const results: [component: string, CommandResult][] = [];
-  const all: { prefix: string; made: ReportedConversion | null }[] = [];
+  const all: Prefixed<ReportedConversion>[] = [];
   for (const [component, files] of pipeline.components) {
     const own = orders.get(component);
     if (own === undefined) continue;
@@ -50,7 +50,7 @@ export async function convertPipeline(
       of,
       async (result) => void results.push([component, result]),
     );
-    all.push({ prefix: `${component}/`, made });
+    if (made !== null) all.push({ ...made, prefix: `${component}/` });
   }
   if (flags.dryRun !== true) {
     for (const [name, source] of carried) {

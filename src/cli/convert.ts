@@ -13,7 +13,7 @@ import {
   reportOfConversions,
   reserveReport,
 } from "./report.ts";
-import { printResult } from "./results.ts";
+import { type CommandResult, printResult } from "./results.ts";
 
 /** `blockscale quantize IN OUT` and `blockscale dequantize IN OUT` */
 export async function convert(
@@ -29,11 +29,13 @@ export async function convert(
     const pipeline = input.isFolder ? await pipelineOf(input.files) : null;
     const order = { from, to, task, flags, signal };
     if (flags.dryRun !== true) page = await reserveReport(flags.report, [from, to]);
-    const made =
-      pipeline === null
-        ? [{ prefix: "", made: await convertOrder(input, order, (result) => printResult(flags, result)) }]
-        : await convertPipeline(pipeline, order, (result) => printResult(flags, result));
-    const parts = made.flatMap(({ prefix, made }) => (made === null ? [] : [{ ...made, prefix }]));
+    const print = (result: CommandResult) => printResult(flags, result);
+    let parts: Prefixed<ReportedConversion>[];
+    if (pipeline !== null) parts = await convertPipeline(pipeline, order, print);
+    else {
+      const made = await convertOrder(input, order, print);
+      parts = made === null ? [] : [{ ...made, prefix: "" }];
+    }
     if (page !== null) await writePage(page, order, parts);
   } finally {
     await page?.discard();

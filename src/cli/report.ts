@@ -2,7 +2,7 @@ import { open, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import type { ComparedTensor, Side } from "../checkpoint/measure/compare.ts";
 import { type Inspection, inspect } from "../checkpoint/measure/inspect.ts";
-import { summarize } from "../checkpoint/measure/summary.ts";
+import { type Summary, summarize } from "../checkpoint/measure/summary.ts";
 import { joinSurveys, type ScaleCounts, type Survey, surveyPairs } from "../checkpoint/measure/survey.ts";
 import { type Direction, type OpenedCheckpoint, openCheckpoint } from "../checkpoint/plan/folder.ts";
 import type { Plan } from "../checkpoint/plan/plan.ts";
@@ -14,7 +14,14 @@ import { createAt } from "../io/place.ts";
 import { removeLeftovers } from "../io/writers.ts";
 import { load } from "../load.ts";
 import { FIRST_BYTES } from "../report/frame.ts";
-import { comparisonReport, conversionReport, type Report, scalesFound, scalesOf } from "../report/report.ts";
+import {
+  comparisonReport,
+  conversionReport,
+  type Inspected,
+  type Report,
+  scalesFound,
+  scalesOf,
+} from "../report/report.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { openInput } from "./input.ts";
 
@@ -105,12 +112,11 @@ const READING = { missingScale: "one" } as const;
 
 /** A conversion that is done: of a checkpoint, or of one model of a pipeline. */
 export interface ReportedConversion {
-  readonly from: string;
   readonly to: string;
-  readonly direction: Direction;
   readonly opened: OpenedCheckpoint;
   readonly plan: Plan;
   readonly measured: ReadonlyMap<string, Precision>;
+  readonly summary: Summary;
 }
 
 /** The folder of a model in a pipeline, which is put before names; "" where there is one model alone. */
@@ -122,7 +128,7 @@ export type Prefixed<T> = T & { readonly prefix: string };
  * @param parts a checkpoint, or the models of a pipeline
  */
 export async function reportOfConversions(
-  { from, to, direction }: Pick<ReportedConversion, "from" | "to" | "direction">,
+  { from, to, direction }: { readonly from: string; readonly to: string; readonly direction: Direction },
   parts: readonly Prefixed<ReportedConversion>[],
   signal: AbortSignal,
 ): Promise<Report> {
@@ -151,7 +157,7 @@ export async function reportOfConversions(
 }
 
 async function lookAgain(
-  { to, opened, plan, measured, prefix }: Prefixed<ReportedConversion>,
+  { to, opened, summary, prefix }: Prefixed<ReportedConversion>,
   of: "input" | "output",
   signal: AbortSignal,
 ): Promise<{ scales: ScaleCounts[]; survey: Survey }> {
@@ -161,12 +167,10 @@ async function lookAgain(
     const { checkpoint, sources } = of === "output" ? made : opened;
     const scales = scalesOf(await inspect(checkpoint, sources, READING));
     const names = new Set(
-      summarize(plan, measured).tensors.flatMap(({ name, action }) =>
-        action === "copy" || action === "drop" ? [] : [name],
-      ),
+      summary.tensors.flatMap(({ name, action }) => (action === "copy" || action === "drop" ? [] : [name])),
     );
     const survey = await surveyPairs([opened, made], names, await load(), { ...READING, signal });
-    return { scales: renamed(scales, prefix), survey: { ...survey, scales: renamed(survey.scales, prefix) } };
+    return { scales: renamed(scales, prefix), survey };
   } finally {
     await output.close();
   }
@@ -192,42 +196,37 @@ export async function reportOfComparisons(
   engine: Engine,
   signal: AbortSignal,
 ): Promise<Report> {
-  const inspections: [Inspection, Inspection][] = [];
+  const inspections: [Prefixed<Inspection>, Prefixed<Inspection>][] = [];
   const surveys: Survey[] = [];
   for (const { sides, tensors, prefix } of pairs) {
     const names = new Set(tensors.flatMap(({ name, status }) => (status === "compared" ? [name] : [])));
     const second = await inspectSide(sides[1], true);
     const first = await inspectSide(sides[0], scalesOf(second).length === 0);
-    inspections.push([prefixed(first, prefix), prefixed(second, prefix)]);
-    const survey = await surveyPairs(sides, names, engine, { ...READING, signal });
-    surveys.push({ ...survey, scales: renamed(survey.scales, prefix) });
+    inspections.push([
+      { ...first, prefix },
+      { ...second, prefix },
+    ]);
+    surveys.push(await surveyPairs(sides, names, engine, { ...READING, signal }));
   }
   return comparisonReport({
     a,
     b,
     tensors: pairs.flatMap(({ tensors, prefix }) => renamed(tensors, prefix)),
-    inspections: [inspections.map(([first]) => first), inspections.map(([, second]) => second)],
+    inspections: [
+      joinInspections(inspections.map(([first]) => first)),
+      joinInspections(inspections.map(([, second]) => second)),
+    ],
     survey: joinSurveys(surveys),
   });
 }
 
 /** What is inside the models of a pipeline, as if they were one checkpoint. */
-export function joinInspections(parts: readonly Prefixed<Inspection>[]): Inspection {
-  const bytesByDtype: { [dtype: string]: number } = {};
-  for (const [dtype, bytes] of parts.flatMap((part) => Object.entries(part.bytesByDtype)))
-    bytesByDtype[dtype] = (bytesByDtype[dtype] ?? 0) + bytes;
+export function joinInspections(parts: readonly Prefixed<Inspected>[]): Inspected {
   return {
     files: parts.flatMap(({ files, prefix }) => renamed(files, prefix)),
     dialect: [...new Set(parts.map(({ dialect }) => dialect))].join(", "),
-    metadata: Object.assign({}, ...parts.map(({ metadata }) => metadata)),
     tensors: parts.flatMap(({ tensors, prefix }) => renamed(tensors, prefix)),
-    warnings: parts.flatMap(({ warnings }) => warnings),
-    bytesByDtype,
   };
-}
-
-function prefixed(inspection: Inspection, prefix: string): Inspection {
-  return { ...inspection, tensors: renamed(inspection.tensors, prefix) };
 }
 
 function inspectSide({ checkpoint, sources }: Side, reads: boolean): Promise<Inspection> {

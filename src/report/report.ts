@@ -73,21 +73,23 @@ export function conversionReport({ summary, ...rest }: Conversion): Report {
   };
 }
 
+/** What a report tells of an inspection. */
+export type Inspected = Pick<Inspection, "files" | "dialect" | "tensors">;
+
 interface Comparison extends Pick<Report, "survey"> {
   readonly a: string;
   readonly b: string;
   readonly tensors: readonly ComparedTensor[];
-  /** The figures of both sides, several of pipelines; the scales of the second, if it has any, were read. */
-  readonly inspections: readonly [readonly Inspection[], readonly Inspection[]];
+  /** Both sides; the scales of the second, if it has any, were read. */
+  readonly inspections: readonly [Inspected, Inspected];
 }
 
 /** The report of a comparison. */
 export function comparisonReport({ a, b, tensors, inspections, survey }: Comparison): Report {
   const [first, second] = inspections.map(
-    (side) =>
-      new Map(side.flatMap(({ tensors }) => tensors.map((tensor) => [tensor.name, storedAs(tensor)]))),
+    (inspection) => new Map(inspection.tensors.map((tensor) => [tensor.name, storedAs(tensor)])),
   ) as [Map<string, StoredAs>, Map<string, StoredAs>];
-  const [before, after] = inspections.map((side) => side.flatMap(scalesOf)) as [ScaleCounts[], ScaleCounts[]];
+  const [before, after] = inspections.map(scalesOf) as [ScaleCounts[], ScaleCounts[]];
   const of = after.length > 0 ? "output" : "input";
   return {
     kind: "compare",
@@ -112,7 +114,7 @@ export function comparisonReport({ a, b, tensors, inspections, survey }: Compari
 }
 
 /** The report of what is inside a checkpoint. */
-export function inspectionReport(input: string, inspection: Inspection): Report {
+export function inspectionReport(input: string, inspection: Inspected): Report {
   return {
     kind: "inspect",
     input,
@@ -148,7 +150,7 @@ function scaledAs({ scaled }: InspectedTensor): string | null {
 }
 
 /** All scales of an inspected checkpoint, by weight and exponent. */
-export function scalesOf({ tensors }: Inspection): ScaleCounts[] {
+export function scalesOf({ tensors }: Pick<Inspected, "tensors">): ScaleCounts[] {
   return tensors.flatMap(({ name, scaled }) =>
     scaled?.facts == null || scaled.facts.count === 0 ? [] : [{ name, ...scaled.facts }],
   );
