@@ -176,10 +176,14 @@ test.each(["deepseek-v3.1", "modelopt-nvfp4"] as const)(
     };
     const checkpoint = experts(20_000);
     planQuantize(experts(1000), { to });
-    const before = heap();
-    const plan = planQuantize(checkpoint, { to });
-    const each = (heap() - before) / 20_000;
-    expect(plan.tensors).toHaveLength(20_000);
+    // The least of some, since code that is compiled meanwhile counts too.
+    let each = Infinity;
+    for (let i = 0; i < 4; i++) {
+      const before = heap();
+      const plan = planQuantize(checkpoint, { to });
+      each = Math.min(each, (heap() - before) / 20_000);
+      expect(plan.tensors).toHaveLength(20_000);
+    }
     expect(each).toBeLessThan(500);
   },
 );
