@@ -55,15 +55,15 @@ async function secondsOf(action: () => Promise<unknown>): Promise<number> {
   return (performance.now() - start) / 1000;
 }
 
-/** The largest matrix of a layer that takes hidden states, where there is one, in the place of the head. */
+/** The largest matrix of a layer that takes hidden states, or else the head, in the place of the head. */
 function trialOf(plan: StreamPlan): Located {
   const { hidden } = plan.config;
   const head = headOf(plan);
   const sizeOf = ({ wanted }: Located): number => wanted.shape[0]!;
-  const largest = plan.located
+  const [largest = head] = plan.located
     .filter(({ wanted }) => /^\d/.test(wanted.key) && wanted.as === "matrix" && wanted.isMultiplied)
     .filter(({ wanted }) => wanted.shape[1] === hidden)
-    .reduce((a, b) => (sizeOf(b) > sizeOf(a) ? b : a), head);
+    .sort((a, b) => sizeOf(b) - sizeOf(a));
   return { weight: largest.weight, wanted: { ...largest.wanted, key: head.wanted.key } };
 }
 
