@@ -50,14 +50,14 @@ export async function train(
   flags: TrainFlags,
   signal: AbortSignal,
 ): Promise<void> {
-  const place = await TrainingRank.open(flags, signal);
+  const ownRank = await TrainingRank.open(flags, signal);
   try {
-    await run(paths, out, flags, signal, place);
+    await run(paths, out, flags, signal, ownRank);
   } catch (error) {
-    await place?.stop(error);
+    await ownRank?.stop(error);
     throw error;
   } finally {
-    await place?.close();
+    await ownRank?.close();
   }
 }
 
@@ -66,7 +66,7 @@ async function run(
   out: string,
   flags: TrainFlags,
   signal: AbortSignal,
-  place: TrainingRank | null,
+  ownRank: TrainingRank | null,
 ): Promise<void> {
   const texts = await Promise.all(
     paths.map((path) =>
@@ -88,13 +88,13 @@ async function run(
     seed: flags.seed,
   };
   const settings = { ...settingsOf(flags), paths };
-  const { rank, size } = place?.exchange ?? { rank: 0, size: 1 };
+  const { rank, size } = ownRank?.exchange ?? { rank: 0, size: 1 };
   const isFirst = rank === 0;
   const path = isFirst ? flags.report : undefined;
   const report = await reserveReport(path, [out, ...paths]);
   await makeFolder(out);
-  const { trainer, log } = await begin(out, settings, flags, beginning, place?.exchange);
-  await place?.join(trainer, { ...settings, every: flags.every }, ids);
+  const { trainer, log } = await begin(out, settings, flags, beginning, ownRank?.exchange);
+  await ownRank?.join(trainer, { ...settings, every: flags.every }, ids);
   const share = flags.batch / size;
   /** This rank's rows of a batch. */
   const batchAt = (step: number): Int32Array => {
@@ -143,7 +143,7 @@ async function run(
       bar?.update(trainer.steps, { loss: loss.toFixed(4), rate });
       if (path !== undefined && trainer.steps % Math.ceil(flags.steps / REPORTED) === 0) watch();
       if (trainer.steps % flags.every === 0 || trainer.steps === flags.steps) {
-        await place?.agree(trainer);
+        await ownRank?.agree(trainer);
         if (!isFirst) continue;
         log.validation.push([trainer.steps, await validate()]);
         if (trainer.steps < flags.steps) await keep(out, trainer, log, flags.lora !== undefined);
@@ -166,9 +166,9 @@ async function run(
     loss: log.losses.at(-1),
     ...(isFirst ? { validation, bitsPerToken } : {}),
     tokensPerSecond: ((trainer.steps - first) * flags.batch * flags.context) / seconds,
-    ...(place === null
+    ...(ownRank === null
       ? {}
-      : { rank, worldSize: size, weights: weightsOf(trainer), bytes: place.exchange.bytes }),
+      : { rank, worldSize: size, weights: weightsOf(trainer), bytes: ownRank.exchange.bytes }),
   };
   await trainer.close();
   const heldOut = isFirst
@@ -181,11 +181,16 @@ async function run(
   );
 }
 
-/** The options that make a run what it is. */
+/** Options that change neither the model nor how it learns. */
+const ASIDE: ReadonlySet<string> = new Set([
+  ...["json", "every", "threads", "recompute", "report"],
+  ...["queue", "rank", "timeout", "gradients"],
+]);
+
+/** The options that make a run what it is; among several ranks also how gradients travel. */
 function settingsOf(flags: TrainFlags): object {
-  const { json: _, every: __, threads: ___, recompute: ____, report: _____, ...more } = flags;
-  const { queue, rank: ______, timeout: _______, gradients, ...settings } = more;
-  return queue === undefined ? settings : { ...settings, gradients };
+  const settings = Object.fromEntries(Object.entries(flags).filter(([name]) => !ASIDE.has(name)));
+  return flags.queue === undefined ? settings : { ...settings, gradients: flags.gradients };
 }
 
 function tooShort(found: number, needed: number): BlockscaleError {

@@ -89,8 +89,8 @@ export function cosine({ signal, energy, product }: Precision): number {
 /** Float64 numbers that the kernel adds to. */
 const SUMS = 9;
 
-/** Values whose sums are also given by themselves. */
-const PART = 16;
+/** How many values in a row a pair of `parts` tells the sums of. */
+export const PART = 16;
 
 /** Checks the room for the sums of each sixteen values, which is apart from what is compared. */
 function checkParts(

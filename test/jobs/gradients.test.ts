@@ -12,21 +12,7 @@ import { schemes } from "../../src/tensor/schemes.ts";
 import { createTrainer } from "../../src/train/create.ts";
 import type { TrainerOptions } from "../../src/train/options.ts";
 import type { Trainer } from "../../src/train/trainer.ts";
-
-const config = {
-  architectures: ["LlamaForCausalLM"],
-  hidden_size: 32,
-  intermediate_size: 48,
-  num_hidden_layers: 1,
-  num_attention_heads: 2,
-  num_key_value_heads: 2,
-  head_dim: 16,
-  vocab_size: 40,
-  max_position_embeddings: 64,
-  rms_norm_eps: 1e-6,
-  tie_word_embeddings: false,
-  hidden_act: "silu",
-};
+import { tinyLlama as config } from "../support/tiny-llama.ts";
 
 /** Ranks in one process: values lie in a Map, and readers wait until they are there. */
 class Memory {

@@ -2,21 +2,9 @@ import { describe, expect, test } from "vitest";
 import { createTrainer } from "../../src/train/create.ts";
 import type { TrainerOptions } from "../../src/train/options.ts";
 import { fileWith, tensorsOf } from "../support/checkpoint-files.ts";
+import { tinyLlama } from "../support/tiny-llama.ts";
 
-const config = {
-  architectures: ["LlamaForCausalLM"],
-  hidden_size: 32,
-  intermediate_size: 48,
-  num_hidden_layers: 3,
-  num_attention_heads: 2,
-  num_key_value_heads: 2,
-  head_dim: 16,
-  vocab_size: 40,
-  max_position_embeddings: 64,
-  rms_norm_eps: 1e-6,
-  tie_word_embeddings: false,
-  hidden_act: "silu",
-};
+const config = { ...tinyLlama, num_hidden_layers: 3 };
 const ids = Int32Array.from({ length: 2 * 33 }, (_, i) => (i * 7) % 40);
 
 /** What a step says of a model some of whose tensors are filled with a value. */

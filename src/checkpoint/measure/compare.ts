@@ -20,7 +20,7 @@ import {
 import { checkEngine } from "../run/check.ts";
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows, transpose } from "../run/rows.ts";
 import { inFigures, type PrecisionSummary } from "./summary.ts";
-import { arePartsWhole, partsOf, type WorstBlock, worstBlockOf, worstOfParts } from "./worst-block.ts";
+import { arePartsWhole, partsLength, type WorstBlock, worstBlockOf, worstOfParts } from "./worst-block.ts";
 
 /** A checkpoint and the bytes of its shards. */
 export interface Side {
@@ -51,7 +51,8 @@ export interface CompareOptions extends ResolveOptions {
 }
 
 /**
- * Compares the values of two checkpoints, whatever their dialects. A is the original, and errors are measured relative to it.
+ * Compares the values of two checkpoints, whatever their dialects. A is the original, and errors are measured
+ * relative to it.
  * @throws BlockscaleError `dialect`, `io`; what the signal was aborted with
  */
 export async function compareCheckpoints(
@@ -160,7 +161,7 @@ export async function compareStrip(
   const values = x.kind === "plain" ? valuesOf(x.type, x.bytes) : floats(0);
   // Saturated values can only be told from codes.
   const became = y.kind === "scaled" && !y.turned && !y.rows.fnuz ? y.rows : floats(1);
-  const parts = arePartsWhole(cols, block[1]) ? roomForParts(partsOf(count)) : undefined;
+  const parts = arePartsWhole(cols, block[1]) ? roomForParts(partsLength(count)) : undefined;
   const precision = engine.compare(values, became, parts === undefined ? {} : { parts });
   const worst =
     parts !== undefined && precision.nonFinite === 0

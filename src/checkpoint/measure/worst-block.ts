@@ -1,3 +1,5 @@
+import { PART } from "../../engine/precision.ts";
+
 /** The block in which two tensors differ most, relative to what is in it. */
 export interface WorstBlock {
   /** First row and column; rows count on over the slices of a stack. */
@@ -54,16 +56,13 @@ class Blocks {
   }
 }
 
-/** Values of which the engine gives the sums. */
-const PART = 16;
-
 /** Whether sums of sixteen values in a row tell what is in each block: see {@link worstOfParts}. */
 export function arePartsWhole(cols: number, blockCols: number): boolean {
   return cols % PART === 0 && (blockCols % PART === 0 || blockCols >= cols);
 }
 
-/** Numbers that so many values have as their parts. */
-export function partsOf(count: number): number {
+/** The length of `parts` for so many values. */
+export function partsLength(count: number): number {
   return (2 * count) / PART;
 }
 

@@ -11,7 +11,7 @@ import type { Converter } from "./run.ts";
 /** The largest E4M3 scale times the largest E2M1 code. */
 const LARGEST: number = largestOf("e4m3") * largestOf("e2m1");
 
-/** Largest magnitudes of weights that share a float32 of NVFP4, by the first of them: reading them once is enough for all. */
+/** Largest magnitude of the weights that share a float32 of NVFP4, by the first of them: they are read once for all. */
 const found = new WeakMap<PlainWeight | ScaledWeight, Promise<number>>();
 
 /**

@@ -7,15 +7,15 @@ import type { Transport } from "../gradients.ts";
 import { hasKeys, parsed } from "../spec.ts";
 import { type Connection, openRedis, refusalOf } from "./connection.ts";
 
+/** What the names of all keys in Redis begin with, and the key that names the session under way. */
 const PREFIX = "blockscale:train";
+const SESSION = `${PREFIX}:session`;
 /** Bytes of one value in Redis, which takes at most 512 MiB. */
 const PIECE = 1 << 26;
 /** Pauses between two looks, in milliseconds. */
 const [SHORTEST, LONGEST] = [1, 50];
 /** Most characters of what a rank says of itself. */
 const MOST = 2000;
-/** Where a run has its keys in Redis: `session` names the run under way. */
-const SESSION = `${PREFIX}:session`;
 
 export interface RankOptions {
   readonly rank: number;
@@ -62,16 +62,16 @@ export class RedisRanks implements Transport {
     const session = randomUUID();
     this.#session = session;
     await this.#set(SESSION, session);
-    const lives = ["0"];
+    const processIds = ["0"];
     for (let rank = 1; rank < this.#options.size; rank++) {
       const hello = await this.#wait(rank, this.#key(`hello:${rank}`));
-      lives.push(checkHello(hello, rank, own));
+      processIds.push(checkHello(hello, rank, own));
     }
-    await this.#set(this.#key("go"), JSON.stringify(lives));
+    await this.#set(this.#key("go"), JSON.stringify(processIds));
   }
 
   async #follow(own: Agreed): Promise<void> {
-    const life = randomUUID();
+    const processId = randomUUID();
     const { rank } = this.#options;
     await this.#until(0, async () => {
       if (this.#session !== "") await this.#refuseStopped();
@@ -79,9 +79,9 @@ export class RedisRanks implements Transport {
       if (!/^[0-9a-f-]{36}$/.test(session)) return null;
       const go = await this.#ask((redis) => redis.get(keyOf(session, "go")));
       // A rank 0 that died leaves a session that has begun without this rank: another one will take its place.
-      if (go !== null) return isListed(go, rank, life) ? true : null;
+      if (go !== null) return isListed(go, rank, processId) ? true : null;
       this.#session = session;
-      await this.#set(this.#key(`hello:${rank}`), JSON.stringify({ life, own }));
+      await this.#set(this.#key(`hello:${rank}`), JSON.stringify({ processId, own }));
       return null;
     });
   }
@@ -197,7 +197,7 @@ function keyOf(session: string, name: string): string {
 /** @returns which process has said so */
 function checkHello(bytes: Buffer, rank: number, own: Agreed): string {
   const hello = bytes.length > MOST ? undefined : parsed(bytes.toString());
-  if (!hasKeys(hello, ["life", "own"]) || typeof hello.life !== "string" || !isRecord(hello.own))
+  if (!hasKeys(hello, ["processId", "own"]) || typeof hello.processId !== "string" || !isRecord(hello.own))
     throw new BlockscaleError("format", {
       where: `train: rank ${rank}`,
       expected: "what it is about to train",
@@ -206,7 +206,7 @@ function checkHello(bytes: Buffer, rank: number, own: Agreed): string {
     });
   const theirs = hello.own as Agreed;
   const other = Object.keys(own).find((name) => own[name] !== theirs[name]);
-  if (other === undefined) return hello.life;
+  if (other === undefined) return hello.processId;
   throw new BlockscaleError("option", {
     where: `train: rank ${rank}`,
     expected: `the ${other} of rank 0, ${own[other]}`,
@@ -216,9 +216,9 @@ function checkHello(bytes: Buffer, rank: number, own: Agreed): string {
 }
 
 /** Whether rank 0 has counted this very process in. */
-function isListed(go: string, rank: number, life: string): boolean {
-  const lives = parsed(go);
-  return Array.isArray(lives) && lives[rank] === life;
+function isListed(go: string, rank: number, processId: string): boolean {
+  const processIds = parsed(go);
+  return Array.isArray(processIds) && processIds[rank] === processId;
 }
 
 function late(rank: number, timeout: number): BlockscaleError {
