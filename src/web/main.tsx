@@ -8,7 +8,8 @@ ready.then(() => {
   begin();
 });
 
-// Without a service worker the page works all the same, only not offline. It fetches every part of the page: later, on slow networks.
+// Without a service worker the page works all the same, only not offline. It fetches every part of the page,
+// so it starts after the page has loaded.
 const register = () => navigator.serviceWorker?.register("service-worker.js").catch(() => {});
 if (document.readyState === "complete") register();
 else addEventListener("load", register);

@@ -23,10 +23,11 @@ function isolated(response: Response): Response {
   return new Response(response.body, { status, statusText, headers });
 }
 
-// A new version waits until no tab shows the old one, and takes over no tab that is open already: page and workers are
+// A new version waits until no tab shows the old one, and takes over no tab that is open already: page and
+// workers are
 // always of one version. (Taken over while it starts workers, a page in Firefox may wait for them forever.)
 self.addEventListener("install", (event) => {
-  // The HTTP cache may hold files of an older version: the server is asked, and sends nothing anew that the page has loaded.
+  // The HTTP cache may hold files of an older version, so the server is asked whether each one has changed.
   const requests = FILES.map((file) => new Request(file, { cache: "no-cache" }));
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)));
 });

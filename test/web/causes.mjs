@@ -92,7 +92,7 @@ export const tests = [
           await says(page, `“${typed}” is no address that a browser opens`, /owner\/name/);
         }
         await openFrom(page, "someone/secret", 401);
-        await page.getByRole("alert").getByText("someone/secret wants an access token").waitFor();
+        await page.getByRole("alert").getByText("someone/secret needs an access token").waitFor();
         await page.getByLabel("Access token of Hugging Face").fill("hf_secret");
         await page.unroute("https://huggingface.co/**");
         let sent = null;

@@ -127,7 +127,7 @@ export const tests = [
         await convert(page);
         const done = page.getByTestId("done");
         assert.match(await done.getByTestId("change").textContent(), /^[\d.]+ [kM]B → [\d.]+ [kM]B, −\d+%$/);
-        assert.match(await done.textContent(), /good: noise of [\d.]+% of the values' strength/);
+        assert.match(await done.textContent(), /good: noise is [\d.]+% of the signal/);
         assert.match(await done.textContent(), /vllm serve \.\/[\w.-]+/);
         assert.match(await page.title(), /^Done – blockscale$/);
         assert.equal(await page.evaluate(() => document.activeElement.dataset.testid), "change");

@@ -14,7 +14,7 @@ const canShare: boolean = (() => {
   }
 })();
 
-/** A result as a picture, to keep or to share. What draws it is loaded when it is asked for. */
+/** A result as a picture, to keep or to share. The code that draws it is loaded on demand. */
 export function CardButtons({ name, make }: { readonly name: string; make(): CardContent }): JSX.Element {
   const { card } = words.value;
   const file = async () => {
@@ -25,7 +25,7 @@ export function CardButtons({ name, make }: { readonly name: string; make(): Car
     try {
       await use(await file());
     } catch (error) {
-      // The user may think better of it.
+      // The user closed the dialog.
       if ((error as DOMException).name !== "AbortError") problem.value = problemIn(error);
     }
   };

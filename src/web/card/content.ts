@@ -1,7 +1,7 @@
 /** What a card says: a result in figures, with one picture below them. */
 export interface CardContent {
   readonly title: string;
-  /** Kind of the result: the format, say. */
+  /** Kind of the result, such as the format. */
   readonly subtitle: string;
   /** Four at most. */
   readonly figures: readonly { readonly label: string; readonly value: string }[];

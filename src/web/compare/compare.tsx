@@ -21,7 +21,7 @@ import {
 } from "./state.ts";
 import { words } from "./words.ts";
 
-/** One checkpoint held against another. */
+/** Two checkpoints, compared tensor by tensor. */
 export function Compare(): JSX.Element {
   const text = words.value;
   const [a, b] = [chosen.value, other.value];
@@ -152,7 +152,7 @@ function Verdict({ all, name }: VerdictProps): JSX.Element {
   );
 }
 
-/** Rows drawn: nobody reads more, and figures of all are in the JSON. */
+/** Most rows of the table. The JSON holds all of them. */
 const SHOWN = 500;
 
 function Table({ all }: { readonly all: readonly ComparedTensor[] }): JSX.Element {

@@ -1,10 +1,10 @@
 import type { ComparedTensor } from "../../checkpoint/measure/compare.ts";
-import type { Chosen, Problem } from "../workers/protocol.ts";
+import type { ChosenCheckpoint, Problem } from "../workers/protocol.ts";
 
 /** Page to worker, once: `a` is the original. */
 export interface ComparisonOrder {
-  readonly a: Chosen;
-  readonly b: Chosen;
+  readonly a: ChosenCheckpoint;
+  readonly b: ChosenCheckpoint;
 }
 
 /** Worker to page. */

@@ -5,18 +5,20 @@ import type { ExampleName } from "../session/examples.ts";
 import type { Selection } from "../session/files.ts";
 import { chosen, problem } from "../session/model.ts";
 import { chosenExample, chosenOf } from "../session/opening.ts";
-import type { Chosen } from "../workers/protocol.ts";
+import type { ChosenCheckpoint } from "../workers/protocol.ts";
 import type { ComparisonNews, ComparisonOrder } from "./protocol.ts";
 
-/** What the open checkpoint is held against; `null` until it is chosen. */
-export const other: Signal<Chosen | null> = signal(null);
+/** The checkpoint to compare the open one with; `null` until it is chosen. */
+export const other: Signal<ChosenCheckpoint | null> = signal(null);
 export const isComparing: Signal<boolean> = signal(false);
 export const tensors: Signal<readonly ComparedTensor[]> = signal([]);
 
 let worker: Worker | null = null;
 
-/** Holds another checkpoint against the one that is open. */
-async function compareWith(choosing: Chosen | null | Promise<Chosen | null>): Promise<void> {
+/** Compares the open checkpoint with another one. */
+async function compareWith(
+  choosing: ChosenCheckpoint | null | Promise<ChosenCheckpoint | null>,
+): Promise<void> {
   try {
     const b = await choosing;
     const a = chosen.value;

@@ -4,7 +4,7 @@ import { language } from "../strings/index.ts";
 
 const en = {
   heading: "Compare two checkpoints",
-  lead: "Tensor by tensor, whatever their formats: how far the values of the second are from those of the first. Conversions, fine-tunes, downloads that should be the same.",
+  lead: "Tensor by tensor, whatever their formats: how far the values of the second are from those of the first. For conversions, fine-tunes, and downloads that should be the same.",
   first: "First, the original",
   second: "Second",
   chooseFirst: "Open the first one",

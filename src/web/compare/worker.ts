@@ -3,7 +3,7 @@ import { openCheckpoint } from "../../checkpoint/plan/folder.ts";
 import { openChosen } from "../workers/chosen.ts";
 import { openEngine } from "../workers/engine.ts";
 import { problemOf } from "../workers/problem.ts";
-import type { Chosen } from "../workers/protocol.ts";
+import type { ChosenCheckpoint } from "../workers/protocol.ts";
 import type { ComparisonNews, ComparisonOrder } from "./protocol.ts";
 
 const tell = (news: ComparisonNews) => self.postMessage(news);
@@ -11,7 +11,7 @@ const tell = (news: ComparisonNews) => self.postMessage(news);
 /** Milliseconds between two messages. */
 const INTERVAL = 100;
 
-async function sideOf(chosen: Chosen): Promise<Side> {
+async function sideOf(chosen: ChosenCheckpoint): Promise<Side> {
   const { name, files } = await openChosen(chosen);
   return openCheckpoint(files, name);
 }

@@ -25,15 +25,15 @@ export function valuesOf({ matrix, seed, painted }: Settings): Float32Array {
 }
 
 /**
- * A matrix with all that became of it. Arrays are [ROWS, COLS] but for
- * the scales, of which there is one a block.
+ * A matrix, its codes and scales, and its values after quantisation. Arrays are [ROWS, COLS], but there is
+ * one scale for each block.
  */
 export interface Measured {
   readonly values: Float32Array;
   readonly tensor: BlockScaled;
   /** One code a byte, also of E2M1. */
   readonly codes: Uint8Array;
-  /** What codes stand for before they are scaled. */
+  /** Values of the codes without their scales. */
   readonly elements: Float32Array;
   readonly scales: Float32Array;
   readonly became: Float32Array;

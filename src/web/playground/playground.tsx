@@ -40,13 +40,13 @@ export function Playground(): JSX.Element {
         <h1>{text.heading}</h1>
         <p class="lead">{text.lead}</p>
       </header>
-      {engine !== null && <Bench engine={engine} />}
+      {engine !== null && <Experiment engine={engine} />}
       <Lessons />
     </div>
   );
 }
 
-function Bench({ engine }: { readonly engine: Engine }): JSX.Element {
+function Experiment({ engine }: { readonly engine: Engine }): JSX.Element {
   const text = words.value;
   const cell = useSignal((ROWS / 2 - 4) * COLS + 20);
   const brush = useSignal("h");

@@ -42,18 +42,18 @@ export function Continue(): JSX.Element {
 
 /** What both wrote, and how far their predictions are apart. */
 function cardOfTexts(): CardContent {
-  const said = words.value;
+  const labels = words.value;
   const { mean, same } = meansOf(positions.value);
   const figure = (label: string, value: string) => ({ label, value });
   const fast = (side: Side) => (speed.value[side] === null ? "–" : number(speed.value[side]));
   const sides: readonly Side[] = format.value === null ? ["original"] : ["original", "converted"];
-  const heading = (side: Side) => (side === "original" ? said.original : format.value!);
+  const heading = (side: Side) => (side === "original" ? labels.original : format.value!);
   return {
     title: facts.value!.name,
-    subtitle: format.value ?? said.original,
+    subtitle: format.value ?? labels.original,
     figures: [
-      ...(mean === null ? [] : [figure(said.mean, number(mean)), figure(said.sameTop, percent(same))]),
-      figure(said.perSecond, sides.map(fast).join(" / ")),
+      ...(mean === null ? [] : [figure(labels.mean, number(mean)), figure(labels.sameTop, percent(same))]),
+      figure(labels.perSecond, sides.map(fast).join(" / ")),
     ],
     below: {
       kind: "texts",

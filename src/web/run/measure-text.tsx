@@ -11,7 +11,7 @@ import { words } from "./words.ts";
 
 /** Perplexity and divergence on a text of the user's own. */
 export function Measure(): JSX.Element {
-  const said = words.value;
+  const labels = words.value;
   const isMeasuring = busy.value === "measure";
   const isIdle = busy.value === null && facts.value !== null;
   return (
@@ -25,10 +25,10 @@ export function Measure(): JSX.Element {
       >
         <TextArea
           id="run-text"
-          label={said.text}
+          label={labels.text}
           rows={8}
           value={text.value}
-          help={converted.value === null && format.value === null ? said.wantsConversion : said.textNote}
+          help={converted.value === null && format.value === null ? labels.wantsConversion : labels.textNote}
           onInput={(value) => {
             text.value = value;
           }}
@@ -36,7 +36,7 @@ export function Measure(): JSX.Element {
         <div class="row buttons">
           {isMeasuring ? (
             <button type="button" onClick={stop}>
-              {said.stop}
+              {labels.stop}
             </button>
           ) : (
             <button
@@ -44,11 +44,11 @@ export function Measure(): JSX.Element {
               class="primary"
               disabled={!isIdle || converted.value === null || text.value === ""}
             >
-              {said.measure}
+              {labels.measure}
             </button>
           )}
           <p class="help" role="status">
-            {isMeasuring && said.measuring(percent(progress.value))}
+            {isMeasuring && labels.measuring(percent(progress.value))}
           </p>
         </div>
       </form>
@@ -77,14 +77,14 @@ function cardOfFigures(found: Measured): CardContent {
 }
 
 function Found({ found }: { readonly found: Measured }): JSX.Element {
-  const said = words.value;
-  const { figures } = said;
+  const labels = words.value;
+  const { figures } = labels;
   const within = ([value, error]: readonly [number, number], show = number) =>
     `${show(value)} ± ${show(error)}`;
   return (
     <section class="found" data-testid="measured">
-      <p class="big">{said.verdict(found.kldMean[0])}</p>
-      <p class="help">{said.counted(whole(found.tokens), whole(found.context))}</p>
+      <p class="big">{labels.verdict(found.kldMean[0])}</p>
+      <p class="help">{labels.counted(whole(found.tokens), whole(found.context))}</p>
       <dl class="figures">
         <FigureRows
           rows={[
@@ -100,14 +100,14 @@ function Found({ found }: { readonly found: Measured }): JSX.Element {
         />
       </dl>
       <CardButtons name={facts.value!.name} make={() => cardOfFigures(found)} />
-      <h3>{said.worst}</h3>
+      <h3>{labels.worst}</h3>
       <div class="scroll">
         <table class="likely worst">
           <thead>
             <tr>
-              <th scope="col">{said.before}</th>
-              <th scope="col">{said.token}</th>
-              <th scope="col">{said.original}</th>
+              <th scope="col">{labels.before}</th>
+              <th scope="col">{labels.token}</th>
+              <th scope="col">{labels.original}</th>
               <th scope="col">{format.value}</th>
               <th scope="col">KL</th>
             </tr>

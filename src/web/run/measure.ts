@@ -4,16 +4,16 @@ import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Measured } from "./protocol.ts";
 import { textOf } from "./writing.ts";
 
-/** Tokens of a context, where the text and the model have as many: what other tools use. */
+/** Tokens of a context, as in other tools; fewer where the text or the model has fewer. */
 const CONTEXT = 512;
 
-/** Tokens that show, before one of the worst, where it was. */
+/** Tokens that are shown before each of the worst tokens. */
 const BEFORE = 24;
 
-/** How many tokens are shown at which both differ most. */
+/** How many of the worst tokens are shown. */
 const WORST = 8;
 
-/** Fewest tokens that say anything. */
+/** Fewest tokens that can be measured. */
 const LEAST = 16;
 
 /**

@@ -6,14 +6,14 @@ import { axis, Chart } from "../views/chart.tsx";
 import type { Colours } from "../views/colours.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
 import type { Position } from "./protocol.ts";
-import { format, looked, positions } from "./state.ts";
+import { format, positions, selectedPosition } from "./state.ts";
 import { words } from "./words.ts";
 
 /** What both models expected in the place of each token that the original wrote. */
 export function Positions(): JSX.Element {
   const text = words.value;
   const all = positions.value;
-  const position = all[Math.min(looked.value, all.length - 1)]!;
+  const position = all[Math.min(selectedPosition.value, all.length - 1)]!;
   const isCompared = all[0]!.divergence !== null;
   return (
     <section class="positions" aria-labelledby="positions-heading" data-testid="positions">
@@ -26,7 +26,7 @@ export function Positions(): JSX.Element {
   );
 }
 
-/** Whitespace is drawn, so that there is something to see and to choose. */
+/** Text with its whitespace made visible, so that every token can be seen and chosen. */
 export function visible(text: string): string {
   return text === "" ? "∅" : text.replace(/ /g, "␣").replace(/\n/g, "↵").replace(/\t/g, "⇥");
 }
@@ -40,7 +40,7 @@ const levelOf = (divergence: number | null): number =>
 /** The text as tokens, of which one is chosen by pointer or by arrow keys. */
 function TokenStrip({ all }: { readonly all: readonly Position[] }): JSX.Element {
   const choose = (i: number) => {
-    looked.value = Math.max(0, Math.min(all.length - 1, i));
+    selectedPosition.value = Math.max(0, Math.min(all.length - 1, i));
   };
   const steps: Readonly<Record<string, number>> = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 };
   return (
@@ -48,11 +48,11 @@ function TokenStrip({ all }: { readonly all: readonly Position[] }): JSX.Element
       class="tokens"
       role="listbox"
       aria-label={words.value.positions}
-      aria-activedescendant={`token-${looked.value}`}
+      aria-activedescendant={`token-${selectedPosition.value}`}
       tabIndex={0}
       onKeyDown={(event) => {
         const ends: Readonly<Record<string, number>> = { Home: 0, End: all.length - 1 };
-        const to = ends[event.key] ?? looked.value + (steps[event.key] ?? Number.NaN);
+        const to = ends[event.key] ?? selectedPosition.value + (steps[event.key] ?? Number.NaN);
         if (Number.isNaN(to)) return;
         event.preventDefault();
         choose(to);
@@ -65,7 +65,7 @@ function TokenStrip({ all }: { readonly all: readonly Position[] }): JSX.Element
           key={i}
           id={`token-${i}`}
           role="option"
-          aria-selected={i === looked.value}
+          aria-selected={i === selectedPosition.value}
           data-level={levelOf(divergence)}
           onClick={() => choose(i)}
         >
@@ -135,7 +135,7 @@ export function meansOf(all: readonly Position[]): { readonly mean: number | nul
   return { mean: all[0]!.divergence === null ? null : sum / all.length, same: same.length / all.length };
 }
 
-/** KL divergence by token, and what it comes to. */
+/** KL divergence by token, and its mean. */
 function Divergences({ all }: { readonly all: readonly Position[] }): JSX.Element {
   const text = words.value;
   const values = all.map(({ divergence }) => divergence!);

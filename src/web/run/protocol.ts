@@ -1,5 +1,5 @@
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
-import type { Chosen, Problem } from "../workers/protocol.ts";
+import type { ChosenCheckpoint, Problem } from "../workers/protocol.ts";
 
 /** The model as it was opened, and what a conversion made of it. */
 export type Side = "original" | "converted";
@@ -90,7 +90,7 @@ export interface ChatTurn {
 /** Page to worker. */
 export type ModelOrder =
   /** With a port of workers that the page makes for its models. */
-  | { readonly kind: "open"; readonly chosen: Chosen; readonly workers: MessagePort }
+  | { readonly kind: "open"; readonly chosen: ChosenCheckpoint; readonly workers: MessagePort }
   /** `null` takes the converted model away. */
   | { readonly kind: "convert"; readonly to: DialectName | null }
   | { readonly kind: "continue"; readonly how: Continuing }

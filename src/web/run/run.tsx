@@ -87,7 +87,7 @@ function Opened(): JSX.Element {
       ) : model !== null && !model.hasTokenizer ? (
         <p class="note">{text.noTokenizer}</p>
       ) : (
-        // Of a model that could not be opened there is nothing to be asked.
+        // A model that could not be opened has no tasks.
         (model !== null || busy.value !== null) && (
           <>
             <Conversion />

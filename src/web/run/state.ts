@@ -5,7 +5,7 @@ import type { LentWorkers } from "../../threads/lend.ts";
 import { origin } from "../session/address.ts";
 import { chosen, problem } from "../session/model.ts";
 import { stories } from "../train/stories.ts";
-import type { Chosen, Problem } from "../workers/protocol.ts";
+import type { ChosenCheckpoint, Problem } from "../workers/protocol.ts";
 import type {
   ChatTurn,
   Converted,
@@ -26,7 +26,7 @@ export type ModelAction = (typeof MODEL_ACTIONS)[number];
 /** The task in progress: nothing can be asked for meanwhile. */
 export type Busy = "opening" | "converting" | ModelAction;
 
-/** Something that each of both models has. */
+/** A value for each of the two models. */
 export type Both<T> = Readonly<Record<Side, T>>;
 
 const NO_TOKENS: Both<readonly Token[]> = { original: [], converted: [] };
@@ -49,8 +49,8 @@ export const temperature: Signal<number> = signal(0);
 export const written: Signal<Both<readonly Token[]>> = signal(NO_TOKENS);
 export const speed: Signal<Both<Speed>> = signal(NO_SPEED);
 export const positions: Signal<readonly Position[]> = signal([]);
-/** The position that is looked at closely. */
-export const looked: Signal<number> = signal(0);
+/** The position whose candidates are shown. */
+export const selectedPosition: Signal<number> = signal(0);
 
 export const text: Signal<string> = signal("");
 export const measured: Signal<Measured | null> = signal(null);
@@ -61,10 +61,10 @@ export const partner: Signal<Side> = signal("original");
 let worker: Worker | null = null;
 /** The threads of its models. */
 let lent: LentWorkers | null = null;
-/** What the worker has open. */
-let held: Chosen | null = null;
+/** The checkpoint that the worker has open. */
+let openInWorker: ChosenCheckpoint | null = null;
 
-function order(what: ModelOrder, transfer: Transferable[] = []): void {
+function send(what: ModelOrder, transfer: Transferable[] = []): void {
   worker!.postMessage(what, transfer);
 }
 
@@ -74,11 +74,11 @@ function order(what: ModelOrder, transfer: Transferable[] = []): void {
 export function follow(): () => void {
   return effect(() => {
     const wanted = chosen.value;
-    if (wanted !== null && wanted !== held) load(wanted);
+    if (wanted !== null && wanted !== openInWorker) load(wanted);
   });
 }
 
-function load(wanted: Chosen): void {
+function load(wanted: ChosenCheckpoint): void {
   worker?.terminate();
   void lent?.close();
   worker = new Worker(new URL("./run-worker.js", import.meta.url), { type: "module" });
@@ -87,8 +87,8 @@ function load(wanted: Chosen): void {
     event.preventDefault();
     fail({ kind: "worker", message: event.message || "The worker stopped." });
   };
-  held = wanted;
-  // An example was trained on such texts, and on none of these.
+  openInWorker = wanted;
+  // The example model was trained on stories of this kind, but not on these.
   if (origin.value?.kind === "example") text.value = stories(2, 12);
   batch(() => {
     facts.value = null;
@@ -98,7 +98,7 @@ function load(wanted: Chosen): void {
     begin("opening");
   });
   lent = lendModelWorkers();
-  order({ kind: "open", chosen: wanted, workers: lent.port }, [lent.port]);
+  send({ kind: "open", chosen: wanted, workers: lent.port }, [lent.port]);
 }
 
 function forgetText(): void {
@@ -106,7 +106,7 @@ function forgetText(): void {
   speed.value = NO_SPEED;
   positions.value = [];
   measured.value = null;
-  looked.value = 0;
+  selectedPosition.value = 0;
 }
 
 function begin(what: Busy): void {
@@ -123,7 +123,7 @@ export function convertTo(to: DialectName | null): void {
     converted.value = null;
     begin("converting");
   });
-  order({ kind: "convert", to });
+  send({ kind: "convert", to });
 }
 
 /** Lets both models go on from the prompt. */
@@ -132,7 +132,7 @@ export function continueText(): void {
     forgetText();
     begin("continue");
   });
-  order({
+  send({
     kind: "continue",
     how: { prompt: prompt.value, tokens: length.value, temperature: temperature.value, seed: 1 },
   });
@@ -143,7 +143,7 @@ export function measure(): void {
     measured.value = null;
     begin("measure");
   });
-  order({ kind: "measure", text: text.value });
+  send({ kind: "measure", text: text.value });
 }
 
 /** Says something to one of the models. */
@@ -154,19 +154,19 @@ export function say(content: string): void {
     speed.value = NO_SPEED;
     turns.value = [...asked, { role: "assistant", content: "" }];
   });
-  order({ kind: "chat", side: partner.value, turns: asked, temperature: temperature.value });
+  send({ kind: "chat", side: partner.value, turns: asked, temperature: temperature.value });
 }
 
 export function stop(): void {
-  order({ kind: "stop" });
+  send({ kind: "stop" });
 }
 
 function fail(found: Problem): void {
   batch(() => {
     problem.value = found;
     // A model that could not be opened may be tried again.
-    if (facts.value === null) held = null;
-    // An answer that never came is no turn.
+    if (facts.value === null) openInWorker = null;
+    // A turn without an answer is removed.
     if (busy.value === "chat" && turns.value.at(-1)?.content === "") turns.value = turns.value.slice(0, -2);
     busy.value = null;
   });
@@ -191,7 +191,7 @@ function take(news: ModelNews): void {
       break;
     case "positions":
       positions.value = news.positions;
-      looked.value = mostApart(news.positions);
+      selectedPosition.value = mostApart(news.positions);
       break;
     case "measured":
       measured.value = news.measured;
@@ -204,7 +204,7 @@ function take(news: ModelNews): void {
   }
 }
 
-/** Index of the token at which both models are furthest apart: the one that is worth a look. */
+/** Index of the token with the largest divergence. */
 function mostApart(all: readonly Position[]): number {
   let most = 0;
   for (const [i, { divergence }] of all.entries())

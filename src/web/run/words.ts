@@ -21,9 +21,10 @@ const en = {
   tasks: { label: "What to do", continue: "Continue a text", measure: "Measure on a text", chat: "Chat" } as {
     label: string;
   } & Record<ModelAction, string>,
-  encoder: "This model makes vectors of texts and writes none: there is nothing to continue or to ask.",
+  encoder:
+    "This model turns texts into vectors. It writes no text, so there is nothing to continue or to ask.",
   noTokenizer: "There is no tokenizer.json among the files: open the folder that holds it.",
-  noChat: "This model has no chat template: it goes on with texts, and knows no turns of a conversation.",
+  noChat: "This model has no chat template: it can continue a text, but not answer messages.",
   prompt: "Beginning of a text",
   length: "Tokens",
   temperature: "Temperature",
@@ -34,7 +35,7 @@ const en = {
   speed: (n: string): string => `${n} tokens/s`,
   perSecond: "Tokens/s",
   nothingYet: "Nothing is written yet.",
-  underlined: "Marked: other than what the original wrote in this place.",
+  underlined: "Marked: tokens that differ from the original's at the same place.",
   positions: "What both expected, token by token",
   positionsNote:
     "Both models read the original's text. The stronger the colour of a token, the further their predictions of it are apart. Choose one to see them.",
@@ -42,12 +43,12 @@ const en = {
   divergenceNote: "nats, by token of the original's text",
   mean: "KL divergence, mean",
   sameTop: "Same likeliest token",
-  likely: (place: string): string => `Likely in the place of ${place}`,
+  likely: (place: string): string => `Likely tokens in place of ${place}`,
   token: "Token",
   written: "written",
   text: "Text to measure on",
   textNote:
-    "Some pages say more than some lines. In the language and of the kind that the model is meant for.",
+    "A few pages say more than a few lines. Use the language and the kind of text that the model is made for.",
   measure: "Measure",
   measuring: (part: string): string => `Measuring: ${part}`,
   wantsConversion: "Choose a format to compare with.",
@@ -65,11 +66,11 @@ const en = {
     `${tokens} tokens, in contexts of ${context}; ± is the standard error`,
   verdict: (kl: number): string =>
     kl < 0.001
-      ? "Hardly to be told from the original."
+      ? "Almost the same as the original."
       : kl < 0.01
         ? "Close to the original: a few words differ."
         : kl < 0.1
-          ? "Noticeably other than the original."
+          ? "Clearly different from the original."
           : "Far from the original.",
   worst: "Where both differ most",
   before: "Text before",

@@ -1,7 +1,7 @@
 import { canShare } from "../../threads/start.ts";
 import { openChosen } from "../workers/chosen.ts";
 import { PageError, problemOf } from "../workers/problem.ts";
-import type { Chosen, Problem } from "../workers/protocol.ts";
+import type { ChosenCheckpoint, Problem } from "../workers/protocol.ts";
 import { measureText } from "./measure.ts";
 import { ModelPair } from "./models.ts";
 import type { Continuing, ModelNews, ModelOrder } from "./protocol.ts";
@@ -16,7 +16,7 @@ const tell = (news: ModelNews) => self.postMessage(news);
 /** Milliseconds between two messages of progress. */
 const INTERVAL = 100;
 
-/** Tells progress now and then. */
+/** A function that sends progress to the page, at most once in an interval. */
 function teller(): (part: number) => void {
   let told = 0;
   return (part) => {
@@ -26,12 +26,12 @@ function teller(): (part: number) => void {
   };
 }
 
-/** One for each core, within reason, where memory can be shared between them. */
+/** Threads of a model: one for each core, eight at most; one where memory cannot be shared. */
 function threadsHere(): number {
   return canShare() ? Math.max(1, Math.min(8, navigator.hardwareConcurrency)) : 1;
 }
 
-async function open(chosen: Chosen, workers: MessagePort): Promise<void> {
+async function open(chosen: ChosenCheckpoint, workers: MessagePort): Promise<void> {
   const before = pair;
   pair = null;
   await before?.close();
@@ -95,7 +95,7 @@ async function follow(order: Exclude<ModelOrder, { kind: "stop" }>): Promise<voi
   else await measure(order.text);
 }
 
-/** Wrong options are of this view, where the converter knows of patterns only. */
+/** `problemOf` takes wrong options for wrong patterns, which only the converter has. */
 function problemIn(error: unknown): Problem {
   const problem = problemOf(error);
   return problem.kind === "pattern" ? { ...problem, kind: "other" } : problem;

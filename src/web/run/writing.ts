@@ -27,7 +27,7 @@ export async function write(
       onToken({ id, text });
     }
   } catch (error) {
-    // What was written before it was stopped stays.
+    // If it was stopped, the tokens so far are the result.
     if (options.signal?.aborted !== true) throw error;
   }
   const count = tokens.length - 1;

@@ -8,7 +8,8 @@ export const VIEWS = ["convert", "playground", "run", "compare", "train"] as con
 export type ViewName = (typeof VIEWS)[number];
 
 /**
- * A place that an open checkpoint can be had from again: the hub or an address, or an example of this page.
+ * Where an open checkpoint came from, so that a link can open it again: the hub, an address, or an example of
+ * this page.
  */
 export type Origin = { readonly kind: "model" | "example"; readonly name: string };
 
@@ -50,7 +51,7 @@ export function remember(name: ViewName, fields: Readonly<Record<string, string>
   if (wanted !== (location.search || location.pathname)) history.replaceState(null, "", wanted);
 }
 
-/** Says that a link asks for something in vain. */
+/** Shows that something a link asks for does not exist. */
 export function refuseLink(facts: Facts): void {
   linkProblems.value = [...linkProblems.value, { kind: "link", message: "", facts }];
 }

@@ -1,13 +1,13 @@
 import { effect } from "@preact/signals";
 import { percent } from "../strings/format.ts";
-import { doing, words } from "../strings/index.ts";
+import { runStatus, words } from "../strings/index.ts";
 import { followAddress } from "./address.ts";
 import { client, problemIn } from "./client.ts";
 import { isUnsaved, kept, run, stage, storageProblem, wasCutOff } from "./model.ts";
 import { openLink } from "./opening.ts";
 import { followChoice } from "./planning.ts";
 
-/** Everything that has to be going on as long as the page is there. */
+/** Starts everything that runs for as long as the page is open. */
 export function begin(): void {
   openLink();
   followAddress();
@@ -25,9 +25,9 @@ export function begin(): void {
   effect(() => {
     const state = run.value;
     const part = state === null || state.size === 0 ? 0 : state.bytes / state.size;
-    doing.value = stage.value === "done" ? words.value.done.heading : state === null ? "" : percent(part);
+    runStatus.value = stage.value === "done" ? words.value.done.heading : state === null ? "" : percent(part);
   });
-  // Files dropped beside the place for them would replace the page, and a run with it.
+  // A browser opens files that are dropped outside of the drop area: it would leave the page, and end a run.
   for (const type of ["dragover", "drop"] as const) {
     addEventListener(type, (event) => {
       if (!event.defaultPrevented && event.dataTransfer !== null) event.dataTransfer.dropEffect = "none";

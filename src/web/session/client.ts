@@ -1,9 +1,9 @@
 import { problemOf } from "../workers/problem.ts";
 import type { Call, Method, Problem, Reply, RunProgress, Session, WorkerPorts } from "../workers/protocol.ts";
 
-/** A problem on its way through promises. */
-export class Trouble extends Error {
-  override readonly name: string = "Trouble";
+/** A problem as an error, for promises to reject with. */
+export class ProblemError extends Error {
+  override readonly name: string = "ProblemError";
   readonly problem: Problem;
 
   constructor(problem: Problem) {
@@ -12,20 +12,20 @@ export class Trouble extends Error {
   }
 }
 
-interface Open {
+interface PendingCall {
   resolve(value: unknown): void;
-  reject(error: Trouble): void;
+  reject(error: ProblemError): void;
 }
 
-/** One per core, within what memory bears. */
+/** One worker for each core, eight at most: each one takes memory. */
 const WORKERS = Math.max(1, Math.min(8, navigator.hardwareConcurrency || 2));
 
 /** The coordinator's methods, called from the page. A worker that dies fails every open call. */
 class Client {
   private readonly worker = new Worker(new URL("./coordinator.js", import.meta.url), { type: "module" });
-  private readonly open = new Map<number, Open>();
+  private readonly open = new Map<number, PendingCall>();
   private calls = 0;
-  /** Is told how far a run is. */
+  /** Called with the progress of a run. */
   onProgress: (progress: RunProgress) => void = () => {};
 
   constructor() {
@@ -37,12 +37,15 @@ class Client {
       }
       const call = this.open.get(data.id);
       this.open.delete(data.id);
-      if ("problem" in data) call?.reject(new Trouble(data.problem));
+      if ("problem" in data) call?.reject(new ProblemError(data.problem));
       else call?.resolve(data.value);
     };
     this.worker.onerror = (event) => {
       event.preventDefault();
-      const trouble = new Trouble({ kind: "worker", message: event.message || "The main worker stopped." });
+      const trouble = new ProblemError({
+        kind: "worker",
+        message: event.message || "The main worker stopped.",
+      });
       for (const { reject } of this.open.values()) reject(trouble);
       this.open.clear();
     };
@@ -76,10 +79,10 @@ class Client {
 /** The coordinator of this page. */
 export const client: Client = new Client();
 
-/** Items to take in at once: a few milliseconds of work. */
+/** Items in one message: reading them takes the page a few milliseconds. */
 const PIECE = 3000;
 
-/** A list that is asked for piece by piece, so that the page does not stand still while it takes it in. */
+/** Asks for a list piece by piece, so that the page stays responsive while it reads the answers. */
 export async function inPieces<T>(
   count: number,
   ask: (start: number, end: number) => Promise<readonly T[]>,
@@ -91,5 +94,5 @@ export async function inPieces<T>(
 
 /** The problem behind an error of any kind. */
 export function problemIn(error: unknown): Problem {
-  return error instanceof Trouble ? error.problem : problemOf(error);
+  return error instanceof ProblemError ? error.problem : problemOf(error);
 }

@@ -18,11 +18,11 @@ import {
   savedName,
   stage,
 } from "./model.ts";
-import { Pace } from "./pace.ts";
 import { keep, plan, stopPlanning } from "./planning.ts";
+import { RateMeter } from "./rate-meter.ts";
 import { chooseTarget } from "./saving.ts";
 
-const pace = new Pace();
+const meter = new RateMeter();
 client.onProgress = onProgress;
 
 /** Milliseconds between two updates of the figures of all tensors. */
@@ -43,8 +43,8 @@ export async function convert(): Promise<void> {
 let interrupted: Target | null = null;
 
 /**
- * Keeps a tensor that holds NaN or Inf as it is. A run that met it starts again without asking anything else,
- * since every place in its output would be another one.
+ * Keeps a tensor that holds NaN or Inf as it is. A run that was stopped by it starts again from the
+ * beginning, since the offsets of all tensors in the output change. Nothing else is asked.
  * @param all whether to do the same with all others, without asking
  */
 export async function keepAsIs(tensor: string, all: boolean): Promise<void> {
@@ -58,7 +58,7 @@ export async function keepAsIs(tensor: string, all: boolean): Promise<void> {
   });
   if (before === null) return;
   try {
-    // What was to be a file has been removed with its handle.
+    // The run removed its unfinished file, so the user chooses a file again.
     const target = before.kind === "file" ? await chooseTarget(false, outputName.value) : before;
     if (target === null) return;
     await plan(choice.value);
@@ -69,7 +69,7 @@ export async function keepAsIs(tensor: string, all: boolean): Promise<void> {
 }
 
 async function runTo(target: Target): Promise<void> {
-  stopPlanning(); // what is being measured for an estimate is of no use any more
+  stopPlanning(); // a measurement for the estimate is no longer needed
   interrupted = null;
   try {
     pending = new Map();
@@ -86,12 +86,12 @@ async function runTo(target: Target): Promise<void> {
         left: null,
       };
     });
-    pace.start();
+    meter.start();
     const { id, files } = await client.call("run", target, savedName.value);
     batch(() => {
       flush();
       isSaved.value = false;
-      result.value = { id, written: files, seconds: pace.seconds() };
+      result.value = { id, written: files, seconds: meter.seconds() };
       stage.value = "done";
       run.value = null;
     });
@@ -111,9 +111,9 @@ async function runTo(target: Target): Promise<void> {
   }
 }
 
-/** Figures of tensors that the page does not show yet. */
+/** Precision of tensors that the page does not show yet. */
 let pending = new Map<string, Precision>();
-/** When it was shown the last ones. */
+/** Time of the last update. */
 let flushed = 0;
 
 function flush(): void {
@@ -128,7 +128,7 @@ function onProgress({ phase, bytes, size, tensor, measured: figures }: RunProgre
   for (const [weight, precision] of figures) pending.set(weight, precision);
   batch(() => {
     if (pending.size > 0 && performance.now() - flushed > FIGURES) flush();
-    const { rate, left } = phase === "convert" ? pace.at(bytes, size) : { rate: null, left: null };
+    const { rate, left } = phase === "convert" ? meter.at(bytes, size) : { rate: null, left: null };
     run.value = { phase, bytes, size, tensor, isPaused: before.isPaused, rate, left };
   });
 }
@@ -136,14 +136,14 @@ function onProgress({ phase, bytes, size, tensor, measured: figures }: RunProgre
 export async function pause(): Promise<void> {
   if (run.value === null) return;
   run.value = { ...run.value, isPaused: true };
-  pace.pause();
+  meter.pause();
   await client.call("pause");
 }
 
 export async function resume(): Promise<void> {
   if (run.value === null) return;
   run.value = { ...run.value, isPaused: false };
-  pace.resume();
+  meter.resume();
   await client.call("resume");
 }
 
@@ -152,7 +152,7 @@ export function cancel(): Promise<void> {
 }
 
 /** Back from a result to the settings. */
-export function again(): void {
+export function backToForm(): void {
   batch(() => {
     stage.value = "ready";
     result.value = null;

@@ -40,7 +40,7 @@ export function destinationOf(dialect: DialectName): Destination {
   return destinationNames.find((name) => isReadAt(name, dialect)) ?? "servers";
 }
 
-/** Whether vLLM reads a dialect, of all models or those that it is for. */
+/** Whether vLLM reads a dialect: for all models, or for the models that the dialect is made for. */
 export function isReadByVllm(dialect: DialectName): boolean {
   return (["servers", "compressor", "deepseek", "gptOss"] as const).some((name) => isReadAt(name, dialect));
 }

@@ -15,7 +15,7 @@ function selection(name: string | null, files: readonly NamedFile[]): Selection 
   const weights = visible.filter(({ path }) => path.endsWith(".safetensors"));
   // Shards of one model are named model-00001-of-00002.safetensors.
   const title = name ?? weights[0]?.path.replace(/-\d+-of-\d+\.safetensors$/, "") ?? "";
-  // A single file of another kind is looked at all the same: its first bytes tell what it is.
+  // A single file of another kind is opened too: its first bytes tell what it is, for the message.
   if (weights.length === 0 && visible.length === 1 && !visible[0]!.path.endsWith(".json")) {
     return { name: visible[0]!.path, files: visible };
   }

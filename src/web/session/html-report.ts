@@ -2,11 +2,11 @@ import { reportPage } from "../../report/page.ts";
 import { conversionReport } from "../../report/report.ts";
 import { languages } from "../../report/words.ts";
 import { language, translated } from "../strings/index.ts";
-import type { Looked } from "../workers/protocol.ts";
+import type { ReportSurvey } from "../workers/protocol.ts";
 import { isFolder, name, outputName, plannedChoice, result, summary } from "./model.ts";
 
-/** The report of a conversion that is done, as one page that opens offline. */
-export function htmlReport({ survey, scales }: Looked): string {
+/** The report of a finished conversion, as one page that opens offline. */
+export function htmlReport({ survey, scales }: ReportSurvey): string {
   const choice = plannedChoice.value!;
   const report = conversionReport({
     kind: choice.action,

@@ -1,15 +1,15 @@
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
 import type { BlockPlace, BlockValues } from "../../checkpoint/measure/block.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
-import type { Looked, TensorBasics } from "../workers/protocol.ts";
+import type { ReportSurvey, TensorBasics } from "../workers/protocol.ts";
 import { client } from "./client.ts";
 
-/** What a report shows besides figures. */
-export function look(): Promise<Looked> {
-  return client.call("look");
+/** The survey and scales that a report shows. */
+export function surveyForReport(): Promise<ReportSurvey> {
+  return client.call("survey");
 }
 
-/** What the values of a tensor are. */
+/** Statistics and first values of a tensor. */
 export function basics(tensor: string): Promise<TensorBasics> {
   return client.call("basics", tensor);
 }

@@ -7,11 +7,11 @@ import type { Precision } from "../../engine/precision.ts";
 import { BlockscaleError, type Fault } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import type {
-  Choice,
-  Chosen,
+  ChosenCheckpoint,
+  ConversionChoice,
   Estimate,
   InspectedCheckpoint,
-  Kept,
+  KeptOutput,
   PlannedOutput,
   Problem,
   WrittenFile,
@@ -49,7 +49,7 @@ export interface RunState {
   readonly left: number | null;
 }
 
-/** A run that came to its good end. */
+/** A run that ended without an error. */
 export interface Result {
   /** Id of the output in the browser's own storage; `null` where it went to a place the user chose. */
   readonly id: string | null;
@@ -72,37 +72,37 @@ export const EMPTY_FORM: Form = {
 export const stage: Signal<Stage> = signal("start");
 export const name: Signal<string> = signal("");
 /** The files or place that are open, so that other parts of the page can open them as well. */
-export const chosen: Signal<Chosen | null> = signal(null);
+export const chosen: Signal<ChosenCheckpoint | null> = signal(null);
 export const opened: Signal<InspectedCheckpoint | null> = signal(null);
 export const form: Signal<Form> = signal(EMPTY_FORM);
 export const planned: Signal<PlannedOutput | null> = signal(null);
-/** The choice that was planned: another one on the form is not, yet. */
-export const plannedChoice: Signal<Choice | null> = signal(null);
+/** The choice that `planned` belongs to. The form may already hold another one. */
+export const plannedChoice: Signal<ConversionChoice | null> = signal(null);
 export const planProblem: Signal<Problem | null> = signal(null);
 /** `null` until it has been measured. */
 export const estimate: Signal<Estimate | null> = signal(null);
 export const run: Signal<RunState | null> = signal(null);
 export const result: Signal<Result | null> = signal(null);
 export const problem: Signal<Problem | null> = signal(null);
-/** What the link that led here asks for in vain. */
+/** Things that the link to this page asks for and that do not exist. */
 export const linkProblems: Signal<readonly Problem[]> = signal([]);
 /** Why this window cannot hold an output, found out at the start of the visit. */
 export const storageProblem: Signal<Problem | null> = signal(null);
 /** Outputs of this visit and earlier ones that wait to be saved. */
-export const kept: Signal<readonly Kept[]> = signal([]);
+export const kept: Signal<readonly KeptOutput[]> = signal([]);
 /** Whether the output that is shown was handed to the downloads. */
 export const isSaved: Signal<boolean> = signal(false);
 /** The output that is being packed for a download. */
 export const packing: Signal<string | null> = signal(null);
-/** What the user wants to do although an output is not saved; `null` where nothing is asked. */
+/** The action that waits for the dialog about an unsaved output; `null` while there is no dialog. */
 export const leaving: Signal<(() => void) | null> = signal(null);
 /** An unfinished run of an earlier visit was found and removed. */
 export const wasCutOff: Signal<boolean> = signal(false);
-/** The tensor that is looked at closely. */
+/** The tensor in the side panel. */
 export const selected: Signal<string | null> = signal(null);
 /**
- * What the run measured so far. Replaced as a whole now and then, since
- * thousands of names would be copied each time.
+ * What the run has measured so far. It is replaced as a whole and only twice a second, since
+ * each update copies thousands of names.
  */
 export const measured: Signal<ReadonlyMap<string, Precision>> = signal(new Map());
 
@@ -111,7 +111,7 @@ export function changeForm(fields: Partial<Form>): void {
   form.value = { ...form.value, ...fields };
 }
 
-/** What the field of overrides says; nothing of it counts where there is a fault. */
+/** The overrides as typed; an empty list where they hold an error. */
 export const overrides: ReadonlySignal<{
   readonly list: readonly Override[];
   readonly fault: Fault | null;
@@ -129,10 +129,10 @@ export const overrides: ReadonlySignal<{
 });
 
 /** The form as the coordinator wants it. */
-export const choice: ReadonlySignal<Choice> = computed(() => {
+export const choice: ReadonlySignal<ConversionChoice> = computed(() => {
   const { action, to, dtype, include, exclude, single } = form.value;
   const names = (wanted: boolean) =>
-    [...single].flatMap(([name, converts]) => (converts === wanted ? [exactly(name)] : []));
+    [...single].flatMap(([name, converts]) => (converts === wanted ? [patternFor(name)] : []));
   const patterns = {
     include: action === "dequantize" ? linesOf(include) : [...linesOf(include), ...names(true)],
     exclude: [...linesOf(exclude), ...names(false)],
@@ -153,7 +153,7 @@ export function patternFault(text: string): string | null {
   return null;
 }
 
-/** Something is unfinished or wrong in a field: nothing is planned meanwhile. */
+/** Whether a field holds something unfinished or wrong: then no new plan is made. */
 export const hasFieldFault: ReadonlySignal<boolean> = computed(() => {
   const { action, to, include, exclude } = form.value;
   return (
@@ -163,7 +163,7 @@ export const hasFieldFault: ReadonlySignal<boolean> = computed(() => {
   );
 });
 
-/** Whether there is an output that would be out of sight, and was saved nowhere. */
+/** Whether the output on show was saved nowhere, so that leaving it needs a question. */
 export const isUnsaved: ReadonlySignal<boolean> = computed(
   () => stage.value === "done" && result.value?.id != null && !isSaved.value,
 );
@@ -176,11 +176,11 @@ function linesOf(text: string): string[] {
 }
 
 /** A pattern that fits one name only. */
-function exactly(name: string): string {
+function patternFor(name: string): string {
   return `re:^${name.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")}$`;
 }
 
-/** Whether what the page shows of the plan is what the form says. */
+/** Whether the plan on show belongs to the form as it is now. */
 export const isPlanned: ReadonlySignal<boolean> = computed(
   () => planned.value !== null && plannedChoice.value === choice.value,
 );
@@ -213,13 +213,13 @@ export function summary(): Summary | null {
   return plan === null ? null : summarize({ files: [], tensors: plan.tensors }, measured.value);
 }
 
-/** Name of a checkpoint before it is open: what it was chosen by. */
-export function nameOfChosen(chosen: Chosen): string {
+/** Name of a checkpoint before it is open: of its folder or file, or its address. */
+export function nameOfChosen(chosen: ChosenCheckpoint): string {
   return chosen.kind === "files" ? chosen.name : chosen.place;
 }
 
 /** Back to the choice of files. */
-export function forget(): void {
+export function closeCheckpoint(): void {
   batch(() => {
     stage.value = "start";
     opened.value = null;

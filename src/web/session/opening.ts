@@ -1,6 +1,6 @@
 import { batch } from "@preact/signals";
 import { PageError } from "../workers/problem.ts";
-import type { Chosen } from "../workers/protocol.ts";
+import type { ChosenCheckpoint } from "../workers/protocol.ts";
 import {
   LINKABLE,
   type Origin,
@@ -14,13 +14,23 @@ import {
 import { client, inPieces, problemIn } from "./client.ts";
 import { type ExampleName, fetchExample, isExample } from "./examples.ts";
 import type { Selection } from "./files.ts";
-import { chosen, EMPTY_FORM, forget, form, name, opened, problem, stage, wasCutOff } from "./model.ts";
+import {
+  chosen,
+  closeCheckpoint,
+  EMPTY_FORM,
+  form,
+  name,
+  opened,
+  problem,
+  stage,
+  wasCutOff,
+} from "./model.ts";
 
 /**
  * Files chosen together, as something to open; `null` where the user changed their mind.
  * @throws PageError `format`: there are no weights among them
  */
-export function chosenOf(selection: Selection | null): Chosen | null {
+export function chosenOf(selection: Selection | null): ChosenCheckpoint | null {
   if (selection === null) return null;
   if (selection.files.length > 0) return { kind: "files", ...selection };
   const place = selection.name === "" ? {} : { facts: { place: selection.name } };
@@ -49,7 +59,7 @@ export function openExample(name: ExampleName): Promise<void> {
   return show(chosenExample(name), { kind: "example", name });
 }
 
-export async function chosenExample(name: ExampleName): Promise<Chosen> {
+export async function chosenExample(name: ExampleName): Promise<ChosenCheckpoint> {
   return { kind: "files", name, files: await fetchExample(name) };
 }
 
@@ -63,11 +73,14 @@ export async function openLink(): Promise<void> {
   else if (place == null) return;
   else if (LINKABLE.test(place)) await openPlace(place, "");
   else return refuseLink({ place });
-  // What another part of the page is asked for, it takes by itself.
+  // The other parts of the page read the address themselves.
   if (opened.value !== null && view.value === "convert") takeFromAddress(params);
 }
 
-async function show(choosing: Chosen | Promise<Chosen>, from: Origin | null): Promise<void> {
+async function show(
+  choosing: ChosenCheckpoint | Promise<ChosenCheckpoint>,
+  from: Origin | null,
+): Promise<void> {
   problem.value = null;
   wasCutOff.value = false;
   stage.value = "opening";
@@ -85,7 +98,7 @@ async function show(choosing: Chosen | Promise<Chosen>, from: Origin | null): Pr
       stage.value = "ready";
     });
   } catch (error) {
-    forget();
+    closeCheckpoint();
     problem.value = problemIn(error);
   }
 }

@@ -1,9 +1,9 @@
 import type { WrittenFile } from "../workers/protocol.ts";
 import { client, problemIn } from "./client.ts";
-import { forget, isSaved, isUnsaved, kept, leaving, packing, problem, result } from "./model.ts";
+import { closeCheckpoint, isSaved, isUnsaved, kept, leaving, packing, problem, result } from "./model.ts";
 import { download } from "./saving.ts";
 
-/** Does what would put an output out of sight, at once or when the user has said what is to become of it. */
+/** Runs an action that hides the current output. If the output is not saved, the user is asked first. */
 export function leave(go: () => void): void {
   if (isUnsaved.value) leaving.value = go;
   else go();
@@ -35,13 +35,13 @@ export async function remove(id: string): Promise<void> {
   await refreshKept();
 }
 
-/** Looks again which outputs wait to be saved. */
+/** Reads again which outputs are not saved yet. */
 export async function refreshKept(): Promise<void> {
   kept.value = (await client.call("tidy")).kept;
 }
 
 /** Back to the choice of files. */
 export function openAnother(): void {
-  forget();
+  closeCheckpoint();
   refreshKept().catch(() => {});
 }

@@ -15,13 +15,13 @@ import {
 /** Milliseconds to wait for the next key before planning anew. */
 const TYPING = 150;
 
-/** Plans anew whenever the form says something else, from now on. */
+/** From now on, makes a new plan whenever the form changes. */
 export function followChoice(): void {
   let timer = 0;
   effect(() => {
     const wanted = choice.value;
     if (opened.value === null || stage.value !== "ready") return;
-    // After a run the plan is still good.
+    // After a run the plan is still valid.
     if (plannedChoice.peek() === wanted) return;
     clearTimeout(timer);
     if (hasFieldFault.value) return;
@@ -30,7 +30,7 @@ export function followChoice(): void {
   });
 }
 
-/** Counts plans: what an earlier one still brings is of no use. */
+/** Number of the newest plan: answers to earlier ones are ignored. */
 let planning = 0;
 
 export async function plan(wanted: typeof choice.value): Promise<void> {
@@ -59,14 +59,14 @@ export async function plan(wanted: typeof choice.value): Promise<void> {
     }
     batch(() => {
       planProblem.value = problemIn(error);
-      // One tensor cannot be converted: what would become of the others stays in sight.
+      // Only one tensor cannot be converted: the plan of the others stays on show.
       if (kind !== "not-finite") plannedChoice.value = null;
       estimate.value = null;
     });
   }
 }
 
-/** Ends what is still being planned or measured. */
+/** Ignores plans and measurements that are still under way. */
 export function stopPlanning(): void {
   planning++;
 }

@@ -20,20 +20,20 @@ const isForced: Signal<boolean> = signal(false);
 
 const systemForces = matchMedia("(forced-colors: active)");
 
-/** What pictures that are drawn with the page's colours follow: they are drawn anew when it changes. */
-export const look: ReadonlySignal<string> = computed(
+/** Changes with the page's colours: canvases are then drawn again. */
+export const appearance: ReadonlySignal<string> = computed(
   () => `${isDark.value ? "dark" : "light"}${isForced.value ? " forced" : ""}`,
 );
 
-function settle(): void {
+function update(): void {
   isForced.value = systemForces.matches;
   isDark.value = theme.value === "auto" ? systemIsDark.matches : theme.value === "dark";
 }
 
 effect(() => {
-  settle();
+  update();
   document.documentElement.dataset.theme = isDark.value ? "dark" : "light";
   remember(KEY, theme.value);
 });
 
-for (const query of [systemIsDark, systemForces]) query.addEventListener("change", settle);
+for (const query of [systemIsDark, systemForces]) query.addEventListener("change", update);

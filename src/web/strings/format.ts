@@ -74,12 +74,12 @@ export function smallPercent(part: number): string {
   return formats.value.percentTenth.format(part);
 }
 
-/** A probability; one that is hardly there is no zero. */
+/** A probability. A very small one is not shown as zero. */
 export function probability(part: number): string {
   return part > 0 && part < 0.0001 ? `< ${smallPercent(0.0001)}` : smallPercent(part);
 }
 
-/** A duration in its two largest units, rounded as it deserves. */
+/** A duration in its two largest units; hours without seconds. */
 export function duration(seconds: number): string {
   const { seconds: s, minutes: m, hours: h } = formats.value;
   const rounded = Math.max(1, Math.round(seconds));
@@ -100,8 +100,7 @@ export function ago(time: number): string {
 }
 
 /**
- * Decibels, with one digit after the point. Of what is exact, and where
- * values became NaN or Inf, there are none.
+ * Finite decibels, with one digit after the point.
  */
 export function decibels(db: number): string {
   return `${formats.value.tenth.format(db)} dB`;

@@ -7,10 +7,11 @@ export const languages = { en: "English", zh: "中文" } as const;
 
 export type Language = keyof typeof languages;
 
-/** Words that are loaded when they are asked for. */
-const LATER = { zh: async (): Promise<Words> => (await import("./zh.ts")).zh };
+/** Languages that are loaded on demand. */
+const LOADERS = { zh: async (): Promise<Words> => (await import("./zh.ts")).zh };
 
-// WebKitGTK calls the language of a system that has none "C". Intl throws at that, and uPlot asks Intl while it loads:
+// WebKitGTK calls the language of a system that has none "C". Intl throws at that, and uPlot asks Intl while
+// it loads:
 // the views that draw come after this file.
 try {
   Intl.getCanonicalLocales(navigator.language);
@@ -32,8 +33,8 @@ export const language: Signal<Language> = signal("en");
 
 const loaded: Signal<Words> = signal(en);
 
-/** What goes on, for the title of the tab: a percentage, or that it is done. */
-export const doing: Signal<string> = signal("");
+/** Status of a run for the title of the tab: a percentage, or that it is done. */
+export const runStatus: Signal<string> = signal("");
 
 /** The words in the language of the user. */
 export const words: ReadonlySignal<Words> = loaded;
@@ -41,12 +42,12 @@ export const words: ReadonlySignal<Words> = loaded;
 effect(() => {
   document.documentElement.lang = language.value === "zh" ? "zh-Hans" : language.value;
   const { title, tagline } = words.value;
-  document.title = doing.value === "" ? `${title} – ${tagline}` : `${doing.value} – ${title}`;
+  document.title = runStatus.value === "" ? `${title} – ${tagline}` : `${runStatus.value} – ${title}`;
 });
 
 /** Shows the page in a language, once its words are here; without them it stays as it is. */
 async function show(chosen: Language): Promise<void> {
-  const found = chosen === "en" ? en : await LATER[chosen]();
+  const found = chosen === "en" ? en : await LOADERS[chosen]();
   batch(() => {
     loaded.value = found;
     language.value = chosen;

@@ -1,6 +1,6 @@
 /**
- * What an earlier visit left. Browsers that are told to keep nothing
- * throw at the mere mention of the storage.
+ * A value that an earlier visit stored. Browsers that keep nothing
+ * throw at every access to the storage.
  */
 export function remembered(key: string): string | null {
   try {

@@ -32,7 +32,7 @@ export class LearnerThread {
     });
   }
 
-  /** What was asked is not answered any more. */
+  /** Ends the worker. Calls that are open get no answer. */
   end(): void {
     this.#worker.terminate();
   }

@@ -6,7 +6,7 @@ import type { RecipeName } from "../../train/recipes.ts";
 import type { Trainer } from "../../train/trainer.ts";
 import { LITTLE_LLAMA } from "./little-llama.ts";
 
-/** What a run in the tab is: the same settings give the same run. */
+/** Settings of a run. The same settings give the same losses. */
 export interface RunSettings {
   readonly text: string;
   readonly recipe: RecipeName;
@@ -59,7 +59,8 @@ export class Learner {
     if (new TextEncoder().encode(settings.text).length < LEAST_TEXT)
       throw new RangeError(`At least ${LEAST_TEXT} bytes of text are needed.`);
     const schedule = warmupCosine(Math.max(1, Math.round(steps / 20)), steps);
-    // Of the two builds the one that sums alike everywhere: a link to a run gives the same losses in every browser.
+    // The baseline build sums in the same order everywhere: a link to a run gives the same losses in every
+    // browser.
     const options = { learningRate: 3e-3, schedule, variant: "baseline" as const };
     const counts = recipe !== "f32";
     return new Learner(

@@ -37,7 +37,7 @@ const SAMPLED = 25;
 interface TrainingRun {
   readonly pair: TrainingPair;
   readonly total: number;
-  /** Whether it is being opened, or takes steps, of which the last may not be over yet. */
+  /** Whether it is being opened or is in a step. */
   isGoing: boolean;
 }
 
@@ -46,8 +46,8 @@ let run: TrainingRun | null = null;
 export function start(): void {
   const { text, own, recipe, steps: total } = form.value;
   run?.pair.end();
-  const mine: TrainingRun = { pair: new TrainingPair(), total, isGoing: true };
-  run = mine;
+  const current: TrainingRun = { pair: new TrainingPair(), total, isGoing: true };
+  run = current;
   batch(() => {
     steps.value = [];
     sample.value = null;
@@ -55,23 +55,23 @@ export function start(): void {
     stage.value = "going";
   });
   const chosen = text === "own" ? own : text === "sums" ? sums(1, 3000) : stories(1, 1000);
-  watched(mine, async () => {
-    await mine.pair.open({ text: chosen, recipe, steps: total, seed: 1 });
-    await go(mine);
+  withFailureShown(current, async () => {
+    await current.pair.open({ text: chosen, recipe, steps: total, seed: 1 });
+    await go(current);
   });
 }
 
 /** Takes steps until the run is stopped, or over. */
-async function go(mine: TrainingRun): Promise<void> {
-  const { pair, total } = mine;
-  mine.isGoing = true;
+async function go(current: TrainingRun): Promise<void> {
+  const { pair, total } = current;
+  current.isGoing = true;
   while (stage.value === "going" && pair.steps < total) {
     const step = await pair.step();
     steps.value = [...steps.value, step];
     if (pair.steps % SAMPLED === 0 || pair.steps === total)
       sample.value = { step: pair.steps, text: await pair.sample() };
   }
-  mine.isGoing = false;
+  current.isGoing = false;
   if (pair.steps >= total) stage.value = "ended";
 }
 
@@ -81,22 +81,22 @@ export function stop(): void {
 
 export function goOn(): void {
   stage.value = "going";
-  const mine = run!;
-  if (!mine.isGoing) watched(mine, () => go(mine));
+  const current = run!;
+  if (!current.isGoing) withFailureShown(current, () => go(current));
 }
 
 export function save(): void {
-  const mine = run!;
-  watched(mine, async () => download(await mine.pair.archive(), "trained.zip"));
+  const current = run!;
+  withFailureShown(current, async () => download(await current.pair.archive(), "trained.zip"));
 }
 
-/** Does something with a run; what goes wrong is shown. */
-async function watched(mine: TrainingRun, action: () => Promise<void>): Promise<void> {
+/** Calls an action of a run, and shows its error. */
+async function withFailureShown(current: TrainingRun, action: () => Promise<void>): Promise<void> {
   try {
     await action();
   } catch (error) {
-    if (mine !== run) return;
-    mine.pair.end();
+    if (current !== run) return;
+    current.pair.end();
     failure.value = (error as Error).message;
     stage.value = "idle";
   }

@@ -1,6 +1,6 @@
 import { wordAt } from "../../train/random.ts";
 
-/** Words that take the same place in a story. */
+/** Words to fill in at the same place of a story. */
 const NAMES = ["Mia", "Tom", "Anna", "Ben", "Lily", "Max", "Zoe", "Sam"];
 const ANIMALS = ["cat", "dog", "bird", "fox", "duck", "frog"];
 const COLOURS = ["red", "blue", "green", "small", "old", "happy"];

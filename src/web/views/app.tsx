@@ -11,10 +11,10 @@ import { ProblemNote } from "./problem.tsx";
 import { Start } from "./start.tsx";
 import { Workspace } from "./workspace.tsx";
 
-/** Loaded when it is needed: it has the charts, the largest part of the page. */
+/** Loaded on demand: it holds the charts, the largest part of the page. */
 const TensorPanel = lazy(async () => (await import("./tensor-panel.tsx")).TensorPanel);
 
-/** Loaded when it is needed: it has the kernels. */
+/** Loaded on demand: it holds the kernels. */
 const Playground = lazy(async () => (await import("../playground/playground.tsx")).Playground);
 
 const Train = lazy(async () => (await import("../train/train.tsx")).Train);

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
-import { look } from "../session/settings.ts";
+import { appearance } from "../session/settings.ts";
 import { words } from "../strings/index.ts";
 import { type Colours, coloursOf } from "./colours.ts";
 
@@ -10,11 +10,11 @@ interface ChartProps {
   readonly label: string;
   readonly height: number;
   readonly data: uPlot.AlignedData;
-  /** The chart is made anew when this changes: its scale is another one. */
+  /** The chart is made again when this changes, for example with another scale. */
   readonly redraw?: unknown;
   /** What the point under the pointer says. */
   pointed?(index: number): string;
-  /** Made anew when the colours or the language change. */
+  /** Called again when the colours or the language change. */
   options(colours: Colours): Omit<uPlot.Options, "width" | "height">;
 }
 
@@ -41,7 +41,7 @@ export function Chart({ label, height, data, options, pointed, redraw }: ChartPr
       observer.disconnect();
       plot.current?.destroy();
     };
-  }, [look.value, words.value, height, redraw]);
+  }, [appearance.value, words.value, height, redraw]);
   useEffect(() => plot.current?.setData(data), [data]);
   return (
     <>

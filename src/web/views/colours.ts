@@ -11,8 +11,8 @@ export interface Colours {
 }
 
 /**
- * Colours of the style sheet where an element stands. Names of the system's colours, which stand for them
- * where the user chose colours of their own, become what they are.
+ * Colours of the style sheet at an element, as `rgb(…)`. Where the user has forced colours, the style sheet
+ * names system colours: these are resolved too.
  */
 export function coloursOf(element: Element): Colours {
   const probe = document.createElement("i");

@@ -74,7 +74,7 @@ export function Comparison({
   );
 }
 
-/** Decibels that nobody would notice. */
+/** Differences below this many decibels count as equal. */
 const EQUAL = 0.2;
 
 const isEqual = (db: number, best: number): boolean => db === best || Math.abs(db - best) < EQUAL;
@@ -87,7 +87,7 @@ function wordOf(db: number, best: number): string {
 }
 
 /**
- * A place on the axis from `from` to `to` decibels; nothing of what is exact or not finite, which has none.
+ * A dot on the axis from `from` to `to` decibels; nothing where the SQNR is not finite.
  */
 function Dot({
   db,

@@ -26,12 +26,12 @@ export function ValueChart({
   const { precision: text } = words.value;
   const [isLog, setLog] = useState(false);
   const { binades, data } = useMemo(() => {
-    // Far below, each power of two halves the number of values: what cannot be seen is not drawn.
+    // Each smaller power of two holds about half as many values: counts too small to be seen are not drawn.
     const least = Math.max(1, sample.precision.count / 100_000);
     const used = Array.from({ length: BINADES }, (_, i) => i).filter(
       (i) => sample.before[i]! >= least || sample.after[i]! >= least,
     );
-    // A few to both sides of a single one, so that it stands in the middle of an axis.
+    // A single bar gets room on both sides, so that it stands in the middle of the axis.
     const room = used.length < 2 ? 2 : 0;
     const first = Math.max(0, (used[0] ?? 0) - room);
     const last = Math.min(BINADES - 1, (used.at(-1) ?? 0) + room);
@@ -179,7 +179,7 @@ export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element
 interface FigureProps {
   readonly title: string;
   readonly note: string;
-  /** Whether to tell before from after. */
+  /** Whether there is a legend of before and after. */
   readonly keys: boolean;
   readonly children: ComponentChildren;
 }

@@ -2,8 +2,8 @@ import type { RefObject } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 
 /**
- * For what is to be read next when it appears: it gets the focus if what had it is gone. Where the user is busy
- * elsewhere, the focus stays there.
+ * Focuses an element when it appears, if the element that had the focus is gone. Otherwise the focus stays
+ * where it is.
  */
 export function useFocus<E extends HTMLElement>(): RefObject<E | null> {
   const place = useRef<E>(null);

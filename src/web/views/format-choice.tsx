@@ -17,12 +17,12 @@ interface FormatChoiceProps {
   readonly id: string;
   readonly value: DialectName;
   readonly disabled?: boolean;
-  /** Whether a mix of formats is one of them. */
+  /** Whether the mix of formats is offered. */
   readonly offersMix?: boolean;
   onChange(value: DialectName): void;
 }
 
-/** The choice of where the output is to be used, then of the dialect: for most destinations one will do. */
+/** Two lists: where the output will be used, and the dialects that are read there, the usual one first. */
 export function FormatChoice(props: FormatChoiceProps): JSX.Element {
   const { id, value, disabled = false, offersMix = false, onChange } = props;
   const { target, destination, destinations } = words.value.convert;

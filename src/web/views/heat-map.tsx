@@ -6,7 +6,7 @@ import type { ScaleMap } from "../../checkpoint/measure/scale-map.ts";
 import { problemIn } from "../session/client.ts";
 import { block } from "../session/looking.ts";
 import { problem } from "../session/model.ts";
-import { look } from "../session/settings.ts";
+import { appearance } from "../session/settings.ts";
 import { power, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { BlockTable } from "./block-table.tsx";
@@ -24,13 +24,13 @@ interface HeatMapProps {
 /** Block scales as a picture: one cell a block, or the largest of several where there are too many. */
 export function HeatMap({ map, tensor, dialect }: HeatMapProps): JSX.Element {
   const { precision: text } = words.value;
-  const said = heatWords.value;
+  const labels = heatWords.value;
   const canvas = useRef<HTMLCanvasElement>(null);
   const face = useRef<HTMLDivElement>(null);
   const [cell, setCell] = useState<number | null>(null);
   const [shown, setShown] = useState<readonly [BlockPlace, BlockValues] | null>(null);
   const [least, most] = useMemo(() => rangeOf(map.exponents), [map]);
-  useEffect(() => draw(canvas.current!, map, least, most), [map, least, most, look.value]);
+  useEffect(() => draw(canvas.current!, map, least, most), [map, least, most, appearance.value]);
   const { rows, cols, exponents } = map;
   const at = (event: MouseEvent) => {
     const box = canvas.current!.getBoundingClientRect();
@@ -38,7 +38,7 @@ export function HeatMap({ map, tensor, dialect }: HeatMapProps): JSX.Element {
     const col = Math.min(cols - 1, Math.floor(((event.clientX - box.left) / box.width) * cols));
     return Math.max(0, row) * cols + Math.max(0, col);
   };
-  /** Counts blocks that were asked for: one that comes after a later one is of no use. */
+  /** Number of the newest request: answers to earlier ones are ignored. */
   const asked = useRef(0);
   const open = (index: number) => {
     const place = placeOf(map, index);
@@ -70,12 +70,12 @@ export function HeatMap({ map, tensor, dialect }: HeatMapProps): JSX.Element {
   const isShrunk = rows * cols < map.scales;
   const sayCell = (index: number) => {
     const { blockRow, blockCol } = placeOf(map, index);
-    return said.cell(blockRow, blockCol, power(exponents[index]!));
+    return labels.cell(blockRow, blockCol, power(exponents[index]!));
   };
   return (
     <Figure title={text.map} note={text.mapNote(map.block[0], map.block[1])} keys={false}>
       <div class="heat-plot" style={{ "--cells": cols }}>
-        <p class="help">{said.rowAxis}</p>
+        <p class="help">{labels.rowAxis}</p>
         <Axis map={map} isRows={true} />
         {/* biome-ignore lint/a11y/useSemanticElements: a picture with a cursor; no element of HTML is one */}
         <div
@@ -113,13 +113,13 @@ export function HeatMap({ map, tensor, dialect }: HeatMapProps): JSX.Element {
           )}
         </div>
         <Axis map={map} isRows={false} />
-        <p class="help heat-cols">{said.colAxis}</p>
+        <p class="help heat-cols">{labels.colAxis}</p>
       </div>
       <p class="help" id="heat-cell" aria-live="polite">
         {cell !== null ? sayCell(cell) : isShrunk ? text.mapShrunk(whole(map.scales)) : "\u00a0"}
       </p>
       {least === most ? (
-        <p class="help">{said.uniform(power(least))}</p>
+        <p class="help">{labels.uniform(power(least))}</p>
       ) : (
         <p class="help ramp-line">
           <span>{power(least)}</span>
@@ -127,8 +127,8 @@ export function HeatMap({ map, tensor, dialect }: HeatMapProps): JSX.Element {
           <span>{power(most)}</span>
         </p>
       )}
-      <p class="help with-keys">{said.keys}</p>
-      <p class="help by-touch">{said.touch}</p>
+      <p class="help with-keys">{labels.keys}</p>
+      <p class="help by-touch">{labels.touch}</p>
       {shown !== null && (
         <BlockTable
           place={shown[0]}

@@ -3,7 +3,7 @@ import type { ComponentType, JSX } from "preact";
 import { problemIn } from "../session/client.ts";
 import { problem } from "../session/model.ts";
 
-/** A view whose code is loaded when it is first shown; until then there is nothing. */
+/** A view whose code is loaded when it is first shown; until then it is empty. */
 export function lazy<P extends object>(
   load: () => Promise<ComponentType<P>>,
 ): (props: P) => JSX.Element | null {

@@ -5,7 +5,7 @@ import { leaving, problem, result, savedName } from "../session/model.ts";
 import { remove, save } from "../session/outputs.ts";
 import { words } from "../strings/index.ts";
 
-/** Asks what is to become of an output that is not saved, before it goes out of sight. */
+/** Asks what to do with an output that is not saved, before the page leaves it. */
 export function LeaveDialog(): JSX.Element {
   const { leave: text, done } = words.value;
   const dialog = useRef<HTMLDialogElement>(null);

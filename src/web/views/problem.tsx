@@ -48,7 +48,7 @@ const BEFORE_WRITING: ReadonlySet<ProblemKind> = new Set([
   "not-finite",
 ]);
 
-/** A problem in words: the cause, what to do, and the precise story. */
+/** A problem in words: the cause, what to do, and the details. */
 export function ProblemText({ problem: found }: { readonly problem: Problem }): JSX.Element {
   const { details, nothingKept } = words.value.problem;
   const { kind } = found;

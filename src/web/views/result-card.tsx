@@ -4,9 +4,9 @@ import { jsonOf } from "../../checkpoint/measure/summary.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
 import { cardOfConversion } from "../card/conversion.ts";
 import { problemIn } from "../session/client.ts";
-import { again } from "../session/converting.ts";
+import { backToForm } from "../session/converting.ts";
 import { isReadByVllm } from "../session/destinations.ts";
-import { look } from "../session/looking.ts";
+import { surveyForReport } from "../session/looking.ts";
 import {
   form,
   name,
@@ -101,7 +101,7 @@ export function ResultCard(): JSX.Element | null {
           });
         }}
       />
-      <button type="button" class="quiet" onClick={() => leave(again)}>
+      <button type="button" class="quiet" onClick={() => leave(backToForm)}>
         {text.again}
       </button>
     </section>
@@ -181,7 +181,10 @@ function jsonText(): string {
 /** A page of its own, made by code that is loaded when it is asked for. */
 async function saveHtml(): Promise<void> {
   try {
-    const [{ htmlReport }, looked] = await Promise.all([import("../session/html-report.ts"), look()]);
+    const [{ htmlReport }, looked] = await Promise.all([
+      import("../session/html-report.ts"),
+      surveyForReport(),
+    ]);
     downloadText(htmlReport(looked), reportName("html"), "text/html");
   } catch (error) {
     problem.value = problemIn(error);

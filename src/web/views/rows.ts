@@ -28,7 +28,9 @@ export const byLayer: Signal<boolean> = signal(false);
 /** Order of the list. Without a column, that of the file. */
 export const order: Signal<SortOrder> = signal({ column: null, isDescending: false });
 
-/** The plan follows the tensors one by one; a plan of other files would not. */
+/**
+ * Tensors and their plans have the same order. Names are compared, since a plan may still be of other files.
+ */
 const rows: ReadonlySignal<readonly Row[]> = computed(() => {
   const tensors = opened.value?.inspection.tensors ?? [];
   const plans = planned.value?.tensors ?? [];
@@ -74,7 +76,7 @@ export const total: ReadonlySignal<number> = computed(() => rows.value.length);
 /** Order of a tree: layer 2 comes before layer 10. */
 const BY_NAME: SortOrder = { column: "name", isDescending: false };
 
-/** What the table shows: found, and in order. */
+/** The rows of the table: those that were searched for, in the chosen order. */
 export const visible: ReadonlySignal<readonly Row[]> = computed(() => {
   const fits = finder(search.value);
   const found = rows.value.filter(({ tensor, plan }) => {
@@ -101,8 +103,8 @@ function byName(found: readonly Row[], isDescending: boolean): Row[] {
 }
 
 /**
- * What is searched for: a pattern as those that select tensors, where it has a star or begins with re:, else
- * words that all have to be in the name. A pattern that is not finished finds everything.
+ * The test of a search. A text with a star, or that begins with re:, is a pattern as for selecting tensors.
+ * Of other texts, all words must be in the name. A pattern that is not complete yet fits every name.
  */
 function finder(text: string): Matcher {
   const typed = text.trim();
@@ -116,7 +118,7 @@ function finder(text: string): Matcher {
   };
 }
 
-/** Whether a tensor comes out as another one. */
+/** Whether the output holds the tensor in another format. */
 export function changes({ plan }: Row): boolean {
   return plan !== null && plan.action !== "copy" && plan.action !== "drop";
 }

@@ -12,7 +12,7 @@ import { Examples } from "./examples.tsx";
 import { Icon } from "./icons.tsx";
 import { lazy } from "./lazy.tsx";
 
-/** Loaded when it is needed: it has the code that draws. */
+/** Loaded on demand: it holds the code that draws. */
 const WhatYouGet = lazy(async () => (await import("./what-you-get.tsx")).WhatYouGet);
 
 /** The start of the page, where files come in. */
@@ -108,7 +108,7 @@ function KeptOutputs(): JSX.Element | null {
 function PlaceForm({ isOpening, onPlace }: Pick<OpenersProps, "isOpening" | "onPlace">): JSX.Element {
   const { start } = words.value;
   const [place, setPlace] = useState("");
-  // In memory alone: gone with the page.
+  // Kept in memory only: it is gone when the page is closed.
   const [token, setToken] = useState("");
   const wantsToken = problem.value?.kind === "gated" || token !== "";
   return (

@@ -22,7 +22,7 @@ import { Warnings } from "./warnings.tsx";
 /** Whether the newest entry of the history is the panel's. */
 let hasEntry = false;
 
-/** One tensor looked at closely, beside the table, which goes on working. */
+/** The panel about one tensor, beside the table, which stays usable. */
 export function TensorPanel(): JSX.Element | null {
   const { precision: text } = words.value;
   const heading = useRef<HTMLHeadingElement>(null);
@@ -34,7 +34,8 @@ export function TensorPanel(): JSX.Element | null {
   };
   useEffect(() => heading.current?.focus(), [tensor]);
   useEffect(() => {
-    // Back closes the panel, as it would leave a page. Going back at every close instead would arrive after the next opening.
+    // Back closes the panel. The entry stays when the panel is closed by its button: `history.back` would end
+    // only after the next opening.
     if (!hasEntry) history.pushState(null, "");
     hasEntry = true;
     const onBack = () => {
@@ -45,7 +46,7 @@ export function TensorPanel(): JSX.Element | null {
     return () => removeEventListener("popstate", onBack);
   }, []);
   useEffect(() => {
-    // Wherever the focus is, but where Escape has a meaning of its own.
+    // Escape closes the panel from anywhere, except in a dialog.
     const onKey = (event: KeyboardEvent) => {
       if (event.key === "Escape" && document.querySelector("dialog[open]") === null) close();
     };
@@ -84,7 +85,7 @@ export function TensorPanel(): JSX.Element | null {
       <Facts tensor={tensor} />
       <Warnings of={warningsAbout(tensor.name)} />
       <Basics key={`basics ${tensor.name}`} tensor={tensor} />
-      <Closer key={tensor.name} tensor={tensor} />
+      <TensorCharts key={tensor.name} tensor={tensor} />
     </aside>
   );
 }
@@ -175,7 +176,10 @@ function Facts({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
   );
 }
 
-/** The dialect whose scheme a tensor gets: of a mix, the one that has this format for all. */
+/**
+ * The dialect whose scheme a tensor gets. In a mix, it is the dialect that stores all weights in the tensor's
+ * format.
+ */
 function dialectOf(tensor: string): DialectName {
   const { to } = form.value;
   const format = planned.value?.tensors.find(({ name }) => name === tensor)?.format;
@@ -200,10 +204,10 @@ function dialectsToTry(chosen: DialectName): DialectName[] {
   ];
 }
 
-function Closer({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
+function TensorCharts({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
   const { precision: text } = words.value;
   const isPlain = tensor.scaled === null;
-  /** The dialect of what is shown closely: it stays the same while the form changes. */
+  /** The dialect that the charts show. It stays the same while the form changes. */
   const [dialect] = useState<DialectName | null>(isPlain ? dialectOf(tensor.name) : null);
   const [whole, setWhole] = useState<Sample | null>(null);
   const [tried, setTried] = useState<readonly (readonly [DialectName, Sample])[]>([]);
@@ -211,7 +215,7 @@ function Closer({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
   const [isEmpty, setEmpty] = useState(false);
   useEffect(() => {
     const names = dialectsToTry(dialect ?? form.value.to);
-    const look = async () => {
+    const loadSamples = async () => {
       const [closely] = await sample(tensor.name, dialect === null ? [] : [dialect], true);
       if (closely === undefined || closely.precision.count === 0) return setEmpty(true);
       setWhole(closely);
@@ -223,7 +227,7 @@ function Closer({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element {
       });
       setTried((await Promise.all(samples)).flat());
     };
-    look().catch((error) => setFailure(problemIn(error)));
+    loadSamples().catch((error) => setFailure(problemIn(error)));
   }, [tensor.name, isPlain, tensor.shape.length]);
   if (failure !== null) {
     return (

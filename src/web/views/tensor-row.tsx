@@ -5,7 +5,7 @@ import { bytes, shapeOf, sqnrText } from "../strings/format.ts";
 import { translated, words } from "../strings/index.ts";
 import { Icon } from "./icons.tsx";
 import { bytesOf, canToggle, changes, odd, type Row } from "./rows.ts";
-import { Cell, GridRow, type Place } from "./virtual-grid.tsx";
+import { Cell, GridRow, type RowPlace } from "./virtual-grid.tsx";
 
 export function show(row: Row | undefined): void {
   if (row !== undefined) selected.value = row.tensor.name;
@@ -23,7 +23,7 @@ export function toggle(row: Row | undefined): void {
 
 interface TensorRowProps {
   readonly row: Row;
-  readonly place: Place;
+  readonly place: RowPlace;
   /** In a tree: how deep it lies, and what remains of its name there. */
   readonly level?: number;
   readonly label?: string;

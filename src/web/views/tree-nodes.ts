@@ -47,7 +47,9 @@ export function treeOf(rows: readonly Row[], measured: ReadonlyMap<string, Preci
   return nodesOf(rows, 0, rows.length, 0, measured);
 }
 
-/** Nodes of the rows from `start` to `end`, whose names are the same before the part that begins at `from`. */
+/**
+ * Nodes of the rows from `start` to `end`, whose names are the same before the part that begins at `from`.
+ */
 function nodesOf(
   rows: readonly Row[],
   start: number,
@@ -59,7 +61,7 @@ function nodesOf(
   for (let at = start; at < end; ) {
     const { name } = rows[at]!.tensor;
     const dot = name.indexOf(".", from);
-    // A tensor may be called as others begin: it stands beside their group.
+    // A tensor may have the name of a group: it is listed beside the group.
     const isApart = dot < 0;
     const inside = isApart ? `${name}.` : name.slice(0, dot + 1);
     const first = isApart ? at + 1 : at;

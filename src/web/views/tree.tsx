@@ -7,7 +7,7 @@ import { words } from "../strings/index.ts";
 import { search, visible } from "./rows.ts";
 import { show, TensorRow, toggle } from "./tensor-row.tsx";
 import { type Group, linesOf, treeOf } from "./tree-nodes.ts";
-import { Cell, GridRow, type Place, VirtualGrid } from "./virtual-grid.tsx";
+import { Cell, GridRow, type RowPlace, VirtualGrid } from "./virtual-grid.tsx";
 
 /** Groups that were opened, or, among those found by a search, which are open at first, closed. */
 const flipped: Signal<ReadonlySet<string>> = signal(new Set());
@@ -97,7 +97,7 @@ export function Tree(): JSX.Element {
 interface GroupRowProps {
   readonly group: Group;
   readonly level: number;
-  readonly place: Place;
+  readonly place: RowPlace;
 }
 
 function GroupRow({ group, level, place }: GroupRowProps): JSX.Element {

@@ -17,7 +17,7 @@ const OVERSCAN = 6;
 export type Keys = { readonly [key: string]: (active: number, moveTo: (index: number) => void) => void };
 
 /** Where a row stands. */
-export interface Place {
+export interface RowPlace {
   readonly index: number;
   readonly isActive: boolean;
   readonly top: number;
@@ -33,10 +33,10 @@ interface VirtualGridProps {
   readonly heads: ComponentChildren;
   /** Said where there are no rows. */
   readonly empty: string;
-  /** Beside those that move through the rows. */
+  /** Keys in addition to those that move through the rows. */
   readonly keys: Keys;
   /** A {@link GridRow}. */
-  row(place: Place): JSX.Element;
+  row(place: RowPlace): JSX.Element;
 }
 
 /** A table of which only the rows in sight are drawn: as smooth with a hundred thousand as with ten. */
@@ -120,7 +120,7 @@ export function VirtualGrid(props: VirtualGridProps): JSX.Element {
 }
 
 interface GridRowProps {
-  readonly place: Place;
+  readonly place: RowPlace;
   readonly class?: string;
   /** In a tree: how deep it lies, from 1. */
   readonly level?: number;

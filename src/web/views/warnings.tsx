@@ -2,13 +2,13 @@ import type { JSX } from "preact";
 import { translatedWarning, words } from "../strings/index.ts";
 import { Icon } from "./icons.tsx";
 
-/** Warnings shown: a checkpoint may have one for each of its tensors. */
+/** Most warnings in the list: a checkpoint may have one for each tensor. */
 const SHOWN = 100;
 
-/** Warnings that are shown without being asked for. */
-const FEW = 3;
+/** Up to this many warnings are shown without opening a list. */
+const SHOWN_AT_ONCE = 3;
 
-/** What the library says of a checkpoint or a plan, to be read before it is used. */
+/** Warnings of the library about a checkpoint or a plan. */
 export function Warnings({ of }: { readonly of: readonly string[] }): JSX.Element | null {
   if (of.length === 0) return null;
   const list = (
@@ -21,7 +21,7 @@ export function Warnings({ of }: { readonly of: readonly string[] }): JSX.Elemen
   return (
     <div class="note warnings" role="status" data-testid="warnings">
       <Icon name="alert" />
-      {of.length <= FEW ? (
+      {of.length <= SHOWN_AT_ONCE ? (
         list
       ) : (
         <details>

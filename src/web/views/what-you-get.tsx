@@ -7,7 +7,7 @@ import { CARD, drawCard } from "../card/draw.ts";
 import { isDark } from "../session/settings.ts";
 import { words } from "../strings/index.ts";
 
-/** What the build found when it converted the example. */
+/** The report that the build wrote when it converted the example. */
 interface Report extends Pick<Summary, "tensors" | "total"> {
   readonly to: string;
 }

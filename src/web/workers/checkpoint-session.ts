@@ -21,19 +21,19 @@ import { fingerprint, refuseChanged } from "./fingerprint.ts";
 import type { Pool } from "./pool.ts";
 import { PageError } from "./problem.ts";
 import type {
-  Choice,
-  Chosen,
+  CheckpointFacts,
+  ChosenCheckpoint,
+  ConversionChoice,
   Estimate,
   FinishedRun,
-  Found,
-  Looked,
   NamedSource,
+  PlanFacts,
+  ReportSurvey,
   RunProgress,
   Session,
-  Sized,
+  StorageState,
   Target,
   TensorBasics,
-  Visit,
   WrittenFile,
 } from "./protocol.ts";
 import { OutputRun } from "./run.ts";
@@ -41,8 +41,8 @@ import { blockOfWeight, sampleWeight } from "./sampling.ts";
 import { PrivateStorage } from "./storage.ts";
 import { basicsOf, npyOf } from "./tensor-values.ts";
 
-/** One checkpoint at a time: opened, planned, converted. */
-interface Open {
+/** The checkpoint that is open. */
+interface CurrentCheckpoint {
   readonly files: readonly NamedSource[];
   readonly opened: OpenedCheckpoint;
   readonly tensors: readonly InspectedTensor[];
@@ -51,16 +51,16 @@ interface Open {
   readonly sources: ReadonlyMap<string, Source>;
   readonly missingScale: "error" | "one";
   /**
-   * How fast files on a server come: measured once, since every measurement reads a few megabytes of them.
+   * Speed of files on a server. It is measured once, since a measurement reads a few megabytes.
    */
   served: Speed | null;
-  /** Logical weights by name, once one of them is looked at. */
+  /** The weights by name; `null` until one of them is needed. */
   weights: ReadonlyMap<string, Weight> | null;
 }
 
 /** A plan with the small files that go with it. */
-interface Ready {
-  readonly choice: Choice;
+interface CurrentPlan {
+  readonly choice: ConversionChoice;
   readonly plan: Plan;
   readonly files: readonly OutputFile[];
 }
@@ -70,8 +70,8 @@ export class CheckpointSession implements Session {
   private readonly pool: Pool;
   private readonly onProgress: (progress: RunProgress) => void;
   private readonly storage = new PrivateStorage();
-  private current: Open | null = null;
-  private ready: Ready | null = null;
+  private current: CurrentCheckpoint | null = null;
+  private ready: CurrentPlan | null = null;
   private running: OutputRun | null = null;
 
   constructor(pool: Pool, onProgress: (progress: RunProgress) => void) {
@@ -79,7 +79,7 @@ export class CheckpointSession implements Session {
     this.onProgress = onProgress;
   }
 
-  async open(chosen: Chosen): Promise<Found> {
+  async open(chosen: ChosenCheckpoint): Promise<CheckpointFacts> {
     const { name, files } = await filesOf(chosen);
     this.current = null;
     this.ready = null;
@@ -90,7 +90,7 @@ export class CheckpointSession implements Session {
     const { inspection, missingScale } = await lookInside(opened);
     const { tensors, ...facts } = inspection;
     const fingerprints = new Map<string, string>();
-    // Files on servers are watched by their ETag.
+    // Files on servers need no fingerprint: their ETag tells of changes.
     for (const named of shards) {
       if ("file" in named) fingerprints.set(named.path, await fingerprint(named));
     }
@@ -116,7 +116,7 @@ export class CheckpointSession implements Session {
     return this.needPlan().plan.tensors.slice(start, end);
   }
 
-  async plan(choice: Choice): Promise<Sized> {
+  async plan(choice: ConversionChoice): Promise<PlanFacts> {
     const { opened, sources, missingScale } = this.need();
     const { include, exclude } = choice;
     const plan =
@@ -196,7 +196,7 @@ export class CheckpointSession implements Session {
     return current.weights.get(tensor);
   }
 
-  async look(): Promise<Looked> {
+  async survey(): Promise<ReportSurvey> {
     const { opened, files, missingScale } = this.need();
     const { plan, choice } = this.needPlan();
     if (files.some((named) => "url" in named)) return { survey: null, scales: null };
@@ -249,13 +249,13 @@ export class CheckpointSession implements Session {
     this.running?.cancel();
   }
 
-  tidy(): Promise<Visit> {
+  tidy(): Promise<StorageState> {
     return this.storage.tidy();
   }
 
   zip(folder: string, files: readonly WrittenFile[]): Promise<Blob> {
     const entries = files.map(({ name, file }) => ({ name: `${folder}/${name}`, input: file! }));
-    // A stream, that no file is in memory as a whole; the browser keeps large blobs on the disk.
+    // The archive is a stream, so that no file is in memory as a whole. Browsers keep large blobs on disk.
     return downloadZip(entries).blob();
   }
 
@@ -267,32 +267,36 @@ export class CheckpointSession implements Session {
     return this.storage.remove(id);
   }
 
-  private need(): Open {
+  private need(): CurrentCheckpoint {
     if (this.current === null) throw new PageError("other", "No files are open.");
     return this.current;
   }
 
-  private needPlan(): Ready {
+  private needPlan(): CurrentPlan {
     if (this.ready === null) throw new PageError("other", "Nothing is planned.");
     return this.ready;
   }
 }
 
-/** Shows what is inside even where scales are missing, as in a single shard of many; and says so. */
+/**
+ * Inspects a checkpoint. Where only scales are missing, as in a single shard of many, they are taken as 1.
+ */
 async function lookInside({
   checkpoint,
-}: OpenedCheckpoint): Promise<Pick<Open, "missingScale"> & { readonly inspection: Inspection }> {
+}: OpenedCheckpoint): Promise<Pick<CurrentCheckpoint, "missingScale"> & { readonly inspection: Inspection }> {
   const inspection = await inspect(checkpoint, null);
   if (inspection.warnings.length === 0) return { inspection, missingScale: "error" };
   const lenient = await inspect(checkpoint, null, { missingScale: "one" });
-  // Only missing scales are no problem any more then.
+  // With missing scales taken as 1, only warnings about them go away.
   return lenient.warnings.length === inspection.warnings.length
     ? { inspection, missingScale: "error" }
     : { inspection: { ...lenient, warnings: inspection.warnings }, missingScale: "one" };
 }
 
-/** What is wrong with a weight was said when the checkpoint was opened: the others can be looked at. */
-function weightsOf({ opened, missingScale }: Open): ReadonlyMap<string, Weight> {
+/**
+ * The weights by name. Those with errors are left out: the errors were shown when the checkpoint was opened.
+ */
+function weightsOf({ opened, missingScale }: CurrentCheckpoint): ReadonlyMap<string, Weight> {
   const { weights } = resolve(opened.checkpoint, { missingScale }, () => {});
   return new Map(weights.map((weight) => [weight.name, weight]));
 }
@@ -313,13 +317,15 @@ function ranksOf(tensors: readonly InspectedTensor[]): Uint32Array {
  * What the name of a file says of its siblings:
  * model-00001-of-00005.safetensors; `null` where all of them are open.
  */
-function partOf(names: readonly string[]): Found["part"] {
+function partOf(names: readonly string[]): CheckpointFacts["part"] {
   const [, index, of] = /-(\d+)-of-(\d+)\.safetensors$/.exec(names[0] ?? "") ?? [];
   if (index === undefined || names.length >= Number(of)) return null;
   return { index: Number(index), of: Number(of) };
 }
 
-/** The members of a config.json by which loaders know the output. */
+/**
+ * What config.json must hold for loaders to recognise the output, as text; `null` where nothing is quantised.
+ */
 function additions(plan: Plan, to: DialectName): string | null {
   if (plan.tensors.every(({ action }) => action === "copy")) return null;
   return quantizedDocuments("{}", {}, plan, to).find(({ name }) => name === "config.json")?.text ?? null;

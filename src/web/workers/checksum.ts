@@ -1,6 +1,6 @@
 import { createXXHash64 } from "hash-wasm";
 
-/** A checksum in the making. */
+/** A checksum of bytes that arrive in pieces. */
 export interface Checksum {
   update(bytes: Uint8Array): void;
   /** The hash so far in hexadecimal, as `xxhsum -H1` prints it. */

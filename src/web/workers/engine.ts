@@ -3,7 +3,7 @@ import { compile } from "../../wasm/builds.ts";
 import { instantiate } from "../../wasm/instantiate.ts";
 
 /**
- * An engine of the best build that runs here. `load` makes the same, but brings threads for products along.
+ * An engine of the best build that runs here. `load` would also download the code of threads.
  * @throws BlockscaleError `wasm`
  */
 export function openEngine(): Engine {

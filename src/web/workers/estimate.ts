@@ -6,18 +6,18 @@ import { prepare } from "../../checkpoint/run/prepare.ts";
 import type { Source } from "../../io/source.ts";
 import type { Pool } from "./pool.ts";
 
-/** Bytes a second that copying, writing and reading back are taken to manage: what slow laptops do. */
+/** Assumed bytes a second of writing and of reading back: those of a slow laptop. */
 const WRITE_RATE = 250e6;
 const READ_RATE = 800e6;
 
-/** How fast strips are converted: elements a second, and bytes of the input. */
+/** How fast strips are converted: elements a second, and input bytes a second. */
 export interface Speed {
   readonly elements: number;
   readonly bytes: number;
 }
 
 /** Strips to convert for a measurement: `warm` before the clock starts, `timed` while it runs. */
-export interface Effort {
+export interface Trial {
   readonly warm: number;
   readonly timed: number;
 }
@@ -27,7 +27,7 @@ export async function measureSpeed(
   plan: Plan,
   pool: Pool,
   sources: readonly Source[],
-  { warm, timed }: Effort,
+  { warm, timed }: Trial,
 ): Promise<Speed | null> {
   const largest = conversionsOf(plan).sort((a, b) => elementsOf(b) - elementsOf(a));
   const strips = take(largest, warm + timed);
@@ -36,7 +36,7 @@ export async function measureSpeed(
   for (const [conversion] of strips) {
     if (!kept.has(conversion)) kept.set(conversion, prepare(conversion, sources, pool.convert));
   }
-  const convert = (some: readonly Unit[]) =>
+  const convert = (some: readonly StripOfWeight[]) =>
     Promise.all(
       some.map(async ([conversion, strip]) => pool.convert(conversion, strip, await kept.get(conversion)!)),
     );
@@ -71,10 +71,10 @@ function secondsToWrite({ files }: Plan): number {
   return size / WRITE_RATE + size / READ_RATE;
 }
 
-type Unit = readonly [conversion: Conversion, strip: Strip];
+type StripOfWeight = readonly [conversion: Conversion, strip: Strip];
 
-function take(conversions: readonly Conversion[], count: number): Unit[] {
-  const units: Unit[] = [];
+function take(conversions: readonly Conversion[], count: number): StripOfWeight[] {
+  const units: StripOfWeight[] = [];
   for (const conversion of conversions) {
     for (const strip of stripsOf(conversion)) {
       if (units.length === count) return units;

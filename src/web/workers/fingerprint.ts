@@ -11,8 +11,8 @@ const PROBE = 1 << 12;
 const PROBES = 32;
 
 /**
- * A short stand-in for the contents of a file: its size, its first bytes, and some from all over it. Browsers
- * are not to be trusted to notice that a file was rewritten: Firefox goes on reading, from the new bytes.
+ * A short stand-in for the contents of a file: its size, its first bytes, and some from all over it. Not
+ * every browser notices that a file was rewritten: Firefox goes on, and reads the new bytes.
  */
 export async function fingerprint({ path, file }: NamedFile): Promise<string> {
   const checksum = await createChecksum();

@@ -7,7 +7,7 @@ export interface Output {
   write(bytes: Uint8Array): Promise<void>;
   /** Ends the file, reads it back, compares size and checksum. @throws PageError `verify` */
   close(onRead: (bytes: number) => void): Promise<WrittenFile>;
-  /** Leaves nothing behind. */
+  /** Removes what was written. */
   discard(): Promise<void>;
 }
 
@@ -20,7 +20,7 @@ export interface Outputs {
 const READ = 1 << 22;
 
 /** Bytes read back between two checks for a cancellation by the page. */
-const BREATH = 16 * READ;
+const CHECK_AFTER = 16 * READ;
 
 /**
  * Outputs of a target.
@@ -59,7 +59,7 @@ async function descend(
   return [parent, name];
 }
 
-/** What a file should turn out to be. */
+/** Size and checksum of the bytes that were written, to compare with the file. */
 class Expected {
   size = 0;
   private readonly checksum: Checksum;
@@ -86,7 +86,7 @@ class Expected {
   }
 }
 
-/** `remove` is known to Chromium alone, which is also alone in letting pages choose where to write. */
+/** Only Chromium has `remove`, and only Chromium lets pages choose where to write. */
 type Removable = FileSystemFileHandle & { remove?(): Promise<void> };
 
 /** A file the user chose: the browser writes beside it and moves the result into place when it is closed. */
@@ -144,7 +144,7 @@ async function privateOutput(path: string, folder: FileSystemDirectoryHandle): P
       const at = expected.size;
       const written = access.write(bytes as Uint8Array<ArrayBuffer>, { at });
       if (written !== bytes.length) {
-        // Nothing at all is what Firefox takes when its quota is used up.
+        // Firefox writes no byte when its quota is used up.
         throw new PageError(
           written === 0 ? "space" : "short-write",
           `${path}: asked to write ${bytes.length} bytes at ${at}, the browser says ${written}.`,
@@ -164,11 +164,11 @@ async function privateOutput(path: string, folder: FileSystemDirectoryHandle): P
         onRead(read);
         at += read;
         // Messages, such as one that cancels, only arrive when this thread waits.
-        if (at % BREATH === 0) await new Promise((resolve) => setTimeout(resolve));
+        if (at % CHECK_AFTER === 0) await new Promise((resolve) => setTimeout(resolve));
       }
       const found = checksum.digest();
       access.close();
-      // As everyone else sees it, who will read it through a Blob.
+      // Reads the size through a Blob, as the download will.
       const file = await handle.getFile();
       return {
         name: path,

@@ -5,7 +5,7 @@ import type { NamedSource } from "./protocol.ts";
 const HUB = "https://huggingface.co";
 
 /** Name and files of what a user typed. */
-export interface Place {
+export interface NamedFiles {
   readonly name: string;
   readonly files: readonly NamedSource[];
 }
@@ -16,7 +16,7 @@ export interface Place {
  * @param token for the hub alone; empty where there is none
  * @throws PageError `network`, `gated`, `missing`, `address`
  */
-export async function findPlace(typed: string, token: string): Promise<Place> {
+export async function findPlace(typed: string, token: string): Promise<NamedFiles> {
   const place = typed.trim();
   const repository =
     /^(?:hf:)?([\w.-]+\/[\w.-]+)(?:@([^/]+))?$/.exec(place) ??
@@ -48,7 +48,7 @@ function decoded(text: string): string {
   }
 }
 
-async function findRepository(name: string, revision: string, token: string): Promise<Place> {
+async function findRepository(name: string, revision: string, token: string): Promise<NamedFiles> {
   const files: NamedSource[] = [];
   try {
     for await (const { type, path, size } of listFiles({
@@ -67,7 +67,8 @@ async function findRepository(name: string, revision: string, token: string): Pr
     }
   } catch (cause) {
     const status = (cause as { statusCode?: number }).statusCode;
-    // The hub says 401 of what is not there as well, so that nobody learns which private repositories there are.
+    // The hub also answers 401 for repositories that do not exist, so that nobody can find out which private
+    // ones do.
     const kind = status === 401 || status === 403 ? "gated" : status === 404 ? "missing" : "network";
     const message = `${name}: ${cause instanceof Error ? cause.message : String(cause)}`;
     throw new PageError(kind, message, { cause, facts: { place: name } });

@@ -49,7 +49,7 @@ export class Pool {
     for (const port of this.ports) port.postMessage({ files });
   }
 
-  /** Ends everything under way and to come: a worker has died. */
+  /** Fails all calls, present and future: a worker has died. */
   fail(message: string): void {
     this.failure = new PageError("worker", message);
     for (const { reject } of [...this.busy.values(), ...this.queue]) reject(this.failure);

@@ -1,7 +1,7 @@
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Facts, Problem, ProblemKind } from "./protocol.ts";
 
-/** A failure of the page's own making, with a kind that has words in every language. */
+/** An error of the page's own code. Its kind has a text in every language. */
 export class PageError extends Error {
   override readonly name: string = "PageError";
   readonly kind: ProblemKind;
@@ -17,7 +17,7 @@ export class PageError extends Error {
 /** Names of DOMExceptions that tell what happened. */
 const KINDS: { readonly [name: string]: ProblemKind } = {
   QuotaExceededError: "space",
-  // WebKitGTK, asked for a file of its private storage that can be written in place.
+  // What WebKitGTK throws when a file of its private storage is opened for writing in place.
   NotSupportedError: "storage",
   NotReadableError: "changed",
   NotFoundError: "changed",

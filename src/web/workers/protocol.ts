@@ -31,12 +31,12 @@ export type NamedSource = NamedFile | NamedUrl;
  * The origin of a checkpoint: files that the page holds, or a place on a server. That is the URL of a
  * .safetensors file, or a repository of the model hub by its address or as owner/name.
  */
-export type Chosen =
+export type ChosenCheckpoint =
   | { readonly kind: "files"; readonly name: string; readonly files: readonly NamedFile[] }
   | { readonly kind: "place"; readonly place: string; readonly token: string };
 
 /** What the page is to do with a checkpoint. */
-export type Choice = {
+export type ConversionChoice = {
   /** Patterns and single names, as `planQuantize` takes them. */
   readonly include: readonly string[];
   readonly exclude: readonly string[];
@@ -46,43 +46,42 @@ export type Choice = {
 );
 
 /**
- * Facts of a checkpoint that are known at once: they come from headers. Of tensors there may
- * be so many that they are asked for apart.
+ * Facts of a checkpoint from its headers. Its tensors may be so many that the page asks for them separately.
  */
-export interface Found {
+export interface CheckpointFacts {
   /** What to call it. */
   readonly name: string;
   readonly inspection: Omit<Inspection, "tensors">;
   readonly tensors: number;
   /** For each tensor, how many come before it in the order of names, with their numbers taken as numbers. */
   readonly ranks: Uint32Array;
-  /** Codes were found whose scales are missing; they were taken as 1 to be able to show the rest. */
+  /** Whether missing scales were taken as 1, so that the tensors can be shown. */
   readonly takesOne: boolean;
-  /** Without config.json no loader takes what is written as FP8. */
+  /** Whether there is a config.json. Without one, no loader recognises the output as FP8. */
   readonly hasConfig: boolean;
-  /** Which file of how many this is by its name, where the others are not open. */
+  /** Number of this file among its shards, by its name; `null` where all of them are open. */
   readonly part: { readonly index: number; readonly of: number } | null;
 }
 
 /** Facts of a checkpoint with its tensors. */
-export interface InspectedCheckpoint extends Omit<Found, "inspection" | "tensors"> {
+export interface InspectedCheckpoint extends Omit<CheckpointFacts, "inspection" | "tensors"> {
   readonly inspection: Inspection;
 }
 
-/** What a choice would do, but for the tensors. */
-export interface Sized {
+/** What a conversion would do, without its tensors. */
+export interface PlanFacts {
   readonly files: readonly { readonly name: string; readonly size: number }[];
   /** Bytes of all output files. */
   readonly size: number;
   readonly tensors: number;
-  /** What config.json has to say of the output, where no config.json is open and the output is FP8. */
+  /** What must be added to config.json by hand, where none is open and the output is FP8. */
   readonly toAdd: string | null;
-  /** Weights and readers of the output that do not go together, in English sentences. */
+  /** What readers of the output refuse or read wrong, in English sentences. */
   readonly warnings: readonly string[];
 }
 
-/** What a choice would do. */
-export interface PlannedOutput extends Omit<Sized, "tensors"> {
+/** What a conversion would do. */
+export interface PlannedOutput extends Omit<PlanFacts, "tensors"> {
   readonly tensors: readonly PlannedTensor[];
 }
 
@@ -124,29 +123,29 @@ export interface FinishedRun {
 }
 
 /** A finished output that waits in the private storage to be saved. */
-export interface Kept {
+export interface KeptOutput {
   readonly id: string;
-  /** What to call it: the file, or the folder of several. */
+  /** Name of the file, or of the folder of several. */
   readonly name: string;
   /** Time of the end of the run, in milliseconds since 1970. */
   readonly time: number;
   readonly files: readonly WrittenFile[];
 }
 
-/** What earlier visits left. */
-export interface Visit {
-  /** A run did not come to its end; what it had made is removed. */
+/** What is in the private storage at the start of a visit. */
+export interface StorageState {
+  /** Whether an unfinished run was found. Its files are removed. */
   readonly wasCutOff: boolean;
   /** The newest first. */
-  readonly kept: readonly Kept[];
+  readonly kept: readonly KeptOutput[];
 }
 
 /** What went wrong, in a form the page can put in the user's language. */
 export interface Problem {
   readonly kind: ProblemKind;
-  /** The precise story, in English. */
+  /** The full message, in English. */
   readonly message: string;
-  /** What the words of a language are about: names and numbers. */
+  /** Names and numbers for the text in the user's language. */
   readonly facts?: Facts;
 }
 
@@ -157,7 +156,7 @@ export interface Facts {
   readonly column?: number;
   /** The four parts of an error of the library, in English. */
   readonly fault?: Fault;
-  /** What the user typed or chose, as far as it is to blame. */
+  /** What the user typed or chose, if that is the cause. */
   readonly place?: string;
   /** A format that a link names. */
   readonly format?: string;
@@ -209,18 +208,18 @@ export interface Moments {
   readonly isAll: boolean;
 }
 
-/** What the values of a tensor are. */
+/** Statistics and first values of a tensor. */
 export interface TensorBasics {
   /** `null` where there are no values, or none that are finite, or their type is not read. */
   readonly moments: Moments | null;
   /** The first values as text, without their scales where these are not read. */
   readonly first: readonly string[];
-  /** Whether it can be had as a file of NumPy. */
+  /** Whether it can be saved as a file of NumPy. */
   readonly hasNpy: boolean;
 }
 
-/** What a report shows besides figures; `null` where nothing was looked at. */
-export interface Looked {
+/** What a report shows of values and scales; `null` where files are on a server and nothing was read. */
+export interface ReportSurvey {
   readonly survey: Survey | null;
   readonly scales: ReportedScales | null;
 }
@@ -238,8 +237,8 @@ export interface RunProgress {
 
 /** What the coordinator does for the page. Every method is a message and its answer. */
 export interface Session {
-  open(chosen: Chosen): Promise<Found>;
-  plan(choice: Choice): Promise<Sized>;
+  open(chosen: ChosenCheckpoint): Promise<CheckpointFacts>;
+  plan(choice: ConversionChoice): Promise<PlanFacts>;
   /** Some tensors of what is open, and of the current plan. */
   inspected(start: number, end: number): Promise<readonly InspectedTensor[]>;
   planned(start: number, end: number): Promise<readonly PlannedTensor[]>;
@@ -251,8 +250,8 @@ export interface Session {
   block(tensor: string, dialect: DialectName | null, place: BlockPlace): Promise<BlockValues | null>;
   basics(tensor: string): Promise<TensorBasics>;
   npy(tensor: string): Promise<Blob | null>;
-  /** Looks at a part of the values that the current plan converts; not where they are on a server. */
-  look(): Promise<Looked>;
+  /** Samples the values that the current plan converts, for a report; not where files are on a server. */
+  survey(): Promise<ReportSurvey>;
   /**
    * Runs the current plan. Resolves when every file has been written, read
    * back and compared. @param name of the output
@@ -262,10 +261,10 @@ export interface Session {
   resume(): Promise<void>;
   cancel(): Promise<void>;
   /**
-   * Removes what nobody wants any more from the origin private file system, and tells which outputs wait
-   * there. Fails with `storage` where there is none.
+   * Removes unfinished and saved outputs of closed tabs from the origin private file system, and lists those
+   * that are not saved. Fails with `storage` where there is no such file system.
    */
-  tidy(): Promise<Visit>;
+  tidy(): Promise<StorageState>;
   /**
    * Several files of an output as one archive, in a folder of this
    * name, as they are: weights do not compress.

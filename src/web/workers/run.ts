@@ -72,13 +72,14 @@ export class OutputRun {
    */
   async start(name: string, check: () => Promise<void>): Promise<FinishedRun> {
     const isPrivate = this.target.kind === "private";
-    // Also where the output goes elsewhere: the folder tells the next visit that this run did not end.
+    // The folder is made for outputs in other places too: if it is left, the next visit knows that this run
+    // did not end.
     const job = await this.storage.begin(isPrivate ? this.size : 0);
     const outputs = outputsOf(this.target, this.inputs, async () => job.folder);
     const begun: Output[] = [];
     const written: WrittenFile[] = [];
     try {
-      // One file after the other is closed and verified, so that a long run finds out early that it is in vain.
+      // One file after the other is closed and verified, so that a long run fails early.
       for (const file of this.files) {
         const output = await outputs.create(file.name);
         begun.push(output);

@@ -5,7 +5,7 @@ import { matrixOf, type PlainWeight, type ScaledWeight } from "../../checkpoint/
 import { type Scheme, schemes } from "../../tensor/schemes.ts";
 import type { Pool } from "./pool.ts";
 
-/** Elements looked at in a sample, and in a whole tensor before it is thinned out. */
+/** Most elements of a sample, and most elements of a tensor that is read as a whole. */
 const SAMPLED = 1 << 21;
 const WHOLE = 1 << 25;
 

@@ -1,10 +1,10 @@
 import { PageError } from "./problem.ts";
-import type { Kept, Visit, WrittenFile } from "./protocol.ts";
+import type { KeptOutput, StorageState, WrittenFile } from "./protocol.ts";
 
 /** Prefix of our folders in the origin private file system. */
 const PREFIX = "blockscale-";
 
-/** Tells of a folder whose run came to its end what is in it. Hidden, as no file of an output is. */
+/** The file that marks a finished run and lists its outputs. It is hidden, which no output is. */
 const DONE = ".done";
 
 /** Marks a folder whose output was handed to the browser's downloads. */
@@ -22,13 +22,13 @@ interface SavedRecord {
 export interface Job {
   readonly id: string;
   readonly folder: FileSystemDirectoryHandle;
-  /** Says that everything in the folder is whole, and what to call it. */
+  /** Marks the folder as complete, and gives it a name. */
   finish(name: string, files: readonly WrittenFile[]): Promise<void>;
   /** Removes the folder. */
   discard(): Promise<void>;
 }
 
-/** Space left for fluctuations of what the browser counts. */
+/** Bytes that must stay free, since browsers count only roughly. */
 const SPARE = 16 * 2 ** 20;
 
 /** @throws PageError `storage`: this window gives pages no place for files */
@@ -104,13 +104,13 @@ export class PrivateStorage {
   }
 
   /**
-   * Removes what closed tabs left and nobody wants any more; tells what is there to be saved.
+   * Removes unfinished and saved outputs of closed tabs, and lists the outputs that are not saved.
    * @throws PageError `storage`
    */
-  async tidy(): Promise<Visit> {
+  async tidy(): Promise<StorageState> {
     const root = await openRoot();
     let wasCutOff = false;
-    const kept: Kept[] = [];
+    const kept: KeptOutput[] = [];
     for await (const [id, handle] of root) {
       if (!id.startsWith(PREFIX) || handle.kind !== "directory") continue;
       const folder = handle as FileSystemDirectoryHandle;
@@ -159,7 +159,7 @@ async function writeRecord(folder: FileSystemDirectoryHandle, record: SavedRecor
  * The output in a folder with its files; nothing where the run did
  * not end, or a file is not what was written.
  */
-async function readKept(id: string, folder: FileSystemDirectoryHandle): Promise<Kept[]> {
+async function readKept(id: string, folder: FileSystemDirectoryHandle): Promise<KeptOutput[]> {
   try {
     const record = await (await folder.getFileHandle(DONE)).getFile();
     const { name, time, files } = JSON.parse(await record.text()) as SavedRecord;
@@ -179,7 +179,7 @@ async function readKept(id: string, folder: FileSystemDirectoryHandle): Promise<
   }
 }
 
-/** Takes a lock; the answer gives it back. */
+/** Takes a lock. @returns a function that releases it */
 function hold(name: string): Promise<() => void> {
   return new Promise((resolve, reject) => {
     navigator.locks.request(name, () => new Promise<void>((unlock) => resolve(unlock))).catch(reject);

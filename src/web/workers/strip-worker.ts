@@ -28,7 +28,7 @@ export type StripReply = { readonly value: Answer } | { readonly problem: Proble
 declare const self: DedicatedWorkerGlobalScope;
 
 const engine = Promise.resolve().then(openEngine);
-// Looked at when a task asks for it; until then it must not count as unhandled.
+// The error is reported to the first task; until then it must not count as unhandled.
 engine.catch(() => {});
 let sources: Promise<readonly Source[]> = Promise.resolve([]);
 
@@ -62,7 +62,7 @@ function work(task: StripTask, files: readonly Source[], on: Engine): Promise<An
   }
 }
 
-/** Buffers to hand over instead of copying; views into one buffer give it once. */
+/** Buffers to transfer instead of copying, each of them once. */
 function buffersOf(value: Answer): ArrayBuffer[] {
   const arrays =
     "values" in value

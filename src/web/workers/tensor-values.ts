@@ -15,7 +15,7 @@ import type { Pool } from "./pool.ts";
 import type { Moments, TensorBasics } from "./protocol.ts";
 import { thinOut } from "./sampling.ts";
 
-/** Values shown of a tensor, and looked at for its mean and the like. */
+/** Values of a tensor that are shown, and most values for its statistics. */
 const FIRST = 8;
 const LOOKED_AT = 1 << 23;
 
@@ -35,7 +35,10 @@ const NPY_TYPES: Readonly<Record<string, string>> = {
   BOOL: "|b1",
 };
 
-/** What the values of a tensor are: of all of them, or of strips spread over it where that is too much. */
+/**
+ * Statistics and first values of a tensor: of all values, or of strips spread over it where there are too
+ * many.
+ */
 export async function basicsOf(
   weight: Weight,
   pool: Pool,

@@ -1,8 +1,10 @@
 /** Seconds over which the rate is averaged. */
 const WINDOW = 8;
 
-/** How fast a run goes: bytes a second of late, and what that means for the rest. Pauses do not count. */
-export class Pace {
+/**
+ * Measures how fast a run goes: bytes a second over the last seconds, and the time left. Pauses do not count.
+ */
+export class RateMeter {
   private marks: { readonly time: number; readonly bytes: number }[] = [];
   private begun = 0;
   private pausedAt: number | null = null;
