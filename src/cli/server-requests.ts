@@ -2,6 +2,7 @@ import type { IncomingMessage } from "node:http";
 import type { Model } from "../model/model.ts";
 import type { GenerateOptions } from "../model/options.ts";
 import type { ChatMessage } from "../model/tokenizer.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 
 // What requests of OpenAI's API ask for: their bodies are checked here, and answered in server.ts.
 
@@ -73,6 +74,25 @@ export function optionsOf(body: Json, served: Served): GenerateOptions {
     seed: number("seed"),
     stop: (stop || undefined) as string | string[] | undefined,
   };
+}
+
+/** What a request calls an option of `generate`. */
+function fieldOf(option: string, body: Json): string {
+  if (option === "maxTokens")
+    return (body.max_completion_tokens ?? null) === null ? "max_tokens" : "max_completion_tokens";
+  return { topP: "top_p", topK: "top_k", minP: "min_p" }[option] ?? option;
+}
+
+/** An error of the model in the words of the request that it is about; others as they are. */
+export function refusalOf(error: unknown, body: Json): unknown {
+  if (!(error instanceof BlockscaleError && (error.code === "option" || error.code === "dialect")))
+    return error;
+  const { where, expected, got } = error.fault;
+  const option = /^generate: ([a-zA-Z]+)$/.exec(where)?.[1];
+  if (option === undefined)
+    return new Refusal(400, error.message.replace("maxTokens", fieldOf("maxTokens", body)));
+  const field = fieldOf(option, body);
+  return new Refusal(400, `${field} has to be ${expected}, and not ${got}.`, field);
 }
 
 function isTexts(value: unknown): value is string[] {

@@ -1,5 +1,4 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { BlockscaleError } from "../tensor/errors.ts";
 import {
   bodyOf,
   chatPrompt,
@@ -7,6 +6,7 @@ import {
   type Json,
   optionsOf,
   Refusal,
+  refusalOf,
   type Served,
   textPrompt,
 } from "./server-requests.ts";
@@ -29,8 +29,7 @@ export function serverOf(served: Served): Server {
 }
 
 function errorOf(error: unknown): { status: number; body: unknown } {
-  const isOption = error instanceof BlockscaleError && (error.code === "option" || error.code === "dialect");
-  const status = error instanceof Refusal ? error.status : isOption ? 400 : 500;
+  const status = error instanceof Refusal ? error.status : 500;
   const message = error instanceof Error ? error.message : String(error);
   const type = status < 500 ? "invalid_request_error" : "server_error";
   const param = error instanceof Refusal ? error.param : null;
@@ -66,7 +65,11 @@ async function answer(served: Served, request: IncomingMessage, response: Server
   const controller = new AbortController();
   // Whoever hangs up waits for nothing.
   response.on("close", () => controller.abort());
-  await handler(served, body, response, controller.signal);
+  try {
+    await handler(served, body, response, controller.signal);
+  } catch (error) {
+    throw refusalOf(error, body);
+  }
 }
 
 function refuseUnless({ method }: IncomingMessage, expected: string): void {

@@ -230,6 +230,12 @@ describe("serve", () => {
         expect([found, text], path).toEqual([status, expect.stringContaining('"error"')]);
         expect(JSON.parse(text).error.message.length).toBeGreaterThan(5);
       }
+      // A field is called what the request calls it.
+      for (const field of ["max_tokens", "max_completion_tokens", "top_p", "top_k", "min_p", "temperature"]) {
+        const { error } = JSON.parse((await post("/completions", { prompt: "a", [field]: -1.5 }))[1]);
+        expect(error.param).toBe(field);
+        expect(error.message).toMatch(new RegExp(`^${field} has to be a .*number.*, and not -1.5\\.$`));
+      }
       expect((await fetch(`${url}/completions`)).status).toBe(405);
       // Someone who hangs up does not stop the next one.
       const controller = new AbortController();
