@@ -9,12 +9,13 @@ import { SHAPES, writeCheckpoint } from "./checkpoints.mjs";
 import { writeGguf } from "./gguf.mjs";
 import { origin, slug } from "./machine.mjs";
 import { install } from "./peers/install.mjs";
+import { writeOnnx } from "./peers/onnx-encoder.mjs";
 import { openWllama } from "./peers/wllama.mjs";
 
 const PACKAGES = [
   "@wllama/wllama@3.8.1",
   "node-llama-cpp@3.21.1",
-  "onnxruntime-web@1.30.0",
+  "@huggingface/transformers@4.3.1",
   "playwright-core@1.56.0",
 ];
 const ROUNDS = Number(process.argv[2] ?? 4);
@@ -85,6 +86,7 @@ try {
   const folder = writeCheckpoint(MODEL, join(temporary, MODEL));
   const gguf = writeGguf(MODEL, join(temporary, "q8.gguf"));
   const encoder = writeCheckpoint("minilm", join(temporary, "minilm"));
+  await writeOnnx(encoder, 128);
   const blockscale = (options) => () => openProcess("blockscale", { folder, ...options });
   for (const threads of [1, 2]) {
     results[`${MODEL}, ${threads} thread${threads > 1 ? "s" : ""}`] = await race({
@@ -101,8 +103,8 @@ try {
     codes: encoding({}),
     "codes, activations auto": encoding({ activations: "auto" }),
     int7: encoding({ weights: "int7" }),
-    "onnxruntime-web, float32": () => openProcess("onnx", { peers, folder: encoder }),
-    "onnxruntime-web, 8 bits": () => openProcess("onnx", { peers, folder: encoder, isRounded: true }),
+    "transformers.js, fp32": () => openProcess("transformers", { peers, folder: encoder, dtype: "fp32" }),
+    "transformers.js, q8": () => openProcess("transformers", { peers, folder: encoder, dtype: "q8" }),
   });
 } finally {
   rmSync(temporary, { recursive: true });

@@ -1,5 +1,8 @@
-// An encoder of BERT's kind as an ONNX model, in float32 or as transformers.js's "q8" is: weights of linear layers and the table of words in 8 bits, activations rounded as they come.
+// An encoder of BERT's kind as an ONNX model, in float32 or as transformers.js's "q8" is: weights of linear layers in 8 bits, activations rounded as they come.
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { FLOAT, INT8, INT64, message, number, tensor, text, value } from "./onnx.mjs";
+import { weightsOf } from "./weights.mjs";
 
 const FLOATS = 1;
 const INTS = 7;
@@ -73,10 +76,10 @@ function rounded(values) {
 }
 
 /**
- * Hidden states [1, tokens, hidden] of ids [1, tokens].
+ * last_hidden_state [1, tokens, hidden] of input_ids [1, tokens].
  * @param weights by their names in the checkpoint: { shape, values }
  */
-export function encoderModel(config, weights, tokens, isRounded) {
+function encoderModel(config, weights, tokens, isRounded) {
   const graph = new Graph();
   const { hidden_size: hidden, num_attention_heads: heads } = config;
   const dim = hidden / heads;
@@ -107,7 +110,10 @@ export function encoderModel(config, weights, tokens, isRounded) {
     BigInt64Array.from({ length: tokens }, (_, i) => BigInt(i)),
   );
   const zeros = graph.constant(INT64, [1, tokens], new BigInt64Array(tokens));
-  const words = graph.node("Add", [table("word_embeddings", "ids"), table("token_type_embeddings", zeros)]);
+  const words = graph.node("Add", [
+    table("word_embeddings", "input_ids"),
+    table("token_type_embeddings", zeros),
+  ]);
   let x = norm(graph.node("Add", [words, table("position_embeddings", range)]), "embeddings.LayerNorm");
   const parted = graph.ints([1, tokens, heads, dim]);
   const whole = graph.ints([1, tokens, hidden]);
@@ -133,8 +139,23 @@ export function encoderModel(config, weights, tokens, isRounded) {
     const gelu = graph.node("Mul", [graph.node("Mul", [inner, one(0.5)]), graph.node("Add", [erf, one(1)])]);
     x = norm(graph.node("Add", [linear(gelu, `${at}.output.dense`), y]), `${at}.output.LayerNorm`);
   }
-  const end = message(1, text(1, x), text(2, "hidden"), text(4, "Identity"));
-  const outline = [value(11, "ids", [1, tokens], INT64), value(12, "hidden", [1, tokens, hidden])];
+  const end = message(1, text(1, x), text(2, "last_hidden_state"), text(4, "Identity"));
+  const outline = [
+    value(11, "input_ids", [1, tokens], INT64),
+    value(12, "last_hidden_state", [1, tokens, hidden]),
+  ];
   const body = message(7, ...graph.nodes, end, text(2, "encoder"), ...graph.weights, ...outline);
   return Buffer.concat([number(1, 8), body, message(8, text(1, ""), number(2, 17))]);
+}
+
+/** Writes the models of a checkpoint where transformers.js looks for them: onnx/model.onnx and onnx/model_quantized.onnx in its folder. */
+export async function writeOnnx(folder, tokens) {
+  const config = JSON.parse(readFileSync(join(folder, "config.json"), "utf8"));
+  const weights = await weightsOf(folder);
+  mkdirSync(join(folder, "onnx"));
+  for (const [name, isRounded] of [
+    ["model", false],
+    ["model_quantized", true],
+  ])
+    writeFileSync(join(folder, "onnx", `${name}.onnx`), encoderModel(config, weights, tokens, isRounded));
 }

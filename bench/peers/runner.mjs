@@ -1,8 +1,7 @@
 // One contestant of bench/model-peers.mjs in a process of its own: says "ready", and then runs a round each time it is asked.
 // node bench/peers/runner.mjs KIND OPTIONS, as JSON: { peers, folder, gguf, threads, ... }
-import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const PROMPT = 128;
@@ -66,17 +65,25 @@ const KINDS = {
     return (round) => repeated(() => model.embed([promptOf(round)]));
   },
 
-  async onnx({ peers, folder, isRounded }) {
+  /** transformers.js in Node would take the native onnxruntime: it is given the one that it has in browsers. */
+  async transformers({ peers, folder, dtype }) {
     const ort = createRequire(join(peers, "package.json"))("onnxruntime-web");
     ort.env.wasm.numThreads = 1;
-    const { encoderModel } = await import("./onnx-encoder.mjs");
-    const { weightsOf } = await import("./weights.mjs");
-    const config = JSON.parse(readFileSync(join(folder, "config.json"), "utf8"));
-    const bytes = encoderModel(config, await weightsOf(folder), PROMPT, isRounded);
-    const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+    ort.env.wasm.wasmPaths = pathToFileURL(join(peers, "node_modules/onnxruntime-web/dist/")).href;
+    globalThis[Symbol.for("onnxruntime")] = ort;
+    const { AutoModel, Tensor, env } = await import(
+      pathToFileURL(join(peers, "node_modules/@huggingface/transformers/dist/transformers.node.mjs")).href
+    );
+    env.allowRemoteModels = false;
+    env.localModelPath = dirname(folder);
+    const model = await AutoModel.from_pretrained(basename(folder), {
+      dtype,
+      device: "auto",
+      session_options: { executionProviders: ["wasm"] },
+    });
     return (round) => {
       const ids = BigInt64Array.from(promptOf(round), BigInt);
-      return repeated(() => session.run({ ids: new ort.Tensor("int64", ids, [1, PROMPT]) }));
+      return repeated(() => model({ input_ids: new Tensor("int64", ids, [1, PROMPT]) }));
     };
   },
 };
