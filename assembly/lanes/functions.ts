@@ -7,12 +7,17 @@ export abstract class Functions {
    * x = n ln 2 + r with |r| <= ln(2) / 2, so e^x = 2^n e^r. n ln 2 is taken away in two parts: the first has
    * nine trailing zeros, so that its product with any n below 2^9 is exact. e^r is its Taylor series to r^7,
    * whose rest is below (ln(2) / 2)^8 / 8!, that is 2^-27. 2^n is added to the exponent field.
+   *
+   * Adding 3 * 2^22 rounds to the integers, which are in the lower bits then: the instructions for that are
+   * several on x86, as are `min` and `max`.
    */
   @inline static exp(x: v128): v128 {
     const lowest = f32x4.splat(-87.33654);
     const isNormal = f32x4.ge(x, lowest);
-    const inRange = f32x4.min(f32x4.max(x, lowest), f32x4.splat(88.72283));
-    const n = f32x4.nearest(f32x4.mul(inRange, f32x4.splat(Mathf.LOG2E)));
+    const inRange = f32x4.pmin(f32x4.pmax(x, lowest), f32x4.splat(88.72283));
+    const large = f32x4.splat(<f32>(3 << 22));
+    const raised = f32x4.add(f32x4.mul(inRange, f32x4.splat(Mathf.LOG2E)), large);
+    const n = f32x4.sub(raised, large);
     let r = f32x4.sub(inRange, f32x4.mul(n, f32x4.splat(0.693359375)));
     r = f32x4.sub(r, f32x4.mul(n, f32x4.splat(-2.1219444e-4)));
     let y = f32x4.add(f32x4.mul(r, f32x4.splat(1.0 / 5040)), f32x4.splat(1.0 / 720));
@@ -22,8 +27,9 @@ export abstract class Functions {
     y = f32x4.add(f32x4.mul(r, y), f32x4.splat(0.5));
     y = f32x4.add(f32x4.mul(f32x4.mul(r, r), y), f32x4.add(r, f32x4.splat(1)));
     // 2^128 is no float32: the largest n is taken in two steps.
-    const half = i32x4.shr_s(i32x4.trunc_sat_f32x4_s(n), 1);
-    const rest = i32x4.sub(i32x4.trunc_sat_f32x4_s(n), half);
+    const power = i32x4.sub(raised, large);
+    const half = i32x4.shr_s(power, 1);
+    const rest = i32x4.sub(power, half);
     y = f32x4.mul(y, i32x4.shl(i32x4.add(half, i32x4.splat(127)), 23));
     y = f32x4.mul(y, i32x4.shl(i32x4.add(rest, i32x4.splat(127)), 23));
     return v128.and(y, v128.or(isNormal, f32x4.ne(x, x)));
@@ -49,7 +55,7 @@ export abstract class Functions {
    * 4 it is 1. Absolute error below 2^-22.
    */
   @inline static erf(x: v128): v128 {
-    const t = f32x4.min(f32x4.max(x, f32x4.splat(-4)), f32x4.splat(4));
+    const t = f32x4.pmin(f32x4.pmax(x, f32x4.splat(-4)), f32x4.splat(4));
     const s = f32x4.mul(t, t);
     let p = f32x4.add(f32x4.mul(s, f32x4.splat(-2.72614225801306e-10)), f32x4.splat(2.77068142495902e-8));
     p = f32x4.add(f32x4.mul(s, p), f32x4.splat(-2.10102402082508e-6));
@@ -80,7 +86,7 @@ export abstract class Functions {
   }
 
   @inline static clamp(x: v128, lowest: f32, highest: f32): v128 {
-    return f32x4.min(f32x4.max(x, f32x4.splat(lowest)), f32x4.splat(highest));
+    return f32x4.pmin(f32x4.pmax(x, f32x4.splat(lowest)), f32x4.splat(highest));
   }
 
   /** x, with 0 in lanes that are -Infinity. */
