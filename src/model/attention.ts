@@ -14,8 +14,17 @@ export interface Angles extends CosSin {
 
 /** The attention of a layer, with its key-value cache. */
 export interface Attention {
-  /** dst[tokens, hidden] <- attention of x[tokens, hidden]; the cache holds `length` tokens before these. */
-  apply(dst: number, x: number, tokens: number, length: number, angles: Angles): void;
+  /**
+   * dst[wanted, hidden] <- attention of the last `wanted` tokens of x[tokens, hidden], all of which the cache
+   * takes; it holds `length` tokens before these.
+   */
+  apply(dst: number, x: number, tokens: number, length: number, angles: Angles, wanted: number): void;
+}
+
+/** The angles of the tokens behind the first `skipped`. */
+export function anglesFrom(skipped: number, { cos, sin }: CosSin, dim: number): CosSin {
+  const bytes = 2 * dim * skipped;
+  return { cos: cos + bytes, sin: sin + bytes };
 }
 
 /** The output projection. Members share its rows; its columns are those of all heads. */

@@ -31,14 +31,18 @@ export class DecoderLayer {
     this.#block = blockOf(program, config, layer, `${i}.block`);
   }
 
-  apply(x: number, tokens: number, length: number, angles: Angles): void {
-    this.attend(x, tokens, length, angles);
-    this.#addTo(x, tokens, 1, (y, normed) => this.#block.apply(y, normed, tokens));
+  /** @param wanted only so many of the last tokens get their new x: 0 or more; all have keys and values */
+  apply(x: number, tokens: number, length: number, angles: Angles, wanted: number = tokens): void {
+    this.attend(x, tokens, length, angles, wanted);
+    const late = x + 4 * this.#config.hidden * (tokens - wanted);
+    if (wanted > 0) this.#addTo(late, wanted, 1, (y, normed) => this.#block.apply(y, normed, wanted));
   }
 
   /** The first half of a layer: attention. */
-  attend(x: number, tokens: number, length: number, angles: Angles): void {
-    this.#addTo(x, tokens, 0, (y, normed) => this.#attention.apply(y, normed, tokens, length, angles));
+  attend(x: number, tokens: number, length: number, angles: Angles, wanted: number = tokens): void {
+    const attend = (y: number, normed: number) =>
+      this.#attention.apply(y, normed, tokens, length, angles, wanted);
+    this.#addTo(x, tokens, 0, attend, wanted);
   }
 
   /** The number of tokens that are routed to each expert of the block. */
@@ -56,17 +60,23 @@ export class DecoderLayer {
     return y;
   }
 
-  /** x += the output of one half of the layer: 0 is attention, 1 the block. */
-  #addTo(x: number, tokens: number, half: 0 | 1, action: (y: number, normed: number) => void): void {
+  /** The last `wanted` tokens of x += the output of one half of the layer: 0 is attention, 1 the block. */
+  #addTo(
+    x: number,
+    tokens: number,
+    half: 0 | 1,
+    action: (y: number, normed: number) => void,
+    wanted = tokens,
+  ): void {
     const { hidden, epsilon } = this.#config;
     const { kernels } = this.#program;
     const normed = this.#normed(x, tokens, this.#norms[half]);
-    const y = this.#program.floats("y", tokens * hidden);
+    const y = this.#program.floats("y", wanted * hidden);
     action(y, normed);
     const after = this.#postNorms[half];
     const stride = 4 * hidden;
-    if (after !== 0) kernels.rmsNorm(y, stride, y, stride, after, tokens, hidden, epsilon);
-    kernels.addScaled(x, y, tokens * hidden, 1);
+    if (after !== 0) kernels.rmsNorm(y, stride, y, stride, after, wanted, hidden, epsilon);
+    kernels.addScaled(x + stride * (tokens - wanted), y, wanted * hidden, 1);
   }
 
   #normed(x: number, tokens: number, norm: number): number {
@@ -201,10 +211,13 @@ export class Decoder {
     const tokens = ids.length;
     const x = lookUp(program, this.#config, ids);
     const angles = anglesOf(program, this.#config, this.#length, tokens);
-    for (const layer of this.#layers) layer.apply(x, tokens, this.#length, angles);
+    // Of the last layer, tokens whose logits nobody wants need no more than their keys and values.
+    const count = wanted === "none" ? 0 : wanted === "last" ? 1 : tokens;
+    const last = this.#layers.at(-1);
+    for (const layer of this.#layers)
+      layer.apply(x, tokens, this.#length, angles, layer === last ? count : tokens);
     this.#length += tokens;
-    if (wanted === "none") return undefined;
-    const first = wanted === "last" ? tokens - 1 : 0;
-    return this.#head.apply(x + 4 * first * hidden, tokens - first, wanted === "hidden");
+    if (count === 0) return undefined;
+    return this.#head.apply(x + 4 * (tokens - count) * hidden, count, wanted === "hidden");
   }
 }

@@ -1,4 +1,4 @@
-import { type Angles, type Attention, type CosSin, outputOf } from "./attention.ts";
+import { type Angles, type Attention, anglesFrom, type CosSin, outputOf } from "./attention.ts";
 import { CacheRows } from "./cache.ts";
 import { ATTENTION_CALL, ROPE_CALL } from "./calls.ts";
 import type { DecoderConfig, HeadAttention } from "./config.ts";
@@ -44,34 +44,39 @@ export class HeadAttentionLayer implements Attention {
     return headsOf(this.#sizes.heads, this.#sizes.keyHeads, this.#program.team);
   }
 
-  apply(dst: number, x: number, tokens: number, length: number, angles: Angles): void {
+  apply(dst: number, x: number, tokens: number, length: number, angles: Angles, wanted: number): void {
     const program = this.#program;
     const { heads, headDim } = this.#sizes;
+    const { hidden, rope } = this.#config;
+    const skipped = tokens - wanted;
     const { queries, keys } = this.#own;
     const [queryHeads, keyHeads] = [queries.end - queries.start, keys.end - keys.start];
-    const q = program.floats("q", tokens * queryHeads * headDim);
+    const q = program.floats("q", wanted * queryHeads * headDim);
     const k = program.floats("k", tokens * keyHeads * headDim);
     const v = program.floats("v", tokens * keyHeads * headDim);
-    program.multiplyOwnAll(x, tokens, [
-      { dst: q, linear: this.#q },
+    const products = [
       { dst: k, linear: this.#k },
       { dst: v, linear: this.#v },
-    ]);
+    ];
+    if (skipped === 0) products.push({ dst: q, linear: this.#q });
+    else program.multiplyOwn(q, x + 4 * hidden * skipped, wanted, this.#q);
+    program.multiplyOwnAll(x, tokens, products);
     const turns = this.#window > 0 ? angles.local : angles;
-    this.#normAndRotate(q, tokens, queryHeads, this.#norms[0], turns);
+    this.#normAndRotate(q, wanted, queryHeads, this.#norms[0], anglesFrom(skipped, turns, rope.dim));
     this.#normAndRotate(k, tokens, keyHeads, this.#norms[1], turns);
     if (keyHeads > 0) {
       this.#keys.append(k, length, tokens);
       this.#values.append(v, length, tokens);
     }
+    if (wanted === 0) return;
     const width = queryHeads * headDim;
-    const whole = program.floats("heads", tokens * heads * headDim);
-    const own = program.team.size === 1 ? whole : program.floats("own heads", tokens * width);
-    this.#attend(own, q, tokens, length);
-    program.exchange.gather(program.buffer, tokens, [
+    const whole = program.floats("heads", wanted * heads * headDim);
+    const own = program.team.size === 1 ? whole : program.floats("own heads", wanted * width);
+    this.#attend(own, q, wanted, length + skipped);
+    program.exchange.gather(program.buffer, wanted, [
       { share: own, dst: whole, total: heads * headDim, ranges: this.#q.ranges },
     ]);
-    program.multiply(dst, whole, tokens, this.#o);
+    program.multiply(dst, whole, wanted, this.#o);
   }
 
   /** Normalises each head, where the model does that, and rotates it by its position, in place. */

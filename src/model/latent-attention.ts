@@ -1,4 +1,4 @@
-import { type Angles, type Attention, outputOf } from "./attention.ts";
+import { type Angles, type Attention, anglesFrom, outputOf } from "./attention.ts";
 import { CacheRows } from "./cache.ts";
 import { ATTENTION_CALL, ROPE_CALL } from "./calls.ts";
 import type { DecoderConfig, LatentAttention } from "./config.ts";
@@ -45,7 +45,7 @@ export class LatentAttentionLayer implements Attention {
     this.#latentNorm = program.store.vector(`${key}.kv_a_norm`);
   }
 
-  apply(dst: number, x: number, tokens: number, length: number, angles: Angles): void {
+  apply(dst: number, x: number, tokens: number, length: number, angles: Angles, wanted: number): void {
     const program = this.#program;
     const { kernels } = program;
     const { heads, queryRank, plainDim, ropeDim, rank, valueDim } = this.#sizes;
@@ -54,40 +54,42 @@ export class LatentAttentionLayer implements Attention {
     const kv = program.floats("kv", tokens * (rank + ropeDim));
     const latent = 4 * (rank + ropeDim);
     const headWidth = plainDim + ropeDim;
-    const q = program.floats("q", tokens * count * headWidth);
+    const skipped = tokens - wanted;
+    const late = x + 4 * this.#config.hidden * skipped;
+    const q = program.floats("q", wanted * count * headWidth);
     if (this.#down === null || queryRank === null) {
       program.multiply(kv, x, tokens, this.#kv);
-      program.multiplyOwn(q, x, tokens, this.#up);
+      program.multiplyOwn(q, late, wanted, this.#up);
     } else {
-      const low = program.floats("low q", tokens * queryRank);
-      program.multiplyAll(x, tokens, [
-        { dst: kv, linear: this.#kv },
-        { dst: low, linear: this.#down },
-      ]);
+      const low = program.floats("low q", wanted * queryRank);
+      const products = [{ dst: kv, linear: this.#kv }];
+      if (skipped === 0) products.push({ dst: low, linear: this.#down });
+      else program.multiply(low, late, wanted, this.#down);
+      program.multiplyAll(x, tokens, products);
       const stride = 4 * queryRank;
-      kernels.rmsNorm(low, stride, low, stride, this.#queryNorm, tokens, queryRank, this.#config.epsilon);
-      program.multiplyOwn(q, low, tokens, this.#up);
+      kernels.rmsNorm(low, stride, low, stride, this.#queryNorm, wanted, queryRank, this.#config.epsilon);
+      program.multiplyOwn(q, low, wanted, this.#up);
     }
     kernels.rmsNorm(kv, latent, kv, latent, this.#latentNorm, tokens, rank, this.#config.epsilon);
-    const { cos, sin } = angles;
-    const turns = { tokens, dim: ropeDim, cos, sin, isInterleaved: this.#config.rope.isInterleaved ? 1 : 0 };
-    const keys = { x: kv + 4 * rank, tokenStride: latent, heads: 1, headStride: latent };
-    kernels.rope(program.call(ROPE_CALL, { ...turns, ...keys }));
+    const turns = { dim: ropeDim, isInterleaved: this.#config.rope.isInterleaved ? 1 : 0 };
+    const keys = { x: kv + 4 * rank, tokens, tokenStride: latent, heads: 1, headStride: latent };
+    kernels.rope(program.call(ROPE_CALL, { ...turns, ...anglesFrom(0, angles, ropeDim), ...keys }));
     const [tokenStride, headStride] = [4 * count * headWidth, 4 * headWidth];
-    const queries = { x: q + 4 * plainDim, tokenStride, heads: count, headStride };
-    kernels.rope(program.call(ROPE_CALL, { ...turns, ...queries }));
+    const queries = { x: q + 4 * plainDim, tokens: wanted, tokenStride, heads: count, headStride };
+    kernels.rope(program.call(ROPE_CALL, { ...turns, ...anglesFrom(skipped, angles, ropeDim), ...queries }));
     this.#cache.append(kv, length, tokens);
-    const latentQ = program.floats("latent q", count * tokens * (rank + ropeDim));
-    this.#toLatentQueries(latentQ, q, tokens, count);
-    const mixed = program.floats("mixed", count * tokens * rank);
-    this.#attend(mixed, latentQ, tokens, length, count);
-    const whole = program.floats("heads", tokens * heads * valueDim);
-    const mine = program.team.size === 1 ? whole : program.floats("own heads", tokens * count * valueDim);
-    this.#bringBack(mine, mixed, tokens, count);
-    program.exchange.gather(program.buffer, tokens, [
+    if (wanted === 0) return;
+    const latentQ = program.floats("latent q", count * wanted * (rank + ropeDim));
+    this.#toLatentQueries(latentQ, q, wanted, count);
+    const mixed = program.floats("mixed", count * wanted * rank);
+    this.#attend(mixed, latentQ, wanted, length + skipped, count);
+    const whole = program.floats("heads", wanted * heads * valueDim);
+    const mine = program.team.size === 1 ? whole : program.floats("own heads", wanted * count * valueDim);
+    this.#bringBack(mine, mixed, wanted, count);
+    program.exchange.gather(program.buffer, wanted, [
       { share: mine, dst: whole, total: heads * valueDim, ranges: this.#fromLatent.ranges },
     ]);
-    program.multiply(dst, whole, tokens, this.#o);
+    program.multiply(dst, whole, wanted, this.#o);
   }
 
   /** latentQ[head][token] <- (q Uk, the part of q with positions) */

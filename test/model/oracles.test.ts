@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Model } from "../../src/model/model.ts";
 import { openModel } from "../../src/model/open.ts";
 import type { ModelOptions } from "../../src/model/options.ts";
+import { logProbabilityOf } from "../../src/model/sampler.ts";
 import { answersOf, DECODERS, decibels, ENCODERS, filesOf, plainFilesOf } from "../support/models.ts";
 
 const TOKENS = 33;
@@ -46,6 +47,24 @@ describe.each(DECODERS)("%s", (name) => {
       expect(await greedy(model, ids.subarray(0, 8), 12)).toEqual([...answers.ints("greedy")]);
       // Once more, from a cache that holds the beginning already.
       expect(await greedy(model, ids.subarray(0, 8), 12)).toEqual([...answers.ints("greedy")]);
+    });
+  });
+
+  test.each([1, 2])("a prompt that goes in pieces ends as logits say: %i thread(s)", async (threads) => {
+    // The first piece is 192 tokens, of which the last layer computes keys and values alone.
+    const ids = Int32Array.from({ length: 230 }, (_, i) => 1 + ((i * 37) % 250));
+    const options = { temperature: 0, maxTokens: 3, logProbabilities: true };
+    await using(filesOf(name), { threads }, async (model) => {
+      const found = [];
+      for await (const token of model.generate(ids, options)) found.push(token);
+      expect(found.length).toBe(3);
+      const all = await model.logits([...ids, ...found.map(({ id }) => id)], { from: ids.length - 1 });
+      const { vocabulary } = model.config;
+      for (const [i, { id, logProbability }] of found.entries()) {
+        const logits = all.subarray(i * vocabulary, (i + 1) * vocabulary);
+        expect(id).toBe(logits.indexOf(Math.max(...logits)));
+        expect(logProbability).toBeCloseTo(logProbabilityOf(logits, id), 4);
+      }
     });
   });
 
