@@ -4,8 +4,9 @@
  * @module
  */
 export type { LoadOptions } from "./load.ts";
-export { load } from "./load.ts";
+export { lendEngineWorkers, load } from "./load.ts";
 export * from "./public.ts";
 export type { ThreadedEngine, ThreadedWeights } from "./threads/engine.ts";
+export type { LentWorkers } from "./threads/lend.ts";
 export type { Variant } from "./wasm/builds.ts";
 export type { WasmSource } from "./wasm/module.ts";

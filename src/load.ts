@@ -2,6 +2,7 @@ import { Engine } from "./engine/engine.ts";
 import { BlockscaleError } from "./tensor/errors.ts";
 import { checkKnown, checkThreads } from "./tensor/options.ts";
 import type { ThreadedEngine } from "./threads/engine.ts";
+import type { LentWorkers } from "./threads/lend.ts";
 import { compile, type Variant } from "./wasm/builds.ts";
 import { instantiate } from "./wasm/instantiate.ts";
 import { moduleOf, type WasmSource } from "./wasm/module.ts";
@@ -20,6 +21,11 @@ export interface LoadOptions {
    * stays free, and as many workers do the work.
    */
   readonly threads?: number;
+  /**
+   * In a worker: the port of `lendEngineWorkers` of its page, which then makes the threads in place of the
+   * worker.
+   */
+  readonly workers?: MessagePort;
 }
 
 /**
@@ -31,13 +37,26 @@ export interface LoadOptions {
 export function load(options: LoadOptions & { readonly threads: number }): Promise<ThreadedEngine>;
 export function load(options?: LoadOptions & { readonly threads?: undefined }): Promise<Engine>;
 export async function load(options: LoadOptions = {}): Promise<Engine | ThreadedEngine> {
-  checkKnown("load", options, ["variant", "wasm", "threads"]);
+  checkKnown("load", options, ["variant", "wasm", "threads", "workers"]);
   const { module, variant } = await buildOf(options);
   if (options.threads === undefined) return new Engine(instantiate(module), variant);
   checkThreads("load", options.threads);
   // Workers and their entry point are fetched by those who ask for them.
   const { ThreadedEngine } = await import("./threads/engine.ts");
-  return ThreadedEngine.open(options.threads, { module, variant });
+  return ThreadedEngine.open(options.threads, { module, variant }, options.workers);
+}
+
+/**
+ * On a page: makes the threads of engines that another worker loads. That worker gets `port` by
+ * `postMessage(..., [port])`, and passes it to `load` as `workers`. One that is made by a worker now and then
+ * never begins in Firefox.
+ */
+export async function lendEngineWorkers(): Promise<LentWorkers> {
+  const [{ lendWorkers }, { SCRIPT }] = await Promise.all([
+    import("./threads/lend.ts"),
+    import("./threads/script.ts"),
+  ]);
+  return lendWorkers(SCRIPT);
 }
 
 async function buildOf({

@@ -1,5 +1,5 @@
 import { AskedThread } from "../threads/asked.ts";
-import { lentBy } from "../threads/lend.ts";
+import { lentScript } from "../threads/lend.ts";
 import { canShare, isPage, type Script } from "../threads/start.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import type { ModelConfig } from "./config.ts";
@@ -43,8 +43,7 @@ export async function openMembers(
   const size = canShare() ? threads : 1;
   const shared = size > 1 ? makeShared(EXCHANGED) : null;
   const members = new WorkerMembers(shared);
-  const script = lender === undefined ? SCRIPT : { ...SCRIPT, way: lentBy(lender) };
-  await members.open(script, module, size, precisions);
+  await members.open(lentScript(SCRIPT, lender), module, size, precisions);
   return members;
 }
 

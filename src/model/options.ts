@@ -1,6 +1,7 @@
 import { kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { checkChoice, checkKnown, checkThreads } from "../tensor/options.ts";
+import { checkPort } from "../threads/lend.ts";
 import type { Variant } from "../wasm/builds.ts";
 import type { WasmSource } from "../wasm/module.ts";
 import type { LoadProgress } from "./load.ts";
@@ -102,22 +103,13 @@ export const EMBED_OPTIONS: readonly string[] = ["pooling", "normalize", "signal
  */
 export function checkOptions(options: ModelOptions): number {
   checkKnown("openModel", options, MODEL_OPTIONS);
-  const { threads = 1, workers, activations, weights, cache } = options;
-  if (workers !== undefined && !(workers instanceof MessagePort)) throw noPort(workers);
+  const { threads = 1, activations, weights, cache } = options;
+  checkPort("openModel", options.workers);
   if (activations !== undefined)
     checkChoice("openModel: activations", activations, ["f32", "fp8", "int8", "auto", "near"]);
   if (weights !== undefined) checkChoice("openModel: weights", weights, ["codes", "int7", "auto"]);
   if (cache !== undefined) checkChoice("openModel: cache", cache, ["f32", "fp8"]);
   return checkThreads("openModel", threads);
-}
-
-function noPort(workers: unknown): BlockscaleError {
-  return new BlockscaleError("option", {
-    where: "openModel: workers",
-    expected: "the port that lendModelWorkers() gave the page",
-    got: kindOf(workers),
-    fix: "Send the port from the page to this worker: postMessage({ port }, [port]).",
-  });
 }
 
 export function checkMost(maxTokens = 256): number {

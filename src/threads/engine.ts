@@ -11,6 +11,7 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import { checkRightOperand } from "../tensor/transpose.ts";
 import { GemmThreads } from "./gemm-threads.ts";
+import { checkPort } from "./lend.ts";
 import type { Start, Task } from "./protocol.ts";
 import { cut, type RowRange, rowRangesOf, scatter } from "./rows.ts";
 import { engineOf } from "./share.ts";
@@ -85,9 +86,10 @@ export class ThreadedEngine {
   }
 
   /** Use `load({ threads })`. */
-  static async open(threads: number, start: Start): Promise<ThreadedEngine> {
+  static async open(threads: number, start: Start, lender?: MessagePort): Promise<ThreadedEngine> {
+    checkPort("load", lender);
     const local = engineOf(start);
-    return new ThreadedEngine(threads, local, await GemmThreads.open(threads, start, local));
+    return new ThreadedEngine(threads, local, await GemmThreads.open(threads, start, local, lender));
   }
 
   /**

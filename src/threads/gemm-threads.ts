@@ -1,15 +1,11 @@
-import { source } from "#worker";
 import type { Engine } from "../engine/engine.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { lentScript } from "./lend.ts";
 import { dead, errorOf, type Reply, type Start, type Task } from "./protocol.ts";
+import { SCRIPT } from "./script.ts";
 import { Share } from "./share.ts";
 import { ANSWERED, ASKED, type Counters, spinUntil } from "./spin.ts";
-import { canShare, isPage, openThread, type Script, type Thread } from "./start.ts";
-
-const SCRIPT: Script = {
-  source,
-  open: () => new Worker(new URL("./worker.js", import.meta.url), { type: "module" }),
-};
+import { canShare, isPage, openThread, type Thread } from "./start.ts";
 
 /** How long the calling thread spins for the others when its share is done. */
 const SPIN_MILLISECONDS = 0.1;
@@ -43,9 +39,10 @@ export class GemmThreads {
 
   /**
    * @param local the engine of the calling thread
+   * @param lender makes the workers in place of this thread
    * @throws BlockscaleError `option`: there are no workers here, or they are blocked
    */
-  static async open(size: number, start: Start, local: Engine): Promise<GemmThreads> {
+  static async open(size: number, start: Start, local: Engine, lender?: MessagePort): Promise<GemmThreads> {
     const threads = new GemmThreads(local);
     const listener = {
       reply: (reply: Reply): void => threads.#settle(reply),
@@ -54,9 +51,10 @@ export class GemmThreads {
     const workers = threads.#share ? size - 1 : size;
     if (threads.#share && canShare())
       threads.#counters = Array.from({ length: workers }, () => new Int32Array(new SharedArrayBuffer(8)));
+    const script = lentScript(SCRIPT, lender);
     const opened = await Promise.allSettled(
       Array.from({ length: workers }, (_, i) =>
-        openThread(SCRIPT, { ...start, counters: threads.#counters[i] }, listener),
+        openThread(script, { ...start, counters: threads.#counters[i] }, listener),
       ),
     );
     threads.#threads = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));

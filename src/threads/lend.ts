@@ -1,3 +1,5 @@
+import { kindOf } from "../tensor/checks.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import type { Reply } from "./protocol.ts";
 import { openThread, type Script, type Thread, type Way } from "./start.ts";
 
@@ -69,6 +71,22 @@ async function lend(script: Script, { work, control }: Wanted, ended: () => void
       await thread?.terminate();
     },
   };
+}
+
+/** The script whose workers are made by whoever has the other end of a lent port, if there is one. */
+export function lentScript(script: Script, workers: MessagePort | undefined): Script {
+  return workers === undefined ? script : { ...script, way: lentBy(workers) };
+}
+
+/** @throws BlockscaleError `option`: what should be a lent port is none */
+export function checkPort(where: string, workers: MessagePort | undefined): void {
+  if (workers === undefined || workers instanceof MessagePort) return;
+  throw new BlockscaleError("option", {
+    where: `${where}: workers`,
+    expected: "the port of workers that the page lends",
+    got: kindOf(workers),
+    fix: "The page sends it: postMessage({ port }, [port]).",
+  });
 }
 
 /** Has workers made by whoever has the other end of the port that was lent. */

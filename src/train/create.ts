@@ -78,7 +78,7 @@ export async function createTrainer(
   const members: TrainingMembers =
     memory === undefined
       ? new LocalTrainingMembers(member)
-      : await WorkerTrainingMembers.open(size, module, memory, plan);
+      : await WorkerTrainingMembers.open(size, module, memory, plan, options.workers);
   return new Trainer({ member, members, config, json: json!, settings, steps });
 }
 

@@ -10,5 +10,6 @@ export type { LoraOptions } from "./lora.ts";
 export { type Schedule, type TrainerOptions, warmupCosine } from "./options.ts";
 export type { OperandFormat, Recipe, RecipeName } from "./recipes.ts";
 export { recipes } from "./recipes.ts";
+export { lendTrainerWorkers } from "./script.ts";
 export { type RandomWords, type StochasticCast, stochasticCast } from "./stochastic-cast.ts";
 export type { StepResult, Trainer } from "./trainer.ts";

@@ -1,14 +1,9 @@
-import { source } from "#train-worker";
 import { makeShared, type Shared, together } from "../model/exchange.ts";
 import { AskedThread } from "../threads/asked.ts";
-import type { Script } from "../threads/start.ts";
+import { lentScript } from "../threads/lend.ts";
 import type { TrainingMember, TrainingPlan, TrainingRequest } from "./member.ts";
 import type { TrainingOpening } from "./protocol.ts";
-
-const SCRIPT: Script = {
-  source,
-  open: () => new Worker(new URL("./worker.js", import.meta.url), { type: "module" }),
-};
+import { SCRIPT } from "./script.ts";
 
 /** The members that train a model together: one in this thread, or several in workers. */
 export interface TrainingMembers {
@@ -40,12 +35,16 @@ export class WorkerTrainingMembers implements TrainingMembers {
     this.#threads = Array.from({ length: size }, () => new AskedThread<TrainingRequest>());
   }
 
-  /** @throws BlockscaleError `option`: there are no workers here, or they are blocked */
+  /**
+   * @param lender makes the workers in place of this thread
+   * @throws BlockscaleError `option`: there are no workers here, or they are blocked
+   */
   static async open(
     size: number,
     module: WebAssembly.Module,
     memory: WebAssembly.Memory,
     plan: TrainingPlan,
+    lender: MessagePort | undefined,
   ): Promise<WorkerTrainingMembers> {
     const members = new WorkerTrainingMembers(size);
     const openings = members.#threads.map((thread, rank) => {
@@ -56,7 +55,7 @@ export class WorkerTrainingMembers implements TrainingMembers {
         shared: members.#shared,
         plan,
       };
-      return thread.start(SCRIPT, opening);
+      return thread.start(lentScript(SCRIPT, lender), opening);
     });
     try {
       await together(members.#shared, openings);

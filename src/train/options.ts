@@ -1,4 +1,5 @@
 import { checkKnown } from "../tensor/options.ts";
+import { checkPort } from "../threads/lend.ts";
 import type { Variant } from "../wasm/builds.ts";
 import { checkDataParallel, type DataParallel } from "./data-parallel.ts";
 import { checkLora, type Lora, type LoraOptions } from "./lora.ts";
@@ -31,6 +32,11 @@ export interface TrainerOptions {
    * be shared (a page without COOP and COEP headers): then the calling thread does the work.
    */
   readonly threads?: number | undefined;
+  /**
+   * In a worker: the port of `lendTrainerWorkers` of its page, which then makes the threads in place of the
+   * worker.
+   */
+  readonly workers?: MessagePort | undefined;
   /** The type of AdamW's two moments; "f32" if left out. */
   readonly moments?: Moments | undefined;
   /**
@@ -83,6 +89,7 @@ const OPTIONS = [
   "schedule",
   "counts",
   "threads",
+  "workers",
   "seed",
   "moments",
   "recompute",
@@ -95,6 +102,7 @@ const OPTIONS = [
 /** @throws BlockscaleError `option` */
 export function checkOptions(options: TrainerOptions): TrainerSettings {
   checkKnown("createTrainer", options, OPTIONS);
+  checkPort("createTrainer", options.workers);
   const number = (name: "learningRate" | "epsilon" | "weightDecay" | "clip", standard: number): number => {
     const value = options[name] ?? standard;
     if (typeof value === "number" && value >= 0 && value < Infinity) return value;

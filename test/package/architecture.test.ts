@@ -154,9 +154,9 @@ const ASSEMBLY_LAYERS = [["lanes/"], ["kernels/"], ["index.ts"], ["model.ts"]] a
 const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   "#kernels": ["wasm/builds.ts"],
   "#model-kernels": ["model/build.ts"],
-  "#worker": ["threads/gemm-threads.ts"],
+  "#worker": ["threads/script.ts"],
   "#model-worker": ["model/script.ts"],
-  "#train-worker": ["train/members.ts"],
+  "#train-worker": ["train/script.ts"],
   "@huggingface/tokenizers": ["model/tokenizer.ts"],
   "@huggingface/jinja": ["model/tokenizer.ts"],
   "@assemblyscript/loader": ["wasm/instantiate.ts"],

@@ -8,7 +8,7 @@ const ENGINE = ["BlockscaleError", "bf16", "cosine", "f16", "load", "schemes", "
  * interface: docs/changelog.md has to say so.
  */
 const NAMES: { readonly [entry: string]: readonly string[] } = {
-  ".": ENGINE,
+  ".": [...ENGINE, "lendEngineWorkers"].sort(),
   "./js": ENGINE,
   "./external": ENGINE,
   "./checkpoint": [
@@ -44,7 +44,7 @@ const NAMES: { readonly [entry: string]: readonly string[] } = {
   ],
   "./node": ["createFile", "openFile", "openFolder"],
   "./model": ["architectures", "lendModelWorkers", "modelConfigOf", "openModel"],
-  "./train": ["createTrainer", "recipes", "stochasticCast", "warmupCosine"],
+  "./train": ["createTrainer", "lendTrainerWorkers", "recipes", "stochasticCast", "warmupCosine"],
 };
 
 const entries = Object.entries(manifest.exports).filter(([name]) => !/\.(json|wasm)$/.test(name));

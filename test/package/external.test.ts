@@ -33,6 +33,8 @@ describe("blockscale/external loads", () => {
 });
 
 test("all entry points have the same names", () => {
-  expect(Object.keys(external)).toEqual(Object.keys(blockscale));
-  expect(Object.keys(js)).toEqual(Object.keys(blockscale));
+  // Threads are of the first alone.
+  const names = Object.keys(blockscale).filter((name) => name !== "lendEngineWorkers");
+  expect(Object.keys(external)).toEqual(names);
+  expect(Object.keys(js)).toEqual(names);
 });

@@ -1,9 +1,14 @@
 import { expect, test } from "vitest";
+import { lendEngineWorkers, load } from "../../src/load.ts";
 import { lendModelWorkers } from "../../src/model/index.ts";
 import { openModel } from "../../src/model/open.ts";
+import { schemes } from "../../src/tensor/schemes.ts";
 import { type LentWorkers, lendWorkers, lentBy } from "../../src/threads/lend.ts";
 import { openThread, type Thread } from "../../src/threads/start.ts";
+import { createTrainer } from "../../src/train/create.ts";
+import { lendTrainerWorkers } from "../../src/train/script.ts";
 import { filesOf } from "../support/models.ts";
+import { tinyLlama } from "../support/tiny-llama.ts";
 
 const IDS = [1, 2, 3, 4, 5];
 
@@ -24,12 +29,44 @@ test("models whose threads another thread makes give the same bits", async () =>
   await lent.close();
 });
 
+test("so do engines", async () => {
+  const lent = await lendEngineWorkers();
+  const one = await load();
+  const fp8 = await load({ threads: 3, workers: lent.port });
+  const values = Float32Array.from({ length: 200 * 96 }, (_, i) => Math.sin(i));
+  const w = one.quantize(values, [200, 96], schemes.mxfp8);
+  const packed = await fp8.pack(w);
+  const x = { values: values.subarray(0, 2 * 96), shape: [2, 96] };
+  expect(await fp8.gemm(x, packed)).toEqual(one.gemm(x, w));
+  await lent.close();
+  await expect(fp8.gemm(x, packed)).rejects.toThrow(/its lender ended it/);
+  await fp8.close();
+});
+
+test("so do trainers", async () => {
+  const lent = lendTrainerWorkers();
+  const ids = Int32Array.from({ length: 2 * 17 }, (_, i) => (i * 7) % 40);
+  const step = async (options: { threads: number; workers?: MessagePort }) => {
+    const trainer = await createTrainer({ config: tinyLlama, seed: 1 }, options);
+    await trainer.step(ids, [2, 17]);
+    const { loss } = await trainer.step(ids, [2, 17]);
+    await trainer.close();
+    return loss;
+  };
+  expect(await step({ threads: 2, workers: lent.port })).toBe(await step({ threads: 1 }));
+  await lent.close();
+});
+
 test("a wrong port is refused", async () => {
-  const workers = lendModelWorkers as unknown as MessagePort;
-  await expect(openModel(filesOf("qwen3"), { threads: 2, workers })).rejects.toMatchObject({
+  const options = { threads: 2, workers: lendModelWorkers as unknown as MessagePort };
+  const refused = (where: string) => ({
     code: "option",
-    message: expect.stringContaining("openModel: workers"),
+    message: expect.stringContaining(`${where}: workers`),
   });
+  await expect(openModel(filesOf("qwen3"), options)).rejects.toMatchObject(refused("openModel"));
+  await expect(load(options)).rejects.toMatchObject(refused("load"));
+  const made = createTrainer({ config: tinyLlama, seed: 1 }, options);
+  await expect(made).rejects.toMatchObject(refused("createTrainer"));
 });
 
 const kill = (thread: Thread): void => thread.post("die");

@@ -1,7 +1,10 @@
-// A web worker that starts workers.
+// A web worker that starts workers, or has its page start them if that named it "lent".
 import { threadProblems } from "./threads.mjs";
 
-threadProblems().then(
-  (problems) => postMessage({ problems }),
-  (error) => postMessage({ error: String(error) }),
-);
+const run = (workers) =>
+  threadProblems(workers).then(
+    (problems) => postMessage({ problems }),
+    (error) => postMessage({ error: String(error) }),
+  );
+if (self.name === "lent") self.onmessage = ({ data: { port } }) => run(port);
+else run();

@@ -4,10 +4,13 @@ import { BlockscaleError, load, schemes } from "blockscale";
 const [m, n, k] = [3, 200, 96];
 const wave = (length) => Float32Array.from({ length }, (_, i) => Math.sin(i));
 
-/** The bits of one thread, from records and packed weights, and a clean end. */
-export async function threadProblems() {
+/**
+ * The bits of one thread, from records and packed weights, and a clean end.
+ * @param workers the port of a page that makes the threads
+ */
+export async function threadProblems(workers) {
   const one = await load();
-  const fp8 = await load({ threads: 2 });
+  const fp8 = await load({ threads: 2, workers });
   const problems = [];
   const check = (name, got, want) => {
     if (got.length !== want.length || got.some((value, i) => !Object.is(value, want[i]))) problems.push(name);
