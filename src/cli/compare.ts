@@ -30,7 +30,8 @@ interface CompareFlags {
 
 /**
  * `blockscale compare A B`
- * @throws BlockscaleError where more than precision was lost, after the report has been printed: the exit status is 1
+ * @throws BlockscaleError where more than precision was lost, after the report has been printed: the exit
+ * status is 1
  */
 export async function compare(
   pathA: string,

@@ -26,10 +26,11 @@ import {
 import * as figures from "./figures.ts";
 import { placeOf } from "./part.ts";
 import { print, printJson } from "./print.ts";
-import { letWorkersDo } from "./queue.ts";
+import { runByWorkers } from "./queue.ts";
 import { version } from "./version.ts";
 
-// Evaluations by several machines: each scores some chunks of the text, and the sums are taken over all scores in the order of the text.
+// Evaluations by several machines: each scores some chunks of the text, and the sums are taken over all
+// scores in the order of the text.
 
 function specHere(place: string, flags: EvaluateFlags, { inputs }: OpenedEvaluation): EvaluationSpec {
   const { context, activations, weights, cache, against } = flags;
@@ -47,7 +48,7 @@ export async function evaluateQueued(
   for (const one of [place, flags.against ?? place]) refuseSecrets(one);
   await evaluate(place, flags, signal, async (opened) => {
     const { work, scores } = evaluationWork(specHere(place, flags, opened), opened.ids, flags.chunks);
-    await letWorkersDo(connection, work, flags.json === true, signal);
+    await runByWorkers(connection, work, flags.json === true, signal);
     return scores();
   });
 }

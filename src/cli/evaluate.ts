@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import type { Divergence } from "../evaluate/divergence.ts";
-import type { Estimate } from "../evaluate/estimate.ts";
+import type { RunEstimate } from "../evaluate/estimate.ts";
 import { checkContext, type Evaluation, evaluationOf, type ScoredToken } from "../evaluate/evaluate.ts";
 import type { LayerProgress } from "../evaluate/layers.ts";
 import { type FigureRow, figureRows } from "../evaluate/rows.ts";
@@ -153,7 +153,7 @@ export async function scoreHere(
 }
 
 /** Tells beforehand how long a run from the start takes. */
-function tellEstimate(estimates: readonly Estimate[]): void {
+function tellEstimate(estimates: readonly RunEstimate[]): void {
   const seconds = estimates.reduce(
     (sum, one) => sum + one.bytes / one.bytesPerSecond + one.products / one.productsPerSecond,
     0,

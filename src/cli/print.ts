@@ -3,7 +3,8 @@ import { systemFault } from "../io/node.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import * as figures from "./figures.ts";
 
-// An error nobody listens to would end the process with a stack trace: also of the help, which commander prints.
+// An error nobody listens to would end the process with a stack trace: also of the help, which commander
+// prints.
 process.stdout.on("error", () => {});
 
 /**

@@ -34,30 +34,30 @@ export async function convertQueued(
     const shared = await planShared({ from: placeOf(from), version: version(), ...task }, input.files);
     await joinRun(to, shared);
     const { work, entries } = conversionWork(to, shared);
-    await letWorkersDo(connection, work, flags.json === true, signal);
+    await runByWorkers(connection, work, flags.json === true, signal);
     await finishRun(to, shared, entries, { ...flags, started }, signal);
   } finally {
     await input.close();
   }
 }
 
-/** Waits until workers have done some work, and shows how far they are. */
-export async function letWorkersDo(
+/** Puts work into the queue, waits until workers have done it, and shows progress. */
+export async function runByWorkers(
   connection: Connection,
   work: Work,
   asJson: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const board = new Board(asJson);
+  const table = new ProgressTable(asJson);
   try {
-    await coordinate(connection, work, signal, (status) => board.show(status));
+    await coordinate(connection, work, signal, (status) => table.show(status));
   } finally {
-    board.clear();
+    table.clear();
   }
 }
 
-/** How far a run is, on standard error: a table that is drawn over, or a line of JSON at a time. */
-class Board {
+/** Progress of a run on standard error: a table that is redrawn, or a line of JSON at each change. */
+class ProgressTable {
   readonly #asJson: boolean;
   readonly #started = performance.now();
   #first: number | null = null;
@@ -69,7 +69,7 @@ class Board {
   }
 
   show(status: QueueStatus): void {
-    // Of what this command has seen being made, not of what was there before.
+    // The rate counts what was made since this command began.
     this.#first ??= status.done;
     const seconds = Math.max(0.001, (performance.now() - this.#started) / 1000);
     const rate = Math.max(0, status.done - this.#first) / seconds;
@@ -99,7 +99,7 @@ class Board {
     ]);
     const lines = [head, ...markdownTable([["worker", "job", "done"], ...rows]).split("\n")];
     this.clear();
-    // Never more than the screen has, or the cursor could not go back.
+    // Never more lines than the screen has, or the cursor could not go back.
     const shown = lines.slice(0, Math.max(1, (process.stderr.rows || 24) - 1));
     process.stderr.write(`${shown.map((line) => line.slice(0, process.stderr.columns || 80)).join("\n")}\n`);
     this.#drawn = shown.length;
@@ -140,7 +140,7 @@ export async function work(flags: WorkerFlags, signal: AbortSignal): Promise<voi
     open: (place) => openInput(place),
     onEvent: ({ kind, text }) => {
       const line = `${kind}: ${figures.text(figures.cut(text, 1000))}`;
-      // A Redis that is away says so again and again.
+      // While Redis cannot be reached, the same message comes again and again: it is shown once.
       if (kind !== "trouble" || line !== last) process.stderr.write(`${line}\n`);
       last = line;
     },

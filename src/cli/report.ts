@@ -13,7 +13,7 @@ import { isWithin } from "../io/node-folder.ts";
 import { createAt } from "../io/place.ts";
 import { removeLeftovers } from "../io/writers.ts";
 import { load } from "../load.ts";
-import { FIRST_BYTES } from "../report/frame.ts";
+import { FIRST_BYTES } from "../report/html-page.ts";
 import {
   comparisonReport,
   conversionReport,
@@ -28,16 +28,16 @@ import { openInput } from "./input.ts";
 /** A file to be written when the work is done. */
 export interface ReservedFile {
   write(text: string): Promise<void>;
-  /** Leaves nothing of it, unless it has been written. */
+  /** Removes the file, unless it has been written. */
   discard(): Promise<void>;
 }
 
 /**
- * Begins the file of a report before the work begins, so that nobody waits
+ * Creates the file of a report before the work begins, so that nobody waits
  * hours to learn that it cannot be written.
  * @param path as given with --report; without one there is no report
- * @param places what is read and written besides: the report must be apart from it
- * @throws BlockscaleError `io`; `option`: something else stands in its place
+ * @param places inputs and outputs of the command: the report must not be one of them, nor lie in one
+ * @throws BlockscaleError `io`; `option`: another file is there
  */
 export async function reserveReport(
   path: string | undefined,
@@ -54,12 +54,12 @@ export async function reserveReport(
 }
 
 /**
- * Begins a file before the work begins.
+ * Creates a file before the work begins.
  * @throws BlockscaleError `io`
  */
 export async function reserve(path: string): Promise<ReservedFile> {
   const writer = (await createAt(path)).getWriter();
-  // What went wrong is told by write; closed must not count as unhandled besides.
+  // `write` reports the error; `closed` must not count as an unhandled rejection as well.
   writer.closed.catch(() => {});
   let isOpen = true;
   return {
@@ -107,7 +107,7 @@ function misplaced(where: string, expected: string, got: string): BlockscaleErro
   return new BlockscaleError("option", { where, expected, got, fix: "Choose another name for --report." });
 }
 
-/** How the report reads: the conversion has refused codes without scales already, if it was asked to. */
+/** How a report reads: where missing scales are errors, the conversion has already refused them. */
 const READING = { missingScale: "one" } as const;
 
 /** A conversion that is done: of a checkpoint, or of one model of a pipeline. */
@@ -123,8 +123,7 @@ export interface ReportedConversion {
 export type Prefixed<T> = T & { readonly prefix: string };
 
 /**
- * Looks once more at conversions that are done: at all scales, and at a part of the values on both sides.
- * @param whole where they were read and written
+ * Makes the report of finished conversions. It reads all scales, and a sample of the values on both sides.
  * @param parts a checkpoint, or the models of a pipeline
  */
 export async function reportOfConversions(
@@ -133,8 +132,8 @@ export async function reportOfConversions(
   signal: AbortSignal,
 ): Promise<Report> {
   const of = direction.kind === "quantize" ? "output" : "input";
-  const looks = [];
-  for (const part of parts) looks.push(await lookAgain(part, of, signal));
+  const found = [];
+  for (const part of parts) found.push(await surveyConversion(part, of, signal));
   const tensors = parts.flatMap(({ plan, prefix }) => renamed(plan.tensors, prefix));
   const measured = new Map(
     parts.flatMap((part) => [...part.measured].map(([name, found]) => [part.prefix + name, found] as const)),
@@ -143,20 +142,20 @@ export async function reportOfConversions(
     kind: direction.kind,
     input: from,
     output: to,
-    form: direction.kind === "quantize" ? direction.to : direction.dtype,
+    format: direction.kind === "quantize" ? direction.to : direction.dtype,
     summary: summarize({ files: [], tensors }, measured),
     files: parts.flatMap(({ plan, prefix }) =>
       renamed(plan.files, prefix).map(({ name, size }) => ({ name, bytes: size, checksum: null })),
     ),
     scales: scalesFound(
       of,
-      looks.flatMap(({ scales }) => scales),
+      found.flatMap(({ scales }) => scales),
     ),
-    survey: joinSurveys(looks.map(({ survey }) => survey)),
+    survey: joinSurveys(found.map(({ survey }) => survey)),
   });
 }
 
-async function lookAgain(
+async function surveyConversion(
   { to, opened, summary, prefix }: Prefixed<ReportedConversion>,
   of: "input" | "output",
   signal: AbortSignal,
@@ -187,7 +186,7 @@ export interface ReportedComparison {
 }
 
 /**
- * Looks once more at checkpoints that were compared.
+ * Makes the report of a finished comparison. It reads scales, and a sample of the values on both sides.
  * @param pairs two checkpoints, or the models of two pipelines
  */
 export async function reportOfComparisons(
@@ -229,6 +228,6 @@ export function joinInspections(parts: readonly Prefixed<Inspected>[]): Inspecte
   };
 }
 
-function inspectSide({ checkpoint, sources }: Side, reads: boolean): Promise<Inspection> {
-  return inspect(checkpoint, reads ? sources : null, READING);
+function inspectSide({ checkpoint, sources }: Side, readsScales: boolean): Promise<Inspection> {
+  return inspect(checkpoint, readsScales ? sources : null, READING);
 }

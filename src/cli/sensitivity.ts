@@ -34,7 +34,7 @@ export interface SensitivityFlags {
   readonly json?: true;
 }
 
-/** How many of the tokens the report lists at which the chosen mix and the original differ most. */
+/** Tokens that the report lists: those at which the chosen mix and the original differ most. */
 const WORST = 20;
 
 /** `blockscale sensitivity MODEL`: which layers bear which format, and the best mix within a budget. */
@@ -84,8 +84,8 @@ export async function sensitivity(
   }
 }
 
-/** What was found out about a model. */
-interface Tried {
+/** The scores of a model's groups, and the mixes that were run. */
+interface TriedMixes {
   readonly found: Sensitivity;
   readonly best: Result;
   readonly points: readonly MeasuredMix[];
@@ -98,21 +98,24 @@ async function tryMixes(
   formats: readonly WeightFormat[],
   flags: SensitivityFlags,
   signal: AbortSignal,
-): Promise<Tried> {
+): Promise<TriedMixes> {
   const perMatrix = flags.apart === true;
   const estimated = await sensitivityOf(model, ids, flags.context, formats, { perMatrix, signal });
   const threads = flags.threads ?? availableParallelism();
   const evaluator = await MixEvaluator.open(model, ids, flags.context, { threads, signal });
   const found = flags.measure === true ? await measured(estimated, evaluator, signal) : estimated;
   const mixes = [...mixesOf(found.groups, formats), mixWithin(found.groups, flags.bits)];
-  const results = await resultsOf(evaluator, unlike(mixes), signal);
+  const results = await resultsOf(evaluator, withoutDuplicates(mixes), signal);
   // Scores only propose: what was measured decides, and a uniform format may be the best mix.
   const within = results.filter(({ mix }) => mix.bitsPerWeight <= flags.bits + 1e-6);
   const best = within.reduce((a, b) => (b.evaluation.kldMean < a.evaluation.kldMean ? b : a));
   return { found, best, points: results.map((result) => pointOf(result, best)) };
 }
 
-/** The uniform formats, and beside each the best mix of as many bits, and one half way to the next. */
+/**
+ * The mixes to run: each uniform format, the best mix of as many bits, and the best ones half way between
+ * two.
+ */
 function mixesOf(groups: readonly SensitiveGroup[], formats: readonly WeightFormat[]): Mix[] {
   const uniform = formats.flatMap((format) => uniformMix(groups, format) ?? []);
   const bits = uniform.map(({ bitsPerWeight }) => bitsPerWeight).sort((a, b) => a - b);
@@ -193,7 +196,8 @@ function isSame(a: Mix, b: Mix): boolean {
   return [...a.formats].every(([name, format]) => b.formats.get(name) === format);
 }
 
-function unlike(mixes: readonly Mix[]): Mix[] {
+/** Mixes without those that are the same as an earlier one. */
+function withoutDuplicates(mixes: readonly Mix[]): Mix[] {
   return mixes.filter((mix, i) => !mixes.slice(0, i).some((before) => isSame(before, mix)));
 }
 

@@ -3,7 +3,7 @@ import { systemFault } from "../io/node.ts";
 import { type ModelFlags, openModelAt, precisionsNamed } from "./model-input.ts";
 import { serverOf } from "./server.ts";
 
-/** `blockscale serve MODEL`: until it is interrupted. */
+/** `blockscale serve MODEL`: answers requests until it is interrupted. */
 export async function serve(
   place: string,
   flags: ModelFlags & {

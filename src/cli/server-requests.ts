@@ -4,7 +4,7 @@ import type { GenerateOptions } from "../model/options.ts";
 import type { ChatMessage } from "../model/tokenizer.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 
-// What requests of OpenAI's API ask for: their bodies are checked here, and answered in server.ts.
+// Requests of OpenAI's API: their bodies are checked here, and answered in server.ts.
 
 /** The error for a request that cannot be answered: an HTTP status and a message. */
 export class Refusal extends Error {
@@ -22,10 +22,10 @@ export class Refusal extends Error {
 export type Json = { readonly [key: string]: unknown };
 
 /**
- * A model behind the parts of OpenAI's API that concern one: completions, chat
- * completions, embeddings and the list of models.
+ * A model that is served by OpenAI's API: completions, chat completions,
+ * embeddings and the list of models.
  */
-export interface Served {
+export interface ServedModel {
   readonly model: Model;
   readonly name: string;
   /** Bytes of a request, at most. */
@@ -34,7 +34,7 @@ export interface Served {
   readonly maxTokens: number;
 }
 
-/** Options that are taken only at the value that changes nothing. */
+/** Options that are accepted only with the value that is their default. */
 const FIXED: { readonly [name: string]: unknown } = {
   n: 1,
   best_of: 1,
@@ -42,15 +42,15 @@ const FIXED: { readonly [name: string]: unknown } = {
   presence_penalty: 0,
 };
 
-const UNKNOWN = ["tools", "functions", "response_format", "logit_bias", "logprobs", "suffix", "echo"];
+const UNSUPPORTED = ["tools", "functions", "response_format", "logit_bias", "logprobs", "suffix", "echo"];
 
 /** The options of `generate` that a request sets. @throws Refusal an option that is not supported */
-export function optionsOf(body: Json, served: Served): GenerateOptions {
+export function optionsOf(body: Json, served: ServedModel): GenerateOptions {
   for (const [name, value] of Object.entries(FIXED)) {
     if (body[name] !== undefined && body[name] !== null && body[name] !== value)
       throw new Refusal(400, `${name} can only be ${String(value)} here.`, name);
   }
-  for (const name of UNKNOWN) {
+  for (const name of UNSUPPORTED) {
     const value = body[name];
     if (value === undefined || value === null || value === false) continue;
     if (name === "response_format" && (value as Json).type === "text") continue;
@@ -104,7 +104,7 @@ function isIds(value: unknown): value is number[] {
 }
 
 /** The tokens of a chat, by the template of the model. @throws Refusal */
-export function chatPrompt({ model }: Served, { messages }: Json): Int32Array {
+export function chatPrompt({ model }: ServedModel, { messages }: Json): Int32Array {
   if (!Array.isArray(messages) || messages.length === 0)
     throw new Refusal(400, "messages has to be a list of { role, content }.", "messages");
   if (model.tokenizer === null) throw new Refusal(400, "This model has no tokenizer.");
@@ -124,7 +124,7 @@ function messageOf(message: unknown, i: number): ChatMessage {
 }
 
 /** The tokens of a prompt: one text, or ids. @throws Refusal */
-export function textPrompt({ model }: Served, { prompt }: Json): Int32Array {
+export function textPrompt({ model }: ServedModel, { prompt }: Json): Int32Array {
   if (isIds(prompt)) return Int32Array.from(prompt);
   const text = isTexts(prompt) && prompt.length === 1 ? prompt[0] : prompt;
   if (typeof text !== "string")
@@ -160,7 +160,7 @@ export async function bodyOf(request: IncomingMessage, most: number): Promise<Js
     const found: unknown = JSON.parse(Buffer.concat(chunks).toString("utf8"));
     if (typeof found === "object" && found !== null && !Array.isArray(found)) return found as Json;
   } catch {
-    // Said below.
+    // The error is thrown below.
   }
   throw new Refusal(400, "The body has to be a JSON object.");
 }

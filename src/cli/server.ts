@@ -7,12 +7,12 @@ import {
   optionsOf,
   Refusal,
   refusalOf,
-  type Served,
+  type ServedModel,
   textPrompt,
 } from "./server-requests.ts";
 
 /** A server for one model. Requests are answered one after another: a model does one thing at a time. */
-export function serverOf(served: Served): Server {
+export function serverOf(served: ServedModel): Server {
   return createServer((request, response) => {
     answer(served, request, response).catch((error: unknown) => {
       if (response.headersSent || response.destroyed) {
@@ -21,7 +21,7 @@ export function serverOf(served: Served): Server {
         return;
       }
       const { status, body } = errorOf(error);
-      // What is still on its way would be taken for the next request.
+      // Otherwise the unread rest of the body would be taken for the next request.
       if (!request.complete) response.setHeader("connection", "close");
       send(response, status, body);
     });
@@ -45,10 +45,14 @@ function send(response: ServerResponse, status: number, body: unknown): void {
   response.end(text);
 }
 
-async function answer(served: Served, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(
+  served: ServedModel,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const { pathname } = new URL(request.url ?? "/", "http://localhost");
   if (pathname === "/v1/models" || pathname.startsWith("/v1/models/")) {
-    refuseUnless(request, "GET");
+    checkMethod(request, "GET");
     const entry = { id: served.name, object: "model", created: 0, owned_by: "blockscale" };
     send(response, 200, pathname === "/v1/models" ? { object: "list", data: [entry] } : entry);
     return;
@@ -60,10 +64,10 @@ async function answer(served: Served, request: IncomingMessage, response: Server
       `No such path: ${pathname}. There are /v1/models and ${Object.keys(HANDLERS).join(", ")}.`,
     );
   }
-  refuseUnless(request, "POST");
+  checkMethod(request, "POST");
   const body = await bodyOf(request, served.mostBytes);
   const controller = new AbortController();
-  // Whoever hangs up waits for nothing.
+  // A client that has disconnected needs no answer.
   response.on("close", () => controller.abort());
   try {
     await handler(served, body, response, controller.signal);
@@ -72,11 +76,16 @@ async function answer(served: Served, request: IncomingMessage, response: Server
   }
 }
 
-function refuseUnless({ method }: IncomingMessage, expected: string): void {
+function checkMethod({ method }: IncomingMessage, expected: string): void {
   if (method !== expected) throw new Refusal(405, `This path takes ${expected}, and not ${method}.`);
 }
 
-type Handler = (served: Served, body: Json, response: ServerResponse, signal: AbortSignal) => Promise<void>;
+type Handler = (
+  served: ServedModel,
+  body: Json,
+  response: ServerResponse,
+  signal: AbortSignal,
+) => Promise<void>;
 
 const HANDLERS: { readonly [path: string]: Handler } = {
   "/v1/chat/completions": (served, body, response, signal) =>
@@ -87,7 +96,7 @@ const HANDLERS: { readonly [path: string]: Handler } = {
 };
 
 async function complete(
-  served: Served,
+  served: ServedModel,
   body: Json,
   response: ServerResponse,
   signal: AbortSignal,
@@ -135,7 +144,7 @@ async function complete(
     if (token.id >= 0) count++;
     text += token.text;
     if (!isStream) continue;
-    // Only now is it known that nothing of the request is wrong.
+    // The first token shows that the request is valid: before it, an error status could be sent.
     if (!isBegun) begin();
     if (token.text !== "") write({ ...base, choices: [choice(token.text, null)] });
   }
@@ -152,7 +161,7 @@ async function complete(
 }
 
 async function embeddings(
-  served: Served,
+  served: ServedModel,
   body: Json,
   response: ServerResponse,
   signal: AbortSignal,

@@ -45,7 +45,7 @@ export function summaryTable({ tensors, total }: Summary): string {
   ].join("\n");
 }
 
-/** Lines that name each weight without a scale, since nothing shows that 1 is right. */
+/** Lines that name each weight whose missing scale was taken as 1, since that may be wrong. */
 function scaleLines(tensors: readonly PlannedTensor[]): string[] {
   const names = tensors
     .filter(({ scaleTakenAsOne }) => scaleTakenAsOne)
@@ -79,7 +79,7 @@ function sampleLines({ precision, values }: Summary["total"]): string[] {
 function notFiniteLines(precision: PrecisionSummary | null): string[] {
   const n = precision?.nonFinite ?? 0;
   if (n === 0) return [];
-  return ["", `Not finite: ${figures.values(n)} became NaN or Inf, and count for no other figure.`];
+  return ["", `Not finite: ${figures.values(n)} became NaN or Inf, and are counted in no other figure.`];
 }
 
 function change(before: number, after: number): string {
@@ -108,7 +108,7 @@ function keptLines(tensors: readonly TensorSummary[]): string[] {
   return ["", "Not converted:", ...[...counts].map(([reason, n]) => `- ${figures.count(n)}: ${reason}`)];
 }
 
-/** Files beside the model of which a conversion made nothing, and what became of them. */
+/** Lines about files that a conversion does not convert, and what happened to them. */
 export function otherFilesLines(
   { leftOut, unread }: Pick<OpenedCheckpoint, "leftOut" | "unread">,
   what = "Copied as they are",
@@ -213,7 +213,7 @@ export function comparisonTable(tensors: readonly ComparedTensor[]): string {
   return markdownTable([head, ...rows], { align: ["l", "l", "r", "r", "r", "r", "r", "r", "l"] });
 }
 
-/** Decibels of one block; of zeros that became something else, or of what is not finite, there are none. */
+/** SQNR of one block; "" where zeros became other values, or where values are not finite. */
 function noiseIn({ noiseToSignal }: WorstBlock): string {
   return noiseToSignal === Infinity ? "" : `: ${(-10 * Math.log10(noiseToSignal)).toFixed(2)} dB`;
 }

@@ -16,7 +16,7 @@ import { throwIfInterrupted } from "./interruption.ts";
 import { print } from "./print.ts";
 import { reserveReport } from "./report.ts";
 import { type RankFlags, TrainingRank, weightsOf } from "./train-ranks.ts";
-import { begin, finish, keep } from "./training-folder.ts";
+import { beginOrContinue, writeCheckpoint, writeModel } from "./training-folder.ts";
 
 export interface TrainFlags extends RankFlags {
   readonly config: string;
@@ -37,10 +37,10 @@ export interface TrainFlags extends RankFlags {
   readonly json?: true;
 }
 
-/** Points of time that a report shows. */
+/** Most points in time that a report shows. */
 const REPORTED = 60;
 
-/** Sequences of held-out text that a validation looks at. */
+/** Most sequences of held-out text that a validation reads. */
 const VALIDATED = 16;
 
 /** `blockscale train TEXT... OUT`: on one machine, or as one of several ranks. */
@@ -93,7 +93,7 @@ async function run(
   const path = isFirst ? flags.report : undefined;
   const report = await reserveReport(path, [out, ...paths]);
   await makeFolder(out);
-  const { trainer, log } = await begin(out, settings, flags, beginning, ownRank?.exchange);
+  const { trainer, log } = await beginOrContinue(out, settings, flags, beginning, ownRank?.exchange);
   await ownRank?.join(trainer, { ...settings, every: flags.every }, ids);
   const share = flags.batch / size;
   /** This rank's rows of a batch. */
@@ -125,7 +125,7 @@ async function run(
   const started = performance.now();
   const first = trainer.steps;
   let before = { steps: first, time: started };
-  const watch = () => {
+  const recordPoint = () => {
     const [steps, time] = [trainer.steps, performance.now()];
     const tokens = (steps - before.steps) * flags.batch * flags.context;
     log.speeds.push([steps, tokens / ((time - before.time) / 1000)]);
@@ -141,12 +141,12 @@ async function run(
       const tokens = (trainer.steps - first) * flags.batch * flags.context;
       const rate = Math.round(tokens / ((performance.now() - started) / 1000));
       bar?.update(trainer.steps, { loss: loss.toFixed(4), rate });
-      if (path !== undefined && trainer.steps % Math.ceil(flags.steps / REPORTED) === 0) watch();
+      if (path !== undefined && trainer.steps % Math.ceil(flags.steps / REPORTED) === 0) recordPoint();
       if (trainer.steps % flags.every === 0 || trainer.steps === flags.steps) {
         await ownRank?.agree(trainer);
         if (!isFirst) continue;
         log.validation.push([trainer.steps, await validate()]);
-        if (trainer.steps < flags.steps) await keep(out, trainer, log, flags.lora !== undefined);
+        if (trainer.steps < flags.steps) await writeCheckpoint(out, trainer, log, flags.lora !== undefined);
       }
     }
   } catch (error) {
@@ -155,7 +155,7 @@ async function run(
   } finally {
     bar?.stop();
   }
-  if (isFirst) await finish(out, trainer, log, tokenizerFiles, flags.lora !== undefined);
+  if (isFirst) await writeModel(out, trainer, log, tokenizerFiles, flags.lora !== undefined);
   const parameters = trainer.names.reduce((sum, name) => sum + trainer.weight(name).length, 0);
   await report?.write(trainingPage({ texts: paths, out, recipe: flags.recipe, parameters, ...log }));
   const seconds = (performance.now() - started) / 1000;
@@ -181,15 +181,15 @@ async function run(
   );
 }
 
-/** Options that change neither the model nor how it learns. */
-const ASIDE: ReadonlySet<string> = new Set([
+/** Options that do not change the resulting weights. */
+const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   ...["json", "every", "threads", "recompute", "report"],
   ...["queue", "rank", "timeout", "gradients"],
 ]);
 
-/** The options that make a run what it is; among several ranks also how gradients travel. */
+/** The options that must be the same to continue a run; with several ranks also the format of gradients. */
 function settingsOf(flags: TrainFlags): object {
-  const settings = Object.fromEntries(Object.entries(flags).filter(([name]) => !ASIDE.has(name)));
+  const settings = Object.fromEntries(Object.entries(flags).filter(([name]) => !WITHOUT_EFFECT.has(name)));
   return flags.queue === undefined ? settings : { ...settings, gradients: flags.gradients };
 }
 
@@ -220,7 +220,7 @@ function noConfig(path: string, found: unknown): BlockscaleError {
   });
 }
 
-/** The tokenizer that was named; that of the model to begin with; or bytes. */
+/** The files of the tokenizer: the one that was named, or else the model's, or else that of bytes. */
 async function tokenizerOf(
   name: string | undefined,
   model: ReadonlyMap<string, Source> | null,
@@ -235,7 +235,7 @@ async function tokenizerOf(
 }
 
 /**
- * The ids of a tokenizer end with its largest; what a text does not hold is asked for by looking for them.
+ * The size of the vocabulary: the ids of the tokenizer, and at least those of the text.
  */
 function vocabularyOf(tokenizer: Tokenizer, ids: Int32Array): number {
   return Math.max(tokenizer.vocabulary, ids.reduce((most, id) => Math.max(most, id), 0) + 1);

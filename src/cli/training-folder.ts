@@ -14,7 +14,7 @@ import type { TrainFlags } from "./train.ts";
 
 /** The log of a run so far, kept with every checkpoint. */
 export interface Log {
-  /** Options that make a run what it is: another run is not taken up. */
+  /** The options of the run. It is only continued with the same ones. */
   readonly settings: object;
   readonly losses: number[];
   /** Loss on the last twentieth of the text, which is not learned from, by the number of steps before it. */
@@ -28,8 +28,8 @@ const CHECKPOINT = /^checkpoint-(\d+)$/;
 const LOG = "training.json";
 const ADAPTER_FOLDER = "adapter";
 
-/** Takes up an unfinished run of the same settings, or begins one. */
-export async function begin(
+/** Continues an unfinished run of the same settings, or begins a new one. */
+export async function beginOrContinue(
   out: string,
   settings: object,
   flags: TrainFlags,
@@ -59,8 +59,8 @@ export async function begin(
   if (JSON.stringify(log.settings) !== JSON.stringify(settings)) {
     throw new BlockscaleError("option", {
       where: path,
-      expected: "a run with the same texts and options, to go on with",
-      got: "one of others",
+      expected: "a run with the same texts and options",
+      got: "one with others",
       fix: "Give the same command again, or another OUT, or remove the checkpoint folders there.",
     });
   }
@@ -78,7 +78,7 @@ function logIn(folder: string, text: string): Log {
     return log as unknown as Log;
   throw new BlockscaleError("format", {
     where: join(folder, LOG),
-    expected: "the log of the run that is to be gone on with",
+    expected: "the log of the run to continue",
     got: text === "" ? "nothing" : "something else",
     fix: `Bring the file back, or remove ${folder} and begin anew.`,
   });
@@ -91,10 +91,15 @@ async function write(path: string, source: Source): Promise<void> {
 }
 
 /**
- * Writes a folder with all that a later run needs. It appears under its name
+ * Writes a checkpoint folder with all that is needed to continue. It appears under its name
  * when it is whole; older ones are removed.
  */
-export async function keep(out: string, trainer: Trainer, log: Log, isAdapted: boolean): Promise<void> {
+export async function writeCheckpoint(
+  out: string,
+  trainer: Trainer,
+  log: Log,
+  isAdapted: boolean,
+): Promise<void> {
   const name = `checkpoint-${trainer.steps}`;
   const partial = join(out, `.${name}`);
   await rm(partial, { recursive: true, force: true });
@@ -108,10 +113,10 @@ export async function keep(out: string, trainer: Trainer, log: Log, isAdapted: b
 }
 
 /**
- * The model as a folder that `generate` and transformers load; adapters are added to its weights, and stand
- * in a folder of their own, as PEFT loads them.
+ * Writes the model as a folder that `generate` and transformers load. Adapters are added to its weights, and
+ * are also written to a folder of their own, as PEFT loads them.
  */
-export async function finish(
+export async function writeModel(
   out: string,
   trainer: Trainer,
   log: Log,
@@ -122,7 +127,7 @@ export async function finish(
   if (isAdapted) await makeFolder(join(out, ADAPTER_FOLDER));
   for (const [file, blob] of [...tokenizer, ...trainer.files()]) await write(join(out, file), blob);
   for (const [file, blob] of adapter) await write(join(out, ADAPTER_FOLDER, file), blob);
-  // How fast it went is for the report: two runs leave the same bytes.
+  // Speeds are left out, so that two runs write the same bytes.
   const { settings, losses, validation } = log;
   await writeText(join(out, LOG), JSON.stringify({ settings, losses, validation }));
   for (const old of await readdir(out))

@@ -7,8 +7,8 @@ import { headersFor } from "./hubs.ts";
 
 const INDEX = "model.safetensors.index.json";
 
-/** What lies beside the weights of a model, as far as names are known: a plain web server gives no list. */
-const BESIDE = [
+/** Files that may lie beside the weights. A plain web server gives no list, so each name is tried. */
+const OTHER_FILES = [
   "config.json",
   "generation_config.json",
   "hf_quant_config.json",
@@ -28,8 +28,8 @@ const BESIDE = [
 const AT_ONCE = 8;
 
 /**
- * The files that lie beside an index on a web server, by name; of a folder there, those of its index, or its
- * one file of weights. `null` where an address is of neither.
+ * Opens a checkpoint on a web server by the address of its index or of its folder, which holds an index or
+ * one model.safetensors. @returns its files by name; `null` where the address is neither
  * @throws BlockscaleError `io`, `format`
  */
 export async function openWebFolder(
@@ -68,7 +68,7 @@ export async function openWebFolder(
     await add(["model.safetensors"]);
     if (files.size === 0) return null;
   }
-  await add(BESIDE);
+  await add(OTHER_FILES);
   return new Map([...files].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 

@@ -15,8 +15,8 @@ export interface TokenScore {
   readonly sameTop: boolean;
 }
 
-/** What one model says of a token by the logits of a part of the vocabulary. */
-interface PartSeen {
+/** What the logits of a part of the vocabulary say of one model's prediction. */
+interface PartPrediction {
   /** log(sum(exp(logits))). */
   readonly sum: number;
   /** The largest logit, and the first token that has it. */
@@ -26,10 +26,10 @@ interface PartSeen {
   readonly actual: number | undefined;
 }
 
-/** What both models say of a token by the logits of a part of the vocabulary. */
+/** The score of a prediction by a part of the vocabulary. */
 export interface PartScore {
-  readonly base: PartSeen;
-  readonly other: PartSeen;
+  readonly base: PartPrediction;
+  readonly other: PartPrediction;
   /** KL divergence of the predictions of a token, given that it is in the part. */
   readonly divergence: number;
 }
@@ -52,8 +52,8 @@ export function scoreToken(base: Float32Array, other: Float32Array, token: numbe
  * @param first the first token of the part
  */
 export function scorePart(base: Float32Array, other: Float32Array, token: number, first: number): PartScore {
-  const ofBase = seen(base, token, first);
-  const ofOther = seen(other, token, first);
+  const ofBase = predictionOf(base, token, first);
+  const ofOther = predictionOf(other, token, first);
   let divergence = 0;
   for (let i = 0; i < base.length; i++) {
     const logP = base[i]! - ofBase.sum;
@@ -65,12 +65,13 @@ export function scorePart(base: Float32Array, other: Float32Array, token: number
 }
 
 /**
- * The score by two parts of the vocabulary together, `a` in front of `b`. By the chain rule of KL divergence: that of
- * the part that a token is in, and those within both parts, weighted by the original's probability of each part.
+ * Joins the scores by two neighbouring parts of the vocabulary, `a` before `b`. By the chain rule, the KL
+ * divergence is that between the probabilities of the two parts, plus the divergence within each part times
+ * the original's probability of that part.
  */
 export function joinParts(a: PartScore, b: PartScore): PartScore {
-  const base = joinSeen(a.base, b.base);
-  const other = joinSeen(a.other, b.other);
+  const base = joinPredictions(a.base, b.base);
+  const other = joinPredictions(a.other, b.other);
   let divergence = 0;
   for (const part of [a, b]) {
     const logP = part.base.sum - base.sum;
@@ -90,8 +91,8 @@ export function scoreOf({ base, other, divergence }: PartScore): TokenScore {
   };
 }
 
-/** The largest logit is subtracted before the exponential, so that nothing overflows. */
-function seen(logits: Float32Array, token: number, first: number): PartSeen {
+/** Summarises logits. The largest one is subtracted before the exponential, so that nothing overflows. */
+function predictionOf(logits: Float32Array, token: number, first: number): PartPrediction {
   let best = 0;
   for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i;
   const top = logits[best]!;
@@ -100,7 +101,7 @@ function seen(logits: Float32Array, token: number, first: number): PartSeen {
   return { sum: top + Math.log(sum), top, topToken: first + best, actual: logits[token - first] };
 }
 
-function joinSeen(a: PartSeen, b: PartSeen): PartSeen {
+function joinPredictions(a: PartPrediction, b: PartPrediction): PartPrediction {
   const most = Math.max(a.sum, b.sum);
   const { top, topToken } = b.top > a.top ? b : a;
   return {
@@ -143,7 +144,7 @@ export interface Divergence {
   readonly kldMin: number;
   /** Share of tokens where both find the same token most probable. */
   readonly sameTop: number;
-  /** Probability of the token that came: the evaluated model's less the original's. */
+  /** Probability of the actual token: the evaluated model's minus the original's. */
   readonly meanDeltaP: number;
   readonly rmsDeltaP: number;
   readonly maxDeltaP: number;

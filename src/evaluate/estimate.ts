@@ -3,29 +3,29 @@ import { Head, headOf } from "./head.ts";
 import { type StreamOptions, type StreamPlan, withRunner } from "./streamed.ts";
 import { stripsOf } from "./strips.ts";
 
-/** What running a model over its chunks takes, as a trial of one of its products tells beforehand. */
-export interface Estimate {
-  /** Bytes of weights that are read at most, and those a second of the trial. */
+/** The work of running a model over its chunks, and the speed of a trial of one of its products. */
+export interface RunEstimate {
+  /** Most bytes of weights that are read, and bytes a second in the trial. */
   readonly bytes: number;
   readonly bytesPerSecond: number;
-  /** Multiplications of linear layers, without those of attention, and those a second of the trial. */
+  /** Multiplications in linear layers, attention not counted, and multiplications a second in the trial. */
   readonly products: number;
   readonly productsPerSecond: number;
 }
 
-/** Rows of x in the trial, at most; and for how long it is repeated, in milliseconds. */
-const ROWS = 256;
-const PATIENCE = 100;
+/** Most rows of x in the trial, and the milliseconds for which it is repeated. */
+const TRIAL_ROWS = 256;
+const TRIAL_MILLISECONDS = 100;
 
 /**
- * Times one product before a model is run: rows of its largest matrix that takes hidden states are read, and multiplied
- * as the run will do it, by as many threads.
+ * Times one product before a model is run. Some rows of the largest matrix that takes hidden states are read,
+ * and multiplied in the same way and by as many threads as in the run.
  * @throws BlockscaleError `io`, `memory`
  */
-export async function estimate(plan: StreamPlan, options: StreamOptions): Promise<Estimate> {
+export async function estimateRun(plan: StreamPlan, options: StreamOptions): Promise<RunEstimate> {
   const { located, config, ids, context } = plan;
   const tokens = Math.floor(ids.length / context) * context;
-  const rows = Math.min(ROWS, context);
+  const rows = Math.min(TRIAL_ROWS, context);
   const matrix = trialOf(plan);
   return withRunner(plan, options, async (runner) => {
     const [strip] = stripsOf([matrix], runner.weights);
@@ -34,7 +34,7 @@ export async function estimate(plan: StreamPlan, options: StreamOptions): Promis
     await head.loadNorm();
     const reading = await secondsOf(() => head.load(strip!));
     let fastest = Infinity;
-    for (let spent = 0; spent < PATIENCE / 1000 || spent < 2 * fastest; ) {
+    for (let spent = 0; spent < TRIAL_MILLISECONDS / 1000 || spent < 2 * fastest; ) {
       const seconds = await secondsOf(() => head.logits({ start: 0, end: rows }));
       fastest = Math.min(fastest, seconds);
       spent += seconds;
@@ -55,7 +55,7 @@ async function secondsOf(action: () => Promise<unknown>): Promise<number> {
   return (performance.now() - start) / 1000;
 }
 
-/** The largest matrix of a layer that takes hidden states, or else the head, in the place of the head. */
+/** The largest matrix of a layer that takes hidden states, or else the head; with the key of the head. */
 function trialOf(plan: StreamPlan): Located {
   const { hidden } = plan.config;
   const head = headOf(plan);
@@ -67,7 +67,9 @@ function trialOf(plan: StreamPlan): Located {
   return { weight: largest.weight, wanted: { ...largest.wanted, key: head.wanted.key } };
 }
 
-/** Multiplications by a tensor for all tokens. Experts meet some of them, the head half of them. */
+/**
+ * Multiplications by a tensor for all tokens. An expert takes a share of the tokens, the head half of them.
+ */
 function productsOf({ config }: StreamPlan, { wanted }: Located, tokens: number): number {
   const { key, as, shape } = wanted;
   const elements = shape.reduce((product, size) => product * size, 1);

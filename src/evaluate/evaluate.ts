@@ -2,8 +2,8 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { type Divergence, scoreToken, summarizeScores, type TokenScore } from "./divergence.ts";
 
 /**
- * A model to evaluate: anything that gives the logits [tokens - first, vocab]
- * of a fresh context, from token `first` on.
+ * A model to evaluate: anything that computes logits [tokens - first, vocab] of
+ * a new context, from token `first` on.
  */
 export interface Predictor {
   logits(ids: Int32Array, first: number): Promise<Float32Array>;
@@ -14,7 +14,7 @@ export interface EvaluateOptions {
   readonly context?: number;
   /**
    * The original to compare with. Left out, the model is compared with itself:
-   * only its perplexity says something then.
+   * then only its perplexity has a meaning.
    */
   readonly reference?: Predictor;
   readonly signal?: AbortSignal;

@@ -5,8 +5,8 @@ import { type ScoredToken, scoredAt } from "./evaluate.ts";
 import { type Runner, type StreamOptions, type StreamPlan, withRunner } from "./streamed.ts";
 import { someRows, stripsOf } from "./strips.ts";
 
-/** A model that has been run through its layers, with the hidden states [tokens, hidden] after the last. */
-export interface Streamed {
+/** A model and its hidden states [tokens, hidden] after the last layer. */
+export interface ModelStates {
   readonly plan: StreamPlan;
   readonly states: Float32Array;
   readonly options: StreamOptions;
@@ -14,35 +14,35 @@ export interface Streamed {
 
 interface ScoreOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Called with each group of positions and strip of the head that is done. */
+  /** Called after each strip of the head for each group of positions. */
   readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
 }
 
-/** Float32 of hidden states or logits that are in memory at a time. */
-const FLOATS = 2 ** 20;
+/** Most float32 values of hidden states or logits in memory at a time. */
+const MOST_FLOATS = 2 ** 20;
 
 /**
- * Scores of the predicted tokens, as `scoreChunks` gives them, in constant memory: a strip of the vocabulary at a
- * time, whose rows of the head are read once and meet the hidden states of all positions, a group at a time. What all
- * strips say of a token is joined.
+ * Scores of the predicted tokens, as `scoreChunks` gives them, in constant memory. For each strip of the
+ * vocabulary, the rows of the head are read once and multiplied with the hidden states of all positions, a
+ * group at a time. The scores by all strips are joined.
  * @param reference the original to compare with; `null`: the model is compared with itself
  * @throws BlockscaleError `option`: a score that is not finite; `io`, `memory`
  */
 export async function scoreStreamed(
-  model: Streamed,
-  reference: Streamed | null,
+  model: ModelStates,
+  reference: ModelStates | null,
   options: ScoreOptions = {},
 ): Promise<ScoredToken[]> {
   return withRunner(model.plan, model.options, async (runner) => {
     const other = new Head(model, runner);
-    if (reference === null) return scoreBy(other, null, options);
+    if (reference === null) return scoreByStrips(other, null, options);
     return withRunner(reference.plan, reference.options, (base) =>
-      scoreBy(other, new Head(reference, base), options),
+      scoreByStrips(other, new Head(reference, base), options),
     );
   });
 }
 
-/** The head of a model, a strip of whose rows is in memory. */
+/** The head of a model. One strip of its rows is in memory. */
 export class Head {
   readonly matrix: Located;
   readonly plan: StreamPlan;
@@ -50,8 +50,8 @@ export class Head {
   readonly #states: Float32Array;
   #rows = 0;
 
-  /** @param matrix the head, or another matrix that takes its place, by its key */
-  constructor({ plan, states }: Streamed, runner: Runner, matrix: Located = headOf(plan)) {
+  /** @param matrix the head, or another matrix under the head's key */
+  constructor({ plan, states }: ModelStates, runner: Runner, matrix: Located = headOf(plan)) {
     this.matrix = matrix;
     this.plan = plan;
     this.runner = runner;
@@ -68,7 +68,7 @@ export class Head {
     this.#rows = strip.end - strip.start;
   }
 
-  /** @returns for each of some tokens, the logits of the strip that the token after it gets */
+  /** @returns for each token, the logits [rows of the strip] of the token after it */
   async logits(tokens: Range): Promise<Float32Array[]> {
     const { hidden } = this.plan.config;
     const rows = this.#rows;
@@ -86,7 +86,7 @@ export function headOf({ config, located }: StreamPlan): Located {
   return located.find(({ wanted }) => wanted.key === (config.isTied ? "embedding" : "head"))!;
 }
 
-async function scoreBy(
+async function scoreByStrips(
   other: Head,
   base: Head | null,
   { signal, onProgress }: ScoreOptions,
@@ -99,7 +99,7 @@ async function scoreBy(
     other.runner.weights,
   );
   const widest = Math.max(...heads.map(({ plan }) => plan.config.hidden), strips[0]!.end);
-  const groups = groupsOf(other.plan, Math.max(1, Math.floor(FLOATS / widest)));
+  const groups = groupsOf(other.plan, Math.max(1, Math.floor(MOST_FLOATS / widest)));
   for (const head of heads) await head.loadNorm();
   for (const [s, strip] of strips.entries()) {
     for (const head of heads) await head.load(strip);

@@ -13,13 +13,14 @@ interface Total extends Choice {
 
 /**
  * Takes one choice of each group so that the scores sum to the least within a budget of bits: the
- * multiple-choice knapsack, solved exactly. For each number of groups all totals are kept that no
- * other total beats in both bits and score; what was best for all groups is among them, since a
- * beaten total stays beaten whatever follows.
+ * multiple-choice knapsack, solved exactly. After each group, only totals are kept that no
+ * other total beats in both bits and score. The best total of all groups is among them, since a
+ * beaten total stays beaten whatever is added.
  * @returns the index of the choice of each group, or `null` if even the fewest bits are too many
  */
 export function chooseWithin(groups: readonly (readonly Choice[])[], budget: number): number[] | null {
-  // The fewest bits that the groups from here on take: a total that cannot end within the budget is dropped at once.
+  // The fewest bits that the groups from here on take: a total that cannot end within the budget is dropped
+  // at once.
   const least = groups.map((choices) => Math.min(...choices.map(({ bits }) => bits)));
   let rest = least.reduce((sum, bits) => sum + bits, 0);
   let front: Total[] = [{ bits: 0, score: 0, taken: -1, before: null }];

@@ -3,7 +3,7 @@ import { type Located, memoryOf } from "../model/locate.ts";
 import { type Runner, type StreamOptions, type StreamPlan, withRunner } from "./streamed.ts";
 import { someRows, stripsOf } from "./strips.ts";
 
-/** How far a model has come: layers done, of all. */
+/** Layers that are done, and all layers. */
 export interface LayerProgress {
   readonly done: number;
   readonly total: number;
@@ -22,14 +22,14 @@ export interface LayerOptions extends StreamOptions {
 }
 
 /**
- * Runs a model of any size over chunks of tokens, a layer at a time: its weights are read, meet the hidden
- * states of all chunks, and are dropped. Experts are read in groups, and only those that some token takes.
+ * Runs a model of any size over chunks of tokens, a layer at a time: its weights are read, applied to the
+ * hidden states of all chunks, and dropped. Experts are read in groups, and only those that some token takes.
  * Memory: the hidden states of all chunks, one layer without experts, and one group of them.
  * @returns the hidden states [tokens, hidden] after the last layer
  * @throws BlockscaleError `io`, `memory`
  */
 export function runLayers(plan: StreamPlan, options: LayerOptions = {}): Promise<Float32Array> {
-  return withRunner(plan, options, (runner) => new LayerRun(runner, plan, options).through());
+  return withRunner(plan, options, (runner) => new LayerRun(runner, plan, options).run());
 }
 
 /**
@@ -56,22 +56,22 @@ class LayerRun {
     this.#options = options;
   }
 
-  /** Brings some weights into memory. */
+  /** Loads the weights whose keys are wanted. */
   #load(isWanted: (key: string) => boolean): Promise<void> {
     return this.#runner.load(this.#located.filter((one) => isWanted(one.wanted.key)));
   }
 
   /** The hidden states of all tokens after the last layer. */
-  async through(): Promise<Float32Array> {
+  async run(): Promise<Float32Array> {
     const { layers, hidden } = this.#config;
     const { state, signal, onProgress } = this.#options;
     const found = await state?.read();
-    const states = found?.states.length === this.#ids.length * hidden ? found.states : await this.#words();
+    const states = found?.states.length === this.#ids.length * hidden ? found.states : await this.#embed();
     for (let i = found?.states === states ? found.layers : 0; i < layers.length; i++) {
       signal?.throwIfAborted();
       if (this.#located.some((one) => one.wanted.key.startsWith(`${i}.block.router`)))
-        await this.#throughMixture(i, states);
-      else await this.#throughLayer(i, states);
+        await this.#runMixture(i, states);
+      else await this.#runLayer(i, states);
       await state?.write(i + 1, states);
       onProgress?.({ done: i + 1, total: layers.length });
     }
@@ -79,7 +79,7 @@ class LayerRun {
   }
 
   /** The rows of the embedding table, of which a strip is in memory at a time. */
-  async #words(): Promise<Float32Array> {
+  async #embed(): Promise<Float32Array> {
     const config = this.#config;
     const { hidden } = config;
     const states = new Float32Array(this.#ids.length * hidden);
@@ -102,7 +102,7 @@ class LayerRun {
     return states;
   }
 
-  async #throughLayer(layer: number, states: Float32Array): Promise<void> {
+  async #runLayer(layer: number, states: Float32Array): Promise<void> {
     const config = this.#config;
     await this.#load((key) => key.startsWith(`${layer}.`));
     await this.#eachChunk(states, (x) => this.#runner.members.run({ kind: "layer", config, layer, x }));
@@ -110,7 +110,7 @@ class LayerRun {
   }
 
   /** Attention first; then the experts that tokens take, in groups, whose results are added up. */
-  async #throughMixture(layer: number, states: Float32Array): Promise<void> {
+  async #runMixture(layer: number, states: Float32Array): Promise<void> {
     const config = this.#config;
     const expertOf = (key: string): number | null => {
       const found = /^\d+\.block\.(\d+)\./.exec(key);
@@ -147,7 +147,7 @@ class LayerRun {
     await this.#runner.members.run({ kind: "drop", prefix: `${layer}.` });
   }
 
-  /** Experts in groups that fit in memory; those of one tensor come as a whole. */
+  /** Groups of experts that fit in memory together. */
   #groupsOf(
     layer: number,
     count: number,
@@ -170,8 +170,8 @@ class LayerRun {
   }
 
   /**
-   * Does something with the states of each chunk; what comes of it takes
-   * their place, unless it is for something else.
+   * Calls `action` with the states of each chunk. Its result replaces them,
+   * unless `take` does something else with it.
    */
   async #eachChunk(
     states: Float32Array,
@@ -181,7 +181,7 @@ class LayerRun {
     const width = this.#context * this.#config.hidden;
     for (let at = 0; at < states.length; at += width) {
       this.#options.signal?.throwIfAborted();
-      // A copy: sent to a worker, a part of an array takes the whole buffer along.
+      // A copy, since a view that is sent to a worker takes its whole buffer along.
       const result = await action(states.slice(at, at + width));
       if (result !== undefined) take(result, at);
     }

@@ -5,7 +5,7 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import { type Evaluation, evaluationOf } from "./evaluate.ts";
 import type { WeightFormat } from "./formats.ts";
-import { type Streamed, scoreStreamed } from "./head.ts";
+import { type ModelStates, scoreStreamed } from "./head.ts";
 import { chooseWithin } from "./knapsack.ts";
 import { runLayers } from "./layers.ts";
 import type { PlainModel } from "./rounded.ts";
@@ -66,21 +66,21 @@ function mixOf(
   return { uniform, bitsPerWeight: bits / elements, score, formats };
 }
 
-/** Hidden states of the original on a text, with which any number of mixes are compared. */
+/** Compares mixes with the original on a text. The original's hidden states are computed once. */
 export class MixEvaluator {
   readonly #model: PlainModel;
   readonly #ids: Int32Array;
   readonly #context: number;
   readonly #options: MixOptions;
   readonly #engine: Engine;
-  readonly #reference: Streamed;
+  readonly #reference: ModelStates;
 
   private constructor(
     model: PlainModel,
     ids: Int32Array,
     context: number,
     options: MixOptions,
-    reference: Streamed,
+    reference: ModelStates,
   ) {
     this.#model = model;
     this.#ids = ids;
@@ -103,7 +103,7 @@ export class MixEvaluator {
   }
 
   /**
-   * Runs a mix beside the original: weights are rounded to what their codes would stand for.
+   * Runs a mix beside the original, with weights rounded to the values of their codes.
    * The rounded model is in memory as a whole.
    */
   async evaluate(formats: ReadonlyMap<string, WeightFormat>): Promise<Evaluation> {
@@ -119,7 +119,7 @@ async function streamed(
   ids: Int32Array,
   context: number,
   options: MixOptions,
-): Promise<Streamed> {
+): Promise<ModelStates> {
   const plan = await planStreamed(files, ids, context);
   return { plan, states: await runLayers(plan, options), options };
 }

@@ -12,7 +12,7 @@ export interface OutputSums {
   rows: number;
   /** Squares of the error that each format causes in the output. */
   readonly noise: Map<WeightFormat, number>;
-  /** As `noise`, each square times that of the gradient of the loss by the output. */
+  /** As `noise`, but each square is multiplied by the squared gradient of the loss by the output. */
   readonly score: Map<WeightFormat, number>;
 }
 
@@ -50,7 +50,7 @@ export class OutputErrors {
     return made;
   }
 
-  /** @param gradient where that of the loss by the output is, [rows, n]; 0 if it is not known */
+  /** @param gradient address of the gradient of the loss by the output, [rows, n]; 0 if it is not known */
   add(program: Program, name: string, x: number, rows: number, gradient = 0): void {
     const matrix = this.#matrices.get(name);
     if (matrix === undefined) return;
@@ -72,14 +72,14 @@ export class OutputErrors {
       const made = program.view(output(error), rows * n);
       sums.noise.set(format, (sums.noise.get(format) ?? 0) + squares(made));
       if (gradient === 0) continue;
-      const slopes = program.view(gradient, rows * n);
+      const gradients = program.view(gradient, rows * n);
       let score = sums.score.get(format) ?? 0;
-      for (let i = 0; i < made.length; i++) score += (made[i]! * slopes[i]!) ** 2;
+      for (let i = 0; i < made.length; i++) score += (made[i]! * gradients[i]!) ** 2;
       sums.score.set(format, score);
     }
   }
 
-  /** Squares of a matrix and of its errors, for one that never meets activations as a whole. */
+  /** Sums over a matrix and its own errors, for one that is never multiplied as a whole. */
   ofWeight(name: string): OutputSums {
     const { values, errors } = this.#matrices.get(name)!;
     const noise = new Map([...errors].map(([format, error]) => [format, squares(error)]));

@@ -49,9 +49,9 @@ export class PlainModel {
   }
 
   /**
-   * The files of the model with its matrices rounded: float32 values that are exactly what codes
-   * and scales stand for. In memory as a whole.
-   * @param formatOf left out for a matrix, or "bf16", leaves it as it is
+   * The files of the model with its matrices rounded: float32 values that are exactly those of their
+   * codes and scales. The files are in memory as a whole.
+   * @param formatOf `undefined` or "bf16" leaves a matrix as it is
    */
   async rounded(
     formatOf: (name: string) => WeightFormat | undefined,
@@ -86,7 +86,7 @@ export class PlainModel {
   }
 }
 
-/** What the codes and scales of a format stand for. */
+/** Values rounded to a format: those of their codes and scales. */
 export function roundedValues(
   values: Float32Array,
   shape: readonly number[],

@@ -26,7 +26,7 @@ export interface FormatEffect {
 }
 
 /**
- * Weights that have one format, since many loaders put them together: q, k
+ * Weights that must have one format, since many loaders fuse them: q, k
  * and v; gate and up; all experts of a layer.
  */
 export interface SensitiveGroup {
@@ -75,14 +75,14 @@ export async function sensitivityOf(
   const chunks = ids.subarray(0, Math.floor(ids.length / context) * context);
   const measure = hasBackward(config) ? "gradient" : "output";
   let shares = new Map<string, number>();
-  if (measure === "gradient") await throughGradients(model.files, chunks, context, errors, signal);
+  if (measure === "gradient") await measureByGradients(model.files, chunks, context, errors, signal);
   else {
     const program = new Program(instantiate(module), { rank: 0, size: 1 }, null, {
       activations: "f32",
       weights: "codes",
     });
     await loadWeights(locate(config, opened), [program.store], { sources: opened.sources, engine, signal });
-    shares = throughOutputs(program, config, chunks, context, errors, signal);
+    shares = measureByOutputs(program, config, chunks, context, errors, signal);
   }
   const groups = groupsOf(model.linears, perMatrix).map(([name, weights]) =>
     effectsOf(name, weights, formats, errors, shares.get(partOf(name))),
@@ -95,7 +95,7 @@ function hasBackward({ architecture, layers }: DecoderConfig): boolean {
   return /^(Llama|Qwen3)ForCausalLM$/.test(architecture) && layers.every(({ window }) => window === 0);
 }
 
-async function throughGradients(
+async function measureByGradients(
   files: ReadonlyMap<string, Source>,
   ids: Int32Array,
   context: number,
@@ -115,9 +115,10 @@ async function throughGradients(
 }
 
 /**
- * @returns for each layer and half ("3.mlp"), the mean square of what it adds over that of the residual stream
+ * @returns for each block of a layer ("3.mlp"), the mean square of its output over that of the residual
+ * stream
  */
-function throughOutputs(
+function measureByOutputs(
   program: Program,
   config: DecoderConfig,
   ids: Int32Array,
@@ -129,8 +130,8 @@ function throughOutputs(
   const residuals = new Map<string, { squares: number; rows: number }>();
   program.onProduct = ({ name }, _, x, rows) => {
     errors.add(program, name, x, rows);
-    if (!isLast(name)) return;
-    // The stream before the part's result is added, as it stands in the decoder's room of this name.
+    if (!isAddedToResidual(name)) return;
+    // The decoder's buffer "x" holds the residual stream before this output is added.
     const stream = program.view(program.floats("x", context * config.hidden), context * config.hidden);
     const sums = residuals.get(name) ?? { squares: 0, rows: 0 };
     residuals.set(name, {
@@ -153,12 +154,12 @@ function throughOutputs(
   return new Map([...totals].map(([part, sum]) => [part, sum.signal / sum.residual]));
 }
 
-/** Whether a layer's output goes into the residual stream. */
-function isLast(name: string): boolean {
+/** Whether the output of a linear layer is added to the residual stream. */
+function isAddedToResidual(name: string): boolean {
   return /\.(o_proj|down_proj)\./.test(name);
 }
 
-/** The layer and half that a weight belongs to, such as "3.self_attn". */
+/** The layer and block that a weight belongs to, such as "3.self_attn". */
 function partOf(name: string): string {
   const found = /layers\.(\d+)\.([^.]+)/.exec(name);
   return found === null ? name : `${found[1]}.${found[2]}`;
@@ -196,10 +197,12 @@ function effectsOf(
   errors: OutputErrors,
   share = 1,
 ): SensitiveGroup {
-  const met = weights.flatMap((weight) => errors.sums.get(weight.name) ?? []);
-  // Latent attention never multiplies by kv_b_proj as a whole: its own error stands for that of the output.
-  const isMet = met.some(({ signal }) => signal > 0);
-  const all: readonly OutputSums[] = isMet ? met : weights.map((weight) => errors.ofWeight(weight.name));
+  const measured = weights.flatMap((weight) => errors.sums.get(weight.name) ?? []);
+  // Latent attention never multiplies by kv_b_proj as a whole: the weight's own error is used instead.
+  const isMeasured = measured.some(({ signal }) => signal > 0);
+  const all: readonly OutputSums[] = isMeasured
+    ? measured
+    : weights.map((weight) => errors.ofWeight(weight.name));
   const signal = all.reduce((sum, one) => sum + one.signal, 0);
   const effects = formats.flatMap((format): FormatEffect[] => {
     let bits = 0;

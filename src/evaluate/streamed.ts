@@ -58,9 +58,9 @@ export async function planStreamed(
 
 /**
  * The config of a model that can be run over chunks of tokens.
- * @param where names who asks, for messages
- * @throws BlockscaleError `option`: an encoder, a context that is too long or odd, too few ids, or ids outside
- * the vocabulary; `dialect`
+ * @param where the caller's name, for messages
+ * @throws BlockscaleError `option`: an encoder, a context that is too long or odd, too few ids, or ids
+ * outside the vocabulary; `dialect`
  */
 export function decoderFor(
   where: string,
@@ -79,14 +79,15 @@ export function decoderFor(
 /** Members that run a model, some weights at a time. */
 export interface Runner {
   readonly members: Members;
-  /** How they keep weights. */
+  /** In which form they keep weights. */
   readonly weights: WeightForm;
-  /** Brings weights into memory; a `drop` takes them out. */
+  /** Loads weights into memory; the request `drop` removes them. */
   load(wanted: readonly Located[]): Promise<void>;
 }
 
 /**
- * Opens members, does something with them, and closes them: their memory, which does not shrink, is given back.
+ * Opens members, does something with them, and closes them: their memory, which does not shrink, is given
+ * back.
  * @throws BlockscaleError `option`: there are no workers here; `wasm`
  */
 export async function withRunner<T>(

@@ -2,12 +2,16 @@ import { type Located, memoryOf } from "../model/locate.ts";
 import { type Range, rowsOf, type Team } from "../model/share.ts";
 import type { WeightForm } from "../model/store.ts";
 
-/** Strips are of whole blocks of 128 rows, and of whole groups of 12, as integers of 7 bits are packed. */
+/**
+ * Rows of a strip are a multiple of this: of blocks of 128 rows, and of the 12 rows that int7 packs together.
+ */
 const ROWS = 384;
-/** Bytes of a strip, of all matrices together. They decide the last digits of sums: not the number of threads. */
+/** Bytes of a strip, all matrices together. A constant, since the last digits of sums depend on it. */
 const BYTES = 2 ** 23;
 
-/** Cuts matrices of as many rows into the same strips, of which one of each matrix is in memory at a time. */
+/**
+ * Cuts matrices with the same number of rows into the same strips. One strip of each is in memory at a time.
+ */
 export function stripsOf(matrices: readonly Located[], form: WeightForm): Range[] {
   const rows = matrices[0]!.wanted.shape[0]!;
   const bytes = matrices.reduce((sum, one) => sum + memoryOf(one, form), 0);

@@ -1,7 +1,7 @@
 import type { Tokenizer } from "../model/tokenizer.ts";
 import { type Evaluation, worstTokens } from "./evaluate.ts";
 
-/** A token at which two models differ much, with what stands around it: texts, or ids without a tokenizer. */
+/** A token at which two models differ much, with the text around it; ids if there is no tokenizer. */
 export interface WorstToken {
   /** Index in the ids. */
   readonly index: number;
@@ -28,7 +28,7 @@ export function worstInText(
   tokenizer: Tokenizer | null,
   count: number,
 ): WorstToken[] {
-  const said = (from: number, to: number): string =>
+  const textOf = (from: number, to: number): string =>
     tokenizer === null
       ? Array.from(ids.subarray(from, to)).join(" ")
       : tokenizer.decode(ids.subarray(from, to), { special: true });
@@ -39,9 +39,9 @@ export function worstInText(
       divergence,
       p: Math.exp(base),
       q: Math.exp(other),
-      before: said(Math.max(start, index - BEFORE), index),
-      token: said(index, index + 1),
-      after: said(index + 1, Math.min(start + context, index + 1 + AFTER)),
+      before: textOf(Math.max(start, index - BEFORE), index),
+      token: textOf(index, index + 1),
+      after: textOf(index + 1, Math.min(start + context, index + 1 + AFTER)),
     };
   });
 }

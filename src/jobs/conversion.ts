@@ -119,7 +119,9 @@ async function writeAll(
   }
 }
 
-/** Whether a file that an earlier run finished is still there and, as far as its fingerprint tells, unchanged. */
+/**
+ * Whether a file that an earlier run finished is still there and, as far as its fingerprint tells, unchanged.
+ */
 export async function isMade(
   finished: FinishedFile | undefined,
   file: FilePlan,

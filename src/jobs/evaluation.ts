@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { type Estimate, estimate } from "../evaluate/estimate.ts";
+import { estimateRun, type RunEstimate } from "../evaluate/estimate.ts";
 import { refuseOtherVocabulary, type ScoredToken } from "../evaluate/evaluate.ts";
-import { type Streamed, scoreStreamed } from "../evaluate/head.ts";
+import { type ModelStates, scoreStreamed } from "../evaluate/head.ts";
 import { type LayerOptions, runLayers } from "../evaluate/layers.ts";
 import { planStreamed } from "../evaluate/streamed.ts";
 import type { Source } from "../io/source.ts";
@@ -93,7 +93,7 @@ export interface ScoreOptions {
   /** Called before a model runs: where its hidden states are kept, and who is told of its layers. */
   forModel(name: keyof Inputs): Promise<Pick<LayerOptions, "state" | "onProgress">>;
   /** Called before a model runs, if it is wanted: a trial that tells takes some tenths of a second. */
-  onEstimate?(estimates: readonly Estimate[]): void;
+  onEstimate?(estimates: readonly RunEstimate[]): void;
   /** Called while predictions are compared. */
   onScored?(progress: { readonly done: number; readonly total: number }): void;
 }
@@ -127,11 +127,11 @@ export async function scoreText(
   if (options.onEstimate !== undefined) {
     const { model: one, reference: base } = models;
     const all = base === null ? [one] : [one, base];
-    const estimates: Estimate[] = [];
-    for (const each of all) estimates.push(await estimate(each.plan, each.options));
+    const estimates: RunEstimate[] = [];
+    for (const each of all) estimates.push(await estimateRun(each.plan, each.options));
     options.onEstimate(estimates);
   }
-  const run = async (name: keyof Inputs, asked: Omit<Streamed, "states">): Promise<Streamed> => ({
+  const run = async (name: keyof Inputs, asked: Omit<ModelStates, "states">): Promise<ModelStates> => ({
     ...asked,
     states: await runLayers(asked.plan, { ...asked.options, ...(await options.forModel(name)) }),
   });

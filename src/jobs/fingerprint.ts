@@ -14,9 +14,9 @@ function* placesIn(size: number): Generator<[start: number, end: number]> {
 }
 
 /**
- * SHA-256 over samples of a file, taken while the file is written. With it a file of hundreds of gigabytes can
- * be recognised without reading it again. It notices a file that is cut off, has holes or is another one, but
- * perhaps not a change of a few bytes.
+ * SHA-256 over samples of a file, taken while the file is written. With it a file of hundreds of gigabytes
+ * can be recognised without reading it again. It notices a file that is cut off, has holes or is another one,
+ * but perhaps not a change of a few bytes.
  */
 export class Fingerprint {
   readonly #hash = createHash("sha256");

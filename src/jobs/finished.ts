@@ -24,8 +24,8 @@ export interface Expected {
 
 /**
  * Whether a complete output of this input is already there. Compares the sizes and headers of its files, the
- * first rows of every converted weight, both ends of every copied tensor, and all small files; and checks that
- * no input file is newer. This takes a small part of the time of a conversion.
+ * first rows of every converted weight, both ends of every copied tensor, and all small files; and checks
+ * that no input file is newer. This takes a small part of the time of a conversion.
  * @param found files of the output by name
  * @throws BlockscaleError `io`, `dialect`; what the signal was aborted with
  */

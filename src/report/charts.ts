@@ -1,13 +1,13 @@
 import type { ErrorHistogram } from "../checkpoint/measure/sample.ts";
 import { errorHistogram, FIRST_BINADE } from "../checkpoint/measure/sample.ts";
 import type { ScaleCounts, Survey } from "../checkpoint/measure/survey.ts";
-import { power } from "./figures.ts";
 import { layersOf } from "./layers.ts";
+import { power } from "./numbers.ts";
 import type { Report, ReportedTensor } from "./report.ts";
 import { plain } from "./text.ts";
 import type { Words } from "./words.ts";
 
-/** What the charts show: goes into the page as JSON. */
+/** Data of all charts of a report, which the page holds as JSON. */
 export interface Charts {
   readonly locale: string;
   readonly layers: readonly string[];
@@ -17,19 +17,20 @@ export interface Charts {
   readonly errors: ErrorHistogram | null;
 }
 
-/** Tensors that lost something, in the order of their layers. */
+/** SQNR of the tensors that lost something, in the order of their layers. */
 export interface Points {
   readonly names: readonly string[];
   /** Index of the layer. */
   readonly layers: readonly number[];
   /** `null` where values became NaN or Inf. */
   readonly decibels: readonly (number | null)[];
-  /** How many are left out: the better ones, where there are too many, and those that lost nothing. */
+  /** Tensors that lost something and are not drawn, since there are too many: the best ones. */
   readonly hidden: number;
+  /** Tensors that lost nothing, which have no point. */
   readonly exact: number;
 }
 
-/** Scales by exponent, from the first on. */
+/** How many scales have each exponent: index i is for the exponent `first + i`. */
 export interface Exponents {
   readonly first: number;
   readonly counts: readonly number[];
@@ -37,11 +38,11 @@ export interface Exponents {
   readonly byLayer: readonly (readonly number[])[];
 }
 
-/** Values by binade, from the first on. */
+/** How many values lie in each power of two: index i is for 2^(first + i). */
 export interface Values {
   readonly first: number;
   readonly before: readonly number[];
-  /** `null` where it is the same. */
+  /** `null` where rounding is not shown, as of a dequantisation. */
   readonly after: readonly number[] | null;
 }
 
@@ -80,7 +81,7 @@ function pointsOf(tensors: readonly ReportedTensor[], layers: readonly number[])
   const lossy = all.filter(({ db }) => db !== Infinity);
   if (all.length === 0) return null;
   const worst = [...lossy].sort((a, b) => (a.db ?? -Infinity) - (b.db ?? -Infinity)).slice(0, MOST_POINTS);
-  // Sorting is stable: within a layer, the order of the file comes back.
+  // `filter` keeps the order of the file, and sorting is stable: within a layer, tensors are in that order.
   const kept = new Set(worst);
   const shown = lossy.filter((point) => kept.has(point)).sort((a, b) => a.layer - b.layer);
   return {
@@ -117,7 +118,7 @@ function exponentsOf(
 }
 
 function valuesOf({ before, after, values, became }: Survey): Values {
-  // Far below, each power of two halves the number of values: what cannot be seen is not drawn.
+  // Each smaller power of two holds about half as many values: counts too small to be seen are not drawn.
   const least = Math.max(1, values / 100_000);
   const used = before.flatMap((n, i) => (n >= least || after[i]! >= least ? [i] : []));
   const [first, last] = [used[0] ?? 0, used.at(-1) ?? 0];
@@ -128,7 +129,7 @@ function valuesOf({ before, after, values, became }: Survey): Values {
   };
 }
 
-/** A table that says what a chart shows. */
+/** The numbers of a chart as a table. */
 export interface ChartTable {
   readonly heads: readonly string[];
   readonly rows: readonly (readonly string[])[];
@@ -137,7 +138,7 @@ export interface ChartTable {
 /** Most rows of a table of layers. */
 const MOST_LAYERS = 2000;
 
-/** What was lost in each layer. */
+/** The table of the charts by layer: lowest and median SQNR, tensors, and range of scale exponents. */
 export function layerTable(
   { layers, points, exponents }: Charts,
   words: Words,

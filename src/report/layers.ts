@@ -13,7 +13,7 @@ interface LayerPosition {
 
 /**
  * Groups weights by the first number in their names: `model.layers.12.mlp.experts.3.up_proj.weight` is of
- * layer 12. What has no number is put together at the end.
+ * layer 12. Weights without a number form one group at the end.
  * @param outside label of weights outside of layers
  */
 export function layersOf(names: readonly string[], outside: string): Layers {

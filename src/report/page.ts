@@ -1,7 +1,7 @@
 import { ERROR_BINS } from "../checkpoint/measure/sample.ts";
 import { type Charts, chartsOf, layerTable } from "./charts.ts";
-import { type Figures, figuresOf, power } from "./figures.ts";
-import { type Figure, figure, frame } from "./frame.ts";
+import { type Figure, figure, htmlPage } from "./html-page.ts";
+import { type NumberFormats, numberFormats, power } from "./numbers.ts";
 import type { Report } from "./report.ts";
 import { summaryOf, tableOfFiles, tableOfTensors, tableOfTypes } from "./tables.ts";
 import { languages, type Words } from "./words.ts";
@@ -12,44 +12,44 @@ import { languages, type Words } from "./words.ts";
  * @param words of a language; English if left out
  */
 export function reportPage(report: Report, words: Words = languages.en): string {
-  const figures = figuresOf(words.locale);
+  const numbers = numberFormats(words.locale);
   const charts = chartsOf(report, words);
   const names = [report.input, ...(report.output === null ? [] : [report.output])];
-  return frame({
+  return htmlPage({
     kind: words.kinds[report.kind],
     names,
     words,
     charts,
-    summary: summaryOf(report, words, figures),
+    summary: summaryOf(report, words, numbers),
     body: [
-      ...figuresIn(report, charts, words, figures),
-      tableOfTypes(report, words, figures),
-      tableOfTensors(report, words, figures),
-      tableOfFiles(report, words, figures),
+      ...figuresIn(report, charts, words, numbers),
+      tableOfTypes(report, words, numbers),
+      tableOfTensors(report, words, numbers),
+      tableOfFiles(report, words, numbers),
     ],
   });
 }
 
-/** The charts there are data for. */
-function figuresIn(report: Report, charts: Charts, words: Words, figures: Figures): string[] {
-  const parts = [report, charts, words, figures] as const;
+/** The charts that the report has data for. */
+function figuresIn(report: Report, charts: Charts, words: Words, numbers: NumberFormats): string[] {
+  const parts = [report, charts, words, numbers] as const;
   const found = [sqnrFigure(...parts), ...scaleFigures(...parts), ...valueFigures(...parts)];
   return found.flatMap((one) => (one === null ? [] : [figure(one, words)]));
 }
 
-function sqnrFigure(report: Report, charts: Charts, words: Words, figures: Figures): Figure | null {
+function sqnrFigure(report: Report, charts: Charts, words: Words, numbers: NumberFormats): Figure | null {
   if (charts.points === null || charts.points.names.length === 0) return null;
-  const table = layerTable(charts, words, figures.decibels);
-  return { id: "sqnr", title: words.sqnrByLayer, notes: sqnrNotes(report, charts, words, figures), table };
+  const table = layerTable(charts, words, numbers.decibels);
+  return { id: "sqnr", title: words.sqnrByLayer, notes: sqnrNotes(report, charts, words, numbers), table };
 }
 
-function scaleFigures(report: Report, charts: Charts, words: Words, figures: Figures): Figure[] {
+function scaleFigures(report: Report, charts: Charts, words: Words, numbers: NumberFormats): Figure[] {
   const { exponents, layers } = charts;
   if (exponents === null || report.scales === null) return [];
   const { of, isAll } = report.scales;
-  const all = figures.whole(exponents.counts.reduce((a, b) => a + b, 0));
+  const all = numbers.whole(exponents.counts.reduce((a, b) => a + b, 0));
   const which = report.kind === "inspect" ? words.scales : words.scalesOf[of];
-  const rows = exponents.counts.map((n, i) => [power(exponents.first + i), figures.whole(n)]);
+  const rows = exponents.counts.map((n, i) => [power(exponents.first + i), numbers.whole(n)]);
   const together: Figure = {
     id: "exponents",
     title: words.exponents,
@@ -60,18 +60,18 @@ function scaleFigures(report: Report, charts: Charts, words: Words, figures: Fig
     id: "layers",
     title: words.exponentsByLayer,
     notes: [words.exponentsByLayerNote],
-    table: layerTable(charts, words, figures.decibels),
+    table: layerTable(charts, words, numbers.decibels),
   };
   return layers.length > 1 ? [together, byLayer] : [together];
 }
 
-function valueFigures(report: Report, charts: Charts, words: Words, figures: Figures): Figure[] {
+function valueFigures(report: Report, charts: Charts, words: Words, numbers: NumberFormats): Figure[] {
   const { values, errors } = charts;
-  const looked = lookedAt(report, words, figures);
+  const looked = sampleNotes(report, words, numbers);
   const found: Figure[] = [];
   if (errors !== null) {
     const centre = (i: number) => ((2 * i + 1) / ERROR_BINS - 1) * errors.range;
-    const rows = errors.counts.map((n, i) => [figures.percent(centre(i)), figures.whole(n)]);
+    const rows = errors.counts.map((n, i) => [numbers.percent(centre(i)), numbers.whole(n)]);
     const table = { heads: [words.error, words.count], rows };
     found.push({ id: "errors", title: words.errors, notes: [words.errorsNote, ...looked], table });
   }
@@ -82,7 +82,7 @@ function valueFigures(report: Report, charts: Charts, words: Words, figures: Fig
     const heads = [words.powerOfTwo, ...(after === null ? [words.count] : keys)];
     const rows = before.map((_, i) => [
       power(first + i),
-      ...series.map((counts) => figures.whole(counts[i]!)),
+      ...series.map((counts) => numbers.whole(counts[i]!)),
     ]);
     const notes = [words.valuesNote, ...looked];
     found.push({ id: "values", title: words.values, notes, table: { heads, rows }, keys });
@@ -94,7 +94,7 @@ function sqnrNotes(
   { total, totalValues }: Report,
   { points }: Charts,
   words: Words,
-  { whole }: Figures,
+  { whole }: NumberFormats,
 ): string[] {
   const { names, decibels, hidden, exact } = points!;
   return [
@@ -108,7 +108,7 @@ function sqnrNotes(
   ];
 }
 
-function lookedAt({ survey }: Report, words: Words, { whole }: Figures): string[] {
+function sampleNotes({ survey }: Report, words: Words, { whole }: NumberFormats): string[] {
   if (survey === null) return [];
   const { values, totalValues, weights, totalWeights, notFinite } = survey;
   return [

@@ -12,13 +12,13 @@ export type ReportKind = "quantize" | "dequantize" | "compare" | "inspect";
 export interface Report {
   readonly kind: ReportKind;
   readonly input: string;
-  /** The output; of a comparison, what was held against the input. */
+  /** The output; in a comparison, the second checkpoint. */
   readonly output: string | null;
   /** Dialect or dtype that was made; for an inspection, the dialect found. */
-  readonly form: string | null;
+  readonly format: string | null;
   readonly tensors: readonly ReportedTensor[];
   readonly total: PrecisionSummary | null;
-  /** Values of the tensors that `total` tells of: more than it counts, where a sample was measured. */
+  /** Values of the tensors in `total`: more than `total.values` where only a sample was measured. */
   readonly totalValues: number | null;
   readonly files: readonly ReportedFile[];
   readonly scales: ReportedScales | null;
@@ -29,11 +29,11 @@ export interface ReportedTensor {
   readonly name: string;
   readonly shape: readonly number[];
   readonly before: StoredAs | null;
-  /** `null` where nothing becomes of it. */
+  /** `null` in an inspection, and where the second checkpoint has no such tensor. */
   readonly after: StoredAs | null;
   readonly precision: (PrecisionSummary & { readonly cosine?: number }) | null;
   readonly worstBlock: WorstBlock | null;
-  /** Why it was kept or not compared; its block and scales, where it is only looked at. */
+  /** Why it was kept or not compared; in an inspection, its block and scales. */
   readonly note: string | null;
 }
 
@@ -45,12 +45,12 @@ export interface ReportedFile {
 
 export interface ReportedScales {
   readonly of: "input" | "output";
-  /** Whether these are all scales there are, or those of the rows looked at. */
+  /** Whether all scales were counted, or only those of a sample of rows. */
   readonly isAll: boolean;
   readonly weights: readonly ScaleCounts[];
 }
 
-interface Conversion extends Pick<Report, "input" | "output" | "form" | "files" | "scales" | "survey"> {
+interface Conversion extends Pick<Report, "input" | "output" | "format" | "files" | "scales" | "survey"> {
   readonly kind: "quantize" | "dequantize";
   readonly summary: Summary;
 }
@@ -73,14 +73,14 @@ export function conversionReport({ summary, ...rest }: Conversion): Report {
   };
 }
 
-/** What a report tells of an inspection. */
+/** The part of an inspection that a report shows. */
 export type Inspected = Pick<Inspection, "files" | "dialect" | "tensors">;
 
 interface Comparison extends Pick<Report, "survey"> {
   readonly a: string;
   readonly b: string;
   readonly tensors: readonly ComparedTensor[];
-  /** Both sides; the scales of the second, if it has any, were read. */
+  /** Both sides. Scales were read of the second one, or of the first if the second has none. */
   readonly inspections: readonly [Inspected, Inspected];
 }
 
@@ -95,7 +95,7 @@ export function comparisonReport({ a, b, tensors, inspections, survey }: Compari
     kind: "compare",
     input: a,
     output: b,
-    form: null,
+    format: null,
     tensors: tensors.map(({ name, shape, status, precision, worstBlock }) => ({
       name,
       shape,
@@ -119,7 +119,7 @@ export function inspectionReport(input: string, inspection: Inspected): Report {
     kind: "inspect",
     input,
     output: null,
-    form: inspection.dialect,
+    format: inspection.dialect,
     tensors: inspection.tensors.map((tensor) => ({
       name: tensor.name,
       shape: tensor.shape,
@@ -156,7 +156,7 @@ export function scalesOf({ tensors }: Pick<Inspected, "tensors">): ScaleCounts[]
   );
 }
 
-/** All scales of a side, if it has any. */
+/** The scales of one side for a report; `null` if it has none. */
 export function scalesFound(of: "input" | "output", weights: readonly ScaleCounts[]): ReportedScales | null {
   return weights.length === 0 ? null : { of, isAll: true, weights };
 }

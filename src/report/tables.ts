@@ -1,40 +1,40 @@
 import { countOf } from "../checkpoint/read/weights.ts";
 import { decibelsOf } from "./charts.ts";
-import { type Figures, shapeOf } from "./figures.ts";
-import { type Entry, section } from "./frame.ts";
+import { type Entry, section } from "./html-page.ts";
+import { type NumberFormats, shapeOf } from "./numbers.ts";
 import type { Report, ReportedTensor } from "./report.ts";
 import { html } from "./text.ts";
 import type { Words } from "./words.ts";
 
 /** The list at the top of a report. Values are HTML. */
-export function summaryOf(report: Report, words: Words, figures: Figures): Entry[] {
-  return [...sizeEntries(report, words, figures), ...lossEntries(report, words, figures)];
+export function summaryOf(report: Report, words: Words, numbers: NumberFormats): Entry[] {
+  return [...sizeEntries(report, words, numbers), ...lossEntries(report, words, numbers)];
 }
 
-function sizeEntries({ kind, form, tensors }: Report, words: Words, figures: Figures): Entry[] {
+function sizeEntries({ kind, format, tensors }: Report, words: Words, numbers: NumberFormats): Entry[] {
   const sum = (side: "before" | "after") => tensors.reduce((n, tensor) => n + (tensor[side]?.bytes ?? 0), 0);
   const sizes = kind === "inspect" ? [sum("before")] : [sum("before"), sum("after")];
   const parameters = tensors.reduce((n, { shape }) => n + countOf(shape), 0);
   const touched = tensors.filter(({ precision }) => precision !== null).length;
-  const all = figures.whole(tensors.length);
+  const all = numbers.whole(tensors.length);
   return [
-    ...(form === null ? [] : [[words.form, html(form)] as const]),
-    [words.size, sizes.map(figures.bytes).join(" → ")],
+    ...(format === null ? [] : [[words.form, html(format)] as const]),
+    [words.size, sizes.map(numbers.bytes).join(" → ")],
     ...(kind === "inspect"
       ? ([
           [words.tensors, all],
-          [words.parameters, figures.whole(parameters)],
+          [words.parameters, numbers.whole(parameters)],
         ] as const)
       : [
           [
             kind === "compare" ? words.compared : words.converted,
-            words.of(figures.whole(touched), all),
+            words.of(numbers.whole(touched), all),
           ] as const,
         ]),
   ];
 }
 
-function lossEntries({ tensors, total }: Report, words: Words, figures: Figures): Entry[] {
+function lossEntries({ tensors, total }: Report, words: Words, numbers: NumberFormats): Entry[] {
   const measured = tensors.filter(({ precision }) => precision !== null);
   if (measured.length === 0) return [];
   const count = (field: "saturated" | "flushedToZero" | "nonFinite") =>
@@ -45,24 +45,24 @@ function lossEntries({ tensors, total }: Report, words: Words, figures: Figures)
   return [
     ...(total === null
       ? []
-      : [[words.sqnr, sqnr({ ...worst, precision: total }, words, figures), total.nonFinite > 0] as const]),
+      : [[words.sqnr, sqnr({ ...worst, precision: total }, words, numbers), total.nonFinite > 0] as const]),
     ...(exact === measured.length
       ? []
-      : [[words.lowest, `${sqnr(worst, words, figures)} <small>${html(worst.name)}</small>`] as const]),
-    [words.exactTensors, words.of(figures.whole(exact), figures.whole(measured.length))],
-    [words.saturated, figures.whole(count("saturated"))],
-    [words.flushed, figures.whole(count("flushedToZero"))],
-    ...(notFinite > 0 ? [[words.notFinite, figures.whole(notFinite), true] as const] : []),
+      : [[words.lowest, `${sqnr(worst, words, numbers)} <small>${html(worst.name)}</small>`] as const]),
+    [words.exactTensors, words.of(numbers.whole(exact), numbers.whole(measured.length))],
+    [words.saturated, numbers.whole(count("saturated"))],
+    [words.flushed, numbers.whole(count("flushedToZero"))],
+    ...(notFinite > 0 ? [[words.notFinite, numbers.whole(notFinite), true] as const] : []),
   ];
 }
 
-function sqnr(tensor: ReportedTensor, words: Words, figures: Figures): string {
+function sqnr(tensor: ReportedTensor, words: Words, numbers: NumberFormats): string {
   const db = decibelsOf(tensor);
-  return db === null ? words.notFinite : db === Infinity ? words.exact : `${figures.decibels(db)} dB`;
+  return db === null ? words.notFinite : db === Infinity ? words.exact : `${numbers.decibels(db)} dB`;
 }
 
 /** Bytes by dtype, scales counted with their codes. */
-export function tableOfTypes({ kind, tensors }: Report, words: Words, figures: Figures): string {
+export function tableOfTypes({ kind, tensors }: Report, words: Words, numbers: NumberFormats): string {
   const sides = kind === "inspect" ? (["before"] as const) : (["before", "after"] as const);
   const bytes = sides.map((side) => {
     const found = new Map<string, number>();
@@ -80,7 +80,7 @@ export function tableOfTypes({ kind, tensors }: Report, words: Words, figures: F
   const rows = dtypes.map((dtype) => {
     const cells = bytes.map((found) => {
       const n = found.get(dtype) ?? 0;
-      return `<td data-value="${n}">${n === 0 ? "" : figures.bytes(n)}</td><td class="bar">${bar(n / most)}</td>`;
+      return `<td data-value="${n}">${n === 0 ? "" : numbers.bytes(n)}</td><td class="bar">${bar(n / most)}</td>`;
     });
     return `<tr><th scope="row">${dtype}</th>${cells.join("")}</tr>`;
   });
@@ -91,7 +91,7 @@ export function tableOfTypes({ kind, tensors }: Report, words: Words, figures: F
     .join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></section>`;
 }
 
-/** A bar that needs no script, and no style of its own, which the page's policy would forbid. */
+/** A bar as SVG: it needs no script, and no style attribute, which the page's policy forbids. */
 function bar(share: number): string {
   return `<svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect width="${(100 * share).toFixed(2)}" height="10"/></svg>`;
 }
@@ -101,16 +101,16 @@ const MOST_ROWS = 4000;
 
 interface Column {
   readonly head: string;
-  /** HTML; empty where there is nothing to tell. */
+  /** HTML; empty where the tensor has no such figure. */
   cell(tensor: ReportedTensor): string;
   /** Key for sorting, where that is a number. */
   value?(tensor: ReportedTensor): number;
 }
 
 /** Every tensor, or the worst where there are too many. */
-export function tableOfTensors(report: Report, words: Words, figures: Figures): string {
+export function tableOfTensors(report: Report, words: Words, numbers: NumberFormats): string {
   const { tensors } = report;
-  const columns = columnsOf(report, words, figures);
+  const columns = columnsOf(report, words, numbers);
   const shown = tensors.length <= MOST_ROWS ? tensors : worstOf(tensors);
   const heads = [words.tensor, ...columns.map(({ head }) => head)];
   const rows = shown.map((tensor) => {
@@ -122,7 +122,7 @@ export function tableOfTensors(report: Report, words: Words, figures: Figures): 
   });
   const note =
     shown.length < tensors.length
-      ? words.listed(figures.whole(shown.length), figures.whole(tensors.length))
+      ? words.listed(numbers.whole(shown.length), numbers.whole(tensors.length))
       : "";
   const sorting = `${note}<span class="sorting" hidden> ${words.sort}</span>`;
   return section("tensors", words.tensors, sorting, "sortable", heads, rows);
@@ -137,7 +137,7 @@ function worstOf(tensors: readonly ReportedTensor[]): ReportedTensor[] {
     .map(({ tensor }) => tensor);
 }
 
-function columnsOf({ kind, tensors }: Report, words: Words, figures: Figures): Column[] {
+function columnsOf({ kind, tensors }: Report, words: Words, numbers: NumberFormats): Column[] {
   const size: Column[] = [
     {
       head: words.shape,
@@ -147,20 +147,20 @@ function columnsOf({ kind, tensors }: Report, words: Words, figures: Figures): C
     { head: words.dtype, cell: (tensor) => dtypes(tensor, words) },
     {
       head: words.size,
-      cell: ({ before, after }) => change(before?.bytes, after?.bytes, figures),
+      cell: ({ before, after }) => change(before?.bytes, after?.bytes, numbers),
       value: ({ before, after }) => after?.bytes ?? before?.bytes ?? 0,
     },
   ];
   const note: Column = { head: words.note, cell: (tensor) => html(tensor.note ?? "") };
   return kind === "inspect"
     ? [...size, note]
-    : [...size, ...lossColumns(kind, words, figures, tensors), note];
+    : [...size, ...lossColumns(kind, words, numbers, tensors), note];
 }
 
 function lossColumns(
   kind: Report["kind"],
   words: Words,
-  figures: Figures,
+  numbers: NumberFormats,
   tensors: readonly ReportedTensor[],
 ): Column[] {
   type Precision = NonNullable<ReportedTensor["precision"]>;
@@ -173,11 +173,11 @@ function lossColumns(
   return [
     {
       head: words.sqnr,
-      cell: (tensor) => (tensor.precision === null ? "" : sqnr(tensor, words, figures)),
+      cell: (tensor) => (tensor.precision === null ? "" : sqnr(tensor, words, numbers)),
       value: (tensor) => decibelsOf(tensor) ?? -1e9,
     },
-    column(words.maxError, (p) => p.maxErrorOfAmax, figures.percent),
-    column(words.maxRelative, (p) => p.maxRelativeError, figures.percent),
+    column(words.maxError, (p) => p.maxErrorOfAmax, numbers.percent),
+    column(words.maxRelative, (p) => p.maxRelativeError, numbers.percent),
     ...(kind === "compare"
       ? [
           column(
@@ -187,21 +187,21 @@ function lossColumns(
           ),
           {
             head: words.worstBlock,
-            cell: ({ worstBlock }: ReportedTensor) => block(worstBlock, words, figures),
+            cell: ({ worstBlock }: ReportedTensor) => block(worstBlock, words, numbers),
           },
         ]
       : []),
-    column(words.saturated, (p) => p.saturated, figures.whole),
-    column(words.flushed, (p) => p.flushedToZero, figures.whole),
-    ...(hasNotFinite ? [column(words.notFinite, (p) => p.nonFinite, figures.whole)] : []),
+    column(words.saturated, (p) => p.saturated, numbers.whole),
+    column(words.flushed, (p) => p.flushedToZero, numbers.whole),
+    ...(hasNotFinite ? [column(words.notFinite, (p) => p.nonFinite, numbers.whole)] : []),
   ];
 }
 
-function block(worst: ReportedTensor["worstBlock"], words: Words, figures: Figures): string {
+function block(worst: ReportedTensor["worstBlock"], words: Words, numbers: NumberFormats): string {
   if (worst === null) return "";
   const { row, col, noiseToSignal } = worst;
   const loss =
-    noiseToSignal < Infinity ? `${figures.decibels(-10 * Math.log10(noiseToSignal))} dB` : words.notFinite;
+    noiseToSignal < Infinity ? `${numbers.decibels(-10 * Math.log10(noiseToSignal))} dB` : words.notFinite;
   return `[${row}, ${col}]: ${loss}`;
 }
 
@@ -211,18 +211,18 @@ function dtypes({ before, after }: ReportedTensor, words: Words): string {
   return from === to ? from : `${from} → ${to}`;
 }
 
-function change(before: number | undefined, after: number | undefined, { bytes }: Figures): string {
+function change(before: number | undefined, after: number | undefined, { bytes }: NumberFormats): string {
   if (before === undefined || after === undefined || before === after) return bytes(before ?? after ?? 0);
   return `${bytes(before)} → ${bytes(after)}`;
 }
 
-/** The files that belong to it, with their checksums where there are any. */
-export function tableOfFiles({ files }: Report, words: Words, figures: Figures): string {
+/** The table of files, with checksums where they are known. */
+export function tableOfFiles({ files }: Report, words: Words, numbers: NumberFormats): string {
   if (files.length === 0) return "";
   const hasChecksums = files.some(({ checksum }) => checksum !== null);
   const rows = files.map(
     ({ name, bytes, checksum }) =>
-      `<tr><th scope="row">${html(name)}</th><td>${figures.whole(bytes)}</td>${
+      `<tr><th scope="row">${html(name)}</th><td>${numbers.whole(bytes)}</td>${
         hasChecksums ? `<td><code>${html(checksum ?? "")}</code></td>` : ""
       }</tr>`,
   );

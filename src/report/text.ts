@@ -6,7 +6,7 @@ const ESCAPES: { readonly [c: string]: string } = {
   "'": "&#39;",
 };
 
-/** Longest name that is shown whole: what files call their tensors may be megabytes. */
+/** Longest text that is shown whole: a damaged file may name a tensor with megabytes of text. */
 const LONGEST = 200;
 
 /**
@@ -23,7 +23,7 @@ export function html(unsafe: string): string {
   return plain(unsafe).replace(/[&<>"']/g, (c) => ESCAPES[c]!);
 }
 
-/** A record inside of a script element, which only `<` could end. */
+/** A record as JSON inside a script element. Without `<`, no text in it can end the element. */
 export function json(record: unknown): string {
   return JSON.stringify(record).replaceAll("<", "\\u003c");
 }

@@ -35,7 +35,7 @@ const en = {
   sampled: (values: string, of: string): string =>
     `A sample: all figures of errors are those of ${values} of ${of} values, in rows spread evenly.`,
   sqnrExact: (n: string): string => `${n} exact tensors have no point.`,
-  sqnrNotFinite: "Red: values became NaN or Inf, or were.",
+  sqnrNotFinite: "Red: the tensor holds NaN or Inf, before or after.",
   sqnrShown: (n: string): string => `The ${n} lowest are drawn.`,
   layer: "Layer",
   outside: "others",
@@ -44,18 +44,19 @@ const en = {
   scales: "Scales by power of two",
   scalesOf: { input: "Scales of the input by power of two", output: "Scales of the output by power of two" },
   allScales: (n: string): string => `all ${n} of them`,
-  someScales: (n: string): string => `${n} of them, those of the rows looked at`,
+  someScales: (n: string): string => `${n} of them, in the rows of a sample`,
   exponentsByLayer: "Scale exponents by layer",
   exponentsByLayerNote: "The stronger the colour, the larger a share of the layer's scales.",
   errors: "Errors",
   errorsNote:
-    "Error relative to the value, over values that are not zero. The first and last bar hold all beyond.",
+    "Error relative to the value, over values that are not zero. The first and the last bar also hold all larger errors.",
   error: "Error",
   values: "Values",
   valuesNote: "How many values lie in each power of two.",
   looked: (values: string, of: string, weights: string, ofWeights: string): string =>
     `Looked at ${values} of ${of} values, in rows spread evenly over ${weights} of ${ofWeights} tensors.`,
-  lookedNotFinite: (n: string): string => `${n} of them are NaN or Inf before or after, and left out.`,
+  lookedNotFinite: (n: string): string =>
+    `${n} of them are NaN or Inf, before or after, and are not counted.`,
   powerOfTwo: "Power of two",
   count: "Count",
   numbers: "Numbers",
@@ -68,7 +69,7 @@ const en = {
   note: "Note",
   dropped: "dropped",
   listed: (n: string, all: string): string =>
-    `${n} of ${all} tensors are listed: those with the lowest SQNR. --json tells of all.`,
+    `${n} of ${all} tensors are listed: those with the lowest SQNR. --json lists all.`,
   sort: "Select a heading to sort by it.",
   files: "Files",
   file: "File",

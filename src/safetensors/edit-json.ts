@@ -31,7 +31,7 @@ function edit(text: string, start: number, path: readonly string[], value: unkno
   if (value === undefined) {
     if (found === undefined) return text;
     const i = members.indexOf(found);
-    // With the comma before it, or, for the first member, the one behind it.
+    // The comma before the member is removed too, or for the first member the one after it.
     const [from, to] =
       i > 0 ? [members[i - 1]!.end, found.end] : [found.start, members[1]?.start ?? found.end];
     return text.slice(0, from) + text.slice(to);

@@ -126,26 +126,26 @@ function readTensor(json: JsonReader, name: string, shapes: Shapes): TensorInfo 
   let dtype: Dtype | undefined;
   let shape: readonly number[] | undefined;
   let offsets: readonly number[] | undefined;
-  const once = (seen: unknown, field: string) => {
+  const refuseRepeated = (seen: unknown, field: string) => {
     if (seen !== undefined) json.fail(`${field} appears twice in ${tensorNamed(name)}`);
   };
   json.object((field) => {
     switch (field) {
       case "dtype": {
-        once(dtype, field);
+        refuseRepeated(dtype, field);
         const word = json.string();
         if (!isDtype(word)) json.fail(`unknown dtype ${JSON.stringify(word.slice(0, 40))}`);
         dtype = word;
         break;
       }
       case "shape":
-        once(shape, field);
+        refuseRepeated(shape, field);
         shape = readCounts(json);
         shape = shapes.get(String(shape)) ?? shape;
         shapes.set(String(shape), shape);
         break;
       case "data_offsets":
-        once(offsets, field);
+        refuseRepeated(offsets, field);
         offsets = readCounts(json);
         if (offsets.length !== 2) json.fail("data_offsets without exactly two numbers");
         break;
@@ -162,7 +162,7 @@ function readTensor(json: JsonReader, name: string, shapes: Shapes): TensorInfo 
 function readCounts(json: JsonReader): number[] {
   const counts: number[] = [];
   json.array(() => counts.push(json.count()));
-  // What has grown keeps room for 17 numbers, a hundred thousand times over in a large model.
+  // An array that grew by `push` keeps memory for 17 numbers: too much for a hundred thousand tensors.
   return counts.slice();
 }
 

@@ -1,5 +1,5 @@
 /**
- * A tensor's name as it appears in messages: `tensor "x"`, control characters escaped, absurd lengths cut.
+ * A tensor's name as it appears in messages: `tensor "x"`, control characters escaped, long names cut.
  */
 export function tensorNamed(name: string): string {
   return `tensor ${JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}...` : name)}`;

@@ -15,7 +15,7 @@ export async function readHeader(where: string, source: Source): Promise<Header>
   const first = await readRange(where, source, 0, Math.min(FIRST, source.size));
   try {
     const end = 8 + headerLength(where, first.subarray(0, 8), source.size);
-    const bytes = end <= first.length ? first : await continued(where, source, first, end);
+    const bytes = end <= first.length ? first : await withRest(where, source, first, end);
     return parseHeader(where, bytes.subarray(8, end), source.size);
   } catch (error) {
     if (!(error instanceof BlockscaleError) || error.code !== "format") throw error;
@@ -27,8 +27,8 @@ export async function readHeader(where: string, source: Source): Promise<Header>
   }
 }
 
-/** The bytes up to `end`, of which the first have been read. */
-async function continued(where: string, source: Source, first: Uint8Array, end: number): Promise<Uint8Array> {
+/** The bytes up to `end`. `first` are those that have been read already. */
+async function withRest(where: string, source: Source, first: Uint8Array, end: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(end);
   bytes.set(first);
   bytes.set(await readRange(where, source, first.length, end), first.length);

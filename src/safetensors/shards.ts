@@ -2,7 +2,7 @@ import { BlockscaleError } from "../tensor/errors.ts";
 
 /** The index of a checkpoint in several files: which file holds which tensor. */
 export interface ShardIndex {
-  /** Everything the index says besides, such as total_size. */
+  /** The index's other metadata, such as total_size. */
   readonly metadata: { readonly [key: string]: unknown };
   /** File by tensor. */
   readonly weightMap: ReadonlyMap<string, string>;
@@ -43,7 +43,7 @@ export function parseIndex(where: string, text: string): ShardIndex {
   if (weightMap.size === 0) return refuse(where, "a weight_map that names the file of each tensor", "none");
   const metadata = isRecord(json.metadata) ? json.metadata : {};
   try {
-    // It is written again one day, and JSON.stringify cannot go as deep as JSON.parse.
+    // The metadata is written again later, and JSON.stringify fails at depths that JSON.parse accepts.
     JSON.stringify(metadata);
   } catch {
     return refuse(where, "metadata of a few levels", "some nested too deep");
@@ -51,7 +51,7 @@ export function parseIndex(where: string, text: string): ShardIndex {
   return { metadata, weightMap };
 }
 
-/** The longest name of a file, as systems have them. */
+/** The longest file name that is accepted, in characters. */
 const LONGEST = 1000;
 
 /**
@@ -62,18 +62,18 @@ const LONGEST = 1000;
 export function checkShardName(where: string, name: string): string {
   const expected = "the name of a .safetensors file inside the folder";
   const plain = decoded(name);
-  const isTricky = (text: string) =>
+  const isUnsafe = (text: string) =>
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
     /[\\\u0000-\u001f\u007f:?#]/.test(text) ||
     text.split("/").some((part) => part === "" || part === "." || part === "..");
   const isLong = name.length > LONGEST;
-  if (isLong || isTricky(name) || plain === null || isTricky(plain) || !name.endsWith(".safetensors")) {
+  if (isLong || isUnsafe(name) || plain === null || isUnsafe(plain) || !name.endsWith(".safetensors")) {
     refuse(where, expected, JSON.stringify(name.slice(0, 200)));
   }
   return name;
 }
 
-/** A name without percent-encoding; `null` where it is encoded so many times over that harm must be meant. */
+/** A name without percent-encoding; `null` where it is encoded so often that it must be an attack. */
 function decoded(name: string): string | null {
   let plain = name;
   for (let times = 0; times < 4; times++) {
@@ -88,7 +88,7 @@ function decoded(name: string): string | null {
   return null;
 }
 
-/** The index of a checkpoint as text: keys sorted, total_size true. */
+/** The index of a checkpoint as text: keys sorted, with the right total_size. */
 export function serializeIndex(index: ShardIndex, totalSize: number): string {
   // Put together by hand: an object would move names that look like numbers, and lose __proto__.
   const weights = [...index.weightMap].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));

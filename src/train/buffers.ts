@@ -124,7 +124,7 @@ export class Buffers {
     this.roundedX = buffer("rounded x", Math.max(...weights.linears.map(({ k }) => k), hidden));
     this.cos = buffer("all cos", rope.frequencies.length);
     this.sin = buffer("all sin", rope.frequencies.length);
-    this.negatedSin = buffer("all back", rope.frequencies.length);
+    this.negatedSin = buffer("all -sin", rope.frequencies.length);
     const norms = parameters.all.filter(({ isMatrix }) => !isMatrix);
     this.norms = new Map(
       norms.map(({ name, count }) => [name, program.floats(`${name} by chunk`, this.chunks.count * count)]),

@@ -1,6 +1,6 @@
 /**
- * The arguments of the kernels for training that take many, and the place of a stream of random words: see
- * src/model/calls.ts. Here strides are values.
+ * The arguments of those kernels for training that take many, and a record that names a stream of random
+ * words: see src/model/calls.ts. Strides count values here.
  */
 import { RecordLayout, type RecordOf } from "../wasm/record.ts";
 

@@ -29,8 +29,8 @@ export type Observer = (name: string, seen: SeenLinear) => void;
 /**
  * A decoder layer of the Llama family, with Qwen3's norms of heads where the model has them: a backward
  * function beside each forward one. A member computes its own tokens, except in attention, where it has its
- * own heads, and in gradients of weights, where it has its own rows. Barriers stand where it reads what others
- * have written.
+ * own heads, and in gradients of weights, where it has its own rows. Barriers stand where it reads what
+ * others have written.
  */
 export class TrainedLayer {
   readonly #program: Program;
@@ -189,7 +189,10 @@ export class TrainedLayer {
   }
 }
 
-/** The gradients of y = x w^T for all weights that multiply the same x: dw += dy^T x, and dx <- the sum of their dy w. */
+/**
+ * The gradients of y = x w^T for all weights that multiply the same x: dw += dy^T x, and dx <- the sum of
+ * their dy w.
+ */
 export function linearBackward(
   program: Program,
   products: LinearProducts,

@@ -1,8 +1,8 @@
 import type { DecoderConfig, HeadAttention } from "../model/config.ts";
 
 /**
- * The linear layers of a decoder layer, y[tokens, n] = x[tokens, k] w[n, k]^T, with the names of their weights
- * in checkpoints.
+ * The linear layers of a decoder layer, y[tokens, n] = x[tokens, k] w[n, k]^T, with the names of their
+ * weights in checkpoints.
  */
 export const LINEARS = {
   q: "self_attn.q_proj",

@@ -64,8 +64,8 @@ export function isAdapter(name: string): boolean {
 }
 
 /**
- * Initialises adapters as PEFT does: A uniform between -1 / sqrt(k) and 1 / sqrt(k). B is zero already, so that
- * the model is unchanged.
+ * Initialises adapters as PEFT does: A uniform between -1 / sqrt(k) and 1 / sqrt(k). B is zero already, so
+ * that the model is unchanged.
  */
 export function initializeAdapters(program: Program, all: readonly Parameter[], seed: number): void {
   for (const [i, { name, shape, value, count }] of all.entries()) {

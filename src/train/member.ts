@@ -8,7 +8,7 @@ import { Counts } from "./counts.ts";
 import type { TrainKernels } from "./kernels.ts";
 import type { Observer } from "./layer.ts";
 import type { Lora } from "./lora.ts";
-import { type Draw, Network } from "./network.ts";
+import { Network, type RandomCounters } from "./network.ts";
 import { Optimizer, type Update } from "./optimizer.ts";
 import { type Moments, Parameters } from "./parameters.ts";
 import type { Recipe } from "./recipes.ts";
@@ -36,7 +36,7 @@ export type TrainingRequest =
       readonly kind: "pass";
       readonly size: BatchSize;
       readonly factor: number;
-      readonly draw: Draw;
+      readonly counters: RandomCounters;
       readonly gradients: "none" | "first" | "more";
     }
   | { readonly kind: "measure" }
@@ -96,9 +96,9 @@ export class TrainingMember {
     }
   }
 
-  #pass({ size, factor, gradients, draw }: TrainingRequest & { kind: "pass" }): void {
+  #pass({ size, factor, gradients, counters }: TrainingRequest & { kind: "pass" }): void {
     const buffers = this.buffers(size);
-    this.#network.draw(draw);
+    this.#network.setCounters(counters);
     if (this.#stale !== "none") this.#network.refresh(buffers, this.#stale === "all");
     this.#stale = "none";
     if (gradients === "first") this.optimizer.clear();

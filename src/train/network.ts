@@ -10,7 +10,7 @@ import { LinearProducts } from "./products.ts";
 import type { Weights } from "./weights.ts";
 
 /** The counters that choose random words: seed, step, and micro-batch of the step. Numbers of 32 bits. */
-export interface Draw {
+export interface RandomCounters {
   readonly seed: number;
   readonly step: number;
   readonly part: number;
@@ -50,8 +50,8 @@ export class Network {
     return this.#program.kernels as TrainKernels;
   }
 
-  /** Chooses the random words of stochastic rounding. */
-  draw({ seed, step, part }: Draw): void {
+  /** Sets the counters that choose the random words of stochastic rounding. */
+  setCounters({ seed, step, part }: RandomCounters): void {
     Object.assign(this.#products.roundings, { seed, step, part });
   }
 

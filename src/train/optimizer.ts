@@ -74,8 +74,8 @@ export class Optimizer {
   }
 
   /**
-   * The norm of all gradients together, and the last tensor whose gradient holds NaN or Inf. Call it after all
-   * members have run `measure`.
+   * The norm of all gradients together, and the last tensor whose gradient holds NaN or Inf. Call it after
+   * all members have run `measure`.
    */
   norm(): { readonly norm: number; readonly bad: string | undefined } {
     const squares = new Float64Array(this.#program.buffer, this.#squares, this.#pieces.length);

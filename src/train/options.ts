@@ -41,8 +41,8 @@ export interface TrainerOptions {
   readonly moments?: Moments | undefined;
   /**
    * Whether the backward pass computes each layer's forward pass again instead of keeping the activations of
-   * all layers ("activation checkpointing"): a third more work, memory for one layer and for the inputs of the
-   * others, and the same bits.
+   * all layers ("activation checkpointing"): a third more work, memory for one layer and for the inputs of
+   * the others, and the same bits.
    */
   readonly recompute?: boolean | undefined;
   /** Left out, all weights are trained. */

@@ -41,7 +41,7 @@ export class LinearProducts {
     if (other !== null && across !== rounded) {
       const own = new Chunks(k, blockRows(other)).rowsOf(team);
       const rounding: Rounding = { weight, role: "inputGradient w", format: other };
-      this.roundings.share(across, parameter.value, [n, k], own, work, rounding);
+      this.roundings.ownColumns(across, parameter.value, [n, k], own, work, rounding);
     }
   }
 
@@ -85,8 +85,8 @@ export class LinearProducts {
   }
 
   /**
-   * Makes this member's part of what weight gradients read of x[tokens, k]: x rounded along the tokens. Nothing
-   * is done if they read x itself.
+   * Makes this member's part of what weight gradients read of x[tokens, k]: x rounded along the tokens.
+   * Nothing is done if they read x itself.
    */
   roundX(dst: number, x: number, tokens: number, weight: LinearWeight, work: Workspace): void {
     const { k, recipe } = weight;
@@ -94,7 +94,7 @@ export class LinearProducts {
     if (format === null && !hadamard) return;
     const own = new Chunks(k, blockRows(format)).rowsOf(this.#program.team);
     const rounding: Rounding = { weight, role: "weightGradient x", format, hadamard };
-    this.roundings.share(dst, x, [tokens, k], own, work, rounding);
+    this.roundings.ownColumns(dst, x, [tokens, k], own, work, rounding);
   }
 
   /** This member's rows of dw[n, k] += dy[tokens, n]^T x, with roundedX as `roundX` leaves it. */

@@ -1,7 +1,7 @@
 /**
- * Word n of a stream of random 32-bit words. It depends on seed, stream and n alone, so that neither the order
- * nor the number of threads makes a difference. The mixing function is the finaliser of MurmurHash3: that of
- * SplitMix64 would need BigInt.
+ * Word n of a stream of random 32-bit words. It depends on seed, stream and n alone, so that neither the
+ * order nor the number of threads makes a difference. The mixing function is the finaliser of MurmurHash3:
+ * that of SplitMix64 would need BigInt.
  */
 export function wordAt(seed: number, stream: number, n: number): number {
   let h = mix(seed ^ Math.imul(stream + 1, 0x9e3779b9));

@@ -53,9 +53,9 @@ const e4m3 = (rows: number, cols: number, rounding: "rceil" | "floor" = "rceil")
 });
 
 /**
- * A recipe of FP4 with stochastic rounding of gradients and a Hadamard transform in weight gradients.
+ * A recipe with stochastic rounding of gradients and a Hadamard transform in weight gradients.
  */
-const careful = (operand: OperandFormat): Recipe => {
+const stochasticRecipe = (operand: OperandFormat): Recipe => {
   const dy = { ...operand, stochastic: true };
   return { ...recipe(operand, operand, dy), weightGradient: { dy, x: operand, hadamard: true } };
 };
@@ -105,9 +105,9 @@ export const recipes: { readonly [name in RecipeName]: Recipe } = {
    * `mxfp4` with stochastic rounding of gradients, and a Hadamard transform of the operands of weight
    * gradients.
    */
-  "mxfp4-stochastic": careful(e2m1("rceil")),
+  "mxfp4-stochastic": stochasticRecipe(e2m1("rceil")),
   /** NVFP4 with both. */
-  nvfp4: careful({ format: "e2m1", block: [1, 16], rounding: "rceil", scale: "e4m3" }),
+  nvfp4: stochasticRecipe({ format: "e2m1", block: [1, 16], rounding: "rceil", scale: "e4m3" }),
 };
 
 /** @throws BlockscaleError `option`: no such recipe, or an operand that cannot be rounded so */
@@ -138,7 +138,7 @@ export function recipeOf(given: RecipeName | Recipe): Recipe {
   });
 }
 
-/** Whether an operand is left alone, or says all that its rounding needs. */
+/** Whether an operand is `null`, or a complete record of its rounding. */
 function isOperand(operand: unknown): boolean {
   if (operand === null) return true;
   if (!isRecord(operand)) return false;

@@ -31,8 +31,8 @@ const COUNTED: { readonly [role in Role]?: OperandName } = {
 const HADAMARD = 2 ** 32 - 1;
 
 /**
- * A float32 matrix in memory, whose rows are `stride` values apart. If it is transposed, its rows lie there as
- * columns.
+ * A float32 matrix in memory, whose rows are `stride` values apart. If it is transposed, its rows lie there
+ * as columns.
  */
 export interface Operand {
   readonly at: number;
@@ -40,7 +40,7 @@ export interface Operand {
   readonly isTransposed?: boolean;
 }
 
-/** Which operand is rounded, of which weight and how; `null` if it is not. */
+/** Which operand of which weight is rounded, and to which format; `null` leaves it as it is. */
 export interface Rounding {
   readonly weight: LinearWeight;
   readonly role: Role;
@@ -55,14 +55,16 @@ function isPlain({ scale, stochastic }: OperandFormat): boolean {
 }
 
 /**
- * Whether an operand that is summed along its columns is rounded as it lies. Random words and Hadamard matrices
- * go by the place in the transpose, so there that is made first.
+ * Whether an operand that is summed along its columns is rounded as it lies. Random words and Hadamard
+ * matrices go by the place in the transpose, so there that is made first.
  */
 function isAsItLies({ format, hadamard }: Pick<Rounding, "format" | "hadamard">): boolean {
   return !hadamard && (format === null || isPlain(format));
 }
 
-/** What `columns` leaves of a matrix [rows, cols], as the operand of a product that sums along its columns. */
+/**
+ * What `columns` leaves of a matrix [rows, cols], as the operand of a product that sums along its columns.
+ */
 export function operandOf(
   at: number,
   rows: number,
@@ -103,7 +105,7 @@ export class Roundings {
    * Rounds columns `start` to `end` of src[rows, cols], which is summed along its columns, to their places in
    * dst: see `operandOf`.
    */
-  share(
+  ownColumns(
     dst: number,
     src: number,
     [rows, cols]: readonly [number, number],
@@ -116,7 +118,7 @@ export class Roundings {
   }
 
   /**
-   * Rounds columns that begin at src, to a place of their own; the transpose, if it is made, has no stride.
+   * Rounds columns that begin at src to dst. If their transpose is made, its rows lie without gaps.
    */
   columns(
     dst: Operand,
@@ -145,8 +147,8 @@ export class Roundings {
   }
 
   /**
-   * dst <- rows `start` to `end` of an operand that is summed along its rows, which are at src, rounded. dst may
-   * be src if the operand is not counted.
+   * dst <- rows `start` to `end` of an operand that is summed along its rows, which are at src, rounded. dst
+   * may be src if the operand is not counted.
    */
   rows(
     dst: number,
@@ -210,7 +212,7 @@ export class Roundings {
     this.#kernels.round(call);
   }
 
-  /** Writes a stream of random words down for the next rounding, and tells where. */
+  /** Writes the record of a stream of random words for the next rounding. @returns its address */
   #drawsOf(stream: number): number {
     const { seed, step, part } = this;
     DRAWS.write(this.#program.buffer, this.#draws, { seed, stream, step, part });

@@ -77,7 +77,7 @@ export class Trainer {
    * `dataParallel` this rank's share of the batch
    * @param parts micro-batches that the batch is cut into (gradient accumulation): less memory, the same step
    * @throws BlockscaleError `option`: another shape, tokens outside the vocabulary;
-   * `dialect`: the loss is no number any more
+   * `dialect`: the loss is not a finite number
    */
   async step(ids: Int32Array, shape: readonly [number, number], parts = 1): Promise<StepResult> {
     const { betas, epsilon, weightDecay, clip, learningRate, schedule, dataParallel } = this.#settings;
@@ -118,8 +118,8 @@ export class Trainer {
   }
 
   /**
-   * Runs a forward and a backward pass without learning, and shows the input of each linear layer and the
-   * gradient of the summed cross-entropy (in nats) by its output.
+   * Runs a forward and a backward pass without an update, and calls `look` with the input of each linear
+   * layer and the gradient of the summed cross-entropy (in nats) by its output.
    * @param look called for each layer, the last one first; addresses are those of the program's memory
    * @throws BlockscaleError `option`: there are several threads
    */
@@ -178,16 +178,16 @@ export class Trainer {
   ): Promise<number> {
     if (this.#isClosed)
       throw wrongArgument("step", "a trainer that is open", "one that was closed", "Create another.");
-    const draw = { seed: this.#settings.seed, step: this.#steps, part };
+    const counters = { seed: this.#settings.seed, step: this.#steps, part };
     const buffers = this.#member.buffers(size);
     buffers.take(ids);
-    await this.#members.run({ kind: "pass", size, factor, gradients, draw });
+    await this.#members.run({ kind: "pass", size, factor, gradients, counters });
     return buffers.loss;
   }
 
   /**
    * The error of a step without finite results: it names the first tensor with NaN or Inf.
-   * @param own the loss of this rank alone: where it is a number, no tensor here made that of all none
+   * @param own the loss of this rank alone: if it is finite, the cause is on another rank
    */
   #failed(loss: number, own: number, buffers: Buffers, gradient: string | undefined): BlockscaleError {
     const first = Number.isFinite(loss)

@@ -2,7 +2,7 @@ import { EventEmitter } from "node:events";
 import type { Job } from "bullmq";
 import { describe, expect, test } from "vitest";
 import { Coordinator, type Events, type Jobs, type QueueStatus } from "../../src/jobs/queue/coordinate.ts";
-import type { Item, Work } from "../../src/jobs/queue/work.ts";
+import type { Work, WorkItem } from "../../src/jobs/queue/work.ts";
 
 // A real Redis repeats, delays or loses an event only by chance: here the test decides, and the queue is a map.
 
@@ -52,10 +52,10 @@ class Store implements Pick<Jobs, "getJob" | "addBulk" | "remove"> {
   }
 }
 
-const item = (id: string, size: number): Item => ({ id, name: `file ${id}`, size, data: {} });
+const item = (id: string, size: number): WorkItem => ({ id, name: `file ${id}`, size, data: {} });
 
 /** A coordinator of three jobs that has put them into the queue. */
-async function begun(look: number) {
+async function begun(check: number) {
   const store = new Store();
   const taken: string[] = [];
   const said: QueueStatus[] = [];
@@ -63,7 +63,7 @@ async function begun(look: number) {
     kind: "quantize",
     unit: "bytes",
     items: [item("a", 10), item("b", 30), item("c", 20)],
-    take: async ({ id }, result) => {
+    accept: async ({ id }, result) => {
       taken.push(id);
       // Told again just while it is looked at.
       store.tell("completed", id);
@@ -75,7 +75,7 @@ async function begun(look: number) {
     store.events as unknown as Events,
     work,
     (status) => said.push(status),
-    { tick: 5, look },
+    { report: 5, check },
   );
   const stop = new AbortController();
   const ended = coordinator.run(stop.signal);

@@ -146,10 +146,10 @@ describe("scores on their way", () => {
     expect(new Set(work.items.map(({ id }) => id)).size).toBe(2);
     const packed = (count: number) =>
       packScores(Array.from({ length: count }, (_, i) => ({ ...scores[0]!, base: -i, index: 0 })));
-    expect(await work.take(work.items[1]!, { scores: packed(3) })).toBe(false);
-    expect(await work.take(work.items[1]!, { scores: packed(2), more: 1 })).toBe(false);
-    expect(await work.take(work.items[1]!, { scores: packed(2) })).toBe(true);
-    expect(await work.take(work.items[0]!, { scores: packed(6) })).toBe(true);
+    expect(await work.accept(work.items[1]!, { scores: packed(3) })).toBe(false);
+    expect(await work.accept(work.items[1]!, { scores: packed(2), more: 1 })).toBe(false);
+    expect(await work.accept(work.items[1]!, { scores: packed(2) })).toBe(true);
+    expect(await work.accept(work.items[0]!, { scores: packed(6) })).toBe(true);
     expect(taken().map(({ index }) => index)).toEqual([2, 3, 6, 7, 10, 11, 14, 15]);
     expect(taken().map(({ base }) => base)).toEqual([-0, -1, -2, -3, -4, -5, -0, -1]);
   });

@@ -3,12 +3,12 @@ import { openModel } from "../../src/model/open.ts";
 import { int7Matrix } from "../../src/products/pack-integers.ts";
 import { INT8_FORMAT, matrixOf } from "../../src/wasm/matrix.ts";
 import { integerProduct, roundedRow } from "../reference/integers.ts";
-import { type Bench, benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
+import { type KernelMemory, MODEL_BUILDS, openKernels } from "../support/model-instances.ts";
 import { answersOf, DECODERS, decibels, ENCODERS, filesOf } from "../support/models.ts";
 import { randomNormal } from "../support/random.ts";
 
 const trueDots = await Promise.all(
-  MODEL_BUILDS.map(async (build) => (await benchOf(build)).kernels.hasTrueDots() === 1),
+  MODEL_BUILDS.map(async (build) => (await openKernels(build)).kernels.hasTrueDots() === 1),
 );
 
 const BLOCK = 32;
@@ -24,14 +24,14 @@ function product(
 }
 
 function multiply(
-  at: Bench,
+  at: KernelMemory,
   x: Float32Array,
   w: Float32Array,
   [m, n, k]: readonly [number, number, number],
 ): Float32Array {
   at.clear();
   const { kernels } = at;
-  const packed = at.room(kernels.int7Bytes(n, k) >>> 0);
+  const packed = at.allocate(kernels.int7Bytes(n, k) >>> 0);
   const blocks = Math.ceil(k / BLOCK);
   const groups = Math.ceil(n / 12);
   const scales = packed + groups * 12 * BLOCK * blocks;
@@ -40,10 +40,10 @@ function multiply(
     const values = at.put(w.slice(12 * group * k, (12 * group + rows) * k));
     kernels.packInt7(packed + group * 12 * BLOCK * blocks, scales + 48 * group * blocks, values, rows, k);
   }
-  const dst = at.room(4 * m * n);
-  const codes = at.room(m * BLOCK * blocks + 16);
-  const [xScales, offsets] = [at.room(4 * m * blocks), at.room(4 * m * blocks)];
-  const work = at.room(kernels.integerWorkspace(m) >>> 0);
+  const dst = at.allocate(4 * m * n);
+  const codes = at.allocate(m * BLOCK * blocks + 16);
+  const [xScales, offsets] = [at.allocate(4 * m * blocks), at.allocate(4 * m * blocks)];
+  const work = at.allocate(kernels.integerWorkspace(m) >>> 0);
   const values = at.put(x);
   const rounded = { codes, scales: xScales, offsets, rows: m, cols: k, blockCols: BLOCK };
   const left = at.putMatrix(matrixOf({ format: INT8_FORMAT, scaleType: 1, ...rounded }));
@@ -76,7 +76,7 @@ test("the builds without relaxed SIMD compute integer products everywhere", () =
 });
 
 describe.each(TRUE_BUILDS)("%s", (build) => {
-  let bench: Bench | undefined;
+  let bench: KernelMemory | undefined;
   const SHAPES = [
     [1, 1, 1],
     [1, 12, 32],
@@ -90,7 +90,7 @@ describe.each(TRUE_BUILDS)("%s", (build) => {
   ] as const;
 
   test.each(Object.keys(KINDS))("products of %s values are the definition's, to the bit", async (kind) => {
-    bench ??= await benchOf(build);
+    bench ??= await openKernels(build);
     for (const shape of SHAPES) {
       const [m, n, k] = shape;
       const x = KINDS[kind]!(m + k, m * k);
@@ -100,7 +100,7 @@ describe.each(TRUE_BUILDS)("%s", (build) => {
   });
 
   test("no product is further off than the bound says", async () => {
-    bench ??= await benchOf(build);
+    bench ??= await openKernels(build);
     for (const kind of Object.keys(KINDS)) {
       const shape = [3, 12, 64] as const;
       const [m, n, k] = shape;
@@ -129,7 +129,7 @@ describe.each(TRUE_BUILDS)("%s", (build) => {
   });
 
   test("NaN and Inf in x or w make the results that they belong to NaN", async () => {
-    bench ??= await benchOf(build);
+    bench ??= await openKernels(build);
     for (const bad of [Number.NaN, Infinity, -Infinity]) {
       const x = randomNormal(1, 2 * 40);
       const w = randomNormal(2, 13 * 40);
@@ -154,7 +154,7 @@ test("a Gaussian product keeps 30 dB and more of the values' own", async () => {
     for (let c = 0; c < k; c++) sum += x[i * k + c]! * w[j * k + c]!;
     return sum;
   });
-  expect(decibels(exact, multiply(await benchOf("baseline"), x, w, shape))).toBeGreaterThan(36);
+  expect(decibels(exact, multiply(await openKernels("baseline"), x, w, shape))).toBeGreaterThan(36);
 });
 
 describe("models of E4M3 codes with int8 activations", () => {

@@ -3,7 +3,7 @@ import { ATTENTION_CALL, ROPE_CALL, ROUTING_CALL } from "../../src/model/calls.t
 import { ACTIVATION_ID, ROUTING_ID } from "../../src/model/kernels.ts";
 import { matrixOf } from "../../src/wasm/matrix.ts";
 import { narrow } from "../reference/cast.ts";
-import { type Bench, benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
+import { type KernelMemory, MODEL_BUILDS, openKernels } from "../support/model-instances.ts";
 import { randomNormal } from "../support/random.ts";
 
 /** Lengths around a vector of four and around two turns of a loop of eight. */
@@ -43,9 +43,9 @@ const ACTIVATIONS = {
 };
 
 describe.each(MODEL_BUILDS)("%s", (build) => {
-  let bench: Bench | undefined;
-  const fresh = async (): Promise<Bench> => {
-    bench ??= await benchOf(build);
+  let bench: KernelMemory | undefined;
+  const fresh = async (): Promise<KernelMemory> => {
+    bench ??= await openKernels(build);
     bench.clear();
     return bench;
   };
@@ -57,7 +57,7 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const weight = randomNormal(cols + 1, cols);
     const bias = randomNormal(cols + 2, cols);
     const [src, w, b] = [at.put(x), at.put(weight), at.put(bias)];
-    const dst = at.room(4 * rows * cols);
+    const dst = at.allocate(4 * rows * cols);
     at.kernels.rmsNorm(dst, 4 * cols, src, 4 * cols, w, rows, cols, 1e-5);
     const rms = x.map((value, i) => {
       const row = x.subarray(Math.floor(i / cols) * cols, (Math.floor(i / cols) + 1) * cols);
@@ -200,11 +200,11 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
       at.clear();
       const x = randomNormal(rows, rows * k);
       const stored = narrow(type, randomNormal(n + k, n * k));
-      const [px, pw, dst] = [at.put(x), at.put(stored), at.room(4 * rows * n)];
+      const [px, pw, dst] = [at.put(x), at.put(stored), at.allocate(4 * rows * n)];
       const id = { f32: 0, bf16: 1, f16: 2 }[type] as 0 | 1 | 2;
-      const work = at.room(at.kernels.plainWorkspace(rows, k) >>> 0);
+      const work = at.allocate(at.kernels.plainWorkspace(rows, k) >>> 0);
       at.kernels.gemmPlain(id, dst, px, rows, pw, n, k, work);
-      const wide = at.room(4 * n * k);
+      const wide = at.allocate(4 * n * k);
       at.kernels.widen(id, wide, pw, n * k);
       const w = at.floats(wide, n * k);
       expect(worst(w, randomNormal(n + k, n * k))).toBeLessThan(type === "f32" ? 1e-12 : 1 / 200);
@@ -275,8 +275,8 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const values = randomNormal(3, count * valueDim);
     const sinks = randomNormal(4, group);
     const scale = 1.3 * dim ** -0.5;
-    const out = at.room(4 * tokens * group * valueDim);
-    const work = at.room(at.kernels.attentionWorkspace(tokens * group, dim, valueDim));
+    const out = at.allocate(4 * tokens * group * valueDim);
+    const work = at.allocate(at.kernels.attentionWorkspace(tokens * group, dim, valueDim));
     const place = [at.put(q), at.put(keys), at.put(values), hasSinks ? at.put(sinks) : 0] as const;
     const attend = (k: number, v: number, scales: readonly [number, number], width: number): Float32Array => {
       // biome-ignore format: a table of arguments
@@ -313,7 +313,11 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     expect(worst(attend(place[1], place[2], [0, 0], 4), expected(keys, values))).toBeLessThan(3e-6);
     // The same from codes with a scale for each key and value.
     const coded = (x: Float32Array, width: number): [codes: number, scales: number, values: Float32Array] => {
-      const [codes, scales, back] = [at.room(x.length), at.room(4 * count), at.room(4 * x.length)];
+      const [codes, scales, back] = [
+        at.allocate(x.length),
+        at.allocate(4 * count),
+        at.allocate(4 * x.length),
+      ];
       const src = at.put(x);
       const places = { codes, scales, rows: count, cols: width, blockCols: width };
       const matrix = at.putMatrix(matrixOf({ format: 0, scaleType: 1, ...places }));
@@ -331,7 +335,7 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const q = Float32Array.of(300, 0, 0, 0);
     const keys = Float32Array.of(1, 0, 0, 0, -1, 0, 0, 0, 1, 0, 0, 0);
     const values = Float32Array.of(1, 2, 3, 4, 9, 9, 9, 9, 3, 4, 5, 6);
-    const [out, work] = [at.room(16), at.room(at.kernels.attentionWorkspace(1, 4, 4))];
+    const [out, work] = [at.allocate(16), at.allocate(at.kernels.attentionWorkspace(1, 4, 4))];
     const [a, b, c] = [at.put(q), at.put(keys), at.put(values)];
     const queries = { out, outTokenStride: 16, outHeadStride: 16, q: a, qTokenStride: 16, qHeadStride: 16 };
     const plain = { keyScales: 0, valueScales: 0, scaleStride: 0, window: 0, sinks: 0 };
@@ -347,8 +351,8 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const logits = randomNormal(1, tokens * experts).map((x) => 2 * x);
     const bias = randomNormal(2, experts).map((x) => x / 4);
     const [l, b] = [at.put(logits), at.put(bias)];
-    const [indices, weights] = [at.room(4 * tokens * chosen), at.room(4 * tokens * chosen)];
-    const work = at.room(8 * experts + 64);
+    const [indices, weights] = [at.allocate(4 * tokens * chosen), at.allocate(4 * tokens * chosen)];
+    const work = at.allocate(8 * experts + 64);
     for (const kind of ["softmax", "softmaxOfChosen", "sigmoid"] as const) {
       const groups = kind === "sigmoid" ? 4 : 1;
       const isNormalized = kind === "softmaxOfChosen" ? 0 : 1;

@@ -172,7 +172,7 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   preact: ["web/"],
   "@preact/signals": ["web/"],
   uplot: ["web/", "report/script/"],
-  "#report-assets": ["report/frame.ts"],
+  "#report-assets": ["report/html-page.ts"],
 };
 
 /** The places that know Node; everything else runs in a browser too. */

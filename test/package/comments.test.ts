@@ -26,12 +26,23 @@ test.each(["src", "assembly"])("docstrings of %s name their subject", (folder) =
   expect(docstringsMatching(folder, /^(Of|By|The same|That of|Those)\b/)).toEqual([]);
 });
 
-test.each(["assembly", "src/engine", "src/js", "src/products", "src/tensor", "src/threads", "src/wasm"])(
-  "docstrings of %s fit 110 columns",
-  (folder) => {
-    expect(longLinesOf(folder, 110)).toEqual([]);
-  },
-);
+const WRAPPED = [
+  ...[
+    "assembly",
+    "src/cli",
+    "src/engine",
+    "src/evaluate",
+    "src/jobs",
+    "src/js",
+    "src/products",
+    "src/report",
+  ],
+  ...["src/safetensors", "src/tensor", "src/threads", "src/train", "src/wasm", "src/web"],
+];
+
+test.each(WRAPPED)("docstrings of %s fit 110 columns", (folder) => {
+  expect(longLinesOf(folder, 110)).toEqual([]);
+});
 
 test("a docstring that does not, or is too long, is found", () => {
   expect("Of the whole file, in bytes.").toMatch(/^(Of|By|The same|That of|Those)\b/);

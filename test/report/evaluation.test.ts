@@ -8,7 +8,7 @@ import { evaluationCharts, partOf } from "../../src/report/evaluation/charts.ts"
 import { evaluationPage } from "../../src/report/evaluation/page.ts";
 import type { EvaluationReport } from "../../src/report/evaluation/report.ts";
 import { evaluationLanguages } from "../../src/report/evaluation/words.ts";
-import { FIRST_BYTES } from "../../src/report/frame.ts";
+import { FIRST_BYTES } from "../../src/report/html-page.ts";
 
 const HOSTILE = `</script><img src=x onerror="alert(1)">'&\u202e<!--`;
 

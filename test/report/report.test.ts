@@ -6,7 +6,7 @@ import { surveyPairs } from "../../src/checkpoint/measure/survey.ts";
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
 import { load } from "../../src/load.ts";
 import { chartsOf } from "../../src/report/charts.ts";
-import { FIRST_BYTES } from "../../src/report/frame.ts";
+import { FIRST_BYTES } from "../../src/report/html-page.ts";
 import { layersOf } from "../../src/report/layers.ts";
 import { reportPage } from "../../src/report/page.ts";
 import {
@@ -61,7 +61,7 @@ function reportOf(tensors: readonly ReportedTensor[], more: Partial<Report> = {}
     kind: "quantize",
     input: "in",
     output: "out",
-    form: "mxfp8",
+    format: "mxfp8",
     tensors,
     total: null,
     totalValues: null,
@@ -175,7 +175,7 @@ describe("a conversion and an inspection", () => {
         kind: "quantize",
         input: "a",
         output: "b",
-        form: "mxfp8",
+        format: "mxfp8",
         summary,
         files: [],
         scales: scalesFound("output", scalesOf(await inspect(made.checkpoint, made.sources))),
@@ -202,7 +202,7 @@ describe("the page", () => {
     reportOf([tensor(HOSTILE, {}), tensor(`l.0.${HOSTILE}`, null)], {
       input: HOSTILE,
       output: HOSTILE,
-      form: HOSTILE,
+      format: HOSTILE,
       files: [{ name: HOSTILE, bytes: 1, checksum: HOSTILE }],
     }),
   );

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { FIRST_BYTES } from "../../src/report/frame.ts";
+import { FIRST_BYTES } from "../../src/report/html-page.ts";
 import { trainingCharts } from "../../src/report/training/charts.ts";
 import { trainingPage } from "../../src/report/training/page.ts";
 import { byLayer, type TrainingReport } from "../../src/report/training/report.ts";

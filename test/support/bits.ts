@@ -54,12 +54,12 @@ export function expectSameBits(got: Bits, want: Bits, cause: Cause = noCause): v
   );
 }
 
-/** Where the values of a type begin to be NaN, sign aside. */
+/** The bits of +Inf: larger magnitudes are NaN. */
 const INFINITY_BITS = { f32: 0x7f800000, bf16: 0x7f80, f16: 0x7c00 } as const;
 
 /**
  * Every NaN as one: quiet, positive, without payload. The sign and payload
- * of a product's NaN are nobody's promise.
+ * of a product's NaN are not specified.
  */
 function withOneNaN(values: Float32Array | Uint16Array, type: ValueType): Bits {
   const bits = values instanceof Float32Array ? patterns(values).slice() : values.slice();

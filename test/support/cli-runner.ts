@@ -99,7 +99,7 @@ export const CONFIG: string = `{
 }
 `;
 
-/** A checkpoint folder with some shards, an index, and files that are none of our business. */
+/** A checkpoint folder with some shards, an index, and files that are no part of the model. */
 export async function writeModel(model: string, shards = 3, size = 96): Promise<string> {
   const weightMap: { [name: string]: string } = {};
   mkdirSync(join(model, "sub"), { recursive: true });

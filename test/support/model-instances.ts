@@ -5,34 +5,34 @@ import { MATRIX, type MatrixRecord } from "../../src/wasm/matrix.ts";
 import { toModule } from "../../src/wasm/module.ts";
 import type { RecordLayout, RecordOf } from "../../src/wasm/record.ts";
 
-/** The kernels of models with room of their own, for tests that look into the memory. */
-export interface Bench {
+/** The kernels of models and their memory, for tests that read and write it. */
+export interface KernelMemory {
   readonly kernels: ModelKernels;
-  /** Puts values in memory and tells where. */
+  /** Copies values into memory. @returns their address */
   put(values: Float32Array | Uint16Array | Uint8Array | Int32Array): number;
-  /** Room of so many bytes. */
-  room(bytes: number): number;
-  /** Writes a matrix down and tells where. */
+  /** Allocates bytes. @returns their address */
+  allocate(bytes: number): number;
+  /** Writes the record of a matrix. @returns its address */
   putMatrix(matrix: MatrixRecord): number;
-  /** Writes the arguments of a kernel down and tells where. */
+  /** Writes the arguments of a kernel. @returns their address */
   putRecord<T extends RecordOf<T>>(layout: RecordLayout<T>, record: T): number;
   floats(start: number, n: number): Float32Array;
   ints(start: number, n: number): Int32Array;
   bytes(start: number, n: number): Uint8Array;
   doubles(start: number, n: number): Float64Array;
-  /** Forgets all that was put. */
+  /** Frees everything that was allocated. */
   clear(): void;
 }
 
 export const MODEL_BUILDS: readonly string[] = ["debug", "baseline", "relaxed"];
 
-export async function benchOf(build: string): Promise<Bench> {
+export async function openKernels(build: string): Promise<KernelMemory> {
   const bytes = await readFile(new URL(`../../build/model-${build}.wasm`, import.meta.url));
   const { kernels, memory } = instantiate(toModule(bytes as Buffer<ArrayBuffer>));
-  return new MemoryBench(kernels as ModelKernels, memory);
+  return new Allocator(kernels as ModelKernels, memory);
 }
 
-class MemoryBench implements Bench {
+class Allocator implements KernelMemory {
   readonly kernels: ModelKernels;
   readonly #memory: LinearMemory;
   #end = 0;
@@ -47,9 +47,9 @@ class MemoryBench implements Bench {
     this.#end = Math.ceil(this.kernels.heapBase() / 64) * 64;
   }
 
-  room(bytes: number): number {
+  allocate(bytes: number): number {
     const start = this.#end;
-    // A gap, so that reading or writing past an end meets no neighbour.
+    // A gap, so that a read or write past the end reaches no other array.
     this.#end = Math.ceil((start + bytes + 64) / 64) * 64;
     const missing = this.#end - this.#memory.buffer.byteLength;
     if (missing > 0) this.#memory.grow(Math.ceil(missing / 65536));
@@ -57,7 +57,7 @@ class MemoryBench implements Bench {
   }
 
   put(values: Float32Array | Uint16Array | Uint8Array | Int32Array): number {
-    const start = this.room(values.byteLength);
+    const start = this.allocate(values.byteLength);
     new Uint8Array(this.#memory.buffer, start, values.byteLength).set(
       new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
     );
@@ -69,7 +69,7 @@ class MemoryBench implements Bench {
   }
 
   putRecord<T extends RecordOf<T>>(layout: RecordLayout<T>, record: T): number {
-    const at = this.room(layout.bytes);
+    const at = this.allocate(layout.bytes);
     layout.write(this.#memory.buffer, at, record);
     return at;
   }

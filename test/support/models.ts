@@ -40,7 +40,7 @@ export async function plainFilesOf(name: string): Promise<Map<string, Blob>> {
   ]);
 }
 
-/** What transformers says of a model. */
+/** The outputs of transformers for a model. */
 export interface Answers {
   floats(name: string): Float32Array;
   ints(name: string): Int32Array;
@@ -60,7 +60,7 @@ export async function answersOf(name: string): Promise<Answers> {
   };
 }
 
-/** How much larger the expected values are than the differences from them, in decibels. */
+/** Signal to noise in decibels: the expected values against the differences from them. */
 export function decibels(expected: Float32Array, found: Float32Array): number {
   if (expected.length !== found.length) return -Infinity;
   let signal = 0;

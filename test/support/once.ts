@@ -1,4 +1,4 @@
-/** Computes on first use and keeps the result: what the definitions say is the same for every engine. */
+/** Computes a value on first use and keeps it, such as an expected result that all engines share. */
 export function once<T>(compute: () => T): () => T {
   let value: { readonly is: T } | undefined;
   return () => {

@@ -4,7 +4,7 @@ import S3rver from "s3rver";
 import { afterAll, beforeAll } from "vitest";
 import { temporaryFolder } from "./cli-runner.ts";
 
-/** What goes wrong with a request, if anything. */
+/** The fault of a request; `null` for none. */
 export type FaultKind = "500" | "503" | "reset" | "reset after" | "short" | "stall" | null;
 
 /** Decides by the method, the path with its query, and how many requests there were before. */

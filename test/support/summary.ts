@@ -12,7 +12,7 @@ export default class Summary implements Reporter {
         else failed++;
       }
     }
-    // After the other reporters have had their say.
+    // After the output of the other reporters.
     process.once("exit", () => process.stdout.write(`\n${passed} passed, ${failed} failed\n`));
   }
 }

@@ -3,7 +3,7 @@ import { FORMAT_ID, ROUNDING_ID, valueOfCode } from "../../src/tensor/formats.ts
 import { ADAMW_CALL, PRODUCT_CALL, ROUNDING_CALL } from "../../src/train/calls.ts";
 import type { TrainKernels } from "../../src/train/kernels.ts";
 import { matrixOf } from "../../src/wasm/matrix.ts";
-import { type Bench, benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
+import { type KernelMemory, MODEL_BUILDS, openKernels } from "../support/model-instances.ts";
 import { randomNormal } from "../support/random.ts";
 
 function worst(found: ArrayLike<number>, expected: ArrayLike<number>): number {
@@ -38,9 +38,9 @@ function slopes(x: ArrayLike<number>, weights: ArrayLike<number>, f: (x: number[
 }
 
 describe.each(MODEL_BUILDS)("%s", (build) => {
-  let bench: Bench | undefined;
-  const fresh = async (): Promise<Bench & { readonly train: TrainKernels }> => {
-    bench ??= await benchOf(build);
+  let bench: KernelMemory | undefined;
+  const fresh = async (): Promise<KernelMemory & { readonly train: TrainKernels }> => {
+    bench ??= await openKernels(build);
     bench.clear();
     return Object.assign(bench, { train: bench.kernels as TrainKernels });
   };
@@ -89,8 +89,8 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
       const [px, xStride] = lay(x, m, k, isXTransposed);
       const [pw, wStride] = lay(w, n, k, isWTransposed);
       const before = randomNormal(3, m * (n + 2));
-      const [dst, plain] = [at.put(before), at.room(4 * (m + 5) * n)];
-      const work = at.room(at.kernels.plainWorkspace(m + 5, k) >>> 0);
+      const [dst, plain] = [at.put(before), at.allocate(4 * (m + 5) * n)];
+      const work = at.allocate(at.kernels.plainWorkspace(m + 5, k) >>> 0);
       const operands = {
         ...{ dst, dstStride: n + 2, x: px, xStride, isXTransposed: Number(isXTransposed) },
         ...{ w: pw, wStride, isWTransposed: Number(isWTransposed) },
@@ -123,7 +123,7 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
 
   /** What quantize and dequantize make of src[rows, cols]: the definition of `round`. */
   const quantised = (
-    at: Bench,
+    at: KernelMemory,
     format: "e4m3" | "e5m2" | "e2m1",
     rounding: "floor" | "rceil",
     src: number,
@@ -133,9 +133,9 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const n = rows * cols;
     const blocks = Math.ceil(cols / width);
     const [codes, scales, dst] = [
-      at.room(n + 16),
-      at.room(Math.ceil(rows / height) * blocks),
-      at.room(4 * n),
+      at.allocate(n + 16),
+      at.allocate(Math.ceil(rows / height) * blocks),
+      at.allocate(4 * n),
     ];
     const [id, mode] = [FORMAT_ID[format], ROUNDING_ID[rounding]];
     const size = { rows, cols, blockRows: height, blockCols: width };
@@ -171,8 +171,8 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const n = rows * cols;
     const [height, width] = block;
     const x = randomNormal(7, n).map((value, i) => (i % 50 === 0 ? 0 : value * 10 ** ((i % 7) - 3)));
-    const work = at.room(at.train.roundWorkspace(cols, height));
-    const [src, dst] = [at.put(x), at.room(4 * n)];
+    const work = at.allocate(at.train.roundWorkspace(cols, height));
+    const [src, dst] = [at.put(x), at.allocate(4 * n)];
     const [sums, expectedSums] = [at.put(new Uint8Array(72)), at.put(new Uint8Array(72))];
     const [id, floor] = [FORMAT_ID[format], ROUNDING_ID.floor];
     const how = { format: id, rows, cols, blockRows: height, blockCols: width, rounding: floor, work };
@@ -229,8 +229,8 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
         }
         const x = new Float32Array(bits.buffer);
         const across = new Float32Array(x.length).map((_, i) => x[(i % 256) * cols + Math.floor(i / 256)]!);
-        const work = at.room(at.train.roundWorkspace(cols, cols));
-        const [src, transposed, dst] = [at.put(x), at.put(across), at.room(4 * x.length)];
+        const work = at.allocate(at.train.roundWorkspace(cols, cols));
+        const [src, transposed, dst] = [at.put(x), at.put(across), at.allocate(4 * x.length)];
         for (const rounding of ["rceil", "floor"] as const) {
           const mode = ROUNDING_ID[rounding];
           const { values } = quantised(at, format, rounding, src, [256, cols], [1, cols]);
@@ -261,7 +261,7 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
       for (const cols of [1, 2, 4, 7, 8, 17]) {
         const at = await fresh();
         const x = randomNormal(rows, rows * cols);
-        const [src, dst] = [at.put(x), at.room(4 * rows * cols)];
+        const [src, dst] = [at.put(x), at.allocate(4 * rows * cols)];
         at.train.transpose(dst, rows, src, cols, rows, cols);
         const expected = Float32Array.from(x, (_, i) => x[(i % rows) * cols + Math.floor(i / rows)]!);
         expect(at.floats(dst, rows * cols)).toEqual(expected);
@@ -294,7 +294,7 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
       Float32Array,
       Float32Array,
     ];
-    const [g, u, d, act] = [at.put(gate), at.put(up), at.put(dact), at.room(4 * n)];
+    const [g, u, d, act] = [at.put(gate), at.put(up), at.put(dact), at.allocate(4 * n)];
     const f = (x: ArrayLike<number>, y: ArrayLike<number>) =>
       Array.from(x, (v, i) => (v / (1 + Math.exp(-v))) * y[i]!);
     at.train.swiglu(act, g, u, n);

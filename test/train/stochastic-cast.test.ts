@@ -5,7 +5,7 @@ import { DRAWS } from "../../src/train/calls.ts";
 import type { TrainKernels } from "../../src/train/kernels.ts";
 import { stochasticCast } from "../../src/train/stochastic-cast.ts";
 import { matrixOf } from "../../src/wasm/matrix.ts";
-import { benchOf, MODEL_BUILDS } from "../support/model-instances.ts";
+import { MODEL_BUILDS, openKernels } from "../support/model-instances.ts";
 import { randomNormal } from "../support/random.ts";
 
 /** Philox 4x32-10, from its paper. */
@@ -119,13 +119,13 @@ test("other seeds, streams and steps round otherwise, the same ones alike", () =
 
 describe.each(MODEL_BUILDS)("%s", (build) => {
   test("blocks are rounded by chance alike from any row on", async () => {
-    const bench = await benchOf(build);
+    const bench = await openKernels(build);
     const kernels = bench.kernels as TrainKernels;
     const [rows, cols] = [6, 70];
     const x = randomNormal(5, rows * cols).map((value) => value * 1e-3);
-    const [src, dst, part] = [bench.put(x), bench.room(4 * rows * cols), bench.room(4 * 2 * cols)];
-    const work = bench.room(kernels.roundWorkspace(cols, 1));
-    const [codes, scales, one] = [bench.room(rows * cols), bench.room(rows * 3), bench.room(4)];
+    const [src, dst, part] = [bench.put(x), bench.allocate(4 * rows * cols), bench.allocate(4 * 2 * cols)];
+    const work = bench.allocate(kernels.roundWorkspace(cols, 1));
+    const [codes, scales, one] = [bench.allocate(rows * cols), bench.allocate(rows * 3), bench.allocate(4)];
     for (const format of [0, 1, 2] as const) {
       const draws = bench.putRecord(DRAWS, { seed: 1, stream: 2, step: 3, part: 4 });
       const fields = { format, scaleType: 0, codes, scales, cols, blockCols: 32 } as const;
@@ -147,15 +147,15 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
 
   test("NVFP4 with a float32 for each row", async () => {
     const fp8 = await load();
-    const bench = await benchOf(build);
+    const bench = await openKernels(build);
     const kernels = bench.kernels as TrainKernels;
     const [rows, cols] = [3, 40];
     const x = randomNormal(6, rows * cols).map((value, i) => value * 10 ** -(i % 5));
     x.fill(0, 2 * cols);
     const [src, dst, work] = [
       bench.put(x),
-      bench.room(4 * rows * cols),
-      bench.room(kernels.roundWorkspace(cols, 1)),
+      bench.allocate(4 * rows * cols),
+      bench.allocate(kernels.roundWorkspace(cols, 1)),
     ];
     kernels.roundNvfp4(dst, src, rows, cols, 0, 0, work);
     const f = Math.fround;
@@ -188,7 +188,7 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
   });
 
   test("a Hadamard matrix leaves products what they are", async () => {
-    const bench = await benchOf(build);
+    const bench = await openKernels(build);
     const kernels = bench.kernels as TrainKernels;
     const [a, b] = [randomNormal(1, 2 * 40), randomNormal(2, 2 * 40)];
     const places = [bench.put(a), bench.put(b)] as const;

@@ -48,7 +48,7 @@ export function parseQueue(
     db: Number(db || 0),
     ...(url.username === "" ? {} : { username: decodeURIComponent(url.username) }),
     ...(secret ? { password: secret } : {}),
-    // An address of numbers is no name to ask for: the certificate must hold it all the same.
+    // TLS takes no IP address as a server name; the certificate must hold the address all the same.
     ...(url.protocol === "rediss:" ? { tls: isIP(host) === 0 ? { servername: host } : {} } : {}),
     maxRetriesPerRequest: null,
     retryStrategy: (times) => Math.min(1000, 100 * times),
@@ -56,8 +56,8 @@ export function parseQueue(
 }
 
 /**
- * The error for a Redis that answers but refuses a command, or holds jobs that cannot be read; any other error
- * as it is.
+ * The error for a Redis that answers but refuses a command, or holds jobs that cannot be read. Any other
+ * error is returned unchanged.
  */
 export function refusalOf(cause: unknown): unknown {
   const isRefusal = cause instanceof Error && (cause.name === "ReplyError" || cause instanceof SyntaxError);
@@ -68,7 +68,7 @@ export function refusalOf(cause: unknown): unknown {
       where: "--queue",
       expected: "a Redis of version 5 or later that takes the commands of BullMQ, and jobs of JSON in it",
       got: cause.message,
-      fix: "Give blockscale a Redis, or a database of one, by itself, and a user with rights to all commands.",
+      fix: "Give blockscale a Redis of its own, or a database of one, and a user who may use all commands.",
     },
     { cause },
   );
@@ -76,7 +76,7 @@ export function refusalOf(cause: unknown): unknown {
 
 type Libraries = typeof import("bullmq");
 
-/** For packages of CommonJS: `import` analyses each of their files first, which takes twice the time. */
+/** Loads CommonJS packages: `import` would analyse each of their files first, and take twice as long. */
 const require = createRequire(import.meta.url);
 
 function loadLibraries(): [bullmq: Libraries, ioredis: typeof import("ioredis")] {
@@ -88,7 +88,7 @@ function loadLibraries(): [bullmq: Libraries, ioredis: typeof import("ioredis")]
       {
         where: "--queue",
         expected: "the packages bullmq and ioredis",
-        got: "none, or others",
+        got: "packages that are missing or do not load",
         fix: "Install them: npm install bullmq ioredis.",
       },
       { cause },
@@ -97,7 +97,7 @@ function loadLibraries(): [bullmq: Libraries, ioredis: typeof import("ioredis")]
 }
 
 /**
- * The library of the queue, once Redis has answered.
+ * The library of the queue, after Redis has answered.
  * @throws BlockscaleError `option`: a library is missing; `io`: no Redis
  */
 export async function openLibrary(connection: Connection): Promise<Libraries> {

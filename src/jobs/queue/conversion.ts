@@ -14,7 +14,7 @@ import {
 } from "../spec.ts";
 import { startWorkers, threadsFor, type Workers } from "../threads.ts";
 import { refusePlaces } from "./places.ts";
-import { type Item, idOf, type Runner, refuseJob, type ServeOptions, type Work } from "./work.ts";
+import { idOf, type Runner, refuseJob, type ServeOptions, type Work, type WorkItem } from "./work.ts";
 
 /** One output file of a run. */
 export interface FileJob {
@@ -24,7 +24,7 @@ export interface FileJob {
   readonly file: string;
 }
 
-/** What a worker says of a file that it has made. */
+/** What a worker reports about a file that it has made. */
 interface FileResult {
   readonly size: number;
   readonly sha256: string;
@@ -42,30 +42,30 @@ function isResult(value: unknown): value is FileResult {
 }
 
 /**
- * A job for every file of a plan. What a worker says it has made is looked at before it counts.
- * @returns with the work, what is known of each file that counts
+ * A job for every file of a plan. What a worker reports is checked before it counts.
+ * @returns the work, and the records of the files that are done
  */
 export function conversionWork(
   to: string,
   { spec, plan }: SharedPlan,
 ): { readonly work: Work; readonly entries: readonly FileRecord[] } {
-  const files = new Map<Item, FilePlan>();
+  const files = new Map<WorkItem, FilePlan>();
   const entries: FileRecord[] = [];
   for (const file of plan.files) {
     const data: FileJob = { spec, to, file: file.name };
     const id = idOf(spec.fingerprint, to, file.name);
     files.set({ id, name: file.name, size: file.size, data }, file);
   }
-  const take = async (item: Item, result: unknown): Promise<boolean> => {
+  const accept = async (item: WorkItem, result: unknown): Promise<boolean> => {
     const file = files.get(item)!;
     const entry = await recordOf(to, spec, file);
-    const isNoted =
+    const isRecorded =
       entry !== undefined && isResult(result) && result.size === file.size && result.sha256 === entry.sha256;
-    if (!isNoted || !(await isMade(entry, file, placeIn(to, file.name)))) return false;
+    if (!isRecorded || !(await isMade(entry, file, placeIn(to, file.name)))) return false;
     entries.push(entry);
     return true;
   };
-  return { entries, work: { kind: spec.direction.kind, unit: "bytes", items: [...files.keys()], take } };
+  return { entries, work: { kind: spec.direction.kind, unit: "bytes", items: [...files.keys()], accept } };
 }
 
 /** A run that has been opened: kept from one job to the next. */
@@ -76,7 +76,7 @@ interface OpenedRun {
   close(): Promise<void>;
 }
 
-/** Makes files. */
+/** Runs the jobs of a conversion: each makes one output file. */
 export class ConversionRunner implements Runner<FileJob> {
   readonly #options: ServeOptions;
   #opened: OpenedRun | null = null;
@@ -108,7 +108,7 @@ export class ConversionRunner implements Runner<FileJob> {
   }
 
   /**
-   * The output must be that of this very run, begun by who asks for it: no other folder is ever written to.
+   * Refuses an output folder that the coordinator of this run has not made: a worker writes to no other one.
    */
   async #refuseOther({ spec, to }: FileJob): Promise<void> {
     const { version } = this.#options;
@@ -118,8 +118,8 @@ export class ConversionRunner implements Runner<FileJob> {
     throw new BlockscaleError("option", {
       where: to,
       expected: "the output folder of this run, as its coordinator made it",
-      got: found === null ? "no such folder, or one of something else" : "that of another run",
-      fix: "See that all machines share the folder under one path.",
+      got: found === null ? "no such folder, or one without a run" : "that of another run",
+      fix: "Make sure that all machines see the folder under the same path.",
     });
   }
 
@@ -132,7 +132,7 @@ export class ConversionRunner implements Runner<FileJob> {
       const shared = await planShared(spec, input.files);
       if (shared.spec.fingerprint !== spec.fingerprint) throw otherRun(spec.from, spec, shared.spec);
       const threads = Math.max(1, threadsFor(shared.plan, this.#options.jobs));
-      // Never in this thread: it has to tell Redis that it is alive.
+      // No work in this thread, even with one worker: it has to tell Redis that it is alive.
       const workers = await startWorkers(shared.opened.sources, threads, 1);
       const close = async (): Promise<void> => {
         await workers.stop();

@@ -3,7 +3,7 @@ import type { Job, Queue, QueueEvents } from "bullmq";
 import { forEachOf } from "../../io/concurrency.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { type Connection, openLibrary, QUEUE, refusalOf } from "./connection.ts";
-import type { Item, JobProgress, Work } from "./work.ts";
+import type { JobProgress, Work, WorkItem } from "./work.ts";
 
 /** How far a run is, over all workers: amounts in the unit of the work. */
 export interface QueueStatus {
@@ -12,7 +12,7 @@ export interface QueueStatus {
   readonly jobsDone: number;
   readonly done: number;
   readonly size: number;
-  /** Tries after the first ones. */
+  /** Tries beyond the first one of each job. */
   readonly retries: number;
   readonly active: readonly {
     readonly job: string;
@@ -24,22 +24,22 @@ export interface QueueStatus {
 
 /** Tries of one job before the run ends with its error. */
 const ATTEMPTS = 5;
-/** Jobs that are looked at at once: each may be an output of which some places are read. */
+/** Jobs that are checked at a time: a check may read parts of an output file. */
 const AT_ONCE = 16;
 
-/** How often a coordinator tells and looks, in milliseconds. */
+/** How often a coordinator reports progress and checks jobs, in milliseconds. */
 export interface Pace {
-  /** Pause between two reports of progress, which ask Redis for nothing. */
-  readonly tick: number;
-  /** Time after which every job is looked at: one that got lost with its Redis tells nothing. */
-  readonly look: number;
+  /** Pause between two reports of progress, which need no request to Redis. */
+  readonly report: number;
+  /** Time after which every job is checked: a job that Redis has lost sends no event. */
+  readonly check: number;
 }
-const PACE: Pace = { tick: 250, look: 10_000 };
+const PACE: Pace = { report: 250, check: 10_000 };
 
 /**
  * Puts all jobs of some work into a queue, and waits until they are done. Jobs that are there
- * already stay as they are; jobs that got lost with their Redis are put there again. What a worker
- * says it has made is looked at before it counts.
+ * already stay as they are; jobs that Redis has lost are put there again. What a worker
+ * reports is checked before it counts.
  * @throws BlockscaleError `io`: a job failed in every try; what the signal was aborted with
  */
 export async function coordinate(
@@ -64,20 +64,20 @@ export async function coordinate(
     throw refusalOf(error);
   } finally {
     for (const one of [queue, events]) {
-      // Nobody waits for the rest of that second: it would keep the process from ending.
+      // `ref: false`: the timer does not keep the process running.
       await Promise.race([one.close().catch(() => {}), setTimeout(1000, null, { ref: false })]);
       await one.disconnect().catch(() => {});
     }
   }
 }
 
-/** What is asked of a queue, and of its events. */
+/** The methods of a queue and of its events that a coordinator uses. */
 export type Jobs = Pick<Queue, "getJob" | "addBulk" | "remove">;
 export type Events = Pick<QueueEvents, "on">;
 
 /**
- * Events may be repeated, come late or get lost: they only say where to look, and
- * every job is looked at now and then anyway.
+ * Waits for the jobs of some work. Events may be repeated, come late or get lost: they only say which job
+ * to check, and every job is checked from time to time as well.
  */
 export class Coordinator {
   readonly #queue: Jobs;
@@ -88,16 +88,16 @@ export class Coordinator {
    * Items that are not done, by their ids: the largest first, so that no
    * worker begins one when the others are done.
    */
-  readonly #pending: Map<string, Item>;
+  readonly #pending: Map<string, WorkItem>;
   /** Pending jobs to which something has happened. */
   readonly #changed = new Set<string>();
   readonly #active = new Map<string, JobProgress>();
   /** Tries of each job so far. */
   readonly #tries = new Map<string, number>();
-  /** Jobs that said that they were done when they were not. */
-  readonly #doubted = new Map<string, number>();
-  /** Aborted to end the rest between two looks. */
-  #rest = new AbortController();
+  /** How often the result of a job did not hold, by its id. */
+  readonly #refused = new Map<string, number>();
+  /** Aborted to end the pause between two checks. */
+  #pause = new AbortController();
 
   constructor(
     queue: Jobs,
@@ -117,7 +117,7 @@ export class Coordinator {
         this.#active.delete(jobId);
         if (!this.#pending.has(jobId)) return;
         this.#changed.add(jobId);
-        this.#rest.abort();
+        this.#pause.abort();
       });
     events.on("progress", ({ jobId, data }) => {
       if (this.#pending.has(jobId) && isProgress(data)) this.#active.set(jobId, data);
@@ -128,33 +128,33 @@ export class Coordinator {
     const { items } = this.#work;
     await this.#renewFailed();
     await this.#add([...this.#pending.values()]);
-    let looked = Number.NEGATIVE_INFINITY;
+    let checked = Number.NEGATIVE_INFINITY;
     while (this.#pending.size > 0) {
       signal.throwIfAborted();
-      const isTime = performance.now() - looked >= this.#pace.look;
-      if (isTime) looked = performance.now();
-      // What is done by now may have told so again meanwhile.
+      const isTime = performance.now() - checked >= this.#pace.check;
+      if (isTime) checked = performance.now();
+      // Events may be repeated: jobs that are done by now are left out.
       const ids = [...(isTime ? this.#pending.keys() : this.#changed)].filter((id) => this.#pending.has(id));
       this.#changed.clear();
-      await this.#look(ids);
-      this.#tell();
+      await this.#check(ids);
+      this.#report();
       if (this.#pending.size > 0 && this.#changed.size === 0) {
-        this.#rest = new AbortController();
-        await setTimeout(this.#pace.tick, null, { signal: this.#rest.signal }).catch(() => {});
+        this.#pause = new AbortController();
+        await setTimeout(this.#pace.report, null, { signal: this.#pause.signal }).catch(() => {});
       }
     }
     for (const { id } of items) await this.#queue.remove(id).catch(() => {});
   }
 
-  async #look(ids: readonly string[]): Promise<void> {
+  async #check(ids: readonly string[]): Promise<void> {
     const found = await Promise.all(ids.map(async (id) => [id, await this.#queue.getJob(id)] as const));
     await this.#add(found.flatMap(([id, job]) => (job === undefined ? [this.#pending.get(id)!] : [])));
     await forEachOf(found, AT_ONCE, async ([id, job]) => {
-      if (job !== undefined) await this.#lookAt(id, job);
+      if (job !== undefined) await this.#checkJob(id, job);
     });
   }
 
-  async #lookAt(id: string, job: Job): Promise<void> {
+  async #checkJob(id: string, job: Job): Promise<void> {
     this.#tries.set(id, job.attemptsStarted);
     if (await this.#isDone(this.#pending.get(id)!, job)) {
       this.#pending.delete(id);
@@ -162,9 +162,9 @@ export class Coordinator {
     } else if (isProgress(job.progress) && job.processedOn !== undefined) this.#active.set(id, job.progress);
   }
 
-  #tell(): void {
+  #report(): void {
     const { items, unit } = this.#work;
-    const sizeOf = (some: Iterable<Item>): number => [...some].reduce((sum, item) => sum + item.size, 0);
+    const sizeOf = (some: Iterable<WorkItem>): number => [...some].reduce((sum, item) => sum + item.size, 0);
     const active = [...this.#active].map(([id, { worker, done }]) => {
       const { name, size } = this.#pending.get(id)!;
       return { job: name, worker, done: Math.min(done, size), size };
@@ -181,7 +181,7 @@ export class Coordinator {
     });
   }
 
-  async #add(items: readonly Item[]): Promise<void> {
+  async #add(items: readonly WorkItem[]): Promise<void> {
     if (items.length === 0) return;
     await this.#queue.addBulk(
       items.map(({ id, data }) => ({
@@ -192,7 +192,7 @@ export class Coordinator {
     );
   }
 
-  /** What failed when the command was given before is tried again: that is why it is given. */
+  /** Removes jobs that failed in an earlier run of the command, so that they are tried again. */
   async #renewFailed(): Promise<void> {
     for (const id of this.#pending.keys()) {
       const job = await this.#queue.getJob(id);
@@ -200,16 +200,16 @@ export class Coordinator {
     }
   }
 
-  async #isDone(item: Item, job: Job): Promise<boolean> {
+  async #isDone(item: WorkItem, job: Job): Promise<boolean> {
     if (job.finishedOn === undefined) return false;
     const state = await job.getState();
     if (state === "failed") throw failed(item.name, job.attemptsMade, job.failedReason);
     if (state !== "completed") return false;
-    if (await this.#work.take(item, job.returnvalue)) return true;
-    const doubts = (this.#doubted.get(item.id) ?? 0) + 1;
-    this.#doubted.set(item.id, doubts);
-    if (doubts >= ATTEMPTS)
-      throw failed(item.name, doubts, "its job is done, but what it says it has made is not there");
+    if (await this.#work.accept(item, job.returnvalue)) return true;
+    const refusals = (this.#refused.get(item.id) ?? 0) + 1;
+    this.#refused.set(item.id, refusals);
+    if (refusals >= ATTEMPTS)
+      throw failed(item.name, refusals, "its job is done, but its result is not there");
     await job.remove();
     await this.#add([item]);
     return false;
@@ -226,6 +226,6 @@ function failed(name: string, tries: number, reason: string): BlockscaleError {
     where: name,
     expected: `a worker to do it within ${tries} tries`,
     got: reason.replace(/\.$/, ""),
-    fix: "Cure that, then run the same command again: it goes on where it stopped.",
+    fix: "Fix the cause, then run the same command again: it goes on where it stopped.",
   });
 }

@@ -13,22 +13,23 @@ import {
 import { hasKeys } from "../spec.ts";
 import { refusePlaces } from "./places.ts";
 import {
-  type Item,
   idOf,
   type OpenedFiles,
   type Runner,
   refuseJob,
   type ServeOptions,
   type Work,
+  type WorkItem,
 } from "./work.ts";
 
-/** Some chunks of a text. */
+/** A job that scores some chunks of a text. */
 export interface ScoreJob {
   readonly spec: EvaluationSpec;
   /** Tokens of whole chunks. */
   readonly ids: readonly number[];
 }
 
+/** Most tokens of a job. */
 const MOST_TOKENS = 1 << 24;
 
 /** @throws BlockscaleError `format`: no job of ours */
@@ -46,8 +47,8 @@ export function checkScoreJob(value: unknown): ScoreJob {
 }
 
 /**
- * Jobs of some chunks each. Their scores are taken in the order of the text, so that the
- * sums are the same whoever computed what.
+ * Jobs of some chunks each. Their scores are summed in the order of the text, so that the
+ * digits do not depend on which worker computed what.
  * @param most chunks of a job: for each job the model is read once
  */
 export function evaluationWork(
@@ -57,7 +58,7 @@ export function evaluationWork(
 ): { readonly work: Work; scores(): ScoredToken[] } {
   const { context, fingerprint } = spec;
   const chunks = Math.floor(ids.length / context);
-  const ranges = new Map<Item, readonly [first: number, last: number]>();
+  const ranges = new Map<WorkItem, readonly [first: number, last: number]>();
   for (let first = 0; first < chunks; first += most) {
     const last = Math.min(chunks, first + most);
     const data: ScoreJob = { spec, ids: [...ids.subarray(first * context, last * context)] };
@@ -65,14 +66,14 @@ export function evaluationWork(
     const id = idOf(fingerprint, first, data.ids);
     ranges.set({ id, name, size: data.ids.length, data }, [first, last]);
   }
-  const scores = new Map<Item, readonly ScoredToken[]>();
+  const scores = new Map<WorkItem, readonly ScoredToken[]>();
   return {
     scores: () => [...ranges.keys()].flatMap((item) => scores.get(item)!),
     work: {
       kind: "evaluate",
       unit: "tokens",
       items: [...ranges.keys()],
-      take: async (item, result) => {
+      accept: async (item, result) => {
         const found = hasKeys(result, ["scores"])
           ? unpackScores(result.scores, context, ranges.get(item)!)
           : null;
@@ -83,7 +84,7 @@ export function evaluationWork(
   };
 }
 
-/** Scores chunks. */
+/** Runs the jobs of an evaluation: each scores some chunks. */
 export class EvaluationRunner implements Runner<ScoreJob> {
   readonly #options: ServeOptions;
   #opened: { readonly key: string; readonly inputs: Inputs; readonly all: readonly OpenedFiles[] } | null =

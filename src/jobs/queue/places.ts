@@ -28,7 +28,7 @@ export async function refusePlaces({ reads, writes }: Places, allowed: readonly 
       where: "a job of the queue",
       expected: `places that this worker may use: ${allowed.join(", ")}`,
       got: place.slice(0, 300),
-      fix: "If it is right, start the worker with --allow and the folder or the beginning of the address.",
+      fix: "If the job is right, start the worker with --allow and the folder or the beginning of the address.",
     });
   };
   for (const place of reads) if (!(await isAllowed(place))) refuse(`IN ${place}`);

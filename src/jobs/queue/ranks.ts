@@ -7,15 +7,15 @@ import type { Transport } from "../gradients.ts";
 import { hasKeys, parsed } from "../spec.ts";
 import { type Connection, openRedis, refusalOf } from "./connection.ts";
 
-/** What the names of all keys in Redis begin with, and the key that names the session under way. */
+/** Prefix of all keys in Redis, and the key of the current session's id. */
 const PREFIX = "blockscale:train";
 const SESSION = `${PREFIX}:session`;
-/** Bytes of one value in Redis, which takes at most 512 MiB. */
+/** Most bytes of one value in Redis, whose own limit is 512 MiB. */
 const PIECE = 1 << 26;
-/** Pauses between two looks, in milliseconds. */
-const [SHORTEST, LONGEST] = [1, 50];
-/** Most characters of what a rank says of itself. */
-const MOST = 2000;
+/** Shortest and longest pause between two requests while waiting, in milliseconds. */
+const [SHORTEST_PAUSE, LONGEST_PAUSE] = [1, 50];
+/** Most characters of a message of a rank. */
+const LONGEST_MESSAGE = 2000;
 
 export interface RankOptions {
   readonly rank: number;
@@ -25,12 +25,12 @@ export interface RankOptions {
   readonly signal: AbortSignal;
 }
 
-/** What must be the same on all ranks, by what it is: "text", "options". */
+/** What must be the same on all ranks, such as a digest of the "text", by name. */
 export type Agreed = Readonly<Record<string, string | number>>;
 
 /**
- * The ranks of one training run, which meet on a Redis. Rank 0 begins a session; the others say in it what
- * they are about to train; when all are there and agree, rank 0 lets them go. Values pass through keys that are
+ * The ranks of one training run, which meet on a Redis. Rank 0 begins a session; the others send what they
+ * are about to train; when all are there and agree, rank 0 lets them start. Values pass through keys that are
  * removed when all have read them, and expire if nobody does.
  */
 export class RedisRanks implements Transport {
@@ -78,7 +78,8 @@ export class RedisRanks implements Transport {
       const session = (await this.#ask((redis) => redis.get(SESSION))) ?? "";
       if (!/^[0-9a-f-]{36}$/.test(session)) return null;
       const go = await this.#ask((redis) => redis.get(keyOf(session, "go")));
-      // A rank 0 that died leaves a session that has begun without this rank: another one will take its place.
+      // A rank 0 that died leaves a session that has begun without this rank: another one will take its
+      // place.
       if (go !== null) return isListed(go, rank, processId) ? true : null;
       this.#session = session;
       await this.#set(this.#key(`hello:${rank}`), JSON.stringify({ processId, own }));
@@ -115,7 +116,7 @@ export class RedisRanks implements Transport {
   async stop(error: unknown): Promise<void> {
     if (this.#session === "" || this.#redis.status !== "ready") return;
     const { rank } = this.#options;
-    const reason = (error instanceof Error ? error.message : String(error)).slice(0, MOST);
+    const reason = (error instanceof Error ? error.message : String(error)).slice(0, LONGEST_MESSAGE);
     await this.#set(this.#key("stop"), JSON.stringify({ rank, reason }), true).catch(() => {});
   }
 
@@ -154,16 +155,16 @@ export class RedisRanks implements Transport {
 
   async #refuseStopped(): Promise<void> {
     const stop = await this.#ask((redis) => redis.get(this.#key("stop")));
-    if (stop !== null) throw stopped(stop.slice(0, 2 * MOST));
+    if (stop !== null) throw stopped(stop.slice(0, 2 * LONGEST_MESSAGE));
   }
 
-  /** @param rank that is waited for */
-  async #until<T>(rank: number, look: () => Promise<T | null>): Promise<T> {
+  /** Calls `read` until it gives a value. @param rank the rank to wait for */
+  async #until<T>(rank: number, read: () => Promise<T | null>): Promise<T> {
     const { timeout, signal } = this.#options;
     const end = performance.now() + 1000 * timeout;
-    for (let pause = SHORTEST; ; pause = Math.min(LONGEST, 2 * pause)) {
+    for (let pause = SHORTEST_PAUSE; ; pause = Math.min(LONGEST_PAUSE, 2 * pause)) {
       signal.throwIfAborted();
-      const found = await look();
+      const found = await read();
       if (found !== null) return found;
       if (performance.now() > end) throw late(rank, timeout);
       await setTimeout(pause);
@@ -194,15 +195,15 @@ function keyOf(session: string, name: string): string {
   return `${PREFIX}:${session}:${name}`;
 }
 
-/** @returns which process has said so */
+/** @returns the id of the process that sent it */
 function checkHello(bytes: Buffer, rank: number, own: Agreed): string {
-  const hello = bytes.length > MOST ? undefined : parsed(bytes.toString());
+  const hello = bytes.length > LONGEST_MESSAGE ? undefined : parsed(bytes.toString());
   if (!hasKeys(hello, ["processId", "own"]) || typeof hello.processId !== "string" || !isRecord(hello.own))
     throw new BlockscaleError("format", {
       where: `train: rank ${rank}`,
       expected: "what it is about to train",
       got: "something else",
-      fix: "Give this run a Redis, or a database of one, by itself.",
+      fix: "Give this run a Redis of its own, or a database of one.",
     });
   const theirs = hello.own as Agreed;
   const other = Object.keys(own).find((name) => own[name] !== theirs[name]);
@@ -211,11 +212,11 @@ function checkHello(bytes: Buffer, rank: number, own: Agreed): string {
     where: `train: rank ${rank}`,
     expected: `the ${other} of rank 0, ${own[other]}`,
     got: String(JSON.stringify(theirs[other] ?? "none")).slice(0, 100),
-    fix: "Give all ranks the same command but for --rank, the same files, and an OUT that they share.",
+    fix: "Give all ranks the same command apart from --rank, the same files, and an OUT that they share.",
   });
 }
 
-/** Whether rank 0 has counted this very process in. */
+/** Whether rank 0 has this process, and no earlier one of the same rank, in its list. */
 function isListed(go: string, rank: number, processId: string): boolean {
   const processIds = parsed(go);
   return Array.isArray(processIds) && processIds[rank] === processId;
@@ -235,8 +236,8 @@ function stopped(stop: string): BlockscaleError {
   return new BlockscaleError("io", {
     where: `train: rank ${Number(rank)}`,
     expected: "it to go on",
-    got: `it stopped: ${String(reason).slice(0, MOST).replace(/\.$/, "")}`,
-    fix: "Cure that, then start all ranks again: they go on from the last checkpoint.",
+    got: `it stopped: ${String(reason).slice(0, LONGEST_MESSAGE).replace(/\.$/, "")}`,
+    fix: "Fix the cause, then start all ranks again: they go on from the last checkpoint.",
   });
 }
 
@@ -254,6 +255,6 @@ function otherLength(rank: number, expected: number, got: number): BlockscaleErr
     where: `train: rank ${rank}`,
     expected: `${expected} bytes`,
     got: `${got} bytes`,
-    fix: "Give this run a Redis, or a database of one, by itself.",
+    fix: "Give this run a Redis of its own, or a database of one.",
   });
 }

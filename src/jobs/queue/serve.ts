@@ -30,7 +30,7 @@ export async function serveQueue(connection: Connection, options: ServeOptions):
     maxStalledCount: MOST_STALLS,
     name,
   });
-  // A job may be anybody's.
+  // Other programs may put jobs into the queue: `data` can be anything.
   const nameOf = (job: Job | undefined): string => {
     const { file } = (job?.data ?? {}) as { file?: unknown };
     return typeof file === "string" ? file : `${job?.name} ${job?.id}`;
@@ -61,16 +61,16 @@ class JobRunner {
   }
 
   async work(job: Job, worker: string): Promise<object> {
-    let told = Number.NEGATIVE_INFINITY;
+    let reported = Number.NEGATIVE_INFINITY;
     const tell = (done: number, size: number): void => {
-      if (performance.now() - told < PROGRESS_MILLISECONDS) return;
-      told = performance.now();
-      // Nothing depends on it: where Redis is away just now, the next one will do.
+      if (performance.now() - reported < PROGRESS_MILLISECONDS) return;
+      reported = performance.now();
+      // For display only: if Redis cannot be reached now, the next report replaces this one.
       const progress = { done: Math.floor(done), progress: Math.floor((100 * done) / size), worker };
       job.updateProgress(progress satisfies JobProgress).catch(() => {});
     };
     tell(0, 1);
-    // Only a job of ours is ever taken further; what one kind has open is closed before the other begins.
+    // Both checks refuse jobs of other programs. One kind's files are closed before the other kind begins.
     if (hasKeys(job.data, ["spec", "ids"])) {
       await this.#conversions.close();
       return this.#evaluations.work(checkScoreJob(job.data), tell);

@@ -2,7 +2,7 @@ import type { Queue } from "bullmq";
 import { isText, LONGEST_PATH } from "../spec.ts";
 import { type Connection, openLibrary, QUEUE, refusalOf } from "./connection.ts";
 
-/** What a queue holds of one run. */
+/** The jobs of one run in a queue. */
 export interface RunStatus {
   readonly from: string;
   /** The output folder; `scores` of an evaluation. */
@@ -47,7 +47,7 @@ async function count(queue: Queue): Promise<RunStatus[]> {
   return [...runs.values()];
 }
 
-/** Input and output of a job, as far as it tells them: it may be anybody's. */
+/** Input and output of a job; "unknown" where it has none, since it may be of another program. */
 function placesOf(data: unknown): [from: string, to: string] {
   const { spec, to } = (data ?? {}) as { spec?: unknown; to?: unknown };
   const { from, model } = (spec ?? {}) as { from?: unknown; model?: unknown };

@@ -2,15 +2,15 @@ import { createHash } from "node:crypto";
 import type { Source } from "../../io/source.ts";
 import { refuseRecord } from "../spec.ts";
 
-/** One job of some work, for whoever waits for it. */
-export interface Item {
+/** One job of some work, as its coordinator sees it. */
+export interface WorkItem {
   /** Id of the job: the same job has the same id, whoever asks for it and however often. */
   readonly id: string;
   /** Name of the job, for people. */
   readonly name: string;
   /** Size of the job, in the unit of its work. */
   readonly size: number;
-  /** What a worker is told. */
+  /** What the worker gets. */
   readonly data: object;
 }
 
@@ -18,9 +18,9 @@ export interface Item {
 export interface Work {
   readonly kind: "quantize" | "dequantize" | "evaluate";
   readonly unit: "bytes" | "tokens";
-  readonly items: readonly Item[];
-  /** Looks at what a worker says it has made, and takes it in; whether it is true. */
-  take(item: Item, result: unknown): Promise<boolean>;
+  readonly items: readonly WorkItem[];
+  /** Checks the result that a worker reports, and records it if it holds. @returns whether it holds */
+  accept(item: WorkItem, result: unknown): Promise<boolean>;
 }
 
 /** How far a job is. */
@@ -32,16 +32,16 @@ export interface JobProgress {
   readonly worker: string;
 }
 
-/** What a worker does its jobs with. */
+/** Settings of a worker. */
 export interface ServeOptions {
   readonly version: string;
   /** Folders, and beginnings of addresses, that jobs may read and write. */
   readonly allowed: readonly string[];
   /** Threads of one job; one for each core, as far as they pay, if left out. */
   readonly jobs?: number | undefined;
-  /** Seconds without a sign of life after which a job counts as nobody's. */
+  /** Seconds without a message from its worker after which a job goes to another one. */
   readonly stalledAfter: number;
-  /** Aborted when the worker shall end: the job under way is still finished. */
+  /** Ends the worker when it is aborted; the job under way is still finished. */
   readonly signal: AbortSignal;
   open(place: string): Promise<OpenedFiles>;
   onEvent(event: { readonly kind: "done" | "failed" | "trouble"; readonly text: string }): void;
@@ -66,6 +66,6 @@ export function idOf(...parts: readonly unknown[]): string {
 /** @throws BlockscaleError `format` */
 export function refuseJob(expected: string, value: unknown): never {
   const fix =
-    "Something else writes into this queue: give blockscale a Redis, or a database of one, by itself.";
+    "Another program writes into this queue: give blockscale a Redis of its own, or a database of one.";
   return refuseRecord("a job of the queue", expected, value, fix);
 }

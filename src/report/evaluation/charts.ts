@@ -6,7 +6,7 @@ import { plain } from "../text.ts";
 import type { EvaluationReport, MeasuredMix } from "./report.ts";
 import type { EvaluationWords } from "./words.ts";
 
-/** What the charts show: goes into the page as JSON. */
+/** Data of all charts of a report, which the page holds as JSON. */
 export interface EvaluationCharts {
   readonly locale: string;
   readonly positions: Positions | null;
@@ -14,9 +14,9 @@ export interface EvaluationCharts {
   readonly curve: Curve | null;
 }
 
-/** Means over tokens by their place in the chunk, some neighbouring places together. */
+/** Means over tokens by their position in the chunk. Neighbouring positions share a bin. */
 export interface Positions {
-  /** The first place of each bin. */
+  /** The first position of each bin. */
   readonly first: readonly number[];
   readonly mean: readonly number[];
   readonly median: readonly number[];
@@ -30,7 +30,7 @@ export interface Heat {
   readonly rows: readonly { readonly format: string; readonly part: string }[];
   /** Decibels by row and layer; `null` where a layer has no such part. */
   readonly decibels: readonly (readonly (number | null)[])[];
-  /** Row and layer of what was chosen. */
+  /** Row and layer of each chosen format. */
   readonly chosen: readonly (readonly [row: number, layer: number])[];
 }
 
@@ -38,7 +38,7 @@ export interface Curve {
   readonly uniform: readonly Point[];
   /** Mixes of formats, in the order of their bits. */
   readonly mixes: readonly Point[];
-  /** Points that lost nothing, which a logarithm cannot show. */
+  /** How many mixes lost nothing: a logarithmic axis cannot show them. */
   readonly exact: number;
 }
 
@@ -49,7 +49,7 @@ interface Point {
   readonly error: number;
 }
 
-/** Bins that a chart of positions has at most. */
+/** Most bins of a chart of positions. */
 const MOST_BINS = 64;
 
 /** Gathers what the charts show. */
@@ -85,7 +85,7 @@ function medianOf(values: number[]): number {
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
-/** A number with five digits, which is more than a chart shows. */
+/** A number rounded to five digits: a chart shows fewer. */
 function rounded(value: number): number {
   return Number(value.toPrecision(5));
 }
@@ -125,7 +125,7 @@ export function formatsIn(groups: readonly SensitiveGroup[]): WeightFormat[] {
   return [...new Set(all)].filter((format) => format !== "bf16");
 }
 
-/** "gate, up" of "model.layers.3.mlp.gate, up": what all layers have. */
+/** The part of a name that is the same in all layers: "gate, up" of "model.layers.3.mlp.gate, up". */
 export function partOf(name: string): string {
   return name.replace(/^.*?\.\d+\./, "").replace(/^(self_attn|attention|mlp)\./, "");
 }

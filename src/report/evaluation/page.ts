@@ -1,7 +1,7 @@
 import { type FigureRow, figureRows } from "../../evaluate/rows.ts";
 import type { FormatEffect } from "../../evaluate/sensitivity.ts";
-import { type Figures, figuresOf } from "../figures.ts";
-import { type Entry, type Figure, figure, frame, section } from "../frame.ts";
+import { type Entry, type Figure, figure, htmlPage, section } from "../html-page.ts";
+import { type NumberFormats, numberFormats } from "../numbers.ts";
 import { html } from "../text.ts";
 import { type EvaluationCharts, evaluationCharts, formatsIn } from "./charts.ts";
 import { type EvaluationReport, mixCells } from "./report.ts";
@@ -16,10 +16,10 @@ export function evaluationPage(
   report: EvaluationReport,
   words: EvaluationWords = evaluationLanguages.en,
 ): string {
-  const figures = figuresOf(words.locale);
+  const numbers = numberFormats(words.locale);
   const charts = evaluationCharts(report, words);
-  const drawn = figuresIn(report, charts, words, figures).map((one) => figure(one, words));
-  return frame({
+  const drawn = figuresIn(report, charts, words, numbers).map((one) => figure(one, words));
+  return htmlPage({
     kind: report.sensitivity === null ? words.evaluation : words.sensitivity,
     names: [...(report.reference === null ? [] : [report.reference]), report.model],
     words,
@@ -27,7 +27,7 @@ export function evaluationPage(
     summary: summaryOf(report, words),
     body: [
       ...drawn,
-      groupTable(report, words, figures),
+      groupTable(report, words, numbers),
       worstTable(report, words),
       figureTable(report, words),
     ],
@@ -66,16 +66,16 @@ function summaryOf(report: EvaluationReport, words: EvaluationWords): Entry[] {
   return entries;
 }
 
-/** The charts there are data for. */
+/** The charts that the report has data for. */
 function figuresIn(
   report: EvaluationReport,
   charts: EvaluationCharts,
   words: EvaluationWords,
-  figures: Figures,
+  numbers: NumberFormats,
 ): Figure[] {
   return [
     ...curveFigure(report, charts, words),
-    ...heatFigure(charts, words, figures),
+    ...heatFigure(charts, words, numbers),
     ...positionFigures(charts, words, isCompared(report)),
   ];
 }
@@ -93,7 +93,11 @@ function curveFigure(
   return [{ id: "curve", title: words.curve, notes, table: { heads, rows } }];
 }
 
-function heatFigure({ heat }: EvaluationCharts, words: EvaluationWords, { decibels }: Figures): Figure[] {
+function heatFigure(
+  { heat }: EvaluationCharts,
+  words: EvaluationWords,
+  { decibels }: NumberFormats,
+): Figure[] {
   if (heat === null) return [];
   const rows = heat.rows.map(({ format, part }, i) => [
     `${format} ${part}`,
@@ -134,14 +138,18 @@ function positionFigures(
 }
 
 /** What each format does to each group, as numbers. */
-function groupTable({ sensitivity }: EvaluationReport, words: EvaluationWords, figures: Figures): string {
+function groupTable(
+  { sensitivity }: EvaluationReport,
+  words: EvaluationWords,
+  numbers: NumberFormats,
+): string {
   if (sensitivity === null) return "";
   const { groups, chosen } = sensitivity;
   const formats = formatsIn(groups);
   const cells = (effect: FormatEffect | undefined) =>
     effect === undefined
       ? "<td>–</td><td>–</td>"
-      : `<td data-value="${effect.sqnr}">${figures.decibels(effect.sqnr)} dB</td><td data-value="${effect.score}">${effect.score.toExponential(2)}</td>`;
+      : `<td data-value="${effect.sqnr}">${numbers.decibels(effect.sqnr)} dB</td><td data-value="${effect.score}">${effect.score.toExponential(2)}</td>`;
   const rows = groups.map(({ name, weights, effects }) => {
     const found = formats.map((format) => cells(effects.find((effect) => effect.format === format)));
     return `<tr><th scope="row">${html(name)}</th>${found.join("")}<td>${chosen.get(weights[0]!)}</td></tr>`;
@@ -159,13 +167,13 @@ function worstTable({ worst }: EvaluationReport, words: EvaluationWords): string
   if (worst.length === 0) return "";
   const rows = worst.map(
     ({ divergence, p, q, before, token, after }) =>
-      `<tr><td>${divergence.toFixed(4)}</td><td>${p.toFixed(4)}</td><td>${q.toFixed(4)}</td><td class="said">${said(before)}<mark>${said(token)}</mark>${said(after)}</td></tr>`,
+      `<tr><td>${divergence.toFixed(4)}</td><td>${p.toFixed(4)}</td><td>${q.toFixed(4)}</td><td class="said">${visibleText(before)}<mark>${visibleText(token)}</mark>${visibleText(after)}</td></tr>`,
   );
   return section("worst", words.worst, words.worstNote, "", [words.divergence, "p", "q", words.text], rows);
 }
 
-/** A text of strangers, in which the ends of lines can be seen. */
-function said(text: string): string {
+/** Untrusted text as HTML, with line ends made visible. */
+function visibleText(text: string): string {
   return html(text.replaceAll("\n", "⏎"));
 }
 

@@ -8,10 +8,10 @@ export interface EvaluationReport {
   readonly model: string;
   /** The original; `null` where the model was evaluated alone. */
   readonly reference: string | null;
-  /** How activations and weights were rounded, where that is not told by a mix. */
+  /** How activations and weights were rounded; `null` where a mix says it. */
   readonly activations: string | null;
   readonly weights: string | null;
-  /** Figures of the model, or of the chosen mix. */
+  /** NumberFormats of the model, or of the chosen mix. */
   readonly evaluation: Evaluation | null;
   readonly worst: readonly WorstToken[];
   readonly sensitivity: ReportedSensitivity | null;
@@ -29,9 +29,9 @@ interface ReportedSensitivity {
   readonly points: readonly MeasuredMix[];
 }
 
-/** A mix with what it was measured to do. */
+/** A mix and what was measured with it. */
 export interface MeasuredMix {
-  /** A format that all weights have; "mixed", or "chosen" for the mix within the budget. */
+  /** Name: the format that all weights have; "chosen" for the best mix within the budget; or "mixed". */
   readonly mix: string;
   readonly bitsPerWeight: number;
   readonly score: number;
@@ -40,8 +40,9 @@ export interface MeasuredMix {
   /** Standard error of `kldMean`. */
   readonly kldError: number;
   /**
-   * How far its mean KL divergence is above that of the chosen mix, and the standard error of that: taken token by
-   * token, since both were run on the same text. What is within two errors of 0 may be chance.
+   * Its mean KL divergence minus that of the chosen mix, and the standard error of this difference. Both are
+   * taken token by token, since all mixes see the same text. A difference within two errors of 0 may be
+   * chance.
    */
   readonly kldOverChosen: number;
   readonly kldOverChosenError: number;

@@ -1,32 +1,32 @@
 import uPlot from "uplot";
 import type { EvaluationCharts } from "../evaluation/charts.ts";
-import { figuresOf } from "../figures.ts";
+import { numberFormats } from "../numbers.ts";
 import { heat } from "./heat.ts";
-import { axis, type ChartFrame, layerAxis, plot, WHOLE } from "./plots.ts";
+import { axis, type ChartTarget, layerAxis, plot, WHOLE } from "./plots.ts";
 
 /** KL divergence by position in the chunk. */
-export function drawPositions(charts: EvaluationCharts, place: ChartFrame): uPlot {
+export function drawPositions(charts: EvaluationCharts, target: ChartTarget): uPlot {
   const { first, mean, median } = charts.positions!;
-  return lines(place, first, [median, mean]);
+  return lines(target, first, [median, mean]);
 }
 
 /** Loss of both models by position in the chunk; of one, where there is no other. */
-export function drawLosses(charts: EvaluationCharts, place: ChartFrame): uPlot {
+export function drawLosses(charts: EvaluationCharts, target: ChartTarget): uPlot {
   const { first, lossBase, loss, mean } = charts.positions!;
-  return lines(place, first, mean.some((kld) => kld > 0) ? [lossBase, loss] : [loss]);
+  return lines(target, first, mean.some((kld) => kld > 0) ? [lossBase, loss] : [loss]);
 }
 
 /** Series over the same xs, the last one in the accent colour; `null` where a series has no value. */
 export function lines(
-  place: ChartFrame,
+  target: ChartTarget,
   xs: readonly number[],
   series: readonly (readonly (number | null)[])[],
 ): uPlot {
-  const { colours } = place;
-  const looks = [colours.muted, colours.accent].slice(-series.length);
-  return plot(place, [[...xs], ...series.map((values) => [...values])], {
-    axes: [axis(place, { grid: { show: false }, size: 30, incrs: WHOLE }), axis(place, { size: 56 })],
-    series: looks.map((stroke) => ({
+  const { colours } = target;
+  const strokes = [colours.muted, colours.accent].slice(-series.length);
+  return plot(target, [[...xs], ...series.map((values) => [...values])], {
+    axes: [axis(target, { grid: { show: false }, size: 30, incrs: WHOLE }), axis(target, { size: 56 })],
+    series: strokes.map((stroke) => ({
       stroke,
       width: 1.75,
       spanGaps: true,
@@ -38,18 +38,20 @@ export function lines(
   });
 }
 
-/** Noise of outputs by format and part, and by layer: one cell each, the stronger the noisier. */
-export function drawHeat(charts: EvaluationCharts, place: ChartFrame): uPlot {
+/**
+ * Noise of outputs: a row for each format and part, a column for each layer. Stronger colour is more noise.
+ */
+export function drawHeat(charts: EvaluationCharts, target: ChartTarget): uPlot {
   const { layers, rows, decibels, chosen } = charts.heat!;
-  const figures = figuresOf(charts.locale);
+  const numbers = numberFormats(charts.locale);
   const known = decibels.flat().filter((db) => db !== null);
   const [least, most] = [Math.min(...known), Math.max(...known)];
   const labels = rows.map(({ format, part }) => `${format} ${part}`);
   const marked = new Set(chosen.map(([row, layer]) => `${row} ${layer}`));
-  return heat(place, {
+  return heat(target, {
     rows: labels,
     columns: layers.length,
-    axis: layerAxis(place, layers),
+    axis: layerAxis(target, layers),
     strength: (row, layer) => {
       const db = decibels[row]![layer];
       return db == null ? null : most === least ? 0.625 : (most - db) / (most - least);
@@ -57,7 +59,7 @@ export function drawHeat(charts: EvaluationCharts, place: ChartFrame): uPlot {
     isMarked: (row, layer) => marked.has(`${row} ${layer}`),
     tell: (row, layer) => {
       const db = decibels[row]![layer];
-      return db == null ? "" : `${layers[layer]}, ${labels[row]}: ${figures.decibels(db)} dB`;
+      return db == null ? "" : `${layers[layer]}, ${labels[row]}: ${numbers.decibels(db)} dB`;
     },
   });
 }
@@ -65,7 +67,7 @@ export function drawHeat(charts: EvaluationCharts, place: ChartFrame): uPlot {
 type CurvePoint = NonNullable<EvaluationCharts["curve"]>["uniform"][number];
 
 /** Writes the names of points beside them. */
-function names(named: readonly CurvePoint[], colours: ChartFrame["colours"]): (u: uPlot) => void {
+function pointNames(named: readonly CurvePoint[], colours: ChartTarget["colours"]): (u: uPlot) => void {
   return (u) => {
     const { ctx } = u;
     const gap = 6 * uPlot.pxRatio;
@@ -76,7 +78,7 @@ function names(named: readonly CurvePoint[], colours: ChartFrame["colours"]): (u
     for (const [i, { name, bits, kld }] of named.entries()) {
       const x = u.valToPos(bits, "x", true);
       const next = named[i + 1];
-      // Left of its point, where it would run into the next.
+      // A name that would overlap the next one goes to the left of its point.
       const isClose =
         next !== undefined && u.valToPos(next.bits, "x", true) - x < ctx.measureText(name).width;
       ctx.textAlign = isClose ? "right" : "left";
@@ -87,7 +89,7 @@ function names(named: readonly CurvePoint[], colours: ChartFrame["colours"]): (u
 }
 
 /** Draws one standard error up and down from each point. */
-function errorBars(points: readonly CurvePoint[], colours: ChartFrame["colours"]): (u: uPlot) => void {
+function errorBars(points: readonly CurvePoint[], colours: ChartTarget["colours"]): (u: uPlot) => void {
   return (u) => {
     const { ctx } = u;
     ctx.save();
@@ -95,7 +97,7 @@ function errorBars(points: readonly CurvePoint[], colours: ChartFrame["colours"]
     ctx.lineWidth = uPlot.pxRatio;
     for (const { bits, kld, error } of points) {
       const x = u.valToPos(bits, "x", true);
-      // A logarithm has no place for what reaches 0: the bar ends at a tenth.
+      // A logarithmic axis has no 0: a bar that would reach it ends at a tenth of the value.
       const [low, high] = [Math.max(kld / 10, kld - error), kld + error];
       ctx.beginPath();
       ctx.moveTo(x, u.valToPos(low, "y", true));
@@ -107,9 +109,9 @@ function errorBars(points: readonly CurvePoint[], colours: ChartFrame["colours"]
 }
 
 /** Bits a weight against KL divergence: uniform formats by their names, and a line through the mixes. */
-export function drawCurve(charts: EvaluationCharts, place: ChartFrame): uPlot {
+export function drawCurve(charts: EvaluationCharts, target: ChartTarget): uPlot {
   const { uniform, mixes } = charts.curve!;
-  const { colours } = place;
+  const { colours } = target;
   const points = [...uniform, ...mixes].sort((a, b) => a.bits - b.bits);
   const xs = points.map(({ bits }) => bits);
   const of = (wanted: readonly object[]) =>
@@ -117,10 +119,10 @@ export function drawCurve(charts: EvaluationCharts, place: ChartFrame): uPlot {
   const named = [...uniform, ...mixes.filter(({ name }) => name === "chosen")].sort(
     (a, b) => a.bits - b.bits,
   );
-  return plot(place, [xs, of(mixes), of(uniform)], {
+  return plot(target, [xs, of(mixes), of(uniform)], {
     axes: [
-      axis(place, { grid: { show: false }, size: 30 }),
-      axis(place, {
+      axis(target, { grid: { show: false }, size: 30 }),
+      axis(target, {
         size: 64,
         // Powers of ten alone.
         filter: (_, ticks) => ticks.map((tick) => (Number.isInteger(Math.log10(tick)) ? tick : null)),
@@ -141,7 +143,7 @@ export function drawCurve(charts: EvaluationCharts, place: ChartFrame): uPlot {
       },
     ],
     scales: { x: { time: false, range: (_, least, most) => [least - 0.6, most + 0.8] }, y: { distr: 3 } },
-    hooks: { draw: [errorBars(points, colours), names(named, colours)] },
+    hooks: { draw: [errorBars(points, colours), pointNames(named, colours)] },
     isPointed: true,
     tell: (i) => {
       const { name, bits, kld, error } = points[i]!;

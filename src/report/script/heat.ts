@@ -1,11 +1,11 @@
 import type uPlot from "uplot";
-import { axis, type ChartFrame, plot } from "./plots.ts";
+import { axis, type ChartTarget, plot } from "./plots.ts";
 
 /** Height of a row of a heat map. */
 const ROW = 18;
 
-/** A table of values in colour. */
-export interface Heat {
+/** A table whose cells are drawn in colour. */
+export interface HeatMap {
   readonly rows: readonly string[];
   /** How many columns there are, and their axis. */
   readonly columns: number;
@@ -18,11 +18,11 @@ export interface Heat {
 }
 
 /** One cell for each row and column, the stronger in colour the higher its strength. */
-export function heat(place: ChartFrame, { rows, columns, axis: columnAxis, ...of }: Heat): uPlot {
-  const { colours } = place;
+export function heat(target: ChartTarget, { rows, columns, axis: columnAxis, ...map }: HeatMap): uPlot {
+  const { colours } = target;
   const longest = rows.reduce((length, label) => Math.max(length, label.length), 0);
   const cell = (u: uPlot, row: number, column: number) => {
-    const strength = of.strength(row, column);
+    const strength = map.strength(row, column);
     if (strength === null) return;
     const { ctx } = u;
     const left = Math.round(u.valToPos(column - 0.5, "x", true));
@@ -32,7 +32,7 @@ export function heat(place: ChartFrame, { rows, columns, axis: columnAxis, ...of
     ctx.globalAlpha = 0.08 + 0.8 * strength;
     ctx.fillStyle = colours.accent;
     ctx.fillRect(left, top, width, height);
-    if (!of.isMarked(row, column)) return;
+    if (!map.isMarked(row, column)) return;
     ctx.globalAlpha = 1;
     ctx.strokeStyle = colours.text;
     ctx.lineWidth = 2;
@@ -45,12 +45,12 @@ export function heat(place: ChartFrame, { rows, columns, axis: columnAxis, ...of
     u.ctx.restore();
   };
   const xs = Array.from({ length: columns }, (_, i) => i);
-  return plot(place, [xs, xs.map(() => 0)], {
+  return plot(target, [xs, xs.map(() => 0)], {
     height: 40 + ROW * rows.length,
     axes: [
       columnAxis,
-      axis(place, {
-        size: Math.min(16 + 6.5 * longest, 0.45 * place.width),
+      axis(target, {
+        size: Math.min(16 + 6.5 * longest, 0.45 * target.width),
         grid: { show: false },
         splits: () => rows.map((_, i) => i),
         values: () => [...rows],
@@ -64,7 +64,7 @@ export function heat(place: ChartFrame, { rows, columns, axis: columnAxis, ...of
     hooks: { draw: [cells] },
     tell: (column, u) => {
       const row = Math.round(u.posToVal(u.cursor.top ?? 0, "y"));
-      return rows[row] === undefined ? "" : of.tell(row, column);
+      return rows[row] === undefined ? "" : map.tell(row, column);
     },
   });
 }

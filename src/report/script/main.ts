@@ -5,7 +5,7 @@ import type { EvaluationCharts } from "../evaluation/charts.ts";
 import type { TrainingCharts } from "../training/charts.ts";
 import { drawCurve, drawHeat, drawLosses, drawPositions } from "./evaluation.ts";
 import {
-  type ChartFrame,
+  type ChartTarget,
   coloursOf,
   drawErrors,
   drawExponents,
@@ -16,12 +16,12 @@ import {
 import { makeSortable } from "./sorting.ts";
 import { drawAmax, drawFlushed, drawSaturated, drawSpeed, drawTraining } from "./training.ts";
 
-/** Figures of a conversion, an evaluation or a training: a page has one of them. */
+/** Data of the charts of a conversion, an evaluation or a training run: a page has one of the three. */
 const charts = JSON.parse(document.getElementById("charts")!.textContent!) as Charts &
   EvaluationCharts &
   TrainingCharts;
 
-const DRAWERS: Readonly<Record<string, (data: typeof charts, place: ChartFrame) => uPlot>> = {
+const DRAWERS: Readonly<Record<string, (data: typeof charts, target: ChartTarget) => uPlot>> = {
   sqnr: drawSqnr,
   exponents: drawExponents,
   layers: drawLayers,
@@ -40,7 +40,7 @@ const DRAWERS: Readonly<Record<string, (data: typeof charts, place: ChartFrame) 
 
 let drawn: uPlot[] = [];
 
-/** Draws everything anew, in the colours and the width of now. */
+/** Draws all charts again, with the current colours and width. */
 function draw(): void {
   for (const plot of drawn) plot.destroy();
   drawn = Object.entries(DRAWERS).flatMap(([id, drawer]) => {
@@ -69,7 +69,7 @@ addEventListener("resize", () => {
   draw();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-// On paper: dark on white, and as wide as a page.
+// For printing: dark on white, and as wide as the paper.
 addEventListener("beforeprint", () => {
   root.classList.add("print");
   draw();

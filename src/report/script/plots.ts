@@ -1,11 +1,11 @@
 import uPlot from "uplot";
 import type { Charts } from "../charts.ts";
-import { figuresOf, power } from "../figures.ts";
+import { numberFormats, power } from "../numbers.ts";
 
-/** The element a chart goes into, and how it should look. */
-export interface ChartFrame {
+/** Where a chart is drawn, how wide, and in which colours. */
+export interface ChartTarget {
   readonly element: HTMLElement;
-  /** Tells what is under the pointer. */
+  /** Shows the text about the point under the pointer. */
   readonly readout: HTMLElement;
   readonly width: number;
   readonly colours: Colours;
@@ -26,17 +26,18 @@ export function coloursOf(element: Element): Colours {
 
 const FONT = "12px system-ui, sans-serif";
 const HEIGHT = 240;
+/** Steps between the numbers of an axis that counts. */
 export const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 
-export function axis({ colours }: ChartFrame, more: uPlot.Axis): uPlot.Axis {
+export function axis({ colours }: ChartTarget, more: uPlot.Axis): uPlot.Axis {
   const grid = { stroke: colours.line, width: 1, ...more.grid };
   return { stroke: colours.text, font: FONT, ticks: { show: false }, gap: 6, ...more, grid };
 }
 
 /** An axis of layers, which are numbered from 0 and called by their labels. */
-export function layerAxis(place: ChartFrame, layers: readonly string[]): uPlot.Axis {
+export function layerAxis(target: ChartTarget, layers: readonly string[]): uPlot.Axis {
   const long = layers.reduce((most, label) => Math.max(most, label.length), 0);
-  return axis(place, {
+  return axis(target, {
     grid: { show: false },
     size: 30,
     incrs: WHOLE,
@@ -56,10 +57,10 @@ interface Drawing {
   tell(index: number, u: uPlot): string;
 }
 
-export function plot(place: ChartFrame, data: uPlot.AlignedData, drawing: Drawing): uPlot {
-  const { element, readout, width } = place;
+export function plot(target: ChartTarget, data: uPlot.AlignedData, drawing: Drawing): uPlot {
+  const { element, readout, width } = target;
   const { axes, series, scales, hooks, isPointed = false, height = HEIGHT, tell } = drawing;
-  const told = (u: uPlot) => {
+  const showReadout = (u: uPlot) => {
     readout.textContent = u.cursor.idx == null ? "" : tell(u.cursor.idx, u);
   };
   const options: uPlot.Options = {
@@ -70,7 +71,7 @@ export function plot(place: ChartFrame, data: uPlot.AlignedData, drawing: Drawin
     axes: [...axes],
     series: [{}, ...series],
     scales,
-    hooks: { ...hooks, setCursor: [told] },
+    hooks: { ...hooks, setCursor: [showReadout] },
   };
   return new uPlot(options, data, element);
 }
@@ -78,10 +79,10 @@ export function plot(place: ChartFrame, data: uPlot.AlignedData, drawing: Drawin
 const fromZero: uPlot.Scale = { range: (_, __, most) => [0, Math.max(1, most * 1.05)] };
 
 /** SQNR of every tensor that lost something, by layer, and a line through the lowest. */
-export function drawSqnr(charts: Charts, place: ChartFrame): uPlot {
+export function drawSqnr(charts: Charts, target: ChartTarget): uPlot {
   const { names, layers, decibels } = charts.points!;
-  const { colours } = place;
-  const figures = figuresOf(charts.locale);
+  const { colours } = target;
+  const numbers = numberFormats(charts.locale);
   const known = decibels.filter((db) => db !== null);
   const least = known.reduce((a, b) => Math.min(a, b), Infinity);
   const most = known.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -98,10 +99,10 @@ export function drawSqnr(charts: Charts, place: ChartFrame): uPlot {
     width: 0,
     points: { show: true, size, width: 0, fill: colour },
   });
-  return plot(place, data, {
+  return plot(target, data, {
     axes: [
-      layerAxis(place, charts.layers),
-      axis(place, { size: 48, values: (_, ticks) => ticks.map((t) => `${t}`) }),
+      layerAxis(target, charts.layers),
+      axis(target, { size: 48, values: (_, ticks) => ticks.map((t) => `${t}`) }),
     ],
     series: [
       dots(decibels.length > 2000 ? colours.faint : colours.accent, decibels.length > 2000 ? 3 : 5),
@@ -114,7 +115,7 @@ export function drawSqnr(charts: Charts, place: ChartFrame): uPlot {
     },
     isPointed: true,
     tell: (i) =>
-      `${names[i]}: ${decibels[i] === null ? "NaN / Inf" : `${figures.decibels(decibels[i]!)} dB`}`,
+      `${names[i]}: ${decibels[i] === null ? "NaN / Inf" : `${numbers.decibels(decibels[i]!)} dB`}`,
   });
 }
 
@@ -139,17 +140,17 @@ function lowestOf(layers: readonly number[], decibels: readonly (number | null)[
   return new Set(lowest.values());
 }
 
-/** Bars over whole numbers, or over what they stand for. */
+/** One or two series of counts as bars over `xs`; `label` names an x in the readout. */
 function bars(
   charts: Charts,
-  place: ChartFrame,
+  target: ChartTarget,
   xs: readonly number[],
   counts: readonly (readonly number[])[],
   label: (x: number) => string,
   xAxis: uPlot.Axis,
 ): uPlot {
-  const { colours } = place;
-  const figures = figuresOf(charts.locale);
+  const { colours } = target;
+  const numbers = numberFormats(charts.locale);
   const short = new Intl.NumberFormat(charts.locale, { notation: "compact", maximumFractionDigits: 1 });
   const step = xs.length < 2 ? 1 : xs[1]! - xs[0]!;
   const before = { stroke: colours.muted, fill: colours.muted, width: 0, size: 0.9 };
@@ -159,14 +160,14 @@ function bars(
     width: 0,
     size: counts.length > 1 ? 0.5 : 0.85,
   };
-  const looks = counts.length > 1 ? [before, after] : [after];
-  return plot(place, [[...xs], ...counts.map((series) => [...series])], {
+  const styles = counts.length > 1 ? [before, after] : [after];
+  return plot(target, [[...xs], ...counts.map((series) => [...series])], {
     axes: [
-      axis(place, { grid: { show: false }, size: 30, ...xAxis }),
-      axis(place, { size: 56, values: (_, ticks) => ticks.map((tick) => short.format(tick)) }),
+      axis(target, { grid: { show: false }, size: 30, ...xAxis }),
+      axis(target, { size: 56, values: (_, ticks) => ticks.map((tick) => short.format(tick)) }),
     ],
-    series: looks.map(({ size, ...look }) => ({
-      ...look,
+    series: styles.map(({ size, ...style }) => ({
+      ...style,
       points: { show: false },
       paths: uPlot.paths.bars!({ size: [size, 60] }),
     })),
@@ -174,7 +175,7 @@ function bars(
       x: { time: false, range: (_, least, most) => [least - 0.7 * step, most + 0.7 * step] },
       y: fromZero,
     },
-    tell: (i) => `${label(xs[i]!)}: ${counts.map((series) => figures.whole(series[i]!)).join(" → ")}`,
+    tell: (i) => `${label(xs[i]!)}: ${counts.map((series) => numbers.whole(series[i]!)).join(" → ")}`,
   });
 }
 
@@ -184,34 +185,34 @@ const powers: uPlot.Axis = {
 };
 
 /** All scales by power of two. */
-export function drawExponents(charts: Charts, place: ChartFrame): uPlot {
+export function drawExponents(charts: Charts, target: ChartTarget): uPlot {
   const { first, counts } = charts.exponents!;
   const xs = counts.map((_, i) => first + i);
-  return bars(charts, place, xs, [counts], power, powers);
+  return bars(charts, target, xs, [counts], power, powers);
 }
 
 /** Values by power of two, before and after. */
-export function drawValues(charts: Charts, place: ChartFrame): uPlot {
+export function drawValues(charts: Charts, target: ChartTarget): uPlot {
   const { first, before, after } = charts.values!;
   const xs = before.map((_, i) => first + i);
-  return bars(charts, place, xs, after === null ? [before] : [before, after], power, powers);
+  return bars(charts, target, xs, after === null ? [before] : [before, after], power, powers);
 }
 
 /** Relative errors. */
-export function drawErrors(charts: Charts, place: ChartFrame): uPlot {
+export function drawErrors(charts: Charts, target: ChartTarget): uPlot {
   const { range, counts } = charts.errors!;
   const xs = counts.map((_, i) => ((2 * i + 1) / counts.length - 1) * range);
-  const percent = figuresOf(charts.locale).percent;
-  return bars(charts, place, xs, [counts], percent, {
+  const percent = numberFormats(charts.locale).percent;
+  return bars(charts, target, xs, [counts], percent, {
     space: 64,
     values: (_, ticks) => ticks.map((tick) => percent(Number(tick.toPrecision(6)))),
   });
 }
 
-/** Scales by power of two and layer: one cell each, the darker the more. */
-export function drawLayers(charts: Charts, place: ChartFrame): uPlot {
+/** Scales by power of two and layer: the stronger the colour of a cell, the more scales. */
+export function drawLayers(charts: Charts, target: ChartTarget): uPlot {
   const { first, byLayer, counts } = charts.exponents!;
-  const { colours } = place;
+  const { colours } = target;
   const xs = byLayer.map((_, i) => i);
   const cells = (u: uPlot) => {
     const { ctx } = u;
@@ -226,7 +227,7 @@ export function drawLayers(charts: Charts, place: ChartFrame): uPlot {
       for (const [i, count] of layerCounts.entries()) {
         if (count === 0) continue;
         const [top, bottom] = [Math.round(y(first + i + 0.5)), Math.round(y(first + i - 0.5))];
-        // Few are still to be seen.
+        // The square root keeps small counts visible.
         ctx.globalAlpha = 0.08 + 0.92 * Math.sqrt(count / most);
         ctx.fillRect(left, top, Math.max(1, right - left - gap), Math.max(1, bottom - top - gap));
       }
@@ -234,8 +235,8 @@ export function drawLayers(charts: Charts, place: ChartFrame): uPlot {
     ctx.restore();
   };
   const used = (layer: number) => byLayer[layer]!.flatMap((n, i) => (n > 0 ? [first + i] : []));
-  return plot(place, [xs, xs.map((layer) => used(layer)[0] ?? null)], {
-    axes: [layerAxis(place, charts.layers), axis(place, { size: 48, grid: { show: false }, ...powers })],
+  return plot(target, [xs, xs.map((layer) => used(layer)[0] ?? null)], {
+    axes: [layerAxis(target, charts.layers), axis(target, { size: 48, grid: { show: false }, ...powers })],
     series: [{ stroke: "transparent", width: 0, points: { show: false } }],
     scales: {
       x: { time: false, range: [-0.6, byLayer.length - 0.4] },

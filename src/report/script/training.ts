@@ -2,32 +2,32 @@ import type uPlot from "uplot";
 import type { RangeGrid, TrainingCharts } from "../training/charts.ts";
 import { lines } from "./evaluation.ts";
 import { heat } from "./heat.ts";
-import { type ChartFrame, layerAxis } from "./plots.ts";
+import { type ChartTarget, layerAxis } from "./plots.ts";
 
 /** Loss by steps: of batches, and of held-out text. */
 export function drawTraining(
   { loss: { steps, training, heldOut } }: TrainingCharts,
-  place: ChartFrame,
+  target: ChartTarget,
 ): uPlot {
-  return lines(place, steps, [training, heldOut]);
+  return lines(target, steps, [training, heldOut]);
 }
 
-export function drawSpeed({ speed: { steps, rates } }: TrainingCharts, place: ChartFrame): uPlot {
-  return lines(place, steps, [rates]);
+export function drawSpeed({ speed: { steps, rates } }: TrainingCharts, target: ChartTarget): uPlot {
+  return lines(target, steps, [rates]);
 }
 
 const percent = (share: number) => `${Number((100 * share).toPrecision(3))} %`;
 
-export function drawFlushed({ ranges }: TrainingCharts, place: ChartFrame): uPlot {
-  return overTime(ranges!, ranges!.flushed, percent, place);
+export function drawFlushed({ ranges }: TrainingCharts, target: ChartTarget): uPlot {
+  return overTime(ranges!, ranges!.flushed, percent, target);
 }
 
-export function drawSaturated({ ranges }: TrainingCharts, place: ChartFrame): uPlot {
-  return overTime(ranges!, ranges!.saturated, percent, place);
+export function drawSaturated({ ranges }: TrainingCharts, target: ChartTarget): uPlot {
+  return overTime(ranges!, ranges!.saturated, percent, target);
 }
 
-export function drawAmax({ ranges }: TrainingCharts, place: ChartFrame): uPlot {
-  return overTime(ranges!, ranges!.amax, (log) => `2^${log.toFixed(1)}`, place);
+export function drawAmax({ ranges }: TrainingCharts, target: ChartTarget): uPlot {
+  return overTime(ranges!, ranges!.amax, (log) => `2^${log.toFixed(1)}`, target);
 }
 
 /** What rounding did to operands of layers, by steps. */
@@ -35,15 +35,15 @@ function overTime(
   { steps, rows }: RangeGrid,
   values: readonly (readonly (number | null)[])[],
   shown: (value: number) => string,
-  place: ChartFrame,
+  target: ChartTarget,
 ): uPlot {
   const known = values.flat().filter((value) => value !== null);
   const [least, most] = [Math.min(...known), Math.max(...known)];
   const labels = steps.map((step) => `${step}`);
-  return heat(place, {
+  return heat(target, {
     rows,
     columns: steps.length,
-    axis: layerAxis(place, labels),
+    axis: layerAxis(target, labels),
     strength: (row, i) => {
       const value = values[row]![i];
       return value == null ? null : most === least ? 0 : (value - least) / (most - least);

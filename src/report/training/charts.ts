@@ -1,14 +1,14 @@
 import type { RangeCounts } from "../../train/counts.ts";
 import type { TrainingReport } from "./report.ts";
 
-/** What the charts of a run show: goes into the page as JSON. */
+/** Data of the charts of a run, which the page holds as JSON. */
 export interface TrainingCharts {
   readonly locale: string;
   readonly loss: {
     readonly steps: readonly number[];
-    /** Means since the step before. */
+    /** Mean over the steps since the previous point. */
     readonly training: readonly number[];
-    /** `null` where it was not looked at. */
+    /** `null` where it was not measured. */
     readonly heldOut: readonly (number | null)[];
   };
   readonly speed: { readonly steps: readonly number[]; readonly rates: readonly number[] };
@@ -16,7 +16,7 @@ export interface TrainingCharts {
   readonly ranges: RangeGrid | null;
 }
 
-/** What rounding did, by row and step: an operand of a layer each. */
+/** What rounding did: a row for each operand of a layer, a column for each step. */
 export interface RangeGrid {
   readonly steps: readonly number[];
   readonly rows: readonly string[];

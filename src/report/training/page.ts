@@ -1,5 +1,5 @@
-import { figuresOf } from "../figures.ts";
-import { type Entry, type Figure, figure, frame } from "../frame.ts";
+import { type Entry, type Figure, figure, htmlPage } from "../html-page.ts";
+import { numberFormats } from "../numbers.ts";
 import { html } from "../text.ts";
 import { languages } from "../words.ts";
 import { type RangeGrid, type TrainingCharts, trainingCharts } from "./charts.ts";
@@ -15,10 +15,10 @@ const words = {
   training: "of batches",
   heldOut: "of held-out text",
   speed: "Tokens a second",
-  speedNote: "Over the steps since the point before.",
+  speedNote: "Over the steps since the previous point.",
   flushed: "Values that became zero",
   flushedNote:
-    "Share of the values of an operand that were not 0 and became it by rounding, by layer, since the step before.",
+    "Share of the values of an operand that rounding turned into 0, by layer, since the previous step shown.",
   saturated: "Values cut to the largest code",
   saturatedNote: "Share of the values of an operand, by layer.",
   amax: "Largest magnitudes",
@@ -33,7 +33,7 @@ const words = {
 export function trainingPage(report: TrainingReport): string {
   const charts = trainingCharts(report);
   const figures = [lossFigure(charts), speedFigure(charts), ...rangeFigures(charts.ranges)];
-  return frame({
+  return htmlPage({
     kind: words.kind,
     names: [...report.texts, report.out],
     words,
@@ -44,7 +44,7 @@ export function trainingPage(report: TrainingReport): string {
 }
 
 function summaryOf({ recipe, parameters, losses, validation }: TrainingReport): Entry[] {
-  const { whole } = figuresOf(words.locale);
+  const { whole } = numberFormats(words.locale);
   const last = validation.at(-1)?.[1];
   return [
     ["Recipe", html(recipe)],
@@ -93,7 +93,7 @@ function rangeFigures(ranges: RangeGrid | null): Figure[] {
       ]),
     },
   });
-  const { percent } = figuresOf(words.locale);
+  const { percent } = numberFormats(words.locale);
   return [
     make("flushed", words.flushedNote, percent),
     make("saturated", words.saturatedNote, percent),

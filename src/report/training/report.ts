@@ -2,7 +2,7 @@ import type { OperandName, RangeCounts } from "../../train/counts.ts";
 
 /** All that the report of a run of training tells: a plain record, which `trainingPage` makes a page of. */
 export interface TrainingReport {
-  /** The texts. */
+  /** Paths of the texts. */
   readonly texts: readonly string[];
   readonly out: string;
   readonly recipe: string;
@@ -13,7 +13,7 @@ export interface TrainingReport {
   readonly validation: readonly (readonly [steps: number, loss: number])[];
   /** Tokens a second. */
   readonly speeds: readonly (readonly [steps: number, rate: number])[];
-  /** What rounding has done since the last entry, by operand of a layer: see {@link byLayer}. */
+  /** What rounding has done since the previous entry, by operand of a layer: see {@link byLayer}. */
   readonly ranges: readonly (readonly [steps: number, counts: RangesByLayer])[];
 }
 

@@ -12,7 +12,7 @@ export function htmlReport({ survey, scales }: ReportSurvey): string {
     kind: choice.action,
     input: name.value,
     output: isFolder.value ? null : outputName.value,
-    form: choice.action === "quantize" ? choice.to : choice.dtype,
+    format: choice.action === "quantize" ? choice.to : choice.dtype,
     summary: summary()!,
     files: result.value!.written.map(({ name, size, checksum }) => ({ name, bytes: size, checksum })),
     survey,

@@ -1,7 +1,7 @@
 import { computed } from "@preact/signals";
 import { language, words } from "./index.ts";
 
-export { power, shapeOf } from "../../report/figures.ts";
+export { power, shapeOf } from "../../report/numbers.ts";
 
 const formats = computed(() => {
   const locale = language.value;

@@ -6,28 +6,28 @@ import type { Words } from "./words.ts";
 /** The first bytes of a report. A file that begins with them may be replaced by another report. */
 export const FIRST_BYTES = "<!doctype html>\n<!-- A report of blockscale -->\n";
 
-/** Words that every page says. */
-export type FrameWords = Pick<Words, "locale" | "numbers" | "undrawn">;
+/** Words that every report needs. */
+export type PageWords = Pick<Words, "locale" | "numbers" | "undrawn">;
 
-/** What is to be known first: an entry of a list, its value in HTML. */
+/** An entry of the list at the top of a report. The value is HTML. */
 export type Entry = readonly [label: string, value: string, isBad?: boolean];
 
-/** What a page holds. */
-interface Frame {
-  /** What was done, in words. */
+/** The parts of a report's page. */
+interface HtmlPage {
+  /** The kind of report in words, such as "Quantisation". */
   readonly kind: string;
-  /** Names of what was worked on: input and output, say. */
+  /** What the report is about: input and output, for example. */
   readonly names: readonly string[];
-  readonly words: FrameWords;
-  /** What the script draws. */
+  readonly words: PageWords;
+  /** Data of the charts, which the script draws. */
   readonly charts: object;
   readonly summary: readonly Entry[];
-  /** What follows the summary: parts in HTML, one after the other. */
+  /** HTML of the sections after the summary. */
   readonly body: readonly string[];
 }
 
-/** A whole page: style, script and data are in it, and its policy lets it fetch nothing. */
-export function frame({ kind, names, words, charts, summary, body }: Frame): string {
+/** A whole page with style, script and data inside. Its policy lets it fetch nothing. */
+export function htmlPage({ kind, names, words, charts, summary, body }: HtmlPage): string {
   const titles = names.map(html);
   return `${FIRST_BYTES}<html lang="${words.locale}">
 <meta charset="utf-8">
@@ -73,8 +73,8 @@ export interface Figure {
   readonly keys?: readonly string[];
 }
 
-/** A chart, which the script draws, with what it says as a table. */
-export function figure({ id, title, notes, table, keys = [] }: Figure, words: FrameWords): string {
+/** HTML of a chart: the script draws it, and a table below holds its numbers. */
+export function figure({ id, title, notes, table, keys = [] }: Figure, words: PageWords): string {
   const legend = keys.map((key, i) => `<i class="key-${i}"></i>${key}`).join(" ");
   return `<figure id="${id}">
 <figcaption><h2>${title}</h2><p class="note">${notes.join(" ")}</p>${legend && `<p class="keys">${legend}</p>`}</figcaption>
@@ -95,8 +95,8 @@ function chartTable({ heads, rows }: ChartTable): string {
 }
 
 /**
- * A part of a page with a table. Note, heads and rows are HTML; columns of a table of the
- * kind "sortable" are sorted by their heads.
+ * HTML of a section with a table. Note, heads and rows are HTML. A click on a heading of a
+ * "sortable" table sorts by its column.
  */
 export function section(
   id: string,

@@ -5,15 +5,15 @@ export function power(exponent: number): string {
   return `2${String(exponent).replace(/[-0-9]/g, (c) => (c === "-" ? "⁻" : DIGITS[Number(c)]!))}`;
 }
 
-/** A shape: 576 × 7168. Of absurdly many dimensions, the first. */
+/** A shape: 576 × 7168. Only the first 32 dimensions are written. */
 export function shapeOf(shape: readonly number[]): string {
   return shape.length === 0 ? "1" : `${shape.slice(0, 32).join(" × ")}${shape.length > 32 ? " × …" : ""}`;
 }
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
 
-/** Numbers as a language writes them. */
-export interface Figures {
+/** Writes numbers as one language does. */
+export interface NumberFormats {
   /** 12,345 */
   whole(n: number): string;
   /** 7.25 GB, in decimal units. */
@@ -25,7 +25,7 @@ export interface Figures {
 }
 
 /** @param locale BCP 47, such as `en` or `zh-Hans` */
-export function figuresOf(locale: string): Figures {
+export function numberFormats(locale: string): NumberFormats {
   const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
   const digits = new Intl.NumberFormat(locale, { maximumSignificantDigits: 3 });
   const decibels = new Intl.NumberFormat(locale, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
