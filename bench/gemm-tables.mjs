@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { markdownTable } from "markdown-table";
 import { against, peerOfPeak, reachedBars } from "./gemm-bars.mjs";
+import { machineOf, resultsOf } from "./machine.mjs";
 import { median } from "./measure.mjs";
 import { barTable } from "./tables.mjs";
 
@@ -132,9 +133,6 @@ async function plot(works) {
   return new vega.View(vega.parse(spec), { renderer: "none" }).toSVG();
 }
 
-const machineOf = ({ origin: { machine, build, time } }) =>
-  `${machine.cpu}, commit ${build.commit}, ${time.slice(0, 10)}`;
-
 function section(results) {
   const [{ origin, records }] = results;
   const { machine, runtime } = origin;
@@ -171,18 +169,9 @@ round x to 8-bit integers as well, as ggml's do, about 1.2 times as fast for a s
 `;
 }
 
-/** The results of every machine, that one first. */
-function resultsOf(folder, cpu) {
-  const results = readdirSync(folder)
-    .filter((name) => /^gemm-.*\.json$/.test(name))
-    .map((name) => JSON.parse(readFileSync(new URL(name, folder), "utf8")));
-  const rank = ({ origin }) => (origin.machine.cpu === cpu ? 0 : 1);
-  return results.sort((a, b) => rank(a) - rank(b));
-}
-
 /** Puts the tables of bench/results/gemm-*.json into docs/speed.md, those of this machine first, and draws the plot. */
 export async function updateReadme(root, cpu) {
-  const results = resultsOf(new URL("bench/results/", root), cpu);
+  const results = resultsOf("gemm", root, cpu);
   writeFileSync(new URL(PLOT, root), await plot(byWork(results[0].records)));
   const readme = new URL("docs/speed.md", root);
   const text = readFileSync(readme, "utf8");

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { cpus, release, totalmem } from "node:os";
 
 /** Where a record comes from: it is in every one. */
@@ -29,6 +29,20 @@ export function slug(cpu) {
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-|-$/g, "");
 }
+
+/** What was measured on each machine, that one first: bench/results/KIND-MACHINE.json. */
+export function resultsOf(kind, root, cpu) {
+  const folder = new URL("bench/results/", root);
+  const results = readdirSync(folder)
+    .filter((name) => name.startsWith(`${kind}-`) && name.endsWith(".json"))
+    .map((name) => JSON.parse(readFileSync(new URL(name, folder), "utf8")));
+  const rank = ({ origin }) => (origin.machine.cpu === cpu ? 0 : 1);
+  return results.sort((a, b) => rank(a) - rank(b));
+}
+
+/** A machine, and when it measured which commit. */
+export const machineOf = ({ origin: { machine, build, time } }) =>
+  `${machine.cpu}, commit ${build.commit}, ${time.slice(0, 10)}`;
 
 /** Virtual machines often hide the model: family and model number say which core it is. */
 function cpuName() {

@@ -1,4 +1,4 @@
-// npm run bench [-- --quick]: measures every verb, writes bench/results/, and the tables of docs/speed.md.
+// npm run bench [-- --quick]: measures every verb, writes bench/results/casts-MACHINE.json, and the tables of docs/speed.md.
 import { execFileSync } from "node:child_process";
 import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -19,7 +19,7 @@ execFileSync(
 );
 
 const { contestantsOf, releaseAll } = await import("./contestants.mjs");
-const { origin } = await import("./machine.mjs");
+const { origin, slug } = await import("./machine.mjs");
 const { interleave, median, medianRatio } = await import("./measure.mjs");
 const { elementsOf, groups, SIZES, trafficOf } = await import("./works.mjs");
 
@@ -98,9 +98,9 @@ for (const { verdict, reached, floor, goal, work } of reachedBars(records)) {
   console.log(`${verdict.padEnd(6)} ${reached.padStart(12)}  (floor ${floor}, goal ${goal})  ${work}`);
 }
 if (!options.quick && !options.only) {
-  const latest = { origin: where, records: records.map(rounded) };
-  writeFileSync(new URL("latest.json", results), `${JSON.stringify(latest, null, 2)}\n`);
-  if (updateReadme(root)) console.log("docs/speed.md: tables updated");
+  const file = new URL(`casts-${slug(where.machine.cpu)}.json`, results);
+  writeFileSync(file, `${JSON.stringify({ origin: where, records: records.map(rounded) }, null, 2)}\n`);
+  if (updateReadme(root, where.machine.cpu)) console.log("docs/speed.md: tables updated");
 }
 
 /** Four digits are more than the measurement has. */

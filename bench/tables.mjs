@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { markdownTable } from "markdown-table";
 import { reachedBars } from "./bars.mjs";
+import { machineOf, resultsOf } from "./machine.mjs";
 import { SIZES } from "./works.mjs";
 
 const START = "<!-- bench:start -->";
@@ -67,15 +68,16 @@ export function barTable(columns) {
 }
 
 /** The text between the markers. */
-export function tables({ origin, records }) {
-  const { machine, runtime, build, time } = origin;
+function section(results) {
+  const [{ origin, records }] = results;
+  const { machine, runtime } = origin;
   const builds = BUILDS.filter((name) => records.some(({ contestant }) => contestant === `kernel ${name}`));
-  return `One core of ${machine.cpu}, ${machine.os}, ${runtime.name} ${runtime.version}, commit ${build.commit}, ${time.slice(0, 10)}; E4M3, UE8M0 scales.
+  return `One core; ${machine.os}, ${runtime.name} ${runtime.version}; E4M3, UE8M0 scales. Machines: ${results.map((one, i) => `(${i + 1}) ${machineOf(one)}`).join("; ")}.
 Medians of interleaved rounds in one process, by \`npm run bench\`. Bars are what this package sets out to reach; sizes are those of the values.
 
-${barTable([{ title: "reached", bars: reachedBars(records) }])}
+${barTable(results.map(({ records }, i) => ({ title: `reached (${i + 1})`, bars: reachedBars(records) })))}
 
-10^9 elements a second${builds.length > 1 ? ` of the ${builds.join(" / ")} build` : ""}, and in brackets the speed against memory.copy of the same bytes, and against the same loads and stores without arithmetic.
+All that follows was measured on machine (1): 10^9 elements a second${builds.length > 1 ? ` of the ${builds.join(" / ")} build` : ""}, and in brackets the speed against memory.copy of the same bytes, and against the same loads and stores without arithmetic.
 Normal values; on random codes and values the kernels keep ${onRandom(records)} of it at worst.
 
 ${kernelTable(records)}
@@ -87,9 +89,9 @@ ${apiTable(records)}
 `;
 }
 
-/** Puts the tables of bench/results/latest.json into docs/speed.md, if it has a place for them. */
-export function updateReadme(root) {
-  const latest = JSON.parse(readFileSync(new URL("bench/results/latest.json", root), "utf8"));
+/** Puts the tables of bench/results/casts-*.json into docs/speed.md, if it has a place for them. */
+export function updateReadme(root, cpu) {
+  const results = resultsOf("casts", root, cpu);
   const readme = new URL("docs/speed.md", root);
   let text = "";
   try {
@@ -98,6 +100,6 @@ export function updateReadme(root) {
   const start = text.indexOf(START);
   const end = text.indexOf(END);
   if (start < 0 || end < start) return false;
-  writeFileSync(readme, `${text.slice(0, start + START.length)}\n${tables(latest)}${text.slice(end)}`);
+  writeFileSync(readme, `${text.slice(0, start + START.length)}\n${section(results)}${text.slice(end)}`);
   return true;
 }

@@ -1,5 +1,5 @@
 import ort from "onnxruntime-web";
-import { matMulNBitsModel } from "./onnx.mjs";
+import { gemmModel, matMulModel, matMulNBitsModel } from "./onnx.mjs";
 
 ort.env.wasm.numThreads = 1;
 
@@ -11,6 +11,11 @@ export async function ofModel(model, x, [m, , k]) {
 }
 
 /** onnxruntime-web's product of x and weights of four bits. */
-export function fourBitsOf(x, w, sizes) {
-  return ofModel(matMulNBitsModel(w, sizes, 4), x, sizes);
+export async function fourBitsOf(x, w, sizes) {
+  return [await ofModel(matMulNBitsModel(w, sizes, 4), x, sizes)];
+}
+
+/** Its two products of x and weights in float32. */
+export async function floatsOf(x, w, sizes) {
+  return [await ofModel(matMulModel(w, sizes), x, sizes), await ofModel(gemmModel(w, sizes), x, sizes)];
 }
