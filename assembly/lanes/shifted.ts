@@ -1,4 +1,5 @@
 import { E4M3, Format } from "./format";
+import { Simd } from "./simd";
 
 /**
  * FP8 codes to float32 by shift and mask, the form that products take. Moved so that its mantissa meets
@@ -9,8 +10,12 @@ import { E4M3, Format } from "./format";
  *
  * The four codes in a 32-bit lane are worked on at once, those of bytes 3 and 1 where they are, those of 2
  * and 0 after a shift of 8, or loaded again from a byte before, which leaves eight operations. A byte on top
- * is shifted down arithmetically, which leaves its sign at bit 31. The byte below the middle is sign-extended
- * and shifted up by one multiply-add of 16-bit halves, which takes the low half alone.
+ * is shifted down arithmetically, which leaves its sign at bit 31.
+ *
+ * Where multiply-adds are fused, both 16-bit halves are shifted at once, and a byte shuffle brings the lower
+ * one up: on x86 one of these operations competes with multiply-adds for ports, not two. Elsewhere the byte
+ * below the middle is sign-extended and shifted up by one multiply-add of 16-bit halves, which takes the low
+ * half alone. Both give the same bits.
  *
  * Measured and lost: unpacking to 16-bit lanes first (9 operations too, on fewer ports), widening loads (10),
  * byte shuffles into place (11), four loads a byte apart (8, but all of the shifts on the same ports).
@@ -21,19 +26,30 @@ export abstract class Shifted {
     return i32x4.splat(0x80000000 | (0x7f << (23 - Format.mantissa<F>())) | zero);
   }
 
-  /** Multipliers of the low 16-bit halves: bit 8 goes to the lowest mantissa bit. */
-  @inline static multipliers<F>(zero: i32): v128 {
-    return i32x4.splat((1 << (15 - Format.mantissa<F>())) | zero);
+  /**
+   * What `middle` takes besides: the bytes that a shuffle puts into each lane, or multipliers of the low
+   * 16-bit halves, by which bit 8 goes to the lowest mantissa bit.
+   */
+  @inline static raise<F>(zero: i32): v128 {
+    return Simd.isFused()
+      ? Simd.lanes(0x01000000 | zero, 0x05040000 | zero, 0x09080000 | zero, 0x0d0c0000 | zero)
+      : i32x4.splat((1 << (15 - Format.mantissa<F>())) | zero);
+  }
+
+  /** Codes as `top` and `middle` take them. */
+  @inline static halves<F>(codes: v128): v128 {
+    return Simd.isFused() ? i16x8.shr_s(codes, 1 + Format.mantissa<F>()) : codes;
   }
 
   /** Byte 3 of each 32-bit lane. */
-  @inline static top<F>(codes: v128, mask: v128): v128 {
-    return v128.and(i32x4.shr_s(codes, 1 + Format.mantissa<F>()), mask);
+  @inline static top<F>(halves: v128, mask: v128): v128 {
+    return v128.and(Simd.isFused() ? halves : i32x4.shr_s(halves, 1 + Format.mantissa<F>()), mask);
   }
 
   /** Byte 1 of each 32-bit lane. */
-  @inline static middle(codes: v128, multipliers: v128, mask: v128): v128 {
-    return v128.and(i32x4.dot_i16x8_s(codes, multipliers), mask);
+  @inline static middle(halves: v128, raise: v128, mask: v128): v128 {
+    const raised = Simd.isFused() ? Simd.lookup(halves, raise) : i32x4.dot_i16x8_s(halves, raise);
+    return v128.and(raised, mask);
   }
 
   /** Bytes 2 and 0 moved to where bytes 3 and 1 are. */

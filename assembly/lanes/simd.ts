@@ -15,14 +15,15 @@ export abstract class Simd {
   }
 
   /**
-   * False, where `zero` is `opaqueZero()`: leaving a loop by it ends V8's basic block. V8 puts pure
-   * operations off as long as their block lasts, behind all of its loads, and a long loop then keeps its
-   * operands on the stack (half the speed, measured). This holds for what is used after the loop, such as its
-   * sums: the way out needs them as they are there. Every place in a loop has a number of its own, since V8
-   * 12 leaves out a second test of the same condition.
+   * False for a `place` below 16, where `x` is an address: leaving a loop by it ends V8's basic block. V8
+   * puts pure operations off as long as their block lasts, behind all of its loads, and a long loop then
+   * keeps its operands on the stack (half the speed, measured). This holds for what is used after the loop,
+   * such as its sums: the way out needs them as they are there. Every place in a loop has a number of its
+   * own, since V8 12 leaves out a second test of the same condition. An address that the loop loads from is
+   * in a register, so that test and jump are one operation.
    */
-  @inline static never(zero: i32, place: i32): bool {
-    return zero == place;
+  @inline static never(x: usize, place: usize): bool {
+    return x == place;
   }
 
   /** table[index] per byte; an index with its top bit set gives 0. Other indices must be below 16. */

@@ -1,11 +1,10 @@
-import { BF16, Half } from "../../lanes/half";
-import { Integers, Nibbles, Planes } from "../../lanes/integers";
+import { BF16 } from "../../lanes/half";
+import { Nibbles, Planes } from "../../lanes/integers";
 import { Simd } from "../../lanes/simd";
 import { MatrixRecord } from "../matrix";
 import { prefetch } from "../prefetch";
 import { Quad } from "../products/plain-panel";
 import { GROUP } from "./quantize";
-import { Left, Total } from "./tiles";
 
 /** What F of `Planes` counts: sixteenths of a block's scale. */
 const UNIT: f32 = 1 / 16;
@@ -40,74 +39,6 @@ export function widenScales(spread: usize, scales: usize, blocks: usize): void {
   const zero = Simd.opaqueZero();
   for (const end = spread + 4 * GROUP * blocks; spread < end; spread += 16, scales += 8)
     v128.store(spread, Quad.load<BF16>(scales, zero));
-}
-
-/**
- * How many bytes ahead codes are read while they come from memory. Loads whose data the next steps wait for
- * fill a processor's queue after some four cache lines of codes; a byte that nothing waits for does not. It
- * is a tenth faster, at any distance from 384 to 3072.
- */
-const AHEAD: usize = 1024;
-
-/**
- * sums[12] += one row of x . E2M1 codes, which are unpacked in registers: see `unpackNibbles`. The tile of
- * one row for weights that are read once, with scales of type S.
- * @param last the last byte behind codes or scales that may be read
- */
-export function addNibbles<S>(
-  left: Left,
-  sums: usize,
-  x: usize,
-  codes: usize,
-  scales: usize,
-  blocks: usize,
-  last: usize,
-): void {
-  const block = left.block;
-  const zero = Simd.opaqueZero();
-  const mask = Nibbles.mask(zero);
-  const doubles = Nibbles.doubles(zero);
-  const quad: usize = 4 * Half.size<S>();
-  let xScales = left.scaleOf(x);
-  let offsets = left.offsetOf(x);
-  let total0 = v128.load(sums);
-  let total1 = v128.load(sums, 16);
-  let total2 = v128.load(sums, 32);
-  const end = x + block * blocks;
-  if (x < end)
-    do {
-      let a0 = v128.load_splat<i32>(offsets);
-      let a1 = a0;
-      let a2 = a0;
-      const stop = x + block;
-      do {
-        const y = v128.load_splat<i32>(x);
-        const z = v128.load_splat<i32>(x, 4);
-        const p = v128.load(codes);
-        a0 = Integers.dot(y, Nibbles.low(p, mask, doubles), a0);
-        a0 = Integers.dot(z, Nibbles.high(p, mask, doubles), a0);
-        const q = v128.load(codes, 16);
-        a1 = Integers.dot(y, Nibbles.low(q, mask, doubles), a1);
-        a1 = Integers.dot(z, Nibbles.high(q, mask, doubles), a1);
-        const r = v128.load(codes, 32);
-        a2 = Integers.dot(y, Nibbles.low(r, mask, doubles), a2);
-        a2 = Integers.dot(z, Nibbles.high(r, mask, doubles), a2);
-        load<u8>(min(codes + AHEAD, last));
-        codes += 48;
-        x += 8;
-      } while (x < stop);
-      const scale = v128.load_splat<f32>(xScales);
-      total0 = Total.plus(total0, a0, scale, Quad.load<S>(scales, zero));
-      total1 = Total.plus(total1, a1, scale, Quad.load<S>(scales + quad, zero));
-      total2 = Total.plus(total2, a2, scale, Quad.load<S>(scales + 2 * quad, zero));
-      xScales += 4;
-      offsets += 4;
-      load<u8>(min(scales + (AHEAD / 16) * Half.size<S>(), last));
-      scales += 3 * quad;
-    } while (x < end);
-  v128.store(sums, total0);
-  v128.store(sums, total1, 16);
-  v128.store(sums, total2, 32);
 }
 
 /**

@@ -3,8 +3,9 @@ import { Integers } from "../../lanes/integers";
 import { BF16_SCALES, E4M3_CODES, INT7_CODES, MatrixRecord } from "../matrix";
 import { Scratch } from "../scratch";
 import { storeResult } from "../values";
-import { addNibbles, splitPlanes, spreadScales, unpackNibbles, widenScales } from "./panel";
+import { splitPlanes, spreadScales, unpackNibbles, widenScales } from "./panel";
 import { GROUP } from "./quantize";
+import { STREAMS_BYTES, Streams, sumInt7, sumNibbles } from "./row";
 import { addProducts, LEFT_BYTES, Left, SUMS } from "./tiles";
 
 /** Columns of a panel that is made of codes: 12 KiB a plane. */
@@ -50,13 +51,10 @@ function multiply(weights: MatrixRecord, type: i32, dst: usize, left: Left, rows
   const isHalf = weights.scaleType == BF16_SCALES;
   // Bytes of the scales of a group's columns with one scale.
   const groupScales: usize = GROUP * (isHalf ? 2 : 4);
-  const last = scales + groupScales * ((n + GROUP - 1) / GROUP) * (columns / block) - 1;
-  // Integers of few rows of x are read where they are, once.
-  const depth = format != E4M3_CODES && rows == 1 ? columns : DEPTH;
   for (let first: usize = 0; first < n; first += GROUP) {
     memory.fill(sums, 0, SUMS * rows);
-    for (let from: usize = 0; from < columns; from += depth) {
-      const width = min(depth, columns - from);
+    for (let from: usize = 0; from < columns; from += DEPTH) {
+      const width = min(DEPTH, columns - from);
       const blocks = width / block;
       const x = left.codes + from;
       const scalesAt = scales + groupScales * (from / block);
@@ -66,10 +64,6 @@ function multiply(weights: MatrixRecord, type: i32, dst: usize, left: Left, rows
         splitPlanes(panel, weights, first, from, width, PLANE);
         spreadScales(spread, weights, first, from, width, block);
         addProducts(left, sums, x, rows, panel, spread, blocks, PLANE);
-      } else if (rows == 1) {
-        const nibbles = codes + (GROUP * from) / 2;
-        if (isHalf) addNibbles<BF16>(left, sums, x, nibbles, scalesAt, blocks, last);
-        else addNibbles<F32>(left, sums, x, nibbles, scalesAt, blocks, last);
       } else {
         unpackNibbles(panel, codes + (GROUP * from) / 2, width);
         if (isHalf) widenScales(spread, scalesAt, blocks);
@@ -79,6 +73,38 @@ function multiply(weights: MatrixRecord, type: i32, dst: usize, left: Left, rows
     storeSums(type, dst, sums, rows, first, n);
     codes += format == INT7_CODES ? GROUP * columns : (GROUP * columns) / 2;
     scales += groupScales * (columns / block);
+  }
+}
+
+/**
+ * What `multiply` does for one row of x and weights of one plane, which are read where they are: see row.ts.
+ */
+function multiplyRow(weights: MatrixRecord, type: i32, dst: usize, left: Left): void {
+  const n = weights.rows;
+  const isInt7 = weights.format == INT7_CODES;
+  const isHalf = weights.scaleType == BF16_SCALES;
+  // Bytes of a group.
+  const codes = (GROUP * left.codeRow) >> (isInt7 ? 0 : 1);
+  const scales: usize = (isHalf ? <usize>2 : 4) * GROUP * (left.codeRow / left.block);
+  const groups = (n + GROUP - 1) / GROUP;
+  const half = (groups + 1) / 2;
+  const streams = changetype<Streams>(changetype<usize>(left) + LEFT_BYTES);
+  const sums = changetype<usize>(streams) + STREAMS_BYTES;
+  streams.last = weights.scales + groups * scales - 1;
+  for (let group: usize = 0; group < half; group++) {
+    // Of an odd number the one in the middle is alone.
+    const apart = group + half < groups ? half : 0;
+    streams.set(
+      weights.codes + group * codes,
+      weights.scales + group * scales,
+      apart * codes,
+      apart * scales,
+    );
+    if (isInt7) sumInt7(left, sums, streams);
+    else if (isHalf) sumNibbles<BF16>(left, sums, streams);
+    else sumNibbles<F32>(left, sums, streams);
+    storeSums(type, dst, sums, 1, GROUP * group, n);
+    if (apart) storeSums(type, dst, sums + SUMS, 1, GROUP * (group + half), n);
   }
 }
 
@@ -109,7 +135,8 @@ export function multiplyIntegers(
   if (rows == 0 || weights.rows == 0) return;
   const left = changetype<Left>(work);
   left.set(x, first);
-  multiply(weights, type, dst, left, rows);
+  if (rows == 1 && weights.format != E4M3_CODES) multiplyRow(weights, type, dst, left);
+  else multiply(weights, type, dst, left, rows);
 }
 
 /**

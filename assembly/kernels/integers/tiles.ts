@@ -47,9 +47,17 @@ export const LEFT_BYTES: usize = (offsetof<Left>() + 15) & ~15;
 
 /** Float32 sums of a group. */
 export abstract class Total {
-  /** total + the integers of a block, times the scale of x and those of the weights. */
-  @inline static plus(total: v128, sum: v128, scale: v128, weightScales: v128): v128 {
-    return f32x4.add(total, f32x4.mul(Integers.floats(sum), f32x4.mul(scale, weightScales)));
+  /** Four sums in memory += the integers of a block, times the scale of x and those of the weights. */
+  @inline static add(at: usize, sum: v128, scale: v128, weightScales: v128): void {
+    const product = f32x4.mul(Integers.floats(sum), f32x4.mul(scale, weightScales));
+    v128.store(at, f32x4.add(v128.load(at), product));
+  }
+
+  /** Twelve sums <- 0. */
+  @inline static clear(at: usize): void {
+    v128.store(at, f32x4.splat(0));
+    v128.store(at, f32x4.splat(0), 16);
+    v128.store(at, f32x4.splat(0), 32);
   }
 
   /**
@@ -58,9 +66,9 @@ export abstract class Total {
    */
   @inline static addRow(at: usize, a: v128, b: v128, c: v128, x: usize, scales: usize): void {
     const scale = v128.load_splat<f32>(x);
-    v128.store(at, Total.plus(v128.load(at), a, scale, v128.load(scales)));
-    v128.store(at, Total.plus(v128.load(at, 16), b, scale, v128.load(scales, 16)), 16);
-    v128.store(at, Total.plus(v128.load(at, 32), c, scale, v128.load(scales, 32)), 32);
+    Total.add(at, a, scale, v128.load(scales));
+    Total.add(at + 16, b, scale, v128.load(scales, 16));
+    Total.add(at + 32, c, scale, v128.load(scales, 32));
   }
 }
 
@@ -236,8 +244,8 @@ function planes2(
 }
 
 /**
- * sums[rows][12] += rows of x, from `x` on, . a panel, by tiles of up to three of them, or two where there
- * are two planes.
+ * sums[rows][12] += rows of x, from `x` on, . a panel, by tiles of two or three of them, or up to two where
+ * there are two planes.
  * @param apart bytes from the upper plane to the lower; 0 for one plane
  */
 export function addProducts(
@@ -257,57 +265,10 @@ export function addProducts(
     if (apart) {
       if (height == 1) planes1(left, sums, x, panel, scales, blocks, apart);
       else planes2(left, sums, x, panel, scales, blocks, apart);
-    } else if (height == 1) tile1(left, sums, x, panel, scales, blocks);
-    else if (height == 2) tile2(left, sums, x, panel, scales, blocks);
+    } else if (height == 2) tile2(left, sums, x, panel, scales, blocks);
     else tile3(left, sums, x, panel, scales, blocks);
     sums += height * SUMS;
     x += height * left.codeRow;
     rows -= height;
   } while (--tiles);
-}
-
-/**
- * The tile of one row. Its float32 sums are in registers, and two chains of integer sums for each vector hide
- * the latency of a dot.
- */
-function tile1(left: Left, sums: usize, x: usize, panel: usize, scales: usize, blocks: usize): void {
-  const block = left.block;
-  let xScales = left.scaleOf(x);
-  let offsets = left.offsetOf(x);
-  let total0 = v128.load(sums);
-  let total1 = v128.load(sums, 16);
-  let total2 = v128.load(sums, 32);
-  const end = x + block * blocks;
-  if (x < end)
-    do {
-      let a0 = v128.load_splat<i32>(offsets);
-      let a1 = a0;
-      let a2 = a0;
-      let b0 = i32x4.splat(0);
-      let b1 = b0;
-      let b2 = b0;
-      const stop = x + block;
-      do {
-        const y = v128.load_splat<i32>(x);
-        a0 = Integers.dot(y, v128.load(panel), a0);
-        a1 = Integers.dot(y, v128.load(panel, 16), a1);
-        a2 = Integers.dot(y, v128.load(panel, 32), a2);
-        const z = v128.load_splat<i32>(x, 4);
-        b0 = Integers.dot(z, v128.load(panel, 48), b0);
-        b1 = Integers.dot(z, v128.load(panel, 64), b1);
-        b2 = Integers.dot(z, v128.load(panel, 80), b2);
-        panel += 96;
-        x += 8;
-      } while (x < stop);
-      const scale = v128.load_splat<f32>(xScales);
-      total0 = Total.plus(total0, i32x4.add(a0, b0), scale, v128.load(scales));
-      total1 = Total.plus(total1, i32x4.add(a1, b1), scale, v128.load(scales, 16));
-      total2 = Total.plus(total2, i32x4.add(a2, b2), scale, v128.load(scales, 32));
-      xScales += 4;
-      offsets += 4;
-      scales += 48;
-    } while (x < end);
-  v128.store(sums, total0);
-  v128.store(sums, total1, 16);
-  v128.store(sums, total2, 32);
 }

@@ -30,9 +30,9 @@ abstract class Dot {
    * Four and two are eight chains, as many as two multiply-adds a cycle of four cycles each ask for, and with
    * the rest the fifteen registers that V8 has on x86. It keeps all in them, V8 12 only where a segment is
    * parted once more (else slower than three rows; V8 13 is the same either way). Measured on Golden Cove:
-   * 0.6 of the peak of multiply-adds, three rows 0.44, two 0.42; of sixteen codes of two rows, eight of the
-   * forty operations that meet the multipliers are for decoding, so 0.8 is the most. Eight rows and one of
-   * weights: 0.55, since all of x is loaded for each row of weights.
+   * 0.7 of the peak of multiply-adds, three rows 0.6, two 0.5; of sixteen codes of two rows, four of the
+   * thirty-six operations that meet the multipliers are for decoding, so 0.89 is the most. Eight rows and one
+   * of weights: 0.55, since all of x is loaded for each row of weights.
    */
   @inline static group<F>(rows: i32, pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
     const weights = pass.weights;
@@ -42,7 +42,7 @@ abstract class Dot {
     let sc = rows == 2 ? pass.scalesOf(k) : 0;
     const zero = Simd.opaqueZero();
     const mask = Shifted.mask<F>(zero);
-    const multipliers = Shifted.multipliers<F>(zero);
+    const raise = Shifted.raise<F>(zero);
     let a = weights.row(i) - 1;
     let b = weights.row(j) - 1;
     let c = rows == 2 ? weights.row(k) - 1 : 0;
@@ -70,9 +70,9 @@ abstract class Dot {
       let c1 = f32x4.splat(0);
       if (a < runEnd)
         do {
-          let u = v128.load(a, 1);
-          let v = v128.load(b, 1);
-          let w = rows == 2 ? v128.load(c, 1) : v;
+          let u = Shifted.halves<F>(v128.load(a, 1));
+          let v = Shifted.halves<F>(v128.load(b, 1));
+          let w = rows == 2 ? Shifted.halves<F>(v128.load(c, 1)) : v;
           let p = Shifted.top<F>(u, mask);
           let q = Shifted.top<F>(v, mask);
           let y = v128.load(x, 48);
@@ -84,7 +84,7 @@ abstract class Dot {
           a1 = Simd.madd(p, y, a1);
           b1 = Simd.madd(q, y, b1);
           if (rows == 2) c1 = Simd.madd(r, y, c1);
-          if (rows > 3 && Simd.never(zero, 4)) break;
+          if (rows > 3 && Simd.never(x, 4)) break;
           if (rows > 2) {
             y = v128.load(x, 176);
             a2 = Simd.madd(p, y, a2);
@@ -95,19 +95,19 @@ abstract class Dot {
             a3 = Simd.madd(p, y, a3);
             b3 = Simd.madd(q, y, b3);
           }
-          if (Simd.never(zero, 1)) break;
-          p = Shifted.middle(u, multipliers, mask);
-          q = Shifted.middle(v, multipliers, mask);
+          if (Simd.never(x, 1)) break;
+          p = Shifted.middle(u, raise, mask);
+          q = Shifted.middle(v, raise, mask);
           y = v128.load(x, 16);
           a0 = Simd.madd(p, y, a0);
           b0 = Simd.madd(q, y, b0);
-          r = Shifted.middle(w, multipliers, mask);
+          r = Shifted.middle(w, raise, mask);
           if (rows == 2) c0 = Simd.madd(r, y, c0);
           y = v128.load(x, 80);
           a1 = Simd.madd(p, y, a1);
           b1 = Simd.madd(q, y, b1);
           if (rows == 2) c1 = Simd.madd(r, y, c1);
-          if (rows > 3 && Simd.never(zero, 5)) break;
+          if (rows > 3 && Simd.never(x, 5)) break;
           if (rows > 2) {
             y = v128.load(x, 144);
             a2 = Simd.madd(p, y, a2);
@@ -118,10 +118,10 @@ abstract class Dot {
             a3 = Simd.madd(p, y, a3);
             b3 = Simd.madd(q, y, b3);
           }
-          if (Simd.never(zero, 2)) break;
-          u = v128.load(a);
-          v = v128.load(b);
-          if (rows == 2) w = v128.load(c);
+          if (Simd.never(x, 2)) break;
+          u = Shifted.halves<F>(v128.load(a));
+          v = Shifted.halves<F>(v128.load(b));
+          if (rows == 2) w = Shifted.halves<F>(v128.load(c));
           p = Shifted.top<F>(u, mask);
           q = Shifted.top<F>(v, mask);
           y = v128.load(x, 32);
@@ -133,7 +133,7 @@ abstract class Dot {
           a1 = Simd.madd(p, y, a1);
           b1 = Simd.madd(q, y, b1);
           if (rows == 2) c1 = Simd.madd(r, y, c1);
-          if (rows > 3 && Simd.never(zero, 6)) break;
+          if (rows > 3 && Simd.never(x, 6)) break;
           if (rows > 2) {
             y = v128.load(x, 160);
             a2 = Simd.madd(p, y, a2);
@@ -144,19 +144,19 @@ abstract class Dot {
             a3 = Simd.madd(p, y, a3);
             b3 = Simd.madd(q, y, b3);
           }
-          if (Simd.never(zero, 3)) break;
-          p = Shifted.middle(u, multipliers, mask);
-          q = Shifted.middle(v, multipliers, mask);
+          if (Simd.never(x, 3)) break;
+          p = Shifted.middle(u, raise, mask);
+          q = Shifted.middle(v, raise, mask);
           y = v128.load(x, 0);
           a0 = Simd.madd(p, y, a0);
           b0 = Simd.madd(q, y, b0);
-          r = Shifted.middle(w, multipliers, mask);
+          r = Shifted.middle(w, raise, mask);
           if (rows == 2) c0 = Simd.madd(r, y, c0);
           y = v128.load(x, 64);
           a1 = Simd.madd(p, y, a1);
           b1 = Simd.madd(q, y, b1);
           if (rows == 2) c1 = Simd.madd(r, y, c1);
-          if (rows > 3 && Simd.never(zero, 7)) break;
+          if (rows > 3 && Simd.never(x, 7)) break;
           if (rows > 2) {
             y = v128.load(x, 128);
             a2 = Simd.madd(p, y, a2);
