@@ -11,8 +11,8 @@ const ROOT = new URL("../../", import.meta.url);
 const RELEASES = ["baseline", "relaxed"] as const;
 const BUILDS = ["debug", ...RELEASES] as const;
 
-/** 25 kB: what a page may have to load before it can do anything. */
-const SIZE_BUDGET = 25_000;
+/** 27 kB: what a page may have to load before it can do anything. */
+const SIZE_BUDGET = 27_000;
 
 /**
  * Every kernel and how many arguments it takes. Does not compile unless it says what {@link Kernels} says.
