@@ -66,7 +66,7 @@ test("the table and the page say that it is a sample, and of how much", async ()
         kind: "quantize",
         input: "a",
         output: "b",
-        form: "mxfp8",
+        format: "mxfp8",
         summary,
         files: [],
         scales: null,
