@@ -6,6 +6,7 @@ import { conversionWork } from "../jobs/queue/conversion.ts";
 import { coordinate, type QueueStatus } from "../jobs/queue/coordinate.ts";
 import { refuseSecrets } from "../jobs/queue/places.ts";
 import { serveQueue } from "../jobs/queue/serve.ts";
+import { trainingOn } from "../jobs/queue/session.ts";
 import { statusOf } from "../jobs/queue/status.ts";
 import type { Work } from "../jobs/queue/work.ts";
 import { joinRun } from "../jobs/records.ts";
@@ -150,13 +151,22 @@ export async function work(flags: WorkerFlags, signal: AbortSignal): Promise<voi
 
 /** `blockscale status --queue redis://…` */
 export async function status(flags: { readonly queue: string; readonly json?: true }): Promise<void> {
-  const runs = await statusOf(parseQueue(flags.queue));
-  if (flags.json === true) return printJson({ runs });
-  if (runs.length === 0) return print("No jobs.");
-  const rows = runs.map(({ from, to, waiting, active, done, failed }) => [
+  const connection = parseQueue(flags.queue);
+  const runs = await statusOf(connection);
+  const training = await trainingOn(connection);
+  if (flags.json === true) return printJson({ runs, training });
+  const jobs = runs.map(({ from, to, waiting, active, done, failed }) => [
     figures.cell(from),
     figures.cell(to),
     ...[waiting, active, done, failed].map(String),
   ]);
-  return print(markdownTable([["input", "output", "waiting", "active", "done", "failed"], ...rows]));
+  const tables: string[] = [];
+  if (jobs.length > 0)
+    tables.push(markdownTable([["input", "output", "waiting", "active", "done", "failed"], ...jobs]));
+  if (training !== null) {
+    const { out, present, size, step, steps, loss } = training;
+    const row = [figures.cell(out), `${present} of ${size}`, `${step} of ${steps}`, loss?.toFixed(4) ?? "-"];
+    tables.push(markdownTable([["training", "ranks", "step", "loss"], row]));
+  }
+  return print(tables.join("\n\n") || "No jobs.");
 }

@@ -6,6 +6,7 @@ import { load } from "../load.ts";
 import { compileForModels } from "../model/build.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Trainer } from "../train/trainer.ts";
+import { placeOf } from "./part.ts";
 import { version } from "./version.ts";
 
 export interface RankFlags {
@@ -54,6 +55,11 @@ export class TrainingRank {
       step: trainer.steps,
       weights: weightsOf(trainer),
     });
+  }
+
+  /** Shows in `status` how far the training is, without waiting. */
+  tell(out: string, step: number, steps: number, loss: number | undefined): void {
+    this.#ranks.tell({ out: placeOf(out), step, steps, loss: loss ?? null });
   }
 
   /** Makes sure that all ranks have the same weights. */

@@ -94,6 +94,8 @@ async function run(
   const report = await reserveReport(path, [out, ...paths]);
   await makeFolder(out);
   const { trainer, log } = await beginOrContinue(out, settings, flags, beginning, ownRank?.exchange);
+  const tell = () => ownRank?.tell(out, trainer.steps, flags.steps, log.losses.at(-1));
+  tell();
   await ownRank?.join(trainer, { ...settings, every: flags.every }, ids);
   const share = flags.batch / size;
   /** This rank's rows of a batch. */
@@ -138,6 +140,7 @@ async function run(
       await throwIfInterrupted(signal);
       const { loss } = await trainer.step(batchAt(trainer.steps), [share, width], flags.parts);
       log.losses.push(loss);
+      tell();
       const tokens = (trainer.steps - first) * flags.batch * flags.context;
       const rate = Math.round(tokens / ((performance.now() - started) / 1000));
       bar?.update(trainer.steps, { loss: loss.toFixed(4), rate });

@@ -21,10 +21,17 @@ const TRANSIENT = new Set([
 ]);
 /** Names of errors that another try does not cure, although no server has answered. */
 const FINAL = new Set(["CredentialsProviderError", "EndpointError", "TokenProviderError"]);
+/** Codes of Node for a server whose certificate is not trusted, or is that of another one. */
+const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|^ERR_TLS/;
+
+function isUntrusted(cause: unknown): boolean {
+  const { code } = cause as { code?: unknown };
+  return typeof code === "string" && CERTIFICATE.test(code);
+}
 
 /** Whether another try may succeed. */
 export function isTransient(cause: unknown): boolean {
-  if (FINAL.has(nameOf(cause))) return false;
+  if (FINAL.has(nameOf(cause)) || isUntrusted(cause)) return false;
   const status = statusOf(cause);
   return (
     TRANSIENT.has(nameOf(cause)) || status === undefined || status === 408 || status === 429 || status >= 500
@@ -51,6 +58,11 @@ export function faultOf(where: string, cause: unknown): BlockscaleError {
     return fault(
       "no credentials",
       "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a profile of ~/.aws/credentials.",
+    );
+  if (isUntrusted(cause))
+    return fault(
+      `a certificate that is not trusted: ${reasonOf(cause)}`,
+      "Check AWS_ENDPOINT_URL. NODE_EXTRA_CA_CERTS names the file of an authority of your own.",
     );
   if (name === "NoSuchBucket") return fault("no such bucket", "Check the name, and AWS_ENDPOINT_URL.");
   if (name === "NoSuchKey" || status === 404) return fault("no such object", "Check the address.");

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
+import type { Source } from "../../src/io/source.ts";
 import {
   GradientExchange,
   type GradientFormat,
@@ -9,7 +10,7 @@ import {
 } from "../../src/jobs/gradients.ts";
 import { load } from "../../src/load.ts";
 import { schemes } from "../../src/tensor/schemes.ts";
-import { createTrainer } from "../../src/train/create.ts";
+import { createTrainer, type NewModel } from "../../src/train/create.ts";
 import type { TrainerOptions } from "../../src/train/options.ts";
 import type { Trainer } from "../../src/train/trainer.ts";
 import { tinyLlama as config } from "../support/tiny-llama.ts";
@@ -84,13 +85,22 @@ const steps = 10;
 const idsOf = (step: number): Int32Array =>
   Int32Array.from({ length: rows * 17 }, (_, i) => (i * 7 + step) % 40);
 
+type Beginning = NewModel | ReadonlyMap<string, Source>;
+const fresh: NewModel = { config, seed: 3 };
+
 /** @returns losses of each step, and the weights at the end */
-async function alone(options: TrainerOptions, parts: number): Promise<readonly [number[], Float32Array[]]> {
-  const trainer = await createTrainer({ config, seed: 3 }, options);
+async function alone(
+  options: TrainerOptions,
+  parts: number,
+  model: Beginning = fresh,
+): Promise<readonly [number[], Float32Array[]]> {
+  const trainer = await createTrainer(model, options);
   const losses: number[] = [];
   for (let step = 0; step < steps; step++)
     losses.push((await trainer.step(idsOf(step), [rows, 17], parts)).loss);
-  return [losses, weightsOf(trainer)];
+  const weights = weightsOf(trainer);
+  await trainer.close();
+  return [losses, weights];
 }
 
 const weightsOf = (trainer: Trainer): Float32Array[] => trainer.names.map((name) => trainer.weight(name));
@@ -100,20 +110,23 @@ async function together(
   size: number,
   format: GradientFormat,
   options: TrainerOptions,
+  model: Beginning = fresh,
 ): Promise<(readonly [number[], Float32Array[], Memory])[]> {
   const memory = new Memory();
   const share = rows / size;
   return Promise.all(
     Array.from({ length: size }, async (_, rank) => {
       const dataParallel = new GradientExchange(memory.of(rank), { rank, size, format }, engine);
-      const trainer = await createTrainer({ config, seed: 3 }, { ...options, dataParallel });
+      const trainer = await createTrainer(model, { ...options, dataParallel });
       const losses: number[] = [];
       for (let step = 0; step < steps; step++) {
         const own = idsOf(step).subarray(rank * share * 17, (rank + 1) * share * 17);
         losses.push((await trainer.step(own, [share, 17])).loss);
       }
       await dataParallel.agree(steps, "ab".repeat(32));
-      return [losses, weightsOf(trainer), memory] as const;
+      const weights = weightsOf(trainer);
+      await trainer.close();
+      return [losses, weights, memory] as const;
     }),
   );
 }
@@ -154,6 +167,18 @@ describe("ranks", () => {
     expect([losses, weights]).toEqual(await alone({}, 1));
   });
 
+  test("that train adapters of a model exchange theirs alone, with any number of threads", async () => {
+    const model = (await createTrainer(fresh)).files();
+    const options = { learningRate: 0.05, lora: { rank: 4, targets: ["q_proj", "down_proj"] } };
+    const [expected] = await alone(options, 2, model);
+    const found = await together(2, "f32", options, model);
+    const threaded = await together(2, "f32", { ...options, threads: 2 }, model);
+    for (const [losses, weights] of [...found, ...threaded])
+      expect([losses, weights]).toEqual([found[0]![0], found[0]![1]]);
+    expect(expected.at(-1)! < expected[0]!).toBe(true);
+    for (const [i, loss] of found[0]![0].entries()) expect(loss).toBeCloseTo(expected[i]!, 6);
+  });
+
   test("a step whose exchange fails changes nothing, and can be taken again", async () => {
     let isBroken = true;
     const dataParallel = {
@@ -164,7 +189,7 @@ describe("ranks", () => {
         return loss;
       },
     };
-    const trainer = await createTrainer({ config, seed: 3 }, { dataParallel });
+    const trainer = await createTrainer(fresh, { dataParallel });
     const before = weightsOf(trainer);
     await expect(trainer.step(idsOf(0), [rows, 17])).rejects.toThrow("no network");
     expect(weightsOf(trainer)).toEqual(before);
@@ -186,7 +211,7 @@ describe("ranks", () => {
             return exchange.exchange(own);
           },
         };
-        const trainer = await createTrainer({ config, seed: 3 }, { dataParallel });
+        const trainer = await createTrainer(fresh, { dataParallel });
         return trainer.step(idsOf(0), [rows, 17]).catch((error: Error) => error.message);
       }),
     );
@@ -196,7 +221,7 @@ describe("ranks", () => {
 
   test("a loss that is no number on one rank is not laid to the tensors of another", async () => {
     const dataParallel = { rank: 0, size: 2, exchange: async () => Number.NaN };
-    const trainer = await createTrainer({ config, seed: 3 }, { dataParallel });
+    const trainer = await createTrainer(fresh, { dataParallel });
     await expect(trainer.step(idsOf(0), [rows, 17])).rejects.toThrow(
       "a loss of NaN; the first tensor that holds NaN or Inf is on another rank",
     );
@@ -219,7 +244,7 @@ describe("ranks", () => {
   test.each([null, 3, {}, { rank: 2, size: 2, exchange: () => {} }, { rank: 0, size: 1 }])(
     "a place of %j is refused",
     async (dataParallel) => {
-      const made = createTrainer({ config, seed: 3 }, { dataParallel: dataParallel as never });
+      const made = createTrainer(fresh, { dataParallel: dataParallel as never });
       await expect(made).rejects.toThrow(/dataParallel: expected \{ rank, size, exchange \}/);
     },
   );

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Queue } from "bullmq";
 import { Redis } from "ioredis";
 import { freePort } from "../support/free-port.mjs";
-import { makeCertificates } from "./certificates.mjs";
+import { makeCertificates, startSecure } from "./certificates.mjs";
 import { installDashboard, showOn } from "./dashboard.mjs";
 import {
   blockscale,
@@ -33,9 +33,15 @@ import { checkTraining } from "./training.mjs";
 
 const seed = Number(process.argv[2] ?? 19);
 installRedis();
+// It takes its time, and is needed last.
+const dashboard = installDashboard(folder);
+dashboard.catch(() => {});
 const port = await freePort();
 const address = `redis://:${PASSWORD}@127.0.0.1:${port}`;
 let redis = await startRedis(port, "aof");
+const certificates = makeCertificates(folder, "localhost");
+/** Trusts the authority of the test. */
+const trusting = { NODE_EXTRA_CA_CERTS: certificates.ca };
 const worker = (...flags) =>
   blockscale(
     "worker",
@@ -231,16 +237,22 @@ await check(
       Object.values(s3.faults).every((count) => count > 0),
       "a fault never happened",
     );
+
+    const endpoint = `https://localhost:${await startSecure(certificates, s3.port)}`;
+    const inspect = (env) =>
+      blockscaleWith({ ...env, AWS_ENDPOINT_URL: endpoint }, "inspect", "s3://models/large").ended;
+    const [trusted, refused] = await Promise.all([inspect(trusting), inspect({})]);
+    expect(trusted.code === 0 && /BF16/.test(trusted.out), trusted.err);
+    expect(refused.code === 1 && /a certificate that is not trusted/.test(refused.err), refused.err);
     await stop(s3.server, "SIGKILL");
   },
 );
 
 await check("TLS with a certificate of one's own, and no other is taken", async () => {
-  const { ca, flags } = makeCertificates(folder, "localhost");
   const securePort = await freePort();
-  const secure = await startRedis(await freePort(), "aof-of-tls", ["--tls-port", securePort, ...flags]);
+  const tls = ["--tls-port", securePort, ...certificates.flags];
+  const secure = await startRedis(await freePort(), "aof-of-tls", tls);
   const queue = ["--queue", `rediss://:${PASSWORD}@localhost:${securePort}`];
-  const trusting = { NODE_EXTRA_CA_CERTS: ca };
   const out = output();
   const one = blockscaleWith(trusting, "worker", ...queue, "--allow", folder, "--jobs", "1");
   const { code, err } = await blockscaleWith(trusting, "quantize", model, out, ...queue).ended;
@@ -260,7 +272,6 @@ await check("TLS with a certificate of one's own, and no other is taken", async 
 });
 
 await check("bull-board shows a job: its name, data, progress, result and error", async () => {
-  const dashboard = installDashboard(folder);
   const queue = new Queue("blockscale", { connection: { host: "127.0.0.1", port, password: PASSWORD } });
   const out = output();
   const coordinator = blockscale("quantize", model, out, "--queue", address);
@@ -331,7 +342,7 @@ await checkTraining(port);
 
 await check("no secret is told, or kept by Redis", async () => {
   const wrong = `redis://user:s3cret-2@127.0.0.1:${port}`;
-  for (const args of [
+  const refused = [
     ["worker", "--queue", wrong],
     ["status", "--queue", wrong],
     ["status", "--queue", "http://u:s3cret-2@h"],
@@ -340,9 +351,9 @@ await check("no secret is told, or kept by Redis", async () => {
     ["status", "--queue", "redis://:s3cret-2@127.0.0.1:1"],
     ["quantize", "https://u:s3cret-2@example.org/m", "out", "--queue", address],
     ["evaluate", "https://example.org/m?key=s3cret-2", "--text", "t", "--queue", address],
-  ]) {
-    const { code, err } = await blockscale(...args).ended;
-    expect(code === 1 || code === 2, `${args}: ${code}`);
+  ].map((args) => blockscale(...args).ended);
+  for (const { code, err } of await Promise.all(refused)) {
+    expect(code === 1 || code === 2, `${code}: ${err}`);
     expect(/^blockscale: (--queue|IN): expected/m.test(err), err);
   }
   const secrets = ["s3cret-2", PASSWORD, HUB_TOKEN, S3_KEY];

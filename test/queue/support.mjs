@@ -90,6 +90,7 @@ export async function startS3(random) {
   const Bucket = "models";
   return {
     server,
+    port: at,
     faults: faults.counts,
     put: async (path) => {
       for (const name of readdirSync(path))
@@ -117,19 +118,39 @@ export function randomOf(start) {
   };
 }
 
+let pool;
+/** Random small BF16 values. A prime number of them: no two strips of a matrix begin with the same. */
+function randomValues() {
+  if (pool !== undefined) return pool;
+  const random = randomOf(7);
+  pool = new Uint16Array(1_000_003);
+  for (let i = 0; i < pool.length; i++)
+    pool[i] = 0x3c00 + Math.floor(random() * 0x300) + (random() < 0.5 ? 0x8000 : 0);
+  return pool;
+}
+
+/** The values of a matrix: those of the pool again and again, each matrix from another one on. */
+function valuesOf(matrix, count) {
+  const from = randomValues();
+  const values = new Uint16Array(count);
+  let start = (7919 * matrix) % from.length;
+  for (let at = 0; at < count; start = 0) {
+    const some = from.subarray(start, start + count - at);
+    values.set(some, at);
+    at += some.length;
+  }
+  return values;
+}
+
 /** A BF16 checkpoint of some shards, with matrices of random small values. */
 export function makeModel(shards, size) {
   const model = join(folder, `model-${unique++}`);
   mkdirSync(model);
-  const random = randomOf(7);
   const weightMap = {};
   for (let i = 0; i < shards; i++) {
     const [name, weight] = [`model-${i}.safetensors`, `model.layers.${i}.mlp.down_proj.weight`];
     const rows = size + 16 * i;
-    const values = Uint16Array.from(
-      { length: rows * size },
-      () => 0x3c00 + Math.floor(random() * 0x300) + (random() < 0.5 ? 0x8000 : 0),
-    );
+    const values = valuesOf(i, rows * size);
     const header = JSON.stringify({
       [weight]: { dtype: "BF16", shape: [rows, size], data_offsets: [0, values.byteLength] },
     });

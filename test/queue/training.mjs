@@ -86,34 +86,39 @@ export async function checkTraining(port) {
   };
 
   await check("two and three machines train as one: the same weights on each, and close losses", async () => {
+    const aloneBy = new Map();
     for (const [size, format] of [
       [2, "f32"],
       [2, "fp8"],
       [3, "fp8"],
     ]) {
-      const [alone, out] = [output(), output()];
+      const out = output();
       const before = await bytesIn();
       const ranks = Array.from({ length: size }, (_, i) =>
         rank(address, out, i, size, "--gradients", format),
       );
       const found = await results(ranks);
       const wire = (await bytesIn()) - before;
-      const one = await blockscale(...command(alone, "--parts", String(size))).ended;
-      expect(one.code === 0, one.err);
+      if (!aloneBy.has(size)) {
+        const alone = output();
+        const one = await blockscale(...command(alone, "--parts", String(size))).ended;
+        expect(one.code === 0, one.err);
+        aloneBy.set(size, lossesOf(alone));
+      }
       for (const { weights, loss, bytes } of found) {
         expect(weights === found[0].weights && loss === found[0].loss, "ranks differ");
         expect(bytes.received === bytes.sent * (size - 1), JSON.stringify(bytes));
       }
-      const losses = lossesOf(out);
-      const distance = apart(losses, lossesOf(alone));
+      const [losses, expected] = [lossesOf(out), aloneBy.get(size)];
+      const distance = apart(losses, expected);
       const step = Math.round(found[0].bytes.sent / STEPS);
       console.log(
         `  ${size} ranks, ${format}: ${step} bytes a rank and step, losses within ${distance.toExponential(1)} of one machine`,
       );
       expect(losses.length === STEPS && losses.at(-1) < losses[0] - 0.1, `it does not learn: ${losses}`);
       // Sums in another order change last bits first, and later which way an operand is rounded.
-      if (format === "f32") expect(apart(losses.slice(0, 10), lossesOf(alone)) < 1e-6, String(losses));
-      expect(distance < (format === "f32" ? 0.005 : 0.05), `${losses}\n${lossesOf(alone)}`);
+      if (format === "f32") expect(apart(losses.slice(0, 10), expected) < 1e-6, String(losses));
+      expect(distance < (format === "f32" ? 0.005 : 0.05), `${losses}\n${expected}`);
       // Redis has taken in each rank's gradients once, and little else.
       const all = found[0].bytes.sent * size;
       expect(wire >= all && wire < all + size * 200_000, `${wire} bytes for ${all}`);
@@ -125,7 +130,8 @@ export async function checkTraining(port) {
     "a machine that dies stops the others in time, and all go on from the last checkpoint",
     async () => {
       const out = output();
-      const start = () => [0, 1].map((i) => rank(address, out, i, 2, "--timeout", "10"));
+      // Threads change nothing of the result.
+      const start = () => [0, 1].map((i) => rank(address, out, i, 2, "--threads", "2"));
       const [first, second] = start();
       const end = Date.now() + 60_000;
       while (
@@ -138,8 +144,9 @@ export async function checkTraining(port) {
       await stop(second, "SIGKILL");
       const died = Date.now();
       const { code, err } = await first.ended;
-      expect(code === 1 && /rank 1: expected it to come within 10 s/.test(err), `${code}: ${err}`);
-      expect(Date.now() - died < 40_000, `${Date.now() - died} ms`);
+      expect(code === 1 && /rank 1: expected it to stay connected to Redis/.test(err), `${code}: ${err}`);
+      // Long before --timeout, which is 60 s.
+      expect(Date.now() - died < 30_000, `${Date.now() - died} ms`);
       expect(
         readdirSync(out).some((name) => /^checkpoint-\d+$/.test(name)),
         "no checkpoint is left",
@@ -165,8 +172,11 @@ export async function checkTraining(port) {
         [rank(address, out, 0, 2), rank(address, out, 1, 2, "--gradients", "f32")],
         /the options of rank 0/,
       );
-      const leader = rank(address, out, 0, 2);
-      await ask("blockscale:train:session", leader);
+      const leader = rank(address, output(), 0, 2);
+      const session = await ask("blockscale:train:session", leader);
+      // It has read the text by then.
+      await ask(`blockscale:train:${session}:progress`, leader);
+      await refused([rank(address, out, 0, 2)], /one training run on a database of Redis/);
       const words = readFileSync(text, "utf8");
       writeFileSync(text, words.replaceAll("word", "work"));
       await refused([leader, rank(address, out, 1, 2)], /the text of rank 0/);
@@ -175,12 +185,18 @@ export async function checkTraining(port) {
       await refused([rank(address, out, 2, 2)], /a --rank from 0 to N - 1/);
       await refused([rank(address, out, 0, 4)], /a --batch that 4 ranks/);
 
+      // One that fails before it has met rank 0 tells it nevertheless.
+      const waiting = rank(address, out, 0, 2);
+      await ask("blockscale:train:session", waiting);
+      await refused([rank(address, out, 1, 2, "--tokenizer", "missing.json")], /missing\.json/);
+      await refused([waiting], /rank 1: expected it to go on, got it stopped: missing\.json/);
+
       // Somebody else plays rank 1.
       const victim = rank(address, out, 0, 2);
-      const session = await ask("blockscale:train:session", victim);
-      await client.set(`blockscale:train:${session}:hello:1`, "{");
+      const taken = await ask("blockscale:train:session", victim);
+      await client.set(`blockscale:train:${taken}:hello:1`, "{");
       await refused([victim], /rank 1: expected what it is about to train/);
-      const stopped = JSON.parse(await client.get(`blockscale:train:${session}:stop`));
+      const stopped = JSON.parse(await client.get(`blockscale:train:${taken}:stop`));
       expect(
         stopped.rank === 0 && (await client.get("blockscale:train:session")) === null,
         JSON.stringify(stopped),
@@ -188,7 +204,7 @@ export async function checkTraining(port) {
     },
   );
 
-  await check("a machine that is told to stop tells the others", async () => {
+  await check("status shows a training, and a machine that is told to stop tells the others", async () => {
     const out = output();
     const ranks = [0, 1].map((i) => rank(address, out, i, 2, "--steps", "100000"));
     const end = Date.now() + 60_000;
@@ -197,6 +213,10 @@ export async function checkTraining(port) {
       expect(Date.now() < end, ranks.map((one) => one.said()).join());
       await setTimeout(5);
     }
+    const status = async (...flags) => (await blockscale("status", "--queue", address, ...flags).ended).out;
+    const { training } = JSON.parse(await status("--json"));
+    expect(training.out === out && training.size === 2 && training.present === 2, JSON.stringify(training));
+    expect(training.steps === 100_000 && training.step > 0 && training.loss > 0, JSON.stringify(training));
     const told = await stop(ranks[1]);
     expect(told.code === 143, `${told.code}: ${told.err}`);
     const { code, err } = await ranks[0].ended;
@@ -204,6 +224,17 @@ export async function checkTraining(port) {
       code === 1 && /rank 1: expected it to go on, got it stopped: .*SIGTERM/.test(err),
       `${code}: ${err}`,
     );
+    expect((await status()) === "No jobs.\n", "a training that has ended is shown");
+  });
+
+  await check("a Redis that has forgotten the run stops it", async () => {
+    const out = output();
+    const ranks = [0, 1].map((i) => rank(address, out, i, 2, "--steps", "100000"));
+    const session = await ask("blockscale:train:session", ranks[0]);
+    await ask(`blockscale:train:${session}:go`, ranks[0]);
+    await client.flushdb();
+    for (const { code, err } of await Promise.all(ranks.map(({ ended }) => ended)))
+      expect(code === 1 && /a Redis that has forgotten it|it stopped/.test(err), `${code}: ${err}`);
   });
   client.disconnect();
 }

@@ -6,16 +6,19 @@ import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Transport } from "../gradients.ts";
 import { hasKeys, parsed } from "../spec.ts";
 import { type Connection, openRedis, refusalOf } from "./connection.ts";
+import { gone, late, otherLength, replaced, stopped } from "./rank-errors.ts";
+import { arePresent, channelOf, keyOf, SESSION, type TrainingProgress } from "./session.ts";
 
-/** Prefix of all keys in Redis, and the key of the current session's id. */
-const PREFIX = "blockscale:train";
-const SESSION = `${PREFIX}:session`;
 /** Most bytes of one value in Redis, whose own limit is 512 MiB. */
 const PIECE = 1 << 26;
 /** Shortest and longest pause between two requests while waiting, in milliseconds. */
 const [SHORTEST_PAUSE, LONGEST_PAUSE] = [1, 50];
 /** Most characters of a message of a rank. */
 const LONGEST_MESSAGE = 2000;
+/** Milliseconds without a connection after which a rank counts as dead: Redis may have been started again. */
+const GONE_AFTER = 5000;
+/** Least milliseconds between two reports of progress. */
+const TOLD_EVERY = 1000;
 
 export interface RankOptions {
   readonly rank: number;
@@ -31,23 +34,62 @@ export type Agreed = Readonly<Record<string, string | number>>;
 /**
  * The ranks of one training run, which meet on a Redis. Rank 0 begins a session; the others send what they
  * are about to train; when all are there and agree, rank 0 lets them start. Values pass through keys that are
- * removed when all have read them, and expire if nobody does.
+ * removed when all have read them, and expire if nobody does. A rank
+ * that dies is missed by its connection.
  */
 export class RedisRanks implements Transport {
   readonly #redis: Redis;
+  /** Listens, so that the other ranks see that this one lives. */
+  readonly #presence: Redis;
   readonly #options: RankOptions;
   /** Keys of what this rank has sent, by its name. */
   readonly #sent = new Map<string, string[]>();
   #session = "";
+  #told = Number.NEGATIVE_INFINITY;
 
-  private constructor(redis: Redis, options: RankOptions) {
+  private constructor(redis: Redis, presence: Redis, options: RankOptions) {
     this.#redis = redis;
+    this.#presence = presence;
     this.#options = options;
   }
 
-  /** @throws BlockscaleError `option`: a library is missing; `io`: no Redis */
+  /**
+   * Connects; rank 0 begins the session.
+   * @throws BlockscaleError `option`: a library is missing; `io`: no Redis, or one that another run uses
+   */
   static async open(connection: Connection, options: RankOptions): Promise<RedisRanks> {
-    return new RedisRanks(await openRedis(connection, 1000 * options.timeout), options);
+    const redis = await openRedis(connection, 1000 * options.timeout);
+    let presence: Redis | undefined;
+    try {
+      presence = await openRedis(connection, 1000 * options.timeout);
+      const ranks = new RedisRanks(redis, presence, options);
+      if (options.rank === 0) await ranks.#begin();
+      return ranks;
+    } catch (error) {
+      redis.disconnect();
+      presence?.disconnect();
+      throw error;
+    }
+  }
+
+  async #begin(): Promise<void> {
+    const before = await this.#ask((redis) => redis.get(SESSION));
+    if (before !== null && (await this.#isPresent(before, 0))) throw replaced("another one, which goes on");
+    await this.#enter(randomUUID());
+    // For as long as it is there: who has lost it has lost what was sent too.
+    await this.#ask((redis) => redis.set(SESSION, this.#session));
+  }
+
+  /** Lets the others see this rank in a session. */
+  async #enter(session: string): Promise<void> {
+    const { rank } = this.#options;
+    await this.#ask(() => this.#presence.subscribe(channelOf(session, rank)));
+    this.#session = session;
+  }
+
+  async #isPresent(session: string, rank: number): Promise<boolean> {
+    const [isPresent] = await this.#ask((redis) => arePresent(redis, session, [rank]));
+    return isPresent === true;
   }
 
   /**
@@ -59,12 +101,9 @@ export class RedisRanks implements Transport {
   }
 
   async #lead(own: Agreed): Promise<void> {
-    const session = randomUUID();
-    this.#session = session;
-    await this.#set(SESSION, session);
     const processIds = ["0"];
     for (let rank = 1; rank < this.#options.size; rank++) {
-      const hello = await this.#wait(rank, this.#key(`hello:${rank}`));
+      const hello = await this.#wait(rank, this.#key(`hello:${rank}`), false);
       processIds.push(checkHello(hello, rank, own));
     }
     await this.#set(this.#key("go"), JSON.stringify(processIds));
@@ -75,16 +114,28 @@ export class RedisRanks implements Transport {
     const { rank } = this.#options;
     await this.#until(0, async () => {
       if (this.#session !== "") await this.#refuseStopped();
-      const session = (await this.#ask((redis) => redis.get(SESSION))) ?? "";
-      if (!/^[0-9a-f-]{36}$/.test(session)) return null;
+      const session = await this.#meeting();
+      if (session === null) return null;
       const go = await this.#ask((redis) => redis.get(keyOf(session, "go")));
-      // A rank 0 that died leaves a session that has begun without this rank: another one will take its
-      // place.
       if (go !== null) return isListed(go, rank, processId) ? true : null;
-      this.#session = session;
+      if (session !== this.#session) await this.#enter(session);
       await this.#set(this.#key(`hello:${rank}`), JSON.stringify({ processId, own }));
       return null;
     });
+  }
+
+  /** The session of a rank 0 that lives; one that died leaves its own, and another one will take its place. */
+  async #meeting(): Promise<string | null> {
+    const session = (await this.#ask((redis) => redis.get(SESSION))) ?? "";
+    return /^[0-9a-f-]{36}$/.test(session) && (await this.#isPresent(session, 0)) ? session : null;
+  }
+
+  /** Shows in `status` how far the training is. Nothing depends on it. */
+  tell(progress: Omit<TrainingProgress, "size">): void {
+    const { rank, size } = this.#options;
+    if (rank !== 0 || performance.now() - this.#told < TOLD_EVERY) return;
+    this.#told = performance.now();
+    this.#set(this.#key("progress"), JSON.stringify({ ...progress, size })).catch(() => {});
   }
 
   async send(name: string, bytes: Uint8Array): Promise<void> {
@@ -112,12 +163,25 @@ export class RedisRanks implements Transport {
     this.#sent.delete(name);
   }
 
-  /** Tells the other ranks why this one stops, if it has met them and Redis is there. */
+  /** Tells the other ranks why this one stops, if Redis is there. */
   async stop(error: unknown): Promise<void> {
-    if (this.#session === "" || this.#redis.status !== "ready") return;
+    if (this.#redis.status !== "ready") return;
     const { rank } = this.#options;
     const reason = (error instanceof Error ? error.message : String(error)).slice(0, LONGEST_MESSAGE);
-    await this.#set(this.#key("stop"), JSON.stringify({ rank, reason }), true).catch(() => {});
+    try {
+      // Before it has met rank 0, which may wait for it.
+      if (this.#session === "") this.#session = await this.#waiting();
+      if (this.#session !== "") await this.#set(this.#key("stop"), JSON.stringify({ rank, reason }), true);
+    } catch {
+      // The others will miss this one.
+    }
+  }
+
+  /** The session whose rank 0 still waits for ranks, empty if there is none. */
+  async #waiting(): Promise<string> {
+    const session = await this.#meeting();
+    if (session === null) return "";
+    return (await this.#ask((redis) => redis.exists(keyOf(session, "go")))) === 0 ? session : "";
   }
 
   /** Ends the session and the connection. */
@@ -129,6 +193,7 @@ export class RedisRanks implements Transport {
       if (session === this.#session) await redis.del(SESSION).catch(() => 0);
     }
     redis.disconnect();
+    this.#presence.disconnect();
   }
 
   #key(name: string): string {
@@ -142,13 +207,20 @@ export class RedisRanks implements Transport {
     );
   }
 
-  /** Waits until a key has a value. */
-  #wait(rank: number, key: string): Promise<Buffer> {
+  /**
+   * Waits until a key has a value.
+   * @param hasCome whether the rank that sets it has been there
+   */
+  #wait(rank: number, key: string, hasCome = true): Promise<Buffer> {
+    let seen = performance.now();
     return this.#until(rank, async () => {
       const [value, session] = await this.#ask((redis) => redis.mgetBuffer(key, SESSION));
       if (value) return value;
       await this.#refuseStopped();
-      if (session && session.toString() !== this.#session) throw replaced();
+      if (session?.toString() !== this.#session)
+        throw replaced(session ? "another rank 0 that has begun" : "a Redis that has forgotten it");
+      if (!hasCome || (await this.#isPresent(this.#session, rank))) seen = performance.now();
+      else if (performance.now() - seen > GONE_AFTER) throw gone(rank, GONE_AFTER / 1000);
       return null;
     });
   }
@@ -191,10 +263,6 @@ export class RedisRanks implements Transport {
   }
 }
 
-function keyOf(session: string, name: string): string {
-  return `${PREFIX}:${session}:${name}`;
-}
-
 /** @returns the id of the process that sent it */
 function checkHello(bytes: Buffer, rank: number, own: Agreed): string {
   const hello = bytes.length > LONGEST_MESSAGE ? undefined : parsed(bytes.toString());
@@ -220,41 +288,4 @@ function checkHello(bytes: Buffer, rank: number, own: Agreed): string {
 function isListed(go: string, rank: number, processId: string): boolean {
   const processIds = parsed(go);
   return Array.isArray(processIds) && processIds[rank] === processId;
-}
-
-function late(rank: number, timeout: number): BlockscaleError {
-  return new BlockscaleError("io", {
-    where: `train: rank ${rank}`,
-    expected: `it to come within ${timeout} s (--timeout)`,
-    got: "nothing",
-    fix: "Start all ranks again: they go on from the last checkpoint.",
-  });
-}
-
-function stopped(stop: string): BlockscaleError {
-  const { rank, reason } = (parsed(stop) ?? {}) as { rank?: unknown; reason?: unknown };
-  return new BlockscaleError("io", {
-    where: `train: rank ${Number(rank)}`,
-    expected: "it to go on",
-    got: `it stopped: ${String(reason).slice(0, LONGEST_MESSAGE).replace(/\.$/, "")}`,
-    fix: "Fix the cause, then start all ranks again: they go on from the last checkpoint.",
-  });
-}
-
-function replaced(): BlockscaleError {
-  return new BlockscaleError("io", {
-    where: "train: --queue",
-    expected: "one training run at a time on a database of Redis",
-    got: "another rank 0 that has begun",
-    fix: "Stop one of both, or give it another database: redis://HOST:PORT/1.",
-  });
-}
-
-function otherLength(rank: number, expected: number, got: number): BlockscaleError {
-  return new BlockscaleError("format", {
-    where: `train: rank ${rank}`,
-    expected: `${expected} bytes`,
-    got: `${got} bytes`,
-    fix: "Give this run a Redis of its own, or a database of one.",
-  });
 }

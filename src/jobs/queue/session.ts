@@ -1,0 +1,78 @@
+import type { Redis } from "ioredis";
+import { hasKeys, isText, LONGEST_PATH, parsed } from "../spec.ts";
+import { type Connection, openRedis, refusalOf } from "./connection.ts";
+
+/** What names of keys begin with, and the key that names the session of the training under way. */
+const PREFIX = "blockscale:train";
+export const SESSION: string = `${PREFIX}:session`;
+
+/** The name of a key of a session; a channel of the same name is what a rank is seen by. */
+export function keyOf(session: string, name: string): string {
+  return `${PREFIX}:${session}:${name}`;
+}
+
+export const channelOf = (session: string, rank: number): string => keyOf(session, `rank:${rank}`);
+
+/**
+ * Which ranks of a session are connected. Each listens to a channel of its own, on which nothing is ever said: the
+ * system closes the connection of a process that dies, however it dies, and Redis forgets the listener.
+ */
+export async function arePresent(
+  redis: Redis,
+  session: string,
+  ranks: readonly number[],
+): Promise<boolean[]> {
+  const counts = await redis.pubsub("NUMSUB", ...ranks.map((rank) => channelOf(session, rank)));
+  // Name and number of listeners, in turn.
+  return ranks.map((_, i) => Number(counts[2 * i + 1]) > 0);
+}
+
+/** How far a training is, as rank 0 tells it. */
+export interface TrainingProgress {
+  readonly out: string;
+  /** How many ranks there are to be. */
+  readonly size: number;
+  readonly step: number;
+  readonly steps: number;
+  /** Loss of the last step; `null` before there is one. */
+  readonly loss: number | null;
+}
+
+export interface TrainingStatus extends TrainingProgress {
+  /** How many ranks are connected. */
+  readonly present: number;
+}
+
+/**
+ * The training that goes on, or waits for its ranks, on a Redis; `null` if there is none.
+ * @throws BlockscaleError `option`, `io`: as `openRedis`
+ */
+export async function trainingOn(connection: Connection): Promise<TrainingStatus | null> {
+  const redis = await openRedis(connection);
+  try {
+    const session = await redis.get(SESSION);
+    const progress = session === null ? null : await redis.get(keyOf(session, "progress"));
+    const told = progress === null ? null : checkProgress(parsed(progress));
+    if (told === null) return null;
+    const ranks = Array.from({ length: told.size }, (_, rank) => rank);
+    const present = await arePresent(redis, session!, ranks);
+    return present[0] ? { ...told, present: present.filter(Boolean).length } : null;
+  } catch (error) {
+    throw refusalOf(error);
+  } finally {
+    redis.disconnect();
+  }
+}
+
+/** What rank 0 has told, `null` if it is a stranger's. */
+function checkProgress(value: unknown): TrainingProgress | null {
+  if (!hasKeys(value, ["out", "size", "step", "steps", "loss"])) return null;
+  const { out, size, step, steps, loss } = value;
+  const areCounts = [size, step, steps].every((count) => Number.isSafeInteger(count) && Number(count) >= 0);
+  const isProgress =
+    isText(out, LONGEST_PATH) &&
+    areCounts &&
+    Number(size) <= 1024 &&
+    (loss === null || Number.isFinite(loss));
+  return isProgress ? (value as unknown as TrainingProgress) : null;
+}
