@@ -1,4 +1,4 @@
-import type { S3Client } from "@aws-sdk/client-s3";
+import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { attempt, type RetryOptions, TransientError } from "./retry.ts";
 import { faultOf, isTransient, nameOf, reasonOf, statusOf } from "./s3-errors.ts";
@@ -57,25 +57,45 @@ async function start(where: string): Promise<OpenedClient> {
       fix: "Write it as https://s3.example.org; keys belong in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
     });
   }
-  const make = (region?: string): S3Client => {
-    const client: S3Client = new sdk.S3Client({
-      ...(region === undefined ? {} : { region }),
+  const make = (more: S3ClientConfig): S3Client =>
+    new sdk.S3Client({
       maxAttempts: 1,
       followRegionRedirects: true,
       // Other servers than AWS do not know the newer checksums; bodies are covered by the signature.
       requestChecksumCalculation: "WHEN_REQUIRED",
       responseChecksumValidation: "WHEN_REQUIRED",
-      // A custom endpoint serves its buckets under paths. The SDK reads it, also from files, before it asks this.
-      forcePathStyle: (async () => client.config.isCustomEndpoint === true) as unknown as boolean,
+      ...more,
     });
-    return client;
-  };
-  const client = make(process.env.AWS_REGION ? undefined : process.env.AWS_DEFAULT_REGION || undefined);
-  const hasRegion = await client.config.region().then(
-    () => true,
-    () => false,
+  const region = process.env.AWS_REGION ? undefined : process.env.AWS_DEFAULT_REGION || undefined;
+  const found: S3ClientConfig = region === undefined ? {} : { region };
+  const hasRegion = await make(found)
+    .config.region()
+    .then(
+      () => true,
+      () => false,
+    );
+  const settings = hasRegion ? found : { region: "us-east-1" };
+  // An endpoint of one's own serves its buckets under paths.
+  const host = await endpointOf(sdk, make({ ...settings, credentials: NOBODY }));
+  const forcePathStyle = host !== undefined && !/(^|\.)amazonaws\.com(\.cn)?$/.test(host);
+  return { sdk, client: make({ ...settings, forcePathStyle }) };
+}
+
+/** What a request that is never sent is signed with. */
+const NOBODY = { accessKeyId: "none", secretAccessKey: "none" };
+
+/** The host of a client's requests. The SDK finds it in the environment or in files, and tells requests alone. */
+async function endpointOf(sdk: Sdk, client: S3Client): Promise<string | undefined> {
+  let host: string | undefined;
+  client.middlewareStack.add(
+    (_, context) => async () => {
+      host = context.endpointV2?.url.hostname;
+      return { output: { $metadata: {} }, response: {} };
+    },
+    { step: "build" },
   );
-  return { sdk, client: hasRegion ? client : make("us-east-1") };
+  await client.send(new sdk.ListBucketsCommand({}));
+  return host;
 }
 
 /** Requests to one bucket: tried again where that may help, and failing with errors that hold no secrets. */
