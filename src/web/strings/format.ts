@@ -51,9 +51,11 @@ export function whole(n: number): string {
   return formats.value.whole.format(n);
 }
 
-/** A value with four significant digits: 0.01234, 1.2e-7. */
+/** A value with four significant digits: 0.01234, 1.2e-5. */
 export function number(value: number): string {
-  return String(Number(value.toPrecision(4)));
+  const rounded = Number(value.toPrecision(4));
+  // Zeros are hard to count.
+  return rounded !== 0 && Math.abs(rounded) < 1e-4 ? rounded.toExponential() : String(rounded);
 }
 
 /** 7.2B, 1.3亿. */

@@ -68,7 +68,7 @@ export function translated(text: string): string {
   if (Object.hasOwn(textsOfLibrary, text)) return textsOfLibrary[text]!;
   for (const [pattern, become] of patternsOfLibrary) {
     const parts = pattern.exec(text);
-    if (parts !== null) return become.replace(/\$(\d)/g, (_, i) => translated(parts[i]!));
+    if (parts !== null) return become.replace(/\$(\d)/g, (_, i) => translated(parts[i] ?? ""));
   }
   return text;
 }

@@ -1,23 +1,17 @@
 import { downloadZip } from "client-zip";
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import type { BlockPlace, BlockValues } from "../../checkpoint/measure/block.ts";
-import { type InspectedTensor, type Inspection, inspect } from "../../checkpoint/measure/inspect.ts";
+import { type InspectedTensor, inspect } from "../../checkpoint/measure/inspect.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
 import { surveyConversions } from "../../checkpoint/measure/survey.ts";
-import { quantizedDocuments } from "../../checkpoint/plan/config.ts";
-import { planDequantize } from "../../checkpoint/plan/dequantize.ts";
-import { type Direction, type OpenedCheckpoint, openCheckpoint } from "../../checkpoint/plan/folder.ts";
-import { type OutputFile, outputsOf } from "../../checkpoint/plan/outputs.ts";
-import { conversionsOf, type Plan, type PlannedTensor } from "../../checkpoint/plan/plan.ts";
-import { planQuantize } from "../../checkpoint/plan/quantize.ts";
-import { warningsOf } from "../../checkpoint/plan/warnings.ts";
-import { resolve } from "../../checkpoint/read/resolve.ts";
+import { conversionsOf, type PlannedTensor } from "../../checkpoint/plan/plan.ts";
 import type { Weight } from "../../checkpoint/read/weights.ts";
-import type { Source } from "../../io/source.ts";
 import { scalesFound, scalesOf } from "../../report/report.ts";
-import { filesOf, openFiles } from "./chosen.ts";
-import { measureSpeed, type Speed, secondsFromDisk, secondsFromServer } from "./estimate.ts";
-import { fingerprint, refuseChanged } from "./fingerprint.ts";
+import { filesOf } from "./chosen.ts";
+import { measureSpeed, secondsFromDisk, secondsFromServer } from "./estimate.ts";
+import { refuseChanged } from "./fingerprint.ts";
+import { type CurrentCheckpoint, openInside, weightsOf } from "./opened.ts";
+import { type CurrentPlan, makeReady, sizedOf } from "./planned.ts";
 import type { Pool } from "./pool.ts";
 import { PageError } from "./problem.ts";
 import type {
@@ -26,7 +20,6 @@ import type {
   ConversionChoice,
   Estimate,
   FinishedRun,
-  NamedSource,
   PlanFacts,
   ReportSurvey,
   RunProgress,
@@ -40,30 +33,6 @@ import { OutputRun } from "./run.ts";
 import { blockOfWeight, sampleWeight } from "./sampling.ts";
 import { PrivateStorage } from "./storage.ts";
 import { basicsOf, npyOf } from "./tensor-values.ts";
-
-/** The checkpoint that is open. */
-interface CurrentCheckpoint {
-  readonly files: readonly NamedSource[];
-  readonly opened: OpenedCheckpoint;
-  readonly tensors: readonly InspectedTensor[];
-  readonly fingerprints: ReadonlyMap<string, string>;
-  /** Everything that was opened, by path. */
-  readonly sources: ReadonlyMap<string, Source>;
-  readonly missingScale: "error" | "one";
-  /**
-   * Speed of files on a server. It is measured once, since a measurement reads a few megabytes.
-   */
-  served: Speed | null;
-  /** The weights by name; `null` until one of them is needed. */
-  weights: ReadonlyMap<string, Weight> | null;
-}
-
-/** A plan with the small files that go with it. */
-interface CurrentPlan {
-  readonly choice: ConversionChoice;
-  readonly plan: Plan;
-  readonly files: readonly OutputFile[];
-}
 
 /** The work behind the page, in a worker of its own so that the page never waits. */
 export class CheckpointSession implements Session {
@@ -83,29 +52,10 @@ export class CheckpointSession implements Session {
     const { name, files } = await filesOf(chosen);
     this.current = null;
     this.ready = null;
-    const sources = await openFiles(files);
-    const opened = await openCheckpoint(sources);
-    const byPath = new Map(files.map((named) => [named.path, named]));
-    const shards = opened.checkpoint.shards.map(({ name }) => byPath.get(name)!);
-    const { inspection, missingScale } = await lookInside(opened);
-    const { tensors, ...facts } = inspection;
-    const fingerprints = new Map<string, string>();
-    // Files on servers need no fingerprint: their ETag tells of changes.
-    for (const named of shards) {
-      if ("file" in named) fingerprints.set(named.path, await fingerprint(named));
-    }
-    this.pool.open(shards);
-    const found = { files, sources, opened, tensors, fingerprints, missingScale };
-    this.current = { ...found, served: null, weights: null };
-    return {
-      name,
-      inspection: facts,
-      tensors: tensors.length,
-      ranks: ranksOf(tensors),
-      takesOne: missingScale === "one",
-      hasConfig: opened.configText !== null,
-      part: partOf(shards.map(({ path }) => path)),
-    };
+    const { open, found } = await openInside(name, files);
+    this.pool.open(open.shards);
+    this.current = open;
+    return found;
   }
 
   async inspected(start: number, end: number): Promise<readonly InspectedTensor[]> {
@@ -117,39 +67,9 @@ export class CheckpointSession implements Session {
   }
 
   async plan(choice: ConversionChoice): Promise<PlanFacts> {
-    const { opened, sources, missingScale } = this.need();
-    const { include, exclude } = choice;
-    const plan =
-      choice.action === "quantize"
-        ? planQuantize(opened.checkpoint, {
-            include,
-            exclude,
-            to: choice.to,
-            overrides: choice.overrides,
-            missingScale,
-          })
-        : planDequantize(opened.checkpoint, {
-            ...(include.length > 0 && { include }),
-            exclude,
-            dtype: choice.dtype,
-            missingScale,
-          });
-    const direction: Direction =
-      choice.action === "quantize"
-        ? { kind: "quantize", to: choice.to }
-        : { kind: "dequantize", dtype: choice.dtype };
-    const all = outputsOf(sources, opened, plan, direction);
-    const isFolder = opened.configText !== null || opened.index !== null || plan.files.length > 1;
-    const files = isFolder ? all : all.filter(({ kind }) => kind === "shard");
-    this.ready = { choice, plan, files };
-    const sizes = files.map(({ name, size }) => ({ name, size }));
-    return {
-      files: sizes,
-      size: sizes.reduce((n, { size }) => n + size, 0),
-      tensors: plan.tensors.length,
-      toAdd: opened.configText === null && choice.action === "quantize" ? additions(plan, choice.to) : null,
-      warnings: choice.action === "quantize" ? warningsOf(plan, choice.to) : [],
-    };
+    const current = this.need();
+    this.ready = makeReady(current, choice);
+    return sizedOf(current, this.ready);
   }
 
   async estimate(): Promise<Estimate> {
@@ -276,57 +196,4 @@ export class CheckpointSession implements Session {
     if (this.ready === null) throw new PageError("other", "Nothing is planned.");
     return this.ready;
   }
-}
-
-/**
- * Inspects a checkpoint. Where only scales are missing, as in a single shard of many, they are taken as 1.
- */
-async function lookInside({
-  checkpoint,
-}: OpenedCheckpoint): Promise<Pick<CurrentCheckpoint, "missingScale"> & { readonly inspection: Inspection }> {
-  const inspection = await inspect(checkpoint, null);
-  if (inspection.warnings.length === 0) return { inspection, missingScale: "error" };
-  const lenient = await inspect(checkpoint, null, { missingScale: "one" });
-  // With missing scales taken as 1, only warnings about them go away.
-  return lenient.warnings.length === inspection.warnings.length
-    ? { inspection, missingScale: "error" }
-    : { inspection: { ...lenient, warnings: inspection.warnings }, missingScale: "one" };
-}
-
-/**
- * The weights by name. Those with errors are left out: the errors were shown when the checkpoint was opened.
- */
-function weightsOf({ opened, missingScale }: CurrentCheckpoint): ReadonlyMap<string, Weight> {
-  const { weights } = resolve(opened.checkpoint, { missingScale }, () => {});
-  return new Map(weights.map((weight) => [weight.name, weight]));
-}
-
-/**
- * Places of tensors in the order of their names, in which layer 2 comes before layer 10, and all of layer 01
- * before layer 1.
- */
-function ranksOf(tensors: readonly InspectedTensor[]): Uint32Array {
-  const keys = tensors.map(({ name }) => name.replace(/\d+/g, (digits) => digits.padStart(8, "0") + digits));
-  const ranks = new Uint32Array(tensors.length);
-  const inOrder = [...keys.keys()].sort((a, b) => (keys[a]! < keys[b]! ? -1 : 1));
-  for (const [rank, i] of inOrder.entries()) ranks[i] = rank;
-  return ranks;
-}
-
-/**
- * What the name of a file says of its siblings:
- * model-00001-of-00005.safetensors; `null` where all of them are open.
- */
-function partOf(names: readonly string[]): CheckpointFacts["part"] {
-  const [, index, of] = /-(\d+)-of-(\d+)\.safetensors$/.exec(names[0] ?? "") ?? [];
-  if (index === undefined || names.length >= Number(of)) return null;
-  return { index: Number(index), of: Number(of) };
-}
-
-/**
- * What config.json must hold for loaders to recognise the output, as text; `null` where nothing is quantised.
- */
-function additions(plan: Plan, to: DialectName): string | null {
-  if (plan.tensors.every(({ action }) => action === "copy")) return null;
-  return quantizedDocuments("{}", {}, plan, to).find(({ name }) => name === "config.json")?.text ?? null;
 }

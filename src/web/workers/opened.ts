@@ -1,0 +1,102 @@
+import { type InspectedTensor, type Inspection, inspect } from "../../checkpoint/measure/inspect.ts";
+import { type OpenedCheckpoint, openCheckpoint } from "../../checkpoint/plan/folder.ts";
+import { resolve } from "../../checkpoint/read/resolve.ts";
+import type { Weight } from "../../checkpoint/read/weights.ts";
+import type { Source } from "../../io/source.ts";
+import { openFiles } from "./chosen.ts";
+import type { Speed } from "./estimate.ts";
+import { fingerprint } from "./fingerprint.ts";
+import type { CheckpointFacts, NamedSource } from "./protocol.ts";
+
+/** The checkpoint that is open. */
+export interface CurrentCheckpoint {
+  readonly files: readonly NamedSource[];
+  /** Those of them that hold tensors. */
+  readonly shards: readonly NamedSource[];
+  readonly opened: OpenedCheckpoint;
+  readonly tensors: readonly InspectedTensor[];
+  readonly fingerprints: ReadonlyMap<string, string>;
+  /** Everything that was opened, by path. */
+  readonly sources: ReadonlyMap<string, Source>;
+  readonly missingScale: "error" | "one";
+  /**
+   * Speed of files on a server. It is measured once, since a measurement reads a few megabytes.
+   */
+  served: Speed | null;
+  /** The weights by name; `null` until one of them is needed. */
+  weights: ReadonlyMap<string, Weight> | null;
+}
+
+/** Opens files and looks inside. @throws BlockscaleError `format`, `io` */
+export async function openInside(
+  name: string,
+  files: readonly NamedSource[],
+): Promise<{ readonly open: CurrentCheckpoint; readonly found: CheckpointFacts }> {
+  const sources = await openFiles(files);
+  const opened = await openCheckpoint(sources);
+  const byPath = new Map(files.map((named) => [named.path, named]));
+  const shards = opened.checkpoint.shards.map(({ name }) => byPath.get(name)!);
+  const { inspection, missingScale } = await lookInside(opened);
+  const { tensors, ...facts } = inspection;
+  const fingerprints = new Map<string, string>();
+  // Files on servers need no fingerprint: their ETag tells of changes.
+  for (const named of shards) {
+    if ("file" in named) fingerprints.set(named.path, await fingerprint(named));
+  }
+  const found = {
+    name,
+    inspection: facts,
+    tensors: tensors.length,
+    ranks: ranksOf(tensors),
+    takesOne: missingScale === "one",
+    hasConfig: opened.configText !== null,
+    part: partOf(shards.map(({ path }) => path)),
+  };
+  const known = { files, shards, sources, opened, tensors, fingerprints, missingScale };
+  return { open: { ...known, served: null, weights: null }, found };
+}
+
+/**
+ * Inspects a checkpoint. Where only scales are missing, as in a single shard of many, they are taken as 1.
+ */
+async function lookInside({
+  checkpoint,
+}: OpenedCheckpoint): Promise<Pick<CurrentCheckpoint, "missingScale"> & { readonly inspection: Inspection }> {
+  const inspection = await inspect(checkpoint, null);
+  if (inspection.warnings.length === 0) return { inspection, missingScale: "error" };
+  const lenient = await inspect(checkpoint, null, { missingScale: "one" });
+  // With missing scales taken as 1, only warnings about them go away.
+  return lenient.warnings.length === inspection.warnings.length
+    ? { inspection, missingScale: "error" }
+    : { inspection: { ...lenient, warnings: inspection.warnings }, missingScale: "one" };
+}
+
+/**
+ * The weights by name. Those with errors are left out: the errors were shown when the checkpoint was opened.
+ */
+export function weightsOf({ opened, missingScale }: CurrentCheckpoint): ReadonlyMap<string, Weight> {
+  const { weights } = resolve(opened.checkpoint, { missingScale }, () => {});
+  return new Map(weights.map((weight) => [weight.name, weight]));
+}
+
+/**
+ * Places of tensors in the order of their names, in which layer 2 comes before layer 10, and all of layer 01
+ * before layer 1.
+ */
+function ranksOf(tensors: readonly InspectedTensor[]): Uint32Array {
+  const keys = tensors.map(({ name }) => name.replace(/\d+/g, (digits) => digits.padStart(8, "0") + digits));
+  const ranks = new Uint32Array(tensors.length);
+  const inOrder = [...keys.keys()].sort((a, b) => (keys[a]! < keys[b]! ? -1 : 1));
+  for (const [rank, i] of inOrder.entries()) ranks[i] = rank;
+  return ranks;
+}
+
+/**
+ * What the name of a file says of its siblings:
+ * model-00001-of-00005.safetensors; `null` where all of them are open.
+ */
+function partOf(names: readonly string[]): CheckpointFacts["part"] {
+  const [, index, of] = /-(\d+)-of-(\d+)\.safetensors$/.exec(names[0] ?? "") ?? [];
+  if (index === undefined || names.length >= Number(of)) return null;
+  return { index: Number(index), of: Number(of) };
+}
