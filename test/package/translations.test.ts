@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { dialects } from "../../src/checkpoint/dialects/index.ts";
+import { faultsOf, type Said } from "../support/faults.ts";
 import { filesOf, ROOT, textOf } from "../support/sources.ts";
 
 // Loaded when the test runs: the types that the page's words are made of are those of a browser.
@@ -26,7 +27,46 @@ function isTranslated(text: string): boolean {
   );
 }
 
+/** What may go wrong with files, addresses and texts that people give the page. */
+const OF_FILES =
+  /^(safetensors|checkpoint\/(dialects|plan|read|run)|model)\/|^io\/(source|http|retry)\.ts|^(train\/trainer|evaluate\/evaluate)\.ts/;
+
+/** What to do about it is the business of a program that calls the library, or of a command: not of the page. */
+const FOR_PROGRAMS =
+  /^(Pass |Put |Fill |Send |Leave it out|In Node|Use embed|A source is|512 is|Each row|Open it again|The error of that member|This model completes texts|Please report)|`blockscale|embed\(|engine\.|encode\(|maxTokens|the ids of tokens|with threads: /;
+
+/** What stands for a piece of text that is only known when it runs. */
+const PIECES = ["7", "a.b", '"a"', "[2, 3]", 'tensor "a"', "a or b or c"];
+
+/** A text with its unknown pieces filled in, in every way. */
+function* filled([first, ...rest]: Said, before = ""): Generator<string> {
+  if (first === undefined) yield before;
+  else for (const piece of first === null ? PIECES : [first]) yield* filled(rest, before + piece);
+}
+
+/** Whether a text has a translation, whatever its unknown pieces are. */
+function isSaidInChinese(said: Said): boolean {
+  for (const text of filled(said)) if (isTranslated(text)) return true;
+  return false;
+}
+
+const hasWords = (said: Said) => said.some((piece) => /\b[a-z]{3,}\b/.test(piece ?? ""));
+
 describe("the page in Chinese", () => {
+  it("says what is wrong with a file, an address or a text, and what to do about it", () => {
+    const faults = sources
+      .filter((file) => OF_FILES.test(file))
+      .flatMap(faultsOf)
+      .filter(({ fix }) => !fix.every((said) => FOR_PROGRAMS.test(said.join(""))));
+    expect(faults.length).toBeGreaterThan(40);
+    const english = faults.flatMap(({ file, expected, got, fix }) =>
+      [...expected, ...got, ...fix]
+        .filter((said) => hasWords(said) && !isSaidInChinese(said))
+        .map((said) => `${file}: ${said.map((piece) => piece ?? "…").join("")}`),
+    );
+    expect([...new Set(english)]).toEqual([]);
+  });
+
   it("says why a tensor stays as it is", () => {
     const deciding = sources.filter((file) =>
       /^checkpoint\/(dialects\/(rules|deepseek|gpt-oss)|plan\/(plan|quantize|dequantize))\.ts$/.test(file),
