@@ -1,12 +1,11 @@
 import { availableParallelism } from "node:os";
 import { markdownTable } from "markdown-table";
-import type { Override } from "../checkpoint/dialects/overrides.ts";
 import { estimate } from "../evaluate/divergence.ts";
 import type { Evaluation } from "../evaluate/evaluate.ts";
 import { isStorable, type WeightFormat, weightFormatOf } from "../evaluate/formats.ts";
 import { measureGroups } from "../evaluate/measured.ts";
 import { type Mix, MixEvaluator, mixWithin, uniformMix } from "../evaluate/mix.ts";
-import { PlainModel } from "../evaluate/rounded.ts";
+import { overridesOf, PlainModel } from "../evaluate/rounded.ts";
 import { type SensitiveGroup, type Sensitivity, sensitivityOf } from "../evaluate/sensitivity.ts";
 import { worstInText } from "../evaluate/worst.ts";
 import { openTokenizer } from "../model/tokenizer.ts";
@@ -26,6 +25,7 @@ export interface SensitivityFlags {
   readonly context: number;
   readonly formats: string;
   readonly bits: number;
+  readonly activations: "f32" | "fp8";
   readonly out?: string;
   readonly threads?: number;
   readonly measure?: true;
@@ -58,10 +58,10 @@ export async function sensitivity(
     const tried = await tryMixes(await PlainModel.open(input.files), ids, formats, flags, signal);
     const { found, best, points } = tried;
     const { formats: chosen, bitsPerWeight: chosenBits } = best.mix;
-    await overrides?.write(`${JSON.stringify(overridesOf(found.groups, chosen), null, 2)}\n`);
+    await overrides?.write(`${JSON.stringify(overridesOf(chosen), null, 2)}\n`);
     if (flags.json === true)
       await printJson({
-        ...{ model: place, bits: flags.bits },
+        ...{ model: place, bits: flags.bits, activations: flags.activations },
         ...found,
         ...{ points, chosen: Object.fromEntries(chosen) },
       });
@@ -71,7 +71,7 @@ export async function sensitivity(
       evaluationPage({
         model: place,
         reference: null,
-        activations: null,
+        activations: flags.activations,
         weights: null,
         evaluation,
         worst: worstInText(evaluation, ids, tokenizer, WORST),
@@ -100,9 +100,10 @@ async function tryMixes(
   signal: AbortSignal,
 ): Promise<TriedMixes> {
   const perMatrix = flags.apart === true;
-  const estimated = await sensitivityOf(model, ids, flags.context, formats, { perMatrix, signal });
+  const { context, activations } = flags;
+  const estimated = await sensitivityOf(model, ids, context, formats, { perMatrix, activations, signal });
   const threads = flags.threads ?? availableParallelism();
-  const evaluator = await MixEvaluator.open(model, ids, flags.context, { threads, signal });
+  const evaluator = await MixEvaluator.open(model, ids, context, { threads, activations, signal });
   const found = flags.measure === true ? await measured(estimated, evaluator, signal) : estimated;
   const mixes = [...mixesOf(found.groups, formats), mixWithin(found.groups, flags.bits)];
   const results = await resultsOf(evaluator, withoutDuplicates(mixes), signal);
@@ -175,21 +176,6 @@ function pointOf(result: Result, best: Result): MeasuredMix {
     kldOverChosenError: error,
     sameTop,
   };
-}
-
-/**
- * What `quantize --overrides` takes: the format of each weight. The experts of a layer have one pattern
- * together, as they have one format.
- */
-function overridesOf(
-  groups: readonly SensitiveGroup[],
-  formats: ReadonlyMap<string, WeightFormat>,
-): Override[] {
-  return groups.flatMap(({ name, weights }) => {
-    const format = formats.get(weights[0]!)!;
-    const patterns = name.endsWith(".*") ? [name] : weights;
-    return patterns.map((pattern) => ({ pattern, scheme: format === "bf16" ? "keep" : format }));
-  });
 }
 
 function isSame(a: Mix, b: Mix): boolean {

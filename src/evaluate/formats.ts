@@ -1,27 +1,27 @@
 import { compressedTensorsMixed } from "../checkpoint/dialects/compressed-tensors.ts";
+import type { Dialect, Storage } from "../checkpoint/dialects/dialect.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMATS } from "../tensor/formats.ts";
-import { type Scheme, schemes } from "../tensor/schemes.ts";
+import { schemes } from "../tensor/schemes.ts";
 
-/** The names of formats that a weight may be stored in. */
+/** The names of formats that a weight may be stored in. "bf16" stands for an unchanged weight, even a float32 one. */
 export type WeightFormat = "nvfp4" | "mxfp4" | "mxfp4Ocp" | "fp8" | "mxfp8" | "mxfp8Ocp" | "e5m2" | "bf16";
 
-/** The formats that one mixed checkpoint can hold. */
-const { nvfp4, mxfp4, fp8, mxfp8 } = compressedTensorsMixed.formats!;
+const { nvfp4, mxfp4, fp8, mxfp8 } = compressedTensorsMixed.formats as Record<string, Storage>;
 
-/**
- * The scheme of each format by its usual name. "bf16" stands for an unchanged weight, even a float32 one.
- */
-export const weightFormats: Readonly<Record<WeightFormat, Scheme | null>> = {
-  nvfp4: nvfp4!.scheme,
-  mxfp4: mxfp4!.scheme,
-  mxfp4Ocp: schemes.mxfp4Ocp,
-  fp8: fp8!.scheme,
-  mxfp8: mxfp8!.scheme,
-  mxfp8Ocp: schemes.mxfp8Ocp,
-  e5m2: { ...schemes.deepseekWeight, format: "e5m2" },
-  bf16: null,
+/** How each format is stored. Those that no dialect stores lie as their relatives do. */
+const storages: Readonly<Record<Exclude<WeightFormat, "bf16">, Storage>> = {
+  nvfp4: nvfp4!,
+  mxfp4: mxfp4!,
+  mxfp4Ocp: { ...mxfp4!, scheme: schemes.mxfp4Ocp },
+  fp8: fp8!,
+  mxfp8: mxfp8!,
+  mxfp8Ocp: { ...mxfp8!, scheme: schemes.mxfp8Ocp },
+  e5m2: { ...fp8!, scheme: { ...fp8!.scheme, format: "e5m2" }, codes: { ...fp8!.codes, dtype: "F8_E5M2" } },
 };
+
+/** `compressed-tensors-mixed` with all formats: mixes are measured as they would be written. */
+export const measuredDialect: Dialect = { ...compressedTensorsMixed, formats: storages };
 
 /** Whether a checkpoint can store a format. Those that no dialect stores are for comparison only. */
 export function isStorable(format: WeightFormat): boolean {
@@ -30,13 +30,21 @@ export function isStorable(format: WeightFormat): boolean {
 
 /** @throws BlockscaleError `option`: no such format */
 export function weightFormatOf(name: string): WeightFormat {
-  if (Object.hasOwn(weightFormats, name)) return name as WeightFormat;
+  if (name === "bf16" || Object.hasOwn(storages, name)) return name as WeightFormat;
   throw new BlockscaleError("option", {
     where: "--formats",
-    expected: `some of ${Object.keys(weightFormats).join(", ")}`,
+    expected: `some of ${[...Object.keys(storages), "bf16"].join(", ")}`,
     got: JSON.stringify(name),
     fix: "Leave it out to get nvfp4,mxfp4,fp8,bf16.",
   });
+}
+
+/**
+ * Whether loaders round activations to FP8 before they meet a format: weights of four bits and plain ones meet
+ * them as they are.
+ */
+export function meetsFp8(format: WeightFormat): boolean {
+  return format !== "bf16" && FORMATS[storages[format].scheme.format].codesPerByte === 1;
 }
 
 /**
@@ -44,8 +52,8 @@ export function weightFormatOf(name: string): WeightFormat {
  * @returns `null` where the columns are no multiple of the block
  */
 export function bitsOf(format: WeightFormat, [rows, cols]: readonly [number, number]): number | null {
-  const scheme = weightFormats[format];
-  if (scheme === null) return 16 * rows * cols;
+  if (format === "bf16") return 16 * rows * cols;
+  const { scheme } = storages[format];
   const [blockRows, blockCols] = scheme.block;
   if (blockRows === 1 && cols % blockCols !== 0) return null;
   const scales = Math.ceil(rows / blockRows) * Math.ceil(cols / blockCols);

@@ -179,10 +179,12 @@ class LayerRun {
     take: (result: Float32Array, at: number) => void = (result, at) => states.set(result, at),
   ): Promise<void> {
     const width = this.#context * this.#config.hidden;
+    // One copy for all chunks, since a view that is sent to a worker takes its whole buffer along.
+    const x = new Float32Array(width);
     for (let at = 0; at < states.length; at += width) {
       this.#options.signal?.throwIfAborted();
-      // A copy, since a view that is sent to a worker takes its whole buffer along.
-      const result = await action(states.slice(at, at + width));
+      x.set(states.subarray(at, at + width));
+      const result = await action(x);
       if (result !== undefined) take(result, at);
     }
   }

@@ -98,17 +98,17 @@ export class MixEvaluator {
     context: number,
     options: MixOptions = {},
   ): Promise<MixEvaluator> {
-    const reference = await streamed(model.files, ids, context, options);
+    const reference = await streamed(model.files, ids, context, { ...options, activations: "f32" });
     return new MixEvaluator(model, ids, context, options, reference);
   }
 
   /**
-   * Runs a mix beside the original, with weights rounded to the values of their codes.
-   * The rounded model is in memory as a whole.
+   * Runs a mix beside the original: the codes and scales that `quantize` would write. They are in memory as a
+   * whole.
    */
   async evaluate(formats: ReadonlyMap<string, WeightFormat>): Promise<Evaluation> {
-    const rounded = await this.#model.rounded((name) => formats.get(name), this.#engine);
-    const model = await streamed(rounded, this.#ids, this.#context, this.#options);
+    const files = await this.#model.written(formats, this.#engine);
+    const model = await streamed(files, this.#ids, this.#context, this.#options);
     const { signal } = this.#options;
     return evaluationOf(this.#context, await scoreStreamed(model, this.#reference, { signal }));
   }
@@ -124,4 +124,5 @@ async function streamed(
   return { plan, states: await runLayers(plan, options), options };
 }
 
-type MixOptions = Pick<StreamOptions, "threads" | "signal">;
+/** `activations` are those of mixes: the original is what it is. */
+type MixOptions = Pick<StreamOptions, "threads" | "activations" | "signal">;

@@ -1,8 +1,10 @@
 import { matrixOf } from "../checkpoint/read/weights.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { Activations } from "../model/precisions.ts";
 import type { Program } from "../model/program.ts";
-import { bitsOf, type WeightFormat } from "./formats.ts";
-import { type PlainModel, roundedValues } from "./rounded.ts";
+import { Rounded } from "../model/rounded.ts";
+import { meetsFp8, type WeightFormat } from "./formats.ts";
+import type { PlainModel } from "./rounded.ts";
 
 /** Sums over all rows of x that were multiplied by a weight. */
 export interface OutputSums {
@@ -16,38 +18,45 @@ export interface OutputSums {
   readonly score: Map<WeightFormat, number>;
 }
 
+interface Matrix {
+  readonly cols: number;
+  readonly values: Float32Array;
+  /** What each format makes of them. */
+  readonly rounded: Map<WeightFormat, Float32Array>;
+}
+
 /**
- * Measures what rounding weights does to the outputs of their layers: y = x w^T and dy = x (rounded w - w)^T.
+ * Measures what rounding weights does to the outputs of their layers, y = x w^T; with activations in FP8, what it does
+ * to round x too, where the format asks for it.
  */
 export class OutputErrors {
   readonly sums: Map<string, OutputSums> = new Map();
-  readonly #matrices = new Map<
-    string,
-    { cols: number; values: Float32Array; errors: Map<WeightFormat, Float32Array> }
-  >();
+  readonly #matrices: ReadonlyMap<string, Matrix>;
+  readonly #activations: Activations;
 
-  /** Holds all matrices and their errors in memory, float32. */
+  private constructor(matrices: ReadonlyMap<string, Matrix>, activations: Activations) {
+    this.#matrices = matrices;
+    this.#activations = activations;
+  }
+
+  /** Holds all matrices, and what each format makes of them, in memory as float32. */
   static async of(
     model: PlainModel,
     formats: readonly WeightFormat[],
+    activations: Activations,
     engine: Engine,
   ): Promise<OutputErrors> {
-    const made = new OutputErrors();
+    const matrices = new Map<string, Matrix>();
     for (const weight of model.linears) {
-      const values = await model.values(weight);
-      const { rows, cols } = matrixOf(weight.shape);
-      const errors = new Map<WeightFormat, Float32Array>();
-      for (const format of formats) {
-        if (format === "bf16" || bitsOf(format, [rows, cols]) === null) continue;
-        const rounded = roundedValues(values, weight.shape, format, engine);
-        errors.set(
-          format,
-          rounded.map((x, i) => x - values[i]!),
-        );
-      }
-      made.#matrices.set(weight.name, { cols, values, errors });
+      const { cols } = matrixOf(weight.shape);
+      matrices.set(weight.name, { cols, values: await model.values(weight), rounded: new Map() });
     }
-    return made;
+    for (const format of formats) {
+      if (format === "bf16") continue;
+      for await (const [name, values] of model.rounded(format, engine))
+        matrices.get(name)!.rounded.set(format, values);
+    }
+    return new OutputErrors(matrices, activations);
   }
 
   /** @param gradient address of the gradient of the loss by the output, [rows, n]; 0 if it is not known */
@@ -58,31 +67,38 @@ export class OutputErrors {
     const n = matrix.values.length / k;
     const sums = this.sums.get(name) ?? { signal: 0, rows: 0, noise: new Map(), score: new Map() };
     this.sums.set(name, sums);
-    const output = (w: Float32Array): number => {
+    const input = new Rounded(program, x, rows, k);
+    const output = (w: Float32Array, from: number): Float32Array => {
       const place = program.floats("measured w", n * k);
       program.view(place, n * k).set(w);
       const out = program.floats("measured y", rows * n);
       const work = program.bytes("work", program.kernels.plainWorkspace(rows, k) >>> 0);
-      program.kernels.gemmPlain(0, out, x, rows, place, n, k, work);
-      return out;
+      program.kernels.gemmPlain(0, out, from, rows, place, n, k, work);
+      return program.view(out, rows * n);
     };
-    sums.signal += squares(program.view(output(matrix.values), rows * n));
+    const y = output(matrix.values, x).slice();
+    sums.signal += squares(y);
     sums.rows += rows;
-    for (const [format, error] of matrix.errors) {
-      const made = program.view(output(error), rows * n);
-      sums.noise.set(format, (sums.noise.get(format) ?? 0) + squares(made));
-      if (gradient === 0) continue;
-      const gradients = program.view(gradient, rows * n);
-      let score = sums.score.get(format) ?? 0;
-      for (let i = 0; i < made.length; i++) score += (made[i]! * gradients[i]!) ** 2;
-      sums.score.set(format, score);
+    for (const [format, values] of matrix.rounded) {
+      const roundsX = this.#activations === "fp8" && meetsFp8(format);
+      const made = output(values, roundsX ? input.fp8 : x);
+      const gradients = gradient === 0 ? null : program.view(gradient, rows * n);
+      let [noise, score] = [sums.noise.get(format) ?? 0, sums.score.get(format) ?? 0];
+      for (let i = 0; i < y.length; i++) {
+        const error = made[i]! - y[i]!;
+        noise += error * error;
+        if (gradients !== null) score += (error * gradients[i]!) ** 2;
+      }
+      sums.noise.set(format, noise);
+      if (gradients !== null) sums.score.set(format, score);
     }
   }
 
   /** Sums over a matrix and its own errors, for one that is never multiplied as a whole. */
   ofWeight(name: string): OutputSums {
-    const { values, errors } = this.#matrices.get(name)!;
-    const noise = new Map([...errors].map(([format, error]) => [format, squares(error)]));
+    const { values, rounded } = this.#matrices.get(name)!;
+    const errorOf = (made: Float32Array) => squares(made.map((x, i) => x - values[i]!));
+    const noise = new Map(Array.from(rounded, ([format, made]) => [format, errorOf(made)]));
     return { signal: squares(values), rows: 0, noise, score: new Map() };
   }
 }

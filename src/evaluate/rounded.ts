@@ -1,38 +1,46 @@
+import type { Override } from "../checkpoint/dialects/overrides.ts";
 import { decider } from "../checkpoint/dialects/rules.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../checkpoint/plan/folder.ts";
+import { outputsOf } from "../checkpoint/plan/outputs.ts";
+import { planInto } from "../checkpoint/plan/quantize.ts";
 import { resolve } from "../checkpoint/read/resolve.ts";
 import { widen } from "../checkpoint/read/values.ts";
-import { matrixOf, type PlainWeight, type Weight } from "../checkpoint/read/weights.ts";
-import { readPlainRows } from "../checkpoint/run/rows.ts";
+import { matrixOf, type PlainWeight } from "../checkpoint/read/weights.ts";
+import { outputBytes } from "../checkpoint/run/outputs.ts";
+import { dequantizeRows, readPlainRows, readScaledRows } from "../checkpoint/run/rows.ts";
+import { localConverter } from "../checkpoint/run/run.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Source } from "../io/source.ts";
-import { serializeHeader } from "../safetensors/header.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { type WeightFormat, weightFormats } from "./formats.ts";
+import { measuredDialect, type WeightFormat } from "./formats.ts";
 
 /** A model with BF16, F16 or F32 weights, which can be rounded to other formats. */
 export class PlainModel {
   readonly files: ReadonlyMap<string, Source>;
   readonly opened: OpenedCheckpoint;
-  readonly #weights: readonly Weight[];
   /** The matrices that `quantize` would quantise. */
   readonly linears: readonly PlainWeight[];
 
-  private constructor(files: ReadonlyMap<string, Source>, opened: OpenedCheckpoint) {
+  private constructor(
+    files: ReadonlyMap<string, Source>,
+    opened: OpenedCheckpoint,
+    linears: readonly PlainWeight[],
+  ) {
     this.files = files;
     this.opened = opened;
-    this.#weights = resolve(opened.checkpoint).weights;
-    const decide = decider({}, false, opened.checkpoint.config);
-    this.linears = this.#weights.filter(
-      (weight): weight is PlainWeight => weight.kind === "plain" && decide(weight).quantize,
-    );
+    this.linears = linears;
   }
 
   /** @throws BlockscaleError `dialect`: it is quantised already */
   static async open(files: ReadonlyMap<string, Source>): Promise<PlainModel> {
-    const model = new PlainModel(files, await openCheckpoint(files, "the model"));
-    const scaled = model.#weights.find(({ kind }) => kind === "scaled");
-    if (scaled === undefined && model.linears.length > 0) return model;
+    const opened = await openCheckpoint(files, "the model");
+    const { weights } = resolve(opened.checkpoint);
+    const decide = decider({}, false, opened.checkpoint.config);
+    const linears = weights.filter(
+      (weight): weight is PlainWeight => weight.kind === "plain" && decide(weight).quantize,
+    );
+    const scaled = weights.find(({ kind }) => kind === "scaled");
+    if (scaled === undefined && linears.length > 0) return new PlainModel(files, opened, linears);
     throw new BlockscaleError("dialect", {
       where: scaled?.name ?? "the model",
       expected: "matrices of BF16, F16 or F32",
@@ -49,50 +57,56 @@ export class PlainModel {
   }
 
   /**
-   * The files of the model with its matrices rounded: float32 values that are exactly those of their
-   * codes and scales. The files are in memory as a whole.
-   * @param formatOf `undefined` or "bf16" leaves a matrix as it is
+   * The model as `quantize --overrides` writes it, in memory as a whole.
+   * @param formats of matrices by name; the others stay as they are
    */
-  async rounded(
-    formatOf: (name: string) => WeightFormat | undefined,
+  async written(
+    formats: ReadonlyMap<string, WeightFormat>,
     engine: Engine,
-  ): Promise<Map<string, Source>> {
-    const linears = new Set<string>(this.linears.map(({ name }) => name));
-    const parts: { readonly spec: Parameters<typeof serializeHeader>[1][number]; readonly data: BlobPart }[] =
-      [];
-    for (const weight of this.#weights) {
-      const place = weight.kind === "other" ? weight.tensor : weight.kind === "plain" ? weight.values : null;
-      if (place === null) continue;
-      const format = linears.has(weight.name) ? formatOf(weight.name) : undefined;
-      if (weight.kind === "plain" && format !== undefined && weightFormats[format] !== null) {
-        const values = roundedValues(await this.values(weight), weight.shape, format, engine);
-        parts.push({
-          spec: { name: place.name, dtype: "F32", shape: weight.shape },
-          data: values as BlobPart,
-        });
-      } else {
-        const bytes = await this.opened.sources[place.shard]!.slice(place.start, place.end).arrayBuffer();
-        parts.push({ spec: { name: place.name, dtype: place.dtype, shape: place.shape }, data: bytes });
-      }
+  ): Promise<ReadonlyMap<string, Source>> {
+    if ([...formats.values()].every((format) => format === "bf16")) return this.files;
+    const { opened } = this;
+    const { sources } = opened;
+    const overrides = [...overridesOf(formats), { pattern: "*", scheme: "keep" }];
+    const plan = planInto(measuredDialect, opened.checkpoint, { overrides });
+    const convert = localConverter(engine, sources);
+    const written = new Map<string, Source>();
+    const direction = { kind: "quantize", to: measuredDialect.name } as const;
+    for (const output of outputsOf(this.files, opened, plan, direction)) {
+      const parts: Blob[] = [];
+      for await (const bytes of outputBytes(output, { sources, convert, measure: "sample" }))
+        parts.push(new Blob([bytes as BlobPart]));
+      written.set(output.name, new Blob(parts));
     }
-    const { bytes } = serializeHeader(
-      "model.safetensors",
-      parts.map(({ spec }) => spec),
-      new Map(),
-    );
-    const files = new Map([...this.files].filter(([name]) => !/\.safetensors(\.index\.json)?$/.test(name)));
-    files.set("model.safetensors", new Blob([bytes as BlobPart, ...parts.map(({ data }) => data)]));
-    return files;
+    return written;
+  }
+
+  /** Values rounded to a format, those of its codes and scales, of each matrix that it can hold. */
+  async *rounded(
+    format: WeightFormat,
+    engine: Engine,
+  ): AsyncGenerator<readonly [name: string, values: Float32Array], void, void> {
+    const files = await this.written(new Map(this.linears.map(({ name }) => [name, format])), engine);
+    const { checkpoint, sources } = await openCheckpoint(files, "the rounded model");
+    for (const weight of resolve(checkpoint).weights) {
+      if (weight.kind !== "scaled") continue;
+      const { rows } = matrixOf(weight.shape);
+      const read = await readScaledRows(weight, { slice: 0, firstRow: 0, rows }, sources);
+      yield [weight.name, dequantizeRows(read, "f32", engine) as Float32Array];
+    }
   }
 }
 
-/** Values rounded to a format: those of their codes and scales. */
-export function roundedValues(
-  values: Float32Array,
-  shape: readonly number[],
-  format: WeightFormat,
-  engine: Engine,
-): Float32Array {
-  const scheme = weightFormats[format];
-  return scheme === null ? values : engine.dequantize(engine.quantize(values, shape, scheme));
+/**
+ * What `quantize --overrides` takes: the format of each weight by its name. The experts of a layer have one
+ * pattern together, as they have one format.
+ */
+export function overridesOf(formats: ReadonlyMap<string, WeightFormat>): Override[] {
+  const patterns = new Map<string, WeightFormat>();
+  for (const [name, format] of formats)
+    patterns.set(name.replace(/\.experts\.\d+\..*/, ".experts.*"), format);
+  return Array.from(patterns, ([pattern, format]) => ({
+    pattern,
+    scheme: format === "bf16" ? "keep" : format,
+  }));
 }

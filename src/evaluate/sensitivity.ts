@@ -6,6 +6,7 @@ import type { DecoderConfig } from "../model/config.ts";
 import { Decoder } from "../model/decoder.ts";
 import { loadWeights } from "../model/load.ts";
 import { locate } from "../model/locate.ts";
+import type { Activations } from "../model/precisions.ts";
 import { Program } from "../model/program.ts";
 import { createTrainer } from "../train/create.ts";
 import { instantiate } from "../wasm/instantiate.ts";
@@ -48,6 +49,8 @@ export interface Sensitivity {
 export interface SensitivityOptions {
   /** Whether each matrix may have its own format, instead of q, k and v, or gate and up, sharing one. */
   readonly perMatrix?: boolean;
+  /** "fp8": activations are rounded before they meet FP8 weights, as loaders do. "f32" if left out. */
+  readonly activations?: Activations;
   readonly signal?: AbortSignal;
 }
 
@@ -65,13 +68,13 @@ export async function sensitivityOf(
   ids: Int32Array,
   context: number,
   formats: readonly WeightFormat[],
-  { perMatrix = false, signal }: SensitivityOptions = {},
+  { perMatrix = false, activations = "f32", signal }: SensitivityOptions = {},
 ): Promise<Sensitivity> {
   const { opened } = model;
   const config = decoderFor("sensitivity", opened, ids, context);
   const { module, variant } = compileForModels();
   const engine = new Engine(instantiate(module), variant);
-  const errors = await OutputErrors.of(model, formats, engine);
+  const errors = await OutputErrors.of(model, formats, activations, engine);
   const chunks = ids.subarray(0, Math.floor(ids.length / context) * context);
   const measure = hasBackward(config) ? "gradient" : "output";
   let shares = new Map<string, number>();

@@ -19,7 +19,8 @@ export type ModelRequest =
 
 /**
  * Requests that run a model layer by layer, so that only one layer's weights have to be in memory. The caller
- * keeps the hidden states x [tokens, hidden]. The answer is the new x, unless a comment says otherwise.
+ * keeps the hidden states x [tokens, hidden]. The answer is the new x, unless a comment says otherwise; a member in
+ * the caller's thread writes it into the same array.
  */
 export type LayerRequest =
   | { readonly kind: "words"; readonly config: DecoderConfig; readonly ids: Int32Array }
@@ -106,10 +107,10 @@ export class Member {
     const { config } = request;
     const { hidden } = config;
     const isFirst = program.team.rank === 0;
-    const result = (place: number, tokens: number) =>
-      isFirst ? program.view(place, tokens * hidden).slice() : undefined;
     if (request.kind === "words") {
-      return result(lookUp(program, config, request.ids), request.ids.length);
+      const { length } = request.ids;
+      const place = lookUp(program, config, request.ids);
+      return isFirst ? program.view(place, length * hidden).slice() : undefined;
     }
     const tokens = request.x.length / hidden;
     const x = program.floats("x", tokens * hidden);
@@ -122,10 +123,15 @@ export class Member {
       const counts = built.counts(x, tokens);
       return isFirst ? counts : undefined;
     }
-    if (request.kind === "part") return result(built.part(x, tokens, request.part), tokens);
+    // New arrays of this size would be garbage of tens of megabytes before they are collected.
+    const result = (place: number) => {
+      if (isFirst) request.x.set(program.view(place, tokens * hidden));
+      return isFirst ? request.x : undefined;
+    };
+    if (request.kind === "part") return result(built.part(x, tokens, request.part));
     const angles = anglesOf(program, config, 0, tokens);
     if (request.kind === "layer") built.apply(x, tokens, 0, angles);
     else built.attend(x, tokens, 0, angles);
-    return result(x, tokens);
+    return result(x);
   }
 }

@@ -86,9 +86,10 @@ function scaledParts(wanted: WantedTensor, weight: ScaledWeight, team: Team, { s
     const scales = new Uint8Array(buffer, byteOffset, byteLength);
     return { key: wanted.key, slice, first: from, values: rows.codes, scales };
   });
-  const format = FORMAT_ID[ELEMENTS[weight.element].format];
+  const { format: element, codesPerByte } = ELEMENTS[weight.element];
+  const [format, isFp4] = [FORMAT_ID[element], codesPerByte > 1];
   return {
-    declared: declaredOf(wanted, weight, range, { kind: "scaled", format, scaleType, block }),
+    declared: declaredOf(wanted, weight, range, { kind: "scaled", format, isFp4, scaleType, block }),
     pieces,
   };
 }

@@ -72,9 +72,10 @@ export class Store {
   /** Finishes a tensor whose bytes have all been filled in: from now on it can be used. */
   seal(key: string): void {
     const pending = this.#pendingOf(key);
-    const { name, range, cols, totalRows } = pending.declared;
+    const { name, range, cols, totalRows, stored } = pending.declared;
     const rows = range.end - range.start;
-    this.#loaded.set(key, { name, rows, cols, range, totalRows, slices: pending.slices() });
+    const isFp4 = stored.kind === "scaled" && stored.isFp4 === true;
+    this.#loaded.set(key, { name, rows, cols, range, totalRows, isFp4, slices: pending.slices() });
     this.#pending.delete(key);
   }
 

@@ -1,7 +1,7 @@
 import { FORMATS } from "../../tensor/formats.ts";
 import { checkKnown } from "../../tensor/options.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
-import { type DialectName, dialectOf, partName, type Storage } from "../dialects/index.ts";
+import { type Dialect, type DialectName, dialectOf, partName, type Storage } from "../dialects/index.ts";
 import { type Override, overrider } from "../dialects/overrides.ts";
 import {
   checkSelection,
@@ -44,7 +44,15 @@ export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = 
   checkKnown("planQuantize", options, ["to", ...SELECTION, "overrides", "missingScale"]);
   checkCheckpoint("planQuantize", checkpoint);
   checkSelection("planQuantize", options);
-  const dialect = dialectOf(options.to ?? "deepseek-v3.1");
+  return planInto(dialectOf(options.to ?? "deepseek-v3.1"), checkpoint, options);
+}
+
+/** As {@link planQuantize}, for a dialect that may have no name. */
+export function planInto(
+  dialect: Dialect,
+  checkpoint: Checkpoint,
+  options: Omit<QuantizeOptions, "to">,
+): Plan {
   const { weights, foreign, strays } = resolve(checkpoint, options);
   const isQuantised = weights.some(({ kind }) => kind === "scaled");
   refuseForeign(foreign, quantizationConfig(checkpoint.config), isQuantised);

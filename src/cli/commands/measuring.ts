@@ -104,6 +104,14 @@ export function sensitivityCommand(command: Command, signal: AbortSignal): void 
     .option("--context <n>", "tokens of a chunk", evenTokens, 512)
     .option("--formats <list>", "formats to choose from", "nvfp4,mxfp4,fp8,bf16")
     .option("--bits <n>", "bits of a weight on average, scales included", within(1, 32), 6)
+    .addOption(
+      new Option(
+        "--activations <how>",
+        "fp8: activations are rounded before they meet FP8 weights, as loaders do; those of 4 bits meet them as they are",
+      )
+        .choices(["f32", "fp8"])
+        .default("f32"),
+    )
     .option(
       "--measure",
       "score each group of layers by running the model with that group alone rounded, instead of estimating",
