@@ -36,7 +36,8 @@ export async function scoreStreamed(
   return withRunner(model.plan, model.options, async (runner) => {
     const other = new Head(model, runner);
     if (reference === null) return scoreByStrips(other, null, options);
-    return withRunner(reference.plan, reference.options, (base) =>
+    // The memory that both may share is the other's by now.
+    return withRunner(reference.plan, { ...reference.options, memory: undefined }, (base) =>
       scoreByStrips(other, new Head(reference, base), options),
     );
   });

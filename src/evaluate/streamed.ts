@@ -21,6 +21,11 @@ export interface StreamOptions extends Asked {
    * thread has something else to do meanwhile.
    */
   readonly apart?: boolean | undefined;
+  /**
+   * Memory for a member that runs in this thread, of which there is one at a time. It does not shrink, and is
+   * collected late: models that run one after another should share it.
+   */
+  readonly memory?: WebAssembly.Memory | undefined;
   /** The build of the kernels; the best one that runs here if left out. */
   readonly variant?: Variant | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -99,7 +104,8 @@ export async function withRunner<T>(
   const instance = instantiate(module);
   const engine = new Engine(instance, variant);
   const precisions = choose(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
-  const members = await openMembers(module, options.threads ?? 1, precisions, { apart: options.apart });
+  const { threads = 1, apart, memory } = options;
+  const members = await openMembers(module, threads, precisions, { apart, memory });
   const { weights } = precisions;
   const { sources } = opened;
   const { signal } = options;

@@ -9,6 +9,7 @@ import { compileForModels } from "../model/build.ts";
 import { EXACT, type Precisions } from "../model/precisions.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Variant } from "../wasm/builds.ts";
+import { ownMemory } from "../wasm/instantiate.ts";
 import { identityOf } from "./conversion.ts";
 import { hasKeys, isText, LONGEST_PATH, refuseRecord } from "./spec.ts";
 
@@ -117,7 +118,7 @@ export async function scoreText(
   const plan = await planStreamed(model, ids, context);
   const basePlan = reference && (await planStreamed(reference, ids, context));
   if (basePlan !== null) refuseOtherVocabulary(basePlan.config.vocabulary, plan.config.vocabulary);
-  const shared = { threads, apart, variant, signal };
+  const shared = { threads, apart, variant, signal, memory: ownMemory() };
   const { activations, weights, cache } = spec;
   // The original is what it is: activations and the cache are rounded in the model alone.
   const models = {

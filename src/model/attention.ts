@@ -19,6 +19,8 @@ export interface Attention {
    * takes; it holds `length` tokens before these.
    */
   apply(dst: number, x: number, tokens: number, length: number, angles: Angles, wanted: number): void;
+  /** Gives the memory of the cache back. */
+  free(): void;
 }
 
 /** The angles of the tokens behind the first `skipped`. */

@@ -84,6 +84,15 @@ export class CacheRows {
     }
   }
 
+  /** Gives its memory back: it is empty, as at first. */
+  free(): void {
+    const { arena } = this.#program;
+    for (const room of [this.#values, this.#scales]) if (room !== undefined) arena.release(room);
+    this.#values = undefined;
+    this.#scales = undefined;
+    this.#capacity = 0;
+  }
+
   #reserve(length: number, needed: number): void {
     if (needed <= this.#capacity) return;
     const { arena, kernels } = this.#program;

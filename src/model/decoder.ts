@@ -45,6 +45,11 @@ export class DecoderLayer {
     this.#addTo(x, tokens, 0, attend, wanted);
   }
 
+  /** Gives the memory of its cache back. Call it when it is used no more. */
+  free(): void {
+    this.#attention.free();
+  }
+
   /** The number of tokens that are routed to each expert of the block. */
   counts(x: number, tokens: number): Float32Array {
     return (this.#block as Mixture).counts(this.#normed(x, tokens, this.#norms[1]), tokens);

@@ -40,6 +40,11 @@ export class HeadAttentionLayer implements Attention {
     this.#sinks = program.store.vector(`${key}.sinks`);
   }
 
+  free(): void {
+    this.#keys.free();
+    this.#values.free();
+  }
+
   get #own() {
     return headsOf(this.#sizes.heads, this.#sizes.keyHeads, this.#program.team);
   }

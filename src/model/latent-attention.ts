@@ -45,6 +45,10 @@ export class LatentAttentionLayer implements Attention {
     this.#latentNorm = program.store.vector(`${key}.kv_a_norm`);
   }
 
+  free(): void {
+    this.#cache.free();
+  }
+
   apply(dst: number, x: number, tokens: number, length: number, angles: Angles, wanted: number): void {
     const program = this.#program;
     const { kernels } = program;

@@ -101,6 +101,7 @@ export class Member {
     const program = this.#program;
     if (request.kind === "drop") {
       program.store.drop(request.prefix);
+      this.#layer?.built.free();
       this.#layer = undefined;
       return undefined;
     }
@@ -116,8 +117,10 @@ export class Member {
     const x = program.floats("x", tokens * hidden);
     program.view(x, tokens * hidden).set(request.x);
     if (request.kind === "head") return new DecoderHead(program, config).apply(x, tokens, false);
-    if (this.#layer?.index !== request.layer)
+    if (this.#layer?.index !== request.layer) {
+      this.#layer?.built.free();
       this.#layer = { index: request.layer, built: new DecoderLayer(program, config, request.layer) };
+    }
     const { built } = this.#layer;
     if (request.kind === "counts") {
       const counts = built.counts(x, tokens);

@@ -1,7 +1,7 @@
 import { AskedThread } from "../threads/asked.ts";
 import { lentScript } from "../threads/lend.ts";
 import { canShare, isPage, type Script } from "../threads/start.ts";
-import { instantiate } from "../wasm/instantiate.ts";
+import { type Instance, instantiate } from "../wasm/instantiate.ts";
 import type { ModelConfig } from "./config.ts";
 import { makeShared, type Shared, together } from "./exchange.ts";
 import type { WeightReceiver } from "./load.ts";
@@ -28,6 +28,7 @@ const EXCHANGED = 2 ** 21;
  * Without memory that can be shared there is one.
  * @param apart workers even for one member: this thread has something else to do meanwhile
  * @param lender makes the workers in place of this thread
+ * @param memory of a member in this thread; that of another that is closed may be used again
  * @throws BlockscaleError `option`: there are no workers here; `wasm`
  */
 export async function openMembers(
@@ -37,9 +38,14 @@ export async function openMembers(
   {
     apart = isPage(),
     lender,
-  }: { readonly apart?: boolean | undefined; readonly lender?: MessagePort | undefined },
+    memory,
+  }: {
+    readonly apart?: boolean | undefined;
+    readonly lender?: MessagePort | undefined;
+    readonly memory?: WebAssembly.Memory | undefined;
+  },
 ): Promise<Members> {
-  if (threads === 1 && !apart) return new LocalMembers(module, precisions);
+  if (threads === 1 && !apart) return new LocalMembers(instantiate(module, memory), precisions);
   const size = canShare() ? threads : 1;
   const shared = size > 1 ? makeShared(EXCHANGED) : null;
   const members = new WorkerMembers(shared);
@@ -51,8 +57,8 @@ class LocalMembers implements Members {
   readonly #member: Member;
   readonly receivers: readonly WeightReceiver[];
 
-  constructor(module: WebAssembly.Module, precisions: Precisions) {
-    this.#member = new Member(instantiate(module), { rank: 0, size: 1 }, null, precisions);
+  constructor(instance: Instance, precisions: Precisions) {
+    this.#member = new Member(instance, { rank: 0, size: 1 }, null, precisions);
     this.receivers = [this.#member];
   }
 

@@ -26,6 +26,11 @@ export function sharedMemory(): WebAssembly.Memory {
   return new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: 65536, shared: true });
 }
 
+/** Memory of its own for an instance, or for several of one module, one after another. */
+export function ownMemory(): WebAssembly.Memory {
+  return new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: 65536 });
+}
+
 /**
  * Instantiates a build. The AssemblyScript loader supplies `env.abort`, which turns a failed assertion of the
  * debug build into message, file and line; the release builds import nothing but the memory.
@@ -34,7 +39,7 @@ export function sharedMemory(): WebAssembly.Memory {
  */
 export function instantiate(
   module: WebAssembly.Module,
-  memory: WebAssembly.Memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: 65536 }),
+  memory: WebAssembly.Memory = ownMemory(),
 ): Instance {
   try {
     // A Module of another realm (Next's edge runtime) fails the loader's instanceof test.

@@ -125,8 +125,8 @@ test.each(["qwen3", "deepseek_v3"])("what --out writes is what quantize makes: %
   const fp8 = named(points, "fp8");
   expect(fp8.kldOverChosen).toBeCloseTo(fp8.kldMean - kldMean, 12);
   expect(fp8.kldOverChosenError).toBeGreaterThan(0);
-  // NVFP4 of parts that loaders fuse has one float32 for all in a checkpoint, and one for each here.
-  expect(Math.abs(JSON.parse(out).kldMean / kldMean - 1)).toBeLessThan(0.02);
+  // A mix is measured by the codes and scales that are written, the float32 that fused parts of NVFP4 share included.
+  expect(JSON.parse(out).kldMean).toBe(kldMean);
 });
 
 test("says what is wrong", async () => {
