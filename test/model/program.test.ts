@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
 import { compileForModels } from "../../src/model/build.ts";
+import type { Activations } from "../../src/model/precisions.ts";
 import { Program } from "../../src/model/program.ts";
 import { schemes } from "../../src/tensor/schemes.ts";
 import type { BlockScaled } from "../../src/tensor/tensor.ts";
@@ -11,13 +12,21 @@ const { module, variant } = compileForModels("baseline");
 const engine = new Engine(instantiate(module), variant);
 const [ROWS, N] = [3, 24];
 
-/** x . w^T as a model with int8 activations computes it, for weights that meet the same x. */
-function productsOf(x: Float32Array, weights: readonly BlockScaled[]): Float32Array[] {
-  const program = new Program(instantiate(module), { rank: 0, size: 1 }, null, { activations: "int8" });
+/**
+ * x . w^T as a model computes it, for weights that meet the same x.
+ * @param isFp4 whether the weights were codes of four bits
+ */
+function productsOf(
+  x: Float32Array,
+  weights: readonly BlockScaled[],
+  activations: Activations = "int8",
+  isFp4 = false,
+): Float32Array[] {
+  const program = new Program(instantiate(module), { rank: 0, size: 1 }, null, { activations });
   const range = { start: 0, end: N };
   weights.forEach(({ shape, block, codes, scales }, i) => {
     const declared = { key: `${i}`, name: `${i}`, slices: 1, cols: shape[1]!, isMultiplied: true };
-    const stored = { kind: "scaled", format: 0, scaleType: 0, block } as const;
+    const stored = { kind: "scaled", format: 0, isFp4, scaleType: 0, block } as const;
     program.store.declare({ ...declared, range, totalRows: N, stored });
     program.store.fill({ key: `${i}`, slice: 0, first: 0, values: codes, scales: scales as Uint8Array });
     program.store.seal(`${i}`);
@@ -53,4 +62,14 @@ test.each([
   const left = { values: x, shape: [ROWS, cols] };
   const expected = weights.map((w) => engine.gemm(left, w, { activations: "int8" }));
   expect(productsOf(x, weights)).toEqual(expected);
+});
+
+test("activations in FP8 are for FP8 weights: those of four bits meet them as they are", () => {
+  const x = randomNormal(3, ROWS * 256);
+  const weights = [engine.quantize(randomNormal(0, N * 256), [N, 256], schemes.mxfp8)];
+  const exact = productsOf(x, weights, "f32");
+  expect(productsOf(x, weights, "fp8", true)).toEqual(exact);
+  const rounded = engine.dequantize(engine.quantize(x, [ROWS, 256], schemes.deepseekActivation));
+  expect(productsOf(x, weights, "fp8")).toEqual(productsOf(rounded, weights, "f32"));
+  expect(rounded).not.toEqual(x);
 });
