@@ -65,7 +65,7 @@ Examples:
 export const SENSITIVITY_HELP: string = `
 Rounds each linear layer to each format and measures the error of its output on the text, and what that does to the loss. Formats:
 nvfp4, mxfp4, mxfp4Ocp, fp8 (128x128), mxfp8, mxfp8Ocp, e5m2, bf16 (as it is). The choice within the budget is exact; uniform formats and
-mixes of as many bits are run beside the original. The whole model is in memory. Matrices that vLLM and SGLang fuse (q, k, v; gate, up)
+mixes of as many bits are run beside the original, as quantize writes them. The whole model is in memory. Matrices that vLLM and SGLang fuse (q, k, v; gate, up)
 get one format; with --apart each gets its own, which transformers and blockscale can read.
 
 Examples:
