@@ -37,10 +37,7 @@ export function ownMemory(): WebAssembly.Memory {
  * @param memory left out, one of its own
  * @throws BlockscaleError `wasm`: the module is not one of ours, or WebAssembly is refused here.
  */
-export function instantiate(
-  module: WebAssembly.Module,
-  memory: WebAssembly.Memory = ownMemory(),
-): Instance {
+export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory = ownMemory()): Instance {
   try {
     // A Module of another realm (Next's edge runtime) fails the loader's instanceof test.
     const instance =
