@@ -1,6 +1,7 @@
 import { Range, Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
 import { MatrixRecord } from "../matrix";
+import { Pages } from "../prefetch";
 import { Scratch } from "../scratch";
 import { storeResult } from "../values";
 import { dot1, dot1Of32, roomOf32 } from "./dot-row";
@@ -152,11 +153,17 @@ function multiplyFew<F>(
   }
   const streams = streamsOf(rows);
   const part = (end - first + streams - 1) / streams;
+  const last = weights.row(weights.rows - 1) + weights.cols - 1;
   const isOf32 = !pass.isFolded && pass.runCols == 32 && (weights.cols & 31) == 0;
   for (let n = first; n < first + part; n++) {
     const i = rowFor(pass, n);
     const j = rowFor(pass, n + part);
     const k = rowFor(pass, n + 2 * part);
+    if (rows == 1) {
+      Pages.touchNext(weights.row(i), weights.cols, last);
+      Pages.touchNext(weights.row(j), weights.cols, last);
+      Pages.touchNext(weights.row(k), weights.cols, last);
+    }
     if (rows == 4) dot4<F>(pass, staged, i, j);
     else if (rows == 3) dot3<F>(pass, staged, i, j);
     else if (rows == 2) dot2<F>(pass, staged, i, j, k);
