@@ -2,7 +2,8 @@ import { floatsOf } from "../js/half.ts";
 import { checkValues, type RawValues } from "../tensor/checks.ts";
 import { FORMATS, largestOf, NAN_CODE, scaleValues, valueOfCode } from "../tensor/formats.ts";
 import { multipliersOf, unpackFp4 } from "../tensor/fp4.ts";
-import type { BlockScaled, Format, Grid, Values } from "../tensor/tensor.ts";
+import type { Scheme } from "../tensor/schemes.ts";
+import { type BlockScaled, type Format, type Grid, gridOf, type Values } from "../tensor/tensor.ts";
 
 /** What is needed of an engine. */
 interface Encoder {
@@ -58,19 +59,23 @@ export function quantizeNvfp4(
 }
 
 /**
- * Writes codes and E4M3 scales of NVFP4 under a float32 that is settled, as where a tensor comes in strips.
- * @returns what each block is multiplied by
+ * Stores values as NVFP4 under a float32 that is settled, as where a tensor comes in strips.
+ * @param out room for the codes, and for the E4M3 scales
+ * @returns the tensor, with what each block is multiplied by as its scales
  */
 export function quantizeNvfp4Under(
   engine: Encoder,
-  values: RawValues,
-  grid: Grid,
-  codes: Uint8Array,
-  scales: Uint8Array,
+  values: Values,
+  shape: readonly number[],
+  { block, format }: Pick<Scheme, "block" | "format">,
   given: TensorFactor,
-): Float32Array {
-  const x = floatsOf(values);
-  return encodeBlocks(engine, x, grid, amaxesOf(x, grid), codes, scales, given);
+  out: { readonly codes: Uint8Array; readonly scales: Uint8Array },
+): BlockScaled {
+  const x = floatsOf(checkValues("quantize: values", values));
+  const grid = gridOf("quantize", shape, block);
+  const { codes } = out;
+  const scales = encodeBlocks(engine, x, grid, amaxesOf(x, grid), codes, out.scales, given);
+  return { format, shape, block, codes, scales };
 }
 
 /** The largest magnitude of each block; NaN where one is NaN. */

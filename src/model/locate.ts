@@ -28,12 +28,11 @@ export function locate(config: ModelConfig, opened: OpenedCheckpoint): Located[]
   return wanted.flatMap((tensor) => {
     const found = tensor.names.map((name) => byName.get(named(name))).find((weight) => weight !== undefined);
     if (found === undefined && tensor.isOptional) return [];
-    if (found === undefined || found.kind === "other") {
-      const strange = foreign.find(({ place }) =>
-        place.name.startsWith(named(tensor.names[0]!).replace(/weight$/, "")),
-      );
+    const strange = foreign.find(({ place }) =>
+      place.name.startsWith(named(tensor.names[0]!).replace(/weight$/, "")),
+    );
+    if (found === undefined || found.kind === "other" || strange !== undefined)
       throw missing(named(tensor.names[0]!), strange?.place.name);
-    }
     checkShape(tensor, found);
     return [{ wanted: tensor, weight: found }];
   });

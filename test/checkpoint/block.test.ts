@@ -3,6 +3,8 @@ import { joinBlock, meetsBlock, SHOWN, sampleBlock } from "../../src/checkpoint/
 import { joinSamples, sampleStrip } from "../../src/checkpoint/measure/sample.ts";
 import { type Strip, stripsOf } from "../../src/checkpoint/plan/strip.ts";
 import type { PlainWeight, ScaledWeight } from "../../src/checkpoint/read/weights.ts";
+import { tensorFactorOf } from "../../src/checkpoint/run/prepare.ts";
+import { localConverter } from "../../src/checkpoint/run/run.ts";
 import { load } from "../../src/load.ts";
 import { schemes } from "../../src/tensor/schemes.ts";
 import { randomNormal } from "../support/random.ts";
@@ -72,6 +74,33 @@ test.each([
     if (map.rows * map.cols === map.scales)
       expect([...map.places]).toEqual(Array.from({ length: map.scales }, (_, i) => i));
   }
+});
+
+test("a block of NVFP4 in one of several strips is what the conversion writes", async () => {
+  // The largest value is in the second strip: alone, the first would have another float32.
+  const [rows, cols] = [1100, 1024];
+  const values = randomNormal(5, rows * cols);
+  values[rows * cols - 3] = 40;
+  const { weight, sources } = weightOf([rows, cols], values);
+  const scheme = schemes.nvfp4;
+  const whole = engine.quantize(values, [rows, cols], scheme);
+  const became = engine.dequantize(whole);
+  const into = {
+    kind: "scaled",
+    scheme,
+    scaleDtype: "F8_E4M3",
+    tensorScale: { divides: false, together: [weight] },
+  } as const;
+  const conversion = { from: weight, into };
+  const tensorScale = await tensorFactorOf(conversion, sources, localConverter(engine, sources));
+  expect(tensorScale).toEqual({ factor: whole.tensorScale, divides: false });
+  const [strip] = [...stripsOf(conversion)];
+  const at = { blockRow: 7, blockCol: 3 };
+  const sampling = { weight, strip: strip!, scheme };
+  const found = await sampleBlock({ ...sampling, tensorScale }, at, sources, engine);
+  expect(found.after).toEqual(became.slice(7 * cols + 48, 7 * cols + 64));
+  const alone = await sampleBlock(sampling, at, sources, engine);
+  expect(alone.after).not.toEqual(found.after);
 });
 
 test("the scale of a block with a NaN is NaN", async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { inspect } from "../../src/checkpoint/measure/inspect.ts";
+import { quantizedDocuments } from "../../src/checkpoint/plan/config.ts";
 import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
 import { type Stored, tensor, valuesAs } from "../support/checkpoint-files.ts";
@@ -89,6 +90,31 @@ describe("quantised data of other methods", () => {
     expect(() => planQuantize(checkpoint)).toThrow(/although no tensor looks like AWQ/);
   });
 
+  test.each([
+    ["a method nobody knows", { quant_method: "new" }, "a.q_proj.bits", "U8"],
+    ["a packed vector", undefined, "a.q_proj.weight", "U8"],
+    ["HQQ without a config", undefined, "a.q_proj.W_q", "U8"],
+    ["AQLM without a config", undefined, "a.q_proj.codes", "I8"],
+  ] as const)("%s", async (what, quantization, name, dtype) => {
+    const shape = what.includes("vector") ? [64] : [8, 8];
+    const codes = tensor(name, dtype, shape, new Uint8Array(64));
+    const { checkpoint } = await opened([plain, codes], { quantization_config: quantization });
+    expect(() => planDequantize(checkpoint)).toThrow(name);
+    expect(() => planQuantize(checkpoint)).toThrow(name);
+  });
+
+  test("transforms of weights alone are no obstacle, for they cancel each other out", async () => {
+    const transforms = (location: string) => ({
+      quant_method: "compressed-tensors",
+      transform_config: { config_groups: { R1: { type: "hadamard", apply: [{ location }] } } },
+    });
+    const fused = await opened([plain], { quantization_config: transforms("weight_output") });
+    expect(planDequantize(fused.checkpoint).tensors).toHaveLength(1);
+    const online = await opened([plain], { quantization_config: transforms("q_attn") });
+    expect(() => planQuantize(online.checkpoint)).toThrow(/applies while it runs: R1/);
+    expect((await inspect(online.checkpoint, null)).warnings.join()).toMatch(/R1/);
+  });
+
   test("masks, positions and tables of integers are no quantised data", async () => {
     const tensors = [
       plain,
@@ -155,5 +181,38 @@ describe("what describes a quantisation that is gone", () => {
     expect(head).toContain('"format":"pt"');
     expect(head).not.toContain("_quantization_metadata");
     expect(JSON.parse(documents[0]!.text)).toEqual({ text_config: {} });
+  });
+
+  test("labels however deep in config.json, but no settings of tokens", async () => {
+    const label = { quant_method: "fp8" };
+    const config = {
+      thinker_config: { text_config: { quantization_config: label, expert_dtype: "fp8", layers: 2 } },
+      vision_config: { compression_config: { ratio: 4 } },
+    };
+    const { documents } = await dequantized(scaled, config);
+    const left = { thinker_config: { text_config: { layers: 2 } }, vision_config: config.vision_config };
+    expect(JSON.parse(documents[0]!.text)).toEqual(left);
+    const { checkpoint, configText } = await opened(scaled, config);
+    const [made] = quantizedDocuments(
+      configText!,
+      checkpoint.config!,
+      planQuantize(checkpoint),
+      "deepseek-v3",
+    );
+    const { quantization_config: moved, ...others } = JSON.parse(made!.text).thinker_config.text_config;
+    expect(moved).toMatchObject({ weight_block_size: [128, 128] });
+    expect(others).toEqual({ layers: 2 });
+  });
+
+  test("torchao's classes of tensors in __metadata__", async () => {
+    const metadata: [string, string][] = [
+      ["format", "pt"],
+      ["a.weight", '{"_type": "Float8Tensor", "_data": {}}'],
+      ["b.weight", '{"_type": "Tensor"}'],
+      ["tensor_names", '["a.weight", "b.weight"]'],
+    ];
+    const { plan } = await dequantized(scaled, undefined, metadata);
+    const head = new TextDecoder().decode(plan.files[0]!.header.subarray(8));
+    expect(JSON.parse(head).__metadata__).toEqual({ format: "pt" });
   });
 });

@@ -195,6 +195,33 @@ const REFUSED: readonly [what: string, tensors: Stored[], quantization?: Config]
     ],
   ],
   ["packed codes of an unknown kind", [at("X.experts.down_proj", "U8", 2, 16, 32)]],
+  [
+    "MLX: U32 `X.weight`, `X.scales`, `X.biases`",
+    [at("X.weight", "U32", 16, 8), at("X.scales", "BF16", 16, 1)],
+  ],
+  [
+    "AWQ of ModelOpt whose inputs are scaled: `X.pre_quant_scale`",
+    [
+      at("X.weight", "U8", 16, 32),
+      at("X.weight_scale", "F8_E4M3", 16, 4),
+      at("X.weight_scale_2", "F32"),
+      at("X.pre_quant_scale", "BF16", 64),
+    ],
+    { quant_method: "modelopt", quant_algo: "NVFP4_AWQ" },
+  ],
+  [
+    "transforms of compressed-tensors that a model applies while it runs: `transform_config`",
+    [at("X.weight", "F8_E4M3", 16, 64), at("X.weight_scale", "F32", 16, 1)],
+    {
+      quant_method: "compressed-tensors",
+      transform_config: { config_groups: { R4: { type: "hadamard", apply: [{ location: "input" }] } } },
+    },
+  ],
+  [
+    "sparse weights of compressed-tensors, and any integers in a checkpoint that says it is quantised",
+    [at("X.compressed", "BF16", 512), at("X.bitmask", "U8", 16, 8)],
+    { sparsity_config: { format: "sparse-bitmask" } },
+  ],
 ];
 
 const withConfig = async (tensors: Stored[], quantization?: Config) => ({

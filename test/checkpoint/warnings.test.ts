@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { dialects } from "../../src/checkpoint/dialects/index.ts";
+import { type DialectName, dialects } from "../../src/checkpoint/dialects/index.ts";
 import { chooseFiles, openCheckpoint } from "../../src/checkpoint/plan/folder.ts";
-import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
+import { planQuantize, type QuantizeOptions } from "../../src/checkpoint/plan/quantize.ts";
 import { warningsOf } from "../../src/checkpoint/plan/warnings.ts";
 import { checkpointOf, fileWith, tensor, valuesAs } from "../support/checkpoint-files.ts";
 
@@ -16,8 +16,28 @@ test("sides that are no multiple of 128 are told, for square blocks", async () =
   const [warning, ...more] = warningsOf(planQuantize(checkpoint, {}), "deepseek-v3.1");
   expect(warning).toMatch(/^2 weights, such as a.weight \[256, 704\], have sides .* CPU/);
   expect(more).toEqual([]);
-  expect(warningsOf(planQuantize(checkpoint, { to: "compressed-tensors" }), "compressed-tensors")).toEqual(
-    [],
+  const rows = "compressed-tensors-mxfp4";
+  expect(warningsOf(planQuantize(checkpoint, { to: rows }), rows)).toEqual([]);
+});
+
+test("layers that readers fuse are told where they are stored in two ways", async () => {
+  const names = ["q", "k", "v"].map((part) => `a.${part}_proj.weight`);
+  const experts = ["0.up", "0.down", "1.up", "1.down"].map((part) => `a.experts.${part}_proj.weight`);
+  const checkpoint = await checkpointOf({
+    m: fileWith([...names, ...experts, "a.o_proj.weight"].map((name) => plain(name, 128, 128))),
+  });
+  const told = (options: QuantizeOptions, to: DialectName = "deepseek-v3.1") =>
+    warningsOf(planQuantize(checkpoint, { ...options, to }), to).join();
+  expect(told({})).toBe("");
+  expect(told({ exclude: ["*.o_proj.weight"] })).toBe("");
+  expect(told({ exclude: names })).toBe("");
+  expect(told({ exclude: ["*.k_proj.weight"] })).toMatch(
+    /such as a.q_proj.weight \(F8_E4M3\) and a.k_proj.weight \(as it was\): they refuse/,
+  );
+  expect(told({ exclude: ["*.experts.1.*"] })).toMatch(/0.up_proj.weight .*1.up_proj.weight \(as it was/);
+  const mixed = [{ pattern: "*.v_proj.weight", scheme: "mxfp8" }];
+  expect(told({ overrides: mixed }, "compressed-tensors-mixed")).toMatch(
+    /q_proj.weight \(fp8\) .* \(mxfp8\)/,
   );
 });
 

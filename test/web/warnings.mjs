@@ -79,7 +79,7 @@ export const tests = [
         await inChinese(page);
         await isChinese(note);
         await inEnglish(page);
-        await chooseFormat(page, "compressed-tensors");
+        await chooseFormat(page, "compressed-tensors-mxfp4");
         await note.waitFor({ state: "detached" });
         await chooseFormat(page, "mxfp8");
         await note.getByText(/^vLLM looks for these scales under another name/).waitFor();

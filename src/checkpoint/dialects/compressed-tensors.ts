@@ -65,6 +65,9 @@ export const compressedTensors: Dialect = {
     codes: { suffix: ".weight", dtype: "F8_E4M3" },
     scales: { suffix: ".weight_scale", dtype: "U8" },
   },
+  warnings: [
+    "SGLang knows no MXFP8 of compressed-tensors (autumn 2026): for SGLang write mxfp8 or modelopt.",
+  ],
   config: (kept) => uniformConfig(MXFP8, kept),
 };
 

@@ -158,28 +158,27 @@ function recognise(
 ): string {
   const isRounded = tensors.every(({ scaled }) => (scaled?.facts?.nonPowersOfTwo ?? 0) === 0);
   const wasRead = tensors.some(({ scaled }) => scaled?.facts != null);
-  const format = quantizationConfig(config)?.scale_fmt;
+  const quantization = quantizationConfig(config);
   const names = new Set(
     weights.flatMap((weight) =>
       weight.kind === "scaled"
-        ? [recogniseWeight(weight, wasRead ? isRounded : format === "ue8m0", config)]
+        ? [recogniseWeight(weight, wasRead ? isRounded : quantization?.scale_fmt === "ue8m0", quantization)]
         : [],
     ),
   );
-  const isMixed = quantizationConfig(config)?.format === "mixed-precision";
+  const isMixed = quantization?.format === "mixed-precision";
   if (names.size > 0 && isMixed) return "compressed-tensors-mixed";
   return names.size === 0 ? "none" : names.size === 1 ? [...names][0]! : "mixed";
 }
 
-function recogniseWeight(weight: ScaledWeight, isRounded: boolean, config: Config | null): string {
+function recogniseWeight(weight: ScaledWeight, isRounded: boolean, quantization: Config | null): string {
   const { element, block, scales, scaleType, name } = weight;
   const isTiled = block[0] === 128 && block[1] === 128;
-  const method = quantizationConfig(config)?.quant_method;
   if (scaleType === "e4m3") return "nvfp4";
   if (element === "int4") return "int4 (compressed-tensors)";
   if (element === "e2m1") return name === weight.codes.name ? "deepseek-v4" : "mxfp4";
   if (scales === null) return "no scales";
-  if (method === "modelopt") return "modelopt";
+  if (quantization?.quant_method === "modelopt") return "modelopt";
   if (scales.name.endsWith(".scale")) return "deepseek-v4";
   if (scales.name.endsWith("_scale_inv")) {
     if (scaleType === "ue8m0") return block[0] === 1 && block[1] === 32 ? "mxfp8" : "ue8m0 blocks";

@@ -1,14 +1,15 @@
 import type { Engine } from "../../engine/engine.ts";
+import { quantizeNvfp4Under, type TensorFactor } from "../../engine/fp4.ts";
 import { add, NOTHING, type Precision } from "../../engine/precision.ts";
 import type { Source } from "../../io/source.ts";
-import { scaleTypeOf } from "../../tensor/formats.ts";
+import { FORMATS, scaleTypeOf } from "../../tensor/formats.ts";
 import { multipliersOf } from "../../tensor/fp4.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import type { BlockScaled } from "../../tensor/tensor.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
 import { exponentOf } from "../read/scales.ts";
 import { VALUE_BYTES, widen } from "../read/values.ts";
-import { matrixOf, type PlainWeight, type ScaledWeight } from "../read/weights.ts";
+import { countOf, matrixOf, type PlainWeight, type ScaledWeight, scaleShape } from "../read/weights.ts";
 import { dequantizeRows, readPlainRows, readScaledRows } from "../run/rows.ts";
 import { drawMap, type ScaleMap } from "./scale-map.ts";
 
@@ -17,6 +18,8 @@ export interface StripSampling {
   readonly weight: PlainWeight | ScaledWeight;
   readonly strip: Strip;
   readonly scheme: Scheme | null;
+  /** NVFP4: the float32 of the whole weight. Left out, that of these rows alone is taken. */
+  readonly tensorScale?: TensorFactor;
 }
 
 /** Binades counted: 2^FIRST_BINADE and everything below in the first bin, the rest one bin each. */
@@ -81,7 +84,7 @@ export interface Looked {
  * @throws BlockscaleError `io`, `dialect`
  */
 export async function lookAt(
-  { weight, strip, scheme }: StripSampling,
+  { weight, strip, scheme, tensorScale: given }: StripSampling,
   sources: readonly Source[],
   engine: Engine,
 ): Promise<Looked> {
@@ -98,7 +101,14 @@ export async function lookAt(
       block: stored?.block ?? null,
     };
   }
-  const tensor = engine.quantize(values, stripShape(weight.shape, strip), scheme);
+  const shape = stripShape(weight.shape, strip);
+  const tensor =
+    given === undefined
+      ? engine.quantize(values, shape, scheme)
+      : quantizeNvfp4Under(engine, values, shape, scheme, given, {
+          codes: new Uint8Array(values.length / FORMATS[scheme.format].codesPerByte),
+          scales: new Uint8Array(countOf(scaleShape(shape, scheme.block))),
+        });
   const { scales, tensorScale } = tensor;
   return {
     values,

@@ -208,12 +208,12 @@ interface Planned extends Subject {
 /**
  * Looks at what conversions to codes and scales make of their weights, without an output to
  * read; of others, at the values as they are.
- * @param sample looks at one strip: see sampleStrip
+ * @param sample looks at one strip of a conversion: see sampleStrip
  * @param ahead strips to look at at a time
  */
 export async function surveyConversions(
   conversions: readonly Conversion[],
-  sample: (sampling: StripSampling) => Promise<StripSample>,
+  sample: (sampling: StripSampling, conversion: Conversion) => Promise<StripSample>,
   ahead = 1,
 ): Promise<Survey> {
   const subjects = conversions.map((conversion): Planned => {
@@ -222,8 +222,10 @@ export async function surveyConversions(
   });
   const found = await survey(
     subjects,
-    ({ conversion: { from, into } }, strip) =>
-      sample({ weight: from, strip, scheme: into.kind === "scaled" ? into.scheme : null }),
+    ({ conversion }, strip) => {
+      const { from, into } = conversion;
+      return sample({ weight: from, strip, scheme: into.kind === "scaled" ? into.scheme : null }, conversion);
+    },
     { ahead },
   );
   return { ...found, became: conversions.every(({ into }) => into.kind === "scaled") };

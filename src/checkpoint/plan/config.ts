@@ -4,7 +4,7 @@ import { BlockscaleError } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import { type DialectName, type Document, dialects } from "../dialects/index.ts";
 import type { Config } from "../read/checkpoint.ts";
-import { NESTED, QUANTIZATION_KEYS } from "../read/quantization.ts";
+import { NESTED, pathsOf, QUANTIZATION_KEYS } from "../read/quantization.ts";
 import { ALREADY_REASON, type Plan } from "./plan.ts";
 
 const TORCH_DTYPES: Readonly<Record<ValueType, string>> = {
@@ -61,20 +61,8 @@ function readMembers(json: JsonReader): void {
   json.object((key) => {
     if (EDITED.has(key) && seen.has(key)) json.fail(`${key} appears twice`);
     seen.add(key);
-    if ((NESTED as readonly string[]).includes(key) && json.text[json.at] === "{") readMembers(json);
+    if (json.text[json.at] === "{") readMembers(json);
     else json.skip();
-  });
-}
-
-/** Paths of the quantization_config in config.json: at the top, or nested. */
-function quantizationPaths(config: Config): string[][] {
-  const holders: string[][] = [[], ...NESTED.map((key) => [key])];
-  return holders.flatMap((path) => {
-    const holder = path.length === 0 ? config : config[path[0]!];
-    return QUANTIZATION_KEYS.flatMap((key) => {
-      const has = typeof holder === "object" && holder !== null && Object.hasOwn(holder, key);
-      return has ? [[...path, key]] : [];
-    });
   });
 }
 
@@ -89,9 +77,11 @@ export function quantizedDocuments(text: string, config: Config, plan: Plan, to:
   );
   // A label without quantised weights would make loaders look for them.
   const quantization = isQuantised ? dialects[to].config(kept, formatsOf(plan)) : undefined;
-  const paths = quantizationPaths(config);
+  const paths = pathsOf(config, QUANTIZATION_KEYS);
   const [place = ["quantization_config"]] = paths.filter((path) => path.at(-1) === "quantization_config");
-  const others = paths.filter((path) => path !== place);
+  const others = [...paths, ...pathsOf(config, ["expert_dtype"])].filter(
+    (path) => path !== place && String(path) !== "expert_dtype",
+  );
   let edited = editMember(text, place, quantization);
   for (const path of others) edited = editMember(edited, path, undefined);
   if (!isQuantised) return [{ name: "config.json", text: edited }];
@@ -112,8 +102,8 @@ function formatsOf({ tensors }: Plan): Map<string, string[]> {
 /** config.json of a checkpoint with nothing quantised. */
 export function plainDocuments(text: string, config: Config, type: ValueType): Document[] {
   let edited = text;
-  for (const path of quantizationPaths(config)) edited = editMember(edited, path, undefined);
-  edited = editMember(edited, ["expert_dtype"], undefined);
+  for (const path of pathsOf(config, [...QUANTIZATION_KEYS, "expert_dtype"]))
+    edited = editMember(edited, path, undefined);
   for (const path of [[], ...NESTED.map((key) => [key])]) {
     const holder = (path.length === 0 ? config : config[path[0]!]) as Config | null | undefined;
     for (const key of ["torch_dtype", "dtype"]) {

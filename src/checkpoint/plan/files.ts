@@ -3,7 +3,7 @@ import { serializeHeader, type TensorSpec } from "../../safetensors/header.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";
-import { QUANTIZATION_METADATA } from "../read/quantization.ts";
+import { metadataLabels } from "../read/quantization.ts";
 import { type PlainWeight, placesOfWeight, type ScaledWeight, type Weight } from "../read/weights.ts";
 import type { Conversion } from "./conversion.ts";
 import type { Decision, Target } from "./decisions.ts";
@@ -97,10 +97,10 @@ function conversionSteps(from: PlainWeight | ScaledWeight, target: Target): Step
 }
 
 /** `__metadata__` without what describes the quantisation of the input. */
-function withoutLabels<T extends ReadonlyMap<string, string> | null | undefined>(metadata: T): T {
-  if (metadata == null || ![...metadata.keys()].some((key) => QUANTIZATION_METADATA.has(key)))
-    return metadata;
-  return new Map([...metadata].filter(([key]) => !QUANTIZATION_METADATA.has(key))) as unknown as T;
+function withoutLabels(metadata: ReadonlyMap<string, string> | null): ReadonlyMap<string, string> | null {
+  const labels = metadataLabels(metadata);
+  if (metadata === null || labels.size === 0) return metadata;
+  return new Map([...metadata].filter(([key]) => !labels.has(key)));
 }
 
 /**

@@ -28,11 +28,16 @@ export type Step =
 
 /** Conversions of a plan, each weight once although parts of it may be written apart. */
 export function conversionsOf({ files }: Pick<Plan, "files">): Conversion[] {
-  return files.flatMap(({ steps }) =>
-    steps.flatMap((step) =>
-      step.kind === "convert" && (step.emit === "both" || step.emit === "codes") ? [step.conversion] : [],
-    ),
-  );
+  return files.flatMap(conversionsOfFile);
+}
+
+function conversionsOfFile({ steps }: FilePlan): Conversion[] {
+  return steps.flatMap((step) => (step.kind === "convert" && isOfCodes(step) ? [step.conversion] : []));
+}
+
+/** Whether a step writes the codes of a weight, which one step of each weight does. */
+export function isOfCodes({ emit }: Extract<Step, { kind: "convert" }>): boolean {
+  return emit === "both" || emit === "codes";
 }
 
 /** The places that a file of the output is made from. */
@@ -97,8 +102,11 @@ export function checkPlan(where: string, plan: Plan): void {
 /** Strips that a plan is cut into, counted up to a number: the work that can be shared out. */
 export function countStrips(plan: Plan, most: number): number {
   let count = 0;
-  for (const conversion of conversionsOf(plan)) {
-    for (const _ of stripsOf(conversion)) if (++count >= most) return most;
+  // Steps are made file by file: most of them need not be made.
+  for (const file of plan.files) {
+    for (const conversion of conversionsOfFile(file)) {
+      for (const _ of stripsOf(conversion)) if (++count >= most) return most;
+    }
   }
   return count;
 }

@@ -128,8 +128,8 @@ const FUSED = [
   ["w1", "w3"],
 ];
 
-/** The parts of each fused matrix that are in the checkpoint, by the name of each. */
-function fusedParts(
+/** The parts of each fused matrix that are in a checkpoint, by the name of each. */
+export function fusedParts(
   weights: readonly Weight[],
 ): ReadonlyMap<string, readonly (PlainWeight | ScaledWeight)[]> {
   const byName = new Map(weights.map((weight) => [weight.name, weight]));

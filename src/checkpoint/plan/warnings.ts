@@ -1,6 +1,6 @@
 import { type DialectName, dialectOf, dialects } from "../dialects/index.ts";
 import { matrixOf } from "../read/weights.ts";
-import { checkPlan, conversionsOf, type Plan } from "./plan.ts";
+import { checkPlan, conversionsOf, type Plan, type PlannedTensor } from "./plan.ts";
 
 /**
  * Warnings to read before the output is used: weights and readers that do not go together.
@@ -9,7 +9,12 @@ import { checkPlan, conversionsOf, type Plan } from "./plan.ts";
 export function warningsOf(plan: Plan, to: DialectName): string[] {
   checkPlan("warningsOf", plan);
   dialectOf(to);
-  return [...raggedWarnings(plan), ...(dialects[to].warnings ?? []), ...emptyWarnings(plan, to)];
+  return [
+    ...raggedWarnings(plan),
+    ...splitWarnings(plan),
+    ...(dialects[to].warnings ?? []),
+    ...emptyWarnings(plan, to),
+  ];
 }
 
 /** Warnings about weights whose sides are no multiple of square blocks. */
@@ -28,6 +33,39 @@ function raggedWarnings(plan: Plan): string[] {
   return [
     `${what} sides that are no multiple of 128: transformers refuses that on a CPU, and vLLM and SGLang where they would cut such a block among GPUs.`,
   ];
+}
+
+/** Layers of which vLLM and SGLang make one: parts of attention and of MLPs, and the experts of a layer. */
+const FUSED: readonly (readonly [layer: RegExp, fused: string])[] = [
+  [/\.experts\.\d+\.[\w.]+$/, ".experts"],
+  [/\.[qkv]_proj\.weight$/, ".qkv_proj"],
+  [/\.(gate|up)_proj\.weight$/, ".gate_up_proj"],
+  [/\.w[13]\.weight$/, ".w13"],
+  [/\.(q_a_proj|kv_a_proj_with_mqa)\.weight$/, ".fused_qkv_a_proj"],
+];
+
+/** Warnings about layers that readers fuse, some of which are stored in one way and some in another. */
+function splitWarnings({ tensors }: Plan): string[] {
+  const first = new Map<string, PlannedTensor>();
+  const split = new Map<string, readonly [PlannedTensor, PlannedTensor]>();
+  for (const tensor of tensors) {
+    const [layer, fused] = FUSED.find(([layer]) => layer.test(tensor.name)) ?? [];
+    if (layer === undefined || tensor.shape.length < 2 || tensor.action === "drop") continue;
+    const name = tensor.name.replace(layer, fused!);
+    const other = first.get(name);
+    if (other === undefined) first.set(name, tensor);
+    else if (formatOf(other) !== formatOf(tensor) && !split.has(name)) split.set(name, [other, tensor]);
+  }
+  const [found] = split.values();
+  if (found === undefined) return [];
+  const [a, b] = found.map((tensor) => `${tensor.name} (${formatOf(tensor)})`);
+  return [
+    `vLLM and SGLang fuse layers that are stored in two ways here, such as ${a} and ${b}: they refuse that, or read it wrong. Choose all of such layers, or none.`,
+  ];
+}
+
+function formatOf({ action, wasScaled, format, after }: PlannedTensor): string {
+  return action === "copy" && !wasScaled ? "as it was" : (format ?? String(after.dtype));
 }
 
 function emptyWarnings(plan: Plan, to: DialectName): string[] {

@@ -50,6 +50,13 @@ const NAMES: readonly (Method & { readonly pattern: RegExp })[] = [
   { pattern: /(:|\.|_)(qdata|tensor_impl)($|[.:_])/, method: "torchao", reader: "transformers with torchao" },
   { pattern: /\.(q_perm|q_scale_max|q_groups|trellis|suh|svh)$/, method: "EXL2 or EXL3", reader: "ExLlama" },
   { pattern: /\.weight_zero_point$/, method: "integers with zero points", reader: "llm-compressor or vLLM" },
+  { pattern: /\.W_q$/, method: "HQQ", reader: "hqq" },
+  // The weights are right only where a model multiplies its inputs with these.
+  {
+    pattern: /\.pre_quant_scale$/,
+    method: "AWQ of ModelOpt, with scales for inputs",
+    reader: "ModelOpt or TensorRT-LLM",
+  },
 ];
 
 /** Types whose bytes are codes rather than numbers, in a tensor that is a weight. */
@@ -59,16 +66,25 @@ const CODE_DTYPES: ReadonlySet<Dtype> = new Set(["U8", "I8", "I16", "U16", "I32"
 const ALWAYS_CODES: ReadonlySet<Dtype> = new Set(["F4", "F6_E2M3", "F6_E3M2"]);
 
 /** Names of weights, packed or not. Masks and position numbers have others. */
-const WEIGHT = /(^|[._])(weight|weight_packed|packed|blocks|kernel|[a-z_]*proj|w[123])$/;
+const WEIGHT = /(^|[._])(weight|weight_packed|packed|blocks|codes|kernel|[a-z_]*proj|w[123])$/;
+
+/** Names of integers that are no codes. */
+const TABLE = /(^|[._])(\w*_)?(mask|bias|ids?|index|indices|positions?|shape|tid2eid)$/i;
 
 /**
  * The tensors of a checkpoint that hold quantised data of another method, or codes that nothing
  * here can read. A label of quantisation must not be changed while they are there: the
  * checkpoint would claim to be what it is not.
- * @param places tensors that were not resolved as plain or scaled weights
+ * @param places tensors that were not resolved as scaled weights
+ * @param isRead whether there are such weights: if not, a label of quantisation is about others
  */
-export function foreignTensors(places: readonly StoredTensor[], config: Config | null): ForeignTensor[] {
+export function foreignTensors(
+  places: readonly StoredTensor[],
+  config: Config | null,
+  isRead: boolean,
+): ForeignTensor[] {
   const named = methodOf(config);
+  const isLabelled = config !== null && !isRead;
   const marks = places.map(({ name }) => NAMES.find(({ pattern }) => pattern.test(name)));
   return places.flatMap((place, i): ForeignTensor[] => {
     const mark = marks[i];
@@ -76,15 +92,17 @@ export function foreignTensors(places: readonly StoredTensor[], config: Config |
       const { method, reader } = named ?? mark;
       return [{ place, method, reader }];
     }
-    if (!ALWAYS_CODES.has(place.dtype) && !isWeightOfCodes(place)) return [];
+    const isCodes = ALWAYS_CODES.has(place.dtype) || isWeightOfCodes(place, isLabelled);
+    if (!isCodes) return [];
     // Codes are called the same by several methods: what else is in the checkpoint tells.
     const { method, reader } = named ?? marks.find((found) => found !== undefined) ?? guessed(place, config);
     return [{ place, method, reader }];
   });
 }
 
-function isWeightOfCodes({ name, dtype, shape, start, end }: StoredTensor): boolean {
-  return CODE_DTYPES.has(dtype) && shape.length >= 2 && end > start && WEIGHT.test(name);
+function isWeightOfCodes({ name, dtype, shape, start, end }: StoredTensor, isLabelled: boolean): boolean {
+  if (!CODE_DTYPES.has(dtype) || shape.length < 1 || end === start) return false;
+  return WEIGHT.test(name) || (isLabelled && shape.length >= 2 && !TABLE.test(name));
 }
 
 /** The method that config.json names, if it is one of those that are not read here. */
@@ -101,6 +119,7 @@ function guessed({ dtype }: StoredTensor, quantization: Config | null): Method {
     return { method: `${format} (${dtype} codes)`, reader: "the tool that made it, or vLLM" };
   }
   if (dtype === "I8") return { method: "INT8 codes", reader: "the tool that made it, or vLLM" };
+  if (dtype === "U32") return { method: "MLX", reader: "mlx-lm" };
   return { method: `${dtype} codes of an unknown kind`, reader: "the tool that made it" };
 }
 

@@ -1,4 +1,5 @@
 import { shapeNamed } from "../../safetensors/names.ts";
+import { isRecord } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Config } from "./checkpoint.ts";
 import { type Block, makers } from "./makers/index.ts";
@@ -9,8 +10,25 @@ export const NESTED = ["text_config", "llm_config", "language_config"] as const;
 /** What the description of a quantisation is called; the second is the older name of compressed-tensors. */
 export const QUANTIZATION_KEYS = ["quantization_config", "compression_config"] as const;
 
-/** What the members of a header's `__metadata__` are called that describe a quantisation. */
-export const QUANTIZATION_METADATA: ReadonlySet<string> = new Set(["_quantization_metadata"]);
+/**
+ * The members of a header's `__metadata__` that describe a quantisation: ComfyUI's layers, and torchao's
+ * classes of tensors, which `tensor_names` lists.
+ */
+export function metadataLabels(metadata: ReadonlyMap<string, string> | null): ReadonlySet<string> {
+  const listed = ["tensor_names", ...namesIn(metadata?.get("tensor_names"))];
+  const isTorchao = listed.some((name) => /^\s*\{\s*"_type"/.test(metadata?.get(name) ?? ""));
+  const labels = ["_quantization_metadata", ...(isTorchao ? listed : [])];
+  return new Set(labels.filter((key) => metadata?.has(key)));
+}
+
+function namesIn(text: string | undefined): string[] {
+  try {
+    const found: unknown = JSON.parse(text ?? "[]");
+    return Array.isArray(found) ? found.filter((name) => typeof name === "string") : [];
+  } catch {
+    return [];
+  }
+}
 
 /** Configs of language models, wherever they are: at the top, or nested in those of multimodal models. */
 export function configsOf(config: Config | null): Config[] {
@@ -18,15 +36,71 @@ export function configsOf(config: Config | null): Config[] {
   return [config, ...nested].filter((found): found is Config => typeof found === "object" && found !== null);
 }
 
-/** The quantization_config of a model, at the top or in a nested text_config; `null` where there is none. */
-export function quantizationConfig(config: Config | null): Config | null {
-  for (const place of configsOf(config)) {
-    for (const key of QUANTIZATION_KEYS) {
-      const found = place[key];
-      if (typeof found === "object" && found !== null) return found as Config;
+/**
+ * Where config.json has members of some names, at the top or however deep: those further up first, then in
+ * the order of the names.
+ */
+export function pathsOf(config: Config | null, keys: readonly string[]): string[][] {
+  const found: string[][] = [];
+  const look = (holder: Config, path: readonly string[]): void => {
+    for (const [key, member] of Object.entries(holder)) {
+      const at = [...path, key];
+      if (keys.includes(key) && !isOfTokens(key, member)) found.push(at);
+      else if (isObject(member)) look(member, at);
     }
-  }
-  return null;
+  };
+  if (config !== null) look(config, []);
+  const rank = (path: readonly string[]) => path.length * keys.length + keys.indexOf(path.at(-1)!);
+  return found.sort((a, b) => rank(a) - rank(b));
+}
+
+/** Whether a `compression_config` is about something else, such as tokens of pictures. */
+function isOfTokens(key: string, member: unknown): boolean {
+  const names = isObject(member) ? Object.keys(member) : [];
+  return (
+    key === "compression_config" &&
+    !names.some((name) =>
+      /^(quant_method|quantization_status|config_groups|format|sparsity_config)$/.test(name),
+    )
+  );
+}
+
+function isObject(value: unknown): value is Config {
+  return isRecord(value);
+}
+
+/** The quantization_config of a model, at the top or nested; `null` where there is none. */
+export function quantizationConfig(config: Config | null): Config | null {
+  const found = pathsOf(config, QUANTIZATION_KEYS).map((path) =>
+    path.reduce<unknown>((holder, key) => (holder as Config)[key], config),
+  );
+  return found.find(isObject) ?? null;
+}
+
+/**
+ * Refuses transforms of compressed-tensors (SpinQuant, QuIP) that a model applies while it runs: the weights
+ * are no longer what it needs once nothing tells of them. Those of weights alone cancel each other out.
+ * @throws BlockscaleError `dialect`
+ */
+export function refuseTransforms(quantization: Config | null): void {
+  const groups = (quantization?.transform_config as Config | null | undefined)?.config_groups;
+  if (!isObject(groups)) return;
+  const applied = Object.entries(groups).filter(([, group]) => !isOfWeightsAlone(group));
+  if (applied.length === 0) return;
+  throw new BlockscaleError("dialect", {
+    where: "config.json: quantization_config.transform_config",
+    expected: "weights that serve without transforms of their inputs and outputs",
+    got: `transforms that a model applies while it runs: ${applied.map(([name]) => name).join(", ")}`,
+    fix: "Make plain weights with llm-compressor first: this config would be gone, and the weights wrong.",
+  });
+}
+
+function isOfWeightsAlone(group: unknown): boolean {
+  const apply = isObject(group) ? group.apply : undefined;
+  return (
+    Array.isArray(apply) &&
+    apply.every((one: unknown) => isObject(one) && /^weight_/.test(String(one.location)))
+  );
 }
 
 /** The largest side of a block that kernels can count with. */

@@ -6,7 +6,7 @@ import { packedFp4 } from "./fp4.ts";
 import { type Around, fp8Weight } from "./fp8.ts";
 import { makers } from "./makers/index.ts";
 import { isStray, isStrayName } from "./names.ts";
-import { configuredBlocks, QUANTIZATION_METADATA, quantizationConfig } from "./quantization.ts";
+import { configuredBlocks, metadataLabels, quantizationConfig, refuseTransforms } from "./quantization.ts";
 import { byHolder } from "./refusals.ts";
 import { placesOfWeight, type ScaledWeight, valueTypeOf, type Weight } from "./weights.ts";
 
@@ -67,6 +67,7 @@ export function resolve(
   };
   // FP4 first: its scales may be E4M3, and would be taken for codes.
   const quantization = quantizationConfig(checkpoint.config);
+  attempt(() => refuseTransforms(quantization));
   for (const place of places) {
     take(place, packedBy(place, byName, quantization) ?? packedFp4(place, byName));
   }
@@ -92,7 +93,7 @@ export function resolve(
   const unread = weights.flatMap((weight) =>
     weight.kind === "scaled" || strays.has(weight.name) ? [] : placesOfWeight(weight),
   );
-  return { weights, strays, foreign: foreignTensors(unread, quantization) };
+  return { weights, strays, foreign: foreignTensors(unread, quantization, scaled.size > 0) };
 }
 
 /** The logical weights alone: see {@link resolve}. */
@@ -119,7 +120,5 @@ function isMarker({ name, dtype }: StoredTensor): boolean {
 }
 
 function isLabelled({ shards }: Checkpoint): boolean {
-  return shards.some(({ header }) =>
-    [...(header.metadata?.keys() ?? [])].some((key) => QUANTIZATION_METADATA.has(key)),
-  );
+  return shards.some(({ header }) => metadataLabels(header.metadata).size > 0);
 }

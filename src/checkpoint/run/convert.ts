@@ -7,7 +7,7 @@ import { tensorNamed } from "../../safetensors/names.ts";
 import { checkValues } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { FORMATS, scaleValues } from "../../tensor/formats.ts";
-import { type BlockScaled, gridOf, type Values, type ValueType } from "../../tensor/tensor.ts";
+import type { Values, ValueType } from "../../tensor/tensor.ts";
 import type { Conversion, PlainTarget, Preparation, ScaledTarget } from "../plan/conversion.ts";
 import { spreadScales } from "../plan/keep-codes.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
@@ -86,46 +86,21 @@ function quantizeRows(
   const { block, scale, format } = into.scheme;
   const shape = stripShape(from.shape, strip);
   const blocks = countOf(scaleShape(shape, block));
-  const out = {
-    codes: takeBytes(countOf(shape) / FORMATS[format].codesPerByte),
-    scales: scale === "f32" ? new Float32Array(blocks) : new Uint8Array(blocks),
-  };
-  const tensor =
-    tensorScale === undefined
-      ? engine.quantize(values, shape, into.scheme, { out })
-      : quantizeAsNvfp4(values, shape, into, engine, tensorScale, out);
+  const codes = takeBytes(countOf(shape) / FORMATS[format].codesPerByte);
+  const bytes = new Uint8Array(scale === "f32" ? 0 : blocks);
+  const given = tensorScale && { factor: tensorScale, divides: into.tensorScale!.divides };
+  const tensor = given
+    ? quantizeNvfp4Under(engine, values, shape, into.scheme, given, { codes, scales: bytes })
+    : engine.quantize(values, shape, into.scheme, {
+        out: { codes, scales: scale === "f32" ? new Float32Array(blocks) : bytes },
+      });
   const bad = scaleValues(tensor.scales).findIndex((scale) => !(scale < Infinity));
   if (bad >= 0) throw notFinite(from, strip, into, bad);
   const isSample = measure === "sample" && productsAreFinite(tensor);
   const precision = isSample ? compareSample(values, tensor, engine) : engine.compare(values, tensor);
   if (precision.nonFinite > 0) throw overflows(from, precision);
-  const scales = tensorScale === undefined ? scaleBytes(tensor.scales, into) : (out.scales as Uint8Array);
+  const scales = given ? bytes : scaleBytes(tensor.scales, into);
   return { values: tensor.codes, scales, precision };
-}
-
-/**
- * Codes and E4M3 scales under a float32 that is settled; the tensor that comes
- * back has the products of both as its scales.
- */
-function quantizeAsNvfp4(
-  values: Values,
-  shape: readonly number[],
-  { scheme, tensorScale: meaning }: ScaledTarget,
-  engine: Engine,
-  tensorScale: number,
-  { codes, scales }: { readonly codes: Uint8Array; readonly scales: Uint8Array | Float32Array },
-): BlockScaled {
-  const { block, format } = scheme;
-  const given = { factor: tensorScale, divides: meaning!.divides };
-  const multipliers = quantizeNvfp4Under(
-    engine,
-    checkValues("quantize", values),
-    gridOf("quantize", shape, block),
-    codes,
-    scales as Uint8Array,
-    given,
-  );
-  return { format, shape, block, codes, scales: multipliers };
 }
 
 /** The largest finite magnitude of a strip, as a precision without anything else in it. */

@@ -1,3 +1,4 @@
+import type { TensorFactor } from "../../engine/fp4.ts";
 import { readRange, type Source } from "../../io/source.ts";
 import { isSmall, type Loaded, withLoaded } from "../../io/together.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
@@ -26,12 +27,25 @@ export async function prepare(
   const { from } = conversion;
   const loaded = await loadSmall(from, sources);
   const keepCodes = await keepsCodes(conversion, withLoaded(sources, loaded));
-  const target = conversion.into.kind === "scaled" ? conversion.into.tensorScale : undefined;
-  if (target === undefined) return { keepCodes, loaded };
+  const given = await tensorFactorOf(conversion, sources, convert);
+  return { keepCodes, loaded, ...(given && { tensorScale: given.factor }) };
+}
+
+/**
+ * The float32 of NVFP4 under which a weight is stored; undefined for all else.
+ * @throws BlockscaleError `dialect`, `io`
+ */
+export async function tensorFactorOf(
+  { into }: Conversion,
+  sources: readonly Source[],
+  convert: Converter,
+): Promise<TensorFactor | undefined> {
+  const target = into.kind === "scaled" ? into.tensorScale : undefined;
+  if (target === undefined) return undefined;
   const { together, divides } = target;
   const amax = found.get(together[0]!) ?? amaxOf(together, sources, convert);
   found.set(together[0]!, amax);
-  return { keepCodes, loaded, tensorScale: tensorScaleOf(await amax, divides) };
+  return { factor: tensorScaleOf(await amax, divides), divides };
 }
 
 /**

@@ -1,11 +1,12 @@
 import { downloadZip } from "client-zip";
-import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
+import type { DialectName } from "../../checkpoint/dialects/index.ts";
 import type { BlockPlace, BlockValues } from "../../checkpoint/measure/block.ts";
 import { type InspectedTensor, inspect } from "../../checkpoint/measure/inspect.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
 import { surveyConversions } from "../../checkpoint/measure/survey.ts";
 import { conversionsOf, type PlannedTensor } from "../../checkpoint/plan/plan.ts";
-import type { Weight } from "../../checkpoint/read/weights.ts";
+import type { PlainWeight, ScaledWeight, Weight } from "../../checkpoint/read/weights.ts";
+import { tensorFactorOf } from "../../checkpoint/run/prepare.ts";
 import { scalesFound, scalesOf } from "../../report/report.ts";
 import { filesOf } from "./chosen.ts";
 import { measureSpeed, secondsFromDisk, secondsFromServer } from "./estimate.ts";
@@ -30,7 +31,7 @@ import type {
   WrittenFile,
 } from "./protocol.ts";
 import { OutputRun } from "./run.ts";
-import { blockOfWeight, sampleWeight } from "./sampling.ts";
+import { blockOfWeight, sampleWeight, type Under, underOf } from "./sampling.ts";
 import { PrivateStorage } from "./storage.ts";
 import { basicsOf, npyOf } from "./tensor-values.ts";
 
@@ -77,11 +78,13 @@ export class CheckpointSession implements Session {
     const { plan } = this.needPlan();
     const { sources } = current.opened;
     const { size } = this.pool;
+    const conversions = conversionsOf(plan);
     if (current.files.every((named) => "file" in named)) {
-      const speed = await measureSpeed(plan, this.pool, sources, { warm: size, timed: 2 * size });
-      return { seconds: secondsFromDisk(plan, speed), rate: null };
+      const speed = await measureSpeed(conversions, this.pool, sources, { warm: size, timed: 2 * size });
+      return { seconds: secondsFromDisk(plan, conversions, speed), rate: null };
     }
-    current.served ??= await measureSpeed(plan, this.pool, sources, { warm: 1, timed: Math.min(4, size) });
+    const effort = { warm: 1, timed: Math.min(4, size) };
+    current.served ??= await measureSpeed(conversions, this.pool, sources, effort);
     if (current.served === null) return { seconds: 0, rate: null };
     return { seconds: secondsFromServer(plan, current.served), rate: current.served.bytes };
   }
@@ -89,14 +92,16 @@ export class CheckpointSession implements Session {
   async sample(tensor: string, names: readonly DialectName[], whole: boolean): Promise<Sample[]> {
     const weight = this.weightOf(tensor);
     if (weight === undefined || weight.kind === "other") return [];
-    const schemes = names.length === 0 ? [null] : names.map((name) => dialects[name].storage.scheme);
-    return Promise.all(schemes.map((scheme) => sampleWeight(weight, scheme, whole, this.pool)));
+    const all = names.length === 0 ? [null] : names;
+    return Promise.all(
+      all.map(async (name) => sampleWeight(weight, await this.under(weight, name), whole, this.pool)),
+    );
   }
 
   async block(tensor: string, name: DialectName | null, place: BlockPlace): Promise<BlockValues | null> {
     const weight = this.weightOf(tensor);
     if (weight === undefined || weight.kind === "other") return null;
-    return blockOfWeight(weight, name === null ? null : dialects[name].storage.scheme, place, this.pool);
+    return blockOfWeight(weight, await this.under(weight, name), place, this.pool);
   }
 
   async basics(tensor: string): Promise<TensorBasics> {
@@ -108,6 +113,12 @@ export class CheckpointSession implements Session {
   async npy(tensor: string): Promise<Blob | null> {
     const weight = this.weightOf(tensor);
     return weight === undefined ? null : npyOf(weight, this.pool, this.need().opened.sources);
+  }
+
+  private under(weight: PlainWeight | ScaledWeight, name: DialectName | null): Promise<Under> {
+    const { weights, files, opened } = this.need();
+    const isHere = files.every((named) => "file" in named);
+    return underOf(name, weight, [...weights!.values()], isHere ? opened.sources : null, this.pool);
   }
 
   private weightOf(tensor: string): Weight | undefined {
@@ -122,7 +133,14 @@ export class CheckpointSession implements Session {
     if (files.some((named) => "url" in named)) return { survey: null, scales: null };
     const conversions = conversionsOf(plan);
     const { pool } = this;
-    const survey = await surveyConversions(conversions, (sampling) => pool.sample(sampling), pool.size);
+    const survey = await surveyConversions(
+      conversions,
+      async (sampling, conversion) => {
+        const given = await tensorFactorOf(conversion, opened.sources, pool.convert);
+        return pool.sample({ ...sampling, ...(given && { tensorScale: given }) });
+      },
+      pool.size,
+    );
     if (choice.action === "dequantize") {
       const inspection = await inspect(opened.checkpoint, opened.sources, { missingScale });
       return { survey, scales: scalesFound("input", scalesOf(inspection)) };

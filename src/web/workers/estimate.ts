@@ -1,5 +1,5 @@
 import type { Conversion, Preparation } from "../../checkpoint/plan/conversion.ts";
-import { conversionsOf, type Plan, type Step } from "../../checkpoint/plan/plan.ts";
+import { isOfCodes, type Plan } from "../../checkpoint/plan/plan.ts";
 import { type Strip, stripsOf } from "../../checkpoint/plan/strip.ts";
 import { countOf, matrixOf, placesOfWeight } from "../../checkpoint/read/weights.ts";
 import { prepare } from "../../checkpoint/run/prepare.ts";
@@ -22,14 +22,17 @@ export interface Trial {
   readonly timed: number;
 }
 
-/** Converts a few strips of a plan, of its largest weights; `null` where it converts nothing. */
+/**
+ * Converts a few strips of the largest weights; `null` where there are none.
+ * @param conversions those of the plan, which are made anew at each look
+ */
 export async function measureSpeed(
-  plan: Plan,
+  conversions: readonly Conversion[],
   pool: Pool,
   sources: readonly Source[],
   { warm, timed }: Trial,
 ): Promise<Speed | null> {
-  const largest = conversionsOf(plan).sort((a, b) => elementsOf(b) - elementsOf(a));
+  const largest = [...conversions].sort((a, b) => elementsOf(b) - elementsOf(a));
   const strips = take(largest, warm + timed);
   if (strips.length === 0) return null;
   const kept = new Map<Conversion, Promise<Preparation>>();
@@ -54,15 +57,20 @@ export async function measureSpeed(
 }
 
 /** Seconds that a plan will take where bytes come from a disk, which is faster than they are converted. */
-export function secondsFromDisk(plan: Plan, speed: Speed | null): number {
-  const elements = sum(conversionsOf(plan).map(elementsOf));
+export function secondsFromDisk(plan: Plan, conversions: readonly Conversion[], speed: Speed | null): number {
+  const elements = sum(conversions.map(elementsOf));
   return (speed === null ? 0 : elements / speed.elements) + secondsToWrite(plan);
 }
 
 /** Seconds that a plan takes where files come from a server, copied ones too. */
 export function secondsFromServer(plan: Plan, speed: Speed): number {
-  const copied = stepsOf(plan).map((step) => (step.kind === "copy" ? step.from.end - step.from.start : 0));
-  const bytes = sum(copied) + sum(conversionsOf(plan).map(bytesRead));
+  let bytes = 0;
+  for (const { steps } of plan.files) {
+    for (const step of steps) {
+      if (step.kind === "copy") bytes += step.from.end - step.from.start;
+      else if (isOfCodes(step)) bytes += bytesRead(step.conversion);
+    }
+  }
   return bytes / speed.bytes + secondsToWrite(plan);
 }
 
@@ -82,10 +90,6 @@ function take(conversions: readonly Conversion[], count: number): StripOfWeight[
     }
   }
   return units;
-}
-
-function stepsOf({ files }: Plan): Step[] {
-  return files.flatMap(({ steps }) => [...steps]);
 }
 
 function elementsOf({ from }: Conversion): number {

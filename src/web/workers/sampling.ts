@@ -1,7 +1,11 @@
+import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import { type BlockPlace, type BlockValues, joinBlock, meetsBlock } from "../../checkpoint/measure/block.ts";
-import { joinSamples, type Sample } from "../../checkpoint/measure/sample.ts";
+import { joinSamples, type Sample, type StripSampling } from "../../checkpoint/measure/sample.ts";
+import { fusedParts } from "../../checkpoint/plan/quantize.ts";
 import { type Strip, stripsOf } from "../../checkpoint/plan/strip.ts";
-import { matrixOf, type PlainWeight, type ScaledWeight } from "../../checkpoint/read/weights.ts";
+import { matrixOf, type PlainWeight, type ScaledWeight, type Weight } from "../../checkpoint/read/weights.ts";
+import { tensorFactorOf } from "../../checkpoint/run/prepare.ts";
+import type { Source } from "../../io/source.ts";
 import { type Scheme, schemes } from "../../tensor/schemes.ts";
 import type { Pool } from "./pool.ts";
 
@@ -9,31 +13,61 @@ import type { Pool } from "./pool.ts";
 const SAMPLED = 1 << 21;
 const WHOLE = 1 << 25;
 
+/** What a weight is looked at under: see StripSampling. */
+export type Under = Pick<StripSampling, "scheme" | "tensorScale">;
+
+/**
+ * What a dialect stores a weight under. The float32 of NVFP4 follows from all values of a weight and of those
+ * that it is fused with.
+ * @param name `null` for a weight as it is
+ * @param weights all of the checkpoint
+ * @param sources of the shards; `null` on a server, from which so much is not fetched for this
+ */
+export async function underOf(
+  name: DialectName | null,
+  weight: PlainWeight | ScaledWeight,
+  weights: readonly Weight[],
+  sources: readonly Source[] | null,
+  pool: Pool,
+): Promise<Under> {
+  if (name === null) return { scheme: null };
+  const { scheme, scales, tensorScale: meant } = dialects[name].storage;
+  if (meant === undefined || sources === null) return { scheme };
+  const tensorScale = { divides: meant.divides, together: fusedParts(weights).get(weight.name) ?? [weight] };
+  const into = { kind: "scaled", scheme, scaleDtype: scales.dtype, tensorScale } as const;
+  const given = await tensorFactorOf({ from: weight, into }, sources, pool.convert);
+  return { scheme, ...(given && { tensorScale: given }) };
+}
+
 /**
  * Looks at a weight under a scheme: at all of it, or at strips spread evenly over it where that is too much.
  */
 export async function sampleWeight(
   weight: PlainWeight | ScaledWeight,
-  scheme: Scheme | null,
+  { scheme, tensorScale }: Under,
   whole: boolean,
   pool: Pool,
 ): Promise<Sample> {
   const strips = thinOut(stripsUnder(weight, scheme), matrixOf(weight.shape).cols, whole ? WHOLE : SAMPLED);
-  const samples = await Promise.all(strips.map((strip) => pool.sample({ weight, strip, scheme })));
+  const samples = await Promise.all(
+    strips.map((strip) => pool.sample({ weight, strip, scheme, ...(tensorScale && { tensorScale }) })),
+  );
   return joinSamples(weight, scheme, blockOf(weight, scheme), samples);
 }
 
 /** One block of a weight under a scheme, or as it is stored; `null` where it has no blocks. */
 export async function blockOfWeight(
   weight: PlainWeight | ScaledWeight,
-  scheme: Scheme | null,
+  { scheme, tensorScale }: Under,
   place: BlockPlace,
   pool: Pool,
 ): Promise<BlockValues | null> {
   const block = blockOf(weight, scheme);
   if (block === null) return null;
   const strips = stripsUnder(weight, scheme).filter((one) => meetsBlock(one, weight.shape, block, place));
-  const parts = await Promise.all(strips.map((strip) => pool.block({ weight, strip, scheme }, place)));
+  const parts = await Promise.all(
+    strips.map((strip) => pool.block({ weight, strip, scheme, ...(tensorScale && { tensorScale }) }, place)),
+  );
   const [first, ...others] = parts;
   return first === undefined ? null : joinBlock([first, ...others]);
 }

@@ -79,6 +79,12 @@ export const patternsOfLibrary: Words["patternsOfLibrary"] = [
     "$1 个权重（如 $2）的边长不是 $3 的倍数：transformers 在 CPU 上拒绝这样的权重，vLLM 和 SGLang 在需要把这样的块分到多个 GPU 时也会拒绝。",
   ],
   [/^"keep": (\S+) stores one format$/, '"keep"：$1 只存放一种格式'],
+  [
+    /^vLLM and SGLang fuse layers that are stored in two ways here, such as (.+) and (.+): they refuse/,
+    "vLLM 和 SGLang 会合并的层在此以两种方式存放（如 $1 和 $2）：它们会拒绝，或读错。请全部选择这些层，或全部不选。",
+  ],
+  [/^(\S+) \(as it was\)$/, "$1（保持原样）"],
+  [/^transforms that a model applies while it runs: (.+)$/, "模型运行时施加的变换：$1"],
   [/^override of (".*")(\.\w+)?$/, "对 $1 的 override$2"],
   [/^overrides: (".*")$/, "overrides：$1"],
   [/^a pattern, and as its scheme "keep" or some of (.*)$/, '一个模式，其 scheme 为 "keep" 或 $1 中的几项'],

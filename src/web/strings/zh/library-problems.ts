@@ -32,6 +32,8 @@ export const problemsOfLibrary: Readonly<Record<string, string>> = {
   "one tensor of scales": "一个缩放因子张量",
   "INT8 codes": "INT8 编码",
   "integers with zero points": "带零点的整数",
+  "AWQ of ModelOpt, with scales for inputs": "ModelOpt 的 AWQ（输入带缩放因子）",
+  "weights that serve without transforms of their inputs and outputs": "无需变换输入和输出即可使用的权重",
   "the tool that made it": "生成它的工具",
   "the tool that made it, or vLLM": "生成它的工具或 vLLM",
   "blocks of scales [rows, cols], each side at most 2^31 - 1": "缩放因子的块 [行, 列]，每边不超过 2^31 - 1",
@@ -44,6 +46,8 @@ export const problemsOfLibrary: Readonly<Record<string, string>> = {
     "transformers 加载 ModelOpt 的文件夹时不报错，但结果错误：此格式供 vLLM、SGLang 和 TensorRT-LLM 使用。",
   "vLLM looks for these scales under another name, for all models but a few such as MiniMax: for vLLM write modelopt or compressed-tensors.":
     "除 MiniMax 等少数模型外，vLLM 按另一名称查找这些缩放因子：要用于 vLLM，请选择 modelopt 或 compressed-tensors。",
+  "SGLang knows no MXFP8 of compressed-tensors (autumn 2026): for SGLang write mxfp8 or modelopt.":
+    "SGLang 不认识 compressed-tensors 的 MXFP8（2026 年秋）：要用于 SGLang，请选择 mxfp8 或 modelopt。",
   "at least 8 bytes": "至少 8 字节",
   "the file": "文件",
   "the text": "文本",
