@@ -5,6 +5,7 @@
 import { compare as compareAs } from "./kernels/casts/compare";
 import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/casts/dequantize";
 import { encode as encodeAs, quantize as quantizeAs } from "./kernels/casts/quantize";
+import { widen as widenAs } from "./kernels/casts/widen";
 import { E4M3_CODES, MatrixRecord } from "./kernels/matrix";
 import { analyseWeights, dotRow } from "./kernels/products/analyse";
 import { multiply } from "./kernels/products/gemm";
@@ -35,6 +36,11 @@ export function encode(format: i32, dst: usize, src: usize, n: usize): void {
 export function decode(format: i32, dst: usize, src: usize, n: usize): void {
   if (format == 0) decodeAs<E4M3>(dst, src, n);
   else decodeAs<E5M2>(dst, src, n);
+}
+
+export function widen(type: i32, dst: usize, src: usize, n: usize): void {
+  if (type == 1) widenAs<BF16>(dst, src, n);
+  else widenAs<F16>(dst, src, n);
 }
 
 export function quantize(

@@ -122,6 +122,21 @@ export function gather(packed: Numbers, tensor: Numbers, { start, rows, cols, st
   }
 }
 
+/** Copies a rectangle of values into linear memory. */
+export function stage(
+  buffer: ArrayBuffer,
+  at: number,
+  data: Float32Array | Uint16Array,
+  part: Rectangle,
+): void {
+  const n = part.rows * part.cols;
+  gather(
+    data.BYTES_PER_ELEMENT === 4 ? new Float32Array(buffer, at, n) : new Uint16Array(buffer, at, n),
+    data,
+    part,
+  );
+}
+
 /** Copies `packed` into a rectangle of `tensor`: the inverse of {@link gather}. */
 export function scatter<A extends Numbers | Float64Array>(
   tensor: A,
@@ -144,16 +159,21 @@ export function placesBytes(chunk: Chunk, { scales }: Pick<CheckedTensor, "scale
   return [MATRIX.bytes, chunk.rows * chunk.cols, blocks * scales.BYTES_PER_ELEMENT];
 }
 
-/** Writes down the matrix of a chunk, whose codes and scales have no gaps there. */
+/**
+ * Writes down the matrix of a chunk, whose codes and scales have no gaps there.
+ * @param part some rows of it; all if left out
+ */
 export function describeChunk(
   buffer: ArrayBuffer,
   [at, codes, scales]: Places,
   { rows, cols }: Chunk,
   tensor: Pick<CheckedTensor, "format" | "scaleType" | "grid">,
+  part: { readonly firstRow: number; readonly rows: number } = { firstRow: 0, rows },
 ): void {
   const [format, scaleType] = [FORMAT_ID[tensor.format], SCALE_TYPE_ID[tensor.scaleType]];
   const [blockRows, blockCols] = tensor.grid.block;
-  const matrix = matrixOf({ format, scaleType, codes, scales, rows, cols, blockRows, blockCols });
+  const first = codes + part.firstRow * cols;
+  const matrix = matrixOf({ format, scaleType, codes: first, scales, cols, blockRows, blockCols, ...part });
   MATRIX.write(buffer, at, matrix);
 }
 

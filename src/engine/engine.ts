@@ -1,4 +1,3 @@
-import { widenSpan } from "../js/half.ts";
 import type { Int8Activations, Int8Block } from "../products/activations.ts";
 import { notAMatrix } from "../products/left.ts";
 import type { PlainWeights } from "../products/pack-integers.ts";
@@ -12,6 +11,7 @@ import {
   checkTensor,
   checkValues,
   codeBytes,
+  isRecord,
   newArray,
   outArray,
 } from "../tensor/checks.ts";
@@ -34,7 +34,6 @@ import type { Kernels } from "../wasm/kernels.ts";
 import {
   chunksOf,
   describeChunk,
-  gather,
   placesBytes,
   putChunk,
   type Rectangle,
@@ -42,9 +41,10 @@ import {
   scaleRectangle,
   scaleView,
   scatter,
+  stage,
 } from "./chunks.ts";
 import { quantizeNvfp4, saturatedFp4 } from "./fp4.ts";
-import { compareArrays, compareTensor, type Precision } from "./precision.ts";
+import { type Compared, compareValues, type Precision } from "./precision.ts";
 
 /**
  * What {@link Engine.quantize} can write into, instead of allocating; a block-scaled tensor fits as it is.
@@ -168,19 +168,13 @@ export class Engine {
     for (const chunk of chunksOf(grid)) {
       const elements = chunk.rows * chunk.cols;
       const blocks = chunk.scaleRows * chunk.scaleCols;
-      const sizes = [elements * width, ...placesBytes(chunk, tensor)] as const;
-      this.#arena.frame(sizes, (src, ...places) => {
+      const halves = isWidened ? elements * data.BYTES_PER_ELEMENT : 0;
+      const sizes = [elements * width, halves, ...placesBytes(chunk, tensor)] as const;
+      this.#arena.frame(sizes, (src, half, ...places) => {
         const [matrix, codesAt, scalesAt] = places;
         const buffer = this.#arena.buffer;
-        if (isWidened) {
-          const halves = new Uint16Array(elements);
-          gather(halves, data, chunk);
-          widenSpan(VALUE_TYPE_ID[type], new Int32Array(buffer, src, elements), halves, 0, elements);
-        } else {
-          const staged =
-            width === 4 ? new Float32Array(buffer, src, elements) : new Uint16Array(buffer, src, elements);
-          gather(staged, data, chunk);
-        }
+        stage(buffer, isWidened ? half : src, data, chunk);
+        if (isWidened) this.#kernels.widen(VALUE_TYPE_ID[type], src, half, elements);
         describeChunk(buffer, places, chunk, tensor);
         const valueType = VALUE_TYPE_ID[isWidened ? "f32" : type];
         const rounding = ROUNDING_ID[scheme.rounding];
@@ -253,23 +247,30 @@ export class Engine {
   }
 
   /**
-   * Measures what became of `values`: a block-scaled tensor made from them, or an array of as many float32.
-   * Sums are float64, and the same in every build and runtime.
+   * Measures what became of values. Both are arrays of as many values, or a block-scaled tensor each: one
+   * made from the other, or of the same shape. Sums are float64, and the same in every build and runtime.
    * @param options.parts room for two numbers for each sixteen values, in the order of their memory: the
    * sums of their squares and of the squares of their errors, NaN and Inf left out. Columns, and those of a
    * block, must be a multiple of 16
    */
   compare(
-    values: Values,
-    became: BlockScaled | Float32Array,
+    values: Values | BlockScaled,
+    became: Values | BlockScaled,
     options: { readonly parts?: Float64Array } = {},
   ): Precision {
     const { parts } = checkKnown("compare", options, ["parts"]);
-    if (ArrayBuffer.isView(became)) return compareArrays(this.#kernels, this.#arena, values, became, parts);
-    const checked = checkTensor("compare", became);
-    const precision = compareTensor(this.#kernels, this.#arena, values, asFp8(checked), parts);
-    if (!isPacked(checked.format)) return precision;
-    return { ...precision, saturated: saturatedFp4(values, checked) };
+    // Chunks follow one grid: of two tensors, the first is taken as values.
+    const first = isTensor(values) && isTensor(became) ? this.dequantize(values) : values;
+    const tensor = isTensor(became) ? checkTensor("compare", became) : undefined;
+    const x = isTensor(first)
+      ? checkTensor("compare: values", first)
+      : checkValues("compare: values", first, tensor?.grid.elements);
+    const length = "codes" in x ? x.grid.elements : x.data.length;
+    const y = tensor ?? checkValues("compare: became", became as Values, length);
+    const fp8 = (side: Compared): Compared => ("codes" in side ? asFp8(side) : side);
+    const precision = compareValues(this.#kernels, this.#arena, fp8(x), fp8(y), parts);
+    if (tensor === undefined || !isPacked(tensor.format)) return precision;
+    return { ...precision, saturated: saturatedFp4(first as Values, tensor) };
   }
 
   /**
@@ -381,4 +382,8 @@ export class Engine {
 /** The rectangle of a chunk in codes that come two to a byte. */
 function halfOf({ start, rows, cols, stride }: Rectangle): Rectangle {
   return { start: start / 2, rows, cols: cols / 2, stride: stride / 2 };
+}
+
+function isTensor(value: Values | BlockScaled): value is BlockScaled {
+  return isRecord(value) && "codes" in value;
 }

@@ -1,10 +1,20 @@
-import { type CheckedTensor, checkArray, checkDisjoint, checkValues } from "../tensor/checks.ts";
+import { type CheckedTensor, checkArray, checkDisjoint, type RawValues } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, type FormatId, VALUE_TYPE_ID } from "../tensor/formats.ts";
-import type { Values, ValueType } from "../tensor/tensor.ts";
+import type { ValueType } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { chunksOf, gather, placesBytes, putChunk, type Rectangle, ROW_CHUNK, scatter } from "./chunks.ts";
+import {
+  type Chunk,
+  chunksOf,
+  describeChunk,
+  placesBytes,
+  putChunk,
+  type Rectangle,
+  ROW_CHUNK,
+  scatter,
+  stage,
+} from "./chunks.ts";
 
 /**
  * What became of values: sums and extremes, which add up over the parts of a tensor. All of them are finite.
@@ -92,6 +102,110 @@ const SUMS = 9;
 /** How many values in a row a pair of `parts` tells the sums of. */
 export const PART = 16;
 
+/** What is compared: values as they are, or the codes of a tensor. Codes are FP8. */
+export type Compared = RawValues | CheckedTensor;
+
+/** Values whose float32 are made at a time, while they are in the cache. */
+const PIECE = ROW_CHUNK;
+
+/** Compares values with what became of them, of which one at most is a tensor; see Engine.compare. */
+export function compareValues(
+  kernels: Kernels,
+  arena: Arena,
+  values: Compared,
+  became: Compared,
+  parts: Float64Array | undefined,
+): Precision {
+  const inputs = [values, became].flatMap((side): ArrayBufferView[] =>
+    "codes" in side ? [side.codes, side.scales] : [side.data],
+  );
+  const tensor = [became, values].find((side): side is CheckedTensor => "codes" in side);
+  const elements = tensor?.grid.elements ?? (values as RawValues).data.length;
+  const type = "codes" in values ? "f32" : values.type;
+  const format = FORMAT_ID["codes" in became ? became.format : "e4m3"];
+  let precision = NOTHING;
+  for (const chunk of tensor === undefined ? spansOf(elements) : chunksOf(tensor.grid)) {
+    const { rows, cols } = chunk;
+    checkParts(parts, cols, elements, inputs);
+    const height = Math.max(1, Math.min(rows, Math.floor(PIECE / cols)));
+    const sizes = [8 * SUMS, partsBytes(parts, rows * cols)] as const;
+    const rooms = [...sizeOf(values, chunk, height), ...sizeOf(became, chunk, height)] as const;
+    arena.frame([...sizes, ...rooms] as const, (sums, own, a, b, c, d, ...rest) => {
+      const x = put(arena.buffer, values, chunk, [a, b, c, d]);
+      const y = put(arena.buffer, became, chunk, rest);
+      for (let row = 0; row < rows; row += height) {
+        const [first, n] = [row * cols, Math.min(height, rows - row) * cols];
+        const at = {
+          sums,
+          values:
+            "codes" in values ? floatsAt(kernels, arena, x, row, n) : x.data + first * VALUE_BYTES[type],
+          became: floatsAt(kernels, arena, y, row, n),
+          codes: "codes" in became ? y.data + first : 0,
+          parts: parts === undefined ? 0 : own + (16 * first) / PART,
+        };
+        precision = add(precision, run(kernels, arena, format, type, at, n));
+      }
+      if (parts !== undefined) takeParts(arena.buffer, own, parts, chunk);
+    });
+  }
+  return precision;
+}
+
+/** Arrays in pieces, as the chunks of a tensor are. */
+function* spansOf(elements: number): Generator<Chunk> {
+  const scales = { scaleStart: 0, scaleRows: 0, scaleCols: 0, scaleStride: 0 };
+  for (let start = 0; start < elements; start += ROW_CHUNK) {
+    const cols = Math.min(ROW_CHUNK, elements - start);
+    yield { start, rows: 1, cols, stride: cols, ...scales };
+  }
+}
+
+/** Where one side of a comparison is in linear memory: a matrix, its data and scales, and room for float32. */
+type Room = readonly [matrix: number, data: number, scales: number, floats: number];
+
+/** One side in linear memory: see {@link Room}. */
+interface Staged {
+  readonly side: Compared;
+  readonly chunk: Chunk;
+  readonly matrix: number;
+  readonly data: number;
+  readonly scales: number;
+  readonly floats: number;
+}
+
+const VALUE_BYTES: Readonly<Record<ValueType, number>> = { f32: 4, bf16: 2, f16: 2 };
+
+/** Bytes of each place of {@link Room}. */
+function sizeOf(side: Compared, chunk: Chunk, height: number): Room {
+  const floats = 4 * height * chunk.cols;
+  if ("codes" in side) return [...placesBytes(chunk, side), floats];
+  const data = chunk.rows * chunk.cols * VALUE_BYTES[side.type];
+  return [0, data, 0, side.type === "f32" ? 0 : floats];
+}
+
+/** Copies a chunk of one side into linear memory. */
+function put(buffer: ArrayBuffer, side: Compared, chunk: Chunk, room: Room): Staged {
+  const [matrix, data, scales, floats] = room;
+  if ("codes" in side) putChunk(buffer, [matrix, data, scales], chunk, side);
+  else stage(buffer, data, side.data, chunk);
+  return { side, chunk, matrix, data, scales, floats };
+}
+
+/** Where the float32 of some rows are: made there unless they are float32 already. */
+function floatsAt(kernels: Kernels, arena: Arena, staged: Staged, row: number, n: number): number {
+  const { side, chunk, matrix, data, scales, floats } = staged;
+  if ("codes" in side) {
+    const places = [matrix, data, scales] as const;
+    describeChunk(arena.buffer, places, chunk, side, { firstRow: row, rows: n / chunk.cols });
+    kernels.dequantize(matrix, VALUE_TYPE_ID.f32, floats);
+    return floats;
+  }
+  const at = data + row * chunk.cols * VALUE_BYTES[side.type];
+  if (side.type === "f32") return at;
+  kernels.widen(VALUE_TYPE_ID[side.type], floats, at, n);
+  return floats;
+}
+
 /** Checks the room for the sums of each sixteen values, which is apart from what is compared. */
 function checkParts(
   parts: Float64Array | undefined,
@@ -112,63 +226,6 @@ function checkParts(
   for (const input of inputs) checkDisjoint("compare: parts", parts, input);
 }
 
-/** Compares values with an array; see Engine.compare. */
-export function compareArrays(
-  kernels: Kernels,
-  arena: Arena,
-  values: Values,
-  became: Float32Array,
-  parts: Float64Array | undefined,
-): Precision {
-  const { type, data } = checkValues("compare: values", values);
-  const n = data.length;
-  checkArray("compare: became", became, "Float32Array", n);
-  checkParts(parts, n, n, [data, became]);
-  let precision = NOTHING;
-  for (let i = 0; i < n; i += ROW_CHUNK) {
-    const length = Math.min(ROW_CHUNK, n - i);
-    const sizes = [8 * SUMS, data.BYTES_PER_ELEMENT * length, 4 * length, partsBytes(parts, length)] as const;
-    const whole = { start: i, rows: 1, cols: length, stride: length };
-    arena.frame(sizes, (sums, x, y, own) => {
-      stage(arena.buffer, x, data, whole);
-      new Float32Array(arena.buffer, y, length).set(became.subarray(i, i + length));
-      const at = { sums, values: x, became: y, codes: 0, parts: parts === undefined ? 0 : own };
-      precision = add(precision, run(kernels, arena, FORMAT_ID.e4m3, type, at, length));
-      if (parts !== undefined) takeParts(arena.buffer, own, parts, whole);
-    });
-  }
-  return precision;
-}
-
-/** Compares values with a tensor of FP8 codes; see Engine.compare. */
-export function compareTensor(
-  kernels: Kernels,
-  arena: Arena,
-  values: Values,
-  tensor: CheckedTensor,
-  parts: Float64Array | undefined,
-): Precision {
-  const { format, grid } = tensor;
-  const { type, data } = checkValues("compare: values", values, grid.elements);
-  let precision = NOTHING;
-  for (const chunk of chunksOf(grid)) {
-    const n = chunk.rows * chunk.cols;
-    checkParts(parts, chunk.cols, grid.elements, [data, tensor.codes, tensor.scales]);
-    const sizes = [8 * SUMS, data.BYTES_PER_ELEMENT * n, 4 * n, partsBytes(parts, n)] as const;
-    arena.frame([...sizes, ...placesBytes(chunk, tensor)] as const, (sums, x, y, own, ...places) => {
-      const { buffer } = arena;
-      const [matrix, codes] = places;
-      stage(buffer, x, data, chunk);
-      putChunk(buffer, places, chunk, tensor);
-      kernels.dequantize(matrix, VALUE_TYPE_ID.f32, y);
-      const at = { sums, values: x, became: y, codes, parts: parts === undefined ? 0 : own };
-      precision = add(precision, run(kernels, arena, FORMAT_ID[format], type, at, n));
-      if (parts !== undefined) takeParts(buffer, own, parts, chunk);
-    });
-  }
-  return precision;
-}
-
 function partsBytes(parts: Float64Array | undefined, n: number): number {
   return parts === undefined ? 0 : (2 * 8 * n) / PART;
 }
@@ -183,15 +240,6 @@ function takeParts(
   const each = PART / 2;
   const found = new Float64Array(buffer, own, (rows * cols) / each);
   scatter(parts, found, { start: start / each, rows, cols: cols / each, stride: stride / each });
-}
-
-function stage(buffer: ArrayBuffer, at: number, data: Float32Array | Uint16Array, part: Rectangle): void {
-  const n = part.rows * part.cols;
-  gather(
-    data.BYTES_PER_ELEMENT === 4 ? new Float32Array(buffer, at, n) : new Uint16Array(buffer, at, n),
-    data,
-    part,
-  );
 }
 
 /** Addresses of what the kernel compares and writes; 0 for codes and parts that there are not. */

@@ -5,6 +5,7 @@ import { compare } from "./compare.ts";
 import { dequantize, lookUp32, ProductTable } from "./dequantize.ts";
 import { encodeSpan, fp8Of } from "./fp8.ts";
 import { dotFloat64, gemm } from "./gemm.ts";
+import { widenSpan } from "./half.ts";
 import { gemmIntegers, int7Bytes, packInt7, quantizeInt8 } from "./integers.ts";
 import { ArrayMemory } from "./memory.ts";
 import { quantize } from "./quantize.ts";
@@ -34,6 +35,8 @@ export function instantiate(pages: number = 2): JsInstance {
       encodeSpan(memory.u8, dst, memory.i32, src >>> 2, n, fp8Of(format).codes, 0),
     decode: (format, dst, src, n) =>
       lookUp32(memory.i32, dst >>> 2, memory.u8, src, n, fp8Of(format).bits, 0),
+    widen: (type, dst, src, n) =>
+      widenSpan(type, memory.i32.subarray(dst >>> 2, (dst >>> 2) + n), memory.u16, src >>> 1, n),
     quantize: (...args) => quantize(memory, ...args),
     dequantize: (at, type, dst) => {
       const matrix = readMatrix(memory.buffer, at);

@@ -20,6 +20,9 @@ export interface Kernels {
   /** float32[n] at dst <- codes[n] at src; NaN and Inf stay what they are, signs too. */
   decode(format: FormatId, dst: number, src: number, n: number): void;
 
+  /** float32[n] at dst <- bfloat16 or half values[n] at src, which it holds exactly. */
+  widen(type: ValueTypeId, dst: number, src: number, n: number): void;
+
   /**
    * Quantises values[rows, cols] of a type at src, without gaps, to the codes and scales of a
    * {@link MatrixRecord} that lies row by row and begins with a block, ragged at the right and bottom edge.

@@ -88,6 +88,7 @@ describe("quantised data of other methods", () => {
   test("a method in config.json without such tensors is refused too", async () => {
     const { checkpoint } = await opened([plain], { quantization_config: { quant_method: "awq" } });
     expect(() => planQuantize(checkpoint)).toThrow(/although no tensor looks like AWQ/);
+    expect((await inspect(checkpoint, null)).warnings.join()).toMatch(/although no tensor looks like AWQ/);
   });
 
   test.each([

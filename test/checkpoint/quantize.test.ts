@@ -230,6 +230,9 @@ describe("which weights become FP8", () => {
         code: "option",
       });
     }
+    await expect(decide("a.down_proj.weight", { overrides: "keep" as never })).rejects.toThrow(
+      "overrides: expected a list of overrides, got string",
+    );
   });
 });
 

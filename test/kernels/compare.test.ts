@@ -111,6 +111,29 @@ describe.each(ENGINES)("compare, %s", (engineName, make) => {
     }
   });
 
+  it("tensors and halves on both sides, in pieces of rows that cut blocks", async () => {
+    const fp8 = await engine;
+    const [rows, cols] = [300, 416];
+    const parts = () => new Float64Array((rows * cols) / 8);
+    const halves = Uint16Array.from({ length: rows * cols }, (_, i) => (i * 40503) & 0x3bff);
+    const x = wild(rows * cols);
+    for (const name of ["deepseekWeight", "mxfp8"] as const) {
+      const w = fp8.quantize(x, [rows, cols], schemes[name]);
+      const values = fp8.dequantize(w);
+      for (const other of [x, bf16(halves), f16(halves)]) {
+        const wide = other instanceof Float32Array ? other : widen(other.type, other.bits);
+        const [found, wanted] = [parts(), parts()];
+        expectSame(fp8.compare(w, other, { parts: found }), plainly(values, wide));
+        fp8.compare(values, wide, { parts: wanted });
+        expect(found).toEqual(wanted);
+        expectSame(fp8.compare(other, other), plainly(wide, wide));
+      }
+      expect(fp8.compare(w, w)).toMatchObject({ noise: 0, maxError: 0, count: rows * cols });
+    }
+    const few = fp8.quantize(x.subarray(0, 64), [2, 32], "mxfp8");
+    expect(() => fp8.compare(few, x)).toThrow(/compare: became/);
+  });
+
   it("the same numbers, to the last bit, as the first engine", async () => {
     const [, first] = ENGINES[0] as (typeof ENGINES)[number];
     const x = wild(70_001);

@@ -22,6 +22,7 @@ const ARITIES: { readonly [K in keyof Kernels]: Parameters<Kernels[K]>["length"]
   encode: 4,
   compare: 8,
   decode: 4,
+  widen: 4,
   quantize: 6,
   dequantize: 3,
   analyse: 3,

@@ -1,3 +1,4 @@
+import { kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkScheme, type Scheme } from "../../tensor/schemes.ts";
 import type { Dialect, Storage } from "./dialect.ts";
@@ -46,7 +47,15 @@ export function overrider(
   overrides: readonly Override[],
   { name: dialect, formats = {} }: Pick<Dialect, "name" | "formats">,
 ): (name: string, storage: Storage) => Storage | "keep" {
-  const compiled = overrides.map((override, i) => {
+  if (!Array.isArray(overrides)) {
+    throw new BlockscaleError("option", {
+      where: "overrides",
+      expected: "a list of overrides",
+      got: kindOf(overrides),
+      fix: FIX,
+    });
+  }
+  const compiled = overrides.map((override: Override, i) => {
     const { pattern, scheme } = override ?? {};
     const isName = typeof scheme === "string";
     const fields = isName ? [] : Object.keys(scheme ?? {});

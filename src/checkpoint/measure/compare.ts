@@ -4,7 +4,7 @@ import { inOrder, settled } from "../../io/concurrency.ts";
 import { giveBack, type Source } from "../../io/source.ts";
 import { readTogether } from "../../io/together.ts";
 import { checkKnown } from "../../tensor/options.ts";
-import type { ValueType } from "../../tensor/tensor.ts";
+import type { Values, ValueType } from "../../tensor/tensor.ts";
 import { type Strip, sharedStrips } from "../plan/strip.ts";
 import { type Checkpoint, checkCheckpoint } from "../read/checkpoint.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
@@ -158,9 +158,10 @@ export async function compareStrip(
   // No await from here on: other strips write over the same floats.
   const made: [Float32Array?, Float32Array?] = [];
   const floats = (side: 0 | 1) => (made[side] ??= floatsOf([x, y][side]!, engine, room(side, count)));
-  const values = x.kind === "plain" ? valuesOf(x.type, x.bytes) : floats(0);
-  // Saturated values can only be told from codes.
-  const became = y.kind === "scaled" && !y.turned && !y.rows.fnuz ? y.rows : floats(1);
+  const became = asStored(y) ?? floats(1);
+  const stored = asStored(x);
+  // The engine takes one tensor at most as it is.
+  const values = stored === null || ("codes" in stored && "codes" in became) ? floats(0) : stored;
   const parts = arePartsWhole(cols, block[1]) ? roomForParts(partsLength(count)) : undefined;
   const precision = engine.compare(values, became, parts === undefined ? {} : { parts });
   const worst =
@@ -169,6 +170,12 @@ export async function compareStrip(
       : worstBlockOf(floats(0), floats(1), [rows, cols], block);
   for (const read of [x, y]) giveBack(read.kind === "plain" ? read.bytes : read.rows.codes);
   return { precision, worst };
+}
+
+/** Rows as the engine compares them; `null` where it has to have their values in another order or format. */
+function asStored(read: Rows): Values | ScaledRows | null {
+  if (read.kind === "plain") return valuesOf(read.type, read.bytes);
+  return read.turned || read.rows.fnuz ? null : read.rows;
 }
 
 /** Floats of the largest room that is kept. */

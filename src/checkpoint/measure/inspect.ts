@@ -6,6 +6,7 @@ import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkKnown } from "../../tensor/options.ts";
 import { sharedStrips } from "../plan/strip.ts";
 import { type Checkpoint, type Config, checkCheckpoint } from "../read/checkpoint.ts";
+import { methodWithoutTensors } from "../read/foreign.ts";
 import { quantizationConfig } from "../read/quantization.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { readScales, type ScaleFacts, scaleCount, scaleFacts } from "../read/scales.ts";
@@ -61,6 +62,9 @@ export async function inspect(
     warnings.push(`${fault.where}: expected ${fault.expected}, got ${fault.got}`);
   };
   const { weights, foreign } = resolve(checkpoint, options, warn);
+  const isQuantised = weights.some(({ kind }) => kind === "scaled");
+  const problem = methodWithoutTensors(foreign, quantizationConfig(checkpoint.config), isQuantised);
+  if (problem !== null) warn(problem);
   for (const { place, method, reader } of foreign) {
     warnings.push(`${tensorNamed(place.name)}: ${method}, not read here; ${reader} reads it`);
   }

@@ -124,6 +124,25 @@ function guessed({ dtype }: StoredTensor, quantization: Config | null): Method {
 }
 
 /**
+ * What is wrong where config.json names a method that is not read here, and no tensor looks like it.
+ * @param isRead whether codes and scales were found that are read, whatever config.json calls the method
+ */
+export function methodWithoutTensors(
+  foreign: readonly ForeignTensor[],
+  quantization: Config | null,
+  isRead: boolean,
+): BlockscaleError | null {
+  const named = methodOf(quantization);
+  if (named === undefined || isRead || foreign.length > 0) return null;
+  return new BlockscaleError("dialect", {
+    where: "config.json: quantization_config",
+    expected: "a method that is read here, or none",
+    got: `${JSON.stringify(quantization?.quant_method)}, although no tensor looks like ${named.method}`,
+    fix: `Remove it from config.json if the weights are plain; else convert with ${named.reader}.`,
+  });
+}
+
+/**
  * Refuses to convert a checkpoint while foreign quantised data are in it.
  * @param isRead whether codes and scales were found that are read, whatever config.json calls the method
  * @throws BlockscaleError `dialect`: names the method, the first
@@ -134,18 +153,10 @@ export function refuseForeign(
   quantization: Config | null,
   isRead: boolean,
 ): void {
+  const problem = methodWithoutTensors(foreign, quantization, isRead);
+  if (problem !== null) throw problem;
   const [first] = foreign;
-  if (first === undefined) {
-    if (isRead) return;
-    const named = methodOf(quantization);
-    if (named === undefined) return;
-    throw new BlockscaleError("dialect", {
-      where: "config.json: quantization_config",
-      expected: "a method that is read here, or none",
-      got: `${JSON.stringify(quantization?.quant_method)}, although no tensor looks like ${named.method}`,
-      fix: `Remove it from config.json if the weights are plain; else convert with ${named.reader}.`,
-    });
-  }
+  if (first === undefined) return;
   const names = foreign.slice(0, 3).map(({ place }) => tensorNamed(place.name));
   const more = foreign.length > names.length ? `, and ${foreign.length - names.length} more` : "";
   throw new BlockscaleError("dialect", {
