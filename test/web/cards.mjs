@@ -49,6 +49,13 @@ export const tests = [
         assert.ok(
           (await picture.getAttribute("aria-label")).includes(`${total.precision.sqnrDb.toFixed(1)} dB`),
         );
+        // On a phone the smallest letters, of 20 pixels, are shown at more than half of it.
+        await page.setViewportSize({ width: 390, height: 844 });
+        await page.waitForFunction(() => {
+          const canvas = document.querySelector("[data-testid=what-you-get]");
+          return canvas.width < 2 * canvas.clientWidth && canvas.height > canvas.width;
+        });
+        await page.setViewportSize({ width: 1280, height: 860 });
         await page.getByRole("button", { name: /^A language model/ }).click();
         await page.getByText(/^about /).waitFor();
         await convert(page);

@@ -15,13 +15,13 @@ const OVERRIDES = [
   { pattern: "*.down_proj.weight", scheme: "mxfp8" },
 ];
 
-function model(env) {
+async function model(env) {
   const folder = join(env.folder, "mixed");
   const [overrides, expected] = [`${folder}.json`, `${folder}-out`];
   if (!existsSync(expected)) {
     writeFolder(folder);
     writeFileSync(overrides, JSON.stringify(OVERRIDES));
-    cli(env, "quantize", folder, expected, "--overrides", overrides);
+    await cli(env, "quantize", folder, expected, "--overrides", overrides);
   }
   return { folder, overrides, expected };
 }
@@ -36,6 +36,11 @@ const FAULTS = [
     /^override of "\*": expected "keep", nvfp4, mxfp4, fp8, mxfp8, found "fp3"\. Choose one of these\.$/,
     /请从中选择一个。$/,
   ],
+  [
+    '[{ "pattern": "*", "scheme": { "rounding": "up" } }]',
+    /^override of "\*"\.rounding: expected one of rceil, .*, found up\./,
+    /^对 "\*" 的 override.rounding：应为 以下之一/,
+  ],
   ['[{ "pattern": "re:(", "scheme": "keep" }]', /re:\(/, /re:\(/],
 ];
 
@@ -43,7 +48,7 @@ export const tests = [
   {
     name: "a mix of formats: overrides from a file give what the command line makes; faults are said beside the field",
     async body(env) {
-      const { folder, overrides, expected } = model(env);
+      const { folder, overrides, expected } = await model(env);
       await withPage(env, async (page) => {
         await openFolder(page, folder);
         await planned(page);

@@ -45,7 +45,7 @@ const FREE_FIELDS = ["rounding", "amaxFloor", "zeroScale"];
  */
 export function overrider(
   overrides: readonly Override[],
-  { name: dialect, formats = {} }: Pick<Dialect, "name" | "formats">,
+  { name: dialect, formats = {}, storage }: Pick<Dialect, "name" | "formats" | "storage">,
 ): (name: string, storage: Storage) => Storage | "keep" {
   if (!Array.isArray(overrides)) {
     throw new BlockscaleError("option", {
@@ -72,15 +72,15 @@ export function overrider(
     }
     if (isName && scheme !== "keep" && !Object.hasOwn(formats, scheme))
       throw unknownFormat(pattern, scheme, dialect, Object.keys(formats));
+    // The fields that may change mean the same in every scheme.
+    if (!isName) checkScheme(`override of ${JSON.stringify(pattern)}`, { ...storage.scheme, ...scheme });
     return { fits: matcher(pattern), scheme };
   });
   return (name, base) => {
     const found = compiled.find(({ fits }) => fits(name))?.scheme;
     if (found === undefined) return base;
     if (typeof found === "string") return found === "keep" ? found : formats[found]!;
-    const scheme = { ...base.scheme, ...found };
-    checkScheme(`override of ${JSON.stringify(name)}`, scheme);
-    return { ...base, scheme };
+    return { ...base, scheme: { ...base.scheme, ...found } };
   };
 }
 

@@ -1,40 +1,73 @@
 import type { Below, CardContent } from "./content.ts";
 
-/** The size that services show links with. */
-export const CARD = { width: 1200, height: 630 } as const;
+/** Width and height of a card, in pixels. */
+export interface CardSize {
+  readonly width: number;
+  readonly height: number;
+}
 
-const MARGIN = 64;
+/** The size that services show links with. */
+export const CARD: CardSize = { width: 1200, height: 630 };
+
+/** A card whose letters can be read on the screen of a phone: two figures a row. */
+export const NARROW_CARD: CardSize = { width: 640, height: 720 };
+
 const FONT = 'system-ui, -apple-system, "Segoe UI", Inter, "PingFang SC", "Noto Sans CJK SC", sans-serif';
 
-/** Place of the picture below the figures. */
-const PLOT = { left: MARGIN, top: 372, width: CARD.width - 2 * MARGIN, height: 186 } as const;
+/** Places on a card: its figures, some of them in a row, and the picture below them. */
+interface Layout {
+  readonly margin: number;
+  readonly columns: number;
+  readonly plot: {
+    readonly left: number;
+    readonly top: number;
+    readonly width: number;
+    readonly height: number;
+  };
+}
+
+/** Pixels from one row of figures to the next. */
+const ROW = 100;
+
+function layoutOf({ width }: CardSize, figures: number): Layout {
+  const isNarrow = width < CARD.width;
+  const margin = isNarrow ? 36 : 64;
+  const columns = isNarrow ? 2 : Math.max(3, figures);
+  const top = 372 + ROW * (Math.ceil(figures / columns) - 1);
+  return { margin, columns, plot: { left: margin, top, width: width - 2 * margin, height: 186 } };
+}
 
 type Context = CanvasRenderingContext2D;
 type Colour = "page" | "text" | "muted" | "line" | "accent" | "before";
 
-/** Draws a card in the colours of the page. */
-export function drawCard(canvas: HTMLCanvasElement, content: CardContent, tagline: string): void {
-  canvas.width = CARD.width;
-  canvas.height = CARD.height;
+/** Draws a card in the colours of the page. @param size of the canvas from then on */
+export function drawCard(
+  canvas: HTMLCanvasElement,
+  { title, subtitle, figures, below }: CardContent,
+  tagline: string,
+  { width, height }: CardSize = CARD,
+): void {
+  canvas.width = width;
+  canvas.height = height;
+  const { margin, columns, plot } = layoutOf({ width, height }, figures.length);
   const context = canvas.getContext("2d")!;
   const style = getComputedStyle(document.documentElement);
   const colour = (name: Colour) => style.getPropertyValue(`--${name}`).trim();
   context.fillStyle = colour("page");
-  context.fillRect(0, 0, CARD.width, CARD.height);
-  const write = writer(context, colour);
-  drawMark(context, colour("accent"));
-  write("blockscale", MARGIN + 46, 92, { size: 26, weight: 650 });
-  write(tagline, CARD.width - MARGIN, 92, { size: 22, colour: "muted", align: "right" });
-  write(content.title, MARGIN, 178, { size: 54, weight: 650 });
-  write(content.subtitle, MARGIN, 222, { size: 26, colour: "muted" });
-  const { figures, below } = content;
-  const step = PLOT.width / Math.max(3, figures.length);
+  context.fillRect(0, 0, width, height);
+  const write = writer(context, colour, plot.width);
+  drawMark(context, colour("accent"), margin);
+  write("blockscale", margin + 46, 92, { size: 26, weight: 650 });
+  write(tagline, width - margin, 92, { size: 22, colour: "muted", align: "right", width: plot.width - 220 });
+  write(title, margin, 178, { size: 54, weight: 650 });
+  write(subtitle, margin, 222, { size: 26, colour: "muted" });
+  const step = plot.width / columns;
   figures.forEach(({ label, value }, i) => {
-    const width = step - 20;
-    write(label, MARGIN + i * step, 276, { size: 21, colour: "muted", width });
-    write(value, MARGIN + i * step, 322, { size: 38, weight: 650, width });
+    const [x, y] = [margin + (i % columns) * step, ROW * Math.floor(i / columns)];
+    write(label, x, 276 + y, { size: 21, colour: "muted", width: step - 20 });
+    write(value, x, 322 + y, { size: 38, weight: 650, width: step - 20 });
   });
-  if (below !== undefined) drawBelow(context, below, colour, write);
+  if (below !== undefined) drawBelow(context, below, plot, colour, write);
 }
 
 interface Writing {
@@ -48,8 +81,8 @@ interface Writing {
 type Write = (text: string, x: number, y: number, how: Writing) => void;
 
 /** Writes a line of text, smaller where it is too wide, and cut where that would be too small to read. */
-function writer(context: Context, colourOf: (name: Colour) => string): Write {
-  return (text, x, y, { size, weight = 400, colour = "text", align = "left", width = PLOT.width }) => {
+function writer(context: Context, colourOf: (name: Colour) => string, most: number): Write {
+  return (text, x, y, { size, weight = 400, colour = "text", align = "left", width = most }) => {
     context.fillStyle = colourOf(colour);
     context.textAlign = align;
     const fits = (fontSize: number, line: string) => {
@@ -65,7 +98,7 @@ function writer(context: Context, colourOf: (name: Colour) => string): Write {
 }
 
 /** Four blocks with four scales. */
-function drawMark(context: Context, accent: string): void {
+function drawMark(context: Context, accent: string, left: number): void {
   const [size, gap] = [14, 4];
   context.fillStyle = accent;
   for (const [x, y, alpha] of [
@@ -75,30 +108,36 @@ function drawMark(context: Context, accent: string): void {
     [1, 1, 0.75],
   ] as const) {
     context.globalAlpha = alpha;
-    context.fillRect(MARGIN + x * (size + gap), 67 + y * (size + gap), size, size);
+    context.fillRect(left + x * (size + gap), 67 + y * (size + gap), size, size);
   }
   context.globalAlpha = 1;
 }
 
-function drawBelow(context: Context, below: Below, colour: (name: Colour) => string, write: Write): void {
+function drawBelow(
+  context: Context,
+  below: Below,
+  plot: Layout["plot"],
+  colour: (name: Colour) => string,
+  write: Write,
+): void {
   if (below.kind === "texts") {
-    const width = (PLOT.width - 40) / below.texts.length;
+    const width = (plot.width - 40) / below.texts.length;
     below.texts.forEach(({ heading, text }, i) => {
-      const x = PLOT.left + i * (width + 40);
-      write(heading, x, PLOT.top + 16, { size: 22, colour: "muted", width });
+      const x = plot.left + i * (width + 40);
+      write(heading, x, plot.top + 16, { size: 22, colour: "muted", width });
       linesOf(context, text, width - 10).forEach((line, j) => {
-        write(line, x, PLOT.top + 54 + 32 * j, { size: 24, width });
+        write(line, x, plot.top + 54 + 32 * j, { size: 24, width });
       });
     });
   } else if (below.kind === "maps") {
-    const width = (PLOT.width - 48) / below.maps.length;
+    const width = (plot.width - 48) / below.maps.length;
     context.imageSmoothingEnabled = false;
     below.maps.forEach(({ label, map }, i) => {
-      const x = PLOT.left + i * (width + 24);
-      write(label, x, PLOT.top, { size: 21, colour: "muted", width });
-      context.drawImage(map, x, PLOT.top + 16, width, PLOT.height - 16);
+      const x = plot.left + i * (width + 24);
+      write(label, x, plot.top, { size: 21, colour: "muted", width });
+      context.drawImage(map, x, plot.top + 16, width, plot.height - 16);
     });
-  } else drawSeries(context, below, colour, write);
+  } else drawSeries(context, below, plot, colour, write);
 }
 
 /** Lines of a text that are no wider than `width`; as many as there is room for. */
@@ -120,18 +159,19 @@ function linesOf(context: Context, text: string, width: number): string[] {
 function drawSeries(
   context: Context,
   { kind, label, series }: Extract<Below, { kind: "points" | "lines" }>,
+  plot: Layout["plot"],
   colour: (name: Colour) => string,
   write: Write,
 ): void {
   const all = series.flatMap(({ values }) => values.filter(Number.isFinite));
   if (all.length === 0) return;
   const [least, most] = [Math.min(...all), Math.max(...all)];
-  const [top, bottom] = [PLOT.top + 22, PLOT.top + PLOT.height];
+  const [top, bottom] = [plot.top + 22, plot.top + plot.height];
   const span = most - least || 1;
-  const left = PLOT.left + 76;
-  const width = PLOT.left + PLOT.width - left;
+  const left = plot.left + 76;
+  const width = plot.left + plot.width - left;
   const yOf = (value: number) => bottom - 8 - ((value - least) / span) * (bottom - top - 16);
-  write(label, PLOT.left, PLOT.top, { size: 21, colour: "muted" });
+  write(label, plot.left, plot.top, { size: 21, colour: "muted" });
   for (const [value, y] of [
     [most, yOf(most)],
     [least, yOf(least)],
@@ -161,7 +201,7 @@ function drawSeries(
     if (kind === "lines") context.stroke();
     else context.fill();
     if (series.length > 1)
-      write(name, PLOT.left + PLOT.width - 150 * (series.length - 1 - i), PLOT.top, {
+      write(name, plot.left + plot.width - 150 * (series.length - 1 - i), plot.top, {
         size: 21,
         colour: ink === "accent" ? "accent" : "muted",
         align: "right",

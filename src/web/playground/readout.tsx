@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { smallPercent } from "../strings/format.ts";
+import { power, smallPercent } from "../strings/format.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
 import { blockOf, fateOf, type Measured } from "./measure.ts";
 import { COLS } from "./state.ts";
@@ -19,7 +19,7 @@ export function Readout({ found, cell }: { readonly found: Measured; readonly ce
     .padStart(isFp4 ? 1 : 2, "0")}`;
   const byte = tensor.scales instanceof Uint8Array ? tensor.scales[block]! : null;
   const isPower = byte !== null && tensor.tensorScale === undefined;
-  const scale = isPower ? `2^${byte - 127} (${byte})` : number(scales[block]!);
+  const scale = isPower ? `${power(byte - 127)} (${byte})` : number(scales[block]!);
   const error = Math.abs(became[cell]! - values[cell]!);
   const rows: [string, string, string][] = [
     ["value", readout.value, number(values[cell]!)],
@@ -28,7 +28,7 @@ export function Readout({ found, cell }: { readonly found: Measured; readonly ce
     [
       "product",
       readout.product,
-      `${number(elements[cell]!)} × ${isPower ? `2^${byte - 127}` : scale} = ${number(became[cell]!)}`,
+      `${number(elements[cell]!)} × ${isPower ? power(byte - 127) : scale} = ${number(became[cell]!)}`,
     ],
     [
       "error",

@@ -20,12 +20,18 @@ const isForced: Signal<boolean> = signal(false);
 
 const systemForces = matchMedia("(forced-colors: active)");
 
+const narrow = matchMedia("(max-width: 40em)");
+
+/** Whether the window is as narrow as a phone: the width where the style sheets change. */
+export const isNarrow: Signal<boolean> = signal(false);
+
 /** Changes with the page's colours: canvases are then drawn again. */
 export const appearance: ReadonlySignal<string> = computed(
   () => `${isDark.value ? "dark" : "light"}${isForced.value ? " forced" : ""}`,
 );
 
 function update(): void {
+  isNarrow.value = narrow.matches;
   isForced.value = systemForces.matches;
   isDark.value = theme.value === "auto" ? systemIsDark.matches : theme.value === "dark";
 }
@@ -36,4 +42,4 @@ effect(() => {
   remember(KEY, theme.value);
 });
 
-for (const query of [systemIsDark, systemForces]) query.addEventListener("change", update);
+for (const query of [systemIsDark, systemForces, narrow]) query.addEventListener("change", update);

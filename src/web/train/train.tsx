@@ -4,6 +4,7 @@ import type uPlot from "uplot";
 import type { RecipeName } from "../../train/recipes.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
 import { query, remember } from "../session/address.ts";
+import { smallPercent } from "../strings/format.ts";
 import { translated } from "../strings/index.ts";
 import { axis, Chart, WHOLE } from "../views/chart.tsx";
 import { Choice } from "../views/choice.tsx";
@@ -183,8 +184,8 @@ function Curves(): JSX.Element | null {
   const figures = [
     ["f32", "float32", last.f32.toFixed(4)],
     ["low", recipe, last.low.toFixed(4)],
-    ["flushed", text.flushed, `${(100 * last.ranges.flushed).toFixed(2)} %`],
-    ["saturated", text.saturated, `${(100 * last.ranges.saturated).toFixed(2)} %`],
+    ["flushed", text.flushed, smallPercent(last.ranges.flushed)],
+    ["saturated", text.saturated, smallPercent(last.ranges.saturated)],
   ] as const;
   return (
     <>

@@ -80,10 +80,11 @@ const EQUAL = 0.2;
 const isEqual = (db: number, best: number): boolean => db === best || Math.abs(db - best) < EQUAL;
 
 function wordOf(db: number, best: number): string {
-  const { exact, equal, grade, best: loses } = words.value.precision;
+  const { exact, equal, grade, both, best: loses } = words.value.precision;
   if (db === Infinity) return exact;
   if (!Number.isFinite(db)) return "";
-  return `${grade(db)}${db === best ? `, ${loses}` : isEqual(db, best) ? `, ${equal}` : ""}`;
+  const more = db === best ? loses : isEqual(db, best) ? equal : null;
+  return more === null ? grade(db) : both(grade(db), more);
 }
 
 /**

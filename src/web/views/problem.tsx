@@ -3,7 +3,7 @@ import type { Fault } from "../../tensor/errors.ts";
 import { keepAsIs } from "../session/converting.ts";
 import { linkProblems, problem } from "../session/model.ts";
 import { whole } from "../strings/format.ts";
-import { translated, words } from "../strings/index.ts";
+import { language, translated, words } from "../strings/index.ts";
 import type { Problem, ProblemKind } from "../workers/protocol.ts";
 import { Icon } from "./icons.tsx";
 
@@ -56,8 +56,7 @@ export function ProblemText({ problem: found }: { readonly problem: Problem }): 
     <div class="problem">
       <strong>{causeOf(found)}</strong>
       <p>
-        {!BEFORE_WRITING.has(kind) && `${nothingKept} `}
-        {adviceOf(found)}
+        {joined(BEFORE_WRITING.has(kind) ? "" : nothingKept, adviceOf(found))}
       </p>
       {kind === "not-finite" && <KeepButtons tensor={found.facts!.tensor!} />}
       {kind !== "cancelled" && kind !== "link" && (
@@ -68,6 +67,11 @@ export function ProblemText({ problem: found }: { readonly problem: Problem }): 
       )}
     </div>
   );
+}
+
+/** Two sentences; the first may be missing. Chinese has no space between them. */
+function joined(first: string, second: string): string {
+  return first === "" || language.value === "zh" ? first + second : `${first} ${second}`;
 }
 
 /** What happened, as exactly as it is known, in one line. */
@@ -98,7 +102,10 @@ function causeOf({ kind, facts = {} }: Problem): string {
       return isOtherKind(fault) ? isWhat(fault.where, translated(fault.got)) : titles.format;
     }
     case "other":
-      return fault === undefined ? titles.other : `${translated(fault.where)}: ${translated(fault.got)}`;
+      if (fault === undefined) return titles.other;
+      return isUnknownModel(fault)
+        ? text.unknownModel(fault.got)
+        : `${translated(fault.where)}: ${translated(fault.got)}`;
     default:
       return titles[kind];
   }
@@ -109,16 +116,29 @@ function isOtherKind({ expected, got }: Fault): boolean {
   return expected === "a safetensors file" || got === "an empty file";
 }
 
+/** Whether a model is of an architecture that is not run. Details list those that are. */
+function isUnknownModel({ where, got }: Fault): boolean {
+  return where.endsWith(": architectures") && got !== "none";
+}
+
 function adviceOf({ kind, facts = {} }: Problem): string {
   const { advice, unlike, expects } = words.value.problem;
+  const { include, exclude } = words.value.convert;
   const { fault } = facts;
   if (fault === undefined) return advice[kind];
-  if (kind === "pattern") return `${fault.where}. ${translated(fault.fix)}`;
-  if (kind === "other") return `${expects(translated(fault.expected))} ${translated(fault.fix)}`;
+  const fix = translated(fault.fix.replace(/^The file is cut off: fetch it/, "Fetch the file"));
+  if (kind === "pattern") {
+    const where = fault.where.replace(/^exclude\b/, exclude).replace(/^include\b/, include);
+    return joined(`${translated(where)}.`, fix);
+  }
+  if (kind === "other")
+    return joined(isUnknownModel(fault) ? "" : expects(translated(fault.expected)), fix);
   if (kind !== "format") return advice[kind];
   const isSaid = isOtherKind(fault) || /^(The file is cut off|Fetch the missing)/.test(fault.fix);
-  const story = isSaid ? "" : `${unlike(fault.where, translated(fault.expected), translated(fault.got))} `;
-  return `${story}${translated(fault.fix)}`;
+  return joined(
+    isSaid ? "" : unlike(fault.where, translated(fault.expected), translated(fault.got)),
+    fix,
+  );
 }
 
 /** The four parts of an error of the library, or what the browser said. */

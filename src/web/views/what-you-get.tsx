@@ -3,8 +3,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Summary } from "../../checkpoint/measure/summary.ts";
 import { type CardContent, sentenceOf } from "../card/content.ts";
 import { cardOfConversion } from "../card/conversion.ts";
-import { CARD, drawCard } from "../card/draw.ts";
-import { isDark } from "../session/settings.ts";
+import { CARD, drawCard, NARROW_CARD } from "../card/draw.ts";
+import { isDark, isNarrow } from "../session/settings.ts";
 import { words } from "../strings/index.ts";
 
 /** The report that the build wrote when it converted the example. */
@@ -37,11 +37,12 @@ function Picture({ content }: { readonly content: CardContent }): JSX.Element {
   const { card } = words.value;
   const canvas = useRef<HTMLCanvasElement>(null);
   const dark = isDark.value;
-  useEffect(() => drawCard(canvas.current!, content, card.tagline), [content, dark]);
+  const size = isNarrow.value ? NARROW_CARD : CARD;
+  useEffect(() => drawCard(canvas.current!, content, card.tagline, size), [content, dark, size]);
   return (
     <figure class="what-you-get">
       <figcaption>{card.example}</figcaption>
-      <canvas ref={canvas} {...CARD} role="img" aria-label={sentenceOf(content)} data-testid="what-you-get" />
+      <canvas ref={canvas} {...size} role="img" aria-label={sentenceOf(content)} data-testid="what-you-get" />
     </figure>
   );
 }

@@ -57,7 +57,7 @@ function Heading(): JSX.Element {
       ? open.notQuantised
       : dialect.endsWith(" (not read)")
         ? translated(dialect)
-        : open.dialect(dialect),
+        : open.dialect(translated(dialect)),
   ];
   return (
     <section class="heading">
