@@ -44,8 +44,8 @@ export async function launch(name, { preferences, ...options } = {}) {
 const CUT_OFF = /A ServiceWorker intercepted the request and encountered an unexpected error/;
 
 /** Opens the page. Pickers of the system cannot be driven: unless asked to be kept, they are taken away. */
-export async function openPage(context, url, { pickers = false } = {}) {
-  const page = await context.newPage();
+export async function openPage(context, url, { pickers = false, tab } = {}) {
+  const page = tab ?? (await context.newPage());
   page.errors = [];
   page.on("pageerror", (error) => page.errors.push(String(error)));
   page.on("console", (message) => {
@@ -217,16 +217,20 @@ const shared = new Map();
 
 async function browserFor(name, options) {
   if (Object.keys(options).length > 0) return { ...(await launch(name, options)), isShared: false };
-  if (!shared.has(name)) shared.set(name, await launch(name));
+  if (!shared.has(name)) {
+    const instance = await launch(name);
+    // One that died is started again for the next test.
+    instance.context.once("close", () => shared.delete(name));
+    shared.set(name, instance);
+  }
   return { ...shared.get(name), isShared: true };
 }
 
 export async function closeBrowsers() {
-  for (const instance of shared.values()) await instance.close();
-  shared.clear();
+  for (const instance of [...shared.values()]) await instance.close();
 }
 
-/** Leaves nothing of a test to the next one. */
+/** Leaves nothing of a test to the next one. @returns a new tab */
 async function clean(context, url) {
   const page = await context.newPage();
   for (const other of context.pages()) if (other !== page) await other.close();
@@ -245,14 +249,15 @@ async function clean(context, url) {
       if (!isEmpty) await new Promise((resolve) => setTimeout(resolve, 100));
     }
   });
+  return page;
 }
 
 /** Runs a test in a page, and sees to it that the page had nothing to complain about. */
 export async function withPage({ browser, url }, body, { pickers = false, ...options } = {}) {
   const instance = await browserFor(browser, options);
   try {
-    if (instance.isShared) await clean(instance.context, url);
-    const page = await openPage(instance.context, url, { pickers });
+    const tab = instance.isShared ? await clean(instance.context, url) : undefined;
+    const page = await openPage(instance.context, url, { pickers, tab });
     try {
       await body(page, instance.context, instance.profile);
     } catch (error) {

@@ -37,8 +37,8 @@ async function openFrom(page, place, status) {
   await page.route("https://huggingface.co/**", (route) =>
     route.fulfill({ status, body: "no", headers: { "access-control-allow-origin": "*" } }),
   );
-  await page.getByLabel("Or open one on Hugging Face").fill(place);
-  await page.getByRole("button", { name: "Open", exact: true }).click();
+  await page.locator("#place").fill(place);
+  await page.locator("#place").press("Enter");
 }
 
 export const tests = [
@@ -83,14 +83,25 @@ export const tests = [
   },
   {
     name: "addresses that are none, repositories gated and missing: a field for a token that nobody keeps",
-    browsers: ["chromium"],
     async body(env) {
       await withPage(env, async (page) => {
         for (const typed of ["ftp://example.org/a.safetensors", "make me a model", "re:(", "%%%"]) {
-          await page.getByLabel("Or open one on Hugging Face").fill(typed);
-          await page.getByRole("button", { name: "Open", exact: true }).click();
+          await page.locator("#place").fill(typed);
+          await page.locator("#place").press("Enter");
           await says(page, `“${typed}” is no address that a browser opens`, /owner\/name/);
         }
+        await page.getByRole("button", { name: "中文" }).click();
+        for (const [place, status, cause, advice] of [
+          ["ftp://example.org", 404, "“ftp://example.org” 不是浏览器能打开的地址", /owner\/name/],
+          ["someone/secret", 401, "someone/secret 需要访问令牌", /令牌/],
+          ["someone/nothing", 404, "someone/nothing 不存在", /请检查/],
+          ["someone/model", 500, "服务器没有给出文件", /范围请求/],
+        ]) {
+          await openFrom(page, place, status);
+          await says(page, cause, advice);
+          await page.unroute("https://huggingface.co/**");
+        }
+        await page.getByRole("button", { name: "English" }).click();
         await openFrom(page, "someone/secret", 401);
         await page.getByRole("alert").getByText("someone/secret needs an access token").waitFor();
         await page.getByLabel("Access token of Hugging Face").fill("hf_secret");

@@ -13,8 +13,16 @@ function uniform(seed) {
   };
 }
 
+/** What {@link weights} has made of each seed: fewer are the first of more. */
+const made = new Map();
+
 /** Bits of bfloat16 values around zero, roughly normal, with some far out. */
 function weights(count, seed) {
+  if (!(made.get(seed)?.length >= count)) made.set(seed, makeWeights(count, seed));
+  return made.get(seed).subarray(0, count);
+}
+
+function makeWeights(count, seed) {
   const next = uniform(seed);
   const values = new Float32Array(count);
   for (let i = 0; i < count; i++) {
@@ -49,7 +57,7 @@ export function writeFile(path, tensors, seed = 1) {
       shape.reduce((n, size) => n * size, 1),
       seed * 1000 + i,
     );
-    writeSync(file, Buffer.from(bits.buffer));
+    writeSync(file, bits);
   });
   closeSync(file);
 }
@@ -108,7 +116,8 @@ export function writeLarge(path, size) {
     `model.layers.${i}.mlp.up_proj.weight`,
     [rows, cols],
   ]);
-  const stretch = Buffer.from(weights((each + 8192) / 2, 7).buffer);
+  const { buffer, byteOffset } = weights((each + 8192) / 2, 7);
+  const stretch = Buffer.from(buffer, byteOffset, each + 8192);
   const file = openSync(path, "w");
   writeSync(file, headerOf(tensors));
   tensors.forEach((_, i) => {

@@ -1,14 +1,21 @@
 // What the command line makes of a checkpoint: the page has to make the same.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { isDeepStrictEqual } from "node:util";
+import { isDeepStrictEqual, promisify } from "node:util";
 
-/** Runs the command line. @returns its report */
-export const cli = ({ root }, ...args) =>
-  JSON.parse(execFileSync("node", [join(root, "dist/cli/main.js"), ...args, "--json"], { encoding: "utf8" }));
+/** Runs the command line: meanwhile tests of another browser go on. @returns what it prints */
+export async function run({ root }, ...args) {
+  const { stdout } = await promisify(execFile)("node", [join(root, "dist/cli/main.js"), ...args], {
+    maxBuffer: 2 ** 28,
+  });
+  return stdout;
+}
+
+/** The same with --json. @returns its report */
+export const cli = async (env, ...args) => JSON.parse(await run(env, ...args, "--json"));
 
 export const sha256 = (path) => createHash("sha256").update(readFileSync(path)).digest("hex");
 

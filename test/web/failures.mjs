@@ -279,7 +279,7 @@ export const tests = [
         // Another tab meanwhile must leave the run alone.
         const other = await openPage(context, env.url);
         while ((await countFiles(other)) === 0) await other.waitForTimeout(100);
-        await other.waitForTimeout(1000);
+        await other.waitForTimeout(400);
         assert.equal(await other.getByText("was cut off").count(), 0);
         assert.equal(await countFiles(other), 1);
         await page.close();
@@ -294,7 +294,7 @@ export const tests = [
         );
         assert.equal(await countFiles(other), 0);
         await other.reload();
-        await other.waitForTimeout(1000);
+        await other.waitForTimeout(400);
         assert.equal(await other.getByText("was cut off").count(), 0);
       });
     },

@@ -74,7 +74,7 @@ export const tests = [
     async body(env) {
       const input = made(env, "small.safetensors", writeSmall);
       const expected = join(env.folder, `small-${dialect}-${env.browser}.safetensors`);
-      const report = cli(env, "quantize", input, expected, "--to", dialect);
+      const report = await cli(env, "quantize", input, expected, "--to", dialect);
       await withPage(env, async (page) => {
         await openFiles(page, input);
         await chooseFormat(page, dialect);
@@ -100,8 +100,8 @@ export const tests = [
       const input = made(env, "model", writeFolder);
       const fp8 = join(env.folder, `model-fp8-${env.browser}`);
       const bf16 = join(env.folder, `model-bf16-${env.browser}`);
-      cli(env, "quantize", input, fp8);
-      cli(env, "dequantize", fp8, bf16);
+      await cli(env, "quantize", input, fp8);
+      await cli(env, "dequantize", fp8, bf16);
       await withPage(env, async (page) => {
         await openFolder(page, input);
         const size = await planned(page);
@@ -132,7 +132,7 @@ export const tests = [
     async body(env) {
       const input = made(env, "small.safetensors", writeSmall);
       const expected = join(env.folder, `far-${env.browser}.safetensors`);
-      cli(env, "quantize", input, expected);
+      await cli(env, "quantize", input, expected);
       const { answer, sent, release } = rangesOf(input);
       const body = async (page, { url }) => {
         await page.getByLabel("Or open one on Hugging Face").fill(`${url}far/nothing.safetensors`);
@@ -163,7 +163,7 @@ export const tests = [
     async body(env) {
       const input = made(env, "small.safetensors", writeSmall);
       const expected = join(env.folder, `patterns-${env.browser}.safetensors`);
-      cli(
+      await cli(
         env,
         "quantize",
         input,
@@ -194,7 +194,7 @@ export const tests = [
     async body(env) {
       const input = made(env, "small.safetensors", writeSmall);
       const expected = join(env.folder, `download-${env.browser}.safetensors`);
-      cli(env, "quantize", input, expected);
+      await cli(env, "quantize", input, expected);
       const downloads = join(env.folder, `downloads-${env.browser}`);
       mkdirSync(downloads);
       await withPage(
@@ -224,7 +224,7 @@ export const tests = [
     async body(env) {
       const input = made(env, "model", writeFolder);
       const expected = join(env.folder, `model-chosen`);
-      cli(env, "quantize", input, expected);
+      await cli(env, "quantize", input, expected);
       const body = async (page) => {
         // What the pickers give is a real handle, of a folder in the page's private file system.
         await page.evaluate(() => {
@@ -248,7 +248,7 @@ export const tests = [
     async body(env) {
       const input = made(env, "small.safetensors", writeSmall);
       const expected = join(env.folder, "small-chosen.safetensors");
-      cli(env, "quantize", input, expected);
+      await cli(env, "quantize", input, expected);
       const body = async (page) => {
         await page.evaluate(() => {
           window.showSaveFilePicker = async ({ suggestedName }) => {
@@ -278,10 +278,10 @@ export const tests = [
         const part = () => bar.getAttribute("aria-valuenow").then(Number);
         let [before, after] = [-1, await part()];
         while (before !== after) {
-          await page.waitForTimeout(1000);
+          await page.waitForTimeout(300);
           [before, after] = [after, await part()];
         }
-        await page.waitForTimeout(1000);
+        await page.waitForTimeout(500);
         assert.equal(await part(), after);
         assert.ok(after < 100);
         await page.getByRole("button", { name: "Resume" }).click();
@@ -359,7 +359,7 @@ export const tests = [
       const input = made(env, "small.safetensors", writeSmall);
       const output = join(env.folder, "reported.safetensors");
       // The page measures every value.
-      const report = cli(env, "quantize", input, output, "--measure", "all");
+      const report = await cli(env, "quantize", input, output, "--measure", "all");
       await withPage(env, async (page) => {
         await openFiles(page, input);
         await planned(page);
@@ -375,7 +375,7 @@ export const tests = [
     browsers: ["chromium"],
     async body(env) {
       const input = made(env, "infinite.safetensors", writeInfinite);
-      const report = cli(
+      const report = await cli(
         env,
         "dequantize",
         input,

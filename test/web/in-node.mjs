@@ -3,6 +3,14 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 
+const found = new Map();
+
+/** What Node finds, looked for once: it is the same for every browser. */
+export function once(name, find) {
+  if (!found.has(name)) found.set(name, find());
+  return found.get(name);
+}
+
 /**
  * Bundles and imports code of a folder of src/web. @param contents exports from "./models.ts" and the like
  */

@@ -48,7 +48,7 @@ export const tests = [
     name: "an output that is not saved: reloading asks, and the next visit offers it whole",
     async body(env) {
       const expected = join(env.folder, `kept-expected-${env.browser}.safetensors`);
-      cli(env, "quantize", small(env), expected);
+      await cli(env, "quantize", small(env), expected);
       await withPage(env, async (page) => {
         await convertSmall(page, env);
         let asked = 0;
@@ -85,7 +85,7 @@ export const tests = [
       const input = join(env.folder, `infinite-${env.browser}.safetensors`);
       const expected = join(env.folder, `infinite-expected-${env.browser}.safetensors`);
       writeWithInfinity(input);
-      cli(env, "quantize", input, expected, "--exclude", "b.weight");
+      await cli(env, "quantize", input, expected, "--exclude", "b.weight");
       await withPage(env, async (page) => {
         await openFiles(page, input);
         await page.getByText("b.weight holds NaN or Inf in the block at row 128, column 256").waitFor();

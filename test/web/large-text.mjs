@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { convert, openFolder, planned, withPage } from "./browser.mjs";
 import { writeFolder } from "./checkpoints.mjs";
+import { settled } from "./states.mjs";
 
 /** Letters of 32 pixels instead of 16, as a user sets them. */
 const LETTERS = {
@@ -86,7 +87,7 @@ export const tests = [
           const look = async (state) => {
             for (const width of [1280, 800]) {
               await page.setViewportSize({ width, height: 860 });
-              await page.waitForTimeout(150);
+              await settled(page);
               for (const fault of await faults(page)) all.push(`${state}, ${width}: ${fault}`);
             }
           };

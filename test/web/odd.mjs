@@ -1,9 +1,11 @@
 // Odd tensors through every view, and any text in every field: made by a property-based library, from a fixed seed.
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
-import { openFiles, planned, withPage } from "./browser.mjs";
+import { chooseFormat, openFiles, planned, withPage } from "./browser.mjs";
 import { writeTensors } from "./checkpoints.mjs";
+import { inputsIn } from "./states.mjs";
 
 const sides = fc.constantFrom(0, 1, 2, 3, 31, 32, 33, 128, 129);
 const shapes = fc.oneof(
@@ -41,6 +43,34 @@ function made({ dtype, shape, pattern }, i) {
 }
 
 const SEED = 20;
+
+/** Texts that break what reads them: patterns half typed, parts of addresses, anything at all. */
+const TEXTS = [
+  ...["re:(", "re:", "*", "[", "\\", "%", "https://", "re:(?<", "\ud800", "\0", " ", "\u202e", "👩‍👩‍👧"],
+  ...fc.sample(fc.oneof(fc.string(), fc.string({ unit: "binary" })), { seed: SEED, numRuns: 25 }),
+];
+
+/** What is JSON and no list of overrides, and lists that are nearly one. */
+const NEARLY_OVERRIDES = [
+  ...["null", "{}", "[null]", "[{}]", '[{ "pattern": 1 }]', '[{ "pattern": "re:(", "scheme": "keep" }]'],
+  '[{ "pattern": "*", "scheme": { "rounding": "up" } }]',
+  '[{ "pattern": "*", "scheme": { "amaxFloor": -1 } }]',
+  '[{ "pattern": "*", "scheme": "constructor" }]',
+  ...fc.sample(fc.json(), { seed: SEED, numRuns: 10 }),
+];
+
+/** Types texts into a field one after the other, from inside the page: each is there for a frame. */
+const typeAll = (page, selector, texts) =>
+  page.locator(selector).evaluate(async (field, all) => {
+    for (const text of all) {
+      field.value = text;
+      field.dispatchEvent(new InputEvent("input", { bubbles: true }));
+      await new Promise(requestAnimationFrame);
+    }
+  }, texts);
+
+/** Texts that a field of the Run view takes as they are. */
+const ODD_PROMPTS = ["\0\ud800", "\u202e👩‍👩‍👧 %s {{ x }} </s>", " "];
 
 export const tests = [
   {
@@ -105,21 +135,10 @@ export const tests = [
     async body(env) {
       const input = join(env.folder, `fields-${env.browser}.safetensors`);
       writeTensors(input, [made({ dtype: "BF16", shape: [128, 128], pattern: () => 0x3f80 }, 0)]);
-      const texts = [
-        "re:(",
-        "re:",
-        "*",
-        "[",
-        "\\",
-        "%",
-        "https://",
-        "re:(?<",
-        ...fc.sample(fc.oneof(fc.string(), fc.string({ unit: "binary" })), { seed: SEED, numRuns: 25 }),
-      ];
       await withPage(env, async (page) => {
         // What could be a repository is asked of the hub: not from here.
         await page.route("https://**", (route) => route.abort());
-        for (const text of texts.filter((one) => !/^\s*[\w.-]+\/[\w.-]+\s*$/.test(one)).slice(0, 12)) {
+        for (const text of TEXTS.filter((one) => !/^\s*[\w.-]+\/[\w.-]+\s*$/.test(one)).slice(0, 12)) {
           await page.locator("#place").fill(text);
           await page.locator("#place").press("Enter");
           await page.locator("#place:enabled").waitFor();
@@ -132,14 +151,60 @@ export const tests = [
         await openFiles(page, input);
         await planned(page);
         await page.getByText("Choose tensors by name").click();
-        for (const text of texts) {
-          for (const field of ["#include", "#exclude", "[type=search]"]) await page.locator(field).fill(text);
+        const fields = ["#include", "#exclude", "[type=search]"];
+        for (const field of fields) await typeAll(page, field, [...TEXTS, ""]);
+        await planned(page);
+        await chooseFormat(page, "compressed-tensors-mixed");
+        for (const text of [...NEARLY_OVERRIDES, ...TEXTS]) {
+          await typeAll(page, "#overrides", [text]);
+          const fault = await page.locator("#overrides-fault").textContent();
+          assert.doesNotMatch(fault, /undefined|\[object|reload/i, text);
+          if (fault !== "")
+            assert.match(fault, /Write overrides as|Choose one of these|Start from one of/, text);
         }
-        await page.waitForTimeout(400);
-        for (const field of ["#include", "#exclude", "[type=search]"]) await page.locator(field).fill("");
+        await typeAll(page, "#overrides", [""]);
         await planned(page);
         await page.locator(".outcome > button:enabled").waitFor();
         assert.equal(await page.locator("[role=rowgroup] [role=row]").count(), 1);
+      });
+    },
+  },
+  {
+    name: "any text in every field of Run and Train: the page goes on",
+    seconds: 120,
+    async body(env) {
+      const chat = inputsIn(env.folder)("chat");
+      await withPage(env, async (page) => {
+        await page.goto(`${env.url}?view=run`);
+        const files = readdirSync(chat).map((name) => join(chat, name));
+        await page.getByTestId("files").setInputFiles(files);
+        await page.getByTestId("run-status").getByText("of weights became").waitFor();
+        await page.locator("#run-length").selectOption("20");
+        await typeAll(page, "#run-prompt", TEXTS);
+        for (const text of ODD_PROMPTS) {
+          await typeAll(page, "#run-prompt", [text]);
+          await page.getByRole("button", { name: "Go on" }).click();
+          await page.getByTestId("positions").waitFor();
+        }
+        await page.getByRole("radio", { name: "Measure on a text" }).check();
+        await typeAll(page, "#run-text", [...TEXTS, ODD_PROMPTS.join("").repeat(10)]);
+        await page.getByRole("button", { name: "Measure", exact: true }).click();
+        await page.getByTestId("measured").waitFor();
+        await page.getByRole("radio", { name: "Chat" }).check();
+        await typeAll(page, "#run-message", [...TEXTS, ODD_PROMPTS[1]]);
+        await page.locator("#run-message").press("Enter");
+        await page.getByTestId("turns").locator("li p >> nth=1").getByText(/./).waitFor();
+        await page.getByRole("button", { name: "Stop" }).click();
+        await page.getByRole("button", { name: "Send" }).waitFor();
+        assert.equal(await page.getByRole("alert").textContent(), "");
+        await page.goto(`${env.url}?view=train&text=own&steps=50`);
+        await typeAll(page, "#train-own", TEXTS);
+        await page.getByRole("button", { name: "Train", exact: true }).click();
+        await page.getByRole("alert").getByText("At least 256 bytes").waitFor();
+        await typeAll(page, "#train-own", [ODD_PROMPTS.join("\n").repeat(20)]);
+        await page.locator(".train button[type=submit]").click();
+        await page.getByTestId("losses").waitFor();
+        await page.getByRole("button", { name: "Stop" }).click();
       });
     },
   },

@@ -7,13 +7,13 @@ import { writeFolder, writeSmall } from "./checkpoints.mjs";
 import { cli, hashes, onlyHashes } from "./command-line.mjs";
 
 /** A checkpoint of two shards with what folders hold besides, and what the command line makes of it. */
-function model(env) {
+async function model(env) {
   const [folder, expected] = [join(env.folder, "dropped"), join(env.folder, "dropped-fp8")];
   if (!existsSync(expected)) {
     writeFolder(folder);
     mkdirSync(join(folder, ".cache"));
     writeFileSync(join(folder, ".cache", "notes.txt"), "hidden");
-    cli(env, "quantize", folder, expected);
+    await cli(env, "quantize", folder, expected);
   }
   return { folder, expected };
 }
@@ -67,7 +67,7 @@ export const tests = [
   {
     name: "files dropped",
     async body(env) {
-      const { folder, expected } = model(env);
+      const { folder, expected } = await model(env);
       const paths = readdirSync(folder)
         .filter((name) => !name.startsWith("."))
         .map((name) => join(folder, name));
@@ -82,7 +82,7 @@ export const tests = [
     name: "a folder dropped: all of it but what is hidden, under its name",
     browsers: ["chromium"],
     async body(env) {
-      const { folder, expected } = model(env);
+      const { folder, expected } = await model(env);
       await withPage(env, async (page) => {
         await dropInChromium(page, [folder], await middleOf(page, ".drop"));
         await page.getByRole("heading", { name: "dropped" }).waitFor();
@@ -94,7 +94,7 @@ export const tests = [
     name: "a folder's input, its files with the paths that Firefox gives them",
     browsers: ["firefox"],
     async body(env) {
-      const { folder, expected } = model(env);
+      const { folder, expected } = await model(env);
       const paths = ["config.json", ...readdirSync(expected), ".cache/notes.txt"].map((name) =>
         join(folder, name),
       );
@@ -120,7 +120,7 @@ export const tests = [
   {
     name: "a drop without a checkpoint, and drops beside the place for them: the page stays",
     async body(env) {
-      const { folder } = model(env);
+      const { folder } = await model(env);
       const paths = [join(folder, "config.json")];
       const small = join(env.folder, `beside-${env.browser}.safetensors`);
       writeSmall(small, 64);

@@ -1,18 +1,18 @@
 // The page that --report writes: opened from a file, as people do, with nothing to fetch.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 import { convert, openFiles, planned, withPage } from "./browser.mjs";
 import { writeFile, writeSmall } from "./checkpoints.mjs";
+import { run } from "./command-line.mjs";
 import { audit } from "./page.mjs";
 
 const HOSTILE = "</script><img src=x onerror=\"document.title='taken'\">.3.weight";
 
 /** A report of four layers and a name that is out for no good. */
-function reportFile(env) {
+async function reportFile(env) {
   const path = join(env.folder, "report.html");
   if (existsSync(path)) return path;
   const input = join(env.folder, "reported-in.safetensors");
@@ -23,12 +23,8 @@ function reportFile(env) {
   ]);
   writeFile(input, [...layers, [HOSTILE, [128, 256]]]);
   const out = join(env.folder, "reported-out.safetensors");
-  quantize(env, input, out, "--to", "mxfp8", "--include", "*weight", "--report", path);
+  await run(env, "quantize", input, out, "--to", "mxfp8", "--include", "*weight", "--report", path);
   return path;
-}
-
-function quantize(env, ...args) {
-  execFileSync("node", [join(env.root, "dist/cli/main.js"), "quantize", ...args], { stdio: "ignore" });
 }
 
 /** What the charts of a report show. */
@@ -78,18 +74,17 @@ const CHARTS = ["sqnr", "exponents", "layers", "errors", "values"];
 /**
  * The report of a choice of formats for a small model: what was chosen, where it hurts, and at which tokens.
  */
-function sensitivityReport(env) {
+async function sensitivityReport(env) {
   const path = join(env.folder, "sensitivity.html");
   if (existsSync(path)) return path;
   const model = join(env.root, "test/evaluate/models/qwen3");
-  const command = [join(env.root, "dist/cli/main.js"), "sensitivity", model, "--context", "64"];
   const options = ["--tokens", join(model, "tokens.safetensors"), "--report", path];
-  execFileSync("node", [...command, ...options], { stdio: "ignore" });
+  await run(env, "sensitivity", model, "--context", "64", ...options);
   return path;
 }
 
 /** The report of a small model that was trained in FP4. */
-function trainingReport(env) {
+async function trainingReport(env) {
   const path = join(env.folder, "training.html");
   if (existsSync(path)) return path;
   const [text, config] = ["book.txt", "little.json"].map((name) => join(env.folder, name));
@@ -105,10 +100,7 @@ function trainingReport(env) {
   writeFileSync(config, JSON.stringify({ architectures: ["LlamaForCausalLM"], ...sizes, ...rest }));
   const out = join(env.folder, "trained");
   const options = ["--config", config, "--recipe", "mxfp4-floor", "--steps", "40", "--batch", "4"];
-  const command = [join(env.root, "dist/cli/main.js"), "train", text, out, ...options];
-  execFileSync("node", [...command, "--context", "32", "--every", "10", "--report", path], {
-    stdio: "ignore",
-  });
+  await run(env, "train", text, out, ...options, "--context", "32", "--every", "10", "--report", path);
   return path;
 }
 
@@ -120,7 +112,7 @@ export const tests = [
     browsers,
     async body(env) {
       await withPage(env, async (page) => {
-        assert.deepEqual(await openReport(page, reportFile(env)), []);
+        assert.deepEqual(await openReport(page, await reportFile(env)), []);
         const light = await coloursOf(page);
         assert.deepEqual(
           light.map(([id]) => id),
@@ -148,7 +140,7 @@ export const tests = [
     browsers,
     async body(env) {
       await withPage(env, async (page) => {
-        const path = trainingReport(env);
+        const path = await trainingReport(env);
         assert.deepEqual(await openReport(page, path), []);
         const drawn = await coloursOf(page);
         assert.deepEqual(
@@ -172,7 +164,7 @@ export const tests = [
       const path = join(env.folder, "command-line.html");
       const fp8 = join(env.folder, "reported-fp8.safetensors");
       // The page measures every value.
-      quantize(env, input, fp8, "--report", path, "--measure", "all");
+      await run(env, "quantize", input, fp8, "--report", path, "--measure", "all");
       await withPage(env, async (page) => {
         await openFiles(page, input);
         await planned(page);
@@ -209,7 +201,7 @@ export const tests = [
     browsers,
     async body(env) {
       await withPage(env, async (page) => {
-        await openReport(page, reportFile(env));
+        await openReport(page, await reportFile(env));
         await page.locator("#exponents .u-over").hover();
         const told = page.locator("#exponents .readout");
         await told.filter({ hasText: /^2⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+: [\d,]+$/ }).waitFor();
@@ -244,7 +236,7 @@ export const tests = [
           ]);
         for (const colorScheme of ["light", "dark"]) {
           await page.emulateMedia({ colorScheme });
-          await openReport(page, reportFile(env));
+          await openReport(page, await reportFile(env));
           assert.deepEqual(await audit(page), [], colorScheme);
         }
         await page.setViewportSize({ width: 400, height: 800 });
@@ -266,7 +258,7 @@ export const tests = [
     browsers: ["chromium"],
     async body(env) {
       const body = async (page) => {
-        await openReport(page, reportFile(env));
+        await openReport(page, await reportFile(env));
         assert.equal(await page.locator("#tensors tbody tr").count(), 10);
         await page.locator("#exponents summary").click();
         assert.ok(await page.locator("#exponents tbody tr").first().isVisible());
@@ -282,7 +274,7 @@ export const tests = [
       await withPage(env, async (page) => {
         for (const colorScheme of ["light", "dark"]) {
           await page.emulateMedia({ colorScheme });
-          assert.deepEqual(await openReport(page, sensitivityReport(env)), []);
+          assert.deepEqual(await openReport(page, await sensitivityReport(env)), []);
           const drawn = await coloursOf(page);
           assert.deepEqual(
             drawn.map(([id]) => id),

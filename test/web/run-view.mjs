@@ -3,8 +3,7 @@ import assert from "node:assert/strict";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chooseFormat, longestPause, openFolder, watchPauses, withPage } from "./browser.mjs";
-import { importView } from "./in-node.mjs";
-import { audit } from "./page.mjs";
+import { importView, once } from "./in-node.mjs";
 
 const PROMPT = "One day Mia and a red cat";
 const stories = (env) => join(env.root, "dist-web/examples/stories");
@@ -24,6 +23,29 @@ async function inNode(env, to) {
   return { ...code, pair };
 }
 
+/** What both models write in Node, and what they expect at each position. */
+async function textsInNode(env) {
+  const { pair, write, comparePositions } = await inNode(env, "compressed-tensors-mxfp4");
+  const ids = pair.original.tokenizer.encode(PROMPT);
+  const options = { maxTokens: 60, temperature: 1, seed: 1 };
+  const texts = {};
+  for (const side of ["original", "converted"])
+    texts[side] = (await write(pair.of(side), ids, options, () => {})).tokens;
+  const all = Int32Array.from([...ids, ...texts.original.map(({ id }) => id)]);
+  const positions = await comparePositions(pair.original, pair.of("converted"), all, ids.length);
+  await pair.close();
+  return { texts, positions };
+}
+
+/** A text, and its figures in Node. */
+async function measuredInNode(env) {
+  const { pair, measureText, stories: write } = await inNode(env, "deepseek-v3.1");
+  const text = write(5, 12);
+  const figures = await measureText(pair.original, pair.of("converted"), text, { onProgress: () => {} });
+  await pair.close();
+  return { text, figures };
+}
+
 const ready = (page) => page.locator("[data-testid=run-status]").getByText("of weights became").waitFor();
 
 const passage = (page, side) => page.getByTestId(`written-${side}`).locator(".passage").textContent();
@@ -39,14 +61,7 @@ export const tests = [
     name: "running: both models go on as in Node, with the same divergence, on a page that is never blocked",
     seconds: 90,
     async body(env) {
-      const { pair, write, comparePositions } = await inNode(env, "compressed-tensors-mxfp4");
-      const ids = pair.original.tokenizer.encode(PROMPT);
-      const options = { maxTokens: 60, temperature: 1, seed: 1 };
-      const texts = {};
-      for (const side of ["original", "converted"])
-        texts[side] = (await write(pair.of(side), ids, options, () => {})).tokens;
-      const all = Int32Array.from([...ids, ...texts.original.map(({ id }) => id)]);
-      const positions = await comparePositions(pair.original, pair.of("converted"), all, ids.length);
+      const { texts, positions } = await once("texts", () => textsInNode(env));
       const mean = positions.reduce((sum, { divergence }) => sum + divergence, 0) / positions.length;
       assert.ok(mean > 0 && positions.length === 60);
       await withPage(env, async (page) => {
@@ -82,19 +97,14 @@ export const tests = [
         assert.equal(await list.locator("[aria-selected=true]").getAttribute("id"), "token-0");
         await page.keyboard.press("ArrowRight");
         assert.equal(await list.locator("[aria-selected=true]").getAttribute("id"), "token-1");
-        assert.deepEqual(await audit(page), []);
       });
-      await pair.close();
     },
   },
   {
     name: "running: measured on a pasted text as in Node, FP4 worse than FP8",
     seconds: 90,
     async body(env) {
-      const { pair, measureText, stories: write } = await inNode(env, "deepseek-v3.1");
-      const text = write(5, 12);
-      const expected = await measureText(pair.original, pair.of("converted"), text, { onProgress: () => {} });
-      await pair.close();
+      const { text, figures } = await once("measured", () => measuredInNode(env));
       await withPage(env, async (page) => {
         await page.goto(`${env.url}?view=run&example=stories&task=measure`);
         await ready(page);
@@ -102,9 +112,8 @@ export const tests = [
         await page.getByRole("button", { name: "Measure", exact: true }).click();
         await page.getByTestId("measured").waitFor({ timeout: 30_000 });
         for (const name of ["perplexityBase", "perplexity", "kldMean"])
-          assert.ok(isClose(await figure(page, name), expected[name][0]), name);
+          assert.ok(isClose(await figure(page, name), figures[name][0]), name);
         assert.equal(await page.locator(".worst tbody tr").count(), 8);
-        assert.deepEqual(await audit(page), []);
         const fp8 = await figure(page, "kldMean");
         await chooseFormat(page, "compressed-tensors-mxfp4", "run-format");
         await ready(page);
@@ -149,27 +158,21 @@ export const tests = [
         await page.keyboard.press("Enter");
         await page.waitForFunction(() => document.querySelectorAll("[data-testid=turns] li").length === 4);
         await page.getByRole("button", { name: "Send" }).waitFor();
-        assert.deepEqual(await audit(page), []);
       });
     },
   },
   {
-    name: "running: says what it cannot run; 390 px are enough, in Chinese and in the dark",
+    name: "running: says what it cannot run, and another can be opened, in Chinese",
     async body(env) {
       await withPage(env, async (page) => {
-        await page.evaluate(() => localStorage.setItem("theme", "dark"));
         await page.goto(`${env.url}?view=run&example=outliers`);
         await page.getByRole("alert").getByText("ExampleModel").first().waitFor();
         await page.getByRole("button", { name: "Open another" }).click();
         await page.getByRole("button", { name: "中文" }).click();
-        await page.setViewportSize({ width: 390, height: 844 });
         await page.getByRole("button", { name: /^语言模型/ }).click();
         await page.getByText(/^权重从/).waitFor();
         await page.getByRole("button", { name: "续写", exact: true }).click();
         await page.getByTestId("positions").waitFor();
-        assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 390);
-        assert.deepEqual(await audit(page), []);
-        await page.setViewportSize({ width: 1280, height: 860 });
         await page.getByRole("button", { name: "English" }).click();
       });
     },

@@ -125,6 +125,25 @@ async function runIn(wanted, suites) {
   }
 }
 
+process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+
+/** Says how it went, and ends. */
+function finish() {
+  if (repeated.length > 0)
+    console.log(`Only at the second attempt, or not even then:\n${repeated.join("\n")}`);
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exit(failed === 0 ? 0 : 1);
+}
+
+// Asked to end, playwright closes all browsers and nothing else: every test after that would fail.
+for (const signal of ["SIGTERM", "SIGHUP"]) {
+  process.once(signal, () => {
+    console.log(`FAILED  all that had not run before ${signal}`);
+    failed++;
+    finish();
+  });
+}
+
 try {
   // A browser mostly waits for one processor: two of them side by side take little longer than one.
   await Promise.all([runIn(["chromium"], suites), runIn(["firefox", "webkit"], suites)]);
@@ -133,8 +152,5 @@ try {
   await closeBrowsers();
   server.closeAllConnections();
   server.close();
-  rmSync(folder, { recursive: true, force: true });
 }
-if (repeated.length > 0) console.log(`Only at the second attempt, or not even then:\n${repeated.join("\n")}`);
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed === 0 ? 0 : 1);
+finish();

