@@ -55,9 +55,7 @@ export function ProblemText({ problem: found }: { readonly problem: Problem }): 
   return (
     <div class="problem">
       <strong>{causeOf(found)}</strong>
-      <p>
-        {joined(BEFORE_WRITING.has(kind) ? "" : nothingKept, adviceOf(found))}
-      </p>
+      <p>{joined(BEFORE_WRITING.has(kind) ? "" : nothingKept, adviceOf(found))}</p>
       {kind === "not-finite" && <KeepButtons tensor={found.facts!.tensor!} />}
       {kind !== "cancelled" && kind !== "link" && (
         <details>
@@ -131,14 +129,10 @@ function adviceOf({ kind, facts = {} }: Problem): string {
     const where = fault.where.replace(/^exclude\b/, exclude).replace(/^include\b/, include);
     return joined(`${translated(where)}.`, fix);
   }
-  if (kind === "other")
-    return joined(isUnknownModel(fault) ? "" : expects(translated(fault.expected)), fix);
+  if (kind === "other") return joined(isUnknownModel(fault) ? "" : expects(translated(fault.expected)), fix);
   if (kind !== "format") return advice[kind];
   const isSaid = isOtherKind(fault) || /^(The file is cut off|Fetch the missing)/.test(fault.fix);
-  return joined(
-    isSaid ? "" : unlike(fault.where, translated(fault.expected), translated(fault.got)),
-    fix,
-  );
+  return joined(isSaid ? "" : unlike(fault.where, translated(fault.expected), translated(fault.got)), fix);
 }
 
 /** The four parts of an error of the library, or what the browser said. */
