@@ -79,7 +79,7 @@ test.each([
 test("a block of NVFP4 in one of several strips is what the conversion writes", async () => {
   // The largest value is in the second strip: alone, the first would have another float32.
   const [rows, cols] = [1100, 1024];
-  const values = randomNormal(5, rows * cols);
+  const values = new Float32Array(randomNormal(5, rows * cols));
   values[rows * cols - 3] = 40;
   const { weight, sources } = weightOf([rows, cols], values);
   const scheme = schemes.nvfp4;
