@@ -4,7 +4,8 @@
  */
 import { compare as compareAs } from "./kernels/casts/compare";
 import { decode as decodeAs, dequantize as dequantizeAs } from "./kernels/casts/dequantize";
-import { encode as encodeAs, quantize as quantizeAs } from "./kernels/casts/quantize";
+import { encode as encodeAs } from "./kernels/casts/encode";
+import { quantize as quantizeAs } from "./kernels/casts/quantize";
 import { widen as widenAs } from "./kernels/casts/widen";
 import { E4M3_CODES, MatrixRecord } from "./kernels/matrix";
 import { analyseWeights, dotRow } from "./kernels/products/analyse";

@@ -3,10 +3,11 @@ import { Integers } from "../../lanes/integers";
 import { BF16_SCALES, E4M3_CODES, INT7_CODES, MatrixRecord } from "../matrix";
 import { Scratch } from "../scratch";
 import { storeResult } from "../values";
+import { LEFT_BYTES, Left } from "./left";
 import { splitPlanes, spreadScales, unpackNibbles, widenScales } from "./panel";
 import { GROUP } from "./quantize";
 import { STREAMS_BYTES, Streams, sumInt7, sumNibbles } from "./row";
-import { addProducts, LEFT_BYTES, Left, SUMS } from "./tiles";
+import { addProducts, SUMS } from "./tiles";
 
 /** Columns of a panel that is made of codes: 12 KiB a plane. */
 const DEPTH: usize = 1024;

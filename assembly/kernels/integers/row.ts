@@ -2,7 +2,8 @@ import { Half } from "../../lanes/half";
 import { Integers, Nibbles } from "../../lanes/integers";
 import { Simd } from "../../lanes/simd";
 import { Quad } from "../products/plain-panel";
-import { Left, SUMS, Total } from "./tiles";
+import { Left } from "./left";
+import { SUMS, Total } from "./tiles";
 
 // One row of x: weights are read once, where they are, and from memory reading is what takes the time. Two
 // groups of twelve rows are read at a time, half of all apart: a processor fetches two streams faster than one.

@@ -1,49 +1,9 @@
 import { Integers, Planes } from "../../lanes/integers";
-import { MatrixRecord } from "../matrix";
+import { Left } from "./left";
 import { GROUP } from "./quantize";
 
 /** Bytes of a group's float32 sums of one row of x. */
 export const SUMS: usize = 4 * GROUP;
-
-/**
- * Rows of x that are rounded to int8, for one product: a record in its working memory, since tiles need its
- * places and strides, and registers are scarce.
- */
-@unmanaged
-export class Left {
-  codes: usize = 0;
-  scales: usize = 0;
-  offsets: usize = 0;
-  /** Bytes from one row of codes to the next, and from one row of scales or offsets to the next. */
-  codeRow: usize = 0;
-  blockRow: usize = 0;
-  /** Columns that share a scale. */
-  block: usize = 0;
-
-  /** Takes rows `first` and on of a matrix that `quantizeInt8` has made. */
-  set(x: MatrixRecord, first: usize): void {
-    const blocks = (x.cols + x.blockCols - 1) / x.blockCols;
-    this.block = x.blockCols;
-    this.codeRow = x.blockCols * blocks;
-    this.blockRow = 4 * blocks;
-    this.codes = x.codes + first * this.codeRow;
-    this.scales = x.scales + first * this.blockRow;
-    this.offsets = x.offsets + first * this.blockRow;
-  }
-
-  /** Where the scale of the block that begins at x is. */
-  @inline scaleOf(x: usize): usize {
-    return this.scales + ((x - this.codes) / this.block) * 4;
-  }
-
-  /** Where its offset is. */
-  @inline offsetOf(x: usize): usize {
-    return this.offsets + ((x - this.codes) / this.block) * 4;
-  }
-}
-
-/** Bytes of the record, and of what follows it on a boundary of 16. */
-export const LEFT_BYTES: usize = (offsetof<Left>() + 15) & ~15;
 
 /** Float32 sums of a group. */
 export abstract class Total {

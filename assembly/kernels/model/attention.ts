@@ -2,7 +2,8 @@ import { E4M3 } from "../../lanes/format";
 import { F32 } from "../../lanes/half";
 import { multiplyBlock } from "../casts/dequantize";
 import { AttentionCall, KEYS, ROWS } from "./attention-call";
-import { addTile, scoreTile } from "./attention-tiles";
+import { scoreTile } from "./attention-scores";
+import { addTile } from "./attention-values";
 
 /** Bytes of working memory for `attend`. */
 export function attentionWorkspace(rows: usize, dim: usize, valueDim: usize): usize {

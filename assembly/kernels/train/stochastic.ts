@@ -3,7 +3,8 @@ import { F32 } from "../../lanes/half";
 import { Random } from "../../lanes/random";
 import { Stochastic } from "../../lanes/stochastic";
 import { decode } from "../casts/dequantize";
-import { encode, quantize } from "../casts/quantize";
+import { encode } from "../casts/encode";
+import { quantize } from "../casts/quantize";
 import { MATRIX_BYTES, MatrixRecord, UE8M0_ONE } from "../matrix";
 
 /**
