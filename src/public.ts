@@ -2,7 +2,8 @@
  * What `blockscale`, `blockscale/external` and `blockscale/js` have in common:
  * everything but the way to load an engine.
  */
-export type { Engine, QuantizeOut } from "./engine/engine.ts";
+export type { QuantizeOut } from "./engine/casts.ts";
+export type { Engine } from "./engine/engine.ts";
 export type { Precision } from "./engine/precision.ts";
 export { cosine, sqnr } from "./engine/precision.ts";
 export type { Int8Activations } from "./products/activations.ts";
@@ -12,7 +13,7 @@ export type { Activations, GemmOptions, Layout, LeftOperand, Matrix } from "./pr
 export type { ResidentMatrix } from "./products/resident.ts";
 export type { ErrorCode, Fault } from "./tensor/errors.ts";
 export { BlockscaleError } from "./tensor/errors.ts";
+export { bf16, f16 } from "./tensor/halves.ts";
 export type { Rounding, Scheme, SchemeName } from "./tensor/schemes.ts";
 export { schemes } from "./tensor/schemes.ts";
 export type { BlockScaled, Float16Values, Format, HalfValues, Values, ValueType } from "./tensor/tensor.ts";
-export { bf16, f16 } from "./tensor/tensor.ts";

@@ -1,7 +1,7 @@
 import type { CheckedTensor } from "../tensor/checks.ts";
 import { FORMAT_ID, SCALE_TYPE_ID, scaleTypeOf } from "../tensor/formats.ts";
 import type { Grid } from "../tensor/tensor.ts";
-import { MATRIX, matrixOf } from "../wasm/matrix.ts";
+import { MATRIX, matrixRecord } from "../wasm/matrix.ts";
 
 /**
  * How a tensor passes through linear memory: in rectangles of whole blocks, each small enough that its values
@@ -173,7 +173,16 @@ export function describeChunk(
   const [format, scaleType] = [FORMAT_ID[tensor.format], SCALE_TYPE_ID[tensor.scaleType]];
   const [blockRows, blockCols] = tensor.grid.block;
   const first = codes + part.firstRow * cols;
-  const matrix = matrixOf({ format, scaleType, codes: first, scales, cols, blockRows, blockCols, ...part });
+  const matrix = matrixRecord({
+    format,
+    scaleType,
+    codes: first,
+    scales,
+    cols,
+    blockRows,
+    blockCols,
+    ...part,
+  });
   MATRIX.write(buffer, at, matrix);
 }
 

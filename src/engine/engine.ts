@@ -4,55 +4,21 @@ import type { PlainWeights } from "../products/pack-integers.ts";
 import type { PackedWeights, PackOptions } from "../products/packed.ts";
 import { type GemmOptions, type LeftOperand, type Matrix, Products } from "../products/products.ts";
 import { ResidentMatrix } from "../products/resident.ts";
-import {
-  type CheckedTensor,
-  checkArray,
-  checkDisjoint,
-  checkTensor,
-  checkValues,
-  codeBytes,
-  isRecord,
-  newArray,
-  outArray,
-} from "../tensor/checks.ts";
+import { checkArray, checkDisjoint, checkTensor, checkValues, isRecord, newArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { FORMAT_ID, FORMATS, ROUNDING_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
-import { asFp8, isPacked, packFp4, unpackFp4 } from "../tensor/fp4.ts";
+import { asFp8, isPacked } from "../tensor/fp4.ts";
 import { checkChoice, checkKnown, outOf } from "../tensor/options.ts";
-import { type Scheme, type SchemeName, schemeOf } from "../tensor/schemes.ts";
-import {
-  type BlockScaled,
-  checkFormat,
-  type Format,
-  gridOf,
-  type Values,
-  type ValueType,
-} from "../tensor/tensor.ts";
+import type { Scheme, SchemeName } from "../tensor/schemes.ts";
+import { type BlockScaled, type Format, gridOf, type Values, type ValueType } from "../tensor/tensor.ts";
 import { Arena } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import {
-  chunksOf,
-  describeChunk,
-  placesBytes,
-  putChunk,
-  type Rectangle,
-  ROW_CHUNK,
-  scaleRectangle,
-  scaleView,
-  scatter,
-  stage,
-} from "./chunks.ts";
-import { quantizeNvfp4, saturatedFp4 } from "./fp4.ts";
+import { Casts, type QuantizeOut } from "./casts.ts";
+import { saturatedFp4 } from "./fp4.ts";
 import { type Compared, compareValues, type Precision } from "./precision.ts";
 
-/**
- * What {@link Engine.quantize} can write into, instead of allocating; a block-scaled tensor fits as it is.
- */
-export interface QuantizeOut {
-  readonly codes: Uint8Array;
-  readonly scales: Uint8Array | Float32Array;
-}
+/** The options of a method that has none so far: any name in them is refused. */
+type NoOptions = { readonly [name: string]: never };
 
 /**
  * Block-scaled FP8 operations on one set of kernels. All methods are synchronous and check their arguments
@@ -64,6 +30,7 @@ export class Engine {
   readonly variant: "relaxed" | "baseline" | "custom" | "js";
   readonly #kernels: Kernels;
   readonly #arena: Arena;
+  readonly #casts: Casts;
   readonly #products: Products;
 
   /** Use `load()`. */
@@ -71,9 +38,10 @@ export class Engine {
     this.variant = variant;
     this.#kernels = instance.kernels;
     this.#arena = new Arena(instance.memory, instance.kernels.heapBase());
+    this.#casts = new Casts(this.#kernels, this.#arena);
     this.#products = new Products(this.#kernels, this.#arena, (tensor) => {
       const out = newArray("gemm: x", "Float32Array", tensor.grid.elements);
-      return this.#dequantize(tensor, "f32", out);
+      return this.#casts.dequantize(tensor, "f32", out);
     });
   }
 
@@ -83,25 +51,7 @@ export class Engine {
    * @param options.out `values.length` codes; half as many bytes for E2M1, rounded up
    */
   encode(values: Float32Array, format: Format, options: { out?: Uint8Array } = {}): Uint8Array {
-    const id = FORMAT_ID[checkFormat("encode: format", format)];
-    const n = checkArray("encode: values", values, "Float32Array").length;
-    const { codesPerByte } = FORMATS[format];
-    const bytes = Math.ceil(n / codesPerByte);
-    const out = outArray("encode: out", outOf("encode", options), "Uint8Array", bytes);
-    checkDisjoint("encode: out", out, values);
-    const most = Math.min(n, ROW_CHUNK);
-    return this.#arena.frame([4 * most, most], (src, dst) => {
-      const buffer = this.#arena.buffer;
-      for (let i = 0; i < n; i += ROW_CHUNK) {
-        const length = Math.min(ROW_CHUNK, n - i);
-        new Float32Array(buffer, src, length).set(values.subarray(i, i + length));
-        this.#kernels.encode(id, dst, src, length);
-        const codes = new Uint8Array(buffer, dst, length);
-        if (isPacked(format)) packFp4(codes, out.subarray(i / 2, Math.ceil((i + length) / 2)));
-        else out.set(codes, i);
-      }
-      return out;
-    });
+    return this.#casts.encode(values, format, options);
   }
 
   /**
@@ -109,23 +59,7 @@ export class Engine {
    * @param options.out `codes.length` values; twice as many for E2M1
    */
   decode(codes: Uint8Array, format: Format, options: { out?: Float32Array } = {}): Float32Array {
-    const { codesPerByte } = FORMATS[checkFormat("decode: format", format)];
-    const n = codesPerByte * checkArray("decode: codes", codes, "Uint8Array").length;
-    const out = outArray("decode: out", outOf("decode", options), "Float32Array", n);
-    checkDisjoint("decode: out", out, codes);
-    const bytes = isPacked(format) ? unpackFp4(codes) : codes;
-    const id = isPacked(format) ? FORMAT_ID.e4m3 : FORMAT_ID[format];
-    const most = Math.min(n, ROW_CHUNK);
-    return this.#arena.frame([most, 4 * most], (src, dst) => {
-      const buffer = this.#arena.buffer;
-      for (let i = 0; i < n; i += ROW_CHUNK) {
-        const length = Math.min(ROW_CHUNK, n - i);
-        new Uint8Array(buffer, src, length).set(bytes.subarray(i, i + length));
-        this.#kernels.decode(id, dst, src, length);
-        out.set(new Float32Array(buffer, dst, length), i);
-      }
-      return out;
-    });
+    return this.#casts.decode(codes, format, options);
   }
 
   /**
@@ -140,52 +74,7 @@ export class Engine {
     given: Scheme | SchemeName,
     options: { out?: QuantizeOut } = {},
   ): BlockScaled {
-    const scheme = schemeOf("quantize: scheme", given);
-    const { format, block } = scheme;
-    const grid = gridOf("quantize", shape, block);
-    const { type, data } = checkValues("quantize: values", values, grid.elements);
-    const out = outOf("quantize", options);
-    const bytes = codeBytes("quantize", format, grid);
-    const codes = out
-      ? checkArray("quantize: out.codes", out.codes, "Uint8Array", bytes)
-      : newArray("quantize", "Uint8Array", bytes);
-    const scaleArray = scheme.scale === "f32" ? "Float32Array" : "Uint8Array";
-    const scales = out
-      ? checkArray("quantize: out.scales", out.scales, scaleArray, grid.blocks)
-      : newArray("quantize", scaleArray, grid.blocks);
-    checkDisjoint("quantize: out.codes", codes, data);
-    checkDisjoint("quantize: out.scales", scales, data);
-    checkDisjoint("quantize: out.scales", scales, codes);
-    if (scheme.scale === "e4m3") {
-      const tensorScale = quantizeNvfp4(this, { type, data }, grid, codes, scales as Uint8Array);
-      return { format, shape: [...shape], block: [block[0], block[1]], codes, scales, tensorScale };
-    }
-    const tensor = { format, scales, scaleType: scheme.scale, grid };
-    const floorBits = new Uint32Array(Float32Array.of(scheme.amaxFloor).buffer)[0] as number;
-    // Halves are widened where the kernel takes float32 alone.
-    const isWidened = isPacked(format) && type !== "f32";
-    const width = isWidened ? 4 : data.BYTES_PER_ELEMENT;
-    for (const chunk of chunksOf(grid)) {
-      const elements = chunk.rows * chunk.cols;
-      const blocks = chunk.scaleRows * chunk.scaleCols;
-      const halves = isWidened ? elements * data.BYTES_PER_ELEMENT : 0;
-      const sizes = [elements * width, halves, ...placesBytes(chunk, tensor)] as const;
-      this.#arena.frame(sizes, (src, half, ...places) => {
-        const [matrix, codesAt, scalesAt] = places;
-        const buffer = this.#arena.buffer;
-        stage(buffer, isWidened ? half : src, data, chunk);
-        if (isWidened) this.#kernels.widen(VALUE_TYPE_ID[type], src, half, elements);
-        describeChunk(buffer, places, chunk, tensor);
-        const valueType = VALUE_TYPE_ID[isWidened ? "f32" : type];
-        const rounding = ROUNDING_ID[scheme.rounding];
-        this.#kernels.quantize(matrix, valueType, src, rounding, floorBits, scheme.zeroScale);
-        const made = new Uint8Array(buffer, codesAt, elements);
-        if (isPacked(format)) scatter(codes, packFp4(made, new Uint8Array(elements / 2)), halfOf(chunk));
-        else scatter(codes, made, chunk);
-        scatter(scales, scaleView(scales, buffer, scalesAt, blocks), scaleRectangle(chunk));
-      });
-    }
-    return { format, shape: [...shape], block: [block[0], block[1]], codes, scales };
+    return this.#casts.quantize(values, shape, given, options);
   }
 
   /**
@@ -218,32 +107,7 @@ export class Engine {
       checkDisjoint("dequantize: out", out, codes);
       checkDisjoint("dequantize: out", out, scales);
     }
-    return this.#dequantize(asFp8(checked), type, out);
-  }
-
-  /** Writes the values of a tensor into `out`, all of which was checked. Its codes are FP8. */
-  #dequantize<Out extends Float32Array | Uint16Array | ResidentMatrix>(
-    tensor: CheckedTensor,
-    type: ValueType,
-    out: Out,
-  ): Out {
-    const width = type === "f32" ? 4 : 2;
-    for (const chunk of chunksOf(tensor.grid)) {
-      const elements = chunk.rows * chunk.cols;
-      const isInPlace = out instanceof ResidentMatrix && (chunk.rows === 1 || chunk.stride === chunk.cols);
-      const sizes = [isInPlace ? 0 : elements * width, ...placesBytes(chunk, tensor)] as const;
-      this.#arena.frame(sizes, (room, ...places) => {
-        const dst = isInPlace ? out.placeFor("dequantize: out") + 4 * chunk.start : room;
-        const buffer = this.#arena.buffer;
-        putChunk(buffer, places, chunk, tensor);
-        this.#kernels.dequantize(places[0], VALUE_TYPE_ID[type], dst);
-        if (isInPlace) return;
-        const staged =
-          width === 4 ? new Float32Array(buffer, dst, elements) : new Uint16Array(buffer, dst, elements);
-        scatter(out instanceof ResidentMatrix ? out.view("dequantize: out") : out, staged, chunk);
-      });
-    }
-    return out;
+    return this.#casts.dequantize(asFp8(checked), type, out);
   }
 
   /**
@@ -351,9 +215,11 @@ export class Engine {
    * const hidden = fp8.resident([1, 4096]);
    * fp8.gemm(x, w1, { out: hidden });
    * fp8.gemm(hidden, w2, { out: y });
-   * @throws BlockscaleError `shape`, `buffer`; `memory`: no room
+   * @param options none so far
+   * @throws BlockscaleError `shape`, `buffer`, `option`; `memory`: no room
    */
-  resident(source: readonly [number, number] | Matrix): ResidentMatrix {
+  resident(source: readonly [number, number] | Matrix, options: NoOptions = {}): ResidentMatrix {
+    checkKnown("resident", options, []);
     const values = Array.isArray(source) ? undefined : (source as Matrix)?.values;
     const shape = Array.isArray(source) ? source : (source as Matrix)?.shape;
     const { slices, rows, cols } = gridOf("resident", shape, [1, 1]);
@@ -377,11 +243,6 @@ export class Engine {
   pack(w: BlockScaled | PlainWeights, options: PackOptions = {}): PackedWeights {
     return this.#products.pack(w, options);
   }
-}
-
-/** The rectangle of a chunk in codes that come two to a byte. */
-function halfOf({ start, rows, cols, stride }: Rectangle): Rectangle {
-  return { start: start / 2, rows, cols: cols / 2, stride: stride / 2 };
 }
 
 function isTensor(value: Values | BlockScaled): value is BlockScaled {

@@ -1,6 +1,6 @@
 import { floatsOf } from "../js/half.ts";
 import { checkValues, type RawValues } from "../tensor/checks.ts";
-import { FORMATS, largestOf, NAN_CODE, scaleValues, valueOfCode } from "../tensor/formats.ts";
+import { FORMATS, largestOf, NAN_CODE, scaleValues } from "../tensor/formats.ts";
 import { multipliersOf, unpackFp4 } from "../tensor/fp4.ts";
 import type { Scheme } from "../tensor/schemes.ts";
 import { type BlockScaled, type Format, type Grid, gridOf, type Values } from "../tensor/tensor.ts";
@@ -114,9 +114,7 @@ function encodeBlocks(
     if (!(amaxes[i]! < Infinity)) scales[i] = NAN_CODE;
     else if (scales[i] === 0 && amaxes[i]! > 0) scales[i] = SMALLEST;
   }
-  const multipliers = divides
-    ? Float32Array.from(scales, (byte) => valueOfCode("e4m3", byte) / factor)
-    : multipliersOf(scales, factor);
+  const multipliers = multipliersOf(scales, factor, divides);
   const scaled = new Float32Array(x.length);
   eachBlock(grid, (number, first, height, width) => {
     const multiplier = multipliers[number]!;

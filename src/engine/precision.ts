@@ -1,7 +1,7 @@
-import { type CheckedTensor, checkArray, checkDisjoint, type RawValues } from "../tensor/checks.ts";
+import { type CheckedTensor, checkArray, checkDisjoint, kindOf, type RawValues } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, type FormatId, VALUE_TYPE_ID } from "../tensor/formats.ts";
-import type { ValueType } from "../tensor/tensor.ts";
+import type { Grid, ValueType } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import {
@@ -82,7 +82,8 @@ export function add(a: Precision, b: Precision): Precision {
  * Signal to quantisation noise in decibels: 10 log10(signal / noise). Infinity where nothing was lost,
  * -Infinity where a value became NaN or Inf, or was.
  */
-export function sqnr({ signal, noise, nonFinite }: Precision): number {
+export function sqnr(precision: Precision): number {
+  const { signal, noise, nonFinite } = checkPrecision("sqnr", precision);
   if (nonFinite > 0) return -Infinity;
   return noise === 0 ? Infinity : 10 * Math.log10(signal / noise);
 }
@@ -91,9 +92,21 @@ export function sqnr({ signal, noise, nonFinite }: Precision): number {
  * Cosine of the angle between the values and what they became, as vectors, NaN and Inf left
  * out; 1 where both are 0, and 0 where one is.
  */
-export function cosine({ signal, energy, product }: Precision): number {
+export function cosine(precision: Precision): number {
+  const { signal, energy, product } = checkPrecision("cosine", precision);
   if (signal === 0 || energy === 0) return signal === energy ? 1 : 0;
   return product / Math.sqrt(signal * energy);
+}
+
+/** @throws BlockscaleError `option`: not what `compare` gives */
+function checkPrecision(where: string, precision: Precision): Precision {
+  if (typeof precision?.signal === "number") return precision;
+  throw new BlockscaleError("option", {
+    where: `${where}: precision`,
+    expected: "the record that compare() returned",
+    got: kindOf(precision),
+    fix: "Pass engine.compare(values, became).",
+  });
 }
 
 /** Float64 numbers that the kernel adds to. */
@@ -123,10 +136,10 @@ export function compareValues(
   const elements = tensor?.grid.elements ?? (values as RawValues).data.length;
   const type = "codes" in values ? "f32" : values.type;
   const format = FORMAT_ID["codes" in became ? became.format : "e4m3"];
+  checkParts(parts, tensor?.grid ?? { elements, cols: elements, block: [1, elements] }, inputs);
   let precision = NOTHING;
   for (const chunk of tensor === undefined ? spansOf(elements) : chunksOf(tensor.grid)) {
     const { rows, cols } = chunk;
-    checkParts(parts, cols, elements, inputs);
     const height = Math.max(1, Math.min(rows, Math.floor(PIECE / cols)));
     const sizes = [8 * SUMS, partsBytes(parts, rows * cols)] as const;
     const rooms = [...sizeOf(values, chunk, height), ...sizeOf(became, chunk, height)] as const;
@@ -206,19 +219,19 @@ function floatsAt(kernels: Kernels, arena: Arena, staged: Staged, row: number, n
   return floats;
 }
 
-/** Checks the room for the sums of each sixteen values, which is apart from what is compared. */
+/** Checks the array for the sums of each sixteen values, which is apart from what is compared. */
 function checkParts(
   parts: Float64Array | undefined,
-  cols: number,
-  elements: number,
+  { elements, cols, block }: Pick<Grid, "elements" | "cols" | "block">,
   inputs: readonly ArrayBufferView[],
 ): void {
   if (parts === undefined) return;
-  if (cols % PART !== 0) {
+  const bad = [cols, Math.min(block[1], cols)].find((width) => width % PART !== 0);
+  if (bad !== undefined) {
     throw new BlockscaleError("shape", {
       where: "compare: parts",
-      expected: `rows, and pieces of them, of a multiple of ${PART} values`,
-      got: String(cols),
+      expected: `rows, and rows of a block, of a multiple of ${PART} values`,
+      got: String(bad),
       fix: "Leave parts out.",
     });
   }

@@ -139,7 +139,8 @@ async function wholeBody(url: string, response: Response): Promise<ArrayBuffer> 
   throw withoutRanges(url);
 }
 
-interface Range {
+/** What a Content-Range header tells. */
+interface ContentRange {
   readonly start: number;
   readonly end: number;
   readonly size: number;
@@ -149,7 +150,7 @@ async function fetchRange(
   url: string,
   options: UrlOptions,
   signal: AbortSignal,
-  { start, end, size, tag }: Range & { readonly tag: string | null },
+  { start, end, size, tag }: ContentRange & { readonly tag: string | null },
 ): Promise<ArrayBuffer> {
   const response = await send(url, options, signal, `bytes=${start}-${end - 1}`);
   const range = contentRange(response);
@@ -191,7 +192,7 @@ async function bodyOf(response: Response, length: number): Promise<ArrayBuffer> 
   return body.buffer;
 }
 
-function contentRange(response: Response): Range | null {
+function contentRange(response: Response): ContentRange | null {
   const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(response.headers.get("content-range") ?? "");
   if (match === null) return null;
   const [start, last, size] = match.slice(1).map(Number) as [number, number, number];

@@ -238,8 +238,8 @@ const upcoming = new Map<string, Promise<void>>();
 let syncing: Promise<void> = Promise.resolve();
 
 /**
- * Makes a rename survive a power cut, where the system lets folders be synced. One sync serves all renames that
- * came before it: of files made side by side, several share one.
+ * Makes a rename survive a power cut, where the system lets folders be synced. One sync serves all renames
+ * that came before it: of files made side by side, several share one.
  */
 function syncFolder(path: string): Promise<void> {
   const found = upcoming.get(path);

@@ -41,12 +41,12 @@ export async function openCached(url: string, options: CacheOptions = {}): Promi
   const source = await openUrl(url, { ...rest, fetch: uncached });
   const files = await privateFolder(true);
   const name = await nameOf(url);
-  return alone(name, options.signal, async () => {
+  return withLock(name, options.signal, async () => {
     const folder = await folderFor(files!, name, source);
     try {
       return await complete(folder, source, options);
     } catch (cause) {
-      if ((cause as Error).name === "QuotaExceededError") throw full(url, source.size, cause);
+      if ((cause as Error).name === "QuotaExceededError") throw storageFull(url, source.size, cause);
       throw cause;
     }
   });
@@ -59,10 +59,10 @@ export async function removeCached(url?: string): Promise<void> {
   if (files === null) return;
   if (url !== undefined) {
     const name = await nameOf(url);
-    await alone(name, undefined, () => remove(files, name));
+    await withLock(name, undefined, () => remove(files, name));
     return;
   }
-  for await (const name of files.keys()) await alone(name, undefined, () => remove(files, name));
+  for await (const name of files.keys()) await withLock(name, undefined, () => remove(files, name));
 }
 
 /** Brings the pieces that are missing. A Blob of files reads them from disk when it is read. */
@@ -79,15 +79,20 @@ async function complete(
     signal?.throwIfAborted();
     const [start, end] = [i * PIECE, Math.min(size, (i + 1) * PIECE)];
     pieces[i] =
-      (await held(folder, String(i), end - start)) ??
-      (await written(folder, String(i), await readRange(source.url, source, start, end)));
+      (await existingFile(folder, String(i), end - start)) ??
+      (await writeFile(folder, String(i), await readRange(source.url, source, start, end)));
     done += end - start;
     onProgress?.({ done, total: size });
   });
   return new Blob(pieces);
 }
 
-async function held(folder: FileSystemDirectoryHandle, name: string, size: number): Promise<File | null> {
+/** A file of the size expected, or `null`. */
+async function existingFile(
+  folder: FileSystemDirectoryHandle,
+  name: string,
+  size: number,
+): Promise<File | null> {
   const file = await folder.getFileHandle(name).then(
     (handle) => handle.getFile(),
     () => null,
@@ -96,7 +101,7 @@ async function held(folder: FileSystemDirectoryHandle, name: string, size: numbe
 }
 
 /** Writes a file beside its place, and puts it there when it is whole. */
-async function written(
+async function writeFile(
   folder: FileSystemDirectoryHandle,
   name: string,
   bytes: Uint8Array | string,
@@ -128,7 +133,7 @@ async function folderFor(
   if (found === origin) return folder;
   await remove(files, name);
   const fresh = await files.getDirectoryHandle(name, { create: true });
-  await written(fresh, ORIGIN, origin);
+  await writeFile(fresh, ORIGIN, origin);
   return fresh;
 }
 
@@ -139,7 +144,11 @@ async function remove(files: FileSystemDirectoryHandle, name: string): Promise<v
 }
 
 /** Runs work on a kept file while no other tab does: others wait, and find what was fetched. */
-async function alone<T>(name: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+async function withLock<T>(
+  name: string,
+  signal: AbortSignal | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
   const options = signal === undefined ? {} : { signal };
   return navigator.locks.request(`${FOLDER}/${name}`, options, work) as Promise<T>;
 }
@@ -173,7 +182,7 @@ async function nameOf(url: string): Promise<string> {
   return Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function full(url: string, size: number, cause: unknown): BlockscaleError {
+function storageFull(url: string, size: number, cause: unknown): BlockscaleError {
   return new BlockscaleError(
     "io",
     {

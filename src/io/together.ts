@@ -1,7 +1,7 @@
 import { readBytes, type Source } from "./source.ts";
 
 /** Bytes `[start, end)` of one of several files. */
-export interface Range {
+export interface ByteRange {
   /** Index of the file. */
   readonly shard: number;
   readonly start: number;
@@ -29,55 +29,55 @@ const GAP = 1 << 14;
  * @param sources of the files, by index
  * @param ranges that will be read, each as a whole or in parts
  */
-export function readTogether(sources: readonly Source[], ranges: Iterable<Range>): Source[] {
-  const byShard: Range[][] = sources.map(() => []);
+export function readTogether(sources: readonly Source[], ranges: Iterable<ByteRange>): Source[] {
+  const byShard: ByteRange[][] = sources.map(() => []);
   for (const range of ranges) if (isSmall(range)) byShard[range.shard]!.push(range);
-  const found = new Map<Range, Promise<Uint8Array>>();
-  const load = (run: Range): Promise<Uint8Array> => {
-    const bytes = found.get(run) ?? readBytes(sources[run.shard]!, run.start, run.end);
-    // What was asked for last is remembered longest; a failure is met by who waits for it, and not again.
-    found.delete(run);
-    found.set(run, bytes);
-    bytes.catch(() => found.delete(run));
+  const found = new Map<ByteRange, Promise<Uint8Array>>();
+  const load = (range: ByteRange): Promise<Uint8Array> => {
+    const bytes = found.get(range) ?? readBytes(sources[range.shard]!, range.start, range.end);
+    // What was asked for last is remembered longest. A read that fails is not remembered.
+    found.delete(range);
+    found.set(range, bytes);
+    bytes.catch(() => found.delete(range));
     if (found.size > REMEMBERED) found.delete(found.keys().next().value!);
     return bytes;
   };
   return sources.map((source, shard) => {
-    const runs = joined(byShard[shard]!);
-    if (runs.length === 0) return source;
-    return overlaid(source, (start, end) => {
-      const run = lastBefore(runs, start);
-      return run === undefined || run.end < end ? null : { start: run.start, bytes: load(run) };
+    const merged = mergeRanges(byShard[shard]!);
+    if (merged.length === 0) return source;
+    return withKnownBytes(source, (start, end) => {
+      const range = lastStartingBy(merged, start);
+      return range === undefined || range.end < end ? null : { start: range.start, bytes: load(range) };
     });
   });
 }
 
 /** Whether a range is read as a whole, and together with others. */
-export function isSmall({ start, end }: Range): boolean {
+export function isSmall({ start, end }: ByteRange): boolean {
   return end > start && end - start <= SMALL;
 }
 
-/** Ranges that lie side by side made one, up to some size. */
-function joined(ranges: readonly Range[]): Range[] {
-  const runs: Range[] = [];
+/** Merges ranges that lie side by side, up to {@link MOST} bytes. */
+function mergeRanges(ranges: readonly ByteRange[]): ByteRange[] {
+  const merged: ByteRange[] = [];
   for (const range of [...ranges].sort((a, b) => a.start - b.start)) {
-    const last = runs.at(-1);
+    const last = merged.at(-1);
     const end = Math.max(last?.end ?? 0, range.end);
-    if (last === undefined || range.start > last.end + GAP || end - last.start > MOST) runs.push(range);
-    else runs[runs.length - 1] = { ...last, end };
+    if (last === undefined || range.start > last.end + GAP || end - last.start > MOST) merged.push(range);
+    else merged[merged.length - 1] = { ...last, end };
   }
-  return runs;
+  return merged;
 }
 
-/** The last run that does not begin behind a place. */
-function lastBefore(runs: readonly Range[], start: number): Range | undefined {
-  let [low, high] = [0, runs.length];
+/** The last range that starts at a place or before it. The ranges are in order. */
+function lastStartingBy(ranges: readonly ByteRange[], start: number): ByteRange | undefined {
+  let [low, high] = [0, ranges.length];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (runs[middle]!.start <= start) low = middle + 1;
+    if (ranges[middle]!.start <= start) low = middle + 1;
     else high = middle;
   }
-  return runs[low - 1];
+  return ranges[low - 1];
 }
 
 /** Sources that need not read again what has been read. */
@@ -85,7 +85,7 @@ export function withLoaded(sources: readonly Source[], loaded: readonly Loaded[]
   if (loaded.length === 0) return sources;
   const known = sources.slice();
   for (const { shard, start, bytes } of loaded) {
-    known[shard] = overlaid(known[shard]!, (first, end) =>
+    known[shard] = withKnownBytes(known[shard]!, (first, end) =>
       first >= start && end <= start + bytes.length ? { start, bytes } : null,
     );
   }
@@ -93,7 +93,7 @@ export function withLoaded(sources: readonly Source[], loaded: readonly Loaded[]
 }
 
 /** A source of which some bytes are known. @param find the bytes that hold a range, if there are any */
-function overlaid(
+function withKnownBytes(
   source: Source,
   find: (start: number, end: number) => { start: number; bytes: Uint8Array | Promise<Uint8Array> } | null,
 ): Source {

@@ -1,6 +1,6 @@
 import { ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { Resident } from "../wasm/arena.ts";
-import { MATRIX, matrixOf } from "../wasm/matrix.ts";
+import { MATRIX, matrixRecord } from "../wasm/matrix.ts";
 import { CACHE_FORMAT } from "./kernels.ts";
 import type { Program } from "./program.ts";
 
@@ -79,7 +79,7 @@ export class CacheRows {
       const codes = this.values(0) + (length + token) * this.stride;
       const scales = this.scales(0) + (length + token) * this.scaleStride;
       const places = { codes, scales, rows: heads, cols: dim, stride, scaleStride, blockCols: dim };
-      const matrix = this.#program.call(MATRIX, matrixOf({ ...types, ...places }));
+      const matrix = this.#program.call(MATRIX, matrixRecord({ ...types, ...places }));
       kernels.quantize(matrix, VALUE_TYPE_ID.f32, src + 4 * token * heads * dim, ROUNDING_ID.rceil, 0, 127);
     }
   }

@@ -10,7 +10,9 @@ import { rowsOf } from "./share.ts";
 /** Which logits a pass is asked for. */
 export type Wanted = "all" | "last" | "hidden" | "none";
 
-/** A decoder layer. Its weights have to be in the store. It works on the residual stream x[tokens, hidden]. */
+/**
+ * A decoder layer. Its weights have to be in the store. It works on the residual stream x[tokens, hidden].
+ */
 export class DecoderLayer {
   readonly #program: Program;
   readonly #config: DecoderConfig;

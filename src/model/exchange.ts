@@ -11,8 +11,8 @@ export interface Shared {
 }
 
 /**
- * A matrix of which each member has computed some columns: member i has those of `ranges[i]`, `[rows, width]`,
- * at the address `share`.
+ * A matrix of which each member has computed some columns: member i has those of `ranges[i]`, `[rows,
+ * width]`, at the address `share`.
  */
 export interface GatheredPart {
   readonly share: number;

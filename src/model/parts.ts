@@ -160,7 +160,7 @@ function decodedParts(wanted: WantedTensor, weight: ScaledWeight, team: Team, co
 
 /**
  * The matrices of each head that `kv_b_proj` [heads * (plain + value), rank] is made of: to
- * the latent space [rank, plain], which is turned, and from it [value, rank]. As bfloat16
+ * the latent space [rank, plain], which is transposed, and from it [value, rank]. As bfloat16
  * where that holds their values, else float32.
  */
 async function latentParts(
@@ -185,8 +185,8 @@ async function latentParts(
   const pieces = Array.from({ length: count }, (_, i) => async (): Promise<RowsToFill> => {
     const first = (heads.start + i) * perHead + (isTo ? 0 : plain);
     const values = await valuesOf(weight, 0, { start: first, end: first + height }, context);
-    const turned = isTo ? transposed(values, height, rank) : values;
-    return fillingOf(wanted.key, i, 0, isShort ? upperHalves(turned) : turned);
+    const matrix = isTo ? transposed(values, height, rank) : values;
+    return fillingOf(wanted.key, i, 0, isShort ? upperHalves(matrix) : matrix);
   });
   return { declared, pieces };
 }
@@ -213,8 +213,8 @@ function transposedParts(wanted: WantedTensor, weight: Weight, team: Team, conte
     const values = isShort
       ? await halvesOf(weight, slice, context)
       : await valuesOf(weight, slice, { start: 0, end: inner }, context);
-    const turned = transposed(values, inner, outer).subarray(range.start * inner, range.end * inner);
-    return fillingOf(wanted.key, slice, range.start, turned);
+    const rows = transposed(values, inner, outer).subarray(range.start * inner, range.end * inner);
+    return fillingOf(wanted.key, slice, range.start, rows);
   });
   const type = isShort ? VALUE_TYPE_ID[weight.type] : F32;
   const size = { cols: inner, totalRows: outer };

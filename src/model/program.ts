@@ -85,8 +85,8 @@ export class Program {
   }
 
   /**
-   * The address of a buffer that this member alone uses. Where all members work on one memory, each of them has
-   * to ask for it, in the same order: it is one buffer for all, of which each uses its own part.
+   * The address of a buffer that this member alone uses. Where all members work on one memory, each of them
+   * has to ask for it, in the same order: it is one buffer for all, of which each uses its own part.
    */
   own(name: string, bytes: number): number {
     const { rank, size } = this.team;

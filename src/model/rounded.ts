@@ -1,7 +1,7 @@
 import { type Int8Block, int8Matrix } from "../products/activations.ts";
 import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { schemes } from "../tensor/schemes.ts";
-import { MATRIX, matrixOf } from "../wasm/matrix.ts";
+import { MATRIX, matrixRecord } from "../wasm/matrix.ts";
 import type { Program } from "./program.ts";
 
 /**
@@ -47,7 +47,7 @@ export class Rounded {
     const rounded = program.floats("rounded", rows * cols);
     const floor = new Int32Array(Float32Array.of(amaxFloor).buffer)[0]!;
     const [format, scaleType, blockCols] = [FORMAT_ID.e4m3, SCALE_TYPE_ID.ue8m0, block[1]];
-    const fields = matrixOf({ format, scaleType, codes, scales, rows, cols, blockCols });
+    const fields = matrixRecord({ format, scaleType, codes, scales, rows, cols, blockCols });
     const matrix = program.call(MATRIX, fields);
     kernels.quantize(matrix, VALUE_TYPE_ID.f32, x, ROUNDING_ID.rceil, floor, zeroScale);
     kernels.dequantize(matrix, VALUE_TYPE_ID.f32, rounded);

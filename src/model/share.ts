@@ -5,8 +5,8 @@ export interface Range {
 }
 
 /**
- * The team of threads that run a model together, as one of its members sees it: the member's rank, from 0, and
- * the number of members (OpenMP's thread number and team size).
+ * The team of threads that run a model together, as one of its members sees it: the member's rank, from 0,
+ * and the number of members (OpenMP's thread number and team size).
  */
 export interface Team {
   readonly rank: number;

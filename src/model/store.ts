@@ -146,7 +146,7 @@ export class Store {
         });
       },
       slices: () =>
-        Array.from({ length: slices }, (_, slice) => ({ kind: "int7", ...packer.matrixOf(slice) })),
+        Array.from({ length: slices }, (_, slice) => ({ kind: "int7", ...packer.writeMatrix(slice) })),
     };
   }
 

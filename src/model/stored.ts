@@ -3,7 +3,7 @@ import { type Analysed, putSubnormals } from "../products/right.ts";
 import type { FormatId, ScaleTypeId, ValueTypeId } from "../tensor/formats.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { Arena } from "../wasm/arena.ts";
-import { type MatrixRecord, matrixOf, withMatrix } from "../wasm/matrix.ts";
+import { type MatrixRecord, matrixRecord, withMatrix } from "../wasm/matrix.ts";
 import type { ModelKernels } from "./kernels.ts";
 import type { Range } from "./share.ts";
 
@@ -93,7 +93,7 @@ export function storedAt(
   const [blockRows, blockCols] = stored.block;
   const firstRow = first % blockRows;
   const matrix = { format, scaleType, codes: start, scales, firstRow, rows, cols, blockRows, blockCols };
-  return { kind: "scaled", matrix: matrixOf(matrix) };
+  return { kind: "scaled", matrix: matrixRecord(matrix) };
 }
 
 /** dst[rows, cols] <- rows `first` and on of a slice as float32; integers of 7 bits one row at a time. */

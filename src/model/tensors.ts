@@ -9,13 +9,13 @@ export interface WantedTensor {
   readonly names: readonly string[];
   readonly shape: readonly number[];
   /**
-   * How it is kept: rows of a matrix; a float32 vector; for each head a matrix that is part of `kv_b_proj`; or
-   * stacked experts, whose plain values are transposed in the file.
+   * How it is kept: rows of a matrix; a float32 vector; for each head a matrix that is part of `kv_b_proj`;
+   * or stacked experts, whose plain values are transposed in the file.
    */
   readonly as: "matrix" | "vector" | "to latent" | "from latent" | "stack";
   /**
-   * Whether it may be rounded to integers: the weight of a product, but not a router, whose choices should not
-   * change.
+   * Whether it may be rounded to integers: the weight of a product, but not a router, whose choices should
+   * not change.
    */
   readonly isMultiplied: boolean;
   /** The rows that a member keeps of a matrix, or of each slice. */

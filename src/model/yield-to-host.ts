@@ -1,6 +1,6 @@
 /**
- * Lets the event loop run other tasks first: timers, signals such as Ctrl-C, pending output. Awaiting promises
- * alone does not: microtasks run to the end before any other task.
+ * Lets the event loop run other tasks first: timers, signals such as Ctrl-C, pending output. Awaiting
+ * promises alone does not: microtasks run to the end before any other task.
  */
 export function yieldToHost(): Promise<void> {
   // Pages have no such function, nor a type for it.

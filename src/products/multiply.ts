@@ -4,7 +4,7 @@ import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { BlockScaled, Format } from "../tensor/tensor.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { MATRIX, matrixOf } from "../wasm/matrix.ts";
+import { MATRIX, matrixRecord } from "../wasm/matrix.ts";
 import { Int8Activations, type Int8Block } from "./activations.ts";
 import type { Left } from "./left.ts";
 import { ResidentMatrix } from "./resident.ts";
@@ -77,7 +77,7 @@ const LARGE_CHUNK = 2 ** 24;
 const PASS = 192;
 
 /** Elements of x and the result that are in memory at a time. */
-const ELEMENTS = 2 ** 23;
+const MOST_ELEMENTS = 2 ** 23;
 
 /** out[run.start .. run.end, N] <- the same rows of x . w[run.slice]^T */
 export function multiply(product: Product, run: Run): void {
@@ -88,7 +88,7 @@ export function multiply(product: Product, run: Run): void {
   const limit = m <= PASS ? CHUNK : LARGE_CHUNK;
   const chunkRows =
     right.kind !== "streamed" ? n : Math.min(n, Math.max(8, Math.floor(limit / Math.max(1, k)) & ~7));
-  const mostRows = Math.max(PASS, Math.floor(ELEMENTS / (k + chunkRows)));
+  const mostRows = Math.max(PASS, Math.floor(MOST_ELEMENTS / (k + chunkRows)));
   // Passes of about the same height: which kernel does a row depends on m, not on what is left for the last
   // pass.
   const passRows = Math.ceil(m / Math.ceil(m / mostRows));
@@ -170,7 +170,7 @@ function stage(
   const [blockRows, blockCols] = block;
   const types = typesOf(right.format, right.scales);
   const firstRow = first % blockRows;
-  const matrix = matrixOf({ ...types, codes, scales, firstRow, rows, cols, blockRows, blockCols });
+  const matrix = matrixRecord({ ...types, codes, scales, firstRow, rows, cols, blockRows, blockCols });
   MATRIX.write(arena.buffer, matrixAt, matrix);
   const float64Rows = analyseAt(kernels, arena, matrixAt, rows, [flags, list]);
   kernels.listSubnormals(matrixAt);

@@ -8,7 +8,7 @@ import { gridOf, type Values } from "../tensor/tensor.ts";
 import { transposed } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { BF16_SCALES, INT7_FORMAT, MATRIX, type MatrixRecord, matrixOf } from "../wasm/matrix.ts";
+import { BF16_SCALES, INT7_FORMAT, MATRIX, type MatrixRecord, matrixRecord } from "../wasm/matrix.ts";
 import type { Int8Block } from "./activations.ts";
 import { putScales, typesOf } from "./right.ts";
 
@@ -53,7 +53,7 @@ export function integerBlockOf(blockCols: number, cols: number): Int8Block | und
   return blockCols % 16 === 0 ? 16 : undefined;
 }
 
-/** High-precision weights as float32, `[..., N, K]`, turned round if they lie as `[..., K, N]`. */
+/** High-precision weights as float32, `[..., N, K]`, transposed if they lie as `[..., K, N]`. */
 export function floatWeights(weights: PlainWeights, isTransposed: boolean): FloatWeights {
   const { slices, rows, cols, elements } = gridOf("pack: w", weights.shape, [1, 1]);
   const values = floatsOf(checkValues("pack: w.values", weights.values, elements));
@@ -124,7 +124,7 @@ export class Int7Packer {
   }
 
   /** Writes down the matrix of a slice whose rows have all come. */
-  matrixOf(slice: number): IntegerWeights & { readonly matrix: MatrixRecord } {
+  writeMatrix(slice: number): IntegerWeights & { readonly matrix: MatrixRecord } {
     const { codes, scales } = this.#placeOf(slice);
     const at = this.#matrices + slice * MATRIX.bytes;
     const matrix = int7Matrix(codes, scales, this.#rows, this.#cols);
@@ -144,7 +144,7 @@ function packInt7(
   const packer = new Int7Packer(kernels, arena, keep, size);
   return Array.from({ length: size[0] }, (_, slice) => {
     packer.pack(slice, 0, size[1], (values, first, count) => read(values, slice, first, count));
-    return { at: packer.matrixOf(slice).at };
+    return { at: packer.writeMatrix(slice).at };
   });
 }
 
@@ -162,7 +162,7 @@ function groupsAt(
   [rows, cols]: readonly [number, number],
   blockCols: number,
 ): MatrixRecord {
-  return matrixOf({ format, scaleType, codes, scales, rows, cols, blockCols });
+  return matrixRecord({ format, scaleType, codes, scales, rows, cols, blockCols });
 }
 
 /** float32[cols] at dst <- one row of integers of 7 bits, which lie as `packInt7` of the kernels says. */
@@ -215,7 +215,7 @@ export function packCodes(
       MATRIX.write(
         arena.buffer,
         at,
-        matrixOf({ ...types, ...places, rows: count, cols, blockRows, blockCols }),
+        matrixRecord({ ...types, ...places, rows: count, cols, blockRows, blockCols }),
       );
       kernels.dequantize(at, VALUE_TYPE_ID.f32, values);
     });

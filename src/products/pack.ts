@@ -6,7 +6,7 @@ import type { BlockScaled, Format } from "../tensor/tensor.ts";
 import { checkRightOperand } from "../tensor/transpose.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { type MatrixRecord, matrixOf } from "../wasm/matrix.ts";
+import { type MatrixRecord, matrixRecord } from "../wasm/matrix.ts";
 import type { Int8Block } from "./activations.ts";
 import type { Integers } from "./multiply.ts";
 import { type Activations, checkPackOptions } from "./options.ts";
@@ -123,7 +123,7 @@ export class Packer {
       const weights = Array.from(
         { length: slices },
         (_, slice): MatrixRecord =>
-          matrixOf({
+          matrixRecord({
             ...typesOf(format, scales),
             codes: codesAt + slice * rows * cols,
             scales: codesAt + scalesFrom + slice * (scales.byteLength / slices),

@@ -1,6 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { checkArray, outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { outOf } from "../tensor/options.ts";
 import { forget, releaseAbandoned } from "../wasm/abandoned.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
 
@@ -31,7 +32,7 @@ export class ResidentMatrix {
    * @param options.out rows * cols elements to write into, instead of a new array
    */
   read(options: { out?: Float32Array } = {}): Float32Array {
-    const out = outArray("read: out", options.out, "Float32Array", this.shape[0] * this.shape[1]);
+    const out = outArray("read: out", outOf("read", options), "Float32Array", this.shape[0] * this.shape[1]);
     out.set(this.view("read"));
     return out;
   }

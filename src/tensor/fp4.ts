@@ -34,12 +34,19 @@ export function packFp4(codes: Uint8Array, out: Uint8Array): Uint8Array {
 }
 
 /**
- * Multipliers of the blocks of NVFP4: their E4M3 scales times that of the
- * tensor, each rounded once to float32.
+ * Multipliers of the blocks of NVFP4: their E4M3 scales times the float32 of the tensor, or divided by it,
+ * each rounded once to float32.
  */
-export function multipliersOf(scales: Uint8Array, tensorScale: number): Float32Array<ArrayBuffer> {
+export function multipliersOf(
+  scales: Uint8Array,
+  tensorScale: number,
+  divides = false,
+): Float32Array<ArrayBuffer> {
   const factor = Math.fround(tensorScale);
-  return Float32Array.from(scales, (byte) => valueOfCode("e4m3", byte) * factor);
+  return Float32Array.from(scales, (byte) => {
+    const scale = valueOfCode("e4m3", byte);
+    return divides ? scale / factor : scale * factor;
+  });
 }
 
 /** Whether codes of a format lie two to a byte. */

@@ -30,20 +30,10 @@ export interface BlockScaled {
   readonly tensorScale?: number;
 }
 
-/** Two-byte values as bits, tagged with what the bits mean. Made by {@link bf16} and {@link f16}. */
+/** Two-byte values as bits, tagged with what the bits mean. Made by `bf16` and `f16`. */
 export interface HalfValues {
   readonly type: "bf16" | "f16";
   readonly bits: Uint16Array;
-}
-
-/** Says that these 16-bit patterns are bfloat16 values. */
-export function bf16(bits: Uint16Array): HalfValues {
-  return { type: "bf16", bits };
-}
-
-/** Says that these 16-bit patterns are IEEE half-precision values. */
-export function f16(bits: Uint16Array): HalfValues {
-  return { type: "f16", bits };
 }
 
 /** `Float16Array` where the platform's types know it (Node 24, browsers of 2025). */

@@ -38,7 +38,7 @@ interface Known {
 interface Right {
   readonly rows: number;
   readonly ranges: readonly RowRange[];
-  /** How the parts lie: records have been turned round where they had to be. */
+  /** How the parts lie: records have been transposed where they had to be. */
   readonly side: "t" | "n";
   /** What packed weights meet unless a product says otherwise. */
   readonly activations?: Activations | undefined;

@@ -1,7 +1,7 @@
 import type { Program } from "../model/program.ts";
 import type { Range } from "../model/share.ts";
 import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID } from "../tensor/formats.ts";
-import { MATRIX, matrixOf } from "../wasm/matrix.ts";
+import { MATRIX, matrixRecord } from "../wasm/matrix.ts";
 import { DRAWS, ROUNDING_CALL } from "./calls.ts";
 import type { Counts, OperandName } from "./counts.ts";
 import type { TrainKernels } from "./kernels.ts";
@@ -184,7 +184,7 @@ export class Roundings {
         codes: 0,
         scales: 0,
       };
-      const fields = matrixOf({ ...types, rows, cols, blockRows: block[0], blockCols: block[1] });
+      const fields = matrixRecord({ ...types, rows, cols, blockRows: block[0], blockCols: block[1] });
       const matrix = this.#program.call(MATRIX, fields);
       kernels.roundBlocksStochastic(matrix, dst, src, direction, start, draws, work.rounding);
     }

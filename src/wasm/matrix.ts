@@ -60,7 +60,7 @@ export type MatrixParts = Pick<
  * The record of a matrix of which the fields that matter are given. Small products make one each: no object
  * is spread.
  */
-export function matrixOf(parts: MatrixParts): MatrixRecord {
+export function matrixRecord(parts: MatrixParts): MatrixRecord {
   const { format, scaleType, codes, scales, rows, cols, blockCols } = parts;
   const { offsets = 0, firstRow = 0, blockRows = 1, list = 0, lowestScale = 0, highestScale = 0 } = parts;
   const scaleBytes = scaleType === SCALE_TYPE_ID.ue8m0 ? 1 : 4;

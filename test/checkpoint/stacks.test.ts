@@ -73,8 +73,8 @@ const everything = { include: ["*"] };
 
 /** Dialects that store a stack as it lies, and a slice of it in the same way. */
 const TO_STACKS = (Object.keys(dialects) as DialectName[]).filter((name) => {
-  const { tensorScale, turnsStacks } = dialects[name].storage;
-  return tensorScale === undefined && !turnsStacks;
+  const { tensorScale, transposesStacks } = dialects[name].storage;
+  return tensorScale === undefined && !transposesStacks;
 });
 
 describe.each(shapes)("slices of %i x %i", (rows, cols) => {
@@ -115,7 +115,7 @@ describe.each(shapes)("slices of %i x %i", (rows, cols) => {
   });
 });
 
-test("FP4 of gpt-oss is turned slice by slice", async () => {
+test("FP4 of gpt-oss is transposed slice by slice", async () => {
   const [rows, blocks] = [6, 2];
   const bytes = Uint8Array.from(randomWords(8, SLICES * rows * blocks * 16));
   const stack = [

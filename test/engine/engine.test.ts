@@ -4,9 +4,9 @@ import { describe, expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
 import { load } from "../../src/load.ts";
 import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../../src/tensor/formats.ts";
+import { bf16, f16 } from "../../src/tensor/halves.ts";
 import { type Scheme, schemes } from "../../src/tensor/schemes.ts";
-import { bf16, f16 } from "../../src/tensor/tensor.ts";
-import { MATRIX, matrixOf } from "../../src/wasm/matrix.ts";
+import { MATRIX, matrixRecord } from "../../src/wasm/matrix.ts";
 import { countBlocks } from "../reference/block.ts";
 import { narrow } from "../reference/cast.ts";
 import { reference } from "../reference/engine.ts";
@@ -219,7 +219,7 @@ describe.each(INSTANCES)("the memory of %s", async (_, make) => {
             const valueBytes = rows * cols * (type === "f32" ? 4 : 2);
             const types = { format: FORMAT_ID.e4m3, scaleType: SCALE_TYPE_ID[scale] };
             const places = { codes: codesAt, scales: scalesAt };
-            const matrix = matrixOf({ ...types, ...places, rows, cols, blockRows, blockCols });
+            const matrix = matrixRecord({ ...types, ...places, rows, cols, blockRows, blockCols });
 
             bytes.fill(CANARY, heap);
             MATRIX.write(memory.buffer, matrixAt, matrix);

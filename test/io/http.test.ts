@@ -1,65 +1,26 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
 import { pipeline, Readable } from "node:stream";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { convertCheckpoint } from "../../src/checkpoint/convert.ts";
-import type { DialectName } from "../../src/checkpoint/dialects/index.ts";
-import { compareCheckpoints } from "../../src/checkpoint/measure/compare.ts";
-import { inspect } from "../../src/checkpoint/measure/inspect.ts";
-import { openCheckpoint } from "../../src/checkpoint/plan/folder.ts";
+import { describe, expect, test } from "vitest";
 import { openUrl } from "../../src/io/http.ts";
-import type { Source } from "../../src/io/source.ts";
-import { load } from "../../src/load.ts";
 import { BlockscaleError } from "../../src/tensor/errors.ts";
-import { fileWith, tensor, valuesAs } from "../support/checkpoint-files.ts";
-import { blockscale, layer, snapshot, temporaryFolder } from "../support/cli-runner.ts";
-
-type Answer = (request: IncomingMessage, response: ServerResponse, range: [number, number]) => void;
+import { type Answer, rangeServer, well } from "../support/range-server.ts";
 
 const bytes = Uint8Array.from({ length: 5000 }, (_, i) => (i * 31) & 255);
-let server: Server;
-let base: string;
-let requests: { url: string; range: string | undefined; authorization: string | undefined }[];
-let answer: Answer;
-
-/** What a good server answers. */
-function well(file: Uint8Array): Answer {
-  return (_, response, [start, end]) => {
-    const stop = Math.min(end, file.length);
-    response.writeHead(206, { "content-range": `bytes ${start}-${stop - 1}/${file.length}`, etag: '"1"' });
-    response.end(file.subarray(start, stop));
-  };
-}
-
-beforeAll(async () => {
-  server = createServer((request, response) => {
-    const range = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? "");
-    const { authorization } = request.headers;
-    requests.push({ url: request.url!, range: request.headers.range, authorization });
-    answer(request, response, range === null ? [0, Infinity] : [Number(range[1]), Number(range[2]) + 1]);
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-});
-afterAll(() => server.close());
-beforeEach(() => {
-  requests = [];
-  answer = well(bytes);
-});
+const server = rangeServer(bytes);
 
 const quick = { tries: 3, wait: 1 };
 const read = async (start = 10, end = 20) =>
-  (await openUrl(`${base}/f`, quick)).slice(start, end).arrayBuffer();
+  (await openUrl(`${server.base}/f`, quick)).slice(start, end).arrayBuffer();
 
 test("reads ranges, and only those", async () => {
   expect(new Uint8Array(await read())).toEqual(bytes.slice(10, 20));
-  expect(requests.map(({ range }) => range)).toEqual(["bytes=0-0", "bytes=10-19"]);
+  expect(server.requests.map(({ range }) => range)).toEqual(["bytes=0-0", "bytes=10-19"]);
 });
 
 test("an empty range asks for nothing", async () => {
   expect((await read(7, 7)).byteLength).toBe(0);
-  expect(requests).toHaveLength(1);
+  expect(server.requests).toHaveLength(1);
 });
 
 /** Misbehaves in the given way on every request after the probe. */
@@ -107,79 +68,30 @@ const passing: readonly (readonly [what: string, wrong: Answer])[] = [
 describe.each(passing)("%s", (_, wrong) => {
   test("is tried again", async () => {
     let n = 0;
-    answer = afterProbe((...args) => (n++ < 2 ? wrong : well(bytes))(...args));
+    server.answer = afterProbe((...args) => (n++ < 2 ? wrong : well(bytes))(...args));
     expect(new Uint8Array(await read())).toEqual(bytes.slice(10, 20));
-    expect(requests).toHaveLength(4);
+    expect(server.requests).toHaveLength(4);
   });
   test("fails after some tries, with the address", async () => {
-    answer = afterProbe(wrong);
+    server.answer = afterProbe(wrong);
     const error = await read().catch((e) => e);
     expect(error).toBeInstanceOf(BlockscaleError);
     expect(error).toMatchObject({ code: "io", message: expect.stringMatching(/\/f: .*3 times/) });
-    expect(requests).toHaveLength(4);
+    expect(server.requests).toHaveLength(4);
   });
-});
-
-test("a model of many small tensors is converted in few requests", async () => {
-  const layers = Array.from({ length: 60 }, (_, i) => i);
-  const shapes = layers.flatMap((i): [string, number[]][] => [
-    [`model.layers.${i}.self_attn.q_proj.weight`, [32, 64]],
-    [`model.layers.${i}.input_layernorm.weight`, [64]],
-  ]);
-  const tensors = shapes.map(([name, shape], i) =>
-    valuesAs(
-      name,
-      "BF16",
-      shape,
-      Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, j) => i + j),
-    ),
-  );
-  const engine = await load();
-  const file = fileWith(tensors);
-  const convert = async (source: Source, to: DialectName) => {
-    const { files } = await convertCheckpoint(new Map([["m.safetensors", source]]), { engine, to });
-    return files.get("m.safetensors")!;
-  };
-  const bytesOf = async (blob: Blob) => new Uint8Array(await blob.arrayBuffer());
-  for (const to of ["deepseek-v3.1", "modelopt-nvfp4"] as const) {
-    answer = well(await bytesOf(file));
-    requests = [];
-    const made = await convert(await openUrl(`${base}/f`, quick), to);
-    expect(Buffer.from(await bytesOf(made)).equals(await bytesOf(await convert(file, to)))).toBe(true);
-    // The probe, the header, and all tensors: not a request for each of 120.
-    expect(requests).toHaveLength(3);
-    const a = await openCheckpoint(new Map([["m.safetensors", file]]));
-    answer = well(await bytesOf(made));
-    for (const look of ["inspect", "compare"] as const) {
-      requests = [];
-      const source = await openUrl(`${base}/f`, quick);
-      const b = await openCheckpoint(new Map([["m.safetensors", source]]));
-      if (look === "inspect") await inspect(b.checkpoint, b.sources);
-      else expect(await compareCheckpoints(a, b, engine)).toHaveLength(120);
-      expect(requests, look).toHaveLength(3);
-    }
-  }
-  // A grid of scales is asked for once, and not for each strip of its weight.
-  const codes = tensor("a.weight", "F8_E4M3", [1280, 4096], new Uint8Array(1280 * 4096).fill(0x38));
-  const scales = tensor("a.weight_scale_inv", "F32", [10, 32], new Float32Array(320).fill(1));
-  answer = well(await bytesOf(fileWith([codes, scales])));
-  requests = [];
-  const source = await openUrl(`${base}/f`, quick);
-  await convertCheckpoint(new Map([["m.safetensors", source]]), { engine, dtype: "bf16" });
-  expect(requests).toHaveLength(2 + 1 + 5);
 });
 
 describe("a server that knows no ranges", () => {
   test("sends a small file once, and it is kept", async () => {
-    answer = (_, response) => void response.writeHead(200).end(bytes);
-    const source = await openUrl(`${base}/f`, quick);
+    server.answer = (_, response) => void response.writeHead(200).end(bytes);
+    const source = await openUrl(`${server.base}/f`, quick);
     expect(source.size).toBe(5000);
     expect(new Uint8Array(await source.slice(10, 20).arrayBuffer())).toEqual(bytes.slice(10, 20));
-    expect(requests).toHaveLength(1);
+    expect(server.requests).toHaveLength(1);
   });
   test("is asked again where a body breaks off", async () => {
     let n = 0;
-    answer = (request, response) => {
+    server.answer = (request, response) => {
       response.writeHead(200, { "content-length": "5000" });
       if (n++ > 0) response.end(bytes);
       else {
@@ -190,12 +102,12 @@ describe("a server that knows no ranges", () => {
     expect(new Uint8Array(await read())).toEqual(bytes.slice(10, 20));
   });
   test("is refused for a large file, as it says or as it comes", async () => {
-    answer = (_, response) =>
+    server.answer = (_, response) =>
       void response.writeHead(200, { "content-length": String(2 ** 40) }).flushHeaders();
     await expect(read()).rejects.toThrow(/range requests, or a file of at most 67108864 bytes/);
     let sent = 0;
     const piece = new Uint8Array(1 << 20);
-    answer = (_, response) => {
+    server.answer = (_, response) => {
       response.writeHead(200);
       const body = Readable.from(
         (function* () {
@@ -215,17 +127,17 @@ describe("not tried again", () => {
     ["status 401", 401, /token/],
     ["status 416", 416, /status 416/],
   ] as const)("%s", async (_, status, message) => {
-    answer = (_request, response) => void response.writeHead(status).end(bytes);
+    server.answer = (_request, response) => void response.writeHead(status).end(bytes);
     await expect(read()).rejects.toThrow(message);
-    expect(requests).toHaveLength(1);
+    expect(server.requests).toHaveLength(1);
   });
   test("a file that changed", async () => {
-    answer = afterProbe(
+    server.answer = afterProbe(
       (_, response) =>
         void response.writeHead(206, { "content-range": "bytes 10-19/5001" }).end(bytes.subarray(10, 20)),
     );
     await expect(read()).rejects.toThrow(/stays as it is/);
-    answer = afterProbe(
+    server.answer = afterProbe(
       (_, response) =>
         void response
           .writeHead(206, { "content-range": "bytes 10-19/5000", etag: '"2"' })
@@ -258,7 +170,7 @@ describe("a body without an end", () => {
     ["to a range", () => afterProbe(endless("bytes 10-19/5000"))],
   ])("%s is not read on", async (_, wrong) => {
     sent = 0;
-    answer = wrong();
+    server.answer = wrong();
     const error = await read().catch((e) => e);
     // What fits into the buffers of three connections.
     expect(sent).toBeLessThan(LENGTH);
@@ -270,21 +182,21 @@ describe("a body without an end", () => {
 });
 
 test("a server that never answers is given up", async () => {
-  answer = () => {};
-  await expect(openUrl(`${base}/f`, { ...quick, timeout: 30 })).rejects.toMatchObject({ code: "io" });
+  server.answer = () => {};
+  await expect(openUrl(`${server.base}/f`, { ...quick, timeout: 30 })).rejects.toMatchObject({ code: "io" });
 });
 
 test("an abort ends the waiting at once, with its reason", async () => {
-  answer = (_, response) => void response.writeHead(500).end();
+  server.answer = (_, response) => void response.writeHead(500).end();
   const controller = new AbortController();
   setTimeout(() => controller.abort(new Error("enough")), 20);
-  const opened = openUrl(`${base}/f`, { tries: 100, wait: 10, signal: controller.signal });
+  const opened = openUrl(`${server.base}/f`, { tries: 100, wait: 10, signal: controller.signal });
   await expect(opened).rejects.toThrow("enough");
 });
 
 test("redirects are followed, and a token does not go to another host", async () => {
   const other = createServer((request, response) => {
-    requests.push({
+    server.requests.push({
       url: `other${request.url}`,
       range: request.headers.range,
       authorization: request.headers.authorization,
@@ -294,68 +206,19 @@ test("redirects are followed, and a token does not go to another host", async ()
   });
   await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
   const { port } = other.address() as AddressInfo;
-  answer = (_, response) => void response.writeHead(302, { location: `http://localhost:${port}/g` }).end();
+  server.answer = (_, response) =>
+    void response.writeHead(302, { location: `http://localhost:${port}/g` }).end();
   const headers = { Authorization: "Bearer secret" };
-  const source = await openUrl(`${base}/moved`, { ...quick, headers }).catch(
+  const source = await openUrl(`${server.base}/moved`, { ...quick, headers }).catch(
     () =>
       // localhost may mean IPv6 alone.
       null,
   );
   other.close();
   if (source !== null) expect(source.size).toBe(5000);
-  const mine = requests.filter(({ url }) => url === "/moved" || url.startsWith("other"));
+  const mine = server.requests.filter(({ url }) => url === "/moved" || url.startsWith("other"));
   expect(mine.length).toBeGreaterThan(0);
   for (const { url, authorization } of mine) {
     expect(authorization).toBe(url.startsWith("other") ? undefined : "Bearer secret");
   }
-});
-
-describe("the command line", () => {
-  const folder = temporaryFolder();
-
-  test("inspects and quantises a URL; inspection reads the header and no weights", async () => {
-    const file = new Uint8Array(await fileWith(layer(0, 256)).arrayBuffer());
-    answer = well(file);
-    const { code, out, err } = await blockscale("inspect", `${base}/model.safetensors`, "--json");
-    expect({ code, err }).toEqual({ code: 0, err: "" });
-    expect(JSON.parse(out).tensors).toHaveLength(4);
-    // The size of the file, and its header with what comes behind in the first 64 KiB.
-    expect(requests.map(({ range }) => range)).toEqual(["bytes=0-0", "bytes=0-65535"]);
-    const output = join(folder, "from-url.safetensors");
-    expect(await blockscale("quantize", `${base}/model.safetensors`, output)).toMatchObject({ code: 0 });
-    answer = (_, response) => void response.writeHead(404).end();
-    const missing = await blockscale("quantize", `${base}/model.safetensors`, output);
-    expect(missing).toMatchObject({ code: 1, err: expect.stringContaining("status 404") });
-  });
-
-  test("reads a repository of the hub, and carries its other files over", async () => {
-    const contents: { [path: string]: Uint8Array } = {
-      "model.safetensors": new Uint8Array(await fileWith(layer(0, 128)).arrayBuffer()),
-      "config.json": new TextEncoder().encode('{"model_type": "x"}'),
-      "tokenizer.json": new TextEncoder().encode("{}"),
-    };
-    answer = (request, response, range) => {
-      const path = request.url!;
-      if (path.startsWith("/api/models/some/model/tree/main")) {
-        const list = Object.entries(contents).map(([name, { length }]) => ({
-          type: "file",
-          path: name,
-          size: length,
-          oid: "0",
-        }));
-        response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(list));
-      } else if (path.startsWith("/some/model/resolve/main/"))
-        well(contents[path.split("/").at(-1)!]!)(request, response, range);
-      else response.writeHead(404).end();
-    };
-    process.env.HF_ENDPOINT = base;
-    const output = join(folder, "from-hub");
-    const result = await blockscale("quantize", "hf:some/model", output);
-    const nothing = await blockscale("inspect", "hf:some/nothing");
-    process.env.HF_ENDPOINT = undefined;
-    delete process.env.HF_ENDPOINT;
-    expect(result).toMatchObject({ code: 0, err: "" });
-    expect([...snapshot(output).keys()]).toEqual(Object.keys(contents).sort());
-    expect(nothing).toMatchObject({ code: 1, err: expect.stringContaining("hf:some/nothing") });
-  });
 });

@@ -6,7 +6,7 @@ import { schemes } from "../../src/tensor/schemes.ts";
 import type { Format, ValueType } from "../../src/tensor/tensor.ts";
 import { compile } from "../../src/wasm/builds.ts";
 import { type Instance, instantiate } from "../../src/wasm/instantiate.ts";
-import { MATRIX, matrixOf } from "../../src/wasm/matrix.ts";
+import { MATRIX, matrixRecord } from "../../src/wasm/matrix.ts";
 import { expectSameBits, expectSameValues } from "../support/bits.ts";
 import { randomFinite, randomNormal, randomWords } from "../support/random.ts";
 
@@ -85,8 +85,8 @@ function roundTrip(instance: Instance, format: Format, type: ValueType, way: Way
   kernels.dequantize(PLACE, VALUE_TYPE_ID[type], DST);
 }
 
-function putMatrix({ memory }: Instance, fields: Parameters<typeof matrixOf>[0]): void {
-  MATRIX.write(memory.buffer, PLACE, matrixOf(fields));
+function putMatrix({ memory }: Instance, fields: Parameters<typeof matrixRecord>[0]): void {
+  MATRIX.write(memory.buffer, PLACE, matrixRecord(fields));
 }
 
 function view(buffer: ArrayBuffer, type: ValueType, n: number): Float32Array | Uint16Array {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
 import { add, cosine, NOTHING, type Precision, sqnr } from "../../src/engine/precision.ts";
+import { bf16, f16 } from "../../src/tensor/halves.ts";
 import { schemes } from "../../src/tensor/schemes.ts";
-import { bf16, f16 } from "../../src/tensor/tensor.ts";
 import { ENGINES } from "../support/engines.ts";
 
 /** The definition: one value after another, in float64. */

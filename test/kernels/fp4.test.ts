@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { load } from "../../src/load.ts";
+import { bf16, f16 } from "../../src/tensor/halves.ts";
 import { type Rounding, type Scheme, schemes } from "../../src/tensor/schemes.ts";
-import { type BlockScaled, bf16, f16 } from "../../src/tensor/tensor.ts";
+import type { BlockScaled } from "../../src/tensor/tensor.ts";
 import { narrow, widen } from "../reference/cast.ts";
 import { ENGINES } from "../support/engines.ts";
 import { randomFinite, randomNormal, randomWords } from "../support/random.ts";

@@ -1,6 +1,7 @@
 import { describe } from "vitest";
+import { bf16, f16 } from "../../src/tensor/halves.ts";
 import { type Rounding, type Scheme, schemes } from "../../src/tensor/schemes.ts";
-import { bf16, type Format, f16 } from "../../src/tensor/tensor.ts";
+import type { Format } from "../../src/tensor/tensor.ts";
 import { describeQuantize, type QuantizeCase } from "../support/agreement.ts";
 import { floats } from "../support/bits.ts";
 import { once } from "../support/once.ts";

@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { posix } from "node:path";
 import ts from "typescript";
 import { describe, expect, test } from "vitest";
@@ -230,6 +230,25 @@ describe("imports", () => {
   test.each(["src", "assembly"])("of %s: nothing that a compiler has left behind", (folder) => {
     const files = readdirSync(new URL(`${folder}/`, ROOT), { recursive: true, encoding: "utf8" });
     expect(files.filter((file) => /\.(js|d\.ts|map|tsbuildinfo)$/.test(file))).toEqual([]);
+  });
+
+  test("the rooms of docs/architecture.md are those of src, in the order of the layers", () => {
+    const rows = readFileSync(new URL("docs/architecture.md", ROOT), "utf8").match(/^\| `src\/.*$/gm)!;
+    const named = rows.map((row) =>
+      [...row.split("|")[1]!.matchAll(/`src\/(\w+\/)`/g)].map(([, room]) => room!),
+    );
+    const rooms = readdirSync(new URL("src/", ROOT), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => `${name}/`);
+    expect(named.flat().sort()).toEqual(rooms.sort());
+    const layerOfRoom = (room: string) =>
+      Math.max(...SRC_LAYERS.map((places, i) => (places.some((place) => place.startsWith(room)) ? i : -1)));
+    let above = Infinity;
+    for (const row of named.filter((list) => list.length > 0)) {
+      const layers = row.map(layerOfRoom);
+      expect(Math.max(...layers), row.join()).toBeLessThan(above);
+      above = Math.min(...layers);
+    }
   });
 
   test("index.ts only re-exports", () => {

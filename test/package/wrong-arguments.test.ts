@@ -1,12 +1,15 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import * as checkpoint from "../../src/checkpoint/index.ts";
 import type { Engine } from "../../src/engine/engine.ts";
+import { cosine, sqnr } from "../../src/engine/precision.ts";
 import * as external from "../../src/external.ts";
 import { load } from "../../src/load.ts";
 import type { Model } from "../../src/model/model.ts";
 import { openModel } from "../../src/model/open.ts";
 import * as node from "../../src/node.ts";
 import * as plainJs from "../../src/plain-js.ts";
+import { bf16, f16 } from "../../src/tensor/halves.ts";
+import { schemes } from "../../src/tensor/schemes.ts";
 import { createTrainer } from "../../src/train/create.ts";
 import { stochasticCast } from "../../src/train/stochastic-cast.ts";
 import type { Trainer } from "../../src/train/trainer.ts";
@@ -27,6 +30,7 @@ const config = {
   rms_norm_eps: 1e-6,
   tie_word_embeddings: true,
 };
+const values = new Float32Array(32);
 const ids = Int32Array.from({ length: 18 }, (_, i) => i % 16);
 
 let engine: Engine;
@@ -131,9 +135,25 @@ const CALLS: [call: string, message: RegExp, action: () => unknown][] = [
   ["external.load()", /load: wasm: expected/, () => (external.load as Anything)({})],
   ["external.load, misspelt", /options named wasm, got wsm/, () => external.load({ wsm: 1 } as Anything)],
   ["js.load, variant", /no options, got variant/, () => plainJs.load({ variant: "baseline" } as Anything)],
+  ["resident, an option", /resident: options: expected no options, got x/, () => resident({ x: 1 })],
+  ["resident, a list of options", /resident: options: .* got a plain array/, () => resident([1])],
+  ["read, misspelt", /read: options: .*out, got oot/, () => resident().read({ oot: 1 } as Anything)],
+  ["compare, misspelt", /compare: options: .*parts, got part/, () => compareSome({ part: 1 })],
+  ["compare, parts", /parts: expected a Float64Array, got Float32Array/, () => parts(new Float32Array(4))],
+  ["compare, parts of a block", /multiple of 16 values, got 8/, () => parts(new Float64Array(4), 8)],
+  ["sqnr()", /sqnr: precision: .* got undefined/, () => (sqnr as Anything)()],
+  ["cosine(a number)", /cosine: precision: .* got number/, () => cosine(5 as Anything)],
+  ["bf16()", /bf16: bits: expected a Uint16Array, got undefined/, () => (bf16 as Anything)()],
+  ["f16([1])", /f16: bits: expected a Uint16Array, got a plain array/, () => f16([1] as Anything)],
   ["files(a text)", /withOptimizer: expected true or false/, () => trainer.files("yes" as Anything)],
 ];
 
+const resident = (options?: Anything) => engine.resident([1, 1], options);
+const compareSome = (options: Anything) => engine.compare(values, values, options);
+const parts = (given: Anything, blockCols = 16) => {
+  const tensor = engine.quantize(values, [2, 16], { ...schemes.mxfp8, block: [1, blockCols] });
+  return engine.compare(values, tensor, { parts: given });
+};
 const train = (...given: unknown[]) => (createTrainer as Anything)(...given);
 const fresh = (options: Anything) => train({ config, seed: 1 }, options);
 const cast = (words: Anything) => stochasticCast()(new Float32Array(1), "e4m3", words);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { FORMAT_ID, SCALE_TYPE_ID } from "../../src/tensor/formats.ts";
 import type { BlockScaled, Fp8Format as Format } from "../../src/tensor/tensor.ts";
-import { MATRIX, matrixOf, readMatrix } from "../../src/wasm/matrix.ts";
+import { MATRIX, matrixRecord, readMatrix } from "../../src/wasm/matrix.ts";
 import { ENGINES, INSTANCES } from "../support/engines.ts";
 import { exact, expectWithinBound, extraRoundings } from "../support/products.ts";
 import { randomNormal, randomWords } from "../support/random.ts";
@@ -61,7 +61,7 @@ describe.each(INSTANCES.filter(([name]) => name !== "js"))(
         bytes.set(codes, CODES);
         bytes.fill(127, SCALES, SCALES + rows);
         const id = FORMAT_ID[format];
-        const matrix = matrixOf({
+        const matrix = matrixRecord({
           ...{ format: id, scaleType: SCALE_TYPE_ID.ue8m0, codes: CODES, scales: SCALES, rows, cols },
           blockCols: cols,
         });

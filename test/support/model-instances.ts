@@ -4,6 +4,7 @@ import { instantiate, type LinearMemory } from "../../src/wasm/instantiate.ts";
 import { MATRIX, type MatrixRecord } from "../../src/wasm/matrix.ts";
 import { toModule } from "../../src/wasm/module.ts";
 import type { RecordLayout, RecordOf } from "../../src/wasm/record.ts";
+import { once } from "./once.ts";
 
 /** The kernels of models and their memory, for tests that read and write it. */
 export interface KernelMemory {
@@ -30,6 +31,16 @@ export async function openKernels(build: string): Promise<KernelMemory> {
   const bytes = await readFile(new URL(`../../build/model-${build}.wasm`, import.meta.url));
   const { kernels, memory } = instantiate(toModule(bytes as Buffer<ArrayBuffer>));
   return new Allocator(kernels as ModelKernels, memory);
+}
+
+/** The kernels of a build: opened when they are first asked for, with an empty memory each time. */
+export function emptyKernels(build: string): () => Promise<KernelMemory> {
+  const opened = once(() => openKernels(build));
+  return async () => {
+    const memory = await opened();
+    memory.clear();
+    return memory;
+  };
 }
 
 class Allocator implements KernelMemory {

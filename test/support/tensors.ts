@@ -1,12 +1,6 @@
+import { bf16, f16 } from "../../src/tensor/halves.ts";
 import type { Scheme } from "../../src/tensor/schemes.ts";
-import {
-  type BlockScaled,
-  bf16,
-  type Format,
-  f16,
-  type Values,
-  type ValueType,
-} from "../../src/tensor/tensor.ts";
+import type { BlockScaled, Format, Values, ValueType } from "../../src/tensor/tensor.ts";
 import { countBlocks } from "../reference/block.ts";
 import { narrow } from "../reference/cast.ts";
 import { once } from "./once.ts";

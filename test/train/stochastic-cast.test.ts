@@ -4,7 +4,7 @@ import type { Format } from "../../src/tensor/tensor.ts";
 import { DRAWS } from "../../src/train/calls.ts";
 import type { TrainKernels } from "../../src/train/kernels.ts";
 import { stochasticCast } from "../../src/train/stochastic-cast.ts";
-import { matrixOf } from "../../src/wasm/matrix.ts";
+import { matrixRecord } from "../../src/wasm/matrix.ts";
 import { MODEL_BUILDS, openKernels } from "../support/model-instances.ts";
 import { randomNormal } from "../support/random.ts";
 
@@ -129,9 +129,9 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     for (const format of [0, 1, 2] as const) {
       const draws = bench.putRecord(DRAWS, { seed: 1, stream: 2, step: 3, part: 4 });
       const fields = { format, scaleType: 0, codes, scales, cols, blockCols: 32 } as const;
-      const whole = bench.putMatrix(matrixOf({ ...fields, rows }));
+      const whole = bench.putMatrix(matrixRecord({ ...fields, rows }));
       kernels.roundBlocksStochastic(whole, dst, src, 1, 0, draws, work);
-      const rowsOfPart = bench.putMatrix(matrixOf({ ...fields, rows: 2 }));
+      const rowsOfPart = bench.putMatrix(matrixRecord({ ...fields, rows: 2 }));
       kernels.roundBlocksStochastic(rowsOfPart, part, src + 4 * 3 * cols, 1, 3, draws, work);
       const found = bench.floats(dst, rows * cols);
       expect(bench.floats(part, 2 * cols)).toEqual(found.subarray(3 * cols, 5 * cols));

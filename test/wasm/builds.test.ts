@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { baseline, relaxed } from "#kernels";
 import { instantiate } from "../../src/wasm/instantiate.ts";
 import type { Kernels } from "../../src/wasm/kernels.ts";
-import { MATRIX, matrixOf } from "../../src/wasm/matrix.ts";
+import { MATRIX, matrixRecord } from "../../src/wasm/matrix.ts";
 import { INSTANCES } from "../support/engines.ts";
 
 const ROOT = new URL("../../", import.meta.url);
@@ -101,7 +101,7 @@ test("a failed assertion of the debug build says what, and where", async () => {
     blockRows: 0,
     blockCols: 1,
   } as const;
-  MATRIX.write(memory.buffer, at, matrixOf(fields));
+  MATRIX.write(memory.buffer, at, matrixRecord(fields));
   const withoutRows = (): void => kernels.dequantize(at, 0, at + 768);
   expect(withoutRows).toThrow(/a block has rows and columns.*kernels\/casts\/dequantize\.ts:\d+/);
 });

@@ -23,8 +23,10 @@ function squares(scheme: Scheme, scales: StoredPart): Storage {
   return { scheme, codes: CODES, scales };
 }
 
-/** Models whose checkpoints hold stacks as [experts, in, out], which loaders turn only in high precision. */
-const TURNED: ReadonlySet<unknown> = new Set([
+/**
+ * Models whose checkpoints hold stacks as [experts, in, out], which loaders transpose only in high precision.
+ */
+const TRANSPOSED_STACKS: ReadonlySet<unknown> = new Set([
   "gpt_oss",
   "llama4",
   "llama4_text",
@@ -40,8 +42,8 @@ const TURNED: ReadonlySet<unknown> = new Set([
 function readsStack({ name, shape }: Candidate, config: Config | null): true | string {
   const part = /\.experts\.(gate_up_proj|up_proj|down_proj)(\.weight)?$/.exec(name)?.[1];
   if (part === undefined) return "not 2-D";
-  const isTurned = configsOf(config).some(({ model_type: type }) => TURNED.has(type));
-  if (isTurned) return "stack of experts [experts, in, out]: loaders read FP8 as [experts, out, in]";
+  const isTransposed = configsOf(config).some(({ model_type: type }) => TRANSPOSED_STACKS.has(type));
+  if (isTransposed) return "stack of experts [experts, in, out]: loaders read FP8 as [experts, out, in]";
   const [, rows, cols] = shape;
   const fits = configsOf(config).some(({ hidden_size: hidden, moe_intermediate_size, intermediate_size }) => {
     const size = Number(moe_intermediate_size ?? intermediate_size);

@@ -42,7 +42,7 @@ export interface Storage {
    * gpt-oss: stacks whose plain values are [experts, in, out] are stored as [experts, out, in / 32,
    * 16], 16 bytes for the 32 codes of a block.
    */
-  readonly turnsStacks?: true;
+  readonly transposesStacks?: true;
   /** What overrides call it, in a dialect that stores several formats. */
   readonly format?: string;
 }

@@ -5,7 +5,7 @@ const STORAGE: Storage = {
   scheme: schemes.mxfp4,
   codes: { suffix: "_blocks", dtype: "U8" },
   scales: { suffix: "_scales", dtype: "U8" },
-  turnsStacks: true,
+  transposesStacks: true,
 };
 
 /** Loaders build the stacked experts of gpt-oss in MXFP4, and nothing else. */

@@ -4,7 +4,7 @@ import { scaleTypeOf, ue8m0Value } from "../../tensor/formats.ts";
 import type { Strip } from "../plan/strip.ts";
 import { matrixOf } from "../read/weights.ts";
 import { scalesOfStrip } from "../run/rows.ts";
-import { lookAt, type StripSampling } from "./sample.ts";
+import { readAndQuantize, type StripSampling } from "./sample.ts";
 
 /** Where a block lies: rows of blocks are counted on over the slices of a tensor. */
 export interface BlockPlace {
@@ -64,7 +64,10 @@ function rowsInStrip(
   return [Math.max(0, first), Math.min(strip.rows, first + Math.min(height, rows - row))];
 }
 
-/** A block from its parts in several strips, in the order of its rows: that of a per-tensor scale is all of a weight. */
+/**
+ * A block from its parts in several strips, in the order of its rows: that of a per-tensor scale is all of a
+ * weight.
+ */
 export function joinBlock(parts: readonly [BlockValues, ...BlockValues[]]): BlockValues {
   return {
     ...parts[0],
@@ -85,7 +88,7 @@ export async function sampleBlock(
   engine: Engine,
 ): Promise<BlockValues> {
   const { weight, strip } = sampling;
-  const { values, tensor, scales, block } = await lookAt(sampling, sources, engine);
+  const { values, tensor, scales, block } = await readAndQuantize(sampling, sources, engine);
   const became = tensor === null ? values : engine.dequantize(tensor);
   const { rows, cols } = matrixOf(weight.shape);
   const [height, width] = block!;

@@ -19,7 +19,7 @@ import {
 } from "../read/weights.ts";
 import { checkEngine } from "../run/check.ts";
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows, transpose } from "../run/rows.ts";
-import { inFigures, type PrecisionSummary } from "./summary.ts";
+import { type PrecisionSummary, summaryOf } from "./summary.ts";
 import { arePartsWhole, partsLength, type WorstBlock, worstBlockOf, worstOfParts } from "./worst-block.ts";
 
 /** A checkpoint and the bytes of its shards. */
@@ -157,12 +157,12 @@ export async function compareStrip(
     other.kind === "scaled" ? other.block : weight.kind === "scaled" ? weight.block : ([128, 128] as const);
   // No await from here on: other strips write over the same floats.
   const made: [Float32Array?, Float32Array?] = [];
-  const floats = (side: 0 | 1) => (made[side] ??= floatsOf([x, y][side]!, engine, room(side, count)));
+  const floats = (side: 0 | 1) => (made[side] ??= floatsOf([x, y][side]!, engine, bufferFor(side, count)));
   const became = asStored(y) ?? floats(1);
   const stored = asStored(x);
   // The engine takes one tensor at most as it is.
   const values = stored === null || ("codes" in stored && "codes" in became) ? floats(0) : stored;
-  const parts = arePartsWhole(cols, block[1]) ? roomForParts(partsLength(count)) : undefined;
+  const parts = arePartsWhole(cols, block[1]) ? partsBufferFor(partsLength(count)) : undefined;
   const precision = engine.compare(values, became, parts === undefined ? {} : { parts });
   const worst =
     parts !== undefined && precision.nonFinite === 0
@@ -175,26 +175,26 @@ export async function compareStrip(
 /** Rows as the engine compares them; `null` where it has to have their values in another order or format. */
 function asStored(read: Rows): Values | ScaledRows | null {
   if (read.kind === "plain") return valuesOf(read.type, read.bytes);
-  return read.turned || read.rows.fnuz ? null : read.rows;
+  return read.transposed || read.rows.fnuz ? null : read.rows;
 }
 
-/** Floats of the largest room that is kept. */
-const LARGEST_ROOM = 1 << 22;
-/** Room for the floats of a strip of each side: allocating it costs as much as filling it. */
-const rooms: [Float32Array, Float32Array] = [new Float32Array(0), new Float32Array(0)];
+/** Elements of the largest buffer that is kept. */
+const LARGEST_BUFFER = 1 << 22;
+/** Buffers for the floats of a strip of A and of B: allocating one costs as much as filling it. */
+const buffers: [Float32Array, Float32Array] = [new Float32Array(0), new Float32Array(0)];
 
-function room(side: 0 | 1, count: number): Float32Array | undefined {
-  if (count > LARGEST_ROOM) return undefined;
-  if (rooms[side].length < count) rooms[side] = new Float32Array(count);
-  return rooms[side].subarray(0, count);
+function bufferFor(side: 0 | 1, count: number): Float32Array | undefined {
+  if (count > LARGEST_BUFFER) return undefined;
+  if (buffers[side].length < count) buffers[side] = new Float32Array(count);
+  return buffers[side].subarray(0, count);
 }
 
-let partsRoom = new Float64Array(0);
+let partsBuffer = new Float64Array(0);
 
-function roomForParts(count: number): Float64Array {
-  if (count > LARGEST_ROOM / 8) return new Float64Array(count);
-  if (partsRoom.length < count) partsRoom = new Float64Array(count);
-  return partsRoom.subarray(0, count);
+function partsBufferFor(count: number): Float64Array {
+  if (count > LARGEST_BUFFER / 8) return new Float64Array(count);
+  if (partsBuffer.length < count) partsBuffer = new Float64Array(count);
+  return partsBuffer.subarray(0, count);
 }
 
 async function compareWeights(
@@ -219,7 +219,7 @@ async function compareWeights(
     name: weight.name,
     shape,
     status: "compared",
-    precision: { ...inFigures(precision), cosine: cosine(precision) },
+    precision: { ...summaryOf(precision), cosine: cosine(precision) },
     worstBlock: worst,
   };
 }
@@ -231,7 +231,7 @@ export type Rows =
       readonly kind: "scaled";
       readonly rows: ScaledRows;
       /** Whether plain values lie along the other side of the matrix. */
-      readonly turned: boolean;
+      readonly transposed: boolean;
     };
 
 /** Reads a strip, whose rows are counted in the order of plain values. */
@@ -248,17 +248,17 @@ export async function readRows(
   return {
     kind: "scaled",
     rows: await readScaledRows(weight, own, sources),
-    turned: weight.transposed,
+    transposed: weight.transposed,
   };
 }
 
-/** The values of rows, in the order of plain values. @param out room for them, which may be used or not */
+/** The values of rows, in the order of plain values. @param out memory for them, which may be used or not */
 export function floatsOf(read: Rows, engine: Engine, out?: Float32Array): Float32Array {
   if (read.kind === "plain") {
     const { type, bytes } = read;
     return widen(type, bytes, out ?? new Float32Array(bytes.length / VALUE_BYTES[type]));
   }
-  const { rows, turned } = read;
+  const { rows, transposed } = read;
   const values = dequantizeRows(rows, "f32", engine, out) as Float32Array;
-  return turned ? transpose(values, rows.shape) : values;
+  return transposed ? transpose(values, rows.shape) : values;
 }

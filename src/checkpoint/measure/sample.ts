@@ -70,7 +70,7 @@ export interface Sample extends Omit<StripSample, "strip" | "exponents" | "scale
 }
 
 /** A strip of a weight, and what a scheme makes of it. */
-export interface Looked {
+export interface QuantizedStrip {
   readonly values: Float32Array;
   /** `null` without a scheme. */
   readonly tensor: BlockScaled | null;
@@ -83,11 +83,11 @@ export interface Looked {
  * Reads a strip and stores it under a scheme.
  * @throws BlockscaleError `io`, `dialect`
  */
-export async function lookAt(
+export async function readAndQuantize(
   { weight, strip, scheme, tensorScale: given }: StripSampling,
   sources: readonly Source[],
   engine: Engine,
-): Promise<Looked> {
+): Promise<QuantizedStrip> {
   const stored = weight.kind === "scaled" ? await readScaledRows(weight, strip, sources) : null;
   const values =
     stored === null
@@ -128,7 +128,7 @@ export async function sampleStrip(
   engine: Engine,
 ): Promise<StripSample> {
   const { weight, strip } = sampling;
-  const { values, tensor, scales, block } = await lookAt(sampling, sources, engine);
+  const { values, tensor, scales, block } = await readAndQuantize(sampling, sources, engine);
   return {
     ...tally(values, tensor === null ? values : engine.dequantize(tensor)),
     strip,

@@ -13,7 +13,9 @@ export interface ScaleMap {
   readonly rows: number;
   readonly cols: number;
   readonly exponents: Int16Array<ArrayBuffer>;
-  /** The block each cell shows: its place, counted over the whole weight, is blockRow * blockCols + blockCol. */
+  /**
+   * The block each cell shows: its place, counted over the whole weight, is blockRow * blockCols + blockCol.
+   */
   readonly places: Int32Array<ArrayBuffer>;
   readonly blockCols: number;
   /** Scales that the picture stands for. */

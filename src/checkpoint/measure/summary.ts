@@ -58,7 +58,7 @@ export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>):
   if (!isMap(measured)) throw wrongMeasured(measured);
   const tensors = plan.tensors.map((tensor): TensorSummary => {
     const found = measured.get(tensor.name);
-    const precision = found === undefined ? null : inFigures(found);
+    const precision = found === undefined ? null : summaryOf(found);
     return isUnchanged(tensor, precision)
       ? { ...tensor, action: "copy", reason: ALREADY_REASON, precision }
       : { ...tensor, precision };
@@ -78,7 +78,7 @@ export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>):
       precision:
         measured.size === 0
           ? null
-          : { ...inFigures(sum), maxErrorOfAmax: ofAmax.reduce((a, b) => Math.max(a, b), 0) },
+          : { ...summaryOf(sum), maxErrorOfAmax: ofAmax.reduce((a, b) => Math.max(a, b), 0) },
     },
   };
 }
@@ -99,7 +99,7 @@ function isUnchanged({ action, before, after }: PlannedTensor, precision: Precis
 }
 
 /** Figures of a precision. */
-export function inFigures(precision: Precision): PrecisionSummary {
+export function summaryOf(precision: Precision): PrecisionSummary {
   const decibels = sqnr(precision);
   const { amax, maxError, maxRelative, saturated, flushed, nonFinite, count } = precision;
   return {

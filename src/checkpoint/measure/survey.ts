@@ -27,21 +27,21 @@ export interface ScaleCounts extends Pick<ScaleFacts, "minExponent" | "counts"> 
   readonly name: string;
 }
 
-/** What a bounded look at many weights found. */
+/** What a bounded sample of many weights found. */
 export interface Survey extends Tally {
-  /** Weights looked at, and of how many. */
+  /** Weights in the sample, and of how many. */
   readonly weights: number;
   readonly totalWeights: number;
   readonly values: number;
   readonly totalValues: number;
   /** Whether it is known what became of the values: else they count as they were. */
   readonly became: boolean;
-  /** Scales of the strips looked at, where the look gave them. */
+  /** Scales of the strips of the sample, where it has any. */
   readonly scales: readonly ScaleCounts[];
 }
 
-/** A weight that may be looked at. */
-export interface Subject {
+/** A weight that may be in the sample. */
+export interface SurveyedWeight {
   readonly name: string;
   /** Shape of the values. */
   readonly shape: readonly number[];
@@ -50,62 +50,62 @@ export interface Subject {
   strips(): Iterable<Strip>;
 }
 
-/** Looks at one strip of a subject. */
-export type Look<S extends Subject> = (
-  subject: S,
+/** Counts the values of one strip of a weight. */
+export type StripCounter<S extends SurveyedWeight> = (
+  weight: S,
   strip: Strip,
 ) => Promise<Tally & { readonly exponents?: Int16Array }>;
 
-/** Values looked at: in all, in one weight, and in one that cannot be cut smaller. */
+/** Values of the sample: in all, in one weight, and in one that cannot be cut smaller. */
 const [MOST, MOST_EACH, MOST_WHOLE] = [2 ** 25, 2 ** 23, 2 ** 24];
 
-/** Weights looked at: each costs a request or more, where they are on a server. */
+/** Weights of the sample: each costs a request or more, where they are on a server. */
 const MOST_WEIGHTS = 1024;
 
 /**
- * Looks at a few rows of many weights, both spread evenly: a bounded number of values, however many there
- * are. The same input gives the same result.
- * @throws what the look throws; what the signal was aborted with
+ * Counts the values of a few rows of many weights, both spread evenly: a bounded number of values, however
+ * many there are. The same input gives the same result.
+ * @throws what counting a strip throws; what the signal was aborted with
  */
-async function survey<S extends Subject>(
-  subjects: readonly S[],
-  look: Look<S>,
+async function survey<S extends SurveyedWeight>(
+  weights: readonly S[],
+  countStrip: StripCounter<S>,
   { ahead, signal }: { readonly ahead: number; readonly signal?: AbortSignal | undefined },
 ): Promise<Omit<Survey, "became">> {
-  const wanted = Math.min(MOST_WEIGHTS, Math.max(1, subjects.length));
+  const wanted = Math.min(MOST_WEIGHTS, Math.max(1, weights.length));
   const share = Math.min(MOST_EACH, Math.floor(MOST / wanted));
   const scales: ScaleCounts[] = [];
-  let [sum, weights, left] = [NO_TALLY, 0, MOST];
-  for (const subject of scattered(subjects).slice(0, wanted)) {
+  let [sum, count, left] = [NO_TALLY, 0, MOST];
+  for (const weight of scattered(weights).slice(0, wanted)) {
     signal?.throwIfAborted();
-    const { cols } = matrixOf(subject.shape);
-    const strips = thinOut(subject, share);
+    const { cols } = matrixOf(weight.shape);
+    const strips = thinOut(weight, share);
     const size = strips.reduce((n, { rows }) => n + rows * cols, 0);
     if (size === 0 || size > MOST_WHOLE) continue;
     if (size > left) break;
     left -= size;
-    weights++;
+    count++;
     const exponents: number[] = [];
     for (let i = 0; i < strips.length; i += ahead) {
-      const found = await Promise.all(strips.slice(i, i + ahead).map((strip) => look(subject, strip)));
+      const found = await Promise.all(strips.slice(i, i + ahead).map((strip) => countStrip(weight, strip)));
       sum = found.reduce<Tally>(addTallies, sum);
       for (const strip of found) for (const exponent of strip.exponents ?? []) exponents.push(exponent);
     }
     if (exponents.length > 0) {
-      scales.push({ name: subject.name, ...countExponents(Int16Array.from(exponents)) });
+      scales.push({ name: weight.name, ...countExponents(Int16Array.from(exponents)) });
     }
   }
   return {
     ...sum,
-    weights,
-    totalWeights: subjects.length,
+    weights: count,
+    totalWeights: weights.length,
     values: valuesIn(sum),
-    totalValues: subjects.reduce((n, { shape }) => n + countOf(shape), 0),
+    totalValues: weights.reduce((n, { shape }) => n + countOf(shape), 0),
     scales,
   };
 }
 
-/** Several looks as one. */
+/** Several surveys as one. */
 export function joinSurveys(surveys: readonly Survey[]): Survey {
   const sum = (field: "weights" | "totalWeights" | "values" | "totalValues") =>
     surveys.reduce((n, survey) => n + survey[field], 0);
@@ -135,7 +135,7 @@ function scattered<T>(items: readonly T[]): T[] {
 }
 
 /** Strips of about so many elements together, at least one of the smallest there can be. */
-function thinOut({ shape, unit, strips }: Subject, elements: number): Strip[] {
+function thinOut({ shape, unit, strips }: SurveyedWeight, elements: number): Strip[] {
   const { rows, cols } = matrixOf(shape);
   const all = [...strips()];
   const least = unit * cols;
@@ -152,7 +152,7 @@ function isOneSlice(shape: readonly number[]): boolean {
   return matrixOf(shape).slices === 1;
 }
 
-interface Pair extends Subject {
+interface Pair extends SurveyedWeight {
   readonly before: PlainWeight | ScaledWeight;
   readonly after: PlainWeight | ScaledWeight;
 }
@@ -185,14 +185,14 @@ export async function surveyPairs(
       },
     ];
   });
-  const look: Look<Pair> = async ({ before, after }, strip) => {
+  const countStrip: StripCounter<Pair> = async ({ before, after }, strip) => {
     const [x, y] = await Promise.all([readRows(before, strip, a), readRows(after, strip, b)]);
     return tally(floatsOf(x, engine), floatsOf(y, engine));
   };
-  return { ...(await survey(pairs, look, { ahead: 1, signal })), became: true };
+  return { ...(await survey(pairs, countStrip, { ahead: 1, signal })), became: true };
 }
 
-/** Rows that are whole blocks of both: all of them, where a weight has to be turned. */
+/** Rows that are whole blocks of both: all of them, where a weight has to be transposed. */
 function sharedUnit(a: PlainWeight | ScaledWeight, b: PlainWeight | ScaledWeight): number {
   const { rows } = matrixOf(plainShape(a));
   const [first, second] = [a, b].map((weight) =>
@@ -201,7 +201,7 @@ function sharedUnit(a: PlainWeight | ScaledWeight, b: PlainWeight | ScaledWeight
   return leastCommonMultiple(first, second);
 }
 
-interface Planned extends Subject {
+interface Planned extends SurveyedWeight {
   readonly conversion: Conversion;
 }
 
@@ -216,12 +216,12 @@ export async function surveyConversions(
   sample: (sampling: StripSampling, conversion: Conversion) => Promise<StripSample>,
   ahead = 1,
 ): Promise<Survey> {
-  const subjects = conversions.map((conversion): Planned => {
+  const weights = conversions.map((conversion): Planned => {
     const { name, shape } = conversion.from;
     return { name, shape, unit: unitOf(conversion), strips: () => stripsOf(conversion), conversion };
   });
   const found = await survey(
-    subjects,
+    weights,
     ({ conversion }, strip) => {
       const { from, into } = conversion;
       return sample({ weight: from, strip, scheme: into.kind === "scaled" ? into.scheme : null }, conversion);

@@ -15,9 +15,12 @@ import type { Conversion } from "./conversion.ts";
 import type { PlannedTensor, StoredAs } from "./plan.ts";
 import { stripsOf } from "./strip.ts";
 
-/** How weights are converted: one record for all that are stored alike, since a plan may have a hundred thousand. */
-export interface Target {
-  intoOf(weight: PlainWeight | ScaledWeight): Conversion["into"];
+/**
+ * How weights are converted: one record for all that are stored alike, since a plan may have a hundred
+ * thousand.
+ */
+export interface ConversionRule {
+  into(weight: PlainWeight | ScaledWeight): Conversion["into"];
   /** The tensors that a weight becomes: values; or codes and scales, and the float32 of NVFP4. */
   tensorsOf(weight: PlainWeight | ScaledWeight): readonly TensorSpec[];
 }
@@ -27,7 +30,7 @@ export interface Decision {
   readonly planned: PlannedTensor;
   readonly weight: Weight;
   /** `null` where the bytes stay as they are, or go. */
-  readonly target: Target | null;
+  readonly rule: ConversionRule | null;
 }
 
 /** A tensor that keeps its bytes, with its scales if it has any. */
@@ -40,7 +43,7 @@ export function copied(weight: Weight, reason: string): Decision {
   return {
     planned: { name, shard, action: "copy", wasScaled, reason, shape, before: stored, after: stored },
     weight,
-    target: null,
+    rule: null,
   };
 }
 
@@ -56,7 +59,7 @@ export function dropped(weight: Weight, reason: string): Decision {
   return {
     planned: { name, shard, action: "drop", wasScaled: false, reason, shape, before, after },
     weight,
-    target: null,
+    rule: null,
   };
 }
 
@@ -64,11 +67,11 @@ export function dropped(weight: Weight, reason: string): Decision {
  * A weight to be converted.
  * @throws BlockscaleError `shape`: one row of blocks is too large for memory
  */
-export function converted(weight: PlainWeight | ScaledWeight, target: Target): Decision {
-  const into = target.intoOf(weight);
+export function converted(weight: PlainWeight | ScaledWeight, rule: ConversionRule): Decision {
+  const into = rule.into(weight);
   refuseLargeStrips({ from: weight, into });
   const places = placesOfWeight(weight);
-  const tensors = target.tensorsOf(weight);
+  const tensors = rule.tensorsOf(weight);
   const bytes = tensors.reduce((n, { dtype, shape }) => n + byteLength(dtype, shape)!, 0);
   const isScaled = weight.kind === "scaled";
   // One literal: what is put together from two takes more room.
@@ -83,7 +86,7 @@ export function converted(weight: PlainWeight | ScaledWeight, target: Target): D
     after: storedAs(tensors[0]!.dtype, bytes),
   };
   const takesOne = isScaled && weight.scales === null;
-  return { planned: takesOne ? { ...planned, scaleTakenAsOne: true } : planned, weight, target };
+  return { planned: takesOne ? { ...planned, scaleTakenAsOne: true } : planned, weight, rule };
 }
 
 function bytesOf(places: readonly StoredTensor[]): number {

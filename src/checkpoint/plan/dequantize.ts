@@ -12,7 +12,7 @@ import { refuseForeign } from "../read/foreign.ts";
 import { quantizationConfig } from "../read/quantization.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { plainShape } from "../read/weights.ts";
-import { converted, copied, type Decision, dropped, STRAY_REASON, type Target } from "./decisions.ts";
+import { type ConversionRule, converted, copied, type Decision, dropped, STRAY_REASON } from "./decisions.ts";
 import { layOut } from "./files.ts";
 import type { Plan } from "./plan.ts";
 
@@ -41,8 +41,8 @@ export function planDequantize(checkpoint: Checkpoint, options: DequantizeOption
   refuseForeign(foreign, quantizationConfig(checkpoint.config), isQuantised);
   refuseUnmatchedSelection(options, weights);
   const into = { kind: "plain", dtype } as const;
-  const target: Target = {
-    intoOf: () => into,
+  const rule: ConversionRule = {
+    into: () => into,
     tensorsOf: (weight) => [{ name: weight.name, dtype, shape: plainShape(weight) }],
   };
   const decisions = weights.map((weight): Decision => {
@@ -51,7 +51,7 @@ export function planDequantize(checkpoint: Checkpoint, options: DequantizeOption
     if (weight.kind !== "scaled") return copied(weight, "not quantised");
     if (exclude.some((fits) => fits(name))) return copied(weight, "excluded");
     if (chosen?.some((fits) => fits(name)) === false) return copied(weight, NOT_CHOSEN);
-    return converted(weight, target);
+    return converted(weight, rule);
   });
   return layOut(checkpoint, decisions);
 }

@@ -6,7 +6,7 @@ import type { Checkpoint } from "../read/checkpoint.ts";
 import { metadataLabels } from "../read/quantization.ts";
 import { type PlainWeight, placesOfWeight, type ScaledWeight, type Weight } from "../read/weights.ts";
 import type { Conversion } from "./conversion.ts";
-import type { Decision, Target } from "./decisions.ts";
+import type { ConversionRule, Decision } from "./decisions.ts";
 import { arrangeGroups, type Group } from "./layout.ts";
 import type { FilePlan, Plan, Step } from "./plan.ts";
 
@@ -46,12 +46,14 @@ function filePlan(
   };
 }
 
-/** Weights that stay as they are may share a scale: by its name, the first of them, which it is written with. */
+/**
+ * Weights that stay as they are may share a scale: by its name, the first of them, which it is written with.
+ */
 function sharedPlaces(decisions: readonly Decision[]): ReadonlyMap<string, Weight> {
   const first = new Map<string, Weight>();
   const shared = new Map<string, Weight>();
-  for (const { weight, target } of decisions) {
-    if (weight.kind !== "scaled" || target !== null) continue;
+  for (const { weight, rule } of decisions) {
+    if (weight.kind !== "scaled" || rule !== null) continue;
     for (const { name } of placesOfWeight(weight).slice(1)) {
       const owner = first.get(name);
       if (owner === undefined) first.set(name, weight);
@@ -63,9 +65,9 @@ function sharedPlaces(decisions: readonly Decision[]): ReadonlyMap<string, Weigh
 
 /** The steps of one file, in the order of its bytes. */
 function stepsOf(decisions: readonly Decision[], shared: ReadonlyMap<string, Weight>): Step[] {
-  const steps = decisions.flatMap(({ planned, weight, target }): Step[] => {
+  const steps = decisions.flatMap(({ planned, weight, rule }): Step[] => {
     if (planned.action === "drop") return [];
-    if (target !== null && weight.kind !== "other") return conversionSteps(weight, target);
+    if (rule !== null && weight.kind !== "other") return conversionSteps(weight, rule);
     const own = placesOfWeight(weight).filter(({ name }) => (shared.get(name) ?? weight) === weight);
     return own.map((from) => ({
       kind: "copy",
@@ -76,9 +78,9 @@ function stepsOf(decisions: readonly Decision[], shared: ReadonlyMap<string, Wei
   return arrangeGroups<Step & Group>(steps);
 }
 
-function conversionSteps(from: PlainWeight | ScaledWeight, target: Target): Step[] {
-  const conversion: Conversion = { from, into: target.intoOf(from) };
-  const tensors = target.tensorsOf(from);
+function conversionSteps(from: PlainWeight | ScaledWeight, rule: ConversionRule): Step[] {
+  const conversion: Conversion = { from, into: rule.into(from) };
+  const tensors = rule.tensorsOf(from);
   const [codes, scales] = tensors;
   const last: Step[] =
     tensors.length > 2

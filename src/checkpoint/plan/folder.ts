@@ -61,7 +61,7 @@ export async function openCheckpoint(
   const taken = new Set([...shards, ...leftOut, CONFIG, MODELOPT_CONFIG, index?.name]);
   const others = [...files.keys()].filter((name) => !taken.has(name));
   const unread = others.filter((name) => name.endsWith(".safetensors"));
-  if (index !== null) await refuseForgotten(index.name, shards, unread, files);
+  if (index !== null) await refuseUnlistedShards(index.name, shards, unread, files);
   return { checkpoint, sources: [...sources.values()], configText, index, leftOut, unread, others };
 }
 
@@ -130,7 +130,7 @@ function setOf(name: string): string | undefined {
  * Refuses an index that leaves out shards of the set it lists: their tensors would stay as they are, while
  * config.json tells of the others. A shard without tensors has no place in an index.
  */
-async function refuseForgotten(
+async function refuseUnlistedShards(
   where: string,
   shards: readonly string[],
   unread: readonly string[],

@@ -77,7 +77,9 @@ export interface FilePlan {
   readonly header: Uint8Array;
   /** Size of the whole file in bytes: known before anything is read. */
   readonly size: number;
-  /** Made anew at each look, since those of all files would fill much memory: keep them no longer than needed. */
+  /**
+   * Made anew at each look, since those of all files would fill much memory: keep them no longer than needed.
+   */
   readonly steps: readonly Step[];
 }
 

@@ -20,10 +20,10 @@ import {
   type PlainWeight,
   type ScaledWeight,
   scaleShape,
-  turnedShape,
+  transposedShape,
   type Weight,
 } from "../read/weights.ts";
-import { converted, copied, type Decision, dropped, STRAY_REASON, type Target } from "./decisions.ts";
+import { type ConversionRule, converted, copied, type Decision, dropped, STRAY_REASON } from "./decisions.ts";
 import { layOut } from "./files.ts";
 import { ALREADY_REASON, type Plan } from "./plan.ts";
 
@@ -64,7 +64,7 @@ export function planInto(
     options.overrides?.map(({ pattern }) => pattern),
     weights,
   );
-  const targetOf = targets(weights);
+  const ruleOf = conversionRules(weights);
   const decisions = weights.map((weight): Decision => {
     const { name } = weight;
     if (strays.has(name) && weight.kind !== "scaled") return dropped(weight, STRAY_REASON);
@@ -73,15 +73,15 @@ export function planInto(
     if (typeof usual === "string") return copied(weight, usual);
     const storage = override(name, usual);
     if (storage === "keep") return copied(weight, "kept by an override");
-    const turned = storage.turnsStacks ? turnedStack(weight) : weight;
-    const obstacle = obstacleTo(turned, storage);
+    const asStored = storage.transposesStacks ? transposedStack(weight) : weight;
+    const obstacle = obstacleTo(asStored, storage);
     if (obstacle !== null) return copied(weight, obstacle);
-    const stack = storage.turnsStacks ?? dialect.readsStack?.(weight, checkpoint.config);
+    const stack = storage.transposesStacks ?? dialect.readsStack?.(weight, checkpoint.config);
     const verdict = decide(weight, stack);
     if (!verdict.quantize) return copied(weight, verdict.reason);
     const decision = isStoredSo(weight, storage)
       ? copied(weight, ALREADY_REASON)
-      : converted(turned, targetOf(storage));
+      : converted(asStored, ruleOf(storage));
     if (storage.format === undefined) return decision;
     return { ...decision, planned: { ...decision.planned, format: storage.format } };
   });
@@ -89,10 +89,10 @@ export function planInto(
 }
 
 /** A stack of experts as its codes will lie, [experts, out, in], of plain values [experts, in, out]. */
-function turnedStack(weight: PlainWeight | ScaledWeight): PlainWeight | ScaledWeight {
+function transposedStack(weight: PlainWeight | ScaledWeight): PlainWeight | ScaledWeight {
   return weight.kind === "scaled"
     ? weight
-    : { ...weight, shape: turnedShape(weight.shape), transposed: true };
+    : { ...weight, shape: transposedShape(weight.shape), transposed: true };
 }
 
 /** Whether NVFP4 has the float32 of its tensor the way the dialect means it: nothing is to be done. */
@@ -107,11 +107,11 @@ function isStoredSo(weight: PlainWeight | ScaledWeight, { tensorScale }: Storage
 /** Why a weight cannot be stored in the scheme at all; `null` if it can. */
 function obstacleTo(
   weight: PlainWeight | ScaledWeight,
-  { scheme: { block, format }, turnsStacks, tensorScale }: Storage,
+  { scheme: { block, format }, transposesStacks, tensorScale }: Storage,
 ): string | null {
   if (tensorScale !== undefined && weight.shape.length > 2)
     return "a stack: loaders want a float32 for each expert";
-  if (weight.kind === "scaled" && weight.transposed !== (turnsStacks === true))
+  if (weight.kind === "scaled" && weight.transposed !== (transposesStacks === true))
     return weight.transposed
       ? "MXFP4 experts of gpt-oss: no other dialect stores them"
       : "codes that lie along the other side of the matrix";
@@ -129,7 +129,7 @@ const FUSED = [
 ];
 
 /** The parts of each fused matrix that are in a checkpoint, by the name of each. */
-export function fusedParts(
+export function fusedWeights(
   weights: readonly Weight[],
 ): ReadonlyMap<string, readonly (PlainWeight | ScaledWeight)[]> {
   const byName = new Map(weights.map((weight) => [weight.name, weight]));
@@ -152,36 +152,36 @@ export function fusedParts(
  * How weights are stored, by storage: one record for all that are stored alike.
  * @param weights all of the checkpoint: some share the float32 of NVFP4
  */
-function targets(weights: readonly Weight[]): (storage: Storage) => Target {
-  const found = new Map<Storage, Target>();
-  let together: ReturnType<typeof fusedParts> | undefined;
+function conversionRules(weights: readonly Weight[]): (storage: Storage) => ConversionRule {
+  const found = new Map<Storage, ConversionRule>();
+  let together: ReturnType<typeof fusedWeights> | undefined;
   return (storage) => {
-    const target =
+    const rule =
       found.get(storage) ??
-      targetFor(storage, (weight) => {
-        together ??= fusedParts(weights);
+      ruleFor(storage, (weight) => {
+        together ??= fusedWeights(weights);
         return together.get(weight.name) ?? [weight];
       });
-    found.set(storage, target);
-    return target;
+    found.set(storage, rule);
+    return rule;
   };
 }
 
 /** @param together weights that share the float32 of NVFP4 with one, itself included */
-function targetFor(
-  { scheme, codes, scales, tensorScale, turnsStacks }: Storage,
+function ruleFor(
+  { scheme, codes, scales, tensorScale, transposesStacks }: Storage,
   together: (weight: PlainWeight | ScaledWeight) => readonly (PlainWeight | ScaledWeight)[],
-): Target {
+): ConversionRule {
   const into = { kind: "scaled", scheme, scaleDtype: scales.dtype } as const;
-  const inBlocks = turnsStacks === true;
-  const tensorsOf: Target["tensorsOf"] = ({ name, shape }) => [
+  const inBlocks = transposesStacks === true;
+  const tensorsOf: ConversionRule["tensorsOf"] = ({ name, shape }) => [
     { name: partName(name, codes), dtype: codes.dtype, shape: codeShape(shape, scheme, inBlocks) },
     { name: partName(name, scales), dtype: scales.dtype, shape: scaleShape(shape, scheme.block) },
   ];
-  if (tensorScale === undefined) return { intoOf: () => into, tensorsOf };
+  if (tensorScale === undefined) return { into: () => into, tensorsOf };
   const { divides } = tensorScale;
   return {
-    intoOf: (weight) => ({ ...into, tensorScale: { divides, together: together(weight) } }),
+    into: (weight) => ({ ...into, tensorScale: { divides, together: together(weight) } }),
     tensorsOf: (weight) => [
       ...tensorsOf(weight),
       { name: partName(weight.name, tensorScale), dtype: "F32", shape: divides ? [1] : [] },

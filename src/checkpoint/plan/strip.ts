@@ -35,8 +35,8 @@ export function* stripsOf({ from, into }: Conversion): Generator<Strip> {
   const { slices, rows, cols } = matrixOf(from.shape);
   const unit = unitOf({ from, into });
   // What is to be transposed is taken whole: its first column is spread over all rows.
-  const isTurned = from.transposed === true && (from.kind === "plain" || into.kind === "plain");
-  yield* cut({ slices, rows, cols }, unit, isTurned);
+  const isTransposed = from.transposed === true && (from.kind === "plain" || into.kind === "plain");
+  yield* cut({ slices, rows, cols }, unit, isTransposed);
 }
 
 /** Cuts two weights of one shape into the same strips, of whole blocks of both. */
@@ -44,8 +44,8 @@ export function* sharedStrips(
   a: PlainWeight | ScaledWeight,
   b: PlainWeight | ScaledWeight,
 ): Generator<Strip> {
-  const isTurned = a.transposed === true || b.transposed === true;
-  yield* cut(matrixOf(plainShape(a)), leastCommonMultiple(rowsTogether(a), rowsTogether(b)), isTurned);
+  const isTransposed = a.transposed === true || b.transposed === true;
+  yield* cut(matrixOf(plainShape(a)), leastCommonMultiple(rowsTogether(a), rowsTogether(b)), isTransposed);
 }
 
 /** Rows that a strip of a conversion consists of, or multiples of them. */

@@ -2,7 +2,7 @@ import type { StoredTensor } from "./checkpoint.ts";
 import { sameShape } from "./grids.ts";
 import { makers } from "./makers/index.ts";
 import { SCALE_TYPES, scaleNames, scalesOf } from "./names.ts";
-import { refuseSecond } from "./refusals.ts";
+import { refuseSeveralScales } from "./refusals.ts";
 import { mxfp4Weight, type ScaledWeight, scaleShape } from "./weights.ts";
 
 /**
@@ -21,7 +21,7 @@ export function packedFp4(
   const fitting = scalesOf(scaleNames(weight), byName).filter(
     ({ dtype, shape }) => SCALE_TYPES[dtype] === "ue8m0" && sameShape(shape, scaleShape(values, [1, 32])),
   );
-  refuseSecond(weight, fitting);
+  refuseSeveralScales(weight, fitting);
   return fitting[0] === undefined ? null : mxfp4Weight(weight, values, codes, fitting[0]);
 }
 

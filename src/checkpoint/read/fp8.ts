@@ -1,25 +1,25 @@
 import type { Config, StoredTensor } from "./checkpoint.ts";
-import { gridOf, isScalar } from "./grids.ts";
+import { isScalar, scaleGridOf } from "./grids.ts";
 import type { Block } from "./makers/index.ts";
 import { isStrayName, SCALE_TYPES, scaleNames, scalesOf, wrappedWeight } from "./names.ts";
-import { partsOf } from "./parts.ts";
+import { fusedParts } from "./parts.ts";
 import { configsOf } from "./quantization.ts";
-import { fitsNoBlock, holderOf, possibleScales, refuseSecond, withoutScales } from "./refusals.ts";
+import { fitsNoBlock, parentOf, possibleScales, refuseSeveralScales, withoutScales } from "./refusals.ts";
 import { type Element, matrixOf, type ScaledWeight } from "./weights.ts";
 
-const ELEMENTS: Readonly<Partial<Record<StoredTensor["dtype"], Element>>> = {
+const ELEMENT_OF_DTYPE: Readonly<Partial<Record<StoredTensor["dtype"], Element>>> = {
   F8_E4M3: "e4m3",
   F8_E5M2: "e5m2",
   F8_E4M3FNUZ: "e4m3fnuz",
   F8_E5M2FNUZ: "e5m2fnuz",
 };
 
-/** The checkpoint around a tensor of codes. */
-export interface Around {
+/** What reading a tensor of codes needs to know of its checkpoint. */
+export interface CheckpointContext {
   readonly byName: ReadonlyMap<string, StoredTensor>;
   readonly config: Config | null;
-  /** Tensors by what they lie in; made when it is asked for. */
-  readonly holders: () => ReadonlyMap<string, readonly StoredTensor[]>;
+  /** Tensors by their parent modules; made when it is asked for. */
+  readonly byParent: () => ReadonlyMap<string, readonly StoredTensor[]>;
   /** The blocks that config.json names. */
   readonly configured: readonly Block[];
   /** Whether codes without a scale are to be taken as they are. */
@@ -30,9 +30,9 @@ export interface Around {
  * FP8 codes with the scales that lie beside them; `null` for tensors that hold none.
  * @throws BlockscaleError `dialect`: no scales, several, or some that fit no block
  */
-export function fp8Weight(codes: StoredTensor, around: Around): ScaledWeight | null {
-  const { byName, holders, config, configured, takesOne } = around;
-  const element = ELEMENTS[codes.dtype];
+export function fp8Weight(codes: StoredTensor, context: CheckpointContext): ScaledWeight | null {
+  const { byName, byParent, config, configured, takesOne } = context;
+  const element = ELEMENT_OF_DTYPE[codes.dtype];
   if (element === undefined || isStrayName(codes.name)) return null;
   const { shape } = codes;
   const wrapped = wrappedWeight(codes.name);
@@ -40,10 +40,10 @@ export function fp8Weight(codes: StoredTensor, around: Around): ScaledWeight | n
   const base = { kind: "scaled", name, shape, element, codes, transposed: false } as const;
   const candidates = scalesOf(wrapped === null ? scaleNames(name) : [wrapped.scales], byName);
   const fitting = candidates.flatMap((scales) => {
-    const grid = gridOf(shape, scales, configured) ?? fusedGrid(name, shape, scales, config);
+    const grid = scaleGridOf(shape, scales, configured) ?? fusedGrid(name, shape, scales, config);
     return grid === null ? [] : [{ scales, scaleType: SCALE_TYPES[scales.dtype]!, ...grid }];
   });
-  refuseSecond(
+  refuseSeveralScales(
     name,
     fitting.map(({ scales }) => scales),
   );
@@ -53,7 +53,7 @@ export function fp8Weight(codes: StoredTensor, around: Around): ScaledWeight | n
   const block: Block = [Math.max(1, rows), Math.max(1, cols)];
   const shared = sharedScale(name, byName);
   if (shared !== undefined) return { ...base, scales: shared, scaleType: SCALE_TYPES[shared.dtype]!, block };
-  const beside = possibleScales({ ...codes, name }, holders(), configured);
+  const beside = possibleScales({ ...codes, name }, byParent(), configured);
   if (takesOne && beside === undefined) return { ...base, scales: null, scaleType: "ue8m0", block };
   throw withoutScales(codes, beside);
 }
@@ -68,7 +68,7 @@ function fusedGrid(
   const [rows, cols] = shape as [number, number];
   const count = scales.shape[0] ?? 0;
   if (shape.length !== 2 || scales.shape.slice(1).some((size) => size !== 1)) return null;
-  const parts = partsOf(name, rows, count, configsOf(config));
+  const parts = fusedParts(name, rows, count, configsOf(config));
   return parts === null ? null : { block: [1, Math.max(1, cols)], parts };
 }
 
@@ -78,12 +78,12 @@ function fusedGrid(
  * a `scale` alone may be anything that a model multiplies with.
  */
 function sharedScale(weight: string, byName: ReadonlyMap<string, StoredTensor>): StoredTensor | undefined {
-  const parent = `${holderOf(holderOf(weight))}.weight`;
+  const parent = `${parentOf(parentOf(weight))}.weight`;
   if (!weight.endsWith(".weight") || parent === ".weight" || byName.has(parent)) return undefined;
   const found = scalesOf(
     scaleNames(parent).filter((name) => !name.endsWith(".scale")),
     byName,
   ).filter((place) => isScalar(place) && SCALE_TYPES[place.dtype] !== "ue8m0");
-  refuseSecond(weight, found);
+  refuseSeveralScales(weight, found);
   return found[0];
 }

@@ -19,7 +19,7 @@ const KNOWN_BLOCKS: readonly Block[] = [
 export type ScaleGrid = Pick<ScaledWeight, "block" | "storedCols">;
 
 /** The grid of scales, by their shape; `null` where they fit none. */
-export function gridOf(
+export function scaleGridOf(
   shape: readonly number[],
   scales: StoredTensor,
   configured: readonly Block[],

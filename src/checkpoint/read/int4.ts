@@ -36,7 +36,7 @@ export function int4Weight(
     scaleType,
     block: [1, size],
     transposed: false,
-    ...(shape === undefined ? {} : { besides: [shape] }),
+    ...(shape === undefined ? {} : { redundant: [shape] }),
   };
 }
 

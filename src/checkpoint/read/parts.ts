@@ -4,7 +4,7 @@ import type { Config } from "./checkpoint.ts";
  * Rows of the parts of a fused matrix that has one scale for each: `gate_up_proj` in halves, `qkv_proj` by
  * the numbers of heads that config.json tells. `null` where that does not come out.
  */
-export function partsOf(
+export function fusedParts(
   weight: string,
   rows: number,
   count: number,

@@ -1,7 +1,7 @@
 import { shapeNamed, tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { StoredTensor } from "./checkpoint.ts";
-import { gridOf } from "./grids.ts";
+import { scaleGridOf } from "./grids.ts";
 import type { Block } from "./makers/index.ts";
 import { isStrayName, SCALE_TYPES, scaleNames } from "./names.ts";
 
@@ -9,7 +9,7 @@ import { isStrayName, SCALE_TYPES, scaleNames } from "./names.ts";
  * Readers of each format know one of the names and ignore the others, or refuse the checkpoint: which scales
  * are meant cannot be told, and a guess could silently give a model of other values.
  */
-export function refuseSecond(weight: string, found: readonly StoredTensor[]): void {
+export function refuseSeveralScales(weight: string, found: readonly StoredTensor[]): void {
   if (found.length < 2) return;
   throw new BlockscaleError("dialect", {
     where: tensorNamed(weight),
@@ -39,37 +39,37 @@ export function withoutScales({ name, dtype }: StoredTensor, beside: string | un
  */
 export function possibleScales(
   { name: weight, shape }: StoredTensor,
-  holders: ReadonlyMap<string, readonly StoredTensor[]>,
+  byParent: ReadonlyMap<string, readonly StoredTensor[]>,
   configured: readonly Block[],
 ): string | undefined {
-  const module = holderOf(weight);
+  const module = parentOf(weight);
   const isCalledSo = ({ name }: StoredTensor) =>
-    /scale/i.test(name.slice(holderOf(name).length)) && !isStrayName(name);
+    /scale/i.test(name.slice(parentOf(name).length)) && !isStrayName(name);
   const isShapedSo = (place: StoredTensor) =>
     place.name !== weight &&
     SCALE_TYPES[place.dtype] !== undefined &&
     !/bias$/.test(place.name) &&
     !isStrayName(place.name) &&
-    gridOf(shape, place, configured) !== null;
-  const beside = holders.get(module) ?? [];
-  const above = module === "" ? [] : (holders.get(holderOf(module)) ?? []);
+    scaleGridOf(shape, place, configured) !== null;
+  const beside = byParent.get(module) ?? [];
+  const above = module === "" ? [] : (byParent.get(parentOf(module)) ?? []);
   return (beside.find(isCalledSo) ?? above.find(isCalledSo) ?? beside.find(isShapedSo))?.name;
 }
 
-/** Tensors by what they lie in. */
-export function byHolder(places: Iterable<StoredTensor>): ReadonlyMap<string, readonly StoredTensor[]> {
+/** Tensors by the name of their parent module. */
+export function groupByParent(places: Iterable<StoredTensor>): ReadonlyMap<string, readonly StoredTensor[]> {
   const found = new Map<string, StoredTensor[]>();
   for (const place of places) {
-    const holder = holderOf(place.name);
-    const beside = found.get(holder);
-    if (beside === undefined) found.set(holder, [place]);
+    const parent = parentOf(place.name);
+    const beside = found.get(parent);
+    if (beside === undefined) found.set(parent, [place]);
     else beside.push(place);
   }
   return found;
 }
 
-/** What a tensor or a module lies in, by its name. */
-export function holderOf(name: string): string {
+/** The name of the parent module of a tensor or a module. */
+export function parentOf(name: string): string {
   return name.slice(0, Math.max(0, name.lastIndexOf(".")));
 }
 

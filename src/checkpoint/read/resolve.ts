@@ -3,11 +3,11 @@ import { checkChoice } from "../../tensor/options.ts";
 import { type Checkpoint, type Config, placesOf, type StoredTensor } from "./checkpoint.ts";
 import { type ForeignTensor, foreignTensors } from "./foreign.ts";
 import { packedFp4 } from "./fp4.ts";
-import { type Around, fp8Weight } from "./fp8.ts";
+import { type CheckpointContext, fp8Weight } from "./fp8.ts";
 import { makers } from "./makers/index.ts";
 import { isStray, isStrayName } from "./names.ts";
 import { configuredBlocks, metadataLabels, quantizationConfig, refuseTransforms } from "./quantization.ts";
-import { byHolder } from "./refusals.ts";
+import { groupByParent } from "./refusals.ts";
 import { placesOfWeight, type ScaledWeight, valueTypeOf, type Weight } from "./weights.ts";
 
 /** How to read a checkpoint. */
@@ -50,10 +50,10 @@ export function resolve(
       return undefined;
     }
   };
-  let holders: ReturnType<Around["holders"]> | undefined;
-  const around: Around = {
+  let children: ReturnType<CheckpointContext["byParent"]> | undefined;
+  const context: CheckpointContext = {
     byName,
-    holders: () => (holders ??= byHolder(places)),
+    byParent: () => (children ??= groupByParent(places)),
     config: checkpoint.config,
     configured: attempt(() => configuredBlocks(checkpoint.config)) ?? [],
     takesOne: options.missingScale === "one",
@@ -73,7 +73,7 @@ export function resolve(
   }
   for (const place of places) {
     if (scaled.has(place.name) || taken.has(place.name)) continue;
-    attempt(() => take(place, fp8Weight(place, around)));
+    attempt(() => take(place, fp8Weight(place, context)));
   }
   const isQuantised =
     scaled.size > 0 || quantization !== null || isLabelled(checkpoint) || places.some(isMarker);

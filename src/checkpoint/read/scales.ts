@@ -1,7 +1,7 @@
 import { readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import { valueOfCode } from "../../tensor/formats.ts";
+import { multipliersOf } from "../../tensor/fp4.ts";
 import { spreadParts } from "./parts.ts";
 import { widen } from "./values.ts";
 import { countOf, type ScaledWeight, scaleShape } from "./weights.ts";
@@ -50,7 +50,7 @@ export async function readScales(
     scaleType === "ue8m0"
       ? bytes
       : scaleType === "e4m3"
-        ? await multipliersOf(weight, bytes, sources)
+        ? await tensorMultipliers(weight, bytes, sources)
         : widen(scaleType, bytes, new Float32Array(count));
   // A scale of 0 is what some tools write for a block of zeros: readers of the codes check that.
   const bad =
@@ -86,18 +86,17 @@ async function readCropped(
   return cropped.subarray((first - top * cols) * width, (first - top * cols + count) * width);
 }
 
-/** Scales in E4M3 times the float32 of the tensor, or divided by it: one rounding to float32 each. */
-async function multipliersOf(
+/** Scales in E4M3 as multipliers: see {@link multipliersOf}. */
+async function tensorMultipliers(
   { tensorScale }: ScaledWeight,
   bytes: Uint8Array,
   sources: readonly Source[],
 ): Promise<Float32Array> {
-  const values = Float32Array.from(bytes, (byte) => valueOfCode("e4m3", byte));
-  if (tensorScale === undefined) return values;
+  if (tensorScale === undefined) return multipliersOf(bytes, 1);
   const { place, divides } = tensorScale;
   const stored = await readRange(tensorNamed(place.name), sources[place.shard]!, place.start, place.end);
   const factor = new DataView(stored.buffer, stored.byteOffset).getFloat32(0, true);
-  return values.map((value) => (divides ? value / factor : value * factor));
+  return multipliersOf(bytes, factor, divides);
 }
 
 /** Number of scales of a weight: as stored, but for the padding of a grid that is too large. */

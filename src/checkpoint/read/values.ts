@@ -1,5 +1,4 @@
 import type { Values, ValueType } from "../../tensor/tensor.ts";
-import { bf16, f16 } from "../../tensor/tensor.ts";
 
 /** Bytes of one value. */
 export const VALUE_BYTES: Readonly<Record<ValueType, number>> = { f32: 4, bf16: 2, f16: 2 };
@@ -11,7 +10,7 @@ export const VALUE_BYTES: Readonly<Record<ValueType, number>> = { f32: 4, bf16: 
 export function valuesOf(type: ValueType, bytes: Uint8Array): Values {
   if (type === "f32") return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   const bits = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
-  return type === "bf16" ? bf16(bits) : f16(bits);
+  return { type, bits };
 }
 
 /** Widens values to float32, which holds all of them exactly. */

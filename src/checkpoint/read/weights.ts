@@ -50,7 +50,7 @@ export interface ScaledWeight {
   /** One float32 for the whole tensor, by which all scales are multiplied, or divided (NVFP4). */
   readonly tensorScale?: { readonly place: StoredTensor; readonly divides: boolean };
   /** Tensors that say what the codes and scales say already. */
-  readonly besides?: readonly StoredTensor[];
+  readonly redundant?: readonly StoredTensor[];
   /** Rows of each part of a fused matrix, where the stored scales are one for each part. */
   readonly parts?: readonly number[];
   /** Scales from one row of the grid to the next, where the stored grid is wider than the weight needs. */
@@ -76,8 +76,8 @@ export function placesOfWeight(weight: Weight): readonly [StoredTensor, ...Store
   if (weight.kind === "other") return [weight.tensor];
   if (weight.kind === "plain") return [weight.values];
   if (weight.scales === null) return [weight.codes];
-  const { codes, scales, tensorScale, besides = [] } = weight;
-  return tensorScale === undefined ? [codes, scales, ...besides] : [codes, scales, tensorScale.place];
+  const { codes, scales, tensorScale, redundant = [] } = weight;
+  return tensorScale === undefined ? [codes, scales, ...redundant] : [codes, scales, tensorScale.place];
 }
 
 /** The value type behind a dtype; `null` for integers, codes and the like. */
@@ -117,11 +117,11 @@ export function countOf(shape: readonly number[]): number {
 
 /** Shape of the values of a weight once they are plain. */
 export function plainShape(weight: PlainWeight | ScaledWeight): readonly number[] {
-  return weight.transposed ? turnedShape(weight.shape) : weight.shape;
+  return weight.transposed ? transposedShape(weight.shape) : weight.shape;
 }
 
 /** The shape with rows and columns exchanged. */
-export function turnedShape(shape: readonly number[]): readonly number[] {
+export function transposedShape(shape: readonly number[]): readonly number[] {
   return [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!];
 }
 

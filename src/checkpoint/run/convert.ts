@@ -136,11 +136,11 @@ function amaxOf(values: Values): number {
 function toPlain(from: ScaledWeight, rows: ScaledRows, { dtype }: PlainTarget, engine: Engine): Piece {
   const type = valueTypeOf(dtype)!;
   const values = dequantizeRows(rows, type, engine, takeValues(type, rows.codes.length));
-  const turned = from.transposed ? transpose(values, rows.shape) : values;
+  const written = from.transposed ? transpose(values, rows.shape) : values;
   const precision = holdsExactly(type, rows)
     ? { ...NOTHING, count: values.length }
     : measurePlain(rows, widen(type, bytesOf(values), new Float32Array(values.length)), engine);
-  return { values: bytesOf(turned), scales: NO_SCALES, precision };
+  return { values: bytesOf(written), scales: NO_SCALES, precision };
 }
 
 function takeValues(type: ValueType, count: number): Float32Array | Uint16Array {

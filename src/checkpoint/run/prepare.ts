@@ -12,7 +12,10 @@ import type { Converter } from "./run.ts";
 /** The largest E4M3 scale times the largest E2M1 code. */
 const LARGEST: number = largestOf("e4m3") * largestOf("e2m1");
 
-/** Largest magnitude of the weights that share a float32 of NVFP4, by the first of them: they are read once for all. */
+/**
+ * Largest magnitude of the weights that share a float32 of NVFP4, by the first of them: they are read once
+ * for all.
+ */
 const found = new WeakMap<PlainWeight | ScaledWeight, Promise<number>>();
 
 /**
@@ -43,7 +46,7 @@ export async function tensorFactorOf(
   const target = into.kind === "scaled" ? into.tensorScale : undefined;
   if (target === undefined) return undefined;
   const { together, divides } = target;
-  const amax = found.get(together[0]!) ?? amaxOf(together, sources, convert);
+  const amax = found.get(together[0]!) ?? amaxOfWeights(together, sources, convert);
   found.set(together[0]!, amax);
   return { factor: tensorScaleOf(await amax, divides), divides };
 }
@@ -60,7 +63,7 @@ function tensorScaleOf(amax: number, divides: boolean): number {
 }
 
 /** The largest finite magnitude of some weights. */
-async function amaxOf(
+async function amaxOfWeights(
   weights: readonly (PlainWeight | ScaledWeight)[],
   sources: readonly Source[],
   convert: Converter,

@@ -26,7 +26,7 @@ export interface ScaledRows extends BlockScaled {
   readonly fnuz: boolean;
 }
 
-/** Reads the bytes of a strip of plain values. Strips of values that lie turned are whole slices. */
+/** Reads the bytes of a strip of plain values. Strips of transposed values are whole slices. */
 export async function readPlainRows(
   from: PlainWeight,
   strip: Strip,
@@ -40,12 +40,12 @@ export async function readPlainRows(
   if (!from.transposed) return bytes;
   const stored = plainShape({ ...from, shape: stripShape(from.shape, strip) });
   const { buffer, byteOffset, byteLength } = bytes;
-  const turned =
+  const values =
     from.type === "f32"
       ? transpose(new Float32Array(buffer, byteOffset, byteLength / 4), stored)
       : transpose(new Uint16Array(buffer, byteOffset, byteLength / 2), stored);
   giveBack(bytes);
-  return new Uint8Array(turned.buffer, turned.byteOffset, turned.byteLength);
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
 /** Exchanges rows and columns of each slice. */

@@ -78,7 +78,7 @@ export async function* fileBytes(
   let bytes = file.header.length;
   yield file.header.slice();
   for await (const { tensor, finish } of inOrder(
-    partsOf(file.steps, { ...options, sources }),
+    outputPartsOf(file.steps, { ...options, sources }),
     ahead,
     signal,
   )) {
@@ -90,7 +90,7 @@ export async function* fileBytes(
   }
 }
 
-function* partsOf(steps: Iterable<Step>, options: RunOptions): Generator<Promise<Part>> {
+function* outputPartsOf(steps: Iterable<Step>, options: RunOptions): Generator<Promise<Part>> {
   for (const step of steps) {
     if (step.kind === "copy") yield* copyParts(step, options);
     else yield* convertParts(step, options);

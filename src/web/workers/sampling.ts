@@ -1,7 +1,7 @@
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import { type BlockPlace, type BlockValues, joinBlock, meetsBlock } from "../../checkpoint/measure/block.ts";
 import { joinSamples, type Sample, type StripSampling } from "../../checkpoint/measure/sample.ts";
-import { fusedParts } from "../../checkpoint/plan/quantize.ts";
+import { fusedWeights } from "../../checkpoint/plan/quantize.ts";
 import { type Strip, stripsOf } from "../../checkpoint/plan/strip.ts";
 import { matrixOf, type PlainWeight, type ScaledWeight, type Weight } from "../../checkpoint/read/weights.ts";
 import { tensorFactorOf } from "../../checkpoint/run/prepare.ts";
@@ -33,7 +33,10 @@ export async function underOf(
   if (name === null) return { scheme: null };
   const { scheme, scales, tensorScale: meant } = dialects[name].storage;
   if (meant === undefined || sources === null) return { scheme };
-  const tensorScale = { divides: meant.divides, together: fusedParts(weights).get(weight.name) ?? [weight] };
+  const tensorScale = {
+    divides: meant.divides,
+    together: fusedWeights(weights).get(weight.name) ?? [weight],
+  };
   const into = { kind: "scaled", scheme, scaleDtype: scales.dtype, tensorScale } as const;
   const given = await tensorFactorOf({ from: weight, into }, sources, pool.convert);
   return { scheme, ...(given && { tensorScale: given }) };

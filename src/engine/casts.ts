@@ -1,0 +1,200 @@
+import { ResidentMatrix } from "../products/resident.ts";
+import {
+  type CheckedTensor,
+  checkArray,
+  checkDisjoint,
+  checkValues,
+  codeBytes,
+  newArray,
+  outArray,
+  type RawValues,
+} from "../tensor/checks.ts";
+import { FORMAT_ID, FORMATS, ROUNDING_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
+import { isPacked, packFp4, unpackFp4 } from "../tensor/fp4.ts";
+import { outOf } from "../tensor/options.ts";
+import { type Scheme, type SchemeName, schemeOf } from "../tensor/schemes.ts";
+import {
+  type BlockScaled,
+  checkFormat,
+  type Format,
+  type Grid,
+  gridOf,
+  type Values,
+  type ValueType,
+} from "../tensor/tensor.ts";
+import type { Arena } from "../wasm/arena.ts";
+import type { Kernels } from "../wasm/kernels.ts";
+import {
+  chunksOf,
+  describeChunk,
+  placesBytes,
+  putChunk,
+  type Rectangle,
+  ROW_CHUNK,
+  scaleRectangle,
+  scaleView,
+  scatter,
+  stage,
+} from "./chunks.ts";
+import { quantizeNvfp4 } from "./fp4.ts";
+
+/**
+ * What {@link Engine.quantize} can write into, instead of allocating; a block-scaled tensor fits as it is.
+ */
+export interface QuantizeOut {
+  readonly codes: Uint8Array;
+  readonly scales: Uint8Array | Float32Array;
+}
+
+/** The casts of an engine, through its linear memory in chunks: see the methods of Engine by these names. */
+export class Casts {
+  readonly #kernels: Kernels;
+  readonly #arena: Arena;
+
+  constructor(kernels: Kernels, arena: Arena) {
+    this.#kernels = kernels;
+    this.#arena = arena;
+  }
+
+  encode(values: Float32Array, format: Format, options: { out?: Uint8Array }): Uint8Array {
+    const id = FORMAT_ID[checkFormat("encode: format", format)];
+    const n = checkArray("encode: values", values, "Float32Array").length;
+    const { codesPerByte } = FORMATS[format];
+    const bytes = Math.ceil(n / codesPerByte);
+    const out = outArray("encode: out", outOf("encode", options), "Uint8Array", bytes);
+    checkDisjoint("encode: out", out, values);
+    const most = Math.min(n, ROW_CHUNK);
+    return this.#arena.frame([4 * most, most], (src, dst) => {
+      const buffer = this.#arena.buffer;
+      for (let i = 0; i < n; i += ROW_CHUNK) {
+        const length = Math.min(ROW_CHUNK, n - i);
+        new Float32Array(buffer, src, length).set(values.subarray(i, i + length));
+        this.#kernels.encode(id, dst, src, length);
+        const codes = new Uint8Array(buffer, dst, length);
+        if (isPacked(format)) packFp4(codes, out.subarray(i / 2, Math.ceil((i + length) / 2)));
+        else out.set(codes, i);
+      }
+      return out;
+    });
+  }
+
+  decode(codes: Uint8Array, format: Format, options: { out?: Float32Array }): Float32Array {
+    const { codesPerByte } = FORMATS[checkFormat("decode: format", format)];
+    const n = codesPerByte * checkArray("decode: codes", codes, "Uint8Array").length;
+    const out = outArray("decode: out", outOf("decode", options), "Float32Array", n);
+    checkDisjoint("decode: out", out, codes);
+    const bytes = isPacked(format) ? unpackFp4(codes) : codes;
+    const id = isPacked(format) ? FORMAT_ID.e4m3 : FORMAT_ID[format];
+    const most = Math.min(n, ROW_CHUNK);
+    return this.#arena.frame([most, 4 * most], (src, dst) => {
+      const buffer = this.#arena.buffer;
+      for (let i = 0; i < n; i += ROW_CHUNK) {
+        const length = Math.min(ROW_CHUNK, n - i);
+        new Uint8Array(buffer, src, length).set(bytes.subarray(i, i + length));
+        this.#kernels.decode(id, dst, src, length);
+        out.set(new Float32Array(buffer, dst, length), i);
+      }
+      return out;
+    });
+  }
+
+  quantize(
+    values: Values,
+    shape: readonly number[],
+    given: Scheme | SchemeName,
+    options: { out?: QuantizeOut },
+  ): BlockScaled {
+    const scheme = schemeOf("quantize: scheme", given);
+    const { format, block } = scheme;
+    const grid = gridOf("quantize", shape, block);
+    const raw = checkValues("quantize: values", values, grid.elements);
+    const { codes, scales } = quantizeOut(outOf("quantize", options), scheme, grid);
+    checkDisjoint("quantize: out.codes", codes, raw.data);
+    checkDisjoint("quantize: out.scales", scales, raw.data);
+    checkDisjoint("quantize: out.scales", scales, codes);
+    const made = { format, shape: [...shape], block: [block[0], block[1]], codes, scales } as const;
+    if (scheme.scale === "e4m3")
+      return { ...made, tensorScale: quantizeNvfp4(this, raw, grid, codes, scales as Uint8Array) };
+    this.#quantize(raw, scheme, { ...made, scaleType: scheme.scale, grid });
+    return made;
+  }
+
+  /** Writes codes and scales of a tensor, chunk by chunk. */
+  #quantize({ type, data }: RawValues, scheme: Scheme, tensor: CheckedTensor): void {
+    const { format, codes, scales, grid } = tensor;
+    const { rounding, amaxFloor, zeroScale } = scheme;
+    const floorBits = new Uint32Array(Float32Array.of(amaxFloor).buffer)[0] as number;
+    // Halves are widened where the kernel takes float32 alone.
+    const isWidened = isPacked(format) && type !== "f32";
+    const valueType = VALUE_TYPE_ID[isWidened ? "f32" : type];
+    const width = isWidened ? 4 : data.BYTES_PER_ELEMENT;
+    for (const chunk of chunksOf(grid)) {
+      const elements = chunk.rows * chunk.cols;
+      const blocks = chunk.scaleRows * chunk.scaleCols;
+      const halves = isWidened ? elements * data.BYTES_PER_ELEMENT : 0;
+      const sizes = [elements * width, halves, ...placesBytes(chunk, tensor)] as const;
+      this.#arena.frame(sizes, (src, half, ...places) => {
+        const [matrix, codesAt, scalesAt] = places;
+        const buffer = this.#arena.buffer;
+        stage(buffer, isWidened ? half : src, data, chunk);
+        if (isWidened) this.#kernels.widen(VALUE_TYPE_ID[type], src, half, elements);
+        describeChunk(buffer, places, chunk, tensor);
+        this.#kernels.quantize(matrix, valueType, src, ROUNDING_ID[rounding], floorBits, zeroScale);
+        const made = new Uint8Array(buffer, codesAt, elements);
+        if (isPacked(format)) scatter(codes, packFp4(made, new Uint8Array(elements / 2)), halfOf(chunk));
+        else scatter(codes, made, chunk);
+        scatter(scales, scaleView(scales, buffer, scalesAt, blocks), scaleRectangle(chunk));
+      });
+    }
+  }
+
+  /** Writes the values of a tensor into `out`, all of which was checked. Its codes are FP8. */
+  dequantize<Out extends Float32Array | Uint16Array | ResidentMatrix>(
+    tensor: CheckedTensor,
+    type: ValueType,
+    out: Out,
+  ): Out {
+    const width = type === "f32" ? 4 : 2;
+    for (const chunk of chunksOf(tensor.grid)) {
+      const elements = chunk.rows * chunk.cols;
+      const isInPlace = out instanceof ResidentMatrix && (chunk.rows === 1 || chunk.stride === chunk.cols);
+      const sizes = [isInPlace ? 0 : elements * width, ...placesBytes(chunk, tensor)] as const;
+      this.#arena.frame(sizes, (own, ...places) => {
+        const dst = isInPlace ? out.placeFor("dequantize: out") + 4 * chunk.start : own;
+        const buffer = this.#arena.buffer;
+        putChunk(buffer, places, chunk, tensor);
+        this.#kernels.dequantize(places[0], VALUE_TYPE_ID[type], dst);
+        if (isInPlace) return;
+        const staged = viewOf(buffer, dst, elements, width);
+        scatter(out instanceof ResidentMatrix ? out.view("dequantize: out") : out, staged, chunk);
+      });
+    }
+    return out;
+  }
+}
+
+/** The caller's arrays for the result of quantize, or new ones. */
+function quantizeOut(out: QuantizeOut | undefined, { format, scale }: Scheme, grid: Grid): QuantizeOut {
+  const bytes = codeBytes("quantize", format, grid);
+  const scaleArray = scale === "f32" ? "Float32Array" : "Uint8Array";
+  if (out === undefined) {
+    return {
+      codes: newArray("quantize", "Uint8Array", bytes),
+      scales: newArray("quantize", scaleArray, grid.blocks),
+    };
+  }
+  return {
+    codes: checkArray("quantize: out.codes", out.codes, "Uint8Array", bytes),
+    scales: checkArray("quantize: out.scales", out.scales, scaleArray, grid.blocks),
+  };
+}
+
+/** Values in linear memory, of four bytes or two each. */
+function viewOf(buffer: ArrayBuffer, at: number, n: number, width: number): Float32Array | Uint16Array {
+  return width === 4 ? new Float32Array(buffer, at, n) : new Uint16Array(buffer, at, n);
+}
+
+/** The rectangle of a chunk in codes that come two to a byte. */
+function halfOf({ start, rows, cols, stride }: Rectangle): Rectangle {
+  return { start: start / 2, rows, cols: cols / 2, stride: stride / 2 };
+}
