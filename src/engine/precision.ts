@@ -173,7 +173,7 @@ function* spansOf(elements: number): Generator<Chunk> {
   }
 }
 
-/** Where one side of a comparison is in linear memory: a matrix, its data and scales, and room for float32. */
+/** Where one side of a comparison is in linear memory: its matrix, data, scales and float32 values. */
 type Room = readonly [matrix: number, data: number, scales: number, floats: number];
 
 /** One side in linear memory: see {@link Room}. */

@@ -4,7 +4,7 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMATS } from "../tensor/formats.ts";
 import { schemes } from "../tensor/schemes.ts";
 
-/** The names of formats that a weight may be stored in. "bf16" stands for an unchanged weight, even a float32 one. */
+/** The names of formats that a weight may be stored in. "bf16" is an unchanged weight, even a float32 one. */
 export type WeightFormat = "nvfp4" | "mxfp4" | "mxfp4Ocp" | "fp8" | "mxfp8" | "mxfp8Ocp" | "e5m2" | "bf16";
 
 const { nvfp4, mxfp4, fp8, mxfp8 } = compressedTensorsMixed.formats as Record<string, Storage>;
@@ -40,8 +40,8 @@ export function weightFormatOf(name: string): WeightFormat {
 }
 
 /**
- * Whether loaders round activations to FP8 before they meet a format: weights of four bits and plain ones meet
- * them as they are.
+ * Whether loaders round activations to FP8 before they meet weights of this format: weights of four bits and
+ * plain ones meet them as they are.
  */
 export function meetsFp8(format: WeightFormat): boolean {
   return format !== "bf16" && FORMATS[storages[format].scheme.format].codesPerByte === 1;

@@ -26,8 +26,8 @@ interface Matrix {
 }
 
 /**
- * Measures what rounding weights does to the outputs of their layers, y = x w^T; with activations in FP8, what it does
- * to round x too, where the format asks for it.
+ * Measures what rounding weights does to the outputs of their layers, y = x w^T. With activations in FP8, x
+ * is rounded too, where the format asks for it.
  */
 export class OutputErrors {
   readonly sums: Map<string, OutputSums> = new Map();

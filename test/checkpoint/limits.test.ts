@@ -98,6 +98,8 @@ test.each([
   '{"quantization_config": {}, "quantization\\u005fconfig": {}}',
   '{"text_config": {"quantization_config": {}, "quantization_config": {}}}',
   '{"text_config": {"quantization_config": {}}, "text_config": {}}',
+  '{"text_config": {"torch_dtype": "a"}, "text_config": {}}',
+  '{"b": {"c": {}}, "b": {"c": {"quantization_config": {}}}}',
   '{"torch_dtype": "a", "torch_dtype": "b"}',
 ])("a member that is to be edited must stand once: %s", (text) => {
   expect(() => parseConfig("config.json", text)).toThrow(/^config.json: .* appears twice/);

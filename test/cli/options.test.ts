@@ -174,7 +174,7 @@ test("train names the file whose JSON is damaged", async () => {
     mkdirSync(join(out, "checkpoint-3"), { recursive: true });
     writeFileSync(join(out, "checkpoint-3", "training.json"), log);
     const { code, err } = await blockscale("train", text, out, "--context", "32");
-    const wanted = "checkpoint-3/training.json: expected the log of the run that is to be gone on with, got";
+    const wanted = "checkpoint-3/training.json: expected the log of the run to continue, got";
     expect([code, err]).toEqual([1, expect.stringContaining(wanted)]);
   }
 });

@@ -61,9 +61,9 @@ describe("options by names that there are none of", () => {
     expect(() => call(fp8, [])).toThrow(`${name}: options: expected an object such as {`);
   });
 
-  test("load knows variant, wasm and threads", async () => {
+  test("load knows variant, wasm, threads and workers", async () => {
     await expect(load({ varian: "baseline" } as Anything)).rejects.toThrow(
-      "load: options: expected options named variant, wasm, threads, got varian.",
+      "load: options: expected options named variant, wasm, threads, workers, got varian.",
     );
     await expect(load(["baseline"] as Anything)).rejects.toThrow("got a plain array");
   });

@@ -43,27 +43,28 @@ function withoutPythonNumbers(text: string): string {
   );
 }
 
-/** Members of config.json that are removed or set. */
-const EDITED: ReadonlySet<string> = new Set([
-  ...QUANTIZATION_KEYS,
-  "expert_dtype",
-  "torch_dtype",
-  "dtype",
-  ...NESTED,
-]);
+/** Members that are removed or set wherever they are. */
+const LABELS: ReadonlySet<string> = new Set([...QUANTIZATION_KEYS, "expert_dtype"]);
+/** Members that are set at the top and in {@link NESTED}. */
+const DTYPES: ReadonlySet<string> = new Set(["torch_dtype", "dtype"]);
 
 /**
- * Reads an object in which nothing to be edited stands twice: without
- * the second, the first would count again.
+ * Reads an object in which nothing to be edited stands twice, nor an object around it: without the
+ * second, the first would count again.
+ * @returns whether anything in it is to be edited
  */
-function readMembers(json: JsonReader): void {
-  const seen = new Set<string>();
+function readMembers(json: JsonReader, path: readonly string[] = []): boolean {
+  const holdsDtypes = path.length === 0 || (path.length === 1 && NESTED.some((key) => key === path[0]));
+  const seen = new Map<string, boolean>();
   json.object((key) => {
-    if (EDITED.has(key) && seen.has(key)) json.fail(`${key} appears twice`);
-    seen.add(key);
-    if (json.text[json.at] === "{") readMembers(json);
+    let isEdited = LABELS.has(key) || (holdsDtypes && DTYPES.has(key));
+    if (json.text[json.at] === "{") isEdited = readMembers(json, [...path, key]) || isEdited;
     else json.skip();
+    const before = seen.get(key);
+    if (before !== undefined && (before || isEdited)) json.fail(`${key} appears twice`);
+    seen.set(key, isEdited);
   });
+  return [...seen.values()].includes(true);
 }
 
 /**

@@ -91,7 +91,7 @@ export function refuseTransforms(quantization: Config | null): void {
     where: "config.json: quantization_config.transform_config",
     expected: "weights that serve without transforms of their inputs and outputs",
     got: `transforms that a model applies while it runs: ${applied.map(([name]) => name).join(", ")}`,
-    fix: "Make plain weights with llm-compressor first: this config would be gone, and the weights wrong.",
+    fix: "Make plain weights with llm-compressor first. Nothing was written: without this config the weights would be wrong.",
   });
 }
 

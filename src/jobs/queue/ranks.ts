@@ -124,7 +124,7 @@ export class RedisRanks implements Transport {
     });
   }
 
-  /** The session of a rank 0 that lives; one that died leaves its own, and another one will take its place. */
+  /** The session of a rank 0 that lives. One that died leaves its own, and another one takes its place. */
   async #meeting(): Promise<string | null> {
     const session = (await this.#ask((redis) => redis.get(SESSION))) ?? "";
     return /^[0-9a-f-]{36}$/.test(session) && (await this.#isPresent(session, 0)) ? session : null;

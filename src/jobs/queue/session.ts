@@ -14,8 +14,8 @@ export function keyOf(session: string, name: string): string {
 export const channelOf = (session: string, rank: number): string => keyOf(session, `rank:${rank}`);
 
 /**
- * Which ranks of a session are connected. Each listens to a channel of its own, on which nothing is ever said: the
- * system closes the connection of a process that dies, however it dies, and Redis forgets the listener.
+ * Which ranks of a session are connected. Each listens to a channel of its own, on which nothing is ever
+ * said: the system closes the connection of a process that dies, and Redis forgets the listener.
  */
 export async function arePresent(
   redis: Redis,

@@ -11,7 +11,7 @@ import type { CheckpointFacts, NamedSource } from "./protocol.ts";
 /** The checkpoint that is open. */
 export interface CurrentCheckpoint {
   readonly files: readonly NamedSource[];
-  /** Those of them that hold tensors. */
+  /** The files that hold tensors. */
   readonly shards: readonly NamedSource[];
   readonly opened: OpenedCheckpoint;
   readonly tensors: readonly InspectedTensor[];

@@ -37,6 +37,7 @@ export const problemsOfLibrary: Readonly<Record<string, string>> = {
   "the tool that made it": "生成它的工具",
   "the tool that made it, or vLLM": "生成它的工具或 vLLM",
   "blocks of scales [rows, cols], each side at most 2^31 - 1": "缩放因子的块 [行, 列]，每边不超过 2^31 - 1",
+  "a list of overrides": "overrides 列表",
   "a JSON list of overrides": "overrides 的 JSON 列表",
   'Write overrides as [{ "pattern": "*.down_proj.weight", "scheme": "keep" }].':
     '请写成 [{ "pattern": "*.down_proj.weight", "scheme": "keep" }]。',
