@@ -129,6 +129,22 @@ test("FP4 of gpt-oss is held against the transposed values that its models have"
   expect(compared).toMatchObject({ name: "w", shape: [2, 64, 3], precision: { sqnrDb: null } });
 });
 
+test("FP8 with a scale for each column is held against FP8 of AMD in blocks", async () => {
+  const shape = [2, 3, 64];
+  const codes = Uint8Array.from(randomWords(5, 2 * 3 * 64), (word) => word & 0x3f);
+  const [compared] = await compare(
+    [
+      tensor("a.weight", "F8_E4M3", shape, codes),
+      tensor("a.weight_scale", "F32", [2, 1, 64], new Float32Array(2 * 64).fill(0.5)),
+    ],
+    [
+      tensor("a.weight", "F8_E4M3FNUZ", shape, codes),
+      tensor("a.weight_scale", "F32", [2, 3, 2], new Float32Array(2 * 3 * 2).fill(1)),
+    ],
+  );
+  expect(compared).toMatchObject({ status: "compared", precision: { sqnrDb: null }, worstBlock: null });
+});
+
 test.each([
   ["BF16 against FP8 in squares", "deepseek-v3.1", [300, 384]],
   ["BF16 against MXFP8", "mxfp8", [300, 384]],

@@ -162,7 +162,10 @@ export async function compareStrip(
   const stored = asStored(x);
   // The engine takes one tensor at most as it is.
   const values = stored === null || ("codes" in stored && "codes" in became) ? floats(0) : stored;
-  const parts = arePartsWhole(cols, block[1]) ? partsBufferFor(partsLength(count)) : undefined;
+  // The engine refuses parts that cut blocks of either side.
+  const areWhole =
+    arePartsWhole(cols, block[1]) && (!("codes" in values) || arePartsWhole(cols, values.block[1]));
+  const parts = areWhole ? partsBufferFor(partsLength(count)) : undefined;
   const precision = engine.compare(values, became, parts === undefined ? {} : { parts });
   const worst =
     parts !== undefined && precision.nonFinite === 0
