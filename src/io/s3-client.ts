@@ -76,15 +76,19 @@ async function start(where: string): Promise<OpenedClient> {
     );
   const settings = hasRegion ? found : { region: "us-east-1" };
   // An endpoint of one's own serves its buckets under paths.
-  const host = await endpointOf(sdk, make({ ...settings, credentials: NOBODY }));
+  // Settings that give no endpoint fail again at each request, which leaves out the secrets of such errors.
+  const host = await endpointOf(sdk, make({ ...settings, credentials: NOBODY })).catch(() => undefined);
   const forcePathStyle = host !== undefined && !/(^|\.)amazonaws\.com(\.cn)?$/.test(host);
   return { sdk, client: make({ ...settings, forcePathStyle }) };
 }
 
-/** What a request that is never sent is signed with. */
+/** Credentials of a request that is never sent. */
 const NOBODY = { accessKeyId: "none", secretAccessKey: "none" };
 
-/** The host of a client's requests. The SDK finds it in the environment or in files, and tells requests alone. */
+/**
+ * The host that a client sends requests to. The SDK finds it in the environment or in files, and tells it to a
+ * request alone: one is made that goes no further.
+ */
 async function endpointOf(sdk: Sdk, client: S3Client): Promise<string | undefined> {
   let host: string | undefined;
   client.middlewareStack.add(
