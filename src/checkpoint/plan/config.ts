@@ -44,9 +44,9 @@ function withoutPythonNumbers(text: string): string {
 }
 
 /** Members that are removed or set wherever they are. */
-const LABELS: ReadonlySet<string> = new Set([...QUANTIZATION_KEYS, "expert_dtype"]);
+const LABELS: readonly string[] = [...QUANTIZATION_KEYS, "expert_dtype"];
 /** Members that are set at the top and in {@link NESTED}. */
-const DTYPES: ReadonlySet<string> = new Set(["torch_dtype", "dtype"]);
+const DTYPES: readonly string[] = ["torch_dtype", "dtype"];
 
 /**
  * Reads an object in which nothing to be edited stands twice, nor an object around it: without the
@@ -57,7 +57,7 @@ function readMembers(json: JsonReader, path: readonly string[] = []): boolean {
   const holdsDtypes = path.length === 0 || (path.length === 1 && NESTED.some((key) => key === path[0]));
   const seen = new Map<string, boolean>();
   json.object((key) => {
-    let isEdited = LABELS.has(key) || (holdsDtypes && DTYPES.has(key));
+    let isEdited = LABELS.includes(key) || (holdsDtypes && DTYPES.includes(key));
     if (json.text[json.at] === "{") isEdited = readMembers(json, [...path, key]) || isEdited;
     else json.skip();
     const before = seen.get(key);
@@ -78,11 +78,10 @@ export function quantizedDocuments(text: string, config: Config, plan: Plan, to:
   );
   // A label without quantised weights would make loaders look for them.
   const quantization = isQuantised ? dialects[to].config(kept, formatsOf(plan)) : undefined;
-  const paths = pathsOf(config, QUANTIZATION_KEYS);
-  const [place = ["quantization_config"]] = paths.filter((path) => path.at(-1) === "quantization_config");
-  const others = [...paths, ...pathsOf(config, ["expert_dtype"])].filter(
-    (path) => path !== place && String(path) !== "expert_dtype",
-  );
+  const paths = pathsOf(config, LABELS);
+  const place = paths.find((path) => path.at(-1) === "quantization_config") ?? ["quantization_config"];
+  // The expert_dtype at the top is set below.
+  const others = paths.filter((path) => path !== place && path[0] !== "expert_dtype");
   let edited = editMember(text, place, quantization);
   for (const path of others) edited = editMember(edited, path, undefined);
   if (!isQuantised) return [{ name: "config.json", text: edited }];
@@ -103,11 +102,10 @@ function formatsOf({ tensors }: Plan): Map<string, string[]> {
 /** config.json of a checkpoint with nothing quantised. */
 export function plainDocuments(text: string, config: Config, type: ValueType): Document[] {
   let edited = text;
-  for (const path of pathsOf(config, [...QUANTIZATION_KEYS, "expert_dtype"]))
-    edited = editMember(edited, path, undefined);
+  for (const path of pathsOf(config, LABELS)) edited = editMember(edited, path, undefined);
   for (const path of [[], ...NESTED.map((key) => [key])]) {
     const holder = (path.length === 0 ? config : config[path[0]!]) as Config | null | undefined;
-    for (const key of ["torch_dtype", "dtype"]) {
+    for (const key of DTYPES) {
       if (typeof holder?.[key] === "string") edited = editMember(edited, [...path, key], TORCH_DTYPES[type]);
     }
   }

@@ -47,21 +47,20 @@ const FUSED: readonly (readonly [layer: RegExp, fused: string])[] = [
 /** Warnings about layers that readers fuse, some of which are stored in one way and some in another. */
 function splitWarnings({ tensors }: Plan): string[] {
   const first = new Map<string, PlannedTensor>();
-  const split = new Map<string, readonly [PlannedTensor, PlannedTensor]>();
   for (const tensor of tensors) {
     const [layer, fused] = FUSED.find(([layer]) => layer.test(tensor.name)) ?? [];
     if (layer === undefined || tensor.shape.length < 2 || tensor.action === "drop") continue;
     const name = tensor.name.replace(layer, fused!);
     const other = first.get(name);
     if (other === undefined) first.set(name, tensor);
-    else if (formatOf(other) !== formatOf(tensor) && !split.has(name)) split.set(name, [other, tensor]);
+    else if (formatOf(other) !== formatOf(tensor)) {
+      const [a, b] = [other, tensor].map((part) => `${part.name} (${formatOf(part)})`);
+      return [
+        `vLLM and SGLang fuse layers that are stored in two ways here, such as ${a} and ${b}: they refuse that, or read it wrong. Choose all of such layers, or none.`,
+      ];
+    }
   }
-  const [found] = split.values();
-  if (found === undefined) return [];
-  const [a, b] = found.map((tensor) => `${tensor.name} (${formatOf(tensor)})`);
-  return [
-    `vLLM and SGLang fuse layers that are stored in two ways here, such as ${a} and ${b}: they refuse that, or read it wrong. Choose all of such layers, or none.`,
-  ];
+  return [];
 }
 
 function formatOf({ action, wasScaled, format, after }: PlannedTensor): string {

@@ -69,14 +69,15 @@ const ALWAYS_CODES: ReadonlySet<Dtype> = new Set(["F4", "F6_E2M3", "F6_E3M2"]);
 const WEIGHT = /(^|[._])(weight|weight_packed|packed|blocks|codes|kernel|[a-z_]*proj|w[123])$/;
 
 /** Names of integers that are no codes. */
-const TABLE = /(^|[._])(\w*_)?(mask|bias|ids?|index|indices|positions?|shape|tid2eid)$/i;
+const TABLE = /(^|[._])(mask|bias|ids?|index|indices|positions?|shape|tid2eid)$/i;
 
 /**
  * The tensors of a checkpoint that hold quantised data of another method, or codes that nothing
  * here can read. A label of quantisation must not be changed while they are there: the
  * checkpoint would claim to be what it is not.
  * @param places tensors that were not resolved as scaled weights
- * @param isRead whether there are such weights: if not, a label of quantisation is about others
+ * @param isRead whether there are scaled weights: if not, a label of quantisation is about tensors that are
+ * not read here
  */
 export function foreignTensors(
   places: readonly StoredTensor[],
