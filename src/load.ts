@@ -48,8 +48,8 @@ export async function load(options: LoadOptions = {}): Promise<Engine | Threaded
 
 /**
  * On a page: makes the threads of engines that another worker loads. That worker gets `port` by
- * `postMessage(..., [port])`, and passes it to `load` as `workers`. One that is made by a worker now and then
- * never begins in Firefox.
+ * `postMessage(..., [port])`, and passes it to `load` as `workers`. In Firefox, a
+ * thread that is made by a worker sometimes never starts.
  */
 export async function lendEngineWorkers(): Promise<LentWorkers> {
   const [{ lendWorkers }, { SCRIPT }] = await Promise.all([

@@ -35,6 +35,7 @@ import {
   scaleView,
   scatter,
   stage,
+  viewOf,
 } from "./chunks.ts";
 import { quantizeNvfp4 } from "./fp4.ts";
 
@@ -187,11 +188,6 @@ function quantizeOut(out: QuantizeOut | undefined, { format, scale }: Scheme, gr
     codes: checkArray("quantize: out.codes", out.codes, "Uint8Array", bytes),
     scales: checkArray("quantize: out.scales", out.scales, scaleArray, grid.blocks),
   };
-}
-
-/** Values in linear memory, of four bytes or two each. */
-function viewOf(buffer: ArrayBuffer, at: number, n: number, width: number): Float32Array | Uint16Array {
-  return width === 4 ? new Float32Array(buffer, at, n) : new Uint16Array(buffer, at, n);
 }
 
 /** The rectangle of a chunk in codes that come two to a byte. */

@@ -122,6 +122,16 @@ export function gather(packed: Numbers, tensor: Numbers, { start, rows, cols, st
   }
 }
 
+/** Values in linear memory, of four bytes or two each. */
+export function viewOf(
+  buffer: ArrayBuffer,
+  at: number,
+  n: number,
+  width: number,
+): Float32Array | Uint16Array {
+  return width === 4 ? new Float32Array(buffer, at, n) : new Uint16Array(buffer, at, n);
+}
+
 /** Copies a rectangle of values into linear memory. */
 export function stage(
   buffer: ArrayBuffer,
@@ -129,12 +139,7 @@ export function stage(
   data: Float32Array | Uint16Array,
   part: Rectangle,
 ): void {
-  const n = part.rows * part.cols;
-  gather(
-    data.BYTES_PER_ELEMENT === 4 ? new Float32Array(buffer, at, n) : new Uint16Array(buffer, at, n),
-    data,
-    part,
-  );
+  gather(viewOf(buffer, at, part.rows * part.cols, data.BYTES_PER_ELEMENT), data, part);
 }
 
 /** Copies `packed` into a rectangle of `tensor`: the inverse of {@link gather}. */

@@ -111,8 +111,8 @@ export class Engine {
   }
 
   /**
-   * Measures what became of values. Both are arrays of as many values, or a block-scaled tensor each: one
-   * made from the other, or of the same shape. Sums are float64, and the same in every build and runtime.
+   * Measures what became of values. Each side is an array of values or a block-scaled tensor; both have as
+   * many elements, in the same order. Sums are float64, and the same in every build and runtime.
    * @param options.parts room for two numbers for each sixteen values, in the order of their memory: the
    * sums of their squares and of the squares of their errors, NaN and Inf left out. Columns, and those of a
    * block, must be a multiple of 16

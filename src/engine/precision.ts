@@ -151,7 +151,9 @@ export function compareValues(
         const at = {
           sums,
           values:
-            "codes" in values ? floatsAt(kernels, arena, x, row, n) : x.data + first * VALUE_BYTES[type],
+            "codes" in values
+              ? floatsAt(kernels, arena, x, row, n)
+              : x.data + first * values.data.BYTES_PER_ELEMENT,
           became: floatsAt(kernels, arena, y, row, n),
           codes: "codes" in became ? y.data + first : 0,
           parts: parts === undefined ? 0 : own + (16 * first) / PART,
@@ -186,13 +188,11 @@ interface Staged {
   readonly floats: number;
 }
 
-const VALUE_BYTES: Readonly<Record<ValueType, number>> = { f32: 4, bf16: 2, f16: 2 };
-
 /** Bytes of each place of {@link Room}. */
 function sizeOf(side: Compared, chunk: Chunk, height: number): Room {
   const floats = 4 * height * chunk.cols;
   if ("codes" in side) return [...placesBytes(chunk, side), floats];
-  const data = chunk.rows * chunk.cols * VALUE_BYTES[side.type];
+  const data = chunk.rows * chunk.cols * side.data.BYTES_PER_ELEMENT;
   return [0, data, 0, side.type === "f32" ? 0 : floats];
 }
 
@@ -213,7 +213,7 @@ function floatsAt(kernels: Kernels, arena: Arena, staged: Staged, row: number, n
     kernels.dequantize(matrix, VALUE_TYPE_ID.f32, floats);
     return floats;
   }
-  const at = data + row * chunk.cols * VALUE_BYTES[side.type];
+  const at = data + row * chunk.cols * side.data.BYTES_PER_ELEMENT;
   if (side.type === "f32") return at;
   kernels.widen(VALUE_TYPE_ID[side.type], floats, at, n);
   return floats;
