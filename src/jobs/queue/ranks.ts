@@ -15,7 +15,10 @@ const PIECE = 1 << 26;
 const [SHORTEST_PAUSE, LONGEST_PAUSE] = [1, 50];
 /** Most characters of a message of a rank. */
 const LONGEST_MESSAGE = 2000;
-/** Milliseconds without a connection after which a rank counts as dead: Redis may have been started again. */
+/**
+ * Milliseconds without a connection after which a rank counts as dead. All ranks connect again when Redis has
+ * been started again, some later than others.
+ */
 const GONE_AFTER = 5000;
 /** Least milliseconds between two reports of progress. */
 const TOLD_EVERY = 1000;
@@ -34,8 +37,8 @@ export type Agreed = Readonly<Record<string, string | number>>;
 /**
  * The ranks of one training run, which meet on a Redis. Rank 0 begins a session; the others send what they
  * are about to train; when all are there and agree, rank 0 lets them start. Values pass through keys that are
- * removed when all have read them, and expire if nobody does. A rank
- * that dies is missed by its connection.
+ * removed when all have read them, and expire if nobody does. If the process of a rank dies, the others
+ * notice it, since Redis has lost its connection.
  */
 export class RedisRanks implements Transport {
   readonly #redis: Redis;
@@ -76,7 +79,7 @@ export class RedisRanks implements Transport {
     const before = await this.#ask((redis) => redis.get(SESSION));
     if (before !== null && (await this.#isPresent(before, 0))) throw replaced("another one, which goes on");
     await this.#enter(randomUUID());
-    // For as long as it is there: who has lost it has lost what was sent too.
+    // It does not expire: a Redis that has lost this key has lost what was sent too.
     await this.#ask((redis) => redis.set(SESSION, this.#session));
   }
 
@@ -169,7 +172,7 @@ export class RedisRanks implements Transport {
     const { rank } = this.#options;
     const reason = (error instanceof Error ? error.message : String(error)).slice(0, LONGEST_MESSAGE);
     try {
-      // Before it has met rank 0, which may wait for it.
+      // This rank may not have met rank 0 yet, which may be waiting for it.
       if (this.#session === "") this.#session = await this.#waiting();
       if (this.#session !== "") await this.#set(this.#key("stop"), JSON.stringify({ rank, reason }), true);
     } catch {
@@ -212,15 +215,17 @@ export class RedisRanks implements Transport {
    * @param hasCome whether the rank that sets it has been there
    */
   #wait(rank: number, key: string, hasCome = true): Promise<Buffer> {
-    let seen = performance.now();
+    // When the rank was first found missing. Time without Redis does not count: then nobody can be found.
+    let missingSince = Infinity;
     return this.#until(rank, async () => {
       const [value, session] = await this.#ask((redis) => redis.mgetBuffer(key, SESSION));
       if (value) return value;
       await this.#refuseStopped();
       if (session?.toString() !== this.#session)
         throw replaced(session ? "another rank 0 that has begun" : "a Redis that has forgotten it");
-      if (!hasCome || (await this.#isPresent(this.#session, rank))) seen = performance.now();
-      else if (performance.now() - seen > GONE_AFTER) throw gone(rank, GONE_AFTER / 1000);
+      const isMissing = hasCome && !(await this.#isPresent(this.#session, rank));
+      missingSince = isMissing ? Math.min(missingSince, performance.now()) : Infinity;
+      if (performance.now() - missingSince > GONE_AFTER) throw gone(rank, GONE_AFTER / 1000);
       return null;
     });
   }

@@ -6,16 +6,17 @@ import { type Connection, openRedis, refusalOf } from "./connection.ts";
 const PREFIX = "blockscale:train";
 export const SESSION: string = `${PREFIX}:session`;
 
-/** The name of a key of a session; a channel of the same name is what a rank is seen by. */
+/** The name of a key of a session. */
 export function keyOf(session: string, name: string): string {
   return `${PREFIX}:${session}:${name}`;
 }
 
+/** The channel that a rank listens to while it is connected. Nothing is ever sent on it. */
 export const channelOf = (session: string, rank: number): string => keyOf(session, `rank:${rank}`);
 
 /**
- * Which ranks of a session are connected. Each listens to a channel of its own, on which nothing is ever
- * said: the system closes the connection of a process that dies, and Redis forgets the listener.
+ * Which ranks of a session are connected: those whose channels have a listener. When a process dies, the
+ * system closes its connections, and Redis forgets the listener.
  */
 export async function arePresent(
   redis: Redis,
@@ -27,10 +28,10 @@ export async function arePresent(
   return ranks.map((_, i) => Number(counts[2 * i + 1]) > 0);
 }
 
-/** How far a training is, as rank 0 tells it. */
+/** How far a training is, as rank 0 reports it. */
 export interface TrainingProgress {
   readonly out: string;
-  /** How many ranks there are to be. */
+  /** How many ranks the run has. */
   readonly size: number;
   readonly step: number;
   readonly steps: number;
@@ -44,7 +45,7 @@ export interface TrainingStatus extends TrainingProgress {
 }
 
 /**
- * The training that goes on, or waits for its ranks, on a Redis; `null` if there is none.
+ * The training run on a Redis, which may still be waiting for its ranks; `null` if there is none.
  * @throws BlockscaleError `option`, `io`: as `openRedis`
  */
 export async function trainingOn(connection: Connection): Promise<TrainingStatus | null> {
@@ -64,7 +65,7 @@ export async function trainingOn(connection: Connection): Promise<TrainingStatus
   }
 }
 
-/** What rank 0 has told, `null` if it is a stranger's. */
+/** The report of rank 0; `null` if another program has written something else there. */
 function checkProgress(value: unknown): TrainingProgress | null {
   if (!hasKeys(value, ["out", "size", "step", "steps", "loss"])) return null;
   const { out, size, step, steps, loss } = value;
