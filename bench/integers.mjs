@@ -15,7 +15,7 @@ const root = new URL("../", import.meta.url);
 const { values: options } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
-    // What a process of this one's own does, with V8's flag: prints records.
+    // For the process that this script starts itself, with V8's flag: it prints its records as JSON.
     plain: { type: "boolean", default: false },
   },
 });

@@ -7,9 +7,9 @@ import { schemes } from "../tensor/schemes.ts";
 /** The names of formats that a weight may be stored in. "bf16" is an unchanged weight, even a float32 one. */
 export type WeightFormat = "nvfp4" | "mxfp4" | "mxfp4Ocp" | "fp8" | "mxfp8" | "mxfp8Ocp" | "e5m2" | "bf16";
 
-const { nvfp4, mxfp4, fp8, mxfp8 } = compressedTensorsMixed.formats as Record<string, Storage>;
+const { nvfp4, mxfp4, fp8, mxfp8 } = compressedTensorsMixed.formats!;
 
-/** How each format is stored. Those that no dialect stores lie as their relatives do. */
+/** How each format is stored. One that no dialect stores is laid out like the most similar one. */
 const storages: Readonly<Record<Exclude<WeightFormat, "bf16">, Storage>> = {
   nvfp4: nvfp4!,
   mxfp4: mxfp4!,
@@ -40,8 +40,8 @@ export function weightFormatOf(name: string): WeightFormat {
 }
 
 /**
- * Whether loaders round activations to FP8 before they meet weights of this format: weights of four bits and
- * plain ones meet them as they are.
+ * Whether loaders round activations to FP8 before they multiply them with weights of this format. They do not
+ * for weights of four bits, nor for plain ones.
  */
 export function meetsFp8(format: WeightFormat): boolean {
   return format !== "bf16" && FORMATS[storages[format].scheme.format].codesPerByte === 1;

@@ -36,7 +36,7 @@ export async function scoreStreamed(
   return withRunner(model.plan, model.options, async (runner) => {
     const other = new Head(model, runner);
     if (reference === null) return scoreByStrips(other, null, options);
-    // The memory that both may share is the other's by now.
+    // The options of both may name the same memory. The model's head is in it: the reference takes its own.
     return withRunner(reference.plan, { ...reference.options, memory: undefined }, (base) =>
       scoreByStrips(other, new Head(reference, base), options),
     );

@@ -170,7 +170,7 @@ class LayerRun {
   }
 
   /**
-   * Calls `action` with the states of each chunk. Its result replaces them,
+   * Calls `action` with the states of each chunk, which it may overwrite. Its result replaces them,
    * unless `take` does something else with it.
    */
   async #eachChunk(
@@ -179,7 +179,7 @@ class LayerRun {
     take: (result: Float32Array, at: number) => void = (result, at) => states.set(result, at),
   ): Promise<void> {
     const width = this.#context * this.#config.hidden;
-    // One copy for all chunks, since a view that is sent to a worker takes its whole buffer along.
+    // One array that all chunks are copied to: a view of `states` would be sent to a worker with all of them.
     const x = new Float32Array(width);
     for (let at = 0; at < states.length; at += width) {
       this.#options.signal?.throwIfAborted();

@@ -21,7 +21,7 @@ export interface OutputSums {
 interface Matrix {
   readonly cols: number;
   readonly values: Float32Array;
-  /** What each format makes of them. */
+  /** The values rounded to each format. */
   readonly rounded: Map<WeightFormat, Float32Array>;
 }
 
@@ -39,7 +39,7 @@ export class OutputErrors {
     this.#activations = activations;
   }
 
-  /** Holds all matrices, and what each format makes of them, in memory as float32. */
+  /** Holds all matrices, and their values rounded to each format, in memory as float32. */
   static async of(
     model: PlainModel,
     formats: readonly WeightFormat[],

@@ -28,11 +28,11 @@ export function locate(config: ModelConfig, opened: OpenedCheckpoint): Located[]
   return wanted.flatMap((tensor) => {
     const found = tensor.names.map((name) => byName.get(named(name))).find((weight) => weight !== undefined);
     if (found === undefined && tensor.isOptional) return [];
-    const strange = foreign.find(({ place }) =>
-      place.name.startsWith(named(tensor.names[0]!).replace(/weight$/, "")),
-    );
+    const name = named(tensor.names[0]!);
+    const module = name.replace(/weight$/, "");
+    const strange = foreign.find(({ place }) => place.name.startsWith(module));
     if (found === undefined || found.kind === "other" || strange !== undefined)
-      throw missing(named(tensor.names[0]!), strange?.place.name);
+      throw missing(name, strange?.place.name);
     checkShape(tensor, found);
     return [{ wanted: tensor, weight: found }];
   });

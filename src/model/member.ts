@@ -19,8 +19,8 @@ export type ModelRequest =
 
 /**
  * Requests that run a model layer by layer, so that only one layer's weights have to be in memory. The caller
- * keeps the hidden states x [tokens, hidden]. The answer is the new x, unless a comment says otherwise; a member in
- * the caller's thread writes it into the same array.
+ * keeps the hidden states x [tokens, hidden]. The answer is the new x, unless a comment says otherwise. A
+ * member in the caller's thread writes an answer of this shape into the array that it was given.
  */
 export type LayerRequest =
   | { readonly kind: "words"; readonly config: DecoderConfig; readonly ids: Int32Array }
@@ -126,7 +126,7 @@ export class Member {
       const counts = built.counts(x, tokens);
       return isFirst ? counts : undefined;
     }
-    // New arrays of this size would be garbage of tens of megabytes before they are collected.
+    // A new array for each chunk would be tens of megabytes of garbage before it is collected.
     const result = (place: number) => {
       if (isFirst) request.x.set(program.view(place, tokens * hidden));
       return isFirst ? request.x : undefined;

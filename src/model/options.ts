@@ -20,9 +20,9 @@ export interface ModelOptions {
   readonly workers?: MessagePort | undefined;
   /**
    * How activations meet weights that are codes: "f32" (the default) is exact; "fp8" rounds them to
-   * E4M3 where the codes are FP8, as GPUs do, and is for measuring; "int8" is for E4M3 codes, which meet integers in two
-   * planes; "auto" takes "int8" for 16 tokens at a time and more, if it is faster here; "near" is
-   * "auto", but "f32" for mixtures of experts.
+   * E4M3 where the codes are FP8, as GPUs do, and is for measuring; "int8" is for E4M3 codes, which
+   * meet integers in two planes; "auto" takes "int8" for 16 tokens at a time and more, if it is faster
+   * here; "near" is "auto", but "f32" for mixtures of experts.
    */
   readonly activations?: Asked["activations"];
   /**

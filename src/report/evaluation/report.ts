@@ -11,7 +11,7 @@ export interface EvaluationReport {
   /** How activations and weights were rounded; `null` where a mix says it. */
   readonly activations: string | null;
   readonly weights: string | null;
-  /** NumberFormats of the model, or of the chosen mix. */
+  /** Figures of the model, or of the chosen mix. */
   readonly evaluation: Evaluation | null;
   readonly worst: readonly WorstToken[];
   readonly sensitivity: ReportedSensitivity | null;
