@@ -10,14 +10,18 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { blockscale, layer, startLimited, temporaryFolder, writeFileWith } from "../support/cli-runner.ts";
+import {
+  blockscale,
+  layer,
+  MOVING,
+  startLimited,
+  temporaryFolder,
+  writeFileWith,
+} from "../support/cli-runner.ts";
 
 const folder = temporaryFolder();
 const input = join(folder, "in.safetensors");
 let original: Buffer;
-
-/** What a terminal obeys, or what turns the order of letters. */
-const MOVING = /(?!\n)[\p{Cc}\p{Cf}]/u;
 
 beforeAll(async () => {
   await writeFileWith(input, [...layer(0, 160), ...layer(1, 192)]);

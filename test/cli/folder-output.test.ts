@@ -1,12 +1,4 @@
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { blockscale, snapshot, start, workplace } from "../support/cli-runner.ts";
@@ -17,19 +9,14 @@ const { folder, makeModel, output } = workplace();
 const COLLECTING = "data:text/javascript,setInterval(() => globalThis.gc(), 1).unref()";
 
 describe("refused, with nothing written", () => {
-  const refuses = async (model: string, message: RegExp, code = 1, out = output()) => {
-    expect(await blockscale("quantize", model, out)).toEqual({
-      code,
-      out: "",
-      err: expect.stringMatching(message),
-    });
-    expect(out.startsWith(model) || !existsSync(out)).toBe(true);
-  };
-
   test("an output in, around or at the input", async () => {
     const model = await makeModel();
-    await refuses(model, /a folder apart from IN/, 2, join(model, "out"));
-    await refuses(model, /a folder apart from IN/, 2, model);
+    for (const out of [join(model, "out"), model])
+      expect(await blockscale("quantize", model, out)).toEqual({
+        code: 2,
+        out: "",
+        err: expect.stringMatching(/a folder apart from IN/),
+      });
     const around = await blockscale("quantize", model, dirname(model));
     expect(around).toMatchObject({ code: 2 });
     const link = join(folder, "link");

@@ -2,15 +2,19 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import type { Stored } from "../support/checkpoint-files.ts";
-import { blockscale, layer, startLimited, temporaryFolder, writeFileWith } from "../support/cli-runner.ts";
+import {
+  blockscale,
+  layer,
+  MOVING,
+  startLimited,
+  temporaryFolder,
+  writeFileWith,
+} from "../support/cli-runner.ts";
 
 // What the command line prints, and where it goes.
 
 const folder = temporaryFolder();
 const input = join(folder, "in.safetensors");
-
-/** What a terminal obeys, or what turns the order of letters. */
-const MOVING = /(?!\n)[\p{Cc}\p{Cf}]/u;
 
 beforeAll(async () => writeFileWith(input, layer(0, 160)));
 

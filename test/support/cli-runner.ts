@@ -49,6 +49,9 @@ export function blockscale(...args: string[]): Promise<Result> {
   return start(args).ended;
 }
 
+/** What moves the cursor of a terminal, or changes the order of letters; ends of lines are allowed. */
+export const MOVING: RegExp = /(?!\n)[\p{Cc}\p{Cf}]/u;
+
 /** A new folder that disappears with the tests of the file. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "blockscale-test-"));
