@@ -2,7 +2,7 @@ import { Engine } from "../engine/engine.ts";
 import type { Source } from "../io/source.ts";
 import { compileForModels } from "../model/build.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { instantiate } from "../wasm/instantiate.ts";
+import { instantiate, ownMemory } from "../wasm/instantiate.ts";
 import { type Evaluation, evaluationOf } from "./evaluate.ts";
 import type { WeightFormat } from "./formats.ts";
 import { type ModelStates, scoreStreamed } from "./head.ts";
@@ -71,7 +71,7 @@ export class MixEvaluator {
   readonly #model: PlainModel;
   readonly #ids: Int32Array;
   readonly #context: number;
-  readonly #options: MixOptions;
+  readonly #options: StreamOptions;
   readonly #engine: Engine;
   readonly #reference: ModelStates;
 
@@ -79,7 +79,7 @@ export class MixEvaluator {
     model: PlainModel,
     ids: Int32Array,
     context: number,
-    options: MixOptions,
+    options: StreamOptions,
     reference: ModelStates,
   ) {
     this.#model = model;
@@ -98,8 +98,10 @@ export class MixEvaluator {
     context: number,
     options: MixOptions = {},
   ): Promise<MixEvaluator> {
-    const reference = await streamed(model.files, ids, context, { ...options, activations: "f32" });
-    return new MixEvaluator(model, ids, context, options, reference);
+    // One memory for all runs, of which there may be hundreds.
+    const shared = { ...options, memory: ownMemory() };
+    const reference = await streamed(model.files, ids, context, { ...shared, activations: "f32" });
+    return new MixEvaluator(model, ids, context, shared, reference);
   }
 
   /**
@@ -118,7 +120,7 @@ async function streamed(
   files: ReadonlyMap<string, Source>,
   ids: Int32Array,
   context: number,
-  options: MixOptions,
+  options: StreamOptions,
 ): Promise<ModelStates> {
   const plan = await planStreamed(files, ids, context);
   return { plan, states: await runLayers(plan, options), options };
