@@ -59,7 +59,7 @@ export function packGradients(engine: Engine, head: Head, loss: number, values: 
 }
 
 /**
- * Reads a message, which may be a stranger's.
+ * Reads a message, which another program may have written.
  * @throws BlockscaleError `format`: it is not the one that was expected
  */
 export function unpackGradients(

@@ -24,7 +24,7 @@ export function queueCommands(command: Command, signal: AbortSignal): void {
     .action((flags) => work(flags, signal));
   command
     .command("status")
-    .description("show the jobs of a queue and how far they are")
+    .description("show the jobs of a queue and the training run that meets there, and how far they are")
     .requiredOption(...queue)
     .option("--json", "print as JSON")
     .action((flags) => status(flags));
