@@ -13,7 +13,7 @@ function uniform(seed) {
   };
 }
 
-/** What {@link weights} has made of each seed: fewer are the first of more. */
+/** The longest weights made from each seed so far: shorter ones are their beginning. */
 const made = new Map();
 
 /** Bits of bfloat16 values around zero, roughly normal, with some far out. */
@@ -177,7 +177,8 @@ export function writeTensors(path, tensors, metadata) {
 export function writeWithInfinity(path) {
   const [rows, cols] = [256, 384];
   const matrix = (name, seed) => {
-    const values = weights(rows * cols, seed);
+    // A copy: the Inf is for this file alone.
+    const values = weights(rows * cols, seed).slice();
     return { name, dtype: "BF16", shape: [rows, cols], values };
   };
   const tensors = ["a", "b"].map((name, i) => matrix(`${name}.weight`, i + 1));

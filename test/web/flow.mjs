@@ -1,6 +1,6 @@
 // The whole flow, with output compared byte for byte with the command line's.
 import assert from "node:assert/strict";
-import { createReadStream, existsSync, mkdirSync, statSync } from "node:fs";
+import { createReadStream, existsSync, mkdtempSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
   chooseFormat,
@@ -195,8 +195,7 @@ export const tests = [
       const input = made(env, "small.safetensors", writeSmall);
       const expected = join(env.folder, `download-${env.browser}.safetensors`);
       await cli(env, "quantize", input, expected);
-      const downloads = join(env.folder, `downloads-${env.browser}`);
-      mkdirSync(downloads);
+      const downloads = mkdtempSync(join(env.folder, "downloads-"));
       await withPage(
         env,
         async (page) => {

@@ -38,8 +38,8 @@ const FAULTS = [
   ],
   [
     '[{ "pattern": "*", "scheme": { "rounding": "up" } }]',
-    /^override of "\*"\.rounding: expected one of rceil, .*, found up\./,
-    /^对 "\*" 的 override.rounding：应为 以下之一/,
+    /^override of "\*"\.rounding: expected one of floor, rceil, .*, found up\./,
+    /^对 "\*" 的 override\.rounding：应为以下之一：floor/,
   ],
   ['[{ "pattern": "re:(", "scheme": "keep" }]', /re:\(/, /re:\(/],
 ];
