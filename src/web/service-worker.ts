@@ -24,8 +24,8 @@ function isolated(response: Response): Response {
 }
 
 // A new version waits until no tab shows the old one, and takes over no tab that is open already: page and
-// workers are
-// always of one version. (Taken over while it starts workers, a page in Firefox may wait for them forever.)
+// workers are always of one version. (Taken over while it starts workers, a page in Firefox may wait for them
+// forever.)
 self.addEventListener("install", (event) => {
   // The HTTP cache may hold files of an older version, so the server is asked whether each one has changed.
   const requests = FILES.map((file) => new Request(file, { cache: "no-cache" }));

@@ -42,11 +42,9 @@ class Client {
     };
     this.worker.onerror = (event) => {
       event.preventDefault();
-      const trouble = new ProblemError({
-        kind: "worker",
-        message: event.message || "The main worker stopped.",
-      });
-      for (const { reject } of this.open.values()) reject(trouble);
+      const message = event.message || "The main worker stopped.";
+      const error = new ProblemError({ kind: "worker", message });
+      for (const { reject } of this.open.values()) reject(error);
       this.open.clear();
     };
   }

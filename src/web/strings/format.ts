@@ -101,9 +101,7 @@ export function ago(time: number): string {
   return relative.format(-Math.round(seconds / 86_400), "day");
 }
 
-/**
- * Finite decibels, with one digit after the point.
- */
+/** Finite decibels, with one digit after the point. */
 export function decibels(db: number): string {
   return `${formats.value.tenth.format(db)} dB`;
 }

@@ -11,8 +11,7 @@ export type Language = keyof typeof languages;
 const LOADERS = { zh: async (): Promise<Words> => (await import("./zh.ts")).zh };
 
 // WebKitGTK calls the language of a system that has none "C". Intl throws at that, and uPlot asks Intl while
-// it loads:
-// the views that draw come after this file.
+// it loads: this file comes before the views that draw.
 try {
   Intl.getCanonicalLocales(navigator.language);
 } catch {
@@ -71,6 +70,13 @@ export function translated(text: string): string {
     if (parts !== null) return become.replace(/\$(\d)/g, (_, i) => translated(parts[i] ?? ""));
   }
   return text;
+}
+
+/**
+ * Two sentences of the page as one text; the first may be empty. Chinese has no space between them.
+ */
+export function joined(first: string, second: string): string {
+  return first === "" || language.value === "zh" ? first + second : `${first} ${second}`;
 }
 
 /** A warning of the library: where something is, what was expected and what was found; or a sentence. */

@@ -87,9 +87,7 @@ function wordOf(db: number, best: number): string {
   return more === null ? grade(db) : both(grade(db), more);
 }
 
-/**
- * A dot on the axis from `from` to `to` decibels; nothing where the SQNR is not finite.
- */
+/** A dot on the axis from `from` to `to` decibels; nothing where the SQNR is not finite. */
 function Dot({
   db,
   from,

@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
 import { problemIn } from "../session/client.ts";
 import { changeForm, form, overrides, problem } from "../session/model.ts";
-import { translated, words } from "../strings/index.ts";
+import { joined, translated, words } from "../strings/index.ts";
 import { TextArea } from "./text-area.tsx";
 
 /** The format of each weight, as JSON: pasted, or a file that `blockscale sensitivity` made. */
@@ -23,7 +23,10 @@ export function OverridesField(): JSX.Element {
   const wrong =
     fault === null
       ? null
-      : `${said.unlike(translated(fault.where), translated(fault.expected), translated(fault.got))} ${translated(fault.fix)}`;
+      : joined(
+          said.unlike(translated(fault.where), translated(fault.expected), translated(fault.got)),
+          translated(fault.fix),
+        );
   return (
     <div class="overrides">
       <TextArea

@@ -3,7 +3,7 @@ import type { Fault } from "../../tensor/errors.ts";
 import { keepAsIs } from "../session/converting.ts";
 import { linkProblems, problem } from "../session/model.ts";
 import { whole } from "../strings/format.ts";
-import { language, translated, words } from "../strings/index.ts";
+import { joined, translated, words } from "../strings/index.ts";
 import type { Problem, ProblemKind } from "../workers/protocol.ts";
 import { Icon } from "./icons.tsx";
 
@@ -67,11 +67,6 @@ export function ProblemText({ problem: found }: { readonly problem: Problem }): 
   );
 }
 
-/** Two sentences; the first may be missing. Chinese has no space between them. */
-function joined(first: string, second: string): string {
-  return first === "" || language.value === "zh" ? first + second : `${first} ${second}`;
-}
-
 /** What happened, as exactly as it is known, in one line. */
 function causeOf({ kind, facts = {} }: Problem): string {
   const text = words.value.problem;
@@ -120,13 +115,15 @@ function isUnknownModel({ where, got }: Fault): boolean {
 }
 
 function adviceOf({ kind, facts = {} }: Problem): string {
-  const { advice, unlike, expects } = words.value.problem;
-  const { include, exclude } = words.value.convert;
+  const { convert, problem: text } = words.value;
+  const { advice, unlike, expects } = text;
   const { fault } = facts;
   if (fault === undefined) return advice[kind];
+  // The heading says already that the file is cut off.
   const fix = translated(fault.fix.replace(/^The file is cut off: fetch it/, "Fetch the file"));
   if (kind === "pattern") {
-    const where = fault.where.replace(/^exclude\b/, exclude).replace(/^include\b/, include);
+    // Fields have other names on the page than options have in the library.
+    const where = fault.where.replace(/^(include|exclude)\b/, (option) => convert[option as "include"]);
     return joined(`${translated(where)}.`, fix);
   }
   if (kind === "other") return joined(isUnknownModel(fault) ? "" : expects(translated(fault.expected)), fix);

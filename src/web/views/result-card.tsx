@@ -181,11 +181,11 @@ function jsonText(): string {
 /** A page of its own, made by code that is loaded when it is asked for. */
 async function saveHtml(): Promise<void> {
   try {
-    const [{ htmlReport }, looked] = await Promise.all([
+    const [{ htmlReport }, survey] = await Promise.all([
       import("../session/html-report.ts"),
       surveyForReport(),
     ]);
-    downloadText(htmlReport(looked), reportName("html"), "text/html");
+    downloadText(htmlReport(survey), reportName("html"), "text/html");
   } catch (error) {
     problem.value = problemIn(error);
   }

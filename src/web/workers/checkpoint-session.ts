@@ -11,8 +11,8 @@ import { scalesFound, scalesOf } from "../../report/report.ts";
 import { filesOf } from "./chosen.ts";
 import { measureSpeed, secondsFromDisk, secondsFromServer } from "./estimate.ts";
 import { refuseChanged } from "./fingerprint.ts";
-import { type CurrentCheckpoint, openInside, weightsOf } from "./opened.ts";
-import { type CurrentPlan, makeReady, sizedOf } from "./planned.ts";
+import { type CurrentCheckpoint, type CurrentWeights, openInside, weightsOf } from "./opened.ts";
+import { type CurrentPlan, factsOfPlan, makePlan } from "./planned.ts";
 import type { Pool } from "./pool.ts";
 import { PageError } from "./problem.ts";
 import type {
@@ -31,7 +31,7 @@ import type {
   WrittenFile,
 } from "./protocol.ts";
 import { OutputRun } from "./run.ts";
-import { blockOfWeight, sampleWeight, type Under, underOf } from "./sampling.ts";
+import { blockOfWeight, type SampleStorage, sampleWeight, storageOf } from "./sampling.ts";
 import { PrivateStorage } from "./storage.ts";
 import { basicsOf, npyOf } from "./tensor-values.ts";
 
@@ -41,7 +41,7 @@ export class CheckpointSession implements Session {
   private readonly onProgress: (progress: RunProgress) => void;
   private readonly storage = new PrivateStorage();
   private current: CurrentCheckpoint | null = null;
-  private ready: CurrentPlan | null = null;
+  private currentPlan: CurrentPlan | null = null;
   private running: OutputRun | null = null;
 
   constructor(pool: Pool, onProgress: (progress: RunProgress) => void) {
@@ -52,7 +52,7 @@ export class CheckpointSession implements Session {
   async open(chosen: ChosenCheckpoint): Promise<CheckpointFacts> {
     const { name, files } = await filesOf(chosen);
     this.current = null;
-    this.ready = null;
+    this.currentPlan = null;
     const { open, found } = await openInside(name, files);
     this.pool.open(open.shards);
     this.current = open;
@@ -69,8 +69,8 @@ export class CheckpointSession implements Session {
 
   async plan(choice: ConversionChoice): Promise<PlanFacts> {
     const current = this.need();
-    this.ready = makeReady(current, choice);
-    return sizedOf(current, this.ready);
+    this.currentPlan = makePlan(current, choice);
+    return factsOfPlan(current, this.currentPlan);
   }
 
   async estimate(): Promise<Estimate> {
@@ -78,13 +78,13 @@ export class CheckpointSession implements Session {
     const { plan } = this.needPlan();
     const { sources } = current.opened;
     const { size } = this.pool;
-    const conversions = conversionsOf(plan);
-    if (current.files.every((named) => "file" in named)) {
+    if (current.isLocal) {
+      const conversions = conversionsOf(plan);
       const speed = await measureSpeed(conversions, this.pool, sources, { warm: size, timed: 2 * size });
       return { seconds: secondsFromDisk(plan, conversions, speed), rate: null };
     }
-    const effort = { warm: 1, timed: Math.min(4, size) };
-    current.served ??= await measureSpeed(conversions, this.pool, sources, effort);
+    const trial = { warm: 1, timed: Math.min(4, size) };
+    current.served ??= await measureSpeed(conversionsOf(plan), this.pool, sources, trial);
     if (current.served === null) return { seconds: 0, rate: null };
     return { seconds: secondsFromServer(plan, current.served), rate: current.served.bytes };
   }
@@ -94,14 +94,14 @@ export class CheckpointSession implements Session {
     if (weight === undefined || weight.kind === "other") return [];
     const all = names.length === 0 ? [null] : names;
     return Promise.all(
-      all.map(async (name) => sampleWeight(weight, await this.under(weight, name), whole, this.pool)),
+      all.map(async (name) => sampleWeight(weight, await this.storageOf(weight, name), whole, this.pool)),
     );
   }
 
   async block(tensor: string, name: DialectName | null, place: BlockPlace): Promise<BlockValues | null> {
     const weight = this.weightOf(tensor);
     if (weight === undefined || weight.kind === "other") return null;
-    return blockOfWeight(weight, await this.under(weight, name), place, this.pool);
+    return blockOfWeight(weight, await this.storageOf(weight, name), place, this.pool);
   }
 
   async basics(tensor: string): Promise<TensorBasics> {
@@ -115,22 +115,18 @@ export class CheckpointSession implements Session {
     return weight === undefined ? null : npyOf(weight, this.pool, this.need().opened.sources);
   }
 
-  private under(weight: PlainWeight | ScaledWeight, name: DialectName | null): Promise<Under> {
-    const { weights, files, opened } = this.need();
-    const isHere = files.every((named) => "file" in named);
-    return underOf(name, weight, [...weights!.values()], isHere ? opened.sources : null, this.pool);
+  private storageOf(weight: PlainWeight | ScaledWeight, name: DialectName | null): Promise<SampleStorage> {
+    return storageOf(name, weight, this.needWeights(), this.need(), this.pool);
   }
 
   private weightOf(tensor: string): Weight | undefined {
-    const current = this.need();
-    current.weights ??= weightsOf(current);
-    return current.weights.get(tensor);
+    return this.needWeights().byName.get(tensor);
   }
 
   async survey(): Promise<ReportSurvey> {
-    const { opened, files, missingScale } = this.need();
+    const { opened, isLocal, missingScale } = this.need();
     const { plan, choice } = this.needPlan();
-    if (files.some((named) => "url" in named)) return { survey: null, scales: null };
+    if (!isLocal) return { survey: null, scales: null };
     const conversions = conversionsOf(plan);
     const { pool } = this;
     const survey = await surveyConversions(
@@ -210,8 +206,14 @@ export class CheckpointSession implements Session {
     return this.current;
   }
 
+  private needWeights(): CurrentWeights {
+    const current = this.need();
+    current.weights ??= weightsOf(current);
+    return current.weights;
+  }
+
   private needPlan(): CurrentPlan {
-    if (this.ready === null) throw new PageError("other", "Nothing is planned.");
-    return this.ready;
+    if (this.currentPlan === null) throw new PageError("other", "Nothing is planned.");
+    return this.currentPlan;
   }
 }

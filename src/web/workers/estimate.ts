@@ -24,7 +24,7 @@ export interface Trial {
 
 /**
  * Converts a few strips of the largest weights; `null` where there are none.
- * @param conversions those of the plan, which are made anew at each look
+ * @param conversions of the plan, from one call of `conversionsOf`: each call makes new objects
  */
 export async function measureSpeed(
   conversions: readonly Conversion[],

@@ -1,5 +1,6 @@
 import { type InspectedTensor, type Inspection, inspect } from "../../checkpoint/measure/inspect.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../../checkpoint/plan/folder.ts";
+import { fusedWeights } from "../../checkpoint/plan/quantize.ts";
 import { resolve } from "../../checkpoint/read/resolve.ts";
 import type { Weight } from "../../checkpoint/read/weights.ts";
 import type { Source } from "../../io/source.ts";
@@ -19,12 +20,19 @@ export interface CurrentCheckpoint {
   /** Everything that was opened, by path. */
   readonly sources: ReadonlyMap<string, Source>;
   readonly missingScale: "error" | "one";
-  /**
-   * Speed of files on a server. It is measured once, since a measurement reads a few megabytes.
-   */
+  /** Whether all files are on this computer, and none on a server. */
+  readonly isLocal: boolean;
+  /** Speed of files on a server. It is measured once, since a measurement reads a few megabytes. */
   served: Speed | null;
-  /** The weights by name; `null` until one of them is needed. */
-  weights: ReadonlyMap<string, Weight> | null;
+  /** `null` until a weight is needed. */
+  weights: CurrentWeights | null;
+}
+
+/** The weights of the checkpoint, each of them by its name. */
+export interface CurrentWeights {
+  readonly byName: ReadonlyMap<string, Weight>;
+  /** The weights that are fused with one, itself included: see `fusedWeights`. */
+  readonly fused: ReturnType<typeof fusedWeights>;
 }
 
 /** Opens files and looks inside. @throws BlockscaleError `format`, `io` */
@@ -52,7 +60,8 @@ export async function openInside(
     hasConfig: opened.configText !== null,
     part: partOf(shards.map(({ path }) => path)),
   };
-  const known = { files, shards, sources, opened, tensors, fingerprints, missingScale };
+  const isLocal = files.every((named) => "file" in named);
+  const known = { files, shards, sources, opened, tensors, fingerprints, missingScale, isLocal };
   return { open: { ...known, served: null, weights: null }, found };
 }
 
@@ -71,12 +80,10 @@ async function lookInside({
     : { inspection: { ...lenient, warnings: inspection.warnings }, missingScale: "one" };
 }
 
-/**
- * The weights by name. Those with errors are left out: the errors were shown when the checkpoint was opened.
- */
-export function weightsOf({ opened, missingScale }: CurrentCheckpoint): ReadonlyMap<string, Weight> {
+/** The weights. Those with errors are left out: the errors were shown when the checkpoint was opened. */
+export function weightsOf({ opened, missingScale }: CurrentCheckpoint): CurrentWeights {
   const { weights } = resolve(opened.checkpoint, { missingScale }, () => {});
-  return new Map(weights.map((weight) => [weight.name, weight]));
+  return { byName: new Map(weights.map((weight) => [weight.name, weight])), fused: fusedWeights(weights) };
 }
 
 /**

@@ -17,7 +17,7 @@ export interface CurrentPlan {
 }
 
 /** Plans what was chosen. @throws BlockscaleError `option`, `dialect`, `shape` */
-export function makeReady(
+export function makePlan(
   { opened, sources, missingScale }: CurrentCheckpoint,
   choice: ConversionChoice,
 ): CurrentPlan {
@@ -48,7 +48,7 @@ export function makeReady(
 }
 
 /** What the page is told of a plan. */
-export function sizedOf({ opened }: CurrentCheckpoint, { choice, plan, files }: CurrentPlan): PlanFacts {
+export function factsOfPlan({ opened }: CurrentCheckpoint, { choice, plan, files }: CurrentPlan): PlanFacts {
   const sizes = files.map(({ name, size }) => ({ name, size }));
   return {
     files: sizes,

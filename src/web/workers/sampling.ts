@@ -1,44 +1,39 @@
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import { type BlockPlace, type BlockValues, joinBlock, meetsBlock } from "../../checkpoint/measure/block.ts";
 import { joinSamples, type Sample, type StripSampling } from "../../checkpoint/measure/sample.ts";
-import { fusedWeights } from "../../checkpoint/plan/quantize.ts";
 import { type Strip, stripsOf } from "../../checkpoint/plan/strip.ts";
-import { matrixOf, type PlainWeight, type ScaledWeight, type Weight } from "../../checkpoint/read/weights.ts";
+import { matrixOf, type PlainWeight, type ScaledWeight } from "../../checkpoint/read/weights.ts";
 import { tensorFactorOf } from "../../checkpoint/run/prepare.ts";
-import type { Source } from "../../io/source.ts";
 import { type Scheme, schemes } from "../../tensor/schemes.ts";
+import type { CurrentCheckpoint, CurrentWeights } from "./opened.ts";
 import type { Pool } from "./pool.ts";
 
 /** Most elements of a sample, and most elements of a tensor that is read as a whole. */
 const SAMPLED = 1 << 21;
 const WHOLE = 1 << 25;
 
-/** What a weight is looked at under: see StripSampling. */
-export type Under = Pick<StripSampling, "scheme" | "tensorScale">;
+/** How the strips of a sample are stored: the parts of StripSampling that are the same for all. */
+export type SampleStorage = Pick<StripSampling, "scheme" | "tensorScale">;
 
 /**
- * What a dialect stores a weight under. The float32 of NVFP4 follows from all values of a weight and of those
- * that it is fused with.
+ * How a dialect stores a weight. The float32 of NVFP4 follows from all values of a weight and of those that
+ * it is fused with; where files are on a server, each strip gets one of its own, since so much is not fetched
+ * for a sample.
  * @param name `null` for a weight as it is
- * @param weights all of the checkpoint
- * @param sources of the shards; `null` on a server, from which so much is not fetched for this
  */
-export async function underOf(
+export async function storageOf(
   name: DialectName | null,
   weight: PlainWeight | ScaledWeight,
-  weights: readonly Weight[],
-  sources: readonly Source[] | null,
+  { fused }: CurrentWeights,
+  { isLocal, opened }: CurrentCheckpoint,
   pool: Pool,
-): Promise<Under> {
+): Promise<SampleStorage> {
   if (name === null) return { scheme: null };
   const { scheme, scales, tensorScale: meant } = dialects[name].storage;
-  if (meant === undefined || sources === null) return { scheme };
-  const tensorScale = {
-    divides: meant.divides,
-    together: fusedWeights(weights).get(weight.name) ?? [weight],
-  };
+  if (meant === undefined || !isLocal) return { scheme };
+  const tensorScale = { divides: meant.divides, together: fused.get(weight.name) ?? [weight] };
   const into = { kind: "scaled", scheme, scaleDtype: scales.dtype, tensorScale } as const;
-  const given = await tensorFactorOf({ from: weight, into }, sources, pool.convert);
+  const given = await tensorFactorOf({ from: weight, into }, opened.sources, pool.convert);
   return { scheme, ...(given && { tensorScale: given }) };
 }
 
@@ -47,30 +42,28 @@ export async function underOf(
  */
 export async function sampleWeight(
   weight: PlainWeight | ScaledWeight,
-  { scheme, tensorScale }: Under,
+  storage: SampleStorage,
   whole: boolean,
   pool: Pool,
 ): Promise<Sample> {
+  const { scheme } = storage;
   const strips = thinOut(stripsUnder(weight, scheme), matrixOf(weight.shape).cols, whole ? WHOLE : SAMPLED);
-  const samples = await Promise.all(
-    strips.map((strip) => pool.sample({ weight, strip, scheme, ...(tensorScale && { tensorScale }) })),
-  );
+  const samples = await Promise.all(strips.map((strip) => pool.sample({ weight, strip, ...storage })));
   return joinSamples(weight, scheme, blockOf(weight, scheme), samples);
 }
 
 /** One block of a weight under a scheme, or as it is stored; `null` where it has no blocks. */
 export async function blockOfWeight(
   weight: PlainWeight | ScaledWeight,
-  { scheme, tensorScale }: Under,
+  storage: SampleStorage,
   place: BlockPlace,
   pool: Pool,
 ): Promise<BlockValues | null> {
+  const { scheme } = storage;
   const block = blockOf(weight, scheme);
   if (block === null) return null;
   const strips = stripsUnder(weight, scheme).filter((one) => meetsBlock(one, weight.shape, block, place));
-  const parts = await Promise.all(
-    strips.map((strip) => pool.block({ weight, strip, scheme, ...(tensorScale && { tensorScale }) }, place)),
-  );
+  const parts = await Promise.all(strips.map((strip) => pool.block({ weight, strip, ...storage }, place)));
   const [first, ...others] = parts;
   return first === undefined ? null : joinBlock([first, ...others]);
 }
