@@ -87,6 +87,7 @@ export const patternsOfLibrary: Words["patternsOfLibrary"] = [
   [/^transforms that a model applies while it runs: (.+)$/, "模型运行时施加的变换：$1"],
   [/^override of (".*")(\.\w+)?$/, "对 $1 的 override$2"],
   [/^overrides: (".*")$/, "overrides：$1"],
+  [/^a value of type (\w+)$/, "类型为 $1 的值"],
   [/^a pattern, and as its scheme "keep" or some of (.*)$/, '一个模式，其 scheme 为 "keep" 或 $1 中的几项'],
   [/^"keep", (.*)$/, '"keep"、$1'],
   [/^none of (\d+) names, such as (".*")$/, "$1 个名称无一匹配，例如 $2"],
