@@ -46,8 +46,11 @@ export async function tensorFactorOf(
   const target = into.kind === "scaled" ? into.tensorScale : undefined;
   if (target === undefined) return undefined;
   const { together, divides } = target;
-  const amax = found.get(together[0]!) ?? amaxOfWeights(together, sources, convert);
-  found.set(together[0]!, amax);
+  const first = together[0]!;
+  const amax = found.get(first) ?? amaxOfWeights(together, sources, convert);
+  found.set(first, amax);
+  // What could not be read once may be read the next time.
+  amax.catch(() => found.delete(first));
   return { factor: tensorScaleOf(await amax, divides), divides };
 }
 
