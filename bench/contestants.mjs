@@ -3,7 +3,7 @@ import { bf16, load, schemes } from "../dist/index.js";
 import { instantiate as instantiateJs } from "../dist/js/kernels.js";
 import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../dist/tensor/formats.js";
 import { compile } from "../dist/wasm/builds.js";
-import { MATRIX, matrixOf } from "../dist/wasm/matrix.js";
+import { MATRIX, matrixRecord } from "../dist/wasm/matrix.js";
 import { randomCodes, values } from "./data.mjs";
 import * as arithmetic from "./peers/arithmetic.mjs";
 import { blockOf, elementsOf, SIZES, trafficOf } from "./works.mjs";
@@ -107,7 +107,7 @@ function fill(memory, at, arrays) {
   const { rows, cols, blockRows, blockCols } = arrays;
   const { codes, scales } = at;
   const parts = { format: e4m3, scaleType: ue8m0, codes, scales, rows, cols, blockRows, blockCols };
-  MATRIX.write(memory.buffer, at.matrix, matrixOf(parts));
+  MATRIX.write(memory.buffer, at.matrix, matrixRecord(parts));
 }
 
 const isEncoding = ({ verb }) => verb === "encode" || verb === "quantize";

@@ -130,7 +130,7 @@ async function main() {
   });
   const { markdownTable } = await import("markdown-table");
   const { openCheckpoint, planDequantize } = await import("../dist/checkpoint/index.js");
-  const { shareOf } = await import("../dist/jobs/shares.js");
+  const { filesOfPart } = await import("../dist/jobs/parts.js");
   const { deepseekFiles } = await import("./deepseek.mjs");
   const { checkpoint } = await openCheckpoint(deepseekFiles());
   const started = performance.now();
@@ -149,7 +149,9 @@ async function main() {
   const base = { rate: Number(values.rate) * 1e9, seed: Number(values.seed) };
   const queue = [[...traffic].sort((a, b) => b - a)];
   const parts = (of) =>
-    Array.from({ length: of }, (_, i) => shareOf(files, { part: i + 1, of }).map((file) => trafficOf(file)));
+    Array.from({ length: of }, (_, i) =>
+      filesOfPart(files, { part: i + 1, of }).map((file) => trafficOf(file)),
+    );
   const slow = { every: 20, factor: 4 };
   const scenarios = [
     ["queue, storage 1.25 GB/s", () => queue, { storage: 1.25e9 }],
