@@ -199,6 +199,7 @@ export const expectSame = (a, b) =>
 
 export async function check(name, action) {
   const started = Date.now();
+  const before = new Set(running);
   try {
     await Promise.race([
       action(),
@@ -211,6 +212,9 @@ export async function check(name, action) {
   } catch (error) {
     failed++;
     console.log(`FAILED: ${name}: ${error.message}`);
+    // What it left running would have a part in the next checks.
+    for (const child of running)
+      if (!before.has(child) && child.spawnargs.includes(CLI)) child.kill("SIGKILL");
   }
 }
 
