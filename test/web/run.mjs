@@ -147,6 +147,8 @@ for (const signal of ["SIGTERM", "SIGHUP"]) {
 try {
   // A browser mostly waits for one processor: two of them side by side take little longer than one.
   await Promise.all([runIn(["chromium"], suites), runIn(["firefox", "webkit"], suites)]);
+  // What their last pages still do would be measured too.
+  await closeBrowsers();
   await runIn(["chromium", "firefox", "webkit"], measured);
 } finally {
   await closeBrowsers();
