@@ -145,7 +145,7 @@ for (const signal of ["SIGTERM", "SIGHUP"]) {
 }
 
 try {
-  // A browser mostly waits for one processor: two of them side by side take little longer than one.
+  // Each browser keeps about one processor busy: side by side they take little longer than the slower one.
   await Promise.all([runIn(["chromium"], suites), runIn(["firefox", "webkit"], suites)]);
   // What their last pages still do would be measured too.
   await closeBrowsers();
