@@ -20,6 +20,20 @@ export function unpackFp4(packed: Uint8Array, codeOf: readonly number[] = AS_E4M
   return codes;
 }
 
+/** E4M3 codes of E2M1 ones of which each byte holds two of a column, the lower four bits first. */
+export function unpackFp4Rows(packed: Uint8Array, cols: number): Uint8Array<ArrayBuffer> {
+  const codes = new Uint8Array(2 * packed.length);
+  for (let row = 0; row * cols < packed.length; row++) {
+    const [upper, lower] = [2 * row * cols, (2 * row + 1) * cols];
+    for (let col = 0; col < cols; col++) {
+      const byte = packed[row * cols + col]!;
+      codes[upper + col] = AS_E4M3[byte & 15]!;
+      codes[lower + col] = AS_E4M3[byte >> 4]!;
+    }
+  }
+  return codes;
+}
+
 /**
  * Packs E2M1 codes that the kernels write a byte each, sign at bit 7: element 2i into the lower four
  * bits of byte i. NaN, which the kernels mark by all seven bits, becomes 6 with its sign: FP4 has

@@ -1,11 +1,11 @@
 import type { Config, StoredTensor } from "./checkpoint.ts";
-import { isScalar, scaleGridOf } from "./grids.ts";
+import { isScalar, oneForAll, scaleGridOf } from "./grids.ts";
 import type { Block } from "./makers/index.ts";
 import { isStrayName, SCALE_TYPES, scaleNames, scalesOf, wrappedWeight } from "./names.ts";
 import { fusedParts } from "./parts.ts";
 import { configsOf } from "./quantization.ts";
 import { fitsNoBlock, parentOf, possibleScales, refuseSeveralScales, withoutScales } from "./refusals.ts";
-import { type Element, matrixOf, type ScaledWeight } from "./weights.ts";
+import type { Element, ScaledWeight } from "./weights.ts";
 
 const ELEMENT_OF_DTYPE: Readonly<Partial<Record<StoredTensor["dtype"], Element>>> = {
   F8_E4M3: "e4m3",
@@ -49,12 +49,13 @@ export function fp8Weight(codes: StoredTensor, context: CheckpointContext): Scal
   );
   if (fitting[0] !== undefined) return { ...base, ...fitting[0] };
   if (candidates[0] !== undefined) throw fitsNoBlock(codes, candidates[0], configured);
-  const { rows, cols } = matrixOf(shape);
-  const block: Block = [Math.max(1, rows), Math.max(1, cols)];
+  const grid = oneForAll(shape);
   const shared = sharedScale(name, byName);
-  if (shared !== undefined) return { ...base, scales: shared, scaleType: SCALE_TYPES[shared.dtype]!, block };
+  if (shared !== undefined)
+    return { ...base, scales: shared, scaleType: SCALE_TYPES[shared.dtype]!, ...grid };
   const beside = possibleScales({ ...codes, name }, byParent(), configured);
-  if (takesOne && beside === undefined) return { ...base, scales: null, scaleType: "ue8m0", block };
+  if (takesOne && beside === undefined)
+    return { ...base, scales: null, scaleType: "ue8m0", block: grid.block };
   throw withoutScales(codes, beside);
 }
 

@@ -14,9 +14,10 @@ const KNOWN_BLOCKS: readonly Block[] = [
 ];
 
 /**
- * How the scales of a weight lie: the block that one of them serves, and what one row of a padded grid holds.
+ * How the scales of a weight lie: the block that one of them serves, how many slices share one, and what one
+ * row of a padded grid holds.
  */
-export type ScaleGrid = Pick<ScaledWeight, "block" | "storedCols">;
+export type ScaleGrid = Pick<ScaledWeight, "block" | "parts" | "storedCols">;
 
 /** The grid of scales, by their shape; `null` where they fit none. */
 export function scaleGridOf(
@@ -32,8 +33,7 @@ export function scaleGridOf(
   }
   const perRow = [[...shape.slice(0, -1), 1], shape.slice(0, -1)];
   if (perRow.some((expected) => sameShape(stored, expected))) return { block: [1, all[1]] };
-  // One scale for everything is one per slice only where there is one slice.
-  if (shape.length <= 2 && isScalar(scales)) return { block: all };
+  if (isScalar(scales)) return oneForAll(shape);
   if (shape.length === 3) return stackedGrid(shape, stored, all);
   const isInBlocks =
     shape.length === 2 &&
@@ -44,6 +44,13 @@ export function scaleGridOf(
     scales.shape.length === 3;
   if (isInBlocks) return { block: [1, cols / stored[1]!] };
   return paddedGrid(shape, stored, configured);
+}
+
+/** One scale for a whole weight: where it is a stack, for all of its slices. */
+export function oneForAll(shape: readonly number[]): ScaleGrid {
+  const { slices, rows, cols } = matrixOf(shape);
+  const block: Block = [Math.max(1, rows), Math.max(1, cols)];
+  return slices === 1 ? { block } : { block, parts: [slices] };
 }
 
 /** Whether there is one number, whatever the shape says. */

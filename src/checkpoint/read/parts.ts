@@ -25,7 +25,10 @@ export function fusedParts(
   return null;
 }
 
-/** Scales of rows from `first` on, each that of the part which the row is in. */
+/**
+ * Scales from `first` on of a grid that has one stored for each part: of the rows of a fused matrix, or of
+ * the slices of a stack.
+ */
 export function spreadParts<S extends Uint8Array | Float32Array>(
   scales: S,
   parts: readonly number[],

@@ -4,7 +4,7 @@ import { BlockscaleError } from "../../tensor/errors.ts";
 import { multipliersOf } from "../../tensor/fp4.ts";
 import { spreadParts } from "./parts.ts";
 import { widen } from "./values.ts";
-import { countOf, type ScaledWeight, scaleShape } from "./weights.ts";
+import { countOf, matrixOf, type ScaledWeight, scaleShape } from "./weights.ts";
 
 /** Facts about the scales of one weight, or of many. */
 export interface ScaleFacts {
@@ -50,7 +50,7 @@ export async function readScales(
     scaleType === "ue8m0"
       ? bytes
       : scaleType === "e4m3"
-        ? await tensorMultipliers(weight, bytes, sources)
+        ? await tensorMultipliers(weight, bytes, first, sources)
         : widen(scaleType, bytes, new Float32Array(count));
   // A scale of 0 is what some tools write for a block of zeros: readers of the codes check that.
   const bad =
@@ -86,24 +86,37 @@ async function readCropped(
   return cropped.subarray((first - top * cols) * width, (first - top * cols + count) * width);
 }
 
-/** Scales in E4M3 as multipliers: see {@link multipliersOf}. */
+/**
+ * Scales in E4M3 as multipliers: see {@link multipliersOf}.
+ * @param first index of the first scale among those of the weight
+ */
 async function tensorMultipliers(
-  { tensorScale }: ScaledWeight,
+  { tensorScale, shape, block }: ScaledWeight,
   bytes: Uint8Array,
+  first: number,
   sources: readonly Source[],
 ): Promise<Float32Array> {
   if (tensorScale === undefined) return multipliersOf(bytes, 1);
   const { place, divides } = tensorScale;
   const stored = await readRange(tensorNamed(place.name), sources[place.shard]!, place.start, place.end);
-  const factor = new DataView(stored.buffer, stored.byteOffset).getFloat32(0, true);
-  return multipliersOf(bytes, factor, divides);
+  const factors = widen("f32", stored, new Float32Array(stored.length / 4));
+  const { rows, cols } = matrixOf(scaleShape(shape, block));
+  const together = factors.length === 1 ? Infinity : rows * cols;
+  const multipliers = new Float32Array(bytes.length);
+  for (let at = 0; at < bytes.length; ) {
+    const slice = Math.floor((first + at) / together);
+    const end = Math.min(bytes.length, (slice + 1) * together - first);
+    multipliers.set(multipliersOf(bytes.subarray(at, end), factors[slice]!, divides), at);
+    at = end;
+  }
+  return multipliers;
 }
 
 /** Number of scales of a weight: as stored, but for the padding of a grid that is too large. */
 export function scaleCount({ scales, shape, block, storedCols, parts }: ScaledWeight): number {
   if (scales === null) return 1;
-  if (parts !== undefined) return countOf(scaleShape(shape, block));
-  return countOf(storedCols === undefined ? scales.shape : scaleShape(shape, block));
+  const isAsStored = storedCols === undefined && parts === undefined;
+  return countOf(isAsStored ? scales.shape : scaleShape(shape, block));
 }
 
 const word = new DataView(new ArrayBuffer(4));

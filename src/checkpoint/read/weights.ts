@@ -47,11 +47,14 @@ export interface ScaledWeight {
   /** `null` where a missing scale is taken as 1. */
   readonly scales: StoredTensor | null;
   readonly scaleType: ScaleType;
-  /** One float32 for the whole tensor, by which all scales are multiplied, or divided (NVFP4). */
+  /** A float32 for the whole tensor, or for each slice, by which scales are multiplied, or divided (NVFP4). */
   readonly tensorScale?: { readonly place: StoredTensor; readonly divides: boolean };
   /** Tensors that say what the codes and scales say already. */
   readonly redundant?: readonly StoredTensor[];
-  /** Rows of each part of a fused matrix, where the stored scales are one for each part. */
+  /**
+   * Scales that each stored one serves, where those are fewer: rows of the parts of a fused matrix, or all
+   * slices of a stack.
+   */
   readonly parts?: readonly number[];
   /** Scales from one row of the grid to the next, where the stored grid is wider than the weight needs. */
   readonly storedCols?: number;
@@ -59,6 +62,8 @@ export interface ScaledWeight {
   readonly block: readonly [number, number];
   /** Whether models expect the plain values with rows and columns exchanged, as gpt-oss does. */
   readonly transposed: boolean;
+  /** A byte holds two codes of a column, the upper one in its lower nibble; left out, two of a row. */
+  readonly packedAlong?: "cols";
 }
 
 /** A tensor that is no weight we know how to convert. */

@@ -3,7 +3,7 @@ import { giveBack, readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { FORMATS, NAN_CODE, scaleValues } from "../../tensor/formats.ts";
-import { unpackFp4 } from "../../tensor/fp4.ts";
+import { unpackFp4, unpackFp4Rows } from "../../tensor/fp4.ts";
 import type { BlockScaled, Fp8Format, ValueType } from "../../tensor/tensor.ts";
 import { transposed } from "../../tensor/transpose.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
@@ -64,25 +64,42 @@ export async function readScaledRows(
   strip: Strip,
   sources: readonly Source[],
 ): Promise<ScaledRows> {
-  const { rows, cols } = matrixOf(from.shape);
-  const { codes: place, block, element } = from;
-  const { format, isFnuz, codesPerByte } = ELEMENTS[element];
-  const rowBytes = cols / codesPerByte;
-  const start = place.start + (strip.slice * rows + strip.firstRow) * rowBytes;
-  const end = start + strip.rows * rowBytes;
-  const codes = await readRange(tensorNamed(place.name), sources[place.shard]!, start, end);
+  const { block, element } = from;
+  const { format, isFnuz } = ELEMENTS[element];
+  const codes = await readCodes(from, strip, sources);
   const { first, count } = scalesOfStrip(from, strip);
   const scales = await readScales(from, sources, first, count);
-  const unpacked = codesPerByte === 1 ? codes : unpackFp4(codes, element === "int4" ? INTEGERS : undefined);
-  if (scales instanceof Float32Array && scales.includes(0)) refuseZeroScales(from, strip, unpacked, scales);
+  if (scales instanceof Float32Array && scales.includes(0)) refuseZeroScales(from, strip, codes, scales);
   return {
     format,
     fnuz: isFnuz,
     shape: stripShape(from.shape, strip),
     block,
-    codes: unpacked,
+    codes,
     scales,
   };
+}
+
+/** The codes of a strip, one to a byte. */
+async function readCodes(
+  { shape, codes: place, element, packedAlong }: ScaledWeight,
+  strip: Strip,
+  sources: readonly Source[],
+): Promise<Uint8Array> {
+  const { rows, cols } = matrixOf(shape);
+  const firstRow = strip.slice * rows + strip.firstRow;
+  const read = (first: number, end: number): Promise<Uint8Array> =>
+    readRange(tensorNamed(place.name), sources[place.shard]!, place.start + first, place.start + end);
+  const { codesPerByte } = ELEMENTS[element];
+  if (packedAlong === "cols") {
+    // Two rows share a row of bytes.
+    const [top, bottom] = [Math.floor(firstRow / 2), Math.ceil((firstRow + strip.rows) / 2)];
+    const codes = unpackFp4Rows(await read(top * cols, bottom * cols), cols);
+    return codes.subarray((firstRow - 2 * top) * cols, (firstRow - 2 * top + strip.rows) * cols);
+  }
+  const rowBytes = cols / codesPerByte;
+  const bytes = await read(firstRow * rowBytes, (firstRow + strip.rows) * rowBytes);
+  return codesPerByte === 1 ? bytes : unpackFp4(bytes, element === "int4" ? INTEGERS : undefined);
 }
 
 /** The scales that serve a strip: the index of the first among all of the weight, and how many. */
