@@ -163,7 +163,7 @@ async function refuseTaken(path: string, file: FilePlan): Promise<void> {
   throw new BlockscaleError("option", {
     where: path,
     expected: "a new file, or the output of this same command",
-    got: "another file",
+    got: "another file, or a damaged one",
     fix: "Choose another name, or pass --overwrite.",
   });
 }

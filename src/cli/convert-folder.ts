@@ -33,9 +33,9 @@ export interface FolderRun extends ConversionRun {
 /** Makes the files of a folder that are not there yet. */
 export async function convertFolder(run: FolderRun, folder: string, overwrite: boolean): Promise<void> {
   const { chosen, opened, plan, documents, task, signal } = run;
-  const isOurs = overwrite || (await holdsThisOutput(folder, run));
+  const other = overwrite ? undefined : await otherFileIn(folder, run);
   const identity = { format: 1, ...task, input: identityOf(chosen) };
-  const journal = await openJournal(folder, identity, isOurs);
+  const journal = await openJournal(folder, identity, other);
   for (const who of journal.others) {
     console.error(
       `blockscale: ${who} is writing into ${figures.text(folder)} too; both make the same files.`,
@@ -105,19 +105,19 @@ async function removeOther(folder: string, names: readonly string[]): Promise<vo
 }
 
 /**
- * Whether a folder holds what this command would make, and nothing else: then it was run
- * before, to the end, and may be run again.
+ * A file that is not what this command makes, if there is one. Without one, a folder that holds anything was
+ * made by this command, to the end, and may be made again.
  */
-async function holdsThisOutput(folder: string, run: FolderRun): Promise<boolean> {
+async function otherFileIn(folder: string, run: FolderRun): Promise<string | undefined> {
   const found = await openInput(folder).catch(() => null);
-  if (found === null) return false;
+  if (found === null) return "";
   const names = new Set([...run.opened.others, ...run.documents.map(({ name }) => name)]);
   try {
     for (const file of run.plan.files) {
       names.add(file.name);
-      if (!(await beginsAsOutput(found.files.get(file.name), file))) return false;
+      if (!(await beginsAsOutput(found.files.get(file.name), file))) return file.name;
     }
-    return [...found.files.keys()].every((name) => names.has(name));
+    return [...found.files.keys()].find((name) => !names.has(name));
   } finally {
     await found.close();
   }

@@ -4,7 +4,16 @@ import type { PlainWeights } from "../products/pack-integers.ts";
 import type { PackedWeights, PackOptions } from "../products/packed.ts";
 import { type GemmOptions, type LeftOperand, type Matrix, Products } from "../products/products.ts";
 import { ResidentMatrix } from "../products/resident.ts";
-import { checkArray, checkDisjoint, checkTensor, checkValues, isRecord, newArray } from "../tensor/checks.ts";
+import {
+  type CheckedTensor,
+  checkArray,
+  checkDisjoint,
+  checkTensor,
+  checkValues,
+  isRecord,
+  newArray,
+  type RawValues,
+} from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { asFp8, isPacked } from "../tensor/fp4.ts";
 import { checkChoice, checkKnown, outOf } from "../tensor/options.ts";
@@ -112,7 +121,8 @@ export class Engine {
 
   /**
    * Measures what became of values. Each side is an array of values or a block-scaled tensor; both have as
-   * many elements, in the same order. Sums are float64, and the same in every build and runtime.
+   * many elements, in the same order, and two tensors the same shape. Sums are float64, and the same in every
+   * build and runtime.
    * @param options.parts room for two numbers for each sixteen values, in the order of their memory: the
    * sums of their squares and of the squares of their errors, NaN and Inf left out. Columns, and those of a
    * block, must be a multiple of 16
@@ -123,18 +133,21 @@ export class Engine {
     options: { readonly parts?: Float64Array } = {},
   ): Precision {
     const { parts } = checkKnown("compare", options, ["parts"]);
-    // Chunks follow one grid: of two tensors, the first is taken as values.
-    const first = isTensor(values) && isTensor(became) ? this.dequantize(values) : values;
-    const tensor = isTensor(became) ? checkTensor("compare", became) : undefined;
-    const x = isTensor(first)
-      ? checkTensor("compare: values", first)
-      : checkValues("compare: values", first, tensor?.grid.elements);
+    const tensor = isTensor(became) ? checkTensor("compare: became", became) : undefined;
+    let x = isTensor(values)
+      ? checkTensor("compare: values", values)
+      : checkValues("compare: values", values, tensor?.grid.elements);
     const length = "codes" in x ? x.grid.elements : x.data.length;
     const y = tensor ?? checkValues("compare: became", became as Values, length);
+    if ("codes" in x && tensor !== undefined) {
+      checkSameShape(x, tensor);
+      // Chunks follow one grid: of two tensors, the first is taken as values.
+      x = { type: "f32", data: this.dequantize(x) };
+    }
     const fp8 = (side: Compared): Compared => ("codes" in side ? asFp8(side) : side);
     const precision = compareValues(this.#kernels, this.#arena, fp8(x), fp8(y), parts);
     if (tensor === undefined || !isPacked(tensor.format)) return precision;
-    return { ...precision, saturated: saturatedFp4(first as Values, tensor) };
+    return { ...precision, saturated: saturatedFp4(x as RawValues, tensor) };
   }
 
   /**
@@ -243,6 +256,16 @@ export class Engine {
   pack(w: BlockScaled | PlainWeights, options: PackOptions = {}): PackedWeights {
     return this.#products.pack(w, options);
   }
+}
+
+function checkSameShape({ shape }: CheckedTensor, { shape: other }: CheckedTensor): void {
+  if (String(shape) === String(other)) return;
+  throw new BlockscaleError("shape", {
+    where: "compare: became",
+    expected: `a tensor of the shape of the values, [${shape.join(", ")}]`,
+    got: `[${other.join(", ")}]`,
+    fix: "Check that both are of one weight, and that neither is transposed.",
+  });
 }
 
 function isTensor(value: Values | BlockScaled): value is BlockScaled {

@@ -128,8 +128,8 @@ function encodeBlocks(
 }
 
 /** Values that are beyond 6 times the scale of their block, and were cut to it. */
-export function saturatedFp4(given: Values, tensor: BlockScaled): number {
-  const values = floatsOf(checkValues("compare: values", given));
+export function saturatedFp4(given: RawValues, tensor: BlockScaled): number {
+  const values = floatsOf(given);
   const { codes, scales, shape, block, tensorScale } = tensor;
   const multipliers =
     tensorScale !== undefined ? multipliersOf(scales as Uint8Array, tensorScale) : scaleValues(scales);

@@ -52,21 +52,23 @@ export interface Journal {
 /**
  * Makes the output folder, or continues an unfinished run there.
  * @param task settings and input, as JSON: an unfinished run with others is not continued
+ * @param other a file in the folder that the task does not make, or "" where it is not known which; left out,
+ * the folder may be written anew
  * @throws BlockscaleError `option`: the folder holds something else
  */
-export async function openJournal(folder: string, task: unknown, overwrite: boolean): Promise<Journal> {
+export async function openJournal(folder: string, task: unknown, other?: string): Promise<Journal> {
   await makeFolderAt(folder);
   const files = await filesIn(folder);
   const wanted = JSON.stringify(task);
   const found = files.includes(NAME) ? await readJournal(placeIn(folder, NAME)) : null;
   const isSame = found !== null && JSON.stringify(found.task) === wanted;
-  if (files.length > 0 && !isSame && !overwrite) {
+  if (files.length > 0 && !isSame && other !== undefined) {
     throw new BlockscaleError("option", {
       where: folder,
       expected: "a new or empty folder, or the unfinished run of this same command",
       got:
         found === null
-          ? `${files.length} files`
+          ? `${files.length} files${files.includes(other) ? `, of which ${other} is damaged or of another command` : ""}`
           : found.task === undefined
             ? `an unfinished run whose record, ${NAME}, is damaged`
             : "the unfinished run of another command, or of a changed input",

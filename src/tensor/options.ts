@@ -27,6 +27,25 @@ export function checkKnown<T extends object>(where: string, options: T, known: r
   });
 }
 
+/**
+ * Refuses an option that means something only beside another one: alone it would be ignored without a word.
+ * @throws BlockscaleError `option`
+ */
+export function checkBeside<T extends object>(
+  where: string,
+  options: T,
+  name: keyof T & string,
+  other: keyof T & string,
+): void {
+  if (options[name] === undefined || options[other] !== undefined) return;
+  throw new BlockscaleError("option", {
+    where: `${where}: ${name}`,
+    expected: `${other} beside it`,
+    got: `${name} alone, which would do nothing`,
+    fix: `Pass ${other} too, or leave ${name} out.`,
+  });
+}
+
 /** Checks an option whose meaning its name alone tells, in whichever function. */
 function checkUsual(where: string, name: string, value: unknown): void {
   if (value === undefined) return;

@@ -112,37 +112,38 @@ export function schemeOf(where: string, given: Scheme | SchemeName): Scheme {
 
 /**
  * Checks a scheme from outside; its block is checked together with a shape.
+ * @param fix what its giver can do about a wrong field
  * @throws BlockscaleError `option`
  */
-export function checkScheme(where: string, scheme: Scheme): void {
+export function checkScheme(where: string, scheme: Scheme, fix?: string): void {
   if (typeof scheme !== "object" || scheme === null)
-    throw wrong(where, "a scheme, such as schemes.mxfp8", scheme);
+    throw wrong(where, "a scheme, such as schemes.mxfp8", scheme, fix);
   checkFormat(`${where}.format`, scheme.format);
   const unknown = Object.keys(scheme).find((key) => !Object.hasOwn(schemes.mxfp8, key));
   if (unknown !== undefined) {
-    throw wrong(where, `the fields ${Object.keys(schemes.mxfp8).join(", ")}`, unknown);
+    throw wrong(where, `the fields ${Object.keys(schemes.mxfp8).join(", ")}`, unknown, fix);
   }
   const { rounding, scale, amaxFloor, zeroScale } = scheme;
   if (!Object.hasOwn(ROUNDING_ID, rounding)) {
-    throw wrong(`${where}.rounding`, `one of ${Object.keys(ROUNDING_ID).join(", ")}`, rounding);
+    throw wrong(`${where}.rounding`, `one of ${Object.keys(ROUNDING_ID).join(", ")}`, rounding, fix);
   }
   if (scale !== "e4m3" && !Object.hasOwn(SCALE_TYPE_ID, scale))
-    throw wrong(`${where}.scale`, "ue8m0, f32 or e4m3", scale);
+    throw wrong(`${where}.scale`, "ue8m0, f32 or e4m3", scale, fix);
   if (scale === "e4m3" && scheme.format !== "e2m1")
-    throw wrong(`${where}.scale`, "ue8m0 or f32 for FP8", scale);
+    throw wrong(`${where}.scale`, "ue8m0 or f32 for FP8", scale, fix);
   if (typeof amaxFloor !== "number" || !(amaxFloor >= 0 && Math.fround(amaxFloor) < Infinity)) {
-    throw wrong(`${where}.amaxFloor`, "a finite number from 0", amaxFloor);
+    throw wrong(`${where}.amaxFloor`, "a finite number from 0", amaxFloor, fix);
   }
   if (!Number.isInteger(zeroScale) || zeroScale < 0 || zeroScale > 254) {
-    throw wrong(`${where}.zeroScale`, "a UE8M0 byte from 0 to 254", zeroScale);
+    throw wrong(`${where}.zeroScale`, "a UE8M0 byte from 0 to 254", zeroScale, fix);
   }
 }
 
-function wrong(where: string, expected: string, got: unknown): BlockscaleError {
-  return new BlockscaleError("option", {
-    where,
-    expected,
-    got: String(got),
-    fix: "Start from one of `schemes`: { ...schemes.mxfp8, block: [1, 64] }.",
-  });
+function wrong(
+  where: string,
+  expected: string,
+  got: unknown,
+  fix = "Start from one of `schemes`: { ...schemes.mxfp8, block: [1, 64] }.",
+): BlockscaleError {
+  return new BlockscaleError("option", { where, expected, got: String(got), fix });
 }

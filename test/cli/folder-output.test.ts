@@ -146,5 +146,6 @@ test("a finished output that was changed is refused without a word of open files
   writeFileSync(join(out, "model-00003-of-00003.safetensors"), "");
   const { code, err } = await start(["quantize", model, out], ["--expose-gc", "--import", COLLECTING]).ended;
   expect(code).toBe(2);
+  expect(err).toMatch(/model-00003-of-00003\.safetensors is damaged or of another command\..*--overwrite/);
   expect(err).not.toContain("garbage collection");
 });

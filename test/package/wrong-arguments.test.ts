@@ -141,6 +141,19 @@ const CALLS: [call: string, message: RegExp, action: () => unknown][] = [
   ["compare, misspelt", /compare: options: .*parts, got part/, () => compareSome({ part: 1 })],
   ["compare, parts", /parts: expected a Float64Array, got Float32Array/, () => parts(new Float32Array(4))],
   ["compare, parts of a block", /multiple of 16 values, got 8/, () => parts(new Float64Array(4), 8)],
+  ["compare, another shape", /compare: became: .*\[2, 16\], got \[1, 32\]/, () => compareShapes([1, 32])],
+  [
+    "compare, half a tensor",
+    /compare: values: codes: expected a Uint8Array/,
+    () => compareShapes([2, 16], {}),
+  ],
+  [
+    "load, workers alone",
+    /load: workers: expected threads beside it/,
+    () => load({ workers: port } as Anything),
+  ],
+  ["openModel, workers alone", /openModel: workers: expected threads/, () => open({ workers: port })],
+  ["createTrainer, workers alone", /createTrainer: workers: .* threads/, () => fresh({ workers: port })],
   ["sqnr()", /sqnr: precision: .* got undefined/, () => (sqnr as Anything)()],
   ["cosine(a number)", /cosine: precision: .* got number/, () => cosine(5 as Anything)],
   ["bf16()", /bf16: bits: expected a Uint16Array, got undefined/, () => (bf16 as Anything)()],
@@ -153,6 +166,11 @@ const compareSome = (options: Anything) => engine.compare(values, values, option
 const parts = (given: Anything, blockCols = 16) => {
   const tensor = engine.quantize(values, [2, 16], { ...schemes.mxfp8, block: [1, blockCols] });
   return engine.compare(values, tensor, { parts: given });
+};
+const { port1: port } = new MessageChannel();
+const compareShapes = (shape: number[], broken?: object) => {
+  const [x, y] = [[2, 16], shape].map((shape) => engine.quantize(values, shape, schemes.mxfp8));
+  return engine.compare({ ...x!, ...(broken && { codes: undefined as Anything }) }, y!);
 };
 const train = (...given: unknown[]) => (createTrainer as Anything)(...given);
 const fresh = (options: Anything) => train({ config, seed: 1 }, options);

@@ -1,4 +1,4 @@
-import { kindOf } from "../../tensor/checks.ts";
+import { isRecord, kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkScheme, type Scheme } from "../../tensor/schemes.ts";
 import type { Dialect, Storage } from "./dialect.ts";
@@ -14,6 +14,9 @@ export interface Override {
 }
 
 const FIX = 'Write overrides as [{ "pattern": "*.down_proj.weight", "scheme": "keep" }].';
+
+const FIX_FIELD =
+  'Correct the value, as in { "pattern": "*.down_proj.weight", "scheme": { "rounding": "floor" } }.';
 
 /** The JSON text of a file of overrides. @throws BlockscaleError `option`: no JSON, or no list */
 export function parseOverrides(where: string, text: string): Override[] {
@@ -58,7 +61,7 @@ export function overrider(
   const compiled = overrides.map((override: Override, i) => {
     const { pattern, scheme } = override ?? {};
     const isName = typeof scheme === "string";
-    const fields = isName ? [] : Object.keys(scheme ?? {});
+    const fields = isRecord(scheme) ? Object.keys(scheme as object) : [];
     const unknown =
       fields.find((field) => !FREE_FIELDS.includes(field)) ??
       Object.keys(override ?? {}).find((member) => member !== "pattern" && member !== "scheme");
@@ -73,7 +76,8 @@ export function overrider(
     if (isName && scheme !== "keep" && !Object.hasOwn(formats, scheme))
       throw unknownFormat(pattern, scheme, dialect, Object.keys(formats));
     // The fields that may change mean the same in every scheme.
-    if (!isName) checkScheme(`override of ${JSON.stringify(pattern)}`, { ...storage.scheme, ...scheme });
+    if (!isName)
+      checkScheme(`override of ${JSON.stringify(pattern)}`, { ...storage.scheme, ...scheme }, FIX_FIELD);
     return { fits: matcher(pattern), scheme };
   });
   return (name, base) => {

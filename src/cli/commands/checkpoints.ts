@@ -5,6 +5,7 @@ import { type Override, parseOverrides } from "../../checkpoint/dialects/overrid
 import { systemFault } from "../../io/node.ts";
 import type { ConversionSettings } from "../../jobs/conversion.ts";
 import type { PartNumber } from "../../jobs/parts.ts";
+import { BlockscaleError } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import { compare } from "../compare.ts";
 import { convert } from "../convert.ts";
@@ -24,6 +25,22 @@ interface SelectionFlags extends ConvertFlags {
   readonly missingScale: "error" | "one";
   readonly part?: PartNumber;
   readonly queue?: string;
+}
+
+interface FinishFlags {
+  readonly verify?: true;
+  readonly json?: true;
+  readonly worst?: number;
+}
+
+/** The error for an option of `finish` that means nothing where it is given. */
+function ofOther(option: string, expected: string, got: string): BlockscaleError {
+  return new BlockscaleError("option", {
+    where: option,
+    expected: `the parts of ${expected}`,
+    got: `those of ${got}`,
+    fix: "Leave the option out.",
+  });
 }
 
 /** Adds the arguments and options that quantize and dequantize share. */
@@ -58,13 +75,13 @@ function conversion(command: Command, about: string): Command {
     .addOption(
       new Option("--part <i/N>", "make one of N parts of the shards; then: blockscale finish OUT")
         .argParser(part)
-        .conflicts(["overwrite", "dryRun", "report"]),
+        .conflicts(["overwrite", "dryRun", "report", "files"]),
     )
     .addOption(
       new Option(
         "--queue <redis>",
         "let processes of `blockscale worker` make the shards: redis://HOST:PORT",
-      ).conflicts(["part", "overwrite", "dryRun", "report", "jobs", "measure"]),
+      ).conflicts(["part", "overwrite", "dryRun", "report", "jobs", "measure", "files"]),
     )
     .option("--json", "print the report as JSON");
 }
@@ -133,11 +150,16 @@ export function checkpointCommands(command: Command, signal: AbortSignal): void 
     .argument("<OUT>", "the folder that the parts were written to", place)
     .option("--verify", "read every file, and compare its SHA-256 with the one noted when it was made")
     .option("--json", "print the report as JSON")
-    .option("--worst <n>", WORST, within(0, 10000), 10)
-    .action(async (to, flags) => {
+    .option("--worst <n>", `${WORST}; 10 if left out`, within(0, 10000))
+    .action(async (to, flags: FinishFlags) => {
+      const { verify, worst = 10, json } = flags;
       const evaluation = await findEvaluation(to);
-      if (evaluation !== null) await finishEvaluation(to, evaluation, flags, signal);
-      else await finishConversion(to, flags, signal);
+      if (evaluation === null) {
+        if (flags.worst !== undefined) throw ofOther("--worst", "an evaluation", "a conversion");
+        return finishConversion(to, flags, signal);
+      }
+      if (verify === true) throw ofOther("--verify", "a conversion", "an evaluation");
+      return finishEvaluation(to, evaluation, { worst, ...(json && { json }) }, signal);
     });
   command
     .command("inspect")

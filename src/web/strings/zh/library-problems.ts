@@ -41,6 +41,8 @@ export const problemsOfLibrary: Readonly<Record<string, string>> = {
   "a JSON list of overrides": "overrides 的 JSON 列表",
   'Write overrides as [{ "pattern": "*.down_proj.weight", "scheme": "keep" }].':
     '请写成 [{ "pattern": "*.down_proj.weight", "scheme": "keep" }]。',
+  'Correct the value, as in { "pattern": "*.down_proj.weight", "scheme": { "rounding": "floor" } }.':
+    '请更正此值，例如 { "pattern": "*.down_proj.weight", "scheme": { "rounding": "floor" } }。',
   "Choose one of these.": "请从中选择一个。",
   "a pattern that fits the name of at least one tensor": "至少匹配一个张量名称的模式",
   "transformers loads ModelOpt's folders without an error, and wrong: this is for vLLM, SGLang and TensorRT-LLM.":
