@@ -40,16 +40,22 @@ export async function launch(name, { preferences, ...options } = {}) {
   };
 }
 
-/** What Firefox says of a request that a reload cut off; of a service worker that fails it says more. */
+/**
+ * What Firefox says, in the console or as an error without a place, of a request that a reload or another address
+ * cut off; of a service worker that fails it says more.
+ */
 const CUT_OFF = /A ServiceWorker intercepted the request and encountered an unexpected error/;
 
 /** Opens the page. Pickers of the system cannot be driven: unless asked to be kept, they are taken away. */
 export async function openPage(context, url, { pickers = false, tab } = {}) {
   const page = tab ?? (await context.newPage());
   page.errors = [];
-  page.on("pageerror", (error) => page.errors.push(String(error)));
+  const complain = (text) => {
+    if (!CUT_OFF.test(text)) page.errors.push(text);
+  };
+  page.on("pageerror", (error) => complain(String(error)));
   page.on("console", (message) => {
-    if (message.type() === "error" && !CUT_OFF.test(message.text())) page.errors.push(message.text());
+    if (message.type() === "error") complain(message.text());
   });
   if (!pickers) {
     await page.addInitScript(() => {
