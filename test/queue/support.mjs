@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import { installDebian, REDIS } from "../support/debian.mjs";
 import { freePort } from "../support/free-port.mjs";
 import { startFaults } from "./faults.mjs";
 
@@ -21,10 +22,7 @@ export function installRedis() {
   try {
     execFileSync("redis-server", ["--version"], { stdio: "ignore" });
   } catch {
-    execFileSync("apt-get", ["install", "-y", "-q", "--no-install-recommends", "redis-server"], {
-      stdio: ["ignore", "ignore", "inherit"],
-      env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
-    });
+    installDebian(REDIS);
   }
 }
 

@@ -1,6 +1,7 @@
 // npm run test:runtimes [-- --write] [NAME...]: packs, installs and runs blockscale in every runtime, or in those named.
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { BROWSERS, installDebian } from "../support/debian.mjs";
 import { HERE, installPackages, ROOT, temporaryFolder } from "./workspace.mjs";
 
 // Drivers import what is installed here.
@@ -12,7 +13,6 @@ const { workerd } = await import("./drivers/workerd.mjs");
 const { vocabulary } = await import("./drivers/vocabulary.mjs");
 const { edge } = await import("./drivers/edge.mjs");
 const { browsers } = await import("./drivers/browsers.mjs");
-const { installBrowsers } = await import("./drivers/launch.mjs");
 
 const names = process.argv.slice(2).filter((word) => !word.startsWith("--"));
 const isWanted = ({ name }) => names.length === 0 || names.includes(name);
@@ -81,7 +81,7 @@ async function writeReadme(results) {
 const folder = await temporaryFolder();
 try {
   const drivers = [checkPackage, vocabulary, ...processes, workerd, edge, ...browsers].filter(isWanted);
-  if (browsers.some((browser) => drivers.includes(browser))) await installBrowsers();
+  if (browsers.some((browser) => drivers.includes(browser))) installDebian(BROWSERS);
   const project = await createRuntimeProject(folder.path);
   const results = [];
   for (const driver of drivers) results.push(...(await attempt(driver, project)));

@@ -72,10 +72,13 @@ async function asBefore(page) {
   await page.setViewportSize({ width: 1280, height: 860 });
 }
 
-/** States that Firefox, which takes twice as long, looks at as closely as Chromium; of the others it is asked less. */
+/**
+ * States that Firefox, which takes twice as long, looks at as closely as Chromium. Of the others it is asked what an
+ * engine decides: whether they are too wide. What axe reads, names, roles and colours, is the same in both.
+ */
 const CLOSELY_IN_FIREFOX = new Set(["start", "opening", "open", "plan", "mixed", "tree", "panel", "done"]);
 const CLOSELY = [inTheme("light"), inTheme("dark"), onPhone, inChinese, asBefore];
-const BRIEFLY = [inTheme("light"), onPhone, asBefore];
+const BRIEFLY = [onPhone, asBefore];
 
 const stateTest = (name, looks, browsers, examinations) => ({
   name: `every state: ${name}, ${looks}`,
@@ -92,6 +95,6 @@ export const tests = Object.keys(STATES).flatMap((name) => {
   if (CLOSELY_IN_FIREFOX.has(name)) return [stateTest(name, closely, ["chromium", "firefox"], CLOSELY)];
   return [
     stateTest(name, closely, ["chromium"], CLOSELY),
-    stateTest(name, "to axe in light, and at 390 px", ["firefox"], BRIEFLY),
+    stateTest(name, "at 390 px", ["firefox"], BRIEFLY),
   ];
 });

@@ -1,23 +1,17 @@
 // Tests of the web page in real browsers. Installs what it needs, builds the page, runs everything:
 // node test/web/run.mjs [word]      only tests whose name holds the word, or fits it as a regular expression
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { WEBKIT } from "./webkit/mini-browser.mjs";
+import { BROWSERS, installDebian } from "../support/debian.mjs";
 
 const here = fileURLToPath(new URL("./", import.meta.url));
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 function install() {
-  const wanted = ["chromium", "firefox-esr", ...WEBKIT];
-  const missing = wanted.filter((name) => spawnSync("dpkg-query", ["--status", name]).status !== 0);
-  if (missing.length > 0) {
-    const apt = (...args) => execFileSync("apt-get", ["-qq", ...args], { stdio: "inherit" });
-    apt("update");
-    apt("install", "-y", "--no-install-recommends", ...missing, "fonts-noto-cjk");
-  }
+  installDebian(BROWSERS);
   if (!existsSync(join(here, "node_modules"))) {
     execFileSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], {
       cwd: here,

@@ -3,8 +3,9 @@ import { spawn } from "node:child_process";
 import { cp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { BROWSERS, installDebian } from "../../support/debian.mjs";
 import { freePort } from "../../support/free-port.mjs";
-import { installBrowsers, open } from "../drivers/launch.mjs";
+import { open } from "../drivers/launch.mjs";
 import { serve } from "../drivers/server.mjs";
 import { serveWorker } from "../drivers/workerd.mjs";
 import { VALUES } from "../sample.mjs";
@@ -91,7 +92,7 @@ async function post(url) {
 }
 
 await installPackages(HERE);
-await installBrowsers();
+installDebian(BROWSERS);
 const temporary = await temporaryFolder();
 const servers = [];
 try {

@@ -13,10 +13,9 @@ const FIREFOX_SETTINGS = [
   'user_pref("toolkit.telemetry.reportingpolicy.firstRun", false);',
 ].join("\n");
 
-/** Debian package, build that should be chosen, and the command for a profile folder and a URL. */
+/** Build that should be chosen, and the command for a profile folder and a URL. */
 export const BROWSERS = {
   Chromium: {
-    packages: ["chromium"],
     build: "relaxed",
     version: async () => (await run("chromium", ["--version"])).match(/[\d.]+/)[0],
     command: async (profile, url) => [
@@ -32,7 +31,6 @@ export const BROWSERS = {
     ],
   },
   "Firefox ESR": {
-    packages: ["firefox-esr"],
     build: "relaxed",
     version: async () => (await run("firefox-esr", ["--version"])).match(/[\d.]+/)[0],
     command: async (profile, url) => {
@@ -41,7 +39,6 @@ export const BROWSERS = {
     },
   },
   WebKitGTK: {
-    packages: ["webkit2gtk-driver", "xvfb", "xauth"],
     build: "baseline",
     version: async () => (await debianVersion("webkit2gtk-driver")).match(/[\d.]+/)[0],
     command: async (_, url) => {
@@ -53,17 +50,6 @@ export const BROWSERS = {
 
 async function debianVersion(name) {
   return (await run("dpkg-query", ["--status", name])).match(/^Version: (.*)$/m)[1];
-}
-
-/** Installs the browsers that are missing, as root. */
-export async function installBrowsers() {
-  const wanted = Object.values(BROWSERS).flatMap(({ packages }) => packages);
-  const found = await Promise.all(wanted.map((name) => debianVersion(name).catch(() => undefined)));
-  const missing = wanted.filter((_, i) => found[i] === undefined);
-  if (missing.length === 0) return;
-  const options = { timeout: 300_000, env: { DEBIAN_FRONTEND: "noninteractive" } };
-  await run("apt-get", ["update", "-q"], options);
-  await run("apt-get", ["install", "-y", "-q", "--no-install-recommends", ...missing], options);
 }
 
 /** Opens a page in a browser while `work` runs, and ends the browser with all its processes. */

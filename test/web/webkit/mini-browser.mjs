@@ -6,9 +6,6 @@ import { join } from "node:path";
 import { freePort } from "../../support/free-port.mjs";
 import { withFront } from "../front.mjs";
 
-/** Debian packages, of which the first brings what the others only start. */
-export const WEBKIT = ["webkit2gtk-driver", "xvfb", "xauth"];
-
 /** What Safari has switched on and WebKitGTK has not: the origin private file system. */
 export const STORAGE = [
   "FileSystem",
