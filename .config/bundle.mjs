@@ -200,7 +200,7 @@ async function cli() {
       onLoad({ filter: /\/dist\/\w+\/[\w-]+\.js$/ }, async ({ path }) => {
         const room = path.split("/").at(-2);
         const text = await readFile(path, "utf8");
-        // That of conversions lies beside the command line, the only one to start it.
+        // Those of jobs lie beside the command line, the only one to start them.
         if (room === "jobs") return { contents: text };
         return { contents: text.replaceAll('URL("./worker.js"', `URL("../${room}/worker.js"`) };
       }),
@@ -237,13 +237,15 @@ async function cli() {
     banner: { js: "// Holds @assemblyscript/loader: Apache License 2.0, see ../wasm/LICENSE.loader.txt" },
     external: outside,
   });
+  await bundle("dist/jobs/queue/heartbeat-thread.js", "dist/cli/heartbeat-thread.js", { external: outside });
   const besides = ["dist/wasm/LICENSE.loader.txt", "dist/model/LICENSES.tokenizer.txt"];
   const licences = await Promise.all(besides.map((name) => readFile(path(name), "utf8")));
   licences.unshift(await licensesOf(Object.keys(metafile.inputs)));
   await writeFile(path("dist/cli/LICENSES.txt"), licences.join(`\n${"-".repeat(80)}\n\n`));
   // What is in main.js now, and the types of a program that nobody imports.
   for (const name of await readdir(folder)) {
-    if (!/^(main|worker)\.js$|^LICENSES/.test(name)) await rm(folder + name, { recursive: true });
+    if (!/^(main|worker|heartbeat-thread)\.js$|^LICENSES/.test(name))
+      await rm(folder + name, { recursive: true });
   }
 }
 

@@ -125,7 +125,8 @@ async function stopAll(threads: readonly Worker[]): Promise<void> {
   await Promise.all(threads.map((thread) => thread.terminate()));
 }
 
-function died(cause: unknown): BlockscaleError {
+/** The error for a thread that has ended by one. */
+export function died(cause: unknown): BlockscaleError {
   // Errors lose their class on the way between threads.
   if (cause instanceof Error && "fault" in cause) {
     const { code, fault } = cause as BlockscaleError;

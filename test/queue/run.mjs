@@ -86,11 +86,12 @@ await check("asking twice does nothing twice, and a coordinator that was killed 
   const command = ["quantize", model, out, "--queue", address];
   const first = blockscale(...command);
   const second = blockscale(...command);
-  while (!/6/.test((await blockscale("status", "--queue", address, "--json").ended).out))
-    await setTimeout(100);
+  const known = async () =>
+    JSON.parse((await blockscale("status", "--queue", address, "--json").ended).out).runs;
+  while ((await known())[0]?.waiting !== 6) await setTimeout(100);
   await stop(first, "SIGKILL");
   await stop(second, "SIGKILL");
-  const { runs } = JSON.parse((await blockscale("status", "--queue", address, "--json").ended).out);
+  const runs = await known();
   expect(runs.length === 1 && runs[0].waiting === 6, JSON.stringify(runs));
   const one = worker();
   const { code, err } = await blockscale(...command).ended;
@@ -102,22 +103,25 @@ await check("asking twice does nothing twice, and a coordinator that was killed 
 
 await check("workers refuse places that they may not use, and a folder that is not of the run", async () => {
   const elsewhere = mkdtempSync(join(tmpdir(), "blockscale-elsewhere-"));
-  const refusals = async (text, prepare, ...flags) => {
+  // Each case in a database of its own, since the tries of both take some seconds.
+  const refused = async (database, text, prepare, allowed) => {
+    const queue = ["--queue", `${address}/${database}`];
     const out = output();
-    const one = blockscale("worker", "--queue", address, "--allow", flags[0] ?? folder, "--jobs", "1");
-    const coordinator = blockscale("quantize", model, out, "--queue", address);
+    const coordinator = blockscale("quantize", model, out, ...queue);
     while (!existsSync(join(out, ".blockscale-run/run.json"))) await setTimeout(5);
     prepare(out);
+    const one = blockscale("worker", ...queue, "--allow", allowed, "--jobs", "1");
     const { code, err } = await coordinator.ended;
     await stop(one);
     expect(code === 1 && text.test(err), err);
     expect(!readdirSync(out).some((name) => name.endsWith(".safetensors")), "something was written");
   };
-  await refusals(/places that this worker may use/, () => {}, elsewhere);
   // The folder is no longer that of the run: nothing may be written there.
-  await refusals(/output folder of this run/, (out) =>
-    rmSync(join(out, ".blockscale-run"), { recursive: true }),
-  );
+  const forget = (out) => rmSync(join(out, ".blockscale-run"), { recursive: true });
+  await Promise.all([
+    refused(1, /places that this worker may use/, () => {}, elsewhere),
+    refused(2, /output folder of this run/, forget, folder),
+  ]);
   rmSync(elsewhere, { recursive: true });
 });
 
@@ -153,6 +157,25 @@ await check(
   },
 );
 
+/** Kills one of some workers while it has a job. @returns which */
+async function killBusy(workers) {
+  const queue = new Queue("blockscale", { connection: { host: "127.0.0.1", port, password: PASSWORD } });
+  const isBusy = ({ child }, active) => active.some((job) => job?.processedBy?.includes(`-${child.pid}-`));
+  for (;;) {
+    const active = await queue.getActive();
+    const i = workers.findIndex((one) => isBusy(one, active));
+    // What stands still keeps its job.
+    workers[i]?.child.kill("SIGSTOP");
+    if (i >= 0 && isBusy(workers[i], await queue.getActive())) {
+      await stop(workers[i], "SIGKILL");
+      await queue.close();
+      return i;
+    }
+    workers[i]?.child.kill("SIGCONT");
+    await setTimeout(20);
+  }
+}
+
 /**
  * Kills workers at random, and Redis and the coordinator once, while a conversion goes on.
  * @param list gives the names of the files of the output that are there
@@ -163,39 +186,34 @@ async function chaos(large, shards, out, list, aof = "aof") {
   const start = () => blockscale(...command);
   const command = ["quantize", large, out, "--queue", address, "--json"];
   const workers = [worker(), worker(), worker()];
+  // One that begins while Redis is away says so and ends.
+  const replaceEnded = () =>
+    workers.forEach((one, i) => {
+      if (one.child.exitCode !== null) workers[i] = worker();
+    });
   let coordinator = start();
-  // Not before there is something to lose.
-  while (!/"active":\[\{/.test(coordinator.said())) await setTimeout(20);
+  workers[await killBusy(workers)] = worker();
+  await stop(redis, "SIGKILL");
+  await setTimeout(500);
+  redis = await startRedis(port, aof);
+  await stop(coordinator, "SIGKILL");
+  coordinator = start();
   const end = Date.now() + 12_000;
-  const kills = { workers: 0, redis: 0, coordinator: 0 };
-  for (let round = 0; Date.now() < end && (round < 3 || (await list()).length < shards); round++) {
+  let killed = 1;
+  for (let round = 0; round < 2 || (Date.now() < end && (await list()).length < shards); round++) {
     const i = Math.floor(random() * workers.length);
     // One that has begun: it has a job, or is about to take one.
-    while (!/Waiting for jobs/.test(workers[i].said())) {
-      await setTimeout(20);
-      // It began while Redis was away, and said so.
-      if (workers[i].child.exitCode !== null) workers[i] = worker();
-    }
+    for (replaceEnded(); !/Waiting for jobs/.test(workers[i].said()); replaceEnded()) await setTimeout(20);
     await setTimeout(300 + 900 * random());
     await stop(workers[i], "SIGKILL");
-    kills.workers++;
+    killed++;
     workers[i] = worker();
-    if (round === 0) {
-      await stop(redis, "SIGKILL");
-      await setTimeout(500);
-      redis = await startRedis(port, aof);
-      kills.redis++;
-      await stop(coordinator, "SIGKILL");
-      coordinator = start();
-      kills.coordinator++;
-    }
   }
   const { code, err } = await coordinator.ended;
   await Promise.all(workers.map((one) => stop(one)));
   expect(code === 0, err);
-  expect(kills.workers >= 3 && kills.redis === 1 && kills.coordinator === 1, JSON.stringify(kills));
   const { retries } = JSON.parse(err.trim().split("\n").at(-1));
-  console.log(`${kills.workers} workers killed, ${retries} retries`);
+  console.log(`${killed} workers killed, ${retries} retries`);
   return retries;
 }
 

@@ -61,6 +61,7 @@ describe("the built package", () => {
     const isOurs = (name: string) => name.startsWith(".") || Object.hasOwn(imports, name) || isBuiltin(name);
     const others = wanted.filter(({ name }) => !isOurs(name));
     expect([...new Set(others.map(({ file, name }) => `${file} ${name}`))].sort()).toEqual([
+      "cli/heartbeat-thread.js ioredis",
       "cli/main.js @aws-sdk/client-s3",
       "cli/main.js bullmq",
       "cli/main.js ioredis",

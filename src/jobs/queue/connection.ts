@@ -51,8 +51,13 @@ export function parseQueue(
     // TLS takes no IP address as a server name; the certificate must hold the address all the same.
     ...(url.protocol === "rediss:" ? { tls: isIP(host) === 0 ? { servername: host } : {} } : {}),
     maxRetriesPerRequest: null,
-    retryStrategy: (times) => Math.min(1000, 100 * times),
+    retryStrategy,
   };
+}
+
+/** Milliseconds before a connection that was lost is tried again. */
+export function retryStrategy(times: number): number {
+  return Math.min(1000, 100 * times);
 }
 
 /**
@@ -74,14 +79,14 @@ export function refusalOf(cause: unknown): unknown {
   );
 }
 
-type Libraries = typeof import("bullmq");
+type Bullmq = typeof import("bullmq");
 
 /** Loads CommonJS packages: `import` would analyse each of their files first, and take twice as long. */
 const require = createRequire(import.meta.url);
 
-function loadLibraries(): [bullmq: Libraries, ioredis: typeof import("ioredis")] {
+function loadPackage<P>(load: () => P): P {
   try {
-    return [require("bullmq"), require("ioredis")];
+    return load();
   } catch (cause) {
     throw new BlockscaleError(
       "option",
@@ -100,8 +105,8 @@ function loadLibraries(): [bullmq: Libraries, ioredis: typeof import("ioredis")]
  * The library of the queue, after Redis has answered.
  * @throws BlockscaleError `option`: a library is missing; `io`: no Redis
  */
-export async function openLibrary(connection: Connection): Promise<Libraries> {
-  const [bullmq] = loadLibraries();
+export async function openLibrary(connection: Connection): Promise<Bullmq> {
+  const bullmq = loadPackage((): Bullmq => require("bullmq"));
   (await openRedis(connection)).disconnect();
   return bullmq;
 }
@@ -112,7 +117,7 @@ export async function openLibrary(connection: Connection): Promise<Libraries> {
  * @throws BlockscaleError `option`: a library is missing; `io`: no Redis
  */
 export async function openRedis(connection: Connection, commandTimeout?: number): Promise<Redis> {
-  const [, { Redis }] = loadLibraries();
+  const { Redis } = loadPackage((): typeof import("ioredis") => require("ioredis"));
   let isOpen = false;
   const redis = new Redis({
     ...connection,

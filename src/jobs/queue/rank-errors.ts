@@ -21,13 +21,13 @@ export function stopped(stop: string): BlockscaleError {
   });
 }
 
-/** @param seconds without a connection */
+/** @param seconds without a heartbeat */
 export function gone(rank: number, seconds: number): BlockscaleError {
   return new BlockscaleError("io", {
     where: `train: rank ${rank}`,
-    expected: "it to stay connected to Redis",
-    got: `no connection for ${seconds} s`,
-    fix: "See whether its process died, then start all ranks again: they go on from the last checkpoint.",
+    expected: "a heartbeat of it on Redis every few seconds",
+    got: `none for ${seconds} s`,
+    fix: "See whether its process died or its network was cut off, then start all ranks again: they go on from the last checkpoint.",
   });
 }
 

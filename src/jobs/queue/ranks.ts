@@ -6,8 +6,9 @@ import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Transport } from "../gradients.ts";
 import { hasKeys, parsed } from "../spec.ts";
 import { type Connection, openRedis, refusalOf } from "./connection.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import { gone, late, otherLength, replaced, stopped } from "./rank-errors.ts";
-import { arePresent, channelOf, keyOf, SESSION, type TrainingProgress } from "./session.ts";
+import { ALIVE_FOR, aliveKeyOf, arePresent, beat, keyOf, SESSION, type TrainingProgress } from "./session.ts";
 
 /** Most bytes of one value in Redis, whose own limit is 512 MiB. */
 const PIECE = 1 << 26;
@@ -16,7 +17,7 @@ const [SHORTEST_PAUSE, LONGEST_PAUSE] = [1, 50];
 /** Most characters of a message of a rank. */
 const LONGEST_MESSAGE = 2000;
 /**
- * Milliseconds without a connection after which a rank counts as dead. All ranks connect again when Redis has
+ * Milliseconds for which a rank is missed before it counts as dead. All ranks connect again when Redis has
  * been started again, some later than others.
  */
 const GONE_AFTER = 5000;
@@ -37,22 +38,21 @@ export type Agreed = Readonly<Record<string, string | number>>;
 /**
  * The ranks of one training run, which meet on a Redis. Rank 0 begins a session; the others send what they
  * are about to train; when all are there and agree, rank 0 lets them start. Values pass through keys that are
- * removed when all have read them, and expire if nobody does. If the process of a rank dies, the others
- * notice it, since Redis has lost its connection.
+ * removed when all have read them, and expire if nobody does. A rank whose process dies, or whose machine is cut
+ * off, no longer sets its key of a heartbeat, which the others miss.
  */
 export class RedisRanks implements Transport {
   readonly #redis: Redis;
-  /** Listens, so that the other ranks see that this one lives. */
-  readonly #presence: Redis;
+  readonly #heartbeat: Heartbeat;
   readonly #options: RankOptions;
   /** Keys of what this rank has sent, by its name. */
   readonly #sent = new Map<string, string[]>();
   #session = "";
   #told = Number.NEGATIVE_INFINITY;
 
-  private constructor(redis: Redis, presence: Redis, options: RankOptions) {
+  private constructor(redis: Redis, heartbeat: Heartbeat, options: RankOptions) {
     this.#redis = redis;
-    this.#presence = presence;
+    this.#heartbeat = heartbeat;
     this.#options = options;
   }
 
@@ -62,31 +62,41 @@ export class RedisRanks implements Transport {
    */
   static async open(connection: Connection, options: RankOptions): Promise<RedisRanks> {
     const redis = await openRedis(connection, 1000 * options.timeout);
-    let presence: Redis | undefined;
+    let heartbeat: Heartbeat | undefined;
     try {
-      presence = await openRedis(connection, 1000 * options.timeout);
-      const ranks = new RedisRanks(redis, presence, options);
+      heartbeat = await Heartbeat.start(connection);
+      const ranks = new RedisRanks(redis, heartbeat, options);
       if (options.rank === 0) await ranks.#begin();
       return ranks;
     } catch (error) {
       redis.disconnect();
-      presence?.disconnect();
+      await heartbeat?.stop();
       throw error;
     }
   }
 
   async #begin(): Promise<void> {
     const before = await this.#ask((redis) => redis.get(SESSION));
-    if (before !== null && (await this.#isPresent(before, 0))) throw replaced("another one, which goes on");
+    if (before !== null && (await this.#isBeating(before))) throw replaced("another one, which goes on");
     await this.#enter(randomUUID());
     // It does not expire: a Redis that has lost this key has lost what was sent too.
     await this.#ask((redis) => redis.set(SESSION, this.#session));
   }
 
+  /** Whether rank 0 of a session sets its key again. One that has died leaves a key that expires. */
+  async #isBeating(session: string): Promise<boolean> {
+    for (let before = Infinity; ; await setTimeout(LONGEST_PAUSE)) {
+      const left = await this.#ask((redis) => redis.pttl(aliveKeyOf(session, 0)));
+      if (left < 0 || left > before) return left > 0;
+      before = left;
+    }
+  }
+
   /** Lets the others see this rank in a session. */
   async #enter(session: string): Promise<void> {
-    const { rank } = this.#options;
-    await this.#ask(() => this.#presence.subscribe(channelOf(session, rank)));
+    const key = aliveKeyOf(session, this.#options.rank);
+    await this.#ask((redis) => beat(redis, key));
+    this.#heartbeat.keep(key);
     this.#session = session;
   }
 
@@ -196,7 +206,7 @@ export class RedisRanks implements Transport {
       if (session === this.#session) await redis.del(SESSION).catch(() => 0);
     }
     redis.disconnect();
-    this.#presence.disconnect();
+    await this.#heartbeat.stop();
   }
 
   #key(name: string): string {
@@ -225,7 +235,7 @@ export class RedisRanks implements Transport {
         throw replaced(session ? "another rank 0 that has begun" : "a Redis that has forgotten it");
       const isMissing = hasCome && !(await this.#isPresent(this.#session, rank));
       missingSince = isMissing ? Math.min(missingSince, performance.now()) : Infinity;
-      if (performance.now() - missingSince > GONE_AFTER) throw gone(rank, GONE_AFTER / 1000);
+      if (performance.now() - missingSince > GONE_AFTER) throw gone(rank, (ALIVE_FOR + GONE_AFTER) / 1000);
       return null;
     });
   }

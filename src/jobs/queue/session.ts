@@ -11,21 +11,27 @@ export function keyOf(session: string, name: string): string {
   return `${PREFIX}:${session}:${name}`;
 }
 
-/** The channel that a rank listens to while it is connected. Nothing is ever sent on it. */
-export const channelOf = (session: string, rank: number): string => keyOf(session, `rank:${rank}`);
+/** The key that a rank's heartbeat sets again and again. It expires when the rank's process or machine is gone. */
+export const aliveKeyOf = (session: string, rank: number): string => keyOf(session, `alive:${rank}`);
 
-/**
- * Which ranks of a session are connected: those whose channels have a listener. When a process dies, the
- * system closes its connections, and Redis forgets the listener.
- */
+/** How often a heartbeat sets its key, in milliseconds. */
+export const BEAT_EVERY = 2500;
+/** How long the key lasts, in milliseconds. */
+export const ALIVE_FOR = 10_000;
+
+/** Sets the key of a heartbeat. */
+export async function beat(redis: Redis, key: string): Promise<void> {
+  await redis.set(key, "", "PX", ALIVE_FOR);
+}
+
+/** Which ranks of a session are alive. One that has just died still counts for some seconds. */
 export async function arePresent(
   redis: Redis,
   session: string,
   ranks: readonly number[],
 ): Promise<boolean[]> {
-  const counts = await redis.pubsub("NUMSUB", ...ranks.map((rank) => channelOf(session, rank)));
-  // Name and number of listeners, in turn.
-  return ranks.map((_, i) => Number(counts[2 * i + 1]) > 0);
+  const values = await redis.mget(ranks.map((rank) => aliveKeyOf(session, rank)));
+  return values.map((value) => value !== null);
 }
 
 /** How far a training is, as rank 0 reports it. */
@@ -40,7 +46,7 @@ export interface TrainingProgress {
 }
 
 export interface TrainingStatus extends TrainingProgress {
-  /** How many ranks are connected. */
+  /** How many ranks are alive. */
   readonly present: number;
 }
 
