@@ -1,24 +1,21 @@
-// Compiles every target of asconfig.json: node .config/wasm.mjs. Two at a time, each in a process of its own.
-import { spawn } from "node:child_process";
-import { readFile } from "node:fs/promises";
+// Compiles the targets of asconfig.json that are older than their sources: node .config/wasm.mjs
+import { readdir, readFile, stat } from "node:fs/promises";
+import { root, runEach } from "./processes.mjs";
 
-const root = new URL("../", import.meta.url).pathname;
+const timeOf = async (name) => (await stat(root + name).catch(() => ({ mtimeMs: 0 }))).mtimeMs;
+
+const sources = (await readdir(`${root}assembly`, { recursive: true })).map((name) => `assembly/${name}`);
+const changed = Math.max(
+  ...(await Promise.all(
+    [...sources, "asconfig.json", "node_modules/assemblyscript/package.json"].map(timeOf),
+  )),
+);
+
 const { targets } = JSON.parse(await readFile(`${root}asconfig.json`, "utf8"));
-const waiting = Object.keys(targets);
-
-/** The compiler's exit status. */
-const compile = (target) =>
-  new Promise((resolve) => {
-    const entry = target.startsWith("model-") ? "assembly/model.ts" : "assembly/index.ts";
-    spawn(process.execPath, [`${root}node_modules/assemblyscript/bin/asc.js`, entry, "--target", target], {
-      cwd: root,
-      stdio: "inherit",
-    }).on("exit", (status) => resolve(status ?? 1));
-  });
-
-const lane = async () => {
-  for (let target = waiting.shift(); target !== undefined; target = waiting.shift()) {
-    if ((await compile(target)) !== 0) process.exitCode = 1;
-  }
-};
-await Promise.all([lane(), lane()]);
+const stale = [];
+for (const [target, { outFile, textFile }] of Object.entries(targets)) {
+  if ((await timeOf(outFile)) > changed && (await timeOf(textFile)) > changed) continue;
+  const entry = target.startsWith("model-") ? "assembly/model.ts" : "assembly/index.ts";
+  stale.push([entry, "--target", target]);
+}
+await runEach("node_modules/assemblyscript/bin/asc.js", stale);
