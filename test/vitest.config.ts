@@ -12,6 +12,7 @@ export default defineConfig({
     // vitest leaves one core free, which on a machine of two is half of them.
     maxWorkers: "100%",
     execArgv: relaxedFlag,
+    setupFiles: [new URL("support/equal-bytes.ts", import.meta.url).pathname],
     testTimeout: 120_000,
     reporters: ["default", new URL("support/summary.ts", import.meta.url).pathname],
   },
