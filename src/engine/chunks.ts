@@ -31,7 +31,7 @@ export const ROW_CHUNK: number = 1 << 16;
  * Where a row of blocks spans many rows, 1 Mi elements (5 MiB): whole rows copied at once beat chunks of the
  * size above by two to one, for those have to be copied in pieces of a row.
  */
-export const TILE_CHUNK: number = 1 << 20;
+const TILE_CHUNK: number = 1 << 20;
 
 /**
  * A single row of blocks may be longer than that, up to 4 Mi elements, and is still

@@ -86,8 +86,8 @@ async function start(where: string): Promise<OpenedClient> {
 const NOBODY = { accessKeyId: "none", secretAccessKey: "none" };
 
 /**
- * The host that a client sends requests to. The SDK finds it in the environment or in files, and tells it to a
- * request alone: one is made that goes no further.
+ * The host that a client sends requests to. The SDK finds it in the environment or in files, and tells only a
+ * request: one is made that goes no further.
  */
 async function endpointOf(sdk: Sdk, client: S3Client): Promise<string | undefined> {
   let host: string | undefined;

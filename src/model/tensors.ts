@@ -85,7 +85,7 @@ function decoderTensors(config: DecoderConfig): WantedTensor[] {
 }
 
 /** The tensors of one layer; their keys begin with its number and a point. */
-export function layerTensors(config: DecoderConfig, layer: Layer, i: number): WantedTensor[] {
+function layerTensors(config: DecoderConfig, layer: Layer, i: number): WantedTensor[] {
   const { hidden } = config;
   const at = `layers.${i}`;
   return [

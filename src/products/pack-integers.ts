@@ -32,7 +32,7 @@ export interface PlainWeights {
   readonly shape: readonly number[];
 }
 
-/** float32 weights [slices, rows, cols], upright. */
+/** float32 weights [slices, rows, cols], which are not transposed. */
 export interface FloatWeights {
   readonly values: Float32Array;
   readonly shape: readonly number[];
@@ -150,19 +150,8 @@ function packInt7(
 
 /** What `packInt7` of the kernels has made of all groups of a matrix. */
 export function int7Matrix(codes: number, scales: number, rows: number, cols: number): MatrixRecord {
-  return groupsAt(INT7_FORMAT, SCALE_TYPE_ID.f32, codes, scales, [rows, cols], INT7_BLOCK);
-}
-
-/** Weights in groups of twelve rows. */
-function groupsAt(
-  format: MatrixRecord["format"],
-  scaleType: MatrixRecord["scaleType"],
-  codes: number,
-  scales: number,
-  [rows, cols]: readonly [number, number],
-  blockCols: number,
-): MatrixRecord {
-  return matrixRecord({ format, scaleType, codes, scales, rows, cols, blockCols });
+  const types = { format: INT7_FORMAT, scaleType: SCALE_TYPE_ID.f32 } as const;
+  return matrixRecord({ ...types, codes, scales, rows, cols, blockCols: INT7_BLOCK });
 }
 
 /** float32[cols] at dst <- one row of integers of 7 bits, which lie as `packInt7` of the kernels says. */
@@ -274,9 +263,16 @@ export function packNibbles(
         multipliers[(group * blocks + b) * GROUP + (row % GROUP)] = multiplier;
       }
     }
-    const scalesAt = at + codeBytes;
     const scaleType = isBytes ? BF16_SCALES : SCALE_TYPE_ID.f32;
-    const matrix = groupsAt(FORMAT_ID.e2m1, scaleType, at, scalesAt, [rows, cols], block);
+    const places = { codes: at, scales: at + codeBytes };
+    const matrix = matrixRecord({
+      format: FORMAT_ID.e2m1,
+      scaleType,
+      ...places,
+      rows,
+      cols,
+      blockCols: block,
+    });
     MATRIX.write(arena.buffer, matrices + slice * MATRIX.bytes, matrix);
     return { at: matrices + slice * MATRIX.bytes };
   });

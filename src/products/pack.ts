@@ -36,11 +36,11 @@ export class Packer {
   /** See Engine.pack. */
   pack(w: BlockScaled | PlainWeights, options: PackOptions): PackedWeights {
     const { layout, weights, activations } = checkPackOptions(options);
-    if (!isRecord(w)) throw noWeights(w);
-    const isTurned = layout === "n";
-    if (weights === "int7") return this.#packInt7(w, isTurned);
+    if (!areWeights(w)) throw noWeights(w);
+    const isTransposed = layout === "n";
+    if (weights === "int7") return this.#packInt7(w, isTransposed);
     if (!("codes" in w)) throw onlyAsIntegers();
-    const tensor = checkRightOperand("pack", w, isTurned);
+    const tensor = checkRightOperand("pack", w, isTransposed);
     if (activations !== "int8") return this.#packCodes(tensor, activations);
     const { format, shape, grid } = tensor;
     if (!FORMATS[format].hasIntegerProducts) throw noIntegers("pack: activations", "format", format);
@@ -52,14 +52,14 @@ export class Packer {
     );
   }
 
-  #packInt7(w: BlockScaled | PlainWeights, isTurned: boolean): PackedWeights {
+  #packInt7(w: BlockScaled | PlainWeights, isTransposed: boolean): PackedWeights {
     if (!("codes" in w)) {
-      const floats = floatWeights(w, isTurned);
+      const floats = floatWeights(w, isTransposed);
       return this.#packIntegers("int7", 32, undefined, [1, 32], [floats.shape, floats], (keep) =>
         packValues(this.#kernels, this.#arena, keep, floats),
       );
     }
-    const tensor = checkRightOperand("pack", w, isTurned);
+    const tensor = checkRightOperand("pack", w, isTransposed);
     return this.#packIntegers("int7", 32, w.format, [1, 32], [tensor.shape, tensor.grid], (keep) =>
       packCodes(this.#kernels, this.#arena, keep, tensor),
     );
@@ -141,7 +141,7 @@ export class Packer {
   }
 }
 
-function isRecord(w: unknown): boolean {
+function areWeights(w: unknown): boolean {
   return typeof w === "object" && w !== null && ("codes" in w || ("values" in w && "shape" in w));
 }
 

@@ -44,7 +44,7 @@ const LISTED = 64;
  * Bytes of a list with `entries` subnormal codes. With 0 entries: only the row starts, which `analyse`
  * writes.
  */
-export const listBytes = (rows: number, entries: number): number => 4 * (rows + 1 + entries);
+const listBytes = (rows: number, entries: number): number => 4 * (rows + 1 + entries);
 
 /** Bytes of the longest list there can be. */
 export const mostListBytes = (rows: number, cols: number): number =>

@@ -59,7 +59,7 @@ const LONGEST = 1000;
  * not percent-encoded once or many times, no absolute path, no backslash, no control character.
  * @throws BlockscaleError `format`
  */
-export function checkShardName(where: string, name: string): string {
+function checkShardName(where: string, name: string): string {
   const expected = "the name of a .safetensors file inside the folder";
   const plain = decoded(name);
   const isUnsafe = (text: string) =>

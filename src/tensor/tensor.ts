@@ -43,7 +43,7 @@ export type Float16Values = typeof globalThis extends { Float16Array: { prototyp
 export type Values = Float32Array | Float16Values | HalfValues;
 
 /** The most elements a tensor may have: the range in which every byte offset is far below 2^53. */
-export const MAX_ELEMENTS: number = 2 ** 32;
+const MAX_ELEMENTS: number = 2 ** 32;
 
 /** A shape and a block, resolved into counts. */
 export interface Grid {

@@ -68,7 +68,7 @@ export class Parameters {
 }
 
 /** Names and shapes of the tensors of the Llama family. */
-export function shapesOf(config: DecoderConfig): [name: string, shape: readonly number[]][] {
+function shapesOf(config: DecoderConfig): [name: string, shape: readonly number[]][] {
   const { hidden, vocabulary, layers, isTied } = config;
   return [
     ["model.embed_tokens.weight", [vocabulary, hidden]],

@@ -35,7 +35,7 @@ export const ERROR_BINS: number = 65;
  * Errors are counted over each of these ranges, since their size depends on the format; the
  * report shows the smallest that holds 98 %.
  */
-export const ERROR_RANGES: readonly number[] = [0.0025, 0.08, 0.25, 1];
+const ERROR_RANGES: readonly number[] = [0.0025, 0.08, 0.25, 1];
 
 /** What became of values, counted. Adds up over strips and weights. */
 export interface Tally {

@@ -107,7 +107,7 @@ function isWeightOfCodes({ name, dtype, shape, start, end }: StoredTensor, isLab
 }
 
 /** The method that config.json names, if it is one of those that are not read here. */
-export function methodOf(quantization: Config | null): Method | undefined {
+function methodOf(quantization: Config | null): Method | undefined {
   const method = quantization?.quant_method;
   return typeof method === "string" && Object.hasOwn(METHODS, method.toLowerCase())
     ? METHODS[method.toLowerCase()]
