@@ -30,7 +30,7 @@ const fround = Math.fround;
  * What a weight is to become: codes, scales as bytes, the float32 of NVFP4, and the values that readers get.
  */
 interface Expected {
-  readonly codes: number[];
+  readonly codes: Uint8Array;
   readonly scales: number[];
   readonly values: number[];
 }
@@ -50,7 +50,7 @@ function mxfp4(values: Float32Array, rounding: "rceil" | "even", leastByte = 0):
     return { byte, codes, values: codes.map((code) => decode(E2M1, code) * 2 ** (byte - 127)) };
   });
   return {
-    codes: blocks.flatMap(({ codes }) => codes),
+    codes: Uint8Array.from(blocks.flatMap(({ codes }) => codes)),
     scales: blocks.map(({ byte }) => byte),
     values: blocks.flatMap((block) => block.values),
   };
@@ -69,17 +69,18 @@ function nvfp4(values: Float32Array, factor: number, divides: boolean): Expected
     return { byte, codes, values: codes.map((code) => fround(decode(E2M1, code) * multiplier)) };
   });
   return {
-    codes: blocks.flatMap(({ codes }) => codes),
+    codes: Uint8Array.from(blocks.flatMap(({ codes }) => codes)),
     scales: blocks.map(({ byte }) => byte),
     values: blocks.flatMap((block) => block.values),
   };
 }
 
 /** Codes of a file, low nibble first. */
-const nibbles = ({ bytes }: Stored) => [...bytes].flatMap((byte) => [byte & 15, byte >> 4]);
+const nibbles = ({ bytes }: Stored) =>
+  Uint8Array.from({ length: 2 * bytes.length }, (_, i) => (bytes[i >> 1]! >> (4 * (i % 2))) & 15);
 const floats = ({ bytes }: Stored) => new Float32Array(bytes.slice().buffer);
 /** As the file holds them; -0 is a code of its own. */
-const bitsOf = (values: ArrayLike<number>) => [...new Uint32Array(Float32Array.from(values).buffer)];
+const bitsOf = (values: ArrayLike<number>) => new Uint32Array(Float32Array.from(values).buffer);
 
 async function quantized(file: Blob, to: DialectName) {
   const plan = planQuantize(await checkpointOf({ "m.safetensors": file }), { to });
@@ -236,7 +237,10 @@ describe("NVFP4", () => {
       const [stored, values] = weightOf("a.weight", 7, [1100, 1024]);
       const { found } = await quantized(fileWith([stored]), to);
       const factor = fround(divides ? 2688 / amaxOf(values) : amaxOf(values) / 2688);
-      expect(nibbles(found.get(`a.weight${codesEnd}`)!)).toEqual(nvfp4(values, factor, divides).codes);
+      // Rows at the end of the first strip, and all of the second.
+      const from = 1000 * 1024;
+      const want = nvfp4(values.subarray(from), factor, divides).codes;
+      expect(nibbles(found.get(`a.weight${codesEnd}`)!).subarray(from)).toEqual(want);
     });
 
     test("FP8 is read, and made anew", async () => {

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { parseOverrides } from "../../src/checkpoint/dialects/overrides.ts";
 import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
 import { openCheckpoint } from "../../src/checkpoint/plan/folder.ts";
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
@@ -56,8 +57,10 @@ test("a dry run has totals", async () => {
   expect(out).toMatch(/Together [\d,]+ bytes; 1 of 2 tensors would be converted\./);
 });
 
-test("--overrides of every wrong form is one clear error", async () => {
-  const file = join(folder, "overrides.json");
+test("overrides of every wrong form are one clear error", async () => {
+  const { checkpoint } = await openCheckpoint(
+    new Map([["model.safetensors", new Blob([readFileSync(input)])]]),
+  );
   const forms = [
     "{}",
     "[1]",
@@ -75,17 +78,18 @@ test("--overrides of every wrong form is one clear error", async () => {
     '[{"pattern":"nothing*","scheme":"keep"}]',
   ];
   for (const text of forms) {
+    const plan = () => planQuantize(checkpoint, { overrides: parseOverrides("overrides.json", text) });
+    const message = expect.not.stringMatching(/schemes\./);
+    expect(plan, text).toThrow(expect.objectContaining({ name: "BlockscaleError", code: "option", message }));
+  }
+  const file = join(folder, "overrides.json");
+  for (const text of ["[null]", "nonsense"]) {
     writeFileSync(file, text);
-    const { code, err } = await blockscale(
-      "quantize",
-      input,
-      join(folder, "o.safetensors"),
-      "--overrides",
-      file,
-    );
+    const args = ["quantize", input, join(folder, "o.safetensors"), "--overrides", file];
+    const { code, err } = await blockscale(...args);
     expect([code, err], text).toEqual([2, expect.not.stringMatching(/failure of this program|schemes\./)]);
   }
-}, 60_000);
+});
 
 test("options that are misspelt are refused in code", async () => {
   const { checkpoint } = await openCheckpoint(

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
+import { reserveReport } from "../../src/cli/report.ts";
 import type { Stored } from "../support/checkpoint-files.ts";
 import {
   blockscale,
@@ -98,48 +99,59 @@ describe("--report writes a page of", () => {
 });
 
 describe("a report that cannot be written is refused before the work", () => {
-  const fp8 = () => path("-never");
-  const cases: [what: string, page: () => string, code: number, message: RegExp][] = [
-    ["in a folder that is not there", () => join(folder, "no/where.html"), 1, /no such file/],
-    ["in a file", () => join(folder, "precious.html/x.html"), 1, /a file where a folder should be/],
-    ["a folder", () => folder, 2, /got a folder/],
-    ["a device", () => "/dev/null", 2, /a device/],
-    ["the name of nothing", () => "", 2, /empty/],
-    ["in the input", () => join(model, "report.html"), 2, /apart from/],
-    ["one of the inputs", () => join(model, "model-0.safetensors"), 2, /apart from/],
-    ["another file", () => join(folder, "precious.html"), 2, /another file/],
+  const out = path("-never");
+  const precious = join(folder, "precious.html");
+  const untouched = "<!doctype html>precious";
+  beforeAll(() => writeFileSync(precious, untouched));
+
+  const cases: [what: string, page: string, code: string, message: RegExp][] = [
+    ["in a folder that is not there", join(folder, "no/where.html"), "io", /no such file/],
+    ["in a file", join(precious, "x.html"), "io", /a file where a folder should be/],
+    ["a folder", folder, "option", /got a folder/],
+    ["a device", "/dev/null", "option", /a device/],
+    ["the name of nothing", "", "option", /empty/],
+    ["in the input", join(model, "report.html"), "option", /apart from/],
+    ["one of the inputs", join(model, "model-0.safetensors"), "option", /apart from/],
+    ["another file", precious, "option", /another file/],
   ];
   test.each(cases)("%s", async (_, page, code, message) => {
-    writeFileSync(join(folder, "precious.html"), "<!doctype html>precious");
-    const out = fp8();
-    const result = await blockscale("quantize", model, out, "--report", page());
-    expect(result).toEqual({ code, out: "", err: expect.stringMatching(message) });
-    expect(existsSync(out)).toBe(false);
-    expect(readFileSync(join(folder, "precious.html"), "utf8")).toBe("<!doctype html>precious");
+    const refused = reserveReport(page, [model, out]);
+    await expect(refused).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+    expect(readFileSync(precious, "utf8")).toBe(untouched);
+  });
+
+  test("by every command that has one, and nothing is written", async () => {
+    const wrong = ["--report", precious];
     for (const command of [
+      ["quantize", model, out],
       ["inspect", model],
       ["compare", model, model],
-    ]) {
-      expect(await blockscale(...command, "--report", page())).toMatchObject({ code, out: "" });
-    }
+    ])
+      expect(await blockscale(...command, ...wrong)).toEqual({
+        code: 2,
+        out: "",
+        err: expect.stringMatching(/another file/),
+      });
+    const nowhere = join(folder, "no/where.html");
+    expect(await blockscale("quantize", model, out, "--report", nowhere)).toMatchObject({ code: 1 });
+    expect(existsSync(out)).toBe(false);
   });
 
   test("in the output, or the output itself, also through a link", async () => {
-    const [out, link, file] = [fp8(), path("-link"), path(".safetensors")];
-    mkdirSync(out);
-    symlinkSync(out, link);
-    for (const page of [out, join(out, "report.html"), join(link, "report.html")]) {
-      expect(await blockscale("quantize", model, out, "--report", page)).toMatchObject({ code: 2 });
-    }
+    const [there, link, file] = [path("-there"), path("-link"), path(".safetensors")];
+    mkdirSync(there);
+    symlinkSync(there, link);
+    for (const page of [there, join(there, "report.html"), join(link, "report.html")])
+      await expect(reserveReport(page, [model, there])).rejects.toMatchObject({ code: "option" });
     const input = join(model, "model-0.safetensors");
     expect(await blockscale("quantize", input, file, "--report", file)).toMatchObject({ code: 2 });
-    expect(readdirSync(out)).toEqual([]);
+    expect(readdirSync(there)).toEqual([]);
     expect(existsSync(file)).toBe(false);
   });
 
   test("of a dry run, which writes nothing", async () => {
     const page = path(".html");
-    const { code, err } = await blockscale("quantize", model, fp8(), "--dry-run", "--report", page);
+    const { code, err } = await blockscale("quantize", model, out, "--dry-run", "--report", page);
     expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining("--report") });
     expect(existsSync(page)).toBe(false);
   });

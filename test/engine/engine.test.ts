@@ -177,10 +177,11 @@ describe.each(INSTANCES)("the memory of %s", async (_, make) => {
     const instance = await make();
     const fp8 = new Engine(instance, "custom");
     fp8.decode(fp8.encode(LARGE, "e4m3"), "e4m3");
-    for (const scheme of Object.values(schemes)) {
+    // One of each kind of block and scale: rounding takes no room.
+    for (const scheme of ["mxfp8", "deepseekWeight", "deepseekV3Activation", "nvfp4"] as const)
       fp8.dequantize(fp8.quantize(LARGE, [256, 8192], scheme), "bf16");
-      fp8.dequantize(fp8.quantize(LARGE, [2 ** 20, 2], scheme));
-    }
+    // The most scales: float32, one for two values.
+    fp8.dequantize(fp8.quantize(LARGE, [2 ** 20, 2], "deepseekV3Activation"));
     expect(instance.memory.buffer.byteLength).toBeLessThan(WORKING_MEMORY);
   });
 

@@ -46,10 +46,10 @@ function tiesOfEveryExponent(): Uint32Array {
 const ties = once(tiesOfEveryExponent);
 
 /**
- * 2^24 patterns spread evenly over all 2^32, no two alike: multiples of an odd number near 2^32 / golden
+ * 2^22 patterns spread evenly over all 2^32, no two alike: multiples of an odd number near 2^32 / golden
  * ratio. In batches, so that the engine crosses its frames and the reference stays in the cache.
  */
-const SWEEP_BATCHES = 16;
+const SWEEP_BATCHES = 4;
 const SWEEP_BATCH = 2 ** 20;
 const SWEEP_SEED = 0x5eed;
 
@@ -144,7 +144,7 @@ describe.each(ENGINES)("%s", async (_, make) => {
       );
     });
 
-    test("encode: 2^24 patterns", () => {
+    test("encode: 2^22 patterns", () => {
       sweep().forEach((batch, i) => {
         const codes = fp8.encode(new Float32Array(batch.buffer), format);
         expectSameBits(codes, expected[format].sweep()[i] as Uint8Array, causeIn(batch));

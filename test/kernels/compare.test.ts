@@ -1,31 +1,30 @@
 import { describe, expect, it } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
-import { add, cosine, NOTHING, type Precision, sqnr } from "../../src/engine/precision.ts";
+import { cosine, NOTHING, type Precision, sqnr } from "../../src/engine/precision.ts";
 import { bf16, f16 } from "../../src/tensor/halves.ts";
 import { schemes } from "../../src/tensor/schemes.ts";
 import { ENGINES } from "../support/engines.ts";
 
 /** The definition: one value after another, in float64. */
 function plainly(x: Float32Array, y: Float32Array, codes?: Uint8Array, top?: number): Precision {
-  let p = NOTHING;
-  x.forEach((value, i) => {
-    const became = y[i] as number;
-    const [magnitude, error] = [Math.abs(value), Math.abs(value - became)];
-    p = add(p, {
-      count: 1,
-      signal: value * value,
-      noise: error * error,
-      energy: became * became,
-      product: value * became,
-      amax: magnitude,
-      maxError: error,
-      maxRelative: magnitude > 0 ? error / magnitude : 0,
-      flushed: value !== 0 && became === 0 ? 1 : 0,
-      saturated: codes && ((codes[i] as number) & 0x7f) === top && magnitude > Math.abs(became) ? 1 : 0,
-      nonFinite: 0,
-    });
-  });
-  return p;
+  const found: { -readonly [field in keyof Precision]: Precision[field] } = { ...NOTHING };
+  for (let i = 0; i < x.length; i++) {
+    const value = x[i]!;
+    const became = y[i]!;
+    const magnitude = Math.abs(value);
+    const error = Math.abs(value - became);
+    found.count++;
+    found.signal += value * value;
+    found.noise += error * error;
+    found.energy += became * became;
+    found.product += value * became;
+    found.amax = Math.max(found.amax, magnitude);
+    found.maxError = Math.max(found.maxError, error);
+    if (magnitude > 0) found.maxRelative = Math.max(found.maxRelative, error / magnitude);
+    if (value !== 0 && became === 0) found.flushed++;
+    if (codes && (codes[i]! & 0x7f) === top && magnitude > Math.abs(became)) found.saturated++;
+  }
+  return found;
 }
 
 function sumsOf(x: Float32Array, y: Float32Array): { signal: number; noise: number } {

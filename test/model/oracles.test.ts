@@ -29,7 +29,6 @@ async function greedy(model: Model, prompt: Int32Array, maxTokens: number): Prom
 const WAYS = [
   ["baseline, 1 thread", { variant: "baseline", threads: 1 }],
   ["relaxed, 1 thread", { variant: "relaxed", threads: 1 }],
-  ["2 threads", { threads: 2 }],
   ["3 threads", { threads: 3 }],
 ] as const;
 
@@ -50,11 +49,11 @@ describe.each(DECODERS)("%s", (name) => {
     });
   });
 
-  test.each([1, 2])("a prompt that goes in pieces ends as logits say: %i thread(s)", async (threads) => {
+  test("a prompt that goes in pieces ends as logits say: 2 threads", async () => {
     // The first piece is 192 tokens, of which the last layer computes keys and values alone.
     const ids = Int32Array.from({ length: 230 }, (_, i) => 1 + ((i * 37) % 250));
     const options = { temperature: 0, maxTokens: 3, logProbabilities: true };
-    await using(filesOf(name), { threads }, async (model) => {
+    await using(filesOf(name), { threads: 2 }, async (model) => {
       const found = [];
       for await (const token of model.generate(ids, options)) found.push(token);
       expect(found.length).toBe(3);

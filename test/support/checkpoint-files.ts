@@ -4,10 +4,11 @@ import { fileBytes, localConverter } from "../../src/checkpoint/run/run.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import type { Precision } from "../../src/engine/precision.ts";
 import type { Source } from "../../src/io/source.ts";
+import { narrow } from "../../src/js/half.ts";
 import type { Dtype } from "../../src/safetensors/dtype.ts";
 import { serializeHeader, type TensorSpec } from "../../src/safetensors/header.ts";
 import { readHeader } from "../../src/safetensors/read.ts";
-import { narrow } from "../reference/cast.ts";
+import { VALUE_TYPE_ID } from "../../src/tensor/formats.ts";
 
 /** A tensor with its bytes. */
 export interface Stored extends TensorSpec {
@@ -23,15 +24,19 @@ export function tensor(
   return { name, dtype, shape, bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
 }
 
-/** float32 values as a tensor of another type. */
+/** float32 values as a tensor of another type, rounded once. */
 export function valuesAs(
   name: string,
   dtype: "F32" | "BF16" | "F16",
   shape: readonly number[],
   values: Float32Array,
 ): Stored {
-  const type = ({ F32: "f32", BF16: "bf16", F16: "f16" } as const)[dtype];
-  return tensor(name, dtype, shape, narrow(type, values));
+  if (dtype === "F32") return tensor(name, dtype, shape, values);
+  const type = { BF16: VALUE_TYPE_ID.bf16, F16: VALUE_TYPE_ID.f16 }[dtype];
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const halves = new Uint16Array(words.length);
+  for (let i = 0; i < words.length; i++) halves[i] = narrow(type, words[i]!);
+  return tensor(name, dtype, shape, halves);
 }
 
 /** A whole safetensors file. */

@@ -1,17 +1,42 @@
 import { describe, expect, test } from "vitest";
-import { FORMAT_ID, ROUNDING_ID, valueOfCode } from "../../src/tensor/formats.ts";
+import { FORMAT_ID, ROUNDING_ID, scaleValues, valueOfCode } from "../../src/tensor/formats.ts";
+import { transposed } from "../../src/tensor/transpose.ts";
 import { PRODUCT_CALL, ROUNDING_CALL } from "../../src/train/calls.ts";
 import type { TrainKernels } from "../../src/train/kernels.ts";
 import { matrixRecord } from "../../src/wasm/matrix.ts";
+import { expectSameValues } from "../support/bits.ts";
 import { largestDifference } from "../support/differences.ts";
 import { emptyKernels, MODEL_BUILDS } from "../support/model-instances.ts";
+import { once } from "../support/once.ts";
 import { randomNormal } from "../support/random.ts";
 
-/** The bits of float32 values; those of NaN are all the same. */
-function bytesOf(values: Float32Array): Buffer {
-  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  return Buffer.from(words.map((word, i) => (Number.isNaN(values[i]) ? 0x7fc00000 : word)).buffer);
-}
+const TIE_COLUMNS = 512;
+
+/**
+ * Matrices [256, 512], and their transposes. A row for each exponent: the largest value first, then magnitudes below it
+ * down to 2^-30 of it, with significands on both sides of every tie, of the largest codes, and of powers of two.
+ */
+const tiesOfBlocks = once(() => {
+  const mantissas = [0, 1, 7, 14].flatMap((i) => {
+    const tie = i * 0x80000 + 0x40000;
+    return [i * 0x80000, tie - 1, tie, tie + 1];
+  });
+  const more = [0x200000, 0x3fffff, 0x400000, 0x400001, 0x5fffff, 0x600000, 0x600001, 0x700000, 0x7fffff];
+  const all = [...mantissas, ...more];
+  return all.map((top) => {
+    const bits = new Uint32Array(256 * TIE_COLUMNS);
+    for (let e = 0; e < 256; e++) {
+      const most = (e << 23) | top;
+      for (let i = 0; i < TIE_COLUMNS; i++) {
+        const exponent = e - (i % 31);
+        const value = exponent < 0 ? 0 : (exponent << 23) | all[(i * 7) % all.length]!;
+        bits[e * TIE_COLUMNS + i] = (i === 0 ? most : Math.min(value, most)) + (i % 3 === 1 ? 2 ** 31 : 0);
+      }
+    }
+    const x = new Float32Array(bits.buffer);
+    return { x, across: transposed(x, 256, TIE_COLUMNS) };
+  });
+});
 
 describe.each(MODEL_BUILDS)("%s", (build) => {
   const empty = emptyKernels(build);
@@ -122,11 +147,13 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     }
     const bytes = at.bytes(codes, n);
     const exponents = at.bytes(scales, Math.ceil(rows / height) * blocks);
-    const values = Float32Array.from(bytes, (code, i) => {
+    const ofCode = Float32Array.from({ length: 256 }, (_, code) => valueOfCode(format, code));
+    const multipliers = scaleValues(exponents);
+    const values = new Float32Array(n);
+    for (let i = 0; i < n; i++) {
       const block = Math.floor(Math.floor(i / cols) / height) * blocks + Math.floor((i % cols) / width);
-      const scale = exponents[block] === 255 ? NaN : 2 ** (exponents[block]! - 127);
-      return valueOfCode(format, code) * scale;
-    });
+      values[i] = ofCode[bytes[i]!]! * multipliers[block]!;
+    }
     return { values, codes, dst };
   };
 
@@ -171,10 +198,11 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     );
     const to = at.put(new Float32Array(rows * (cols + 3)).fill(7));
     round(to, cols + 3, at.put(wide), cols + 5);
-    at.floats(to, rows * (cols + 3)).forEach((value, i) => {
+    const spaced = Float32Array.from({ length: rows * (cols + 3) }, (_, i) => {
       const [row, col] = [Math.floor(i / (cols + 3)), i % (cols + 3)];
-      expect(value).toBe(col < cols ? values[row * cols + col] : 7);
+      return col < cols ? values[row * cols + col]! : 7;
     });
+    expect(at.floats(to, spaced.length)).toEqual(spaced);
     round(src, cols, src, cols);
     expect(at.floats(src, n)).toEqual(found);
   });
@@ -182,30 +210,11 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
   test.each(["e4m3", "e5m2", "e2m1"] as const)(
     "round to %s agrees with codes at every exponent of a block, and its ties",
     async (format) => {
-      // A row for each exponent: the largest value first, then magnitudes below it down to 2^-30 of it, with
-      // significands on both sides of every tie, of the largest codes, and of powers of two.
-      const mantissas = [0, 1, 7, 14].flatMap((i) => {
-        const tie = i * 0x80000 + 0x40000;
-        return [i * 0x80000, tie - 1, tie, tie + 1];
-      });
-      const more = [0x200000, 0x3fffff, 0x400000, 0x400001, 0x5fffff, 0x600000, 0x600001, 0x700000, 0x7fffff];
-      const all = [...mantissas, ...more];
-      const cols = 512;
-      for (const top of all) {
+      const cols = TIE_COLUMNS;
+      for (const { x, across } of tiesOfBlocks()) {
         const at = await fresh();
-        const bits = new Uint32Array(256 * cols);
-        for (let e = 0; e < 256; e++) {
-          const most = (e << 23) | top;
-          for (let i = 0; i < cols; i++) {
-            const exponent = e - (i % 31);
-            const value = exponent < 0 ? 0 : (exponent << 23) | all[(i * 7) % all.length]!;
-            bits[e * cols + i] = (i === 0 ? most : Math.min(value, most)) + (i % 3 === 1 ? 2 ** 31 : 0);
-          }
-        }
-        const x = new Float32Array(bits.buffer);
-        const across = new Float32Array(x.length).map((_, i) => x[(i % 256) * cols + Math.floor(i / 256)]!);
         const work = at.allocate(at.train.roundWorkspace(cols, cols));
-        const [src, transposed, dst] = [at.put(x), at.put(across), at.allocate(4 * x.length)];
+        const [src, acrossAt, dst] = [at.put(x), at.put(across), at.allocate(4 * x.length)];
         for (const rounding of ["rceil", "floor"] as const) {
           const mode = ROUNDING_ID[rounding];
           const { values } = quantised(at, format, rounding, src, [256, cols], [1, cols]);
@@ -220,12 +229,10 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
             blockCols: cols,
           };
           at.train.round(at.putRecord(ROUNDING_CALL, { ...how, ...rows }));
-          expect(Buffer.compare(bytesOf(at.floats(dst, x.length)), bytesOf(values))).toBe(0);
-          const turned = { dstStride: 256, src: transposed, srcStride: 256, rows: cols, cols: 256 };
-          at.train.round(at.putRecord(ROUNDING_CALL, { ...how, ...turned, blockRows: cols, blockCols: 1 }));
-          const columns = at.floats(dst, x.length);
-          const expected = columns.map((_, i) => values[(i % 256) * cols + Math.floor(i / 256)]!);
-          expect(Buffer.compare(bytesOf(columns), bytesOf(expected))).toBe(0);
+          expectSameValues(at.floats(dst, x.length), values);
+          const columns = { dstStride: 256, src: acrossAt, srcStride: 256, rows: cols, cols: 256 };
+          at.train.round(at.putRecord(ROUNDING_CALL, { ...how, ...columns, blockRows: cols, blockCols: 1 }));
+          expectSameValues(at.floats(dst, x.length), transposed(values, 256, cols));
         }
       }
     },
