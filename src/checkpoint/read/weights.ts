@@ -47,7 +47,9 @@ export interface ScaledWeight {
   /** `null` where a missing scale is taken as 1. */
   readonly scales: StoredTensor | null;
   readonly scaleType: ScaleType;
-  /** A float32 for the whole tensor, or for each slice, by which scales are multiplied, or divided (NVFP4). */
+  /**
+   * A float32 for the whole tensor, or for each slice, by which scales are multiplied, or divided (NVFP4).
+   */
   readonly tensorScale?: { readonly place: StoredTensor; readonly divides: boolean };
   /** Tensors that say what the codes and scales say already. */
   readonly redundant?: readonly StoredTensor[];

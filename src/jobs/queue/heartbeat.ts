@@ -7,8 +7,9 @@ import type { Connection } from "./connection.ts";
 export type HeartbeatData = Omit<Connection, "retryStrategy">;
 
 /**
- * Tells Redis that this process and its machine are alive: a thread of its own sets a key again and again, since the main thread
- * cannot while it computes. With the machine's network, or with a process that stands still, the key is gone.
+ * Tells Redis that this process and its machine are alive: a thread of its own sets a key again and again,
+ * since the main thread cannot while it computes. With the machine's network, or with a process that stands
+ * still, the key is gone.
  */
 export class Heartbeat {
   readonly #thread: Worker;

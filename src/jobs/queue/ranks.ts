@@ -38,8 +38,8 @@ export type Agreed = Readonly<Record<string, string | number>>;
 /**
  * The ranks of one training run, which meet on a Redis. Rank 0 begins a session; the others send what they
  * are about to train; when all are there and agree, rank 0 lets them start. Values pass through keys that are
- * removed when all have read them, and expire if nobody does. A rank whose process dies, or whose machine is cut
- * off, no longer sets its key of a heartbeat, which the others miss.
+ * removed when all have read them, and expire if nobody does. A rank whose process dies, or whose machine is
+ * cut off, no longer sets its key of a heartbeat, which the others miss.
  */
 export class RedisRanks implements Transport {
   readonly #redis: Redis;

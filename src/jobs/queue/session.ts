@@ -11,7 +11,10 @@ export function keyOf(session: string, name: string): string {
   return `${PREFIX}:${session}:${name}`;
 }
 
-/** The key that a rank's heartbeat sets again and again. It expires when the rank's process or machine is gone. */
+/**
+ * The key that a rank's heartbeat sets again and again. It expires when the rank's process or machine is
+ * gone.
+ */
 export const aliveKeyOf = (session: string, rank: number): string => keyOf(session, `alive:${rank}`);
 
 /** How often a heartbeat sets its key, in milliseconds. */
