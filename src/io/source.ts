@@ -104,16 +104,23 @@ const LARGEST_TEXT = 2 ** 28;
 
 /**
  * A whole file as text, for those that are small: configs, indices, tokenizers.
- * @throws BlockscaleError `io`, `format`: larger than any such file
+ * @throws BlockscaleError `io`, `format`: larger than any such file, or no UTF-8
  */
 export async function readText(where: string, source: Source): Promise<string> {
+  const fix = "The file is damaged, or something else by that name: fetch it again.";
   if (source.size > LARGEST_TEXT) {
-    throw new BlockscaleError("format", {
-      where,
-      expected: `a text of at most ${LARGEST_TEXT} bytes`,
-      got: `${source.size} bytes`,
-      fix: "The file is damaged, or something else by that name: fetch it again.",
-    });
+    const expected = `a text of at most ${LARGEST_TEXT} bytes`;
+    throw new BlockscaleError("format", { where, expected, got: `${source.size} bytes`, fix });
   }
-  return new TextDecoder().decode(await readRange(where, source, 0, source.size));
+  const bytes = await readRange(where, source, 0, source.size);
+  try {
+    // Bytes that are replaced would be written back as others.
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new BlockscaleError(
+      "format",
+      { where, expected: "UTF-8 text", got: "other bytes", fix },
+      { cause },
+    );
+  }
 }

@@ -8,6 +8,7 @@ import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
 import { countStrips } from "../../src/checkpoint/plan/plan.ts";
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
 import type { Checkpoint } from "../../src/checkpoint/read/checkpoint.ts";
+import { readText } from "../../src/io/source.ts";
 import { threadsFor } from "../../src/jobs/threads.ts";
 import { checkpointOf, fileWith, type Stored, tensor } from "../support/checkpoint-files.ts";
 
@@ -110,6 +111,12 @@ test("other members may stand twice, as they stay as they are", () => {
   expect(parseConfig("config.json", text)).toEqual(JSON.parse(text));
   expect(() => parseConfig("config.json", "[]")).toThrow(/a JSON object/);
   expect(() => parseConfig("config.json", "{} 1")).toThrow(/a JSON object/);
+});
+
+test("a text that is no UTF-8 is refused: what cannot be read would be written back as something else", async () => {
+  const text = new Blob([Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d)]);
+  await expect(readText("config.json", text)).rejects.toThrow(/^config.json: expected UTF-8 text, got other/);
+  expect(await readText("config.json", new Blob(["\ufeff{}"]))).toBe("{}");
 });
 
 /** Headers of some square weights, without any bytes. */

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { type DialectName, dialects } from "../../src/checkpoint/dialects/index.ts";
 import { compareCheckpoints } from "../../src/checkpoint/measure/compare.ts";
 import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
+import { documentsOf } from "../../src/checkpoint/plan/folder.ts";
 import { countStrips, type Plan } from "../../src/checkpoint/plan/plan.ts";
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
 import type { Checkpoint } from "../../src/checkpoint/read/checkpoint.ts";
@@ -108,11 +109,32 @@ describe.each(shapes)("slices of %i x %i", (rows, cols) => {
     await expectSame([codes, odd], (checkpoint) => planDequantize(checkpoint, { dtype }));
   });
   test("requantised, codes kept", async () => {
-    await expectSame([codes, powers], (checkpoint) => planQuantize(checkpoint, { to: "mxfp8" }));
+    await expectSame([codes, powers], (checkpoint) =>
+      planQuantize(checkpoint, { to: "mxfp8", ...everything }),
+    );
   });
   test("requantised anew", async () => {
-    await expectSame([codes, odd], (checkpoint) => planQuantize(checkpoint, { to: "mxfp8" }));
+    await expectSame([codes, odd], (checkpoint) => planQuantize(checkpoint, { to: "mxfp8", ...everything }));
   });
+});
+
+test("stacks of codes that no loader of the dialect reads are not stored in it", async () => {
+  const name = "model.layers.0.feed_forward.experts.up_proj";
+  const file = fileWith([
+    tensor(name, "F8_E4M3", [2, 128, 128], new Uint8Array(2 * 128 * 128).fill(0x38)),
+    tensor(`${name}_scale`, "F32", [2, 1, 128], new Float32Array(256).fill(0.3)),
+  ]);
+  const config = { model_type: "llama4", hidden_size: 128, intermediate_size: 128 };
+  const checkpoint = { ...(await checkpointOf({ m: file })), config };
+  const opened = { checkpoint, sources: [file], documents: [], others: [], leftOut: [], unread: [] };
+  for (const to of ["deepseek-v3.1", "mxfp8", "modelopt"] as const) {
+    const plan = planQuantize(checkpoint, { to });
+    expect(plan.tensors[0]).toMatchObject({ action: "copy", wasScaled: true });
+    expect(() => documentsOf(opened as never, plan, { kind: "quantize", to })).toThrow(
+      /expected every quantised weight in one dialect.*Dequantise the checkpoint first/,
+    );
+    expect(planQuantize(checkpoint, { to, also: ["*experts*"] }).tensors[0]!.action).toBe("requantize");
+  }
 });
 
 test("FP4 of gpt-oss is transposed slice by slice", async () => {

@@ -224,8 +224,9 @@ export function decider(
     if (shape.length < 2) return { quantize: false, reason: "not a matrix" };
     if (also.some((fits) => fits(name))) return { quantize: true };
     if (only?.some((fits) => fits(name)) === false) return { quantize: false, reason: NOT_CHOSEN };
-    if (kind === "scaled") return { quantize: true };
-    if (isQuantised) return { quantize: false, reason: "kept by whoever quantised the checkpoint" };
+    if (kind === "scaled" && shape.length === 2) return { quantize: true };
+    if (kind === "plain" && isQuantised)
+      return { quantize: false, reason: "kept by whoever quantised the checkpoint" };
     if (shape.length === 3) return stack === true ? { quantize: true } : { quantize: false, reason: stack };
     if (shape.length > 2) return { quantize: false, reason: "not 2-D" };
     if (!name.endsWith(".weight")) return { quantize: false, reason: "not the weight of a linear layer" };
