@@ -83,7 +83,10 @@ async function makeAll(
 }
 
 /** Whether a folder holds all of this output, and no run that is not finished. */
-export async function isFinishedFolder(run: FolderRun, folder: string): Promise<boolean> {
+export async function isFinishedFolder(
+  run: Omit<FolderRun, "task" | "finish">,
+  folder: string,
+): Promise<boolean> {
   if (await hasJournal(folder)) return false;
   const found = await openInput(folder).catch(() => null);
   if (found === null) return false;

@@ -17,11 +17,12 @@ import {
 import { planShared, type SharedPlan } from "../jobs/spec.ts";
 import { startWorkers, threadsFor } from "../jobs/threads.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { isFinishedFolder } from "./convert-folder.ts";
 import * as figures from "./figures.ts";
 import { type Input, openInput } from "./input.ts";
 import { print, printJson } from "./print.ts";
 import { startProgress } from "./progress.ts";
-import { printResult, resultOfSummary } from "./results.ts";
+import { printResult, resultOfFinished, resultOfSummary } from "./results.ts";
 import { version } from "./version.ts";
 
 /** A path as every process of a machine understands it, or an address as it is. */
@@ -45,6 +46,34 @@ export async function openShared(from: string, signal: AbortSignal): Promise<Inp
   });
 }
 
+/**
+ * Says so where OUT is the finished output of these very options already: there is nothing to share out.
+ * @returns whether it is
+ */
+export async function tellFinished(
+  to: string,
+  shared: SharedPlan,
+  flags: { readonly json?: true },
+  signal: AbortSignal,
+): Promise<boolean> {
+  if ((await findRun(to)) !== null) return false;
+  const { files: chosen, opened, plan, documents, spec } = shared;
+  const workers = await startWorkers(opened.sources, 1);
+  const run = {
+    opened,
+    workers,
+    measure: "sample",
+    signal,
+    onProgress: () => {},
+    measured: new Map(),
+  } as const;
+  const isFinished = await isFinishedFolder({ ...run, chosen, plan, documents }, to);
+  await workers.stop();
+  if (isFinished)
+    await printResult(flags, resultOfFinished({ from: spec.from, to, task: spec, opened, plan }));
+  return isFinished;
+}
+
 interface PartFlags {
   readonly jobs?: number;
   readonly measure: Measure;
@@ -64,6 +93,7 @@ export async function convertPart(
   const input = await openShared(from, signal);
   try {
     const shared = await planShared({ from: placeOf(from), version: version(), ...task }, input.files);
+    if (await tellFinished(to, shared, flags, signal)) return;
     await joinRun(to, shared);
     const mine = filesOfPart(shared.plan.files, part);
     const workers = await startWorkers(

@@ -13,7 +13,7 @@ import { joinRun } from "../jobs/records.ts";
 import { planShared } from "../jobs/spec.ts";
 import * as figures from "./figures.ts";
 import { openInput } from "./input.ts";
-import { finishRun, openShared, placeOf } from "./part.ts";
+import { finishRun, openShared, placeOf, tellFinished } from "./part.ts";
 import { print, printJson } from "./print.ts";
 import { version } from "./version.ts";
 
@@ -33,6 +33,7 @@ export async function convertQueued(
   const input = await openShared(from, signal);
   try {
     const shared = await planShared({ from: placeOf(from), version: version(), ...task }, input.files);
+    if (await tellFinished(to, shared, flags, signal)) return;
     await joinRun(to, shared);
     const { work, entries } = conversionWork(to, shared);
     await runByWorkers(connection, work, flags.json === true, signal);

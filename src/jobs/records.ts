@@ -9,6 +9,7 @@ import {
   openAt,
   placeIn,
   readTextAt,
+  removeAt,
   removeFolderAt,
   removeLeftoversAt,
   writeTextAt,
@@ -131,7 +132,10 @@ export async function makeRecorded(
 /** Object storage answers slowly, but many at once. */
 const LOOKS_AT_ONCE = 8;
 
-/** The files of a plan that are not there, or not whole. */
+/**
+ * The files of a plan that are not there, or not whole.
+ * @param options `verify`: every byte is read, and what is known of a file that differs is forgotten
+ */
 export async function missingFiles(
   folder: string,
   { spec, plan }: SharedPlan,
@@ -140,11 +144,12 @@ export async function missingFiles(
   const look = async (file: FilePlan): Promise<{ file: FilePlan; entry: FileRecord | null }> => {
     const entry = await recordOf(folder, spec, file);
     const path = placeIn(folder, file.name);
-    const isWhole =
-      entry !== undefined &&
-      (await isMade(entry, file, path)) &&
-      (options.verify !== true || (await sha256Of(path, options.signal)) === entry.sha256);
-    return { file, entry: isWhole ? entry : null };
+    if (entry === undefined || !(await isMade(entry, file, path))) return { file, entry: null };
+    if (options.verify !== true || (await sha256Of(path, options.signal)) === entry.sha256)
+      return { file, entry };
+    // A part that looks at some places alone would take it for whole again.
+    await removeAt(recordPath(folder, file));
+    return { file, entry: null };
   };
   function* looks() {
     for (const file of plan.files) yield look(file);
