@@ -1,4 +1,4 @@
-// Checks the types of every program, the largest first: node .config/types.mjs
+// Checks the types of every program, the largest first: node .config/types.mjs. That of test/ has src/ in it.
 import { runEach } from "./processes.mjs";
 
 const PROJECTS = ["test", "src/web", "assembly", "src/web/workers"];
