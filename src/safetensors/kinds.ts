@@ -28,6 +28,8 @@ const TEXTS: readonly (readonly [begins: RegExp, kind: FileKind])[] = [
     /^\s*[{[]\s*["{}\]]/,
     { what: "JSON text", fix: "Give the .safetensors file, or the folder that it lies in." },
   ],
+  // Read as the length of a header, eight letters are far beyond what any file holds.
+  [/^[\t\n\r -~]{8}/, { what: "plain text", fix: "Give the .safetensors file." }],
 ];
 
 /** Beginnings of other files, byte by byte. */

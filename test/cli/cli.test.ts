@@ -210,7 +210,7 @@ describe("failures end with 1, one message, and no file", () => {
     [
       "a file of something else",
       (path) => writeFileSync(path, "#!/usr/bin/env python\nprint('hello')\n"),
-      /header of at most/,
+      /plain text/,
     ],
     ["an empty folder", (path) => mkdirSync(path), /at least one .safetensors/],
   ];

@@ -48,6 +48,14 @@ export const tests = [
         await page.getByRole("button", { name: /^Difficult weights/ }).click();
         await page.getByText("They are not the same model").waitFor();
         await page.getByText("only in the second").first().waitFor();
+        // What was not compared is not counted as without loss.
+        const said = await page.getByTestId("verdict").textContent();
+        const [, compared, others] =
+          /\.(?:(\d+) tensors?, 0 of them without loss|There is no tensor).* Not compared: (\d+)/.exec(said);
+        assert.equal(
+          Number(compared ?? 0) + Number(others),
+          await page.getByTestId("compared").locator("tbody tr").count(),
+        );
         await page.setViewportSize({ width: 390, height: 844 });
         assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 390);
         await page.setViewportSize({ width: 1280, height: 860 });

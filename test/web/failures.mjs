@@ -365,7 +365,7 @@ export const tests = [
         writeFileSync(nonsense, "not a checkpoint at all, really");
         for (const [path, cause] of [
           [cut, "cut.safetensors is cut off"],
-          [nonsense, "This file cannot be read"],
+          [nonsense, "nonsense.safetensors is plain text"],
         ]) {
           await page.getByTestId("files").setInputFiles(path);
           await page.getByRole("alert").getByText(cause, { exact: true }).waitFor();

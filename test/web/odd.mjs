@@ -188,6 +188,13 @@ export const tests = [
           await page.getByRole("button", { name: "Go on" }).click();
           await page.getByTestId("positions").waitFor();
         }
+        // The context of 256 tokens holds a few more of them, and none.
+        await typeAll(page, "#run-prompt", ["x".repeat(250)]);
+        await page.getByRole("button", { name: "Go on" }).click();
+        await page.getByTestId("positions").waitFor();
+        await typeAll(page, "#run-prompt", ["x".repeat(300)]);
+        await page.getByRole("button", { name: "Go on" }).click();
+        await page.getByRole("alert").getByText("Leave out its beginning.").first().waitFor();
         await page.getByRole("radio", { name: "Measure on a text" }).check();
         await typeAll(page, "#run-text", [...TEXTS, ODD_PROMPTS.join("").repeat(10)]);
         await page.getByRole("button", { name: "Measure", exact: true }).click();

@@ -79,7 +79,7 @@ export const tests = [
         assert.match(await figure(page, "code"), /^0x78 = 256$/);
         assert.match(await figure(page, "scale"), /^2² \(129\)$/);
         assert.match(await figure(page, "product"), /^256 × 2² = 1024$/);
-        assert.match(await figure(page, "error"), /^24 \(2.4%\) · rounded$/);
+        assert.match(await figure(page, "error"), /^24 \(2\.40%\) · rounded$/);
         // Its neighbour of 1 in the same block: 0.25 is a code.
         await map.focus();
         for (let i = 0; i < 10; i++) await page.keyboard.press("ArrowRight");

@@ -116,6 +116,9 @@ window.isReady = true;`;
         const losses = (await lossesOf(page)).slice(0, expected.length);
         assert.deepEqual(losses, expected.slice(0, losses.length));
         assert.ok(losses.length > 3);
+        // Another recipe is not that of these curves.
+        await page.locator("#train-recipe").selectOption("deepseek");
+        await page.getByTestId("losses").getByText("Loss, mxfp4").waitFor();
         await page.locator("#train-text").selectOption("own");
         await page.getByRole("button", { name: "Start anew" }).click();
         await page.getByRole("alert").getByText("At least 256 bytes").waitFor();

@@ -165,7 +165,9 @@ function drawSeries(
 ): void {
   const all = series.flatMap(({ values }) => values.filter(Number.isFinite));
   if (all.length === 0) return;
-  const [least, most] = [Math.min(...all), Math.max(...all)];
+  const [low, high] = [Math.min(...all), Math.max(...all)];
+  // Points are decibels: whole ones, so that a tenth does not fill the picture.
+  const [least, most] = kind === "points" ? [Math.floor(low), Math.ceil(high)] : [low, high];
   const [top, bottom] = [plot.top + 22, plot.top + plot.height];
   const span = most - least || 1;
   const left = plot.left + 76;

@@ -5,10 +5,10 @@ import { jsonOf } from "../../checkpoint/measure/summary.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
 import { origin, remember } from "../session/address.ts";
 import { chosen, nameOfChosen } from "../session/model.ts";
-import { leave, openAnother } from "../session/outputs.ts";
 import { downloadText } from "../session/saving.ts";
 import { decibels, number, shapeOf, smallPercent, sqnrText, whole } from "../strings/format.ts";
-import { words as pageWords } from "../strings/index.ts";
+import { joined, words as pageWords } from "../strings/index.ts";
+import { OpenAnother } from "../views/open-another.tsx";
 import { Openers, PageOpeners } from "../views/start.tsx";
 import {
   compareWithExample,
@@ -17,6 +17,7 @@ import {
   forgetOther,
   isComparing,
   other,
+  problems,
   tensors,
 } from "./state.ts";
 import { words } from "./words.ts";
@@ -29,6 +30,7 @@ export function Compare(): JSX.Element {
     const from = origin.value;
     remember("compare", from === null ? {} : { [from.kind]: from.name });
   }, [origin.value]);
+  useEffect(() => problems.forget, []);
   return (
     <div class="view run compare">
       <header class="view-heading">
@@ -45,17 +47,7 @@ export function Compare(): JSX.Element {
           <section class="model-line">
             <p class="help">{text.first}</p>
             <h2>{nameOfChosen(a)}</h2>
-            <button
-              type="button"
-              onClick={() =>
-                leave(() => {
-                  forgetOther();
-                  openAnother();
-                })
-              }
-            >
-              {pageWords.value.open.another}
-            </button>
+            <OpenAnother before={forgetOther} />
           </section>
           {b === null ? <Second /> : <Compared name={nameOfChosen(b)} />}
         </>
@@ -78,9 +70,9 @@ function Second(): JSX.Element {
   );
 }
 
-/** SQNR in decibels; Infinity where nothing was lost or nothing was compared. */
-const sqnrOf = ({ precision }: ComparedTensor): number =>
-  precision === null ? Infinity : (precision.sqnrDb ?? Infinity);
+/** SQNR in decibels: Infinity where nothing was lost; `null` where nothing was compared. */
+const sqnrOf = ({ precision }: ComparedTensor): number | null =>
+  precision === null ? null : (precision.sqnrDb ?? Infinity);
 
 function Compared({ name }: { readonly name: string }): JSX.Element {
   const text = words.value;
@@ -110,19 +102,25 @@ interface VerdictProps {
 
 function Verdict({ all, name }: VerdictProps): JSX.Element {
   const text = words.value;
-  const least = Math.min(...all.map(sqnrOf));
-  const exact = all.filter((tensor) => sqnrOf(tensor) === Infinity).length;
+  const compared = all.map(sqnrOf).filter((db) => db !== null);
+  const least = Math.min(...compared);
+  const exact = compared.filter((db) => db === Infinity).length;
+  const others = all.length - compared.length;
   const isApart = all.some(({ status }) => status !== "compared" && status !== "not compared");
   const verdict =
-    least === Infinity
-      ? text.same(whole(all.length))
-      : text.verdict(whole(all.length), whole(exact), decibels(least));
+    compared.length === 0
+      ? text.nothing
+      : least === Infinity
+        ? text.same(whole(compared.length))
+        : text.verdict(whole(compared.length), whole(exact), decibels(least));
+  const note = joined(isApart ? verdict : "", others > 0 ? text.others(whole(others)) : "");
   const a = nameOfChosen(chosen.value!);
-  const finite = all.map(sqnrOf).filter(Number.isFinite);
+  const lowest = compared.length === 0 ? "–" : sqnrText(least, 0);
+  const finite = compared.filter(Number.isFinite);
   return (
     <section class="verdict" data-testid="verdict">
       <p class="big">{isApart ? text.apart : verdict}</p>
-      {isApart && <p class="help">{verdict}</p>}
+      {note !== "" && <p class="help">{note}</p>}
       <div class="row card-buttons">
         <button
           type="button"
@@ -138,9 +136,9 @@ function Verdict({ all, name }: VerdictProps): JSX.Element {
             title: a,
             subtitle: name,
             figures: [
-              { label: text.tensor, value: whole(all.length) },
-              { label: text.equal, value: whole(exact) },
-              { label: pageWords.value.done.worst, value: least === Infinity ? "∞" : decibels(least) },
+              { label: pageWords.value.table.heading, value: whole(compared.length) },
+              { label: text.lossless, value: whole(exact) },
+              { label: pageWords.value.done.worst, value: lowest },
             ],
             ...(finite.length > 1 && {
               below: { kind: "points", label: "SQNR (dB)", series: [{ name, values: finite }] },
@@ -159,7 +157,7 @@ function Table({ all }: { readonly all: readonly ComparedTensor[] }): JSX.Elemen
   const text = words.value;
   const { precision: columns } = pageWords.value;
   const rows = useMemo(() => {
-    const rank = (tensor: ComparedTensor) => (tensor.status === "compared" ? sqnrOf(tensor) : -Infinity);
+    const rank = (tensor: ComparedTensor) => sqnrOf(tensor) ?? -Infinity;
     return [...all].sort((a, b) => rank(a) - rank(b)).slice(0, SHOWN);
   }, [all]);
   return (

@@ -3,7 +3,7 @@ import type { ComparedTensor } from "../../checkpoint/measure/compare.ts";
 import { problemIn } from "../session/client.ts";
 import type { ExampleName } from "../session/examples.ts";
 import type { Selection } from "../session/files.ts";
-import { chosen, problem } from "../session/model.ts";
+import { chosen, problem, problemsOfView } from "../session/model.ts";
 import { chosenExample, chosenOf } from "../session/opening.ts";
 import type { ChosenCheckpoint } from "../workers/protocol.ts";
 import type { ComparisonNews, ComparisonOrder } from "./protocol.ts";
@@ -12,6 +12,8 @@ import type { ComparisonNews, ComparisonOrder } from "./protocol.ts";
 export const other: Signal<ChosenCheckpoint | null> = signal(null);
 export const isComparing: Signal<boolean> = signal(false);
 export const tensors: Signal<readonly ComparedTensor[]> = signal([]);
+
+export const problems: ReturnType<typeof problemsOfView> = problemsOfView();
 
 let worker: Worker | null = null;
 
@@ -41,7 +43,7 @@ async function compareWith(
     });
     worker.postMessage({ a, b } satisfies ComparisonOrder);
   } catch (error) {
-    problem.value = problemIn(error);
+    problems.show(problemIn(error));
   }
 }
 
@@ -72,6 +74,6 @@ function take(news: ComparisonNews): void {
   else if (news.kind === "ended") isComparing.value = false;
   else {
     forgetOther();
-    problem.value = news.problem;
+    problems.show(news.problem);
   }
 }

@@ -1,7 +1,7 @@
 import type { Signal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
 import { Choice } from "../views/choice.tsx";
+import { CopyButton } from "../views/copy-button.tsx";
 import { BLOCKS, BRUSHES, change, FORMATS, MATRICES, ROLES, RULES, STANDARD, settings } from "./state.ts";
 import { words } from "./words.ts";
 
@@ -67,26 +67,9 @@ export function Controls({ brush }: { readonly brush: Signal<string> }): JSX.Ele
         >
           {text.clear}
         </button>
-        <CopyLink />
+        <CopyButton label={text.link} copied={text.copied} text={() => location.href} />
         <p class="help">{text.brushHelp}</p>
       </div>
     </section>
-  );
-}
-
-function CopyLink(): JSX.Element {
-  const [isCopied, setCopied] = useState(false);
-  return (
-    <button
-      type="button"
-      onClick={() =>
-        navigator.clipboard.writeText(location.href).then(
-          () => setCopied(true),
-          () => {},
-        )
-      }
-    >
-      <span aria-live="polite">{isCopied ? words.value.copied : words.value.link}</span>
-    </button>
   );
 }

@@ -8,7 +8,7 @@ import { largestOf } from "../../tensor/formats.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
 import type { CardContent } from "../card/content.ts";
 import { query, remember } from "../session/address.ts";
-import { decibels, percent } from "../strings/format.ts";
+import { decibels, smallPercent } from "../strings/format.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
 import { Controls } from "./controls.tsx";
 import { MatrixMap, mix, type Palette, type Rgb } from "./map.tsx";
@@ -108,21 +108,27 @@ function Experiment({ engine }: { readonly engine: Engine }): JSX.Element {
   );
 }
 
-/** Values and codes by their logarithms, 16 powers of two deep; errors by theirs, from a thousandth up. */
+/** Depth of the colour of what is not zero, at least. */
+const FAINT = 0.06;
+
+/** Values and codes by their logarithms, from the smallest to the largest; errors by theirs, from a thousandth up. */
 function coloursOf(found: Measured): Record<"values" | "codes" | "error", (i: number, p: Palette) => Rgb> {
   const { values, elements, became, tensor, precision } = found;
-  const depth = (value: number, most: number) =>
-    value === 0 || most === 0
-      ? 0
-      : Math.sign(value) * Math.max(0.06, 1 + Math.log2(Math.abs(value) / most) / 16);
+  const depths = (all: Float32Array, most: number) => {
+    const least = all.reduce((n, x) => (x === 0 ? n : Math.min(n, Math.abs(x))), most);
+    const span = Math.log2(most / least) || 1;
+    return (x: number) =>
+      x === 0 ? 0 : Math.sign(x) * Math.max(FAINT, 1 + Math.log2(Math.abs(x) / most) / span);
+  };
+  const [ofValue, ofCode] = [depths(values, precision.amax), depths(elements, largestOf(tensor.format))];
   return {
-    values: (i, palette) => mix(palette, depth(values[i]!, precision.amax)),
-    codes: (i, palette) => mix(palette, depth(elements[i]!, largestOf(tensor.format))),
+    values: (i, palette) => mix(palette, ofValue(values[i]!)),
+    codes: (i, palette) => mix(palette, ofCode(elements[i]!)),
     error: (i, palette) => {
       const fate = fateOf(found, i);
       if (fate === "saturated" || fate === "flushed") return palette[fate];
       const relative = Math.abs((became[i]! - values[i]!) / values[i]!);
-      return fate === "exact" ? palette.none : mix(palette, Math.max(0.06, 1 + Math.log10(relative) / 3));
+      return fate === "exact" ? palette.none : mix(palette, Math.max(FAINT, 1 + Math.log10(relative) / 3));
     },
   };
 }
@@ -133,14 +139,11 @@ function Figures({ found }: { readonly found: Measured }): JSX.Element {
   const bits =
     (8 * (tensor.codes.length + scales.length * tensor.scales.BYTES_PER_ELEMENT)) / found.values.length;
   const ratio = sqnr(precision);
+  const counted = (n: number) => `${n} (${smallPercent(n / precision.count)})`;
   const rows: [string, string, string][] = [
     ["sqnr", figures.sqnr, Number.isFinite(ratio) ? decibels(ratio) : "∞"],
-    [
-      "saturated",
-      figures.saturated,
-      `${precision.saturated} (${percent(precision.saturated / precision.count)})`,
-    ],
-    ["flushed", figures.flushed, `${precision.flushed} (${percent(precision.flushed / precision.count)})`],
+    ["saturated", figures.saturated, counted(precision.saturated)],
+    ["flushed", figures.flushed, counted(precision.flushed)],
     ["bits", figures.bits, bits.toFixed(2)],
   ];
   return (
@@ -156,10 +159,10 @@ function Figures({ found }: { readonly found: Measured }): JSX.Element {
 /** The three maps as they are on the page, and the figures. */
 function cardOf(rows: readonly (readonly [string, string, string])[]): CardContent {
   const text = words.value;
-  const { matrix, format, block, rule } = settings.value;
+  const { matrix, format, rule } = settings.value;
   return {
     title: text.matrix[matrix],
-    subtitle: [format.toUpperCase(), block, text.rule[rule]].join(", "),
+    subtitle: [format.toUpperCase(), scheme.value.block.join("×"), text.rule[rule]].join(", "),
     figures: rows.map(([, label, value]) => ({ label, value })),
     below: {
       kind: "maps",

@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { number } from "../strings/format.ts";
+import { brief } from "../strings/format.ts";
 import { Choice } from "../views/choice.tsx";
 import { Temperature } from "./continue.tsx";
 import type { Side } from "./protocol.ts";
@@ -39,7 +39,7 @@ export function Chat(): JSX.Element {
           >
             {text.restart}
           </button>
-          <p class="help">{fast !== null && text.speed(number(fast))}</p>
+          <p class="help">{fast !== null && text.speed(brief(fast))}</p>
         </div>
       </div>
       <ol class="turns" aria-live="polite" aria-busy={busy.value === "chat"} data-testid="turns">

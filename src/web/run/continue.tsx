@@ -1,12 +1,13 @@
 import type { JSX } from "preact";
 import { CardButtons } from "../card/card-buttons.tsx";
 import type { CardContent } from "../card/content.ts";
-import { number, percent } from "../strings/format.ts";
+import { brief, number, percent } from "../strings/format.ts";
 import { Choice } from "../views/choice.tsx";
 import { TextArea } from "../views/text-area.tsx";
 import { meansOf, Positions } from "./positions.tsx";
 import type { Side } from "./protocol.ts";
 import {
+  begun,
   busy,
   continueText,
   facts,
@@ -45,7 +46,7 @@ function cardOfTexts(): CardContent {
   const labels = words.value;
   const { mean, same } = meansOf(positions.value);
   const figure = (label: string, value: string) => ({ label, value });
-  const fast = (side: Side) => (speed.value[side] === null ? "–" : number(speed.value[side]));
+  const fast = (side: Side) => (speed.value[side] === null ? "–" : brief(speed.value[side]));
   const sides: readonly Side[] = format.value === null ? ["original"] : ["original", "converted"];
   const heading = (side: Side) => (side === "original" ? labels.original : format.value!);
   return {
@@ -59,7 +60,7 @@ function cardOfTexts(): CardContent {
       kind: "texts",
       texts: sides.map((side) => ({
         heading: heading(side),
-        text: prompt.value + written.value[side].map(({ text }) => text).join(""),
+        text: begun.value + written.value[side].map(({ text }) => text).join(""),
       })),
     },
   };
@@ -139,14 +140,14 @@ function Column({ side }: { readonly side: Side }): JSX.Element {
       <header>
         <h3>{side === "original" ? text.original : format.value}</h3>
         <span class="help" data-figure={`speed-${side}`}>
-          {fast !== null && text.speed(number(fast))}
+          {fast !== null && text.speed(brief(fast))}
         </span>
       </header>
       {tokens.length === 0 ? (
         <p class="help">{text.nothingYet}</p>
       ) : (
         <p class="passage">
-          <span class="begun">{prompt.value}</span>
+          <span class="begun">{begun.value}</span>
           {tokens.map((token, i) =>
             others !== null && others[i]?.id !== token.id ? <mark key={i}>{token.text}</mark> : token.text,
           )}

@@ -29,7 +29,7 @@ export async function measureText(
 ): Promise<Measured> {
   const tokenizer = original.tokenizer!;
   const ids = tokenizer.encode(text, { special: false });
-  if (ids.length < LEAST) throw tooShort(ids.length);
+  if (ids.length < LEAST) throw wrongText(`at least ${LEAST} tokens`, ids.length, "Paste a longer text.");
   const context = 2 * Math.floor(Math.min(CONTEXT, original.config.context, ids.length) / 2);
   const found = await evaluate(predictorOf(converted), ids, {
     context,
@@ -61,11 +61,7 @@ export async function measureText(
 
 const predictorOf = (model: Model): Predictor => ({ logits: (ids, from) => model.logits(ids, { from }) });
 
-function tooShort(tokens: number): BlockscaleError {
-  return new BlockscaleError("option", {
-    where: "the text",
-    expected: `at least ${LEAST} tokens`,
-    got: String(tokens),
-    fix: "Paste a longer text.",
-  });
+/** A text of a length that cannot be worked with. */
+export function wrongText(expected: string, tokens: number, fix: string): BlockscaleError {
+  return new BlockscaleError("option", { where: "the text", expected, got: `${tokens} tokens`, fix });
 }

@@ -3,9 +3,9 @@ import { useEffect } from "preact/hooks";
 import { origin, query, refuseLink, remember } from "../session/address.ts";
 import { isOffered, MIXED } from "../session/destinations.ts";
 import { chosen, nameOfChosen } from "../session/model.ts";
-import { leave, openAnother } from "../session/outputs.ts";
 import { bytes, percent, short } from "../strings/format.ts";
 import { FormatChoice } from "../views/format-choice.tsx";
+import { OpenAnother } from "../views/open-another.tsx";
 import { PageOpeners } from "../views/start.tsx";
 import { Chat } from "./chat.tsx";
 import { Continue } from "./continue.tsx";
@@ -20,6 +20,7 @@ import {
   MODEL_ACTIONS,
   type ModelAction,
   PROMPT,
+  problems,
   progress,
   prompt,
   task,
@@ -31,7 +32,11 @@ export function Run(): JSX.Element {
   const text = words.value;
   useEffect(() => {
     takeLink();
-    return follow();
+    const stopFollowing = follow();
+    return () => {
+      stopFollowing();
+      problems.forget();
+    };
   }, []);
   useEffect(() => {
     const from = origin.value;
@@ -78,9 +83,7 @@ function Opened(): JSX.Element {
           {model !== null &&
             `${text.facts(model.architecture, short(model.parameters))} · ${text.threads(model.threads, crossOriginIsolated)}`}
         </p>
-        <button type="button" disabled={busy.value !== null} onClick={() => leave(openAnother)}>
-          {text.another}
-        </button>
+        <OpenAnother disabled={busy.value !== null} />
       </section>
       {model !== null && !model.writes ? (
         <p class="note">{text.encoder}</p>

@@ -3,7 +3,7 @@ import type { DialectName } from "../../checkpoint/dialects/index.ts";
 import { lendModelWorkers } from "../../model/script.ts";
 import type { LentWorkers } from "../../threads/lend.ts";
 import { origin } from "../session/address.ts";
-import { chosen, problem } from "../session/model.ts";
+import { chosen, problem, problemsOfView } from "../session/model.ts";
 import { stories } from "../train/stories.ts";
 import type { ChosenCheckpoint, Problem } from "../workers/protocol.ts";
 import type {
@@ -44,6 +44,8 @@ export const converted: Signal<Converted | null> = signal(null);
 /** What a text begins with until the user says something else. */
 export const PROMPT = "One day Mia and a red cat";
 export const prompt: Signal<string> = signal(PROMPT);
+/** The prompt that was gone on from: the field may hold another by now. */
+export const begun: Signal<string> = signal("");
 export const length: Signal<number> = signal(60);
 export const temperature: Signal<number> = signal(0);
 export const written: Signal<Both<readonly Token[]>> = signal(NO_TOKENS);
@@ -130,6 +132,7 @@ export function convertTo(to: DialectName | null): void {
 export function continueText(): void {
   batch(() => {
     forgetText();
+    begun.value = prompt.value;
     begin("continue");
   });
   send({
@@ -161,9 +164,11 @@ export function stop(): void {
   send({ kind: "stop" });
 }
 
+export const problems: ReturnType<typeof problemsOfView> = problemsOfView();
+
 function fail(found: Problem): void {
   batch(() => {
-    problem.value = found;
+    problems.show(found);
     // A model that could not be opened may be tried again.
     if (facts.value === null) openInWorker = null;
     // A turn without an answer is removed.

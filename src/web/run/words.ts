@@ -5,7 +5,6 @@ import type { ModelAction } from "./state.ts";
 const en = {
   heading: "Does it still work?",
   lead: "Run a model as it is and as FP8 or FP4, side by side: what both write, how likely they find each token, and how fast they are. Everything runs in this tab.",
-  another: "Open another",
   facts: (architecture: string, parameters: string): string => `${architecture}, ${parameters} parameters`,
   threads: (n: number, canShare: boolean): string =>
     n > 1
@@ -57,7 +56,7 @@ const en = {
     perplexity: "Perplexity, converted",
     kldMean: "KL divergence, mean",
     kldMedian: "KL divergence, median",
-    kld99: "KL divergence, 99 % below",
+    kld99: "KL divergence, 99% below",
     kldMax: "KL divergence, largest",
     sameTop: "Same likeliest token",
     rmsDeltaP: "Difference of probability, RMS",
@@ -86,7 +85,6 @@ const en = {
 const zh: typeof en = {
   heading: "它还好用吗？",
   lead: "将原模型与其 FP8 或 FP4 版本并排运行：看两者写出什么、对每个词元有多大把握、速度如何。一切都在此标签页中进行。",
-  another: "打开其他模型",
   facts: (architecture, parameters) => `${architecture}，${parameters} 个参数`,
   threads: (n, canShare) =>
     n > 1 ? `${n} 个线程` : canShare ? "1 个线程" : "1 个线程：此页面无法在线程间共享内存",

@@ -1,8 +1,9 @@
+import type { Model } from "../../model/model.ts";
 import { canShare } from "../../threads/start.ts";
 import { openChosen } from "../workers/chosen.ts";
 import { PageError, problemOf } from "../workers/problem.ts";
 import type { ChosenCheckpoint, Problem } from "../workers/protocol.ts";
-import { measureText } from "./measure.ts";
+import { measureText, wrongText } from "./measure.ts";
 import { ModelPair } from "./models.ts";
 import type { Continuing, ModelNews, ModelOrder } from "./protocol.ts";
 import { comparePositions, write } from "./writing.ts";
@@ -45,11 +46,22 @@ function opened(): ModelPair {
   return pair;
 }
 
+/** How many tokens fit behind a text. @throws BlockscaleError `option`: none */
+function roomAfter(ids: ArrayLike<number>, { config: { context } }: Model): number {
+  if (ids.length < context) return context - ids.length;
+  throw wrongText(
+    `fewer than ${context} tokens, the model's context`,
+    ids.length,
+    "Leave out its beginning.",
+  );
+}
+
 async function continueText({ prompt, tokens, temperature, seed }: Continuing): Promise<void> {
   const { original } = opened();
   const ids = original.tokenizer!.encode(prompt);
   const { signal } = stopping;
-  const options = { maxTokens: tokens, temperature, seed, signal };
+  const room = roomAfter(ids, original);
+  const options = { maxTokens: Math.min(tokens, room), temperature, seed, signal };
   let text: readonly number[] = [];
   for (const side of ["original", "converted"] as const) {
     const model = opened().of(side);
@@ -67,7 +79,7 @@ async function chat({ side, turns, temperature }: Extract<ModelOrder, { kind: "c
   const model = opened().of(side) ?? opened().original;
   const { signal } = stopping;
   const ids = model.tokenizer!.chat(turns);
-  const maxTokens = Math.max(1, Math.min(1024, model.config.context - ids.length));
+  const maxTokens = Math.min(1024, roomAfter(ids, model));
   const { speed } = await write(model, ids, { maxTokens, temperature, signal }, (token) =>
     tell({ kind: "token", side, token }),
   );

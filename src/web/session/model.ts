@@ -106,6 +106,20 @@ export const selected: Signal<string | null> = signal(null);
  */
 export const measured: Signal<ReadonlyMap<string, Precision>> = signal(new Map());
 
+/** Shows the problems of one part of the page; `forget` takes them away when that part is left. */
+export function problemsOfView(): { show(found: Problem): void; forget(): void } {
+  let newest: Problem | null = null;
+  return {
+    show(found) {
+      newest = found;
+      problem.value = found;
+    },
+    forget() {
+      if (problem.value === newest) problem.value = null;
+    },
+  };
+}
+
 /** Changes fields of the form. */
 export function changeForm(fields: Partial<Form>): void {
   form.value = { ...form.value, ...fields };

@@ -31,8 +31,12 @@ export async function save(id: string, files: readonly WrittenFile[], name: stri
 
 /** Deletes a finished output for good. */
 export async function remove(id: string): Promise<void> {
-  await client.call("remove", id);
-  await refreshKept();
+  try {
+    await client.call("remove", id);
+    await refreshKept();
+  } catch (error) {
+    problem.value = problemIn(error);
+  }
 }
 
 /** Reads again which outputs are not saved yet. */

@@ -15,7 +15,11 @@ const formats = computed(() => {
       maximumFractionDigits: 0,
       signDisplay: "exceptZero",
     }),
-    percentTenth: new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 2 }),
+    smallPercent: new Intl.NumberFormat(locale, {
+      style: "percent",
+      minimumFractionDigits: 2,
+      maximumFractionDigits: 2,
+    }),
     relative: new Intl.RelativeTimeFormat(locale, { numeric: "auto" }),
     seconds: unit(locale, "second"),
     minutes: unit(locale, "minute"),
@@ -38,8 +42,13 @@ const UNITS = ["B", "kB", "MB", "GB", "TB"];
 export function bytes(n: number): string {
   let [value, i] = [n, 0];
   for (; value >= 999.5 && i < UNITS.length - 1; i++) value /= 1000;
+  return `${i === 0 ? whole(value) : brief(value)} ${UNITS[i]}`;
+}
+
+/** A number in about three digits: 7.2, 113. */
+export function brief(n: number): string {
   const { whole, tenth } = formats.value;
-  return `${(i === 0 || value >= 99.95 ? whole : tenth).format(value)} ${UNITS[i]}`;
+  return (n >= 99.95 ? whole : tenth).format(n);
 }
 
 /** A number of bytes, to the byte. */
@@ -72,8 +81,9 @@ export function signedPercent(part: number): string {
   return formats.value.signed.format(part).replace("-", "−");
 }
 
+/** A percentage with two digits after the point, so that those of a column line up: 2.66%. */
 export function smallPercent(part: number): string {
-  return formats.value.percentTenth.format(part);
+  return formats.value.smallPercent.format(part);
 }
 
 /** A probability. A very small one is not shown as zero. */
@@ -103,7 +113,8 @@ export function ago(time: number): string {
 
 /** Finite decibels, with one digit after the point. */
 export function decibels(db: number): string {
-  return `${formats.value.tenth.format(db)} dB`;
+  // Not −0.0.
+  return `${formats.value.tenth.format(Math.abs(db) < 0.05 ? 0 : db)} dB`;
 }
 
 /** The SQNR of weights in words; Infinity or null where nothing was lost. */

@@ -27,6 +27,8 @@ export const STANDARD: Form = { text: "stories", own: "", recipe: "deepseek", st
 export const form: Signal<Form> = signal(STANDARD);
 export const stage: Signal<"idle" | "going" | "stopped" | "ended"> = signal("idle");
 export const steps: Signal<readonly PairStep[]> = signal([]);
+/** What was chosen for these steps: the form may hold something else by now. */
+export const settled: Signal<Form> = signal(STANDARD);
 export const sample: Signal<{ readonly step: number; readonly text: string } | null> = signal(null);
 export const failure: Signal<string | null> = signal(null);
 
@@ -44,19 +46,21 @@ interface TrainingRun {
 let run: TrainingRun | null = null;
 
 export function start(): void {
-  const { text, own, recipe, steps: total } = form.value;
+  const chosen = form.value;
+  const { text, own, recipe, steps: total } = chosen;
   run?.pair.end();
   const current: TrainingRun = { pair: new TrainingPair(), total, isGoing: true };
   run = current;
   batch(() => {
+    settled.value = chosen;
     steps.value = [];
     sample.value = null;
     failure.value = null;
     stage.value = "going";
   });
-  const chosen = text === "own" ? own : text === "sums" ? sums(1, 3000) : stories(1, 1000);
+  const source = text === "own" ? own : text === "sums" ? sums(1, 3000) : stories(1, 1000);
   withFailureShown(current, async () => {
-    await current.pair.open({ text: chosen, recipe, steps: total, seed: 1 });
+    await current.pair.open({ text: source, recipe, steps: total, seed: 1 });
     await go(current);
   });
 }

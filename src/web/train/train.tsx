@@ -19,6 +19,7 @@ import {
   STANDARD,
   sample,
   save,
+  settled,
   stage,
   start,
   steps,
@@ -128,7 +129,7 @@ function Settings(): JSX.Element {
       <div class="row buttons">
         <Buttons />
         <p class="help" role="status" data-testid="progress">
-          {steps.value.length > 0 && text.progress(steps.value.length, count)}
+          {steps.value.length > 0 && text.progress(steps.value.length, settled.value.steps)}
           {stage.value === "ended" && ` · ${text.ended}`}
         </p>
       </div>
@@ -165,7 +166,7 @@ function Buttons(): JSX.Element {
 
 function Curves(): JSX.Element | null {
   const text = words.value;
-  const { recipe } = form.value;
+  const { recipe } = settled.value;
   const at = useMemo(() => steps.value.map(({ step }) => step), [steps.value]);
   const losses = useMemo<uPlot.AlignedData>(
     () => [at, steps.value.map(({ f32 }) => f32), steps.value.map(({ low }) => low)],
@@ -182,8 +183,8 @@ function Curves(): JSX.Element | null {
   const last = steps.value.at(-1);
   if (last === undefined) return null;
   const figures = [
-    ["f32", "float32", last.f32.toFixed(4)],
-    ["low", recipe, last.low.toFixed(4)],
+    ["f32", text.lossOf("float32"), last.f32.toFixed(4)],
+    ["low", text.lossOf(recipe), last.low.toFixed(4)],
     ["flushed", text.flushed, smallPercent(last.ranges.flushed)],
     ["saturated", text.saturated, smallPercent(last.ranges.saturated)],
   ] as const;
@@ -219,7 +220,7 @@ function Curves(): JSX.Element | null {
           label={text.loss}
           height={280}
           data={losses}
-          options={(colours) => lines(colours, ["float32", recipe])}
+          options={(colours) => lines(colours, ["float32", recipe], 4)}
         />
       </section>
       <section class="curve">
@@ -229,18 +230,25 @@ function Curves(): JSX.Element | null {
           label={text.ranges}
           height={160}
           data={ranges}
-          options={(colours) => lines(colours, [text.flushed, text.saturated], "%")}
+          options={(colours) => lines(colours, [text.flushed, text.saturated], 3, "%")}
         />
       </section>
     </>
   );
 }
 
+/** Two lines over the steps; beside their names stand the values under the pointer, else the last ones. */
 function lines(
   colours: Colours,
   [first, second]: readonly [string, string],
+  digits: number,
   unit = "",
 ): Omit<uPlot.Options, "width" | "height"> {
+  const shown = (decimals: number, of: string) => (plot: uPlot, value: number | null, i: number) => {
+    const last = value ?? plot.data[i]?.at(-1);
+    return last == null ? "" : last.toFixed(decimals) + of;
+  };
+  const line = { value: shown(digits, unit), width: 1.5, points: { show: false } };
   return {
     scales: { x: { time: false } },
     axes: [
@@ -248,9 +256,9 @@ function lines(
       axis(colours, { size: 56, values: (_, ticks) => ticks.map((tick) => `${tick}${unit}`) }),
     ],
     series: [
-      { label: words.value.steps },
-      { label: first, stroke: colours.muted, width: 1.5, points: { show: false } },
-      { label: second, stroke: colours.accent, width: 1.5, points: { show: false } },
+      { label: words.value.step, value: shown(0, "") },
+      { label: first, stroke: colours.muted, ...line },
+      { label: second, stroke: colours.accent, ...line },
     ],
   };
 }

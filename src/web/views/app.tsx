@@ -82,7 +82,7 @@ const THEME_ICONS = { auto: "half", light: "sun", dark: "moon" } as const;
 
 function ThemeButton(): JSX.Element {
   const { label, ...names } = words.value.theme;
-  const text = `${label}: ${names[theme.value]}`;
+  const text = label + words.value.colon + names[theme.value];
   return (
     <button
       type="button"

@@ -121,7 +121,7 @@ export function ValueChart({
 
 /** Errors relative to the value. */
 export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element {
-  const { precision: text } = words.value;
+  const { precision: text, colon } = words.value;
   const { percents, errors } = useMemo(() => {
     const { range, counts } = errorHistogram(sample);
     const centre = (i: number) => (((i + 0.5) / ERROR_BINS) * 2 - 1) * range * 100;
@@ -141,7 +141,7 @@ export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element
         grid: { show: false },
         size: 30,
         label: text.axisError,
-        values: (_: uPlot, ticks: number[]) => ticks.map((tick) => `${tick} %`),
+        values: (_: uPlot, ticks: number[]) => ticks.map((tick) => `${tick}%`),
       }),
       axis(colours, { size: 52, values: counts, label: text.axisCount }),
     ],
@@ -163,10 +163,12 @@ export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element
         height={260}
         data={data}
         options={options}
-        pointed={(i) => `${percents[i]!.toPrecision(3)} %: ${whole(errors[i]!)}`}
+        pointed={(i) => `${percents[i]!.toPrecision(3)}%${colon}${whole(errors[i]!)}`}
       />
       <p class="help">
-        {text.saturated}: <b>{whole(saturated)}</b> · {text.flushed}: <b>{whole(flushed)}</b>
+        {text.saturated + colon}
+        <b>{whole(saturated)}</b> · {text.flushed + colon}
+        <b>{whole(flushed)}</b>
       </p>
       <DataTable
         heads={["%", text.count]}

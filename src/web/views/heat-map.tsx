@@ -3,8 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
 import type { BlockPlace, BlockValues } from "../../checkpoint/measure/block.ts";
 import type { ScaleMap } from "../../checkpoint/measure/scale-map.ts";
-import { problemIn } from "../session/client.ts";
-import { block } from "../session/looking.ts";
+import { client, problemIn } from "../session/client.ts";
 import { problem } from "../session/model.ts";
 import { appearance } from "../session/settings.ts";
 import { power, whole } from "../strings/format.ts";
@@ -43,7 +42,7 @@ export function HeatMap({ map, tensor, dialect }: HeatMapProps): JSX.Element {
   const open = (index: number) => {
     const place = placeOf(map, index);
     const turn = ++asked.current;
-    block(tensor, dialect, place).then(
+    client.call("block", tensor, dialect, place).then(
       (values) => {
         if (turn === asked.current) setShown(values === null ? null : [place, values]);
       },

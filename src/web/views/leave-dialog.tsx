@@ -1,7 +1,6 @@
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { problemIn } from "../session/client.ts";
-import { leaving, problem, result, savedName } from "../session/model.ts";
+import { leaving, result, savedName } from "../session/model.ts";
 import { remove, save } from "../session/outputs.ts";
 import { words } from "../strings/index.ts";
 
@@ -18,14 +17,9 @@ export function LeaveDialog(): JSX.Element {
     leaving.value = null;
   };
   const after = async (first: () => Promise<void>) => {
-    try {
-      await first();
-      close();
-      go?.();
-    } catch (error) {
-      close();
-      problem.value = problemIn(error);
-    }
+    await first();
+    close();
+    go?.();
   };
   const output = result.value;
   return (

@@ -92,16 +92,25 @@ function causeOf({ kind, facts = {} }: Problem): string {
       if (fault.fix.startsWith("The file is cut off")) return cutOff(fault.where);
       const absent = /^\d+ missing: (.*)$/.exec(fault.got)?.[1];
       if (absent !== undefined) return missingFiles(absent);
-      return isOtherKind(fault) ? isWhat(fault.where, translated(fault.got)) : titles.format;
+      return isOtherKind(fault) ? isWhat(fault.where, translated(fault.got)) : found(fault);
     }
     case "other":
       if (fault === undefined) return titles.other;
-      return isUnknownModel(fault)
-        ? text.unknownModel(fault.got)
-        : `${translated(fault.where)}: ${translated(fault.got)}`;
+      if (isUnknownModel(fault)) return text.unknownModel(fault.got);
+      return isAbsent(fault) ? missingFiles(fault.where) : found(fault);
     default:
       return titles[kind];
   }
+}
+
+/** Where something is wrong, and what is there. */
+function found({ where, got }: Fault): string {
+  return translated(where) + words.value.colon + translated(got);
+}
+
+/** Whether there is no such file. */
+function isAbsent({ where, got }: Fault): boolean {
+  return got === "none" && where.endsWith(".json");
 }
 
 /** Whether a file is one of another kind, and `got` says which. */
@@ -116,7 +125,7 @@ function isUnknownModel({ where, got }: Fault): boolean {
 
 function adviceOf({ kind, facts = {} }: Problem): string {
   const { convert, problem: text } = words.value;
-  const { advice, unlike, expects } = text;
+  const { advice, expects } = text;
   const { fault } = facts;
   if (fault === undefined) return advice[kind];
   // The heading says already that the file is cut off.
@@ -126,10 +135,13 @@ function adviceOf({ kind, facts = {} }: Problem): string {
     const where = fault.where.replace(/^(include|exclude)\b/, (option) => convert[option as "include"]);
     return joined(`${translated(where)}.`, fix);
   }
-  if (kind === "other") return joined(isUnknownModel(fault) ? "" : expects(translated(fault.expected)), fix);
-  if (kind !== "format") return advice[kind];
-  const isSaid = isOtherKind(fault) || /^(The file is cut off|Fetch the missing)/.test(fault.fix);
-  return joined(isSaid ? "" : unlike(fault.where, translated(fault.expected), translated(fault.got)), fix);
+  if (kind !== "format" && kind !== "other") return advice[kind];
+  const isSaid =
+    isOtherKind(fault) ||
+    isUnknownModel(fault) ||
+    isAbsent(fault) ||
+    /^(The file is cut off|Fetch the missing)/.test(fault.fix);
+  return joined(isSaid ? "" : expects(translated(fault.expected)), fix);
 }
 
 /** The four parts of an error of the library, or what the browser said. */

@@ -1,12 +1,10 @@
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
 import { jsonOf } from "../../checkpoint/measure/summary.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
 import { cardOfConversion } from "../card/conversion.ts";
-import { problemIn } from "../session/client.ts";
+import { client, problemIn } from "../session/client.ts";
 import { backToForm } from "../session/converting.ts";
 import { isReadByVllm } from "../session/destinations.ts";
-import { surveyForReport } from "../session/looking.ts";
 import {
   form,
   name,
@@ -25,6 +23,7 @@ import { bytes, duration, exactBytes, signedPercent, smallPercent, sqnrText } fr
 import { words } from "../strings/index.ts";
 import type { WrittenFile } from "../workers/protocol.ts";
 import { PlanWarnings, ToAdd } from "./convert-card.tsx";
+import { CopyButton } from "./copy-button.tsx";
 import { useFocus } from "./focus.ts";
 import { Icon } from "./icons.tsx";
 
@@ -70,7 +69,7 @@ export function ResultCard(): JSX.Element | null {
       )}
       {precision?.sqnrDb != null && Number.isFinite(precision.sqnrDb) && (
         <p class="help meaning">
-          {words.value.precision.grade(precision.sqnrDb)}:{" "}
+          {words.value.precision.grade(precision.sqnrDb) + words.value.colon}
           {text.meaning(smallPercent(10 ** (-precision.sqnrDb / 20)))}
         </p>
       )}
@@ -111,16 +110,13 @@ export function ResultCard(): JSX.Element | null {
 /** A line that starts a server with the output, to be copied. */
 function ServeLine(): JSX.Element {
   const { done: text } = words.value;
-  const [isCopied, setCopied] = useState(false);
   // The folder is on the disk of the user, who knows where.
   const line = `vllm serve ./${/^[\w.-]+$/.test(name.value) ? name.value : "model"}`;
   return (
     <div class="serve">
       <span class="help">{text.serve}</span>
       <code>{line}</code>
-      <button type="button" onClick={() => navigator.clipboard.writeText(line).then(() => setCopied(true))}>
-        {isCopied ? text.copied : text.copy}
-      </button>
+      <CopyButton label={text.copy} copied={text.copied} text={() => line} />
     </div>
   );
 }
@@ -183,7 +179,7 @@ async function saveHtml(): Promise<void> {
   try {
     const [{ htmlReport }, survey] = await Promise.all([
       import("../session/html-report.ts"),
-      surveyForReport(),
+      client.call("survey"),
     ]);
     downloadText(htmlReport(survey), reportName("html"), "text/html");
   } catch (error) {

@@ -1,4 +1,4 @@
-import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { type Matcher, matcher } from "../../checkpoint/dialects/rules.ts";
 import type { InspectedTensor } from "../../checkpoint/measure/inspect.ts";
 import type { PlannedTensor } from "../../checkpoint/plan/plan.ts";
@@ -22,6 +22,12 @@ export interface SortOrder {
 }
 
 export const search: Signal<string> = signal("");
+
+// What was looked for in one checkpoint may not be in the next.
+effect(() => {
+  if (opened.value === null) search.value = "";
+});
+
 export const onlyChanging: Signal<boolean> = signal(false);
 /** Shown as a tree by the parts of their names. */
 export const byLayer: Signal<boolean> = signal(false);

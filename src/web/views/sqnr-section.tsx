@@ -73,7 +73,8 @@ export function SqnrSection(): JSX.Element | null {
         options={options}
       />
       <p class="help">
-        {words.value.done.worst}: <b>{decibels(worst.db)}</b>{" "}
+        {words.value.done.worst + words.value.colon}
+        <b>{decibels(worst.db)}</b>{" "}
         <button
           type="button"
           class="link"

@@ -183,7 +183,16 @@ function DropArea({ isOpening, onFiles }: Pick<OpenersProps, "isOpening" | "onFi
       }}
     >
       <p class="drop-text" aria-live="polite">
-        {isOpening ? start.opening : isOver ? start.dropNow : start.drop}
+        {isOpening ? (
+          start.opening
+        ) : isOver ? (
+          start.dropNow
+        ) : (
+          <>
+            <span class="with-keys">{start.drop}</span>
+            <span class="by-touch">{start.choose}</span>
+          </>
+        )}
       </p>
       <div class="row">
         <button type="button" class="primary" disabled={isOpening} onClick={() => files.current!.click()}>

@@ -4,8 +4,7 @@ import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import type { InspectedTensor } from "../../checkpoint/measure/inspect.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
-import { problemIn } from "../session/client.ts";
-import { basics, npy, sample } from "../session/looking.ts";
+import { client, problemIn } from "../session/client.ts";
 import { form, opened, planned, problem, selected } from "../session/model.ts";
 import { download } from "../session/saving.ts";
 import { bytes, number, shapeOf } from "../strings/format.ts";
@@ -102,7 +101,7 @@ function Basics({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element |
   const [found, setFound] = useState<TensorBasics | null>(null);
   useEffect(() => {
     let isCurrent = true;
-    basics(tensor.name).then(
+    client.call("basics", tensor.name).then(
       (value) => isCurrent && setFound(value),
       () => {},
     );
@@ -111,7 +110,7 @@ function Basics({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element |
     };
   }, [tensor.name]);
   const save = () =>
-    npy(tensor.name).then(
+    client.call("npy", tensor.name).then(
       (blob) => blob !== null && download(blob, `${tensor.name}.npy`),
       (error) => {
         problem.value = problemIn(error);
@@ -140,7 +139,8 @@ function Basics({ tensor }: { readonly tensor: InspectedTensor }): JSX.Element |
       </dl>
       {found.first.length > 0 && (
         <p class="help first-values">
-          {text.first}: <code>{found.first.join(", ")}</code>
+          {text.first + words.value.colon}
+          <code>{found.first.join(", ")}</code>
         </p>
       )}
       {moments !== null && !moments.isAll && <p class="help">{text.ofSample}</p>}
@@ -216,13 +216,13 @@ function TensorCharts({ tensor }: { readonly tensor: InspectedTensor }): JSX.Ele
   useEffect(() => {
     const names = dialectsToTry(dialect ?? form.value.to);
     const loadSamples = async () => {
-      const [closely] = await sample(tensor.name, dialect === null ? [] : [dialect], true);
+      const [closely] = await client.call("sample", tensor.name, dialect === null ? [] : [dialect], true);
       if (closely === undefined || closely.precision.count === 0) return setEmpty(true);
       setWhole(closely);
       if (tensor.shape.length < 2) return;
       // Formats whose blocks this shape cannot have are left out.
       const samples = names.map(async (one) => {
-        const [tried] = await sample(tensor.name, [one], false).catch(() => []);
+        const [tried] = await client.call("sample", tensor.name, [one], false).catch(() => []);
         return tried === undefined ? [] : [[one, tried] as const];
       });
       setTried((await Promise.all(samples)).flat());

@@ -75,7 +75,7 @@ function List(): JSX.Element {
       heads={(hasFigures ? COLUMNS : COLUMNS.slice(0, -1)).map((column) => (
         <ColumnHead key={column} column={column} />
       ))}
-      empty={words.value.table.nothing}
+      empty={total.value === 0 ? words.value.table.none : words.value.table.nothing}
       keys={{
         Enter: (active) => show(rows[active]),
         " ": (active) => toggle(rows[active]),

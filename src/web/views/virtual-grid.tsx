@@ -1,13 +1,11 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { isNarrow } from "../session/settings.ts";
 
-/** Rows have two lines where the page is narrow, as in the style sheet. */
-const NARROW = matchMedia("(max-width: 40em)");
-
-/** Height of a row in pixels: it grows with the letters. */
+/** Height of a row in pixels: it grows with the letters, and holds two lines where the page is narrow. */
 function rowHeight(): number {
   const letter = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
-  return Math.round((NARROW.matches ? 4.25 : 2.7) * letter);
+  return Math.round((isNarrow.value ? 4.25 : 2.7) * letter);
 }
 
 /** Rows drawn beyond the visible ones. */

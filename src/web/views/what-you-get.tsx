@@ -4,7 +4,7 @@ import type { Summary } from "../../checkpoint/measure/summary.ts";
 import { type CardContent, sentenceOf } from "../card/content.ts";
 import { cardOfConversion } from "../card/conversion.ts";
 import { CARD, drawCard, NARROW_CARD } from "../card/draw.ts";
-import { isDark, isNarrow } from "../session/settings.ts";
+import { appearance, isNarrow } from "../session/settings.ts";
 import { words } from "../strings/index.ts";
 
 /** The report that the build wrote when it converted the example. */
@@ -36,9 +36,8 @@ export function WhatYouGet(): JSX.Element | null {
 function Picture({ content }: { readonly content: CardContent }): JSX.Element {
   const { card } = words.value;
   const canvas = useRef<HTMLCanvasElement>(null);
-  const dark = isDark.value;
   const size = isNarrow.value ? NARROW_CARD : CARD;
-  useEffect(() => drawCard(canvas.current!, content, card.tagline, size), [content, dark, size]);
+  useEffect(() => drawCard(canvas.current!, content, card.tagline, size), [content, appearance.value, size]);
   return (
     <figure class="what-you-get">
       <figcaption>{card.example}</figcaption>

@@ -1,12 +1,12 @@
 import type { JSX } from "preact";
 import { countOf } from "../../checkpoint/read/weights.ts";
 import { measured, name, opened, stage } from "../session/model.ts";
-import { leave, openAnother } from "../session/outputs.ts";
 import { bytes, percent, short, whole } from "../strings/format.ts";
 import { translated, words } from "../strings/index.ts";
 import { ConvertCard } from "./convert-card.tsx";
 import { useFocus } from "./focus.ts";
 import { lazy } from "./lazy.tsx";
+import { OpenAnother } from "./open-another.tsx";
 import { ResultCard } from "./result-card.tsx";
 import { RunCard } from "./run-card.tsx";
 import { Tensors } from "./tensors.tsx";
@@ -65,9 +65,7 @@ function Heading(): JSX.Element {
         <h1 title={name.value} tabIndex={-1} ref={heading}>
           {name.value}
         </h1>
-        <button type="button" disabled={stage.value === "running"} onClick={() => leave(openAnother)}>
-          {open.another}
-        </button>
+        <OpenAnother />
       </div>
       <ul class="facts">
         {facts.map((fact) => (

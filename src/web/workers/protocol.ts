@@ -248,7 +248,9 @@ export interface Session {
   sample(tensor: string, dialects: readonly DialectName[], whole: boolean): Promise<Sample[]>;
   /** One block under a dialect's scheme, or as it is stored; `null` where there is none. */
   block(tensor: string, dialect: DialectName | null, place: BlockPlace): Promise<BlockValues | null>;
+  /** Statistics and first values of a tensor. */
   basics(tensor: string): Promise<TensorBasics>;
+  /** A tensor as a file of NumPy; `null` where NumPy has no such type. */
   npy(tensor: string): Promise<Blob | null>;
   /** Samples the values that the current plan converts, for a report; not where files are on a server. */
   survey(): Promise<ReportSurvey>;

@@ -25,6 +25,7 @@ export const checkpoint = {
     sqnrHelp: "Signal to quantisation noise in decibels: higher is better",
     shown: (n: string, total: string): string => `${n} of ${total}`,
     nothing: "No tensor has such a name.",
+    none: "There are no tensors in here.",
     warnings: (n: number): string => `${n} warnings`,
     odd: "Something is odd here: open it to see what",
     kept: "kept",

@@ -3,6 +3,8 @@ export const page = {
   title: "blockscale",
   tagline: "FP8 copies of AI models, made in your browser",
   skip: "Skip to content",
+  /** Between a name and its value. */
+  colon: ": ",
   theme: { label: "Appearance", auto: "System", light: "Light", dark: "Dark" },
 
   views: {
@@ -34,6 +36,7 @@ export const page = {
     heading: "Make an FP8 copy of a model, right here",
     lead: "Half the size of BF16, ready for vLLM, SGLang and transformers. Or look inside one that is FP8 already. Your files never leave this computer.",
     drop: "Drop .safetensors files or a model folder here",
+    choose: "Choose .safetensors files or a model folder",
     files: "Choose files",
     folder: "Choose folder",
     opening: "Reading headers…",

@@ -26,6 +26,7 @@ export const checkpoint: typeof english = {
     sqnrHelp: "信号与量化噪声之比，单位分贝：越高越好",
     shown: (n, total) => `${n} / ${total}`,
     nothing: "没有匹配的张量。",
+    none: "此处没有张量。",
     warnings: (n) => `${n} 条警告`,
     odd: "此处有异常：打开查看",
     kept: "保留",

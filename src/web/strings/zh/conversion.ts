@@ -62,7 +62,7 @@ export const conversion: typeof english = {
     heading: "完成",
     verified: (n) =>
       n === 1 ? "文件已读回核对，与写入内容一致。" : `全部 ${n} 个文件已读回核对，与写入内容一致。`,
-    saved: "已保存到您选择的位置。",
+    saved: "已保存到你选择的位置。",
     save: "保存",
     saveAll: (n) => `保存 ${n} 个文件（.zip）`,
     packing: "正在打包…",
@@ -85,7 +85,7 @@ export const conversion: typeof english = {
     share: "分享图片",
     tagline: "浏览器中的 FP8 与 FP4",
     noise: "噪声",
-    example: "您会得到什么（以第一个示例为例）：",
+    example: "你会得到什么（以第一个示例为例）：",
   },
 
   leave: {

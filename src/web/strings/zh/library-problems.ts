@@ -12,6 +12,7 @@ export const problemsOfLibrary: Readonly<Record<string, string>> = {
   "a PDF document": " PDF 文档",
   "a compressed file": "压缩文件",
   "JSON text": " JSON 文本",
+  "plain text": "纯文本",
   "a Python pickle, perhaps a PyTorch checkpoint": " Python pickle，可能是 PyTorch 检查点",
   "a Python pickle": " Python pickle",
   "a NumPy array": " NumPy 数组",
@@ -175,6 +176,7 @@ export const problemsOfLibrary: Readonly<Record<string, string>> = {
   "Give a longer text, or a smaller context.": "请给出更长的文本。",
   "Give a smaller context.": "请给出更小的上下文。",
   "Paste a longer text.": "请粘贴更长的文本。",
+  "Leave out its beginning.": "请删去开头部分。",
   "one more": "多一个",
   "messages that the model's chat template takes": "符合模型对话模板的消息",
   "Most take a system message, then user and assistant in turn.":

@@ -4,6 +4,7 @@ export const page: typeof english = {
   title: "blockscale",
   tagline: "在浏览器中生成 FP8 模型",
   skip: "跳到正文",
+  colon: "：",
   theme: { label: "外观", auto: "跟随系统", light: "浅色", dark: "深色" },
 
   views: {
@@ -29,6 +30,7 @@ export const page: typeof english = {
     heading: "在这里，生成模型的 FP8 副本",
     lead: "体积为 BF16 的一半，可直接用于 vLLM、SGLang 和 transformers；也可以查看已有的 FP8 模型。文件不会离开这台电脑。",
     drop: "将 .safetensors 文件或模型文件夹拖到这里",
+    choose: "选择 .safetensors 文件或模型文件夹",
     files: "选择文件",
     folder: "选择文件夹",
     opening: "正在读取文件头…",
