@@ -111,26 +111,30 @@ async function leave(page, env) {
   await page.locator("dialog[open]").waitFor();
 }
 
-/** Opens a file that takes a second. */
+/** Opens a file of many blocks. */
 async function large(page, { at }) {
-  if (!existsSync(at("large.safetensors"))) writeLarge(at("large.safetensors"), 2e8);
+  if (!existsSync(at("large.safetensors"))) writeLarge(at("large.safetensors"), 7e7);
   await open(page, at("large.safetensors"));
   await planned(page);
 }
 
-/** Holds the next run after its first news, while the page goes on to say that it runs. */
+/**
+ * Holds the next run from its begin, while the page goes on to say that it runs. A run that is held says how far
+ * it is: while that is too little to be seen, it is let go and held again, which moves it by a few blocks.
+ */
 const hold = (page) =>
   page.evaluate(() => {
     const { postMessage } = Worker.prototype;
     Worker.prototype.postMessage = function (call, ...rest) {
       postMessage.call(this, call, ...rest);
       if (call.method !== "run") return;
-      const pause = ({ data }) => {
-        if (data.progress === undefined) return;
-        this.removeEventListener("message", pause);
-        postMessage.call(this, { id: -1, method: "pause", args: [] });
-      };
-      this.addEventListener("message", pause);
+      const order = (method) => postMessage.call(this, { id: -1, method, args: [] });
+      order("pause");
+      this.addEventListener("message", ({ data: { progress } }) => {
+        if (progress === undefined || progress.bytes > 0.02 * progress.size) return;
+        order("resume");
+        order("pause");
+      });
     };
   });
 

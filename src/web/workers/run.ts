@@ -25,6 +25,8 @@ export class OutputRun {
   private measured: [string, Precision][] = [];
   private told = 0;
   private bytes = 0;
+  /** The newest tensor that is converted. */
+  private tensor = "";
   private readonly size: number;
 
   constructor(
@@ -104,7 +106,10 @@ export class OutputRun {
       await output.write(chunk);
       size += chunk.length;
       this.bytes += chunk.length;
-      if (this.gate !== null) await this.gate.open;
+      if (this.gate !== null) {
+        this.tell("convert", this.tensor, this.bytes, this.size, true);
+        await this.gate.open;
+      }
       signal.throwIfAborted();
     }
     if (size !== file.size) {
@@ -131,7 +136,10 @@ export class OutputRun {
       convert: this.pool.convert,
       ahead: this.pool.size + 2,
       signal: this.abort.signal,
-      onProgress: ({ tensor }) => this.tell("convert", tensor, this.bytes, this.size, false),
+      onProgress: ({ tensor }) => {
+        this.tensor = tensor;
+        this.tell("convert", tensor, this.bytes, this.size, false);
+      },
       onPrecision: (name, precision) => this.measured.push([name, precision]),
     });
   }
