@@ -12,7 +12,7 @@ import { analyseWeights, dotRow } from "./kernels/products/analyse";
 import { multiply } from "./kernels/products/gemm";
 import { moveSubnormals } from "./kernels/products/subnormals";
 import { Scratch } from "./kernels/scratch";
-import { E2M1, E4M3, E5M2 } from "./lanes/format";
+import { E2M1, E2M3, E4M3, E5M2 } from "./lanes/format";
 import { Fp8 } from "./lanes/fp8";
 import { BF16, F16, F32 } from "./lanes/half";
 
@@ -31,7 +31,8 @@ export function heapBase(): usize {
 export function encode(format: i32, dst: usize, src: usize, n: usize): void {
   if (format == 0) encodeAs<E4M3>(dst, src, n);
   else if (format == 1) encodeAs<E5M2>(dst, src, n);
-  else encodeAs<E2M1>(dst, src, n);
+  else if (format == 2) encodeAs<E2M1>(dst, src, n);
+  else encodeAs<E2M3>(dst, src, n);
 }
 
 export function decode(format: i32, dst: usize, src: usize, n: usize): void {
@@ -60,8 +61,9 @@ export function quantize(
     case 3: return quantizeAs<E5M2, F32>(matrix, src, rounding, amaxFloor, zeroScale);
     case 4: return quantizeAs<E5M2, BF16>(matrix, src, rounding, amaxFloor, zeroScale);
     case 5: return quantizeAs<E5M2, F16>(matrix, src, rounding, amaxFloor, zeroScale);
-    // FP4 takes float32 alone: the engine widens halves, and a third of this code is not downloaded.
-    default: return quantizeAs<E2M1, F32>(matrix, src, rounding, amaxFloor, zeroScale);
+    // FP4 and FP6 take float32 alone: the engine widens halves, and a third of this code is not downloaded.
+    case 6: return quantizeAs<E2M1, F32>(matrix, src, rounding, amaxFloor, zeroScale);
+    default: return quantizeAs<E2M3, F32>(matrix, src, rounding, amaxFloor, zeroScale);
   }
 }
 

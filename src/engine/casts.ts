@@ -10,8 +10,8 @@ import {
   type RawValues,
 } from "../tensor/checks.ts";
 import { FORMAT_ID, FORMATS, ROUNDING_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
-import { isPacked, packFp4, unpackFp4 } from "../tensor/fp4.ts";
 import { outOf } from "../tensor/options.ts";
+import { bytesOfCodes, isPacked, packCodes, unpackCodes } from "../tensor/packed.ts";
 import { type Scheme, type SchemeName, schemeOf } from "../tensor/schemes.ts";
 import {
   type BlockScaled,
@@ -60,9 +60,7 @@ export class Casts {
   encode(values: Float32Array, format: Format, options: { out?: Uint8Array }): Uint8Array {
     const id = FORMAT_ID[checkFormat("encode: format", format)];
     const n = checkArray("encode: values", values, "Float32Array").length;
-    const { codesPerByte } = FORMATS[format];
-    const bytes = Math.ceil(n / codesPerByte);
-    const out = outArray("encode: out", outOf("encode", options), "Uint8Array", bytes);
+    const out = outArray("encode: out", outOf("encode", options), "Uint8Array", bytesOfCodes(format, n));
     checkDisjoint("encode: out", out, values);
     const most = Math.min(n, ROW_CHUNK);
     return this.#arena.frame([4 * most, most], (src, dst) => {
@@ -72,7 +70,8 @@ export class Casts {
         new Float32Array(buffer, src, length).set(values.subarray(i, i + length));
         this.#kernels.encode(id, dst, src, length);
         const codes = new Uint8Array(buffer, dst, length);
-        if (isPacked(format)) packFp4(codes, out.subarray(i / 2, Math.ceil((i + length) / 2)));
+        const [start, end] = [bytesOfCodes(format, i), bytesOfCodes(format, i + length)];
+        if (isPacked(format)) packCodes(format, codes, out.subarray(start, end));
         else out.set(codes, i);
       }
       return out;
@@ -80,11 +79,11 @@ export class Casts {
   }
 
   decode(codes: Uint8Array, format: Format, options: { out?: Float32Array }): Float32Array {
-    const { codesPerByte } = FORMATS[checkFormat("decode: format", format)];
-    const n = codesPerByte * checkArray("decode: codes", codes, "Uint8Array").length;
+    const { codeBits } = FORMATS[checkFormat("decode: format", format)];
+    const n = Math.floor((8 * checkArray("decode: codes", codes, "Uint8Array").length) / codeBits);
     const out = outArray("decode: out", outOf("decode", options), "Float32Array", n);
     checkDisjoint("decode: out", out, codes);
-    const bytes = isPacked(format) ? unpackFp4(codes) : codes;
+    const bytes = isPacked(format) ? unpackCodes(format, codes) : codes;
     const id = isPacked(format) ? FORMAT_ID.e4m3 : FORMAT_ID[format];
     const most = Math.min(n, ROW_CHUNK);
     return this.#arena.frame([most, 4 * most], (src, dst) => {
@@ -142,8 +141,10 @@ export class Casts {
         describeChunk(buffer, places, chunk, tensor);
         this.#kernels.quantize(matrix, valueType, src, ROUNDING_ID[rounding], floorBits, zeroScale);
         const made = new Uint8Array(buffer, codesAt, elements);
-        if (isPacked(format)) scatter(codes, packFp4(made, new Uint8Array(elements / 2)), halfOf(chunk));
-        else scatter(codes, made, chunk);
+        if (isPacked(format)) {
+          const packed = packCodes(format, made, new Uint8Array(bytesOfCodes(format, elements)));
+          scatter(codes, packed, bytesOfChunk(format, chunk));
+        } else scatter(codes, made, chunk);
         scatter(scales, scaleView(scales, buffer, scalesAt, blocks), scaleRectangle(chunk));
       });
     }
@@ -190,7 +191,8 @@ function quantizeOut(out: QuantizeOut | undefined, { format, scale }: Scheme, gr
   };
 }
 
-/** The rectangle of a chunk in codes that come two to a byte. */
-function halfOf({ start, rows, cols, stride }: Rectangle): Rectangle {
-  return { start: start / 2, rows, cols: cols / 2, stride: stride / 2 };
+/** The rectangle of a chunk in the bytes of packed codes: rows and blocks begin with a byte. */
+function bytesOfChunk(format: Format, { start, rows, cols, stride }: Rectangle): Rectangle {
+  const bytes = (count: number) => bytesOfCodes(format, count);
+  return { start: bytes(start), rows, cols: bytes(cols), stride: bytes(stride) };
 }

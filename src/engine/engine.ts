@@ -15,15 +15,15 @@ import {
   type RawValues,
 } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { asFp8, isPacked } from "../tensor/fp4.ts";
 import { checkChoice, checkKnown, outOf } from "../tensor/options.ts";
+import { asFp8, isPacked } from "../tensor/packed.ts";
 import type { Scheme, SchemeName } from "../tensor/schemes.ts";
 import { type BlockScaled, type Format, gridOf, type Values, type ValueType } from "../tensor/tensor.ts";
 import { Arena } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { Casts, type QuantizeOut } from "./casts.ts";
-import { saturatedFp4 } from "./fp4.ts";
+import { saturatedIn } from "./fp4.ts";
 import { type Compared, compareValues, type Precision } from "./precision.ts";
 
 /** The options of a method that has none so far: any name in them is refused. */
@@ -56,8 +56,9 @@ export class Engine {
 
   /**
    * Codes of float32 values, without a scale: nearest even, saturating (Inf too); NaN is 0x7F with its sign,
-   * and in E2M1, which has none, the largest value with its sign.
-   * @param options.out `values.length` codes; half as many bytes for E2M1, rounded up
+   * and in E2M1 and E2M3, which have none, the largest value with its sign.
+   * @param options.out `values.length` codes; half as many bytes for E2M1, three quarters for E2M3, rounded
+   * up
    */
   encode(values: Float32Array, format: Format, options: { out?: Uint8Array } = {}): Uint8Array {
     return this.#casts.encode(values, format, options);
@@ -65,7 +66,7 @@ export class Engine {
 
   /**
    * float32 values of codes, without a scale.
-   * @param options.out `codes.length` values; twice as many for E2M1
+   * @param options.out `codes.length` values; twice as many for E2M1, four of three bytes for E2M3
    */
   decode(codes: Uint8Array, format: Format, options: { out?: Float32Array } = {}): Float32Array {
     return this.#casts.decode(codes, format, options);
@@ -147,7 +148,8 @@ export class Engine {
     const fp8 = (side: Compared): Compared => ("codes" in side ? asFp8(side) : side);
     const precision = compareValues(this.#kernels, this.#arena, fp8(x), fp8(y), parts);
     if (tensor === undefined || !isPacked(tensor.format)) return precision;
-    return { ...precision, saturated: saturatedFp4(x as RawValues, tensor) };
+    const { format } = tensor;
+    return { ...precision, saturated: saturatedIn(x as RawValues, { ...tensor, format }) };
   }
 
   /**
@@ -161,7 +163,7 @@ export class Engine {
    * @param options.experts one number per row of x: which slice of w [E, N, K] it meets;
    * -1 for rows to leave alone
    * @param options.out M * N elements, or a {@link resident} matrix [M, N]
-   * @param options.activations "f32"; "int8": x is rounded to integers first, which E4M3 and E2M1 codes in
+   * @param options.activations "f32"; "int8": x is rounded to integers first, which all codes but E5M2 in
    * blocks of a multiple of 16 columns can meet; "auto"
    * @returns [M, N], row-major
    */

@@ -1,7 +1,7 @@
 import { floatsOf } from "../js/half.ts";
 import { checkValues, type RawValues } from "../tensor/checks.ts";
-import { FORMATS, largestOf, NAN_CODE, scaleValues } from "../tensor/formats.ts";
-import { multipliersOf, unpackFp4 } from "../tensor/fp4.ts";
+import { largestOf, NAN_CODE, type PackedFormat, scaleValues } from "../tensor/formats.ts";
+import { e4m3CodeOf, multipliersOf, unpackCodes } from "../tensor/packed.ts";
 import type { Scheme } from "../tensor/schemes.ts";
 import { type BlockScaled, type Format, type Grid, gridOf, type Values } from "../tensor/tensor.ts";
 
@@ -127,26 +127,28 @@ function encodeBlocks(
   return multipliers;
 }
 
-/** Values that are beyond 6 times the scale of their block, and were cut to it. */
-export function saturatedFp4(given: RawValues, tensor: BlockScaled): number {
+/** Values that are beyond the largest code times the scale of their block, and were cut to it. */
+export function saturatedIn(
+  given: RawValues,
+  tensor: BlockScaled & { readonly format: PackedFormat },
+): number {
   const values = floatsOf(given);
-  const { codes, scales, shape, block, tensorScale } = tensor;
+  const { format, scales, shape, block, tensorScale } = tensor;
   const multipliers =
     tensorScale !== undefined ? multipliersOf(scales as Uint8Array, tensorScale) : scaleValues(scales);
   const cols = shape.at(-1) ?? 1;
   const rows = shape.at(-2) ?? 1;
   const [gridRows, gridCols] = [Math.ceil(rows / block[0]), Math.ceil(cols / block[1])];
-  const magnitudes = unpackFp4(codes, MAGNITUDES);
+  const codes = unpackCodes(format, tensor.codes);
+  const largest = largestOf(format);
+  const largestCode = e4m3CodeOf(largest);
   let count = 0;
   for (let i = 0; i < values.length; i++) {
-    if (magnitudes[i] !== FORMATS.e2m1.topCode) continue;
+    if ((codes[i]! & 0x7f) !== largestCode) continue;
     const row = Math.floor(i / cols);
     const scaleRow = Math.floor(row / rows) * gridRows + Math.floor((row % rows) / block[0]);
     const scale = multipliers[scaleRow * gridCols + Math.floor((i % cols) / block[1])]!;
-    if (Math.abs(values[i]!) > LARGEST_CODE * scale) count++;
+    if (Math.abs(values[i]!) > largest * scale) count++;
   }
   return count;
 }
-
-/** Codes without their signs. */
-const MAGNITUDES: readonly number[] = Array.from({ length: 16 }, (_, code) => code & 7);

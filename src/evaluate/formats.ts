@@ -44,7 +44,7 @@ export function weightFormatOf(name: string): WeightFormat {
  * for weights of four bits, nor for plain ones.
  */
 export function meetsFp8(format: WeightFormat): boolean {
-  return format !== "bf16" && FORMATS[storages[format].scheme.format].codesPerByte === 1;
+  return format !== "bf16" && FORMATS[storages[format].scheme.format].codeBits === 8;
 }
 
 /**
@@ -57,5 +57,5 @@ export function bitsOf(format: WeightFormat, [rows, cols]: readonly [number, num
   const [blockRows, blockCols] = scheme.block;
   if (blockRows === 1 && cols % blockCols !== 0) return null;
   const scales = Math.ceil(rows / blockRows) * Math.ceil(cols / blockCols);
-  return (8 / FORMATS[scheme.format].codesPerByte) * rows * cols + 8 * scales;
+  return FORMATS[scheme.format].codeBits * rows * cols + 8 * scales;
 }

@@ -86,10 +86,10 @@ function scaledParts(wanted: WantedTensor, weight: ScaledWeight, team: Team, { s
     const scales = new Uint8Array(buffer, byteOffset, byteLength);
     return { key: wanted.key, slice, first: from, values: rows.codes, scales };
   });
-  const { format: element, codesPerByte } = ELEMENTS[weight.element];
-  const [format, isFp4] = [FORMAT_ID[element], codesPerByte > 1];
+  const { format: element, codeBits } = ELEMENTS[weight.element];
+  const [format, isPacked] = [FORMAT_ID[element], codeBits < 8];
   return {
-    declared: declaredOf(wanted, weight, range, { kind: "scaled", format, isFp4, scaleType, block }),
+    declared: declaredOf(wanted, weight, range, { kind: "scaled", format, isPacked, scaleType, block }),
     pieces,
   };
 }

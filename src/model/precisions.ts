@@ -6,8 +6,8 @@ import type { WeightForm } from "./store.ts";
 
 /**
  * How activations are rounded before products with weights that are codes: not at all, to FP8, or to int8.
- * FP8 is for FP8 codes: for codes of four bits, loaders do not round activations. int8 is for E4M3 codes in
- * blocks of a multiple of 32 columns.
+ * FP8 is for FP8 codes: for codes of four or six bits, loaders do not round activations. int8 is for E4M3
+ * codes in blocks of a multiple of 32 columns.
  */
 export type Activations = "f32" | "fp8" | "int8";
 

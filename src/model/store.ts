@@ -74,8 +74,8 @@ export class Store {
     const pending = this.#pendingOf(key);
     const { name, range, cols, totalRows, stored } = pending.declared;
     const rows = range.end - range.start;
-    const isFp4 = stored.kind === "scaled" && stored.isFp4 === true;
-    this.#loaded.set(key, { name, rows, cols, range, totalRows, isFp4, slices: pending.slices() });
+    const isPacked = stored.kind === "scaled" && stored.isPacked === true;
+    this.#loaded.set(key, { name, rows, cols, range, totalRows, isPacked, slices: pending.slices() });
     this.#pending.delete(key);
   }
 

@@ -25,8 +25,8 @@ export interface DeclaredRows {
     | {
         readonly kind: "scaled";
         readonly format: FormatId;
-        /** Codes of four bits, which have become E4M3 codes of the same values. */
-        readonly isFp4?: boolean;
+        /** Codes of four or six bits, which have become E4M3 codes of the same values. */
+        readonly isPacked?: boolean;
         readonly scaleType: ScaleTypeId;
         readonly block: readonly [number, number];
       };
@@ -49,8 +49,8 @@ export interface LoadedTensor {
   readonly cols: number;
   readonly range: Range;
   readonly totalRows: number;
-  /** Whether the file has codes of four bits. */
-  readonly isFp4: boolean;
+  /** Whether the file has codes of less than a byte. */
+  readonly isPacked: boolean;
   readonly slices: readonly Slice[];
 }
 

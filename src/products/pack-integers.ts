@@ -3,7 +3,7 @@ import { bitsOf } from "../js/scale.ts";
 import { type CheckedTensor, checkValues } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, SCALE_TYPE_ID, scaleTypeOf, ue8m0Value, VALUE_TYPE_ID } from "../tensor/formats.ts";
-import { unpackFp4 } from "../tensor/fp4.ts";
+import { unpackCodes } from "../tensor/packed.ts";
 import { gridOf, type Values } from "../tensor/tensor.ts";
 import { transposed } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
@@ -214,7 +214,10 @@ export function packCodes(
 /** The E2M1 code of each E4M3 one that has its value; signs are those of E4M3. */
 function nibbleTable(): Uint8Array {
   const table = new Uint8Array(256);
-  const asFp8 = unpackFp4(Uint8Array.from({ length: 16 }, (_, code) => code));
+  const asFp8 = unpackCodes(
+    "e2m1",
+    Uint8Array.from({ length: 16 }, (_, code) => code),
+  );
   for (let code = 0; code < 16; code++) table[asFp8[2 * code]!] = code;
   return table;
 }

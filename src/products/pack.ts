@@ -1,7 +1,6 @@
 import { type CheckedTensor, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMATS } from "../tensor/formats.ts";
-import { isPacked } from "../tensor/fp4.ts";
 import type { BlockScaled, Format } from "../tensor/tensor.ts";
 import { checkRightOperand } from "../tensor/transpose.ts";
 import type { Arena, Resident } from "../wasm/arena.ts";
@@ -46,7 +45,7 @@ export class Packer {
     if (!FORMATS[format].hasIntegerProducts) throw noIntegers("pack: activations", "format", format);
     const block = integerBlockOf(tensor.block[1], grid.cols);
     if (block === undefined) throw noIntegers("pack: activations", "blocks", `${tensor.block[1]} columns`);
-    if (!isPacked(w.format)) return this.#packCodes(tensor, activations);
+    if (w.format !== "e2m1") return this.#packCodes(tensor, activations);
     return this.#packIntegers("fp4", block, w.format, tensor.block, [shape, grid], (keep) =>
       packNibbles(this.#arena, keep, tensor, block),
     );

@@ -1,5 +1,6 @@
 import { BlockscaleError } from "./errors.ts";
-import { FORMATS, scaleTypeOf } from "./formats.ts";
+import { scaleTypeOf } from "./formats.ts";
+import { bytesOfCodes, codesInWholeBytes } from "./packed.ts";
 import {
   type BlockScaled,
   checkFormat,
@@ -154,17 +155,17 @@ export function arrayLike<T extends Uint8Array | Uint16Array | Float32Array>(val
 
 /**
  * Bytes of the codes of a tensor.
- * @throws BlockscaleError `shape`: E2M1 whose rows, or blocks, would begin in the middle of a byte
+ * @throws BlockscaleError `shape`: packed codes whose rows, or blocks, would begin in the middle of a byte
  */
 export function codeBytes(where: string, format: Format, { elements, cols, block }: Grid): number {
-  const { codesPerByte } = FORMATS[format];
-  if (codesPerByte === 1) return elements;
-  if (cols % 2 === 0 && (block[1] % 2 === 0 || block[1] >= cols)) return elements / codesPerByte;
+  const together = codesInWholeBytes(format);
+  if (cols % together === 0 && (block[1] % together === 0 || block[1] >= cols))
+    return bytesOfCodes(format, elements);
   throw new BlockscaleError("shape", {
     where: `${where}: shape`,
-    expected: "an even number of columns, and of columns of a block: E2M1 has two codes to a byte",
+    expected: `a multiple of ${together} columns, and of columns of a block: ${together} ${format.toUpperCase()} codes fill whole bytes`,
     got: `${cols} columns in blocks of ${block[1]}`,
-    fix: "Pad the rows with a column of zeros, or use an FP8 scheme.",
+    fix: "Pad the rows with columns of zeros, or use an FP8 scheme.",
   });
 }
 

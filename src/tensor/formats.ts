@@ -1,11 +1,17 @@
 /** An FP8 element format (OCP OFP8 v1.0). */
 export type Fp8Format = "e4m3" | "e5m2";
 
-/** An element format: FP8, or FP4's E2M1 (OCP MX v1.0). */
-export type Format = Fp8Format | "e2m1";
+/** An element format of less than a byte (OCP MX v1.0): E2M1 of FP4, E2M3 of FP6. */
+export type PackedFormat = "e2m1" | "e2m3";
 
-/** Formats as the kernels number them: assembly/index.ts turns an id into a type. */
-export const FORMAT_ID = { e4m3: 0, e5m2: 1, e2m1: 2 } as const;
+/** An element format. */
+export type Format = Fp8Format | PackedFormat;
+
+/**
+ * Formats as the kernels number them: assembly/index.ts turns an id into a type. 3 and 4 are integers: see
+ * src/wasm/matrix.ts.
+ */
+export const FORMAT_ID = { e4m3: 0, e5m2: 1, e2m1: 2, e2m3: 5 } as const;
 export type FormatId = (typeof FORMAT_ID)[keyof typeof FORMAT_ID];
 
 /**
@@ -20,24 +26,29 @@ export interface FormatFacts {
   readonly emax: number;
   /** The code of the largest value. Above it are Inf, where the mantissa is 0, and NaN. */
   readonly topCode: number;
-  /** E2M1 has two codes to a byte, the first in the lower four bits. */
-  readonly codesPerByte: 1 | 2;
   /**
-   * Whether its codes can meet int8 activations: E4M3 codes are two planes of 7 bits, E2M1 codes one. E5M2
-   * spans too many powers of two.
+   * Bits of a code as it is stored, its sign on top. Those of less than a byte follow one another, the first
+   * lowest.
+   */
+  readonly codeBits: 4 | 6 | 8;
+  /**
+   * Whether its codes can meet int8 activations: E4M3 codes are two planes of 7 bits, E2M1 codes one; E2M3
+   * codes become E4M3 ones. E5M2 spans too many powers of two.
    */
   readonly hasIntegerProducts: boolean;
 }
 
 /**
  * Every element format. E4M3 has no Inf and ends at 448, E5M2 ends at 57344, E2M1 has
- * neither Inf nor NaN: its values are 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives. OCP
- * OFP8 v1.0, table 1; OCP MX v1.0, table 5.
+ * neither Inf nor NaN: its values are 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives. E2M3 has neither: its
+ * values are 0 to 2 in steps of 1/8, to 4 in steps of 1/4, to 7.5 in steps of 1/2, and their negatives. OCP
+ * OFP8 v1.0, table 1; OCP MX v1.0, tables 4 and 5.
  */
 export const FORMATS: Readonly<Record<Format, FormatFacts>> = {
-  e4m3: { mantissaBits: 3, emin: -6, emax: 8, topCode: 0x7e, codesPerByte: 1, hasIntegerProducts: true },
-  e5m2: { mantissaBits: 2, emin: -14, emax: 15, topCode: 0x7b, codesPerByte: 1, hasIntegerProducts: false },
-  e2m1: { mantissaBits: 1, emin: 0, emax: 2, topCode: 7, codesPerByte: 2, hasIntegerProducts: true },
+  e4m3: { mantissaBits: 3, emin: -6, emax: 8, topCode: 0x7e, codeBits: 8, hasIntegerProducts: true },
+  e5m2: { mantissaBits: 2, emin: -14, emax: 15, topCode: 0x7b, codeBits: 8, hasIntegerProducts: false },
+  e2m1: { mantissaBits: 1, emin: 0, emax: 2, topCode: 7, codeBits: 4, hasIntegerProducts: true },
+  e2m3: { mantissaBits: 3, emin: 0, emax: 2, topCode: 0x1f, codeBits: 6, hasIntegerProducts: true },
 };
 
 /** The facts of a format, by its number. */

@@ -62,6 +62,7 @@ export type SchemeName =
   | "deepseekWeight"
   | "deepseekV3Activation"
   | "deepseekV3Weight"
+  | "mxfp6"
   | "mxfp4"
   | "mxfp4Ocp"
   | "nvfp4";
@@ -89,6 +90,8 @@ export const schemes: Readonly<Record<SchemeName, Scheme>> = /* @__PURE__ */ Obj
   }),
   /** DeepSeek-V3 weights: 128x128 with float32 multipliers. */
   deepseekV3Weight: /* @__PURE__ */ scheme({ block: BLOCK_128X128, zeroScale: 0x7f, scale: "f32" }),
+  /** MXFP6: E2M3 in 1x32, scale rounded up so that nothing saturates. */
+  mxfp6: /* @__PURE__ */ scheme({ format: "e2m3" }),
   /** MXFP4: E2M1 in 1x32, scale rounded up so that nothing saturates. */
   mxfp4: /* @__PURE__ */ scheme({ format: "e2m1" }),
   /** MXFP4 to the letter of OCP MX v1.0: scale rounded down. */
@@ -130,7 +133,7 @@ export function checkScheme(where: string, scheme: Scheme, fix?: string): void {
   if (scale !== "e4m3" && !Object.hasOwn(SCALE_TYPE_ID, scale))
     throw wrong(`${where}.scale`, "ue8m0, f32 or e4m3", scale, fix);
   if (scale === "e4m3" && scheme.format !== "e2m1")
-    throw wrong(`${where}.scale`, "ue8m0 or f32 for FP8", scale, fix);
+    throw wrong(`${where}.scale`, "ue8m0 or f32, but for E2M1", scale, fix);
   if (typeof amaxFloor !== "number" || !(amaxFloor >= 0 && Math.fround(amaxFloor) < Infinity)) {
     throw wrong(`${where}.amaxFloor`, "a finite number from 0", amaxFloor, fix);
   }

@@ -16,7 +16,9 @@ export interface BlockScaled {
   readonly shape: readonly number[];
   /** `[rows, cols]` of one block. */
   readonly block: readonly [number, number];
-  /** One code per element, row-major; of E2M1 two to a byte, the first in the lower four bits. */
+  /**
+   * One code per element, row-major; of E2M1 two to a byte, of E2M3 four to three bytes, the first lowest.
+   */
   readonly codes: Uint8Array;
   /**
    * One scale per block, row-major `[..., ceil(rows / block[0]), ceil(cols / block[1])]`:

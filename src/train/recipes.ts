@@ -1,14 +1,16 @@
 import { isRecord, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { FORMAT_ID } from "../tensor/formats.ts";
-import type { Format } from "../tensor/tensor.ts";
+
+/** Formats that kernels of training round to. */
+export const TRAIN_FORMATS = ["e4m3", "e5m2", "e2m1"] as const;
+export type TrainFormat = (typeof TRAIN_FORMATS)[number];
 
 /**
  * The format that an operand of a product is rounded to: codes, with a scale for each block of [rows, cols].
  * The product sums along cols.
  */
 export interface OperandFormat {
-  readonly format: Format;
+  readonly format: TrainFormat;
   readonly block: readonly [number, number];
   /**
    * How scales are rounded to powers of two: "rceil" never lets the largest value
@@ -148,7 +150,7 @@ function isOperand(operand: unknown): boolean {
   const isNvfp4 = scale === "e4m3" && format === "e2m1" && String(block) === "1,16";
   return (
     isBlock &&
-    Object.hasOwn(FORMAT_ID, format) &&
+    TRAIN_FORMATS.includes(format) &&
     ["rceil", "floor"].includes(rounding) &&
     (scale === undefined || isNvfp4) &&
     ["undefined", "boolean"].includes(typeof stochastic)

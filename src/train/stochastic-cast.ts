@@ -2,13 +2,13 @@ import { compileForModels } from "../model/build.ts";
 import { checkArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID } from "../tensor/formats.ts";
-import { checkKnown } from "../tensor/options.ts";
-import { checkFormat, type Format } from "../tensor/tensor.ts";
+import { checkChoice, checkKnown } from "../tensor/options.ts";
 import { Arena } from "../wasm/arena.ts";
 import type { Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import { DRAWS } from "./calls.ts";
 import type { TrainKernels } from "./kernels.ts";
+import { TRAIN_FORMATS, type TrainFormat } from "./recipes.ts";
 
 /** The counters that choose the random words of a cast: numbers of 32 bits, 0 if left out. */
 export interface RandomWords {
@@ -20,7 +20,7 @@ export interface RandomWords {
 /** Rounds float32 values to codes, up or down at random. */
 export type StochasticCast = (
   values: Float32Array,
-  format: Format,
+  format: TrainFormat,
   words?: RandomWords,
 ) => Uint8Array<ArrayBuffer>;
 
@@ -38,7 +38,7 @@ export function stochasticCast(variant?: Variant): StochasticCast {
   const arena = new Arena(memory, train.heapBase());
   return (values, format, words = {}) => {
     const source = checkArray("stochasticCast: values", values, "Float32Array");
-    checkFormat("stochasticCast", format);
+    checkChoice("stochasticCast: format", format, TRAIN_FORMATS);
     checkKnown("stochasticCast", words, ["seed", "stream", "step"]);
     const { seed = 0, stream = 0, step = 0 } = words;
     for (const [name, word] of Object.entries({ seed, stream, step }))

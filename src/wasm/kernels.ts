@@ -26,8 +26,8 @@ export interface Kernels {
   /**
    * Quantises values[rows, cols] of a type at src, without gaps, to the codes and scales of a
    * {@link MatrixRecord} that lies row by row and begins with a block, ragged at the right and bottom edge.
-   * `amaxFloor` is float32 bits; `zeroScale` a UE8M0 byte. E2M1 takes float32 values alone, and writes a
-   * byte a code, its sign at bit 7.
+   * `amaxFloor` is float32 bits; `zeroScale` a UE8M0 byte. E2M1 and E2M3 take float32 values alone, and
+   * write a byte a code, its sign at bit 7.
    */
   quantize(
     matrix: number,

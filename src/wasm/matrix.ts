@@ -5,9 +5,9 @@ import { RecordLayout, type RecordOf } from "./record.ts";
 /**
  * What the codes of a matrix are: row by row those of E4M3 (0) and E5M2 (1); in groups of twelve rows those
  * of E2M1 (2) and integers of 7 bits (3); row by row integers of 8 bits (4). See `gemm` and `gemmIntegers` of
- * Kernels.
+ * Kernels. `quantize` writes E2M1 and E2M3 (5) row by row, a byte a code.
  */
-export type MatrixFormat = 0 | 1 | 2 | 3 | 4;
+export type MatrixFormat = 0 | 1 | 2 | 3 | 4 | 5;
 
 export const INT7_FORMAT = 3;
 export const INT8_FORMAT = 4;

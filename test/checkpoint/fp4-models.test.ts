@@ -46,6 +46,7 @@ describe("models", () => {
     ["qwen3_moe", "compressed-tensors-mxfp4"],
     ["qwen3_moe", "compressed-tensors-nvfp4"],
     ["llama", "modelopt-nvfp4"],
+    ["llama", "quark-mxfp6"],
     ["deepseek_v3", "deepseek-v4-fp4"],
     ["gpt_oss", "gpt-oss"],
   ] as const)("%s in %s answers as its values do", async (name, to) => {

@@ -74,6 +74,16 @@ const compressedTensors: Rule = ({ name, kind }, kept) =>
   !kept.includes(name) &&
   (kind !== "experts" || !["gate_proj", "w1"].some((part) => kept.includes(`${name}.0.${part}`)));
 
+/**
+ * vLLM, vllm/model_executor/layers/quantization/quark/utils.py, should_ignore_layer: whole names, or `re:` and
+ * what a name begins with; the experts of a layer by the name of their module. A head is no LinearBase.
+ */
+const vllmQuark: Rule = ({ name, kind }, kept) =>
+  (kind === "experts" || kind === "linear") &&
+  !kept.some((ignored) =>
+    ignored.startsWith("re:") ? new RegExp(`^(?:${ignored.slice(3)})`).test(name) : ignored === name,
+  );
+
 /** Mxfp4Config: experts of gpt-oss alone. */
 const gptOssMxfp4: Rule = ({ name, kind }, kept) => kind === "experts" && !isSkipped(name, kept);
 
@@ -98,6 +108,7 @@ const loaders: Record<DialectName, [string, Rule][]> = {
   "compressed-tensors-mixed": PACKED,
   modelopt: MODELOPT,
   "modelopt-nvfp4": MODELOPT,
+  "quark-mxfp6": [["vLLM", vllmQuark]],
   "gpt-oss": [["transformers", gptOssMxfp4]],
 };
 
@@ -125,7 +136,7 @@ async function planned(modules: readonly Module[], type: string, to: DialectName
   const [document] = documentsOf(opened, plan, { kind: "quantize", to });
   const { quantization_config } = JSON.parse(document!.text);
   const told = quantization_config ?? { ignore: [] };
-  const kept: string[] = told.modules_to_not_convert ?? told.ignored_layers ?? told.ignore;
+  const kept: string[] = told.modules_to_not_convert ?? told.ignored_layers ?? told.exclude ?? told.ignore;
   const converted = new Set(
     plan.tensors.filter(({ action }) => action === "quantize").map(({ name }) => name),
   );

@@ -7,6 +7,7 @@ import type { Engine } from "../../src/engine/engine.ts";
 import { sqnr } from "../../src/engine/precision.ts";
 import { load } from "../../src/load.ts";
 import { DTYPE_BITS } from "../../src/safetensors/dtype.ts";
+import { FORMATS } from "../../src/tensor/formats.ts";
 import { bf16, f16 } from "../../src/tensor/halves.ts";
 import { countBlocks } from "../reference/block.ts";
 import { reference } from "../reference/engine.ts";
@@ -26,9 +27,9 @@ beforeAll(async () => {
   engine = await load();
 });
 
-/** Those of FP8; FP4 has tests of its own. */
+/** Those of FP8; FP4 and FP6 have tests of their own. */
 const names = (Object.keys(dialects) as DialectName[]).filter(
-  (name) => dialects[name].storage.scheme.format !== "e2m1",
+  (name) => FORMATS[dialects[name].storage.scheme.format].codeBits === 8,
 );
 
 /** Scales as the file holds them, from the definitions. */

@@ -174,6 +174,12 @@ const READ: readonly Row[] = [
     { quant_method: "quark" },
   ],
   [
+    "AMD Quark",
+    "MXFP6 in E2M3, where config.json says so: U8 `X.weight`, `X.weight_scale`",
+    [at("X.weight", "U8", 16, 48), at("X.weight_scale", "U8", 16, 2)],
+    { quant_method: "quark", global_quant_config: { weight: { dtype: "fp6_e2m3" } } },
+  ],
+  [
     "anybody",
     "FP8 with one scale for each part of `qkv_proj` or `gate_up_proj`",
     [at("X.gate_up_proj.weight", "F8_E4M3", 16, 64), at("X.gate_up_proj.weight_scale", "F32", 2)],
@@ -217,6 +223,11 @@ const REFUSED: readonly [what: string, tensors: Stored[], quantization?: Config]
       at("X.weight_scale", "F32", 16, 1),
       at("X.weight_scale_inv", "F32", 16, 1),
     ],
+  ],
+  [
+    "MXFP6 in E3M2",
+    [at("X.weight", "U8", 16, 48), at("X.weight_scale", "U8", 16, 2)],
+    { quant_method: "quark", global_quant_config: { weight: { dtype: "fp6_e3m2" } } },
   ],
   ["packed codes of an unknown kind", [at("X.experts.down_proj", "U8", 2, 16, 32)]],
   [
@@ -270,7 +281,7 @@ describe("read", () => {
 
   test("every family of tools has a row", () => {
     expect(new Set(READ.map(([maker]) => maker))).toEqual(
-      new Set([...makers.map(({ name }) => name), "AMD Quark", "anybody"]),
+      new Set([...makers.map(({ name }) => name), "anybody"]),
     );
   });
 });

@@ -7,6 +7,7 @@ import type { Engine } from "../../src/engine/engine.ts";
 import { sqnr } from "../../src/engine/precision.ts";
 import { load } from "../../src/load.ts";
 import type { Dtype } from "../../src/safetensors/dtype.ts";
+import { FORMATS } from "../../src/tensor/formats.ts";
 import { decode, E2M1 } from "../reference/binary.ts";
 import { decodeCode } from "../reference/cast.ts";
 import { checkpointOf, fileWith, run, tensor, tensorsOf, valuesAs } from "../support/checkpoint-files.ts";
@@ -37,9 +38,9 @@ const original = fileWith([
 ]);
 
 describe("from dialect to dialect", () => {
-  /** Those of FP8; FP4 has tests of its own. */
+  /** Those of FP8; FP4 and FP6 have tests of their own. */
   const names = (Object.keys(dialects) as DialectName[]).filter(
-    (name) => dialects[name].storage.scheme.format !== "e2m1",
+    (name) => FORMATS[dialects[name].storage.scheme.format].codeBits === 8,
   );
   test.each(names.flatMap((from) => names.map((to) => [from, to] as const)))("%s to %s", async (from, to) => {
     const source = (await converted(original, from)).file;

@@ -14,19 +14,19 @@ const [ROWS, N] = [3, 24];
 
 /**
  * x . w^T as a model computes it, for weights that meet the same x.
- * @param isFp4 whether the weights were codes of four bits
+ * @param isPacked whether the weights were codes of less than a byte
  */
 function productsOf(
   x: Float32Array,
   weights: readonly BlockScaled[],
   activations: Activations = "int8",
-  isFp4 = false,
+  isPacked = false,
 ): Float32Array[] {
   const program = new Program(instantiate(module), { rank: 0, size: 1 }, null, { activations });
   const range = { start: 0, end: N };
   weights.forEach(({ shape, block, codes, scales }, i) => {
     const declared = { key: `${i}`, name: `${i}`, slices: 1, cols: shape[1]!, isMultiplied: true };
-    const stored = { kind: "scaled", format: 0, isFp4, scaleType: 0, block } as const;
+    const stored = { kind: "scaled", format: 0, isPacked, scaleType: 0, block } as const;
     program.store.declare({ ...declared, range, totalRows: N, stored });
     program.store.fill({ key: `${i}`, slice: 0, first: 0, values: codes, scales: scales as Uint8Array });
     program.store.seal(`${i}`);

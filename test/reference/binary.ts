@@ -99,6 +99,15 @@ export const E2M1: BinaryFormat = binaryFormat({
   infinity: undefined,
 });
 
+/** OCP MX v1.0, table 4: every code is a number. */
+export const E2M3: BinaryFormat = binaryFormat({
+  exponentBits: 2,
+  mantissaBits: 3,
+  bias: 1,
+  largest: 0x1f,
+  infinity: undefined,
+});
+
 /** The upper half of a float32. */
 export const BF16: BinaryFormat = binaryFormat({
   exponentBits: 8,

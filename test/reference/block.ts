@@ -1,6 +1,6 @@
 import type { Scheme } from "../../src/tensor/schemes.ts";
-import type { BlockScaled } from "../../src/tensor/tensor.ts";
-import { encodeSaturating, pow2 } from "./binary.ts";
+import type { BlockScaled, Format } from "../../src/tensor/tensor.ts";
+import { encodeSaturating, pow2, signBit } from "./binary.ts";
 import { decodeCode, FORMAT } from "./cast.ts";
 import { decodeScale, largestValue, NAN_SCALE, scaleByte } from "./scale.ts";
 
@@ -32,7 +32,7 @@ function blockScale(scheme: Scheme, amax: number): BlockScale {
  * The code of one element: the quotient is exact for a power of two, and rounded to float32 for a multiplier.
  */
 function elementCode(scheme: Scheme, x: number, divisor: number): number {
-  if (Number.isNaN(divisor)) return scheme.format === "e2m1" ? 7 : 0x7f;
+  if (Number.isNaN(divisor)) return isPacked(scheme.format) ? FORMAT[scheme.format].largest : 0x7f;
   const quotient = scheme.scale === "f32" ? Math.fround(x / divisor) : x / divisor;
   return encodeSaturating(FORMAT[scheme.format], quotient);
 }
@@ -77,9 +77,30 @@ function forEachBlock(
   }
 }
 
-/** Two E2M1 codes to a byte, the first in the lower four bits. */
-function pack(codes: Uint8Array): Uint8Array {
-  return Uint8Array.from({ length: codes.length / 2 }, (_, i) => codes[2 * i]! | (codes[2 * i + 1]! << 4));
+/** Whether codes of a format lie in less than a byte. */
+const isPacked = (format: Format) => signBit(FORMAT[format]) < 0x80;
+
+/** Bits of a code, its sign on top. */
+const widthOf = (format: Format) => Math.log2(2 * signBit(FORMAT[format]));
+
+/** Codes as a string of bits, the first code and its lowest bit in front, eight of them to a byte from its lowest on. */
+export function pack(format: Format, codes: ArrayLike<number>): Uint8Array {
+  const width = widthOf(format);
+  const bytes = new Uint8Array(Math.ceil((codes.length * width) / 8));
+  for (let at = 0; at < codes.length * width; at++) {
+    const bit = (codes[Math.floor(at / width)]! >> (at % width)) & 1;
+    bytes[at >> 3]! |= bit << (at & 7);
+  }
+  return bytes;
+}
+
+/** The codes of such a string of bits. */
+export function unpack(format: Format, bytes: Uint8Array): Uint8Array {
+  const width = widthOf(format);
+  const codes = new Uint8Array(Math.floor((bytes.length * 8) / width));
+  for (let at = 0; at < codes.length * width; at++)
+    codes[Math.floor(at / width)]! |= ((bytes[at >> 3]! >> (at & 7)) & 1) << (at % width);
+  return codes;
 }
 
 /** NVFP4: a float32 for the tensor, an E4M3 for each block, every step rounded to float32. */
@@ -105,7 +126,7 @@ function quantizeNvfp4(values: Float32Array, shape: readonly number[], scheme: S
     if (divisor > 0)
       for (const i of elements) codes[i] = encodeSaturating(FORMAT.e2m1, Math.fround(values[i]! / divisor));
   });
-  return { format: "e2m1", shape, block: scheme.block, codes: pack(codes), scales, tensorScale };
+  return { format: "e2m1", shape, block: scheme.block, codes: pack("e2m1", codes), scales, tensorScale };
 }
 
 /** Quantises float32 values; two-byte values are widened first. */
@@ -122,16 +143,13 @@ export function quantize(values: Float32Array, shape: readonly number[], scheme:
     for (const i of elements) codes[i] = elementCode(scheme, values[i] as number, divisor);
   });
   const { format, block } = scheme;
-  return { format, shape, block, codes: format === "e2m1" ? pack(codes) : codes, scales };
+  return { format, shape, block, codes: isPacked(format) ? pack(format, codes) : codes, scales };
 }
 
 /** The float32 value of every element: code * scale, rounded once. */
 export function dequantize(tensor: BlockScaled): Float32Array {
   const { format, shape, block, scales, tensorScale } = tensor;
-  const codes =
-    format === "e2m1"
-      ? Uint8Array.from([...tensor.codes].flatMap((byte) => [byte & 15, byte >> 4]))
-      : tensor.codes;
+  const codes = isPacked(format) ? unpack(format, tensor.codes) : tensor.codes;
   const values = new Float32Array(codes.length);
   forEachBlock(shape, block, (blockIndex, elements) => {
     const stored = scales[blockIndex] as number;

@@ -4,6 +4,7 @@ import {
   type BinaryFormat,
   decode,
   E2M1,
+  E2M3,
   E4M3,
   E5M2,
   encodeOverflowing,
@@ -16,6 +17,7 @@ export const FORMAT: Readonly<Record<Format, BinaryFormat>> = {
   e4m3: E4M3,
   e5m2: E5M2,
   e2m1: E2M1,
+  e2m3: E2M3,
 };
 
 /** Two-byte value types. */

@@ -49,9 +49,7 @@ export async function hashes(fp8: Verbs, api: Package): Promise<Hashes> {
     all[`decode ${format}`] = await hash(oneNaN(fp8.decode(everyByte(), format), "f32"));
   }
   for (const [name, scheme] of Object.entries(schemesOf(api))) {
-    // E2M1 has two codes to a byte: its rows have an even number of columns.
-    const shapes =
-      scheme.format === "e2m1" ? SHAPES.map((shape) => [...shape.slice(0, -1), shape.at(-1)! + 1]) : SHAPES;
+    const shapes = SHAPES.map((shape) => [...shape.slice(0, -1), inWholeBytes(scheme.format, shape.at(-1)!)]);
     for (const shape of shapes) {
       const n = shape.reduce((product, size) => product * size, 1);
       // The float32 of NVFP4 is that of the largest magnitude: one special of 2^127 would make zeros of all other blocks.
@@ -75,11 +73,17 @@ export async function hashes(fp8: Verbs, api: Package): Promise<Hashes> {
   return all;
 }
 
+/** At least so many columns: two E2M1 codes fill a byte, four E2M3 codes three bytes. */
+function inWholeBytes(format: Format, cols: number): number {
+  const together = format === "e2m1" ? 2 : format === "e2m3" ? 4 : 1;
+  return Math.ceil(cols / together) * together;
+}
+
 /** Hashes of what was lost, sums included: their order is the same everywhere. */
 export async function precisions(fp8: Engine, { schemes }: Package): Promise<Hashes> {
   const all: Hashes = {};
   for (const name of Object.keys(schemes).sort()) {
-    const cols = schemes[name]!.format === "e2m1" ? 518 : 517;
+    const cols = inWholeBytes(schemes[name]!.format, 517);
     const values = floatsOf(plainBits(3, 300 * cols));
     const tensor = fp8.quantize(values, [300, cols], schemes[name]!);
     all[`compare ${name}`] = await hash(Float64Array.from(Object.values(fp8.compare(values, tensor))));

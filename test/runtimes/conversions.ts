@@ -10,6 +10,7 @@ export type Checkpoints = Pick<
 >;
 
 const NAME = "model.safetensors";
+const CONFIG = "config.json";
 
 /**
  * Something to store for every dialect: a routed expert by itself for DeepSeek-V4's
@@ -41,20 +42,24 @@ function bf16File(): Blob {
   return new Blob([BigUint64Array.of(BigInt(json.length)), json, ...data]);
 }
 
-/** One quantised file, by the call that converts a whole checkpoint. */
+/** A quantised checkpoint, by the call that converts a whole one. */
 async function quantized(
   file: Blob,
   to: keyof Checkpoints["dialects"],
   fp8: Engine,
   api: Checkpoints,
-): Promise<Blob> {
-  const { files } = await api.convertCheckpoint(new Map([[NAME, file]]), { engine: fp8, to });
-  return files.get(NAME)!;
+): Promise<ReadonlyMap<string, Blob>> {
+  const plain = new Map([
+    [NAME, file],
+    [CONFIG, new Blob(['{"model_type":"gpt_oss"}'])],
+  ]);
+  const { files } = await api.convertCheckpoint(plain, { engine: fp8, to });
+  return new Map([NAME, CONFIG].map((name) => [name, files.get(name)!]));
 }
 
 /** One dequantised file, read from its stream to the end. */
-async function dequantized(file: Blob, fp8: Engine, api: Checkpoints): Promise<Blob> {
-  const { checkpoint, sources } = await api.openCheckpoint(new Map([[NAME, file]]));
+async function dequantized(files: ReadonlyMap<string, Blob>, fp8: Engine, api: Checkpoints): Promise<Blob> {
+  const { checkpoint, sources } = await api.openCheckpoint(files);
   const plan = api.planDequantize(checkpoint, { dtype: "bf16" });
   const stream = api.fileStream(plan.files[0]!, { sources, convert: api.localConverter(fp8, sources) });
   return new Blob([await new Response(stream).arrayBuffer()]);
@@ -69,9 +74,9 @@ export async function conversions(fp8: Engine, api: Checkpoints): Promise<Record
   const all: Record<string, string> = {};
   const plain = bf16File();
   for (const to of (Object.keys(api.dialects) as (keyof Checkpoints["dialects"])[]).sort()) {
-    const file = await quantized(plain, to, fp8, api);
-    all[`checkpoint bf16 to ${to}`] = await hashOf(file);
-    all[`checkpoint ${to} to bf16`] = await hashOf(await dequantized(file, fp8, api));
+    const files = await quantized(plain, to, fp8, api);
+    all[`checkpoint bf16 to ${to}`] = await hashOf(files.get(NAME)!);
+    all[`checkpoint ${to} to bf16`] = await hashOf(await dequantized(files, fp8, api));
   }
   return all;
 }

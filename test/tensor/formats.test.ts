@@ -8,7 +8,7 @@ import {
   ue8m0Value,
   valueOfCode,
 } from "../../src/tensor/formats.ts";
-import { decode, E2M1, E4M3, E5M2 } from "../reference/binary.ts";
+import { decode, E2M1, E2M3, E4M3, E5M2 } from "../reference/binary.ts";
 
 const REFERENCE = { e4m3: E4M3, e5m2: E5M2 } as const;
 
@@ -19,9 +19,11 @@ describe.each(Object.keys(REFERENCE) as (keyof typeof REFERENCE)[])("%s", (forma
   });
 });
 
-test("e2m1, its sign at bit 7, has the values of its definition", () => {
+test("e2m1 and e2m3, their signs at bit 7, have the values of their definitions", () => {
   for (let code = 0; code < 16; code++)
     expect(valueOfCode("e2m1", (code & 7) | ((code & 8) << 4))).toBe(decode(E2M1, code));
+  for (let code = 0; code < 64; code++)
+    expect(valueOfCode("e2m3", (code & 31) | ((code & 32) << 2))).toBe(decode(E2M3, code));
 });
 
 test("the facts agree with one another", () => {
@@ -32,7 +34,7 @@ test("the facts agree with one another", () => {
     expect(valueOfCode(format as Format, 1 << mantissaBits)).toBe(2 ** emin);
     expect(valueOfCode(format as Format, 1)).toBe(2 ** (emin - mantissaBits));
   }
-  expect((["e4m3", "e5m2", "e2m1"] as const).map(largestOf)).toEqual([448, 57344, 6]);
+  expect((["e4m3", "e5m2", "e2m1", "e2m3"] as const).map(largestOf)).toEqual([448, 57344, 6, 7.5]);
 });
 
 test("scales are numbers, whatever holds them", () => {

@@ -15,6 +15,7 @@ export type DialectName =
   | "compressed-tensors-mixed"
   | "modelopt"
   | "modelopt-nvfp4"
+  | "quark-mxfp6"
   | "gpt-oss";
 
 /** A text file of the output. */
@@ -33,7 +34,7 @@ export interface StoredPart {
 /** How one weight is stored: the scheme of its values, and the tensors of its codes and scales. */
 export interface Storage {
   readonly scheme: Scheme;
-  /** FP4 codes, two to a byte, halve the columns. */
+  /** Codes of less than a byte lie packed: two of FP4 in one byte, four of FP6 in three. */
   readonly codes: StoredPart;
   readonly scales: StoredPart;
   /** NVFP4: the float32 of the tensor, by which its scales are to be multiplied, or divided. */

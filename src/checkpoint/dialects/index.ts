@@ -10,6 +10,7 @@ import type { Dialect, DialectName } from "./dialect.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { modelopt, modeloptNvfp4 } from "./modelopt.ts";
 import { mxfp8 } from "./mxfp8.ts";
+import { quarkMxfp6 } from "./quark.ts";
 
 export type { Candidate, Dialect, DialectName, Document, Storage, StoredPart } from "./dialect.ts";
 export { partName } from "./dialect.ts";
@@ -26,9 +27,18 @@ export const dialects: Readonly<Record<DialectName, Dialect>> = {
   "compressed-tensors-nvfp4": compressedTensorsNvfp4,
   "compressed-tensors-mixed": compressedTensorsMixed,
   "modelopt-nvfp4": modeloptNvfp4,
+  "quark-mxfp6": quarkMxfp6,
   "deepseek-v4-fp4": deepseekV4Fp4,
   "gpt-oss": gptOss,
 };
+
+/** The first dialect that stores several formats, and all of these; `undefined` if none does. */
+export function dialectOfFormats(formats: readonly string[]): Dialect | undefined {
+  return Object.values(dialects).find(
+    (dialect) =>
+      dialect.formats !== undefined && formats.every((name) => Object.hasOwn(dialect.formats!, name)),
+  );
+}
 
 /**
  * The dialect of a name.

@@ -172,6 +172,7 @@ function recognise(
   );
   const isMixed = quantization?.format === "mixed-precision";
   if (names.size > 0 && isMixed) return "compressed-tensors-mixed";
+  if (names.has("quark-mxfp6")) return "quark-mxfp6";
   return names.size === 0 ? "none" : names.size === 1 ? [...names][0]! : "mixed";
 }
 
@@ -179,6 +180,7 @@ function recogniseWeight(weight: ScaledWeight, isRounded: boolean, quantization:
   const { element, block, scales, scaleType, name } = weight;
   const isTiled = block[0] === 128 && block[1] === 128;
   if (scaleType === "e4m3") return "nvfp4";
+  if (element === "e2m3") return "quark-mxfp6";
   if (element === "int4") return "int4 (compressed-tensors)";
   if (element === "e2m1") return name === weight.codes.name ? "deepseek-v4" : "mxfp4";
   if (scales === null) return "no scales";

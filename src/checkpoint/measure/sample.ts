@@ -2,8 +2,8 @@ import type { Engine } from "../../engine/engine.ts";
 import { quantizeNvfp4Under, type TensorFactor } from "../../engine/fp4.ts";
 import { add, NOTHING, type Precision } from "../../engine/precision.ts";
 import type { Source } from "../../io/source.ts";
-import { FORMATS, scaleTypeOf } from "../../tensor/formats.ts";
-import { multipliersOf } from "../../tensor/fp4.ts";
+import { scaleTypeOf } from "../../tensor/formats.ts";
+import { bytesOfCodes, multipliersOf } from "../../tensor/packed.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import type { BlockScaled } from "../../tensor/tensor.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
@@ -106,7 +106,7 @@ export async function readAndQuantize(
     given === undefined
       ? engine.quantize(values, shape, scheme)
       : quantizeNvfp4Under(engine, values, shape, scheme, given, {
-          codes: new Uint8Array(values.length / FORMATS[scheme.format].codesPerByte),
+          codes: new Uint8Array(bytesOfCodes(scheme.format, values.length)),
           scales: new Uint8Array(countOf(scaleShape(shape, scheme.block))),
         });
   const { scales, tensorScale } = tensor;

@@ -1,5 +1,5 @@
-import { FORMATS } from "../../tensor/formats.ts";
 import { checkKnown } from "../../tensor/options.ts";
+import { bytesOfCodes, isPacked } from "../../tensor/packed.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import { type Dialect, type DialectName, dialectOf, partName, type Storage } from "../dialects/index.ts";
 import { type Override, overrider } from "../dialects/overrides.ts";
@@ -118,7 +118,7 @@ function obstacleTo(
   const { cols } = matrixOf(weight.shape);
   // Kernels for one-row blocks want whole blocks; square ones are known to come ragged.
   if (block[0] === 1 && cols % block[1] !== 0) return `columns are no multiple of ${block[1]}`;
-  return FORMATS[format].codesPerByte > 1 && cols === 0 ? "empty" : null;
+  return isPacked(format) && cols === 0 ? "empty" : null;
 }
 
 /** Layers that loaders put together in one matrix, with one float32 for all of it. */
@@ -190,17 +190,16 @@ function ruleFor(
 }
 
 /**
- * Shape of the codes: one byte for each, or for two of FP4. @param inBlocks with the bytes
- * of each block in a dimension of their own
+ * Shape of the codes: a byte for each, or as many as packed ones take. @param inBlocks with the bytes of each
+ * block in a dimension of their own
  */
 function codeShape(
   shape: readonly number[],
   { format, block }: Scheme,
   inBlocks: boolean,
 ): readonly number[] {
-  const { codesPerByte } = FORMATS[format];
-  if (codesPerByte === 1) return shape;
+  if (!isPacked(format)) return shape;
   const cols = shape.at(-1)!;
-  const last = inBlocks ? [cols / block[1], block[1] / codesPerByte] : [cols / codesPerByte];
+  const last = inBlocks ? [cols / block[1], bytesOfCodes(format, block[1])] : [bytesOfCodes(format, cols)];
   return shape.slice(0, -1).concat(last);
 }

@@ -65,11 +65,11 @@ export function resolve(
     scaled.set(place.name, weight);
     for (const { name } of placesOfWeight(weight).slice(1)) taken.add(name);
   };
-  // FP4 first: its scales may be E4M3, and would be taken for codes.
+  // Packed codes first: scales of NVFP4 are E4M3, and would be taken for codes.
   const quantization = quantizationConfig(checkpoint.config);
   attempt(() => refuseTransforms(quantization));
   for (const place of places) {
-    take(place, packedBy(place, byName, quantization) ?? packedFp4(place, byName));
+    attempt(() => take(place, packedBy(place, byName, quantization) ?? packedFp4(place, byName)));
   }
   for (const place of places) {
     if (scaled.has(place.name) || taken.has(place.name)) continue;

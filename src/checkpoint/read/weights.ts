@@ -4,21 +4,22 @@ import type { StoredTensor } from "./checkpoint.ts";
 
 /**
  * An element type of codes, as far as this package reads them. `e2m1` and `int4` come two to a byte, low
- * nibble first; `int4` is the integer plus 8.
+ * nibble first, `e2m3` four to three bytes, the first lowest; `int4` is the integer plus 8.
  */
-export type Element = "e4m3" | "e5m2" | "e4m3fnuz" | "e5m2fnuz" | "e2m1" | "int4";
+export type Element = "e4m3" | "e5m2" | "e4m3fnuz" | "e5m2fnuz" | "e2m1" | "e2m3" | "int4";
 
 /** What the codes of an element type are: those of a format, or such as can be read as them. */
 export const ELEMENTS: Readonly<
-  Record<Element, { readonly format: Fp8Format; readonly isFnuz: boolean; readonly codesPerByte: 1 | 2 }>
+  Record<Element, { readonly format: Fp8Format; readonly isFnuz: boolean; readonly codeBits: 4 | 6 | 8 }>
 > = {
-  e4m3: { format: "e4m3", isFnuz: false, codesPerByte: 1 },
-  e5m2: { format: "e5m2", isFnuz: false, codesPerByte: 1 },
-  e4m3fnuz: { format: "e4m3", isFnuz: true, codesPerByte: 1 },
-  e5m2fnuz: { format: "e5m2", isFnuz: true, codesPerByte: 1 },
-  // Every value of E2M1, and every integer of 4 bits, is one of E4M3.
-  e2m1: { format: "e4m3", isFnuz: false, codesPerByte: 2 },
-  int4: { format: "e4m3", isFnuz: false, codesPerByte: 2 },
+  e4m3: { format: "e4m3", isFnuz: false, codeBits: 8 },
+  e5m2: { format: "e5m2", isFnuz: false, codeBits: 8 },
+  e4m3fnuz: { format: "e4m3", isFnuz: true, codeBits: 8 },
+  e5m2fnuz: { format: "e5m2", isFnuz: true, codeBits: 8 },
+  // Every value of E2M1 and E2M3, and every integer of 4 bits, is one of E4M3.
+  e2m1: { format: "e4m3", isFnuz: false, codeBits: 4 },
+  e2m3: { format: "e4m3", isFnuz: false, codeBits: 6 },
+  int4: { format: "e4m3", isFnuz: false, codeBits: 4 },
 };
 
 /** How the scales of a weight are stored: UE8M0 bytes, E4M3 bytes (NVFP4), or multipliers. */

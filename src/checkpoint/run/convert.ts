@@ -6,7 +6,8 @@ import { withLoaded } from "../../io/together.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { checkValues } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import { FORMATS, scaleValues } from "../../tensor/formats.ts";
+import { scaleValues } from "../../tensor/formats.ts";
+import { bytesOfCodes, isPacked } from "../../tensor/packed.ts";
 import type { Values, ValueType } from "../../tensor/tensor.ts";
 import type { Conversion, PlainTarget, Preparation, ScaledTarget } from "../plan/conversion.ts";
 import { spreadScales } from "../plan/keep-codes.ts";
@@ -86,7 +87,7 @@ function quantizeRows(
   const { block, scale, format } = into.scheme;
   const shape = stripShape(from.shape, strip);
   const blocks = countOf(scaleShape(shape, block));
-  const codes = takeBytes(countOf(shape) / FORMATS[format].codesPerByte);
+  const codes = takeBytes(bytesOfCodes(format, countOf(shape)));
   const bytes = new Uint8Array(scale === "f32" ? 0 : blocks);
   const given = tensorScale && { factor: tensorScale, divides: into.tensorScale!.divides };
   const tensor = given
@@ -155,11 +156,10 @@ function bytesOf(values: Float32Array | Uint16Array): Uint8Array {
 function withOtherScales(rows: ScaledRows, into: ScaledTarget, engine: Engine): Piece {
   const scales = spreadScales(rows.scales, rows.shape, rows.block, into.scheme.block);
   return {
-    // E2M1 codes were read as the E4M3 ones of the same values.
-    values:
-      FORMATS[into.scheme.format].codesPerByte > 1
-        ? engine.encode(engine.decode(rows.codes, rows.format), into.scheme.format)
-        : rows.codes,
+    // Packed codes were read as the E4M3 ones of the same values.
+    values: isPacked(into.scheme.format)
+      ? engine.encode(engine.decode(rows.codes, rows.format), into.scheme.format)
+      : rows.codes,
     scales: scaleBytes(scales, into),
     precision: { ...NOTHING, count: rows.codes.length },
   };

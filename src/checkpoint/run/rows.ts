@@ -3,7 +3,7 @@ import { giveBack, readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { FORMATS, NAN_CODE, scaleValues } from "../../tensor/formats.ts";
-import { unpackFp4, unpackFp4Rows } from "../../tensor/fp4.ts";
+import { e4m3CodeOf, unpackCodes, unpackColumns, unpackFours } from "../../tensor/packed.ts";
 import type { BlockScaled, Fp8Format, ValueType } from "../../tensor/tensor.ts";
 import { transposed } from "../../tensor/transpose.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
@@ -12,6 +12,7 @@ import { VALUE_BYTES } from "../read/values.ts";
 import {
   countOf,
   ELEMENTS,
+  type Element,
   matrixOf,
   type PlainWeight,
   plainShape,
@@ -90,16 +91,14 @@ async function readCodes(
   const firstRow = strip.slice * rows + strip.firstRow;
   const read = (first: number, end: number): Promise<Uint8Array> =>
     readRange(tensorNamed(place.name), sources[place.shard]!, place.start + first, place.start + end);
-  const { codesPerByte } = ELEMENTS[element];
   if (packedAlong === "cols") {
     // Two rows share a row of bytes.
     const [top, bottom] = [Math.floor(firstRow / 2), Math.ceil((firstRow + strip.rows) / 2)];
-    const codes = unpackFp4Rows(await read(top * cols, bottom * cols), cols);
+    const codes = unpackColumns(await read(top * cols, bottom * cols), cols);
     return codes.subarray((firstRow - 2 * top) * cols, (firstRow - 2 * top + strip.rows) * cols);
   }
-  const rowBytes = cols / codesPerByte;
-  const bytes = await read(firstRow * rowBytes, (firstRow + strip.rows) * rowBytes);
-  return codesPerByte === 1 ? bytes : unpackFp4(bytes, element === "int4" ? INTEGERS : undefined);
+  const rowBytes = (cols * ELEMENTS[element].codeBits) / 8;
+  return unpack(element, await read(firstRow * rowBytes, (firstRow + strip.rows) * rowBytes));
 }
 
 /** The scales that serve a strip: the index of the first among all of the weight, and how many. */
@@ -146,12 +145,13 @@ function refuseZeroScales(
 }
 
 /** E4M3 codes of the integers from -8 to 7. */
-const INTEGERS: readonly number[] = Array.from({ length: 16 }, (_, code) => {
-  const magnitude = Math.abs(code - 8);
-  const exponent = 31 - Math.clz32(magnitude);
-  const bits = magnitude === 0 ? 0 : ((exponent + 7) << 3) | ((magnitude << (3 - exponent)) & 7);
-  return code < 8 ? bits | 0x80 : bits;
-});
+const INTEGERS: readonly number[] = Array.from({ length: 16 }, (_, code) => e4m3CodeOf(code - 8));
+
+/** Codes of a byte each, of those that a file holds. */
+function unpack(element: Element, codes: Uint8Array): Uint8Array {
+  if (element === "int4") return unpackFours(codes, INTEGERS);
+  return element === "e2m1" || element === "e2m3" ? unpackCodes(element, codes) : codes;
+}
 
 /** Values of a strip, rounded once to `type`; in `out` where the engine can put them there. */
 export function dequantizeRows(

@@ -1,6 +1,7 @@
 import type { Engine } from "../../engine/engine.ts";
 import type { Precision } from "../../engine/precision.ts";
 import { FORMATS, scaleValues } from "../../tensor/formats.ts";
+import { bytesOfCodes } from "../../tensor/packed.ts";
 import type { BlockScaled, Format, Values, ValueType } from "../../tensor/tensor.ts";
 import { isPowerOfTwo } from "../read/scales.ts";
 import { matrixOf } from "../read/weights.ts";
@@ -28,12 +29,11 @@ export function compareSample(values: Values, tensor: BlockScaled, engine: Engin
   const count = Math.min(rows - first, Math.ceil(rows / SAMPLED));
   const scaleCols = Math.ceil(cols / blockCols);
   const [start, end] = [first * cols, (first + count) * cols];
-  const { codesPerByte } = FORMATS[format];
   const sample: BlockScaled = {
     format,
     shape: [count, cols],
     block,
-    codes: codes.subarray(start / codesPerByte, end / codesPerByte),
+    codes: codes.subarray(bytesOfCodes(format, start), bytesOfCodes(format, end)),
     scales: scales.subarray(firstBlock * scaleCols, (firstBlock + Math.ceil(count / blockRows)) * scaleCols),
   };
   return engine.compare(partOf(values, start, end), sample);

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { type Command, Option } from "commander";
-import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
+import { type DialectName, dialectOfFormats, dialects } from "../../checkpoint/dialects/index.ts";
 import { type Override, parseOverrides } from "../../checkpoint/dialects/overrides.ts";
 import { systemFault } from "../../io/node.ts";
 import type { ConversionSettings } from "../../jobs/conversion.ts";
@@ -111,8 +111,11 @@ async function readOverrides(path: string | undefined): Promise<Override[]> {
 /** The dialect that can store what overrides ask for. */
 function dialectFor(overrides: readonly Override[]): DialectName {
   // What is no override at all is refused later, with where it stands.
-  const namesFormat = overrides.some((found) => typeof found?.scheme === "string" && found.scheme !== "keep");
-  return namesFormat ? "compressed-tensors-mixed" : "deepseek-v3.1";
+  const formats = overrides
+    .map((found) => found?.scheme)
+    .filter((scheme) => typeof scheme === "string" && scheme !== "keep") as string[];
+  if (formats.length === 0) return "deepseek-v3.1";
+  return dialectOfFormats(formats)?.name ?? "compressed-tensors-mixed";
 }
 
 /** quantize, dequantize, finish, inspect and compare. */
@@ -121,7 +124,7 @@ export function checkpointCommands(command: Command, signal: AbortSignal): void 
     .addOption(
       new Option(
         "--to <dialect>",
-        "how to store codes and scales; left out, deepseek-v3.1, or compressed-tensors-mixed where overrides name formats",
+        "how to store codes and scales; left out, deepseek-v3.1, or compressed-tensors-mixed or quark-mxfp6 where overrides name formats",
       ).choices(Object.keys(dialects)),
     )
     .option("--also <pattern>", "convert these weights too, which are kept otherwise (repeatable)", several)

@@ -107,7 +107,7 @@ export function sensitivityCommand(command: Command, signal: AbortSignal): void 
     .addOption(
       new Option(
         "--activations <how>",
-        "fp8: activations are rounded before they meet FP8 weights, as loaders do; those of 4 bits meet them as they are",
+        "fp8: activations are rounded before they meet FP8 weights, as loaders do; those of 4 and 6 bits meet them as they are",
       )
         .choices(["f32", "fp8"])
         .default("f32"),

@@ -14,6 +14,7 @@ export const DESTINATIONS = {
     "compressed-tensors-mixed",
   ],
   modelopt: ["modelopt", "modelopt-nvfp4"],
+  quark: ["quark-mxfp6"],
   deepseek: ["deepseek-v4", "deepseek-v4-fp4"],
   gptOss: ["gpt-oss"],
 } as const satisfies Readonly<Record<string, readonly DialectName[]>>;
@@ -42,5 +43,7 @@ export function destinationOf(dialect: DialectName): Destination {
 
 /** Whether vLLM reads a dialect: for all models, or for the models that the dialect is made for. */
 export function isReadByVllm(dialect: DialectName): boolean {
-  return (["servers", "compressor", "deepseek", "gptOss"] as const).some((name) => isReadAt(name, dialect));
+  return (["servers", "compressor", "quark", "deepseek", "gptOss"] as const).some((name) =>
+    isReadAt(name, dialect),
+  );
 }

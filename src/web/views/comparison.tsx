@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
 import { sqnr } from "../../engine/precision.ts";
+import { FORMATS } from "../../tensor/formats.ts";
 import { smallPercent, sqnrText, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 
@@ -113,5 +114,5 @@ function blockOf(name: DialectName): string {
 function bitsOf(name: DialectName): string {
   const { scheme, scales } = dialects[name].storage;
   const scaleBits = scales.dtype === "F32" ? 32 : 8;
-  return ((scheme.format === "e2m1" ? 4 : 8) + scaleBits / (scheme.block[0] * scheme.block[1])).toFixed(2);
+  return (FORMATS[scheme.format].codeBits + scaleBits / (scheme.block[0] * scheme.block[1])).toFixed(2);
 }

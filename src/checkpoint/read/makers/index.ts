@@ -6,6 +6,7 @@ import { gptOss } from "./gpt-oss.ts";
 import type { Maker } from "./maker.ts";
 import { mistral } from "./mistral.ts";
 import { modelopt } from "./modelopt.ts";
+import { quark } from "./quark.ts";
 import { quanto, torchao } from "./tensor-classes.ts";
 
 export type { Block, Maker } from "./maker.ts";
@@ -24,4 +25,5 @@ export const makers: readonly Maker[] = [
   torchao,
   quanto,
   gptOss,
+  quark,
 ];

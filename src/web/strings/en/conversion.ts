@@ -14,6 +14,7 @@ export const conversion = {
       transformers: "transformers",
       compressor: "vLLM, as llm-compressor writes it",
       modelopt: "TensorRT-LLM, as ModelOpt writes it",
+      quark: "vLLM, as AMD Quark writes it",
       deepseek: "Loaders of DeepSeek-V4",
       gptOss: "Loaders of gpt-oss",
     } satisfies Record<Destination, string> as Record<Destination, string>,

@@ -13,6 +13,7 @@ export const conversion: typeof english = {
       transformers: "transformers",
       compressor: "vLLM（llm-compressor 的写法）",
       modelopt: "TensorRT-LLM（ModelOpt 的写法）",
+      quark: "vLLM（AMD Quark 的写法）",
       deepseek: "DeepSeek-V4 的加载程序",
       gptOss: "gpt-oss 的加载程序",
     },

@@ -19,6 +19,8 @@ export const plansOfLibrary: Readonly<Record<string, string>> = {
     "由 overrides 为每个权重选定格式，供 llm-compressor 与 vLLM 读取：NVFP4、MXFP4、MXFP8，或 128x128 块的 FP8",
   "NVFP4 weights of NVIDIA ModelOpt: 1x16 blocks, E4M3 scales times a float32":
     "NVIDIA ModelOpt 的 NVFP4 权重：1x16 块，E4M3 缩放因子乘以一个 float32",
+  "MXFP6 weights of AMD Quark and vLLM: E2M3 in 1x32 blocks, UE8M0 scales as bytes; overrides may choose MXFP4":
+    "AMD Quark 与 vLLM 的 MXFP6 权重：1x32 块的 E2M3，UE8M0 字节缩放因子；overrides 可选择 MXFP4",
   "DeepSeek-V4 as released: routed experts in FP4 (1x32), other linear layers in FP8 (128x128)":
     "DeepSeek-V4 发布时的格式：路由专家用 FP4（1x32），其他线性层用 FP8（128x128）",
   "gpt-oss: its stacked experts in MXFP4 (1x32), everything else as it is":

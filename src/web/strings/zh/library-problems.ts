@@ -139,6 +139,11 @@ export const problemsOfLibrary: Readonly<Record<string, string>> = {
   "a finite number from 0": "从 0 起的有限数",
   "a UE8M0 byte from 0 to 254": "0 到 254 的 UE8M0 字节",
   "Start from one of `schemes`: { ...schemes.mxfp8, block: [1, 64] }.": "请使用格式允许的取值。",
+  "fp6_e2m3 as the only type of six bits in the quantization_config of config.json":
+    "config.json 的 quantization_config 中唯一的六位类型 fp6_e2m3",
+  "no such type": "没有这样的类型",
+  "Open the folder with config.json. MXFP6 in E3M2 is not read here: make plain weights with AMD Quark.":
+    "请打开含 config.json 的文件夹。此处不读取 E3M2 的 MXFP6：请用 AMD Quark 生成普通权重。",
   "Choose one of these names.": "请从这些名称中选择一个。",
   "Write a dialect that stores several: --to compressed-tensors-mixed.":
     "请选择能存放多种格式的 compressed-tensors-mixed。",
