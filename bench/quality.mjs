@@ -88,6 +88,7 @@ function asBf16(file) {
 const UNIFORM = [
   ["fp8, 128x128", "deepseek-v3.1"],
   ["mxfp8", "mxfp8"],
+  ["mxfp6", "quark-mxfp6"],
   ["nvfp4", "compressed-tensors-nvfp4"],
   ["mxfp4", "compressed-tensors-mxfp4"],
   [
@@ -124,6 +125,7 @@ for (const activations of ["fp8", "int8"])
 for (const flags of [
   ["--formats", "e5m2,bf16", "--bits", "16"],
   ["--formats", "nvfp4,mxfp4,fp8,bf16", "--bits", "6", "--measure"],
+  ["--formats", "mxfp6,fp8,bf16", "--bits", "8.0005", "--measure"],
 ]) {
   const { points } = JSON.parse(blockscale("sensitivity", original, ...said, ...flags));
   for (const point of points)

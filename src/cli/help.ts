@@ -64,7 +64,7 @@ Examples:
 /** Below the options of `blockscale sensitivity --help`. */
 export const SENSITIVITY_HELP: string = `
 Rounds each linear layer to each format and measures the error of its output on the text, and what that does to the loss. Formats:
-nvfp4, mxfp4, mxfp4Ocp, fp8 (128x128), mxfp8, mxfp8Ocp, e5m2, bf16 (as it is). The choice within the budget is exact; uniform formats and
+nvfp4, mxfp4, mxfp4Ocp, mxfp6, fp8 (128x128), mxfp8, mxfp8Ocp, e5m2, bf16 (as it is); mxfp6 is mixed with mxfp4 and bf16 alone. The choice within the budget is exact; uniform formats and
 mixes of as many bits are run beside the original, as quantize writes them. The whole model is in memory. Matrices that vLLM and SGLang fuse (q, k, v; gate, up)
 get one format; with --apart each gets its own, which transformers and blockscale can read.
 

@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { markdownTable } from "markdown-table";
 import { estimate } from "../evaluate/divergence.ts";
 import type { Evaluation } from "../evaluate/evaluate.ts";
-import { isStorable, type WeightFormat, weightFormatOf } from "../evaluate/formats.ts";
+import { isStorable, mixable, type WeightFormat, weightFormatOf } from "../evaluate/formats.ts";
 import { measureGroups } from "../evaluate/measured.ts";
 import { type Mix, MixEvaluator, mixWithin, uniformMix } from "../evaluate/mix.ts";
 import { overridesOf, PlainModel } from "../evaluate/rounded.ts";
@@ -105,7 +105,7 @@ async function tryMixes(
   const threads = flags.threads ?? availableParallelism();
   const evaluator = await MixEvaluator.open(model, ids, context, { threads, activations, signal });
   const found = flags.measure === true ? await measured(estimated, evaluator, signal) : estimated;
-  const mixes = [...mixesOf(found.groups, formats), mixWithin(found.groups, flags.bits)];
+  const mixes = mixesOf(found.groups, formats, flags.bits);
   const results = await resultsOf(evaluator, withoutDuplicates(mixes), signal);
   // Scores only propose: what was measured decides, and a uniform format may be the best mix.
   const within = results.filter(({ mix }) => mix.bitsPerWeight <= flags.bits + 1e-6);
@@ -114,14 +114,23 @@ async function tryMixes(
 }
 
 /**
- * The mixes to run: each uniform format, the best mix of as many bits, and the best ones half way between
- * two.
+ * The mixes to run: each uniform format, the best mix of as many bits, the best ones half way between two,
+ * and that within the budget. Formats that no dialect stores beside the others are in no mix.
  */
-function mixesOf(groups: readonly SensitiveGroup[], formats: readonly WeightFormat[]): Mix[] {
+function mixesOf(groups: readonly SensitiveGroup[], formats: readonly WeightFormat[], most: number): Mix[] {
   const uniform = formats.flatMap((format) => uniformMix(groups, format) ?? []);
+  const mixed = mixable(formats);
+  const choices = groups.map((group) => ({
+    ...group,
+    effects: group.effects.filter(({ format }) => mixed.includes(format)),
+  }));
+  const least = Math.min(
+    ...uniform.filter(({ uniform }) => mixed.includes(uniform!)).map(({ bitsPerWeight }) => bitsPerWeight),
+  );
   const bits = uniform.map(({ bitsPerWeight }) => bitsPerWeight).sort((a, b) => a - b);
-  const between = bits.slice(1).map((most, i) => (bits[i]! + most) / 2);
-  return [...uniform, ...[...bits, ...between].map((budget) => mixWithin(groups, budget))];
+  const between = bits.slice(1).map((high, i) => (bits[i]! + high) / 2);
+  const budgets = [...bits, ...between].filter((budget) => budget >= least);
+  return [...uniform, ...[...budgets, most].map((budget) => mixWithin(choices, budget))];
 }
 
 /** Scores groups by runs, and tells how long all will take after the first one. */
@@ -221,7 +230,7 @@ function tablesOf(
 function notWritten(control: string): BlockscaleError {
   return new BlockscaleError("option", {
     where: "sensitivity: --out",
-    expected: "--formats that a checkpoint can hold: nvfp4, mxfp4, fp8, mxfp8, bf16",
+    expected: "--formats that a checkpoint can hold: nvfp4, mxfp4, mxfp6, fp8, mxfp8, bf16",
     got: `${control}, a control`,
     fix: "Leave it out of --formats, or leave out --out.",
   });

@@ -1,39 +1,82 @@
 import { compressedTensorsMixed } from "../checkpoint/dialects/compressed-tensors.ts";
 import type { Dialect, Storage } from "../checkpoint/dialects/dialect.ts";
+import { dialectOfFormats } from "../checkpoint/dialects/index.ts";
+import { quarkMxfp6 } from "../checkpoint/dialects/quark.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMATS } from "../tensor/formats.ts";
 import { schemes } from "../tensor/schemes.ts";
 
 /** The names of formats that a weight may be stored in. "bf16" is an unchanged weight, even a float32 one. */
-export type WeightFormat = "nvfp4" | "mxfp4" | "mxfp4Ocp" | "fp8" | "mxfp8" | "mxfp8Ocp" | "e5m2" | "bf16";
+export type WeightFormat =
+  | "nvfp4"
+  | "mxfp4"
+  | "mxfp4Ocp"
+  | "mxfp6"
+  | "fp8"
+  | "mxfp8"
+  | "mxfp8Ocp"
+  | "e5m2"
+  | "bf16";
 
-const { nvfp4, mxfp4, fp8, mxfp8 } = compressedTensorsMixed.formats!;
+type Coded = Exclude<WeightFormat, "bf16">;
 
-/** How each format is stored. One that no dialect stores is laid out like the most similar one. */
-const storages: Readonly<Record<Exclude<WeightFormat, "bf16">, Storage>> = {
-  nvfp4: nvfp4!,
-  mxfp4: mxfp4!,
-  mxfp4Ocp: { ...mxfp4!, scheme: schemes.mxfp4Ocp },
-  fp8: fp8!,
-  mxfp8: mxfp8!,
-  mxfp8Ocp: { ...mxfp8!, scheme: schemes.mxfp8Ocp },
-  e5m2: { ...fp8!, scheme: { ...fp8!.scheme, format: "e5m2" }, codes: { ...fp8!.codes, dtype: "F8_E5M2" } },
+/** Formats that no dialect stores, for comparison: each is laid out like a similar one. */
+const CONTROLS: Readonly<
+  Partial<Record<WeightFormat, readonly [like: Coded, change: (like: Storage) => Storage]>>
+> = {
+  mxfp4Ocp: ["mxfp4", (like) => ({ ...like, scheme: schemes.mxfp4Ocp })],
+  mxfp8Ocp: ["mxfp8", (like) => ({ ...like, scheme: schemes.mxfp8Ocp })],
+  e5m2: [
+    "fp8",
+    ({ scheme, codes, ...like }) => ({
+      ...like,
+      scheme: { ...scheme, format: "e5m2" },
+      codes: { ...codes, dtype: "F8_E5M2" },
+    }),
+  ],
 };
 
-/** `compressed-tensors-mixed` with all formats: mixes are measured as they would be written. */
-export const measuredDialect: Dialect = { ...compressedTensorsMixed, formats: storages };
+/** How a dialect stores each format, controls included. */
+function storagesOf({ formats = {} }: Dialect): Readonly<Record<string, Storage>> {
+  const controls = Object.entries(CONTROLS).flatMap(([name, [like, change]]) =>
+    formats[like] === undefined ? [] : [[name, change(formats[like])]],
+  );
+  return { ...formats, ...Object.fromEntries(controls) };
+}
+
+const STORAGES = { ...storagesOf(quarkMxfp6), ...storagesOf(compressedTensorsMixed) } as Readonly<
+  Record<Coded, Storage>
+>;
+
+/**
+ * The dialect in which weights of some formats are written and measured, controls included; `undefined` if no
+ * dialect has all of them in one checkpoint.
+ */
+export function dialectFor(formats: Iterable<WeightFormat>): Dialect | undefined {
+  const needed = [...formats].flatMap((name) => (name === "bf16" ? [] : [CONTROLS[name]?.[0] ?? name]));
+  const dialect = dialectOfFormats(needed);
+  return dialect && { ...dialect, formats: storagesOf(dialect) };
+}
+
+/**
+ * The formats, of some given ones, that one checkpoint can mix: all of them, or if there is no such dialect,
+ * those that are stored beside MXFP6.
+ */
+export function mixable(formats: readonly WeightFormat[]): readonly WeightFormat[] {
+  return dialectFor(formats) ? formats : formats.filter((name) => dialectFor([name, "mxfp6"]) !== undefined);
+}
 
 /** Whether a checkpoint can store a format. Those that no dialect stores are for comparison only. */
 export function isStorable(format: WeightFormat): boolean {
-  return format === "bf16" || Object.hasOwn(compressedTensorsMixed.formats!, format);
+  return CONTROLS[format] === undefined;
 }
 
 /** @throws BlockscaleError `option`: no such format */
 export function weightFormatOf(name: string): WeightFormat {
-  if (name === "bf16" || Object.hasOwn(storages, name)) return name as WeightFormat;
+  if (name === "bf16" || Object.hasOwn(STORAGES, name)) return name as WeightFormat;
   throw new BlockscaleError("option", {
     where: "--formats",
-    expected: `some of ${[...Object.keys(storages), "bf16"].join(", ")}`,
+    expected: `some of ${[...Object.keys(STORAGES), "bf16"].join(", ")}`,
     got: JSON.stringify(name),
     fix: "Leave it out to get nvfp4,mxfp4,fp8,bf16.",
   });
@@ -41,10 +84,10 @@ export function weightFormatOf(name: string): WeightFormat {
 
 /**
  * Whether loaders round activations to FP8 before they multiply them with weights of this format. They do not
- * for weights of four bits, nor for plain ones.
+ * for weights of four or six bits, nor for plain ones.
  */
 export function meetsFp8(format: WeightFormat): boolean {
-  return format !== "bf16" && FORMATS[storages[format].scheme.format].codeBits === 8;
+  return format !== "bf16" && FORMATS[STORAGES[format].scheme.format].codeBits === 8;
 }
 
 /**
@@ -53,7 +96,7 @@ export function meetsFp8(format: WeightFormat): boolean {
  */
 export function bitsOf(format: WeightFormat, [rows, cols]: readonly [number, number]): number | null {
   if (format === "bf16") return 16 * rows * cols;
-  const { scheme } = storages[format];
+  const { scheme } = STORAGES[format];
   const [blockRows, blockCols] = scheme.block;
   if (blockRows === 1 && cols % blockCols !== 0) return null;
   const scales = Math.ceil(rows / blockRows) * Math.ceil(cols / blockCols);

@@ -12,7 +12,7 @@ import { localConverter } from "../checkpoint/run/run.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Source } from "../io/source.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { measuredDialect, type WeightFormat } from "./formats.ts";
+import { dialectFor, type WeightFormat } from "./formats.ts";
 
 /** A model with BF16, F16 or F32 weights, which can be rounded to other formats. */
 export class PlainModel {
@@ -58,7 +58,7 @@ export class PlainModel {
 
   /**
    * The model as `quantize --overrides` writes it, in memory as a whole.
-   * @param formats of matrices by name; the others stay as they are
+   * @param formats of matrices by name, all of one dialect; the others stay as they are
    */
   async written(
     formats: ReadonlyMap<string, WeightFormat>,
@@ -68,10 +68,11 @@ export class PlainModel {
     const { opened } = this;
     const { sources } = opened;
     const overrides = [...overridesOf(formats), { pattern: "*", scheme: "keep" }];
-    const plan = planInto(measuredDialect, opened.checkpoint, { overrides });
+    const dialect = dialectFor(formats.values())!;
+    const plan = planInto(dialect, opened.checkpoint, { overrides });
     const convert = localConverter(engine, sources);
     const written = new Map<string, Source>();
-    const direction = { kind: "quantize", to: measuredDialect.name } as const;
+    const direction = { kind: "quantize", to: dialect.name } as const;
     for (const output of outputsOf(this.files, opened, plan, direction)) {
       const parts: Blob[] = [];
       for await (const bytes of outputBytes(output, { sources, convert, measure: "sample" }))

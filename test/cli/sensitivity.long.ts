@@ -1,6 +1,8 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { stories } from "../../src/web/train/stories.ts";
+import { fileWith, tensor } from "../support/checkpoint-files.ts";
 import { blockscale, temporaryFolder } from "../support/cli-runner.ts";
 
 const folder = temporaryFolder();
@@ -74,25 +76,53 @@ test("a measured mix is no worse than a uniform format of as many bits, and meas
   expect(Math.abs(score / kldMean - 1)).toBeLessThan(0.05);
 });
 
-test("where q, k and v may differ, a measured mix beats uniform FP8 of as many bits, and is written so", async () => {
+/** Formats of a mix that AMD Quark stores, and FP8, which is compared with it. */
+const WITH_MXFP6 = ["--formats", "mxfp6,fp8,bf16", "--bits", "8.0005"];
+
+/** The JSON that a command prints. */
+async function jsonOf(...command: string[]) {
+  const { code, out, err } = await blockscale(...command);
+  expect(code, err).toBe(0);
+  return JSON.parse(out);
+}
+
+test("where q, k and v may differ, MXFP6 and BF16 beat uniform FP8 of as many bits, and are written so", async () => {
   const overrides = join(folder, "apart.json");
-  const flags = [
-    "--formats",
-    "nvfp4,fp8,bf16",
-    "--bits",
-    "8.0005",
-    "--measure",
-    "--apart",
-    "--out",
-    overrides,
-  ];
-  const points = await pointsOf("qwen3", ...flags);
+  const points = await pointsOf("qwen3", ...WITH_MXFP6, "--apart", "--out", overrides);
   const [chosen, fp8] = [named(points, "chosen"), named(points, "fp8")];
   expect(chosen.bitsPerWeight).toBeLessThanOrEqual(fp8.bitsPerWeight);
   expect(chosen.kldMean).toBeLessThan(0.9 * fp8.kldMean);
   const written: { pattern: string; scheme: string }[] = JSON.parse(readFileSync(overrides, "utf8"));
-  const of = (part: string) => written.find(({ pattern }) => pattern.endsWith(`2.self_attn.${part}.weight`));
-  expect(of("q_proj")?.scheme).not.toBe(of("v_proj")?.scheme);
+  expect(new Set(written.map(({ scheme }) => scheme))).toEqual(new Set(["mxfp6", "keep"]));
+  const parts = ["q", "k", "v"].map((part) =>
+    [0, 1, 2].map((layer) =>
+      written.find(({ pattern }) => pattern.endsWith(`${layer}.self_attn.${part}_proj.weight`)),
+    ),
+  );
+  expect(
+    new Set(parts.map((layers) => JSON.stringify(layers.map((found) => found?.scheme)))).size,
+  ).toBeGreaterThan(1);
+});
+
+test("on a model that was trained, MXFP6 and BF16 beat uniform FP8 of as many bits, as evaluate shows", async () => {
+  const model = new URL("../../src/web/examples/stories", import.meta.url).pathname;
+  // The page's example, whose tokens are bytes of such stories: of another seed here.
+  const ids = Int32Array.from(new TextEncoder().encode(stories(7, 100)).subarray(0, 8192));
+  const tokens = join(folder, "bytes.safetensors");
+  const file = fileWith([tensor("ids", "I32", [ids.length], new Uint8Array(ids.buffer))]);
+  writeFileSync(tokens, new Uint8Array(await file.arrayBuffer()));
+  const said = ["--tokens", tokens, "--context", "64", "--json"];
+  const overrides = join(folder, "six.json");
+  const { points } = await jsonOf("sensitivity", model, ...said, ...WITH_MXFP6, "--out", overrides);
+  const [chosen, fp8] = [named(points, "chosen"), named(points, "fp8")];
+  const made = join(folder, "six");
+  const run = await blockscale("quantize", model, made, "--overrides", overrides);
+  expect([run.code, run.err]).toEqual([0, ""]);
+  const { kldMean } = await jsonOf("evaluate", made, "--against", model, ...said);
+  expect(kldMean).toBe(chosen.kldMean);
+  expect(chosen.bitsPerWeight).toBeLessThanOrEqual(fp8.bitsPerWeight);
+  // By more than twice the standard error of the difference.
+  expect(fp8.kldOverChosen).toBeGreaterThan(2 * fp8.kldOverChosenError);
 });
 
 test.each(["qwen3", "deepseek_v3"])("what --out writes is what quantize makes: %s", async (name) => {
