@@ -20,12 +20,13 @@ beforeAll(async () => writeFileWith(input, layer(0, 160)));
 
 test("whoever stops reading has seen enough", async () => {
   const deaf = "exec > >(exec <&- 2>&-; sleep 2)";
-  for (const args of [
-    ["inspect", input],
-    ["quantize", "--help"],
-  ]) {
-    expect(await startLimited(deaf, args)).toMatchObject({ code: 0, err: "" });
-  }
+  const ends = await Promise.all(
+    [
+      ["inspect", input],
+      ["quantize", "--help"],
+    ].map((args) => startLimited(deaf, args)),
+  );
+  for (const end of ends) expect(end).toMatchObject({ code: 0, err: "" });
 });
 
 test("a report that cannot be written is a failure", async () => {
