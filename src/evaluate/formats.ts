@@ -44,7 +44,7 @@ function storagesOf({ formats = {} }: Dialect): Readonly<Record<string, Storage>
   return { ...formats, ...Object.fromEntries(controls) };
 }
 
-const STORAGES = { ...storagesOf(quarkMxfp6), ...storagesOf(compressedTensorsMixed) } as Readonly<
+const STORAGES = { ...storagesOf(compressedTensorsMixed), ...storagesOf(quarkMxfp6) } as Readonly<
   Record<Coded, Storage>
 >;
 

@@ -76,9 +76,6 @@ test("a measured mix is no worse than a uniform format of as many bits, and meas
   expect(Math.abs(score / kldMean - 1)).toBeLessThan(0.05);
 });
 
-/** Formats of a mix that AMD Quark stores, and FP8, which is compared with it. */
-const WITH_MXFP6 = ["--formats", "mxfp6,fp8,bf16", "--bits", "8.0005"];
-
 /** The JSON that a command prints. */
 async function jsonOf(...command: string[]) {
   const { code, out, err } = await blockscale(...command);
@@ -86,34 +83,30 @@ async function jsonOf(...command: string[]) {
   return JSON.parse(out);
 }
 
-test("where q, k and v may differ, MXFP6 and BF16 beat uniform FP8 of as many bits, and are written so", async () => {
+test("where q, k and v may differ, MXFP6 and BF16 beat FP8 with fewer bits, and are written so", async () => {
   const overrides = join(folder, "apart.json");
-  const points = await pointsOf("qwen3", ...WITH_MXFP6, "--apart", "--out", overrides);
+  const flags = ["--formats", "mxfp6,fp8,bf16", "--bits", "7.1", "--apart", "--out", overrides];
+  const points = await pointsOf("qwen3", ...flags);
   const [chosen, fp8] = [named(points, "chosen"), named(points, "fp8")];
-  expect(chosen.bitsPerWeight).toBeLessThanOrEqual(fp8.bitsPerWeight);
+  expect(chosen.bitsPerWeight).toBeLessThan(7.1);
   expect(chosen.kldMean).toBeLessThan(0.9 * fp8.kldMean);
   const written: { pattern: string; scheme: string }[] = JSON.parse(readFileSync(overrides, "utf8"));
-  expect(new Set(written.map(({ scheme }) => scheme))).toEqual(new Set(["mxfp6", "keep"]));
-  const parts = ["q", "k", "v"].map((part) =>
-    [0, 1, 2].map((layer) =>
-      written.find(({ pattern }) => pattern.endsWith(`${layer}.self_attn.${part}_proj.weight`)),
-    ),
-  );
-  expect(
-    new Set(parts.map((layers) => JSON.stringify(layers.map((found) => found?.scheme)))).size,
-  ).toBeGreaterThan(1);
+  const of = (part: string) => written.find(({ pattern }) => pattern.endsWith(`0.self_attn.${part}.weight`));
+  expect([of("q_proj")?.scheme, of("v_proj")?.scheme]).toEqual(["mxfp6", "keep"]);
 });
 
 test("on a model that was trained, MXFP6 and BF16 beat uniform FP8 of as many bits, as evaluate shows", async () => {
   const model = new URL("../../src/web/examples/stories", import.meta.url).pathname;
-  // The page's example, whose tokens are bytes of such stories: of another seed here.
-  const ids = Int32Array.from(new TextEncoder().encode(stories(7, 100)).subarray(0, 8192));
+  // The page's example, whose tokens are bytes of such stories. In capitals they are new to it.
+  const text = stories(7, 100).toUpperCase();
+  const ids = Int32Array.from(new TextEncoder().encode(text).subarray(0, 8192));
   const tokens = join(folder, "bytes.safetensors");
   const file = fileWith([tensor("ids", "I32", [ids.length], new Uint8Array(ids.buffer))]);
   writeFileSync(tokens, new Uint8Array(await file.arrayBuffer()));
   const said = ["--tokens", tokens, "--context", "64", "--json"];
   const overrides = join(folder, "six.json");
-  const { points } = await jsonOf("sensitivity", model, ...said, ...WITH_MXFP6, "--out", overrides);
+  const flags = ["--formats", "mxfp6,fp8,bf16", "--bits", "8.0005", "--out", overrides];
+  const { points } = await jsonOf("sensitivity", model, ...said, ...flags);
   const [chosen, fp8] = [named(points, "chosen"), named(points, "fp8")];
   const made = join(folder, "six");
   const run = await blockscale("quantize", model, made, "--overrides", overrides);
