@@ -98,7 +98,18 @@ export function ue8m0Value(byte: number): number {
 
 /** The multipliers of scales in float32, which holds every power of two of UE8M0. */
 export function scaleValues(scales: Scales): Float32Array {
-  return scaleTypeOf(scales) === "f32" ? (scales as Float32Array) : Float32Array.from(scales, ue8m0Value);
+  return scaleTypeOf(scales) === "f32" ? (scales as Float32Array) : valuesOfBytes(scales, ue8m0Value);
+}
+
+/** What each byte stands for. A large tensor has millions of them, and `from` is slow: bytes are looked up. */
+export function valuesOfBytes(
+  bytes: ArrayLike<number>,
+  meaning: (byte: number) => number,
+): Float32Array<ArrayBuffer> {
+  const byByte = Float32Array.from({ length: 256 }, (_, byte) => meaning(byte));
+  const values = new Float32Array(bytes.length);
+  for (let i = 0; i < values.length; i++) values[i] = byByte[bytes[i]!]!;
+  return values;
 }
 
 export const ROUNDING_ID = { floor: 0, rceil: 1, ceil: 2, even: 3, evenFp4: 4 } as const;

@@ -1,5 +1,12 @@
 import type { CheckedTensor } from "./checks.ts";
-import { FORMATS, type Format, type PackedFormat, scaleTypeOf, valueOfCode } from "./formats.ts";
+import {
+  FORMATS,
+  type Format,
+  type PackedFormat,
+  scaleTypeOf,
+  valueOfCode,
+  valuesOfBytes,
+} from "./formats.ts";
 
 /** Whether codes of a format take less than a byte. */
 export function isPacked(format: Format): format is PackedFormat {
@@ -123,7 +130,7 @@ export function multipliersOf(
   divides = false,
 ): Float32Array<ArrayBuffer> {
   const factor = Math.fround(tensorScale);
-  return Float32Array.from(scales, (byte) => {
+  return valuesOfBytes(scales, (byte) => {
     const scale = valueOfCode("e4m3", byte);
     return divides ? scale / factor : scale * factor;
   });

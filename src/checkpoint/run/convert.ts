@@ -95,7 +95,10 @@ function quantizeRows(
     : engine.quantize(values, shape, into.scheme, {
         out: { codes, scales: scale === "f32" ? new Float32Array(blocks) : bytes },
       });
-  const bad = scaleValues(tensor.scales).findIndex((scale) => !(scale < Infinity));
+  const bad =
+    tensor.scales instanceof Uint8Array
+      ? tensor.scales.indexOf(0xff)
+      : tensor.scales.findIndex((scale) => !(scale < Infinity));
   if (bad >= 0) throw notFinite(from, strip, into, bad);
   const isSample = measure === "sample" && productsAreFinite(tensor);
   const precision = isSample ? compareSample(values, tensor, engine) : engine.compare(values, tensor);

@@ -1,6 +1,6 @@
 import type { Engine } from "../../engine/engine.ts";
 import type { Precision } from "../../engine/precision.ts";
-import { FORMATS, scaleValues } from "../../tensor/formats.ts";
+import { FORMATS } from "../../tensor/formats.ts";
 import { bytesOfCodes } from "../../tensor/packed.ts";
 import type { BlockScaled, Format, Values, ValueType } from "../../tensor/tensor.ts";
 import { isPowerOfTwo } from "../read/scales.ts";
@@ -72,7 +72,9 @@ export function holdsExactly(type: ValueType, { format, scales, fnuz }: ScaledRo
 /** Whether no code times its scale is Inf, as far as the scales can tell. */
 export function productsAreFinite({ format, scales }: BlockScaled): boolean {
   const [, most] = exactExponents("f32", format);
-  return scaleValues(scales).every((scale) => scale <= 2 ** most);
+  return scales instanceof Uint8Array
+    ? scales.every((byte) => byte - 127 <= most)
+    : scales.every((scale) => scale <= 2 ** most);
 }
 
 /** Compares values with the products of codes and scales in float32, some of which may be Inf already. */
