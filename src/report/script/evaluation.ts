@@ -25,7 +25,11 @@ export function lines(
   const { colours } = target;
   const strokes = [colours.muted, colours.accent].slice(-series.length);
   return plot(target, [[...xs], ...series.map((values) => [...values])], {
-    axes: [axis(target, { grid: { show: false }, size: 30, incrs: WHOLE }), axis(target, { size: 56 })],
+    axes: [
+      axis(target, { grid: { show: false }, size: 30, incrs: WHOLE }),
+      // Also of less than a thousandth, which uPlot would show as 0.
+      axis(target, { size: 56, values: (_, ticks) => ticks.map((tick) => `${Number(tick.toPrecision(6))}`) }),
+    ],
     series: strokes.map((stroke) => ({
       stroke,
       width: 1.75,
