@@ -101,7 +101,9 @@ export function scaleValues(scales: Scales): Float32Array {
   return scaleTypeOf(scales) === "f32" ? (scales as Float32Array) : valuesOfBytes(scales, ue8m0Value);
 }
 
-/** What each byte stands for. A large tensor has millions of them, and `from` is slow: bytes are looked up. */
+/**
+ * What each byte stands for. A large tensor has millions of them, and `from` is slow: bytes are looked up.
+ */
 export function valuesOfBytes(
   bytes: ArrayLike<number>,
   meaning: (byte: number) => number,

@@ -111,7 +111,10 @@ function Experiment({ engine }: { readonly engine: Engine }): JSX.Element {
 /** Depth of the colour of what is not zero, at least. */
 const FAINT = 0.06;
 
-/** Values and codes by their logarithms, from the smallest to the largest; errors by theirs, from a thousandth up. */
+/**
+ * Values and codes by their logarithms, from the smallest to the largest; errors by theirs, from a thousandth
+ * up.
+ */
 function coloursOf(found: Measured): Record<"values" | "codes" | "error", (i: number, p: Palette) => Rgb> {
   const { values, elements, became, tensor, precision } = found;
   const depths = (all: Float32Array, most: number) => {
