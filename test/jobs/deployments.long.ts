@@ -39,7 +39,7 @@ test("the Kubernetes jobs make the bytes of one machine", async () => {
   for (let index = 0; index < parts.completions; index++) await run(parts, index);
   await run(finish, 0);
   expectSameFiles(out, whole);
-}, 60_000);
+});
 
 test("the commands of the compose file are ours, and its services are there", async () => {
   const document = parseDocument(example("docker-compose.yaml"), { merge: true });
@@ -62,4 +62,4 @@ test("the commands of the compose file are ours, and its services are there", as
     expect(failure.code, failure.stderr).toBe(1);
     expect(failure.stderr).toMatch(/^blockscale: (--queue|s3:\/\/models\/bf16)/m);
   }
-}, 60_000);
+});

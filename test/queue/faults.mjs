@@ -14,8 +14,10 @@ const ONE_IN = 10;
 export async function startFaults(port, random) {
   const counts = { 500: 0, 503: 0, "done, and 500": 0, late: 0, short: 0 };
   const kinds = Object.keys(counts);
+  let faults = 0;
   const server = createServer(async (incoming, outgoing) => {
-    const kind = random() < 1 / ONE_IN ? kinds[Math.floor(random() * kinds.length)] : "none";
+    // Kinds in turn, so that each has happened after a few.
+    const kind = random() < 1 / ONE_IN ? kinds[faults++ % kinds.length] : "none";
     if (kind !== "none") counts[kind]++;
     const fail = (status) => {
       incoming.resume();
