@@ -120,13 +120,15 @@ export async function refuseObstacles(folder: string, names: readonly string[]):
   }
 }
 
+/** Refuses what is neither a folder nor a link to one; another process may make the folder meanwhile. */
 async function refuseNoFolder(path: string): Promise<void> {
-  const [found, link] = await Promise.all([stat, lstat].map((look) => look(path).catch(() => null)));
-  if (link == null || found?.isDirectory() === true) return;
+  const own = await lstat(path).catch(() => null);
+  const found = own?.isSymbolicLink() === true ? await stat(path).catch(() => null) : own;
+  if (own === null || found?.isDirectory() === true) return;
   throw new BlockscaleError("option", {
     where: path,
     expected: "a folder, or nothing yet",
-    got: found == null ? "a link that leads nowhere" : "a file",
+    got: found === null ? "a link that leads nowhere" : "a file",
     fix: "Choose another OUT: a folder becomes a folder, and a file lies in one.",
   });
 }
