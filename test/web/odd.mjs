@@ -60,7 +60,7 @@ const NEARLY_OVERRIDES = [
 ];
 
 /** What to do about overrides that are wrong: one of these is always said. */
-const REMEDIES = /Write overrides as|Correct the regular|Choose one of these|Start from one of/;
+const REMEDIES = /Write overrides as|Correct the (regular|value)|Choose one of these/;
 
 /** Types texts into a field one after the other, from inside the page: each is there for a frame. */
 const typeAll = (page, selector, texts) =>
