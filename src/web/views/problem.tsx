@@ -124,7 +124,7 @@ function isUnknownModel({ where, got }: Fault): boolean {
 }
 
 function adviceOf({ kind, facts = {} }: Problem): string {
-  const { convert, problem: text } = words.value;
+  const { convert, colon, period, problem: text } = words.value;
   const { advice, expects } = text;
   const { fault } = facts;
   if (fault === undefined) return advice[kind];
@@ -132,8 +132,11 @@ function adviceOf({ kind, facts = {} }: Problem): string {
   const fix = translated(fault.fix.replace(/^The file is cut off: fetch it/, "Fetch the file"));
   if (kind === "pattern") {
     // Fields have other names on the page than options have in the library.
-    const where = fault.where.replace(/^(include|exclude)\b/, (option) => convert[option as "include"]);
-    return joined(`${translated(where)}.`, fix);
+    const where = translated(fault.where).replace(
+      /^(include|exclude): /,
+      (_, option: "include" | "exclude") => convert[option] + colon,
+    );
+    return joined(where + period, fix);
   }
   if (kind !== "format" && kind !== "other") return advice[kind];
   const isSaid =

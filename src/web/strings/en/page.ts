@@ -5,6 +5,8 @@ export const page = {
   skip: "Skip to content",
   /** Between a name and its value. */
   colon: ": ",
+  /** At the end of a sentence. */
+  period: ".",
   theme: { label: "Appearance", auto: "System", light: "Light", dark: "Dark" },
 
   views: {

@@ -5,6 +5,7 @@ export const page: typeof english = {
   tagline: "在浏览器中生成 FP8 模型",
   skip: "跳到正文",
   colon: "：",
+  period: "。",
   theme: { label: "外观", auto: "跟随系统", light: "浅色", dark: "深色" },
 
   views: {
