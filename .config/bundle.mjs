@@ -325,6 +325,30 @@ const modelWorkerFromFile = {
   },
 };
 
+/**
+ * The client of the hub hashes what it uploads, which the page never does. That code says nothing of having no effects
+ * when it is loaded; it has none, so it is left out where nothing of it is used.
+ */
+const withoutUploads = {
+  name: "without uploads",
+  setup({ onResolve, resolve }) {
+    onResolve(
+      { filter: /^@huggingface\/xetchunk-wasm$/ },
+      async ({ path: wanted, pluginData, kind, importer, namespace, resolveDir }) => {
+        if (pluginData === withoutUploads) return undefined;
+        const found = await resolve(wanted, {
+          kind,
+          importer,
+          namespace,
+          resolveDir,
+          pluginData: withoutUploads,
+        });
+        return { ...found, sideEffects: false };
+      },
+    );
+  },
+};
+
 /** The page of src/web/ as a folder that any web server can host. */
 async function web() {
   const out = path("dist-web/");
@@ -371,7 +395,7 @@ async function web() {
     alias: hubForBrowsers,
     splitting: true,
     chunkNames: "worker-[hash]",
-    plugins: [modelWorkerFromFile],
+    plugins: [modelWorkerFromFile, withoutUploads],
   });
   await build({ ...options, ...threadWorker("model"), outdir: undefined, outfile: `${out}model-worker.js` });
   await build({
@@ -381,6 +405,7 @@ async function web() {
       "strip-worker": path("src/web/workers/strip-worker.ts"),
     },
     alias: hubForBrowsers,
+    plugins: [withoutUploads],
   });
   for (const name of ["icon.svg", "manifest.webmanifest"])
     await copyFile(path(`src/web/${name}`), out + name);

@@ -1,4 +1,4 @@
-import { PART } from "../../engine/precision.ts";
+import { PART } from "../../engine/compare.ts";
 
 /** The block in which two tensors differ most, relative to what is in it. */
 export interface WorstBlock {

@@ -1,0 +1,242 @@
+import { type CheckedTensor, checkArray, checkDisjoint, type RawValues } from "../tensor/checks.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
+import { FORMAT_ID, type FormatId, VALUE_TYPE_ID } from "../tensor/formats.ts";
+import type { Grid, ValueType } from "../tensor/tensor.ts";
+import type { Arena } from "../wasm/arena.ts";
+import type { Kernels } from "../wasm/kernels.ts";
+import {
+  type Chunk,
+  chunksOf,
+  describeChunk,
+  placesBytes,
+  putChunk,
+  type Rectangle,
+  ROW_CHUNK,
+  scatter,
+  stage,
+} from "./chunks.ts";
+import { add, NOTHING, type Precision } from "./precision.ts";
+
+/** Float64 numbers that the kernel adds to. */
+const SUMS = 9;
+
+/** How many values in a row a pair of `parts` tells the sums of. */
+export const PART = 16;
+
+/** What is compared: values as they are, or the codes of a tensor. Codes are FP8. */
+export type Compared = RawValues | CheckedTensor;
+
+/** Values whose float32 are made at a time, while they are in the cache. */
+const PIECE = ROW_CHUNK;
+
+/** Compares values with what became of them, of which one at most is a tensor; see Engine.compare. */
+export function compareValues(
+  kernels: Kernels,
+  arena: Arena,
+  values: Compared,
+  became: Compared,
+  parts: Float64Array | undefined,
+): Precision {
+  const inputs = [values, became].flatMap((side): ArrayBufferView[] =>
+    "codes" in side ? [side.codes, side.scales] : [side.data],
+  );
+  const tensor = [became, values].find((side): side is CheckedTensor => "codes" in side);
+  const elements = tensor?.grid.elements ?? (values as RawValues).data.length;
+  const type = "codes" in values ? "f32" : values.type;
+  const format = FORMAT_ID["codes" in became ? became.format : "e4m3"];
+  checkParts(parts, tensor?.grid ?? { elements, cols: elements, block: [1, elements] }, inputs);
+  let precision = NOTHING;
+  for (const chunk of tensor === undefined ? spansOf(elements) : chunksOf(tensor.grid)) {
+    const { rows, cols } = chunk;
+    const height = Math.max(1, Math.min(rows, Math.floor(PIECE / cols)));
+    const sizes = [8 * SUMS, partsBytes(parts, rows * cols)] as const;
+    const rooms = [...sizeOf(values, chunk, height), ...sizeOf(became, chunk, height)] as const;
+    arena.frame([...sizes, ...rooms] as const, (sums, own, a, b, c, d, ...rest) => {
+      const x = put(arena.buffer, values, chunk, [a, b, c, d]);
+      const y = put(arena.buffer, became, chunk, rest);
+      for (let row = 0; row < rows; row += height) {
+        const [first, n] = [row * cols, Math.min(height, rows - row) * cols];
+        const at = {
+          sums,
+          values:
+            "codes" in values
+              ? floatsAt(kernels, arena, x, row, n)
+              : x.data + first * values.data.BYTES_PER_ELEMENT,
+          became: floatsAt(kernels, arena, y, row, n),
+          codes: "codes" in became ? y.data + first : 0,
+          parts: parts === undefined ? 0 : own + (16 * first) / PART,
+        };
+        precision = add(precision, run(kernels, arena, format, type, at, n));
+      }
+      if (parts !== undefined) takeParts(arena.buffer, own, parts, chunk);
+    });
+  }
+  return precision;
+}
+
+/** Arrays in pieces, as the chunks of a tensor are. */
+function* spansOf(elements: number): Generator<Chunk> {
+  const scales = { scaleStart: 0, scaleRows: 0, scaleCols: 0, scaleStride: 0 };
+  for (let start = 0; start < elements; start += ROW_CHUNK) {
+    const cols = Math.min(ROW_CHUNK, elements - start);
+    yield { start, rows: 1, cols, stride: cols, ...scales };
+  }
+}
+
+/** Where one side of a comparison is in linear memory: its matrix, data, scales and float32 values. */
+type Room = readonly [matrix: number, data: number, scales: number, floats: number];
+
+/** One side in linear memory: see {@link Room}. */
+interface Staged {
+  readonly side: Compared;
+  readonly chunk: Chunk;
+  readonly matrix: number;
+  readonly data: number;
+  readonly scales: number;
+  readonly floats: number;
+}
+
+/** Bytes of each place of {@link Room}. */
+function sizeOf(side: Compared, chunk: Chunk, height: number): Room {
+  const floats = 4 * height * chunk.cols;
+  if ("codes" in side) return [...placesBytes(chunk, side), floats];
+  const data = chunk.rows * chunk.cols * side.data.BYTES_PER_ELEMENT;
+  return [0, data, 0, side.type === "f32" ? 0 : floats];
+}
+
+/** Copies a chunk of one side into linear memory. */
+function put(buffer: ArrayBuffer, side: Compared, chunk: Chunk, room: Room): Staged {
+  const [matrix, data, scales, floats] = room;
+  if ("codes" in side) putChunk(buffer, [matrix, data, scales], chunk, side);
+  else stage(buffer, data, side.data, chunk);
+  return { side, chunk, matrix, data, scales, floats };
+}
+
+/** Where the float32 of some rows are: made there unless they are float32 already. */
+function floatsAt(kernels: Kernels, arena: Arena, staged: Staged, row: number, n: number): number {
+  const { side, chunk, matrix, data, scales, floats } = staged;
+  if ("codes" in side) {
+    const places = [matrix, data, scales] as const;
+    describeChunk(arena.buffer, places, chunk, side, { firstRow: row, rows: n / chunk.cols });
+    kernels.dequantize(matrix, VALUE_TYPE_ID.f32, floats);
+    return floats;
+  }
+  const at = data + row * chunk.cols * side.data.BYTES_PER_ELEMENT;
+  if (side.type === "f32") return at;
+  kernels.widen(VALUE_TYPE_ID[side.type], floats, at, n);
+  return floats;
+}
+
+/** Checks the array for the sums of each sixteen values, which is apart from what is compared. */
+function checkParts(
+  parts: Float64Array | undefined,
+  { elements, cols, block }: Pick<Grid, "elements" | "cols" | "block">,
+  inputs: readonly ArrayBufferView[],
+): void {
+  if (parts === undefined) return;
+  const bad = [cols, Math.min(block[1], cols)].find((width) => width % PART !== 0);
+  if (bad !== undefined) {
+    throw new BlockscaleError("shape", {
+      where: "compare: parts",
+      expected: `rows, and rows of a block, of a multiple of ${PART} values`,
+      got: String(bad),
+      fix: "Leave parts out.",
+    });
+  }
+  checkArray("compare: parts", parts, "Float64Array", (2 * elements) / PART);
+  for (const input of inputs) checkDisjoint("compare: parts", parts, input);
+}
+
+function partsBytes(parts: Float64Array | undefined, n: number): number {
+  return parts === undefined ? 0 : (2 * 8 * n) / PART;
+}
+
+/** Copies the sums of a rectangle to their places among all. */
+function takeParts(
+  buffer: ArrayBuffer,
+  own: number,
+  parts: Float64Array,
+  { start, rows, cols, stride }: Rectangle,
+): void {
+  const each = PART / 2;
+  const found = new Float64Array(buffer, own, (rows * cols) / each);
+  scatter(parts, found, { start: start / each, rows, cols: cols / each, stride: stride / each });
+}
+
+/** Addresses of what the kernel compares and writes; 0 for codes and parts that there are not. */
+interface ComparedPlaces {
+  readonly sums: number;
+  readonly values: number;
+  readonly became: number;
+  readonly codes: number;
+  readonly parts: number;
+}
+
+function run(
+  kernels: Kernels,
+  arena: Arena,
+  format: FormatId,
+  type: ValueType,
+  { sums, values, became, codes, parts }: ComparedPlaces,
+  n: number,
+): Precision {
+  const measure = (nonFinite: number): Precision => {
+    const found = new Float64Array(arena.buffer, sums, SUMS).fill(0);
+    kernels.compare(format, VALUE_TYPE_ID[type], sums, values, became, codes, parts, n);
+    const [signal, noise, energy, product, amax, maxError, maxRelative, flushed, saturated] =
+      found as unknown as [number, number, number, number, number, number, number, number, number];
+    return {
+      count: n,
+      signal,
+      noise,
+      energy,
+      product,
+      amax,
+      maxError,
+      maxRelative,
+      flushed,
+      saturated,
+      nonFinite,
+    };
+  };
+  const precision = measure(0);
+  // The square of a difference of two finite float32 is far from the largest float64.
+  return precision.noise < Infinity
+    ? precision
+    : measure(clearNonFinite(arena.buffer, type, values, became, n));
+}
+
+/** Bits of Inf. */
+const INFINITY_BITS: Readonly<Record<ValueType, number>> = { f32: 0x7f800000, bf16: 0x7f80, f16: 0x7c00 };
+
+/**
+ * Puts zeros, which count for nothing, in place of every pair with a NaN or Inf.
+ * @returns how many of the pairs were not the same twice
+ */
+function clearNonFinite(
+  buffer: ArrayBuffer,
+  type: ValueType,
+  values: number,
+  became: number,
+  n: number,
+): number {
+  const x = type === "f32" ? new Uint32Array(buffer, values, n) : new Uint16Array(buffer, values, n);
+  const y = new Uint32Array(buffer, became, n);
+  let different = 0;
+  for (let i = 0; i < n; i++) {
+    const before = specialOf(x[i]!, INFINITY_BITS[type]);
+    const after = specialOf(y[i]!, INFINITY_BITS.f32);
+    if (before === 0 && after === 0) continue;
+    if (!Object.is(before, after)) different++;
+    x[i] = 0;
+    y[i] = 0;
+  }
+  return different;
+}
+
+/** NaN, Inf or -Inf where bits say so; 0 for everything finite. */
+function specialOf(bits: number, infinity: number): number {
+  if ((bits & infinity) !== infinity) return 0;
+  const sign = infinity > 0xffff ? 0x80000000 : 0x8000;
+  return bits === infinity ? Infinity : bits === infinity + sign ? -Infinity : NaN;
+}
