@@ -20,7 +20,7 @@ export const tests = [
     seconds: 120,
     async body(env) {
       const input = join(env.folder, `attention-large-${env.browser}.safetensors`);
-      writeLarge(input, 2e8);
+      writeLarge(input, 6.7e7);
       await withPage(env, async (page) => {
         const said = page.locator("#app > [role=status]");
         await openFiles(page, input);

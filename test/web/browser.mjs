@@ -221,7 +221,7 @@ export function privateFiles(page) {
 /** Browsers that tests share: starting one takes longer than most tests. */
 const shared = new Map();
 
-async function browserFor(name, options) {
+async function browserFor(name, options = {}) {
   if (Object.keys(options).length > 0) return { ...(await launch(name, options)), isShared: false };
   if (!shared.has(name)) {
     const instance = await launch(name);
@@ -231,6 +231,9 @@ async function browserFor(name, options) {
   }
   return { ...shared.get(name), isShared: true };
 }
+
+/** Starts a browser that tests share, so that the first of them does not wait for it. */
+export const startBrowser = (name) => browserFor(name);
 
 export async function closeBrowsers() {
   for (const instance of [...shared.values()]) await instance.close();

@@ -55,7 +55,7 @@ const suites = await load([
 /** What measures time or memory: run when nothing else does. */
 const measured = await load(["slow", "large"]);
 
-const { closeBrowsers } = await import("./browser.mjs");
+const { closeBrowsers, startBrowser } = await import("./browser.mjs");
 
 const word = new RegExp(process.argv[2] ?? "");
 const folder = mkdtempSync(join(tmpdir(), "blockscale-web-"));
@@ -109,6 +109,7 @@ async function run(name, seconds, body) {
 /** Runs one after the other all tests that are for these browsers, with files of their own. */
 async function runIn(wanted, suites) {
   const own = mkdtempSync(join(folder, "tests-"));
+  for (const browser of wanted) if (browser !== "webkit") await startBrowser(browser);
   for (const { tests } of suites) {
     for (const { name, browsers = ["chromium", "firefox"], seconds = 60, body } of tests) {
       for (const browser of browsers.filter((one) => wanted.includes(one))) {
@@ -143,7 +144,8 @@ try {
   await Promise.all([runIn(["chromium"], suites), runIn(["firefox", "webkit"], suites)]);
   // What their last pages still do would be measured too.
   await closeBrowsers();
-  await runIn(["chromium", "firefox", "webkit"], measured);
+  await runIn(["chromium"], measured);
+  await runIn(["firefox"], measured);
 } finally {
   await closeBrowsers();
   server.closeAllConnections();
