@@ -141,7 +141,7 @@ for (const signal of ["SIGTERM", "SIGHUP"]) {
 
 try {
   // Each browser keeps about one processor busy: side by side they take little longer than the slower one.
-  await Promise.all([runIn(["chromium"], suites), runIn(["firefox", "webkit"], suites)]);
+  await Promise.all([runIn(["chromium", "webkit"], suites), runIn(["firefox"], suites)]);
   // What their last pages still do would be measured too.
   await closeBrowsers();
   await runIn(["chromium"], measured);
