@@ -60,7 +60,7 @@ const OPTIONS = ["engine", "to", "dtype", ...SELECTION, "overrides", "missingSca
 /**
  * Converts a whole checkpoint: to FP8 or FP4 of the dialect `to`, or to plain values of type `dtype`. The
  * tokenizer and all other files come along; config.json and the index are written last, as loaders want them.
- * Memory is that of a few strips, besides what is not written elsewhere.
+ * Memory is that of a few strips, and of the output where `write` is left out.
  * @param files sources by name relative to the folder: Files, Blobs, what `openFolder` or `openUrl` give
  * @example const { files } = await convertCheckpoint(input, { engine: await load(), to: "mxfp8" });
  * @throws BlockscaleError `option`, `dialect`, `format`, `shape` or `io`; what the signal was aborted with

@@ -95,7 +95,7 @@ export async function convertOrder(
   const run: ConversionRun = { opened, workers, measure, signal, onProgress: progress.update, measured };
   try {
     const folder: FolderRun = { ...run, chosen, plan, documents, task, finish: progress.finish };
-    // Figures of all values, and pages, are wanted of a run of their own.
+    // Figures of all values, and what a page shows, come only from a run: then it is made again.
     const mayBeDone = flags.overwrite !== true && flags.report === undefined && measure !== "all";
     if (mayBeDone && (await (input.isFolder ? isFinishedFolder(folder, to) : isFinishedFile(run, planned)))) {
       await print(resultOfFinished(planned));

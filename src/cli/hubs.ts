@@ -12,7 +12,10 @@ interface Hub {
   /** Its address. */
   readonly base: string;
   readonly revision: string;
-  /** Headers for the hub alone: the fetch standard drops them where it redirects to another host. */
+  /**
+   * Headers for the hub alone: Authorization or Cookie, which Node's fetch drops where the hub redirects to
+   * another host.
+   */
   readonly headers: { readonly [name: string]: string };
   /** The environment variable that holds a token for models that are not public. */
   readonly token: string;

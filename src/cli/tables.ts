@@ -61,7 +61,7 @@ export function matchLines(matched: readonly Matched[]): string[] {
   );
 }
 
-/** Lines of warnings, above the table. */
+/** Lines of warnings, for people. */
 export function warningLines(warnings: readonly string[]): string[] {
   return warnings.map((warning) => `Warning: ${figures.text(warning)}`);
 }

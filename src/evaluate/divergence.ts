@@ -130,6 +130,7 @@ export interface Divergence {
   readonly perplexityDifference: number;
   /** Correlation of the logarithms of both probabilities over the tokens. */
   readonly correlation: number;
+  /** Mean, largest and quantiles: `kld999` is what 99.9 % of the tokens do not exceed, `kld01` 0.1 %. */
   readonly kldMean: number;
   readonly kldMax: number;
   readonly kld999: number;

@@ -55,7 +55,7 @@ async function secondsOf(action: () => Promise<unknown>): Promise<number> {
   return (performance.now() - start) / 1000;
 }
 
-/** The largest matrix of a layer that takes hidden states, or else the head; with the key of the head. */
+/** The largest matrix of a layer that takes hidden states, or else the head; under the key of the head. */
 function trialOf(plan: StreamPlan): Located {
   const { hidden } = plan.config;
   const head = headOf(plan);

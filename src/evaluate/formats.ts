@@ -91,7 +91,8 @@ export function meetsFp8(format: WeightFormat): boolean {
 }
 
 /**
- * Bits of a matrix [rows, cols] in a format, a byte for each scale (as UE8M0 and E4M3 have it).
+ * Bits of a matrix [rows, cols] in a format. Each scale counts as a byte, as UE8M0 and E4M3 have it, also
+ * where it is stored as float32.
  * @returns `null` where the columns are no multiple of the block
  */
 export function bitsOf(format: WeightFormat, [rows, cols]: readonly [number, number]): number | null {

@@ -14,7 +14,7 @@ import { planStreamed, type StreamOptions } from "./streamed.ts";
 
 /** A format for each group. */
 export interface Mix {
-  /** The format of all groups; `null` for a mixture. */
+  /** The format of all groups; `null` where it is not the same. */
   readonly uniform: WeightFormat | null;
   /** Mean over the weights of all groups, scales included. */
   readonly bitsPerWeight: number;

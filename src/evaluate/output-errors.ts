@@ -59,7 +59,11 @@ export class OutputErrors {
     return new OutputErrors(matrices, activations);
   }
 
-  /** @param gradient address of the gradient of the loss by the output, [rows, n]; 0 if it is not known */
+  /**
+   * Takes in rows that are multiplied by a weight.
+   * @param x their address, [rows, k]
+   * @param gradient address of the gradient of the loss by the output, [rows, n]; 0 if it is not known
+   */
   add(program: Program, name: string, x: number, rows: number, gradient = 0): void {
     const matrix = this.#matrices.get(name);
     if (matrix === undefined) return;

@@ -17,8 +17,8 @@ import { checkContext } from "./evaluate.ts";
 export interface StreamOptions extends Asked {
   readonly threads?: number | undefined;
   /**
-   * Whether no member runs in this thread, even if there is one alone: this
-   * thread has something else to do meanwhile.
+   * Whether no member (a thread with its share of the model) runs in this thread, even if there is one alone:
+   * this thread has something else to do meanwhile.
    */
   readonly apart?: boolean | undefined;
   /**

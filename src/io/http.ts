@@ -15,7 +15,8 @@ export interface UrlOptions extends RetryOptions {
   /** `fetch` if left out. */
   readonly fetch?: typeof globalThis.fetch;
   /**
-   * Headers of each request, such as Authorization. They go to the server asked for, never on to another one.
+   * Headers of each request, such as Authorization. Where a server redirects to another host, `fetch` drops
+   * Authorization; headers of other names, such as one for an API key, may go along.
    */
   readonly headers?: { readonly [name: string]: string };
 }

@@ -37,7 +37,7 @@ export function systemFault(where: string, expected: string, cause: unknown): Bl
   return new BlockscaleError("io", { where, expected, got, fix }, { cause });
 }
 
-/** A file's place, size and time, before anything is read. */
+/** Size, time of the last change and permissions of a file or folder. Its contents are not read. */
 export async function fileFacts(
   path: string,
 ): Promise<{ size: number; modified: number; mode: number; isFolder: boolean }> {

@@ -33,7 +33,7 @@ function open(where: string): Promise<OpenedClient> {
 }
 
 async function start(where: string): Promise<OpenedClient> {
-  // It would be printed by every command, and by every thread of it.
+  // The warning that it turns off would be printed by every command, and by every thread of it.
   process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= "true";
   const sdk = await import("@aws-sdk/client-s3").catch((cause) => {
     throw new BlockscaleError(
@@ -76,7 +76,7 @@ async function start(where: string): Promise<OpenedClient> {
     );
   const settings = hasRegion ? found : { region: "us-east-1" };
   // An endpoint of one's own serves its buckets under paths.
-  // Settings that give no endpoint fail again at each request, which leaves out the secrets of such errors.
+  // Where settings give no endpoint, each request fails as well, with an error that holds no secrets.
   const host = await endpointOf(sdk, make({ ...settings, credentials: NOBODY })).catch(() => undefined);
   const forcePathStyle = host !== undefined && !/(^|\.)amazonaws\.com(\.cn)?$/.test(host);
   return { sdk, client: make({ ...settings, forcePathStyle }) };
@@ -277,7 +277,7 @@ export class Bucket {
       .catch(() => {});
   }
 
-  /** An object that changed while it was read has become a mixture of two. */
+  /** The error for an object that changed while it was read: what was read is a mixture of two versions. */
   changed(key: string): BlockscaleError {
     return new BlockscaleError("io", {
       where: `s3://${this.#name}/${key}`,

@@ -39,8 +39,8 @@ export function parseS3(address: string): S3Address {
 }
 
 /**
- * Keys come from strangers, and become names of files elsewhere: no empty part, none
- * of dots alone, nothing of other systems.
+ * Whether a key can be the name of a file: no part between slashes that is empty, `.` or `..`, no control
+ * character, no backslash. Keys come from strangers, and become names of files elsewhere.
  */
 function isFileName(key: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
@@ -155,7 +155,8 @@ function sourceOf(bucket: string, requests: Bucket, object: S3Object): S3Source 
 }
 
 /**
- * Bytes of a part, and how many are sent at once: memory of an upload is their product, whatever the object.
+ * Bytes of a part, more where an object would have too many parts; most parts of an object; and parts sent at
+ * once. An upload holds these in memory, and the one that is filled next.
  */
 const PART = 8 << 20;
 const MOST_PARTS = 10_000;

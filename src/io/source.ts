@@ -114,7 +114,7 @@ export async function readText(where: string, source: Source): Promise<string> {
   }
   const bytes = await readRange(where, source, 0, source.size);
   try {
-    // Bytes that are replaced would be written back as others.
+    // Without `fatal`, bytes that are no UTF-8 would become U+FFFD, and be written back as that.
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
     throw new BlockscaleError(

@@ -93,7 +93,7 @@ export interface ScoreOptions {
   readonly signal: AbortSignal;
   /** Called before a model runs: where its hidden states are kept, and who is told of its layers. */
   forModel(name: keyof Inputs): Promise<Pick<LayerOptions, "state" | "onProgress">>;
-  /** Called before a model runs, if it is wanted: a trial that tells takes some tenths of a second. */
+  /** Called before a model runs, after a trial of some tenths of a second; left out, there is no trial. */
   onEstimate?(estimates: readonly RunEstimate[]): void;
   /** Called while predictions are compared. */
   onScored?(progress: { readonly done: number; readonly total: number }): void;

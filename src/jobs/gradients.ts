@@ -9,7 +9,7 @@ export type GradientFormat = (typeof GRADIENT_FORMATS)[number];
 
 /** How ranks hand bytes to one another. */
 export interface Transport {
-  /** Lays down bytes for all other ranks. */
+  /** Puts bytes where all other ranks can take them. */
   send(name: string, bytes: Uint8Array): Promise<void>;
   /**
    * Waits for what another rank has sent under this name.
@@ -161,7 +161,7 @@ export class GradientExchange implements DataParallel {
         this.bytes.received += own.length;
       }
     }
-    // Who has sent this has received all of what was sent before.
+    // A rank that has sent this message has read all messages before it: the one before can go.
     if (this.#before !== null) await this.#transport.forget(this.#before);
     this.#before = name;
   }

@@ -77,7 +77,7 @@ export class FileStates implements StateStore {
   }
 }
 
-/** What hidden states depend on: the files of the model, the ids, and how both meet. */
+/** A hash of what hidden states depend on: the files of the model, the ids, and the settings of the run. */
 export async function stateKey(
   files: ReadonlyMap<string, Source>,
   ids: Int32Array,

@@ -26,7 +26,7 @@ export async function hasJournal(folder: string): Promise<boolean> {
 export interface FinishedFile {
   /** What was measured, weight by weight in the order of the file. */
   readonly measured: readonly (readonly [weight: string, precision: Precision])[];
-  /** Hash of the whole file, to recognise it by. */
+  /** Hash over samples of the file, to recognise it by: see `Fingerprint`. */
   readonly fingerprint: string;
 }
 
@@ -42,8 +42,8 @@ export interface Journal {
   /** The entry of a finished file; `undefined` for a file that still has to be made. */
   finished(file: string): FinishedFile | undefined;
   /**
-   * Adds a finished file. Call it before the file gets its final name: a file that already has this name does
-   * not count.
+   * Adds a finished file. Call it before the file gets its final name. If the run ends in between, the
+   * fingerprint tells an older file of this name from it.
    */
   add(file: string, finished: FinishedFile): Promise<void>;
   remove(): Promise<void>;

@@ -27,9 +27,9 @@ const ELEMENTS_PER_THREAD = 48 * 2 ** 20;
 const MOST_THREADS = 16;
 
 /**
- * Threads to start. With --jobs, at most one for each strip; without, one for
- * each 48 Mi elements, up to the number of cores.
- * @param jobs how many were asked for; one for each core if left out
+ * Threads to start. With --jobs, at most one for each strip; without, one for each 48 Mi elements, up to the
+ * number of cores and to {@link MOST_THREADS}.
+ * @param jobs how many --jobs asks for, if it is given
  */
 export function threadsFor(plan: Plan, jobs: number | undefined): number {
   if (jobs !== undefined) return countStrips(plan, jobs);
@@ -39,8 +39,9 @@ export function threadsFor(plan: Plan, jobs: number | undefined): number {
 }
 
 /**
- * Starts as many threads as there are jobs. Sources that threads cannot open stay in this one.
- * @param least jobs that are worth threads: one alone needs none, unless this thread has something else to do
+ * Starts threads that convert. This thread converts alone where they could not open all sources.
+ * @param jobs how many threads, as --jobs has it
+ * @param least how many are worth starting: one alone needs none, unless this thread has something else to do
  */
 export async function startWorkers(sources: readonly Source[], jobs: number, least = 2): Promise<Workers> {
   const paths = pathsOf(sources);

@@ -22,7 +22,7 @@ export interface Points {
   readonly names: readonly string[];
   /** Index of the layer. */
   readonly layers: readonly number[];
-  /** `null` where values became NaN or Inf. */
+  /** `null` where values were or became NaN or Inf. */
   readonly decibels: readonly (number | null)[];
   /** Tensors that lost something and are not drawn, since there are too many: the best ones. */
   readonly hidden: number;
@@ -65,7 +65,7 @@ export function chartsOf(report: Report, words: Words): Charts {
   };
 }
 
-/** Decibels of a tensor; Infinity where nothing was lost, `null` where values became NaN or Inf. */
+/** Decibels of a tensor; Infinity where nothing was lost, `null` where values were or became NaN or Inf. */
 export function decibelsOf({ precision }: ReportedTensor): number | null {
   if (precision === null) return Infinity;
   if (precision.nonFinite > 0) return null;

@@ -123,7 +123,7 @@ const FP8_BLOCKS: Storage = {
 
 /**
  * A module as a target. Loaders look up fused layers by the names of their parts, and experts by that of the
- * first: all experts of a layer are one pattern, where 256 names would be told.
+ * first: one pattern for all experts of a layer takes the place of their names, 256 for example.
  */
 function targetOf(module: string): string {
   if (!/\.experts\.\d+\./.test(module)) return module;

@@ -64,13 +64,13 @@ export interface Dialect {
   /** Formats that an override may choose for a weight, by name. Left out, there is `storage` alone. */
   readonly formats?: Readonly<Record<string, Storage>>;
   /**
-   * How a certain weight is stored, where that depends on the weight; as a text, why
-   * its loaders take it in high precision only.
+   * How a certain weight is stored, where that depends on the weight; or a sentence that says why loaders
+   * take it in high precision only.
    */
   storageOf?(weight: Candidate, config: Config | null): Storage | string;
   /**
-   * Whether loaders read a stack of experts in one tensor with its scales, as it lies;
-   * as a text, why not. Left out, they do not.
+   * Whether loaders read a stack of experts in one tensor with its scales, as it lies; or a sentence that
+   * says why not. Left out, they do not.
    */
   readsStack?(stack: Candidate, config: Config | null): true | string;
   /**

@@ -23,6 +23,7 @@ export interface BlockValues {
   readonly scale: number;
   /** Rows and columns of the values below: the first of the block, at most {@link SHOWN}. */
   readonly shown: readonly [number, number];
+  /** [shown[0], shown[1]], row by row. */
   readonly before: Float32Array<ArrayBuffer>;
   /** `null` without a scheme: the values are shown as they are stored. */
   readonly after: Float32Array<ArrayBuffer> | null;
@@ -78,7 +79,7 @@ export function joinBlock(parts: readonly [BlockValues, ...BlockValues[]]): Bloc
 }
 
 /**
- * Reads a strip that a block meets, and cuts out the rows that are in it.
+ * Reads a strip that holds rows of a block, and cuts out these rows.
  * @throws BlockscaleError `io`, `dialect`
  */
 export async function sampleBlock(

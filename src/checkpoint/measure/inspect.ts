@@ -21,7 +21,10 @@ export interface InspectedTensor {
   readonly shape: readonly number[];
   /** Scales included. */
   readonly bytes: number;
-  /** Format and scales; `null` for plain tensors. */
+  /**
+   * Element type of the codes, block [rows, cols], name and dtype of the scales, and what was found in them;
+   * `null` for plain tensors.
+   */
   readonly scaled: {
     readonly element: string;
     readonly block: readonly [number, number];

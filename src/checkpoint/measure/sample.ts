@@ -22,7 +22,10 @@ export interface StripSampling {
   readonly tensorScale?: TensorFactor;
 }
 
-/** Binades counted: 2^FIRST_BINADE and everything below in the first bin, the rest one bin each. */
+/**
+ * Binades counted, one bin each. The first bin also holds everything below 2^FIRST_BINADE, the last one
+ * everything above its own binade.
+ */
 export const FIRST_BINADE: number = -40;
 export const BINADES: number = 64;
 

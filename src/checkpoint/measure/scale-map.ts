@@ -12,6 +12,7 @@ interface StripScales {
 export interface ScaleMap {
   readonly rows: number;
   readonly cols: number;
+  /** floor(log2(scale)) of each cell, [rows, cols]. */
   readonly exponents: Int16Array<ArrayBuffer>;
   /**
    * The block each cell shows: its place, counted over the whole weight, is blockRow * blockCols + blockCol.

@@ -8,8 +8,8 @@ import { countOf } from "../read/weights.ts";
 /** Precision in figures for people and machines. */
 export interface PrecisionSummary {
   /**
-   * Signal to quantisation noise in decibels; `null` where every value is what it was, -Infinity where one
-   * became NaN or Inf, or was, and where zeros became something else.
+   * Signal to quantisation noise in decibels; `null` where every value is what it was, -Infinity where
+   * `nonFinite` is not 0, and where all values were 0 and some became something else.
    */
   readonly sqnrDb: number | null;
   /** Largest |error| / |value| over values that are not 0; 1 as soon as a value became 0. */

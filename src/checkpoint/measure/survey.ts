@@ -45,7 +45,7 @@ export interface SurveyedWeight {
   readonly name: string;
   /** Shape of the values. */
   readonly shape: readonly number[];
-  /** Rows that a strip must consist of, or multiples of them. */
+  /** The number of rows of a strip is a multiple of this, except where a slice ends. */
   readonly unit: number;
   strips(): Iterable<Strip>;
 }
@@ -123,8 +123,8 @@ export function joinSurveys(surveys: readonly Survey[]): Survey {
 const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
 /**
- * The items in an order whose beginnings are spread evenly, and never
- * only over one kind of weight of each layer.
+ * The items in another order. The first ones of it, however many, are spread evenly over all, and are not of
+ * one kind of weight alone.
  */
 function scattered<T>(items: readonly T[]): T[] {
   const place = (i: number) => (i * GOLDEN) % 1;

@@ -49,8 +49,8 @@ const LABELS: readonly string[] = [...QUANTIZATION_KEYS, "expert_dtype"];
 const DTYPES: readonly string[] = ["torch_dtype", "dtype"];
 
 /**
- * Reads an object in which nothing to be edited stands twice, nor an object around it: without the
- * second, the first would count again.
+ * Reads an object. Fails where a member appears twice that is to be edited, or that holds such a one: only
+ * the last of the two is edited, and once that is removed, the first would count again.
  * @returns whether anything in it is to be edited
  */
 function readMembers(json: JsonReader, path: readonly string[] = []): boolean {

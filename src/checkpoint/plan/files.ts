@@ -12,7 +12,7 @@ import type { FilePlan, Plan, Step } from "./plan.ts";
 
 /**
  * Lays decisions out as files: each tensor goes into the file of the shard it came from.
- * @throws BlockscaleError `format`: two output tensors of one name
+ * @throws BlockscaleError `dialect`: two output tensors of one name; `format`: a header that is too long
  */
 export function layOut(checkpoint: Checkpoint, decisions: readonly Decision[]): Plan {
   const byShard: Decision[][] = checkpoint.shards.map(() => []);
@@ -47,7 +47,8 @@ function filePlan(
 }
 
 /**
- * Weights that stay as they are may share a scale: by its name, the first of them, which it is written with.
+ * Scales that several weights share which stay as they are. For the name of each: the first of these weights,
+ * with which the scale is written.
  */
 function sharedPlaces(decisions: readonly Decision[]): ReadonlyMap<string, Weight> {
   const first = new Map<string, Weight>();

@@ -15,7 +15,7 @@ import { ALREADY_REASON, checkPlan, type Plan } from "./plan.ts";
 
 const CONFIG = "config.json";
 const MODELOPT_CONFIG = "hf_quant_config.json";
-/** Name of the file of a model in one file. */
+/** Names of a model that is one file. */
 const WHOLE = ["model.safetensors", "diffusion_pytorch_model.safetensors"];
 const INDEX_SUFFIX = ".safetensors.index.json";
 
@@ -66,8 +66,8 @@ export async function openCheckpoint(
 }
 
 /**
- * Keeps the .safetensors files of some patterns alone: which of several models in a folder is
- * meant. The index of others goes with them.
+ * Keeps only those .safetensors files that fit a pattern: the patterns say which of several models in a
+ * folder is meant. An index stays only if all files of its name do.
  * @throws BlockscaleError `option`: a pattern that fits no file
  */
 export function chooseFiles<S>(
@@ -218,7 +218,7 @@ export function isOfCheckpoint(name: string): boolean {
   );
 }
 
-/** What the conversion makes of the checkpoint: FP8 of a dialect, or plain values. */
+/** What the conversion makes of the checkpoint: codes and scales of a dialect, or plain values. */
 export type Direction =
   | { readonly kind: "quantize"; readonly to: DialectName }
   | { readonly kind: "dequantize"; readonly dtype: ValueType };

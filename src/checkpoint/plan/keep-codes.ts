@@ -16,7 +16,8 @@ export async function keepsCodes({ from, into }: Conversion, sources: readonly S
 }
 
 function fits(from: ScaledWeight, { scheme }: ScaledTarget): boolean {
-  // Two roundings belong to a scale of NVFP4: those of other weights are made anew.
+  // A scale of NVFP4 is an E4M3 number and a float32, each rounded: other scales do not become such, and
+  // values are quantised anew.
   if (scheme.scale === "e4m3") return false;
   const { rows, cols } = matrixOf(from.shape);
   const isSame = from.element === scheme.format;
@@ -30,7 +31,7 @@ function fits(from: ScaledWeight, { scheme }: ScaledTarget): boolean {
 }
 
 /**
- * Scales of new blocks, each that of the old block it lies in.
+ * Scales of new blocks, row by row, each that of the old block it lies in.
  * @param shape of the strip, which starts at a row of blocks of both kinds
  */
 export function spreadScales<S extends Uint8Array | Float32Array>(

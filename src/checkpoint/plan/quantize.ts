@@ -31,13 +31,13 @@ import { ALREADY_REASON, type Plan } from "./plan.ts";
 export interface QuantizeOptions extends Selection, ResolveOptions {
   /** The dialect to write; `deepseek-v3.1` if left out. */
   readonly to?: DialectName;
-  /** Changes of the scheme for some weights; the first pattern that fits a name counts. */
+  /** Exceptions for some weights: see {@link Override}; the first pattern that fits a name counts. */
   readonly overrides?: readonly Override[];
 }
 
 /**
- * Plans the quantisation of a checkpoint, plain or already quantised: decides what becomes FP8 of the
- * dialect, and where every byte of the output goes. Pure: reads nothing but the headers it is given.
+ * Plans the quantisation of a checkpoint, plain or already quantised: decides what becomes codes of
+ * the dialect, and where every byte of the output goes. Pure: reads nothing but the headers it is given.
  * @throws BlockscaleError `option`, `dialect`, `format` or `shape`
  */
 export function planQuantize(checkpoint: Checkpoint, options: QuantizeOptions = {}): Plan {

@@ -48,7 +48,7 @@ export function* sharedStrips(
   yield* cut(matrixOf(plainShape(a)), leastCommonMultiple(rowsTogether(a), rowsTogether(b)), isTransposed);
 }
 
-/** Rows that a strip of a conversion consists of, or multiples of them. */
+/** The number of rows of a strip of a conversion is a multiple of this, except where a slice ends. */
 export function unitOf({ from, into }: Conversion): number {
   return leastCommonMultiple(rowsTogether(from), into.kind === "scaled" ? into.scheme.block[0] : 1);
 }

@@ -76,6 +76,7 @@ const TABLE = /(^|[._])(mask|bias|ids?|index|indices|positions?|shape|tid2eid)$/
  * here can read. A label of quantisation must not be changed while they are there: the
  * checkpoint would claim to be what it is not.
  * @param places tensors that were not resolved as scaled weights
+ * @param config the quantization_config of config.json
  * @param isRead whether there are scaled weights: if not, a label of quantisation is about tensors that are
  * not read here
  */

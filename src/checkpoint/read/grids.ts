@@ -14,8 +14,8 @@ const KNOWN_BLOCKS: readonly Block[] = [
 ];
 
 /**
- * How the scales of a weight lie: the block that one of them serves, how many slices share one, and what one
- * row of a padded grid holds.
+ * How the scales of a weight lie: the block that one of them serves, how many rows or slices share a stored
+ * one, and how many scales one row of a padded grid holds.
  */
 export type ScaleGrid = Pick<ScaledWeight, "block" | "parts" | "storedCols">;
 

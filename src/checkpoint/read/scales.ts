@@ -22,7 +22,7 @@ export interface ScaleFacts {
  * Reads scales as stored: UE8M0 bytes as they are, all other types widened to float32.
  * @param first index of the first scale wanted
  * @param count how many
- * @throws BlockscaleError `dialect`: a scale that is negative, zero, infinite or NaN; `io`
+ * @throws BlockscaleError `dialect`: a scale that is negative, infinite or NaN; `io`
  */
 export async function readScales(
   weight: ScaledWeight,
@@ -112,7 +112,10 @@ async function tensorMultipliers(
   return multipliers;
 }
 
-/** Number of scales of a weight: as stored, but for the padding of a grid that is too large. */
+/**
+ * Number of scales that `readScales` can give of a weight: without the padding of a grid that is too large,
+ * and with one for each block where a stored one stands for several.
+ */
 export function scaleCount({ scales, shape, block, storedCols, parts }: ScaledWeight): number {
   if (scales === null) return 1;
   const isAsStored = storedCols === undefined && parts === undefined;

@@ -55,8 +55,8 @@ export interface ScaledWeight {
   /** Tensors that say what the codes and scales say already. */
   readonly redundant?: readonly StoredTensor[];
   /**
-   * Scales that each stored one serves, where those are fewer: rows of the parts of a fused matrix, or all
-   * slices of a stack.
+   * Where fewer scales are stored than there are blocks: how many blocks, one after the other, each stored
+   * one serves. These are the rows of each part of a fused matrix, or all slices of a stack.
    */
   readonly parts?: readonly number[];
   /** Scales from one row of the grid to the next, where the stored grid is wider than the weight needs. */

@@ -4,8 +4,8 @@ import { type FilePlan, rangesOf } from "../plan/plan.ts";
 import { COPIED, fileBytes, type RunOptions } from "./run.ts";
 
 /**
- * The bytes of one file of the output, from the first to the last. After the last one it asks the inputs
- * whether they are still what was opened, so that what is written from it fails where they are not.
+ * The bytes of one file of the output, from the first to the last. After the last one the inputs are asked
+ * whether they are still what was opened. If not, this throws, so that the file is never finished.
  * @throws BlockscaleError; what the signal was aborted with
  */
 export async function* outputBytes(

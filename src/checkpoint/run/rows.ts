@@ -49,7 +49,7 @@ export async function readPlainRows(
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-/** Exchanges rows and columns of each slice. */
+/** Exchanges rows and columns of each slice. @param shape of the values before */
 export function transpose<A extends Float32Array | Uint16Array>(values: A, shape: readonly number[]): A {
   const { rows, cols } = matrixOf(shape);
   return transposed(values, rows, cols);

@@ -12,7 +12,7 @@ import { dequantizeRows, type ScaledRows } from "./rows.ts";
 /** Values of a strip up to which it is measured whole: a sample would cost as much. */
 const SMALL = 2 ** 17;
 
-/** Rows of which one is measured, in a sample. */
+/** In a sample, one row in so many is measured. */
 const SAMPLED = 8;
 
 /**
@@ -50,8 +50,8 @@ function partOf(values: Values, start: number, end: number): Values {
 const TYPE_EXPONENTS = { f32: [-149, 127], bf16: [-133, 127], f16: [-24, 15] } as const;
 
 /**
- * Exponents of power-of-two scales under which every code is exact in a type. Of float32, whose rounding is
- * part of what a product is: under which none becomes Inf.
+ * Exponents of power-of-two scales under which every code times its scale is exact in a type. Products are
+ * rounded to float32 in any case: for that type, exponents under which none becomes Inf.
  */
 function exactExponents(type: ValueType, format: Format): readonly [least: number, most: number] {
   const { emin, emax, mantissaBits } = FORMATS[format];

@@ -8,8 +8,8 @@ export type HeartbeatData = Omit<Connection, "retryStrategy">;
 
 /**
  * Tells Redis that this process and its machine are alive: a thread of its own sets a key again and again,
- * since the main thread cannot while it computes. With the machine's network, or with a process that stands
- * still, the key is gone.
+ * since the main thread cannot while it computes. When the machine loses its network, or the process stands
+ * still, nobody sets the key any more, and it expires.
  */
 export class Heartbeat {
   readonly #thread: Worker;

@@ -5,7 +5,7 @@ import { type Connection, openLibrary, QUEUE, refusalOf } from "./connection.ts"
 /** The jobs of one run in a queue. */
 export interface RunStatus {
   readonly from: string;
-  /** The output folder; `scores` of an evaluation. */
+  /** The output folder; for an evaluation, which has none, the word "scores". */
   readonly to: string;
   readonly waiting: number;
   readonly active: number;

@@ -14,7 +14,10 @@ export interface EvaluationCharts {
   readonly curve: Curve | null;
 }
 
-/** Means over tokens by their position in the chunk. Neighbouring positions share a bin. */
+/**
+ * KL divergences and losses of tokens by their position in the chunk, in nats: mean and median divergence,
+ * mean loss of the original and of the model. Neighbouring positions share a bin.
+ */
 export interface Positions {
   /** The first position of each bin. */
   readonly first: readonly number[];
@@ -42,6 +45,7 @@ export interface Curve {
   readonly exact: number;
 }
 
+/** A mix: bits a weight, mean KL divergence in nats, and its standard error. */
 interface Point {
   readonly name: string;
   readonly bits: number;

@@ -11,6 +11,7 @@ export interface TrainingCharts {
     /** `null` where it was not measured. */
     readonly heldOut: readonly (number | null)[];
   };
+  /** Tokens a second, and the number of steps after which each was taken. */
   readonly speed: { readonly steps: readonly number[]; readonly rates: readonly number[] };
   /** `null` where nothing was rounded. */
   readonly ranges: RangeGrid | null;

@@ -123,8 +123,8 @@ function Share({ part, kind }: { readonly part: number; readonly kind: "before" 
 }
 
 /**
- * Mean KL divergence of all positions, `null` where nothing was converted; and of how
- * many both find the same token likeliest.
+ * Mean KL divergence of all positions, `null` where nothing was converted; and the share of positions, from 0
+ * to 1, at which both find the same token likeliest.
  */
 export function meansOf(all: readonly Position[]): { readonly mean: number | null; readonly same: number } {
   const sum = all.reduce((n, { divergence }) => n + (divergence ?? 0), 0);

@@ -12,7 +12,7 @@ export interface ModelFacts {
   /** Bytes of its weights in the files. */
   readonly bytes: number;
   readonly context: number;
-  /** That share its work. */
+  /** Threads that share its work. */
   readonly threads: number;
   /** Whether it predicts tokens; encoders make vectors. */
   readonly writes: boolean;
@@ -42,7 +42,7 @@ export interface Token {
   readonly text: string;
 }
 
-/** A token that a model finds likely, with what both say of it. */
+/** A token that a model finds likely, with the probability that each model gives it. */
 export interface Candidate extends Token {
   readonly original: number;
   /** `null` where nothing was converted. */
@@ -60,7 +60,10 @@ export interface Position extends Token {
 /** Tokens a second that a model wrote, the reading of the prompt left out; `null` after fewer than two. */
 export type Speed = number | null;
 
-/** A figure of the measurement, with its standard error where it has one. */
+/**
+ * The figures of a measurement, some with their standard errors. Divergences are in nats; `sameTop` is a
+ * share from 0 to 1, `rmsDeltaP` a difference of probabilities.
+ */
 export interface Measured {
   readonly tokens: number;
   readonly context: number;

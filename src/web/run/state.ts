@@ -61,7 +61,7 @@ export const turns: Signal<readonly ChatTurn[]> = signal([]);
 export const partner: Signal<Side> = signal("original");
 
 let worker: Worker | null = null;
-/** The threads of its models. */
+/** The threads that the worker's models run in. */
 let lent: LentWorkers | null = null;
 /** The checkpoint that the worker has open. */
 let openInWorker: ChosenCheckpoint | null = null;

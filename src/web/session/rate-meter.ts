@@ -2,7 +2,7 @@
 const WINDOW = 8;
 
 /**
- * Measures how fast a run goes: bytes a second over the last seconds, and the time left. Pauses do not count.
+ * Measures how fast a run goes: bytes a second over the last seconds, and seconds left. Pauses do not count.
  */
 export class RateMeter {
   private marks: { readonly time: number; readonly bytes: number }[] = [];

@@ -9,10 +9,13 @@ import { show, TensorRow, toggle } from "./tensor-row.tsx";
 import { type Group, linesOf, treeOf } from "./tree-nodes.ts";
 import { Cell, GridRow, type RowPlace, VirtualGrid } from "./virtual-grid.tsx";
 
-/** Groups that were opened, or, among those found by a search, which are open at first, closed. */
+/**
+ * Groups that are not as they are at first. At first, groups are closed; while something is searched for,
+ * they are open.
+ */
 const flipped: Signal<ReadonlySet<string>> = signal(new Set());
 
-/** Key of a group, as the search finds it. */
+/** Key of a group in the present search: to open or close it there changes no other search. */
 const keyOf = ({ path }: Group): string => `${search.value.trim()}\n${path}`;
 
 function isOpen(group: Group): boolean {

@@ -80,7 +80,7 @@ async function lookInside({
     : { inspection: { ...lenient, warnings: inspection.warnings }, missingScale: "one" };
 }
 
-/** The weights. Those with errors are left out: the errors were shown when the checkpoint was opened. */
+/** The weights. One with an error counts as another tensor: the error was shown when it was opened. */
 export function weightsOf({ opened, missingScale }: CurrentCheckpoint): CurrentWeights {
   const { weights } = resolve(opened.checkpoint, { missingScale }, () => {});
   return { byName: new Map(weights.map((weight) => [weight.name, weight])), fused: fusedWeights(weights) };

@@ -39,7 +39,7 @@ export async function findPlace(typed: string, token: string): Promise<NamedFile
 
 const withToken = (token: string): { readonly token?: string } => (token === "" ? {} : { token });
 
-/** A percent sign may stand for itself. */
+/** A text without percent-encoding; as it is where a percent sign in it encodes nothing. */
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text);

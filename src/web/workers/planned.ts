@@ -9,7 +9,7 @@ import { warningsOf } from "../../checkpoint/plan/warnings.ts";
 import type { CurrentCheckpoint } from "./opened.ts";
 import type { ConversionChoice, PlanFacts } from "./protocol.ts";
 
-/** A plan with the small files that go with it. */
+/** A plan, the choice that it was made for, and all files of its output. */
 export interface CurrentPlan {
   readonly choice: ConversionChoice;
   readonly plan: Plan;

@@ -228,8 +228,10 @@ export interface ReportSurvey {
 export interface RunProgress {
   /** "verify" while the output is read back. */
   readonly phase: "convert" | "verify";
+  /** Bytes done so far and in all: of the whole output, or of one file while it is read back. */
   readonly bytes: number;
   readonly size: number;
+  /** The tensor at work, or the name of a file. */
   readonly tensor: string;
   /** Figures of the weights that were finished since the last message. */
   readonly measured: readonly (readonly [name: string, precision: Precision])[];

@@ -19,7 +19,7 @@ import { thinOut } from "./sampling.ts";
 const FIRST = 8;
 const LOOKED_AT = 1 << 23;
 
-/** Types of NumPy by those of safetensors; what is read as values becomes float32. */
+/** Types of NumPy by those of safetensors. Values of other types (BF16, codes) become float32. */
 const NPY_TYPES: Readonly<Record<string, string>> = {
   F64: "<f8",
   F32: "<f4",
