@@ -8,9 +8,9 @@ const WIDTH = 2 + Math.max(...Object.keys(dialects).map((name) => name.length));
 
 /** Below the options of `blockscale quantize --help`. */
 export const QUANTIZE_HELP: string = `
-Weights of linear layers become FP8; norms, embeddings, output heads, router gates and biases are copied, unless
-an --also asks for them. Weights that are FP8 or FP4 already are converted from their dialect to the one asked
-for: without loss where the new blocks divide the old ones and the scales are powers of two, else quantised anew.
+Weights of linear layers become FP8, FP6 or FP4; norms, embeddings, output heads, router gates and biases are
+copied, unless an --also asks for them. Weights that have codes and scales already are converted from their dialect
+to the one asked for: without loss where the new blocks divide the old ones and the scales are powers of two, else quantised anew.
 ${PATTERNS}
 
 A folder becomes a folder that loads as it is: config.json and the index are rewritten, all other files
@@ -30,8 +30,9 @@ Examples:
 
 /** Below the options of `blockscale dequantize --help`. */
 export const DEQUANTIZE_HELP: string = `
-Reads FP8 of DeepSeek, Qwen, MiniMax, compressed-tensors and ModelOpt, FP8 with one scale per channel or tensor, the
-FP4 experts of gpt-oss and DeepSeek-V4, and AMD's FNUZ codes. Each value is rounded once.
+Reads FP8 of DeepSeek, Qwen, MiniMax, compressed-tensors and ModelOpt, FP8 with one scale per channel or tensor, AMD's
+FNUZ codes, MXFP4 and NVFP4, the FP4 experts of gpt-oss and DeepSeek-V4, Quark's MXFP6 and packed INT4. Each value is
+rounded once.
 ${PATTERNS}
 
 Examples:

@@ -11,8 +11,8 @@ export function isTableOfTokens([rows, cols]: readonly number[], config: Config 
   const configs = configsOf(config);
   return (
     configs.some(({ vocab_size: vocabulary }) => vocabulary === rows) &&
-    configs.some(({ hidden_size: hidden, n_embd: width, d_model: depth }) =>
-      [hidden, width, depth].includes(cols),
+    configs.some(({ hidden_size: hidden, n_embd: width, d_model: features }) =>
+      [hidden, width, features].includes(cols),
     )
   );
 }

@@ -58,7 +58,7 @@ export async function readScales(
   if (bad >= 0) {
     throw new BlockscaleError("dialect", {
       where,
-      expected: "scales that are positive numbers",
+      expected: "scales that are finite and not negative",
       got: `${scaleType === "ue8m0" ? NaN : values[bad]} at index ${first + bad}`,
       fix: "The checkpoint is damaged, or its scales mean something else: convert it with the tool that made it.",
     });

@@ -120,7 +120,7 @@ function dialectFor(overrides: readonly Override[]): DialectName {
 
 /** quantize, dequantize, finish, inspect and compare. */
 export function checkpointCommands(command: Command, signal: AbortSignal): void {
-  conversion(command.command("quantize").alias("requantize"), "make an FP8 copy of a checkpoint")
+  conversion(command.command("quantize").alias("requantize"), "make an FP8, FP6 or FP4 copy of a checkpoint")
     .addOption(
       new Option(
         "--to <dialect>",

@@ -8,7 +8,7 @@ import { jobs, place, within } from "./options.ts";
 export function trainingCommand(command: Command, signal: AbortSignal): void {
   command
     .command("train")
-    .description("train a small model in FP8 on texts, from random weights")
+    .description("train a small model in FP8 on texts, from random weights or an opened checkpoint")
     .argument(
       "<TEXT...>",
       "text files, and last the folder to write",

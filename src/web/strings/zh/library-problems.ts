@@ -120,7 +120,7 @@ export const problemsOfLibrary: Readonly<Record<string, string>> = {
   "Correct config.json: set the block used, such as [128, 128].":
     "请更正 config.json：填写所用的块，例如 [128, 128]。",
   "a method that is read here, or none": "此处能读取的方法，或没有",
-  "scales that are positive numbers": "为正数的缩放因子",
+  "scales that are finite and not negative": "有限且不为负的缩放因子",
   "a scale other than 0 for a block that holds codes other than 0": "含有非零编码的块有非零的缩放因子",
   "The checkpoint is damaged, or its scales mean something else: convert it with the tool that made it.":
     "模型已损坏，或其缩放因子另有含义：请用生成它的工具转换。",
