@@ -1,6 +1,6 @@
 /**
- * What the builds for models export: all of index.ts, and the kernels of a forward pass. Documentation in
- * src/model/kernels.ts.
+ * What the builds for models export: all of index.ts, and the kernels of forward passes and of training. The
+ * documentation is in src/model/kernels.ts and src/train/kernels.ts.
  */
 import { MatrixRecord } from "./kernels/matrix";
 import { multiplyPlain } from "./kernels/model/plain";

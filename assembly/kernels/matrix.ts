@@ -68,7 +68,7 @@ export class MatrixRecord {
     return this.scaleStride == (this.cols / this.blockCols) * this.scaleBytes;
   }
 
-  /** A row to read in place of row n, which may be past the end: the last one. */
+  /** The row to read for row n: the last one if n is past the end. */
   @inline rowFor(n: usize): usize {
     return min(n, this.rows - 1);
   }

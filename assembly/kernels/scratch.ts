@@ -39,7 +39,7 @@ export abstract class Scratch {
     return 128 + 16 * Scratch.blocks;
   }
 
-  /** Where the heap begins: behind the place that it has when it was not moved. */
+  /** Where the heap begins: behind the place that this memory has as long as it is not moved. */
   @inline static get end(): usize {
     return Scratch.start + Scratch.bytes;
   }

@@ -68,7 +68,7 @@ export abstract class Compare {
     return v128.any_true(mask);
   }
 
-  /** Byte masks 0..7, and 8..15, in 16-bit lanes; 16-bit masks likewise in 32-bit lanes. */
+  /** Byte masks 0..7, and in `highMasks` 8..15, in 16-bit lanes. */
   @inline static lowMasks(bytes: v128): v128 {
     return i16x8.extend_low_i8x16_s(bytes);
   }

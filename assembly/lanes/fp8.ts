@@ -2,7 +2,7 @@ import { Format } from "./format";
 
 /**
  * FP8 codes to and from wider floats. All of it is integer arithmetic but for one addition in `round`, and
- * nothing depends on the data: subnormal codes cost what others cost, and no operand is ever a denormal
+ * nothing depends on the data: subnormal codes cost what others cost, and no operand is ever a subnormal
  * float32.
  *
  * **Decoding** goes through bfloat16, which holds every code times every power of two in range exactly. Moved
@@ -143,8 +143,8 @@ export abstract class Fp8 {
 
   /**
    * Whether `round` stays in float32's range at this scale. Downwards: the exponent field of the threshold
-   * has to be 1 or more. Upwards: M's exponent is up to 21 above that of amax, which is below 2^(byte - 127 +
-   * emax + 1), and 216 leaves room for both formats.
+   * has to be 1 or more. Upwards: M's exponent is 23 - mantissa above that of amax, which is below
+   * 2^(byte - 127 + emax + 1), and 216 leaves room for every format.
    */
   @inline static scaleIsNear<F>(byte: i32): bool {
     return <u32>(byte - Format.bias<F>()) <= <u32>(216 - Format.bias<F>());

@@ -8,8 +8,8 @@ export abstract class Functions {
    * nine trailing zeros, so that its product with any n below 2^9 is exact. e^r is its Taylor series to r^7,
    * whose rest is below (ln(2) / 2)^8 / 8!, that is 2^-27. 2^n is added to the exponent field.
    *
-   * Adding 3 * 2^22 rounds to the integers, which are in the lower bits then: the instructions for that are
-   * several on x86, as are `min` and `max`.
+   * Adding 3 * 2^22 rounds to the integers, which are in the lower bits then: WebAssembly's own conversion to
+   * integers is several instructions on x86, as are its `min` and `max`.
    */
   @inline static exp(x: v128): v128 {
     const lowest = f32x4.splat(-87.33654);

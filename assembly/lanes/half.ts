@@ -57,7 +57,7 @@ export abstract class Half {
     return f32x4.extract_lane(Half.fromF16(i32x4.splat(bits), 0), 0);
   }
 
-  /** One bfloat16, likewise. */
+  /** The bfloat16 pattern of one float32, rounded to nearest even; NaN stays NaN. */
   @inline static bf16(x: f32): i32 {
     const bits = reinterpret<i32>(x);
     if (x != x) return (bits >>> 16) | 0x40;
@@ -75,7 +75,7 @@ export abstract class Half {
 
   /**
    * Half patterns in 32-bit lanes from float32, by the addition that Fp8 explains: M = 2^13 * max(2^e,
-   * 2^-14). Magnitudes from 65536 on are Inf already; those from 65520 round up to it by themselves.
+   * 2^-14). Magnitudes are cut to 65536, whose pattern is Inf; those from 65520 on round up to it.
    */
   @inline static toF16(x: v128, zero: i32): v128 {
     const bits = v128.and(x, i32x4.splat(0x7fffffff | zero));

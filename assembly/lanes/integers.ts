@@ -13,8 +13,8 @@ export abstract class Integers {
   }
 
   /**
-   * The nearest integers of x * factor, ties to even, for results below 2^22: an addition rounds to them. The
-   * instructions for that, and for conversion, are ten on x86 for these three.
+   * The nearest integers of x * factor, ties to even, for results below 2^22: an addition rounds to them.
+   * WebAssembly's own rounding and conversion would be ten instructions on x86 instead of these three.
    */
   @inline static rounded(x: v128, factor: v128, large: v128): v128 {
     return i32x4.sub(f32x4.add(f32x4.mul(x, factor), large), large);
@@ -65,12 +65,12 @@ export abstract class Planes {
     return Simd.lanes(0x2c282420 | zero, 0x3c383430 | zero, 0x58504840 | zero, 0x78706860 | zero);
   }
 
-  /** Bytes of b, by the upper four: the lower ones. */
+  /** The lower byte of b, by the upper four bits of a code. */
   @inline static lowPowers(zero: i32): v128 {
     return Simd.lanes(0x20080200 | zero, 0x00000080 | zero, 0xe0f8fe00 | zero, 0x00000080 | zero);
   }
 
-  /** The upper ones. */
+  /** The upper byte of b, likewise. */
   @inline static highPowers(zero: i32): v128 {
     return Simd.lanes(zero, 0x20080200 | zero, 0xffffff00 | zero, 0xe0f8feff | zero);
   }

@@ -3,8 +3,8 @@ import { Format } from "./format";
 /**
  * The nearest value of a format under a UE8M0 scale, as a float32 and without a code in between.
  *
- * Blocks are told by their threshold: what the bits of the smallest normal value at their scale, 2^(byte -
- * 126 - bias), would be. To |x| is added M = 2^(23 - mantissa) * max(2^exponent(x), smallest normal value):
+ * A block's scale is given by its threshold: the float32 bits of the smallest normal value at that scale,
+ * 2^(byte - 126 - bias). To |x| is added M = 2^(23 - mantissa) * max(2^exponent(x), smallest normal value):
  * the sum's last place is the spacing of codes near x, so that the addition rounds to the nearest code, of
  * two the even one, and taking M away again is exact. See `Fp8` for the same with codes.
  */

@@ -5,7 +5,7 @@ import { Simd } from "./simd";
 /**
  * Scales from the largest magnitude of a block (amax), by integer arithmetic on its float32 bits.
  *
- * Magnitudes compare as integers: below Inf, below NaN. The largest FP8 code is 1.75 * 2^emax, so the
+ * Magnitudes compare as integers: below Inf, below NaN. The largest FP8 value is 1.75 * 2^emax, so the
  * exponent of amax / largest, rounded up, is exponent(amax) - emax, and one more if the mantissa is above
  * 1.75. Adding 2^23 - 1 - 0.75 * 2^23 to the bits carries into the exponent in just those cases. No
  * logarithm: ceil(log2(x)) in float32 is one too low for up to 42 values above each power of two.

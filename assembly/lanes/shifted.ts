@@ -154,8 +154,8 @@ export abstract class Range {
   }
 
   /**
-   * Whether products with codes may be summed before they are scaled: none is rounded below float32's normal
-   * range that is above it with its scale. `lowest` is the exponent field of the smallest nonzero x,
+   * Whether products with codes may be summed before they are scaled: none falls below float32's normal range
+   * that would be inside of it when scaled. `lowest` is the exponent field of the smallest nonzero x,
    * `lowestScale` and `highestScale` those of the scales.
    */
   @inline static isSafe<F>(highest: i32, lowest: i32, lowestScale: i32, highestScale: i32): bool {

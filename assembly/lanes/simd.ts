@@ -4,7 +4,7 @@
  */
 export abstract class Simd {
   /**
-   * A zero that no optimiser can prove to be one: linear memory has at most 2^16 pages.
+   * A zero that no optimiser can prove to be 0: linear memory has at most 2^16 pages.
    *
    * Binaryen copies a constant vector to every place it is used, and V8 from version 13 on builds such a
    * constant anew each time, inside the loop too (1.3 to 1.9 times slower, measured). A splat of
@@ -17,10 +17,10 @@ export abstract class Simd {
   /**
    * False for a `place` below 16, where `x` is an address: leaving a loop by it ends V8's basic block. V8
    * puts pure operations off as long as their block lasts, behind all of its loads, and a long loop then
-   * keeps its operands on the stack (half the speed, measured). This holds for what is used after the loop,
-   * such as its sums: the way out needs them as they are there. Every place in a loop has a number of its
-   * own, since V8 12 leaves out a second test of the same condition. An address that the loop loads from is
-   * in a register, so that test and jump are one operation.
+   * keeps its operands on the stack (half the speed, measured). It works for what is used after the loop,
+   * such as its sums: the way out needs their values at that place, so that V8 cannot put them off. Every
+   * place in a loop has a number of its own, since V8 12 leaves out a second test of the same condition. An
+   * address that the loop loads from is in a register, so that test and jump are one operation.
    */
   @inline static never(x: usize, place: usize): bool {
     return x == place;
@@ -67,8 +67,8 @@ export abstract class Simd {
   }
 
   /**
-   * (a * b + 2^14) >> 15 of 16-bit lanes, not both -2^15, which engines may saturate or not: the exact form
-   * has five instructions on x86 for that case, of one.
+   * (a * b + 2^14) >> 15 of 16-bit lanes, not both -2^15, which engines may saturate or not: because of that
+   * case the exact form is five instructions on x86 instead of one.
    */
   @inline static roundedHalf(a: v128, b: v128): v128 {
     if (ASC_FEATURE_RELAXED_SIMD) return i16x8.relaxed_q15mulr_s(a, b);

@@ -22,7 +22,7 @@ export abstract class Stochastic {
     return reinterpret<f64>((<i64>(n + 1023)) << 52);
   }
 
-  /** n of a scale byte, 2^n. */
+  /** The exponent n of the scale 2^n that a UE8M0 byte stands for. */
   @inline static exponent(byte: u32): i32 {
     return <i32>byte - 127;
   }

@@ -20,7 +20,7 @@ import { add, NOTHING, type Precision } from "./precision.ts";
 /** Float64 numbers that the kernel adds to. */
 const SUMS = 9;
 
-/** How many values in a row a pair of `parts` tells the sums of. */
+/** How many consecutive values a pair of `parts` tells the sums of. */
 export const PART = 16;
 
 /** What is compared: values as they are, or the codes of a tensor. Codes are FP8. */
@@ -211,7 +211,7 @@ const INFINITY_BITS: Readonly<Record<ValueType, number>> = { f32: 0x7f800000, bf
 
 /**
  * Puts zeros, which count for nothing, in place of every pair with a NaN or Inf.
- * @returns how many of the pairs were not the same twice
+ * @returns how many of these pairs are not the same NaN, Inf or -Inf before and after
  */
 function clearNonFinite(
   buffer: ArrayBuffer,

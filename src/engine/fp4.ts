@@ -127,7 +127,7 @@ function encodeBlocks(
   return multipliers;
 }
 
-/** Values that are beyond the largest code times the scale of their block, and were cut to it. */
+/** How many values are beyond the largest one that their block can hold, and were cut to it. */
 export function saturatedIn(
   given: RawValues,
   tensor: BlockScaled & { readonly format: PackedFormat },

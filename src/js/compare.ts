@@ -4,9 +4,7 @@ import { widen } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";
 import { floatOf } from "./scale.ts";
 
-/**
- * Adds what the interface says to the nine float64 at `sums`: whole vectors of sixteen first, then the rest.
- */
+/** See `compare` of `Kernels`: whole vectors of sixteen first, then the rest. */
 export function compare(
   memory: ArrayMemory,
   format: FormatId,

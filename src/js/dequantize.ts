@@ -58,7 +58,7 @@ function product(code: number, { bits, values }: Fp8, scale: number): number {
   return Number.isNaN(values[code]) ? bits[code]! : NAN_BITS;
 }
 
-/** Blocks of float32 scales from this size on are worth a row of products of their own. */
+/** From so many codes under one float32 scale on, a row of products of its own is worth it. */
 const ROW_PAYS = 1024;
 
 /**

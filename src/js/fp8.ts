@@ -10,7 +10,7 @@ import {
 
 /** An element format with its tables. */
 export interface Fp8 extends FormatFacts {
-  /** Codes of all float32 magnitudes: see {@link encodeSpan}. */
+  /** The code for each index that a float32 magnitude can have: see INDEX_SHIFT. */
   readonly codes: Uint8Array;
   /** float32 bits of all 256 codes. NaN is 0x7FFx0000 (0x7FA00000 for the code 0x7D of E5M2), sign kept. */
   readonly bits: Int32Array;

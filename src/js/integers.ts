@@ -30,8 +30,8 @@ function nearest(x: number): number {
 }
 
 /**
- * Calls `put` with the integers of x[n], which begin at an index, in the range of
- * +-most; returns the scale of this block.
+ * Rounds n values of x, from index `at` on, to integers from -most to most, and calls `put` with each;
+ * returns the scale of this block.
  */
 function roundBlock(
   x: Float32Array,
@@ -102,7 +102,7 @@ export function packInt7(
   }
 }
 
-/** Reads a row of weights, of so many blocks of some columns. */
+/** Reads a row of weights: `blocks` blocks of `block` columns. */
 type Read = (row: number, into: Row, blocks: number, block: number) => void;
 
 /**

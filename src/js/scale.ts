@@ -3,7 +3,7 @@ import { type Fp8, INFINITY_BITS } from "./fp8.ts";
 
 export const NAN_SCALE = 0xff;
 
-/** float32 bits of the NaN that scales are. */
+/** float32 bits of NaN as a scale. */
 export const NAN_BITS = 0x7fc00000;
 
 /** What carries into the exponent of amax just when the rounding asks for one power of two more. */
@@ -12,7 +12,7 @@ function addendOf(rounding: RoundingId, { mantissaBits, topCode }: Fp8): number 
     case ROUNDING_ID.floor:
       return 0;
     case ROUNDING_ID.rceil:
-      // a mantissa above that of the largest code, 1.75 in FP8 and 1.5 in FP4
+      // a mantissa above that of the largest value: 1.75 in FP8, 1.5 in E2M1, 1.875 in E2M3
       return 0x7fffff - ((topCode & ((1 << mantissaBits) - 1)) << (23 - mantissaBits));
     case ROUNDING_ID.ceil:
       return 0x7fffff; // any mantissa but 1
@@ -41,7 +41,7 @@ export function scaleByte(
 
 /**
  * float32 bits of the multiplier of a block with this amax (float32 bits): amax / largest
- * code, never subnormal. Rounding the quotient of two float32 first to float64 and then to
+ * value, never subnormal. Rounding the quotient of two float32 first to float64 and then to
  * float32 is the same as rounding it once.
  */
 export function multiplierBits(amax: number, fp8: Fp8, amaxFloor: number, zeroScale: number): number {

@@ -198,7 +198,7 @@ export class Mixture implements Block {
     ]);
   }
 
-  /** The rows of all members, of an expert's matrices. */
+  /** Which rows of an expert's matrix, of `total`, each member has. */
   #rangesOf(total: number): Range[] {
     const { size } = this.#program.team;
     return Array.from({ length: size }, (_, rank) => rowsOf(total, { rank, size }));

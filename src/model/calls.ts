@@ -32,7 +32,7 @@ const ATTENTION = {
   valueDim: "u32",
   /** Whether a token sees no later one. */
   isCausal: "u32",
-  /** How many keys a token sees at most, the last ones before it; 0 for all. */
+  /** How many keys a token sees at most: its own and the last ones before it; 0 for all. */
   window: "u32",
   scale: "f32",
   /** A score for each head that takes part in the softmax without a value; 0 if there are none. */

@@ -27,7 +27,7 @@ const REFUSED = ["final_logit_softcapping", "attn_logit_softcapping", "use_bidir
 
 /**
  * Gemma 3, or the text part of one with vision: four norms a layer, norms of heads, scaled embeddings, and a
- * window in most layers, which turn by a base of their own.
+ * window in most layers, whose RoPE has a base of its own.
  */
 export function gemma3(where: string, file: Json, name: string): DecoderConfig {
   const text = (file.text_config ?? {}) as Json;
@@ -64,7 +64,7 @@ function localLayers(where: string, config: Json): (layer: number) => boolean {
   return (layer) => (layer + 1) % pattern !== 0;
 }
 
-/** The parameters of both kinds of layers: files of transformers 5 keep them by kind. */
+/** RoPE's parameters for both kinds of layers: files of transformers 5 keep them by kind. */
 function ropesOf(config: Json): { rope: Json; localRope: Json } {
   const parameters = (config.rope_parameters ?? {}) as { readonly [kind: string]: Json | undefined };
   const { full_attention: full, sliding_attention: sliding } = parameters;

@@ -43,9 +43,12 @@ export interface Dense {
 /** A mixture of experts: many feed-forward blocks, of which each token takes a few. */
 export interface Experts {
   readonly kind: "experts";
+  /** Rows of the matrices gate and up of one expert. */
   readonly size: number;
+  /** How many experts there are, and how many of them each token takes. */
   readonly count: number;
   readonly chosen: number;
+  /** How experts are chosen and weighted: see RoutingCall in calls.ts. */
   readonly routing: RoutingName;
   readonly isNormalized: boolean;
   readonly factor: number;

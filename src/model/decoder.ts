@@ -7,7 +7,7 @@ import type { Linear, Program } from "./program.ts";
 import type { Rope } from "./rope.ts";
 import { rowsOf } from "./share.ts";
 
-/** Which logits a pass is asked for. */
+/** What a pass is asked for: logits of all tokens or of the last one, all hidden states, or nothing. */
 export type Wanted = "all" | "last" | "hidden" | "none";
 
 /**
@@ -33,7 +33,7 @@ export class DecoderLayer {
     this.#block = blockOf(program, config, layer, `${i}.block`);
   }
 
-  /** @param wanted only so many of the last tokens get their new x: 0 or more; all have keys and values */
+  /** @param wanted how many of the last tokens get a new x; keys and values are computed for all tokens */
   apply(x: number, tokens: number, length: number, angles: Angles, wanted: number = tokens): void {
     this.attend(x, tokens, length, angles, wanted);
     const late = x + 4 * this.#config.hidden * (tokens - wanted);
@@ -129,7 +129,7 @@ function cosSinOf(program: Program, rope: Rope, name: string, first: number, tok
   return { cos, sin };
 }
 
-/** x[ids, hidden] <- rows of the embedding table, scaled where the model does that. */
+/** x[ids, hidden] <- rows of the embedding table, scaled where the model does that. @returns its address */
 export function lookUp(program: Program, config: DecoderConfig, ids: ArrayLike<number>): number {
   const { hidden, embeddingScale } = config;
   const x = program.floats("x", ids.length * hidden);

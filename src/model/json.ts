@@ -8,7 +8,7 @@ export type Json = { readonly [key: string]: unknown };
 const MOST = 2 ** 26;
 
 /**
- * A positive whole number of config.json.
+ * A whole number of config.json, 0 or more.
  * @throws BlockscaleError `dialect`: it is missing, or no size
  */
 export function sizeOf(where: string, config: Json, key: string): number {

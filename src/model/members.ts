@@ -24,11 +24,11 @@ export interface Members {
 const EXCHANGED = 2 ** 21;
 
 /**
- * One member in this thread, if that is all and it is no page; else workers.
- * Without memory that can be shared there is one.
+ * Opens one member in this thread, if one thread is asked for and this is no page; else members in workers,
+ * of which there is one alone where memory cannot be shared.
  * @param apart workers even for one member: this thread has something else to do meanwhile
  * @param lender makes the workers in place of this thread
- * @param memory of a member in this thread; that of another that is closed may be used again
+ * @param memory for a member in this thread: also that of an earlier one, if it is closed
  * @throws BlockscaleError `option`: there are no workers here; `wasm`
  */
 export async function openMembers(

@@ -130,7 +130,8 @@ export class Model {
   }
 
   /**
-   * Brings the context to these tokens; what it begins with already stays. Gives the logits of the last one.
+   * Brings the context to these tokens; those at its beginning that are there already stay. Gives the logits
+   * of the last one.
    */
   async #prefill(ids: Int32Array, signal: AbortSignal | undefined): Promise<Float32Array> {
     let common = 0;

@@ -10,7 +10,7 @@ export interface Rope {
   readonly frequencies: Float32Array;
   /** What cos and sin are multiplied by (YaRN). */
   readonly factor: number;
-  /** Whether neighbours are pairs, instead of values half a head apart. */
+  /** Whether neighbours are pairs, instead of values dim / 2 apart. */
   readonly isInterleaved: boolean;
 }
 

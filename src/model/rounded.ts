@@ -5,8 +5,8 @@ import { MATRIX, matrixRecord } from "../wasm/matrix.ts";
 import type { Program } from "./program.ts";
 
 /**
- * x [rows, cols] of one product or more, and what it is rounded to, once for all of them. Rooms are the
- * program's: what is rounded lasts until another x is.
+ * x [rows, cols] of one product or more, and what it is rounded to, once for all of them. Its buffers are the
+ * program's: what is rounded stays until another x is rounded.
  */
 export class Rounded {
   readonly #program: Program;

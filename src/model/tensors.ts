@@ -241,8 +241,8 @@ function encoderTensors(config: EncoderConfig): WantedTensor[] {
 }
 
 /**
- * What stands in front of names: models of a language model's kind, its
- * base model, and parts of multimodal ones.
+ * What stands in front of the names of tensors: in a language model, in its base model saved alone, and in
+ * the text part of a multimodal one.
  */
 export const PREFIXES: readonly string[] = [
   "model.",

@@ -7,7 +7,7 @@ import type { Tokenizer } from "./tokenizer.ts";
 export class TextStream {
   readonly #tokenizer: Tokenizer;
   readonly #stops: readonly string[];
-  /** Tokens whose text has not been given out as a whole: a word of context, and what is new. */
+  /** The tokens that are decoded together: some earlier ones as context, and the new ones. */
   #ids: number[] = [];
   /** How much of their text has been taken. */
   #taken = 0;

@@ -15,8 +15,8 @@ interface Multiplier {
 }
 
 /**
- * Engines compile what runs often a second time, in the background, and until then times say little: V8 is
- * through with a product after ten runs, or some 10 ms.
+ * JavaScript engines compile what runs often a second time, in the background, and until then times say
+ * little: V8 is through with a product after ten runs, or some 10 ms.
  */
 const TURNS = 6;
 const MILLISECONDS = 2;

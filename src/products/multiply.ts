@@ -28,7 +28,7 @@ interface Codes extends Facts {
 export interface Packed extends Codes {
   readonly kind: "packed";
   readonly weights: readonly Analysed[];
-  /** What they meet unless a product says otherwise. */
+  /** How products round x for them, unless a product says otherwise. */
   readonly activations: "f32" | "int8" | "auto" | undefined;
 }
 
@@ -213,8 +213,8 @@ function multiplyPass(
 }
 
 /**
- * The results that the kernel `gemm` does not do: rows of the weights that need float64, and all of such rows
- * of x. `at` is room for a row of float64.
+ * The results that the kernel `gemm` does not compute: those of rows of the weights that need float64, and
+ * all results of rows of x that need it. `at` is room for a row of float64.
  */
 function multiplyFloat64Rows(
   { kernels, arena, left, right, out, type }: Product,

@@ -23,8 +23,9 @@ export interface GemmOptions {
   readonly experts?: Int32Array;
   /**
    * What x becomes first. "f32": nothing, and products are those of the float path. "int8": integers in
-   * blocks of 32 columns, with sums that are exact within a block: see docs/exactness.md. "auto": the faster
-   * one of both, for x of sixteen rows and more. Left out, "f32", but for operands that are integers already.
+   * blocks of 16, 32 or 128 columns, with sums that are exact within a block: see docs/exactness.md. "auto":
+   * the faster one of both, for x of sixteen rows and more. Left out, "f32", but for operands that are
+   * integers already.
    */
   readonly activations?: Activations;
 }

@@ -14,7 +14,7 @@ export interface PackOptions {
    */
   readonly weights?: "codes" | "int7";
   /**
-   * What they meet, unless a product says otherwise. "int8" keeps E2M1 codes at half a
+   * How products round x for them, unless a product says otherwise. "int8" keeps E2M1 codes at half a
    * byte, for products with int8 activations alone; E4M3 codes are packed for both ways
    * anyway. "f32" if left out, but for integers.
    */

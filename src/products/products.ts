@@ -216,7 +216,7 @@ export class Products {
   }
 }
 
-/** The block of x that suits weights; what about them is for the float path alone, otherwise. */
+/** The block of x that suits weights; or what about them allows only the float path. */
 function integersOf(right: Right): Int8Block | "format" | "blocks" {
   if (right.kind !== "packed" && right.kind !== "streamed") return right.block;
   if (!FORMATS[right.format].hasIntegerProducts) return "format";

@@ -138,7 +138,7 @@ export function checkValues(where: string, values: Values, length?: number): Raw
 
 /** A block-scaled record whose fields were found to fit each other, and what follows from them. */
 export interface CheckedTensor extends BlockScaled {
-  /** What the kernels take the scales for. Bytes beside a `tensorScale` become multipliers before. */
+  /** What the kernels take the scales for; those beside a `tensorScale` are made float32 before that. */
   readonly scaleType: "ue8m0" | "f32";
   readonly grid: Grid;
 }

@@ -31,7 +31,7 @@ export interface Fault {
   readonly fix: string;
   /**
    * The tensor whose values are at fault, where the rest would go through
-   * without it; and the first value of its block.
+   * without it; and the row and column of the first value of the block at fault.
    */
   readonly tensor?: string;
   readonly row?: number;

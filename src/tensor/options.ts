@@ -46,7 +46,7 @@ export function checkBeside<T extends object>(
   });
 }
 
-/** Checks an option whose meaning its name alone tells, in whichever function. */
+/** Checks an option that means the same in every function, by its name. */
 function checkUsual(where: string, name: string, value: unknown): void {
   if (value === undefined) return;
   if (name === "signal" && typeof (value as AbortSignal | null)?.throwIfAborted !== "function")

@@ -77,7 +77,10 @@ function unpackSixes(packed: Uint8Array, codeOf: readonly number[]): Uint8Array<
   return codes;
 }
 
-/** E4M3 codes of E2M1 ones of which each byte holds two of a column, the lower four bits first. */
+/**
+ * E4M3 codes [2 * rows, cols] of E2M1 codes in bytes [rows, cols]: byte [i, j] holds the codes [2i, j], in
+ * its lower four bits, and [2i + 1, j].
+ */
 export function unpackColumns(packed: Uint8Array, cols: number): Uint8Array<ArrayBuffer> {
   const codeOf = e4m3Codes("e2m1");
   const codes = new Uint8Array(2 * packed.length);
@@ -93,9 +96,9 @@ export function unpackColumns(packed: Uint8Array, cols: number): Uint8Array<Arra
 }
 
 /**
- * Packs codes that the kernels write a byte each, sign at bit 7, as they are stored. NaN, which the kernels
- * mark by all seven bits, becomes the largest value with its sign: these formats have none, and a block of it
- * has NaN as its scale. What is left of the last byte is 0.
+ * Packs codes, which the kernels write a byte each with the sign at bit 7, as tensors store them. NaN, which
+ * the kernels mark by all seven bits, becomes the largest value with its sign: these formats have no NaN, and
+ * a block with it has NaN as its scale. What is left of the last byte is 0.
  */
 export function packCodes(format: PackedFormat, codes: Uint8Array, out: Uint8Array): Uint8Array {
   if (FORMATS[format].codeBits === 4) packFours(codes, out);

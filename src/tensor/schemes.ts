@@ -4,9 +4,9 @@ import { checkFormat, type Format } from "./tensor.ts";
 
 /**
  * How the power-of-two scale of a block follows from its largest magnitude (amax), with amax = m * 2^e, 1 <=
- * m < 2, and the largest code 1.75 * 2^emax:
- * - `rceil`: smallest power of two that keeps amax in range: e - emax, one more if m >
- *   1.75 (NVIDIA, DeepSeek, torchao RCEIL)
+ * m < 2, and the format's largest value c * 2^emax, c = 1.75 in FP8, 1.5 in E2M1 and 1.875 in E2M3:
+ * - `rceil`: smallest power of two that keeps amax in range: e - emax, one more if m > c
+ *   (NVIDIA, DeepSeek, torchao RCEIL)
  * - `floor`: e - emax, amax may saturate (OCP MX v1.0, section 6.3)
  * - `ceil`: one more if m > 1 (torchao CEIL)
  * - `even`: one more if m rounds up to 2 in the element's precision (torchao EVEN)
@@ -19,7 +19,7 @@ export interface Scheme {
   readonly format: Format;
   /** `[rows, cols]` of one block; `[1, 32]`, `[1, 128]` and `[128, 128]` are the fast ones. */
   readonly block: readonly [number, number];
-  /** How a UE8M0 scale is rounded; an f32 scale is amax / largest code, unrounded. */
+  /** How a UE8M0 scale is rounded; an f32 scale is amax / largest value of the format, in float32. */
   readonly rounding: Rounding;
   /** Blocks with a smaller amax are scaled as if they had this one; 0 for none. */
   readonly amaxFloor: number;

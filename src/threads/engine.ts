@@ -40,7 +40,7 @@ interface Right {
   readonly ranges: readonly RowRange[];
   /** How the parts lie: records have been transposed where they had to be. */
   readonly side: "t" | "n";
-  /** What packed weights meet unless a product says otherwise. */
+  /** How products round x for packed weights, unless a product says otherwise. */
   readonly activations?: Activations | undefined;
   partOf(range: RowRange): [w: BlockScaled | number, transfer: ArrayBuffer[]];
 }

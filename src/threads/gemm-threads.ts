@@ -18,7 +18,7 @@ interface Waiting {
 }
 
 /**
- * Threads that each answer every request, in turn. The first is the calling thread, which would only wait
+ * Threads that answer their requests in turn. The first is the calling thread, which would only wait
  * for the others otherwise, but not on a page: there it has a user to answer. One worker that dies takes
  * all of them with it: its weights are gone.
  *

@@ -4,8 +4,8 @@ import type { Reply } from "./protocol.ts";
 import { openThread, type Script, type Thread, type Way } from "./start.ts";
 
 /**
- * Workers that a page makes for another worker, which uses them. A worker that is made by a worker now and
- * then never begins in Firefox; one that is made by a page does.
+ * Workers that a page makes for another worker, which uses them. In Firefox some workers that were made by a
+ * worker never begin; those made by a page do.
  */
 export interface LentWorkers {
   /** For the worker that uses them, and to be transferred to it. */

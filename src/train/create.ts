@@ -104,7 +104,7 @@ function withoutState(files: ReadonlyMap<string, Source>): Map<string, Source> {
 }
 
 /**
- * Sets norms to 1, and matrices to normal values with the standard deviation of config.json.
+ * Sets norms to 1, and matrices to normally distributed values with the standard deviation of config.json.
  * @throws BlockscaleError `dialect`: that is no number above 0
  */
 function initialize(program: Program, parameters: Parameters, config: Json, seed: number): void {

@@ -34,8 +34,8 @@ export interface TrainKernels extends ModelKernels {
   round(call: number): void;
 
   /**
-   * dst[n] <- src[n] rounded stochastically to codes times 2^exponent. src[0] is element `first` of its
-   * tensor, and takes its word of `draws`, the place of {@link Draws}.
+   * dst[n] <- src[n] rounded stochastically to values of the format times 2^exponent. src[0] is element
+   * `first` of its tensor, and takes that word of `draws`, the place of {@link Draws}.
    */
   roundStochastic(
     format: FormatId,

@@ -170,7 +170,7 @@ export class TrainedLayer {
     normBackward(this.#program, this.#config, d.x, first, d.normed, saved.x, buffers, 1);
   }
 
-  /** Undoes the rotation in the gradient dx, then goes back through the norms of heads: dRaw <- of dx. */
+  /** Undoes the rotation in the gradient dx; dRaw <- the gradient before the norms of heads, if there are. */
   #normAndRotateBackward(
     dRaw: number,
     dx: number,

@@ -55,7 +55,7 @@ export interface TrainerOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A schedule from 0 to the whole rate in `warmup` steps, then down to `last` of it along half a cosine. */
+/** Rises to the whole rate in `warmup` steps, then falls to `last` of it along half a cosine. */
 export function warmupCosine(warmup: number, steps: number, last = 0.1): Schedule {
   return (step) => {
     if (step < warmup) return (step + 1) / warmup;

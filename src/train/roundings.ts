@@ -56,7 +56,7 @@ function isPlain({ scale, stochastic }: OperandFormat): boolean {
 
 /**
  * Whether an operand that is summed along its columns is rounded as it lies. Random words and Hadamard
- * matrices go by the place in the transpose, so there that is made first.
+ * matrices go by the place in the transpose: where they are used, the transpose is made first.
  */
 function isAsItLies({ format, hadamard }: Pick<Rounding, "format" | "hadamard">): boolean {
   return !hadamard && (format === null || isPlain(format));
@@ -118,7 +118,8 @@ export class Roundings {
   }
 
   /**
-   * Rounds columns that begin at src to dst. If their transpose is made, its rows lie without gaps.
+   * dst <- columns `start` to `end` of a matrix of `rows` rows, rounded; column `start` is at src. If their
+   * transpose [end - start, rows] is made, its rows lie without gaps.
    */
   columns(
     dst: Operand,
@@ -136,7 +137,7 @@ export class Roundings {
       this.#roundPlain(dst, src, [rows, cols], { ...format, block: [length, height] }, work, rounding);
       return;
     }
-    // Where roundings are counted, the kernel compares both: they cannot be in one place.
+    // Where roundings are counted, values before and after are compared: they cannot be in one place.
     const isApart = format !== null && this.#counts !== null && COUNTED[role] !== undefined;
     const transposed = isApart ? work.transposed : dst.at;
     this.#kernels.transpose(transposed, rows, src.at, src.stride, rows, cols);
@@ -147,8 +148,8 @@ export class Roundings {
   }
 
   /**
-   * dst <- rows `start` to `end` of an operand that is summed along its rows, which are at src, rounded. dst
-   * may be src if the operand is not counted.
+   * dst <- rows `start` to `end`, rounded, of an operand that is summed along its rows; row `start` is at
+   * src. dst may be src if the operand is not counted.
    */
   rows(
     dst: number,

@@ -25,11 +25,12 @@ export type StochasticCast = (
 ) => Uint8Array<ArrayBuffer>;
 
 /**
- * Makes a cast with stochastic rounding. A value between two codes is rounded up with a probability equal to
- * its distance from the lower one, in steps of 2^-32, so that the mean of many casts is the value itself;
- * values of codes do not change. What is above the largest code becomes that code; NaN stays NaN. Element i
- * takes word i of Philox 4x32-10 under the seed, stream and step: the bits are the same in every runtime, and
- * for any part of an array cast by itself. A code of E2M1 takes a byte here, with the sign at bit 7.
+ * Makes a cast with stochastic rounding. A magnitude between two codes is rounded up with a probability equal
+ * to its distance from the lower one over the distance of both, in steps of 2^-32, so that the mean of many
+ * casts is the value itself; values of codes do not change. What is above the largest code becomes
+ * that code; NaN stays NaN. Element i takes word i of Philox 4x32-10 under the seed, stream and step: the
+ * bits are the same in every runtime, and a shorter array gives the first codes of a longer one. A code of
+ * E2M1 takes a byte here, with the sign at bit 7.
  * @throws BlockscaleError `wasm`; the cast: `buffer`, `option`
  */
 export function stochasticCast(variant?: Variant): StochasticCast {

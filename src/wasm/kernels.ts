@@ -90,14 +90,15 @@ export interface Kernels {
    * [rows, N] at dst (float32 or bfloat16) <- float32 x[rows, K] times the transpose of a
    * {@link MatrixRecord} [N, K] of E4M3 or E5M2 codes that was analysed; rows for `dotFloat64` get arbitrary
    * numbers. One byte in front of the codes and up to 15 behind them are read. Products are summed in
-   * float32 over one block of 512 or 2,048 columns; those of codes in the list in float64.
+   * float32 over the columns of a block, or over 512 or 2,048 columns, and then these sums; those of codes in
+   * the list in float64.
    */
   gemm(matrix: number, type: ValueTypeId, dst: number, x: number, rows: number, work: number): void;
 
   /** The product of float64 x[K] and one row of an analysed matrix, summed in float64. */
   dotFloat64(matrix: number, x: number, row: number): number;
 
-  /** 1 unless this engine computes sums of integer products wrongly, as V8 11 does with relaxed SIMD. */
+  /** 1 unless this host computes sums of integer products wrongly, as V8 11 does with relaxed SIMD. */
   hasTrueDots(): number;
 
   /**
@@ -122,7 +123,7 @@ export interface Kernels {
 
   /**
    * [rows, N] at dst (float32 or bfloat16) <- rows first .. first + rows of x, a {@link MatrixRecord} of
-   * `quantizeInt8`, times the transpose of another one, which has one of:
+   * `quantizeInt8`, times the transpose of another matrix, which has one of:
    * - integers of `packInt7`, in blocks of 32;
    * - E2M1 codes[N / 12][K / 8][12 rows][4 bytes], each byte a code and, in its upper bits, that of four
    * columns later, with halved scales[N / 12][K / block][12] in float32 or bfloat16;

@@ -18,12 +18,12 @@ export const BF16_SCALES = 2;
 const FIELDS = {
   format: "u32",
   scaleType: "u32",
-  /** Where they begin, in bytes. */
+  /** Where the codes and the scales begin, in bytes. */
   codes: "u32",
   scales: "u32",
-  /** Integers of 8 bits have them: see `quantizeInt8` of Kernels. */
+  /** Where the offsets begin, which integers of 8 bits alone have: see `quantizeInt8` of Kernels. */
   offsets: "u32",
-  /** Which row of its block the first one is. */
+  /** How many rows the first one is below the top of the block to which the first row of scales belongs. */
   firstRow: "u32",
   rows: "u32",
   cols: "u32",

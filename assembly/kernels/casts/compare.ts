@@ -55,7 +55,7 @@ function compareVectors<F, T>(
   let saturated = i32x4.splat(0);
   const end = became + 4 * n;
   do {
-    // Of these sixteen alone: what is added up does not wait for those before.
+    // Sums of these sixteen alone: their additions do not wait for those of the sixteen before.
     let ownSignal = f64x2.splat(0);
     let ownNoise = f64x2.splat(0);
     let ownEnergy = f64x2.splat(0);

@@ -1,11 +1,12 @@
 import { MatrixRecord } from "../matrix";
 
 /**
- * Rows of x that are rounded to int8, for one product: a record in its working memory, since tiles need its
- * places and strides, and registers are scarce.
+ * Rows of x that are rounded to int8, for one product: a record in the product's working memory, since tiles
+ * need these places and strides, and registers are scarce.
  */
 @unmanaged
 export class Left {
+  /** Where the first row's int8 codes, float32 scales and int32 offsets are: see `quantizeInt8`. */
   codes: usize = 0;
   scales: usize = 0;
   offsets: usize = 0;
@@ -31,7 +32,7 @@ export class Left {
     return this.scales + ((x - this.codes) / this.block) * 4;
   }
 
-  /** Where its offset is. */
+  /** Where the offset of that block is. */
   @inline offsetOf(x: usize): usize {
     return this.offsets + ((x - this.codes) / this.block) * 4;
   }

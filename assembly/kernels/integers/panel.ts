@@ -10,8 +10,8 @@ import { GROUP } from "./quantize";
 const UNIT: f32 = 1 / 16;
 
 /**
- * panel[columns / 4][12][4] <- E2M1 codes[columns / 8][12][8], which lie four bits apart from those of the
- * four columns behind them.
+ * panel[columns / 4][12][4] <- E2M1 codes[columns / 8][12 rows][4 bytes]: a byte's lower four bits are a
+ * code, its upper four that of four columns later.
  */
 export function unpackNibbles(panel: usize, codes: usize, columns: usize): void {
   const zero = Simd.opaqueZero();

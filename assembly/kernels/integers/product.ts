@@ -13,7 +13,7 @@ import { addProducts, SUMS } from "./tiles";
 const DEPTH: usize = 1024;
 const PLANE: usize = GROUP * DEPTH;
 
-/** Scales of a panel, a block being sixteen columns or more. */
+/** Bytes of the scales of a panel, a block being sixteen columns or more. */
 const SPREAD: usize = (4 * PLANE) / 16;
 
 /** Bytes of working memory for products of this many rows. */
@@ -50,7 +50,7 @@ function multiply(weights: MatrixRecord, type: i32, dst: usize, left: Left, rows
   const spread = panel + 2 * PLANE;
   const sums = spread + SPREAD;
   const isHalf = weights.scaleType == BF16_SCALES;
-  // Bytes of the scales of a group's columns with one scale.
+  // Bytes of the twelve scales that a group has for each block of columns.
   const groupScales: usize = GROUP * (isHalf ? 2 : 4);
   for (let first: usize = 0; first < n; first += GROUP) {
     memory.fill(sums, 0, SUMS * rows);
@@ -93,7 +93,7 @@ function multiplyRow(weights: MatrixRecord, type: i32, dst: usize, left: Left): 
   const sums = changetype<usize>(streams) + STREAMS_BYTES;
   streams.last = weights.scales + groups * scales - 1;
   for (let group: usize = 0; group < half; group++) {
-    // Of an odd number the one in the middle is alone.
+    // With an odd number of groups the one in the middle is alone.
     const apart = group + half < groups ? half : 0;
     streams.set(
       weights.codes + group * codes,

@@ -5,8 +5,9 @@ import { Quad } from "../products/plain-panel";
 import { Left } from "./left";
 import { SUMS, Total } from "./tiles";
 
-// One row of x: weights are read once, where they are, and from memory reading is what takes the time. Two
-// groups of twelve rows are read at a time, half of all apart: a processor fetches two streams faster than one.
+// One row of x: weights are read once, where they are, and if they come from memory, reading takes most of
+// the time. Two groups of twelve rows are read at a time, half of all groups apart: a processor fetches two
+// streams faster than one.
 
 /**
  * How many bytes ahead of each stream a byte is read. Loads whose data the next steps wait for fill a
@@ -22,7 +23,7 @@ export class Streams {
   /** Bytes from the codes of the first group to those of the second, and from scales to scales. */
   codesApart: usize = 0;
   scalesApart: usize = 0;
-  /** The last byte behind codes or scales that may be read. */
+  /** The last byte that may be read: that of the scales, which lie behind the codes. */
   last: usize = 0;
 
   @inline set(codes: usize, scales: usize, codesApart: usize, scalesApart: usize): void {

@@ -40,7 +40,7 @@ abstract class Tile {
    *              panel    p (4)   q (4)   r (4)
    *     x row 0  splat     a0      a1      a2
    *     x row 1  splat     b0      b1      b2      3 * rows accumulators in registers: without a dot
-   *     x row 2  splat     c0      c1      c2      instruction there are two more for its steps
+   *     x row 2  splat     c0      c1      c2      instruction two more are for its steps
    *
    * Four rows were tried: 5 % slower without the instruction.
    */

@@ -29,8 +29,8 @@ export class RoutingCall {
  * ones the first.
  *
  * kind 0: weights are the softmax over all; 1: the sigmoid; 2: the softmax over the chosen ones. If `groups`
- * is above 1, experts of all but the `chosenGroups` groups whose two best scores have the largest sum are out
- * (DeepSeek-V3).
+ * is above 1, the `chosenGroups` groups whose two best scores have the largest sum keep their scores, and all
+ * others count as 0 in the choice (DeepSeek-V3).
  */
 export function route(call: RoutingCall): void {
   const experts = call.experts;
@@ -77,7 +77,7 @@ function routeToken(call: RoutingCall, indices: usize, weights: usize, logits: u
   for (let i: usize = 0; i < chosen; i++) store<f32>(weights + 4 * i, load<f32>(weights + 4 * i) * scale);
 }
 
-/** The index of the largest of n, which is then out: -Infinity. NaN is taken for the smallest. */
+/** The index of the largest of n, which then becomes -Infinity. NaN is taken for the smallest. */
 function takeBest(values: usize, n: usize): usize {
   let best: usize = 0;
   let most: f32 = -Infinity;

@@ -29,7 +29,7 @@ export function analyseWeights<F>(weights: MatrixRecord, flags: usize, list: usi
       scale += weights.scaleBytes;
       if (found == SPECIAL || Shifted.overflows<F>(field)) needsFloat64 = true;
       else {
-        // Zeros are decoded like any code, but their products do not get smaller.
+        // A block of zeros is decoded like any, so its scale counts for overflow; it cannot underflow.
         highest = max(highest, field);
         if (found != ZERO) lowest = min(lowest, field);
       }

@@ -85,7 +85,7 @@ function lowestOf(x: usize, n: usize): i32 {
 
 /**
  * dst[rows, N] <- x[rows, K] . weights[N, K]^T in float32 or bfloat16, for a handful of rows: codes are
- * decoded in registers, once for two or three rows of x. Blocks have to be aligned; `way` is that of `wayOf`,
+ * decoded in registers, once for up to four rows of x. Blocks have to be aligned; `way` is that of `wayOf`,
  * which has left the highest exponents of x at `work`.
  */
 export function multiplyRows<F>(

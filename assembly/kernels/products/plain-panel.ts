@@ -51,7 +51,7 @@ export abstract class Quad {
     return idof<T>() == idof<F32>() ? v128.load(src) : Half.widen<T>(v128.load_ext<u16>(src), zero);
   }
 
-  /** Four values of four rows, turned: dst[4][8] at columns 0 to 3. */
+  /** Four values of four rows, transposed: dst[4][8] at columns 0 to 3. */
   @inline static put(dst: usize, a: v128, b: v128, c: v128, d: v128): void {
     const low01 = Simd.zip32Low(a, b);
     const low23 = Simd.zip32Low(c, d);

@@ -11,7 +11,10 @@ export const DEPTH: usize = 512;
  */
 export const STAGED_ROW: usize = 2112;
 
-/** Rows of the tallest tile: what the registers of x86 hold with and without a register for the product. */
+/**
+ * A tile of the result. Its height is what the registers of x86 hold: a row more where multiply-adds are
+ * fused, since the product needs no register then.
+ */
 export abstract class Tile {
   @inline static get rows(): usize {
     return Simd.isFused() ? 6 : 5;

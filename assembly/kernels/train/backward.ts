@@ -145,8 +145,8 @@ export function softmaxBackward(ds: usize, dp: usize, p: usize, n: usize, scale:
 }
 
 /**
- * logits[rows, n] <- (softmax - the target's one) * factor, the gradient of `factor` times the summed
- * cross-entropy; returns that sum in nats, without the factor. targets are int32.
+ * logits[rows, n] <- (softmax, less 1 at the target) * factor, the gradient of `factor` times the summed
+ * cross-entropy; returns that sum in nats, without the factor. targets[rows] are int32.
  */
 export function crossEntropy(logits: usize, targets: usize, rows: usize, n: usize, factor: f32): f64 {
   let loss: f64 = 0;

@@ -7,8 +7,8 @@ import { MATRIX_BYTES, UE8M0_ONE } from "../matrix";
 import { Scratch } from "../scratch";
 
 /**
- * Columns that are rounded at a time, in blocks of one row and of more: they stay in a cache between
- * reading twice.
+ * Columns that are rounded at a time, in blocks of one row and of more: they are read twice, and stay in a
+ * cache in between.
  */
 const ROW_STRIP: usize = 1024;
 const TILE_STRIP: usize = 256;
@@ -102,7 +102,7 @@ function foldColumns(maxima: usize, src: usize, stride: usize, rows: usize, widt
 }
 
 /**
- * thresholds[width] <- of the block of each column, four blocks at a time, from the largest magnitude of each
+ * thresholds[width] <- that of each column's block, four blocks at a time, from the largest magnitude of each
  * column or, in blocks of one row, from the values.
  * @returns whether all of them are near
  */
@@ -145,8 +145,7 @@ function setThresholds<F>(
 }
 
 /**
- * The maxima of block i, of those that `left` columns from `at` on hold, in four lanes; 0 where there is
- * none.
+ * Four running maxima of block i of those in the `left` columns from `at` on; 0 where there is no such block.
  */
 function foldBlock(at: usize, i: usize, blockCols: usize, left: usize): v128 {
   const start = min(i * blockCols, left);

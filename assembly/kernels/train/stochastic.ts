@@ -25,7 +25,7 @@ export class Draws {
 }
 
 /**
- * dst[n] <- src[n] to codes of format F times 2^exponent, rounded stochastically; src[0] is element `first`
+ * dst[n] <- src[n] rounded stochastically to values of format F times 2^exponent; src[0] is element `first`
  * of its tensor. NaN stays.
  */
 export function roundStochastic<F>(
@@ -150,8 +150,8 @@ function largest(src: usize, n: usize): f32 {
 }
 
 /**
- * x[rows, cols] in place, each sixteen of a row times a Hadamard matrix of 16 over 4, whose rows were given
- * signs by chance. It is orthogonal, so products of two operands that were both turned by it stay what they
+ * x[rows, cols] in place, each sixteen values of a row times a Hadamard matrix of 16 over 4, whose rows have
+ * random signs. It is orthogonal, so products of two operands that were both multiplied by it stay what they
  * are, and large values are spread out before they are rounded. What is left at the end of a row stays.
  */
 export function hadamard(x: usize, rows: usize, cols: usize, draws: Draws): void {

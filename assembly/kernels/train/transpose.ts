@@ -1,14 +1,14 @@
 import { Simd } from "../../lanes/simd";
 
 /**
- * Rows and columns that are transposed together: sixteen rows fill a cache line of what is written, and
- * so many columns, each on a page of its own when there are many rows, stay in a first-level TLB.
+ * Rows and columns that are transposed together: sixteen rows fill a cache line of what is written, and the
+ * columns, each on a page of its own when there are many rows, stay in a first-level TLB.
  */
 const HEIGHT: usize = 16;
 const WIDTH: usize = 32;
 
 abstract class Tile {
-  /** Turns 4x4 values, of rows that are `from` and `to` values apart. */
+  /** Transposes 4x4 values; rows of src are `from` values apart, those of dst `to`. */
   @inline static turn(dst: usize, src: usize, to: usize, from: usize): void {
     const a = v128.load(src);
     const b = v128.load(src + 4 * from);
