@@ -3,7 +3,7 @@ import { type FilePlan, type Plan, rangesOf, type Step } from "../checkpoint/pla
 import { stripsOf } from "../checkpoint/plan/strip.ts";
 import { prepare } from "../checkpoint/run/prepare.ts";
 import { forEachOf } from "../io/concurrency.ts";
-import { readRange, readText, type Source } from "../io/source.ts";
+import { readRange, type Source } from "../io/source.ts";
 import { readTogether } from "../io/together.ts";
 import { parseHeader } from "../safetensors/header.ts";
 import { beginsAsOutput, type ConversionRun } from "./conversion.ts";
@@ -41,7 +41,9 @@ export async function isFinished(
   for (const { file, source } of made) if (!(await beginsAsOutput(source, file))) return false;
   for (const { name, text } of documents) {
     const source = found.get(name);
-    if (source === undefined || (await readText(name, source)) !== text) return false;
+    const wanted = Buffer.from(text);
+    if (source?.size !== wanted.length) return false;
+    if (!wanted.equals(await readRange(name, source, 0, source.size))) return false;
   }
   for (const [name, source] of others) {
     if (!(await haveSameFingerprint(name, source, found.get(name)))) return false;
