@@ -86,6 +86,7 @@ export class RedisRanks implements Transport {
   /** Whether rank 0 of a session sets its key again. One that has died leaves a key that expires. */
   async #isBeating(session: string): Promise<boolean> {
     for (let before = Infinity; ; await setTimeout(LONGEST_PAUSE)) {
+      this.#options.signal.throwIfAborted();
       const left = await this.#ask((redis) => redis.pttl(aliveKeyOf(session, 0)));
       if (left < 0 || left > before) return left > 0;
       before = left;
