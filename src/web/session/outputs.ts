@@ -11,9 +11,10 @@ export function leave(go: () => void): void {
 
 /**
  * Hands an output to the browser's downloads: a file, or several as one archive. @param name of the output
+ * @returns whether nothing went wrong
  */
-export async function save(id: string, files: readonly WrittenFile[], name: string): Promise<void> {
-  if (packing.value !== null) return;
+export async function save(id: string, files: readonly WrittenFile[], name: string): Promise<boolean> {
+  if (packing.value !== null) return true;
   try {
     if (files.length === 1) download(files[0]!.file!, name);
     else {
@@ -22,25 +23,29 @@ export async function save(id: string, files: readonly WrittenFile[], name: stri
     }
     await client.call("saved", id);
     if (result.value?.id === id) isSaved.value = true;
+    return true;
   } catch (error) {
     problem.value = problemIn(error);
+    return false;
   } finally {
     packing.value = null;
   }
 }
 
-/** Deletes a finished output for good. */
-export async function remove(id: string): Promise<void> {
+/** Deletes a finished output for good. @returns whether it is gone */
+export async function remove(id: string): Promise<boolean> {
   try {
     await client.call("remove", id);
     await refreshKept();
+    return true;
   } catch (error) {
     problem.value = problemIn(error);
+    return false;
   }
 }
 
 /** Reads again which outputs are not saved yet. */
-export async function refreshKept(): Promise<void> {
+async function refreshKept(): Promise<void> {
   kept.value = (await client.call("tidy")).kept;
 }
 

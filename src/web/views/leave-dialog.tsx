@@ -16,10 +16,10 @@ export function LeaveDialog(): JSX.Element {
   const close = () => {
     leaving.value = null;
   };
-  const after = async (first: () => Promise<void>) => {
-    await first();
+  const after = async (first: () => Promise<boolean>) => {
+    const isDone = await first();
     close();
-    go?.();
+    if (isDone) go?.();
   };
   const output = result.value;
   return (
@@ -35,7 +35,7 @@ export function LeaveDialog(): JSX.Element {
           >
             {done.save}
           </button>
-          <button type="button" onClick={() => after(async () => {})}>
+          <button type="button" onClick={() => after(async () => true)}>
             {text.keep}
           </button>
           <button type="button" onClick={() => after(() => remove(output.id!))}>
