@@ -124,13 +124,21 @@ function mixesOf(groups: readonly SensitiveGroup[], formats: readonly WeightForm
     ...group,
     effects: group.effects.filter(({ format }) => mixed.includes(format)),
   }));
-  const least = Math.min(
-    ...uniform.filter(({ uniform }) => mixed.includes(uniform!)).map(({ bitsPerWeight }) => bitsPerWeight),
-  );
+  const least = fewestBits(choices);
   const bits = uniform.map(({ bitsPerWeight }) => bitsPerWeight).sort((a, b) => a - b);
   const between = bits.slice(1).map((high, i) => (bits[i]! + high) / 2);
   const budgets = [...bits, ...between].filter((budget) => budget >= least);
-  return [...uniform, ...[...budgets, most].map((budget) => mixWithin(choices, budget))];
+  // Where only a format that is in no mix has so few bits, there is no mix of as many. Else that is an error.
+  const isUniform = most < least && uniform.some(({ bitsPerWeight }) => bitsPerWeight <= most);
+  if (!isUniform) budgets.push(most);
+  return [...uniform, ...budgets.map((budget) => mixWithin(choices, budget))];
+}
+
+/** The fewest bits a weight that a mix takes. */
+function fewestBits(groups: readonly SensitiveGroup[]): number {
+  const elements = groups.reduce((sum, group) => sum + group.elements, 0);
+  const fewest = groups.map(({ effects }) => Math.min(...effects.map(({ bits }) => bits)));
+  return fewest.reduce((sum, bits) => sum + bits, 0) / elements;
 }
 
 /** Scores groups by runs, and tells how long all will take after the first one. */
