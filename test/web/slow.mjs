@@ -86,6 +86,7 @@ async function firstVisit(url) {
       tasks
         .filter(({ start }) => start >= begin && start < begin + end)
         .reduce((sum, { time }) => sum + (SLOWER * speed * time) / 1000, 0);
+    assert.ok(workUntil(usable) > 0, "no task was recorded");
     return {
       painted: fetchTime(files.filter(({ isPainted }) => isPainted)) + workUntil(painted),
       usable: fetchTime(files.filter(({ end }) => end <= usable)) + workUntil(usable),
