@@ -82,6 +82,7 @@ function checkProgress(value: unknown): TrainingProgress | null {
   const isProgress =
     isText(out, LONGEST_PATH) &&
     areCounts &&
+    Number(size) >= 1 &&
     Number(size) <= 1024 &&
     (loss === null || Number.isFinite(loss));
   return isProgress ? (value as unknown as TrainingProgress) : null;
