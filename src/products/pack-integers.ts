@@ -285,7 +285,7 @@ export function packNibbles(
 export function noIntegers(where: string, reason: "format" | "blocks", got: string): BlockscaleError {
   const expected =
     reason === "format"
-      ? "E4M3 or E2M1 codes: those of E5M2 take more than the two planes of 7 bits"
+      ? "E4M3, E2M3 or E2M1 codes: those of E5M2 take more than the two planes of 7 bits"
       : "blocks of a multiple of 16 columns";
   return new BlockscaleError("option", {
     where,

@@ -85,11 +85,11 @@ export function unpackColumns(packed: Uint8Array, cols: number): Uint8Array<Arra
   const codeOf = e4m3Codes("e2m1");
   const codes = new Uint8Array(2 * packed.length);
   for (let row = 0; row * cols < packed.length; row++) {
-    const [upper, lower] = [2 * row * cols, (2 * row + 1) * cols];
+    const [first, second] = [2 * row * cols, (2 * row + 1) * cols];
     for (let col = 0; col < cols; col++) {
       const byte = packed[row * cols + col]!;
-      codes[upper + col] = codeOf[byte & 15]!;
-      codes[lower + col] = codeOf[byte >> 4]!;
+      codes[first + col] = codeOf[byte & 15]!;
+      codes[second + col] = codeOf[byte >> 4]!;
     }
   }
   return codes;

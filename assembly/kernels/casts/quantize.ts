@@ -8,7 +8,7 @@ import { Values } from "../values";
 
 /**
  * Elements of a panel: what is read twice, for its scales and for its codes, so it should stay in a cache
- * between the two. One row: 2 KiB of float32 was best at every size from L2 to memory. Many rows: whole rows,
+ * between the two. One row: 4 KiB of float32 was best at every size from L2 to memory. Many rows: whole rows,
  * of up to 32,768 columns in blocks of 128 rows, since rows that follow one another are read 1.5 times as
  * fast as pieces of rows at a distance.
  */
