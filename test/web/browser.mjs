@@ -55,7 +55,9 @@ export async function openPage(context, url, { pickers = false, tab } = {}) {
   };
   page.on("pageerror", (error) => complain(String(error)));
   page.on("console", (message) => {
-    if (message.type() === "error") complain(message.text());
+    const { url: place } = message.location();
+    // Chromium asks for it by itself, for the picture that clean() opens, and tells of it at some time later.
+    if (message.type() === "error" && !place.endsWith("/favicon.ico")) complain(`${message.text()} ${place}`);
   });
   if (!pickers) {
     await page.addInitScript(() => {
