@@ -326,8 +326,8 @@ const modelWorkerFromFile = {
 };
 
 /**
- * The client of the hub hashes what it uploads, which the page never does. That code says nothing of having no effects
- * when it is loaded; it has none, so it is left out where nothing of it is used.
+ * The client of the hub brings a package that hashes uploads, which the page never makes. Loading that package has no
+ * effect, but it does not declare so, and esbuild would keep it: declared here, it is left out where nothing of it is used.
  */
 const withoutUploads = {
   name: "without uploads",
