@@ -9,7 +9,7 @@ export { cosine, sqnr } from "./engine/precision.ts";
 export type { Int8Activations } from "./products/activations.ts";
 export type { PlainWeights } from "./products/pack-integers.ts";
 export type { PackedWeights, PackOptions } from "./products/packed.ts";
-export type { Activations, GemmOptions, Layout, LeftOperand, Matrix } from "./products/products.ts";
+export type { GemmActivations, GemmOptions, Layout, LeftOperand, Matrix } from "./products/products.ts";
 export type { ResidentMatrix } from "./products/resident.ts";
 export type { ErrorCode, Fault } from "./tensor/errors.ts";
 export { BlockscaleError } from "./tensor/errors.ts";

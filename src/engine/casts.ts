@@ -11,8 +11,8 @@ import {
 } from "../tensor/checks.ts";
 import { FORMAT_ID, FORMATS, ROUNDING_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { outOf } from "../tensor/options.ts";
-import { bytesOfCodes, isPacked, packCodes, unpackCodes } from "../tensor/packed.ts";
 import { type Scheme, type SchemeName, schemeOf } from "../tensor/schemes.ts";
+import { bytesOfCodes, isSubByte, packCodes, unpackCodes } from "../tensor/sub-byte.ts";
 import {
   type BlockScaled,
   checkFormat,
@@ -71,7 +71,7 @@ export class Casts {
         this.#kernels.encode(id, dst, src, length);
         const codes = new Uint8Array(buffer, dst, length);
         const [start, end] = [bytesOfCodes(format, i), bytesOfCodes(format, i + length)];
-        if (isPacked(format)) packCodes(format, codes, out.subarray(start, end));
+        if (isSubByte(format)) packCodes(format, codes, out.subarray(start, end));
         else out.set(codes, i);
       }
       return out;
@@ -83,8 +83,8 @@ export class Casts {
     const n = Math.floor((8 * checkArray("decode: codes", codes, "Uint8Array").length) / codeBits);
     const out = outArray("decode: out", outOf("decode", options), "Float32Array", n);
     checkDisjoint("decode: out", out, codes);
-    const bytes = isPacked(format) ? unpackCodes(format, codes) : codes;
-    const id = isPacked(format) ? FORMAT_ID.e4m3 : FORMAT_ID[format];
+    const bytes = isSubByte(format) ? unpackCodes(format, codes) : codes;
+    const id = isSubByte(format) ? FORMAT_ID.e4m3 : FORMAT_ID[format];
     const most = Math.min(n, ROW_CHUNK);
     return this.#arena.frame([most, 4 * most], (src, dst) => {
       const buffer = this.#arena.buffer;
@@ -125,7 +125,7 @@ export class Casts {
     const { rounding, amaxFloor, zeroScale } = scheme;
     const floorBits = new Uint32Array(Float32Array.of(amaxFloor).buffer)[0] as number;
     // Halves are widened where the kernel takes float32 alone.
-    const isWidened = isPacked(format) && type !== "f32";
+    const isWidened = isSubByte(format) && type !== "f32";
     const valueType = VALUE_TYPE_ID[isWidened ? "f32" : type];
     const width = isWidened ? 4 : data.BYTES_PER_ELEMENT;
     for (const chunk of chunksOf(grid)) {
@@ -141,7 +141,7 @@ export class Casts {
         describeChunk(buffer, places, chunk, tensor);
         this.#kernels.quantize(matrix, valueType, src, ROUNDING_ID[rounding], floorBits, zeroScale);
         const made = new Uint8Array(buffer, codesAt, elements);
-        if (isPacked(format)) {
+        if (isSubByte(format)) {
           const packed = packCodes(format, made, new Uint8Array(bytesOfCodes(format, elements)));
           scatter(codes, packed, bytesOfChunk(format, chunk));
         } else scatter(codes, made, chunk);

@@ -16,8 +16,8 @@ import {
 } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { checkChoice, checkKnown, outOf } from "../tensor/options.ts";
-import { asFp8, isPacked } from "../tensor/packed.ts";
 import type { Scheme, SchemeName } from "../tensor/schemes.ts";
+import { asFp8, isSubByte } from "../tensor/sub-byte.ts";
 import { type BlockScaled, type Format, gridOf, type Values, type ValueType } from "../tensor/tensor.ts";
 import { Arena } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
@@ -148,7 +148,7 @@ export class Engine {
     }
     const fp8 = (side: Compared): Compared => ("codes" in side ? asFp8(side) : side);
     const precision = compareValues(this.#kernels, this.#arena, fp8(x), fp8(y), parts);
-    if (tensor === undefined || !isPacked(tensor.format)) return precision;
+    if (tensor === undefined || !isSubByte(tensor.format)) return precision;
     const { format } = tensor;
     return { ...precision, saturated: saturatedIn(x as RawValues, { ...tensor, format }) };
   }

@@ -1,8 +1,8 @@
 import { floatsOf } from "../js/half.ts";
 import { checkValues, type RawValues } from "../tensor/checks.ts";
-import { largestOf, NAN_CODE, type PackedFormat, scaleValues } from "../tensor/formats.ts";
-import { e4m3CodeOf, multipliersOf, unpackCodes } from "../tensor/packed.ts";
+import { largestOf, NAN_CODE, type SubByteFormat, scaleValues } from "../tensor/formats.ts";
 import type { Scheme } from "../tensor/schemes.ts";
+import { e4m3CodeOf, multipliersOf, unpackCodes } from "../tensor/sub-byte.ts";
 import { type BlockScaled, type Format, type Grid, gridOf, type Values } from "../tensor/tensor.ts";
 
 /** What is needed of an engine. */
@@ -130,7 +130,7 @@ function encodeBlocks(
 /** How many values are beyond the largest one that their block can hold, and were cut to it. */
 export function saturatedIn(
   given: RawValues,
-  tensor: BlockScaled & { readonly format: PackedFormat },
+  tensor: BlockScaled & { readonly format: SubByteFormat },
 ): number {
   const values = floatsOf(given);
   const { format, scales, shape, block, tensorScale } = tensor;

@@ -42,7 +42,7 @@ export async function estimateRun(plan: StreamPlan, options: StreamOptions): Pro
     const height = strip!.end - strip!.start;
     return {
       bytes: located.reduce((sum, { weight }) => sum + bytesOf(weight), 0),
-      bytesPerSecond: ((bytesOf(matrix.weight) / matrix.wanted.shape[0]!) * height) / reading,
+      bytesPerSecond: ((bytesOf(matrix.weight) / matrix.tensor.shape[0]!) * height) / reading,
       products: located.reduce((sum, one) => sum + productsOf(plan, one, tokens), 0),
       productsPerSecond: (rows * config.hidden * height) / fastest,
     };
@@ -59,19 +59,19 @@ async function secondsOf(action: () => Promise<unknown>): Promise<number> {
 function trialOf(plan: StreamPlan): Located {
   const { hidden } = plan.config;
   const head = headOf(plan);
-  const sizeOf = ({ wanted }: Located): number => wanted.shape[0]!;
+  const sizeOf = ({ tensor }: Located): number => tensor.shape[0]!;
   const [largest = head] = plan.located
-    .filter(({ wanted }) => /^\d/.test(wanted.key) && wanted.as === "matrix" && wanted.isMultiplied)
-    .filter(({ wanted }) => wanted.shape[1] === hidden)
+    .filter(({ tensor }) => /^\d/.test(tensor.key) && tensor.as === "matrix" && tensor.isMultiplied)
+    .filter(({ tensor }) => tensor.shape[1] === hidden)
     .sort((a, b) => sizeOf(b) - sizeOf(a));
-  return { weight: largest.weight, wanted: { ...largest.wanted, key: head.wanted.key } };
+  return { weight: largest.weight, tensor: { ...largest.tensor, key: head.tensor.key } };
 }
 
 /**
  * Multiplications by a tensor for all tokens. An expert takes a share of the tokens, the head half of them.
  */
-function productsOf({ config }: StreamPlan, { wanted }: Located, tokens: number): number {
-  const { key, as, shape } = wanted;
+function productsOf({ config }: StreamPlan, { tensor }: Located, tokens: number): number {
+  const { key, as, shape } = tensor;
   const elements = shape.reduce((product, size) => product * size, 1);
   if (as === "vector") return 0;
   if (key === "head" || key === "embedding")

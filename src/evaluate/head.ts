@@ -60,11 +60,11 @@ export class Head {
   }
 
   loadNorm(): Promise<void> {
-    return this.runner.load(this.plan.located.filter(({ wanted }) => wanted.key === "norm"));
+    return this.runner.load(this.plan.located.filter(({ tensor }) => tensor.key === "norm"));
   }
 
   async load(strip: Range): Promise<void> {
-    await this.runner.members.run({ kind: "drop", prefix: this.matrix.wanted.key });
+    await this.runner.members.run({ kind: "drop", prefix: this.matrix.tensor.key });
     await this.runner.load([someRows(this.matrix, strip)]);
     this.#rows = strip.end - strip.start;
   }
@@ -84,7 +84,7 @@ export class Head {
 
 /** The matrix that makes logits of hidden states. */
 export function headOf({ config, located }: StreamPlan): Located {
-  return located.find(({ wanted }) => wanted.key === (config.isTied ? "embedding" : "head"))!;
+  return located.find(({ tensor }) => tensor.key === (config.isTied ? "embedding" : "head"))!;
 }
 
 async function scoreByStrips(

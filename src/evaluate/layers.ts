@@ -58,7 +58,7 @@ class LayerRun {
 
   /** Loads the weights whose keys are wanted. */
   #load(isWanted: (key: string) => boolean): Promise<void> {
-    return this.#runner.load(this.#located.filter((one) => isWanted(one.wanted.key)));
+    return this.#runner.load(this.#located.filter((one) => isWanted(one.tensor.key)));
   }
 
   /** The hidden states of all tokens after the last layer. */
@@ -69,7 +69,7 @@ class LayerRun {
     const states = found?.states.length === this.#ids.length * hidden ? found.states : await this.#embed();
     for (let i = found?.states === states ? found.layers : 0; i < layers.length; i++) {
       signal?.throwIfAborted();
-      if (this.#located.some((one) => one.wanted.key.startsWith(`${i}.block.router`)))
+      if (this.#located.some((one) => one.tensor.key.startsWith(`${i}.block.router`)))
         await this.#runMixture(i, states);
       else await this.#runLayer(i, states);
       await state?.write(i + 1, states);
@@ -83,7 +83,7 @@ class LayerRun {
     const config = this.#config;
     const { hidden } = config;
     const states = new Float32Array(this.#ids.length * hidden);
-    const table = this.#located.find((one) => one.wanted.key === "embedding")!;
+    const table = this.#located.find((one) => one.tensor.key === "embedding")!;
     for (const strip of stripsOf([table], this.#runner.weights)) {
       const places: number[] = [];
       for (const [place, id] of this.#ids.entries())
@@ -155,7 +155,7 @@ class LayerRun {
   ): { start: number; end: number; withShared: boolean }[] {
     const bytes = new Float64Array(count);
     for (const one of this.#located) {
-      const { key } = one.wanted;
+      const { key } = one.tensor;
       const expert = key.startsWith(`${layer}.`) ? expertOf(key) : null;
       if (expert !== null) bytes[expert]! += memoryOf(one, this.#runner.weights);
     }

@@ -1,6 +1,6 @@
 import { matrixOf } from "../checkpoint/read/weights.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Activations } from "../model/precisions.ts";
+import type { ModelActivations } from "../model/precisions.ts";
 import type { Program } from "../model/program.ts";
 import { Rounded } from "../model/rounded.ts";
 import { meetsFp8, type WeightFormat } from "./formats.ts";
@@ -32,9 +32,9 @@ interface Matrix {
 export class OutputErrors {
   readonly sums: Map<string, OutputSums> = new Map();
   readonly #matrices: ReadonlyMap<string, Matrix>;
-  readonly #activations: Activations;
+  readonly #activations: ModelActivations;
 
-  private constructor(matrices: ReadonlyMap<string, Matrix>, activations: Activations) {
+  private constructor(matrices: ReadonlyMap<string, Matrix>, activations: ModelActivations) {
     this.#matrices = matrices;
     this.#activations = activations;
   }
@@ -43,7 +43,7 @@ export class OutputErrors {
   static async of(
     model: PlainModel,
     formats: readonly WeightFormat[],
-    activations: Activations,
+    activations: ModelActivations,
     engine: Engine,
   ): Promise<OutputErrors> {
     const matrices = new Map<string, Matrix>();

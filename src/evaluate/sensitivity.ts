@@ -6,7 +6,7 @@ import type { DecoderConfig } from "../model/config.ts";
 import { Decoder } from "../model/decoder.ts";
 import { loadWeights } from "../model/load.ts";
 import { locate } from "../model/locate.ts";
-import type { Activations } from "../model/precisions.ts";
+import type { ModelActivations } from "../model/precisions.ts";
 import { Program } from "../model/program.ts";
 import { createTrainer } from "../train/create.ts";
 import { instantiate } from "../wasm/instantiate.ts";
@@ -50,7 +50,7 @@ export interface SensitivityOptions {
   /** Whether each matrix may have its own format, instead of q, k and v, or gate and up, sharing one. */
   readonly perMatrix?: boolean;
   /** "fp8": activations are rounded before they meet FP8 weights, as loaders do. "f32" if left out. */
-  readonly activations?: Activations;
+  readonly activations?: ModelActivations;
   readonly signal?: AbortSignal;
 }
 

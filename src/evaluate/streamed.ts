@@ -56,7 +56,7 @@ export async function planStreamed(
   const opened = await openCheckpoint(files, "the model");
   const config = decoderFor("evaluate", opened, ids, context);
   const located = locate(config, opened);
-  const hasHead = config.isTied || located.some(({ wanted }) => wanted.key === "head");
+  const hasHead = config.isTied || located.some(({ tensor }) => tensor.key === "head");
   if (!hasHead) throw noHead(config.architecture);
   return { opened, config, located, ids, context };
 }

@@ -13,7 +13,7 @@ const BYTES = 2 ** 23;
  * Cuts matrices with the same number of rows into the same strips. One strip of each is in memory at a time.
  */
 export function stripsOf(matrices: readonly Located[], form: WeightForm): Range[] {
-  const rows = matrices[0]!.wanted.shape[0]!;
+  const rows = matrices[0]!.tensor.shape[0]!;
   const bytes = matrices.reduce((sum, one) => sum + memoryOf(one, form), 0);
   const height = ROWS * Math.max(1, Math.floor((BYTES * rows) / bytes / ROWS));
   return Array.from({ length: Math.ceil(rows / height) }, (_, i) => ({
@@ -23,10 +23,10 @@ export function stripsOf(matrices: readonly Located[], form: WeightForm): Range[
 }
 
 /** Some rows of a matrix, of which each member keeps its share. */
-export function someRows({ wanted, weight }: Located, { start, end }: Range): Located {
+export function someRows({ tensor, weight }: Located, { start, end }: Range): Located {
   const rows = (team: Team): Range => {
     const own = rowsOf(end - start, team);
     return { start: start + own.start, end: start + own.end };
   };
-  return { weight, wanted: { ...wanted, rows } };
+  return { weight, tensor: { ...tensor, rows } };
 }

@@ -35,14 +35,14 @@ function dot(x: Float32Array | Float64Array, from: number, w: Float64Array, k: n
 /** See `gemm` of `Kernels`; sums are float64 here. */
 export function gemm(
   memory: ArrayMemory,
-  at: number,
+  matrixAt: number,
   type: ValueTypeId,
   dst: number,
   x: number,
   rows: number,
   work: number,
 ): void {
-  const matrix = readMatrix(memory.buffer, at);
+  const matrix = readMatrix(memory.buffer, matrixAt);
   const { rows: n, cols: k } = matrix;
   const w = new Float64Array(memory.buffer, work, k);
   for (let row = 0; row < n; row++) {

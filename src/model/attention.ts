@@ -15,10 +15,10 @@ export interface Angles extends CosSin {
 /** The attention of a layer, with its key-value cache. */
 export interface Attention {
   /**
-   * dst[wanted, hidden] <- attention of the last `wanted` tokens of x[tokens, hidden], all of which the cache
-   * takes; it holds `length` tokens before these.
+   * dst[lastTokens, hidden] <- attention of the last `lastTokens` tokens of x[tokens, hidden], all of which
+   * the cache takes; it holds `length` tokens before these.
    */
-  apply(dst: number, x: number, tokens: number, length: number, angles: Angles, wanted: number): void;
+  apply(dst: number, x: number, tokens: number, length: number, angles: Angles, lastTokens: number): void;
   /** Gives the memory of the cache back. */
   free(): void;
 }

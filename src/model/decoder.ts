@@ -8,7 +8,7 @@ import type { Rope } from "./rope.ts";
 import { rowsOf } from "./share.ts";
 
 /** What a pass is asked for: logits of all tokens or of the last one, all hidden states, or nothing. */
-export type Wanted = "all" | "last" | "hidden" | "none";
+export type ForwardOutput = "all" | "last" | "hidden" | "none";
 
 /**
  * A decoder layer. Its weights have to be in the store. It works on the residual stream x[tokens, hidden].
@@ -33,18 +33,21 @@ export class DecoderLayer {
     this.#block = blockOf(program, config, layer, `${i}.block`);
   }
 
-  /** @param wanted how many of the last tokens get a new x; keys and values are computed for all tokens */
-  apply(x: number, tokens: number, length: number, angles: Angles, wanted: number = tokens): void {
-    this.attend(x, tokens, length, angles, wanted);
-    const late = x + 4 * this.#config.hidden * (tokens - wanted);
-    if (wanted > 0) this.#addTo(late, wanted, 1, (y, normed) => this.#block.apply(y, normed, wanted));
+  /**
+   * @param lastTokens how many of the last tokens get a new x; keys and values are computed for all tokens
+   */
+  apply(x: number, tokens: number, length: number, angles: Angles, lastTokens: number = tokens): void {
+    this.attend(x, tokens, length, angles, lastTokens);
+    const lastX = x + 4 * this.#config.hidden * (tokens - lastTokens);
+    if (lastTokens > 0)
+      this.#addTo(lastX, lastTokens, 1, (y, normed) => this.#block.apply(y, normed, lastTokens));
   }
 
   /** The first half of a layer: attention. */
-  attend(x: number, tokens: number, length: number, angles: Angles, wanted: number = tokens): void {
+  attend(x: number, tokens: number, length: number, angles: Angles, lastTokens: number = tokens): void {
     const attend = (y: number, normed: number) =>
-      this.#attention.apply(y, normed, tokens, length, angles, wanted);
-    this.#addTo(x, tokens, 0, attend, wanted);
+      this.#attention.apply(y, normed, tokens, length, angles, lastTokens);
+    this.#addTo(x, tokens, 0, attend, lastTokens);
   }
 
   /** Gives the memory of its cache back. Call it when it is used no more. */
@@ -67,23 +70,25 @@ export class DecoderLayer {
     return y;
   }
 
-  /** The last `wanted` tokens of x += the output of one half of the layer: 0 is attention, 1 the block. */
+  /**
+   * The last `lastTokens` tokens of x += the output of one half of the layer: 0 is attention, 1 the block.
+   */
   #addTo(
     x: number,
     tokens: number,
     half: 0 | 1,
     action: (y: number, normed: number) => void,
-    wanted = tokens,
+    lastTokens = tokens,
   ): void {
     const { hidden, epsilon } = this.#config;
     const { kernels } = this.#program;
     const normed = this.#normed(x, tokens, this.#norms[half]);
-    const y = this.#program.floats("y", wanted * hidden);
+    const y = this.#program.floats("y", lastTokens * hidden);
     action(y, normed);
-    const after = this.#postNorms[half];
+    const postNorm = this.#postNorms[half];
     const stride = 4 * hidden;
-    if (after !== 0) kernels.rmsNorm(y, stride, y, stride, after, wanted, hidden, epsilon);
-    kernels.addScaled(x + stride * (tokens - wanted), y, wanted * hidden, 1);
+    if (postNorm !== 0) kernels.rmsNorm(y, stride, y, stride, postNorm, lastTokens, hidden, epsilon);
+    kernels.addScaled(x + stride * (tokens - lastTokens), y, lastTokens * hidden, 1);
   }
 
   #normed(x: number, tokens: number, norm: number): number {
@@ -212,19 +217,19 @@ export class Decoder {
    * @returns logits `[tokens, vocabulary]`, or those of the last token, or the hidden states after the final
    * norm; `undefined` in all members but the first
    */
-  forward(ids: ArrayLike<number>, wanted: Wanted): Float32Array | undefined {
+  forward(ids: ArrayLike<number>, output: ForwardOutput): Float32Array | undefined {
     const program = this.#program;
     const { hidden } = this.#config;
     const tokens = ids.length;
     const x = lookUp(program, this.#config, ids);
     const angles = anglesOf(program, this.#config, this.#length, tokens);
     // Of the last layer, tokens whose logits nobody wants need no more than their keys and values.
-    const count = wanted === "none" ? 0 : wanted === "last" ? 1 : tokens;
+    const count = output === "none" ? 0 : output === "last" ? 1 : tokens;
     const last = this.#layers.at(-1);
     for (const layer of this.#layers)
       layer.apply(x, tokens, this.#length, angles, layer === last ? count : tokens);
     this.#length += tokens;
     if (count === 0) return undefined;
-    return this.#head.apply(x + 4 * (tokens - count) * hidden, count, wanted === "hidden");
+    return this.#head.apply(x + 4 * (tokens - count) * hidden, count, output === "hidden");
   }
 }

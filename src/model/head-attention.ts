@@ -49,14 +49,14 @@ export class HeadAttentionLayer implements Attention {
     return headsOf(this.#sizes.heads, this.#sizes.keyHeads, this.#program.team);
   }
 
-  apply(dst: number, x: number, tokens: number, length: number, angles: Angles, wanted: number): void {
+  apply(dst: number, x: number, tokens: number, length: number, angles: Angles, lastTokens: number): void {
     const program = this.#program;
     const { heads, headDim } = this.#sizes;
     const { hidden, rope } = this.#config;
-    const skipped = tokens - wanted;
+    const skipped = tokens - lastTokens;
     const { queries, keys } = this.#own;
     const [queryHeads, keyHeads] = [queries.end - queries.start, keys.end - keys.start];
-    const q = program.floats("q", wanted * queryHeads * headDim);
+    const q = program.floats("q", lastTokens * queryHeads * headDim);
     const k = program.floats("k", tokens * keyHeads * headDim);
     const v = program.floats("v", tokens * keyHeads * headDim);
     const products = [
@@ -64,24 +64,24 @@ export class HeadAttentionLayer implements Attention {
       { dst: v, linear: this.#v },
     ];
     if (skipped === 0) products.push({ dst: q, linear: this.#q });
-    else program.multiplyOwn(q, x + 4 * hidden * skipped, wanted, this.#q);
+    else program.multiplyOwn(q, x + 4 * hidden * skipped, lastTokens, this.#q);
     program.multiplyOwnAll(x, tokens, products);
     const turns = this.#window > 0 ? angles.local : angles;
-    this.#normAndRotate(q, wanted, queryHeads, this.#norms[0], anglesFrom(skipped, turns, rope.dim));
+    this.#normAndRotate(q, lastTokens, queryHeads, this.#norms[0], anglesFrom(skipped, turns, rope.dim));
     this.#normAndRotate(k, tokens, keyHeads, this.#norms[1], turns);
     if (keyHeads > 0) {
       this.#keys.append(k, length, tokens);
       this.#values.append(v, length, tokens);
     }
-    if (wanted === 0) return;
+    if (lastTokens === 0) return;
     const width = queryHeads * headDim;
-    const whole = program.floats("heads", wanted * heads * headDim);
-    const own = program.team.size === 1 ? whole : program.floats("own heads", wanted * width);
-    this.#attend(own, q, wanted, length + skipped);
-    program.exchange.gather(program.buffer, wanted, [
+    const whole = program.floats("heads", lastTokens * heads * headDim);
+    const own = program.team.size === 1 ? whole : program.floats("own heads", lastTokens * width);
+    this.#attend(own, q, lastTokens, length + skipped);
+    program.exchange.gather(program.buffer, lastTokens, [
       { share: own, dst: whole, total: heads * headDim, ranges: this.#q.ranges },
     ]);
-    program.multiply(dst, whole, wanted, this.#o);
+    program.multiply(dst, whole, lastTokens, this.#o);
   }
 
   /** Normalises each head, where the model does that, and rotates it by its position, in place. */

@@ -11,7 +11,7 @@ export type { Model } from "./model.ts";
 export { openModel } from "./open.ts";
 export type { EmbedOptions, Generated, GenerateOptions, ModelOptions } from "./options.ts";
 export type { Pooling } from "./pooling.ts";
-export type { Activations, Precisions } from "./precisions.ts";
+export type { ModelActivations, Precisions } from "./precisions.ts";
 export type { Sampling } from "./sampler.ts";
 export { lendModelWorkers } from "./script.ts";
 export type { WeightForm } from "./store.ts";

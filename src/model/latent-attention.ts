@@ -49,7 +49,7 @@ export class LatentAttentionLayer implements Attention {
     this.#cache.free();
   }
 
-  apply(dst: number, x: number, tokens: number, length: number, angles: Angles, wanted: number): void {
+  apply(dst: number, x: number, tokens: number, length: number, angles: Angles, lastTokens: number): void {
     const program = this.#program;
     const { kernels } = program;
     const { heads, queryRank, plainDim, ropeDim, rank, valueDim } = this.#sizes;
@@ -58,42 +58,42 @@ export class LatentAttentionLayer implements Attention {
     const kv = program.floats("kv", tokens * (rank + ropeDim));
     const latent = 4 * (rank + ropeDim);
     const headWidth = plainDim + ropeDim;
-    const skipped = tokens - wanted;
-    const late = x + 4 * this.#config.hidden * skipped;
-    const q = program.floats("q", wanted * count * headWidth);
+    const skipped = tokens - lastTokens;
+    const lastX = x + 4 * this.#config.hidden * skipped;
+    const q = program.floats("q", lastTokens * count * headWidth);
     if (this.#down === null || queryRank === null) {
       program.multiply(kv, x, tokens, this.#kv);
-      program.multiplyOwn(q, late, wanted, this.#up);
+      program.multiplyOwn(q, lastX, lastTokens, this.#up);
     } else {
-      const low = program.floats("low q", wanted * queryRank);
+      const low = program.floats("low q", lastTokens * queryRank);
       const products = [{ dst: kv, linear: this.#kv }];
       if (skipped === 0) products.push({ dst: low, linear: this.#down });
-      else program.multiply(low, late, wanted, this.#down);
+      else program.multiply(low, lastX, lastTokens, this.#down);
       program.multiplyAll(x, tokens, products);
       const stride = 4 * queryRank;
-      kernels.rmsNorm(low, stride, low, stride, this.#queryNorm, wanted, queryRank, this.#config.epsilon);
-      program.multiplyOwn(q, low, wanted, this.#up);
+      kernels.rmsNorm(low, stride, low, stride, this.#queryNorm, lastTokens, queryRank, this.#config.epsilon);
+      program.multiplyOwn(q, low, lastTokens, this.#up);
     }
     kernels.rmsNorm(kv, latent, kv, latent, this.#latentNorm, tokens, rank, this.#config.epsilon);
     const turns = { dim: ropeDim, isInterleaved: this.#config.rope.isInterleaved ? 1 : 0 };
     const keys = { x: kv + 4 * rank, tokens, tokenStride: latent, heads: 1, headStride: latent };
     kernels.rope(program.call(ROPE_CALL, { ...turns, ...anglesFrom(0, angles, ropeDim), ...keys }));
     const [tokenStride, headStride] = [4 * count * headWidth, 4 * headWidth];
-    const queries = { x: q + 4 * plainDim, tokens: wanted, tokenStride, heads: count, headStride };
+    const queries = { x: q + 4 * plainDim, tokens: lastTokens, tokenStride, heads: count, headStride };
     kernels.rope(program.call(ROPE_CALL, { ...turns, ...anglesFrom(skipped, angles, ropeDim), ...queries }));
     this.#cache.append(kv, length, tokens);
-    if (wanted === 0) return;
-    const latentQ = program.floats("latent q", count * wanted * (rank + ropeDim));
-    this.#toLatentQueries(latentQ, q, wanted, count);
-    const mixed = program.floats("mixed", count * wanted * rank);
-    this.#attend(mixed, latentQ, wanted, length + skipped, count);
-    const whole = program.floats("heads", wanted * heads * valueDim);
-    const mine = program.team.size === 1 ? whole : program.floats("own heads", wanted * count * valueDim);
-    this.#bringBack(mine, mixed, wanted, count);
-    program.exchange.gather(program.buffer, wanted, [
+    if (lastTokens === 0) return;
+    const latentQ = program.floats("latent q", count * lastTokens * (rank + ropeDim));
+    this.#toLatentQueries(latentQ, q, lastTokens, count);
+    const mixed = program.floats("mixed", count * lastTokens * rank);
+    this.#attend(mixed, latentQ, lastTokens, length + skipped, count);
+    const whole = program.floats("heads", lastTokens * heads * valueDim);
+    const mine = program.team.size === 1 ? whole : program.floats("own heads", lastTokens * count * valueDim);
+    this.#bringBack(mine, mixed, lastTokens, count);
+    program.exchange.gather(program.buffer, lastTokens, [
       { share: mine, dst: whole, total: heads * valueDim, ranges: this.#fromLatent.ranges },
     ]);
-    program.multiply(dst, whole, wanted, this.#o);
+    program.multiply(dst, whole, lastTokens, this.#o);
   }
 
   /** latentQ[head][token] <- (q Uk, the part of q with positions) */

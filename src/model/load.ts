@@ -71,7 +71,7 @@ export async function loadWeights(
       }
     }
     await runAll(jobs, signal);
-    for (const receiver of receivers) await receiver.seal(one.wanted.key);
+    for (const receiver of receivers) await receiver.seal(one.tensor.key);
   }
 }
 

@@ -5,13 +5,13 @@ import { shapeNamed, tensorNamed } from "../safetensors/names.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { ModelConfig } from "./config.ts";
 import type { WeightForm } from "./store.ts";
-import { PREFIXES, tensorsOf, type WantedTensor } from "./tensors.ts";
+import { type ModelTensor, PREFIXES, tensorsOf } from "./tensors.ts";
 
 export type Weight = PlainWeight | ScaledWeight;
 
 /** A tensor that a model needs, and the weight of the checkpoint that holds it. */
 export interface Located {
-  readonly wanted: WantedTensor;
+  readonly tensor: ModelTensor;
   readonly weight: Weight;
 }
 
@@ -22,10 +22,10 @@ export interface Located {
 export function locate(config: ModelConfig, opened: OpenedCheckpoint): Located[] {
   const { weights, foreign } = resolve(opened.checkpoint);
   const byName = new Map(weights.map((weight) => [weight.name, weight]));
-  const wanted = tensorsOf(config);
-  const prefix = prefixOf(wanted[0]!, byName);
+  const needed = tensorsOf(config);
+  const prefix = prefixOf(needed[0]!, byName);
   const named = (name: string) => (name.startsWith("/") ? name.slice(1) : prefix + name);
-  return wanted.flatMap((tensor) => {
+  return needed.flatMap((tensor) => {
     const found = tensor.names.map((name) => byName.get(named(name))).find((weight) => weight !== undefined);
     if (found === undefined && tensor.isOptional) return [];
     const name = named(tensor.names[0]!);
@@ -34,12 +34,12 @@ export function locate(config: ModelConfig, opened: OpenedCheckpoint): Located[]
     if (found === undefined || found.kind === "other" || strange !== undefined)
       throw missing(name, strange?.place.name);
     checkShape(tensor, found);
-    return [{ wanted: tensor, weight: found }];
+    return [{ tensor, weight: found }];
   });
 }
 
 /** The prefix under which the first tensor of a model is found. */
-function prefixOf({ names }: WantedTensor, byName: ReadonlyMap<string, unknown>): string {
+function prefixOf({ names }: ModelTensor, byName: ReadonlyMap<string, unknown>): string {
   return PREFIXES.find((prefix) => byName.has(prefix + names[0]!)) ?? PREFIXES[0]!;
 }
 
@@ -55,7 +55,7 @@ function missing(name: string, strange: string | undefined): BlockscaleError {
   });
 }
 
-function checkShape({ shape, as }: WantedTensor, weight: Weight): void {
+function checkShape({ shape, as }: ModelTensor, weight: Weight): void {
   // Stacked experts are transposed where they are plain values, but not where they are codes.
   const expected = as === "stack" ? [shape[0]!, shape[2]!, shape[1]!] : shape;
   const found = as === "stack" ? plainShape(weight) : weight.shape;
@@ -78,16 +78,16 @@ export function bytesOf(weight: Weight): number {
   return place.end - place.start;
 }
 
-/** Bytes that a tensor, or the rows of it that are wanted, takes in memory, roughly. */
-export function memoryOf({ wanted, weight }: Located, form: WeightForm): number {
+/** Bytes that a tensor, or the rows of it that are kept, takes in memory, roughly. */
+export function memoryOf({ tensor, weight }: Located, form: WeightForm): number {
   const elements = weight.shape.reduce((product, size) => product * size, 1);
-  const { start, end } = wanted.rows({ rank: 0, size: 1 });
-  const isPart = wanted.as === "matrix" && end - start < weight.shape[0]!;
+  const { start, end } = tensor.rows({ rank: 0, size: 1 });
+  const isPart = tensor.as === "matrix" && end - start < weight.shape[0]!;
   const count = isPart ? (elements / weight.shape[0]!) * (end - start) : elements;
-  if (form === "int7" && wanted.isMultiplied) return (count * 36) / 32;
-  if (wanted.as === "vector") return 4 * count;
+  if (form === "int7" && tensor.isMultiplied) return (count * 36) / 32;
+  if (tensor.as === "vector") return 4 * count;
   if (weight.kind === "plain") return count * (weight.type === "f32" ? 4 : 2);
-  if (wanted.as !== "matrix" && !weight.transposed) return 4 * count;
+  if (tensor.as !== "matrix" && !weight.transposed) return 4 * count;
   const { scales } = weight;
   const width = weight.scaleType === "ue8m0" ? 1 : 4;
   const grid = scales === null ? 1 : scales.shape.reduce((product, size) => product * size, 1);

@@ -1,7 +1,7 @@
 import type { Instance } from "../wasm/instantiate.ts";
 import type { ExpertPart } from "./blocks.ts";
 import type { DecoderConfig, ModelConfig } from "./config.ts";
-import { anglesOf, Decoder, DecoderHead, DecoderLayer, lookUp, type Wanted } from "./decoder.ts";
+import { anglesOf, Decoder, DecoderHead, DecoderLayer, type ForwardOutput, lookUp } from "./decoder.ts";
 import { Encoder } from "./encoder.ts";
 import type { Shared } from "./exchange.ts";
 import type { Precisions } from "./precisions.ts";
@@ -11,7 +11,7 @@ import type { DeclaredRows, RowsToFill } from "./stored.ts";
 
 /** A request that all members carry out together. */
 export type ModelRequest =
-  | { readonly kind: "forward"; readonly ids: Int32Array; readonly wanted: Wanted }
+  | { readonly kind: "forward"; readonly ids: Int32Array; readonly output: ForwardOutput }
   | { readonly kind: "encode"; readonly texts: readonly Int32Array[] }
   /** Keeps the first tokens of the context and forgets the rest. */
   | { readonly kind: "truncate"; readonly length: number }
@@ -87,7 +87,7 @@ export class Member {
     const pass = this.#pass;
     try {
       if (request.kind === "encode") return (pass as Encoder).forward(request.texts);
-      if (request.kind === "forward") return (pass as Decoder).forward(request.ids, request.wanted);
+      if (request.kind === "forward") return (pass as Decoder).forward(request.ids, request.output);
       if (request.kind === "truncate") (pass as Decoder).truncate(request.length);
       else return this.#runLayer(request);
       return undefined;

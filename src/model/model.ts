@@ -72,16 +72,16 @@ export class Model {
       await this.#rewind(0);
       for (let start = 0, end = 0; start < tokens.length; start = end) {
         signal?.throwIfAborted();
-        const isWanted = start >= from;
-        end = Math.min(start + CHUNK, tokens.length, isWanted ? Infinity : from);
+        const keepsLogits = start >= from;
+        end = Math.min(start + CHUNK, tokens.length, keepsLogits ? Infinity : from);
         const chunk = tokens.slice(start, end);
         const logits = await this.#members.run({
           kind: "forward",
           ids: chunk,
-          wanted: isWanted ? "all" : "none",
+          output: keepsLogits ? "all" : "none",
         });
         this.#held.push(...chunk);
-        if (isWanted) out.set(logits!, (start - from) * vocabulary);
+        if (keepsLogits) out.set(logits!, (start - from) * vocabulary);
       }
     });
     return out;
@@ -119,7 +119,7 @@ export class Model {
           : { id, text };
         if (stream?.isStopped || count + 1 === most) break;
         if (this.#held.length >= context) throw contextFull(context);
-        logits = (await this.#members.run({ kind: "forward", ids: Int32Array.of(id), wanted: "last" }))!;
+        logits = (await this.#members.run({ kind: "forward", ids: Int32Array.of(id), output: "last" }))!;
         this.#held.push(id);
       }
       const rest = stream?.end() ?? "";
@@ -143,7 +143,7 @@ export class Model {
       signal?.throwIfAborted();
       const chunk = ids.slice(start, start + CHUNK);
       const isLast = start + CHUNK >= ids.length;
-      logits = await this.#members.run({ kind: "forward", ids: chunk, wanted: isLast ? "last" : "none" });
+      logits = await this.#members.run({ kind: "forward", ids: chunk, output: isLast ? "last" : "none" });
       this.#held.push(...chunk);
     }
     return logits!;
@@ -206,7 +206,7 @@ export class Model {
     await this.#rewind(0);
     for (let start = 0; start < ids.length; start += CHUNK) {
       const chunk = ids.slice(start, start + CHUNK);
-      const states = await this.#members.run({ kind: "forward", ids: chunk, wanted: "hidden" });
+      const states = await this.#members.run({ kind: "forward", ids: chunk, output: "hidden" });
       this.#held.push(...chunk);
       out.set(states!, start * hidden);
     }

@@ -9,7 +9,7 @@ import { transposed } from "../tensor/transpose.ts";
 import type { Located, Weight } from "./locate.ts";
 import type { Range, Team } from "./share.ts";
 import type { DeclaredRows, RowsToFill } from "./stored.ts";
-import type { WantedTensor } from "./tensors.ts";
+import type { ModelTensor } from "./tensors.ts";
 
 /** Bytes read at a time. */
 const PIECE = 2 ** 23;
@@ -25,20 +25,20 @@ interface Parts {
 }
 
 /** Describes the rows of a tensor that a member keeps, and gives the reads that fetch them. */
-export async function partsOf({ wanted, weight }: Located, team: Team, context: Context): Promise<Parts> {
-  if (wanted.as === "vector") return vectorParts(wanted, weight, context);
-  if (wanted.as === "to latent" || wanted.as === "from latent")
-    return latentParts(wanted, weight, team, context);
-  if (wanted.as === "stack" && (weight.kind === "plain" || !weight.transposed))
-    return transposedParts(wanted, weight, team, context);
-  if (weight.kind === "plain") return plainParts(wanted, weight, team, context);
-  if (weight.element.endsWith("fnuz")) return decodedParts(wanted, weight, team, context);
-  return scaledParts(wanted, weight, team, context);
+export async function partsOf({ tensor, weight }: Located, team: Team, context: Context): Promise<Parts> {
+  if (tensor.as === "vector") return vectorParts(tensor, weight, context);
+  if (tensor.as === "to latent" || tensor.as === "from latent")
+    return latentParts(tensor, weight, team, context);
+  if (tensor.as === "stack" && (weight.kind === "plain" || !weight.transposed))
+    return transposedParts(tensor, weight, team, context);
+  if (weight.kind === "plain") return plainParts(tensor, weight, team, context);
+  if (weight.element.endsWith("fnuz")) return decodedParts(tensor, weight, team, context);
+  return scaledParts(tensor, weight, team, context);
 }
 
 /** @param as the shape in memory, where that differs from the file */
 function declaredOf(
-  wanted: WantedTensor,
+  tensor: ModelTensor,
   { name, shape }: Weight,
   range: Range,
   stored: DeclaredRows["stored"],
@@ -46,7 +46,7 @@ function declaredOf(
 ): DeclaredRows {
   const { slices, rows, cols } = matrixOf(shape);
   const size = { slices, cols, totalRows: rows, ...as };
-  return { key: wanted.key, name, isMultiplied: wanted.isMultiplied, range, stored, ...size };
+  return { key: tensor.key, name, isMultiplied: tensor.isMultiplied, range, stored, ...size };
 }
 
 /** Cuts the same rows out of every slice, in pieces of whole groups. */
@@ -63,33 +63,33 @@ function cut(
   return pieces;
 }
 
-function plainParts(wanted: WantedTensor, weight: PlainWeight, team: Team, { sources }: Context): Parts {
+function plainParts(tensor: ModelTensor, weight: PlainWeight, team: Team, { sources }: Context): Parts {
   const { slices, cols } = matrixOf(weight.shape);
-  const range = wanted.rows(team);
+  const range = tensor.rows(team);
   const type = VALUE_TYPE_ID[weight.type];
   const rowBytes = cols * (type === 0 ? 4 : 2);
   const pieces = cut(slices, range, rowBytes).map(({ slice, from, to }) => async (): Promise<RowsToFill> => {
     const bytes = await readPlainRows(weight, { slice, firstRow: from, rows: to - from }, sources);
-    return { key: wanted.key, slice, first: from, values: bytes, scales: null };
+    return { key: tensor.key, slice, first: from, values: bytes, scales: null };
   });
-  return { declared: declaredOf(wanted, weight, range, { kind: "plain", type }), pieces };
+  return { declared: declaredOf(tensor, weight, range, { kind: "plain", type }), pieces };
 }
 
-function scaledParts(wanted: WantedTensor, weight: ScaledWeight, team: Team, { sources }: Context): Parts {
+function scaledParts(tensor: ModelTensor, weight: ScaledWeight, team: Team, { sources }: Context): Parts {
   const { slices, cols } = matrixOf(weight.shape);
-  const range = wanted.rows(team);
+  const range = tensor.rows(team);
   const { block } = weight;
   const scaleType = SCALE_TYPE_ID[weight.scaleType === "ue8m0" ? "ue8m0" : "f32"];
   const pieces = cut(slices, range, cols).map(({ slice, from, to }) => async (): Promise<RowsToFill> => {
     const rows = await readScaledRows(weight, { slice, firstRow: from, rows: to - from }, sources);
     const { buffer, byteOffset, byteLength } = rows.scales;
     const scales = new Uint8Array(buffer, byteOffset, byteLength);
-    return { key: wanted.key, slice, first: from, values: rows.codes, scales };
+    return { key: tensor.key, slice, first: from, values: rows.codes, scales };
   });
   const { format: element, codeBits } = ELEMENTS[weight.element];
-  const [format, isPacked] = [FORMAT_ID[element], codeBits < 8];
+  const [format, isSubByte] = [FORMAT_ID[element], codeBits < 8];
   return {
-    declared: declaredOf(wanted, weight, range, { kind: "scaled", format, isPacked, scaleType, block }),
+    declared: declaredOf(tensor, weight, range, { kind: "scaled", format, isSubByte, scaleType, block }),
     pieces,
   };
 }
@@ -132,14 +132,14 @@ function dequantizeInBlock(rows: ScaledRows, start: number, engine: Engine): Flo
   return values.subarray(before * cols);
 }
 
-async function vectorParts(wanted: WantedTensor, weight: Weight, context: Context): Promise<Parts> {
+async function vectorParts(tensor: ModelTensor, weight: Weight, context: Context): Promise<Parts> {
   const { slices, rows, cols } = matrixOf(weight.shape);
   const read = await valuesOf(weight, 0, { start: 0, end: slices * rows }, context);
-  const { offset = 0 } = wanted;
+  const { offset = 0 } = tensor;
   const values = offset === 0 ? read : read.map((value) => value + offset);
   const size = { slices: 1, cols: slices * rows * cols, totalRows: 1 };
-  const declared = declaredOf(wanted, weight, { start: 0, end: 1 }, { kind: "plain", type: F32 }, size);
-  return { declared, pieces: [async () => fillingOf(wanted.key, 0, 0, values)] };
+  const declared = declaredOf(tensor, weight, { start: 0, end: 1 }, { kind: "plain", type: F32 }, size);
+  return { declared, pieces: [async () => fillingOf(tensor.key, 0, 0, values)] };
 }
 
 function fillingOf(key: string, slice: number, first: number, rows: Float32Array | Uint16Array): RowsToFill {
@@ -148,14 +148,14 @@ function fillingOf(key: string, slice: number, first: number, rows: Float32Array
 }
 
 /** Rows of codes that no kernel multiplies, as float32. */
-function decodedParts(wanted: WantedTensor, weight: ScaledWeight, team: Team, context: Context): Parts {
+function decodedParts(tensor: ModelTensor, weight: ScaledWeight, team: Team, context: Context): Parts {
   const { slices, cols } = matrixOf(weight.shape);
-  const range = wanted.rows(team);
+  const range = tensor.rows(team);
   const pieces = cut(slices, range, 4 * cols).map(({ slice, from, to }) => async (): Promise<RowsToFill> => {
     const values = await valuesOf(weight, slice, { start: from, end: to }, context);
-    return fillingOf(wanted.key, slice, from, values);
+    return fillingOf(tensor.key, slice, from, values);
   });
-  return { declared: declaredOf(wanted, weight, range, { kind: "plain", type: F32 }), pieces };
+  return { declared: declaredOf(tensor, weight, range, { kind: "plain", type: F32 }), pieces };
 }
 
 /**
@@ -164,29 +164,29 @@ function decodedParts(wanted: WantedTensor, weight: ScaledWeight, team: Team, co
  * where that holds their values, else float32.
  */
 async function latentParts(
-  wanted: WantedTensor,
+  tensor: ModelTensor,
   weight: Weight,
   team: Team,
   context: Context,
 ): Promise<Parts> {
-  const heads = wanted.rows(team);
-  const total = wanted.rows({ rank: 0, size: 1 }).end;
+  const heads = tensor.rows(team);
+  const total = tensor.rows({ rank: 0, size: 1 }).end;
   const [rows, rank] = weight.shape as [number, number];
   const perHead = rows / total;
-  const plain = wanted.plainDim ?? 0;
-  const isTo = wanted.as === "to latent";
+  const plain = tensor.plainDim ?? 0;
+  const isTo = tensor.as === "to latent";
   const height = isTo ? plain : perHead - plain;
   const isShort = holdsInBf16(weight);
   const type: ValueTypeId = isShort ? VALUE_TYPE_ID.bf16 : F32;
   const count = heads.end - heads.start;
   const kept = isTo ? rank : height;
   const size = { slices: count, cols: isTo ? plain : rank, totalRows: kept };
-  const declared = declaredOf(wanted, weight, { start: 0, end: kept }, { kind: "plain", type }, size);
+  const declared = declaredOf(tensor, weight, { start: 0, end: kept }, { kind: "plain", type }, size);
   const pieces = Array.from({ length: count }, (_, i) => async (): Promise<RowsToFill> => {
     const first = (heads.start + i) * perHead + (isTo ? 0 : plain);
     const values = await valuesOf(weight, 0, { start: first, end: first + height }, context);
     const matrix = isTo ? transposed(values, height, rank) : values;
-    return fillingOf(wanted.key, i, 0, isShort ? upperHalves(matrix) : matrix);
+    return fillingOf(tensor.key, i, 0, isShort ? upperHalves(matrix) : matrix);
   });
   return { declared, pieces };
 }
@@ -205,20 +205,20 @@ function upperHalves(values: Float32Array): Uint16Array {
  * Experts [experts, in, out], of which each becomes [out, in]; codes become
  * float32, since their blocks would lie across.
  */
-function transposedParts(wanted: WantedTensor, weight: Weight, team: Team, context: Context): Parts {
+function transposedParts(tensor: ModelTensor, weight: Weight, team: Team, context: Context): Parts {
   const { slices, rows: inner, cols: outer } = matrixOf(weight.shape);
-  const range = wanted.rows(team);
+  const range = tensor.rows(team);
   const isShort = weight.kind === "plain" && weight.type !== "f32";
   const pieces = Array.from({ length: slices }, (_, slice) => async (): Promise<RowsToFill> => {
     const values = isShort
       ? await halvesOf(weight, slice, context)
       : await valuesOf(weight, slice, { start: 0, end: inner }, context);
     const rows = transposed(values, inner, outer).subarray(range.start * inner, range.end * inner);
-    return fillingOf(wanted.key, slice, range.start, rows);
+    return fillingOf(tensor.key, slice, range.start, rows);
   });
   const type = isShort ? VALUE_TYPE_ID[weight.type] : F32;
   const size = { cols: inner, totalRows: outer };
-  return { declared: declaredOf(wanted, weight, range, { kind: "plain", type }, size), pieces };
+  return { declared: declaredOf(tensor, weight, range, { kind: "plain", type }, size), pieces };
 }
 
 async function halvesOf(weight: PlainWeight, slice: number, { sources }: Context): Promise<Uint16Array> {

@@ -9,11 +9,11 @@ import type { WeightForm } from "./store.ts";
  * FP8 is for FP8 codes: for codes of four or six bits, loaders do not round activations. int8 is for E4M3
  * codes in blocks of a multiple of 32 columns.
  */
-export type Activations = "f32" | "fp8" | "int8";
+export type ModelActivations = "f32" | "fp8" | "int8";
 
 /** The number formats of a forward pass. A plain record. */
 export interface Precisions {
-  readonly activations: Activations;
+  readonly activations: ModelActivations;
   /** Fewest rows of x that are rounded with "int8"; fewer stay float32, which is faster for them. */
   readonly int8Rows: number;
   readonly weights: WeightForm;
@@ -25,7 +25,7 @@ export const EXACT: Precisions = { activations: "f32", int8Rows: 1, weights: "co
 
 /** The precisions that a caller asks for: given, or left to this package to choose. */
 export interface Asked {
-  readonly activations?: Activations | "auto" | "near" | undefined;
+  readonly activations?: ModelActivations | "auto" | "near" | undefined;
   readonly weights?: WeightForm | "auto" | undefined;
   readonly cache?: CacheType | undefined;
 }

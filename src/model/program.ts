@@ -144,14 +144,14 @@ export class Program {
     } else if (stored.kind === "plain") {
       const work = this.bytes("work", kernels.plainWorkspace(rows, cols) >>> 0);
       kernels.gemmPlain(stored.type, dst, x.plain, rows, stored.start, own, cols, work);
-    } else this.#multiplyCodes(dst, x, rows, stored, weight.isPacked);
+    } else this.#multiplyCodes(dst, x, rows, stored, weight.isSubByte);
     if (bias !== 0) {
       const start = bias + 4 * (slice * weight.totalRows + weight.range.start);
       kernels.addToRows(dst, 4 * own, start, rows, own);
     }
   }
 
-  #multiplyCodes(dst: number, x: Rounded, rows: number, { at, matrix }: Analysed, isPacked: boolean): void {
+  #multiplyCodes(dst: number, x: Rounded, rows: number, { at, matrix }: Analysed, isSubByte: boolean): void {
     const { kernels } = this;
     const { format, cols, blockCols } = matrix;
     const { activations, int8Rows } = this.precisions;
@@ -163,7 +163,7 @@ export class Program {
       return;
     }
     const work = this.bytes("work", kernels.gemmWorkspace(rows, cols) >>> 0);
-    const input = activations === "fp8" && !isPacked ? x.fp8 : x.plain;
+    const input = activations === "fp8" && !isSubByte ? x.fp8 : x.plain;
     kernels.gemm(at, 0, dst, input, rows, work);
   }
 

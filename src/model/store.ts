@@ -74,8 +74,8 @@ export class Store {
     const pending = this.#pendingOf(key);
     const { name, range, cols, totalRows, stored } = pending.declared;
     const rows = range.end - range.start;
-    const isPacked = stored.kind === "scaled" && stored.isPacked === true;
-    this.#loaded.set(key, { name, rows, cols, range, totalRows, isPacked, slices: pending.slices() });
+    const isSubByte = stored.kind === "scaled" && stored.isSubByte === true;
+    this.#loaded.set(key, { name, rows, cols, range, totalRows, isSubByte, slices: pending.slices() });
     this.#pending.delete(key);
   }
 

@@ -26,7 +26,7 @@ export interface DeclaredRows {
         readonly kind: "scaled";
         readonly format: FormatId;
         /** Codes of four or six bits, which have become E4M3 codes of the same values. */
-        readonly isPacked?: boolean;
+        readonly isSubByte?: boolean;
         readonly scaleType: ScaleTypeId;
         readonly block: readonly [number, number];
       };
@@ -50,7 +50,7 @@ export interface LoadedTensor {
   readonly range: Range;
   readonly totalRows: number;
   /** Whether the file has codes of less than a byte. */
-  readonly isPacked: boolean;
+  readonly isSubByte: boolean;
   readonly slices: readonly Slice[];
 }
 

@@ -2,7 +2,7 @@ import type { DecoderConfig, EncoderConfig, Experts, Layer, ModelConfig } from "
 import { headsOf, type Range, rowsOf, shareOf, type Team, times } from "./share.ts";
 
 /** A tensor that a forward pass needs. */
-export interface WantedTensor {
+export interface ModelTensor {
   /** Its key in the store. */
   readonly key: string;
   /** Names in checkpoints, without the prefix of the model; the first one that is there is taken. */
@@ -30,7 +30,7 @@ export interface WantedTensor {
 const all = (rows: number) => (): Range => ({ start: 0, end: rows });
 
 /** The tensors that the forward pass of a model needs, in the order of their use. */
-export function tensorsOf(config: ModelConfig): WantedTensor[] {
+export function tensorsOf(config: ModelConfig): ModelTensor[] {
   return config.kind === "decoder" ? decoderTensors(config) : encoderTensors(config);
 }
 
@@ -40,17 +40,17 @@ function matrix(
   rows: number,
   cols: number,
   share: (team: Team) => Range,
-): WantedTensor {
+): ModelTensor {
   const names = typeof name === "string" ? [name] : name;
   return { key, names, shape: [rows, cols], as: "matrix", isMultiplied: true, rows: share };
 }
 
 /** A matrix whose rows are looked up. */
-function table(...wanted: Parameters<typeof matrix>): WantedTensor {
-  return { ...matrix(...wanted), isMultiplied: false };
+function table(...args: Parameters<typeof matrix>): ModelTensor {
+  return { ...matrix(...args), isMultiplied: false };
 }
 
-function vector(key: string, name: string | readonly string[], ...shape: number[]): WantedTensor {
+function vector(key: string, name: string | readonly string[], ...shape: number[]): ModelTensor {
   const names = typeof name === "string" ? [name] : name;
   return { key, names, shape, as: "vector", isMultiplied: false, rows: all(1) };
 }
@@ -62,18 +62,18 @@ function linear(
   rows: number,
   cols: number,
   share: (team: Team) => Range,
-): WantedTensor[] {
+): ModelTensor[] {
   return [
     matrix(key, `${name}.weight`, rows, cols, share),
     { ...vector(`${key}.bias`, `${name}.bias`, rows), isOptional: true },
   ];
 }
 
-function decoderTensors(config: DecoderConfig): WantedTensor[] {
+function decoderTensors(config: DecoderConfig): ModelTensor[] {
   const { hidden, vocabulary } = config;
   const words = (team: Team) => rowsOf(vocabulary, team);
   const layers = config.layers.flatMap((layer, i) => layerTensors(config, layer, i));
-  const head: WantedTensor[] = config.isTied
+  const head: ModelTensor[] = config.isTied
     ? []
     : [{ ...matrix("head", "/lm_head.weight", vocabulary, hidden, words), isOptional: true }];
   return [
@@ -85,7 +85,7 @@ function decoderTensors(config: DecoderConfig): WantedTensor[] {
 }
 
 /** The tensors of one layer; their keys begin with its number and a point. */
-function layerTensors(config: DecoderConfig, layer: Layer, i: number): WantedTensor[] {
+function layerTensors(config: DecoderConfig, layer: Layer, i: number): ModelTensor[] {
   const { hidden } = config;
   const at = `layers.${i}`;
   return [
@@ -97,12 +97,12 @@ function layerTensors(config: DecoderConfig, layer: Layer, i: number): WantedTen
   ];
 }
 
-function normOf(config: DecoderConfig, key: string, name: string, size: number): WantedTensor {
+function normOf(config: DecoderConfig, key: string, name: string, size: number): ModelTensor {
   return { ...vector(key, name, size), offset: config.normOffset };
 }
 
 /** The norms of a layer: two before its halves, and two behind them in models with four. */
-function layerNorms(config: DecoderConfig, i: number, at: string): WantedTensor[] {
+function layerNorms(config: DecoderConfig, i: number, at: string): ModelTensor[] {
   const norm = (key: string, name: string) =>
     normOf(config, `${i}.${key}_norm`, `${at}.${name}_layernorm.weight`, config.hidden);
   if (!config.hasPostNorms) return [norm("attention", "input"), norm("block", "post_attention")];
@@ -114,7 +114,7 @@ function layerNorms(config: DecoderConfig, i: number, at: string): WantedTensor[
   ];
 }
 
-function attentionTensors(config: DecoderConfig, layer: Layer, key: string, name: string): WantedTensor[] {
+function attentionTensors(config: DecoderConfig, layer: Layer, key: string, name: string): ModelTensor[] {
   const { hidden } = config;
   const { attention } = layer;
   const outer = (team: Team) => rowsOf(hidden, team);
@@ -165,7 +165,7 @@ function attentionTensors(config: DecoderConfig, layer: Layer, key: string, name
   ];
 }
 
-function gatedTensors(key: string, name: string, hidden: number, size: number): WantedTensor[] {
+function gatedTensors(key: string, name: string, hidden: number, size: number): ModelTensor[] {
   const inner = (team: Team) => rowsOf(size, team);
   return [
     ...linear(`${key}.gate`, `${name}.gate_proj`, size, hidden, inner),
@@ -174,7 +174,7 @@ function gatedTensors(key: string, name: string, hidden: number, size: number): 
   ];
 }
 
-function expertTensors(config: DecoderConfig, experts: Experts, key: string, name: string): WantedTensor[] {
+function expertTensors(config: DecoderConfig, experts: Experts, key: string, name: string): ModelTensor[] {
   const { hidden } = config;
   const { count, size, names, sharedSize } = experts;
   const inner = (team: Team) => rowsOf(size, team);
@@ -206,11 +206,11 @@ function expertTensors(config: DecoderConfig, experts: Experts, key: string, nam
   ];
 }
 
-function stack(key: string, name: string, shape: number[], rows: (team: Team) => Range): WantedTensor {
+function stack(key: string, name: string, shape: number[], rows: (team: Team) => Range): ModelTensor {
   return { key, names: [name], shape, as: "stack", isMultiplied: true, rows };
 }
 
-function encoderTensors(config: EncoderConfig): WantedTensor[] {
+function encoderTensors(config: EncoderConfig): ModelTensor[] {
   const { hidden, vocabulary, positions } = config;
   const norm = (key: string, name: string) => [
     vector(key, `${name}.weight`, hidden),

@@ -1,5 +1,5 @@
 import { Template } from "@huggingface/jinja";
-import { Tokenizer as Engine } from "@huggingface/tokenizers";
+import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
 import { readText, type Source } from "../io/source.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { type Json, readJson } from "./json.ts";
@@ -41,7 +41,7 @@ export async function openTokenizer(files: ReadonlyMap<string, Source>): Promise
   const template = files.get("chat_template.jinja");
   const text = template === undefined ? templateIn(config) : await readText("chat_template.jinja", template);
   try {
-    return new FileTokenizer(new Engine(content, config), config, text);
+    return new FileTokenizer(new HubTokenizer(content, config), config, text);
   } catch (cause) {
     throw damaged("tokenizer.json", cause);
   }
@@ -70,13 +70,13 @@ function templateIn({ chat_template: found }: Json): string | null {
 }
 
 class FileTokenizer implements Tokenizer {
-  readonly #engine: Engine;
+  readonly #tokenizer: HubTokenizer;
   readonly #config: Json;
   readonly #text: string | null;
   #template: Template | undefined;
 
-  constructor(engine: Engine, config: Json, template: string | null) {
-    this.#engine = engine;
+  constructor(tokenizer: HubTokenizer, config: Json, template: string | null) {
+    this.#tokenizer = tokenizer;
     this.#config = config;
     this.#text = template;
   }
@@ -87,16 +87,16 @@ class FileTokenizer implements Tokenizer {
 
   get vocabulary(): number {
     let most = -1;
-    for (const id of this.#engine.get_vocab(true).values()) most = Math.max(most, id);
+    for (const id of this.#tokenizer.get_vocab(true).values()) most = Math.max(most, id);
     return most + 1;
   }
 
   encode(text: string, { special = true }: { readonly special?: boolean } = {}): Int32Array {
-    return Int32Array.from(this.#engine.encode(text, { add_special_tokens: special }).ids);
+    return Int32Array.from(this.#tokenizer.encode(text, { add_special_tokens: special }).ids);
   }
 
   decode(ids: ArrayLike<number>, { special = false }: { readonly special?: boolean } = {}): string {
-    return this.#engine.decode(Array.from(ids), { skip_special_tokens: !special });
+    return this.#tokenizer.decode(Array.from(ids), { skip_special_tokens: !special });
   }
 
   chat(messages: readonly ChatMessage[], options: { readonly [name: string]: unknown } = {}): Int32Array {

@@ -1,7 +1,7 @@
 import { type CheckedTensor, checkArray, checkTensor, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMATS, scaleValues, valueOfCode } from "../tensor/formats.ts";
-import { asFp8 } from "../tensor/packed.ts";
+import { asFp8 } from "../tensor/sub-byte.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 import { gridOf } from "../tensor/tensor.ts";
 import { transposeInto } from "../tensor/transpose.ts";

@@ -27,10 +27,10 @@ export interface GemmOptions {
    * the faster one of both, for x of sixteen rows and more. Left out, "f32", but for operands that are
    * integers already.
    */
-  readonly activations?: Activations;
+  readonly activations?: GemmActivations;
 }
 
-export type Activations = "f32" | "int8" | "auto";
+export type GemmActivations = "f32" | "int8" | "auto";
 
 const GEMM_OPTIONS: readonly (keyof GemmOptions)[] = ["out", "type", "layout", "experts", "activations"];
 
@@ -39,7 +39,7 @@ export function checkGemmOptions(options: GemmOptions): {
   given: GemmOptions["out"];
   layout: Layout;
   type: "f32" | "bf16";
-  activations: Activations | undefined;
+  activations: GemmActivations | undefined;
 } {
   return {
     given: checkKnown("gemm", options, GEMM_OPTIONS).out,
@@ -49,16 +49,16 @@ export function checkGemmOptions(options: GemmOptions): {
   };
 }
 
-function checkActivations(where: string, given: Activations | undefined): Activations | undefined {
+function checkActivations(where: string, given: GemmActivations | undefined): GemmActivations | undefined {
   if (given === undefined) return undefined;
-  return checkChoice<Activations>(`${where}: activations`, given, ["f32", "int8", "auto"]);
+  return checkChoice<GemmActivations>(`${where}: activations`, given, ["f32", "int8", "auto"]);
 }
 
 /** The options of weights, each of them one that there is. */
 export function checkPackOptions(options: PackOptions): {
   layout: "t" | "n";
   weights: "codes" | "int7";
-  activations: Activations | undefined;
+  activations: GemmActivations | undefined;
 } {
   const given = checkKnown("pack", options, ["layout", "weights", "activations"]);
   const weights = checkChoice("pack: weights", given.weights ?? "codes", ["codes", "int7"]);

@@ -3,7 +3,7 @@ import { bitsOf } from "../js/scale.ts";
 import { type CheckedTensor, checkValues } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMAT_ID, SCALE_TYPE_ID, scaleTypeOf, ue8m0Value, VALUE_TYPE_ID } from "../tensor/formats.ts";
-import { unpackCodes } from "../tensor/packed.ts";
+import { unpackCodes } from "../tensor/sub-byte.ts";
 import { gridOf, type Values } from "../tensor/tensor.ts";
 import { transposed } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
@@ -134,7 +134,7 @@ export class Int7Packer {
 }
 
 /** Packs each slice as integers of 7 bits. `read` writes up to twelve rows as float32 to a place. */
-function packInt7(
+function packSlices(
   kernels: Kernels,
   arena: Arena,
   keep: Keep,
@@ -170,16 +170,21 @@ export function readInt7Row(buffer: ArrayBuffer, dst: number, w: MatrixRecord, r
 }
 
 /** float32 weights as integers of 7 bits. */
-export function packValues(kernels: Kernels, arena: Arena, keep: Keep, w: FloatWeights): IntegerWeights[] {
+export function packValuesAsInt7(
+  kernels: Kernels,
+  arena: Arena,
+  keep: Keep,
+  w: FloatWeights,
+): IntegerWeights[] {
   const { values, slices, rows, cols } = w;
-  return packInt7(kernels, arena, keep, [slices, rows, cols], (dst, slice, first, count) => {
+  return packSlices(kernels, arena, keep, [slices, rows, cols], (dst, slice, first, count) => {
     const at = (slice * rows + first) * cols;
     new Float32Array(arena.buffer, dst, count * cols).set(values.subarray(at, at + count * cols));
   });
 }
 
 /** FP8 weights, and FP4 ones that have become FP8, as integers of 7 bits. */
-export function packCodes(
+export function packCodesAsInt7(
   kernels: Kernels,
   arena: Arena,
   keep: Keep,
@@ -190,7 +195,7 @@ export function packCodes(
   const gridRows = Math.ceil(rows / block[0]);
   const types = typesOf(format, scales);
   const [blockRows, blockCols] = block;
-  return packInt7(kernels, arena, keep, [slices, rows, cols], (values, slice, first, count) => {
+  return packSlices(kernels, arena, keep, [slices, rows, cols], (values, slice, first, count) => {
     const firstBlock = Math.floor(first / blockRows);
     const above = (slice * gridRows + firstBlock) * gridCols;
     const below = (slice * gridRows + Math.ceil((first + count) / blockRows)) * gridCols;

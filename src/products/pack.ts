@@ -8,16 +8,16 @@ import type { Kernels } from "../wasm/kernels.ts";
 import { type MatrixRecord, matrixRecord } from "../wasm/matrix.ts";
 import type { Int8Block } from "./activations.ts";
 import type { Integers } from "./multiply.ts";
-import { type Activations, checkPackOptions } from "./options.ts";
+import { checkPackOptions, type GemmActivations } from "./options.ts";
 import {
   floatWeights,
   integerBlockOf,
   type Keep,
   noIntegers,
   type PlainWeights,
-  packCodes,
+  packCodesAsInt7,
   packNibbles,
-  packValues,
+  packValuesAsInt7,
 } from "./pack-integers.ts";
 import { PackedWeights, type PackOptions } from "./packed.ts";
 import { analyseEach, keepLists, MARGIN, putScales, typesOf } from "./right.ts";
@@ -37,30 +37,30 @@ export class Packer {
     const { layout, weights, activations } = checkPackOptions(options);
     if (!areWeights(w)) throw noWeights(w);
     const isTransposed = layout === "n";
-    if (weights === "int7") return this.#packInt7(w, isTransposed);
+    if (weights === "int7") return this.#packAsInt7(w, isTransposed);
     if (!("codes" in w)) throw onlyAsIntegers();
     const tensor = checkRightOperand("pack", w, isTransposed);
-    if (activations !== "int8") return this.#packCodes(tensor, activations);
+    if (activations !== "int8") return this.#keepCodes(tensor, activations);
     const { format, shape, grid } = tensor;
     if (!FORMATS[format].hasIntegerProducts) throw noIntegers("pack: activations", "format", format);
     const block = integerBlockOf(tensor.block[1], grid.cols);
     if (block === undefined) throw noIntegers("pack: activations", "blocks", `${tensor.block[1]} columns`);
-    if (w.format !== "e2m1") return this.#packCodes(tensor, activations);
+    if (w.format !== "e2m1") return this.#keepCodes(tensor, activations);
     return this.#packIntegers("fp4", block, w.format, tensor.block, [shape, grid], (keep) =>
       packNibbles(this.#arena, keep, tensor, block),
     );
   }
 
-  #packInt7(w: BlockScaled | PlainWeights, isTransposed: boolean): PackedWeights {
+  #packAsInt7(w: BlockScaled | PlainWeights, isTransposed: boolean): PackedWeights {
     if (!("codes" in w)) {
       const floats = floatWeights(w, isTransposed);
       return this.#packIntegers("int7", 32, undefined, [1, 32], [floats.shape, floats], (keep) =>
-        packValues(this.#kernels, this.#arena, keep, floats),
+        packValuesAsInt7(this.#kernels, this.#arena, keep, floats),
       );
     }
     const tensor = checkRightOperand("pack", w, isTransposed);
     return this.#packIntegers("int7", 32, w.format, [1, 32], [tensor.shape, tensor.grid], (keep) =>
-      packCodes(this.#kernels, this.#arena, keep, tensor),
+      packCodesAsInt7(this.#kernels, this.#arena, keep, tensor),
     );
   }
 
@@ -109,9 +109,9 @@ export class Packer {
     }
   }
 
-  #packCodes(
+  #keepCodes(
     { format, shape, block, codes, scales, grid }: CheckedTensor,
-    activations: Activations | undefined,
+    activations: GemmActivations | undefined,
   ): PackedWeights {
     const { slices, rows, cols } = grid;
     return this.#keepAll((keep, bytes, release) => {

@@ -11,14 +11,14 @@ import { runsOf } from "./experts.ts";
 import { AUTO_ROWS, fasterActivations } from "./faster.ts";
 import { type Left, type LeftOperand, leftOf } from "./left.ts";
 import { multiply, type Right } from "./multiply.ts";
-import { type Activations, checkGemmOptions, type GemmOptions, onlyIntegers } from "./options.ts";
+import { checkGemmOptions, type GemmActivations, type GemmOptions, onlyIntegers } from "./options.ts";
 import { Packer } from "./pack.ts";
 import { integerBlockOf, noIntegers, type PlainWeights } from "./pack-integers.ts";
 import { PackedWeights, type PackOptions } from "./packed.ts";
 import { ResidentMatrix } from "./resident.ts";
 
 export type { LeftOperand, Matrix } from "./left.ts";
-export type { Activations, GemmOptions, Layout } from "./options.ts";
+export type { GemmActivations, GemmOptions, Layout } from "./options.ts";
 
 /** Values of x that are in memory on their way to int8, and in a cache: 128 KiB. */
 const ROUNDED_ELEMENTS = 2 ** 15;
@@ -69,19 +69,20 @@ export class Products {
   }
 
   /** Columns that share a scale of x, if a product is one of integers; undefined in the float path. */
-  #blockFor(left: Left, right: Right, given: Activations | undefined): Int8Block | undefined {
+  #blockFor(left: Left, right: Right, given: GemmActivations | undefined): Int8Block | undefined {
     const activations = given ?? (right.kind === "packed" ? right.activations : undefined);
-    const isPacked = right.kind === "int7" || right.kind === "fp4";
-    const isRounded = left.values instanceof Int8Activations;
-    if (activations === "f32" && (isPacked || isRounded)) throw onlyIntegers(isPacked ? "w" : "x");
-    if (!isPacked && !isRounded) {
+    const hasIntegerWeights = right.kind === "int7" || right.kind === "fp4";
+    const isIntegerX = left.values instanceof Int8Activations;
+    if (activations === "f32" && (hasIntegerWeights || isIntegerX))
+      throw onlyIntegers(hasIntegerWeights ? "w" : "x");
+    if (!hasIntegerWeights && !isIntegerX) {
       if (activations === undefined || activations === "f32") return undefined;
       if (activations === "auto" && !this.#prefersIntegers(left, right)) return undefined;
     }
     const block = blockOf(right);
     const held = left.values instanceof Int8Activations ? left.values.block : block;
     // Integers have scales for as many columns as x; those of codes are spread.
-    if (isPacked ? held !== block : block % held !== 0) throw otherBlock(held, block);
+    if (hasIntegerWeights ? held !== block : block % held !== 0) throw otherBlock(held, block);
     this.checkDots("gemm: activations");
     return block;
   }

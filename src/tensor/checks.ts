@@ -1,6 +1,6 @@
 import { BlockscaleError } from "./errors.ts";
 import { scaleTypeOf } from "./formats.ts";
-import { bytesOfCodes, codesInWholeBytes } from "./packed.ts";
+import { bytesOfCodes, codesInWholeBytes } from "./sub-byte.ts";
 import {
   type BlockScaled,
   checkFormat,

@@ -2,10 +2,10 @@
 export type Fp8Format = "e4m3" | "e5m2";
 
 /** An element format of less than a byte (OCP MX v1.0): E2M1 of FP4, E2M3 of FP6. */
-export type PackedFormat = "e2m1" | "e2m3";
+export type SubByteFormat = "e2m1" | "e2m3";
 
 /** An element format. */
-export type Format = Fp8Format | PackedFormat;
+export type Format = Fp8Format | SubByteFormat;
 
 /**
  * Formats as the kernels number them: assembly/index.ts turns an id into a type. 3 and 4 are integers: see

@@ -1,5 +1,5 @@
 import { arrayLike, type CheckedTensor, checkTensor } from "./checks.ts";
-import { asFp8 } from "./packed.ts";
+import { asFp8 } from "./sub-byte.ts";
 import type { BlockScaled } from "./tensor.ts";
 
 type Numbers = Uint8Array | Uint16Array | Float32Array;

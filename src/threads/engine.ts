@@ -4,7 +4,7 @@ import { Int8Activations } from "../products/activations.ts";
 import { checkLeft } from "../products/left.ts";
 import { checkGemmOptions, checkPackOptions } from "../products/options.ts";
 import type { PackOptions } from "../products/packed.ts";
-import type { Activations, GemmOptions, LeftOperand } from "../products/products.ts";
+import type { GemmActivations, GemmOptions, LeftOperand } from "../products/products.ts";
 import { ResidentMatrix } from "../products/resident.ts";
 import { outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
@@ -29,7 +29,7 @@ export interface ThreadedWeights {
 /** What the engine knows of weights that it has packed. */
 interface Known {
   readonly key: number;
-  readonly activations: Activations | undefined;
+  readonly activations: GemmActivations | undefined;
   readonly rows: number;
   readonly ranges: readonly RowRange[];
 }
@@ -41,7 +41,7 @@ interface Right {
   /** How the parts lie: records have been transposed where they had to be. */
   readonly side: "t" | "n";
   /** How products round x for packed weights, unless a product says otherwise. */
-  readonly activations?: Activations | undefined;
+  readonly activations?: GemmActivations | undefined;
   partOf(range: RowRange): [w: BlockScaled | number, transfer: ArrayBuffer[]];
 }
 

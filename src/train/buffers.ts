@@ -133,8 +133,8 @@ export class Buffers {
     this.low = new Map(
       adapted.map(({ name, index, adapter }) => [index, buffer(`${name} low`, adapter!.rank)]),
     );
-    const rank = adapted[0]?.adapter?.rank ?? 0;
-    this.dlow = [0, 1, 2].map((i) => buffer(`dlow ${i}`, rank));
+    const adapterRank = adapted[0]?.adapter?.rank ?? 0;
+    this.dlow = [0, 1, 2].map((i) => buffer(`dlow ${i}`, adapterRank));
     const { team } = program;
     const works = Array.from({ length: team.size }, (_, rank) =>
       workspaceOf(program, config, weights, this.chunks, size, { rank, size: team.size }),

@@ -60,7 +60,7 @@ export async function createTrainer(
   if (!isFiles(model)) initialize(program, parameters, model.config, model.seed);
   else {
     const located = locate(config, opened!);
-    const bias = located.find(({ wanted }) => wanted.key.endsWith(".bias"));
+    const bias = located.find(({ tensor }) => tensor.key.endsWith(".bias"));
     if (bias !== undefined) throw notTrained(config);
     // Weights may be stored as codes, so they are loaded into a store first, and dequantised from there.
     const store = new Store(program.kernels, program.arena, "files");

@@ -105,6 +105,6 @@ export function notTrained({ architecture }: Pick<DecoderConfig, "architecture">
     where: "createTrainer: architectures",
     expected: "LlamaForCausalLM or Qwen3ForCausalLM, without biases",
     got: architecture,
-    fix: "Mixtures of experts and latent attention are run here, but not trained.",
+    fix: "Train one of these. `blockscale/model` runs the others: mixtures of experts, latent attention.",
   });
 }

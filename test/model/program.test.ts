@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
 import { compileForModels } from "../../src/model/build.ts";
-import type { Activations } from "../../src/model/precisions.ts";
+import type { ModelActivations } from "../../src/model/precisions.ts";
 import { Program } from "../../src/model/program.ts";
 import { schemes } from "../../src/tensor/schemes.ts";
 import type { BlockScaled } from "../../src/tensor/tensor.ts";
@@ -14,19 +14,19 @@ const [ROWS, N] = [3, 24];
 
 /**
  * x . w^T as a model computes it, for weights that meet the same x.
- * @param isPacked whether the weights were codes of less than a byte
+ * @param isSubByte whether the weights were codes of less than a byte
  */
 function productsOf(
   x: Float32Array,
   weights: readonly BlockScaled[],
-  activations: Activations = "int8",
-  isPacked = false,
+  activations: ModelActivations = "int8",
+  isSubByte = false,
 ): Float32Array[] {
   const program = new Program(instantiate(module), { rank: 0, size: 1 }, null, { activations });
   const range = { start: 0, end: N };
   weights.forEach(({ shape, block, codes, scales }, i) => {
     const declared = { key: `${i}`, name: `${i}`, slices: 1, cols: shape[1]!, isMultiplied: true };
-    const stored = { kind: "scaled", format: 0, isPacked, scaleType: 0, block } as const;
+    const stored = { kind: "scaled", format: 0, isSubByte, scaleType: 0, block } as const;
     program.store.declare({ ...declared, range, totalRows: N, stored });
     program.store.fill({ key: `${i}`, slice: 0, first: 0, values: codes, scales: scales as Uint8Array });
     program.store.seal(`${i}`);

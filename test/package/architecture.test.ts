@@ -86,18 +86,18 @@ function upwardImports(folder: string, layers: readonly (readonly string[])[]): 
   );
 }
 
-/** The room of a file: its longest matching place. */
-function roomOf(layers: readonly (readonly string[])[], file: string): string {
+/** The folder of a file in the list of layers: the longest one that matches. */
+function folderOf(layers: readonly (readonly string[])[], file: string): string {
   const places = layers.flat().filter((place) => isWithin(file, place));
   return places.sort((a, b) => b.length - a.length)[0] ?? file;
 }
 
-/** Each pair of rooms of which one imports the other, once. */
+/** Each pair of folders of which one imports the other, once. */
 function arrowsBetween(folder: string, layers: readonly (readonly string[])[]): [from: string, to: string][] {
   const found = new Map<string, [string, string]>();
   for (const file of filesOf(folder)) {
     for (const target of importsOf(folder, file).filter(isSource)) {
-      const [from, to] = [roomOf(layers, file), roomOf(layers, target)];
+      const [from, to] = [folderOf(layers, file), folderOf(layers, target)];
       if (from !== to) found.set(`${from} ${to}`, [from, to]);
     }
   }
@@ -206,9 +206,9 @@ describe("imports", () => {
     expect(filesOf(folder).filter((file) => layerOf(layers, file) < 0)).toEqual([]);
     expect(upwardImports(folder, layers)).toEqual([]);
     const arrows = arrowsBetween(folder, layers);
-    const floors = layers.map((places) => places.join("  ")).reverse();
+    const names = layers.map((places) => places.join("  ")).reverse();
     console.log(
-      `${floors.join("\n")}\n${new Set(arrows.flat()).size} rooms, ${floors.length} floors, ${arrows.length} arrows`,
+      `${names.join("\n")}\n${new Set(arrows.flat()).size} folders, ${names.length} layers, ${arrows.length} arrows`,
     );
   });
 
@@ -242,20 +242,20 @@ describe("imports", () => {
     expect(files.filter((file) => /\.(js|d\.ts|map|tsbuildinfo)$/.test(file))).toEqual([]);
   });
 
-  test("the rooms of docs/architecture.md are those of src, in the order of the layers", () => {
+  test("the folders of docs/architecture.md are those of src, in the order of the layers", () => {
     const rows = readFileSync(new URL("docs/architecture.md", ROOT), "utf8").match(/^\| `src\/.*$/gm)!;
     const named = rows.map((row) =>
-      [...row.split("|")[1]!.matchAll(/`src\/(\w+\/)`/g)].map(([, room]) => room!),
+      [...row.split("|")[1]!.matchAll(/`src\/(\w+\/)`/g)].map(([, folder]) => folder!),
     );
-    const rooms = readdirSync(new URL("src/", ROOT), { withFileTypes: true })
+    const folders = readdirSync(new URL("src/", ROOT), { withFileTypes: true })
       .filter((entry) => entry.isDirectory())
       .map(({ name }) => `${name}/`);
-    expect(named.flat().sort()).toEqual(rooms.sort());
-    const layerOfRoom = (room: string) =>
-      Math.max(...SRC_LAYERS.map((places, i) => (places.some((place) => place.startsWith(room)) ? i : -1)));
+    expect(named.flat().sort()).toEqual(folders.sort());
+    const layerOfFolder = (folder: string) =>
+      Math.max(...SRC_LAYERS.map((places, i) => (places.some((place) => place.startsWith(folder)) ? i : -1)));
     let above = Infinity;
     for (const row of named.filter((list) => list.length > 0)) {
-      const layers = row.map(layerOfRoom);
+      const layers = row.map(layerOfFolder);
       expect(Math.max(...layers), row.join()).toBeLessThan(above);
       above = Math.min(...layers);
     }

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { load, type ThreadedEngine } from "../../dist/index.js";
 import { load as loadJs } from "../../src/plain-js.ts";
 import type { PackOptions } from "../../src/products/packed.ts";
-import type { Activations } from "../../src/products/products.ts";
+import type { GemmActivations } from "../../src/products/products.ts";
 import { bf16 } from "../../src/tensor/halves.ts";
 import { type SchemeName, schemes } from "../../src/tensor/schemes.ts";
 import type { BlockScaled } from "../../src/tensor/tensor.ts";
@@ -245,7 +245,7 @@ describe.each(TRUE_ENGINES)("%s", (_name, engine) => {
     expect(() => engine.gemm(rounded, nvfp4, { layout: "tt" })).toThrow(/layout|transpose/i);
     rounded.free();
     expect(() => engine.pack({ values: x.values, shape: [1, 64] })).toThrow(/int7/);
-    expect(() => engine.gemm(x, nvfp4, { activations: "int4" as Activations })).toThrow(/"int8"/);
+    expect(() => engine.gemm(x, nvfp4, { activations: "int4" as GemmActivations })).toThrow(/"int8"/);
     expect(() => engine.activations(x, { block: 8 as 16 })).toThrow(/16, 32 or 128/);
   });
 

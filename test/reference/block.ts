@@ -32,7 +32,7 @@ function blockScale(scheme: Scheme, amax: number): BlockScale {
  * The code of one element: the quotient is exact for a power of two, and rounded to float32 for a multiplier.
  */
 function elementCode(scheme: Scheme, x: number, divisor: number): number {
-  if (Number.isNaN(divisor)) return isPacked(scheme.format) ? FORMAT[scheme.format].largest : 0x7f;
+  if (Number.isNaN(divisor)) return isSubByte(scheme.format) ? FORMAT[scheme.format].largest : 0x7f;
   const quotient = scheme.scale === "f32" ? Math.fround(x / divisor) : x / divisor;
   return encodeSaturating(FORMAT[scheme.format], quotient);
 }
@@ -78,7 +78,7 @@ function forEachBlock(
 }
 
 /** Whether codes of a format lie in less than a byte. */
-const isPacked = (format: Format) => signBit(FORMAT[format]) < 0x80;
+const isSubByte = (format: Format) => signBit(FORMAT[format]) < 0x80;
 
 /** Bits of a code, its sign on top. */
 const widthOf = (format: Format) => Math.log2(2 * signBit(FORMAT[format]));
@@ -143,13 +143,13 @@ export function quantize(values: Float32Array, shape: readonly number[], scheme:
     for (const i of elements) codes[i] = elementCode(scheme, values[i] as number, divisor);
   });
   const { format, block } = scheme;
-  return { format, shape, block, codes: isPacked(format) ? pack(format, codes) : codes, scales };
+  return { format, shape, block, codes: isSubByte(format) ? pack(format, codes) : codes, scales };
 }
 
 /** The float32 value of every element: code * scale, rounded once. */
 export function dequantize(tensor: BlockScaled): Float32Array {
   const { format, shape, block, scales, tensorScale } = tensor;
-  const codes = isPacked(format) ? unpack(format, tensor.codes) : tensor.codes;
+  const codes = isSubByte(format) ? unpack(format, tensor.codes) : tensor.codes;
   const values = new Float32Array(codes.length);
   forEachBlock(shape, block, (blockIndex, elements) => {
     const stored = scales[blockIndex] as number;

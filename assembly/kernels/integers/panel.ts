@@ -55,7 +55,8 @@ export function splitPlanes(
   apart: usize,
 ): void {
   const known = min(columns, weights.paddedCols - from);
-  // A processor's prefetcher follows one row, and not four at a time, two of them on a page.
+  // Four rows are read at once. A processor's own prefetcher follows one stream of addresses in a page of
+  // memory, and two rows may lie on one page.
   for (let row: usize = 0; row < GROUP; row++) prefetch(weights.row(weights.rowFor(n + row)) + from, known);
   for (let row: usize = 0; row < GROUP; row += 4, panel += 16) {
     const first = n + row;

@@ -141,12 +141,12 @@ export function multiplyIntegers(
 }
 
 /**
- * Whether the engine computes dots as it should. V8 11's first tier forgets the sum that is added to where
- * both share a register.
+ * Whether the host computes dots of integers as it should. The first compiler of V8 11 (Liftoff) loses the
+ * sum that is added to where the result gets the register of an operand.
  */
 export function hasTrueDots(): i32 {
   memory.fill(Scratch.input, 1, 64);
-  // The operands come from memory and are of no use afterwards: their registers are free for the result.
+  // The operands come from memory and are not used afterwards: their registers are free for the result.
   v128.store(
     Scratch.output,
     Integers.dot(v128.load(Scratch.input), v128.load(Scratch.input, 16), v128.load(Scratch.input, 32)),

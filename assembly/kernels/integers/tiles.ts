@@ -21,11 +21,13 @@ export abstract class Total {
   }
 
   /**
-   * Adds the integers of one row of x and twelve of the weights to sums in memory: registers are for the
-   * integers.
+   * Twelve sums in memory += the integer sums of one row of x and twelve rows of weights, times their
+   * scales. The float sums stay in memory, since the integer sums need the registers.
+   * @param xScale address of the scale of x
+   * @param scales address of the twelve scales of the weights
    */
-  @inline static addRow(at: usize, a: v128, b: v128, c: v128, x: usize, scales: usize): void {
-    const scale = v128.load_splat<f32>(x);
+  @inline static addRow(at: usize, a: v128, b: v128, c: v128, xScale: usize, scales: usize): void {
+    const scale = v128.load_splat<f32>(xScale);
     Total.add(at, a, scale, v128.load(scales));
     Total.add(at + 16, b, scale, v128.load(scales, 16));
     Total.add(at + 32, c, scale, v128.load(scales, 32));
@@ -39,8 +41,8 @@ abstract class Tile {
    *
    *              panel    p (4)   q (4)   r (4)
    *     x row 0  splat     a0      a1      a2
-   *     x row 1  splat     b0      b1      b2      3 * rows accumulators in registers: without a dot
-   *     x row 2  splat     c0      c1      c2      instruction two more are for its steps
+   *     x row 1  splat     b0      b1      b2      3 * rows sums in registers. Without a dot
+   *     x row 2  splat     c0      c1      c2      instruction its steps take two more
    *
    * Four rows were tried: 5 % slower without the instruction.
    */

@@ -1,6 +1,6 @@
 import { checkKnown } from "../../tensor/options.ts";
-import { bytesOfCodes, isPacked } from "../../tensor/packed.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
+import { bytesOfCodes, isSubByte } from "../../tensor/sub-byte.ts";
 import { type Dialect, type DialectName, dialectOf, partName, type Storage } from "../dialects/index.ts";
 import { type Override, overrider } from "../dialects/overrides.ts";
 import {
@@ -118,7 +118,7 @@ function obstacleTo(
   const { cols } = matrixOf(weight.shape);
   // Kernels for one-row blocks want whole blocks; square ones are known to come ragged.
   if (block[0] === 1 && cols % block[1] !== 0) return `columns are no multiple of ${block[1]}`;
-  return isPacked(format) && cols === 0 ? "empty" : null;
+  return isSubByte(format) && cols === 0 ? "empty" : null;
 }
 
 /** Layers that loaders put together in one matrix, with one float32 for all of it. */
@@ -198,7 +198,7 @@ function codeShape(
   { format, block }: Scheme,
   inBlocks: boolean,
 ): readonly number[] {
-  if (!isPacked(format)) return shape;
+  if (!isSubByte(format)) return shape;
   const cols = shape.at(-1)!;
   const last = inBlocks ? [cols / block[1], bytesOfCodes(format, block[1])] : [bytesOfCodes(format, cols)];
   return shape.slice(0, -1).concat(last);

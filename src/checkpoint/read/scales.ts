@@ -1,7 +1,7 @@
 import { readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import { multipliersOf } from "../../tensor/packed.ts";
+import { multipliersOf } from "../../tensor/sub-byte.ts";
 import { spreadParts } from "./parts.ts";
 import { widen } from "./values.ts";
 import { countOf, matrixOf, type ScaledWeight, scaleShape } from "./weights.ts";

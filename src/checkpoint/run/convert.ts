@@ -7,7 +7,7 @@ import { tensorNamed } from "../../safetensors/names.ts";
 import { checkValues } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { scaleValues } from "../../tensor/formats.ts";
-import { bytesOfCodes, isPacked } from "../../tensor/packed.ts";
+import { bytesOfCodes, isSubByte } from "../../tensor/sub-byte.ts";
 import type { Values, ValueType } from "../../tensor/tensor.ts";
 import type { Conversion, PlainTarget, Preparation, ScaledTarget } from "../plan/conversion.ts";
 import { spreadScales } from "../plan/keep-codes.ts";
@@ -160,7 +160,7 @@ function withOtherScales(rows: ScaledRows, into: ScaledTarget, engine: Engine): 
   const scales = spreadScales(rows.scales, rows.shape, rows.block, into.scheme.block);
   return {
     // Packed codes were read as the E4M3 ones of the same values.
-    values: isPacked(into.scheme.format)
+    values: isSubByte(into.scheme.format)
       ? engine.encode(engine.decode(rows.codes, rows.format), into.scheme.format)
       : rows.codes,
     scales: scaleBytes(scales, into),

@@ -3,7 +3,7 @@ import { giveBack, readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { FORMATS, NAN_CODE, scaleValues } from "../../tensor/formats.ts";
-import { e4m3CodeOf, unpackCodes, unpackColumns, unpackFours } from "../../tensor/packed.ts";
+import { e4m3CodeOf, unpackCodes, unpackColumns, unpackFours } from "../../tensor/sub-byte.ts";
 import type { BlockScaled, Fp8Format, ValueType } from "../../tensor/tensor.ts";
 import { transposed } from "../../tensor/transpose.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";

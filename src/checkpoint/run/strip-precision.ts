@@ -1,7 +1,7 @@
 import type { Engine } from "../../engine/engine.ts";
 import type { Precision } from "../../engine/precision.ts";
 import { FORMATS } from "../../tensor/formats.ts";
-import { bytesOfCodes } from "../../tensor/packed.ts";
+import { bytesOfCodes } from "../../tensor/sub-byte.ts";
 import type { BlockScaled, Format, Values, ValueType } from "../../tensor/tensor.ts";
 import { isPowerOfTwo } from "../read/scales.ts";
 import { matrixOf } from "../read/weights.ts";

@@ -2,14 +2,14 @@ import type { CheckedTensor } from "./checks.ts";
 import {
   FORMATS,
   type Format,
-  type PackedFormat,
+  type SubByteFormat,
   scaleTypeOf,
   valueOfCode,
   valuesOfBytes,
 } from "./formats.ts";
 
 /** Whether codes of a format take less than a byte. */
-export function isPacked(format: Format): format is PackedFormat {
+export function isSubByte(format: Format): format is SubByteFormat {
   return FORMATS[format].codeBits < 8;
 }
 
@@ -30,13 +30,13 @@ export function e4m3CodeOf(value: number): number {
   return value < 0 || Object.is(value, -0) ? code | 0x80 : code;
 }
 
-const made: Partial<Record<PackedFormat, readonly number[]>> = {};
+const made: Partial<Record<SubByteFormat, readonly number[]>> = {};
 
 /**
  * E4M3 codes of all codes of a format, whose values they hold: every E2M1 and E2M3 value is an E4M3 one. Made
  * when first asked for.
  */
-function e4m3Codes(format: PackedFormat): readonly number[] {
+function e4m3Codes(format: SubByteFormat): readonly number[] {
   const signBit = 1 << (FORMATS[format].codeBits - 1);
   made[format] ??= Array.from({ length: 2 * signBit }, (_, code) =>
     e4m3CodeOf(valueOfCode(format, code & signBit ? (code - signBit) | 0x80 : code)),
@@ -45,7 +45,7 @@ function e4m3Codes(format: PackedFormat): readonly number[] {
 }
 
 /** The codes of packed bytes, one to a byte: E4M3 codes of the same values. */
-export function unpackCodes(format: PackedFormat, packed: Uint8Array): Uint8Array<ArrayBuffer> {
+export function unpackCodes(format: SubByteFormat, packed: Uint8Array): Uint8Array<ArrayBuffer> {
   const codeOf = e4m3Codes(format);
   return FORMATS[format].codeBits === 4 ? unpackFours(packed, codeOf) : unpackSixes(packed, codeOf);
 }
@@ -100,7 +100,7 @@ export function unpackColumns(packed: Uint8Array, cols: number): Uint8Array<Arra
  * the kernels mark by all seven bits, becomes the largest value with its sign: these formats have no NaN, and
  * a block with it has NaN as its scale. What is left of the last byte is 0.
  */
-export function packCodes(format: PackedFormat, codes: Uint8Array, out: Uint8Array): Uint8Array {
+export function packCodes(format: SubByteFormat, codes: Uint8Array, out: Uint8Array): Uint8Array {
   if (FORMATS[format].codeBits === 4) packFours(codes, out);
   else packSixes(codes, out);
   return out;
@@ -142,7 +142,7 @@ export function multipliersOf(
 /** A tensor whose codes take a byte each: those of less become E4M3 codes, and no value changes. */
 export function asFp8(tensor: CheckedTensor): CheckedTensor {
   const { format, shape, block, codes, grid, tensorScale } = tensor;
-  if (!isPacked(format)) return tensor;
+  if (!isSubByte(format)) return tensor;
   const scales =
     tensorScale === undefined ? tensor.scales : multipliersOf(tensor.scales as Uint8Array, tensorScale);
   const scaleType = scaleTypeOf(scales);
