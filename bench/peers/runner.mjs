@@ -27,10 +27,11 @@ const KINDS = {
     return (round) => timed(model.generate(promptOf(round), { temperature: 0, maxTokens: ANSWER }));
   },
 
-  /** Products alone: a token's worth of them, one row each, as many times as an answer has tokens. */
+  /** Products alone: a token's worth of them, one row each, as many times as an answer has steps. */
   async products({ name }) {
-    const { bound } = await import("../model-bound.mjs");
-    return async () => ({ steps: [1000 / (await bound(name))] });
+    const { openProducts } = await import("../model-bound.mjs");
+    const { pass } = await openProducts(name);
+    return async () => ({ steps: Array.from({ length: ANSWER - 1 }, pass) });
   },
 
   async llama({ peers, gguf, threads }) {
