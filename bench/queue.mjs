@@ -116,7 +116,7 @@ async function timed(...flags) {
 }
 
 async function queued(count) {
-  const flags = ["--queue", address, "--allow", folder, "--jobs", "1"];
+  const flags = ["--queue", address, "--allow", folder, "--threads", "1"];
   const workers = Array.from({ length: count }, () => blockscale("worker", ...flags));
   for (const worker of workers) await until(worker, /Waiting for jobs/);
   const sum = () => workers.reduce((seconds, worker) => seconds + worker.processor, 0);
@@ -134,8 +134,8 @@ async function queued(count) {
 }
 
 const contestants = {
-  "one process, one thread": () => timed("--jobs", "1"),
-  "one process, two threads": () => timed("--jobs", "2"),
+  "one process, one thread": () => timed("--threads", "1"),
+  "one process, two threads": () => timed("--threads", "2"),
   "queue, one worker of one thread": () => queued(1),
   "queue, two workers of one thread": () => queued(2),
 };

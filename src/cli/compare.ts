@@ -25,7 +25,7 @@ interface CompareFlags {
   readonly report?: string;
   readonly missingScale: "error" | "one";
   readonly minSqnr?: number;
-  readonly jobs?: number;
+  readonly threads?: number;
 }
 
 /**
@@ -105,11 +105,11 @@ const NOTHING: Side = { checkpoint: { shards: [], config: null }, sources: [] };
 
 async function comparePair(
   [a, b]: readonly [Side, Side],
-  { missingScale, jobs }: CompareFlags,
+  { missingScale, threads: asked }: CompareFlags,
   engine: Engine,
   signal: AbortSignal,
 ): Promise<ComparedTensor[]> {
-  const threads = startComparing(a.sources, b.sources, jobs);
+  const threads = startComparing(a.sources, b.sources, asked);
   const { compare, ahead } = threads ?? {};
   const options = { missingScale, signal, ...(threads !== null && { compare, ahead }) };
   return compareCheckpoints(a, b, engine, options).finally(() => threads?.stop());

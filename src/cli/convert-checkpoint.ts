@@ -33,7 +33,7 @@ import {
 /** Options that quantize and dequantize share. */
 export interface ConvertFlags {
   /** Worker threads; one for each core, as far as they pay, if left out. */
-  readonly jobs?: number;
+  readonly threads?: number;
   readonly dryRun?: true;
   readonly json?: true;
   readonly overwrite?: true;
@@ -88,7 +88,7 @@ export async function convertOrder(
     await refuseObstacles(dirname(to), [basename(to)]);
     if (flags.overwrite !== true) await refuseTaken(to, plan.files[0]!);
   }
-  const workers = await startWorkers(opened.sources, threadsFor(plan, flags.jobs));
+  const workers = await startWorkers(opened.sources, threadsFor(plan, flags.threads));
   const progress = startProgress(plan.files.reduce((n, { size }) => n + size, 0));
   const { measure } = flags;
   const measured = new Map<string, Precision>();

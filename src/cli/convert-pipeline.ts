@@ -3,7 +3,7 @@ import { refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
 import { namesAt, openAt, placeIn } from "../io/place.ts";
 import type { Source } from "../io/source.ts";
 import { carry } from "../jobs/conversion.ts";
-import { haveSameFingerprint } from "../jobs/finished.ts";
+import { haveSameSamples } from "../jobs/finished.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { type ConversionOrder, convertOrder } from "./convert-checkpoint.ts";
 import * as figures from "./figures.ts";
@@ -56,7 +56,7 @@ export async function convertPipeline(
     for (const [name, source] of carried) {
       const place = placeIn(to, ...name.split("/"));
       const found = await openAt(place).catch(() => undefined);
-      if (!(await haveSameFingerprint(name, source, found))) await carry(source, place, signal);
+      if (!(await haveSameSamples(name, source, found))) await carry(source, place, signal);
       await found?.close();
     }
   }

@@ -75,7 +75,7 @@ export async function tellFinished(
 }
 
 interface PartFlags {
-  readonly jobs?: number;
+  readonly threads?: number;
   readonly measure: Measure;
   readonly json?: true;
 }
@@ -98,7 +98,7 @@ export async function convertPart(
     const mine = filesOfPart(shared.plan.files, part);
     const workers = await startWorkers(
       shared.opened.sources,
-      threadsFor({ ...shared.plan, files: mine }, flags.jobs),
+      threadsFor({ ...shared.plan, files: mine }, flags.threads),
     );
     const size = mine.reduce((sum, file) => sum + file.size, 0);
     const progress = startProgress(size);

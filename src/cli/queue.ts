@@ -6,8 +6,8 @@ import { conversionWork } from "../jobs/queue/conversion.ts";
 import { coordinate, type QueueStatus } from "../jobs/queue/coordinate.ts";
 import { refuseSecrets } from "../jobs/queue/places.ts";
 import { serveQueue } from "../jobs/queue/serve.ts";
-import { trainingOn } from "../jobs/queue/session.ts";
 import { statusOf } from "../jobs/queue/status.ts";
+import { trainingOn } from "../jobs/queue/training-run.ts";
 import type { Work } from "../jobs/queue/work.ts";
 import { joinRun } from "../jobs/records.ts";
 import { planShared } from "../jobs/spec.ts";
@@ -117,7 +117,7 @@ class ProgressTable {
 
 export interface WorkerFlags {
   readonly queue: string;
-  readonly jobs?: number;
+  readonly threads?: number;
   readonly allow?: string[];
   readonly stalledAfter: number;
 }
@@ -136,7 +136,7 @@ export async function work(flags: WorkerFlags, signal: AbortSignal): Promise<voi
   await serveQueue(connection, {
     version: version(),
     allowed,
-    jobs: flags.jobs,
+    threads: flags.threads,
     stalledAfter: flags.stalledAfter,
     signal,
     open: (place) => openInput(place),

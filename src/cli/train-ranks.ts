@@ -16,7 +16,7 @@ export interface RankFlags {
   readonly gradients: GradientFormat;
   readonly timeout: number;
   readonly batch: number;
-  readonly parts: number;
+  readonly microBatches: number;
 }
 
 /** This machine's place among those of `train --queue`. */
@@ -34,12 +34,15 @@ export class TrainingRank {
    * @throws BlockscaleError `option`: flags that do not go together; `io`: no Redis
    */
   static async open(flags: RankFlags, signal: AbortSignal): Promise<TrainingRank | null> {
-    const { queue, rank, worldSize: size, gradients: format, timeout, batch, parts } = flags;
+    const { queue, rank, worldSize: size, gradients: format, timeout, batch, microBatches } = flags;
     if (queue === undefined && rank === undefined && size === undefined) return null;
     if (queue === undefined || rank === undefined || size === undefined || rank >= size)
       throw wrongFlags("--queue, --world-size N, and a --rank from 0 to N - 1", `${rank} of ${size}`);
-    if (batch % (size * parts) !== 0)
-      throw wrongFlags(`a --batch that ${size} ranks of ${parts} parts can share`, String(batch));
+    if (batch % (size * microBatches) !== 0)
+      throw wrongFlags(
+        `a --batch that ${size} ranks of ${microBatches} micro-batches can share`,
+        String(batch),
+      );
     const engine = await load();
     const ranks = await RedisRanks.open(parseQueue(queue), { rank, size, timeout, signal });
     return new TrainingRank(ranks, new GradientExchange(ranks, { rank, size, format }, engine));

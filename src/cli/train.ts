@@ -138,7 +138,7 @@ async function run(
   try {
     while (trainer.steps < flags.steps) {
       await throwIfInterrupted(signal);
-      const { loss } = await trainer.step(batchAt(trainer.steps), [share, width], flags.parts);
+      const { loss } = await trainer.step(batchAt(trainer.steps), [share, width], flags.microBatches);
       log.losses.push(loss);
       tell();
       const tokens = (trainer.steps - first) * flags.batch * flags.context;
@@ -192,7 +192,12 @@ const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
 
 /** The options that must be the same to continue a run; with several ranks also the format of gradients. */
 function settingsOf(flags: TrainFlags): object {
-  const settings = Object.fromEntries(Object.entries(flags).filter(([name]) => !WITHOUT_EFFECT.has(name)));
+  const settings = Object.fromEntries(
+    Object.entries(flags)
+      .filter(([name]) => !WITHOUT_EFFECT.has(name))
+      // The name that unfinished runs have kept it under.
+      .map(([name, value]) => [name === "microBatches" ? "parts" : name, value]),
+  );
   return flags.queue === undefined ? settings : { ...settings, gradients: flags.gradients };
 }
 

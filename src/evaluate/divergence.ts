@@ -27,7 +27,7 @@ interface PartPrediction {
 }
 
 /** The score of a prediction by a part of the vocabulary. */
-export interface PartScore {
+export interface PartialScore {
   readonly base: PartPrediction;
   readonly other: PartPrediction;
   /** KL divergence of the predictions of a token, given that it is in the part. */
@@ -41,7 +41,7 @@ export interface PartScore {
  * @param token the actual token, from 0 to vocab - 1
  */
 export function scoreToken(base: Float32Array, other: Float32Array, token: number): TokenScore {
-  return scoreOf(scorePart(base, other, token, 0));
+  return scoreOf(scorePartially(base, other, token, 0));
 }
 
 /**
@@ -51,7 +51,12 @@ export function scoreToken(base: Float32Array, other: Float32Array, token: numbe
  * @param token the actual token, in the part or not
  * @param first the first token of the part
  */
-export function scorePart(base: Float32Array, other: Float32Array, token: number, first: number): PartScore {
+export function scorePartially(
+  base: Float32Array,
+  other: Float32Array,
+  token: number,
+  first: number,
+): PartialScore {
   const ofBase = predictionOf(base, token, first);
   const ofOther = predictionOf(other, token, first);
   let divergence = 0;
@@ -69,7 +74,7 @@ export function scorePart(base: Float32Array, other: Float32Array, token: number
  * divergence is that between the probabilities of the two parts, plus the divergence within each part times
  * the original's probability of that part.
  */
-export function joinParts(a: PartScore, b: PartScore): PartScore {
+export function joinPartialScores(a: PartialScore, b: PartialScore): PartialScore {
   const base = joinPredictions(a.base, b.base);
   const other = joinPredictions(a.other, b.other);
   let divergence = 0;
@@ -82,7 +87,7 @@ export function joinParts(a: PartScore, b: PartScore): PartScore {
 }
 
 /** The score of a prediction by all of the vocabulary. */
-export function scoreOf({ base, other, divergence }: PartScore): TokenScore {
+export function scoreOf({ base, other, divergence }: PartialScore): TokenScore {
   return {
     base: (base.actual ?? Number.NaN) - base.sum,
     other: (other.actual ?? Number.NaN) - other.sum,

@@ -1,7 +1,7 @@
 import { bytesOf, type Located } from "../model/locate.ts";
 import { Head, headOf } from "./head.ts";
+import { rowRangesOf } from "./row-ranges.ts";
 import { type StreamOptions, type StreamPlan, withRunner } from "./streamed.ts";
-import { stripsOf } from "./strips.ts";
 
 /** The work of running a model over its chunks, and the speed of a trial of one of its products. */
 export interface RunEstimate {
@@ -28,18 +28,18 @@ export async function estimateRun(plan: StreamPlan, options: StreamOptions): Pro
   const rows = Math.min(TRIAL_ROWS, context);
   const matrix = trialOf(plan);
   return withRunner(plan, options, async (runner) => {
-    const [strip] = stripsOf([matrix], runner.weights);
+    const [range] = rowRangesOf([matrix], runner.weights);
     const states = new Float32Array(rows * config.hidden).fill(1);
     const head = new Head({ plan, states, options }, runner, matrix);
     await head.loadNorm();
-    const reading = await secondsOf(() => head.load(strip!));
+    const reading = await secondsOf(() => head.load(range!));
     let fastest = Infinity;
     for (let spent = 0; spent < TRIAL_MILLISECONDS / 1000 || spent < 2 * fastest; ) {
       const seconds = await secondsOf(() => head.logits({ start: 0, end: rows }));
       fastest = Math.min(fastest, seconds);
       spent += seconds;
     }
-    const height = strip!.end - strip!.start;
+    const height = range!.end - range!.start;
     return {
       bytes: located.reduce((sum, { weight }) => sum + bytesOf(weight), 0),
       bytesPerSecond: ((bytesOf(matrix.weight) / matrix.tensor.shape[0]!) * height) / reading,

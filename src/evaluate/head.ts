@@ -1,9 +1,9 @@
 import type { Located } from "../model/locate.ts";
 import type { Range } from "../model/share.ts";
-import { joinParts, type PartScore, scoreOf, scorePart } from "./divergence.ts";
+import { joinPartialScores, type PartialScore, scoreOf, scorePartially } from "./divergence.ts";
 import { type ScoredToken, scoredAt } from "./evaluate.ts";
+import { rowRangesOf, someRows } from "./row-ranges.ts";
 import { type Runner, type StreamOptions, type StreamPlan, withRunner } from "./streamed.ts";
-import { someRows, stripsOf } from "./strips.ts";
 
 /** A model and its hidden states [tokens, hidden] after the last layer. */
 export interface ModelStates {
@@ -14,7 +14,7 @@ export interface ModelStates {
 
 interface ScoreOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Called after each strip of the head for each group of positions. */
+  /** Called after each range of rows of the head, for each group of positions. */
   readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
 }
 
@@ -22,9 +22,9 @@ interface ScoreOptions {
 const MOST_FLOATS = 2 ** 20;
 
 /**
- * Scores of the predicted tokens, as `scoreChunks` gives them, in constant memory. For each strip of the
- * vocabulary, the rows of the head are read once and multiplied with the hidden states of all positions, a
- * group at a time. The scores by all strips are joined.
+ * Scores of the predicted tokens, as `scoreChunks` gives them, in constant memory. For each range of
+ * rows of the head, these rows are read once and multiplied with the hidden states of all positions, a
+ * group at a time. The scores by all ranges are joined.
  * @param reference the original to compare with; `null`: the model is compared with itself
  * @throws BlockscaleError `option`: a score that is not finite; `io`, `memory`
  */
@@ -35,15 +35,15 @@ export async function scoreStreamed(
 ): Promise<ScoredToken[]> {
   return withRunner(model.plan, model.options, async (runner) => {
     const other = new Head(model, runner);
-    if (reference === null) return scoreByStrips(other, null, options);
+    if (reference === null) return scoreByRanges(other, null, options);
     // The options of both may name the same memory. The model's head is in it: the reference takes its own.
     return withRunner(reference.plan, { ...reference.options, memory: undefined }, (base) =>
-      scoreByStrips(other, new Head(reference, base), options),
+      scoreByRanges(other, new Head(reference, base), options),
     );
   });
 }
 
-/** The head of a model. One strip of its rows is in memory. */
+/** The head of a model. One range of its rows is in memory. */
 export class Head {
   readonly matrix: Located;
   readonly plan: StreamPlan;
@@ -63,13 +63,13 @@ export class Head {
     return this.runner.load(this.plan.located.filter(({ tensor }) => tensor.key === "norm"));
   }
 
-  async load(strip: Range): Promise<void> {
+  async load(range: Range): Promise<void> {
     await this.runner.members.run({ kind: "drop", prefix: this.matrix.tensor.key });
-    await this.runner.load([someRows(this.matrix, strip)]);
-    this.#rows = strip.end - strip.start;
+    await this.runner.load([someRows(this.matrix, range)]);
+    this.#rows = range.end - range.start;
   }
 
-  /** @returns for each token, the logits [rows of the strip] of the token after it */
+  /** @returns for each token, the logits [rows in memory] of the token after it */
   async logits(tokens: Range): Promise<Float32Array[]> {
     const { hidden } = this.plan.config;
     const rows = this.#rows;
@@ -87,23 +87,23 @@ export function headOf({ config, located }: StreamPlan): Located {
   return located.find(({ tensor }) => tensor.key === (config.isTied ? "embedding" : "head"))!;
 }
 
-async function scoreByStrips(
+async function scoreByRanges(
   other: Head,
   base: Head | null,
   { signal, onProgress }: ScoreOptions,
 ): Promise<ScoredToken[]> {
   const heads = base === null ? [other] : [other, base];
   const { ids } = other.plan;
-  const scores = new Map<number, PartScore>();
-  const strips = stripsOf(
+  const scores = new Map<number, PartialScore>();
+  const ranges = rowRangesOf(
     heads.map(({ matrix }) => matrix),
     other.runner.weights,
   );
-  const widest = Math.max(...heads.map(({ plan }) => plan.config.hidden), strips[0]!.end);
+  const widest = Math.max(...heads.map(({ plan }) => plan.config.hidden), ranges[0]!.end);
   const groups = groupsOf(other.plan, Math.max(1, Math.floor(MOST_FLOATS / widest)));
   for (const head of heads) await head.loadNorm();
-  for (const [s, strip] of strips.entries()) {
-    for (const head of heads) await head.load(strip);
+  for (const [r, range] of ranges.entries()) {
+    for (const head of heads) await head.load(range);
     for (const [g, group] of groups.entries()) {
       signal?.throwIfAborted();
       const ofOther = await other.logits(group);
@@ -111,11 +111,11 @@ async function scoreByStrips(
       for (const [i, logits] of ofOther.entries()) {
         // The prediction of a token is in the row before its own.
         const index = group.start + i + 1;
-        const part = scorePart(ofBase[i]!, logits, ids[index]!, strip.start);
+        const part = scorePartially(ofBase[i]!, logits, ids[index]!, range.start);
         const before = scores.get(index);
-        scores.set(index, before === undefined ? part : joinParts(before, part));
+        scores.set(index, before === undefined ? part : joinPartialScores(before, part));
       }
-      onProgress?.({ done: s * groups.length + g + 1, total: strips.length * groups.length });
+      onProgress?.({ done: r * groups.length + g + 1, total: ranges.length * groups.length });
     }
   }
   return Array.from(scores, ([index, part]) => scoredAt(index, scoreOf(part)));

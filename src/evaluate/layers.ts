@@ -1,7 +1,7 @@
 import type { DecoderConfig } from "../model/config.ts";
 import { type Located, memoryOf } from "../model/locate.ts";
+import { rowRangesOf, someRows } from "./row-ranges.ts";
 import { type Runner, type StreamOptions, type StreamPlan, withRunner } from "./streamed.ts";
-import { someRows, stripsOf } from "./strips.ts";
 
 /** Layers that are done, and all layers. */
 export interface LayerProgress {
@@ -78,22 +78,22 @@ class LayerRun {
     return states;
   }
 
-  /** The rows of the embedding table, of which a strip is in memory at a time. */
+  /** The rows of the embedding table, of which a range of rows is in memory at a time. */
   async #embed(): Promise<Float32Array> {
     const config = this.#config;
     const { hidden } = config;
     const states = new Float32Array(this.#ids.length * hidden);
     const table = this.#located.find((one) => one.tensor.key === "embedding")!;
-    for (const strip of stripsOf([table], this.#runner.weights)) {
+    for (const range of rowRangesOf([table], this.#runner.weights)) {
       const places: number[] = [];
       for (const [place, id] of this.#ids.entries())
-        if (id >= strip.start && id < strip.end) places.push(place);
+        if (id >= range.start && id < range.end) places.push(place);
       if (places.length === 0) continue;
-      await this.#runner.load([someRows(table, strip)]);
+      await this.#runner.load([someRows(table, range)]);
       for (let from = 0; from < places.length; from += this.#context) {
         const some = places.slice(from, from + this.#context);
         const ids = Int32Array.from(some, (place) => this.#ids[place]!);
-        const x = (await this.#runner.members.run({ kind: "words", config, ids }))!;
+        const x = (await this.#runner.members.run({ kind: "embed", config, ids }))!;
         for (const [i, place] of some.entries())
           states.set(x.subarray(i * hidden, (i + 1) * hidden), place * hidden);
       }

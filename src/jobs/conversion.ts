@@ -18,8 +18,8 @@ import {
   writeTextAt,
 } from "../io/place.ts";
 import { giveBack, type Source } from "../io/source.ts";
-import { Fingerprint, fingerprintOf } from "./fingerprint.ts";
 import type { FinishedFile } from "./journal.ts";
+import { SampleHash, sampleHashOf } from "./sample-hash.ts";
 import type { Workers } from "./threads.ts";
 
 /** The settings of a conversion. Together with the input, they determine every byte of the output. */
@@ -77,10 +77,10 @@ export async function makeFile(
 ): Promise<void> {
   const { opened, workers, measure, signal, onProgress } = run;
   const measured: [string, Precision][] = [];
-  const fingerprint = new Fingerprint(file.size);
+  const sampleHash = new SampleHash(file.size);
   const made = async () => {
     await refuseChange(shardsOf(file, opened.sources));
-    await beforeRename?.({ measured, fingerprint: fingerprint.digest() });
+    await beforeRename?.({ measured, sampleHash: sampleHash.digest() });
   };
   const sink = await createAt(path, file.size, made, modeOf(shardsOf(file, opened.sources)[0]));
   const bytes = fileBytes(file, {
@@ -93,7 +93,7 @@ export async function makeFile(
     onPrecision: (name, precision) => measured.push([name, precision]),
   });
   await writeAll(bytes, sink, (chunk) => {
-    fingerprint.update(chunk);
+    sampleHash.update(chunk);
     onBytes?.(chunk);
   });
   for (const [name, precision] of measured) run.measured.set(name, precision);
@@ -120,7 +120,7 @@ async function writeAll(
 }
 
 /**
- * Whether a file that an earlier run finished is still there and, as far as its fingerprint tells, unchanged.
+ * Whether a file that an earlier run finished is still there and, as far as its sample hash tells, unchanged.
  */
 export async function isMade(
   finished: FinishedFile | undefined,
@@ -128,13 +128,13 @@ export async function isMade(
   path: string,
 ): Promise<boolean> {
   if (finished === undefined) return false;
-  const { measured, fingerprint } = finished;
+  const { measured, sampleHash } = finished;
   const weights = conversionsOf({ files: [file] }).map(({ from }) => from.name);
   if (String(measured.map(([name]) => name)) !== String(weights)) return false;
   const found = await openAt(path).catch(() => undefined);
   try {
     if (found === undefined || !(await beginsAsOutput(found, file))) return false;
-    return (await fingerprintOf(path, found)) === fingerprint;
+    return (await sampleHashOf(path, found)) === sampleHash;
   } finally {
     await found?.close();
   }

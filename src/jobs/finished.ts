@@ -7,7 +7,7 @@ import { readRange, type Source } from "../io/source.ts";
 import { readTogether } from "../io/together.ts";
 import { parseHeader } from "../safetensors/header.ts";
 import { beginsAsOutput, type ConversionRun } from "./conversion.ts";
-import { fingerprintOf } from "./fingerprint.ts";
+import { sampleHashOf } from "./sample-hash.ts";
 
 /** Bytes at both ends of a copied tensor that are compared with the input. */
 const ENDS = 1 << 14;
@@ -46,7 +46,7 @@ export async function isFinished(
     if (!wanted.equals(await readRange(name, source, 0, source.size))) return false;
   }
   for (const [name, source] of others) {
-    if (!(await haveSameFingerprint(name, source, found.get(name)))) return false;
+    if (!(await haveSameSamples(name, source, found.get(name)))) return false;
   }
   for (const { file, source } of made) if (!(await holdsSamples(run, file, source!))) return false;
   return true;
@@ -57,14 +57,14 @@ function modifiedOf(source: Source | undefined): number | undefined {
   return (source as { modified?: number } | undefined)?.modified;
 }
 
-/** Whether two files have the same size and fingerprint. */
-export async function haveSameFingerprint(
+/** Whether two files have the same size and the same samples. */
+export async function haveSameSamples(
   name: string,
   source: Source,
   other: Source | undefined,
 ): Promise<boolean> {
   if (other?.size !== source.size) return false;
-  return (await fingerprintOf(name, source)) === (await fingerprintOf(name, other));
+  return (await sampleHashOf(name, source)) === (await sampleHashOf(name, other));
 }
 
 async function holdsSamples(whole: ConversionRun, file: FilePlan, source: Source): Promise<boolean> {

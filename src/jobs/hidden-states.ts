@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { StateStore } from "../evaluate/layers.ts";
 import { createAt, openAt, placeIn, removeAt } from "../io/place.ts";
 import { readRange, type Source } from "../io/source.ts";
-import { fingerprintOf } from "./fingerprint.ts";
+import { sampleHashOf } from "./sample-hash.ts";
 import { hasKeys } from "./spec.ts";
 
 /** Bytes that are read or written at a time: hidden states may take many gigabytes. */
@@ -87,7 +87,7 @@ export async function stateKey(
   hash.update(JSON.stringify(settings));
   for (const [file, source] of files) {
     if (!/\.(safetensors|json)$/.test(file)) continue;
-    hash.update(await fingerprintOf(file, source));
+    hash.update(await sampleHashOf(file, source));
   }
   return hash.digest("hex");
 }

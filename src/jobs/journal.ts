@@ -26,8 +26,8 @@ export async function hasJournal(folder: string): Promise<boolean> {
 export interface FinishedFile {
   /** What was measured, weight by weight in the order of the file. */
   readonly measured: readonly (readonly [weight: string, precision: Precision])[];
-  /** Hash over samples of the file, to recognise it by: see `Fingerprint`. */
-  readonly fingerprint: string;
+  /** Hash over samples of the file, to recognise it by: see `SampleHash`. */
+  readonly sampleHash: string;
 }
 
 /**
@@ -43,7 +43,7 @@ export interface Journal {
   finished(file: string): FinishedFile | undefined;
   /**
    * Adds a finished file. Call it before the file gets its final name. If the run ends in between, the
-   * fingerprint tells an older file of this name from it.
+   * sample hash tells an older file of this name from it.
    */
   add(file: string, finished: FinishedFile): Promise<void>;
   remove(): Promise<void>;
@@ -109,10 +109,10 @@ async function appendLine(path: string, line: unknown): Promise<void> {
   }
 }
 
-type JournalLine = readonly [file: string, measured: FinishedFile["measured"], fingerprint: string];
+type JournalLine = readonly [file: string, measured: FinishedFile["measured"], sampleHash: string];
 
-function lineOf([file, { measured, fingerprint }]: readonly [string, FinishedFile]): JournalLine {
-  return [file, measured, fingerprint];
+function lineOf([file, { measured, sampleHash }]: readonly [string, FinishedFile]): JournalLine {
+  return [file, measured, sampleHash];
 }
 
 interface JournalContent {
@@ -129,14 +129,14 @@ async function readJournal(path: string): Promise<JournalContent> {
   const [task, ...lines] = content.split("\n").slice(0, -1).map(parsed);
   const done = lines
     .filter(isLine)
-    .map(([file, measured, fingerprint]): [string, FinishedFile] => [file, { measured, fingerprint }]);
+    .map(([file, measured, sampleHash]): [string, FinishedFile] => [file, { measured, sampleHash }]);
   return { task, done };
 }
 
 function isLine(line: unknown): line is JournalLine {
   if (!Array.isArray(line) || line.length !== 3) return false;
-  const [file, measured, fingerprint] = line;
-  return typeof file === "string" && typeof fingerprint === "string" && isMeasured(measured);
+  const [file, measured, sampleHash] = line;
+  return typeof file === "string" && typeof sampleHash === "string" && isMeasured(measured);
 }
 
 /** Whether a value is what {@link FinishedFile} calls measured. */

@@ -99,8 +99,8 @@ export async function recordOf(
   file: FilePlan,
 ): Promise<FileRecord | undefined> {
   const text = (await readTextAt(recordPath(folder, file))) ?? "";
-  const entry = parsed(text);
-  return isEntry(entry) && entry.run === spec.fingerprint && entry.size === file.size ? entry : undefined;
+  const record = recordIn(parsed(text));
+  return record?.run === spec.fingerprint && record.size === file.size ? record : undefined;
 }
 
 /**
@@ -122,7 +122,7 @@ export async function makeRecorded(
   const hash = createHash("sha256");
   const record = async (finished: FinishedFile) => {
     entry = { ...finished, sha256: hash.digest("hex"), run: spec.fingerprint, size: file.size };
-    await writeTextAt(recordPath(folder, file), JSON.stringify(entry));
+    await writeTextAt(recordPath(folder, file), storedRecord(entry));
   };
   await removeLeftoversOf(path);
   await makeFile(run, file, path, record, (bytes) => hash.update(bytes));
@@ -193,11 +193,18 @@ function recordPath(folder: string, { name }: FilePlan): string {
   return placeIn(folder, RECORDS, `${encodeURIComponent(name)}.done`);
 }
 
-function isEntry(value: unknown): value is FileRecord {
-  return (
-    hasKeys(value, ["measured", "fingerprint", "sha256", "run", "size"]) &&
-    isMeasured(value.measured) &&
-    [value.fingerprint, value.sha256, value.run].every((hash) => typeof hash === "string") &&
-    Number.isSafeInteger(value.size)
-  );
+/** A record as JSON, in which the sample hash is called fingerprint. */
+function storedRecord({ sampleHash: fingerprint, ...record }: FileRecord): string {
+  return JSON.stringify({ ...record, fingerprint });
+}
+
+/** Reads what {@link storedRecord} gives; `undefined` where it is damaged. */
+function recordIn(value: unknown): FileRecord | undefined {
+  if (!hasKeys(value, ["measured", "fingerprint", "sha256", "run", "size"])) return undefined;
+  const { fingerprint: sampleHash, ...others } = value;
+  const isRecord =
+    isMeasured(others.measured) &&
+    [sampleHash, others.sha256, others.run].every((hash) => typeof hash === "string") &&
+    Number.isSafeInteger(others.size);
+  return isRecord ? ({ ...others, sampleHash } as FileRecord) : undefined;
 }

@@ -23,16 +23,16 @@ export interface Workers {
 /** Elements that can be converted in the time that starting a thread takes (measured). */
 const ELEMENTS_PER_THREAD = 48 * 2 ** 20;
 
-/** Most threads without --jobs: more would wait for the disk and for the thread that writes. */
+/** Most threads without --threads: more would wait for the disk and for the thread that writes. */
 const MOST_THREADS = 16;
 
 /**
- * Threads to start. With --jobs, at most one for each strip; without, one for each 48 Mi elements, up to the
- * number of cores and to {@link MOST_THREADS}.
- * @param jobs how many --jobs asks for, if it is given
+ * Threads to start. With --threads, at most one for each strip; without, one for each 48 Mi elements, up to
+ * the number of cores and to {@link MOST_THREADS}.
+ * @param threads how many --threads asks for, if it is given
  */
-export function threadsFor(plan: Plan, jobs: number | undefined): number {
-  if (jobs !== undefined) return countStrips(plan, jobs);
+export function threadsFor(plan: Plan, threads: number | undefined): number {
+  if (threads !== undefined) return countStrips(plan, threads);
   const cores = Math.min(MOST_THREADS, availableParallelism());
   const elements = conversionsOf(plan).reduce((sum, { from }) => sum + countOf(from.shape), 0);
   return Math.min(cores, Math.floor(elements / ELEMENTS_PER_THREAD));
@@ -40,18 +40,18 @@ export function threadsFor(plan: Plan, jobs: number | undefined): number {
 
 /**
  * Starts threads that convert. This thread converts alone where they could not open all sources.
- * @param jobs how many threads, as --jobs has it
+ * @param count how many threads to start
  * @param least how many are worth starting: one alone needs none, unless this thread has something else to do
  */
-export async function startWorkers(sources: readonly Source[], jobs: number, least = 2): Promise<Workers> {
+export async function startWorkers(sources: readonly Source[], count: number, least = 2): Promise<Workers> {
   const paths = pathsOf(sources);
-  if (jobs < least || paths === null) {
+  if (count < least || paths === null) {
     return { convert: localConverter(await load(), sources), ahead: 2, stop: async () => {} };
   }
-  const threads = startThreads({ paths }, jobs);
+  const threads = startThreads({ paths }, count);
   const pool = createPool(threads.map(portOf));
   for (const thread of threads) thread.on("error", (cause) => pool.fail(died(cause)));
-  return { convert: pool.convert, ahead: 2 * jobs, stop: () => stopAll(threads) };
+  return { convert: pool.convert, ahead: 2 * count, stop: () => stopAll(threads) };
 }
 
 /** What a worker is started with. */
@@ -82,12 +82,12 @@ const BYTES_PER_THREAD = 64 * 2 ** 20;
 export function startComparing(
   a: readonly Source[],
   b: readonly Source[],
-  jobs: number | undefined,
+  asked: number | undefined,
 ): ComparingThreads | null {
   const [paths, others] = [pathsOf(a), pathsOf(b)];
   const bytes = [...a, ...b].reduce((sum, { size }) => sum + size, 0);
   const cores = Math.min(MOST_THREADS, availableParallelism());
-  const count = jobs ?? Math.min(cores, Math.floor(bytes / BYTES_PER_THREAD));
+  const count = asked ?? Math.min(cores, Math.floor(bytes / BYTES_PER_THREAD));
   if (paths === null || others === null || count < 2) return null;
   const threads = startThreads({ paths, others }, count);
   const { ask, fail } = createDispatcher<ComparisonRequest, StripComparison>(threads.map(portOf));
@@ -126,8 +126,11 @@ async function stopAll(threads: readonly Worker[]): Promise<void> {
   await Promise.all(threads.map((thread) => thread.terminate()));
 }
 
-/** The error for a thread that has ended by one. */
-export function died(cause: unknown): BlockscaleError {
+/** The error for a thread that has ended by one. @param fix what to do about an error that is not known */
+export function died(
+  cause: unknown,
+  fix = "Try --threads 1; if that helps, please report it.",
+): BlockscaleError {
   // Errors lose their class on the way between threads.
   if (cause instanceof Error && "fault" in cause) {
     const { code, fault } = cause as BlockscaleError;
@@ -140,7 +143,7 @@ export function died(cause: unknown): BlockscaleError {
       where: "worker thread",
       expected: "it to run",
       got,
-      fix: "Try --jobs 1; if that helps, please report it.",
+      fix,
     },
     { cause },
   );

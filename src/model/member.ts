@@ -23,7 +23,7 @@ export type ModelRequest =
  * member in the caller's thread writes an answer of this shape into the array that it was given.
  */
 export type LayerRequest =
-  | { readonly kind: "words"; readonly config: DecoderConfig; readonly ids: Int32Array }
+  | { readonly kind: "embed"; readonly config: DecoderConfig; readonly ids: Int32Array }
   | {
       readonly kind: "layer" | "attend";
       readonly config: DecoderConfig;
@@ -108,7 +108,7 @@ export class Member {
     const { config } = request;
     const { hidden } = config;
     const isFirst = program.team.rank === 0;
-    if (request.kind === "words") {
+    if (request.kind === "embed") {
       const { length } = request.ids;
       const place = lookUp(program, config, request.ids);
       return isFirst ? program.view(place, length * hidden).slice() : undefined;

@@ -61,7 +61,7 @@ export function chartsOf(report: Report, words: Words): Charts {
     points: pointsOf(measured, layers.of),
     exponents: exponentsOf(scaled, layers.of.slice(measured.length), layers.labels.length),
     values: report.survey === null ? null : valuesOf(report.survey),
-    errors: report.survey?.became ? errorHistogram(report.survey) : null,
+    errors: report.survey?.hasAfter ? errorHistogram(report.survey) : null,
   };
 }
 
@@ -117,7 +117,7 @@ function exponentsOf(
   return { first, counts: all, byLayer };
 }
 
-function valuesOf({ before, after, values, became }: Survey): Values {
+function valuesOf({ before, after, values, hasAfter }: Survey): Values {
   // Each smaller power of two holds about half as many values: counts too small to be seen are not drawn.
   const least = Math.max(1, values / 100_000);
   const used = before.flatMap((n, i) => (n >= least || after[i]! >= least ? [i] : []));
@@ -125,7 +125,7 @@ function valuesOf({ before, after, values, became }: Survey): Values {
   return {
     first: FIRST_BINADE + first,
     before: before.slice(first, last + 1),
-    after: became ? after.slice(first, last + 1) : null,
+    after: hasAfter ? after.slice(first, last + 1) : null,
   };
 }
 

@@ -1,5 +1,5 @@
 import { render } from "preact";
-import { begin } from "./session/begin.ts";
+import { begin } from "./state/begin.ts";
 import { ready } from "./strings/index.ts";
 import { App } from "./views/app.tsx";
 

@@ -42,10 +42,10 @@ test("the command line tells the same with threads and without", async () => {
   await writeFileWith(a, tensors);
   expect(await blockscale("quantize", a, b)).toMatchObject({ code: 0 });
   const [one, several] = await Promise.all(
-    ["1", "3"].map((jobs) => blockscale("compare", a, b, "--jobs", jobs, "--json")),
+    ["1", "3"].map((threads) => blockscale("compare", a, b, "--threads", threads, "--json")),
   );
   expect(several).toEqual(one);
   expect(one).toMatchObject({ code: 0, err: "" });
   writeFileSync(b, new Uint8Array(await fileWith(tensors.slice(1)).arrayBuffer()));
-  expect(await blockscale("compare", a, b, "--jobs", "2")).toMatchObject({ code: 1 });
+  expect(await blockscale("compare", a, b, "--threads", "2")).toMatchObject({ code: 1 });
 });

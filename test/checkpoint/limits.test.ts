@@ -150,7 +150,7 @@ test("there are no more threads than strips, and none that do not pay", async ()
   expect(threadsFor(small, undefined)).toBeLessThan(2);
   const middle = await planOf(plain(3, 1280));
   expect(countStrips(middle, 100)).toBe(6);
-  expect([1, 2, 64].map((jobs) => threadsFor(middle, jobs))).toEqual([1, 2, 6]);
+  expect([1, 2, 64].map((threads) => threadsFor(middle, threads))).toEqual([1, 2, 6]);
   expect(threadsFor(middle, undefined)).toBeLessThan(2);
   const many = await planOf(plain(1000, 16));
   expect(threadsFor(many, 64)).toBe(64);

@@ -132,7 +132,7 @@ describe("a survey", () => {
       totalWeights: 1,
       values: 300 * 64,
       totalValues: 300 * 64,
-      became: true,
+      hasAfter: true,
     });
     const { range, counts } = errorHistogram(found);
     const at = counts.indexOf(Math.max(...counts));

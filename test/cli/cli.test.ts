@@ -59,11 +59,11 @@ describe("quantize and inspect", () => {
     expect(inspected.tensors[0].scaled).toMatchObject({ block: [128, 128], scaleDtype: "F32" });
   });
 
-  test("give the same bytes whatever the number of jobs", async () => {
+  test("give the same bytes whatever the number of threads", async () => {
     const outputs = await Promise.all(
-      ["1", "2", "3"].map(async (jobs) => {
-        const output = join(folder, `jobs-${jobs}.safetensors`);
-        expect(await blockscale("quantize", input, output, "--jobs", jobs)).toMatchObject({
+      ["1", "2", "3"].map(async (threads) => {
+        const output = join(folder, `threads-${threads}.safetensors`);
+        expect(await blockscale("quantize", input, output, "--threads", threads)).toMatchObject({
           code: 0,
           err: "",
         });
@@ -131,7 +131,7 @@ describe("wrong usage ends with 2", () => {
     [["frobnicate"]],
     [["quantize", "a"]],
     [["quantize", "a", "b", "--to", "fp7"]],
-    [["quantize", "a", "b", "--jobs", "0"]],
+    [["quantize", "a", "b", "--threads", "0"]],
     [["quantize", "a", "b", "--whatever"]],
     [["dequantize", "a", "b", "--dtype", "int8"]],
     [["quantize", "", "b"]],

@@ -109,7 +109,7 @@ test("a worker that cannot open its shard ends with one message", async () => {
     import { isMainThread } from "node:worker_threads";
     if (!isMainThread) rmSync(${JSON.stringify(shard)}, { force: true });
   `)}`;
-  const { code, err } = await start(["quantize", model, output(), "--jobs", "2"], ["--import", removing])
+  const { code, err } = await start(["quantize", model, output(), "--threads", "2"], ["--import", removing])
     .ended;
   const message = `blockscale: ${shard}: expected a readable file or folder, got no such file or folder. Check the path.\n`;
   expect({ code, err }).toEqual({ code: 1, err: message });

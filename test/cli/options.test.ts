@@ -139,7 +139,7 @@ test("wrong arguments are JSON too where that is asked for", async () => {
   for (const args of [
     ["quantize"],
     ["quantize", input, "o", "--frob"],
-    ["compare", input, input, "--jobs", "x"],
+    ["compare", input, input, "--threads", "x"],
     ["quantize", folder, "o", "--part", "1/2", "--files", "*"],
   ]) {
     const { code, out, err } = await blockscale(...args, "--json");

@@ -27,7 +27,7 @@ describe("a run that is cut off", () => {
     const want = snapshot(whole);
     let kills = 0;
     for (let round = 1; round <= 4; round++) {
-      const { child, ended } = start(["quantize", model, out, "--jobs", "1"]);
+      const { child, ended } = start(["quantize", model, out, "--threads", "1"]);
       // Once a partial file is there besides so many whole ones: in the middle of the next.
       const isMiddle = (names: string[]) => names.filter(isFinal).length >= round && isBegun(names);
       await untilWritten(out, isMiddle, child);
@@ -60,7 +60,7 @@ describe("a run that is cut off", () => {
   test("is not taken up by another command, or for an input that changed", async () => {
     const model = await makeModel(3, 300);
     const out = output();
-    const { child, ended } = start(["quantize", model, out, "--jobs", "1"]);
+    const { child, ended } = start(["quantize", model, out, "--threads", "1"]);
     await untilWritten(out, (names) => names.some(isFinal), child);
     child.kill("SIGKILL");
     await ended;
@@ -98,7 +98,7 @@ describe.skipIf(!canUnshare)("in a container, where every run is process 1,", ()
     const model = await makeModel(4, 500);
     const [whole, out] = [output(), output()];
     expect(await blockscale("quantize", model, whole)).toMatchObject({ code: 0 });
-    const command = ["quantize", model, out, "--jobs", "1"];
+    const command = ["quantize", model, out, "--threads", "1"];
     for (let round = 0; round < 3; round++) {
       const { child, ended } = start(command, [], alone);
       await untilWritten(out, isBegun, child);
@@ -165,7 +165,7 @@ describe("a disk that goes away", () => {
     const model = await makeModel(3, 700);
     const [whole, out] = [output(), output()];
     expect(await blockscale("quantize", model, whole)).toMatchObject({ code: 0 });
-    const { child, ended } = start(["quantize", model, out, "--jobs", "1"]);
+    const { child, ended } = start(["quantize", model, out, "--threads", "1"]);
     await untilWritten(out, isBegun, child);
     // The run may add a file meanwhile.
     rmSync(out, { recursive: true, maxRetries: 10 });

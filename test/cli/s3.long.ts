@@ -50,7 +50,7 @@ describe("a checkpoint in object storage", () => {
       const kind = kinds[faults++ % kinds.length]!;
       return kind === "short" && method !== "GET" ? "500" : kind;
     };
-    const quantized = await blockscale("quantize", "s3://models/in", "s3://models/out", "--jobs", "2");
+    const quantized = await blockscale("quantize", "s3://models/in", "s3://models/out", "--threads", "2");
     expect(quantized).toMatchObject({ code: 0, err: "" });
     expect(faults).toBeGreaterThan(4);
     server.faults = () => null;

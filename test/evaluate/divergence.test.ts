@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import {
   estimate,
-  joinParts,
-  type PartScore,
+  joinPartialScores,
+  type PartialScore,
   scoreOf,
-  scorePart,
+  scorePartially,
   scoreToken,
   summarizeScores,
   type TokenScore,
@@ -60,11 +60,11 @@ describe("the score of a token", () => {
 describe("parts of the vocabulary joined", () => {
   /** The score by parts that end at these tokens. */
   function byParts(base: Float32Array, other: Float32Array, token: number, ends: readonly number[]) {
-    const parts = ends.map((end, i): PartScore => {
+    const parts = ends.map((end, i): PartialScore => {
       const first = ends[i - 1] ?? 0;
-      return scorePart(base.subarray(first, end), other.subarray(first, end), token, first);
+      return scorePartially(base.subarray(first, end), other.subarray(first, end), token, first);
     });
-    return scoreOf(parts.reduce(joinParts));
+    return scoreOf(parts.reduce(joinPartialScores));
   }
 
   test.each([

@@ -78,7 +78,7 @@ test("a model of many shards is converted where 64 files may be open", async () 
   const [input, output] = [join(folder, "many"), join(folder, "few")];
   mkdirSync(input);
   for (let i = 0; i < 150; i++) await writeFileWith(join(input, `s${i}.safetensors`), layer(i, 32));
-  const result = await startLimited("ulimit -n 64", ["quantize", input, output, "--jobs", "4"]);
+  const result = await startLimited("ulimit -n 64", ["quantize", input, output, "--threads", "4"]);
   expect(result).toMatchObject({ code: 0, err: "" });
   expect(readdirSync(output)).toHaveLength(150);
 });

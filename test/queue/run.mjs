@@ -51,7 +51,7 @@ const worker = (...flags) =>
     folder,
     "--allow",
     "s3://models/",
-    "--jobs",
+    "--threads",
     "1",
     "--stalled-after",
     "3",
@@ -110,7 +110,7 @@ await check("workers refuse places that they may not use, and a folder that is n
     const coordinator = blockscale("quantize", model, out, ...queue);
     while (!existsSync(join(out, ".blockscale-run/run.json"))) await setTimeout(5);
     prepare(out);
-    const one = blockscale("worker", ...queue, "--allow", allowed, "--jobs", "1");
+    const one = blockscale("worker", ...queue, "--allow", allowed, "--threads", "1");
     const { code, err } = await coordinator.ended;
     await stop(one);
     expect(code === 1 && text.test(err), err);
@@ -272,7 +272,7 @@ await check("TLS with a certificate of one's own, and no other is taken", async 
   const secure = await startRedis(await freePort(), "aof-of-tls", tls);
   const queue = ["--queue", `rediss://:${PASSWORD}@localhost:${securePort}`];
   const out = output();
-  const one = blockscaleWith(trusting, "worker", ...queue, "--allow", folder, "--jobs", "1");
+  const one = blockscaleWith(trusting, "worker", ...queue, "--allow", folder, "--threads", "1");
   const { code, err } = await blockscaleWith(trusting, "quantize", model, out, ...queue).ended;
   expect(code === 0, err);
   expectSame(out, whole);

@@ -89,7 +89,7 @@ export async function checkTraining(port) {
     const aloneBy = new Map();
     for (const size of [2, 3]) {
       const out = output();
-      aloneBy.set(size, { out, process: blockscale(...command(out, "--parts", String(size))) });
+      aloneBy.set(size, { out, process: blockscale(...command(out, "--micro-batches", String(size))) });
     }
     for (const [size, format] of [
       [2, "f32"],

@@ -90,7 +90,7 @@ export async function sampleBlock(
 ): Promise<BlockValues> {
   const { weight, strip } = sampling;
   const { values, tensor, scales, block } = await readAndQuantize(sampling, sources, engine);
-  const became = tensor === null ? values : engine.dequantize(tensor);
+  const converted = tensor === null ? values : engine.dequantize(tensor);
   const { rows, cols } = matrixOf(weight.shape);
   const [height, width] = block!;
   const [slice, firstRow] = beginOf(blockRow, rows, height);
@@ -105,10 +105,10 @@ export async function sampleBlock(
     for (let c = 0; c < size[1]; c++) {
       const at = (first + r) * cols + firstCol + c;
       amax = Math.max(amax, Math.abs(values[at]!));
-      error = Math.max(error, Math.abs(became[at]! - values[at]!));
+      error = Math.max(error, Math.abs(converted[at]! - values[at]!));
       if (r >= shown[0] || c >= shown[1]) continue;
       before[r * shown[1] + c] = values[at]!;
-      after[r * shown[1] + c] = became[at]!;
+      after[r * shown[1] + c] = converted[at]!;
     }
   }
   const { first: firstScale } = scalesOfStrip({ shape: weight.shape, block: block! }, strip);

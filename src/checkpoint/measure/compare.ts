@@ -158,15 +158,15 @@ export async function compareStrip(
   // No await from here on: other strips write over the same floats.
   const made: [Float32Array?, Float32Array?] = [];
   const floats = (side: 0 | 1) => (made[side] ??= floatsOf([x, y][side]!, engine, bufferFor(side, count)));
-  const became = asStored(y) ?? floats(1);
+  const theirs = asStored(y) ?? floats(1);
   const stored = asStored(x);
   // The engine takes one tensor at most as it is.
-  const values = stored === null || ("codes" in stored && "codes" in became) ? floats(0) : stored;
+  const values = stored === null || ("codes" in stored && "codes" in theirs) ? floats(0) : stored;
   // The engine refuses parts that cut blocks of either side.
   const areWhole =
     arePartsWhole(cols, block[1]) && (!("codes" in values) || arePartsWhole(cols, values.block[1]));
   const parts = areWhole ? partsBufferFor(partsLength(count)) : undefined;
-  const precision = engine.compare(values, became, parts === undefined ? {} : { parts });
+  const precision = engine.compare(values, theirs, parts === undefined ? {} : { parts });
   const worst =
     parts !== undefined && precision.nonFinite === 0
       ? worstOfParts(parts, [rows, cols], block)

@@ -45,7 +45,7 @@ export interface Tally {
   /** Values by binade, floor(log2 |x|), zeros left out: as they were, and as they became. */
   readonly before: readonly number[];
   readonly after: readonly number[];
-  /** (became - value) / value over values that are not 0, for each of {@link ERROR_RANGES}. */
+  /** (converted - value) / value over values that are not 0, for each of {@link ERROR_RANGES}. */
   readonly errors: readonly (readonly number[])[];
   readonly zerosBefore: number;
   readonly zerosAfter: number;
@@ -151,19 +151,19 @@ async function plainValues(
 }
 
 /** Counts what became of values, one by one. */
-export function tally(values: Float32Array, became: Float32Array): Tally {
+export function tally(values: Float32Array, converted: Float32Array): Tally {
   const before = new Float64Array(BINADES);
   const after = new Float64Array(BINADES);
   const errors = new Float64Array(ERROR_RANGES.length * ERROR_BINS);
   const steps = ERROR_RANGES.map((range) => ERROR_BINS / 2 / range);
   const x = bitsOf(values);
-  const y = bitsOf(became);
+  const y = bitsOf(converted);
   let zerosBefore = 0;
   let zerosAfter = 0;
   let notFinite = 0;
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;
-    const other = became[i]!;
+    const other = converted[i]!;
     // False for NaN too.
     if (!(Math.abs(value) < Infinity && Math.abs(other) < Infinity)) {
       notFinite++;

@@ -34,8 +34,8 @@ export interface Survey extends Tally {
   readonly totalWeights: number;
   readonly values: number;
   readonly totalValues: number;
-  /** Whether it is known what became of the values: else they count as they were. */
-  readonly became: boolean;
+  /** Whether `after` is of converted values; else it repeats `before`. */
+  readonly hasAfter: boolean;
   /** Scales of the strips of the sample, where it has any. */
   readonly scales: readonly ScaleCounts[];
 }
@@ -71,7 +71,7 @@ async function survey<S extends SurveyedWeight>(
   weights: readonly S[],
   countStrip: StripCounter<S>,
   { ahead, signal }: { readonly ahead: number; readonly signal?: AbortSignal | undefined },
-): Promise<Omit<Survey, "became">> {
+): Promise<Omit<Survey, "hasAfter">> {
   const wanted = Math.min(MOST_WEIGHTS, Math.max(1, weights.length));
   const share = Math.min(MOST_EACH, Math.floor(MOST / wanted));
   const scales: ScaleCounts[] = [];
@@ -115,7 +115,7 @@ export function joinSurveys(surveys: readonly Survey[]): Survey {
     totalWeights: sum("totalWeights"),
     values: sum("values"),
     totalValues: sum("totalValues"),
-    became: surveys.every(({ became }) => became),
+    hasAfter: surveys.every(({ hasAfter }) => hasAfter),
     scales: surveys.flatMap(({ scales }) => scales),
   };
 }
@@ -189,7 +189,7 @@ export async function surveyPairs(
     const [x, y] = await Promise.all([readRows(before, strip, a), readRows(after, strip, b)]);
     return tally(floatsOf(x, engine), floatsOf(y, engine));
   };
-  return { ...(await survey(pairs, countStrip, { ahead: 1, signal })), became: true };
+  return { ...(await survey(pairs, countStrip, { ahead: 1, signal })), hasAfter: true };
 }
 
 /** Rows that are whole blocks of both: all of them, where a weight has to be transposed. */
@@ -228,5 +228,5 @@ export async function surveyConversions(
     },
     { ahead },
   );
-  return { ...found, became: conversions.every(({ into }) => into.kind === "scaled") };
+  return { ...found, hasAfter: conversions.every(({ into }) => into.kind === "scaled") };
 }

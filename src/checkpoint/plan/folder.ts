@@ -235,7 +235,7 @@ export function documentsOf(opened: OpenedCheckpoint, plan: Plan, direction: Dir
   const { configText, checkpoint, index } = opened;
   const documents: Document[] = [];
   if (configText !== null && checkpoint.config !== null) {
-    refuseMixture(plan);
+    refuseMixedDialects(plan);
     documents.push(
       ...(direction.kind === "quantize"
         ? quantizedDocuments(configText, checkpoint.config, plan, direction.to)
@@ -254,7 +254,7 @@ export function documentsOf(opened: OpenedCheckpoint, plan: Plan, direction: Dir
   return documents;
 }
 
-function refuseMixture(plan: Plan): void {
+function refuseMixedDialects(plan: Plan): void {
   const left = plan.tensors.find(
     ({ action, wasScaled, reason }) => action === "copy" && wasScaled && reason !== ALREADY_REASON,
   );

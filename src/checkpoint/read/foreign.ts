@@ -76,17 +76,17 @@ const TABLE = /(^|[._])(mask|bias|ids?|index|indices|positions?|shape|tid2eid)$/
  * here can read. A label of quantisation must not be changed while they are there: the
  * checkpoint would claim to be what it is not.
  * @param places tensors that were not resolved as scaled weights
- * @param config the quantization_config of config.json
+ * @param quantization the quantization_config of config.json
  * @param isRead whether there are scaled weights: if not, a label of quantisation is about tensors that are
  * not read here
  */
 export function foreignTensors(
   places: readonly StoredTensor[],
-  config: Config | null,
+  quantization: Config | null,
   isRead: boolean,
 ): ForeignTensor[] {
-  const named = methodOf(config);
-  const isLabelled = config !== null && !isRead;
+  const named = methodOf(quantization);
+  const isLabelled = quantization !== null && !isRead;
   const marks = places.map(({ name }) => NAMES.find(({ pattern }) => pattern.test(name)));
   return places.flatMap((place, i): ForeignTensor[] => {
     const mark = marks[i];
@@ -97,7 +97,8 @@ export function foreignTensors(
     const isCodes = ALWAYS_CODES.has(place.dtype) || isWeightOfCodes(place, isLabelled);
     if (!isCodes) return [];
     // Codes are called the same by several methods: what else is in the checkpoint tells.
-    const { method, reader } = named ?? marks.find((found) => found !== undefined) ?? guessed(place, config);
+    const { method, reader } =
+      named ?? marks.find((found) => found !== undefined) ?? guessed(place, quantization);
     return [{ place, method, reader }];
   });
 }

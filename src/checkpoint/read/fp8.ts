@@ -2,9 +2,9 @@ import type { Config, StoredTensor } from "./checkpoint.ts";
 import { isScalar, oneForAll, scaleGridOf } from "./grids.ts";
 import type { Block } from "./makers/index.ts";
 import { isStrayName, SCALE_TYPES, scaleNames, scalesOf, wrappedWeight } from "./names.ts";
-import { fusedParts } from "./parts.ts";
 import { configsOf } from "./quantization.ts";
-import { fitsNoBlock, parentOf, possibleScales, refuseSeveralScales, withoutScales } from "./refusals.ts";
+import { fitsNoBlock, parentOf, possibleScaleName, refuseSeveralScales, withoutScales } from "./refusals.ts";
+import { rowsOfFusedParts } from "./shared-scales.ts";
 import type { Element, ScaledWeight } from "./weights.ts";
 
 const ELEMENT_OF_DTYPE: Readonly<Partial<Record<StoredTensor["dtype"], Element>>> = {
@@ -53,7 +53,7 @@ export function fp8Weight(codes: StoredTensor, context: CheckpointContext): Scal
   const shared = sharedScale(name, byName);
   if (shared !== undefined)
     return { ...base, scales: shared, scaleType: SCALE_TYPES[shared.dtype]!, ...grid };
-  const beside = possibleScales({ ...codes, name }, byParent(), configured);
+  const beside = possibleScaleName({ ...codes, name }, byParent(), configured);
   if (takesOne && beside === undefined)
     return { ...base, scales: null, scaleType: "ue8m0", block: grid.block };
   throw withoutScales(codes, beside);
@@ -65,12 +65,12 @@ function fusedGrid(
   shape: readonly number[],
   scales: StoredTensor,
   config: Config | null,
-): Pick<ScaledWeight, "block" | "parts"> | null {
+): Pick<ScaledWeight, "block" | "blocksPerScale"> | null {
   const [rows, cols] = shape as [number, number];
   const count = scales.shape[0] ?? 0;
   if (shape.length !== 2 || scales.shape.slice(1).some((size) => size !== 1)) return null;
-  const parts = fusedParts(name, rows, count, configsOf(config));
-  return parts === null ? null : { block: [1, Math.max(1, cols)], parts };
+  const blocksPerScale = rowsOfFusedParts(name, rows, count, configsOf(config));
+  return blocksPerScale === null ? null : { block: [1, Math.max(1, cols)], blocksPerScale };
 }
 
 /**

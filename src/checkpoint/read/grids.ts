@@ -17,7 +17,7 @@ const KNOWN_BLOCKS: readonly Block[] = [
  * How the scales of a weight lie: the block that one of them serves, how many rows or slices share a stored
  * one, and how many scales one row of a padded grid holds.
  */
-export type ScaleGrid = Pick<ScaledWeight, "block" | "parts" | "storedCols">;
+export type ScaleGrid = Pick<ScaledWeight, "block" | "blocksPerScale" | "storedCols">;
 
 /** The grid of scales, by their shape; `null` where they fit none. */
 export function scaleGridOf(
@@ -50,7 +50,7 @@ export function scaleGridOf(
 export function oneForAll(shape: readonly number[]): ScaleGrid {
   const { slices, rows, cols } = matrixOf(shape);
   const block: Block = [Math.max(1, rows), Math.max(1, cols)];
-  return slices === 1 ? { block } : { block, parts: [slices] };
+  return slices === 1 ? { block } : { block, blocksPerScale: [slices] };
 }
 
 /** Whether there is one number, whatever the shape says. */

@@ -2,7 +2,7 @@ import type { Config, StoredTensor } from "./checkpoint.ts";
 import type { ScaledWeight } from "./weights.ts";
 
 /** Number of codes in one int32. */
-const PACKED = 8;
+const CODES_PER_WORD = 8;
 
 /**
  * Integers of 4 bits as compressed-tensors packs them (`pack-quantized`: Kimi-K2-Thinking): eight to an
@@ -20,9 +20,9 @@ export function int4Weight(
   const scales = byName.get(`${name}_scale`);
   if (size === null || scales === undefined) return null;
   const scaleType = ({ BF16: "bf16", F16: "f16", F32: "f32" } as const)[scales.dtype as string];
-  if (scaleType === undefined || isReordered(name, byName)) return null;
-  const [rows, words] = codes.shape as [number, number];
-  const cols = words * PACKED;
+  if (scaleType === undefined || isAsymmetricOrReordered(name, byName)) return null;
+  const [rows, wordsPerRow] = codes.shape as [number, number];
+  const cols = wordsPerRow * CODES_PER_WORD;
   const isGrid = scales.shape.length === 2 && scales.shape[0] === rows && scales.shape[1] === cols / size;
   if (!isGrid) return null;
   const shape = byName.get(`${name}_shape`);
@@ -53,6 +53,6 @@ function groupSize(quantization: Config | null): number | null {
 }
 
 /** Zero points, and groups in another order than that of the columns, are not read. */
-function isReordered(name: string, byName: ReadonlyMap<string, StoredTensor>): boolean {
+function isAsymmetricOrReordered(name: string, byName: ReadonlyMap<string, StoredTensor>): boolean {
   return byName.has(`${name}_zero_point`) || byName.has(`${name}_g_idx`);
 }

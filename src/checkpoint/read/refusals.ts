@@ -37,7 +37,7 @@ export function withoutScales({ name, dtype }: StoredTensor, beside: string | un
  * weight or beside its module and has "scale" in its name, or it lies beside the weight and has the shape
  * of scales. Scales of activations and biases are none.
  */
-export function possibleScales(
+export function possibleScaleName(
   { name: weight, shape }: StoredTensor,
   byParent: ReadonlyMap<string, readonly StoredTensor[]>,
   configured: readonly Block[],

@@ -2,7 +2,7 @@ import { readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { multipliersOf } from "../../tensor/sub-byte.ts";
-import { spreadParts } from "./parts.ts";
+import { spreadStoredScales } from "./shared-scales.ts";
 import { widen } from "./values.ts";
 import { countOf, matrixOf, type ScaledWeight, scaleShape } from "./weights.ts";
 
@@ -30,11 +30,16 @@ export async function readScales(
   first: number,
   count: number,
 ): Promise<Uint8Array | Float32Array> {
-  const { scales, scaleType, storedCols, parts } = weight;
+  const { scales, scaleType, storedCols, blocksPerScale } = weight;
   if (scales === null) return new Uint8Array(count).fill(127);
-  if (parts !== undefined) {
-    const { parts: _, ...whole } = weight;
-    return spreadParts(await readScales(whole, sources, 0, parts.length), parts, first, count);
+  if (blocksPerScale !== undefined) {
+    const { blocksPerScale: _, ...whole } = weight;
+    return spreadStoredScales(
+      await readScales(whole, sources, 0, blocksPerScale.length),
+      blocksPerScale,
+      first,
+      count,
+    );
   }
   const where = tensorNamed(scales.name);
   const width = scaleType === "ue8m0" || scaleType === "e4m3" ? 1 : scaleType === "f32" ? 4 : 2;
@@ -116,9 +121,9 @@ async function tensorMultipliers(
  * Number of scales that `readScales` can give of a weight: without the padding of a grid that is too large,
  * and with one for each block where a stored one stands for several.
  */
-export function scaleCount({ scales, shape, block, storedCols, parts }: ScaledWeight): number {
+export function scaleCount({ scales, shape, block, storedCols, blocksPerScale }: ScaledWeight): number {
   if (scales === null) return 1;
-  const isAsStored = storedCols === undefined && parts === undefined;
+  const isAsStored = storedCols === undefined && blocksPerScale === undefined;
   return countOf(isAsStored ? scales.shape : scaleShape(shape, block));
 }
 

@@ -56,9 +56,9 @@ export interface ScaledWeight {
   readonly redundant?: readonly StoredTensor[];
   /**
    * Where fewer scales are stored than there are blocks: how many blocks, one after the other, each stored
-   * one serves. These are the rows of each part of a fused matrix, or all slices of a stack.
+   * one serves: the rows of each part of a fused matrix, or all slices of a stack.
    */
-  readonly parts?: readonly number[];
+  readonly blocksPerScale?: readonly number[];
   /** Scales from one row of the grid to the next, where the stored grid is wider than the weight needs. */
   readonly storedCols?: number;
   /** `[rows, cols]`; the whole matrix where one scale serves all of it. */

@@ -58,7 +58,7 @@ const RUN_OPTIONS = ["sources", "convert", "ahead", "measure", "signal", "onProg
 export const COPIED: number = 1 << 22;
 
 /** A piece of the output that has been made. */
-interface Part {
+interface OutputChunk {
   readonly tensor: string;
   /** The bytes to write when its turn comes. */
   finish(): Uint8Array[];
@@ -78,7 +78,7 @@ export async function* fileBytes(
   let bytes = file.header.length;
   yield file.header.slice();
   for await (const { tensor, finish } of inOrder(
-    outputPartsOf(file.steps, { ...options, sources }),
+    outputChunksOf(file.steps, { ...options, sources }),
     ahead,
     signal,
   )) {
@@ -90,17 +90,17 @@ export async function* fileBytes(
   }
 }
 
-function* outputPartsOf(steps: Iterable<Step>, options: RunOptions): Generator<Promise<Part>> {
+function* outputChunksOf(steps: Iterable<Step>, options: RunOptions): Generator<Promise<OutputChunk>> {
   for (const step of steps) {
-    if (step.kind === "copy") yield* copyParts(step, options);
-    else yield* convertParts(step, options);
+    if (step.kind === "copy") yield* copiedChunks(step, options);
+    else yield* convertedChunks(step, options);
   }
 }
 
-function* copyParts(
+function* copiedChunks(
   { from }: Extract<Step, { kind: "copy" }>,
   { sources }: RunOptions,
-): Generator<Promise<Part>> {
+): Generator<Promise<OutputChunk>> {
   const source = sources[from.shard]!;
   for (let start = from.start; start < from.end; start += COPIED) {
     const end = Math.min(from.end, start + COPIED);
@@ -111,10 +111,10 @@ function* copyParts(
   }
 }
 
-function* convertParts(
+function* convertedChunks(
   step: Extract<Step, { kind: "convert" }>,
   options: RunOptions,
-): Generator<Promise<Part>> {
+): Generator<Promise<OutputChunk>> {
   const { conversion, emit } = step;
   const { measure = "all" } = options;
   const { name } = conversion.from;

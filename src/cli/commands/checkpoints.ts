@@ -15,7 +15,18 @@ import { COMPARE_HELP, DEQUANTIZE_HELP, QUANTIZE_HELP } from "../help.ts";
 import { inspect } from "../inspect.ts";
 import { convertPart, finishConversion } from "../part.ts";
 import { convertQueued } from "../queue.ts";
-import { FILES, INPUTS, jobs, missingScale, part, place, REPORT, several, WORST, within } from "./options.ts";
+import {
+  FILES,
+  INPUTS,
+  missingScale,
+  part,
+  place,
+  REPORT,
+  several,
+  WORST,
+  within,
+  withThreads,
+} from "./options.ts";
 
 interface SelectionFlags extends ConvertFlags {
   readonly also?: string[];
@@ -45,6 +56,10 @@ function ofOther(option: string, expected: string, got: string): BlockscaleError
 
 /** Adds the arguments and options that quantize and dequantize share. */
 function conversion(command: Command, about: string): Command {
+  withThreads(
+    command,
+    "worker threads; left out, as many as are of use. The bytes are the same with any number",
+  );
   return command
     .description(about)
     .argument("<IN>", INPUTS, place)
@@ -54,11 +69,6 @@ function conversion(command: Command, about: string): Command {
     .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
     .option(...FILES)
     .addOption(missingScale())
-    .option(
-      "--jobs <n>",
-      "worker threads; left out, as many as are of use. The bytes are the same with any number",
-      jobs,
-    )
     .addOption(
       new Option(
         "--measure <which>",
@@ -81,7 +91,7 @@ function conversion(command: Command, about: string): Command {
       new Option(
         "--queue <redis>",
         "let processes of `blockscale worker` make the shards: redis://HOST:PORT",
-      ).conflicts(["part", "overwrite", "dryRun", "report", "jobs", "measure", "files"]),
+      ).conflicts(["part", "overwrite", "dryRun", "report", "threads", "measure", "files"]),
     )
     .option("--json", "print the report as JSON");
 }
@@ -172,8 +182,10 @@ export function checkpointCommands(command: Command, signal: AbortSignal): void 
     .option("--json", "print as JSON")
     .option(...REPORT)
     .action((path, flags) => inspect(path, flags, signal));
-  command
-    .command("compare")
+  withThreads(
+    command.command("compare"),
+    "worker threads; left out, as many as are of use. The figures are the same with any number",
+  )
     .description("compare the values of two checkpoints, whatever their dialects")
     .argument("<A>", `the original: ${INPUTS}`, place)
     .argument("<B>", "its converted copy", place)
@@ -183,11 +195,6 @@ export function checkpointCommands(command: Command, signal: AbortSignal): void 
       within(-1000, 1000),
     )
     .addOption(missingScale())
-    .option(
-      "--jobs <n>",
-      "worker threads; left out, as many as are of use. The figures are the same with any number",
-      jobs,
-    )
     .option("--json", "print as JSON")
     .option(...REPORT)
     .addHelpText("after", COMPARE_HELP)

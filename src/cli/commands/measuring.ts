@@ -4,7 +4,7 @@ import { type EvaluateFlags, evaluate } from "../evaluate.ts";
 import { evaluatePart, evaluateQueued } from "../evaluate-shared.ts";
 import { EVALUATE_HELP, SENSITIVITY_HELP } from "../help.ts";
 import { sensitivity } from "../sensitivity.ts";
-import { CACHE, jobs, MODEL, part, place, REPORT, THREADS, WEIGHTS, WORST, within } from "./options.ts";
+import { CACHE, MODEL, part, place, REPORT, THREADS, upTo256, WEIGHTS, WORST, within } from "./options.ts";
 
 interface SharedEvaluateFlags extends EvaluateFlags {
   readonly part?: PartNumber;
@@ -77,7 +77,7 @@ export function evaluationCommand(command: Command, signal: AbortSignal): void {
     .option(
       "--chunks <n>",
       "chunks of text in one job of the queue; each job reads the models once",
-      jobs,
+      upTo256,
       16,
     )
     .option("--json", "print as JSON")

@@ -3,13 +3,13 @@ import { chat } from "../chat.ts";
 import { embed } from "../embed.ts";
 import { generate } from "../generate.ts";
 import { serve } from "../serve.ts";
-import { CACHE, jobs, MODEL, place, several, WEIGHTS, within } from "./options.ts";
+import { CACHE, MODEL, place, several, upTo256, WEIGHTS, within } from "./options.ts";
 
 /** Adds the argument and options that all commands share which run a model. */
 function modelCommand(command: Command, activations: "f32" | "near" = "near"): Command {
   return command
     .argument("<MODEL>", MODEL, place)
-    .option("--threads <n>", "threads that share the work; left out, one for each core, at most 8", jobs)
+    .option("--threads <n>", "threads that share the work; left out, one for each core, at most 8", upTo256)
     .addOption(
       new Option(
         "--activations <how>",

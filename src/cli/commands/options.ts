@@ -1,4 +1,4 @@
-import { InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { type PartNumber, parsePart } from "../../jobs/parts.ts";
 
 // What several commands have in common: options, and how their values are read.
@@ -6,7 +6,8 @@ import { type PartNumber, parsePart } from "../../jobs/parts.ts";
 /** Gathers an option that may be given several times. */
 export const several = (value: string, before: string[] = []): string[] => [...before, value];
 
-export function jobs(text: string): number {
+/** Reads a whole number from 1 to 256. */
+export function upTo256(text: string): number {
   const n = Number(text);
   if (!/^[0-9]+$/.test(text) || n < 1 || n > 256)
     throw new InvalidArgumentError("Expected a whole number from 1 to 256.");
@@ -29,6 +30,16 @@ export function place(text: string): string {
   return text;
 }
 
+/** Adds --threads. Its older name, --jobs, is still taken, and not shown. */
+export function withThreads(command: Command, about: string): Command {
+  return command
+    .option("--threads <n>", about, upTo256)
+    .addOption(new Option("--jobs <n>").argParser(upTo256).hideHelp())
+    .on("option:jobs", () =>
+      command.setOptionValueWithSource("threads", command.getOptionValue("jobs"), "cli"),
+    );
+}
+
 /** Reads `2/8` of --part. */
 export function part(text: string): PartNumber {
   try {
@@ -48,10 +59,10 @@ export const REPORT: readonly [flags: string, about: string] = [
   "also write an HTML page of charts and tables",
 ];
 
-export const THREADS: readonly [flags: string, about: string, read: typeof jobs] = [
+export const THREADS: readonly [flags: string, about: string, read: typeof upTo256] = [
   "--threads <n>",
   "threads that share the work; left out, one for each core",
-  jobs,
+  upTo256,
 ];
 
 export const FILES: readonly [flags: string, about: string, read: typeof several] = [

@@ -1,15 +1,13 @@
 import type { Command } from "commander";
 import { status, work } from "../queue.ts";
-import { jobs, several, within } from "./options.ts";
+import { several, within, withThreads } from "./options.ts";
 
 /** worker and status. */
 export function queueCommands(command: Command, signal: AbortSignal): void {
   const queue = ["--queue <redis>", "redis://HOST:PORT, or rediss:// for TLS"] as const;
-  command
-    .command("worker")
+  withThreads(command.command("worker"), "threads for one job; left out, one for each core")
     .description("do jobs of quantize, dequantize and evaluate --queue, until it is stopped")
     .requiredOption(...queue)
-    .option("--jobs <n>", "threads for one job; left out, one for each core", jobs)
     .option(
       "--allow <place>",
       "a folder, or the beginning of an address, that jobs may use (repeatable); the current folder if left out",

@@ -3,7 +3,7 @@ import { GRADIENT_FORMATS } from "../../jobs/gradients.ts";
 import { recipes } from "../../train/recipes.ts";
 import { TRAIN_HELP } from "../help.ts";
 import { train } from "../train.ts";
-import { jobs, place, within } from "./options.ts";
+import { place, upTo256, within } from "./options.ts";
 
 export function trainingCommand(command: Command, signal: AbortSignal): void {
   command
@@ -38,9 +38,14 @@ export function trainingCommand(command: Command, signal: AbortSignal): void {
     .option("--from <folder>", "a checkpoint to begin with, FP8 ones too, instead of random weights")
     .option("--lora <rank>", "train adapters of this rank instead of the weights of --from", within(1, 1024))
     .option("--lora-targets <names...>", "linear layers that get adapters; left out, q_proj and v_proj")
-    .option("--threads <n>", "threads that share each step; the result is the same with any number", jobs, 1)
     .option(
-      "--parts <n>",
+      "--threads <n>",
+      "threads that share each step; the result is the same with any number",
+      upTo256,
+      1,
+    )
+    .option(
+      "--micro-batches <n>",
       "split each batch in n micro-batches and add up their gradients, which takes less memory",
       within(1, 4096),
       1,

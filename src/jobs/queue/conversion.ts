@@ -131,7 +131,7 @@ export class ConversionRunner implements Runner<FileJob> {
     try {
       const shared = await planShared(spec, input.files);
       if (shared.spec.fingerprint !== spec.fingerprint) throw otherRun(spec.from, spec, shared.spec);
-      const threads = Math.max(1, threadsFor(shared.plan, this.#options.jobs));
+      const threads = Math.max(1, threadsFor(shared.plan, this.#options.threads));
       // No work in this thread, even with one worker: it has to tell Redis that it is alive.
       const workers = await startWorkers(shared.opened.sources, threads, 1);
       const close = async (): Promise<void> => {

@@ -98,13 +98,13 @@ export class EvaluationRunner implements Runner<ScoreJob> {
     { spec, ids }: ScoreJob,
     tell: (tokens: number, size: number) => void,
   ): Promise<{ scores: string }> {
-    const { allowed, jobs } = this.#options;
+    const { allowed, threads } = this.#options;
     const reads = spec.against === null ? [spec.model] : [spec.model, spec.against];
     await refusePlaces({ reads, writes: [] }, allowed);
     const inputs = await this.#open(spec);
     const models = reads.length;
     const scores = await scoreText(spec, inputs, Int32Array.from(ids), {
-      threads: jobs ?? availableParallelism(),
+      threads: threads ?? availableParallelism(),
       // This thread has to tell Redis that it is alive.
       apart: true,
       signal: new AbortController().signal,

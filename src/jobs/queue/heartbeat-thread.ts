@@ -2,7 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { openRedis, retryStrategy } from "./connection.ts";
 import type { HeartbeatData } from "./heartbeat.ts";
-import { BEAT_EVERY, beat } from "./session.ts";
+import { BEAT_EVERY, beat } from "./training-run.ts";
 
 const redis = await openRedis({ ...(workerData as HeartbeatData), retryStrategy });
 let key: string | null = null;

@@ -24,7 +24,7 @@ export class Heartbeat {
     const thread = new Worker(new URL("./heartbeat-thread.js", import.meta.url), { workerData: data });
     thread.unref();
     await once(thread, "message").catch((cause) => {
-      throw died(cause);
+      throw died(cause, "Start this rank again; if it ends so again, please report it.");
     });
     // If it ended, the other ranks would miss this one and say so.
     thread.on("error", () => {});

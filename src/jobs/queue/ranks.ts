@@ -8,7 +8,15 @@ import { hasKeys, parsed } from "../spec.ts";
 import { type Connection, openRedis, refusalOf } from "./connection.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { gone, late, otherLength, replaced, stopped } from "./rank-errors.ts";
-import { ALIVE_FOR, aliveKeyOf, arePresent, beat, keyOf, SESSION, type TrainingProgress } from "./session.ts";
+import {
+  ALIVE_FOR,
+  arePresent,
+  beat,
+  heartbeatKeyOf,
+  keyOf,
+  RUN_KEY,
+  type TrainingProgress,
+} from "./training-run.ts";
 
 /** Most bytes of one value in Redis, whose own limit is 512 MiB. */
 const PIECE = 1 << 26;
@@ -36,7 +44,7 @@ export interface RankOptions {
 export type Agreed = Readonly<Record<string, string | number>>;
 
 /**
- * The ranks of one training run, which meet on a Redis. Rank 0 begins a session; the others send what they
+ * The ranks of one training run, which meet on a Redis. Rank 0 begins the run; the others send what they
  * are about to train; when all are there and agree, rank 0 lets them start. Values pass through keys that are
  * removed when all have read them, and expire if nobody does. A rank whose process dies, or whose machine is
  * cut off, no longer sets its key of a heartbeat, which the others miss.
@@ -47,7 +55,7 @@ export class RedisRanks implements Transport {
   readonly #options: RankOptions;
   /** Keys of what this rank has sent, by its name. */
   readonly #sent = new Map<string, string[]>();
-  #session = "";
+  #runId = "";
   #told = Number.NEGATIVE_INFINITY;
 
   private constructor(redis: Redis, heartbeat: Heartbeat, options: RankOptions) {
@@ -57,7 +65,7 @@ export class RedisRanks implements Transport {
   }
 
   /**
-   * Connects; rank 0 begins the session.
+   * Connects; rank 0 begins the run.
    * @throws BlockscaleError `option`: a library is missing; `io`: no Redis, or one that another run uses
    */
   static async open(connection: Connection, options: RankOptions): Promise<RedisRanks> {
@@ -76,33 +84,33 @@ export class RedisRanks implements Transport {
   }
 
   async #begin(): Promise<void> {
-    const before = await this.#ask((redis) => redis.get(SESSION));
+    const before = await this.#ask((redis) => redis.get(RUN_KEY));
     if (before !== null && (await this.#isBeating(before))) throw replaced("another one, which goes on");
     await this.#enter(randomUUID());
     // It does not expire: a Redis that has lost this key has lost what was sent too.
-    await this.#ask((redis) => redis.set(SESSION, this.#session));
+    await this.#ask((redis) => redis.set(RUN_KEY, this.#runId));
   }
 
-  /** Whether rank 0 of a session sets its key again. One that has died leaves a key that expires. */
-  async #isBeating(session: string): Promise<boolean> {
+  /** Whether rank 0 of a run sets its key again. One that has died leaves a key that expires. */
+  async #isBeating(runId: string): Promise<boolean> {
     for (let before = Infinity; ; await setTimeout(LONGEST_PAUSE)) {
       this.#options.signal.throwIfAborted();
-      const left = await this.#ask((redis) => redis.pttl(aliveKeyOf(session, 0)));
+      const left = await this.#ask((redis) => redis.pttl(heartbeatKeyOf(runId, 0)));
       if (left < 0 || left > before) return left > 0;
       before = left;
     }
   }
 
-  /** Lets the others see this rank in a session. */
-  async #enter(session: string): Promise<void> {
-    const key = aliveKeyOf(session, this.#options.rank);
+  /** Lets the others see this rank in a run. */
+  async #enter(runId: string): Promise<void> {
+    const key = heartbeatKeyOf(runId, this.#options.rank);
     await this.#ask((redis) => beat(redis, key));
     this.#heartbeat.keep(key);
-    this.#session = session;
+    this.#runId = runId;
   }
 
-  async #isPresent(session: string, rank: number): Promise<boolean> {
-    const [isPresent] = await this.#ask((redis) => arePresent(redis, session, [rank]));
+  async #isPresent(runId: string, rank: number): Promise<boolean> {
+    const [isPresent] = await this.#ask((redis) => arePresent(redis, runId, [rank]));
     return isPresent === true;
   }
 
@@ -127,21 +135,21 @@ export class RedisRanks implements Transport {
     const processId = randomUUID();
     const { rank } = this.#options;
     await this.#until(0, async () => {
-      if (this.#session !== "") await this.#refuseStopped();
-      const session = await this.#meeting();
-      if (session === null) return null;
-      const go = await this.#ask((redis) => redis.get(keyOf(session, "go")));
+      if (this.#runId !== "") await this.#refuseStopped();
+      const runId = await this.#findRun();
+      if (runId === null) return null;
+      const go = await this.#ask((redis) => redis.get(keyOf(runId, "go")));
       if (go !== null) return isListed(go, rank, processId) ? true : null;
-      if (session !== this.#session) await this.#enter(session);
+      if (runId !== this.#runId) await this.#enter(runId);
       await this.#set(this.#key(`hello:${rank}`), JSON.stringify({ processId, own }));
       return null;
     });
   }
 
-  /** The session of a rank 0 that lives. One that died leaves its own, and another one takes its place. */
-  async #meeting(): Promise<string | null> {
-    const session = (await this.#ask((redis) => redis.get(SESSION))) ?? "";
-    return /^[0-9a-f-]{36}$/.test(session) && (await this.#isPresent(session, 0)) ? session : null;
+  /** The id of the run whose rank 0 is alive. One that died leaves its id, which the next one replaces. */
+  async #findRun(): Promise<string | null> {
+    const runId = (await this.#ask((redis) => redis.get(RUN_KEY))) ?? "";
+    return /^[0-9a-f-]{36}$/.test(runId) && (await this.#isPresent(runId, 0)) ? runId : null;
   }
 
   /** Shows in `status` how far the training is. Nothing depends on it. */
@@ -184,34 +192,34 @@ export class RedisRanks implements Transport {
     const reason = (error instanceof Error ? error.message : String(error)).slice(0, LONGEST_MESSAGE);
     try {
       // This rank may not have met rank 0 yet, which may be waiting for it.
-      if (this.#session === "") this.#session = await this.#waiting();
-      if (this.#session !== "") await this.#set(this.#key("stop"), JSON.stringify({ rank, reason }), true);
+      if (this.#runId === "") this.#runId = await this.#findWaitingRun();
+      if (this.#runId !== "") await this.#set(this.#key("stop"), JSON.stringify({ rank, reason }), true);
     } catch {
       // The others will miss this one.
     }
   }
 
-  /** The session whose rank 0 still waits for ranks, empty if there is none. */
-  async #waiting(): Promise<string> {
-    const session = await this.#meeting();
-    if (session === null) return "";
-    return (await this.#ask((redis) => redis.exists(keyOf(session, "go")))) === 0 ? session : "";
+  /** The id of the run whose rank 0 still waits for ranks, empty if there is none. */
+  async #findWaitingRun(): Promise<string> {
+    const runId = await this.#findRun();
+    if (runId === null) return "";
+    return (await this.#ask((redis) => redis.exists(keyOf(runId, "go")))) === 0 ? runId : "";
   }
 
-  /** Ends the session and the connection. */
+  /** Ends the run and the connection. */
   async close(): Promise<void> {
     const { rank } = this.#options;
     const redis = this.#redis;
     if (rank === 0 && redis.status === "ready") {
-      const session = await redis.get(SESSION).catch(() => null);
-      if (session === this.#session) await redis.del(SESSION).catch(() => 0);
+      const runId = await redis.get(RUN_KEY).catch(() => null);
+      if (runId === this.#runId) await redis.del(RUN_KEY).catch(() => 0);
     }
     redis.disconnect();
     await this.#heartbeat.stop();
   }
 
   #key(name: string): string {
-    return keyOf(this.#session, name);
+    return keyOf(this.#runId, name);
   }
 
   async #set(key: string, value: string | Buffer, onlyFirst = false): Promise<void> {
@@ -229,12 +237,12 @@ export class RedisRanks implements Transport {
     // When the rank was first found missing. Time without Redis does not count: then nobody can be found.
     let missingSince = Infinity;
     return this.#until(rank, async () => {
-      const [value, session] = await this.#ask((redis) => redis.mgetBuffer(key, SESSION));
+      const [value, runId] = await this.#ask((redis) => redis.mgetBuffer(key, RUN_KEY));
       if (value) return value;
       await this.#refuseStopped();
-      if (session?.toString() !== this.#session)
-        throw replaced(session ? "another rank 0 that has begun" : "a Redis that has forgotten it");
-      const isMissing = hasCome && !(await this.#isPresent(this.#session, rank));
+      if (runId?.toString() !== this.#runId)
+        throw replaced(runId ? "another rank 0 that has begun" : "a Redis that has forgotten it");
+      const isMissing = hasCome && !(await this.#isPresent(this.#runId, rank));
       missingSince = isMissing ? Math.min(missingSince, performance.now()) : Infinity;
       if (performance.now() - missingSince > GONE_AFTER) throw gone(rank, (ALIVE_FOR + GONE_AFTER) / 1000);
       return null;

@@ -38,7 +38,7 @@ export interface ServeOptions {
   /** Folders, and beginnings of addresses, that jobs may read and write. */
   readonly allowed: readonly string[];
   /** Threads of one job; one for each core, as far as they pay, if left out. */
-  readonly jobs?: number | undefined;
+  readonly threads?: number | undefined;
   /** Seconds without a message from its worker after which a job goes to another one. */
   readonly stalledAfter: number;
   /** Ends the worker when it is aborted; the job under way is still finished. */

@@ -1,4 +1,4 @@
-import { type FigureRow, figureRows } from "../../evaluate/rows.ts";
+import { type FigureRow, figureRows } from "../../evaluate/figure-rows.ts";
 import type { FormatEffect } from "../../evaluate/sensitivity.ts";
 import { type Entry, type Figure, figure, htmlPage, section } from "../html-page.ts";
 import { type NumberFormats, numberFormats } from "../numbers.ts";

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
-import { problemIn } from "../session/client.ts";
-import { problem } from "../session/model.ts";
-import { download } from "../session/saving.ts";
+import { problemIn } from "../state/client.ts";
+import { download } from "../state/saving.ts";
+import { problem } from "../state/signals.ts";
 import { words } from "../strings/index.ts";
 import type { CardContent } from "./content.ts";
 

@@ -1,10 +1,10 @@
 import { batch, type Signal, signal } from "@preact/signals";
 import type { ComparedTensor } from "../../checkpoint/measure/compare.ts";
-import { problemIn } from "../session/client.ts";
-import type { ExampleName } from "../session/examples.ts";
-import type { Selection } from "../session/files.ts";
-import { chosen, problem, problemsOfView } from "../session/model.ts";
-import { chosenExample, chosenOf } from "../session/opening.ts";
+import { problemIn } from "../state/client.ts";
+import type { ExampleName } from "../state/examples.ts";
+import type { ChosenFiles } from "../state/files.ts";
+import { checkpointIn, chosenExample } from "../state/opening.ts";
+import { chosen, problem, problemsOfView } from "../state/signals.ts";
 import type { ChosenCheckpoint } from "../workers/protocol.ts";
 import type { ComparisonNews, ComparisonOrder } from "./protocol.ts";
 
@@ -47,8 +47,8 @@ async function compareWith(
   }
 }
 
-export async function compareWithFiles(choosing: Selection | Promise<Selection | null>): Promise<void> {
-  await compareWith(Promise.resolve(choosing).then(chosenOf));
+export async function compareWithFiles(choosing: ChosenFiles | Promise<ChosenFiles | null>): Promise<void> {
+  await compareWith(Promise.resolve(choosing).then(checkpointIn));
 }
 
 export function compareWithPlace(place: string, token: string): void {

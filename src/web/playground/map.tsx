@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { isDark } from "../session/settings.ts";
+import { isDark } from "../state/settings.ts";
 import { COLS, ROWS } from "./state.ts";
 
 export type Rgb = readonly [number, number, number];

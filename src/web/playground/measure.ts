@@ -36,7 +36,7 @@ export interface Measured {
   /** Values of the codes without their scales. */
   readonly elements: Float32Array;
   readonly scales: Float32Array;
-  readonly became: Float32Array;
+  readonly dequantized: Float32Array;
   readonly precision: Precision;
   /** Blocks across. */
   readonly blockCols: number;
@@ -52,7 +52,7 @@ export function measure(engine: Engine, values: Float32Array, scheme: Scheme): M
     codes: format === "e2m1" ? nibblesOf(codes) : codes,
     elements: engine.decode(codes, format).subarray(0, values.length),
     scales: scalesOf(engine, scales, tensor.tensorScale),
-    became: engine.dequantize(tensor),
+    dequantized: engine.dequantize(tensor),
     precision: engine.compare(values, tensor),
     blockCols: Math.ceil(COLS / scheme.block[1]),
   };
@@ -75,7 +75,7 @@ export type Fate = "exact" | "rounded" | "saturated" | "flushed";
 
 /** What happened to a cell. */
 export function fateOf(found: Measured, cell: number): Fate {
-  const [before, after] = [found.values[cell]!, found.became[cell]!];
+  const [before, after] = [found.values[cell]!, found.dequantized[cell]!];
   if (before === after) return "exact";
   if (after === 0) return "flushed";
   const largest = largestOf(found.tensor.format) * found.scales[blockOf(found, cell)]!;

@@ -7,7 +7,7 @@ import { load } from "../../load.ts";
 import { largestOf } from "../../tensor/formats.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
 import type { CardContent } from "../card/content.ts";
-import { query, remember } from "../session/address.ts";
+import { query, remember } from "../state/address.ts";
 import { decibels, smallPercent } from "../strings/format.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
 import { Controls } from "./controls.tsx";
@@ -116,7 +116,7 @@ const FAINT = 0.06;
  * up.
  */
 function coloursOf(found: Measured): Record<"values" | "codes" | "error", (i: number, p: Palette) => Rgb> {
-  const { values, elements, became, tensor, precision } = found;
+  const { values, elements, dequantized, tensor, precision } = found;
   const depths = (all: Float32Array, most: number) => {
     const least = all.reduce((n, x) => (x === 0 ? n : Math.min(n, Math.abs(x))), most);
     const span = Math.log2(most / least) || 1;
@@ -130,7 +130,7 @@ function coloursOf(found: Measured): Record<"values" | "codes" | "error", (i: nu
     error: (i, palette) => {
       const fate = fateOf(found, i);
       if (fate === "saturated" || fate === "flushed") return palette[fate];
-      const relative = Math.abs((became[i]! - values[i]!) / values[i]!);
+      const relative = Math.abs((dequantized[i]! - values[i]!) / values[i]!);
       return fate === "exact" ? palette.none : mix(palette, Math.max(FAINT, 1 + Math.log10(relative) / 3));
     },
   };

@@ -11,7 +11,7 @@ const number = (value: number): string => String(Number(value.toPrecision(7)));
 /** What became of the cell that is pointed at, step by step. */
 export function Readout({ found, cell }: { readonly found: Measured; readonly cell: number }): JSX.Element {
   const { readout } = words.value;
-  const { tensor, values, elements, codes, scales, became } = found;
+  const { tensor, values, elements, codes, scales, dequantized } = found;
   const block = blockOf(found, cell);
   const isFp4 = tensor.format === "e2m1";
   const hex = `0x${codes[cell]!.toString(16)
@@ -20,7 +20,7 @@ export function Readout({ found, cell }: { readonly found: Measured; readonly ce
   const byte = tensor.scales instanceof Uint8Array ? tensor.scales[block]! : null;
   const isPower = byte !== null && tensor.tensorScale === undefined;
   const scale = isPower ? `${power(byte - 127)} (${byte})` : number(scales[block]!);
-  const error = Math.abs(became[cell]! - values[cell]!);
+  const error = Math.abs(dequantized[cell]! - values[cell]!);
   const rows: [string, string, string][] = [
     ["value", readout.value, number(values[cell]!)],
     ["code", readout.code, `${hex} = ${number(elements[cell]!)}`],
@@ -28,7 +28,7 @@ export function Readout({ found, cell }: { readonly found: Measured; readonly ce
     [
       "product",
       readout.product,
-      `${number(elements[cell]!)} × ${isPower ? power(byte - 127) : scale} = ${number(became[cell]!)}`,
+      `${number(elements[cell]!)} × ${isPower ? power(byte - 127) : scale} = ${number(dequantized[cell]!)}`,
     ],
     [
       "error",

@@ -1,8 +1,8 @@
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
-import { origin, query, refuseLink, remember } from "../session/address.ts";
-import { isOffered, MIXED } from "../session/destinations.ts";
-import { chosen, nameOfChosen } from "../session/model.ts";
+import { origin, query, refuseLink, remember } from "../state/address.ts";
+import { isOffered, MIXED } from "../state/destinations.ts";
+import { chosen, nameOfChosen } from "../state/signals.ts";
 import { bytes, percent, short } from "../strings/format.ts";
 import { FormatChoice } from "../views/format-choice.tsx";
 import { OpenAnother } from "../views/open-another.tsx";

@@ -2,8 +2,8 @@ import { batch, effect, type Signal, signal } from "@preact/signals";
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
 import { lendModelWorkers } from "../../model/script.ts";
 import type { LentWorkers } from "../../threads/lend.ts";
-import { origin } from "../session/address.ts";
-import { chosen, problem, problemsOfView } from "../session/model.ts";
+import { origin } from "../state/address.ts";
+import { chosen, problem, problemsOfView } from "../state/signals.ts";
 import { stories } from "../train/stories.ts";
 import type { ChosenCheckpoint, Problem } from "../workers/protocol.ts";
 import type {

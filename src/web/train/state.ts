@@ -1,6 +1,6 @@
 import { batch, type Signal, signal } from "@preact/signals";
 import type { RecipeName } from "../../train/recipes.ts";
-import { download } from "../session/saving.ts";
+import { download } from "../state/saving.ts";
 import { type PairStep, TrainingPair } from "./pair.ts";
 import { stories, sums } from "./stories.ts";
 

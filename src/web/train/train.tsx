@@ -3,7 +3,7 @@ import { useEffect, useMemo } from "preact/hooks";
 import type uPlot from "uplot";
 import type { RecipeName } from "../../train/recipes.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
-import { query, remember } from "../session/address.ts";
+import { query, remember } from "../state/address.ts";
 import { smallPercent } from "../strings/format.ts";
 import { translated } from "../strings/index.ts";
 import { axis, Chart, WHOLE } from "../views/chart.tsx";

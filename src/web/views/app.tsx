@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
-import { view } from "../session/address.ts";
-import { selected, stage } from "../session/model.ts";
-import { theme } from "../session/settings.ts";
+import { view } from "../state/address.ts";
+import { theme } from "../state/settings.ts";
+import { selected, stage } from "../state/signals.ts";
 import { chooseLanguage, type Language, language, languages, words } from "../strings/index.ts";
 import { Icon, Mark } from "./icons.tsx";
 import { lazy } from "./lazy.tsx";

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
-import { appearance } from "../session/settings.ts";
+import { appearance } from "../state/settings.ts";
 import { words } from "../strings/index.ts";
 import { type Colours, coloursOf } from "./colours.ts";
 

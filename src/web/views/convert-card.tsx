@@ -1,10 +1,11 @@
 import type { JSX } from "preact";
 import type { ValueType } from "../../tensor/tensor.ts";
-import { convert } from "../session/converting.ts";
-import { MIXED } from "../session/destinations.ts";
+import { convert } from "../state/converting.ts";
+import { MIXED } from "../state/destinations.ts";
+import { canChoose } from "../state/saving.ts";
 import {
+  changedTensors,
   changeForm,
-  changing,
   estimate,
   form,
   hasFieldFault,
@@ -15,8 +16,7 @@ import {
   planned,
   planProblem,
   storageProblem,
-} from "../session/model.ts";
-import { canChoose } from "../session/saving.ts";
+} from "../state/signals.ts";
 import { bytes, duration, percent, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { useFocus } from "./focus.ts";
@@ -132,7 +132,11 @@ function Outcome(): JSX.Element {
   const mayChoose = canChoose(isFolder.value);
   const noRoom = mayChoose ? null : storageProblem.value;
   const isIdle =
-    !isPlanned.value || hasFieldFault.value || failure !== null || noRoom !== null || changing.value === 0;
+    !isPlanned.value ||
+    hasFieldFault.value ||
+    failure !== null ||
+    noRoom !== null ||
+    changedTensors.value === 0;
   return (
     <div class="outcome">
       {failure !== null && (
@@ -153,11 +157,13 @@ function Outcome(): JSX.Element {
             <dt>{text.time}</dt>
             <dd>
               <b>{timeText()}</b>
-              {estimate.value?.rate != null && <span>{text.served(bytes(estimate.value.rate))}</span>}
+              {estimate.value?.bytesPerSecond != null && (
+                <span>{text.served(bytes(estimate.value.bytesPerSecond))}</span>
+              )}
               <span>
-                {changing.value === 0
+                {changedTensors.value === 0
                   ? text.nothing
-                  : text.changes(whole(changing.value), whole(plan.tensors.length))}
+                  : text.changes(whole(changedTensors.value), whole(plan.tensors.length))}
               </span>
             </dd>
           </div>
@@ -182,7 +188,7 @@ function Outcome(): JSX.Element {
 
 /** Which readers refuse the output, or some of it; nothing where nothing changes. */
 export function PlanWarnings(): JSX.Element | null {
-  if (planProblem.value !== null || changing.value === 0) return null;
+  if (planProblem.value !== null || changedTensors.value === 0) return null;
   return <Warnings of={planned.value?.warnings ?? []} />;
 }
 

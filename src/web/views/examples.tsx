@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { EXAMPLES, type ExampleName } from "../session/examples.ts";
+import { EXAMPLES, type ExampleName } from "../state/examples.ts";
 import { words } from "../strings/index.ts";
 
 interface ExamplesProps {

@@ -8,7 +8,7 @@ import {
   destinationOf,
   isReadAt,
   MIXED,
-} from "../session/destinations.ts";
+} from "../state/destinations.ts";
 import { translated, words } from "../strings/index.ts";
 import { Choice } from "./choice.tsx";
 

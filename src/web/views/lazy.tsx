@@ -1,7 +1,7 @@
 import { type Signal, signal } from "@preact/signals";
 import type { ComponentType, JSX } from "preact";
-import { problemIn } from "../session/client.ts";
-import { problem } from "../session/model.ts";
+import { problemIn } from "../state/client.ts";
+import { problem } from "../state/signals.ts";
 
 /** A view whose code is loaded when it is first shown; until then it is empty. */
 export function lazy<P extends object>(

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { leaving, result, savedName } from "../session/model.ts";
-import { remove, save } from "../session/outputs.ts";
+import { remove, save } from "../state/outputs.ts";
+import { leaving, outputName, result } from "../state/signals.ts";
 import { words } from "../strings/index.ts";
 
 /** Asks what to do with an output that is not saved, before the page leaves it. */
@@ -31,7 +31,7 @@ export function LeaveDialog(): JSX.Element {
           <button
             type="button"
             class="primary"
-            onClick={() => after(() => save(output.id!, output.written, savedName.value))}
+            onClick={() => after(() => save(output.id!, output.written, outputName.value))}
           >
             {done.save}
           </button>

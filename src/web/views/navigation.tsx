@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { addressOf, goTo, VIEWS, view } from "../session/address.ts";
+import { addressOf, goTo, VIEWS, view } from "../state/address.ts";
 import { words } from "../strings/index.ts";
 
 /** Links to the parts of the page. They are real ones, so that they can be opened elsewhere and copied. */

@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
-import { stage } from "../session/model.ts";
-import { leave, openAnother } from "../session/outputs.ts";
+import { leave, openAnother } from "../state/outputs.ts";
+import { stage } from "../state/signals.ts";
 import { words } from "../strings/index.ts";
 
 interface OpenAnotherProps {

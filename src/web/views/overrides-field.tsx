@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
-import { problemIn } from "../session/client.ts";
-import { changeForm, form, overrides, problem } from "../session/model.ts";
+import { problemIn } from "../state/client.ts";
+import { changeForm, form, overrides, problem } from "../state/signals.ts";
 import { joined, translated, words } from "../strings/index.ts";
 import { TextArea } from "./text-area.tsx";
 

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import type { Fault } from "../../tensor/errors.ts";
-import { keepAsIs } from "../session/converting.ts";
-import { linkProblems, problem } from "../session/model.ts";
+import { keepAsIs } from "../state/converting.ts";
+import { linkProblems, problem } from "../state/signals.ts";
 import { whole } from "../strings/format.ts";
 import { joined, translated, words } from "../strings/index.ts";
 import type { Problem, ProblemKind } from "../workers/protocol.ts";

@@ -2,23 +2,23 @@ import type { JSX } from "preact";
 import { jsonOf } from "../../checkpoint/measure/summary.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
 import { cardOfConversion } from "../card/conversion.ts";
-import { client, problemIn } from "../session/client.ts";
-import { backToForm } from "../session/converting.ts";
-import { isReadByVllm } from "../session/destinations.ts";
+import { client, problemIn } from "../state/client.ts";
+import { backToForm } from "../state/converting.ts";
+import { isReadByVllm } from "../state/destinations.ts";
+import { leave, save } from "../state/outputs.ts";
+import { download, downloadText } from "../state/saving.ts";
 import {
   form,
   name,
   nameOfWritten,
   opened,
+  outputName,
   packing,
   planned,
   problem,
   result,
-  savedName,
   summary,
-} from "../session/model.ts";
-import { leave, save } from "../session/outputs.ts";
-import { download, downloadText } from "../session/saving.ts";
+} from "../state/signals.ts";
 import { bytes, duration, exactBytes, signedPercent, smallPercent, sqnrText } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import type { WrittenFile } from "../workers/protocol.ts";
@@ -131,7 +131,7 @@ function SaveButton({ written }: { readonly written: readonly WrittenFile[] }): 
         type="button"
         class="primary wide"
         disabled={isPacking}
-        onClick={() => save(result.value!.id!, written, savedName.value)}
+        onClick={() => save(result.value!.id!, written, outputName.value)}
       >
         <Icon name="down" />
         {isPacking ? text.packing : isOne ? text.save : text.saveAll(written.length)}
@@ -178,7 +178,7 @@ function jsonText(): string {
 async function saveHtml(): Promise<void> {
   try {
     const [{ htmlReport }, survey] = await Promise.all([
-      import("../session/html-report.ts"),
+      import("../state/html-report.ts"),
       client.call("survey"),
     ]);
     downloadText(htmlReport(survey), reportName("html"), "text/html");

@@ -4,7 +4,7 @@ import type { InspectedTensor } from "../../checkpoint/measure/inspect.ts";
 import type { PlannedTensor } from "../../checkpoint/plan/plan.ts";
 import { countOf } from "../../checkpoint/read/weights.ts";
 import { sqnr } from "../../engine/precision.ts";
-import { measured, opened, patternFault, planned } from "../session/model.ts";
+import { measured, opened, patternFault, planned } from "../state/signals.ts";
 
 /** A tensor as the table shows it. */
 export interface Row {

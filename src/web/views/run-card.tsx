@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
-import { cancel, pause, resume } from "../session/converting.ts";
-import { run } from "../session/model.ts";
+import { cancel, pause, resume } from "../state/converting.ts";
+import { run } from "../state/signals.ts";
 import { bytes, duration, percent } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { useFocus } from "./focus.ts";
@@ -12,8 +12,10 @@ export function RunCard(): JSX.Element | null {
   const place = useFocus<HTMLHeadingElement>();
   const state = run.value;
   if (state === null) return null;
-  const part = state.size === 0 ? 1 : state.bytes / state.size;
-  const isVerifying = state.phase === "verify";
+  const { step } = state;
+  const share = step.size === 0 ? 1 : step.bytes / step.size;
+  const isVerifying = step.phase === "verify";
+  const name = step.phase === "verify" ? step.file : step.tensor;
   const heading = state.isPaused ? text.paused : isVerifying ? text.verifying : text.heading;
   return (
     <section class="card" aria-labelledby="run-heading" data-testid="running">
@@ -26,20 +28,20 @@ export function RunCard(): JSX.Element | null {
         aria-labelledby="run-heading"
         aria-valuemin={0}
         aria-valuemax={100}
-        aria-valuenow={Math.floor(part * 100)}
+        aria-valuenow={Math.floor(share * 100)}
       >
-        <span style={{ transform: `scaleX(${part})` }} />
+        <span style={{ transform: `scaleX(${share})` }} />
       </div>
       <p class="big part">
-        {percent(part)}
+        {percent(share)}
         <span>{state.left === null || state.isPaused ? "" : text.left(duration(state.left))}</span>
       </p>
       <p class="help">
-        {text.progress(bytes(state.bytes), bytes(state.size))}
+        {text.progress(bytes(step.bytes), bytes(step.size))}
         {state.rate !== null && !state.isPaused && ` · ${text.rate(bytes(state.rate))}`}
       </p>
-      <p class="current" title={state.tensor}>
-        {state.tensor}
+      <p class="current" title={name}>
+        {name}
       </p>
       <div class="row">
         {state.isPaused ? (

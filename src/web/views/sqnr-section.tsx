@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import type uPlot from "uplot";
 import { sqnr } from "../../engine/precision.ts";
-import { measured, planned, selected } from "../session/model.ts";
+import { measured, planned, selected } from "../state/signals.ts";
 import { decibels } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { axis, Chart, WHOLE } from "./chart.tsx";

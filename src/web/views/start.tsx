@@ -1,11 +1,11 @@
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import type { ExampleName } from "../session/examples.ts";
-import { fromDrop, fromInput, fromPicker } from "../session/files.ts";
-import { kept, packing, problem, stage, wasCutOff } from "../session/model.ts";
-import { open, openExample, openPlace } from "../session/opening.ts";
-import { remove, save } from "../session/outputs.ts";
-import { pickers } from "../session/pickers.ts";
+import type { ExampleName } from "../state/examples.ts";
+import { fromDrop, fromInput, fromPicker } from "../state/files.ts";
+import { open, openExample, openPlace } from "../state/opening.ts";
+import { remove, save } from "../state/outputs.ts";
+import { pickers } from "../state/pickers.ts";
+import { packing, problem, stage, unsaved, wasCutOff } from "../state/signals.ts";
 import { ago, bytes } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { Examples } from "./examples.tsx";
@@ -70,7 +70,7 @@ export function Openers({ isOpening, onFiles, onPlace, onExample }: OpenersProps
 /** Outputs that were finished and not saved, of this visit and earlier ones. */
 function KeptOutputs(): JSX.Element | null {
   const { start } = words.value;
-  const outputs = kept.value;
+  const outputs = unsaved.value;
   if (outputs.length === 0) return null;
   return (
     <section class="kept" aria-labelledby="kept-heading" data-testid="kept">

@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { sqnr } from "../../engine/precision.ts";
-import { form, measured, selected, stage } from "../session/model.ts";
+import { form, measured, selected, stage } from "../state/signals.ts";
 import { bytes, shapeOf, sqnrText } from "../strings/format.ts";
 import { translated, words } from "../strings/index.ts";
 import { Icon } from "./icons.tsx";

@@ -1,6 +1,6 @@
 import type { Signal } from "@preact/signals";
 import type { JSX } from "preact";
-import { measured } from "../session/model.ts";
+import { measured } from "../state/signals.ts";
 import { whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { Icon } from "./icons.tsx";

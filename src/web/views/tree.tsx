@@ -1,7 +1,7 @@
 import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { sqnr } from "../../engine/precision.ts";
-import { measured } from "../session/model.ts";
+import { measured } from "../state/signals.ts";
 import { bytes, short, sqnrText, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { search, visible } from "./rows.ts";

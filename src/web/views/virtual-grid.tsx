@@ -1,6 +1,6 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { isNarrow } from "../session/settings.ts";
+import { isNarrow } from "../state/settings.ts";
 
 /** Height of a row in pixels: it grows with the letters, and holds two lines where the page is narrow. */
 function rowHeight(): number {

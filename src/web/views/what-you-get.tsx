@@ -4,7 +4,7 @@ import type { Summary } from "../../checkpoint/measure/summary.ts";
 import { type CardContent, sentenceOf } from "../card/content.ts";
 import { cardOfConversion } from "../card/conversion.ts";
 import { CARD, drawCard, NARROW_CARD } from "../card/draw.ts";
-import { appearance, isNarrow } from "../session/settings.ts";
+import { appearance, isNarrow } from "../state/settings.ts";
 import { words } from "../strings/index.ts";
 
 /** The report that the build wrote when it converted the example. */

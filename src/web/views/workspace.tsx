@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { countOf } from "../../checkpoint/read/weights.ts";
-import { measured, name, opened, stage } from "../session/model.ts";
+import { measured, name, opened, stage } from "../state/signals.ts";
 import { bytes, percent, short, whole } from "../strings/format.ts";
 import { translated, words } from "../strings/index.ts";
 import { ConvertCard } from "./convert-card.tsx";
@@ -42,7 +42,7 @@ export function Workspace(): JSX.Element {
 function Heading(): JSX.Element {
   const { open } = words.value;
   const heading = useFocus<HTMLHeadingElement>();
-  const { inspection, takesOne, part } = opened.value!;
+  const { inspection, takesOne, shardNumber } = opened.value!;
   const { files, tensors, dialect } = inspection;
   const size = files.reduce((n, file) => n + file.bytes, 0);
   const parameters = tensors.reduce((n, { shape }) => n + countOf(shape), 0);
@@ -74,9 +74,9 @@ function Heading(): JSX.Element {
       </ul>
       {dtypes.length > 1 && <Composition byDtype={inspection.bytesByDtype} />}
       <Metadata entries={Object.entries(inspection.metadata)} />
-      {part !== null && (
+      {shardNumber !== null && (
         <div class="note" role="status">
-          <p>{open.part(part.index, part.of)}</p>
+          <p>{open.part(shardNumber.index, shardNumber.of)}</p>
         </div>
       )}
       {takesOne && (

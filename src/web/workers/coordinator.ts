@@ -1,4 +1,4 @@
-import { CheckpointSession } from "./checkpoint-session.ts";
+import { PageCoordinator } from "./page-coordinator.ts";
 import { Pool } from "./pool.ts";
 import { problemOf } from "./problem.ts";
 import type { Call, Reply, WorkerPorts } from "./protocol.ts";
@@ -7,12 +7,12 @@ declare const self: DedicatedWorkerGlobalScope;
 
 const send = (reply: Reply): void => self.postMessage(reply);
 let pool: Pool;
-let session: CheckpointSession;
+let coordinator: PageCoordinator;
 
 self.onmessage = async ({ data }: MessageEvent<WorkerPorts | Call>): Promise<void> => {
   if ("ports" in data) {
     pool = new Pool(data.ports);
-    session = new CheckpointSession(pool, (progress) => send({ progress }));
+    coordinator = new PageCoordinator(pool, (progress) => send({ progress }));
     return;
   }
   if ("lost" in data) {
@@ -21,8 +21,8 @@ self.onmessage = async ({ data }: MessageEvent<WorkerPorts | Call>): Promise<voi
   }
   const { id, method, args } = data;
   try {
-    const work = session[method] as (...args: unknown[]) => Promise<unknown>;
-    send({ id, value: await work.apply(session, [...args]) });
+    const work = coordinator[method] as (...args: unknown[]) => Promise<unknown>;
+    send({ id, value: await work.apply(coordinator, [...args]) });
   } catch (error) {
     send({ id, problem: problemOf(error) });
   }

@@ -11,9 +11,9 @@ const WRITE_RATE = 250e6;
 const READ_RATE = 800e6;
 
 /** How fast strips are converted: elements a second, and input bytes a second. */
-export interface Speed {
-  readonly elements: number;
-  readonly bytes: number;
+export interface ConversionSpeed {
+  readonly elementsPerSecond: number;
+  readonly bytesPerSecond: number;
 }
 
 /** Strips to convert for a measurement: `warm` before the clock starts, `timed` while it runs. */
@@ -31,7 +31,7 @@ export async function measureSpeed(
   pool: Pool,
   sources: readonly Source[],
   { warm, timed }: Trial,
-): Promise<Speed | null> {
+): Promise<ConversionSpeed | null> {
   const largest = [...conversions].sort((a, b) => elementsOf(b) - elementsOf(a));
   const strips = take(largest, warm + timed);
   if (strips.length === 0) return null;
@@ -53,17 +53,21 @@ export async function measureSpeed(
   const bytes = clocked.map(
     ([conversion], i) => (elements[i]! / elementsOf(conversion)) * bytesRead(conversion),
   );
-  return { elements: sum(elements) / seconds, bytes: sum(bytes) / seconds };
+  return { elementsPerSecond: sum(elements) / seconds, bytesPerSecond: sum(bytes) / seconds };
 }
 
 /** Seconds that a plan will take where bytes come from a disk, which is faster than they are converted. */
-export function secondsFromDisk(plan: Plan, conversions: readonly Conversion[], speed: Speed | null): number {
+export function secondsFromDisk(
+  plan: Plan,
+  conversions: readonly Conversion[],
+  speed: ConversionSpeed | null,
+): number {
   const elements = sum(conversions.map(elementsOf));
-  return (speed === null ? 0 : elements / speed.elements) + secondsToWrite(plan);
+  return (speed === null ? 0 : elements / speed.elementsPerSecond) + secondsToWrite(plan);
 }
 
 /** Seconds that a plan takes where files come from a server, copied ones too. */
-export function secondsFromServer(plan: Plan, speed: Speed): number {
+export function secondsFromServer(plan: Plan, speed: ConversionSpeed): number {
   let bytes = 0;
   for (const { steps } of plan.files) {
     for (const step of steps) {
@@ -71,7 +75,7 @@ export function secondsFromServer(plan: Plan, speed: Speed): number {
       else if (isOfCodes(step)) bytes += bytesRead(step.conversion);
     }
   }
-  return bytes / speed.bytes + secondsToWrite(plan);
+  return bytes / speed.bytesPerSecond + secondsToWrite(plan);
 }
 
 function secondsToWrite({ files }: Plan): number {

@@ -5,9 +5,9 @@ import { resolve } from "../../checkpoint/read/resolve.ts";
 import type { Weight } from "../../checkpoint/read/weights.ts";
 import type { Source } from "../../io/source.ts";
 import { openFiles } from "./chosen.ts";
-import type { Speed } from "./estimate.ts";
-import { fingerprint } from "./fingerprint.ts";
+import type { ConversionSpeed } from "./estimate.ts";
 import type { CheckpointFacts, NamedSource } from "./protocol.ts";
+import { sampleHashOf } from "./sample-hash.ts";
 
 /** The checkpoint that is open. */
 export interface CurrentCheckpoint {
@@ -16,14 +16,14 @@ export interface CurrentCheckpoint {
   readonly shards: readonly NamedSource[];
   readonly opened: OpenedCheckpoint;
   readonly tensors: readonly InspectedTensor[];
-  readonly fingerprints: ReadonlyMap<string, string>;
+  readonly sampleHashes: ReadonlyMap<string, string>;
   /** Everything that was opened, by path. */
   readonly sources: ReadonlyMap<string, Source>;
   readonly missingScale: "error" | "one";
   /** Whether all files are on this computer, and none on a server. */
   readonly isLocal: boolean;
   /** Speed of files on a server. It is measured once, since a measurement reads a few megabytes. */
-  served: Speed | null;
+  serverSpeed: ConversionSpeed | null;
   /** `null` until a weight is needed. */
   weights: CurrentWeights | null;
 }
@@ -46,10 +46,10 @@ export async function openInside(
   const shards = opened.checkpoint.shards.map(({ name }) => byPath.get(name)!);
   const { inspection, missingScale } = await lookInside(opened);
   const { tensors, ...facts } = inspection;
-  const fingerprints = new Map<string, string>();
-  // Files on servers need no fingerprint: their ETag tells of changes.
+  const sampleHashes = new Map<string, string>();
+  // Files on servers need no hash: their ETag tells of changes.
   for (const named of shards) {
-    if ("file" in named) fingerprints.set(named.path, await fingerprint(named));
+    if ("file" in named) sampleHashes.set(named.path, await sampleHashOf(named));
   }
   const found = {
     name,
@@ -58,11 +58,11 @@ export async function openInside(
     ranks: ranksOf(tensors),
     takesOne: missingScale === "one",
     hasConfig: opened.configText !== null,
-    part: partOf(shards.map(({ path }) => path)),
+    shardNumber: shardNumberOf(shards.map(({ path }) => path)),
   };
   const isLocal = files.every((named) => "file" in named);
-  const known = { files, shards, sources, opened, tensors, fingerprints, missingScale, isLocal };
-  return { open: { ...known, served: null, weights: null }, found };
+  const known = { files, shards, sources, opened, tensors, sampleHashes, missingScale, isLocal };
+  return { open: { ...known, serverSpeed: null, weights: null }, found };
 }
 
 /**
@@ -102,7 +102,7 @@ function ranksOf(tensors: readonly InspectedTensor[]): Uint32Array {
  * What the name of a file says of its siblings:
  * model-00001-of-00005.safetensors; `null` where all of them are open.
  */
-function partOf(names: readonly string[]): CheckpointFacts["part"] {
+function shardNumberOf(names: readonly string[]): CheckpointFacts["shardNumber"] {
   const [, index, of] = /-(\d+)-of-(\d+)\.safetensors$/.exec(names[0] ?? "") ?? [];
   if (index === undefined || names.length >= Number(of)) return null;
   return { index: Number(index), of: Number(of) };

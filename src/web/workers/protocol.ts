@@ -59,8 +59,8 @@ export interface CheckpointFacts {
   readonly takesOne: boolean;
   /** Whether there is a config.json. Without one, no loader recognises the output as FP8. */
   readonly hasConfig: boolean;
-  /** Number of this file among its shards, by its name; `null` where all of them are open. */
-  readonly part: { readonly index: number; readonly of: number } | null;
+  /** Which shard of how many the file is, by its name; `null` where all of them are open. */
+  readonly shardNumber: { readonly index: number; readonly of: number } | null;
 }
 
 /** Facts of a checkpoint with its tensors. */
@@ -86,10 +86,10 @@ export interface PlannedOutput extends Omit<PlanFacts, "tensors"> {
 }
 
 /** How long a plan will take. */
-export interface Estimate {
+export interface TimeEstimate {
   readonly seconds: number;
   /** Bytes a second that the server gave when it was measured; `null` where files are local. */
-  readonly rate: number | null;
+  readonly bytesPerSecond: number | null;
 }
 
 /** The destination of the output. */
@@ -123,7 +123,7 @@ export interface FinishedRun {
 }
 
 /** A finished output that waits in the private storage to be saved. */
-export interface KeptOutput {
+export interface UnsavedOutput {
   readonly id: string;
   /** Name of the file, or of the folder of several. */
   readonly name: string;
@@ -137,7 +137,7 @@ export interface StorageState {
   /** Whether an unfinished run was found. Its files are removed. */
   readonly wasCutOff: boolean;
   /** The newest first. */
-  readonly kept: readonly KeptOutput[];
+  readonly unsaved: readonly UnsavedOutput[];
 }
 
 /** What went wrong, in a form the page can put in the user's language. */
@@ -224,28 +224,33 @@ export interface ReportSurvey {
   readonly scales: ReportedScales | null;
 }
 
-/** How far a run is. */
-export interface RunProgress {
-  /** "verify" while the output is read back. */
-  readonly phase: "convert" | "verify";
-  /** Bytes done so far and in all: of the whole output, or of one file while it is read back. */
+/** Bytes of something that is written or read back: those done so far, and all. */
+interface BytesDone {
   readonly bytes: number;
   readonly size: number;
-  /** The tensor at work, or the name of a file. */
-  readonly tensor: string;
+}
+
+/** What a run is doing: it makes the output, or reads one file of it back. */
+export type RunStep =
+  | ({ readonly phase: "convert"; readonly tensor: string } & BytesDone)
+  | ({ readonly phase: "verify"; readonly file: string } & BytesDone);
+
+/** How far a run is. */
+export interface RunProgress {
+  readonly step: RunStep;
   /** Figures of the weights that were finished since the last message. */
   readonly measured: readonly (readonly [name: string, precision: Precision])[];
 }
 
-/** What the coordinator does for the page. Every method is a message and its answer. */
-export interface Session {
+/** What the coordinator of the workers does for the page. Every method is a message and its answer. */
+export interface CoordinatorMethods {
   open(chosen: ChosenCheckpoint): Promise<CheckpointFacts>;
   plan(choice: ConversionChoice): Promise<PlanFacts>;
   /** Some tensors of what is open, and of the current plan. */
   inspected(start: number, end: number): Promise<readonly InspectedTensor[]>;
   planned(start: number, end: number): Promise<readonly PlannedTensor[]>;
   /** How long the current plan will take, measured on a few strips of it. */
-  estimate(): Promise<Estimate>;
+  estimate(): Promise<TimeEstimate>;
   /** What each scheme would do to a tensor; the empty list asks for the tensor as it is. */
   sample(tensor: string, dialects: readonly DialectName[], whole: boolean): Promise<Sample[]>;
   /** One block under a dialect's scheme, or as it is stored; `null` where there is none. */
@@ -280,7 +285,7 @@ export interface Session {
   remove(id: string): Promise<void>;
 }
 
-export type Method = keyof Session;
+export type Method = keyof CoordinatorMethods;
 
 /** Page to coordinator. */
 export interface Call {

@@ -2,10 +2,10 @@ import type { OutputFile } from "../../checkpoint/plan/outputs.ts";
 import { outputBytes } from "../../checkpoint/run/outputs.ts";
 import type { Precision } from "../../engine/precision.ts";
 import type { Source } from "../../io/source.ts";
-import { type Output, outputsOf } from "./outputs.ts";
+import { type OutputWriter, outputWritersFor } from "./output-writers.ts";
 import type { Pool } from "./pool.ts";
 import { PageError } from "./problem.ts";
-import type { FinishedRun, RunProgress, Target, WrittenFile } from "./protocol.ts";
+import type { FinishedRun, RunProgress, RunStep, Target, WrittenFile } from "./protocol.ts";
 import type { PrivateStorage } from "./storage.ts";
 
 /** Milliseconds between two messages to the page. */
@@ -77,8 +77,8 @@ export class OutputRun {
     // The folder is made for outputs in other places too: if it is left, the next visit knows that this run
     // did not end.
     const job = await this.storage.begin(isPrivate ? this.size : 0);
-    const outputs = outputsOf(this.target, this.inputs, async () => job.folder);
-    const begun: Output[] = [];
+    const outputs = outputWritersFor(this.target, this.inputs, async () => job.folder);
+    const begun: OutputWriter[] = [];
     const written: WrittenFile[] = [];
     try {
       // One file after the other is closed and verified, so that a long run fails early.
@@ -98,7 +98,7 @@ export class OutputRun {
     }
   }
 
-  private async write(file: OutputFile, output: Output): Promise<void> {
+  private async write(file: OutputFile, output: OutputWriter): Promise<void> {
     const { signal } = this.abort;
     let size = 0;
     for await (const chunk of this.bytesOf(file)) {
@@ -107,7 +107,7 @@ export class OutputRun {
       size += chunk.length;
       this.bytes += chunk.length;
       if (this.gate !== null) {
-        this.tell("convert", this.tensor, this.bytes, this.size, true);
+        this.tell(this.making(this.tensor), true);
         await this.gate.open;
       }
       signal.throwIfAborted();
@@ -115,16 +115,16 @@ export class OutputRun {
     if (size !== file.size) {
       throw new PageError("verify", `${file.name}: planned ${file.size} bytes, made ${size}.`);
     }
-    this.tell("convert", file.name, this.bytes, this.size, true);
+    this.tell(this.making(file.name), true);
   }
 
-  private async verify(file: OutputFile, output: Output): Promise<WrittenFile> {
+  private async verify(file: OutputFile, output: OutputWriter): Promise<WrittenFile> {
     let read = 0;
-    const size = file.size;
+    const { name, size } = file;
     const written = await output.close((bytes) => {
       this.abort.signal.throwIfAborted();
       read += bytes;
-      this.tell("verify", file.name, read, size, read === size);
+      this.tell({ phase: "verify", file: name, bytes: read, size }, read === size);
     });
     this.abort.signal.throwIfAborted();
     return written;
@@ -138,17 +138,22 @@ export class OutputRun {
       signal: this.abort.signal,
       onProgress: ({ tensor }) => {
         this.tensor = tensor;
-        this.tell("convert", tensor, this.bytes, this.size, false);
+        this.tell(this.making(tensor), false);
       },
       onPrecision: (name, precision) => this.measured.push([name, precision]),
     });
   }
 
-  private tell(phase: RunProgress["phase"], tensor: string, bytes: number, size: number, now: boolean): void {
+  private making(tensor: string): RunStep {
+    return { phase: "convert", tensor, bytes: this.bytes, size: this.size };
+  }
+
+  /** @param now whether not to wait for the next message */
+  private tell(step: RunStep, now: boolean): void {
     const time = performance.now();
     if (!now && time - this.told < INTERVAL) return;
     this.told = time;
-    this.onProgress({ phase, bytes, size, tensor, measured: this.measured });
+    this.onProgress({ step, measured: this.measured });
     this.measured = [];
   }
 }

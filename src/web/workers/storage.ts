@@ -1,17 +1,17 @@
 import { PageError } from "./problem.ts";
-import type { KeptOutput, StorageState, WrittenFile } from "./protocol.ts";
+import type { StorageState, UnsavedOutput, WrittenFile } from "./protocol.ts";
 
 /** Prefix of our folders in the origin private file system. */
 const PREFIX = "blockscale-";
 
 /** The file that marks a finished run and lists its outputs. It is hidden, which no output is. */
-const DONE = ".done";
+const FINISHED = ".done";
 
 /** Marks a folder whose output was handed to the browser's downloads. */
 const SAVED = ".saved";
 
 /** The record of a finished run. */
-interface SavedRecord {
+interface FinishedRecord {
   readonly name: string;
   /** Time of its end, in milliseconds since 1970. */
   readonly time: number;
@@ -110,17 +110,17 @@ export class PrivateStorage {
   async tidy(): Promise<StorageState> {
     const root = await openRoot();
     let wasCutOff = false;
-    const kept: KeptOutput[] = [];
+    const kept: UnsavedOutput[] = [];
     for await (const [id, handle] of root) {
       if (!id.startsWith(PREFIX) || handle.kind !== "directory") continue;
       const folder = handle as FileSystemDirectoryHandle;
       if (this.own.has(id)) {
-        if (!(await has(folder, SAVED))) kept.push(...(await readKept(id, folder)));
+        if (!(await has(folder, SAVED))) kept.push(...(await readFinished(id, folder)));
         continue;
       }
       await navigator.locks.request(id, { ifAvailable: true }, async (lock) => {
         if (lock === null) return;
-        const [found] = await readKept(id, folder);
+        const [found] = await readFinished(id, folder);
         const isSaved = await has(folder, SAVED);
         if (found !== undefined && !isSaved) {
           kept.push(found);
@@ -130,7 +130,7 @@ export class PrivateStorage {
         await root.removeEntry(id, { recursive: true }).catch(() => {});
       });
     }
-    return { wasCutOff, kept: kept.sort((a, b) => b.time - a.time) };
+    return { wasCutOff, unsaved: kept.sort((a, b) => b.time - a.time) };
   }
 }
 
@@ -147,8 +147,8 @@ function has(folder: FileSystemDirectoryHandle, name: string): Promise<boolean> 
   );
 }
 
-async function writeRecord(folder: FileSystemDirectoryHandle, record: SavedRecord): Promise<void> {
-  const handle = await folder.getFileHandle(DONE, { create: true });
+async function writeRecord(folder: FileSystemDirectoryHandle, record: FinishedRecord): Promise<void> {
+  const handle = await folder.getFileHandle(FINISHED, { create: true });
   const access = await handle.createSyncAccessHandle();
   access.write(new TextEncoder().encode(JSON.stringify(record)), { at: 0 });
   access.flush();
@@ -159,10 +159,10 @@ async function writeRecord(folder: FileSystemDirectoryHandle, record: SavedRecor
  * The output in a folder with its files; nothing where the run did
  * not end, or a file is not what was written.
  */
-async function readKept(id: string, folder: FileSystemDirectoryHandle): Promise<KeptOutput[]> {
+async function readFinished(id: string, folder: FileSystemDirectoryHandle): Promise<UnsavedOutput[]> {
   try {
-    const record = await (await folder.getFileHandle(DONE)).getFile();
-    const { name, time, files } = JSON.parse(await record.text()) as SavedRecord;
+    const record = await (await folder.getFileHandle(FINISHED)).getFile();
+    const { name, time, files } = JSON.parse(await record.text()) as FinishedRecord;
     const written = await Promise.all(
       files.map(async (facts) => {
         const parts = facts.name.split("/");

@@ -1,4 +1,4 @@
-import type { Destination } from "../../session/destinations.ts";
+import type { Destination } from "../../state/destinations.ts";
 
 /** Words of a conversion: what to make, how it goes, what came of it. */
 export const conversion = {

@@ -3,16 +3,18 @@ import { type Range, rowsOf, type Team } from "../model/share.ts";
 import type { WeightForm } from "../model/store.ts";
 
 /**
- * Rows of a strip are a multiple of this: of blocks of 128 rows, and of the 12 rows that int7 packs together.
+ * The rows of a range are a multiple of this: of blocks of 128 rows, and of the 12 rows that int7 packs
+ * together.
  */
 const ROWS = 384;
-/** Bytes of a strip, all matrices together. A constant, since the last digits of sums depend on it. */
+/** Bytes of a range, all matrices together. A constant, since the last digits of sums depend on it. */
 const BYTES = 2 ** 23;
 
 /**
- * Cuts matrices with the same number of rows into the same strips. One strip of each is in memory at a time.
+ * Cuts matrices with the same number of rows into the same ranges of rows. One range of each is in memory at
+ * a time.
  */
-export function stripsOf(matrices: readonly Located[], form: WeightForm): Range[] {
+export function rowRangesOf(matrices: readonly Located[], form: WeightForm): Range[] {
   const rows = matrices[0]!.tensor.shape[0]!;
   const bytes = matrices.reduce((sum, one) => sum + memoryOf(one, form), 0);
   const height = ROWS * Math.max(1, Math.floor((BYTES * rows) / bytes / ROWS));

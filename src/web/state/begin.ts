@@ -3,9 +3,9 @@ import { percent } from "../strings/format.ts";
 import { runStatus, words } from "../strings/index.ts";
 import { followAddress } from "./address.ts";
 import { client, problemIn } from "./client.ts";
-import { isUnsaved, kept, run, stage, storageProblem, wasCutOff } from "./model.ts";
 import { openLink } from "./opening.ts";
 import { followChoice } from "./planning.ts";
+import { isUnsaved, run, stage, storageProblem, unsaved, wasCutOff } from "./signals.ts";
 
 /** Starts everything that runs for as long as the page is open. */
 export function begin(): void {
@@ -14,7 +14,7 @@ export function begin(): void {
   client.call("tidy").then(
     (visit) => {
       wasCutOff.value = visit.wasCutOff;
-      kept.value = visit.kept;
+      unsaved.value = visit.unsaved;
     },
     (error) => {
       const found = problemIn(error);
@@ -23,9 +23,10 @@ export function begin(): void {
   );
   followChoice();
   effect(() => {
-    const state = run.value;
-    const part = state === null || state.size === 0 ? 0 : state.bytes / state.size;
-    runStatus.value = stage.value === "done" ? words.value.done.heading : state === null ? "" : percent(part);
+    const step = run.value?.step;
+    const share = step === undefined || step.size === 0 ? 0 : step.bytes / step.size;
+    runStatus.value =
+      stage.value === "done" ? words.value.done.heading : step === undefined ? "" : percent(share);
   });
   // A browser opens files that are dropped outside of the drop area: it would leave the page, and end a run.
   for (const type of ["dragover", "drop"] as const) {

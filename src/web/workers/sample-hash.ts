@@ -14,7 +14,7 @@ const PROBES = 32;
  * A short stand-in for the contents of a file: its size, its first bytes, and some from all over it. Not
  * every browser notices that a file was rewritten: Firefox goes on, and reads the new bytes.
  */
-export async function fingerprint({ path, file }: NamedFile): Promise<string> {
+export async function sampleHashOf({ path, file }: NamedFile): Promise<string> {
   const checksum = await createChecksum();
   checksum.update(new TextEncoder().encode(String(file.size)));
   const take = async (start: number, length: number) => {
@@ -34,10 +34,10 @@ export async function fingerprint({ path, file }: NamedFile): Promise<string> {
  */
 export async function refuseChanged(
   files: readonly NamedFile[],
-  fingerprints: ReadonlyMap<string, string>,
+  sampleHashes: ReadonlyMap<string, string>,
 ): Promise<void> {
   for (const named of files) {
-    if ((await fingerprint(named)) === fingerprints.get(named.path)) continue;
+    if ((await sampleHashOf(named)) === sampleHashes.get(named.path)) continue;
     throw new PageError("changed", `${named.path}: its contents are not those of the file that was opened.`);
   }
 }

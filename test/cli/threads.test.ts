@@ -6,10 +6,13 @@ const folder = temporaryFolder();
 const input = join(folder, "in.safetensors");
 beforeAll(() => writeFileWith(input, [...layer(0, 160), ...layer(1, 160)]));
 
-test.each(["0", "257", "1e2", "0x2", " 2 ", "2.0", "+2", ""])("--jobs %j is wrong usage", async (jobs) => {
-  const result = await blockscale("quantize", input, join(folder, "out"), "--jobs", jobs);
-  expect(result).toMatchObject({ code: 2, err: expect.stringContaining("1 to 256") });
-});
+test.each(["0", "257", "1e2", "0x2", " 2 ", "2.0", "+2", ""])(
+  "--threads %j is wrong usage",
+  async (threads) => {
+    const result = await blockscale("quantize", input, join(folder, "out"), "--threads", threads);
+    expect(result).toMatchObject({ code: 2, err: expect.stringContaining("1 to 256") });
+  },
+);
 
 /** Loaded before the command line: tells on stderr how many threads were started. */
 const COUNTER = `
@@ -24,9 +27,11 @@ const COUNTER = `
 `;
 
 test.each([
-  [["--jobs", "64"], 4],
+  [["--threads", "64"], 4],
+  [["--threads", "3"], 3],
+  [["--threads", "1"], 0],
+  // Its older name.
   [["--jobs", "3"], 3],
-  [["--jobs", "1"], 0],
   // Small inputs are not worth a thread.
   [[], 0],
 ] as const)("four strips with %j take %i threads", async (flags, threads) => {

@@ -1,7 +1,16 @@
 import type { WrittenFile } from "../workers/protocol.ts";
 import { client, problemIn } from "./client.ts";
-import { closeCheckpoint, isSaved, isUnsaved, kept, leaving, packing, problem, result } from "./model.ts";
 import { download } from "./saving.ts";
+import {
+  closeCheckpoint,
+  isSaved,
+  isUnsaved,
+  leaving,
+  packing,
+  problem,
+  result,
+  unsaved,
+} from "./signals.ts";
 
 /** Runs an action that hides the current output. If the output is not saved, the user is asked first. */
 export function leave(go: () => void): void {
@@ -36,7 +45,7 @@ export async function save(id: string, files: readonly WrittenFile[], name: stri
 export async function remove(id: string): Promise<boolean> {
   try {
     await client.call("remove", id);
-    await refreshKept();
+    await refreshUnsaved();
     return true;
   } catch (error) {
     problem.value = problemIn(error);
@@ -45,12 +54,12 @@ export async function remove(id: string): Promise<boolean> {
 }
 
 /** Reads again which outputs are not saved yet. */
-async function refreshKept(): Promise<void> {
-  kept.value = (await client.call("tidy")).kept;
+async function refreshUnsaved(): Promise<void> {
+  unsaved.value = (await client.call("tidy")).unsaved;
 }
 
 /** Back to the choice of files. */
 export function openAnother(): void {
   closeCheckpoint();
-  refreshKept().catch(() => {});
+  refreshUnsaved().catch(() => {});
 }

@@ -10,7 +10,6 @@ import { tensorFactorOf } from "../../checkpoint/run/prepare.ts";
 import { scalesFound, scalesOf } from "../../report/report.ts";
 import { filesOf } from "./chosen.ts";
 import { measureSpeed, secondsFromDisk, secondsFromServer } from "./estimate.ts";
-import { refuseChanged } from "./fingerprint.ts";
 import { type CurrentCheckpoint, type CurrentWeights, openInside, weightsOf } from "./opened.ts";
 import { type CurrentPlan, factsOfPlan, makePlan } from "./planned.ts";
 import type { Pool } from "./pool.ts";
@@ -19,24 +18,25 @@ import type {
   CheckpointFacts,
   ChosenCheckpoint,
   ConversionChoice,
-  Estimate,
+  CoordinatorMethods,
   FinishedRun,
   PlanFacts,
   ReportSurvey,
   RunProgress,
-  Session,
   StorageState,
   Target,
   TensorBasics,
+  TimeEstimate,
   WrittenFile,
 } from "./protocol.ts";
 import { OutputRun } from "./run.ts";
+import { refuseChanged } from "./sample-hash.ts";
 import { blockOfWeight, type SampleStorage, sampleWeight, storageOf } from "./sampling.ts";
 import { PrivateStorage } from "./storage.ts";
 import { basicsOf, npyOf } from "./tensor-values.ts";
 
 /** The work behind the page, in a worker of its own so that the page never waits. */
-export class CheckpointSession implements Session {
+export class PageCoordinator implements CoordinatorMethods {
   private readonly pool: Pool;
   private readonly onProgress: (progress: RunProgress) => void;
   private readonly storage = new PrivateStorage();
@@ -73,7 +73,7 @@ export class CheckpointSession implements Session {
     return factsOfPlan(current, this.currentPlan);
   }
 
-  async estimate(): Promise<Estimate> {
+  async estimate(): Promise<TimeEstimate> {
     const current = this.need();
     const { plan } = this.needPlan();
     const { sources } = current.opened;
@@ -81,12 +81,15 @@ export class CheckpointSession implements Session {
     if (current.isLocal) {
       const conversions = conversionsOf(plan);
       const speed = await measureSpeed(conversions, this.pool, sources, { warm: size, timed: 2 * size });
-      return { seconds: secondsFromDisk(plan, conversions, speed), rate: null };
+      return { seconds: secondsFromDisk(plan, conversions, speed), bytesPerSecond: null };
     }
     const trial = { warm: 1, timed: Math.min(4, size) };
-    current.served ??= await measureSpeed(conversionsOf(plan), this.pool, sources, trial);
-    if (current.served === null) return { seconds: 0, rate: null };
-    return { seconds: secondsFromServer(plan, current.served), rate: current.served.bytes };
+    current.serverSpeed ??= await measureSpeed(conversionsOf(plan), this.pool, sources, trial);
+    if (current.serverSpeed === null) return { seconds: 0, bytesPerSecond: null };
+    return {
+      seconds: secondsFromServer(plan, current.serverSpeed),
+      bytesPerSecond: current.serverSpeed.bytesPerSecond,
+    };
   }
 
   async sample(tensor: string, names: readonly DialectName[], whole: boolean): Promise<Sample[]> {
@@ -147,11 +150,11 @@ export class CheckpointSession implements Session {
   }
 
   async run(target: Target, name: string): Promise<FinishedRun> {
-    const { opened, fingerprints, files } = this.need();
+    const { opened, sampleHashes, files } = this.need();
     const { files: outputs } = this.needPlan();
     if (this.running !== null) throw new PageError("other", "A conversion is running already.");
     const local = files.filter((named) => "file" in named);
-    const shards = local.filter(({ path }) => fingerprints.has(path));
+    const shards = local.filter(({ path }) => sampleHashes.has(path));
     const inputs = local.map(({ file }) => file);
     const run = new OutputRun(
       outputs,
@@ -164,8 +167,8 @@ export class CheckpointSession implements Session {
     );
     this.running = run;
     try {
-      await refuseChanged(shards, fingerprints);
-      return await run.start(name, () => refuseChanged(shards, fingerprints));
+      await refuseChanged(shards, sampleHashes);
+      return await run.start(name, () => refuseChanged(shards, sampleHashes));
     } finally {
       this.running = null;
     }

@@ -1,7 +1,7 @@
 import { effect, type Signal, signal } from "@preact/signals";
 import type { Facts } from "../workers/protocol.ts";
 import { isOffered } from "./destinations.ts";
-import { changeForm, form, linkProblems, opened, selected, stage } from "./model.ts";
+import { changeForm, form, linkProblems, opened, selected, stage } from "./signals.ts";
 
 /** The parts of the page, as `?view=` names them; the converter has no name in the address. */
 export const VIEWS = ["convert", "playground", "run", "compare", "train"] as const;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readRange, type Source } from "../io/source.ts";
 
-/** The number of places in a file that a fingerprint covers, spread evenly, and the bytes of each. */
+/** The number of places in a file that a sample hash covers, spread evenly, and the bytes of each. */
 const PLACES = 32;
 const LENGTH = 1 << 14;
 
@@ -18,7 +18,7 @@ function* placesIn(size: number): Generator<[start: number, end: number]> {
  * can be recognised without reading it again. It notices a file that is cut off, has holes or is another one,
  * but perhaps not a change of a few bytes.
  */
-export class Fingerprint {
+export class SampleHash {
   readonly #hash = createHash("sha256");
   readonly #places: readonly (readonly [start: number, end: number])[];
   #at = 0;
@@ -44,10 +44,10 @@ export class Fingerprint {
 }
 
 /**
- * The fingerprint of an existing file.
+ * The sample hash of an existing file.
  * @throws BlockscaleError `io`
  */
-export async function fingerprintOf(name: string, source: Source): Promise<string> {
+export async function sampleHashOf(name: string, source: Source): Promise<string> {
   const hash = createHash("sha256");
   const pieces = [...placesIn(source.size)].map(([start, end]) => readRange(name, source, start, end));
   for (const piece of await Promise.all(pieces)) hash.update(piece);

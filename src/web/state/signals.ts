@@ -9,11 +9,12 @@ import type { ValueType } from "../../tensor/tensor.ts";
 import type {
   ChosenCheckpoint,
   ConversionChoice,
-  Estimate,
   InspectedCheckpoint,
-  KeptOutput,
   PlannedOutput,
   Problem,
+  RunStep,
+  TimeEstimate,
+  UnsavedOutput,
   WrittenFile,
 } from "../workers/protocol.ts";
 import { MIXED } from "./destinations.ts";
@@ -39,10 +40,7 @@ export interface Form {
 
 /** A run as the page shows it. */
 export interface RunState {
-  readonly phase: "convert" | "verify";
-  readonly bytes: number;
-  readonly size: number;
-  readonly tensor: string;
+  readonly step: RunStep;
   readonly isPaused: boolean;
   /** Output bytes a second, and seconds left; `null` in the first moments. */
   readonly rate: number | null;
@@ -80,7 +78,7 @@ export const planned: Signal<PlannedOutput | null> = signal(null);
 export const plannedChoice: Signal<ConversionChoice | null> = signal(null);
 export const planProblem: Signal<Problem | null> = signal(null);
 /** `null` until it has been measured. */
-export const estimate: Signal<Estimate | null> = signal(null);
+export const estimate: Signal<TimeEstimate | null> = signal(null);
 export const run: Signal<RunState | null> = signal(null);
 export const result: Signal<Result | null> = signal(null);
 export const problem: Signal<Problem | null> = signal(null);
@@ -89,7 +87,7 @@ export const linkProblems: Signal<readonly Problem[]> = signal([]);
 /** Why this window cannot hold an output, found out at the start of the visit. */
 export const storageProblem: Signal<Problem | null> = signal(null);
 /** Outputs of this visit and earlier ones that wait to be saved. */
-export const kept: Signal<readonly KeptOutput[]> = signal([]);
+export const unsaved: Signal<readonly UnsavedOutput[]> = signal([]);
 /** Whether the output that is shown was handed to the downloads. */
 export const isSaved: Signal<boolean> = signal(false);
 /** The output that is being packed for a download. */
@@ -202,23 +200,26 @@ export const isPlanned: ReadonlySignal<boolean> = computed(
 /** The output is a folder of several files. */
 export const isFolder: ReadonlySignal<boolean> = computed(() => (planned.value?.files.length ?? 0) > 1);
 
-export const changing: ReadonlySignal<number> = computed(
+/** How many tensors the plan converts or drops. */
+export const changedTensors: ReadonlySignal<number> = computed(
   () => planned.value?.tensors.filter(({ action }) => action !== "copy").length ?? 0,
 );
 
-/** Name for the output of a single file. */
-export const outputName: ReadonlySignal<string> = computed(() => {
+/** Name of the file that is written, where the output is one file. */
+export const outputFileName: ReadonlySignal<string> = computed(() => {
   const { action, to, dtype } = form.value;
   const suffix = action === "dequantize" ? dtype : to.startsWith("deepseek") ? "fp8" : to;
   return `${name.value.replace(/\.safetensors$/, "")}-${suffix}.safetensors`;
 });
 
 /** Name of the output: of the file, or of the folder of several. */
-export const savedName: ReadonlySignal<string> = computed(() => (isFolder.value ? name : outputName).value);
+export const outputName: ReadonlySignal<string> = computed(
+  () => (isFolder.value ? name : outputFileName).value,
+);
 
 /** Name of a file of the output once it is saved. */
 export function nameOfWritten({ name: file }: WrittenFile): string {
-  return isFolder.value ? file : outputName.value;
+  return isFolder.value ? file : outputFileName.value;
 }
 
 /** The report of the run so far. */

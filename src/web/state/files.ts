@@ -2,7 +2,7 @@ import type { NamedFile } from "../workers/protocol.ts";
 import type { pickers } from "./pickers.ts";
 
 /** Files chosen together, and what to call them. */
-export interface Selection {
+export interface ChosenFiles {
   readonly name: string;
   readonly files: readonly NamedFile[];
 }
@@ -10,7 +10,7 @@ export interface Selection {
 /** Hidden files and folders are no part of a model. */
 const isHidden = (path: string): boolean => path.split("/").some((part) => part.startsWith("."));
 
-function selection(name: string | null, files: readonly NamedFile[]): Selection {
+function chosenFiles(name: string | null, files: readonly NamedFile[]): ChosenFiles {
   const visible = files.filter(({ path }) => !isHidden(path));
   const weights = visible.filter(({ path }) => path.endsWith(".safetensors"));
   // Shards of one model are named model-00001-of-00002.safetensors.
@@ -23,10 +23,10 @@ function selection(name: string | null, files: readonly NamedFile[]): Selection 
 }
 
 /** Files of an `<input>`; those of a folder know their path in it. */
-export function fromInput(list: FileList): Selection {
+export function fromInput(list: FileList): ChosenFiles {
   const files = [...list];
   const folder = files[0]?.webkitRelativePath.split("/")[0];
-  return selection(
+  return chosenFiles(
     folder || null,
     files.map((file) => ({ path: file.webkitRelativePath.split("/").slice(1).join("/") || file.name, file })),
   );
@@ -36,11 +36,11 @@ export function fromInput(list: FileList): Selection {
  * What was dropped: files, or folders with everything in them. Must
  * be called before the drop event has ended.
  */
-export async function fromDrop({ items }: DataTransfer): Promise<Selection> {
+export async function fromDrop({ items }: DataTransfer): Promise<ChosenFiles> {
   const entries = [...items].flatMap((item) => item.webkitGetAsEntry() ?? []);
   const isOneFolder = entries.length === 1 && entries[0]!.isDirectory;
   const found = await Promise.all(entries.map((entry) => filesUnder(entry, isOneFolder ? "" : entry.name)));
-  return selection(isOneFolder ? entries[0]!.name : null, found.flat());
+  return chosenFiles(isOneFolder ? entries[0]!.name : null, found.flat());
 }
 
 async function filesUnder(entry: FileSystemEntry, path: string): Promise<NamedFile[]> {
@@ -67,7 +67,7 @@ async function filesUnder(entry: FileSystemEntry, path: string): Promise<NamedFi
 /** Asks for a folder, where the browser has this question; `null` where the user changed their mind. */
 export async function fromPicker(
   pick: NonNullable<typeof pickers.showDirectoryPicker>,
-): Promise<Selection | null> {
+): Promise<ChosenFiles | null> {
   let folder: FileSystemDirectoryHandle;
   try {
     folder = await pick.call(window, { mode: "read" });
@@ -75,7 +75,7 @@ export async function fromPicker(
     if ((error as DOMException).name === "AbortError") return null;
     throw error;
   }
-  return selection(folder.name, await filesIn(folder, ""));
+  return chosenFiles(folder.name, await filesIn(folder, ""));
 }
 
 async function filesIn(folder: FileSystemDirectoryHandle, path: string): Promise<NamedFile[]> {

@@ -4,7 +4,7 @@ import type { Config } from "./checkpoint.ts";
  * Rows of the parts of a fused matrix that has one scale for each: `gate_up_proj` in halves, `qkv_proj` by
  * the numbers of heads that config.json tells. `null` where that does not come out.
  */
-export function fusedParts(
+export function rowsOfFusedParts(
   weight: string,
   rows: number,
   count: number,
@@ -26,21 +26,21 @@ export function fusedParts(
 }
 
 /**
- * Scales from `first` on of a grid that has one stored for each part: of the rows of a fused matrix, or of
- * the slices of a stack.
+ * The scales of `count` blocks from `first` on, where fewer are stored.
+ * @param blocksPerScale how many blocks, one after the other, each stored scale serves
  */
-export function spreadParts<S extends Uint8Array | Float32Array>(
+export function spreadStoredScales<S extends Uint8Array | Float32Array>(
   scales: S,
-  parts: readonly number[],
+  blocksPerScale: readonly number[],
   first: number,
   count: number,
 ): S {
   const spread = new (scales.constructor as new (length: number) => S)(count);
   let end = 0;
-  for (const [part, rows] of parts.entries()) {
-    const [from, to] = [Math.max(end, first), Math.min(end + rows, first + count)];
-    if (to > from) spread.fill(scales[part]!, from - first, to - first);
-    end += rows;
+  for (const [i, blocks] of blocksPerScale.entries()) {
+    const [from, to] = [Math.max(end, first), Math.min(end + blocks, first + count)];
+    if (to > from) spread.fill(scales[i]!, from - first, to - first);
+    end += blocks;
   }
   return spread;
 }

@@ -10,7 +10,7 @@ import {
   plannedChoice,
   planProblem,
   stage,
-} from "./model.ts";
+} from "./signals.ts";
 
 /** Milliseconds to wait for the next key before planning anew. */
 const TYPING = 150;

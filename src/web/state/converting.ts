@@ -2,25 +2,25 @@ import { batch } from "@preact/signals";
 import type { Precision } from "../../engine/precision.ts";
 import type { RunProgress, Target } from "../workers/protocol.ts";
 import { client, problemIn } from "./client.ts";
+import { keep, plan, stopPlanning } from "./planning.ts";
+import { RateMeter } from "./rate-meter.ts";
+import { chooseTarget } from "./saving.ts";
 import {
-  changing,
+  changedTensors,
   choice,
   form,
   isFolder,
   isSaved,
   measured,
+  outputFileName,
   outputName,
   planned,
   planProblem,
   problem,
   result,
   run,
-  savedName,
   stage,
-} from "./model.ts";
-import { keep, plan, stopPlanning } from "./planning.ts";
-import { RateMeter } from "./rate-meter.ts";
-import { chooseTarget } from "./saving.ts";
+} from "./signals.ts";
 
 const meter = new RateMeter();
 client.onProgress = onProgress;
@@ -32,7 +32,7 @@ const FIGURES = 500;
 export async function convert(): Promise<void> {
   problem.value = null;
   try {
-    const target = await chooseTarget(isFolder.value, outputName.value);
+    const target = await chooseTarget(isFolder.value, outputFileName.value);
     if (target !== null) await runTo(target);
   } catch (error) {
     problem.value = problemIn(error);
@@ -59,10 +59,10 @@ export async function keepAsIs(tensor: string, all: boolean): Promise<void> {
   if (before === null) return;
   try {
     // The run removed its unfinished file, so the user chooses a file again.
-    const target = before.kind === "file" ? await chooseTarget(false, outputName.value) : before;
+    const target = before.kind === "file" ? await chooseTarget(false, outputFileName.value) : before;
     if (target === null) return;
     await plan(choice.value);
-    if (planProblem.value === null && changing.value > 0) await runTo(target);
+    if (planProblem.value === null && changedTensors.value > 0) await runTo(target);
   } catch (error) {
     problem.value = problemIn(error);
   }
@@ -77,17 +77,14 @@ async function runTo(target: Target): Promise<void> {
       measured.value = new Map();
       stage.value = "running";
       run.value = {
-        phase: "convert",
-        bytes: 0,
-        size: planned.value!.size,
-        tensor: "",
+        step: { phase: "convert", tensor: "", bytes: 0, size: planned.value!.size },
         isPaused: false,
         rate: null,
         left: null,
       };
     });
     meter.start();
-    const { id, files } = await client.call("run", target, savedName.value);
+    const { id, files } = await client.call("run", target, outputName.value);
     batch(() => {
       flush();
       isSaved.value = false;
@@ -122,14 +119,15 @@ function flush(): void {
   flushed = performance.now();
 }
 
-function onProgress({ phase, bytes, size, tensor, measured: figures }: RunProgress): void {
+function onProgress({ step, measured: figures }: RunProgress): void {
   const before = run.value;
   if (before === null) return;
   for (const [weight, precision] of figures) pending.set(weight, precision);
   batch(() => {
     if (pending.size > 0 && performance.now() - flushed > FIGURES) flush();
-    const { rate, left } = phase === "convert" ? meter.at(bytes, size) : { rate: null, left: null };
-    run.value = { phase, bytes, size, tensor, isPaused: before.isPaused, rate, left };
+    const { rate, left } =
+      step.phase === "convert" ? meter.at(step.bytes, step.size) : { rate: null, left: null };
+    run.value = { step, isPaused: before.isPaused, rate, left };
   });
 }
 

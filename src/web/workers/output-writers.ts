@@ -3,7 +3,7 @@ import { PageError } from "./problem.ts";
 import type { Target, WrittenFile } from "./protocol.ts";
 
 /** A file being written. It counts as done only when `close` has read it back. */
-export interface Output {
+export interface OutputWriter {
   write(bytes: Uint8Array): Promise<void>;
   /** Ends the file, reads it back, compares size and checksum. @throws PageError `verify` */
   close(onRead: (bytes: number) => void): Promise<WrittenFile>;
@@ -12,8 +12,8 @@ export interface Output {
 }
 
 /** Makes the output files of one run. */
-export interface Outputs {
-  create(name: string): Promise<Output>;
+export interface OutputWriters {
+  create(name: string): Promise<OutputWriter>;
 }
 
 /** Bytes read back at a time. */
@@ -27,11 +27,11 @@ const CHECK_AFTER = 16 * READ;
  * @param inputs what is being read, which no output may replace
  * @param folder where private files go
  */
-export function outputsOf(
+export function outputWritersFor(
   target: Target,
   inputs: readonly File[],
   folder: () => Promise<FileSystemDirectoryHandle>,
-): Outputs {
+): OutputWriters {
   switch (target.kind) {
     case "file":
       return { create: (name) => chosenOutput(name, target.handle, inputs) };
@@ -90,7 +90,7 @@ class Expected {
 type Removable = FileSystemFileHandle & { remove?(): Promise<void> };
 
 /** A file the user chose: the browser writes beside it and moves the result into place when it is closed. */
-async function chosenOutput(name: string, handle: Removable, inputs: readonly File[]): Promise<Output> {
+async function chosenOutput(name: string, handle: Removable, inputs: readonly File[]): Promise<OutputWriter> {
   const before = await handle.getFile();
   const isInput = ({ name, size, lastModified }: File) =>
     name === before.name && size === before.size && lastModified === before.lastModified;
@@ -134,7 +134,7 @@ async function chosenOutput(name: string, handle: Removable, inputs: readonly Fi
  * A file of the origin private file system. `write` may return fewer bytes than it was given without throwing
  * (Chromium's incognito mode does, once its memory is full), so each count is compared.
  */
-async function privateOutput(path: string, folder: FileSystemDirectoryHandle): Promise<Output> {
+async function privateOutput(path: string, folder: FileSystemDirectoryHandle): Promise<OutputWriter> {
   const [parent, name] = await descend(folder, path);
   const handle = await parent.getFileHandle(name, { create: true });
   const access = await handle.createSyncAccessHandle();

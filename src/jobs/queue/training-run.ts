@@ -2,20 +2,21 @@ import type { Redis } from "ioredis";
 import { hasKeys, isText, LONGEST_PATH, parsed } from "../spec.ts";
 import { type Connection, openRedis, refusalOf } from "./connection.ts";
 
-/** What names of keys begin with, and the key that names the session of the training under way. */
+/** What all keys of training in Redis begin with. */
 const PREFIX = "blockscale:train";
-export const SESSION: string = `${PREFIX}:session`;
+/** The key that holds the id of the training run under way. */
+export const RUN_KEY: string = `${PREFIX}:session`;
 
-/** The name of a key of a session. */
-export function keyOf(session: string, name: string): string {
-  return `${PREFIX}:${session}:${name}`;
+/** A key of a training run, by the run's id. */
+export function keyOf(runId: string, name: string): string {
+  return `${PREFIX}:${runId}:${name}`;
 }
 
 /**
  * The key that a rank's heartbeat sets again and again. It expires when the rank's process or machine is
  * gone.
  */
-export const aliveKeyOf = (session: string, rank: number): string => keyOf(session, `alive:${rank}`);
+export const heartbeatKeyOf = (runId: string, rank: number): string => keyOf(runId, `alive:${rank}`);
 
 /** How often a heartbeat sets its key, in milliseconds. */
 export const BEAT_EVERY = 2500;
@@ -27,13 +28,9 @@ export async function beat(redis: Redis, key: string): Promise<void> {
   await redis.set(key, "", "PX", ALIVE_FOR);
 }
 
-/** Which ranks of a session are alive. One that has just died still counts for some seconds. */
-export async function arePresent(
-  redis: Redis,
-  session: string,
-  ranks: readonly number[],
-): Promise<boolean[]> {
-  const values = await redis.mget(ranks.map((rank) => aliveKeyOf(session, rank)));
+/** Which ranks of a run are alive. One that has just died still counts for some seconds. */
+export async function arePresent(redis: Redis, runId: string, ranks: readonly number[]): Promise<boolean[]> {
+  const values = await redis.mget(ranks.map((rank) => heartbeatKeyOf(runId, rank)));
   return values.map((value) => value !== null);
 }
 
@@ -60,12 +57,12 @@ export interface TrainingStatus extends TrainingProgress {
 export async function trainingOn(connection: Connection): Promise<TrainingStatus | null> {
   const redis = await openRedis(connection);
   try {
-    const session = await redis.get(SESSION);
-    const progress = session === null ? null : await redis.get(keyOf(session, "progress"));
+    const runId = await redis.get(RUN_KEY);
+    const progress = runId === null ? null : await redis.get(keyOf(runId, "progress"));
     const told = progress === null ? null : checkProgress(parsed(progress));
     if (told === null) return null;
     const ranks = Array.from({ length: told.size }, (_, rank) => rank);
-    const present = await arePresent(redis, session!, ranks);
+    const present = await arePresent(redis, runId!, ranks);
     return present[0] ? { ...told, present: present.filter(Boolean).length } : null;
   } catch (error) {
     throw refusalOf(error);

@@ -1,5 +1,13 @@
 import { problemOf } from "../workers/problem.ts";
-import type { Call, Method, Problem, Reply, RunProgress, Session, WorkerPorts } from "../workers/protocol.ts";
+import type {
+  Call,
+  CoordinatorMethods,
+  Method,
+  Problem,
+  Reply,
+  RunProgress,
+  WorkerPorts,
+} from "../workers/protocol.ts";
 
 /** A problem as an error, for promises to reject with. */
 export class ProblemError extends Error {
@@ -66,11 +74,14 @@ class Client {
     this.worker.postMessage({ ports } satisfies WorkerPorts, ports);
   }
 
-  call<M extends Method>(method: M, ...args: Parameters<Session[M]>): ReturnType<Session[M]> {
+  call<M extends Method>(
+    method: M,
+    ...args: Parameters<CoordinatorMethods[M]>
+  ): ReturnType<CoordinatorMethods[M]> {
     const id = this.calls++;
     const answer = new Promise<unknown>((resolve, reject) => this.open.set(id, { resolve, reject }));
     this.worker.postMessage({ id, method, args } satisfies Call);
-    return answer as ReturnType<Session[M]>;
+    return answer as ReturnType<CoordinatorMethods[M]>;
   }
 }
 

@@ -3,7 +3,7 @@ import { conversionReport } from "../../report/report.ts";
 import { languages } from "../../report/words.ts";
 import { language, translated } from "../strings/index.ts";
 import type { ReportSurvey } from "../workers/protocol.ts";
-import { isFolder, name, outputName, plannedChoice, result, summary } from "./model.ts";
+import { isFolder, name, outputFileName, plannedChoice, result, summary } from "./signals.ts";
 
 /** The report of a finished conversion, as one page that opens offline. */
 export function htmlReport({ survey, scales }: ReportSurvey): string {
@@ -11,7 +11,7 @@ export function htmlReport({ survey, scales }: ReportSurvey): string {
   const report = conversionReport({
     kind: choice.action,
     input: name.value,
-    output: isFolder.value ? null : outputName.value,
+    output: isFolder.value ? null : outputFileName.value,
     format: choice.action === "quantize" ? choice.to : choice.dtype,
     summary: summary()!,
     files: result.value!.written.map(({ name, size, checksum }) => ({ name, bytes: size, checksum })),

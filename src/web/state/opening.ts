@@ -13,7 +13,7 @@ import {
 } from "./address.ts";
 import { client, inPieces, problemIn } from "./client.ts";
 import { type ExampleName, fetchExample, isExample } from "./examples.ts";
-import type { Selection } from "./files.ts";
+import type { ChosenFiles } from "./files.ts";
 import {
   chosen,
   closeCheckpoint,
@@ -24,13 +24,13 @@ import {
   problem,
   stage,
   wasCutOff,
-} from "./model.ts";
+} from "./signals.ts";
 
 /**
  * Files chosen together, as something to open; `null` where the user changed their mind.
  * @throws PageError `format`: there are no weights among them
  */
-export function chosenOf(selection: Selection | null): ChosenCheckpoint | null {
+export function checkpointIn(selection: ChosenFiles | null): ChosenCheckpoint | null {
   if (selection === null) return null;
   if (selection.files.length > 0) return { kind: "files", ...selection };
   const place = selection.name === "" ? {} : { facts: { place: selection.name } };
@@ -38,9 +38,9 @@ export function chosenOf(selection: Selection | null): ChosenCheckpoint | null {
 }
 
 /** Opens what was chosen and shows it; `null` where the user changed their mind. */
-export async function open(choosing: Selection | Promise<Selection | null>): Promise<void> {
+export async function open(choosing: ChosenFiles | Promise<ChosenFiles | null>): Promise<void> {
   try {
-    const found = chosenOf(await choosing);
+    const found = checkpointIn(await choosing);
     if (found !== null) await show(found, null);
   } catch (error) {
     problem.value = problemIn(error);
