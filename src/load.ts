@@ -1,6 +1,6 @@
 import { Engine } from "./engine/engine.ts";
 import { BlockscaleError } from "./tensor/errors.ts";
-import { checkBeside, checkKnown, checkThreads } from "./tensor/options.ts";
+import { checkKnown, checkRequires, checkThreads } from "./tensor/options.ts";
 import type { ThreadedEngine } from "./threads/engine.ts";
 import type { LentWorkers } from "./threads/lend.ts";
 import { compile, type Variant } from "./wasm/builds.ts";
@@ -38,7 +38,7 @@ export function load(options: LoadOptions & { readonly threads: number }): Promi
 export function load(options?: LoadOptions & { readonly threads?: undefined }): Promise<Engine>;
 export async function load(options: LoadOptions = {}): Promise<Engine | ThreadedEngine> {
   checkKnown("load", options, ["variant", "wasm", "threads", "workers"]);
-  checkBeside("load", options, "workers", "threads");
+  checkRequires("load", options, "workers", "threads");
   const { module, variant } = await buildOf(options);
   if (options.threads === undefined) return new Engine(instantiate(module), variant);
   checkThreads("load", options.threads);

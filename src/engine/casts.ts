@@ -10,7 +10,7 @@ import {
   type RawValues,
 } from "../tensor/checks.ts";
 import { FORMAT_ID, FORMATS, ROUNDING_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
-import { outOf } from "../tensor/options.ts";
+import { outOption } from "../tensor/options.ts";
 import { type Scheme, type SchemeName, schemeOf } from "../tensor/schemes.ts";
 import { bytesOfCodes, isSubByte, packCodes, unpackCodes } from "../tensor/sub-byte.ts";
 import {
@@ -25,9 +25,8 @@ import {
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import {
+  chunkBytes,
   chunksOf,
-  describeChunk,
-  placesBytes,
   putChunk,
   type Rectangle,
   ROW_CHUNK,
@@ -36,6 +35,7 @@ import {
   scatter,
   stage,
   viewOf,
+  writeChunkMatrix,
 } from "./chunks.ts";
 import { quantizeNvfp4 } from "./fp4.ts";
 
@@ -60,7 +60,7 @@ export class Casts {
   encode(values: Float32Array, format: Format, options: { out?: Uint8Array }): Uint8Array {
     const id = FORMAT_ID[checkFormat("encode: format", format)];
     const n = checkArray("encode: values", values, "Float32Array").length;
-    const out = outArray("encode: out", outOf("encode", options), "Uint8Array", bytesOfCodes(format, n));
+    const out = outArray("encode: out", outOption("encode", options), "Uint8Array", bytesOfCodes(format, n));
     checkDisjoint("encode: out", out, values);
     const most = Math.min(n, ROW_CHUNK);
     return this.#arena.frame([4 * most, most], (src, dst) => {
@@ -81,7 +81,7 @@ export class Casts {
   decode(codes: Uint8Array, format: Format, options: { out?: Float32Array }): Float32Array {
     const { codeBits } = FORMATS[checkFormat("decode: format", format)];
     const n = Math.floor((8 * checkArray("decode: codes", codes, "Uint8Array").length) / codeBits);
-    const out = outArray("decode: out", outOf("decode", options), "Float32Array", n);
+    const out = outArray("decode: out", outOption("decode", options), "Float32Array", n);
     checkDisjoint("decode: out", out, codes);
     const bytes = isSubByte(format) ? unpackCodes(format, codes) : codes;
     const id = isSubByte(format) ? FORMAT_ID.e4m3 : FORMAT_ID[format];
@@ -108,7 +108,7 @@ export class Casts {
     const { format, block } = scheme;
     const grid = gridOf("quantize", shape, block);
     const raw = checkValues("quantize: values", values, grid.elements);
-    const { codes, scales } = quantizeOut(outOf("quantize", options), scheme, grid);
+    const { codes, scales } = quantizeOut(outOption("quantize", options), scheme, grid);
     checkDisjoint("quantize: out.codes", codes, raw.data);
     checkDisjoint("quantize: out.scales", scales, raw.data);
     checkDisjoint("quantize: out.scales", scales, codes);
@@ -132,13 +132,13 @@ export class Casts {
       const elements = chunk.rows * chunk.cols;
       const blocks = chunk.scaleRows * chunk.scaleCols;
       const halves = isWidened ? elements * data.BYTES_PER_ELEMENT : 0;
-      const sizes = [elements * width, halves, ...placesBytes(chunk, tensor)] as const;
-      this.#arena.frame(sizes, (src, half, ...places) => {
-        const [matrix, codesAt, scalesAt] = places;
+      const sizes = [elements * width, halves, ...chunkBytes(chunk, tensor)] as const;
+      this.#arena.frame(sizes, (src, half, ...addresses) => {
+        const [matrix, codesAt, scalesAt] = addresses;
         const buffer = this.#arena.buffer;
         stage(buffer, isWidened ? half : src, data, chunk);
         if (isWidened) this.#kernels.widen(VALUE_TYPE_ID[type], src, half, elements);
-        describeChunk(buffer, places, chunk, tensor);
+        writeChunkMatrix(buffer, addresses, chunk, tensor);
         this.#kernels.quantize(matrix, valueType, src, ROUNDING_ID[rounding], floorBits, zeroScale);
         const made = new Uint8Array(buffer, codesAt, elements);
         if (isSubByte(format)) {
@@ -160,12 +160,12 @@ export class Casts {
     for (const chunk of chunksOf(tensor.grid)) {
       const elements = chunk.rows * chunk.cols;
       const isInPlace = out instanceof ResidentMatrix && (chunk.rows === 1 || chunk.stride === chunk.cols);
-      const sizes = [isInPlace ? 0 : elements * width, ...placesBytes(chunk, tensor)] as const;
-      this.#arena.frame(sizes, (own, ...places) => {
-        const dst = isInPlace ? out.placeFor("dequantize: out") + 4 * chunk.start : own;
+      const sizes = [isInPlace ? 0 : elements * width, ...chunkBytes(chunk, tensor)] as const;
+      this.#arena.frame(sizes, (own, ...addresses) => {
+        const dst = isInPlace ? out.addressFor("dequantize: out") + 4 * chunk.start : own;
         const buffer = this.#arena.buffer;
-        putChunk(buffer, places, chunk, tensor);
-        this.#kernels.dequantize(places[0], VALUE_TYPE_ID[type], dst);
+        putChunk(buffer, addresses, chunk, tensor);
+        this.#kernels.dequantize(addresses[0], VALUE_TYPE_ID[type], dst);
         if (isInPlace) return;
         const staged = viewOf(buffer, dst, elements, width);
         scatter(out instanceof ResidentMatrix ? out.view("dequantize: out") : out, staged, chunk);

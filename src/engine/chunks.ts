@@ -155,22 +155,22 @@ export function scatter<A extends Numbers | Float64Array>(
   for (let r = 0; r < rows; r++) tensor.set(packed.subarray(r * cols, r * cols + cols), start + r * stride);
 }
 
-/** Where a chunk of a block-scaled tensor is in linear memory. */
-export type Places = readonly [matrix: number, codes: number, scales: number];
+/** Addresses of a chunk of a block-scaled tensor in linear memory. */
+export type ChunkAddresses = readonly [matrix: number, codes: number, scales: number];
 
-/** Bytes of each of the {@link Places}. */
-export function placesBytes(chunk: Chunk, { scales }: Pick<CheckedTensor, "scales">): Places {
+/** Bytes at each of the {@link ChunkAddresses}. */
+export function chunkBytes(chunk: Chunk, { scales }: Pick<CheckedTensor, "scales">): ChunkAddresses {
   const blocks = chunk.scaleRows * chunk.scaleCols;
   return [MATRIX.bytes, chunk.rows * chunk.cols, blocks * scales.BYTES_PER_ELEMENT];
 }
 
 /**
- * Writes down the matrix of a chunk, whose codes and scales have no gaps there.
+ * Writes the matrix record of a chunk, whose codes and scales lie without gaps there.
  * @param part some rows of it; all if left out
  */
-export function describeChunk(
+export function writeChunkMatrix(
   buffer: ArrayBuffer,
-  [at, codes, scales]: Places,
+  [at, codes, scales]: ChunkAddresses,
   { rows, cols }: Chunk,
   tensor: Pick<CheckedTensor, "format" | "scaleType" | "grid">,
   part: { readonly firstRow: number; readonly rows: number } = { firstRow: 0, rows },
@@ -192,10 +192,15 @@ export function describeChunk(
 }
 
 /** Copies a chunk of a tensor into linear memory. */
-export function putChunk(buffer: ArrayBuffer, places: Places, chunk: Chunk, tensor: CheckedTensor): void {
-  const [, codesAt, scalesAt] = places;
+export function putChunk(
+  buffer: ArrayBuffer,
+  addresses: ChunkAddresses,
+  chunk: Chunk,
+  tensor: CheckedTensor,
+): void {
+  const [, codesAt, scalesAt] = addresses;
   const blocks = chunk.scaleRows * chunk.scaleCols;
-  describeChunk(buffer, places, chunk, tensor);
+  writeChunkMatrix(buffer, addresses, chunk, tensor);
   gather(new Uint8Array(buffer, codesAt, chunk.rows * chunk.cols), tensor.codes, chunk);
   gather(scaleView(tensor.scales, buffer, scalesAt, blocks), tensor.scales, scaleRectangle(chunk));
 }

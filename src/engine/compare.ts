@@ -6,22 +6,22 @@ import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import {
   type Chunk,
+  chunkBytes,
   chunksOf,
-  describeChunk,
-  placesBytes,
   putChunk,
   type Rectangle,
   ROW_CHUNK,
   scatter,
   stage,
+  writeChunkMatrix,
 } from "./chunks.ts";
 import { add, NOTHING, type Precision } from "./precision.ts";
 
 /** Float64 numbers that the kernel adds to. */
 const SUMS = 9;
 
-/** How many consecutive values a pair of `parts` tells the sums of. */
-export const PART = 16;
+/** Consecutive values whose two sums are a pair in `groupSums`. */
+export const GROUP_SIZE = 16;
 
 /** What is compared: values as they are, or the codes of a tensor. Codes are FP8. */
 export type Compared = RawValues | CheckedTensor;
@@ -34,26 +34,26 @@ export function compareValues(
   kernels: Kernels,
   arena: Arena,
   values: Compared,
-  became: Compared,
-  parts: Float64Array | undefined,
+  result: Compared,
+  groupSums: Float64Array | undefined,
 ): Precision {
-  const inputs = [values, became].flatMap((side): ArrayBufferView[] =>
+  const inputs = [values, result].flatMap((side): ArrayBufferView[] =>
     "codes" in side ? [side.codes, side.scales] : [side.data],
   );
-  const tensor = [became, values].find((side): side is CheckedTensor => "codes" in side);
+  const tensor = [result, values].find((side): side is CheckedTensor => "codes" in side);
   const elements = tensor?.grid.elements ?? (values as RawValues).data.length;
   const type = "codes" in values ? "f32" : values.type;
-  const format = FORMAT_ID["codes" in became ? became.format : "e4m3"];
-  checkParts(parts, tensor?.grid ?? { elements, cols: elements, block: [1, elements] }, inputs);
+  const format = FORMAT_ID["codes" in result ? result.format : "e4m3"];
+  checkGroupSums(groupSums, tensor?.grid ?? { elements, cols: elements, block: [1, elements] }, inputs);
   let precision = NOTHING;
   for (const chunk of tensor === undefined ? spansOf(elements) : chunksOf(tensor.grid)) {
     const { rows, cols } = chunk;
     const height = Math.max(1, Math.min(rows, Math.floor(PIECE / cols)));
-    const sizes = [8 * SUMS, partsBytes(parts, rows * cols)] as const;
-    const rooms = [...sizeOf(values, chunk, height), ...sizeOf(became, chunk, height)] as const;
-    arena.frame([...sizes, ...rooms] as const, (sums, own, a, b, c, d, ...rest) => {
-      const x = put(arena.buffer, values, chunk, [a, b, c, d]);
-      const y = put(arena.buffer, became, chunk, rest);
+    const sizes = [8 * SUMS, groupSumsBytes(groupSums, rows * cols)] as const;
+    const staging = [...sizeOf(values, chunk, height), ...sizeOf(result, chunk, height)] as const;
+    arena.frame([...sizes, ...staging] as const, (sums, own, a, b, c, d, ...rest) => {
+      const x = stageSide(arena.buffer, values, chunk, [a, b, c, d]);
+      const y = stageSide(arena.buffer, result, chunk, rest);
       for (let row = 0; row < rows; row += height) {
         const [first, n] = [row * cols, Math.min(height, rows - row) * cols];
         const at = {
@@ -62,13 +62,13 @@ export function compareValues(
             "codes" in values
               ? floatsAt(kernels, arena, x, row, n)
               : x.data + first * values.data.BYTES_PER_ELEMENT,
-          became: floatsAt(kernels, arena, y, row, n),
-          codes: "codes" in became ? y.data + first : 0,
-          parts: parts === undefined ? 0 : own + (16 * first) / PART,
+          result: floatsAt(kernels, arena, y, row, n),
+          codes: "codes" in result ? y.data + first : 0,
+          groupSums: groupSums === undefined ? 0 : own + (16 * first) / GROUP_SIZE,
         };
         precision = add(precision, run(kernels, arena, format, type, at, n));
       }
-      if (parts !== undefined) takeParts(arena.buffer, own, parts, chunk);
+      if (groupSums !== undefined) putGroupSums(arena.buffer, own, groupSums, chunk);
     });
   }
   return precision;
@@ -83,10 +83,10 @@ function* spansOf(elements: number): Generator<Chunk> {
   }
 }
 
-/** Where one side of a comparison is in linear memory: its matrix, data, scales and float32 values. */
-type Room = readonly [matrix: number, data: number, scales: number, floats: number];
+/** Addresses of one side of a comparison: its matrix, data, scales and float32 values. */
+type SideAddresses = readonly [matrix: number, data: number, scales: number, floats: number];
 
-/** One side in linear memory: see {@link Room}. */
+/** One side in linear memory: see {@link SideAddresses}. */
 interface Staged {
   readonly side: Compared;
   readonly chunk: Chunk;
@@ -96,17 +96,17 @@ interface Staged {
   readonly floats: number;
 }
 
-/** Bytes of each place of {@link Room}. */
-function sizeOf(side: Compared, chunk: Chunk, height: number): Room {
+/** Bytes at each of the {@link SideAddresses}. */
+function sizeOf(side: Compared, chunk: Chunk, height: number): SideAddresses {
   const floats = 4 * height * chunk.cols;
-  if ("codes" in side) return [...placesBytes(chunk, side), floats];
+  if ("codes" in side) return [...chunkBytes(chunk, side), floats];
   const data = chunk.rows * chunk.cols * side.data.BYTES_PER_ELEMENT;
   return [0, data, 0, side.type === "f32" ? 0 : floats];
 }
 
 /** Copies a chunk of one side into linear memory. */
-function put(buffer: ArrayBuffer, side: Compared, chunk: Chunk, room: Room): Staged {
-  const [matrix, data, scales, floats] = room;
+function stageSide(buffer: ArrayBuffer, side: Compared, chunk: Chunk, addresses: SideAddresses): Staged {
+  const [matrix, data, scales, floats] = addresses;
   if ("codes" in side) putChunk(buffer, [matrix, data, scales], chunk, side);
   else stage(buffer, data, side.data, chunk);
   return { side, chunk, matrix, data, scales, floats };
@@ -116,8 +116,8 @@ function put(buffer: ArrayBuffer, side: Compared, chunk: Chunk, room: Room): Sta
 function floatsAt(kernels: Kernels, arena: Arena, staged: Staged, row: number, n: number): number {
   const { side, chunk, matrix, data, scales, floats } = staged;
   if ("codes" in side) {
-    const places = [matrix, data, scales] as const;
-    describeChunk(arena.buffer, places, chunk, side, { firstRow: row, rows: n / chunk.cols });
+    const addresses = [matrix, data, scales] as const;
+    writeChunkMatrix(arena.buffer, addresses, chunk, side, { firstRow: row, rows: n / chunk.cols });
     kernels.dequantize(matrix, VALUE_TYPE_ID.f32, floats);
     return floats;
   }
@@ -128,48 +128,48 @@ function floatsAt(kernels: Kernels, arena: Arena, staged: Staged, row: number, n
 }
 
 /** Checks the array for the sums of each sixteen values, which is apart from what is compared. */
-function checkParts(
-  parts: Float64Array | undefined,
+function checkGroupSums(
+  groupSums: Float64Array | undefined,
   { elements, cols, block }: Pick<Grid, "elements" | "cols" | "block">,
   inputs: readonly ArrayBufferView[],
 ): void {
-  if (parts === undefined) return;
-  const bad = [cols, Math.min(block[1], cols)].find((width) => width % PART !== 0);
+  if (groupSums === undefined) return;
+  const bad = [cols, Math.min(block[1], cols)].find((width) => width % GROUP_SIZE !== 0);
   if (bad !== undefined) {
     throw new BlockscaleError("shape", {
-      where: "compare: parts",
-      expected: `rows, and rows of a block, of a multiple of ${PART} values`,
+      where: "compare: groupSums",
+      expected: `rows, and rows of a block, of a multiple of ${GROUP_SIZE} values`,
       got: String(bad),
-      fix: "Leave parts out.",
+      fix: "Leave the option out.",
     });
   }
-  checkArray("compare: parts", parts, "Float64Array", (2 * elements) / PART);
-  for (const input of inputs) checkDisjoint("compare: parts", parts, input);
+  checkArray("compare: groupSums", groupSums, "Float64Array", (2 * elements) / GROUP_SIZE);
+  for (const input of inputs) checkDisjoint("compare: groupSums", groupSums, input);
 }
 
-function partsBytes(parts: Float64Array | undefined, n: number): number {
-  return parts === undefined ? 0 : (2 * 8 * n) / PART;
+function groupSumsBytes(groupSums: Float64Array | undefined, n: number): number {
+  return groupSums === undefined ? 0 : (2 * 8 * n) / GROUP_SIZE;
 }
 
 /** Copies the sums of a rectangle to their places among all. */
-function takeParts(
+function putGroupSums(
   buffer: ArrayBuffer,
   own: number,
-  parts: Float64Array,
+  groupSums: Float64Array,
   { start, rows, cols, stride }: Rectangle,
 ): void {
-  const each = PART / 2;
+  const each = GROUP_SIZE / 2;
   const found = new Float64Array(buffer, own, (rows * cols) / each);
-  scatter(parts, found, { start: start / each, rows, cols: cols / each, stride: stride / each });
+  scatter(groupSums, found, { start: start / each, rows, cols: cols / each, stride: stride / each });
 }
 
-/** Addresses of what the kernel compares and writes; 0 for codes and parts that there are not. */
-interface ComparedPlaces {
+/** Addresses of what the kernel compares and writes; 0 for codes and sums that are not asked for. */
+interface ComparedAddresses {
   readonly sums: number;
   readonly values: number;
-  readonly became: number;
+  readonly result: number;
   readonly codes: number;
-  readonly parts: number;
+  readonly groupSums: number;
 }
 
 function run(
@@ -177,12 +177,12 @@ function run(
   arena: Arena,
   format: FormatId,
   type: ValueType,
-  { sums, values, became, codes, parts }: ComparedPlaces,
+  { sums, values, result, codes, groupSums }: ComparedAddresses,
   n: number,
 ): Precision {
   const measure = (nonFinite: number): Precision => {
     const found = new Float64Array(arena.buffer, sums, SUMS).fill(0);
-    kernels.compare(format, VALUE_TYPE_ID[type], sums, values, became, codes, parts, n);
+    kernels.compare(format, VALUE_TYPE_ID[type], sums, values, result, codes, groupSums, n);
     const [signal, noise, energy, product, amax, maxError, maxRelative, flushed, saturated] =
       found as unknown as [number, number, number, number, number, number, number, number, number];
     return {
@@ -203,7 +203,7 @@ function run(
   // The square of a difference of two finite float32 is far from the largest float64.
   return precision.noise < Infinity
     ? precision
-    : measure(clearNonFinite(arena.buffer, type, values, became, n));
+    : measure(clearNonFinite(arena.buffer, type, values, result, n));
 }
 
 /** Bits of Inf. */
@@ -217,11 +217,11 @@ function clearNonFinite(
   buffer: ArrayBuffer,
   type: ValueType,
   values: number,
-  became: number,
+  result: number,
   n: number,
 ): number {
   const x = type === "f32" ? new Uint32Array(buffer, values, n) : new Uint16Array(buffer, values, n);
-  const y = new Uint32Array(buffer, became, n);
+  const y = new Uint32Array(buffer, result, n);
   let different = 0;
   for (let i = 0; i < n; i++) {
     const before = specialOf(x[i]!, INFINITY_BITS[type]);

@@ -15,7 +15,7 @@ import {
   type RawValues,
 } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { checkChoice, checkKnown, outOf } from "../tensor/options.ts";
+import { checkChoice, checkKnown, outOption } from "../tensor/options.ts";
 import type { Scheme, SchemeName } from "../tensor/schemes.ts";
 import { asFp8, isSubByte } from "../tensor/sub-byte.ts";
 import { type BlockScaled, type Format, gridOf, type Values, type ValueType } from "../tensor/tensor.ts";
@@ -110,10 +110,13 @@ export class Engine {
     options: { out?: Float32Array | Uint16Array | ResidentMatrix } = {},
   ): Float32Array | Uint16Array | ResidentMatrix {
     checkChoice("dequantize: type", type, ["f32", "bf16", "f16"]);
-    const given = outOf("dequantize", options);
+    const given = outOption("dequantize", options);
     const checked = checkTensor("dequantize", tensor);
     const { codes, scales, grid } = checked;
-    const out = this.#products.outOf("dequantize: out", given, type, [grid.slices * grid.rows, grid.cols]);
+    const out = this.#products.resultFor("dequantize: out", given, type, [
+      grid.slices * grid.rows,
+      grid.cols,
+    ]);
     if (!(out instanceof ResidentMatrix)) {
       checkDisjoint("dequantize: out", out, codes);
       checkDisjoint("dequantize: out", out, scales);
@@ -122,32 +125,32 @@ export class Engine {
   }
 
   /**
-   * Measures what became of values. Each side is an array of values or a block-scaled tensor; both have as
-   * many elements, in the same order, and two tensors the same shape. Sums are float64, and the same in every
-   * build and runtime.
-   * @param options.parts room for two numbers for each sixteen values, in the order of their memory: the
+   * Measures how far `result` is from `values`. Each is an array of values or a block-scaled tensor; both
+   * have as many elements, in the same order, and two tensors the same shape. Sums are float64, and the same
+   * in every build and runtime.
+   * @param options.groupSums two numbers for each group of sixteen values, in the order of their memory: the
    * sums of their squares and of the squares of their errors, NaN and Inf left out. Columns, and those of a
    * block, must be a multiple of 16
    */
   compare(
     values: Values | BlockScaled,
-    became: Values | BlockScaled,
-    options: { readonly parts?: Float64Array } = {},
+    result: Values | BlockScaled,
+    options: { readonly groupSums?: Float64Array } = {},
   ): Precision {
-    const { parts } = checkKnown("compare", options, ["parts"]);
-    const tensor = isTensor(became) ? checkTensor("compare: became", became) : undefined;
+    const { groupSums } = checkKnown("compare", options, ["groupSums"]);
+    const tensor = isTensor(result) ? checkTensor("compare: result", result) : undefined;
     let x = isTensor(values)
       ? checkTensor("compare: values", values)
       : checkValues("compare: values", values, tensor?.grid.elements);
     const length = "codes" in x ? x.grid.elements : x.data.length;
-    const y = tensor ?? checkValues("compare: became", became as Values, length);
+    const y = tensor ?? checkValues("compare: result", result as Values, length);
     if ("codes" in x && tensor !== undefined) {
       checkSameShape(x, tensor);
       // Chunks follow one grid: of two tensors, the first is taken as values.
       x = { type: "f32", data: this.dequantize(x) };
     }
     const fp8 = (side: Compared): Compared => ("codes" in side ? asFp8(side) : side);
-    const precision = compareValues(this.#kernels, this.#arena, fp8(x), fp8(y), parts);
+    const precision = compareValues(this.#kernels, this.#arena, fp8(x), fp8(y), groupSums);
     if (tensor === undefined || !isSubByte(tensor.format)) return precision;
     const { format } = tensor;
     return { ...precision, saturated: saturatedIn(x as RawValues, { ...tensor, format }) };
@@ -217,11 +220,11 @@ export class Engine {
    * timing them once, or what it was set to.
    */
   get fasterActivations(): "f32" | "int8" {
-    return this.#products.faster();
+    return this.#products.fasterActivations();
   }
 
   set fasterActivations(faster: "f32" | "int8") {
-    this.#products.setFaster(faster);
+    this.#products.setFasterActivations(faster);
   }
 
   /**
@@ -264,7 +267,7 @@ export class Engine {
 function checkSameShape({ shape }: CheckedTensor, { shape: other }: CheckedTensor): void {
   if (String(shape) === String(other)) return;
   throw new BlockscaleError("shape", {
-    where: "compare: became",
+    where: "compare: result",
     expected: `a tensor of the shape of the values, [${shape.join(", ")}]`,
     got: `[${other.join(", ")}]`,
     fix: "Check that both are of one weight, and that neither is transposed.",

@@ -2,7 +2,8 @@ import { kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 
 /**
- * What became of values: sums and extremes, which add up over the parts of a tensor. All of them are finite.
+ * How far the results of a cast are from the values: sums and extremes, which add up over the parts of a
+ * tensor. All of them are finite.
  */
 export interface Precision {
   /** Values compared. */
@@ -90,6 +91,6 @@ function checkPrecision(where: string, precision: Precision): Precision {
     where: `${where}: precision`,
     expected: "the record that compare() returned",
     got: kindOf(precision),
-    fix: "Pass engine.compare(values, became).",
+    fix: "Pass engine.compare(values, result).",
   });
 }

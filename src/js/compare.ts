@@ -11,18 +11,18 @@ export function compare(
   type: ValueTypeId,
   sums: number,
   values: number,
-  became: number,
+  result: number,
   codes: number,
-  parts: number,
+  groupSums: number,
   n: number,
 ): void {
   const whole = n & ~15;
   const size = type === VALUE_TYPE_ID.f32 ? 4 : 2;
-  if (whole > 0) compareSpan(memory, format, type, sums, values, became, codes, parts, whole);
+  if (whole > 0) compareSpan(memory, format, type, sums, values, result, codes, groupSums, whole);
   if (n > whole) {
     const codesAt = codes === 0 ? 0 : codes + whole;
-    const partsAt = parts === 0 ? 0 : parts + whole;
-    const left = [values + whole * size, became + 4 * whole, codesAt, partsAt, n - whole] as const;
+    const groupSumsAt = groupSums === 0 ? 0 : groupSums + whole;
+    const left = [values + whole * size, result + 4 * whole, codesAt, groupSumsAt, n - whole] as const;
     compareSpan(memory, format, type, sums, ...left);
   }
 }
@@ -33,13 +33,13 @@ function compareSpan(
   type: ValueTypeId,
   sums: number,
   values: number,
-  became: number,
+  result: number,
   codes: number,
-  parts: number,
+  groupSums: number,
   n: number,
 ): void {
   const out = new Float64Array(memory.buffer, sums, 9);
-  const sixteens = new Float64Array(memory.buffer, parts, parts === 0 ? 0 : 2 * Math.ceil(n / 16));
+  const sixteens = new Float64Array(memory.buffer, groupSums, groupSums === 0 ? 0 : 2 * Math.ceil(n / 16));
   const top = fp8Of(format).topCode;
   const isFloat = type === VALUE_TYPE_ID.f32;
   // Sums of x^2, (x - y)^2, y^2 and x * y, of all and of sixteen. Even and odd elements are apart, as in two
@@ -52,7 +52,7 @@ function compareSpan(
       const x = isFloat
         ? memory.f32[(values >>> 2) + i]!
         : floatOf(widen(type, memory.u16[(values >>> 1) + i]!));
-      const y = memory.f32[(became >>> 2) + i]!;
+      const y = memory.f32[(result >>> 2) + i]!;
       const magnitude = Math.abs(x);
       const error = Math.abs(x - y);
       const lane = i & 1;
@@ -66,7 +66,7 @@ function compareSpan(
       if (y === 0 && x !== 0) out[7]!++;
       if (codes !== 0 && (memory.u8[codes + i]! & 0x7f) === top && magnitude > Math.abs(y)) out[8]!++;
     }
-    if (parts !== 0) sixteens.set([own[0]! + own[1]!, own[2]! + own[3]!], start >>> 3);
+    if (groupSums !== 0) sixteens.set([own[0]! + own[1]!, own[2]! + own[3]!], start >>> 3);
     for (let k = 0; k < 8; k++) all[k]! += own[k]!;
   }
   for (let k = 0; k < 4; k++) out[k]! += all[2 * k]! + all[2 * k + 1]!;

@@ -8,7 +8,7 @@ import { bitsOf, floatOf, NAN_BITS, powerBits } from "./scale.ts";
 /** out[at + i] <- table[row + codes[from + i]] */
 export function lookUp32(
   out: Int32Array,
-  at: number,
+  to: number,
   codes: Uint8Array,
   from: number,
   n: number,
@@ -17,12 +17,12 @@ export function lookUp32(
 ): void {
   let i = 0;
   for (; i <= n - 4; i += 4) {
-    out[at + i] = table[row + codes[from + i]!]!;
-    out[at + i + 1] = table[row + codes[from + i + 1]!]!;
-    out[at + i + 2] = table[row + codes[from + i + 2]!]!;
-    out[at + i + 3] = table[row + codes[from + i + 3]!]!;
+    out[to + i] = table[row + codes[from + i]!]!;
+    out[to + i + 1] = table[row + codes[from + i + 1]!]!;
+    out[to + i + 2] = table[row + codes[from + i + 2]!]!;
+    out[to + i + 3] = table[row + codes[from + i + 3]!]!;
   }
-  for (; i < n; i++) out[at + i] = table[row + codes[from + i]!]!;
+  for (; i < n; i++) out[to + i] = table[row + codes[from + i]!]!;
 }
 
 /**

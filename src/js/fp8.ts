@@ -64,17 +64,17 @@ function valueTable(format: Format): Float32Array {
 
 const NAMES = Object.keys(FORMAT_ID) as Format[];
 
-const made: (Fp8 | undefined)[] = [];
+const tables: (Fp8 | undefined)[] = [];
 
 /** A format with its tables, 9 KiB, made when first asked for. */
 export function fp8Of(format: FormatId): Fp8 {
-  const known = made[format];
+  const known = tables[format];
   if (known) return known;
   const name = NAMES.find((name) => FORMAT_ID[name] === format)!;
   const facts = FORMATS[name];
   const values = valueTable(name);
   const fp8 = { ...facts, codes: codeTable(facts), bits: new Int32Array(values.buffer), values };
-  made[format] = fp8;
+  tables[format] = fp8;
   return fp8;
 }
 
@@ -91,7 +91,7 @@ function encodeOne(x: number, table: Uint8Array, rebase: number): number {
  */
 export function encodeSpan(
   codes: Uint8Array,
-  at: number,
+  to: number,
   bits: Int32Array,
   from: number,
   n: number,
@@ -101,10 +101,10 @@ export function encodeSpan(
   let i = 0;
   // Four elements a turn: the loop's own cost is a quarter of the time otherwise.
   for (; i <= n - 4; i += 4) {
-    codes[at + i] = encodeOne(bits[from + i]!, table, rebase);
-    codes[at + i + 1] = encodeOne(bits[from + i + 1]!, table, rebase);
-    codes[at + i + 2] = encodeOne(bits[from + i + 2]!, table, rebase);
-    codes[at + i + 3] = encodeOne(bits[from + i + 3]!, table, rebase);
+    codes[to + i] = encodeOne(bits[from + i]!, table, rebase);
+    codes[to + i + 1] = encodeOne(bits[from + i + 1]!, table, rebase);
+    codes[to + i + 2] = encodeOne(bits[from + i + 2]!, table, rebase);
+    codes[to + i + 3] = encodeOne(bits[from + i + 3]!, table, rebase);
   }
-  for (; i < n; i++) codes[at + i] = encodeOne(bits[from + i]!, table, rebase);
+  for (; i < n; i++) codes[to + i] = encodeOne(bits[from + i]!, table, rebase);
 }

@@ -58,8 +58,8 @@ export function gemm(
 }
 
 /** See `dotFloat64` of `Kernels`. */
-export function dotFloat64(memory: ArrayMemory, at: number, x: number, row: number): number {
-  const matrix = readMatrix(memory.buffer, at);
+export function dotFloat64(memory: ArrayMemory, matrixAt: number, x: number, row: number): number {
+  const matrix = readMatrix(memory.buffer, matrixAt);
   const w = new Float64Array(matrix.cols);
   decodeRow(memory, w, matrix, row);
   return dot(new Float64Array(memory.buffer, x, matrix.cols), 0, w, matrix.cols);

@@ -35,16 +35,16 @@ function nearest(x: number): number {
  */
 function roundBlock(
   x: Float32Array,
-  at: number,
+  matrixAt: number,
   n: number,
   most: number,
   put: (i: number, integer: number) => void,
 ): number {
   let amax = 0;
-  for (let i = at; i < at + n; i++) amax = Math.max(amax, Math.abs(x[i]!));
+  for (let i = matrixAt; i < matrixAt + n; i++) amax = Math.max(amax, Math.abs(x[i]!));
   const isUsual = amax >= SMALLEST && amax < Infinity;
   const factor = isUsual ? fround(most / amax) : 0;
-  for (let i = 0; i < n; i++) put(i, isUsual ? nearest(fround(x[at + i]! * factor)) : 0);
+  for (let i = 0; i < n; i++) put(i, isUsual ? nearest(fround(x[matrixAt + i]! * factor)) : 0);
   return isUsual ? amax / most : amax < SMALLEST ? 0 : Number.NaN;
 }
 

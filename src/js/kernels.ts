@@ -38,8 +38,8 @@ export function instantiate(pages: number = 2): JsInstance {
     widen: (type, dst, src, n) =>
       widenSpan(type, memory.i32.subarray(dst >>> 2, (dst >>> 2) + n), memory.u16, src >>> 1, n),
     quantize: (...args) => quantize(memory, ...args),
-    dequantize: (at, type, dst) => {
-      const matrix = readMatrix(memory.buffer, at);
+    dequantize: (matrixAt, type, dst) => {
+      const matrix = readMatrix(memory.buffer, matrixAt);
       dequantize(memory, tableOf(matrix.format as FormatId, type), matrix, dst);
     },
     compare: (...args) => compare(memory, ...args),

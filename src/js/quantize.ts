@@ -111,14 +111,14 @@ function encodeBlock(block: Block, byte: number, divisor: number): void {
 /** The codes and scales of a matrix <- values[rows, cols], as `quantize` of `Kernels` says. */
 export function quantize(
   memory: ArrayMemory,
-  at: number,
+  matrixAt: number,
   type: ValueTypeId,
   src: number,
   rounding: RoundingId,
   amaxFloor: number,
   zeroScale: number,
 ): void {
-  const matrix = readMatrix(memory.buffer, at);
+  const matrix = readMatrix(memory.buffer, matrixAt);
   const { codes, scales, rows, cols, stride, scaleStride, blockRows, blockCols } = matrix;
   const format = fp8Of(matrix.format as FormatId);
   const isUe8m0 = matrix.scaleType === SCALE_TYPE_ID.ue8m0;

@@ -1,5 +1,5 @@
 import { ROUNDING_ID, SCALE_TYPE_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
-import type { Resident } from "../wasm/arena.ts";
+import type { Allocation } from "../wasm/arena.ts";
 import { MATRIX, matrixRecord } from "../wasm/matrix.ts";
 import { CACHE_FORMAT } from "./kernels.ts";
 import type { Program } from "./program.ts";
@@ -23,8 +23,8 @@ export class CacheRows {
   readonly dim: number;
   readonly #program: Program;
   readonly #type: CacheType;
-  #values: Resident | undefined;
-  #scales: Resident | undefined;
+  #values: Allocation | undefined;
+  #scales: Allocation | undefined;
   #capacity = 0;
 
   constructor(program: Program, heads: number, dim: number) {
@@ -99,8 +99,8 @@ export class CacheRows {
     const before = this.#capacity;
     let capacity = Math.max(FIRST, before);
     while (capacity < needed) capacity *= 2;
-    const grow = (old: Resident | undefined, stride: number): Resident => {
-      const room = arena.keep(this.heads * capacity * stride);
+    const grow = (old: Allocation | undefined, stride: number): Allocation => {
+      const room = arena.allocate(this.heads * capacity * stride);
       if (old === undefined) return room;
       kernels.copyRows(
         room.start,

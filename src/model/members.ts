@@ -1,6 +1,6 @@
-import { AskedThread } from "../threads/asked.ts";
 import { lentScript } from "../threads/lend.ts";
 import { canShare, isPage, type Script } from "../threads/start.ts";
+import { TaskThread } from "../threads/task-thread.ts";
 import { type Instance, instantiate } from "../wasm/instantiate.ts";
 import type { ModelConfig } from "./config.ts";
 import { makeShared, type Shared, together } from "./exchange.ts";
@@ -75,7 +75,7 @@ class LocalMembers implements Members {
 }
 
 /** A member in a worker, which answers in turn. */
-class RemoteMember extends AskedThread<ModelTask> implements WeightReceiver {
+class RemoteMember extends TaskThread<ModelTask> implements WeightReceiver {
   async expect(bytes: number): Promise<void> {
     await this.ask({ kind: "expect", bytes });
   }

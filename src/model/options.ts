@@ -1,6 +1,6 @@
 import { kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { checkBeside, checkChoice, checkKnown, checkThreads } from "../tensor/options.ts";
+import { checkChoice, checkKnown, checkRequires, checkThreads } from "../tensor/options.ts";
 import { checkPort } from "../threads/lend.ts";
 import type { Variant } from "../wasm/builds.ts";
 import type { WasmSource } from "../wasm/module.ts";
@@ -105,7 +105,7 @@ export function checkOptions(options: ModelOptions): number {
   checkKnown("openModel", options, MODEL_OPTIONS);
   const { threads = 1, activations, weights, cache } = options;
   checkPort("openModel", options.workers);
-  checkBeside("openModel", options, "workers", "threads");
+  checkRequires("openModel", options, "workers", "threads");
   if (activations !== undefined)
     checkChoice("openModel: activations", activations, ["f32", "fp8", "int8", "auto", "near"]);
   if (weights !== undefined) checkChoice("openModel: weights", weights, ["codes", "int7", "auto"]);

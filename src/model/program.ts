@@ -2,7 +2,7 @@ import type { Int8Block } from "../products/activations.ts";
 import { integerBlockOf } from "../products/pack-integers.ts";
 import type { Analysed } from "../products/right.ts";
 import { type FormatId, factsOf } from "../tensor/formats.ts";
-import { Arena, type Resident } from "../wasm/arena.ts";
+import { type Allocation, Arena } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import type { RecordLayout, RecordOf } from "../wasm/record.ts";
 import { Exchange, type GatheredPart, type Shared } from "./exchange.ts";
@@ -36,7 +36,7 @@ export class Program {
   readonly exchange: Exchange;
   readonly precisions: Precisions;
   readonly #call: number;
-  readonly #buffers = new Map<string, { place: Resident; bytes: number }>();
+  readonly #buffers = new Map<string, { place: Allocation; bytes: number }>();
   /**
    * Called before each product of x[rows, cols] with a slice of a weight, to measure activations.
    */
@@ -79,7 +79,7 @@ export class Program {
     if (held !== undefined && held.bytes >= bytes) return held.place.start;
     if (held !== undefined) this.arena.release(held.place);
     this.#buffers.delete(name);
-    const place = this.arena.keep(bytes);
+    const place = this.arena.allocate(bytes);
     this.#buffers.set(name, { place, bytes });
     return place.start;
   }
@@ -140,7 +140,15 @@ export class Program {
     const stored = weight.slices[slice]!;
     if (stored.kind === "int7") {
       const work = this.bytes("work", kernels.integerWorkspace(rows) >>> 0);
-      kernels.gemmIntegers(stored.at, 0, dst, x.int8(stored.matrix.blockCols as Int8Block), 0, rows, work);
+      kernels.gemmIntegers(
+        stored.matrixAt,
+        0,
+        dst,
+        x.int8(stored.matrix.blockCols as Int8Block),
+        0,
+        rows,
+        work,
+      );
     } else if (stored.kind === "plain") {
       const work = this.bytes("work", kernels.plainWorkspace(rows, cols) >>> 0);
       kernels.gemmPlain(stored.type, dst, x.plain, rows, stored.start, own, cols, work);
@@ -151,7 +159,13 @@ export class Program {
     }
   }
 
-  #multiplyCodes(dst: number, x: Rounded, rows: number, { at, matrix }: Analysed, isSubByte: boolean): void {
+  #multiplyCodes(
+    dst: number,
+    x: Rounded,
+    rows: number,
+    { matrixAt, matrix }: Analysed,
+    isSubByte: boolean,
+  ): void {
     const { kernels } = this;
     const { format, cols, blockCols } = matrix;
     const { activations, int8Rows } = this.precisions;
@@ -159,12 +173,12 @@ export class Program {
     const block = wantsIntegers ? integerBlockOf(blockCols, cols) : undefined;
     if (block !== undefined && block >= 32 && factsOf(format as FormatId).hasIntegerProducts) {
       const work = this.bytes("work", kernels.integerWorkspace(rows) >>> 0);
-      kernels.gemmIntegers(at, 0, dst, x.int8(block), 0, rows, work);
+      kernels.gemmIntegers(matrixAt, 0, dst, x.int8(block), 0, rows, work);
       return;
     }
     const work = this.bytes("work", kernels.gemmWorkspace(rows, cols) >>> 0);
     const input = activations === "fp8" && !isSubByte ? x.fp8 : x.plain;
-    kernels.gemm(at, 0, dst, input, rows, work);
+    kernels.gemm(matrixAt, 0, dst, input, rows, work);
   }
 
   /** dst[rows, N] <- x[rows, K] . weight^T + bias, the rows of the weight computed by all members. */

@@ -2,7 +2,7 @@ import { Int7Packer } from "../products/pack-integers.ts";
 import { analyseEach, keepLists, MARGIN } from "../products/right.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
-import type { Arena, Resident } from "../wasm/arena.ts";
+import type { Allocation, Arena } from "../wasm/arena.ts";
 import type { MatrixRecord } from "../wasm/matrix.ts";
 import type { ModelKernels } from "./kernels.ts";
 import {
@@ -37,7 +37,7 @@ export class Store {
   readonly #weights: WeightForm | "files";
   readonly #pending = new Map<string, Pending>();
   readonly #loaded = new Map<string, LoadedTensor>();
-  readonly #places = new Map<string, Resident[]>();
+  readonly #places = new Map<string, Allocation[]>();
 
   /**
    * @param weights "codes": made ready for products; "int7": rounded to integers of 7 bits; "files": as they
@@ -82,7 +82,7 @@ export class Store {
   /** Allocates memory that is freed together with a tensor. */
   #keepFor(key: string): (bytes: number) => number {
     return (bytes) => {
-      const place = this.#arena.keep(bytes);
+      const place = this.#arena.allocate(bytes);
       this.#places.get(key)!.push(place);
       return place.start;
     };
@@ -158,7 +158,7 @@ export class Store {
   #ready(key: string, stored: StoredSlice): Slice {
     if (stored.kind === "plain") return stored;
     const { matrix } = stored;
-    if (this.#weights === "files") return { kind: "scaled", at: 0, matrix, float64Rows: [] };
+    if (this.#weights === "files") return { kind: "scaled", matrixAt: 0, matrix, float64Rows: [] };
     const [found] = analyseEach(this.#kernels, this.#arena, [matrix]);
     if (found!.float64Rows.length > 0) return this.#asValues(key, matrix);
     const [slice] = keepLists(this.#kernels, this.#arena, [found!], this.#keepFor(key));

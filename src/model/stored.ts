@@ -60,7 +60,7 @@ export type Slice =
   /**
    * Integers of 7 bits in groups of twelve rows: see `packInt7` of the kernels. `at`: their matrix in memory.
    */
-  | { readonly kind: "int7"; readonly at: number; readonly matrix: MatrixRecord };
+  | { readonly kind: "int7"; readonly matrixAt: number; readonly matrix: MatrixRecord };
 
 interface PlainSlice {
   readonly kind: "plain";

@@ -1,8 +1,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { BlockscaleError } from "../tensor/errors.ts";
 import { SCALE_TYPE_ID } from "../tensor/formats.ts";
-import { forget, releaseAbandoned } from "../wasm/abandoned.ts";
-import type { Arena, Resident } from "../wasm/arena.ts";
+import { cancelRelease, releaseAbandoned } from "../wasm/abandoned.ts";
+import type { Allocation, Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { INT8_FORMAT, MATRIX, type MatrixRecord, matrixRecord } from "../wasm/matrix.ts";
 
@@ -35,7 +35,7 @@ export class Int8Activations {
   readonly block: Int8Block;
   readonly #arena: Arena;
   readonly #matrix: MatrixRecord;
-  #room: Resident | undefined;
+  #allocation: Allocation | undefined;
 
   /** Use `engine.activations`. */
   constructor(arena: Arena, shape: readonly [number, number], block: Int8Block) {
@@ -44,12 +44,12 @@ export class Int8Activations {
     this.#arena = arena;
     const [rows, cols] = shape;
     const blocks = Math.ceil(cols / block);
-    this.#room = arena.keep(MATRIX.bytes + rows * blocks * (block + 8));
-    const scales = this.#room.start + MATRIX.bytes;
+    this.#allocation = arena.allocate(MATRIX.bytes + rows * blocks * (block + 8));
+    const scales = this.#allocation.start + MATRIX.bytes;
     const offsets = scales + 4 * rows * blocks;
     const codes = offsets + 4 * rows * blocks;
     this.#matrix = int8Matrix({ codes, scales, offsets, rows, cols, blockCols: block });
-    MATRIX.write(arena.buffer, this.#room.start, this.#matrix);
+    MATRIX.write(arena.buffer, this.#allocation.start, this.#matrix);
   }
 
   /**
@@ -58,8 +58,8 @@ export class Int8Activations {
    * @internal
    */
   freeAbandoned(): void {
-    const [arena, room] = [this.#arena, this.#room];
-    if (room !== undefined) releaseAbandoned(this, () => arena.release(room));
+    const [arena, allocation] = [this.#arena, this.#allocation];
+    if (allocation !== undefined) releaseAbandoned(this, () => arena.release(allocation));
   }
 
   /**
@@ -68,7 +68,7 @@ export class Int8Activations {
    * @internal
    */
   round(kernels: Kernels, first: number, x: number, rows: number): void {
-    kernels.quantizeInt8(this.at, first, x, rows);
+    kernels.quantizeInt8(this.matrixAt, first, x, rows);
   }
 
   /**
@@ -76,8 +76,8 @@ export class Int8Activations {
    * @throws BlockscaleError `option`: they were freed
    * @internal
    */
-  get at(): number {
-    if (this.#room !== undefined) return this.#room.start;
+  get matrixAt(): number {
+    if (this.#allocation !== undefined) return this.#allocation.start;
     throw new BlockscaleError("option", {
       where: "gemm: x",
       expected: "activations in memory",
@@ -101,10 +101,10 @@ export class Int8Activations {
 
   /** Gives the memory back. The activations cannot be used any more; freeing them again does nothing. */
   free(): void {
-    if (this.#room === undefined) return;
-    forget(this);
-    this.#arena.release(this.#room);
-    this.#room = undefined;
+    if (this.#allocation === undefined) return;
+    cancelRelease(this);
+    this.#arena.release(this.#allocation);
+    this.#allocation = undefined;
   }
 
   declare [Symbol.dispose]: () => void;

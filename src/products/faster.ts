@@ -66,7 +66,7 @@ const [ROWS, COLUMNS, DEPTH] = [64, 256, 512];
  * Whether products of E4M3 codes are faster in float32 or with int8 activations here: the instruction that
  * makes the difference, a dot of four bytes, cannot be asked for.
  */
-export function fasterActivations(engine: Multiplier): "f32" | "int8" {
+export function timeActivations(engine: Multiplier): "f32" | "int8" {
   const w = engine.pack(weightsToTime(COLUMNS, DEPTH), {});
   const x = { values: new Float32Array(ROWS * DEPTH).fill(1), shape: [ROWS, DEPTH] };
   const out = new Float32Array(ROWS * COLUMNS);

@@ -8,9 +8,10 @@ import { MATRIX, matrixRecord } from "../wasm/matrix.ts";
 import { Int8Activations, type Int8Block } from "./activations.ts";
 import type { Left } from "./left.ts";
 import { ResidentMatrix } from "./resident.ts";
-import { type Analysed, analyseAt, MARGIN, mostListBytes, putScales, typesOf } from "./right.ts";
+import { type Analysed, MARGIN, mostListBytes, putScales, runAnalyse, typesOf } from "./right.ts";
 
-interface Facts {
+/** The size of a right operand. */
+interface RightShape {
   /** `[..., N, K]` */
   readonly shape: readonly number[];
   readonly slices: number;
@@ -18,35 +19,35 @@ interface Facts {
   readonly cols: number;
 }
 
-/** What the codes of a right operand are. */
-interface Codes extends Facts {
+/** The size, format and block of a right operand of codes. */
+interface RightCodes extends RightShape {
   readonly format: Format;
   readonly block: readonly [number, number];
 }
 
-/** The right operand that is in the engine's memory, slice by slice. */
-export interface Packed extends Codes {
+/** A right operand of codes that is in the engine's memory, slice by slice. */
+export interface PackedCodes extends RightCodes {
   readonly kind: "packed";
   readonly weights: readonly Analysed[];
   /** How products round x for them, unless a product says otherwise. */
   readonly activations: "f32" | "int8" | "auto" | undefined;
 }
 
-/** One that is taken there a chunk at a time. */
-export interface Streamed extends Codes, Pick<BlockScaled, "codes" | "scales"> {
+/** A right operand of codes that is copied into memory a chunk at a time. */
+export interface StreamedCodes extends RightCodes, Pick<BlockScaled, "codes" | "scales"> {
   readonly kind: "streamed";
 }
 
-/** Weights that were packed for products with int8 activations. */
-export interface Integers extends Facts {
+/** Weights in memory for products with int8 activations alone. */
+export interface PackedIntegers extends RightShape {
   readonly kind: "int7" | "fp4";
   /** Where the kernels find the matrix of each slice. */
-  readonly weights: readonly { readonly at: number }[];
+  readonly weights: readonly { readonly matrixAt: number }[];
   /** Columns that share a scale. */
   readonly block: Int8Block;
 }
 
-export type Right = Packed | Streamed | Integers;
+export type Right = PackedCodes | StreamedCodes | PackedIntegers;
 
 /** A product that is being computed. */
 export interface Product {
@@ -70,11 +71,11 @@ export interface Run {
  * Codes copied in at a time. 1 Mi stay in a cache while they are used; 16 Mi pay where many rows of x share
  * one copy.
  */
-const CHUNK = 2 ** 20;
-const LARGE_CHUNK = 2 ** 24;
+const CHUNK_CODES = 2 ** 20;
+const LARGE_CHUNK_CODES = 2 ** 24;
 
 /** Rows of x that one pass over the weights serves; the kernels' own number is near. */
-const PASS = 192;
+const PASS_ROWS = 192;
 
 /** Elements of x and the result that are in memory at a time. */
 const MOST_ELEMENTS = 2 ** 23;
@@ -85,10 +86,10 @@ export function multiply(product: Product, run: Run): void {
   const { rows: n, cols: k } = right;
   const m = run.end - run.start;
   if (m === 0 || n === 0) return;
-  const limit = m <= PASS ? CHUNK : LARGE_CHUNK;
+  const limit = m <= PASS_ROWS ? CHUNK_CODES : LARGE_CHUNK_CODES;
   const chunkRows =
     right.kind !== "streamed" ? n : Math.min(n, Math.max(8, Math.floor(limit / Math.max(1, k)) & ~7));
-  const mostRows = Math.max(PASS, Math.floor(MOST_ELEMENTS / (k + chunkRows)));
+  const mostRows = Math.max(PASS_ROWS, Math.floor(MOST_ELEMENTS / (k + chunkRows)));
   // Passes of about the same height: which kernel does a row depends on m, not on what is left for the last
   // pass.
   const passRows = Math.ceil(m / Math.ceil(m / mostRows));
@@ -125,19 +126,20 @@ function withRows(
   slice: number,
   first: number,
   rows: number,
-  body: (weights: Analysed | { readonly at: number }) => void,
+  body: (weights: Analysed | { readonly matrixAt: number }) => void,
 ): void {
   if (right.kind !== "streamed") body(right.weights[slice]!);
   else
-    arena.frame(stagedSizes(right, rows), (...places) =>
-      body(stage(kernels, arena, right, slice, first, rows, places)),
+    arena.frame(stagedSizes(right, rows), (...addresses) =>
+      body(stage(kernels, arena, right, slice, first, rows, addresses)),
     );
 }
 
-type Room = readonly [at: number, codes: number, scales: number, flags: number, list: number];
+/** Addresses of rows of a record in memory, and of what `analyse` needs; or the bytes of each. */
+type Staging = readonly [matrixAt: number, codes: number, scales: number, flags: number, list: number];
 
-/** Bytes for so many rows of a record: the matrix, its codes and scales, and what `analyse` needs. */
-function stagedSizes({ cols, block, scales }: Streamed, rows: number): Room {
+/** Bytes for `rows` rows of a record: the matrix, its codes and scales, and what `analyse` needs. */
+function stagedSizes({ cols, block, scales }: StreamedCodes, rows: number): Staging {
   // Rows that begin inside of a block reach into one more.
   const scaleRows = Math.ceil(rows / block[0]) + 1;
   return [
@@ -153,15 +155,15 @@ function stagedSizes({ cols, block, scales }: Streamed, rows: number): Room {
 function stage(
   kernels: Kernels,
   arena: Arena,
-  right: Streamed,
+  right: StreamedCodes,
   slice: number,
   first: number,
   rows: number,
-  [matrixAt, codes, scales, flags, list]: Room,
+  [matrixAt, codes, scales, flags, list]: Staging,
 ): Analysed {
   const { rows: n, cols, block } = right;
-  const at = (slice * n + first) * cols;
-  new Uint8Array(arena.buffer, codes, rows * cols).set(right.codes.subarray(at, at + rows * cols));
+  const start = (slice * n + first) * cols;
+  new Uint8Array(arena.buffer, codes, rows * cols).set(right.codes.subarray(start, start + rows * cols));
   const gridCols = Math.ceil(cols / block[1]);
   const sliceTop = slice * Math.ceil(n / block[0]);
   const top = (sliceTop + Math.floor(first / block[0])) * gridCols;
@@ -172,15 +174,15 @@ function stage(
   const firstRow = first % blockRows;
   const matrix = matrixRecord({ ...types, codes, scales, firstRow, rows, cols, blockRows, blockCols });
   MATRIX.write(arena.buffer, matrixAt, matrix);
-  const float64Rows = analyseAt(kernels, arena, matrixAt, rows, [flags, list]);
+  const float64Rows = runAnalyse(kernels, arena, matrixAt, rows, [flags, list]);
   kernels.listSubnormals(matrixAt);
-  return { at: matrixAt, matrix, float64Rows };
+  return { matrixAt, matrix, float64Rows };
 }
 
 /** out[start .. end, first .. first + rows of the weights] <- rows start .. end of x . weights^T */
 function multiplyPass(
   product: Product,
-  weights: Analysed | { readonly at: number },
+  weights: Analysed | { readonly matrixAt: number },
   first: number,
   { start, end }: { readonly start: number; readonly end: number },
   [x, dst, work]: readonly [x: number, dst: number, work: number],
@@ -191,41 +193,42 @@ function multiplyPass(
   const m = end - start;
   const n = right.rows;
   const isInPlace = out instanceof ResidentMatrix && rows === n;
-  const target = isInPlace ? out.placeFor("gemm: out") + 4 * start * n : dst;
+  const target = isInPlace ? out.addressFor("gemm: out") + 4 * start * n : dst;
   if (left.values instanceof Int8Activations) {
-    kernels.gemmIntegers(weights.at, VALUE_TYPE_ID[type], target, left.values.at, start, m, work);
+    kernels.gemmIntegers(weights.matrixAt, VALUE_TYPE_ID[type], target, left.values.matrixAt, start, m, work);
   } else {
     let source = x;
-    if (left.values instanceof ResidentMatrix) source = left.values.placeFor("gemm: x") + 4 * start * cols;
+    if (left.values instanceof ResidentMatrix) source = left.values.addressFor("gemm: x") + 4 * start * cols;
     else new Float32Array(arena.buffer, x, m * cols).set(left.values.subarray(start * cols, end * cols));
-    kernels.gemm(weights.at, VALUE_TYPE_ID[type], target, source, m, work);
+    kernels.gemm(weights.matrixAt, VALUE_TYPE_ID[type], target, source, m, work);
   }
   if (isInPlace) return;
-  const into = arrayOf(out);
+  const array = arrayOf(out);
   const result =
     type === "f32"
       ? new Float32Array(arena.buffer, dst, m * rows)
       : new Uint16Array(arena.buffer, dst, m * rows);
-  if (rows === n) into.set(result, start * n);
+  if (rows === n) array.set(result, start * n);
   else
     for (let row = 0; row < m; row++)
-      into.set(result.subarray(row * rows, (row + 1) * rows), (start + row) * n + first);
+      array.set(result.subarray(row * rows, (row + 1) * rows), (start + row) * n + first);
 }
 
 /**
  * The results that the kernel `gemm` does not compute: those of rows of the weights that need float64, and
- * all results of rows of x that need it. `at` is room for a row of float64.
+ * all results of rows of x that need it.
+ * @param float64Row working memory for a row of float64
  */
 function multiplyFloat64Rows(
   { kernels, arena, left, right, out, type }: Product,
-  { at: matrixAt, matrix, float64Rows }: Analysed,
+  { matrixAt, matrix, float64Rows }: Analysed,
   first: number,
   run: Run,
-  at: number,
+  float64Row: number,
 ): void {
   const { rows, cols } = matrix;
-  const staged = new Float64Array(arena.buffer, at, cols);
-  const into = arrayOf(out);
+  const staged = new Float64Array(arena.buffer, float64Row, cols);
+  const array = arrayOf(out);
   const { values } = left;
   const rowOf = (m: number): ArrayLike<number> => {
     if (values instanceof Int8Activations) return values.row(m);
@@ -233,10 +236,10 @@ function multiplyFloat64Rows(
     return all.subarray(m * cols, (m + 1) * cols);
   };
   const compute = (m: number, row: number): void => {
-    const exact = kernels.dotFloat64(matrixAt, at, row);
+    const exact = kernels.dotFloat64(matrixAt, float64Row, row);
     // As in the kernels, what underflows is 0 and not -0.
     const sum = Math.fround(exact) + 0;
-    into[m * right.rows + first + row] = type === "f32" ? sum : narrow(VALUE_TYPE_ID.bf16, bitsOf(sum));
+    array[m * right.rows + first + row] = type === "f32" ? sum : narrow(VALUE_TYPE_ID.bf16, bitsOf(sum));
   };
   for (let m = run.start; m < run.end; m++) {
     const exact = left.float64Rows.get(m);

@@ -20,11 +20,11 @@ const INT7_BLOCK = 32;
 
 /** Where the kernels find a matrix of weights as integers, in groups of twelve rows. */
 export interface IntegerWeights {
-  readonly at: number;
+  readonly matrixAt: number;
 }
 
-/** Gives room that stays, by its size in bytes. */
-export type Keep = (bytes: number) => number;
+/** Reserves memory of so many bytes, which stays until it is released; gives its address. */
+export type Allocate = (bytes: number) => number;
 
 /** High-precision weights `[..., N, K]`, row-major. */
 export interface PlainWeights {
@@ -82,7 +82,7 @@ export class Int7Packer {
   constructor(
     kernels: Kernels,
     arena: Arena,
-    keep: Keep,
+    allocate: Allocate,
     [slices, rows, cols]: readonly [number, number, number],
   ) {
     this.#kernels = kernels;
@@ -90,13 +90,13 @@ export class Int7Packer {
     this.#rows = rows;
     this.#cols = cols;
     this.#bytes = kernels.int7Bytes(rows, cols) >>> 0;
-    this.#start = keep(slices * this.#bytes);
-    this.#matrices = keep(slices * MATRIX.bytes);
+    this.#start = allocate(slices * this.#bytes);
+    this.#matrices = allocate(slices * MATRIX.bytes);
   }
 
   /**
    * Packs rows first .. first + count of a slice, `first` being a multiple of twelve.
-   * @param read writes up to twelve rows, from `row` of the slice on, as float32 to a place
+   * @param read writes up to twelve rows, from `row` of the slice on, as float32 to an address
    */
   pack(
     slice: number,
@@ -104,7 +104,7 @@ export class Int7Packer {
     count: number,
     read: (values: number, row: number, count: number) => void,
   ): void {
-    const { codes, scales } = this.#placeOf(slice);
+    const { codes, scales } = this.#addressesOf(slice);
     const cols = this.#cols;
     const blocks = Math.ceil(cols / INT7_BLOCK);
     this.#arena.frame([4 * GROUP * cols], (values) => {
@@ -117,7 +117,7 @@ export class Int7Packer {
     });
   }
 
-  #placeOf(slice: number): { codes: number; scales: number } {
+  #addressesOf(slice: number): { codes: number; scales: number } {
     const codes = this.#start + slice * this.#bytes;
     const groups = Math.ceil(this.#rows / GROUP);
     return { codes, scales: codes + groups * GROUP * INT7_BLOCK * Math.ceil(this.#cols / INT7_BLOCK) };
@@ -125,26 +125,26 @@ export class Int7Packer {
 
   /** Writes down the matrix of a slice whose rows have all come. */
   writeMatrix(slice: number): IntegerWeights & { readonly matrix: MatrixRecord } {
-    const { codes, scales } = this.#placeOf(slice);
-    const at = this.#matrices + slice * MATRIX.bytes;
+    const { codes, scales } = this.#addressesOf(slice);
+    const matrixAt = this.#matrices + slice * MATRIX.bytes;
     const matrix = int7Matrix(codes, scales, this.#rows, this.#cols);
-    MATRIX.write(this.#arena.buffer, at, matrix);
-    return { at, matrix };
+    MATRIX.write(this.#arena.buffer, matrixAt, matrix);
+    return { matrixAt, matrix };
   }
 }
 
-/** Packs each slice as integers of 7 bits. `read` writes up to twelve rows as float32 to a place. */
+/** Packs each slice as integers of 7 bits. `read` writes up to twelve rows as float32 to an address. */
 function packSlices(
   kernels: Kernels,
   arena: Arena,
-  keep: Keep,
+  allocate: Allocate,
   size: readonly [slices: number, rows: number, cols: number],
   read: (values: number, slice: number, first: number, count: number) => void,
 ): IntegerWeights[] {
-  const packer = new Int7Packer(kernels, arena, keep, size);
+  const packer = new Int7Packer(kernels, arena, allocate, size);
   return Array.from({ length: size[0] }, (_, slice) => {
     packer.pack(slice, 0, size[1], (values, first, count) => read(values, slice, first, count));
-    return { at: packer.writeMatrix(slice).at };
+    return { matrixAt: packer.writeMatrix(slice).matrixAt };
   });
 }
 
@@ -173,13 +173,13 @@ export function readInt7Row(buffer: ArrayBuffer, dst: number, w: MatrixRecord, r
 export function packValuesAsInt7(
   kernels: Kernels,
   arena: Arena,
-  keep: Keep,
+  allocate: Allocate,
   w: FloatWeights,
 ): IntegerWeights[] {
   const { values, slices, rows, cols } = w;
-  return packSlices(kernels, arena, keep, [slices, rows, cols], (dst, slice, first, count) => {
-    const at = (slice * rows + first) * cols;
-    new Float32Array(arena.buffer, dst, count * cols).set(values.subarray(at, at + count * cols));
+  return packSlices(kernels, arena, allocate, [slices, rows, cols], (dst, slice, first, count) => {
+    const start = (slice * rows + first) * cols;
+    new Float32Array(arena.buffer, dst, count * cols).set(values.subarray(start, start + count * cols));
   });
 }
 
@@ -187,7 +187,7 @@ export function packValuesAsInt7(
 export function packCodesAsInt7(
   kernels: Kernels,
   arena: Arena,
-  keep: Keep,
+  allocate: Allocate,
   { format, block, codes, scales, grid }: CheckedTensor,
 ): IntegerWeights[] {
   const { slices, rows, cols } = grid;
@@ -195,23 +195,23 @@ export function packCodesAsInt7(
   const gridRows = Math.ceil(rows / block[0]);
   const types = typesOf(format, scales);
   const [blockRows, blockCols] = block;
-  return packSlices(kernels, arena, keep, [slices, rows, cols], (values, slice, first, count) => {
+  return packSlices(kernels, arena, allocate, [slices, rows, cols], (values, slice, first, count) => {
     const firstBlock = Math.floor(first / blockRows);
-    const above = (slice * gridRows + firstBlock) * gridCols;
-    const below = (slice * gridRows + Math.ceil((first + count) / blockRows)) * gridCols;
-    const own = scales.subarray(above, below);
-    arena.frame([MATRIX.bytes, count * cols, own.byteLength], (at, codesAt, scalesAt) => {
+    const firstScale = (slice * gridRows + firstBlock) * gridCols;
+    const endScale = (slice * gridRows + Math.ceil((first + count) / blockRows)) * gridCols;
+    const ownScales = scales.subarray(firstScale, endScale);
+    arena.frame([MATRIX.bytes, count * cols, ownScales.byteLength], (matrixAt, codesAt, scalesAt) => {
       const start = (slice * rows + first) * cols;
       new Uint8Array(arena.buffer, codesAt, count * cols).set(codes.subarray(start, start + count * cols));
-      putScales(arena.buffer, scalesAt, own);
+      putScales(arena.buffer, scalesAt, ownScales);
       const firstRow = first - firstBlock * blockRows;
-      const places = { codes: codesAt, scales: scalesAt, firstRow };
+      const addresses = { codes: codesAt, scales: scalesAt, firstRow };
       MATRIX.write(
         arena.buffer,
-        at,
-        matrixRecord({ ...types, ...places, rows: count, cols, blockRows, blockCols }),
+        matrixAt,
+        matrixRecord({ ...types, ...addresses, rows: count, cols, blockRows, blockCols }),
       );
-      kernels.dequantize(at, VALUE_TYPE_ID.f32, values);
+      kernels.dequantize(matrixAt, VALUE_TYPE_ID.f32, values);
     });
   });
 }
@@ -231,9 +231,9 @@ function nibbleTable(): Uint8Array {
  * FP4 weights, which have become E4M3 codes, half a byte each: see `gemmIntegers` of Kernels.
  * @param block columns of x that share a scale
  */
-export function packNibbles(
+export function packFp4(
   arena: Arena,
-  keep: Keep,
+  allocate: Allocate,
   { block: [blockRows, blockCols], codes, scales, grid }: CheckedTensor,
   block: Int8Block,
 ): IntegerWeights[] {
@@ -247,15 +247,15 @@ export function packNibbles(
   // Powers of two are exact in bfloat16, halved ones too.
   const scaleBytes = isBytes ? 2 : 4;
   const bytes = codeBytes + scaleBytes * groups * GROUP * blocks;
-  const start = keep(slices * bytes);
-  const matrices = keep(slices * MATRIX.bytes);
+  const start = allocate(slices * bytes);
+  const matrices = allocate(slices * MATRIX.bytes);
   const gridCols = Math.ceil(cols / blockCols);
   const gridRows = Math.ceil(rows / blockRows);
   return Array.from({ length: slices }, (_, slice) => {
-    const at = start + slice * bytes;
-    const packed = new Uint8Array(arena.buffer, at, codeBytes).fill(0);
+    const codesAt = start + slice * bytes;
+    const packed = new Uint8Array(arena.buffer, codesAt, codeBytes).fill(0);
     const Multipliers = isBytes ? Uint16Array : Float32Array;
-    const multipliers = new Multipliers(arena.buffer, at + codeBytes, groups * GROUP * blocks).fill(0);
+    const multipliers = new Multipliers(arena.buffer, codesAt + codeBytes, groups * GROUP * blocks).fill(0);
     for (let row = 0; row < rows; row++) {
       const group = Math.floor(row / GROUP);
       const from = (slice * rows + row) * cols;
@@ -272,17 +272,17 @@ export function packNibbles(
       }
     }
     const scaleType = isBytes ? BF16_SCALES : SCALE_TYPE_ID.f32;
-    const places = { codes: at, scales: at + codeBytes };
+    const addresses = { codes: codesAt, scales: codesAt + codeBytes };
     const matrix = matrixRecord({
       format: FORMAT_ID.e2m1,
       scaleType,
-      ...places,
+      ...addresses,
       rows,
       cols,
       blockCols: block,
     });
     MATRIX.write(arena.buffer, matrices + slice * MATRIX.bytes, matrix);
-    return { at: matrices + slice * MATRIX.bytes };
+    return { matrixAt: matrices + slice * MATRIX.bytes };
   });
 }
 

@@ -3,20 +3,20 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMATS } from "../tensor/formats.ts";
 import type { BlockScaled, Format } from "../tensor/tensor.ts";
 import { checkRightOperand } from "../tensor/transpose.ts";
-import type { Arena, Resident } from "../wasm/arena.ts";
+import type { Allocation, Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { type MatrixRecord, matrixRecord } from "../wasm/matrix.ts";
 import type { Int8Block } from "./activations.ts";
-import type { Integers } from "./multiply.ts";
+import type { PackedIntegers } from "./multiply.ts";
 import { checkPackOptions, type GemmActivations } from "./options.ts";
 import {
+  type Allocate,
   floatWeights,
   integerBlockOf,
-  type Keep,
   noIntegers,
   type PlainWeights,
   packCodesAsInt7,
-  packNibbles,
+  packFp4,
   packValuesAsInt7,
 } from "./pack-integers.ts";
 import { PackedWeights, type PackOptions } from "./packed.ts";
@@ -46,26 +46,26 @@ export class Packer {
     const block = integerBlockOf(tensor.block[1], grid.cols);
     if (block === undefined) throw noIntegers("pack: activations", "blocks", `${tensor.block[1]} columns`);
     if (w.format !== "e2m1") return this.#keepCodes(tensor, activations);
-    return this.#packIntegers("fp4", block, w.format, tensor.block, [shape, grid], (keep) =>
-      packNibbles(this.#arena, keep, tensor, block),
+    return this.#packIntegers("fp4", block, w.format, tensor.block, [shape, grid], (allocate) =>
+      packFp4(this.#arena, allocate, tensor, block),
     );
   }
 
   #packAsInt7(w: BlockScaled | PlainWeights, isTransposed: boolean): PackedWeights {
     if (!("codes" in w)) {
       const floats = floatWeights(w, isTransposed);
-      return this.#packIntegers("int7", 32, undefined, [1, 32], [floats.shape, floats], (keep) =>
-        packValuesAsInt7(this.#kernels, this.#arena, keep, floats),
+      return this.#packIntegers("int7", 32, undefined, [1, 32], [floats.shape, floats], (allocate) =>
+        packValuesAsInt7(this.#kernels, this.#arena, allocate, floats),
       );
     }
     const tensor = checkRightOperand("pack", w, isTransposed);
-    return this.#packIntegers("int7", 32, w.format, [1, 32], [tensor.shape, tensor.grid], (keep) =>
-      packCodesAsInt7(this.#kernels, this.#arena, keep, tensor),
+    return this.#packIntegers("int7", 32, w.format, [1, 32], [tensor.shape, tensor.grid], (allocate) =>
+      packCodesAsInt7(this.#kernels, this.#arena, allocate, tensor),
     );
   }
 
   #packIntegers(
-    kind: Integers["kind"],
+    kind: PackedIntegers["kind"],
     inner: Int8Block,
     format: Format | undefined,
     [blockRows, blockCols]: readonly [number, number],
@@ -73,10 +73,10 @@ export class Packer {
       readonly number[],
       { readonly slices: number; readonly rows: number; readonly cols: number },
     ],
-    make: (keep: Keep) => Integers["weights"],
+    make: (allocate: Allocate) => PackedIntegers["weights"],
   ): PackedWeights {
-    return this.#keepAll((keep, bytes, release) => {
-      const weights = make(keep);
+    return this.#allocateFor((allocate, bytes, release) => {
+      const weights = make(allocate);
       return new PackedWeights(
         { format, shape: [...shape], block: [blockRows, blockCols], bytes: bytes() },
         { kind, shape, slices, rows, cols, weights, block: inner },
@@ -86,23 +86,25 @@ export class Packer {
   }
 
   /**
-   * Calls `make` with a way to room that stays, how much of that there is, and what gives all of it back,
-   * also if it throws.
+   * Calls `make` with three functions: one that reserves memory that stays, one that says how many bytes that
+   * is so far, and one that releases all of it. Releases it too if `make` throws.
    */
-  #keepAll(make: (keep: Keep, bytes: () => number, release: () => void) => PackedWeights): PackedWeights {
-    const residents: Resident[] = [];
+  #allocateFor(
+    make: (allocate: Allocate, bytes: () => number, release: () => void) => PackedWeights,
+  ): PackedWeights {
+    const allocations: Allocation[] = [];
     let bytes = 0;
-    const keep = (size: number): number => {
-      const resident = this.#arena.keep(size);
-      residents.push(resident);
+    const allocate = (size: number): number => {
+      const allocation = this.#arena.allocate(size);
+      allocations.push(allocation);
       bytes += size;
-      return resident.start;
+      return allocation.start;
     };
     const release = (): void => {
-      for (const resident of residents) this.#arena.release(resident);
+      for (const allocation of allocations) this.#arena.release(allocation);
     };
     try {
-      return make(keep, () => bytes, release);
+      return make(allocate, () => bytes, release);
     } catch (error) {
       release();
       throw error;
@@ -114,9 +116,9 @@ export class Packer {
     activations: GemmActivations | undefined,
   ): PackedWeights {
     const { slices, rows, cols } = grid;
-    return this.#keepAll((keep, bytes, release) => {
+    return this.#allocateFor((allocate, bytes, release) => {
       const scalesFrom = alignTo4(codes.length + MARGIN);
-      const codesAt = keep(scalesFrom + scales.byteLength);
+      const codesAt = allocate(scalesFrom + scales.byteLength);
       new Uint8Array(this.#arena.buffer, codesAt, codes.length).set(codes);
       putScales(this.#arena.buffer, codesAt + scalesFrom, scales);
       const weights = Array.from(
@@ -130,7 +132,7 @@ export class Packer {
           }),
       );
       const found = analyseEach(this.#kernels, this.#arena, weights);
-      const analysed = keepLists(this.#kernels, this.#arena, found, keep);
+      const analysed = keepLists(this.#kernels, this.#arena, found, allocate);
       return new PackedWeights(
         { format, shape: [...shape], block: [block[0], block[1]], bytes: bytes() },
         { kind: "packed", format, block, shape, slices, rows, cols, weights: analysed, activations },

@@ -1,8 +1,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Format } from "../tensor/tensor.ts";
-import { forget, releaseAbandoned } from "../wasm/abandoned.ts";
-import type { Integers, Packed } from "./multiply.ts";
+import { cancelRelease, releaseAbandoned } from "../wasm/abandoned.ts";
+import type { PackedCodes, PackedIntegers } from "./multiply.ts";
 
 export interface PackOptions {
   /** "t" (the default): `[N, K]`, as linear layers store it. "n": `[K, N]`. */
@@ -35,39 +35,39 @@ export class PackedWeights {
   readonly block: readonly [number, number];
   /** What they take of the engine's memory. */
   readonly bytes: number;
-  #place: Packed | Integers | undefined;
+  #operand: PackedCodes | PackedIntegers | undefined;
   readonly #release: () => void;
 
   /** Use `engine.pack`. */
   constructor(
     fields: Pick<PackedWeights, "format" | "shape" | "block" | "bytes">,
-    place: Packed | Integers,
+    operand: PackedCodes | PackedIntegers,
     release: () => void,
   ) {
     this.format = fields.format;
     this.shape = fields.shape;
     this.block = fields.block;
     this.bytes = fields.bytes;
-    this.#place = place;
+    this.#operand = operand;
     this.#release = release;
     releaseAbandoned(this, release);
   }
 
   /** Gives the memory back. The weights cannot be used any more; freeing them again does nothing. */
   free(): void {
-    if (this.#place === undefined) return;
-    this.#place = undefined;
-    forget(this);
+    if (this.#operand === undefined) return;
+    this.#operand = undefined;
+    cancelRelease(this);
     this.#release();
   }
 
   /**
-   * Where the codes and scales are.
+   * The weights as the right operand of a product.
    * @throws BlockscaleError `option`: they were freed
    * @internal
    */
-  placeFor(where: string): Packed | Integers {
-    if (this.#place !== undefined) return this.#place;
+  operandFor(where: string): PackedCodes | PackedIntegers {
+    if (this.#operand !== undefined) return this.#operand;
     throw new BlockscaleError("option", {
       where,
       expected: "weights in memory",

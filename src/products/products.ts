@@ -8,7 +8,7 @@ import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { Int8Activations, type Int8Block } from "./activations.ts";
 import { runsOf } from "./experts.ts";
-import { AUTO_ROWS, fasterActivations } from "./faster.ts";
+import { AUTO_ROWS, timeActivations } from "./faster.ts";
 import { type Left, type LeftOperand, leftOf } from "./left.ts";
 import { multiply, type Right } from "./multiply.ts";
 import { checkGemmOptions, type GemmActivations, type GemmOptions, onlyIntegers } from "./options.ts";
@@ -32,7 +32,7 @@ export class Products {
   readonly #packed: WeakSet<PackedWeights> = new WeakSet();
   readonly #resident: WeakSet<ResidentMatrix> = new WeakSet();
   readonly #rounded: WeakSet<Int8Activations> = new WeakSet();
-  #faster: "f32" | "int8" | undefined;
+  #fasterActivations: "f32" | "int8" | undefined;
 
   constructor(kernels: Kernels, arena: Arena, dequantize: (tensor: CheckedTensor) => Float32Array) {
     this.#kernels = kernels;
@@ -52,7 +52,7 @@ export class Products {
     const left = this.#leftOf("gemm: x", x, layout[0] === "t");
     if (left.cols !== right.cols) throw unequal(left, right);
     const block = this.#blockFor(left, right, activations);
-    const out = this.outOf("gemm: out", given, type, [left.rows, right.rows]);
+    const out = this.resultFor("gemm: out", given, type, [left.rows, right.rows]);
     if (!(out instanceof ResidentMatrix))
       for (const input of [...arraysOf(x), ...(w instanceof PackedWeights ? [] : arraysOf(w))])
         checkDisjoint("gemm: out", out, input);
@@ -80,26 +80,26 @@ export class Products {
       if (activations === "auto" && !this.#prefersIntegers(left, right)) return undefined;
     }
     const block = blockOf(right);
-    const held = left.values instanceof Int8Activations ? left.values.block : block;
+    const xBlock = left.values instanceof Int8Activations ? left.values.block : block;
     // Integers have scales for as many columns as x; those of codes are spread.
-    if (hasIntegerWeights ? held !== block : block % held !== 0) throw otherBlock(held, block);
+    if (hasIntegerWeights ? xBlock !== block : block % xBlock !== 0) throw wrongBlock(xBlock, block);
     this.checkDots("gemm: activations");
     return block;
   }
 
   #prefersIntegers(left: Left, right: Right): boolean {
     if (left.rows < AUTO_ROWS || typeof integersOf(right) === "string") return false;
-    return this.faster() === "int8";
+    return this.fasterActivations() === "int8";
   }
 
   /** What "auto" means on this engine: found by timing both, once. */
-  faster(): "f32" | "int8" {
-    this.#faster ??= this.#kernels.hasTrueDots() === 1 ? fasterActivations(this) : "f32";
-    return this.#faster;
+  fasterActivations(): "f32" | "int8" {
+    this.#fasterActivations ??= this.#kernels.hasTrueDots() === 1 ? timeActivations(this) : "f32";
+    return this.#fasterActivations;
   }
 
-  setFaster(faster: "f32" | "int8"): void {
-    this.#faster = checkChoice<"f32" | "int8">("fasterActivations", faster, ["f32", "int8"]);
+  setFasterActivations(faster: "f32" | "int8"): void {
+    this.#fasterActivations = checkChoice<"f32" | "int8">("fasterActivations", faster, ["f32", "int8"]);
   }
 
   /** @throws BlockscaleError `wasm`: this host computes dots wrongly */
@@ -130,15 +130,15 @@ export class Products {
     if (values instanceof Int8Activations) return left as Left & { values: Int8Activations };
     const rounded = new Int8Activations(this.#arena, [rows, cols], block);
     try {
-      if (values instanceof ResidentMatrix) rounded.round(this.#kernels, 0, values.placeFor("x"), rows);
+      if (values instanceof ResidentMatrix) rounded.round(this.#kernels, 0, values.addressFor("x"), rows);
       else {
         const chunk = Math.max(1, Math.floor(ROUNDED_ELEMENTS / Math.max(1, cols)));
-        this.#arena.frame([4 * Math.min(chunk, rows) * cols], (place) => {
+        this.#arena.frame([4 * Math.min(chunk, rows) * cols], (address) => {
           for (let row = 0; row < rows; row += chunk) {
             const count = Math.min(chunk, rows - row);
             const part = values.subarray(row * cols, (row + count) * cols);
-            new Float32Array(this.#arena.buffer, place, part.length).set(part);
-            rounded.round(this.#kernels, row, place, count);
+            new Float32Array(this.#arena.buffer, address, part.length).set(part);
+            rounded.round(this.#kernels, row, address, count);
           }
         });
       }
@@ -160,7 +160,7 @@ export class Products {
    * The array or matrix for a result [rows, cols], checked, or a new array.
    * @throws BlockscaleError `buffer`, `shape`; `option`: a matrix of another engine, or one that was freed
    */
-  outOf(
+  resultFor(
     where: string,
     given: unknown,
     type: ValueType,
@@ -169,7 +169,7 @@ export class Products {
     if (!(given instanceof ResidentMatrix))
       return outArray(where, given, type === "f32" ? "Float32Array" : "Uint16Array", rows * cols);
     this.#checkOwn(where, given);
-    given.placeFor(where);
+    given.addressFor(where);
     if (type === "f32" && given.shape[0] === rows && given.shape[1] === cols) return given;
     throw new BlockscaleError("shape", {
       where,
@@ -205,9 +205,9 @@ export class Products {
   /** The right operand, checked: packed by this engine, or a record, in which FP4 has become FP8. */
   #rightOf(w: BlockScaled | PackedWeights, isTransposed: boolean): Right {
     if (w instanceof PackedWeights) {
-      const place = w.placeFor("gemm: w");
+      const operand = w.operandFor("gemm: w");
       if (!this.#packed.has(w) || isTransposed) throw wrongPack(isTransposed);
-      return place;
+      return operand;
     }
     const { format, shape, block, codes, scales, grid } = checkRightOperand("gemm: w", w, isTransposed);
     const { slices, rows, cols } = grid;
@@ -231,7 +231,7 @@ function blockOf(right: Right): Int8Block {
   throw noIntegers("gemm: activations", block, got);
 }
 
-function otherBlock(given: number, block: number): BlockscaleError {
+function wrongBlock(given: number, block: number): BlockscaleError {
   return new BlockscaleError("option", {
     where: "gemm: x",
     expected: `activations in blocks of ${block} columns, as the scales of w ask for`,

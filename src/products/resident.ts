@@ -1,9 +1,9 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { checkArray, outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { outOf } from "../tensor/options.ts";
-import { forget, releaseAbandoned } from "../wasm/abandoned.ts";
-import type { Arena, Resident } from "../wasm/arena.ts";
+import { outOption } from "../tensor/options.ts";
+import { cancelRelease, releaseAbandoned } from "../wasm/abandoned.ts";
+import type { Allocation, Arena } from "../wasm/arena.ts";
 
 /**
  * A float32 matrix [rows, cols] in the memory of an engine, made by `engine.resident`. As x or
@@ -15,15 +15,15 @@ export class ResidentMatrix {
   /** `[rows, cols]` */
   readonly shape: readonly [number, number];
   readonly #arena: Arena;
-  #room: Resident | undefined;
+  #allocation: Allocation | undefined;
 
   /** Use `engine.resident`. All values are 0. */
   constructor(arena: Arena, shape: readonly [number, number]) {
     this.shape = shape;
     this.#arena = arena;
-    const room = arena.keep(4 * shape[0] * shape[1]);
-    this.#room = room;
-    releaseAbandoned(this, () => arena.release(room));
+    const allocation = arena.allocate(4 * shape[0] * shape[1]);
+    this.#allocation = allocation;
+    releaseAbandoned(this, () => arena.release(allocation));
     this.view("resident").fill(0);
   }
 
@@ -32,7 +32,12 @@ export class ResidentMatrix {
    * @param options.out rows * cols elements to write into, instead of a new array
    */
   read(options: { out?: Float32Array } = {}): Float32Array {
-    const out = outArray("read: out", outOf("read", options), "Float32Array", this.shape[0] * this.shape[1]);
+    const out = outArray(
+      "read: out",
+      outOption("read", options),
+      "Float32Array",
+      this.shape[0] * this.shape[1],
+    );
     out.set(this.view("read"));
     return out;
   }
@@ -45,10 +50,10 @@ export class ResidentMatrix {
 
   /** Gives the memory back. The matrix cannot be used any more; freeing it again does nothing. */
   free(): void {
-    if (this.#room === undefined) return;
-    forget(this);
-    this.#arena.release(this.#room);
-    this.#room = undefined;
+    if (this.#allocation === undefined) return;
+    cancelRelease(this);
+    this.#arena.release(this.#allocation);
+    this.#allocation = undefined;
   }
 
   /**
@@ -56,8 +61,8 @@ export class ResidentMatrix {
    * @throws BlockscaleError `option`: the matrix was freed
    * @internal
    */
-  placeFor(where: string): number {
-    if (this.#room !== undefined) return this.#room.start;
+  addressFor(where: string): number {
+    if (this.#allocation !== undefined) return this.#allocation.start;
     throw new BlockscaleError("option", {
       where,
       expected: "a matrix in memory",
@@ -71,7 +76,7 @@ export class ResidentMatrix {
    * @internal
    */
   view(where: string): Float32Array {
-    return new Float32Array(this.#arena.buffer, this.placeFor(where), this.shape[0] * this.shape[1]);
+    return new Float32Array(this.#arena.buffer, this.addressFor(where), this.shape[0] * this.shape[1]);
   }
 
   declare [Symbol.dispose]: () => void;

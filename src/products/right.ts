@@ -25,7 +25,7 @@ export function putScales(buffer: ArrayBuffer, at: number, scales: Scales): void
 /** Weights that have been analysed, and whose few subnormal codes are in a list. */
 export interface Analysed {
   /** Where the kernels find the matrix. */
-  readonly at: number;
+  readonly matrixAt: number;
   readonly matrix: MatrixRecord;
   /** Rows that are computed in float64, since they hold NaN or leave float32. */
   readonly float64Rows: readonly number[];
@@ -37,8 +37,8 @@ export interface Analysed {
  */
 export const MARGIN = 16;
 
-/** At most one code in so many of a row is kept in the list; rows with more are decoded by table. */
-const LISTED = 64;
+/** A list has room for one subnormal code in 64 of a row; rows with more are decoded by table. */
+const CODES_PER_ENTRY = 64;
 
 /**
  * Bytes of a list with `entries` subnormal codes. With 0 entries: only the row starts, which `analyse`
@@ -48,21 +48,21 @@ const listBytes = (rows: number, entries: number): number => 4 * (rows + 1 + ent
 
 /** Bytes of the longest list there can be. */
 export const mostListBytes = (rows: number, cols: number): number =>
-  listBytes(rows, Math.ceil((rows * cols) / LISTED));
+  listBytes(rows, Math.ceil((rows * cols) / CODES_PER_ENTRY));
 
 /**
  * Runs the kernel `analyse` on a matrix that was written down; returns the rows that need float64.
- * @param flags room for a byte a row
- * @param list room for the beginning of a list
+ * @param flags address for a byte a row
+ * @param list address for the beginning of a list
  */
-export function analyseAt(
+export function runAnalyse(
   kernels: Kernels,
   arena: Arena,
-  at: number,
+  matrixAt: number,
   rows: number,
   [flags, list]: readonly [flags: number, list: number],
 ): number[] {
-  if (kernels.analyse(at, flags, list) === 0) return [];
+  if (kernels.analyse(matrixAt, flags, list) === 0) return [];
   return [...new Uint8Array(arena.buffer, flags, rows)].flatMap((flag, row) => (flag ? [row] : []));
 }
 
@@ -74,10 +74,10 @@ export interface Analysis extends Pick<Analysed, "matrix" | "float64Rows"> {
 /** Analyses each slice; nothing of it stays in memory. */
 export function analyseEach(kernels: Kernels, arena: Arena, slices: readonly MatrixRecord[]): Analysis[] {
   return slices.map((slice) =>
-    arena.frame([MATRIX.bytes, slice.rows, listBytes(slice.rows, 0)], (at, flags, list) => {
-      MATRIX.write(arena.buffer, at, slice);
-      const float64Rows = analyseAt(kernels, arena, at, slice.rows, [flags, list]);
-      const matrix = readMatrix(arena.buffer, at);
+    arena.frame([MATRIX.bytes, slice.rows, listBytes(slice.rows, 0)], (matrixAt, flags, list) => {
+      MATRIX.write(arena.buffer, matrixAt, slice);
+      const float64Rows = runAnalyse(kernels, arena, matrixAt, slice.rows, [flags, list]);
+      const matrix = readMatrix(arena.buffer, matrixAt);
       const starts = new Uint32Array(arena.buffer, list, matrix.list === 0 ? 0 : slice.rows + 1).slice();
       return { matrix, float64Rows, starts };
     }),
@@ -86,27 +86,27 @@ export function analyseEach(kernels: Kernels, arena: Arena, slices: readonly Mat
 
 /**
  * Moves the subnormal codes of analysed slices to lists that stay, as the matrices do.
- * @param keep gives room that stays, by its size in bytes
+ * @param allocate reserves memory that stays, and gives its address
  */
 export function keepLists(
   kernels: Kernels,
   arena: Arena,
   found: readonly Analysis[],
-  keep: (bytes: number) => number,
+  allocate: (bytes: number) => number,
 ): Analysed[] {
   const bytesOf = ({ starts }: Analysis) =>
     starts.length === 0 ? 0 : listBytes(starts.length - 1, starts.at(-1)!);
-  const start = keep(found.length * MATRIX.bytes + found.reduce((sum, one) => sum + bytesOf(one), 0));
+  const start = allocate(found.length * MATRIX.bytes + found.reduce((sum, one) => sum + bytesOf(one), 0));
   let end = start + found.length * MATRIX.bytes;
   return found.map((one, i) => {
     const { starts, float64Rows } = one;
     const matrix = { ...one.matrix, list: starts.length === 0 ? 0 : end };
-    const at = start + i * MATRIX.bytes;
-    MATRIX.write(arena.buffer, at, matrix);
+    const matrixAt = start + i * MATRIX.bytes;
+    MATRIX.write(arena.buffer, matrixAt, matrix);
     new Uint32Array(arena.buffer, end, starts.length).set(starts);
     end += bytesOf(one);
-    kernels.listSubnormals(at);
-    return { at, matrix, float64Rows };
+    kernels.listSubnormals(matrixAt);
+    return { matrixAt, matrix, float64Rows };
   });
 }
 

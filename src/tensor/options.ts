@@ -13,7 +13,7 @@ export function checkKnown<T extends object>(where: string, options: T, known: r
   const isObject = isRecord(options);
   const unknown = isObject ? Object.keys(options).find((key) => !known.includes(key)) : kindOf(options);
   if (unknown === undefined) {
-    for (const name in options) checkUsual(`${where}: ${name}`, name, options[name]);
+    for (const name in options) checkCommonOption(`${where}: ${name}`, name, options[name]);
     return options;
   }
   const names = known.length > 0 ? `options named ${known.join(", ")}` : "no options";
@@ -31,7 +31,7 @@ export function checkKnown<T extends object>(where: string, options: T, known: r
  * Refuses an option that means something only beside another one: alone it would be ignored without a word.
  * @throws BlockscaleError `option`
  */
-export function checkBeside<T extends object>(
+export function checkRequires<T extends object>(
   where: string,
   options: T,
   name: keyof T & string,
@@ -47,15 +47,15 @@ export function checkBeside<T extends object>(
 }
 
 /** Checks an option that means the same in every function, by its name. */
-function checkUsual(where: string, name: string, value: unknown): void {
+function checkCommonOption(where: string, name: string, value: unknown): void {
   if (value === undefined) return;
   if (name === "signal" && typeof (value as AbortSignal | null)?.throwIfAborted !== "function")
-    throw wrongUsual(where, "an AbortSignal", value, "Pass the signal of an AbortController.");
+    throw wrongCommonOption(where, "an AbortSignal", value, "Pass the signal of an AbortController.");
   if (/^on[A-Z]/.test(name) && typeof value !== "function")
-    throw wrongUsual(where, "a function", value, "Pass the function to call.");
+    throw wrongCommonOption(where, "a function", value, "Pass the function to call.");
 }
 
-function wrongUsual(where: string, expected: string, value: unknown, fix: string): BlockscaleError {
+function wrongCommonOption(where: string, expected: string, value: unknown, fix: string): BlockscaleError {
   return new BlockscaleError("option", { where, expected, got: kindOf(value), fix });
 }
 
@@ -89,6 +89,6 @@ export function checkThreads(where: string, threads: number): number {
 }
 
 /** The caller's array for the result, if the options of a method have one; `out` is all they may have. */
-export function outOf<T>(where: string, options: { out?: T }): T | undefined {
+export function outOption<T>(where: string, options: { out?: T }): T | undefined {
   return checkKnown(where, options, ["out"]).out;
 }

@@ -30,7 +30,7 @@ export function e4m3CodeOf(value: number): number {
   return value < 0 || Object.is(value, -0) ? code | 0x80 : code;
 }
 
-const made: Partial<Record<SubByteFormat, readonly number[]>> = {};
+const e4m3Tables: Partial<Record<SubByteFormat, readonly number[]>> = {};
 
 /**
  * E4M3 codes of all codes of a format, whose values they hold: every E2M1 and E2M3 value is an E4M3 one. Made
@@ -38,20 +38,20 @@ const made: Partial<Record<SubByteFormat, readonly number[]>> = {};
  */
 function e4m3Codes(format: SubByteFormat): readonly number[] {
   const signBit = 1 << (FORMATS[format].codeBits - 1);
-  made[format] ??= Array.from({ length: 2 * signBit }, (_, code) =>
+  e4m3Tables[format] ??= Array.from({ length: 2 * signBit }, (_, code) =>
     e4m3CodeOf(valueOfCode(format, code & signBit ? (code - signBit) | 0x80 : code)),
   );
-  return made[format];
+  return e4m3Tables[format];
 }
 
 /** The codes of packed bytes, one to a byte: E4M3 codes of the same values. */
 export function unpackCodes(format: SubByteFormat, packed: Uint8Array): Uint8Array<ArrayBuffer> {
   const codeOf = e4m3Codes(format);
-  return FORMATS[format].codeBits === 4 ? unpackFours(packed, codeOf) : unpackSixes(packed, codeOf);
+  return FORMATS[format].codeBits === 4 ? unpack4Bits(packed, codeOf) : unpack6Bits(packed, codeOf);
 }
 
 /** Two codes of every byte, the lower four bits first, as `codeOf` has them. */
-export function unpackFours(packed: Uint8Array, codeOf: readonly number[]): Uint8Array<ArrayBuffer> {
+export function unpack4Bits(packed: Uint8Array, codeOf: readonly number[]): Uint8Array<ArrayBuffer> {
   const codes = new Uint8Array(2 * packed.length);
   for (let i = 0; i < packed.length; i++) {
     const byte = packed[i]!;
@@ -65,7 +65,7 @@ export function unpackFours(packed: Uint8Array, codeOf: readonly number[]): Uint
  * Four codes of every three bytes, the lowest six bits first. What lies beyond the end is neither read nor
  * written.
  */
-function unpackSixes(packed: Uint8Array, codeOf: readonly number[]): Uint8Array<ArrayBuffer> {
+function unpack6Bits(packed: Uint8Array, codeOf: readonly number[]): Uint8Array<ArrayBuffer> {
   const codes = new Uint8Array(Math.floor((packed.length * 8) / 6));
   for (let i = 0, at = 0; i < codes.length; i += 4, at += 3) {
     const bits = packed[at]! | (packed[at + 1]! << 8) | (packed[at + 2]! << 16);
@@ -101,19 +101,19 @@ export function unpackColumns(packed: Uint8Array, cols: number): Uint8Array<Arra
  * a block with it has NaN as its scale. What is left of the last byte is 0.
  */
 export function packCodes(format: SubByteFormat, codes: Uint8Array, out: Uint8Array): Uint8Array {
-  if (FORMATS[format].codeBits === 4) packFours(codes, out);
-  else packSixes(codes, out);
+  if (FORMATS[format].codeBits === 4) pack4Bits(codes, out);
+  else pack6Bits(codes, out);
   return out;
 }
 
-function packFours(codes: Uint8Array, out: Uint8Array): void {
+function pack4Bits(codes: Uint8Array, out: Uint8Array): void {
   for (let i = 0; i < out.length; i++) {
     const [low, high] = [codes[2 * i]!, codes[2 * i + 1]!];
     out[i] = (low & 7) | ((low & 0x80) >> 4) | ((high & 7) << 4) | (high & 0x80);
   }
 }
 
-function packSixes(codes: Uint8Array, out: Uint8Array): void {
+function pack6Bits(codes: Uint8Array, out: Uint8Array): void {
   const bitsAt = (i: number) => (codes[i]! & 0x1f) | ((codes[i]! & 0x80) >> 2);
   for (let i = 0, at = 0; at < out.length; i += 4, at += 3) {
     const bits = bitsAt(i) | (bitsAt(i + 1) << 6) | (bitsAt(i + 2) << 12) | (bitsAt(i + 3) << 18);

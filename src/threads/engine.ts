@@ -13,9 +13,9 @@ import { checkRightOperand } from "../tensor/transpose.ts";
 import { GemmThreads } from "./gemm-threads.ts";
 import { checkPort } from "./lend.ts";
 import type { Start, Task } from "./protocol.ts";
-import { cut, type RowRange, rowRangesOf, scatter } from "./rows.ts";
-import { engineOf } from "./share.ts";
+import { cutRows, putColumns, type RowRange, rowRangesOf } from "./rows.ts";
 import { SharedOperand } from "./shared-operand.ts";
+import { engineOf } from "./task-runner.ts";
 
 /** Weights of a {@link ThreadedEngine}: every thread has some of their rows in its memory. */
 export interface ThreadedWeights {
@@ -26,8 +26,8 @@ export interface ThreadedWeights {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What the engine knows of weights that it has packed. */
-interface Known {
+/** Weights that the engine has packed: their key in all threads, and the rows that each thread has. */
+interface PackedRows {
   readonly key: number;
   readonly activations: GemmActivations | undefined;
   readonly rows: number;
@@ -68,7 +68,7 @@ export class ThreadedEngine {
   readonly compare: Engine["compare"];
   readonly #workers: GemmThreads;
   readonly #sharedX: SharedOperand = new SharedOperand();
-  readonly #packed: WeakMap<ThreadedWeights, Known> = new WeakMap();
+  readonly #packed: WeakMap<ThreadedWeights, PackedRows> = new WeakMap();
   /** The engine of the calling thread. "auto" is timed on it, so that no thread decides for itself. */
   readonly #local: Engine;
   #nextKey = 0;
@@ -102,19 +102,19 @@ export class ThreadedEngine {
     w: BlockScaled | ThreadedWeights,
     options: GemmOptions = {},
   ): Promise<Float32Array | Uint16Array> {
-    const { given, layout, type, activations: wanted } = checkGemmOptions(options);
+    const { given, layout, type, activations: asked } = checkGemmOptions(options);
     const { experts } = options;
     const { operand, rows: xRows, cols: xCols } = checkLeft("gemm: x", x);
     if (operand instanceof ResidentMatrix || operand instanceof Int8Activations) throw notShared();
     if (given instanceof ResidentMatrix) throw notShared();
     const right = this.#rightOf(w, layout[1] as "t" | "n");
     const { rows, ranges, side, partOf } = right;
-    const activations = wanted ?? right.activations;
+    const activations = asked ?? right.activations;
     const m = layout[0] === "t" ? xCols : xRows;
     const out = outArray("gemm: out", given, type === "f32" ? "Float32Array" : "Uint16Array", m * rows);
     const passed = { type, layout: `${layout[0]}${side}`, experts, activations } as GemmOptions;
     const faster = activations === "auto" ? this.#local.fasterActivations : undefined;
-    const parts = await this.#sharedX.lend(operand, (shared) =>
+    const parts = await this.#sharedX.withShared(operand, (shared) =>
       this.#askAll(ranges, (range, thread) => {
         if (range.start === range.end && thread > 0) return undefined;
         const [part, transfer] = partOf(range);
@@ -123,7 +123,7 @@ export class ThreadedEngine {
     );
     ranges.forEach((range, thread) => {
       const part = parts[thread];
-      if (part) scatter(out, part, rows, range, experts);
+      if (part) putColumns(out, part, rows, range, experts);
     });
     return out;
   }
@@ -143,7 +143,7 @@ export class ThreadedEngine {
     };
     try {
       await this.#askAll(ranges, (range) => {
-        const part = cut(checked, range);
+        const part = cutRows(checked, range);
         return [
           { kind: "pack", key, w: part, options: rest },
           [part.codes.buffer, part.scales.buffer] as ArrayBuffer[],
@@ -187,21 +187,21 @@ export class ThreadedEngine {
 
   #rightOf(w: BlockScaled | ThreadedWeights, side: "t" | "n"): Right {
     if (typeof w !== "object" || w === null || !("codes" in w)) {
-      const { key, rows, ranges, activations } = this.#knownOf(w);
+      const { key, rows, ranges, activations } = this.#packedRows(w);
       return { rows, ranges, side, activations, partOf: () => [key, []] };
     }
     const checked = checkRightOperand("gemm: w", w, side === "n");
     const partOf = (range: RowRange): [BlockScaled, ArrayBuffer[]] => {
-      const part = cut(checked, range);
+      const part = cutRows(checked, range);
       return [part, [part.codes.buffer as ArrayBuffer, part.scales.buffer as ArrayBuffer]];
     };
     const { rows } = checked.grid;
     return { rows, ranges: rowRangesOf(rows, checked.block[0], this.threads), side: "t", partOf };
   }
 
-  #knownOf(w: ThreadedWeights): Known {
-    const known = this.#packed.get(w);
-    if (known) return known;
+  #packedRows(w: ThreadedWeights): PackedRows {
+    const packed = this.#packed.get(w);
+    if (packed) return packed;
     throw new BlockscaleError("option", {
       where: "gemm: w",
       expected: "a block-scaled record, or weights that this engine has packed",

@@ -3,9 +3,9 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { lentScript } from "./lend.ts";
 import { dead, errorOf, type Reply, type Start, type Task } from "./protocol.ts";
 import { SCRIPT } from "./script.ts";
-import { Share } from "./share.ts";
 import { ANSWERED, ASKED, type Counters, spinUntil } from "./spin.ts";
 import { canShare, isPage, openThread, type Thread } from "./start.ts";
+import { TaskRunner } from "./task-runner.ts";
 
 /** How long the calling thread spins for the others when its share is done. */
 const SPIN_MILLISECONDS = 0.1;
@@ -26,7 +26,7 @@ interface Waiting {
  * and Node hung at its end, waiting for one.
  */
 export class GemmThreads {
-  readonly #share: Share | undefined;
+  readonly #runner: TaskRunner | undefined;
   #threads: readonly Thread[] = [];
   #counters: readonly Counters[] = [];
   readonly #waiting: Map<number, Waiting> = new Map();
@@ -34,7 +34,7 @@ export class GemmThreads {
   #end: BlockscaleError | undefined;
 
   private constructor(local: Engine) {
-    this.#share = isPage() ? undefined : new Share(local);
+    this.#runner = isPage() ? undefined : new TaskRunner(local);
   }
 
   /**
@@ -48,8 +48,8 @@ export class GemmThreads {
       reply: (reply: Reply): void => threads.#settle(reply),
       died: (reason: string): void => threads.#stop(dead(reason)),
     };
-    const workers = threads.#share ? size - 1 : size;
-    if (threads.#share && canShare())
+    const workers = threads.#runner ? size - 1 : size;
+    if (threads.#runner && canShare())
       threads.#counters = Array.from({ length: workers }, () => new Int32Array(new SharedArrayBuffer(8)));
     const script = lentScript(SCRIPT, lender);
     const opened = await Promise.allSettled(
@@ -68,12 +68,12 @@ export class GemmThreads {
   ask(thread: number, task: Task, transfer: ArrayBuffer[] = []): Promise<Result> {
     return new Promise((resolve, reject) => {
       if (this.#end) throw this.#end;
-      if (this.#share && thread === 0) {
-        resolve(this.#share.run(task));
+      if (this.#runner && thread === 0) {
+        resolve(this.#runner.run(task));
         return this.#spinForOthers();
       }
       const id = this.#nextId++;
-      const index = this.#share ? thread - 1 : thread;
+      const index = this.#runner ? thread - 1 : thread;
       const worker = this.#threads[index] as Thread;
       try {
         worker.post({ id, task }, transfer);
@@ -110,7 +110,7 @@ export class GemmThreads {
 
   /** Idle workers do not keep a process from its end. */
   #hold(isBusy: boolean): void {
-    for (const thread of this.#threads) thread.hold(isBusy);
+    for (const thread of this.#threads) thread.keepAlive(isBusy);
   }
 
   #stop(error: BlockscaleError): void {

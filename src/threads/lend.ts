@@ -1,7 +1,7 @@
 import { kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Reply } from "./protocol.ts";
-import { openThread, type Script, type Thread, type Way } from "./start.ts";
+import { openThread, type Script, type Thread, type ThreadFactory } from "./start.ts";
 
 /**
  * Workers that a page makes for another worker, which uses them. In Firefox some workers that were made by a
@@ -15,7 +15,7 @@ export interface LentWorkers {
 }
 
 /** What a thread asks its lender for: a worker, with these ports. */
-interface Wanted {
+interface WorkerRequest {
   /** The worker answers here. */
   readonly work: MessagePort;
   /** Says why the worker is dead; any message to it ends the worker. */
@@ -23,16 +23,16 @@ interface Wanted {
 }
 
 /** To a worker: ports that it answers from now on, as it answers who has made it. */
-export interface Answering {
+export interface AnswerPorts {
   readonly ports: readonly MessagePort[];
 }
 
 /** Makes workers for whoever has the port. */
 export function lendWorkers(script: Script): LentWorkers {
   const { port1: requests, port2: port } = new MessageChannel();
-  const lent = new Set<Promise<Lent>>();
-  requests.onmessage = ({ data }: MessageEvent<Wanted>) => {
-    const lending: Promise<Lent> = lend(script, data, () => lent.delete(lending));
+  const lent = new Set<Promise<LentWorker>>();
+  requests.onmessage = ({ data }: MessageEvent<WorkerRequest>) => {
+    const lending: Promise<LentWorker> = lend(script, data, () => lent.delete(lending));
     lent.add(lending);
   };
   return {
@@ -44,19 +44,23 @@ export function lendWorkers(script: Script): LentWorkers {
   };
 }
 
-interface Lent {
+interface LentWorker {
   /** Ends the worker, and tells who uses it. */
   close(): Promise<void>;
 }
 
 /** @param ended is called when the worker is no longer wanted */
-async function lend(script: Script, { work, control }: Wanted, ended: () => void): Promise<Lent> {
+async function lend(
+  script: Script,
+  { work, control }: WorkerRequest,
+  ended: () => void,
+): Promise<LentWorker> {
   const died = (reason: string): void => control.postMessage(reason);
   let thread: Thread | undefined;
   try {
     // A port can be sent once, and a silent worker is made anew: the first message has none.
-    thread = await openThread(script, { ports: [] } satisfies Answering, { reply: () => {}, died });
-    thread.post({ ports: [work] } satisfies Answering, [work]);
+    thread = await openThread(script, { ports: [] } satisfies AnswerPorts, { reply: () => {}, died });
+    thread.post({ ports: [work] } satisfies AnswerPorts, [work]);
   } catch (error) {
     died((error as Error).message);
   }
@@ -75,7 +79,7 @@ async function lend(script: Script, { work, control }: Wanted, ended: () => void
 
 /** The script whose workers are made by whoever has the other end of a lent port, if there is one. */
 export function lentScript(script: Script, workers: MessagePort | undefined): Script {
-  return workers === undefined ? script : { ...script, way: lentBy(workers) };
+  return workers === undefined ? script : { ...script, factory: lentFactory(workers) };
 }
 
 /** @throws BlockscaleError `option`: what should be a lent port is none */
@@ -89,20 +93,20 @@ export function checkPort(where: string, workers: MessagePort | undefined): void
   });
 }
 
-/** Has workers made by whoever has the other end of the port that was lent. */
-export const lentBy =
-  (lender: MessagePort): Way =>
+/** A factory whose workers are made by whoever has the other end of the port that was lent. */
+export const lentFactory =
+  (lender: MessagePort): ThreadFactory =>
   (listener) => {
-    const { port1: work, port2: answering } = new MessageChannel();
-    const { port1: control, port2: controlled } = new MessageChannel();
-    const wanted: Wanted = { work: answering, control: controlled };
-    lender.postMessage(wanted, [answering, controlled]);
+    const { port1: work, port2: workerEnd } = new MessageChannel();
+    const { port1: control, port2: lenderEnd } = new MessageChannel();
+    const request: WorkerRequest = { work: workerEnd, control: lenderEnd };
+    lender.postMessage(request, [workerEnd, lenderEnd]);
     work.onmessage = ({ data }: MessageEvent<Reply>) => listener.reply(data);
     work.onmessageerror = () => listener.died("a message that cannot be read");
     control.onmessage = ({ data }: MessageEvent<string>) => listener.died(data);
     return {
       post: (message, transfer = []) => work.postMessage(message, transfer),
-      hold: () => {},
+      keepAlive: () => {},
       terminate: async () => {
         work.close();
         control.postMessage(null);

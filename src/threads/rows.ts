@@ -11,14 +11,14 @@ export interface RowRange {
  * N rows in equal parts, as far as blocks allow it; a part may be empty, but
  * the first one only if there are no rows.
  */
-export function rowRangesOf(rows: number, blockRows: number, parts: number): RowRange[] {
+export function rowRangesOf(rows: number, blockRows: number, count: number): RowRange[] {
   const gridRows = Math.ceil(rows / blockRows);
-  const edge = (part: number): number => Math.min(rows, Math.ceil((part * gridRows) / parts) * blockRows);
-  return Array.from({ length: parts }, (_, part) => ({ start: edge(part), end: edge(part + 1) }));
+  const edge = (part: number): number => Math.min(rows, Math.ceil((part * gridRows) / count) * blockRows);
+  return Array.from({ length: count }, (_, part) => ({ start: edge(part), end: edge(part + 1) }));
 }
 
 /** The weights of a range of rows, in arrays of their own, since they are transferred to the worker. */
-export function cut(tensor: CheckedTensor, { start, end }: RowRange): BlockScaled {
+export function cutRows(tensor: CheckedTensor, { start, end }: RowRange): BlockScaled {
   const { format, shape, block, codes, scales, grid } = tensor;
   const { slices, rows, cols } = grid;
   const gridCols = Math.ceil(cols / block[1]);
@@ -51,7 +51,7 @@ function take<T extends Uint8Array | Float32Array>(
 /**
  * Columns start to end of out[rows, n] <- part[rows, end - start]. Rows whose expert is -1 stay as they are.
  */
-export function scatter(
+export function putColumns(
   out: Float32Array | Uint16Array,
   part: Float32Array | Uint16Array,
   n: number,

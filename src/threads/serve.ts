@@ -1,5 +1,5 @@
 import { BlockscaleError } from "../tensor/errors.ts";
-import type { Answering } from "./lend.ts";
+import type { AnswerPorts } from "./lend.ts";
 import { nodeThreads } from "./node.ts";
 import type { Reply } from "./protocol.ts";
 
@@ -22,26 +22,26 @@ export function serveMessages<Message extends object>(
       return { id, error: { message: String(error) } };
     }
   };
-  const receive = (message: Message | Answering, asker: Asker): void => {
+  const receive = (message: Message | AnswerPorts, requester: Requester): void => {
     if ("ports" in message) {
       for (const port of message.ports) port.onmessage = ({ data }) => receive(data, port);
-      asker.postMessage({ id: undefined }, []);
+      requester.postMessage({ id: undefined }, []);
       return;
     }
     const reply = answer(message);
-    asker.postMessage(reply, reply.result ? [reply.result.buffer as ArrayBuffer] : []);
+    requester.postMessage(reply, reply.result ? [reply.result.buffer as ArrayBuffer] : []);
     answered(reply);
   };
   const port = nodeThreads()?.parentPort;
   if (port) {
-    port.on("message", (message: Message | Answering) => receive(message, port));
+    port.on("message", (message: Message | AnswerPorts) => receive(message, port));
     return;
   }
-  const scope = globalThis as unknown as Asker & { onmessage: (event: { data: Message }) => void };
+  const scope = globalThis as unknown as Requester & { onmessage: (event: { data: Message }) => void };
   scope.onmessage = ({ data }) => receive(data, scope);
 }
 
 /** Where answers go. */
-interface Asker {
+interface Requester {
   postMessage(message: Reply, transfer: ArrayBuffer[]): void;
 }

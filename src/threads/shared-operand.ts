@@ -16,21 +16,21 @@ export class SharedOperand {
   #spare: SharedArrayBuffer | undefined;
 
   /** Calls `work` with a copy of x in shared memory, or with x itself where memory cannot be shared. */
-  async lend<T>(x: Matrix | CheckedTensor, work: (x: LeftOperand) => Promise<T>): Promise<T> {
+  async withShared<T>(x: Matrix | CheckedTensor, work: (x: LeftOperand) => Promise<T>): Promise<T> {
     if ("codes" in x) {
       const { format, shape, block, codes, scales } = x;
       if (!canShare()) return work({ format, shape, block, codes, scales });
       const scalesAt = Math.ceil(codes.length / 4) * 4;
-      return this.#lend(scalesAt + scales.byteLength, (buffer) =>
+      return this.#withBuffer(scalesAt + scales.byteLength, (buffer) =>
         work({ format, shape, block, codes: put(codes, buffer, 0), scales: put(scales, buffer, scalesAt) }),
       );
     }
     const { values, shape } = x;
     if (!canShare()) return work(x);
-    return this.#lend(values.byteLength, (buffer) => work({ values: put(values, buffer, 0), shape }));
+    return this.#withBuffer(values.byteLength, (buffer) => work({ values: put(values, buffer, 0), shape }));
   }
 
-  async #lend<T>(bytes: number, work: (buffer: SharedArrayBuffer) => Promise<T>): Promise<T> {
+  async #withBuffer<T>(bytes: number, work: (buffer: SharedArrayBuffer) => Promise<T>): Promise<T> {
     const spare = this.#spare;
     this.#spare = undefined;
     const buffer = spare && spare.byteLength >= bytes ? spare : new SharedArrayBuffer(bytes);

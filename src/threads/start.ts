@@ -9,15 +9,15 @@ import { errorOf, type Reply } from "./protocol.ts";
 export interface Script {
   readonly source: string;
   open(): Worker;
-  /** How to make the worker, if not here: see lend.ts. */
-  readonly way?: Way | undefined;
+  /** Makes the worker, if this thread does not: see lend.ts. */
+  readonly factory?: ThreadFactory | undefined;
 }
 
 /** A worker of whatever host this is, which answers each message, the first one too. */
 export interface Thread {
   post(message: unknown, transfer?: Transferable[]): void;
-  /** Whether the process waits for it. */
-  hold(isBusy: boolean): void;
+  /** Whether the process stays alive for it. */
+  keepAlive(isBusy: boolean): void;
   terminate(): Promise<void>;
 }
 
@@ -27,17 +27,18 @@ export interface Listener {
   died(reason: string): void;
 }
 
-/** Makes a worker. */
-export type Way = (listener: Listener) => Thread;
+/** Makes a worker of one kind. */
+export type ThreadFactory = (listener: Listener) => Thread;
 
 /**
- * Blocked workers report an error; some never begin and say nothing. That happens now and then to workers
- * that are made by workers in Firefox: one that is silent for so long is made anew, once.
+ * Seconds to wait for a worker's first answer: of the first attempt, and of the second. Blocked workers
+ * report an error, but now and then a worker that was made by a worker in Firefox never begins: it is made
+ * anew, once.
  */
-const PATIENCE_SECONDS = [10, 30] as const;
+const START_SECONDS = [10, 30] as const;
 
-/** A worker has not answered in time. */
-class Silence extends Error {}
+/** A worker has not answered in time after its start. */
+class StartTimeout extends Error {}
 
 /** Whether this is the thread in which a page is drawn and its user is answered. */
 export function isPage(): boolean {
@@ -62,9 +63,9 @@ let isTextRefused = false;
  */
 export async function openThread(script: Script, start: unknown, listener: Listener): Promise<Thread> {
   const reasons: string[] = [];
-  for (const way of waysHere(script)) {
+  for (const factory of factoriesFor(script)) {
     try {
-      const thread = await openPatiently(way, start, listener);
+      const thread = await openWithRetry(factory, start, listener);
       isTextRefused ||= reasons.length > 0;
       return thread;
     } catch (error) {
@@ -72,21 +73,21 @@ export async function openThread(script: Script, start: unknown, listener: Liste
       reasons.push((error as Error).message);
     }
   }
-  throw reasons.length > 0 ? blocked(reasons) : without();
+  throw reasons.length > 0 ? blocked(reasons) : noWorkers();
 }
 
 /**
  * From text, which works in every bundler. A Content-Security-Policy can forbid that and allow a file: Vite
  * and webpack know the pattern below and emit the file.
  */
-function waysHere({ source, open, way }: Script): Way[] {
-  if (way !== undefined) return [way];
+function factoriesFor({ source, open, factory }: Script): ThreadFactory[] {
+  if (factory !== undefined) return [factory];
   const threads = nodeThreads();
   // Libraries give Node a global Worker of their own, which takes no blob.
   if (threads && (isNode() || typeof Worker !== "function"))
     return [(listener) => nodeThread(threads, source, listener)];
   if (typeof Worker === "function") {
-    const file: Way = (listener) => webThread(open(), listener);
+    const file: ThreadFactory = (listener) => webThread(open(), listener);
     if (source === "" || isTextRefused) return [file];
     return [
       (listener) => {
@@ -99,23 +100,28 @@ function waysHere({ source, open, way }: Script): Way[] {
   return [];
 }
 
-async function openPatiently(way: Way, start: unknown, listener: Listener): Promise<Thread> {
-  const [first, second] = PATIENCE_SECONDS;
+async function openWithRetry(factory: ThreadFactory, start: unknown, listener: Listener): Promise<Thread> {
+  const [first, second] = START_SECONDS;
   try {
-    return await openBy(way, start, listener, first);
+    return await openBy(factory, start, listener, first);
   } catch (error) {
-    if (!(error instanceof Silence)) throw error;
-    return openBy(way, start, listener, second);
+    if (!(error instanceof StartTimeout)) throw error;
+    return openBy(factory, start, listener, second);
   }
 }
 
-function openBy(way: Way, start: unknown, listener: Listener, seconds: number): Promise<Thread> {
+function openBy(
+  factory: ThreadFactory,
+  start: unknown,
+  listener: Listener,
+  seconds: number,
+): Promise<Thread> {
   let thread: Thread | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let isOpen = false;
   return new Promise<Thread>((resolve, reject) => {
-    timer = setTimeout(() => reject(new Silence(`no answer in ${seconds} s`)), 1000 * seconds);
-    const opening = way({
+    timer = setTimeout(() => reject(new StartTimeout(`no answer in ${seconds} s`)), 1000 * seconds);
+    const opening = factory({
       reply(reply) {
         if (isOpen) return listener.reply(reply);
         isOpen = true;
@@ -128,7 +134,7 @@ function openBy(way: Way, start: unknown, listener: Listener, seconds: number): 
       },
     });
     thread = opening;
-    opening.hold(true);
+    opening.keepAlive(true);
     opening.post(start);
   })
     .catch(async (error: Error) => {
@@ -137,7 +143,7 @@ function openBy(way: Way, start: unknown, listener: Listener, seconds: number): 
     })
     .finally(() => {
       clearTimeout(timer);
-      thread?.hold(false);
+      thread?.keepAlive(false);
     });
 }
 
@@ -151,7 +157,7 @@ function webThread(worker: Worker & { ref?(): void; unref?(): void }, listener: 
   };
   return {
     post: (message, transfer = []) => worker.postMessage(message, transfer),
-    hold: (isBusy) => (isBusy ? worker.ref?.() : worker.unref?.()),
+    keepAlive: (isBusy) => (isBusy ? worker.ref?.() : worker.unref?.()),
     terminate: async () => worker.terminate(),
   };
 }
@@ -164,7 +170,7 @@ function nodeThread(threads: NodeThreads, source: string, listener: Listener): T
   worker.on("exit", (code: number) => listener.died(`exit code ${code}`));
   return {
     post: (message, transfer = []) => worker.postMessage(message, transfer),
-    hold: (isBusy) => (isBusy ? worker.ref() : worker.unref()),
+    keepAlive: (isBusy) => (isBusy ? worker.ref() : worker.unref()),
     terminate: async () => {
       // The process waits for its end.
       worker.ref();
@@ -173,7 +179,7 @@ function nodeThread(threads: NodeThreads, source: string, listener: Listener): T
   };
 }
 
-function without(): BlockscaleError {
+function noWorkers(): BlockscaleError {
   return new BlockscaleError("option", {
     where: "load: threads",
     expected: "a host with workers (a page, a web worker, Deno, Bun, or Node from 20.16 on)",

@@ -1,21 +1,20 @@
+// What a worker of `load({ threads })` runs: its share of every product.
 import type { Message } from "./protocol.ts";
 import { serveMessages } from "./serve.ts";
-import { engineOf, Share } from "./share.ts";
 import { ANSWERED, ASKED, type Counters, spinUntil } from "./spin.ts";
-
-/** What a worker of `load({ threads })` runs: its share of every product. */
+import { engineOf, TaskRunner } from "./task-runner.ts";
 
 /** How long a worker spins for the next request before it sleeps. */
 const SPIN_MILLISECONDS = 0.3;
 
-let share: Share | undefined;
+let runner: TaskRunner | undefined;
 let counters: Counters | undefined;
 let received = 0;
 
 serveMessages<Message>(
   (message) => {
-    if ("id" in message) return (share as Share).run(message.task);
-    share = new Share(engineOf(message));
+    if ("id" in message) return (runner as TaskRunner).run(message.task);
+    runner = new TaskRunner(engineOf(message));
     counters = message.counters;
     return undefined;
   },

@@ -1,6 +1,6 @@
 import { makeShared, type Shared, together } from "../model/exchange.ts";
-import { AskedThread } from "../threads/asked.ts";
 import { lentScript } from "../threads/lend.ts";
+import { TaskThread } from "../threads/task-thread.ts";
 import type { TrainingMember, TrainingPlan, TrainingRequest } from "./member.ts";
 import type { TrainingOpening } from "./protocol.ts";
 import { SCRIPT } from "./script.ts";
@@ -29,10 +29,10 @@ export class LocalTrainingMembers implements TrainingMembers {
 /** Workers that run the same program in lock-step, on one memory. */
 export class WorkerTrainingMembers implements TrainingMembers {
   readonly #shared: Shared = makeShared(0);
-  readonly #threads: readonly AskedThread<TrainingRequest>[];
+  readonly #threads: readonly TaskThread<TrainingRequest>[];
 
   private constructor(size: number) {
-    this.#threads = Array.from({ length: size }, () => new AskedThread<TrainingRequest>());
+    this.#threads = Array.from({ length: size }, () => new TaskThread<TrainingRequest>());
   }
 
   /**

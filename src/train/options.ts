@@ -1,4 +1,4 @@
-import { checkBeside, checkKnown } from "../tensor/options.ts";
+import { checkKnown, checkRequires } from "../tensor/options.ts";
 import { checkPort } from "../threads/lend.ts";
 import type { Variant } from "../wasm/builds.ts";
 import { checkDataParallel, type DataParallel } from "./data-parallel.ts";
@@ -103,7 +103,7 @@ const OPTIONS = [
 export function checkOptions(options: TrainerOptions): TrainerSettings {
   checkKnown("createTrainer", options, OPTIONS);
   checkPort("createTrainer", options.workers);
-  checkBeside("createTrainer", options, "workers", "threads");
+  checkRequires("createTrainer", options, "workers", "threads");
   const number = (name: "learningRate" | "epsilon" | "weightDecay" | "clip", standard: number): number => {
     const value = options[name] ?? standard;
     if (typeof value === "number" && value >= 0 && value < Infinity) return value;

@@ -14,6 +14,6 @@ export function releaseAbandoned(owner: object, release: () => void): void {
 }
 
 /** The owner was freed: there is nothing left to release. */
-export function forget(owner: object): void {
+export function cancelRelease(owner: object): void {
   registry?.unregister(owner);
 }

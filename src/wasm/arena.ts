@@ -10,13 +10,13 @@ const ALIGN = 64;
 const MOST_BYTES = 2 ** 32 - PAGE;
 
 /** Bytes that stay until they are released. */
-export interface Resident {
+export interface Allocation {
   readonly start: number;
   readonly end: number;
 }
 
 /**
- * The one owner of linear memory: static data of the kernels, what is kept until it is
+ * The one owner of linear memory: static data of the kernels, what is allocated until it is
  * released, and the frames of the calls that are under way. Growing detaches every view, so
  * views are made when they are needed and never kept.
  */
@@ -24,7 +24,7 @@ export class Arena {
   readonly #memory: LinearMemory;
   readonly #base: number;
   /** In the order of their addresses. */
-  readonly #residents: Resident[] = [];
+  readonly #allocations: Allocation[] = [];
 
   constructor(memory: LinearMemory, base: number) {
     this.#memory = memory;
@@ -37,13 +37,13 @@ export class Arena {
 
   /**
    * Calls `body` with the byte offsets of arrays of the given byte lengths, one after another, and
-   * takes the room back when it returns or throws. Frames nest: one that is opened in `body`, and
-   * what is kept there, has room of its own.
+   * releases that memory when it returns or throws. Frames nest: one that is opened in `body`, and
+   * what is allocated there, lies elsewhere.
    * @throws BlockscaleError `memory`: the engine refuses to grow that far.
    */
   frame<const Sizes extends readonly number[], T>(
     sizes: Sizes,
-    body: (...places: { [I in keyof Sizes]: number }) => T,
+    body: (...addresses: { [I in keyof Sizes]: number }) => T,
   ): T {
     let end = 0;
     const offsets = sizes.map((size) => {
@@ -51,52 +51,55 @@ export class Arena {
       end = align(end + size);
       return offset;
     });
-    const room = this.keep(end);
+    const allocation = this.allocate(end);
     try {
-      const places = offsets.map((offset) => room.start + offset);
-      return body(...(places as { [I in keyof Sizes]: number }));
+      const addresses = offsets.map((offset) => allocation.start + offset);
+      return body(...(addresses as { [I in keyof Sizes]: number }));
     } finally {
-      this.release(room);
+      this.release(allocation);
     }
   }
 
   /**
-   * Room that stays until it is released, in the first gap that is large enough.
+   * Reserves bytes that stay until they are released, in the first gap that is large enough.
    * @throws BlockscaleError `memory`
    */
-  keep(size: number): Resident {
+  allocate(size: number): Allocation {
     const { start, index } = this.#firstGap(size);
-    const resident = { start, end: align(start + size) };
-    this.#reserve(resident.end);
-    this.#residents.splice(index, 0, resident);
-    return resident;
+    const allocation = { start, end: align(start + size) };
+    this.#reserve(allocation.end);
+    this.#allocations.splice(index, 0, allocation);
+    return allocation;
   }
 
   /**
-   * Grows at once for what will be kept, so many bytes in all, gaps included, if the host goes along: V8
-   * looks for garbage each time a large memory grows, be it by little.
+   * Grows at once for what will be allocated, `bytes` in all, gaps included, if the host allows it: V8
+   * collects garbage each time a large memory grows, be it by little.
    */
   expect(bytes: number): void {
-    const kept = this.#residents.reduce((sum, { start, end }) => sum + end - start, this.#base);
-    const missing = Math.min(kept + bytes, MOST_BYTES) - this.#memory.buffer.byteLength;
+    const inUse = this.#allocations.reduce((sum, { start, end }) => sum + end - start, this.#base);
+    const missing = Math.min(inUse + bytes, MOST_BYTES) - this.#memory.buffer.byteLength;
     try {
       if (missing > 0) this.#memory.grow(Math.ceil(missing / PAGE));
     } catch {
-      // It may do in smaller steps, as it is kept.
+      // Smaller steps may succeed later, as it is allocated.
     }
   }
 
-  /** Gives back what `keep` gave. */
-  release(resident: Resident): void {
-    const index = this.#residents.indexOf(resident);
-    if (index >= 0) this.#residents.splice(index, 1);
+  /** Releases what `allocate` reserved. */
+  release(allocation: Allocation): void {
+    const index = this.#allocations.indexOf(allocation);
+    if (index >= 0) this.#allocations.splice(index, 1);
   }
 
-  /** The first room of this size between residents or behind them, and how many are in front of it. */
+  /**
+   * The first gap of this size between allocations or behind them, and how many allocations are in front of
+   * it.
+   */
   #firstGap(size: number): { start: number; index: number } {
     let start = this.#base;
     let index = 0;
-    for (const { start: next, end } of this.#residents) {
+    for (const { start: next, end } of this.#allocations) {
       if (start + size <= next) break;
       start = end;
       index++;

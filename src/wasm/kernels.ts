@@ -45,21 +45,21 @@ export interface Kernels {
   dequantize(matrix: number, type: ValueTypeId, dst: number): void;
 
   /**
-   * Compares values[n] of a value type with the float32[n] that became of them, and adds to nine float64 at
-   * `sums`: sums of x^2, (x - y)^2, y^2 and x * y; maxima of |x|, |x - y| and |x - y| / |x|; how many x !=
-   * 0 became 0; and how many were cut to the largest code, if `codes`, those of y, is not 0. Each sixteen
-   * are summed by themselves first, even and odd elements apart, and the rest after the last sixteen too.
-   * If `parts` is not 0, the sums of x^2 and (x - y)^2 of each sixteen, the last maybe fewer, are written
-   * there.
+   * Compares values[n] of a value type with the float32[n] at `result` that a cast made of them, and adds to
+   * nine float64 at `sums`: sums of x^2, (x - y)^2, y^2 and x * y; maxima of |x|, |x - y| and |x - y| / |x|;
+   * how many x != 0 became 0; and how many were cut to the largest code, if `codes`, those of y, is not 0.
+   * Each sixteen are summed by themselves first, even and odd elements apart, and the rest after the last
+   * sixteen too. If `groupSums` is not 0, the sums of x^2 and (x - y)^2 of each sixteen, the last maybe
+   * fewer, are written there.
    */
   compare(
     format: FormatId,
     type: ValueTypeId,
     sums: number,
     values: number,
-    became: number,
+    result: number,
     codes: number,
-    parts: number,
+    groupSums: number,
     n: number,
   ): void;
 

@@ -50,7 +50,7 @@ export interface MatrixRecord extends RecordOf<typeof FIELDS> {
 export const MATRIX: RecordLayout<MatrixRecord> = new RecordLayout<MatrixRecord>(FIELDS);
 
 /** What may be left out is 0, or what it is for rows that follow one another without gaps. */
-export type MatrixParts = Pick<
+export type MatrixFields = Pick<
   MatrixRecord,
   "format" | "scaleType" | "codes" | "scales" | "rows" | "cols" | "blockCols"
 > &
@@ -60,11 +60,11 @@ export type MatrixParts = Pick<
  * The record of a matrix of which the fields that matter are given. Small products make one each: no object
  * is spread.
  */
-export function matrixRecord(parts: MatrixParts): MatrixRecord {
-  const { format, scaleType, codes, scales, rows, cols, blockCols } = parts;
-  const { offsets = 0, firstRow = 0, blockRows = 1, list = 0, lowestScale = 0, highestScale = 0 } = parts;
+export function matrixRecord(fields: MatrixFields): MatrixRecord {
+  const { format, scaleType, codes, scales, rows, cols, blockCols } = fields;
+  const { offsets = 0, firstRow = 0, blockRows = 1, list = 0, lowestScale = 0, highestScale = 0 } = fields;
   const scaleBytes = scaleType === SCALE_TYPE_ID.ue8m0 ? 1 : 4;
-  const { stride = cols, scaleStride = Math.ceil(cols / blockCols) * scaleBytes } = parts;
+  const { stride = cols, scaleStride = Math.ceil(cols / blockCols) * scaleBytes } = fields;
   // biome-ignore format: a table of fields
   return {
     format, scaleType, codes, scales, offsets, firstRow, rows, cols, stride, scaleStride, blockRows, blockCols,
@@ -72,13 +72,16 @@ export function matrixRecord(parts: MatrixParts): MatrixRecord {
   };
 }
 
-/** The matrix at a place. */
+/** Reads the record of a matrix at an address. */
 export function readMatrix(buffer: ArrayBuffer, at: number): MatrixRecord {
   const words = new Uint32Array(buffer, at, MATRIX.fields.length);
   return Object.fromEntries(MATRIX.fields.map((name, i) => [name, words[i]])) as unknown as MatrixRecord;
 }
 
-/** Calls `body` with the place of a matrix that is written down for as long as that takes. */
+/**
+ * Writes the record of a matrix into memory, and calls `body` with its address: it is there until `body`
+ * returns.
+ */
 export function withMatrix<T>(arena: Arena, matrix: MatrixRecord, body: (at: number) => T): T {
   return arena.frame([MATRIX.bytes], (at) => {
     MATRIX.write(arena.buffer, at, matrix);

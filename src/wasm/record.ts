@@ -1,11 +1,13 @@
-/** What a field of a record holds: a whole number of 32 bits (a place, a count or a flag), or a float32. */
+/**
+ * What a field of a record holds: a whole number of 32 bits (an address, a count or a flag), or a float32.
+ */
 export type FieldType = "u32" | "f32";
 
 /** The values of a record whose fields are described by `Types`. */
 export type RecordOf<Types> = { readonly [name in keyof Types]: number };
 
 /**
- * How a record lies in memory. A kernel takes the place of one instead of a dozen arguments: fields of 32
+ * How a record lies in memory. A kernel takes the address of one instead of a dozen arguments: fields of 32
  * bits each, in the order of the fields of a class in assembly/. A test compares both.
  */
 export class RecordLayout<T extends RecordOf<T>> {
@@ -21,7 +23,7 @@ export class RecordLayout<T extends RecordOf<T>> {
     this.floats = fields.filter((name) => types[name] === "f32");
   }
 
-  /** Writes a record to a place for the kernels. */
+  /** Writes a record to an address for the kernels. */
   write(buffer: ArrayBuffer, at: number, record: T): void {
     const { fields, floats } = this;
     const words = new Uint32Array(buffer, at, fields.length);

@@ -16,7 +16,7 @@ const MOST_PAGES = [0x80, 0x80, 0x04];
  */
 export function withSharedMemory(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   let at = 8;
-  const number = (): number => {
+  const readNumber = (): number => {
     let value = 0;
     for (let shift = 0; ; shift += 7) {
       const byte = bytes[at++]!;
@@ -24,29 +24,29 @@ export function withSharedMemory(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
       if (byte < 128) return value;
     }
   };
-  const skipName = () => {
-    const length = number();
+  const skipText = () => {
+    const length = readNumber();
     at += length;
   };
   for (;;) {
     const isImports = bytes[at++] === IMPORT_SECTION;
     const sizeAt = at;
-    const size = number();
+    const size = readNumber();
     const start = at;
     if (!isImports) {
       at += size;
       continue;
     }
-    for (let left = number(); left > 0; left--) {
-      skipName(); // of the module
-      skipName(); // of the field
+    for (let left = readNumber(); left > 0; left--) {
+      skipText(); // of the module
+      skipText(); // of the field
       const kind = bytes[at++];
       if (kind === MEMORY) break;
       if (kind !== FUNCTION) throw new Error("an import that is neither a function nor a memory");
-      number();
+      readNumber();
     }
     const limits = at++;
-    number();
+    readNumber();
     return Uint8Array.from([
       ...bytes.subarray(0, sizeAt),
       ...leb128(size + MOST_PAGES.length),

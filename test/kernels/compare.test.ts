@@ -122,15 +122,15 @@ describe.each(ENGINES)("compare, %s", (engineName, make) => {
       for (const other of [x, bf16(halves), f16(halves)]) {
         const wide = other instanceof Float32Array ? other : widen(other.type, other.bits);
         const [found, wanted] = [parts(), parts()];
-        expectSame(fp8.compare(w, other, { parts: found }), plainly(values, wide));
-        fp8.compare(values, wide, { parts: wanted });
+        expectSame(fp8.compare(w, other, { groupSums: found }), plainly(values, wide));
+        fp8.compare(values, wide, { groupSums: wanted });
         expect(found).toEqual(wanted);
         expectSame(fp8.compare(other, other), plainly(wide, wide));
       }
       expect(fp8.compare(w, w)).toMatchObject({ noise: 0, maxError: 0, count: rows * cols });
     }
     const few = fp8.quantize(x.subarray(0, 64), [2, 32], "mxfp8");
-    expect(() => fp8.compare(few, x)).toThrow(/compare: became/);
+    expect(() => fp8.compare(few, x)).toThrow(/compare: result/);
   });
 
   it("the same numbers, to the last bit, as the first engine", async () => {
@@ -161,7 +161,7 @@ describe.each(ENGINES)("compare, %s", (engineName, make) => {
       [halves, w],
     ] as const) {
       const parts = new Float64Array(n / 8).fill(NaN);
-      const found = fp8.compare(values, became, { parts });
+      const found = fp8.compare(values, became, { groupSums: parts });
       expect(found).toEqual(fp8.compare(values, became));
       const wide = values instanceof Float32Array ? values : widen(values.type, values.bits);
       let worst = 0;
@@ -181,8 +181,8 @@ describe.each(ENGINES)("compare, %s", (engineName, make) => {
     const x = wild(rows * cols);
     const w = fp8.quantize(x, [rows, cols], schemes.deepseekV3Weight);
     const [ofTensor, ofArray] = [new Float64Array(x.length / 8), new Float64Array(x.length / 8)];
-    fp8.compare(x, w, { parts: ofTensor });
-    fp8.compare(x, fp8.dequantize(w), { parts: ofArray });
+    fp8.compare(x, w, { groupSums: ofTensor });
+    fp8.compare(x, fp8.dequantize(w), { groupSums: ofArray });
     expect(ofTensor).toEqual(ofArray);
   });
 
@@ -194,23 +194,29 @@ describe.each(ENGINES)("compare, %s", (engineName, make) => {
       fp8.compare(
         x,
         x.map((v) => v * 2),
-        { parts },
+        { groupSums: parts },
       ).nonFinite,
     ).toBe(0);
     expect([...parts]).toEqual([15, 15, 16, 16]);
-    expect(() => fp8.compare(x, x, { parts: new Float64Array(3) })).toThrow(/compare: parts: expected 4/);
-    expect(() => fp8.compare(x, x, { parts: new Float32Array(4) as never })).toThrow(/a Float64Array/);
+    expect(() => fp8.compare(x, x, { groupSums: new Float64Array(3) })).toThrow(
+      /compare: groupSums: expected 4/,
+    );
+    expect(() => fp8.compare(x, x, { groupSums: new Float32Array(4) as never })).toThrow(/a Float64Array/);
     const few = new Float32Array(24);
-    expect(() => fp8.compare(few, few, { parts: new Float64Array(3) })).toThrow(/multiple of 16/);
+    expect(() => fp8.compare(few, few, { groupSums: new Float64Array(3) })).toThrow(/multiple of 16/);
     const tensor = fp8.quantize(few, [3, 8], schemes.deepseekWeight);
-    expect(() => fp8.compare(few, tensor, { parts: new Float64Array(3) })).toThrow(/multiple of 16/);
+    expect(() => fp8.compare(few, tensor, { groupSums: new Float64Array(3) })).toThrow(/multiple of 16/);
     const overlapping = new Float64Array(x.buffer, 0, 4);
     const rounded = fp8.quantize(x, [32], schemes.mxfp8);
     for (const became of [x.slice(), rounded])
-      expect(() => fp8.compare(x, became, { parts: overlapping })).toThrow(/compare: parts.*apart from/);
-    expect(() => fp8.compare(x.slice(), x, { parts: overlapping })).toThrow(/compare: parts.*apart from/);
+      expect(() => fp8.compare(x, became, { groupSums: overlapping })).toThrow(
+        /compare: groupSums.*apart from/,
+      );
+    expect(() => fp8.compare(x.slice(), x, { groupSums: overlapping })).toThrow(
+      /compare: groupSums.*apart from/,
+    );
     const inCodes = new Float64Array(rounded.codes.buffer, rounded.codes.byteOffset, 4);
-    expect(() => fp8.compare(x, rounded, { parts: inCodes })).toThrow(/compare: parts.*apart from/);
+    expect(() => fp8.compare(x, rounded, { groupSums: inCodes })).toThrow(/compare: groupSums.*apart from/);
   });
 
   it("counts no relative error of zeros, and refuses what does not fit", async () => {

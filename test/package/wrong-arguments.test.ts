@@ -138,10 +138,14 @@ const CALLS: [call: string, message: RegExp, action: () => unknown][] = [
   ["resident, an option", /resident: options: expected no options, got x/, () => resident({ x: 1 })],
   ["resident, a list of options", /resident: options: .* got a plain array/, () => resident([1])],
   ["read, misspelt", /read: options: .*out, got oot/, () => resident().read({ oot: 1 } as Anything)],
-  ["compare, misspelt", /compare: options: .*parts, got part/, () => compareSome({ part: 1 })],
-  ["compare, parts", /parts: expected a Float64Array, got Float32Array/, () => parts(new Float32Array(4))],
+  ["compare, misspelt", /compare: options: .*groupSums, got part/, () => compareSome({ part: 1 })],
+  [
+    "compare, groupSums",
+    /groupSums: expected a Float64Array, got Float32Array/,
+    () => parts(new Float32Array(4)),
+  ],
   ["compare, parts of a block", /multiple of 16 values, got 8/, () => parts(new Float64Array(4), 8)],
-  ["compare, another shape", /compare: became: .*\[2, 16\], got \[1, 32\]/, () => compareShapes([1, 32])],
+  ["compare, another shape", /compare: result: .*\[2, 16\], got \[1, 32\]/, () => compareShapes([1, 32])],
   [
     "compare, half a tensor",
     /compare: values: codes: expected a Uint8Array/,
@@ -165,7 +169,7 @@ const resident = (options?: Anything) => engine.resident([1, 1], options);
 const compareSome = (options: Anything) => engine.compare(values, values, options);
 const parts = (given: Anything, blockCols = 16) => {
   const tensor = engine.quantize(values, [2, 16], { ...schemes.mxfp8, block: [1, blockCols] });
-  return engine.compare(values, tensor, { parts: given });
+  return engine.compare(values, tensor, { groupSums: given });
 };
 const { port1: port } = new MessageChannel();
 const compareShapes = (shape: number[], broken?: object) => {

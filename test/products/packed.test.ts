@@ -73,9 +73,9 @@ describe("memory", () => {
     const memory = countingMemory(2 ** 32);
     const arena = new Arena(memory, 1000);
     const sizes = Array.from({ length: 10_000 }, (_, i) => 1 + ((i * 7919) % 500_000));
-    const held = [arena.keep(300_000), arena.keep(700_000)];
+    const held = [arena.allocate(300_000), arena.allocate(700_000)];
     for (const size of sizes) {
-      held.push(arena.keep(size));
+      held.push(arena.allocate(size));
       arena.frame([100_000], () => 0);
       arena.release(held.shift()!);
     }
@@ -86,7 +86,7 @@ describe("memory", () => {
     const arena = new Arena(countingMemory(2 ** 32), 1000);
     const outer = arena.frame([10, 100], (a, b) => {
       expect(b).toBeGreaterThanOrEqual(a + 10);
-      const kept = arena.keep(50);
+      const kept = arena.allocate(50);
       const inner = arena.frame([10], (c) => c);
       expect(() =>
         arena.frame([10], (c) => {
@@ -99,7 +99,7 @@ describe("memory", () => {
       arena.release(kept);
       return a;
     });
-    expect(arena.frame([], () => arena.keep(1).start)).toBe(outer);
+    expect(arena.frame([], () => arena.allocate(1).start)).toBe(outer);
   });
 
   test("10,000 times through the engine", async () => {

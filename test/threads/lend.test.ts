@@ -3,7 +3,7 @@ import { lendEngineWorkers, load } from "../../src/load.ts";
 import { lendModelWorkers } from "../../src/model/index.ts";
 import { openModel } from "../../src/model/open.ts";
 import { schemes } from "../../src/tensor/schemes.ts";
-import { type LentWorkers, lendWorkers, lentBy } from "../../src/threads/lend.ts";
+import { type LentWorkers, lendWorkers, lentFactory } from "../../src/threads/lend.ts";
 import { openThread, type Thread } from "../../src/threads/start.ts";
 import { createTrainer } from "../../src/train/create.ts";
 import { lendTrainerWorkers } from "../../src/train/script.ts";
@@ -78,7 +78,7 @@ async function lentThread(
 ): Promise<string[]> {
   const lent = lendWorkers({ source, open: () => expect.unreachable() });
   const said: string[] = [];
-  const script = { source: "", open: () => expect.unreachable(), way: lentBy(lent.port) };
+  const script = { source: "", open: () => expect.unreachable(), factory: lentFactory(lent.port) };
   let died: (reason: string) => void = () => {};
   const death = new Promise<string>((resolve) => {
     died = resolve;

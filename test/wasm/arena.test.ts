@@ -19,19 +19,19 @@ function arenaOf(maximum: number): { arena: Arena; growths: () => number } {
 
 test("what is expected is room that grows once", () => {
   const { arena, growths } = arenaOf(1000);
-  const first = arena.keep(100);
+  const first = arena.allocate(100);
   expect(first.start).toBe(1024);
   arena.expect(2_000_000);
   expect(growths()).toBe(1);
-  for (let i = 0; i < 20; i++) arena.keep(100_000);
+  for (let i = 0; i < 20; i++) arena.allocate(100_000);
   expect(growths()).toBe(1);
-  arena.keep(100_000);
+  arena.allocate(100_000);
   expect(growths()).toBe(2);
 });
 
 test("to expect more than the host has is no failure: keeping it is", () => {
   const { arena } = arenaOf(2);
   arena.expect(2 ** 40);
-  expect(arena.keep(70_000).start).toBe(1024);
-  expect(() => arena.keep(70_000)).toThrow(/^WebAssembly memory: expected \d+ bytes/);
+  expect(arena.allocate(70_000).start).toBe(1024);
+  expect(() => arena.allocate(70_000)).toThrow(/^WebAssembly memory: expected \d+ bytes/);
 });

@@ -20,7 +20,13 @@ import {
 import { checkEngine } from "../run/check.ts";
 import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows, transpose } from "../run/rows.ts";
 import { type PrecisionSummary, summaryOf } from "./summary.ts";
-import { arePartsWhole, partsLength, type WorstBlock, worstBlockOf, worstOfParts } from "./worst-block.ts";
+import {
+  areGroupsWhole,
+  groupSumsLength,
+  type WorstBlock,
+  worstBlockOf,
+  worstOfGroups,
+} from "./worst-block.ts";
 
 /** A checkpoint and the bytes of its shards. */
 export interface Side {
@@ -162,14 +168,14 @@ export async function compareStrip(
   const stored = asStored(x);
   // The engine takes one tensor at most as it is.
   const values = stored === null || ("codes" in stored && "codes" in theirs) ? floats(0) : stored;
-  // The engine refuses parts that cut blocks of either side.
+  // The engine refuses groups of values that cut blocks of either side.
   const areWhole =
-    arePartsWhole(cols, block[1]) && (!("codes" in values) || arePartsWhole(cols, values.block[1]));
-  const parts = areWhole ? partsBufferFor(partsLength(count)) : undefined;
-  const precision = engine.compare(values, theirs, parts === undefined ? {} : { parts });
+    areGroupsWhole(cols, block[1]) && (!("codes" in values) || areGroupsWhole(cols, values.block[1]));
+  const groupSums = areWhole ? partsBufferFor(groupSumsLength(count)) : undefined;
+  const precision = engine.compare(values, theirs, groupSums === undefined ? {} : { groupSums });
   const worst =
-    parts !== undefined && precision.nonFinite === 0
-      ? worstOfParts(parts, [rows, cols], block)
+    groupSums !== undefined && precision.nonFinite === 0
+      ? worstOfGroups(groupSums, [rows, cols], block)
       : worstBlockOf(floats(0), floats(1), [rows, cols], block);
   for (const read of [x, y]) giveBack(read.kind === "plain" ? read.bytes : read.rows.codes);
   return { precision, worst };

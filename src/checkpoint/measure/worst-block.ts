@@ -1,4 +1,4 @@
-import { PART } from "../../engine/compare.ts";
+import { GROUP_SIZE } from "../../engine/compare.ts";
 
 /** The block in which two tensors differ most, relative to what is in it. */
 export interface WorstBlock {
@@ -56,40 +56,40 @@ class Blocks {
   }
 }
 
-/** Whether sums of sixteen values in a row tell what is in each block: see {@link worstOfParts}. */
-export function arePartsWhole(cols: number, blockCols: number): boolean {
-  return cols % PART === 0 && (blockCols % PART === 0 || blockCols >= cols);
+/** Whether sums of sixteen values in a row tell what is in each block: see {@link worstOfGroups}. */
+export function areGroupsWhole(cols: number, blockCols: number): boolean {
+  return cols % GROUP_SIZE === 0 && (blockCols % GROUP_SIZE === 0 || blockCols >= cols);
 }
 
-/** The length of `parts` for so many values. */
-export function partsLength(count: number): number {
-  return (2 * count) / PART;
+/** The length of `groupSums` for so many values. */
+export function groupSumsLength(count: number): number {
+  return (2 * count) / GROUP_SIZE;
 }
 
 /**
- * The block that lost most, from what {@link Engine.compare} gives as `parts`.
+ * The block that lost most, from what {@link Engine.compare} gives as `groupSums`.
  * @param shape [rows, cols] of a slice
  * @param block [rows, cols]
  */
-export function worstOfParts(
-  parts: Float64Array,
+export function worstOfGroups(
+  groupSums: Float64Array,
   shape: readonly [number, number],
   block: readonly [number, number],
 ): WorstBlock | null {
   const [, cols] = shape;
-  const blocks = new Blocks((parts.length * PART) / 2, shape, block);
+  const blocks = new Blocks((groupSums.length * GROUP_SIZE) / 2, shape, block);
   const { signal, noise } = blocks;
-  const perRow = cols / PART;
-  const perBlock = block[1] / PART;
-  for (let i = 0, row = 0; i < parts.length; row++) {
+  const perRow = cols / GROUP_SIZE;
+  const perBlock = block[1] / GROUP_SIZE;
+  for (let i = 0, row = 0; i < groupSums.length; row++) {
     const first = blocks.firstOf(row);
     for (let at = first, part = 0; part < perRow; at++) {
       let power = 0;
       let errors = 0;
       const end = Math.min(perRow, part + perBlock);
       for (; part < end; part++, i += 2) {
-        power += parts[i]!;
-        errors += parts[i + 1]!;
+        power += groupSums[i]!;
+        errors += groupSums[i + 1]!;
       }
       signal[at]! += power;
       noise[at]! += errors;

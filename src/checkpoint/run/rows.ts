@@ -3,7 +3,7 @@ import { giveBack, readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { FORMATS, NAN_CODE, scaleValues } from "../../tensor/formats.ts";
-import { e4m3CodeOf, unpackCodes, unpackColumns, unpackFours } from "../../tensor/sub-byte.ts";
+import { e4m3CodeOf, unpack4Bits, unpackCodes, unpackColumns } from "../../tensor/sub-byte.ts";
 import type { BlockScaled, Fp8Format, ValueType } from "../../tensor/tensor.ts";
 import { transposed } from "../../tensor/transpose.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
@@ -149,7 +149,7 @@ const INTEGERS: readonly number[] = Array.from({ length: 16 }, (_, code) => e4m3
 
 /** Codes of a byte each, of those that a file holds. */
 function unpack(element: Element, codes: Uint8Array): Uint8Array {
-  if (element === "int4") return unpackFours(codes, INTEGERS);
+  if (element === "int4") return unpack4Bits(codes, INTEGERS);
   return element === "e2m1" || element === "e2m3" ? unpackCodes(element, codes) : codes;
 }
 

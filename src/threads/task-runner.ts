@@ -8,8 +8,8 @@ export function engineOf({ module, variant }: Start): Engine {
   return new Engine(instantiate(module), variant);
 }
 
-/** One thread's share of the work: an engine of its own, with some rows of the weights in its memory. */
-export class Share {
+/** Performs the tasks of one thread on an engine of its own, which has some rows of the weights in memory. */
+export class TaskRunner {
   readonly #engine: Engine;
   readonly #packed: Map<number, PackedWeights> = new Map();
 

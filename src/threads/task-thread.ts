@@ -8,7 +8,7 @@ interface Waiting {
 }
 
 /** A worker that answers tasks in turn, each with an id, after a first message that says what it runs. */
-export class AskedThread<Task> {
+export class TaskThread<Task> {
   #thread: Thread | undefined;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 0;
@@ -27,7 +27,7 @@ export class AskedThread<Task> {
       if (this.#end !== undefined) return reject(this.#end);
       const id = this.#nextId++;
       this.#waiting.set(id, { resolve, reject });
-      this.#thread!.hold(true);
+      this.#thread!.keepAlive(true);
       this.#thread!.post({ id, task }, transfer);
     });
   }
@@ -35,7 +35,7 @@ export class AskedThread<Task> {
   #settle({ id, result, error }: Reply): void {
     const waiting = this.#waiting.get(id!);
     this.#waiting.delete(id!);
-    if (this.#waiting.size === 0) this.#thread!.hold(false);
+    if (this.#waiting.size === 0) this.#thread!.keepAlive(false);
     if (error) waiting?.reject(errorOf(error));
     else waiting?.resolve(result);
   }
