@@ -60,15 +60,19 @@ function multiply(weights: MatrixRecord, type: i32, dst: usize, left: Left, rows
       const x = left.codes + from;
       const scalesAt = scales + groupScales * (from / block);
       if (format == INT7_CODES) {
-        addProducts(left, sums, x, rows, codes + GROUP * from, scalesAt, blocks, 0);
+        const next = codes + GROUP * (from + width);
+        const bytes = min(PLANE, weights.scales - next);
+        addProducts(left, sums, x, rows, codes + GROUP * from, scalesAt, blocks, 0, next, bytes);
       } else if (format == E4M3_CODES) {
         splitPlanes(panel, weights, first, from, width, PLANE);
         spreadScales(spread, weights, first, from, width, block);
-        addProducts(left, sums, x, rows, panel, spread, blocks, PLANE);
+        addProducts(left, sums, x, rows, panel, spread, blocks, PLANE, panel, 0);
       } else {
         unpackNibbles(panel, codes + (GROUP * from) / 2, width);
         if (isHalf) widenScales(spread, scalesAt, blocks);
-        addProducts(left, sums, x, rows, panel, isHalf ? spread : scalesAt, blocks, 0);
+        const next = codes + (GROUP * (from + width)) / 2;
+        const bytes = min(PLANE / 2, weights.scales - next);
+        addProducts(left, sums, x, rows, panel, isHalf ? spread : scalesAt, blocks, 0, next, bytes);
       }
     }
     storeSums(type, dst, sums, rows, first, n);

@@ -61,6 +61,8 @@ abstract class Tile {
     let xScales = left.scaleOf(x);
     let offsets = left.offsetOf(x);
     const end = x + block * blocks;
+    let next = left.next;
+    const step = left.nextStep;
     do {
       let a0 = v128.load_splat<i32>(offsets);
       let a1 = a0;
@@ -95,6 +97,8 @@ abstract class Tile {
         panel += 48;
         x += 4;
       } while (x < stop);
+      load<u8>(next);
+      next += step;
       Total.addRow(sums, a0, a1, a2, xScales, scales);
       if (rows > 1) Total.addRow(sums + SUMS, b0, b1, b2, xScales + blockRow, scales);
       if (rows > 2) Total.addRow(sums + 2 * SUMS, c0, c1, c2, xScales + 2 * blockRow, scales);
@@ -102,6 +106,7 @@ abstract class Tile {
       offsets += 4;
       scales += 48;
     } while (x < end);
+    left.next = next;
   }
 
   /**
@@ -209,6 +214,7 @@ function planes2(
  * sums[rows][12] += rows of x, from `x` on, . a panel, by tiles of two or three of them, or up to two where
  * there are two planes.
  * @param apart bytes from the upper plane to the lower; 0 for one plane
+ * @param next the weights that are needed next, so many bytes: see `Left.fetch`. For one plane.
  */
 export function addProducts(
   left: Left,
@@ -219,9 +225,12 @@ export function addProducts(
   scales: usize,
   blocks: usize,
   apart: usize,
+  next: usize,
+  bytes: usize,
 ): void {
   const tallest: usize = apart ? 2 : 3;
   let tiles = (rows + tallest - 1) / tallest;
+  left.fetch(next, bytes, tiles * blocks);
   do {
     const height = (rows + tiles - 1) / tiles;
     if (apart) {
