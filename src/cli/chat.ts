@@ -34,7 +34,7 @@ export async function chat(
       for await (const { text } of model.generate(ids, { ...samplingOf(flags), signal: answering.signal })) {
         content += text;
         // What a model says may move the cursor, and is shown as it is but for that.
-        process.stdout.write(figures.text(text));
+        process.stdout.write(figures.lines(text));
       }
     } catch (error) {
       if (!answering.signal.aborted) {

@@ -1,4 +1,5 @@
 import type { PrecisionSummary } from "../checkpoint/measure/summary.ts";
+import { visible, visibleLines } from "../safetensors/names.ts";
 
 /** Bytes in decimal units, as disks and model hubs count: 12.3 MB. */
 export function bytes(n: number): string {
@@ -46,13 +47,11 @@ export function shape(sizes: readonly number[]): string {
   return sizes.length === 0 ? "scalar" : sizes.length > 32 ? `${first} x ...` : first;
 }
 
-/**
- * Text from a file, safe to show on a terminal: control characters,
- * which could move the cursor, are replaced.
- */
-export function text(unsafe: string): string {
-  return unsafe.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\ufffd");
-}
+/** Text from a file, safe to show on a terminal. */
+export const text: (unsafe: string) => string = visible;
+
+/** Text of several lines, safe to show on a terminal. */
+export const lines: (unsafe: string) => string = visibleLines;
 
 /** Text of at most so many characters, and dots for the rest. */
 export function cut(text: string, most: number): string {

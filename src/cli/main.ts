@@ -16,7 +16,7 @@ function program(signal: AbortSignal): Command {
     .version(version())
     .exitOverride()
     .configureOutput({
-      outputError: (message, write) => write(message.split("\n").map(figures.text).join("\n")),
+      outputError: (message, write) => write(figures.lines(message)),
     })
     .showHelpAfterError("(blockscale --help explains)");
   checkpointCommands(command, signal);

@@ -1,9 +1,11 @@
 import { resolve } from "node:path";
 import { summarize } from "../checkpoint/measure/summary.ts";
 import type { Measure } from "../checkpoint/plan/conversion.ts";
+import { openCheckpoint } from "../checkpoint/plan/folder.ts";
 import type { Precision } from "../engine/precision.ts";
-import { isAddress } from "../io/place.ts";
+import { isAddress, namesAt } from "../io/place.ts";
 import type { ConversionSettings } from "../jobs/conversion.ts";
+import { hasJournal } from "../jobs/journal.ts";
 import { filesOfPart, type PartNumber } from "../jobs/parts.ts";
 import {
   completeRun,
@@ -56,7 +58,7 @@ export async function tellFinished(
   flags: { readonly json?: true },
   signal: AbortSignal,
 ): Promise<boolean> {
-  if ((await findRun(to)) !== null) return false;
+  if ((await findRun(to)) !== null || (await namesAt(to).catch(() => [])).length === 0) return false;
   const { files: chosen, opened, plan, documents, spec } = shared;
   const workers = await startWorkers(opened.sources, 1);
   const run = {
@@ -144,7 +146,10 @@ interface FinishFlags {
 export async function finishConversion(to: string, flags: FinishFlags, signal: AbortSignal): Promise<void> {
   const started = performance.now();
   const spec = await findRun(to);
-  if (spec === null) throw noRun(to);
+  if (spec === null) {
+    if (flags.verify !== true && (await holdsFinished(to))) return tellNothingLeft(to, flags);
+    throw noRun(to);
+  }
   if (spec.version !== version()) throw otherRun(to, spec, { version: version() });
   const input = await openShared(spec.from, signal);
   try {
@@ -177,6 +182,29 @@ export async function finishRun(
     flags,
     resultOfSummary({ from, to, task: spec, opened, plan, summary, started: flags.started }),
   );
+}
+
+/** Whether a folder holds a checkpoint, and no run on this machine that is not finished. */
+async function holdsFinished(folder: string): Promise<boolean> {
+  if (await hasJournal(folder)) return false;
+  const input = await openInput(folder).catch(() => null);
+  if (input === null) return false;
+  try {
+    await openCheckpoint(input.files, folder);
+    return true;
+  } catch (error) {
+    if (!(error instanceof BlockscaleError)) throw error;
+    return false;
+  } finally {
+    await input.close();
+  }
+}
+
+function tellNothingLeft(to: string, flags: { readonly json?: true }): Promise<void> {
+  return printResult(flags, {
+    record: { output: to, alreadyDone: true },
+    lines: () => `Nothing to finish: ${figures.text(to)} holds a checkpoint and no unfinished parts.`,
+  });
 }
 
 function noRun(to: string): BlockscaleError {

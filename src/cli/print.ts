@@ -26,11 +26,7 @@ let isPrinted = false;
 /** Prints a record as JSON, with what could move a cursor escaped: JSON.stringify does so for half of it. */
 export function printJson(record: unknown): Promise<void> {
   isPrinted = true;
-  const escaped = (unsafe: string) =>
-    [...Array(unsafe.length).keys()]
-      .map((i) => `\\u${unsafe.charCodeAt(i).toString(16).padStart(4, "0")}`)
-      .join("");
-  return print(jsonOf(record).replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, escaped));
+  return print(jsonOf(record).split("\n").map(figures.text).join("\n"));
 }
 
 /** Characters of each of the four parts of a message: names and what was found may be megabytes. */

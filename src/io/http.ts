@@ -15,8 +15,8 @@ export interface UrlOptions extends RetryOptions {
   /** `fetch` if left out. */
   readonly fetch?: typeof globalThis.fetch;
   /**
-   * Headers of each request, such as Authorization. Where a server redirects to another host, `fetch` drops
-   * Authorization; headers of other names, such as one for an API key, may go along.
+   * Headers of each request, such as Authorization. Where a server redirects to another host, they do not go
+   * along; but for browsers, which drop Authorization alone, and send others on if that host allows them.
    */
   readonly headers?: { readonly [name: string]: string };
 }
@@ -68,10 +68,7 @@ export async function openUrl(url: string, options: UrlOptions = {}): Promise<Ur
 }
 
 async function send(url: string, options: UrlOptions, signal: AbortSignal, range: string): Promise<Response> {
-  const response = await (options.fetch ?? fetch)(url, {
-    headers: { ...options.headers, Range: range },
-    signal,
-  });
+  const response = await request(url, options, signal, range);
   const { status } = response;
   if (status === 206 || (status === 200 && range === PROBE)) return response;
   await response.body?.cancel();
@@ -80,6 +77,35 @@ async function send(url: string, options: UrlOptions, signal: AbortSignal, range
   const fix =
     status === 401 || status === 403 ? "Check that you may read it, and pass a token." : "Check the address.";
   throw fault(url, "the file", `status ${status}`, fix);
+}
+
+/** Most redirects of one request, as in `fetch`. */
+const MOST_REDIRECTS = 20;
+
+/** Sends a request, and follows redirects without the headers to other hosts. */
+async function request(
+  url: string,
+  { fetch: given, headers = {} }: UrlOptions,
+  signal: AbortSignal,
+  range: string,
+): Promise<Response> {
+  const ask = given ?? fetch;
+  if (Object.keys(headers).length === 0) return ask(url, { headers: { Range: range }, signal });
+  let at = new URL(url, globalThis.location?.href);
+  let own: typeof headers = headers;
+  for (let redirects = 0; ; redirects++) {
+    const response = await ask(at.href, { headers: { ...own, Range: range }, signal, redirect: "manual" });
+    // Browsers do not tell where a redirect leads: they have to follow it themselves.
+    if (response.type === "opaqueredirect")
+      return ask(at.href, { headers: { ...own, Range: range }, signal });
+    const location = response.headers.get("location");
+    const isRedirect = [301, 302, 303, 307, 308].includes(response.status) && location !== null;
+    if (!isRedirect || redirects === MOST_REDIRECTS) return response;
+    await response.body?.cancel();
+    const next = new URL(location, at);
+    if (next.origin !== at.origin) own = {};
+    at = next;
+  }
 }
 
 const PROBE = "bytes=0-0";

@@ -1,3 +1,5 @@
+import { visible } from "../safetensors/names.ts";
+
 const ESCAPES: { readonly [c: string]: string } = {
   "&": "&amp;",
   "<": "&lt;",
@@ -9,13 +11,10 @@ const ESCAPES: { readonly [c: string]: string } = {
 /** Longest text that is shown whole: a damaged file may name a tensor with megabytes of text. */
 const LONGEST = 200;
 
-/**
- * Makes untrusted text safe to show: cuts it to a bounded length, and
- * replaces control and bidirectional characters.
- */
+/** Makes untrusted text safe to show: cuts it to a bounded length, and escapes what is not to be seen. */
 export function plain(unsafe: string): string {
   const cut = unsafe.length > LONGEST ? `${unsafe.slice(0, LONGEST)}…` : unsafe;
-  return cut.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, "\ufffd");
+  return visible(cut);
 }
 
 /** Untrusted text, escaped for the inside of an element or of a quoted attribute. */

@@ -1,8 +1,26 @@
 /**
- * A tensor's name as it appears in messages: `tensor "x"`, control characters escaped, long names cut.
+ * Text from a file, safe to show: characters that move a cursor, turn the direction of a line or cannot be
+ * seen are escapes, such as \\u202e.
  */
+export function visible(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, escaped);
+}
+
+/** As {@link visible}, for text in any language: line ends stay, and what joins or parts letters. */
+export function visibleLines(text: string): string {
+  return text.replace(/(?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, escaped);
+}
+
+function escaped(unsafe: string): string {
+  return Array.from(
+    { length: unsafe.length },
+    (_, i) => `\\u${unsafe.charCodeAt(i).toString(16).padStart(4, "0")}`,
+  ).join("");
+}
+
+/** A tensor's name as it appears in messages: `tensor "x"`, made {@link visible}, long names cut. */
 export function tensorNamed(name: string): string {
-  return `tensor ${JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}...` : name)}`;
+  return `tensor ${visible(JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}...` : name))}`;
 }
 
 /** A shape as it appears in messages: `[2, 3]`. */

@@ -2,8 +2,10 @@ import { render } from "preact";
 import { begin } from "./state/begin.ts";
 import { ready } from "./strings/index.ts";
 import { App } from "./views/app.tsx";
+import { showHiddenCharacters } from "./visible-text.ts";
 
 ready.then(() => {
+  showHiddenCharacters();
   render(<App />, document.getElementById("app")!);
   begin();
 });

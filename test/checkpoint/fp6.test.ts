@@ -120,6 +120,17 @@ test("codes, four to three bytes, and scales are the definition's, beside MXFP4,
   });
 });
 
+test("beside FP8 it is a mixture, and no folder of Quark", async () => {
+  const { checkpoint } = await made();
+  const fp8 = fileWith([
+    tensor("x.weight", "F8_E4M3", [128, 128], new Uint8Array(16384)),
+    tensor("x.weight_scale_inv", "F32", [1, 1], Float32Array.of(1)),
+  ]);
+  const { shards } = await checkpointOf({ x: fp8 });
+  const both = { ...checkpoint, shards: [...checkpoint.shards, ...shards] };
+  expect((await inspect(both, null)).dialect).toBe("mixed");
+});
+
 test("config.json says what Quark and vLLM look for", async () => {
   const { label } = await made(OVERRIDES);
   // vllm/model_executor/layers/quantization/quark/quark.py, QuarkConfig.from_config and _is_w_ocp_mx_a_x.

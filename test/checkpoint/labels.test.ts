@@ -2,9 +2,10 @@ import { describe, expect, test } from "vitest";
 import { inspect } from "../../src/checkpoint/measure/inspect.ts";
 import { quantizedDocuments } from "../../src/checkpoint/plan/config.ts";
 import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
+import { openCheckpoint } from "../../src/checkpoint/plan/folder.ts";
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
-import { type Stored, tensor, valuesAs } from "../support/checkpoint-files.ts";
-import { codesOf, dequantized, opened, plain } from "../support/quantised-checkpoints.ts";
+import { fileWith, type Stored, tensor, valuesAs } from "../support/checkpoint-files.ts";
+import { codesOf, dequantized, opened, plain, text } from "../support/quantised-checkpoints.ts";
 import { randomNormal } from "../support/random.ts";
 
 describe("quantised data of other methods", () => {
@@ -89,6 +90,25 @@ describe("quantised data of other methods", () => {
     const { checkpoint } = await opened([plain], { quantization_config: { quant_method: "awq" } });
     expect(() => planQuantize(checkpoint)).toThrow(/although no tensor looks like AWQ/);
     expect((await inspect(checkpoint, null)).warnings.join()).toMatch(/although no tensor looks like AWQ/);
+  });
+
+  test("so is one in ModelOpt's hf_quant_config.json, and a method that is read is not", async () => {
+    const opening = (algorithm: string) =>
+      openCheckpoint(
+        new Map([
+          ["model.safetensors", fileWith([plain])],
+          ["hf_quant_config.json", text({ quantization: { quant_algo: algorithm } })],
+        ]),
+      );
+    for (const algorithm of ["W4A16_AWQ", "W8A8_SQ_PER_CHANNEL"]) {
+      const { checkpoint } = await opening(algorithm);
+      const expected = `although no tensor looks like ${algorithm} of ModelOpt`;
+      for (const plan of [() => planQuantize(checkpoint), () => planDequantize(checkpoint)])
+        expect(plan).toThrow(expected);
+      expect((await inspect(checkpoint, null)).warnings.join()).toContain(expected);
+    }
+    for (const algorithm of ["FP8", "NVFP4"])
+      expect(planQuantize((await opening(algorithm)).checkpoint).files).toHaveLength(1);
   });
 
   test.each([

@@ -86,6 +86,6 @@ test("names from a file cannot move the cursor of a terminal", async () => {
   expect(json).not.toMatch(MOVING);
   expect(JSON.parse(json).tensors[0].name).toBe(name);
   const { out } = await blockscale("inspect", path);
-  expect(out).toContain("a\ufffd[2Jb.weight");
+  expect(out).toContain("a\\u001b[2Jb.weight");
   expect(out).not.toContain("\u001b");
 });

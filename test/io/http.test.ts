@@ -1,7 +1,7 @@
-import { createServer } from "node:http";
+import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
 import { pipeline, Readable } from "node:stream";
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openUrl } from "../../src/io/http.ts";
 import { BlockscaleError } from "../../src/tensor/errors.ts";
 import { type Answer, rangeServer, well } from "../support/range-server.ts";
@@ -194,31 +194,56 @@ test("an abort ends the waiting at once, with its reason", async () => {
   await expect(opened).rejects.toThrow("enough");
 });
 
-test("redirects are followed, and a token does not go to another host", async () => {
+describe("redirects", () => {
+  /** Headers of all requests to the other host. */
+  const received: IncomingHttpHeaders[] = [];
   const other = createServer((request, response) => {
-    server.requests.push({
-      url: `other${request.url}`,
-      range: request.headers.range,
-      authorization: request.headers.authorization,
-    });
+    received.push(request.headers);
     const range = /bytes=(\d+)-(\d+)/.exec(request.headers.range!)!;
     well(bytes)(request, response, [Number(range[1]), Number(range[2]) + 1]);
   });
-  await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
-  const { port } = other.address() as AddressInfo;
-  server.answer = (_, response) =>
-    void response.writeHead(302, { location: `http://localhost:${port}/g` }).end();
-  const headers = { Authorization: "Bearer secret" };
-  const source = await openUrl(`${server.base}/moved`, { ...quick, headers }).catch(
-    () =>
-      // localhost may mean IPv6 alone.
-      null,
-  );
-  other.close();
-  if (source !== null) expect(source.size).toBe(5000);
-  const mine = server.requests.filter(({ url }) => url === "/moved" || url.startsWith("other"));
-  expect(mine.length).toBeGreaterThan(0);
-  for (const { url, authorization } of mine) {
-    expect(authorization).toBe(url.startsWith("other") ? undefined : "Bearer secret");
-  }
+  beforeAll(() => new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve)));
+  afterAll(() => other.close());
+  const headers = { Authorization: "Bearer secret", "X-Api-Key": "secret" };
+
+  test("to another host are followed without the headers", async () => {
+    const { port } = other.address() as AddressInfo;
+    server.answer = (_, response) =>
+      void response.writeHead(302, { location: `http://127.0.0.1:${port}/g` }).end();
+    const source = await openUrl(`${server.base}/moved`, { ...quick, headers });
+    expect(new Uint8Array(await source.slice(10, 20).arrayBuffer())).toEqual(bytes.slice(10, 20));
+    expect(server.requests.map(({ authorization }) => authorization)).toEqual(Array(2).fill("Bearer secret"));
+    expect(received).toHaveLength(2);
+    for (const { authorization, "x-api-key": key } of received)
+      expect([authorization, key]).toEqual([undefined, undefined]);
+  });
+
+  test("to the same host keep them", async () => {
+    server.answer = (request, ...rest) =>
+      request.url === "/g"
+        ? well(bytes)(request, ...rest)
+        : void rest[0].writeHead(307, { location: "/g" }).end();
+    expect((await openUrl(`${server.base}/f`, { ...quick, headers })).size).toBe(5000);
+    expect(server.requests).toMatchObject([
+      { url: "/f", authorization: "Bearer secret" },
+      { url: "/g", authorization: "Bearer secret" },
+    ]);
+  });
+
+  test("without an end are given up", async () => {
+    server.answer = (_, response) => void response.writeHead(302, { location: "/f" }).end();
+    await expect(openUrl(`${server.base}/f`, { ...quick, headers })).rejects.toThrow("status 302");
+    expect(server.requests).toHaveLength(21);
+  });
+
+  test("that a browser does not tell of are followed by its fetch", async () => {
+    const asked: (RequestRedirect | undefined)[] = [];
+    const browser: typeof fetch = async (url, init) => {
+      asked.push(init?.redirect);
+      const hidden = Object.defineProperty(Response.error(), "type", { value: "opaqueredirect" });
+      return init?.redirect === "manual" ? hidden : fetch(url, init);
+    };
+    const source = await openUrl(`${server.base}/f`, { ...quick, headers, fetch: browser });
+    expect([source.size, ...asked]).toEqual([5000, "manual", undefined]);
+  });
 });

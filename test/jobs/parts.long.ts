@@ -1,7 +1,9 @@
 import { existsSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { tellFinished } from "../../src/cli/part.ts";
 import { filesOfPart, parsePart } from "../../src/jobs/parts.ts";
+import type { SharedPlan } from "../../src/jobs/spec.ts";
 import { blockscale, cutOff, expectSameFiles, snapshot, workplace } from "../support/cli-runner.ts";
 
 const { makeModel, output } = workplace();
@@ -49,7 +51,25 @@ describe("parts of a conversion", () => {
     expect(finished).toMatchObject({ code: 0, err: "" });
     expect({ ...JSON.parse(finished.out), output: whole }).toEqual({ ...report, input: model });
     expectSameFiles(out, whole);
-    expect(await blockscale("finish", out)).toMatchObject({ code: 2 });
+    const again = await blockscale("finish", out);
+    expect(again).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^Nothing to finish: .*a checkpoint/),
+    });
+    // What was noted of the files is gone.
+    expect(await blockscale("finish", out, "--verify")).toMatchObject({ code: 2 });
+    expect(await blockscale("finish", output())).toMatchObject({ code: 2 });
+  });
+
+  test("a new folder is not taken for a finished output, and no thread or engine is asked", async () => {
+    const opened = {
+      get sources(): never {
+        throw new Error("asked");
+      },
+    };
+    const shared = { opened } as unknown as SharedPlan;
+    const { signal } = new AbortController();
+    expect(await tellFinished(output(), shared, {}, signal)).toBe(false);
   });
 
   test("dequantize in parts, and make nothing twice", async () => {

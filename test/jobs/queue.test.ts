@@ -6,6 +6,7 @@ import { refuseOtherEvaluation } from "../../src/jobs/evaluation.ts";
 import { parseQueue } from "../../src/jobs/queue/connection.ts";
 import { checkFileJob } from "../../src/jobs/queue/conversion.ts";
 import { checkScoreJob } from "../../src/jobs/queue/evaluation.ts";
+import { Heartbeat } from "../../src/jobs/queue/heartbeat.ts";
 import { refusePlaces, refuseSecrets } from "../../src/jobs/queue/places.ts";
 import { idOf } from "../../src/jobs/queue/work.ts";
 import { planShared } from "../../src/jobs/spec.ts";
@@ -202,4 +203,10 @@ describe("addresses", () => {
       expect(() => refuseSecrets(one)).toThrow(/^IN: expected (?!.*Signature)/);
     for (const one of ["https://example.com/a", "/data/a?b", "hf:owner/name@main"]) refuseSecrets(one);
   });
+});
+
+test("a heartbeat that ends at its start advises what a rank can do", async () => {
+  // Its thread is compiled: beside the source there is none.
+  const started = Heartbeat.start(parseQueue("redis://127.0.0.1:1"));
+  await expect(started).rejects.toThrow(/Start this rank again/);
 });

@@ -85,6 +85,12 @@ export const tests = [
         for (let i = 0; i < 10; i++) await page.keyboard.press("ArrowRight");
         assert.match(await figure(page, "error"), /exact$/);
         assert.match(await figure(page, "saturated"), /^0 /);
+        // Six bits, four to three bytes: E2M3 has 7.5 as its largest value.
+        await page.locator("#play-format").selectOption("e2m3");
+        await page
+          .getByTestId("readout")
+          .getByText(/^0x[0-3][0-9A-F] = /)
+          .waitFor();
         // An E2M1 code is 6 at most: 1 beside 1000 becomes zero, and float32 scales are exact for the largest.
         await page.locator("#play-format").selectOption("e2m1");
         assert.match(await figure(page, "error"), /flushed to zero$/);

@@ -164,6 +164,19 @@ export const tests = [
         await page.keyboard.press("Enter");
         await page.waitForFunction(() => document.querySelectorAll("[data-testid=turns] li").length === 4);
         await page.getByRole("button", { name: "Send" }).waitFor();
+        // Stopped before its first token: no empty answer stays, and the message is in its field again.
+        const question = "and then ".repeat(200).trim();
+        await page.locator("#run-message").fill(question);
+        await page.evaluate(async () => {
+          const button = () => document.querySelector("#run-message").form.querySelector("button");
+          button().click();
+          while (button().type === "submit") await new Promise((resolve) => setTimeout(resolve));
+          button().click();
+        });
+        await page.getByRole("button", { name: "Send" }).waitFor();
+        const answers = await page.getByTestId("turns").locator("li.assistant p").allTextContents();
+        assert.ok(answers.every((text) => text !== ""));
+        if (answers.length === 2) assert.equal(await page.locator("#run-message").inputValue(), question);
       });
     },
   },

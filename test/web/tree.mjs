@@ -126,6 +126,19 @@ export const tests = [
     },
   },
   {
+    name: "tree: characters that turn a name are shown as escapes, in the row, its panel and its titles",
+    async body(env) {
+      const path = join(env.folder, `turned-${env.browser}.safetensors`);
+      writeTensors(path, [{ name: "model.\u202egpj.weight", ...MATRIX }]);
+      await withPage(env, async (page) => {
+        await openFiles(page, path);
+        await page.getByRole("button", { name: "model.\\u202egpj.weight" }).click();
+        await page.getByRole("heading", { name: "model.\\u202egpj.weight" }).waitFor();
+        assert.ok(!(await page.locator("#app").innerHTML()).includes("\u202e"));
+      });
+    },
+  },
+  {
     name: "tree: layers 1 and 01 are two groups",
     browsers: ["chromium"],
     async body(env) {

@@ -7,7 +7,7 @@ import { checkKnown } from "../../tensor/options.ts";
 import { sharedStrips } from "../plan/strip.ts";
 import { type Checkpoint, type Config, checkCheckpoint } from "../read/checkpoint.ts";
 import { methodWithoutTensors } from "../read/foreign.ts";
-import { quantizationConfig } from "../read/quantization.ts";
+import { quantizationConfig, quantizationOf } from "../read/quantization.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { readScales, type ScaleFacts, scaleCount, scaleFacts } from "../read/scales.ts";
 import { placesOfWeight, type ScaledWeight, type Weight } from "../read/weights.ts";
@@ -66,7 +66,7 @@ export async function inspect(
   };
   const { weights, foreign } = resolve(checkpoint, options, warn);
   const isQuantised = weights.some(({ kind }) => kind === "scaled");
-  const problem = methodWithoutTensors(foreign, quantizationConfig(checkpoint.config), isQuantised);
+  const problem = methodWithoutTensors(foreign, quantizationOf(checkpoint), isQuantised);
   if (problem !== null) warn(problem);
   for (const { place, method, reader } of foreign) {
     warnings.push(`${tensorNamed(place.name)}: ${method}, not read here; ${reader} reads it`);
@@ -175,17 +175,18 @@ function recognise(
   );
   const isMixed = quantization?.format === "mixed-precision";
   if (names.size > 0 && isMixed) return "compressed-tensors-mixed";
-  if (names.has("quark-mxfp6")) return "quark-mxfp6";
+  // Quark may store some layers in MXFP4 beside it.
+  if (names.has("quark-mxfp6")) names.delete("mxfp4");
   return names.size === 0 ? "none" : names.size === 1 ? [...names][0]! : "mixed";
 }
 
 function recogniseWeight(weight: ScaledWeight, isRounded: boolean, quantization: Config | null): string {
-  const { element, block, scales, scaleType, name } = weight;
+  const { element, block, scales, scaleType } = weight;
   const isTiled = block[0] === 128 && block[1] === 128;
   if (scaleType === "e4m3") return "nvfp4";
   if (element === "e2m3") return "quark-mxfp6";
   if (element === "int4") return "int4 (compressed-tensors)";
-  if (element === "e2m1") return name === weight.codes.name ? "deepseek-v4" : "mxfp4";
+  if (element === "e2m1") return scales?.name.endsWith(".scale") ? "deepseek-v4" : "mxfp4";
   if (scales === null) return "no scales";
   if (quantization?.quant_method === "modelopt") return "modelopt";
   if (scales.name.endsWith(".scale")) return "deepseek-v4";

@@ -9,7 +9,7 @@ import {
 } from "../dialects/rules.ts";
 import { type Checkpoint, checkCheckpoint } from "../read/checkpoint.ts";
 import { refuseForeign } from "../read/foreign.ts";
-import { quantizationConfig } from "../read/quantization.ts";
+import { quantizationOf } from "../read/quantization.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { plainShape } from "../read/weights.ts";
 import { type ConversionRule, converted, copied, type Decision, dropped, STRAY_REASON } from "./decisions.ts";
@@ -38,7 +38,7 @@ export function planDequantize(checkpoint: Checkpoint, options: DequantizeOption
   const exclude = (options.exclude ?? []).map(matcher);
   const { weights, foreign, strays } = resolve(checkpoint, options);
   const isQuantised = weights.some(({ kind }) => kind === "scaled");
-  refuseForeign(foreign, quantizationConfig(checkpoint.config), isQuantised);
+  refuseForeign(foreign, quantizationOf(checkpoint), isQuantised);
   refuseUnmatchedSelection(options, weights);
   const into = { kind: "plain", dtype } as const;
   const rule: ConversionRule = {

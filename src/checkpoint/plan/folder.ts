@@ -4,12 +4,19 @@ import { byteLength } from "../../safetensors/dtype.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { readHeader } from "../../safetensors/read.ts";
 import { parseIndex, type ShardIndex, serializeIndex } from "../../safetensors/shards.ts";
+import { isRecord } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkChoice } from "../../tensor/options.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import type { DialectName, Document } from "../dialects/index.ts";
 import { matcher, refuseUnmatched } from "../dialects/rules.ts";
-import { type Checkpoint, checkCheckpoint, placesOf, readCheckpoint } from "../read/checkpoint.ts";
+import {
+  type Checkpoint,
+  type Config,
+  checkCheckpoint,
+  placesOf,
+  readCheckpoint,
+} from "../read/checkpoint.ts";
 import { parseConfig, plainDocuments, quantizedDocuments } from "./config.ts";
 import { ALREADY_REASON, checkPlan, type Plan } from "./plan.ts";
 
@@ -52,10 +59,9 @@ export async function openCheckpoint(
   const index = await readIndex(files);
   const shards = index === null ? shardsWithoutIndex(files, where) : shardsOfIndex(index, files);
   const sources = new Map(shards.map((name) => [name, files.get(name)!]));
-  const checkpoint = await readCheckpoint(
-    sources,
-    configText === null ? null : parseConfig(CONFIG, configText),
-  );
+  const read = await readCheckpoint(sources, configText === null ? null : parseConfig(CONFIG, configText));
+  const modeloptConfig = await modeloptConfigOf(files);
+  const checkpoint = modeloptConfig === null ? read : { ...read, modeloptConfig };
   if (index !== null) compareWithIndex(checkpoint, index);
   const leftOut = shards.some(isMistralFile) ? [] : [...files.keys()].filter(isMistralFile);
   const taken = new Set([...shards, ...leftOut, CONFIG, MODELOPT_CONFIG, index?.name]);
@@ -93,6 +99,14 @@ export function chooseFiles<S>(
   );
   const others = [...files].filter(([name]) => !leftOut.includes(name));
   return { files: new Map(others), leftOut };
+}
+
+/** What hf_quant_config.json says of the quantisation; `null` where there is no such file. */
+async function modeloptConfigOf(files: ReadonlyMap<string, Source>): Promise<Config | null> {
+  const file = files.get(MODELOPT_CONFIG);
+  if (file === undefined) return null;
+  const { quantization } = parseConfig(MODELOPT_CONFIG, await readText(MODELOPT_CONFIG, file));
+  return isRecord(quantization) ? (quantization as Config) : {};
 }
 
 async function readIndex(files: ReadonlyMap<string, Source>): Promise<OpenedCheckpoint["index"]> {

@@ -13,7 +13,7 @@ import {
 } from "../dialects/rules.ts";
 import { type Checkpoint, checkCheckpoint } from "../read/checkpoint.ts";
 import { refuseForeign } from "../read/foreign.ts";
-import { quantizationConfig } from "../read/quantization.ts";
+import { quantizationOf } from "../read/quantization.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import {
   matrixOf,
@@ -55,7 +55,7 @@ export function planInto(
 ): Plan {
   const { weights, foreign, strays } = resolve(checkpoint, options);
   const isQuantised = weights.some(({ kind }) => kind === "scaled");
-  refuseForeign(foreign, quantizationConfig(checkpoint.config), isQuantised);
+  refuseForeign(foreign, quantizationOf(checkpoint), isQuantised);
   const decide = decider(options, isQuantised, checkpoint.config);
   const override = overrider(options.overrides ?? [], dialect);
   refuseUnmatchedSelection(options, weights);

@@ -22,6 +22,8 @@ export type Config = { readonly [key: string]: unknown };
 export interface Checkpoint {
   readonly shards: readonly Shard[];
   readonly config: Config | null;
+  /** `quantization` of ModelOpt's hf_quant_config.json, which counts where config.json tells of none. */
+  readonly modeloptConfig?: Config;
 }
 
 /** A tensor and the place of its bytes in a file. */

@@ -108,11 +108,16 @@ function isWeightOfCodes({ name, dtype, shape, start, end }: StoredTensor, isLab
   return WEIGHT.test(name) || (isLabelled && shape.length >= 2 && !TABLE.test(name));
 }
 
-/** The method that config.json names, if it is one of those that are not read here. */
+/** What `quant_algo` of ModelOpt says, where this package does not read such data: AWQ and INT8. */
+const MODELOPT_ALGORITHMS = /AWQ|SQ|^W8A16$/;
+
+/** The method that config.json or hf_quant_config.json names, if it is one that is not read here. */
 function methodOf(quantization: Config | null): Method | undefined {
-  const method = quantization?.quant_method;
-  return typeof method === "string" && Object.hasOwn(METHODS, method.toLowerCase())
-    ? METHODS[method.toLowerCase()]
+  const { quant_method: method, quant_algo: algorithm } = quantization ?? {};
+  if (typeof method === "string" && Object.hasOwn(METHODS, method.toLowerCase()))
+    return METHODS[method.toLowerCase()];
+  return typeof algorithm === "string" && MODELOPT_ALGORITHMS.test(algorithm)
+    ? { method: `${algorithm} of ModelOpt`, reader: "ModelOpt or TensorRT-LLM" }
     : undefined;
 }
 
@@ -137,11 +142,12 @@ export function methodWithoutTensors(
 ): BlockscaleError | null {
   const named = methodOf(quantization);
   if (named === undefined || isRead || foreign.length > 0) return null;
+  const { quant_method: method = quantization?.quant_algo } = quantization ?? {};
   return new BlockscaleError("dialect", {
-    where: "config.json: quantization_config",
+    where: "quantization_config of config.json, or hf_quant_config.json",
     expected: "a method that is read here, or none",
-    got: `${JSON.stringify(quantization?.quant_method)}, although no tensor looks like ${named.method}`,
-    fix: `Remove it from config.json if the weights are plain; else convert with ${named.reader}.`,
+    got: `${JSON.stringify(method)}, although no tensor looks like ${named.method}`,
+    fix: `Remove it there if the weights are plain; else convert with ${named.reader}.`,
   });
 }
 

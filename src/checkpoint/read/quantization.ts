@@ -1,7 +1,7 @@
 import { shapeNamed } from "../../safetensors/names.ts";
 import { isRecord } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import type { Config } from "./checkpoint.ts";
+import type { Checkpoint, Config } from "./checkpoint.ts";
 import { type Block, makers } from "./makers/index.ts";
 
 /** Members of config.json under which multimodal models keep the config of their language model. */
@@ -75,6 +75,11 @@ export function quantizationConfig(config: Config | null): Config | null {
     path.reduce<unknown>((holder, key) => (holder as Config)[key], config),
   );
   return found.find(isObject) ?? null;
+}
+
+/** What the config files of a checkpoint say of its quantisation; `null` where they say nothing. */
+export function quantizationOf({ config, modeloptConfig }: Checkpoint): Config | null {
+  return quantizationConfig(config) ?? modeloptConfig ?? null;
 }
 
 /**

@@ -6,7 +6,7 @@ import { packedFp4 } from "./fp4.ts";
 import { type CheckpointContext, fp8Weight } from "./fp8.ts";
 import { makers } from "./makers/index.ts";
 import { isStray, isStrayName } from "./names.ts";
-import { configuredBlocks, metadataLabels, quantizationConfig, refuseTransforms } from "./quantization.ts";
+import { configuredBlocks, metadataLabels, quantizationOf, refuseTransforms } from "./quantization.ts";
 import { groupByParent } from "./refusals.ts";
 import { placesOfWeight, type ScaledWeight, valueTypeOf, type Weight } from "./weights.ts";
 
@@ -66,7 +66,7 @@ export function resolve(
     for (const { name } of placesOfWeight(weight).slice(1)) taken.add(name);
   };
   // Packed codes first: scales of NVFP4 are E4M3, and would be taken for codes.
-  const quantization = quantizationConfig(checkpoint.config);
+  const quantization = quantizationOf(checkpoint);
   attempt(() => refuseTransforms(quantization));
   for (const place of places) {
     attempt(() => take(place, packedBy(place, byName, quantization) ?? packedFp4(place, byName)));

@@ -1,3 +1,4 @@
+import { visibleLines } from "../../safetensors/names.ts";
 import type { Below, CardContent } from "./content.ts";
 
 /** Width and height of a card, in pixels. */
@@ -82,7 +83,8 @@ type Write = (text: string, x: number, y: number, how: Writing) => void;
 
 /** Writes a line of text, smaller where it is too wide, and cut where that would be too small to read. */
 function writer(context: Context, colourOf: (name: Colour) => string, most: number): Write {
-  return (text, x, y, { size, weight = 400, colour = "text", align = "left", width = most }) => {
+  return (given, x, y, { size, weight = 400, colour = "text", align = "left", width = most }) => {
+    const text = visibleLines(given);
     context.fillStyle = colourOf(colour);
     context.textAlign = align;
     const fits = (fontSize: number, line: string) => {

@@ -1,6 +1,6 @@
 import type { Engine } from "../../engine/engine.ts";
 import type { Precision } from "../../engine/precision.ts";
-import { largestOf, scaleValues } from "../../tensor/formats.ts";
+import { FORMATS, largestOf, scaleValues } from "../../tensor/formats.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import type { BlockScaled } from "../../tensor/tensor.ts";
 import { normalValues } from "../../train/random.ts";
@@ -31,7 +31,7 @@ export function valuesOf({ matrix, seed, painted }: Settings): Float32Array {
 export interface Measured {
   readonly values: Float32Array;
   readonly tensor: BlockScaled;
-  /** One code a byte, also of E2M1. */
+  /** One code a byte, also of E2M1 and E2M3. */
   readonly codes: Uint8Array;
   /** Values of the codes without their scales. */
   readonly elements: Float32Array;
@@ -49,7 +49,7 @@ export function measure(engine: Engine, values: Float32Array, scheme: Scheme): M
   return {
     values,
     tensor,
-    codes: format === "e2m1" ? nibblesOf(codes) : codes,
+    codes: unpacked(codes, FORMATS[format].codeBits, values.length),
     elements: engine.decode(codes, format).subarray(0, values.length),
     scales: scalesOf(engine, scales, tensor.tensorScale),
     dequantized: engine.dequantize(tensor),
@@ -58,8 +58,13 @@ export function measure(engine: Engine, values: Float32Array, scheme: Scheme): M
   };
 }
 
-function nibblesOf(packed: Uint8Array): Uint8Array {
-  return Uint8Array.from({ length: 2 * packed.length }, (_, i) => (packed[i >> 1]! >> (4 * (i & 1))) & 15);
+/** Codes of so many bits each, which lie one behind the other from the lowest bit on. */
+function unpacked(bytes: Uint8Array, bits: number, count: number): Uint8Array {
+  return Uint8Array.from({ length: count }, (_, i) => {
+    const at = i * bits;
+    const two = bytes[at >> 3]! | (bytes[(at >> 3) + 1]! << 8);
+    return (two >> (at & 7)) & (2 ** bits - 1);
+  });
 }
 
 function scalesOf(

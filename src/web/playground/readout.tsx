@@ -1,4 +1,5 @@
 import type { JSX } from "preact";
+import { FORMATS } from "../../tensor/formats.ts";
 import { power, smallPercent } from "../strings/format.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
 import { blockOf, fateOf, type Measured } from "./measure.ts";
@@ -13,10 +14,8 @@ export function Readout({ found, cell }: { readonly found: Measured; readonly ce
   const { readout } = words.value;
   const { tensor, values, elements, codes, scales, dequantized } = found;
   const block = blockOf(found, cell);
-  const isFp4 = tensor.format === "e2m1";
-  const hex = `0x${codes[cell]!.toString(16)
-    .toUpperCase()
-    .padStart(isFp4 ? 1 : 2, "0")}`;
+  const digits = Math.ceil(FORMATS[tensor.format].codeBits / 4);
+  const hex = `0x${codes[cell]!.toString(16).toUpperCase().padStart(digits, "0")}`;
   const byte = tensor.scales instanceof Uint8Array ? tensor.scales[block]! : null;
   const isPower = byte !== null && tensor.tensorScale === undefined;
   const scale = isPower ? `${power(byte - 127)} (${byte})` : number(scales[block]!);

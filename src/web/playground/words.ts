@@ -2,8 +2,8 @@ import { computed, type ReadonlySignal } from "@preact/signals";
 import { language } from "../strings/index.ts";
 
 const en = {
-  heading: "Playground: what FP8 and FP4 do to numbers",
-  lead: "A matrix is cut into blocks. Each block gets one scale, and each value becomes a code of 8 or 4 bits. Change anything and see what is lost; the bits are those of the converter.",
+  heading: "Playground: what FP8, FP6 and FP4 do to numbers",
+  lead: "A matrix is cut into blocks. Each block gets one scale, and each value becomes a code of 8, 6 or 4 bits. Change anything and see what is lost; the bits are those of the converter.",
   settings: "Settings",
   matrix: {
     label: "Matrix",
@@ -68,8 +68,8 @@ const en = {
 };
 
 const zh: typeof en = {
-  heading: "试验台：FP8 和 FP4 如何改变数值",
-  lead: "矩阵被切成块。每块有一个缩放因子，每个值变成 8 位或 4 位编码。随意更改，看看损失了什么；所用的位与转换器完全相同。",
+  heading: "试验台：FP8、FP6 和 FP4 如何改变数值",
+  lead: "矩阵被切成块。每块有一个缩放因子，每个值变成 8、6 或 4 位编码。随意更改，看看损失了什么；所用的位与转换器完全相同。",
   settings: "设置",
   matrix: {
     label: "矩阵",

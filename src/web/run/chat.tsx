@@ -1,10 +1,9 @@
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
 import { brief } from "../strings/format.ts";
 import { Choice } from "../views/choice.tsx";
 import { Temperature } from "./continue.tsx";
 import type { Side } from "./protocol.ts";
-import { busy, converted, facts, format, partner, say, speed, stop, turns } from "./state.ts";
+import { busy, converted, facts, format, message, partner, say, speed, stop, turns } from "./state.ts";
 import { words } from "./words.ts";
 
 /** A conversation with one of the models. */
@@ -57,16 +56,15 @@ export function Chat(): JSX.Element {
 
 function Message(): JSX.Element {
   const text = words.value;
-  const [message, setMessage] = useState("");
   const isIdle = busy.value === null && facts.value !== null;
   return (
     <form
       class="place"
       onSubmit={(event) => {
         event.preventDefault();
-        if (!isIdle || message.trim() === "") return;
-        say(message);
-        setMessage("");
+        if (!isIdle || message.value.trim() === "") return;
+        say(message.value);
+        message.value = "";
       }}
     >
       <label for="run-message">{text.message}</label>
@@ -75,8 +73,10 @@ function Message(): JSX.Element {
         type="text"
         autocomplete="off"
         placeholder={text.empty}
-        value={message}
-        onInput={(event) => setMessage(event.currentTarget.value)}
+        value={message.value}
+        onInput={(event) => {
+          message.value = event.currentTarget.value;
+        }}
       />
       {busy.value === "chat" ? (
         <button type="button" onClick={stop}>

@@ -58,6 +58,8 @@ export const text: Signal<string> = signal("");
 export const measured: Signal<Measured | null> = signal(null);
 
 export const turns: Signal<readonly ChatTurn[]> = signal([]);
+/** What is typed and not sent yet. */
+export const message: Signal<string> = signal("");
 export const partner: Signal<Side> = signal("original");
 
 let worker: Worker | null = null;
@@ -171,10 +173,17 @@ function fail(found: Problem): void {
     problems.show(found);
     // A model that could not be opened may be tried again.
     if (facts.value === null) openInWorker = null;
-    // A turn without an answer is removed.
-    if (busy.value === "chat" && turns.value.at(-1)?.content === "") turns.value = turns.value.slice(0, -2);
+    takeBackUnanswered();
     busy.value = null;
   });
+}
+
+/** Puts a message back into its field that got no answer: an empty one would stay in the conversation. */
+function takeBackUnanswered(): void {
+  const [asked, answer] = turns.value.slice(-2);
+  if (busy.value !== "chat" || answer?.content !== "") return;
+  turns.value = turns.value.slice(0, -2);
+  if (message.value === "") message.value = asked!.content;
 }
 
 function take(news: ModelNews): void {
@@ -219,7 +228,10 @@ function mostApart(all: readonly Position[]): number {
 
 function end(): void {
   const ended = busy.value;
-  busy.value = null;
+  batch(() => {
+    takeBackUnanswered();
+    busy.value = null;
+  });
   if (ended === "opening" && facts.value!.writes && format.value !== null) convertTo(format.value);
 }
 

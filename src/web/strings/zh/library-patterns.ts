@@ -38,8 +38,8 @@ export const patternsOfLibrary: Words["patternsOfLibrary"] = [
   [/^one that would stay as it is: (.*)$/, "有一个会保持原样：$1"],
   [/^(.+), although no tensor looks like (.+)$/, "$1，但没有张量像 $2"],
   [
-    /^Remove it from config.json if the weights are plain; else convert with (.+)\.$/,
-    "如果权重是普通数值，请从 config.json 中删除它；否则请用 $1 转换。",
+    /^Remove it there if the weights are plain; else convert with (.+)\.$/,
+    "如果权重是普通数值，请在那里删除它；否则请用 $1 转换。",
   ],
   [/^(\S+) at index (\d+)$/, "第 $2 个为 $1"],
   [/^0 for the block at row (\d+), column (\d+)$/, "第 $1 行、第 $2 列的块为 0"],
