@@ -84,19 +84,19 @@ export function compare(
   type: i32,
   sums: usize,
   values: usize,
-  became: usize,
+  result: usize,
   codes: usize,
-  parts: usize,
+  groupSums: usize,
   n: usize,
 ): void {
   // biome-ignore format: one instantiation a line
   switch (format * 3 + type) {
-    case 0: return compareAs<E4M3, F32>(sums, values, became, codes, parts, n);
-    case 1: return compareAs<E4M3, BF16>(sums, values, became, codes, parts, n);
-    case 2: return compareAs<E4M3, F16>(sums, values, became, codes, parts, n);
-    case 3: return compareAs<E5M2, F32>(sums, values, became, codes, parts, n);
-    case 4: return compareAs<E5M2, BF16>(sums, values, became, codes, parts, n);
-    default: return compareAs<E5M2, F16>(sums, values, became, codes, parts, n);
+    case 0: return compareAs<E4M3, F32>(sums, values, result, codes, groupSums, n);
+    case 1: return compareAs<E4M3, BF16>(sums, values, result, codes, groupSums, n);
+    case 2: return compareAs<E4M3, F16>(sums, values, result, codes, groupSums, n);
+    case 3: return compareAs<E5M2, F32>(sums, values, result, codes, groupSums, n);
+    case 4: return compareAs<E5M2, BF16>(sums, values, result, codes, groupSums, n);
+    default: return compareAs<E5M2, F16>(sums, values, result, codes, groupSums, n);
   }
 }
 

@@ -8,7 +8,7 @@ import { Scratch } from "./kernels/scratch";
 import { AdamwCall, adamw as adamwAs } from "./kernels/train/optimizer";
 import { RoundingCall, round as roundAs } from "./kernels/train/round";
 import {
-  Draws,
+  RandomStream,
   roundBlocksStochastic as roundBlocksStochasticAs,
   roundStochastic as roundStochasticAs,
 } from "./kernels/train/stochastic";
@@ -41,8 +41,8 @@ export function scratchBytes(): usize {
   return Scratch.bytes;
 }
 
-export function moveScratch(place: usize): void {
-  Scratch.moved = place - Scratch.start;
+export function moveScratch(address: usize): void {
+  Scratch.moved = address - Scratch.start;
 }
 
 export function gemmPlain(
@@ -73,11 +73,11 @@ export function roundStochastic(
   n: usize,
   exponent: i32,
   first: usize,
-  draws: Draws,
+  stream: RandomStream,
 ): void {
-  if (format == 0) roundStochasticAs<E4M3>(dst, src, n, exponent, first, draws);
-  else if (format == 1) roundStochasticAs<E5M2>(dst, src, n, exponent, first, draws);
-  else roundStochasticAs<E2M1>(dst, src, n, exponent, first, draws);
+  if (format == 0) roundStochasticAs<E4M3>(dst, src, n, exponent, first, stream);
+  else if (format == 1) roundStochasticAs<E5M2>(dst, src, n, exponent, first, stream);
+  else roundStochasticAs<E2M1>(dst, src, n, exponent, first, stream);
 }
 
 export function roundBlocksStochastic(
@@ -86,14 +86,14 @@ export function roundBlocksStochastic(
   src: usize,
   rounding: i32,
   firstRow: usize,
-  draws: Draws,
+  stream: RandomStream,
   work: usize,
 ): void {
   // biome-ignore format: one instantiation a line
   switch (matrix.format) {
-    case 0: return roundBlocksStochasticAs<E4M3>(matrix, dst, src, rounding, firstRow, draws, work);
-    case 1: return roundBlocksStochasticAs<E5M2>(matrix, dst, src, rounding, firstRow, draws, work);
-    default: return roundBlocksStochasticAs<E2M1>(matrix, dst, src, rounding, firstRow, draws, work);
+    case 0: return roundBlocksStochasticAs<E4M3>(matrix, dst, src, rounding, firstRow, stream, work);
+    case 1: return roundBlocksStochasticAs<E5M2>(matrix, dst, src, rounding, firstRow, stream, work);
+    default: return roundBlocksStochasticAs<E2M1>(matrix, dst, src, rounding, firstRow, stream, work);
   }
 }
 

@@ -14,9 +14,9 @@ export const BF16_SCALES: i32 = 2;
 export const UE8M0_ONE: i32 = 127;
 
 /**
- * A matrix, as the host has written it down: the fields of `MatrixRecord` of src/wasm/matrix.ts, which says
- * what they mean, in the order of MATRIX_FIELDS there. The methods are for codes that lie row by row; as
- * the right operand of a product it has N rows of K columns.
+ * A matrix, a record that the host has written: the fields of `MatrixRecord` of src/wasm/matrix.ts, which
+ * says what they mean, in the order of FIELDS there. The methods are for codes that lie row by row; as the
+ * right operand of a product it has N rows of K columns.
  */
 @unmanaged
 export class MatrixRecord {
@@ -73,12 +73,12 @@ export class MatrixRecord {
     return min(n, this.rows - 1);
   }
 
-  /** Where the codes of a row are. */
+  /** Address of the codes of a row. */
   @inline row(n: usize): usize {
     return this.codes + n * this.stride;
   }
 
-  /** Where the scales of a row are. */
+  /** Address of the scales of a row. */
   @inline scalesOf(n: usize): usize {
     return this.scales + ((this.firstRow + n) / this.blockRows) * this.scaleStride;
   }
@@ -88,7 +88,7 @@ export class MatrixRecord {
     return min(n + this.blockRows - ((this.firstRow + n) % this.blockRows), this.rows);
   }
 
-  /** The scale at a place. */
+  /** The scale at an address. */
   @inline scale(at: usize): f32 {
     return this.isUe8m0 ? Scale.power(load<u8>(at)) : load<f32>(at);
   }
@@ -98,7 +98,7 @@ export class MatrixRecord {
     return this.scale(scales + (k / this.blockCols) * this.scaleBytes);
   }
 
-  /** The scales at four places as lanes. NaN becomes another number. */
+  /** The scales at four addresses as lanes. NaN becomes another number. */
   @inline scalesAt(a: usize, b: usize, c: usize, d: usize): v128 {
     return this.isUe8m0
       ? Scale.powers(Simd.lanes(load<u8>(a), load<u8>(b), load<u8>(c), load<u8>(d)))
@@ -110,7 +110,7 @@ export class MatrixRecord {
     return isUe8m0 ? Scale.finitePower(load<u8>(at)) : load<f32>(at);
   }
 
-  /** A copy of the record at another place. */
+  /** A copy of the record at another address. */
   copyTo(at: usize): MatrixRecord {
     memory.copy(at, changetype<usize>(this), offsetof<MatrixRecord>());
     return changetype<MatrixRecord>(at);

@@ -1,9 +1,9 @@
 /**
- * The kernels' own working memory, in front of the engine's heap: room for the last few values of a row,
- * padded to a whole vector, and for one running maximum per block of a panel.
+ * The kernels' own working memory, in front of the engine's heap: for the last few values of a row, padded to
+ * a whole vector, and for one running maximum per block of a panel.
  *
- * There is one such place for each instance, not one for each call: nothing in it is needed after a call from
- * the host, and calls do not overlap. A place for each call would be one more argument of the kernels of
+ * Each instance has one, not each call: nothing in it is needed after a call from the host, and calls do not
+ * overlap. Memory for each call would be one more argument of the kernels of
  * fourteen files and of what they call, and one more part of a frame: 9 ns beside the 33 ns that the kernel
  * needs to quantise 32 values (Node 20). Where instances share a memory, each moves its own elsewhere.
  */
@@ -30,7 +30,7 @@ export abstract class Scratch {
     return Scratch.output + 64;
   }
 
-  /** How many blocks there is room for; a multiple of four. */
+  /** How many maxima fit; a multiple of four. */
   @inline static get blocks(): usize {
     return 512;
   }
@@ -39,20 +39,20 @@ export abstract class Scratch {
     return 128 + 16 * Scratch.blocks;
   }
 
-  /** Where the heap begins: behind the place that this memory has as long as it is not moved. */
+  /** Where the heap begins: behind this memory, as long as it is not moved. */
   @inline static get end(): usize {
     return Scratch.start + Scratch.bytes;
   }
 
   /** Copies the last `bytes` of a row to `input`, followed by zeros. */
-  static take(src: usize, bytes: usize): usize {
+  static padInput(src: usize, bytes: usize): usize {
     memory.fill(Scratch.input, 0, 64);
     memory.copy(Scratch.input, src, bytes);
     return Scratch.input;
   }
 
-  /** Copies the first `bytes` of `output` to their place. */
-  static give(dst: usize, bytes: usize): void {
+  /** Copies the first `bytes` of `output` to dst. */
+  static copyOutput(dst: usize, bytes: usize): void {
     memory.copy(dst, Scratch.output, bytes);
   }
 }

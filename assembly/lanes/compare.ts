@@ -1,6 +1,6 @@
 /**
- * What became of values: magnitudes and counts in float32 lanes, sums in float64 lanes. No relaxed operation,
- * and always the same order, so every build reports the same numbers.
+ * Values x beside the results y of a cast: magnitudes and counts in float32 lanes, sums in float64 lanes. No
+ * relaxed operation, and always the same order, so every build reports the same numbers.
  */
 export abstract class Compare {
   /** Lanes 0 and 1 as float64. */
@@ -42,12 +42,13 @@ export abstract class Compare {
   }
 
   /** The largest of `relative` and error / |x| of both lanes; of x = 0 there is no relative error. */
-  @inline static worst(relative: f64, error: v128, x: v128): f64 {
-    relative = Compare.worse(relative, f64x2.extract_lane(error, 0), f64x2.extract_lane(x, 0));
-    return Compare.worse(relative, f64x2.extract_lane(error, 1), f64x2.extract_lane(x, 1));
+  @inline static largestRelative(relative: f64, error: v128, x: v128): f64 {
+    relative = Compare.largerRelative(relative, f64x2.extract_lane(error, 0), f64x2.extract_lane(x, 0));
+    return Compare.largerRelative(relative, f64x2.extract_lane(error, 1), f64x2.extract_lane(x, 1));
   }
 
-  @inline static worse(relative: f64, error: f64, x: f64): f64 {
+  /** The larger of `relative` and error / |x|. */
+  @inline static largerRelative(relative: f64, error: f64, x: f64): f64 {
     const magnitude = Math.abs(x);
     return magnitude > 0 && error > relative * magnitude ? error / magnitude : relative;
   }
@@ -77,10 +78,10 @@ export abstract class Compare {
   }
 
   /** Counts one more in the lanes of `masks` (four of eight 16-bit masks) where |x| is above |y|. */
-  @inline static countCutLow(count: v128, masks: v128, x: v128, y: v128): v128 {
+  @inline static countSaturatedLow(count: v128, masks: v128, x: v128, y: v128): v128 {
     return i32x4.sub(count, v128.and(i32x4.extend_low_i16x8_s(masks), f32x4.gt(f32x4.abs(x), f32x4.abs(y))));
   }
-  @inline static countCutHigh(count: v128, masks: v128, x: v128, y: v128): v128 {
+  @inline static countSaturatedHigh(count: v128, masks: v128, x: v128, y: v128): v128 {
     return i32x4.sub(count, v128.and(i32x4.extend_high_i16x8_s(masks), f32x4.gt(f32x4.abs(x), f32x4.abs(y))));
   }
 

@@ -15,15 +15,15 @@ export abstract class Simd {
   }
 
   /**
-   * False for a `place` below 16, where `x` is an address: leaving a loop by it ends V8's basic block. V8
+   * False for a `mark` below 16, where `x` is an address: leaving a loop by it ends V8's basic block. V8
    * puts pure operations off as long as their block lasts, behind all of its loads, and a long loop then
    * keeps its operands on the stack (half the speed, measured). It works for what is used after the loop,
    * such as its sums: the way out needs their values at that place, so that V8 cannot put them off. Every
-   * place in a loop has a number of its own, since V8 12 leaves out a second test of the same condition. An
+   * use in a loop has a mark of its own, since V8 12 leaves out a second test of the same condition. An
    * address that the loop loads from is in a register, so that test and jump are one operation.
    */
-  @inline static never(x: usize, place: usize): bool {
-    return x == place;
+  @inline static never(x: usize, mark: usize): bool {
+    return x == mark;
   }
 
   /** table[index] per byte; an index with its top bit set gives 0. Other indices must be below 16. */

@@ -4,12 +4,12 @@ import { SingleBar } from "cli-progress";
 import { isAddress } from "../io/place.ts";
 import type { Model } from "../model/model.ts";
 import { openModel } from "../model/open.ts";
-import type { Asked, Precisions } from "../model/precisions.ts";
+import type { AskedPrecisions, Precisions } from "../model/precisions.ts";
 import * as figures from "./figures.ts";
 import { openInput } from "./input.ts";
 
 /** Options of every command that runs a model. */
-export interface ModelFlags extends Asked {
+export interface ModelFlags extends AskedPrecisions {
   readonly threads?: number;
 }
 

@@ -151,7 +151,7 @@ function groupSumsBytes(groupSums: Float64Array | undefined, n: number): number 
   return groupSums === undefined ? 0 : (2 * 8 * n) / GROUP_SIZE;
 }
 
-/** Copies the sums of a rectangle to their places among all. */
+/** Copies the sums of a rectangle into the array of all sums. */
 function putGroupSums(
   buffer: ArrayBuffer,
   own: number,

@@ -235,7 +235,7 @@ export class Engine {
    * fp8.gemm(x, w1, { out: hidden });
    * fp8.gemm(hidden, w2, { out: y });
    * @param options none so far
-   * @throws BlockscaleError `shape`, `buffer`, `option`; `memory`: no room
+   * @throws BlockscaleError `shape`, `buffer`, `option`; `memory`: the host has none left
    */
   resident(source: readonly [number, number] | Matrix, options: NoOptions = {}): ResidentMatrix {
     checkKnown("resident", options, []);
@@ -257,7 +257,7 @@ export class Engine {
    * @param options.weights "codes", or "int7": integers for products with
    * int8 activations, also of { values, shape }
    * @param options.activations "int8" keeps FP4 at half a byte a weight
-   * @throws BlockscaleError `memory`: no room; free other weights, or use a second engine
+   * @throws BlockscaleError `memory`: the engine is full; free other weights, or use a second engine
    */
   pack(w: BlockScaled | PlainWeights, options: PackOptions = {}): PackedWeights {
     return this.#products.pack(w, options);

@@ -60,7 +60,7 @@ export function quantizeNvfp4(
 
 /**
  * Stores values as NVFP4 under a float32 that is settled, as where a tensor comes in strips.
- * @param out room for the codes, and for the E4M3 scales
+ * @param out arrays for the codes and for the E4M3 scales
  * @returns the tensor, with what each block is multiplied by as its scales
  */
 export function quantizeNvfp4Under(

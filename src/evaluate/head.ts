@@ -1,5 +1,5 @@
 import type { Located } from "../model/locate.ts";
-import type { Range } from "../model/share.ts";
+import type { Range } from "../model/team.ts";
 import { joinPartialScores, type PartialScore, scoreOf, scorePartially } from "./divergence.ts";
 import { type ScoredToken, scoredAt } from "./evaluate.ts";
 import { rowRangesOf, someRows } from "./row-ranges.ts";

@@ -135,7 +135,14 @@ class LayerRun {
       });
       await this.#eachChunk(
         states,
-        (x) => this.#runner.members.run({ kind: "part", config, layer, x, part: { start, end, withShared } }),
+        (x) =>
+          this.#runner.members.run({
+            kind: "experts",
+            config,
+            layer,
+            x,
+            experts: { start, end, withShared },
+          }),
         (y, at) => {
           for (let i = 0; i < y.length; i++) sums[at + i]! += y[i]!;
         },

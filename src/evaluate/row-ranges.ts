@@ -1,6 +1,6 @@
 import { type Located, memoryOf } from "../model/locate.ts";
-import { type Range, rowsOf, type Team } from "../model/share.ts";
 import type { WeightForm } from "../model/store.ts";
+import { type Range, rowsOf, type Team } from "../model/team.ts";
 
 /**
  * The rows of a range are a multiple of this: of blocks of 128 rows, and of the 12 rows that int7 packs

@@ -80,7 +80,7 @@ export async function sensitivityOf(
   let shares = new Map<string, number>();
   if (measure === "gradient") await measureByGradients(model.files, chunks, context, errors, signal);
   else {
-    const program = new Program(instantiate(module), { rank: 0, size: 1 }, null, {
+    const program = new Program(instantiate(module), { member: 0, size: 1 }, null, {
       activations: "f32",
       weights: "codes",
     });

@@ -6,15 +6,15 @@ import { type DecoderConfig, modelConfigOf } from "../model/config.ts";
 import { loadWeights } from "../model/load.ts";
 import { type Located, locate } from "../model/locate.ts";
 import { type Members, openMembers } from "../model/members.ts";
-import { type Asked, choose } from "../model/precisions.ts";
+import { type AskedPrecisions, choosePrecisions } from "../model/precisions.ts";
 import type { WeightForm } from "../model/store.ts";
-import { refuseStrangers } from "../model/tokens.ts";
+import { checkVocabulary } from "../model/tokens.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import { checkContext } from "./evaluate.ts";
 
-export interface StreamOptions extends Asked {
+export interface StreamOptions extends AskedPrecisions {
   readonly threads?: number | undefined;
   /**
    * Whether no member (a thread with its share of the model) runs in this thread, even if there is one alone:
@@ -77,7 +77,7 @@ export function decoderFor(
   if (config.kind !== "decoder") throw noDecoder(where, config.architecture);
   if (context > config.context) throw tooLong(where, context, config.context);
   checkContext(context, ids.length);
-  refuseStrangers(where, ids, config.vocabulary);
+  checkVocabulary(where, ids, config.vocabulary);
   return config;
 }
 
@@ -103,9 +103,9 @@ export async function withRunner<T>(
   const { module, variant } = compileForModels(options.variant, options);
   const instance = instantiate(module);
   const engine = new Engine(instance, variant);
-  const precisions = choose(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
+  const precisions = choosePrecisions(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
   const { threads = 1, apart, memory } = options;
-  const members = await openMembers(module, threads, precisions, { apart, memory });
+  const members = await openMembers(module, threads, precisions, { inWorkers: apart, memory });
   const { weights } = precisions;
   const { sources } = opened;
   const { signal } = options;

@@ -1,5 +1,5 @@
 import type { Linear, Program } from "./program.ts";
-import { rowsOf } from "./share.ts";
+import { rowsOf } from "./team.ts";
 
 /** Addresses of the cos and sin [tokens, dim / 2] of RoPE's angles, for the tokens of a pass. */
 export interface CosSin {

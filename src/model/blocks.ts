@@ -2,7 +2,7 @@ import { ROUTING_CALL } from "./calls.ts";
 import type { DecoderConfig, Dense, Experts, Layer } from "./config.ts";
 import { ACTIVATION_ID, ROUTING_ID } from "./kernels.ts";
 import type { Linear, Program } from "./program.ts";
-import { type Range, rowsOf, type Team, times } from "./share.ts";
+import { type Range, rowsOf, type Team, times } from "./team.ts";
 
 /** The feed-forward block of a layer: dst[tokens, hidden] <- block of x[tokens, hidden]. */
 export interface Block {
@@ -13,7 +13,7 @@ export interface Block {
  * Experts `start` to `end` of a mixture, and whether the shared expert is included. The results of all parts
  * of a block sum to the block's result.
  */
-export interface ExpertPart {
+export interface ExpertRange {
   readonly start: number;
   readonly end: number;
   readonly withShared: boolean;
@@ -131,7 +131,7 @@ export class Mixture implements Block {
   }
 
   apply(dst: number, x: number, tokens: number): void {
-    this.applyPart(dst, x, tokens, { start: 0, end: this.#sizes.count, withShared: true });
+    this.applySome(dst, x, tokens, { start: 0, end: this.#sizes.count, withShared: true });
   }
 
   /** The number of tokens that are routed to each expert. */
@@ -141,7 +141,7 @@ export class Mixture implements Block {
   }
 
   /** dst[tokens, hidden] <- the sum of what some of the experts contribute to the block. */
-  applyPart(dst: number, x: number, tokens: number, part: ExpertPart): void {
+  applySome(dst: number, x: number, tokens: number, experts: ExpertRange): void {
     const program = this.#program;
     const { kernels } = program;
     const { hidden } = this.#config;
@@ -151,18 +151,18 @@ export class Mixture implements Block {
     const isPaired = this.#pairLimit !== null;
     const innerRanges = this.#rangesOf(size);
     const outerRanges = this.#rangesOf(hidden);
-    const own = lengthOf(innerRanges[program.team.rank]!);
+    const own = lengthOf(innerRanges[program.team.member]!);
     const whole = program.floats("inner", pairs * size);
     const share = program.team.size === 1 ? whole : program.floats("inner share", pairs * own);
     const up = program.floats("up", pairs * own * (isPaired ? 2 : 1));
     const rows = program.floats("rows", tokens * Math.max(hidden, size));
-    for (let e = part.start; e < part.end; e++) {
+    for (let e = experts.start; e < experts.end; e++) {
       const { start, end } = order.of(e);
       const n = end - start;
       if (n === 0) continue;
       const expert = this.#expert(e);
       const gate = share + 4 * start * own;
-      const input = this.#taken(rows, x, order, start, end, tokens);
+      const input = this.#rowsOfExpert(rows, x, order, start, end, tokens);
       if (expert.up === null) {
         program.multiplyOwn(up, input, n, expert.gate, expert.slice);
         kernels.activatePairs(gate, up, n * own, this.#pairLimit!);
@@ -176,14 +176,14 @@ export class Mixture implements Block {
       }
     }
     program.exchange.gather(program.buffer, pairs, [{ share, dst: whole, total: size, ranges: innerRanges }]);
-    const shared = part.withShared ? this.#shared : null;
+    const shared = experts.withShared ? this.#shared : null;
     const sharedInner = shared?.inner(x, tokens, "shared inner");
-    const outer = lengthOf(outerRanges[program.team.rank]!);
+    const outer = lengthOf(outerRanges[program.team.member]!);
     const result = program.team.size === 1 ? dst : program.floats("outer share", tokens * outer);
     const made = program.floats("made rows", tokens * outer);
     if (shared !== null) shared.downOwn(result, sharedInner!, tokens);
     else program.view(result, tokens * outer).fill(0);
-    for (let e = part.start; e < part.end; e++) {
+    for (let e = experts.start; e < experts.end; e++) {
       const { start, end } = order.of(e);
       if (start === end) continue;
       const expert = this.#expert(e);
@@ -201,11 +201,18 @@ export class Mixture implements Block {
   /** Which rows of an expert's matrix, of `total`, each member has. */
   #rangesOf(total: number): Range[] {
     const { size } = this.#program.team;
-    return Array.from({ length: size }, (_, rank) => rowsOf(total, { rank, size }));
+    return Array.from({ length: size }, (_, member) => rowsOf(total, { member, size }));
   }
 
   /** The rows of x of an expert's tokens, contiguous: inside x if they are that already, else copied. */
-  #taken(rows: number, x: number, order: ExpertOrder, start: number, end: number, tokens: number): number {
+  #rowsOfExpert(
+    rows: number,
+    x: number,
+    order: ExpertOrder,
+    start: number,
+    end: number,
+    tokens: number,
+  ): number {
     const { hidden } = this.#config;
     if (end - start === 1) return x + 4 * order.tokens[start]! * hidden;
     if (end - start === tokens) return x;

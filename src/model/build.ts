@@ -2,7 +2,7 @@ import { baseline, relaxed } from "#model-kernels";
 import { type Binary, compile, type Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import { withSharedMemory } from "../wasm/shared.ts";
-import type { Asked } from "./precisions.ts";
+import type { AskedPrecisions } from "./precisions.ts";
 
 /**
  * Compiles the kernels of models: a build of its own, with all that the usual one holds. For products
@@ -10,7 +10,7 @@ import type { Asked } from "./precisions.ts";
  * products wrong; it gets the baseline build.
  * @throws BlockscaleError `wasm`
  */
-export function compileForModels(variant?: Variant, precisions: Asked = {}): Binary {
+export function compileForModels(variant?: Variant, precisions: AskedPrecisions = {}): Binary {
   const binary = compile(variant, { baseline, relaxed });
   const isOfIntegers = precisions.weights === "int7" || precisions.activations === "int8";
   if (!isOfIntegers || binary.variant === "baseline" || hasTrueDots(binary.module)) return binary;

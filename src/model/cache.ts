@@ -11,7 +11,7 @@ import type { Program } from "./program.ts";
 export type CacheType = "f32" | "fp8";
 
 /** Capacity of a new cache in tokens. A full cache doubles. */
-const FIRST = 256;
+const FIRST_CAPACITY = 256;
 
 /**
  * Keys or values of the tokens so far: float32 `[heads, capacity, dim]`, or E4M3 codes of that shape with
@@ -78,8 +78,8 @@ export class CacheRows {
     for (let token = 0; token < tokens; token++) {
       const codes = this.values(0) + (length + token) * this.stride;
       const scales = this.scales(0) + (length + token) * this.scaleStride;
-      const places = { codes, scales, rows: heads, cols: dim, stride, scaleStride, blockCols: dim };
-      const matrix = this.#program.call(MATRIX, matrixRecord({ ...types, ...places }));
+      const fields = { codes, scales, rows: heads, cols: dim, stride, scaleStride, blockCols: dim };
+      const matrix = this.#program.call(MATRIX, matrixRecord({ ...types, ...fields }));
       kernels.quantize(matrix, VALUE_TYPE_ID.f32, src + 4 * token * heads * dim, ROUNDING_ID.rceil, 0, 127);
     }
   }
@@ -87,7 +87,8 @@ export class CacheRows {
   /** Gives its memory back: it is empty, as at first. */
   free(): void {
     const { arena } = this.#program;
-    for (const room of [this.#values, this.#scales]) if (room !== undefined) arena.release(room);
+    for (const allocation of [this.#values, this.#scales])
+      if (allocation !== undefined) arena.release(allocation);
     this.#values = undefined;
     this.#scales = undefined;
     this.#capacity = 0;
@@ -97,13 +98,13 @@ export class CacheRows {
     if (needed <= this.#capacity) return;
     const { arena, kernels } = this.#program;
     const before = this.#capacity;
-    let capacity = Math.max(FIRST, before);
+    let capacity = Math.max(FIRST_CAPACITY, before);
     while (capacity < needed) capacity *= 2;
     const grow = (old: Allocation | undefined, stride: number): Allocation => {
-      const room = arena.allocate(this.heads * capacity * stride);
-      if (old === undefined) return room;
+      const grown = arena.allocate(this.heads * capacity * stride);
+      if (old === undefined) return grown;
       kernels.copyRows(
-        room.start,
+        grown.start,
         capacity * stride,
         old.start,
         before * stride,
@@ -111,7 +112,7 @@ export class CacheRows {
         length * stride,
       );
       arena.release(old);
-      return room;
+      return grown;
     };
     this.#values = grow(this.#values, this.stride);
     if (this.#type === "fp8") this.#scales = grow(this.#scales, this.scaleStride);

@@ -1,7 +1,7 @@
 /**
- * The arguments of the kernels that take many: records, which a caller writes down (`Program.call`) and a
- * kernel takes the place of. Unless said otherwise fields are places of float32 values (byte offsets) and
- * counts, strides are bytes, and a flag is 0 or 1.
+ * The arguments of the kernels that take many: records, which a caller writes into memory (`Program.call`)
+ * and whose address a kernel takes. Unless said otherwise fields are addresses of float32 values (byte
+ * offsets) and counts, strides are bytes, and a flag is 0 or 1.
  */
 import { RecordLayout, type RecordOf } from "../wasm/record.ts";
 

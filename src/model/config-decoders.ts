@@ -4,7 +4,7 @@ import { activationOf, endsOf, layerCount, positive, refuseUnless } from "./conf
 import { type Json, optionalNumber, optionalSize } from "./json.ts";
 import { ropeOf, yarnMscale } from "./rope.ts";
 
-interface DecoderParts {
+interface DecoderTraits {
   readonly hasNorms?: boolean;
   readonly hasSinks?: boolean;
   readonly window?: (layer: number) => number;
@@ -32,7 +32,7 @@ export function decoder(
   where: string,
   config: Json,
   architecture: string,
-  parts: DecoderParts,
+  traits: DecoderTraits,
 ): DecoderConfig {
   const hidden = positive(where, config, "hidden_size");
   const heads = positive(where, config, "num_attention_heads");
@@ -40,13 +40,13 @@ export function decoder(
   const headDim = optionalSize(where, config, "head_dim") ?? hidden / heads;
   const context = positive(where, config, "max_position_embeddings");
   const size = optionalSize(where, config, "intermediate_size") ?? 0;
-  const attention = parts.attention ?? {
+  const attention = traits.attention ?? {
     kind: "heads",
     heads,
     keyHeads,
     headDim,
-    hasNorms: parts.hasNorms ?? false,
-    hasSinks: parts.hasSinks ?? false,
+    hasNorms: traits.hasNorms ?? false,
+    hasSinks: traits.hasSinks ?? false,
   };
   if (attention.kind === "heads") {
     refuseUnless(where, "head_dim", headDim % 8 === 0 && headDim > 0, "a multiple of 8", String(headDim));
@@ -58,15 +58,15 @@ export function decoder(
       String(keyHeads),
     );
   }
-  const rotary = parts.rope ?? ropeParameters(config);
+  const rotary = traits.rope ?? ropeParameters(config);
   const part = optionalNumber(where, { ...rotary, ...config }, "partial_rotary_factor") ?? 1;
-  const rotated = parts.ropeDim ?? headDim * part;
+  const rotated = traits.ropeDim ?? headDim * part;
   refuseUnless(where, "head_dim", rotated <= MOST_ROTATED, `at most ${MOST_ROTATED}`, String(rotated));
   const count = layerCount(where, config);
   const epsilon = optionalNumber(where, config, "rms_norm_eps") ?? 1e-6;
   refuseUnless(where, "rms_norm_eps", epsilon >= 0, "0 or more", String(epsilon));
   const rope = (parameters: Json) =>
-    ropeOf(where, parameters, rotated, context, parts.isInterleaved ?? false);
+    ropeOf(where, parameters, rotated, context, traits.isInterleaved ?? false);
   return {
     kind: "decoder",
     architecture,
@@ -77,17 +77,17 @@ export function decoder(
     isTied: config.tie_word_embeddings === true,
     layers: Array.from({ length: count }, (_, i) => ({
       attention,
-      block: parts.block?.(i) ?? { kind: "dense", size },
-      window: parts.window?.(i) ?? 0,
+      block: traits.block?.(i) ?? { kind: "dense", size },
+      window: traits.window?.(i) ?? 0,
     })),
     rope: rope(rotary),
-    localRope: parts.localRope === undefined ? null : rope(parts.localRope),
-    embeddingScale: parts.embeddingScale ?? 1,
-    normOffset: parts.normOffset ?? 0,
-    hasPostNorms: parts.hasPostNorms ?? false,
-    attentionScale: parts.attentionScale ?? headDim ** -0.5,
+    localRope: traits.localRope === undefined ? null : rope(traits.localRope),
+    embeddingScale: traits.embeddingScale ?? 1,
+    normOffset: traits.normOffset ?? 0,
+    hasPostNorms: traits.hasPostNorms ?? false,
+    attentionScale: traits.attentionScale ?? headDim ** -0.5,
     activation: activationOf(where, config),
-    pairLimit: parts.pairLimit ?? null,
+    pairLimit: traits.pairLimit ?? null,
     ends: endsOf(config),
   };
 }

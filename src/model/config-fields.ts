@@ -1,4 +1,4 @@
-import { type Json, sizeOf, wrong } from "./json.ts";
+import { type Json, sizeOf, wrongField } from "./json.ts";
 import type { ActivationName } from "./kernels.ts";
 
 /**
@@ -19,7 +19,7 @@ const ACTIVATIONS: { readonly [name: string]: ActivationName } = {
 export function activationOf(where: string, config: Json): ActivationName {
   const name = String(config.hidden_act ?? config.hidden_activation ?? "silu");
   if (Object.hasOwn(ACTIVATIONS, name)) return ACTIVATIONS[name]!;
-  throw wrong(where, "hidden_act", `one of ${Object.keys(ACTIVATIONS).join(", ")}`, name);
+  throw wrongField(where, "hidden_act", `one of ${Object.keys(ACTIVATIONS).join(", ")}`, name);
 }
 
 /** Tokens that end an answer. */
@@ -50,5 +50,5 @@ export function refuseUnless(
   expected: string,
   got: string,
 ): void {
-  if (!holds) throw wrong(where, key, expected, got);
+  if (!holds) throw wrongField(where, key, expected, got);
 }

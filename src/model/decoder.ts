@@ -1,11 +1,11 @@
 import type { Angles, Attention, CosSin } from "./attention.ts";
-import { type Block, blockOf, type ExpertPart, type Mixture } from "./blocks.ts";
+import { type Block, blockOf, type ExpertRange, type Mixture } from "./blocks.ts";
 import type { DecoderConfig, Layer } from "./config.ts";
 import { HeadAttentionLayer } from "./head-attention.ts";
 import { LatentAttentionLayer } from "./latent-attention.ts";
 import type { Linear, Program } from "./program.ts";
 import type { Rope } from "./rope.ts";
-import { rowsOf } from "./share.ts";
+import { rowsOf } from "./team.ts";
 
 /** What a pass is asked for: logits of all tokens or of the last one, all hidden states, or nothing. */
 export type ForwardOutput = "all" | "last" | "hidden" | "none";
@@ -64,9 +64,9 @@ export class DecoderLayer {
    * What some experts of the block would add to x, which is not changed.
    * @returns the address of [tokens, hidden], valid until the next call
    */
-  part(x: number, tokens: number, part: ExpertPart): number {
+  applyExperts(x: number, tokens: number, part: ExpertRange): number {
     const y = this.#program.floats("y", tokens * this.#config.hidden);
-    (this.#block as Mixture).applyPart(y, this.#normed(x, tokens, this.#norms[1]), tokens, part);
+    (this.#block as Mixture).applySome(y, this.#normed(x, tokens, this.#norms[1]), tokens, part);
     return y;
   }
 
@@ -138,7 +138,7 @@ function cosSinOf(program: Program, rope: Rope, name: string, first: number, tok
 export function lookUp(program: Program, config: DecoderConfig, ids: ArrayLike<number>): number {
   const { hidden, embeddingScale } = config;
   const x = program.floats("x", ids.length * hidden);
-  program.look(x, ids, program.store.get("embedding"));
+  program.lookUp(x, ids, program.store.get("embedding"));
   if (embeddingScale !== 1) {
     const values = program.view(x, ids.length * hidden);
     for (let i = 0; i < values.length; i++) values[i]! *= embeddingScale;
@@ -172,7 +172,7 @@ export class DecoderHead {
     const stride = 4 * hidden;
     const normed = program.floats("normed", count * hidden);
     program.kernels.rmsNorm(normed, stride, x, stride, this.#norm, count, hidden, epsilon);
-    const isFirst = program.team.rank === 0;
+    const isFirst = program.team.member === 0;
     if (isHidden || this.#head === null)
       return isFirst ? program.view(normed, count * hidden).slice() : undefined;
     const out = isFirst ? new Float32Array(count * vocabulary) : undefined;

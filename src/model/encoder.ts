@@ -2,7 +2,7 @@ import { ATTENTION_CALL } from "./calls.ts";
 import type { EncoderConfig } from "./config.ts";
 import { ACTIVATION_ID } from "./kernels.ts";
 import type { Linear, Program } from "./program.ts";
-import { headsOf, rowsOf, type Team, times } from "./share.ts";
+import { headsOf, rowsOf, type Team, times } from "./team.ts";
 
 interface BuiltLayer {
   readonly q: Linear;
@@ -48,7 +48,7 @@ export class Encoder {
     const x = this.#embed(texts);
     for (let i = 0; i < this.#layers.length; i++) this.#applyLayer(i, x, texts);
     const tokens = texts.reduce((sum, ids) => sum + ids.length, 0);
-    return program.team.rank === 0 ? program.view(x, tokens * hidden).slice() : undefined;
+    return program.team.member === 0 ? program.view(x, tokens * hidden).slice() : undefined;
   }
 
   /** Words, positions and the type of a first sentence, summed and normalised. */
@@ -59,10 +59,10 @@ export class Encoder {
     const positions = texts.flatMap((text) => Array.from(text, (_, i) => firstPosition + i));
     const x = program.floats("x", ids.length * hidden);
     const y = program.floats("y", ids.length * hidden);
-    program.look(x, ids, program.store.get("words"));
-    program.look(y, positions, program.store.get("positions"));
+    program.lookUp(x, ids, program.store.get("words"));
+    program.lookUp(y, positions, program.store.get("positions"));
     program.kernels.addScaled(x, y, ids.length * hidden, 1);
-    program.look(y, [0], program.store.get("types"));
+    program.lookUp(y, [0], program.store.get("types"));
     program.kernels.addToRows(x, 4 * hidden, y, ids.length, hidden);
     this.#norm(x, ids.length, "norm");
     return x;
@@ -88,10 +88,10 @@ export class Encoder {
       linear,
     }));
     program.multiplyOwnAll(x, tokens, products);
-    const places = products.map(({ dst }) => dst) as [number, number, number];
+    const addresses = products.map(({ dst }) => dst) as [number, number, number];
     const whole = program.floats("heads", tokens * hidden);
     const share = program.team.size === 1 ? whole : program.floats("own heads", tokens * own);
-    this.#attend(i, share, places, texts);
+    this.#attend(i, share, addresses, texts);
     program.exchange.gather(program.buffer, tokens, [{ share, dst: whole, total: hidden, ranges: q.ranges }]);
     program.multiply(y, whole, tokens, o);
     kernels.addScaled(x, y, tokens * hidden, 1);

@@ -1,5 +1,5 @@
 import { BlockscaleError } from "../tensor/errors.ts";
-import type { Range, Team } from "./share.ts";
+import type { Range, Team } from "./team.ts";
 
 /**
  * The memory that the members of a model share: values that they exchange, and the state of the barrier. A
@@ -14,7 +14,7 @@ export interface Shared {
  * A matrix of which each member has computed some columns: member i has those of `ranges[i]`, `[rows,
  * width]`, at the address `share`.
  */
-export interface GatheredPart {
+export interface GatheredMatrix {
   readonly share: number;
   /** Address of the whole result [rows, total]. */
   readonly dst: number;
@@ -27,9 +27,9 @@ const GENERATION = 1;
 const FAILED = 2;
 
 /**
- * How often a member looks whether all have come, before it sleeps. A barrier takes half a microsecond if all
- * come at once, and sleeping fifty. With 4,000 looks, one token of a model of 0.6 B parameters took 13 %
- * longer in two threads; with 60,000 it took no less time than with this number.
+ * How often a member checks whether all have arrived, before it sleeps. A barrier takes half a microsecond if
+ * all arrive at once, and sleeping fifty. With 4,000 looks, one token of a model of 0.6 B parameters took 13
+ * % longer in two threads; with 60,000 it took no less time than with this number.
  */
 const SPINS = 16_000;
 
@@ -61,18 +61,18 @@ export class Exchange {
   }
 
   /** Gathers matrices [rows, total] from the columns of all members (an all-gather). */
-  gather(memory: ArrayBuffer, rows: number, parts: readonly GatheredPart[]): void {
+  gather(memory: ArrayBuffer, rows: number, matrices: readonly GatheredMatrix[]): void {
     if (this.team.size === 1) return;
-    const most = this.rowsAtOnce(parts.reduce((sum, { total }) => sum + total, 0));
+    const most = this.rowsAtOnce(matrices.reduce((sum, { total }) => sum + total, 0));
     for (let first = 0; first < rows; first += most)
-      this.#gatherRows(memory, first, Math.min(most, rows - first), parts);
+      this.#gatherRows(memory, first, Math.min(most, rows - first), matrices);
   }
 
-  #gatherRows(memory: ArrayBuffer, first: number, rows: number, parts: readonly GatheredPart[]): void {
+  #gatherRows(memory: ArrayBuffer, first: number, rows: number, matrices: readonly GatheredMatrix[]): void {
     const half = this.#nextHalf();
     let base = 0;
-    for (const { share, total, ranges } of parts) {
-      const { start, end } = ranges[this.team.rank]!;
+    for (const { share, total, ranges } of matrices) {
+      const { start, end } = ranges[this.team.member]!;
       const width = end - start;
       const own = new Float32Array(memory, share + 4 * first * width, rows * width);
       half.set(own, base + rows * start);
@@ -80,7 +80,7 @@ export class Exchange {
     }
     this.barrier();
     base = 0;
-    for (const { dst, total, ranges } of parts) {
+    for (const { dst, total, ranges } of matrices) {
       const whole = new Float32Array(memory, dst + 4 * first * total, rows * total);
       for (const { start, end } of ranges) {
         const width = end - start;
@@ -120,28 +120,28 @@ export class Exchange {
   }
 
   /**
-   * Waits until all members have come here.
-   * @throws BlockscaleError `internal`: one of them has failed, and will not come
+   * Waits until all members have arrived here.
+   * @throws BlockscaleError `internal`: one of them has failed, and will not arrive
    */
   barrier(): void {
     if (this.team.size === 1) return;
     const control = this.#control;
-    const turn = Atomics.load(control, GENERATION);
+    const generation = Atomics.load(control, GENERATION);
     if (Atomics.add(control, ARRIVED, 1) === this.team.size - 1) {
       Atomics.store(control, ARRIVED, 0);
       Atomics.add(control, GENERATION, 1);
       Atomics.notify(control, GENERATION);
     } else {
-      for (let i = 0; i < SPINS && Atomics.load(control, GENERATION) === turn; i++);
-      while (Atomics.load(control, GENERATION) === turn) {
-        if (Atomics.load(control, FAILED) !== 0) throw deserted();
-        Atomics.wait(control, GENERATION, turn, 1000);
+      for (let i = 0; i < SPINS && Atomics.load(control, GENERATION) === generation; i++);
+      while (Atomics.load(control, GENERATION) === generation) {
+        if (Atomics.load(control, FAILED) !== 0) throw memberFailed();
+        Atomics.wait(control, GENERATION, generation, 1000);
       }
     }
-    if (Atomics.load(control, FAILED) !== 0) throw deserted();
+    if (Atomics.load(control, FAILED) !== 0) throw memberFailed();
   }
 
-  /** Tells the others that this member will not come to the next barrier. */
+  /** Tells the others that this member will not arrive at the next barrier. */
   fail(): void {
     if (this.team.size === 1) return;
     Atomics.store(this.#control, FAILED, 1);
@@ -154,21 +154,21 @@ export class Exchange {
  * Waits for the answers of all members to one request.
  * @throws the error of the member that failed first, not those of members that waited for it at a barrier
  */
-export async function together<T>(shared: Shared | null, answers: readonly Promise<T>[]): Promise<T[]> {
+export async function answersOf<T>(shared: Shared | null, answers: readonly Promise<T>[]): Promise<T[]> {
   const settled = await Promise.allSettled(answers);
   const failures = settled.flatMap((one) => (one.status === "rejected" ? [one.reason as Error] : []));
   if (failures.length === 0) return settled.map((one) => (one as PromiseFulfilledResult<T>).value);
   // All have stopped: the next time they begin anew.
   if (shared !== null) new Int32Array(shared.control).fill(0);
-  throw failures.find((error) => (error as BlockscaleError).fault?.where !== DESERTED) ?? failures[0];
+  throw failures.find((error) => (error as BlockscaleError).fault?.where !== MEMBER_FAILED) ?? failures[0];
 }
 
 /** `where` of the error of a member that waited for one that has failed. */
-const DESERTED = "model: threads";
+const MEMBER_FAILED = "model: threads";
 
-function deserted(): BlockscaleError {
+function memberFailed(): BlockscaleError {
   return new BlockscaleError("internal", {
-    where: DESERTED,
+    where: MEMBER_FAILED,
     expected: "all members to take part",
     got: "one that has failed",
     fix: "The error of that member says why.",

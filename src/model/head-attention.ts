@@ -3,7 +3,7 @@ import { CacheRows } from "./cache.ts";
 import { ATTENTION_CALL, ROPE_CALL } from "./calls.ts";
 import type { DecoderConfig, HeadAttention } from "./config.ts";
 import type { Linear, Program } from "./program.ts";
-import { headsOf, type Team, times } from "./share.ts";
+import { headsOf, type Team, times } from "./team.ts";
 
 /** Multi-head or grouped-query attention. A member computes its own heads, and all gather the results. */
 export class HeadAttentionLayer implements Attention {
@@ -66,9 +66,15 @@ export class HeadAttentionLayer implements Attention {
     if (skipped === 0) products.push({ dst: q, linear: this.#q });
     else program.multiplyOwn(q, x + 4 * hidden * skipped, lastTokens, this.#q);
     program.multiplyOwnAll(x, tokens, products);
-    const turns = this.#window > 0 ? angles.local : angles;
-    this.#normAndRotate(q, lastTokens, queryHeads, this.#norms[0], anglesFrom(skipped, turns, rope.dim));
-    this.#normAndRotate(k, tokens, keyHeads, this.#norms[1], turns);
+    const layerAngles = this.#window > 0 ? angles.local : angles;
+    this.#normAndRotate(
+      q,
+      lastTokens,
+      queryHeads,
+      this.#norms[0],
+      anglesFrom(skipped, layerAngles, rope.dim),
+    );
+    this.#normAndRotate(k, tokens, keyHeads, this.#norms[1], layerAngles);
     if (keyHeads > 0) {
       this.#keys.append(k, length, tokens);
       this.#values.append(v, length, tokens);

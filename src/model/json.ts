@@ -5,7 +5,7 @@ import { BlockscaleError } from "../tensor/errors.ts";
 export type Json = { readonly [key: string]: unknown };
 
 /** The largest size that a config may name: products of two of them are still exact. */
-const MOST = 2 ** 26;
+const MOST_SIZE = 2 ** 26;
 
 /**
  * A whole number of config.json, 0 or more.
@@ -14,33 +14,33 @@ const MOST = 2 ** 26;
 export function sizeOf(where: string, config: Json, key: string): number {
   const value = optionalSize(where, config, key);
   if (value !== undefined) return value;
-  throw wrong(where, key, "a whole number", "none");
+  throw wrongField(where, key, "a whole number", "none");
 }
 
 /** A size that may be left out, or null. */
 export function optionalSize(where: string, config: Json, key: string): number | undefined {
   const value = config[key];
   if (value === undefined || value === null) return undefined;
-  if (Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= MOST)
+  if (Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= MOST_SIZE)
     return value as number;
-  throw wrong(where, key, `a whole number from 0 to ${MOST}`, JSON.stringify(value));
+  throw wrongField(where, key, `a whole number from 0 to ${MOST_SIZE}`, JSON.stringify(value));
 }
 
 /** A finite number of config.json. */
 export function numberOf(where: string, config: Json, key: string): number {
   const value = optionalNumber(where, config, key);
   if (value !== undefined) return value;
-  throw wrong(where, key, "a number", "none");
+  throw wrongField(where, key, "a number", "none");
 }
 
 export function optionalNumber(where: string, config: Json, key: string): number | undefined {
   const value = config[key];
   if (value === undefined || value === null) return undefined;
   if (typeof value === "number" && Number.isFinite(value)) return value;
-  throw wrong(where, key, "a finite number", JSON.stringify(value));
+  throw wrongField(where, key, "a finite number", JSON.stringify(value));
 }
 
-export function wrong(where: string, key: string, expected: string, got: string): BlockscaleError {
+export function wrongField(where: string, key: string, expected: string, got: string): BlockscaleError {
   return new BlockscaleError("dialect", {
     where: `${where}: ${key}`,
     expected,

@@ -66,7 +66,7 @@ export interface ModelKernels extends Kernels {
   /** dst <- src, rows of so many bytes whose beginnings are strides apart. */
   copyRows(dst: number, dstStride: number, src: number, srcStride: number, rows: number, bytes: number): void;
 
-  /** Rotates heads by the angles of their tokens, in place. `call`: the place of a {@link RopeCall}. */
+  /** Rotates heads by the angles of their tokens, in place. `call`: the address of a {@link RopeCall}. */
   rope(call: number): void;
 
   /** Bytes of working memory for `attend`, for tokens * group rows. */
@@ -74,7 +74,7 @@ export interface ModelKernels extends Kernels {
 
   /**
    * out <- softmax(scale * q . keys^T) . values, for `group` heads of queries of the last `tokens` of `count`
-   * positions. `call`: the place of an {@link AttentionCall}.
+   * positions. `call`: the address of an {@link AttentionCall}.
    */
   attend(call: number): void;
 
@@ -87,7 +87,7 @@ export interface ModelKernels extends Kernels {
   /** dst[n] <- the clamped SwiGLU of n pairs (gate, up); dst may be where they are. */
   activatePairs(dst: number, pairs: number, n: number, limit: number): void;
 
-  /** Chooses the experts of each token, and their weights. `call`: the place of a {@link RoutingCall}. */
+  /** Chooses the experts of each token, and their weights. `call`: the address of a {@link RoutingCall}. */
   route(call: number): void;
 
   /** dst[n] <- e^((src - largest) * factor) over the sum of all; returns the largest of src. */

@@ -3,7 +3,7 @@ import { CacheRows } from "./cache.ts";
 import { ATTENTION_CALL, ROPE_CALL } from "./calls.ts";
 import type { DecoderConfig, LatentAttention } from "./config.ts";
 import type { Linear, Program } from "./program.ts";
-import { headsOf, rowsOf, type Team, times } from "./share.ts";
+import { headsOf, rowsOf, type Team, times } from "./team.ts";
 
 /**
  * Multi-head latent attention in its absorbed form. The cache holds one vector a token: the latent c, and a
@@ -53,8 +53,8 @@ export class LatentAttentionLayer implements Attention {
     const program = this.#program;
     const { kernels } = program;
     const { heads, queryRank, plainDim, ropeDim, rank, valueDim } = this.#sizes;
-    const own = headsOf(heads, heads, program.team).queries;
-    const count = own.end - own.start;
+    const ownHeads = headsOf(heads, heads, program.team).queries;
+    const count = ownHeads.end - ownHeads.start;
     const kv = program.floats("kv", tokens * (rank + ropeDim));
     const latent = 4 * (rank + ropeDim);
     const headWidth = plainDim + ropeDim;
@@ -75,29 +75,29 @@ export class LatentAttentionLayer implements Attention {
       program.multiplyOwn(q, low, lastTokens, this.#up);
     }
     kernels.rmsNorm(kv, latent, kv, latent, this.#latentNorm, tokens, rank, this.#config.epsilon);
-    const turns = { dim: ropeDim, isInterleaved: this.#config.rope.isInterleaved ? 1 : 0 };
+    const rope = { dim: ropeDim, isInterleaved: this.#config.rope.isInterleaved ? 1 : 0 };
     const keys = { x: kv + 4 * rank, tokens, tokenStride: latent, heads: 1, headStride: latent };
-    kernels.rope(program.call(ROPE_CALL, { ...turns, ...anglesFrom(0, angles, ropeDim), ...keys }));
+    kernels.rope(program.call(ROPE_CALL, { ...rope, ...anglesFrom(0, angles, ropeDim), ...keys }));
     const [tokenStride, headStride] = [4 * count * headWidth, 4 * headWidth];
     const queries = { x: q + 4 * plainDim, tokens: lastTokens, tokenStride, heads: count, headStride };
-    kernels.rope(program.call(ROPE_CALL, { ...turns, ...anglesFrom(skipped, angles, ropeDim), ...queries }));
+    kernels.rope(program.call(ROPE_CALL, { ...rope, ...anglesFrom(skipped, angles, ropeDim), ...queries }));
     this.#cache.append(kv, length, tokens);
     if (lastTokens === 0) return;
     const latentQ = program.floats("latent q", count * lastTokens * (rank + ropeDim));
-    this.#toLatentQueries(latentQ, q, lastTokens, count);
-    const mixed = program.floats("mixed", count * lastTokens * rank);
-    this.#attend(mixed, latentQ, lastTokens, length + skipped, count);
+    this.#toLatentSpace(latentQ, q, lastTokens, count);
+    const latentOut = program.floats("latentOut", count * lastTokens * rank);
+    this.#attend(latentOut, latentQ, lastTokens, length + skipped, count);
     const whole = program.floats("heads", lastTokens * heads * valueDim);
-    const mine = program.team.size === 1 ? whole : program.floats("own heads", lastTokens * count * valueDim);
-    this.#bringBack(mine, mixed, lastTokens, count);
+    const own = program.team.size === 1 ? whole : program.floats("own heads", lastTokens * count * valueDim);
+    this.#fromLatentSpace(own, latentOut, lastTokens, count);
     program.exchange.gather(program.buffer, lastTokens, [
-      { share: mine, dst: whole, total: heads * valueDim, ranges: this.#fromLatent.ranges },
+      { share: own, dst: whole, total: heads * valueDim, ranges: this.#fromLatent.ranges },
     ]);
     program.multiply(dst, whole, lastTokens, this.#o);
   }
 
   /** latentQ[head][token] <- (q Uk, the part of q with positions) */
-  #toLatentQueries(latentQ: number, q: number, tokens: number, count: number): void {
+  #toLatentSpace(latentQ: number, q: number, tokens: number, count: number): void {
     const program = this.#program;
     const { kernels } = program;
     const { plainDim, ropeDim, rank, valueDim } = this.#sizes;
@@ -115,7 +115,7 @@ export class LatentAttentionLayer implements Attention {
     }
   }
 
-  #attend(mixed: number, latentQ: number, tokens: number, length: number, count: number): void {
+  #attend(latentOut: number, latentQ: number, tokens: number, length: number, count: number): void {
     const program = this.#program;
     const { kernels } = program;
     const { ropeDim, rank } = this.#sizes;
@@ -126,7 +126,7 @@ export class LatentAttentionLayer implements Attention {
     const [stride, scales] = [cache.stride, cache.scales(0)];
     // biome-ignore format: a table of arguments
     kernels.attend(program.call(ATTENTION_CALL, {
-      out: mixed, outTokenStride: 4 * rank, outHeadStride: 4 * tokens * rank,
+      out: latentOut, outTokenStride: 4 * rank, outHeadStride: 4 * tokens * rank,
       q: latentQ, qTokenStride: 4 * dim, qHeadStride: 4 * tokens * dim, tokens, group: count,
       keys: cache.values(0), keyStride: stride, keyScales: scales,
       values: cache.values(0), valueStride: stride, valueScales: scales,
@@ -135,13 +135,13 @@ export class LatentAttentionLayer implements Attention {
     }));
   }
 
-  /** out[token][head] <- mixed[head][token] Uv^T */
-  #bringBack(out: number, mixed: number, tokens: number, count: number): void {
+  /** out[token][head] <- latentOut[head][token] Uv^T */
+  #fromLatentSpace(out: number, latentOut: number, tokens: number, count: number): void {
     const program = this.#program;
     const { rank, valueDim } = this.#sizes;
     const made = program.floats("made", tokens * Math.max(valueDim, rank));
     for (let head = 0; head < count; head++) {
-      program.multiplyOwn(made, mixed + 4 * head * tokens * rank, tokens, this.#fromLatent, head);
+      program.multiplyOwn(made, latentOut + 4 * head * tokens * rank, tokens, this.#fromLatent, head);
       const bytes = 4 * valueDim;
       program.kernels.copyRows(out + head * bytes, count * bytes, made, bytes, tokens, bytes);
     }

@@ -1,13 +1,13 @@
 import type { Engine } from "../engine/engine.ts";
 import { giveBack, type Source } from "../io/source.ts";
 import { bytesOf, type Located, memoryOf } from "./locate.ts";
-import { partsOf } from "./parts.ts";
+import { readsOf } from "./reads.ts";
 import type { WeightForm } from "./store.ts";
 import type { DeclaredRows, RowsToFill } from "./stored.ts";
 
 /** A member that stores its share of the weights. */
 export interface WeightReceiver {
-  /** Makes room for about so many bytes of tensors, before any of them is declared. */
+  /** Grows memory for about so many bytes of tensors, before any of them is declared. */
   expect(bytes: number): void | Promise<void>;
   declare(declared: DeclaredRows): void | Promise<void>;
   fill(filling: RowsToFill): void | Promise<void>;
@@ -21,9 +21,9 @@ export interface LoadProgress {
 }
 
 /** Reads under way at a time. */
-const AHEAD = 4;
+const READS_AT_ONCE = 4;
 
-type Job = () => Promise<void>;
+type Task = () => Promise<void>;
 
 /**
  * Reads the weights and sends each member its share, a few megabytes at a time.
@@ -53,36 +53,36 @@ export async function loadWeights(
   for (const receiver of receivers) await receiver.expect(memory / receivers.length);
   let done = 0;
   for (const one of located) {
-    const jobs: Job[] = [];
+    const tasks: Task[] = [];
     const share = bytesOf(one.weight) / receivers.length;
-    for (const [rank, receiver] of receivers.entries()) {
-      const parts = await partsOf(one, { rank, size: receivers.length }, { sources, engine });
-      await receiver.declare(parts.declared);
-      for (const piece of parts.pieces) {
-        jobs.push(async () => {
-          const filling = await piece();
+    for (const [member, receiver] of receivers.entries()) {
+      const { declared, reads } = await readsOf(one, { member, size: receivers.length }, { sources, engine });
+      await receiver.declare(declared);
+      for (const read of reads) {
+        tasks.push(async () => {
+          const filling = await read();
           await receiver.fill(filling);
           // Empty by now, if it went to a worker.
           giveBack(filling.values);
           if (filling.scales !== null) giveBack(filling.scales);
-          done += share / parts.pieces.length;
+          done += share / reads.length;
           onProgress?.({ done: Math.min(total, Math.round(done)), total });
         });
       }
     }
-    await runAll(jobs, signal);
+    await runAll(tasks, signal);
     for (const receiver of receivers) await receiver.seal(one.tensor.key);
   }
 }
 
-/** Runs jobs in their order, a few at a time. */
-async function runAll(jobs: readonly Job[], signal: AbortSignal | undefined): Promise<void> {
+/** Runs tasks in their order, a few at a time. */
+async function runAll(tasks: readonly Task[], signal: AbortSignal | undefined): Promise<void> {
   let next = 0;
   const lane = async (): Promise<void> => {
-    while (next < jobs.length) {
+    while (next < tasks.length) {
       signal?.throwIfAborted();
-      await jobs[next++]!();
+      await tasks[next++]!();
     }
   };
-  await Promise.all(Array.from({ length: Math.min(AHEAD, jobs.length) }, lane));
+  await Promise.all(Array.from({ length: Math.min(READS_AT_ONCE, tasks.length) }, lane));
 }

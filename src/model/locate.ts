@@ -30,9 +30,9 @@ export function locate(config: ModelConfig, opened: OpenedCheckpoint): Located[]
     if (found === undefined && tensor.isOptional) return [];
     const name = named(tensor.names[0]!);
     const module = name.replace(/weight$/, "");
-    const strange = foreign.find(({ place }) => place.name.startsWith(module));
-    if (found === undefined || found.kind === "other" || strange !== undefined)
-      throw missing(name, strange?.place.name);
+    const foreignWeight = foreign.find(({ place }) => place.name.startsWith(module));
+    if (found === undefined || found.kind === "other" || foreignWeight !== undefined)
+      throw missing(name, foreignWeight?.place.name);
     checkShape(tensor, found);
     return [{ tensor, weight: found }];
   });
@@ -43,13 +43,13 @@ function prefixOf({ names }: ModelTensor, byName: ReadonlyMap<string, unknown>):
   return PREFIXES.find((prefix) => byName.has(prefix + names[0]!)) ?? PREFIXES[0]!;
 }
 
-function missing(name: string, strange: string | undefined): BlockscaleError {
+function missing(name: string, foreignName: string | undefined): BlockscaleError {
   return new BlockscaleError("dialect", {
     where: tensorNamed(name),
     expected: "it in the checkpoint, in a format that is read here",
-    got: strange === undefined ? "none" : `${tensorNamed(strange)}, of another quantisation`,
+    got: foreignName === undefined ? "none" : `${tensorNamed(foreignName)}, of another quantisation`,
     fix:
-      strange === undefined
+      foreignName === undefined
         ? "Fetch the missing shard."
         : "Use a BF16, FP8, MXFP4 or NVFP4 copy of the model.",
   });
@@ -74,14 +74,14 @@ function checkShape({ shape, as }: ModelTensor, weight: Weight): void {
 
 /** Bytes of a weight's values or codes in the file. */
 export function bytesOf(weight: Weight): number {
-  const place = weight.kind === "plain" ? weight.values : weight.codes;
-  return place.end - place.start;
+  const range = weight.kind === "plain" ? weight.values : weight.codes;
+  return range.end - range.start;
 }
 
 /** Bytes that a tensor, or the rows of it that are kept, takes in memory, roughly. */
 export function memoryOf({ tensor, weight }: Located, form: WeightForm): number {
   const elements = weight.shape.reduce((product, size) => product * size, 1);
-  const { start, end } = tensor.rows({ rank: 0, size: 1 });
+  const { start, end } = tensor.rows({ member: 0, size: 1 });
   const isPart = tensor.as === "matrix" && end - start < weight.shape[0]!;
   const count = isPart ? (elements / weight.shape[0]!) * (end - start) : elements;
   if (form === "int7" && tensor.isMultiplied) return (count * 36) / 32;

@@ -1,13 +1,13 @@
 import type { Instance } from "../wasm/instantiate.ts";
-import type { ExpertPart } from "./blocks.ts";
+import type { ExpertRange } from "./blocks.ts";
 import type { DecoderConfig, ModelConfig } from "./config.ts";
 import { anglesOf, Decoder, DecoderHead, DecoderLayer, type ForwardOutput, lookUp } from "./decoder.ts";
 import { Encoder } from "./encoder.ts";
 import type { Shared } from "./exchange.ts";
 import type { Precisions } from "./precisions.ts";
 import { Program } from "./program.ts";
-import type { Team } from "./share.ts";
 import type { DeclaredRows, RowsToFill } from "./stored.ts";
+import type { Team } from "./team.ts";
 
 /** A request that all members carry out together. */
 export type ModelRequest =
@@ -39,11 +39,11 @@ export type LayerRequest =
     }
   /** The answer: what some experts would add to x. */
   | {
-      readonly kind: "part";
+      readonly kind: "experts";
       readonly config: DecoderConfig;
       readonly layer: number;
       readonly x: Float32Array;
-      readonly part: ExpertPart;
+      readonly experts: ExpertRange;
     }
   /** The answer: logits. */
   | { readonly kind: "head"; readonly config: DecoderConfig; readonly x: Float32Array }
@@ -107,11 +107,11 @@ export class Member {
     }
     const { config } = request;
     const { hidden } = config;
-    const isFirst = program.team.rank === 0;
+    const isFirst = program.team.member === 0;
     if (request.kind === "embed") {
       const { length } = request.ids;
-      const place = lookUp(program, config, request.ids);
-      return isFirst ? program.view(place, length * hidden).slice() : undefined;
+      const address = lookUp(program, config, request.ids);
+      return isFirst ? program.view(address, length * hidden).slice() : undefined;
     }
     const tokens = request.x.length / hidden;
     const x = program.floats("x", tokens * hidden);
@@ -127,11 +127,11 @@ export class Member {
       return isFirst ? counts : undefined;
     }
     // A new array for each chunk would be tens of megabytes of garbage before it is collected.
-    const result = (place: number) => {
-      if (isFirst) request.x.set(program.view(place, tokens * hidden));
+    const result = (address: number) => {
+      if (isFirst) request.x.set(program.view(address, tokens * hidden));
       return isFirst ? request.x : undefined;
     };
-    if (request.kind === "part") return result(built.part(x, tokens, request.part));
+    if (request.kind === "experts") return result(built.applyExperts(x, tokens, request.experts));
     const angles = anglesOf(program, config, 0, tokens);
     if (request.kind === "layer") built.apply(x, tokens, 0, angles);
     else built.attend(x, tokens, 0, angles);

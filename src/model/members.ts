@@ -3,7 +3,7 @@ import { canShare, isPage, type Script } from "../threads/start.ts";
 import { TaskThread } from "../threads/task-thread.ts";
 import { type Instance, instantiate } from "../wasm/instantiate.ts";
 import type { ModelConfig } from "./config.ts";
-import { makeShared, type Shared, together } from "./exchange.ts";
+import { answersOf, makeShared, type Shared } from "./exchange.ts";
 import type { WeightReceiver } from "./load.ts";
 import { Member, type ModelRequest } from "./member.ts";
 import type { Precisions } from "./precisions.ts";
@@ -21,7 +21,7 @@ export interface Members {
 }
 
 /** Values that members exchange at a time: 8 MiB, twice. */
-const EXCHANGED = 2 ** 21;
+const EXCHANGE_VALUES = 2 ** 21;
 
 /**
  * Opens one member in this thread, if one thread is asked for and this is no page; else members in workers,
@@ -36,18 +36,18 @@ export async function openMembers(
   threads: number,
   precisions: Precisions,
   {
-    apart = isPage(),
+    inWorkers: apart = isPage(),
     lender,
     memory,
   }: {
-    readonly apart?: boolean | undefined;
+    readonly inWorkers?: boolean | undefined;
     readonly lender?: MessagePort | undefined;
     readonly memory?: WebAssembly.Memory | undefined;
   },
 ): Promise<Members> {
   if (threads === 1 && !apart) return new LocalMembers(instantiate(module, memory), precisions);
   const size = canShare() ? threads : 1;
-  const shared = size > 1 ? makeShared(EXCHANGED) : null;
+  const shared = size > 1 ? makeShared(EXCHANGE_VALUES) : null;
   const members = new WorkerMembers(shared);
   await members.open(lentScript(SCRIPT, lender), module, size, precisions);
   return members;
@@ -58,7 +58,7 @@ class LocalMembers implements Members {
   readonly receivers: readonly WeightReceiver[];
 
   constructor(instance: Instance, precisions: Precisions) {
-    this.#member = new Member(instance, { rank: 0, size: 1 }, null, precisions);
+    this.#member = new Member(instance, { member: 0, size: 1 }, null, precisions);
     this.receivers = [this.#member];
   }
 
@@ -117,9 +117,9 @@ class WorkerMembers implements Members {
   ): Promise<void> {
     this.#members = Array.from({ length: size }, () => new RemoteMember());
     try {
-      await this.#all((member, rank) => {
-        const opening: ModelOpening = { module, team: { rank, size }, shared: this.#shared, precisions };
-        return member.start(script, opening);
+      await this.#all((remote, member) => {
+        const opening: ModelOpening = { module, team: { member, size }, shared: this.#shared, precisions };
+        return remote.start(script, opening);
       });
     } catch (error) {
       await this.close();
@@ -140,8 +140,8 @@ class WorkerMembers implements Members {
     return answers[0] as Float32Array | undefined;
   }
 
-  #all<T>(action: (member: RemoteMember, rank: number) => Promise<T>): Promise<T[]> {
-    return together(this.#shared, this.#members.map(action));
+  #all<T>(action: (remote: RemoteMember, member: number) => Promise<T>): Promise<T[]> {
+    return answersOf(this.#shared, this.#members.map(action));
   }
 
   async close(): Promise<void> {

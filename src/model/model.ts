@@ -6,7 +6,7 @@ import type { ModelConfig } from "./config.ts";
 import type { Members } from "./members.ts";
 import {
   checkFrom,
-  checkMost,
+  checkMaxTokens,
   checkStops,
   EMBED_OPTIONS,
   type EmbedOptions,
@@ -36,7 +36,7 @@ export class Model {
   readonly #members: Members;
   readonly #pooling: PoolingFiles;
   /** The tokens in the cache. */
-  #held: number[] = [];
+  #cached: number[] = [];
   #queue: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
@@ -68,7 +68,7 @@ export class Model {
     const tokens = checkIds("logits", ids, this.config);
     checkFrom(from, tokens.length);
     const out = new Float32Array(Math.max(0, tokens.length - from) * vocabulary);
-    await this.#alone(async () => {
+    await this.#inTurn(async () => {
       await this.#rewind(0);
       for (let start = 0, end = 0; start < tokens.length; start = end) {
         signal?.throwIfAborted();
@@ -80,7 +80,7 @@ export class Model {
           ids: chunk,
           output: keepsLogits ? "all" : "none",
         });
-        this.#held.push(...chunk);
+        this.#cached.push(...chunk);
         if (keepsLogits) out.set(logits!, (start - from) * vocabulary);
       }
     });
@@ -102,14 +102,14 @@ export class Model {
     const sampler = new Sampler(checkSampling("generate", options));
     const tokens = typeof prompt === "string" ? this.#encode("generate", prompt) : prompt;
     const ids = checkIds("generate", tokens, this.config);
-    const most = checkMost(options.maxTokens);
+    const maxTokens = checkMaxTokens(options.maxTokens);
     if (ids.length === 0) throw emptyPrompt();
     const stops = checkStops(options.stop);
     const stream = this.tokenizer === null ? null : new TextStream(this.tokenizer, stops);
-    const leave = await this.#enter();
+    const unlock = await this.#lock();
     try {
       let logits = await this.#prefill(ids, options.signal);
-      for (let count = 0; count < most; count++) {
+      for (let count = 0; count < maxTokens; count++) {
         options.signal?.throwIfAborted();
         const id = sampler.choose(logits);
         if (ends.includes(id)) break;
@@ -117,15 +117,15 @@ export class Model {
         yield options.logProbabilities
           ? { id, text, logProbability: logProbabilityOf(logits, id) }
           : { id, text };
-        if (stream?.isStopped || count + 1 === most) break;
-        if (this.#held.length >= context) throw contextFull(context);
+        if (stream?.isStopped || count + 1 === maxTokens) break;
+        if (this.#cached.length >= context) throw contextFull(context);
         logits = (await this.#members.run({ kind: "forward", ids: Int32Array.of(id), output: "last" }))!;
-        this.#held.push(id);
+        this.#cached.push(id);
       }
       const rest = stream?.end() ?? "";
       if (rest !== "") yield { id: -1, text: rest };
     } finally {
-      leave();
+      unlock();
     }
   }
 
@@ -135,7 +135,7 @@ export class Model {
    */
   async #prefill(ids: Int32Array, signal: AbortSignal | undefined): Promise<Float32Array> {
     let common = 0;
-    while (common < this.#held.length && common < ids.length - 1 && this.#held[common] === ids[common])
+    while (common < this.#cached.length && common < ids.length - 1 && this.#cached[common] === ids[common])
       common++;
     await this.#rewind(common);
     let logits: Float32Array | undefined;
@@ -144,7 +144,7 @@ export class Model {
       const chunk = ids.slice(start, start + CHUNK);
       const isLast = start + CHUNK >= ids.length;
       logits = await this.#members.run({ kind: "forward", ids: chunk, output: isLast ? "last" : "none" });
-      this.#held.push(...chunk);
+      this.#cached.push(...chunk);
     }
     return logits!;
   }
@@ -174,7 +174,7 @@ export class Model {
     if (empty >= 0) throw emptyPrompt(`embed: input ${empty}`);
     const vectors: Float32Array[] = [];
     const take = (states: Float32Array) => vectors.push(pool(states, hidden, pooling, isNormalized));
-    await this.#alone(async () => {
+    await this.#inTurn(async () => {
       for (const batch of kind === "encoder" ? batchesOf(lists) : lists.map((ids) => [ids])) {
         options.signal?.throwIfAborted();
         const states = kind === "encoder" ? await this.#encoded(batch) : await this.#hidden(batch[0]!);
@@ -191,7 +191,7 @@ export class Model {
   /** Hidden states of the last layer for each token: `[tokens, hidden]`. */
   async hidden(ids: ArrayLike<number>): Promise<Float32Array> {
     const tokens = checkIds("hidden", ids, this.config);
-    return this.#alone(() =>
+    return this.#inTurn(() =>
       this.config.kind === "encoder" ? this.#encoded([tokens]) : this.#hidden(tokens),
     );
   }
@@ -207,7 +207,7 @@ export class Model {
     for (let start = 0; start < ids.length; start += CHUNK) {
       const chunk = ids.slice(start, start + CHUNK);
       const states = await this.#members.run({ kind: "forward", ids: chunk, output: "hidden" });
-      this.#held.push(...chunk);
+      this.#cached.push(...chunk);
       out.set(states!, start * hidden);
     }
     return out;
@@ -216,7 +216,7 @@ export class Model {
   /** Gives the memory back, once what is under way has ended. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
-    const leave = await this.#enter();
+    const leave = await this.#lock();
     this.#isClosed = true;
     leave();
     await this.#members.close();
@@ -227,12 +227,12 @@ export class Model {
 
   async #rewind(length: number): Promise<void> {
     // Known before the members are asked: if a pass fails halfway, the next one starts from what all have.
-    this.#held.length = length;
+    this.#cached.length = length;
     await this.#members.run({ kind: "truncate", length });
   }
 
   /** Waits for its turn; the function given back ends it. */
-  async #enter(): Promise<() => void> {
+  async #lock(): Promise<() => void> {
     let leave!: () => void;
     const before = this.#queue;
     this.#queue = new Promise<void>((resolve) => {
@@ -249,8 +249,8 @@ export class Model {
     });
   }
 
-  async #alone<T>(action: () => Promise<T>): Promise<T> {
-    const leave = await this.#enter();
+  async #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const leave = await this.#lock();
     try {
       return await action();
     } finally {

@@ -12,7 +12,7 @@ import { openMembers } from "./members.ts";
 import { Model } from "./model.ts";
 import { checkOptions, type ModelOptions } from "./options.ts";
 import { poolingOf } from "./pooling.ts";
-import { choose } from "./precisions.ts";
+import { choosePrecisions } from "./precisions.ts";
 import type { WeightForm } from "./store.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -41,7 +41,7 @@ export async function openModel(
       : { module: await moduleOf(options.wasm), variant: "custom" as const };
   const instance = instantiate(module);
   const engine = new Engine(instance, variant);
-  const precisions = choose(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
+  const precisions = choosePrecisions(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
   const { weights } = precisions;
   refuseTooLarge(located, threads, weights);
   const members = await openMembers(module, threads, precisions, { lender: options.workers });

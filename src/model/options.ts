@@ -6,7 +6,7 @@ import type { Variant } from "../wasm/builds.ts";
 import type { WasmSource } from "../wasm/module.ts";
 import type { LoadProgress } from "./load.ts";
 import type { Pooling } from "./pooling.ts";
-import type { Asked } from "./precisions.ts";
+import type { AskedPrecisions } from "./precisions.ts";
 import type { Sampling } from "./sampler.ts";
 
 /** How to open a model. */
@@ -24,18 +24,18 @@ export interface ModelOptions {
    * meet integers in two planes; "auto" takes "int8" for 16 tokens at a time and more, if it is faster
    * here; "near" is "auto", but "f32" for mixtures of experts.
    */
-  readonly activations?: Asked["activations"];
+  readonly activations?: AskedPrecisions["activations"];
   /**
    * How weights lie in memory: "codes" (the default) as they are stored; "int7" as integers from -63
    * to 63 in blocks of 32, made from them at loading, which meet activations rounded to int8: faster,
    * and about as far from the original as E4M3 is. "auto": the faster of both here.
    */
-  readonly weights?: Asked["weights"];
+  readonly weights?: AskedPrecisions["weights"];
   /**
    * How keys and values of past tokens are kept: "f32" (the default), or
    * "fp8", which holds four times the context.
    */
-  readonly cache?: Asked["cache"];
+  readonly cache?: AskedPrecisions["cache"];
   /** The build to run; the best one that runs here if left out. */
   readonly variant?: Variant | undefined;
   /** A build for models that you host yourself, instead of the one inside. */
@@ -113,7 +113,7 @@ export function checkOptions(options: ModelOptions): number {
   return checkThreads("openModel", threads);
 }
 
-export function checkMost(maxTokens = 256): number {
+export function checkMaxTokens(maxTokens = 256): number {
   if (Number.isInteger(maxTokens) && maxTokens >= 0) return maxTokens;
   throw new BlockscaleError("option", {
     where: "generate: maxTokens",

@@ -24,7 +24,7 @@ export interface Precisions {
 export const EXACT: Precisions = { activations: "f32", int8Rows: 1, weights: "codes", cache: "f32" };
 
 /** The precisions that a caller asks for: given, or left to this package to choose. */
-export interface Asked {
+export interface AskedPrecisions {
   readonly activations?: ModelActivations | "auto" | "near" | undefined;
   readonly weights?: WeightForm | "auto" | undefined;
   readonly cache?: CacheType | undefined;
@@ -36,7 +36,11 @@ export interface Asked {
  * while elsewhere it costs less than a tenth of the KL divergence that FP8 weights cost (docs/models.md).
  * @param engine of the build that will run the model; `null` if it computes sums of integers wrongly
  */
-export function choose(asked: Asked, config: ModelConfig, engine: Engine | null): Precisions {
+export function choosePrecisions(
+  asked: AskedPrecisions,
+  config: ModelConfig,
+  engine: Engine | null,
+): Precisions {
   const { activations = "f32", weights = "codes", cache = "f32" } = asked;
   const chosen = { int8Rows: 1, weights: weights === "auto" ? fasterWeights(engine) : weights, cache };
   if (activations !== "auto" && activations !== "near") return { ...chosen, activations };

@@ -5,13 +5,13 @@ import { type FormatId, factsOf } from "../tensor/formats.ts";
 import { type Allocation, Arena } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import type { RecordLayout, RecordOf } from "../wasm/record.ts";
-import { Exchange, type GatheredPart, type Shared } from "./exchange.ts";
+import { Exchange, type GatheredMatrix, type Shared } from "./exchange.ts";
 import type { ModelKernels } from "./kernels.ts";
 import { EXACT, type Precisions } from "./precisions.ts";
 import { Rounded } from "./rounded.ts";
-import type { Range, Team } from "./share.ts";
 import { Store } from "./store.ts";
 import { type LoadedTensor, widenRows } from "./stored.ts";
+import type { Range, Team } from "./team.ts";
 
 /** A linear layer: its weight [N, K] and bias. */
 export interface Linear {
@@ -36,7 +36,7 @@ export class Program {
   readonly exchange: Exchange;
   readonly precisions: Precisions;
   readonly #call: number;
-  readonly #buffers = new Map<string, { place: Allocation; bytes: number }>();
+  readonly #buffers = new Map<string, { allocation: Allocation; bytes: number }>();
   /**
    * Called before each product of x[rows, cols] with a slice of a weight, to measure activations.
    */
@@ -53,7 +53,7 @@ export class Program {
     this.arena = new Arena(memory, kernels.heapBase());
     this.store = new Store(this.kernels, this.arena, this.precisions.weights);
     this.exchange = new Exchange(team, shared);
-    this.#call = this.own("call", CALL_BYTES);
+    this.#call = this.ownBytes("call", CALL_BYTES);
   }
 
   get team(): Team {
@@ -75,26 +75,27 @@ export class Program {
 
   /** As {@link floats}, with a size in bytes. */
   bytes(name: string, bytes: number): number {
-    const held = this.#buffers.get(name);
-    if (held !== undefined && held.bytes >= bytes) return held.place.start;
-    if (held !== undefined) this.arena.release(held.place);
+    const found = this.#buffers.get(name);
+    if (found !== undefined && found.bytes >= bytes) return found.allocation.start;
+    if (found !== undefined) this.arena.release(found.allocation);
     this.#buffers.delete(name);
-    const place = this.arena.allocate(bytes);
-    this.#buffers.set(name, { place, bytes });
-    return place.start;
+    const allocation = this.arena.allocate(bytes);
+    this.#buffers.set(name, { allocation, bytes });
+    return allocation.start;
   }
 
   /**
    * The address of a buffer that this member alone uses. Where all members work on one memory, each of them
    * has to ask for it, in the same order: it is one buffer for all, of which each uses its own part.
    */
-  own(name: string, bytes: number): number {
-    const { rank, size } = this.team;
+  ownBytes(name: string, bytes: number): number {
+    const { member, size } = this.team;
     const part = 64 * Math.ceil(bytes / 64);
-    return this.bytes(name, part * size) + part * rank;
+    return this.bytes(name, part * size) + part * member;
   }
 
-  /** Writes the arguments of one call of a kernel down, and tells where. The next call's take their place. */
+  /** Writes the arguments of a kernel's call into memory, where those of the next call overwrite them.
+   * @returns their address */
   call<T extends RecordOf<T>>(layout: RecordLayout<T>, record: T): number {
     layout.write(this.buffer, this.#call, record);
     return this.#call;
@@ -109,7 +110,7 @@ export class Program {
     return {
       weight: this.store.get(key),
       bias: this.store.vector(`${key}.bias`),
-      ranges: Array.from({ length: size }, (_, rank) => ranges({ rank, size })),
+      ranges: Array.from({ length: size }, (_, member) => ranges({ member, size })),
     };
   }
 
@@ -188,7 +189,7 @@ export class Program {
 
   /** As `multiply`, for several weights that meet the same x, with one exchange. */
   multiplyAll(x: number, rows: number, products: readonly { dst: number; linear: Linear }[]): void {
-    const parts: GatheredPart[] = products.map(({ dst, linear }, i) => ({
+    const gathered: GatheredMatrix[] = products.map(({ dst, linear }, i) => ({
       share: this.team.size === 1 ? dst : this.floats(`share ${i}`, rows * linear.weight.rows),
       dst,
       total: linear.ranges.at(-1)!.end,
@@ -197,13 +198,13 @@ export class Program {
     this.multiplyOwnAll(
       x,
       rows,
-      products.map(({ linear }, i) => ({ dst: parts[i]!.share, linear })),
+      products.map(({ linear }, i) => ({ dst: gathered[i]!.share, linear })),
     );
-    this.exchange.gather(this.buffer, rows, parts);
+    this.exchange.gather(this.buffer, rows, gathered);
   }
 
   /** dst[ids, cols] <- rows of a weight. */
-  look(dst: number, ids: ArrayLike<number>, { range, cols, slices }: LoadedTensor): void {
+  lookUp(dst: number, ids: ArrayLike<number>, { range, cols, slices }: LoadedTensor): void {
     const slice = slices[0]!;
     const isOwn = (i: number) => ids[i]! >= range.start && ids[i]! < range.end;
     for (let i = 0; i < ids.length; i++)
@@ -212,12 +213,12 @@ export class Program {
     this.exchange.collect(this.buffer, dst, ids.length, cols, isOwn);
   }
 
-  /** Copies float32 values from one place to another. */
+  /** Copies float32 values from one address to another. */
   copy(dst: number, src: number, floats: number): void {
     new Uint8Array(this.buffer).copyWithin(dst, src, src + 4 * floats);
   }
 
-  /** float32 values in memory. Growing memory makes the array useless: use it at once. */
+  /** float32 values where they lie. The view ends when memory grows: use it at once. */
   view(start: number, floats: number): Float32Array {
     return new Float32Array(this.buffer, start, floats);
   }

@@ -2,8 +2,8 @@ import type { ModelConfig } from "./config.ts";
 import type { Shared } from "./exchange.ts";
 import type { ModelRequest } from "./member.ts";
 import type { Precisions } from "./precisions.ts";
-import type { Team } from "./share.ts";
 import type { DeclaredRows, RowsToFill } from "./stored.ts";
+import type { Team } from "./team.ts";
 
 /** Sent first to a worker, and answered without an id. */
 export interface ModelOpening {

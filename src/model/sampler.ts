@@ -19,7 +19,7 @@ export interface Sampling {
  * @throws BlockscaleError `option`
  */
 export function checkSampling(where: string, options: Sampling): Required<Sampling> {
-  const number = (name: keyof Sampling, least: number, most: number, standard: number): number => {
+  const numberOption = (name: keyof Sampling, least: number, most: number, standard: number): number => {
     const value = options[name] ?? standard;
     if (typeof value === "number" && value >= least && value <= most) return value;
     throw new BlockscaleError("option", {
@@ -30,11 +30,11 @@ export function checkSampling(where: string, options: Sampling): Required<Sampli
     });
   };
   return {
-    temperature: number("temperature", 0, 100, 1),
-    topK: Math.floor(number("topK", 0, 2 ** 31, 0)),
-    topP: number("topP", 0, 1, 1),
-    minP: number("minP", 0, 1, 0),
-    seed: Math.floor(number("seed", 0, 2 ** 53, Math.floor(Math.random() * 2 ** 32))),
+    temperature: numberOption("temperature", 0, 100, 1),
+    topK: Math.floor(numberOption("topK", 0, 2 ** 31, 0)),
+    topP: numberOption("topP", 0, 1, 1),
+    minP: numberOption("minP", 0, 1, 0),
+    seed: Math.floor(numberOption("seed", 0, 2 ** 53, Math.floor(Math.random() * 2 ** 32))),
   };
 }
 

@@ -23,7 +23,7 @@ import {
 export type WeightForm = "codes" | "int7";
 
 /** A tensor that is being loaded. */
-interface Pending {
+interface PendingTensor {
   readonly declared: DeclaredRows;
   fill(filling: RowsToFill): void;
   /** Finishes the tensor. Call it when all bytes have been filled in. */
@@ -35,9 +35,9 @@ export class Store {
   readonly #kernels: ModelKernels;
   readonly #arena: Arena;
   readonly #weights: WeightForm | "files";
-  readonly #pending = new Map<string, Pending>();
+  readonly #pending = new Map<string, PendingTensor>();
   readonly #loaded = new Map<string, LoadedTensor>();
-  readonly #places = new Map<string, Allocation[]>();
+  readonly #allocations = new Map<string, Allocation[]>();
 
   /**
    * @param weights "codes": made ready for products; "int7": rounded to integers of 7 bits; "files": as they
@@ -60,7 +60,7 @@ export class Store {
    */
   declare(declared: DeclaredRows): void {
     const { key, isMultiplied } = declared;
-    this.#places.set(key, []);
+    this.#allocations.set(key, []);
     const areIntegers = this.#weights === "int7" && isMultiplied;
     this.#pending.set(key, areIntegers ? this.#integers(declared) : this.#asStored(declared));
   }
@@ -80,16 +80,16 @@ export class Store {
   }
 
   /** Allocates memory that is freed together with a tensor. */
-  #keepFor(key: string): (bytes: number) => number {
+  #allocatorFor(key: string): (bytes: number) => number {
     return (bytes) => {
-      const place = this.#arena.allocate(bytes);
-      this.#places.get(key)!.push(place);
-      return place.start;
+      const allocation = this.#arena.allocate(bytes);
+      this.#allocations.get(key)!.push(allocation);
+      return allocation.start;
     };
   }
 
   /** A tensor kept as in the file: the codes or values of all slices, then their scales. */
-  #asStored(declared: DeclaredRows): Pending {
+  #asStored(declared: DeclaredRows): PendingTensor {
     const { key, range, cols, slices, stored } = declared;
     const rows = range.end - range.start;
     const width = widthOf(stored);
@@ -99,7 +99,7 @@ export class Store {
     const firstBlock = Math.floor(range.start / blockRows);
     const scaleBytes = rows === 0 ? 0 : (Math.ceil(range.end / blockRows) - firstBlock) * scaleRow;
     const scalesFrom = Math.ceil((slices * valueBytes + MARGIN) / 4) * 4;
-    const start = this.#keepFor(key)(scalesFrom + slices * scaleBytes);
+    const start = this.#allocatorFor(key)(scalesFrom + slices * scaleBytes);
     const valuesOf = (slice: number) => start + slice * valueBytes;
     const scalesOf = (slice: number) => start + scalesFrom + slice * scaleBytes;
     return {
@@ -111,7 +111,7 @@ export class Store {
       },
       slices: () =>
         Array.from({ length: slices }, (_, slice) =>
-          this.#ready(
+          this.#prepare(
             key,
             storedAt(declared, {
               start: valuesOf(slice),
@@ -125,12 +125,12 @@ export class Store {
   }
 
   /** A tensor that is rounded to integers as its rows arrive. */
-  #integers(declared: DeclaredRows): Pending {
+  #integers(declared: DeclaredRows): PendingTensor {
     const { key, range, cols, slices, stored } = declared;
     const kernels = this.#kernels;
     const arena = this.#arena;
     const size = [slices, range.end - range.start, cols] as const;
-    const packer = new Int7Packer(kernels, arena, this.#keepFor(key), size);
+    const packer = new Int7Packer(kernels, arena, this.#allocatorFor(key), size);
     return {
       declared,
       fill: ({ slice, first, values, scales }) => {
@@ -150,18 +150,18 @@ export class Store {
     };
   }
 
-  #write(at: number, bytes: Uint8Array): void {
-    new Uint8Array(this.#arena.buffer, at, bytes.length).set(bytes);
+  #write(address: number, bytes: Uint8Array): void {
+    new Uint8Array(this.#arena.buffer, address, bytes.length).set(bytes);
   }
 
   /** Prepares a slice for products: see `analyseEach`. */
-  #ready(key: string, stored: StoredSlice): Slice {
+  #prepare(key: string, stored: StoredSlice): Slice {
     if (stored.kind === "plain") return stored;
     const { matrix } = stored;
     if (this.#weights === "files") return { kind: "scaled", matrixAt: 0, matrix, float64Rows: [] };
-    const [found] = analyseEach(this.#kernels, this.#arena, [matrix]);
-    if (found!.float64Rows.length > 0) return this.#asValues(key, matrix);
-    const [slice] = keepLists(this.#kernels, this.#arena, [found!], this.#keepFor(key));
+    const [analysis] = analyseEach(this.#kernels, this.#arena, [matrix]);
+    if (analysis!.float64Rows.length > 0) return this.#asValues(key, matrix);
+    const [slice] = keepLists(this.#kernels, this.#arena, [analysis!], this.#allocatorFor(key));
     return { kind: "scaled", ...slice! };
   }
 
@@ -171,13 +171,13 @@ export class Store {
    */
   #asValues(key: string, matrix: MatrixRecord): Slice {
     const { rows, cols } = matrix;
-    const start = this.#keepFor(key)(4 * rows * cols);
+    const start = this.#allocatorFor(key)(4 * rows * cols);
     const stored = { kind: "scaled", matrix } as const;
     widenRows(this.#kernels, this.#arena, start, stored, 0, rows, cols);
     return { kind: "plain", type: VALUE_TYPE_ID.f32, start };
   }
 
-  #pendingOf(key: string): Pending {
+  #pendingOf(key: string): PendingTensor {
     const found = this.#pending.get(key);
     if (found === undefined) throw new Error(`no tensor ${key} is being loaded`);
     return found;
@@ -210,10 +210,10 @@ export class Store {
 
   /** Frees all tensors whose keys begin with a prefix. */
   drop(prefix: string): void {
-    for (const [key, places] of this.#places) {
+    for (const [key, allocations] of this.#allocations) {
       if (!key.startsWith(prefix)) continue;
-      for (const place of places) this.#arena.release(place);
-      this.#places.delete(key);
+      for (const allocation of allocations) this.#arena.release(allocation);
+      this.#allocations.delete(key);
       this.#loaded.delete(key);
       this.#pending.delete(key);
     }

@@ -5,7 +5,7 @@ import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { Arena } from "../wasm/arena.ts";
 import { type MatrixRecord, matrixRecord, withMatrix } from "../wasm/matrix.ts";
 import type { ModelKernels } from "./kernels.ts";
-import type { Range } from "./share.ts";
+import type { Range } from "./team.ts";
 
 /** The rows of a tensor that one member holds, before any of its bytes have come. A plain record. */
 export interface DeclaredRows {
@@ -58,7 +58,8 @@ export type Slice =
   | ({ readonly kind: "scaled" } & Analysed)
   | PlainSlice
   /**
-   * Integers of 7 bits in groups of twelve rows: see `packInt7` of the kernels. `at`: their matrix in memory.
+   * Integers of 7 bits in groups of twelve rows: see `packInt7` of the kernels. `matrixAt`: the address of
+   * their matrix.
    */
   | { readonly kind: "int7"; readonly matrixAt: number; readonly matrix: MatrixRecord };
 

@@ -1,5 +1,5 @@
 import type { DecoderConfig, EncoderConfig, Experts, Layer, ModelConfig } from "./config.ts";
-import { headsOf, type Range, rowsOf, shareOf, type Team, times } from "./share.ts";
+import { headsOf, type Range, rowsOf, shareOf, type Team, times } from "./team.ts";
 
 /** A tensor that a forward pass needs. */
 export interface ModelTensor {
@@ -27,7 +27,7 @@ export interface ModelTensor {
   readonly plainDim?: number;
 }
 
-const all = (rows: number) => (): Range => ({ start: 0, end: rows });
+const everyRow = (rows: number) => (): Range => ({ start: 0, end: rows });
 
 /** The tensors that the forward pass of a model needs, in the order of their use. */
 export function tensorsOf(config: ModelConfig): ModelTensor[] {
@@ -52,7 +52,7 @@ function table(...args: Parameters<typeof matrix>): ModelTensor {
 
 function vector(key: string, name: string | readonly string[], ...shape: number[]): ModelTensor {
   const names = typeof name === "string" ? [name] : name;
-  return { key, names, shape, as: "vector", isMultiplied: false, rows: all(1) };
+  return { key, names, shape, as: "vector", isMultiplied: false, rows: everyRow(1) };
 }
 
 /** A linear layer: its weight, and its bias where the checkpoint has one. */
@@ -179,7 +179,7 @@ function expertTensors(config: DecoderConfig, experts: Experts, key: string, nam
   const { count, size, names, sharedSize } = experts;
   const inner = (team: Team) => rowsOf(size, team);
   return [
-    ...linear(`${key}.router`, `${name}.${names.router}`, count, hidden, all(count)).map((tensor) => ({
+    ...linear(`${key}.router`, `${name}.${names.router}`, count, hidden, everyRow(count)).map((tensor) => ({
       ...tensor,
       isMultiplied: false,
     })),
@@ -234,7 +234,7 @@ function encoderTensors(config: EncoderConfig): ModelTensor[] {
   return [
     table("words", "embeddings.word_embeddings.weight", vocabulary, hidden, share(vocabulary)),
     table("positions", "embeddings.position_embeddings.weight", positions, hidden, share(positions)),
-    table("types", "embeddings.token_type_embeddings.weight", 0, hidden, all(1)),
+    table("types", "embeddings.token_type_embeddings.weight", 0, hidden, everyRow(1)),
     ...norm("norm", "embeddings.LayerNorm"),
     ...layers,
   ];

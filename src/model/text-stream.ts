@@ -29,8 +29,8 @@ export class TextStream {
     const fresh = text.slice(this.#taken);
     this.#taken = text.length;
     // Decoders join tokens by what stands before them: some stay as context for the next ones.
-    if (this.#ids.length > KEPT) {
-      this.#ids = this.#ids.slice(-KEPT / 2);
+    if (this.#ids.length > CONTEXT_TOKENS) {
+      this.#ids = this.#ids.slice(-CONTEXT_TOKENS / 2);
       this.#taken = this.#tokenizer.decode(this.#ids).length;
     }
     return this.#release(fresh);
@@ -64,4 +64,4 @@ export class TextStream {
 }
 
 /** Tokens that are decoded again for the next one, at most. */
-const KEPT = 16;
+const CONTEXT_TOKENS = 16;

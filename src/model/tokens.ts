@@ -42,12 +42,12 @@ export function checkIds(where: string, ids: ArrayLike<number>, config: ModelCon
       fix: "Leave out the oldest part of the text.",
     });
   }
-  refuseStrangers(where, ids, vocabulary);
+  checkVocabulary(where, ids, vocabulary);
   return Int32Array.from(ids);
 }
 
 /** @throws BlockscaleError `option`: a token outside the vocabulary */
-export function refuseStrangers(where: string, ids: ArrayLike<number>, vocabulary: number): void {
+export function checkVocabulary(where: string, ids: ArrayLike<number>, vocabulary: number): void {
   for (let i = 0; i < ids.length; i++) {
     if (Number.isInteger(ids[i]) && ids[i]! >= 0 && ids[i]! < vocabulary) continue;
     throw new BlockscaleError("option", {

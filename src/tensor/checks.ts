@@ -254,7 +254,7 @@ export function newArray<N extends NewName>(where: string, name: N, length: numb
       {
         where,
         expected: `${length * Class.BYTES_PER_ELEMENT} bytes for the result`,
-        got: "no such room from this host",
+        got: "none from this host",
         fix: "Pass `out`, or convert the tensor in slices of rows.",
       },
       { cause: error },

@@ -34,7 +34,7 @@ export class Adapters {
   }
 
   /** dlow <- dy B for this member's tokens. */
-  lower(
+  lowGradient(
     dlow: number,
     dy: number,
     { n }: LinearWeight,

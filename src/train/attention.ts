@@ -1,8 +1,8 @@
 import { ATTENTION_CALL } from "../model/calls.ts";
 import type { DecoderConfig, HeadAttention } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
-import { type Range, shareOf } from "../model/share.ts";
-import type { Buffers, Saved } from "./buffers.ts";
+import { type Range, shareOf } from "../model/team.ts";
+import type { Buffers, SavedActivations } from "./buffers.ts";
 import type { TrainKernels } from "./kernels.ts";
 import { attentionOf } from "./linears.ts";
 import type { LinearProducts, Sizes } from "./products.ts";
@@ -43,7 +43,7 @@ export class TrainedAttention {
   }
 
   /** saved.heads <- attention of saved.q, saved.k and saved.v. */
-  forward(saved: Saved, { size: { batch, length }, work }: Buffers): void {
+  forward(saved: SavedActivations, { size: { batch, length }, work }: Buffers): void {
     const { heads, keyHeads, headDim } = this.#sizes;
     const group = heads / keyHeads;
     const [wide, narrow] = [4 * heads * headDim, 4 * keyHeads * headDim];
@@ -64,11 +64,12 @@ export class TrainedAttention {
   }
 
   /** d.q, d.k and d.v <- the gradients of q, k and v, from d.heads, the gradient of `forward`'s result. */
-  backward(saved: Saved, buffers: Buffers): void {
+  backward(saved: SavedActivations, buffers: Buffers): void {
     const { heads, keyHeads } = this.#sizes;
     const group = heads / keyHeads;
     for (const { row, keyHead } of this.#tasks(buffers.size.batch))
-      for (let i = 0; i < group; i++) this.#head(saved, buffers, row, keyHead * group + i, keyHead, i > 0);
+      for (let i = 0; i < group; i++)
+        this.#headBackward(saved, buffers, row, keyHead * group + i, keyHead, i > 0);
   }
 
   /**
@@ -77,8 +78,8 @@ export class TrainedAttention {
    * meets the keys up to its last one, and a block of keys the queries from its first one on.
    * @param adds whether d.k and d.v hold the part of another query head already
    */
-  #head(
-    saved: Saved,
+  #headBackward(
+    saved: SavedActivations,
     { size: { length }, d, work }: Buffers,
     row: number,
     head: number,

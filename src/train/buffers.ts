@@ -1,7 +1,7 @@
 import type { DecoderConfig } from "../model/config.ts";
 import { anglesOf } from "../model/decoder.ts";
 import type { Program } from "../model/program.ts";
-import type { Range } from "../model/share.ts";
+import type { Range } from "../model/team.ts";
 import { Chunks } from "./chunks.ts";
 import { attentionOf, sizesOf } from "./linears.ts";
 import type { Parameters } from "./parameters.ts";
@@ -45,7 +45,7 @@ interface LayerBuffers {
 }
 
 /** The tensors that the forward pass of a layer saves for its backward pass. */
-export interface Saved extends LayerBuffers {
+export interface SavedActivations extends LayerBuffers {
   /** The residual stream between attention and the feed-forward block. */
   readonly middle: number;
   /** x and middle, normalised. */
@@ -72,7 +72,7 @@ export class Buffers {
   readonly inputs: number;
   readonly targets: number;
   readonly losses: number;
-  readonly saved: readonly Saved[];
+  readonly saved: readonly SavedActivations[];
   /** Whether all layers use the same buffers, except for their inputs x (`recompute`). */
   readonly isShared: boolean;
   /** The output of the last layer, and the same after the final norm. */
@@ -88,7 +88,9 @@ export class Buffers {
   readonly negatedSin: number;
   /** Gradients of norms by chunk, [chunks, cols], by the norm's name. */
   readonly norms: ReadonlyMap<string, number>;
-  /** x A^T of adapters [tokens, rank], by the index of their weight; and gradients of up to three of them. */
+  /**
+   * x A^T of adapters [tokens, member], by the index of their weight; and gradients of up to three of them.
+   */
   readonly low: ReadonlyMap<number, number>;
   readonly dlow: readonly number[];
   readonly work: Workspace;
@@ -136,10 +138,10 @@ export class Buffers {
     const adapterRank = adapted[0]?.adapter?.rank ?? 0;
     this.dlow = [0, 1, 2].map((i) => buffer(`dlow ${i}`, adapterRank));
     const { team } = program;
-    const works = Array.from({ length: team.size }, (_, rank) =>
-      workspaceOf(program, config, weights, this.chunks, size, { rank, size: team.size }),
+    const works = Array.from({ length: team.size }, (_, member) =>
+      workspaceOf(program, config, weights, this.chunks, size, { member, size: team.size }),
     );
-    this.work = works[team.rank]!;
+    this.work = works[team.member]!;
     this.#fillAngles();
   }
 
@@ -208,7 +210,7 @@ function layerBuffers(config: DecoderConfig, buffer: MakeBuffer): LayerBuffers {
   };
 }
 
-function savedOf(config: DecoderConfig, buffer: MakeBuffer): Saved {
+function savedOf(config: DecoderConfig, buffer: MakeBuffer): SavedActivations {
   const { hidden } = config;
   return {
     ...layerBuffers(config, buffer),

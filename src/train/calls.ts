@@ -83,11 +83,11 @@ const ADAMW = {
 export type AdamwCall = RecordOf<typeof ADAMW>;
 export const ADAMW_CALL: RecordLayout<AdamwCall> = new RecordLayout<AdamwCall>(ADAMW);
 
-const DRAWS_FIELDS = { seed: "u32", stream: "u32", step: "u32", part: "u32" } as const;
+const RANDOM_STREAM_FIELDS = { seed: "u32", stream: "u32", step: "u32", microBatch: "u32" } as const;
 
 /**
  * Which random words stochastic roundings take: element i of a tensor takes word i of this stream. All four
  * are numbers of 32 bits.
  */
-export type Draws = RecordOf<typeof DRAWS_FIELDS>;
-export const DRAWS: RecordLayout<Draws> = new RecordLayout<Draws>(DRAWS_FIELDS);
+export type RandomStream = RecordOf<typeof RANDOM_STREAM_FIELDS>;
+export const RANDOM_STREAM: RecordLayout<RandomStream> = new RecordLayout<RandomStream>(RANDOM_STREAM_FIELDS);

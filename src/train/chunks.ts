@@ -1,4 +1,4 @@
-import { type Range, shareOf, type Team } from "../model/share.ts";
+import { type Range, shareOf, type Team } from "../model/team.ts";
 
 /** Fewest rows of a chunk: the kernels sum products of few rows in another order than those of many. */
 const LEAST_ROWS = 32;

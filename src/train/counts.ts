@@ -38,22 +38,22 @@ export class Counts {
 
   /** Counts `values` more values of an operand, and gives the address of the sums the kernel adds to. */
   add({ index }: LinearWeight, operand: OperandName, values: number): number {
-    const sums = this.#sums(index, operand, this.#program.team.rank);
+    const sums = this.#sums(index, operand, this.#program.team.member);
     sums[COUNT]! += values;
     return sums.byteOffset;
   }
 
-  #sums(index: number, operand: OperandName, rank: number): Float64Array {
-    const place = (rank * this.#weights.length + index) * OPERANDS.length + OPERANDS.indexOf(operand);
-    return new Float64Array(this.#program.buffer, this.#start + 8 * place * SUMS, SUMS);
+  #sums(index: number, operand: OperandName, member: number): Float64Array {
+    const slot = (member * this.#weights.length + index) * OPERANDS.length + OPERANDS.indexOf(operand);
+    return new Float64Array(this.#program.buffer, this.#start + 8 * slot * SUMS, SUMS);
   }
 
   /** Adds up and clears the counts of all members, by layer. Call it while no member is running. */
   take(): Map<string, Record<OperandName, RangeCounts>> {
     const of = (index: number, operand: OperandName): RangeCounts => {
       const counts = { amax: 0, count: 0, flushed: 0, saturated: 0 };
-      for (let rank = 0; rank < this.#program.team.size; rank++) {
-        const sums = this.#sums(index, operand, rank);
+      for (let member = 0; member < this.#program.team.size; member++) {
+        const sums = this.#sums(index, operand, member);
         counts.amax = Math.max(counts.amax, sums[AMAX]!);
         counts.count += sums[COUNT]!;
         counts.flushed += sums[FLUSHED]!;

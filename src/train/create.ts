@@ -55,7 +55,7 @@ export async function createTrainer(
   if (config.kind !== "decoder") throw notTrained(config);
   const { recipe, counts, moments, recompute, lora } = settings;
   const plan: TrainingPlan = { config, recipe, counts, moments, recompute, lora };
-  const member = new TrainingMember(instantiate(module, memory), { rank: 0, size }, null, plan);
+  const member = new TrainingMember(instantiate(module, memory), { member: 0, size }, null, plan);
   const { program, parameters } = member;
   if (!isFiles(model)) initialize(program, parameters, model.config, model.seed);
   else {

@@ -27,7 +27,7 @@ export function modelFiles(
     .map((one) => ({
       name: one.name,
       parameter: one,
-      values: merged(program, one, parameters, lora),
+      values: mergedValues(program, one, parameters, lora),
       dtype: "F32" as const,
     }));
   return new Map([
@@ -37,7 +37,7 @@ export function modelFiles(
 }
 
 /** The values of a weight; w + alpha / rank B A if it has an adapter. */
-function merged(
+function mergedValues(
   program: Program,
   weight: Parameter,
   parameters: Parameters,
@@ -92,7 +92,7 @@ export function optimizerFile(
   return fileOf(tensors, { steps: String(steps) });
 }
 
-interface TensorToWrite {
+interface FileTensor {
   readonly name: string;
   readonly parameter: Parameter;
   /** A copy of its own: a Blob takes no shared memory. */
@@ -100,7 +100,7 @@ interface TensorToWrite {
   readonly dtype: (typeof TYPES)[Moments]["dtype"];
 }
 
-function fileOf(tensors: readonly TensorToWrite[], metadata: { [key: string]: string }): Blob {
+function fileOf(tensors: readonly FileTensor[], metadata: { [key: string]: string }): Blob {
   const specs = tensors.map(({ name, parameter, dtype }) => ({ name, dtype, shape: [...parameter.shape] }));
   const { bytes } = serializeHeader("model.safetensors", specs, new Map(Object.entries(metadata)));
   return new Blob([bytes as BlobPart, ...tensors.map(({ values }) => values as BlobPart)]);
@@ -121,7 +121,7 @@ export async function readOptimizer(
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   const type = TYPES[moments];
   for (const { name, count, m, v } of all) {
-    for (const [suffix, place] of [
+    for (const [suffix, address] of [
       ["m", m],
       ["v", v],
     ] as const) {
@@ -129,7 +129,7 @@ export async function readOptimizer(
       if (found?.dtype !== type.dtype || found.end - found.begin !== type.bytes * count)
         throw otherState(`${name}.${suffix}`, type.dtype, found?.dtype);
       const bytes = await source.slice(dataStart + found.begin, dataStart + found.end).arrayBuffer();
-      new Uint8Array(program.buffer, place, bytes.byteLength).set(new Uint8Array(bytes));
+      new Uint8Array(program.buffer, address, bytes.byteLength).set(new Uint8Array(bytes));
     }
   }
   const steps = Number(metadata?.get("steps"));

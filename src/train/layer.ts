@@ -1,10 +1,10 @@
 import { ROPE_CALL } from "../model/calls.ts";
 import type { DecoderConfig } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
-import type { Range } from "../model/share.ts";
+import type { Range } from "../model/team.ts";
 import type { Adapters } from "./adapters.ts";
 import { TrainedAttention } from "./attention.ts";
-import type { Buffers, Saved } from "./buffers.ts";
+import type { Buffers, SavedActivations } from "./buffers.ts";
 import type { TrainKernels } from "./kernels.ts";
 import { attentionOf, sizesOf } from "./linears.ts";
 import type { Parameter, Parameters } from "./parameters.ts";
@@ -12,7 +12,7 @@ import type { LinearProducts } from "./products.ts";
 import type { LinearWeight, Weights } from "./weights.ts";
 
 /** A linear layer y = x w^T in a backward pass: the addresses of x [rows, k] and dy [rows, n]. */
-export interface SeenLinear {
+export interface ObservedLinear {
   readonly x: number;
   readonly dy: number;
   readonly rows: number;
@@ -24,7 +24,7 @@ export interface SeenLinear {
  * Called in the backward pass for each linear layer, with the name of its weight, its input and the gradient
  * of its output.
  */
-export type Observer = (name: string, seen: SeenLinear) => void;
+export type Observer = (name: string, seen: ObservedLinear) => void;
 
 /**
  * A decoder layer of the Llama family, with Qwen3's norms of heads where the model has them: a backward
@@ -70,7 +70,7 @@ export class TrainedLayer {
   }
 
   /** next <- the output of the layer for its input saved.x; both are [tokens, hidden]. */
-  forward(saved: Saved, next: number, buffers: Buffers): void {
+  forward(saved: SavedActivations, next: number, buffers: Buffers): void {
     const { hidden } = this.#config;
     const { heads, keyHeads } = attentionOf(this.#config);
     const { inner } = sizesOf(this.#config);
@@ -108,11 +108,11 @@ export class TrainedLayer {
     add(next, saved.middle);
   }
 
-  /** y <- RMSNorm of x for tokens `start` to `end`; a token has `parts` vectors (its heads, or 1). */
-  #normalize(y: number, x: number, norm: Parameter, { start, end }: Range, parts: number): void {
+  /** y <- RMSNorm of x for tokens `start` to `end`; a token has so many `vectors`: its heads, or 1. */
+  #normalize(y: number, x: number, norm: Parameter, { start, end }: Range, vectors: number): void {
     const stride = 4 * norm.count;
-    const at = stride * parts * start;
-    const rows = (end - start) * parts;
+    const at = stride * vectors * start;
+    const rows = (end - start) * vectors;
     this.#kernels.rmsNorm(y + at, stride, x + at, stride, norm.value, rows, norm.count, this.#config.epsilon);
   }
 
@@ -137,7 +137,7 @@ export class TrainedLayer {
   }
 
   /** Takes the gradient of the layer's output in d.x, and leaves that of its input there. */
-  backward(saved: Saved, buffers: Buffers, observer: Observer | null): void {
+  backward(saved: SavedActivations, buffers: Buffers, observer: Observer | null): void {
     const { inner } = sizesOf(this.#config);
     const { heads, keyHeads } = attentionOf(this.#config);
     const { q, k, v, o, gate, up, down } = this.#weights;
@@ -214,7 +214,8 @@ export function linearBackward(
   }
   program.exchange.barrier(); // All members have written dy and x, and are done with the last roundedX.
   if (trained.length > 0) products.roundX(roundedX, x, tokens, linears[0]!.weight, work);
-  for (const { dlow, dy, weight, adapter } of adapted) adapters.lower(dlow, dy, weight, adapter, buffers);
+  for (const { dlow, dy, weight, adapter } of adapted)
+    adapters.lowGradient(dlow, dy, weight, adapter, buffers);
   program.exchange.barrier();
   for (const { dy, weight } of trained) products.weightGradient(weight, dy, x, roundedX, tokens, work);
   for (const [i, { dy, weight }] of linears.entries())
@@ -226,7 +227,7 @@ export function linearBackward(
 }
 
 /**
- * dx += the gradient of a norm's input for this member's tokens, of which each has `parts` vectors. The
+ * dx += the gradient of a norm's input for this member's tokens, of which each has so many `vectors`. The
  * gradient of its weight is kept as one sum for each chunk.
  */
 export function normBackward(
@@ -237,16 +238,16 @@ export function normBackward(
   dy: number,
   x: number,
   { chunks, norms }: Buffers,
-  parts: number,
+  vectors: number,
 ): void {
   const kernels = program.kernels as TrainKernels;
   const { start, end } = chunks.of(program.team);
   for (let chunk = start; chunk < end; chunk++) {
     const rows = chunks.rows({ start: chunk, end: chunk + 1 });
-    const at = 4 * rows.start * parts * count;
+    const at = 4 * rows.start * vectors * count;
     const weight = norms.get(name)! + 4 * chunk * count;
     program.view(weight, count).fill(0);
-    const vectors = (rows.end - rows.start) * parts;
-    kernels.rmsNormBackward(dx + at, weight, dy + at, x + at, value, vectors, count, epsilon);
+    const allVectors = (rows.end - rows.start) * vectors;
+    kernels.rmsNormBackward(dx + at, weight, dy + at, x + at, value, allVectors, count, epsilon);
   }
 }

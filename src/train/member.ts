@@ -1,7 +1,7 @@
 import type { DecoderConfig } from "../model/config.ts";
 import type { Shared } from "../model/exchange.ts";
 import { Program } from "../model/program.ts";
-import type { Team } from "../model/share.ts";
+import type { Team } from "../model/team.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import { type BatchSize, Buffers } from "./buffers.ts";
 import { Counts } from "./counts.ts";
@@ -114,5 +114,5 @@ export class TrainingMember {
  */
 function moveScratch(program: Program): void {
   const kernels = program.kernels as TrainKernels;
-  kernels.moveScratch(program.own("scratch", kernels.scratchBytes()));
+  kernels.moveScratch(program.ownBytes("scratch", kernels.scratchBytes()));
 }

@@ -1,4 +1,4 @@
-import { makeShared, type Shared, together } from "../model/exchange.ts";
+import { answersOf, makeShared, type Shared } from "../model/exchange.ts";
 import { lentScript } from "../threads/lend.ts";
 import { TaskThread } from "../threads/task-thread.ts";
 import type { TrainingMember, TrainingPlan, TrainingRequest } from "./member.ts";
@@ -47,18 +47,18 @@ export class WorkerTrainingMembers implements TrainingMembers {
     lender: MessagePort | undefined,
   ): Promise<WorkerTrainingMembers> {
     const members = new WorkerTrainingMembers(size);
-    const openings = members.#threads.map((thread, rank) => {
+    const openings = members.#threads.map((thread, member) => {
       const opening: TrainingOpening = {
         module,
         memory,
-        team: { rank, size },
+        team: { member, size },
         shared: members.#shared,
         plan,
       };
       return thread.start(lentScript(SCRIPT, lender), opening);
     });
     try {
-      await together(members.#shared, openings);
+      await answersOf(members.#shared, openings);
     } catch (error) {
       await members.close();
       throw error;
@@ -67,7 +67,7 @@ export class WorkerTrainingMembers implements TrainingMembers {
   }
 
   async run(request: TrainingRequest): Promise<void> {
-    await together(
+    await answersOf(
       this.#shared,
       this.#threads.map((thread) => thread.ask(request)),
     );

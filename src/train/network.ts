@@ -13,7 +13,7 @@ import type { Weights } from "./weights.ts";
 export interface RandomCounters {
   readonly seed: number;
   readonly step: number;
-  readonly part: number;
+  readonly microBatch: number;
 }
 
 /**
@@ -51,8 +51,8 @@ export class Network {
   }
 
   /** Sets the counters that choose the random words of stochastic rounding. */
-  setCounters({ seed, step, part }: RandomCounters): void {
-    Object.assign(this.#products.roundings, { seed, step, part });
+  setCounters({ seed, step, microBatch }: RandomCounters): void {
+    Object.assign(this.#products.roundings, { seed, step, microBatch });
   }
 
   /**
@@ -82,10 +82,10 @@ export class Network {
   #embed({ own, inputs, saved }: Buffers): void {
     const { hidden } = this.#config;
     const program = this.#program;
-    const words = this.#parameters.get("model.embed_tokens.weight").value;
+    const table = this.#parameters.get("model.embed_tokens.weight").value;
     const ids = new Int32Array(program.buffer, inputs, own.end);
     for (let token = own.start; token < own.end; token++)
-      program.copy(saved[0]!.x + 4 * token * hidden, words + 4 * ids[token]! * hidden, hidden);
+      program.copy(saved[0]!.x + 4 * token * hidden, table + 4 * ids[token]! * hidden, hidden);
   }
 
   /** The final norm, the head and the loss. */
@@ -101,9 +101,9 @@ export class Network {
     const { start, end } = chunks.of(program.team);
     for (let chunk = start; chunk < end; chunk++) {
       const rows = chunks.rows({ start: chunk, end: chunk + 1 });
-      const place = logits + 4 * rows.start * vocabulary;
+      const address = logits + 4 * rows.start * vocabulary;
       const count = rows.end - rows.start;
-      const loss = kernels.crossEntropy(place, targets + 4 * rows.start, count, vocabulary, factor);
+      const loss = kernels.crossEntropy(address, targets + 4 * rows.start, count, vocabulary, factor);
       new Float64Array(program.buffer, losses)[chunk] = loss;
     }
   }
@@ -132,25 +132,25 @@ export class Network {
     this.#addNorms(buffers);
   }
 
-  /** Gradients of the embedding. A member adds those of the tokens with id % members = its rank. */
+  /** Gradients of the embedding. A member adds those of the tokens with id % members = its own number. */
   #embedBackward({ tokens, inputs, d }: Buffers): void {
     const { hidden } = this.#config;
     const { buffer, team } = this.#program;
-    const { gradient: words, isTrained } = this.#parameters.get("model.embed_tokens.weight");
+    const { gradient: table, isTrained } = this.#parameters.get("model.embed_tokens.weight");
     if (!isTrained) return;
     for (const [token, id] of new Int32Array(buffer, inputs, tokens).entries())
-      if (id % team.size === team.rank)
-        this.#kernels.addScaled(words + 4 * id * hidden, d.x + 4 * token * hidden, hidden, 1);
+      if (id % team.size === team.member)
+        this.#kernels.addScaled(table + 4 * id * hidden, d.x + 4 * token * hidden, hidden, 1);
   }
 
   /** Adds up the gradients of norms over chunks. Each norm is done by one member. */
   #addNorms({ norms, chunks }: Buffers): void {
     const { team } = this.#program;
-    for (const [i, [name, parts]] of [...norms].entries()) {
+    for (const [i, [name, chunkGradients]] of [...norms].entries()) {
       const { gradient, count, isTrained } = this.#parameters.get(name);
-      if (!isTrained || i % team.size !== team.rank) continue;
+      if (!isTrained || i % team.size !== team.member) continue;
       for (let chunk = 0; chunk < chunks.count; chunk++)
-        this.#kernels.addScaled(gradient, parts + 4 * chunk * count, count, 1);
+        this.#kernels.addScaled(gradient, chunkGradients + 4 * chunk * count, count, 1);
     }
   }
 }

@@ -6,9 +6,9 @@ import type { Parameters } from "./parameters.ts";
 
 /** A tensor [tokens, cols] that a forward pass has written. */
 interface Activation {
-  readonly what: string;
+  readonly name: string;
   /** Its address. */
-  readonly place: number;
+  readonly address: number;
   readonly cols: number;
 }
 
@@ -21,25 +21,25 @@ function activationsOf(config: DecoderConfig, buffers: Buffers): Activation[] {
   const { hidden, inner, queries, keys } = sizesOf(config);
   const layers = saved.flatMap((one, i): Activation[] => {
     const path = `the output of model.layers.${i}`;
-    const result = { what: `${path}.mlp.down_proj`, place: saved[i + 1]?.x ?? last, cols: hidden };
-    if (isShared) return [{ ...result, what: path }];
+    const result = { name: `${path}.mlp.down_proj`, address: saved[i + 1]?.x ?? last, cols: hidden };
+    if (isShared) return [{ ...result, name: path }];
     return [
-      { what: `${path}.input_layernorm`, place: one.normedX, cols: hidden },
-      { what: `${path}.self_attn.q_proj`, place: one.rawQ, cols: queries },
-      { what: `${path}.self_attn.k_proj`, place: one.rawK, cols: keys },
-      { what: `${path}.self_attn.v_proj`, place: one.v, cols: keys },
-      { what: `${path}.self_attn.q_norm`, place: one.q, cols: queries },
-      { what: `${path}.self_attn.k_norm`, place: one.k, cols: keys },
-      { what: `${path}.self_attn's heads`, place: one.heads, cols: queries },
-      { what: `${path}.self_attn.o_proj`, place: one.middle, cols: hidden },
-      { what: `${path}.post_attention_layernorm`, place: one.normedMiddle, cols: hidden },
-      { what: `${path}.mlp.gate_proj`, place: one.gate, cols: inner },
-      { what: `${path}.mlp.up_proj`, place: one.up, cols: inner },
-      { what: `${path}.mlp's activation`, place: one.act, cols: inner },
+      { name: `${path}.input_layernorm`, address: one.normedX, cols: hidden },
+      { name: `${path}.self_attn.q_proj`, address: one.rawQ, cols: queries },
+      { name: `${path}.self_attn.k_proj`, address: one.rawK, cols: keys },
+      { name: `${path}.self_attn.v_proj`, address: one.v, cols: keys },
+      { name: `${path}.self_attn.q_norm`, address: one.q, cols: queries },
+      { name: `${path}.self_attn.k_norm`, address: one.k, cols: keys },
+      { name: `${path}.self_attn's heads`, address: one.heads, cols: queries },
+      { name: `${path}.self_attn.o_proj`, address: one.middle, cols: hidden },
+      { name: `${path}.post_attention_layernorm`, address: one.normedMiddle, cols: hidden },
+      { name: `${path}.mlp.gate_proj`, address: one.gate, cols: inner },
+      { name: `${path}.mlp.up_proj`, address: one.up, cols: inner },
+      { name: `${path}.mlp's activation`, address: one.act, cols: inner },
       result,
     ];
   });
-  return [...layers, { what: "the output of model.norm", place: lastNormed, cols: hidden }];
+  return [...layers, { name: "the output of model.norm", address: lastNormed, cols: hidden }];
 }
 
 /**
@@ -52,9 +52,11 @@ export function firstNonFinite(
   parameters: Parameters,
   buffers: Buffers,
 ): string | undefined {
-  const isBad = (place: number, count: number) =>
-    program.view(place, count).some((value) => !Number.isFinite(value));
-  const weight = parameters.all.find(({ value, count }) => isBad(value, count));
+  const isNonFinite = (address: number, count: number) =>
+    program.view(address, count).some((value) => !Number.isFinite(value));
+  const weight = parameters.all.find(({ value, count }) => isNonFinite(value, count));
   if (weight !== undefined) return weight.name;
-  return activationsOf(config, buffers).find(({ place, cols }) => isBad(place, buffers.tokens * cols))?.what;
+  return activationsOf(config, buffers).find(({ address, cols }) =>
+    isNonFinite(address, buffers.tokens * cols),
+  )?.name;
 }

@@ -1,12 +1,12 @@
 import type { Program } from "../model/program.ts";
-import { type Range, shareOf } from "../model/share.ts";
+import { type Range, shareOf } from "../model/team.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { ADAMW_CALL } from "./calls.ts";
 import type { TrainKernels } from "./kernels.ts";
 import type { Moments, Parameter, Parameters } from "./parameters.ts";
 
 /** Most values of a piece of a parameter. */
-const PIECE = 2 ** 14;
+const PIECE_VALUES = 2 ** 14;
 
 interface ParameterPiece extends Range {
   readonly parameter: Parameter;
@@ -39,10 +39,10 @@ export class Optimizer {
     this.#program = program;
     this.#moments = moments;
     this.#pieces = parameters.trained.flatMap((parameter) =>
-      Array.from({ length: Math.ceil(parameter.count / PIECE) }, (_, i) => ({
+      Array.from({ length: Math.ceil(parameter.count / PIECE_VALUES) }, (_, i) => ({
         parameter,
-        start: i * PIECE,
-        end: Math.min(parameter.count, (i + 1) * PIECE),
+        start: i * PIECE_VALUES,
+        end: Math.min(parameter.count, (i + 1) * PIECE_VALUES),
       })),
     );
     this.#squares = program.bytes("squares", 8 * this.#pieces.length);
@@ -77,10 +77,13 @@ export class Optimizer {
    * The norm of all gradients together, and the last tensor whose gradient holds NaN or Inf. Call it after
    * all members have run `measure`.
    */
-  norm(): { readonly norm: number; readonly bad: string | undefined } {
+  norm(): { readonly norm: number; readonly nonFinite: string | undefined } {
     const squares = new Float64Array(this.#program.buffer, this.#squares, this.#pieces.length);
     const norm = Math.sqrt(squares.reduce((a, b) => a + b, 0));
-    return { norm, bad: this.#pieces.filter((_, i) => !Number.isFinite(squares[i])).at(-1)?.parameter.name };
+    return {
+      norm,
+      nonFinite: this.#pieces.filter((_, i) => !Number.isFinite(squares[i])).at(-1)?.parameter.name,
+    };
   }
 
   /** Updates this member's weights. */

@@ -38,14 +38,14 @@ export class Parameters {
       const isTrained = lora === null || isAdapter(name);
       const count = shape.reduce((product, size) => product * size, 1);
       // Memory is all zeros at first.
-      const place = (what: string) => program.floats(`${name} ${what}`, count);
+      const floats = (what: string) => program.floats(`${name} ${what}`, count);
       const moment = (what: string) => program.bytes(`${name} ${what}`, (moments === "f32" ? 4 : 2) * count);
-      const value = place("value");
+      const value = floats("value");
       const learned = isTrained
-        ? { gradient: place("gradient"), m: moment("m"), v: moment("v") }
+        ? { gradient: floats("gradient"), m: moment("m"), v: moment("v") }
         : { gradient: 0, m: 0, v: 0 };
-      const places = { value, ...learned };
-      return { name, shape, count, ...places, isMatrix: shape.length > 1, isTrained };
+      const addresses = { value, ...learned };
+      return { name, shape, count, ...addresses, isMatrix: shape.length > 1, isTrained };
     });
     this.trained = this.all.filter(({ isTrained }) => isTrained);
     this.#byName = new Map(this.all.map((parameter) => [parameter.name, parameter]));

@@ -1,5 +1,5 @@
 import type { Program } from "../model/program.ts";
-import type { Range } from "../model/share.ts";
+import type { Range } from "../model/team.ts";
 import { PRODUCT_CALL } from "./calls.ts";
 import { Chunks } from "./chunks.ts";
 import type { Counts } from "./counts.ts";
@@ -28,20 +28,20 @@ export class LinearProducts {
 
   /** Makes this member's part of a weight's rounded forms, after its values have changed. */
   refresh(weight: LinearWeight, work: Workspace): void {
-    const { parameter, n, k, recipe, rounded, across } = weight;
+    const { parameter, n, k, recipe, forY, forDx } = weight;
     const { team } = this.#program;
     const { w } = recipe.forward;
     if (w !== null) {
       const { start, end } = new Chunks(n, blockRows(w)).rowsOf(team);
       const at = 4 * start * k;
       const rounding: Rounding = { weight, role: "forward w", format: w };
-      this.roundings.rows(rounded + at, parameter.value + at, { start, end, cols: k }, work, rounding);
+      this.roundings.rows(forY + at, parameter.value + at, { start, end, cols: k }, work, rounding);
     }
     const { w: other } = recipe.inputGradient;
-    if (other !== null && across !== rounded) {
+    if (other !== null && forDx !== forY) {
       const own = new Chunks(k, blockRows(other)).rowsOf(team);
       const rounding: Rounding = { weight, role: "inputGradient w", format: other };
-      this.roundings.ownColumns(across, parameter.value, [n, k], own, work, rounding);
+      this.roundings.ownColumns(forDx, parameter.value, [n, k], own, work, rounding);
     }
   }
 
@@ -59,10 +59,10 @@ export class LinearProducts {
     const left = this.#left(x + 4 * start * k, own, work, rounding);
     for (const {
       y,
-      weight: { n, rounded },
+      weight: { n, forY },
     } of products) {
       const to = { at: y + 4 * start * n, stride: n };
-      this.multiply(to, left, { at: rounded, stride: k }, [end - start, n, k], work);
+      this.multiply(to, left, { at: forY, stride: k }, [end - start, n, k], work);
     }
   }
 
@@ -75,12 +75,12 @@ export class LinearProducts {
     work: Workspace,
     adds: boolean,
   ): void {
-    const { n, k, across, recipe } = weight;
+    const { n, k, forDx, recipe } = weight;
     const { dy: format, w } = recipe.inputGradient;
     const rounding: Rounding = { weight, role: "inputGradient dy", format };
     const left = this.#left(dy + 4 * start * n, { start, end, cols: n }, work, rounding);
     const to = { at: dx + 4 * start * k, stride: k };
-    const right = operandOf(across, n, k, { format: w });
+    const right = operandOf(forDx, n, k, { format: w });
     this.multiply(to, left, right, [end - start, k, n], work, adds ? 1 : 0);
   }
 

@@ -1,5 +1,5 @@
 import type { Shared } from "../model/exchange.ts";
-import type { Team } from "../model/share.ts";
+import type { Team } from "../model/team.ts";
 import type { TrainingPlan, TrainingRequest } from "./member.ts";
 
 /** Sent first to a worker, and answered without an id. */

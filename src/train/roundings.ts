@@ -1,8 +1,8 @@
 import type { Program } from "../model/program.ts";
-import type { Range } from "../model/share.ts";
+import type { Range } from "../model/team.ts";
 import { FORMAT_ID, ROUNDING_ID, SCALE_TYPE_ID } from "../tensor/formats.ts";
 import { MATRIX, matrixRecord } from "../wasm/matrix.ts";
-import { DRAWS, ROUNDING_CALL } from "./calls.ts";
+import { RANDOM_STREAM, ROUNDING_CALL } from "./calls.ts";
 import type { Counts, OperandName } from "./counts.ts";
 import type { TrainKernels } from "./kernels.ts";
 import type { OperandFormat } from "./recipes.ts";
@@ -50,16 +50,16 @@ export interface Rounding {
 }
 
 /** Whether codes are the nearest and scales UE8M0: what the kernel `round` does. */
-function isPlain({ scale, stochastic }: OperandFormat): boolean {
+function usesRoundKernel({ scale, stochastic }: OperandFormat): boolean {
   return scale === undefined && !stochastic;
 }
 
 /**
  * Whether an operand that is summed along its columns is rounded as it lies. Random words and Hadamard
- * matrices go by the place in the transpose: where they are used, the transpose is made first.
+ * matrices depend on the position in the transpose: where they are used, the transpose is made first.
  */
 function isAsItLies({ format, hadamard }: Pick<Rounding, "format" | "hadamard">): boolean {
-  return !hadamard && (format === null || isPlain(format));
+  return !hadamard && (format === null || usesRoundKernel(format));
 }
 
 /**
@@ -75,26 +75,26 @@ export function operandOf(
 }
 
 /** Whether w rounded for y = x w^T can be read for dx = dy w too: nearest codes in square blocks. */
-export function isOneRounding(w: OperandFormat | null, other: OperandFormat | null): boolean {
-  if (w === null || other === null || !isPlain(w) || !isPlain(other)) return false;
+export function canShareRounding(w: OperandFormat | null, other: OperandFormat | null): boolean {
+  if (w === null || other === null || !usesRoundKernel(w) || !usesRoundKernel(other)) return false;
   const isSame = w.format === other.format && w.rounding === other.rounding;
   return isSame && [w.block[1], ...other.block].every((size) => size === w.block[0]);
 }
 
 /** Quantises and dequantises operands of products as a recipe says, in memory. */
 export class Roundings {
-  /** Which random words stochastic rounding takes; `part` is the micro-batch of the step. */
+  /** Which random words stochastic rounding takes; `microBatch` is the micro-batch of the step. */
   seed = 0;
   step = 0;
-  part = 0;
+  microBatch = 0;
   readonly #program: Program;
   readonly #counts: Counts | null;
-  readonly #draws: number;
+  readonly #stream: number;
 
   constructor(program: Program, counts: Counts | null) {
     this.#program = program;
     this.#counts = counts;
-    this.#draws = program.own("draws", DRAWS.bytes);
+    this.#stream = program.ownBytes("randomStream", RANDOM_STREAM.bytes);
   }
 
   get #kernels(): TrainKernels {
@@ -102,7 +102,7 @@ export class Roundings {
   }
 
   /**
-   * Rounds columns `start` to `end` of src[rows, cols], which is summed along its columns, to their places in
+   * Rounds columns `start` to `end` of src[rows, cols], which is summed along its columns, into
    * dst: see `operandOf`.
    */
   ownColumns(
@@ -137,12 +137,12 @@ export class Roundings {
       this.#roundPlain(dst, src, [rows, cols], { ...format, block: [length, height] }, work, rounding);
       return;
     }
-    // Where roundings are counted, values before and after are compared: they cannot be in one place.
-    const isApart = format !== null && this.#counts !== null && COUNTED[role] !== undefined;
-    const transposed = isApart ? work.transposed : dst.at;
+    // Where roundings are counted, values before and after are compared: they need two buffers.
+    const isCompared = format !== null && this.#counts !== null && COUNTED[role] !== undefined;
+    const transposed = isCompared ? work.transposed : dst.at;
     this.#kernels.transpose(transposed, rows, src.at, src.stride, rows, cols);
     if (hadamard) {
-      this.#kernels.hadamard(transposed, cols, rows, this.#drawsOf(HADAMARD));
+      this.#kernels.hadamard(transposed, cols, rows, this.#streamOf(HADAMARD));
     }
     this.rows(dst.at, transposed, { start, end, cols: rows }, work, rounding);
   }
@@ -161,7 +161,7 @@ export class Roundings {
     const { weight, role, format: operand } = rounding;
     const rows = end - start;
     if (operand === null || rows === 0) return;
-    if (isPlain(operand)) {
+    if (usesRoundKernel(operand)) {
       this.#roundPlain(
         { at: dst, stride: cols },
         { at: src, stride: cols },
@@ -176,8 +176,8 @@ export class Roundings {
     const { block, scale, stochastic } = operand;
     const direction = ROUNDING_ID[operand.rounding];
     const stream = weight.index * ROLES.length + ROLES.indexOf(role);
-    const draws = stochastic ? this.#drawsOf(stream) : 0;
-    if (scale === "e4m3") kernels.roundNvfp4(dst, src, rows, cols, start, draws, work.rounding);
+    const randomStream = stochastic ? this.#streamOf(stream) : 0;
+    if (scale === "e4m3") kernels.roundNvfp4(dst, src, rows, cols, start, randomStream, work.rounding);
     else {
       const types = {
         format: FORMAT_ID[operand.format],
@@ -187,7 +187,7 @@ export class Roundings {
       };
       const fields = matrixRecord({ ...types, rows, cols, blockRows: block[0], blockCols: block[1] });
       const matrix = this.#program.call(MATRIX, fields);
-      kernels.roundBlocksStochastic(matrix, dst, src, direction, start, draws, work.rounding);
+      kernels.roundBlocksStochastic(matrix, dst, src, direction, start, randomStream, work.rounding);
     }
     // `round` adds to the sums itself; these two kernels do not.
     const sums = this.#sums(rounding, rows * cols);
@@ -214,10 +214,10 @@ export class Roundings {
   }
 
   /** Writes the record of a stream of random words for the next rounding. @returns its address */
-  #drawsOf(stream: number): number {
-    const { seed, step, part } = this;
-    DRAWS.write(this.#program.buffer, this.#draws, { seed, stream, step, part });
-    return this.#draws;
+  #streamOf(stream: number): number {
+    const { seed, step, microBatch } = this;
+    RANDOM_STREAM.write(this.#program.buffer, this.#stream, { seed, stream, step, microBatch });
+    return this.#stream;
   }
 
   /** Address of the sums to which a rounding of so many values is to be added, or 0. */

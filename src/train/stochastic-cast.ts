@@ -6,7 +6,7 @@ import { checkChoice, checkKnown } from "../tensor/options.ts";
 import { Arena } from "../wasm/arena.ts";
 import type { Variant } from "../wasm/builds.ts";
 import { instantiate } from "../wasm/instantiate.ts";
-import { DRAWS } from "./calls.ts";
+import { RANDOM_STREAM } from "./calls.ts";
 import type { TrainKernels } from "./kernels.ts";
 import { TRAIN_FORMATS, type TrainFormat } from "./recipes.ts";
 
@@ -45,11 +45,11 @@ export function stochasticCast(variant?: Variant): StochasticCast {
     for (const [name, word] of Object.entries({ seed, stream, step }))
       if (!Number.isInteger(word) || word < 0 || word >= 2 ** 32) throw notWord(name, word);
     const n = source.length;
-    return arena.frame([4 * n, n, DRAWS.bytes], (place, codes, draws) => {
-      new Float32Array(arena.buffer, place, n).set(source);
-      DRAWS.write(arena.buffer, draws, { seed, stream, step, part: 0 });
-      train.roundStochastic(FORMAT_ID[format], place, place, n, 0, 0, draws);
-      train.encode(FORMAT_ID[format], codes, place, n);
+    return arena.frame([4 * n, n, RANDOM_STREAM.bytes], (src, codes, draws) => {
+      new Float32Array(arena.buffer, src, n).set(source);
+      RANDOM_STREAM.write(arena.buffer, draws, { seed, stream, step, microBatch: 0 });
+      train.roundStochastic(FORMAT_ID[format], src, src, n, 0, 0, draws);
+      train.encode(FORMAT_ID[format], codes, src, n);
       return new Uint8Array(arena.buffer, codes, n).slice();
     });
   };

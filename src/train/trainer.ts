@@ -8,7 +8,7 @@ import { checkBatch, checkFlag } from "./check-arguments.ts";
 import type { OperandName, RangeCounts } from "./counts.ts";
 import { exchangeGradients } from "./data-parallel.ts";
 import { adapterFiles, modelFiles, OPTIMIZER, optimizerFile } from "./files.ts";
-import type { SeenLinear } from "./layer.ts";
+import type { ObservedLinear } from "./layer.ts";
 import type { TrainingMember } from "./member.ts";
 import type { TrainingMembers } from "./members.ts";
 import { firstNonFinite } from "./non-finite.ts";
@@ -75,23 +75,24 @@ export class Trainer {
    * One step: forward, backward, AdamW.
    * @param ids tokens [batch, length + 1]: each but the last of a row predicts the next one. With
    * `dataParallel` this rank's share of the batch
-   * @param parts micro-batches that the batch is cut into (gradient accumulation): less memory, the same step
+   * @param microBatches micro-batches that the batch is cut into (gradient accumulation): less memory, the
+   * same step
    * @throws BlockscaleError `option`: another shape, tokens outside the vocabulary;
    * `dialect`: the loss is not a finite number
    */
-  async step(ids: Int32Array, shape: readonly [number, number], parts = 1): Promise<StepResult> {
+  async step(ids: Int32Array, shape: readonly [number, number], microBatches = 1): Promise<StepResult> {
     const { betas, epsilon, weightDecay, clip, learningRate, schedule, dataParallel } = this.#settings;
-    const own = await this.#run(ids, shape, true, parts);
+    const own = await this.#run(ids, shape, true, microBatches);
     const { program, parameters } = this.#member;
     const loss =
       dataParallel === null
         ? own
         : await exchangeGradients(dataParallel, program, parameters, this.#steps + 1, own);
     await this.#members.run({ kind: "measure" });
-    const { norm, bad } = this.#member.optimizer.norm();
+    const { norm, nonFinite } = this.#member.optimizer.norm();
     if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
-      const size = { batch: shape[0] / parts, length: shape[1] - 1 };
-      throw this.#failed(loss, own, this.#member.buffers(size), bad);
+      const size = { batch: shape[0] / microBatches, length: shape[1] - 1 };
+      throw this.#failed(loss, own, this.#member.buffers(size), nonFinite);
     }
     const rate = learningRate * schedule(this.#steps);
     if (!(rate >= 0 && rate < Infinity))
@@ -120,18 +121,18 @@ export class Trainer {
   /**
    * Runs a forward and a backward pass without an update, and calls `look` with the input of each linear
    * layer and the gradient of the summed cross-entropy (in nats) by its output.
-   * @param look called for each layer, the last one first; addresses are those of the program's memory
+   * @param visit called for each layer, the last one first; addresses are those of the program's memory
    * @throws BlockscaleError `option`: there are several threads
    */
   async observe(
     ids: Int32Array,
     shape: readonly [number, number],
-    look: (program: Program, name: string, seen: SeenLinear) => void,
+    visit: (program: Program, name: string, seen: ObservedLinear) => void,
   ): Promise<void> {
     if (this.threads > 1)
       throw wrongArgument("observe", "a trainer of one thread", this.threads, "Create it with threads: 1.");
     const [batch, width] = checkBatch(ids, shape, this.config);
-    this.#member.observer = (name, seen) => look(this.#program, name, seen);
+    this.#member.observer = (name, seen) => visit(this.#program, name, seen);
     try {
       await this.#pass(ids, { batch, length: width - 1 }, 1, "first", 0);
     } finally {
@@ -143,26 +144,31 @@ export class Trainer {
     ids: Int32Array,
     shape: readonly [number, number],
     withGradients: boolean,
-    parts: number,
+    microBatches: number,
   ): Promise<number> {
     const [batch, width] = checkBatch(ids, shape, this.config);
-    if (!Number.isInteger(parts) || parts < 1 || batch % parts !== 0)
-      throw wrongArgument("step: parts", `a divisor of the batch, ${batch}`, parts, "Leave it out for 1.");
-    const size = batch / parts;
+    if (!Number.isInteger(microBatches) || microBatches < 1 || batch % microBatches !== 0)
+      throw wrongArgument(
+        "step: microBatches",
+        `a divisor of the batch, ${batch}`,
+        microBatches,
+        "Leave it out for 1.",
+      );
+    const size = batch / microBatches;
     const tokens = batch * (width - 1);
     // Stochastic rounding draws for each micro-batch what a trainer of the whole batch would draw.
     const { rank, size: ranks } = this.#settings.dataParallel ?? { rank: 0, size: 1 };
-    const first = rank * parts;
+    const first = rank * microBatches;
     let loss = 0;
-    for (let part = 0; part < parts; part++) {
-      const rows = ids.subarray(part * size * width, (part + 1) * size * width);
-      const gradients = !withGradients ? "none" : part === 0 ? "first" : "more";
+    for (let i = 0; i < microBatches; i++) {
+      const rows = ids.subarray(i * size * width, (i + 1) * size * width);
+      const gradients = !withGradients ? "none" : i === 0 ? "first" : "more";
       loss += await this.#pass(
         rows,
         { batch: size, length: width - 1 },
         1 / (tokens * ranks),
         gradients,
-        first + part,
+        first + i,
       );
     }
     return loss / tokens;
@@ -174,11 +180,11 @@ export class Trainer {
     size: BatchSize,
     factor: number,
     gradients: "none" | "first" | "more",
-    part: number,
+    microBatch: number,
   ): Promise<number> {
     if (this.#isClosed)
       throw wrongArgument("step", "a trainer that is open", "one that was closed", "Create another.");
-    const counters = { seed: this.#settings.seed, step: this.#steps, part };
+    const counters = { seed: this.#settings.seed, step: this.#steps, microBatch };
     const buffers = this.#member.buffers(size);
     buffers.take(ids);
     await this.#members.run({ kind: "pass", size, factor, gradients, counters });

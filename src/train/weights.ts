@@ -4,11 +4,11 @@ import { adapterOf, type Lora } from "./lora.ts";
 import type { TrainingPlan } from "./member.ts";
 import type { Parameter, Parameters } from "./parameters.ts";
 import { type Recipe, recipes } from "./recipes.ts";
-import { isOneRounding } from "./roundings.ts";
+import { canShareRounding } from "./roundings.ts";
 
 /**
  * A weight w [n, k], and the forms of it that products read where it is rounded, which are made again after
- * each step. `rounded` and `across` are addresses.
+ * each step. `forY` and `forDx` are addresses.
  */
 export interface LinearWeight {
   readonly name: string;
@@ -17,9 +17,9 @@ export interface LinearWeight {
   readonly k: number;
   readonly recipe: Recipe;
   /** [n, k], rounded for y = x w^T; the values themselves where nothing is rounded. */
-  readonly rounded: number;
+  readonly forY: number;
   /** Rounded along n for dx = dy w: [n, k], or its transpose [k, n]. The values themselves if not rounded. */
-  readonly across: number;
+  readonly forDx: number;
   /** Its number among all weights, and that of the weight under which their common x is rounded. */
   readonly index: number;
   readonly indexOfX: number;
@@ -60,14 +60,14 @@ export class Weights {
     const make = (
       name: string,
       tensor: string,
-      of: Recipe,
+      layerRecipe: Recipe,
       index: number,
       indexOfX = index,
     ): LinearWeight => {
       const parameter = parameters.get(tensor);
       const [n, k] = parameter.shape as [number, number];
-      const { w } = of.forward;
-      const other = of.inputGradient.w;
+      const { w } = layerRecipe.forward;
+      const other = layerRecipe.inputGradient.w;
       const buffer = (what: string) => program.floats(`${name} ${what}`, parameter.count);
       const rounded = w === null ? parameter.value : buffer("rounded");
       return {
@@ -75,9 +75,9 @@ export class Weights {
         parameter,
         n,
         k,
-        recipe: of,
-        rounded,
-        across: other === null ? parameter.value : isOneRounding(w, other) ? rounded : buffer("across"),
+        recipe: layerRecipe,
+        forY: rounded,
+        forDx: other === null ? parameter.value : canShareRounding(w, other) ? rounded : buffer("across"),
         index,
         indexOfX,
         adapter: makeAdapter(lora, parameters, parameter),

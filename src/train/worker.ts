@@ -1,9 +1,8 @@
+// The script of a worker thread of `createTrainer`: one member.
 import { serveMessages } from "../threads/serve.ts";
 import { instantiate } from "../wasm/instantiate.ts";
 import { TrainingMember } from "./member.ts";
 import type { TrainingMessage } from "./protocol.ts";
-
-/** The script of a worker thread of `createTrainer`: one member. */
 
 let member: TrainingMember | undefined;
 

@@ -1,6 +1,6 @@
 import type { DecoderConfig } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
-import type { Team } from "../model/share.ts";
+import type { Team } from "../model/team.ts";
 import { HEAD_BLOCK } from "./attention.ts";
 import type { BatchSize } from "./buffers.ts";
 import { Chunks } from "./chunks.ts";
@@ -34,8 +34,8 @@ export function workspaceOf(
   const kernels = program.kernels as TrainKernels;
   const { heads, keyHeads, headDim } = attentionOf(config);
   const tokens = batch * length;
-  const bytes = (what: string, count: number) => program.bytes(`${what} of ${team.rank}`, count >>> 0);
-  const named = (what: string, count: number) => program.floats(`${what} of ${team.rank}`, count);
+  const bytes = (what: string, count: number) => program.bytes(`${what} of ${team.member}`, count >>> 0);
+  const named = (what: string, count: number) => program.floats(`${what} of ${team.member}`, count);
   const most = (of: (weight: LinearWeight) => number) => Math.max(...[...linears, head].map(of));
   const ownOf = (shares: Chunks) => {
     const { start, end } = shares.rowsOf(team);

@@ -20,7 +20,7 @@ const INITIAL_PAGES = 2;
 
 /**
  * Memory that instances in several threads can work on, for a build with shared memory.
- * @throws RangeError: the host has no room for it
+ * @throws RangeError: the host has not that much memory
  */
 export function sharedMemory(): WebAssembly.Memory {
   return new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: 65536, shared: true });

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { architectures, modelConfigOf } from "../../src/model/config.ts";
 import { openModel } from "../../src/model/open.ts";
 import { ropeOf } from "../../src/model/rope.ts";
-import { headsOf, rowsOf, shareOf } from "../../src/model/share.ts";
+import { headsOf, rowsOf, shareOf } from "../../src/model/team.ts";
 import type { BlockscaleError } from "../../src/tensor/errors.ts";
 import { DECODERS, ENCODERS, filesOf } from "../support/models.ts";
 
@@ -182,7 +182,7 @@ describe("shares", () => {
         for (const cut of [shareOf, rowsOf]) {
           let end = 0;
           for (let rank = 0; rank < size; rank++) {
-            const share = cut(total, { rank, size });
+            const share = cut(total, { member: rank, size });
             expect(share.start).toBe(end);
             end = share.end;
           }
@@ -203,7 +203,7 @@ describe("shares", () => {
       for (const size of [1, 2, 3, 4, 5, 9]) {
         const covered = new Set<number>();
         for (let rank = 0; rank < size; rank++) {
-          const { queries, keys } = headsOf(heads, keyHeads, { rank, size });
+          const { queries, keys } = headsOf(heads, keyHeads, { member: rank, size });
           for (let head = queries.start; head < queries.end; head++) {
             expect(covered.has(head)).toBe(false);
             covered.add(head);

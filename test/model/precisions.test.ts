@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { load } from "../../src/load.ts";
 import type { ModelConfig } from "../../src/model/config.ts";
 import { openModel } from "../../src/model/open.ts";
-import { choose, EXACT } from "../../src/model/precisions.ts";
+import { choosePrecisions, EXACT } from "../../src/model/precisions.ts";
 import { decibels, filesOf } from "../support/models.ts";
 
 const configs = async (): Promise<{ dense: ModelConfig; mixture: ModelConfig }> => {
@@ -13,8 +13,8 @@ const configs = async (): Promise<{ dense: ModelConfig; mixture: ModelConfig }> 
 
 test("what is asked for by name is taken, and what is left out is exact", async () => {
   const { dense } = await configs();
-  expect(choose({}, dense, null)).toEqual(EXACT);
-  expect(choose({ activations: "int8", weights: "int7", cache: "fp8" }, dense, null)).toEqual({
+  expect(choosePrecisions({}, dense, null)).toEqual(EXACT);
+  expect(choosePrecisions({ activations: "int8", weights: "int7", cache: "fp8" }, dense, null)).toEqual({
     activations: "int8",
     int8Rows: 1,
     weights: "int7",
@@ -32,13 +32,13 @@ test("auto and near take what the engine finds faster; near takes no risk with e
   ] as const) {
     engine.fasterActivations = faster;
     for (const config of [dense, mixture])
-      expect(choose({ activations: "auto" }, config, engine)).toEqual(expected);
-    expect(choose({ activations: "near" }, dense, engine)).toEqual(expected);
-    expect(choose({ activations: "near" }, mixture, engine)).toEqual(EXACT);
+      expect(choosePrecisions({ activations: "auto" }, config, engine)).toEqual(expected);
+    expect(choosePrecisions({ activations: "near" }, dense, engine)).toEqual(expected);
+    expect(choosePrecisions({ activations: "near" }, mixture, engine)).toEqual(EXACT);
   }
   // An engine that computes sums of integers wrongly is not asked.
-  expect(choose({ activations: "auto", weights: "auto" }, dense, null)).toEqual(EXACT);
-  expect(["codes", "int7"]).toContain(choose({ weights: "auto" }, dense, engine).weights);
+  expect(choosePrecisions({ activations: "auto", weights: "auto" }, dense, null)).toEqual(EXACT);
+  expect(["codes", "int7"]).toContain(choosePrecisions({ weights: "auto" }, dense, engine).weights);
 });
 
 describe("a model whose precisions were chosen", () => {

@@ -22,7 +22,7 @@ function productsOf(
   activations: ModelActivations = "int8",
   isSubByte = false,
 ): Float32Array[] {
-  const program = new Program(instantiate(module), { rank: 0, size: 1 }, null, { activations });
+  const program = new Program(instantiate(module), { member: 0, size: 1 }, null, { activations });
   const range = { start: 0, end: N };
   weights.forEach(({ shape, block, codes, scales }, i) => {
     const declared = { key: `${i}`, name: `${i}`, slices: 1, cols: shape[1]!, isMultiplied: true };

@@ -62,7 +62,11 @@ const CALLS: [call: string, message: RegExp, action: () => unknown][] = [
   ["createTrainer, one target", /a list of some of/, () => fresh({ lora: { rank: 8, targets: "q_proj" } })],
   ["step()", /expected an Int32Array/, () => (trainer.step as Anything)()],
   ["step, no shape", /for undefined/, () => (trainer.step as Anything)(ids)],
-  ["step, parts", /trainer.step: parts: expected a divisor/, () => trainer.step(ids, [2, 9], 3)],
+  [
+    "step, microBatches",
+    /trainer.step: microBatches: expected a divisor/,
+    () => trainer.step(ids, [2, 9], 3),
+  ],
   [
     "step, a token",
     /token 0: .* Use the tokenizer/,

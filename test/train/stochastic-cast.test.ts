@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { load } from "../../src/load.ts";
 import type { Format } from "../../src/tensor/tensor.ts";
-import { DRAWS } from "../../src/train/calls.ts";
+import { RANDOM_STREAM } from "../../src/train/calls.ts";
 import type { TrainKernels } from "../../src/train/kernels.ts";
 import { stochasticCast } from "../../src/train/stochastic-cast.ts";
 import { matrixRecord } from "../../src/wasm/matrix.ts";
@@ -127,7 +127,7 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const work = bench.allocate(kernels.roundWorkspace(cols, 1));
     const [codes, scales, one] = [bench.allocate(rows * cols), bench.allocate(rows * 3), bench.allocate(4)];
     for (const format of [0, 1, 2] as const) {
-      const draws = bench.putRecord(DRAWS, { seed: 1, stream: 2, step: 3, part: 4 });
+      const draws = bench.putRecord(RANDOM_STREAM, { seed: 1, stream: 2, step: 3, microBatch: 4 });
       const fields = { format, scaleType: 0, codes, scales, cols, blockCols: 32 } as const;
       const whole = bench.putMatrix(matrixRecord({ ...fields, rows }));
       kernels.roundBlocksStochastic(whole, dst, src, 1, 0, draws, work);
@@ -177,7 +177,7 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
       expected.map((value) => value + 0),
     );
     // By chance: one of the two neighbours, which are no further apart than 2 of the scale.
-    const draws = bench.putRecord(DRAWS, { seed: 1, stream: 2, step: 3, part: 0 });
+    const draws = bench.putRecord(RANDOM_STREAM, { seed: 1, stream: 2, step: 3, microBatch: 0 });
     kernels.roundNvfp4(dst, src, rows, cols, 0, draws, work);
     const chance = bench.floats(dst, rows * cols);
     expect(chance).not.toEqual(expected);
@@ -192,7 +192,7 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const kernels = bench.kernels as TrainKernels;
     const [a, b] = [randomNormal(1, 2 * 40), randomNormal(2, 2 * 40)];
     const places = [bench.put(a), bench.put(b)] as const;
-    const draws = bench.putRecord(DRAWS, { seed: 5, stream: 6, step: 7, part: 0 });
+    const draws = bench.putRecord(RANDOM_STREAM, { seed: 5, stream: 6, step: 7, microBatch: 0 });
     for (const place of places) kernels.hadamard(place, 2, 40, draws);
     const [x, y] = places.map((place) => bench.floats(place, 80)) as [Float32Array, Float32Array];
     const dot = (p: Float32Array, q: Float32Array, from: number, to: number) =>

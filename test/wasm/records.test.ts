@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { ATTENTION_CALL, ROPE_CALL, ROUTING_CALL } from "../../src/model/calls.ts";
 import { CALL_BYTES } from "../../src/model/program.ts";
-import { ADAMW_CALL, DRAWS, PRODUCT_CALL, ROUNDING_CALL } from "../../src/train/calls.ts";
+import { ADAMW_CALL, PRODUCT_CALL, RANDOM_STREAM, ROUNDING_CALL } from "../../src/train/calls.ts";
 import { MATRIX, type MatrixRecord, readMatrix } from "../../src/wasm/matrix.ts";
 import { RecordLayout } from "../../src/wasm/record.ts";
 
@@ -23,7 +23,7 @@ test.each([
   ["ProductCall", "train/multiply.ts", PRODUCT_CALL],
   ["RoundingCall", "train/round.ts", ROUNDING_CALL],
   ["AdamwCall", "train/optimizer.ts", ADAMW_CALL],
-  ["Draws", "train/stochastic.ts", DRAWS],
+  ["RandomStream", "train/stochastic.ts", RANDOM_STREAM],
 ] as const)("host and kernels have the same fields of %s in the same order", (name, file, layout) => {
   const fields = fieldsOf(file, name);
   expect(fields.map(([field]) => field)).toEqual([...layout.fields]);

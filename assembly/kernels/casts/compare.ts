@@ -6,39 +6,46 @@ import { Scratch } from "../scratch";
 import { Values } from "../values";
 
 /**
- * Compares values[n] of type T with the float32 that became of them, and adds to the nine float64 at `sums`
- * what src/wasm/kernels.ts says. `codes` are those of the second array, and `parts` the place for the sums of
- * each sixteen values; 0 if there are none.
+ * Compares values[n] of type T with the float32 `result` that a cast made of them, and adds to the nine
+ * float64 at `sums` what src/wasm/kernels.ts says. `codes` are those of the result, and `groupSums` the
+ * address for the sums of each sixteen values; 0 if there are none.
  */
 export function compare<F, T>(
   sums: usize,
   values: usize,
-  became: usize,
+  result: usize,
   codes: usize,
-  parts: usize,
+  groupSums: usize,
   n: usize,
 ): void {
   const whole = n & ~15;
-  if (whole) compareVectors<F, T>(sums, values, became, codes, parts, whole);
+  if (whole) compareVectors<F, T>(sums, values, result, codes, groupSums, whole);
   const rest = n & 15;
   if (!rest) return;
   // Zeros that became zeros add nothing.
   const paddedCodes = Scratch.maxima;
-  const paddedBecame = Scratch.maxima + 16;
+  const paddedResult = Scratch.maxima + 16;
   memory.fill(paddedCodes, 0, 16 + 64);
-  memory.copy(paddedBecame, became + 4 * whole, 4 * rest);
+  memory.copy(paddedResult, result + 4 * whole, 4 * rest);
   if (codes) memory.copy(paddedCodes, codes + whole, rest);
   const size = Half.size<T>();
-  const padded = Scratch.take(values + whole * size, rest * size);
-  compareVectors<F, T>(sums, padded, paddedBecame, codes ? paddedCodes : 0, parts ? parts + whole : 0, 16);
+  const padded = Scratch.padInput(values + whole * size, rest * size);
+  compareVectors<F, T>(
+    sums,
+    padded,
+    paddedResult,
+    codes ? paddedCodes : 0,
+    groupSums ? groupSums + whole : 0,
+    16,
+  );
 }
 
 function compareVectors<F, T>(
   sums: usize,
   values: usize,
-  became: usize,
+  result: usize,
   codes: usize,
-  parts: usize,
+  groupSums: usize,
   n: usize,
 ): void {
   const zero = Simd.opaqueZero();
@@ -53,7 +60,7 @@ function compareVectors<F, T>(
   let relative = load<f64>(sums, 48);
   let flushed = i32x4.splat(0);
   let saturated = i32x4.splat(0);
-  const end = became + 4 * n;
+  const end = result + 4 * n;
   do {
     // Sums of these sixteen alone: their additions do not wait for those of the sixteen before.
     let ownSignal = f64x2.splat(0);
@@ -63,7 +70,7 @@ function compareVectors<F, T>(
     let k: usize = 0;
     do {
       const x = Values.load0<T>(values + 4 * k * Half.size<T>(), zero);
-      const y = v128.load(became + 16 * k);
+      const y = v128.load(result + 16 * k);
       const xLow = Compare.low(x);
       const xHigh = Compare.high(x);
       const yLow = Compare.low(y);
@@ -78,48 +85,53 @@ function compareVectors<F, T>(
       maxError = Compare.larger(Compare.larger(maxError, errorLow), errorHigh);
       flushed = Compare.countFlushed(flushed, x, y);
       if (Compare.exceeds(errorLow, xLow, errorHigh, xHigh, relative)) {
-        relative = Compare.worst(relative, errorLow, xLow);
-        relative = Compare.worst(relative, errorHigh, xHigh);
+        relative = Compare.largestRelative(relative, errorLow, xLow);
+        relative = Compare.largestRelative(relative, errorHigh, xHigh);
       }
     } while (++k < 4);
     signal = f64x2.add(signal, ownSignal);
     noise = f64x2.add(noise, ownNoise);
     energy = f64x2.add(energy, ownEnergy);
     product = f64x2.add(product, ownProduct);
-    if (parts) {
-      v128.store(parts, Compare.sums(ownSignal, ownNoise));
-      parts += 16;
+    if (groupSums) {
+      v128.store(groupSums, Compare.sums(ownSignal, ownNoise));
+      groupSums += 16;
     }
     if (codes) {
       const isTop = Compare.isTop(v128.load(codes), magnitudeMask, topCode);
       if (Compare.any(isTop)) {
         const low = Compare.lowMasks(isTop);
         const high = Compare.highMasks(isTop);
-        saturated = Compare.countCutLow(saturated, low, Values.load0<T>(values, zero), v128.load(became));
-        saturated = Compare.countCutHigh(
+        saturated = Compare.countSaturatedLow(
+          saturated,
+          low,
+          Values.load0<T>(values, zero),
+          v128.load(result),
+        );
+        saturated = Compare.countSaturatedHigh(
           saturated,
           low,
           Values.load1<T>(values, zero),
-          v128.load(became, 16),
+          v128.load(result, 16),
         );
-        saturated = Compare.countCutLow(
+        saturated = Compare.countSaturatedLow(
           saturated,
           high,
           Values.load2<T>(values, zero),
-          v128.load(became, 32),
+          v128.load(result, 32),
         );
-        saturated = Compare.countCutHigh(
+        saturated = Compare.countSaturatedHigh(
           saturated,
           high,
           Values.load3<T>(values, zero),
-          v128.load(became, 48),
+          v128.load(result, 48),
         );
       }
       codes += 16;
     }
     values += 16 * Half.size<T>();
-    became += 64;
-  } while (became < end);
+    result += 64;
+  } while (result < end);
   add(sums, Compare.sum(signal));
   add(sums + 8, Compare.sum(noise));
   add(sums + 16, Compare.sum(energy));

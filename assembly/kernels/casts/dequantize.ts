@@ -167,8 +167,8 @@ export function multiplyBlock<F, T>(dst: usize, codes: usize, n: usize, scale: f
     } while (codes < full);
   const rest = n & 15;
   if (rest) {
-    multiplyBlock<F, T>(Scratch.output, Scratch.take(codes, rest), 16, scale);
-    Scratch.give(dst, rest * Half.size<T>());
+    multiplyBlock<F, T>(Scratch.output, Scratch.padInput(codes, rest), 16, scale);
+    Scratch.copyOutput(dst, rest * Half.size<T>());
   }
 }
 

@@ -39,7 +39,7 @@ export function encode<F>(codes: usize, src: usize, n: usize): void {
     } while (codes < full);
   const rest = n & 15;
   if (rest) {
-    encode<F>(Scratch.output, Scratch.take(src, 4 * rest), 16);
-    Scratch.give(codes, rest);
+    encode<F>(Scratch.output, Scratch.padInput(src, 4 * rest), 16);
+    Scratch.copyOutput(codes, rest);
   }
 }

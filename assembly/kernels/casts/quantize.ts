@@ -98,7 +98,7 @@ function foldBlock<T>(maxima: usize, src: usize, n: usize, isFirst: bool): void 
   let amax = isFirst ? i32x4.splat(0) : v128.load(maxima);
   const end = src + n * Half.size<T>();
   for (; src + 16 <= end; src += 16) amax = Scale.fold<T>(amax, v128.load(src), magnitudeMask);
-  if (src < end) amax = Scale.fold<T>(amax, v128.load(Scratch.take(src, end - src)), magnitudeMask);
+  if (src < end) amax = Scale.fold<T>(amax, v128.load(Scratch.padInput(src, end - src)), magnitudeMask);
   v128.store(maxima, amax);
 }
 
@@ -261,7 +261,7 @@ function encodeBlock<F, T>(codes: usize, src: usize, n: usize, factor: f32, byte
     } while (codes < full);
   const rest = n & 15;
   if (rest) {
-    encodeBlock<F, T>(Scratch.output, Scratch.take(src, rest * Half.size<T>()), 16, factor, byte, divide);
-    Scratch.give(codes, rest);
+    encodeBlock<F, T>(Scratch.output, Scratch.padInput(src, rest * Half.size<T>()), 16, factor, byte, divide);
+    Scratch.copyOutput(codes, rest);
   }
 }

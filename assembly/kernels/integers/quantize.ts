@@ -37,7 +37,7 @@ abstract class Block {
 
   /** Where the next sixteen values are, followed by zeros if there are fewer before `end`. */
   @inline static whole(x: usize, end: usize): usize {
-    return x + 64 <= end ? x : Scratch.take(x, end - x);
+    return x + 64 <= end ? x : Scratch.padInput(x, end - x);
   }
 
   /**
@@ -123,12 +123,12 @@ export function packInt7(codes: usize, scales: usize, x: usize, rows: usize, col
       const amax = Block.amax(from, n);
       const isUsual = amax >= SMALLEST && amax < Infinity;
       store<f32>(scales + 4 * (block * GROUP + row), isUsual ? amax / 63 : amax < SMALLEST ? 0 : NaN);
-      const room = Scratch.output;
-      Block.round(room, from, n, BLOCK, isUsual ? 63 / amax : 0);
-      v128.store(room, Integers.raised(v128.load(room)));
-      v128.store(room, Integers.raised(v128.load(room, 16)), 16);
+      const bytes = Scratch.output;
+      Block.round(bytes, from, n, BLOCK, isUsual ? 63 / amax : 0);
+      v128.store(bytes, Integers.raised(v128.load(bytes)));
+      v128.store(bytes, Integers.raised(v128.load(bytes, 16)), 16);
       let dst = codes + k * GROUP + 4 * row;
-      for (let i: usize = 0; i < BLOCK; i += 4, dst += 4 * GROUP) store<i32>(dst, load<i32>(room + i));
+      for (let i: usize = 0; i < BLOCK; i += 4, dst += 4 * GROUP) store<i32>(dst, load<i32>(bytes + i));
     }
   }
 }

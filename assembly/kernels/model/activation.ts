@@ -7,8 +7,8 @@ export function activate(kind: i32, x: usize, n: usize): void {
   for (; x < full; x += 16) v128.store(x, Activation.of(kind, v128.load(x)));
   const rest: usize = 4 * (n & 3);
   if (rest) {
-    v128.store(Scratch.output, Activation.of(kind, v128.load(Scratch.take(x, rest))));
-    Scratch.give(x, rest);
+    v128.store(Scratch.output, Activation.of(kind, v128.load(Scratch.padInput(x, rest))));
+    Scratch.copyOutput(x, rest);
   }
 }
 
@@ -19,9 +19,9 @@ export function activateGated(kind: i32, gate: usize, up: usize, n: usize): void
     v128.store(gate, f32x4.mul(Activation.of(kind, v128.load(gate)), v128.load(up)));
   const rest: usize = 4 * (n & 3);
   if (rest) {
-    v128.store(Scratch.output, Activation.of(kind, v128.load(Scratch.take(gate, rest))));
-    v128.store(Scratch.output, f32x4.mul(v128.load(Scratch.output), v128.load(Scratch.take(up, rest))));
-    Scratch.give(gate, rest);
+    v128.store(Scratch.output, Activation.of(kind, v128.load(Scratch.padInput(gate, rest))));
+    v128.store(Scratch.output, f32x4.mul(v128.load(Scratch.output), v128.load(Scratch.padInput(up, rest))));
+    Scratch.copyOutput(gate, rest);
   }
 }
 
@@ -35,11 +35,11 @@ export function activatePairs(dst: usize, pairs: usize, n: usize, limit: f32): v
     v128.store(dst, Activation.pairs(v128.load(pairs), v128.load(pairs, 16), limit));
   const rest = n & 3;
   if (rest) {
-    Scratch.take(pairs, 8 * rest);
+    Scratch.padInput(pairs, 8 * rest);
     v128.store(
       Scratch.output,
       Activation.pairs(v128.load(Scratch.input), v128.load(Scratch.input, 16), limit),
     );
-    Scratch.give(dst, 4 * rest);
+    Scratch.copyOutput(dst, 4 * rest);
   }
 }

@@ -35,7 +35,7 @@ export class AttentionCall {
   work: usize = 0;
 
   /**
-   * The places in working memory: scores [KEYS][ROWS]; a factor for each of four rows; decoded keys and
+   * The areas of working memory: scores [KEYS][ROWS]; a factor for each of four rows; decoded keys and
    * values of a tile; a spare row of the result; maxima and sums [rows].
    */
   @inline get scores(): usize {
@@ -69,7 +69,7 @@ export class AttentionCall {
     return this.q + (r / this.group) * this.qTokenStride + (r % this.group) * this.qHeadStride;
   }
 
-  /** Where the result of a row goes; past the end, a place of no concern. */
+  /** Where the result of a row goes; past the end, the spare row, which nobody reads. */
   @inline result(row: usize): usize {
     if (row >= this.rows) return this.spare;
     return this.out + (row / this.group) * this.outTokenStride + (row % this.group) * this.outHeadStride;

@@ -54,7 +54,7 @@ export function attend(call: AttentionCall): void {
 }
 
 /**
- * Decodes keys and values first .. end - 1, whose codes are at k and v, to their places in working memory.
+ * Decodes keys and values first .. end - 1, whose codes are at k and v, into working memory.
  */
 function decodeTile(call: AttentionCall, first: usize, end: usize, k: usize, v: usize): void {
   const dim = call.dim;

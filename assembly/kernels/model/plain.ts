@@ -4,7 +4,7 @@ import { MATRIX_BYTES, MatrixRecord } from "../matrix";
 import { multiplyPanels, workspaceOfPanels } from "../products/panels";
 
 /** Up to this many rows of x, widening the weights in registers is faster. */
-const FEW: usize = 4;
+const FEW_ROWS: usize = 4;
 
 /** Bytes of working memory for `multiplyPlain`: that of the panels, behind the matrix of the weights. */
 export function workspaceOfPlain(rows: usize, cols: usize): usize {
@@ -23,7 +23,7 @@ export function multiplyPlain<T>(
 ): void {
   if (k == 0) memory.fill(dst, 0, 4 * rows * n);
   if (rows == 0 || n == 0 || k == 0) return;
-  if (rows > FEW) {
+  if (rows > FEW_ROWS) {
     const weights = changetype<MatrixRecord>(work);
     weights.codes = values;
     weights.rows = n;
@@ -42,12 +42,12 @@ export function multiplyPlain<T>(
  * at a time.
  */
 function dotRows<T>(rows: i32, dst: usize, x: usize, values: usize, n: usize, k: usize): void {
-  const part = (n + 3) / 4;
+  const quarter = (n + 3) / 4;
   const rowBytes = k * Half.size<T>();
-  for (let i: usize = 0; i < part; i++) {
-    const b = min(i + part, n - 1);
-    const c = min(i + 2 * part, n - 1);
-    const d = min(i + 3 * part, n - 1);
+  for (let i: usize = 0; i < quarter; i++) {
+    const b = min(i + quarter, n - 1);
+    const c = min(i + 2 * quarter, n - 1);
+    const d = min(i + 3 * quarter, n - 1);
     const at = dst + 4 * n;
     if (rows == 1) {
       Dot.four<T>(1, dst, at, i, b, c, d, x, values, rowBytes, k);
@@ -66,11 +66,11 @@ abstract class Dot {
     return idof<T>() == idof<F32>() ? load<f32>(src) : Half.value<T>(load<u16>(src));
   }
 
-  /** dst[i, b, c, d] <- x . those rows of weights; `next[...]` the same for the second row of x. */
+  /** dst[i, b, c, d] <- x . those rows of weights; `secondDst[...]` the same for the second row of x. */
   @inline static four<T>(
     rows: i32,
     dst: usize,
-    next: usize,
+    secondDst: usize,
     i: usize,
     b: usize,
     c: usize,
@@ -183,10 +183,10 @@ abstract class Dot {
     store<f32>(dst + 4 * c, sc);
     store<f32>(dst + 4 * d, sd);
     if (rows == 2) {
-      store<f32>(next + 4 * i, ta);
-      store<f32>(next + 4 * b, tb);
-      store<f32>(next + 4 * c, tc);
-      store<f32>(next + 4 * d, td);
+      store<f32>(secondDst + 4 * i, ta);
+      store<f32>(secondDst + 4 * b, tb);
+      store<f32>(secondDst + 4 * c, tc);
+      store<f32>(secondDst + 4 * d, td);
     }
   }
 }

@@ -36,7 +36,7 @@ export function widen<T>(dst: usize, src: usize, n: usize): void {
   for (; src < full; src += 8, dst += 16) v128.store(dst, Half.widen<T>(v128.load_ext<u16>(src), zero));
   const rest = n & 3;
   if (rest) {
-    v128.store(Scratch.output, Half.widen<T>(v128.load_ext<u16>(Scratch.take(src, 2 * rest)), zero));
+    v128.store(Scratch.output, Half.widen<T>(v128.load_ext<u16>(Scratch.padInput(src, 2 * rest)), zero));
     memory.copy(dst, Scratch.output, 4 * rest);
   }
 }

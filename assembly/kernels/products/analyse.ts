@@ -71,7 +71,7 @@ function inspect<F>(codes: usize, n: usize): i32 {
     } while (codes < full);
   }
   if (n & 15) {
-    const m = Fp8.magnitude(v128.load(Scratch.take(codes, n & 15)), magnitudeMask);
+    const m = Fp8.magnitude(v128.load(Scratch.padInput(codes, n & 15)), magnitudeMask);
     magnitudes = Simd.or(magnitudes, m);
     specials = Simd.or(specials, Fp8.isSpecial(m, topCode));
   }

@@ -82,7 +82,7 @@ export function dot1<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): voi
 }
 
 /** Bytes that `dot1Of32` needs for the scales of three rows of weights. */
-export function roomOf32(cols: usize): usize {
+export function bytesOf32(cols: usize): usize {
   return (3 * (4 + (cols >> 3)) + 15) & ~15;
 }
 

@@ -4,14 +4,14 @@ import { MatrixRecord } from "../matrix";
 import { Pages } from "../prefetch";
 import { Scratch } from "../scratch";
 import { storeResult } from "../values";
-import { dot1, dot1Of32, roomOf32 } from "./dot-row";
+import { bytesOf32, dot1, dot1Of32 } from "./dot-row";
 import { dot2, dot3, dot4 } from "./dot-rows";
 import { PASS_ROWS, Pass } from "./pass";
-import { multiplyByTable, roomOfTable } from "./subnormal-rows";
+import { bytesOfTable, multiplyByTable } from "./subnormal-rows";
 import { Subnormals } from "./subnormals";
 
 /** Up to this many rows of x, decoding the weights to memory does not pay. */
-export const FEW: usize = 8;
+export const FEW_ROWS: usize = 8;
 
 /**
  * From blocks of so many rows on, x is scaled for each row of blocks: that costs what a row or two of weights
@@ -24,19 +24,19 @@ const PER_BLOCK: i32 = 1;
 const FOLDED: i32 = 2;
 
 /** Bytes in front of the pass: the highest exponent of each row of x. */
-const HIGHEST: usize = 4 * FEW;
+const HIGHEST_BYTES: usize = 4 * FEW_ROWS;
 
 /** Bytes that `multiplyRows` needs for x[rows, cols]. */
 export function workspaceOfRows(rows: usize, cols: usize): usize {
   const staged: usize = 4 * min(rows, PASS_ROWS) * ((cols + 15) & ~15);
-  return HIGHEST + Pass.bytes + max(roomOf32(cols) + staged, roomOfTable(rows));
+  return HIGHEST_BYTES + Pass.bytes + max(bytesOf32(cols) + staged, bytesOfTable(rows));
 }
 
 /**
- * How `multiplyRows` can do x[rows, cols], FEW rows at most; 0 if it cannot: see Range. Leaves the highest
- * exponent of each row at `work`.
+ * Where `multiplyRows` can apply the scales for x[rows, cols], FEW_ROWS at most; 0 if it cannot: see Range.
+ * Leaves the highest exponent of each row at `work`.
  */
-export function wayOf<F>(weights: MatrixRecord, work: usize, x: usize, rows: usize): i32 {
+export function scalingOf<F>(weights: MatrixRecord, work: usize, x: usize, rows: usize): i32 {
   const cols = weights.cols;
   const lowestScale = weights.lowestScale;
   const highestScale = weights.highestScale;
@@ -63,7 +63,7 @@ function highestOf(x: usize, n: usize): i32 {
       highest = Range.highest(highest, v128.load(x), absMask);
       x += 16;
     } while (x < full);
-  if (n & 3) highest = Range.highest(highest, v128.load(Scratch.take(x, 4 * (n & 3))), absMask);
+  if (n & 3) highest = Range.highest(highest, v128.load(Scratch.padInput(x, 4 * (n & 3))), absMask);
   return Range.largest(highest);
 }
 
@@ -79,14 +79,14 @@ function lowestOf(x: usize, n: usize): i32 {
       lowest = Range.lowest(lowest, v128.load(x), absMask, ones);
       x += 16;
     } while (x < full);
-  if (n & 3) lowest = Range.lowest(lowest, v128.load(Scratch.take(x, 4 * (n & 3))), absMask, ones);
+  if (n & 3) lowest = Range.lowest(lowest, v128.load(Scratch.padInput(x, 4 * (n & 3))), absMask, ones);
   return Range.smallest(lowest);
 }
 
 /**
  * dst[rows, N] <- x[rows, K] . weights[N, K]^T in float32 or bfloat16, for a handful of rows: codes are
- * decoded in registers, once for up to four rows of x. Blocks have to be aligned; `way` is that of `wayOf`,
- * which has left the highest exponents of x at `work`.
+ * decoded in registers, once for up to four rows of x. Blocks have to be aligned; `scaling` is that of
+ * `scalingOf`, which has left the highest exponents of x at `work`.
  */
 export function multiplyRows<F>(
   weights: MatrixRecord,
@@ -95,13 +95,13 @@ export function multiplyRows<F>(
   dst: usize,
   x: usize,
   rows: usize,
-  way: i32,
+  scaling: i32,
 ): void {
-  const pass = changetype<Pass>(work + HIGHEST);
+  const pass = changetype<Pass>(work + HIGHEST_BYTES);
   if (weights.list) multiplyByTable<F>(weights, type, pass.rest, dst, x, rows);
   const spareRow = spareRowOf(weights);
   if (spareRow == weights.rows) return;
-  const isFolded = way == FOLDED;
+  const isFolded = scaling == FOLDED;
   pass.set(weights, isFolded, spareRow);
   let highest = work;
   while (rows) {
@@ -111,8 +111,8 @@ export function multiplyRows<F>(
       const exponent = isFolded
         ? Range.foldedExponent<F>(field, weights.highestScale)
         : Range.xExponent<F>(field);
-      store<f32>(pass.before + 4 * m, Range.power(exponent));
-      store<f32>(pass.after + 4 * m, Range.power(Shifted.exponent<F>() - exponent));
+      store<f32>(pass.xFactors + 4 * m, Range.power(exponent));
+      store<f32>(pass.sumFactors + 4 * m, Range.power(Shifted.exponent<F>() - exponent));
     }
     // Rows of weights that meet the same x.
     for (let n: usize = 0; n < weights.rows; ) {
@@ -145,20 +145,20 @@ function multiplyFew<F>(
   end: usize,
 ): void {
   const weights = pass.weights;
-  const staged = pass.rest + roomOf32(weights.cols);
+  const staged = pass.rest + bytesOf32(weights.cols);
   const scales = pass.isFolded ? weights.scalesOf(first) : 0;
   for (let m: usize = 0; m < rows; m++) {
-    const factor = load<f32>(pass.before + 4 * m);
+    const factor = load<f32>(pass.xFactors + 4 * m);
     stageRow(staged + 64 * m, 64 * rows, weights, x + 4 * m * weights.cols, factor, scales);
   }
   const streams = streamsOf(rows);
-  const part = (end - first + streams - 1) / streams;
+  const streamRows = (end - first + streams - 1) / streams;
   const last = weights.row(weights.rows - 1) + weights.cols - 1;
   const isOf32 = !pass.isFolded && pass.runCols == 32 && (weights.cols & 31) == 0;
-  for (let n = first; n < first + part; n++) {
+  for (let n = first; n < first + streamRows; n++) {
     const i = rowFor(pass, n);
-    const j = rowFor(pass, n + part);
-    const k = rowFor(pass, n + 2 * part);
+    const j = rowFor(pass, n + streamRows);
+    const k = rowFor(pass, n + 2 * streamRows);
     if (rows == 1) {
       Pages.touchNext(weights.row(i), weights.cols, last);
       Pages.touchNext(weights.row(j), weights.cols, last);
@@ -169,7 +169,7 @@ function multiplyFew<F>(
     else if (rows == 2) dot2<F>(pass, staged, i, j, k);
     else if (isOf32) dot1Of32<F>(pass, staged, i, j, k);
     else dot1<F>(pass, staged, i, j, k);
-    storeSums(pass, type, dst, x, rows, n, part, end);
+    storeSums(pass, type, dst, x, rows, n, streamRows, end);
   }
 }
 
@@ -180,8 +180,8 @@ function rowFor(pass: Pass, n: usize): usize {
 }
 
 /**
- * Writes dst[row, column] for column = n, n + part, ... below `end`: the sum of the lanes, divided by the
- * power of two that x was multiplied by, plus the products of the subnormal codes in the list. Rows of
+ * Writes dst[row, column] for column = n, n + streamRows, ... below `end`: the sum of the lanes, divided by
+ * the power of two that x was multiplied by, plus the products of the subnormal codes in the list. Rows of
  * weights with many subnormal codes are left out.
  */
 function storeSums(
@@ -191,15 +191,15 @@ function storeSums(
   x: usize,
   rows: usize,
   n: usize,
-  part: usize,
+  streamRows: usize,
   end: usize,
 ): void {
   const weights = pass.weights;
   let sums = pass.sums;
-  const factors = pass.after;
+  const factors = pass.sumFactors;
   const listed = pass.listed;
   const streams = streamsOf(rows);
-  for (let s: usize = 0; s < streams && n < end; s++, n += part, sums += 16) {
+  for (let s: usize = 0; s < streams && n < end; s++, n += streamRows, sums += 16) {
     if (Subnormals.hasMany(weights, n)) continue;
     const isListed = Subnormals.has(weights, n);
     if (isListed) Subnormals.dots(listed, weights, x, rows, n);
@@ -255,7 +255,7 @@ function stageBlock(dst: usize, stride: usize, x: usize, cols: usize, factors: v
       x += 64;
     } while (x < full);
   const rest = cols & 15;
-  if (rest) Staged.sixteen(dst, Scratch.take(x, 4 * rest), factors);
+  if (rest) Staged.sixteen(dst, Scratch.padInput(x, 4 * rest), factors);
 }
 
 /** Values on their way into the order of the codes. */

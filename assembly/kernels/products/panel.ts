@@ -11,7 +11,7 @@ export const PANEL_ROWS: usize = 8;
  * panel[columns][8] <- float32 values of rows n .. n + 7, columns from .. from + columns, scaled. `columns`
  * is a multiple of 16; what is past the end of a row is some finite number.
  * @param isFused whether each scale times `Shifted.unit` is a float32
- * @param spread room for half a panel
+ * @param spread memory for half a panel
  * @param zeros as many bytes as columns
  */
 export function decodePanel<F>(
@@ -55,11 +55,11 @@ function addSubnormals<F>(
   n: usize,
   from: usize,
   columns: usize,
-  room: usize,
+  work: usize,
 ): void {
   const end = min(n + 4, weights.rows);
   for (; n < end; n++, panel += 4) {
-    if (Subnormals.hasMany(weights, n)) fillByTable<F>(panel, weights, n, from, room);
+    if (Subnormals.hasMany(weights, n)) fillByTable<F>(panel, weights, n, from, work);
     else Subnormals.putBack(panel, weights, n, from, columns);
   }
 }

@@ -12,7 +12,7 @@ export const TILES: usize = 32;
 /** Panels whose sums wait side by side, so that a row of the result is written 128 columns at a time. */
 export const PANELS: usize = 16;
 
-/** The rooms of a product's working memory, one after another; a panel is the first one. */
+/** The areas of a product's working memory, one after another; a panel is the first one. */
 export abstract class Work {
   @inline static spread(panel: usize): usize {
     return panel + (DEPTH << 5);
@@ -158,7 +158,7 @@ function writeRow<T>(dst: usize, work: usize, m: usize, panelBytes: usize, width
     } while (dst < end);
   const rest = width & 7;
   if (rest) {
-    // The product's room is free at this time.
+    // Nothing is in the area for a product at this time.
     const product = Work.product(work);
     Eight.write<T>(product, sums, zero);
     memory.copy(dst, product, rest * Half.size<T>());

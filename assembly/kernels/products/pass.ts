@@ -6,12 +6,12 @@ export const PASS_ROWS: usize = 4;
 /** As many products as float32 sums well. */
 const LONG_RUN: usize = 2048;
 
-/** Bytes of the fields, and of the rooms behind them. */
-const FIELDS: usize = (offsetof<Pass>() + 15) & ~15;
-const BEFORE: usize = 4 * PASS_ROWS;
-const AFTER: usize = 4 * PASS_ROWS;
-const LISTED: usize = 8 * PASS_ROWS;
-const SUMS: usize = 16 * 2 * PASS_ROWS;
+/** Bytes of the fields, and of the arrays behind them. */
+const FIELD_BYTES: usize = (offsetof<Pass>() + 15) & ~15;
+const X_FACTOR_BYTES: usize = 4 * PASS_ROWS;
+const SUM_FACTOR_BYTES: usize = 4 * PASS_ROWS;
+const LISTED_BYTES: usize = 8 * PASS_ROWS;
+const SUM_BYTES: usize = 16 * 2 * PASS_ROWS;
 
 /**
  * One pass over the weights with up to four rows of x: a record in the working memory of a product. The sum
@@ -48,32 +48,32 @@ export class Pass {
   }
 
   /** What each row of x is multiplied by before it meets the codes: float32[4]. */
-  @inline get before(): usize {
-    return changetype<usize>(this) + FIELDS;
+  @inline get xFactors(): usize {
+    return changetype<usize>(this) + FIELD_BYTES;
   }
 
   /** What the sums of each row of x are multiplied by: float32[4]. */
-  @inline get after(): usize {
-    return this.before + BEFORE;
+  @inline get sumFactors(): usize {
+    return this.xFactors + X_FACTOR_BYTES;
   }
 
   /** Each row of x times the subnormal codes in the list of a row of weights: float64[4]. */
   @inline get listed(): usize {
-    return this.after + AFTER;
+    return this.sumFactors + SUM_FACTOR_BYTES;
   }
 
   /** Sums of some rows of weights with each row of x, four lanes each. */
   @inline get sums(): usize {
-    return this.listed + LISTED;
+    return this.listed + LISTED_BYTES;
   }
 
   /** Where the rest of the working memory begins: float32 scales, and x in the order of the codes. */
   @inline get rest(): usize {
-    return this.sums + SUMS;
+    return this.sums + SUM_BYTES;
   }
 
   /** Bytes in front of the rest. */
   static get bytes(): usize {
-    return FIELDS + BEFORE + AFTER + LISTED + SUMS;
+    return FIELD_BYTES + X_FACTOR_BYTES + SUM_FACTOR_BYTES + LISTED_BYTES + SUM_BYTES;
   }
 }

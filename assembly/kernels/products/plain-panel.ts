@@ -34,10 +34,10 @@ export function widenPanel<T>(
       );
     const rest = (width & 3) * Half.size<T>();
     if (rest) {
-      const p = Quad.load<T>(Scratch.take(a + full, rest), zero);
-      const q = Quad.load<T>(Scratch.take(b + full, rest), zero);
-      const r = Quad.load<T>(Scratch.take(c + full, rest), zero);
-      Quad.put(dst, p, q, r, Quad.load<T>(Scratch.take(d + full, rest), zero));
+      const p = Quad.load<T>(Scratch.padInput(a + full, rest), zero);
+      const q = Quad.load<T>(Scratch.padInput(b + full, rest), zero);
+      const r = Quad.load<T>(Scratch.padInput(c + full, rest), zero);
+      Quad.put(dst, p, q, r, Quad.load<T>(Scratch.padInput(d + full, rest), zero));
       dst += 128;
     }
     for (const end = panel + 32 * columns; dst < end; dst += 32) v128.store(dst, f32x4.splat(0));

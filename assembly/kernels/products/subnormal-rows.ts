@@ -6,8 +6,8 @@ import { storeResult } from "../values";
 import { Subnormals } from "./subnormals";
 import { DEPTH } from "./tile";
 
-/** Bytes of room for `multiplyByTable`; `fillByTable` needs 4 * DEPTH. */
-export function roomOfTable(rows: usize): usize {
+/** Bytes of working memory for `multiplyByTable`; `fillByTable` needs 4 * DEPTH. */
+export function bytesOfTable(rows: usize): usize {
   return 4 * DEPTH + 8 * rows;
 }
 
@@ -18,20 +18,20 @@ export function roomOfTable(rows: usize): usize {
 export function multiplyByTable<F>(
   weights: MatrixRecord,
   type: i32,
-  room: usize,
+  work: usize,
   dst: usize,
   x: usize,
   rows: usize,
 ): void {
-  const sums = room + 4 * DEPTH;
+  const sums = work + 4 * DEPTH;
   for (let n: usize = 0; n < weights.rows; n++) {
     if (!Subnormals.hasMany(weights, n)) continue;
     memory.fill(sums, 0, 8 * rows);
     for (let from: usize = 0; from < weights.cols; from += DEPTH) {
-      const columns = decodeScaled<F>(room, weights, n, from);
+      const columns = decodeScaled<F>(work, weights, n, from);
       for (let m: usize = 0; m < rows; m++) {
         const at = sums + 8 * m;
-        store<f64>(at, load<f64>(at) + <f64>dot(x + 4 * (m * weights.cols + from), room, columns));
+        store<f64>(at, load<f64>(at) + <f64>dot(x + 4 * (m * weights.cols + from), work, columns));
       }
     }
     for (let m: usize = 0; m < rows; m++) {
@@ -46,10 +46,10 @@ export function fillByTable<F>(
   weights: MatrixRecord,
   n: usize,
   from: usize,
-  room: usize,
+  work: usize,
 ): void {
-  const end = room + 4 * decodeScaled<F>(room, weights, n, from);
-  for (; room < end; room += 4, panel += 32) store<f32>(panel, load<f32>(room));
+  const end = work + 4 * decodeScaled<F>(work, weights, n, from);
+  for (; work < end; work += 4, panel += 32) store<f32>(panel, load<f32>(work));
 }
 
 /**

@@ -116,7 +116,7 @@ export function countSubnormals(weights: MatrixRecord, n: usize, largest: i32): 
       at += 16;
     } while (at < full);
   if (rest) {
-    const m = Fp8.magnitude(v128.load(Scratch.take(at, rest)), magnitudeMask);
+    const m = Fp8.magnitude(v128.load(Scratch.padInput(at, rest)), magnitudeMask);
     count += Simd.count(Fp8.isSubnormal(m, one, limit));
   }
   return count;

@@ -40,7 +40,7 @@ export function multiply(call: ProductCall): void {
   weights.rows = n;
   weights.cols = k;
   weights.stride = 4 * call.wStride;
-  const room = call.work + MATRIX_BYTES;
+  const panel = call.work + MATRIX_BYTES;
   const dstStride = call.dstStride;
   const xStride = call.xStride;
   const isXTransposed = call.isXTransposed != 0;
@@ -51,13 +51,13 @@ export function multiply(call: ProductCall): void {
   let passes = (m + TILES * Tile.rows - 1) / (TILES * Tile.rows);
   while (m) {
     const height = (m + passes - 1) / passes--;
-    if (isXTransposed) stageTransposed(Work.staged(room), x, height, k, xStride);
-    else stage(Work.staged(room), x, height, k, xStride);
+    if (isXTransposed) stageTransposed(Work.staged(panel), x, height, k, xStride);
+    else stage(Work.staged(panel), x, height, k, xStride);
     for (let col: usize = 0; col < n; col += PANELS * PANEL_ROWS) {
       const width = min(PANELS * PANEL_ROWS, n - col);
-      sumPanels(room, weights, isWTransposed, col, width, height);
+      sumPanels(panel, weights, isWTransposed, col, width, height);
       for (let row: usize = 0; row < height; row++) {
-        const sums = Work.sums(room) + (row << 5);
+        const sums = Work.sums(panel) + (row << 5);
         addRow(dst + 4 * (row * dstStride + col), sums, height << 5, width, call.factor);
       }
     }

@@ -10,9 +10,9 @@ export function sumOfSquares(x: usize, n: usize): f64 {
   const full = x + 4 * (n & ~3);
   while (x < full) {
     // float32 for 64 values at a time: their sum loses next to nothing.
-    const part = min(x + 256, full);
+    const stop = min(x + 256, full);
     let sums = f32x4.splat(0);
-    for (; x < part; x += 16) {
+    for (; x < stop; x += 16) {
       const v = v128.load(x);
       sums = Simd.madd(v, v, sums);
     }

@@ -10,15 +10,15 @@ import { Scratch } from "../scratch";
  * Columns that are rounded at a time, in blocks of one row and of more: they are read twice, and stay in a
  * cache in between.
  */
-const ROW_STRIP: usize = 1024;
-const TILE_STRIP: usize = 256;
+const ROW_COLUMNS: usize = 1024;
+const TILE_COLUMNS: usize = 256;
 
 /**
  * Bytes of working memory for the roundings of so many columns or fewer: `round` takes three numbers for each
  * column; stochastic ones a matrix record, and a byte for each value of a row of blocks and for each block.
  */
 export function roundWorkspace(cols: usize, blockRows: usize): usize {
-  return max<usize>(12 * (max<usize>(ROW_STRIP, cols) + 16), MATRIX_BYTES + 2 * blockRows * cols);
+  return max<usize>(12 * (max<usize>(ROW_COLUMNS, cols) + 16), MATRIX_BYTES + 2 * blockRows * cols);
 }
 
 /** The arguments of `round`: a RoundingCall of src/train/calls.ts, which says what they mean. */
@@ -56,11 +56,11 @@ export function round<F>(call: RoundingCall): void {
     cols *= rows;
     rows = cols ? 1 : 0;
   }
-  const strip = max((blockRows == 1 ? ROW_STRIP : TILE_STRIP) / blockCols, 1) * blockCols;
+  const pieceCols = max((blockRows == 1 ? ROW_COLUMNS : TILE_COLUMNS) / blockCols, 1) * blockCols;
   for (let row: usize = 0; row < rows; row += blockRows) {
     const height = min(blockRows, rows - row);
-    for (let col: usize = 0; col < cols; col += strip) {
-      const width = min(strip, cols - col);
+    for (let col: usize = 0; col < cols; col += pieceCols) {
+      const width = min(pieceCols, cols - col);
       const to = call.dst + 4 * (row * dstStride + col);
       const from = call.src + 4 * (row * stride + col);
       const thresholds = work + 4 * ((width + 3) & ~3);
@@ -212,17 +212,17 @@ function countRow<F>(
   const span = Rounded.span<F>(zero);
   let maxima = f32x4.splat(0);
   let zeros = i32x4.splat(0);
-  let cuts = i32x4.splat(0);
+  let saturations = i32x4.splat(0);
   const full = isNear ? width & ~3 : 0;
   for (let i: usize = 0; i < full; i += 4) {
     const x = v128.load(src + 4 * i);
     maxima = Compare.largerMagnitude(maxima, x);
     zeros = Compare.countFlushed(zeros, x, v128.load(dst + 4 * i));
-    cuts = Rounded.countCut(cuts, x, v128.load(thresholds + 4 * i), absMask, span);
+    saturations = Rounded.countCut(saturations, x, v128.load(thresholds + 4 * i), absMask, span);
   }
   let amax = max<f64>(load<f64>(sums, 32), <f64>Compare.largest(maxima));
   let flushed = Compare.total(zeros);
-  let saturated = Compare.total(cuts);
+  let saturated = Compare.total(saturations);
   for (let i = full; i < width; i++) {
     const x = <f64>abs<f32>(load<f32>(src + 4 * i));
     const y = <f64>abs<f32>(load<f32>(dst + 4 * i));

@@ -8,19 +8,19 @@ import { quantize } from "../casts/quantize";
 import { MATRIX_BYTES, MatrixRecord, UE8M0_ONE } from "../matrix";
 
 /**
- * Which random words roundings take, as the host has written it down: Draws of src/train/calls.ts. Element i
- * of a tensor takes word i of a stream of a part of a step.
+ * Which random words roundings take: a record that the host has written, RandomStream of src/train/calls.ts.
+ * Element i of a tensor takes word i of the stream of this seed, step and micro-batch.
  */
 @unmanaged
-export class Draws {
+export class RandomStream {
   seed: u32 = 0;
   stream: u32 = 0;
   step: u32 = 0;
-  part: u32 = 0;
+  microBatch: u32 = 0;
 
   /** Words index & ~3 and the three behind it. */
   @inline words(index: usize): v128 {
-    return Random.words(<u32>(index >> 2), this.stream, this.step, this.part, this.seed, 0);
+    return Random.words(<u32>(index >> 2), this.stream, this.step, this.microBatch, this.seed, 0);
   }
 }
 
@@ -34,12 +34,12 @@ export function roundStochastic<F>(
   n: usize,
   exponent: i32,
   first: usize,
-  draws: Draws,
+  stream: RandomStream,
 ): void {
-  let words = draws.words(first);
+  let words = stream.words(first);
   for (let i: usize = 0; i < n; i++) {
     const index = first + i;
-    if ((index & 3) == 0) words = draws.words(index);
+    if ((index & 3) == 0) words = stream.words(index);
     const x = load<f32>(src + 4 * i);
     const rounded = Stochastic.round<F>(x, exponent, Random.word(words, <u32>index & 3));
     store<f32>(dst + 4 * i, rounded);
@@ -49,8 +49,8 @@ export function roundStochastic<F>(
 /**
  * dst[rows, cols] <- src rounded stochastically, in blocks of format F under UE8M0 scales as `quantize`
  * makes them. Row 0 is row `firstRow` of the tensor; dst may be src.
- * @param matrix what rows, columns and blocks it has; its places are not used
- * @param work room for a matrix, one byte for each value of `blockRows` rows, and one for each of their
+ * @param matrix what rows, columns and blocks src has; its addresses are not used
+ * @param work memory for a matrix, one byte for each value of `blockRows` rows, and one for each of their
  * blocks
  */
 export function roundBlocksStochastic<F>(
@@ -59,7 +59,7 @@ export function roundBlocksStochastic<F>(
   src: usize,
   rounding: i32,
   firstRow: usize,
-  draws: Draws,
+  stream: RandomStream,
   work: usize,
 ): void {
   const rows = matrix.rows;
@@ -67,23 +67,23 @@ export function roundBlocksStochastic<F>(
   const blockRows = matrix.blockRows;
   const blockCols = matrix.blockCols;
   const blocks = (cols + blockCols - 1) / blockCols;
-  const part = matrix.copyTo(work);
-  part.codes = work + MATRIX_BYTES;
-  part.scales = part.codes + blockRows * cols;
+  const blockRow = matrix.copyTo(work);
+  blockRow.codes = work + MATRIX_BYTES;
+  blockRow.scales = blockRow.codes + blockRows * cols;
   for (let row: usize = 0; row < rows; row += blockRows) {
     const height = min(blockRows, rows - row);
-    part.rows = height;
-    quantize<F, F32>(part, src + 4 * row * cols, rounding, 0, UE8M0_ONE);
+    blockRow.rows = height;
+    quantize<F, F32>(blockRow, src + 4 * row * cols, rounding, 0, UE8M0_ONE);
     for (let r: usize = 0; r < height; r++) {
       for (let block: usize = 0; block < blocks; block++) {
         const col = block * blockCols;
         const at = (row + r) * cols + col;
         const n = min(blockCols, cols - col);
-        const byte = <u32>load<u8>(part.scales + block);
+        const byte = <u32>load<u8>(blockRow.scales + block);
         if (byte == 0xff) for (let i: usize = 0; i < n; i++) store<f32>(dst + 4 * (at + i), NaN);
         else {
           const exponent = Stochastic.exponent(byte);
-          roundStochastic<F>(dst + 4 * at, src + 4 * at, n, exponent, firstRow * cols + at, draws);
+          roundStochastic<F>(dst + 4 * at, src + 4 * at, n, exponent, firstRow * cols + at, stream);
         }
       }
     }
@@ -94,7 +94,7 @@ export function roundBlocksStochastic<F>(
  * dst[rows, cols] <- src rounded to NVFP4: E2M1 in blocks of 16 along a row, an E4M3 scale for each, and over
  * them a float32 for each row, its largest magnitude over 448 * 6. NVFP4 has one of these for a tensor; with
  * one for a row, rows do not depend on one another. dst may be src.
- * @param draws for stochastic rounding; 0: codes are the nearest
+ * @param stream for stochastic rounding; 0: codes are the nearest
  * @param work five bytes for each block, and 64
  */
 export function roundNvfp4(
@@ -103,7 +103,7 @@ export function roundNvfp4(
   rows: usize,
   cols: usize,
   firstRow: usize,
-  draws: Draws | null,
+  stream: RandomStream | null,
   work: usize,
 ): void {
   const blocks = (cols + 15) / 16;
@@ -112,21 +112,21 @@ export function roundNvfp4(
   for (let row: usize = 0; row < rows; row++) {
     const from = src + 4 * row * cols;
     const to = dst + 4 * row * cols;
-    const outer: f32 = largest(from, cols) / (448 * 6);
+    const rowScale: f32 = largest(from, cols) / (448 * 6);
     for (let block: usize = 0; block < blocks; block++) {
       const amax = largest(from + 64 * block, min<usize>(16, cols - 16 * block));
-      store<f32>(scales + 4 * block, outer == 0 ? 0 : amax / 6 / outer);
+      store<f32>(scales + 4 * block, rowScale == 0 ? 0 : amax / 6 / rowScale);
     }
     encode<E4M3>(codes, scales, blocks);
     decode<E4M3>(scales, codes, blocks);
     for (let block: usize = 0; block < blocks; block++) {
       const n = min<usize>(16, cols - 16 * block);
       const at: usize = 64 * block;
-      const scale: f32 = load<f32>(scales + 4 * block) * outer;
+      const scale: f32 = load<f32>(scales + 4 * block) * rowScale;
       for (let i: usize = 0; i < n; i++)
         store<f32>(to + at + 4 * i, scale == 0 ? 0 : load<f32>(from + at + 4 * i) / scale);
       const first = (firstRow + row) * cols + 16 * block;
-      if (draws) roundStochastic<E2M1>(to + at, to + at, n, 0, first, draws);
+      if (stream) roundStochastic<E2M1>(to + at, to + at, n, 0, first, stream);
       else roundToFp4(to + at, n);
       for (let i: usize = 0; i < n; i++) store<f32>(to + at + 4 * i, load<f32>(to + at + 4 * i) * scale);
     }
@@ -154,8 +154,8 @@ function largest(src: usize, n: usize): f32 {
  * random signs. It is orthogonal, so products of two operands that were both multiplied by it stay what they
  * are, and large values are spread out before they are rounded. What is left at the end of a row stays.
  */
-export function hadamard(x: usize, rows: usize, cols: usize, draws: Draws): void {
-  const signs = Random.word(draws.words(0), 0);
+export function hadamard(x: usize, rows: usize, cols: usize, stream: RandomStream): void {
+  const signs = Random.word(stream.words(0), 0);
   const whole = cols & ~15;
   for (let row: usize = 0; row < rows; row++, x += 4 * cols) {
     for (let block: usize = 0; block < whole; block += 16) {

@@ -9,7 +9,7 @@ const WIDTH: usize = 32;
 
 abstract class Tile {
   /** Transposes 4x4 values; rows of src are `from` values apart, those of dst `to`. */
-  @inline static turn(dst: usize, src: usize, to: usize, from: usize): void {
+  @inline static transpose4x4(dst: usize, src: usize, to: usize, from: usize): void {
     const a = v128.load(src);
     const b = v128.load(src + 4 * from);
     const c = v128.load(src + 8 * from);
@@ -45,7 +45,12 @@ export function transpose(
       const bottom = min(top + HEIGHT, tall);
       for (let col = left; col < right; col += 4)
         for (let row = top; row < bottom; row += 4)
-          Tile.turn(dst + 4 * (col * dstStride + row), src + 4 * (row * stride + col), dstStride, stride);
+          Tile.transpose4x4(
+            dst + 4 * (col * dstStride + row),
+            src + 4 * (row * stride + col),
+            dstStride,
+            stride,
+          );
     }
   }
   for (let row: usize = 0; row < rows; row++)

@@ -7,33 +7,38 @@ import { GROUP } from "../products/pack-integers.ts";
 import { FORMAT_ID, SCALE_TYPE_ID, VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
 import { transposed } from "../tensor/transpose.ts";
 import type { Located, Weight } from "./locate.ts";
-import type { Range, Team } from "./share.ts";
 import type { DeclaredRows, RowsToFill } from "./stored.ts";
+import type { Range, Team } from "./team.ts";
 import type { ModelTensor } from "./tensors.ts";
 
-/** Bytes read at a time. */
-const PIECE = 2 ** 23;
+/** Bytes of one read. */
+const READ_BYTES = 2 ** 23;
 
-export interface Context {
+export interface ReadContext {
   readonly sources: readonly Source[];
   readonly engine: Engine;
 }
 
-interface Parts {
+/** What one member keeps of a tensor, and the reads that fetch it. */
+interface MemberReads {
   readonly declared: DeclaredRows;
-  readonly pieces: readonly (() => Promise<RowsToFill>)[];
+  readonly reads: readonly (() => Promise<RowsToFill>)[];
 }
 
 /** Describes the rows of a tensor that a member keeps, and gives the reads that fetch them. */
-export async function partsOf({ tensor, weight }: Located, team: Team, context: Context): Promise<Parts> {
-  if (tensor.as === "vector") return vectorParts(tensor, weight, context);
+export async function readsOf(
+  { tensor, weight }: Located,
+  team: Team,
+  context: ReadContext,
+): Promise<MemberReads> {
+  if (tensor.as === "vector") return vectorReads(tensor, weight, context);
   if (tensor.as === "to latent" || tensor.as === "from latent")
-    return latentParts(tensor, weight, team, context);
+    return latentReads(tensor, weight, team, context);
   if (tensor.as === "stack" && (weight.kind === "plain" || !weight.transposed))
-    return transposedParts(tensor, weight, team, context);
-  if (weight.kind === "plain") return plainParts(tensor, weight, team, context);
-  if (weight.element.endsWith("fnuz")) return decodedParts(tensor, weight, team, context);
-  return scaledParts(tensor, weight, team, context);
+    return transposedReads(tensor, weight, team, context);
+  if (weight.kind === "plain") return plainReads(tensor, weight, team, context);
+  if (weight.element.endsWith("fnuz")) return decodedReads(tensor, weight, team, context);
+  return scaledReads(tensor, weight, team, context);
 }
 
 /** @param as the shape in memory, where that differs from the file */
@@ -49,13 +54,13 @@ function declaredOf(
   return { key: tensor.key, name, isMultiplied: tensor.isMultiplied, range, stored, ...size };
 }
 
-/** Cuts the same rows out of every slice, in pieces of whole groups. */
-function cut(
+/** Pieces of the rows `start` to `end` of every slice, each of whole groups: one to a read. */
+function piecesOf(
   slices: number,
   { start, end }: Range,
   rowBytes: number,
 ): { slice: number; from: number; to: number }[] {
-  const height = GROUP * Math.max(1, Math.floor(PIECE / Math.max(1, GROUP * rowBytes)));
+  const height = GROUP * Math.max(1, Math.floor(READ_BYTES / Math.max(1, GROUP * rowBytes)));
   const pieces: { slice: number; from: number; to: number }[] = [];
   for (let slice = 0; slice < slices; slice++)
     for (let from = start; from < end; from += height)
@@ -63,24 +68,37 @@ function cut(
   return pieces;
 }
 
-function plainParts(tensor: ModelTensor, weight: PlainWeight, team: Team, { sources }: Context): Parts {
+function plainReads(
+  tensor: ModelTensor,
+  weight: PlainWeight,
+  team: Team,
+  { sources }: ReadContext,
+): MemberReads {
   const { slices, cols } = matrixOf(weight.shape);
   const range = tensor.rows(team);
   const type = VALUE_TYPE_ID[weight.type];
   const rowBytes = cols * (type === 0 ? 4 : 2);
-  const pieces = cut(slices, range, rowBytes).map(({ slice, from, to }) => async (): Promise<RowsToFill> => {
-    const bytes = await readPlainRows(weight, { slice, firstRow: from, rows: to - from }, sources);
-    return { key: tensor.key, slice, first: from, values: bytes, scales: null };
-  });
-  return { declared: declaredOf(tensor, weight, range, { kind: "plain", type }), pieces };
+  const reads = piecesOf(slices, range, rowBytes).map(
+    ({ slice, from, to }) =>
+      async (): Promise<RowsToFill> => {
+        const bytes = await readPlainRows(weight, { slice, firstRow: from, rows: to - from }, sources);
+        return { key: tensor.key, slice, first: from, values: bytes, scales: null };
+      },
+  );
+  return { declared: declaredOf(tensor, weight, range, { kind: "plain", type }), reads };
 }
 
-function scaledParts(tensor: ModelTensor, weight: ScaledWeight, team: Team, { sources }: Context): Parts {
+function scaledReads(
+  tensor: ModelTensor,
+  weight: ScaledWeight,
+  team: Team,
+  { sources }: ReadContext,
+): MemberReads {
   const { slices, cols } = matrixOf(weight.shape);
   const range = tensor.rows(team);
   const { block } = weight;
   const scaleType = SCALE_TYPE_ID[weight.scaleType === "ue8m0" ? "ue8m0" : "f32"];
-  const pieces = cut(slices, range, cols).map(({ slice, from, to }) => async (): Promise<RowsToFill> => {
+  const reads = piecesOf(slices, range, cols).map(({ slice, from, to }) => async (): Promise<RowsToFill> => {
     const rows = await readScaledRows(weight, { slice, firstRow: from, rows: to - from }, sources);
     const { buffer, byteOffset, byteLength } = rows.scales;
     const scales = new Uint8Array(buffer, byteOffset, byteLength);
@@ -90,7 +108,7 @@ function scaledParts(tensor: ModelTensor, weight: ScaledWeight, team: Team, { so
   const [format, isSubByte] = [FORMAT_ID[element], codeBits < 8];
   return {
     declared: declaredOf(tensor, weight, range, { kind: "scaled", format, isSubByte, scaleType, block }),
-    pieces,
+    reads,
   };
 }
 
@@ -101,7 +119,7 @@ async function valuesOf(
   weight: Weight,
   slice: number,
   { start, end }: Range,
-  { sources, engine }: Context,
+  { sources, engine }: ReadContext,
 ): Promise<Float32Array> {
   const strip = { slice, firstRow: start, rows: end - start };
   if (weight.kind === "plain") {
@@ -132,14 +150,14 @@ function dequantizeInBlock(rows: ScaledRows, start: number, engine: Engine): Flo
   return values.subarray(before * cols);
 }
 
-async function vectorParts(tensor: ModelTensor, weight: Weight, context: Context): Promise<Parts> {
+async function vectorReads(tensor: ModelTensor, weight: Weight, context: ReadContext): Promise<MemberReads> {
   const { slices, rows, cols } = matrixOf(weight.shape);
   const read = await valuesOf(weight, 0, { start: 0, end: slices * rows }, context);
   const { offset = 0 } = tensor;
   const values = offset === 0 ? read : read.map((value) => value + offset);
   const size = { slices: 1, cols: slices * rows * cols, totalRows: 1 };
   const declared = declaredOf(tensor, weight, { start: 0, end: 1 }, { kind: "plain", type: F32 }, size);
-  return { declared, pieces: [async () => fillingOf(tensor.key, 0, 0, values)] };
+  return { declared, reads: [async () => fillingOf(tensor.key, 0, 0, values)] };
 }
 
 function fillingOf(key: string, slice: number, first: number, rows: Float32Array | Uint16Array): RowsToFill {
@@ -148,14 +166,22 @@ function fillingOf(key: string, slice: number, first: number, rows: Float32Array
 }
 
 /** Rows of codes that no kernel multiplies, as float32. */
-function decodedParts(tensor: ModelTensor, weight: ScaledWeight, team: Team, context: Context): Parts {
+function decodedReads(
+  tensor: ModelTensor,
+  weight: ScaledWeight,
+  team: Team,
+  context: ReadContext,
+): MemberReads {
   const { slices, cols } = matrixOf(weight.shape);
   const range = tensor.rows(team);
-  const pieces = cut(slices, range, 4 * cols).map(({ slice, from, to }) => async (): Promise<RowsToFill> => {
-    const values = await valuesOf(weight, slice, { start: from, end: to }, context);
-    return fillingOf(tensor.key, slice, from, values);
-  });
-  return { declared: declaredOf(tensor, weight, range, { kind: "plain", type: F32 }), pieces };
+  const reads = piecesOf(slices, range, 4 * cols).map(
+    ({ slice, from, to }) =>
+      async (): Promise<RowsToFill> => {
+        const values = await valuesOf(weight, slice, { start: from, end: to }, context);
+        return fillingOf(tensor.key, slice, from, values);
+      },
+  );
+  return { declared: declaredOf(tensor, weight, range, { kind: "plain", type: F32 }), reads };
 }
 
 /**
@@ -163,14 +189,14 @@ function decodedParts(tensor: ModelTensor, weight: ScaledWeight, team: Team, con
  * the latent space [rank, plain], which is transposed, and from it [value, rank]. As bfloat16
  * where that holds their values, else float32.
  */
-async function latentParts(
+async function latentReads(
   tensor: ModelTensor,
   weight: Weight,
   team: Team,
-  context: Context,
-): Promise<Parts> {
+  context: ReadContext,
+): Promise<MemberReads> {
   const heads = tensor.rows(team);
-  const total = tensor.rows({ rank: 0, size: 1 }).end;
+  const total = tensor.rows({ member: 0, size: 1 }).end;
   const [rows, rank] = weight.shape as [number, number];
   const perHead = rows / total;
   const plain = tensor.plainDim ?? 0;
@@ -182,13 +208,13 @@ async function latentParts(
   const kept = isTo ? rank : height;
   const size = { slices: count, cols: isTo ? plain : rank, totalRows: kept };
   const declared = declaredOf(tensor, weight, { start: 0, end: kept }, { kind: "plain", type }, size);
-  const pieces = Array.from({ length: count }, (_, i) => async (): Promise<RowsToFill> => {
+  const reads = Array.from({ length: count }, (_, i) => async (): Promise<RowsToFill> => {
     const first = (heads.start + i) * perHead + (isTo ? 0 : plain);
     const values = await valuesOf(weight, 0, { start: first, end: first + height }, context);
     const matrix = isTo ? transposed(values, height, rank) : values;
     return fillingOf(tensor.key, i, 0, isShort ? upperHalves(matrix) : matrix);
   });
-  return { declared, pieces };
+  return { declared, reads };
 }
 
 /** Whether bfloat16 holds every value: it has FP8's significand, and any power of two that is not far out. */
@@ -205,11 +231,11 @@ function upperHalves(values: Float32Array): Uint16Array {
  * Experts [experts, in, out], of which each becomes [out, in]; codes become
  * float32, since their blocks would lie across.
  */
-function transposedParts(tensor: ModelTensor, weight: Weight, team: Team, context: Context): Parts {
+function transposedReads(tensor: ModelTensor, weight: Weight, team: Team, context: ReadContext): MemberReads {
   const { slices, rows: inner, cols: outer } = matrixOf(weight.shape);
   const range = tensor.rows(team);
   const isShort = weight.kind === "plain" && weight.type !== "f32";
-  const pieces = Array.from({ length: slices }, (_, slice) => async (): Promise<RowsToFill> => {
+  const reads = Array.from({ length: slices }, (_, slice) => async (): Promise<RowsToFill> => {
     const values = isShort
       ? await halvesOf(weight, slice, context)
       : await valuesOf(weight, slice, { start: 0, end: inner }, context);
@@ -218,10 +244,10 @@ function transposedParts(tensor: ModelTensor, weight: Weight, team: Team, contex
   });
   const type = isShort ? VALUE_TYPE_ID[weight.type] : F32;
   const size = { cols: inner, totalRows: outer };
-  return { declared: declaredOf(tensor, weight, range, { kind: "plain", type }, size), pieces };
+  return { declared: declaredOf(tensor, weight, range, { kind: "plain", type }, size), reads };
 }
 
-async function halvesOf(weight: PlainWeight, slice: number, { sources }: Context): Promise<Uint16Array> {
+async function halvesOf(weight: PlainWeight, slice: number, { sources }: ReadContext): Promise<Uint16Array> {
   const { rows, cols } = matrixOf(weight.shape);
   const bytes = await readPlainRows(weight, { slice, firstRow: 0, rows }, sources);
   return new Uint16Array(bytes.buffer, bytes.byteOffset, rows * cols);

@@ -5,27 +5,27 @@ export interface Range {
 }
 
 /**
- * The team of threads that run a model together, as one of its members sees it: the member's rank, from 0,
- * and the number of members (OpenMP's thread number and team size).
+ * The team of threads that run a model together, as one of its members sees it: the member's number, from
+ * 0, and how many members there are (OpenMP's thread number and team size).
  */
 export interface Team {
-  readonly rank: number;
+  readonly member: number;
   readonly size: number;
 }
 
 /** A member's part of `total` indices: equal parts in multiples of `unit`. */
-export function shareOf(total: number, { rank, size }: Team, unit = 1): Range {
+export function shareOf(total: number, { member, size }: Team, unit = 1): Range {
   const units = Math.ceil(total / unit);
   const edge = (part: number): number => Math.min(total, Math.ceil((part * units) / size) * unit);
-  return { start: edge(rank), end: edge(rank + 1) };
+  return { start: edge(member), end: edge(member + 1) };
 }
 
 /** Rows of a weight that the product kernels compute side by side. */
-const PANEL = 8;
+const PANEL_ROWS = 8;
 
 /** A member's rows of a matrix. */
 export function rowsOf(total: number, team: Team): Range {
-  return shareOf(total, team, PANEL);
+  return shareOf(total, team, PANEL_ROWS);
 }
 
 /**
