@@ -68,32 +68,48 @@ if (pairs.length > 0) yardstick("two float32 runs of other seeds", pairs);
 const nudges = seeds.map((seed) => difference("f32-nudged", seed)).filter((value) => value !== undefined);
 if (nudges.length > 0) yardstick("two float32 runs that differ in a bit", nudges);
 
-const {
-  steps: before,
-  betweenBatches,
-  deepseekAgainstMxfp8,
-  rows: found,
-} = JSON.parse(readFileSync(gradients, "utf8"));
-const lossRange = (losses) => `${signed(Math.min(...losses))} to ${signed(Math.max(...losses))}`;
-console.log(`\nGradients after ${before} steps in float32:\n`);
+const { results: found, tensors } = JSON.parse(readFileSync(gradients, "utf8"));
+/** A figure of a recipe after each number of steps. */
+const each = (recipe, show) => found.map(({ rows }) => show(rows[recipe])).join(", ");
+const worse = (recipe, part) => {
+  const counts = found.map(({ rows }) => rows[recipe][part].worse);
+  if (counts[0] === undefined) return "";
+  const [least, most] = [Math.min(...counts), Math.max(...counts)];
+  return ` (${least === most ? least : `${least} to ${most}`})`;
+};
+const percent = (share) => (100 * share).toFixed(share === 0 ? 0 : 1);
+console.log(
+  `\nGradients after ${found.map(({ steps }) => steps).join(", ")} steps in float32: dB from float32's (worse than the rule that it is a control of in so many of ${tensors} tensors); dy in %\n`,
+);
 console.log(
   markdownTable(
     [
-      ["recipe", "all gradients", "worst tensor", "along float32's", "loss of a batch"],
-      ...found.map(({ recipe, decibels, worst, along, losses }) => [
+      [
+        "recipe",
+        "all products rounded",
+        "input gradients alone",
+        "weight gradients alone",
+        "dy that became 0",
+        "dy that was cut",
+      ],
+      ...Object.keys(found[0].rows).map((recipe) => [
         `\`${recipe}\``,
-        `${decibels.toFixed(1)} dB`,
-        `${worst.decibels.toFixed(1)} dB`,
-        signed(along),
-        lossRange(losses),
+        ...["whole", "inputGradient", "weightGradient"].map(
+          (part) => each(recipe, (row) => row[part].decibels.toFixed(1)) + worse(recipe, part),
+        ),
+        each(recipe, ({ zeros }) => percent(zeros)),
+        each(recipe, ({ cuts }) => percent(cuts)),
       ]),
     ],
-    { align: ["l", "r", "r", "r", "r"] },
+    { align: ["l", "r", "r", "r", "r", "r"] },
   ),
 );
-console.log(
-  `\nanother batch: ${betweenBatches.toFixed(1)} dB; deepseek against mxfp8: ${deepseekAgainstMxfp8.toFixed(1)} dB`,
-);
+console.log(`\nanother batch: ${found.map((one) => `${one.betweenBatches.toFixed(1)} dB`).join(", ")}`);
+console.log("\nAlong float32's gradient, input gradients alone and weight gradients alone:");
+for (const recipe of Object.keys(found[0].rows))
+  console.log(
+    `${recipe.padEnd(18)} ${each(recipe, (row) => signed(row.inputGradient.along))}; ${each(recipe, (row) => signed(row.weightGradient.along))}`,
+  );
 
 /** Differences of training losses, means of fifty steps, against float32 of the same seed: a line for each run. */
 const COLOURS = ["#888", "#111", "#1668c4", "#1a9850", "#d73027", "#e08214", "#7b3294", "#c51b7d"];
