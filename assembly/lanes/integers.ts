@@ -1,10 +1,29 @@
 import { Simd } from "./simd";
 
+/** How four products become part of a sum: by one instruction, or by pairs. All give the same. */
+export class Fours {}
+export class Pairs {}
+
 /** Sums of products of small integers, four at a time in each 32-bit lane, and the way there from float32. */
 export abstract class Integers {
   /** See {@link Simd.dot4}. */
   @inline static dot(a: v128, b: v128, sum: v128): v128 {
     return Simd.dot4(a, b, sum);
+  }
+
+  /** What `dot` gives, in the way D; `ones` are those of {@link Integers.ones}. */
+  @inline static dotBy<D>(a: v128, b: v128, sum: v128, ones: v128): v128 {
+    if (idof<D>() == idof<Pairs>()) return Simd.dot4OfPairs(a, b, sum, ones);
+    return Simd.dot4(a, b, sum);
+  }
+
+  /** Whether `Pairs` are faster than `Fours` here. */
+  @inline static favoursPairs(): bool {
+    return Simd.sumsPairs(Simd.opaqueZero());
+  }
+
+  @inline static ones(zero: i32): v128 {
+    return i32x4.splat(0x00010001 | zero);
   }
 
   /** Bits of 3 * 2^22: float32 between 2^23 and 2^24 are the integers there, in the order of their bits. */

@@ -9,13 +9,13 @@ import { exists, HERE, ROOT, run, WASM } from "./workspace.mjs";
 
 /** What a user downloads, in kB after minification and gzip. */
 const BUDGETS = {
-  'import { load } from "blockscale"; console.log(load);': 68,
+  'import { load } from "blockscale"; console.log(load);': 70,
   'import { load } from "blockscale/external"; console.log(load);': 21,
   'import { load } from "blockscale/js"; console.log(load);': 22,
   'import { schemes } from "blockscale"; console.log(schemes);': 1,
   'import { swizzleScales } from "blockscale/scale-layouts"; console.log(swizzleScales);': 2,
-  'import { openModel } from "blockscale/model"; console.log(openModel);': 169,
-  'import { createTrainer } from "blockscale/train"; console.log(createTrainer);': 151,
+  'import { openModel } from "blockscale/model"; console.log(openModel);': 172,
+  'import { createTrainer } from "blockscale/train"; console.log(createTrainer);': 154,
 };
 
 async function bundled(project, code) {

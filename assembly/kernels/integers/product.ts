@@ -1,5 +1,5 @@
 import { BF16, F32 } from "../../lanes/half";
-import { Integers } from "../../lanes/integers";
+import { Fours, Integers, Pairs } from "../../lanes/integers";
 import { BF16_SCALES, E4M3_CODES, INT7_CODES, MatrixRecord } from "../matrix";
 import { Scratch } from "../scratch";
 import { storeResult } from "../values";
@@ -96,6 +96,7 @@ function multiplyRow(weights: MatrixRecord, type: i32, dst: usize, left: Left): 
   const streams = changetype<Streams>(changetype<usize>(left) + LEFT_BYTES);
   const sums = changetype<usize>(streams) + STREAMS_BYTES;
   streams.last = weights.scales + groups * scales - 1;
+  const isPaired = Integers.favoursPairs();
   for (let group: usize = 0; group < half; group++) {
     // With an odd number of groups the one in the middle is alone.
     const apart = group + half < groups ? half : 0;
@@ -105,12 +106,18 @@ function multiplyRow(weights: MatrixRecord, type: i32, dst: usize, left: Left): 
       apart * codes,
       apart * scales,
     );
-    if (isInt7) sumInt7(left, sums, streams);
-    else if (isHalf) sumNibbles<BF16>(left, sums, streams);
-    else sumNibbles<F32>(left, sums, streams);
+    if (isPaired) sumGroups<Pairs>(weights, left, sums, streams);
+    else sumGroups<Fours>(weights, left, sums, streams);
     storeSums(type, dst, sums, 1, GROUP * group, n);
     if (apart) storeSums(type, dst, sums + SUMS, 1, GROUP * (group + half), n);
   }
+}
+
+/** sums[2][12] <- a row of x . two groups of weights of one plane. */
+function sumGroups<D>(weights: MatrixRecord, left: Left, sums: usize, streams: Streams): void {
+  if (weights.format == INT7_CODES) sumInt7<D>(left, sums, streams);
+  else if (weights.scaleType == BF16_SCALES) sumNibbles<BF16, D>(left, sums, streams);
+  else sumNibbles<F32, D>(left, sums, streams);
 }
 
 /** Columns first .. first + 11 of dst[rows, n] <- sums[rows][12]. */

@@ -38,7 +38,8 @@ export class Streams {
 export const STREAMS_BYTES: usize = (offsetof<Streams>() + 15) & ~15;
 
 /** sums[2][12] <- a row of x . two groups of integers of seven bits, [columns / 4][12][4] each. */
-export function sumInt7(left: Left, sums: usize, streams: Streams): void {
+export function sumInt7<D>(left: Left, sums: usize, streams: Streams): void {
+  const ones = Integers.ones(Simd.opaqueZero());
   const block = left.block;
   const apart = streams.codesApart;
   const scalesApart = streams.scalesApart;
@@ -63,19 +64,19 @@ export function sumInt7(left: Left, sums: usize, streams: Streams): void {
       do {
         const other = codes + apart;
         const y = v128.load_splat<i32>(x);
-        a0 = Integers.dot(y, v128.load(codes), a0);
-        a1 = Integers.dot(y, v128.load(codes, 16), a1);
-        a2 = Integers.dot(y, v128.load(codes, 32), a2);
-        b0 = Integers.dot(y, v128.load(other), b0);
-        b1 = Integers.dot(y, v128.load(other, 16), b1);
-        b2 = Integers.dot(y, v128.load(other, 32), b2);
+        a0 = Integers.dotBy<D>(y, v128.load(codes), a0, ones);
+        a1 = Integers.dotBy<D>(y, v128.load(codes, 16), a1, ones);
+        a2 = Integers.dotBy<D>(y, v128.load(codes, 32), a2, ones);
+        b0 = Integers.dotBy<D>(y, v128.load(other), b0, ones);
+        b1 = Integers.dotBy<D>(y, v128.load(other, 16), b1, ones);
+        b2 = Integers.dotBy<D>(y, v128.load(other, 32), b2, ones);
         const z = v128.load_splat<i32>(x, 4);
-        a0 = Integers.dot(z, v128.load(codes, 48), a0);
-        a1 = Integers.dot(z, v128.load(codes, 64), a1);
-        a2 = Integers.dot(z, v128.load(codes, 80), a2);
-        b0 = Integers.dot(z, v128.load(other, 48), b0);
-        b1 = Integers.dot(z, v128.load(other, 64), b1);
-        b2 = Integers.dot(z, v128.load(other, 80), b2);
+        a0 = Integers.dotBy<D>(z, v128.load(codes, 48), a0, ones);
+        a1 = Integers.dotBy<D>(z, v128.load(codes, 64), a1, ones);
+        a2 = Integers.dotBy<D>(z, v128.load(codes, 80), a2, ones);
+        b0 = Integers.dotBy<D>(z, v128.load(other, 48), b0, ones);
+        b1 = Integers.dotBy<D>(z, v128.load(other, 64), b1, ones);
+        b2 = Integers.dotBy<D>(z, v128.load(other, 80), b2, ones);
         load<u8>(min(codes + AHEAD, last));
         load<u8>(min(other + AHEAD, last));
         codes += 96;
@@ -95,11 +96,12 @@ export function sumInt7(left: Left, sums: usize, streams: Streams): void {
 /**
  * What `sumInt7` does, for E2M1 codes, [columns / 8][12][8] each: see `unpackNibbles`. Scales are of type S.
  */
-export function sumNibbles<S>(left: Left, sums: usize, streams: Streams): void {
+export function sumNibbles<S, D>(left: Left, sums: usize, streams: Streams): void {
   const zero = Simd.opaqueZero();
   const mask = Nibbles.mask(zero);
   const doubles = Nibbles.doubles(zero);
   const quad: usize = 4 * Half.size<S>();
+  const ones = Integers.ones(zero);
   const block = left.block;
   const apart = streams.codesApart;
   const scalesApart = streams.scalesApart;
@@ -126,23 +128,23 @@ export function sumNibbles<S>(left: Left, sums: usize, streams: Streams): void {
         const y = v128.load_splat<i32>(x);
         const z = v128.load_splat<i32>(x, 4);
         let p = v128.load(codes);
-        a0 = Integers.dot(y, Nibbles.low(p, mask, doubles), a0);
-        a0 = Integers.dot(z, Nibbles.high(p, mask, doubles), a0);
+        a0 = Integers.dotBy<D>(y, Nibbles.low(p, mask, doubles), a0, ones);
+        a0 = Integers.dotBy<D>(z, Nibbles.high(p, mask, doubles), a0, ones);
         p = v128.load(codes, 16);
-        a1 = Integers.dot(y, Nibbles.low(p, mask, doubles), a1);
-        a1 = Integers.dot(z, Nibbles.high(p, mask, doubles), a1);
+        a1 = Integers.dotBy<D>(y, Nibbles.low(p, mask, doubles), a1, ones);
+        a1 = Integers.dotBy<D>(z, Nibbles.high(p, mask, doubles), a1, ones);
         p = v128.load(codes, 32);
-        a2 = Integers.dot(y, Nibbles.low(p, mask, doubles), a2);
-        a2 = Integers.dot(z, Nibbles.high(p, mask, doubles), a2);
+        a2 = Integers.dotBy<D>(y, Nibbles.low(p, mask, doubles), a2, ones);
+        a2 = Integers.dotBy<D>(z, Nibbles.high(p, mask, doubles), a2, ones);
         p = v128.load(other);
-        b0 = Integers.dot(y, Nibbles.low(p, mask, doubles), b0);
-        b0 = Integers.dot(z, Nibbles.high(p, mask, doubles), b0);
+        b0 = Integers.dotBy<D>(y, Nibbles.low(p, mask, doubles), b0, ones);
+        b0 = Integers.dotBy<D>(z, Nibbles.high(p, mask, doubles), b0, ones);
         p = v128.load(other, 16);
-        b1 = Integers.dot(y, Nibbles.low(p, mask, doubles), b1);
-        b1 = Integers.dot(z, Nibbles.high(p, mask, doubles), b1);
+        b1 = Integers.dotBy<D>(y, Nibbles.low(p, mask, doubles), b1, ones);
+        b1 = Integers.dotBy<D>(z, Nibbles.high(p, mask, doubles), b1, ones);
         p = v128.load(other, 32);
-        b2 = Integers.dot(y, Nibbles.low(p, mask, doubles), b2);
-        b2 = Integers.dot(z, Nibbles.high(p, mask, doubles), b2);
+        b2 = Integers.dotBy<D>(y, Nibbles.low(p, mask, doubles), b2, ones);
+        b2 = Integers.dotBy<D>(z, Nibbles.high(p, mask, doubles), b2, ones);
         load<u8>(min(codes + AHEAD, last));
         load<u8>(min(other + AHEAD, last));
         codes += 48;
