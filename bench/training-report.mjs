@@ -112,7 +112,8 @@ for (const recipe of Object.keys(found[0].rows))
   );
 
 /** Differences of training losses, means of fifty steps, against float32 of the same seed: a line for each run. */
-const COLOURS = ["#888", "#111", "#1668c4", "#1a9850", "#d73027", "#e08214", "#7b3294", "#c51b7d"];
+const COLOURS =
+  "#888 #111 #1668c4 #1a9850 #d73027 #e08214 #7b3294 #c51b7d #00a3a3 #8c6d31 #6b6ecf #5b3a29".split(" ");
 const [WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM] = [760, 360, 56, 34, 150, 40];
 const lines = recipes.flatMap((recipe, i) =>
   recipe === "f32"
