@@ -39,7 +39,7 @@ export abstract class Format {
   }
 
   /** Exponent of the smallest value that is not zero, and the unit of all subnormal ones. */
-  @inline static emin<F>(): i32 {
+  @inline static subnormalExponent<F>(): i32 {
     return 1 - Format.bias<F>() - Format.mantissa<F>();
   }
 

@@ -267,7 +267,7 @@ export abstract class Fp8 {
 
   /** The smallest value that is not zero. */
   @inline static smallest<F>(): f64 {
-    return reinterpret<f64>((<u64>(1023 + Format.emin<F>())) << 52);
+    return reinterpret<f64>((<u64>(1023 + Format.subnormalExponent<F>())) << 52);
   }
 
   /**

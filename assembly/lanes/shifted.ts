@@ -161,7 +161,7 @@ export abstract class Range {
   @inline static isSafe<F>(highest: i32, lowest: i32, lowestScale: i32, highestScale: i32): bool {
     if (highest == 255) return false;
     const exponent = Range.xExponent<F>(highest);
-    const product = lowest - 127 + exponent - Shifted.exponent<F>() + Format.emin<F>();
+    const product = lowest - 127 + exponent - Shifted.exponent<F>() + Format.subnormalExponent<F>();
     if (exponent == Shifted.exponent<F>()) return product >= -126 || highestScale <= 127;
     return lowest > 0 && product + min(0, lowestScale - 127) >= -126;
   }
@@ -183,7 +183,8 @@ export abstract class Range {
     const exponent = Range.foldedExponent<F>(highest, highestScale);
     // The power of two and a scale are one factor, and what undoes the power is another.
     if (lowestScale + exponent < 1 || Shifted.exponent<F>() - exponent > 127) return false;
-    const product = lowest - 127 + (lowestScale - 127) + exponent - Shifted.exponent<F>() + Format.emin<F>();
+    const product =
+      lowest - 127 + (lowestScale - 127) + exponent - Shifted.exponent<F>() + Format.subnormalExponent<F>();
     return exponent == Shifted.exponent<F>() || product >= -126;
   }
 }

@@ -15,7 +15,7 @@ import {
   stage,
   writeChunkMatrix,
 } from "./chunks.ts";
-import { add, NOTHING, type Precision } from "./precision.ts";
+import { addPrecisions, EMPTY_PRECISION, type Precision } from "./precision.ts";
 
 /** Float64 numbers that the kernel adds to. */
 const SUMS = 9;
@@ -45,7 +45,7 @@ export function compareValues(
   const type = "codes" in values ? "f32" : values.type;
   const format = FORMAT_ID["codes" in result ? result.format : "e4m3"];
   checkGroupSums(groupSums, tensor?.grid ?? { elements, cols: elements, block: [1, elements] }, inputs);
-  let precision = NOTHING;
+  let precision = EMPTY_PRECISION;
   for (const chunk of tensor === undefined ? spansOf(elements) : chunksOf(tensor.grid)) {
     const { rows, cols } = chunk;
     const height = Math.max(1, Math.min(rows, Math.floor(PIECE / cols)));
@@ -66,7 +66,7 @@ export function compareValues(
           codes: "codes" in result ? y.data + first : 0,
           groupSums: groupSums === undefined ? 0 : own + (16 * first) / GROUP_SIZE,
         };
-        precision = add(precision, run(kernels, arena, format, type, at, n));
+        precision = addPrecisions(precision, runCompare(kernels, arena, format, type, at, n));
       }
       if (groupSums !== undefined) putGroupSums(arena.buffer, own, groupSums, chunk);
     });
@@ -172,7 +172,7 @@ interface ComparedAddresses {
   readonly groupSums: number;
 }
 
-function run(
+function runCompare(
   kernels: Kernels,
   arena: Arena,
   format: FormatId,

@@ -33,7 +33,7 @@ export interface Precision {
 }
 
 /** The precision of no values at all. */
-export const NOTHING: Precision = {
+export const EMPTY_PRECISION: Precision = {
   count: 0,
   signal: 0,
   noise: 0,
@@ -48,7 +48,7 @@ export const NOTHING: Precision = {
 };
 
 /** The precision of two parts together. */
-export function add(a: Precision, b: Precision): Precision {
+export function addPrecisions(a: Precision, b: Precision): Precision {
   return {
     count: a.count + b.count,
     signal: a.signal + b.signal,

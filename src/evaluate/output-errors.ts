@@ -2,7 +2,7 @@ import { matrixOf } from "../checkpoint/read/weights.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { ModelActivations } from "../model/precisions.ts";
 import type { Program } from "../model/program.ts";
-import { Rounded } from "../model/rounded.ts";
+import { RoundedInput } from "../model/rounded.ts";
 import { meetsFp8, type WeightFormat } from "./formats.ts";
 import type { PlainModel } from "./rounded.ts";
 
@@ -71,7 +71,7 @@ export class OutputErrors {
     const n = matrix.values.length / k;
     const sums = this.sums.get(name) ?? { signal: 0, rows: 0, noise: new Map(), score: new Map() };
     this.sums.set(name, sums);
-    const input = new Rounded(program, x, rows, k);
+    const input = new RoundedInput(program, x, rows, k);
     const output = (w: Float32Array, from: number): Float32Array => {
       const place = program.floats("measured w", n * k);
       program.view(place, n * k).set(w);

@@ -1,5 +1,5 @@
 import { appendFile } from "node:fs/promises";
-import { NOTHING, type Precision } from "../engine/precision.ts";
+import { EMPTY_PRECISION, type Precision } from "../engine/precision.ts";
 import { systemFault } from "../io/node.ts";
 import {
   makeFolderAt,
@@ -152,5 +152,7 @@ export function isMeasured(value: unknown): value is FinishedFile["measured"] {
 
 function isPrecision(value: unknown): value is Precision {
   if (typeof value !== "object" || value === null) return false;
-  return Object.keys(NOTHING).every((key) => Number.isFinite((value as { [key: string]: unknown })[key]));
+  return Object.keys(EMPTY_PRECISION).every((key) =>
+    Number.isFinite((value as { [key: string]: unknown })[key]),
+  );
 }

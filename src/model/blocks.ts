@@ -1,8 +1,8 @@
 import { ROUTING_CALL } from "./calls.ts";
-import type { DecoderConfig, Dense, Experts, Layer } from "./config.ts";
+import type { DecoderConfig, DenseBlock, ExpertsBlock, Layer } from "./config.ts";
 import { ACTIVATION_ID, ROUTING_ID } from "./kernels.ts";
 import type { Linear, Program } from "./program.ts";
-import { type Range, rowsOf, type Team, times } from "./team.ts";
+import { type Range, rowsOf, scaleRange, type Team } from "./team.ts";
 
 /** The feed-forward block of a layer: dst[tokens, hidden] <- block of x[tokens, hidden]. */
 export interface Block {
@@ -19,7 +19,7 @@ export interface ExpertRange {
   readonly withShared: boolean;
 }
 
-export function blockOf(program: Program, config: DecoderConfig, layer: Layer, key: string): Block {
+export function makeBlock(program: Program, config: DecoderConfig, layer: Layer, key: string): Block {
   const { block } = layer;
   if (block.kind === "dense") return new Gated(program, config, block, key);
   return new Mixture(program, config, block, key);
@@ -34,7 +34,7 @@ class Gated implements Block {
   readonly #up: Linear;
   readonly #down: Linear;
 
-  constructor(program: Program, config: DecoderConfig, { size }: Pick<Dense, "size">, key: string) {
+  constructor(program: Program, config: DecoderConfig, { size }: Pick<DenseBlock, "size">, key: string) {
     this.#program = program;
     this.#activation = ACTIVATION_ID[config.activation];
     this.#size = size;
@@ -90,7 +90,7 @@ interface Expert {
 export class Mixture implements Block {
   readonly #program: Program;
   readonly #config: DecoderConfig;
-  readonly #sizes: Experts;
+  readonly #sizes: ExpertsBlock;
   readonly #router: Linear;
   readonly #correction: number;
   readonly #key: string;
@@ -98,7 +98,7 @@ export class Mixture implements Block {
   readonly #shared: Gated | null;
   readonly #pairLimit: number | null;
 
-  constructor(program: Program, config: DecoderConfig, sizes: Experts, key: string) {
+  constructor(program: Program, config: DecoderConfig, sizes: ExpertsBlock, key: string) {
     this.#program = program;
     this.#config = config;
     this.#sizes = sizes;
@@ -121,7 +121,7 @@ export class Mixture implements Block {
     const isPaired = this.#pairLimit !== null;
     const inner = (team: Team) => rowsOf(this.#sizes.size, team);
     const expert: Expert = {
-      gate: program.linear(`${key}.gate`, isPaired ? (team) => times(inner(team), 2) : inner),
+      gate: program.linear(`${key}.gate`, isPaired ? (team) => scaleRange(inner(team), 2) : inner),
       up: isPaired ? null : program.linear(`${key}.up`, inner),
       down: program.linear(`${key}.down`, (team) => rowsOf(this.#config.hidden, team)),
       slice: isEach ? 0 : e,
@@ -131,17 +131,17 @@ export class Mixture implements Block {
   }
 
   apply(dst: number, x: number, tokens: number): void {
-    this.applySome(dst, x, tokens, { start: 0, end: this.#sizes.count, withShared: true });
+    this.applyExperts(dst, x, tokens, { start: 0, end: this.#sizes.count, withShared: true });
   }
 
   /** The number of tokens that are routed to each expert. */
-  counts(x: number, tokens: number): Float32Array {
+  expertCounts(x: number, tokens: number): Float32Array {
     const order = this.#route(x, tokens);
     return Float32Array.from({ length: this.#sizes.count }, (_, e) => order.of(e).end - order.of(e).start);
   }
 
   /** dst[tokens, hidden] <- the sum of what some of the experts contribute to the block. */
-  applySome(dst: number, x: number, tokens: number, experts: ExpertRange): void {
+  applyExperts(dst: number, x: number, tokens: number, experts: ExpertRange): void {
     const program = this.#program;
     const { kernels } = program;
     const { hidden } = this.#config;

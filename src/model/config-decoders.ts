@@ -1,9 +1,10 @@
-import type { DecoderConfig, LatentAttention, Layer } from "./config.ts";
+import type { DecoderConfig, HeadAttention, LatentAttention, Layer } from "./config.ts";
 import { deepseekExperts, expertsOf, qwen3Experts } from "./config-experts.ts";
-import { activationOf, endsOf, layerCount, positive, refuseUnless } from "./config-fields.ts";
+import { activationOf, endTokensOf, layerCount, positive, refuseUnless } from "./config-fields.ts";
 import { type Json, optionalNumber, optionalSize } from "./json.ts";
 import { ropeOf, yarnMscale } from "./rope.ts";
 
+/** What a model of the family has that Llama has not, or has otherwise. */
 interface DecoderTraits {
   readonly hasNorms?: boolean;
   readonly hasSinks?: boolean;
@@ -35,32 +36,14 @@ export function decoder(
   traits: DecoderTraits,
 ): DecoderConfig {
   const hidden = positive(where, config, "hidden_size");
-  const heads = positive(where, config, "num_attention_heads");
-  const keyHeads = optionalSize(where, config, "num_key_value_heads") ?? heads;
-  const headDim = optionalSize(where, config, "head_dim") ?? hidden / heads;
+  const headDim =
+    optionalSize(where, config, "head_dim") ?? hidden / positive(where, config, "num_attention_heads");
   const context = positive(where, config, "max_position_embeddings");
   const size = optionalSize(where, config, "intermediate_size") ?? 0;
-  const attention = traits.attention ?? {
-    kind: "heads",
-    heads,
-    keyHeads,
-    headDim,
-    hasNorms: traits.hasNorms ?? false,
-    hasSinks: traits.hasSinks ?? false,
-  };
-  if (attention.kind === "heads") {
-    refuseUnless(where, "head_dim", headDim % 8 === 0 && headDim > 0, "a multiple of 8", String(headDim));
-    refuseUnless(
-      where,
-      "num_key_value_heads",
-      keyHeads > 0 && heads % keyHeads === 0,
-      `a divisor of num_attention_heads, ${heads}`,
-      String(keyHeads),
-    );
-  }
+  const attention = traits.attention ?? headAttention(where, config, headDim, traits);
   const rotary = traits.rope ?? ropeParameters(config);
-  const part = optionalNumber(where, { ...rotary, ...config }, "partial_rotary_factor") ?? 1;
-  const rotated = traits.ropeDim ?? headDim * part;
+  const rotatedShare = optionalNumber(where, { ...rotary, ...config }, "partial_rotary_factor") ?? 1;
+  const rotated = traits.ropeDim ?? headDim * rotatedShare;
   refuseUnless(where, "head_dim", rotated <= MOST_ROTATED, `at most ${MOST_ROTATED}`, String(rotated));
   const count = layerCount(where, config);
   const epsilon = optionalNumber(where, config, "rms_norm_eps") ?? 1e-6;
@@ -88,8 +71,23 @@ export function decoder(
     attentionScale: traits.attentionScale ?? headDim ** -0.5,
     activation: activationOf(where, config),
     pairLimit: traits.pairLimit ?? null,
-    ends: endsOf(config),
+    endTokens: endTokensOf(config),
   };
+}
+
+function headAttention(where: string, config: Json, headDim: number, traits: DecoderTraits): HeadAttention {
+  const heads = positive(where, config, "num_attention_heads");
+  const keyHeads = optionalSize(where, config, "num_key_value_heads") ?? heads;
+  refuseUnless(where, "head_dim", headDim % 8 === 0 && headDim > 0, "a multiple of 8", String(headDim));
+  refuseUnless(
+    where,
+    "num_key_value_heads",
+    keyHeads > 0 && heads % keyHeads === 0,
+    `a divisor of num_attention_heads, ${heads}`,
+    String(keyHeads),
+  );
+  const { hasNorms = false, hasSinks = false } = traits;
+  return { kind: "heads", heads, keyHeads, headDim, hasNorms, hasSinks };
 }
 
 /** `rope_parameters`, or what older files have instead. */

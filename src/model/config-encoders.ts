@@ -1,5 +1,5 @@
 import type { EncoderConfig } from "./config.ts";
-import { activationOf, endsOf, layerCount, positive, refuseUnless } from "./config-fields.ts";
+import { activationOf, endTokensOf, layerCount, positive, refuseUnless } from "./config-fields.ts";
 import { type Json, optionalNumber, optionalSize } from "./json.ts";
 
 /** BERT, RoBERTa and XLM-RoBERTa. */
@@ -37,6 +37,6 @@ export function encoder(where: string, config: Json, architecture: string): Enco
     epsilon: optionalNumber(where, config, "layer_norm_eps") ?? 1e-12,
     layers: Array.from({ length: layerCount(where, config) }, () => layer),
     activation: activationOf(where, config),
-    ends: endsOf(config),
+    endTokens: endTokensOf(config),
   };
 }

@@ -1,14 +1,14 @@
-import type { Dense, Experts, Layer } from "./config.ts";
+import type { DenseBlock, ExpertsBlock, Layer } from "./config.ts";
 import { positive, refuseUnless } from "./config-fields.ts";
 import { type Json, optionalNumber, optionalSize } from "./json.ts";
 
-/** Fields of {@link Experts} that are not given are those of a plain softmax router. */
+/** Fields of {@link ExpertsBlock} that are not given are those of a plain softmax router. */
 export function expertsOf(
   where: string,
   config: Json,
   key: string,
-  fields: Pick<Experts, "size" | "routing" | "isNormalized" | "names"> & Partial<Experts>,
-): Experts {
+  fields: Pick<ExpertsBlock, "size" | "routing" | "isNormalized" | "names"> & Partial<ExpertsBlock>,
+): ExpertsBlock {
   const count = positive(where, config, key);
   const chosen = positive(where, config, "num_experts_per_tok");
   refuseUnless(where, "num_experts_per_tok", chosen <= count, `at most ${key}, ${count}`, String(chosen));
@@ -26,7 +26,7 @@ export function qwen3Experts(where: string, config: Json): (layer: number) => La
     isNormalized: config.norm_topk_prob === true,
     names: { router: "gate", correction: null, shared: null, layout: "each" },
   });
-  const dense: Dense = { kind: "dense", size: positive(where, config, "intermediate_size") };
+  const dense: DenseBlock = { kind: "dense", size: positive(where, config, "intermediate_size") };
   return (layer) => (!plain.includes(layer) && step > 0 && (layer + 1) % step === 0 ? experts : dense);
 }
 
@@ -67,7 +67,7 @@ export function deepseekExperts(where: string, config: Json): (layer: number) =>
     "groups with enough experts for num_experts_per_tok",
     String(experts.chosenGroups),
   );
-  const dense: Dense = { kind: "dense", size: positive(where, config, "intermediate_size") };
+  const dense: DenseBlock = { kind: "dense", size: positive(where, config, "intermediate_size") };
   const first = optionalSize(where, config, "first_k_dense_replace") ?? 0;
   return (layer) => (layer < first ? dense : experts);
 }

@@ -23,7 +23,7 @@ export function activationOf(where: string, config: Json): ActivationName {
 }
 
 /** Tokens that end an answer. */
-export function endsOf({ eos_token_id: ids }: Json): number[] {
+export function endTokensOf({ eos_token_id: ids }: Json): number[] {
   return (Array.isArray(ids) ? ids : [ids]).filter((id): id is number => Number.isSafeInteger(id));
 }
 

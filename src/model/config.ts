@@ -35,13 +35,13 @@ export interface LatentAttention {
 }
 
 /** A feed-forward block: down(activation(gate(x)) * up(x)). */
-export interface Dense {
+export interface DenseBlock {
   readonly kind: "dense";
   readonly size: number;
 }
 
 /** A mixture of experts: many feed-forward blocks, of which each token takes a few. */
-export interface Experts {
+export interface ExpertsBlock {
   readonly kind: "experts";
   /** Rows of the matrices gate and up of one expert. */
   readonly size: number;
@@ -70,7 +70,7 @@ export interface ExpertNames {
 
 export interface Layer {
   readonly attention: HeadAttention | LatentAttention;
-  readonly block: Dense | Experts;
+  readonly block: DenseBlock | ExpertsBlock;
   /** Tokens of the sliding window of attention; 0 for all tokens. */
   readonly window: number;
 }
@@ -100,7 +100,7 @@ export interface DecoderConfig {
   /** Limit of the clamped SwiGLU, whose rows of gate and up alternate; `null` for the usual SwiGLU. */
   readonly pairLimit: number | null;
   /** Tokens that end an answer. */
-  readonly ends: readonly number[];
+  readonly endTokens: readonly number[];
 }
 
 /** A model that gives a vector for each token of a text; each token sees all others. */
@@ -117,7 +117,7 @@ export interface EncoderConfig {
   readonly epsilon: number;
   readonly layers: readonly { readonly heads: number; readonly headDim: number; readonly size: number }[];
   readonly activation: ActivationName;
-  readonly ends: readonly number[];
+  readonly endTokens: readonly number[];
 }
 
 export type ModelConfig = DecoderConfig | EncoderConfig;

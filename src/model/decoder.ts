@@ -1,5 +1,5 @@
 import type { Angles, Attention, CosSin } from "./attention.ts";
-import { type Block, blockOf, type ExpertRange, type Mixture } from "./blocks.ts";
+import { type Block, type ExpertRange, type Mixture, makeBlock } from "./blocks.ts";
 import type { DecoderConfig, Layer } from "./config.ts";
 import { HeadAttentionLayer } from "./head-attention.ts";
 import { LatentAttentionLayer } from "./latent-attention.ts";
@@ -29,8 +29,8 @@ export class DecoderLayer {
     this.#config = config;
     this.#norms = [store.vector(`${i}.attention_norm`), store.vector(`${i}.block_norm`)];
     this.#postNorms = [store.vector(`${i}.after_attention_norm`), store.vector(`${i}.after_block_norm`)];
-    this.#attention = attentionOf(program, config, layer, `${i}.attention`);
-    this.#block = blockOf(program, config, layer, `${i}.block`);
+    this.#attention = makeAttention(program, config, layer, `${i}.attention`);
+    this.#block = makeBlock(program, config, layer, `${i}.block`);
   }
 
   /**
@@ -56,8 +56,8 @@ export class DecoderLayer {
   }
 
   /** The number of tokens that are routed to each expert of the block. */
-  counts(x: number, tokens: number): Float32Array {
-    return (this.#block as Mixture).counts(this.#normed(x, tokens, this.#norms[1]), tokens);
+  expertCounts(x: number, tokens: number): Float32Array {
+    return (this.#block as Mixture).expertCounts(this.#normed(x, tokens, this.#norms[1]), tokens);
   }
 
   /**
@@ -66,7 +66,7 @@ export class DecoderLayer {
    */
   applyExperts(x: number, tokens: number, part: ExpertRange): number {
     const y = this.#program.floats("y", tokens * this.#config.hidden);
-    (this.#block as Mixture).applySome(y, this.#normed(x, tokens, this.#norms[1]), tokens, part);
+    (this.#block as Mixture).applyExperts(y, this.#normed(x, tokens, this.#norms[1]), tokens, part);
     return y;
   }
 
@@ -100,7 +100,7 @@ export class DecoderLayer {
   }
 }
 
-function attentionOf(program: Program, config: DecoderConfig, layer: Layer, key: string): Attention {
+function makeAttention(program: Program, config: DecoderConfig, layer: Layer, key: string): Attention {
   return layer.attention.kind === "heads"
     ? new HeadAttentionLayer(program, config, layer.attention, layer.window, key)
     : new LatentAttentionLayer(program, config, layer.attention, layer.window, key);

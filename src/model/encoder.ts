@@ -2,7 +2,7 @@ import { ATTENTION_CALL } from "./calls.ts";
 import type { EncoderConfig } from "./config.ts";
 import { ACTIVATION_ID } from "./kernels.ts";
 import type { Linear, Program } from "./program.ts";
-import { headsOf, rowsOf, type Team, times } from "./team.ts";
+import { headsOf, rowsOf, scaleRange, type Team } from "./team.ts";
 
 interface BuiltLayer {
   readonly q: Linear;
@@ -24,7 +24,7 @@ export class Encoder {
     this.#program = program;
     this.#config = config;
     this.#layers = config.layers.map(({ heads, headDim, size }, i) => {
-      const share = (team: Team) => times(headsOf(heads, heads, team).queries, headDim);
+      const share = (team: Team) => scaleRange(headsOf(heads, heads, team).queries, headDim);
       const hidden = (team: Team) => rowsOf(config.hidden, team);
       return {
         q: program.linear(`${i}.q`, share),

@@ -5,7 +5,7 @@ import type { Range, Team } from "./team.ts";
  * The memory that the members of a model share: values that they exchange, and the state of the barrier. A
  * plain record, which can be sent to workers.
  */
-export interface Shared {
+export interface ExchangeMemory {
   readonly values: SharedArrayBuffer;
   readonly control: SharedArrayBuffer;
 }
@@ -34,7 +34,7 @@ const FAILED = 2;
 const SPINS = 16_000;
 
 /** Allocates memory for exchanges of `floats` values at a time, twice. */
-export function makeShared(floats: number): Shared {
+export function makeExchangeMemory(floats: number): ExchangeMemory {
   return { values: new SharedArrayBuffer(8 * floats), control: new SharedArrayBuffer(16) };
 }
 
@@ -49,7 +49,7 @@ export class Exchange {
   readonly #control: Int32Array;
   #half = 0;
 
-  constructor(team: Team, shared: Shared | null) {
+  constructor(team: Team, shared: ExchangeMemory | null) {
     this.team = team;
     this.#values = shared === null ? new Float32Array(0) : new Float32Array(shared.values);
     this.#control = shared === null ? new Int32Array(0) : new Int32Array(shared.control);
@@ -154,7 +154,10 @@ export class Exchange {
  * Waits for the answers of all members to one request.
  * @throws the error of the member that failed first, not those of members that waited for it at a barrier
  */
-export async function answersOf<T>(shared: Shared | null, answers: readonly Promise<T>[]): Promise<T[]> {
+export async function answersOf<T>(
+  shared: ExchangeMemory | null,
+  answers: readonly Promise<T>[],
+): Promise<T[]> {
   const settled = await Promise.allSettled(answers);
   const failures = settled.flatMap((one) => (one.status === "rejected" ? [one.reason as Error] : []));
   if (failures.length === 0) return settled.map((one) => (one as PromiseFulfilledResult<T>).value);

@@ -3,7 +3,7 @@ import { CacheRows } from "./cache.ts";
 import { ATTENTION_CALL, ROPE_CALL } from "./calls.ts";
 import type { DecoderConfig, HeadAttention } from "./config.ts";
 import type { Linear, Program } from "./program.ts";
-import { headsOf, type Team, times } from "./team.ts";
+import { headsOf, scaleRange, type Team } from "./team.ts";
 
 /** Multi-head or grouped-query attention. A member computes its own heads, and all gather the results. */
 export class HeadAttentionLayer implements Attention {
@@ -27,8 +27,8 @@ export class HeadAttentionLayer implements Attention {
     this.#config = config;
     this.#sizes = sizes;
     this.#window = window;
-    const queries = (team: Team) => times(headsOf(heads, keyHeads, team).queries, headDim);
-    const keys = (team: Team) => times(headsOf(heads, keyHeads, team).keys, headDim);
+    const queries = (team: Team) => scaleRange(headsOf(heads, keyHeads, team).queries, headDim);
+    const keys = (team: Team) => scaleRange(headsOf(heads, keyHeads, team).keys, headDim);
     this.#q = program.linear(`${key}.q`, queries);
     this.#k = program.linear(`${key}.k`, keys);
     this.#v = program.linear(`${key}.v`, keys);

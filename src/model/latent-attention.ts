@@ -3,7 +3,7 @@ import { CacheRows } from "./cache.ts";
 import { ATTENTION_CALL, ROPE_CALL } from "./calls.ts";
 import type { DecoderConfig, LatentAttention } from "./config.ts";
 import type { Linear, Program } from "./program.ts";
-import { headsOf, rowsOf, type Team, times } from "./team.ts";
+import { headsOf, rowsOf, scaleRange, type Team } from "./team.ts";
 
 /**
  * Multi-head latent attention in its absorbed form. The cache holds one vector a token: the latent c, and a
@@ -35,10 +35,10 @@ export class LatentAttentionLayer implements Attention {
     const { heads, queryRank, plainDim, ropeDim, rank, valueDim } = sizes;
     const share = (team: Team) => headsOf(heads, heads, team).queries;
     this.#down = queryRank === null ? null : program.linear(`${key}.q_a`, (team) => rowsOf(queryRank, team));
-    this.#up = program.linear(`${key}.q_b`, (team) => times(share(team), plainDim + ropeDim));
+    this.#up = program.linear(`${key}.q_b`, (team) => scaleRange(share(team), plainDim + ropeDim));
     this.#kv = program.linear(`${key}.kv_a`, (team) => rowsOf(rank + ropeDim, team));
     this.#toLatent = program.linear(`${key}.to_latent`, share);
-    this.#fromLatent = program.linear(`${key}.from_latent`, (team) => times(share(team), valueDim));
+    this.#fromLatent = program.linear(`${key}.from_latent`, (team) => scaleRange(share(team), valueDim));
     this.#o = outputOf(program, key, config.hidden);
     this.#cache = new CacheRows(program, 1, rank + ropeDim);
     this.#queryNorm = program.store.vector(`${key}.q_a_norm`);

@@ -3,7 +3,7 @@ import type { ExpertRange } from "./blocks.ts";
 import type { DecoderConfig, ModelConfig } from "./config.ts";
 import { anglesOf, Decoder, DecoderHead, DecoderLayer, type ForwardOutput, lookUp } from "./decoder.ts";
 import { Encoder } from "./encoder.ts";
-import type { Shared } from "./exchange.ts";
+import type { ExchangeMemory } from "./exchange.ts";
 import type { Precisions } from "./precisions.ts";
 import { Program } from "./program.ts";
 import type { DeclaredRows, RowsToFill } from "./stored.ts";
@@ -56,7 +56,7 @@ export class Member {
   #pass: Decoder | Encoder | undefined;
   #layer: { readonly index: number; readonly built: DecoderLayer } | undefined;
 
-  constructor(instance: Instance, team: Team, shared: Shared | null, precisions: Precisions) {
+  constructor(instance: Instance, team: Team, shared: ExchangeMemory | null, precisions: Precisions) {
     this.#program = new Program(instance, team, shared, precisions);
   }
 
@@ -123,7 +123,7 @@ export class Member {
     }
     const { built } = this.#layer;
     if (request.kind === "counts") {
-      const counts = built.counts(x, tokens);
+      const counts = built.expertCounts(x, tokens);
       return isFirst ? counts : undefined;
     }
     // A new array for each chunk would be tens of megabytes of garbage before it is collected.

@@ -3,7 +3,7 @@ import { canShare, isPage, type Script } from "../threads/start.ts";
 import { TaskThread } from "../threads/task-thread.ts";
 import { type Instance, instantiate } from "../wasm/instantiate.ts";
 import type { ModelConfig } from "./config.ts";
-import { answersOf, makeShared, type Shared } from "./exchange.ts";
+import { answersOf, type ExchangeMemory, makeExchangeMemory } from "./exchange.ts";
 import type { WeightReceiver } from "./load.ts";
 import { Member, type ModelRequest } from "./member.ts";
 import type { Precisions } from "./precisions.ts";
@@ -47,7 +47,7 @@ export async function openMembers(
 ): Promise<Members> {
   if (threads === 1 && !apart) return new LocalMembers(instantiate(module, memory), precisions);
   const size = canShare() ? threads : 1;
-  const shared = size > 1 ? makeShared(EXCHANGE_VALUES) : null;
+  const shared = size > 1 ? makeExchangeMemory(EXCHANGE_VALUES) : null;
   const members = new WorkerMembers(shared);
   await members.open(lentScript(SCRIPT, lender), module, size, precisions);
   return members;
@@ -102,10 +102,10 @@ function withOwnBuffer(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 }
 
 class WorkerMembers implements Members {
-  readonly #shared: Shared | null;
+  readonly #shared: ExchangeMemory | null;
   #members: readonly RemoteMember[] = [];
 
-  constructor(shared: Shared | null) {
+  constructor(shared: ExchangeMemory | null) {
     this.#shared = shared;
   }
 

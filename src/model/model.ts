@@ -13,10 +13,10 @@ import {
   GENERATE_OPTIONS,
   type Generated,
   type GenerateOptions,
-  noList,
+  notAList,
   unknownPooling,
 } from "./options.ts";
-import { type PoolingFiles, pool } from "./pooling.ts";
+import { type PoolingSettings, pool } from "./pooling.ts";
 import type { Precisions } from "./precisions.ts";
 import { checkSampling, logProbabilityOf, Sampler } from "./sampler.ts";
 import { TextStream } from "./text-stream.ts";
@@ -34,7 +34,7 @@ export class Model {
   /** How numbers are kept: what was asked for, or what was chosen. */
   readonly precisions: Precisions;
   readonly #members: Members;
-  readonly #pooling: PoolingFiles;
+  readonly #pooling: PoolingSettings;
   /** The tokens in the cache. */
   #cached: number[] = [];
   #queue: Promise<unknown> = Promise.resolve();
@@ -44,7 +44,11 @@ export class Model {
   constructor(
     members: Members,
     precisions: Precisions,
-    { config, tokenizer, pooling }: Pick<Model, "config" | "tokenizer"> & { readonly pooling: PoolingFiles },
+    {
+      config,
+      tokenizer,
+      pooling,
+    }: Pick<Model, "config" | "tokenizer"> & { readonly pooling: PoolingSettings },
   ) {
     this.#members = members;
     this.precisions = precisions;
@@ -98,7 +102,7 @@ export class Model {
     options: GenerateOptions = {},
   ): AsyncGenerator<Generated, void, undefined> {
     checkKnown("generate", options, GENERATE_OPTIONS);
-    const { ends, context } = this.#decoder("generate");
+    const { endTokens, context } = this.#decoder("generate");
     const sampler = new Sampler(checkSampling("generate", options));
     const tokens = typeof prompt === "string" ? this.#encode("generate", prompt) : prompt;
     const ids = checkIds("generate", tokens, this.config);
@@ -112,7 +116,7 @@ export class Model {
       for (let count = 0; count < maxTokens; count++) {
         options.signal?.throwIfAborted();
         const id = sampler.choose(logits);
-        if (ends.includes(id)) break;
+        if (endTokens.includes(id)) break;
         const text = stream?.push(id) ?? "";
         yield options.logProbabilities
           ? { id, text, logProbability: logProbabilityOf(logits, id) }
@@ -164,7 +168,7 @@ export class Model {
     const isNormalized = options.normalize ?? this.#pooling.isNormalized ?? true;
     if (!["mean", "cls", "last"].includes(pooling)) throw unknownPooling(pooling);
     const length = Math.min(this.config.context, this.#pooling.length ?? Infinity);
-    if (!Array.isArray(inputs)) throw noList(inputs);
+    if (!Array.isArray(inputs)) throw notAList(inputs);
     const lists = inputs.map((input) => {
       const ids =
         typeof input === "string" ? cutTo(length, this.#encode("embed", input), this.config) : input;

@@ -146,7 +146,7 @@ export function checkFrom(from: number, tokens: number): void {
   });
 }
 
-export function noList(inputs: unknown): BlockscaleError {
+export function notAList(inputs: unknown): BlockscaleError {
   return new BlockscaleError("option", {
     where: "embed: inputs",
     expected: "a list of texts, or of lists of tokens",

@@ -6,7 +6,7 @@ import { type Json, readJson } from "./json.ts";
 export type Pooling = "mean" | "cls" | "last";
 
 /** What the files of sentence-transformers say, as far as there are any. */
-export interface PoolingFiles {
+export interface PoolingSettings {
   readonly pooling?: Pooling;
   readonly isNormalized?: boolean;
   /** Tokens of a text that are looked at. */
@@ -23,7 +23,7 @@ const MODES: readonly (readonly [key: string, pooling: Pooling])[] = [
  * Reads modules.json, the config.json of the pooling that it names, and sentence_bert_config.json.
  * @throws BlockscaleError `format`: damaged; `dialect`: another pooling
  */
-export async function poolingOf(files: ReadonlyMap<string, Source>): Promise<PoolingFiles> {
+export async function poolingOf(files: ReadonlyMap<string, Source>): Promise<PoolingSettings> {
   const modules = (await jsonOf(files, "modules.json")) as Json[] | undefined;
   const limits = (await jsonOf(files, "sentence_bert_config.json")) as Json | undefined;
   const length = limits?.max_seq_length;

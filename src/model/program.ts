@@ -5,10 +5,10 @@ import { type FormatId, factsOf } from "../tensor/formats.ts";
 import { type Allocation, Arena } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import type { RecordLayout, RecordOf } from "../wasm/record.ts";
-import { Exchange, type GatheredMatrix, type Shared } from "./exchange.ts";
+import { Exchange, type ExchangeMemory, type GatheredMatrix } from "./exchange.ts";
 import type { ModelKernels } from "./kernels.ts";
 import { EXACT, type Precisions } from "./precisions.ts";
-import { Rounded } from "./rounded.ts";
+import { RoundedInput } from "./rounded.ts";
 import { Store } from "./store.ts";
 import { type LoadedTensor, widenRows } from "./stored.ts";
 import type { Range, Team } from "./team.ts";
@@ -45,7 +45,7 @@ export class Program {
   constructor(
     { kernels, memory }: Instance,
     team: Team,
-    shared: Shared | null,
+    shared: ExchangeMemory | null,
     precisions: Partial<Precisions>,
   ) {
     this.precisions = { ...EXACT, ...precisions };
@@ -129,11 +129,11 @@ export class Program {
     const [first] = products;
     if (rows === 0 || first === undefined) return;
     for (const { linear } of products) this.onProduct?.(linear.weight, slice, x, rows);
-    const input = new Rounded(this, x, rows, first.linear.weight.cols);
+    const input = new RoundedInput(this, x, rows, first.linear.weight.cols);
     for (const { dst, linear } of products) this.#multiply(dst, input, rows, linear, slice);
   }
 
-  #multiply(dst: number, x: Rounded, rows: number, { weight, bias }: Linear, slice: number): void {
+  #multiply(dst: number, x: RoundedInput, rows: number, { weight, bias }: Linear, slice: number): void {
     const own = weight.rows;
     if (own === 0) return;
     const { kernels } = this;
@@ -162,7 +162,7 @@ export class Program {
 
   #multiplyCodes(
     dst: number,
-    x: Rounded,
+    x: RoundedInput,
     rows: number,
     { matrixAt, matrix }: Analysed,
     isSubByte: boolean,

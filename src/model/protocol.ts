@@ -1,5 +1,5 @@
 import type { ModelConfig } from "./config.ts";
-import type { Shared } from "./exchange.ts";
+import type { ExchangeMemory } from "./exchange.ts";
 import type { ModelRequest } from "./member.ts";
 import type { Precisions } from "./precisions.ts";
 import type { DeclaredRows, RowsToFill } from "./stored.ts";
@@ -9,7 +9,7 @@ import type { Team } from "./team.ts";
 export interface ModelOpening {
   readonly module: WebAssembly.Module;
   readonly team: Team;
-  readonly shared: Shared | null;
+  readonly shared: ExchangeMemory | null;
   readonly precisions: Precisions;
 }
 

@@ -8,7 +8,7 @@ import type { Program } from "./program.ts";
  * x [rows, cols] of one product or more, and what it is rounded to, once for all of them. Its buffers are the
  * program's: what is rounded stays until another x is rounded.
  */
-export class Rounded {
+export class RoundedInput {
   readonly #program: Program;
   readonly #x: number;
   readonly #rows: number;

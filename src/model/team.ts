@@ -49,6 +49,6 @@ export function headsOf(heads: number, keyHeads: number, team: Team): { queries:
 }
 
 /** The range of elements of a range of things with `size` elements each. */
-export function times({ start, end }: Range, size: number): Range {
+export function scaleRange({ start, end }: Range, size: number): Range {
   return { start: start * size, end: end * size };
 }

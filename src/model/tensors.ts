@@ -1,5 +1,5 @@
-import type { DecoderConfig, EncoderConfig, Experts, Layer, ModelConfig } from "./config.ts";
-import { headsOf, type Range, rowsOf, shareOf, type Team, times } from "./team.ts";
+import type { DecoderConfig, EncoderConfig, ExpertsBlock, Layer, ModelConfig } from "./config.ts";
+import { headsOf, type Range, rowsOf, scaleRange, shareOf, type Team } from "./team.ts";
 
 /** A tensor that a forward pass needs. */
 export interface ModelTensor {
@@ -120,8 +120,8 @@ function attentionTensors(config: DecoderConfig, layer: Layer, key: string, name
   const outer = (team: Team) => rowsOf(hidden, team);
   if (attention.kind === "heads") {
     const { heads, keyHeads, headDim, hasNorms, hasSinks } = attention;
-    const queries = (team: Team) => times(headsOf(heads, keyHeads, team).queries, headDim);
-    const keys = (team: Team) => times(headsOf(heads, keyHeads, team).keys, headDim);
+    const queries = (team: Team) => scaleRange(headsOf(heads, keyHeads, team).queries, headDim);
+    const keys = (team: Team) => scaleRange(headsOf(heads, keyHeads, team).keys, headDim);
     return [
       ...linear(`${key}.q`, `${name}.q_proj`, heads * headDim, hidden, queries),
       ...linear(`${key}.k`, `${name}.k_proj`, keyHeads * headDim, hidden, keys),
@@ -138,7 +138,7 @@ function attentionTensors(config: DecoderConfig, layer: Layer, key: string, name
   }
   const { heads, queryRank, rank, plainDim, ropeDim, valueDim } = attention;
   const own = (team: Team) => headsOf(heads, heads, team).queries;
-  const queries = (team: Team) => times(own(team), plainDim + ropeDim);
+  const queries = (team: Team) => scaleRange(own(team), plainDim + ropeDim);
   const rows = heads * (plainDim + ropeDim);
   return [
     ...(queryRank === null
@@ -174,7 +174,12 @@ function gatedTensors(key: string, name: string, hidden: number, size: number): 
   ];
 }
 
-function expertTensors(config: DecoderConfig, experts: Experts, key: string, name: string): ModelTensor[] {
+function expertTensors(
+  config: DecoderConfig,
+  experts: ExpertsBlock,
+  key: string,
+  name: string,
+): ModelTensor[] {
   const { hidden } = config;
   const { count, size, names, sharedSize } = experts;
   const inner = (team: Team) => rowsOf(size, team);
@@ -192,7 +197,7 @@ function expertTensors(config: DecoderConfig, experts: Experts, key: string, nam
         ).flat()
       : [
           stack(`${key}.experts.gate`, `${name}.experts.gate_up_proj`, [count, 2 * size, hidden], (team) =>
-            times(inner(team), 2),
+            scaleRange(inner(team), 2),
           ),
           vector(`${key}.experts.gate.bias`, `${name}.experts.gate_up_proj_bias`, count, 2 * size),
           stack(`${key}.experts.down`, `${name}.experts.down_proj`, [count, hidden, size], (team) =>
@@ -219,7 +224,7 @@ function encoderTensors(config: EncoderConfig): ModelTensor[] {
   const share = (total: number) => (team: Team) => rowsOf(total, team);
   const layers = config.layers.flatMap(({ heads, headDim, size }, i) => {
     const at = `encoder.layer.${i}`;
-    const own = (team: Team) => times(shareOf(heads, team), headDim);
+    const own = (team: Team) => scaleRange(shareOf(heads, team), headDim);
     return [
       ...linear(`${i}.q`, `${at}.attention.self.query`, hidden, hidden, own),
       ...linear(`${i}.k`, `${at}.attention.self.key`, hidden, hidden, own),

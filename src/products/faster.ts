@@ -15,8 +15,8 @@ interface Multiplier {
 }
 
 /**
- * JavaScript engines compile what runs often a second time, in the background, and until then times say
- * little: V8 is through with a product after ten runs, or some 10 ms.
+ * JavaScript engines compile what runs often a second time, in the background. Times before that say little:
+ * V8 has done so after ten runs of a product, or some 10 ms.
  */
 const TURNS = 6;
 const MILLISECONDS = 2;

@@ -9,6 +9,7 @@ import { type MatrixRecord, matrixRecord } from "../wasm/matrix.ts";
 import type { Int8Block } from "./activations.ts";
 import type { PackedIntegers } from "./multiply.ts";
 import { checkPackOptions, type GemmActivations } from "./options.ts";
+import { packFp4 } from "./pack-fp4.ts";
 import {
   type Allocate,
   floatWeights,
@@ -16,7 +17,6 @@ import {
   noIntegers,
   type PlainWeights,
   packCodesAsInt7,
-  packFp4,
   packValuesAsInt7,
 } from "./pack-integers.ts";
 import { PackedWeights, type PackOptions } from "./packed.ts";

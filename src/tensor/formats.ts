@@ -15,8 +15,8 @@ export const FORMAT_ID = { e4m3: 0, e5m2: 1, e2m1: 2, e2m3: 5 } as const;
 export type FormatId = (typeof FORMAT_ID)[keyof typeof FORMAT_ID];
 
 /**
- * The facts of an element format. Kernels have a sign at bit 7 in front of the bits
- * of exponent and mantissa, in all formats.
+ * The facts of an element format. In the kernels a code of any format is a byte with its sign at bit 7, and
+ * the bits of exponent and mantissa at the bottom.
  */
 export interface FormatFacts {
   readonly mantissaBits: number;

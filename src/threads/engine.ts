@@ -35,7 +35,7 @@ interface PackedRows {
 }
 
 /** The right operand split by rows: what each worker receives, and which of its buffers are transferred. */
-interface Right {
+interface SplitOperand {
   readonly rows: number;
   readonly ranges: readonly RowRange[];
   /** How the parts lie: records have been transposed where they had to be. */
@@ -185,7 +185,7 @@ export class ThreadedEngine {
     return Promise.all(answers.reverse());
   }
 
-  #rightOf(w: BlockScaled | ThreadedWeights, side: "t" | "n"): Right {
+  #rightOf(w: BlockScaled | ThreadedWeights, side: "t" | "n"): SplitOperand {
     if (typeof w !== "object" || w === null || !("codes" in w)) {
       const { key, rows, ranges, activations } = this.#packedRows(w);
       return { rows, ranges, side, activations, partOf: () => [key, []] };

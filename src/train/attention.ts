@@ -4,7 +4,7 @@ import type { Program } from "../model/program.ts";
 import { type Range, shareOf } from "../model/team.ts";
 import type { Buffers, SavedActivations } from "./buffers.ts";
 import type { TrainKernels } from "./kernels.ts";
-import { attentionOf } from "./linears.ts";
+import { headAttentionOf } from "./linears.ts";
 import type { LinearProducts, Sizes } from "./products.ts";
 import type { Operand } from "./roundings.ts";
 
@@ -23,7 +23,7 @@ export class TrainedAttention {
 
   constructor(program: Program, config: DecoderConfig, products: LinearProducts) {
     this.#program = program;
-    this.#sizes = attentionOf(config);
+    this.#sizes = headAttentionOf(config);
     this.#scale = config.attentionScale;
     this.#products = products;
   }

@@ -3,7 +3,7 @@ import { anglesOf } from "../model/decoder.ts";
 import type { Program } from "../model/program.ts";
 import type { Range } from "../model/team.ts";
 import { Chunks } from "./chunks.ts";
-import { attentionOf, sizesOf } from "./linears.ts";
+import { headAttentionOf, sizesOf } from "./linears.ts";
 import type { Parameters } from "./parameters.ts";
 import { blockRows, type Recipe } from "./recipes.ts";
 import type { Weights } from "./weights.ts";
@@ -193,7 +193,7 @@ type MakeBuffer = (name: string, cols: number) => number;
 
 function layerBuffers(config: DecoderConfig, buffer: MakeBuffer): LayerBuffers {
   const { hidden, inner, queries, keys } = sizesOf(config);
-  const { hasNorms } = attentionOf(config);
+  const { hasNorms } = headAttentionOf(config);
   const q = buffer("q", queries);
   const k = buffer("k", keys);
   return {

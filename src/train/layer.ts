@@ -6,7 +6,7 @@ import type { Adapters } from "./adapters.ts";
 import { TrainedAttention } from "./attention.ts";
 import type { Buffers, SavedActivations } from "./buffers.ts";
 import type { TrainKernels } from "./kernels.ts";
-import { attentionOf, sizesOf } from "./linears.ts";
+import { headAttentionOf, sizesOf } from "./linears.ts";
 import type { Parameter, Parameters } from "./parameters.ts";
 import type { LinearProducts } from "./products.ts";
 import type { LinearWeight, Weights } from "./weights.ts";
@@ -72,7 +72,7 @@ export class TrainedLayer {
   /** next <- the output of the layer for its input saved.x; both are [tokens, hidden]. */
   forward(saved: SavedActivations, next: number, buffers: Buffers): void {
     const { hidden } = this.#config;
-    const { heads, keyHeads } = attentionOf(this.#config);
+    const { heads, keyHeads } = headAttentionOf(this.#config);
     const { inner } = sizesOf(this.#config);
     const { q, k, v, o, gate, up, down } = this.#weights;
     const { own, work } = buffers;
@@ -118,13 +118,13 @@ export class TrainedLayer {
 
   /** x <- raw with each head normalised, where the model does that, and rotated by its position. */
   #normAndRotate(x: number, raw: number, norm: string, heads: number, buffers: Buffers): void {
-    if (attentionOf(this.#config).hasNorms) this.#normalize(x, raw, this.#norm(norm), buffers.own, heads);
+    if (headAttentionOf(this.#config).hasNorms) this.#normalize(x, raw, this.#norm(norm), buffers.own, heads);
     this.#rotate(x, heads, buffers.sin, buffers);
   }
 
   /** Rotates the heads of this member's tokens by their positions (RoPE), in place. */
   #rotate(x: number, heads: number, sin: number, { own: { start, end }, cos }: Buffers): void {
-    const { headDim } = attentionOf(this.#config);
+    const { headDim } = headAttentionOf(this.#config);
     const { dim } = this.#config.rope;
     const stride = 4 * heads * headDim;
     const at = 4 * start * (dim / 2);
@@ -139,7 +139,7 @@ export class TrainedLayer {
   /** Takes the gradient of the layer's output in d.x, and leaves that of its input there. */
   backward(saved: SavedActivations, buffers: Buffers, observer: Observer | null): void {
     const { inner } = sizesOf(this.#config);
-    const { heads, keyHeads } = attentionOf(this.#config);
+    const { heads, keyHeads } = headAttentionOf(this.#config);
     const { q, k, v, o, gate, up, down } = this.#weights;
     const { d, own } = buffers;
     const rows = own.end - own.start;
@@ -180,7 +180,7 @@ export class TrainedLayer {
     buffers: Buffers,
   ): void {
     this.#rotate(dx, heads, buffers.negatedSin, buffers);
-    if (!attentionOf(this.#config).hasNorms) return;
+    if (!headAttentionOf(this.#config).hasNorms) return;
     const { start, end } = buffers.own;
     const parameter = this.#norm(norm);
     const width = heads * parameter.count;

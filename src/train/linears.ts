@@ -24,12 +24,12 @@ export interface LayerSizes {
   readonly keys: number;
 }
 
-export function attentionOf(config: DecoderConfig): HeadAttention {
+export function headAttentionOf(config: DecoderConfig): HeadAttention {
   return config.layers[0]!.attention as HeadAttention;
 }
 
 export function sizesOf(config: DecoderConfig): LayerSizes {
-  const { heads, keyHeads, headDim } = attentionOf(config);
+  const { heads, keyHeads, headDim } = headAttentionOf(config);
   const { hidden, layers } = config;
   return { hidden, inner: layers[0]!.block.size, queries: heads * headDim, keys: keyHeads * headDim };
 }

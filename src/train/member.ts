@@ -1,5 +1,5 @@
 import type { DecoderConfig } from "../model/config.ts";
-import type { Shared } from "../model/exchange.ts";
+import type { ExchangeMemory } from "../model/exchange.ts";
 import { Program } from "../model/program.ts";
 import type { Team } from "../model/team.ts";
 import type { Instance } from "../wasm/instantiate.ts";
@@ -60,7 +60,7 @@ export class TrainingMember {
   /** The weights whose rounded and transposed forms have to be made again. */
   #stale: "all" | "trained" | "none" = "all";
 
-  constructor(instance: Instance, team: Team, shared: Shared | null, plan: TrainingPlan) {
+  constructor(instance: Instance, team: Team, shared: ExchangeMemory | null, plan: TrainingPlan) {
     const { config, counts, moments, lora } = plan;
     const program = new Program(instance, team, shared, {});
     if (team.size > 1) moveScratch(program);

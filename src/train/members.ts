@@ -1,4 +1,4 @@
-import { answersOf, makeShared, type Shared } from "../model/exchange.ts";
+import { answersOf, type ExchangeMemory, makeExchangeMemory } from "../model/exchange.ts";
 import { lentScript } from "../threads/lend.ts";
 import { TaskThread } from "../threads/task-thread.ts";
 import type { TrainingMember, TrainingPlan, TrainingRequest } from "./member.ts";
@@ -28,7 +28,7 @@ export class LocalTrainingMembers implements TrainingMembers {
 
 /** Workers that run the same program in lock-step, on one memory. */
 export class WorkerTrainingMembers implements TrainingMembers {
-  readonly #shared: Shared = makeShared(0);
+  readonly #shared: ExchangeMemory = makeExchangeMemory(0);
   readonly #threads: readonly TaskThread<TrainingRequest>[];
 
   private constructor(size: number) {

@@ -1,5 +1,6 @@
 import type { DecoderConfig } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
+import { BlockscaleError } from "../tensor/errors.ts";
 import type { Buffers } from "./buffers.ts";
 import { sizesOf } from "./linears.ts";
 import type { Parameters } from "./parameters.ts";
@@ -59,4 +60,18 @@ export function firstNonFinite(
   return activationsOf(config, buffers).find(({ address, cols }) =>
     isNonFinite(address, buffers.tokens * cols),
   )?.name;
+}
+
+/**
+ * The error of a training step whose loss or gradients are not finite.
+ * @param step its number, from 1 on
+ * @param first the first tensor with NaN or Inf, or where that is
+ */
+export function nonFiniteStep(step: number, loss: number, first: string): BlockscaleError {
+  return new BlockscaleError("dialect", {
+    where: `trainer: step ${step}`,
+    expected: "a loss and gradients that are numbers",
+    got: `a loss of ${loss}; the first tensor that holds NaN or Inf is ${first}`,
+    fix: "Take a lower learning rate, a longer warm-up, or a recipe of higher precision.",
+  });
 }

@@ -1,4 +1,4 @@
-import type { Shared } from "../model/exchange.ts";
+import type { ExchangeMemory } from "../model/exchange.ts";
 import type { Team } from "../model/team.ts";
 import type { TrainingPlan, TrainingRequest } from "./member.ts";
 
@@ -8,7 +8,7 @@ export interface TrainingOpening {
   /** Memory of all members, and of the thread that asks them. */
   readonly memory: WebAssembly.Memory;
   readonly team: Team;
-  readonly shared: Shared;
+  readonly shared: ExchangeMemory;
   readonly plan: TrainingPlan;
 }
 

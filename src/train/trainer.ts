@@ -2,7 +2,7 @@
 import type { DecoderConfig } from "../model/config.ts";
 import type { Json } from "../model/json.ts";
 import type { Program } from "../model/program.ts";
-import { BlockscaleError } from "../tensor/errors.ts";
+import type { BlockscaleError } from "../tensor/errors.ts";
 import type { BatchSize, Buffers } from "./buffers.ts";
 import { checkBatch, checkFlag } from "./check-arguments.ts";
 import type { OperandName, RangeCounts } from "./counts.ts";
@@ -11,7 +11,7 @@ import { adapterFiles, modelFiles, OPTIMIZER, optimizerFile } from "./files.ts";
 import type { ObservedLinear } from "./layer.ts";
 import type { TrainingMember } from "./member.ts";
 import type { TrainingMembers } from "./members.ts";
-import { firstNonFinite } from "./non-finite.ts";
+import { firstNonFinite, nonFiniteStep } from "./non-finite.ts";
 import type { TrainerSettings } from "./options.ts";
 import { wrongArgument } from "./wrong-option.ts";
 
@@ -23,7 +23,7 @@ export interface StepResult {
   readonly gradientNorm: number;
 }
 
-/** The parts of a trainer. */
+/** What a trainer is made of. */
 export interface TrainerParts {
   /** The member of this thread: the only one, or the view of the workers' memory. */
   readonly member: TrainingMember;
@@ -201,12 +201,7 @@ export class Trainer {
       : Number.isFinite(own)
         ? "on another rank"
         : (firstNonFinite(this.#program, this.config, this.#member.parameters, buffers) ?? "the logits");
-    return new BlockscaleError("dialect", {
-      where: `trainer: step ${this.#steps + 1}`,
-      expected: "a loss and gradients that are numbers",
-      got: `a loss of ${loss}; the first tensor that holds NaN or Inf is ${first}`,
-      fix: "Take a lower learning rate, a longer warm-up, or a recipe of higher precision.",
-    });
+    return nonFiniteStep(this.#steps + 1, loss, first);
   }
 
   /** The gradient of a tensor in the last step, before clipping, by the tensor's name. */

@@ -5,7 +5,7 @@ import { HEAD_BLOCK } from "./attention.ts";
 import type { BatchSize } from "./buffers.ts";
 import { Chunks } from "./chunks.ts";
 import type { TrainKernels } from "./kernels.ts";
-import { attentionOf } from "./linears.ts";
+import { headAttentionOf } from "./linears.ts";
 import { blockRows } from "./recipes.ts";
 import type { LinearWeight, Weights } from "./weights.ts";
 
@@ -32,7 +32,7 @@ export function workspaceOf(
   team: Team,
 ): Workspace {
   const kernels = program.kernels as TrainKernels;
-  const { heads, keyHeads, headDim } = attentionOf(config);
+  const { heads, keyHeads, headDim } = headAttentionOf(config);
   const tokens = batch * length;
   const bytes = (what: string, count: number) => program.bytes(`${what} of ${team.member}`, count >>> 0);
   const named = (what: string, count: number) => program.floats(`${what} of ${team.member}`, count);

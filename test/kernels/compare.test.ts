@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
-import { cosine, NOTHING, type Precision, sqnr } from "../../src/engine/precision.ts";
+import { cosine, EMPTY_PRECISION, type Precision, sqnr } from "../../src/engine/precision.ts";
 import { bf16, f16 } from "../../src/tensor/halves.ts";
 import { schemes } from "../../src/tensor/schemes.ts";
 import { ENGINES } from "../support/engines.ts";
 
 /** The definition: one value after another, in float64. */
 function plainly(x: Float32Array, y: Float32Array, codes?: Uint8Array, top?: number): Precision {
-  const found: { -readonly [field in keyof Precision]: Precision[field] } = { ...NOTHING };
+  const found: { -readonly [field in keyof Precision]: Precision[field] } = { ...EMPTY_PRECISION };
   for (let i = 0; i < x.length; i++) {
     const value = x[i]!;
     const became = y[i]!;
@@ -233,15 +233,15 @@ describe.each(ENGINES)("compare, %s", (engineName, make) => {
 
 describe("figures", () => {
   it("sqnr and cosine", () => {
-    const p = { ...NOTHING, signal: 100, noise: 1, energy: 100, product: 100 };
+    const p = { ...EMPTY_PRECISION, signal: 100, noise: 1, energy: 100, product: 100 };
     expect(sqnr(p)).toBe(20);
-    expect(sqnr(NOTHING)).toBe(Infinity);
+    expect(sqnr(EMPTY_PRECISION)).toBe(Infinity);
     expect(cosine(p)).toBe(1);
-    expect(cosine(NOTHING)).toBe(1);
+    expect(cosine(EMPTY_PRECISION)).toBe(1);
     expect(cosine({ ...p, energy: 0, product: 0 })).toBe(0);
     expect(cosine({ ...p, signal: 0, product: 0 })).toBe(0);
     expect(sqnr({ ...p, nonFinite: 1 })).toBe(-Infinity);
-    expect(sqnr({ ...NOTHING, nonFinite: 1 })).toBe(-Infinity);
+    expect(sqnr({ ...EMPTY_PRECISION, nonFinite: 1 })).toBe(-Infinity);
   });
 });
 

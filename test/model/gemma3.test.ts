@@ -133,7 +133,7 @@ test("the text part of a model with vision is the same", async () => {
     vision_config: {},
   };
   expect(decibels(expected, await logitsOf(filesOf(config, "language_model.")))).toBeGreaterThan(100);
-  expect(modelConfigOf(config).ends).toEqual([91]);
+  expect(modelConfigOf(config).endTokens).toEqual([91]);
 });
 
 test("token by token it gives what it gives at once", async () => {

@@ -1,5 +1,5 @@
 import type { Engine } from "../../engine/engine.ts";
-import { add, cosine, NOTHING, type Precision } from "../../engine/precision.ts";
+import { addPrecisions, cosine, EMPTY_PRECISION, type Precision } from "../../engine/precision.ts";
 import { inOrder, settled } from "../../io/concurrency.ts";
 import { giveBack, type Source } from "../../io/source.ts";
 import { readTogether } from "../../io/together.ts";
@@ -216,11 +216,11 @@ async function compareWeights(
   const pair: Pair = { weights: [weight, other] };
   const strips = [...sharedStrips(weight, other)];
   const found = await settled(strips.map((strip) => compare(pair, strip)));
-  let precision = NOTHING;
+  let precision = EMPTY_PRECISION;
   let worst: WorstBlock | null = null;
   for (const [i, strip] of strips.entries()) {
     const { precision: part, worst: block } = found[i]!;
-    precision = add(precision, part);
+    precision = addPrecisions(precision, part);
     if (block !== null && (worst === null || block.noiseToSignal > worst.noiseToSignal))
       worst = { ...block, row: block.row + strip.slice * rows + strip.firstRow };
   }

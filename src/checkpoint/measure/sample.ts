@@ -1,6 +1,6 @@
 import type { Engine } from "../../engine/engine.ts";
 import { quantizeNvfp4Under, type TensorFactor } from "../../engine/fp4.ts";
-import { add, NOTHING, type Precision } from "../../engine/precision.ts";
+import { addPrecisions, EMPTY_PRECISION, type Precision } from "../../engine/precision.ts";
 import type { Source } from "../../io/source.ts";
 import { scaleTypeOf } from "../../tensor/formats.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
@@ -135,7 +135,8 @@ export async function sampleStrip(
   return {
     ...tally(values, tensor === null ? values : engine.dequantize(tensor)),
     strip,
-    precision: tensor === null ? { ...NOTHING, count: values.length } : engine.compare(values, tensor),
+    precision:
+      tensor === null ? { ...EMPTY_PRECISION, count: values.length } : engine.compare(values, tensor),
     exponents: exponentsOf(scales),
     scaleCols: block === null ? 0 : Math.ceil(matrixOf(weight.shape).cols / block[1]),
   };
@@ -260,7 +261,7 @@ export function joinSamples(
     rows: strips.reduce((n, { strip }) => n + strip.rows, 0),
     totalRows: slices * rows,
     ...strips.reduce<Tally>(addTallies, NO_TALLY),
-    precision: strips.reduce((sum, { precision }) => add(sum, precision), NOTHING),
+    precision: strips.reduce((sum, { precision }) => addPrecisions(sum, precision), EMPTY_PRECISION),
     map: block === null ? null : drawMap(strips, shape, block),
   };
 }

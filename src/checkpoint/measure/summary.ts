@@ -1,4 +1,4 @@
-import { add, NOTHING, type Precision, sqnr } from "../../engine/precision.ts";
+import { addPrecisions, EMPTY_PRECISION, type Precision, sqnr } from "../../engine/precision.ts";
 import { isMap } from "../../io/files.ts";
 import { kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
@@ -64,7 +64,10 @@ export function summarize(plan: Plan, measured: ReadonlyMap<string, Precision>):
       : { ...tensor, precision };
   });
   // In the order of the plan, whichever file was made first: a sum of float64 depends on it.
-  const sum = plan.tensors.reduce((all, { name }) => add(all, measured.get(name) ?? NOTHING), NOTHING);
+  const sum = plan.tensors.reduce(
+    (all, { name }) => addPrecisions(all, measured.get(name) ?? EMPTY_PRECISION),
+    EMPTY_PRECISION,
+  );
   const ofConverted = tensors.filter(({ action }) => action !== "copy" && action !== "drop");
   const ofAmax = tensors.map(({ precision }) => precision?.maxErrorOfAmax ?? 0);
   return {

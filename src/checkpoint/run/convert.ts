@@ -1,6 +1,6 @@
 import type { Engine } from "../../engine/engine.ts";
 import { quantizeNvfp4Under } from "../../engine/fp4.ts";
-import { NOTHING, type Precision } from "../../engine/precision.ts";
+import { EMPTY_PRECISION, type Precision } from "../../engine/precision.ts";
 import { giveBack, type Source, takeBytes } from "../../io/source.ts";
 import { withLoaded } from "../../io/together.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
@@ -54,7 +54,7 @@ export async function convertStrip(
   if (into.kind === "amax") return largest(from, strip, sources, engine);
   if (from.kind === "plain") {
     const bytes = await readPlainRows(from, strip, sources);
-    if (into.kind === "plain") return { values: bytes, scales: NO_SCALES, precision: NOTHING };
+    if (into.kind === "plain") return { values: bytes, scales: NO_SCALES, precision: EMPTY_PRECISION };
     const piece = quantizeRows(from, strip, valuesOf(from.type, bytes), into, engine, prepared);
     giveBack(bytes);
     return piece;
@@ -118,7 +118,11 @@ async function largest(
     from.kind === "plain"
       ? valuesOf(from.type, await readPlainRows(from, strip, sources))
       : dequantizeRows(await readScaledRows(from, strip, sources), "f32", engine);
-  return { values: NO_SCALES, scales: NO_SCALES, precision: { ...NOTHING, amax: amaxOf(values as Values) } };
+  return {
+    values: NO_SCALES,
+    scales: NO_SCALES,
+    precision: { ...EMPTY_PRECISION, amax: amaxOf(values as Values) },
+  };
 }
 
 /** The largest of the magnitudes, which order as their bits do. */
@@ -142,7 +146,7 @@ function toPlain(from: ScaledWeight, rows: ScaledRows, { dtype }: PlainTarget, e
   const values = dequantizeRows(rows, type, engine, takeValues(type, rows.codes.length));
   const written = from.transposed ? transpose(values, rows.shape) : values;
   const precision = holdsExactly(type, rows)
-    ? { ...NOTHING, count: values.length }
+    ? { ...EMPTY_PRECISION, count: values.length }
     : measurePlain(rows, widen(type, bytesOf(values), new Float32Array(values.length)), engine);
   return { values: bytesOf(written), scales: NO_SCALES, precision };
 }
@@ -164,7 +168,7 @@ function withOtherScales(rows: ScaledRows, into: ScaledTarget, engine: Engine): 
       ? engine.encode(engine.decode(rows.codes, rows.format), into.scheme.format)
       : rows.codes,
     scales: scaleBytes(scales, into),
-    precision: { ...NOTHING, count: rows.codes.length },
+    precision: { ...EMPTY_PRECISION, count: rows.codes.length },
   };
 }
 

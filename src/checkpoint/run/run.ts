@@ -1,5 +1,5 @@
 import type { Engine } from "../../engine/engine.ts";
-import { add, NOTHING, type Precision } from "../../engine/precision.ts";
+import { addPrecisions, EMPTY_PRECISION, type Precision } from "../../engine/precision.ts";
 import { inOrder } from "../../io/concurrency.ts";
 import { readRange, type Source } from "../../io/source.ts";
 import { readTogether } from "../../io/together.ts";
@@ -126,10 +126,10 @@ function* convertedChunks(
     return;
   }
   const scales: Uint8Array[] = [];
-  let precision = NOTHING;
+  let precision = EMPTY_PRECISION;
   for (const [i, strip] of strips.entries()) {
     const finish = (piece: Piece): Uint8Array[] => {
-      precision = add(precision, piece.precision);
+      precision = addPrecisions(precision, piece.precision);
       if (emit !== "codes") scales.push(piece.scales);
       const isLast = i === strips.length - 1;
       if (isLast && emit !== "scales") options.onPrecision?.(name, precision);

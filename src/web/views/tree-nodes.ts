@@ -1,5 +1,5 @@
 import { countOf } from "../../checkpoint/read/weights.ts";
-import { add, NOTHING, type Precision } from "../../engine/precision.ts";
+import { addPrecisions, EMPTY_PRECISION, type Precision } from "../../engine/precision.ts";
 import { bytesOf, changes, type Row } from "./rows.ts";
 
 /** What a group holds, at any depth. */
@@ -95,7 +95,7 @@ function groupOf(
 }
 
 function sumsOf(children: readonly TreeNode[], measured: ReadonlyMap<string, Precision>): Sums {
-  let [tensors, parameters, bytes, changing, precision] = [0, 0, 0, 0, NOTHING];
+  let [tensors, parameters, bytes, changing, precision] = [0, 0, 0, 0, EMPTY_PRECISION];
   for (const child of children) {
     if ("row" in child) {
       const { row } = child;
@@ -104,14 +104,14 @@ function sumsOf(children: readonly TreeNode[], measured: ReadonlyMap<string, Pre
       parameters += countOf(row.tensor.shape);
       bytes += bytesOf(row);
       if (changes(row)) changing++;
-      if (found !== undefined) precision = add(precision, found);
+      if (found !== undefined) precision = addPrecisions(precision, found);
       continue;
     }
     tensors += child.tensors;
     parameters += child.parameters;
     bytes += child.bytes;
     changing += child.changing;
-    if (child.precision !== NOTHING) precision = add(precision, child.precision);
+    if (child.precision !== EMPTY_PRECISION) precision = addPrecisions(precision, child.precision);
   }
   return { tensors, parameters, bytes, changing, precision };
 }
