@@ -14,7 +14,7 @@ import {
   newArray,
   type RawValues,
 } from "../tensor/checks.ts";
-import { BlockscaleError } from "../tensor/errors.ts";
+import { BlockscaleError, shown } from "../tensor/errors.ts";
 import { checkChoice, checkKnown, outOption } from "../tensor/options.ts";
 import type { Scheme, SchemeName } from "../tensor/schemes.ts";
 import { asFp8, isSubByte } from "../tensor/sub-byte.ts";
@@ -208,7 +208,7 @@ export class Engine {
       throw new BlockscaleError("option", {
         where: "activations: block",
         expected: "16, 32 or 128",
-        got: JSON.stringify(block) ?? String(block),
+        got: shown(block),
         fix: "Leave it out for 32; weights in blocks of 16 columns take 16, E4M3 codes in blocks of 128 columns may take 128.",
       });
     }

@@ -50,3 +50,9 @@ export class BlockscaleError extends Error {
     this.fault = fault;
   }
 }
+
+/** What was given where a word or a number belongs, for messages: of an object its class alone. */
+export function shown(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  return Object(value) === value ? Object.prototype.toString.call(value).slice(8, -1) : String(value);
+}

@@ -1,5 +1,5 @@
 import { isRecord, kindOf } from "./checks.ts";
-import { BlockscaleError } from "./errors.ts";
+import { BlockscaleError, shown } from "./errors.ts";
 
 /**
  * Checks that the last argument of a function is an options object and that all names in it are known: a
@@ -69,7 +69,7 @@ export function checkChoice<T extends string>(where: string, given: unknown, cho
   throw new BlockscaleError("option", {
     where,
     expected: `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)}`,
-    got: JSON.stringify(given) ?? String(given),
+    got: shown(given),
     fix: "Pass one of these.",
   });
 }

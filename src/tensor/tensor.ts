@@ -1,4 +1,4 @@
-import { BlockscaleError } from "./errors.ts";
+import { BlockscaleError, shown } from "./errors.ts";
 import { FORMATS, type Format } from "./formats.ts";
 
 export type { Format, Fp8Format } from "./formats.ts";
@@ -134,7 +134,7 @@ export function checkFormat(where: string, format: Format): Format {
     expected: `one of ${Object.keys(FORMATS)
       .map((name) => JSON.stringify(name))
       .join(", ")}`,
-    got: JSON.stringify(format) ?? String(format),
+    got: shown(format),
     fix: "Name the element format of the codes.",
   });
 }

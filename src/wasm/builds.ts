@@ -1,5 +1,5 @@
 import { baseline, relaxed } from "#kernels";
-import { BlockscaleError } from "../tensor/errors.ts";
+import { BlockscaleError, shown } from "../tensor/errors.ts";
 import { accepts, refused, toModule } from "./module.ts";
 
 /** The builds that ship: `relaxed` fuses multiply-adds where the engine can, `baseline` needs only SIMD. */
@@ -30,7 +30,7 @@ export function compile(variant?: Variant, builds: Builds = { baseline, relaxed 
     throw new BlockscaleError("option", {
       where: "load: variant",
       expected: '"relaxed" or "baseline"',
-      got: JSON.stringify(variant) ?? String(variant),
+      got: shown(variant),
       fix: "Leave it out to get the best build that runs here.",
     });
   }

@@ -49,6 +49,16 @@ beforeAll(async () => {
 
 /** Whatever a call with a wrong argument throws, at once or later, has to be a clear error of ours. */
 const CALLS: [call: string, message: RegExp, action: () => unknown][] = [
+  [
+    "dequantize, options in the place of a type",
+    /type: expected "f32", "bf16" or "f16", got Object\. Pass/,
+    () => engine.dequantize(engine.quantize(values, [1, 32], "mxfp8"), { out: values } as Anything),
+  ],
+  [
+    "encode, both the wrong way round",
+    /format: .* got Float32Array/,
+    () => engine.encode("e4m3" as Anything, values as Anything),
+  ],
   ["createTrainer(undefined)", /model: expected a Map .* got undefined/, () => train(undefined)],
   ["createTrainer(a path)", /got string/, () => train("model/")],
   ["createTrainer({ config })", /got an object of config/, () => train({ config })],
