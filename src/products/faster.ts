@@ -63,8 +63,8 @@ export function weightsToTime(rows: number, cols: number): BlockScaled {
 const [ROWS, COLUMNS, DEPTH] = [64, 256, 512];
 
 /**
- * Whether products of E4M3 codes are faster in float32 or with int8 activations here: the instruction that
- * makes the difference, a dot of four bytes, cannot be asked for.
+ * Whether products of E4M3 codes are faster in float32 or with int8 activations here: WebAssembly does not
+ * tell whether a dot of four bytes, which makes the difference, is one instruction.
  */
 export function timeActivations(engine: Multiplier): "f32" | "int8" {
   const w = engine.pack(weightsToTime(COLUMNS, DEPTH), {});
