@@ -42,7 +42,7 @@ export async function convertFolder(run: FolderRun, folder: string, overwrite: b
     );
   }
   // What another run has left under these names must not be taken for ours.
-  if (!journal.goesOn) await removeFiles(folder, plan.files);
+  if (!journal.isContinued) await removeFiles(folder, plan.files);
   if (overwrite) {
     await removeOther(folder, [...plan.files, ...documents].map(({ name }) => name).concat(opened.others));
   }

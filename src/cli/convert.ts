@@ -30,13 +30,13 @@ export async function convert(
     const order = { from, to, task, flags, signal };
     if (flags.dryRun !== true) page = await reserveReport(flags.report, [from, to]);
     const print = (result: CommandResult) => printResult(flags, result);
-    let parts: Prefixed<ReportedConversion>[];
-    if (pipeline !== null) parts = await convertPipeline(pipeline, order, print);
+    let models: Prefixed<ReportedConversion>[];
+    if (pipeline !== null) models = await convertPipeline(pipeline, order, print);
     else {
       const made = await convertOrder(input, order, print);
-      parts = made === null ? [] : [{ ...made, prefix: "" }];
+      models = made === null ? [] : [{ ...made, prefix: "" }];
     }
-    if (page !== null) await writePage(page, order, parts);
+    if (page !== null) await writePage(page, order, models);
   } finally {
     await page?.discard();
     await input.close();
@@ -50,10 +50,10 @@ export async function convert(
 async function writePage(
   page: ReservedFile,
   { from, to, task: { direction }, signal }: ConversionOrder,
-  parts: readonly Prefixed<ReportedConversion>[],
+  models: readonly Prefixed<ReportedConversion>[],
 ): Promise<void> {
   try {
-    await page.write(reportPage(await reportOfConversions({ from, to, direction }, parts, signal)));
+    await page.write(reportPage(await reportOfConversions({ from, to, direction }, models, signal)));
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof BlockscaleError)) throw error;

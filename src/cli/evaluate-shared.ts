@@ -3,10 +3,10 @@ import type { ScoredToken } from "../evaluate/evaluate.ts";
 import { makeFolderAt, placeIn, readTextAt, writeTextAt } from "../io/place.ts";
 import {
   checkEvaluation,
+  completedSpec,
   type EvaluationSpec,
   packScores,
   refuseOtherEvaluation,
-  specOf,
   unpackScores,
 } from "../jobs/evaluation.ts";
 import { MOST_PARTS, type PartNumber } from "../jobs/parts.ts";
@@ -35,7 +35,7 @@ import { version } from "./version.ts";
 function specHere(place: string, flags: EvaluateFlags, { inputs }: OpenedEvaluation): EvaluationSpec {
   const { context, activations, weights, cache, against } = flags;
   const places = { model: placeOf(place), against: against === undefined ? null : placeOf(against) };
-  return specOf({ version: version(), ...places, context, activations, weights, cache }, inputs);
+  return completedSpec({ version: version(), ...places, context, activations, weights, cache }, inputs);
 }
 
 /** `blockscale evaluate MODEL --queue redis://…`: workers score chunks. */
@@ -175,7 +175,7 @@ export async function finishEvaluation(
   const { spec, parts, source, file } = record;
   const { model, against, context, activations, weights, cache } = spec;
   const score: Scoring = async (opened) => {
-    refuseOtherEvaluation(out, spec, specOf({ ...spec, version: version() }, opened.inputs));
+    refuseOtherEvaluation(out, spec, completedSpec({ ...spec, version: version() }, opened.inputs));
     if (hashOf(opened.ids) !== record.ids) throw otherText(file);
     const missing: number[] = [];
     const scores: ScoredToken[] = [];

@@ -54,7 +54,7 @@ export async function evaluate(
   signal: AbortSignal,
   score: Scoring = scoreHere,
 ): Promise<void> {
-  const page = await reserveReport(flags.report, placesOf(place, flags));
+  const page = await reserveReport(flags.report, placesOfEvaluation(place, flags));
   try {
     await withEvaluation(place, flags, signal, async (opened) => {
       const evaluation = evaluationOf(flags.context, await score(opened, flags, signal));
@@ -93,7 +93,7 @@ async function tellFigures(
 }
 
 /** Places that are read and written, besides that of a report. */
-export function placesOf(
+export function placesOfEvaluation(
   model: string,
   { against, text, tokens, state }: Partial<Pick<EvaluateFlags, "against" | "text" | "tokens" | "state">>,
 ): string[] {

@@ -6,7 +6,7 @@ import { conversionWork } from "../jobs/queue/conversion.ts";
 import { coordinate, type QueueStatus } from "../jobs/queue/coordinate.ts";
 import { refuseSecrets } from "../jobs/queue/places.ts";
 import { serveQueue } from "../jobs/queue/serve.ts";
-import { statusOf } from "../jobs/queue/status.ts";
+import { runsInQueue } from "../jobs/queue/status.ts";
 import { trainingOn } from "../jobs/queue/training-run.ts";
 import type { Work } from "../jobs/queue/work.ts";
 import { joinRun } from "../jobs/records.ts";
@@ -153,7 +153,7 @@ export async function work(flags: WorkerFlags, signal: AbortSignal): Promise<voi
 /** `blockscale status --queue redis://…` */
 export async function status(flags: { readonly queue: string; readonly json?: true }): Promise<void> {
   const connection = parseQueue(flags.queue);
-  const runs = await statusOf(connection);
+  const runs = await runsInQueue(connection);
   const training = await trainingOn(connection);
   if (flags.json === true) return printJson({ runs, training });
   const jobs = runs.map(({ from, to, waiting, active, done, failed }) => [

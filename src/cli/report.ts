@@ -124,19 +124,21 @@ export type Prefixed<T> = T & { readonly prefix: string };
 
 /**
  * Makes the report of finished conversions. It reads all scales, and a sample of the values on both sides.
- * @param parts a checkpoint, or the models of a pipeline
+ * @param models a checkpoint, or the models of a pipeline
  */
 export async function reportOfConversions(
   { from, to, direction }: { readonly from: string; readonly to: string; readonly direction: Direction },
-  parts: readonly Prefixed<ReportedConversion>[],
+  models: readonly Prefixed<ReportedConversion>[],
   signal: AbortSignal,
 ): Promise<Report> {
   const of = direction.kind === "quantize" ? "output" : "input";
   const found = [];
-  for (const part of parts) found.push(await surveyConversion(part, of, signal));
-  const tensors = parts.flatMap(({ plan, prefix }) => renamed(plan.tensors, prefix));
+  for (const model of models) found.push(await surveyConversion(model, of, signal));
+  const tensors = models.flatMap(({ plan, prefix }) => renamed(plan.tensors, prefix));
   const measured = new Map(
-    parts.flatMap((part) => [...part.measured].map(([name, found]) => [part.prefix + name, found] as const)),
+    models.flatMap((model) =>
+      [...model.measured].map(([name, found]) => [model.prefix + name, found] as const),
+    ),
   );
   return conversionReport({
     kind: direction.kind,
@@ -144,7 +146,7 @@ export async function reportOfConversions(
     output: to,
     format: direction.kind === "quantize" ? direction.to : direction.dtype,
     summary: summarize({ files: [], tensors }, measured),
-    files: parts.flatMap(({ plan, prefix }) =>
+    files: models.flatMap(({ plan, prefix }) =>
       renamed(plan.files, prefix).map(({ name, size }) => ({ name, bytes: size, checksum: null })),
     ),
     scales: scalesFound(
@@ -220,11 +222,11 @@ export async function reportOfComparisons(
 }
 
 /** What is inside the models of a pipeline, as if they were one checkpoint. */
-export function joinInspections(parts: readonly Prefixed<Inspected>[]): Inspected {
+export function joinInspections(models: readonly Prefixed<Inspected>[]): Inspected {
   return {
-    files: parts.flatMap(({ files, prefix }) => renamed(files, prefix)),
-    dialect: [...new Set(parts.map(({ dialect }) => dialect))].join(", "),
-    tensors: parts.flatMap(({ tensors, prefix }) => renamed(tensors, prefix)),
+    files: models.flatMap(({ files, prefix }) => renamed(files, prefix)),
+    dialect: [...new Set(models.map(({ dialect }) => dialect))].join(", "),
+    tensors: models.flatMap(({ tensors, prefix }) => renamed(tensors, prefix)),
   };
 }
 

@@ -12,7 +12,7 @@ import { openTokenizer } from "../model/tokenizer.ts";
 import { evaluationPage } from "../report/evaluation/page.ts";
 import { type MeasuredMix, mixCells } from "../report/evaluation/report.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { idsOf, placesOf } from "./evaluate.ts";
+import { idsOf, placesOfEvaluation } from "./evaluate.ts";
 import * as figures from "./figures.ts";
 import { openInput } from "./input.ts";
 import { throwIfInterrupted } from "./interruption.ts";
@@ -49,7 +49,7 @@ export async function sensitivity(
   const input = await openInput(place, signal);
   const reserved: ReservedFile[] = [];
   try {
-    const page = await reserveReport(flags.report, placesOf(place, flags));
+    const page = await reserveReport(flags.report, placesOfEvaluation(place, flags));
     if (page !== null) reserved.push(page);
     const overrides = flags.out === undefined ? null : await reserve(flags.out);
     if (overrides !== null) reserved.push(overrides);

@@ -19,7 +19,7 @@ export class Refusal extends Error {
 }
 
 /** A JSON object. */
-export type Json = { readonly [key: string]: unknown };
+export type JsonObject = { readonly [key: string]: unknown };
 
 /**
  * A model that is served by OpenAI's API: completions, chat completions,
@@ -45,7 +45,7 @@ const FIXED: { readonly [name: string]: unknown } = {
 const UNSUPPORTED = ["tools", "functions", "response_format", "logit_bias", "logprobs", "suffix", "echo"];
 
 /** The options of `generate` that a request sets. @throws Refusal an option that is not supported */
-export function optionsOf(body: Json, served: ServedModel): GenerateOptions {
+export function optionsOf(body: JsonObject, served: ServedModel): GenerateOptions {
   for (const [name, value] of Object.entries(FIXED)) {
     if (body[name] !== undefined && body[name] !== null && body[name] !== value)
       throw new Refusal(400, `${name} can only be ${String(value)} here.`, name);
@@ -53,7 +53,7 @@ export function optionsOf(body: Json, served: ServedModel): GenerateOptions {
   for (const name of UNSUPPORTED) {
     const value = body[name];
     if (value === undefined || value === null || value === false) continue;
-    if (name === "response_format" && (value as Json).type === "text") continue;
+    if (name === "response_format" && (value as JsonObject).type === "text") continue;
     throw new Refusal(400, `${name} is not supported.`, name);
   }
   const number = (name: string): number | undefined => {
@@ -77,14 +77,14 @@ export function optionsOf(body: Json, served: ServedModel): GenerateOptions {
 }
 
 /** What a request calls an option of `generate`. */
-function fieldOf(option: string, body: Json): string {
+function fieldOf(option: string, body: JsonObject): string {
   if (option === "maxTokens")
     return (body.max_completion_tokens ?? null) === null ? "max_tokens" : "max_completion_tokens";
   return { topP: "top_p", topK: "top_k", minP: "min_p" }[option] ?? option;
 }
 
 /** An error of the model in the words of the request that it is about; others as they are. */
-export function refusalOf(error: unknown, body: Json): unknown {
+export function refusalOf(error: unknown, body: JsonObject): unknown {
   if (!(error instanceof BlockscaleError && (error.code === "option" || error.code === "dialect")))
     return error;
   const { where, expected, got } = error.fault;
@@ -104,7 +104,7 @@ function isIds(value: unknown): value is number[] {
 }
 
 /** The tokens of a chat, by the template of the model. @throws Refusal */
-export function chatPrompt({ model }: ServedModel, { messages }: Json): Int32Array {
+export function chatPrompt({ model }: ServedModel, { messages }: JsonObject): Int32Array {
   if (!Array.isArray(messages) || messages.length === 0)
     throw new Refusal(400, "messages has to be a list of { role, content }.", "messages");
   if (model.tokenizer === null) throw new Refusal(400, "This model has no tokenizer.");
@@ -113,18 +113,18 @@ export function chatPrompt({ model }: ServedModel, { messages }: Json): Int32Arr
 
 /** The text of a message. Content may come in parts, of which only texts are taken. */
 function messageOf(message: unknown, i: number): ChatMessage {
-  const { role, content } = (message ?? {}) as Json;
+  const { role, content } = (message ?? {}) as JsonObject;
   const where = `messages[${i}]`;
   if (typeof role !== "string") throw new Refusal(400, `${where}.role has to be a text.`, "messages");
   if (typeof content === "string") return { role, content };
-  const parts = Array.isArray(content) ? (content as Json[]) : null;
+  const parts = Array.isArray(content) ? (content as JsonObject[]) : null;
   if (parts === null || !parts.every((part) => part?.type === "text" && typeof part.text === "string"))
     throw new Refusal(400, `${where}.content has to be a text, or parts that are texts.`, "messages");
   return { role, content: parts.map(({ text }) => text).join("") };
 }
 
 /** The tokens of a prompt: one text, or ids. @throws Refusal */
-export function textPrompt({ model }: ServedModel, { prompt }: Json): Int32Array {
+export function textPrompt({ model }: ServedModel, { prompt }: JsonObject): Int32Array {
   if (isIds(prompt)) return Int32Array.from(prompt);
   const text = isTexts(prompt) && prompt.length === 1 ? prompt[0] : prompt;
   if (typeof text !== "string")
@@ -148,7 +148,7 @@ export function inputsOf(input: unknown): (string | number[])[] {
  * @param most bytes
  * @throws Refusal a larger body, or anything but a JSON object
  */
-export async function bodyOf(request: IncomingMessage, most: number): Promise<Json> {
+export async function bodyOf(request: IncomingMessage, most: number): Promise<JsonObject> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request) {
@@ -158,7 +158,7 @@ export async function bodyOf(request: IncomingMessage, most: number): Promise<Js
   }
   try {
     const found: unknown = JSON.parse(Buffer.concat(chunks).toString("utf8"));
-    if (typeof found === "object" && found !== null && !Array.isArray(found)) return found as Json;
+    if (typeof found === "object" && found !== null && !Array.isArray(found)) return found as JsonObject;
   } catch {
     // The error is thrown below.
   }

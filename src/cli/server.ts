@@ -3,7 +3,7 @@ import {
   bodyOf,
   chatPrompt,
   inputsOf,
-  type Json,
+  type JsonObject,
   optionsOf,
   Refusal,
   refusalOf,
@@ -82,7 +82,7 @@ function checkMethod({ method }: IncomingMessage, expected: string): void {
 
 type Handler = (
   served: ServedModel,
-  body: Json,
+  body: JsonObject,
   response: ServerResponse,
   signal: AbortSignal,
 ) => Promise<void>;
@@ -97,7 +97,7 @@ const HANDLERS: { readonly [path: string]: Handler } = {
 
 async function complete(
   served: ServedModel,
-  body: Json,
+  body: JsonObject,
   response: ServerResponse,
   signal: AbortSignal,
   prompt: Int32Array,
@@ -155,14 +155,14 @@ async function complete(
   }
   if (!isBegun) begin();
   write({ ...base, choices: [choice("", reason)] });
-  const { include_usage: isCounted } = (body.stream_options ?? {}) as Json;
+  const { include_usage: isCounted } = (body.stream_options ?? {}) as JsonObject;
   if (isCounted === true) write({ ...base, choices: [], usage: usage(count) });
   response.end("data: [DONE]\n\n");
 }
 
 async function embeddings(
   served: ServedModel,
-  body: Json,
+  body: JsonObject,
   response: ServerResponse,
   signal: AbortSignal,
 ): Promise<void> {

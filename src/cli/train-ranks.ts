@@ -56,7 +56,7 @@ export class TrainingRank {
       options: digestOf([Buffer.from(JSON.stringify(options))]),
       text: digestOf([ids]),
       step: trainer.steps,
-      weights: weightsOf(trainer),
+      weights: digestOfWeights(trainer),
     });
   }
 
@@ -67,7 +67,7 @@ export class TrainingRank {
 
   /** Makes sure that all ranks have the same weights. */
   async agree(trainer: Trainer): Promise<void> {
-    await this.exchange.agree(trainer.steps, weightsOf(trainer));
+    await this.exchange.agree(trainer.steps, digestOfWeights(trainer));
   }
 
   async stop(error: unknown): Promise<void> {
@@ -80,7 +80,7 @@ export class TrainingRank {
 }
 
 /** SHA-256 of all weights, in the order of their names. */
-export function weightsOf(trainer: Trainer): string {
+export function digestOfWeights(trainer: Trainer): string {
   return digestOf(trainer.names.map((name) => trainer.weight(name)));
 }
 

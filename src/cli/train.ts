@@ -15,7 +15,7 @@ import type { RecipeName } from "../train/recipes.ts";
 import { throwIfInterrupted } from "./interruption.ts";
 import { print } from "./print.ts";
 import { reserveReport } from "./report.ts";
-import { type RankFlags, TrainingRank, weightsOf } from "./train-ranks.ts";
+import { digestOfWeights, type RankFlags, TrainingRank } from "./train-ranks.ts";
 import { beginOrContinue, writeCheckpoint, writeModel } from "./training-folder.ts";
 
 export interface TrainFlags extends RankFlags {
@@ -171,7 +171,7 @@ async function run(
     tokensPerSecond: ((trainer.steps - first) * flags.batch * flags.context) / seconds,
     ...(ownRank === null
       ? {}
-      : { rank, worldSize: size, weights: weightsOf(trainer), bytes: ownRank.exchange.bytes }),
+      : { rank, worldSize: size, weights: digestOfWeights(trainer), bytes: ownRank.exchange.bytes }),
   };
   await trainer.close();
   const heldOut = isFirst

@@ -1,6 +1,6 @@
 import { bytesOf, type Located } from "../model/locate.ts";
 import { Head, headOf } from "./head.ts";
-import { rowRangesOf } from "./row-ranges.ts";
+import { rangesToLoad } from "./row-ranges.ts";
 import { type StreamOptions, type StreamPlan, withRunner } from "./streamed.ts";
 
 /** The work of running a model over its chunks, and the speed of a trial of one of its products. */
@@ -28,7 +28,7 @@ export async function estimateRun(plan: StreamPlan, options: StreamOptions): Pro
   const rows = Math.min(TRIAL_ROWS, context);
   const matrix = trialOf(plan);
   return withRunner(plan, options, async (runner) => {
-    const [range] = rowRangesOf([matrix], runner.weights);
+    const [range] = rangesToLoad([matrix], runner.weights);
     const states = new Float32Array(rows * config.hidden).fill(1);
     const head = new Head({ plan, states, options }, runner, matrix);
     await head.loadNorm();

@@ -2,7 +2,7 @@ import type { Located } from "../model/locate.ts";
 import type { Range } from "../model/team.ts";
 import { joinPartialScores, type PartialScore, scoreOf, scorePartially } from "./divergence.ts";
 import { type ScoredToken, scoredAt } from "./evaluate.ts";
-import { rowRangesOf, someRows } from "./row-ranges.ts";
+import { rangesToLoad, someRows } from "./row-ranges.ts";
 import { type Runner, type StreamOptions, type StreamPlan, withRunner } from "./streamed.ts";
 
 /** A model and its hidden states [tokens, hidden] after the last layer. */
@@ -95,7 +95,7 @@ async function scoreByRanges(
   const heads = base === null ? [other] : [other, base];
   const { ids } = other.plan;
   const scores = new Map<number, PartialScore>();
-  const ranges = rowRangesOf(
+  const ranges = rangesToLoad(
     heads.map(({ matrix }) => matrix),
     other.runner.weights,
   );

@@ -1,6 +1,6 @@
 import type { DecoderConfig } from "../model/config.ts";
 import { type Located, memoryOf } from "../model/locate.ts";
-import { rowRangesOf, someRows } from "./row-ranges.ts";
+import { rangesToLoad, someRows } from "./row-ranges.ts";
 import { type Runner, type StreamOptions, type StreamPlan, withRunner } from "./streamed.ts";
 
 /** Layers that are done, and all layers. */
@@ -84,7 +84,7 @@ class LayerRun {
     const { hidden } = config;
     const states = new Float32Array(this.#ids.length * hidden);
     const table = this.#located.find((one) => one.tensor.key === "embedding")!;
-    for (const range of rowRangesOf([table], this.#runner.weights)) {
+    for (const range of rangesToLoad([table], this.#runner.weights)) {
       const places: number[] = [];
       for (const [place, id] of this.#ids.entries())
         if (id >= range.start && id < range.end) places.push(place);

@@ -1,5 +1,5 @@
 import type { Override } from "../checkpoint/dialects/overrides.ts";
-import { decider } from "../checkpoint/dialects/rules.ts";
+import { compileSelection } from "../checkpoint/dialects/rules.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../checkpoint/plan/folder.ts";
 import { outputsOf } from "../checkpoint/plan/outputs.ts";
 import { planInto } from "../checkpoint/plan/quantize.ts";
@@ -35,7 +35,7 @@ export class PlainModel {
   static async open(files: ReadonlyMap<string, Source>): Promise<PlainModel> {
     const opened = await openCheckpoint(files, "the model");
     const { weights } = resolve(opened.checkpoint);
-    const decide = decider({}, false, opened.checkpoint.config);
+    const decide = compileSelection({}, false, opened.checkpoint.config);
     const linears = weights.filter(
       (weight): weight is PlainWeight => weight.kind === "plain" && decide(weight).quantize,
     );

@@ -14,7 +14,7 @@ const BYTES = 2 ** 23;
  * Cuts matrices with the same number of rows into the same ranges of rows. One range of each is in memory at
  * a time.
  */
-export function rowRangesOf(matrices: readonly Located[], form: WeightForm): Range[] {
+export function rangesToLoad(matrices: readonly Located[], form: WeightForm): Range[] {
   const rows = matrices[0]!.tensor.shape[0]!;
   const bytes = matrices.reduce((sum, one) => sum + memoryOf(one, form), 0);
   const height = ROWS * Math.max(1, Math.floor((BYTES * rows) / bytes / ROWS));

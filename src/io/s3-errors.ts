@@ -8,7 +8,7 @@ export function nameOf(cause: unknown): string {
 }
 
 /** The HTTP status that an error of the SDK came with. */
-export function statusOf(cause: unknown): number | undefined {
+export function httpStatusOf(cause: unknown): number | undefined {
   return (cause as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
 }
 
@@ -32,7 +32,7 @@ function isUntrusted(cause: unknown): boolean {
 /** Whether another try may succeed. */
 export function isTransient(cause: unknown): boolean {
   if (FINAL.has(nameOf(cause)) || isUntrusted(cause)) return false;
-  const status = statusOf(cause);
+  const status = httpStatusOf(cause);
   return (
     TRANSIENT.has(nameOf(cause)) || status === undefined || status === 408 || status === 429 || status >= 500
   );
@@ -41,7 +41,7 @@ export function isTransient(cause: unknown): boolean {
 /** The name of an error and its status or code: messages of servers may hold anything, keys too. */
 export function reasonOf(cause: unknown): string {
   const { code } = cause as { code?: unknown };
-  const status = statusOf(cause);
+  const status = httpStatusOf(cause);
   const name = nameOf(cause) === "Error" ? "" : nameOf(cause);
   return [name, typeof code === "string" ? code : "", status === undefined ? "" : `status ${status}`]
     .filter((part, i, all) => part !== "" && all.indexOf(part) === i)
@@ -51,7 +51,7 @@ export function reasonOf(cause: unknown): string {
 /** The error for people, without the secrets that errors of the SDK hold. */
 export function faultOf(where: string, cause: unknown): BlockscaleError {
   const name = nameOf(cause);
-  const status = statusOf(cause);
+  const status = httpStatusOf(cause);
   const fault = (got: string, fix: string) =>
     new BlockscaleError("io", { where, expected: "object storage that answers", got, fix });
   if (name === "CredentialsProviderError" || name === "TokenProviderError")

@@ -45,7 +45,7 @@ type AskedEvaluation = Omit<EvaluationSpec, "format" | "variant" | "fingerprint"
 /**
  * Completes what is asked for with the build that runs here, and takes the fingerprint of it and the files.
  */
-export function specOf(asked: AskedEvaluation, { model, reference }: Inputs): EvaluationSpec {
+export function completedSpec(asked: AskedEvaluation, { model, reference }: Inputs): EvaluationSpec {
   const { version, model: place, against, context, activations, weights, cache } = asked;
   const variant = asked.variant ?? compileForModels(undefined, { activations, weights }).variant;
   const fields = { version, model: place, against, context, activations, weights, cache, variant };

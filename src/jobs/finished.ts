@@ -1,10 +1,10 @@
 import type { Document } from "../checkpoint/dialects/index.ts";
-import { type FilePlan, type Plan, rangesOf, type Step } from "../checkpoint/plan/plan.ts";
+import { type FilePlan, type Plan, type Step, tensorsRead } from "../checkpoint/plan/plan.ts";
 import { stripsOf } from "../checkpoint/plan/strip.ts";
 import { prepare } from "../checkpoint/run/prepare.ts";
 import { forEachOf } from "../io/concurrency.ts";
+import { mergeReads } from "../io/merged-reads.ts";
 import { readRange, type Source } from "../io/source.ts";
-import { readTogether } from "../io/together.ts";
 import { parseHeader } from "../safetensors/header.ts";
 import { beginsAsOutput, type ConversionRun } from "./conversion.ts";
 import { sampleHashOf } from "./sample-hash.ts";
@@ -68,7 +68,7 @@ export async function haveSameSamples(
 }
 
 async function holdsSamples(whole: ConversionRun, file: FilePlan, source: Source): Promise<boolean> {
-  const sources = readTogether(whole.opened.sources, rangesOf(file));
+  const sources = mergeReads(whole.opened.sources, tensorsRead(file));
   const run = { ...whole, opened: { ...whole.opened, sources } };
   const { tensors, dataStart } = parseHeader(file.name, file.header.subarray(8), file.size);
   const begins = new Map(tensors.map(({ name, begin }) => [name, dataStart + begin]));

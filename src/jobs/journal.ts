@@ -36,7 +36,7 @@ export interface FinishedFile {
  */
 export interface Journal {
   /** Whether this continues an unfinished run. */
-  readonly goesOn: boolean;
+  readonly isContinued: boolean;
   /** Names of other processes that write into the folder, to show to people. */
   readonly others: readonly string[];
   /** The entry of a finished file; `undefined` for a file that still has to be made. */
@@ -83,7 +83,7 @@ export async function openJournal(folder: string, task: unknown, other?: string)
   // Rewritten even when a run is continued: nothing may be appended to a line that was cut off.
   await writeAll();
   return {
-    goesOn: isSame,
+    isContinued: isSame,
     others,
     finished: (file) => done.get(file),
     add: async (file, finished) => {

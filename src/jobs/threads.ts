@@ -50,7 +50,7 @@ export async function startWorkers(sources: readonly Source[], count: number, le
   }
   const threads = startThreads({ paths }, count);
   const pool = createPool(threads.map(portOf));
-  for (const thread of threads) thread.on("error", (cause) => pool.fail(died(cause)));
+  for (const thread of threads) thread.on("error", (cause) => pool.fail(threadError(cause)));
   return { convert: pool.convert, ahead: 2 * count, stop: () => stopAll(threads) };
 }
 
@@ -91,7 +91,7 @@ export function startComparing(
   if (paths === null || others === null || count < 2) return null;
   const threads = startThreads({ paths, others }, count);
   const { ask, fail } = createDispatcher<ComparisonRequest, StripComparison>(threads.map(portOf));
-  for (const thread of threads) thread.on("error", (cause) => fail(died(cause)));
+  for (const thread of threads) thread.on("error", (cause) => fail(threadError(cause)));
   return {
     compare: (pair, strip) => ask({ pair, strip }),
     ahead: 2 * count,
@@ -127,7 +127,7 @@ async function stopAll(threads: readonly Worker[]): Promise<void> {
 }
 
 /** The error for a thread that has ended by one. @param fix what to do about an error that is not known */
-export function died(
+export function threadError(
   cause: unknown,
   fix = "Try --threads 1; if that helps, please report it.",
 ): BlockscaleError {

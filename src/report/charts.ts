@@ -5,7 +5,7 @@ import { layersOf } from "./layers.ts";
 import { power } from "./numbers.ts";
 import type { Report, ReportedTensor } from "./report.ts";
 import { plain } from "./text.ts";
-import type { Words } from "./words.ts";
+import type { ReportWords } from "./words.ts";
 
 /** Data of all charts of a report, which the page holds as JSON. */
 export interface Charts {
@@ -50,7 +50,7 @@ export interface Values {
 const MOST_POINTS = 50_000;
 
 /** Gathers what the charts of a report show. */
-export function chartsOf(report: Report, words: Words): Charts {
+export function chartsOf(report: Report, words: ReportWords): Charts {
   const measured = report.tensors.filter(({ precision }) => precision !== null);
   const scaled = report.scales?.weights ?? [];
   const names = [...measured, ...scaled].map(({ name }) => name);
@@ -141,7 +141,7 @@ const MOST_LAYERS = 2000;
 /** The table of the charts by layer: lowest and median SQNR, tensors, and range of scale exponents. */
 export function layerTable(
   { layers, points, exponents }: Charts,
-  words: Words,
+  words: ReportWords,
   decibels: (db: number) => string,
 ): ChartTable {
   const found = layers.map((): (number | null)[] => []);

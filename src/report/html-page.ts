@@ -1,13 +1,13 @@
 import { policy, script, style } from "#report-assets";
 import type { ChartTable } from "./charts.ts";
 import { html, json } from "./text.ts";
-import type { Words } from "./words.ts";
+import type { ReportWords } from "./words.ts";
 
 /** The first bytes of a report. A file that begins with them may be replaced by another report. */
 export const FIRST_BYTES = "<!doctype html>\n<!-- A report of blockscale -->\n";
 
 /** Words that every report needs. */
-export type PageWords = Pick<Words, "locale" | "numbers" | "undrawn">;
+export type PageWords = Pick<ReportWords, "locale" | "numbers" | "undrawn">;
 
 /** An entry of the list at the top of a report. The value is HTML. */
 export type Entry = readonly [label: string, value: string, isBad?: boolean];

@@ -4,14 +4,14 @@ import { type Figure, figure, htmlPage } from "./html-page.ts";
 import { type NumberFormats, numberFormats, power } from "./numbers.ts";
 import type { Report } from "./report.ts";
 import { summaryOf, tableOfFiles, tableOfTensors, tableOfTypes } from "./tables.ts";
-import { languages, type Words } from "./words.ts";
+import { languages, type ReportWords } from "./words.ts";
 
 /**
  * One page that opens offline, with nothing to fetch: figures, charts and tables. Its charts are drawn by a
  * script, which the page holds; what a script draws is in tables as well.
  * @param words of a language; English if left out
  */
-export function reportPage(report: Report, words: Words = languages.en): string {
+export function reportPage(report: Report, words: ReportWords = languages.en): string {
   const numbers = numberFormats(words.locale);
   const charts = chartsOf(report, words);
   const names = [report.input, ...(report.output === null ? [] : [report.output])];
@@ -31,19 +31,24 @@ export function reportPage(report: Report, words: Words = languages.en): string 
 }
 
 /** The charts that the report has data for. */
-function figuresIn(report: Report, charts: Charts, words: Words, numbers: NumberFormats): string[] {
+function figuresIn(report: Report, charts: Charts, words: ReportWords, numbers: NumberFormats): string[] {
   const parts = [report, charts, words, numbers] as const;
   const found = [sqnrFigure(...parts), ...scaleFigures(...parts), ...valueFigures(...parts)];
   return found.flatMap((one) => (one === null ? [] : [figure(one, words)]));
 }
 
-function sqnrFigure(report: Report, charts: Charts, words: Words, numbers: NumberFormats): Figure | null {
+function sqnrFigure(
+  report: Report,
+  charts: Charts,
+  words: ReportWords,
+  numbers: NumberFormats,
+): Figure | null {
   if (charts.points === null || charts.points.names.length === 0) return null;
   const table = layerTable(charts, words, numbers.decibels);
   return { id: "sqnr", title: words.sqnrByLayer, notes: sqnrNotes(report, charts, words, numbers), table };
 }
 
-function scaleFigures(report: Report, charts: Charts, words: Words, numbers: NumberFormats): Figure[] {
+function scaleFigures(report: Report, charts: Charts, words: ReportWords, numbers: NumberFormats): Figure[] {
   const { exponents, layers } = charts;
   if (exponents === null || report.scales === null) return [];
   const { of, isAll } = report.scales;
@@ -65,7 +70,7 @@ function scaleFigures(report: Report, charts: Charts, words: Words, numbers: Num
   return layers.length > 1 ? [together, byLayer] : [together];
 }
 
-function valueFigures(report: Report, charts: Charts, words: Words, numbers: NumberFormats): Figure[] {
+function valueFigures(report: Report, charts: Charts, words: ReportWords, numbers: NumberFormats): Figure[] {
   const { values, errors } = charts;
   const looked = sampleNotes(report, words, numbers);
   const found: Figure[] = [];
@@ -93,7 +98,7 @@ function valueFigures(report: Report, charts: Charts, words: Words, numbers: Num
 function sqnrNotes(
   { total, totalValues }: Report,
   { points }: Charts,
-  words: Words,
+  words: ReportWords,
   { whole }: NumberFormats,
 ): string[] {
   const { names, decibels, hidden, exact } = points!;
@@ -108,7 +113,7 @@ function sqnrNotes(
   ];
 }
 
-function sampleNotes({ survey }: Report, words: Words, { whole }: NumberFormats): string[] {
+function sampleNotes({ survey }: Report, words: ReportWords, { whole }: NumberFormats): string[] {
   if (survey === null) return [];
   const { values, totalValues, weights, totalWeights, notFinite } = survey;
   return [

@@ -4,14 +4,14 @@ import { type Entry, section } from "./html-page.ts";
 import { type NumberFormats, shapeOf } from "./numbers.ts";
 import type { Report, ReportedTensor } from "./report.ts";
 import { html } from "./text.ts";
-import type { Words } from "./words.ts";
+import type { ReportWords } from "./words.ts";
 
 /** The list at the top of a report. Values are HTML. */
-export function summaryOf(report: Report, words: Words, numbers: NumberFormats): Entry[] {
+export function summaryOf(report: Report, words: ReportWords, numbers: NumberFormats): Entry[] {
   return [...sizeEntries(report, words, numbers), ...lossEntries(report, words, numbers)];
 }
 
-function sizeEntries({ kind, format, tensors }: Report, words: Words, numbers: NumberFormats): Entry[] {
+function sizeEntries({ kind, format, tensors }: Report, words: ReportWords, numbers: NumberFormats): Entry[] {
   const sum = (side: "before" | "after") => tensors.reduce((n, tensor) => n + (tensor[side]?.bytes ?? 0), 0);
   const sizes = kind === "inspect" ? [sum("before")] : [sum("before"), sum("after")];
   const parameters = tensors.reduce((n, { shape }) => n + countOf(shape), 0);
@@ -34,7 +34,7 @@ function sizeEntries({ kind, format, tensors }: Report, words: Words, numbers: N
   ];
 }
 
-function lossEntries({ tensors, total }: Report, words: Words, numbers: NumberFormats): Entry[] {
+function lossEntries({ tensors, total }: Report, words: ReportWords, numbers: NumberFormats): Entry[] {
   const measured = tensors.filter(({ precision }) => precision !== null);
   if (measured.length === 0) return [];
   const count = (field: "saturated" | "flushedToZero" | "nonFinite") =>
@@ -56,13 +56,13 @@ function lossEntries({ tensors, total }: Report, words: Words, numbers: NumberFo
   ];
 }
 
-function sqnr(tensor: ReportedTensor, words: Words, numbers: NumberFormats): string {
+function sqnr(tensor: ReportedTensor, words: ReportWords, numbers: NumberFormats): string {
   const db = decibelsOf(tensor);
   return db === null ? words.notFinite : db === Infinity ? words.exact : `${numbers.decibels(db)} dB`;
 }
 
 /** Bytes by dtype, scales counted with their codes. */
-export function tableOfTypes({ kind, tensors }: Report, words: Words, numbers: NumberFormats): string {
+export function tableOfTypes({ kind, tensors }: Report, words: ReportWords, numbers: NumberFormats): string {
   const sides = kind === "inspect" ? (["before"] as const) : (["before", "after"] as const);
   const bytes = sides.map((side) => {
     const found = new Map<string, number>();
@@ -108,7 +108,7 @@ interface Column {
 }
 
 /** Every tensor, or the worst where there are too many. */
-export function tableOfTensors(report: Report, words: Words, numbers: NumberFormats): string {
+export function tableOfTensors(report: Report, words: ReportWords, numbers: NumberFormats): string {
   const { tensors } = report;
   const columns = columnsOf(report, words, numbers);
   const shown = tensors.length <= MOST_ROWS ? tensors : worstOf(tensors);
@@ -137,7 +137,7 @@ function worstOf(tensors: readonly ReportedTensor[]): ReportedTensor[] {
     .map(({ tensor }) => tensor);
 }
 
-function columnsOf({ kind, tensors }: Report, words: Words, numbers: NumberFormats): Column[] {
+function columnsOf({ kind, tensors }: Report, words: ReportWords, numbers: NumberFormats): Column[] {
   const size: Column[] = [
     {
       head: words.shape,
@@ -159,7 +159,7 @@ function columnsOf({ kind, tensors }: Report, words: Words, numbers: NumberForma
 
 function lossColumns(
   kind: Report["kind"],
-  words: Words,
+  words: ReportWords,
   numbers: NumberFormats,
   tensors: readonly ReportedTensor[],
 ): Column[] {
@@ -197,7 +197,7 @@ function lossColumns(
   ];
 }
 
-function block(worst: ReportedTensor["worstBlock"], words: Words, numbers: NumberFormats): string {
+function block(worst: ReportedTensor["worstBlock"], words: ReportWords, numbers: NumberFormats): string {
   if (worst === null) return "";
   const { row, col, noiseToSignal } = worst;
   const loss =
@@ -205,7 +205,7 @@ function block(worst: ReportedTensor["worstBlock"], words: Words, numbers: Numbe
   return `[${row}, ${col}]: ${loss}`;
 }
 
-function dtypes({ before, after }: ReportedTensor, words: Words): string {
+function dtypes({ before, after }: ReportedTensor, words: ReportWords): string {
   const from = before?.dtype ?? "–";
   const to = after === null ? from : (after.dtype ?? words.dropped);
   return from === to ? from : `${from} → ${to}`;
@@ -217,7 +217,7 @@ function change(before: number | undefined, after: number | undefined, { bytes }
 }
 
 /** The table of files, with checksums where they are known. */
-export function tableOfFiles({ files }: Report, words: Words, numbers: NumberFormats): string {
+export function tableOfFiles({ files }: Report, words: ReportWords, numbers: NumberFormats): string {
   if (files.length === 0) return "";
   const hasChecksums = files.some(({ checksum }) => checksum !== null);
   const rows = files.map(

@@ -78,9 +78,9 @@ const en = {
 };
 
 /** The words of a report in one language. */
-export type Words = typeof en;
+export type ReportWords = typeof en;
 
-const zh: Words = {
+const zh: ReportWords = {
   locale: "zh-Hans",
   kinds: { quantize: "量化", dequantize: "反量化", compare: "比较", inspect: "检查" },
   form: "格式",
@@ -147,4 +147,4 @@ const zh: Words = {
 };
 
 /** The words of each language. To add a language, add an entry. */
-export const languages: { readonly en: Words; readonly zh: Words } = { en, zh };
+export const languages: { readonly en: ReportWords; readonly zh: ReportWords } = { en, zh };

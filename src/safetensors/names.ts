@@ -1,6 +1,6 @@
 /**
  * Text from a file, safe to show: characters that move a cursor, turn the direction of a line or cannot be
- * seen are escapes, such as \\u202e.
+ * seen are escapes, such as `\u202e`.
  */
 export function visible(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, escaped);

@@ -89,7 +89,7 @@ test("a block of NVFP4 in one of several strips is what the conversion writes", 
     kind: "scaled",
     scheme,
     scaleDtype: "F8_E4M3",
-    tensorScale: { divides: false, together: [weight] },
+    tensorScale: { divides: false, fusedWith: [weight] },
   } as const;
   const conversion = { from: weight, into };
   const tensorScale = await tensorFactorOf(conversion, sources, localConverter(engine, sources));

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { decider } from "../../src/checkpoint/dialects/rules.ts";
+import { compileSelection } from "../../src/checkpoint/dialects/rules.ts";
 import type { PlainWeight } from "../../src/checkpoint/read/weights.ts";
 
 /**
@@ -18,7 +18,7 @@ const MODEL_TYPES: Record<string, string> = {
 
 function verdictOf(family: string, name: string, shape: number[]) {
   const weight: PlainWeight = { kind: "plain", name, shape, type: "bf16", values: null as never };
-  return decider({}, false, configOf(family))(weight);
+  return compileSelection({}, false, configOf(family))(weight);
 }
 
 /** What config.json has of it: those with towers have a config for them. */
@@ -66,7 +66,11 @@ test("the walk meets decoder layers of nearly every family", () => {
 test("parts of multimodal models that nobody knows are kept, unless asked for", () => {
   const config = { audio_config: {}, text_config: { vocab_size: 96, hidden_size: 64 } };
   const verdict = (name: string, shape = [64, 64], options = {}) =>
-    decider(options, false, config)({ kind: "plain", name, shape, type: "bf16", values: null } as never);
+    compileSelection(
+      options,
+      false,
+      config,
+    )({ kind: "plain", name, shape, type: "bf16", values: null } as never);
   for (const name of ["frobnicator.layers.0.fc", "model.encoder.layers.0.attn.to_q", "action_out_proj"])
     expect(verdict(`${name}.weight`)).toEqual({
       quantize: false,
@@ -75,7 +79,7 @@ test("parts of multimodal models that nobody knows are kept, unless asked for", 
   expect(verdict("frobnicator.layers.0.fc.weight", [64, 64], { include: ["frob*"] }).quantize).toBe(true);
   expect(verdict("model.language_model.layers.0.mlp.fc.weight").quantize).toBe(true);
   expect(verdict("model.language_model.strange.weight", [96, 64])).toMatchObject({ quantize: false });
-  const { quantize } = decider({}, false, { audio_config: 3 })({
+  const { quantize } = compileSelection({}, false, { audio_config: 3 })({
     kind: "plain",
     name: "frobnicator.fc.weight",
     shape: [64, 64],
@@ -91,6 +95,6 @@ test("a table with a row for each token is kept, whatever it is called", () => {
     type: "bf16",
     values: null,
   } as never;
-  expect(decider({}, false, { vocab_size: 1000, hidden_size: 64 })(weight).quantize).toBe(false);
-  expect(decider({}, false, { vocab_size: 1000, hidden_size: 32 })(weight).quantize).toBe(true);
+  expect(compileSelection({}, false, { vocab_size: 1000, hidden_size: 64 })(weight).quantize).toBe(false);
+  expect(compileSelection({}, false, { vocab_size: 1000, hidden_size: 32 })(weight).quantize).toBe(true);
 });

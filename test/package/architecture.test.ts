@@ -171,7 +171,7 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   "@assemblyscript/loader": ["wasm/instantiate.ts"],
   bullmq: ["jobs/queue/"],
   ioredis: ["jobs/queue/"],
-  "@aws-sdk/client-s3": ["io/s3-client.ts"],
+  "@aws-sdk/client-s3": ["io/s3-sdk.ts"],
   commander: ["cli/"],
   "@huggingface/hub": ["cli/", "web/"],
   "cli-progress": ["cli/"],

@@ -66,7 +66,7 @@ describe("the built package", () => {
       "cli/main.js bullmq",
       "cli/main.js ioredis",
       "cli/worker.js @aws-sdk/client-s3",
-      "io/s3-client.js @aws-sdk/client-s3",
+      "io/s3-sdk.js @aws-sdk/client-s3",
       "jobs/queue/connection.js bullmq",
       "jobs/queue/connection.js ioredis",
     ]);

@@ -46,7 +46,7 @@ const FREE_FIELDS = ["rounding", "amaxFloor", "zeroScale"];
  * @throws BlockscaleError `option`: an unknown field or format, a pattern that
  * does not compile, a value no scheme can have
  */
-export function overrider(
+export function compileOverrides(
   overrides: readonly Override[],
   { name: dialect, formats = {}, storage }: Pick<Dialect, "name" | "formats" | "storage">,
 ): (name: string, storage: Storage) => Storage | "keep" {

@@ -210,7 +210,7 @@ export type Verdict = { readonly quantize: true } | { readonly quantize: false; 
  * @returns the decision; `stack` says whether loaders of the dialect read a 3-D
  * weight as a stack of experts, or why not
  */
-export function decider(
+export function compileSelection(
   selection: Selection,
   isQuantised: boolean,
   config: Config | null = null,

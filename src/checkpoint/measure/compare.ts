@@ -1,8 +1,8 @@
 import type { Engine } from "../../engine/engine.ts";
 import { addPrecisions, cosine, EMPTY_PRECISION, type Precision } from "../../engine/precision.ts";
 import { inOrder, settled } from "../../io/concurrency.ts";
+import { mergeReads } from "../../io/merged-reads.ts";
 import { giveBack, type Source } from "../../io/source.ts";
-import { readTogether } from "../../io/together.ts";
 import { checkKnown } from "../../tensor/options.ts";
 import type { Values, ValueType } from "../../tensor/tensor.ts";
 import { type Strip, sharedStrips } from "../plan/strip.ts";
@@ -12,9 +12,9 @@ import { VALUE_BYTES, valuesOf, widen } from "../read/values.ts";
 import {
   matrixOf,
   type PlainWeight,
-  placesOfWeight,
   plainShape,
   type ScaledWeight,
+  storedTensorsOf,
   type Weight,
 } from "../read/weights.ts";
 import { checkEngine } from "../run/check.ts";
@@ -75,14 +75,14 @@ export async function compareCheckpoints(
   const [weights, otherWeights] = [ofA.weights, ofB.weights];
   const others = new Map(otherWeights.map((weight) => [weight.name, weight]));
   // Scales of activations are no weights, and conversions drop them.
-  const useless = new Set([...ofA.strays, ...ofB.strays]);
+  const strays = new Set([...ofA.strays, ...ofB.strays]);
   const onOneSide = (weight: Weight, status: "only in A" | "only in B") =>
-    notCompared(weight, useless.has(weight.name) ? "not compared" : status);
+    notCompared(weight, strays.has(weight.name) ? "not compared" : status);
   const { ahead = 1, signal } = options;
-  const together = ({ sources }: Side, all: readonly Weight[]) =>
-    readTogether(sources, all.flatMap(placesOfWeight));
+  const merged = ({ sources }: Side, all: readonly Weight[]) =>
+    mergeReads(sources, all.flatMap(storedTensorsOf));
   const localComparer = (): StripComparer => {
-    const sources = [together(a, weights), together(b, otherWeights)] as const;
+    const sources = [merged(a, weights), merged(b, otherWeights)] as const;
     return (pair, strip) => compareStrip(pair, strip, sources, engine);
   };
   const compare = limited(options.compare ?? localComparer(), ahead, signal);

@@ -1,5 +1,5 @@
+import { mergeReads } from "../../io/merged-reads.ts";
 import type { Source } from "../../io/source.ts";
-import { readTogether } from "../../io/together.ts";
 import type { Dtype } from "../../safetensors/dtype.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
@@ -10,7 +10,7 @@ import { methodWithoutTensors } from "../read/foreign.ts";
 import { quantizationConfig, quantizationOf } from "../read/quantization.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { readScales, type ScaleFacts, scaleCount, scaleFacts } from "../read/scales.ts";
-import { placesOfWeight, type ScaledWeight, type Weight } from "../read/weights.ts";
+import { type ScaledWeight, storedTensorsOf, type Weight } from "../read/weights.ts";
 import { readScaledRows, scalesOfStrip } from "../run/rows.ts";
 
 /** What inspection tells about one logical tensor. */
@@ -73,11 +73,11 @@ export async function inspect(
   }
   const tensors: InspectedTensor[] = [];
   // Scales are read: what stands behind the first place of a weight.
-  const scales = weights.flatMap((weight) => placesOfWeight(weight).slice(1));
-  const together = sources === null ? null : readTogether(sources, scales);
+  const scales = weights.flatMap((weight) => storedTensorsOf(weight).slice(1));
+  const merged = sources === null ? null : mergeReads(sources, scales);
   for (const weight of weights) {
     options.signal?.throwIfAborted();
-    tensors.push(await inspectWeight(weight, checkpoint, together, warn));
+    tensors.push(await inspectWeight(weight, checkpoint, merged, warn));
   }
   const methods = new Set(foreign.map(({ method }) => method));
   const bytesByDtype: { [dtype: string]: number } = {};
@@ -107,7 +107,7 @@ async function inspectWeight(
   sources: readonly Source[] | null,
   warn: (problem: BlockscaleError) => void,
 ): Promise<InspectedTensor> {
-  const [place] = placesOfWeight(weight);
+  const [place] = storedTensorsOf(weight);
   const base = {
     name: weight.name,
     shard: shards[place.shard]!.name,

@@ -3,10 +3,10 @@ import type { Conversion } from "../plan/conversion.ts";
 import {
   leastCommonMultiple,
   rowsTogether,
+  rowUnitOf,
   type Strip,
   sharedStrips,
   stripsOf,
-  unitOf,
 } from "../plan/strip.ts";
 import { type ResolveOptions, resolveWeights } from "../read/resolve.ts";
 import { countExponents, type ScaleFacts } from "../read/scales.ts";
@@ -218,7 +218,7 @@ export async function surveyConversions(
 ): Promise<Survey> {
   const weights = conversions.map((conversion): Planned => {
     const { name, shape } = conversion.from;
-    return { name, shape, unit: unitOf(conversion), strips: () => stripsOf(conversion), conversion };
+    return { name, shape, unit: rowUnitOf(conversion), strips: () => stripsOf(conversion), conversion };
   });
   const found = await survey(
     weights,

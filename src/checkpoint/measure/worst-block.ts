@@ -17,17 +17,17 @@ class Blocks {
   readonly signal: Float64Array;
   readonly noise: Float64Array;
   readonly #height: number;
-  readonly #down: number;
-  readonly #across: number;
+  readonly #blockRows: number;
+  readonly #blockCols: number;
   readonly #block: readonly [number, number];
 
   constructor(count: number, [rows, cols]: readonly [number, number], block: readonly [number, number]) {
     this.#block = block;
     // Several slices are whole.
     this.#height = Math.min(rows, count / cols);
-    this.#down = Math.ceil(this.#height / block[0]);
-    this.#across = Math.ceil(cols / block[1]);
-    const blocks = (count / cols / this.#height) * this.#down * this.#across;
+    this.#blockRows = Math.ceil(this.#height / block[0]);
+    this.#blockCols = Math.ceil(cols / block[1]);
+    const blocks = (count / cols / this.#height) * this.#blockRows * this.#blockCols;
     this.signal = new Float64Array(blocks);
     this.noise = new Float64Array(blocks);
   }
@@ -35,7 +35,7 @@ class Blocks {
   /** The first block of those that a row goes through. */
   firstOf(row: number): number {
     const slice = Math.floor(row / this.#height);
-    return (slice * this.#down + Math.floor((row % this.#height) / this.#block[0])) * this.#across;
+    return (slice * this.#blockRows + Math.floor((row % this.#height) / this.#block[0])) * this.#blockCols;
   }
 
   /** The block that lost most; `null` where nothing was lost. */
@@ -47,10 +47,10 @@ class Blocks {
       // Whatever is not finite makes the noise so.
       const noiseToSignal = noise[at]! < Infinity ? noise[at]! / signal[at]! : Infinity;
       if (worst !== null && noiseToSignal <= worst.noiseToSignal) continue;
-      const down = Math.floor(at / this.#across);
-      const [slice, inSlice] = [Math.floor(down / this.#down), down % this.#down];
+      const blockRow = Math.floor(at / this.#blockCols);
+      const [slice, inSlice] = [Math.floor(blockRow / this.#blockRows), blockRow % this.#blockRows];
       const row = slice * this.#height + inSlice * this.#block[0];
-      worst = { row, col: (at % this.#across) * this.#block[1], noiseToSignal };
+      worst = { row, col: (at % this.#blockCols) * this.#block[1], noiseToSignal };
     }
     return worst;
   }

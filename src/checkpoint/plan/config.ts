@@ -20,7 +20,7 @@ export function parseConfig(where: string, text: string): Config {
     // What is to be edited later must be readable for that as well.
     const json = new JsonReader(text, { python: true });
     json.space();
-    readMembers(json);
+    checkMembers(json);
     json.end();
     return config as Config;
   } catch (cause) {
@@ -53,12 +53,12 @@ const DTYPES: readonly string[] = ["torch_dtype", "dtype"];
  * the last of the two is edited, and once that is removed, the first would count again.
  * @returns whether anything in it is to be edited
  */
-function readMembers(json: JsonReader, path: readonly string[] = []): boolean {
+function checkMembers(json: JsonReader, path: readonly string[] = []): boolean {
   const holdsDtypes = path.length === 0 || (path.length === 1 && NESTED.some((key) => key === path[0]));
   const seen = new Map<string, boolean>();
   json.object((key) => {
     let isEdited = LABELS.includes(key) || (holdsDtypes && DTYPES.includes(key));
-    if (json.text[json.at] === "{") isEdited = readMembers(json, [...path, key]) || isEdited;
+    if (json.text[json.at] === "{") isEdited = checkMembers(json, [...path, key]) || isEdited;
     else json.skip();
     const before = seen.get(key);
     if (before !== undefined && (before || isEdited)) json.fail(`${key} appears twice`);
@@ -104,9 +104,9 @@ export function plainDocuments(text: string, config: Config, type: ValueType): D
   let edited = text;
   for (const path of pathsOf(config, LABELS)) edited = editMember(edited, path, undefined);
   for (const path of [[], ...NESTED.map((key) => [key])]) {
-    const holder = (path.length === 0 ? config : config[path[0]!]) as Config | null | undefined;
+    const parent = (path.length === 0 ? config : config[path[0]!]) as Config | null | undefined;
     for (const key of DTYPES) {
-      if (typeof holder?.[key] === "string") edited = editMember(edited, [...path, key], TORCH_DTYPES[type]);
+      if (typeof parent?.[key] === "string") edited = editMember(edited, [...path, key], TORCH_DTYPES[type]);
     }
   }
   return [{ name: "config.json", text: edited }];
@@ -122,9 +122,9 @@ function keptModules(plan: Plan): string[] {
   const names = plan.tensors.flatMap(({ name, action, reason, shape }) => {
     if (action !== "copy" || reason === ALREADY_REASON || shape.length < 2) return [];
     if (name.endsWith(".weight")) return [name.slice(0, -".weight".length)];
-    const holder = name.slice(0, Math.max(0, name.lastIndexOf(".")));
-    const isShared = holder === "" || converted.some((other) => other.name.startsWith(`${holder}.`));
-    return [isShared ? name : holder];
+    const parent = name.slice(0, Math.max(0, name.lastIndexOf(".")));
+    const isShared = parent === "" || converted.some((other) => other.name.startsWith(`${parent}.`));
+    return [isShared ? name : parent];
   });
   // A head that shares the matrix of the embedding is a module all the same, and is in no file.
   const isTied = names.some((name) => /(^|\.)(embed_tokens|wte)$/.test(name));

@@ -1,4 +1,4 @@
-import type { Loaded } from "../../io/together.ts";
+import type { Loaded } from "../../io/merged-reads.ts";
 import type { Dtype } from "../../safetensors/dtype.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import type { PlainWeight, ScaledWeight } from "../read/weights.ts";
@@ -13,7 +13,7 @@ export interface ScaledTarget {
    */
   readonly tensorScale?: {
     readonly divides: boolean;
-    readonly together: readonly (PlainWeight | ScaledWeight)[];
+    readonly fusedWith: readonly (PlainWeight | ScaledWeight)[];
   };
 }
 

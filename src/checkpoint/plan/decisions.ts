@@ -6,9 +6,9 @@ import type { StoredTensor } from "../read/checkpoint.ts";
 import {
   matrixOf,
   type PlainWeight,
-  placesOfWeight,
   plainShape,
   type ScaledWeight,
+  storedTensorsOf,
   type Weight,
 } from "../read/weights.ts";
 import type { Conversion } from "./conversion.ts";
@@ -35,7 +35,7 @@ export interface Decision {
 
 /** A tensor that keeps its bytes, with its scales if it has any. */
 export function copied(weight: Weight, reason: string): Decision {
-  const places = placesOfWeight(weight);
+  const places = storedTensorsOf(weight);
   const wasScaled = weight.kind === "scaled";
   const { name } = weight;
   const { dtype, shape, shard } = places[0];
@@ -53,7 +53,7 @@ export const STRAY_REASON =
 
 /** A tensor that the output has no use for. */
 export function dropped(weight: Weight, reason: string): Decision {
-  const [{ name, shape, shard, dtype, start, end }] = placesOfWeight(weight);
+  const [{ name, shape, shard, dtype, start, end }] = storedTensorsOf(weight);
   const before = { dtype, bytes: end - start };
   const after = { dtype: null, bytes: 0 };
   return {
@@ -70,7 +70,7 @@ export function dropped(weight: Weight, reason: string): Decision {
 export function converted(weight: PlainWeight | ScaledWeight, rule: ConversionRule): Decision {
   const into = rule.into(weight);
   refuseLargeStrips({ from: weight, into });
-  const places = placesOfWeight(weight);
+  const places = storedTensorsOf(weight);
   const tensors = rule.tensorsOf(weight);
   const bytes = tensors.reduce((n, { dtype, shape }) => n + byteLength(dtype, shape)!, 0);
   const isScaled = weight.kind === "scaled";
@@ -93,15 +93,15 @@ function bytesOf(places: readonly StoredTensor[]): number {
   return places.reduce((n, { start, end }) => n + end - start, 0);
 }
 
-let last: readonly StoredAs[] = [];
+let recent: readonly StoredAs[] = [];
 
 /**
- * How a tensor is stored. The last record is used again where it says the
- * same: tensors of one shape follow each other.
+ * How a tensor is stored. One of the last records is used again where it says the same: tensors of one shape
+ * follow each other.
  */
 function storedAs(dtype: Dtype, bytes: number): StoredAs {
-  const found = last.find((stored) => stored.dtype === dtype && stored.bytes === bytes) ?? { dtype, bytes };
-  if (!last.includes(found)) last = [found, ...last.slice(0, 7)];
+  const found = recent.find((stored) => stored.dtype === dtype && stored.bytes === bytes) ?? { dtype, bytes };
+  if (!recent.includes(found)) recent = [found, ...recent.slice(0, 7)];
   return found;
 }
 

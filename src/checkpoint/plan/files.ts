@@ -4,10 +4,10 @@ import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Checkpoint } from "../read/checkpoint.ts";
 import { metadataLabels } from "../read/quantization.ts";
-import { type PlainWeight, placesOfWeight, type ScaledWeight, type Weight } from "../read/weights.ts";
+import { type PlainWeight, type ScaledWeight, storedTensorsOf, type Weight } from "../read/weights.ts";
 import type { Conversion } from "./conversion.ts";
 import type { ConversionRule, Decision } from "./decisions.ts";
-import { arrangeGroups, type Group } from "./layout.ts";
+import { sortByAlignment, type TensorGroup } from "./layout.ts";
 import type { FilePlan, Plan, Step } from "./plan.ts";
 
 /**
@@ -55,7 +55,7 @@ function sharedPlaces(decisions: readonly Decision[]): ReadonlyMap<string, Weigh
   const shared = new Map<string, Weight>();
   for (const { weight, rule } of decisions) {
     if (weight.kind !== "scaled" || rule !== null) continue;
-    for (const { name } of placesOfWeight(weight).slice(1)) {
+    for (const { name } of storedTensorsOf(weight).slice(1)) {
       const owner = first.get(name);
       if (owner === undefined) first.set(name, weight);
       else shared.set(name, owner);
@@ -69,14 +69,14 @@ function stepsOf(decisions: readonly Decision[], shared: ReadonlyMap<string, Wei
   const steps = decisions.flatMap(({ planned, weight, rule }): Step[] => {
     if (planned.action === "drop") return [];
     if (rule !== null && weight.kind !== "other") return conversionSteps(weight, rule);
-    const own = placesOfWeight(weight).filter(({ name }) => (shared.get(name) ?? weight) === weight);
+    const own = storedTensorsOf(weight).filter(({ name }) => (shared.get(name) ?? weight) === weight);
     return own.map((from) => ({
       kind: "copy",
       tensors: [{ name: from.name, dtype: from.dtype, shape: from.shape }],
       from,
     }));
   });
-  return arrangeGroups<Step & Group>(steps);
+  return sortByAlignment<Step & TensorGroup>(steps);
 }
 
 function conversionSteps(from: PlainWeight | ScaledWeight, rule: ConversionRule): Step[] {

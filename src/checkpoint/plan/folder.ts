@@ -14,8 +14,8 @@ import {
   type Checkpoint,
   type Config,
   checkCheckpoint,
-  placesOf,
   readCheckpoint,
+  storedTensors,
 } from "../read/checkpoint.ts";
 import { parseConfig, plainDocuments, quantizedDocuments } from "./config.ts";
 import { ALREADY_REASON, checkPlan, type Plan } from "./plan.ts";
@@ -23,7 +23,7 @@ import { ALREADY_REASON, checkPlan, type Plan } from "./plan.ts";
 const CONFIG = "config.json";
 const MODELOPT_CONFIG = "hf_quant_config.json";
 /** Names of a model that is one file. */
-const WHOLE = ["model.safetensors", "diffusion_pytorch_model.safetensors"];
+const SINGLE_FILES = ["model.safetensors", "diffusion_pytorch_model.safetensors"];
 const INDEX_SUFFIX = ".safetensors.index.json";
 
 /** A checkpoint that has been opened: its headers, where its bytes are, and the files around it. */
@@ -62,7 +62,7 @@ export async function openCheckpoint(
   const read = await readCheckpoint(sources, configText === null ? null : parseConfig(CONFIG, configText));
   const modeloptConfig = await modeloptConfigOf(files);
   const checkpoint = modeloptConfig === null ? read : { ...read, modeloptConfig };
-  if (index !== null) compareWithIndex(checkpoint, index);
+  if (index !== null) checkAgainstIndex(checkpoint, index);
   const leftOut = shards.some(isMistralFile) ? [] : [...files.keys()].filter(isMistralFile);
   const taken = new Set([...shards, ...leftOut, CONFIG, MODELOPT_CONFIG, index?.name]);
   const others = [...files.keys()].filter((name) => !taken.has(name));
@@ -136,7 +136,7 @@ function shardsOfIndex(
 }
 
 /** The set that a shard belongs to by its name: what stands before its number, and how many there are. */
-function setOf(name: string): string | undefined {
+function shardSetOf(name: string): string | undefined {
   return /^(.*)-\d{5}-of-(\d{5})\.safetensors$/.exec(name)?.slice(1).join();
 }
 
@@ -150,9 +150,9 @@ async function refuseUnlistedShards(
   unread: readonly string[],
   files: ReadonlyMap<string, Source>,
 ): Promise<void> {
-  const sets = new Set(shards.map(setOf));
+  const sets = new Set(shards.map(shardSetOf));
   for (const name of unread) {
-    const set = setOf(name);
+    const set = shardSetOf(name);
     if (set === undefined || !sets.has(set)) continue;
     const { tensors } = await readHeader(name, files.get(name)!);
     if (tensors.length === 0) continue;
@@ -170,7 +170,7 @@ function shardsWithoutIndex(files: ReadonlyMap<string, Source>, where: string): 
   const all = [...files.keys()].filter(isShard).sort();
   const ours = all.filter((name) => !isMistralFile(name));
   // Loaders of transformers and diffusers take this one alone, whatever lies beside it.
-  const whole = WHOLE.find((name) => files.has(CONFIG) && all.includes(name));
+  const whole = SINGLE_FILES.find((name) => files.has(CONFIG) && all.includes(name));
   if (whole !== undefined) return [whole];
   const shards = files.has(CONFIG) && ours.length > 0 ? ours : all;
   if (shards.length === 0) {
@@ -200,12 +200,12 @@ function isMistralFile(name: string): boolean {
 }
 
 /** Refuses an index that names another file for a tensor than the one that holds it. */
-function compareWithIndex(
+function checkAgainstIndex(
   checkpoint: Checkpoint,
   { name, content }: NonNullable<OpenedCheckpoint["index"]>,
 ): void {
   const owners = new Map(
-    placesOf(checkpoint).map((place) => [place.name, checkpoint.shards[place.shard]!.name]),
+    storedTensors(checkpoint).map((place) => [place.name, checkpoint.shards[place.shard]!.name]),
   );
   for (const [tensor, shard] of content.weightMap) {
     if (owners.get(tensor) === shard) continue;

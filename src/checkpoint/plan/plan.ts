@@ -3,7 +3,7 @@ import type { TensorSpec } from "../../safetensors/header.ts";
 import { kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { StoredTensor } from "../read/checkpoint.ts";
-import { placesOfWeight } from "../read/weights.ts";
+import { storedTensorsOf } from "../read/weights.ts";
 import type { Conversion } from "./conversion.ts";
 import { stripsOf } from "./strip.ts";
 
@@ -32,17 +32,19 @@ export function conversionsOf({ files }: Pick<Plan, "files">): Conversion[] {
 }
 
 function conversionsOfFile({ steps }: FilePlan): Conversion[] {
-  return steps.flatMap((step) => (step.kind === "convert" && isOfCodes(step) ? [step.conversion] : []));
+  return steps.flatMap((step) => (step.kind === "convert" && writesCodes(step) ? [step.conversion] : []));
 }
 
 /** Whether a step writes the codes of a weight, which one step of each weight does. */
-export function isOfCodes({ emit }: Extract<Step, { kind: "convert" }>): boolean {
+export function writesCodes({ emit }: Extract<Step, { kind: "convert" }>): boolean {
   return emit === "both" || emit === "codes";
 }
 
 /** The places that a file of the output is made from. */
-export function rangesOf({ steps }: Pick<FilePlan, "steps">): StoredTensor[] {
-  return steps.flatMap((step) => (step.kind === "copy" ? [step.from] : placesOfWeight(step.conversion.from)));
+export function tensorsRead({ steps }: Pick<FilePlan, "steps">): StoredTensor[] {
+  return steps.flatMap((step) =>
+    step.kind === "copy" ? [step.from] : storedTensorsOf(step.conversion.from),
+  );
 }
 
 /** What becomes of one logical tensor. */

@@ -2,10 +2,10 @@ import { checkKnown } from "../../tensor/options.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import { bytesOfCodes, isSubByte } from "../../tensor/sub-byte.ts";
 import { type Dialect, type DialectName, dialectOf, partName, type Storage } from "../dialects/index.ts";
-import { type Override, overrider } from "../dialects/overrides.ts";
+import { compileOverrides, type Override } from "../dialects/overrides.ts";
 import {
   checkSelection,
-  decider,
+  compileSelection,
   refuseUnmatched,
   refuseUnmatchedSelection,
   SELECTION,
@@ -56,8 +56,8 @@ export function planInto(
   const { weights, foreign, strays } = resolve(checkpoint, options);
   const isQuantised = weights.some(({ kind }) => kind === "scaled");
   refuseForeign(foreign, quantizationOf(checkpoint), isQuantised);
-  const decide = decider(options, isQuantised, checkpoint.config);
-  const override = overrider(options.overrides ?? [], dialect);
+  const decide = compileSelection(options, isQuantised, checkpoint.config);
+  const override = compileOverrides(options.overrides ?? [], dialect);
   refuseUnmatchedSelection(options, weights);
   refuseUnmatched(
     "overrides",
@@ -154,23 +154,23 @@ export function fusedWeights(
  */
 function conversionRules(weights: readonly Weight[]): (storage: Storage) => ConversionRule {
   const found = new Map<Storage, ConversionRule>();
-  let together: ReturnType<typeof fusedWeights> | undefined;
+  let fused: ReturnType<typeof fusedWeights> | undefined;
   return (storage) => {
     const rule =
       found.get(storage) ??
       ruleFor(storage, (weight) => {
-        together ??= fusedWeights(weights);
-        return together.get(weight.name) ?? [weight];
+        fused ??= fusedWeights(weights);
+        return fused.get(weight.name) ?? [weight];
       });
     found.set(storage, rule);
     return rule;
   };
 }
 
-/** @param together weights that share the float32 of NVFP4 with one, itself included */
+/** @param fusedWith the weights that share the float32 of NVFP4 with one, itself included */
 function ruleFor(
   { scheme, codes, scales, tensorScale, transposesStacks }: Storage,
-  together: (weight: PlainWeight | ScaledWeight) => readonly (PlainWeight | ScaledWeight)[],
+  fusedWith: (weight: PlainWeight | ScaledWeight) => readonly (PlainWeight | ScaledWeight)[],
 ): ConversionRule {
   const into = { kind: "scaled", scheme, scaleDtype: scales.dtype } as const;
   const inBlocks = transposesStacks === true;
@@ -181,7 +181,7 @@ function ruleFor(
   if (tensorScale === undefined) return { into: () => into, tensorsOf };
   const { divides } = tensorScale;
   return {
-    into: (weight) => ({ ...into, tensorScale: { divides, together: together(weight) } }),
+    into: (weight) => ({ ...into, tensorScale: { divides, fusedWith: fusedWith(weight) } }),
     tensorsOf: (weight) => [
       ...tensorsOf(weight),
       { name: partName(weight.name, tensorScale), dtype: "F32", shape: divides ? [1] : [] },

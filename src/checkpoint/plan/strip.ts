@@ -33,10 +33,10 @@ const STRIP_ELEMENTS = 1 << 20;
 /** Cuts a weight into strips of whole blocks, both of what it is and of what it becomes. */
 export function* stripsOf({ from, into }: Conversion): Generator<Strip> {
   const { slices, rows, cols } = matrixOf(from.shape);
-  const unit = unitOf({ from, into });
+  const unit = rowUnitOf({ from, into });
   // What is to be transposed is taken whole: its first column is spread over all rows.
   const isTransposed = from.transposed === true && (from.kind === "plain" || into.kind === "plain");
-  yield* cut({ slices, rows, cols }, unit, isTransposed);
+  yield* cutIntoStrips({ slices, rows, cols }, unit, isTransposed);
 }
 
 /** Cuts two weights of one shape into the same strips, of whole blocks of both. */
@@ -45,11 +45,15 @@ export function* sharedStrips(
   b: PlainWeight | ScaledWeight,
 ): Generator<Strip> {
   const isTransposed = a.transposed === true || b.transposed === true;
-  yield* cut(matrixOf(plainShape(a)), leastCommonMultiple(rowsTogether(a), rowsTogether(b)), isTransposed);
+  yield* cutIntoStrips(
+    matrixOf(plainShape(a)),
+    leastCommonMultiple(rowsTogether(a), rowsTogether(b)),
+    isTransposed,
+  );
 }
 
 /** The number of rows of a strip of a conversion is a multiple of this, except where a slice ends. */
-export function unitOf({ from, into }: Conversion): number {
+export function rowUnitOf({ from, into }: Conversion): number {
   return leastCommonMultiple(rowsTogether(from), into.kind === "scaled" ? into.scheme.block[0] : 1);
 }
 
@@ -62,12 +66,12 @@ export function rowsTogether(weight: PlainWeight | ScaledWeight): number {
   return weight.kind === "scaled" && weight.block[0] < matrixOf(weight.shape).rows ? weight.block[0] : 1;
 }
 
-function* cut({ slices, rows, cols }: MatrixShape, unit: number, whole: boolean): Generator<Strip> {
+function* cutIntoStrips({ slices, rows, cols }: MatrixShape, unit: number, whole: boolean): Generator<Strip> {
   if (slices * rows * cols === 0) return;
-  const together = Math.floor(STRIP_ELEMENTS / (rows * cols));
-  if (together > 1) {
-    for (let slice = 0; slice < slices; slice += together) {
-      yield { slice, firstRow: 0, rows: rows * Math.min(together, slices - slice) };
+  const slicesPerStrip = Math.floor(STRIP_ELEMENTS / (rows * cols));
+  if (slicesPerStrip > 1) {
+    for (let slice = 0; slice < slices; slice += slicesPerStrip) {
+      yield { slice, firstRow: 0, rows: rows * Math.min(slicesPerStrip, slices - slice) };
     }
     return;
   }

@@ -86,7 +86,7 @@ export function checkCheckpoint(where: string, checkpoint: Checkpoint): void {
 }
 
 /** All tensors with the places of their bytes, in the order of the data. */
-export function placesOf(checkpoint: Checkpoint): StoredTensor[] {
+export function storedTensors(checkpoint: Checkpoint): StoredTensor[] {
   return checkpoint.shards.flatMap(({ header }, shard) =>
     header.tensors.map(({ name, dtype, shape, begin, end }) => ({
       name,

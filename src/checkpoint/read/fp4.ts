@@ -1,7 +1,7 @@
 import type { StoredTensor } from "./checkpoint.ts";
 import { isScalar, sameShape } from "./grids.ts";
 import { makers } from "./makers/index.ts";
-import { SCALE_TYPES, scaleNames, scalesOf } from "./names.ts";
+import { candidateScales, SCALE_TYPES, scaleNames } from "./names.ts";
 import { refuseSeveralScales } from "./refusals.ts";
 import { countOf, mxfp4Weight, type ScaledWeight, scaleShape } from "./weights.ts";
 
@@ -19,7 +19,7 @@ export function packedFp4(
   const nvfp4 =
     nvfp4Weight(weight, values, [1, 16], codes, byName) ?? packedAlongColumns(weight, codes, byName);
   if (nvfp4 !== null) return nvfp4;
-  const fitting = scalesOf(scaleNames(weight), byName).filter(
+  const fitting = candidateScales(scaleNames(weight), byName).filter(
     ({ dtype, shape }) => SCALE_TYPES[dtype] === "ue8m0" && sameShape(shape, scaleShape(values, [1, 32])),
   );
   refuseSeveralScales(weight, fitting);

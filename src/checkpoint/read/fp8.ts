@@ -1,7 +1,7 @@
 import type { Config, StoredTensor } from "./checkpoint.ts";
 import { isScalar, oneForAll, scaleGridOf } from "./grids.ts";
 import type { Block } from "./makers/index.ts";
-import { isStrayName, SCALE_TYPES, scaleNames, scalesOf, wrappedWeight } from "./names.ts";
+import { candidateScales, isStrayName, SCALE_TYPES, scaleNames, wrappedWeight } from "./names.ts";
 import { configsOf } from "./quantization.ts";
 import { fitsNoBlock, parentOf, possibleScaleName, refuseSeveralScales, withoutScales } from "./refusals.ts";
 import { rowsOfFusedParts } from "./shared-scales.ts";
@@ -23,7 +23,7 @@ export interface CheckpointContext {
   /** The blocks that config.json names. */
   readonly configured: readonly Block[];
   /** Whether codes without a scale are to be taken as they are. */
-  readonly takesOne: boolean;
+  readonly missingScaleIsOne: boolean;
 }
 
 /**
@@ -31,14 +31,14 @@ export interface CheckpointContext {
  * @throws BlockscaleError `dialect`: no scales, several, or some that fit no block
  */
 export function fp8Weight(codes: StoredTensor, context: CheckpointContext): ScaledWeight | null {
-  const { byName, byParent, config, configured, takesOne } = context;
+  const { byName, byParent, config, configured, missingScaleIsOne } = context;
   const element = ELEMENT_OF_DTYPE[codes.dtype];
   if (element === undefined || isStrayName(codes.name)) return null;
   const { shape } = codes;
   const wrapped = wrappedWeight(codes.name);
   const name = wrapped?.weight ?? codes.name;
   const base = { kind: "scaled", name, shape, element, codes, transposed: false } as const;
-  const candidates = scalesOf(wrapped === null ? scaleNames(name) : [wrapped.scales], byName);
+  const candidates = candidateScales(wrapped === null ? scaleNames(name) : [wrapped.scales], byName);
   const fitting = candidates.flatMap((scales) => {
     const grid = scaleGridOf(shape, scales, configured) ?? fusedGrid(name, shape, scales, config);
     return grid === null ? [] : [{ scales, scaleType: SCALE_TYPES[scales.dtype]!, ...grid }];
@@ -54,7 +54,7 @@ export function fp8Weight(codes: StoredTensor, context: CheckpointContext): Scal
   if (shared !== undefined)
     return { ...base, scales: shared, scaleType: SCALE_TYPES[shared.dtype]!, ...grid };
   const beside = possibleScaleName({ ...codes, name }, byParent(), configured);
-  if (takesOne && beside === undefined)
+  if (missingScaleIsOne && beside === undefined)
     return { ...base, scales: null, scaleType: "ue8m0", block: grid.block };
   throw withoutScales(codes, beside);
 }
@@ -81,7 +81,7 @@ function fusedGrid(
 function sharedScale(weight: string, byName: ReadonlyMap<string, StoredTensor>): StoredTensor | undefined {
   const parent = `${parentOf(parentOf(weight))}.weight`;
   if (!weight.endsWith(".weight") || parent === ".weight" || byName.has(parent)) return undefined;
-  const found = scalesOf(
+  const found = candidateScales(
     scaleNames(parent).filter((name) => !name.endsWith(".scale")),
     byName,
   ).filter((place) => isScalar(place) && SCALE_TYPES[place.dtype] !== "ue8m0");

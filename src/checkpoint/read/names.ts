@@ -18,7 +18,7 @@ export function scaleNames(weight: string): string[] {
 }
 
 /** What may be the scales of a weight, as far as names and types tell. */
-export function scalesOf(
+export function candidateScales(
   names: readonly string[],
   byName: ReadonlyMap<string, StoredTensor>,
 ): StoredTensor[] {
@@ -48,7 +48,7 @@ export function isStrayName(name: string): boolean {
 }
 
 /** What may follow the name of a weight, or of its module, in the name of a scale. */
-const ENDS = [
+const SCALE_SUFFIXES = [
   ...scaleNames(".weight").map((name) => name.replace(/^\.weight/, "")),
   ...makers.flatMap(({ tensorScale }) => tensorScale?.suffix ?? []),
 ];
@@ -57,7 +57,7 @@ const ENDS = [
 export function isStray({ name, dtype }: StoredTensor, byName: ReadonlyMap<string, StoredTensor>): boolean {
   if (isStrayName(name)) return true;
   if (SCALE_TYPES[dtype] === undefined) return false;
-  return ENDS.some((end) => {
+  return SCALE_SUFFIXES.some((end) => {
     // `.scale` alone may be anything that a model multiplies with.
     if (end === ".scale" || !name.endsWith(end)) return false;
     const stem = name.slice(0, -end.length);

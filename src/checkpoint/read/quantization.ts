@@ -42,8 +42,8 @@ export function configsOf(config: Config | null): Config[] {
  */
 export function pathsOf(config: Config | null, keys: readonly string[]): string[][] {
   const found: string[][] = [];
-  const look = (holder: Config, path: readonly string[]): void => {
-    for (const [key, member] of Object.entries(holder)) {
+  const look = (parent: Config, path: readonly string[]): void => {
+    for (const [key, member] of Object.entries(parent)) {
       const at = [...path, key];
       if (keys.includes(key) && !isOfTokens(key, member)) found.push(at);
       else if (isObject(member)) look(member, at);
@@ -72,7 +72,7 @@ function isObject(value: unknown): value is Config {
 /** The quantization_config of a model, at the top or nested; `null` where there is none. */
 export function quantizationConfig(config: Config | null): Config | null {
   const found = pathsOf(config, QUANTIZATION_KEYS).map((path) =>
-    path.reduce<unknown>((holder, key) => (holder as Config)[key], config),
+    path.reduce<unknown>((parent, key) => (parent as Config)[key], config),
   );
   return found.find(isObject) ?? null;
 }

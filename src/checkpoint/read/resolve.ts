@@ -1,6 +1,6 @@
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkChoice } from "../../tensor/options.ts";
-import { type Checkpoint, type Config, placesOf, type StoredTensor } from "./checkpoint.ts";
+import { type Checkpoint, type Config, type StoredTensor, storedTensors } from "./checkpoint.ts";
 import { type ForeignTensor, foreignTensors } from "./foreign.ts";
 import { packedFp4 } from "./fp4.ts";
 import { type CheckpointContext, fp8Weight } from "./fp8.ts";
@@ -8,7 +8,7 @@ import { makers } from "./makers/index.ts";
 import { isStray, isStrayName } from "./names.ts";
 import { configuredBlocks, metadataLabels, quantizationOf, refuseTransforms } from "./quantization.ts";
 import { groupByParent } from "./refusals.ts";
-import { placesOfWeight, type ScaledWeight, valueTypeOf, type Weight } from "./weights.ts";
+import { type ScaledWeight, storedTensorsOf, valueTypeOf, type Weight } from "./weights.ts";
 
 /** How to read a checkpoint. */
 export interface ResolveOptions {
@@ -39,7 +39,7 @@ export function resolve(
   onProblem?: (problem: BlockscaleError) => void,
 ): Resolved {
   if (options.missingScale !== undefined) checkChoice("missingScale", options.missingScale, ["error", "one"]);
-  const places = placesOf(checkpoint);
+  const places = storedTensors(checkpoint);
   const byName = new Map(places.map((place) => [place.name, place]));
   const attempt = <T>(read: () => T): T | undefined => {
     try {
@@ -50,20 +50,20 @@ export function resolve(
       return undefined;
     }
   };
-  let children: ReturnType<CheckpointContext["byParent"]> | undefined;
+  let byParent: ReturnType<CheckpointContext["byParent"]> | undefined;
   const context: CheckpointContext = {
     byName,
-    byParent: () => (children ??= groupByParent(places)),
+    byParent: () => (byParent ??= groupByParent(places)),
     config: checkpoint.config,
     configured: attempt(() => configuredBlocks(checkpoint.config)) ?? [],
-    takesOne: options.missingScale === "one",
+    missingScaleIsOne: options.missingScale === "one",
   };
   const scaled = new Map<string, ScaledWeight>();
   const taken = new Set<string>();
   const take = (place: StoredTensor, weight: ScaledWeight | null): void => {
     if (weight === null) return;
     scaled.set(place.name, weight);
-    for (const { name } of placesOfWeight(weight).slice(1)) taken.add(name);
+    for (const { name } of storedTensorsOf(weight).slice(1)) taken.add(name);
   };
   // Packed codes first: scales of NVFP4 are E4M3, and would be taken for codes.
   const quantization = quantizationOf(checkpoint);
@@ -91,7 +91,7 @@ export function resolve(
       : [{ kind: "plain", name, shape, type, values: place }];
   });
   const unread = weights.flatMap((weight) =>
-    weight.kind === "scaled" || strays.has(weight.name) ? [] : placesOfWeight(weight),
+    weight.kind === "scaled" || strays.has(weight.name) ? [] : storedTensorsOf(weight),
   );
   return { weights, strays, foreign: foreignTensors(unread, quantization, scaled.size > 0) };
 }

@@ -106,11 +106,11 @@ async function tensorMultipliers(
   const stored = await readRange(tensorNamed(place.name), sources[place.shard]!, place.start, place.end);
   const factors = widen("f32", stored, new Float32Array(stored.length / 4));
   const { rows, cols } = matrixOf(scaleShape(shape, block));
-  const together = factors.length === 1 ? Infinity : rows * cols;
+  const scalesPerFactor = factors.length === 1 ? Infinity : rows * cols;
   const multipliers = new Float32Array(bytes.length);
   for (let at = 0; at < bytes.length; ) {
-    const slice = Math.floor((first + at) / together);
-    const end = Math.min(bytes.length, (slice + 1) * together - first);
+    const slice = Math.floor((first + at) / scalesPerFactor);
+    const end = Math.min(bytes.length, (slice + 1) * scalesPerFactor - first);
     multipliers.set(multipliersOf(bytes.subarray(at, end), factors[slice]!, divides), at);
     at = end;
   }

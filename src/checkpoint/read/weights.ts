@@ -80,7 +80,7 @@ export interface OtherTensor {
 export type Weight = PlainWeight | ScaledWeight | OtherTensor;
 
 /** Places of the bytes of a weight: values or codes first, scales after them. */
-export function placesOfWeight(weight: Weight): readonly [StoredTensor, ...StoredTensor[]] {
+export function storedTensorsOf(weight: Weight): readonly [StoredTensor, ...StoredTensor[]] {
   if (weight.kind === "other") return [weight.tensor];
   if (weight.kind === "plain") return [weight.values];
   if (weight.scales === null) return [weight.codes];

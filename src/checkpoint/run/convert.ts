@@ -1,8 +1,8 @@
 import type { Engine } from "../../engine/engine.ts";
 import { quantizeNvfp4Under } from "../../engine/fp4.ts";
 import { EMPTY_PRECISION, type Precision } from "../../engine/precision.ts";
+import { withLoaded } from "../../io/merged-reads.ts";
 import { giveBack, type Source, takeBytes } from "../../io/source.ts";
-import { withLoaded } from "../../io/together.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { checkValues } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";

@@ -1,6 +1,6 @@
 import { readRange, type Source } from "../../io/source.ts";
 import type { OutputFile } from "../plan/outputs.ts";
-import { type FilePlan, rangesOf } from "../plan/plan.ts";
+import { type FilePlan, tensorsRead } from "../plan/plan.ts";
 import { COPIED, fileBytes, type RunOptions } from "./run.ts";
 
 /**
@@ -47,5 +47,5 @@ function inputsOf(output: OutputFile, sources: readonly Source[]): readonly Sour
 
 /** The shards that an output file is made from. */
 export function shardsOf(file: FilePlan, sources: readonly Source[]): Source[] {
-  return [...new Set(rangesOf(file).map(({ shard }) => sources[shard]!))];
+  return [...new Set(tensorsRead(file).map(({ shard }) => sources[shard]!))];
 }

@@ -1,12 +1,12 @@
 import type { TensorFactor } from "../../engine/fp4.ts";
+import { isSmall, type Loaded, withLoaded } from "../../io/merged-reads.ts";
 import { readRange, type Source } from "../../io/source.ts";
-import { isSmall, type Loaded, withLoaded } from "../../io/together.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { largestOf } from "../../tensor/formats.ts";
 import type { Conversion, Preparation } from "../plan/conversion.ts";
 import { keepsCodes } from "../plan/keep-codes.ts";
 import { stripsOf } from "../plan/strip.ts";
-import { type PlainWeight, placesOfWeight, type ScaledWeight } from "../read/weights.ts";
+import { type PlainWeight, type ScaledWeight, storedTensorsOf } from "../read/weights.ts";
 import type { Converter } from "./run.ts";
 
 /** The largest E4M3 scale times the largest E2M1 code. */
@@ -45,9 +45,9 @@ export async function tensorFactorOf(
 ): Promise<TensorFactor | undefined> {
   const target = into.kind === "scaled" ? into.tensorScale : undefined;
   if (target === undefined) return undefined;
-  const { together, divides } = target;
-  const first = together[0]!;
-  const amax = found.get(first) ?? amaxOfWeights(together, sources, convert);
+  const { fusedWith, divides } = target;
+  const first = fusedWith[0]!;
+  const amax = found.get(first) ?? amaxOfWeights(fusedWith, sources, convert);
   found.set(first, amax);
   // What could not be read once may be read the next time.
   amax.catch(() => found.delete(first));
@@ -85,7 +85,7 @@ async function amaxOfWeights(
 
 /** Reads those tensors of a weight that are small: its scales, and all of a small weight. */
 async function loadSmall(weight: PlainWeight | ScaledWeight, sources: readonly Source[]): Promise<Loaded[]> {
-  const small = placesOfWeight(weight).filter(isSmall);
+  const small = storedTensorsOf(weight).filter(isSmall);
   return Promise.all(
     small.map(async ({ name, shard, start, end }) => {
       const bytes = await readRange(tensorNamed(name), sources[shard]!, start, end);

@@ -1,14 +1,14 @@
 import type { Engine } from "../../engine/engine.ts";
 import { addPrecisions, EMPTY_PRECISION, type Precision } from "../../engine/precision.ts";
 import { inOrder } from "../../io/concurrency.ts";
+import { mergeReads } from "../../io/merged-reads.ts";
 import { readRange, type Source } from "../../io/source.ts";
-import { readTogether } from "../../io/together.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkChoice, checkKnown } from "../../tensor/options.ts";
 import type { Conversion, Measure, Preparation } from "../plan/conversion.ts";
-import { type FilePlan, rangesOf, type Step } from "../plan/plan.ts";
+import { type FilePlan, type Step, tensorsRead } from "../plan/plan.ts";
 import { type Strip, stripsOf } from "../plan/strip.ts";
 import { checkEngine, checkSources } from "./check.ts";
 import { convertStrip, type Piece } from "./convert.ts";
@@ -74,7 +74,7 @@ export async function* fileBytes(
   options: RunOptions,
 ): AsyncGenerator<Uint8Array, void, void> {
   const { ahead = 1, signal, onProgress } = options;
-  const sources = readTogether(options.sources, rangesOf(file));
+  const sources = mergeReads(options.sources, tensorsRead(file));
   let bytes = file.header.length;
   yield file.header.slice();
   for await (const { tensor, finish } of inOrder(

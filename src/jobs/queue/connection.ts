@@ -64,7 +64,7 @@ export function retryStrategy(times: number): number {
  * The error for a Redis that answers but refuses a command, or holds jobs that cannot be read. Any other
  * error is returned unchanged.
  */
-export function refusalOf(cause: unknown): unknown {
+export function redisErrorOf(cause: unknown): unknown {
   const isRefusal = cause instanceof Error && (cause.name === "ReplyError" || cause instanceof SyntaxError);
   if (!isRefusal) return cause;
   return new BlockscaleError(

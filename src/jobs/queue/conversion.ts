@@ -14,7 +14,7 @@ import {
 } from "../spec.ts";
 import { startWorkers, threadsFor, type Workers } from "../threads.ts";
 import { refusePlaces } from "./places.ts";
-import { idOf, type Runner, refuseJob, type ServeOptions, type Work, type WorkItem } from "./work.ts";
+import { idOf, type JobHandler, refuseJob, type ServeOptions, type Work, type WorkItem } from "./work.ts";
 
 /** One output file of a run. */
 export interface FileJob {
@@ -77,7 +77,7 @@ interface OpenedRun {
 }
 
 /** Runs the jobs of a conversion: each makes one output file. */
-export class ConversionRunner implements Runner<FileJob> {
+export class ConversionHandler implements JobHandler<FileJob> {
   readonly #options: ServeOptions;
   #opened: OpenedRun | null = null;
 

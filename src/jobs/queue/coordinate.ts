@@ -2,7 +2,7 @@ import { setTimeout } from "node:timers/promises";
 import type { Job, Queue, QueueEvents } from "bullmq";
 import { forEachOf } from "../../io/concurrency.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import { type Connection, openLibrary, QUEUE, refusalOf } from "./connection.ts";
+import { type Connection, openLibrary, QUEUE, redisErrorOf } from "./connection.ts";
 import type { JobProgress, Work, WorkItem } from "./work.ts";
 
 /** How far a run is, over all workers: amounts in the unit of the work. */
@@ -61,7 +61,7 @@ export async function coordinate(
   try {
     await Promise.race([new Coordinator(queue, events, work, onStatus).run(signal), aborted]);
   } catch (error) {
-    throw refusalOf(error);
+    throw redisErrorOf(error);
   } finally {
     for (const one of [queue, events]) {
       // `ref: false`: the timer does not keep the process running.

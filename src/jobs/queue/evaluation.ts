@@ -2,20 +2,20 @@ import { availableParallelism } from "node:os";
 import type { ScoredToken } from "../../evaluate/evaluate.ts";
 import {
   checkEvaluation,
+  completedSpec,
   type EvaluationSpec,
   type Inputs,
   packScores,
   refuseOtherEvaluation,
   scoreText,
-  specOf,
   unpackScores,
 } from "../evaluation.ts";
 import { hasKeys } from "../spec.ts";
 import { refusePlaces } from "./places.ts";
 import {
   idOf,
+  type JobHandler,
   type OpenedFiles,
-  type Runner,
   refuseJob,
   type ServeOptions,
   type Work,
@@ -85,7 +85,7 @@ export function evaluationWork(
 }
 
 /** Runs the jobs of an evaluation: each scores some chunks. */
-export class EvaluationRunner implements Runner<ScoreJob> {
+export class EvaluationHandler implements JobHandler<ScoreJob> {
   readonly #options: ServeOptions;
   #opened: { readonly key: string; readonly inputs: Inputs; readonly all: readonly OpenedFiles[] } | null =
     null;
@@ -125,7 +125,11 @@ export class EvaluationRunner implements Runner<ScoreJob> {
       for (const place of spec.against === null ? [spec.model] : [spec.model, spec.against])
         all.push(await this.#options.open(place));
       const inputs = { model: all[0]!.files, reference: all[1]?.files ?? null };
-      refuseOtherEvaluation(spec.model, spec, specOf({ ...spec, version: this.#options.version }, inputs));
+      refuseOtherEvaluation(
+        spec.model,
+        spec,
+        completedSpec({ ...spec, version: this.#options.version }, inputs),
+      );
       this.#opened = { key, inputs, all };
       return inputs;
     } catch (error) {

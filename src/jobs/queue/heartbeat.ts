@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import { died } from "../threads.ts";
+import { threadError } from "../threads.ts";
 import type { Connection } from "./connection.ts";
 
 /** What the thread of a heartbeat is started with: functions cannot go to another thread. */
@@ -24,7 +24,7 @@ export class Heartbeat {
     const thread = new Worker(new URL("./heartbeat-thread.js", import.meta.url), { workerData: data });
     thread.unref();
     await once(thread, "message").catch((cause) => {
-      throw died(cause, "Start this rank again; if it ends so again, please report it.");
+      throw threadError(cause, "Start this rank again; if it ends so again, please report it.");
     });
     // If it ended, the other ranks would miss this one and say so.
     thread.on("error", () => {});

@@ -5,7 +5,7 @@ import { isRecord } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Transport } from "../gradients.ts";
 import { hasKeys, parsed } from "../spec.ts";
-import { type Connection, openRedis, refusalOf } from "./connection.ts";
+import { type Connection, openRedis, redisErrorOf } from "./connection.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { gone, late, otherLength, replaced, stopped } from "./rank-errors.ts";
 import {
@@ -271,7 +271,7 @@ export class RedisRanks implements Transport {
     try {
       return await command(this.#redis);
     } catch (cause) {
-      const error = refusalOf(cause);
+      const error = redisErrorOf(cause);
       if (error instanceof BlockscaleError) throw error;
       throw new BlockscaleError(
         "io",

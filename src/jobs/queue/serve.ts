@@ -3,9 +3,9 @@ import { hostname } from "node:os";
 import type { Job } from "bullmq";
 import { hasKeys } from "../spec.ts";
 import { type Connection, openLibrary, QUEUE } from "./connection.ts";
-import { ConversionRunner, checkFileJob } from "./conversion.ts";
-import { checkScoreJob, EvaluationRunner } from "./evaluation.ts";
-import type { JobProgress, Runner, ServeOptions } from "./work.ts";
+import { ConversionHandler, checkFileJob } from "./conversion.ts";
+import { checkScoreJob, EvaluationHandler } from "./evaluation.ts";
+import type { JobHandler, JobProgress, ServeOptions } from "./work.ts";
 
 /**
  * How often a job may lose its worker before it counts as failed: machines
@@ -21,7 +21,7 @@ const PROGRESS_MILLISECONDS = 1000;
 export async function serveQueue(connection: Connection, options: ServeOptions): Promise<void> {
   const { Worker } = await openLibrary(connection);
   const name = `${hostname()}-${process.pid}-${randomBytes(2).toString("hex")}`;
-  const runner = new JobRunner(options);
+  const runner = new JobDispatcher(options);
   const worker = new Worker(QUEUE, (job) => runner.work(job, name), {
     connection,
     concurrency: 1,
@@ -51,13 +51,13 @@ export async function serveQueue(connection: Connection, options: ServeOptions):
 }
 
 /** Does one job after the other, and keeps what the last one opened. */
-class JobRunner {
-  readonly #conversions: ConversionRunner;
-  readonly #evaluations: EvaluationRunner;
+class JobDispatcher {
+  readonly #conversions: ConversionHandler;
+  readonly #evaluations: EvaluationHandler;
 
   constructor(options: ServeOptions) {
-    this.#conversions = new ConversionRunner(options);
-    this.#evaluations = new EvaluationRunner(options);
+    this.#conversions = new ConversionHandler(options);
+    this.#evaluations = new EvaluationHandler(options);
   }
 
   async work(job: Job, worker: string): Promise<object> {
@@ -80,7 +80,7 @@ class JobRunner {
   }
 
   async close(): Promise<void> {
-    for (const runner of [this.#conversions, this.#evaluations] satisfies Runner<never>[])
+    for (const runner of [this.#conversions, this.#evaluations] satisfies JobHandler<never>[])
       await runner.close();
   }
 }

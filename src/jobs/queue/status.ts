@@ -1,6 +1,6 @@
 import type { Queue } from "bullmq";
 import { isText, LONGEST_PATH } from "../spec.ts";
-import { type Connection, openLibrary, QUEUE, refusalOf } from "./connection.ts";
+import { type Connection, openLibrary, QUEUE, redisErrorOf } from "./connection.ts";
 
 /** The jobs of one run in a queue. */
 export interface RunStatus {
@@ -17,13 +17,13 @@ export interface RunStatus {
  * Counts the jobs of each run in a queue.
  * @throws BlockscaleError `option`, `io`: as `openLibrary`, or Redis refuses to tell
  */
-export async function statusOf(connection: Connection): Promise<RunStatus[]> {
+export async function runsInQueue(connection: Connection): Promise<RunStatus[]> {
   const { Queue } = await openLibrary(connection);
   const queue = new Queue(QUEUE, { connection });
   try {
     return await count(queue);
   } catch (error) {
-    throw refusalOf(error);
+    throw redisErrorOf(error);
   } finally {
     await queue.close();
   }

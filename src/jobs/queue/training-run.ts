@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { hasKeys, isText, LONGEST_PATH, parsed } from "../spec.ts";
-import { type Connection, openRedis, refusalOf } from "./connection.ts";
+import { type Connection, openRedis, redisErrorOf } from "./connection.ts";
 
 /** What all keys of training in Redis begin with. */
 const PREFIX = "blockscale:train";
@@ -65,7 +65,7 @@ export async function trainingOn(connection: Connection): Promise<TrainingStatus
     const present = await arePresent(redis, runId!, ranks);
     return present[0] ? { ...told, present: present.filter(Boolean).length } : null;
   } catch (error) {
-    throw refusalOf(error);
+    throw redisErrorOf(error);
   } finally {
     redis.disconnect();
   }

@@ -53,7 +53,7 @@ export interface OpenedFiles {
 }
 
 /** Does jobs of one kind, one after the other, and keeps open what the last one needed. */
-export interface Runner<D> {
+export interface JobHandler<D> {
   /** @param tell takes how much is done and how much there is, in the unit of the work */
   work(data: D, tell: (done: number, size: number) => void): Promise<object>;
   close(): Promise<void>;

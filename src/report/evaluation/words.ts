@@ -1,4 +1,4 @@
-import { languages, type Words } from "../words.ts";
+import { languages, type ReportWords } from "../words.ts";
 
 const en = {
   evaluation: "Evaluation",
@@ -58,7 +58,7 @@ const en = {
 export type EvaluationWords = typeof en & SharedWords;
 
 /** What the report of a conversion says as well. */
-type SharedWords = Pick<Words, "locale" | "numbers" | "undrawn" | "outside">;
+type SharedWords = Pick<ReportWords, "locale" | "numbers" | "undrawn" | "outside">;
 
 const zh: typeof en = {
   evaluation: "评估",

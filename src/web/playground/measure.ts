@@ -28,7 +28,7 @@ export function valuesOf({ matrix, seed, painted }: Settings): Float32Array {
  * A matrix, its codes and scales, and its values after quantisation. Arrays are [ROWS, COLS], but there is
  * one scale for each block.
  */
-export interface Measured {
+export interface QuantizedMatrix {
   readonly values: Float32Array;
   readonly tensor: BlockScaled;
   /** One code a byte, also of E2M1 and E2M3. */
@@ -43,7 +43,7 @@ export interface Measured {
 }
 
 /** Quantises by the kernels and reads everything back by them. */
-export function measure(engine: Engine, values: Float32Array, scheme: Scheme): Measured {
+export function measure(engine: Engine, values: Float32Array, scheme: Scheme): QuantizedMatrix {
   const tensor = engine.quantize(values, [ROWS, COLS], scheme);
   const { codes, format, scales } = tensor;
   return {
@@ -79,7 +79,7 @@ function scalesOf(
 export type Fate = "exact" | "rounded" | "saturated" | "flushed";
 
 /** What happened to a cell. */
-export function fateOf(found: Measured, cell: number): Fate {
+export function fateOf(found: QuantizedMatrix, cell: number): Fate {
   const [before, after] = [found.values[cell]!, found.dequantized[cell]!];
   if (before === after) return "exact";
   if (after === 0) return "flushed";
@@ -88,7 +88,7 @@ export function fateOf(found: Measured, cell: number): Fate {
 }
 
 /** The number of the block that a cell is in. */
-export function blockOf({ tensor, blockCols }: Measured, cell: number): number {
+export function blockOf({ tensor, blockCols }: QuantizedMatrix, cell: number): number {
   const [rows, cols] = tensor.block;
   return Math.floor(Math.floor(cell / COLS) / rows) * blockCols + Math.floor((cell % COLS) / cols);
 }

@@ -12,7 +12,7 @@ import { decibels, smallPercent } from "../strings/format.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
 import { Controls } from "./controls.tsx";
 import { MatrixMap, mix, type Palette, type Rgb } from "./map.tsx";
-import { fateOf, type Measured, measure, valuesOf } from "./measure.ts";
+import { fateOf, measure, type QuantizedMatrix, valuesOf } from "./measure.ts";
 import { Readout } from "./readout.tsx";
 import { COLS, change, fieldsOf, ROWS, type Settings, scheme, settings, settingsOf } from "./state.ts";
 import { words } from "./words.ts";
@@ -115,7 +115,9 @@ const FAINT = 0.06;
  * Values and codes by their logarithms, from the smallest to the largest; errors by theirs, from a thousandth
  * up.
  */
-function coloursOf(found: Measured): Record<"values" | "codes" | "error", (i: number, p: Palette) => Rgb> {
+function coloursOf(
+  found: QuantizedMatrix,
+): Record<"values" | "codes" | "error", (i: number, p: Palette) => Rgb> {
   const { values, elements, dequantized, tensor, precision } = found;
   const depths = (all: Float32Array, most: number) => {
     const least = all.reduce((n, x) => (x === 0 ? n : Math.min(n, Math.abs(x))), most);
@@ -136,7 +138,7 @@ function coloursOf(found: Measured): Record<"values" | "codes" | "error", (i: nu
   };
 }
 
-function Figures({ found }: { readonly found: Measured }): JSX.Element {
+function Figures({ found }: { readonly found: QuantizedMatrix }): JSX.Element {
   const { figures } = words.value;
   const { precision, tensor, scales } = found;
   const bits =

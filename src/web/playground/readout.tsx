@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { FORMATS } from "../../tensor/formats.ts";
 import { power, smallPercent } from "../strings/format.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
-import { blockOf, fateOf, type Measured } from "./measure.ts";
+import { blockOf, fateOf, type QuantizedMatrix } from "./measure.ts";
 import { COLS } from "./state.ts";
 import { words } from "./words.ts";
 
@@ -10,7 +10,13 @@ import { words } from "./words.ts";
 const number = (value: number): string => String(Number(value.toPrecision(7)));
 
 /** What became of the cell that is pointed at, step by step. */
-export function Readout({ found, cell }: { readonly found: Measured; readonly cell: number }): JSX.Element {
+export function Readout({
+  found,
+  cell,
+}: {
+  readonly found: QuantizedMatrix;
+  readonly cell: number;
+}): JSX.Element {
   const { readout } = words.value;
   const { tensor, values, elements, codes, scales, dequantized } = found;
   const block = blockOf(found, cell);

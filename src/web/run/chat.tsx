@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { brief } from "../strings/format.ts";
 import { Choice } from "../views/choice.tsx";
 import { Temperature } from "./continue.tsx";
-import type { Side } from "./protocol.ts";
+import type { ModelSide } from "./protocol.ts";
 import { busy, converted, facts, format, message, partner, say, speed, stop, turns } from "./state.ts";
 import { words } from "./words.ts";
 
@@ -14,7 +14,7 @@ export function Chat(): JSX.Element {
   return (
     <section class="chat">
       <div class="controls">
-        <Choice<Side>
+        <Choice<ModelSide>
           id="run-partner"
           label={text.partner}
           value={partner.value}

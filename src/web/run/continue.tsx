@@ -5,10 +5,10 @@ import { brief, number, percent } from "../strings/format.ts";
 import { Choice } from "../views/choice.tsx";
 import { TextArea } from "../views/text-area.tsx";
 import { meansOf, Positions } from "./positions.tsx";
-import type { Side } from "./protocol.ts";
+import type { ModelSide } from "./protocol.ts";
 import {
-  begun,
   busy,
+  continuedPrompt,
   continueText,
   facts,
   format,
@@ -46,9 +46,9 @@ function cardOfTexts(): CardContent {
   const labels = words.value;
   const { mean, same } = meansOf(positions.value);
   const figure = (label: string, value: string) => ({ label, value });
-  const fast = (side: Side) => (speed.value[side] === null ? "–" : brief(speed.value[side]));
-  const sides: readonly Side[] = format.value === null ? ["original"] : ["original", "converted"];
-  const heading = (side: Side) => (side === "original" ? labels.original : format.value!);
+  const fast = (side: ModelSide) => (speed.value[side] === null ? "–" : brief(speed.value[side]));
+  const sides: readonly ModelSide[] = format.value === null ? ["original"] : ["original", "converted"];
+  const heading = (side: ModelSide) => (side === "original" ? labels.original : format.value!);
   return {
     title: facts.value!.name,
     subtitle: format.value ?? labels.original,
@@ -60,7 +60,7 @@ function cardOfTexts(): CardContent {
       kind: "texts",
       texts: sides.map((side) => ({
         heading: heading(side),
-        text: begun.value + written.value[side].map(({ text }) => text).join(""),
+        text: continuedPrompt.value + written.value[side].map(({ text }) => text).join(""),
       })),
     },
   };
@@ -130,7 +130,7 @@ export function Temperature(): JSX.Element {
   );
 }
 
-function Column({ side }: { readonly side: Side }): JSX.Element {
+function Column({ side }: { readonly side: ModelSide }): JSX.Element {
   const text = words.value;
   const tokens = written.value[side];
   const fast = speed.value[side];
@@ -147,7 +147,7 @@ function Column({ side }: { readonly side: Side }): JSX.Element {
         <p class="help">{text.nothingYet}</p>
       ) : (
         <p class="passage">
-          <span class="begun">{begun.value}</span>
+          <span class="begun">{continuedPrompt.value}</span>
           {tokens.map((token, i) =>
             others !== null && others[i]?.id !== token.id ? <mark key={i}>{token.text}</mark> : token.text,
           )}

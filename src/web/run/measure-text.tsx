@@ -4,8 +4,8 @@ import type { CardContent } from "../card/content.ts";
 import { number, percent, probability, smallPercent, whole } from "../strings/format.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
 import { TextArea } from "../views/text-area.tsx";
-import { visible } from "./positions.tsx";
-import type { Measured } from "./protocol.ts";
+import { spacesShown } from "./positions.tsx";
+import type { MeasuredText } from "./protocol.ts";
 import { busy, converted, facts, format, measure, measured, progress, stop, text } from "./state.ts";
 import { words } from "./words.ts";
 
@@ -57,7 +57,7 @@ export function Measure(): JSX.Element {
   );
 }
 
-function cardOfFigures(found: Measured): CardContent {
+function cardOfFigures(found: MeasuredText): CardContent {
   const { figures, verdict, counted } = words.value;
   const { perplexityBase, perplexity, kldMean, sameTop } = found;
   return {
@@ -76,7 +76,7 @@ function cardOfFigures(found: Measured): CardContent {
   };
 }
 
-function Found({ found }: { readonly found: Measured }): JSX.Element {
+function Found({ found }: { readonly found: MeasuredText }): JSX.Element {
   const labels = words.value;
   const { figures } = labels;
   const within = ([value, error]: readonly [number, number], show = number) =>
@@ -117,7 +117,7 @@ function Found({ found }: { readonly found: Measured }): JSX.Element {
               <tr key={i}>
                 <td class="context">{before}</td>
                 <th scope="row">
-                  <code>{visible(token)}</code>
+                  <code>{spacesShown(token)}</code>
                 </th>
                 <td>{probability(original)}</td>
                 <td>{probability(other)}</td>

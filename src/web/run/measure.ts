@@ -1,7 +1,7 @@
 import { evaluate, type Predictor, worstTokens } from "../../evaluate/evaluate.ts";
 import type { Model } from "../../model/model.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
-import type { Measured } from "./protocol.ts";
+import type { MeasuredText } from "./protocol.ts";
 import { textOf } from "./writing.ts";
 
 /** Tokens of a context, as in other tools; fewer where the text or the model has fewer. */
@@ -25,8 +25,8 @@ export async function measureText(
   original: Model,
   converted: Model,
   text: string,
-  { signal, onProgress }: { readonly signal?: AbortSignal; readonly onProgress: (part: number) => void },
-): Promise<Measured> {
+  { signal, onProgress }: { readonly signal?: AbortSignal; readonly onProgress: (share: number) => void },
+): Promise<MeasuredText> {
   const tokenizer = original.tokenizer!;
   const ids = tokenizer.encode(text, { special: false });
   if (ids.length < LEAST) throw wrongText(`at least ${LEAST} tokens`, ids.length, "Paste a longer text.");

@@ -7,7 +7,7 @@ import type { Source } from "../../io/source.ts";
 import type { Model } from "../../model/model.ts";
 import { openModel } from "../../model/open.ts";
 import { openEngine } from "../workers/engine.ts";
-import type { Converted, ModelFacts, Side } from "./protocol.ts";
+import type { ConvertedModel, ModelFacts, ModelSide } from "./protocol.ts";
 
 /** How many threads share the work, and the page's port that makes them. */
 export interface Threading {
@@ -40,7 +40,7 @@ export class ModelPair {
     name: string,
     files: ReadonlyMap<string, Source>,
     threading: Threading,
-    onProgress: (part: number) => void,
+    onProgress: (share: number) => void,
   ): Promise<ModelPair> {
     const model = await openModel(files, {
       ...threading,
@@ -63,7 +63,7 @@ export class ModelPair {
   }
 
   /** The model of a side; `null` where nothing was converted. */
-  of(side: Side): Model | null {
+  of(side: ModelSide): Model | null {
     return side === "original" ? this.#original : this.#converted;
   }
 
@@ -75,7 +75,7 @@ export class ModelPair {
    * Converts the original as the converter of the page does, in memory, and opens what came out.
    * @throws BlockscaleError `dialect`: NaN or Inf in a weight; a format that does not fit the model
    */
-  async convert(to: DialectName | null, onProgress: (part: number) => void): Promise<Converted | null> {
+  async convert(to: DialectName | null, onProgress: (share: number) => void): Promise<ConvertedModel | null> {
     const before = this.#converted;
     this.#converted = null;
     await before?.close();

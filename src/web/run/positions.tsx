@@ -27,7 +27,7 @@ export function Positions(): JSX.Element {
 }
 
 /** Text with its whitespace made visible, so that every token can be seen and chosen. */
-export function visible(text: string): string {
+export function spacesShown(text: string): string {
   return text === "" ? "∅" : text.replace(/ /g, "␣").replace(/\n/g, "↵").replace(/\t/g, "⇥");
 }
 
@@ -69,7 +69,7 @@ function TokenStrip({ all }: { readonly all: readonly Position[] }): JSX.Element
           data-level={levelOf(divergence)}
           onClick={() => choose(i)}
         >
-          {visible(text)}
+          {spacesShown(text)}
         </span>
       ))}
     </div>
@@ -84,7 +84,7 @@ function Likely({ position }: { readonly position: Position }): JSX.Element {
     <div class="scroll">
       <table class="likely" data-testid="likely">
         <caption>
-          {text.likely(`“${visible(position.text)}”`)}
+          {text.likely(`“${spacesShown(position.text)}”`)}
           {hasBoth && ` · KL ${number(position.divergence!)}`}
         </caption>
         <thead>
@@ -98,10 +98,10 @@ function Likely({ position }: { readonly position: Position }): JSX.Element {
           {position.candidates.map(({ id, text: token, original, converted }) => (
             <tr key={id} class={id === position.id ? "chosen" : ""}>
               <th scope="row">
-                <code>{visible(token)}</code> {id === position.id && <small>{text.written}</small>}
+                <code>{spacesShown(token)}</code> {id === position.id && <small>{text.written}</small>}
               </th>
-              <Share part={original} kind="before" />
-              {converted !== null && <Share part={converted} kind="after" />}
+              <Share value={original} kind="before" />
+              {converted !== null && <Share value={converted} kind="after" />}
             </tr>
           ))}
         </tbody>
@@ -111,13 +111,13 @@ function Likely({ position }: { readonly position: Position }): JSX.Element {
 }
 
 /** A probability, as a bar and in figures. */
-function Share({ part, kind }: { readonly part: number; readonly kind: "before" | "after" }): JSX.Element {
+function Share({ value, kind }: { readonly value: number; readonly kind: "before" | "after" }): JSX.Element {
   return (
     <td>
       <span class="share">
-        <i class={kind} style={{ width: `${100 * part}%` }} />
+        <i class={kind} style={{ width: `${100 * value}%` }} />
       </span>
-      {probability(part)}
+      {probability(value)}
     </td>
   );
 }
@@ -159,7 +159,7 @@ function Divergences({ all }: { readonly all: readonly Position[] }): JSX.Elemen
           height={160}
           data={data}
           options={bars}
-          pointed={(i) => `“${visible(all[i]!.text)}” · KL ${number(values[i]!)}`}
+          pointed={(i) => `“${spacesShown(all[i]!.text)}” · KL ${number(values[i]!)}`}
         />
       </section>
     </>

@@ -2,7 +2,7 @@ import type { DialectName } from "../../checkpoint/dialects/index.ts";
 import type { ChosenCheckpoint, Problem } from "../workers/protocol.ts";
 
 /** The model as it was opened, and what a conversion made of it. */
-export type Side = "original" | "converted";
+export type ModelSide = "original" | "converted";
 
 /** Facts of an open model. */
 export interface ModelFacts {
@@ -21,7 +21,7 @@ export interface ModelFacts {
 }
 
 /** What a conversion made. */
-export interface Converted {
+export interface ConvertedModel {
   readonly to: DialectName;
   readonly bytes: number;
   /** Tensors that changed. */
@@ -43,7 +43,7 @@ export interface Token {
 }
 
 /** A token that a model finds likely, with the probability that each model gives it. */
-export interface Candidate extends Token {
+export interface TokenCandidate extends Token {
   readonly original: number;
   /** `null` where nothing was converted. */
   readonly converted: number | null;
@@ -52,7 +52,7 @@ export interface Candidate extends Token {
 /** What both models expected in the place of a token of the original's text. */
 export interface Position extends Token {
   /** The likeliest five of each, the original's likeliest first. */
-  readonly candidates: readonly Candidate[];
+  readonly candidates: readonly TokenCandidate[];
   /** KL divergence in nats; `null` where nothing was converted. */
   readonly divergence: number | null;
 }
@@ -64,7 +64,7 @@ export type Speed = number | null;
  * The figures of a measurement, some with their standard errors. Divergences are in nats; `sameTop` is a
  * share from 0 to 1, `rmsDeltaP` a difference of probabilities.
  */
-export interface Measured {
+export interface MeasuredText {
   readonly tokens: number;
   readonly context: number;
   readonly perplexityBase: readonly [value: number, error: number];
@@ -99,7 +99,7 @@ export type ModelOrder =
   | { readonly kind: "continue"; readonly how: Continuing }
   | {
       readonly kind: "chat";
-      readonly side: Side;
+      readonly side: ModelSide;
       readonly turns: readonly ChatTurn[];
       readonly temperature: number;
     }
@@ -109,13 +109,13 @@ export type ModelOrder =
 /** Worker to page. */
 export type ModelNews =
   | { readonly kind: "opened"; readonly facts: ModelFacts }
-  | { readonly kind: "converted"; readonly converted: Converted | null }
+  | { readonly kind: "converted"; readonly converted: ConvertedModel | null }
   /** How much of the opening, the conversion or the measurement is done, from 0 to 1. */
-  | { readonly kind: "progress"; readonly part: number }
-  | { readonly kind: "token"; readonly side: Side; readonly token: Token }
-  | { readonly kind: "speed"; readonly side: Side; readonly speed: Speed }
+  | { readonly kind: "progress"; readonly share: number }
+  | { readonly kind: "token"; readonly side: ModelSide; readonly token: Token }
+  | { readonly kind: "speed"; readonly side: ModelSide; readonly speed: Speed }
   | { readonly kind: "positions"; readonly positions: readonly Position[] }
-  | { readonly kind: "measured"; readonly measured: Measured }
+  | { readonly kind: "measured"; readonly measured: MeasuredText }
   /** What was ordered is done, or was stopped. */
   | { readonly kind: "ended" }
   | { readonly kind: "failed"; readonly problem: Problem };

@@ -8,13 +8,13 @@ import { stories } from "../train/stories.ts";
 import type { ChosenCheckpoint, Problem } from "../workers/protocol.ts";
 import type {
   ChatTurn,
-  Converted,
-  Measured,
+  ConvertedModel,
+  MeasuredText,
   ModelFacts,
   ModelNews,
   ModelOrder,
+  ModelSide,
   Position,
-  Side,
   Speed,
   Token,
 } from "./protocol.ts";
@@ -27,7 +27,7 @@ export type ModelAction = (typeof MODEL_ACTIONS)[number];
 export type Busy = "opening" | "converting" | ModelAction;
 
 /** A value for each of the two models. */
-export type Both<T> = Readonly<Record<Side, T>>;
+export type Both<T> = Readonly<Record<ModelSide, T>>;
 
 const NO_TOKENS: Both<readonly Token[]> = { original: [], converted: [] };
 const NO_SPEED: Both<Speed> = { original: null, converted: null };
@@ -39,13 +39,13 @@ export const progress: Signal<number> = signal(0);
 export const facts: Signal<ModelFacts | null> = signal(null);
 /** The format that is asked for; `null` runs the original alone. */
 export const format: Signal<DialectName | null> = signal("deepseek-v3.1");
-export const converted: Signal<Converted | null> = signal(null);
+export const converted: Signal<ConvertedModel | null> = signal(null);
 
 /** What a text begins with until the user says something else. */
 export const PROMPT = "One day Mia and a red cat";
 export const prompt: Signal<string> = signal(PROMPT);
 /** The prompt that was gone on from: the field may hold another by now. */
-export const begun: Signal<string> = signal("");
+export const continuedPrompt: Signal<string> = signal("");
 export const length: Signal<number> = signal(60);
 export const temperature: Signal<number> = signal(0);
 export const written: Signal<Both<readonly Token[]>> = signal(NO_TOKENS);
@@ -55,12 +55,12 @@ export const positions: Signal<readonly Position[]> = signal([]);
 export const selectedPosition: Signal<number> = signal(0);
 
 export const text: Signal<string> = signal("");
-export const measured: Signal<Measured | null> = signal(null);
+export const measured: Signal<MeasuredText | null> = signal(null);
 
 export const turns: Signal<readonly ChatTurn[]> = signal([]);
 /** What is typed and not sent yet. */
 export const message: Signal<string> = signal("");
-export const partner: Signal<Side> = signal("original");
+export const partner: Signal<ModelSide> = signal("original");
 
 let worker: Worker | null = null;
 /** The threads that the worker's models run in. */
@@ -134,7 +134,7 @@ export function convertTo(to: DialectName | null): void {
 export function continueText(): void {
   batch(() => {
     forgetText();
-    begun.value = prompt.value;
+    continuedPrompt.value = prompt.value;
     begin("continue");
   });
   send({
@@ -189,7 +189,7 @@ function takeBackUnanswered(): void {
 function take(news: ModelNews): void {
   switch (news.kind) {
     case "progress":
-      progress.value = news.part;
+      progress.value = news.share;
       break;
     case "opened":
       facts.value = news.facts;
@@ -235,7 +235,7 @@ function end(): void {
   if (ended === "opening" && facts.value!.writes && format.value !== null) convertTo(format.value);
 }
 
-function takeToken(side: Side, token: Token): void {
+function takeToken(side: ModelSide, token: Token): void {
   if (busy.value !== "chat") {
     written.value = { ...written.value, [side]: [...written.value[side], token] };
     return;

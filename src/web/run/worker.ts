@@ -18,12 +18,12 @@ const tell = (news: ModelNews) => self.postMessage(news);
 const INTERVAL = 100;
 
 /** A function that sends progress to the page, at most once in an interval. */
-function teller(): (part: number) => void {
+function teller(): (share: number) => void {
   let told = 0;
-  return (part) => {
+  return (share) => {
     if (performance.now() - told < INTERVAL) return;
     told = performance.now();
-    tell({ kind: "progress", part });
+    tell({ kind: "progress", share });
   };
 }
 

@@ -2,7 +2,7 @@ import { scoreToken } from "../../evaluate/divergence.ts";
 import type { Model } from "../../model/model.ts";
 import type { GenerateOptions } from "../../model/options.ts";
 import type { Tokenizer } from "../../model/tokenizer.ts";
-import type { Candidate, Position, Speed, Token } from "./protocol.ts";
+import type { Position, Speed, Token, TokenCandidate } from "./protocol.ts";
 
 /** Likely tokens of each model that a position shows. */
 const LIKELY = 5;
@@ -65,7 +65,11 @@ export async function comparePositions(
   });
 }
 
-function candidatesOf(tokenizer: Tokenizer, base: Float32Array, other: Float32Array | null): Candidate[] {
+function candidatesOf(
+  tokenizer: Tokenizer,
+  base: Float32Array,
+  other: Float32Array | null,
+): TokenCandidate[] {
   const ids = new Set([...likeliest(base), ...(other === null ? [] : likeliest(other))]);
   const original = probabilitiesOf(base);
   const converted = other === null ? null : probabilitiesOf(other);

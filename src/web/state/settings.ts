@@ -1,11 +1,11 @@
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
-import { remember, remembered } from "../strings/remembered.ts";
+import { store, stored } from "../strings/remembered.ts";
 
 export type Theme = "auto" | "light" | "dark";
 
 const KEY = "theme";
 
-const saved = remembered(KEY);
+const saved = stored(KEY);
 
 /** Light or dark, or what the system says. */
 export const theme: Signal<Theme> = signal(saved === "light" || saved === "dark" ? saved : "auto");
@@ -39,7 +39,7 @@ function update(): void {
 effect(() => {
   update();
   document.documentElement.dataset.theme = isDark.value ? "dark" : "light";
-  remember(KEY, theme.value);
+  store(KEY, theme.value);
 });
 
 for (const query of [systemIsDark, systemForces, narrow]) query.addEventListener("change", update);

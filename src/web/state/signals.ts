@@ -1,6 +1,6 @@
 import { batch, computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
-import { type Override, overrider, parseOverrides } from "../../checkpoint/dialects/overrides.ts";
+import { compileOverrides, type Override, parseOverrides } from "../../checkpoint/dialects/overrides.ts";
 import { matcher } from "../../checkpoint/dialects/rules.ts";
 import { type Summary, summarize } from "../../checkpoint/measure/summary.ts";
 import type { Precision } from "../../engine/precision.ts";
@@ -132,7 +132,7 @@ export const overrides: ReadonlySignal<{
   if (typed === "") return { list: [], fault: null };
   try {
     const list = parseOverrides("the text", typed);
-    overrider(list, dialects[MIXED]);
+    compileOverrides(list, dialects[MIXED]);
     return { list, fault: null };
   } catch (error) {
     if (!(error instanceof BlockscaleError)) throw error;

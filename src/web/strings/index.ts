@@ -1,6 +1,6 @@
 import { batch, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { en, type Words } from "./en.ts";
-import { remember, remembered } from "./remembered.ts";
+import { store, stored } from "./remembered.ts";
 
 /** The languages there are, by their own names. Adding one is adding a file, and an entry here and below. */
 export const languages = { en: "English", zh: "中文" } as const;
@@ -21,7 +21,7 @@ try {
 const KEY = "language";
 
 function preferred(): Language {
-  const wanted = [remembered(KEY), ...navigator.languages];
+  const wanted = [stored(KEY), ...navigator.languages];
   const found = wanted
     .map((tag) => tag?.slice(0, 2))
     .find((tag) => tag != null && Object.hasOwn(languages, tag));
@@ -57,7 +57,7 @@ async function show(chosen: Language): Promise<void> {
 export const ready: Promise<void> = show(preferred()).catch(() => {});
 
 export function chooseLanguage(chosen: Language): void {
-  remember(KEY, chosen);
+  store(KEY, chosen);
   show(chosen).catch(() => {});
 }
 

@@ -2,7 +2,7 @@
  * A value that an earlier visit stored. Browsers that keep nothing
  * throw at every access to the storage.
  */
-export function remembered(key: string): string | null {
+export function stored(key: string): string | null {
   try {
     return localStorage.getItem(key);
   } catch {
@@ -11,7 +11,7 @@ export function remembered(key: string): string | null {
 }
 
 /** Keeps something for the next visit, where the browser lets pages do so. */
-export function remember(key: string, value: string): void {
+export function store(key: string, value: string): void {
   try {
     localStorage.setItem(key, value);
   } catch {}

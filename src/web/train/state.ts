@@ -15,20 +15,20 @@ export const RECIPES: readonly RecipeName[] = [
 ];
 
 /** What the form holds. */
-export interface Form {
+export interface TrainingForm {
   readonly text: (typeof TEXTS)[number];
   readonly own: string;
   readonly recipe: RecipeName;
   readonly steps: number;
 }
 
-export const STANDARD: Form = { text: "stories", own: "", recipe: "deepseek", steps: 200 };
+export const STANDARD: TrainingForm = { text: "stories", own: "", recipe: "deepseek", steps: 200 };
 
-export const form: Signal<Form> = signal(STANDARD);
-export const stage: Signal<"idle" | "going" | "stopped" | "ended"> = signal("idle");
+export const trainingForm: Signal<TrainingForm> = signal(STANDARD);
+export const trainingStage: Signal<"idle" | "going" | "stopped" | "ended"> = signal("idle");
 export const steps: Signal<readonly PairStep[]> = signal([]);
 /** What was chosen for these steps: the form may hold something else by now. */
-export const settled: Signal<Form> = signal(STANDARD);
+export const runForm: Signal<TrainingForm> = signal(STANDARD);
 export const sample: Signal<{ readonly step: number; readonly text: string } | null> = signal(null);
 export const failure: Signal<string | null> = signal(null);
 
@@ -46,17 +46,17 @@ interface TrainingRun {
 let run: TrainingRun | null = null;
 
 export function start(): void {
-  const chosen = form.value;
+  const chosen = trainingForm.value;
   const { text, own, recipe, steps: total } = chosen;
   run?.pair.end();
   const current: TrainingRun = { pair: new TrainingPair(), total, isGoing: true };
   run = current;
   batch(() => {
-    settled.value = chosen;
+    runForm.value = chosen;
     steps.value = [];
     sample.value = null;
     failure.value = null;
-    stage.value = "going";
+    trainingStage.value = "going";
   });
   const source = text === "own" ? own : text === "sums" ? sums(1, 3000) : stories(1, 1000);
   withFailureShown(current, async () => {
@@ -69,22 +69,22 @@ export function start(): void {
 async function go(current: TrainingRun): Promise<void> {
   const { pair, total } = current;
   current.isGoing = true;
-  while (stage.value === "going" && pair.steps < total) {
+  while (trainingStage.value === "going" && pair.steps < total) {
     const step = await pair.step();
     steps.value = [...steps.value, step];
     if (pair.steps % SAMPLED === 0 || pair.steps === total)
       sample.value = { step: pair.steps, text: await pair.sample() };
   }
   current.isGoing = false;
-  if (pair.steps >= total) stage.value = "ended";
+  if (pair.steps >= total) trainingStage.value = "ended";
 }
 
 export function stop(): void {
-  stage.value = "stopped";
+  trainingStage.value = "stopped";
 }
 
-export function goOn(): void {
-  stage.value = "going";
+export function resumeTraining(): void {
+  trainingStage.value = "going";
   const current = run!;
   if (!current.isGoing) withFailureShown(current, () => go(current));
 }
@@ -102,6 +102,6 @@ async function withFailureShown(current: TrainingRun, action: () => Promise<void
     if (current !== run) return;
     current.pair.end();
     failure.value = (error as Error).message;
-    stage.value = "idle";
+    trainingStage.value = "idle";
   }
 }

@@ -6,25 +6,25 @@ import { CardButtons } from "../card/card-buttons.tsx";
 import { query, remember } from "../state/address.ts";
 import { smallPercent } from "../strings/format.ts";
 import { translated } from "../strings/index.ts";
-import { axis, Chart, WHOLE } from "../views/chart.tsx";
+import { axis, Chart, WHOLE_STEPS } from "../views/chart.tsx";
 import { Choice } from "../views/choice.tsx";
 import type { Colours } from "../views/colours.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
 import { TextArea } from "../views/text-area.tsx";
 import {
   failure,
-  form,
-  goOn,
   RECIPES,
+  resumeTraining,
+  runForm,
   STANDARD,
   sample,
   save,
-  settled,
-  stage,
   start,
   steps,
   stop,
   TEXTS,
+  trainingForm,
+  trainingStage,
 } from "./state.ts";
 import { words } from "./words.ts";
 
@@ -34,23 +34,23 @@ export function Train(): JSX.Element {
   useEffect(() => {
     const params = query();
     const [wanted, recipe, count] = [params.get("text"), params.get("recipe"), Number(params.get("steps"))];
-    if (stage.value !== "idle") return;
-    form.value = {
-      ...form.value,
+    if (trainingStage.value !== "idle") return;
+    trainingForm.value = {
+      ...trainingForm.value,
       ...(wanted !== null && TEXTS.includes(wanted as "own") && { text: wanted as "own" }),
       ...(recipe !== null && RECIPES.includes(recipe as RecipeName) && { recipe: recipe as RecipeName }),
       ...(Number.isInteger(count) && count >= 1 && count <= 5000 && { steps: count }),
     };
   }, []);
   useEffect(() => {
-    const { text: chosen, recipe, steps: count } = form.value;
+    const { text: chosen, recipe, steps: count } = trainingForm.value;
     const fields = { text: chosen, recipe, steps: String(count) };
     const standard: Record<string, unknown> = { ...STANDARD, steps: String(STANDARD.steps) };
     remember(
       "train",
       Object.fromEntries(Object.entries(fields).filter(([name, value]) => standard[name] !== value)),
     );
-  }, [form.value]);
+  }, [trainingForm.value]);
   return (
     <div class="view train">
       <header class="view-heading">
@@ -79,11 +79,11 @@ export function Train(): JSX.Element {
 
 function Settings(): JSX.Element {
   const text = words.value;
-  const { text: chosen, own, recipe, steps: count } = form.value;
-  const change = (fields: Partial<typeof form.value>) => {
-    form.value = { ...form.value, ...fields };
+  const { text: chosen, own, recipe, steps: count } = trainingForm.value;
+  const change = (fields: Partial<typeof trainingForm.value>) => {
+    trainingForm.value = { ...trainingForm.value, ...fields };
   };
-  const isGoing = stage.value === "going";
+  const isGoing = trainingStage.value === "going";
   return (
     <form
       class="controls"
@@ -129,8 +129,8 @@ function Settings(): JSX.Element {
       <div class="row buttons">
         <Buttons />
         <p class="help" role="status" data-testid="progress">
-          {steps.value.length > 0 && text.progress(steps.value.length, settled.value.steps)}
-          {stage.value === "ended" && ` · ${text.ended}`}
+          {steps.value.length > 0 && text.progress(steps.value.length, runForm.value.steps)}
+          {trainingStage.value === "ended" && ` · ${text.ended}`}
         </p>
       </div>
     </form>
@@ -139,7 +139,7 @@ function Settings(): JSX.Element {
 
 function Buttons(): JSX.Element {
   const text = words.value;
-  if (stage.value === "going")
+  if (trainingStage.value === "going")
     return (
       <button type="button" onClick={stop}>
         {text.stop}
@@ -147,15 +147,15 @@ function Buttons(): JSX.Element {
     );
   return (
     <>
-      {stage.value === "stopped" && (
-        <button type="button" class="primary" onClick={goOn}>
+      {trainingStage.value === "stopped" && (
+        <button type="button" class="primary" onClick={resumeTraining}>
           {text.go}
         </button>
       )}
-      <button type="submit" class={stage.value === "stopped" ? "" : "primary"}>
-        {stage.value === "idle" ? text.start : text.again}
+      <button type="submit" class={trainingStage.value === "stopped" ? "" : "primary"}>
+        {trainingStage.value === "idle" ? text.start : text.again}
       </button>
-      {stage.value !== "idle" && (
+      {trainingStage.value !== "idle" && (
         <button type="button" title={text.saveNote} onClick={save}>
           {text.save}
         </button>
@@ -166,7 +166,7 @@ function Buttons(): JSX.Element {
 
 function Curves(): JSX.Element | null {
   const text = words.value;
-  const { recipe } = settled.value;
+  const { recipe } = runForm.value;
   const at = useMemo(() => steps.value.map(({ step }) => step), [steps.value]);
   const losses = useMemo<uPlot.AlignedData>(
     () => [at, steps.value.map(({ f32 }) => f32), steps.value.map(({ low }) => low)],
@@ -252,7 +252,7 @@ function lines(
   return {
     scales: { x: { time: false } },
     axes: [
-      axis(colours, { size: 30, incrs: WHOLE }),
+      axis(colours, { size: 30, incrs: WHOLE_STEPS }),
       axis(colours, { size: 56, values: (_, ticks) => ticks.map((tick) => `${tick}${unit}`) }),
     ],
     series: [

@@ -58,7 +58,9 @@ export function Chart({ label, height, data, options, pointed, redraw }: ChartPr
 const FONT = "12px system-ui, sans-serif";
 
 /** Steps between the numbers of an axis that counts. */
-export const WHOLE: number[] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000];
+export const WHOLE_STEPS: number[] = [
+  1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000,
+];
 
 /** An axis with quiet lines and words. */
 export function axis(colours: Colours, more: uPlot.Axis = {}): uPlot.Axis {

@@ -214,6 +214,6 @@ function timeText(): string {
 
 function difference(before: number, after: number): string {
   const { smaller, larger } = words.value.convert;
-  const part = after / before - 1;
-  return part <= 0 ? smaller(percent(-part)) : larger(percent(part));
+  const change = after / before - 1;
+  return change <= 0 ? smaller(percent(-change)) : larger(percent(change));
 }

@@ -93,7 +93,7 @@ export function ValueChart({
   });
   const heads = hasAfter ? [text.binade, text.before, text.after] : [text.binade, text.count];
   return (
-    <Figure title={hasAfter ? text.values : text.valuesNow} note={text.valuesNote} keys={hasAfter}>
+    <ChartFigure title={hasAfter ? text.values : text.valuesNow} note={text.valuesNote} keys={hasAfter}>
       <Chart
         label={`${text.values}: ${power(binades[0]!)} – ${power(binades.at(-1)!)}`}
         height={260}
@@ -115,7 +115,7 @@ export function ValueChart({
           ...data.slice(1).map((series) => whole(series[i]!)),
         ])}
       />
-    </Figure>
+    </ChartFigure>
   );
 }
 
@@ -157,7 +157,7 @@ export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element
     ],
   });
   return (
-    <Figure title={text.errors} note={text.errorsNote} keys={false}>
+    <ChartFigure title={text.errors} note={text.errorsNote} keys={false}>
       <Chart
         label={`${text.errors}: ${text.errorsNote}`}
         height={260}
@@ -174,7 +174,7 @@ export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element
         heads={["%", text.count]}
         rows={errors.map((count, i) => [percents[i]!.toPrecision(3), whole(count)])}
       />
-    </Figure>
+    </ChartFigure>
   );
 }
 
@@ -186,7 +186,7 @@ interface FigureProps {
   readonly children: ComponentChildren;
 }
 
-export function Figure({ title, note, keys, children }: FigureProps): JSX.Element {
+export function ChartFigure({ title, note, keys, children }: FigureProps): JSX.Element {
   const { precision: text } = words.value;
   return (
     <figure class="panel">

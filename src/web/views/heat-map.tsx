@@ -10,7 +10,7 @@ import { power, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { BlockTable } from "./block-table.tsx";
 import { coloursOf, type Rgb, rgbOf } from "./colours.ts";
-import { Figure } from "./distributions.tsx";
+import { ChartFigure } from "./distributions.tsx";
 import { words as heatWords } from "./heat-words.ts";
 
 interface HeatMapProps {
@@ -72,7 +72,7 @@ export function HeatMap({ map, tensor, dialect }: HeatMapProps): JSX.Element {
     return labels.cell(blockRow, blockCol, power(exponents[index]!));
   };
   return (
-    <Figure title={text.map} note={text.mapNote(map.block[0], map.block[1])} keys={false}>
+    <ChartFigure title={text.map} note={text.mapNote(map.block[0], map.block[1])} keys={false}>
       <div class="heat-plot" style={{ "--cells": cols }}>
         <p class="help">{labels.rowAxis}</p>
         <Axis map={map} isRows={true} />
@@ -139,7 +139,7 @@ export function HeatMap({ map, tensor, dialect }: HeatMapProps): JSX.Element {
           }}
         />
       )}
-    </Figure>
+    </ChartFigure>
   );
 }
 

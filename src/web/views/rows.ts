@@ -83,7 +83,7 @@ export const total: ReadonlySignal<number> = computed(() => rows.value.length);
 const BY_NAME: SortOrder = { column: "name", isDescending: false };
 
 /** The rows of the table: those that were searched for, in the chosen order. */
-export const visible: ReadonlySignal<readonly Row[]> = computed(() => {
+export const shownRows: ReadonlySignal<readonly Row[]> = computed(() => {
   const fits = finder(search.value);
   const found = rows.value.filter(({ tensor, plan }) => {
     if (onlyChanging.value && (plan === null || plan.action === "copy")) return false;

@@ -5,7 +5,7 @@ import { sqnr } from "../../engine/precision.ts";
 import { measured, planned, selected } from "../state/signals.ts";
 import { decibels } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
-import { axis, Chart, WHOLE } from "./chart.tsx";
+import { axis, Chart, WHOLE_STEPS } from "./chart.tsx";
 import type { Colours } from "./colours.ts";
 
 /** Points to draw: about as many as there are pixels across. */
@@ -50,7 +50,7 @@ export function SqnrSection(): JSX.Element | null {
       },
     },
     axes: [
-      axis(colours, { grid: { show: false }, size: 28, incrs: WHOLE }),
+      axis(colours, { grid: { show: false }, size: 28, incrs: WHOLE_STEPS }),
       axis(colours, { size: 44, values: (_: uPlot, ticks: number[]) => ticks.map((tick) => `${tick}`) }),
     ],
     series: [

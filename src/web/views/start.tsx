@@ -26,7 +26,7 @@ export function Start(): JSX.Element {
           <p>{start.cutOff}</p>
         </div>
       )}
-      <KeptOutputs />
+      <UnsavedOutputs />
       <h1>{start.heading}</h1>
       <p class="lead">{start.lead}</p>
       <PageOpeners />
@@ -68,13 +68,13 @@ export function Openers({ isOpening, onFiles, onPlace, onExample }: OpenersProps
 }
 
 /** Outputs that were finished and not saved, of this visit and earlier ones. */
-function KeptOutputs(): JSX.Element | null {
+function UnsavedOutputs(): JSX.Element | null {
   const { start } = words.value;
   const outputs = unsaved.value;
   if (outputs.length === 0) return null;
   return (
     <section class="kept" aria-labelledby="kept-heading" data-testid="kept">
-      <h2 id="kept-heading">{start.kept}</h2>
+      <h2 id="kept-heading">{start.unsaved}</h2>
       <ul>
         {outputs.map(({ id, name, time, files }) => (
           <li key={id}>

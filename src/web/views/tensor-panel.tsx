@@ -15,7 +15,7 @@ import { ErrorChart, ValueChart } from "./distributions.tsx";
 import { HeatMap } from "./heat-map.tsx";
 import { Icon } from "./icons.tsx";
 import { ProblemText } from "./problem.tsx";
-import { visible } from "./rows.ts";
+import { shownRows } from "./rows.ts";
 import { Warnings } from "./warnings.tsx";
 
 /** Whether the newest entry of the history is the panel's. */
@@ -53,9 +53,9 @@ export function TensorPanel(): JSX.Element | null {
     return () => removeEventListener("keydown", onKey);
   }, []);
   if (tensor === undefined) return null;
-  const at = visible.value.findIndex((row) => row.tensor.name === name);
+  const at = shownRows.value.findIndex((row) => row.tensor.name === name);
   const step = (by: number) => {
-    const next = visible.value[at + by];
+    const next = shownRows.value[at + by];
     if (next !== undefined) selected.value = next.tensor.name;
   };
   return (
@@ -68,7 +68,7 @@ export function TensorPanel(): JSX.Element | null {
           <button
             type="button"
             class="quiet"
-            disabled={at < 0 || at + 1 >= visible.value.length}
+            disabled={at < 0 || at + 1 >= shownRows.value.length}
             onClick={() => step(1)}
           >
             {text.next} →

@@ -5,7 +5,7 @@ import { whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { Icon } from "./icons.tsx";
 import { lazy } from "./lazy.tsx";
-import { byLayer, type Column, onlyChanging, order, search, total, visible } from "./rows.ts";
+import { byLayer, type Column, onlyChanging, order, search, shownRows, total } from "./rows.ts";
 import { show, TensorRow, toggle } from "./tensor-row.tsx";
 import { VirtualGrid } from "./virtual-grid.tsx";
 
@@ -20,7 +20,7 @@ export function Tensors(): JSX.Element {
         <h2 id="tensors-heading">
           {table.heading}
           <span class="count" aria-live="polite">
-            {table.shown(whole(visible.value.length), whole(total.value))}
+            {table.shown(whole(shownRows.value.length), whole(total.value))}
           </span>
         </h2>
         <Switch label={table.byLayer} on={byLayer} />
@@ -64,7 +64,7 @@ const COLUMNS: readonly Column[] = ["name", "shape", "type", "size", "sqnr"];
 
 /** Every tensor in a row, in the order of the file or of a column. */
 function List(): JSX.Element {
-  const rows = visible.value;
+  const rows = shownRows.value;
   const hasFigures = measured.value.size > 0;
   return (
     <VirtualGrid

@@ -4,7 +4,7 @@ import { sqnr } from "../../engine/precision.ts";
 import { measured } from "../state/signals.ts";
 import { bytes, short, sqnrText, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
-import { search, visible } from "./rows.ts";
+import { search, shownRows } from "./rows.ts";
 import { show, TensorRow, toggle } from "./tensor-row.tsx";
 import { type Group, linesOf, treeOf } from "./tree-nodes.ts";
 import { Cell, GridRow, type RowPlace, VirtualGrid } from "./virtual-grid.tsx";
@@ -29,7 +29,7 @@ function flip(group: Group): void {
   flipped.value = next;
 }
 
-const nodes = computed(() => treeOf(visible.value, measured.value));
+const nodes = computed(() => treeOf(shownRows.value, measured.value));
 const lines: ReadonlySignal<ReturnType<typeof linesOf>> = computed(() => linesOf(nodes.value, isOpen));
 
 /** The tensors by layer: groups of what their names begin with, and what each of them holds. */

@@ -42,7 +42,7 @@ export function Workspace(): JSX.Element {
 function Heading(): JSX.Element {
   const { open } = words.value;
   const heading = useFocus<HTMLHeadingElement>();
-  const { inspection, takesOne, shardNumber } = opened.value!;
+  const { inspection, missingScaleIsOne, shardNumber } = opened.value!;
   const { files, tensors, dialect } = inspection;
   const size = files.reduce((n, file) => n + file.bytes, 0);
   const parameters = tensors.reduce((n, { shape }) => n + countOf(shape), 0);
@@ -76,12 +76,12 @@ function Heading(): JSX.Element {
       <Metadata entries={Object.entries(inspection.metadata)} />
       {shardNumber !== null && (
         <div class="note" role="status">
-          <p>{open.part(shardNumber.index, shardNumber.of)}</p>
+          <p>{open.shardNumber(shardNumber.index, shardNumber.of)}</p>
         </div>
       )}
-      {takesOne && (
+      {missingScaleIsOne && (
         <div class="note" role="status">
-          <p>{open.takesOne}</p>
+          <p>{open.missingScaleIsOne}</p>
         </div>
       )}
       <Warnings of={inspection.warnings} />

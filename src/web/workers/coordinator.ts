@@ -1,17 +1,17 @@
 import { PageCoordinator } from "./page-coordinator.ts";
-import { Pool } from "./pool.ts";
+import { StripPool } from "./pool.ts";
 import { problemOf } from "./problem.ts";
 import type { Call, Reply, WorkerPorts } from "./protocol.ts";
 
 declare const self: DedicatedWorkerGlobalScope;
 
 const send = (reply: Reply): void => self.postMessage(reply);
-let pool: Pool;
+let pool: StripPool;
 let coordinator: PageCoordinator;
 
 self.onmessage = async ({ data }: MessageEvent<WorkerPorts | Call>): Promise<void> => {
   if ("ports" in data) {
-    pool = new Pool(data.ports);
+    pool = new StripPool(data.ports);
     coordinator = new PageCoordinator(pool, (progress) => send({ progress }));
     return;
   }

@@ -1,10 +1,10 @@
 import type { Conversion, Preparation } from "../../checkpoint/plan/conversion.ts";
-import { isOfCodes, type Plan } from "../../checkpoint/plan/plan.ts";
+import { type Plan, writesCodes } from "../../checkpoint/plan/plan.ts";
 import { type Strip, stripsOf } from "../../checkpoint/plan/strip.ts";
-import { countOf, matrixOf, placesOfWeight } from "../../checkpoint/read/weights.ts";
+import { countOf, matrixOf, storedTensorsOf } from "../../checkpoint/read/weights.ts";
 import { prepare } from "../../checkpoint/run/prepare.ts";
 import type { Source } from "../../io/source.ts";
-import type { Pool } from "./pool.ts";
+import type { StripPool } from "./pool.ts";
 
 /** Assumed bytes a second of writing and of reading back: those of a slow laptop. */
 const WRITE_RATE = 250e6;
@@ -28,7 +28,7 @@ export interface Trial {
  */
 export async function measureSpeed(
   conversions: readonly Conversion[],
-  pool: Pool,
+  pool: StripPool,
   sources: readonly Source[],
   { warm, timed }: Trial,
 ): Promise<ConversionSpeed | null> {
@@ -72,7 +72,7 @@ export function secondsFromServer(plan: Plan, speed: ConversionSpeed): number {
   for (const { steps } of plan.files) {
     for (const step of steps) {
       if (step.kind === "copy") bytes += step.from.end - step.from.start;
-      else if (isOfCodes(step)) bytes += bytesRead(step.conversion);
+      else if (writesCodes(step)) bytes += bytesRead(step.conversion);
     }
   }
   return bytes / speed.bytesPerSecond + secondsToWrite(plan);
@@ -101,7 +101,7 @@ function elementsOf({ from }: Conversion): number {
 }
 
 function bytesRead({ from }: Conversion): number {
-  return sum(placesOfWeight(from).map(({ start, end }) => end - start));
+  return sum(storedTensorsOf(from).map(({ start, end }) => end - start));
 }
 
 function sum(numbers: readonly number[]): number {

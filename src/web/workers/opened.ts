@@ -56,7 +56,7 @@ export async function openInside(
     inspection: facts,
     tensors: tensors.length,
     ranks: ranksOf(tensors),
-    takesOne: missingScale === "one",
+    missingScaleIsOne: missingScale === "one",
     hasConfig: opened.configText !== null,
     shardNumber: shardNumberOf(shards.map(({ path }) => path)),
   };

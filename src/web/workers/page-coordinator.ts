@@ -12,7 +12,7 @@ import { filesOf } from "./chosen.ts";
 import { measureSpeed, secondsFromDisk, secondsFromServer } from "./estimate.ts";
 import { type CurrentCheckpoint, type CurrentWeights, openInside, weightsOf } from "./opened.ts";
 import { type CurrentPlan, factsOfPlan, makePlan } from "./planned.ts";
-import type { Pool } from "./pool.ts";
+import type { StripPool } from "./pool.ts";
 import { PageError } from "./problem.ts";
 import type {
   CheckpointFacts,
@@ -37,14 +37,14 @@ import { basicsOf, npyOf } from "./tensor-values.ts";
 
 /** The work behind the page, in a worker of its own so that the page never waits. */
 export class PageCoordinator implements CoordinatorMethods {
-  private readonly pool: Pool;
+  private readonly pool: StripPool;
   private readonly onProgress: (progress: RunProgress) => void;
   private readonly storage = new PrivateStorage();
   private current: CurrentCheckpoint | null = null;
   private currentPlan: CurrentPlan | null = null;
   private running: OutputRun | null = null;
 
-  constructor(pool: Pool, onProgress: (progress: RunProgress) => void) {
+  constructor(pool: StripPool, onProgress: (progress: RunProgress) => void) {
     this.pool = pool;
     this.onProgress = onProgress;
   }

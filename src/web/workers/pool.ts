@@ -16,7 +16,7 @@ interface Waiting {
  * Workers that each convert one strip at a time. The page starts them and hands over their ports: a worker
  * that starts workers of its own waits inside `new Worker`, in Firefox sometimes forever.
  */
-export class Pool {
+export class StripPool {
   readonly size: number;
   private readonly ports: readonly MessagePort[];
   private readonly idle: MessagePort[];

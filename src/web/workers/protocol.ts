@@ -56,7 +56,7 @@ export interface CheckpointFacts {
   /** For each tensor, how many come before it in the order of names, with their numbers taken as numbers. */
   readonly ranks: Uint32Array;
   /** Whether missing scales were taken as 1, so that the tensors can be shown. */
-  readonly takesOne: boolean;
+  readonly missingScaleIsOne: boolean;
   /** Whether there is a config.json. Without one, no loader recognises the output as FP8. */
   readonly hasConfig: boolean;
   /** Which shard of how many the file is, by its name; `null` where all of them are open. */

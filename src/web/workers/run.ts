@@ -3,7 +3,7 @@ import { outputBytes } from "../../checkpoint/run/outputs.ts";
 import type { Precision } from "../../engine/precision.ts";
 import type { Source } from "../../io/source.ts";
 import { type OutputWriter, outputWritersFor } from "./output-writers.ts";
-import type { Pool } from "./pool.ts";
+import type { StripPool } from "./pool.ts";
 import { PageError } from "./problem.ts";
 import type { FinishedRun, RunProgress, RunStep, Target, WrittenFile } from "./protocol.ts";
 import type { PrivateStorage } from "./storage.ts";
@@ -15,7 +15,7 @@ const INTERVAL = 100;
 export class OutputRun {
   private readonly files: readonly OutputFile[];
   private readonly target: Target;
-  private readonly pool: Pool;
+  private readonly pool: StripPool;
   private readonly sources: readonly Source[];
   private readonly inputs: readonly File[];
   private readonly storage: PrivateStorage;
@@ -32,7 +32,7 @@ export class OutputRun {
   constructor(
     files: readonly OutputFile[],
     target: Target,
-    pool: Pool,
+    pool: StripPool,
     sources: readonly Source[],
     inputs: readonly File[],
     storage: PrivateStorage,

@@ -6,7 +6,7 @@ import { matrixOf, type PlainWeight, type ScaledWeight } from "../../checkpoint/
 import { tensorFactorOf } from "../../checkpoint/run/prepare.ts";
 import { type Scheme, schemes } from "../../tensor/schemes.ts";
 import type { CurrentCheckpoint, CurrentWeights } from "./opened.ts";
-import type { Pool } from "./pool.ts";
+import type { StripPool } from "./pool.ts";
 
 /** Most elements of a sample, and most elements of a tensor that is read as a whole. */
 const SAMPLED = 1 << 21;
@@ -26,12 +26,12 @@ export async function storageOf(
   weight: PlainWeight | ScaledWeight,
   { fused }: CurrentWeights,
   { isLocal, opened }: CurrentCheckpoint,
-  pool: Pool,
+  pool: StripPool,
 ): Promise<SampleStorage> {
   if (name === null) return { scheme: null };
   const { scheme, scales, tensorScale: meant } = dialects[name].storage;
   if (meant === undefined || !isLocal) return { scheme };
-  const tensorScale = { divides: meant.divides, together: fused.get(weight.name) ?? [weight] };
+  const tensorScale = { divides: meant.divides, fusedWith: fused.get(weight.name) ?? [weight] };
   const into = { kind: "scaled", scheme, scaleDtype: scales.dtype, tensorScale } as const;
   const given = await tensorFactorOf({ from: weight, into }, opened.sources, pool.convert);
   return { scheme, ...(given && { tensorScale: given }) };
@@ -44,7 +44,7 @@ export async function sampleWeight(
   weight: PlainWeight | ScaledWeight,
   storage: SampleStorage,
   whole: boolean,
-  pool: Pool,
+  pool: StripPool,
 ): Promise<Sample> {
   const { scheme } = storage;
   const strips = thinOut(stripsUnder(weight, scheme), matrixOf(weight.shape).cols, whole ? WHOLE : SAMPLED);
@@ -57,7 +57,7 @@ export async function blockOfWeight(
   weight: PlainWeight | ScaledWeight,
   storage: SampleStorage,
   place: BlockPlace,
-  pool: Pool,
+  pool: StripPool,
 ): Promise<BlockValues | null> {
   const { scheme } = storage;
   const block = blockOf(weight, scheme);

@@ -5,13 +5,13 @@ import { VALUE_BYTES, widen } from "../../checkpoint/read/values.ts";
 import {
   countOf,
   type PlainWeight,
-  placesOfWeight,
   plainShape,
   type ScaledWeight,
+  storedTensorsOf,
   type Weight,
 } from "../../checkpoint/read/weights.ts";
 import { readRange, type Source } from "../../io/source.ts";
-import type { Pool } from "./pool.ts";
+import type { StripPool } from "./pool.ts";
 import type { Moments, TensorBasics } from "./protocol.ts";
 import { thinOut } from "./sampling.ts";
 
@@ -41,10 +41,10 @@ const NPY_TYPES: Readonly<Record<string, string>> = {
  */
 export async function basicsOf(
   weight: Weight,
-  pool: Pool,
+  pool: StripPool,
   sources: readonly Source[],
 ): Promise<TensorBasics> {
-  const [place] = placesOfWeight(weight);
+  const [place] = storedTensorsOf(weight);
   if (weight.kind === "other") {
     return {
       moments: null,
@@ -63,8 +63,12 @@ export async function basicsOf(
 }
 
 /** A tensor in NumPy's format: as stored where NumPy has the type, else as float32. */
-export async function npyOf(weight: Weight, pool: Pool, sources: readonly Source[]): Promise<Blob | null> {
-  const [place] = placesOfWeight(weight);
+export async function npyOf(
+  weight: Weight,
+  pool: StripPool,
+  sources: readonly Source[],
+): Promise<Blob | null> {
+  const [place] = storedTensorsOf(weight);
   const type = NPY_TYPES[place.dtype];
   const source = sources[place.shard]!;
   if (weight.kind === "other" || (weight.kind === "plain" && type !== undefined)) {
@@ -87,7 +91,11 @@ const into = { kind: "plain", dtype: "F32" } as const;
 
 const stripsIn = (from: PlainWeight | ScaledWeight): Strip[] => [...stripsOf({ from, into })];
 
-async function valuesOf(from: PlainWeight | ScaledWeight, strip: Strip, pool: Pool): Promise<Float32Array> {
+async function valuesOf(
+  from: PlainWeight | ScaledWeight,
+  strip: Strip,
+  pool: StripPool,
+): Promise<Float32Array> {
   const { values } = await pool.convert({ from, into }, strip, { keepCodes: false });
   const type = from.kind === "plain" ? from.type : "f32";
   return widen(type, values, new Float32Array(values.length / VALUE_BYTES[type]));

@@ -9,9 +9,10 @@ export const checkpoint = {
     dialect: (name: string): string => `FP8: ${name}`,
     composition: "Bytes by data type",
     metadata: "Other metadata in the header (__metadata__)",
-    part: (index: number, of: number): string =>
+    shardNumber: (index: number, of: number): string =>
       `This is file ${index} of ${of}. Open all of them together to convert the model.`,
-    takesOne: "Some scales are in files that are not open: those tensors are shown as if their scale were 1.",
+    missingScaleIsOne:
+      "Some scales are in files that are not open: those tensors are shown as if their scale were 1.",
   },
 
   table: {

@@ -53,7 +53,7 @@ export const page = {
     urlOpen: "Open",
     token: "Access token of Hugging Face",
     tokenNote: "Sent to Hugging Face alone, and gone when this tab is closed.",
-    kept: "Finished and not saved yet",
+    unsaved: "Finished and not saved yet",
     remove: "Delete",
   },
 };

@@ -11,8 +11,8 @@ export const checkpoint: typeof english = {
     dialect: (name) => `FP8：${name}`,
     composition: "各数据类型所占字节",
     metadata: "文件头中的其他信息（__metadata__）",
-    part: (index, of) => `这是 ${of} 个文件中的第 ${index} 个。请一起打开所有文件，再转换模型。`,
-    takesOne: "部分缩放因子在未打开的文件中：这些张量按缩放因子为 1 显示。",
+    shardNumber: (index, of) => `这是 ${of} 个文件中的第 ${index} 个。请一起打开所有文件，再转换模型。`,
+    missingScaleIsOne: "部分缩放因子在未打开的文件中：这些张量按缩放因子为 1 显示。",
   },
 
   table: {

@@ -45,7 +45,7 @@ export const page: typeof english = {
     urlOpen: "打开",
     token: "Hugging Face 访问令牌",
     tokenNote: "只发送给 Hugging Face，关闭此标签页后即消失。",
-    kept: "已完成但尚未保存",
+    unsaved: "已完成但尚未保存",
     remove: "删除",
   },
 };

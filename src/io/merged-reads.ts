@@ -18,7 +18,7 @@ export interface Loaded {
 /** Ranges of at most so many bytes are read together with their neighbours. */
 const SMALL = 1 << 18;
 /** Bytes read at a time, and how many such reads are remembered. */
-const MOST = 1 << 21;
+const MOST_BYTES = 1 << 21;
 const REMEMBERED = 4;
 /** Bytes between two ranges that cost less than another read. */
 const GAP = 1 << 14;
@@ -29,7 +29,7 @@ const GAP = 1 << 14;
  * @param sources of the files, by index
  * @param ranges that will be read, each as a whole or in parts
  */
-export function readTogether(sources: readonly Source[], ranges: Iterable<ByteRange>): Source[] {
+export function mergeReads(sources: readonly Source[], ranges: Iterable<ByteRange>): Source[] {
   const byShard: ByteRange[][] = sources.map(() => []);
   for (const range of ranges) if (isSmall(range)) byShard[range.shard]!.push(range);
   const found = new Map<ByteRange, Promise<Uint8Array>>();
@@ -57,13 +57,14 @@ export function isSmall({ start, end }: ByteRange): boolean {
   return end > start && end - start <= SMALL;
 }
 
-/** Merges ranges that lie side by side, up to {@link MOST} bytes. */
+/** Merges ranges that lie side by side, up to {@link MOST_BYTES} bytes. */
 function mergeRanges(ranges: readonly ByteRange[]): ByteRange[] {
   const merged: ByteRange[] = [];
   for (const range of [...ranges].sort((a, b) => a.start - b.start)) {
     const last = merged.at(-1);
     const end = Math.max(last?.end ?? 0, range.end);
-    if (last === undefined || range.start > last.end + GAP || end - last.start > MOST) merged.push(range);
+    if (last === undefined || range.start > last.end + GAP || end - last.start > MOST_BYTES)
+      merged.push(range);
     else merged[merged.length - 1] = { ...last, end };
   }
   return merged;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { isSmall, mergeReads, withLoaded } from "../../src/io/merged-reads.ts";
 import { readRange, type Source } from "../../src/io/source.ts";
-import { isSmall, readTogether, withLoaded } from "../../src/io/together.ts";
 
 const SIZE = 1 << 20;
 const bytes = Uint8Array.from({ length: SIZE }, (_, i) => (i * 2654435761) >>> 13);
@@ -38,7 +38,7 @@ test("ranges hold the bytes that they would hold alone", async () => {
       fc.boolean(),
       async (ranges, fills, all) => {
         const { source } = counted(fills);
-        const [together] = readTogether([source], all ? ranges : ranges.slice(1)) as [Source];
+        const [together] = mergeReads([source], all ? ranges : ranges.slice(1)) as [Source];
         for (const { start, end } of ranges) {
           const middle = (start + end) >> 1;
           for (const [first, last] of [
@@ -61,7 +61,7 @@ test("a hundred small neighbours are one read, and large ones a read each", asyn
   const { source, reads } = counted(true);
   const small = Array.from({ length: 100 }, (_, i) => ({ shard: 0, start: 2000 * i, end: 2000 * i + 1000 }));
   const large = { shard: 0, start: 1 << 18, end: SIZE };
-  const [together] = readTogether([source], [...small, large]) as [Source];
+  const [together] = mergeReads([source], [...small, large]) as [Source];
   for (const { start, end } of [...small, large]) await readRange("x", together, start, end);
   expect(reads).toEqual([
     [0, 199_000],
@@ -80,7 +80,7 @@ test("what failed once is read again", async () => {
       return source.slice(start, end);
     },
   };
-  const [together] = readTogether([shaky], [{ shard: 0, start: 8, end: 16 }]) as [Source];
+  const [together] = mergeReads([shaky], [{ shard: 0, start: 8, end: 16 }]) as [Source];
   await expect(readRange("tensor x", together, 8, 16)).rejects.toThrow(/^tensor x: .*no answer/);
   fails = false;
   expect(Array.from(await readRange("x", together, 8, 16))).toEqual([...bytes.subarray(8, 16)]);
@@ -96,7 +96,7 @@ test("a file that ends too early is an error of the tensor, not of its neighbour
     { shard: 0, start: 0, end: 8 },
     { shard: 0, start: 8, end: 16 },
   ];
-  const [together] = readTogether([short], ranges) as [Source];
+  const [together] = mergeReads([short], ranges) as [Source];
   expect(await readRange("first", together, 0, 8)).toHaveLength(8);
   await expect(readRange("second", together, 8, 16)).rejects.toThrow(/^second: .*got 4 bytes/);
 });
