@@ -1,6 +1,6 @@
 import { Functions } from "./functions";
 
-/** What stands between the two halves of a feed-forward block; ids of src/model/kernels.ts. */
+/** The activation functions of an MLP; ids of src/model/kernels.ts. */
 export abstract class Activation {
   /** x / (1 + e^-x) */
   @inline static silu(x: v128): v128 {

@@ -76,8 +76,8 @@ function productsOf({ config }: StreamPlan, { tensor }: Located, tokens: number)
   if (as === "vector") return 0;
   if (key === "head" || key === "embedding")
     return (key === "embedding") === config.isTied ? (elements * tokens) / 2 : 0;
-  const block = config.layers[Number.parseInt(key, 10)]!.block;
-  const isExpert = as === "stack" || /^\d+\.block\.\d+\./.test(key);
-  const share = isExpert && block.kind === "experts" ? block.chosen / block.count : 1;
+  const mlp = config.layers[Number.parseInt(key, 10)]!.mlp;
+  const isExpert = as === "stack" || /^\d+\.mlp\.\d+\./.test(key);
+  const share = isExpert && mlp.kind === "experts" ? mlp.chosen / mlp.count : 1;
   return elements * tokens * share;
 }

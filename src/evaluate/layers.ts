@@ -69,7 +69,7 @@ class LayerRun {
     const states = found?.states.length === this.#ids.length * hidden ? found.states : await this.#embed();
     for (let i = found?.states === states ? found.layers : 0; i < layers.length; i++) {
       signal?.throwIfAborted();
-      if (this.#located.some((one) => one.tensor.key.startsWith(`${i}.block.router`)))
+      if (this.#located.some((one) => one.tensor.key.startsWith(`${i}.mlp.router`)))
         await this.#runMixture(i, states);
       else await this.#runLayer(i, states);
       await state?.write(i + 1, states);
@@ -113,13 +113,13 @@ class LayerRun {
   async #runMixture(layer: number, states: Float32Array): Promise<void> {
     const config = this.#config;
     const expertOf = (key: string): number | null => {
-      const found = /^\d+\.block\.(\d+)\./.exec(key);
+      const found = /^\d+\.mlp\.(\d+)\./.exec(key);
       return found === null ? null : Number(found[1]);
     };
     await this.#load((key) => key.startsWith(`${layer}.`) && expertOf(key) === null);
     await this.#eachChunk(states, (x) => this.#runner.members.run({ kind: "attend", config, layer, x }));
-    const block = config.layers[layer]!.block;
-    const count = block.kind === "experts" ? block.count : 0;
+    const mlp = config.layers[layer]!.mlp;
+    const count = mlp.kind === "experts" ? mlp.count : 0;
     const needed = new Float64Array(count);
     await this.#eachChunk(states, async (x) => {
       const counts = (await this.#runner.members.run({ kind: "counts", config, layer, x }))!;
@@ -148,7 +148,7 @@ class LayerRun {
         },
       );
       for (let e = start; e < end; e++)
-        await this.#runner.members.run({ kind: "drop", prefix: `${layer}.block.${e}.` });
+        await this.#runner.members.run({ kind: "drop", prefix: `${layer}.mlp.${e}.` });
     }
     states.set(sums);
     await this.#runner.members.run({ kind: "drop", prefix: `${layer}.` });

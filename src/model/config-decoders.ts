@@ -9,7 +9,7 @@ interface DecoderTraits {
   readonly hasNorms?: boolean;
   readonly hasSinks?: boolean;
   readonly window?: (layer: number) => number;
-  readonly block?: (layer: number) => Layer["block"];
+  readonly mlp?: (layer: number) => Layer["mlp"];
   readonly attention?: LatentAttention;
   readonly ropeDim?: number;
   readonly isInterleaved?: boolean;
@@ -28,7 +28,7 @@ interface DecoderTraits {
  */
 const MOST_ROTATED = 65_536;
 
-/** The family of Llama: RMS norms before attention and block, rotary positions, gated feed-forward. */
+/** The family of Llama: RMS norms before attention and MLP, rotary positions, gated feed-forward. */
 export function decoder(
   where: string,
   config: Json,
@@ -60,7 +60,7 @@ export function decoder(
     isTied: config.tie_word_embeddings === true,
     layers: Array.from({ length: count }, (_, i) => ({
       attention,
-      block: traits.block?.(i) ?? { kind: "dense", size },
+      mlp: traits.mlp?.(i) ?? { kind: "dense", size },
       window: traits.window?.(i) ?? 0,
     })),
     rope: rope(rotary),
@@ -118,14 +118,14 @@ export function qwen3(where: string, config: Json, name: string): DecoderConfig 
 }
 
 export function qwen3Moe(where: string, config: Json, name: string): DecoderConfig {
-  const block = qwen3Experts(where, config);
-  return decoder(where, config, name, { hasNorms: true, window: qwenWindow(where, config), block });
+  const mlp = qwen3Experts(where, config);
+  return decoder(where, config, name, { hasNorms: true, window: qwenWindow(where, config), mlp });
 }
 
 /** GLM-4.5 and later: grouped queries, half of each head with positions, and the experts of DeepSeek-V3. */
 export function glm4(where: string, config: Json, name: string): DecoderConfig {
   const hasNorms = config.use_qk_norm === true;
-  return decoder(where, config, name, { hasNorms, block: deepseekExperts(where, config) });
+  return decoder(where, config, name, { hasNorms, mlp: deepseekExperts(where, config) });
 }
 
 /** DeepSeek-V3 and Kimi-K2. */
@@ -154,7 +154,7 @@ export function deepseek(where: string, config: Json, name: string): DecoderConf
     ropeDim,
     isInterleaved: config.rope_interleave !== false,
     attentionScale: (plainDim + ropeDim) ** -0.5 * mscale * mscale,
-    block: deepseekExperts(where, config),
+    mlp: deepseekExperts(where, config),
   });
 }
 
@@ -171,7 +171,7 @@ export function gptOss(where: string, config: Json, name: string): DecoderConfig
     hasSinks: true,
     window: (layer) =>
       (Array.isArray(types) ? types[layer] === "sliding_attention" : layer % 2 === 0) ? window : 0,
-    block: () => experts,
+    mlp: () => experts,
     pairLimit: optionalNumber(where, config, "swiglu_limit") ?? 7,
   });
 }

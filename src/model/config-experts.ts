@@ -1,14 +1,14 @@
-import type { DenseBlock, ExpertsBlock, Layer } from "./config.ts";
+import type { DenseMlp, ExpertsMlp, Layer } from "./config.ts";
 import { positive, refuseUnless } from "./config-fields.ts";
 import { type Json, optionalNumber, optionalSize } from "./json.ts";
 
-/** Fields of {@link ExpertsBlock} that are not given are those of a plain softmax router. */
+/** Fields of {@link ExpertsMlp} that are not given are those of a plain softmax router. */
 export function expertsOf(
   where: string,
   config: Json,
   key: string,
-  fields: Pick<ExpertsBlock, "size" | "routing" | "isNormalized" | "names"> & Partial<ExpertsBlock>,
-): ExpertsBlock {
+  fields: Pick<ExpertsMlp, "size" | "routing" | "isNormalized" | "names"> & Partial<ExpertsMlp>,
+): ExpertsMlp {
   const count = positive(where, config, key);
   const chosen = positive(where, config, "num_experts_per_tok");
   refuseUnless(where, "num_experts_per_tok", chosen <= count, `at most ${key}, ${count}`, String(chosen));
@@ -16,7 +16,7 @@ export function expertsOf(
 }
 
 /** Softmax routing; some layers may be dense: Qwen3-MoE. */
-export function qwen3Experts(where: string, config: Json): (layer: number) => Layer["block"] {
+export function qwen3Experts(where: string, config: Json): (layer: number) => Layer["mlp"] {
   const step = optionalSize(where, config, "decoder_sparse_step") ?? 1;
   const plain = (config.mlp_only_layers ?? []) as unknown[];
   const key = config.num_experts === undefined ? "num_local_experts" : "num_experts";
@@ -26,7 +26,7 @@ export function qwen3Experts(where: string, config: Json): (layer: number) => La
     isNormalized: config.norm_topk_prob === true,
     names: { router: "gate", correction: null, shared: null, layout: "each" },
   });
-  const dense: DenseBlock = { kind: "dense", size: positive(where, config, "intermediate_size") };
+  const dense: DenseMlp = { kind: "dense", size: positive(where, config, "intermediate_size") };
   return (layer) => (!plain.includes(layer) && step > 0 && (layer + 1) % step === 0 ? experts : dense);
 }
 
@@ -34,7 +34,7 @@ export function qwen3Experts(where: string, config: Json): (layer: number) => La
  * Grouped sigmoid routing with shared experts, behind some layers that are dense:
  * DeepSeek-V3, Kimi-K2, GLM-4.5 and later.
  */
-export function deepseekExperts(where: string, config: Json): (layer: number) => Layer["block"] {
+export function deepseekExperts(where: string, config: Json): (layer: number) => Layer["mlp"] {
   const size = positive(where, config, "moe_intermediate_size");
   const shared = optionalSize(where, config, "n_shared_experts") ?? 0;
   const groups = optionalSize(where, config, "n_group") || 1;
@@ -67,7 +67,7 @@ export function deepseekExperts(where: string, config: Json): (layer: number) =>
     "groups with enough experts for num_experts_per_tok",
     String(experts.chosenGroups),
   );
-  const dense: DenseBlock = { kind: "dense", size: positive(where, config, "intermediate_size") };
+  const dense: DenseMlp = { kind: "dense", size: positive(where, config, "intermediate_size") };
   const first = optionalSize(where, config, "first_k_dense_replace") ?? 0;
   return (layer) => (layer < first ? dense : experts);
 }

@@ -15,7 +15,7 @@ const ACTIVATIONS: { readonly [name: string]: ActivationName } = {
   gelu_pytorch_tanh: "geluTanh",
 };
 
-/** The activation function of a feed-forward block. */
+/** The activation function of an MLP. */
 export function activationOf(where: string, config: Json): ActivationName {
   const name = String(config.hidden_act ?? config.hidden_activation ?? "silu");
   if (Object.hasOwn(ACTIVATIONS, name)) return ACTIVATIONS[name]!;

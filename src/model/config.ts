@@ -34,14 +34,14 @@ export interface LatentAttention {
   readonly valueDim: number;
 }
 
-/** A feed-forward block: down(activation(gate(x)) * up(x)). */
-export interface DenseBlock {
+/** A feed-forward network with a gate: down(activation(gate(x)) * up(x)). */
+export interface DenseMlp {
   readonly kind: "dense";
   readonly size: number;
 }
 
-/** A mixture of experts: many feed-forward blocks, of which each token takes a few. */
-export interface ExpertsBlock {
+/** A mixture of experts: many feed-forward networks, of which each token takes a few. */
+export interface ExpertsMlp {
   readonly kind: "experts";
   /** Rows of the matrices gate and up of one expert. */
   readonly size: number;
@@ -56,7 +56,7 @@ export interface ExpertsBlock {
   readonly chosenGroups: number;
   /** Rows of the shared expert that every token takes; 0 for none. */
   readonly sharedSize: number;
-  /** Names of the tensors below the block's. */
+  /** Names of the tensors below that of the MLP. */
   readonly names: ExpertNames;
 }
 
@@ -70,7 +70,7 @@ export interface ExpertNames {
 
 export interface Layer {
   readonly attention: HeadAttention | LatentAttention;
-  readonly block: DenseBlock | ExpertsBlock;
+  readonly mlp: DenseMlp | ExpertsMlp;
   /** Tokens of the sliding window of attention; 0 for all tokens. */
   readonly window: number;
 }
@@ -92,7 +92,7 @@ export interface DecoderConfig {
   readonly embeddingScale: number;
   /** What is added to the weights of norms: 1 in Gemma, whose files store weight - 1. */
   readonly normOffset: 0 | 1;
-  /** Whether the results of attention and block are normalised too, before they are added. */
+  /** Whether the results of attention and MLP are normalised too, before they are added. */
   readonly hasPostNorms: boolean;
   /** What scores are multiplied by. */
   readonly attentionScale: number;

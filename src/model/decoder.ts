@@ -1,8 +1,8 @@
 import type { Angles, Attention, CosSin } from "./attention.ts";
-import { type Block, type ExpertRange, type Mixture, makeBlock } from "./blocks.ts";
 import type { DecoderConfig, Layer } from "./config.ts";
 import { HeadAttentionLayer } from "./head-attention.ts";
 import { LatentAttentionLayer } from "./latent-attention.ts";
+import { type ExpertRange, type Mixture, type Mlp, makeMlp } from "./mlp.ts";
 import type { Linear, Program } from "./program.ts";
 import type { Rope } from "./rope.ts";
 import { rowsOf } from "./team.ts";
@@ -16,21 +16,21 @@ export type ForwardOutput = "all" | "last" | "hidden" | "none";
 export class DecoderLayer {
   readonly #program: Program;
   readonly #config: DecoderConfig;
-  readonly #norms: readonly [attention: number, block: number];
-  /** Addresses of the weights of the norms after attention and block; 0 where there are none. */
-  readonly #postNorms: readonly [attention: number, block: number];
+  readonly #norms: readonly [attention: number, mlp: number];
+  /** Addresses of the weights of the norms after attention and MLP; 0 where there are none. */
+  readonly #postNorms: readonly [attention: number, mlp: number];
   readonly #attention: Attention;
-  readonly #block: Block;
+  readonly #mlp: Mlp;
 
   constructor(program: Program, config: DecoderConfig, i: number) {
     const { store } = program;
     const layer = config.layers[i]!;
     this.#program = program;
     this.#config = config;
-    this.#norms = [store.vector(`${i}.attention_norm`), store.vector(`${i}.block_norm`)];
-    this.#postNorms = [store.vector(`${i}.after_attention_norm`), store.vector(`${i}.after_block_norm`)];
+    this.#norms = [store.vector(`${i}.attention_norm`), store.vector(`${i}.mlp_norm`)];
+    this.#postNorms = [store.vector(`${i}.after_attention_norm`), store.vector(`${i}.after_mlp_norm`)];
     this.#attention = makeAttention(program, config, layer, `${i}.attention`);
-    this.#block = makeBlock(program, config, layer, `${i}.block`);
+    this.#mlp = makeMlp(program, config, layer, `${i}.mlp`);
   }
 
   /**
@@ -40,7 +40,7 @@ export class DecoderLayer {
     this.attend(x, tokens, length, angles, lastTokens);
     const lastX = x + 4 * this.#config.hidden * (tokens - lastTokens);
     if (lastTokens > 0)
-      this.#addTo(lastX, lastTokens, 1, (y, normed) => this.#block.apply(y, normed, lastTokens));
+      this.#addTo(lastX, lastTokens, 1, (y, normed) => this.#mlp.apply(y, normed, lastTokens));
   }
 
   /** The first half of a layer: attention. */
@@ -55,23 +55,23 @@ export class DecoderLayer {
     this.#attention.free();
   }
 
-  /** The number of tokens that are routed to each expert of the block. */
+  /** The number of tokens that are routed to each expert of the MLP. */
   expertCounts(x: number, tokens: number): Float32Array {
-    return (this.#block as Mixture).expertCounts(this.#normed(x, tokens, this.#norms[1]), tokens);
+    return (this.#mlp as Mixture).expertCounts(this.#normed(x, tokens, this.#norms[1]), tokens);
   }
 
   /**
-   * What some experts of the block would add to x, which is not changed.
+   * What some experts of the MLP would add to x, which is not changed.
    * @returns the address of [tokens, hidden], valid until the next call
    */
-  applyExperts(x: number, tokens: number, part: ExpertRange): number {
+  applyExperts(x: number, tokens: number, experts: ExpertRange): number {
     const y = this.#program.floats("y", tokens * this.#config.hidden);
-    (this.#block as Mixture).applyExperts(y, this.#normed(x, tokens, this.#norms[1]), tokens, part);
+    (this.#mlp as Mixture).applyExperts(y, this.#normed(x, tokens, this.#norms[1]), tokens, experts);
     return y;
   }
 
   /**
-   * The last `lastTokens` tokens of x += the output of one half of the layer: 0 is attention, 1 the block.
+   * The last `lastTokens` tokens of x += the output of one half of the layer: 0 is attention, 1 the MLP.
    */
   #addTo(
     x: number,

@@ -106,7 +106,7 @@ export class Encoder {
     ]);
     program.multiply(y, inner, tokens, down);
     kernels.addScaled(x, y, tokens * hidden, 1);
-    this.#norm(x, tokens, `${i}.block_norm`);
+    this.#norm(x, tokens, `${i}.mlp_norm`);
   }
 
   #attend(

@@ -2,7 +2,7 @@ import type { FormatId, ValueTypeId } from "../tensor/formats.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import type { AttentionCall, RopeCall, RoutingCall } from "./calls.ts";
 
-/** What stands between the halves of a feed-forward block. */
+/** The activation function of an MLP. */
 export const ACTIVATION_ID = { silu: 0, gelu: 1, geluTanh: 2 } as const;
 export type ActivationName = keyof typeof ACTIVATION_ID;
 

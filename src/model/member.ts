@@ -1,9 +1,9 @@
 import type { Instance } from "../wasm/instantiate.ts";
-import type { ExpertRange } from "./blocks.ts";
 import type { DecoderConfig, ModelConfig } from "./config.ts";
 import { anglesOf, Decoder, DecoderHead, DecoderLayer, type ForwardOutput, lookUp } from "./decoder.ts";
 import { Encoder } from "./encoder.ts";
 import type { ExchangeMemory } from "./exchange.ts";
+import type { ExpertRange } from "./mlp.ts";
 import type { Precisions } from "./precisions.ts";
 import { Program } from "./program.ts";
 import type { DeclaredRows, RowsToFill } from "./stored.ts";

@@ -51,7 +51,7 @@ export function choosePrecisions(
 }
 
 function hasExperts(config: ModelConfig): boolean {
-  return config.kind === "decoder" && config.layers.some(({ block }) => block.kind === "experts");
+  return config.kind === "decoder" && config.layers.some(({ mlp }) => mlp.kind === "experts");
 }
 
 const [ROWS, COLUMNS] = [768, 1024];

@@ -1,4 +1,4 @@
-import type { DecoderConfig, EncoderConfig, ExpertsBlock, Layer, ModelConfig } from "./config.ts";
+import type { DecoderConfig, EncoderConfig, ExpertsMlp, Layer, ModelConfig } from "./config.ts";
 import { headsOf, type Range, rowsOf, scaleRange, shareOf, type Team } from "./team.ts";
 
 /** A tensor that a forward pass needs. */
@@ -91,9 +91,9 @@ function layerTensors(config: DecoderConfig, layer: Layer, i: number): ModelTens
   return [
     ...layerNorms(config, i, at),
     ...attentionTensors(config, layer, `${i}.attention`, `${at}.self_attn`),
-    ...(layer.block.kind === "dense"
-      ? gatedTensors(`${i}.block`, `${at}.mlp`, hidden, layer.block.size)
-      : expertTensors(config, layer.block, `${i}.block`, `${at}.mlp`)),
+    ...(layer.mlp.kind === "dense"
+      ? gatedTensors(`${i}.mlp`, `${at}.mlp`, hidden, layer.mlp.size)
+      : expertTensors(config, layer.mlp, `${i}.mlp`, `${at}.mlp`)),
   ];
 }
 
@@ -105,12 +105,12 @@ function normOf(config: DecoderConfig, key: string, name: string, size: number):
 function layerNorms(config: DecoderConfig, i: number, at: string): ModelTensor[] {
   const norm = (key: string, name: string) =>
     normOf(config, `${i}.${key}_norm`, `${at}.${name}_layernorm.weight`, config.hidden);
-  if (!config.hasPostNorms) return [norm("attention", "input"), norm("block", "post_attention")];
+  if (!config.hasPostNorms) return [norm("attention", "input"), norm("mlp", "post_attention")];
   return [
     norm("attention", "input"),
     norm("after_attention", "post_attention"),
-    norm("block", "pre_feedforward"),
-    norm("after_block", "post_feedforward"),
+    norm("mlp", "pre_feedforward"),
+    norm("after_mlp", "post_feedforward"),
   ];
 }
 
@@ -174,12 +174,7 @@ function gatedTensors(key: string, name: string, hidden: number, size: number): 
   ];
 }
 
-function expertTensors(
-  config: DecoderConfig,
-  experts: ExpertsBlock,
-  key: string,
-  name: string,
-): ModelTensor[] {
+function expertTensors(config: DecoderConfig, experts: ExpertsMlp, key: string, name: string): ModelTensor[] {
   const { hidden } = config;
   const { count, size, names, sharedSize } = experts;
   const inner = (team: Team) => rowsOf(size, team);
@@ -233,7 +228,7 @@ function encoderTensors(config: EncoderConfig): ModelTensor[] {
       ...norm(`${i}.attention_norm`, `${at}.attention.output.LayerNorm`),
       ...linear(`${i}.up`, `${at}.intermediate.dense`, size, hidden, share(size)),
       ...linear(`${i}.down`, `${at}.output.dense`, hidden, size, share(hidden)),
-      ...norm(`${i}.block_norm`, `${at}.output.LayerNorm`),
+      ...norm(`${i}.mlp_norm`, `${at}.output.LayerNorm`),
     ];
   });
   return [

@@ -1,23 +1,27 @@
 import { checkArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { notAMatrix } from "./left.ts";
-import type { Right, Run } from "./multiply.ts";
+import type { Right, SliceRows } from "./multiply.ts";
 
 /** The rows of x that follow one another and meet the same slice of w: all rows, or those of each expert. */
-export function runsOf(experts: Int32Array | undefined, rows: number, { slices, shape }: Right): Run[] {
+export function sliceRowsOf(
+  experts: Int32Array | undefined,
+  rows: number,
+  { slices, shape }: Right,
+): SliceRows[] {
   if (experts === undefined) {
     if (slices !== 1) throw notAMatrix("gemm: w", shape);
     return [{ start: 0, end: rows, slice: 0 }];
   }
   const numbers = checkArray("gemm: experts", experts, "Int32Array", rows);
-  const runs: Run[] = [];
+  const found: SliceRows[] = [];
   for (let start = 0, end = 0; start < rows; start = end) {
     const slice = numbers[start]!;
     if (slice < -1 || slice >= slices) throw noExpert(slice, start, slices);
     while (end < rows && numbers[end] === slice) end++;
-    if (slice >= 0) runs.push({ start, end, slice });
+    if (slice >= 0) found.push({ start, end, slice });
   }
-  return runs;
+  return found;
 }
 
 function noExpert(slice: number, row: number, slices: number): BlockscaleError {

@@ -61,7 +61,7 @@ export interface Product {
 }
 
 /** Rows of x that follow one another and meet the same slice of w. */
-export interface Run {
+export interface SliceRows {
   readonly start: number;
   readonly end: number;
   readonly slice: number;
@@ -80,11 +80,11 @@ const PASS_ROWS = 192;
 /** Elements of x and the result that are in memory at a time. */
 const MOST_ELEMENTS = 2 ** 23;
 
-/** out[run.start .. run.end, N] <- the same rows of x . w[run.slice]^T */
-export function multiply(product: Product, run: Run): void {
+/** out[start .. end, N] <- the same rows of x . w[slice]^T, with start, end and slice of `sliceRows` */
+export function multiply(product: Product, sliceRows: SliceRows): void {
   const { kernels, arena, left, right, out, type } = product;
   const { rows: n, cols: k } = right;
-  const m = run.end - run.start;
+  const m = sliceRows.end - sliceRows.start;
   if (m === 0 || n === 0) return;
   const limit = m <= PASS_ROWS ? CHUNK_CODES : LARGE_CHUNK_CODES;
   const chunkRows =
@@ -105,13 +105,13 @@ export function multiply(product: Product, run: Run): void {
         : kernels.gemmWorkspace(passRows, k)) >>> 0,
     ] as const;
     arena.frame(sizes, (x, float64Row, dst, work) =>
-      withRows(product, run.slice, first, rows, (weights) => {
-        for (let start = run.start; start < run.end; start += passRows) {
-          const end = Math.min(start + passRows, run.end);
+      withRows(product, sliceRows.slice, first, rows, (weights) => {
+        for (let start = sliceRows.start; start < sliceRows.end; start += passRows) {
+          const end = Math.min(start + passRows, sliceRows.end);
           multiplyPass(product, weights, first, { start, end }, [x, dst, work]);
         }
         if ("matrix" in weights && (weights.float64Rows.length > 0 || left.float64Rows.size > 0))
-          multiplyFloat64Rows(product, weights, first, run, float64Row);
+          multiplyFloat64Rows(product, weights, first, sliceRows, float64Row);
       }),
     );
   }
@@ -223,7 +223,7 @@ function multiplyFloat64Rows(
   { kernels, arena, left, right, out, type }: Product,
   { matrixAt, matrix, float64Rows }: Analysed,
   first: number,
-  run: Run,
+  sliceRows: SliceRows,
   float64Row: number,
 ): void {
   const { rows, cols } = matrix;
@@ -241,7 +241,7 @@ function multiplyFloat64Rows(
     const sum = Math.fround(exact) + 0;
     array[m * right.rows + first + row] = type === "f32" ? sum : narrow(VALUE_TYPE_ID.bf16, bitsOf(sum));
   };
-  for (let m = run.start; m < run.end; m++) {
+  for (let m = sliceRows.start; m < sliceRows.end; m++) {
     const exact = left.float64Rows.get(m);
     staged.set(exact ?? rowOf(m));
     if (exact === undefined) for (const row of float64Rows) compute(m, row);

@@ -7,7 +7,7 @@ import { checkRightOperand } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { Int8Activations, type Int8Block } from "./activations.ts";
-import { runsOf } from "./experts.ts";
+import { sliceRowsOf } from "./experts.ts";
 import { AUTO_ROWS, timeActivations } from "./faster.ts";
 import { type Left, type LeftOperand, leftOf } from "./left.ts";
 import { multiply, type Right } from "./multiply.ts";
@@ -57,11 +57,11 @@ export class Products {
       for (const input of [...arraysOf(x), ...(w instanceof PackedWeights ? [] : arraysOf(w))])
         checkDisjoint("gemm: out", out, input);
     if (out === x) throw sameMatrix();
-    const runs = runsOf(options.experts, left.rows, right);
+    const groups = sliceRowsOf(options.experts, left.rows, right);
     const rounded = block === undefined ? left : this.#round(left, block);
     try {
       const product = { kernels: this.#kernels, arena: this.#arena, left: rounded, right, out, type };
-      for (const run of runs) multiply(product, run);
+      for (const rows of groups) multiply(product, rows);
     } finally {
       if (rounded !== left) (rounded.values as Int8Activations).free();
     }

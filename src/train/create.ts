@@ -137,11 +137,11 @@ const KEYS: { readonly [part: string]: string } = {
   [LINEARS.o]: "attention.o",
   "self_attn.q_norm": "attention.q_norm",
   "self_attn.k_norm": "attention.k_norm",
-  [LINEARS.gate]: "block.gate",
-  [LINEARS.up]: "block.up",
-  [LINEARS.down]: "block.down",
+  [LINEARS.gate]: "mlp.gate",
+  [LINEARS.up]: "mlp.up",
+  [LINEARS.down]: "mlp.down",
   input_layernorm: "attention_norm",
-  post_attention_layernorm: "block_norm",
+  post_attention_layernorm: "mlp_norm",
 };
 
 /** The key of a tensor in the store of the model's forward pass. */

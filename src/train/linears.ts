@@ -31,5 +31,5 @@ export function headAttentionOf(config: DecoderConfig): HeadAttention {
 export function sizesOf(config: DecoderConfig): LayerSizes {
   const { heads, keyHeads, headDim } = headAttentionOf(config);
   const { hidden, layers } = config;
-  return { hidden, inner: layers[0]!.block.size, queries: heads * headDim, keys: keyHeads * headDim };
+  return { hidden, inner: layers[0]!.mlp.size, queries: heads * headDim, keys: keyHeads * headDim };
 }

@@ -72,9 +72,8 @@ function shapesOf(config: DecoderConfig): [name: string, shape: readonly number[
   const { hidden, vocabulary, layers, isTied } = config;
   return [
     ["model.embed_tokens.weight", [vocabulary, hidden]],
-    ...layers.flatMap(({ attention, block }, i): [string, number[]][] => {
-      if (attention.kind !== "heads" || block.kind !== "dense" || attention.hasSinks)
-        throw notTrained(config);
+    ...layers.flatMap(({ attention, mlp }, i): [string, number[]][] => {
+      if (attention.kind !== "heads" || mlp.kind !== "dense" || attention.hasSinks) throw notTrained(config);
       const { heads, keyHeads, headDim, hasNorms } = attention;
       const at = `model.layers.${i}`;
       return [
@@ -90,9 +89,9 @@ function shapesOf(config: DecoderConfig): [name: string, shape: readonly number[
           : []),
         [`${at}.self_attn.o_proj.weight`, [hidden, heads * headDim]],
         [`${at}.post_attention_layernorm.weight`, [hidden]],
-        [`${at}.mlp.gate_proj.weight`, [block.size, hidden]],
-        [`${at}.mlp.up_proj.weight`, [block.size, hidden]],
-        [`${at}.mlp.down_proj.weight`, [hidden, block.size]],
+        [`${at}.mlp.gate_proj.weight`, [mlp.size, hidden]],
+        [`${at}.mlp.up_proj.weight`, [mlp.size, hidden]],
+        [`${at}.mlp.down_proj.weight`, [hidden, mlp.size]],
       ];
     }),
     ["model.norm.weight", [hidden]],

@@ -1,17 +1,17 @@
 import { ROUTING_CALL } from "./calls.ts";
-import type { DecoderConfig, DenseBlock, ExpertsBlock, Layer } from "./config.ts";
+import type { DecoderConfig, DenseMlp, ExpertsMlp, Layer } from "./config.ts";
 import { ACTIVATION_ID, ROUTING_ID } from "./kernels.ts";
 import type { Linear, Program } from "./program.ts";
 import { type Range, rowsOf, scaleRange, type Team } from "./team.ts";
 
-/** The feed-forward block of a layer: dst[tokens, hidden] <- block of x[tokens, hidden]. */
-export interface Block {
+/** The feed-forward network of a layer (MLP): dst[tokens, hidden] <- MLP of x[tokens, hidden]. */
+export interface Mlp {
   apply(dst: number, x: number, tokens: number): void;
 }
 
 /**
  * Experts `start` to `end` of a mixture, and whether the shared expert is included. The results of all parts
- * of a block sum to the block's result.
+ * of an MLP sum to its result.
  */
 export interface ExpertRange {
   readonly start: number;
@@ -19,14 +19,14 @@ export interface ExpertRange {
   readonly withShared: boolean;
 }
 
-export function makeBlock(program: Program, config: DecoderConfig, layer: Layer, key: string): Block {
-  const { block } = layer;
-  if (block.kind === "dense") return new Gated(program, config, block, key);
-  return new Mixture(program, config, block, key);
+export function makeMlp(program: Program, config: DecoderConfig, layer: Layer, key: string): Mlp {
+  const { mlp } = layer;
+  if (mlp.kind === "dense") return new GatedMlp(program, config, mlp, key);
+  return new Mixture(program, config, mlp, key);
 }
 
 /** down(activation(gate(x)) * up(x)) */
-class Gated implements Block {
+class GatedMlp implements Mlp {
   readonly #program: Program;
   readonly #activation: number;
   readonly #size: number;
@@ -34,7 +34,7 @@ class Gated implements Block {
   readonly #up: Linear;
   readonly #down: Linear;
 
-  constructor(program: Program, config: DecoderConfig, { size }: Pick<DenseBlock, "size">, key: string) {
+  constructor(program: Program, config: DecoderConfig, { size }: Pick<DenseMlp, "size">, key: string) {
     this.#program = program;
     this.#activation = ACTIVATION_ID[config.activation];
     this.#size = size;
@@ -87,18 +87,18 @@ interface Expert {
  * whichever experts are chosen. Tokens are sorted by expert, and each expert is multiplied with all of its
  * tokens at once.
  */
-export class Mixture implements Block {
+export class Mixture implements Mlp {
   readonly #program: Program;
   readonly #config: DecoderConfig;
-  readonly #sizes: ExpertsBlock;
+  readonly #sizes: ExpertsMlp;
   readonly #router: Linear;
   readonly #correction: number;
   readonly #key: string;
   readonly #experts = new Map<number, Expert>();
-  readonly #shared: Gated | null;
+  readonly #shared: GatedMlp | null;
   readonly #pairLimit: number | null;
 
-  constructor(program: Program, config: DecoderConfig, sizes: ExpertsBlock, key: string) {
+  constructor(program: Program, config: DecoderConfig, sizes: ExpertsMlp, key: string) {
     this.#program = program;
     this.#config = config;
     this.#sizes = sizes;
@@ -108,7 +108,7 @@ export class Mixture implements Block {
     this.#router = program.linear(`${key}.router`, () => ({ start: 0, end: count }));
     this.#correction = program.store.vector(`${key}.correction`);
     const hasShared = sharedSize > 0 && program.store.has(`${key}.shared.down`);
-    this.#shared = hasShared ? new Gated(program, config, { size: sharedSize }, `${key}.shared`) : null;
+    this.#shared = hasShared ? new GatedMlp(program, config, { size: sharedSize }, `${key}.shared`) : null;
   }
 
   /** An expert. Its weights have to be in the store already. */
@@ -140,7 +140,7 @@ export class Mixture implements Block {
     return Float32Array.from({ length: this.#sizes.count }, (_, e) => order.of(e).end - order.of(e).start);
   }
 
-  /** dst[tokens, hidden] <- the sum of what some of the experts contribute to the block. */
+  /** dst[tokens, hidden] <- the sum of what some of the experts contribute to the MLP. */
   applyExperts(dst: number, x: number, tokens: number, experts: ExpertRange): void {
     const program = this.#program;
     const { kernels } = program;
