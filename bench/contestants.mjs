@@ -6,7 +6,7 @@ import { compile } from "../dist/wasm/builds.js";
 import { MATRIX, matrixRecord } from "../dist/wasm/matrix.js";
 import { randomCodes, values } from "./data.mjs";
 import * as arithmetic from "./peers/arithmetic.mjs";
-import { blockOf, elementsOf, SIZES, trafficOf } from "./works.mjs";
+import { blockOf, elementsOf, SIZES, trafficOf } from "./workloads.mjs";
 
 const { e4m3 } = FORMAT_ID;
 const { ue8m0 } = SCALE_TYPE_ID;

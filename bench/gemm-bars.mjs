@@ -1,3 +1,5 @@
+// The bars of matrix products in docs/speed.md: see bars.mjs.
+
 import { reached } from "./bars.mjs";
 import { median } from "./measure.mjs";
 

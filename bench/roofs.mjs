@@ -1,3 +1,5 @@
+// The roofs of a roofline: the most multiply-adds and reads that this processor and engine do in a second.
+
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 

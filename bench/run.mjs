@@ -21,7 +21,7 @@ execFileSync(
 const { contestantsOf, releaseAll } = await import("./contestants.mjs");
 const { origin, slug } = await import("./machine.mjs");
 const { interleave, median, medianRatio } = await import("./measure.mjs");
-const { elementsOf, groups, SIZES, trafficOf } = await import("./works.mjs");
+const { elementsOf, groups, SIZES, trafficOf } = await import("./workloads.mjs");
 
 const where = origin(root);
 const rounds = (bytes) => (options.quick ? 5 : bytes > 2 ** 27 ? 9 : 21);

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { markdownTable } from "markdown-table";
 import { reachedBars } from "./bars.mjs";
 import { machineOf, resultsOf } from "./machine.mjs";
-import { SIZES } from "./works.mjs";
+import { SIZES } from "./workloads.mjs";
 
 const START = "<!-- bench:start -->";
 const END = "<!-- bench:end -->";

@@ -5,7 +5,7 @@
  * - `buffer`: a typed array that cannot be used (detached, resizable, too short, wrong type)
  * - `memory`: WebAssembly memory could not be had
  * - `wasm`: WebAssembly is refused, or the given binary is not ours
- * - `format`: a file that is not what it claims to be
+ * - `format`: a file that is not in the file format it should be in: safetensors, JSON, a tokenizer's
  * - `dialect`: a checkpoint whose scales cannot be made sense of
  * - `io`: reading or writing failed
  * - `internal`: a broken promise of our own; please report it
