@@ -14,8 +14,8 @@ const BUDGETS = {
   'import { load } from "blockscale/js"; console.log(load);': 22,
   'import { schemes } from "blockscale"; console.log(schemes);': 1,
   'import { swizzleScales } from "blockscale/scale-layouts"; console.log(swizzleScales);': 2,
-  'import { openModel } from "blockscale/model"; console.log(openModel);': 172,
-  'import { createTrainer } from "blockscale/train"; console.log(createTrainer);': 154,
+  'import { openModel } from "blockscale/model"; console.log(openModel);': 173,
+  'import { createTrainer } from "blockscale/train"; console.log(createTrainer);': 155,
 };
 
 async function bundled(project, code) {

@@ -8,20 +8,22 @@ import { Pass } from "./pass";
 // on once or twice in a part.
 
 /**
- * sums[0..2] of the pass <- x . rows i, j and k of the weights, lane by lane. Codes are loaded once from
+ * sums[0..3] of the pass <- x . rows i, j, k and l of the weights, lane by lane. Codes are loaded once from
  * where they are and once from a byte before, which brings bytes 2 and 0 of each lane to where 3 and 1 were.
  */
-export function dot1<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
+export function dot1<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize, l: usize): void {
   const weights = pass.weights;
   let sa = pass.scalesOf(i);
   let sb = pass.scalesOf(j);
   let sc = pass.scalesOf(k);
+  let sd = pass.scalesOf(l);
   const zero = Simd.opaqueZero();
   const mask = Shifted.mask<F>(zero);
   const raise = Shifted.raise<F>(zero);
   let a = weights.row(i) - 1;
   let b = weights.row(j) - 1;
   let c = weights.row(k) - 1;
+  let d = weights.row(l) - 1;
   const end = a + weights.paddedCols;
   const runCols = pass.runCols;
   const isUe8m0 = pass.isUe8m0;
@@ -29,6 +31,7 @@ export function dot1<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): voi
   let totalA = f32x4.splat(0);
   let totalB = f32x4.splat(0);
   let totalC = f32x4.splat(0);
+  let totalD = f32x4.splat(0);
   do {
     // The last block takes the padding.
     const runEnd = min(a + runCols, end);
@@ -38,47 +41,59 @@ export function dot1<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): voi
     let b1 = f32x4.splat(0);
     let c0 = f32x4.splat(0);
     let c1 = f32x4.splat(0);
+    let d0 = f32x4.splat(0);
+    let d1 = f32x4.splat(0);
     if (a < runEnd)
       do {
         let u = Shifted.halves<F>(v128.load(a, 1));
         let v = Shifted.halves<F>(v128.load(b, 1));
         let w = Shifted.halves<F>(v128.load(c, 1));
+        let z = Shifted.halves<F>(v128.load(d, 1));
         let y = v128.load(x, 48);
         a0 = Simd.madd(Shifted.top<F>(u, mask), y, a0);
         b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
         c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
+        d0 = Simd.madd(Shifted.top<F>(z, mask), y, d0);
         y = v128.load(x, 16);
         a1 = Simd.madd(Shifted.middle(u, raise, mask), y, a1);
         b1 = Simd.madd(Shifted.middle(v, raise, mask), y, b1);
         c1 = Simd.madd(Shifted.middle(w, raise, mask), y, c1);
+        d1 = Simd.madd(Shifted.middle(z, raise, mask), y, d1);
         if (Simd.never(x, 1)) break;
         u = Shifted.halves<F>(v128.load(a));
         v = Shifted.halves<F>(v128.load(b));
         w = Shifted.halves<F>(v128.load(c));
+        z = Shifted.halves<F>(v128.load(d));
         y = v128.load(x, 32);
         a0 = Simd.madd(Shifted.top<F>(u, mask), y, a0);
         b0 = Simd.madd(Shifted.top<F>(v, mask), y, b0);
         c0 = Simd.madd(Shifted.top<F>(w, mask), y, c0);
+        d0 = Simd.madd(Shifted.top<F>(z, mask), y, d0);
         y = v128.load(x);
         a1 = Simd.madd(Shifted.middle(u, raise, mask), y, a1);
         b1 = Simd.madd(Shifted.middle(v, raise, mask), y, b1);
         c1 = Simd.madd(Shifted.middle(w, raise, mask), y, c1);
+        d1 = Simd.madd(Shifted.middle(z, raise, mask), y, d1);
         a += 16;
         b += 16;
         c += 16;
+        d += 16;
         x += 64;
       } while (a < runEnd);
     totalA = Simd.madd(f32x4.add(a0, a1), f32x4.splat(MatrixRecord.finiteScale(isUe8m0, sa)), totalA);
     totalB = Simd.madd(f32x4.add(b0, b1), f32x4.splat(MatrixRecord.finiteScale(isUe8m0, sb)), totalB);
     totalC = Simd.madd(f32x4.add(c0, c1), f32x4.splat(MatrixRecord.finiteScale(isUe8m0, sc)), totalC);
+    totalD = Simd.madd(f32x4.add(d0, d1), f32x4.splat(MatrixRecord.finiteScale(isUe8m0, sd)), totalD);
     sa += scaleBytes;
     sb += scaleBytes;
     sc += scaleBytes;
+    sd += scaleBytes;
   } while (a < end);
   const sums = pass.sums;
   v128.store(sums, totalA);
   v128.store(sums, totalB, 16);
   v128.store(sums, totalC, 32);
+  v128.store(sums, totalD, 48);
 }
 
 /** Bytes that `dot1Of32` needs for the scales of three rows of weights. */
@@ -95,9 +110,9 @@ function stageScales(dst: usize, w: MatrixRecord, n: usize): usize {
 }
 
 /**
- * What `dot1` does, for blocks of 32 columns and whole blocks: the sums of each are scaled while the next
- * ones begin, the first ones by a 0 in front of the scales. Those are staged where the rest of the pass
- * begins.
+ * What `dot1` does, for three rows of weights with whole blocks of 32 columns: the sums of each are scaled
+ * while the next ones begin, the first ones by a 0 in front of the scales. Those are staged where the rest of
+ * the pass begins.
  */
 export function dot1Of32<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
   const weights = pass.weights;
