@@ -25,7 +25,7 @@ export class Handles<H extends Handle> {
 
   /** Uses the handle of an owner; `open` makes one where there is none (any more). */
   async use<T>(owner: object, open: () => Promise<H>, work: (handle: H) => Promise<T>): Promise<T> {
-    const opened = await this.take(owner, open);
+    const opened = await this.borrow(owner, open);
     try {
       return await work(await opened.handle);
     } finally {
@@ -45,7 +45,7 @@ export class Handles<H extends Handle> {
     );
   }
 
-  private async take(owner: object, open: () => Promise<H>): Promise<OpenedHandle<H>> {
+  private async borrow(owner: object, open: () => Promise<H>): Promise<OpenedHandle<H>> {
     for (;;) {
       const found = this.opened.get(owner);
       if (found !== undefined) {

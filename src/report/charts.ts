@@ -13,7 +13,7 @@ export interface Charts {
   readonly layers: readonly string[];
   readonly points: Points | null;
   readonly exponents: Exponents | null;
-  readonly values: Values | null;
+  readonly values: ValueCounts | null;
   readonly errors: ErrorHistogram | null;
 }
 
@@ -39,7 +39,7 @@ export interface Exponents {
 }
 
 /** How many values lie in each power of two: index i is for 2^(first + i). */
-export interface Values {
+export interface ValueCounts {
   readonly first: number;
   readonly before: readonly number[];
   /** `null` where rounding is not shown, as of a dequantisation. */
@@ -117,7 +117,7 @@ function exponentsOf(
   return { first, counts: all, byLayer };
 }
 
-function valuesOf({ before, after, values, hasAfter }: Survey): Values {
+function valuesOf({ before, after, values, hasAfter }: Survey): ValueCounts {
   // Each smaller power of two holds about half as many values: counts too small to be seen are not drawn.
   const least = Math.max(1, values / 100_000);
   const used = before.flatMap((n, i) => (n >= least || after[i]! >= least ? [i] : []));

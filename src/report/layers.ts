@@ -17,12 +17,12 @@ interface LayerPosition {
  * @param outside label of weights outside of layers
  */
 export function layersOf(names: readonly string[], outside: string): Layers {
-  const places = names.map(placeOf);
-  const stacks = [...new Set(places.map(({ stack }) => stack))].filter((stack) => stack !== null);
+  const positions = names.map(layerOf);
+  const stacks = [...new Set(positions.map(({ stack }) => stack))].filter((stack) => stack !== null);
   const rank = new Map(stacks.map((stack, i) => [stack, i]));
   const label = ({ stack, number }: LayerPosition) =>
     stack === null ? outside : stacks.length === 1 ? `${number}` : `${stack}.${number}`;
-  const byLabel = new Map(places.map((place) => [label(place), place]));
+  const byLabel = new Map(positions.map((position) => [label(position), position]));
   const ordered = [...byLabel].sort(([, a], [, b]) => {
     const [first, second] = [a, b].map(({ stack }) => (stack === null ? Infinity : rank.get(stack)!)) as [
       number,
@@ -31,10 +31,13 @@ export function layersOf(names: readonly string[], outside: string): Layers {
     return first === second ? a.number - b.number : first < second ? -1 : 1;
   });
   const index = new Map(ordered.map(([name], i) => [name, i]));
-  return { labels: ordered.map(([name]) => name), of: places.map((place) => index.get(label(place))!) };
+  return {
+    labels: ordered.map(([name]) => name),
+    of: positions.map((position) => index.get(label(position))!),
+  };
 }
 
-function placeOf(name: string): LayerPosition {
+function layerOf(name: string): LayerPosition {
   const parts = name.split(".");
   const at = parts.findIndex((part) => /^\d{1,9}$/.test(part));
   if (at < 0) return { stack: null, number: 0 };

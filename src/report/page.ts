@@ -55,7 +55,7 @@ function scaleFigures(report: Report, charts: Charts, words: ReportWords, number
   const all = numbers.whole(exponents.counts.reduce((a, b) => a + b, 0));
   const which = report.kind === "inspect" ? words.scales : words.scalesOf[of];
   const rows = exponents.counts.map((n, i) => [power(exponents.first + i), numbers.whole(n)]);
-  const together: Figure = {
+  const allLayers: Figure = {
     id: "exponents",
     title: words.exponents,
     notes: [`${which}: ${(isAll ? words.allScales : words.someScales)(all)}.`],
@@ -67,7 +67,7 @@ function scaleFigures(report: Report, charts: Charts, words: ReportWords, number
     notes: [words.exponentsByLayerNote],
     table: layerTable(charts, words, numbers.decibels),
   };
-  return layers.length > 1 ? [together, byLayer] : [together];
+  return layers.length > 1 ? [allLayers, byLayer] : [allLayers];
 }
 
 function valueFigures(report: Report, charts: Charts, words: ReportWords, numbers: NumberFormats): Figure[] {

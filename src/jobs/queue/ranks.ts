@@ -1,10 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import type { Redis } from "ioredis";
-import { isRecord } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Transport } from "../gradients.ts";
-import { hasKeys, parsed } from "../spec.ts";
+import { type Agreed, checkHello, isListed, LONGEST_MESSAGE } from "./agreement.ts";
 import { type Connection, openRedis, redisErrorOf } from "./connection.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { gone, late, otherLength, replaced, stopped } from "./rank-errors.ts";
@@ -22,8 +21,6 @@ import {
 const PIECE = 1 << 26;
 /** Shortest and longest pause between two requests while waiting, in milliseconds. */
 const [SHORTEST_PAUSE, LONGEST_PAUSE] = [1, 50];
-/** Most characters of a message of a rank. */
-const LONGEST_MESSAGE = 2000;
 /**
  * Milliseconds for which a rank is missed before it counts as dead. All ranks connect again when Redis has
  * been started again, some later than others.
@@ -39,9 +36,6 @@ export interface RankOptions {
   readonly timeout: number;
   readonly signal: AbortSignal;
 }
-
-/** What must be the same on all ranks, such as a digest of the "text", by name. */
-export type Agreed = Readonly<Record<string, string | number>>;
 
 /**
  * The ranks of one training run, which meet on a Redis. Rank 0 begins the run; the others send what they
@@ -285,31 +279,4 @@ export class RedisRanks implements Transport {
       );
     }
   }
-}
-
-/** @returns the id of the process that sent it */
-function checkHello(bytes: Buffer, rank: number, own: Agreed): string {
-  const hello = bytes.length > LONGEST_MESSAGE ? undefined : parsed(bytes.toString());
-  if (!hasKeys(hello, ["processId", "own"]) || typeof hello.processId !== "string" || !isRecord(hello.own))
-    throw new BlockscaleError("format", {
-      where: `train: rank ${rank}`,
-      expected: "what it is about to train",
-      got: "something else",
-      fix: "Give this run a Redis of its own, or a database of one.",
-    });
-  const theirs = hello.own as Agreed;
-  const other = Object.keys(own).find((name) => own[name] !== theirs[name]);
-  if (other === undefined) return hello.processId;
-  throw new BlockscaleError("option", {
-    where: `train: rank ${rank}`,
-    expected: `the ${other} of rank 0, ${own[other]}`,
-    got: String(JSON.stringify(theirs[other] ?? "none")).slice(0, 100),
-    fix: "Give all ranks the same command apart from --rank, the same files, and an OUT that they share.",
-  });
-}
-
-/** Whether rank 0 has this process, and no earlier one of the same rank, in its list. */
-function isListed(go: string, rank: number, processId: string): boolean {
-  const processIds = parsed(go);
-  return Array.isArray(processIds) && processIds[rank] === processId;
 }

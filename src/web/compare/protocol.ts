@@ -1,5 +1,6 @@
 import type { ComparedTensor } from "../../checkpoint/measure/compare.ts";
-import type { ChosenCheckpoint, Problem } from "../workers/protocol.ts";
+import type { Problem } from "../workers/problem.ts";
+import type { ChosenCheckpoint } from "../workers/protocol.ts";
 
 /** Page to worker, once: `a` is the original. */
 export interface ComparisonOrder {

@@ -1,5 +1,6 @@
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
-import type { ChosenCheckpoint, Problem } from "../workers/protocol.ts";
+import type { Problem } from "../workers/problem.ts";
+import type { ChosenCheckpoint } from "../workers/protocol.ts";
 
 /** The model as it was opened, and what a conversion made of it. */
 export type ModelSide = "original" | "converted";

@@ -5,7 +5,8 @@ import type { LentWorkers } from "../../threads/lend.ts";
 import { origin } from "../state/address.ts";
 import { chosen, problem, problemsOfView } from "../state/signals.ts";
 import { stories } from "../train/stories.ts";
-import type { ChosenCheckpoint, Problem } from "../workers/protocol.ts";
+import type { Problem } from "../workers/problem.ts";
+import type { ChosenCheckpoint } from "../workers/protocol.ts";
 import type {
   ChatTurn,
   ConvertedModel,

@@ -1,8 +1,9 @@
 import type { Model } from "../../model/model.ts";
 import { canShare } from "../../threads/start.ts";
 import { openChosen } from "../workers/chosen.ts";
+import type { Problem } from "../workers/problem.ts";
 import { PageError, problemOf } from "../workers/problem.ts";
-import type { ChosenCheckpoint, Problem } from "../workers/protocol.ts";
+import type { ChosenCheckpoint } from "../workers/protocol.ts";
 import { measureText, wrongText } from "./measure.ts";
 import { ModelPair } from "./models.ts";
 import type { Continuing, ModelNews, ModelOrder } from "./protocol.ts";

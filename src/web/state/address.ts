@@ -1,5 +1,5 @@
 import { effect, type Signal, signal } from "@preact/signals";
-import type { Facts } from "../workers/protocol.ts";
+import type { Facts } from "../workers/problem.ts";
 import { isOffered } from "./destinations.ts";
 import { changeForm, form, linkProblems, opened, selected, stage } from "./signals.ts";
 

@@ -1,9 +1,9 @@
+import type { Problem } from "../workers/problem.ts";
 import { problemOf } from "../workers/problem.ts";
 import type {
   Call,
   CoordinatorMethods,
   Method,
-  Problem,
   Reply,
   RunProgress,
   WorkerPorts,

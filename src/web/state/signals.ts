@@ -6,12 +6,12 @@ import { type Summary, summarize } from "../../checkpoint/measure/summary.ts";
 import type { Precision } from "../../engine/precision.ts";
 import { BlockscaleError, type Fault } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
+import type { Problem } from "../workers/problem.ts";
 import type {
   ChosenCheckpoint,
   ConversionChoice,
   InspectedCheckpoint,
   PlannedOutput,
-  Problem,
   RunStep,
   TimeEstimate,
   UnsavedOutput,

@@ -4,7 +4,7 @@ import { keepAsIs } from "../state/converting.ts";
 import { linkProblems, problem } from "../state/signals.ts";
 import { whole } from "../strings/format.ts";
 import { joined, translated, words } from "../strings/index.ts";
-import type { Problem, ProblemKind } from "../workers/protocol.ts";
+import type { Problem, ProblemKind } from "../workers/problem.ts";
 import { Icon } from "./icons.tsx";
 
 /** What went wrong and what to do about it, at the top of the page until it is closed. */

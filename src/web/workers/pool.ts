@@ -2,8 +2,9 @@ import type { BlockPlace, BlockValues } from "../../checkpoint/measure/block.ts"
 import type { StripSample, StripSampling } from "../../checkpoint/measure/sample.ts";
 import type { Piece } from "../../checkpoint/run/convert.ts";
 import type { Converter } from "../../checkpoint/run/run.ts";
+import type { Problem } from "./problem.ts";
 import { PageError } from "./problem.ts";
-import type { NamedSource, Problem } from "./protocol.ts";
+import type { NamedSource } from "./protocol.ts";
 import type { StripReply, StripTask } from "./strip-worker.ts";
 
 interface Waiting {

@@ -7,8 +7,8 @@ import type { Survey } from "../../checkpoint/measure/survey.ts";
 import type { PlannedTensor } from "../../checkpoint/plan/plan.ts";
 import type { Precision } from "../../engine/precision.ts";
 import type { ReportedScales } from "../../report/report.ts";
-import type { Fault } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
+import type { Problem } from "./problem.ts";
 
 /** A file that the user chose, by its path inside the folder chosen. */
 export interface NamedFile {
@@ -139,64 +139,6 @@ export interface StorageState {
   /** The newest first. */
   readonly unsaved: readonly UnsavedOutput[];
 }
-
-/** What went wrong, in a form the page can put in the user's language. */
-export interface Problem {
-  readonly kind: ProblemKind;
-  /** The full message, in English. */
-  readonly message: string;
-  /** Names and numbers for the text in the user's language. */
-  readonly facts?: Facts;
-}
-
-/** Which of them there are depends on the kind of the problem. */
-export interface Facts {
-  readonly tensor?: string;
-  readonly row?: number;
-  readonly column?: number;
-  /** The four parts of an error of the library, in English. */
-  readonly fault?: Fault;
-  /** What the user typed or chose, if that is the cause. */
-  readonly place?: string;
-  /** A format that a link names. */
-  readonly format?: string;
-}
-
-export type ProblemKind =
-  /** The disk or the quota is full. */
-  | "space"
-  /** This window gives pages no place for files, as private windows of WebKit. */
-  | "storage"
-  /** A file was changed, moved or removed while it was being read. */
-  | "changed"
-  /** The system took fewer bytes than it was given. */
-  | "short-write"
-  /** What was read back is not what was written. */
-  | "verify"
-  /** The browser or the user took the permission back. */
-  | "permission"
-  /** A server that does not answer, or not as it should. */
-  | "network"
-  /** A repository or file that wants a token. */
-  | "gated"
-  /** A repository or file that is not there. */
-  | "missing"
-  /** No address at all, or one that browsers do not open. */
-  | "address"
-  /** A link that asks for something that is not known, or not there. */
-  | "link"
-  | "cancelled"
-  /** The output would replace what is being read. */
-  | "same-file"
-  /** A file that is not what it claims to be. */
-  | "format"
-  /** A tensor holds NaN or Inf, or values that become Inf: it can be kept, not converted. Facts name it. */
-  | "not-finite"
-  /** A pattern that is no pattern, or fits no tensor. */
-  | "pattern"
-  /** A worker died. */
-  | "worker"
-  | "other";
 
 /** Smallest, largest, mean and standard deviation of the finite values that were looked at. */
 export interface Moments {

@@ -6,8 +6,9 @@ import { convertStrip, type Piece } from "../../checkpoint/run/convert.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Source } from "../../io/source.ts";
 import { openEngine } from "./engine.ts";
+import type { Problem } from "./problem.ts";
 import { problemOf } from "./problem.ts";
-import type { NamedSource, Problem } from "./protocol.ts";
+import type { NamedSource } from "./protocol.ts";
 import { openSource } from "./source-of.ts";
 
 /** One strip to work on. */

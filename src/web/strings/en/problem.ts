@@ -1,4 +1,4 @@
-import type { ProblemKind } from "../../workers/protocol.ts";
+import type { ProblemKind } from "../../workers/problem.ts";
 
 /** Words of what goes wrong. */
 export const problem = {
