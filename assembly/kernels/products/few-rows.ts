@@ -215,10 +215,10 @@ function storeSums(
 }
 
 /**
- * Rows of weights in one loop. They lie N / streams rows apart, so that the prefetcher sees separate streams;
- * neighbours would be one that it follows badly. With one row of x, four of them are 1.1 to 1.16 times as fast
- * as three if weights come from memory: a quarter of the rows of a block, 32, is a whole number of pages, so
- * that all streams come to a new one at the same time.
+ * Rows of weights in one loop. They lie N / streams rows apart, so that the prefetcher sees separate
+ * streams; neighbours would be one that it follows badly. With one row of x, four of them are 1.1 to 1.16
+ * times as fast as three if weights come from memory: a quarter of the rows of a block, 32, is a whole number
+ * of pages, so that all streams come to a new one at the same time.
  */
 function streamsOf(rows: usize): usize {
   return rows >= 3 ? 2 : rows == 2 ? 3 : 4;
