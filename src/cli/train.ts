@@ -2,21 +2,20 @@ import { readFile } from "node:fs/promises";
 import { SingleBar } from "cli-progress";
 import { makeFolder, systemFault } from "../io/node.ts";
 import { openFolder } from "../io/node-folder.ts";
-import type { Source } from "../io/source.ts";
 import { type Json, readJson } from "../model/json.ts";
-import { openTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import { openTokenizer } from "../model/tokenizer.ts";
 import { trainingPage } from "../report/training/page.ts";
 import { byLayer } from "../report/training/report.ts";
 import { isRecord, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { byteTokenizer } from "../train/byte-tokenizer.ts";
-import { wordAt } from "../train/random.ts";
 import type { RecipeName } from "../train/recipes.ts";
+import type { Trainer } from "../train/trainer.ts";
 import { throwIfInterrupted } from "./interruption.ts";
 import { print } from "./print.ts";
 import { reserveReport } from "./report.ts";
 import { digestOfWeights, type RankFlags, TrainingRank } from "./train-ranks.ts";
-import { beginOrContinue, writeCheckpoint, writeModel } from "./training-folder.ts";
+import { readTexts, TrainingText, tokenizerOf, vocabularyOf } from "./train-text.ts";
+import { beginOrContinue, type Log, writeCheckpoint, writeModel } from "./training-folder.ts";
 
 export interface TrainFlags extends RankFlags {
   readonly config: string;
@@ -40,9 +39,6 @@ export interface TrainFlags extends RankFlags {
 /** Most points in time that a report shows. */
 const REPORTED = 60;
 
-/** Most sequences of held-out text that a validation reads. */
-const VALIDATED = 16;
-
 /** `blockscale train TEXT... OUT`: on one machine, or as one of several ranks. */
 export async function train(
   paths: readonly string[],
@@ -61,6 +57,19 @@ export async function train(
   }
 }
 
+/** What the steps of a run, and its end, work with. */
+interface Run {
+  readonly out: string;
+  readonly flags: TrainFlags;
+  readonly text: TrainingText;
+  readonly trainer: Trainer;
+  readonly log: Log;
+  readonly ownRank: TrainingRank | null;
+  /** Which of how many ranks this is: 0 of 1 on one machine. */
+  readonly rank: number;
+  readonly size: number;
+}
+
 async function run(
   paths: readonly string[],
   out: string,
@@ -68,120 +77,133 @@ async function run(
   signal: AbortSignal,
   ownRank: TrainingRank | null,
 ): Promise<void> {
-  const texts = await Promise.all(
-    paths.map((path) =>
-      readFile(path, "utf8").catch((cause) => {
-        throw systemFault(path, "a readable text file", cause);
-      }),
-    ),
-  );
+  const words = await readTexts(paths);
   if (flags.lora !== undefined && flags.from === undefined) throw withoutModel();
   const model = flags.from === undefined ? null : await openFolder(flags.from);
   const tokenizerFiles = await tokenizerOf(flags.tokenizer, model);
   const tokenizer = (await openTokenizer(tokenizerFiles))!;
-  const ids = tokenizer.encode(texts.join("\n"), { special: false });
-  const split = Math.floor(ids.length * 0.95);
-  const width = flags.context + 1;
-  if (ids.length - split < width) throw tooShort(ids.length, 20 * width);
+  const text = new TrainingText(tokenizer.encode(words, { special: false }), flags.context);
   const beginning = model ?? {
-    config: await configOf(flags, vocabularyOf(tokenizer, ids)),
+    config: await configOf(flags, vocabularyOf(tokenizer, text.ids)),
     seed: flags.seed,
   };
   const settings = { ...settingsOf(flags), paths };
   const { rank, size } = ownRank?.exchange ?? { rank: 0, size: 1 };
   const isFirst = rank === 0;
-  const path = isFirst ? flags.report : undefined;
-  const report = await reserveReport(path, [out, ...paths]);
+  const report = await reserveReport(isFirst ? flags.report : undefined, [out, ...paths]);
   await makeFolder(out);
   const { trainer, log } = await beginOrContinue(out, settings, flags, beginning, ownRank?.exchange);
-  const tell = () => ownRank?.tell(out, trainer.steps, flags.steps, log.losses.at(-1));
-  tell();
-  await ownRank?.join(trainer, { ...settings, every: flags.every }, ids);
-  const share = flags.batch / size;
-  /** This rank's rows of a batch. */
-  const batchAt = (step: number): Int32Array => {
-    const batch = new Int32Array(share * width);
-    for (let row = 0; row < share; row++) {
-      const start = wordAt(flags.seed, 2 ** 20 + step, rank * share + row) % (split - width + 1);
-      batch.set(ids.subarray(start, start + width), row * width);
-    }
-    return batch;
-  };
-  const validate = async (): Promise<number> => {
-    const rows = Math.min(VALIDATED, Math.floor((ids.length - split) / width));
-    let sum = 0;
-    for (let row = 0; row < rows; row++)
-      sum += await trainer.loss(ids.slice(split + row * width, split + (row + 1) * width), [1, width]);
-    return sum / rows;
-  };
-  const bar =
-    process.stderr.isTTY && isFirst
-      ? new SingleBar({
-          stream: process.stderr,
-          format: "{bar} step {value} of {total} | loss {loss} | {rate} tokens/s | {eta_formatted} left",
-          hideCursor: true,
-          clearOnComplete: true,
-          linewrap: false,
-        })
-      : null;
-  const started = performance.now();
-  const first = trainer.steps;
-  let before = { steps: first, time: started };
-  const recordPoint = () => {
-    const [steps, time] = [trainer.steps, performance.now()];
-    const tokens = (steps - before.steps) * flags.batch * flags.context;
-    log.speeds.push([steps, tokens / ((time - before.time) / 1000)]);
-    log.ranges.push([steps, byLayer(trainer.ranges())]);
-    before = { steps, time };
-  };
-  bar?.start(flags.steps, first, { loss: "-", rate: "-" });
+  const self: Run = { out, flags, text, trainer, log, ownRank, rank, size };
+  tell(self);
+  await ownRank?.join(trainer, { ...settings, every: flags.every }, text.ids);
+  const rate = startRate(self);
   try {
-    while (trainer.steps < flags.steps) {
-      await throwIfInterrupted(signal);
-      const { loss } = await trainer.step(batchAt(trainer.steps), [share, width], flags.microBatches);
-      log.losses.push(loss);
-      tell();
-      const tokens = (trainer.steps - first) * flags.batch * flags.context;
-      const rate = Math.round(tokens / ((performance.now() - started) / 1000));
-      bar?.update(trainer.steps, { loss: loss.toFixed(4), rate });
-      if (path !== undefined && trainer.steps % Math.ceil(flags.steps / REPORTED) === 0) recordPoint();
-      if (trainer.steps % flags.every === 0 || trainer.steps === flags.steps) {
-        await ownRank?.agree(trainer);
-        if (!isFirst) continue;
-        log.validation.push([trainer.steps, await validate()]);
-        if (trainer.steps < flags.steps) await writeCheckpoint(out, trainer, log, flags.lora !== undefined);
-      }
-    }
+    await takeSteps(self, rate, signal);
   } catch (error) {
     await report?.discard();
     throw error;
-  } finally {
-    bar?.stop();
   }
   if (isFirst) await writeModel(out, trainer, log, tokenizerFiles, flags.lora !== undefined);
   const parameters = trainer.names.reduce((sum, name) => sum + trainer.weight(name).length, 0);
   await report?.write(trainingPage({ texts: paths, out, recipe: flags.recipe, parameters, ...log }));
-  const seconds = (performance.now() - started) / 1000;
+  const result = resultOf(self, rate());
+  await trainer.close();
+  await print(flags.json ? JSON.stringify(result, null, 2) : lineOf(result, self));
+}
+
+/** Trains until all steps are taken; every so often computes the held-out loss and saves a checkpoint. */
+async function takeSteps(run: Run, rate: () => number, signal: AbortSignal): Promise<void> {
+  const { flags, text, trainer, log, rank, size } = run;
+  /** This rank's sequences of a batch. */
+  const share = flags.batch / size;
+  const bar = process.stderr.isTTY && rank === 0 ? progressBar() : null;
+  const isReported = flags.report !== undefined && rank === 0;
+  let rateSincePoint = startRate(run);
+  bar?.start(flags.steps, trainer.steps, { loss: "-", rate: "-" });
+  try {
+    while (trainer.steps < flags.steps) {
+      await throwIfInterrupted(signal);
+      const batch = text.batchAt(trainer.steps, flags.seed, rank * share, share);
+      const { loss } = await trainer.step(batch, [share, text.width], flags.microBatches);
+      log.losses.push(loss);
+      tell(run);
+      bar?.update(trainer.steps, { loss: loss.toFixed(4), rate: Math.round(rate()) });
+      if (isReported && trainer.steps % Math.ceil(flags.steps / REPORTED) === 0) {
+        log.speeds.push([trainer.steps, rateSincePoint()]);
+        rateSincePoint = startRate(run);
+        log.ranges.push([trainer.steps, byLayer(trainer.ranges())]);
+      }
+      if (trainer.steps % flags.every === 0 || trainer.steps === flags.steps) await validateAndSave(run);
+    }
+  } finally {
+    bar?.stop();
+  }
+}
+
+/** All ranks agree on the weights. The first computes the held-out loss, and saves what is not the end yet. */
+async function validateAndSave({ out, flags, text, trainer, log, ownRank, rank }: Run): Promise<void> {
+  await ownRank?.agree(trainer);
+  if (rank !== 0) return;
+  log.validation.push([trainer.steps, await text.heldOutLoss(trainer)]);
+  if (trainer.steps < flags.steps) await writeCheckpoint(out, trainer, log, flags.lora !== undefined);
+}
+
+/** Shows in `status` how far a run of several ranks is. */
+function tell({ ownRank, out, trainer, flags, log }: Run): void {
+  ownRank?.tell(out, trainer.steps, flags.steps, log.losses.at(-1));
+}
+
+/** Tokens a second from this call on. */
+function startRate({ trainer, flags }: Run): () => number {
+  const first = trainer.steps;
+  const started = performance.now();
+  return () => {
+    const tokens = (trainer.steps - first) * flags.batch * flags.context;
+    return tokens / ((performance.now() - started) / 1000);
+  };
+}
+
+function progressBar(): SingleBar {
+  return new SingleBar({
+    stream: process.stderr,
+    format: "{bar} step {value} of {total} | loss {loss} | {rate} tokens/s | {eta_formatted} left",
+    hideCursor: true,
+    clearOnComplete: true,
+    linewrap: false,
+  });
+}
+
+/** What `--json` prints. */
+interface Result {
+  readonly steps: number;
+  readonly loss: number | undefined;
+  readonly validation?: number | undefined;
+  readonly bitsPerToken?: number | undefined;
+  readonly tokensPerSecond: number;
+}
+
+function resultOf({ trainer, log, ownRank, rank, size }: Run, tokensPerSecond: number): Result {
   const [, validation] = log.validation.at(-1) ?? [];
   const bitsPerToken = validation === undefined ? undefined : validation / Math.LN2;
-  const record = {
+  return {
     steps: trainer.steps,
     loss: log.losses.at(-1),
-    ...(isFirst ? { validation, bitsPerToken } : {}),
-    tokensPerSecond: ((trainer.steps - first) * flags.batch * flags.context) / seconds,
+    ...(rank === 0 ? { validation, bitsPerToken } : {}),
+    tokensPerSecond,
     ...(ownRank === null
       ? {}
       : { rank, worldSize: size, weights: digestOfWeights(trainer), bytes: ownRank.exchange.bytes }),
   };
-  await trainer.close();
-  const heldOut = isFirst
-    ? `held-out loss ${validation?.toFixed(4)} (${bitsPerToken?.toFixed(3)} bits a token), `
-    : `rank ${rank} of ${size}, `;
-  await print(
-    flags.json
-      ? JSON.stringify(record, null, 2)
-      : `${record.steps} steps: loss ${record.loss?.toFixed(4)}, ${heldOut}${Math.round(record.tokensPerSecond)} tokens/s`,
-  );
+}
+
+/** The result for people to read. */
+function lineOf(result: Result, { rank, size }: Run): string {
+  const { steps, loss, validation, bitsPerToken, tokensPerSecond } = result;
+  const own =
+    rank === 0
+      ? `held-out loss ${validation?.toFixed(4)} (${bitsPerToken?.toFixed(3)} bits a token)`
+      : `rank ${rank} of ${size}`;
+  return `${steps} steps: loss ${loss?.toFixed(4)}, ${own}, ${Math.round(tokensPerSecond)} tokens/s`;
 }
 
 /** Options that do not change the resulting weights. */
@@ -201,15 +223,6 @@ function settingsOf(flags: TrainFlags): object {
   return flags.queue === undefined ? settings : { ...settings, gradients: flags.gradients };
 }
 
-function tooShort(found: number, needed: number): BlockscaleError {
-  return new BlockscaleError("option", {
-    where: "train",
-    expected: `at least ${needed} tokens of text, of which a twentieth is held out`,
-    got: String(found),
-    fix: "Give more text, or a smaller --context.",
-  });
-}
-
 function withoutModel(): BlockscaleError {
   return new BlockscaleError("option", {
     where: "train: --lora",
@@ -226,27 +239,6 @@ function noConfig(path: string, found: unknown): BlockscaleError {
     got: kindOf(found),
     fix: "Name another file with --config, or leave it out for a small Llama.",
   });
-}
-
-/** The files of the tokenizer: the one that was named, or else the model's, or else that of bytes. */
-async function tokenizerOf(
-  name: string | undefined,
-  model: ReadonlyMap<string, Source> | null,
-): Promise<Map<string, Source>> {
-  const own = [...(model ?? [])].filter(([file]) => /^tokenizer(_config)?\.json$/.test(file));
-  if (name === undefined && own.length > 0) return new Map(own);
-  if (name === undefined || name === "bytes") return byteTokenizer();
-  const bytes = await readFile(name).catch((cause) => {
-    throw systemFault(name, "a tokenizer.json", cause);
-  });
-  return new Map([["tokenizer.json", new Blob([bytes as BlobPart])]]);
-}
-
-/**
- * The size of the vocabulary: the ids of the tokenizer, and at least those of the text.
- */
-function vocabularyOf(tokenizer: Tokenizer, ids: Int32Array): number {
-  return Math.max(tokenizer.vocabulary, ids.reduce((most, id) => Math.max(most, id), 0) + 1);
 }
 
 /** A Llama of 3.5 million parameters, or what a config.json says. */
