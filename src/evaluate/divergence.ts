@@ -185,18 +185,40 @@ export interface Divergence {
 
 /** The figures over all scores. Their order changes nothing but the last bits of float64 sums. */
 export function summarizeScores(scores: readonly TokenScore[]): Divergence {
-  const base = estimate(scores.map((score) => -score.base));
-  const other = estimate(scores.map((score) => -score.other));
-  const ratio = estimate(scores.map((score) => score.base - score.other));
+  const perplexities = perplexitiesOf(scores);
   const divergences = scores.map((score) => score.divergence);
   const mean = estimate(divergences);
+  const same = estimate(scores.map(({ sameTop }) => (sameTop ? 1 : 0)));
   const deltas = scores.map((score) => Math.exp(score.other) - Math.exp(score.base));
   const delta = estimate(deltas);
   const square = estimate(deltas.map((d) => d * d));
-  const same = estimate(scores.map(({ sameTop }) => (sameTop ? 1 : 0)));
   const rms = Math.sqrt(square.value);
-  const kld = quantilesOf(divergences);
-  const dp = quantilesOf(deltas);
+  return {
+    tokens: scores.length,
+    ...perplexities.figures,
+    correlation: correlation(scores),
+    kldMean: mean.value,
+    ...spreadOfDivergences(divergences),
+    sameTop: same.value,
+    meanDeltaP: delta.value,
+    rmsDeltaP: rms,
+    ...spreadOfDeltas(deltas),
+    errors: {
+      ...perplexities.errors,
+      kldMean: mean.error,
+      sameTop: same.error,
+      meanDeltaP: delta.error,
+      // The error of sqrt(a) is half of that of a over the root.
+      rmsDeltaP: rms === 0 ? 0 : square.error / (2 * rms),
+    },
+  };
+}
+
+/** Both perplexities, their ratio and difference, and the standard errors of all. */
+function perplexitiesOf(scores: readonly TokenScore[]) {
+  const base = estimate(scores.map((score) => -score.base));
+  const other = estimate(scores.map((score) => -score.other));
+  const ratio = estimate(scores.map((score) => score.base - score.other));
   const perplexityBase = Math.exp(base.value);
   const perplexity = Math.exp(other.value);
   const perplexityRatio = Math.exp(ratio.value);
@@ -207,14 +229,28 @@ export function summarizeScores(scores: readonly TokenScore[]): Divergence {
     (perplexityBase * base.error) ** 2 -
     2 * perplexity * perplexityBase * covariance;
   return {
-    tokens: scores.length,
-    perplexityBase,
-    perplexity,
-    perplexityRatio,
-    lnPerplexityRatio: ratio.value,
-    perplexityDifference: perplexity - perplexityBase,
-    correlation: correlation(scores),
-    kldMean: mean.value,
+    figures: {
+      perplexityBase,
+      perplexity,
+      perplexityRatio,
+      lnPerplexityRatio: ratio.value,
+      perplexityDifference: perplexity - perplexityBase,
+    },
+    // The error of exp(a) is exp(a) times that of a.
+    errors: {
+      perplexityBase: perplexityBase * base.error,
+      perplexity: perplexity * other.error,
+      perplexityRatio: perplexityRatio * ratio.error,
+      lnPerplexityRatio: ratio.error,
+      perplexityDifference: Math.sqrt(Math.max(0, varianceOfDifference)),
+    },
+  };
+}
+
+/** The largest divergence, quantiles, and the smallest one. */
+function spreadOfDivergences(divergences: readonly number[]) {
+  const kld = quantilesOf(divergences);
+  return {
     kldMax: kld(1),
     kld999: kld(0.999),
     kld99: kld(0.99),
@@ -226,9 +262,13 @@ export function summarizeScores(scores: readonly TokenScore[]): Divergence {
     kld1: kld(0.01),
     kld01: kld(0.001),
     kldMin: kld(0),
-    sameTop: same.value,
-    meanDeltaP: delta.value,
-    rmsDeltaP: rms,
+  };
+}
+
+/** The largest difference of probability, quantiles, and the smallest one. */
+function spreadOfDeltas(deltas: readonly number[]) {
+  const dp = quantilesOf(deltas);
+  return {
     maxDeltaP: dp(1),
     deltaP999: dp(0.999),
     deltaP99: dp(0.99),
@@ -242,18 +282,6 @@ export function summarizeScores(scores: readonly TokenScore[]): Divergence {
     deltaP1: dp(0.01),
     deltaP01: dp(0.001),
     minDeltaP: dp(0),
-    // The error of exp(a) is exp(a) times that of a; that of sqrt(a) is half of that of a over the root.
-    errors: {
-      perplexityBase: perplexityBase * base.error,
-      perplexity: perplexity * other.error,
-      perplexityRatio: perplexityRatio * ratio.error,
-      lnPerplexityRatio: ratio.error,
-      perplexityDifference: Math.sqrt(Math.max(0, varianceOfDifference)),
-      kldMean: mean.error,
-      sameTop: same.error,
-      meanDeltaP: delta.error,
-      rmsDeltaP: rms === 0 ? 0 : square.error / (2 * rms),
-    },
   };
 }
 
