@@ -30,10 +30,7 @@ export async function convertPipeline(
     names.filter((name) => !isKept(name)),
     order,
   );
-  const carried = new Map<string, Source>(pipeline.others);
-  for (const [component, files] of pipeline.components) {
-    if (!orders.has(component)) for (const [name, file] of files) carried.set(`${component}/${name}`, file);
-  }
+  const carried = carriedFiles(pipeline, new Set(orders.keys()));
   if (flags.dryRun !== true) {
     await refuseOverlap(from, to);
     await refuseObstacles(to, [...carried.keys()]);
@@ -52,14 +49,7 @@ export async function convertPipeline(
     );
     if (made !== null) all.push({ ...made, prefix: `${component}/` });
   }
-  if (flags.dryRun !== true) {
-    for (const [name, source] of carried) {
-      const place = placeIn(to, ...name.split("/"));
-      const found = await openAt(place).catch(() => undefined);
-      if (!(await haveSameSamples(name, source, found))) await carry(source, place, signal);
-      await found?.close();
-    }
-  }
+  if (flags.dryRun !== true) await carryAll(carried, to, signal);
   const kept = names.filter((name) => !orders.has(name));
   await print({
     record: {
@@ -79,6 +69,26 @@ export async function convertPipeline(
       ].join("\n"),
   });
   return all;
+}
+
+/** What stays as it is, by its path in the pipeline: files of no component, and of those not converted. */
+function carriedFiles({ components, others }: Pipeline, converted: ReadonlySet<string>): Map<string, Source> {
+  const carried = new Map<string, Source>(others);
+  for (const [component, files] of components) {
+    if (!converted.has(component))
+      for (const [name, file] of files) carried.set(`${component}/${name}`, file);
+  }
+  return carried;
+}
+
+/** Copies files, except those that an earlier run has copied. */
+async function carryAll(files: ReadonlyMap<string, Source>, to: string, signal: AbortSignal): Promise<void> {
+  for (const [name, source] of files) {
+    const place = placeIn(to, ...name.split("/"));
+    const found = await openAt(place).catch(() => undefined);
+    if (!(await haveSameSamples(name, source, found))) await carry(source, place, signal);
+    await found?.close();
+  }
 }
 
 /** @throws BlockscaleError `option`: what can only be asked of one model */

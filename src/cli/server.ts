@@ -95,13 +95,15 @@ const HANDLERS: { readonly [path: string]: Handler } = {
   "/v1/embeddings": embeddings,
 };
 
+type Kind = "chat" | "text";
+
 async function complete(
   served: ServedModel,
   body: JsonObject,
   response: ServerResponse,
   signal: AbortSignal,
   prompt: Int32Array,
-  kind: "chat" | "text",
+  kind: Kind,
 ): Promise<void> {
   const options = optionsOf(body, served);
   const isStream = body.stream === true;
@@ -111,26 +113,6 @@ async function complete(
     created: Math.floor(Date.now() / 1000),
     model: served.name,
   };
-  const usage = (completion: number) => ({
-    prompt_tokens: prompt.length,
-    completion_tokens: completion,
-    total_tokens: prompt.length + completion,
-  });
-  const choice = (text: string, reason: string | null, isFirst = false) =>
-    kind === "text"
-      ? { index: 0, text, finish_reason: reason, logprobs: null }
-      : isStream
-        ? {
-            index: 0,
-            delta: { ...(isFirst ? { role: "assistant" } : {}), ...(text === "" ? {} : { content: text }) },
-            finish_reason: reason,
-          }
-        : {
-            index: 0,
-            message: { role: "assistant", content: text, refusal: null },
-            finish_reason: reason,
-            logprobs: null,
-          };
   const write = (record: unknown) => response.write(`data: ${JSON.stringify(record)}\n\n`);
   let text = "";
   let count = 0;
@@ -138,7 +120,7 @@ async function complete(
   const begin = () => {
     isBegun = true;
     response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-cache" });
-    if (kind === "chat") write({ ...base, choices: [choice("", null, true)] });
+    if (kind === "chat") write({ ...base, choices: [pieceOf(kind, "", null, true)] });
   };
   for await (const token of served.model.generate(prompt, { ...options, signal })) {
     if (token.id >= 0) count++;
@@ -146,18 +128,45 @@ async function complete(
     if (!isStream) continue;
     // The first token shows that the request is valid: before it, an error status could be sent.
     if (!isBegun) begin();
-    if (token.text !== "") write({ ...base, choices: [choice(token.text, null)] });
+    if (token.text !== "") write({ ...base, choices: [pieceOf(kind, token.text, null)] });
   }
   const reason = count >= options.maxTokens! ? "length" : "stop";
+  const usage = usageOf(prompt.length, count);
   if (!isStream) {
-    send(response, 200, { ...base, choices: [choice(text, reason)], usage: usage(count) });
+    send(response, 200, { ...base, choices: [answerOf(kind, text, reason)], usage });
     return;
   }
   if (!isBegun) begin();
-  write({ ...base, choices: [choice("", reason)] });
+  write({ ...base, choices: [pieceOf(kind, "", reason)] });
   const { include_usage: isCounted } = (body.stream_options ?? {}) as JsonObject;
-  if (isCounted === true) write({ ...base, choices: [], usage: usage(count) });
+  if (isCounted === true) write({ ...base, choices: [], usage });
   response.end("data: [DONE]\n\n");
+}
+
+/** The whole answer, as an entry of `choices`. */
+function answerOf(kind: Kind, text: string, reason: string): object {
+  if (kind === "text") return textChoice(text, reason);
+  const message = { role: "assistant", content: text, refusal: null };
+  return { index: 0, message, finish_reason: reason, logprobs: null };
+}
+
+/** A piece of a streamed answer, as an entry of `choices`. The first one of a chat says who speaks. */
+function pieceOf(kind: Kind, text: string, reason: string | null, isFirst = false): object {
+  if (kind === "text") return textChoice(text, reason);
+  const delta = { ...(isFirst ? { role: "assistant" } : {}), ...(text === "" ? {} : { content: text }) };
+  return { index: 0, delta, finish_reason: reason };
+}
+
+function textChoice(text: string, reason: string | null): object {
+  return { index: 0, text, finish_reason: reason, logprobs: null };
+}
+
+function usageOf(prompt: number, completion: number): object {
+  return {
+    prompt_tokens: prompt,
+    completion_tokens: completion,
+    total_tokens: prompt + completion,
+  };
 }
 
 async function embeddings(
