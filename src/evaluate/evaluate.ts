@@ -1,5 +1,6 @@
 import { BlockscaleError } from "../tensor/errors.ts";
-import { type Divergence, scoreToken, summarizeScores, type TokenScore } from "./divergence.ts";
+import { type Divergence, summarizeScores } from "./divergence.ts";
+import { scoreToken, type TokenScore } from "./scores.ts";
 
 /**
  * A model to evaluate: anything that computes logits [tokens - first, vocab] of

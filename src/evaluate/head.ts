@@ -1,8 +1,8 @@
 import type { Located } from "../model/locate.ts";
 import type { Range } from "../model/team.ts";
-import { joinPartialScores, type PartialScore, scoreOf, scorePartially } from "./divergence.ts";
 import { type ScoredToken, scoredAt } from "./evaluate.ts";
 import { rangesToLoad, someRows } from "./row-ranges.ts";
+import { joinPartialScores, type PartialScore, scoreOf, scorePartially } from "./scores.ts";
 import { type Runner, type StreamOptions, type StreamPlan, withRunner } from "./streamed.ts";
 
 /** A model and its hidden states [tokens, hidden] after the last layer. */

@@ -1,14 +1,13 @@
 import { describe, expect, test } from "vitest";
+import { estimate, summarizeScores } from "../../src/evaluate/divergence.ts";
 import {
-  estimate,
   joinPartialScores,
   type PartialScore,
   scoreOf,
   scorePartially,
   scoreToken,
-  summarizeScores,
   type TokenScore,
-} from "../../src/evaluate/divergence.ts";
+} from "../../src/evaluate/scores.ts";
 import { randomNormal } from "../support/random.ts";
 
 /** The definition: probabilities first, then sums over them. */

@@ -1,4 +1,4 @@
-import { scoreToken } from "../../evaluate/divergence.ts";
+import { scoreToken } from "../../evaluate/scores.ts";
 import type { Model } from "../../model/model.ts";
 import type { GenerateOptions } from "../../model/options.ts";
 import type { Tokenizer } from "../../model/tokenizer.ts";
