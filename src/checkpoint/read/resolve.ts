@@ -81,14 +81,10 @@ export function resolve(
     isQuantised ? places.filter((place) => isStray(place, byName)).map(({ name }) => name) : [],
   );
   const weights = places.flatMap((place): Weight[] => {
-    const { name, shape } = place;
+    const { name } = place;
     const weight = scaled.get(name);
     if (weight !== undefined) return [weight];
-    if (taken.has(name)) return [];
-    const type = valueTypeOf(place.dtype);
-    return type === null
-      ? [{ kind: "other", name, tensor: place }]
-      : [{ kind: "plain", name, shape, type, values: place }];
+    return taken.has(name) ? [] : [unscaledWeight(place)];
   });
   const unread = weights.flatMap((weight) =>
     weight.kind === "scaled" || strays.has(weight.name) ? [] : storedTensorsOf(weight),
@@ -99,6 +95,15 @@ export function resolve(
 /** The logical weights alone: see {@link resolve}. */
 export function resolveWeights(checkpoint: Checkpoint, options: ResolveOptions = {}): readonly Weight[] {
   return resolve(checkpoint, options).weights;
+}
+
+/** A tensor without scales: plain values, or something else. */
+function unscaledWeight(tensor: StoredTensor): Weight {
+  const { name, shape } = tensor;
+  const type = valueTypeOf(tensor.dtype);
+  return type === null
+    ? { kind: "other", name, tensor }
+    : { kind: "plain", name, shape, type, values: tensor };
 }
 
 /** Reads codes that one maker packs in its own way. */

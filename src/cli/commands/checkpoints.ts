@@ -128,8 +128,16 @@ function dialectFor(overrides: readonly Override[]): DialectName {
   return dialectOfFormats(formats)?.name ?? "compressed-tensors-mixed";
 }
 
-/** quantize, dequantize, finish, inspect and compare. */
+/** quantize, dequantize, finish, inspect and compare, in the order of the help. */
 export function checkpointCommands(command: Command, signal: AbortSignal): void {
+  quantizeCommand(command, signal);
+  dequantizeCommand(command, signal);
+  finishCommand(command, signal);
+  inspectCommand(command, signal);
+  compareCommand(command, signal);
+}
+
+function quantizeCommand(command: Command, signal: AbortSignal): void {
   conversion(command.command("quantize").alias("requantize"), "make an FP8, FP6 or FP4 copy of a checkpoint")
     .addOption(
       new Option(
@@ -148,6 +156,9 @@ export function checkpointCommands(command: Command, signal: AbortSignal): void 
       const direction = { kind: "quantize", to: dialect } as const;
       await run(from, to, { direction, options }, flags, signal);
     });
+}
+
+function dequantizeCommand(command: Command, signal: AbortSignal): void {
   conversion(command.command("dequantize"), "make a plain BF16, F16 or F32 copy of an FP8 checkpoint")
     .addOption(new Option("--dtype <type>", "of the values").choices(["bf16", "f16", "f32"]).default("bf16"))
     .addHelpText("after", DEQUANTIZE_HELP)
@@ -157,6 +168,9 @@ export function checkpointCommands(command: Command, signal: AbortSignal): void 
       const direction = { kind: "dequantize", dtype } as const;
       await run(from, to, { direction, options }, flags, signal);
     });
+}
+
+function finishCommand(command: Command, signal: AbortSignal): void {
   command
     .command("finish")
     .description("check and complete what was made by --part: a checkpoint, or the figures of an evaluation")
@@ -174,6 +188,9 @@ export function checkpointCommands(command: Command, signal: AbortSignal): void 
       if (verify === true) throw ofOther("--verify", "a conversion", "an evaluation");
       return finishEvaluation(to, evaluation, { worst, ...(json && { json }) }, signal);
     });
+}
+
+function inspectCommand(command: Command, signal: AbortSignal): void {
   command
     .command("inspect")
     .description("show what is inside a checkpoint")
@@ -182,6 +199,9 @@ export function checkpointCommands(command: Command, signal: AbortSignal): void 
     .option("--json", "print as JSON")
     .option(...REPORT)
     .action((path, flags) => inspect(path, flags, signal));
+}
+
+function compareCommand(command: Command, signal: AbortSignal): void {
   withThreads(
     command.command("compare"),
     "worker threads; left out, as many as are of use. The figures are the same with any number",
