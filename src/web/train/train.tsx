@@ -3,10 +3,11 @@ import { useEffect, useMemo } from "preact/hooks";
 import type uPlot from "uplot";
 import type { RecipeName } from "../../train/recipes.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
+import type { CardContent } from "../card/content.ts";
 import { query, remember } from "../state/address.ts";
 import { smallPercent } from "../strings/format.ts";
 import { translated } from "../strings/index.ts";
-import { axis, Chart, WHOLE_STEPS } from "../views/chart.tsx";
+import { axis, Chart, type ChartProps, WHOLE_STEPS } from "../views/chart.tsx";
 import { Choice } from "../views/choice.tsx";
 import type { Colours } from "../views/colours.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
@@ -197,43 +198,51 @@ function Curves(): JSX.Element | null {
       >
         <FigureRows rows={figures} />
       </dl>
-      <CardButtons
-        name={`train-${recipe}`}
-        make={() => ({
-          title: text.card(steps.value.length),
-          subtitle: recipe,
-          figures: figures.map(([, label, value]) => ({ label, value })),
-          below: {
-            kind: "lines",
-            label: text.loss,
-            series: [
-              { name: "float32", values: steps.value.map(({ f32 }) => f32) },
-              { name: recipe, values: steps.value.map(({ low }) => low) },
-            ],
-          },
-        })}
+      <CardButtons name={`train-${recipe}`} make={() => cardOf(figures)} />
+      <Curve
+        label={text.loss}
+        note={text.lossNote}
+        height={280}
+        data={losses}
+        options={(colours) => lines(colours, ["float32", recipe], 4)}
       />
-      <section class="curve">
-        <h2>{text.loss}</h2>
-        <p class="help">{text.lossNote}</p>
-        <Chart
-          label={text.loss}
-          height={280}
-          data={losses}
-          options={(colours) => lines(colours, ["float32", recipe], 4)}
-        />
-      </section>
-      <section class="curve">
-        <h2>{text.ranges}</h2>
-        <p class="help">{text.rangesNote}</p>
-        <Chart
-          label={text.ranges}
-          height={160}
-          data={ranges}
-          options={(colours) => lines(colours, [text.flushed, text.saturated], 3, "%")}
-        />
-      </section>
+      <Curve
+        label={text.ranges}
+        note={text.rangesNote}
+        height={160}
+        data={ranges}
+        options={(colours) => lines(colours, [text.flushed, text.saturated], 3, "%")}
+      />
     </>
+  );
+}
+
+/** The picture of a run: its last figures, and both losses. */
+function cardOf(figures: readonly (readonly [string, string, string])[]): CardContent {
+  const text = words.value;
+  const { recipe } = runForm.value;
+  return {
+    title: text.card(steps.value.length),
+    subtitle: recipe,
+    figures: figures.map(([, label, value]) => ({ label, value })),
+    below: {
+      kind: "lines",
+      label: text.loss,
+      series: [
+        { name: "float32", values: steps.value.map(({ f32 }) => f32) },
+        { name: recipe, values: steps.value.map(({ low }) => low) },
+      ],
+    },
+  };
+}
+
+function Curve({ note, ...chart }: ChartProps & { readonly note: string }): JSX.Element {
+  return (
+    <section class="curve">
+      <h2>{chart.label}</h2>
+      <p class="help">{note}</p>
+      <Chart {...chart} />
+    </section>
   );
 }
 

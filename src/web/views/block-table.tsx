@@ -20,15 +20,8 @@ export function BlockTable({ place, block, onClose }: BlockTableProps): JSX.Elem
   const text = words.value;
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), [place]);
-  const { slice, firstRow, firstCol, rows, cols, before, after } = block;
+  const { slice, firstRow, firstCol, rows, cols, after } = block;
   const [height, width] = block.shown;
-  const lines: readonly (readonly [string, Float32Array])[] =
-    after === null
-      ? [[text.stored, before]]
-      : [
-          [text.before, before],
-          [text.after, after],
-        ];
   const figures: [string, string, string][] = [
     ["scale", text.scale, number(block.scale)],
     ["amax", text.amax, number(block.amax)],
@@ -53,36 +46,53 @@ export function BlockTable({ place, block, onClose }: BlockTableProps): JSX.Elem
       {(height < rows || width < cols) && <p class="help">{text.some(height, width, rows, cols)}</p>}
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be in reach of the keyboard */}
       <section class="scroll" tabIndex={0} aria-labelledby="block-heading">
-        <table class="values">
-          <thead>
-            <tr>
-              <td colSpan={2} />
-              {Array.from({ length: width }, (_, c) => (
-                <th key={c} scope="col">
-                  {firstCol + c}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          {Array.from({ length: height }, (_, r) => (
-            <tbody key={r}>
-              {lines.map(([label, values], i) => (
-                <tr key={label} class={i === 1 ? "after" : ""}>
-                  {i === 0 && (
-                    <th scope="rowgroup" rowSpan={lines.length}>
-                      {firstRow + r}
-                    </th>
-                  )}
-                  <th scope="row">{label}</th>
-                  {Array.from(values.subarray(r * width, (r + 1) * width), (value, c) => (
-                    <td key={c}>{number(value)}</td>
-                  ))}
-                </tr>
-              ))}
-            </tbody>
-          ))}
-        </table>
+        <Values block={block} />
       </section>
     </div>
+  );
+}
+
+/** A line for each row of the block; two, where the values have changed. */
+function Values({ block }: Pick<BlockTableProps, "block">): JSX.Element {
+  const text = words.value;
+  const { firstRow, firstCol, before, after } = block;
+  const [height, width] = block.shown;
+  const lines: readonly (readonly [string, Float32Array])[] =
+    after === null
+      ? [[text.stored, before]]
+      : [
+          [text.before, before],
+          [text.after, after],
+        ];
+  return (
+    <table class="values">
+      <thead>
+        <tr>
+          <td colSpan={2} />
+          {Array.from({ length: width }, (_, c) => (
+            <th key={c} scope="col">
+              {firstCol + c}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      {Array.from({ length: height }, (_, r) => (
+        <tbody key={r}>
+          {lines.map(([label, values], i) => (
+            <tr key={label} class={i === 1 ? "after" : ""}>
+              {i === 0 && (
+                <th scope="rowgroup" rowSpan={lines.length}>
+                  {firstRow + r}
+                </th>
+              )}
+              <th scope="row">{label}</th>
+              {Array.from(values.subarray(r * width, (r + 1) * width), (value, c) => (
+                <td key={c}>{number(value)}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      ))}
+    </table>
   );
 }

@@ -5,7 +5,7 @@ import { appearance } from "../state/settings.ts";
 import { words } from "../strings/index.ts";
 import { type Colours, coloursOf } from "./colours.ts";
 
-interface ChartProps {
+export interface ChartProps {
   /** What the chart shows, for those who do not see it. */
   readonly label: string;
   readonly height: number;

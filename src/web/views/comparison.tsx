@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
-import { sqnr } from "../../engine/precision.ts";
+import { type Precision, sqnr } from "../../engine/precision.ts";
 import { FORMATS } from "../../tensor/formats.ts";
 import { smallPercent, sqnrText, whole } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
@@ -31,47 +31,74 @@ export function Comparison({
       <section class="scroll" tabIndex={0} aria-labelledby="compare-heading">
         <table>
           <thead>
-            <tr>
-              <th scope="col">{text.scheme}</th>
-              <th scope="col">
-                {text.sqnr}
-                {Number.isFinite(from) && (
-                  <span class="db-ends" title={text.axisDb}>
-                    <i>{from} dB</i>
-                    <i>{to} dB</i>
-                  </span>
-                )}
-              </th>
-              <th scope="col" title={text.maxErrorHelp}>
-                {text.maxError}
-              </th>
-              <th scope="col">{text.saturated}</th>
-              <th scope="col">{text.flushed}</th>
-              <th scope="col">{text.bits}</th>
-            </tr>
+            <Heads from={from} to={to} />
           </thead>
           <tbody>
-            {figures.map(({ name, precision, db }) => (
-              <tr key={name} class={isEqual(db, best) ? "best" : undefined}>
-                <th scope="row" class="format">
-                  {name}
-                  <small>{blockOf(name)}</small>
-                </th>
-                <td class="bar-cell">
-                  <Dot db={db} from={from} to={to} />
-                  {sqnrText(db, precision.nonFinite)}
-                  <em>{wordOf(db, best)}</em>
-                </td>
-                <td>{smallPercent(precision.amax === 0 ? 0 : precision.maxError / precision.amax)}</td>
-                <td>{whole(precision.saturated)}</td>
-                <td>{whole(precision.flushed)}</td>
-                <td>{bitsOf(name)}</td>
-              </tr>
+            {figures.map((one) => (
+              <Row key={one.name} {...one} best={best} from={from} to={to} />
             ))}
           </tbody>
         </table>
       </section>
     </div>
+  );
+}
+
+/** The ends of the axis of decibels. */
+interface Ends {
+  readonly from: number;
+  readonly to: number;
+}
+
+function Heads({ from, to }: Ends): JSX.Element {
+  const { precision: text } = words.value;
+  return (
+    <tr>
+      <th scope="col">{text.scheme}</th>
+      <th scope="col">
+        {text.sqnr}
+        {Number.isFinite(from) && (
+          <span class="db-ends" title={text.axisDb}>
+            <i>{from} dB</i>
+            <i>{to} dB</i>
+          </span>
+        )}
+      </th>
+      <th scope="col" title={text.maxErrorHelp}>
+        {text.maxError}
+      </th>
+      <th scope="col">{text.saturated}</th>
+      <th scope="col">{text.flushed}</th>
+      <th scope="col">{text.bits}</th>
+    </tr>
+  );
+}
+
+interface RowProps extends Ends {
+  readonly name: DialectName;
+  readonly precision: Precision;
+  readonly db: number;
+  /** The highest SQNR of all schemes. */
+  readonly best: number;
+}
+
+function Row({ name, precision, db, best, from, to }: RowProps): JSX.Element {
+  return (
+    <tr class={isEqual(db, best) ? "best" : undefined}>
+      <th scope="row" class="format">
+        {name}
+        <small>{blockOf(name)}</small>
+      </th>
+      <td class="bar-cell">
+        <Dot db={db} from={from} to={to} />
+        {sqnrText(db, precision.nonFinite)}
+        <em>{wordOf(db, best)}</em>
+      </td>
+      <td>{smallPercent(precision.amax === 0 ? 0 : precision.maxError / precision.amax)}</td>
+      <td>{whole(precision.saturated)}</td>
+      <td>{whole(precision.flushed)}</td>
+      <td>{bitsOf(name)}</td>
+    </tr>
   );
 }
 
@@ -89,15 +116,7 @@ function wordOf(db: number, best: number): string {
 }
 
 /** A dot on the axis from `from` to `to` decibels; nothing where the SQNR is not finite. */
-function Dot({
-  db,
-  from,
-  to,
-}: {
-  readonly db: number;
-  readonly from: number;
-  readonly to: number;
-}): JSX.Element {
+function Dot({ db, from, to }: Ends & { readonly db: number }): JSX.Element {
   return (
     <span class={Number.isFinite(db) ? "db-axis" : ""} aria-hidden="true">
       {Number.isFinite(db) && <i style={{ left: `${(100 * (db - from)) / (to - from)}%` }} />}

@@ -13,7 +13,24 @@ import { words } from "../strings/index.ts";
 import { axis, Chart } from "./chart.tsx";
 import type { Colours } from "./colours.ts";
 
-const counts = (_: uPlot, ticks: number[]): string[] => ticks.map((tick) => short(tick));
+/** What no chart here has: a legend of its own, points, and zooming. */
+const PLAIN = {
+  legend: { show: false },
+  cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
+} satisfies Partial<uPlot.Options>;
+
+/** The range of an axis of counts: from zero to a little above the largest one. */
+const fromZero = (_: uPlot, __: number, max: number): [number, number] => [0, Math.max(1, max * 1.05)];
+
+/** The same for a logarithmic axis, where a single value can still be seen. */
+const fromHalf = (_: uPlot, __: number, max: number): [number, number] => [0.5, Math.max(2, 2 * max)];
+
+const countAxis = (colours: Colours): uPlot.Axis =>
+  axis(colours, {
+    size: 52,
+    values: (_: uPlot, ticks: number[]) => ticks.map((tick) => short(tick)),
+    label: words.value.precision.axisCount,
+  });
 
 /** Values by power of two, before and after. */
 export function ValueChart({
@@ -25,72 +42,7 @@ export function ValueChart({
 }): JSX.Element {
   const { precision: text } = words.value;
   const [isLog, setLog] = useState(false);
-  const { binades, data } = useMemo(() => {
-    // Each smaller power of two holds about half as many values: counts too small to be seen are not drawn.
-    const least = Math.max(1, sample.precision.count / 100_000);
-    const used = Array.from({ length: BINADES }, (_, i) => i).filter(
-      (i) => sample.before[i]! >= least || sample.after[i]! >= least,
-    );
-    // A single bar gets room on both sides, so that it stands in the middle of the axis.
-    const room = used.length < 2 ? 2 : 0;
-    const first = Math.max(0, (used[0] ?? 0) - room);
-    const last = Math.min(BINADES - 1, (used.at(-1) ?? 0) + room);
-    const binades = Array.from({ length: last - first + 1 }, (_, i) => FIRST_BINADE + first + i);
-    const data: uPlot.AlignedData = [
-      binades,
-      sample.before.slice(first, last + 1),
-      ...(hasAfter ? [sample.after.slice(first, last + 1)] : []),
-    ];
-    return { binades, data };
-  }, [sample, hasAfter]);
-  const bars = uPlot.paths.bars!;
-  const options = (colours: Colours) => ({
-    legend: { show: false },
-    cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
-    scales: {
-      x: {
-        time: false,
-        range: (_: uPlot, min: number, max: number): [number, number] => [min - 0.7, max + 0.7],
-      },
-      y: isLog
-        ? {
-            distr: 3,
-            range: (_: uPlot, __: number, max: number): [number, number] => [0.5, Math.max(2, 2 * max)],
-          }
-        : { range: (_: uPlot, __: number, max: number): [number, number] => [0, Math.max(1, max * 1.05)] },
-    },
-    axes: [
-      axis(colours, {
-        grid: { show: false },
-        size: 30,
-        label: text.axisBinade,
-        incrs: [1, 2, 4, 8],
-        values: (_: uPlot, ticks: number[]) => ticks.map((tick) => power(tick)),
-      }),
-      axis(colours, { size: 52, values: counts, label: text.axisCount }),
-    ],
-    series: [
-      {},
-      {
-        stroke: colours.muted,
-        fill: colours.mutedFaint,
-        width: 1,
-        paths: bars({ size: [0.9, 60] }),
-        points: { show: false },
-      },
-      ...(hasAfter
-        ? [
-            {
-              stroke: colours.accent,
-              fill: colours.accentFaint,
-              width: 1.5,
-              paths: bars({ size: [0.5, 40] }),
-              points: { show: false },
-            },
-          ]
-        : []),
-    ],
-  });
+  const { binades, data } = useMemo(() => binadesOf(sample, hasAfter), [sample, hasAfter]);
   const heads = hasAfter ? [text.binade, text.before, text.after] : [text.binade, text.count];
   return (
     <ChartFigure title={hasAfter ? text.values : text.valuesNow} note={text.valuesNote} keys={hasAfter}>
@@ -98,7 +50,7 @@ export function ValueChart({
         label={`${text.values}: ${power(binades[0]!)} – ${power(binades.at(-1)!)}`}
         height={260}
         data={data}
-        options={options}
+        options={(colours) => valueOptions(colours, isLog, hasAfter)}
         redraw={isLog}
         pointed={(i) =>
           `${power(binades[i]!)}: ${[...data.slice(1)].map((series) => whole(series[i]!)).join(" → ")}`
@@ -119,6 +71,66 @@ export function ValueChart({
   );
 }
 
+/** The powers of two to draw, and how many values each has before and, if wanted, after. */
+function binadesOf(sample: Sample, hasAfter: boolean): { binades: number[]; data: uPlot.AlignedData } {
+  // Each smaller power of two holds about half as many values: counts too small to be seen are not drawn.
+  const least = Math.max(1, sample.precision.count / 100_000);
+  const used = Array.from({ length: BINADES }, (_, i) => i).filter(
+    (i) => sample.before[i]! >= least || sample.after[i]! >= least,
+  );
+  // A single bar gets room on both sides, so that it stands in the middle of the axis.
+  const room = used.length < 2 ? 2 : 0;
+  const first = Math.max(0, (used[0] ?? 0) - room);
+  const last = Math.min(BINADES - 1, (used.at(-1) ?? 0) + room);
+  const binades = Array.from({ length: last - first + 1 }, (_, i) => FIRST_BINADE + first + i);
+  const data: uPlot.AlignedData = [
+    binades,
+    sample.before.slice(first, last + 1),
+    ...(hasAfter ? [sample.after.slice(first, last + 1)] : []),
+  ];
+  return { binades, data };
+}
+
+/** Wide bars for the values before, and narrow ones in front of them for those after. */
+function valueOptions(colours: Colours, isLog: boolean, hasAfter: boolean) {
+  const bars = uPlot.paths.bars!;
+  const before = {
+    stroke: colours.muted,
+    fill: colours.mutedFaint,
+    width: 1,
+    paths: bars({ size: [0.9, 60] }),
+    points: { show: false },
+  };
+  const after = {
+    stroke: colours.accent,
+    fill: colours.accentFaint,
+    width: 1.5,
+    paths: bars({ size: [0.5, 40] }),
+    points: { show: false },
+  };
+  return {
+    ...PLAIN,
+    scales: {
+      x: {
+        time: false,
+        range: (_: uPlot, min: number, max: number): [number, number] => [min - 0.7, max + 0.7],
+      },
+      y: isLog ? { distr: 3 as const, range: fromHalf } : { range: fromZero },
+    },
+    axes: [
+      axis(colours, {
+        grid: { show: false },
+        size: 30,
+        label: words.value.precision.axisBinade,
+        incrs: [1, 2, 4, 8],
+        values: (_: uPlot, ticks: number[]) => ticks.map((tick) => power(tick)),
+      }),
+      countAxis(colours),
+    ],
+    series: hasAfter ? [{}, before, after] : [{}, before],
+  };
+}
+
 /** Errors relative to the value. */
 export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element {
   const { precision: text, colon } = words.value;
@@ -130,12 +142,8 @@ export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element
   const data = useMemo<uPlot.AlignedData>(() => [percents, [...errors]], [percents, errors]);
   const { saturated, flushed } = sample.precision;
   const options = (colours: Colours) => ({
-    legend: { show: false },
-    cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
-    scales: {
-      x: { time: false },
-      y: { range: (_: uPlot, __: number, max: number): [number, number] => [0, Math.max(1, max * 1.05)] },
-    },
+    ...PLAIN,
+    scales: { x: { time: false }, y: { range: fromZero } },
     axes: [
       axis(colours, {
         grid: { show: false },
@@ -143,7 +151,7 @@ export function ErrorChart({ sample }: { readonly sample: Sample }): JSX.Element
         label: text.axisError,
         values: (_: uPlot, ticks: number[]) => ticks.map((tick) => `${tick}%`),
       }),
-      axis(colours, { size: 52, values: counts, label: text.axisCount }),
+      countAxis(colours),
     ],
     series: [
       {},

@@ -1,5 +1,5 @@
-import type { JSX } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { JSX, RefObject } from "preact";
+import { type Dispatch, type StateUpdater, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { DialectName } from "../../checkpoint/dialects/index.ts";
 import type { BlockPlace, BlockValues } from "../../checkpoint/measure/block.ts";
 import type { ScaleMap } from "../../checkpoint/measure/scale-map.ts";
@@ -20,27 +20,53 @@ interface HeatMapProps {
   readonly dialect: DialectName | null;
 }
 
+type Range = readonly [least: number, most: number];
+
 /** Block scales as a picture: one cell a block, or the largest of several where there are too many. */
 export function HeatMap({ map, tensor, dialect }: HeatMapProps): JSX.Element {
   const { precision: text } = words.value;
   const labels = heatWords.value;
-  const canvas = useRef<HTMLCanvasElement>(null);
   const face = useRef<HTMLDivElement>(null);
   const [cell, setCell] = useState<number | null>(null);
+  const { shown, open, close } = useBlock(map, tensor, dialect);
+  const range = useMemo(() => rangeOf(map.exponents), [map]);
+  const isShrunk = map.rows * map.cols < map.scales;
+  return (
+    <ChartFigure title={text.map} note={text.mapNote(map.block[0], map.block[1])} keys={false}>
+      <div class="heat-plot" style={{ "--cells": map.cols }}>
+        <p class="help">{labels.rowAxis}</p>
+        <Axis map={map} isRows={true} />
+        <Face map={map} range={range} face={face} cell={cell} onCell={setCell} onOpen={open} />
+        <Axis map={map} isRows={false} />
+        <p class="help heat-cols">{labels.colAxis}</p>
+      </div>
+      <p class="help" id="heat-cell" aria-live="polite">
+        {cell !== null ? wordsOf(map, cell) : isShrunk ? text.mapShrunk(whole(map.scales)) : "\u00a0"}
+      </p>
+      <Ramp range={range} />
+      <p class="help with-keys">{labels.keys}</p>
+      <p class="help by-touch">{labels.touch}</p>
+      {shown !== null && (
+        <BlockTable
+          place={shown[0]}
+          block={shown[1]}
+          onClose={() => {
+            close();
+            face.current?.focus();
+          }}
+        />
+      )}
+    </ChartFigure>
+  );
+}
+
+/** The block whose values are shown, and what opens and closes it. */
+function useBlock(map: ScaleMap, tensor: string, dialect: DialectName | null) {
   const [shown, setShown] = useState<readonly [BlockPlace, BlockValues] | null>(null);
-  const [least, most] = useMemo(() => rangeOf(map.exponents), [map]);
-  useEffect(() => draw(canvas.current!, map, least, most), [map, least, most, appearance.value]);
-  const { rows, cols, exponents } = map;
-  const at = (event: MouseEvent) => {
-    const box = canvas.current!.getBoundingClientRect();
-    const row = Math.min(rows - 1, Math.floor(((event.clientY - box.top) / box.height) * rows));
-    const col = Math.min(cols - 1, Math.floor(((event.clientX - box.left) / box.width) * cols));
-    return Math.max(0, row) * cols + Math.max(0, col);
-  };
   /** Number of the newest request: answers to earlier ones are ignored. */
   const asked = useRef(0);
-  const open = (index: number) => {
-    const place = placeOf(map, index);
+  const open = (cell: number) => {
+    const place = placeOf(map, cell);
     const turn = ++asked.current;
     client.call("block", tensor, dialect, place).then(
       (values) => {
@@ -51,96 +77,106 @@ export function HeatMap({ map, tensor, dialect }: HeatMapProps): JSX.Element {
       },
     );
   };
-  const keys: { readonly [key: string]: (now: number) => number } = {
-    ArrowLeft: (now) => (now % cols > 0 ? now - 1 : now),
-    ArrowRight: (now) => (now % cols < cols - 1 ? now + 1 : now),
-    ArrowUp: (now) => (now >= cols ? now - cols : now),
-    ArrowDown: (now) => (now < (rows - 1) * cols ? now + cols : now),
-    Home: (now) => now - (now % cols),
-    End: (now) => now - (now % cols) + cols - 1,
+  const close = () => {
+    asked.current++;
+    setShown(null);
+  };
+  return { shown, open, close };
+}
+
+/** Where a key moves the cursor to from a cell. */
+const MOVES: { readonly [key: string]: (from: number, { rows, cols }: ScaleMap) => number } = {
+  ArrowLeft: (from, { cols }) => (from % cols > 0 ? from - 1 : from),
+  ArrowRight: (from, { cols }) => (from % cols < cols - 1 ? from + 1 : from),
+  ArrowUp: (from, { cols }) => (from >= cols ? from - cols : from),
+  ArrowDown: (from, { rows, cols }) => (from < (rows - 1) * cols ? from + cols : from),
+  Home: (from, { cols }) => from - (from % cols),
+  End: (from, { cols }) => from - (from % cols) + cols - 1,
+};
+
+interface FaceProps {
+  readonly map: ScaleMap;
+  readonly range: Range;
+  /** The element that takes the keys. */
+  readonly face: RefObject<HTMLDivElement | null>;
+  /** Where the cursor is. */
+  readonly cell: number | null;
+  onCell: Dispatch<StateUpdater<number | null>>;
+  onOpen(cell: number): void;
+}
+
+/** The picture itself, and the cursor in it, which follows the pointer and the arrow keys. */
+function Face({ map, range, face, cell, onCell, onOpen }: FaceProps): JSX.Element {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useEffect(() => draw(canvas.current!, map, range), [map, range, appearance.value]);
+  const { rows, cols } = map;
+  const cellAt = (event: MouseEvent) => {
+    const box = canvas.current!.getBoundingClientRect();
+    const row = Math.min(rows - 1, Math.floor(((event.clientY - box.top) / box.height) * rows));
+    const col = Math.min(cols - 1, Math.floor(((event.clientX - box.left) / box.width) * cols));
+    return Math.max(0, row) * cols + Math.max(0, col);
   };
   const onKey = (event: KeyboardEvent) => {
-    const now = cell ?? 0;
-    if (event.key === "Enter" || event.key === " ") open(now);
-    else if (keys[event.key] !== undefined) setCell(cell === null ? 0 : keys[event.key]!(now));
+    const move = MOVES[event.key];
+    if (event.key === "Enter" || event.key === " ") onOpen(cell ?? 0);
+    else if (move !== undefined) onCell(cell === null ? 0 : move(cell, map));
     else return;
     event.preventDefault();
   };
-  const isShrunk = rows * cols < map.scales;
-  const sayCell = (index: number) => {
-    const { blockRow, blockCol } = placeOf(map, index);
-    return labels.cell(blockRow, blockCol, power(exponents[index]!));
-  };
   return (
-    <ChartFigure title={text.map} note={text.mapNote(map.block[0], map.block[1])} keys={false}>
-      <div class="heat-plot" style={{ "--cells": cols }}>
-        <p class="help">{labels.rowAxis}</p>
-        <Axis map={map} isRows={true} />
-        {/* biome-ignore lint/a11y/useSemanticElements: a picture with a cursor; no element of HTML is one */}
-        <div
-          ref={face}
-          class="heat-face"
-          role="group"
-          aria-label={`${text.map}: ${power(least)} – ${power(most)}`}
-          aria-describedby="heat-cell"
-          // biome-ignore lint/a11y/noNoninteractiveTabindex: arrow keys move the cursor
-          tabIndex={0}
-          data-testid="heat"
-          onPointerMove={(event) => setCell(at(event))}
-          onPointerLeave={() => setCell(null)}
-          onClick={(event) => open(at(event))}
-          onFocus={() => setCell((before) => before ?? 0)}
-          onKeyDown={onKey}
-        >
-          <canvas
-            ref={canvas}
-            class="heat"
-            width={cols}
-            height={rows}
-            style={{ aspectRatio: `${Math.max(0.8, Math.min(4, cols / rows))}` }}
-          />
-          {cell !== null && (
-            <span
-              class="matrix-cell"
-              style={{
-                top: `${(100 * Math.floor(cell / cols)) / rows}%`,
-                left: `${(100 * (cell % cols)) / cols}%`,
-                height: `${100 / rows}%`,
-                width: `${100 / cols}%`,
-              }}
-            />
-          )}
-        </div>
-        <Axis map={map} isRows={false} />
-        <p class="help heat-cols">{labels.colAxis}</p>
-      </div>
-      <p class="help" id="heat-cell" aria-live="polite">
-        {cell !== null ? sayCell(cell) : isShrunk ? text.mapShrunk(whole(map.scales)) : "\u00a0"}
-      </p>
-      {least === most ? (
-        <p class="help">{labels.uniform(power(least))}</p>
-      ) : (
-        <p class="help ramp-line">
-          <span>{power(least)}</span>
-          <i class="ramp" aria-hidden="true" />
-          <span>{power(most)}</span>
-        </p>
-      )}
-      <p class="help with-keys">{labels.keys}</p>
-      <p class="help by-touch">{labels.touch}</p>
-      {shown !== null && (
-        <BlockTable
-          place={shown[0]}
-          block={shown[1]}
-          onClose={() => {
-            asked.current++;
-            setShown(null);
-            face.current?.focus();
+    // biome-ignore lint/a11y/useSemanticElements: a picture with a cursor; no element of HTML is one
+    <div
+      ref={face}
+      class="heat-face"
+      role="group"
+      aria-label={`${words.value.precision.map}: ${power(range[0])} – ${power(range[1])}`}
+      aria-describedby="heat-cell"
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: arrow keys move the cursor
+      tabIndex={0}
+      data-testid="heat"
+      onPointerMove={(event) => onCell(cellAt(event))}
+      onPointerLeave={() => onCell(null)}
+      onClick={(event) => onOpen(cellAt(event))}
+      onFocus={() => onCell((before) => before ?? 0)}
+      onKeyDown={onKey}
+    >
+      <canvas
+        ref={canvas}
+        class="heat"
+        width={cols}
+        height={rows}
+        style={{ aspectRatio: `${Math.max(0.8, Math.min(4, cols / rows))}` }}
+      />
+      {cell !== null && (
+        <span
+          class="matrix-cell"
+          style={{
+            top: `${(100 * Math.floor(cell / cols)) / rows}%`,
+            left: `${(100 * (cell % cols)) / cols}%`,
+            height: `${100 / rows}%`,
+            width: `${100 / cols}%`,
           }}
         />
       )}
-    </ChartFigure>
+    </div>
   );
+}
+
+/** Which scales the colours stand for. */
+function Ramp({ range: [least, most] }: { readonly range: Range }): JSX.Element {
+  if (least === most) return <p class="help">{heatWords.value.uniform(power(least))}</p>;
+  return (
+    <p class="help ramp-line">
+      <span>{power(least)}</span>
+      <i class="ramp" aria-hidden="true" />
+      <span>{power(most)}</span>
+    </p>
+  );
+}
+
+function wordsOf(map: ScaleMap, cell: number): string {
+  const { blockRow, blockCol } = placeOf(map, cell);
+  return heatWords.value.cell(blockRow, blockCol, power(map.exponents[cell]!));
 }
 
 function placeOf({ places, blockCols }: ScaleMap, cell: number): BlockPlace {
@@ -176,7 +212,7 @@ function Axis({ map, isRows }: { readonly map: ScaleMap; readonly isRows: boolea
   );
 }
 
-function rangeOf(exponents: Int16Array): [number, number] {
+function rangeOf(exponents: Int16Array): Range {
   let [least, most] = [Infinity, -Infinity];
   for (const exponent of exponents) {
     if (exponent < least) least = exponent;
@@ -185,7 +221,7 @@ function rangeOf(exponents: Int16Array): [number, number] {
   return [least, most];
 }
 
-function draw(canvas: HTMLCanvasElement, map: ScaleMap, least: number, most: number): void {
+function draw(canvas: HTMLCanvasElement, map: ScaleMap, [least, most]: Range): void {
   const { rampFrom, rampTo } = coloursOf(canvas);
   const [from, to]: readonly [Rgb, Rgb] = [rgbOf(rampFrom), rgbOf(rampTo)];
   const context = canvas.getContext("2d")!;
