@@ -37,7 +37,6 @@ export function ResultCard(): JSX.Element | null {
   const before = opened.value!.inspection.files.reduce((n, file) => n + file.bytes, 0);
   const total = written.reduce((n, { size }) => n + size, 0);
   const isPrivate = written.some(({ file }) => file !== null);
-  const precision = summary()?.total.precision ?? null;
   return (
     <section class="card" aria-labelledby="done-heading" data-testid="done">
       <h2 id="done-heading" class="good">
@@ -61,32 +60,11 @@ export function ResultCard(): JSX.Element | null {
       </ul>
       <PlanWarnings />
       <ToAdd text={planned.value?.toAdd ?? null} />
-      {precision !== null && (
-        <div class="figure">
-          <span>{text.total}</span>
-          <b>{sqnrText(precision.sqnrDb, precision.nonFinite)}</b>
-        </div>
-      )}
-      {precision?.sqnrDb != null && Number.isFinite(precision.sqnrDb) && (
-        <p class="help meaning">
-          {words.value.precision.grade(precision.sqnrDb) + words.value.colon}
-          {text.meaning(smallPercent(10 ** (-precision.sqnrDb / 20)))}
-        </p>
-      )}
+      <Accuracy />
       {opened.value!.hasConfig && form.value.action === "quantize" && isReadByVllm(form.value.to) && (
         <ServeLine />
       )}
-      <div class="pair">
-        <button
-          type="button"
-          onClick={() => downloadText(jsonText(), reportName("json"), "application/json")}
-        >
-          {text.report} JSON
-        </button>
-        <button type="button" onClick={saveHtml}>
-          {text.report} HTML
-        </button>
-      </div>
+      <Reports />
       <CardButtons
         name={name.value}
         make={() => {
@@ -104,6 +82,42 @@ export function ResultCard(): JSX.Element | null {
         {text.again}
       </button>
     </section>
+  );
+}
+
+/** How close the output is to the input, as a figure and in words. */
+function Accuracy(): JSX.Element | null {
+  const { done: text, precision: grades, colon } = words.value;
+  const precision = summary()?.total.precision ?? null;
+  if (precision === null) return null;
+  const { sqnrDb, nonFinite } = precision;
+  return (
+    <>
+      <div class="figure">
+        <span>{text.total}</span>
+        <b>{sqnrText(sqnrDb, nonFinite)}</b>
+      </div>
+      {sqnrDb != null && Number.isFinite(sqnrDb) && (
+        <p class="help meaning">
+          {grades.grade(sqnrDb) + colon}
+          {text.meaning(smallPercent(10 ** (-sqnrDb / 20)))}
+        </p>
+      )}
+    </>
+  );
+}
+
+function Reports(): JSX.Element {
+  const { done: text } = words.value;
+  return (
+    <div class="pair">
+      <button type="button" onClick={() => downloadText(jsonText(), reportName("json"), "application/json")}>
+        {text.report} JSON
+      </button>
+      <button type="button" onClick={saveHtml}>
+        {text.report} HTML
+      </button>
+    </div>
   );
 }
 

@@ -1,4 +1,4 @@
-import type { JSX } from "preact";
+import type { JSX, RefObject } from "preact";
 import { useRef, useState } from "preact/hooks";
 import type { ExampleName } from "../state/examples.ts";
 import { fromDrop, fromInput, fromPicker } from "../state/files.ts";
@@ -157,11 +157,6 @@ function DropArea({ isOpening, onFiles }: Pick<OpenersProps, "isOpening" | "onFi
   const [isOver, setOver] = useState(false);
   const files = useRef<HTMLInputElement>(null);
   const folder = useRef<HTMLInputElement>(null);
-  const take = (input: HTMLInputElement) => {
-    if (input.files !== null && input.files.length > 0) onFiles(fromInput(input.files));
-    // Choosing the same file again must count as a change.
-    input.value = "";
-  };
   const pickFolder = () => {
     const { showDirectoryPicker } = pickers;
     if (showDirectoryPicker === undefined) folder.current!.click();
@@ -202,26 +197,35 @@ function DropArea({ isOpening, onFiles }: Pick<OpenersProps, "isOpening" | "onFi
           {start.folder}
         </button>
       </div>
-      <input
-        ref={files}
-        class="hidden"
-        type="file"
-        multiple
-        data-testid="files"
-        tabIndex={-1}
-        aria-hidden="true"
-        onChange={(event) => take(event.currentTarget)}
-      />
-      <input
-        ref={folder}
-        class="hidden"
-        type="file"
-        data-testid="folder"
-        tabIndex={-1}
-        aria-hidden="true"
-        {...{ webkitdirectory: true }}
-        onChange={(event) => take(event.currentTarget)}
-      />
+      <HiddenInput at={files} id="files" onFiles={onFiles} multiple />
+      <HiddenInput at={folder} id="folder" onFiles={onFiles} {...{ webkitdirectory: true }} />
     </div>
+  );
+}
+
+interface HiddenInputProps extends Pick<OpenersProps, "onFiles"> {
+  readonly at: RefObject<HTMLInputElement | null>;
+  readonly id: string;
+  readonly multiple?: boolean;
+}
+
+/** An input of files that a button opens. */
+function HiddenInput({ at, id, onFiles, ...more }: HiddenInputProps): JSX.Element {
+  const take = (input: HTMLInputElement) => {
+    if (input.files !== null && input.files.length > 0) onFiles(fromInput(input.files));
+    // Choosing the same file again must count as a change.
+    input.value = "";
+  };
+  return (
+    <input
+      ref={at}
+      class="hidden"
+      type="file"
+      data-testid={id}
+      tabIndex={-1}
+      aria-hidden="true"
+      onChange={(event) => take(event.currentTarget)}
+      {...more}
+    />
   );
 }

@@ -24,60 +24,17 @@ let hasEntry = false;
 
 /** The panel about one tensor, beside the table, which stays usable. */
 export function TensorPanel(): JSX.Element | null {
-  const { precision: text } = words.value;
   const heading = useRef<HTMLHeadingElement>(null);
   const name = selected.value;
   const tensor = opened.value?.inspection.tensors.find((one) => one.name === name);
-  const close = () => {
-    selected.value = null;
-    document.querySelector<HTMLElement>("[data-testid=rows]")?.focus();
-  };
   useEffect(() => heading.current?.focus(), [tensor]);
-  useEffect(() => {
-    // Back closes the panel. The entry stays when the panel is closed by its button: `history.back` would end
-    // only after the next opening.
-    if (!hasEntry) history.pushState(null, "");
-    hasEntry = true;
-    const onBack = () => {
-      hasEntry = false;
-      selected.value = null;
-    };
-    addEventListener("popstate", onBack);
-    return () => removeEventListener("popstate", onBack);
-  }, []);
-  useEffect(() => {
-    // Escape closes the panel from anywhere, except in a dialog.
-    const onKey = (event: KeyboardEvent) => {
-      if (event.key === "Escape" && document.querySelector("dialog[open]") === null) close();
-    };
-    addEventListener("keydown", onKey);
-    return () => removeEventListener("keydown", onKey);
-  }, []);
+  useBackToClose();
+  useEscapeToClose();
   if (tensor === undefined) return null;
-  const at = shownRows.value.findIndex((row) => row.tensor.name === name);
-  const step = (by: number) => {
-    const next = shownRows.value[at + by];
-    if (next !== undefined) selected.value = next.tensor.name;
-  };
   return (
     <aside class="side" aria-labelledby="tensor-heading" data-testid="tensor">
       <header>
-        <div class="side-tools">
-          <button type="button" class="quiet" disabled={at <= 0} onClick={() => step(-1)}>
-            ← {text.previous}
-          </button>
-          <button
-            type="button"
-            class="quiet"
-            disabled={at < 0 || at + 1 >= shownRows.value.length}
-            onClick={() => step(1)}
-          >
-            {text.next} →
-          </button>
-          <button type="button" class="quiet square" aria-label={text.close} onClick={close}>
-            <Icon name="close" />
-          </button>
-        </div>
+        <Tools name={tensor.name} />
         <h2 id="tensor-heading" ref={heading} tabIndex={-1}>
           {tensor.name}
         </h2>
@@ -87,6 +44,67 @@ export function TensorPanel(): JSX.Element | null {
       <Basics key={`basics ${tensor.name}`} tensor={tensor} />
       <TensorCharts key={tensor.name} tensor={tensor} />
     </aside>
+  );
+}
+
+function close(): void {
+  selected.value = null;
+  document.querySelector<HTMLElement>("[data-testid=rows]")?.focus();
+}
+
+/**
+ * Back closes the panel. The entry stays when the panel is closed by its button: `history.back` would end
+ * only after the next opening.
+ */
+function useBackToClose(): void {
+  useEffect(() => {
+    if (!hasEntry) history.pushState(null, "");
+    hasEntry = true;
+    const onBack = () => {
+      hasEntry = false;
+      selected.value = null;
+    };
+    addEventListener("popstate", onBack);
+    return () => removeEventListener("popstate", onBack);
+  }, []);
+}
+
+/** Escape closes the panel from anywhere, except in a dialog. */
+function useEscapeToClose(): void {
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key === "Escape" && document.querySelector("dialog[open]") === null) close();
+    };
+    addEventListener("keydown", onKey);
+    return () => removeEventListener("keydown", onKey);
+  }, []);
+}
+
+/** Buttons for the tensors before and after this one in the table, and to close the panel. */
+function Tools({ name }: { readonly name: string }): JSX.Element {
+  const { precision: text } = words.value;
+  const at = shownRows.value.findIndex((row) => row.tensor.name === name);
+  const step = (by: number) => {
+    const next = shownRows.value[at + by];
+    if (next !== undefined) selected.value = next.tensor.name;
+  };
+  return (
+    <div class="side-tools">
+      <button type="button" class="quiet" disabled={at <= 0} onClick={() => step(-1)}>
+        ← {text.previous}
+      </button>
+      <button
+        type="button"
+        class="quiet"
+        disabled={at < 0 || at + 1 >= shownRows.value.length}
+        onClick={() => step(1)}
+      >
+        {text.next} →
+      </button>
+      <button type="button" class="quiet square" aria-label={text.close} onClick={close}>
+        <Icon name="close" />
+      </button>
+    </div>
   );
 }
 

@@ -7,7 +7,7 @@ import { words } from "../strings/index.ts";
 import { search, shownRows } from "./rows.ts";
 import { show, TensorRow, toggle } from "./tensor-row.tsx";
 import { type Group, linesOf, treeOf } from "./tree-nodes.ts";
-import { Cell, GridRow, type RowPlace, VirtualGrid } from "./virtual-grid.tsx";
+import { Cell, GridRow, type Keys, type RowPlace, VirtualGrid } from "./virtual-grid.tsx";
 
 /**
  * Groups that are not as they are at first. At first, groups are closed; while something is searched for,
@@ -32,24 +32,41 @@ function flip(group: Group): void {
 const nodes = computed(() => treeOf(shownRows.value, measured.value));
 const lines: ReadonlySignal<ReturnType<typeof linesOf>> = computed(() => linesOf(nodes.value, isOpen));
 
+/** The group of a line, unless it is a tensor. */
+function groupAt(index: number): Group | null {
+  const node = lines.value[index]?.node;
+  return node === undefined || "row" in node ? null : node;
+}
+
+/** Opens or closes a group; does something with a tensor. */
+function press(index: number, act: typeof show): void {
+  const node = lines.value[index]?.node;
+  if (node === undefined || "row" in node) act(node?.row);
+  else flip(node);
+}
+
+const KEYS: Keys = {
+  Enter: (active) => press(active, show),
+  " ": (active) => press(active, toggle),
+  ArrowRight: (active, moveTo) => {
+    const group = groupAt(active);
+    if (group === null) return;
+    if (isOpen(group)) moveTo(active + 1);
+    else flip(group);
+  },
+  ArrowLeft: (active, moveTo) => {
+    const group = groupAt(active);
+    const parent = lines.value[active]?.parent ?? -1;
+    if (group !== null && isOpen(group)) flip(group);
+    else if (parent >= 0) moveTo(parent);
+  },
+};
+
 /** The tensors by layer: groups of what their names begin with, and what each of them holds. */
 export function Tree(): JSX.Element {
   const { table } = words.value;
   const shown = lines.value;
   const hasFigures = measured.value.size > 0;
-  const groupAt = (index: number): Group | null => {
-    const node = shown[index]?.node;
-    return node === undefined || "row" in node ? null : node;
-  };
-  const rowAt = (index: number) => {
-    const node = shown[index]?.node;
-    return node !== undefined && "row" in node ? node.row : undefined;
-  };
-  const press = (index: number, act: typeof show) => {
-    const group = groupAt(index);
-    if (group === null) act(rowAt(index));
-    else flip(group);
-  };
   const heads = ["name", "shape", "type", "size", ...(hasFigures ? (["sqnr"] as const) : [])] as const;
   return (
     <VirtualGrid
@@ -64,21 +81,7 @@ export function Tree(): JSX.Element {
         </div>
       ))}
       empty={table.nothing}
-      keys={{
-        Enter: (active) => press(active, show),
-        " ": (active) => press(active, toggle),
-        ArrowRight: (active, moveTo) => {
-          const group = groupAt(active);
-          if (group === null) return;
-          if (isOpen(group)) moveTo(active + 1);
-          else flip(group);
-        },
-        ArrowLeft: (active, moveTo) => {
-          const group = groupAt(active);
-          if (group !== null && isOpen(group)) flip(group);
-          else if (shown[active]!.parent >= 0) moveTo(shown[active]!.parent);
-        },
-      }}
+      keys={KEYS}
       row={(place) => {
         const { node, level } = shown[place.index]!;
         if ("row" in node)

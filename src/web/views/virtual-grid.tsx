@@ -1,4 +1,4 @@
-import type { ComponentChildren, JSX } from "preact";
+import type { ComponentChildren, JSX, RefObject } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { isNarrow } from "../state/settings.ts";
 
@@ -42,28 +42,16 @@ export function VirtualGrid(props: VirtualGridProps): JSX.Element {
   const { role, labelledBy, count, heads, empty, keys, row } = props;
   const body = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
-  const [height, setHeight] = useState(400);
+  const height = useHeight(body);
   const [wanted, setActive] = useState(0);
   const active = Math.max(0, Math.min(count - 1, wanted));
   const each = rowHeight();
   const first = Math.max(0, Math.min(Math.floor(top / each), count - 1) - OVERSCAN);
   const last = Math.min(count, Math.ceil((top + height) / each) + OVERSCAN);
-
-  useEffect(() => {
-    const element = body.current!;
-    const observer = new ResizeObserver(() => setHeight(element.clientHeight));
-    observer.observe(element);
-    return () => observer.disconnect();
-  }, []);
-
   const moveTo = (index: number) => {
     const next = Math.max(0, Math.min(count - 1, index));
     setActive(next);
-    const element = body.current!;
-    if (next * each < element.scrollTop) element.scrollTop = next * each;
-    // The column heads stay in sight.
-    const room = height - element.firstElementChild!.clientHeight;
-    if ((next + 1) * each > element.scrollTop + room) element.scrollTop = (next + 1) * each - room;
+    scrollTo(body.current!, next * each, (next + 1) * each);
   };
   const all: Keys = {
     ArrowDown: () => moveTo(active + 1),
@@ -74,7 +62,6 @@ export function VirtualGrid(props: VirtualGridProps): JSX.Element {
     End: () => moveTo(count - 1),
     ...keys,
   };
-
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: the role is one of two that are made for it
     // biome-ignore lint/a11y/useAriaPropsSupportedByRole: see above
@@ -115,6 +102,25 @@ export function VirtualGrid(props: VirtualGridProps): JSX.Element {
       {count === 0 && <p class="empty">{empty}</p>}
     </div>
   );
+}
+
+/** The height of an element, also after it has changed. */
+function useHeight(element: RefObject<HTMLElement | null>): number {
+  const [height, setHeight] = useState(400);
+  useEffect(() => {
+    const observed = element.current!;
+    const observer = new ResizeObserver(() => setHeight(observed.clientHeight));
+    observer.observe(observed);
+    return () => observer.disconnect();
+  }, []);
+  return height;
+}
+
+/** Scrolls as little as brings what lies between `top` and `bottom` into sight, below the column heads. */
+function scrollTo(body: HTMLElement, top: number, bottom: number): void {
+  if (top < body.scrollTop) body.scrollTop = top;
+  const room = body.clientHeight - body.firstElementChild!.clientHeight;
+  if (bottom > body.scrollTop + room) body.scrollTop = bottom - room;
 }
 
 interface GridRowProps {
