@@ -30,7 +30,7 @@ export async function examples(out) {
 
 /** A layer's matrices [128, 256] whose values are hard to hold in few bits, each in its own way. */
 async function outliers() {
-  const { normalValues } = await import("../dist/train/random.js");
+  const { normalValues } = await import("../dist/train/initial-values.js");
   const [rows, cols] = [128, 256];
   const normal = (seed) => {
     const values = new Float32Array(rows * cols);

@@ -7,7 +7,7 @@
 import { Engine } from "./engine/engine.ts";
 import { checkKnown } from "./tensor/options.ts";
 import { instantiate } from "./wasm/instantiate.ts";
-import { moduleOf, type WasmSource } from "./wasm/module.ts";
+import { fetchModule, type WasmSource } from "./wasm/module.ts";
 
 export * from "./public.ts";
 export type { WasmSource };
@@ -19,5 +19,5 @@ export type { WasmSource };
  */
 export async function load(options: { readonly wasm: WasmSource }): Promise<Engine> {
   checkKnown("load", options ?? {}, ["wasm"]);
-  return new Engine(instantiate(await moduleOf(options?.wasm)), "custom");
+  return new Engine(instantiate(await fetchModule(options?.wasm)), "custom");
 }

@@ -1,6 +1,6 @@
 /**
- * Block-scaled FP8 tensors in WebAssembly: quantise, dequantise, and convert checkpoints, with the same bits
- * in every runtime.
+ * Block-scaled FP8 tensors in WebAssembly: quantise, dequantise and multiply, with the same bits of casts in
+ * every runtime. Checkpoints, models and training have entries of their own.
  * @module
  */
 export type { LoadOptions } from "./load.ts";

@@ -5,7 +5,7 @@ import type { ThreadedEngine } from "./threads/engine.ts";
 import type { LentWorkers } from "./threads/lend.ts";
 import { compile, type Variant } from "./wasm/builds.ts";
 import { instantiate } from "./wasm/instantiate.ts";
-import { moduleOf, type WasmSource } from "./wasm/module.ts";
+import { fetchModule, type WasmSource } from "./wasm/module.ts";
 
 export interface LoadOptions {
   /** Which build to run; left out, the best one that this host accepts. */
@@ -29,8 +29,8 @@ export interface LoadOptions {
 }
 
 /**
- * Compiles and instantiates the kernels, in about two milliseconds. Each engine has its own memory: a frame
- * of the work in hand, from a few hundred kilobytes to 20 MiB, and what is packed.
+ * Compiles and instantiates the kernels, in about two milliseconds. Each engine has its own memory: that of
+ * the call under way, from a few hundred kilobytes to 20 MiB, and what is packed.
  * @throws BlockscaleError `wasm`: WebAssembly is refused here, or `options.wasm` is not a blockscale build;
  * `option`: there are no workers for `options.threads`, or the page's Content-Security-Policy blocks them
  */
@@ -69,8 +69,8 @@ async function buildOf({
       where: "load: variant",
       expected: "either wasm or variant",
       got: "both",
-      fix: "Leave variant out: a build that you host is what it is.",
+      fix: "Leave `variant` out: the file that you host decides it.",
     });
   }
-  return wasm === undefined ? compile(variant) : { module: await moduleOf(wasm), variant: "custom" };
+  return wasm === undefined ? compile(variant) : { module: await fetchModule(wasm), variant: "custom" };
 }

@@ -4,7 +4,7 @@ import type { Source } from "../io/source.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { byteTokenizer } from "../train/byte-tokenizer.ts";
-import { wordAt } from "../train/random.ts";
+import { wordAt } from "../train/initial-values.ts";
 import type { Trainer } from "../train/trainer.ts";
 
 /** Most sequences of held-out text that the loss is computed on. */

@@ -12,7 +12,7 @@ import {
 import { FORMAT_ID, FORMATS, ROUNDING_ID, VALUE_TYPE_ID } from "../tensor/formats.ts";
 import { outOption } from "../tensor/options.ts";
 import { type Scheme, type SchemeName, schemeOf } from "../tensor/schemes.ts";
-import { bytesOfCodes, isSubByte, packCodes, unpackCodes } from "../tensor/sub-byte.ts";
+import { bytesOfCodes, codesOfBits, isSubByte, packCodes } from "../tensor/sub-byte.ts";
 import {
   type BlockScaled,
   checkFormat,
@@ -37,7 +37,7 @@ import {
   viewOf,
   writeChunkMatrix,
 } from "./chunks.ts";
-import { quantizeNvfp4 } from "./fp4.ts";
+import { quantizeNvfp4 } from "./nvfp4.ts";
 
 /**
  * What {@link Engine.quantize} can write into, instead of allocating; a block-scaled tensor fits as it is.
@@ -83,7 +83,7 @@ export class Casts {
     const n = Math.floor((8 * checkArray("decode: codes", codes, "Uint8Array").length) / codeBits);
     const out = outArray("decode: out", outOption("decode", options), "Float32Array", n);
     checkDisjoint("decode: out", out, codes);
-    const bytes = isSubByte(format) ? unpackCodes(format, codes) : codes;
+    const bytes = isSubByte(format) ? codesOfBits(format, codes) : codes;
     const id = isSubByte(format) ? FORMAT_ID.e4m3 : FORMAT_ID[format];
     const most = Math.min(n, ROW_CHUNK);
     return this.#arena.frame([most, 4 * most], (src, dst) => {
@@ -162,7 +162,7 @@ export class Casts {
       const isInPlace = out instanceof ResidentMatrix && (chunk.rows === 1 || chunk.stride === chunk.cols);
       const sizes = [isInPlace ? 0 : elements * width, ...chunkBytes(chunk, tensor)] as const;
       this.#arena.frame(sizes, (own, ...addresses) => {
-        const dst = isInPlace ? out.addressFor("dequantize: out") + 4 * chunk.start : own;
+        const dst = isInPlace ? out.address("dequantize: out") + 4 * chunk.start : own;
         const buffer = this.#arena.buffer;
         putChunk(buffer, addresses, chunk, tensor);
         this.#kernels.dequantize(addresses[0], VALUE_TYPE_ID[type], dst);

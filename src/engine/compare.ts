@@ -138,8 +138,8 @@ function checkGroupSums(
   if (bad !== undefined) {
     throw new BlockscaleError("shape", {
       where: "compare: groupSums",
-      expected: `rows, and rows of a block, of a multiple of ${GROUP_SIZE} values`,
-      got: String(bad),
+      expected: `columns, and columns of a block, in multiples of ${GROUP_SIZE}`,
+      got: `${bad} columns`,
       fix: "Leave the option out.",
     });
   }

@@ -24,7 +24,7 @@ import type { Instance } from "../wasm/instantiate.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { Casts, type QuantizeOut } from "./casts.ts";
 import { type Compared, compareValues } from "./compare.ts";
-import { saturatedIn } from "./fp4.ts";
+import { saturatedIn } from "./nvfp4.ts";
 import type { Precision } from "./precision.ts";
 
 /** The options of a method that has none so far: any name in them is refused. */
@@ -217,7 +217,7 @@ export class Engine {
 
   /**
    * What "auto" means for products of this engine: the faster of both, found by
-   * timing them once, or what it was set to.
+   * timing them once (the first read takes some 25 ms), or what it was set to.
    */
   get fasterActivations(): "f32" | "int8" {
     return this.#products.fasterActivations();

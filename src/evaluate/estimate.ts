@@ -61,7 +61,7 @@ function trialOf(plan: StreamPlan): Located {
   const head = headOf(plan);
   const sizeOf = ({ tensor }: Located): number => tensor.shape[0]!;
   const [largest = head] = plan.located
-    .filter(({ tensor }) => /^\d/.test(tensor.key) && tensor.as === "matrix" && tensor.isMultiplied)
+    .filter(({ tensor }) => /^\d/.test(tensor.key) && tensor.keptAs === "matrix" && tensor.isMultiplied)
     .filter(({ tensor }) => tensor.shape[1] === hidden)
     .sort((a, b) => sizeOf(b) - sizeOf(a));
   return { weight: largest.weight, tensor: { ...largest.tensor, key: head.tensor.key } };
@@ -71,7 +71,7 @@ function trialOf(plan: StreamPlan): Located {
  * Multiplications by a tensor for all tokens. An expert takes a share of the tokens, the head half of them.
  */
 function productsOf({ config }: StreamPlan, { tensor }: Located, tokens: number): number {
-  const { key, as, shape } = tensor;
+  const { key, keptAs: as, shape } = tensor;
   const elements = shape.reduce((product, size) => product * size, 1);
   if (as === "vector") return 0;
   if (key === "head" || key === "embedding")

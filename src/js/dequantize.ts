@@ -5,7 +5,7 @@ import { narrow } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";
 import { bitsOf, floatOf, NAN_BITS, powerBits } from "./scale.ts";
 
-/** out[at + i] <- table[row + codes[from + i]] */
+/** out[to + i] <- table[tableAt + codes[from + i]] */
 export function lookUp32(
   out: Int32Array,
   to: number,
@@ -13,16 +13,16 @@ export function lookUp32(
   from: number,
   n: number,
   table: Int32Array,
-  row: number,
+  tableAt: number,
 ): void {
   let i = 0;
   for (; i <= n - 4; i += 4) {
-    out[to + i] = table[row + codes[from + i]!]!;
-    out[to + i + 1] = table[row + codes[from + i + 1]!]!;
-    out[to + i + 2] = table[row + codes[from + i + 2]!]!;
-    out[to + i + 3] = table[row + codes[from + i + 3]!]!;
+    out[to + i] = table[tableAt + codes[from + i]!]!;
+    out[to + i + 1] = table[tableAt + codes[from + i + 1]!]!;
+    out[to + i + 2] = table[tableAt + codes[from + i + 2]!]!;
+    out[to + i + 3] = table[tableAt + codes[from + i + 3]!]!;
   }
-  for (; i < n; i++) out[to + i] = table[row + codes[from + i]!]!;
+  for (; i < n; i++) out[to + i] = table[tableAt + codes[from + i]!]!;
 }
 
 /**
@@ -36,16 +36,16 @@ function lookUp16(
   from: number,
   n: number,
   table: Uint16Array,
-  row: number,
+  tableAt: number,
 ): void {
   let i = 0;
   for (; i <= n - 4; i += 4) {
-    out[at + i] = table[row + codes[from + i]!]!;
-    out[at + i + 1] = table[row + codes[from + i + 1]!]!;
-    out[at + i + 2] = table[row + codes[from + i + 2]!]!;
-    out[at + i + 3] = table[row + codes[from + i + 3]!]!;
+    out[at + i] = table[tableAt + codes[from + i]!]!;
+    out[at + i + 1] = table[tableAt + codes[from + i + 1]!]!;
+    out[at + i + 2] = table[tableAt + codes[from + i + 2]!]!;
+    out[at + i + 3] = table[tableAt + codes[from + i + 3]!]!;
   }
-  for (; i < n; i++) out[at + i] = table[row + codes[from + i]!]!;
+  for (; i < n; i++) out[at + i] = table[tableAt + codes[from + i]!]!;
 }
 
 /**
@@ -65,7 +65,7 @@ const ROW_PAYS = 1024;
  * Products of one format in one value type: a row of 256 for each UE8M0 byte, filled when the byte is first
  * met, so that dequantising is a lookup and nothing else. A tensor has a few dozen different bytes.
  */
-export class ProductTable {
+export class ScaledTable {
   readonly #format: Fp8;
   readonly #type: ValueTypeId;
   readonly #words: Int32Array;
@@ -135,7 +135,7 @@ export class ProductTable {
 /** dst[rows, cols] <- a matrix times its scales, as `dequantize` of `Kernels` says. */
 export function dequantize(
   memory: ArrayMemory,
-  products: ProductTable,
+  products: ScaledTable,
   matrix: MatrixRecord,
   dst: number,
 ): void {

@@ -8,7 +8,7 @@ import {
   valueOfCode,
 } from "../tensor/formats.ts";
 
-/** An element format with its tables. */
+/** An element format with its tables: FP8, or E2M1 and E2M3 as a byte a code. */
 export interface Fp8 extends FormatFacts {
   /** The code for each index that a float32 magnitude can have: see INDEX_SHIFT. */
   readonly codes: Uint8Array;
@@ -85,7 +85,7 @@ function encodeOne(x: number, table: Uint8Array, rebase: number): number {
 }
 
 /**
- * codes[at + i] <- the code of float32 bits[from + i] / 2^(rebase >> 23), saturating. The power of two comes
+ * codes[to + i] <- the code of float32 bits[from + i] / 2^(rebase >> 23), saturating. The power of two comes
  * straight off the exponent field, which is right while the ends of the field do not matter: Inf and NaN want
  * a rebase of 0; zeros and subnormals one from -95 << 23, where their codes are 0 in any case.
  */

@@ -1,5 +1,5 @@
 import { FORMAT_ID, SCALE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
-import { BF16_SCALES, INT7_FORMAT, type MatrixRecord, readMatrix } from "../wasm/matrix.ts";
+import { BF16_SCALES, INT7_CODES, type MatrixRecord, readMatrix } from "../wasm/matrix.ts";
 import { fp8Of } from "./fp8.ts";
 import { narrow } from "./half.ts";
 import type { ArrayMemory } from "./memory.ts";
@@ -30,21 +30,21 @@ function nearest(x: number): number {
 }
 
 /**
- * Rounds n values of x, from index `at` on, to integers from -most to most, and calls `put` with each;
+ * Rounds n values of x, from index `from` on, to integers from -most to most, and calls `put` with each;
  * returns the scale of this block.
  */
 function roundBlock(
   x: Float32Array,
-  matrixAt: number,
+  from: number,
   n: number,
   most: number,
   put: (i: number, integer: number) => void,
 ): number {
   let amax = 0;
-  for (let i = matrixAt; i < matrixAt + n; i++) amax = Math.max(amax, Math.abs(x[i]!));
+  for (let i = from; i < from + n; i++) amax = Math.max(amax, Math.abs(x[i]!));
   const isUsual = amax >= SMALLEST && amax < Infinity;
   const factor = isUsual ? fround(most / amax) : 0;
-  for (let i = 0; i < n; i++) put(i, isUsual ? nearest(fround(x[matrixAt + i]! * factor)) : 0);
+  for (let i = 0; i < n; i++) put(i, isUsual ? nearest(fround(x[from + i]! * factor)) : 0);
   return isUsual ? amax / most : amax < SMALLEST ? 0 : Number.NaN;
 }
 
@@ -155,7 +155,7 @@ function groupsOf({ u8, u16, f32 }: ArrayMemory, { format, scaleType, codes, sca
     const within = row % GROUP;
     for (let b = 0; b < blocks; b++) into.scales[b] = scaleOf((group * blocks + b) * GROUP + within);
     for (let i = 0; i < columns; i++) {
-      if (format === INT7_FORMAT) {
+      if (format === INT7_CODES) {
         const at = codes + GROUP * (group * columns + (i & ~3)) + 4 * within + (i & 3);
         into.integers[i] = u8[at]! - 64;
       } else {

@@ -2,7 +2,7 @@ import type { FormatId, ValueTypeId } from "../tensor/formats.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { readMatrix } from "../wasm/matrix.ts";
 import { compare } from "./compare.ts";
-import { dequantize, lookUp32, ProductTable } from "./dequantize.ts";
+import { dequantize, lookUp32, ScaledTable } from "./dequantize.ts";
 import { encodeSpan, fp8Of } from "./fp8.ts";
 import { dotFloat64, gemm } from "./gemm.ts";
 import { widenSpan } from "./half.ts";
@@ -22,10 +22,10 @@ export interface JsInstance {
  */
 export function instantiate(pages: number = 2): JsInstance {
   const memory = new ArrayMemory(pages);
-  const tables = new Map<number, ProductTable>();
-  const tableOf = (format: FormatId, type: ValueTypeId): ProductTable => {
+  const tables = new Map<number, ScaledTable>();
+  const tableOf = (format: FormatId, type: ValueTypeId): ScaledTable => {
     const key = 8 * format + type;
-    const known = tables.get(key) ?? new ProductTable(format, type);
+    const known = tables.get(key) ?? new ScaledTable(format, type);
     tables.set(key, known);
     return known;
   };

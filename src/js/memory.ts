@@ -1,17 +1,10 @@
+import type { LinearMemory } from "../wasm/instantiate.ts";
+
 const PAGE = 65536;
 const MOST_PAGES = 65536;
 
-/** The part of `WebAssembly.Memory` that the engine uses. */
-export interface Memory {
-  readonly buffer: ArrayBuffer;
-  /**
-   * Adds pages of 64 KiB, zeroed; the old buffer must not be used any more. Returns the old number of pages.
-   */
-  grow(pages: number): number;
-}
-
 /** Linear memory in plain JavaScript: an ArrayBuffer that is replaced by a larger one when it grows. */
-export class ArrayMemory implements Memory {
+export class ArrayMemory implements LinearMemory {
   buffer: ArrayBuffer;
   /** Views of the bytes under the four types the kernels read and write. */
   u8: Uint8Array;

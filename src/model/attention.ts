@@ -18,7 +18,14 @@ export interface Attention {
    * dst[lastTokens, hidden] <- attention of the last `lastTokens` tokens of x[tokens, hidden], all of which
    * the cache takes; it holds `length` tokens before these.
    */
-  apply(dst: number, x: number, tokens: number, length: number, angles: Angles, lastTokens: number): void;
+  apply(
+    dst: number,
+    x: number,
+    tokens: number,
+    cachedTokens: number,
+    angles: Angles,
+    lastTokens: number,
+  ): void;
   /** Gives the memory of the cache back. */
   free(): void;
 }

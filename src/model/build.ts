@@ -1,12 +1,12 @@
 import { baseline, relaxed } from "#model-kernels";
 import { type Binary, compile, type Variant } from "../wasm/builds.ts";
+import { withSharedMemory } from "../wasm/import-shared-memory.ts";
 import { instantiate } from "../wasm/instantiate.ts";
-import { withSharedMemory } from "../wasm/shared.ts";
 import type { AskedPrecisions } from "./precisions.ts";
 
 /**
- * Compiles the kernels of models: a build of its own, with all that the usual one holds. For products
- * of integers an engine is tried first: V8 11 has relaxed SIMD behind a flag, and gets its integer
+ * Compiles the kernels of models: a build of its own, with all that the usual one holds. For products of
+ * integers the JavaScript engine is tested first: V8 11 has relaxed SIMD behind a flag, and gets its integer
  * products wrong; it gets the baseline build.
  * @throws BlockscaleError `wasm`
  */
@@ -26,10 +26,10 @@ function hasTrueDots(module: WebAssembly.Module): boolean {
  * @throws BlockscaleError `wasm`
  */
 export function compileForSharing(variant?: Variant): Binary | undefined {
-  const [plain, fused] = [baseline(), relaxed()];
-  if (!(plain instanceof Uint8Array && fused instanceof Uint8Array)) return undefined;
+  const [baselineBytes, relaxedBytes] = [baseline(), relaxed()];
+  if (!(baselineBytes instanceof Uint8Array && relaxedBytes instanceof Uint8Array)) return undefined;
   return compile(variant, {
-    baseline: () => withSharedMemory(plain),
-    relaxed: () => withSharedMemory(fused),
+    baseline: () => withSharedMemory(baselineBytes),
+    relaxed: () => withSharedMemory(relaxedBytes),
   });
 }

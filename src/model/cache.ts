@@ -54,30 +54,30 @@ export class CacheRows {
   }
 
   /** Appends [tokens, heads, dim] at `src`, as tokens `length` and following. */
-  append(src: number, length: number, tokens: number): void {
-    this.#reserve(length, length + tokens);
+  append(src: number, cachedTokens: number, tokens: number): void {
+    this.#reserve(cachedTokens, cachedTokens + tokens);
     if (this.#type === "fp8") {
-      this.#round(src, length, tokens);
+      this.#round(src, cachedTokens, tokens);
       return;
     }
     const { kernels } = this.#program;
     const { dim, heads } = this;
     const bytes = 4 * dim;
     for (let head = 0; head < heads; head++) {
-      const at = this.values(head) + length * bytes;
+      const at = this.values(head) + cachedTokens * bytes;
       kernels.copyRows(at, bytes, src + head * bytes, heads * bytes, tokens, bytes);
     }
   }
 
   /** Rounds the heads of each token, which are a matrix whose rows are as far apart as heads are. */
-  #round(src: number, length: number, tokens: number): void {
+  #round(src: number, cachedTokens: number, tokens: number): void {
     const { kernels } = this.#program;
     const { dim, heads } = this;
     const types = { format: CACHE_FORMAT, scaleType: SCALE_TYPE_ID.f32 };
     const [stride, scaleStride] = [this.#capacity * this.stride, this.#capacity * this.scaleStride];
     for (let token = 0; token < tokens; token++) {
-      const codes = this.values(0) + (length + token) * this.stride;
-      const scales = this.scales(0) + (length + token) * this.scaleStride;
+      const codes = this.values(0) + (cachedTokens + token) * this.stride;
+      const scales = this.scales(0) + (cachedTokens + token) * this.scaleStride;
       const fields = { codes, scales, rows: heads, cols: dim, stride, scaleStride, blockCols: dim };
       const matrix = this.#program.call(MATRIX, matrixRecord({ ...types, ...fields }));
       kernels.quantize(matrix, VALUE_TYPE_ID.f32, src + 4 * token * heads * dim, ROUNDING_ID.rceil, 0, 127);
@@ -94,7 +94,7 @@ export class CacheRows {
     this.#capacity = 0;
   }
 
-  #reserve(length: number, needed: number): void {
+  #reserve(cachedTokens: number, needed: number): void {
     if (needed <= this.#capacity) return;
     const { arena, kernels } = this.#program;
     const before = this.#capacity;
@@ -109,7 +109,7 @@ export class CacheRows {
         old.start,
         before * stride,
         this.heads,
-        length * stride,
+        cachedTokens * stride,
       );
       arena.release(old);
       return grown;

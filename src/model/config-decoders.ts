@@ -130,14 +130,14 @@ export function glm4(where: string, config: Json, name: string): DecoderConfig {
 
 /** DeepSeek-V3 and Kimi-K2. */
 export function deepseek(where: string, config: Json, name: string): DecoderConfig {
-  const plainDim = positive(where, config, "qk_nope_head_dim");
+  const unrotatedDim = positive(where, config, "qk_nope_head_dim");
   const ropeDim = positive(where, config, "qk_rope_head_dim");
   const attention: LatentAttention = {
     kind: "latent",
     heads: positive(where, config, "num_attention_heads"),
     queryRank: optionalSize(where, config, "q_lora_rank") || null,
     rank: positive(where, config, "kv_lora_rank"),
-    plainDim,
+    unrotatedDim,
     ropeDim,
     valueDim: positive(where, config, "v_head_dim"),
   };
@@ -153,7 +153,7 @@ export function deepseek(where: string, config: Json, name: string): DecoderConf
     attention,
     ropeDim,
     isInterleaved: config.rope_interleave !== false,
-    attentionScale: (plainDim + ropeDim) ** -0.5 * mscale * mscale,
+    attentionScale: (unrotatedDim + ropeDim) ** -0.5 * mscale * mscale,
     mlp: deepseekExperts(where, config),
   });
 }

@@ -18,7 +18,7 @@ export function expertsOf(
 /** Softmax routing; some layers may be dense: Qwen3-MoE. */
 export function qwen3Experts(where: string, config: Json): (layer: number) => Layer["mlp"] {
   const step = optionalSize(where, config, "decoder_sparse_step") ?? 1;
-  const plain = (config.mlp_only_layers ?? []) as unknown[];
+  const denseLayers = (config.mlp_only_layers ?? []) as unknown[];
   const key = config.num_experts === undefined ? "num_local_experts" : "num_experts";
   const experts = expertsOf(where, config, key, {
     size: positive(where, config, "moe_intermediate_size"),
@@ -27,7 +27,7 @@ export function qwen3Experts(where: string, config: Json): (layer: number) => La
     names: { router: "gate", correction: null, shared: null, layout: "each" },
   });
   const dense: DenseMlp = { kind: "dense", size: positive(where, config, "intermediate_size") };
-  return (layer) => (!plain.includes(layer) && step > 0 && (layer + 1) % step === 0 ? experts : dense);
+  return (layer) => (!denseLayers.includes(layer) && step > 0 && (layer + 1) % step === 0 ? experts : dense);
 }
 
 /**

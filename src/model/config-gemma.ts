@@ -22,7 +22,7 @@ const DEFAULTS: Json = {
   sliding_window_pattern: 6,
 };
 
-/** What Gemma 2 and embedding models made of Gemma 3 have, and is not done here. */
+/** What Gemma 2 and embedding models made of Gemma 3 have, and this package does not compute. */
 const REFUSED = ["final_logit_softcapping", "attn_logit_softcapping", "use_bidirectional_attention"];
 
 /**
@@ -34,7 +34,13 @@ export function gemma3(where: string, file: Json, name: string): DecoderConfig {
   const config = withDefaults({ ...file, ...text, eos_token_id: text.eos_token_id ?? file.eos_token_id });
   for (const key of REFUSED) {
     const value = config[key] ?? false;
-    refuseUnless(where, key, value === false, "none: it is not done here", String(value));
+    refuseUnless(
+      where,
+      key,
+      value === false,
+      "no such field: this package does not compute it",
+      String(value),
+    );
   }
   const window = optionalSize(where, config, "sliding_window") ?? 0;
   const scalar = optionalNumber(where, config, "query_pre_attn_scalar") ?? 0;

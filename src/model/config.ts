@@ -29,7 +29,7 @@ export interface LatentAttention {
   /** Rank of the latent keys and values. */
   readonly rank: number;
   /** Sizes of a head: the parts of its query without and with positions, and its value. */
-  readonly plainDim: number;
+  readonly unrotatedDim: number;
   readonly ropeDim: number;
   readonly valueDim: number;
 }
@@ -176,6 +176,6 @@ export function modelConfigOf(config: Json | null, where = "config.json"): Model
     where: `${where}: architectures`,
     expected: `one of ${architectures.join(", ")}`,
     got: given === "" ? "none" : given,
-    fix: "Run this model with another engine, or ask for the architecture.",
+    fix: "Run this model with another program, or ask for the architecture.",
   });
 }

@@ -36,17 +36,17 @@ export class DecoderLayer {
   /**
    * @param lastTokens how many of the last tokens get a new x; keys and values are computed for all tokens
    */
-  apply(x: number, tokens: number, length: number, angles: Angles, lastTokens: number = tokens): void {
-    this.attend(x, tokens, length, angles, lastTokens);
+  apply(x: number, tokens: number, cachedTokens: number, angles: Angles, lastTokens: number = tokens): void {
+    this.attend(x, tokens, cachedTokens, angles, lastTokens);
     const lastX = x + 4 * this.#config.hidden * (tokens - lastTokens);
     if (lastTokens > 0)
       this.#addTo(lastX, lastTokens, 1, (y, normed) => this.#mlp.apply(y, normed, lastTokens));
   }
 
   /** The first half of a layer: attention. */
-  attend(x: number, tokens: number, length: number, angles: Angles, lastTokens: number = tokens): void {
+  attend(x: number, tokens: number, cachedTokens: number, angles: Angles, lastTokens: number = tokens): void {
     const attend = (y: number, normed: number) =>
-      this.#attention.apply(y, normed, tokens, length, angles, lastTokens);
+      this.#attention.apply(y, normed, tokens, cachedTokens, angles, lastTokens);
     this.#addTo(x, tokens, 0, attend, lastTokens);
   }
 

@@ -24,12 +24,12 @@ export class Encoder {
     this.#program = program;
     this.#config = config;
     this.#layers = config.layers.map(({ heads, headDim, size }, i) => {
-      const share = (team: Team) => scaleRange(headsOf(heads, heads, team).queries, headDim);
+      const rangeOf = (team: Team) => scaleRange(headsOf(heads, heads, team).queries, headDim);
       const hidden = (team: Team) => rowsOf(config.hidden, team);
       return {
-        q: program.linear(`${i}.q`, share),
-        k: program.linear(`${i}.k`, share),
-        v: program.linear(`${i}.v`, share),
+        q: program.linear(`${i}.q`, rangeOf),
+        k: program.linear(`${i}.k`, rangeOf),
+        v: program.linear(`${i}.v`, rangeOf),
         o: program.linear(`${i}.o`, hidden),
         up: program.linear(`${i}.up`, (team) => rowsOf(size, team)),
         down: program.linear(`${i}.down`, hidden),
@@ -90,9 +90,11 @@ export class Encoder {
     program.multiplyOwnAll(x, tokens, products);
     const addresses = products.map(({ dst }) => dst) as [number, number, number];
     const whole = program.floats("heads", tokens * hidden);
-    const share = program.team.size === 1 ? whole : program.floats("own heads", tokens * own);
-    this.#attend(i, share, addresses, texts);
-    program.exchange.gather(program.buffer, tokens, [{ share, dst: whole, total: hidden, ranges: q.ranges }]);
+    const shareAt = program.team.size === 1 ? whole : program.floats("own heads", tokens * own);
+    this.#attend(i, shareAt, addresses, texts);
+    program.exchange.gatherColumns(program.buffer, tokens, [
+      { shareAt: shareAt, dst: whole, total: hidden, ranges: q.ranges },
+    ]);
     program.multiply(y, whole, tokens, o);
     kernels.addScaled(x, y, tokens * hidden, 1);
     this.#norm(x, tokens, `${i}.attention_norm`);
@@ -101,8 +103,8 @@ export class Encoder {
       program.team.size === 1 ? inner : program.floats("inner share", tokens * up.weight.rows);
     program.multiplyOwn(innerShare, x, tokens, up);
     kernels.activate(ACTIVATION_ID[activation], innerShare, tokens * up.weight.rows);
-    program.exchange.gather(program.buffer, tokens, [
-      { share: innerShare, dst: inner, total: size, ranges: up.ranges },
+    program.exchange.gatherColumns(program.buffer, tokens, [
+      { shareAt: innerShare, dst: inner, total: size, ranges: up.ranges },
     ]);
     program.multiply(y, inner, tokens, down);
     kernels.addScaled(x, y, tokens * hidden, 1);

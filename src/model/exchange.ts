@@ -12,10 +12,10 @@ export interface ExchangeMemory {
 
 /**
  * A matrix of which each member has computed some columns: member i has those of `ranges[i]`, `[rows,
- * width]`, at the address `share`.
+ * width]`, at the address `shareAt`.
  */
 export interface GatheredMatrix {
-  readonly share: number;
+  readonly shareAt: number;
   /** Address of the whole result [rows, total]. */
   readonly dst: number;
   readonly total: number;
@@ -61,20 +61,25 @@ export class Exchange {
   }
 
   /** Gathers matrices [rows, total] from the columns of all members (an all-gather). */
-  gather(memory: ArrayBuffer, rows: number, matrices: readonly GatheredMatrix[]): void {
+  gatherColumns(memory: ArrayBuffer, rows: number, matrices: readonly GatheredMatrix[]): void {
     if (this.team.size === 1) return;
     const most = this.rowsAtOnce(matrices.reduce((sum, { total }) => sum + total, 0));
     for (let first = 0; first < rows; first += most)
-      this.#gatherRows(memory, first, Math.min(most, rows - first), matrices);
+      this.#exchangeColumns(memory, first, Math.min(most, rows - first), matrices);
   }
 
-  #gatherRows(memory: ArrayBuffer, first: number, rows: number, matrices: readonly GatheredMatrix[]): void {
+  #exchangeColumns(
+    memory: ArrayBuffer,
+    first: number,
+    rows: number,
+    matrices: readonly GatheredMatrix[],
+  ): void {
     const half = this.#nextHalf();
     let base = 0;
-    for (const { share, total, ranges } of matrices) {
+    for (const { shareAt, total, ranges } of matrices) {
       const { start, end } = ranges[this.team.member]!;
       const width = end - start;
-      const own = new Float32Array(memory, share + 4 * first * width, rows * width);
+      const own = new Float32Array(memory, shareAt + 4 * first * width, rows * width);
       half.set(own, base + rows * start);
       base += rows * total;
     }
@@ -93,7 +98,7 @@ export class Exchange {
   }
 
   /** Gathers a matrix [rows, cols] of which each row was written by one member. */
-  collect(
+  gatherRows(
     memory: ArrayBuffer,
     dst: number,
     rows: number,

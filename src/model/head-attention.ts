@@ -49,7 +49,14 @@ export class HeadAttentionLayer implements Attention {
     return headsOf(this.#sizes.heads, this.#sizes.keyHeads, this.#program.team);
   }
 
-  apply(dst: number, x: number, tokens: number, length: number, angles: Angles, lastTokens: number): void {
+  apply(
+    dst: number,
+    x: number,
+    tokens: number,
+    cachedTokens: number,
+    angles: Angles,
+    lastTokens: number,
+  ): void {
     const program = this.#program;
     const { heads, headDim } = this.#sizes;
     const { hidden, rope } = this.#config;
@@ -76,16 +83,16 @@ export class HeadAttentionLayer implements Attention {
     );
     this.#normAndRotate(k, tokens, keyHeads, this.#norms[1], layerAngles);
     if (keyHeads > 0) {
-      this.#keys.append(k, length, tokens);
-      this.#values.append(v, length, tokens);
+      this.#keys.append(k, cachedTokens, tokens);
+      this.#values.append(v, cachedTokens, tokens);
     }
     if (lastTokens === 0) return;
     const width = queryHeads * headDim;
     const whole = program.floats("heads", lastTokens * heads * headDim);
     const own = program.team.size === 1 ? whole : program.floats("own heads", lastTokens * width);
-    this.#attend(own, q, lastTokens, length + skipped);
-    program.exchange.gather(program.buffer, lastTokens, [
-      { share: own, dst: whole, total: heads * headDim, ranges: this.#q.ranges },
+    this.#attend(own, q, lastTokens, cachedTokens + skipped);
+    program.exchange.gatherColumns(program.buffer, lastTokens, [
+      { shareAt: own, dst: whole, total: heads * headDim, ranges: this.#q.ranges },
     ]);
     program.multiply(dst, whole, lastTokens, this.#o);
   }
@@ -104,7 +111,7 @@ export class HeadAttentionLayer implements Attention {
     }));
   }
 
-  #attend(out: number, q: number, tokens: number, length: number): void {
+  #attend(out: number, q: number, tokens: number, cachedTokens: number): void {
     const program = this.#program;
     const { kernels } = program;
     const { heads, keyHeads, headDim } = this.#sizes;
@@ -124,7 +131,7 @@ export class HeadAttentionLayer implements Attention {
         q: q + at, qTokenStride: tokenStride, qHeadStride: 4 * headDim, tokens, group: last - first,
         keys: cachedKeys.values(slot), keyStride: cachedKeys.stride, keyScales: cachedKeys.scales(slot),
         values: cachedValues.values(slot), valueStride: cachedValues.stride, valueScales: cachedValues.scales(slot),
-        scaleStride: cachedKeys.scaleStride, count: length + tokens, dim: headDim, valueDim: headDim,
+        scaleStride: cachedKeys.scaleStride, count: cachedTokens + tokens, dim: headDim, valueDim: headDim,
         isCausal: 1, window: this.#window, scale: this.#config.attentionScale,
         sinks: this.#sinks === 0 ? 0 : this.#sinks + 4 * first, work,
       }));

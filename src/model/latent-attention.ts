@@ -32,10 +32,10 @@ export class LatentAttentionLayer implements Attention {
     this.#config = config;
     this.#sizes = sizes;
     this.#window = window;
-    const { heads, queryRank, plainDim, ropeDim, rank, valueDim } = sizes;
+    const { heads, queryRank, unrotatedDim, ropeDim, rank, valueDim } = sizes;
     const share = (team: Team) => headsOf(heads, heads, team).queries;
     this.#down = queryRank === null ? null : program.linear(`${key}.q_a`, (team) => rowsOf(queryRank, team));
-    this.#up = program.linear(`${key}.q_b`, (team) => scaleRange(share(team), plainDim + ropeDim));
+    this.#up = program.linear(`${key}.q_b`, (team) => scaleRange(share(team), unrotatedDim + ropeDim));
     this.#kv = program.linear(`${key}.kv_a`, (team) => rowsOf(rank + ropeDim, team));
     this.#toLatent = program.linear(`${key}.to_latent`, share);
     this.#fromLatent = program.linear(`${key}.from_latent`, (team) => scaleRange(share(team), valueDim));
@@ -49,15 +49,22 @@ export class LatentAttentionLayer implements Attention {
     this.#cache.free();
   }
 
-  apply(dst: number, x: number, tokens: number, length: number, angles: Angles, lastTokens: number): void {
+  apply(
+    dst: number,
+    x: number,
+    tokens: number,
+    cachedTokens: number,
+    angles: Angles,
+    lastTokens: number,
+  ): void {
     const program = this.#program;
     const { kernels } = program;
-    const { heads, queryRank, plainDim, ropeDim, rank, valueDim } = this.#sizes;
+    const { heads, queryRank, unrotatedDim, ropeDim, rank, valueDim } = this.#sizes;
     const ownHeads = headsOf(heads, heads, program.team).queries;
     const count = ownHeads.end - ownHeads.start;
     const kv = program.floats("kv", tokens * (rank + ropeDim));
     const latent = 4 * (rank + ropeDim);
-    const headWidth = plainDim + ropeDim;
+    const headWidth = unrotatedDim + ropeDim;
     const skipped = tokens - lastTokens;
     const lastX = x + 4 * this.#config.hidden * skipped;
     const q = program.floats("q", lastTokens * count * headWidth);
@@ -79,19 +86,19 @@ export class LatentAttentionLayer implements Attention {
     const keys = { x: kv + 4 * rank, tokens, tokenStride: latent, heads: 1, headStride: latent };
     kernels.rope(program.call(ROPE_CALL, { ...rope, ...anglesFrom(0, angles, ropeDim), ...keys }));
     const [tokenStride, headStride] = [4 * count * headWidth, 4 * headWidth];
-    const queries = { x: q + 4 * plainDim, tokens: lastTokens, tokenStride, heads: count, headStride };
+    const queries = { x: q + 4 * unrotatedDim, tokens: lastTokens, tokenStride, heads: count, headStride };
     kernels.rope(program.call(ROPE_CALL, { ...rope, ...anglesFrom(skipped, angles, ropeDim), ...queries }));
-    this.#cache.append(kv, length, tokens);
+    this.#cache.append(kv, cachedTokens, tokens);
     if (lastTokens === 0) return;
     const latentQ = program.floats("latent q", count * lastTokens * (rank + ropeDim));
     this.#toLatentSpace(latentQ, q, lastTokens, count);
     const latentOut = program.floats("latentOut", count * lastTokens * rank);
-    this.#attend(latentOut, latentQ, lastTokens, length + skipped, count);
+    this.#attend(latentOut, latentQ, lastTokens, cachedTokens + skipped, count);
     const whole = program.floats("heads", lastTokens * heads * valueDim);
     const own = program.team.size === 1 ? whole : program.floats("own heads", lastTokens * count * valueDim);
     this.#fromLatentSpace(own, latentOut, lastTokens, count);
-    program.exchange.gather(program.buffer, lastTokens, [
-      { share: own, dst: whole, total: heads * valueDim, ranges: this.#fromLatent.ranges },
+    program.exchange.gatherColumns(program.buffer, lastTokens, [
+      { shareAt: own, dst: whole, total: heads * valueDim, ranges: this.#fromLatent.ranges },
     ]);
     program.multiply(dst, whole, lastTokens, this.#o);
   }
@@ -100,22 +107,29 @@ export class LatentAttentionLayer implements Attention {
   #toLatentSpace(latentQ: number, q: number, tokens: number, count: number): void {
     const program = this.#program;
     const { kernels } = program;
-    const { plainDim, ropeDim, rank, valueDim } = this.#sizes;
-    const headWidth = plainDim + ropeDim;
-    const part = program.floats("part", tokens * Math.max(plainDim, rank));
+    const { unrotatedDim, ropeDim, rank, valueDim } = this.#sizes;
+    const headWidth = unrotatedDim + ropeDim;
+    const part = program.floats("part", tokens * Math.max(unrotatedDim, rank));
     const made = program.floats("made", tokens * Math.max(valueDim, rank));
     for (let head = 0; head < count; head++) {
       const from = q + 4 * head * headWidth;
-      kernels.copyRows(part, 4 * plainDim, from, 4 * count * headWidth, tokens, 4 * plainDim);
+      kernels.copyRows(part, 4 * unrotatedDim, from, 4 * count * headWidth, tokens, 4 * unrotatedDim);
       program.multiplyOwn(made, part, tokens, this.#toLatent, head);
       const width = 4 * (rank + ropeDim);
       const at = latentQ + head * tokens * width;
       kernels.copyRows(at, width, made, 4 * rank, tokens, 4 * rank);
-      kernels.copyRows(at + 4 * rank, width, from + 4 * plainDim, 4 * count * headWidth, tokens, 4 * ropeDim);
+      kernels.copyRows(
+        at + 4 * rank,
+        width,
+        from + 4 * unrotatedDim,
+        4 * count * headWidth,
+        tokens,
+        4 * ropeDim,
+      );
     }
   }
 
-  #attend(latentOut: number, latentQ: number, tokens: number, length: number, count: number): void {
+  #attend(latentOut: number, latentQ: number, tokens: number, cachedTokens: number, count: number): void {
     const program = this.#program;
     const { kernels } = program;
     const { ropeDim, rank } = this.#sizes;
@@ -130,7 +144,7 @@ export class LatentAttentionLayer implements Attention {
       q: latentQ, qTokenStride: 4 * dim, qHeadStride: 4 * tokens * dim, tokens, group: count,
       keys: cache.values(0), keyStride: stride, keyScales: scales,
       values: cache.values(0), valueStride: stride, valueScales: scales,
-      scaleStride: cache.scaleStride, count: length + tokens, dim, valueDim: rank,
+      scaleStride: cache.scaleStride, count: cachedTokens + tokens, dim, valueDim: rank,
       isCausal: 1, window: this.#window, scale: this.#config.attentionScale, sinks: 0, work,
     }));
   }

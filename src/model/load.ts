@@ -1,16 +1,16 @@
 import type { Engine } from "../engine/engine.ts";
 import { giveBack, type Source } from "../io/source.ts";
+import type { DeclaredRows, LoadedRows } from "./loaded-tensor.ts";
 import { bytesOf, type Located, memoryOf } from "./locate.ts";
 import { readsOf } from "./reads.ts";
 import type { WeightForm } from "./store.ts";
-import type { DeclaredRows, RowsToFill } from "./stored.ts";
 
 /** A member that stores its share of the weights. */
 export interface WeightReceiver {
   /** Grows memory for about so many bytes of tensors, before any of them is declared. */
-  expect(bytes: number): void | Promise<void>;
+  growFor(bytes: number): void | Promise<void>;
   declare(declared: DeclaredRows): void | Promise<void>;
-  fill(filling: RowsToFill): void | Promise<void>;
+  fill(filling: LoadedRows): void | Promise<void>;
   seal(key: string): void | Promise<void>;
 }
 
@@ -50,11 +50,11 @@ export async function loadWeights(
 ): Promise<void> {
   const total = located.reduce((sum, { weight }) => sum + bytesOf(weight), 0);
   const memory = located.reduce((sum, one) => sum + memoryOf(one, weights), 0);
-  for (const receiver of receivers) await receiver.expect(memory / receivers.length);
+  for (const receiver of receivers) await receiver.growFor(memory / receivers.length);
   let done = 0;
   for (const one of located) {
     const tasks: Task[] = [];
-    const share = bytesOf(one.weight) / receivers.length;
+    const bytesOfMember = bytesOf(one.weight) / receivers.length;
     for (const [member, receiver] of receivers.entries()) {
       const { declared, reads } = await readsOf(one, { member, size: receivers.length }, { sources, engine });
       await receiver.declare(declared);
@@ -65,7 +65,7 @@ export async function loadWeights(
           // Empty by now, if it went to a worker.
           giveBack(filling.values);
           if (filling.scales !== null) giveBack(filling.scales);
-          done += share / reads.length;
+          done += bytesOfMember / reads.length;
           onProgress?.({ done: Math.min(total, Math.round(done)), total });
         });
       }

@@ -55,10 +55,10 @@ function missing(name: string, foreignName: string | undefined): BlockscaleError
   });
 }
 
-function checkShape({ shape, as }: ModelTensor, weight: Weight): void {
+function checkShape({ shape, keptAs }: ModelTensor, weight: Weight): void {
   // Stacked experts are transposed where they are plain values, but not where they are codes.
-  const expected = as === "stack" ? [shape[0]!, shape[2]!, shape[1]!] : shape;
-  const found = as === "stack" ? plainShape(weight) : weight.shape;
+  const expected = keptAs === "stack" ? [shape[0]!, shape[2]!, shape[1]!] : shape;
+  const found = keptAs === "stack" ? plainShape(weight) : weight.shape;
   // 0 stands for any number of rows: that of token types.
   const fits =
     found.length === expected.length &&
@@ -82,12 +82,12 @@ export function bytesOf(weight: Weight): number {
 export function memoryOf({ tensor, weight }: Located, form: WeightForm): number {
   const elements = weight.shape.reduce((product, size) => product * size, 1);
   const { start, end } = tensor.rows({ member: 0, size: 1 });
-  const isPart = tensor.as === "matrix" && end - start < weight.shape[0]!;
+  const isPart = tensor.keptAs === "matrix" && end - start < weight.shape[0]!;
   const count = isPart ? (elements / weight.shape[0]!) * (end - start) : elements;
   if (form === "int7" && tensor.isMultiplied) return (count * 36) / 32;
-  if (tensor.as === "vector") return 4 * count;
+  if (tensor.keptAs === "vector") return 4 * count;
   if (weight.kind === "plain") return count * (weight.type === "f32" ? 4 : 2);
-  if (tensor.as !== "matrix" && !weight.transposed) return 4 * count;
+  if (tensor.keptAs !== "matrix" && !weight.transposed) return 4 * count;
   const { scales } = weight;
   const width = weight.scaleType === "ue8m0" ? 1 : 4;
   const grid = scales === null ? 1 : scales.shape.reduce((product, size) => product * size, 1);

@@ -3,10 +3,10 @@ import type { DecoderConfig, ModelConfig } from "./config.ts";
 import { anglesOf, Decoder, DecoderHead, DecoderLayer, type ForwardOutput, lookUp } from "./decoder.ts";
 import { Encoder } from "./encoder.ts";
 import type { ExchangeMemory } from "./exchange.ts";
+import type { DeclaredRows, LoadedRows } from "./loaded-tensor.ts";
 import type { ExpertRange } from "./mlp.ts";
 import type { Precisions } from "./precisions.ts";
 import { Program } from "./program.ts";
-import type { DeclaredRows, RowsToFill } from "./stored.ts";
 import type { Team } from "./team.ts";
 
 /** A request that all members carry out together. */
@@ -60,15 +60,15 @@ export class Member {
     this.#program = new Program(instance, team, shared, precisions);
   }
 
-  expect(bytes: number): void {
-    this.#program.store.expect(bytes);
+  growFor(bytes: number): void {
+    this.#program.store.growFor(bytes);
   }
 
   declare(declared: DeclaredRows): void {
     this.#program.store.declare(declared);
   }
 
-  fill(filling: RowsToFill): void {
+  fill(filling: LoadedRows): void {
     this.#program.store.fill(filling);
   }
 

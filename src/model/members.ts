@@ -1,6 +1,6 @@
 import { lentScript } from "../threads/lend.ts";
+import { RequestThread } from "../threads/request-thread.ts";
 import { canShare, isPage, type Script } from "../threads/start.ts";
-import { TaskThread } from "../threads/task-thread.ts";
 import { type Instance, instantiate } from "../wasm/instantiate.ts";
 import type { ModelConfig } from "./config.ts";
 import { answersOf, type ExchangeMemory, makeExchangeMemory } from "./exchange.ts";
@@ -26,7 +26,7 @@ const EXCHANGE_VALUES = 2 ** 21;
 /**
  * Opens one member in this thread, if one thread is asked for and this is no page; else members in workers,
  * of which there is one alone where memory cannot be shared.
- * @param apart workers even for one member: this thread has something else to do meanwhile
+ * @param inWorkers workers even for one member: this thread has something else to do meanwhile
  * @param lender makes the workers in place of this thread
  * @param memory for a member in this thread: also that of an earlier one, if it is closed
  * @throws BlockscaleError `option`: there are no workers here; `wasm`
@@ -36,7 +36,7 @@ export async function openMembers(
   threads: number,
   precisions: Precisions,
   {
-    inWorkers: apart = isPage(),
+    inWorkers = isPage(),
     lender,
     memory,
   }: {
@@ -45,7 +45,7 @@ export async function openMembers(
     readonly memory?: WebAssembly.Memory | undefined;
   },
 ): Promise<Members> {
-  if (threads === 1 && !apart) return new LocalMembers(instantiate(module, memory), precisions);
+  if (threads === 1 && !inWorkers) return new LocalMembers(instantiate(module, memory), precisions);
   const size = canShare() ? threads : 1;
   const shared = size > 1 ? makeExchangeMemory(EXCHANGE_VALUES) : null;
   const members = new WorkerMembers(shared);
@@ -75,9 +75,9 @@ class LocalMembers implements Members {
 }
 
 /** A member in a worker, which answers in turn. */
-class RemoteMember extends TaskThread<ModelTask> implements WeightReceiver {
-  async expect(bytes: number): Promise<void> {
-    await this.ask({ kind: "expect", bytes });
+class RemoteMember extends RequestThread<ModelTask> implements WeightReceiver {
+  async growFor(bytes: number): Promise<void> {
+    await this.ask({ kind: "growFor", bytes });
   }
 
   async declare(declared: Parameters<WeightReceiver["declare"]>[0]): Promise<void> {

@@ -45,24 +45,27 @@ class GatedMlp implements Mlp {
 
   apply(dst: number, x: number, tokens: number): void {
     const program = this.#program;
-    const inner = this.inner(x, tokens, "inner");
+    const inner = this.computeInner(x, tokens, "inner");
     program.multiply(dst, inner, tokens, this.#down);
   }
 
-  /** activation(gate(x)) * up(x), gathered from all members: the address of [tokens, size]. */
-  inner(x: number, tokens: number, name: string): number {
+  /**
+   * Computes activation(gate(x)) * up(x), gathered from all members.
+   * @returns the address of [tokens, size]
+   */
+  computeInner(x: number, tokens: number, name: string): number {
     const program = this.#program;
     const own = this.#gate.weight.rows;
     const whole = program.floats(name, tokens * this.#size);
-    const share = program.team.size === 1 ? whole : program.floats(`${name} share`, tokens * own);
+    const shareAt = program.team.size === 1 ? whole : program.floats(`${name} share`, tokens * own);
     const up = program.floats("up", tokens * own);
     program.multiplyOwnAll(x, tokens, [
-      { dst: share, linear: this.#gate },
+      { dst: shareAt, linear: this.#gate },
       { dst: up, linear: this.#up },
     ]);
-    program.kernels.activateGated(this.#activation, share, up, tokens * own);
-    program.exchange.gather(program.buffer, tokens, [
-      { share, dst: whole, total: this.#size, ranges: this.#gate.ranges },
+    program.kernels.activateGated(this.#activation, shareAt, up, tokens * own);
+    program.exchange.gatherColumns(program.buffer, tokens, [
+      { shareAt: shareAt, dst: whole, total: this.#size, ranges: this.#gate.ranges },
     ]);
     return whole;
   }
@@ -118,11 +121,11 @@ export class Mixture implements Mlp {
     const program = this.#program;
     const isEach = this.#sizes.names.layout === "each";
     const key = isEach ? `${this.#key}.${e}` : `${this.#key}.experts`;
-    const isPaired = this.#pairLimit !== null;
+    const isInterleaved = this.#pairLimit !== null;
     const inner = (team: Team) => rowsOf(this.#sizes.size, team);
     const expert: Expert = {
-      gate: program.linear(`${key}.gate`, isPaired ? (team) => scaleRange(inner(team), 2) : inner),
-      up: isPaired ? null : program.linear(`${key}.up`, inner),
+      gate: program.linear(`${key}.gate`, isInterleaved ? (team) => scaleRange(inner(team), 2) : inner),
+      up: isInterleaved ? null : program.linear(`${key}.up`, inner),
       down: program.linear(`${key}.down`, (team) => rowsOf(this.#config.hidden, team)),
       slice: isEach ? 0 : e,
     };
@@ -147,21 +150,21 @@ export class Mixture implements Mlp {
     const { hidden } = this.#config;
     const { chosen, size } = this.#sizes;
     const order = this.#route(x, tokens);
-    const pairs = tokens * chosen;
-    const isPaired = this.#pairLimit !== null;
+    const assignments = tokens * chosen;
+    const isInterleaved = this.#pairLimit !== null;
     const innerRanges = this.#rangesOf(size);
     const outerRanges = this.#rangesOf(hidden);
     const own = lengthOf(innerRanges[program.team.member]!);
-    const whole = program.floats("inner", pairs * size);
-    const share = program.team.size === 1 ? whole : program.floats("inner share", pairs * own);
-    const up = program.floats("up", pairs * own * (isPaired ? 2 : 1));
+    const whole = program.floats("inner", assignments * size);
+    const shareAt = program.team.size === 1 ? whole : program.floats("inner share", assignments * own);
+    const up = program.floats("up", assignments * own * (isInterleaved ? 2 : 1));
     const rows = program.floats("rows", tokens * Math.max(hidden, size));
     for (let e = experts.start; e < experts.end; e++) {
       const { start, end } = order.of(e);
       const n = end - start;
       if (n === 0) continue;
       const expert = this.#expert(e);
-      const gate = share + 4 * start * own;
+      const gate = shareAt + 4 * start * own;
       const input = this.#rowsOfExpert(rows, x, order, start, end, tokens);
       if (expert.up === null) {
         program.multiplyOwn(up, input, n, expert.gate, expert.slice);
@@ -175,9 +178,11 @@ export class Mixture implements Mlp {
         kernels.activateGated(ACTIVATION_ID[this.#config.activation], gate, up, n * own);
       }
     }
-    program.exchange.gather(program.buffer, pairs, [{ share, dst: whole, total: size, ranges: innerRanges }]);
+    program.exchange.gatherColumns(program.buffer, assignments, [
+      { shareAt: shareAt, dst: whole, total: size, ranges: innerRanges },
+    ]);
     const shared = experts.withShared ? this.#shared : null;
-    const sharedInner = shared?.inner(x, tokens, "shared inner");
+    const sharedInner = shared?.computeInner(x, tokens, "shared inner");
     const outer = lengthOf(outerRanges[program.team.member]!);
     const result = program.team.size === 1 ? dst : program.floats("outer share", tokens * outer);
     const made = program.floats("made rows", tokens * outer);
@@ -193,8 +198,8 @@ export class Mixture implements Mlp {
         kernels.addScaled(at, made + 4 * (i - start) * outer, outer, order.weights[i]!);
       }
     }
-    program.exchange.gather(program.buffer, tokens, [
-      { share: result, dst, total: hidden, ranges: outerRanges },
+    program.exchange.gatherColumns(program.buffer, tokens, [
+      { shareAt: result, dst, total: hidden, ranges: outerRanges },
     ]);
   }
 
@@ -259,7 +264,7 @@ function lengthOf({ start, end }: Range): number {
   return end - start;
 }
 
-/** Pairs of a token and an expert, sorted by expert and then by token, with the weight of each. */
+/** Assignments of a token to an expert, sorted by expert and then by token, with the weight of each. */
 interface ExpertOrder {
   readonly tokens: Int32Array;
   readonly weights: Float32Array;
@@ -272,10 +277,10 @@ function orderOf(indices: Int32Array, weights: Float32Array, count: number, chos
   for (let e = 0; e < count; e++) ends[e + 1]! += ends[e]!;
   const starts = ends.slice();
   const order = { tokens: new Int32Array(indices.length), weights: new Float32Array(indices.length) };
-  indices.forEach((expert, pair) => {
+  indices.forEach((expert, assignment) => {
     const at = starts[expert]!++;
-    order.tokens[at] = Math.floor(pair / chosen);
-    order.weights[at] = weights[pair]!;
+    order.tokens[at] = Math.floor(assignment / chosen);
+    order.weights[at] = weights[assignment]!;
   });
   return { ...order, of: (expert) => ({ start: ends[expert]!, end: ends[expert + 1]! }) };
 }

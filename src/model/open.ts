@@ -3,7 +3,7 @@ import { Engine } from "../engine/engine.ts";
 import type { Source } from "../io/source.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { instantiate } from "../wasm/instantiate.ts";
-import { moduleOf } from "../wasm/module.ts";
+import { fetchModule } from "../wasm/module.ts";
 import { compileForModels } from "./build.ts";
 import { modelConfigOf } from "./config.ts";
 import { loadWeights } from "./load.ts";
@@ -38,7 +38,7 @@ export async function openModel(
   const { module, variant } =
     options.wasm === undefined
       ? compileForModels(options.variant, options)
-      : { module: await moduleOf(options.wasm), variant: "custom" as const };
+      : { module: await fetchModule(options.wasm), variant: "custom" as const };
   const instance = instantiate(module);
   const engine = new Engine(instance, variant);
   const precisions = choosePrecisions(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);

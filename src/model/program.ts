@@ -1,16 +1,16 @@
 import type { Int8Block } from "../products/activations.ts";
 import { integerBlockOf } from "../products/pack-integers.ts";
-import type { Analysed } from "../products/right.ts";
+import type { PreparedWeights } from "../products/right.ts";
 import { type FormatId, factsOf } from "../tensor/formats.ts";
 import { type Allocation, Arena } from "../wasm/arena.ts";
 import type { Instance } from "../wasm/instantiate.ts";
 import type { RecordLayout, RecordOf } from "../wasm/record.ts";
 import { Exchange, type ExchangeMemory, type GatheredMatrix } from "./exchange.ts";
 import type { ModelKernels } from "./kernels.ts";
+import { type LoadedTensor, readRowsAsFloat32 } from "./loaded-tensor.ts";
 import { EXACT, type Precisions } from "./precisions.ts";
 import { RoundedInput } from "./rounded.ts";
 import { Store } from "./store.ts";
-import { type LoadedTensor, widenRows } from "./stored.ts";
 import type { Range, Team } from "./team.ts";
 
 /** A linear layer: its weight [N, K] and bias. */
@@ -152,7 +152,7 @@ export class Program {
       );
     } else if (stored.kind === "plain") {
       const work = this.bytes("work", kernels.plainWorkspace(rows, cols) >>> 0);
-      kernels.gemmPlain(stored.type, dst, x.plain, rows, stored.start, own, cols, work);
+      kernels.gemmPlain(stored.type, dst, x.float32, rows, stored.start, own, cols, work);
     } else this.#multiplyCodes(dst, x, rows, stored, weight.isSubByte);
     if (bias !== 0) {
       const start = bias + 4 * (slice * weight.totalRows + weight.range.start);
@@ -164,7 +164,7 @@ export class Program {
     dst: number,
     x: RoundedInput,
     rows: number,
-    { matrixAt, matrix }: Analysed,
+    { matrixAt, matrix }: PreparedWeights,
     isSubByte: boolean,
   ): void {
     const { kernels } = this;
@@ -178,7 +178,7 @@ export class Program {
       return;
     }
     const work = this.bytes("work", kernels.gemmWorkspace(rows, cols) >>> 0);
-    const input = activations === "fp8" && !isSubByte ? x.fp8 : x.plain;
+    const input = activations === "fp8" && !isSubByte ? x.fp8 : x.float32;
     kernels.gemm(matrixAt, 0, dst, input, rows, work);
   }
 
@@ -190,7 +190,7 @@ export class Program {
   /** As `multiply`, for several weights that meet the same x, with one exchange. */
   multiplyAll(x: number, rows: number, products: readonly { dst: number; linear: Linear }[]): void {
     const gathered: GatheredMatrix[] = products.map(({ dst, linear }, i) => ({
-      share: this.team.size === 1 ? dst : this.floats(`share ${i}`, rows * linear.weight.rows),
+      shareAt: this.team.size === 1 ? dst : this.floats(`share ${i}`, rows * linear.weight.rows),
       dst,
       total: linear.ranges.at(-1)!.end,
       ranges: linear.ranges,
@@ -198,9 +198,9 @@ export class Program {
     this.multiplyOwnAll(
       x,
       rows,
-      products.map(({ linear }, i) => ({ dst: gathered[i]!.share, linear })),
+      products.map(({ linear }, i) => ({ dst: gathered[i]!.shareAt, linear })),
     );
-    this.exchange.gather(this.buffer, rows, gathered);
+    this.exchange.gatherColumns(this.buffer, rows, gathered);
   }
 
   /** dst[ids, cols] <- rows of a weight. */
@@ -209,8 +209,16 @@ export class Program {
     const isOwn = (i: number) => ids[i]! >= range.start && ids[i]! < range.end;
     for (let i = 0; i < ids.length; i++)
       if (isOwn(i))
-        widenRows(this.kernels, this.arena, dst + 4 * i * cols, slice, ids[i]! - range.start, 1, cols);
-    this.exchange.collect(this.buffer, dst, ids.length, cols, isOwn);
+        readRowsAsFloat32(
+          this.kernels,
+          this.arena,
+          dst + 4 * i * cols,
+          slice,
+          ids[i]! - range.start,
+          1,
+          cols,
+        );
+    this.exchange.gatherRows(this.buffer, dst, ids.length, cols, isOwn);
   }
 
   /** Copies float32 values from one address to another. */

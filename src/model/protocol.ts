@@ -1,8 +1,8 @@
 import type { ModelConfig } from "./config.ts";
 import type { ExchangeMemory } from "./exchange.ts";
+import type { DeclaredRows, LoadedRows } from "./loaded-tensor.ts";
 import type { ModelRequest } from "./member.ts";
 import type { Precisions } from "./precisions.ts";
-import type { DeclaredRows, RowsToFill } from "./stored.ts";
 import type { Team } from "./team.ts";
 
 /** Sent first to a worker, and answered without an id. */
@@ -15,9 +15,9 @@ export interface ModelOpening {
 
 /** What a worker is asked: to take weights in, and then to run requests. */
 export type ModelTask =
-  | { readonly kind: "expect"; readonly bytes: number }
+  | { readonly kind: "growFor"; readonly bytes: number }
   | { readonly kind: "declare"; readonly declared: DeclaredRows }
-  | { readonly kind: "fill"; readonly filling: RowsToFill }
+  | { readonly kind: "fill"; readonly filling: LoadedRows }
   | { readonly kind: "seal"; readonly key: string }
   | { readonly kind: "start"; readonly config: ModelConfig }
   | { readonly kind: "run"; readonly request: ModelRequest };

@@ -6,8 +6,8 @@ import type { Source } from "../io/source.ts";
 import { GROUP } from "../products/pack-integers.ts";
 import { FORMAT_ID, SCALE_TYPE_ID, VALUE_TYPE_ID, type ValueTypeId } from "../tensor/formats.ts";
 import { transposed } from "../tensor/transpose.ts";
+import type { DeclaredRows, LoadedRows } from "./loaded-tensor.ts";
 import type { Located, Weight } from "./locate.ts";
-import type { DeclaredRows, RowsToFill } from "./stored.ts";
 import type { Range, Team } from "./team.ts";
 import type { ModelTensor } from "./tensors.ts";
 
@@ -22,7 +22,7 @@ export interface ReadContext {
 /** What one member keeps of a tensor, and the reads that fetch it. */
 interface MemberReads {
   readonly declared: DeclaredRows;
-  readonly reads: readonly (() => Promise<RowsToFill>)[];
+  readonly reads: readonly (() => Promise<LoadedRows>)[];
 }
 
 /** Describes the rows of a tensor that a member keeps, and gives the reads that fetch them. */
@@ -31,10 +31,10 @@ export async function readsOf(
   team: Team,
   context: ReadContext,
 ): Promise<MemberReads> {
-  if (tensor.as === "vector") return vectorReads(tensor, weight, context);
-  if (tensor.as === "to latent" || tensor.as === "from latent")
+  if (tensor.keptAs === "vector") return vectorReads(tensor, weight, context);
+  if (tensor.keptAs === "to latent" || tensor.keptAs === "from latent")
     return latentReads(tensor, weight, team, context);
-  if (tensor.as === "stack" && (weight.kind === "plain" || !weight.transposed))
+  if (tensor.keptAs === "stack" && (weight.kind === "plain" || !weight.transposed))
     return transposedReads(tensor, weight, team, context);
   if (weight.kind === "plain") return plainReads(tensor, weight, team, context);
   if (weight.element.endsWith("fnuz")) return decodedReads(tensor, weight, team, context);
@@ -46,12 +46,12 @@ function declaredOf(
   tensor: ModelTensor,
   { name, shape }: Weight,
   range: Range,
-  stored: DeclaredRows["stored"],
-  as: Partial<Pick<DeclaredRows, "slices" | "cols" | "totalRows">> = {},
+  inFile: DeclaredRows["inFile"],
+  sizes: Partial<Pick<DeclaredRows, "slices" | "cols" | "totalRows">> = {},
 ): DeclaredRows {
   const { slices, rows, cols } = matrixOf(shape);
-  const size = { slices, cols, totalRows: rows, ...as };
-  return { key: tensor.key, name, isMultiplied: tensor.isMultiplied, range, stored, ...size };
+  const size = { slices, cols, totalRows: rows, ...sizes };
+  return { key: tensor.key, name, isMultiplied: tensor.isMultiplied, range, inFile, ...size };
 }
 
 /** Pieces of the rows `start` to `end` of every slice, each of whole groups: one to a read. */
@@ -80,7 +80,7 @@ function plainReads(
   const rowBytes = cols * (type === 0 ? 4 : 2);
   const reads = piecesOf(slices, range, rowBytes).map(
     ({ slice, from, to }) =>
-      async (): Promise<RowsToFill> => {
+      async (): Promise<LoadedRows> => {
         const bytes = await readPlainRows(weight, { slice, firstRow: from, rows: to - from }, sources);
         return { key: tensor.key, slice, first: from, values: bytes, scales: null };
       },
@@ -98,7 +98,7 @@ function scaledReads(
   const range = tensor.rows(team);
   const { block } = weight;
   const scaleType = SCALE_TYPE_ID[weight.scaleType === "ue8m0" ? "ue8m0" : "f32"];
-  const reads = piecesOf(slices, range, cols).map(({ slice, from, to }) => async (): Promise<RowsToFill> => {
+  const reads = piecesOf(slices, range, cols).map(({ slice, from, to }) => async (): Promise<LoadedRows> => {
     const rows = await readScaledRows(weight, { slice, firstRow: from, rows: to - from }, sources);
     const { buffer, byteOffset, byteLength } = rows.scales;
     const scales = new Uint8Array(buffer, byteOffset, byteLength);
@@ -160,7 +160,7 @@ async function vectorReads(tensor: ModelTensor, weight: Weight, context: ReadCon
   return { declared, reads: [async () => fillingOf(tensor.key, 0, 0, values)] };
 }
 
-function fillingOf(key: string, slice: number, first: number, rows: Float32Array | Uint16Array): RowsToFill {
+function fillingOf(key: string, slice: number, first: number, rows: Float32Array | Uint16Array): LoadedRows {
   const values = new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength);
   return { key, slice, first, values, scales: null };
 }
@@ -176,7 +176,7 @@ function decodedReads(
   const range = tensor.rows(team);
   const reads = piecesOf(slices, range, 4 * cols).map(
     ({ slice, from, to }) =>
-      async (): Promise<RowsToFill> => {
+      async (): Promise<LoadedRows> => {
         const values = await valuesOf(weight, slice, { start: from, end: to }, context);
         return fillingOf(tensor.key, slice, from, values);
       },
@@ -199,17 +199,17 @@ async function latentReads(
   const total = tensor.rows({ member: 0, size: 1 }).end;
   const [rows, rank] = weight.shape as [number, number];
   const perHead = rows / total;
-  const plain = tensor.plainDim ?? 0;
-  const isTo = tensor.as === "to latent";
-  const height = isTo ? plain : perHead - plain;
+  const unrotated = tensor.unrotatedDim ?? 0;
+  const isTo = tensor.keptAs === "to latent";
+  const height = isTo ? unrotated : perHead - unrotated;
   const isShort = holdsInBf16(weight);
   const type: ValueTypeId = isShort ? VALUE_TYPE_ID.bf16 : F32;
   const count = heads.end - heads.start;
   const kept = isTo ? rank : height;
-  const size = { slices: count, cols: isTo ? plain : rank, totalRows: kept };
+  const size = { slices: count, cols: isTo ? unrotated : rank, totalRows: kept };
   const declared = declaredOf(tensor, weight, { start: 0, end: kept }, { kind: "plain", type }, size);
-  const reads = Array.from({ length: count }, (_, i) => async (): Promise<RowsToFill> => {
-    const first = (heads.start + i) * perHead + (isTo ? 0 : plain);
+  const reads = Array.from({ length: count }, (_, i) => async (): Promise<LoadedRows> => {
+    const first = (heads.start + i) * perHead + (isTo ? 0 : unrotated);
     const values = await valuesOf(weight, 0, { start: first, end: first + height }, context);
     const matrix = isTo ? transposed(values, height, rank) : values;
     return fillingOf(tensor.key, i, 0, isShort ? upperHalves(matrix) : matrix);
@@ -235,7 +235,7 @@ function transposedReads(tensor: ModelTensor, weight: Weight, team: Team, contex
   const { slices, rows: inner, cols: outer } = matrixOf(weight.shape);
   const range = tensor.rows(team);
   const isShort = weight.kind === "plain" && weight.type !== "f32";
-  const reads = Array.from({ length: slices }, (_, slice) => async (): Promise<RowsToFill> => {
+  const reads = Array.from({ length: slices }, (_, slice) => async (): Promise<LoadedRows> => {
     const values = isShort
       ? await halvesOf(weight, slice, context)
       : await valuesOf(weight, slice, { start: 0, end: inner }, context);

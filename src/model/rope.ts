@@ -29,22 +29,22 @@ export function ropeOf(
 ): Rope {
   const base = numberOf(where, parameters, "rope_theta");
   const kind = String(parameters.rope_type ?? parameters.type ?? "default");
-  const plain = Array.from({ length: dim / 2 }, (_, i) => base ** ((-2 * i) / dim));
+  const unscaled = Array.from({ length: dim / 2 }, (_, i) => base ** ((-2 * i) / dim));
   const rope = (frequencies: number[], factor = 1): Rope => ({
     dim,
     frequencies: Float32Array.from(frequencies),
     factor,
     isInterleaved,
   });
-  if (kind === "default" || kind === "none") return rope(plain);
+  if (kind === "default" || kind === "none") return rope(unscaled);
   const scale = numberOf(where, parameters, "factor");
-  if (kind === "linear") return rope(plain.map((f) => f / scale));
-  if (kind === "llama3") return rope(plain.map((f) => llama3(where, parameters, f, scale)));
+  if (kind === "linear") return rope(unscaled.map((f) => f / scale));
+  if (kind === "llama3") return rope(unscaled.map((f) => llama3(where, parameters, f, scale)));
   if (kind === "yarn") {
     const original = optionalNumber(where, parameters, "original_max_position_embeddings") ?? context;
     const shares = yarnShares(where, parameters, { dim, base, original });
     return rope(
-      plain.map((f, i) => (f / scale) * (1 - shares[i]!) + f * shares[i]!),
+      unscaled.map((f, i) => (f / scale) * (1 - shares[i]!) + f * shares[i]!),
       yarnFactor(where, parameters, scale),
     );
   }
@@ -56,7 +56,7 @@ function unknownKind(where: string, kind: string): BlockscaleError {
     where: `${where}: rope_type`,
     expected: "default, linear, llama3 or yarn",
     got: JSON.stringify(kind),
-    fix: "Run this model with another engine.",
+    fix: "Run this model with another program.",
   });
 }
 

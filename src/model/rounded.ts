@@ -24,7 +24,7 @@ export class RoundedInput {
   }
 
   /** x as float32. */
-  get plain(): number {
+  get float32(): number {
     return this.#x;
   }
 

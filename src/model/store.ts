@@ -7,15 +7,15 @@ import type { MatrixRecord } from "../wasm/matrix.ts";
 import type { ModelKernels } from "./kernels.ts";
 import {
   type DeclaredRows,
+  type FileSlice,
+  fileSliceAt,
+  type LoadedRows,
   type LoadedTensor,
-  type RowsToFill,
+  readRowsAsFloat32,
   type Slice,
-  type StoredSlice,
   scaleRowOf,
-  storedAt,
-  widenRows,
   widthOf,
-} from "./stored.ts";
+} from "./loaded-tensor.ts";
 
 /**
  * How weights lie in memory: codes as they are stored, or integers of 7 bits in blocks of 32 made from them.
@@ -25,7 +25,7 @@ export type WeightForm = "codes" | "int7";
 /** A tensor that is being loaded. */
 interface PendingTensor {
   readonly declared: DeclaredRows;
-  fill(filling: RowsToFill): void;
+  fill(filling: LoadedRows): void;
   /** Finishes the tensor. Call it when all bytes have been filled in. */
   slices(): Slice[];
 }
@@ -50,8 +50,8 @@ export class Store {
   }
 
   /** Reserves memory for about so many bytes of tensors. */
-  expect(bytes: number): void {
-    this.#arena.expect(bytes);
+  growFor(bytes: number): void {
+    this.#arena.growFor(bytes);
   }
 
   /**
@@ -65,16 +65,16 @@ export class Store {
     this.#pending.set(key, areIntegers ? this.#integers(declared) : this.#asStored(declared));
   }
 
-  fill(filling: RowsToFill): void {
+  fill(filling: LoadedRows): void {
     this.#pendingOf(filling.key).fill(filling);
   }
 
   /** Finishes a tensor whose bytes have all been filled in: from now on it can be used. */
   seal(key: string): void {
     const pending = this.#pendingOf(key);
-    const { name, range, cols, totalRows, stored } = pending.declared;
+    const { name, range, cols, totalRows, inFile } = pending.declared;
     const rows = range.end - range.start;
-    const isSubByte = stored.kind === "scaled" && stored.isSubByte === true;
+    const isSubByte = inFile.kind === "scaled" && inFile.isSubByte === true;
     this.#loaded.set(key, { name, rows, cols, range, totalRows, isSubByte, slices: pending.slices() });
     this.#pending.delete(key);
   }
@@ -90,12 +90,12 @@ export class Store {
 
   /** A tensor kept as in the file: the codes or values of all slices, then their scales. */
   #asStored(declared: DeclaredRows): PendingTensor {
-    const { key, range, cols, slices, stored } = declared;
+    const { key, range, cols, slices, inFile } = declared;
     const rows = range.end - range.start;
-    const width = widthOf(stored);
+    const width = widthOf(inFile);
     const valueBytes = rows * cols * width;
-    const scaleRow = scaleRowOf(stored, cols);
-    const blockRows = stored.kind === "scaled" ? stored.block[0] : 1;
+    const scaleRow = scaleRowOf(inFile, cols);
+    const blockRows = inFile.kind === "scaled" ? inFile.block[0] : 1;
     const firstBlock = Math.floor(range.start / blockRows);
     const scaleBytes = rows === 0 ? 0 : (Math.ceil(range.end / blockRows) - firstBlock) * scaleRow;
     const scalesFrom = Math.ceil((slices * valueBytes + MARGIN) / 4) * 4;
@@ -113,7 +113,7 @@ export class Store {
         Array.from({ length: slices }, (_, slice) =>
           this.#prepare(
             key,
-            storedAt(declared, {
+            fileSliceAt(declared, {
               start: valuesOf(slice),
               scales: scalesOf(slice),
               first: range.start,
@@ -126,7 +126,7 @@ export class Store {
 
   /** A tensor that is rounded to integers as its rows arrive. */
   #integers(declared: DeclaredRows): PendingTensor {
-    const { key, range, cols, slices, stored } = declared;
+    const { key, range, cols, slices, inFile } = declared;
     const kernels = this.#kernels;
     const arena = this.#arena;
     const size = [slices, range.end - range.start, cols] as const;
@@ -134,14 +134,14 @@ export class Store {
     return {
       declared,
       fill: ({ slice, first, values, scales }) => {
-        const rows = values.length / (cols * widthOf(stored));
+        const rows = values.length / (cols * widthOf(inFile));
         arena.frame([values.length, scales?.length ?? 0], (valuesAt, scalesAt) => {
           this.#write(valuesAt, values);
           if (scales !== null) this.#write(scalesAt, scales);
-          const source = storedAt(declared, { start: valuesAt, scales: scalesAt, first, rows });
+          const source = fileSliceAt(declared, { start: valuesAt, scales: scalesAt, first, rows });
           const top = first - range.start;
           packer.pack(slice, top, rows, (dst, row, count) => {
-            widenRows(kernels, arena, dst, source, row - top, count, cols);
+            readRowsAsFloat32(kernels, arena, dst, source, row - top, count, cols);
           });
         });
       },
@@ -155,7 +155,7 @@ export class Store {
   }
 
   /** Prepares a slice for products: see `analyseEach`. */
-  #prepare(key: string, stored: StoredSlice): Slice {
+  #prepare(key: string, stored: FileSlice): Slice {
     if (stored.kind === "plain") return stored;
     const { matrix } = stored;
     if (this.#weights === "files") return { kind: "scaled", matrixAt: 0, matrix, float64Rows: [] };
@@ -173,7 +173,7 @@ export class Store {
     const { rows, cols } = matrix;
     const start = this.#allocatorFor(key)(4 * rows * cols);
     const stored = { kind: "scaled", matrix } as const;
-    widenRows(this.#kernels, this.#arena, start, stored, 0, rows, cols);
+    readRowsAsFloat32(this.#kernels, this.#arena, start, stored, 0, rows, cols);
     return { kind: "plain", type: VALUE_TYPE_ID.f32, start };
   }
 

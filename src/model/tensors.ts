@@ -12,7 +12,7 @@ export interface ModelTensor {
    * How it is kept: rows of a matrix; a float32 vector; for each head a matrix that is part of `kv_b_proj`;
    * or stacked experts, whose plain values are transposed in the file.
    */
-  readonly as: "matrix" | "vector" | "to latent" | "from latent" | "stack";
+  readonly keptAs: "matrix" | "vector" | "to latent" | "from latent" | "stack";
   /**
    * Whether it may be rounded to integers: the weight of a product, but not a router, whose choices should
    * not change.
@@ -24,7 +24,7 @@ export interface ModelTensor {
   /** Added to each value of a vector. */
   readonly offset?: number;
   /** Rows of a head in `kv_b_proj` that make its keys; those of its values follow. */
-  readonly plainDim?: number;
+  readonly unrotatedDim?: number;
 }
 
 const everyRow = (rows: number) => (): Range => ({ start: 0, end: rows });
@@ -39,10 +39,10 @@ function matrix(
   name: string | readonly string[],
   rows: number,
   cols: number,
-  share: (team: Team) => Range,
+  rangeOf: (team: Team) => Range,
 ): ModelTensor {
   const names = typeof name === "string" ? [name] : name;
-  return { key, names, shape: [rows, cols], as: "matrix", isMultiplied: true, rows: share };
+  return { key, names, shape: [rows, cols], keptAs: "matrix", isMultiplied: true, rows: rangeOf };
 }
 
 /** A matrix whose rows are looked up. */
@@ -52,7 +52,7 @@ function table(...args: Parameters<typeof matrix>): ModelTensor {
 
 function vector(key: string, name: string | readonly string[], ...shape: number[]): ModelTensor {
   const names = typeof name === "string" ? [name] : name;
-  return { key, names, shape, as: "vector", isMultiplied: false, rows: everyRow(1) };
+  return { key, names, shape, keptAs: "vector", isMultiplied: false, rows: everyRow(1) };
 }
 
 /** A linear layer: its weight, and its bias where the checkpoint has one. */
@@ -61,10 +61,10 @@ function linear(
   name: string,
   rows: number,
   cols: number,
-  share: (team: Team) => Range,
+  rangeOf: (team: Team) => Range,
 ): ModelTensor[] {
   return [
-    matrix(key, `${name}.weight`, rows, cols, share),
+    matrix(key, `${name}.weight`, rows, cols, rangeOf),
     { ...vector(`${key}.bias`, `${name}.bias`, rows), isOptional: true },
   ];
 }
@@ -136,10 +136,10 @@ function attentionTensors(config: DecoderConfig, layer: Layer, key: string, name
       ...(hasSinks ? [vector(`${key}.sinks`, `${name}.sinks`, heads)] : []),
     ];
   }
-  const { heads, queryRank, rank, plainDim, ropeDim, valueDim } = attention;
+  const { heads, queryRank, rank, unrotatedDim, ropeDim, valueDim } = attention;
   const own = (team: Team) => headsOf(heads, heads, team).queries;
-  const queries = (team: Team) => scaleRange(own(team), plainDim + ropeDim);
-  const rows = heads * (plainDim + ropeDim);
+  const queries = (team: Team) => scaleRange(own(team), unrotatedDim + ropeDim);
+  const rows = heads * (unrotatedDim + ropeDim);
   return [
     ...(queryRank === null
       ? linear(`${key}.q_b`, `${name}.q_proj`, rows, hidden, queries)
@@ -152,14 +152,14 @@ function attentionTensors(config: DecoderConfig, layer: Layer, key: string, name
       rowsOf(rank + ropeDim, team),
     ),
     vector(`${key}.kv_a_norm`, `${name}.kv_a_layernorm.weight`, rank),
-    ...(["to latent", "from latent"] as const).map((as) => ({
-      key: `${key}.${as.replace(" ", "_")}`,
+    ...(["to latent", "from latent"] as const).map((keptAs) => ({
+      key: `${key}.${keptAs.replace(" ", "_")}`,
       names: [`${name}.kv_b_proj.weight`],
-      shape: [heads * (plainDim + valueDim), rank],
-      as,
+      shape: [heads * (unrotatedDim + valueDim), rank],
+      keptAs,
       isMultiplied: false,
       rows: own,
-      plainDim,
+      unrotatedDim,
     })),
     ...linear(`${key}.o`, `${name}.o_proj`, hidden, heads * valueDim, outer),
   ];
@@ -207,7 +207,7 @@ function expertTensors(config: DecoderConfig, experts: ExpertsMlp, key: string, 
 }
 
 function stack(key: string, name: string, shape: number[], rows: (team: Team) => Range): ModelTensor {
-  return { key, names: [name], shape, as: "stack", isMultiplied: true, rows };
+  return { key, names: [name], shape, keptAs: "stack", isMultiplied: true, rows };
 }
 
 function encoderTensors(config: EncoderConfig): ModelTensor[] {
@@ -216,7 +216,7 @@ function encoderTensors(config: EncoderConfig): ModelTensor[] {
     vector(key, `${name}.weight`, hidden),
     vector(`${key}.bias`, `${name}.bias`, hidden),
   ];
-  const share = (total: number) => (team: Team) => rowsOf(total, team);
+  const rangeOf = (total: number) => (team: Team) => rowsOf(total, team);
   const layers = config.layers.flatMap(({ heads, headDim, size }, i) => {
     const at = `encoder.layer.${i}`;
     const own = (team: Team) => scaleRange(shareOf(heads, team), headDim);
@@ -224,16 +224,16 @@ function encoderTensors(config: EncoderConfig): ModelTensor[] {
       ...linear(`${i}.q`, `${at}.attention.self.query`, hidden, hidden, own),
       ...linear(`${i}.k`, `${at}.attention.self.key`, hidden, hidden, own),
       ...linear(`${i}.v`, `${at}.attention.self.value`, hidden, hidden, own),
-      ...linear(`${i}.o`, `${at}.attention.output.dense`, hidden, hidden, share(hidden)),
+      ...linear(`${i}.o`, `${at}.attention.output.dense`, hidden, hidden, rangeOf(hidden)),
       ...norm(`${i}.attention_norm`, `${at}.attention.output.LayerNorm`),
-      ...linear(`${i}.up`, `${at}.intermediate.dense`, size, hidden, share(size)),
-      ...linear(`${i}.down`, `${at}.output.dense`, hidden, size, share(hidden)),
+      ...linear(`${i}.up`, `${at}.intermediate.dense`, size, hidden, rangeOf(size)),
+      ...linear(`${i}.down`, `${at}.output.dense`, hidden, size, rangeOf(hidden)),
       ...norm(`${i}.mlp_norm`, `${at}.output.LayerNorm`),
     ];
   });
   return [
-    table("words", "embeddings.word_embeddings.weight", vocabulary, hidden, share(vocabulary)),
-    table("positions", "embeddings.position_embeddings.weight", positions, hidden, share(positions)),
+    table("words", "embeddings.word_embeddings.weight", vocabulary, hidden, rangeOf(vocabulary)),
+    table("positions", "embeddings.position_embeddings.weight", positions, hidden, rangeOf(positions)),
     table("types", "embeddings.token_type_embeddings.weight", 0, hidden, everyRow(1)),
     ...norm("norm", "embeddings.LayerNorm"),
     ...layers,

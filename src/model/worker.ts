@@ -8,7 +8,7 @@ let member: Member | undefined;
 
 function perform(task: ModelTask): Float32Array | undefined {
   const own = member as Member;
-  if (task.kind === "expect") own.expect(task.bytes);
+  if (task.kind === "growFor") own.growFor(task.bytes);
   else if (task.kind === "declare") own.declare(task.declared);
   else if (task.kind === "fill") own.fill(task.filling);
   else if (task.kind === "seal") own.seal(task.key);

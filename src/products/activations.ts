@@ -4,7 +4,7 @@ import { SCALE_TYPE_ID } from "../tensor/formats.ts";
 import { cancelRelease, releaseAbandoned } from "../wasm/abandoned.ts";
 import type { Allocation, Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { INT8_FORMAT, MATRIX, type MatrixRecord, matrixRecord } from "../wasm/matrix.ts";
+import { INT8_CODES, MATRIX, type MatrixRecord, matrixRecord } from "../wasm/matrix.ts";
 
 /** Columns of activations that share a scale. */
 export type Int8Block = 16 | 32 | 128;
@@ -19,7 +19,7 @@ export function int8Matrix({
   blockCols,
 }: Pick<MatrixRecord, "codes" | "scales" | "offsets" | "rows" | "cols" | "blockCols">): MatrixRecord {
   const scaleType = SCALE_TYPE_ID.f32;
-  return matrixRecord({ format: INT8_FORMAT, scaleType, codes, scales, offsets, rows, cols, blockCols });
+  return matrixRecord({ format: INT8_CODES, scaleType, codes, scales, offsets, rows, cols, blockCols });
 }
 
 /**

@@ -9,14 +9,15 @@ import type { GemmOptions, Matrix } from "./products.ts";
 export const AUTO_ROWS = 16;
 
 /** What is needed of an engine. */
-interface Multiplier {
+interface ProductEngine {
   pack(w: BlockScaled, options: PackOptions): PackedWeights;
   gemm(x: Matrix, w: PackedWeights, options: GemmOptions): unknown;
 }
 
 /**
  * JavaScript engines compile what runs often a second time, in the background. Times before that say little:
- * V8 has done so after ten runs of a product, or some 10 ms.
+ * V8 has done so after ten runs of a product, or some 10 ms. Six turns of at least 2 ms: the last ones are
+ * past that.
  */
 const TURNS = 6;
 const MILLISECONDS = 2;
@@ -66,7 +67,7 @@ const [ROWS, COLUMNS, DEPTH] = [64, 256, 512];
  * Whether products of E4M3 codes are faster in float32 or with int8 activations here: WebAssembly does not
  * tell whether a dot of four bytes, which makes the difference, is one instruction.
  */
-export function timeActivations(engine: Multiplier): "f32" | "int8" {
+export function timeActivations(engine: ProductEngine): "f32" | "int8" {
   const w = engine.pack(weightsToTime(COLUMNS, DEPTH), {});
   const x = { values: new Float32Array(ROWS * DEPTH).fill(1), shape: [ROWS, DEPTH] };
   const out = new Float32Array(ROWS * COLUMNS);

@@ -26,7 +26,7 @@ export interface Left {
   readonly values: Float32Array | ResidentMatrix | Int8Activations;
   readonly rows: number;
   readonly cols: number;
-  readonly float64Rows: ReadonlyMap<number, Float64Array>;
+  readonly float64Values: ReadonlyMap<number, Float64Array>;
 }
 
 const NO_ROWS: ReadonlyMap<number, Float64Array> = new Map();
@@ -43,7 +43,7 @@ export function checkLeft(
   where: string,
   x: LeftOperand,
 ): { readonly operand: CheckedLeft; readonly rows: number; readonly cols: number } {
-  if (x instanceof ResidentMatrix) x.addressFor(where);
+  if (x instanceof ResidentMatrix) x.address(where);
   if (x instanceof ResidentMatrix || x instanceof Int8Activations)
     return { operand: x, rows: x.shape[0], cols: x.shape[1] };
   // Arrays, typed or not, have a method named values.
@@ -74,7 +74,7 @@ export function leftOf(
 ): Left {
   const { operand: x, rows, cols } = checkLeft(where, given);
   if (x instanceof Int8Activations) {
-    if (!isTransposed) return { values: x, rows, cols, float64Rows: NO_ROWS };
+    if (!isTransposed) return { values: x, rows, cols, float64Values: NO_ROWS };
     throw new BlockscaleError("option", {
       where: "gemm: layout",
       expected: "x as it was rounded: its rows share scales",
@@ -83,16 +83,16 @@ export function leftOf(
     });
   }
   if (x instanceof ResidentMatrix) {
-    if (!isTransposed) return { values: x, rows, cols, float64Rows: NO_ROWS };
+    if (!isTransposed) return { values: x, rows, cols, float64Values: NO_ROWS };
     const values = transposeInto(new Float32Array(rows * cols), x.view("gemm: x"), rows, cols);
-    return { values, rows: cols, cols: rows, float64Rows: NO_ROWS };
+    return { values, rows: cols, cols: rows, float64Values: NO_ROWS };
   }
   const floats = "codes" in x ? dequantize(x) : x.values;
   const float64Rows = "codes" in x ? float64RowsOf(x, rows, cols) : NO_ROWS;
-  if (!isTransposed) return { values: floats, rows, cols, float64Rows };
+  if (!isTransposed) return { values: floats, rows, cols, float64Values: float64Rows };
   const values = transposeInto(new Float32Array(floats.length), floats, rows, cols);
   const columns = float64Rows.size === 0 ? NO_ROWS : transposeFloat64Rows(float64Rows, rows, cols, floats);
-  return { values, rows: cols, cols: rows, float64Rows: columns };
+  return { values, rows: cols, cols: rows, float64Values: columns };
 }
 
 export function notAMatrix(where: string, shape: readonly number[]): BlockscaleError {

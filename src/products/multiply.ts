@@ -8,7 +8,7 @@ import { MATRIX, matrixRecord } from "../wasm/matrix.ts";
 import { Int8Activations, type Int8Block } from "./activations.ts";
 import type { Left } from "./left.ts";
 import { ResidentMatrix } from "./resident.ts";
-import { type Analysed, MARGIN, mostListBytes, putScales, runAnalyse, typesOf } from "./right.ts";
+import { MARGIN, mostListBytes, type PreparedWeights, putScales, runAnalyse, typesOf } from "./right.ts";
 
 /** The size of a right operand. */
 interface RightShape {
@@ -27,8 +27,8 @@ interface RightCodes extends RightShape {
 
 /** A right operand of codes that is in the engine's memory, slice by slice. */
 export interface PackedCodes extends RightCodes {
-  readonly kind: "packed";
-  readonly weights: readonly Analysed[];
+  readonly kind: "packedCodes";
+  readonly weights: readonly PreparedWeights[];
   /** How products round x for them, unless a product says otherwise. */
   readonly activations: "f32" | "int8" | "auto" | undefined;
 }
@@ -40,11 +40,11 @@ export interface StreamedCodes extends RightCodes, Pick<BlockScaled, "codes" | "
 
 /** Weights in memory for products with int8 activations alone. */
 export interface PackedIntegers extends RightShape {
-  readonly kind: "int7" | "fp4";
+  readonly kind: "packedInt7" | "packedFp4";
   /** Where the kernels find the matrix of each slice. */
   readonly weights: readonly { readonly matrixAt: number }[];
-  /** Columns that share a scale. */
-  readonly block: Int8Block;
+  /** Columns of x that share a scale. */
+  readonly xBlockCols: Int8Block;
 }
 
 export type Right = PackedCodes | StreamedCodes | PackedIntegers;
@@ -74,8 +74,8 @@ export interface SliceRows {
 const CHUNK_CODES = 2 ** 20;
 const LARGE_CHUNK_CODES = 2 ** 24;
 
-/** Rows of x that one pass over the weights serves; the kernels' own number is near. */
-const PASS_ROWS = 192;
+/** Rows of x in memory at a time; about those of a pass of the kernel, TILES * Tile.rows: 160 or 192. */
+const STAGED_X_ROWS = 192;
 
 /** Elements of x and the result that are in memory at a time. */
 const MOST_ELEMENTS = 2 ** 23;
@@ -86,10 +86,10 @@ export function multiply(product: Product, sliceRows: SliceRows): void {
   const { rows: n, cols: k } = right;
   const m = sliceRows.end - sliceRows.start;
   if (m === 0 || n === 0) return;
-  const limit = m <= PASS_ROWS ? CHUNK_CODES : LARGE_CHUNK_CODES;
+  const limit = m <= STAGED_X_ROWS ? CHUNK_CODES : LARGE_CHUNK_CODES;
   const chunkRows =
     right.kind !== "streamed" ? n : Math.min(n, Math.max(8, Math.floor(limit / Math.max(1, k)) & ~7));
-  const mostRows = Math.max(PASS_ROWS, Math.floor(MOST_ELEMENTS / (k + chunkRows)));
+  const mostRows = Math.max(STAGED_X_ROWS, Math.floor(MOST_ELEMENTS / (k + chunkRows)));
   // Passes of about the same height: which kernel does a row depends on m, not on what is left for the last
   // pass.
   const passRows = Math.ceil(m / Math.ceil(m / mostRows));
@@ -110,7 +110,7 @@ export function multiply(product: Product, sliceRows: SliceRows): void {
           const end = Math.min(start + passRows, sliceRows.end);
           multiplyPass(product, weights, first, { start, end }, [x, dst, work]);
         }
-        if ("matrix" in weights && (weights.float64Rows.length > 0 || left.float64Rows.size > 0))
+        if ("matrix" in weights && (weights.float64Rows.length > 0 || left.float64Values.size > 0))
           multiplyFloat64Rows(product, weights, first, sliceRows, float64Row);
       }),
     );
@@ -126,7 +126,7 @@ function withRows(
   slice: number,
   first: number,
   rows: number,
-  body: (weights: Analysed | { readonly matrixAt: number }) => void,
+  body: (weights: PreparedWeights | { readonly matrixAt: number }) => void,
 ): void {
   if (right.kind !== "streamed") body(right.weights[slice]!);
   else
@@ -160,7 +160,7 @@ function stage(
   first: number,
   rows: number,
   [matrixAt, codes, scales, flags, list]: Staging,
-): Analysed {
+): PreparedWeights {
   const { rows: n, cols, block } = right;
   const start = (slice * n + first) * cols;
   new Uint8Array(arena.buffer, codes, rows * cols).set(right.codes.subarray(start, start + rows * cols));
@@ -182,7 +182,7 @@ function stage(
 /** out[start .. end, first .. first + rows of the weights] <- rows start .. end of x . weights^T */
 function multiplyPass(
   product: Product,
-  weights: Analysed | { readonly matrixAt: number },
+  weights: PreparedWeights | { readonly matrixAt: number },
   first: number,
   { start, end }: { readonly start: number; readonly end: number },
   [x, dst, work]: readonly [x: number, dst: number, work: number],
@@ -193,12 +193,12 @@ function multiplyPass(
   const m = end - start;
   const n = right.rows;
   const isInPlace = out instanceof ResidentMatrix && rows === n;
-  const target = isInPlace ? out.addressFor("gemm: out") + 4 * start * n : dst;
+  const target = isInPlace ? out.address("gemm: out") + 4 * start * n : dst;
   if (left.values instanceof Int8Activations) {
     kernels.gemmIntegers(weights.matrixAt, VALUE_TYPE_ID[type], target, left.values.matrixAt, start, m, work);
   } else {
     let source = x;
-    if (left.values instanceof ResidentMatrix) source = left.values.addressFor("gemm: x") + 4 * start * cols;
+    if (left.values instanceof ResidentMatrix) source = left.values.address("gemm: x") + 4 * start * cols;
     else new Float32Array(arena.buffer, x, m * cols).set(left.values.subarray(start * cols, end * cols));
     kernels.gemm(weights.matrixAt, VALUE_TYPE_ID[type], target, source, m, work);
   }
@@ -221,7 +221,7 @@ function multiplyPass(
  */
 function multiplyFloat64Rows(
   { kernels, arena, left, right, out, type }: Product,
-  { matrixAt, matrix, float64Rows }: Analysed,
+  { matrixAt, matrix, float64Rows }: PreparedWeights,
   first: number,
   sliceRows: SliceRows,
   float64Row: number,
@@ -242,7 +242,7 @@ function multiplyFloat64Rows(
     array[m * right.rows + first + row] = type === "f32" ? sum : narrow(VALUE_TYPE_ID.bf16, bitsOf(sum));
   };
   for (let m = sliceRows.start; m < sliceRows.end; m++) {
-    const exact = left.float64Rows.get(m);
+    const exact = left.float64Values.get(m);
     staged.set(exact ?? rowOf(m));
     if (exact === undefined) for (const row of float64Rows) compute(m, row);
     else for (let row = 0; row < rows; row++) compute(m, row);

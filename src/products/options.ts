@@ -60,16 +60,16 @@ export function checkPackOptions(options: PackOptions): {
   weights: "codes" | "int7";
   activations: GemmActivations | undefined;
 } {
-  const given = checkKnown("pack", options, ["layout", "weights", "activations"]);
-  const weights = checkChoice("pack: weights", given.weights ?? "codes", ["codes", "int7"]);
-  const activations = checkActivations("pack", given.activations);
-  if (weights === "int7" && activations === "f32") throw onlyIntegers("w");
-  return { layout: checkChoice("pack: layout", given.layout ?? "t", ["t", "n"]), weights, activations };
+  const out = checkKnown("pack", options, ["layout", "weights", "activations"]);
+  const weights = checkChoice("pack: weights", out.weights ?? "codes", ["codes", "int7"]);
+  const activations = checkActivations("pack", out.activations);
+  if (weights === "int7" && activations === "f32") throw integersNeedInt8("pack", "w");
+  return { layout: checkChoice("pack: layout", out.layout ?? "t", ["t", "n"]), weights, activations };
 }
 
-export function onlyIntegers(operand: "x" | "w"): BlockscaleError {
+export function integersNeedInt8(verb: "gemm" | "pack", operand: "x" | "w"): BlockscaleError {
   return new BlockscaleError("option", {
-    where: `activations with ${operand}`,
+    where: `${verb}: activations`,
     expected: `"int8", since ${operand} is made of integers`,
     got: '"f32"',
     fix: "Leave the option out, or pass the values or codes that the integers were made of.",

@@ -1,7 +1,7 @@
 import { bitsOf } from "../js/scale.ts";
 import type { CheckedTensor } from "../tensor/checks.ts";
 import { FORMAT_ID, SCALE_TYPE_ID, scaleTypeOf, ue8m0Value } from "../tensor/formats.ts";
-import { unpackCodes } from "../tensor/sub-byte.ts";
+import { codesOfBits } from "../tensor/sub-byte.ts";
 import type { Arena } from "../wasm/arena.ts";
 import { BF16_SCALES, MATRIX, matrixRecord } from "../wasm/matrix.ts";
 import type { Int8Block } from "./activations.ts";
@@ -10,7 +10,7 @@ import { type Allocate, GROUP, type IntegerWeights } from "./pack-integers.ts";
 /** The E2M1 code of each E4M3 one that has its value; signs are those of E4M3. */
 function nibbleTable(): Uint8Array {
   const table = new Uint8Array(256);
-  const asFp8 = unpackCodes(
+  const asFp8 = codesOfBits(
     "e2m1",
     Uint8Array.from({ length: 16 }, (_, code) => code),
   );

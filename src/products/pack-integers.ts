@@ -6,7 +6,7 @@ import { gridOf, type Values } from "../tensor/tensor.ts";
 import { transposed } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
-import { INT7_FORMAT, MATRIX, type MatrixRecord, matrixRecord } from "../wasm/matrix.ts";
+import { INT7_CODES, MATRIX, type MatrixRecord, matrixRecord } from "../wasm/matrix.ts";
 import type { Int8Block } from "./activations.ts";
 import { putScales, typesOf } from "./right.ts";
 
@@ -148,7 +148,7 @@ function packSlices(
 
 /** What `packInt7` of the kernels has made of all groups of a matrix. */
 export function int7Matrix(codes: number, scales: number, rows: number, cols: number): MatrixRecord {
-  const types = { format: INT7_FORMAT, scaleType: SCALE_TYPE_ID.f32 } as const;
+  const types = { format: INT7_CODES, scaleType: SCALE_TYPE_ID.f32 } as const;
   return matrixRecord({ ...types, codes, scales, rows, cols, blockCols: INT7_BLOCK });
 }
 
@@ -215,7 +215,7 @@ export function packCodesAsInt7(
 }
 
 /** Why weights have no products with int8 activations. */
-export function noIntegers(where: string, reason: "format" | "blocks", got: string): BlockscaleError {
+export function noInt8Products(where: string, reason: "format" | "blocks", got: string): BlockscaleError {
   const expected =
     reason === "format"
       ? "E4M3, E2M3 or E2M1 codes: those of E5M2 take more than the two planes of 7 bits"

@@ -2,7 +2,6 @@ import { type CheckedTensor, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMATS } from "../tensor/formats.ts";
 import type { BlockScaled, Format } from "../tensor/tensor.ts";
-import { checkRightOperand } from "../tensor/transpose.ts";
 import type { Allocation, Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { type MatrixRecord, matrixRecord } from "../wasm/matrix.ts";
@@ -14,13 +13,13 @@ import {
   type Allocate,
   floatWeights,
   integerBlockOf,
-  noIntegers,
+  noInt8Products,
   type PlainWeights,
   packCodesAsInt7,
   packValuesAsInt7,
 } from "./pack-integers.ts";
 import { PackedWeights, type PackOptions } from "./packed.ts";
-import { analyseEach, keepLists, MARGIN, putScales, typesOf } from "./right.ts";
+import { analyseEach, checkRightOperand, keepLists, MARGIN, putScales, typesOf } from "./right.ts";
 
 /** Copies weights into memory, where they stay: as codes, or as integers. */
 export class Packer {
@@ -38,35 +37,36 @@ export class Packer {
     if (!areWeights(w)) throw noWeights(w);
     const isTransposed = layout === "n";
     if (weights === "int7") return this.#packAsInt7(w, isTransposed);
-    if (!("codes" in w)) throw onlyAsIntegers();
+    if (!("codes" in w)) throw valuesNeedInt7();
     const tensor = checkRightOperand("pack", w, isTransposed);
     if (activations !== "int8") return this.#keepCodes(tensor, activations);
     const { format, shape, grid } = tensor;
-    if (!FORMATS[format].hasIntegerProducts) throw noIntegers("pack: activations", "format", format);
-    const block = integerBlockOf(tensor.block[1], grid.cols);
-    if (block === undefined) throw noIntegers("pack: activations", "blocks", `${tensor.block[1]} columns`);
+    if (!FORMATS[format].hasIntegerProducts) throw noInt8Products("pack: activations", "format", format);
+    const xBlockCols = integerBlockOf(tensor.block[1], grid.cols);
+    if (xBlockCols === undefined)
+      throw noInt8Products("pack: activations", "blocks", `${tensor.block[1]} columns`);
     if (w.format !== "e2m1") return this.#keepCodes(tensor, activations);
-    return this.#packIntegers("fp4", block, w.format, tensor.block, [shape, grid], (allocate) =>
-      packFp4(this.#arena, allocate, tensor, block),
+    return this.#packIntegers("packedFp4", xBlockCols, w.format, tensor.block, [shape, grid], (allocate) =>
+      packFp4(this.#arena, allocate, tensor, xBlockCols),
     );
   }
 
   #packAsInt7(w: BlockScaled | PlainWeights, isTransposed: boolean): PackedWeights {
     if (!("codes" in w)) {
       const floats = floatWeights(w, isTransposed);
-      return this.#packIntegers("int7", 32, undefined, [1, 32], [floats.shape, floats], (allocate) =>
+      return this.#packIntegers("packedInt7", 32, undefined, [1, 32], [floats.shape, floats], (allocate) =>
         packValuesAsInt7(this.#kernels, this.#arena, allocate, floats),
       );
     }
     const tensor = checkRightOperand("pack", w, isTransposed);
-    return this.#packIntegers("int7", 32, w.format, [1, 32], [tensor.shape, tensor.grid], (allocate) =>
+    return this.#packIntegers("packedInt7", 32, w.format, [1, 32], [tensor.shape, tensor.grid], (allocate) =>
       packCodesAsInt7(this.#kernels, this.#arena, allocate, tensor),
     );
   }
 
   #packIntegers(
     kind: PackedIntegers["kind"],
-    inner: Int8Block,
+    xBlockCols: Int8Block,
     format: Format | undefined,
     [blockRows, blockCols]: readonly [number, number],
     [shape, { slices, rows, cols }]: readonly [
@@ -79,7 +79,7 @@ export class Packer {
       const weights = make(allocate);
       return new PackedWeights(
         { format, shape: [...shape], block: [blockRows, blockCols], bytes: bytes() },
-        { kind, shape, slices, rows, cols, weights, block: inner },
+        { kind, shape, slices, rows, cols, weights, xBlockCols },
         release,
       );
     });
@@ -135,7 +135,7 @@ export class Packer {
       const analysed = keepLists(this.#kernels, this.#arena, found, allocate);
       return new PackedWeights(
         { format, shape: [...shape], block: [block[0], block[1]], bytes: bytes() },
-        { kind: "packed", format, block, shape, slices, rows, cols, weights: analysed, activations },
+        { kind: "packedCodes", format, block, shape, slices, rows, cols, weights: analysed, activations },
         release,
       );
     });
@@ -155,7 +155,7 @@ function noWeights(w: unknown): BlockscaleError {
   });
 }
 
-function onlyAsIntegers(): BlockscaleError {
+function valuesNeedInt7(): BlockscaleError {
   return new BlockscaleError("option", {
     where: "pack: w",
     expected: "a block-scaled record",

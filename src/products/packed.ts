@@ -66,7 +66,7 @@ export class PackedWeights {
    * @throws BlockscaleError `option`: they were freed
    * @internal
    */
-  operandFor(where: string): PackedCodes | PackedIntegers {
+  operand(where: string): PackedCodes | PackedIntegers {
     if (this.#operand !== undefined) return this.#operand;
     throw new BlockscaleError("option", {
       where,

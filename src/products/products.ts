@@ -3,7 +3,6 @@ import { BlockscaleError } from "../tensor/errors.ts";
 import { FORMATS } from "../tensor/formats.ts";
 import { checkChoice } from "../tensor/options.ts";
 import type { BlockScaled, ValueType } from "../tensor/tensor.ts";
-import { checkRightOperand } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { Int8Activations, type Int8Block } from "./activations.ts";
@@ -11,11 +10,12 @@ import { sliceRowsOf } from "./experts.ts";
 import { AUTO_ROWS, timeActivations } from "./faster.ts";
 import { type Left, type LeftOperand, leftOf } from "./left.ts";
 import { multiply, type Right } from "./multiply.ts";
-import { checkGemmOptions, type GemmActivations, type GemmOptions, onlyIntegers } from "./options.ts";
+import { checkGemmOptions, type GemmActivations, type GemmOptions, integersNeedInt8 } from "./options.ts";
 import { Packer } from "./pack.ts";
-import { integerBlockOf, noIntegers, type PlainWeights } from "./pack-integers.ts";
+import { integerBlockOf, noInt8Products, type PlainWeights } from "./pack-integers.ts";
 import { PackedWeights, type PackOptions } from "./packed.ts";
 import { ResidentMatrix } from "./resident.ts";
+import { checkRightOperand } from "./right.ts";
 
 export type { LeftOperand, Matrix } from "./left.ts";
 export type { GemmActivations, GemmOptions, Layout } from "./options.ts";
@@ -70,11 +70,11 @@ export class Products {
 
   /** Columns that share a scale of x, if a product is one of integers; undefined in the float path. */
   #blockFor(left: Left, right: Right, given: GemmActivations | undefined): Int8Block | undefined {
-    const activations = given ?? (right.kind === "packed" ? right.activations : undefined);
-    const hasIntegerWeights = right.kind === "int7" || right.kind === "fp4";
+    const activations = given ?? (right.kind === "packedCodes" ? right.activations : undefined);
+    const hasIntegerWeights = right.kind === "packedInt7" || right.kind === "packedFp4";
     const isIntegerX = left.values instanceof Int8Activations;
     if (activations === "f32" && (hasIntegerWeights || isIntegerX))
-      throw onlyIntegers(hasIntegerWeights ? "w" : "x");
+      throw integersNeedInt8("gemm", hasIntegerWeights ? "w" : "x");
     if (!hasIntegerWeights && !isIntegerX) {
       if (activations === undefined || activations === "f32") return undefined;
       if (activations === "auto" && !this.#prefersIntegers(left, right)) return undefined;
@@ -130,7 +130,7 @@ export class Products {
     if (values instanceof Int8Activations) return left as Left & { values: Int8Activations };
     const rounded = new Int8Activations(this.#arena, [rows, cols], block);
     try {
-      if (values instanceof ResidentMatrix) rounded.round(this.#kernels, 0, values.addressFor("x"), rows);
+      if (values instanceof ResidentMatrix) rounded.round(this.#kernels, 0, values.address("x"), rows);
       else {
         const chunk = Math.max(1, Math.floor(ROUNDED_ELEMENTS / Math.max(1, cols)));
         this.#arena.frame([4 * Math.min(chunk, rows) * cols], (address) => {
@@ -146,7 +146,7 @@ export class Products {
       rounded.free();
       throw error;
     }
-    return { values: rounded, rows, cols, float64Rows: new Map() };
+    return { values: rounded, rows, cols, float64Values: new Map() };
   }
 
   /** See Engine.resident. */
@@ -169,11 +169,11 @@ export class Products {
     if (!(given instanceof ResidentMatrix))
       return outArray(where, given, type === "f32" ? "Float32Array" : "Uint16Array", rows * cols);
     this.#checkOwn(where, given);
-    given.addressFor(where);
+    given.address(where);
     if (type === "f32" && given.shape[0] === rows && given.shape[1] === cols) return given;
     throw new BlockscaleError("shape", {
       where,
-      expected: `a float32 matrix [${rows}, ${cols}]${type === "f32" ? "" : ", and no type: resident results are float32"}`,
+      expected: `a float32 matrix [${rows}, ${cols}]${type === "f32" ? "" : "; leave `type` out: resident results are float32"}`,
       got: `[${given.shape.join(", ")}]`,
       fix: `Make it with engine.resident([${rows}, ${cols}]).`,
     });
@@ -205,7 +205,7 @@ export class Products {
   /** The right operand, checked: packed by this engine, or a record, in which FP4 has become FP8. */
   #rightOf(w: BlockScaled | PackedWeights, isTransposed: boolean): Right {
     if (w instanceof PackedWeights) {
-      const operand = w.operandFor("gemm: w");
+      const operand = w.operand("gemm: w");
       if (!this.#packed.has(w) || isTransposed) throw wrongPack(isTransposed);
       return operand;
     }
@@ -219,7 +219,7 @@ export class Products {
 
 /** The block of x that suits weights; or what about them allows only the float path. */
 function integersOf(right: Right): Int8Block | "format" | "blocks" {
-  if (right.kind !== "packed" && right.kind !== "streamed") return right.block;
+  if (right.kind !== "packedCodes" && right.kind !== "streamed") return right.xBlockCols;
   if (!FORMATS[right.format].hasIntegerProducts) return "format";
   return integerBlockOf(right.block[1], right.cols) ?? "blocks";
 }
@@ -228,7 +228,7 @@ function blockOf(right: Right): Int8Block {
   const block = integersOf(right);
   if (typeof block === "number") return block;
   const got = block === "format" && "format" in right ? right.format : "other ones";
-  throw noIntegers("gemm: activations", block, got);
+  throw noInt8Products("gemm: activations", block, got);
 }
 
 function wrongBlock(given: number, block: number): BlockscaleError {

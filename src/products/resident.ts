@@ -61,7 +61,7 @@ export class ResidentMatrix {
    * @throws BlockscaleError `option`: the matrix was freed
    * @internal
    */
-  addressFor(where: string): number {
+  address(where: string): number {
     if (this.#allocation !== undefined) return this.#allocation.start;
     throw new BlockscaleError("option", {
       where,
@@ -76,7 +76,7 @@ export class ResidentMatrix {
    * @internal
    */
   view(where: string): Float32Array {
-    return new Float32Array(this.#arena.buffer, this.addressFor(where), this.shape[0] * this.shape[1]);
+    return new Float32Array(this.#arena.buffer, this.address(where), this.shape[0] * this.shape[1]);
   }
 
   declare [Symbol.dispose]: () => void;

@@ -1,3 +1,4 @@
+import { checkTensor, type Fp8Tensor } from "../tensor/checks.ts";
 import {
   FORMAT_ID,
   type FormatId,
@@ -6,10 +7,21 @@ import {
   type ScaleTypeId,
   scaleTypeOf,
 } from "../tensor/formats.ts";
-import type { Format } from "../tensor/tensor.ts";
+import { asFp8 } from "../tensor/sub-byte.ts";
+import type { BlockScaled, Format } from "../tensor/tensor.ts";
+import { transposeTensor } from "../tensor/transpose.ts";
 import type { Arena } from "../wasm/arena.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { MATRIX, type MatrixRecord, readMatrix } from "../wasm/matrix.ts";
+
+/**
+ * Checks the right operand of a product, which then has FP8 codes and lies as [..., N, K].
+ * @param isTransposed whether it was given as [..., K, N]
+ */
+export function checkRightOperand(where: string, tensor: BlockScaled, isTransposed: boolean): Fp8Tensor {
+  const checked = asFp8(checkTensor(where, tensor));
+  return isTransposed ? transposeTensor(checked) : checked;
+}
 
 /** What codes and scales are, in a {@link MatrixRecord}. */
 export function typesOf(format: Format, scales: Scales): { format: FormatId; scaleType: ScaleTypeId } {
@@ -23,7 +35,7 @@ export function putScales(buffer: ArrayBuffer, at: number, scales: Scales): void
 }
 
 /** Weights that have been analysed, and whose few subnormal codes are in a list. */
-export interface Analysed {
+export interface PreparedWeights {
   /** Where the kernels find the matrix. */
   readonly matrixAt: number;
   readonly matrix: MatrixRecord;
@@ -67,7 +79,7 @@ export function runAnalyse(
 }
 
 /** What `analyse` has found of a matrix, and the beginning of the list that it asks for. */
-export interface Analysis extends Pick<Analysed, "matrix" | "float64Rows"> {
+export interface Analysis extends Pick<PreparedWeights, "matrix" | "float64Rows"> {
   readonly starts: Uint32Array;
 }
 
@@ -93,7 +105,7 @@ export function keepLists(
   arena: Arena,
   found: readonly Analysis[],
   allocate: (bytes: number) => number,
-): Analysed[] {
+): PreparedWeights[] {
   const bytesOf = ({ starts }: Analysis) =>
     starts.length === 0 ? 0 : listBytes(starts.length - 1, starts.at(-1)!);
   const start = allocate(found.length * MATRIX.bytes + found.reduce((sum, one) => sum + bytesOf(one), 0));

@@ -1,5 +1,5 @@
 import { BlockscaleError } from "./errors.ts";
-import { scaleTypeOf } from "./formats.ts";
+import { type Fp8Format, scaleTypeOf } from "./formats.ts";
 import { bytesOfCodes, codesInWholeBytes } from "./sub-byte.ts";
 import {
   type BlockScaled,
@@ -136,11 +136,23 @@ export function checkValues(where: string, values: Values, length?: number): Raw
   });
 }
 
-/** A block-scaled record whose fields were found to fit each other, and what follows from them. */
+/**
+ * A block-scaled record whose fields were found to fit each other, and what follows from them. Its codes are
+ * of any format: {@link Fp8Tensor} is one whose codes take a byte each.
+ */
 export interface CheckedTensor extends BlockScaled {
-  /** What the kernels take the scales for; those beside a `tensorScale` are made float32 before that. */
+  /**
+   * "ue8m0" for bytes, "f32" for float32. It means nothing beside a `tensorScale`, whose E4M3 bytes `asFp8`
+   * turns into float32 multipliers.
+   */
   readonly scaleType: "ue8m0" | "f32";
   readonly grid: Grid;
+}
+
+/** A checked record of E4M3 or E5M2 codes, as products take it: see `asFp8`. */
+export interface Fp8Tensor extends CheckedTensor {
+  readonly format: Fp8Format;
+  readonly tensorScale?: undefined;
 }
 
 /**
@@ -163,7 +175,7 @@ export function codeBytes(where: string, format: Format, { elements, cols, block
     return bytesOfCodes(format, elements);
   throw new BlockscaleError("shape", {
     where: `${where}: shape`,
-    expected: `a multiple of ${together} columns, and of columns of a block: ${together} ${format.toUpperCase()} codes fill whole bytes`,
+    expected: `columns, and columns of a block, in multiples of ${together}: that many ${format.toUpperCase()} codes fill whole bytes`,
     got: `${cols} columns in blocks of ${block[1]}`,
     fix: "Pad the rows with columns of zeros, or use an FP8 scheme.",
   });

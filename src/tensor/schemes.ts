@@ -24,8 +24,8 @@ export interface Scheme {
   /** Blocks with a smaller amax are scaled as if they had this one; 0 for none. */
   readonly amaxFloor: number;
   /**
-   * The UE8M0 byte of an all-zero block. With f32 scales it is used as the multiplier
-   * 2^(byte - 127), unless amaxFloor > 0 gives one.
+   * The UE8M0 byte of an all-zero block. With f32 scales and amaxFloor 0, the multiplier of
+   * such a block is 2^(zeroScale - 127); with amaxFloor > 0 the floor decides.
    */
   readonly zeroScale: number;
   /**
@@ -133,7 +133,7 @@ export function checkScheme(where: string, scheme: Scheme, fix?: string): void {
   if (scale !== "e4m3" && !Object.hasOwn(SCALE_TYPE_ID, scale))
     throw wrong(`${where}.scale`, "ue8m0, f32 or e4m3", scale, fix);
   if (scale === "e4m3" && scheme.format !== "e2m1")
-    throw wrong(`${where}.scale`, "ue8m0 or f32, but for E2M1", scale, fix);
+    throw wrong(`${where}.scale`, 'ue8m0 or f32; e4m3 only with format "e2m1"', scale, fix);
   if (typeof amaxFloor !== "number" || !(amaxFloor >= 0 && Math.fround(amaxFloor) < Infinity)) {
     throw wrong(`${where}.amaxFloor`, "a finite number from 0", amaxFloor, fix);
   }

@@ -1,4 +1,4 @@
-import type { CheckedTensor } from "./checks.ts";
+import type { CheckedTensor, Fp8Tensor } from "./checks.ts";
 import {
   FORMATS,
   type Format,
@@ -44,8 +44,8 @@ function e4m3Codes(format: SubByteFormat): readonly number[] {
   return e4m3Tables[format];
 }
 
-/** The codes of packed bytes, one to a byte: E4M3 codes of the same values. */
-export function unpackCodes(format: SubByteFormat, packed: Uint8Array): Uint8Array<ArrayBuffer> {
+/** The codes of a format from their bits, one to a byte: E4M3 codes of the same values. */
+export function codesOfBits(format: SubByteFormat, packed: Uint8Array): Uint8Array<ArrayBuffer> {
   const codeOf = e4m3Codes(format);
   return FORMATS[format].codeBits === 4 ? unpack4Bits(packed, codeOf) : unpack6Bits(packed, codeOf);
 }
@@ -81,7 +81,7 @@ function unpack6Bits(packed: Uint8Array, codeOf: readonly number[]): Uint8Array<
  * E4M3 codes [2 * rows, cols] of E2M1 codes in bytes [rows, cols]: byte [i, j] holds the codes [2i, j], in
  * its lower four bits, and [2i + 1, j].
  */
-export function unpackColumns(packed: Uint8Array, cols: number): Uint8Array<ArrayBuffer> {
+export function unpackRowPairs(packed: Uint8Array, cols: number): Uint8Array<ArrayBuffer> {
   const codeOf = e4m3Codes("e2m1");
   const codes = new Uint8Array(2 * packed.length);
   for (let row = 0; row * cols < packed.length; row++) {
@@ -140,11 +140,11 @@ export function multipliersOf(
 }
 
 /** A tensor whose codes take a byte each: those of less become E4M3 codes, and no value changes. */
-export function asFp8(tensor: CheckedTensor): CheckedTensor {
+export function asFp8(tensor: CheckedTensor): Fp8Tensor {
   const { format, shape, block, codes, grid, tensorScale } = tensor;
-  if (!isSubByte(format)) return tensor;
+  if (!isSubByte(format)) return tensor as Fp8Tensor;
   const scales =
     tensorScale === undefined ? tensor.scales : multipliersOf(tensor.scales as Uint8Array, tensorScale);
   const scaleType = scaleTypeOf(scales);
-  return { format: "e4m3", shape, block, codes: unpackCodes(format, codes), scales, scaleType, grid };
+  return { format: "e4m3", shape, block, codes: codesOfBits(format, codes), scales, scaleType, grid };
 }

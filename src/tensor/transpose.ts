@@ -1,6 +1,4 @@
-import { arrayLike, type CheckedTensor, checkTensor } from "./checks.ts";
-import { asFp8 } from "./sub-byte.ts";
-import type { BlockScaled } from "./tensor.ts";
+import { arrayLike, type Fp8Tensor } from "./checks.ts";
 
 type Numbers = Uint8Array | Uint16Array | Float32Array;
 
@@ -31,17 +29,9 @@ export function transposed<T extends Numbers>(values: T, rows: number, cols: num
   return out;
 }
 
-/**
- * Checks the right operand of a product, which then has FP8 codes and lies as [..., N, K].
- * @param isTransposed whether it was given as [..., K, N]
- */
-export function checkRightOperand(where: string, tensor: BlockScaled, isTransposed: boolean): CheckedTensor {
-  const checked = asFp8(checkTensor(where, tensor));
-  return isTransposed ? transpose(checked) : checked;
-}
-
 /** A tensor with rows and columns exchanged, those of the block and the scales too: no value changes. */
-function transpose({ format, shape, block, codes, scales, scaleType, grid }: CheckedTensor): CheckedTensor {
+export function transposeTensor(tensor: Fp8Tensor): Fp8Tensor {
+  const { format, shape, block, codes, scales, scaleType, grid } = tensor;
   const { rows, cols, gridRows, gridCols } = grid;
   return {
     format,

@@ -6,16 +6,16 @@ import { checkGemmOptions, checkPackOptions } from "../products/options.ts";
 import type { PackOptions } from "../products/packed.ts";
 import type { GemmActivations, GemmOptions, LeftOperand } from "../products/products.ts";
 import { ResidentMatrix } from "../products/resident.ts";
+import { checkRightOperand } from "../products/right.ts";
 import { outArray } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
-import { checkRightOperand } from "../tensor/transpose.ts";
+import { engineOf } from "./gemm-runner.ts";
 import { GemmThreads } from "./gemm-threads.ts";
 import { checkPort } from "./lend.ts";
 import type { Start, Task } from "./protocol.ts";
-import { cutRows, putColumns, type RowRange, rowRangesOf } from "./rows.ts";
+import { cutRows, putColumns, type ThreadRows, threadRowsOf } from "./rows.ts";
 import { SharedOperand } from "./shared-operand.ts";
-import { engineOf } from "./task-runner.ts";
 
 /** Weights of a {@link ThreadedEngine}: every thread has some of their rows in its memory. */
 export interface ThreadedWeights {
@@ -31,18 +31,18 @@ interface PackedRows {
   readonly key: number;
   readonly activations: GemmActivations | undefined;
   readonly rows: number;
-  readonly ranges: readonly RowRange[];
+  readonly ranges: readonly ThreadRows[];
 }
 
 /** The right operand split by rows: what each worker receives, and which of its buffers are transferred. */
 interface SplitOperand {
   readonly rows: number;
-  readonly ranges: readonly RowRange[];
+  readonly ranges: readonly ThreadRows[];
   /** How the parts lie: records have been transposed where they had to be. */
-  readonly side: "t" | "n";
+  readonly layoutOfW: "t" | "n";
   /** How products round x for packed weights, unless a product says otherwise. */
   readonly activations?: GemmActivations | undefined;
-  partOf(range: RowRange): [w: BlockScaled | number, transfer: ArrayBuffer[]];
+  partOf(range: ThreadRows): [w: BlockScaled | number, transfer: ArrayBuffer[]];
 }
 
 /**
@@ -108,11 +108,11 @@ export class ThreadedEngine {
     if (operand instanceof ResidentMatrix || operand instanceof Int8Activations) throw notShared();
     if (given instanceof ResidentMatrix) throw notShared();
     const right = this.#rightOf(w, layout[1] as "t" | "n");
-    const { rows, ranges, side, partOf } = right;
+    const { rows, ranges, layoutOfW, partOf } = right;
     const activations = asked ?? right.activations;
     const m = layout[0] === "t" ? xCols : xRows;
     const out = outArray("gemm: out", given, type === "f32" ? "Float32Array" : "Uint16Array", m * rows);
-    const passed = { type, layout: `${layout[0]}${side}`, experts, activations } as GemmOptions;
+    const passed = { type, layout: `${layout[0]}${layoutOfW}`, experts, activations } as GemmOptions;
     const faster = activations === "auto" ? this.#local.fasterActivations : undefined;
     const parts = await this.#sharedX.withShared(operand, (shared) =>
       this.#askAll(ranges, (range, thread) => {
@@ -137,7 +137,7 @@ export class ThreadedEngine {
     const checked = checkRightOperand("pack", w, layout === "n");
     const { shape, block, grid } = checked;
     const key = this.#nextKey++;
-    const ranges = rowRangesOf(grid.rows, block[0], this.threads);
+    const ranges = threadRowsOf(grid.rows, block[0], this.threads);
     const free = async (): Promise<void> => {
       await this.#askAll(ranges, () => [{ kind: "free", key }]);
     };
@@ -175,28 +175,28 @@ export class ThreadedEngine {
 
   /** The answers of all threads; the calling thread works last, when the others have begun. */
   #askAll(
-    ranges: readonly RowRange[],
-    ask: (range: RowRange, thread: number) => [task: Task, transfer?: ArrayBuffer[]] | undefined,
+    ranges: readonly ThreadRows[],
+    ask: (range: ThreadRows, thread: number) => [task: Task, transfer?: ArrayBuffer[]] | undefined,
   ): Promise<(Float32Array | Uint16Array | undefined)[]> {
     const answers = [...ranges.keys()].reverse().map((thread) => {
-      const asked = ask(ranges[thread] as RowRange, thread);
+      const asked = ask(ranges[thread] as ThreadRows, thread);
       return asked && this.#workers.ask(thread, ...asked);
     });
     return Promise.all(answers.reverse());
   }
 
-  #rightOf(w: BlockScaled | ThreadedWeights, side: "t" | "n"): SplitOperand {
+  #rightOf(w: BlockScaled | ThreadedWeights, layoutOfW: "t" | "n"): SplitOperand {
     if (typeof w !== "object" || w === null || !("codes" in w)) {
       const { key, rows, ranges, activations } = this.#packedRows(w);
-      return { rows, ranges, side, activations, partOf: () => [key, []] };
+      return { rows, ranges, layoutOfW, activations, partOf: () => [key, []] };
     }
-    const checked = checkRightOperand("gemm: w", w, side === "n");
-    const partOf = (range: RowRange): [BlockScaled, ArrayBuffer[]] => {
+    const checked = checkRightOperand("gemm: w", w, layoutOfW === "n");
+    const partOf = (range: ThreadRows): [BlockScaled, ArrayBuffer[]] => {
       const part = cutRows(checked, range);
       return [part, [part.codes.buffer as ArrayBuffer, part.scales.buffer as ArrayBuffer]];
     };
     const { rows } = checked.grid;
-    return { rows, ranges: rowRangesOf(rows, checked.block[0], this.threads), side: "t", partOf };
+    return { rows, ranges: threadRowsOf(rows, checked.block[0], this.threads), layoutOfW: "t", partOf };
   }
 
   #packedRows(w: ThreadedWeights): PackedRows {

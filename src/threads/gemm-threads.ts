@@ -1,11 +1,11 @@
 import type { Engine } from "../engine/engine.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
+import { GemmRunner } from "./gemm-runner.ts";
 import { lentScript } from "./lend.ts";
 import { dead, errorOf, type Reply, type Start, type Task } from "./protocol.ts";
 import { SCRIPT } from "./script.ts";
 import { ANSWERED, ASKED, type Counters, spinUntil } from "./spin.ts";
 import { canShare, isPage, openThread, type Thread } from "./start.ts";
-import { TaskRunner } from "./task-runner.ts";
 
 /** How long the calling thread spins for the others when its share is done. */
 const SPIN_MILLISECONDS = 0.1;
@@ -26,7 +26,7 @@ interface Waiting {
  * and Node hung at its end, waiting for one.
  */
 export class GemmThreads {
-  readonly #runner: TaskRunner | undefined;
+  readonly #runner: GemmRunner | undefined;
   #threads: readonly Thread[] = [];
   #counters: readonly Counters[] = [];
   readonly #waiting: Map<number, Waiting> = new Map();
@@ -34,7 +34,7 @@ export class GemmThreads {
   #end: BlockscaleError | undefined;
 
   private constructor(local: Engine) {
-    this.#runner = isPage() ? undefined : new TaskRunner(local);
+    this.#runner = isPage() ? undefined : new GemmRunner(local);
   }
 
   /**

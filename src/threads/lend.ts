@@ -78,8 +78,8 @@ async function lend(
 }
 
 /** The script whose workers are made by whoever has the other end of a lent port, if there is one. */
-export function lentScript(script: Script, workers: MessagePort | undefined): Script {
-  return workers === undefined ? script : { ...script, factory: lentFactory(workers) };
+export function lentScript(script: Script, lender: MessagePort | undefined): Script {
+  return lender === undefined ? script : { ...script, factory: lentFactory(lender) };
 }
 
 /** @throws BlockscaleError `option`: what should be a lent port is none */

@@ -19,7 +19,7 @@ export type Task =
     }
   | { readonly kind: "free"; readonly key: number };
 
-/** Sent first, and answered without an id: what the worker runs. */
+/** Sent first, and answered without an id: the build that the worker's engine runs. */
 export interface Start {
   readonly module: WebAssembly.Module;
   readonly variant: Engine["variant"];

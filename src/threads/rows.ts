@@ -2,7 +2,7 @@ import { arrayLike, type CheckedTensor } from "../tensor/checks.ts";
 import type { BlockScaled } from "../tensor/tensor.ts";
 
 /** The rows of a right operand that one worker holds: `start` to `end`, whole blocks. */
-export interface RowRange {
+export interface ThreadRows {
   readonly start: number;
   readonly end: number;
 }
@@ -11,14 +11,14 @@ export interface RowRange {
  * N rows in equal parts, as far as blocks allow it; a part may be empty, but
  * the first one only if there are no rows.
  */
-export function rowRangesOf(rows: number, blockRows: number, count: number): RowRange[] {
+export function threadRowsOf(rows: number, blockRows: number, count: number): ThreadRows[] {
   const gridRows = Math.ceil(rows / blockRows);
   const edge = (part: number): number => Math.min(rows, Math.ceil((part * gridRows) / count) * blockRows);
   return Array.from({ length: count }, (_, part) => ({ start: edge(part), end: edge(part + 1) }));
 }
 
 /** The weights of a range of rows, in arrays of their own, since they are transferred to the worker. */
-export function cutRows(tensor: CheckedTensor, { start, end }: RowRange): BlockScaled {
+export function cutRows(tensor: CheckedTensor, { start, end }: ThreadRows): BlockScaled {
   const { format, shape, block, codes, scales, grid } = tensor;
   const { slices, rows, cols } = grid;
   const gridCols = Math.ceil(cols / block[1]);
@@ -55,7 +55,7 @@ export function putColumns(
   out: Float32Array | Uint16Array,
   part: Float32Array | Uint16Array,
   n: number,
-  { start, end }: RowRange,
+  { start, end }: ThreadRows,
   experts: Int32Array | undefined,
 ): void {
   const width = end - start;

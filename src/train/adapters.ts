@@ -1,7 +1,7 @@
 import type { Program } from "../model/program.ts";
 import type { Buffers } from "./buffers.ts";
-import { Chunks } from "./chunks.ts";
 import type { LinearProducts } from "./products.ts";
+import { RowShares } from "./row-shares.ts";
 import type { Adapter, LinearWeight } from "./weights.ts";
 
 /**
@@ -72,7 +72,7 @@ export class Adapters {
   ): void {
     const { team } = this.#program;
     const transposed = (at: number, stride: number) => ({ at, stride, isTransposed: true });
-    const rows = new Chunks(n).rowsOf(team);
+    const rows = new RowShares(n).rowsOfMember(team);
     const ofB = { at: b.gradient + 4 * rows.start * rank, stride: rank };
     const height = rows.end - rows.start;
     const dyOfRows = transposed(dy + 4 * rows.start, n);
@@ -84,7 +84,7 @@ export class Adapters {
       work,
       scale,
     );
-    const columns = new Chunks(k).rowsOf(team);
+    const columns = new RowShares(k).rowsOfMember(team);
     const ofA = { at: a.gradient + 4 * columns.start, stride: k };
     const width = columns.end - columns.start;
     const xOfColumns = transposed(x + 4 * columns.start, k);

@@ -33,11 +33,11 @@ export class TrainedAttention {
   }
 
   /** The sequences and key-value heads of this member. */
-  #tasks(batch: number): { readonly row: number; readonly keyHead: number }[] {
+  #tasks(batch: number): { readonly sequence: number; readonly keyHead: number }[] {
     const { keyHeads } = this.#sizes;
     const { start, end } = shareOf(batch * keyHeads, this.#program.team);
     return Array.from({ length: end - start }, (_, i) => ({
-      row: Math.floor((start + i) / keyHeads),
+      sequence: Math.floor((start + i) / keyHeads),
       keyHead: (start + i) % keyHeads,
     }));
   }
@@ -47,9 +47,9 @@ export class TrainedAttention {
     const { heads, keyHeads, headDim } = this.#sizes;
     const group = heads / keyHeads;
     const [wide, narrow] = [4 * heads * headDim, 4 * keyHeads * headDim];
-    for (const { row, keyHead } of this.#tasks(batch)) {
-      const q = row * length * wide + 4 * keyHead * group * headDim;
-      const k = row * length * narrow + 4 * keyHead * headDim;
+    for (const { sequence, keyHead } of this.#tasks(batch)) {
+      const q = sequence * length * wide + 4 * keyHead * group * headDim;
+      const k = sequence * length * narrow + 4 * keyHead * headDim;
       // biome-ignore format: a table of arguments
       const call = this.#program.call(ATTENTION_CALL, {
         out: saved.heads + q, outTokenStride: wide, outHeadStride: 4 * headDim,
@@ -67,9 +67,9 @@ export class TrainedAttention {
   backward(saved: SavedActivations, buffers: Buffers): void {
     const { heads, keyHeads } = this.#sizes;
     const group = heads / keyHeads;
-    for (const { row, keyHead } of this.#tasks(buffers.size.batch))
+    for (const { sequence, keyHead } of this.#tasks(buffers.size.batch))
       for (let i = 0; i < group; i++)
-        this.#headBackward(saved, buffers, row, keyHead * group + i, keyHead, i > 0);
+        this.#headBackward(saved, buffers, sequence, keyHead * group + i, keyHead, i > 0);
   }
 
   /**
@@ -81,7 +81,7 @@ export class TrainedAttention {
   #headBackward(
     saved: SavedActivations,
     { size: { length }, d, work }: Buffers,
-    row: number,
+    sequence: number,
     head: number,
     keyHead: number,
     adds: boolean,
@@ -89,7 +89,7 @@ export class TrainedAttention {
     const { heads, keyHeads, headDim } = this.#sizes;
     const { p, dp } = work.scores;
     const of = (x: number, count: number, one: number, from: number): Operand => ({
-      at: x + 4 * ((row * length + from) * count + one) * headDim,
+      at: x + 4 * ((sequence * length + from) * count + one) * headDim,
       stride: count * headDim,
     });
     const query = (x: number, from: number) => of(x, heads, head, from);

@@ -2,10 +2,10 @@ import type { DecoderConfig } from "../model/config.ts";
 import { anglesOf } from "../model/decoder.ts";
 import type { Program } from "../model/program.ts";
 import type { Range } from "../model/team.ts";
-import { Chunks } from "./chunks.ts";
 import { headAttentionOf, sizesOf } from "./linears.ts";
 import type { Parameters } from "./parameters.ts";
 import { blockRows, type Recipe } from "./recipes.ts";
+import { RowShares } from "./row-shares.ts";
 import type { Weights } from "./weights.ts";
 import { type Workspace, workspaceOf } from "./workspace.ts";
 
@@ -67,7 +67,7 @@ export class Buffers {
   readonly size: BatchSize;
   readonly tokens: number;
   /** The chunks of tokens that members share. */
-  readonly chunks: Chunks;
+  readonly chunks: RowShares;
   /** Token ids, int32[tokens], and float64[chunks] of summed cross-entropies. */
   readonly inputs: number;
   readonly targets: number;
@@ -89,7 +89,7 @@ export class Buffers {
   /** Gradients of norms by chunk, [chunks, cols], by the norm's name. */
   readonly norms: ReadonlyMap<string, number>;
   /**
-   * x A^T of adapters [tokens, member], by the index of their weight; and gradients of up to three of them.
+   * x A^T of adapters, [tokens, rank], by the index of their weight; and gradients of up to three of them.
    */
   readonly low: ReadonlyMap<number, number>;
   readonly dlow: readonly number[];
@@ -110,7 +110,7 @@ export class Buffers {
     this.#config = config;
     this.size = size;
     this.tokens = tokens;
-    this.chunks = new Chunks(tokens, blockRows(recipe.forward.x, recipe.inputGradient.dy));
+    this.chunks = new RowShares(tokens, blockRows(recipe.forward.x, recipe.inputGradient.dy));
     const buffer = (name: string, cols: number) => program.floats(name, tokens * cols);
     this.inputs = buffer("inputs", 1);
     this.targets = buffer("targets", 1);
@@ -147,7 +147,7 @@ export class Buffers {
 
   /** The tokens of this member. */
   get own(): Range {
-    return this.chunks.rowsOf(this.#program.team);
+    return this.chunks.rowsOfMember(this.#program.team);
   }
 
   /**

@@ -69,7 +69,7 @@ const ADAMW = {
   /** What the gradient is multiplied by first. */
   factor: "f32",
   /** The rate over 1 - beta1^t. */
-  rate: "f32",
+  correctedRate: "f32",
   beta1: "f32",
   beta2: "f32",
   epsilon: "f32",
@@ -83,11 +83,19 @@ const ADAMW = {
 export type AdamwCall = RecordOf<typeof ADAMW>;
 export const ADAMW_CALL: RecordLayout<AdamwCall> = new RecordLayout<AdamwCall>(ADAMW);
 
-const RANDOM_STREAM_FIELDS = { seed: "u32", stream: "u32", step: "u32", microBatch: "u32" } as const;
+const RANDOM_STREAM_FIELDS = {
+  seed: "u32",
+  /**
+   * The number of an operand: six times the index of its weight, and its role; one more for Hadamard signs.
+   */
+  stream: "u32",
+  step: "u32",
+  microBatch: "u32",
+} as const;
 
 /**
- * Which random words stochastic roundings take: element i of a tensor takes word i of this stream. All four
- * are numbers of 32 bits.
+ * Counters that name the random words of a stochastic rounding: element i of a tensor takes word i of this
+ * stream. All four are numbers of 32 bits.
  */
 export type RandomStream = RecordOf<typeof RANDOM_STREAM_FIELDS>;
 export const RANDOM_STREAM: RecordLayout<RandomStream> = new RecordLayout<RandomStream>(RANDOM_STREAM_FIELDS);

@@ -6,7 +6,8 @@ import { wrongArgument } from "./wrong-option.ts";
 /**
  * Checks the tokens of a batch.
  * @returns its shape, [batch, length + 1]
- * @throws BlockscaleError `shape`, `option`: another shape, more tokens than the context, or one that is none
+ * @throws BlockscaleError `shape`, `option`: another shape, more tokens than the context, or an
+ * id outside the vocabulary
  */
 export function checkBatch(
   ids: Int32Array,

@@ -5,6 +5,7 @@ import type { LinearWeight } from "./weights.ts";
 export interface RangeCounts {
   /** Largest magnitude of the values, in float32 before rounding. */
   amax: number;
+  /** Values that were rounded. */
   count: number;
   /** Values that were not 0 and became 0, and values that were cut to the largest code. */
   flushed: number;

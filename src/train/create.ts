@@ -7,22 +7,22 @@ import { modelConfigOf } from "../model/config.ts";
 import { refuseUnless } from "../model/config-fields.ts";
 import { type Json, optionalNumber } from "../model/json.ts";
 import { loadWeights } from "../model/load.ts";
+import { readRowsAsFloat32 } from "../model/loaded-tensor.ts";
 import { locate } from "../model/locate.ts";
 import type { Program } from "../model/program.ts";
 import { Store } from "../model/store.ts";
-import { widenRows } from "../model/stored.ts";
 import { isRecord, kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { canShare } from "../threads/start.ts";
 import { instantiate, sharedMemory } from "../wasm/instantiate.ts";
 import { OPTIMIZER, readOptimizer } from "./files.ts";
+import { normalValues } from "./initial-values.ts";
 import { LINEARS } from "./linears.ts";
 import { ADAPTER, ADAPTER_CONFIG, initializeAdapters, isAdapter, readAdapters } from "./lora.ts";
-import { TrainingMember, type TrainingPlan } from "./member.ts";
+import { TrainingMember, type TrainingSetup } from "./member.ts";
 import { LocalTrainingMembers, type TrainingMembers, WorkerTrainingMembers } from "./members.ts";
 import { checkOptions, type TrainerOptions } from "./options.ts";
 import { notTrained, type Parameters } from "./parameters.ts";
-import { normalValues } from "./random.ts";
 import { Trainer } from "./trainer.ts";
 
 /** A model with random weights: its config.json, and the seed of the weights. */
@@ -54,7 +54,7 @@ export async function createTrainer(
   const config = modelConfigOf(json);
   if (config.kind !== "decoder") throw notTrained(config);
   const { recipe, counts, moments, recompute, lora } = settings;
-  const plan: TrainingPlan = { config, recipe, counts, moments, recompute, lora };
+  const plan: TrainingSetup = { config, recipe, counts, moments, recompute, lora };
   const member = new TrainingMember(instantiate(module, memory), { member: 0, size }, null, plan);
   const { program, parameters } = member;
   if (!isFiles(model)) initialize(program, parameters, model.config, model.seed);
@@ -124,9 +124,9 @@ function takeWeights({ kernels, arena }: Program, parameters: Parameters, store:
   for (const { name, value } of parameters.all) {
     if (isAdapter(name)) continue;
     const { slices, cols, rows } = store.get(keyOf(name));
-    const stored = slices[0]!;
-    if (stored.kind === "int7") throw new Error("integers cannot be trained");
-    widenRows(kernels, arena, value, stored, 0, rows, cols);
+    const slice = slices[0]!;
+    if (slice.kind === "int7") throw new Error("integers cannot be trained");
+    readRowsAsFloat32(kernels, arena, value, slice, 0, rows, cols);
   }
 }
 

@@ -241,9 +241,9 @@ export function normBackward(
   vectors: number,
 ): void {
   const kernels = program.kernels as TrainKernels;
-  const { start, end } = chunks.of(program.team);
+  const { start, end } = chunks.chunksOfMember(program.team);
   for (let chunk = start; chunk < end; chunk++) {
-    const rows = chunks.rows({ start: chunk, end: chunk + 1 });
+    const rows = chunks.rowsOfChunks({ start: chunk, end: chunk + 1 });
     const at = 4 * rows.start * vectors * count;
     const weight = norms.get(name)! + 4 * chunk * count;
     program.view(weight, count).fill(0);

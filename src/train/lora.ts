@@ -3,9 +3,9 @@ import type { Program } from "../model/program.ts";
 import { readHeader } from "../safetensors/read.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { checkKnown } from "../tensor/options.ts";
+import { wordAt } from "./initial-values.ts";
 import { LINEARS } from "./linears.ts";
 import type { Parameter } from "./parameters.ts";
-import { wordAt } from "./random.ts";
 import { wrongOption } from "./wrong-option.ts";
 
 /**

@@ -15,7 +15,7 @@ import type { Recipe } from "./recipes.ts";
 import { Weights } from "./weights.ts";
 
 /** The settings that all members share: the model, the recipe and the optimiser. A plain record. */
-export interface TrainingPlan {
+export interface TrainingSetup {
   readonly config: DecoderConfig;
   readonly recipe: Recipe;
   readonly counts: boolean;
@@ -39,7 +39,7 @@ export type TrainingRequest =
       readonly counters: RandomCounters;
       readonly gradients: "none" | "first" | "more";
     }
-  | { readonly kind: "measure" }
+  | { readonly kind: "sumSquares" }
   | { readonly kind: "update"; readonly update: Update };
 
 /**
@@ -53,14 +53,14 @@ export class TrainingMember {
   readonly counts: Counts | null;
   /** Called in backward passes. Used with one member only. */
   observer: Observer | null = null;
-  readonly #plan: TrainingPlan;
+  readonly #plan: TrainingSetup;
   readonly #weights: Weights;
   readonly #network: Network;
   #buffers: Buffers | undefined;
   /** The weights whose rounded and transposed forms have to be made again. */
   #stale: "all" | "trained" | "none" = "all";
 
-  constructor(instance: Instance, team: Team, shared: ExchangeMemory | null, plan: TrainingPlan) {
+  constructor(instance: Instance, team: Team, shared: ExchangeMemory | null, plan: TrainingSetup) {
     const { config, counts, moments, lora } = plan;
     const program = new Program(instance, team, shared, {});
     if (team.size > 1) moveScratch(program);
@@ -85,7 +85,7 @@ export class TrainingMember {
   run(request: TrainingRequest): void {
     try {
       if (request.kind === "pass") this.#pass(request);
-      else if (request.kind === "measure") this.optimizer.measure();
+      else if (request.kind === "sumSquares") this.optimizer.sumSquares();
       else {
         this.optimizer.step(request.update);
         this.#stale = "trained";

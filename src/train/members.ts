@@ -1,7 +1,7 @@
 import { answersOf, type ExchangeMemory, makeExchangeMemory } from "../model/exchange.ts";
 import { lentScript } from "../threads/lend.ts";
-import { TaskThread } from "../threads/task-thread.ts";
-import type { TrainingMember, TrainingPlan, TrainingRequest } from "./member.ts";
+import { RequestThread } from "../threads/request-thread.ts";
+import type { TrainingMember, TrainingRequest, TrainingSetup } from "./member.ts";
 import type { TrainingOpening } from "./protocol.ts";
 import { SCRIPT } from "./script.ts";
 
@@ -29,10 +29,10 @@ export class LocalTrainingMembers implements TrainingMembers {
 /** Workers that run the same program in lock-step, on one memory. */
 export class WorkerTrainingMembers implements TrainingMembers {
   readonly #shared: ExchangeMemory = makeExchangeMemory(0);
-  readonly #threads: readonly TaskThread<TrainingRequest>[];
+  readonly #threads: readonly RequestThread<TrainingRequest>[];
 
   private constructor(size: number) {
-    this.#threads = Array.from({ length: size }, () => new TaskThread<TrainingRequest>());
+    this.#threads = Array.from({ length: size }, () => new RequestThread<TrainingRequest>());
   }
 
   /**
@@ -43,7 +43,7 @@ export class WorkerTrainingMembers implements TrainingMembers {
     size: number,
     module: WebAssembly.Module,
     memory: WebAssembly.Memory,
-    plan: TrainingPlan,
+    plan: TrainingSetup,
     lender: MessagePort | undefined,
   ): Promise<WorkerTrainingMembers> {
     const members = new WorkerTrainingMembers(size);

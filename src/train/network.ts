@@ -9,7 +9,10 @@ import type { Parameters } from "./parameters.ts";
 import { LinearProducts } from "./products.ts";
 import type { Weights } from "./weights.ts";
 
-/** The counters that choose random words: seed, step, and micro-batch of the step. Numbers of 32 bits. */
+/**
+ * The counters of a pass that choose random words: seed, step, and micro-batch of the step. Numbers of 32
+ * bits. With the number of an operand they are a `RandomStream`.
+ */
 export interface RandomCounters {
   readonly seed: number;
   readonly step: number;
@@ -98,9 +101,9 @@ export class Network {
     const norm = this.#parameters.get("model.norm.weight").value;
     kernels.rmsNorm(lastNormed + at, stride, last + at, stride, norm, own.end - own.start, hidden, epsilon);
     this.#products.forward(lastNormed, own, [{ y: logits, weight: this.#weights.head }], work);
-    const { start, end } = chunks.of(program.team);
+    const { start, end } = chunks.chunksOfMember(program.team);
     for (let chunk = start; chunk < end; chunk++) {
-      const rows = chunks.rows({ start: chunk, end: chunk + 1 });
+      const rows = chunks.rowsOfChunks({ start: chunk, end: chunk + 1 });
       const address = logits + 4 * rows.start * vocabulary;
       const count = rows.end - rows.start;
       const loss = kernels.crossEntropy(address, targets + 4 * rows.start, count, vocabulary, factor);

@@ -64,7 +64,7 @@ export class Optimizer {
   }
 
   /** Sums up the squares of this member's gradients. */
-  measure(): void {
+  sumSquares(): void {
     const { start, end } = this.#own;
     const squares = new Float64Array(this.#program.buffer, this.#squares, this.#pieces.length);
     for (let i = start; i < end; i++) {
@@ -74,8 +74,9 @@ export class Optimizer {
   }
 
   /**
-   * The norm of all gradients together, and the last tensor whose gradient holds NaN or Inf. Call it after
-   * all members have run `measure`.
+   * The norm of all gradients together, and the tensor whose gradient holds NaN or Inf: the last one in the
+   * order of the network, which the backward pass reached first. Call it after
+   * all members have run `sumSquares`.
    */
   norm(): { readonly norm: number; readonly nonFinite: string | undefined } {
     const squares = new Float64Array(this.#program.buffer, this.#squares, this.#pieces.length);
@@ -101,7 +102,7 @@ export class Optimizer {
         v: v + atMoments,
         count: piece.end - piece.start,
         factor,
-        rate: rate / (1 - beta1 ** step),
+        correctedRate: rate / (1 - beta1 ** step),
         beta1,
         beta2,
         epsilon,

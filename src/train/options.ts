@@ -111,7 +111,7 @@ export function checkOptions(options: TrainerOptions): TrainerSettings {
   };
   const betas = options.betas ?? [0.9, 0.95];
   if (!Array.isArray(betas) || betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1))
-    throw wrongOption("betas", "two numbers from 0 to 1, 1 left out", betas);
+    throw wrongOption("betas", "two numbers, each at least 0 and below 1", betas);
   const threads = options.threads ?? 1;
   if (!Number.isInteger(threads) || threads < 1 || threads > 64)
     throw wrongOption("threads", "a whole number from 1 to 64", threads);

@@ -1,11 +1,11 @@
 import type { Program } from "../model/program.ts";
 import type { Range } from "../model/team.ts";
 import { PRODUCT_CALL } from "./calls.ts";
-import { Chunks } from "./chunks.ts";
 import type { Counts } from "./counts.ts";
 import type { TrainKernels } from "./kernels.ts";
 import { blockRows } from "./recipes.ts";
-import { type Operand, operandOf, type Rounding, Roundings } from "./roundings.ts";
+import { type Operand, OperandRounder, operandOf, type RoundingJob } from "./roundings.ts";
+import { RowShares } from "./row-shares.ts";
 import type { LinearWeight } from "./weights.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -18,12 +18,12 @@ export type Sizes = readonly [m: number, n: number, k: number];
  * the product of the codes. A member computes whole rows of each result.
  */
 export class LinearProducts {
-  readonly roundings: Roundings;
+  readonly roundings: OperandRounder;
   readonly #program: Program;
 
   constructor(program: Program, counts: Counts | null) {
     this.#program = program;
-    this.roundings = new Roundings(program, counts);
+    this.roundings = new OperandRounder(program, counts);
   }
 
   /** Makes this member's part of a weight's rounded forms, after its values have changed. */
@@ -32,16 +32,16 @@ export class LinearProducts {
     const { team } = this.#program;
     const { w } = recipe.forward;
     if (w !== null) {
-      const { start, end } = new Chunks(n, blockRows(w)).rowsOf(team);
+      const { start, end } = new RowShares(n, blockRows(w)).rowsOfMember(team);
       const at = 4 * start * k;
-      const rounding: Rounding = { weight, role: "forward w", format: w };
-      this.roundings.rows(forY + at, parameter.value + at, { start, end, cols: k }, work, rounding);
+      const rounding: RoundingJob = { weight, role: "forward w", format: w };
+      this.roundings.roundRows(forY + at, parameter.value + at, { start, end, cols: k }, work, rounding);
     }
     const { w: other } = recipe.inputGradient;
     if (other !== null && forDx !== forY) {
-      const own = new Chunks(k, blockRows(other)).rowsOf(team);
-      const rounding: Rounding = { weight, role: "inputGradient w", format: other };
-      this.roundings.ownColumns(forDx, parameter.value, [n, k], own, work, rounding);
+      const own = new RowShares(k, blockRows(other)).rowsOfMember(team);
+      const rounding: RoundingJob = { weight, role: "inputGradient w", format: other };
+      this.roundings.roundOwnColumns(forDx, parameter.value, [n, k], own, work, rounding);
     }
   }
 
@@ -55,7 +55,7 @@ export class LinearProducts {
     const { weight } = products[0]!;
     const { k, recipe } = weight;
     const own = { start, end, cols: k };
-    const rounding: Rounding = { weight, role: "forward x", format: recipe.forward.x };
+    const rounding: RoundingJob = { weight, role: "forward x", format: recipe.forward.x };
     const left = this.#left(x + 4 * start * k, own, work, rounding);
     for (const {
       y,
@@ -77,7 +77,7 @@ export class LinearProducts {
   ): void {
     const { n, k, forDx, recipe } = weight;
     const { dy: format, w } = recipe.inputGradient;
-    const rounding: Rounding = { weight, role: "inputGradient dy", format };
+    const rounding: RoundingJob = { weight, role: "inputGradient dy", format };
     const left = this.#left(dy + 4 * start * n, { start, end, cols: n }, work, rounding);
     const to = { at: dx + 4 * start * k, stride: k };
     const right = operandOf(forDx, n, k, { format: w });
@@ -92,9 +92,9 @@ export class LinearProducts {
     const { k, recipe } = weight;
     const { x: format, hadamard } = recipe.weightGradient;
     if (format === null && !hadamard) return;
-    const own = new Chunks(k, blockRows(format)).rowsOf(this.#program.team);
-    const rounding: Rounding = { weight, role: "weightGradient x", format, hadamard };
-    this.roundings.ownColumns(dst, x, [tokens, k], own, work, rounding);
+    const own = new RowShares(k, blockRows(format)).rowsOfMember(this.#program.team);
+    const rounding: RoundingJob = { weight, role: "weightGradient x", format, hadamard };
+    this.roundings.roundOwnColumns(dst, x, [tokens, k], own, work, rounding);
   }
 
   /** This member's rows of dw[n, k] += dy[tokens, n]^T x, with roundedX as `roundX` leaves it. */
@@ -108,12 +108,12 @@ export class LinearProducts {
   ): void {
     const { n, k, recipe, parameter } = weight;
     const { dy: format, x: formatOfX, hadamard } = recipe.weightGradient;
-    const own = new Chunks(n, blockRows(format)).rowsOf(this.#program.team);
+    const own = new RowShares(n, blockRows(format)).rowsOfMember(this.#program.team);
     const rows = own.end - own.start;
     let left: Operand = { at: dy + 4 * own.start, stride: n, isTransposed: true };
     if (format !== null || hadamard) {
-      const rounding: Rounding = { weight, role: "weightGradient dy", format, hadamard };
-      this.roundings.columns({ at: work.rounded, stride: rows }, left, tokens, own, work, rounding);
+      const rounding: RoundingJob = { weight, role: "weightGradient dy", format, hadamard };
+      this.roundings.roundColumns({ at: work.rounded, stride: rows }, left, tokens, own, work, rounding);
       left = operandOf(work.rounded, tokens, rows, rounding);
     }
     const isRounded = formatOfX !== null || hadamard;
@@ -123,14 +123,14 @@ export class LinearProducts {
   }
 
   /** dst[m, n] += factor x[m, k] w[n, k]^T in float32. Without a factor the product is stored. */
-  multiply(dst: Operand, x: Operand, w: Operand, [m, n, k]: Sizes, { gemm }: Workspace, factor = 0): void {
+  multiply(dst: Operand, x: Operand, w: Operand, [m, n, k]: Sizes, work: Workspace, factor = 0): void {
     const kernels = this.#program.kernels as TrainKernels;
     // biome-ignore format: a table of arguments
     const call = this.#program.call(PRODUCT_CALL, {
       dst: dst.at, dstStride: dst.stride,
       x: x.at, xStride: x.stride, isXTransposed: x.isTransposed ? 1 : 0,
       w: w.at, wStride: w.stride, isWTransposed: w.isTransposed ? 1 : 0,
-      m, n, k, factor, work: gemm,
+      m, n, k, factor, work: work.multiply,
     });
     kernels.multiply(call);
   }
@@ -139,10 +139,15 @@ export class LinearProducts {
    * Rounds the left operand of a product, of which src holds rows `start` to `end`.
    * @returns where it is: in working memory, or src itself if nothing is rounded
    */
-  #left(src: number, rows: Range & { readonly cols: number }, work: Workspace, rounding: Rounding): Operand {
+  #left(
+    src: number,
+    rows: Range & { readonly cols: number },
+    work: Workspace,
+    rounding: RoundingJob,
+  ): Operand {
     const stride = rows.cols;
     if (rounding.format === null) return { at: src, stride };
-    this.roundings.rows(work.rounded, src, rows, work, rounding);
+    this.roundings.roundRows(work.rounded, src, rows, work, rounding);
     return { at: work.rounded, stride };
   }
 }

@@ -1,6 +1,6 @@
 import type { ExchangeMemory } from "../model/exchange.ts";
 import type { Team } from "../model/team.ts";
-import type { TrainingPlan, TrainingRequest } from "./member.ts";
+import type { TrainingRequest, TrainingSetup } from "./member.ts";
 
 /** Sent first to a worker, and answered without an id. */
 export interface TrainingOpening {
@@ -9,7 +9,7 @@ export interface TrainingOpening {
   readonly memory: WebAssembly.Memory;
   readonly team: Team;
   readonly shared: ExchangeMemory;
-  readonly plan: TrainingPlan;
+  readonly plan: TrainingSetup;
 }
 
 export type TrainingMessage = TrainingOpening | { readonly id: number; readonly task: TrainingRequest };

@@ -41,7 +41,7 @@ export interface Operand {
 }
 
 /** Which operand of which weight is rounded, and to which format; `null` leaves it as it is. */
-export interface Rounding {
+export interface RoundingJob {
   readonly weight: LinearWeight;
   readonly role: Role;
   readonly format: OperandFormat | null;
@@ -58,20 +58,21 @@ function usesRoundKernel({ scale, stochastic }: OperandFormat): boolean {
  * Whether an operand that is summed along its columns is rounded as it lies. Random words and Hadamard
  * matrices depend on the position in the transpose: where they are used, the transpose is made first.
  */
-function isAsItLies({ format, hadamard }: Pick<Rounding, "format" | "hadamard">): boolean {
+function isAsItLies({ format, hadamard }: Pick<RoundingJob, "format" | "hadamard">): boolean {
   return !hadamard && (format === null || usesRoundKernel(format));
 }
 
 /**
- * What `columns` leaves of a matrix [rows, cols], as the operand of a product that sums along its columns.
+ * What `roundColumns` leaves of a matrix [rows, cols], as the operand of a product that sums along its
+ * columns.
  */
 export function operandOf(
   at: number,
   rows: number,
   cols: number,
-  rounding: Pick<Rounding, "format" | "hadamard">,
+  job: Pick<RoundingJob, "format" | "hadamard">,
 ): Operand {
-  return isAsItLies(rounding) ? { at, stride: cols, isTransposed: true } : { at, stride: rows };
+  return isAsItLies(job) ? { at, stride: cols, isTransposed: true } : { at, stride: rows };
 }
 
 /** Whether w rounded for y = x w^T can be read for dx = dy w too: nearest codes in square blocks. */
@@ -82,7 +83,7 @@ export function canShareRounding(w: OperandFormat | null, other: OperandFormat |
 }
 
 /** Quantises and dequantises operands of products as a recipe says, in memory. */
-export class Roundings {
+export class OperandRounder {
   /** Which random words stochastic rounding takes; `microBatch` is the micro-batch of the step. */
   seed = 0;
   step = 0;
@@ -105,36 +106,36 @@ export class Roundings {
    * Rounds columns `start` to `end` of src[rows, cols], which is summed along its columns, into
    * dst: see `operandOf`.
    */
-  ownColumns(
+  roundOwnColumns(
     dst: number,
     src: number,
     [rows, cols]: readonly [number, number],
     own: Range,
     work: Workspace,
-    rounding: Rounding,
+    job: RoundingJob,
   ): void {
-    const at = dst + 4 * own.start * (isAsItLies(rounding) ? 1 : rows);
-    this.columns({ at, stride: cols }, { at: src + 4 * own.start, stride: cols }, rows, own, work, rounding);
+    const at = dst + 4 * own.start * (isAsItLies(job) ? 1 : rows);
+    this.roundColumns({ at, stride: cols }, { at: src + 4 * own.start, stride: cols }, rows, own, work, job);
   }
 
   /**
    * dst <- columns `start` to `end` of a matrix of `rows` rows, rounded; column `start` is at src. If their
    * transpose [end - start, rows] is made, its rows lie without gaps.
    */
-  columns(
+  roundColumns(
     dst: Operand,
     src: Operand,
     rows: number,
     { start, end }: Range,
     work: Workspace,
-    rounding: Rounding,
+    job: RoundingJob,
   ): void {
-    const { format, hadamard, role } = rounding;
+    const { format, hadamard, role } = job;
     const cols = end - start;
     if (cols === 0) return;
-    if (format !== null && isAsItLies(rounding)) {
+    if (format !== null && isAsItLies(job)) {
       const [height, length] = format.block;
-      this.#roundPlain(dst, src, [rows, cols], { ...format, block: [length, height] }, work, rounding);
+      this.#roundNearest(dst, src, [rows, cols], { ...format, block: [length, height] }, work, job);
       return;
     }
     // Where roundings are counted, values before and after are compared: they need two buffers.
@@ -144,31 +145,31 @@ export class Roundings {
     if (hadamard) {
       this.#kernels.hadamard(transposed, cols, rows, this.#streamOf(HADAMARD));
     }
-    this.rows(dst.at, transposed, { start, end, cols: rows }, work, rounding);
+    this.roundRows(dst.at, transposed, { start, end, cols: rows }, work, job);
   }
 
   /**
    * dst <- rows `start` to `end`, rounded, of an operand that is summed along its rows; row `start` is at
    * src. dst may be src if the operand is not counted.
    */
-  rows(
+  roundRows(
     dst: number,
     src: number,
     { start, end, cols }: Range & { readonly cols: number },
     work: Workspace,
-    rounding: Rounding,
+    job: RoundingJob,
   ): void {
-    const { weight, role, format: operand } = rounding;
+    const { weight, role, format: operand } = job;
     const rows = end - start;
     if (operand === null || rows === 0) return;
     if (usesRoundKernel(operand)) {
-      this.#roundPlain(
+      this.#roundNearest(
         { at: dst, stride: cols },
         { at: src, stride: cols },
         [rows, cols],
         operand,
         work,
-        rounding,
+        job,
       );
       return;
     }
@@ -177,7 +178,7 @@ export class Roundings {
     const direction = ROUNDING_ID[operand.rounding];
     const stream = weight.index * ROLES.length + ROLES.indexOf(role);
     const randomStream = stochastic ? this.#streamOf(stream) : 0;
-    if (scale === "e4m3") kernels.roundNvfp4(dst, src, rows, cols, start, randomStream, work.rounding);
+    if (scale === "e4m3") kernels.roundNvfp4(dst, src, rows, cols, start, randomStream, work.round);
     else {
       const types = {
         format: FORMAT_ID[operand.format],
@@ -187,28 +188,28 @@ export class Roundings {
       };
       const fields = matrixRecord({ ...types, rows, cols, blockRows: block[0], blockCols: block[1] });
       const matrix = this.#program.call(MATRIX, fields);
-      kernels.roundBlocksStochastic(matrix, dst, src, direction, start, randomStream, work.rounding);
+      kernels.roundBlocksStochastic(matrix, dst, src, direction, start, randomStream, work.round);
     }
     // `round` adds to the sums itself; these two kernels do not.
-    const sums = this.#sums(rounding, rows * cols);
+    const sums = this.#sums(job, rows * cols);
     if (sums !== 0) kernels.compare(FORMAT_ID.e4m3, 0, sums, src, dst, 0, 0, rows * cols);
   }
 
   /** dst[rows, cols] <- src, rounded to the nearest codes in blocks with UE8M0 scales. */
-  #roundPlain(
+  #roundNearest(
     dst: Operand,
     src: Operand,
     [rows, cols]: readonly [number, number],
     { format, block, rounding: direction }: OperandFormat,
     work: Workspace,
-    rounding: Rounding,
+    job: RoundingJob,
   ): void {
-    const sums = this.#sums(rounding, rows * cols);
+    const sums = this.#sums(job, rows * cols);
     // biome-ignore format: a table of arguments
     const call = this.#program.call(ROUNDING_CALL, {
       format: FORMAT_ID[format], dst: dst.at, dstStride: dst.stride, src: src.at, srcStride: src.stride,
       rows, cols, blockRows: block[0], blockCols: block[1], rounding: ROUNDING_ID[direction],
-      sums, work: work.rounding,
+      sums, work: work.round,
     });
     this.#kernels.round(call);
   }
@@ -221,7 +222,7 @@ export class Roundings {
   }
 
   /** Address of the sums to which a rounding of so many values is to be added, or 0. */
-  #sums({ weight, role }: Rounding, values: number): number {
+  #sums({ weight, role }: RoundingJob, values: number): number {
     const counted = COUNTED[role];
     return (counted && this.#counts?.add(weight, counted, values)) ?? 0;
   }

@@ -10,7 +10,10 @@ import { RANDOM_STREAM } from "./calls.ts";
 import type { TrainKernels } from "./kernels.ts";
 import { TRAIN_FORMATS, type TrainFormat } from "./recipes.ts";
 
-/** The counters that choose the random words of a cast: numbers of 32 bits, 0 if left out. */
+/**
+ * The counters that name the random words of a cast, which are not random themselves: numbers of 32 bits, 0
+ * if left out. `stream` tells casts of one seed and step apart.
+ */
 export interface RandomWords {
   readonly seed?: number;
   readonly stream?: number;
@@ -45,10 +48,10 @@ export function stochasticCast(variant?: Variant): StochasticCast {
     for (const [name, word] of Object.entries({ seed, stream, step }))
       if (!Number.isInteger(word) || word < 0 || word >= 2 ** 32) throw notWord(name, word);
     const n = source.length;
-    return arena.frame([4 * n, n, RANDOM_STREAM.bytes], (src, codes, draws) => {
+    return arena.frame([4 * n, n, RANDOM_STREAM.bytes], (src, codes, countersAt) => {
       new Float32Array(arena.buffer, src, n).set(source);
-      RANDOM_STREAM.write(arena.buffer, draws, { seed, stream, step, microBatch: 0 });
-      train.roundStochastic(FORMAT_ID[format], src, src, n, 0, 0, draws);
+      RANDOM_STREAM.write(arena.buffer, countersAt, { seed, stream, step, microBatch: 0 });
+      train.roundStochastic(FORMAT_ID[format], src, src, n, 0, 0, countersAt);
       train.encode(FORMAT_ID[format], codes, src, n);
       return new Uint8Array(arena.buffer, codes, n).slice();
     });

@@ -88,7 +88,7 @@ export class Trainer {
       dataParallel === null
         ? own
         : await exchangeGradients(dataParallel, program, parameters, this.#steps + 1, own);
-    await this.#members.run({ kind: "measure" });
+    await this.#members.run({ kind: "sumSquares" });
     const { norm, nonFinite } = this.#member.optimizer.norm();
     if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
       const size = { batch: shape[0] / microBatches, length: shape[1] - 1 };
@@ -119,7 +119,7 @@ export class Trainer {
   }
 
   /**
-   * Runs a forward and a backward pass without an update, and calls `look` with the input of each linear
+   * Runs a forward and a backward pass without an update, and calls `visit` with the input of each linear
    * layer and the gradient of the summed cross-entropy (in nats) by its output.
    * @param visit called for each layer, the last one first; addresses are those of the program's memory
    * @throws BlockscaleError `option`: there are several threads

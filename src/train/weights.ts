@@ -1,7 +1,7 @@
 import type { Program } from "../model/program.ts";
 import { LINEARS, type LinearName } from "./linears.ts";
 import { adapterOf, type Lora } from "./lora.ts";
-import type { TrainingPlan } from "./member.ts";
+import type { TrainingSetup } from "./member.ts";
 import type { Parameter, Parameters } from "./parameters.ts";
 import { type Recipe, recipes } from "./recipes.ts";
 import { canShareRounding } from "./roundings.ts";
@@ -20,7 +20,10 @@ export interface LinearWeight {
   readonly forY: number;
   /** Rounded along n for dx = dy w: [n, k], or its transpose [k, n]. The values themselves if not rounded. */
   readonly forDx: number;
-  /** Its number among all weights, and that of the weight under which their common x is rounded. */
+  /**
+   * Its number among all weights, -1 for the head, which is never rounded; and that of the weight under which
+   * their common x is rounded.
+   */
   readonly index: number;
   readonly indexOfX: number;
   readonly adapter: Adapter | null;
@@ -54,7 +57,7 @@ export class Weights {
 
   constructor(
     program: Program,
-    { config, recipe, lora }: Pick<TrainingPlan, "config" | "recipe" | "lora">,
+    { config, recipe, lora }: Pick<TrainingSetup, "config" | "recipe" | "lora">,
     parameters: Parameters,
   ) {
     const make = (

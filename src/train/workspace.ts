@@ -3,10 +3,10 @@ import type { Program } from "../model/program.ts";
 import type { Team } from "../model/team.ts";
 import { HEAD_BLOCK } from "./attention.ts";
 import type { BatchSize } from "./buffers.ts";
-import { Chunks } from "./chunks.ts";
 import type { TrainKernels } from "./kernels.ts";
 import { headAttentionOf } from "./linears.ts";
 import { blockRows } from "./recipes.ts";
+import { RowShares } from "./row-shares.ts";
 import type { LinearWeight, Weights } from "./weights.ts";
 
 /** Working memory of one member: addresses. */
@@ -15,8 +15,8 @@ export interface Workspace {
   readonly rounded: number;
   readonly transposed: number;
   /** Workspaces of the kernels `multiply`, `round` and `attend`. */
-  readonly gemm: number;
-  readonly rounding: number;
+  readonly multiply: number;
+  readonly round: number;
   readonly attention: number;
   /** The probabilities of one head of a sequence, and their gradients, [length, length]. */
   readonly scores: { readonly p: number; readonly dp: number };
@@ -27,7 +27,7 @@ export function workspaceOf(
   program: Program,
   config: DecoderConfig,
   { linears, head }: Weights,
-  chunks: Chunks,
+  chunks: RowShares,
   { batch, length }: BatchSize,
   team: Team,
 ): Workspace {
@@ -37,8 +37,8 @@ export function workspaceOf(
   const bytes = (what: string, count: number) => program.bytes(`${what} of ${team.member}`, count >>> 0);
   const named = (what: string, count: number) => program.floats(`${what} of ${team.member}`, count);
   const most = (of: (weight: LinearWeight) => number) => Math.max(...[...linears, head].map(of));
-  const ownOf = (shares: Chunks) => {
-    const { start, end } = shares.rowsOf(team);
+  const ownOf = (shares: RowShares) => {
+    const { start, end } = shares.rowsOfMember(team);
     return end - start;
   };
   const rows = ownOf(chunks);
@@ -46,13 +46,13 @@ export function workspaceOf(
   /** Rows of the left operands of weight gradients, of a weight and of its adapter. */
   const height = ({ n, recipe, adapter }: LinearWeight) =>
     Math.max(
-      ownOf(new Chunks(n, blockRows(recipe.weightGradient.dy))),
-      adapter === null ? 0 : Math.max(ownOf(new Chunks(n)), adapter.rank),
+      ownOf(new RowShares(n, blockRows(recipe.weightGradient.dy))),
+      adapter === null ? 0 : Math.max(ownOf(new RowShares(n)), adapter.rank),
     );
   const formats = linears.flatMap(({ recipe: { forward, inputGradient, weightGradient } }) => [
     ...[forward.x, forward.w, inputGradient.dy, inputGradient.w, weightGradient.dy, weightGradient.x],
   ]);
-  const gemm = Math.max(
+  const multiply = Math.max(
     kernels.plainWorkspace(rows, most(width)) >>> 0,
     kernels.plainWorkspace(most(height), tokens) >>> 0,
     kernels.plainWorkspace(HEAD_BLOCK, Math.max(length, headDim)) >>> 0,
@@ -60,8 +60,8 @@ export function workspaceOf(
   return {
     rounded: named("rounded", Math.max(rows * most(width), most(height) * tokens)),
     transposed: named("transposed", most(height) * tokens),
-    gemm: bytes("gemm", gemm),
-    rounding: bytes("rounding", kernels.roundWorkspace(Math.max(tokens, most(width)), blockRows(...formats))),
+    multiply: bytes("multiply", multiply),
+    round: bytes("rounding", kernels.roundWorkspace(Math.max(tokens, most(width)), blockRows(...formats))),
     attention: bytes("attention", kernels.attentionWorkspace(length * (heads / keyHeads), headDim, headDim)),
     scores: { p: named("p", length * length), dp: named("dp", length * length) },
   };

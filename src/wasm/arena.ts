@@ -76,7 +76,7 @@ export class Arena {
    * Grows at once for what will be allocated, `bytes` in all, gaps included, if the host allows it: V8
    * collects garbage each time a large memory grows, be it by little.
    */
-  expect(bytes: number): void {
+  growFor(bytes: number): void {
     const inUse = this.#allocations.reduce((sum, { start, end }) => sum + end - start, this.#base);
     const missing = Math.min(inUse + bytes, MOST_BYTES) - this.#memory.buffer.byteLength;
     try {

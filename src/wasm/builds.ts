@@ -1,6 +1,6 @@
 import { baseline, relaxed } from "#kernels";
 import { BlockscaleError, shown } from "../tensor/errors.ts";
-import { accepts, refused, toModule } from "./module.ts";
+import { accepts, compileModule, refused } from "./module.ts";
 
 /** The builds that ship: `relaxed` fuses multiply-adds where the engine can, `baseline` needs only SIMD. */
 export type Variant = "relaxed" | "baseline";
@@ -21,7 +21,7 @@ export interface Binary {
 /**
  * Compiles the asked-for build, or the best one that this host accepts: the relaxed bytes themselves are
  * validated, so nothing is guessed from names or versions.
- * @param builds left out, those of the products and casts
+ * @param builds default: those of the products and casts
  * @throws BlockscaleError `wasm`: no WebAssembly, no SIMD, or compiling is forbidden.
  */
 export function compile(variant?: Variant, builds: Builds = { baseline, relaxed }): Binary {
@@ -36,10 +36,10 @@ export function compile(variant?: Variant, builds: Builds = { baseline, relaxed 
   }
   if (variant !== "baseline") {
     const source = builds.relaxed();
-    if (source !== undefined && accepts(source)) return { module: toModule(source), variant: "relaxed" };
+    if (source !== undefined && accepts(source)) return { module: compileModule(source), variant: "relaxed" };
     if (variant === "relaxed") throw refused("a host without relaxed SIMD");
   }
   const source = builds.baseline();
   if (!accepts(source)) throw refused("a host without SIMD");
-  return { module: toModule(source), variant: "baseline" };
+  return { module: compileModule(source), variant: "baseline" };
 }

@@ -12,6 +12,9 @@ export interface Instance {
 /** The part of WebAssembly.Memory that the engine needs. */
 export interface LinearMemory {
   readonly buffer: ArrayBuffer;
+  /**
+   * Adds pages of 64 KiB, zeroed; the old buffer must not be used any more. Returns the old number of pages.
+   */
   grow(pages: number): number;
 }
 
@@ -34,7 +37,7 @@ export function ownMemory(): WebAssembly.Memory {
 /**
  * Instantiates a build. The AssemblyScript loader supplies `env.abort`, which turns a failed assertion of the
  * debug build into message, file and line; the release builds import nothing but the memory.
- * @param memory left out, one of its own
+ * @param memory default: one of its own
  * @throws BlockscaleError `wasm`: the module is not one of ours, or WebAssembly is refused here.
  */
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory = ownMemory()): Instance {

@@ -64,22 +64,22 @@ export interface Kernels {
   ): void;
 
   /**
-   * Looks through the right operand of a product: the codes of a {@link MatrixRecord}, and its scales from
-   * the row of scales that row 0 belongs to. Writes:
+   * Looks through the right operand of a product: the codes of a {@link MatrixRecord}, and its scales, whose
+   * address is that of the row of scales of row 0. Writes:
    * - into the matrix: the lowest and the highest exponent field of the scales that count, and `list`, or 0
-   * instead if no subnormal codes have to be listed;
+   * in its place if the list would be empty;
    * - to `flags`: a byte per row, 1 if it has to be computed by `dotFloat64`, since it has Inf or NaN or
    * leaves float32;
-   * - to `list`: rows + 1 uint32, which `listSubnormals` begins with; the last one is how many entries
-   * follow.
+   * - to `list`: rows + 1 uint32, how many entries stand before each row, and how many there are in all.
+   * `listSubnormals` writes the entries behind them.
    * @returns how many rows are for `dotFloat64`
    */
   analyse(matrix: number, flags: number, list: number): number;
 
   /**
-   * Replaces subnormal codes by zeros, in the rows in which `analyse` has found few of them, and keeps what
-   * they were in the list of the matrix: an uint32 each, behind what `analyse` has written. For processors
-   * that multiply such numbers slowly. Does nothing where the matrix has no list.
+   * Moves subnormal codes out of the weights into the list of the matrix, in the rows in which `analyse` has
+   * found few of them: zeros take their place, and each becomes a uint32 behind what `analyse` has written.
+   * For processors that multiply such numbers slowly. Does nothing where the matrix has no list.
    */
   listSubnormals(matrix: number): void;
 
@@ -104,7 +104,8 @@ export interface Kernels {
   /**
    * Rows first .. first + rows of a {@link MatrixRecord} of integers from -127 to 127, in blocks of 1 x 16,
    * 32 or 128, <- float32 x[rows, K]. Codes are [rows, K in whole blocks]; float32 scales and int32
-   * offsets, -64 times the sums of a block's codes, are [rows, blocks]. A block with NaN or Inf has NaN as
+   * offsets are [rows, blocks]. An offset is -64 times the sum of a block's codes: it takes away the 64 that
+   * is added to each weight. A block with NaN or Inf has NaN as
    * its scale.
    */
   quantizeInt8(matrix: number, first: number, x: number, rows: number): void;

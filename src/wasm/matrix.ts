@@ -9,8 +9,8 @@ import { RecordLayout, type RecordOf } from "./record.ts";
  */
 export type MatrixFormat = 0 | 1 | 2 | 3 | 4 | 5;
 
-export const INT7_FORMAT = 3;
-export const INT8_FORMAT = 4;
+export const INT7_CODES = 3;
+export const INT8_CODES = 4;
 
 /** bfloat16 scales: those of E2M1 codes whose scales are powers of two. */
 export const BF16_SCALES = 2;
@@ -49,7 +49,7 @@ export interface MatrixRecord extends RecordOf<typeof FIELDS> {
 
 export const MATRIX: RecordLayout<MatrixRecord> = new RecordLayout<MatrixRecord>(FIELDS);
 
-/** What may be left out is 0, or what it is for rows that follow one another without gaps. */
+/** Left out, blockRows is 1, stride and scaleStride are those of rows without gaps, and all else is 0. */
 export type MatrixFields = Pick<
   MatrixRecord,
   "format" | "scaleType" | "codes" | "scales" | "rows" | "cols" | "blockCols"

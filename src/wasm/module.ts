@@ -7,23 +7,23 @@ export type WasmSource = WebAssembly.Module | BufferSource | Response | PromiseL
  * Fetches and compiles what a caller hosts.
  * @throws BlockscaleError `wasm`: the fetch failed, it is no WebAssembly, or compiling is forbidden.
  */
-export async function moduleOf(source: WasmSource): Promise<WebAssembly.Module> {
+export async function fetchModule(source: WasmSource): Promise<WebAssembly.Module> {
   let found: unknown;
   try {
     found = await source;
   } catch (error) {
     throw wrongSource(error instanceof Error ? error.message : String(error), error);
   }
-  if (!isResponse(found)) return toModule(found as WebAssembly.Module | BufferSource);
+  if (!isResponse(found)) return compileModule(found as WebAssembly.Module | BufferSource);
   if (!found.ok) throw wrongSource(`HTTP status ${found.status} ${found.url}`.trim());
-  return toModule(await found.arrayBuffer());
+  return compileModule(await found.arrayBuffer());
 }
 
 /**
  * Compiles bytes; passes a Module through, also one of another realm.
  * @throws BlockscaleError `wasm`
  */
-export function toModule(source: WebAssembly.Module | BufferSource): WebAssembly.Module {
+export function compileModule(source: WebAssembly.Module | BufferSource): WebAssembly.Module {
   if (typeof WebAssembly !== "object") throw refused("WebAssembly is not defined");
   if (isModule(source)) return source;
   if (!isBytes(source)) throw wrongSource(tagOf(source));

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { openModel } from "../../src/model/open.ts";
 import { int7Matrix } from "../../src/products/pack-integers.ts";
-import { INT8_FORMAT, matrixRecord } from "../../src/wasm/matrix.ts";
+import { INT8_CODES, matrixRecord } from "../../src/wasm/matrix.ts";
 import { integerProduct, roundedRow } from "../reference/integers.ts";
 import { type KernelMemory, MODEL_BUILDS, openKernels } from "../support/model-instances.ts";
 import { answersOf, DECODERS, decibels, ENCODERS, filesOf } from "../support/models.ts";
@@ -46,7 +46,7 @@ function multiply(
   const work = at.allocate(kernels.integerWorkspace(m) >>> 0);
   const values = at.put(x);
   const rounded = { codes, scales: xScales, offsets, rows: m, cols: k, blockCols: BLOCK };
-  const left = at.putMatrix(matrixRecord({ format: INT8_FORMAT, scaleType: 1, ...rounded }));
+  const left = at.putMatrix(matrixRecord({ format: INT8_CODES, scaleType: 1, ...rounded }));
   const right = at.putMatrix(int7Matrix(packed, scales, n, k));
   kernels.quantizeInt8(left, 0, values, m);
   kernels.gemmIntegers(right, 0, dst, left, 0, m, work);

@@ -27,7 +27,7 @@ function productsOf(
   weights.forEach(({ shape, block, codes, scales }, i) => {
     const declared = { key: `${i}`, name: `${i}`, slices: 1, cols: shape[1]!, isMultiplied: true };
     const stored = { kind: "scaled", format: 0, isSubByte, scaleType: 0, block } as const;
-    program.store.declare({ ...declared, range, totalRows: N, stored });
+    program.store.declare({ ...declared, range, totalRows: N, inFile: stored });
     program.store.fill({ key: `${i}`, slice: 0, first: 0, values: codes, scales: scales as Uint8Array });
     program.store.seal(`${i}`);
   });

@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
 import { compileForModels } from "../../src/model/build.ts";
 import type { ModelKernels } from "../../src/model/kernels.ts";
+import { type DeclaredRows, type LoadedTensor, readRowsAsFloat32 } from "../../src/model/loaded-tensor.ts";
 import { Store } from "../../src/model/store.ts";
-import { type DeclaredRows, type LoadedTensor, widenRows } from "../../src/model/stored.ts";
 import { schemes } from "../../src/tensor/schemes.ts";
 import { Arena } from "../../src/wasm/arena.ts";
 import { instantiate } from "../../src/wasm/instantiate.ts";
@@ -22,7 +22,7 @@ function makeStore(weights: "codes" | "int7") {
     arena.frame([4 * cols], (at) =>
       slices.flatMap((slice) =>
         Array.from({ length: rows }, (_, row) => {
-          widenRows(kernels as ModelKernels, arena, at, slice, row, 1, cols);
+          readRowsAsFloat32(kernels as ModelKernels, arena, at, slice, row, 1, cols);
           return new Float32Array(arena.buffer, at, cols).slice();
         }),
       ),
@@ -42,7 +42,7 @@ function fill(store: Store, isScaled: boolean): Float32Array {
   const declared: DeclaredRows = {
     ...{ key: "a", name: "a", slices: SLICES, cols: COLS, isMultiplied: true, range: RANGE },
     totalRows: ROWS,
-    stored: isScaled ? { kind: "scaled", format: 0, scaleType: 0, block: BLOCK } : { kind: "plain", type: 0 },
+    inFile: isScaled ? { kind: "scaled", format: 0, scaleType: 0, block: BLOCK } : { kind: "plain", type: 0 },
   };
   store.declare(declared);
   const gridRows = Math.ceil(ROWS / BLOCK[0]);
@@ -106,7 +106,7 @@ test("rows have their subnormal codes, whose places products need as zeros", () 
   store.declare({
     ...{ key: "a", name: "a", slices: 1, cols, isMultiplied: true, totalRows: rows },
     range: { start: 0, end: rows },
-    stored: { kind: "scaled", format: 0, scaleType: 0, block: [128, 128] },
+    inFile: { kind: "scaled", format: 0, scaleType: 0, block: [128, 128] },
   });
   store.fill({ key: "a", slice: 0, first: 0, values: tensor.codes, scales: tensor.scales as Uint8Array });
   store.seal("a");
@@ -122,7 +122,7 @@ test("integers are made without a copy of the whole tensor", () => {
   store.declare({
     ...{ key: "a", name: "a", slices: 1, cols, isMultiplied: true, totalRows: rows },
     range: { start: 0, end: rows },
-    stored: { kind: "plain", type: 0 },
+    inFile: { kind: "plain", type: 0 },
   });
   const values = new Uint8Array(4 * 12 * cols);
   for (let first = 0; first < rows; first += 12)

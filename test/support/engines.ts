@@ -5,7 +5,7 @@ import { load } from "../../src/load.ts";
 import { load as loadJs } from "../../src/plain-js.ts";
 import { compile } from "../../src/wasm/builds.ts";
 import { type Instance, instantiate } from "../../src/wasm/instantiate.ts";
-import { toModule } from "../../src/wasm/module.ts";
+import { compileModule } from "../../src/wasm/module.ts";
 
 function debugBuild(): Promise<Buffer<ArrayBuffer>> {
   return readFile(new URL("../../build/debug.wasm", import.meta.url)) as Promise<Buffer<ArrayBuffer>>;
@@ -36,7 +36,7 @@ export async function enginesWithTrueDots(): Promise<[name: string, engine: Engi
 
 /** The same kernels without the engine, for tests that look into the memory. */
 export const INSTANCES: readonly (readonly [name: string, make: () => Promise<Instance>])[] = [
-  ["debug", async () => instantiate(toModule(await debugBuild()))],
+  ["debug", async () => instantiate(compileModule(await debugBuild()))],
   ["baseline", async () => instantiate(compile("baseline").module)],
   ["relaxed", async () => instantiate(compile("relaxed").module)],
   ["js", async () => instantiateJs()],

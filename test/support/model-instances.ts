@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import type { ModelKernels } from "../../src/model/kernels.ts";
 import { instantiate, type LinearMemory } from "../../src/wasm/instantiate.ts";
 import { MATRIX, type MatrixRecord } from "../../src/wasm/matrix.ts";
-import { toModule } from "../../src/wasm/module.ts";
+import { compileModule } from "../../src/wasm/module.ts";
 import type { RecordLayout, RecordOf } from "../../src/wasm/record.ts";
 import { once } from "./once.ts";
 
@@ -29,7 +29,7 @@ export const MODEL_BUILDS: readonly string[] = ["debug", "baseline", "relaxed"];
 
 export async function openKernels(build: string): Promise<KernelMemory> {
   const bytes = await readFile(new URL(`../../build/model-${build}.wasm`, import.meta.url));
-  const { kernels, memory } = instantiate(toModule(bytes as Buffer<ArrayBuffer>));
+  const { kernels, memory } = instantiate(compileModule(bytes as Buffer<ArrayBuffer>));
   return new Allocator(kernels as ModelKernels, memory);
 }
 

@@ -119,7 +119,14 @@ describe.each(MODEL_BUILDS)("%s", (build) => {
     const [w, g] = [randomNormal(1, n), randomNormal(2, n)];
     const [m, v] = [randomNormal(3, n), randomNormal(4, n).map((x) => x * x)];
     const places = [w, g, m, v].map((x) => at.put(x)) as [number, number, number, number];
-    const numbers = { factor: 0.5, rate: 0.01, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, correction: 1.5 };
+    const numbers = {
+      factor: 0.5,
+      correctedRate: 0.01,
+      beta1: 0.9,
+      beta2: 0.95,
+      epsilon: 1e-8,
+      correction: 1.5,
+    };
     const step = (type: 0 | 1, [weights, gradient, m, v]: typeof places) => {
       const call = { type, weights, gradient, m, v, count: n, ...numbers, decay: 0.001 };
       at.train.adamw(at.putRecord(ADAMW_CALL, call));

@@ -21,7 +21,7 @@ test("what is expected is room that grows once", () => {
   const { arena, growths } = arenaOf(1000);
   const first = arena.allocate(100);
   expect(first.start).toBe(1024);
-  arena.expect(2_000_000);
+  arena.growFor(2_000_000);
   expect(growths()).toBe(1);
   for (let i = 0; i < 20; i++) arena.allocate(100_000);
   expect(growths()).toBe(1);
@@ -31,7 +31,7 @@ test("what is expected is room that grows once", () => {
 
 test("to expect more than the host has is no failure: keeping it is", () => {
   const { arena } = arenaOf(2);
-  arena.expect(2 ** 40);
+  arena.growFor(2 ** 40);
   expect(arena.allocate(70_000).start).toBe(1024);
   expect(() => arena.allocate(70_000)).toThrow(/^WebAssembly memory: expected \d+ bytes/);
 });

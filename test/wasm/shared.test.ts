@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import type { TrainKernels } from "../../src/train/kernels.ts";
+import { withSharedMemory } from "../../src/wasm/import-shared-memory.ts";
 import { instantiate, sharedMemory } from "../../src/wasm/instantiate.ts";
-import { withSharedMemory } from "../../src/wasm/shared.ts";
 
 test.each(["debug", "baseline", "model-debug", "model-baseline", "model-relaxed"])(
   "instances of %s.wasm share a memory",

@@ -32,7 +32,7 @@ export class AdamwCall {
   v: usize = 0;
   count: usize = 0;
   factor: f32 = 0;
-  rate: f32 = 0;
+  correctedRate: f32 = 0;
   beta1: f32 = 0;
   beta2: f32 = 0;
   epsilon: f32 = 0;
@@ -41,11 +41,11 @@ export class AdamwCall {
 }
 
 /**
- * One step of AdamW: m and v of type T, float32 or bfloat16, become the running means of gradient and
- * squared gradient; the weights lose `decay` of themselves and move by rate * m / (sqrt(v) + epsilon). The
- * gradient is multiplied by `factor` first. `rate` and `correction` hold what makes up for means that began
- * at 0: m / (1 - beta1^t) and v * correction, correction = 1 / (1 - beta2^t). What moves the weights are
- * the means before they are rounded to bfloat16.
+ * One step of AdamW: m and v of type T, float32 or bfloat16, become the running means of gradient and squared
+ * gradient; the weights lose `decay` of themselves and move by the rate * m / (sqrt(v) + epsilon). The
+ * gradient is multiplied by `factor` first. `correctedRate` and `correction` hold what makes up for means
+ * that began at 0: m / (1 - beta1^t) and v * correction, correction = 1 / (1 - beta2^t). What moves the
+ * weights are the means before they are rounded to bfloat16.
  */
 export function adamw<T>(call: AdamwCall): void {
   const rest = call.count & 3;
@@ -85,7 +85,7 @@ function update<T>(call: AdamwCall, weights: usize, gradient: usize, m: usize, v
   const c1 = f32x4.splat(part1);
   const c2 = f32x4.splat(part2);
   const keep = f32x4.splat(kept);
-  const rate = f32x4.splat(call.rate);
+  const rate = f32x4.splat(call.correctedRate);
   const epsilon = f32x4.splat(call.epsilon);
   const correction = f32x4.splat(call.correction);
   for (; weights < end; weights += 16, gradient += 16) {

@@ -1,5 +1,5 @@
 import type { Engine } from "../../engine/engine.ts";
-import { quantizeNvfp4Under, type TensorFactor } from "../../engine/fp4.ts";
+import { quantizeNvfp4With, type TensorScale } from "../../engine/nvfp4.ts";
 import { addPrecisions, EMPTY_PRECISION, type Precision } from "../../engine/precision.ts";
 import type { Source } from "../../io/source.ts";
 import { scaleTypeOf } from "../../tensor/formats.ts";
@@ -19,7 +19,7 @@ export interface StripSampling {
   readonly strip: Strip;
   readonly scheme: Scheme | null;
   /** NVFP4: the float32 of the whole weight. Left out, that of these rows alone is taken. */
-  readonly tensorScale?: TensorFactor;
+  readonly tensorScale?: TensorScale;
 }
 
 /**
@@ -108,7 +108,7 @@ export async function readAndQuantize(
   const tensor =
     given === undefined
       ? engine.quantize(values, shape, scheme)
-      : quantizeNvfp4Under(engine, values, shape, scheme, given, {
+      : quantizeNvfp4With(engine, values, shape, scheme, given, {
           codes: new Uint8Array(bytesOfCodes(scheme.format, values.length)),
           scales: new Uint8Array(countOf(scaleShape(shape, scheme.block))),
         });

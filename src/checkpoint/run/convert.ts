@@ -1,5 +1,5 @@
 import type { Engine } from "../../engine/engine.ts";
-import { quantizeNvfp4Under } from "../../engine/fp4.ts";
+import { quantizeNvfp4With } from "../../engine/nvfp4.ts";
 import { EMPTY_PRECISION, type Precision } from "../../engine/precision.ts";
 import { withLoaded } from "../../io/merged-reads.ts";
 import { giveBack, type Source, takeBytes } from "../../io/source.ts";
@@ -91,7 +91,7 @@ function quantizeRows(
   const bytes = new Uint8Array(scale === "f32" ? 0 : blocks);
   const given = tensorScale && { factor: tensorScale, divides: into.tensorScale!.divides };
   const tensor = given
-    ? quantizeNvfp4Under(engine, values, shape, into.scheme, given, { codes, scales: bytes })
+    ? quantizeNvfp4With(engine, values, shape, into.scheme, given, { codes, scales: bytes })
     : engine.quantize(values, shape, into.scheme, {
         out: { codes, scales: scale === "f32" ? new Float32Array(blocks) : bytes },
       });

@@ -1,4 +1,4 @@
-import type { TensorFactor } from "../../engine/fp4.ts";
+import type { TensorScale } from "../../engine/nvfp4.ts";
 import { isSmall, type Loaded, withLoaded } from "../../io/merged-reads.ts";
 import { readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
@@ -42,7 +42,7 @@ export async function tensorFactorOf(
   { into }: Conversion,
   sources: readonly Source[],
   convert: Converter,
-): Promise<TensorFactor | undefined> {
+): Promise<TensorScale | undefined> {
   const target = into.kind === "scaled" ? into.tensorScale : undefined;
   if (target === undefined) return undefined;
   const { fusedWith, divides } = target;

@@ -3,7 +3,7 @@ import { giveBack, readRange, type Source } from "../../io/source.ts";
 import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { FORMATS, NAN_CODE, scaleValues } from "../../tensor/formats.ts";
-import { e4m3CodeOf, unpack4Bits, unpackCodes, unpackColumns } from "../../tensor/sub-byte.ts";
+import { codesOfBits, e4m3CodeOf, unpack4Bits, unpackRowPairs } from "../../tensor/sub-byte.ts";
 import type { BlockScaled, Fp8Format, ValueType } from "../../tensor/tensor.ts";
 import { transposed } from "../../tensor/transpose.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
@@ -94,7 +94,7 @@ async function readCodes(
   if (packedAlong === "cols") {
     // Two rows share a row of bytes.
     const [top, bottom] = [Math.floor(firstRow / 2), Math.ceil((firstRow + strip.rows) / 2)];
-    const codes = unpackColumns(await read(top * cols, bottom * cols), cols);
+    const codes = unpackRowPairs(await read(top * cols, bottom * cols), cols);
     return codes.subarray((firstRow - 2 * top) * cols, (firstRow - 2 * top + strip.rows) * cols);
   }
   const rowBytes = (cols * ELEMENTS[element].codeBits) / 8;
@@ -150,7 +150,7 @@ const INTEGERS: readonly number[] = Array.from({ length: 16 }, (_, code) => e4m3
 /** Codes of a byte each, of those that a file holds. */
 function unpack(element: Element, codes: Uint8Array): Uint8Array {
   if (element === "int4") return unpack4Bits(codes, INTEGERS);
-  return element === "e2m1" || element === "e2m3" ? unpackCodes(element, codes) : codes;
+  return element === "e2m1" || element === "e2m3" ? codesOfBits(element, codes) : codes;
 }
 
 /** Values of a strip, rounded once to `type`; in `out` where the engine can put them there. */

@@ -3,7 +3,7 @@ import type { Precision } from "../../engine/precision.ts";
 import { FORMATS, largestOf, scaleValues } from "../../tensor/formats.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import type { BlockScaled } from "../../tensor/tensor.ts";
-import { normalValues } from "../../train/random.ts";
+import { normalValues } from "../../train/initial-values.ts";
 import { BRUSHES, COLS, ROWS, type Settings } from "./state.ts";
 
 /** Values [ROWS, COLS] as the settings describe them. */

@@ -1,7 +1,7 @@
 import { openModel } from "../../model/open.ts";
 import { createTrainer } from "../../train/create.ts";
+import { wordAt } from "../../train/initial-values.ts";
 import { warmupCosine } from "../../train/options.ts";
-import { wordAt } from "../../train/random.ts";
 import type { RecipeName } from "../../train/recipes.ts";
 import type { Trainer } from "../../train/trainer.ts";
 import { LITTLE_LLAMA } from "./little-llama.ts";

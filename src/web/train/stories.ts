@@ -1,4 +1,4 @@
-import { wordAt } from "../../train/random.ts";
+import { wordAt } from "../../train/initial-values.ts";
 
 /** Words to fill in at the same place of a story. */
 const NAMES = ["Mia", "Tom", "Anna", "Ben", "Lily", "Max", "Zoe", "Sam"];

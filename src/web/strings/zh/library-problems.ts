@@ -1,8 +1,8 @@
 /** What the library finds wrong, what it expected, and what to do about it. */
 export const problemsOfLibrary: Readonly<Record<string, string>> = {
-  "Run this model with another engine.": "请用其他引擎运行此模型。",
-  "Run this model with another engine, or ask for the architecture.":
-    "请用其他引擎运行此模型，或者提出支持此架构的请求。",
+  "Run this model with another program.": "请用其他程序运行此模型。",
+  "Run this model with another program, or ask for the architecture.":
+    "请用其他程序运行此模型，或者提出支持此架构的请求。",
   "a GGUF file (llama.cpp)": " GGUF 文件（llama.cpp）",
   "a git-lfs pointer, not the file it points to": " git-lfs 指针，而不是它指向的文件",
   "a web page or XML": "网页或 XML",

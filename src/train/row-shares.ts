@@ -8,7 +8,7 @@ const LEAST_ROWS = 32;
  * and then over chunks, so their bits do not depend on the number of members. Each chunk has at least
  * LEAST_ROWS rows; the last one takes what is left over as well.
  */
-export class Chunks {
+export class RowShares {
   readonly count: number;
   readonly #total: number;
   readonly #unit: number;
@@ -21,17 +21,17 @@ export class Chunks {
   }
 
   /** The chunks of a member. */
-  of(team: Team): Range {
+  chunksOfMember(team: Team): Range {
     return shareOf(this.count, team);
   }
 
   /** The rows of a member's chunks. */
-  rowsOf(team: Team): Range {
-    return this.rows(this.of(team));
+  rowsOfMember(team: Team): Range {
+    return this.rowsOfChunks(this.chunksOfMember(team));
   }
 
   /** The rows of some chunks. */
-  rows({ start, end }: Range): Range {
+  rowsOfChunks({ start, end }: Range): Range {
     return { start: this.#edge(start), end: this.#edge(end) };
   }
 

@@ -8,7 +8,7 @@ interface Waiting {
 }
 
 /** A worker that answers tasks in turn, each with an id, after a first message that says what it runs. */
-export class TaskThread<Task> {
+export class RequestThread<Task> {
   #thread: Thread | undefined;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 0;

@@ -1,5 +1,5 @@
 import { readInt7Row } from "../products/pack-integers.ts";
-import { type Analysed, putSubnormals } from "../products/right.ts";
+import { type PreparedWeights, putSubnormals } from "../products/right.ts";
 import type { FormatId, ScaleTypeId, ValueTypeId } from "../tensor/formats.ts";
 import { VALUE_TYPE_ID } from "../tensor/formats.ts";
 import type { Arena } from "../wasm/arena.ts";
@@ -20,7 +20,7 @@ export interface DeclaredRows {
   /** Which rows of each slice these are, of how many. */
   readonly range: Range;
   readonly totalRows: number;
-  readonly stored:
+  readonly inFile:
     | { readonly kind: "plain"; readonly type: ValueTypeId }
     | {
         readonly kind: "scaled";
@@ -33,10 +33,10 @@ export interface DeclaredRows {
 }
 
 /** Rows of a slice of a declared tensor: codes or values, and the scales of all blocks that they touch. */
-export interface RowsToFill {
+export interface LoadedRows {
   readonly key: string;
   readonly slice: number;
-  /** The first of them in the tensor: a multiple of twelve rows behind the first row that is held. */
+  /** Index of the first of them in the tensor; `first - range.start` is a multiple of twelve. */
   readonly first: number;
   readonly values: Uint8Array;
   readonly scales: Uint8Array | null;
@@ -55,7 +55,7 @@ export interface LoadedTensor {
 }
 
 export type Slice =
-  | ({ readonly kind: "scaled" } & Analysed)
+  | ({ readonly kind: "scaled" } & PreparedWeights)
   | PlainSlice
   /**
    * Integers of 7 bits in groups of twelve rows: see `packInt7` of the kernels. `matrixAt`: the address of
@@ -69,40 +69,43 @@ interface PlainSlice {
   readonly start: number;
 }
 
-/** A slice as it was stored. */
-export type StoredSlice = PlainSlice | { readonly kind: "scaled"; readonly matrix: MatrixRecord };
+/** A slice in memory in the form that it has in the file. */
+export type FileSlice = PlainSlice | { readonly kind: "scaled"; readonly matrix: MatrixRecord };
 
 /** Bytes of a value or code. */
-export function widthOf(stored: DeclaredRows["stored"] | StoredSlice): number {
-  if (stored.kind === "scaled") return 1;
-  return stored.type === VALUE_TYPE_ID.f32 ? 4 : 2;
+export function widthOf(inFile: DeclaredRows["inFile"] | FileSlice): number {
+  if (inFile.kind === "scaled") return 1;
+  return inFile.type === VALUE_TYPE_ID.f32 ? 4 : 2;
 }
 
 /** Bytes of the scales of a row of blocks. */
-export function scaleRowOf(stored: DeclaredRows["stored"], cols: number): number {
-  if (stored.kind === "plain") return 0;
-  return Math.ceil(cols / stored.block[1]) * (stored.scaleType === 0 ? 1 : 4);
+export function scaleRowOf(inFile: DeclaredRows["inFile"], cols: number): number {
+  if (inFile.kind === "plain") return 0;
+  return Math.ceil(cols / inFile.block[1]) * (inFile.scaleType === 0 ? 1 : 4);
 }
 
 /** Describes rows in memory at `start`, the first of which is row `first` of the tensor. */
-export function storedAt(
-  { stored, cols }: DeclaredRows,
+export function fileSliceAt(
+  { inFile, cols }: DeclaredRows,
   { start, scales, first, rows }: { start: number; scales: number; first: number; rows: number },
-): StoredSlice {
-  if (stored.kind === "plain") return { kind: "plain", type: stored.type, start };
-  const { format, scaleType } = stored;
-  const [blockRows, blockCols] = stored.block;
+): FileSlice {
+  if (inFile.kind === "plain") return { kind: "plain", type: inFile.type, start };
+  const { format, scaleType } = inFile;
+  const [blockRows, blockCols] = inFile.block;
   const firstRow = first % blockRows;
   const matrix = { format, scaleType, codes: start, scales, firstRow, rows, cols, blockRows, blockCols };
   return { kind: "scaled", matrix: matrixRecord(matrix) };
 }
 
-/** dst[rows, cols] <- rows `first` and on of a slice as float32; integers of 7 bits one row at a time. */
-export function widenRows(
+/**
+ * dst[rows, cols] <- rows `first` and on of a slice as float32: halves are widened, codes and integers
+ * dequantised. The listed subnormal codes are written back for that time.
+ */
+export function readRowsAsFloat32(
   kernels: ModelKernels,
   arena: Arena,
   dst: number,
-  slice: StoredSlice | Slice,
+  slice: FileSlice | Slice,
   first: number,
   rows: number,
   cols: number,

@@ -9,7 +9,7 @@ export function engineOf({ module, variant }: Start): Engine {
 }
 
 /** Performs the tasks of one thread on an engine of its own, which has some rows of the weights in memory. */
-export class TaskRunner {
+export class GemmRunner {
   readonly #engine: Engine;
   readonly #packed: Map<number, PackedWeights> = new Map();
 

@@ -1,5 +1,6 @@
 /**
- * Word n of a stream of random 32-bit words. It depends on seed, stream and n alone, so that neither the
+ * Word n of a stream of random 32-bit words, for initial values only: stochastic rounding draws from Philox,
+ * see assembly/lanes/random.ts. It depends on seed, stream and n alone, so that neither the
  * order nor the number of threads makes a difference. The mixing function is the finaliser of MurmurHash3:
  * that of SplitMix64 would need BigInt.
  */

@@ -2,7 +2,7 @@ import { floatsOf } from "../js/half.ts";
 import { checkValues, type RawValues } from "../tensor/checks.ts";
 import { largestOf, NAN_CODE, type SubByteFormat, scaleValues } from "../tensor/formats.ts";
 import type { Scheme } from "../tensor/schemes.ts";
-import { e4m3CodeOf, multipliersOf, unpackCodes } from "../tensor/sub-byte.ts";
+import { codesOfBits, e4m3CodeOf, multipliersOf } from "../tensor/sub-byte.ts";
 import { type BlockScaled, type Format, type Grid, gridOf, type Values } from "../tensor/tensor.ts";
 
 /** What is needed of an engine. */
@@ -13,8 +13,8 @@ interface Encoder {
 /** The largest E2M1 and E4M3 values. */
 const [LARGEST_CODE, LARGEST_SCALE] = [largestOf("e2m1"), largestOf("e4m3")];
 
-/** The smallest scale that is not zero, as E4M3. */
-const SMALLEST = 1;
+/** The E4M3 code of the smallest scale that is not zero. */
+const SMALLEST_SCALE_CODE = 1;
 
 /** Calls `visit` with each block: its number, the index of its first element, and its rows and columns. */
 function eachBlock(
@@ -34,7 +34,7 @@ function eachBlock(
 }
 
 /** The float32 of a tensor of NVFP4, by which its scales are to be multiplied, or divided. */
-export interface TensorFactor {
+export interface TensorScale {
   readonly factor: number;
   readonly divides: boolean;
 }
@@ -63,12 +63,12 @@ export function quantizeNvfp4(
  * @param out arrays for the codes and for the E4M3 scales
  * @returns the tensor, with what each block is multiplied by as its scales
  */
-export function quantizeNvfp4Under(
+export function quantizeNvfp4With(
   engine: Encoder,
   values: Values,
   shape: readonly number[],
   { block, format }: Pick<Scheme, "block" | "format">,
-  given: TensorFactor,
+  given: TensorScale,
   out: { readonly codes: Uint8Array; readonly scales: Uint8Array },
 ): BlockScaled {
   const x = floatsOf(checkValues("quantize: values", values));
@@ -103,7 +103,7 @@ function encodeBlocks(
   amaxes: Float32Array,
   codes: Uint8Array,
   scales: Uint8Array,
-  { factor, divides }: TensorFactor,
+  { factor, divides }: TensorScale,
 ): Float32Array {
   const wanted = amaxes.map((amax) => {
     const scale = Math.fround(amax / LARGEST_CODE);
@@ -112,7 +112,7 @@ function encodeBlocks(
   engine.encode(wanted, "e4m3", { out: scales });
   for (let i = 0; i < scales.length; i++) {
     if (!(amaxes[i]! < Infinity)) scales[i] = NAN_CODE;
-    else if (scales[i] === 0 && amaxes[i]! > 0) scales[i] = SMALLEST;
+    else if (scales[i] === 0 && amaxes[i]! > 0) scales[i] = SMALLEST_SCALE_CODE;
   }
   const multipliers = multipliersOf(scales, factor, divides);
   const scaled = new Float32Array(x.length);
@@ -139,7 +139,7 @@ export function saturatedIn(
   const cols = shape.at(-1) ?? 1;
   const rows = shape.at(-2) ?? 1;
   const [gridRows, gridCols] = [Math.ceil(rows / block[0]), Math.ceil(cols / block[1])];
-  const codes = unpackCodes(format, tensor.codes);
+  const codes = codesOfBits(format, tensor.codes);
   const largest = largestOf(format);
   const largestCode = e4m3CodeOf(largest);
   let count = 0;
