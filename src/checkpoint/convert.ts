@@ -47,7 +47,7 @@ export interface ConvertedCheckpoint extends Summary {
   readonly plan: Plan;
   /** Facts to know before the output is used, in English sentences. */
   readonly warnings: readonly string[];
-  /** Files of the input that are no part of the output. */
+  /** Files left out of the output: another copy of the model, and what `files` did not choose. */
   readonly leftOut: readonly string[];
   /** Safetensors files that are no part of the model, and were copied as they are. */
   readonly unread: readonly string[];

@@ -65,15 +65,14 @@ export async function convertOrder(
 ): Promise<ReportedConversion | null> {
   const { from, to, task, flags, signal } = order;
   const started = performance.now();
-  const { files: chosen, leftOut: unchosen } = chooseFiles(input.files, flags.files);
-  const found = await openCheckpoint(chosen, from);
-  const opened = { ...found, leftOut: [...found.leftOut, ...unchosen] };
+  const { files: chosen, leftOut: notChosen } = chooseFiles(input.files, flags.files);
+  const opened = await openCheckpoint(chosen, from);
   const whole = planOf(task, opened);
   // The names of a folder's files stay; a single file has the name that it is given.
   const plan = input.isFolder
     ? whole
     : { ...whole, files: whole.files.map((file) => ({ ...file, name: basename(to) })) };
-  const planned: Planned = { from, to, task, opened, plan };
+  const planned: Planned = { from, to, task, opened, notChosen, plan };
   const documents = input.isFolder ? documentsOf(opened, plan, task.direction) : [];
   refuseName(to, input.isFolder);
   if (flags.dryRun === true) {

@@ -163,7 +163,7 @@ function tellEstimate(estimates: readonly RunEstimate[]): void {
       `${figures.bytes(bytesPerSecond)} and ${(productsPerSecond / 1e9).toPrecision(2)} G multiplications a second`,
   );
   process.stderr.write(
-    `From the start about ${figures.duration(seconds)}, as a trial of one product tells (${trials.join("; ")}); attention comes on top.\n`,
+    `A whole run takes about ${figures.duration(seconds)}, by the speed of one trial product (${trials.join("; ")}); attention is not counted.\n`,
   );
 }
 

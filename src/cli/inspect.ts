@@ -29,13 +29,17 @@ export async function inspect(
     }
     const chosen = chooseFiles(input.files, flags.files);
     const opened = await openCheckpoint(chosen.files, path);
-    const { checkpoint, sources, unread } = opened;
-    const beside = { leftOut: [...opened.leftOut, ...chosen.leftOut], unread };
+    const { checkpoint, sources, leftOut, unread } = opened;
+    const notChosen = chosen.leftOut;
     const inspection = await inspectCheckpoint(checkpoint, sources, { missingScale: "one", signal });
     await throwIfInterrupted(signal);
     await (flags.json === true
-      ? printJson({ input: path, ...beside, ...inspection })
-      : print([inspectionTable(inspection), ...otherFilesLines(beside, "Not read")].join("\n")));
+      ? printJson({ input: path, leftOut: [...leftOut, ...notChosen], unread, ...inspection })
+      : print(
+          [inspectionTable(inspection), ...otherFilesLines({ leftOut, notChosen, unread }, "Not read")].join(
+            "\n",
+          ),
+        ));
     await page?.write(reportPage(inspectionReport(path, inspection)));
   } finally {
     await page?.discard();

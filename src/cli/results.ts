@@ -28,6 +28,8 @@ export interface Planned {
   readonly to: string;
   readonly task: ConversionSettings;
   readonly opened: OpenedCheckpoint;
+  /** Files that `--files` did not choose, where it can be given. */
+  readonly notChosen?: readonly string[];
   readonly plan: Plan;
 }
 
@@ -39,7 +41,7 @@ export interface Converted extends Planned {
 
 /** The result of a conversion. */
 export function resultOfSummary(converted: Converted): CommandResult {
-  const { to, opened, plan, summary, started } = converted;
+  const { to, opened, notChosen = [], plan, summary, started } = converted;
   const warnings = warningsFor(converted);
   const record = recordOf(converted);
   return {
@@ -49,7 +51,7 @@ export function resultOfSummary(converted: Converted): CommandResult {
         summaryTable(summary),
         ...matchLines(record.patterns),
         ...warningLines(warnings),
-        ...otherFilesLines(opened),
+        ...otherFilesLines({ ...opened, notChosen }),
         "",
         lastLine(to, plan, started),
       ].join("\n"),
@@ -58,7 +60,7 @@ export function resultOfSummary(converted: Converted): CommandResult {
 
 /** The result of a dry run: the plan. */
 export function resultOfPlan(planned: Planned): CommandResult {
-  const { opened, plan } = planned;
+  const { opened, notChosen = [], plan } = planned;
   const warnings = warningsFor(planned);
   const files = plan.files.map(({ name, size }) => ({ name, bytes: size }));
   const record = recordOf(planned);
@@ -69,29 +71,30 @@ export function resultOfPlan(planned: Planned): CommandResult {
         planTable(plan),
         ...matchLines(record.patterns),
         ...warningLines(warnings),
-        ...otherFilesLines(opened),
+        ...otherFilesLines({ ...opened, notChosen }),
       ].join("\n"),
   };
 }
 
 /** The result of a conversion whose output was there already. */
 export function resultOfFinished(planned: Planned): CommandResult {
-  const { to, opened, plan } = planned;
+  const { to, opened, notChosen = [], plan } = planned;
   const warnings = warningsFor(planned);
   return {
     record: { ...recordOf(planned), alreadyDone: true, warnings, ...summarize(plan, new Map()) },
     lines: () =>
       [
         ...warningLines(warnings),
-        ...otherFilesLines(opened),
+        ...otherFilesLines({ ...opened, notChosen }),
         `Already done: ${figures.text(to)} holds this output. Checked: sizes, headers, and the first rows of each weight. --overwrite makes it anew.`,
       ].join("\n"),
   };
 }
 
-function recordOf({ from, to, task: { direction, options }, opened: { leftOut, unread }, plan }: Planned) {
+function recordOf({ from, to, task: { direction, options }, opened, notChosen = [], plan }: Planned) {
   const patterns = matchesOf(options, plan.tensors);
-  return { input: from, output: to, ...direction, patterns, leftOut, unread };
+  const leftOut = [...opened.leftOut, ...notChosen];
+  return { input: from, output: to, ...direction, patterns, leftOut, unread: opened.unread };
 }
 
 function warningsFor({ task: { direction }, plan }: Planned): string[] {

@@ -239,7 +239,7 @@ function notWritten(control: string): BlockscaleError {
   return new BlockscaleError("option", {
     where: "sensitivity: --out",
     expected: "--formats that a checkpoint can hold: nvfp4, mxfp4, mxfp6, fp8, mxfp8, bf16",
-    got: `${control}, a control`,
+    got: `${control}, which is for comparison only: no checkpoint holds it`,
     fix: "Leave it out of --formats, or leave out --out.",
   });
 }

@@ -108,9 +108,15 @@ function keptLines(tensors: readonly TensorSummary[]): string[] {
   return ["", "Not converted:", ...[...counts].map(([reason, n]) => `- ${figures.count(n)}: ${reason}`)];
 }
 
+/** Files of a checkpoint that are not converted. */
+interface OtherFiles extends Pick<OpenedCheckpoint, "leftOut" | "unread"> {
+  /** Files that `--files` did not choose. */
+  readonly notChosen: readonly string[];
+}
+
 /** Lines about files that a conversion does not convert, and what happened to them. */
 export function otherFilesLines(
-  { leftOut, unread }: Pick<OpenedCheckpoint, "leftOut" | "unread">,
+  { leftOut, unread, notChosen }: OtherFiles,
   what = "Copied as they are",
 ): string[] {
   const list = (names: readonly string[]): string => names.map((name) => figures.text(name)).join(", ");
@@ -118,6 +124,7 @@ export function otherFilesLines(
     ...(leftOut.length > 0
       ? [`Left out, a second copy of the model in another layout: ${list(leftOut)}`]
       : []),
+    ...(notChosen.length > 0 ? [`Left out, not chosen by --files: ${list(notChosen)}`] : []),
     ...(unread.length > 0 ? [`${what}, no part of the model: ${list(unread)}`] : []),
   ];
 }

@@ -36,8 +36,13 @@ export class TrainingRank {
   static async open(flags: RankFlags, signal: AbortSignal): Promise<TrainingRank | null> {
     const { queue, rank, worldSize: size, gradients: format, timeout, batch, microBatches } = flags;
     if (queue === undefined && rank === undefined && size === undefined) return null;
-    if (queue === undefined || rank === undefined || size === undefined || rank >= size)
-      throw wrongFlags("--queue, --world-size N, and a --rank from 0 to N - 1", `${rank} of ${size}`);
+    if (queue === undefined || rank === undefined || size === undefined)
+      throw wrongFlags(
+        "--queue, --rank and --world-size together",
+        `no ${missing({ queue, rank, "world-size": size }).join(", no ")}`,
+      );
+    if (rank >= size)
+      throw wrongFlags("a --rank from 0 to N - 1 of --world-size N", `--rank ${rank} of ${size}`);
     if (batch % (size * microBatches) !== 0)
       throw wrongFlags(
         `a --batch that ${size} ranks of ${microBatches} micro-batches can share`,
@@ -88,6 +93,13 @@ function digestOf(arrays: readonly (Uint8Array | Int32Array | Float32Array)[]): 
   const hash = createHash("sha256");
   for (const array of arrays) hash.update(array);
   return hash.digest("hex");
+}
+
+/** The flags that were not given, as they are written. */
+function missing(flags: { readonly [flag: string]: unknown }): string[] {
+  return Object.keys(flags)
+    .filter((flag) => flags[flag] === undefined)
+    .map((flag) => `--${flag}`);
 }
 
 function wrongFlags(expected: string, got: string): BlockscaleError {

@@ -172,6 +172,6 @@ function refused(rank: number, expected: string, got: string): BlockscaleError {
     where: `train: the gradients of rank ${rank}`,
     expected,
     got,
-    fix: "Give this run a Redis, or a database of one, by itself.",
+    fix: "Give this run a Redis of its own, or a database of its own (redis://HOST:PORT/1).",
   });
 }

@@ -5,6 +5,7 @@ import { parseOverrides } from "../../src/checkpoint/dialects/overrides.ts";
 import { planDequantize } from "../../src/checkpoint/plan/dequantize.ts";
 import { openCheckpoint } from "../../src/checkpoint/plan/folder.ts";
 import { planQuantize } from "../../src/checkpoint/plan/quantize.ts";
+import { TrainingRank } from "../../src/cli/train-ranks.ts";
 import { openModel } from "../../src/model/open.ts";
 import { createTrainer } from "../../src/train/create.ts";
 import { fileWith, valuesAs } from "../support/checkpoint-files.ts";
@@ -159,6 +160,26 @@ test("files beside the model are named by inspect, and PyTorch's by the error", 
   expect(JSON.parse((await blockscale("inspect", model, "--json")).out).unread).toEqual([
     "adapter_model.safetensors",
   ]);
+  for (const args of [["inspect"], ["quantize", join(folder, "chosen"), "--dry-run"]]) {
+    const chosen = [args[0]!, model, ...args.slice(1), "--files", "model.safetensors"];
+    const { out } = await blockscale(...chosen);
+    expect(out).toMatch(/^Left out, not chosen by --files: adapter_model.safetensors$/m);
+    expect(out).not.toMatch(/second copy/);
+    expect(JSON.parse((await blockscale(...chosen, "--json")).out)).toMatchObject({
+      leftOut: ["adapter_model.safetensors"],
+      unread: [],
+    });
+  }
+});
+
+test("train names the flags of ranks that are not there", async () => {
+  const flags = { gradients: "f32", timeout: 1, batch: 8, microBatches: 1, worldSize: 2 } as const;
+  const { signal } = new AbortController();
+  await expect(TrainingRank.open(flags, signal)).rejects.toThrow(/together, got no --queue, no --rank\./);
+  const third = { ...flags, queue: "redis://127.0.0.1:1", rank: 2 };
+  await expect(TrainingRank.open(third, signal)).rejects.toThrow(
+    /--rank from 0 to N - 1 .* got --rank 2 of 2\./,
+  );
 });
 
 test("train names the file whose JSON is damaged", async () => {

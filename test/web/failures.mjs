@@ -112,7 +112,7 @@ const sabotages = [
   {
     name: "a write that claims to have written",
     code: sabotageWrite("FileSystemSyncAccessHandle", "bytes.length"),
-    title: "The output is not what was written",
+    title: "The file read back differs from what was written",
   },
   {
     name: "a bit that turns over on the disk",
@@ -126,7 +126,7 @@ const sabotages = [
         flush.call(this);
       };
     }`,
-    title: "The output is not what was written",
+    title: "The file read back differs from what was written",
   },
 ];
 
@@ -145,7 +145,7 @@ const chosenSabotages = [
   {
     name: "a write that claims to have written",
     code: sabotageWrite("FileSystemWritableFileStream", "Promise.resolve()"),
-    title: "The output is not what was written",
+    title: "The file read back differs from what was written",
   },
   {
     name: "a disk that is full",
@@ -347,7 +347,7 @@ export const tests = [
       const body = async (page) => {
         await openFiles(page, small(env));
         await planned(page);
-        await page.getByText("This window has no room for the output").waitFor();
+        await page.getByText("This window lets pages store no files").waitFor();
         assert.ok(await page.locator(".outcome > button").isDisabled());
       };
       const preferences = { profile: { default_content_setting_values: { cookies: 2 } } };

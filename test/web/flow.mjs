@@ -119,7 +119,7 @@ export const tests = [
         assert.deepEqual(unzipped(bytes), Object.fromEntries(zipped));
         await page.getByRole("button", { name: "Open another" }).click();
         await openFolder(page, fp8);
-        await page.getByText("FP8: deepseek-v3.1").waitFor();
+        await page.getByText("Quantised: deepseek-v3.1").waitFor();
         await planned(page);
         await convert(page);
         assert.deepEqual(onlyHashes(await privateFiles(page)), hashes(bf16));

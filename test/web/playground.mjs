@@ -62,7 +62,7 @@ export const tests = [
     async body(env) {
       await withPage(env, async (page) => {
         await page.goto(`${env.url}?example=stories-fp8`);
-        await page.getByText("FP8: deepseek-v3.1").waitFor();
+        await page.getByText("Quantised: deepseek-v3.1").waitFor();
       });
     },
   },

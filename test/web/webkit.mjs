@@ -47,7 +47,7 @@ async function refusesToConvert(page, reason) {
     note: document.querySelector(".outcome .note.bad").textContent,
     isOffered: !document.querySelector(".outcome > button").disabled,
   }));
-  assert.match(note, /^This window has no room for the output.*Open the page in a normal window/);
+  assert.match(note, /^This window lets pages store no files.*Open the page in a normal window/);
   assert.match(note, reason);
   assert.equal(isOffered, false);
   await page.evaluate(() => document.querySelectorAll(".cell.name .link")[2].click());
@@ -127,7 +127,7 @@ export const tests = [
         await press(page, "Convert");
         await until(page, () => document.querySelector("[role=alert] strong") !== null);
         const note = await page.evaluate(() => document.querySelector("[role=alert]").textContent);
-        assert.match(note, /^This window has no room for the output.*Backend does not support/);
+        assert.match(note, /^This window lets pages store no files.*Backend does not support/);
         assert.deepEqual(await privateFiles(page), {});
       });
     },

@@ -110,11 +110,11 @@ function obstacleTo(
   { scheme: { block, format }, transposesStacks, tensorScale }: Storage,
 ): string | null {
   if (tensorScale !== undefined && weight.shape.length > 2)
-    return "a stack: loaders want a float32 for each expert";
+    return "a stack of experts: loaders read one float32 scale for each expert, not one for all";
   if (weight.kind === "scaled" && weight.transposed !== (transposesStacks === true))
     return weight.transposed
       ? "MXFP4 experts of gpt-oss: no other dialect stores them"
-      : "codes that lie along the other side of the matrix";
+      : "codes are stored transposed, which this dialect does not do";
   const { cols } = matrixOf(weight.shape);
   // Kernels for one-row blocks want whole blocks; square ones are known to come ragged.
   if (block[0] === 1 && cols % block[1] !== 0) return `columns are no multiple of ${block[1]}`;

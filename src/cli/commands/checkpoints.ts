@@ -64,7 +64,11 @@ function conversion(command: Command, about: string): Command {
     .description(about)
     .argument("<IN>", INPUTS, place)
     .argument("<OUT>", "the file, folder or s3://BUCKET/PREFIX to write", place)
-    .option("--only <pattern>", "convert these weights alone (repeatable)", several)
+    .option(
+      "--only <pattern>",
+      "of the weights that would be converted, convert these alone; for others too: --also (repeatable)",
+      several,
+    )
     .addOption(new Option("--include <pattern>").argParser(several).hideHelp())
     .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
     .option(...FILES)

@@ -13,7 +13,7 @@ function modelCommand(command: Command, activations: "f32" | "near" = "near"): C
     .addOption(
       new Option(
         "--activations <how>",
-        "precision of activations in products with FP8 weights: auto takes int8 for many tokens where it is faster here; near does the same unless the model has experts",
+        "precision of activations in products with FP8 weights: auto takes int8 for many tokens where it is faster here; near does so too, but takes f32 for models with experts, whose results int8 changes more",
       )
         .choices(["near", "auto", "f32", "int8", "fp8"])
         .default(activations),

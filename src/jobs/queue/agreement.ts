@@ -22,7 +22,7 @@ export function checkHello(bytes: Buffer, rank: number, own: Agreed): string {
       where: `train: rank ${rank}`,
       expected: "what it is about to train",
       got: "something else",
-      fix: "Give this run a Redis of its own, or a database of one.",
+      fix: "Give this run a Redis of its own, or a database of its own (redis://HOST:PORT/1).",
     });
   const theirs = hello.own as Agreed;
   const other = Object.keys(own).find((name) => own[name] !== theirs[name]);

@@ -73,7 +73,7 @@ export function redisErrorOf(cause: unknown): unknown {
       where: "--queue",
       expected: "a Redis of version 5 or later that takes the commands of BullMQ, and jobs of JSON in it",
       got: cause.message,
-      fix: "Give blockscale a Redis of its own, or a database of one, and a user who may use all commands.",
+      fix: "Give blockscale a Redis of its own, or a database of its own (redis://HOST:PORT/1), and a user who may use all commands.",
     },
     { cause },
   );

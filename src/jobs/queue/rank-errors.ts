@@ -45,6 +45,6 @@ export function otherLength(rank: number, expected: number, got: number): Blocks
     where: `train: rank ${rank}`,
     expected: `${expected} bytes`,
     got: `${got} bytes`,
-    fix: "Give this run a Redis of its own, or a database of one.",
+    fix: "Give this run a Redis of its own, or a database of its own (redis://HOST:PORT/1).",
   });
 }

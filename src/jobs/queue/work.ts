@@ -66,6 +66,6 @@ export function idOf(...parts: readonly unknown[]): string {
 /** @throws BlockscaleError `format` */
 export function refuseJob(expected: string, value: unknown): never {
   const fix =
-    "Another program writes into this queue: give blockscale a Redis of its own, or a database of one.";
+    "Another program writes into this queue: give blockscale a Redis of its own, or a database of its own (redis://HOST:PORT/1).";
   return refuseRecord("a job of the queue", expected, value, fix);
 }

@@ -36,6 +36,12 @@ export function isOffered(name: string): name is DialectName {
   return destinationNames.some((destination) => isReadAt(destination, name as DialectName));
 }
 
+/** What the name of a file in a dialect ends with. "deepseek" would read as the model. */
+export function suffixOf(dialect: DialectName): string {
+  if (!dialect.startsWith("deepseek")) return dialect;
+  return dialect.endsWith("fp4") ? "fp4" : "fp8";
+}
+
 /** The first destination that reads a dialect. */
 export function destinationOf(dialect: DialectName): Destination {
   return destinationNames.find((name) => isReadAt(name, dialect)) ?? "servers";

@@ -17,7 +17,7 @@ import type {
   UnsavedOutput,
   WrittenFile,
 } from "../workers/protocol.ts";
-import { MIXED } from "./destinations.ts";
+import { MIXED, suffixOf } from "./destinations.ts";
 
 /** The step that the user has reached. */
 export type Stage = "start" | "opening" | "ready" | "running" | "done";
@@ -208,7 +208,7 @@ export const changedTensors: ReadonlySignal<number> = computed(
 /** Name of the file that is written, where the output is one file. */
 export const outputFileName: ReadonlySignal<string> = computed(() => {
   const { action, to, dtype } = form.value;
-  const suffix = action === "dequantize" ? dtype : to.startsWith("deepseek") ? "fp8" : to;
+  const suffix = action === "dequantize" ? dtype : suffixOf(to);
   return `${name.value.replace(/\.safetensors$/, "")}-${suffix}.safetensors`;
 });
 

@@ -57,7 +57,7 @@ export interface CheckpointFacts {
   readonly ranks: Uint32Array;
   /** Whether missing scales were taken as 1, so that the tensors can be shown. */
   readonly missingScaleIsOne: boolean;
-  /** Whether there is a config.json. Without one, no loader recognises the output as FP8. */
+  /** Whether there is a config.json. Without one, no loader sees that the output is quantised. */
   readonly hasConfig: boolean;
   /** Which shard of how many the file is, by its name; `null` where all of them are open. */
   readonly shardNumber: { readonly index: number; readonly of: number } | null;
@@ -74,7 +74,7 @@ export interface PlanFacts {
   /** Bytes of all output files. */
   readonly size: number;
   readonly tensors: number;
-  /** What must be added to config.json by hand, where none is open and the output is FP8. */
+  /** What must be added to config.json by hand, where none is open and the output is quantised. */
   readonly toAdd: string | null;
   /** What readers of the output refuse or read wrong, in English sentences. */
   readonly warnings: readonly string[];

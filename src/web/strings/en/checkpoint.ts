@@ -6,7 +6,7 @@ export const checkpoint = {
     tensors: (n: string, one: boolean): string => (one ? "1 tensor" : `${n} tensors`),
     parameters: (n: string): string => `${n} parameters`,
     notQuantised: "not quantised",
-    dialect: (name: string): string => `FP8: ${name}`,
+    dialect: (name: string): string => `Quantised: ${name}`,
     composition: "Bytes by data type",
     metadata: "Other metadata in the header (__metadata__)",
     shardNumber: (index: number, of: number): string =>

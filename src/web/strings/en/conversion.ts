@@ -4,7 +4,7 @@ import type { Destination } from "../../state/destinations.ts";
 export const conversion = {
   convert: {
     heading: "Convert",
-    quantize: "To FP8",
+    quantize: "Quantise",
     dequantize: "To plain values",
     action: "What to make",
     target: "Format",
@@ -42,7 +42,7 @@ export const conversion = {
     start: "Convert",
     startTo: "Choose where to save",
     noPattern: (line: string): string => `${line} is no regular expression yet.`,
-    noConfig: "No config.json is open: loaders will not see that the output is FP8",
+    noConfig: "No config.json is open: loaders will not see that the output is quantised",
     toAdd: "Open the folder with config.json instead, or add this to the config.json beside the output:",
     reset: (n: number): string => (n === 1 ? "Undo 1 single choice" : `Undo ${n} single choices`),
     privateNote: (size: string): string =>

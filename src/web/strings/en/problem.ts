@@ -27,10 +27,10 @@ export const problem = {
   linkPlace: (name: string): string => `The link asks for “${name}”, which is not there`,
   titles: {
     space: "There is not enough space",
-    storage: "This window has no room for the output",
+    storage: "This window lets pages store no files",
     changed: "A file changed or is gone",
     "short-write": "The browser lost data while writing",
-    verify: "The output is not what was written",
+    verify: "The file read back differs from what was written",
     permission: "The browser did not allow it",
     network: "The server did not give the file",
     cancelled: "Cancelled",

@@ -8,7 +8,7 @@ export const checkpoint: typeof english = {
     // 146.3万 ends with a word itself.
     parameters: (n) => `${n}${/\d$/.test(n) ? " " : ""}个参数`,
     notQuantised: "未量化",
-    dialect: (name) => `FP8：${name}`,
+    dialect: (name) => `已量化：${name}`,
     composition: "各数据类型所占字节",
     metadata: "文件头中的其他信息（__metadata__）",
     shardNumber: (index, of) => `这是 ${of} 个文件中的第 ${index} 个。请一起打开所有文件，再转换模型。`,

@@ -3,7 +3,7 @@ import type { conversion as english } from "../en/conversion.ts";
 export const conversion: typeof english = {
   convert: {
     heading: "转换",
-    quantize: "转为 FP8",
+    quantize: "量化",
     dequantize: "还原为普通数值",
     action: "要做什么",
     target: "格式",
@@ -40,7 +40,7 @@ export const conversion: typeof english = {
     start: "开始转换",
     startTo: "选择保存位置",
     noPattern: (line) => `${line} 还不是有效的正则表达式。`,
-    noConfig: "没有打开 config.json：加载程序不会知道输出是 FP8",
+    noConfig: "没有打开 config.json：加载程序不会知道输出已量化",
     toAdd: "请打开含有 config.json 的文件夹，或将以下内容加入输出旁边的 config.json：",
     reset: (n) => `撤销 ${n} 项单独选择`,
     privateNote: (size) => `此浏览器会先把输出（${size}）放在自己的存储空间中，然后再下载。`,

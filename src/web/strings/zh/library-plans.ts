@@ -58,9 +58,10 @@ export const plansOfLibrary: Readonly<Record<string, string>> = {
     "堆叠的专家，其边长与 config.json 不符",
   "stack of experts in which gate and up would share a block of scales":
     "堆叠的专家，其中 gate 与 up 会共用同一块的缩放因子",
-  "a stack: loaders want a float32 for each expert": "堆叠的权重：加载程序要求每个专家有一个 float32",
+  "a stack of experts: loaders read one float32 scale for each expert, not one for all":
+    "堆叠的专家：加载程序为每个专家读取一个 float32 缩放因子，而不是共用一个",
   "MXFP4 experts of gpt-oss: no other dialect stores them": "gpt-oss 的 MXFP4 专家：其他格式不能存放",
-  "codes that lie along the other side of the matrix": "编码沿矩阵的另一边排列",
+  "codes are stored transposed, which this dialect does not do": "编码以转置方式存储，此格式不支持",
   "no model of gpt-oss, which this dialect is for": "不是 gpt-oss 模型，而此格式专用于它",
   "no stack of experts: loaders of gpt-oss take it in high precision":
     "不是堆叠的专家：gpt-oss 的加载程序以高精度读取",

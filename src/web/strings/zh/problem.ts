@@ -30,7 +30,7 @@ export const problem: typeof english = {
     storage: "此窗口没有存放输出的空间",
     changed: "文件已改变或不存在",
     "short-write": "浏览器在写入时丢失了数据",
-    verify: "输出与写入内容不一致",
+    verify: "读回的文件与写入的内容不一致",
     permission: "浏览器不允许此操作",
     network: "服务器没有给出文件",
     cancelled: "已取消",
