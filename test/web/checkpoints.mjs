@@ -1,5 +1,5 @@
 // Checkpoints for the tests, made by seeded generators: small folders with shards, and files of any size.
-import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 /** A seeded generator of numbers in [0, 1) (mulberry32). */
@@ -187,4 +187,11 @@ export function writeWithInfinity(path) {
     path,
     tensors.map(({ values, ...tensor }) => ({ ...tensor, bytes: Buffer.from(values.buffer) })),
   );
+}
+
+/** Makes the input of a test once. */
+export function inputOf(env, name, write) {
+  const path = join(env.folder, name);
+  if (!existsSync(path)) write(path);
+  return path;
 }

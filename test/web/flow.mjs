@@ -1,6 +1,5 @@
 // The whole flow, with output compared byte for byte with the command line's.
 import assert from "node:assert/strict";
-import { createReadStream, existsSync, mkdtempSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
   chooseFormat,
@@ -16,62 +15,16 @@ import {
   withPage,
   written,
 } from "./browser.mjs";
-import { writeFolder, writeInfinite, writeMany, writeSmall } from "./checkpoints.mjs";
-import { arrive, cli, hashes, onlyHashes, sha256, unzipped } from "./command-line.mjs";
-import { withFront } from "./front.mjs";
-
-/** Makes the input of a test once. */
-function made(env, name, write) {
-  const path = join(env.folder, name);
-  if (!existsSync(path)) write(path);
-  return path;
-}
+import { inputOf, writeFolder, writeInfinite, writeMany, writeSmall } from "./checkpoints.mjs";
+import { cli, hashes, onlyHashes, sha256, unzipped } from "./command-line.mjs";
 
 const dialects = ["deepseek-v3.1", "mxfp8"];
-
-/** Bytes that one read of a header takes. */
-const HEADER_READ = 1 << 16;
-
-/**
- * Answers what asks for ranges of a file at /far/far.safetensors, and denies all else below /far/. Counts its
- * bytes; long ranges have to wait until `release` is called.
- */
-function rangesOf(path) {
-  const size = statSync(path).size;
-  const sent = { bytes: 0 };
-  let release;
-  const isReleased = new Promise((resolve) => {
-    release = resolve;
-  });
-  const answer = (request, response) => {
-    if (!request.url.startsWith("/far/")) return false;
-    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
-    if (first === undefined || request.url !== "/far/far.safetensors") {
-      response.writeHead(404).end();
-      return true;
-    }
-    const [start, end] = [Number(first), Number(last)];
-    const send = () => {
-      sent.bytes += end - start + 1;
-      response.writeHead(206, {
-        "content-range": `bytes ${start}-${end}/${size}`,
-        "content-length": end - start + 1,
-        etag: '"1"',
-      });
-      createReadStream(path, { start, end }).pipe(response);
-    };
-    if (end - start < HEADER_READ) send();
-    else isReleased.then(send);
-    return true;
-  };
-  return { answer, sent, release };
-}
 
 export const tests = [
   ...dialects.map((dialect) => ({
     name: `a file becomes ${dialect}, byte for byte what the command line makes of it`,
     async body(env) {
-      const input = made(env, "small.safetensors", writeSmall);
+      const input = inputOf(env, "small.safetensors", writeSmall);
       const expected = join(env.folder, `small-${dialect}-${env.browser}.safetensors`);
       const report = await cli(env, "quantize", input, expected, "--to", dialect);
       await withPage(env, async (page) => {
@@ -96,7 +49,7 @@ export const tests = [
   {
     name: "a folder of two shards becomes FP8 and BF16 again, as the command line does it",
     async body(env) {
-      const input = made(env, "model", writeFolder);
+      const input = inputOf(env, "model", writeFolder);
       const fp8 = join(env.folder, `model-fp8-${env.browser}`);
       const bf16 = join(env.folder, `model-bf16-${env.browser}`);
       await cli(env, "quantize", input, fp8);
@@ -127,40 +80,9 @@ export const tests = [
     },
   },
   {
-    name: "a file on a server: inspected from its header, timed, converted by ranges; what is not there is said",
-    async body(env) {
-      const input = made(env, "small.safetensors", writeSmall);
-      const expected = join(env.folder, `far-${env.browser}.safetensors`);
-      await cli(env, "quantize", input, expected);
-      const { answer, sent, release } = rangesOf(input);
-      const body = async (page, { url }) => {
-        await page.getByLabel("Or open one on Hugging Face").fill(`${url}far/nothing.safetensors`);
-        await page.getByRole("button", { name: "Open", exact: true }).click();
-        await page
-          .getByRole("alert")
-          .getByText(/^There is nothing at /)
-          .waitFor();
-        page.errors.length = 0; // the browser's own report of the 404
-        await page.getByLabel("Or open one on Hugging Face").fill(`${url}far/far.safetensors`);
-        await page.getByRole("button", { name: "Open", exact: true }).click();
-        await page.getByTestId("rows").waitFor();
-        await planned(page);
-        await page.getByText("measuring…").waitFor();
-        assert.ok(sent.bytes < HEADER_READ + 100, `${sent.bytes} bytes to inspect and plan`);
-        release();
-        await page.getByText(/^about \d/).waitFor();
-        await page.getByText(/^the server gives [\d.]+ [kMG]?B\/s$/).waitFor();
-        assert.ok(sent.bytes < 7e6, `${sent.bytes} bytes to measure`);
-        await convert(page);
-        assert.deepEqual(onlyHashes(await privateFiles(page)), { "far.safetensors": sha256(expected) });
-      };
-      await withFront(env, { answer }, (url) => withPage({ ...env, url }, (page) => body(page, { url })));
-    },
-  },
-  {
     name: "patterns and clicks change the plan, to the byte",
     async body(env) {
-      const input = made(env, "small.safetensors", writeSmall);
+      const input = inputOf(env, "small.safetensors", writeSmall);
       const expected = join(env.folder, `patterns-${env.browser}.safetensors`);
       await cli(
         env,
@@ -189,85 +111,9 @@ export const tests = [
     },
   },
   {
-    name: "the output is downloaded whole",
-    async body(env) {
-      const input = made(env, "small.safetensors", writeSmall);
-      const expected = join(env.folder, `download-${env.browser}.safetensors`);
-      await cli(env, "quantize", input, expected);
-      const downloads = mkdtempSync(join(env.folder, "downloads-"));
-      await withPage(
-        env,
-        async (page) => {
-          await openFiles(page, input);
-          await planned(page);
-          await convert(page);
-          const save = page.getByRole("button", { name: "Save", exact: true });
-          if (env.browser === "chromium") {
-            const [download] = await Promise.all([page.waitForEvent("download"), save.click()]);
-            assert.equal(download.suggestedFilename(), "small-fp8.safetensors");
-            assert.equal(sha256(await download.path()), sha256(expected));
-            return;
-          }
-          await save.click();
-          // Firefox says nothing of it to playwright, which gives the file a name of its own.
-          await arrive(downloads, { file: sha256(expected) });
-        },
-        { downloadsPath: downloads },
-      );
-    },
-  },
-  {
-    name: "where the user may choose, the output goes there and nowhere else",
-    browsers: ["chromium"],
-    async body(env) {
-      const input = made(env, "model", writeFolder);
-      const expected = join(env.folder, `model-chosen`);
-      await cli(env, "quantize", input, expected);
-      const body = async (page) => {
-        // What the pickers give is a real handle, of a folder in the page's private file system.
-        await page.evaluate(() => {
-          window.showDirectoryPicker = async () => {
-            const root = await navigator.storage.getDirectory();
-            return root.getDirectoryHandle("chosen", { create: true });
-          };
-        });
-        await openFolder(page, input);
-        await planned(page);
-        await convert(page);
-        await page.getByText("Saved where you chose.").waitFor();
-        assert.deepEqual(onlyHashes(await privateFiles(page)), hashes(expected));
-      };
-      await withPage(env, body, { pickers: true });
-    },
-  },
-  {
-    name: "where the user may choose the file, it is written there, under the name suggested",
-    browsers: ["chromium"],
-    async body(env) {
-      const input = made(env, "small.safetensors", writeSmall);
-      const expected = join(env.folder, "small-chosen.safetensors");
-      await cli(env, "quantize", input, expected);
-      const body = async (page) => {
-        await page.evaluate(() => {
-          window.showSaveFilePicker = async ({ suggestedName }) => {
-            const root = await navigator.storage.getDirectory();
-            return root.getFileHandle(suggestedName, { create: true });
-          };
-        });
-        await openFiles(page, input);
-        await planned(page);
-        await convert(page);
-        await page.getByText("Saved where you chose.").waitFor();
-        const files = await privateFiles(page);
-        assert.deepEqual(onlyHashes(files), { "small-fp8.safetensors": sha256(expected) });
-      };
-      await withPage(env, body, { pickers: true });
-    },
-  },
-  {
     name: "pause holds the run, resume ends it, cancel leaves nothing",
     async body(env) {
-      const input = made(env, "small.safetensors", writeSmall);
+      const input = inputOf(env, "small.safetensors", writeSmall);
       await withPage(env, async (page) => {
         await openReady(page, input);
         await startAndPause(page);
@@ -295,7 +141,7 @@ export const tests = [
   {
     name: "five thousand tensors: few rows in the page, searched and sorted, by keyboard too",
     async body(env) {
-      const input = made(env, "many.safetensors", (path) => writeMany(path, 5000));
+      const input = inputOf(env, "many.safetensors", (path) => writeMany(path, 5000));
       await withPage(env, async (page) => {
         await openFiles(page, input);
         await page.getByText("5,000 of 5,000", { exact: true }).waitFor();
@@ -325,7 +171,7 @@ export const tests = [
   {
     name: "a tensor looked at closely: schemes compared, values, errors and scales drawn",
     async body(env) {
-      const input = made(env, "small.safetensors", writeSmall);
+      const input = inputOf(env, "small.safetensors", writeSmall);
       await withPage(env, async (page) => {
         await openFiles(page, input);
         await page.getByRole("button", { name: "model.layers.0.mlp.up_proj.weight" }).click();
@@ -353,7 +199,7 @@ export const tests = [
     name: "the JSON report says what the command line's says",
     browsers: ["chromium"],
     async body(env) {
-      const input = made(env, "small.safetensors", writeSmall);
+      const input = inputOf(env, "small.safetensors", writeSmall);
       const output = join(env.folder, "reported.safetensors");
       // The page measures every value.
       const report = await cli(env, "quantize", input, output, "--measure", "all");
@@ -371,7 +217,7 @@ export const tests = [
     name: "values that become Inf are told, in the table and in the JSON report, and not called exact",
     browsers: ["chromium"],
     async body(env) {
-      const input = made(env, "infinite.safetensors", writeInfinite);
+      const input = inputOf(env, "infinite.safetensors", writeInfinite);
       const report = await cli(
         env,
         "dequantize",

@@ -29,6 +29,8 @@ const { serve } = await import("../../.config/serve.mjs");
 const load = (names) => Promise.all(names.map((name) => import(`./${name}.mjs`)));
 const suites = await load([
   "flow",
+  "far",
+  "saving",
   "failures",
   "opening",
   "kept",
