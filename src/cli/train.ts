@@ -91,24 +91,24 @@ async function run(
   const { rank, size } = ownRank?.exchange ?? { rank: 0, size: 1 };
   const isFirst = rank === 0;
   const report = await reserveReport(isFirst ? flags.report : undefined, [out, ...paths]);
-  await makeFolder(out);
-  const { trainer, log } = await beginOrContinue(out, settings, flags, beginning, ownRank?.exchange);
-  const self: Run = { out, flags, text, trainer, log, ownRank, rank, size };
-  tell(self);
-  await ownRank?.join(trainer, { ...settings, every: flags.every }, text.ids);
-  const rate = startRate(self);
   try {
+    await makeFolder(out);
+    const { trainer, log } = await beginOrContinue(out, settings, flags, beginning, ownRank?.exchange);
+    const self: Run = { out, flags, text, trainer, log, ownRank, rank, size };
+    tell(self);
+    await ownRank?.join(trainer, { ...settings, every: flags.every }, text.ids);
+    const rate = startRate(self);
     await takeSteps(self, rate, signal);
+    if (isFirst) await writeModel(out, trainer, log, tokenizerFiles, flags.lora !== undefined);
+    const parameters = trainer.names.reduce((sum, name) => sum + trainer.weight(name).length, 0);
+    await report?.write(trainingPage({ texts: paths, out, recipe: flags.recipe, parameters, ...log }));
+    const result = resultOf(self, rate());
+    await trainer.close();
+    await print(flags.json ? JSON.stringify(result, null, 2) : lineOf(result, self));
   } catch (error) {
     await report?.discard();
     throw error;
   }
-  if (isFirst) await writeModel(out, trainer, log, tokenizerFiles, flags.lora !== undefined);
-  const parameters = trainer.names.reduce((sum, name) => sum + trainer.weight(name).length, 0);
-  await report?.write(trainingPage({ texts: paths, out, recipe: flags.recipe, parameters, ...log }));
-  const result = resultOf(self, rate());
-  await trainer.close();
-  await print(flags.json ? JSON.stringify(result, null, 2) : lineOf(result, self));
 }
 
 /** Trains until all steps are taken; every so often computes the held-out loss and saves a checkpoint. */

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parseOverrides } from "../../src/checkpoint/dialects/overrides.ts";
@@ -182,7 +182,7 @@ test("train names the flags of ranks that are not there", async () => {
   );
 });
 
-test("train names the file whose JSON is damaged", async () => {
+test("train names the file whose JSON is damaged, and leaves no report", async () => {
   const text = join(folder, "text.txt");
   writeFileSync(text, "in the beginning ".repeat(100));
   const config = join(folder, "config.json");
@@ -197,11 +197,15 @@ test("train names the file whose JSON is damaged", async () => {
     const { code, err } = await blockscale("train", text, out, ...options);
     expect([code, err]).toEqual([1, expect.stringContaining(message)]);
   }
+  const reports = join(folder, "reports");
+  mkdirSync(reports);
   for (const log of ["{", "[]", '{"settings": {}}']) {
     mkdirSync(join(out, "checkpoint-3"), { recursive: true });
     writeFileSync(join(out, "checkpoint-3", "training.json"), log);
-    const { code, err } = await blockscale("train", text, out, "--context", "32");
+    const report = join(reports, "run.html");
+    const { code, err } = await blockscale("train", text, out, "--context", "32", "--report", report);
     const wanted = "checkpoint-3/training.json: expected the log of the run to continue, got";
     expect([code, err]).toEqual([1, expect.stringContaining(wanted)]);
+    expect(readdirSync(reports)).toEqual([]);
   }
 });
