@@ -180,7 +180,7 @@ describe("a trainer", () => {
     const ids = new Int32Array(18);
     await expect(trainer.step(ids, [2, 8])).rejects.toThrow(/\[batch, length \+ 1\]/);
     await expect(trainer.step(ids, [18, 1])).rejects.toThrow(/\[batch/);
-    await expect(trainer.step(ids, [2, 9], 3)).rejects.toThrow(/parts/);
+    await expect(trainer.step(ids, [2, 9], 3)).rejects.toThrow(/microBatches/);
     await expect(trainer.step(new Int32Array(18).fill(40), [2, 9])).rejects.toThrow(/token 0/);
     await expect(trainer.step(new Int32Array(70), [1, 70])).rejects.toThrow(/at most 64/);
     expect(() => trainer.gradient("x")).toThrow(/model.embed_tokens.weight/);
