@@ -5,14 +5,21 @@
  */
 export type { UrlOptions, UrlSource } from "../io/http.ts";
 export { openUrl } from "../io/http.ts";
-export type { CacheOptions } from "../io/private-storage.ts";
-export { openCached, removeCached } from "../io/private-storage.ts";
 export type { Source } from "../io/source.ts";
+export type { CacheOptions } from "../io/url-cache.ts";
+export { openCached, removeCached } from "../io/url-cache.ts";
 export type { Header, TensorInfo, TensorSpec } from "../safetensors/header.ts";
 export type { ShardIndex } from "../safetensors/shards.ts";
 export type { ConvertedCheckpoint, ConvertOptions, ConvertProgress } from "./convert.ts";
 export { convertCheckpoint } from "./convert.ts";
-export type { Candidate, Dialect, DialectName, Document, Storage, StoredPart } from "./dialects/index.ts";
+export type {
+  Dialect,
+  DialectName,
+  NamedShape,
+  OutputText,
+  StoredPart,
+  WeightStorage,
+} from "./dialects/index.ts";
 export { dialects } from "./dialects/index.ts";
 export type { Override } from "./dialects/overrides.ts";
 export type { KeepRule, Selection } from "./dialects/rules.ts";
@@ -26,11 +33,11 @@ export { jsonOf, summarize } from "./measure/summary.ts";
 export type { WorstBlock } from "./measure/worst-block.ts";
 export type {
   AmaxTarget,
-  Conversion,
   Measure,
   PlainTarget,
   Preparation,
   ScaledTarget,
+  WeightConversion,
 } from "./plan/conversion.ts";
 export type { DequantizeOptions } from "./plan/dequantize.ts";
 export { planDequantize } from "./plan/dequantize.ts";
@@ -45,8 +52,8 @@ export type { Checkpoint, Config, Shard, StoredTensor } from "./read/checkpoint.
 export { readCheckpoint } from "./read/checkpoint.ts";
 export type { ResolveOptions } from "./read/resolve.ts";
 export type { ScaleFacts } from "./read/scales.ts";
-export type { Element, PlainWeight, ScaledWeight, ScaleType } from "./read/weights.ts";
-export type { Piece } from "./run/convert.ts";
+export type { ElementType, PlainWeight, ScaledWeight, ScaleType } from "./read/weights.ts";
+export type { ConvertedStrip } from "./run/convert.ts";
 export type { Converter, Progress, RunOptions } from "./run/run.ts";
 export { fileBytes, fileStream, localConverter } from "./run/run.ts";
 export type { Pool, Port } from "./run/workers.ts";

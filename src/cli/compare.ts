@@ -5,7 +5,7 @@ import type { Engine } from "../engine/engine.ts";
 import { startComparing } from "../jobs/threads.ts";
 import { load } from "../load.ts";
 import { reportPage } from "../report/page.ts";
-import { tensorNamed } from "../safetensors/names.ts";
+import { quotedTensor } from "../safetensors/display.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import * as figures from "./figures.ts";
 import { type Input, openInput } from "./input.ts";
@@ -145,7 +145,7 @@ function refuseNoise(where: string, tensors: readonly ComparedTensor[], least: n
   throw new BlockscaleError("format", {
     where,
     expected: `an SQNR of at least ${least} dB`,
-    got: `${counted(below)} below it; first of all ${tensorNamed(below[0]!.name)} with ${decibels(sqnrOf(below[0]!))} dB`,
+    got: `${counted(below)} below it; first of all ${quotedTensor(below[0]!.name)} with ${decibels(sqnrOf(below[0]!))} dB`,
     fix: "Keep these weights as they are (--exclude), or ask for less.",
   });
 }
@@ -170,7 +170,7 @@ function refuseDifferences(where: string, tensors: readonly ComparedTensor[]): v
   throw new BlockscaleError("format", {
     where,
     expected: "the same tensors on both sides, with NaN and Inf in the same places",
-    got: `${found.join(", ")}; first of all in ${tensorNamed(first!.name)}`,
+    got: `${found.join(", ")}; first of all in ${quotedTensor(first!.name)}`,
     fix: "The report tells which.",
   });
 }

@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import type { Document } from "../checkpoint/dialects/index.ts";
+import type { OutputText } from "../checkpoint/dialects/index.ts";
 import { isOfCheckpoint } from "../checkpoint/plan/folder.ts";
 import type { FilePlan, Plan } from "../checkpoint/plan/plan.ts";
 import { forEachOf } from "../io/concurrency.ts";
@@ -25,7 +25,7 @@ export interface FolderRun extends ConversionRun {
   /** The files of the input that are to be converted. */
   readonly chosen: Input["files"];
   readonly plan: Plan;
-  readonly documents: readonly Document[];
+  readonly documents: readonly OutputText[];
   readonly task: ConversionSettings;
   readonly finish: (size: number) => void;
 }

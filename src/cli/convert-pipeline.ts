@@ -5,9 +5,9 @@ import type { Source } from "../io/source.ts";
 import { carry } from "../jobs/conversion.ts";
 import { haveSameSamples } from "../jobs/finished.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { type ConversionOrder, convertOrder } from "./convert-checkpoint.ts";
+import { type ConversionJob, convertOne } from "./convert-one.ts";
 import * as figures from "./figures.ts";
-import { ordersOf } from "./pipeline-orders.ts";
+import { jobsOf } from "./pipeline-jobs.ts";
 import type { Prefixed, ReportedConversion } from "./report.ts";
 import type { CommandResult } from "./results.ts";
 
@@ -15,22 +15,22 @@ import type { CommandResult } from "./results.ts";
  * Converts the models of a pipeline one after the other, each into its folder. What has no weights is carried
  * over; so are autoencoders, unless plain values are wanted.
  * @param print prints the result of all
- * @returns the models that were converted: see {@link convertOrder}
+ * @returns the models that were converted: see {@link convertOne}
  */
 export async function convertPipeline(
   pipeline: Pipeline,
-  order: ConversionOrder,
+  job: ConversionJob,
   print: (result: CommandResult) => Promise<void>,
 ): Promise<Prefixed<ReportedConversion>[]> {
-  const { from, to, task, flags, signal } = order;
+  const { from, to, task, flags, signal } = job;
   const isKept = (name: string) => task.direction.kind === "quantize" && pipeline.kept.has(name);
   const names = [...pipeline.components.keys()];
-  const orders = await ordersOf(
+  const jobs = await jobsOf(
     pipeline,
     names.filter((name) => !isKept(name)),
-    order,
+    job,
   );
-  const carried = carriedFiles(pipeline, new Set(orders.keys()));
+  const carried = carriedFiles(pipeline, new Set(jobs.keys()));
   if (flags.dryRun !== true) {
     await refuseOverlap(from, to);
     await refuseObstacles(to, [...carried.keys()]);
@@ -39,10 +39,10 @@ export async function convertPipeline(
   const results: [component: string, CommandResult][] = [];
   const all: Prefixed<ReportedConversion>[] = [];
   for (const [component, files] of pipeline.components) {
-    const own = orders.get(component);
+    const own = jobs.get(component);
     if (own === undefined) continue;
     const of = { ...own, to: placeIn(to, component) };
-    const made = await convertOrder(
+    const made = await convertOne(
       { isFolder: true, files },
       of,
       async (result) => void results.push([component, result]),
@@ -50,7 +50,7 @@ export async function convertPipeline(
     if (made !== null) all.push({ ...made, prefix: `${component}/` });
   }
   if (flags.dryRun !== true) await carryAll(carried, to, signal);
-  const kept = names.filter((name) => !orders.has(name));
+  const kept = names.filter((name) => !jobs.has(name));
   await print({
     record: {
       input: from,

@@ -2,7 +2,7 @@ import { pipelineOf } from "../checkpoint/plan/pipeline.ts";
 import type { ConversionSettings } from "../jobs/conversion.ts";
 import { reportPage } from "../report/page.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { type ConversionOrder, type ConvertFlags, convertOrder } from "./convert-checkpoint.ts";
+import { type ConversionJob, type ConvertFlags, convertOne } from "./convert-one.ts";
 import { convertPipeline } from "./convert-pipeline.ts";
 import * as figures from "./figures.ts";
 import { openInput } from "./input.ts";
@@ -27,16 +27,16 @@ export async function convert(
   let page: ReservedFile | null = null;
   try {
     const pipeline = input.isFolder ? await pipelineOf(input.files) : null;
-    const order = { from, to, task, flags, signal };
+    const job = { from, to, task, flags, signal };
     if (flags.dryRun !== true) page = await reserveReport(flags.report, [from, to]);
     const print = (result: CommandResult) => printResult(flags, result);
     let models: Prefixed<ReportedConversion>[];
-    if (pipeline !== null) models = await convertPipeline(pipeline, order, print);
+    if (pipeline !== null) models = await convertPipeline(pipeline, job, print);
     else {
-      const made = await convertOrder(input, order, print);
+      const made = await convertOne(input, job, print);
       models = made === null ? [] : [{ ...made, prefix: "" }];
     }
-    if (page !== null) await writePage(page, order, models);
+    if (page !== null) await writePage(page, job, models);
   } finally {
     await page?.discard();
     await input.close();
@@ -49,7 +49,7 @@ export async function convert(
  */
 async function writePage(
   page: ReservedFile,
-  { from, to, task: { direction }, signal }: ConversionOrder,
+  { from, to, task: { direction }, signal }: ConversionJob,
   models: readonly Prefixed<ReportedConversion>[],
 ): Promise<void> {
   try {

@@ -1,5 +1,5 @@
 import type { PrecisionSummary } from "../checkpoint/measure/summary.ts";
-import { visible, visibleLines } from "../safetensors/names.ts";
+import { linesWithEscapes, withEscapes } from "../safetensors/display.ts";
 
 /** Bytes in decimal units, as disks and model hubs count: 12.3 MB. */
 export function bytes(n: number): string {
@@ -48,10 +48,10 @@ export function shape(sizes: readonly number[]): string {
 }
 
 /** Text from a file, safe to show on a terminal. */
-export const text: (unsafe: string) => string = visible;
+export const text: (unsafe: string) => string = withEscapes;
 
 /** Text of several lines, safe to show on a terminal. */
-export const lines: (unsafe: string) => string = visibleLines;
+export const lines: (unsafe: string) => string = linesWithEscapes;
 
 /** Text of at most so many characters, and dots for the rest. */
 export function cut(text: string, most: number): string {

@@ -17,14 +17,14 @@ import {
   otherRun,
 } from "../jobs/records.ts";
 import { planShared, type SharedPlan } from "../jobs/spec.ts";
-import { startWorkers, threadsFor } from "../jobs/threads.ts";
+import { startConversionThreads, threadsFor } from "../jobs/threads.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { isFinishedFolder } from "./convert-folder.ts";
 import * as figures from "./figures.ts";
 import { type Input, openInput } from "./input.ts";
 import { print, printJson } from "./print.ts";
 import { startProgress } from "./progress.ts";
-import { printResult, resultOfFinished, resultOfSummary } from "./results.ts";
+import { printResult, resultOfExisting, resultOfSummary } from "./results.ts";
 import { version } from "./version.ts";
 
 /** A path as every process of a machine understands it, or an address as it is. */
@@ -60,7 +60,7 @@ export async function tellFinished(
 ): Promise<boolean> {
   if ((await findRun(to)) !== null || (await namesAt(to).catch(() => [])).length === 0) return false;
   const { files: chosen, opened, plan, documents, spec } = shared;
-  const workers = await startWorkers(opened.sources, 1);
+  const workers = await startConversionThreads(opened.sources, 1);
   const run = {
     opened,
     workers,
@@ -72,7 +72,7 @@ export async function tellFinished(
   const isFinished = await isFinishedFolder({ ...run, chosen, plan, documents }, to);
   await workers.stop();
   if (isFinished)
-    await printResult(flags, resultOfFinished({ from: spec.from, to, task: spec, opened, plan }));
+    await printResult(flags, resultOfExisting({ from: spec.from, to, task: spec, opened, plan }));
   return isFinished;
 }
 
@@ -98,7 +98,7 @@ export async function convertPart(
     if (await tellFinished(to, shared, flags, signal)) return;
     await joinRun(to, shared);
     const mine = filesOfPart(shared.plan.files, part);
-    const workers = await startWorkers(
+    const workers = await startConversionThreads(
       shared.opened.sources,
       threadsFor({ ...shared.plan, files: mine }, flags.threads),
     );

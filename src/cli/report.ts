@@ -10,8 +10,8 @@ import type { Engine } from "../engine/engine.ts";
 import type { Precision } from "../engine/precision.ts";
 import { systemFault } from "../io/node.ts";
 import { isWithin } from "../io/node-folder.ts";
+import { removeLeftovers } from "../io/partial-files.ts";
 import { createAt } from "../io/place.ts";
-import { removeLeftovers } from "../io/writers.ts";
 import { load } from "../load.ts";
 import { FIRST_BYTES } from "../report/html-page.ts";
 import {

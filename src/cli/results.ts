@@ -77,7 +77,7 @@ export function resultOfPlan(planned: Planned): CommandResult {
 }
 
 /** The result of a conversion whose output was there already. */
-export function resultOfFinished(planned: Planned): CommandResult {
+export function resultOfExisting(planned: Planned): CommandResult {
   const { to, opened, notChosen = [], plan } = planned;
   const warnings = warningsFor(planned);
   return {

@@ -140,7 +140,7 @@ async function takeSteps(run: Run, rate: () => number, signal: AbortSignal): Pro
   }
 }
 
-/** All ranks agree on the weights. The first computes the held-out loss, and saves what is not the end yet. */
+/** All ranks agree on the weights. The first computes the held-out loss, and saves unless it is the end. */
 async function validateAndSave({ out, flags, text, trainer, log, ownRank, rank }: Run): Promise<void> {
   await ownRank?.agree(trainer);
   if (rank !== 0) return;

@@ -1,5 +1,5 @@
 import { compressedTensorsMixed } from "../checkpoint/dialects/compressed-tensors.ts";
-import type { Dialect, Storage } from "../checkpoint/dialects/dialect.ts";
+import type { Dialect, WeightStorage } from "../checkpoint/dialects/dialect.ts";
 import { dialectOfFormats } from "../checkpoint/dialects/index.ts";
 import { quarkMxfp6 } from "../checkpoint/dialects/quark.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
@@ -22,7 +22,7 @@ type Coded = Exclude<WeightFormat, "bf16">;
 
 /** Formats that no dialect stores, for comparison: each is laid out like a similar one. */
 const CONTROLS: Readonly<
-  Partial<Record<WeightFormat, readonly [like: Coded, change: (like: Storage) => Storage]>>
+  Partial<Record<WeightFormat, readonly [like: Coded, change: (like: WeightStorage) => WeightStorage]>>
 > = {
   mxfp4Ocp: ["mxfp4", (like) => ({ ...like, scheme: schemes.mxfp4Ocp })],
   mxfp8Ocp: ["mxfp8", (like) => ({ ...like, scheme: schemes.mxfp8Ocp })],
@@ -37,7 +37,7 @@ const CONTROLS: Readonly<
 };
 
 /** How a dialect stores each format, controls included. */
-function storagesOf({ formats = {} }: Dialect): Readonly<Record<string, Storage>> {
+function storagesOf({ formats = {} }: Dialect): Readonly<Record<string, WeightStorage>> {
   const controls = Object.entries(CONTROLS).flatMap(([name, [like, change]]) =>
     formats[like] === undefined ? [] : [[name, change(formats[like])]],
   );
@@ -45,7 +45,7 @@ function storagesOf({ formats = {} }: Dialect): Readonly<Record<string, Storage>
 }
 
 const STORAGES = { ...storagesOf(compressedTensorsMixed), ...storagesOf(quarkMxfp6) } as Readonly<
-  Record<Coded, Storage>
+  Record<Coded, WeightStorage>
 >;
 
 /**

@@ -20,7 +20,7 @@ export interface StreamOptions extends AskedPrecisions {
    * Whether no member (a thread with its share of the model) runs in this thread, even if there is one alone:
    * this thread has something else to do meanwhile.
    */
-  readonly apart?: boolean | undefined;
+  readonly keepsThreadFree?: boolean | undefined;
   /**
    * Memory for a member that runs in this thread, of which there is one at a time. It does not shrink, and is
    * collected late: models that run one after another should share it.
@@ -104,8 +104,8 @@ export async function withRunner<T>(
   const instance = instantiate(module);
   const engine = new Engine(instance, variant);
   const precisions = choosePrecisions(options, config, instance.kernels.hasTrueDots() === 1 ? engine : null);
-  const { threads = 1, apart, memory } = options;
-  const members = await openMembers(module, threads, precisions, { inWorkers: apart, memory });
+  const { threads = 1, keepsThreadFree, memory } = options;
+  const members = await openMembers(module, threads, precisions, { inWorkers: keepsThreadFree, memory });
   const { weights } = precisions;
   const { sources } = opened;
   const { signal } = options;

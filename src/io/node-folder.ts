@@ -89,9 +89,8 @@ export async function refuseOverlap(input: string, output: string): Promise<void
 }
 
 /**
- * Refuses to write files where more would be lost than files of these names: through a link
- * that leads out of the folder, or in place of a device, a pipe or a folder; also where there
- * can be no folder, as a file stands there.
+ * Refuses names that are links out of the folder, devices, pipes or folders: only regular files may be
+ * replaced. Refuses a folder too that cannot be made, since a file is in its place.
  * @param names relative to the folder; neither it nor they need exist
  * @throws BlockscaleError `option`
  */

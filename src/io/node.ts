@@ -3,8 +3,8 @@ import { basename, dirname, join } from "node:path";
 import { kindOf } from "../tensor/checks.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { Handles } from "./handles.ts";
+import { partialName, SIGN_OF_LIFE_MILLISECONDS } from "./partial-files.ts";
 import type { Source } from "./source.ts";
-import { partialName, SIGN_OF_LIFE_MILLISECONDS } from "./writers.ts";
 
 /** A file on disk as a source. `fs.openAsBlob` reports sizes modulo 2^32: this reads by position. */
 export interface FileSource extends Source {
@@ -13,7 +13,7 @@ export interface FileSource extends Source {
   readonly modified: number;
   /** Permissions: the last nine bits of the file's mode. */
   readonly mode: number;
-  refuseChange(): Promise<void>;
+  checkUnchanged(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -103,7 +103,7 @@ export async function openFile(path: string): Promise<FileSource> {
       },
     }),
     read,
-    refuseChange: async () => {
+    checkUnchanged: async () => {
       const now = await fileFacts(path);
       if (now.size !== size || now.modified !== modified) throw changedFault(path);
     },

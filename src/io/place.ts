@@ -1,9 +1,9 @@
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createFile, type FileSource, makeFolder, openFile, systemFault } from "./node.ts";
+import { removeLeftovers } from "./partial-files.ts";
 import { createS3, isS3, listS3, openS3, readS3Text, removeS3, type S3Source } from "./s3.ts";
 import { readRange } from "./source.ts";
-import { removeLeftovers } from "./writers.ts";
 
 // What commands do with files, be they on disk or in object storage: a place is a path, or s3://bucket/key.
 

@@ -142,8 +142,8 @@ export class Bucket {
   }
 
   /**
-   * Makes the object visible. Where an answer got lost the object is there and the upload is gone: then its
-   * ETag tells, as it is another than before.
+   * Makes the object visible. If the answer got lost, the upload may be complete: it is, if the object
+   * has the right size and another ETag than before.
    * @param whole the ETag that the object will have on servers that do as AWS does
    */
   async completeUpload(

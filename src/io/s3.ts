@@ -16,7 +16,7 @@ export interface S3Source extends Source {
   readonly address: string;
   /** The object's ETag. */
   readonly tag: string;
-  refuseChange(): Promise<void>;
+  checkUnchanged(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -146,7 +146,7 @@ function sourceOf(bucket: string, requests: Bucket, object: S3Object): S3Source 
       },
     }),
     read: (start, into) => read(start, into.subarray(0, Math.max(0, size - start))),
-    refuseChange: async () => {
+    checkUnchanged: async () => {
       const now = await requests.head(key);
       if (now?.size !== size || now.tag !== tag) throw requests.changed(key);
     },

@@ -19,7 +19,7 @@ export interface Source {
    * Optional: sources that cannot change have none.
    * @throws BlockscaleError `io`
    */
-  refuseChange?(): Promise<void>;
+  checkUnchanged?(): Promise<void>;
 }
 
 /** Memory given back, to be taken again. */

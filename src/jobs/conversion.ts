@@ -1,5 +1,5 @@
 import { basename, dirname } from "node:path";
-import type { Document } from "../checkpoint/dialects/index.ts";
+import type { OutputText } from "../checkpoint/dialects/index.ts";
 import type { Measure } from "../checkpoint/plan/conversion.ts";
 import { planDequantize } from "../checkpoint/plan/dequantize.ts";
 import type { Direction, OpenedCheckpoint } from "../checkpoint/plan/folder.ts";
@@ -20,7 +20,7 @@ import {
 import { giveBack, type Source } from "../io/source.ts";
 import type { FinishedFile } from "./journal.ts";
 import { SampleHash, sampleHashOf } from "./sample-hash.ts";
-import type { Workers } from "./threads.ts";
+import type { ConversionThreads } from "./threads.ts";
 
 /** The settings of a conversion. Together with the input, they determine every byte of the output. */
 export interface ConversionSettings {
@@ -39,7 +39,7 @@ export function planOf({ direction, options }: ConversionSettings, { checkpoint 
 /** A conversion that this process is running. */
 export interface ConversionRun {
   readonly opened: OpenedCheckpoint;
-  readonly workers: Workers;
+  readonly workers: ConversionThreads;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: Progress) => void;
   readonly measure: Measure;
@@ -79,7 +79,7 @@ export async function makeFile(
   const measured: [string, Precision][] = [];
   const sampleHash = new SampleHash(file.size);
   const made = async () => {
-    await refuseChange(shardsOf(file, opened.sources));
+    await checkUnchanged(shardsOf(file, opened.sources));
     await beforeRename?.({ measured, sampleHash: sampleHash.digest() });
   };
   const sink = await createAt(path, file.size, made, modeOf(shardsOf(file, opened.sources)[0]));
@@ -154,10 +154,10 @@ export async function completeFolder(
   folder: string,
   files: ReadonlyMap<string, Source>,
   opened: OpenedCheckpoint,
-  documents: readonly Document[],
+  documents: readonly OutputText[],
   signal: AbortSignal,
 ): Promise<void> {
-  await refuseChange(files.values());
+  await checkUnchanged(files.values());
   for (const name of opened.others) {
     signal.throwIfAborted();
     await carry(files.get(name)!, placeIn(folder, name), signal);
@@ -181,8 +181,8 @@ function modeOf(source: Source | undefined): number | undefined {
 }
 
 /** Throws if one of the input files has changed since it was opened. */
-async function refuseChange(sources: Iterable<Source>): Promise<void> {
-  for (const source of sources) await source.refuseChange?.();
+async function checkUnchanged(sources: Iterable<Source>): Promise<void> {
+  for (const source of sources) await source.checkUnchanged?.();
 }
 
 /** Removes existing files with the names of the planned ones. */

@@ -89,7 +89,7 @@ function isContext(value: unknown): value is number {
 export interface ScoreOptions {
   readonly threads: number;
   /** Whether this thread stays free meanwhile. */
-  readonly apart?: boolean;
+  readonly keepsThreadFree?: boolean;
   readonly signal: AbortSignal;
   /** Called before a model runs: where its hidden states are kept, and who is told of its layers. */
   forModel(name: keyof Inputs): Promise<Pick<LayerOptions, "state" | "onProgress">>;
@@ -114,11 +114,11 @@ export async function scoreText(
   options: ScoreOptions,
 ): Promise<ScoredToken[]> {
   const { context, variant } = spec;
-  const { threads, apart, signal } = options;
+  const { threads, keepsThreadFree, signal } = options;
   const plan = await planStreamed(model, ids, context);
   const basePlan = reference && (await planStreamed(reference, ids, context));
   if (basePlan !== null) refuseOtherVocabulary(basePlan.config.vocabulary, plan.config.vocabulary);
-  const shared = { threads, apart, variant, signal, memory: ownMemory() };
+  const shared = { threads, keepsThreadFree, variant, signal, memory: ownMemory() };
   const { activations, weights, cache } = spec;
   // The original is what it is: activations and the cache are rounded in the model alone.
   const models = {
@@ -154,17 +154,17 @@ export function packScores(scores: readonly ScoredToken[]): string {
 
 /**
  * Reads `packScores`.
- * @param chunks that they are of, from the first to one before the last
+ * @param chunks that they are of, as [first, end): `end` is none of them
  * @returns `null` where they are not the scores of these chunks
  */
 export function unpackScores(
   text: unknown,
   context: number,
-  [first, last]: readonly [number, number],
+  [first, end]: readonly [number, number],
 ): ScoredToken[] | null {
   const half = context / 2;
   const bytes = Uint8Array.from(Buffer.from(typeof text === "string" ? text : "", "base64"));
-  if (bytes.length !== 32 * half * (last - first)) return null;
+  if (bytes.length !== 32 * half * (end - first)) return null;
   const numbers = new Float64Array(bytes.buffer);
   if (!numbers.every(Number.isFinite)) return null;
   return Array.from({ length: numbers.length / 4 }, (_, i) => {

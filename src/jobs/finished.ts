@@ -1,4 +1,4 @@
-import type { Document } from "../checkpoint/dialects/index.ts";
+import type { OutputText } from "../checkpoint/dialects/index.ts";
 import { type FilePlan, type Plan, type Step, tensorsRead } from "../checkpoint/plan/plan.ts";
 import { stripsOf } from "../checkpoint/plan/strip.ts";
 import { prepare } from "../checkpoint/run/prepare.ts";
@@ -15,7 +15,7 @@ const ENDS = 1 << 14;
 /** An output as it should be, to compare with what is there. */
 export interface Expected {
   readonly plan: Plan;
-  readonly documents: readonly Document[];
+  readonly documents: readonly OutputText[];
   /** Files carried over, by name. */
   readonly others: ReadonlyMap<string, Source>;
   /** All files that the output is made from. */

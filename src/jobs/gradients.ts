@@ -21,14 +21,17 @@ export interface Transport {
   forget(name: string): Promise<void>;
 }
 
-export interface Ranks {
+/** One rank of a run. */
+export interface RankIdentity {
   readonly rank: number;
+  /** How many ranks there are. */
   readonly size: number;
+  /** What gradients are sent as. */
   readonly format: GradientFormat;
 }
 
 /** What a message says of itself before its values. */
-interface Head extends Ranks {
+interface Head extends RankIdentity {
   readonly step: number;
   readonly count: number;
 }
@@ -107,7 +110,7 @@ export class GradientExchange implements DataParallel {
   readonly #engine: Engine;
   #before: string | null = null;
 
-  constructor(transport: Transport, { rank, size, format }: Ranks, engine: Engine) {
+  constructor(transport: Transport, { rank, size, format }: RankIdentity, engine: Engine) {
     this.rank = rank;
     this.size = size;
     this.#format = format;

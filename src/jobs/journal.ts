@@ -1,6 +1,7 @@
 import { appendFile } from "node:fs/promises";
 import { EMPTY_PRECISION, type Precision } from "../engine/precision.ts";
 import { systemFault } from "../io/node.ts";
+import { writerOf } from "../io/partial-files.ts";
 import {
   makeFolderAt,
   namesAt,
@@ -11,7 +12,6 @@ import {
   writeTextAt,
 } from "../io/place.ts";
 import { isS3 } from "../io/s3.ts";
-import { writerOf } from "../io/writers.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { parsed } from "./spec.ts";
 

@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import type { FilePlan } from "../checkpoint/plan/plan.ts";
 import { inOrder } from "../io/concurrency.ts";
 import { refuseObstacles, refuseOverlap } from "../io/node-folder.ts";
+import { writerOf } from "../io/partial-files.ts";
 import {
   makeFolderAt,
   namesAt,
@@ -14,7 +15,6 @@ import {
   removeLeftoversAt,
   writeTextAt,
 } from "../io/place.ts";
-import { writerOf } from "../io/writers.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { type ConversionRun, completeFolder, isMade, makeFile, removeLeftoversOf } from "./conversion.ts";
 import { type FinishedFile, isMeasured } from "./journal.ts";

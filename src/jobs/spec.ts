@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Document } from "../checkpoint/dialects/index.ts";
+import type { OutputText } from "../checkpoint/dialects/index.ts";
 import { dialects } from "../checkpoint/dialects/index.ts";
 import {
   type Direction,
@@ -33,7 +33,7 @@ export interface SharedPlan {
   readonly files: ReadonlyMap<string, Source>;
   readonly opened: OpenedCheckpoint;
   readonly plan: Plan;
-  readonly documents: readonly Document[];
+  readonly documents: readonly OutputText[];
 }
 
 /**

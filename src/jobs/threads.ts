@@ -13,7 +13,7 @@ import { load } from "../load.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 
 /** Converts strips, in this thread or in several others. */
-export interface Workers {
+export interface ConversionThreads {
   readonly convert: Converter;
   /** Strips to request in advance, so that no thread waits. */
   readonly ahead: number;
@@ -43,7 +43,11 @@ export function threadsFor(plan: Plan, threads: number | undefined): number {
  * @param count how many threads to start
  * @param least how many are worth starting: one alone needs none, unless this thread has something else to do
  */
-export async function startWorkers(sources: readonly Source[], count: number, least = 2): Promise<Workers> {
+export async function startConversionThreads(
+  sources: readonly Source[],
+  count: number,
+  least = 2,
+): Promise<ConversionThreads> {
   const paths = pathsOf(sources);
   if (count < least || paths === null) {
     return { convert: localConverter(await load(), sources), ahead: 2, stop: async () => {} };

@@ -1,7 +1,7 @@
 import type { OpenedCheckpoint } from "../checkpoint/plan/folder.ts";
 import { resolve } from "../checkpoint/read/resolve.ts";
 import { type PlainWeight, plainShape, type ScaledWeight } from "../checkpoint/read/weights.ts";
-import { shapeNamed, tensorNamed } from "../safetensors/names.ts";
+import { quotedTensor, shapeNamed } from "../safetensors/display.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import type { ModelConfig } from "./config.ts";
 import type { WeightForm } from "./store.ts";
@@ -45,9 +45,9 @@ function prefixOf({ names }: ModelTensor, byName: ReadonlyMap<string, unknown>):
 
 function missing(name: string, foreignName: string | undefined): BlockscaleError {
   return new BlockscaleError("dialect", {
-    where: tensorNamed(name),
+    where: quotedTensor(name),
     expected: "it in the checkpoint, in a format that is read here",
-    got: foreignName === undefined ? "none" : `${tensorNamed(foreignName)}, of another quantisation`,
+    got: foreignName === undefined ? "none" : `${quotedTensor(foreignName)}, of another quantisation`,
     fix:
       foreignName === undefined
         ? "Fetch the missing shard."
@@ -65,7 +65,7 @@ function checkShape({ shape, keptAs }: ModelTensor, weight: Weight): void {
     found.every((size, i) => size === expected[i] || (i === 0 && expected[0] === 0));
   if (fits) return;
   throw new BlockscaleError("dialect", {
-    where: tensorNamed(weight.name),
+    where: quotedTensor(weight.name),
     expected: `${shapeNamed(expected)}, as config.json says`,
     got: shapeNamed(found),
     fix: "config.json and the weights belong to different models: fetch both from one place.",

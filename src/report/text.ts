@@ -1,4 +1,4 @@
-import { visible } from "../safetensors/names.ts";
+import { withEscapes } from "../safetensors/display.ts";
 
 const ESCAPES: { readonly [c: string]: string } = {
   "&": "&amp;",
@@ -14,7 +14,7 @@ const LONGEST = 200;
 /** Makes untrusted text safe to show: cuts it to a bounded length, and escapes what is not to be seen. */
 export function plain(unsafe: string): string {
   const cut = unsafe.length > LONGEST ? `${unsafe.slice(0, LONGEST)}…` : unsafe;
-  return visible(cut);
+  return withEscapes(cut);
 }
 
 /** Untrusted text, escaped for the inside of an element or of a quoted attribute. */

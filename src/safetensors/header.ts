@@ -1,7 +1,7 @@
 import { BlockscaleError } from "../tensor/errors.ts";
+import { quotedTensor, shapeNamed } from "./display.ts";
 import { byteLength, type Dtype, isDtype } from "./dtype.ts";
 import { JsonError, JsonReader } from "./json.ts";
-import { shapeNamed, tensorNamed } from "./names.ts";
 
 /** The longest header the reference reader and writer accept, in bytes. */
 export const MAX_HEADER: number = 100_000_000;
@@ -127,7 +127,7 @@ function readTensor(json: JsonReader, name: string, shapes: Shapes): TensorInfo 
   let shape: readonly number[] | undefined;
   let offsets: readonly number[] | undefined;
   const refuseRepeated = (seen: unknown, field: string) => {
-    if (seen !== undefined) json.fail(`${field} appears twice in ${tensorNamed(name)}`);
+    if (seen !== undefined) json.fail(`${field} appears twice in ${quotedTensor(name)}`);
   };
   json.object((field) => {
     switch (field) {
@@ -154,7 +154,7 @@ function readTensor(json: JsonReader, name: string, shapes: Shapes): TensorInfo 
     }
   });
   if (dtype === undefined || shape === undefined || offsets === undefined) {
-    return json.fail(`${tensorNamed(name)} lacks dtype, shape or data_offsets`);
+    return json.fail(`${quotedTensor(name)} lacks dtype, shape or data_offsets`);
   }
   return { name, dtype, shape, begin: offsets[0]!, end: offsets[1]! };
 }
@@ -171,7 +171,7 @@ function arrange(where: string, tensors: readonly TensorInfo[], dataSize: number
   const sorted = [...tensors].sort((a, b) => a.begin - b.begin || a.end - b.end);
   let cursor = 0;
   for (const { name, dtype, shape, begin, end } of sorted) {
-    const tensor = () => `${where}: ${tensorNamed(name)}`;
+    const tensor = () => `${where}: ${quotedTensor(name)}`;
     if (begin !== cursor || end < begin) {
       refuse(
         tensor(),
@@ -223,7 +223,7 @@ export function serializeHeader(
       refuse(
         where,
         "one tensor of each name",
-        `a second ${tensorNamed(name)}`,
+        `a second ${quotedTensor(name)}`,
         "Rename or exclude one of them.",
       );
     }
@@ -233,7 +233,7 @@ export function serializeHeader(
       refuse(
         where,
         "a size in whole bytes",
-        `${tensorNamed(name)}: ${dtype} ${shapeNamed(shape)}`,
+        `${quotedTensor(name)}: ${dtype} ${shapeNamed(shape)}`,
         "Correct the shape.",
       );
     }

@@ -1,5 +1,5 @@
 import { options } from "preact";
-import { visibleLines } from "../safetensors/names.ts";
+import { linesWithEscapes } from "../safetensors/display.ts";
 
 /** Attributes that are shown or read aloud. */
 const SPOKEN = ["title", "aria-label"];
@@ -13,12 +13,12 @@ export function showHiddenCharacters(): void {
   options.vnode = (vnode) => {
     const node = vnode as { readonly type: unknown; props: unknown };
     // Text is a node without a type.
-    if (node.type === null && typeof node.props === "string") node.props = visibleLines(node.props);
+    if (node.type === null && typeof node.props === "string") node.props = linesWithEscapes(node.props);
     if (typeof node.type === "string") {
       const attributes = node.props as { [name: string]: unknown };
       for (const name of SPOKEN) {
         const text = attributes[name];
-        if (typeof text === "string") attributes[name] = visibleLines(text);
+        if (typeof text === "string") attributes[name] = linesWithEscapes(text);
       }
     }
     before?.(vnode);

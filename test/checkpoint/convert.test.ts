@@ -152,7 +152,7 @@ describe("what goes wrong", () => {
     const source = {
       size: blob.size,
       slice: (start: number, end: number) => blob.slice(start, end),
-      refuseChange: () => Promise.reject(changed),
+      checkUnchanged: () => Promise.reject(changed),
     };
     aborted.length = 0;
     const run = convertCheckpoint(new Map([["a.safetensors", source]]), { engine, to: "mxfp8", write });

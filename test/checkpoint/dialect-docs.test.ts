@@ -3,8 +3,8 @@ import {
   type Dialect,
   dialects,
   partName,
-  type Storage,
   type StoredPart,
+  type WeightStorage,
 } from "../../src/checkpoint/dialects/index.ts";
 import { KEEP_RULES } from "../../src/checkpoint/dialects/rules.ts";
 
@@ -17,7 +17,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 const named = (part: StoredPart) => `${part.dtype} \`${partName("X.weight", part)}\``;
 
-function storageRow({ scheme, codes, scales, tensorScale }: Storage): string[] {
+function storageRow({ scheme, codes, scales, tensorScale }: WeightStorage): string[] {
   const factor = tensorScale && `F32 \`${partName("X.weight", tensorScale)}\``;
   return [
     `${scheme.format.toUpperCase()} in ${scheme.block.join("x")}`,

@@ -120,11 +120,11 @@ test("an object is not visible before it may be", async () => {
 test("an object that changes between reads is refused", async () => {
   await write("s3://models/changing", bytesOf(5000));
   const source = await openS3("s3://models/changing", quick);
-  await source.refuseChange();
+  await source.checkUnchanged();
   await write("s3://models/changing", bytesOf(5000).reverse());
   const changed = { code: "io", message: expect.stringContaining("changed while it was read") };
   await expect(source.slice(0, 10).arrayBuffer()).rejects.toMatchObject(changed);
-  await expect(source.refuseChange()).rejects.toMatchObject(changed);
+  await expect(source.checkUnchanged()).rejects.toMatchObject(changed);
 });
 
 test("a prefix is a folder: names behind it, none hidden, none of a neighbour", async () => {

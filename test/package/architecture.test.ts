@@ -191,7 +191,7 @@ const NODE_ONLY = [
   "io/hub-cache.ts",
   "io/place.ts",
   "io/s3.ts",
-  "io/writers.ts",
+  "io/partial-files.ts",
   "node.ts",
   "jobs/",
   "cli/",

@@ -1,6 +1,6 @@
 import { schemes } from "../../tensor/schemes.ts";
 import type { Config } from "../read/checkpoint.ts";
-import type { Dialect, Storage } from "./dialect.ts";
+import type { Dialect, WeightStorage } from "./dialect.ts";
 
 /** What compressed-tensors calls a format, and how it describes it. */
 interface Description {
@@ -114,7 +114,7 @@ const DESCRIPTIONS: Readonly<Record<string, Description>> = {
   mxfp8: MXFP8,
 };
 
-const FP8_BLOCKS: Storage = {
+const FP8_BLOCKS: WeightStorage = {
   format: "fp8",
   scheme: schemes.deepseekWeight,
   codes: { suffix: ".weight", dtype: "F8_E4M3" },

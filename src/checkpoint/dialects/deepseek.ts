@@ -1,7 +1,7 @@
 import { type Scheme, schemes } from "../../tensor/schemes.ts";
 import type { Config } from "../read/checkpoint.ts";
 import { configsOf } from "../read/quantization.ts";
-import type { Candidate, Dialect, Storage, StoredPart } from "./dialect.ts";
+import type { Dialect, NamedShape, StoredPart, WeightStorage } from "./dialect.ts";
 
 /** The quantization_config that DeepSeek and Qwen write for square blocks. */
 function squareConfig(kept: readonly string[], more: Config = {}): Config {
@@ -19,7 +19,7 @@ const CODES: StoredPart = { suffix: ".weight", dtype: "F8_E4M3" };
 const MULTIPLIERS: StoredPart = { suffix: ".weight_scale_inv", dtype: "F32" };
 const BYTES: StoredPart = { suffix: ".scale", dtype: "F8_E8M0" };
 
-function squares(scheme: Scheme, scales: StoredPart): Storage {
+function squares(scheme: Scheme, scales: StoredPart): WeightStorage {
   return { scheme, codes: CODES, scales };
 }
 
@@ -39,7 +39,7 @@ const TRANSPOSED_STACKS: ReadonlySet<unknown> = new Set([
  * [experts, hidden, size], and their scales beside them, one grid for each expert. vLLM cuts
  * `gate_up_proj` and its scales in two halves.
  */
-function readsStack({ name, shape }: Candidate, config: Config | null): true | string {
+function readsStack({ name, shape }: NamedShape, config: Config | null): true | string {
   const part = /\.experts\.(gate_up_proj|up_proj|down_proj)(\.weight)?$/.exec(name)?.[1];
   if (part === undefined) return "not 2-D";
   const isTransposed = configsOf(config).some(({ model_type: type }) => TRANSPOSED_STACKS.has(type));
@@ -85,14 +85,14 @@ export const deepseekV4: Dialect = {
  * The smallest block that DeepSeek-V4 makes has 6 * 2^-126 as its largest
  * magnitude: a block of zeros has the scale 2^-126.
  */
-const V4_EXPERTS: Storage = {
+const V4_EXPERTS: WeightStorage = {
   scheme: { ...schemes.mxfp4, amaxFloor: 6 * 2 ** -126, zeroScale: 1 },
   codes: { suffix: ".weight", dtype: "I8" },
   scales: BYTES,
 };
 
 /** The routed experts; those that all tokens share are stored like attention. */
-function isRoutedExpert({ name }: Candidate): boolean {
+function isRoutedExpert({ name }: NamedShape): boolean {
   return /\.experts\.\d+\./.test(name);
 }
 

@@ -19,7 +19,7 @@ export type DialectName =
   | "gpt-oss";
 
 /** A text file of the output. */
-export interface Document {
+export interface OutputText {
   readonly name: string;
   readonly text: string;
 }
@@ -32,7 +32,7 @@ export interface StoredPart {
 }
 
 /** How one weight is stored: the scheme of its values, and the tensors of its codes and scales. */
-export interface Storage {
+export interface WeightStorage {
   readonly scheme: Scheme;
   /** Codes of less than a byte lie packed: two of FP4 in one byte, four of FP6 in three. */
   readonly codes: StoredPart;
@@ -49,7 +49,7 @@ export interface Storage {
 }
 
 /** A weight as far as a dialect asks how to store it. */
-export interface Candidate {
+export interface NamedShape {
   readonly name: string;
   readonly shape: readonly number[];
 }
@@ -60,19 +60,19 @@ export interface Dialect {
   /** One line for people. */
   readonly about: string;
   /** How the weights are stored that this dialect is named for, and those that no override names. */
-  readonly storage: Storage;
+  readonly storage: WeightStorage;
   /** Formats that an override may choose for a weight, by name. Left out, there is `storage` alone. */
-  readonly formats?: Readonly<Record<string, Storage>>;
+  readonly formats?: Readonly<Record<string, WeightStorage>>;
   /**
    * How a certain weight is stored, where that depends on the weight; or a sentence that says why loaders
    * take it in high precision only.
    */
-  storageOf?(weight: Candidate, config: Config | null): Storage | string;
+  storageOf?(weight: NamedShape, config: Config | null): WeightStorage | string;
   /**
    * Whether loaders read a stack of experts in one tensor with its scales, as it lies; or a sentence that
    * says why not. Left out, they do not.
    */
-  readsStack?(stack: Candidate, config: Config | null): true | string;
+  readsStack?(stack: NamedShape, config: Config | null): true | string;
   /**
    * The quantization_config that tells readers of it.
    * @param kept modules that stay in high precision
@@ -84,7 +84,7 @@ export interface Dialect {
   /** Further members of config.json. */
   readonly members?: Config;
   /** Further files that readers of this dialect want. */
-  documents?(kept: readonly string[]): Document[];
+  documents?(kept: readonly string[]): OutputText[];
 }
 
 /**

@@ -1,7 +1,7 @@
 import { schemes } from "../../tensor/schemes.ts";
-import type { Dialect, Storage } from "./dialect.ts";
+import type { Dialect, WeightStorage } from "./dialect.ts";
 
-const STORAGE: Storage = {
+const STORAGE: WeightStorage = {
   scheme: schemes.mxfp4,
   codes: { suffix: "_blocks", dtype: "U8" },
   scales: { suffix: "_scales", dtype: "U8" },

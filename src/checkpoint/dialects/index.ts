@@ -12,7 +12,7 @@ import { modelopt, modeloptNvfp4 } from "./modelopt.ts";
 import { mxfp8 } from "./mxfp8.ts";
 import { quarkMxfp6 } from "./quark.ts";
 
-export type { Candidate, Dialect, DialectName, Document, Storage, StoredPart } from "./dialect.ts";
+export type { Dialect, DialectName, NamedShape, OutputText, StoredPart, WeightStorage } from "./dialect.ts";
 export { partName } from "./dialect.ts";
 
 /** Every dialect that can be written, by name. */

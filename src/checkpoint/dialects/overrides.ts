@@ -1,7 +1,7 @@
 import { isRecord, kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkScheme, type Scheme } from "../../tensor/schemes.ts";
-import type { Dialect, Storage } from "./dialect.ts";
+import type { Dialect, WeightStorage } from "./dialect.ts";
 import { matcher } from "./rules.ts";
 
 /**
@@ -10,6 +10,7 @@ import { matcher } from "./rules.ts";
  */
 export interface Override {
   readonly pattern: string;
+  /** "keep", the name of a format, or fields of a scheme. */
   readonly scheme: string | Partial<Pick<Scheme, "rounding" | "amaxFloor" | "zeroScale">>;
 }
 
@@ -41,7 +42,7 @@ export function parseOverrides(where: string, text: string): Override[] {
 const FREE_FIELDS = ["rounding", "amaxFloor", "zeroScale"];
 
 /**
- * Compiles overrides into how one weight is stored.
+ * Returns a function that tells how a weight is stored, given its name and its storage without overrides.
  * @param dialect what overrides may choose from
  * @throws BlockscaleError `option`: an unknown field or format, a pattern that
  * does not compile, a value no scheme can have
@@ -49,7 +50,7 @@ const FREE_FIELDS = ["rounding", "amaxFloor", "zeroScale"];
 export function compileOverrides(
   overrides: readonly Override[],
   { name: dialect, formats = {}, storage }: Pick<Dialect, "name" | "formats" | "storage">,
-): (name: string, storage: Storage) => Storage | "keep" {
+): (name: string, storage: WeightStorage) => WeightStorage | "keep" {
   if (!Array.isArray(overrides)) {
     throw new BlockscaleError("option", {
       where: "overrides",

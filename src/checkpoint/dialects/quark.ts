@@ -1,17 +1,17 @@
 import { schemes } from "../../tensor/schemes.ts";
 import type { Config } from "../read/checkpoint.ts";
 import { compressedTensorsMxfp4 } from "./compressed-tensors.ts";
-import type { Dialect, Storage } from "./dialect.ts";
+import type { Dialect, WeightStorage } from "./dialect.ts";
 
 /** MXFP6 as Quark makes it: its `even_round` is the rule EVEN. Codes lie four to three bytes. */
-const MXFP6: Storage = {
+const MXFP6: WeightStorage = {
   format: "mxfp6",
   scheme: { ...schemes.mxfp6, rounding: "even" },
   codes: { suffix: ".weight", dtype: "U8" },
   scales: { suffix: ".weight_scale", dtype: "U8" },
 };
 
-const MXFP4: Storage = { ...MXFP6, format: "mxfp4", scheme: compressedTensorsMxfp4.storage.scheme };
+const MXFP4: WeightStorage = { ...MXFP6, format: "mxfp4", scheme: compressedTensorsMxfp4.storage.scheme };
 
 /** What Quark says of a layer whose weights have a UE8M0 scale for 32 values. Activations are left alone. */
 function layerConfig(dtype: "fp6_e2m3" | "fp4"): Config {

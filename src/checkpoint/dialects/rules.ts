@@ -41,7 +41,7 @@ export const KEEP_RULES: readonly KeepRule[] = [
     pattern: /(^|\.)(lm_head|embed_out|output_layer|head|score|classifier)\.|^output\./,
     reason: "output head: errors go straight into the logits",
   },
-  // Looking back from each dot takes a time in proportion to the name, which may be megabytes.
+  // A look back at each dot keeps the time in proportion to the length of the name, which may be megabytes.
   { pattern: /\.(?<=norm\w*\.)|(^|\.)ln_\w+\./, reason: "norm: a handful of values, sensitive" },
   {
     pattern: /(^|\.)(gate|router|shared_expert_gate|wg)\.|(^|\.)router\./,
@@ -61,7 +61,10 @@ export const KEEP_RULES: readonly KeepRule[] = [
 export interface Selection {
   /** Weights to quantise although a default rule keeps them. */
   readonly also?: readonly string[];
-  /** Another name of `also`; of `only` where weights are dequantised. */
+  /**
+   * An older name: of `also`, and of `only` where weights are dequantised.
+   * @deprecated Say `also` or `only`.
+   */
   readonly include?: readonly string[];
   /** Weights among which the rules choose, instead of all; `also` adds to them. */
   readonly only?: readonly string[];

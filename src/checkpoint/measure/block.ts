@@ -4,7 +4,7 @@ import { scaleTypeOf, ue8m0Value } from "../../tensor/formats.ts";
 import type { Strip } from "../plan/strip.ts";
 import { matrixOf } from "../read/weights.ts";
 import { scalesOfStrip } from "../run/rows.ts";
-import { readAndQuantize, type StripSampling } from "./sample.ts";
+import { readAndQuantize, type StripUnderScheme } from "./sample.ts";
 
 /** Where a block lies: rows of blocks are counted on over the slices of a tensor. */
 export interface BlockPlace {
@@ -53,7 +53,7 @@ function beginOf(blockRow: number, rows: number, height: number): readonly [slic
   return [Math.floor(blockRow / perSlice), (blockRow % perSlice) * height];
 }
 
-/** Rows of a block that are in a strip, counted from its first row on; none where the first is the last. */
+/** Rows of a block that are in a strip: [first, end) from the strip's first row on, none if first >= end. */
 function rowsInStrip(
   strip: Strip,
   rows: number,
@@ -83,7 +83,7 @@ export function joinBlock(parts: readonly [BlockValues, ...BlockValues[]]): Bloc
  * @throws BlockscaleError `io`, `dialect`
  */
 export async function sampleBlock(
-  sampling: StripSampling,
+  sampling: StripUnderScheme,
   { blockRow, blockCol }: BlockPlace,
   sources: readonly Source[],
   engine: Engine,

@@ -75,9 +75,9 @@ export async function compareCheckpoints(
   const [weights, otherWeights] = [ofA.weights, ofB.weights];
   const others = new Map(otherWeights.map((weight) => [weight.name, weight]));
   // Scales of activations are no weights, and conversions drop them.
-  const strays = new Set([...ofA.strays, ...ofB.strays]);
+  const quantizationExtras = new Set([...ofA.quantizationExtras, ...ofB.quantizationExtras]);
   const onOneSide = (weight: Weight, status: "only in A" | "only in B") =>
-    notCompared(weight, strays.has(weight.name) ? "not compared" : status);
+    notCompared(weight, quantizationExtras.has(weight.name) ? "not compared" : status);
   const { ahead = 1, signal } = options;
   const merged = ({ sources }: Side, all: readonly Weight[]) =>
     mergeReads(sources, all.flatMap(storedTensorsOf));
@@ -139,7 +139,7 @@ export interface Pair {
 /** Figures of one strip of both weights: a plain record. */
 export interface StripComparison {
   readonly precision: Precision;
-  /** Rows and columns count from the strip on. */
+  /** Its row counts from the strip's first row on. */
   readonly worst: WorstBlock | null;
 }
 
@@ -171,7 +171,7 @@ export async function compareStrip(
   // The engine refuses groups of values that cut blocks of either side.
   const areWhole =
     areGroupsWhole(cols, block[1]) && (!("codes" in values) || areGroupsWhole(cols, values.block[1]));
-  const groupSums = areWhole ? partsBufferFor(groupSumsLength(count)) : undefined;
+  const groupSums = areWhole ? groupSumsBufferFor(groupSumsLength(count)) : undefined;
   const precision = engine.compare(values, theirs, groupSums === undefined ? {} : { groupSums });
   const worst =
     groupSums !== undefined && precision.nonFinite === 0
@@ -198,12 +198,12 @@ function bufferFor(side: 0 | 1, count: number): Float32Array | undefined {
   return buffers[side].subarray(0, count);
 }
 
-let partsBuffer = new Float64Array(0);
+let groupSumsBuffer = new Float64Array(0);
 
-function partsBufferFor(count: number): Float64Array {
+function groupSumsBufferFor(count: number): Float64Array {
   if (count > LARGEST_BUFFER / 8) return new Float64Array(count);
-  if (partsBuffer.length < count) partsBuffer = new Float64Array(count);
-  return partsBuffer.subarray(0, count);
+  if (groupSumsBuffer.length < count) groupSumsBuffer = new Float64Array(count);
+  return groupSumsBuffer.subarray(0, count);
 }
 
 async function compareWeights(

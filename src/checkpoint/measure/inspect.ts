@@ -1,7 +1,7 @@
 import { mergeReads } from "../../io/merged-reads.ts";
 import type { Source } from "../../io/source.ts";
+import { quotedTensor } from "../../safetensors/display.ts";
 import type { Dtype } from "../../safetensors/dtype.ts";
-import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkKnown } from "../../tensor/options.ts";
 import { sharedStrips } from "../plan/strip.ts";
@@ -69,7 +69,7 @@ export async function inspect(
   const problem = methodWithoutTensors(foreign, quantizationOf(checkpoint), isQuantised);
   if (problem !== null) warn(problem);
   for (const { place, method, reader } of foreign) {
-    warnings.push(`${tensorNamed(place.name)}: ${method}, not read here; ${reader} reads it`);
+    warnings.push(`${quotedTensor(place.name)}: ${method}, not read here; ${reader} reads it`);
   }
   const tensors: InspectedTensor[] = [];
   // Scales are read: what stands behind the first place of a weight.

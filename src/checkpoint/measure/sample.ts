@@ -11,10 +11,10 @@ import { exponentOf } from "../read/scales.ts";
 import { VALUE_BYTES, widen } from "../read/values.ts";
 import { countOf, matrixOf, type PlainWeight, type ScaledWeight, scaleShape } from "../read/weights.ts";
 import { dequantizeRows, readPlainRows, readScaledRows } from "../run/rows.ts";
-import { drawMap, type ScaleMap } from "./scale-map.ts";
+import { type ScaleMap, scaleMapOf } from "./scale-map.ts";
 
 /** Some rows of a weight, to be looked at under a scheme; without one, as they are stored. */
-export interface StripSampling {
+export interface StripUnderScheme {
   readonly weight: PlainWeight | ScaledWeight;
   readonly strip: Strip;
   readonly scheme: Scheme | null;
@@ -87,7 +87,7 @@ export interface QuantizedStrip {
  * @throws BlockscaleError `io`, `dialect`
  */
 export async function readAndQuantize(
-  { weight, strip, scheme, tensorScale: given }: StripSampling,
+  { weight, strip, scheme, tensorScale: given }: StripUnderScheme,
   sources: readonly Source[],
   engine: Engine,
 ): Promise<QuantizedStrip> {
@@ -126,7 +126,7 @@ export async function readAndQuantize(
  * @throws BlockscaleError `io`, `dialect`
  */
 export async function sampleStrip(
-  sampling: StripSampling,
+  sampling: StripUnderScheme,
   sources: readonly Source[],
   engine: Engine,
 ): Promise<StripSample> {
@@ -262,6 +262,6 @@ export function joinSamples(
     totalRows: slices * rows,
     ...strips.reduce<Tally>(addTallies, NO_TALLY),
     precision: strips.reduce((sum, { precision }) => addPrecisions(sum, precision), EMPTY_PRECISION),
-    map: block === null ? null : drawMap(strips, shape, block),
+    map: block === null ? null : scaleMapOf(strips, shape, block),
   };
 }

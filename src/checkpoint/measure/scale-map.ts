@@ -28,7 +28,7 @@ export interface ScaleMap {
 const MAP_SIZE = 256;
 
 /** The picture of a weight's scales; `null` where it has none. @param shape of the weight */
-export function drawMap(
+export function scaleMapOf(
   strips: readonly StripScales[],
   shape: readonly number[],
   block: readonly [number, number],

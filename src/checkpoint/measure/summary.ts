@@ -95,7 +95,7 @@ function wrongMeasured(measured: unknown): BlockscaleError {
   });
 }
 
-/** Whether codes and scales came out as they went in, which only the scales tell. */
+/** Whether codes and scales came out as they went in: known only after the scales have been read. */
 function isUnchanged({ action, before, after }: PlannedTensor, precision: PrecisionSummary | null): boolean {
   const isAlike = before.dtype === after.dtype && before.bytes === after.bytes;
   return action === "requantize" && isAlike && precision !== null && precision.sqnrDb === null;

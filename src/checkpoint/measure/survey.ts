@@ -1,5 +1,5 @@
 import type { Engine } from "../../engine/engine.ts";
-import type { Conversion } from "../plan/conversion.ts";
+import type { WeightConversion } from "../plan/conversion.ts";
 import {
   leastCommonMultiple,
   rowsTogether,
@@ -16,7 +16,7 @@ import {
   addTallies,
   NO_TALLY,
   type StripSample,
-  type StripSampling,
+  type StripUnderScheme,
   type Tally,
   tally,
   valuesIn,
@@ -202,7 +202,7 @@ function sharedUnit(a: PlainWeight | ScaledWeight, b: PlainWeight | ScaledWeight
 }
 
 interface Planned extends SurveyedWeight {
-  readonly conversion: Conversion;
+  readonly conversion: WeightConversion;
 }
 
 /**
@@ -212,8 +212,8 @@ interface Planned extends SurveyedWeight {
  * @param ahead strips to look at at a time
  */
 export async function surveyConversions(
-  conversions: readonly Conversion[],
-  sample: (sampling: StripSampling, conversion: Conversion) => Promise<StripSample>,
+  conversions: readonly WeightConversion[],
+  sample: (sampling: StripUnderScheme, conversion: WeightConversion) => Promise<StripSample>,
   ahead = 1,
 ): Promise<Survey> {
   const weights = conversions.map((conversion): Planned => {

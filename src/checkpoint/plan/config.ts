@@ -2,7 +2,7 @@ import { editMember } from "../../safetensors/edit-json.ts";
 import { JsonReader } from "../../safetensors/json.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
-import { type DialectName, type Document, dialects } from "../dialects/index.ts";
+import { type DialectName, dialects, type OutputText } from "../dialects/index.ts";
 import type { Config } from "../read/checkpoint.ts";
 import { NESTED, pathsOf, QUANTIZATION_KEYS } from "../read/quantization.ts";
 import { ALREADY_REASON, type Plan } from "./plan.ts";
@@ -71,7 +71,7 @@ function checkMembers(json: JsonReader, path: readonly string[] = []): boolean {
  * config.json of a quantised checkpoint, and the other files its readers want. The quantization_config goes
  * where there was one, else to the top; all other text stays as it is.
  */
-export function quantizedDocuments(text: string, config: Config, plan: Plan, to: DialectName): Document[] {
+export function quantizedDocuments(text: string, config: Config, plan: Plan, to: DialectName): OutputText[] {
   const kept = keptModules(plan);
   const isQuantised = plan.tensors.some(({ action, reason, after }) =>
     action === "copy" ? reason === ALREADY_REASON : after.dtype !== null,
@@ -100,7 +100,7 @@ function formatsOf({ tensors }: Plan): Map<string, string[]> {
 }
 
 /** config.json of a checkpoint with nothing quantised. */
-export function plainDocuments(text: string, config: Config, type: ValueType): Document[] {
+export function plainDocuments(text: string, config: Config, type: ValueType): OutputText[] {
   let edited = text;
   for (const path of pathsOf(config, LABELS)) edited = editMember(edited, path, undefined);
   for (const path of [[], ...NESTED.map((key) => [key])]) {

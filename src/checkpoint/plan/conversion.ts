@@ -47,7 +47,7 @@ export interface Preparation {
 }
 
 /** A weight to be converted, with all that a worker needs to know of it. */
-export interface Conversion {
+export interface WeightConversion {
   readonly from: PlainWeight | ScaledWeight;
   readonly into: ScaledTarget | PlainTarget | AmaxTarget;
 }

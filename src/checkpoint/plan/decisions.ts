@@ -1,6 +1,6 @@
+import { quotedTensor } from "../../safetensors/display.ts";
 import { byteLength, type Dtype } from "../../safetensors/dtype.ts";
 import type { TensorSpec } from "../../safetensors/header.ts";
-import { tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { StoredTensor } from "../read/checkpoint.ts";
 import {
@@ -11,7 +11,7 @@ import {
   storedTensorsOf,
   type Weight,
 } from "../read/weights.ts";
-import type { Conversion } from "./conversion.ts";
+import type { WeightConversion } from "./conversion.ts";
 import type { PlannedTensor, StoredAs } from "./plan.ts";
 import { stripsOf } from "./strip.ts";
 
@@ -20,7 +20,7 @@ import { stripsOf } from "./strip.ts";
  * thousand.
  */
 export interface ConversionRule {
-  into(weight: PlainWeight | ScaledWeight): Conversion["into"];
+  into(weight: PlainWeight | ScaledWeight): WeightConversion["into"];
   /** The tensors that a weight becomes: values; or codes and scales, and the float32 of NVFP4. */
   tensorsOf(weight: PlainWeight | ScaledWeight): readonly TensorSpec[];
 }
@@ -48,7 +48,7 @@ export function copied(weight: Weight, reason: string): Decision {
 }
 
 /** Why tensors are dropped that describe a quantisation which the output does not have. */
-export const STRAY_REASON =
+export const EXTRA_REASON =
   "describes a quantisation that is gone: scale of activations or of the cache, or a marker";
 
 /** A tensor that the output has no use for. */
@@ -74,7 +74,7 @@ export function converted(weight: PlainWeight | ScaledWeight, rule: ConversionRu
   const tensors = rule.tensorsOf(weight);
   const bytes = tensors.reduce((n, { dtype, shape }) => n + byteLength(dtype, shape)!, 0);
   const isScaled = weight.kind === "scaled";
-  // One literal: what is put together from two takes more room.
+  // One object literal: V8 stores objects made by spreading less compactly, and a plan may have 100,000.
   const planned: PlannedTensor = {
     name: weight.name,
     shard: places[0].shard,
@@ -108,12 +108,12 @@ function storedAs(dtype: Dtype, bytes: number): StoredAs {
 /** Elements that one strip may have: a few hundred megabytes with all that belongs to it. */
 const LARGEST_STRIP = 2 ** 26;
 
-function refuseLargeStrips(conversion: Conversion): void {
+function refuseLargeStrips(conversion: WeightConversion): void {
   const { name, shape } = conversion.from;
   const [strip] = stripsOf(conversion);
   if (strip === undefined || strip.rows * matrixOf(shape).cols <= LARGEST_STRIP) return;
   throw new BlockscaleError("shape", {
-    where: tensorNamed(name),
+    where: quotedTensor(name),
     expected: `at most ${LARGEST_STRIP} elements in one row of blocks`,
     got: `${strip.rows} rows of ${matrixOf(shape).cols}`,
     fix: "Exclude the tensor, or choose a dialect with blocks of one row (mxfp8).",

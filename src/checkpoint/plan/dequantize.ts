@@ -12,8 +12,8 @@ import { refuseForeign } from "../read/foreign.ts";
 import { quantizationOf } from "../read/quantization.ts";
 import { type ResolveOptions, resolve } from "../read/resolve.ts";
 import { plainShape } from "../read/weights.ts";
-import { type ConversionRule, converted, copied, type Decision, dropped, STRAY_REASON } from "./decisions.ts";
-import { layOut } from "./files.ts";
+import { type ConversionRule, converted, copied, type Decision, dropped, EXTRA_REASON } from "./decisions.ts";
+import { layOut } from "./layout.ts";
 import type { Plan } from "./plan.ts";
 
 /** What `dequantize` is to do. */
@@ -36,7 +36,7 @@ export function planDequantize(checkpoint: Checkpoint, options: DequantizeOption
   const { only, include } = options;
   const chosen = (only ?? include) && [...(only ?? []), ...(include ?? [])].map(matcher);
   const exclude = (options.exclude ?? []).map(matcher);
-  const { weights, foreign, strays } = resolve(checkpoint, options);
+  const { weights, foreign, quantizationExtras } = resolve(checkpoint, options);
   const isQuantised = weights.some(({ kind }) => kind === "scaled");
   refuseForeign(foreign, quantizationOf(checkpoint), isQuantised);
   refuseUnmatchedSelection(options, weights);
@@ -47,7 +47,7 @@ export function planDequantize(checkpoint: Checkpoint, options: DequantizeOption
   };
   const decisions = weights.map((weight): Decision => {
     const { name } = weight;
-    if (strays.has(name) && weight.kind !== "scaled") return dropped(weight, STRAY_REASON);
+    if (quantizationExtras.has(name) && weight.kind !== "scaled") return dropped(weight, EXTRA_REASON);
     if (weight.kind !== "scaled") return copied(weight, "not quantised");
     if (exclude.some((fits) => fits(name))) return copied(weight, "excluded");
     if (chosen?.some((fits) => fits(name)) === false) return copied(weight, NOT_CHOSEN);

@@ -1,14 +1,14 @@
 import { checkFiles } from "../../io/files.ts";
 import { readText, type Source } from "../../io/source.ts";
+import { quotedTensor } from "../../safetensors/display.ts";
 import { byteLength } from "../../safetensors/dtype.ts";
-import { tensorNamed } from "../../safetensors/names.ts";
 import { readHeader } from "../../safetensors/read.ts";
 import { parseIndex, type ShardIndex, serializeIndex } from "../../safetensors/shards.ts";
 import { isRecord } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkChoice } from "../../tensor/options.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
-import type { DialectName, Document } from "../dialects/index.ts";
+import type { DialectName, OutputText } from "../dialects/index.ts";
 import { matcher, refuseUnmatched } from "../dialects/rules.ts";
 import {
   type Checkpoint,
@@ -210,7 +210,7 @@ function checkAgainstIndex(
   for (const [tensor, shard] of content.weightMap) {
     if (owners.get(tensor) === shard) continue;
     throw new BlockscaleError("format", {
-      where: `${name}: ${tensorNamed(tensor)}`,
+      where: `${name}: ${quotedTensor(tensor)}`,
       expected: `it in ${shard}`,
       got: owners.has(tensor) ? `it in ${owners.get(tensor)}` : "no such tensor",
       fix: "Fetch the index and that file again.",
@@ -242,12 +242,12 @@ export type Direction =
  * config.json and the index, where there were any.
  * @throws BlockscaleError `dialect`: some weights would stay in another dialect than config.json can tell
  */
-export function documentsOf(opened: OpenedCheckpoint, plan: Plan, direction: Direction): Document[] {
+export function documentsOf(opened: OpenedCheckpoint, plan: Plan, direction: Direction): OutputText[] {
   checkCheckpoint("documentsOf: opened.checkpoint", opened?.checkpoint);
   checkPlan("documentsOf", plan);
   checkChoice("documentsOf: direction.kind", direction?.kind, ["quantize", "dequantize"]);
   const { configText, checkpoint, index } = opened;
-  const documents: Document[] = [];
+  const documents: OutputText[] = [];
   if (configText !== null && checkpoint.config !== null) {
     refuseMixedDialects(plan);
     documents.push(
@@ -274,7 +274,7 @@ function refuseMixedDialects(plan: Plan): void {
   );
   if (left === undefined) return;
   throw new BlockscaleError("dialect", {
-    where: tensorNamed(left.name),
+    where: quotedTensor(left.name),
     expected: "every quantised weight in one dialect, the only thing config.json can tell",
     got: `one that would stay as it is: ${left.reason}`,
     fix: "Dequantise the checkpoint first, or do not exclude the weight.",

@@ -1,14 +1,17 @@
 import type { Source } from "../../io/source.ts";
 import { isPowerOfTwo, readScales, scaleCount } from "../read/scales.ts";
 import { ELEMENTS, matrixOf, type ScaledWeight } from "../read/weights.ts";
-import type { Conversion, ScaledTarget } from "./conversion.ts";
+import type { ScaledTarget, WeightConversion } from "./conversion.ts";
 
 /**
  * Whether codes can stay as they are when scaled becomes scaled: the element type is the same, each new block
  * lies inside one old block and so takes over its scale, and the new scales can hold the old ones. Only then
  * is nothing lost; otherwise values are quantised anew. A scale is never rounded under codes that stay.
  */
-export async function keepsCodes({ from, into }: Conversion, sources: readonly Source[]): Promise<boolean> {
+export async function keepsCodes(
+  { from, into }: WeightConversion,
+  sources: readonly Source[],
+): Promise<boolean> {
   if (from.kind !== "scaled" || into.kind !== "scaled" || !fits(from, into)) return false;
   if (into.scheme.scale === "f32" || from.scaleType === "ue8m0") return true;
   const scales = await readScales(from, sources, 0, scaleCount(from));

@@ -4,10 +4,10 @@ import { kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { StoredTensor } from "../read/checkpoint.ts";
 import { storedTensorsOf } from "../read/weights.ts";
-import type { Conversion } from "./conversion.ts";
+import type { WeightConversion } from "./conversion.ts";
 import { stripsOf } from "./strip.ts";
 
-export type { Conversion, PlainTarget, ScaledTarget } from "./conversion.ts";
+export type { PlainTarget, ScaledTarget, WeightConversion } from "./conversion.ts";
 
 /**
  * One entry of an output file, in the order of its bytes. Steps are
@@ -18,7 +18,7 @@ export type Step =
   | {
       readonly kind: "convert";
       readonly tensors: readonly TensorSpec[];
-      readonly conversion: Conversion;
+      readonly conversion: WeightConversion;
       /**
        * Codes followed by scales; or one of them alone, where their alignment asks for
        * different places; or the float32 of NVFP4.
@@ -27,11 +27,11 @@ export type Step =
     };
 
 /** Conversions of a plan, each weight once although parts of it may be written apart. */
-export function conversionsOf({ files }: Pick<Plan, "files">): Conversion[] {
+export function conversionsOf({ files }: Pick<Plan, "files">): WeightConversion[] {
   return files.flatMap(conversionsOfFile);
 }
 
-function conversionsOfFile({ steps }: FilePlan): Conversion[] {
+function conversionsOfFile({ steps }: FilePlan): WeightConversion[] {
   return steps.flatMap((step) => (step.kind === "convert" && writesCodes(step) ? [step.conversion] : []));
 }
 
@@ -80,12 +80,15 @@ export interface FilePlan {
   /** Size of the whole file in bytes: known before anything is read. */
   readonly size: number;
   /**
-   * Made anew at each look, since those of all files would fill much memory: keep them no longer than needed.
+   * Computed at each access, since those of all files would fill much memory: keep them for a short time.
    */
   readonly steps: readonly Step[];
 }
 
-/** A planned conversion: every decision and every byte's place, before anything is read. A plain record. */
+/**
+ * A planned conversion: every decision and every byte's place, before anything is read. A plain record but
+ * for the getter `steps`.
+ */
 export interface Plan {
   readonly files: readonly FilePlan[];
   /** Tensors, in the order of the input's data. */

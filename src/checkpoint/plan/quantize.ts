@@ -1,7 +1,13 @@
 import { checkKnown } from "../../tensor/options.ts";
 import type { Scheme } from "../../tensor/schemes.ts";
 import { bytesOfCodes, isSubByte } from "../../tensor/sub-byte.ts";
-import { type Dialect, type DialectName, dialectOf, partName, type Storage } from "../dialects/index.ts";
+import {
+  type Dialect,
+  type DialectName,
+  dialectOf,
+  partName,
+  type WeightStorage,
+} from "../dialects/index.ts";
 import { compileOverrides, type Override } from "../dialects/overrides.ts";
 import {
   checkSelection,
@@ -23,8 +29,8 @@ import {
   transposedShape,
   type Weight,
 } from "../read/weights.ts";
-import { type ConversionRule, converted, copied, type Decision, dropped, STRAY_REASON } from "./decisions.ts";
-import { layOut } from "./files.ts";
+import { type ConversionRule, converted, copied, type Decision, dropped, EXTRA_REASON } from "./decisions.ts";
+import { layOut } from "./layout.ts";
 import { ALREADY_REASON, type Plan } from "./plan.ts";
 
 /** What `quantize` is to do. */
@@ -53,7 +59,7 @@ export function planInto(
   checkpoint: Checkpoint,
   options: Omit<QuantizeOptions, "to">,
 ): Plan {
-  const { weights, foreign, strays } = resolve(checkpoint, options);
+  const { weights, foreign, quantizationExtras } = resolve(checkpoint, options);
   const isQuantised = weights.some(({ kind }) => kind === "scaled");
   refuseForeign(foreign, quantizationOf(checkpoint), isQuantised);
   const decide = compileSelection(options, isQuantised, checkpoint.config);
@@ -67,7 +73,7 @@ export function planInto(
   const ruleOf = conversionRules(weights);
   const decisions = weights.map((weight): Decision => {
     const { name } = weight;
-    if (strays.has(name) && weight.kind !== "scaled") return dropped(weight, STRAY_REASON);
+    if (quantizationExtras.has(name) && weight.kind !== "scaled") return dropped(weight, EXTRA_REASON);
     if (weight.kind === "other") return copied(weight, "not of a type to quantise");
     const usual = dialect.storageOf?.(weight, checkpoint.config) ?? dialect.storage;
     if (typeof usual === "string") return copied(weight, usual);
@@ -96,7 +102,7 @@ function transposedStack(weight: PlainWeight | ScaledWeight): PlainWeight | Scal
 }
 
 /** Whether NVFP4 has the float32 of its tensor the way the dialect means it: nothing is to be done. */
-function isStoredSo(weight: PlainWeight | ScaledWeight, { tensorScale }: Storage): boolean {
+function isStoredSo(weight: PlainWeight | ScaledWeight, { tensorScale }: WeightStorage): boolean {
   return (
     weight.kind === "scaled" &&
     weight.tensorScale !== undefined &&
@@ -107,7 +113,7 @@ function isStoredSo(weight: PlainWeight | ScaledWeight, { tensorScale }: Storage
 /** Why a weight cannot be stored in the scheme at all; `null` if it can. */
 function obstacleTo(
   weight: PlainWeight | ScaledWeight,
-  { scheme: { block, format }, transposesStacks, tensorScale }: Storage,
+  { scheme: { block, format }, transposesStacks, tensorScale }: WeightStorage,
 ): string | null {
   if (tensorScale !== undefined && weight.shape.length > 2)
     return "a stack of experts: loaders read one float32 scale for each expert, not one for all";
@@ -152,8 +158,8 @@ export function fusedWeights(
  * How weights are stored, by storage: one record for all that are stored alike.
  * @param weights all of the checkpoint: some share the float32 of NVFP4
  */
-function conversionRules(weights: readonly Weight[]): (storage: Storage) => ConversionRule {
-  const found = new Map<Storage, ConversionRule>();
+function conversionRules(weights: readonly Weight[]): (storage: WeightStorage) => ConversionRule {
+  const found = new Map<WeightStorage, ConversionRule>();
   let fused: ReturnType<typeof fusedWeights> | undefined;
   return (storage) => {
     const rule =
@@ -169,7 +175,7 @@ function conversionRules(weights: readonly Weight[]): (storage: Storage) => Conv
 
 /** @param fusedWith the weights that share the float32 of NVFP4 with one, itself included */
 function ruleFor(
-  { scheme, codes, scales, tensorScale, transposesStacks }: Storage,
+  { scheme, codes, scales, tensorScale, transposesStacks }: WeightStorage,
   fusedWith: (weight: PlainWeight | ScaledWeight) => readonly (PlainWeight | ScaledWeight)[],
 ): ConversionRule {
   const into = { kind: "scaled", scheme, scaleDtype: scales.dtype } as const;

@@ -5,7 +5,7 @@ import {
   plainShape,
   type ScaledWeight,
 } from "../read/weights.ts";
-import type { Conversion } from "./conversion.ts";
+import type { WeightConversion } from "./conversion.ts";
 
 /**
  * Some rows of one slice of a weight, or several small slices whole: the unit of work. How a weight is cut
@@ -31,7 +31,7 @@ export function stripShape(shape: readonly number[], strip: Strip): number[] {
 const STRIP_ELEMENTS = 1 << 20;
 
 /** Cuts a weight into strips of whole blocks, both of what it is and of what it becomes. */
-export function* stripsOf({ from, into }: Conversion): Generator<Strip> {
+export function* stripsOf({ from, into }: WeightConversion): Generator<Strip> {
   const { slices, rows, cols } = matrixOf(from.shape);
   const unit = rowUnitOf({ from, into });
   // What is to be transposed is taken whole: its first column is spread over all rows.
@@ -53,7 +53,7 @@ export function* sharedStrips(
 }
 
 /** The number of rows of a strip of a conversion is a multiple of this, except where a slice ends. */
-export function rowUnitOf({ from, into }: Conversion): number {
+export function rowUnitOf({ from, into }: WeightConversion): number {
   return leastCommonMultiple(rowsTogether(from), into.kind === "scaled" ? into.scheme.block[0] : 1);
 }
 

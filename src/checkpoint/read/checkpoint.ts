@@ -1,8 +1,8 @@
 import { checkFiles } from "../../io/files.ts";
 import type { Source } from "../../io/source.ts";
+import { quotedTensor } from "../../safetensors/display.ts";
 import type { Dtype } from "../../safetensors/dtype.ts";
 import type { Header } from "../../safetensors/header.ts";
-import { tensorNamed } from "../../safetensors/names.ts";
 import { readHeader } from "../../safetensors/read.ts";
 import { isRecord, kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
@@ -56,7 +56,7 @@ export async function readCheckpoint(
       const owner = owners.get(tensor.name);
       if (owner !== undefined) {
         throw new BlockscaleError("format", {
-          where: `${name}: ${tensorNamed(tensor.name)}`,
+          where: `${name}: ${quotedTensor(tensor.name)}`,
           expected: "each tensor in one file",
           got: `another one in ${owner}`,
           fix: "Remove the file that does not belong to the checkpoint.",

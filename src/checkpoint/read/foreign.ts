@@ -1,5 +1,5 @@
+import { quotedTensor, shapeNamed } from "../../safetensors/display.ts";
 import type { Dtype } from "../../safetensors/dtype.ts";
-import { shapeNamed, tensorNamed } from "../../safetensors/names.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Config, StoredTensor } from "./checkpoint.ts";
 
@@ -166,7 +166,7 @@ export function refuseForeign(
   if (problem !== null) throw problem;
   const [first] = foreign;
   if (first === undefined) return;
-  const names = foreign.slice(0, 3).map(({ place }) => tensorNamed(place.name));
+  const names = foreign.slice(0, 3).map(({ place }) => quotedTensor(place.name));
   const more = foreign.length > names.length ? `, and ${foreign.length - names.length} more` : "";
   throw new BlockscaleError("dialect", {
     where: names.join(", ") + more,

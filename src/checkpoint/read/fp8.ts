@@ -1,13 +1,13 @@
 import type { Config, StoredTensor } from "./checkpoint.ts";
+import { rowsOfFusedParts } from "./fused-scales.ts";
 import { isScalar, oneForAll, scaleGridOf } from "./grids.ts";
 import type { Block } from "./makers/index.ts";
 import { candidateScales, isStrayName, SCALE_TYPES, scaleNames, wrappedWeight } from "./names.ts";
 import { configsOf } from "./quantization.ts";
 import { fitsNoBlock, parentOf, possibleScaleName, refuseSeveralScales, withoutScales } from "./refusals.ts";
-import { rowsOfFusedParts } from "./shared-scales.ts";
-import type { Element, ScaledWeight } from "./weights.ts";
+import type { ElementType, ScaledWeight } from "./weights.ts";
 
-const ELEMENT_OF_DTYPE: Readonly<Partial<Record<StoredTensor["dtype"], Element>>> = {
+const ELEMENT_OF_DTYPE: Readonly<Partial<Record<StoredTensor["dtype"], ElementType>>> = {
   F8_E4M3: "e4m3",
   F8_E5M2: "e5m2",
   F8_E4M3FNUZ: "e4m3fnuz",
@@ -21,7 +21,7 @@ export interface CheckpointContext {
   /** Tensors by their parent modules; made when it is asked for. */
   readonly byParent: () => ReadonlyMap<string, readonly StoredTensor[]>;
   /** The blocks that config.json names. */
-  readonly configured: readonly Block[];
+  readonly configuredBlocks: readonly Block[];
   /** Whether codes without a scale are to be taken as they are. */
   readonly missingScaleIsOne: boolean;
 }
@@ -31,7 +31,7 @@ export interface CheckpointContext {
  * @throws BlockscaleError `dialect`: no scales, several, or some that fit no block
  */
 export function fp8Weight(codes: StoredTensor, context: CheckpointContext): ScaledWeight | null {
-  const { byName, byParent, config, configured, missingScaleIsOne } = context;
+  const { byName, byParent, config, configuredBlocks, missingScaleIsOne } = context;
   const element = ELEMENT_OF_DTYPE[codes.dtype];
   if (element === undefined || isStrayName(codes.name)) return null;
   const { shape } = codes;
@@ -40,7 +40,7 @@ export function fp8Weight(codes: StoredTensor, context: CheckpointContext): Scal
   const base = { kind: "scaled", name, shape, element, codes, transposed: false } as const;
   const candidates = candidateScales(wrapped === null ? scaleNames(name) : [wrapped.scales], byName);
   const fitting = candidates.flatMap((scales) => {
-    const grid = scaleGridOf(shape, scales, configured) ?? fusedGrid(name, shape, scales, config);
+    const grid = scaleGridOf(shape, scales, configuredBlocks) ?? fusedGrid(name, shape, scales, config);
     return grid === null ? [] : [{ scales, scaleType: SCALE_TYPES[scales.dtype]!, ...grid }];
   });
   refuseSeveralScales(
@@ -48,12 +48,12 @@ export function fp8Weight(codes: StoredTensor, context: CheckpointContext): Scal
     fitting.map(({ scales }) => scales),
   );
   if (fitting[0] !== undefined) return { ...base, ...fitting[0] };
-  if (candidates[0] !== undefined) throw fitsNoBlock(codes, candidates[0], configured);
+  if (candidates[0] !== undefined) throw fitsNoBlock(codes, candidates[0], configuredBlocks);
   const grid = oneForAll(shape);
   const shared = sharedScale(name, byName);
   if (shared !== undefined)
     return { ...base, scales: shared, scaleType: SCALE_TYPES[shared.dtype]!, ...grid };
-  const beside = possibleScaleName({ ...codes, name }, byParent(), configured);
+  const beside = possibleScaleName({ ...codes, name }, byParent(), configuredBlocks);
   if (missingScaleIsOne && beside === undefined)
     return { ...base, scales: null, scaleType: "ue8m0", block: grid.block };
   throw withoutScales(codes, beside);

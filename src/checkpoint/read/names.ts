@@ -40,11 +40,11 @@ export function wrappedWeight(codes: string): { readonly weight: string; readonl
   return null;
 }
 
-const STRAYS = makers.flatMap(({ strays }) => strays ?? []);
+const EXTRAS = makers.flatMap(({ quantizationExtras }) => quantizationExtras ?? []);
 
 /** Whether a tensor is a scale of activations or of the cache, or a marker of layers, by its name. */
 export function isStrayName(name: string): boolean {
-  return STRAYS.some((pattern) => pattern.test(name));
+  return EXTRAS.some((pattern) => pattern.test(name));
 }
 
 /** What may follow the name of a weight, or of its module, in the name of a scale. */

@@ -1,4 +1,4 @@
-import { shapeNamed } from "../../safetensors/names.ts";
+import { shapeNamed } from "../../safetensors/display.ts";
 import { isRecord } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { Checkpoint, Config } from "./checkpoint.ts";

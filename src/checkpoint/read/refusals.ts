@@ -1,4 +1,4 @@
-import { shapeNamed, tensorNamed } from "../../safetensors/names.ts";
+import { quotedTensor, shapeNamed } from "../../safetensors/display.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import type { StoredTensor } from "./checkpoint.ts";
 import { scaleGridOf } from "./grids.ts";
@@ -12,9 +12,9 @@ import { isStrayName, SCALE_TYPES, scaleNames } from "./names.ts";
 export function refuseSeveralScales(weight: string, found: readonly StoredTensor[]): void {
   if (found.length < 2) return;
   throw new BlockscaleError("dialect", {
-    where: tensorNamed(weight),
+    where: quotedTensor(weight),
     expected: "one tensor of scales",
-    got: found.map(({ name }) => tensorNamed(name)).join(" and "),
+    got: found.map(({ name }) => quotedTensor(name)).join(" and "),
     fix: "Remove what does not belong to the checkpoint: perhaps two formats were mixed in one folder.",
   });
 }
@@ -22,9 +22,9 @@ export function refuseSeveralScales(weight: string, found: readonly StoredTensor
 /** The error for codes without scales. @param beside a tensor that may be the scale all the same */
 export function withoutScales({ name, dtype }: StoredTensor, beside: string | undefined): BlockscaleError {
   return new BlockscaleError("dialect", {
-    where: tensorNamed(name),
+    where: quotedTensor(name),
     expected: `scales for its ${dtype} codes, named ${scaleNames(name).slice(0, 3).join(" or ")}`,
-    got: beside === undefined ? "none" : `none, but ${tensorNamed(beside)}, which may be its scale`,
+    got: beside === undefined ? "none" : `none, but ${quotedTensor(beside)}, which may be its scale`,
     fix:
       beside === undefined
         ? "Add the shard with the scales, or choose to take missing scales as 1 (--missing-scale one)."
@@ -79,8 +79,8 @@ export function fitsNoBlock(
   [configured]: readonly Block[],
 ): BlockscaleError {
   return new BlockscaleError("dialect", {
-    where: tensorNamed(scales.name),
-    expected: `one scale per block of ${tensorNamed(name)} ${shapeNamed(shape)}`,
+    where: quotedTensor(scales.name),
+    expected: `one scale per block of ${quotedTensor(name)} ${shapeNamed(shape)}`,
     got: `${shapeNamed(scales.shape)}, which fits ${
       configured === undefined
         ? "no known block"

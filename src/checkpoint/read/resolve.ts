@@ -23,7 +23,7 @@ export interface Resolved {
   /** Quantised data that nothing here reads. */
   readonly foreign: readonly ForeignTensor[];
   /** Tensors that describe a quantisation and are no part of a weight: of no use once it is gone. */
-  readonly strays: ReadonlySet<string>;
+  readonly quantizationExtras: ReadonlySet<string>;
 }
 
 /**
@@ -55,7 +55,7 @@ export function resolve(
     byName,
     byParent: () => (byParent ??= groupByParent(places)),
     config: checkpoint.config,
-    configured: attempt(() => configuredBlocks(checkpoint.config)) ?? [],
+    configuredBlocks: attempt(() => configuredBlocks(checkpoint.config)) ?? [],
     missingScaleIsOne: options.missingScale === "one",
   };
   const scaled = new Map<string, ScaledWeight>();
@@ -77,7 +77,7 @@ export function resolve(
   }
   const isQuantised =
     scaled.size > 0 || quantization !== null || isLabelled(checkpoint) || places.some(isMarker);
-  const strays = new Set(
+  const quantizationExtras = new Set(
     isQuantised ? places.filter((place) => isStray(place, byName)).map(({ name }) => name) : [],
   );
   const weights = places.flatMap((place): Weight[] => {
@@ -87,9 +87,9 @@ export function resolve(
     return taken.has(name) ? [] : [unscaledWeight(place)];
   });
   const unread = weights.flatMap((weight) =>
-    weight.kind === "scaled" || strays.has(weight.name) ? [] : storedTensorsOf(weight),
+    weight.kind === "scaled" || quantizationExtras.has(weight.name) ? [] : storedTensorsOf(weight),
   );
-  return { weights, strays, foreign: foreignTensors(unread, quantization, scaled.size > 0) };
+  return { weights, quantizationExtras, foreign: foreignTensors(unread, quantization, scaled.size > 0) };
 }
 
 /** The logical weights alone: see {@link resolve}. */

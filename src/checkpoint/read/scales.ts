@@ -1,8 +1,8 @@
 import { readRange, type Source } from "../../io/source.ts";
-import { tensorNamed } from "../../safetensors/names.ts";
+import { quotedTensor } from "../../safetensors/display.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { multipliersOf } from "../../tensor/sub-byte.ts";
-import { spreadStoredScales } from "./shared-scales.ts";
+import { spreadStoredScales } from "./fused-scales.ts";
 import { widen } from "./values.ts";
 import { countOf, matrixOf, type ScaledWeight, scaleShape } from "./weights.ts";
 
@@ -41,7 +41,7 @@ export async function readScales(
       count,
     );
   }
-  const where = tensorNamed(scales.name);
+  const where = quotedTensor(scales.name);
   const width = scaleType === "ue8m0" || scaleType === "e4m3" ? 1 : scaleType === "f32" ? 4 : 2;
   const read = (from: number, n: number): Promise<Uint8Array> => {
     const start = scales.start + from * width;
@@ -103,7 +103,7 @@ async function tensorMultipliers(
 ): Promise<Float32Array> {
   if (tensorScale === undefined) return multipliersOf(bytes, 1);
   const { place, divides } = tensorScale;
-  const stored = await readRange(tensorNamed(place.name), sources[place.shard]!, place.start, place.end);
+  const stored = await readRange(quotedTensor(place.name), sources[place.shard]!, place.start, place.end);
   const factors = widen("f32", stored, new Float32Array(stored.length / 4));
   const { rows, cols } = matrixOf(scaleShape(shape, block));
   const scalesPerFactor = factors.length === 1 ? Infinity : rows * cols;

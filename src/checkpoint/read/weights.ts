@@ -6,11 +6,14 @@ import type { StoredTensor } from "./checkpoint.ts";
  * An element type of codes, as far as this package reads them. `e2m1` and `int4` come two to a byte, low
  * nibble first, `e2m3` four to three bytes, the first lowest; `int4` is the integer plus 8.
  */
-export type Element = "e4m3" | "e5m2" | "e4m3fnuz" | "e5m2fnuz" | "e2m1" | "e2m3" | "int4";
+export type ElementType = "e4m3" | "e5m2" | "e4m3fnuz" | "e5m2fnuz" | "e2m1" | "e2m3" | "int4";
 
-/** What the codes of an element type are: those of a format, or such as can be read as them. */
+/**
+ * How codes are read: `format` is the FP8 format that they are decoded as. Codes of 4 and 6 bits become E4M3
+ * codes of the same values.
+ */
 export const ELEMENTS: Readonly<
-  Record<Element, { readonly format: Fp8Format; readonly isFnuz: boolean; readonly codeBits: 4 | 6 | 8 }>
+  Record<ElementType, { readonly format: Fp8Format; readonly isFnuz: boolean; readonly codeBits: 4 | 6 | 8 }>
 > = {
   e4m3: { format: "e4m3", isFnuz: false, codeBits: 8 },
   e5m2: { format: "e5m2", isFnuz: false, codeBits: 8 },
@@ -43,7 +46,7 @@ export interface ScaledWeight {
   readonly name: string;
   /** Shape of the values, not of packed codes. */
   readonly shape: readonly number[];
-  readonly element: Element;
+  readonly element: ElementType;
   readonly codes: StoredTensor;
   /** `null` where a missing scale is taken as 1. */
   readonly scales: StoredTensor | null;
@@ -139,7 +142,7 @@ export function scaleShape(
   [blockRows, blockCols]: readonly [number, number],
 ): number[] {
   const { rows, cols } = matrixOf(shape);
-  // Not by spreading, which leaves room for more numbers than these.
+  // Not by spreading: V8 gives such an array room for more numbers than these.
   return shape.slice(0, -2).concat(Math.ceil(rows / blockRows), Math.ceil(cols / blockCols));
 }
 

@@ -3,13 +3,13 @@ import { quantizeNvfp4With } from "../../engine/nvfp4.ts";
 import { EMPTY_PRECISION, type Precision } from "../../engine/precision.ts";
 import { withLoaded } from "../../io/merged-reads.ts";
 import { giveBack, type Source, takeBytes } from "../../io/source.ts";
-import { tensorNamed } from "../../safetensors/names.ts";
+import { quotedTensor } from "../../safetensors/display.ts";
 import { checkValues } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { scaleValues } from "../../tensor/formats.ts";
 import { bytesOfCodes, isSubByte } from "../../tensor/sub-byte.ts";
 import type { Values, ValueType } from "../../tensor/tensor.ts";
-import type { Conversion, PlainTarget, Preparation, ScaledTarget } from "../plan/conversion.ts";
+import type { PlainTarget, Preparation, ScaledTarget, WeightConversion } from "../plan/conversion.ts";
 import { spreadScales } from "../plan/keep-codes.ts";
 import { type Strip, stripShape } from "../plan/strip.ts";
 import { exponentOf } from "../read/scales.ts";
@@ -26,7 +26,7 @@ import { dequantizeRows, readPlainRows, readScaledRows, type ScaledRows, transpo
 import { compareSample, holdsExactly, measurePlain, productsAreFinite } from "./strip-precision.ts";
 
 /** What a strip became: bytes as they go into the file. A plain record whose buffers can be transferred. */
-export interface Piece {
+export interface ConvertedStrip {
   /** Codes, or plain values. */
   readonly values: Uint8Array;
   /** Scales of the strip's blocks; empty for plain values. */
@@ -43,12 +43,12 @@ const NO_SCALES = new Uint8Array(0);
  * @throws BlockscaleError `dialect`: values that cannot be quantised, scales that make no sense; `io`
  */
 export async function convertStrip(
-  { from, into }: Conversion,
+  { from, into }: WeightConversion,
   strip: Strip,
   prepared: Preparation,
   files: readonly Source[],
   engine: Engine,
-): Promise<Piece> {
+): Promise<ConvertedStrip> {
   const { keepCodes, loaded = [] } = prepared;
   const sources = withLoaded(files, loaded);
   if (into.kind === "amax") return largest(from, strip, sources, engine);
@@ -83,7 +83,7 @@ function quantizeRows(
   into: ScaledTarget,
   engine: Engine,
   { tensorScale, measure }: Preparation,
-): Piece {
+): ConvertedStrip {
   const { block, scale, format } = into.scheme;
   const shape = stripShape(from.shape, strip);
   const blocks = countOf(scaleShape(shape, block));
@@ -113,7 +113,7 @@ async function largest(
   strip: Strip,
   sources: readonly Source[],
   engine: Engine,
-): Promise<Piece> {
+): Promise<ConvertedStrip> {
   const values =
     from.kind === "plain"
       ? valuesOf(from.type, await readPlainRows(from, strip, sources))
@@ -141,7 +141,12 @@ function amaxOf(values: Values): number {
   return widen(type, new Uint8Array(found.buffer), new Float32Array(1))[0]!;
 }
 
-function toPlain(from: ScaledWeight, rows: ScaledRows, { dtype }: PlainTarget, engine: Engine): Piece {
+function toPlain(
+  from: ScaledWeight,
+  rows: ScaledRows,
+  { dtype }: PlainTarget,
+  engine: Engine,
+): ConvertedStrip {
   const type = valueTypeOf(dtype)!;
   const values = dequantizeRows(rows, type, engine, takeValues(type, rows.codes.length));
   const written = from.transposed ? transpose(values, rows.shape) : values;
@@ -160,7 +165,7 @@ function bytesOf(values: Float32Array | Uint16Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-function withOtherScales(rows: ScaledRows, into: ScaledTarget, engine: Engine): Piece {
+function withOtherScales(rows: ScaledRows, into: ScaledTarget, engine: Engine): ConvertedStrip {
   const scales = spreadScales(rows.scales, rows.shape, rows.block, into.scheme.block);
   return {
     // Packed codes were read as the E4M3 ones of the same values.
@@ -185,7 +190,7 @@ function scaleBytes(scales: Uint8Array | Float32Array, { scaleDtype }: ScaledTar
  */
 function overflows({ name }: PlainWeight | ScaledWeight, { nonFinite }: Precision): BlockscaleError {
   return new BlockscaleError("dialect", {
-    where: tensorNamed(name),
+    where: quotedTensor(name),
     expected: "values that are still finite as code times scale, at most about 3.3e38",
     got: `${nonFinite} of a larger magnitude, which would become Inf`,
     fix: "Exclude the tensor, or repair the checkpoint.",
@@ -206,7 +211,7 @@ function notFinite(
   const row = slice * rows + strip.firstRow + (Math.floor(scale / scaleCols) % scaleRows) * blockRows;
   const column = (scale % scaleCols) * blockCols;
   return new BlockscaleError("dialect", {
-    where: tensorNamed(name),
+    where: quotedTensor(name),
     expected: "finite values",
     got: `NaN or Inf in the block at row ${row}, column ${column}`,
     fix: "Exclude the tensor, or repair the checkpoint.",

@@ -22,7 +22,7 @@ export async function* outputBytes(
       options.onProgress?.({ bytes, size: output.size, tensor: output.name });
     }
   }
-  for (const source of inputsOf(output, options.sources)) await source.refuseChange?.();
+  for (const source of inputsOf(output, options.sources)) await source.checkUnchanged?.();
 }
 
 async function* bytesOf(output: Exclude<OutputFile, { kind: "shard" }>): AsyncGenerator<Uint8Array> {

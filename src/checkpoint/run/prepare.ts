@@ -1,9 +1,9 @@
 import type { TensorScale } from "../../engine/nvfp4.ts";
 import { isSmall, type Loaded, withLoaded } from "../../io/merged-reads.ts";
 import { readRange, type Source } from "../../io/source.ts";
-import { tensorNamed } from "../../safetensors/names.ts";
+import { quotedTensor } from "../../safetensors/display.ts";
 import { largestOf } from "../../tensor/formats.ts";
-import type { Conversion, Preparation } from "../plan/conversion.ts";
+import type { Preparation, WeightConversion } from "../plan/conversion.ts";
 import { keepsCodes } from "../plan/keep-codes.ts";
 import { stripsOf } from "../plan/strip.ts";
 import { type PlainWeight, type ScaledWeight, storedTensorsOf } from "../read/weights.ts";
@@ -16,14 +16,14 @@ const LARGEST: number = largestOf("e4m3") * largestOf("e2m1");
  * Largest magnitude of the weights that share a float32 of NVFP4, by the first of them: they are read once
  * for all.
  */
-const found = new WeakMap<PlainWeight | ScaledWeight, Promise<number>>();
+const amaxByFirstWeight = new WeakMap<PlainWeight | ScaledWeight, Promise<number>>();
 
 /**
  * Finds out what the strips of a conversion need to know of the whole weight.
  * @throws BlockscaleError `dialect`, `io`
  */
 export async function prepare(
-  conversion: Conversion,
+  conversion: WeightConversion,
   sources: readonly Source[],
   convert: Converter,
 ): Promise<Preparation> {
@@ -39,7 +39,7 @@ export async function prepare(
  * @throws BlockscaleError `dialect`, `io`
  */
 export async function tensorFactorOf(
-  { into }: Conversion,
+  { into }: WeightConversion,
   sources: readonly Source[],
   convert: Converter,
 ): Promise<TensorScale | undefined> {
@@ -47,10 +47,10 @@ export async function tensorFactorOf(
   if (target === undefined) return undefined;
   const { fusedWith, divides } = target;
   const first = fusedWith[0]!;
-  const amax = found.get(first) ?? amaxOfWeights(fusedWith, sources, convert);
-  found.set(first, amax);
+  const amax = amaxByFirstWeight.get(first) ?? amaxOfWeights(fusedWith, sources, convert);
+  amaxByFirstWeight.set(first, amax);
   // What could not be read once may be read the next time.
-  amax.catch(() => found.delete(first));
+  amax.catch(() => amaxByFirstWeight.delete(first));
   return { factor: tensorScaleOf(await amax, divides), divides };
 }
 
@@ -74,7 +74,7 @@ async function amaxOfWeights(
   let amax = 0;
   for (const from of weights) {
     const loaded = await loadSmall(from, sources);
-    const conversion: Conversion = { from, into: { kind: "amax" } };
+    const conversion: WeightConversion = { from, into: { kind: "amax" } };
     for (const strip of stripsOf(conversion)) {
       const { precision } = await convert(conversion, strip, { keepCodes: false, loaded });
       amax = Math.max(amax, precision.amax);
@@ -88,7 +88,7 @@ async function loadSmall(weight: PlainWeight | ScaledWeight, sources: readonly S
   const small = storedTensorsOf(weight).filter(isSmall);
   return Promise.all(
     small.map(async ({ name, shard, start, end }) => {
-      const bytes = await readRange(tensorNamed(name), sources[shard]!, start, end);
+      const bytes = await readRange(quotedTensor(name), sources[shard]!, start, end);
       return { shard, start, bytes };
     }),
   );

@@ -1,6 +1,6 @@
 import type { Engine } from "../../engine/engine.ts";
 import { giveBack, readRange, type Source } from "../../io/source.ts";
-import { tensorNamed } from "../../safetensors/names.ts";
+import { quotedTensor } from "../../safetensors/display.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { FORMATS, NAN_CODE, scaleValues } from "../../tensor/formats.ts";
 import { codesOfBits, e4m3CodeOf, unpack4Bits, unpackRowPairs } from "../../tensor/sub-byte.ts";
@@ -12,7 +12,7 @@ import { VALUE_BYTES } from "../read/values.ts";
 import {
   countOf,
   ELEMENTS,
-  type Element,
+  type ElementType,
   matrixOf,
   type PlainWeight,
   plainShape,
@@ -37,7 +37,7 @@ export async function readPlainRows(
   const rowBytes = cols * VALUE_BYTES[from.type];
   const start = from.values.start + (strip.slice * rows + strip.firstRow) * rowBytes;
   const source = sources[from.values.shard]!;
-  const bytes = await readRange(tensorNamed(from.name), source, start, start + strip.rows * rowBytes);
+  const bytes = await readRange(quotedTensor(from.name), source, start, start + strip.rows * rowBytes);
   if (!from.transposed) return bytes;
   const stored = plainShape({ ...from, shape: stripShape(from.shape, strip) });
   const { buffer, byteOffset, byteLength } = bytes;
@@ -90,7 +90,7 @@ async function readCodes(
   const { rows, cols } = matrixOf(shape);
   const firstRow = strip.slice * rows + strip.firstRow;
   const read = (first: number, end: number): Promise<Uint8Array> =>
-    readRange(tensorNamed(place.name), sources[place.shard]!, place.start + first, place.start + end);
+    readRange(quotedTensor(place.name), sources[place.shard]!, place.start + first, place.start + end);
   if (packedAlong === "cols") {
     // Two rows share a row of bytes.
     const [top, bottom] = [Math.floor(firstRow / 2), Math.ceil((firstRow + strip.rows) / 2)];
@@ -136,7 +136,7 @@ function refuseZeroScales(
       continue;
     const top = strip.firstRow + Math.floor(row / block[0]) * block[0];
     throw new BlockscaleError("dialect", {
-      where: tensorNamed(place?.name ?? name),
+      where: quotedTensor(place?.name ?? name),
       expected: "a scale other than 0 for a block that holds codes other than 0",
       got: `0 for the block at row ${top}, column ${Math.floor((i % cols) / block[1]) * block[1]}${slices > 1 || strip.slice > 0 ? ` of slice ${strip.slice + slice}` : ""}`,
       fix: "The checkpoint is damaged, or its scales mean something else: convert it with the tool that made it.",
@@ -148,7 +148,7 @@ function refuseZeroScales(
 const INTEGERS: readonly number[] = Array.from({ length: 16 }, (_, code) => e4m3CodeOf(code - 8));
 
 /** Codes of a byte each, of those that a file holds. */
-function unpack(element: Element, codes: Uint8Array): Uint8Array {
+function unpack(element: ElementType, codes: Uint8Array): Uint8Array {
   if (element === "int4") return unpack4Bits(codes, INTEGERS);
   return element === "e2m1" || element === "e2m3" ? codesOfBits(element, codes) : codes;
 }

@@ -3,19 +3,23 @@ import { addPrecisions, EMPTY_PRECISION, type Precision } from "../../engine/pre
 import { inOrder } from "../../io/concurrency.ts";
 import { mergeReads } from "../../io/merged-reads.ts";
 import { readRange, type Source } from "../../io/source.ts";
-import { tensorNamed } from "../../safetensors/names.ts";
+import { quotedTensor } from "../../safetensors/display.ts";
 import { kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError } from "../../tensor/errors.ts";
 import { checkChoice, checkKnown } from "../../tensor/options.ts";
-import type { Conversion, Measure, Preparation } from "../plan/conversion.ts";
+import type { Measure, Preparation, WeightConversion } from "../plan/conversion.ts";
 import { type FilePlan, type Step, tensorsRead } from "../plan/plan.ts";
 import { type Strip, stripsOf } from "../plan/strip.ts";
 import { checkEngine, checkSources } from "./check.ts";
-import { convertStrip, type Piece } from "./convert.ts";
+import { type ConvertedStrip, convertStrip } from "./convert.ts";
 import { prepare } from "./prepare.ts";
 
 /** Converts one strip: in this thread, or by asking a worker. */
-export type Converter = (conversion: Conversion, strip: Strip, prepared: Preparation) => Promise<Piece>;
+export type Converter = (
+  conversion: WeightConversion,
+  strip: Strip,
+  prepared: Preparation,
+) => Promise<ConvertedStrip>;
 
 /**
  * A converter that runs in this thread.
@@ -104,7 +108,7 @@ function* copiedChunks(
   const source = sources[from.shard]!;
   for (let start = from.start; start < from.end; start += COPIED) {
     const end = Math.min(from.end, start + COPIED);
-    yield readRange(tensorNamed(from.name), source, start, end).then((bytes) => ({
+    yield readRange(quotedTensor(from.name), source, start, end).then((bytes) => ({
       tensor: from.name,
       finish: () => [bytes],
     }));
@@ -128,7 +132,7 @@ function* convertedChunks(
   const scales: Uint8Array[] = [];
   let precision = EMPTY_PRECISION;
   for (const [i, strip] of strips.entries()) {
-    const finish = (piece: Piece): Uint8Array[] => {
+    const finish = (piece: ConvertedStrip): Uint8Array[] => {
       precision = addPrecisions(precision, piece.precision);
       if (emit !== "codes") scales.push(piece.scales);
       const isLast = i === strips.length - 1;

@@ -7,7 +7,7 @@ import { isPowerOfTwo } from "../read/scales.ts";
 import { matrixOf } from "../read/weights.ts";
 import { dequantizeRows, type ScaledRows } from "./rows.ts";
 
-// What a strip has lost by its conversion: all of it is compared or a sample, and what is exact is not compared at all.
+// What a strip has lost by its conversion: all values are compared or a sample, none where it is known to be exact.
 
 /** Values of a strip up to which it is measured whole: a sample would cost as much. */
 const SMALL = 2 ** 17;

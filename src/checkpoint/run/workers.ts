@@ -2,22 +2,22 @@ import type { Engine } from "../../engine/engine.ts";
 import { giveBack, type Source, takeSpare } from "../../io/source.ts";
 import { kindOf } from "../../tensor/checks.ts";
 import { BlockscaleError, type ErrorCode, type Fault } from "../../tensor/errors.ts";
-import type { Conversion, Preparation } from "../plan/conversion.ts";
+import type { Preparation, WeightConversion } from "../plan/conversion.ts";
 import type { Strip } from "../plan/strip.ts";
-import { convertStrip, type Piece } from "./convert.ts";
+import { type ConvertedStrip, convertStrip } from "./convert.ts";
 import type { Converter } from "./run.ts";
 
-/** The two ends of a connection to a worker thread, whatever the platform calls its methods. */
+/** One end of a connection between a thread and its worker, whatever the platform calls its methods. */
 export interface Port {
   post(message: unknown, transfer: ArrayBuffer[]): void;
   listen(handler: (message: unknown) => void): void;
 }
 
-/** Something to be done by a worker: a plain record. */
+/** A request to a worker, with the number that its reply will have: a plain record. */
 type Numbered<R extends object> = R & { readonly id: number };
 
 /** Errors lose their class on the way between threads: it is put back from its parts. */
-type Response<T> =
+type WorkerReply<T> =
   | { readonly id: number; readonly result: T }
   | { readonly id: number; readonly code: ErrorCode; readonly fault: Fault };
 
@@ -36,16 +36,16 @@ export function serveRequests<R extends object, T>(
     const { id, ...request } = message as Numbered<R>;
     try {
       const { result, transfer } = await answer(request as unknown as R);
-      port.post({ id, result } satisfies Response<T>, transfer);
+      port.post({ id, result } satisfies WorkerReply<T>, transfer);
     } catch (error) {
       const { code, fault } = error instanceof BlockscaleError ? error : internal(error);
-      port.post({ id, code, fault } satisfies Response<T>, []);
+      port.post({ id, code, fault } satisfies WorkerReply<T>, []);
     }
   });
 }
 
 interface ConversionRequest {
-  readonly conversion: Conversion;
+  readonly conversion: WeightConversion;
   readonly strip: Strip;
   readonly prepared: Preparation;
   /** Memory that the result may be put into. */
@@ -54,7 +54,7 @@ interface ConversionRequest {
 
 /** Converts the strips that are asked for, in a worker. */
 export function serveConversions(port: Port, sources: readonly Source[], engine: Engine): void {
-  serveRequests<ConversionRequest, Piece>(port, async ({ conversion, strip, prepared, spare }) => {
+  serveRequests<ConversionRequest, ConvertedStrip>(port, async ({ conversion, strip, prepared, spare }) => {
     if (spare !== undefined) giveBack(new Uint8Array(spare));
     const piece = await convertStrip(conversion, strip, prepared, sources, engine);
     const buffers = new Set([piece.values.buffer, piece.scales.buffer] as ArrayBuffer[]);
@@ -86,7 +86,7 @@ export function createDispatcher<R extends object, T>(ports: readonly Port[]): D
   let failure: BlockscaleError | null = null;
   for (const [i, port] of ports.entries()) {
     port.listen((message) => {
-      const response = message as Response<T>;
+      const response = message as WorkerReply<T>;
       load[i]!--;
       const found = waiting.get(response.id);
       waiting.delete(response.id);
@@ -125,7 +125,7 @@ export interface Pool {
  */
 export function createPool(ports: readonly Port[]): Pool {
   if (!Array.isArray(ports) || ports.length === 0) throw noPorts(ports);
-  const { ask, fail } = createDispatcher<ConversionRequest, Piece>(ports);
+  const { ask, fail } = createDispatcher<ConversionRequest, ConvertedStrip>(ports);
   return {
     convert(conversion, strip, prepared) {
       const spare = takeSpare();

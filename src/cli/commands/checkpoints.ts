@@ -9,22 +9,22 @@ import { BlockscaleError } from "../../tensor/errors.ts";
 import type { ValueType } from "../../tensor/tensor.ts";
 import { compare } from "../compare.ts";
 import { convert } from "../convert.ts";
-import type { ConvertFlags } from "../convert-checkpoint.ts";
-import { findEvaluation, finishEvaluation } from "../evaluate-shared.ts";
+import type { ConvertFlags } from "../convert-one.ts";
+import { findEvaluation, finishEvaluation } from "../evaluate-parts.ts";
 import { COMPARE_HELP, DEQUANTIZE_HELP, QUANTIZE_HELP } from "../help.ts";
 import { inspect } from "../inspect.ts";
 import { convertPart, finishConversion } from "../part.ts";
 import { convertQueued } from "../queue.ts";
 import {
   FILES,
+  gather,
   INPUTS,
   missingScale,
-  part,
-  place,
+  numberWithin,
   REPORT,
-  several,
+  readPart,
+  readPlace,
   WORST,
-  within,
   withThreads,
 } from "./options.ts";
 
@@ -45,7 +45,7 @@ interface FinishFlags {
 }
 
 /** The error for an option of `finish` that means nothing where it is given. */
-function ofOther(option: string, expected: string, got: string): BlockscaleError {
+function wrongFinishOption(option: string, expected: string, got: string): BlockscaleError {
   return new BlockscaleError("option", {
     where: option,
     expected: `the parts of ${expected}`,
@@ -55,22 +55,22 @@ function ofOther(option: string, expected: string, got: string): BlockscaleError
 }
 
 /** Adds the arguments and options that quantize and dequantize share. */
-function conversion(command: Command, about: string): Command {
+function withConversionOptions(command: Command, about: string): Command {
   withThreads(
     command,
     "worker threads; left out, as many as are of use. The bytes are the same with any number",
   );
   return command
     .description(about)
-    .argument("<IN>", INPUTS, place)
-    .argument("<OUT>", "the file, folder or s3://BUCKET/PREFIX to write", place)
+    .argument("<IN>", INPUTS, readPlace)
+    .argument("<OUT>", "the file, folder or s3://BUCKET/PREFIX to write", readPlace)
     .option(
       "--only <pattern>",
       "of the weights that would be converted, convert these alone; for others too: --also (repeatable)",
-      several,
+      gather,
     )
-    .addOption(new Option("--include <pattern>").argParser(several).hideHelp())
-    .option("--exclude <pattern>", "keep these weights as they are (repeatable)", several)
+    .addOption(new Option("--include <pattern>").argParser(gather).hideHelp())
+    .option("--exclude <pattern>", "keep these weights as they are (repeatable)", gather)
     .option(...FILES)
     .addOption(missingScale())
     .addOption(
@@ -88,7 +88,7 @@ function conversion(command: Command, about: string): Command {
     .option(...REPORT)
     .addOption(
       new Option("--part <i/N>", "make one of N parts of the shards; then: blockscale finish OUT")
-        .argParser(part)
+        .argParser(readPart)
         .conflicts(["overwrite", "dryRun", "report", "files"]),
     )
     .addOption(
@@ -142,15 +142,18 @@ export function checkpointCommands(command: Command, signal: AbortSignal): void 
 }
 
 function quantizeCommand(command: Command, signal: AbortSignal): void {
-  conversion(command.command("quantize").alias("requantize"), "make an FP8, FP6 or FP4 copy of a checkpoint")
+  withConversionOptions(
+    command.command("quantize").alias("requantize"),
+    "make an FP8, FP6 or FP4 copy of a checkpoint",
+  )
     .addOption(
       new Option(
         "--to <dialect>",
         "how to store codes and scales; left out, deepseek-v3.1, or compressed-tensors-mixed or quark-mxfp6 where overrides name formats",
       ).choices(Object.keys(dialects)),
     )
-    .option("--also <pattern>", "convert these weights too, which are kept otherwise (repeatable)", several)
-    .option("--overrides <file>", "JSON list of weights to treat differently", place)
+    .option("--also <pattern>", "convert these weights too, which are kept otherwise (repeatable)", gather)
+    .option("--overrides <file>", "JSON list of weights to treat differently", readPlace)
     .addHelpText("after", QUANTIZE_HELP)
     .action(async (from, to, flags: SelectionFlags & { to?: DialectName; overrides?: string }) => {
       const { also, include, only, exclude, missingScale } = flags;
@@ -163,7 +166,10 @@ function quantizeCommand(command: Command, signal: AbortSignal): void {
 }
 
 function dequantizeCommand(command: Command, signal: AbortSignal): void {
-  conversion(command.command("dequantize"), "make a plain BF16, F16 or F32 copy of an FP8 checkpoint")
+  withConversionOptions(
+    command.command("dequantize"),
+    "make a plain BF16, F16 or F32 copy of an FP8 checkpoint",
+  )
     .addOption(new Option("--dtype <type>", "of the values").choices(["bf16", "f16", "f32"]).default("bf16"))
     .addHelpText("after", DEQUANTIZE_HELP)
     .action(async (from, to, flags: SelectionFlags & { dtype: ValueType }) => {
@@ -178,18 +184,18 @@ function finishCommand(command: Command, signal: AbortSignal): void {
   command
     .command("finish")
     .description("check and complete what was made by --part: a checkpoint, or the figures of an evaluation")
-    .argument("<OUT>", "the folder that the parts were written to", place)
+    .argument("<OUT>", "the folder that the parts were written to", readPlace)
     .option("--verify", "read every file, and compare its SHA-256 with the one noted when it was made")
     .option("--json", "print the report as JSON")
-    .option("--worst <n>", `${WORST}; 10 if left out`, within(0, 10000))
+    .option("--worst <n>", `${WORST}; 10 if left out`, numberWithin(0, 10000))
     .action(async (to, flags: FinishFlags) => {
       const { verify, worst = 10, json } = flags;
       const evaluation = await findEvaluation(to);
       if (evaluation === null) {
-        if (flags.worst !== undefined) throw ofOther("--worst", "an evaluation", "a conversion");
+        if (flags.worst !== undefined) throw wrongFinishOption("--worst", "an evaluation", "a conversion");
         return finishConversion(to, flags, signal);
       }
-      if (verify === true) throw ofOther("--verify", "a conversion", "an evaluation");
+      if (verify === true) throw wrongFinishOption("--verify", "a conversion", "an evaluation");
       return finishEvaluation(to, evaluation, { worst, ...(json && { json }) }, signal);
     });
 }
@@ -198,7 +204,7 @@ function inspectCommand(command: Command, signal: AbortSignal): void {
   command
     .command("inspect")
     .description("show what is inside a checkpoint")
-    .argument("<PATH>", INPUTS, place)
+    .argument("<PATH>", INPUTS, readPlace)
     .option(...FILES)
     .option("--json", "print as JSON")
     .option(...REPORT)
@@ -211,12 +217,12 @@ function compareCommand(command: Command, signal: AbortSignal): void {
     "worker threads; left out, as many as are of use. The figures are the same with any number",
   )
     .description("compare the values of two checkpoints, whatever their dialects")
-    .argument("<A>", `the original: ${INPUTS}`, place)
-    .argument("<B>", "its converted copy", place)
+    .argument("<A>", `the original: ${INPUTS}`, readPlace)
+    .argument("<B>", "its converted copy", readPlace)
     .option(
       "--min-sqnr <db>",
       "exit with status 1 if a tensor has a lower signal-to-noise ratio (SQNR)",
-      within(-1000, 1000),
+      numberWithin(-1000, 1000),
     )
     .addOption(missingScale())
     .option("--json", "print as JSON")

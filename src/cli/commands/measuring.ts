@@ -1,10 +1,21 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { PartNumber } from "../../jobs/parts.ts";
 import { type EvaluateFlags, evaluate } from "../evaluate.ts";
-import { evaluatePart, evaluateQueued } from "../evaluate-shared.ts";
+import { evaluatePart, evaluateQueued } from "../evaluate-parts.ts";
 import { EVALUATE_HELP, SENSITIVITY_HELP } from "../help.ts";
 import { sensitivity } from "../sensitivity.ts";
-import { CACHE, MODEL, part, place, REPORT, THREADS, upTo256, WEIGHTS, WORST, within } from "./options.ts";
+import {
+  CACHE,
+  MODEL,
+  numberWithin,
+  REPORT,
+  readPart,
+  readPlace,
+  THREADS,
+  upTo256,
+  WEIGHTS,
+  WORST,
+} from "./options.ts";
 
 interface SharedEvaluateFlags extends EvaluateFlags {
   readonly part?: PartNumber;
@@ -15,7 +26,7 @@ interface SharedEvaluateFlags extends EvaluateFlags {
 
 /** An even number of tokens, of which the second half is predicted. */
 function evenTokens(text: string): number {
-  const n = within(2, 2 ** 24)(text);
+  const n = numberWithin(2, 2 ** 24)(text);
   if (n % 2 !== 0) throw new InvalidArgumentError("Expected an even number.");
   return n;
 }
@@ -24,7 +35,7 @@ function evenTokens(text: string): number {
 function readingText(command: Command): Command {
   return command
     .addOption(new Option("--text <file>", "the text").conflicts("tokens"))
-    .option("--tokens <file>", "a safetensors file with `ids` instead", place)
+    .option("--tokens <file>", "a safetensors file with `ids` instead", readPlace)
     .hook("preAction", (self) => {
       const { text, tokens } = self.opts();
       if (text === undefined && tokens === undefined) self.error("error: --text or --tokens is needed");
@@ -36,8 +47,8 @@ export function evaluationCommand(command: Command, signal: AbortSignal): void {
     command
       .command("evaluate")
       .description("measure how well a model predicts a text, and how far it is from its original")
-      .argument("<MODEL>", MODEL, place)
-      .option("--against <reference>", "the original: figures of both, and the KL divergence", place),
+      .argument("<MODEL>", MODEL, readPlace)
+      .option("--against <reference>", "the original: figures of both, and the KL divergence", readPlace),
   )
     .option(
       "--context <n>",
@@ -59,15 +70,15 @@ export function evaluationCommand(command: Command, signal: AbortSignal): void {
     .option(
       "--state <folder>",
       "keep intermediate results there, so that an interrupted run continues from them",
-      place,
+      readPlace,
     )
-    .option("--worst <n>", WORST, within(0, 10000), 10)
+    .option("--worst <n>", WORST, numberWithin(0, 10000), 10)
     .addOption(
       new Option("--part <i/N>", "score one of N parts of the text into --out; then: blockscale finish OUT")
-        .argParser(part)
+        .argParser(readPart)
         .conflicts(["queue", "report"]),
     )
-    .option("--out <folder>", "where parts put their scores: a folder, or s3://BUCKET/PREFIX", place)
+    .option("--out <folder>", "where parts put their scores: a folder, or s3://BUCKET/PREFIX", readPlace)
     .addOption(
       new Option(
         "--queue <redis>",
@@ -99,11 +110,11 @@ export function sensitivityCommand(command: Command, signal: AbortSignal): void 
       .description(
         "measure what each format costs in each layer, and find the best mix within a budget of bits",
       )
-      .argument("<MODEL>", `the original: ${MODEL}`, place),
+      .argument("<MODEL>", `the original: ${MODEL}`, readPlace),
   )
     .option("--context <n>", "tokens of a chunk", evenTokens, 512)
     .option("--formats <list>", "formats to choose from", "nvfp4,mxfp4,fp8,bf16")
-    .option("--bits <n>", "bits of a weight on average, scales included", within(1, 32), 6)
+    .option("--bits <n>", "bits of a weight on average, scales included", numberWithin(1, 32), 6)
     .addOption(
       new Option(
         "--activations <how>",
@@ -120,7 +131,7 @@ export function sensitivityCommand(command: Command, signal: AbortSignal): void 
       "--apart",
       "choose formats for q, k and v one by one, and for gate and up: for loaders that do not fuse them",
     )
-    .option("--out <file>", "write the choice as overrides for quantize", place)
+    .option("--out <file>", "write the choice as overrides for quantize", readPlace)
     .option(...THREADS)
     .option("--json", "print as JSON")
     .option(...REPORT)

@@ -3,12 +3,12 @@ import { chat } from "../chat.ts";
 import { embed } from "../embed.ts";
 import { generate } from "../generate.ts";
 import { serve } from "../serve.ts";
-import { CACHE, MODEL, place, several, upTo256, WEIGHTS, within } from "./options.ts";
+import { CACHE, gather, MODEL, numberWithin, readPlace, upTo256, WEIGHTS } from "./options.ts";
 
 /** Adds the argument and options that all commands share which run a model. */
 function modelCommand(command: Command, activations: "f32" | "near" = "near"): Command {
   return command
-    .argument("<MODEL>", MODEL, place)
+    .argument("<MODEL>", MODEL, readPlace)
     .option("--threads <n>", "threads that share the work; left out, one for each core, at most 8", upTo256)
     .addOption(
       new Option(
@@ -24,18 +24,27 @@ function modelCommand(command: Command, activations: "f32" | "near" = "near"): C
 
 function sampled(command: Command): Command {
   return command
-    .option("--max-tokens <n>", "tokens of the answer, at most", within(0, 2 ** 31), 256)
+    .option("--max-tokens <n>", "tokens of the answer, at most", numberWithin(0, 2 ** 31), 256)
     .option(
       "--temperature <t>",
       "0 takes the likeliest token, 1 samples what the model says",
-      within(0, 100),
+      numberWithin(0, 100),
       0.8,
     )
-    .option("--top-k <k>", "sample among the k likeliest tokens", within(0, 2 ** 31))
-    .option("--top-p <p>", "sample among the fewest tokens whose probabilities sum to p", within(0, 1), 0.95)
-    .option("--min-p <p>", "sample among tokens at least p times as likely as the likeliest", within(0, 1))
-    .option("--seed <n>", "the same seed gives the same answer", within(0, 2 ** 53))
-    .option("--stop <text>", "end the answer at this text (repeatable)", several);
+    .option("--top-k <k>", "sample among the k likeliest tokens", numberWithin(0, 2 ** 31))
+    .option(
+      "--top-p <p>",
+      "sample among the fewest tokens whose probabilities sum to p",
+      numberWithin(0, 1),
+      0.95,
+    )
+    .option(
+      "--min-p <p>",
+      "sample among tokens at least p times as likely as the likeliest",
+      numberWithin(0, 1),
+    )
+    .option("--seed <n>", "the same seed gives the same answer", numberWithin(0, 2 ** 53))
+    .option("--stop <text>", "end the answer at this text (repeatable)", gather);
 }
 
 /** generate, chat, embed and serve. */
@@ -49,8 +58,12 @@ export function modelCommands(command: Command, signal: AbortSignal): void {
     .option("--system <text>", "the system message, which comes first")
     .action((path, flags) => chat(path, flags, signal));
   modelCommand(command.command("embed").description("turn each line of a text into a vector"), "f32")
-    .option("--input <file>", "the text; left out, standard input", place)
-    .option("--output <file>", "a .npy file, or JSON lines; left out, JSON lines to standard output", place)
+    .option("--input <file>", "the text; left out, standard input", readPlace)
+    .option(
+      "--output <file>",
+      "a .npy file, or JSON lines; left out, JSON lines to standard output",
+      readPlace,
+    )
     .addOption(
       new Option(
         "--pooling <how>",
@@ -61,8 +74,13 @@ export function modelCommands(command: Command, signal: AbortSignal): void {
     .action((path, flags) => embed(path, flags, signal));
   modelCommand(command.command("serve").description("answer OpenAI's API: chat, completions, embeddings"))
     .option("--host <address>", "address to listen on; 0.0.0.0 lets other machines connect", "127.0.0.1")
-    .option("--port <n>", "port to listen on; 0 takes a free one", within(0, 65535), 8080)
-    .option("--max-tokens <n>", "tokens of an answer, where a request does not say", within(1, 2 ** 31), 1024)
-    .option("--max-body <bytes>", "size of a request at most", within(1, 2 ** 31), 2 ** 20)
+    .option("--port <n>", "port to listen on; 0 takes a free one", numberWithin(0, 65535), 8080)
+    .option(
+      "--max-tokens <n>",
+      "tokens of an answer, where a request does not say",
+      numberWithin(1, 2 ** 31),
+      1024,
+    )
+    .option("--max-body <bytes>", "size of a request at most", numberWithin(1, 2 ** 31), 2 ** 20)
     .action((path, flags) => serve(path, flags, signal));
 }

@@ -4,7 +4,7 @@ import { type PartNumber, parsePart } from "../../jobs/parts.ts";
 // What several commands have in common: options, and how their values are read.
 
 /** Gathers an option that may be given several times. */
-export const several = (value: string, before: string[] = []): string[] => [...before, value];
+export const gather = (value: string, before: string[] = []): string[] => [...before, value];
 
 /** Reads a whole number from 1 to 256. */
 export function upTo256(text: string): number {
@@ -15,7 +15,7 @@ export function upTo256(text: string): number {
 }
 
 /** A reader of option values: a number within bounds. */
-export const within =
+export const numberWithin =
   (least: number, most: number): ((text: string) => number) =>
   (text) => {
     const n = Number(text);
@@ -25,7 +25,7 @@ export const within =
   };
 
 /** Reads a path. An empty one is refused: it would be the shell's folder. */
-export function place(text: string): string {
+export function readPlace(text: string): string {
   if (text === "") throw new InvalidArgumentError("It is empty.");
   return text;
 }
@@ -41,7 +41,7 @@ export function withThreads(command: Command, about: string): Command {
 }
 
 /** Reads `2/8` of --part. */
-export function part(text: string): PartNumber {
+export function readPart(text: string): PartNumber {
   try {
     return parsePart(text);
   } catch {
@@ -65,10 +65,10 @@ export const THREADS: readonly [flags: string, about: string, read: typeof upTo2
   upTo256,
 ];
 
-export const FILES: readonly [flags: string, about: string, read: typeof several] = [
+export const FILES: readonly [flags: string, about: string, read: typeof gather] = [
   "--files <pattern>",
   "the .safetensors files that are the model, where a folder holds others too (repeatable)",
-  several,
+  gather,
 ];
 
 export const WORST: string = "list the n tokens at which the two models differ most";

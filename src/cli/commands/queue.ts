@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { status, work } from "../queue.ts";
-import { several, within, withThreads } from "./options.ts";
+import { gather, numberWithin, withThreads } from "./options.ts";
 
 /** worker and status. */
 export function queueCommands(command: Command, signal: AbortSignal): void {
@@ -11,12 +11,12 @@ export function queueCommands(command: Command, signal: AbortSignal): void {
     .option(
       "--allow <place>",
       "a folder, or the beginning of an address, that jobs may use (repeatable); the current folder if left out",
-      several,
+      gather,
     )
     .option(
       "--stalled-after <s>",
       "seconds without a message from a worker after which its job is given to another",
-      within(1, 3600),
+      numberWithin(1, 3600),
       30,
     )
     .action((flags) => work(flags, signal));

@@ -3,7 +3,7 @@ import { GRADIENT_FORMATS } from "../../jobs/gradients.ts";
 import { recipes } from "../../train/recipes.ts";
 import { TRAIN_HELP } from "../help.ts";
 import { train } from "../train.ts";
-import { place, upTo256, within } from "./options.ts";
+import { numberWithin, readPlace, upTo256 } from "./options.ts";
 
 export function trainingCommand(command: Command, signal: AbortSignal): void {
   command
@@ -12,7 +12,7 @@ export function trainingCommand(command: Command, signal: AbortSignal): void {
     .argument(
       "<TEXT...>",
       "text files, and last the folder to write",
-      (text: string, before: string[] = []) => [...before, place(text)],
+      (text: string, before: string[] = []) => [...before, readPlace(text)],
     )
     .option(
       "--config <config>",
@@ -24,19 +24,28 @@ export function trainingCommand(command: Command, signal: AbortSignal): void {
         .choices(Object.keys(recipes))
         .default("deepseek"),
     )
-    .option("--steps <n>", "training steps to take", within(1, 2 ** 31), 1000)
-    .option("--batch <n>", "sequences in a batch, one batch for each step", within(1, 4096), 16)
-    .option("--context <n>", "tokens in a sequence", within(2, 65536), 128)
+    .option("--steps <n>", "training steps to take", numberWithin(1, 2 ** 31), 1000)
+    .option("--batch <n>", "sequences in a batch, one batch for each step", numberWithin(1, 4096), 16)
+    .option("--context <n>", "tokens in a sequence", numberWithin(2, 65536), 128)
     .option(
       "--learning-rate <rate>",
       "peak learning rate, after a linear warm-up and before a cosine decay",
-      within(0, 1),
+      numberWithin(0, 1),
       2e-3,
     )
-    .option("--seed <n>", "seed of the initial weights and of the order of the text", within(0, 2 ** 31), 1)
+    .option(
+      "--seed <n>",
+      "seed of the initial weights and of the order of the text",
+      numberWithin(0, 2 ** 31),
+      1,
+    )
     .option("--tokenizer <tokenizer>", '"bytes", or a tokenizer.json; left out, that of --from, or bytes')
     .option("--from <folder>", "a checkpoint to begin with, FP8 ones too, instead of random weights")
-    .option("--lora <rank>", "train adapters of this rank instead of the weights of --from", within(1, 1024))
+    .option(
+      "--lora <rank>",
+      "train adapters of this rank instead of the weights of --from",
+      numberWithin(1, 1024),
+    )
     .option("--lora-targets <names...>", "linear layers that get adapters; left out, q_proj and v_proj")
     .option(
       "--threads <n>",
@@ -47,7 +56,7 @@ export function trainingCommand(command: Command, signal: AbortSignal): void {
     .option(
       "--micro-batches <n>",
       "split each batch in n micro-batches and add up their gradients, which takes less memory",
-      within(1, 4096),
+      numberWithin(1, 4096),
       1,
     )
     .option(
@@ -62,15 +71,15 @@ export function trainingCommand(command: Command, signal: AbortSignal): void {
     .option(
       "--every <n>",
       "save a checkpoint and compute the loss on held-out text every n steps",
-      within(1, 2 ** 31),
+      numberWithin(1, 2 ** 31),
       200,
     )
     .option(
       "--queue <redis>",
       "train on several machines that meet on redis://HOST:PORT, or rediss:// for TLS",
     )
-    .option("--world-size <n>", "how many machines: each takes a share of every batch", within(1, 1024))
-    .option("--rank <n>", "which of them this one is, from 0 on; 0 writes OUT", within(0, 1023))
+    .option("--world-size <n>", "how many machines: each takes a share of every batch", numberWithin(1, 1024))
+    .option("--rank <n>", "which of them this one is, from 0 on; 0 writes OUT", numberWithin(0, 1023))
     .addOption(
       new Option(
         "--gradients <format>",
@@ -79,7 +88,7 @@ export function trainingCommand(command: Command, signal: AbortSignal): void {
         .choices(GRADIENT_FORMATS)
         .default("fp8"),
     )
-    .option("--timeout <s>", "seconds to wait for another machine", within(1, 86400), 120)
+    .option("--timeout <s>", "seconds to wait for another machine", numberWithin(1, 86400), 120)
     .option(
       "--report <file>",
       "write an HTML page with the loss curves, the speed, and the effect of rounding on each layer",

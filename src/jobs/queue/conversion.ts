@@ -12,9 +12,16 @@ import {
   planShared,
   type SharedPlan,
 } from "../spec.ts";
-import { startWorkers, threadsFor, type Workers } from "../threads.ts";
+import { type ConversionThreads, startConversionThreads, threadsFor } from "../threads.ts";
 import { refusePlaces } from "./places.ts";
-import { idOf, type JobHandler, refuseJob, type ServeOptions, type Work, type WorkItem } from "./work.ts";
+import {
+  idOf,
+  type JobHandler,
+  type QueueWorkerOptions,
+  refuseJob,
+  type Work,
+  type WorkItem,
+} from "./work.ts";
 
 /** One output file of a run. */
 export interface FileJob {
@@ -43,7 +50,7 @@ function isResult(value: unknown): value is FileResult {
 
 /**
  * A job for every file of a plan. What a worker reports is checked before it counts.
- * @returns the work, and the records of the files that are done
+ * @returns the work, and a list that grows: the record of each file whose result was accepted
  */
 export function conversionWork(
   to: string,
@@ -72,16 +79,16 @@ export function conversionWork(
 interface OpenedRun {
   readonly key: string;
   readonly shared: SharedPlan;
-  readonly workers: Workers;
+  readonly workers: ConversionThreads;
   close(): Promise<void>;
 }
 
 /** Runs the jobs of a conversion: each makes one output file. */
 export class ConversionHandler implements JobHandler<FileJob> {
-  readonly #options: ServeOptions;
+  readonly #options: QueueWorkerOptions;
   #opened: OpenedRun | null = null;
 
-  constructor(options: ServeOptions) {
+  constructor(options: QueueWorkerOptions) {
     this.#options = options;
   }
 
@@ -133,7 +140,7 @@ export class ConversionHandler implements JobHandler<FileJob> {
       if (shared.spec.fingerprint !== spec.fingerprint) throw otherRun(spec.from, spec, shared.spec);
       const threads = Math.max(1, threadsFor(shared.plan, this.#options.threads));
       // No work in this thread, even with one worker: it has to tell Redis that it is alive.
-      const workers = await startWorkers(shared.opened.sources, threads, 1);
+      const workers = await startConversionThreads(shared.opened.sources, threads, 1);
       const close = async (): Promise<void> => {
         await workers.stop();
         await input.close();

@@ -16,8 +16,8 @@ import {
   idOf,
   type JobHandler,
   type OpenedFiles,
+  type QueueWorkerOptions,
   refuseJob,
-  type ServeOptions,
   type Work,
   type WorkItem,
 } from "./work.ts";
@@ -58,13 +58,13 @@ export function evaluationWork(
 ): { readonly work: Work; scores(): ScoredToken[] } {
   const { context, fingerprint } = spec;
   const chunks = Math.floor(ids.length / context);
-  const ranges = new Map<WorkItem, readonly [first: number, last: number]>();
+  const ranges = new Map<WorkItem, readonly [first: number, end: number]>();
   for (let first = 0; first < chunks; first += most) {
-    const last = Math.min(chunks, first + most);
-    const data: ScoreJob = { spec, ids: [...ids.subarray(first * context, last * context)] };
-    const name = last - first === 1 ? `chunk ${last}` : `chunks ${first + 1} to ${last}`;
+    const end = Math.min(chunks, first + most);
+    const data: ScoreJob = { spec, ids: [...ids.subarray(first * context, end * context)] };
+    const name = end - first === 1 ? `chunk ${end}` : `chunks ${first + 1} to ${end}`;
     const id = idOf(fingerprint, first, data.ids);
-    ranges.set({ id, name, size: data.ids.length, data }, [first, last]);
+    ranges.set({ id, name, size: data.ids.length, data }, [first, end]);
   }
   const scores = new Map<WorkItem, readonly ScoredToken[]>();
   return {
@@ -86,11 +86,11 @@ export function evaluationWork(
 
 /** Runs the jobs of an evaluation: each scores some chunks. */
 export class EvaluationHandler implements JobHandler<ScoreJob> {
-  readonly #options: ServeOptions;
+  readonly #options: QueueWorkerOptions;
   #opened: { readonly key: string; readonly inputs: Inputs; readonly all: readonly OpenedFiles[] } | null =
     null;
 
-  constructor(options: ServeOptions) {
+  constructor(options: QueueWorkerOptions) {
     this.#options = options;
   }
 
@@ -106,7 +106,7 @@ export class EvaluationHandler implements JobHandler<ScoreJob> {
     const scores = await scoreText(spec, inputs, Int32Array.from(ids), {
       threads: threads ?? availableParallelism(),
       // This thread has to tell Redis that it is alive.
-      apart: true,
+      keepsThreadFree: true,
       signal: new AbortController().signal,
       forModel: async (name) => ({
         onProgress: ({ done, total }) =>

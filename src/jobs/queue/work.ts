@@ -33,7 +33,7 @@ export interface JobProgress {
 }
 
 /** Settings of a worker. */
-export interface ServeOptions {
+export interface QueueWorkerOptions {
   readonly version: string;
   /** Folders, and beginnings of addresses, that jobs may read and write. */
   readonly allowed: readonly string[];

@@ -1,4 +1,4 @@
-import { visibleLines } from "../../safetensors/names.ts";
+import { linesWithEscapes } from "../../safetensors/display.ts";
 import type { Below, CardContent } from "./content.ts";
 
 /** Width and height of a card, in pixels. */
@@ -84,7 +84,7 @@ type Write = (text: string, x: number, y: number, how: Writing) => void;
 /** Writes a line of text, smaller where it is too wide, and cut where that would be too small to read. */
 function writer(context: Context, colourOf: (name: Colour) => string, most: number): Write {
   return (given, x, y, { size, weight = 400, colour = "text", align = "left", width = most }) => {
-    const text = visibleLines(given);
+    const text = linesWithEscapes(given);
     context.fillStyle = colourOf(colour);
     context.textAlign = align;
     const fits = (fontSize: number, line: string) => {

@@ -3,7 +3,7 @@ import { useEffect, useMemo } from "preact/hooks";
 import type { ComparedTensor } from "../../checkpoint/measure/compare.ts";
 import { jsonOf } from "../../checkpoint/measure/summary.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
-import { origin, remember } from "../state/address.ts";
+import { origin, setAddress } from "../state/address.ts";
 import { downloadText } from "../state/saving.ts";
 import { chosen, nameOfChosen } from "../state/signals.ts";
 import { decibels, number, shapeOf, smallPercent, sqnrText, whole } from "../strings/format.ts";
@@ -28,7 +28,7 @@ export function Compare(): JSX.Element {
   const [a, b] = [chosen.value, other.value];
   useEffect(() => {
     const from = origin.value;
-    remember("compare", from === null ? {} : { [from.kind]: from.name });
+    setAddress("compare", from === null ? {} : { [from.kind]: from.name });
   }, [origin.value]);
   useEffect(() => problems.forget, []);
   return (

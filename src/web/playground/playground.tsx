@@ -7,7 +7,7 @@ import { load } from "../../load.ts";
 import { largestOf } from "../../tensor/formats.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
 import type { CardContent } from "../card/content.ts";
-import { query, remember } from "../state/address.ts";
+import { query, setAddress } from "../state/address.ts";
 import { decibels, smallPercent } from "../strings/format.ts";
 import { FigureRows } from "../views/figure-rows.tsx";
 import { Controls } from "./controls.tsx";
@@ -30,7 +30,7 @@ export function Playground(): JSX.Element {
     return () => removeEventListener("popstate", take);
   }, []);
   useEffect(() => {
-    const timer = setTimeout(() => remember("playground", fieldsOf(settings.value)), 200);
+    const timer = setTimeout(() => setAddress("playground", fieldsOf(settings.value)), 200);
     return () => clearTimeout(timer);
   }, [settings.value]);
   const text = words.value;

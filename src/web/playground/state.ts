@@ -8,7 +8,7 @@ export const COLS = 64;
 export const MATRICES = ["gaussian", "heavy", "outlier", "zero"] as const;
 export const FORMATS = ["e4m3", "e5m2", "e2m3", "e2m1"] as const;
 export const BLOCKS = ["8", "16", "32", "64"] as const;
-/** How a block gets its scale: four rules for powers of two, and two kinds of scales that are none. */
+/** How a block gets its scale: four rules for powers of two, and two kinds that are not powers of two. */
 export const RULES = ["rceil", "floor", "ceil", "even", "f32", "nvfp4"] as const;
 /** The tensors to quantise: activations have blocks along a row, weights square ones. */
 export const ROLES = ["activation", "weight"] as const;

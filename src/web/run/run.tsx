@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
-import { origin, query, refuseLink, remember } from "../state/address.ts";
+import { origin, query, refuseLink, setAddress } from "../state/address.ts";
 import { isOffered, MIXED } from "../state/destinations.ts";
 import { chosen, nameOfChosen } from "../state/signals.ts";
 import { bytes, percent, short } from "../strings/format.ts";
@@ -40,7 +40,7 @@ export function Run(): JSX.Element {
   }, []);
   useEffect(() => {
     const from = origin.value;
-    remember("run", {
+    setAddress("run", {
       ...(from !== null && { [from.kind]: from.name }),
       ...(task.value !== "continue" && { task: task.value }),
       ...(format.value !== "deepseek-v3.1" && { format: format.value ?? "none" }),

@@ -44,7 +44,7 @@ export function goTo(name: ViewName, fields: Readonly<Record<string, string>> = 
 }
 
 /** Replaces what the address says of a part of the page; nothing where another part is shown by now. */
-export function remember(name: ViewName, fields: Readonly<Record<string, string>>): void {
+export function setAddress(name: ViewName, fields: Readonly<Record<string, string>>): void {
   if (view.peek() !== name) return;
   const wanted = addressOf(name, fields);
   // Some browsers refuse more than a hundred changes in half a minute.
@@ -86,7 +86,7 @@ export function followAddress(): void {
     const { action, to } = form.value;
     const tensor = selected.value;
     if (stage.value === "opening" || view.value !== "convert") return;
-    remember("convert", {
+    setAddress("convert", {
       ...(isOpen && from !== null && { [from.kind]: from.name }),
       ...(isOpen && tensor !== null && { tensor }),
       ...(isOpen && from !== null && action === "quantize" && { format: to }),

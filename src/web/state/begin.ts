@@ -5,7 +5,7 @@ import { followAddress } from "./address.ts";
 import { client, problemIn } from "./client.ts";
 import { openLink } from "./opening.ts";
 import { followChoice } from "./planning.ts";
-import { isUnsaved, run, stage, storageProblem, unsaved, wasCutOff } from "./signals.ts";
+import { conversionRun, isUnsaved, stage, storageProblem, unsaved, wasCutOff } from "./signals.ts";
 
 /** Starts everything that runs for as long as the page is open. */
 export function begin(): void {
@@ -23,7 +23,7 @@ export function begin(): void {
   );
   followChoice();
   effect(() => {
-    const step = run.value?.step;
+    const step = conversionRun.value?.step;
     const share = step === undefined || step.size === 0 ? 0 : step.bytes / step.size;
     runStatus.value =
       stage.value === "done" ? words.value.done.heading : step === undefined ? "" : percent(share);

@@ -8,6 +8,7 @@ import { chooseTarget } from "./saving.ts";
 import {
   changedTensors,
   choice,
+  conversionRun,
   form,
   isFolder,
   isSaved,
@@ -18,7 +19,6 @@ import {
   planProblem,
   problem,
   result,
-  run,
   stage,
 } from "./signals.ts";
 
@@ -76,7 +76,7 @@ async function runTo(target: Target): Promise<void> {
     batch(() => {
       measured.value = new Map();
       stage.value = "running";
-      run.value = {
+      conversionRun.value = {
         step: { phase: "convert", tensor: "", bytes: 0, size: planned.value!.size },
         isPaused: false,
         rate: null,
@@ -90,7 +90,7 @@ async function runTo(target: Target): Promise<void> {
       isSaved.value = false;
       result.value = { id, written: files, seconds: meter.seconds() };
       stage.value = "done";
-      run.value = null;
+      conversionRun.value = null;
     });
   } catch (error) {
     const found = problemIn(error);
@@ -100,7 +100,7 @@ async function runTo(target: Target): Promise<void> {
       problem.value = found;
       measured.value = new Map();
       stage.value = "ready";
-      run.value = null;
+      conversionRun.value = null;
     });
     if (isNotFinite && form.value.keepsNotFinite && target.kind !== "file") {
       await keepAsIs(found.facts!.tensor!, true);
@@ -120,27 +120,27 @@ function flush(): void {
 }
 
 function onProgress({ step, measured: figures }: RunProgress): void {
-  const before = run.value;
+  const before = conversionRun.value;
   if (before === null) return;
   for (const [weight, precision] of figures) pending.set(weight, precision);
   batch(() => {
     if (pending.size > 0 && performance.now() - flushed > FIGURES) flush();
     const { rate, left } =
       step.phase === "convert" ? meter.at(step.bytes, step.size) : { rate: null, left: null };
-    run.value = { step, isPaused: before.isPaused, rate, left };
+    conversionRun.value = { step, isPaused: before.isPaused, rate, left };
   });
 }
 
 export async function pause(): Promise<void> {
-  if (run.value === null) return;
-  run.value = { ...run.value, isPaused: true };
+  if (conversionRun.value === null) return;
+  conversionRun.value = { ...conversionRun.value, isPaused: true };
   meter.pause();
   await client.call("pause");
 }
 
 export async function resume(): Promise<void> {
-  if (run.value === null) return;
-  run.value = { ...run.value, isPaused: false };
+  if (conversionRun.value === null) return;
+  conversionRun.value = { ...conversionRun.value, isPaused: false };
   meter.resume();
   await client.call("resume");
 }

@@ -1,5 +1,5 @@
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
-import { store, stored } from "../strings/remembered.ts";
+import { store, stored } from "../strings/local-storage.ts";
 
 export type Theme = "auto" | "light" | "dark";
 

@@ -79,7 +79,7 @@ export const plannedChoice: Signal<ConversionChoice | null> = signal(null);
 export const planProblem: Signal<Problem | null> = signal(null);
 /** `null` until it has been measured. */
 export const estimate: Signal<TimeEstimate | null> = signal(null);
-export const run: Signal<RunState | null> = signal(null);
+export const conversionRun: Signal<RunState | null> = signal(null);
 export const result: Signal<Result | null> = signal(null);
 export const problem: Signal<Problem | null> = signal(null);
 /** Things that the link to this page asks for and that do not exist. */
@@ -244,7 +244,7 @@ export function closeCheckpoint(): void {
     planProblem.value = null;
     estimate.value = null;
     result.value = null;
-    run.value = null;
+    conversionRun.value = null;
     selected.value = null;
     measured.value = new Map();
     form.value = EMPTY_FORM;

@@ -1,6 +1,6 @@
 import { batch, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { en, type Words } from "./en.ts";
-import { store, stored } from "./remembered.ts";
+import { store, stored } from "./local-storage.ts";
 
 /** The languages there are, by their own names. Adding one is adding a file, and an entry here and below. */
 export const languages = { en: "English", zh: "中文" } as const;

@@ -4,7 +4,7 @@ import type uPlot from "uplot";
 import type { RecipeName } from "../../train/recipes.ts";
 import { CardButtons } from "../card/card-buttons.tsx";
 import type { CardContent } from "../card/content.ts";
-import { query, remember } from "../state/address.ts";
+import { query, setAddress } from "../state/address.ts";
 import { smallPercent } from "../strings/format.ts";
 import { translated } from "../strings/index.ts";
 import { axis, Chart, type ChartProps, WHOLE_STEPS } from "../views/chart.tsx";
@@ -47,7 +47,7 @@ export function Train(): JSX.Element {
     const { text: chosen, recipe, steps: count } = trainingForm.value;
     const fields = { text: chosen, recipe, steps: String(count) };
     const standard: Record<string, unknown> = { ...STANDARD, steps: String(STANDARD.steps) };
-    remember(
+    setAddress(
       "train",
       Object.fromEntries(Object.entries(fields).filter(([name, value]) => standard[name] !== value)),
     );

@@ -22,7 +22,7 @@ const PLAIN = {
 /** The range of an axis of counts: from zero to a little above the largest one. */
 const fromZero = (_: uPlot, __: number, max: number): [number, number] => [0, Math.max(1, max * 1.05)];
 
-/** The same for a logarithmic axis, where a single value can still be seen. */
+/** The range of a logarithmic axis of counts, where a single value can still be seen. */
 const fromHalf = (_: uPlot, __: number, max: number): [number, number] => [0.5, Math.max(2, 2 * max)];
 
 const countAxis = (colours: Colours): uPlot.Axis =>

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import type { InspectedTensor } from "../../checkpoint/measure/inspect.ts";
 import type { Sample } from "../../checkpoint/measure/sample.ts";
-import { tensorNamed } from "../../safetensors/names.ts";
+import { quotedTensor } from "../../safetensors/display.ts";
 import { client, problemIn } from "../state/client.ts";
 import { download } from "../state/saving.ts";
 import { form, opened, planned, problem, selected } from "../state/signals.ts";
@@ -111,7 +111,7 @@ function Tools({ name }: { readonly name: string }): JSX.Element {
 /** What is odd in a tensor, or in its scales. */
 function warningsAbout(name: string): string[] {
   const { warnings } = opened.value!.inspection;
-  return warnings.filter((warning) => warning.includes(tensorNamed(name)));
+  return warnings.filter((warning) => warning.includes(quotedTensor(name)));
 }
 
 /** What the values are: smallest, largest, mean, deviation, the first ones; and the tensor as a file. */

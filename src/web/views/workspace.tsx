@@ -3,12 +3,12 @@ import { countOf } from "../../checkpoint/read/weights.ts";
 import { measured, name, opened, stage } from "../state/signals.ts";
 import { bytes, percent, short, whole } from "../strings/format.ts";
 import { translated, words } from "../strings/index.ts";
+import { RunCard } from "./conversion-card.tsx";
 import { ConvertCard } from "./convert-card.tsx";
 import { useFocus } from "./focus.ts";
 import { lazy } from "./lazy.tsx";
 import { OpenAnother } from "./open-another.tsx";
 import { ResultCard } from "./result-card.tsx";
-import { RunCard } from "./run-card.tsx";
 import { Tensors } from "./tensors.tsx";
 import { Warnings } from "./warnings.tsx";
 

@@ -1,4 +1,4 @@
-import type { Conversion, Preparation } from "../../checkpoint/plan/conversion.ts";
+import type { Preparation, WeightConversion } from "../../checkpoint/plan/conversion.ts";
 import { type Plan, writesCodes } from "../../checkpoint/plan/plan.ts";
 import { type Strip, stripsOf } from "../../checkpoint/plan/strip.ts";
 import { countOf, matrixOf, storedTensorsOf } from "../../checkpoint/read/weights.ts";
@@ -27,7 +27,7 @@ export interface Trial {
  * @param conversions of the plan, from one call of `conversionsOf`: each call makes new objects
  */
 export async function measureSpeed(
-  conversions: readonly Conversion[],
+  conversions: readonly WeightConversion[],
   pool: StripPool,
   sources: readonly Source[],
   { warm, timed }: Trial,
@@ -35,7 +35,7 @@ export async function measureSpeed(
   const largest = [...conversions].sort((a, b) => elementsOf(b) - elementsOf(a));
   const strips = take(largest, warm + timed);
   if (strips.length === 0) return null;
-  const kept = new Map<Conversion, Promise<Preparation>>();
+  const kept = new Map<WeightConversion, Promise<Preparation>>();
   for (const [conversion] of strips) {
     if (!kept.has(conversion)) kept.set(conversion, prepare(conversion, sources, pool.convert));
   }
@@ -59,7 +59,7 @@ export async function measureSpeed(
 /** Seconds that a plan will take where bytes come from a disk, which is faster than they are converted. */
 export function secondsFromDisk(
   plan: Plan,
-  conversions: readonly Conversion[],
+  conversions: readonly WeightConversion[],
   speed: ConversionSpeed | null,
 ): number {
   const elements = sum(conversions.map(elementsOf));
@@ -83,9 +83,9 @@ function secondsToWrite({ files }: Plan): number {
   return size / WRITE_RATE + size / READ_RATE;
 }
 
-type StripOfWeight = readonly [conversion: Conversion, strip: Strip];
+type StripOfWeight = readonly [conversion: WeightConversion, strip: Strip];
 
-function take(conversions: readonly Conversion[], count: number): StripOfWeight[] {
+function take(conversions: readonly WeightConversion[], count: number): StripOfWeight[] {
   const units: StripOfWeight[] = [];
   for (const conversion of conversions) {
     for (const strip of stripsOf(conversion)) {
@@ -96,11 +96,11 @@ function take(conversions: readonly Conversion[], count: number): StripOfWeight[
   return units;
 }
 
-function elementsOf({ from }: Conversion): number {
+function elementsOf({ from }: WeightConversion): number {
   return countOf(from.shape);
 }
 
-function bytesRead({ from }: Conversion): number {
+function bytesRead({ from }: WeightConversion): number {
   return sum(storedTensorsOf(from).map(({ start, end }) => end - start));
 }
 

@@ -11,6 +11,8 @@ import { scalesFound, scalesOf } from "../../report/report.ts";
 import { filesOf } from "./chosen.ts";
 import { measureSpeed, secondsFromDisk, secondsFromServer } from "./estimate.ts";
 import { type CurrentCheckpoint, type CurrentWeights, openInside, weightsOf } from "./opened.ts";
+import { OutputRun } from "./output-run.ts";
+import { OutputStorage } from "./output-storage.ts";
 import { type CurrentPlan, factsOfPlan, makePlan } from "./planned.ts";
 import type { StripPool } from "./pool.ts";
 import { PageError } from "./problem.ts";
@@ -29,17 +31,15 @@ import type {
   TimeEstimate,
   WrittenFile,
 } from "./protocol.ts";
-import { OutputRun } from "./run.ts";
 import { refuseChanged } from "./sample-hash.ts";
 import { blockOfWeight, type SampleStorage, sampleWeight, storageOf } from "./sampling.ts";
-import { PrivateStorage } from "./storage.ts";
 import { basicsOf, npyOf } from "./tensor-values.ts";
 
 /** The work behind the page, in a worker of its own so that the page never waits. */
 export class PageCoordinator implements CoordinatorMethods {
   private readonly pool: StripPool;
   private readonly onProgress: (progress: RunProgress) => void;
-  private readonly storage = new PrivateStorage();
+  private readonly storage = new OutputStorage();
   private current: CurrentCheckpoint | null = null;
   private currentPlan: CurrentPlan | null = null;
   private running: OutputRun | null = null;

@@ -1,6 +1,6 @@
 import type { BlockPlace, BlockValues } from "../../checkpoint/measure/block.ts";
-import type { StripSample, StripSampling } from "../../checkpoint/measure/sample.ts";
-import type { Piece } from "../../checkpoint/run/convert.ts";
+import type { StripSample, StripUnderScheme } from "../../checkpoint/measure/sample.ts";
+import type { ConvertedStrip } from "../../checkpoint/run/convert.ts";
 import type { Converter } from "../../checkpoint/run/run.ts";
 import type { Problem } from "./problem.ts";
 import { PageError } from "./problem.ts";
@@ -35,13 +35,13 @@ export class StripPool {
   }
 
   readonly convert: Converter = (conversion, strip, prepared) =>
-    this.ask<Piece>({ kind: "convert", conversion, strip, prepared });
+    this.ask<ConvertedStrip>({ kind: "convert", conversion, strip, prepared });
 
-  sample(sampling: StripSampling): Promise<StripSample> {
+  sample(sampling: StripUnderScheme): Promise<StripSample> {
     return this.ask<StripSample>({ kind: "sample", sampling });
   }
 
-  block(sampling: StripSampling, place: BlockPlace): Promise<BlockValues> {
+  block(sampling: StripUnderScheme, place: BlockPlace): Promise<BlockValues> {
     return this.ask<BlockValues>({ kind: "block", sampling, place });
   }
 
@@ -58,7 +58,7 @@ export class StripPool {
     this.queue.length = 0;
   }
 
-  private ask<T extends Piece | StripSample | BlockValues>(task: StripTask): Promise<T> {
+  private ask<T extends ConvertedStrip | StripSample | BlockValues>(task: StripTask): Promise<T> {
     if (this.failure !== null) return Promise.reject(this.failure);
     return new Promise<T>((resolve, reject) => {
       this.queue.push({ task, resolve: resolve as (value: never) => void, reject });

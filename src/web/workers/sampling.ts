@@ -1,6 +1,6 @@
 import { type DialectName, dialects } from "../../checkpoint/dialects/index.ts";
 import { type BlockPlace, type BlockValues, joinBlock, meetsBlock } from "../../checkpoint/measure/block.ts";
-import { joinSamples, type Sample, type StripSampling } from "../../checkpoint/measure/sample.ts";
+import { joinSamples, type Sample, type StripUnderScheme } from "../../checkpoint/measure/sample.ts";
 import { type Strip, stripsOf } from "../../checkpoint/plan/strip.ts";
 import { matrixOf, type PlainWeight, type ScaledWeight } from "../../checkpoint/read/weights.ts";
 import { tensorFactorOf } from "../../checkpoint/run/prepare.ts";
@@ -13,7 +13,7 @@ const SAMPLED = 1 << 21;
 const WHOLE = 1 << 25;
 
 /** How the strips of a sample are stored: the parts of StripSampling that are the same for all. */
-export type SampleStorage = Pick<StripSampling, "scheme" | "tensorScale">;
+export type SampleStorage = Pick<StripUnderScheme, "scheme" | "tensorScale">;
 
 /**
  * How a dialect stores a weight. The float32 of NVFP4 follows from all values of a weight and of those that

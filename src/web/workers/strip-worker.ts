@@ -1,8 +1,8 @@
 import { type BlockPlace, type BlockValues, sampleBlock } from "../../checkpoint/measure/block.ts";
-import { type StripSample, type StripSampling, sampleStrip } from "../../checkpoint/measure/sample.ts";
-import type { Conversion, Preparation } from "../../checkpoint/plan/conversion.ts";
+import { type StripSample, type StripUnderScheme, sampleStrip } from "../../checkpoint/measure/sample.ts";
+import type { Preparation, WeightConversion } from "../../checkpoint/plan/conversion.ts";
 import type { Strip } from "../../checkpoint/plan/strip.ts";
-import { convertStrip, type Piece } from "../../checkpoint/run/convert.ts";
+import { type ConvertedStrip, convertStrip } from "../../checkpoint/run/convert.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Source } from "../../io/source.ts";
 import { openEngine } from "./engine.ts";
@@ -15,14 +15,14 @@ import { openSource } from "./source-of.ts";
 export type StripTask =
   | {
       readonly kind: "convert";
-      readonly conversion: Conversion;
+      readonly conversion: WeightConversion;
       readonly strip: Strip;
       readonly prepared: Preparation;
     }
-  | { readonly kind: "sample"; readonly sampling: StripSampling }
-  | { readonly kind: "block"; readonly sampling: StripSampling; readonly place: BlockPlace };
+  | { readonly kind: "sample"; readonly sampling: StripUnderScheme }
+  | { readonly kind: "block"; readonly sampling: StripUnderScheme; readonly place: BlockPlace };
 
-type Answer = Piece | StripSample | BlockValues;
+type Answer = ConvertedStrip | StripSample | BlockValues;
 
 export type StripReply = { readonly value: Answer } | { readonly problem: Problem };
 

@@ -4,5 +4,5 @@ import type { Maker } from "./maker.ts";
 export const comfyui: Maker = {
   name: "ComfyUI",
   scales: (weight, module) => [`${weight}_scale`, `${module}.scale_weight`],
-  strays: /(^|[._])(scale_input|comfy_quant)$|^scaled_fp8$/,
+  quantizationExtras: /(^|[._])(scale_input|comfy_quant)$|^scaled_fp8$/,
 };

@@ -13,5 +13,6 @@ export const compressedTensors: Maker = {
       const { block_structure: structure, group_size: size } = (group?.weights ?? {}) as Config;
       return structure ?? [1, size];
     }),
-  strays: /(^|[._])([qkv]_scale|kv_scale|prob_scale|output_scale|input_scale|input_global_scale)$/,
+  quantizationExtras:
+    /(^|[._])([qkv]_scale|kv_scale|prob_scale|output_scale|input_scale|input_global_scale)$/,
 };

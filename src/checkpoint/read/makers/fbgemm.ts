@@ -4,5 +4,5 @@ import type { Maker } from "./maker.ts";
 export const fbgemm: Maker = {
   name: "FBGEMM (Llama)",
   scales: (weight) => [`${weight}_scale`],
-  strays: /(^|[._])(input_scale_ub|activation_scale)$/,
+  quantizationExtras: /(^|[._])(input_scale_ub|activation_scale)$/,
 };

@@ -5,8 +5,9 @@ import type { ScaledWeight } from "../weights.ts";
 export type Block = readonly [rows: number, cols: number];
 
 /**
- * How one family of tools names what belongs to a quantised weight: all that reading knows of them. Shapes
- * tell the rest, whoever made it. A new family is a file beside this one, and a line in `index.ts`.
+ * A family of tools that make quantised checkpoints: how it names what belongs to a weight. Nothing else is
+ * known of it: shapes tell the rest, whoever made it. A new family is a file beside this one, and a line in
+ * `index.ts`.
  */
 export interface Maker {
   /** Name of the family, for people. */
@@ -32,5 +33,5 @@ export interface Maker {
   /** What its config calls the blocks of scales; what is no block is passed over. */
   blocks?(quantization: Config): readonly unknown[];
   /** Names of tensors that tell of activations, the cache or layers, and are no part of a weight. */
-  readonly strays?: RegExp;
+  readonly quantizationExtras?: RegExp;
 }

@@ -4,5 +4,5 @@ import type { Maker } from "./maker.ts";
 export const mistral: Maker = {
   name: "Mistral",
   scales: (_, module) => [`${module}.qscale_weight`],
-  strays: /(^|[._])qscale_act$/,
+  quantizationExtras: /(^|[._])qscale_act$/,
 };

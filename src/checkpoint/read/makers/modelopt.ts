@@ -6,5 +6,5 @@ export const modelopt: Maker = {
   // Stacks of experts have no `.weight` in their name, but in those of their scales.
   scales: (weight, module) => [`${weight}_scale`, ...(weight === module ? [`${weight}_weight_scale`] : [])],
   tensorScale: { suffix: "_scale_2", divides: false },
-  strays: /(^|[._])([kv]_scale|kv_scale|output_scale|input_scale)$/,
+  quantizationExtras: /(^|[._])([kv]_scale|kv_scale|output_scale|input_scale)$/,
 };

@@ -1,4 +1,4 @@
-import { tensorNamed } from "../../../safetensors/names.ts";
+import { quotedTensor } from "../../../safetensors/display.ts";
 import { BlockscaleError } from "../../../tensor/errors.ts";
 import type { Config, StoredTensor } from "../checkpoint.ts";
 import { sameShape } from "../grids.ts";
@@ -53,7 +53,7 @@ function sixBitTypes(quantization: Config | null): string[] {
 
 function unknownCodes(name: string, types: readonly string[]): BlockscaleError {
   return new BlockscaleError("dialect", {
-    where: tensorNamed(name),
+    where: quotedTensor(name),
     expected: "fp6_e2m3 as the only type of six bits in the quantization_config of config.json",
     got: types.length === 0 ? "no such type" : types.join(" and "),
     fix: "Open the folder with config.json. MXFP6 in E3M2 is not read here: make plain weights with AMD Quark.",

@@ -5,7 +5,7 @@ import { hasKeys } from "../spec.ts";
 import { type Connection, openLibrary, QUEUE } from "./connection.ts";
 import { ConversionHandler, checkFileJob } from "./conversion.ts";
 import { checkScoreJob, EvaluationHandler } from "./evaluation.ts";
-import type { JobHandler, JobProgress, ServeOptions } from "./work.ts";
+import type { JobHandler, JobProgress, QueueWorkerOptions } from "./work.ts";
 
 /**
  * How often a job may lose its worker before it counts as failed: machines
@@ -18,7 +18,7 @@ const PROGRESS_MILLISECONDS = 1000;
  * Takes jobs from a queue and does them, one at a time, until the signal is aborted.
  * @throws BlockscaleError `option` or `io`: no library, no Redis
  */
-export async function serveQueue(connection: Connection, options: ServeOptions): Promise<void> {
+export async function serveQueue(connection: Connection, options: QueueWorkerOptions): Promise<void> {
   const { Worker } = await openLibrary(connection);
   const name = `${hostname()}-${process.pid}-${randomBytes(2).toString("hex")}`;
   const runner = new JobDispatcher(options);
@@ -55,7 +55,7 @@ class JobDispatcher {
   readonly #conversions: ConversionHandler;
   readonly #evaluations: EvaluationHandler;
 
-  constructor(options: ServeOptions) {
+  constructor(options: QueueWorkerOptions) {
     this.#conversions = new ConversionHandler(options);
     this.#evaluations = new EvaluationHandler(options);
   }

@@ -9,7 +9,7 @@ import {
 import { chooseFiles, openCheckpoint } from "../checkpoint/plan/folder.ts";
 import type { Pipeline } from "../checkpoint/plan/pipeline.ts";
 import { resolveWeights } from "../checkpoint/read/resolve.ts";
-import type { ConversionOrder } from "./convert-checkpoint.ts";
+import type { ConversionJob } from "./convert-one.ts";
 
 interface Named {
   readonly name: string;
@@ -21,19 +21,19 @@ interface Patterns extends Selection {
 }
 
 /**
- * Makes the orders for the models of a pipeline, each with those patterns alone that fit in it: what is meant
- * for one model must not be an error in another. A model in which nothing is chosen gets no order.
+ * Makes the jobs for the models of a pipeline, each with those patterns alone that fit in it: what is meant
+ * for one model must not be an error in another. A model in which nothing is chosen gets no job.
  * @param names of the models that may be converted
  * @throws BlockscaleError `option`: a pattern that fits in none of them
  */
-export async function ordersOf(
+export async function jobsOf(
   { components }: Pipeline,
   names: readonly string[],
-  order: ConversionOrder,
-): Promise<ReadonlyMap<string, ConversionOrder>> {
-  const { task, flags, from } = order;
+  job: ConversionJob,
+): Promise<ReadonlyMap<string, ConversionJob>> {
+  const { task, flags, from } = job;
   const patterns: Patterns = task.options;
-  const orders = new Map<string, ConversionOrder>();
+  const jobs = new Map<string, ConversionJob>();
   const tensors: Named[] = [];
   const shards: Named[] = [];
   for (const component of names) {
@@ -50,10 +50,10 @@ export async function ordersOf(
     shards.push(...ofFiles);
     tensors.push(...weights);
     const own = patternsFor(patterns, weights);
-    if (choosesNothing(own, order)) continue;
+    if (choosesNothing(own, job)) continue;
     const options = { ...task.options, ...own };
-    orders.set(component, {
-      ...order,
+    jobs.set(component, {
+      ...job,
       from: place,
       flags: { ...flags, files: chosen },
       task: { ...task, options },
@@ -63,7 +63,7 @@ export async function ordersOf(
   refuseUnmatchedSelection(patterns, tensors);
   const overrides = patterns.overrides?.filter(isOverride).map(({ pattern }) => pattern);
   refuseUnmatched("overrides", overrides, tensors);
-  return orders;
+  return jobs;
 }
 
 /**
@@ -82,7 +82,7 @@ function patternsFor(patterns: Patterns, weights: readonly Named[]): Patterns {
 }
 
 /** Whether a command chooses certain weights, of which a model has none. */
-function choosesNothing({ only, include, also }: Patterns, { task }: ConversionOrder): boolean {
+function choosesNothing({ only, include, also }: Patterns, { task }: ConversionJob): boolean {
   const isChosen = only !== undefined || (task.direction.kind === "dequantize" && include !== undefined);
   return isChosen && [only, include, also].every((fit = []) => fit.length === 0);
 }

@@ -67,7 +67,7 @@ interface PartsRecord {
 const RECORD = "evaluation.json";
 const nameOf = ({ part, of }: PartNumber): string => `scores-${part}-of-${of}.json`;
 
-/** The chunks of a part: parts differ by one chunk at most. */
+/** The chunks of a part as [first, end), `end` being none of them: parts differ by one chunk at most. */
 function chunksOf(
   { part, of }: PartNumber,
   { context }: EvaluationSpec,

@@ -16,7 +16,7 @@ import {
   removeLeftoversOf,
 } from "../jobs/conversion.ts";
 import { isFinished } from "../jobs/finished.ts";
-import { startWorkers, threadsFor } from "../jobs/threads.ts";
+import { startConversionThreads, threadsFor } from "../jobs/threads.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
 import { convertFolder, type FolderRun, isFinishedFolder } from "./convert-folder.ts";
 import type { Input } from "./input.ts";
@@ -25,7 +25,7 @@ import type { ReportedConversion } from "./report.ts";
 import {
   type CommandResult,
   type Planned,
-  resultOfFinished,
+  resultOfExisting,
   resultOfPlan,
   resultOfSummary,
 } from "./results.ts";
@@ -44,8 +44,8 @@ export interface ConvertFlags {
   readonly report?: string;
 }
 
-/** The order for one conversion: what, where from and where to. */
-export interface ConversionOrder {
+/** One conversion to be done: what, where from and where to. */
+export interface ConversionJob {
   readonly from: string;
   readonly to: string;
   readonly task: ConversionSettings;
@@ -58,12 +58,12 @@ export interface ConversionOrder {
  * @param print prints the result
  * @returns what a report can tell of; `null` where nothing was converted
  */
-export async function convertOrder(
+export async function convertOne(
   input: Pick<Input, "isFolder" | "files">,
-  order: ConversionOrder,
+  job: ConversionJob,
   print: (result: CommandResult) => Promise<void>,
 ): Promise<ReportedConversion | null> {
-  const { from, to, task, flags, signal } = order;
+  const { from, to, task, flags, signal } = job;
   const started = performance.now();
   const { files: chosen, leftOut: notChosen } = chooseFiles(input.files, flags.files);
   const opened = await openCheckpoint(chosen, from);
@@ -87,7 +87,7 @@ export async function convertOrder(
     await refuseObstacles(dirname(to), [basename(to)]);
     if (flags.overwrite !== true) await refuseTaken(to, plan.files[0]!);
   }
-  const workers = await startWorkers(opened.sources, threadsFor(plan, flags.threads));
+  const workers = await startConversionThreads(opened.sources, threadsFor(plan, flags.threads));
   const progress = startProgress(plan.files.reduce((n, { size }) => n + size, 0));
   const { measure } = flags;
   const measured = new Map<string, Precision>();
@@ -97,7 +97,7 @@ export async function convertOrder(
     // Figures of all values, and what a page shows, come only from a run: then it is made again.
     const mayBeDone = flags.overwrite !== true && flags.report === undefined && measure !== "all";
     if (mayBeDone && (await (input.isFolder ? isFinishedFolder(folder, to) : isFinishedFile(run, planned)))) {
-      await print(resultOfFinished(planned));
+      await print(resultOfExisting(planned));
       return null;
     }
     if (input.isFolder) await convertFolder(folder, to, flags.overwrite === true);

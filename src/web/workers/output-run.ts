@@ -2,11 +2,11 @@ import type { OutputFile } from "../../checkpoint/plan/outputs.ts";
 import { outputBytes } from "../../checkpoint/run/outputs.ts";
 import type { Precision } from "../../engine/precision.ts";
 import type { Source } from "../../io/source.ts";
+import type { OutputStorage } from "./output-storage.ts";
 import { type OutputWriter, outputWritersFor } from "./output-writers.ts";
 import type { StripPool } from "./pool.ts";
 import { PageError } from "./problem.ts";
 import type { FinishedRun, RunProgress, RunStep, Target, WrittenFile } from "./protocol.ts";
-import type { PrivateStorage } from "./storage.ts";
 
 /** Milliseconds between two messages to the page. */
 const INTERVAL = 100;
@@ -18,7 +18,7 @@ export class OutputRun {
   private readonly pool: StripPool;
   private readonly sources: readonly Source[];
   private readonly inputs: readonly File[];
-  private readonly storage: PrivateStorage;
+  private readonly storage: OutputStorage;
   private readonly onProgress: (progress: RunProgress) => void;
   private readonly abort = new AbortController();
   private gate: { readonly open: Promise<void>; release(): void } | null = null;
@@ -35,7 +35,7 @@ export class OutputRun {
     pool: StripPool,
     sources: readonly Source[],
     inputs: readonly File[],
-    storage: PrivateStorage,
+    storage: OutputStorage,
     onProgress: (progress: RunProgress) => void,
   ) {
     this.files = files;

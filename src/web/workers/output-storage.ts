@@ -19,7 +19,7 @@ interface FinishedRecord {
 }
 
 /** A run's folder, while the run goes on. */
-export interface Job {
+export interface RunFolder {
   readonly id: string;
   readonly folder: FileSystemDirectoryHandle;
   /** Marks the folder as complete, and gives it a name. */
@@ -50,7 +50,7 @@ async function openRoot(): Promise<FileSystemDirectoryHandle> {
  * without a lock belongs to nobody: it is removed where its run never ended or its output was
  * saved, and offered again where the output was not.
  */
-export class PrivateStorage {
+export class OutputStorage {
   private readonly own = new Map<string, () => void>();
 
   /**
@@ -58,7 +58,7 @@ export class PrivateStorage {
    * of this tab that were saved are removed.
    * @throws PageError `space`, `storage`
    */
-  async begin(size: number): Promise<Job> {
+  async begin(size: number): Promise<RunFolder> {
     const root = await openRoot();
     let free = await freeBytes();
     if (size > 0 && free < size + SPARE) {

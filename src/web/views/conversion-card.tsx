@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { cancel, pause, resume } from "../state/converting.ts";
-import { run } from "../state/signals.ts";
+import { conversionRun } from "../state/signals.ts";
 import { bytes, duration, percent } from "../strings/format.ts";
 import { words } from "../strings/index.ts";
 import { useFocus } from "./focus.ts";
@@ -10,7 +10,7 @@ import { Icon } from "./icons.tsx";
 export function RunCard(): JSX.Element | null {
   const { run: text } = words.value;
   const place = useFocus<HTMLHeadingElement>();
-  const state = run.value;
+  const state = conversionRun.value;
   if (state === null) return null;
   const { step } = state;
   const share = step.size === 0 ? 1 : step.bytes / step.size;

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { createFile } from "../../src/io/node.ts";
-import { partialName, removeLeftovers, writerOf } from "../../src/io/writers.ts";
+import { partialName, removeLeftovers, writerOf } from "../../src/io/partial-files.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "blockscale-writers-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -104,7 +104,7 @@ test.skipIf(!canUnshare)(
   () => {
     const script = `
     import { createFile } from ${JSON.stringify(new URL("../../dist/io/node.js", import.meta.url).href)};
-    import { removeLeftovers } from ${JSON.stringify(new URL("../../dist/io/writers.js", import.meta.url).href)};
+    import { removeLeftovers } from ${JSON.stringify(new URL("../../dist/io/partial-files.js", import.meta.url).href)};
     await removeLeftovers(${JSON.stringify(folder)});
     const writer = (await createFile(${JSON.stringify(join(folder, "c"))})).getWriter();
     await writer.write(new Uint8Array(8));
