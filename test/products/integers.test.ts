@@ -30,6 +30,7 @@ const SCHEMES: readonly (readonly [SchemeName, number])[] = [
 
 const SHAPES = [
   [1, 13, 96],
+  [1, 49, 96],
   [2, 12, 32],
   [3, 25, 160],
   [7, 11, 80],

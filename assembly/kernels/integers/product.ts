@@ -6,7 +6,7 @@ import { storeResult } from "../values";
 import { LEFT_BYTES, Left } from "./left";
 import { splitPlanes, spreadScales, unpackNibbles, widenScales } from "./panel";
 import { GROUP } from "./quantize";
-import { STREAMS_BYTES, Streams, sumInt7, sumNibbles } from "./row";
+import { STREAMS, STREAMS_BYTES, Streams, sumInt7, sumNibbles } from "./row";
 import { addProducts, SUMS } from "./tiles";
 
 /** Columns of a panel that is made of codes: 12 KiB a plane. */
@@ -92,28 +92,29 @@ function multiplyRow(weights: MatrixRecord, type: i32, dst: usize, left: Left): 
   const codes = (GROUP * left.codeRow) >> (isInt7 ? 0 : 1);
   const scales: usize = (isHalf ? <usize>2 : 4) * GROUP * (left.codeRow / left.block);
   const groups = (n + GROUP - 1) / GROUP;
-  const half = (groups + 1) / 2;
+  const part = (groups + STREAMS - 1) / STREAMS;
   const streams = changetype<Streams>(changetype<usize>(left) + LEFT_BYTES);
   const sums = changetype<usize>(streams) + STREAMS_BYTES;
-  streams.last = weights.scales + groups * scales - 1;
   const isPaired = Integers.favoursPairs();
-  for (let group: usize = 0; group < half; group++) {
-    // With an odd number of groups the one in the middle is alone.
-    const apart = group + half < groups ? half : 0;
-    streams.set(
-      weights.codes + group * codes,
-      weights.scales + group * scales,
-      apart * codes,
-      apart * scales,
-    );
+  for (let first: usize = 0; first < part; first++) {
+    // Behind the last group there is none: the first is read instead.
+    const second: usize = first + part < groups ? part : 0;
+    const third: usize = first + 2 * part < groups ? 2 * part : 0;
+    streams.codes = weights.codes + first * codes;
+    streams.scales = weights.scales + first * scales;
+    streams.codesToB = second * codes;
+    streams.codesToC = third * codes;
+    streams.scalesToB = second * scales;
+    streams.scalesToC = third * scales;
     if (isPaired) sumGroups<Pairs>(weights, left, sums, streams);
     else sumGroups<Fours>(weights, left, sums, streams);
-    storeSums(type, dst, sums, 1, GROUP * group, n);
-    if (apart) storeSums(type, dst, sums + SUMS, 1, GROUP * (group + half), n);
+    let at = sums;
+    for (let group = first; group < groups; group += part, at += SUMS)
+      storeSums(type, dst, at, 1, GROUP * group, n);
   }
 }
 
-/** sums[2][12] <- a row of x . two groups of weights of one plane. */
+/** sums[3][12] <- a row of x . three groups of weights of one plane. */
 function sumGroups<D>(weights: MatrixRecord, left: Left, sums: usize, streams: Streams): void {
   if (weights.format == INT7_CODES) sumInt7<D>(left, sums, streams);
   else if (weights.scaleType == BF16_SCALES) sumNibbles<BF16, D>(left, sums, streams);
