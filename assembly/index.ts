@@ -8,7 +8,8 @@ import { encode as encodeAs } from "./kernels/casts/encode";
 import { quantize as quantizeAs } from "./kernels/casts/quantize";
 import { widen as widenAs } from "./kernels/casts/widen";
 import { E4M3_CODES, MatrixRecord } from "./kernels/matrix";
-import { analyseWeights, dotRow } from "./kernels/products/analyse";
+import { analyseWeights } from "./kernels/products/analyse";
+import { dotFloat64 as dotFloat64As } from "./kernels/products/dot-float64";
 import { multiply } from "./kernels/products/gemm";
 import { moveSubnormals } from "./kernels/products/subnormals";
 import { Scratch } from "./kernels/scratch";
@@ -118,5 +119,7 @@ export function gemm(matrix: MatrixRecord, type: i32, dst: usize, x: usize, rows
 }
 
 export function dotFloat64(matrix: MatrixRecord, x: usize, row: usize): f64 {
-  return matrix.format == E4M3_CODES ? dotRow<E4M3>(matrix, x, row) : dotRow<E5M2>(matrix, x, row);
+  return matrix.format == E4M3_CODES
+    ? dotFloat64As<E4M3>(matrix, x, row)
+    : dotFloat64As<E5M2>(matrix, x, row);
 }

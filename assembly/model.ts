@@ -1,6 +1,7 @@
 /**
- * What the builds for models export: all of index.ts, and the kernels of forward passes and of training. The
- * documentation is in src/model/kernels.ts and src/train/kernels.ts.
+ * What the builds for models export: all of index.ts, but `widen`, which takes float32 too here, and the
+ * kernels of forward passes and of training. The documentation is in src/model/kernels.ts and
+ * src/train/kernels.ts.
  */
 import { MatrixRecord } from "./kernels/matrix";
 import { multiplyPlain } from "./kernels/model/plain";
@@ -22,7 +23,7 @@ export { addToRows, layerNorm, rmsNorm } from "./kernels/model/norm";
 export { workspaceOfPlain as plainWorkspace } from "./kernels/model/plain";
 export { rope } from "./kernels/model/rope";
 export { route } from "./kernels/model/routing";
-export { addScaled, copyRows, softmax, widenAs as widen } from "./kernels/model/vectors";
+export { addScaled, copyRows, softmax, widenAny as widen } from "./kernels/model/vectors";
 export {
   causalSoftmax,
   crossEntropy,
@@ -34,7 +35,8 @@ export {
 export { multiply } from "./kernels/train/multiply";
 export { sumOfSquares } from "./kernels/train/optimizer";
 export { roundWorkspace } from "./kernels/train/round";
-export { hadamard, roundNvfp4 } from "./kernels/train/stochastic";
+export { hadamard } from "./kernels/train/signed-hadamard";
+export { roundNvfp4 } from "./kernels/train/to-nvfp4";
 export { transpose } from "./kernels/train/transpose";
 
 export function scratchBytes(): usize {

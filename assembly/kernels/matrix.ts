@@ -69,12 +69,12 @@ export class MatrixRecord {
   }
 
   /** The row to read for row n: the last one if n is past the end. */
-  @inline rowFor(n: usize): usize {
+  @inline clampRow(n: usize): usize {
     return min(n, this.rows - 1);
   }
 
   /** Address of the codes of a row. */
-  @inline row(n: usize): usize {
+  @inline codesOf(n: usize): usize {
     return this.codes + n * this.stride;
   }
 

@@ -1,6 +1,6 @@
 /**
  * The kernels' own working memory, in front of the engine's heap: for the last few values of a row, padded to
- * a whole vector, and for one running maximum per block of a panel.
+ * a whole vector, and for one running maximum per block of a piece of a row.
  *
  * Each instance has one, not each call: nothing in it is needed after a call from the host, and calls do not
  * overlap. Memory for each call would be one more argument of the kernels of

@@ -1,6 +1,9 @@
 import { F32, Half } from "../lanes/half";
 
-/** Element i of a result in float32, or in bfloat16 if `type` is not 0; ids of src/wasm/kernels.ts. */
+/**
+ * Element i of a result in float32, or in bfloat16 if `type` is not 0: an id of VALUE_TYPE_ID of
+ * src/tensor/formats.ts.
+ */
 export function storeResult(type: i32, dst: usize, i: usize, value: f32): void {
   if (type == 0) store<f32>(dst + 4 * i, value);
   else store<u16>(dst + 2 * i, Half.bf16(value));

@@ -1,7 +1,7 @@
 import { Functions } from "./functions";
 
-/** The activation functions of an MLP; ids of src/model/kernels.ts. */
-export abstract class Activation {
+/** The activation functions of an MLP; ids: ACTIVATION_ID of src/model/kernels.ts. */
+export abstract class ActivationFunction {
   /** x / (1 + e^-x) */
   @inline static silu(x: v128): v128 {
     return f32x4.mul(x, Functions.sigmoid(x));
@@ -22,8 +22,8 @@ export abstract class Activation {
   }
 
   @inline static of(kind: i32, x: v128): v128 {
-    if (kind == 0) return Activation.silu(x);
-    return kind == 1 ? Activation.gelu(x) : Activation.geluTanh(x);
+    if (kind == 0) return ActivationFunction.silu(x);
+    return kind == 1 ? ActivationFunction.gelu(x) : ActivationFunction.geluTanh(x);
   }
 
   /** Four gates and ups that lie in turn, of gpt-oss: see `activatePairs`. */

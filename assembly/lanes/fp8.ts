@@ -15,7 +15,7 @@ import { Format } from "./format";
  *   index ..7        normal          K
  *   index 8..        Inf, NaN        raises the exponent field to all ones, whatever the scale
  *
- * This is exact while every result is a normal bfloat16: `scaleIsPlain`.
+ * This is exact while every result is a normal bfloat16: `scaleIsNormal`.
  *
  * **Encoding** adds to |x| a power of two M = 2^(23 - mantissa) * max(2^exponent(x), smallest normal value):
  * the sum's last place is exactly the spacing of codes near x, so the one float32 addition rounds to nearest
@@ -35,7 +35,7 @@ export abstract class Fp8 {
    * Whether every finite code times 2^(byte - 127) is zero or a normal float32: neither subnormal nor above
    * its range.
    */
-  @inline static scaleIsPlain<F>(byte: i32): bool {
+  @inline static scaleIsNormal<F>(byte: i32): bool {
     // Smallest: 2^(1 - bias - mantissa + byte - 127) >= 2^-126. Largest: 2^(emax + byte - 127) <= 2^127.
     const lowest = Format.bias<F>() + Format.mantissa<F>();
     const highest = 254 - Format.emax<F>();
@@ -78,22 +78,22 @@ export abstract class Fp8 {
   }
 
   /** The constants of `index` and `place`, to be kept in locals before a loop. */
-  @inline static magnitudeMask(zero: i32): v128 {
-    return i8x16.splat(<i8>(0x7f | zero));
+  @inline static magnitudeMask(opaque: i32): v128 {
+    return i8x16.splat(<i8>(0x7f | opaque));
   }
-  @inline static one(zero: i32): v128 {
-    return i8x16.splat(<i8>(1 | zero));
+  @inline static one(opaque: i32): v128 {
+    return i8x16.splat(<i8>(1 | opaque));
   }
-  @inline static normalIndex<F>(zero: i32): v128 {
+  @inline static normalIndex<F>(opaque: i32): v128 {
     const index: i32 = (1 << Format.mantissa<F>()) - 1;
-    return i8x16.splat(<i8>(index | zero));
+    return i8x16.splat(<i8>(index | opaque));
   }
-  @inline static specialOffset<F>(zero: i32): v128 {
-    return i8x16.splat(<i8>((Format.top<F>() - 7) | zero));
+  @inline static specialOffset<F>(opaque: i32): v128 {
+    return i8x16.splat(<i8>((Format.top<F>() - 7) | opaque));
   }
   /** Sign, and the seven magnitude bits at their place in bfloat16. */
-  @inline static placeMask<F>(zero: i32): v128 {
-    return i16x8.splat(<i16>(0x8000 | (0x7f << Fp8.shift<F>()) | zero));
+  @inline static placeMask<F>(opaque: i32): v128 {
+    return i16x8.splat(<i16>(0x8000 | (0x7f << Fp8.shift<F>()) | opaque));
   }
 
   /** The table index of each code: see the table above. min and max are signed. */
@@ -121,24 +121,24 @@ export abstract class Fp8 {
 
   // ---- encode
 
-  @inline static exponentMask(zero: i32): v128 {
-    return i32x4.splat(0x7f800000 | zero);
+  @inline static exponentMask(opaque: i32): v128 {
+    return i32x4.splat(0x7f800000 | opaque);
   }
-  @inline static absMask(zero: i32): v128 {
-    return i32x4.splat(0x7fffffff | zero);
+  @inline static absMask(opaque: i32): v128 {
+    return i32x4.splat(0x7fffffff | opaque);
   }
-  @inline static signMask(zero: i32): v128 {
-    return i8x16.splat(<i8>(0x80 | zero));
+  @inline static signMask(opaque: i32): v128 {
+    return i8x16.splat(<i8>(0x80 | opaque));
   }
-  @inline static topCode<F>(zero: i32): v128 {
-    return i8x16.splat(<i8>(Format.top<F>() | zero));
+  @inline static topCode<F>(opaque: i32): v128 {
+    return i8x16.splat(<i8>(Format.top<F>() | opaque));
   }
   /**
    * 16-bit multipliers of `round`: low halves to code position, high halves (exponent field << 7) as they
    * are.
    */
-  @inline static mergeWeights<F>(zero: i32): v128 {
-    return i32x4.splat(0x10000 | (1 << Fp8.shift<F>()) | zero);
+  @inline static mergeWeights<F>(opaque: i32): v128 {
+    return i32x4.splat(0x10000 | (1 << Fp8.shift<F>()) | opaque);
   }
 
   /**
@@ -184,7 +184,7 @@ export abstract class Fp8 {
   }
 
   /** Sixteen saturated codes without sign from four results of `round`. */
-  @inline static pack<F>(a: v128, b: v128, c: v128, d: v128, topCode: v128): v128 {
+  @inline static narrow<F>(a: v128, b: v128, c: v128, d: v128, topCode: v128): v128 {
     const low = i16x8.shr_u(i16x8.narrow_i32x4_u(a, b), Fp8.shift<F>());
     const high = i16x8.shr_u(i16x8.narrow_i32x4_u(c, d), Fp8.shift<F>());
     return i8x16.min_u(i8x16.narrow_i16x8_u(low, high), topCode);
@@ -213,7 +213,7 @@ export abstract class Fp8 {
     topCode: v128,
     signMask: v128,
   ): v128 {
-    const magnitudes = Fp8.pack<F>(
+    const magnitudes = Fp8.narrow<F>(
       Fp8.round(Fp8.magnitude(a, absMask), threshold, addend, exponentMask, mergeWeights),
       Fp8.round(Fp8.magnitude(b, absMask), threshold, addend, exponentMask, mergeWeights),
       Fp8.round(Fp8.magnitude(c, absMask), threshold, addend, exponentMask, mergeWeights),
@@ -224,8 +224,8 @@ export abstract class Fp8 {
   }
 
   /** Magnitudes above this float32, 2^(emax + 1), all saturate, so they may be replaced by it. */
-  @inline static saturation<F>(zero: i32): v128 {
-    return i32x4.splat(((Format.emax<F>() + 128) << 23) | zero);
+  @inline static saturation<F>(opaque: i32): v128 {
+    return i32x4.splat(((Format.emax<F>() + 128) << 23) | opaque);
   }
 
   /** Magnitudes cut to `saturation`, NaN included. */

@@ -22,13 +22,13 @@ export abstract class Integers {
     return Simd.sumsPairs(Simd.opaqueZero());
   }
 
-  @inline static ones(zero: i32): v128 {
-    return i32x4.splat(0x00010001 | zero);
+  @inline static ones(opaque: i32): v128 {
+    return i32x4.splat(0x00010001 | opaque);
   }
 
   /** Bits of 3 * 2^22: float32 between 2^23 and 2^24 are the integers there, in the order of their bits. */
-  @inline static large(zero: i32): v128 {
-    return i32x4.splat(((127 + 23) << 23) | (1 << 22) | zero);
+  @inline static large(opaque: i32): v128 {
+    return i32x4.splat(((127 + 23) << 23) | (1 << 22) | opaque);
   }
 
   /**
@@ -80,33 +80,33 @@ export abstract class Integers {
  */
 export abstract class Planes {
   /** The upper byte of a, 4 G, by the lower four bits of a code. */
-  @inline static significands(zero: i32): v128 {
-    return Simd.lanes(0x2c282420 | zero, 0x3c383430 | zero, 0x58504840 | zero, 0x78706860 | zero);
+  @inline static significands(opaque: i32): v128 {
+    return Simd.lanes(0x2c282420 | opaque, 0x3c383430 | opaque, 0x58504840 | opaque, 0x78706860 | opaque);
   }
 
   /** The lower byte of b, by the upper four bits of a code. */
-  @inline static lowPowers(zero: i32): v128 {
-    return Simd.lanes(0x20080200 | zero, 0x00000080 | zero, 0xe0f8fe00 | zero, 0x00000080 | zero);
+  @inline static lowPowers(opaque: i32): v128 {
+    return Simd.lanes(0x20080200 | opaque, 0x00000080 | opaque, 0xe0f8fe00 | opaque, 0x00000080 | opaque);
   }
 
   /** The upper byte of b, likewise. */
-  @inline static highPowers(zero: i32): v128 {
-    return Simd.lanes(zero, 0x20080200 | zero, 0xffffff00 | zero, 0xe0f8feff | zero);
+  @inline static highPowers(opaque: i32): v128 {
+    return Simd.lanes(opaque, 0x20080200 | opaque, 0xffffff00 | opaque, 0xe0f8feff | opaque);
   }
 
   /** Four low bits of each byte. */
-  @inline static nibbles(zero: i32): v128 {
-    return i32x4.splat(0x0f0f0f0f | zero);
+  @inline static nibbles(opaque: i32): v128 {
+    return i32x4.splat(0x0f0f0f0f | opaque);
   }
 
   /** What makes upper digits from -64 to 63 positive. */
-  @inline static raise(zero: i32): v128 {
-    return i32x4.splat(0x40404040 | zero);
+  @inline static raise(opaque: i32): v128 {
+    return i32x4.splat(0x40404040 | opaque);
   }
 
   /** The seven bits of the lower plane. */
-  @inline static sevenBits(zero: i32): v128 {
-    return i32x4.splat(0x007f007f | zero);
+  @inline static sevenBits(opaque: i32): v128 {
+    return i32x4.splat(0x007f007f | opaque);
   }
 
   /** The lower four bits of each byte. */
@@ -145,12 +145,12 @@ export abstract class Planes {
 
 /** E2M1 codes, two a byte, as twice their values + 64: 0, 1, 2, 3, 4, 6, 8 and 12, and their negatives. */
 export abstract class Nibbles {
-  @inline static doubles(zero: i32): v128 {
-    return Simd.lanes(0x43424140 | zero, 0x4c484644 | zero, 0x3d3e3f40 | zero, 0x34383a3c | zero);
+  @inline static doubles(opaque: i32): v128 {
+    return Simd.lanes(0x43424140 | opaque, 0x4c484644 | opaque, 0x3d3e3f40 | opaque, 0x34383a3c | opaque);
   }
 
-  @inline static mask(zero: i32): v128 {
-    return i32x4.splat(0x0f0f0f0f | zero);
+  @inline static mask(opaque: i32): v128 {
+    return i32x4.splat(0x0f0f0f0f | opaque);
   }
 
   @inline static low(bytes: v128, mask: v128, doubles: v128): v128 {

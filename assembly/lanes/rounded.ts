@@ -9,7 +9,7 @@ import { Format } from "./format";
  * two the even one, and taking M away again is exact. See `Fp8` for the same with codes.
  */
 export abstract class Rounded {
-  /** Thresholds of UE8M0 bytes in 32-bit lanes. Those of bytes that are not near are not float32. */
+  /** Thresholds of UE8M0 bytes in 32-bit lanes. Those of bytes outside `Fp8.scaleIsNear` are not float32. */
   @inline static thresholds<F>(bytes: v128): v128 {
     return i32x4.shl(i32x4.add(bytes, i32x4.splat(1 - Format.bias<F>())), 23);
   }
@@ -23,22 +23,24 @@ export abstract class Rounded {
     return v128.any_true(i32x4.gt_u(above, i32x4.splat(216 - Format.bias<F>())));
   }
 
-  @inline static absMask(zero: i32): v128 {
-    return i32x4.splat(0x7fffffff | zero);
+  @inline static absMask(opaque: i32): v128 {
+    return i32x4.splat(0x7fffffff | opaque);
   }
-  @inline static exponentMask(zero: i32): v128 {
-    return i32x4.splat(0x7f800000 | zero);
+  @inline static exponentMask(opaque: i32): v128 {
+    return i32x4.splat(0x7f800000 | opaque);
   }
   /** From the exponent of x, or the threshold, to that of M. */
-  @inline static rise<F>(zero: i32): v128 {
-    return i32x4.splat(((23 - Format.mantissa<F>()) << 23) | zero);
+  @inline static rise<F>(opaque: i32): v128 {
+    return i32x4.splat(((23 - Format.mantissa<F>()) << 23) | opaque);
   }
   /** From the threshold to the bits of the largest value. */
-  @inline static span<F>(zero: i32): v128 {
-    return i32x4.splat((((Format.emax<F>() - 1 + Format.bias<F>()) << 23) + Format.topMantissa<F>()) | zero);
+  @inline static span<F>(opaque: i32): v128 {
+    return i32x4.splat(
+      (((Format.emax<F>() - 1 + Format.bias<F>()) << 23) + Format.topMantissa<F>()) | opaque,
+    );
   }
 
-  /** The nearest values to four finite x, of blocks that are near. */
+  /** The nearest values to four finite x, of blocks whose bytes `Fp8.scaleIsNear` accepts. */
   @inline static nearest(
     x: v128,
     threshold: v128,

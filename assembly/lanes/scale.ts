@@ -11,7 +11,7 @@ import { Simd } from "./simd";
  * logarithm: ceil(log2(x)) in float32 is one too low for up to 42 values above each power of two.
  */
 export abstract class Scale {
-  /** Added to amax's bits before the exponent is taken; ids of src/wasm/kernels.ts. */
+  /** Added to amax's bits before the exponent is taken; ids: ROUNDING_ID of src/tensor/formats.ts. */
   @inline static addend<F>(rounding: i32): i32 {
     switch (rounding) {
       case Scale.FLOOR:
@@ -45,21 +45,21 @@ export abstract class Scale {
   // ---- amax
 
   /** Running maximum of magnitudes, in lanes as wide as the value type. */
-  @inline static fold<T>(amax: v128, values: v128, magnitudeMask: v128): v128 {
+  @inline static larger<T>(amax: v128, values: v128, magnitudeMask: v128): v128 {
     const m = v128.and(values, magnitudeMask);
     return idof<T>() == idof<F32>() ? i32x4.max_s(amax, m) : i16x8.max_s(amax, m);
   }
 
-  @inline static magnitudeMask<T>(zero: i32): v128 {
-    return idof<T>() == idof<F32>() ? i32x4.splat(0x7fffffff | zero) : i16x8.splat(<i16>(0x7fff | zero));
+  @inline static magnitudeMask<T>(opaque: i32): v128 {
+    return idof<T>() == idof<F32>() ? i32x4.splat(0x7fffffff | opaque) : i16x8.splat(<i16>(0x7fff | opaque));
   }
 
-  /** Whether nothing but zeros was folded in. */
+  /** Whether the running maximum has met nothing but zeros. */
   @inline static isZero(amax: v128): bool {
     return !v128.any_true(amax);
   }
 
-  /** Four running maxima of `fold` to the float32 bits of four amaxes. */
+  /** Four running maxima of `larger` to the float32 bits of four amaxes. */
   @inline static amaxOfEach<T>(a: v128, b: v128, c: v128, d: v128): v128 {
     if (idof<T>() == idof<F32>()) return Simd.maxOfEach(a, b, c, d);
     const m = Simd.maxOfEach(Scale.halves(a), Scale.halves(b), Scale.halves(c), Scale.halves(d));
@@ -73,19 +73,25 @@ export abstract class Scale {
   // ---- scale of four blocks
 
   /**
-   * UE8M0 bytes in 32-bit lanes: exponent(amax + addend) - emax, not below 0. `floors`, `offsets` and
-   * `limits` are made below, once for many blocks: the floor keeps the difference from becoming negative, the
-   * offset is addend and -emax in one.
+   * UE8M0 bytes in 32-bit lanes: exponent(amax + addend) - emax, not below 0. `smallestAmaxes`, `offsets` and
+   * `limits` are made below, once for many blocks: the smallest amax keeps the difference from becoming
+   * negative, the offset is addend and -emax in one.
    */
-  @inline static ue8m0(amax: v128, floors: v128, offsets: v128, limits: v128, zeroScales: v128): v128 {
-    const byte = i32x4.shr_u(i32x4.add(i32x4.max_s(amax, floors), offsets), 23);
+  @inline static ue8m0(
+    amax: v128,
+    smallestAmaxes: v128,
+    offsets: v128,
+    limits: v128,
+    zeroScales: v128,
+  ): v128 {
+    const byte = i32x4.shr_u(i32x4.add(i32x4.max_s(amax, smallestAmaxes), offsets), 23);
     const isZero = i32x4.eq(amax, i32x4.splat(0));
     const isNan = i32x4.gt_s(amax, limits);
     return v128.or(v128.bitselect(zeroScales, byte, isZero), i32x4.shr_u(isNan, 24));
   }
 
   /** The smallest amax that a block is scaled for: the scheme's floor, or what byte 0 covers. */
-  @inline static floor<F>(rounding: i32, amaxFloor: i32): i32 {
+  @inline static smallestAmax<F>(rounding: i32, amaxFloor: i32): i32 {
     return max(amaxFloor, (Format.emax<F>() << 23) - Scale.addend<F>(rounding));
   }
 

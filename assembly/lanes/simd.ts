@@ -7,8 +7,9 @@ export abstract class Simd {
    * A zero that no optimiser can prove to be 0: linear memory has at most 2^16 pages.
    *
    * Binaryen copies a constant vector to every place it is used, and V8 from version 13 on builds such a
-   * constant anew each time, inside the loop too (1.3 to 1.9 times slower, measured). A splat of
-   * `bits | opaqueZero()`, kept in a local before the loop, stays in a register.
+   * constant anew each time, inside the loop too (1.3 to 1.9 times slower, measured). A splat of `bits |
+   * opaqueZero()`, kept in a local before the loop, stays in a register. What takes it as an argument calls
+   * it `opaque`.
    */
   @inline static opaqueZero(): i32 {
     return memory.size() >>> 20;
@@ -70,9 +71,9 @@ export abstract class Simd {
    * Whether `dot4` sums pairs on the way, as on x86 without AVX-VNNI. Then pairs that are too large for 16
    * bits, which may be wrong with b > 127, are cut to 32767; the instructions for four take them as they are.
    */
-  @inline static sumsPairs(zero: i32): bool {
+  @inline static sumsPairs(opaque: i32): bool {
     if (!ASC_FEATURE_RELAXED_SIMD) return false;
-    const sum = Simd.dot4(i32x4.splat(0x7f7f7f7f | zero), i32x4.splat(-1 | zero), i32x4.splat(zero));
+    const sum = Simd.dot4(i32x4.splat(0x7f7f7f7f | opaque), i32x4.splat(-1 | opaque), i32x4.splat(opaque));
     return i32x4.extract_lane(sum, 0) == 2 * 32767;
   }
 

@@ -7,8 +7,9 @@ import { Values } from "../values";
 
 /**
  * Compares values[n] of type T with the float32 `result` that a cast made of them, and adds to the nine
- * float64 at `sums` what src/wasm/kernels.ts says. `codes` are those of the result, and `groupSums` the
- * address for the sums of each sixteen values; 0 if there are none.
+ * float64 at `sums`: x^2, (x - y)^2, y^2 and x * y, summed; the largest |x|, |x - y| and |x - y| / |x|; how
+ * many x became 0, and how many were cut to the largest code. `codes` are those of the result, and
+ * `groupSums` the address for the sums of each sixteen values; 0 if there are none.
  */
 export function compare<F, T>(
   sums: usize,
@@ -22,7 +23,7 @@ export function compare<F, T>(
   if (whole) compareVectors<F, T>(sums, values, result, codes, groupSums, whole);
   const rest = n & 15;
   if (!rest) return;
-  // Zeros that became zeros add nothing.
+  // Zeros that became zeros add nothing. The memory of running maxima is free here.
   const paddedCodes = Scratch.maxima;
   const paddedResult = Scratch.maxima + 16;
   memory.fill(paddedCodes, 0, 16 + 64);

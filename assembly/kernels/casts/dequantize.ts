@@ -57,7 +57,7 @@ function dequantizeRow<F, T>(dst: usize, codes: usize, n: usize, blockCols: usiz
 }
 
 /**
- * Decodes blocks of whole vectors of sixteen codes, up to one with a scale that is not plain; returns how
+ * Decodes blocks of whole vectors of sixteen codes, up to one that `Fp8.scaleIsNormal` refuses; returns how
  * many. There is no call in here: none of the constants has to be saved across one.
  */
 function dequantizeBlocks<F, T>(
@@ -78,7 +78,7 @@ function dequantizeBlocks<F, T>(
   const last = scales + blocks;
   do {
     let byte = <i32>load<u8>(scales);
-    if (!Fp8.scaleIsPlain<F>(byte)) {
+    if (!Fp8.scaleIsNormal<F>(byte)) {
       // Zeros are zeros at every scale but NaN; anything else is left to the caller.
       if (byte == 0xff || !areZero(codes, blockCols, magnitudeMask)) break;
       byte = 127;
@@ -174,6 +174,7 @@ export function multiplyBlock<F, T>(dst: usize, codes: usize, n: usize, scale: f
 
 /** dst[n] <- codes[n] as float32, unscaled. */
 export function decode<F>(dst: usize, codes: usize, n: usize): void {
+  // A scale of 1, in the memory of maxima, which is free here.
   const one = Scratch.maxima;
   store<u8>(one, 127);
   const whole = n & ~15;

@@ -25,7 +25,7 @@ export function encode<F>(codes: usize, src: usize, n: usize): void {
       const b = Fp8.magnitude(x1, absMask);
       const c = Fp8.magnitude(x2, absMask);
       const d = Fp8.magnitude(x3, absMask);
-      const magnitudes = Fp8.pack<F>(
+      const magnitudes = Fp8.narrow<F>(
         Fp8.round(Fp8.saturate(a, saturation), threshold, addend, exponentMask, mergeWeights),
         Fp8.round(Fp8.saturate(b, saturation), threshold, addend, exponentMask, mergeWeights),
         Fp8.round(Fp8.saturate(c, saturation), threshold, addend, exponentMask, mergeWeights),

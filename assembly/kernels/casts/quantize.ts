@@ -7,13 +7,13 @@ import { Scratch } from "../scratch";
 import { Values } from "../values";
 
 /**
- * Elements of a panel: what is read twice, for its scales and for its codes, so it should stay in a cache
+ * Elements of a piece: what is read twice, for its scales and for its codes, so it should stay in a cache
  * between the two. One row: 4 KiB of float32 was best at every size from L2 to memory. Many rows: whole rows,
  * of up to 32,768 columns in blocks of 128 rows, since rows that follow one another are read 1.5 times as
  * fast as pieces of rows at a distance.
  */
-const ROW_PANEL: usize = 1024;
-const TILE_PANEL: usize = 1 << 22;
+const ROW_PIECE: usize = 1024;
+const BLOCKS_PIECE: usize = 1 << 22;
 
 /** The codes and scales of a matrix <- values[rows, cols], as `quantize` of src/wasm/kernels.ts says. */
 export function quantize<F, T>(
@@ -34,19 +34,19 @@ export function quantize<F, T>(
   }
   const isUe8m0 = matrix.isUe8m0;
   const rowBytes = cols * Half.size<T>();
-  const budget = blockRows == 1 ? ROW_PANEL : TILE_PANEL;
-  const panelBlocks = min(max(budget / blockRows / blockCols, 1), Scratch.blocks);
-  const panelCols = panelBlocks * blockCols;
+  const budget = blockRows == 1 ? ROW_PIECE : BLOCKS_PIECE;
+  const pieceBlocks = min(max(budget / blockRows / blockCols, 1), Scratch.blocks);
+  const pieceCols = pieceBlocks * blockCols;
   let scaleRow = matrix.scales;
   for (let row: usize = 0; row < rows; row += blockRows, scaleRow += matrix.scaleStride) {
     const height = min(blockRows, rows - row);
     let scales = scaleRow;
-    for (let col: usize = 0; col < cols; col += panelCols) {
-      const width = min(panelCols, cols - col);
+    for (let col: usize = 0; col < cols; col += pieceCols) {
+      const width = min(pieceCols, cols - col);
       const blocks = (width + blockCols - 1) / blockCols;
       const values = src + row * rowBytes + col * Half.size<T>();
-      const codes = matrix.row(row) + col;
-      for (let r: usize = 0; r < height; r++) foldRow<T>(values + r * rowBytes, width, blockCols, r == 0);
+      const codes = matrix.codesOf(row) + col;
+      for (let r: usize = 0; r < height; r++) maximaOfRow<T>(values + r * rowBytes, width, blockCols, r == 0);
       if (isUe8m0) ue8m0Scales<F, T>(scales, blocks, rounding, amaxFloor, zeroScale);
       else f32Scales<F, T>(scales, blocks, amaxFloor, zeroScale);
       for (let r: usize = 0; r < height; r++) {
@@ -59,31 +59,31 @@ export function quantize<F, T>(
   }
 }
 
-/** Folds a row of values into the running maxima of the blocks it crosses. */
-function foldRow<T>(src: usize, n: usize, blockCols: usize, isFirst: bool): void {
+/** Takes a row of values into the running maxima of the blocks it crosses. */
+function maximaOfRow<T>(src: usize, n: usize, blockCols: usize, isFirst: bool): void {
   const whole: usize = blockCols & 15 ? 0 : n / blockCols;
   let maxima = Scratch.maxima;
-  if (whole) foldBlocks<T>(maxima, src, whole, blockCols, isFirst);
+  if (whole) maximaOfBlocks<T>(maxima, src, whole, blockCols, isFirst);
   maxima += 16 * whole;
   for (let i = whole * blockCols; i < n; i += blockCols) {
-    foldBlock<T>(maxima, src + i * Half.size<T>(), min(blockCols, n - i), isFirst);
+    maximaOfBlock<T>(maxima, src + i * Half.size<T>(), min(blockCols, n - i), isFirst);
     maxima += 16;
   }
 }
 
-/** Folds one row of `blocks` blocks of whole vectors of sixteen values, without a call. */
-function foldBlocks<T>(maxima: usize, src: usize, blocks: usize, blockCols: usize, isFirst: bool): void {
+/** Takes in one row of `blocks` blocks of whole vectors of sixteen values, without a call. */
+function maximaOfBlocks<T>(maxima: usize, src: usize, blocks: usize, blockCols: usize, isFirst: bool): void {
   const magnitudeMask = Scale.magnitudeMask<T>(Simd.opaqueZero());
   const blockBytes = blockCols * Half.size<T>();
   do {
     let amax = isFirst ? i32x4.splat(0) : v128.load(maxima);
     const end = src + blockBytes;
     do {
-      amax = Scale.fold<T>(amax, v128.load(src), magnitudeMask);
-      amax = Scale.fold<T>(amax, v128.load(src, 16), magnitudeMask);
+      amax = Scale.larger<T>(amax, v128.load(src), magnitudeMask);
+      amax = Scale.larger<T>(amax, v128.load(src, 16), magnitudeMask);
       if (idof<T>() == idof<F32>()) {
-        amax = Scale.fold<T>(amax, v128.load(src, 32), magnitudeMask);
-        amax = Scale.fold<T>(amax, v128.load(src, 48), magnitudeMask);
+        amax = Scale.larger<T>(amax, v128.load(src, 32), magnitudeMask);
+        amax = Scale.larger<T>(amax, v128.load(src, 48), magnitudeMask);
       }
       src += 16 * Half.size<T>();
     } while (src < end);
@@ -93,24 +93,24 @@ function foldBlocks<T>(maxima: usize, src: usize, blocks: usize, blockCols: usiz
 }
 
 /** Folds one row of one block of any width. */
-function foldBlock<T>(maxima: usize, src: usize, n: usize, isFirst: bool): void {
+function maximaOfBlock<T>(maxima: usize, src: usize, n: usize, isFirst: bool): void {
   const magnitudeMask = Scale.magnitudeMask<T>(Simd.opaqueZero());
   let amax = isFirst ? i32x4.splat(0) : v128.load(maxima);
   const end = src + n * Half.size<T>();
-  for (; src + 16 <= end; src += 16) amax = Scale.fold<T>(amax, v128.load(src), magnitudeMask);
-  if (src < end) amax = Scale.fold<T>(amax, v128.load(Scratch.padInput(src, end - src)), magnitudeMask);
+  for (; src + 16 <= end; src += 16) amax = Scale.larger<T>(amax, v128.load(src), magnitudeMask);
+  if (src < end) amax = Scale.larger<T>(amax, v128.load(Scratch.padInput(src, end - src)), magnitudeMask);
   v128.store(maxima, amax);
 }
 
 /** Turns the running maxima into scale bytes, four blocks at a time. */
 function ue8m0Scales<F, T>(dst: usize, blocks: usize, rounding: i32, amaxFloor: i32, zeroScale: i32): void {
-  const floors = i32x4.splat(Scale.floor<F>(rounding, amaxFloor));
+  const smallestAmaxes = i32x4.splat(Scale.smallestAmax<F>(rounding, amaxFloor));
   const offsets = i32x4.splat(Scale.offset<F>(rounding));
   const limits = i32x4.splat(Scale.limit<F>(rounding));
   const zeroScales = i32x4.splat(zeroScale);
   let i: usize = 0;
   do {
-    const bytes = Scale.bytes(Scale.ue8m0(amaxes<T>(i), floors, offsets, limits, zeroScales));
+    const bytes = Scale.bytes(Scale.ue8m0(amaxes<T>(i), smallestAmaxes, offsets, limits, zeroScales));
     if (i + 4 <= blocks) store<u32>(dst + i, bytes);
     else for (let k: usize = i; k < blocks; k++) store<u8>(dst + k, bytes >> (8 * <u32>(k - i)));
     i += 4;

@@ -12,10 +12,10 @@ export class Left {
   offsets: usize = 0;
   /** Bytes from one row of codes to the next, and from one row of scales or offsets to the next. */
   codeRow: usize = 0;
-  blockRow: usize = 0;
+  scaleStride: usize = 0;
   /** Columns that share a scale. */
   block: usize = 0;
-  /** Where the weights are that come after a panel, of which a byte is read here and there: see `fetch`. */
+  /** Where the weights are that come after a panel, of which a byte is read here and there: see `setNext`. */
   next: usize = 0;
   nextStep: usize = 0;
 
@@ -24,10 +24,10 @@ export class Left {
     const blocks = (x.cols + x.blockCols - 1) / x.blockCols;
     this.block = x.blockCols;
     this.codeRow = x.blockCols * blocks;
-    this.blockRow = 4 * blocks;
+    this.scaleStride = 4 * blocks;
     this.codes = x.codes + first * this.codeRow;
-    this.scales = x.scales + first * this.blockRow;
-    this.offsets = x.offsets + first * this.blockRow;
+    this.scales = x.scales + first * this.scaleStride;
+    this.offsets = x.offsets + first * this.scaleStride;
   }
 
   /**
@@ -35,7 +35,7 @@ export class Left {
    * of them for each block, `steps` in all. For weights in a third-level cache, 16 rows of x are some 5 %
    * faster. Bytes that are read all at once would be waited for.
    */
-  @inline fetch(next: usize, bytes: usize, steps: usize): void {
+  @inline setNext(next: usize, bytes: usize, steps: usize): void {
     this.next = next;
     this.nextStep = bytes / steps;
   }

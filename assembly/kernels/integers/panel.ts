@@ -57,15 +57,16 @@ export function splitPlanes(
   const known = min(columns, weights.paddedCols - from);
   // Four rows are read at once. A processor's own prefetcher follows one stream of addresses in a page of
   // memory, and two rows may lie on one page.
-  for (let row: usize = 0; row < GROUP; row++) prefetch(weights.row(weights.rowFor(n + row)) + from, known);
+  for (let row: usize = 0; row < GROUP; row++)
+    prefetch(weights.codesOf(weights.clampRow(n + row)) + from, known);
   for (let row: usize = 0; row < GROUP; row += 4, panel += 16) {
     const first = n + row;
     splitRows(
       panel,
-      weights.row(weights.rowFor(first)) + from,
-      weights.row(weights.rowFor(first + 1)) + from,
-      weights.row(weights.rowFor(first + 2)) + from,
-      weights.row(weights.rowFor(first + 3)) + from,
+      weights.codesOf(weights.clampRow(first)) + from,
+      weights.codesOf(weights.clampRow(first + 1)) + from,
+      weights.codesOf(weights.clampRow(first + 2)) + from,
+      weights.codesOf(weights.clampRow(first + 3)) + from,
       known,
       apart,
     );
@@ -150,7 +151,7 @@ export function spreadScales(
   block: usize,
 ): void {
   for (let row: usize = 0; row < GROUP; row++, spread += 4) {
-    const scales = weights.scalesOf(weights.rowFor(n + row));
+    const scales = weights.scalesOf(weights.clampRow(n + row));
     let dst = spread;
     for (let k = from; k < from + columns; k += block, dst += 4 * GROUP)
       store<f32>(dst, weights.scaleAt(scales, k) * UNIT);

@@ -1,11 +1,11 @@
 import { Integers } from "../../lanes/integers";
-import { Range } from "../../lanes/shifted";
+import { Magnitudes } from "../../lanes/magnitudes";
 import { Simd } from "../../lanes/simd";
 import { MatrixRecord } from "../matrix";
 import { Scratch } from "../scratch";
 
 /** Columns of weights that share a scale. */
-export const BLOCK: usize = 32;
+export const INT7_BLOCK: usize = 32;
 
 /** Rows of weights that lie together. */
 export const GROUP: usize = 12;
@@ -14,25 +14,25 @@ export const GROUP: usize = 12;
 const SMALLEST: f32 = 1e-30;
 
 export function blocksOf(cols: usize): usize {
-  return (cols + BLOCK - 1) / BLOCK;
+  return (cols + INT7_BLOCK - 1) / INT7_BLOCK;
 }
 
 /** Values of a row on their way to bytes, sixteen at a time. */
-abstract class Block {
+abstract class BlockOfValues {
   /** Largest magnitude of n values; NaN, if one is: as integers the bits of NaN are above those of Inf. */
   static amax(x: usize, n: usize): f32 {
-    const absMask = Range.absMask(Simd.opaqueZero());
+    const absMask = Magnitudes.absMask(Simd.opaqueZero());
     let highest = i32x4.splat(0);
     const end = x + 4 * n;
     while (x < end) {
-      const from = Block.whole(x, end);
-      highest = Range.highest(highest, v128.load(from), absMask);
-      highest = Range.highest(highest, v128.load(from, 16), absMask);
-      highest = Range.highest(highest, v128.load(from, 32), absMask);
-      highest = Range.highest(highest, v128.load(from, 48), absMask);
+      const from = BlockOfValues.whole(x, end);
+      highest = Magnitudes.highest(highest, v128.load(from), absMask);
+      highest = Magnitudes.highest(highest, v128.load(from, 16), absMask);
+      highest = Magnitudes.highest(highest, v128.load(from, 32), absMask);
+      highest = Magnitudes.highest(highest, v128.load(from, 48), absMask);
       x += 64;
     }
-    return Range.value(Range.largest(highest));
+    return Magnitudes.value(Magnitudes.largest(highest));
   }
 
   /** Where the next sixteen values are, followed by zeros if there are fewer before `end`. */
@@ -55,7 +55,7 @@ abstract class Block {
     let sum = i32x4.splat(0);
     const end = x + 4 * n;
     do {
-      const from = Block.whole(min(x, end), end);
+      const from = BlockOfValues.whole(min(x, end), end);
       const a = Integers.rounded(v128.load(from), factors, large);
       const b = Integers.rounded(v128.load(from, 16), factors, large);
       const c = Integers.rounded(v128.load(from, 32), factors, large);
@@ -86,10 +86,10 @@ export function quantizeInt8(dst: MatrixRecord, first: usize, x: usize, rows: us
     for (let k: usize = 0; k < cols; k += block) {
       const from = x + 4 * k;
       const n = min(block, cols - k);
-      const amax = Block.amax(from, n);
+      const amax = BlockOfValues.amax(from, n);
       const isUsual = amax >= SMALLEST && amax < Infinity;
       store<f32>(scales, isUsual ? amax / 127 : amax < SMALLEST ? 0 : NaN);
-      store<i32>(offsets, Block.round(codes, from, n, block, isUsual ? 127 / amax : 0));
+      store<i32>(offsets, BlockOfValues.round(codes, from, n, block, isUsual ? 127 / amax : 0));
       codes += block;
       scales += 4;
       offsets += 4;
@@ -101,7 +101,7 @@ export function quantizeInt8(dst: MatrixRecord, first: usize, x: usize, rows: us
 /** Bytes of `packInt7` for n rows of k columns: codes, and scales behind them. */
 export function packedBytes(n: usize, k: usize): usize {
   const groups = (n + GROUP - 1) / GROUP;
-  return groups * GROUP * blocksOf(k) * (BLOCK + 4);
+  return groups * GROUP * blocksOf(k) * (INT7_BLOCK + 4);
 }
 
 /**
@@ -117,18 +117,18 @@ export function packInt7(codes: usize, scales: usize, x: usize, rows: usize, col
   const blocks = blocksOf(cols);
   for (let row: usize = 0; row < GROUP; row++) {
     for (let block: usize = 0; block < blocks; block++) {
-      const k = block * BLOCK;
-      const n: usize = row < rows ? min(BLOCK, cols - k) : 0;
+      const k = block * INT7_BLOCK;
+      const n: usize = row < rows ? min(INT7_BLOCK, cols - k) : 0;
       const from = x + 4 * (row * cols + k);
-      const amax = Block.amax(from, n);
+      const amax = BlockOfValues.amax(from, n);
       const isUsual = amax >= SMALLEST && amax < Infinity;
       store<f32>(scales + 4 * (block * GROUP + row), isUsual ? amax / 63 : amax < SMALLEST ? 0 : NaN);
       const bytes = Scratch.output;
-      Block.round(bytes, from, n, BLOCK, isUsual ? 63 / amax : 0);
+      BlockOfValues.round(bytes, from, n, INT7_BLOCK, isUsual ? 63 / amax : 0);
       v128.store(bytes, Integers.raised(v128.load(bytes)));
       v128.store(bytes, Integers.raised(v128.load(bytes, 16)), 16);
       let dst = codes + k * GROUP + 4 * row;
-      for (let i: usize = 0; i < BLOCK; i += 4, dst += 4 * GROUP) store<i32>(dst, load<i32>(bytes + i));
+      for (let i: usize = 0; i < INT7_BLOCK; i += 4, dst += 4 * GROUP) store<i32>(dst, load<i32>(bytes + i));
     }
   }
 }

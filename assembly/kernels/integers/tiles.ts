@@ -57,7 +57,7 @@ abstract class Tile {
     blocks: usize,
   ): void {
     const row = left.codeRow;
-    const blockRow = left.blockRow;
+    const blockRow = left.scaleStride;
     const block = left.block;
     let xScales = left.scaleOf(x);
     let offsets = left.offsetOf(x);
@@ -126,7 +126,7 @@ abstract class Tile {
     apart: usize,
   ): void {
     const row = left.codeRow;
-    const blockRow = left.blockRow;
+    const blockRow = left.scaleStride;
     const block = left.block;
     let xScales = left.scaleOf(x);
     let offsets = left.offsetOf(x);
@@ -233,7 +233,7 @@ export function addProducts(
   const tallest: usize = apart ? 2 : 3;
   let tiles = (rows + tallest - 1) / tallest;
   const isPaired = Integers.favoursPairs();
-  left.fetch(next, bytes, tiles * blocks);
+  left.setNext(next, bytes, tiles * blocks);
   do {
     const height = (rows + tiles - 1) / tiles;
     if (apart) {

@@ -1,13 +1,13 @@
-import { Activation } from "../../lanes/activation";
+import { ActivationFunction } from "../../lanes/activation";
 import { Scratch } from "../scratch";
 
 /** x[n] <- activation of x. */
 export function activate(kind: i32, x: usize, n: usize): void {
   const full = x + 4 * (n & ~3);
-  for (; x < full; x += 16) v128.store(x, Activation.of(kind, v128.load(x)));
+  for (; x < full; x += 16) v128.store(x, ActivationFunction.of(kind, v128.load(x)));
   const rest: usize = 4 * (n & 3);
   if (rest) {
-    v128.store(Scratch.output, Activation.of(kind, v128.load(Scratch.padInput(x, rest))));
+    v128.store(Scratch.output, ActivationFunction.of(kind, v128.load(Scratch.padInput(x, rest))));
     Scratch.copyOutput(x, rest);
   }
 }
@@ -16,10 +16,10 @@ export function activate(kind: i32, x: usize, n: usize): void {
 export function activateGated(kind: i32, gate: usize, up: usize, n: usize): void {
   const full = gate + 4 * (n & ~3);
   for (; gate < full; gate += 16, up += 16)
-    v128.store(gate, f32x4.mul(Activation.of(kind, v128.load(gate)), v128.load(up)));
+    v128.store(gate, f32x4.mul(ActivationFunction.of(kind, v128.load(gate)), v128.load(up)));
   const rest: usize = 4 * (n & 3);
   if (rest) {
-    v128.store(Scratch.output, Activation.of(kind, v128.load(Scratch.padInput(gate, rest))));
+    v128.store(Scratch.output, ActivationFunction.of(kind, v128.load(Scratch.padInput(gate, rest))));
     v128.store(Scratch.output, f32x4.mul(v128.load(Scratch.output), v128.load(Scratch.padInput(up, rest))));
     Scratch.copyOutput(gate, rest);
   }
@@ -32,13 +32,13 @@ export function activateGated(kind: i32, gate: usize, up: usize, n: usize): void
 export function activatePairs(dst: usize, pairs: usize, n: usize, limit: f32): void {
   const full = dst + 4 * (n & ~3);
   for (; dst < full; dst += 16, pairs += 32)
-    v128.store(dst, Activation.pairs(v128.load(pairs), v128.load(pairs, 16), limit));
+    v128.store(dst, ActivationFunction.pairs(v128.load(pairs), v128.load(pairs, 16), limit));
   const rest = n & 3;
   if (rest) {
     Scratch.padInput(pairs, 8 * rest);
     v128.store(
       Scratch.output,
-      Activation.pairs(v128.load(Scratch.input), v128.load(Scratch.input, 16), limit),
+      ActivationFunction.pairs(v128.load(Scratch.input), v128.load(Scratch.input, 16), limit),
     );
     Scratch.copyOutput(dst, 4 * rest);
   }

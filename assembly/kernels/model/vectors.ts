@@ -41,7 +41,7 @@ export function widen<T>(dst: usize, src: usize, n: usize): void {
   }
 }
 
-export function widenAs(type: i32, dst: usize, src: usize, n: usize): void {
+export function widenAny(type: i32, dst: usize, src: usize, n: usize): void {
   if (type == 0) widen<F32>(dst, src, n);
   else if (type == 1) widen<BF16>(dst, src, n);
   else widen<F16>(dst, src, n);
@@ -77,10 +77,10 @@ export function softmax(dst: usize, src: usize, n: usize, factor: f32): f32 {
     store<f32>(o, y);
     total += <f64>y;
   }
-  const share = <f32>(1 / total);
-  const shares = f32x4.splat(share);
+  const reciprocal = <f32>(1 / total);
+  const shares = f32x4.splat(reciprocal);
   const last = dst + 4 * n;
   for (o = dst; o < dst + 4 * (n & ~3); o += 16) v128.store(o, f32x4.mul(v128.load(o), shares));
-  for (; o < last; o += 4) store<f32>(o, load<f32>(o) * share);
+  for (; o < last; o += 4) store<f32>(o, load<f32>(o) * reciprocal);
   return largest;
 }

@@ -4,7 +4,7 @@ import { Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
 import { MatrixRecord } from "../matrix";
 import { Scratch } from "../scratch";
-import { countSubnormals, Entry, Subnormals, startRow } from "./subnormals";
+import { countSubnormals, Subnormals, startRow } from "./subnormals";
 
 /**
  * What the fast products need to know of the weights, as `analyse` of src/wasm/kernels.ts says: which rows
@@ -20,7 +20,7 @@ export function analyseWeights<F>(weights: MatrixRecord, flags: usize, list: usi
   let start: u32 = 0;
   let needsList = false;
   for (let n: usize = 0; n < weights.rows; n++) {
-    const codes = weights.row(n);
+    const codes = weights.codesOf(n);
     let scale = weights.scalesOf(n);
     let needsFloat64 = false;
     for (let k: usize = 0; k < weights.cols; k += runCols) {
@@ -77,31 +77,4 @@ function inspect<F>(codes: usize, n: usize): i32 {
   }
   if (Simd.any(specials)) return SPECIAL;
   return Simd.any(magnitudes) ? FINITE : ZERO;
-}
-
-/**
- * x[K] . weights[n, K] in float64, where every product of a code and a scale is exact, and nothing overflows.
- */
-export function dotRow<F>(weights: MatrixRecord, x: usize, n: usize): f64 {
-  const codes = weights.row(n);
-  let scale = weights.scalesOf(n);
-  const runCols = weights.runCols;
-  let sum: f64 = 0;
-  // A listed code is stored as 0, and Inf * 0 is NaN: so the original code is read from the list.
-  let entry: usize = weights.list ? Subnormals.entries(weights, n) : 0;
-  const lastEntry: usize = weights.list ? Subnormals.entries(weights, n + 1) : 0;
-  for (let k: usize = 0; k < weights.cols; k += runCols) {
-    const factor = <f64>weights.scale(scale);
-    const end = min(k + runCols, weights.cols);
-    for (let i = k; i < end; i++) {
-      let code = load<u8>(codes + i);
-      if (entry < lastEntry && Entry.column(entry) == i) {
-        code = Entry.code(entry);
-        entry += 4;
-      }
-      sum += load<f64>(x + 8 * i) * (Shifted.value<F>(code) * factor);
-    }
-    scale += weights.scaleBytes;
-  }
-  return sum;
 }

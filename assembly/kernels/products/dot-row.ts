@@ -11,7 +11,7 @@ import { Pass } from "./pass";
  * sums[0..3] of the pass <- x . rows i, j, k and l of the weights, lane by lane. Codes are loaded once from
  * where they are and once from a byte before, which brings bytes 2 and 0 of each lane to where 3 and 1 were.
  */
-export function dot1<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize, l: usize): void {
+export function dotsOf1Row<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize, l: usize): void {
   const weights = pass.weights;
   let sa = pass.scalesOf(i);
   let sb = pass.scalesOf(j);
@@ -20,10 +20,10 @@ export function dot1<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize, l: u
   const zero = Simd.opaqueZero();
   const mask = Shifted.mask<F>(zero);
   const raise = Shifted.raise<F>(zero);
-  let a = weights.row(i) - 1;
-  let b = weights.row(j) - 1;
-  let c = weights.row(k) - 1;
-  let d = weights.row(l) - 1;
+  let a = weights.codesOf(i) - 1;
+  let b = weights.codesOf(j) - 1;
+  let c = weights.codesOf(k) - 1;
+  let d = weights.codesOf(l) - 1;
   const end = a + weights.paddedCols;
   const runCols = pass.runCols;
   const isUe8m0 = pass.isUe8m0;
@@ -96,7 +96,7 @@ export function dot1<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize, l: u
   v128.store(sums, totalD, 48);
 }
 
-/** Bytes that `dot1Of32` needs for the scales of three rows of weights. */
+/** Bytes that `dotsOf1RowBlocks32` needs for the scales of three rows of weights. */
 export function bytesOf32(cols: usize): usize {
   return (3 * (4 + (cols >> 3)) + 15) & ~15;
 }
@@ -110,19 +110,19 @@ function stageScales(dst: usize, w: MatrixRecord, n: usize): usize {
 }
 
 /**
- * What `dot1` does, for three rows of weights with whole blocks of 32 columns: the sums of each are scaled
- * while the next ones begin, the first ones by a 0 in front of the scales. Those are staged where the rest of
- * the pass begins.
+ * What `dotsOf1Row` does, for three rows of weights with whole blocks of 32 columns: the sums of each are
+ * scaled while the next ones begin, the first ones by a 0 in front of the scales. Those are staged where the
+ * rest of the pass begins.
  */
-export function dot1Of32<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
+export function dotsOf1RowBlocks32<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
   const weights = pass.weights;
   const zero = Simd.opaqueZero();
   const mask = Shifted.mask<F>(zero);
   const raise = Shifted.raise<F>(zero);
   const zeros = i32x4.splat(zero);
-  let a = weights.row(i) - 1;
-  let b = weights.row(j) - 1;
-  let c = weights.row(k) - 1;
+  let a = weights.codesOf(i) - 1;
+  let b = weights.codesOf(j) - 1;
+  let c = weights.codesOf(k) - 1;
   const end = a + weights.cols;
   let sa = pass.rest;
   let sb = stageScales(sa, weights, i);

@@ -9,17 +9,17 @@ import { Pass } from "./pass";
  * sums[row of x][0..2] of the pass <- two rows of x, staged sixteen values of each in turn, . rows i, j and k
  * of the weights.
  */
-export function dot2<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
+export function dotsOf2Rows<F>(pass: Pass, x: usize, i: usize, j: usize, k: usize): void {
   Dot.group<F>(2, pass, x, i, j, k);
 }
 
 /** sums[row of x][0..1] of the pass <- three rows of x . rows i and j of the weights. */
-export function dot3<F>(pass: Pass, x: usize, i: usize, j: usize): void {
+export function dotsOf3Rows<F>(pass: Pass, x: usize, i: usize, j: usize): void {
   Dot.group<F>(3, pass, x, i, j, j);
 }
 
 /** sums[row of x][0..1] of the pass <- four rows of x . rows i and j of the weights. */
-export function dot4<F>(pass: Pass, x: usize, i: usize, j: usize): void {
+export function dotsOf4Rows<F>(pass: Pass, x: usize, i: usize, j: usize): void {
   Dot.group<F>(4, pass, x, i, j, j);
 }
 
@@ -43,9 +43,9 @@ abstract class Dot {
     const zero = Simd.opaqueZero();
     const mask = Shifted.mask<F>(zero);
     const raise = Shifted.raise<F>(zero);
-    let a = weights.row(i) - 1;
-    let b = weights.row(j) - 1;
-    let c = rows == 2 ? weights.row(k) - 1 : 0;
+    let a = weights.codesOf(i) - 1;
+    let b = weights.codesOf(j) - 1;
+    let c = rows == 2 ? weights.codesOf(k) - 1 : 0;
     const end = a + weights.paddedCols;
     const runCols = pass.runCols;
     const isUe8m0 = pass.isUe8m0;

@@ -1,12 +1,13 @@
-import { Range, Shifted } from "../../lanes/shifted";
+import { Magnitudes } from "../../lanes/magnitudes";
+import { Shifted } from "../../lanes/shifted";
 import { Simd } from "../../lanes/simd";
 import { MatrixRecord } from "../matrix";
 import { Pages } from "../prefetch";
 import { Scratch } from "../scratch";
 import { storeResult } from "../values";
-import { bytesOf32, dot1, dot1Of32 } from "./dot-row";
-import { dot2, dot3, dot4 } from "./dot-rows";
-import { PASS_ROWS, Pass } from "./pass";
+import { bytesOf32, dotsOf1Row, dotsOf1RowBlocks32 } from "./dot-row";
+import { dotsOf2Rows, dotsOf3Rows, dotsOf4Rows } from "./dot-rows";
+import { FEW_PASS_ROWS, Pass } from "./pass";
 import { bytesOfTable, multiplyByTable } from "./subnormal-rows";
 import { Subnormals } from "./subnormals";
 
@@ -28,13 +29,13 @@ const HIGHEST_BYTES: usize = 4 * FEW_ROWS;
 
 /** Bytes that `multiplyRows` needs for x[rows, cols]. */
 export function workspaceOfRows(rows: usize, cols: usize): usize {
-  const staged: usize = 4 * min(rows, PASS_ROWS) * ((cols + 15) & ~15);
+  const staged: usize = 4 * min(rows, FEW_PASS_ROWS) * ((cols + 15) & ~15);
   return HIGHEST_BYTES + Pass.bytes + max(bytesOf32(cols) + staged, bytesOfTable(rows));
 }
 
 /**
- * Where `multiplyRows` can apply the scales for x[rows, cols], FEW_ROWS at most; 0 if it cannot: see Range.
- * Leaves the highest exponent of each row at `work`.
+ * Where `multiplyRows` can apply the scales for x[rows, cols], FEW_ROWS at most; 0 if it cannot: see
+ * Magnitudes. Leaves the highest exponent of each row at `work`.
  */
 export function scalingOf<F>(weights: MatrixRecord, work: usize, x: usize, rows: usize): i32 {
   const cols = weights.cols;
@@ -43,11 +44,11 @@ export function scalingOf<F>(weights: MatrixRecord, work: usize, x: usize, rows:
   let isFoldable = weights.blockRows >= FOLDED_ROWS;
   let isSafe = true;
   for (let m: usize = 0; m < rows; m++) {
-    const highest = Range.field(highestOf(x, cols));
-    const lowest = Range.field(lowestOf(x, cols));
+    const highest = Magnitudes.field(highestOf(x, cols));
+    const lowest = Magnitudes.field(lowestOf(x, cols));
     store<i32>(work + 4 * m, highest);
-    if (!Range.isFoldable<F>(highest, lowest, lowestScale, highestScale)) isFoldable = false;
-    if (!Range.isSafe<F>(highest, lowest, lowestScale, highestScale)) isSafe = false;
+    if (!Magnitudes.isFoldable<F>(highest, lowest, lowestScale, highestScale)) isFoldable = false;
+    if (!Magnitudes.isSafe<F>(highest, lowest, lowestScale, highestScale)) isSafe = false;
     x += 4 * cols;
   }
   return isFoldable ? FOLDED : isSafe ? PER_BLOCK : 0;
@@ -55,32 +56,32 @@ export function scalingOf<F>(weights: MatrixRecord, work: usize, x: usize, rows:
 
 /** Bits of the largest magnitude of n float32. */
 function highestOf(x: usize, n: usize): i32 {
-  const absMask = Range.absMask(Simd.opaqueZero());
+  const absMask = Magnitudes.absMask(Simd.opaqueZero());
   let highest = i32x4.splat(0);
   const full = x + 4 * (n & ~3);
   if (x < full)
     do {
-      highest = Range.highest(highest, v128.load(x), absMask);
+      highest = Magnitudes.highest(highest, v128.load(x), absMask);
       x += 16;
     } while (x < full);
-  if (n & 3) highest = Range.highest(highest, v128.load(Scratch.padInput(x, 4 * (n & 3))), absMask);
-  return Range.largest(highest);
+  if (n & 3) highest = Magnitudes.highest(highest, v128.load(Scratch.padInput(x, 4 * (n & 3))), absMask);
+  return Magnitudes.largest(highest);
 }
 
 /** Bits of the smallest nonzero magnitude of n float32, less one; all ones if there is none. */
 function lowestOf(x: usize, n: usize): i32 {
   const zero = Simd.opaqueZero();
-  const absMask = Range.absMask(zero);
-  const ones = Range.ones(zero);
+  const absMask = Magnitudes.absMask(zero);
+  const ones = Magnitudes.ones(zero);
   let lowest = ones;
   const full = x + 4 * (n & ~3);
   if (x < full)
     do {
-      lowest = Range.lowest(lowest, v128.load(x), absMask, ones);
+      lowest = Magnitudes.lowest(lowest, v128.load(x), absMask, ones);
       x += 16;
     } while (x < full);
-  if (n & 3) lowest = Range.lowest(lowest, v128.load(Scratch.padInput(x, 4 * (n & 3))), absMask, ones);
-  return Range.smallest(lowest);
+  if (n & 3) lowest = Magnitudes.lowest(lowest, v128.load(Scratch.padInput(x, 4 * (n & 3))), absMask, ones);
+  return Magnitudes.smallest(lowest);
 }
 
 /**
@@ -105,14 +106,14 @@ export function multiplyRows<F>(
   pass.set(weights, isFolded, spareRow);
   let highest = work;
   while (rows) {
-    const height = min(rows, PASS_ROWS);
+    const height = min(rows, FEW_PASS_ROWS);
     for (let m: usize = 0; m < height; m++) {
       const field = load<i32>(highest + 4 * m);
       const exponent = isFolded
-        ? Range.foldedExponent<F>(field, weights.highestScale)
-        : Range.xExponent<F>(field);
-      store<f32>(pass.xFactors + 4 * m, Range.power(exponent));
-      store<f32>(pass.sumFactors + 4 * m, Range.power(Shifted.exponent<F>() - exponent));
+        ? Magnitudes.foldedExponent<F>(field, weights.highestScale)
+        : Magnitudes.xExponent<F>(field);
+      store<f32>(pass.xFactors + 4 * m, Magnitudes.power(exponent));
+      store<f32>(pass.sumFactors + 4 * m, Magnitudes.power(Shifted.exponent<F>() - exponent));
     }
     // Rows of weights that meet the same x.
     for (let n: usize = 0; n < weights.rows; ) {
@@ -127,7 +128,7 @@ export function multiplyRows<F>(
   }
 }
 
-/** The first row that has not too many subnormal codes; the number of rows, if all have. */
+/** The first row that is not marked as having many subnormal codes; the number of rows, if all are. */
 function spareRowOf(weights: MatrixRecord): usize {
   let row: usize = 0;
   while (row < weights.rows && Subnormals.hasMany(weights, row)) row++;
@@ -152,7 +153,7 @@ function multiplyFew<F>(
     stageRow(staged + 64 * m, 64 * rows, weights, x + 4 * m * weights.cols, factor, scales);
   }
   const isOf32 = rows == 1 && !pass.isFolded && pass.runCols == 32 && (weights.cols & 31) == 0;
-  const last = weights.row(weights.rows - 1) + weights.cols - 1;
+  const last = weights.codesOf(weights.rows - 1) + weights.cols - 1;
   const streams: usize = isOf32 ? 3 : streamsOf(rows);
   const streamRows = (end - first + streams - 1) / streams;
   for (let n = first; n < first + streamRows; n++) {
@@ -161,23 +162,23 @@ function multiplyFew<F>(
     const k = rowFor(pass, n + 2 * streamRows);
     const l = rowFor(pass, n + 3 * streamRows);
     if (rows == 1) {
-      Pages.touchNext(weights.row(i), weights.cols, last);
-      Pages.touchNext(weights.row(j), weights.cols, last);
-      Pages.touchNext(weights.row(k), weights.cols, last);
-      Pages.touchNext(weights.row(l), weights.cols, last);
+      Pages.touchNext(weights.codesOf(i), weights.cols, last);
+      Pages.touchNext(weights.codesOf(j), weights.cols, last);
+      Pages.touchNext(weights.codesOf(k), weights.cols, last);
+      Pages.touchNext(weights.codesOf(l), weights.cols, last);
     }
-    if (rows == 4) dot4<F>(pass, staged, i, j);
-    else if (rows == 3) dot3<F>(pass, staged, i, j);
-    else if (rows == 2) dot2<F>(pass, staged, i, j, k);
-    else if (isOf32) dot1Of32<F>(pass, staged, i, j, k);
-    else dot1<F>(pass, staged, i, j, k, l);
+    if (rows == 4) dotsOf4Rows<F>(pass, staged, i, j);
+    else if (rows == 3) dotsOf3Rows<F>(pass, staged, i, j);
+    else if (rows == 2) dotsOf2Rows<F>(pass, staged, i, j, k);
+    else if (isOf32) dotsOf1RowBlocks32<F>(pass, staged, i, j, k);
+    else dotsOf1Row<F>(pass, staged, i, j, k, l);
     storeSums(pass, type, dst, x, rows, n, streamRows, end, streams);
   }
 }
 
 /** The row whose codes are read for row n, which may be past the end. */
 function rowFor(pass: Pass, n: usize): usize {
-  const row = pass.weights.rowFor(n);
+  const row = pass.weights.clampRow(n);
   return Subnormals.hasMany(pass.weights, row) ? pass.spareRow : row;
 }
 
@@ -237,16 +238,16 @@ function stageRow(
   scales: usize,
 ): void {
   const blockCols = scales ? weights.runCols : weights.paddedCols;
-  let left = weights.cols;
+  let remaining = weights.cols;
   do {
-    const cols = min(left, blockCols);
+    const cols = min(remaining, blockCols);
     const scale = scales ? weights.scale(scales) : 1;
     stageBlock(dst, stride, x, cols, f32x4.splat(factor * scale));
     dst += (cols >> 4) * stride;
     x += 4 * cols;
     scales += scales ? weights.scaleBytes : 0;
-    left -= cols;
-  } while (left);
+    remaining -= cols;
+  } while (remaining);
 }
 
 /** What `stageRow` does, for `cols` values and one factor. */

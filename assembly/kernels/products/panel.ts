@@ -10,7 +10,7 @@ export const PANEL_ROWS: usize = 8;
 /**
  * panel[columns][8] <- float32 values of rows n .. n + 7, columns from .. from + columns, scaled. `columns`
  * is a multiple of 16; what is past the end of a row is some finite number.
- * @param isFused whether each scale times `Shifted.unit` is a float32
+ * @param unitFitsScales whether each scale times `Shifted.unit` is a float32
  * @param spread memory for half a panel
  * @param zeros as many bytes as columns
  */
@@ -22,21 +22,21 @@ export function decodePanel<F>(
   n: usize,
   from: usize,
   columns: usize,
-  isFused: bool,
+  unitFitsScales: bool,
 ): void {
-  const isPlain = isFused && weights.isAligned;
+  const isScaledAtOnce = unitFitsScales && weights.isAligned;
   for (let half: usize = 0; half < 2; half++) {
-    const n0 = weights.rowFor(n);
-    const n1 = weights.rowFor(n + 1);
-    const n2 = weights.rowFor(n + 2);
-    const n3 = weights.rowFor(n + 3);
-    spreadScales(spread, weights, n0, n1, n2, n3, from, columns, isPlain ? 16 : 1);
+    const n0 = weights.clampRow(n);
+    const n1 = weights.clampRow(n + 1);
+    const n2 = weights.clampRow(n + 2);
+    const n3 = weights.clampRow(n + 3);
+    spreadScales(spread, weights, n0, n1, n2, n3, from, columns, isScaledAtOnce ? 16 : 1);
     const codes0 = codesOf(weights, n0, from, zeros);
     const codes1 = codesOf(weights, n1, from, zeros);
     const codes2 = codesOf(weights, n2, from, zeros);
     const codes3 = codesOf(weights, n3, from, zeros);
-    decodeRows<F>(panel, codes0, codes1, codes2, codes3, columns, spread, isPlain);
-    if (!isPlain) scalePanel(panel, spread, columns);
+    decodeRows<F>(panel, codes0, codes1, codes2, codes3, columns, spread, isScaledAtOnce);
+    if (!isScaledAtOnce) scalePanel(panel, spread, columns);
     if (weights.list) addSubnormals<F>(panel, weights, n, from, columns, spread);
     panel += 16;
     n += 4;
@@ -45,7 +45,7 @@ export function decodePanel<F>(
 
 /** Codes of row n; zeros where there are too many subnormal ones. */
 function codesOf(weights: MatrixRecord, n: usize, from: usize, zeros: usize): usize {
-  return Subnormals.hasMany(weights, n) ? zeros : weights.row(n) + from;
+  return Subnormals.hasMany(weights, n) ? zeros : weights.codesOf(n) + from;
 }
 
 /** What is missing of rows n .. n + 3: codes in the list, and rows with many subnormal codes. */

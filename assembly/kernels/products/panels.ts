@@ -41,15 +41,17 @@ export function workspaceOfPanels(rows: usize, cols: usize): usize {
  * dst[rows, N] <- x[rows, K] . weights[N, K]^T in float32 or bfloat16. The weights are decoded a panel of
  * eight rows and 512 columns at a time, and each panel meets all rows of x while it is in the first-level
  * cache; sums of 512 products are added up in float32.
+ * @typeParam W format of codes; or F32, BF16 or F16, for values without scales
+ * @param unitFitsScales whether each scale times `Shifted.unit` is a float32; true for values without scales
  */
-export function multiplyPanels<F>(
+export function multiplyPanels<W>(
   weights: MatrixRecord,
   type: i32,
   work: usize,
   dst: usize,
   x: usize,
   rows: usize,
-  isFused: bool,
+  unitFitsScales: bool,
 ): void {
   if (weights.list) memory.fill(Work.zeros(work), 0, DEPTH);
   let passes = (rows + TILES * Tile.rows - 1) / (TILES * Tile.rows);
@@ -60,7 +62,7 @@ export function multiplyPanels<F>(
     stage(Work.staged(work), x, height, weights.cols, weights.cols);
     for (let n: usize = 0; n < weights.rows; n += PANELS * PANEL_ROWS) {
       const columns = min(PANELS * PANEL_ROWS, weights.rows - n);
-      sumPanels<F>(work, weights, n, columns, height, isFused);
+      sumPanels<W>(work, weights, n, columns, height, unitFitsScales);
       for (let m: usize = 0; m < height; m++) {
         const at = dst + m * rowBytes + n * width;
         if (type == 0) writeRow<F32>(at, work, m, height << 5, columns);
@@ -90,13 +92,13 @@ export function stage(dst: usize, x: usize, rows: usize, cols: usize, stride: us
 }
 
 /** sums[panels][rows][8] <- staged x . rows n .. n + width of the weights. */
-function sumPanels<F>(
+function sumPanels<W>(
   panel: usize,
   weights: MatrixRecord,
   n: usize,
   width: usize,
   rows: usize,
-  isFused: bool,
+  unitFitsScales: bool,
 ): void {
   let staged = Work.staged(panel);
   const panelBytes = rows << 5;
@@ -104,12 +106,21 @@ function sumPanels<F>(
     const columns = min(DEPTH, weights.paddedCols - k);
     let sums = Work.sums(panel);
     for (let row: usize = 0; row < width; row += PANEL_ROWS) {
-      if (Half.has<F>()) widenPanel<F>(panel, weights, n + row, k, columns);
+      if (Half.has<W>()) widenPanel<W>(panel, weights, n + row, k, columns);
       else
-        decodePanel<F>(panel, Work.spread(panel), Work.zeros(panel), weights, n + row, k, columns, isFused);
+        decodePanel<W>(
+          panel,
+          Work.spread(panel),
+          Work.zeros(panel),
+          weights,
+          n + row,
+          k,
+          columns,
+          unitFitsScales,
+        );
       // The next panel's codes come to the first-level cache while this one is multiplied: eight rows are
       // more than a prefetcher follows.
-      if (Half.has<F>()) {
+      if (Half.has<W>()) {
         // Rows of values are long enough for the prefetcher.
       } else if (row + PANEL_ROWS < width) prefetchPanel(weights, n + row + PANEL_ROWS, k, columns);
       else if (k + DEPTH < weights.cols) prefetchPanel(weights, n, k + DEPTH, DEPTH);
@@ -130,7 +141,7 @@ function sumPanels<F>(
 function prefetchPanel(weights: MatrixRecord, n: usize, from: usize, columns: usize): void {
   const known = min(columns, weights.cols - from);
   for (let row: usize = 0; row < PANEL_ROWS; row++)
-    prefetch(weights.row(weights.rowFor(n + row)) + from, known);
+    prefetch(weights.codesOf(weights.clampRow(n + row)) + from, known);
 }
 
 /** dst[] += src[]; a multiple of 32 bytes. */

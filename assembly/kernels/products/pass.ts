@@ -1,17 +1,17 @@
 import { MatrixRecord } from "../matrix";
 
 /** The most rows of x that one pass takes. */
-export const PASS_ROWS: usize = 4;
+export const FEW_PASS_ROWS: usize = 4;
 
 /** As many products as float32 sums well. */
 const LONG_RUN: usize = 2048;
 
 /** Bytes of the fields, and of the arrays behind them. */
 const FIELD_BYTES: usize = (offsetof<Pass>() + 15) & ~15;
-const X_FACTOR_BYTES: usize = 4 * PASS_ROWS;
-const SUM_FACTOR_BYTES: usize = 4 * PASS_ROWS;
-const LISTED_BYTES: usize = 8 * PASS_ROWS;
-const SUM_BYTES: usize = 16 * 2 * PASS_ROWS;
+const X_FACTOR_BYTES: usize = 4 * FEW_PASS_ROWS;
+const SUM_FACTOR_BYTES: usize = 4 * FEW_PASS_ROWS;
+const LISTED_BYTES: usize = 8 * FEW_PASS_ROWS;
+const SUM_BYTES: usize = 16 * 2 * FEW_PASS_ROWS;
 
 /**
  * One pass over the weights with up to four rows of x: a record in the working memory of a product. The sum
@@ -28,7 +28,9 @@ export class Pass {
   /** Whether the scales are in x, which meets one row of blocks at a time. */
   isFolded: bool = false;
   one: f32 = 1;
-  /** A row of weights that is read in place of one with many subnormal codes, which is computed by table. */
+  /**
+   * A row of weights that is read in place of one with many subnormal codes, which `multiplyByTable` does.
+   */
   spareRow: usize = 0;
 
   /** Begins a pass. */

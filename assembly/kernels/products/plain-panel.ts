@@ -17,10 +17,10 @@ export function widenPanel<T>(
   const width = min(columns, weights.cols - from);
   for (let half: usize = 0; half < 2; half++, panel += 16, n += 4) {
     const at = from * Half.size<T>();
-    const a = weights.row(weights.rowFor(n)) + at;
-    const b = weights.row(weights.rowFor(n + 1)) + at;
-    const c = weights.row(weights.rowFor(n + 2)) + at;
-    const d = weights.row(weights.rowFor(n + 3)) + at;
+    const a = weights.codesOf(weights.clampRow(n)) + at;
+    const b = weights.codesOf(weights.clampRow(n + 1)) + at;
+    const c = weights.codesOf(weights.clampRow(n + 2)) + at;
+    const d = weights.codesOf(weights.clampRow(n + 3)) + at;
     const full = (width & ~3) * Half.size<T>();
     const zero = Simd.opaqueZero();
     let dst = panel;

@@ -13,7 +13,8 @@ export function bytesOfTable(rows: usize): usize {
 
 /**
  * The columns of dst[rows, N] that belong to rows of the weights with many subnormal codes <- x[rows, K] .
- * those rows, decoded by table. Sums of DEPTH products are float32, and are added up in float64.
+ * those rows, decoded by `Fp8`, through its table. Sums of DEPTH products are float32, and are added up in
+ * float64.
  */
 export function multiplyByTable<F>(
   weights: MatrixRecord,
@@ -56,7 +57,7 @@ export function fillByTable<F>(
  * dst[] <- float32 values of row n in columns from .. from + DEPTH, or to the row's end; returns how many.
  */
 function decodeScaled<F>(dst: usize, weights: MatrixRecord, n: usize, from: usize): usize {
-  const codes = weights.row(n);
+  const codes = weights.codesOf(n);
   const scales = weights.scalesOf(n);
   const runCols = weights.runCols;
   const end = min(from + DEPTH, weights.cols);

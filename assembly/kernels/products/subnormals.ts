@@ -105,7 +105,7 @@ export function countSubnormals(weights: MatrixRecord, n: usize, largest: i32): 
   const magnitudeMask = Fp8.magnitudeMask(zero);
   const one = Fp8.one(zero);
   const limit = i8x16.splat(<i8>largest);
-  let at = weights.row(n);
+  let at = weights.codesOf(n);
   const rest = weights.cols & 15;
   const full = at + weights.cols - rest;
   let count: u32 = 0;
@@ -132,7 +132,7 @@ export function moveSubnormals(weights: MatrixRecord, largest: i32): void {
   const one = Fp8.one(zero);
   const limit = i8x16.splat(<i8>largest);
   for (let n: usize = 0; n < weights.rows; n++) {
-    const codes = weights.row(n);
+    const codes = weights.codesOf(n);
     const end = Subnormals.entries(weights, n + 1);
     let entry = Subnormals.entries(weights, n);
     for (let column: usize = 0; entry < end; column += 16) {

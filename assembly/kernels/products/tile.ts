@@ -151,13 +151,13 @@ function tileOf(rows: usize): TileFunction {
  */
 export function multiplyPanel(dst: usize, x: usize, rows: usize, panel: usize, columns: usize): void {
   let tiles = (rows + Tile.rows - 1) / Tile.rows;
-  let left = rows;
+  let remaining = rows;
   do {
-    const height = (left + tiles - 1) / tiles;
+    const height = (remaining + tiles - 1) / tiles;
     const tile = tileOf(height);
     tile(dst, x, panel, columns);
     dst += height << 5;
     x += height * STAGED_ROW;
-    left -= height;
+    remaining -= height;
   } while (--tiles);
 }

@@ -1,4 +1,4 @@
-import { Activation } from "../../lanes/activation";
+import { ActivationFunction } from "../../lanes/activation";
 import { Compare } from "../../lanes/compare";
 import { Functions } from "../../lanes/functions";
 import { Simd } from "../../lanes/simd";
@@ -103,7 +103,7 @@ export function swigluBackward(
 export function swiglu(act: usize, gate: usize, up: usize, n: usize): void {
   const end = act + 4 * n;
   for (; act < end; act += 16, gate += 16, up += 16)
-    v128.store(act, f32x4.mul(Activation.silu(v128.load(gate)), v128.load(up)));
+    v128.store(act, f32x4.mul(ActivationFunction.silu(v128.load(gate)), v128.load(up)));
 }
 
 /** p[n, n] <- the causal softmax of scale * p: row i over its first i + 1 columns, 0 behind them. */

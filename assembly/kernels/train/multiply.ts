@@ -103,7 +103,7 @@ function sumPanels(
 
 /** panel[columns][8] <- columns n .. n + 7 of transposed weights, rows from .. from + columns. */
 function copyPanel(panel: usize, weights: MatrixRecord, n: usize, from: usize, columns: usize): void {
-  let src = weights.row(from) + 4 * n;
+  let src = weights.codesOf(from) + 4 * n;
   const end = panel + 32 * columns;
   const width = min(PANEL_ROWS, weights.rows - n);
   if (width < PANEL_ROWS) {

@@ -52,7 +52,7 @@ export function adamw<T>(call: AdamwCall): void {
   const full = call.count - rest;
   update<T>(call, call.weights, call.gradient, call.m, call.v, full);
   if (!rest) return;
-  // The last ones by way of four, the others of which are 0.
+  // The last ones by way of four, the others of which are 0, in the memory of maxima, which is free here.
   const size = Half.size<T>();
   const weights = call.weights + 4 * full;
   const m = call.m + size * full;

@@ -66,7 +66,7 @@ export function round<F>(call: RoundingCall): void {
       const thresholds = work + 4 * ((width + 3) & ~3);
       // Blocks of one row find their maxima in the row itself.
       const isRow = height == 1 && blockCols > 1;
-      if (!isRow) foldColumns(work, from, stride, height, width);
+      if (!isRow) maximaOfColumns(work, from, stride, height, width);
       const isNear = setThresholds<F>(thresholds, isRow ? from : work, width, blockCols, call.rounding);
       for (let r: usize = 0; r < height; r++) {
         const out = to + 4 * r * dstStride;
@@ -81,17 +81,17 @@ export function round<F>(call: RoundingCall): void {
  * maxima[width] <- the largest magnitude of each column, as bits; 0 behind the last one, up to a whole
  * vector.
  */
-function foldColumns(maxima: usize, src: usize, stride: usize, rows: usize, width: usize): void {
+function maximaOfColumns(maxima: usize, src: usize, stride: usize, rows: usize, width: usize): void {
   const magnitudeMask = Scale.magnitudeMask<F32>(Simd.opaqueZero());
   const full = width & ~3;
   if (full < width) v128.store(maxima + 4 * full, i32x4.splat(0));
   for (let row: usize = 0; row < rows; row++, src += 4 * stride) {
     for (let i: usize = 0; i < full; i += 4) {
       const before = row ? v128.load(maxima + 4 * i) : i32x4.splat(0);
-      v128.store(maxima + 4 * i, Scale.fold<F32>(before, v128.load(src + 4 * i), magnitudeMask));
+      v128.store(maxima + 4 * i, Scale.larger<F32>(before, v128.load(src + 4 * i), magnitudeMask));
     }
     for (let i = full; i < width; i++) {
-      const most = Scale.fold<F32>(
+      const most = Scale.larger<F32>(
         v128.load32_zero(maxima + 4 * i),
         v128.load32_zero(src + 4 * i),
         magnitudeMask,
@@ -113,24 +113,24 @@ function setThresholds<F>(
   blockCols: usize,
   rounding: i32,
 ): bool {
-  const floors = i32x4.splat(Scale.floor<F>(rounding, 0));
+  const smallestAmaxes = i32x4.splat(Scale.smallestAmax<F>(rounding, 0));
   const offsets = i32x4.splat(Scale.offset<F>(rounding));
   const limits = i32x4.splat(Scale.limit<F>(rounding));
   const zeroScales = i32x4.splat(UE8M0_ONE);
   let isNear = true;
   for (let col: usize = 0; col < width; col += 4 * blockCols) {
     const at = maxima + 4 * col;
-    const left = width - col;
+    const remaining = width - col;
     const amaxes =
       blockCols == 1
         ? v128.load(at)
         : Simd.maxOfEach(
-            foldBlock(at, 0, blockCols, left),
-            foldBlock(at, 1, blockCols, left),
-            foldBlock(at, 2, blockCols, left),
-            foldBlock(at, 3, blockCols, left),
+            maximaOfBlock(at, 0, blockCols, remaining),
+            maximaOfBlock(at, 1, blockCols, remaining),
+            maximaOfBlock(at, 2, blockCols, remaining),
+            maximaOfBlock(at, 3, blockCols, remaining),
           );
-    const bytes = Scale.ue8m0(amaxes, floors, offsets, limits, zeroScales);
+    const bytes = Scale.ue8m0(amaxes, smallestAmaxes, offsets, limits, zeroScales);
     if (Rounded.someAreFar<F>(bytes)) isNear = false;
     const values = Rounded.thresholds<F>(bytes);
     const to = thresholds + 4 * col;
@@ -139,29 +139,31 @@ function setThresholds<F>(
       continue;
     }
     v128.store(Scratch.output, values);
-    for (let i: usize = 0; i < 4; i++) spreadTo(to, i, blockCols, left, load<i32>(Scratch.output + 4 * i));
+    for (let i: usize = 0; i < 4; i++)
+      spreadTo(to, i, blockCols, remaining, load<i32>(Scratch.output + 4 * i));
   }
   return isNear;
 }
 
 /**
- * Four running maxima of block i of those in the `left` columns from `at` on; 0 where there is no such block.
+ * Four running maxima of block i of those in the `remaining` columns from `at` on; 0 where there is no such
+ * block.
  */
-function foldBlock(at: usize, i: usize, blockCols: usize, left: usize): v128 {
-  const start = min(i * blockCols, left);
-  const end = min(start + blockCols, left);
+function maximaOfBlock(at: usize, i: usize, blockCols: usize, remaining: usize): v128 {
+  const start = min(i * blockCols, remaining);
+  const end = min(start + blockCols, remaining);
   const magnitudeMask = Scale.magnitudeMask<F32>(Simd.opaqueZero());
   let most = i32x4.splat(0);
   let col = start;
-  for (; col + 4 <= end; col += 4) most = Scale.fold<F32>(most, v128.load(at + 4 * col), magnitudeMask);
-  for (; col < end; col++) most = Scale.fold<F32>(most, v128.load32_zero(at + 4 * col), magnitudeMask);
+  for (; col + 4 <= end; col += 4) most = Scale.larger<F32>(most, v128.load(at + 4 * col), magnitudeMask);
+  for (; col < end; col++) most = Scale.larger<F32>(most, v128.load32_zero(at + 4 * col), magnitudeMask);
   return most;
 }
 
 /** A threshold for each column of block i. */
-function spreadTo(at: usize, i: usize, blockCols: usize, left: usize, threshold: i32): void {
-  const start = min(i * blockCols, left);
-  const end = min(start + blockCols, left);
+function spreadTo(at: usize, i: usize, blockCols: usize, remaining: usize, threshold: i32): void {
+  const start = min(i * blockCols, remaining);
+  const end = min(start + blockCols, remaining);
   let col = start;
   for (; col + 4 <= end; col += 4) v128.store(at + 4 * col, i32x4.splat(threshold));
   for (; col < end; col++) store<i32>(at + 4 * col, threshold);
