@@ -142,8 +142,8 @@ export class Casts {
         this.#kernels.quantize(matrix, valueType, src, ROUNDING_ID[rounding], floorBits, zeroScale);
         const made = new Uint8Array(buffer, codesAt, elements);
         if (isSubByte(format)) {
-          const packed = packCodes(format, made, new Uint8Array(bytesOfCodes(format, elements)));
-          scatter(codes, packed, bytesOfChunk(format, chunk));
+          const bits = packCodes(format, made, new Uint8Array(bytesOfCodes(format, elements)));
+          scatter(codes, bits, bytesOfChunk(format, chunk));
         } else scatter(codes, made, chunk);
         scatter(scales, scaleView(scales, buffer, scalesAt, blocks), scaleRectangle(chunk));
       });

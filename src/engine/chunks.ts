@@ -112,13 +112,13 @@ export function scaleView(
 }
 
 /** Copies a rectangle of `tensor` into `packed`, row after row without gaps. */
-export function gather(packed: Numbers, tensor: Numbers, { start, rows, cols, stride }: Rectangle): void {
+export function gather(contiguous: Numbers, tensor: Numbers, { start, rows, cols, stride }: Rectangle): void {
   if (stride === cols) {
-    packed.set(tensor.subarray(start, start + rows * cols));
+    contiguous.set(tensor.subarray(start, start + rows * cols));
     return;
   }
   for (let r = 0; r < rows; r++) {
-    packed.set(tensor.subarray(start + r * stride, start + r * stride + cols), r * cols);
+    contiguous.set(tensor.subarray(start + r * stride, start + r * stride + cols), r * cols);
   }
 }
 
@@ -145,14 +145,15 @@ export function stage(
 /** Copies `packed` into a rectangle of `tensor`: the inverse of {@link gather}. */
 export function scatter<A extends Numbers | Float64Array>(
   tensor: A,
-  packed: A,
+  contiguous: A,
   { start, rows, cols, stride }: Rectangle,
 ): void {
   if (stride === cols) {
-    tensor.set(packed, start);
+    tensor.set(contiguous, start);
     return;
   }
-  for (let r = 0; r < rows; r++) tensor.set(packed.subarray(r * cols, r * cols + cols), start + r * stride);
+  for (let r = 0; r < rows; r++)
+    tensor.set(contiguous.subarray(r * cols, r * cols + cols), start + r * stride);
 }
 
 /** Addresses of a chunk of a block-scaled tensor in linear memory. */

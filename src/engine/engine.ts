@@ -24,8 +24,8 @@ import type { Instance } from "../wasm/instantiate.ts";
 import type { Kernels } from "../wasm/kernels.ts";
 import { Casts, type QuantizeOut } from "./casts.ts";
 import { type Compared, compareValues } from "./compare.ts";
-import { saturatedIn } from "./nvfp4.ts";
 import type { Precision } from "./precision.ts";
+import { saturatedIn } from "./saturation.ts";
 
 /** The options of a method that has none so far: any name in them is refused. */
 type NoOptions = { readonly [name: string]: never };

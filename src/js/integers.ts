@@ -110,7 +110,7 @@ type Read = (row: number, into: Row, blocks: number, block: number) => void;
  */
 export function gemmIntegers(
   memory: ArrayMemory,
-  at: number,
+  weightsAt: number,
   type: ValueTypeId,
   dst: number,
   xAt: number,
@@ -118,7 +118,7 @@ export function gemmIntegers(
   rows: number,
   _work: number,
 ): void {
-  const weights = readMatrix(memory.buffer, at);
+  const weights = readMatrix(memory.buffer, weightsAt);
   const x = readMatrix(memory.buffer, xAt);
   const { rows: n, cols: k } = weights;
   const block = x.blockCols;

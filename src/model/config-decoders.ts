@@ -14,7 +14,7 @@ interface DecoderTraits {
   readonly ropeDim?: number;
   readonly isInterleaved?: boolean;
   readonly attentionScale?: number;
-  readonly pairLimit?: number;
+  readonly gateUpLimit?: number;
   readonly rope?: Json;
   readonly localRope?: Json;
   readonly embeddingScale?: number;
@@ -70,7 +70,7 @@ export function decoder(
     hasPostNorms: traits.hasPostNorms ?? false,
     attentionScale: traits.attentionScale ?? headDim ** -0.5,
     activation: activationOf(where, config),
-    pairLimit: traits.pairLimit ?? null,
+    gateUpLimit: traits.gateUpLimit ?? null,
     endTokens: endTokensOf(config),
   };
 }
@@ -172,6 +172,6 @@ export function gptOss(where: string, config: Json, name: string): DecoderConfig
     window: (layer) =>
       (Array.isArray(types) ? types[layer] === "sliding_attention" : layer % 2 === 0) ? window : 0,
     mlp: () => experts,
-    pairLimit: optionalNumber(where, config, "swiglu_limit") ?? 7,
+    gateUpLimit: optionalNumber(where, config, "swiglu_limit") ?? 7,
   });
 }

@@ -29,6 +29,7 @@ export interface LatentAttention {
   /** Rank of the latent keys and values. */
   readonly rank: number;
   /** Sizes of a head: the parts of its query without and with positions, and its value. */
+  /** Values of a head without positions: `qk_nope_head_dim`. */
   readonly unrotatedDim: number;
   readonly ropeDim: number;
   readonly valueDim: number;
@@ -98,7 +99,7 @@ export interface DecoderConfig {
   readonly attentionScale: number;
   readonly activation: ActivationName;
   /** Limit of the clamped SwiGLU, whose rows of gate and up alternate; `null` for the usual SwiGLU. */
-  readonly pairLimit: number | null;
+  readonly gateUpLimit: number | null;
   /** Tokens that end an answer. */
   readonly endTokens: readonly number[];
 }

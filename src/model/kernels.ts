@@ -31,10 +31,13 @@ export interface ModelKernels extends Kernels {
     work: number,
   ): void;
 
-  /** dst[n] <- values[n] of a type. */
+  /** dst[n] <- values[n] of a type, float32 too, unlike `widen` of the builds without models. */
   widen(type: ValueTypeId, dst: number, src: number, n: number): void;
 
-  /** dst[rows, cols] <- src / sqrt(mean(src^2) + epsilon) * weight[cols], by row; dst may be src. */
+  /**
+   * dst[rows, cols] <- src / sqrt(mean(src^2) + epsilon) * weight[cols], by row; dst may be src. Strides are
+   * in bytes.
+   */
   rmsNorm(
     dst: number,
     dstStride: number,
@@ -57,13 +60,13 @@ export interface ModelKernels extends Kernels {
     epsilon: number,
   ): void;
 
-  /** dst[rows, cols] += row[cols], for each row. */
+  /** dst[rows, cols] += row[cols], for each row. The stride is in bytes. */
   addToRows(dst: number, stride: number, row: number, rows: number, cols: number): void;
 
   /** dst[n] += src[n] * factor */
   addScaled(dst: number, src: number, n: number, factor: number): void;
 
-  /** dst <- src, rows of so many bytes whose beginnings are strides apart. */
+  /** dst <- src, rows of so many bytes whose beginnings are strides, in bytes too, apart. */
   copyRows(dst: number, dstStride: number, src: number, srcStride: number, rows: number, bytes: number): void;
 
   /** Rotates heads by the angles of their tokens, in place. `call`: the address of a {@link RopeCall}. */

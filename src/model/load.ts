@@ -10,7 +10,7 @@ export interface WeightReceiver {
   /** Grows memory for about so many bytes of tensors, before any of them is declared. */
   growFor(bytes: number): void | Promise<void>;
   declare(declared: DeclaredRows): void | Promise<void>;
-  fill(filling: LoadedRows): void | Promise<void>;
+  fill(loaded: LoadedRows): void | Promise<void>;
   seal(key: string): void | Promise<void>;
 }
 
@@ -23,7 +23,7 @@ export interface LoadProgress {
 /** Reads under way at a time. */
 const READS_AT_ONCE = 4;
 
-type Task = () => Promise<void>;
+type ReadTask = () => Promise<void>;
 
 /**
  * Reads the weights and sends each member its share, a few megabytes at a time.
@@ -53,18 +53,18 @@ export async function loadWeights(
   for (const receiver of receivers) await receiver.growFor(memory / receivers.length);
   let done = 0;
   for (const one of located) {
-    const tasks: Task[] = [];
+    const tasks: ReadTask[] = [];
     const bytesOfMember = bytesOf(one.weight) / receivers.length;
     for (const [member, receiver] of receivers.entries()) {
       const { declared, reads } = await readsOf(one, { member, size: receivers.length }, { sources, engine });
       await receiver.declare(declared);
       for (const read of reads) {
         tasks.push(async () => {
-          const filling = await read();
-          await receiver.fill(filling);
+          const loaded = await read();
+          await receiver.fill(loaded);
           // Empty by now, if it went to a worker.
-          giveBack(filling.values);
-          if (filling.scales !== null) giveBack(filling.scales);
+          giveBack(loaded.values);
+          if (loaded.scales !== null) giveBack(loaded.scales);
           done += bytesOfMember / reads.length;
           onProgress?.({ done: Math.min(total, Math.round(done)), total });
         });
@@ -76,7 +76,7 @@ export async function loadWeights(
 }
 
 /** Runs tasks in their order, a few at a time. */
-async function runAll(tasks: readonly Task[], signal: AbortSignal | undefined): Promise<void> {
+async function runAll(tasks: readonly ReadTask[], signal: AbortSignal | undefined): Promise<void> {
   let next = 0;
   const lane = async (): Promise<void> => {
     while (next < tasks.length) {

@@ -68,8 +68,8 @@ export class Member {
     this.#program.store.declare(declared);
   }
 
-  fill(filling: LoadedRows): void {
-    this.#program.store.fill(filling);
+  fill(loaded: LoadedRows): void {
+    this.#program.store.fill(loaded);
   }
 
   seal(key: string): void {

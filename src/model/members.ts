@@ -84,11 +84,11 @@ class RemoteMember extends RequestThread<ModelTask> implements WeightReceiver {
     await this.ask({ kind: "declare", declared });
   }
 
-  async fill(filling: Parameters<WeightReceiver["fill"]>[0]): Promise<void> {
-    const values = withOwnBuffer(filling.values);
-    const scales = filling.scales === null ? null : withOwnBuffer(filling.scales);
+  async fill(loaded: Parameters<WeightReceiver["fill"]>[0]): Promise<void> {
+    const values = withOwnBuffer(loaded.values);
+    const scales = loaded.scales === null ? null : withOwnBuffer(loaded.scales);
     const buffers = scales === null ? [values.buffer] : [values.buffer, scales.buffer];
-    await this.ask({ kind: "fill", filling: { ...filling, values, scales } }, buffers);
+    await this.ask({ kind: "fill", loaded: { ...loaded, values, scales } }, buffers);
   }
 
   async seal(key: string): Promise<void> {

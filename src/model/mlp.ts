@@ -99,14 +99,14 @@ export class Mixture implements Mlp {
   readonly #key: string;
   readonly #experts = new Map<number, Expert>();
   readonly #shared: GatedMlp | null;
-  readonly #pairLimit: number | null;
+  readonly #gateUpLimit: number | null;
 
   constructor(program: Program, config: DecoderConfig, sizes: ExpertsMlp, key: string) {
     this.#program = program;
     this.#config = config;
     this.#sizes = sizes;
     const { count, sharedSize } = sizes;
-    this.#pairLimit = config.pairLimit;
+    this.#gateUpLimit = config.gateUpLimit;
     this.#key = key;
     this.#router = program.linear(`${key}.router`, () => ({ start: 0, end: count }));
     this.#correction = program.store.vector(`${key}.correction`);
@@ -121,7 +121,7 @@ export class Mixture implements Mlp {
     const program = this.#program;
     const isEach = this.#sizes.names.layout === "each";
     const key = isEach ? `${this.#key}.${e}` : `${this.#key}.experts`;
-    const isInterleaved = this.#pairLimit !== null;
+    const isInterleaved = this.#gateUpLimit !== null;
     const inner = (team: Team) => rowsOf(this.#sizes.size, team);
     const expert: Expert = {
       gate: program.linear(`${key}.gate`, isInterleaved ? (team) => scaleRange(inner(team), 2) : inner),
@@ -151,7 +151,7 @@ export class Mixture implements Mlp {
     const { chosen, size } = this.#sizes;
     const order = this.#route(x, tokens);
     const assignments = tokens * chosen;
-    const isInterleaved = this.#pairLimit !== null;
+    const isInterleaved = this.#gateUpLimit !== null;
     const innerRanges = this.#rangesOf(size);
     const outerRanges = this.#rangesOf(hidden);
     const own = lengthOf(innerRanges[program.team.member]!);
@@ -168,7 +168,7 @@ export class Mixture implements Mlp {
       const input = this.#rowsOfExpert(rows, x, order, start, end, tokens);
       if (expert.up === null) {
         program.multiplyOwn(up, input, n, expert.gate, expert.slice);
-        kernels.activatePairs(gate, up, n * own, this.#pairLimit!);
+        kernels.activatePairs(gate, up, n * own, this.#gateUpLimit!);
       } else {
         const products = [
           { dst: gate, linear: expert.gate },

@@ -167,7 +167,7 @@ export class Model {
     const pooling = options.pooling ?? this.#pooling.pooling ?? (kind === "encoder" ? "mean" : "last");
     const isNormalized = options.normalize ?? this.#pooling.isNormalized ?? true;
     if (!["mean", "cls", "last"].includes(pooling)) throw unknownPooling(pooling);
-    const length = Math.min(this.config.context, this.#pooling.length ?? Infinity);
+    const length = Math.min(this.config.context, this.#pooling.maxTokens ?? Infinity);
     if (!Array.isArray(inputs)) throw notAList(inputs);
     const lists = inputs.map((input) => {
       const ids =

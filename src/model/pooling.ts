@@ -10,7 +10,7 @@ export interface PoolingSettings {
   readonly pooling?: Pooling;
   readonly isNormalized?: boolean;
   /** Tokens of a text that are looked at. */
-  readonly length?: number;
+  readonly maxTokens?: number;
 }
 
 const MODES: readonly (readonly [key: string, pooling: Pooling])[] = [

@@ -11,7 +11,10 @@ import type { WeightForm } from "./store.ts";
  */
 export type ModelActivations = "f32" | "fp8" | "int8";
 
-/** The number formats of a forward pass. A plain record. */
+/**
+ * The number formats of a forward pass. A plain record. (`Precision` of engines is another thing: the error
+ * of a cast, as measured.)
+ */
 export interface Precisions {
   readonly activations: ModelActivations;
   /** Fewest rows of x that are rounded with "int8"; fewer stay float32, which is faster for them. */
@@ -23,7 +26,10 @@ export interface Precisions {
 /** No rounding except that of the stored weights. */
 export const EXACT: Precisions = { activations: "f32", int8Rows: 1, weights: "codes", cache: "f32" };
 
-/** The precisions that a caller asks for: given, or left to this package to choose. */
+/**
+ * The precisions that a caller asks for: given, or left to this package to choose. "near" stays near to what
+ * float32 gives.
+ */
 export interface AskedPrecisions {
   readonly activations?: ModelActivations | "auto" | "near" | undefined;
   readonly weights?: WeightForm | "auto" | undefined;

@@ -26,8 +26,9 @@ export interface Linear {
 export const CALL_BYTES = 128;
 
 /**
- * What all parts of a forward pass use: the kernels, the memory with weights and activations, and the
- * exchange with other members. Tensors are given by their addresses (byte offsets), and are float32.
+ * The context of a pass in one member, which all parts of it use (no list of steps): the kernels, the memory
+ * with weights and activations, and the exchange with other members. Tensors are given by their addresses
+ * (byte offsets), and are float32.
  */
 export class Program {
   readonly kernels: ModelKernels;

@@ -17,7 +17,7 @@ export interface ModelOpening {
 export type ModelTask =
   | { readonly kind: "growFor"; readonly bytes: number }
   | { readonly kind: "declare"; readonly declared: DeclaredRows }
-  | { readonly kind: "fill"; readonly filling: LoadedRows }
+  | { readonly kind: "fill"; readonly loaded: LoadedRows }
   | { readonly kind: "seal"; readonly key: string }
   | { readonly kind: "start"; readonly config: ModelConfig }
   | { readonly kind: "run"; readonly request: ModelRequest };

@@ -185,8 +185,8 @@ function decodedReads(
 }
 
 /**
- * The matrices of each head that `kv_b_proj` [heads * (plain + value), rank] is made of: to
- * the latent space [rank, plain], which is transposed, and from it [value, rank]. As bfloat16
+ * The matrices of each head that `kv_b_proj` [heads * (unrotated + value), rank] is made of: to
+ * the latent space [rank, unrotated], which is transposed, and from it [value, rank]. As bfloat16
  * where that holds their values, else float32.
  */
 async function latentReads(

@@ -25,7 +25,7 @@ export type WeightForm = "codes" | "int7";
 /** A tensor that is being loaded. */
 interface PendingTensor {
   readonly declared: DeclaredRows;
-  fill(filling: LoadedRows): void;
+  fill(loaded: LoadedRows): void;
   /** Finishes the tensor. Call it when all bytes have been filled in. */
   slices(): Slice[];
 }
@@ -49,7 +49,7 @@ export class Store {
     this.#weights = weights;
   }
 
-  /** Reserves memory for about so many bytes of tensors. */
+  /** Grows memory for about so many bytes of tensors; nothing is reserved. */
   growFor(bytes: number): void {
     this.#arena.growFor(bytes);
   }
@@ -65,8 +65,8 @@ export class Store {
     this.#pending.set(key, areIntegers ? this.#integers(declared) : this.#asStored(declared));
   }
 
-  fill(filling: LoadedRows): void {
-    this.#pendingOf(filling.key).fill(filling);
+  fill(loaded: LoadedRows): void {
+    this.#pendingOf(loaded.key).fill(loaded);
   }
 
   /** Finishes a tensor whose bytes have all been filled in: from now on it can be used. */

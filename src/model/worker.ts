@@ -10,7 +10,7 @@ function perform(task: ModelTask): Float32Array | undefined {
   const own = member as Member;
   if (task.kind === "growFor") own.growFor(task.bytes);
   else if (task.kind === "declare") own.declare(task.declared);
-  else if (task.kind === "fill") own.fill(task.filling);
+  else if (task.kind === "fill") own.fill(task.loaded);
   else if (task.kind === "seal") own.seal(task.key);
   else if (task.kind === "start") own.start(task.config);
   else return own.run(task.request);

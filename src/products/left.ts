@@ -43,7 +43,7 @@ export function checkLeft(
   where: string,
   x: LeftOperand,
 ): { readonly operand: CheckedLeft; readonly rows: number; readonly cols: number } {
-  if (x instanceof ResidentMatrix) x.address(where);
+  if (x instanceof ResidentMatrix) x.address(where); // throws if it was freed
   if (x instanceof ResidentMatrix || x instanceof Int8Activations)
     return { operand: x, rows: x.shape[0], cols: x.shape[1] };
   // Arrays, typed or not, have a method named values.

@@ -63,6 +63,7 @@ export class PackedWeights {
 
   /**
    * The weights as the right operand of a product.
+   * @param where the argument that an error names
    * @throws BlockscaleError `option`: they were freed
    * @internal
    */

@@ -58,6 +58,7 @@ export class ResidentMatrix {
 
   /**
    * Byte offset of the first value.
+   * @param where the argument that an error names
    * @throws BlockscaleError `option`: the matrix was freed
    * @internal
    */

@@ -8,7 +8,7 @@ interface Waiting {
 }
 
 /** A worker that answers tasks in turn, each with an id, after a first message that says what it runs. */
-export class RequestThread<Task> {
+export class RequestThread<Request> {
   #thread: Thread | undefined;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 0;
@@ -22,7 +22,7 @@ export class RequestThread<Task> {
     });
   }
 
-  ask(task: Task, transfer: ArrayBuffer[] = []): Promise<Reply["result"]> {
+  ask(task: Request, transfer: ArrayBuffer[] = []): Promise<Reply["result"]> {
     return new Promise((resolve, reject) => {
       if (this.#end !== undefined) return reject(this.#end);
       const id = this.#nextId++;

@@ -3,8 +3,8 @@ import { isNode, type NodeThreads, nodeThreads } from "./node.ts";
 import { errorOf, type Reply } from "./protocol.ts";
 
 /**
- * What a worker runs: its script as text, and the same as a file for pages that allow no other workers. Where
- * such a page is bundled, the text may be left empty.
+ * The JavaScript that a worker runs: its script as text, and the same as a file for pages that allow no other
+ * workers. Where such a page is bundled, the text may be left empty.
  */
 export interface Script {
   readonly source: string;

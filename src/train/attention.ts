@@ -9,7 +9,7 @@ import type { LinearProducts, Sizes } from "./products.ts";
 import type { Operand } from "./roundings.ts";
 
 /** Queries that are multiplied together, by the keys up to the last one that any of them sees. */
-export const HEAD_BLOCK = 64;
+export const QUERIES_AT_ONCE = 64;
 
 /**
  * Causal attention and its gradients. A member computes some key-value heads of some sequences, with all
@@ -98,8 +98,8 @@ export class TrainedAttention {
     const transposed = (operand: Operand) => ({ ...operand, isTransposed: true });
     const multiply = (dst: Operand, x: Operand, w: Operand, sizes: Sizes, factor = 0) =>
       this.#products.multiply(dst, x, w, sizes, work, factor);
-    const blocks = blocksOf(length);
-    for (const { start, end } of blocks) {
+    const spans = spansOf(length);
+    for (const { start, end } of spans) {
       const sizes = [end - start, end, headDim] as const;
       multiply(square(p, start, 0), query(saved.q, start), key(saved.k, 0), sizes);
       multiply(square(dp, start, 0), query(d.heads, start), key(saved.v, 0), sizes);
@@ -107,7 +107,7 @@ export class TrainedAttention {
     this.#kernels.causalSoftmax(p, length, this.#scale);
     const ds = dp;
     this.#kernels.softmaxBackward(ds, dp, p, length, this.#scale);
-    for (const { start, end } of blocks) {
+    for (const { start, end } of spans) {
       const sizes = [end - start, headDim, length - start] as const;
       const factor = adds ? 1 : 0;
       // dv = p^T dout, dk = ds^T q, dq = ds k
@@ -121,9 +121,9 @@ export class TrainedAttention {
 }
 
 /** Queries, or keys, in blocks. */
-function blocksOf(length: number): Range[] {
-  return Array.from({ length: Math.ceil(length / HEAD_BLOCK) }, (_, i) => ({
-    start: i * HEAD_BLOCK,
-    end: Math.min((i + 1) * HEAD_BLOCK, length),
+function spansOf(length: number): Range[] {
+  return Array.from({ length: Math.ceil(length / QUERIES_AT_ONCE) }, (_, i) => ({
+    start: i * QUERIES_AT_ONCE,
+    end: Math.min((i + 1) * QUERIES_AT_ONCE, length),
   }));
 }

@@ -15,8 +15,8 @@ export interface BatchSize {
   readonly length: number;
 }
 
-/** The part of a plan that decides which buffers there are. */
-interface BufferPlan {
+/** The part of a setup that decides which buffers there are. */
+interface BufferSetup {
   readonly config: DecoderConfig;
   readonly recipe: Recipe;
   readonly recompute: boolean;
@@ -38,7 +38,7 @@ interface LayerBuffers {
   readonly v: number;
   /** The results of all heads, before the output projection. */
   readonly heads: number;
-  /** The feed-forward block's x Wgate^T, x Wup^T, and silu(gate) * up. */
+  /** The MLP's x Wgate^T, x Wup^T, and silu(gate) * up. */
   readonly gate: number;
   readonly up: number;
   readonly act: number;
@@ -46,7 +46,7 @@ interface LayerBuffers {
 
 /** The tensors that the forward pass of a layer saves for its backward pass. */
 export interface SavedActivations extends LayerBuffers {
-  /** The residual stream between attention and the feed-forward block. */
+  /** The residual stream between attention and the MLP. */
   readonly middle: number;
   /** x and middle, normalised. */
   readonly normedX: number;
@@ -99,7 +99,7 @@ export class Buffers {
 
   constructor(
     program: Program,
-    { config, recipe, recompute }: BufferPlan,
+    { config, recipe, recompute }: BufferSetup,
     parameters: Parameters,
     weights: Weights,
     size: BatchSize,

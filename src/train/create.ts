@@ -54,8 +54,8 @@ export async function createTrainer(
   const config = modelConfigOf(json);
   if (config.kind !== "decoder") throw notTrained(config);
   const { recipe, counts, moments, recompute, lora } = settings;
-  const plan: TrainingSetup = { config, recipe, counts, moments, recompute, lora };
-  const member = new TrainingMember(instantiate(module, memory), { member: 0, size }, null, plan);
+  const setup: TrainingSetup = { config, recipe, counts, moments, recompute, lora };
+  const member = new TrainingMember(instantiate(module, memory), { member: 0, size }, null, setup);
   const { program, parameters } = member;
   if (!isFiles(model)) initialize(program, parameters, model.config, model.seed);
   else {
@@ -78,7 +78,7 @@ export async function createTrainer(
   const members: TrainingMembers =
     memory === undefined
       ? new LocalTrainingMembers(member)
-      : await WorkerTrainingMembers.open(size, module, memory, plan, options.workers);
+      : await WorkerTrainingMembers.open(size, module, memory, setup, options.workers);
   return new Trainer({ member, members, config, json: json!, settings, steps });
 }
 

@@ -150,7 +150,7 @@ export class TrainedLayer {
     // biome-ignore format: a table of arguments
     this.#kernels.swigluBackward(d.gate + at, d.up + at, d.act + at, saved.gate + at, saved.up + at, rows * inner);
     linear(d.normed, saved.normedMiddle, { dy: d.gate, weight: gate }, { dy: d.up, weight: up });
-    // d.x already holds the gradient of the residual connection; that through the block is added to it.
+    // d.x already holds the gradient of the residual connection; that through the MLP is added to it.
     const second = this.#norm("post_attention_layernorm");
     normBackward(this.#program, this.#config, d.x, second, d.normed, saved.middle, buffers, 1);
     linear(d.heads, saved.heads, { dy: d.x, weight: o });

@@ -53,21 +53,21 @@ export class TrainingMember {
   readonly counts: Counts | null;
   /** Called in backward passes. Used with one member only. */
   observer: Observer | null = null;
-  readonly #plan: TrainingSetup;
+  readonly #setup: TrainingSetup;
   readonly #weights: Weights;
   readonly #network: Network;
   #buffers: Buffers | undefined;
   /** The weights whose rounded and transposed forms have to be made again. */
   #stale: "all" | "trained" | "none" = "all";
 
-  constructor(instance: Instance, team: Team, shared: ExchangeMemory | null, plan: TrainingSetup) {
-    const { config, counts, moments, lora } = plan;
+  constructor(instance: Instance, team: Team, shared: ExchangeMemory | null, setup: TrainingSetup) {
+    const { config, counts, moments, lora } = setup;
     const program = new Program(instance, team, shared, {});
     if (team.size > 1) moveScratch(program);
     this.program = program;
-    this.#plan = plan;
+    this.#setup = setup;
     this.parameters = new Parameters(program, config, moments, lora);
-    this.#weights = new Weights(program, plan, this.parameters);
+    this.#weights = new Weights(program, setup, this.parameters);
     this.optimizer = new Optimizer(program, this.parameters, moments);
     this.counts = counts ? new Counts(program, this.#weights.linears) : null;
     this.#network = new Network(program, config, this.parameters, this.#weights, this.counts);
@@ -77,7 +77,7 @@ export class TrainingMember {
   buffers(size: BatchSize): Buffers {
     const { batch, length } = this.#buffers?.size ?? {};
     if (batch !== size.batch || length !== size.length) {
-      this.#buffers = new Buffers(this.program, this.#plan, this.parameters, this.#weights, size);
+      this.#buffers = new Buffers(this.program, this.#setup, this.parameters, this.#weights, size);
     }
     return this.#buffers!;
   }

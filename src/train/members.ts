@@ -43,7 +43,7 @@ export class WorkerTrainingMembers implements TrainingMembers {
     size: number,
     module: WebAssembly.Module,
     memory: WebAssembly.Memory,
-    plan: TrainingSetup,
+    setup: TrainingSetup,
     lender: MessagePort | undefined,
   ): Promise<WorkerTrainingMembers> {
     const members = new WorkerTrainingMembers(size);
@@ -53,7 +53,7 @@ export class WorkerTrainingMembers implements TrainingMembers {
         memory,
         team: { member, size },
         shared: members.#shared,
-        plan,
+        setup: setup,
       };
       return thread.start(lentScript(SCRIPT, lender), opening);
     });

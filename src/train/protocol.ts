@@ -9,7 +9,7 @@ export interface TrainingOpening {
   readonly memory: WebAssembly.Memory;
   readonly team: Team;
   readonly shared: ExchangeMemory;
-  readonly plan: TrainingSetup;
+  readonly setup: TrainingSetup;
 }
 
 export type TrainingMessage = TrainingOpening | { readonly id: number; readonly task: TrainingRequest };

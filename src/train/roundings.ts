@@ -40,7 +40,7 @@ export interface Operand {
   readonly isTransposed?: boolean;
 }
 
-/** Which operand of which weight is rounded, and to which format; `null` leaves it as it is. */
+/** One rounding to do: which operand of which weight, and to which format; `null` leaves it as it is. */
 export interface RoundingJob {
   readonly weight: LinearWeight;
   readonly role: Role;

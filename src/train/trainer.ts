@@ -217,7 +217,7 @@ export class Trainer {
     return this.#program.view(gradient, count).slice();
   }
 
-  /** The values of a tensor of the model, by its name. */
+  /** The values of any tensor of the model, norms and embeddings too, by its name. */
   weight(name: string): Float32Array {
     const { value, count } = this.#member.parameters.get(name);
     return this.#program.view(value, count).slice();
@@ -229,8 +229,8 @@ export class Trainer {
   }
 
   /**
-   * What rounding has done to the operands of each linear layer since the last call. Empty unless the trainer
-   * was created with `counts`.
+   * What rounding has done to the operands of each linear layer since the last call: their largest magnitude,
+   * and how many values became 0 or were cut. Empty unless the trainer was created with `counts`.
    */
   ranges(): Map<string, Record<OperandName, RangeCounts>> {
     return this.#member.counts?.take() ?? new Map();

@@ -9,8 +9,8 @@ let member: TrainingMember | undefined;
 serveMessages<TrainingMessage>((message) => {
   if ("id" in message) member!.run(message.task);
   else {
-    const { module, memory, team, shared, plan } = message;
-    member = new TrainingMember(instantiate(module, memory), team, shared, plan);
+    const { module, memory, team, shared, setup } = message;
+    member = new TrainingMember(instantiate(module, memory), team, shared, setup);
   }
   return undefined;
 });

@@ -1,7 +1,7 @@
 import type { DecoderConfig } from "../model/config.ts";
 import type { Program } from "../model/program.ts";
 import type { Team } from "../model/team.ts";
-import { HEAD_BLOCK } from "./attention.ts";
+import { QUERIES_AT_ONCE } from "./attention.ts";
 import type { BatchSize } from "./buffers.ts";
 import type { TrainKernels } from "./kernels.ts";
 import { headAttentionOf } from "./linears.ts";
@@ -55,7 +55,7 @@ export function workspaceOf(
   const multiply = Math.max(
     kernels.plainWorkspace(rows, most(width)) >>> 0,
     kernels.plainWorkspace(most(height), tokens) >>> 0,
-    kernels.plainWorkspace(HEAD_BLOCK, Math.max(length, headDim)) >>> 0,
+    kernels.plainWorkspace(QUERIES_AT_ONCE, Math.max(length, headDim)) >>> 0,
   );
   return {
     rounded: named("rounded", Math.max(rows * most(width), most(height) * tokens)),
