@@ -245,7 +245,9 @@ describe.each(ENGINES)("%s", async (_, make) => {
 
   test("what does not fit is refused", () => {
     const w = fp8.quantize(randomNormal(1, 64), [2, 32], "nvfp4");
-    expect(() => fp8.quantize(new Float32Array(33), [1, 33], "mxfp4")).toThrow(/columns of a block, in multiples of 2/);
+    expect(() => fp8.quantize(new Float32Array(33), [1, 33], "mxfp4")).toThrow(
+      /columns of a block, in multiples of 2/,
+    );
     expect(() => fp8.quantize(new Float32Array(32), [1, 32], { ...schemes.mxfp4, block: [1, 3] })).toThrow(
       /in multiples of 2/,
     );

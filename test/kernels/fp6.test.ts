@@ -139,7 +139,9 @@ describe.each(ENGINES)("%s", async (_, make) => {
   });
 
   test("what does not fit is refused", () => {
-    expect(() => fp8.quantize(new Float32Array(34), [1, 34], "mxfp6")).toThrow(/columns of a block, in multiples of 4/);
+    expect(() => fp8.quantize(new Float32Array(34), [1, 34], "mxfp6")).toThrow(
+      /columns of a block, in multiples of 4/,
+    );
     const block = [1, 6] as const;
     expect(() => fp8.quantize(new Float32Array(32), [1, 32], { ...schemes.mxfp6, block })).toThrow(
       /in multiples of 4/,
