@@ -203,9 +203,9 @@ describe.each(ENGINES)("compare, %s", (engineName, make) => {
     );
     expect(() => fp8.compare(x, x, { groupSums: new Float32Array(4) as never })).toThrow(/a Float64Array/);
     const few = new Float32Array(24);
-    expect(() => fp8.compare(few, few, { groupSums: new Float64Array(3) })).toThrow(/multiple of 16/);
+    expect(() => fp8.compare(few, few, { groupSums: new Float64Array(3) })).toThrow(/multiples of 16/);
     const tensor = fp8.quantize(few, [3, 8], schemes.deepseekWeight);
-    expect(() => fp8.compare(few, tensor, { groupSums: new Float64Array(3) })).toThrow(/multiple of 16/);
+    expect(() => fp8.compare(few, tensor, { groupSums: new Float64Array(3) })).toThrow(/multiples of 16/);
     const overlapping = new Float64Array(x.buffer, 0, 4);
     const rounded = fp8.quantize(x, [32], schemes.mxfp8);
     for (const became of [x.slice(), rounded])

@@ -158,7 +158,7 @@ const CALLS: [call: string, message: RegExp, action: () => unknown][] = [
     /groupSums: expected a Float64Array, got Float32Array/,
     () => parts(new Float32Array(4)),
   ],
-  ["compare, parts of a block", /multiple of 16 values, got 8/, () => parts(new Float64Array(4), 8)],
+  ["compare, parts of a block", /multiples of 16, got 8 columns/, () => parts(new Float64Array(4), 8)],
   ["compare, another shape", /compare: result: .*\[2, 16\], got \[1, 32\]/, () => compareShapes([1, 32])],
   [
     "compare, half a tensor",

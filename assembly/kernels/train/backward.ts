@@ -99,7 +99,7 @@ export function swigluBackward(
   }
 }
 
-/** act[n] <- silu(gate) * up, n a multiple of 4; gate and up stay. */
+/** act[n] <- silu(gate) * up, n a multiple of 4; gate and up stay: the forward pass of `swigluBackward`. */
 export function swiglu(act: usize, gate: usize, up: usize, n: usize): void {
   const end = act + 4 * n;
   for (; act < end; act += 16, gate += 16, up += 16)
