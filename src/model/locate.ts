@@ -30,9 +30,9 @@ export function locate(config: ModelConfig, opened: OpenedCheckpoint): Located[]
     if (found === undefined && tensor.isOptional) return [];
     const name = named(tensor.names[0]!);
     const module = name.replace(/weight$/, "");
-    const foreignWeight = foreign.find(({ place }) => place.name.startsWith(module));
+    const foreignWeight = foreign.find(({ tensor }) => tensor.name.startsWith(module));
     if (found === undefined || found.kind === "other" || foreignWeight !== undefined)
-      throw missing(name, foreignWeight?.place.name);
+      throw missing(name, foreignWeight?.tensor.name);
     checkShape(tensor, found);
     return [{ tensor, weight: found }];
   });

@@ -19,15 +19,14 @@ interface LayerPosition {
 export function layersOf(names: readonly string[], outside: string): Layers {
   const positions = names.map(layerOf);
   const stacks = [...new Set(positions.map(({ stack }) => stack))].filter((stack) => stack !== null);
-  const rank = new Map(stacks.map((stack, i) => [stack, i]));
+  const orderOfStack = new Map(stacks.map((stack, i) => [stack, i]));
   const label = ({ stack, number }: LayerPosition) =>
     stack === null ? outside : stacks.length === 1 ? `${number}` : `${stack}.${number}`;
   const byLabel = new Map(positions.map((position) => [label(position), position]));
   const ordered = [...byLabel].sort(([, a], [, b]) => {
-    const [first, second] = [a, b].map(({ stack }) => (stack === null ? Infinity : rank.get(stack)!)) as [
-      number,
-      number,
-    ];
+    const [first, second] = [a, b].map(({ stack }) =>
+      stack === null ? Infinity : orderOfStack.get(stack)!,
+    ) as [number, number];
     return first === second ? a.number - b.number : first < second ? -1 : 1;
   });
   const index = new Map(ordered.map(([name], i) => [name, i]));

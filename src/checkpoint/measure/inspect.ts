@@ -68,8 +68,8 @@ export async function inspect(
   const isQuantised = weights.some(({ kind }) => kind === "scaled");
   const problem = methodWithoutTensors(foreign, quantizationOf(checkpoint), isQuantised);
   if (problem !== null) warn(problem);
-  for (const { place, method, reader } of foreign) {
-    warnings.push(`${quotedTensor(place.name)}: ${method}, not read here; ${reader} reads it`);
+  for (const { tensor, method, reader } of foreign) {
+    warnings.push(`${quotedTensor(tensor.name)}: ${method}, not read here; ${reader} reads it`);
   }
   const tensors: InspectedTensor[] = [];
   // Scales are read: what stands behind the first place of a weight.
@@ -107,19 +107,19 @@ async function inspectWeight(
   sources: readonly Source[] | null,
   warn: (problem: BlockscaleError) => void,
 ): Promise<InspectedTensor> {
-  const [place] = storedTensorsOf(weight);
+  const [tensor] = storedTensorsOf(weight);
   const base = {
     name: weight.name,
-    shard: shards[place.shard]!.name,
-    dtype: place.dtype,
-    shape: weight.kind === "scaled" ? weight.shape : place.shape,
+    shard: shards[tensor.shard]!.name,
+    dtype: tensor.dtype,
+    shape: weight.kind === "scaled" ? weight.shape : tensor.shape,
   };
-  if (weight.kind !== "scaled") return { ...base, bytes: place.end - place.start, scaled: null };
+  if (weight.kind !== "scaled") return { ...base, bytes: tensor.end - tensor.start, scaled: null };
   const { element, block, scales } = weight;
   const facts = sources === null || scales === null ? null : await factsOf(weight, sources, warn);
   return {
     ...base,
-    bytes: place.end - place.start + (scales === null ? 0 : scales.end - scales.start),
+    bytes: tensor.end - tensor.start + (scales === null ? 0 : scales.end - scales.start),
     scaled: { element, block, scales: scales?.name ?? null, scaleDtype: scales?.dtype ?? null, facts },
   };
 }

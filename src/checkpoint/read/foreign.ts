@@ -5,7 +5,7 @@ import type { Config, StoredTensor } from "./checkpoint.ts";
 
 /** Quantised data of a method that is not read here. */
 export interface ForeignTensor {
-  readonly place: StoredTensor;
+  readonly tensor: StoredTensor;
   /** Name of the method that the data looks like, for people. */
   readonly method: string;
   /** What reads it. */
@@ -75,31 +75,31 @@ const TABLE = /(^|[._])(mask|bias|ids?|index|indices|positions?|shape|tid2eid)$/
  * The tensors of a checkpoint that hold quantised data of another method, or codes that nothing
  * here can read. A label of quantisation must not be changed while they are there: the
  * checkpoint would claim to be what it is not.
- * @param places tensors that were not resolved as scaled weights
+ * @param stored tensors that were not resolved as scaled weights
  * @param quantization the quantization_config of config.json
  * @param isRead whether there are scaled weights: if not, a label of quantisation is about tensors that are
  * not read here
  */
 export function foreignTensors(
-  places: readonly StoredTensor[],
+  stored: readonly StoredTensor[],
   quantization: Config | null,
   isRead: boolean,
 ): ForeignTensor[] {
   const named = methodOf(quantization);
   const isLabelled = quantization !== null && !isRead;
-  const marks = places.map(({ name }) => NAMES.find(({ pattern }) => pattern.test(name)));
-  return places.flatMap((place, i): ForeignTensor[] => {
+  const marks = stored.map(({ name }) => NAMES.find(({ pattern }) => pattern.test(name)));
+  return stored.flatMap((tensor, i): ForeignTensor[] => {
     const mark = marks[i];
     if (mark !== undefined) {
       const { method, reader } = named ?? mark;
-      return [{ place, method, reader }];
+      return [{ tensor, method, reader }];
     }
-    const isCodes = ALWAYS_CODES.has(place.dtype) || isWeightOfCodes(place, isLabelled);
+    const isCodes = ALWAYS_CODES.has(tensor.dtype) || isWeightOfCodes(tensor, isLabelled);
     if (!isCodes) return [];
     // Codes are called the same by several methods: what else is in the checkpoint tells.
     const { method, reader } =
-      named ?? marks.find((found) => found !== undefined) ?? guessed(place, quantization);
-    return [{ place, method, reader }];
+      named ?? marks.find((found) => found !== undefined) ?? guessed(tensor, quantization);
+    return [{ tensor, method, reader }];
   });
 }
 
@@ -166,12 +166,12 @@ export function refuseForeign(
   if (problem !== null) throw problem;
   const [first] = foreign;
   if (first === undefined) return;
-  const names = foreign.slice(0, 3).map(({ place }) => quotedTensor(place.name));
+  const names = foreign.slice(0, 3).map(({ tensor }) => quotedTensor(tensor.name));
   const more = foreign.length > names.length ? `, and ${foreign.length - names.length} more` : "";
   throw new BlockscaleError("dialect", {
     where: names.join(", ") + more,
     expected: "tensors that are plain, or FP8 or FP4 with scales",
-    got: `${first.method}: ${first.place.dtype} ${shapeNamed(first.place.shape)}, in ${foreign.length} tensor${foreign.length === 1 ? "" : "s"}`,
+    got: `${first.method}: ${first.tensor.dtype} ${shapeNamed(first.tensor.shape)}, in ${foreign.length} tensor${foreign.length === 1 ? "" : "s"}`,
     fix: `Make plain weights with ${first.reader} first. Nothing was written: config.json would no longer say what these tensors are.`,
   });
 }

@@ -44,20 +44,20 @@ function nvfp4Weight(
     const scales = byName.get(`${stem}_scale`);
     if (scales?.dtype !== "F8_E4M3" || !sameShape(scales.shape, scaleShape(shape, block))) continue;
     for (const { tensorScale } of makers) {
-      const place = tensorScale === undefined ? undefined : byName.get(stem + tensorScale.suffix);
-      if (tensorScale === undefined || place?.dtype !== "F32" || !servesSlices(place, shape)) continue;
+      const tensor = tensorScale === undefined ? undefined : byName.get(stem + tensorScale.suffix);
+      if (tensorScale === undefined || tensor?.dtype !== "F32" || !servesSlices(tensor, shape)) continue;
       const { divides } = tensorScale;
       const mxfp4 = mxfp4Weight(weight, shape, codes, scales);
-      return { ...mxfp4, scaleType: "e4m3", block, tensorScale: { place, divides } };
+      return { ...mxfp4, scaleType: "e4m3", block, tensorScale: { place: tensor, divides } };
     }
   }
   return null;
 }
 
 /** Whether there is one number for all of a weight, or one for each slice of a stack. */
-function servesSlices(place: StoredTensor, shape: readonly number[]): boolean {
-  const [slices, ...ones] = place.shape;
-  return isScalar(place) || (shape.length === 3 && slices === shape[0] && countOf(ones) === 1);
+function servesSlices(tensor: StoredTensor, shape: readonly number[]): boolean {
+  const [slices, ...ones] = tensor.shape;
+  return isScalar(tensor) || (shape.length === 3 && slices === shape[0] && countOf(ones) === 1);
 }
 
 /**

@@ -84,7 +84,7 @@ function sharedScale(weight: string, byName: ReadonlyMap<string, StoredTensor>):
   const found = candidateScales(
     scaleNames(parent).filter((name) => !name.endsWith(".scale")),
     byName,
-  ).filter((place) => isScalar(place) && SCALE_TYPES[place.dtype] !== "ue8m0");
+  ).filter((tensor) => isScalar(tensor) && SCALE_TYPES[tensor.dtype] !== "ue8m0");
   refuseSeveralScales(weight, found);
   return found[0];
 }

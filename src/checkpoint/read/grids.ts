@@ -84,8 +84,8 @@ function paddedGrid(
  * [N / 128, 1, K / 128, 1] as [N / 128, K / 128], and [N, blocks, 1] as [N, blocks]:
  * how some tools keep axes for broadcasting.
  */
-function withoutOnes(stored: readonly number[], rank: number): readonly number[] {
-  if (rank !== 2) return stored;
+function withoutOnes(stored: readonly number[], dimensions: number): readonly number[] {
+  if (dimensions !== 2) return stored;
   if (stored.length === 4 && stored[1] === 1 && stored[3] === 1) return [stored[0]!, stored[2]!];
   return stored.length === 3 && stored[2] === 1 ? [stored[0]!, stored[1]!] : stored;
 }

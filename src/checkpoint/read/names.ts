@@ -23,8 +23,8 @@ export function candidateScales(
   byName: ReadonlyMap<string, StoredTensor>,
 ): StoredTensor[] {
   return names.flatMap((name) => {
-    const place = byName.get(name);
-    return place !== undefined && SCALE_TYPES[place.dtype] !== undefined ? [place] : [];
+    const tensor = byName.get(name);
+    return tensor !== undefined && SCALE_TYPES[tensor.dtype] !== undefined ? [tensor] : [];
   });
 }
 

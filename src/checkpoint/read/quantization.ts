@@ -50,8 +50,8 @@ export function pathsOf(config: Config | null, keys: readonly string[]): string[
     }
   };
   if (config !== null) look(config, []);
-  const rank = (path: readonly string[]) => path.length * keys.length + keys.indexOf(path.at(-1)!);
-  return found.sort((a, b) => rank(a) - rank(b));
+  const sortKey = (path: readonly string[]) => path.length * keys.length + keys.indexOf(path.at(-1)!);
+  return found.sort((a, b) => sortKey(a) - sortKey(b));
 }
 
 /** Whether a `compression_config` is about something else, such as tokens of pictures. */

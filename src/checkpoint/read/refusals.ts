@@ -45,25 +45,25 @@ export function possibleScaleName(
   const module = parentOf(weight);
   const isCalledSo = ({ name }: StoredTensor) =>
     /scale/i.test(name.slice(parentOf(name).length)) && !isStrayName(name);
-  const isShapedSo = (place: StoredTensor) =>
-    place.name !== weight &&
-    SCALE_TYPES[place.dtype] !== undefined &&
-    !/bias$/.test(place.name) &&
-    !isStrayName(place.name) &&
-    scaleGridOf(shape, place, configured) !== null;
+  const isShapedSo = (tensor: StoredTensor) =>
+    tensor.name !== weight &&
+    SCALE_TYPES[tensor.dtype] !== undefined &&
+    !/bias$/.test(tensor.name) &&
+    !isStrayName(tensor.name) &&
+    scaleGridOf(shape, tensor, configured) !== null;
   const beside = byParent.get(module) ?? [];
   const above = module === "" ? [] : (byParent.get(parentOf(module)) ?? []);
   return (beside.find(isCalledSo) ?? above.find(isCalledSo) ?? beside.find(isShapedSo))?.name;
 }
 
 /** Tensors by the name of their parent module. */
-export function groupByParent(places: Iterable<StoredTensor>): ReadonlyMap<string, readonly StoredTensor[]> {
+export function groupByParent(stored: Iterable<StoredTensor>): ReadonlyMap<string, readonly StoredTensor[]> {
   const found = new Map<string, StoredTensor[]>();
-  for (const place of places) {
-    const parent = parentOf(place.name);
+  for (const tensor of stored) {
+    const parent = parentOf(tensor.name);
     const beside = found.get(parent);
-    if (beside === undefined) found.set(parent, [place]);
-    else beside.push(place);
+    if (beside === undefined) found.set(parent, [tensor]);
+    else beside.push(tensor);
   }
   return found;
 }

@@ -39,8 +39,8 @@ export function resolve(
   onProblem?: (problem: BlockscaleError) => void,
 ): Resolved {
   if (options.missingScale !== undefined) checkChoice("missingScale", options.missingScale, ["error", "one"]);
-  const places = storedTensors(checkpoint);
-  const byName = new Map(places.map((place) => [place.name, place]));
+  const stored = storedTensors(checkpoint);
+  const byName = new Map(stored.map((tensor) => [tensor.name, tensor]));
   const attempt = <T>(read: () => T): T | undefined => {
     try {
       return read();
@@ -53,38 +53,38 @@ export function resolve(
   let byParent: ReturnType<CheckpointContext["byParent"]> | undefined;
   const context: CheckpointContext = {
     byName,
-    byParent: () => (byParent ??= groupByParent(places)),
+    byParent: () => (byParent ??= groupByParent(stored)),
     config: checkpoint.config,
     configuredBlocks: attempt(() => configuredBlocks(checkpoint.config)) ?? [],
     missingScaleIsOne: options.missingScale === "one",
   };
   const scaled = new Map<string, ScaledWeight>();
   const taken = new Set<string>();
-  const take = (place: StoredTensor, weight: ScaledWeight | null): void => {
+  const take = (tensor: StoredTensor, weight: ScaledWeight | null): void => {
     if (weight === null) return;
-    scaled.set(place.name, weight);
+    scaled.set(tensor.name, weight);
     for (const { name } of storedTensorsOf(weight).slice(1)) taken.add(name);
   };
   // Packed codes first: scales of NVFP4 are E4M3, and would be taken for codes.
   const quantization = quantizationOf(checkpoint);
   attempt(() => refuseTransforms(quantization));
-  for (const place of places) {
-    attempt(() => take(place, packedBy(place, byName, quantization) ?? packedFp4(place, byName)));
+  for (const tensor of stored) {
+    attempt(() => take(tensor, packedBy(tensor, byName, quantization) ?? packedFp4(tensor, byName)));
   }
-  for (const place of places) {
-    if (scaled.has(place.name) || taken.has(place.name)) continue;
-    attempt(() => take(place, fp8Weight(place, context)));
+  for (const tensor of stored) {
+    if (scaled.has(tensor.name) || taken.has(tensor.name)) continue;
+    attempt(() => take(tensor, fp8Weight(tensor, context)));
   }
   const isQuantised =
-    scaled.size > 0 || quantization !== null || isLabelled(checkpoint) || places.some(isMarker);
+    scaled.size > 0 || quantization !== null || isLabelled(checkpoint) || stored.some(isMarker);
   const quantizationExtras = new Set(
-    isQuantised ? places.filter((place) => isStray(place, byName)).map(({ name }) => name) : [],
+    isQuantised ? stored.filter((tensor) => isStray(tensor, byName)).map(({ name }) => name) : [],
   );
-  const weights = places.flatMap((place): Weight[] => {
-    const { name } = place;
+  const weights = stored.flatMap((tensor): Weight[] => {
+    const { name } = tensor;
     const weight = scaled.get(name);
     if (weight !== undefined) return [weight];
-    return taken.has(name) ? [] : [unscaledWeight(place)];
+    return taken.has(name) ? [] : [unscaledWeight(tensor)];
   });
   const unread = weights.flatMap((weight) =>
     weight.kind === "scaled" || quantizationExtras.has(weight.name) ? [] : storedTensorsOf(weight),
@@ -108,12 +108,12 @@ function unscaledWeight(tensor: StoredTensor): Weight {
 
 /** Reads codes that one maker packs in its own way. */
 function packedBy(
-  place: StoredTensor,
+  tensor: StoredTensor,
   byName: ReadonlyMap<string, StoredTensor>,
   quantization: Config | null,
 ): ScaledWeight | null {
   for (const { packed } of makers) {
-    const weight = packed?.(place, byName, quantization) ?? null;
+    const weight = packed?.(tensor, byName, quantization) ?? null;
     if (weight !== null) return weight;
   }
   return null;

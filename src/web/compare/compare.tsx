@@ -157,8 +157,8 @@ function Table({ all }: { readonly all: readonly ComparedTensor[] }): JSX.Elemen
   const text = words.value;
   const { precision: columns } = pageWords.value;
   const rows = useMemo(() => {
-    const rank = (tensor: ComparedTensor) => sqnrOf(tensor) ?? -Infinity;
-    return [...all].sort((a, b) => rank(a) - rank(b)).slice(0, SHOWN);
+    const sortKey = (tensor: ComparedTensor) => sqnrOf(tensor) ?? -Infinity;
+    return [...all].sort((a, b) => sortKey(a) - sortKey(b)).slice(0, SHOWN);
   }, [all]);
   return (
     <>

@@ -11,7 +11,7 @@ export interface Row {
   readonly tensor: InspectedTensor;
   readonly plan: PlannedTensor | null;
   /** Its place in the order of names. */
-  readonly rank: number;
+  readonly nameOrder: number;
 }
 
 export type Column = "name" | "shape" | "type" | "size" | "sqnr";
@@ -40,12 +40,12 @@ export const order: Signal<SortOrder> = signal({ column: null, isDescending: fal
 const rows: ReadonlySignal<readonly Row[]> = computed(() => {
   const tensors = opened.value?.inspection.tensors ?? [];
   const plans = planned.value?.tensors ?? [];
-  const ranks = opened.value?.ranks ?? [];
+  const nameOrders = opened.value?.nameOrders ?? [];
   return tensors.map(
     (tensor, i): Row => ({
       tensor,
       plan: plans[i]?.name === tensor.name ? plans[i] : null,
-      rank: ranks[i]!,
+      nameOrder: nameOrders[i]!,
     }),
   );
 });
@@ -103,7 +103,7 @@ export const shownRows: ReadonlySignal<readonly Row[]> = computed(() => {
 /** Ranks are places already: nothing is left to be sorted. */
 function byName(found: readonly Row[], isDescending: boolean): Row[] {
   const places = new Array<Row | undefined>(rows.value.length);
-  for (const row of found) places[row.rank] = row;
+  for (const row of found) places[row.nameOrder] = row;
   const ordered = places.filter((row) => row !== undefined);
   return isDescending ? ordered.reverse() : ordered;
 }

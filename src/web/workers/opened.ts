@@ -55,7 +55,7 @@ export async function openInside(
     name,
     inspection: facts,
     tensors: tensors.length,
-    ranks: ranksOf(tensors),
+    nameOrders: nameOrdersOf(tensors),
     missingScaleIsOne: missingScale === "one",
     hasConfig: opened.configText !== null,
     shardNumber: shardNumberOf(shards.map(({ path }) => path)),
@@ -90,12 +90,12 @@ export function weightsOf({ opened, missingScale }: CurrentCheckpoint): CurrentW
  * Places of tensors in the order of their names, in which layer 2 comes before layer 10, and all of layer 01
  * before layer 1.
  */
-function ranksOf(tensors: readonly InspectedTensor[]): Uint32Array {
+function nameOrdersOf(tensors: readonly InspectedTensor[]): Uint32Array {
   const keys = tensors.map(({ name }) => name.replace(/\d+/g, (digits) => digits.padStart(8, "0") + digits));
-  const ranks = new Uint32Array(tensors.length);
+  const orders = new Uint32Array(tensors.length);
   const inOrder = [...keys.keys()].sort((a, b) => (keys[a]! < keys[b]! ? -1 : 1));
-  for (const [rank, i] of inOrder.entries()) ranks[i] = rank;
-  return ranks;
+  for (const [order, i] of inOrder.entries()) orders[i] = order;
+  return orders;
 }
 
 /**

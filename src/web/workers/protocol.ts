@@ -54,7 +54,7 @@ export interface CheckpointFacts {
   readonly inspection: Omit<Inspection, "tensors">;
   readonly tensors: number;
   /** For each tensor, how many come before it in the order of names, with their numbers taken as numbers. */
-  readonly ranks: Uint32Array;
+  readonly nameOrders: Uint32Array;
   /** Whether missing scales were taken as 1, so that the tensors can be shown. */
   readonly missingScaleIsOne: boolean;
   /** Whether there is a config.json. Without one, no loader sees that the output is quantised. */
