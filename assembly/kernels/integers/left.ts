@@ -11,7 +11,7 @@ export class Left {
   scales: usize = 0;
   offsets: usize = 0;
   /** Bytes from one row of codes to the next, and from one row of scales or offsets to the next. */
-  codeRow: usize = 0;
+  codeStride: usize = 0;
   scaleStride: usize = 0;
   /** Columns that share a scale. */
   block: usize = 0;
@@ -23,9 +23,9 @@ export class Left {
   set(x: MatrixRecord, first: usize): void {
     const blocks = (x.cols + x.blockCols - 1) / x.blockCols;
     this.block = x.blockCols;
-    this.codeRow = x.blockCols * blocks;
+    this.codeStride = x.blockCols * blocks;
     this.scaleStride = 4 * blocks;
-    this.codes = x.codes + first * this.codeRow;
+    this.codes = x.codes + first * this.codeStride;
     this.scales = x.scales + first * this.scaleStride;
     this.offsets = x.offsets + first * this.scaleStride;
   }

@@ -45,7 +45,7 @@ function multiply(weights: MatrixRecord, type: i32, dst: usize, left: Left, rows
   let codes = weights.codes;
   let scales = weights.scales;
   const block = left.block;
-  const columns = left.codeRow;
+  const columns = left.codeStride;
   const panel = changetype<usize>(left) + LEFT_BYTES;
   const spread = panel + 2 * PLANE;
   const sums = spread + SPREAD;
@@ -89,8 +89,8 @@ function multiplyRow(weights: MatrixRecord, type: i32, dst: usize, left: Left): 
   const isInt7 = weights.format == INT7_CODES;
   const isHalf = weights.scaleType == BF16_SCALES;
   // Bytes of a group.
-  const codes = (GROUP * left.codeRow) >> (isInt7 ? 0 : 1);
-  const scales: usize = (isHalf ? <usize>2 : 4) * GROUP * (left.codeRow / left.block);
+  const codes = (GROUP * left.codeStride) >> (isInt7 ? 0 : 1);
+  const scales: usize = (isHalf ? <usize>2 : 4) * GROUP * (left.codeStride / left.block);
   const groups = (n + GROUP - 1) / GROUP;
   const part = (groups + STREAMS - 1) / STREAMS;
   const streams = changetype<Streams>(changetype<usize>(left) + LEFT_BYTES);

@@ -18,7 +18,7 @@ export const STREAMS: usize = 3;
 /** Where these groups are: a record in the working memory of a product. */
 @unmanaged
 export class Streams {
-  /** Of the first group. */
+  /** Where the codes and the scales of the first group are. */
   codes: usize = 0;
   scales: usize = 0;
   /** Bytes from there to the second and the third group. */
@@ -44,7 +44,7 @@ export function sumInt7<D>(left: Left, sums: usize, streams: Streams): void {
   let x = left.codes;
   let xScales = left.scales;
   let offsets = left.offsets;
-  const end = x + left.codeRow;
+  const end = x + left.codeStride;
   Total.clear(sums);
   Total.clear(sums + SUMS);
   Total.clear(sums + 2 * SUMS);
@@ -113,7 +113,7 @@ export function sumNibbles<S, D>(left: Left, sums: usize, streams: Streams): voi
   let x = left.codes;
   let xScales = left.scales;
   let offsets = left.offsets;
-  const end = x + left.codeRow;
+  const end = x + left.codeStride;
   Total.clear(sums);
   Total.clear(sums + SUMS);
   Total.clear(sums + 2 * SUMS);

@@ -56,7 +56,7 @@ abstract class Tile {
     scales: usize,
     blocks: usize,
   ): void {
-    const row = left.codeRow;
+    const row = left.codeStride;
     const blockRow = left.scaleStride;
     const block = left.block;
     let xScales = left.scaleOf(x);
@@ -125,7 +125,7 @@ abstract class Tile {
     blocks: usize,
     apart: usize,
   ): void {
-    const row = left.codeRow;
+    const row = left.codeStride;
     const blockRow = left.scaleStride;
     const block = left.block;
     let xScales = left.scaleOf(x);
@@ -247,7 +247,7 @@ export function addProducts(
       else tile3<Fours>(left, sums, x, panel, scales, blocks);
     }
     sums += height * SUMS;
-    x += height * left.codeRow;
+    x += height * left.codeStride;
     rows -= height;
   } while (--tiles);
 }
