@@ -210,7 +210,7 @@ export const tests = [
         await planned(page);
         await start(page);
         // A write that lies is found out when the old file has been replaced: then nothing is better than something.
-        const kept = title.startsWith("The output") ? {} : { "chosen.safetensors": 21 };
+        const kept = title.startsWith("The file read back") ? {} : { "chosen.safetensors": 21 };
         await fails(page, title, kept);
       };
       await withSabotage(env, code, body, { pickers: true });
