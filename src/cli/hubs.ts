@@ -13,7 +13,7 @@ interface Hub {
   readonly base: string;
   readonly revision: string;
   /**
-   * Headers for the hub alone: Authorization or Cookie, which Node's fetch drops where the hub redirects to
+   * Headers for the hub alone: Authorization or Cookie, which `openUrl` drops where the hub redirects to
    * another host.
    */
   readonly headers: { readonly [name: string]: string };

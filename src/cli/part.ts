@@ -190,8 +190,9 @@ async function holdsFinished(folder: string): Promise<boolean> {
   const input = await openInput(folder).catch(() => null);
   if (input === null) return false;
   try {
-    await openCheckpoint(input.files, folder);
-    return true;
+    const { index } = await openCheckpoint(input.files, folder);
+    // Without their index, not all numbered shards may be there.
+    return index !== null || ![...input.files.keys()].some((name) => /-of-\d{5}\.safetensors$/.test(name));
   } catch (error) {
     if (!(error instanceof BlockscaleError)) throw error;
     return false;

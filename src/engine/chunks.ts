@@ -111,7 +111,7 @@ export function scaleView(
   return scaleTypeOf(scales) === "ue8m0" ? new Uint8Array(buffer, at, n) : new Float32Array(buffer, at, n);
 }
 
-/** Copies a rectangle of `tensor` into `packed`, row after row without gaps. */
+/** Copies a rectangle of `tensor` into `contiguous`, row after row without gaps. */
 export function gather(contiguous: Numbers, tensor: Numbers, { start, rows, cols, stride }: Rectangle): void {
   if (stride === cols) {
     contiguous.set(tensor.subarray(start, start + rows * cols));
@@ -142,7 +142,7 @@ export function stage(
   gather(viewOf(buffer, at, part.rows * part.cols, data.BYTES_PER_ELEMENT), data, part);
 }
 
-/** Copies `packed` into a rectangle of `tensor`: the inverse of {@link gather}. */
+/** Copies `contiguous` into a rectangle of `tensor`: the inverse of {@link gather}. */
 export function scatter<A extends Numbers | Float64Array>(
   tensor: A,
   contiguous: A,

@@ -50,7 +50,8 @@ const LARGEST_WHOLE = 64 * 2 ** 20;
 export async function openUrl(url: string, options: UrlOptions = {}): Promise<UrlSource> {
   checkUrl("openUrl", url);
   checkKnown("openUrl", options, URL_OPTIONS);
-  const { size, tag, whole } = await attempt(url, options, (signal) => probe(url, options, signal));
+  const asking: Asking = { ...options, hidesRedirects: false };
+  const { size, tag, whole } = await attempt(url, options, (signal) => probe(url, asking, signal));
   if (whole !== undefined) {
     return { url, size, tag, slice: (start, end) => ({ arrayBuffer: async () => whole.slice(start, end) }) };
   }
@@ -62,12 +63,18 @@ export async function openUrl(url: string, options: UrlOptions = {}): Promise<Ur
       arrayBuffer: () =>
         end <= start
           ? Promise.resolve(new ArrayBuffer(0))
-          : attempt(url, options, (signal) => fetchRange(url, options, signal, { start, end, size, tag })),
+          : attempt(url, options, (signal) => fetchRange(url, asking, signal, { start, end, size, tag })),
     }),
   };
 }
 
-async function send(url: string, options: UrlOptions, signal: AbortSignal, range: string): Promise<Response> {
+/** How a file is asked for. */
+interface Asking extends UrlOptions {
+  /** Browsers do not tell where a redirect leads; known once the first one was met. */
+  hidesRedirects: boolean;
+}
+
+async function send(url: string, options: Asking, signal: AbortSignal, range: string): Promise<Response> {
   const response = await request(url, options, signal, range);
   const { status } = response;
   if (status === 206 || (status === 200 && range === PROBE)) return response;
@@ -82,30 +89,32 @@ async function send(url: string, options: UrlOptions, signal: AbortSignal, range
 /** Most redirects of one request, as in `fetch`. */
 const MOST_REDIRECTS = 20;
 
-/** Sends a request, and follows redirects without the headers to other hosts. */
-async function request(
-  url: string,
-  { fetch: given, headers = {} }: UrlOptions,
-  signal: AbortSignal,
-  range: string,
-): Promise<Response> {
-  const ask = given ?? fetch;
-  if (Object.keys(headers).length === 0) return ask(url, { headers: { Range: range }, signal });
+/** Sends a request, and follows redirects, to another host without the headers. */
+async function request(url: string, asking: Asking, signal: AbortSignal, range: string): Promise<Response> {
+  const { fetch: ask = fetch, headers = {} } = asking;
+  let own = headers;
+  const send = (at: string, redirect: RequestRedirect) =>
+    ask(at, { headers: { ...own, Range: range }, signal, redirect });
+  if (Object.keys(headers).length === 0) return send(url, "follow");
   let at = new URL(url, globalThis.location?.href);
-  let own: typeof headers = headers;
-  for (let redirects = 0; ; redirects++) {
-    const response = await ask(at.href, { headers: { ...own, Range: range }, signal, redirect: "manual" });
-    // Browsers do not tell where a redirect leads: they have to follow it themselves.
-    if (response.type === "opaqueredirect")
-      return ask(at.href, { headers: { ...own, Range: range }, signal });
+  for (let redirects = 0; !asking.hidesRedirects; redirects++) {
+    const response = await send(at.href, "manual");
+    if (response.type === "opaqueredirect") {
+      asking.hidesRedirects = true;
+      break;
+    }
     const location = response.headers.get("location");
     const isRedirect = [301, 302, 303, 307, 308].includes(response.status) && location !== null;
     if (!isRedirect || redirects === MOST_REDIRECTS) return response;
     await response.body?.cancel();
     const next = new URL(location, at);
+    // As `fetch` does: a server must not choose what is read from elsewhere, such as a file on this machine.
+    if (!/^https?:$/.test(next.protocol))
+      throw fault(url, "the file", `a redirect to ${next.protocol}`, "Check the address.");
     if (next.origin !== at.origin) own = {};
     at = next;
   }
+  return send(at.href, "follow");
 }
 
 const PROBE = "bytes=0-0";
@@ -126,7 +135,7 @@ interface Probed {
   readonly whole?: ArrayBuffer;
 }
 
-async function probe(url: string, options: UrlOptions, signal: AbortSignal): Promise<Probed> {
+async function probe(url: string, options: Asking, signal: AbortSignal): Promise<Probed> {
   const response = await send(url, options, signal, PROBE);
   const tag = response.headers.get("etag");
   if (response.status === 200) {
@@ -175,7 +184,7 @@ interface ContentRange {
 
 async function fetchRange(
   url: string,
-  options: UrlOptions,
+  options: Asking,
   signal: AbortSignal,
   { start, end, size, tag }: ContentRange & { readonly tag: string | null },
 ): Promise<ArrayBuffer> {

@@ -16,7 +16,7 @@ export interface Angles extends CosSin {
 export interface Attention {
   /**
    * dst[lastTokens, hidden] <- attention of the last `lastTokens` tokens of x[tokens, hidden], all of which
-   * the cache takes; it holds `length` tokens before these.
+   * the cache takes; it holds `cachedTokens` tokens before these.
    */
   apply(
     dst: number,

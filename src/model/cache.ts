@@ -53,7 +53,7 @@ export class CacheRows {
     return this.#scales === undefined ? 0 : this.#scales.start + head * this.#capacity * this.scaleStride;
   }
 
-  /** Appends [tokens, heads, dim] at `src`, as tokens `length` and following. */
+  /** Appends [tokens, heads, dim] at `src`, as tokens `cachedTokens` and following. */
   append(src: number, cachedTokens: number, tokens: number): void {
     this.#reserve(cachedTokens, cachedTokens + tokens);
     if (this.#type === "fp8") {

@@ -157,7 +157,7 @@ test("says what is wrong", async () => {
   const run = (...more: string[]) => blockscale("sensitivity", path, ...textOf("qwen3").slice(0, 4), ...more);
   expect((await run("--formats", "fp9")).err).toMatch(/--formats: expected some of nvfp4/);
   const control = await run("--formats", "e5m2,bf16", "--out", join(folder, "x.json"));
-  expect(control.err).toMatch(/e5m2, a control/);
+  expect(control.err).toMatch(/e5m2, which is for comparison only/);
   expect((await run("--bits", "2")).err).toMatch(/a budget that some mix/);
   // Told before the work begins, not when it is done.
   const nowhere = await run("--out", join(folder, "no such folder", "x.json"));

@@ -236,6 +236,16 @@ describe("redirects", () => {
     expect(server.requests).toHaveLength(21);
   });
 
+  test("to anything but a web server are refused", async () => {
+    for (const location of ["file:///etc/hostname", "data:text/plain,0123456789", "blob:nodedata:1"]) {
+      server.answer = (_, response) => void response.writeHead(302, { location }).end();
+      await expect(openUrl(`${server.base}/f`, { ...quick, headers })).rejects.toThrow(
+        `a redirect to ${location.split(":")[0]}:`,
+      );
+    }
+    expect(server.requests).toHaveLength(3);
+  });
+
   test("that a browser does not tell of are followed by its fetch", async () => {
     const asked: (RequestRedirect | undefined)[] = [];
     const browser: typeof fetch = async (url, init) => {
@@ -244,6 +254,8 @@ describe("redirects", () => {
       return init?.redirect === "manual" ? hidden : fetch(url, init);
     };
     const source = await openUrl(`${server.base}/f`, { ...quick, headers, fetch: browser });
-    expect([source.size, ...asked]).toEqual([5000, "manual", undefined]);
+    expect([source.size, ...asked]).toEqual([5000, "manual", "follow"]);
+    await source.slice(10, 20).arrayBuffer();
+    expect(asked.slice(2)).toEqual(["follow"]);
   });
 });

@@ -17,6 +17,7 @@ import {
   readCheckpoint,
   storedTensors,
 } from "../read/checkpoint.ts";
+import { quantizationConfig } from "../read/quantization.ts";
 import { parseConfig, plainDocuments, quantizedDocuments } from "./config.ts";
 import { ALREADY_REASON, checkPlan, type Plan } from "./plan.ts";
 
@@ -59,8 +60,10 @@ export async function openCheckpoint(
   const index = await readIndex(files);
   const shards = index === null ? shardsWithoutIndex(files, where) : shardsOfIndex(index, files);
   const sources = new Map(shards.map((name) => [name, files.get(name)!]));
-  const read = await readCheckpoint(sources, configText === null ? null : parseConfig(CONFIG, configText));
-  const modeloptConfig = await modeloptConfigOf(files);
+  const parsed = configText === null ? null : parseConfig(CONFIG, configText);
+  const read = await readCheckpoint(sources, parsed);
+  // What config.json says of the quantisation comes first.
+  const modeloptConfig = quantizationConfig(parsed) === null ? await modeloptConfigOf(files) : null;
   const checkpoint = modeloptConfig === null ? read : { ...read, modeloptConfig };
   if (index !== null) checkAgainstIndex(checkpoint, index);
   const leftOut = shards.some(isMistralFile) ? [] : [...files.keys()].filter(isMistralFile);

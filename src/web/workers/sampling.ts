@@ -12,7 +12,7 @@ import type { StripPool } from "./pool.ts";
 const SAMPLED = 1 << 21;
 const WHOLE = 1 << 25;
 
-/** How the strips of a sample are stored: the parts of StripSampling that are the same for all. */
+/** How the strips of a sample are stored: the parts of StripUnderScheme that are the same for all. */
 export type SampleStorage = Pick<StripUnderScheme, "scheme" | "tensorScale">;
 
 /**

@@ -101,6 +101,7 @@ export const patternsOfLibrary: Words["patternsOfLibrary"] = [
   [/^NaN or Inf in the block at row (\d+), column (\d+)$/, "第 $1 行、第 $2 列的块中有 NaN 或 Inf"],
   [/^all of its (\d+) files$/, "全部 $1 个文件"],
   [/^(\d+) missing: (.*)$/, "缺少 $1 个：$2"],
+  [/^a redirect to (.+)$/, "重定向到 $1"],
   [/^status (\d+)$/, "状态 $1"],
   [/^at least (\d+) tokens$/, "至少 $1 个词元"],
   [/^fewer than (\d+) tokens, the model's context$/, "少于 $1 个词元，即模型的上下文长度"],
