@@ -82,13 +82,17 @@ async function makeAll(
   await forEachOf(small, small.length < MANY ? 1 : atOnce, make);
 }
 
+/** Opens a folder; `null` where that cannot be done, or a run is not finished. */
+export async function openIfIdle(folder: string): Promise<Input | null> {
+  return (await hasJournal(folder)) ? null : openInput(folder).catch(() => null);
+}
+
 /** Whether a folder holds all of this output, and no run that is not finished. */
 export async function isFinishedFolder(
   run: Omit<FolderRun, "task" | "finish">,
   folder: string,
 ): Promise<boolean> {
-  if (await hasJournal(folder)) return false;
-  const found = await openInput(folder).catch(() => null);
+  const found = await openIfIdle(folder);
   if (found === null) return false;
   const { chosen, opened, plan, documents } = run;
   const others = new Map(opened.others.map((name) => [name, chosen.get(name)!]));

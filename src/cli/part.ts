@@ -1,11 +1,10 @@
 import { resolve } from "node:path";
 import { summarize } from "../checkpoint/measure/summary.ts";
 import type { Measure } from "../checkpoint/plan/conversion.ts";
-import { openCheckpoint } from "../checkpoint/plan/folder.ts";
+import { openCheckpoint, shardSetOf } from "../checkpoint/plan/folder.ts";
 import type { Precision } from "../engine/precision.ts";
 import { isAddress, namesAt } from "../io/place.ts";
 import type { ConversionSettings } from "../jobs/conversion.ts";
-import { hasJournal } from "../jobs/journal.ts";
 import { filesOfPart, type PartNumber } from "../jobs/parts.ts";
 import {
   completeRun,
@@ -19,7 +18,7 @@ import {
 import { planShared, type SharedPlan } from "../jobs/spec.ts";
 import { startConversionThreads, threadsFor } from "../jobs/threads.ts";
 import { BlockscaleError } from "../tensor/errors.ts";
-import { isFinishedFolder } from "./convert-folder.ts";
+import { isFinishedFolder, openIfIdle } from "./convert-folder.ts";
 import * as figures from "./figures.ts";
 import { type Input, openInput } from "./input.ts";
 import { print, printJson } from "./print.ts";
@@ -186,13 +185,12 @@ export async function finishRun(
 
 /** Whether a folder holds a checkpoint, and no run on this machine that is not finished. */
 async function holdsFinished(folder: string): Promise<boolean> {
-  if (await hasJournal(folder)) return false;
-  const input = await openInput(folder).catch(() => null);
+  const input = await openIfIdle(folder);
   if (input === null) return false;
   try {
     const { index } = await openCheckpoint(input.files, folder);
     // Without their index, not all numbered shards may be there.
-    return index !== null || ![...input.files.keys()].some((name) => /-of-\d{5}\.safetensors$/.test(name));
+    return index !== null || ![...input.files.keys()].some((name) => shardSetOf(name) !== undefined);
   } catch (error) {
     if (!(error instanceof BlockscaleError)) throw error;
     return false;

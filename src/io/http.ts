@@ -93,12 +93,12 @@ const MOST_REDIRECTS = 20;
 async function request(url: string, asking: Asking, signal: AbortSignal, range: string): Promise<Response> {
   const { fetch: ask = fetch, headers = {} } = asking;
   let own = headers;
-  const send = (at: string, redirect: RequestRedirect) =>
+  const askFor = (at: string, redirect: RequestRedirect) =>
     ask(at, { headers: { ...own, Range: range }, signal, redirect });
-  if (Object.keys(headers).length === 0) return send(url, "follow");
+  if (Object.keys(headers).length === 0) return askFor(url, "follow");
   let at = new URL(url, globalThis.location?.href);
   for (let redirects = 0; !asking.hidesRedirects; redirects++) {
-    const response = await send(at.href, "manual");
+    const response = await askFor(at.href, "manual");
     if (response.type === "opaqueredirect") {
       asking.hidesRedirects = true;
       break;
@@ -114,7 +114,7 @@ async function request(url: string, asking: Asking, signal: AbortSignal, range: 
     if (next.origin !== at.origin) own = {};
     at = next;
   }
-  return send(at.href, "follow");
+  return askFor(at.href, "follow");
 }
 
 const PROBE = "bytes=0-0";

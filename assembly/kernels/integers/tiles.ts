@@ -216,7 +216,7 @@ function planes2(
  * sums[rows][12] += rows of x, from `x` on, . a panel, by tiles of two or three of them, or up to two where
  * there are two planes.
  * @param apart bytes from the upper plane to the lower; 0 for one plane
- * @param next the weights that are needed next, so many bytes: see `Left.fetch`. For one plane.
+ * @param next the weights that are needed next, `bytes` of them: see `Left.setNext`. For one plane.
  */
 export function addProducts(
   left: Left,

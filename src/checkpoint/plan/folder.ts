@@ -139,7 +139,7 @@ function shardsOfIndex(
 }
 
 /** The set that a shard belongs to by its name: what stands before its number, and how many there are. */
-function shardSetOf(name: string): string | undefined {
+export function shardSetOf(name: string): string | undefined {
   return /^(.*)-\d{5}-of-(\d{5})\.safetensors$/.exec(name)?.slice(1).join();
 }
 
